@@ -1,0 +1,163 @@
+package buildkit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/containerd/containerd/v2/core/content"
+	"github.com/docker/cli/cli/config"
+	"github.com/moby/buildkit/client"
+	// The connection helpers register their URL schemes.
+	_ "github.com/moby/buildkit/client/connhelper/dockercontainer"
+	_ "github.com/moby/buildkit/client/connhelper/kubepod"
+	_ "github.com/moby/buildkit/client/connhelper/nerdctlcontainer"
+	_ "github.com/moby/buildkit/client/connhelper/podmancontainer"
+	_ "github.com/moby/buildkit/client/connhelper/ssh"
+	"github.com/moby/buildkit/session"
+	"github.com/moby/buildkit/session/auth/authprovider"
+	sessioncontent "github.com/moby/buildkit/session/content"
+)
+
+// Options say which builder to use.
+type Options struct {
+	// Addr is the address of a daemon that runs: unix://, tcp://,
+	// docker-container://, podman-container://, nerdctl-container://,
+	// kube-pod:// or ssh://. If it is empty, a daemon is started.
+	Addr string
+
+	DaemonPath string        // buildkitd to start, "" to look for one
+	StateDir   string        // where a started daemon keeps its cache
+	Store      content.Store // external images come from it, built ones go to it
+	Notice     func(string)  // told what the user should know while waiting; may be nil
+
+	// Entitlements that steps may need, such as "network.host".
+	Entitlements []string
+}
+
+// Builder builds images through one daemon and one session. It is safe for
+// concurrent use.
+type Builder struct {
+	opts    Options
+	client  *client.Client
+	session *session.Session
+	daemon  *daemon
+	end     context.CancelFunc // of the session
+	ended   chan struct{}
+}
+
+// Open connects to the builder that opts name, or starts one, and opens a
+// session. Errors are *DaemonError. The builder must be closed.
+func Open(ctx context.Context, opts Options) (*Builder, error) {
+	b := &Builder{opts: opts}
+	addr := opts.Addr
+	if addr == "" {
+		d, err := startDaemon(ctx, opts)
+		if err != nil {
+			return nil, err
+		}
+		b.daemon = d
+		addr = d.addr
+	} else if !strings.Contains(addr, "://") {
+		return nil, &DaemonError{Addr: addr, Err: errors.New("not an address"),
+			Hint: "write it as unix:///run/buildkit/buildkitd.sock, tcp://host:1234 or docker-container://name"}
+	}
+	if err := b.connect(ctx, addr); err != nil {
+		_ = b.Close()
+		return nil, err
+	}
+	if err := b.openSession(); err != nil {
+		_ = b.Close()
+		return nil, err
+	}
+	return b, nil
+}
+
+// connect waits until the daemon answers: a started one for as long as it
+// lives, one that should run already for a few seconds.
+func (b *Builder) connect(ctx context.Context, addr string) error {
+	c, err := client.New(ctx, addr)
+	if err != nil {
+		return &DaemonError{Addr: addr, Err: err}
+	}
+	b.client = c
+	limit := 5 * time.Second
+	hint := "is buildkitd running there, and may this user use its socket?"
+	if b.daemon != nil {
+		limit, hint = startTimeout, "its log is "+b.daemon.log
+	}
+	wctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	for {
+		_, err := c.ListWorkers(wctx)
+		if err == nil {
+			return nil
+		}
+		if b.daemon != nil {
+			if err := b.daemon.exited(); err != nil {
+				return err
+			}
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if wctx.Err() != nil || (b.daemon == nil && !isUnavailable(err)) {
+			return &DaemonError{Addr: addr, Err: err, Hint: hint}
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+}
+
+// openSession opens the one session that all builds share: it serves the store
+// to the daemon, for external images and large files to read and for built
+// images to be written.
+func (b *Builder) openSession() error {
+	ctx, cancel := context.WithCancel(context.Background())
+	b.end = cancel
+	s, err := session.NewSession(ctx, "kolla-build")
+	if err != nil {
+		return fmt.Errorf("opening a session: %w", err)
+	}
+	b.session = s
+	s.Allow(sessioncontent.NewAttachable(map[string]content.Store{
+		"oci:" + storeID: b.opts.Store,
+		"export":         b.opts.Store,
+	}))
+	// The user's Docker credentials, for images that only BuildKit can see,
+	// such as a FROM line with a variable.
+	s.Allow(authprovider.NewDockerAuthProvider(authprovider.DockerAuthProviderConfig{
+		AuthConfigProvider: authprovider.LoadAuthConfig(config.LoadDefaultConfigFile(discard{})),
+	}))
+	b.ended = make(chan struct{})
+	go func() {
+		defer close(b.ended)
+		_ = s.Run(ctx, b.client.Dialer())
+	}()
+	return nil
+}
+
+type discard struct{}
+
+func (discard) Write(p []byte) (int, error) { return len(p), nil }
+
+// Close ends the session and the daemon, if this process started it.
+func (b *Builder) Close() error {
+	if b.session != nil {
+		_ = b.session.Close()
+	}
+	if b.end != nil {
+		b.end()
+	}
+	if b.ended != nil {
+		<-b.ended
+	}
+	if b.client != nil {
+		_ = b.client.Close()
+	}
+	if b.daemon != nil {
+		return b.daemon.stop()
+	}
+	return nil
+}

@@ -1,0 +1,351 @@
+package buildkit
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/distribution/reference"
+	"github.com/moby/buildkit/client/llb"
+	"github.com/moby/buildkit/exporter/containerimage/exptypes"
+	"github.com/moby/buildkit/frontend/dockerfile/dockerfile2llb"
+	"github.com/moby/buildkit/frontend/dockerfile/instructions"
+	"github.com/moby/buildkit/frontend/dockerfile/parser"
+	"github.com/moby/buildkit/frontend/dockerui"
+	"github.com/moby/buildkit/solver/pb"
+	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
+	digest "github.com/opencontainers/go-digest"
+	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// storeID names the local store among a session's content stores. It goes into
+// the LLB, and so into keys: it must not change between runs.
+const storeID = "kolla"
+
+// External is an image from outside the tree, such as debian:trixie, that lies
+// in the local store.
+type External struct {
+	Digest digest.Digest // of its manifest, for the platform that is built for
+	Config []byte        // its image config, JSON
+}
+
+// ConvertOptions decide how all Dockerfiles of a run are converted.
+type ConvertOptions struct {
+	Platform  ocispecs.Platform
+	BuildArgs map[string]string
+
+	// Network is the default network of RUN steps: "" for the builder's own
+	// default, "host" or "none".
+	Network string
+
+	// NoCache makes the builder run every step again.
+	NoCache bool
+
+	// VolatileLabels are labels that say when or as what an image was built.
+	// They are in the image and not in its key: otherwise a new tag or a new
+	// day would rebuild what has not changed.
+	VolatileLabels []string
+
+	// External resolves an image that is not one of the tree's own.
+	External func(ctx context.Context, ref string) (External, error)
+}
+
+// Dockerfile is one rendered Dockerfile with what belongs to it.
+type Dockerfile struct {
+	Name      string // image name, for messages
+	Reference string // full name, as children's FROM lines have it
+	Path      string // where it lies, for messages
+	Content   []byte
+	Context   []ContextFile
+	Labels    map[string]string
+}
+
+// Definition is an image ready to be built.
+type Definition struct {
+	Name   string
+	Path   string
+	LLB    *llb.Definition
+	Config []byte        // image config, JSON
+	Key    digest.Digest // over everything that decides the content
+	Parts  map[string]digest.Digest
+}
+
+// Converter converts a run's Dockerfiles, parents before children. It is not
+// safe for concurrent use: each conversion reads its parent's result, and 187
+// of them take a tenth of a second.
+type Converter struct {
+	opts   ConvertOptions
+	images map[string]spliced // by normalized reference
+}
+
+// spliced is what a child needs of an image that is its parent.
+type spliced struct {
+	state  llb.State
+	config []byte
+	key    digest.Digest
+}
+
+// NewConverter returns a Converter that has seen no image yet.
+func NewConverter(opts ConvertOptions) *Converter {
+	return &Converter{opts: opts, images: map[string]spliced{}}
+}
+
+// Convert turns one Dockerfile into LLB. Images that its FROM lines name must
+// have been converted before, or be known to ConvertOptions.External. Errors
+// about the Dockerfile are *DockerfileError.
+func (c *Converter) Convert(ctx context.Context, d Dockerfile) (*Definition, error) {
+	stages, err := parseStages(d)
+	if err != nil {
+		return nil, err
+	}
+	own, err := contextState(d.Context, usedPaths(stages))
+	if err != nil {
+		return nil, fmt.Errorf("build context of %s: %w", d.Name, err)
+	}
+	inputs := map[string]llb.State{dockerui.DefaultLocalNameContext: own}
+	opts := map[string]string{}
+	parts := map[string]digest.Digest{"Dockerfile": digest.FromBytes(d.Content), "context": contextDigest(d.Context)}
+	for _, name := range imageNames(stages) {
+		img, err := c.lookup(ctx, name)
+		if err != nil {
+			return nil, &DockerfileError{Path: d.Path, Line: name.line, Source: sourceLine(d.Content, name.line), Err: err}
+		}
+		key := "image:" + name.text
+		inputs[key] = img.state
+		meta, err := json.Marshal(map[string][]byte{exptypes.ExporterImageConfigKey: img.config})
+		if err != nil {
+			return nil, err
+		}
+		opts["context:"+name.norm] = "input:" + key
+		opts["input-metadata:"+key] = string(meta)
+		parts["FROM "+name.text] = img.key
+	}
+	if c.opts.NoCache {
+		opts["no-cache"] = ""
+	}
+	ui, err := dockerui.NewClient(&inputsClient{opts: opts, inputs: inputs})
+	if err != nil {
+		return nil, err
+	}
+	conf := dockerui.Config{BuildArgs: maps.Clone(c.opts.BuildArgs), Labels: d.Labels}
+	switch c.opts.Network {
+	case "host":
+		conf.NetworkMode = pb.NetMode_HOST
+	case "none":
+		conf.NetworkMode = pb.NetMode_NONE
+	}
+	res, err := dockerfile2llb.Dockerfile2LLB(ctx, d.Content, dockerfile2llb.ConvertOpt{
+		Config:         conf,
+		Client:         ui,
+		SourceMap:      llb.NewSourceMap(nil, d.Path, "Dockerfile", d.Content),
+		TargetPlatform: &c.opts.Platform,
+	})
+	if err != nil {
+		return nil, dockerfileError(d, err)
+	}
+	def, err := res.State.Marshal(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("LLB of %s: %w", d.Name, err)
+	}
+	config, err := json.Marshal(res.Image)
+	if err != nil {
+		return nil, err
+	}
+	key, err := c.key(def, res.Image)
+	if err != nil {
+		return nil, fmt.Errorf("key of %s: %w", d.Name, err)
+	}
+	norm, err := normalize(d.Reference)
+	if err != nil {
+		return nil, err
+	}
+	c.images[norm] = spliced{state: res.State, config: config, key: key}
+	return &Definition{Name: d.Name, Path: d.Path, LLB: def, Config: config, Key: key, Parts: parts}, nil
+}
+
+// lookup finds an image by the name that a Dockerfile uses, converted earlier
+// in this run or external.
+func (c *Converter) lookup(ctx context.Context, name imageName) (spliced, error) {
+	if img, ok := c.images[name.norm]; ok {
+		return img, nil
+	}
+	if c.opts.External == nil {
+		return spliced{}, fmt.Errorf("image %s is not one of the tree's", name.text)
+	}
+	ext, err := c.opts.External(ctx, name.text)
+	if err != nil {
+		return spliced{}, err
+	}
+	st := llb.OCILayout("kolla-build/external@"+ext.Digest.String(),
+		llb.OCIStore("", storeID), llb.Platform(c.opts.Platform), llb.WithCustomName("load "+name.text))
+	st, err = st.WithImageConfig(ext.Config)
+	if err != nil {
+		return spliced{}, fmt.Errorf("image config of %s: %w", name.text, err)
+	}
+	img := spliced{state: st, config: ext.Config, key: ext.Digest}
+	c.images[name.norm] = img
+	return img, nil
+}
+
+// key digests what decides an image's content: the LLB, whose head digest is a
+// Merkle root over parents, commands and context files, and the image config
+// without what only says when it was built.
+func (c *Converter) key(def *llb.Definition, img *dockerspec.DockerOCIImage) (digest.Digest, error) {
+	var head digest.Digest
+	if len(def.Def) > 0 {
+		var err error
+		if head, err = def.Head(); err != nil {
+			return "", err
+		}
+	}
+	clean := *img
+	clean.Created = nil
+	clean.History = nil // it repeats the commands, LABEL ones with their values
+	clean.Config.Labels = maps.Clone(img.Config.Labels)
+	for _, l := range c.opts.VolatileLabels {
+		delete(clean.Config.Labels, l)
+	}
+	// Nested Dockerfile ONBUILD and healthcheck fields are part of Config, so
+	// the JSON of the whole is what children inherit.
+	config, err := json.Marshal(clean)
+	if err != nil {
+		return "", err
+	}
+	h := digest.Canonical.Digester()
+	fmt.Fprintf(h.Hash(), "kolla-build image key 1\n%s\n%s\n", head, config)
+	return h.Digest(), nil
+}
+
+// imageName is an image that a Dockerfile names, in FROM or --from.
+type imageName struct {
+	text string // as written
+	norm string // as BuildKit's named contexts are keyed
+	line int
+}
+
+func normalize(ref string) (string, error) {
+	named, err := reference.ParseNormalizedNamed(ref)
+	if err != nil {
+		return "", fmt.Errorf("image name %q: %w", ref, err)
+	}
+	return strings.TrimSuffix(reference.FamiliarString(named), ":latest"), nil
+}
+
+// imageNames lists the images from outside that a Dockerfile's stages need.
+// Names that hold variables are left to BuildKit's own resolver.
+func imageNames(stages []instructions.Stage) []imageName {
+	known := map[string]bool{"scratch": true, "context": true}
+	var names []imageName
+	add := func(text string, line int) {
+		if text == "" || known[strings.ToLower(text)] || strings.Contains(text, "$") {
+			return
+		}
+		norm, err := normalize(text)
+		if err != nil {
+			return // BuildKit says it with the place
+		}
+		known[text] = true
+		names = append(names, imageName{text, norm, line})
+	}
+	for i, st := range stages {
+		line := 0
+		if len(st.Location) > 0 {
+			line = st.Location[0].Start.Line
+		}
+		add(st.BaseName, line)
+		if st.Name != "" {
+			known[strings.ToLower(st.Name)] = true
+		}
+		known[fmt.Sprint(i)] = true
+	}
+	for _, st := range stages {
+		for _, cmd := range st.Commands {
+			line := 0
+			if loc := cmd.Location(); len(loc) > 0 {
+				line = loc[0].Start.Line
+			}
+			switch cmd := cmd.(type) {
+			case *instructions.CopyCommand:
+				add(cmd.From, line)
+			case *instructions.RunCommand:
+				for _, m := range instructions.GetMounts(cmd) {
+					add(m.From, line)
+				}
+			}
+		}
+	}
+	return names
+}
+
+func parseStages(d Dockerfile) ([]instructions.Stage, error) {
+	if len(bytes.TrimSpace(d.Content)) == 0 {
+		return nil, &DockerfileError{Path: d.Path, Err: errors.New("the rendered Dockerfile is empty")}
+	}
+	ast, err := parser.Parse(bytes.NewReader(d.Content))
+	if err != nil {
+		return nil, dockerfileError(d, err)
+	}
+	stages, _, err := instructions.Parse(ast.AST, nil)
+	if err != nil {
+		return nil, dockerfileError(d, err)
+	}
+	for _, st := range stages {
+		for _, cmd := range st.Commands {
+			if ex, ok := cmd.(interface {
+				Expand(instructions.SingleWordExpander) error
+			}); ok {
+				// RUN keeps its mounts unparsed until it is expanded.
+				if run, isRun := ex.(*instructions.RunCommand); isRun {
+					if err := run.Expand(func(w string) (string, error) { return w, nil }); err != nil {
+						return nil, dockerfileError(d, err)
+					}
+				}
+			}
+		}
+	}
+	return stages, nil
+}
+
+// usedPaths lists the context paths that the stages copy or mount, or nil when
+// that cannot be told and the whole context counts.
+func usedPaths(stages []instructions.Stage) []string {
+	used := []string{}
+	for _, st := range stages {
+		for _, cmd := range st.Commands {
+			var paths []string
+			switch cmd := cmd.(type) {
+			case *instructions.AddCommand:
+				paths = cmd.SourcePaths
+			case *instructions.CopyCommand:
+				if cmd.From == "" {
+					paths = cmd.SourcePaths
+				}
+			case *instructions.RunCommand:
+				for _, m := range instructions.GetMounts(cmd) {
+					if m.Type == instructions.MountTypeBind && m.From == "" {
+						paths = append(paths, m.Source)
+					}
+				}
+			}
+			for _, p := range paths {
+				p = strings.TrimPrefix(strings.TrimPrefix(p, "."), "/")
+				if strings.Contains(p, "$") || p == "" || strings.HasPrefix(p, ".") {
+					return nil
+				}
+				used = append(used, p)
+			}
+		}
+	}
+	slices.Sort(used)
+	return slices.Compact(used)
+}
+
+// Epoch is the time that files of build contexts carry: the Unix epoch, as in
+// upstream Kolla, so that a checkout's dates do not reach images.
+var Epoch = time.Unix(0, 0).UTC()

@@ -1,0 +1,225 @@
+package buildkit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/gofrs/flock"
+)
+
+// startTimeout is how long a started buildkitd may take until it answers.
+const startTimeout = 60 * time.Second
+
+// stopTimeout is how long buildkitd may take to end before it is killed. Its
+// state survives a kill; a clean end spares the next start a recovery.
+const stopTimeout = 20 * time.Second
+
+// DaemonError says why no builder could be started or reached.
+type DaemonError struct {
+	Addr string // address or path of what was tried
+	Err  error
+	Hint string // what to do about it
+}
+
+func (e *DaemonError) Error() string {
+	s := fmt.Sprintf("builder %s: %v", e.Addr, e.Err)
+	if e.Hint != "" {
+		s += "\n  hint: " + e.Hint
+	}
+	return s
+}
+
+func (e *DaemonError) Unwrap() error { return e.Err }
+
+// daemon is a buildkitd that this process started.
+type daemon struct {
+	addr string
+	cmd  *exec.Cmd
+	lock *flock.Flock
+	run  string // directory of its socket
+	done chan struct{}
+	err  error // of Wait, valid after done
+	log  string
+}
+
+// FindDaemon returns the path of the buildkitd to start: named if it is not
+// empty, else one beside this executable, else one on PATH.
+func FindDaemon(named string) (string, error) {
+	if named != "" {
+		if _, err := os.Stat(named); err != nil {
+			return "", &DaemonError{Addr: named, Err: err, Hint: "--buildkitd names the daemon's binary"}
+		}
+		return named, nil
+	}
+	if exe, err := os.Executable(); err == nil {
+		p := filepath.Join(filepath.Dir(exe), "buildkitd")
+		if st, err := os.Stat(p); err == nil && st.Mode().IsRegular() {
+			return p, nil
+		}
+	}
+	if p, err := exec.LookPath("buildkitd"); err == nil {
+		return p, nil
+	}
+	return "", &DaemonError{Addr: "buildkitd", Err: fs.ErrNotExist,
+		Hint: "`make build` puts one beside kolla-build; or name a running daemon with --buildkit-addr or BUILDKIT_HOST"}
+}
+
+// startDaemon starts a buildkitd whose state lies in dir and waits until its
+// socket is there. One runs per directory: a second run waits for the first.
+func startDaemon(ctx context.Context, opts Options) (*daemon, error) {
+	bin, err := FindDaemon(opts.DaemonPath)
+	if err != nil {
+		return nil, err
+	}
+	if os.Geteuid() != 0 {
+		return nil, &DaemonError{Addr: bin, Err: errors.New("starting a builder needs root"),
+			Hint: "run as root, or name a running daemon with --buildkit-addr or BUILDKIT_HOST (rootless ones are fine)"}
+	}
+	if _, err := exec.LookPath("runc"); err != nil {
+		return nil, &DaemonError{Addr: bin, Err: errors.New("runc is not installed"), Hint: "apt-get install runc"}
+	}
+	if err := os.MkdirAll(opts.StateDir, 0o711); err != nil {
+		return nil, &DaemonError{Addr: bin, Err: err, Hint: "--data-dir names a directory that can be written"}
+	}
+	d := &daemon{done: make(chan struct{}), log: filepath.Join(opts.StateDir, "buildkitd.log")}
+	d.lock = flock.New(filepath.Join(opts.StateDir, "kolla-build.lock"))
+	if err := d.acquire(ctx, opts); err != nil {
+		return nil, err
+	}
+	if err := d.start(bin, opts); err != nil {
+		d.release()
+		return nil, err
+	}
+	return d, nil
+}
+
+func (d *daemon) acquire(ctx context.Context, opts Options) error {
+	ok, err := d.lock.TryLock()
+	if err != nil {
+		return &DaemonError{Addr: opts.StateDir, Err: err}
+	}
+	if ok {
+		return nil
+	}
+	if opts.Notice != nil {
+		opts.Notice("waiting for another kolla-build that uses " + opts.StateDir)
+	}
+	if _, err := d.lock.TryLockContext(ctx, 200*time.Millisecond); err != nil {
+		return fmt.Errorf("waiting for another kolla-build that uses %s: %w", opts.StateDir, err)
+	}
+	return nil
+}
+
+func (d *daemon) start(bin string, opts Options) error {
+	// The socket has a directory of its own: paths of sockets end at 107
+	// bytes, and a data directory may lie deeper than that.
+	run, err := os.MkdirTemp("", "kolla-buildkit-")
+	if err != nil {
+		return &DaemonError{Addr: bin, Err: err}
+	}
+	d.run = run
+	d.addr = "unix://" + filepath.Join(run, "buildkitd.sock")
+	// A configuration of our own keeps /etc/buildkit/buildkitd.toml, which may
+	// be written for another daemon, out of it.
+	config := filepath.Join(run, "buildkitd.toml")
+	if err := os.WriteFile(config, []byte(daemonConfig), 0o644); err != nil {
+		return &DaemonError{Addr: bin, Err: err}
+	}
+	log, err := os.Create(d.log)
+	if err != nil {
+		return &DaemonError{Addr: bin, Err: err}
+	}
+	defer log.Close()
+	d.cmd = exec.Command(bin, "--config", config, "--addr", d.addr,
+		"--root", opts.StateDir, "--otel-socket-path", filepath.Join(run, "otel.sock"))
+	d.cmd.Stdout, d.cmd.Stderr = log, log
+	// A group of its own, so that Ctrl-C reaches us alone and we end it in
+	// order; and a signal of its own should we be killed.
+	d.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
+	started := make(chan error)
+	go func() {
+		// Pdeathsig is sent when the thread that forked ends, so that thread
+		// is kept until the daemon has ended.
+		runtime.LockOSThread()
+		err := d.cmd.Start()
+		started <- err
+		if err != nil {
+			return
+		}
+		d.err = d.cmd.Wait()
+		close(d.done)
+	}()
+	if err := <-started; err != nil {
+		return &DaemonError{Addr: bin, Err: err}
+	}
+	return nil
+}
+
+// daemonConfig leaves cache mounts and layers alone until the disk gets tight:
+// tomorrow's run wants them.
+const daemonConfig = `
+[worker.containerd]
+  enabled = false
+[worker.oci]
+  enabled = true
+  binary = "runc"
+  networkMode = "host"
+  gc = true
+  reservedSpace = "30%"
+  maxUsedSpace = "80%"
+  minFreeSpace = "5%"
+`
+
+// exited describes the end of a daemon that should still run, or returns nil.
+func (d *daemon) exited() error {
+	select {
+	case <-d.done:
+		return &DaemonError{Addr: d.cmd.Path, Err: fmt.Errorf("ended: %v", d.err), Hint: "its log is " + d.log + lastLines(d.log)}
+	default:
+		return nil
+	}
+}
+
+func lastLines(file string) string {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return ""
+	}
+	lines := strings.Split(strings.TrimSpace(string(data)), "\n")
+	if len(lines) > 3 {
+		lines = lines[len(lines)-3:]
+	}
+	return ":\n  " + strings.Join(lines, "\n  ")
+}
+
+// stop ends the daemon and releases its directory.
+func (d *daemon) stop() error {
+	defer d.release()
+	_ = d.cmd.Process.Signal(syscall.SIGTERM)
+	select {
+	case <-d.done:
+		return nil
+	case <-time.After(stopTimeout):
+	}
+	if err := d.cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return fmt.Errorf("stopping buildkitd (process %d): %w", d.cmd.Process.Pid, err)
+	}
+	<-d.done
+	return nil
+}
+
+func (d *daemon) release() {
+	if d.run != "" {
+		os.RemoveAll(d.run)
+	}
+	_ = d.lock.Unlock()
+}

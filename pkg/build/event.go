@@ -1,0 +1,106 @@
+package build
+
+import (
+	"time"
+)
+
+// Status is an image's outcome in a run.
+type Status string
+
+// The outcomes that a run knows. Those whose text upstream's summary uses too
+// (built, error, parent_error, unmatched, skipped, unbuildable, push_error)
+// keep upstream's spelling, so that summaries stay readable by the same tools.
+const (
+	StatusBuilt       Status = "built"        // built in this run
+	StatusUnchanged   Status = "unchanged"    // its key is in the store: nothing to do
+	StatusError       Status = "error"        // a step of its own failed
+	StatusParentError Status = "parent_error" // not tried: an ancestor failed
+	StatusPushError   Status = "push_error"   // built, but not published
+	StatusCanceled    Status = "canceled"     // the run was interrupted before it ended
+	StatusUnmatched   Status = "unmatched"    // not selected
+	StatusSkipped     Status = "skipped"      // selected, excluded by an option
+	StatusUnbuildable Status = "unbuildable"  // cannot be built for this distro and architecture
+)
+
+// Bad reports whether s counts as a failure of the run.
+func (s Status) Bad() bool {
+	switch s {
+	case StatusError, StatusParentError, StatusPushError, StatusCanceled:
+		return true
+	}
+	return false
+}
+
+// EventKind says what an Event tells.
+type EventKind int
+
+// The kinds of events, with the fields of Event that each one fills.
+const (
+	EventRunStart   EventKind = iota // Total, Estimate
+	EventImageStart                  // Image, Estimate
+	EventStepStart                   // Image, Step
+	EventStepEnd                     // Image, Step (with Cached, Err, Duration)
+	EventLog                         // Image, Step, Data: output of a running step
+	EventTransfer                    // Image, Step, Current, TotalBytes: bytes moved
+	EventImageEnd                    // Image, Result
+	EventMessage                     // Text: a line for the user that belongs to no image
+	EventRunEnd                      // Duration
+)
+
+// Event is one thing that happened in a run. Events of one image come in order;
+// those of different images interleave. Consumers must not block.
+type Event struct {
+	Time  time.Time
+	Kind  EventKind
+	Image string // the image's name, "" for events of the run
+	Step  Step
+
+	Data []byte // EventLog: raw output, any bytes, not aligned to lines
+	Text string // EventMessage
+
+	Current, TotalBytes int64 // EventTransfer: bytes; TotalBytes is 0 while unknown
+
+	Total    int           // EventRunStart: images that will be built
+	Estimate time.Duration // expected time from here, 0 when nothing is known
+	Duration time.Duration // EventRunEnd
+
+	Result *Result // EventImageEnd
+}
+
+// Step is one step of an image's build, as the builder names it.
+type Step struct {
+	ID       string // unique within the image
+	Name     string // such as "[3/7] RUN apt-get install …"
+	Cached   bool
+	Err      string
+	Duration time.Duration
+}
+
+// Result is what became of one image.
+type Result struct {
+	Image     string // name, such as "nova-api"
+	Reference string // full name with tag, such as "localhost:4000/kolla/nova-api:t"
+	Parent    string // the parent's name, "" for a root
+	Status    Status
+	Reason    string // why: "new", "context changed", "skipped because base failed"
+	Digest    string // manifest digest, "" if there is none
+	Size      int64  // bytes of the compressed layers, config and manifest
+	Started   time.Time
+	Duration  time.Duration
+	Log       string // path of its log file, "" if there is none
+	Pushed    bool   // its tag in the registry names Digest
+	Failure   *Failure
+}
+
+// Failure says where and why an image failed.
+type Failure struct {
+	Err        error
+	Dockerfile string   // path of the rendered Dockerfile, as far as the user can find it
+	Template   string   // path of its template within the tree
+	Line       int      // 1-based line in the rendered Dockerfile, 0 if unknown
+	Source     []string // the failing instruction's lines
+	Step       string   // the failing step's name
+	ExitCode   int      // of the command, 0 if no command failed
+	Tail       []string // the step's last lines of output
+	Hint       string   // what to do, "" if there is nothing to say
+}

@@ -1,0 +1,179 @@
+// Package plan decides what a run will do before anything is done: for each
+// selected image whether it must be built and why, by its key, and how long
+// the rest of the run hangs on it. It touches no builder, registry or file;
+// what is known of earlier runs is handed to it.
+package plan
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Action is what a run does with an image.
+type Action string
+
+// The actions.
+const (
+	Build Action = "build"
+	Keep  Action = "keep" // the store has it
+)
+
+// DefaultEstimate is what an image is taken to need before any has been timed.
+const DefaultEstimate = 30 * time.Second
+
+// Input is what is known of a selected image before planning.
+type Input struct {
+	Image     string
+	Reference string
+	Parent    string            // the parent in the tree, "" for a root
+	Needs     []string          // all images of the plan that must be there first, the parent included
+	Key       string            // content key
+	Parts     map[string]string // digests of what the key is made of, by a name users understand
+}
+
+// Known is what earlier runs have left.
+type Known struct {
+	// Stored returns the manifest digest of the image with a key.
+	Stored func(key string) (digest string, ok bool)
+	// Parts returns the parts of an image's key when it was last built.
+	Parts func(image string) (map[string]string, bool)
+	// Duration returns how long the image took when it was last built.
+	Duration func(image string) (time.Duration, bool)
+}
+
+// Item is the plan for one image.
+type Item struct {
+	Image     string            `json:"image"`
+	Reference string            `json:"reference"`
+	Parent    string            `json:"parent,omitempty"`
+	Needs     []string          `json:"needs,omitempty"`
+	Action    Action            `json:"action"`
+	Reason    string            `json:"reason"`
+	Key       string            `json:"key"`
+	Digest    string            `json:"digest,omitempty"` // of the stored image, for Keep
+	Estimate  time.Duration     `json:"estimate_ns"`      // expected build time, 0 for Keep
+	Parts     map[string]string `json:"parts,omitempty"`
+
+	// Path is the longest chain of expected build times from this image down
+	// to a leaf, itself included: what the whole run waits for at least.
+	Path time.Duration `json:"path_ns"`
+}
+
+// Plan is what a run will do, parents before children.
+type Plan struct {
+	Items []*Item `json:"items"`
+}
+
+// New makes the plan for inputs, which come parents first. With force, every
+// image is built.
+func New(inputs []Input, known Known, force bool) *Plan {
+	p := &Plan{}
+	byName := map[string]*Item{}
+	guess := typical(inputs, known)
+	for _, in := range inputs {
+		it := &Item{Image: in.Image, Reference: in.Reference, Parent: in.Parent, Needs: in.Needs, Key: in.Key, Parts: in.Parts}
+		if d, ok := known.Stored(in.Key); ok && !force {
+			it.Action, it.Digest, it.Reason = Keep, d, "unchanged"
+		} else {
+			it.Action, it.Estimate = Build, guess
+			if t, ok := known.Duration(in.Image); ok {
+				it.Estimate = t
+			}
+			it.Reason = reason(in, known, byName, force)
+		}
+		byName[in.Image] = it
+		p.Items = append(p.Items, it)
+	}
+	p.paths(byName)
+	return p
+}
+
+// typical is the median of the known durations.
+func typical(inputs []Input, known Known) time.Duration {
+	var all []time.Duration
+	for _, in := range inputs {
+		if t, ok := known.Duration(in.Image); ok {
+			all = append(all, t)
+		}
+	}
+	if len(all) == 0 {
+		return DefaultEstimate
+	}
+	slices.Sort(all)
+	return all[len(all)/2]
+}
+
+// reason says why an image is built, by what differs from its last build. A
+// parent that is built itself is the reason before all others: what else
+// changed is its doing as often as not.
+func reason(in Input, known Known, planned map[string]*Item, force bool) string {
+	if force {
+		return "asked for without cache"
+	}
+	before, ok := known.Parts(in.Image)
+	if !ok {
+		return "new"
+	}
+	for _, n := range in.Needs {
+		if it := planned[n]; it != nil && it.Action == Build {
+			return "parent " + n + " is built"
+		}
+	}
+	var changed []string
+	for name, d := range in.Parts {
+		if old, ok := before[name]; !ok {
+			changed = append(changed, name+" is new")
+		} else if old != d {
+			changed = append(changed, name+" changed")
+		}
+	}
+	for name := range before {
+		if _, ok := in.Parts[name]; !ok {
+			changed = append(changed, name+" is gone")
+		}
+	}
+	if len(changed) == 0 {
+		return "not in the store"
+	}
+	slices.Sort(changed)
+	return strings.Join(changed, ", ")
+}
+
+// paths fills Item.Path from the leaves up.
+func (p *Plan) paths(byName map[string]*Item) {
+	for _, it := range slices.Backward(p.Items) {
+		it.Path += it.Estimate // the longest child's was put there before
+		for _, n := range it.Needs {
+			if up := byName[n]; up != nil {
+				up.Path = max(up.Path, it.Path)
+			}
+		}
+	}
+}
+
+// ToBuild counts the images that will be built.
+func (p *Plan) ToBuild() int {
+	n := 0
+	for _, it := range p.Items {
+		if it.Action == Build {
+			n++
+		}
+	}
+	return n
+}
+
+// Estimate is the expected time of the run with that many slots: the longer of
+// the critical path and the work divided among the slots.
+func (p *Plan) Estimate(slots int) time.Duration {
+	var work, path time.Duration
+	for _, it := range p.Items {
+		work += it.Estimate
+		path = max(path, it.Path)
+	}
+	return max(path, work/time.Duration(max(1, slots)))
+}
+
+// Before orders items for building: the longest path first, then as planned.
+func Before(a, b *Item) int { return cmp.Compare(b.Path, a.Path) }
