@@ -1,0 +1,55 @@
+# `make help` lists what there is.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+GO      ?= go
+export KOLLA_BUILD = $(CURDIR)/bin/kolla-build
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+build: bin/kolla-build bin/buildkitd ## bin/kolla-build and the builder that go.mod pins
+
+# Go's build cache knows what changed better than make does.
+.PHONY: help build bin/kolla-build bin/buildkitd quickstart test check unit e2e bench fuzz fuzz-jinja deps docs clean
+bin/kolla-build:
+	$(GO) build -ldflags "-X main.version=$(VERSION)" -o $@ ./cmd/kolla-build
+bin/buildkitd:
+	$(GO) build -o $@ github.com/moby/buildkit/cmd/buildkitd
+
+quickstart: ## build a small real set and push it to a registry on port 4000
+	@scripts/deps.sh runtime
+	@echo "building kolla-build and buildkitd (two minutes the first time)"
+	@$(MAKE) --no-print-directory build
+	@scripts/quickstart.sh
+
+test: ## everything: unit, golden, scripts, real Jinja2, registry and BuildKit, end to end
+	@scripts/deps.sh runtime test
+	$(MAKE) --no-print-directory build
+	scripts/test.sh
+
+check: ## format, vet, staticcheck and the quick tests, within a minute when warm
+	@unformatted="$$(gofmt -l $$(git ls-files '*.go'))"; test -z "$$unformatted" || { echo "gofmt -w these: $$unformatted"; exit 1; }
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+	$(GO) test -short ./...
+
+unit: ## the quick tests alone
+	$(GO) test -short ./...
+
+bench: ## the benchmarks, with allocations
+	$(GO) test -run '^$$' -bench . -benchmem ./pkg/jinja ./pkg/render ./pkg/graph ./pkg/pipeline
+
+fuzz-jinja: ## 100,000 generated templates against the real Jinja2
+	@scripts/deps.sh test
+	JINJA_FUZZ=100000 $(GO) test ./pkg/jinja -run Differential -count=1 -v -timeout 60m
+
+docs: ## docs/options.md and examples/kolla-build.conf, from the option table
+	$(GO) test ./cmd/kolla-build -run TestGeneratedDocs -update
+
+deps: ## install Debian's packages that running and testing need (root)
+	@scripts/deps.sh runtime test
+
+clean: ## remove bin/
+	rm -rf bin

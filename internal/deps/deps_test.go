@@ -1,0 +1,91 @@
+// Package deps holds the order of packages in a test, as the Go toolchain's
+// own go/build/deps_test.go does.
+package deps
+
+import (
+	"encoding/json"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/kolla-build/kolla-build/"
+
+// allowed lists, for each package, the packages of ours that it may import.
+// What stands further down may import what stands above it, and this is the
+// whole of it: a new import is a decision.
+var allowed = map[string]string{
+	"pkg/config":         "",
+	"pkg/jinja":          "",
+	"pkg/graph":          "",
+	"pkg/store":          "",
+	"pkg/plan":           "",
+	"dockerfiles":        "",
+	"profiles":           "",
+	"pkg/source":         "",
+	"pkg/render":         "pkg/config pkg/jinja",
+	"pkg/build":          "pkg/plan",
+	"pkg/build/buildkit": "pkg/build",
+	"pkg/registry":       "",
+	"pkg/bundle":         "pkg/store",
+	"pkg/bootstrap":      "pkg/bundle pkg/store",
+	"pkg/report":         "pkg/build",
+	"pkg/pipeline": "pkg/config pkg/graph pkg/store pkg/plan pkg/source pkg/render pkg/build pkg/build/buildkit " +
+		"pkg/registry pkg/bundle pkg/bootstrap pkg/report dockerfiles profiles pkg/jinja",
+	"cmd/kolla-build": "pkg/config pkg/pipeline pkg/registry pkg/bootstrap profiles",
+}
+
+// outside lists what only some packages may import from elsewhere.
+var outside = map[string]string{
+	"github.com/moby/buildkit":                "pkg/build/buildkit",
+	"github.com/distribution/distribution/v3": "pkg/registry",
+	"gopkg.in/ini.v1":                         "pkg/config",
+}
+
+func TestOrderOfPackages(t *testing.T) {
+	cmd := exec.Command("go", "list", "-json=ImportPath,Imports", module+"...")
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	dec := json.NewDecoder(strings.NewReader(string(out)))
+	seen := 0
+	for {
+		var p struct {
+			ImportPath string
+			Imports    []string
+		}
+		if err := dec.Decode(&p); err == io.EOF {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		name := strings.TrimPrefix(p.ImportPath, module)
+		if strings.HasPrefix(name, "internal/") {
+			continue
+		}
+		seen++
+		may, ok := allowed[name]
+		if !ok {
+			t.Errorf("package %s has no place in the order: add it to allowed", name)
+		}
+		for _, imp := range p.Imports {
+			if own, ok := strings.CutPrefix(imp, module); ok && !slices.Contains(strings.Fields(may), own) {
+				t.Errorf("%s must not import %s", name, own)
+			}
+			for prefix, who := range outside {
+				if (imp == prefix || strings.HasPrefix(imp, prefix+"/")) && !slices.Contains(strings.Fields(who), name) {
+					t.Errorf("%s must not import %s: that is for %s", name, imp, who)
+				}
+			}
+			if name == "pkg/graph" && strings.Contains(imp, ".") {
+				t.Errorf("pkg/graph imports %s: it uses the standard library only", imp)
+			}
+		}
+	}
+	if seen < len(allowed) {
+		t.Errorf("%d packages seen, %d in the order: remove what is gone", seen, len(allowed))
+	}
+}

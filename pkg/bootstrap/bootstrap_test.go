@@ -1,0 +1,375 @@
+package bootstrap
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/kolla-build/kolla-build/pkg/store"
+)
+
+func openStore(t *testing.T) *store.Store {
+	t.Helper()
+	s, err := store.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s
+}
+
+// layerFiles returns the regular files of an image's only layer, with the
+// contents of small ones, and the names of all.
+func layerFiles(t *testing.T, s *store.Store, e store.Entry) (content map[string]string, names []string) {
+	t.Helper()
+	img, err := s.Image(e.Digest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	layers, err := img.Layers()
+	if err != nil || len(layers) != 1 {
+		t.Fatalf("%d layers, %v", len(layers), err)
+	}
+	r, err := layers[0].Uncompressed()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	content = map[string]string{}
+	tr := tar.NewReader(r)
+	for {
+		h, err := tr.Next()
+		if err == io.EOF {
+			return content, names
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		names = append(names, h.Name)
+		if h.Typeflag == tar.TypeReg && h.Size < 1<<16 {
+			b, err := io.ReadAll(tr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			content[h.Name] = string(b)
+		}
+	}
+}
+
+// needMirror skips unless mmdebstrap and a reachable mirror are there.
+func needMirror(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("takes half a minute")
+	}
+	if os.Getuid() != 0 {
+		t.Skip("needs root (mmdebstrap's mode without root depends on the host's configuration)")
+	}
+	if _, err := exec.LookPath("mmdebstrap"); err != nil {
+		t.Skip("mmdebstrap is not installed (apt-get install mmdebstrap)")
+	}
+	opts := Options{Distro: "debian", Suite: "trixie"}
+	if err := opts.complete(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := findArchive(context.Background(), &opts); err != nil {
+		t.Skipf("no package mirror here: %v", err)
+	}
+}
+
+func TestBootstrapDebian(t *testing.T) {
+	needMirror(t)
+	ctx := context.Background()
+	s := openStore(t)
+	var log bytes.Buffer
+	e, err := Bootstrap(ctx, s, Options{Distro: "debian", Suite: "trixie", Progress: &log})
+	if err != nil {
+		t.Fatalf("%v\n%s", err, log.String())
+	}
+	if e.Name != "debian:trixie" || e.Kind != store.KindBase || e.Created.IsZero() || time.Since(e.Created) < 0 || e.Platform == "" {
+		t.Errorf("entry = %+v", e)
+	}
+	if err := s.Verify(ctx, e.Digest); err != nil {
+		t.Error(err)
+	}
+	img, err := s.Image(e.Digest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := img.ConfigFile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(c.Config.Cmd, []string{"bash"}) || len(c.Config.Env) != 1 || c.OS != "linux" || !c.Created.Equal(e.Created) {
+		t.Errorf("config = %+v", c)
+	}
+	files, names := layerFiles(t, s, e)
+	if !strings.Contains(files["etc/apt/sources.list.d/debian.sources"], "Suites: trixie") ||
+		!strings.Contains(files["etc/apt/sources.list.d/debian.sources"], "Signed-By: /usr/share/keyrings/debian-archive-keyring.") {
+		t.Errorf("sources:\n%s", files["etc/apt/sources.list.d/debian.sources"])
+	}
+	if !strings.Contains(files["usr/sbin/policy-rc.d"], "exit 101") || files["etc/apt/apt.conf.d/90kolla-build"] == "" {
+		t.Error("settings are missing")
+	}
+	for _, n := range names {
+		for _, bad := range []string{"var/lib/apt/lists/", "var/cache/apt/", "dev/", "etc/resolv.conf", "etc/hostname", "etc/apt/sources.list", "var/log/apt/"} {
+			if !strings.HasSuffix(n, "/") && (n == bad || strings.HasSuffix(bad, "/") && strings.HasPrefix(n, bad)) {
+				t.Errorf("%s is in the layer", n)
+			}
+		}
+	}
+	if !strings.Contains(log.String(), "installing") {
+		t.Errorf("progress:\n%s", log.String())
+	}
+	if out, err := chrootRun(t, s, e, "apt-get", "update"); err != nil {
+		t.Errorf("apt-get update in it: %v\n%s", err, out)
+	}
+	if os.Getenv("KOLLA_BUILD_TEST_REPRODUCIBLE") == "" {
+		return
+	}
+	again, err := Bootstrap(ctx, openStore(t), Options{Distro: "debian", Suite: "trixie"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again.Digest != e.Digest {
+		t.Errorf("two runs give %s and %s", e.Digest, again.Digest)
+	}
+}
+
+// chrootRun unpacks the image and runs a command in it.
+func chrootRun(t *testing.T, s *store.Store, e store.Entry, args ...string) (string, error) {
+	t.Helper()
+	img, err := s.Image(e.Digest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	layers, _ := img.Layers()
+	r, err := layers[0].Uncompressed()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	root := t.TempDir()
+	cmd := exec.Command("tar", "-x", "-C", root)
+	cmd.Stdin = r
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("unpacking: %v\n%s", err, out)
+	}
+	for _, n := range []string{"/etc/resolv.conf", "/etc/hosts"} {
+		b, _ := os.ReadFile(n)
+		if err := os.WriteFile(root+n, b, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	null, err := os.Create(root + "/dev/null") // enough for apt
+	if err != nil {
+		t.Fatal(err)
+	}
+	null.Close()
+	os.Chmod(root+"/dev/null", 0o666)
+	out, err := exec.Command("chroot", append([]string{root}, args...)...).CombinedOutput()
+	return string(out), err
+}
+
+func TestErrors(t *testing.T) {
+	if _, err := exec.LookPath("mmdebstrap"); err != nil {
+		t.Skip("mmdebstrap is not installed (apt-get install mmdebstrap)")
+	}
+	// A port that nobody listens on.
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := l.Addr().String()
+	l.Close()
+	port := addr[strings.LastIndexByte(addr, ':')+1:]
+	mirror := t.TempDir()
+	for _, suite := range []string{"trixie", "bookworm"} {
+		if err := os.MkdirAll(mirror+"/dists/"+suite, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		text := "Origin: Debian\nSuite: stable\nCodename: " + suite + "\nDate: Sat, 09 May 2026 09:12:20 UTC\nArchitectures: amd64 arm64\nComponents: main contrib\nSHA256:\n aa 1 main/x\n"
+		if err := os.WriteFile(mirror+"/dists/"+suite+"/Release", []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []struct {
+		name string
+		o    Options
+		says []string
+	}{
+		{"distro", Options{Distro: "fedora", Suite: "40"}, []string{`"fedora"`, "debian and ubuntu can"}},
+		{"no suite", Options{Distro: "debian"}, []string{"no suite", "trixie"}},
+		{"suite", Options{Distro: "debian", Suite: "trixy", Mirror: "file:" + mirror}, []string{`no suite "trixy"`, `did you mean "trixie"?`, "bookworm"}},
+		{"far suite", Options{Distro: "debian", Suite: "focal", Mirror: "file:" + mirror}, []string{`no suite "focal"`, "it has"}},
+		{"bad suite", Options{Distro: "debian", Suite: "../x", Mirror: "file:" + mirror}, []string{"no name of a suite"}},
+		{"refused", Options{Distro: "debian", Suite: "trixie", Mirror: "http://joe:secret@" + addr + "/debian"},
+			[]string{"http://" + addr + "/debian", "host 127.0.0.1, port " + port, "connection refused", "--mirror URL"}},
+		{"no directory", Options{Distro: "debian", Suite: "trixie", Mirror: "file:/nonexistent/mirror"}, []string{"no such directory"}},
+		{"no URL", Options{Distro: "debian", Suite: "trixie", Mirror: "ftp.example.org"}, []string{"is no URL", "http"}},
+		{"arch", Options{Distro: "debian", Suite: "trixie", Arch: "alpha", Mirror: "file:" + mirror}, []string{`no architecture "alpha"`, "amd64, arm64"}},
+		{"component", Options{Distro: "debian", Suite: "trixie", Arch: "amd64", Components: []string{"universe"}, Mirror: "file:" + mirror}, []string{`no component "universe"`, "main, contrib"}},
+		{"keyring", Options{Distro: "debian", Suite: "trixie", Arch: "amd64", Mirror: "file:" + mirror, Keyring: "/nonexistent.gpg"}, []string{"/nonexistent.gpg", "--keyring FILE"}},
+		{"no keyring", Options{Distro: "ubuntu", Suite: "trixie", Arch: "amd64", Components: []string{"main"}, Mirror: "file:" + mirror, Root: mirror}, []string{"ubuntu-archive-keyring.gpg", "ubuntu-keyring"}},
+		{"no mirror", Options{Distro: "ubuntu", Suite: "noble", Root: mirror}, []string{"no package mirror of ubuntu", "--mirror URL"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := openStore(t)
+			_, err := Bootstrap(context.Background(), s, c.o)
+			if err == nil {
+				t.Fatal("no error")
+			}
+			for _, want := range c.says {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("%v\ndoes not say %q", err, want)
+				}
+			}
+			if strings.Contains(err.Error(), "secret") {
+				t.Errorf("the password is in %v", err)
+			}
+			if all, _ := s.Entries(); len(all) != 0 {
+				t.Errorf("entries after an error: %v", all)
+			}
+		})
+	}
+}
+
+func TestNoMmdebstrap(t *testing.T) {
+	t.Setenv("PATH", t.TempDir())
+	_, err := Bootstrap(context.Background(), openStore(t), Options{Distro: "debian", Suite: "trixie"})
+	if err == nil || !strings.Contains(err.Error(), "apt-get install mmdebstrap") {
+		t.Errorf("err = %v", err)
+	}
+}
+
+// An archive that is signed with none of the keys: real mmdebstrap, real apt.
+func TestBadSignature(t *testing.T) {
+	needMirror(t)
+	s := openStore(t)
+	key := t.TempDir() + "/empty.gpg"
+	if err := os.WriteFile(key, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	_, err := Bootstrap(context.Background(), s, Options{Distro: "debian", Suite: "trixie", Keyring: key})
+	if err == nil || !strings.Contains(err.Error(), "--keyring FILE") {
+		t.Errorf("err = %v", err)
+	}
+	_, err = Bootstrap(context.Background(), s, Options{Distro: "debian", Suite: "trixie", Packages: []string{"no-such-package"}})
+	if err == nil || !strings.Contains(err.Error(), "no-such-package") {
+		t.Errorf("err = %v", err)
+	}
+}
+
+func TestCancel(t *testing.T) {
+	needMirror(t)
+	ctx, cancel := context.WithCancel(context.Background())
+	s := openStore(t)
+	_, err := Bootstrap(ctx, s, Options{Distro: "debian", Suite: "trixie", Progress: writerFunc(func(p []byte) {
+		if bytes.HasPrefix(p, []byte("I: ")) {
+			cancel()
+		}
+	})})
+	if err == nil || ctx.Err() == nil {
+		t.Errorf("err = %v, ctx %v", err, ctx.Err())
+	}
+	if left, _ := os.ReadDir(s.Dir() + "/blobs/sha256"); len(left) != 0 {
+		t.Errorf("%d blobs after a cancelled bootstrap", len(left))
+	}
+}
+
+type writerFunc func([]byte)
+
+func (f writerFunc) Write(p []byte) (int, error) { f(p); return len(p), nil }
+
+func TestAptConfiguration(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		files map[string]string
+		want  hostMirrors
+	}{
+		{"deb822", map[string]string{
+			"etc/apt/sources.list.d/debian.sources": "Types: deb deb-src\n# a comment\nURIs: http://m.example/debian/\nSuites: bookworm\n bookworm-updates\nComponents: main contrib\nSigned-By: /usr/share/keyrings/k.gpg\n\nTypes: deb\nURIs: http://s.example/security\nSuites: bookworm-security\nComponents: main\n",
+		}, hostMirrors{"http://m.example/debian", "http://s.example/security", "/usr/share/keyrings/k.gpg"}},
+		{"one line", map[string]string{
+			"etc/apt/sources.list": "# deb http://no.example/debian bookworm main\ndeb-src http://src.example/debian bookworm main\ndeb [arch=amd64 signed-by=/k.gpg] https://m.example/debian bookworm main non-free # ours\ndeb http://s.example/debian-security bookworm-security main\n",
+		}, hostMirrors{"https://m.example/debian", "http://s.example/debian-security", "/k.gpg"}},
+		{"mirror file", map[string]string{
+			"etc/apt/mirrors/debian.list":           "# first\nhttp://mf.example/debian priority:1\n",
+			"etc/apt/sources.list.d/debian.sources": "Types: deb\nURIs: mirror+file:///etc/apt/mirrors/debian.list\nSuites: bookworm\nComponents: main\n",
+		}, hostMirrors{"http://mf.example/debian", "", ""}},
+		{"disabled and foreign", map[string]string{
+			"etc/apt/sources.list.d/a.sources": "Enabled: no\nTypes: deb\nURIs: http://off.example/debian\nSuites: bookworm\nComponents: main\n",
+			"etc/apt/sources.list.d/b.list":    "deb http://other.example/apt stable-tool main\ndeb cdrom:[Debian]/ bookworm main\n",
+			"etc/apt/sources.list.d/c.list":    "deb http://good.example/debian bookworm main\n",
+			"etc/apt/sources.list.d/d.list~":   "deb http://backup.example/debian bookworm main\n",
+		}, hostMirrors{"http://good.example/debian", "", ""}},
+		{"key inside", map[string]string{
+			"etc/apt/sources.list.d/a.sources": "Types: deb\nURIs: http://m.example/debian\nSuites: bookworm\nComponents: main\nSigned-By:\n -----BEGIN PGP PUBLIC KEY BLOCK-----\n .\n mQINBF\n -----END PGP PUBLIC KEY BLOCK-----\n",
+		}, hostMirrors{"http://m.example/debian", "", ""}},
+		{"nothing", nil, hostMirrors{}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			root := t.TempDir()
+			c.files = cloneWith(c.files, "etc/os-release", "ID=debian\nVERSION_CODENAME=\"bookworm\"\n")
+			for n, text := range c.files {
+				if err := os.MkdirAll(root+"/"+n[:strings.LastIndexByte(n, '/')], 0o755); err != nil {
+					t.Fatal(err)
+				}
+				if err := os.WriteFile(root+"/"+n, []byte(text), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if got, _ := hostArchive(&Options{Distro: "debian", Root: root}); got != c.want {
+				t.Errorf("got %+v, want %+v", got, c.want)
+			}
+			if _, ok := hostArchive(&Options{Distro: "ubuntu", Root: root}); ok {
+				t.Error("Debian's mirror taken for Ubuntu")
+			}
+		})
+	}
+}
+
+func cloneWith(m map[string]string, k, v string) map[string]string {
+	out := map[string]string{k: v}
+	for k, v := range m {
+		out[k] = v
+	}
+	return out
+}
+
+func TestSourcesInImage(t *testing.T) {
+	b := debianImage{opts: Options{Distro: "debian", Suite: "trixie", Components: []string{"main"}},
+		archive: archive{sources: []packageSource{{"http://u:p@m/debian", "trixie"}, {"http://u:p@m/debian", "trixie-updates"}, {"http://s/sec", "trixie-security"}}}}
+	want := "Types: deb\nURIs: http://m/debian\nSuites: trixie trixie-updates\nComponents: main\nSigned-By: /k\n\nTypes: deb\nURIs: http://s/sec\nSuites: trixie-security\nComponents: main\nSigned-By: /k\n"
+	if got := b.sourcesText("/k"); got != want {
+		t.Errorf("got\n%s", got)
+	}
+	b.opts.Distro, b.opts.Suite = "ubuntu", "jammy"
+	if got := b.sourcesText("/k"); b.sourcesFile() != "etc/apt/sources.list" || !strings.HasPrefix(got, "deb [signed-by=/k] http://m/debian trixie main\n") {
+		t.Errorf("%s:\n%s", b.sourcesFile(), got)
+	}
+}
+
+func TestReasons(t *testing.T) {
+	for line, want := range map[string]string{
+		"W: GPG error: http://m trixie InRelease: EXPKEYSIG 0E98404D386FA1D9 Debian": "expired",
+		"tar: ./x: Cannot write: No space left on device":                            "TMPDIR",
+		"E: newuidmap 12 0 1000 1 failed":                                            "without root",
+		"E: Failed to fetch http://m/x.deb  Hash Sum mismatch":                       "being updated",
+		"E: something else": "something else",
+	} {
+		err := debianImage{}.explain(fmt.Errorf("exit status 1"), []string{"I: automatically chosen mode: unshare", line, "E: apt failed"})
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v", line, err)
+		}
+	}
+}

@@ -1,0 +1,210 @@
+package bootstrap
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"strings"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// debianImage makes the layer and the config of one bootstrapped image.
+type debianImage struct {
+	opts    Options
+	archive archive
+	keyring string // on the host
+}
+
+// Labels of bootstrapped images. Images built on them inherit them, so they
+// say what stays true there: where the base comes from.
+const (
+	labelDistro = "io.kolla-build.base.distro"
+	labelSuite  = "io.kolla-build.base.suite"
+	labelMirror = "io.kolla-build.base.mirror"
+)
+
+func (b debianImage) config() func() ocispec.Image {
+	return func() ocispec.Image {
+		arch, variant := goArch(b.opts.Arch)
+		created := b.archive.release.date
+		return ocispec.Image{
+			Created:  &created,
+			Platform: ocispec.Platform{OS: "linux", Architecture: arch, Variant: variant},
+			Config: ocispec.ImageConfig{
+				Env: []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
+				Cmd: []string{"bash"},
+				Labels: map[string]string{
+					labelDistro: b.opts.Distro, labelSuite: b.opts.Suite, labelMirror: withoutUser(b.archive.sources[0].uri),
+				},
+			},
+			History: []ocispec.History{{Created: &created,
+				CreatedBy: "mmdebstrap --variant=minbase " + b.opts.Suite + " " + withoutUser(b.archive.sources[0].uri)}},
+		}
+	}
+}
+
+// write runs mmdebstrap and writes the layer: its files without those that
+// belong to the host or to apt's working state, and ours.
+func (b debianImage) write(ctx context.Context, w io.Writer) error {
+	key, err := os.ReadFile(b.keyring)
+	if err != nil {
+		return &Error{Detail: "keyring", Err: err}
+	}
+	p := newRepacker(w)
+	p.skip = b.leaveOut
+	if err := b.run(ctx, p.copy); err != nil {
+		return err
+	}
+	if err := p.addDir("dev/", b.archive.release.date); err != nil {
+		return err
+	}
+	for _, f := range b.files(p, key) {
+		if err := p.add(f.name, f.mode, b.archive.release.date, []byte(f.content)); err != nil {
+			return err
+		}
+	}
+	return p.tw.Close()
+}
+
+// leaveOut keeps files of the moment out of the layer.
+func (b debianImage) leaveOut(name string) bool {
+	switch name {
+	case "etc/resolv.conf", "etc/hostname", // the host's
+		"etc/apt/sources.list", "etc/apt/apt.conf.d/99mmdebstrap", // as mmdebstrap used them
+		"usr/sbin/policy-rc.d",
+		"var/cache/ldconfig/aux-cache", "var/log/dpkg.log", "var/log/alternatives.log", "var/log/bootstrap.log":
+		return true
+	}
+	for _, f := range staticFiles {
+		if f.name == name {
+			return true
+		}
+	}
+	return strings.HasPrefix(name, "var/lib/apt/lists/") || strings.HasPrefix(name, "var/cache/apt/") ||
+		strings.HasPrefix(name, "var/log/apt/") || strings.HasPrefix(name, "dev/") || name == b.sourcesFile()
+}
+
+type file struct {
+	name    string
+	mode    int64
+	content string
+}
+
+// staticFiles are what makes a minimal system a base for images.
+var staticFiles = []file{
+	{"etc/apt/apt.conf.d/90kolla-build", 0o644, `// Settings for building images.
+// Downloaded packages stay in /var/cache/apt/archives: a build mounts a cache
+// there. Without such a mount, run apt-get clean at the end of a RUN.
+APT::Keep-Downloaded-Packages "true";
+Binary::apt::APT::Keep-Downloaded-Packages "true";
+// Descriptions in other languages cost time and space in every build.
+Acquire::Languages "none";
+Acquire::GzipIndexes "true";
+// So that "apt-get purge --auto-remove" takes all that an install brought.
+APT::AutoRemove::SuggestsImportant "false";
+`},
+	{"etc/dpkg/dpkg.cfg.d/kolla-build", 0o644, `# A build that is cut off is thrown away whole, so syncing each file buys nothing.
+force-unsafe-io
+`},
+	{"usr/sbin/policy-rc.d", 0o755, `#!/bin/sh
+# No service starts while packages are installed into an image.
+exit 101
+`},
+}
+
+func (b debianImage) files(p *repacker, key []byte) []file {
+	signedBy := ""
+	var out []file
+	for _, f := range keyrings[b.opts.Distro].files {
+		if b.opts.Keyring == "" && p.seen[strings.TrimPrefix(f, "/")] != 0 {
+			signedBy = f
+			break
+		}
+	}
+	if signedBy == "" {
+		// Keys that the distribution's own package does not bring. apt goes by
+		// the extension: .asc is text.
+		ext := ".gpg"
+		if strings.HasPrefix(string(key), "-----BEGIN PGP") {
+			ext = ".asc"
+		}
+		signedBy = "/etc/apt/keyrings/kolla-build-base" + ext
+		out = append(out, file{signedBy[1:], 0o644, string(key)})
+	}
+	out = append(out, file{b.sourcesFile(), 0o644, b.sourcesText(signedBy)})
+	return append(out, staticFiles...)
+}
+
+// oneLineSuites are the releases whose official images have apt's sources in
+// the old form; templates edit them where they are.
+var oneLineSuites = []string{"stretch", "buster", "bullseye", "xenial", "bionic", "focal", "jammy"}
+
+func (b debianImage) oneLine() bool {
+	for _, s := range oneLineSuites {
+		if s == b.opts.Suite {
+			return true
+		}
+	}
+	return false
+}
+
+func (b debianImage) sourcesFile() string {
+	if b.oneLine() {
+		return "etc/apt/sources.list"
+	}
+	return path.Join("etc/apt/sources.list.d", b.opts.Distro+".sources")
+}
+
+func (b debianImage) sourcesText(signedBy string) string {
+	var s strings.Builder
+	components := strings.Join(b.opts.Components, " ")
+	if b.oneLine() {
+		for _, src := range b.archive.sources {
+			fmt.Fprintf(&s, "deb [signed-by=%s] %s %s %s\n", signedBy, withoutUser(src.uri), src.suite, components)
+		}
+		return s.String()
+	}
+	// One paragraph for each archive, with its suites in one line.
+	var uris []string
+	suites := map[string][]string{}
+	for _, src := range b.archive.sources {
+		u := withoutUser(src.uri)
+		if suites[u] == nil {
+			uris = append(uris, u)
+		}
+		suites[u] = append(suites[u], src.suite)
+	}
+	for i, u := range uris {
+		if i > 0 {
+			s.WriteByte('\n')
+		}
+		fmt.Fprintf(&s, "Types: deb\nURIs: %s\nSuites: %s\nComponents: %s\nSigned-By: %s\n", u, strings.Join(suites[u], " "), components, signedBy)
+	}
+	return s.String()
+}
+
+// command is mmdebstrap's arguments.
+func (b debianImage) command() []string {
+	args := []string{
+		"--mode=auto", "--variant=minbase", "--format=tar", "--architectures=" + b.opts.Arch,
+		"--skip=output/dev", // containers have their own
+		`--aptopt=Acquire::Languages "none"`,
+		// A mirror that drops a connection should not cost the whole run.
+		`--aptopt=Acquire::Retries "3"`,
+	}
+	for _, o := range b.opts.AptOptions {
+		args = append(args, "--aptopt="+o)
+	}
+	if len(b.opts.Packages) > 0 {
+		args = append(args, "--include="+strings.Join(b.opts.Packages, ","))
+	}
+	args = append(args, b.opts.Suite, "-")
+	for _, s := range b.archive.sources {
+		// Without signed-by, apt would also take any key that this host trusts.
+		args = append(args, fmt.Sprintf("deb [signed-by=%s] %s %s %s", b.keyring, s.uri, s.suite, strings.Join(b.opts.Components, " ")))
+	}
+	return args
+}

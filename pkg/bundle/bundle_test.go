@@ -1,0 +1,496 @@
+package bundle
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/random"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+	"github.com/google/go-containerregistry/pkg/v1/validate"
+	"github.com/opencontainers/go-digest"
+
+	"github.com/kolla-build/kolla-build/pkg/store"
+)
+
+func openStore(t testing.TB) *store.Store {
+	t.Helper()
+	s, err := store.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s
+}
+
+func must[T any](t testing.TB) func(T, error) T {
+	return func(v T, err error) T {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+}
+
+const (
+	refA = "localhost:4000/kolla/nova-api:2026.1"
+	refB = "localhost:4000/kolla/nova-compute:2026.1"
+)
+
+// fill puts two images with a common base layer into a new store.
+func fill(t testing.TB) (*store.Store, []store.Entry) {
+	t.Helper()
+	return fillSize(t, 10_000)
+}
+
+func fillSize(t testing.TB, size int64) (*store.Store, []store.Entry) {
+	t.Helper()
+	s := openStore(t)
+	base := must[v1.Image](t)(random.Image(2*size, 1))
+	base = mutate.ConfigMediaType(mutate.MediaType(base, types.OCIManifestSchema1), types.OCIConfigJSON)
+	cf := must[*v1.ConfigFile](t)(base.ConfigFile()).DeepCopy()
+	cf.OS, cf.Architecture = "linux", "amd64"
+	base = must[v1.Image](t)(mutate.ConfigFile(base, cf))
+	for _, ref := range []string{refB, refA} {
+		img := must[v1.Image](t)(mutate.AppendLayers(base, must[v1.Layer](t)(random.Layer(size, types.OCILayer))))
+		d := must[digest.Digest](t)(s.WriteImage(context.Background(), img))
+		if err := s.Put(store.Entry{Name: ref, Digest: d, Key: "key of " + ref, Kind: store.KindBuilt}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return s, must[[]store.Entry](t)(s.Entries())
+}
+
+func saveTo(t testing.TB, s *store.Store, entries []store.Entry, opts SaveOptions) string {
+	t.Helper()
+	out := filepath.Join(t.TempDir(), "set.tar")
+	must[Summary](t)(Save(context.Background(), s, entries, out, opts))
+	return out
+}
+
+func TestSaveAndLoad(t *testing.T) {
+	ctx := context.Background()
+	for _, comp := range []Compression{None, Gzip, Zstd} {
+		t.Run("compression "+string(comp), func(t *testing.T) {
+			s, entries := fill(t)
+			var last, total int64
+			out := saveTo(t, s, entries, SaveOptions{Compression: comp, Progress: func(d, n int64) { last, total = d, n }})
+			if last != total || total == 0 {
+				t.Errorf("progress ended at %d of %d", last, total)
+			}
+			again := saveTo(t, s, entries, SaveOptions{Compression: comp})
+			a, b := must[[]byte](t)(os.ReadFile(out)), must[[]byte](t)(os.ReadFile(again))
+			if !bytes.Equal(a, b) {
+				t.Error("two saves differ")
+			}
+			listed := must[[]store.Entry](t)(List(out, nil))
+			if len(listed) != 2 || listed[0].Name != refA || listed[0].Size != entries[0].Size || listed[0].Digest != entries[0].Digest {
+				t.Errorf("listed %+v", listed)
+			}
+			to := openStore(t)
+			sum := must[Summary](t)(Load(ctx, out, to, LoadOptions{}))
+			if len(sum.Images) != 2 || sum.Blobs != 7 || sum.Reused != 0 {
+				t.Errorf("sum %+v", sum)
+			}
+			for _, e := range entries {
+				if err := to.Verify(ctx, e.Digest); err != nil {
+					t.Error(err)
+				}
+				got, ok, _ := to.ByKey(e.Key)
+				if !ok || got.Digest != e.Digest || got.Name != e.Name || got.Kind != store.KindBuilt || got.Size != e.Size {
+					t.Errorf("loaded %+v, want %+v", got, e)
+				}
+			}
+			// From stdin, again, renamed: every blob is there already.
+			sum = must[Summary](t)(Load(ctx, "-", to, LoadOptions{Stdin: io.MultiReader(bytes.NewReader(a)), Rename: RenameTo("site:5000", "os")}))
+			if sum.Reused != 7 || sum.Images[0].Name != "site:5000/os/nova-api:2026.1" {
+				t.Errorf("second load: %+v", sum)
+			}
+			// What was loaded saves to the same bytes.
+			back := saveTo(t, to, entries, SaveOptions{Compression: comp})
+			if !bytes.Equal(must[[]byte](t)(os.ReadFile(back)), a) {
+				t.Error("saving what was loaded gives other bytes")
+			}
+		})
+	}
+}
+
+func TestSaveErrors(t *testing.T) {
+	ctx := context.Background()
+	s, entries := fill(t)
+	dir := t.TempDir()
+	out := filepath.Join(dir, "set.tar")
+	if err := os.WriteFile(out, []byte("old"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	check := func(what string, entries []store.Entry, says string) {
+		t.Helper()
+		_, err := Save(ctx, s, entries, out, SaveOptions{})
+		if err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("%s: %v, want %q", what, err, says)
+		}
+		if names, _ := os.ReadDir(dir); len(names) != 1 {
+			t.Errorf("%s left %v", what, names)
+		}
+		if b, _ := os.ReadFile(out); string(b) != "old" {
+			t.Errorf("%s: the old file is gone", what)
+		}
+	}
+	check("nothing", nil, "no image to save")
+	check("no name", []store.Entry{{Digest: entries[0].Digest}}, "has no name")
+	check("twice", []store.Entry{entries[0], entries[0]}, "there twice")
+	blobs := must[[]v1.Descriptor](t)(layersOf(s, entries[0]))
+	victim := filepath.Join(s.Dir(), "blobs/sha256", blobs[1].Digest.Hex)
+	b := must[[]byte](t)(os.ReadFile(victim))
+	b[100] ^= 1
+	os.Remove(victim)
+	if err := os.WriteFile(victim, b, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	check("flipped", entries, blobs[1].Digest.String())
+	os.Remove(victim)
+	check("missing", entries, blobs[1].Digest.String()+" is missing")
+	if _, err := Save(ctx, s, entries[1:], filepath.Join(dir, "no/such/dir/x.tar"), SaveOptions{}); err == nil {
+		t.Error("saved into no directory")
+	}
+}
+
+func layersOf(s *store.Store, e store.Entry) ([]v1.Descriptor, error) {
+	img, err := s.Image(e.Digest)
+	if err != nil {
+		return nil, err
+	}
+	m, err := img.Manifest()
+	if err != nil {
+		return nil, err
+	}
+	return m.Layers, nil
+}
+
+// Every truncation and flipped bit must be an error that leaves no name, and
+// must not stop a later load of the whole file.
+func TestDamaged(t *testing.T) {
+	ctx := context.Background()
+	s, entries := fill(t)
+	whole := must[[]byte](t)(os.ReadFile(saveTo(t, s, entries, SaveOptions{})))
+	to := openStore(t)
+	load := func(b []byte) error {
+		_, err := Load(ctx, "-", to, LoadOptions{Stdin: bytes.NewReader(b)})
+		return err
+	}
+	tail := 1024 + 511 // two empty blocks and padding, which hold nothing
+	for n := 0; n < len(whole)-tail; n += 509 {
+		err := load(whole[:n])
+		var fe *FormatError
+		if !errors.As(err, &fe) {
+			t.Fatalf("cut at %d of %d: %v", n, len(whole), err)
+		}
+		if all, _ := to.Entries(); len(all) != 0 {
+			t.Fatalf("cut at %d: %d names", n, len(all))
+		}
+	}
+	// Cut within the last blob: the error says so.
+	err := load(whole[:len(whole)-3000])
+	if err == nil || !strings.Contains(err.Error(), "layer ") || !strings.Contains(err.Error(), "nova-") || !strings.Contains(err.Error(), "copy it again") {
+		t.Errorf("cut within a layer: %v", err)
+	}
+	sum, err := Load(ctx, "-", to, LoadOptions{Stdin: bytes.NewReader(whole)})
+	if err != nil || sum.Reused == 0 {
+		t.Errorf("after cut files: %v, %d reused", err, sum.Reused)
+	}
+	for _, e := range entries {
+		if err := to.Verify(ctx, e.Digest); err != nil {
+			t.Error(err)
+		}
+	}
+	bad := 0
+	for i := 0; i < len(whole)-tail; i += 127 {
+		b := append([]byte(nil), whole...)
+		b[i] ^= 0x10
+		fresh := openStore(t)
+		sum, err := Load(ctx, "-", fresh, LoadOptions{Stdin: bytes.NewReader(b)})
+		if err != nil {
+			bad++
+			continue
+		}
+		// A flip in padding, or in what does not matter, is no error, but then
+		// the images are right.
+		for _, e := range sum.Images {
+			if err := fresh.Verify(ctx, e.Digest); err != nil {
+				t.Errorf("flip at %d: %v", i, err)
+			}
+		}
+	}
+	if bad < 100 {
+		t.Errorf("only %d flips were noticed", bad)
+	}
+	m := must[[]v1.Descriptor](t)(layersOf(s, entries[0]))
+	content := must[[]byte](t)(os.ReadFile(filepath.Join(s.Dir(), "blobs/sha256", m[1].Digest.Hex)))
+	b := append([]byte(nil), whole...)
+	b[bytes.Index(whole, content)+500] ^= 1
+	_, err = Load(ctx, "-", openStore(t), LoadOptions{Stdin: bytes.NewReader(b)})
+	if err == nil || !strings.Contains(err.Error(), m[1].Digest.String()) || !strings.Contains(err.Error(), "layer 2 of 2 of "+refA) {
+		t.Errorf("flipped layer: %v", err)
+	}
+}
+
+type item struct {
+	h tar.Header
+	c string
+}
+
+func makeTar(t testing.TB, items ...item) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	for _, i := range items {
+		if i.h.Typeflag == 0 {
+			i.h.Typeflag = tar.TypeReg
+		}
+		if i.h.Size == 0 && i.h.Typeflag == tar.TypeReg {
+			i.h.Size = int64(len(i.c))
+		}
+		if err := w.WriteHeader(&i.h); err != nil {
+			t.Fatal(err)
+		}
+		w.Write([]byte(i.c))
+	}
+	w.Flush()
+	return b.Bytes()
+}
+
+const layoutFile = `{"imageLayoutVersion":"1.0.0"}`
+
+func TestHostile(t *testing.T) {
+	ctx := context.Background()
+	lay := item{tar.Header{Name: "oci-layout"}, layoutFile}
+	d := digest.FromString("x")
+	blob := "blobs/sha256/" + d.Encoded()
+	index := func(desc string) item {
+		return item{tar.Header{Name: "index.json"}, `{"schemaVersion":2,"manifests":[` + desc + `]}`}
+	}
+	for _, c := range []struct {
+		name  string
+		items []item
+		says  string
+	}{
+		{"nothing", nil, "empty"},
+		{"only layout", []item{lay}, "no index.json"},
+		{"no layout", []item{index("")}, "no oci-layout"},
+		{"no image", []item{lay, index("")}, "no image"},
+		{"up", []item{lay, {tar.Header{Name: "blobs/sha256/../../../evil"}, "x"}}, "leads out"},
+		{"absolute", []item{{tar.Header{Name: "/oci-layout"}, layoutFile}}, "not allowed"},
+		{"backslash", []item{{tar.Header{Name: `..\evil`}, "x"}}, "not allowed"},
+		{"symlink", []item{lay, {tar.Header{Name: blob, Typeflag: tar.TypeSymlink, Linkname: "/etc/shadow"}, ""}}, "link"},
+		{"hard link", []item{lay, {tar.Header{Name: blob, Typeflag: tar.TypeLink, Linkname: "oci-layout"}, ""}}, "link"},
+		{"device", []item{lay, {tar.Header{Name: blob, Typeflag: tar.TypeChar}, ""}}, "no regular file"},
+		{"pipe", []item{lay, {tar.Header{Name: blob, Typeflag: tar.TypeFifo}, ""}}, "no regular file"},
+		{"twice", []item{lay, lay}, "twice"},
+		{"twice by dots", []item{lay, {tar.Header{Name: "./oci-layout"}, layoutFile}}, "twice"},
+		{"stranger", []item{lay, {tar.Header{Name: "install.sh"}, "x"}}, "does not belong"},
+		{"root file system", []item{{tar.Header{Name: "etc/passwd"}, "x"}}, "root file system"},
+		{"no digest", []item{lay, {tar.Header{Name: "blobs/sha256/abc"}, "x"}}, "no digest"},
+		{"unknown algorithm", []item{lay, {tar.Header{Name: "blobs/md5/" + d.Encoded()}, "x"}}, "no digest"},
+		{"newer", []item{{tar.Header{Name: "oci-layout"}, `{"imageLayoutVersion":"2.0.0"}`}}, `"2.0.0"`},
+		{"large layout", []item{{tar.Header{Name: "oci-layout"}, layoutFile + strings.Repeat(" ", 5000)}}, "too many"},
+		{"huge index", []item{lay, {tar.Header{Name: "index.json", Size: 1 << 40}, ""}}, "too many"},
+		{"bad index", []item{lay, {tar.Header{Name: "index.json"}, "[]"}}, "not an index"},
+		{"index of digests", []item{lay, index(`{"digest":"sha256:../../x","size":3}`)}, "digest"},
+		{"huge manifest", []item{lay, index(`{"digest":"` + d.String() + `","size":99999999999}`)}, "would have 99999999999 bytes"},
+		{"wrong content", []item{lay, {tar.Header{Name: blob}, "y"}}, "its content has digest"},
+		{"wrong size", []item{lay, index(`{"digest":"` + d.String() + `","size":2}`), {tar.Header{Name: blob}, "x"}}, "1 bytes in the tar, 2 by its descriptor"},
+		{"no manifest", []item{lay, index(`{"digest":"` + d.String() + `","size":1}`), {tar.Header{Name: blob}, "x"}}, "not a manifest"},
+		{"missing", []item{lay, index(`{"digest":"` + d.String() + `","size":1}`)}, "neither in the bundle nor in the store"},
+		{"huge blob", []item{lay, {tar.Header{Name: blob, Size: 1 << 60}, ""}}, "no space left"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := openStore(t)
+			_, err := Load(ctx, "-", s, LoadOptions{Stdin: bytes.NewReader(makeTar(t, c.items...))})
+			if err == nil || !strings.Contains(err.Error(), c.says) {
+				t.Errorf("err = %v, want %q", err, c.says)
+			}
+			if all, _ := s.Entries(); len(all) != 0 {
+				t.Errorf("entries %v", all)
+			}
+			if left, _ := os.ReadDir(filepath.Join(s.Dir(), "tmp")); len(left) != 0 {
+				t.Errorf("left %v", left)
+			}
+		})
+	}
+	for what, b := range map[string][]byte{
+		"text": []byte(strings.Repeat("no tar at all ", 100)),
+		"xz":   {0xfd, '7', 'z', 'X', 'Z', 0, 0},
+		"gzip": {0x1f, 0x8b, 9, 9, 9, 9, 9},
+	} {
+		if _, err := Load(ctx, "-", openStore(t), LoadOptions{Stdin: bytes.NewReader(b)}); err == nil {
+			t.Errorf("%s was loaded", what)
+		} else {
+			t.Logf("%s: %v", what, err)
+		}
+	}
+}
+
+func TestSparse(t *testing.T) {
+	gnutar, err := exec.LookPath("tar")
+	if err != nil {
+		t.Skip("tar is not installed")
+	}
+	dir := t.TempDir()
+	f := must[*os.File](t)(os.Create(filepath.Join(dir, "oci-layout")))
+	if err := f.Truncate(1 << 33); err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+	for _, format := range []string{"gnu", "posix"} {
+		b, err := exec.Command(gnutar, "--sparse", "--format="+format, "-C", dir, "-c", "oci-layout").Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = Load(context.Background(), "-", openStore(t), LoadOptions{Stdin: bytes.NewReader(b)})
+		if err == nil || !strings.Contains(err.Error(), "sparse") {
+			t.Errorf("%s: %v", format, err)
+		}
+	}
+}
+
+func TestRename(t *testing.T) {
+	for _, c := range [][4]string{
+		{refA, "site:5000", "os", "site:5000/os/nova-api:2026.1"},
+		{refA, "", "os", "localhost:4000/os/nova-api:2026.1"},
+		{refA, "site:5000", "", "site:5000/kolla/nova-api:2026.1"},
+		{refA, "", "", refA},
+		{"kolla/nova-api:t", "site:5000", "os/deep", "site:5000/os/deep/nova-api:t"},
+		{"nova-api:t", "site:5000", "", "site:5000/nova-api:t"},
+		{"localhost/a/b/c:t", "x:1", "", "x:1/a/b/c:t"},
+		{"debian:trixie", "x:1", "n", "x:1/n/debian:trixie"},
+	} {
+		if got := RenameTo(c[1], c[2])(c[0]); got != c[3] {
+			t.Errorf("%s to %q %q = %s, want %s", c[0], c[1], c[2], got, c[3])
+		}
+	}
+	s, entries := fill(t)
+	out := saveTo(t, s, entries, SaveOptions{})
+	to := openStore(t)
+	if _, err := Load(context.Background(), out, to, LoadOptions{Rename: func(string) string { return "same:t" }}); err == nil || !strings.Contains(err.Error(), "would both be named same:t") {
+		t.Errorf("err = %v", err)
+	}
+	if all, _ := to.Entries(); len(all) != 0 {
+		t.Error("half a load")
+	}
+}
+
+// A bundle that another tool has packed, in whatever order.
+func TestForeignOrder(t *testing.T) {
+	gnutar, err := exec.LookPath("tar")
+	if err != nil {
+		t.Skip("tar is not installed")
+	}
+	s, entries := fill(t)
+	out := saveTo(t, s, entries, SaveOptions{})
+	dir := t.TempDir()
+	run := func(args ...string) {
+		t.Helper()
+		if b, err := exec.Command(gnutar, args...).CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, b)
+		}
+	}
+	run("-xf", out, "-C", dir)
+	for _, order := range [][]string{{"."}, {"blobs", "index.json", "oci-layout"}, {"index.json", "blobs", "oci-layout"}} {
+		repacked := filepath.Join(t.TempDir(), "r.tar")
+		run(append([]string{"-cf", repacked, "-C", dir}, order...)...)
+		to := openStore(t)
+		sum := must[Summary](t)(Load(context.Background(), repacked, to, LoadOptions{}))
+		if len(sum.Images) != 2 {
+			t.Errorf("%v: %+v", order, sum)
+		}
+		for _, e := range sum.Images {
+			if err := to.Verify(context.Background(), e.Digest); err != nil {
+				t.Error(err)
+			}
+		}
+		if got := must[[]store.Entry](t)(List(repacked, nil)); len(got) != 2 {
+			t.Errorf("%v: list %v", order, got)
+		}
+	}
+}
+
+func TestOthersRead(t *testing.T) {
+	s, entries := fill(t)
+	out := saveTo(t, s, entries, SaveOptions{})
+	// docker load's form.
+	tag := must[name.Tag](t)(name.NewTag(refA))
+	img := must[v1.Image](t)(tarball.ImageFromPath(out, &tag))
+	if err := validate.Image(img, validate.Fast); err != nil {
+		t.Error(err)
+	}
+	want := must[v1.Image](t)(s.Image(entries[0].Digest))
+	if a, b := must[v1.Hash](t)(img.ConfigName()), must[v1.Hash](t)(want.ConfigName()); a != b {
+		t.Errorf("config %s, want %s", a, b)
+	}
+	skopeo, err := exec.LookPath("skopeo")
+	if err != nil {
+		t.Skip("skopeo is not installed (apt-get install skopeo)")
+	}
+	run := func(args ...string) []byte {
+		t.Helper()
+		b, err := exec.Command(skopeo, args...).CombinedOutput()
+		if err != nil {
+			t.Fatalf("skopeo %v: %v\n%s", args, err, b)
+		}
+		return b
+	}
+	for _, e := range entries {
+		var info struct{ Digest string }
+		if err := json.Unmarshal(run("inspect", "oci-archive:"+out+":"+e.Name), &info); err != nil || info.Digest != e.Digest.String() {
+			t.Errorf("%s: %+v %v", e.Name, info, err)
+		}
+	}
+	// skopeo's own archive is a bundle of one.
+	theirs := filepath.Join(t.TempDir(), "theirs.tar")
+	run("copy", "oci-archive:"+out+":"+refB, "oci-archive:"+theirs+":"+refB)
+	to := openStore(t)
+	sum := must[Summary](t)(Load(context.Background(), theirs, to, LoadOptions{}))
+	if len(sum.Images) != 1 || sum.Images[0].Digest != entries[1].Digest {
+		t.Errorf("skopeo's archive: %+v", sum)
+	}
+}
+
+func FuzzLoad(f *testing.F) {
+	s, entries := fillSize(f, 50)
+	var b bytes.Buffer
+	if _, err := Save(context.Background(), s, entries, "-", SaveOptions{Stdout: &b}); err != nil {
+		f.Fatal(err)
+	}
+	f.Add(b.Bytes())
+	f.Add(b.Bytes()[:5000])
+	f.Add(makeTar(f, item{tar.Header{Name: "oci-layout"}, layoutFile}))
+	f.Add(makeTar(f, item{tar.Header{Name: "index.json"}, `{"schemaVersion":2,"manifests":[{"digest":"sha256:x","size":1}]}`}))
+	f.Add([]byte{0x28, 0xb5, 0x2f, 0xfd, 0, 0})
+	f.Add([]byte{0x1f, 0x8b, 8, 0, 0})
+	to := openStore(f)
+	f.Fuzz(func(t *testing.T, b []byte) {
+		sum, err := Load(context.Background(), "-", to, LoadOptions{Stdin: bytes.NewReader(b)})
+		if err != nil {
+			return
+		}
+		for _, e := range sum.Images {
+			if err := to.Verify(context.Background(), e.Digest); err != nil {
+				t.Fatal(fmt.Errorf("loaded and not whole: %w", err))
+			}
+		}
+	})
+}

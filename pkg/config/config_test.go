@@ -1,0 +1,405 @@
+package config
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/spf13/pflag"
+)
+
+// load runs Load in a new directory with a kolla-build.conf of that text, if any,
+// and no other file.
+func load(t *testing.T, text string, env []string, words ...string) (*Config, error) {
+	t.Helper()
+	dir := t.TempDir()
+	if text != "" {
+		if err := os.WriteFile(filepath.Join(dir, "kolla-build.conf"), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return Load(Input{Args: words, Env: append([]string{"HOME=/home/someone"}, env...), Dir: dir,
+		SystemFile: filepath.Join(dir, "no-system.conf"), HostArch: "x86_64", Profiles: someProfiles})
+}
+
+func mustLoad(t *testing.T, text string, env []string, words ...string) *Config {
+	t.Helper()
+	c, err := load(t, text, env, words...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func TestTableAndConfigAgree(t *testing.T) {
+	types := map[Kind]reflect.Type{String: reflect.TypeFor[string](), Bool: reflect.TypeFor[bool](), Int: reflect.TypeFor[int](),
+		List: reflect.TypeFor[[]string](), Dict: reflect.TypeFor[map[string]string](), Multi: reflect.TypeFor[[]string]()}
+	names, shorts := map[string]bool{}, map[string]bool{}
+	config := reflect.TypeFor[Config]()
+	for _, o := range Options() {
+		for _, name := range append([]string{o.Name}, o.Aliases...) {
+			if names[canonical(name)] {
+				t.Errorf("--%s is there twice", name)
+			}
+			names[canonical(name)] = true
+		}
+		if o.Short != "" && shorts[o.Short] {
+			t.Errorf("-%s is there twice", o.Short)
+		}
+		shorts[o.Short] = true
+		if !strings.HasSuffix(o.Help, ".") || o.Group == "" || !slices.Contains(Groups(), o.Group) {
+			t.Errorf("--%s: help %q, group %q", o.Name, o.Help, o.Group)
+		}
+		if o.Kind != Bool && o.Arg == "" {
+			t.Errorf("--%s takes a value that help has no name for", o.Name)
+		}
+		if field := o.Field(); field != "" {
+			f, ok := config.FieldByName(field)
+			if !ok || f.Type != types[o.Kind] {
+				t.Errorf("--%s: there is no field %s of type %v", o.Name, field, types[o.Kind])
+			}
+		}
+	}
+}
+
+func TestPrecedence(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, text string) {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("system.conf", "[DEFAULT]\ntag = system\nnamespace = system\nregistry = system\nmaintainer = system\nlogs_dir = system\n")
+	write("kolla-build.conf", "[DEFAULT]\ntag = local\nnamespace = local\nregistry = local\nmaintainer = local\n")
+	write("more.conf", "[DEFAULT]\ntag = more\nnamespace = more\nregistry = more\n")
+	c, err := Load(Input{
+		Args: []string{"--tag", "flag", "--config-file", "more.conf"}, Dir: dir, SystemFile: filepath.Join(dir, "system.conf"),
+		Env: []string{"KOLLA_BUILD_TAG=env", "KOLLA_BUILD_NAMESPACE=env", "OS_DEFAULT__NAMESPACE=oslo", "HOME=/h"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct{ option, got, want, origin string }{
+		{"tag", c.Tag, "flag", "--tag flag"},
+		{"namespace", c.Namespace, "env", "KOLLA_BUILD_NAMESPACE=env"},
+		{"registry", c.Registry, "more", "more.conf:4"},
+		{"maintainer", c.Maintainer, "local", "kolla-build.conf:5"},
+		{"logs_dir", c.LogsDir, "system", filepath.Join(dir, "system.conf") + ":6"},
+		{"base", c.Base, "rocky", "default"},
+	} {
+		if tc.got != tc.want || c.Origin(tc.option).String() != tc.origin {
+			t.Errorf("%s = %q from %v, want %q from %s", tc.option, tc.got, c.Origin(tc.option), tc.want, tc.origin)
+		}
+	}
+	if want := []string{filepath.Join(dir, "system.conf"), "kolla-build.conf", "more.conf"}; !slices.Equal(c.Files, want) {
+		t.Errorf("Files = %q, want %q", c.Files, want)
+	}
+}
+
+// A file that two names lead to must not give repeatable options their values
+// twice.
+func TestFileReadOnce(t *testing.T) {
+	c := mustLoad(t, "[DEFAULT]\nprofile = infra\n", nil, "--config-file", "./kolla-build.conf")
+	if !slices.Equal(c.Profile, []string{"infra"}) || !slices.Equal(c.Files, []string{"./kolla-build.conf"}) {
+		t.Errorf("profiles %q from %q", c.Profile, c.Files)
+	}
+}
+
+func TestEnvironment(t *testing.T) {
+	for _, tc := range []struct {
+		env  []string
+		args []string
+		want string
+	}{
+		{nil, nil, ""},
+		{[]string{"BUILDKIT_HOST=tcp://a:1"}, nil, "tcp://a:1"},
+		{[]string{"BUILDKIT_HOST="}, nil, ""},
+		{[]string{"BUILDKIT_HOST=tcp://a:1", "KOLLA_BUILD_BUILDKIT_ADDR=tcp://b:1"}, nil, "tcp://b:1"},
+		{[]string{"BUILDKIT_HOST=tcp://a:1"}, []string{"--buildkit-addr", "unix:///x"}, "unix:///x"},
+		{nil, []string{"--buildkit-builder", "mine"}, "docker-container://buildx_buildkit_mine0"},
+	} {
+		if c := mustLoad(t, "", tc.env, tc.args...); c.BuildkitAddr != tc.want {
+			t.Errorf("%q %q: %q, want %q", tc.env, tc.args, c.BuildkitAddr, tc.want)
+		}
+	}
+	c := mustLoad(t, "[DEFAULT]\nprofile = infra\n", []string{"KOLLA_BUILD_PROFILE=main,default", "KOLLA_BUILD_REGEX=a,b"}, "-p", "infra")
+	if !slices.Equal(c.Profile, []string{"main", "default", "infra"}) || !slices.Equal(c.Regex, []string{"a", "b"}) {
+		t.Errorf("profiles %q, regular expressions %q", c.Profile, c.Regex)
+	}
+}
+
+func TestSpellings(t *testing.T) {
+	for _, words := range [][]string{
+		{"--base-tag", "x", "--nocache", "--type", "binary", "--network_mode", "none"},
+		{"--base_tag=x", "--no-cache", "-t", "binary", "--network-mode=none"},
+		{"-base-tag", "x", "-nocache", "-tbinary", "-network_mode", "none"},
+		{"-base_tag=x", "--cache=false", "--install-type=binary", "--network_mo", "none"},
+		{"--base-tag=y", "--base-tag=x", "--cache", "--no_cache", "--install_type", "binary", "--network_mode=none"},
+	} {
+		c, err := load(t, "", nil, words...)
+		if err != nil {
+			t.Errorf("%q: %v", words, err)
+			continue
+		}
+		if c.BaseTag != "x" || c.Cache || c.InstallType != "binary" || c.NetworkMode != "none" {
+			t.Errorf("%q: %q %v %q %q", words, c.BaseTag, c.Cache, c.InstallType, c.NetworkMode)
+		}
+	}
+	c := mustLoad(t, "[DEFAULT]\nbase-tag = x\ninstall-type = binary\n", nil)
+	if c.BaseTag != "x" || c.InstallType != "binary" || len(c.Warnings) > 0 {
+		t.Errorf("dashes in a file: %q %q %v", c.BaseTag, c.InstallType, c.Warnings)
+	}
+}
+
+func TestOldSpellings(t *testing.T) {
+	c := mustLoad(t, "[profiles]\ncontainers = zun,magnum,heat\n", nil, "-profile", "containers", "-push", "-registry", "h:1", "-b", "ubuntu")
+	if !slices.Equal(c.Profile, []string{"containers"}) || !c.Push || c.Registry != "h:1" || c.Base != "ubuntu" {
+		t.Errorf("%q %v %q %q", c.Profile, c.Push, c.Registry, c.Base)
+	}
+	if len(c.Warnings) != 3 || c.Warnings[0].Message != "-profile is read as --profile" {
+		t.Errorf("warnings: %v", c.Warnings)
+	}
+	if got := c.Profiles["containers"]; !slices.Equal(got, []string{"zun", "magnum", "heat"}) {
+		t.Errorf("containers = %q", got)
+	}
+	for _, words := range [][]string{{"-p", "default"}, {"-pdefault"}, {"-p=default"}, {"-qpdefault"}} {
+		if c := mustLoad(t, "", nil, words...); !slices.Equal(c.Profile, []string{"default"}) || len(c.Warnings) > 0 {
+			t.Errorf("%q: %q %v", words, c.Profile, c.Warnings)
+		}
+	}
+}
+
+func TestMixedPositionals(t *testing.T) {
+	c := mustLoad(t, "", nil, "nova", "-b", "debian", "^zun$", "--push", "--", "-x")
+	if want := []string{"nova", "^zun$", "-x"}; !slices.Equal(c.Regex, want) || !slices.Equal(c.Args, want) {
+		t.Errorf("%q, %q", c.Regex, c.Args)
+	}
+}
+
+func TestHelpAndVersion(t *testing.T) {
+	for _, words := range [][]string{{"-h"}, {"--help"}, {"--nosuch", "--help"}, {"-b", "ubuntu", "-help"}} {
+		if _, err := load(t, "", nil, words...); !errors.Is(err, ErrHelp) {
+			t.Errorf("%q: %v", words, err)
+		}
+	}
+	if _, err := load(t, "[broken", nil, "--version"); !errors.Is(err, ErrVersion) {
+		t.Errorf("--version: %v", err)
+	}
+}
+
+func TestSubcommandFlags(t *testing.T) {
+	var addr string
+	var push bool
+	extra := func(f *pflag.FlagSet) {
+		f.StringVarP(&addr, "addr", "a", ":4000", "")
+		f.BoolVar(&push, "push", false, "") // the table has it, too
+		f.IntP("days", "D", 1, "")          // and that letter
+	}
+	run := func(words ...string) (*Config, error) {
+		return Load(Input{Command: "registry serve", Args: words, Dir: t.TempDir(), SystemFile: "none", Extra: extra, Env: []string{"HOME=/h"}})
+	}
+	c, err := run("file.tar", "-addr", "x:1", "--push", "-n", "ns")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if addr != "x:1" || !push || c.Push || c.Namespace != "ns" || !slices.Equal(c.Args, []string{"file.tar"}) {
+		t.Errorf("%q %v %v %q %q", addr, push, c.Push, c.Namespace, c.Args)
+	}
+	for words, want := range map[string]string{"-D x": "-D x: ", "--days=x": "--days=x: ", "--addr": "--addr needs a value", "--adr x": `did you mean --addr?`} {
+		if _, err := run(strings.Fields(words)...); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", words, err)
+		}
+	}
+}
+
+func TestDerived(t *testing.T) {
+	for _, tc := range []struct {
+		args []string
+		want []string // base-image, base-tag, tag, package type, package manager, debian-arch
+	}{
+		{[]string{"-b", "debian"}, []string{"debian", "trixie", "master-debian-trixie", "deb", "apt", "amd64"}},
+		{[]string{"-b", "debian", "--base-tag", "latest"}, []string{"debian", "trixie", "master-debian-trixie", "deb", "apt", "amd64"}},
+		{[]string{"-b", "debian", "--base-tag", "latest", "--base-image", "i"}, []string{"i", "latest", "master-debian-latest", "deb", "apt", "amd64"}},
+		{[]string{"-b", "oraclelinux", "--base-arch", "aarch64"}, []string{"oraclelinux", "10", "master-oraclelinux-10", "rpm", "dnf", "arm64"}},
+		{[]string{"-b", "ubuntu", "--openstack-release", "2026.1", "--base-tag", "22.04"}, []string{"ubuntu", "22.04", "2026.1-ubuntu-22.04", "deb", "apt", "amd64"}},
+	} {
+		c := mustLoad(t, "", nil, tc.args...)
+		if got := []string{c.BaseImage, c.BaseTag, c.Tag, c.BasePackageType, c.DistroPackageManager, c.DebianArch}; !slices.Equal(got, tc.want) {
+			t.Errorf("%q: %q, want %q", tc.args, got, tc.want)
+		}
+	}
+}
+
+func TestSampleConfigSaysTheDefaults(t *testing.T) {
+	var uncommented []string
+	for line := range strings.SplitSeq(SampleConfig(), "\n") {
+		if strings.HasPrefix(line, "#") && !strings.HasPrefix(line, "# ") {
+			line = line[1:]
+		}
+		// An empty item of a repeatable option is an item.
+		if o := Lookup(strings.TrimSuffix(line, " =")); o == nil || o.Kind != Multi {
+			uncommented = append(uncommented, line)
+		}
+	}
+	plain := mustLoad(t, "", nil)
+	for _, text := range []string{SampleConfig(), strings.Join(uncommented, "\n")} {
+		c, err := load(t, text, nil, "--nostrict")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, o := range Options() {
+			name := o.Field()
+			if name == "" || name == "Strict" {
+				continue
+			}
+			a, b := reflect.ValueOf(*c).FieldByName(name).Interface(), reflect.ValueOf(*plain).FieldByName(name).Interface()
+			if format(a) != format(b) {
+				t.Errorf("%s = %v, default %v", o.Name, a, b)
+			}
+		}
+		for name, source := range plain.Sources {
+			got := c.Sources[name]
+			got.Origin = source.Origin
+			if !reflect.DeepEqual(got, source) {
+				t.Errorf("[%s] = %+v, default %+v", name, got, source)
+			}
+		}
+		for _, w := range c.Warnings {
+			if o := Lookup(w.Option); o == nil || o.Note == "" {
+				t.Errorf("%v", w)
+			}
+		}
+	}
+}
+
+func TestDefaultFiles(t *testing.T) {
+	for name, data := range map[string][]byte{"users.conf": defaultUsers, "sources.conf": defaultSources} {
+		f, err := parseINI(name, data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		seen := map[string]bool{}
+		for _, h := range f.headers {
+			if seen[h.name] || isUser(h.name) != (name == "users.conf") {
+				t.Errorf("%s:%d: [%s] does not belong there", name, h.line, h.name)
+			}
+			seen[h.name] = true
+		}
+	}
+}
+
+func TestUsersAndSources(t *testing.T) {
+	c := mustLoad(t, "[nova-user]\nuid = 1\n[mine-user]\nuid = 7\n[keystone-base]\ntype = git\nlocation = https://x/${reference}-$debian_arch\nreference = $openstack_branch_slashed\n[mien]\ntype = local\nlocation = /x\n", nil, "--openstack-release", "2026.1")
+	for name, want := range map[string]User{"nova": {UID: 1, GID: 42436, Group: "nova"}, "mine": {UID: 7, GID: 7, Group: "mine"}, "hacluster": {UID: 42486, GID: 42486, Group: "haclient"}, "zun": {UID: 42463, GID: 42463, Group: "zun"}} {
+		got := c.Users[name]
+		got.Origin = Origin{}
+		if got != want {
+			t.Errorf("%s: %+v, want %+v", name, got, want)
+		}
+	}
+	if o := c.KeyOrigin("nova-user", "uid"); o.String() != "kolla-build.conf:2" {
+		t.Errorf("nova's uid is from %v", o)
+	}
+	if o := c.KeyOrigin("nova-user", "gid"); o.Kind != OriginDefault {
+		t.Errorf("nova's gid is from %v", o)
+	}
+	for name, want := range map[string]string{
+		"keystone-base":         "https://x/stable/2026.1-amd64",
+		"zun-base":              "https://tarballs.opendev.org/openstack/zun/zun-stable-2026.1.tar.gz",
+		"prometheus-server":     "https://github.com/prometheus/prometheus/releases/download/v3.5.4/prometheus-3.5.4.linux-amd64.tar.gz",
+		"horizon-plugin-zun-ui": "https://tarballs.opendev.org/openstack/zun-ui/zun-ui-stable-2026.1.tar.gz",
+	} {
+		if s, err := c.ExpandSource(name, nil); err != nil || s.Location != want {
+			t.Errorf("%s: %q (%v), want %q", name, s.Location, err, want)
+		}
+	}
+	if s, err := c.ExpandSource("prometheus-server", map[string]string{"debian_arch": "arm64"}); err != nil || !strings.HasSuffix(s.Location, "linux-arm64.tar.gz") || len(s.SHA256["arm64"]) != 64 {
+		t.Errorf("for arm64: %+v, %v", s, err)
+	}
+	if c.Sources["horizon-plugin-zun-ui"].Enabled || !c.Sources["zun-base"].Enabled {
+		t.Error("zun-ui is to be off and zun on")
+	}
+	if s, err := c.ExpandSource("nosuch", nil); err != nil || s.Enabled || s.Location != "" {
+		t.Errorf("a section that is not there: %+v, %v", s, err)
+	}
+	w := c.CheckSources([]string{"keystone-base", "mine", "zun-base"})
+	if len(w) != 1 || w[0].Hint != `did you mean [mine]?` || w[0].Line != 9 {
+		t.Errorf("%v", w)
+	}
+}
+
+// A *Config is handed to many goroutines.
+func TestExpandSourceConcurrently(t *testing.T) {
+	c := mustLoad(t, "", nil)
+	done := make(chan error)
+	for i := range 8 {
+		go func() {
+			vars := map[string]string{"debian_arch": "arm64"}
+			if i%2 == 0 {
+				vars = nil
+			}
+			_, err := c.ExpandSource("etcd", vars)
+			done <- err
+		}()
+	}
+	for range 8 {
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestProfilesFromProfiles(t *testing.T) {
+	c := mustLoad(t, "[profiles]\nall = $infra,${main},zun\ninfra = x\n", nil)
+	if got := c.Profiles["all"]; !slices.Equal(got, []string{"x", "keystone", "nova-", "zun"}) {
+		t.Errorf("all = %q", got)
+	}
+	if !slices.Equal(c.ProfileNames(), []string{"all", "aux", "default", "infra", "main"}) {
+		t.Errorf("%q", c.ProfileNames())
+	}
+}
+
+func TestErrorsHaveTheirPlace(t *testing.T) {
+	_, err := load(t, "[DEFAULT]\nbase =   ubunto\n", nil)
+	var e *Error
+	if !errors.As(err, &e) || e.File != "kolla-build.conf" || e.Line != 2 || e.Column != 10 || e.SourceLine != "base =   ubunto" || e.Option != "base" || e.Hint != `did you mean "ubuntu"?` {
+		t.Errorf("%#v", e)
+	}
+	// Several mistakes are told at once.
+	_, err = load(t, "[DEFAULT]\nbase = x\nthreads = 0\n[nova-user]\nuid = y\n", nil, "--push-threads", "z")
+	for _, part := range []string{":2:", ":3:", ":5:", "--push-threads z"} {
+		if err == nil || !strings.Contains(err.Error(), part) {
+			t.Errorf("%q is not in: %v", part, err)
+		}
+	}
+}
+
+func TestDistros(t *testing.T) {
+	for _, d := range Distros() {
+		r, ok := d.Release("latest")
+		if !ok || !slices.Contains(r.Tags, d.Tag) || d.Image == "" || d.PackageManager == "" || (d.PackageType == "deb") != (r.Suite != "") {
+			t.Errorf("%+v: %+v %v", d, r, ok)
+		}
+	}
+	debian, _ := LookupDistro("debian")
+	ubuntu, _ := LookupDistro("ubuntu")
+	if r, _ := debian.Release("12-slim"); r.Suite != "bookworm" {
+		t.Errorf("debian:12-slim is %+v", r)
+	}
+	if r, _ := ubuntu.Release("jammy"); r.Suite != "jammy" || ubuntu.PrettyName("22.04") != "Ubuntu 22.04.* LTS" || ubuntu.PrettyName("mine") != "Ubuntu 24.04.* LTS" {
+		t.Errorf("ubuntu: %+v, %q", r, ubuntu.PrettyName("mine"))
+	}
+	if _, ok := LookupDistro("gentoo"); ok {
+		t.Error("there is no gentoo")
+	}
+	if got := Unbuildable("rocky", "aarch64"); !slices.Equal(got, []string{"bifrost-base", "collectd", "hacluster-pcs", "nova-spicehtml5proxy", "ovsdpdk", "tgtd"}) {
+		t.Errorf("%q", got)
+	}
+	if got := Unbuildable("debian", "x86_64"); len(got) > 0 {
+		t.Errorf("%q", got)
+	}
+}

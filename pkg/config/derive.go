@@ -1,0 +1,96 @@
+package config
+
+import (
+	"path/filepath"
+	"strings"
+)
+
+// The defaults in this file follow from other options, in the way of upstream's
+// config.parse.
+
+func deriveBaseTag(r *resolver) (string, error) {
+	base, err := r.string("base")
+	if err != nil {
+		return "", err
+	}
+	d, _ := LookupDistro(base)
+	return d.Tag, nil
+}
+
+func deriveBaseImage(r *resolver) (string, error) {
+	base, err := r.string("base")
+	if err != nil {
+		return "", err
+	}
+	d, _ := LookupDistro(base)
+	return d.Image, nil
+}
+
+func deriveDebianArch(r *resolver) (string, error) {
+	arch, err := r.string("base-arch")
+	if err != nil {
+		return "", err
+	}
+	if arch == "aarch64" {
+		return "arm64", nil
+	}
+	return "amd64", nil
+}
+
+func deriveDistro(fact func(Distro) string) func(*resolver) (string, error) {
+	return func(r *resolver) (string, error) {
+		base, err := r.string("base")
+		if err != nil {
+			return "", err
+		}
+		d, _ := LookupDistro(base)
+		return fact(d), nil
+	}
+}
+
+func deriveBranch(separator string) func(*resolver) (string, error) {
+	return func(r *resolver) (string, error) {
+		release, err := r.string("openstack-release")
+		if err != nil {
+			return "", err
+		}
+		if release != "master" {
+			release = "stable-" + release
+		}
+		return strings.ReplaceAll(release, "-", separator), nil
+	}
+}
+
+func deriveTag(r *resolver) (string, error) {
+	var parts []string
+	for _, name := range []string{"openstack-release", "base", "base-tag"} {
+		part, err := r.string(name)
+		if err != nil {
+			return "", err
+		}
+		parts = append(parts, part)
+	}
+	return strings.Join(parts, "-"), nil
+}
+
+func deriveBuildkitAddr(r *resolver) (string, error) {
+	builder, err := r.string("buildkit-builder")
+	if err != nil || builder == "" {
+		return "", err
+	}
+	// The name that buildx gives the container of a builder's first node.
+	return "docker-container://buildx_buildkit_" + builder + "0", nil
+}
+
+func deriveDataDir(r *resolver) (string, error) {
+	switch {
+	case r.root:
+		return "/var/lib/kolla-build", nil
+	case filepath.IsAbs(r.env["XDG_DATA_HOME"]):
+		return filepath.Join(r.env["XDG_DATA_HOME"], "kolla-build"), nil
+	case r.env["HOME"] != "":
+		return filepath.Join(r.env["HOME"], ".local/share/kolla-build"), nil
+	}
+	return "", &Error{Option: "data-dir", Message: "data-dir: there is no home directory to put it in",
+		Hint: "set HOME, or give --data-dir"}
+}

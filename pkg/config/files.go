@@ -1,0 +1,135 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// SystemFile is the configuration file that is read first.
+const SystemFile = "/etc/kolla/kolla-build.conf"
+
+// localFile is the one that is read next, from the working directory.
+const localFile = "kolla-build.conf"
+
+// readFiles reads the configuration files, in the order in which they apply. A
+// file that two names lead to is read once, at its last place.
+func (l *loader) readFiles() error {
+	system := l.in.SystemFile
+	if system == "" {
+		system = SystemFile
+	}
+	type file struct {
+		path     string
+		required string // the option that named it, "" for those that may be missing
+	}
+	files := []file{{path: system}, {path: localFile}}
+	fileOption, dirOption := Lookup("config-file"), Lookup("config-dir")
+	named := append(slices.Clone(l.cl.flags[fileOption]), l.cl.flags[dirOption]...)
+	slices.SortStableFunc(named, func(a, b given) int { return a.order - b.order })
+	for _, g := range named {
+		path := l.home(g.text)
+		if slices.ContainsFunc(l.cl.flags[fileOption], func(f given) bool { return f.order == g.order }) {
+			files = append(files, file{path, g.origin.Text})
+			continue
+		}
+		info, err := os.Stat(l.path(path))
+		if err != nil {
+			return l.missing(path, g.origin.Text, err)
+		}
+		if !info.IsDir() {
+			return &Error{Option: "config-dir", SourceLine: g.origin.Text,
+				Message: fmt.Sprintf("%s: %s is not a directory", g.origin.Text, path),
+				Hint:    "did you mean --config-file?"}
+		}
+		matches, _ := filepath.Glob(filepath.Join(globEscape(l.path(path)), "*.conf"))
+		slices.Sort(matches)
+		for _, m := range matches {
+			files = append(files, file{filepath.Join(path, filepath.Base(m)), g.origin.Text})
+		}
+	}
+
+	type loaded struct {
+		path string
+		info fs.FileInfo
+	}
+	var found []loaded
+	for _, f := range files {
+		info, err := os.Stat(l.path(f.path))
+		switch {
+		case err == nil && info.IsDir() && f.required != "":
+			return &Error{Option: "config-file", SourceLine: f.required,
+				Message: fmt.Sprintf("%s: %s is a directory", f.required, f.path),
+				Hint:    "did you mean --config-dir?"}
+		case err == nil && info.IsDir():
+			continue
+		case errors.Is(err, fs.ErrNotExist) && f.required == "":
+			continue
+		case err != nil:
+			return l.missing(f.path, f.required, err)
+		}
+		found = slices.DeleteFunc(found, func(o loaded) bool { return os.SameFile(o.info, info) })
+		found = append(found, loaded{f.path, info})
+	}
+	for _, f := range found {
+		data, err := os.ReadFile(l.path(f.path))
+		if err != nil {
+			return l.missing(f.path, "", err)
+		}
+		parsed, err := parseINI(f.path, data)
+		if err != nil {
+			return err
+		}
+		l.files = append(l.files, parsed)
+		l.c.Files = append(l.c.Files, f.path)
+	}
+	return nil
+}
+
+// missing is the error for a file or directory that cannot be read.
+func (l *loader) missing(path, option string, err error) error {
+	cause := err
+	var pathError *fs.PathError
+	if errors.As(err, &pathError) {
+		cause = pathError.Err
+	}
+	e := &Error{File: path, Message: "reading the configuration: " + cause.Error(), Option: "config-file"}
+	if option != "" {
+		e.SourceLine = option
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		entries, _ := os.ReadDir(l.path(filepath.Dir(path)))
+		var names []string
+		for _, entry := range entries {
+			names = append(names, entry.Name())
+		}
+		if n := nearest(filepath.Base(path), names); n != "" {
+			e.Hint = fmt.Sprintf("did you mean %q?", filepath.Join(filepath.Dir(path), n))
+		}
+	}
+	return e
+}
+
+// path returns the path by which the file is opened.
+func (l *loader) path(name string) string {
+	if filepath.IsAbs(name) || l.in.Dir == "" {
+		return name
+	}
+	return filepath.Join(l.in.Dir, name)
+}
+
+// home puts the home directory in for a ~ at the beginning.
+func (l *loader) home(name string) string {
+	if home := l.env["HOME"]; home != "" && (name == "~" || strings.HasPrefix(name, "~/")) {
+		return home + name[1:]
+	}
+	return name
+}
+
+func globEscape(path string) string {
+	return strings.NewReplacer(`\`, `\\`, "*", `\*`, "?", `\?`, "[", `\[`).Replace(path)
+}

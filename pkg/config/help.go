@@ -1,0 +1,176 @@
+package config
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/spf13/pflag"
+)
+
+// Lines of help are at most this many characters long, and explanations start at
+// this column.
+const (
+	helpWidth  = 80
+	helpColumn = 32
+)
+
+// Help writes the help text of a command, "" for the build itself, with the
+// command's own flags as the functions that Input.Extra is define them. A command
+// that the table of commands does not have gets the options of every group.
+func Help(command string, w io.Writer, extra ...func(*pflag.FlagSet)) error {
+	cmd := Command{Name: command, Groups: Groups()}
+	for _, c := range commands {
+		if c.Name == command {
+			cmd = c
+		}
+	}
+	var b bytes.Buffer
+	prefix := strings.TrimSpace("kolla-build " + command)
+	fmt.Fprintf(&b, "Usage: %s\n", strings.TrimSpace(prefix+" [OPTION…] "+cmd.Args))
+	if command == "" {
+		b.WriteString("       kolla-build COMMAND [OPTION…] …\n")
+	}
+	if cmd.Summary != "" {
+		fmt.Fprintf(&b, "\n%s\n", cmd.Summary)
+	}
+	if len(cmd.Examples) > 0 {
+		b.WriteString("\nExamples:\n")
+		for _, e := range cmd.Examples {
+			fmt.Fprintf(&b, "  %s\n", e.Line)
+			wrap(&b, e.Does, 6, 6)
+		}
+	}
+	taken := map[string]bool{}
+	for _, define := range extra {
+		if define == nil {
+			continue
+		}
+		own := pflag.NewFlagSet(prefix, pflag.ContinueOnError)
+		own.SortFlags = false
+		define(own)
+		if own.HasFlags() {
+			fmt.Fprintf(&b, "\nOptions of %s:\n", prefix)
+		}
+		own.VisitAll(func(f *pflag.Flag) {
+			taken[canonical(f.Name)] = true
+			if !f.Hidden {
+				helpFlag(&b, f)
+			}
+		})
+	}
+	for _, group := range cmd.Groups {
+		var chapter bytes.Buffer
+		for _, o := range table {
+			if o.Group == group && !taken[canonical(o.Name)] && (!o.Positional || command == "") {
+				helpOption(&chapter, o)
+			}
+		}
+		if chapter.Len() > 0 {
+			fmt.Fprintf(&b, "\n%s:\n", group)
+			b.Write(chapter.Bytes())
+		}
+	}
+	b.WriteString("\n")
+	for _, text := range []string{
+		"A switch is turned off by --noNAME or --no-NAME. Options can stand in a " +
+			"configuration file as well, with underscores for dashes, and in the environment, " +
+			"as KOLLA_BUILD_NAME. The command line counts more than the environment, and the " +
+			"environment more than the files.",
+	} {
+		wrap(&b, text, 0, 0)
+	}
+	_, err := w.Write(b.Bytes())
+	return err
+}
+
+func helpOption(b *bytes.Buffer, o *Option) {
+	var left string
+	switch {
+	case o.Positional:
+		left = "      " + o.Arg + "…"
+	case o.Short != "":
+		left = "  -" + o.Short + ", --" + o.Name
+	default:
+		left = "      --" + o.Name
+	}
+	if o.Arg != "" && !o.Positional {
+		left += " " + o.Arg
+	}
+	text := o.Help
+	for _, alias := range o.Aliases {
+		text += fmt.Sprintf(" Also --%s.", alias)
+	}
+	for _, name := range o.Env {
+		text += fmt.Sprintf(" Also %s in the environment.", name)
+	}
+	switch {
+	case o.Kind == Bool && o.Default == "true":
+		text += fmt.Sprintf(" On unless --no%s.", o.Name)
+	case o.Kind == Bool:
+	case o.Choices != nil && o.Name != "bootstrap" && o.Name != "progress" && o.Name != "format":
+		text += fmt.Sprintf(" One of %s.", strings.Join(o.Choices, ", "))
+	}
+	if d := o.defaultText(); d != "" && o.Kind != Bool {
+		text += fmt.Sprintf(" [%s]", d)
+	}
+	helpEntry(b, left, text)
+}
+
+// defaultText says what the default is, "" if there is none.
+func (o *Option) defaultText() string {
+	if o.DefaultText != "" {
+		return o.DefaultText
+	}
+	return o.Default
+}
+
+func helpFlag(b *bytes.Buffer, f *pflag.Flag) {
+	arg, text := pflag.UnquoteUsage(f)
+	left := "      --" + f.Name
+	if f.Shorthand != "" {
+		left = "  -" + f.Shorthand + ", --" + f.Name
+	}
+	if arg != "" {
+		left += " " + arg
+	}
+	if f.DefValue != "" && f.DefValue != "false" && f.DefValue != "[]" && f.DefValue != "0" {
+		text += fmt.Sprintf(" [%s]", f.DefValue)
+	}
+	helpEntry(b, left, text)
+}
+
+func helpEntry(b *bytes.Buffer, left, text string) {
+	b.WriteString(left)
+	if n := utf8.RuneCountInString(left); n+2 <= helpColumn {
+		b.WriteString(strings.Repeat(" ", helpColumn-n))
+		wrap(b, text, 0, helpColumn)
+		return
+	}
+	b.WriteByte('\n')
+	wrap(b, text, helpColumn, helpColumn)
+}
+
+// wrap writes a text over as many lines as it needs. The first line is indented by
+// first spaces, which counts as indent if the caller has written that far.
+func wrap(b *bytes.Buffer, text string, first, indent int) {
+	b.WriteString(strings.Repeat(" ", first))
+	at := indent
+	for i, word := range strings.Fields(text) {
+		n := utf8.RuneCountInString(word)
+		switch {
+		case i == 0:
+		case at+1+n > helpWidth:
+			b.WriteString("\n" + strings.Repeat(" ", indent))
+			at = indent
+		default:
+			b.WriteByte(' ')
+			at++
+		}
+		b.WriteString(word)
+		at += n
+	}
+	b.WriteByte('\n')
+}

@@ -1,0 +1,177 @@
+package config
+
+import (
+	"strings"
+)
+
+// Kind is the type of an option's value.
+type Kind int
+
+// The kinds, with how a value is written.
+const (
+	String Kind = iota // text as it stands
+	Bool               // true, 1, on, yes; false, 0, off, no
+	Int                // a decimal number
+	List               // items separated by commas; the last list given counts
+	Dict               // key:value pairs separated by commas; the last one given counts
+	Multi              // the option is repeated, one item each time
+)
+
+// String returns the kind as the documentation names it.
+func (k Kind) String() string {
+	return [...]string{"string", "boolean", "integer", "list", "dictionary", "repeatable"}[k]
+}
+
+// Provenance says where an option comes from.
+type Provenance int
+
+// Where options come from.
+const (
+	Upstream      Provenance = iota // Kolla's command line and file, July 2026
+	UpstreamFile                    // Kolla's file only; here also a flag
+	UpstreamOlder                   // an earlier release of Kolla
+	Ours                            // not Kolla's
+)
+
+// Option describes one option: all that is said about it anywhere is made from
+// this.
+type Option struct {
+	// Name is the flag's name, as Kolla spells it. Dashes and underscores are
+	// alike wherever an option is named; the file's key has underscores.
+	Name    string
+	Short   string   // one letter, "" if it has none
+	Aliases []string // further names of the flag
+	Kind    Kind
+	// Default is the default as a user would write it, "" if there is none. It
+	// may refer to other options.
+	Default string
+	// DefaultText says what the default is where it follows from something else.
+	DefaultText string
+	Choices     []string // the values that are allowed, nil for any
+	Min         int      // Int: the least value
+	Arg         string   // what the value stands for in help, such as DIR
+	Env         []string // environment variables of its own, besides those made from the name
+	Group       Group
+	From        Provenance
+	Help        string // one or more sentences
+	// Note is printed as a warning when the user sets the option: it says what
+	// happens instead of what the option's name promises. NoteValue, if not "",
+	// restricts it to that value.
+	Note      string
+	NoteValue string
+	// CommandLineOnly marks the options that a file cannot hold.
+	CommandLineOnly bool
+	// Positional marks the option that positional arguments fill.
+	Positional bool
+
+	derive func(*resolver) (string, error)
+}
+
+// Group is a chapter of the help text.
+type Group string
+
+// The groups in the order in which help shows them.
+const (
+	GroupSelect  Group = "What to build"
+	GroupBase    Group = "Base distribution"
+	GroupRelease Group = "OpenStack release and sources"
+	GroupTree    Group = "Templates"
+	GroupNames   Group = "Names, tags and pushing"
+	GroupBuild   Group = "Building"
+	GroupBuilder Group = "BuildKit and the store"
+	GroupOutput  Group = "What is shown and written"
+	GroupConfig  Group = "Configuration"
+	GroupOlder   Group = "Accepted for older command lines"
+)
+
+// Groups returns the groups in order.
+func Groups() []Group {
+	return []Group{GroupSelect, GroupBase, GroupRelease, GroupTree, GroupNames, GroupBuild,
+		GroupBuilder, GroupOutput, GroupConfig, GroupOlder}
+}
+
+// Options returns the option table in the order of help. Callers must not change
+// what it holds.
+func Options() []*Option { return table }
+
+// Lookup returns the option of that name or alias, with dashes or underscores,
+// and nil if there is none.
+func Lookup(name string) *Option { return byName[canonical(name)] }
+
+// lookupKey returns the option whose key in [DEFAULT] that is, nil if there is
+// none.
+func lookupKey(key string) *Option {
+	if o := Lookup(key); o != nil && canonical(key) == canonical(o.Name) {
+		return o
+	}
+	return nil
+}
+
+// Key returns the option's key in a file.
+func (o *Option) Key() string { return strings.ReplaceAll(o.Name, "-", "_") }
+
+// EnvNames returns the environment variables that set the option, the strongest
+// first.
+func (o *Option) EnvNames() []string {
+	if o.CommandLineOnly {
+		return nil
+	}
+	upper := strings.ToUpper(o.Key())
+	return append([]string{"KOLLA_BUILD_" + upper, "OS_DEFAULT__" + upper}, o.Env...)
+}
+
+// initialisms are the words that Go writes in capitals, as far as the Config
+// struct does.
+var initialisms = map[string]string{"url": "URL", "json": "JSON", "yaml": "YAML", "rpm": "RPM"}
+
+// Field returns the name of the option's field in Config, "" for the options
+// that only steer Load.
+func (o *Option) Field() string {
+	if o.Name == "help" || o.Name == "version" {
+		return ""
+	}
+	var b strings.Builder
+	for word := range strings.SplitSeq(canonical(o.Name), "-") {
+		if up, ok := initialisms[word]; ok {
+			b.WriteString(up)
+			continue
+		}
+		b.WriteString(strings.ToUpper(word[:1]) + word[1:])
+	}
+	return b.String()
+}
+
+// canonical folds the two spellings of names: dashes and underscores.
+func canonical(name string) string { return strings.ReplaceAll(name, "_", "-") }
+
+var (
+	table  []*Option
+	byName map[string]*Option
+)
+
+// The table is put together here and not where the variables are declared because
+// its options' derived defaults look options up in it.
+func init() {
+	table = concat(selectOptions, baseOptions, releaseOptions, treeOptions, namesOptions,
+		buildOptions, builderOptions, outputOptions, configOptions, olderOptions)
+	byName = indexOptions(table)
+}
+
+func concat(parts ...[]*Option) []*Option {
+	var all []*Option
+	for _, p := range parts {
+		all = append(all, p...)
+	}
+	return all
+}
+
+func indexOptions(options []*Option) map[string]*Option {
+	index := map[string]*Option{}
+	for _, o := range options {
+		index[canonical(o.Name)] = o
+		for _, a := range o.Aliases {
+			index[canonical(a)] = o
+		}
+	}
+	return index
+}

@@ -1,0 +1,273 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// section is one group of keys other than DEFAULT, merged from all files; names
+// that differ in case are one section.
+type section struct {
+	name   string // as first written
+	first  Origin // the first line that a user wrote it on, or a default
+	head   header
+	keys   map[string][]given // later ones win
+	inFile bool               // a user's file has it, not only the defaults
+}
+
+// resolver finds the values of options and of sections' keys. Values may refer to
+// each other in any order, so each is found when it is asked for.
+type resolver struct {
+	given    map[*Option][]given // what decides each option's value, strongest last
+	sections map[string]*section
+	vars     map[string]string // ExpandSource: values that come before the options
+	env      map[string]string
+	hostArch string
+	root     bool
+
+	values map[*Option]resolved
+	active []string // what is being resolved, to find circles
+}
+
+type resolved struct {
+	value any
+	err   error
+}
+
+// value returns the option's value in the type of its field.
+func (r *resolver) value(o *Option) (any, error) {
+	if v, ok := r.values[o]; ok {
+		return v.value, v.err
+	}
+	if err := r.enter(o.Key()); err != nil {
+		return nil, err
+	}
+	defer r.leave()
+	v, err := r.compute(o)
+	r.values[o] = resolved{v, err}
+	return v, err
+}
+
+func (r *resolver) compute(o *Option) (any, error) {
+	all := r.given[o]
+	if len(all) > 0 && o.Kind != Multi {
+		all = all[len(all)-1:]
+	}
+	var texts []string
+	for _, g := range all {
+		text, err := expand(g.text, r.in(""))
+		if err != nil {
+			return nil, g.fault(o.Name, err)
+		}
+		texts = append(texts, text)
+	}
+	if r.isUnset(o, texts) {
+		v, err := r.fallback(o)
+		if err != nil {
+			return nil, err
+		}
+		return v, nil
+	}
+	v, err := o.convert(texts)
+	if err != nil {
+		return nil, all[len(all)-1].badValue(o, texts[len(texts)-1], err)
+	}
+	if b, ok := v.(bool); ok && all[0].inverse {
+		return !b, nil
+	}
+	return v, nil
+}
+
+// isUnset reports whether the default applies. An empty value is none where the
+// default follows from something else, and "latest" is no tag of the
+// distribution's own image that a user could have meant.
+func (r *resolver) isUnset(o *Option, texts []string) bool {
+	if len(texts) == 0 {
+		return true
+	}
+	last := texts[len(texts)-1]
+	if o.derive != nil && last == "" {
+		return true
+	}
+	image := r.given[Lookup("base-image")]
+	return o.Name == "base-tag" && last == "latest" && (len(image) == 0 || image[len(image)-1].text == "")
+}
+
+func (r *resolver) fallback(o *Option) (any, error) {
+	text := o.Default
+	if o.derive != nil {
+		var err error
+		if text, err = o.derive(r); err != nil {
+			return nil, err
+		}
+	}
+	text, err := expand(text, r.in(""))
+	if err != nil {
+		return nil, &Error{Option: o.Name, Message: o.Name + ": " + err.Error()}
+	}
+	if text == "" {
+		return o.convert(nil)
+	}
+	return o.convert([]string{text})
+}
+
+// string returns a string option's value, for the defaults that follow from it.
+func (r *resolver) string(name string) (string, error) {
+	v, err := r.value(Lookup(name))
+	if err != nil {
+		return "", err
+	}
+	s, _ := v.(string)
+	return s, nil
+}
+
+// in returns the look-up for $names in values of that section, "" for DEFAULT.
+func (r *resolver) in(sectionName string) func(string) (string, error) {
+	return func(name string) (string, error) {
+		if v, ok := r.vars[name]; ok {
+			return v, nil
+		}
+		if v, ok, err := r.key(sectionName, name); ok || err != nil {
+			return v, err
+		}
+		if group, option, dotted := strings.Cut(name, "."); dotted {
+			if normalSection(group) == "DEFAULT" {
+				name = option
+			} else if v, ok, err := r.key(normalSection(group), option); ok || err != nil {
+				return v, err
+			}
+		}
+		o := lookupKey(name)
+		if o == nil || strings.Contains(name, "-") {
+			return "", &unknownName{name}
+		}
+		v, err := r.value(o)
+		if err != nil {
+			return "", err
+		}
+		return format(v), nil
+	}
+}
+
+// key returns the expanded value of a section's key, and whether there is one.
+func (r *resolver) key(sectionName, key string) (string, bool, error) {
+	s := r.sections[sectionName]
+	if s == nil {
+		return "", false, nil
+	}
+	all := s.keys[key]
+	if len(all) == 0 {
+		// A source's or a user's key that has no value is empty, not unknown.
+		known := slices.Contains(sourceKeys, key) && isSource(sectionName) ||
+			slices.Contains(userKeys, key) && isUser(sectionName)
+		return "", known, nil
+	}
+	if err := r.enter(s.name + "." + key); err != nil {
+		return "", false, err
+	}
+	defer r.leave()
+	g := all[len(all)-1]
+	text, err := expand(g.text, r.in(sectionName))
+	if err != nil {
+		return "", false, g.fault(key, err)
+	}
+	return text, true, nil
+}
+
+func (r *resolver) enter(name string) error {
+	if at := slices.Index(r.active, name); at >= 0 {
+		circle := append(slices.Clone(r.active[at:]), name)
+		return fmt.Errorf("this value needs itself: %s", strings.Join(circle, " needs "))
+	}
+	r.active = append(r.active, name)
+	return nil
+}
+
+func (r *resolver) leave() { r.active = r.active[:len(r.active)-1] }
+
+// fault puts the place of a value into an error that its expansion met. An error
+// that has its place already, because another value is wrong, stays as it is.
+func (g given) fault(name string, err error) error {
+	var placed *Error
+	if errors.As(err, &placed) {
+		return err
+	}
+	hint := ""
+	var unknown *unknownName
+	if errors.As(err, &unknown) {
+		hint = "write $$ for a dollar sign"
+		if strings.Contains(unknown.name, ".") {
+			hint = fmt.Sprintf("write ${%s} if the name ends before the dot", unknown.name[:strings.Index(unknown.name, ".")])
+		} else if s := nearest(unknown.name, interpolationNames()); s != "" {
+			hint = fmt.Sprintf("did you mean ${%s}?", s)
+		}
+	}
+	return g.err(name, err.Error(), hint)
+}
+
+// badValue is the error for a value that the option cannot have.
+func (g given) badValue(o *Option, value string, err error) error {
+	hint := ""
+	switch {
+	case g.entry != nil && (strings.Contains(value, " #") || strings.Contains(value, " ;")):
+		hint = "a comment must be on a line of its own"
+	case o.Choices != nil:
+		hint = didYouMean(value, o.Choices)
+	case o.Kind == Bool:
+		hint = "write true, yes, on or 1, or false, no, off or 0"
+	case o.Kind == Dict:
+		hint = "write key:value pairs with commas between them"
+	}
+	if n := g.likeLongOption(); n != "" {
+		hint = fmt.Sprintf("did you mean --%s?", n)
+	}
+	return g.err(o.Name, err.Error(), hint)
+}
+
+// likeLongOption returns the long option that the user may have meant who typed
+// one dash and several letters, as in -registy, "" if there is none.
+func (g given) likeLongOption() string {
+	typed, _, _ := strings.Cut(g.origin.Text, "=")
+	if g.origin.Kind != OriginFlag || len(typed) < 3 || typed[0] != '-' || typed[1] == '-' || strings.Contains(typed, " ") {
+		return ""
+	}
+	return nearest(typed, flagNames())
+}
+
+// err makes an error with the place of the value.
+func (g given) err(name, message, hint string) *Error {
+	e := &Error{Option: name, Message: message, Hint: hint}
+	switch g.origin.Kind {
+	case OriginFile:
+		e.File, e.Line = g.origin.File, g.origin.Line
+		e.Message = name + ": " + message
+		if g.entry != nil {
+			e.Column, e.SourceLine = g.entry.valueCol, g.entry.text
+		}
+	default:
+		e.SourceLine = g.origin.Text
+		e.Message = g.origin.String() + ": " + message
+	}
+	return e
+}
+
+func interpolationNames() []string {
+	var names []string
+	for _, o := range table {
+		names = append(names, o.Key())
+	}
+	return names
+}
+
+func flagNames() []string {
+	var names []string
+	for _, o := range table {
+		if !o.Positional {
+			names = append(names, o.Name)
+			names = append(names, o.Aliases...)
+		}
+	}
+	return names
+}

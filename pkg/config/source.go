@@ -1,0 +1,138 @@
+package config
+
+import (
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// fillSources reads the sections that describe sources.
+func (l *loader) fillSources() {
+	l.c.Sources = map[string]Source{}
+	for name, s := range l.r.sections {
+		if !isSource(name) || !l.knownSource(name) {
+			continue
+		}
+		raw := func(key string) string { return l.lastGivenText(name, key) }
+		source := Source{Name: s.name, Type: raw("type"), Location: raw("location"), Reference: raw("reference"),
+			Version: raw("version"), Enabled: true, Origin: s.first}
+		if text := l.sectionValue(name, "enabled"); text != "" {
+			enabled, err := parseBool(text)
+			if err != nil {
+				l.fail(l.lastGiven(name, "enabled").err("enabled", err.Error(), ""))
+			}
+			source.Enabled = enabled
+		}
+		sums, err := parseDict(l.sectionValue(name, "sha256"))
+		if err != nil {
+			l.fail(l.lastGiven(name, "sha256").err("sha256", err.Error(), "write amd64:DIGEST,arm64:DIGEST"))
+		}
+		if len(sums) > 0 {
+			source.SHA256 = sums
+		}
+		l.c.Sources[name] = source
+		if !s.inFile {
+			continue
+		}
+		// What a user wrote is tried now, so that a mistake is told at its place
+		// and before any work.
+		for _, key := range []string{"location", "reference", "version"} {
+			l.sectionValue(name, key)
+		}
+		kind := l.sectionValue(name, "type")
+		if kind != "" && !slices.Contains(sourceTypes, kind) {
+			l.fail(l.lastGiven(name, "type").err("type",
+				fmt.Sprintf("%q is not one of %s", kind, strings.Join(sourceTypes, ", ")), didYouMean(kind, sourceTypes)))
+		}
+		l.checkDigests(name, sums)
+	}
+}
+
+var (
+	digest  = regexp.MustCompile(`^[0-9a-fA-F]{64}$`)
+	sumKeys = []string{"amd64", "arm64"}
+)
+
+func (l *loader) checkDigests(name string, sums map[string]string) {
+	for _, arch := range slices.Sorted(maps.Keys(sums)) {
+		if !digest.MatchString(sums[arch]) {
+			l.fail(l.lastGiven(name, "sha256").err("sha256",
+				fmt.Sprintf("the digest of %s is not 64 hexadecimal digits", arch), ""))
+		}
+		if !slices.Contains(sumKeys, arch) {
+			l.fail(l.lastGiven(name, "sha256").err("sha256",
+				fmt.Sprintf("%q is not one of %s", arch, strings.Join(sumKeys, ", ")), didYouMean(arch, sumKeys)))
+		}
+	}
+}
+
+func (l *loader) lastGivenText(name, key string) string { return l.lastGiven(name, key).text }
+
+// ExpandSource returns the source of a section with values put in for $name and
+// ${name} in its type, location, reference and version: those of vars first, then
+// the section's own, then the options'. A name that nothing has is an *Error.
+// Without a section of that name the result is a Source that is not enabled.
+func (c *Config) ExpandSource(name string, vars map[string]string) (Source, error) {
+	name = normalSection(name)
+	source, ok := c.Sources[name]
+	if !ok {
+		return Source{Name: name}, nil
+	}
+	r := *c.resolver // its own list of what is being resolved
+	r.vars, r.active = vars, nil
+	if len(vars) > 0 {
+		// The options' values may depend on vars, too.
+		r.values = map[*Option]resolved{}
+	}
+	for key, field := range map[string]*string{"type": &source.Type, "location": &source.Location,
+		"reference": &source.Reference, "version": &source.Version} {
+		text, _, err := r.key(name, key)
+		if err != nil {
+			return Source{}, err
+		}
+		*field = text
+	}
+	return source, nil
+}
+
+// KeyOrigin tells where the value of a section's key came from: of a source's
+// (type, location, reference, enabled, version, sha256), a user's (uid, gid,
+// group) or a profile's ([profiles] and its name).
+func (c *Config) KeyOrigin(sectionName, key string) Origin {
+	if s := c.resolver.sections[normalSection(sectionName)]; s != nil {
+		if all := s.keys[key]; len(all) > 0 {
+			return all[len(all)-1].origin
+		}
+	}
+	return Origin{Kind: OriginDefault}
+}
+
+// CheckSources returns a warning for each section of the user's files that
+// describes the source of an image that is not there, once the images' names are
+// known. With --strict the caller takes them for errors.
+func (c *Config) CheckSources(images []string) []Warning {
+	known := map[string]bool{}
+	for _, name := range images {
+		known[name] = true
+	}
+	var warnings []Warning
+	for _, name := range slices.Sorted(maps.Keys(c.Sources)) {
+		s := c.resolver.sections[name]
+		image := name
+		for _, infix := range []string{"-plugin-", "-additions-"} {
+			image, _, _ = strings.Cut(image, infix)
+		}
+		if !s.inFile || known[image] {
+			continue
+		}
+		w := Warning{File: s.first.File, Line: s.first.Line, Column: 2, SourceLine: s.first.Text, Option: s.name,
+			Message: fmt.Sprintf("[%s] describes a source, but there is no image %q", s.name, image)}
+		if n := nearest(image, images); n != "" {
+			w.Hint = fmt.Sprintf("did you mean [%s]?", n+strings.TrimPrefix(name, image))
+		}
+		warnings = append(warnings, w)
+	}
+	return warnings
+}

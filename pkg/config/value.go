@@ -1,0 +1,144 @@
+package config
+
+import (
+	"fmt"
+	"math"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// unbounded is the Min of an integer option without a least value.
+const unbounded = math.MinInt
+
+// parseBool reads a boolean as oslo.config does.
+func parseBool(s string) (bool, error) {
+	switch strings.ToLower(strings.TrimFunc(s, isPySpace)) {
+	case "true", "1", "on", "yes":
+		return true, nil
+	case "false", "0", "off", "no":
+		return false, nil
+	}
+	return false, fmt.Errorf("%q is neither true nor false", s)
+}
+
+var integer = regexp.MustCompile(`^[+-]?[0-9]+(_[0-9]+)*$`)
+
+// parseInt reads a whole number as Python's int does.
+func parseInt(s string, least int) (int, error) {
+	s = strings.TrimFunc(s, isPySpace)
+	if !integer.MatchString(s) {
+		return 0, fmt.Errorf("%q is not a whole number", s)
+	}
+	n, err := strconv.Atoi(strings.ReplaceAll(s, "_", ""))
+	if err != nil {
+		return 0, fmt.Errorf("%s is too large a number", s)
+	}
+	if n < least {
+		return 0, fmt.Errorf("%d is too small: the least is %d", n, least)
+	}
+	return n, nil
+}
+
+// parseList reads items separated by commas; commas at the end do not count.
+func parseList(s string) []string {
+	s = strings.TrimRight(strings.TrimFunc(s, isPySpace), ",")
+	items := []string{}
+	if s == "" {
+		return items
+	}
+	for item := range strings.SplitSeq(s, ",") {
+		items = append(items, strings.TrimFunc(item, isPySpace))
+	}
+	return items
+}
+
+// parseDict reads key:value pairs separated by commas. A part without a colon
+// belongs to the key that follows it.
+func parseDict(s string) (map[string]string, error) {
+	dict := map[string]string{}
+	s = strings.TrimFunc(s, isPySpace)
+	if s == "" {
+		return dict, nil
+	}
+	pending := ""
+	parts := strings.Split(s, ",")
+	for i, part := range parts {
+		pair := pending + part
+		key, value, found := strings.Cut(pair, ":")
+		if !found {
+			if i == len(parts)-1 {
+				return nil, fmt.Errorf("%q is not a key:value pair", strings.TrimFunc(pair, isPySpace))
+			}
+			pending = pair + ","
+			continue
+		}
+		pending = ""
+		key = strings.TrimFunc(key, isPySpace)
+		if key == "" {
+			return nil, fmt.Errorf("%q has no key before the colon", strings.TrimFunc(pair, isPySpace))
+		}
+		if _, twice := dict[key]; twice {
+			return nil, fmt.Errorf("the key %q is there twice", key)
+		}
+		dict[key] = strings.TrimFunc(value, isPySpace)
+	}
+	return dict, nil
+}
+
+// formatDict is the inverse of parseDict, with sorted keys.
+func formatDict(dict map[string]string) string {
+	var pairs []string
+	for k, v := range dict {
+		pairs = append(pairs, k+":"+v)
+	}
+	slices.Sort(pairs)
+	return strings.Join(pairs, ",")
+}
+
+// convert turns the texts of an option, one for all kinds but Multi, into a value
+// of the type of its field in Config.
+func (o *Option) convert(texts []string) (any, error) {
+	if o.Kind == Multi {
+		return append([]string(nil), texts...), nil
+	}
+	text := ""
+	if len(texts) > 0 {
+		text = texts[len(texts)-1]
+	}
+	switch o.Kind {
+	case Bool:
+		return parseBool(text)
+	case Int:
+		return parseInt(text, o.Min)
+	case List:
+		return parseList(text), nil
+	case Dict:
+		return parseDict(text)
+	}
+	if o.Choices != nil && len(texts) > 0 && !slices.Contains(o.Choices, text) {
+		return nil, fmt.Errorf("%q is not one of %s", text, strings.Join(o.Choices, ", "))
+	}
+	return text, nil
+}
+
+// format writes a converted value as interpolation puts it into other values.
+func format(value any) string {
+	switch v := value.(type) {
+	case bool:
+		if v { // as Python writes it
+			return "True"
+		}
+		return "False"
+	case int:
+		return strconv.Itoa(v)
+	case []string:
+		return strings.Join(v, ",")
+	case map[string]string:
+		return formatDict(v)
+	case string:
+		return v
+	}
+	return ""
+}

@@ -1,0 +1,168 @@
+package report
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/kolla-build/kolla-build/pkg/build"
+)
+
+func read(t *testing.T, path string) string {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+func TestLogFiles(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "a", "[logs]")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	// What an earlier run left: marks, a log, and a file that is not ours.
+	for _, link := range []string{"000_FAILED_base.log", "000_FAILED_gone.log"} {
+		if err := os.Symlink("gone.log", filepath.Join(dir, link)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, file := range []string{"base.log", "000_FAILED_mine.log"} {
+		if err := os.WriteFile(filepath.Join(dir, file), []byte("old\n"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l := NewLogs(LogsOptions{Dir: dir, OnError: func(err error) { t.Error(err) }})
+	ends := map[string]*build.Result{}
+	for _, e := range recorded() {
+		l.Handle(e)
+		if e.Kind == build.EventImageEnd {
+			ends[e.Image] = e.Result
+		}
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	want := []string{"000_FAILED_mariadb-server.log", "000_FAILED_mine.log", "base.log", "keystone.log",
+		"mariadb-base.log", "mariadb-server.log", "memcached.log", "openstack-base.log"}
+	if !slices.Equal(names, want) {
+		t.Errorf("the directory holds\n%v, want\n%v", names, want)
+	}
+	if target, err := os.Readlink(filepath.Join(dir, want[0])); err != nil || target != "mariadb-server.log" {
+		t.Errorf("the mark leads to %q, %v", target, err)
+	}
+	golden(t, "base.log", read(t, filepath.Join(dir, "base.log")))
+	failed := read(t, filepath.Join(dir, "mariadb-server.log"))
+	golden(t, "mariadb-server.log", failed)
+	if !strings.Contains(failed, hostile) {
+		t.Error("the log does not hold the output as it came")
+	}
+	r := ends["mariadb-server"]
+	if r.Log != filepath.Join(dir, "mariadb-server.log") || r.Failure.Step != runMaria {
+		t.Errorf("the result has log %q, step %q", r.Log, r.Failure.Step)
+	}
+	if tail := []string{"Reading package lists...", "E: Unable to locate package galera-4", "W: \ufffd\ufffd"}; !slices.Equal(r.Failure.Tail, tail) {
+		t.Errorf("the tail is %q, want %q", r.Failure.Tail, tail)
+	}
+	if p := l.Path("cron"); p != "" || ends["cron"].Log != "" {
+		t.Errorf("an image that was not begun has a log: %q", p)
+	}
+}
+
+func TestLogsTailAndAttempts(t *testing.T) {
+	dir := t.TempDir()
+	l := NewLogs(LogsOptions{Dir: dir, TailLines: 3})
+	for attempt := 1; attempt <= 2; attempt++ {
+		l.Handle(build.Event{Time: at(0), Kind: build.EventImageStart, Image: "x"})
+		for i := range 10 {
+			l.Handle(build.Event{Kind: build.EventLog, Image: "x", Step: step("a", "one"), Data: fmt.Appendf(nil, "a%d.%d\n\n", attempt, i)})
+			l.Handle(build.Event{Kind: build.EventLog, Image: "x", Step: step("b", "two"), Data: fmt.Appendf(nil, "b%d", i)})
+		}
+		l.Handle(build.Event{Kind: build.EventStepEnd, Image: "x", Step: build.Step{ID: "a", Name: "one", Err: "exit code: 1"}})
+		l.Handle(build.Event{Kind: build.EventLog, Image: "x", Step: step("b", "two"), Data: []byte("later\n")})
+	}
+	r := &build.Result{Image: "x", Status: build.StatusError, Failure: &build.Failure{Err: errors.New("exit code: 1")}}
+	l.Handle(build.Event{Kind: build.EventImageEnd, Image: "x", Result: r})
+	if want := []string{"a2.7", "a2.8", "a2.9"}; !slices.Equal(r.Failure.Tail, want) || r.Failure.Step != "one" {
+		t.Errorf("the tail of %q is %q, want that of one, %q", r.Failure.Step, r.Failure.Tail, want)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	got := read(t, filepath.Join(dir, "x.log"))
+	for _, want := range []string{"# attempt 2", "\nb0\n==> one\na1.1\n", "a1.9", "a2.9"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("%q is not in the log:\n%s", want, got)
+		}
+	}
+}
+
+func TestLogsStayInTheirDirectory(t *testing.T) {
+	dir := t.TempDir()
+	l := NewLogs(LogsOptions{Dir: filepath.Join(dir, "logs")})
+	l.Handle(build.Event{Kind: build.EventImageStart, Image: "../evil"})
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if got := l.Path("../evil"); got != filepath.Join(dir, "logs", ".._evil.log") {
+		t.Errorf("the log is %s", got)
+	}
+}
+
+// failing runs the recorded events against a directory that cannot be written,
+// and returns what was told.
+func failing(t *testing.T, dir string) []error {
+	t.Helper()
+	var told []error
+	l := NewLogs(LogsOptions{Dir: dir, OnError: func(err error) { told = append(told, err) }})
+	for _, e := range recorded() {
+		l.Handle(e)
+		if e.Kind == build.EventImageEnd && e.Image == "mariadb-server" && len(e.Result.Failure.Tail) == 0 {
+			t.Error("without files the last lines of output are lost too")
+		}
+	}
+	if err := l.Close(); len(told) != 1 || !errors.Is(err, told[0]) {
+		t.Errorf("told %q, Close says %v: want one and the same", told, err)
+	}
+	return told
+}
+
+func TestLogsUnwritableDirectory(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	told := failing(t, filepath.Join(file, "logs"))
+	if !errors.Is(told[0], syscall.ENOTDIR) || !strings.HasPrefix(told[0].Error(), "making the log directory: ") {
+		t.Errorf("told %v", told[0])
+	}
+}
+
+// A log that is a link to /dev/full meets a real "no space left on device".
+func TestLogsFullDisk(t *testing.T) {
+	if _, err := os.Stat("/dev/full"); err != nil {
+		t.Skip("no /dev/full on this system")
+	}
+	dir := t.TempDir()
+	if err := os.Symlink("/dev/full", filepath.Join(dir, "base.log")); err != nil {
+		t.Fatal(err)
+	}
+	told := failing(t, dir)
+	if !errors.Is(told[0], syscall.ENOSPC) {
+		t.Errorf("told %v", told[0])
+	}
+}

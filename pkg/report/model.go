@@ -1,0 +1,261 @@
+package report
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/charmbracelet/x/ansi"
+
+	"github.com/kolla-build/kolla-build/pkg/build"
+)
+
+// model is what the events so far say about the run. It knows no output.
+type model struct {
+	started  time.Time
+	total    int
+	estimate time.Duration // of the whole run, from its start; 0 if unknown
+
+	running []*imageState // oldest first: the slowest stand on top
+	done    int           // ended, of those that count for total
+	bad     int           // failed themselves
+	victims int           // not tried because an ancestor failed
+
+	// What images took that had an estimate, and what they were estimated to
+	// take: their ratio is this run's pace against earlier ones.
+	tookKnown, estimatedKnown time.Duration
+	paced                     int
+	nameWidth                 int
+}
+
+// imageState is a running image.
+type imageState struct {
+	name     string
+	started  time.Time
+	estimate time.Duration
+	steps    []*stepState // running ones, newest last
+	lastStep string       // name of the step that ended last
+	split    map[string]*lineSplitter
+}
+
+type stepState struct {
+	id, name       string
+	started        time.Time
+	current, total int64
+	moved          time.Time // when bytes were last reported
+}
+
+// apply takes an event and returns the state of the image that it is about, nil
+// if there is none. On EventImageEnd it is the state as it was before.
+func (m *model) apply(e build.Event) *imageState {
+	switch e.Kind {
+	case build.EventRunStart:
+		m.started, m.total, m.estimate = e.Time, e.Total, e.Estimate
+	case build.EventImageStart:
+		im := m.find(e.Image)
+		if im == nil {
+			im = &imageState{name: e.Image, started: e.Time}
+			m.running = append(m.running, im)
+		}
+		im.estimate = e.Estimate
+		im.steps, im.lastStep, im.split = nil, "", map[string]*lineSplitter{}
+		m.nameWidth = max(m.nameWidth, len(e.Image))
+		return im
+	case build.EventStepStart:
+		im := m.find(e.Image)
+		if im != nil {
+			im.step(e.Step, e.Time)
+		}
+		return im
+	case build.EventStepEnd:
+		im := m.find(e.Image)
+		if im != nil {
+			im.lastStep = e.Step.Name
+			im.steps = slices.DeleteFunc(im.steps, func(s *stepState) bool { return s.id == e.Step.ID })
+		}
+		return im
+	case build.EventTransfer:
+		im := m.find(e.Image)
+		if im != nil {
+			s := im.step(e.Step, e.Time)
+			s.current, s.total, s.moved = e.Current, e.TotalBytes, e.Time
+		}
+		return im
+	case build.EventLog:
+		return m.find(e.Image)
+	case build.EventImageEnd:
+		return m.end(e)
+	}
+	return nil
+}
+
+func (m *model) find(name string) *imageState {
+	for _, im := range m.running {
+		if im.name == name {
+			return im
+		}
+	}
+	return nil
+}
+
+func (im *imageState) step(s build.Step, at time.Time) *stepState {
+	for _, st := range im.steps {
+		if st.id == s.ID {
+			if s.Name != "" {
+				st.name = s.Name
+			}
+			return st
+		}
+	}
+	st := &stepState{id: s.ID, name: s.Name, started: at}
+	im.steps = append(im.steps, st)
+	return st
+}
+
+func (m *model) end(e build.Event) *imageState {
+	im := m.find(e.Image)
+	m.running = slices.DeleteFunc(m.running, func(r *imageState) bool { return r == im })
+	if e.Result == nil {
+		return im
+	}
+	switch st := e.Result.Status; {
+	case st == build.StatusParentError:
+		m.victims++
+		m.done++
+	case st.Bad():
+		m.bad++
+		m.done++
+	case st == build.StatusBuilt:
+		m.done++
+	case im != nil:
+		// Found unchanged after it was begun: it was among those to be built.
+		m.done++
+	}
+	m.total = max(m.total, m.done)
+	if im != nil && im.estimate > 0 && e.Result.Status == build.StatusBuilt {
+		m.estimatedKnown += im.estimate
+		m.tookKnown += e.Time.Sub(im.started)
+		m.paced++
+	}
+	m.nameWidth = max(m.nameWidth, len(e.Image))
+	return im
+}
+
+// pace is how long things take in this run against what was expected of them.
+func (m *model) pace() float64 {
+	if m.paced == 0 || m.estimatedKnown <= 0 {
+		return 1
+	}
+	p := float64(m.tookKnown) / float64(m.estimatedKnown)
+	return min(max(p, 0.2), 5)
+}
+
+// remaining estimates the time that is left, 0 if nothing can be said. It leans
+// on what earlier runs taught (the events' estimates, corrected by this run's
+// pace), and ever more on this run's own rate as images finish.
+func (m *model) remaining(now time.Time) time.Duration {
+	if m.total == 0 || m.done >= m.total || m.started.IsZero() {
+		return 0
+	}
+	elapsed := now.Sub(m.started)
+	var byRate, byPlan time.Duration
+	if m.done >= 2 {
+		byRate = time.Duration(float64(elapsed) * float64(m.total-m.done) / float64(m.done))
+	}
+	if m.estimate > 0 {
+		byPlan = time.Duration(float64(m.estimate)*m.pace()) - elapsed
+	}
+	var left time.Duration
+	switch {
+	case byPlan > 0 && byRate > 0:
+		share := float64(m.done) / float64(m.total)
+		left = time.Duration((1-share)*float64(byPlan) + share*float64(byRate))
+	case byPlan > 0:
+		left = byPlan
+	default:
+		left = byRate
+	}
+	// The run cannot end before what is running has.
+	for _, im := range m.running {
+		if im.estimate > 0 {
+			left = max(left, time.Duration(float64(im.estimate)*m.pace())-now.Sub(im.started))
+		}
+	}
+	return max(left, 0)
+}
+
+// counts is the head of the live area and of the line in a silence.
+func (m *model) counts(st style, now time.Time, width int) string {
+	sep := st.dot()
+	parts := []string{fmt.Sprintf("%d/%d done", m.done, m.total)}
+	short := []string{fmt.Sprintf("%d/%d", m.done, m.total)}
+	if m.total == 0 {
+		parts, short = []string{"starting"}, []string{"starting"}
+	}
+	if n := len(m.running); n > 0 {
+		parts = append(parts, fmt.Sprintf("%d running", n))
+	}
+	if m.bad > 0 {
+		parts = append(parts, fmt.Sprintf("%d failed", m.bad))
+		short = append(short, st.sign(badTone)+fmt.Sprint(m.bad))
+	}
+	if m.victims > 0 {
+		parts = append(parts, fmt.Sprintf("%d skipped", m.victims))
+	}
+	if !m.started.IsZero() {
+		parts = append(parts, formatClock(now.Sub(m.started)))
+		short = append(short, formatClock(now.Sub(m.started)))
+	}
+	if left := m.remaining(now); left > 0 {
+		parts = append(parts, "about "+formatAbout(left)+" left")
+		short = append(short, "~"+formatAbout(left))
+	}
+	line := strings.Join(parts, sep)
+	if width > 0 && ansi.StringWidth(line) > width {
+		line = strings.Join(short, " ")
+	}
+	return line
+}
+
+// idle is how long after its last report a transfer counts as moving.
+const idle = 5 * time.Second
+
+// doing is the name of the step that an image is busy with: the newest that
+// runs, where a transfer that has ended or stands still does not count, since
+// builders do not always tell its end.
+func (im *imageState) doing(now time.Time) string {
+	for i := len(im.steps) - 1; i >= 0; i-- {
+		s := im.steps[i]
+		ended := s.total > 0 && s.current >= s.total || now.Sub(s.moved) > idle
+		if s.moved.IsZero() || !ended {
+			return s.name
+		}
+	}
+	if n := len(im.steps); n > 0 {
+		return im.steps[n-1].name
+	}
+	return im.lastStep
+}
+
+// bytesText is the bytes that the image moves at the moment, "" if none do.
+func (im *imageState) bytesText(now time.Time) string {
+	var current, total int64
+	moving, known := false, true
+	for _, s := range im.steps {
+		if s.moved.IsZero() || now.Sub(s.moved) > idle {
+			continue
+		}
+		moving = true
+		current += s.current
+		total += s.total
+		known = known && s.total > 0
+	}
+	switch {
+	case !moving:
+		return ""
+	case known:
+		return FormatBytes(current) + "/" + FormatBytes(total)
+	}
+	return FormatBytes(current)
+}

@@ -1,0 +1,224 @@
+package report
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/kolla-build/kolla-build/pkg/build"
+)
+
+// plainView prints a line per event that matters. Nothing in it is ever taken
+// back, so that it reads well in a file.
+type plainView struct {
+	style
+	q       *queue
+	output  bool
+	quiet   bool
+	silence time.Duration
+
+	spoke     time.Time // when the last line was printed
+	unchanged []string  // not told yet
+}
+
+func (v *plainView) println(at time.Time, line string) {
+	v.spoke = at
+	v.q.add(v.text(line) + "\n")
+}
+
+func (v *plainView) event(m *model, e build.Event, im *imageState) {
+	if v.quiet {
+		if e.Kind == build.EventImageEnd && e.Result != nil {
+			if st := e.Result.Status; st == build.StatusError || st == build.StatusPushError {
+				v.println(e.Time, resultLine(*e.Result))
+			}
+		}
+		return
+	}
+	if e.Kind == build.EventImageEnd && e.Result != nil && e.Result.Status == build.StatusUnchanged {
+		v.unchanged = append(v.unchanged, oneLine(e.Image))
+		v.outputRest(im)
+		return
+	}
+	switch e.Kind {
+	case build.EventRunStart:
+		line := "building " + plural(e.Total, "image")
+		if e.Estimate > 0 {
+			line += ", about " + formatAbout(e.Estimate)
+		}
+		v.println(e.Time, line)
+	case build.EventImageStart:
+		v.println(e.Time, oneLine(e.Image)+": started")
+	case build.EventStepStart:
+		if v.output {
+			v.println(e.Time, oneLine(e.Image)+": "+oneLine(e.Step.Name))
+		}
+	case build.EventLog:
+		if v.output && im != nil {
+			im.splitter(e.Step.ID).write(e.Data, func(line string) { v.outputLine(im, line) })
+			v.spoke = e.Time
+		}
+	case build.EventStepEnd:
+		v.stepEnd(e, im)
+	case build.EventImageEnd:
+		v.outputRest(im)
+		if e.Result != nil {
+			v.flushUnchanged(e.Time)
+			v.println(e.Time, fmt.Sprintf("%s (%d/%d done)", resultLine(*e.Result), m.done, m.total))
+		}
+	case build.EventMessage:
+		v.flushUnchanged(e.Time)
+		for _, line := range strings.Split(strings.TrimRight(e.Text, "\n"), "\n") {
+			v.println(e.Time, Sanitize([]byte(line)))
+		}
+	case build.EventRunEnd:
+		v.flushUnchanged(e.Time)
+	}
+}
+
+func (v *plainView) outputLine(im *imageState, line string) {
+	v.q.addDroppable(v.text(oneLine(im.name)+" | "+line) + "\n")
+}
+
+func (v *plainView) outputRest(im *imageState) {
+	if im == nil || !v.output {
+		return
+	}
+	for _, s := range im.split {
+		s.flush(func(line string) { v.outputLine(im, line) })
+	}
+}
+
+func (v *plainView) stepEnd(e build.Event, im *imageState) {
+	if !v.output || im == nil {
+		return
+	}
+	if s := im.split[e.Step.ID]; s != nil {
+		s.flush(func(line string) { v.outputLine(im, line) })
+		delete(im.split, e.Step.ID)
+	}
+	switch {
+	case e.Step.Err != "":
+		v.println(e.Time, fmt.Sprintf("%s: %s: %s", oneLine(e.Image), oneLine(e.Step.Name), oneLine(e.Step.Err)))
+	case e.Step.Cached:
+		v.println(e.Time, fmt.Sprintf("%s: %s: cached", oneLine(e.Image), oneLine(e.Step.Name)))
+	}
+}
+
+func (v *plainView) tick(m *model, now time.Time, final bool) {
+	if v.quiet {
+		return
+	}
+	if final || len(v.unchanged) > 0 && now.Sub(v.spoke) > time.Second {
+		v.flushUnchanged(now)
+	}
+	if final || m.total == 0 || m.started.IsZero() || now.Sub(v.spoke) < v.silence {
+		return
+	}
+	line := fmt.Sprintf("%d/%d done", m.done, m.total)
+	if m.bad > 0 {
+		line += fmt.Sprintf(", %d failed", m.bad)
+	}
+	if n := len(m.running); n > 0 {
+		names := []string{}
+		for _, im := range m.running {
+			if len(names) == 5 {
+				names = append(names, "...")
+				break
+			}
+			names = append(names, fmt.Sprintf("%s %s", oneLine(im.name), formatClock(now.Sub(im.started))))
+		}
+		line += fmt.Sprintf(", %d running (%s)", n, strings.Join(names, ", "))
+	}
+	if left := m.remaining(now); left > 0 {
+		line += ", about " + formatAbout(left) + " left"
+	}
+	v.println(now, line)
+}
+
+func (v *plainView) flushUnchanged(at time.Time) {
+	if len(v.unchanged) > 0 {
+		v.println(at, unchangedLine(v.unchanged))
+		v.unchanged = nil
+	}
+}
+
+// unchangedLine tells images that need nothing in one line: there may be
+// hundreds of them.
+func unchangedLine(names []string) string {
+	if len(names) == 1 {
+		return names[0] + ": unchanged"
+	}
+	shown := names
+	more := ""
+	if len(names) > 8 {
+		shown = names[:8]
+		more = fmt.Sprintf(" and %d more", len(names)-8)
+	}
+	return fmt.Sprintf("%d images unchanged: %s%s", len(names), strings.Join(shown, ", "), more)
+}
+
+// resultLine is what became of an image, in one line.
+func resultLine(r build.Result) string {
+	name := oneLine(r.Image)
+	switch r.Status {
+	case build.StatusBuilt:
+		line := fmt.Sprintf("%s: built in %s", name, FormatDuration(r.Duration))
+		if r.Size > 0 {
+			line += ", " + FormatBytes(r.Size)
+		}
+		if r.Pushed {
+			line += ", pushed"
+		}
+		return line
+	case build.StatusError, build.StatusPushError:
+		word := "FAILED"
+		if r.Status == build.StatusPushError {
+			word = "NOT PUSHED"
+		}
+		line := fmt.Sprintf("%s: %s after %s", name, word, FormatDuration(r.Duration))
+		if why := failureText(r); why != "" {
+			line += ": " + why
+		}
+		return line
+	case build.StatusParentError:
+		return name + ": " + orText(oneLine(r.Reason), "skipped because a parent failed")
+	case build.StatusCanceled:
+		return name + ": canceled"
+	}
+	if r.Reason != "" {
+		return fmt.Sprintf("%s: %s, %s", name, r.Status, oneLine(r.Reason))
+	}
+	return fmt.Sprintf("%s: %s", name, r.Status)
+}
+
+func orText(s, fallback string) string {
+	if s == "" {
+		return fallback
+	}
+	return s
+}
+
+// failureText is why r failed, in one line: the step, and the error.
+func failureText(r build.Result) string {
+	why := oneLine(r.Reason)
+	if f := r.Failure; f != nil {
+		if f.Err != nil {
+			why = oneLine(f.Err.Error())
+		}
+		if f.Step != "" {
+			why = oneLine(f.Step) + ": " + why
+		}
+	}
+	return why
+}
+
+func (im *imageState) splitter(step string) *lineSplitter {
+	if im.split == nil {
+		im.split = map[string]*lineSplitter{}
+	}
+	if im.split[step] == nil {
+		im.split[step] = &lineSplitter{}
+	}
+	return im.split[step]
+}

@@ -1,0 +1,155 @@
+package report
+
+import (
+	"os"
+	"strings"
+
+	"github.com/charmbracelet/x/ansi"
+	"golang.org/x/term"
+)
+
+// style is what the output can show: colours or none, Unicode or ASCII.
+//
+// Sequences and widths come from charmbracelet/x/ansi: it is maintained, is
+// plain functions without a goroutine or a screen of its own, and measures by
+// grapheme clusters, as terminals do today. See tty.go for why the drawing
+// itself is ours.
+type style struct {
+	color bool
+	utf8  bool
+}
+
+// tone is what a piece of text means; paint gives it its colour.
+type tone int
+
+const (
+	plainTone tone = iota
+	goodTone
+	badTone
+	warnTone
+	dimTone
+	boldTone
+)
+
+func (s style) paint(t tone, text string) string {
+	if !s.color || t == plainTone || text == "" {
+		return text
+	}
+	attr := map[tone]ansi.Attr{
+		goodTone: ansi.AttrGreenForegroundColor,
+		badTone:  ansi.AttrRedForegroundColor,
+		warnTone: ansi.AttrYellowForegroundColor,
+		dimTone:  ansi.AttrFaint,
+		boldTone: ansi.AttrBold,
+	}[t]
+	return ansi.SGR(attr) + text + ansi.ResetStyle
+}
+
+// mark is the sign before a finished image's name, in its colour.
+func (s style) mark(t tone) string { return s.paint(t, s.sign(t)) }
+
+func (s style) sign(t tone) string {
+	unicode, ascii := "–", "-"
+	switch t {
+	case goodTone:
+		unicode, ascii = "✓", "+"
+	case badTone:
+		unicode, ascii = "✗", "x"
+	}
+	if s.utf8 {
+		return unicode
+	}
+	return ascii
+}
+
+func (s style) ellipsis() string {
+	if s.utf8 {
+		return "…"
+	}
+	return "..."
+}
+
+func (s style) dot() string {
+	if s.utf8 {
+		return " · "
+	}
+	return ", "
+}
+
+// text makes sanitised text fit the locale: without UTF-8 what is not ASCII
+// becomes a question mark.
+func (s style) text(t string) string {
+	if s.utf8 {
+		return t
+	}
+	t = strings.NewReplacer("…", "...", "–", "-", "—", "-", "‘", "'", "’", "'", "“", `"`, "”", `"`).Replace(t)
+	return strings.Map(func(r rune) rune {
+		if r >= 0x7f {
+			return '?'
+		}
+		return r
+	}, t)
+}
+
+// fit cuts t to width columns, with an ellipsis where something was cut.
+func (s style) fit(t string, width int) string {
+	t = s.text(t)
+	if width <= 0 {
+		return ""
+	}
+	if ansi.StringWidth(t) <= width {
+		return t
+	}
+	e := s.ellipsis()
+	if width <= len(e) {
+		e = ""
+	}
+	return ansi.Truncate(t, width, e)
+}
+
+// pad fits t and fills it with spaces to width columns.
+func (s style) pad(t string, width int) string {
+	t = s.fit(t, width)
+	return t + strings.Repeat(" ", max(0, width-ansi.StringWidth(t)))
+}
+
+// padLeft is pad with the spaces before the text.
+func (s style) padLeft(t string, width int) string {
+	t = s.fit(t, width)
+	return strings.Repeat(" ", max(0, width-ansi.StringWidth(t))) + t
+}
+
+// utf8Locale reports whether the environment's character set is UTF-8, by the
+// variables that POSIX names, the first set one deciding.
+func utf8Locale(getenv func(string) string) bool {
+	for _, name := range []string{"LC_ALL", "LC_CTYPE", "LANG"} {
+		if v := getenv(name); v != "" {
+			v = strings.ToLower(v)
+			return strings.Contains(v, "utf-8") || strings.Contains(v, "utf8")
+		}
+	}
+	return false
+}
+
+// colorful reports whether the environment allows colours on a terminal.
+func colorful(getenv func(string) string) bool {
+	return getenv("NO_COLOR") == "" && getenv("TERM") != "dumb"
+}
+
+// isTerminal reports whether w is a terminal, and returns its file.
+func isTerminal(w any) (*os.File, bool) {
+	f, ok := w.(*os.File)
+	if !ok || f == nil {
+		return nil, false
+	}
+	return f, term.IsTerminal(int(f.Fd()))
+}
+
+// terminalSize returns columns and rows, 80 and 24 if the terminal does not say.
+func terminalSize(f *os.File) (int, int) {
+	w, h, err := term.GetSize(int(f.Fd()))
+	if err != nil || w <= 0 || h <= 0 {
+		return 80, 24
+	}
+	return w, h
+}

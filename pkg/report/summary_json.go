@@ -1,0 +1,210 @@
+package report
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/kolla-build/kolla-build/pkg/build"
+)
+
+// jsonSummary has the fields of upstream's summary, in upstream's order. Each
+// list is there even when it is empty, and sorted by name.
+type jsonSummary struct {
+	Built       []jsonImage `json:"built"`
+	Failed      []jsonImage `json:"failed"`
+	NotMatched  []jsonName  `json:"not_matched"`
+	Skipped     []jsonImage `json:"skipped"`
+	Unbuildable []jsonImage `json:"unbuildable"`
+}
+
+type jsonName struct {
+	Name string `json:"name"`
+}
+
+// jsonImage is one image in a summary, and in the image_end event of JSON
+// progress. Upstream has name, and status among the failed; the rest is ours.
+type jsonImage struct {
+	Name          string       `json:"name"`
+	Status        string       `json:"status,omitempty"`
+	Unchanged     bool         `json:"unchanged,omitempty"`
+	Canceled      bool         `json:"canceled,omitempty"`
+	AllowedToFail bool         `json:"allowed_to_fail,omitempty"`
+	Reason        string       `json:"reason,omitempty"`
+	Parent        string       `json:"parent,omitempty"`
+	Reference     string       `json:"reference,omitempty"`
+	Digest        string       `json:"digest,omitempty"`
+	Size          int64        `json:"size,omitempty"` // bytes
+	Pushed        *bool        `json:"pushed,omitempty"`
+	Started       string       `json:"started,omitempty"`  // RFC 3339
+	Duration      *float64     `json:"duration,omitempty"` // seconds
+	Log           string       `json:"log,omitempty"`
+	Failure       *jsonFailure `json:"failure,omitempty"`
+}
+
+type jsonFailure struct {
+	Error      string   `json:"error,omitempty"`
+	Step       string   `json:"step,omitempty"`
+	ExitCode   int      `json:"exit_code,omitempty"`
+	Template   string   `json:"template,omitempty"`
+	Dockerfile string   `json:"dockerfile,omitempty"`
+	Line       int      `json:"line,omitempty"`
+	Source     []string `json:"source,omitempty"`
+	Output     []string `json:"output,omitempty"`
+	Hint       string   `json:"hint,omitempty"`
+}
+
+// upstreamStatus is r's status in upstream's words. Upstream has none for an
+// interrupted image: in its summary such an image keeps the status it had, which
+// is "building" for one that was begun and "matched" for one that was not.
+func upstreamStatus(r build.Result) string {
+	switch r.Status {
+	case build.StatusUnchanged:
+		return string(build.StatusBuilt)
+	case build.StatusCanceled:
+		if r.Started.IsZero() {
+			return "matched"
+		}
+		return "building"
+	}
+	return string(r.Status)
+}
+
+func newJSONImage(r build.Result) jsonImage {
+	j := jsonImage{
+		Name:      r.Image,
+		Status:    upstreamStatus(r),
+		Unchanged: r.Status == build.StatusUnchanged,
+		Canceled:  r.Status == build.StatusCanceled,
+		Reason:    r.Reason,
+		Parent:    r.Parent,
+		Reference: r.Reference,
+		Digest:    r.Digest,
+		Size:      r.Size,
+		Log:       r.Log,
+	}
+	switch r.Status {
+	case build.StatusBuilt, build.StatusUnchanged, build.StatusError, build.StatusPushError:
+		pushed, secs := r.Pushed, seconds(r.Duration)
+		j.Pushed, j.Duration = &pushed, &secs
+	}
+	if !r.Started.IsZero() {
+		j.Started = r.Started.UTC().Format(time.RFC3339Nano)
+	}
+	if f := r.Failure; f != nil {
+		j.Failure = &jsonFailure{
+			Step: f.Step, ExitCode: f.ExitCode, Template: f.Template, Dockerfile: f.Dockerfile,
+			Line: f.Line, Source: f.Source, Output: f.Tail, Hint: f.Hint,
+		}
+		if f.Err != nil {
+			j.Failure.Error = f.Err.Error()
+		}
+	}
+	return j
+}
+
+// seconds is d in seconds, to the millisecond.
+func seconds(d time.Duration) float64 {
+	return float64(d.Round(time.Millisecond)/time.Millisecond) / 1000
+}
+
+func (s Summary) json() jsonSummary {
+	allowed := s.allowed()
+	list := func(statuses ...build.Status) []jsonImage {
+		out := []jsonImage{}
+		for _, r := range s.with(statuses...) {
+			j := newJSONImage(r)
+			j.AllowedToFail = r.Status.Bad() && allowed[r.Image]
+			out = append(out, j)
+		}
+		return out
+	}
+	js := jsonSummary{
+		Built:       list(build.StatusBuilt, build.StatusUnchanged),
+		Failed:      list(build.StatusError, build.StatusParentError, build.StatusPushError, build.StatusCanceled),
+		NotMatched:  []jsonName{},
+		Skipped:     list(build.StatusSkipped),
+		Unbuildable: list(build.StatusUnbuildable),
+	}
+	for _, r := range s.with(build.StatusUnmatched) {
+		js.NotMatched = append(js.NotMatched, jsonName{r.Image})
+	}
+	return js
+}
+
+// WriteJSON writes the summary as one line of JSON, as upstream does with
+// --format json. The fields built, failed, not_matched, skipped and unbuildable
+// are upstream's, as is status among the failed; the others are beside them.
+func (s Summary) WriteJSON(w io.Writer) error {
+	return encode(w, s.json(), "")
+}
+
+// WriteJSONFile writes what WriteJSON does to a file, indented by 4 as upstream
+// does with --summary-json-file. A reader sees the old file or the whole new
+// one. A path that is no regular file, such as /dev/stdout, is written in place.
+func (s Summary) WriteJSONFile(path string) error {
+	err := writeAtomically(path, func(w io.Writer) error { return encode(w, s.json(), "    ") })
+	if err != nil {
+		return fmt.Errorf("writing the JSON summary: %w", err)
+	}
+	return nil
+}
+
+func encode(w io.Writer, v any, indent string) error {
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", indent)
+	return enc.Encode(v)
+}
+
+func writeAtomically(path string, write func(io.Writer) error) (err error) {
+	if strings.HasPrefix(path, "/dev/") {
+		return writeInPlace(path, write)
+	}
+	mode := os.FileMode(0o644)
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		path = real
+	}
+	if fi, err := os.Stat(path); err == nil {
+		if !fi.Mode().IsRegular() {
+			return writeInPlace(path, write)
+		}
+		mode = fi.Mode().Perm()
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			_ = f.Close()
+			_ = os.Remove(f.Name())
+		}
+	}()
+	if err = write(f); err != nil {
+		return err
+	}
+	if err = f.Chmod(mode); err != nil {
+		return err
+	}
+	if err = f.Close(); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), path)
+}
+
+func writeInPlace(path string, write func(io.Writer) error) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		return err
+	}
+	err = write(f)
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	return err
+}

@@ -1,0 +1,223 @@
+package report
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/charmbracelet/x/ansi"
+
+	"github.com/kolla-build/kolla-build/pkg/build"
+)
+
+func text(t *testing.T, s Summary, opts TextOptions) string {
+	t.Helper()
+	if opts.Getenv == nil {
+		opts.Getenv = env("LANG=C.UTF-8")
+	}
+	var b bytes.Buffer
+	if err := s.WriteText(&b, opts); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+func demoSummary() Summary {
+	return Summary{
+		Results: results(), Duration: 201 * time.Second, AllowedToFail: []string{"keystone"},
+		Next: []string{"What next:", "  kolla-build registry serve"},
+	}
+}
+
+func TestSummaryText(t *testing.T) {
+	s := demoSummary()
+	golden(t, "summary.txt", text(t, s, TextOptions{}))
+	golden(t, "summary_not_matched.txt", text(t, s, TextOptions{NotMatched: true, Getenv: env("LC_ALL=C", "LANG=C.UTF-8")}))
+	for _, width := range []int{100, 80, 50, 30} {
+		got := text(t, s, TextOptions{Width: width})
+		golden(t, fmt.Sprintf("summary_%d.txt", width), got)
+		table, _, _ := strings.Cut(got, "They lie under")
+		for _, line := range strings.Split(table, "\n") {
+			if ansi.StringWidth(line) > width {
+				t.Errorf("%q is wider than %d", line, width)
+			}
+		}
+	}
+}
+
+func TestSummaryNothingToDo(t *testing.T) {
+	s := Summary{Duration: 400 * time.Millisecond}
+	for _, name := range []string{"base", "cron", "nova-api"} {
+		s.Results = append(s.Results, build.Result{Image: name, Status: build.StatusUnchanged})
+	}
+	want := "✓ Nothing to do: 3 images unchanged.\n3 unchanged in 0.4s.\n"
+	if got := text(t, s, TextOptions{}); got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if got := text(t, Summary{}, TextOptions{}); got != "No images.\n" {
+		t.Errorf("got %q", got)
+	}
+}
+
+// A registry that cannot be reached fails each image in the same way: that is
+// one cause, told once.
+func TestSummaryGroupsEqualCauses(t *testing.T) {
+	var s Summary
+	for i := range 30 {
+		name := fmt.Sprintf("image%02d", i)
+		ref := "localhost:4000/kolla/" + name + ":t"
+		s.Results = append(s.Results, build.Result{Image: name, Reference: ref, Status: build.StatusPushError, Duration: time.Second,
+			Failure: &build.Failure{Err: fmt.Errorf("pushing %s: connection refused", ref), Hint: "is the registry running?"}})
+	}
+	s.Results = append(s.Results,
+		build.Result{Image: "few", Status: build.StatusError, Failure: &build.Failure{Step: "[1/2] RUN a", Err: errors.New("exit code: 1")}},
+		build.Result{Image: "many", Status: build.StatusError, Failure: &build.Failure{Step: "[1/2] RUN a", Err: errors.New("exit code: 1")}},
+		build.Result{Image: "many-a", Parent: "many", Status: build.StatusParentError},
+		build.Result{Image: "many-b", Parent: "many-a", Status: build.StatusParentError},
+		build.Result{Image: "lost", Parent: "unknown", Status: build.StatusParentError, Reason: "skipped because unknown failed"},
+		build.Result{Image: "looped", Parent: "looped", Status: build.StatusParentError},
+		build.Result{Image: "begun", Status: build.StatusCanceled, Started: t0},
+		build.Result{Image: "waiting", Status: build.StatusCanceled},
+	)
+	golden(t, "summary_causes.txt", text(t, s, TextOptions{Width: 80}))
+}
+
+func TestSummaryIsSafeToShow(t *testing.T) {
+	evil := "x\x1b[2J\x07\u202e\n"
+	s := Summary{Next: []string{"next"}, Results: []build.Result{
+		{Image: "a" + evil, Reference: evil, Digest: evil, Status: build.StatusBuilt},
+		{Image: "b" + evil, Reason: evil, Log: evil, Status: build.StatusError, Failure: &build.Failure{Err: errors.New(evil), Dockerfile: evil,
+			Template: evil, Source: []string{evil}, Step: evil, Tail: []string{evil}, Hint: evil}},
+		{Image: "c" + evil, Parent: "b" + evil, Reason: evil, Status: build.StatusParentError},
+		{Image: "d" + evil, Reason: evil, Status: build.StatusSkipped},
+		{Image: "e" + evil, Reason: evil, Status: build.StatusCanceled},
+	}}
+	for _, r := range strings.ReplaceAll(text(t, s, TextOptions{}), "\n", "") {
+		if !printable(r) {
+			t.Fatalf("%q reaches the terminal", r)
+		}
+	}
+}
+
+func TestSummaryJSON(t *testing.T) {
+	s := demoSummary()
+	s.Results = append(s.Results,
+		build.Result{Image: "begun", Status: build.StatusCanceled, Started: t0},
+		build.Result{Image: "waiting", Status: build.StatusCanceled})
+	var b bytes.Buffer
+	if err := s.WriteJSON(&b); err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(b.String(), "\n"); n != 1 || !strings.HasSuffix(b.String(), "\n") {
+		t.Errorf("%d lines, want one", n)
+	}
+	path := filepath.Join(t.TempDir(), "summary.json")
+	if err := s.WriteJSONFile(path); err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "summary.json", read(t, path))
+	var one, two any
+	if err := errors.Join(json.Unmarshal(b.Bytes(), &one), json.Unmarshal([]byte(read(t, path)), &two)); err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(one, two) {
+		t.Error("the line and the file differ")
+	}
+
+	// What a reader of upstream's summary sees.
+	var up map[string][]struct{ Name, Status string }
+	if err := json.Unmarshal(b.Bytes(), &up); err != nil {
+		t.Fatal(err)
+	}
+	list := func(key string, status bool) string {
+		var out []string
+		for _, e := range up[key] {
+			if status {
+				e.Name += "=" + e.Status
+			}
+			out = append(out, e.Name)
+		}
+		return strings.Join(out, " ")
+	}
+	for _, c := range []struct {
+		key    string
+		status bool
+		want   string
+	}{
+		{"built", false, "base cron fluentd mariadb-base memcached openstack-base"},
+		{"failed", true, "begun=building keystone=push_error mariadb-backup=parent_error mariadb-clustercheck=parent_error mariadb-server=error waiting=matched"},
+		{"not_matched", false, "nova-base"},
+		{"skipped", false, "zun-base"},
+		{"unbuildable", false, "tgtd"},
+	} {
+		if got := list(c.key, c.status); got != c.want {
+			t.Errorf("%s: %s, want %s", c.key, got, c.want)
+		}
+	}
+	if len(up) != 5 {
+		t.Errorf("%d fields, upstream has 5", len(up))
+	}
+	if n := s.Failed(); n != 5 { // keystone may fail
+		t.Errorf("%d failed, want 5", n)
+	}
+
+	b.Reset()
+	if err := (Summary{}).WriteJSON(&b); err != nil {
+		t.Fatal(err)
+	}
+	if want := `{"built":[],"failed":[],"not_matched":[],"skipped":[],"unbuildable":[]}` + "\n"; b.String() != want {
+		t.Errorf("of nothing: %s", b.String())
+	}
+}
+
+func TestSummaryJSONFileIsAtomic(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "summary.json")
+	link := filepath.Join(dir, "link.json")
+	if err := os.WriteFile(path, []byte("old"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("summary.json", link); err != nil {
+		t.Fatal(err)
+	}
+	err := writeAtomically(link, func(w io.Writer) error {
+		_, _ = w.Write([]byte("half"))
+		return errors.New("no space")
+	})
+	if err == nil || read(t, path) != "old" {
+		t.Errorf("after a failed write (%v) the file holds %q", err, read(t, path))
+	}
+	if err := demoSummary().WriteJSONFile(link); err != nil {
+		t.Fatal(err)
+	}
+	if fi, err := os.Lstat(link); err != nil || fi.Mode()&os.ModeSymlink == 0 {
+		t.Error("the link was replaced")
+	}
+	if fi, err := os.Stat(path); err != nil || fi.Mode().Perm() != 0o600 || !strings.HasPrefix(read(t, path), "{\n    \"built\"") {
+		t.Errorf("the file was not replaced with its mode kept: %v", fi.Mode())
+	}
+	entries, _ := os.ReadDir(dir)
+	var names []string
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	if !slices.Equal(names, []string{"link.json", "summary.json"}) {
+		t.Errorf("left behind: %v", names)
+	}
+	err = demoSummary().WriteJSONFile(filepath.Join(dir, "missing", "summary.json"))
+	if !errors.Is(err, os.ErrNotExist) || !strings.HasPrefix(err.Error(), "writing the JSON summary: ") {
+		t.Errorf("got %v", err)
+	}
+	if err := (Summary{}).WriteJSONFile("/dev/null"); err != nil {
+		t.Error(err)
+	}
+}

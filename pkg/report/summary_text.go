@@ -1,0 +1,455 @@
+package report
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sort"
+	"strings"
+
+	"github.com/charmbracelet/x/ansi"
+
+	"github.com/kolla-build/kolla-build/pkg/build"
+)
+
+// TextOptions are the settings of WriteText. The zero value asks the writer: a
+// terminal gets its width and colours, anything else neither.
+type TextOptions struct {
+	// Width is the widest line of a table, in columns. 0: the terminal's, or
+	// without limit if the writer is no terminal.
+	Width int
+
+	// NotMatched lists the images that were not selected too, as upstream does
+	// with --debug.
+	NotMatched bool
+
+	// Getenv is where NO_COLOR, TERM, LC_ALL, LC_CTYPE and LANG come from. nil
+	// means the process's environment.
+	Getenv func(string) string
+}
+
+// maxVictims is how many names of skipped descendants are listed, and maxPeers
+// how many images that failed for the same cause; beyond it they are counted.
+const maxVictims, maxPeers = 12, 12
+
+type textWriter struct {
+	style
+	w     *bufio.Writer
+	width int
+}
+
+// WriteText writes the summary for people: what was built, then what failed,
+// causes before victims and those with most victims first, then the totals. Its
+// headings are upstream's.
+func (s Summary) WriteText(w io.Writer, opts TextOptions) error {
+	getenv := opts.Getenv
+	if getenv == nil {
+		getenv = os.Getenv
+	}
+	t := &textWriter{w: bufio.NewWriter(w), width: opts.Width}
+	t.utf8 = utf8Locale(getenv)
+	if f, ok := isTerminal(w); ok {
+		t.color = colorful(getenv)
+		if t.width == 0 {
+			t.width, _ = terminalSize(f)
+		}
+	}
+	s.writeBuilt(t)
+	s.writeFailed(t)
+	s.writeNames(t, opts)
+	s.writeTotals(t)
+	if len(s.Next) > 0 {
+		t.println()
+		for _, line := range s.Next {
+			t.println(t.text(line))
+		}
+	}
+	return t.w.Flush()
+}
+
+func (t *textWriter) println(parts ...string) {
+	for _, p := range parts {
+		_, _ = t.w.WriteString(p) // the error sticks; Flush returns it
+	}
+	_ = t.w.WriteByte('\n')
+}
+
+func (t *textWriter) heading(title string, tn tone) {
+	rule := strings.Repeat("=", len(title))
+	if t.width > 0 && len(rule) > t.width {
+		rule = rule[:t.width]
+	}
+	t.println(t.paint(tn, rule))
+	t.println(t.paint(tn, title))
+	t.println(t.paint(tn, rule))
+}
+
+func (s Summary) writeBuilt(t *textWriter) {
+	built := s.with(build.StatusBuilt)
+	unchanged := s.with(build.StatusUnchanged)
+	if len(built) == 0 {
+		if len(unchanged) > 0 && s.Count(build.StatusError, build.StatusParentError,
+			build.StatusPushError, build.StatusCanceled) == 0 {
+			t.println(t.mark(goodTone), " Nothing to do: ", plural(len(unchanged), "image"), " unchanged.")
+		}
+		return
+	}
+	t.heading("Successfully built images", boldTone)
+	pattern := commonReference(built)
+	rows := make([][]string, 0, len(built))
+	for _, r := range built {
+		status := string(r.Status)
+		if r.Pushed {
+			status += ", pushed"
+		}
+		ref := oneLine(r.Reference)
+		if pattern != "" {
+			ref = ""
+		}
+		rows = append(rows, []string{
+			oneLine(r.Image), status, FormatDuration(r.Duration), sizeText(r.Size),
+			ref, shortDigest(r.Digest),
+		})
+	}
+	for _, line := range t.table(t.width, []column{
+		{title: "IMAGE", keep: true},
+		{title: "STATUS"},
+		{title: "TIME", right: true, keep: true},
+		{title: "SIZE", right: true},
+		{title: "REFERENCE"},
+		{title: "DIGEST"},
+	}, rows) {
+		t.println(line)
+	}
+	if pattern != "" {
+		t.println("They lie under ", t.text(pattern))
+	}
+	t.println()
+}
+
+// commonReference is the form that the references of several images have, such
+// as "localhost:4000/kolla/IMAGE:tag", "" if they have none in common: one line
+// then says what would not fit in a column.
+func commonReference(results []build.Result) string {
+	if len(results) < 2 {
+		return ""
+	}
+	first := results[0]
+	i := strings.LastIndex(first.Reference, first.Image)
+	if i < 0 || first.Image == "" {
+		return ""
+	}
+	before, after := first.Reference[:i], first.Reference[i+len(first.Image):]
+	for _, r := range results {
+		if r.Reference != before+r.Image+after {
+			return ""
+		}
+	}
+	return oneLine(before + "IMAGE" + after)
+}
+
+func sizeText(n int64) string {
+	if n <= 0 {
+		return ""
+	}
+	return FormatBytes(n)
+}
+
+// shortDigest is the algorithm and 12 digits, which registries and tools accept
+// as enough to recognise one.
+func shortDigest(d string) string {
+	algo, hex, ok := strings.Cut(d, ":")
+	if !ok || len(hex) <= 12 {
+		return oneLine(d)
+	}
+	return oneLine(algo + ":" + hex[:12])
+}
+
+// group is one cause of failure: images that failed in the same way, with the
+// images that were not tried because of them.
+type group struct {
+	peers   []build.Result
+	victims []string
+}
+
+// groups sorts the failed into causes, the one with most victims first.
+func (s Summary) groups() (causes []*group, canceled []string, orphans []build.Result) {
+	byName := map[string]build.Result{}
+	for _, r := range s.Results {
+		byName[r.Image] = r
+	}
+	owner := map[string]*group{}
+	byCause := map[string]*group{}
+	for _, r := range s.with(build.StatusError, build.StatusPushError) {
+		key := causeKey(r)
+		g := byCause[key]
+		if g == nil {
+			g = &group{}
+			byCause[key] = g
+			causes = append(causes, g)
+		}
+		g.peers = append(g.peers, r)
+		owner[r.Image] = g
+	}
+	for _, r := range s.with(build.StatusParentError) {
+		if g := owner[s.culprit(r, byName)]; g != nil {
+			g.victims = append(g.victims, r.Image)
+		} else {
+			orphans = append(orphans, r)
+		}
+	}
+	for _, r := range s.with(build.StatusCanceled) {
+		canceled = append(canceled, r.Image)
+	}
+	sort.SliceStable(causes, func(i, j int) bool {
+		a, b := causes[i], causes[j]
+		if ae, be := a.peers[0].Status == build.StatusError, b.peers[0].Status == build.StatusError; ae != be {
+			return ae
+		}
+		if len(a.victims) != len(b.victims) {
+			return len(a.victims) > len(b.victims)
+		}
+		return len(a.peers) > len(b.peers)
+	})
+	return causes, canceled, orphans
+}
+
+// causeKey is equal for images that failed of one cause outside of them, such as
+// a registry that could not be reached: the error without the image's own
+// names. An image whose own step failed is a cause of its own, since "exit code:
+// 1" says nothing about sameness.
+func causeKey(r build.Result) string {
+	f := r.Failure
+	if f == nil || f.Err == nil || f.Step != "" || len(f.Source) > 0 || f.ExitCode != 0 {
+		return r.Image
+	}
+	msg := f.Err.Error()
+	for _, own := range []string{r.Reference, r.Digest, r.Image} {
+		if own != "" {
+			msg = strings.ReplaceAll(msg, own, "\x00")
+		}
+	}
+	return string(r.Status) + "\x00" + msg
+}
+
+func (s Summary) writeFailed(t *textWriter) {
+	causes, canceled, orphans := s.groups()
+	if len(causes)+len(canceled)+len(orphans) == 0 {
+		return
+	}
+	allowed := s.allowed()
+	t.heading("Images that failed to build", badTone)
+	for _, g := range causes {
+		s.writeCause(t, g, allowed)
+		t.println()
+	}
+	for _, r := range orphans {
+		t.println(t.mark(plainTone), " ", t.text(oneLine(r.Image)), " Failed with status: ", upstreamStatus(r),
+			allowedText(allowed, r.Image), reasonText(t, r.Reason))
+	}
+	if len(canceled) > 0 {
+		t.println(t.mark(plainTone), " ", plural(len(canceled), "image"), " not finished, the run was interrupted:")
+		t.names(canceled, "    ", 4*maxVictims)
+	}
+	if len(canceled)+len(orphans) > 0 {
+		t.println()
+	}
+}
+
+func reasonText(t *textWriter, reason string) string {
+	if reason == "" {
+		return ""
+	}
+	return ": " + t.text(oneLine(reason))
+}
+
+func allowedText(allowed map[string]bool, image string) string {
+	if allowed[image] {
+		return " (allowed to fail)"
+	}
+	return ""
+}
+
+func (s Summary) writeCause(t *textWriter, g *group, allowed map[string]bool) {
+	r := g.peers[0]
+	t.println(t.mark(badTone), " ", t.paint(boldTone, t.text(oneLine(r.Image))),
+		" Failed with status: ", t.paint(badTone, upstreamStatus(r)), allowedText(allowed, r.Image))
+	f := r.Failure
+	if f == nil {
+		f = &build.Failure{}
+	}
+	cause := r.Reason
+	if f.Err != nil {
+		cause = f.Err.Error()
+	}
+	t.block("cause", cause)
+	step := oneLine(f.Step)
+	if f.ExitCode != 0 {
+		step = strings.TrimSpace(fmt.Sprintf("%s (exit code %d)", step, f.ExitCode))
+	}
+	t.field("step", step)
+	t.field("template", oneLine(f.Template))
+	place := oneLine(f.Dockerfile)
+	if place != "" && f.Line > 0 {
+		place = fmt.Sprintf("%s:%d", place, f.Line)
+	}
+	t.field("rendered", place)
+	for i, line := range f.Source {
+		no := ""
+		if f.Line > 0 {
+			no = fmt.Sprint(f.Line + i)
+		}
+		t.println(t.paint(dimTone, fmt.Sprintf("%8s | ", no)), t.text(Sanitize([]byte(line))))
+	}
+	if len(f.Tail) > 0 {
+		t.println("    ", t.paint(dimTone, fmt.Sprintf("last %s of output:", plural(len(f.Tail), "line"))))
+		for _, line := range f.Tail {
+			t.println(t.paint(dimTone, "         | "), t.text(Sanitize([]byte(line))))
+		}
+	}
+	t.field("log", s.logPath(r))
+	t.block("hint", f.Hint)
+	if len(g.peers) > 1 {
+		names := make([]string, 0, len(g.peers)-1)
+		for _, p := range g.peers[1:] {
+			names = append(names, p.Image+allowedText(allowed, p.Image))
+		}
+		t.println("    ", plural(len(names), "more image"), " failed in the same way:")
+		t.names(names, "      ", maxPeers)
+	}
+	if len(g.victims) > 0 {
+		who := r.Image
+		if len(g.peers) > 1 {
+			who = "they"
+		}
+		t.println("    ", plural(len(g.victims), "image"), " skipped because ", t.text(oneLine(who)), " failed:")
+		t.names(g.victims, "      ", maxVictims)
+	}
+}
+
+// logPath prefers the link that marks a failed log, since it sorts first where
+// the reader will look.
+func (s Summary) logPath(r build.Result) string {
+	if r.Log == "" || r.Status != build.StatusError {
+		return oneLine(r.Log)
+	}
+	link := filepath.Join(filepath.Dir(r.Log), FailedPrefix+filepath.Base(r.Log))
+	if _, err := os.Lstat(link); err == nil {
+		return oneLine(link)
+	}
+	return oneLine(r.Log)
+}
+
+func (t *textWriter) field(name, value string) {
+	if value != "" {
+		t.println("    ", t.paint(dimTone, fmt.Sprintf("%-10s", name+":")), t.text(value))
+	}
+}
+
+// block is field for text that may have several lines.
+func (t *textWriter) block(name, value string) {
+	lines := strings.Split(strings.TrimRight(value, "\n"), "\n")
+	t.field(name, Sanitize([]byte(lines[0])))
+	for _, line := range lines[1:] {
+		t.println("              ", t.text(Sanitize([]byte(line))))
+	}
+}
+
+// names lists names over lines, at most limit of them.
+func (t *textWriter) names(names []string, indent string, limit int) {
+	rest := 0
+	if len(names) > limit+1 {
+		rest = len(names) - limit
+		names = names[:limit]
+	}
+	clean := make([]string, 0, len(names)+1)
+	for _, n := range names {
+		clean = append(clean, oneLine(n))
+	}
+	if rest > 0 {
+		clean = append(clean, fmt.Sprintf("and %d more", rest))
+	}
+	width := t.width
+	if width == 0 {
+		width = 100
+	}
+	for _, line := range t.wrapList(clean, indent, width) {
+		t.println(line)
+	}
+}
+
+func (s Summary) writeNames(t *textWriter, opts TextOptions) {
+	list := func(title string, status build.Status) {
+		rs := s.with(status)
+		if len(rs) == 0 {
+			return
+		}
+		t.heading(title, boldTone)
+		for _, r := range rs {
+			t.println(t.text(oneLine(r.Image)), reasonText(t, r.Reason))
+		}
+		t.println()
+	}
+	if opts.NotMatched {
+		list("Images not matched for build by regex", build.StatusUnmatched)
+	}
+	list("Images skipped due to build options", build.StatusSkipped)
+	list("Images not buildable due to build options", build.StatusUnbuildable)
+}
+
+func (s Summary) writeTotals(t *textWriter) {
+	var parts []string
+	add := func(tn tone, n int, what string) {
+		if n > 0 {
+			parts = append(parts, t.paint(tn, fmt.Sprintf("%d %s", n, what)))
+		}
+	}
+	add(goodTone, s.Count(build.StatusBuilt), "built")
+	add(plainTone, s.Count(build.StatusUnchanged), "unchanged")
+	add(badTone, s.Count(build.StatusError), "failed")
+	add(badTone, s.Count(build.StatusPushError), "not pushed")
+	add(warnTone, s.Count(build.StatusParentError), "skipped because a parent failed")
+	add(warnTone, s.Count(build.StatusCanceled), "not finished")
+	add(plainTone, s.Count(build.StatusSkipped), "skipped")
+	add(plainTone, s.Count(build.StatusUnbuildable), "unbuildable")
+	if len(parts) == 0 {
+		t.println("No images.")
+		return
+	}
+	line := strings.Join(parts, ", ")
+	if s.Duration > 0 {
+		line += " in " + FormatDuration(s.Duration)
+	}
+	var size int64
+	pushed := 0
+	for _, r := range s.Results {
+		if r.Status == build.StatusBuilt {
+			size += r.Size
+		}
+		if r.Pushed {
+			pushed++
+		}
+	}
+	line += "."
+	if size > 0 {
+		// Images share their parents' layers: the sum is what the images built
+		// here would weigh alone, not what the store grew by.
+		line += fmt.Sprintf(" Sizes add up to %s, shared layers counted each time.", FormatBytes(size))
+	}
+	if pushed > 0 {
+		line += fmt.Sprintf(" %d pushed.", pushed)
+	}
+	if t.width > 0 {
+		line = ansi.Wordwrap(line, t.width, "")
+	}
+	t.println(line)
+}
+
+func plural(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}

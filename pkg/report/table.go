@@ -1,0 +1,101 @@
+package report
+
+import (
+	"strings"
+
+	"github.com/charmbracelet/x/ansi"
+)
+
+// column is one column of a table.
+type column struct {
+	title string
+	right bool // numbers stand flush right
+	// keep holds the column in a table that is too wide, where others are dropped
+	// whole, from the last to the first: half a reference is of no use.
+	keep bool
+}
+
+// table lays out rows under columns, at most width wide (0: as wide as need be).
+// A column that is empty in each row is left out. Lines have no trailing spaces.
+func (s style) table(width int, cols []column, rows [][]string) []string {
+	const gap = 2
+	widths := make([]int, len(cols))
+	for i := range cols {
+		used := false
+		for _, row := range rows {
+			widths[i] = max(widths[i], ansi.StringWidth(s.text(row[i])))
+			used = used || row[i] != ""
+		}
+		if used {
+			widths[i] = max(widths[i], ansi.StringWidth(cols[i].title))
+		}
+	}
+	total := func() int {
+		n := -gap
+		for _, w := range widths {
+			if w > 0 {
+				n += w + gap
+			}
+		}
+		return n
+	}
+	for i := len(cols) - 1; width > 0 && i >= 0; i-- {
+		if total() > width && !cols[i].keep {
+			widths[i] = 0
+		}
+	}
+	// Even what must be kept has to give in on a very narrow window.
+	for i := range cols {
+		if over := total() - width; width > 0 && over > 0 && cols[i].keep {
+			widths[i] = max(4, widths[i]-over)
+		}
+	}
+	line := func(t tone, cells func(int) string) string {
+		var b strings.Builder
+		for i, c := range cols {
+			if widths[i] == 0 {
+				continue
+			}
+			if b.Len() > 0 {
+				b.WriteString(strings.Repeat(" ", gap))
+			}
+			if c.right {
+				b.WriteString(s.padLeft(cells(i), widths[i]))
+			} else {
+				b.WriteString(s.pad(cells(i), widths[i]))
+			}
+		}
+		return s.paint(t, strings.TrimRight(b.String(), " "))
+	}
+	out := []string{line(dimTone, func(i int) string { return cols[i].title })}
+	for _, row := range rows {
+		out = append(out, line(plainTone, func(i int) string { return row[i] }))
+	}
+	return out
+}
+
+// wrapList writes names with commas over lines of at most width columns, each
+// after indent. Width 0 leaves one line.
+func (s style) wrapList(names []string, indent string, width int) []string {
+	var lines []string
+	line := ""
+	for i, n := range names {
+		n = s.text(n)
+		if i < len(names)-1 {
+			n += ","
+		}
+		switch {
+		case line == "":
+			line = n
+		case width > 0 && ansi.StringWidth(indent)+ansi.StringWidth(line)+1+ansi.StringWidth(n) > width:
+			lines = append(lines, indent+line)
+			line = n
+		default:
+			line += " " + n
+		}
+	}
+	if line != "" {
+		lines = append(lines, indent+line)
+	}
+	return lines
+}

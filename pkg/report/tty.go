@@ -1,0 +1,285 @@
+package report
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/charmbracelet/x/ansi"
+
+	"github.com/kolla-build/kolla-build/pkg/build"
+)
+
+// ttyView draws a live area under the permanent lines.
+//
+// Why not a progress bar library: those looked at (vbauerster/mpb, BuildKit's
+// progressui on containerd/console and aec) park the cursor below the live area
+// and climb back over as many rows as they wrote. When the window narrows, most
+// terminals break the old rows anew and some do not, the count is wrong, and
+// permanent lines are eaten. Here the cursor rests at the first cell of the live
+// area instead: terminals keep the cursor with its text, so "erase from here
+// down" takes nothing permanent away whatever the terminal does.
+//
+// What a terminal pushes into its scrollback when it breaks rows, nobody can
+// take back: after a narrowing, rows of the old area may be left there (tmux
+// does so when the area is high in the window). The area therefore takes half
+// the window at most, so that rows broken in two still fit where it is low in
+// the window, as in all but the first moments of a run.
+//
+// Further, rows are cut a column short of the window's width; line wrapping is
+// off while they are drawn; and each frame is one write between
+// synchronised-update marks, which terminals that do not know them ignore.
+type ttyView struct {
+	style
+	q      *queue
+	size   func() (width, height int)
+	output bool
+
+	lines     []string // permanent lines not written yet
+	unchanged []string
+	active    bool // the cursor is hidden, a live area may be there
+	last      string
+
+	width, height int // of the window when the area was drawn last
+}
+
+// eraseDown clears everything from the cursor's row down, in a way that tmux
+// understands as nothing more: erasing from the window's first cell would move
+// the old rows to its scrollback, and a row erased by parts would keep its note
+// that it continues in the next, and join it when the window widens.
+const eraseDown = "\r" + ansi.EraseEntireLine + " " + ansi.EraseScreenBelow + "\r"
+
+func (v *ttyView) event(m *model, e build.Event, im *imageState) {
+	switch e.Kind {
+	case build.EventLog:
+		if v.output && im != nil {
+			im.splitter(e.Step.ID).write(e.Data, func(line string) { v.outputLine(im, line) })
+		}
+	case build.EventStepEnd:
+		if s := im.ending(e.Step.ID); s != nil && v.output {
+			s.flush(func(line string) { v.outputLine(im, line) })
+		}
+	case build.EventImageEnd:
+		v.imageEnd(m, e, im)
+	case build.EventMessage:
+		v.flushUnchanged()
+		for _, line := range strings.Split(strings.TrimRight(e.Text, "\n"), "\n") {
+			v.permanent(v.text(Sanitize([]byte(line))))
+		}
+	}
+}
+
+// ending takes a step's splitter out, nil if it has none.
+func (im *imageState) ending(step string) *lineSplitter {
+	if im == nil || im.split[step] == nil {
+		return nil
+	}
+	s := im.split[step]
+	delete(im.split, step)
+	return s
+}
+
+func (v *ttyView) outputLine(im *imageState, line string) {
+	// A terminal that takes nothing must not make us hold all output.
+	if len(v.lines) > 10000 {
+		return
+	}
+	v.permanent(v.paint(dimTone, v.text(oneLine(im.name)+" | ")) + v.text(line))
+}
+
+func (v *ttyView) permanent(line string) { v.lines = append(v.lines, line) }
+
+func (v *ttyView) imageEnd(m *model, e build.Event, im *imageState) {
+	if im != nil && v.output {
+		for id := range im.split {
+			im.ending(id).flush(func(line string) { v.outputLine(im, line) })
+		}
+	}
+	r := e.Result
+	if r == nil {
+		return
+	}
+	if r.Status == build.StatusUnchanged {
+		v.unchanged = append(v.unchanged, oneLine(r.Image))
+		return
+	}
+	v.flushUnchanged()
+	width, _ := v.size()
+	v.permanent(v.resultRow(*r, m.nameWidth, width))
+}
+
+func (v *ttyView) flushUnchanged() {
+	if len(v.unchanged) > 0 {
+		v.permanent(v.mark(plainTone) + " " + v.text(unchangedLine(v.unchanged)))
+		v.unchanged = nil
+	}
+}
+
+// resultRow is the permanent line of a finished image.
+func (v *ttyView) resultRow(r build.Result, nameWidth, width int) string {
+	t, status := plainTone, string(r.Status)
+	switch r.Status {
+	case build.StatusBuilt:
+		t = goodTone
+		if r.Pushed && width >= 50 {
+			status += ", pushed"
+		}
+	case build.StatusError:
+		t, status = badTone, "failed: "+failureText(r)
+	case build.StatusPushError:
+		t, status = badTone, "not pushed: "+failureText(r)
+	case build.StatusParentError:
+		status = orText(oneLine(r.Reason), "skipped because a parent failed")
+	default:
+		if r.Reason != "" {
+			status += ", " + oneLine(r.Reason)
+		}
+	}
+	room := width - 1 - 2 // a spare column, the mark and a space
+	// Columns that hold most names from the start do not jump as they come.
+	least := 16
+	if width >= 80 {
+		least = 26
+	}
+	nameWidth = min(max(nameWidth, least), 40)
+	took := ""
+	if r.Status == build.StatusBuilt || r.Status == build.StatusError || r.Status == build.StatusPushError {
+		took = FormatDuration(r.Duration)
+	}
+	var b strings.Builder
+	b.WriteString(v.mark(t) + " ")
+	switch {
+	case room >= nameWidth+8+12+10:
+		b.WriteString(v.pad(oneLine(r.Image), nameWidth) + v.padLeft(took, 8) + v.padLeft(sizeText(r.Size), 12) + "  ")
+		status = v.fit(status, room-nameWidth-8-12-2)
+	case room >= 30:
+		w := min(nameWidth, room-8-10)
+		b.WriteString(v.pad(oneLine(r.Image), w) + v.padLeft(took, 8) + "  ")
+		status = v.fit(status, room-w-8-2)
+	default:
+		w := max(room-7, 4)
+		return strings.TrimRight(b.String()+v.pad(oneLine(r.Image), w)+v.padLeft(took, max(room-w, 0)), " ")
+	}
+	if t == badTone {
+		status = v.paint(badTone, status)
+	}
+	b.WriteString(status)
+	return strings.TrimRight(b.String(), " ")
+}
+
+// frame is the live area: rows of at most width-1 columns, no more of them than
+// half the window has; in a low window five, and always one less than it has.
+func (v *ttyView) frame(m *model, now time.Time, width, height int) []string {
+	width = max(width-1, 1)
+	rows := []string{v.paint(boldTone, v.fit(m.counts(v.style, now, width), width))}
+	room := max(height/2, min(height-1, 5)) - 1 // without the head
+	running := m.running
+	hidden := 0
+	if len(running) > room {
+		hidden = len(running) - max(room-1, 0)
+		running = running[:len(running)-hidden]
+	}
+	nameWidth := 0
+	for _, im := range running {
+		nameWidth = max(nameWidth, ansi.StringWidth(im.name))
+	}
+	for _, im := range running {
+		rows = append(rows, v.runningRow(im, now, nameWidth, width))
+	}
+	if hidden > 0 && room > 0 {
+		rows = append(rows, v.paint(dimTone, v.fit(fmt.Sprintf("  %s and %d more", v.ellipsis(), hidden), width)))
+	}
+	return rows
+}
+
+// runningRow is "  name  [3/7] RUN …  12.3 MiB/40.0 MiB  1m05s"; what does not
+// fit goes, the bytes first, then the step.
+func (v *ttyView) runningRow(im *imageState, now time.Time, nameWidth, width int) string {
+	const clockWidth = 6
+	clock := v.padLeft(formatClock(now.Sub(im.started)), clockWidth)
+	name := oneLine(im.name)
+	if width < 36 {
+		w := max(width-2-clockWidth, 1)
+		return v.fit("  "+v.pad(name, w)+clock, width)
+	}
+	nameWidth = min(nameWidth, max(width/3, 12))
+	doing := im.doing(now)
+	bytes := im.bytesText(now)
+	room := width - 2 - nameWidth - 2 - clockWidth
+	if bytes != "" && room-len(bytes)-2 >= 16 {
+		room -= len(bytes) + 2
+		bytes = "  " + bytes
+	} else {
+		bytes = ""
+	}
+	return "  " + v.pad(name, nameWidth) + "  " + v.paint(dimTone, v.pad(oneLine(doing), room)) + bytes + clock
+}
+
+// tick draws a frame: the permanent lines over the old live area, then the new
+// one, then the cursor back to its first cell.
+func (v *ttyView) tick(m *model, now time.Time, final bool) {
+	if final {
+		v.flushUnchanged()
+		if len(m.running) > 0 {
+			// What was running is part of the trace that an interrupt leaves.
+			v.permanent(v.interrupted(m, now))
+		}
+	}
+	width, height := v.size()
+	var area []string
+	if !final && (!m.started.IsZero() || len(m.running) > 0) {
+		area = v.frame(m, now, width, height)
+	}
+	shape := fmt.Sprintf("%d\x00%d\x00%s", width, height, strings.Join(area, "\n"))
+	if len(v.lines) == 0 && shape == v.last && !final {
+		return
+	}
+	v.last = shape
+	var b strings.Builder
+	b.WriteString(ansi.SetModeSynchronizedOutput)
+	if !v.active {
+		b.WriteString(ansi.ResetModeTextCursorEnable)
+		v.active = true
+	}
+	b.WriteString("\r")
+	if len(v.lines) > 0 || len(area) == 0 || v.width != width || v.height != height {
+		b.WriteString(eraseDown)
+	}
+	v.width, v.height = width, height
+	for _, line := range v.lines {
+		b.WriteString(line + "\r\n")
+	}
+	v.lines = nil
+	b.WriteString(ansi.ResetModeAutoWrap)
+	for i, row := range area {
+		b.WriteString(row)
+		if i < len(area)-1 {
+			b.WriteString(ansi.EraseLineRight + "\r\n")
+		}
+	}
+	if len(area) > 0 {
+		b.WriteString(ansi.EraseScreenBelow)
+	}
+	if len(area) > 1 {
+		b.WriteString(ansi.CursorUp(len(area) - 1))
+	}
+	b.WriteString("\r" + ansi.SetModeAutoWrap)
+	if final {
+		b.WriteString(ansi.SetModeTextCursorEnable)
+		v.active = false
+	}
+	b.WriteString(ansi.ResetModeSynchronizedOutput)
+	v.q.add(b.String())
+}
+
+func (v *ttyView) interrupted(m *model, now time.Time) string {
+	names := []string{}
+	for _, im := range m.running {
+		if len(names) == 8 {
+			names = append(names, fmt.Sprintf("and %d more", len(m.running)-8))
+			break
+		}
+		names = append(names, fmt.Sprintf("%s (%s)", oneLine(im.name), formatClock(now.Sub(im.started))))
+	}
+	return v.mark(plainTone) + " " + v.text("not finished: "+strings.Join(names, ", "))
+}

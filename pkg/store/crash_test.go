@@ -1,0 +1,148 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/containerd/containerd/v2/core/content"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/random"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+const victimEnv = "KOLLA_BUILD_TEST_STORE"
+
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(victimEnv); dir != "" {
+		fmt.Fprintln(os.Stderr, writeForEver(dir))
+		os.Exit(3)
+	}
+	os.Exit(m.Run())
+}
+
+// writeForEver builds and publishes sets of two images, as a run does, until
+// it is killed.
+func writeForEver(dir string) error {
+	ctx := context.Background()
+	s, err := Open(dir)
+	if err != nil {
+		return err
+	}
+	base, err := random.Image(50_000, 1)
+	if err != nil {
+		return err
+	}
+	for {
+		layer, err := random.Layer(20_000, types.OCILayer)
+		if err != nil {
+			return err
+		}
+		img, err := mutate.AppendLayers(base, layer)
+		if err != nil {
+			return err
+		}
+		d, err := s.WriteImage(ctx, img)
+		if err != nil {
+			return err
+		}
+		if err := s.Put(Entry{Digest: d, Key: "key of " + d.String()}); err != nil {
+			return err
+		}
+		if err := s.TagAll(map[string]digest.Digest{"set/a:t": d, "set/b:t": d}); err != nil {
+			return err
+		}
+		// And a blob by the builder's way, left open half of the time.
+		b := make([]byte, 10_000)
+		rand.NewChaCha8([32]byte{byte(rand.Int()), byte(rand.Int())}).Read(b)
+		w, err := s.Content().Writer(ctx, content.WithRef(d.String()), content.WithDescriptor(ocispec.Descriptor{Digest: digest.FromBytes(b), Size: 10_000}))
+		if err != nil {
+			return err
+		}
+		if _, err := w.Write(b); err != nil {
+			return err
+		}
+		if rand.IntN(2) == 0 {
+			if err := w.Commit(ctx, 10_000, digest.FromBytes(b)); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// kill -9 at random moments, with two writers at once: the store is readable
+// and whole after each, and a set is under its names entirely or not at all.
+func TestKilled(t *testing.T) {
+	ctx := context.Background()
+	dir := t.TempDir()
+	sets := 0
+	for round := range 12 {
+		var cmds []*exec.Cmd
+		for range 2 {
+			cmd := exec.Command(os.Args[0])
+			cmd.Env = append(os.Environ(), victimEnv+"="+dir)
+			cmd.Stderr = os.Stderr
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			cmds = append(cmds, cmd)
+		}
+		for _, cmd := range cmds {
+			time.Sleep(time.Duration(40+rand.IntN(120)) * time.Millisecond)
+			if err := cmd.Process.Kill(); err != nil {
+				t.Fatal(err)
+			}
+			if cmd.Wait(); cmd.ProcessState.ExitCode() == 3 {
+				t.Fatalf("round %d: a writer failed", round)
+			}
+		}
+		s, err := Open(dir)
+		if err != nil {
+			t.Fatalf("round %d: %v", round, err)
+		}
+		for _, d := range []string{"tmp", "ingest"} {
+			if left, _ := os.ReadDir(filepath.Join(dir, d)); len(left) != 0 {
+				t.Errorf("round %d: %s holds %d remains", round, d, len(left))
+			}
+		}
+		all, err := s.Entries()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range all {
+			if err := s.Verify(ctx, e.Digest); err != nil {
+				t.Errorf("round %d: %v", round, err)
+			}
+		}
+		a, okA, _ := s.Lookup("set/a:t")
+		b, okB, _ := s.Lookup("set/b:t")
+		if okA != okB || a.Digest != b.Digest {
+			t.Errorf("round %d: half a set: %v %v", round, a, b)
+		}
+		if okA && a.Key != "key of "+a.Digest.String() {
+			t.Errorf("round %d: key %q of %s", round, a.Key, a.Digest)
+		}
+		sets = max(sets, len(all))
+		s.Close()
+		s = open(t, dir)
+		if _, err := s.GC(ctx); err != nil {
+			t.Errorf("round %d: %v", round, err)
+		}
+		for _, e := range all {
+			if err := s.Check(ctx, e.Digest); err != nil {
+				t.Errorf("round %d, after GC: %v", round, err)
+			}
+		}
+		s.Close()
+	}
+	if sets < 3 {
+		t.Errorf("only %d images were written: the test kills too early", sets)
+	}
+}

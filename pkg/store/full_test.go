@@ -1,0 +1,73 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/opencontainers/go-digest"
+)
+
+func TestFullDisk(t *testing.T) {
+	err := full("/", 5_000_000, &os.PathError{Op: "write", Path: "x", Err: syscall.ENOSPC})
+	var fe *FullError
+	if !errors.As(err, &fe) || !errors.Is(err, syscall.ENOSPC) || !strings.Contains(err.Error(), "5.0 MB needed") {
+		t.Errorf("full = %v", err)
+	}
+	s := open(t, t.TempDir())
+	_, _, err = s.WriteBlob(context.Background(), strings.NewReader("x"), digest.FromString("x"), 1<<60)
+	if !errors.As(err, &fe) {
+		t.Errorf("a blob larger than the disk: %v", err)
+	}
+}
+
+// A full disk for real, where tmpfs can be mounted.
+func TestFullTmpfs(t *testing.T) {
+	dir := t.TempDir()
+	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", dir).CombinedOutput(); err != nil {
+		t.Skipf("cannot mount a tmpfs here: %v: %s", err, out)
+	}
+	s, err := Open(dir)
+	t.Cleanup(func() {
+		if s != nil {
+			s.Close()
+		}
+		if out, err := exec.Command("umount", dir).CombinedOutput(); err != nil {
+			t.Errorf("umount: %v: %s", err, out)
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	small := write(t, s, randomImage(t, 1000, 1))
+	put(t, s, Entry{Name: "small:t", Digest: small})
+	var fe *FullError
+	if _, err := s.WriteImage(context.Background(), randomImage(t, 4<<20, 1)); !errors.As(err, &fe) {
+		t.Errorf("foreseen: %v", err)
+	}
+	if _, _, err := s.WriteBlob(context.Background(), &endless{}, "", -1); !errors.As(err, &fe) {
+		t.Errorf("met: %v", err)
+	}
+	if left, _ := os.ReadDir(filepath.Join(dir, "tmp")); len(left) != 0 {
+		t.Errorf("left behind: %v", left)
+	}
+	put(t, s, Entry{Name: "small:u", Digest: small})
+	if err := s.Verify(context.Background(), small); err != nil {
+		t.Error(err)
+	}
+}
+
+type endless struct{ n byte }
+
+func (e *endless) Read(p []byte) (int, error) {
+	for i := range p {
+		e.n = e.n*167 + 13
+		p[i] = e.n
+	}
+	return len(p), nil
+}

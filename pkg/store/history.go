@@ -1,0 +1,110 @@
+package store
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+const historyFile = "history.json"
+
+// Durations are what an image's last builds took, for estimates and for
+// building the longest path first.
+type Durations struct {
+	Last []time.Duration // newest first, at most keepDurations
+	Size int64           // bytes of the image when last built
+}
+
+// keepDurations is how many builds are remembered of each image: enough for a
+// median that one slow mirror does not move.
+const keepDurations = 5
+
+// Median returns the middle of the remembered durations, 0 if there are none.
+func (d Durations) Median() time.Duration {
+	if len(d.Last) == 0 {
+		return 0
+	}
+	s := append([]time.Duration(nil), d.Last...)
+	for i := 1; i < len(s); i++ {
+		for j := i; j > 0 && s[j] < s[j-1]; j-- {
+			s[j], s[j-1] = s[j-1], s[j]
+		}
+	}
+	return s[len(s)/2]
+}
+
+// Record is one build of an image.
+type Record struct {
+	Took time.Duration
+	Size int64 // bytes, 0 if unknown
+}
+
+// historyEntry is Durations in the file, in seconds and bytes.
+type historyEntry struct {
+	Seconds []float64 `json:"seconds"`
+	Bytes   int64     `json:"bytes,omitempty"`
+}
+
+// Durations returns what is remembered, by image name. A history that cannot
+// be read is no history: estimates are all that is lost.
+func (s *Store) Durations() map[string]Durations {
+	out := map[string]Durations{}
+	for name, e := range s.readHistory() {
+		d := Durations{Size: e.Bytes}
+		for _, sec := range e.Seconds {
+			if sec >= 0 && sec < 1e6 {
+				d.Last = append(d.Last, time.Duration(sec*float64(time.Second)))
+			}
+		}
+		out[name] = d
+	}
+	return out
+}
+
+func (s *Store) readHistory() map[string]historyEntry {
+	h := map[string]historyEntry{}
+	b, err := os.ReadFile(filepath.Join(s.dir, historyFile))
+	if err != nil {
+		return h
+	}
+	if json.Unmarshal(b, &h) != nil || h == nil {
+		return map[string]historyEntry{}
+	}
+	return h
+}
+
+// RecordDurations adds one build of each image, by image name.
+func (s *Store) RecordDurations(builds map[string]Record) error {
+	if len(builds) == 0 {
+		return nil
+	}
+	unlock, err := s.lock(lockTimes)
+	if err != nil {
+		return fmt.Errorf("recording durations: %w", err)
+	}
+	defer unlock()
+	h := s.readHistory()
+	for name, r := range builds {
+		e := h[name]
+		e.Seconds = append([]float64{r.Took.Seconds()}, e.Seconds...)
+		if len(e.Seconds) > keepDurations {
+			e.Seconds = e.Seconds[:keepDurations]
+		}
+		if r.Size > 0 {
+			e.Bytes = r.Size
+		}
+		h[name] = e
+	}
+	b, err := json.Marshal(h)
+	if err != nil {
+		return fmt.Errorf("recording durations: %w", err)
+	}
+	if err := s.replace(filepath.Join(s.dir, historyFile), append(b, '\n')); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("recording durations: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# deps.sh: install the Debian packages that running or testing needs.
+# usage: deps.sh runtime|test ...
+set -euo pipefail
+
+declare -A packages=(
+  [runtime]="runc mmdebstrap ca-certificates git"
+  [test]="skopeo docker-registry busybox-static tmux python3-jinja2 python3-markupsafe python3-yaml python3-oslo.config shellcheck apache2-utils"
+)
+
+want=()
+for set in "$@"; do
+  for p in ${packages[$set]}; do
+    dpkg-query -W -f '${db:Status-Status}' "$p" 2>/dev/null | grep -qx installed || want+=("$p")
+  done
+done
+[ ${#want[@]} -gt 0 ] || exit 0
+
+if [ "$(id -u)" != 0 ]; then
+  echo "not installed: ${want[*]}"
+  echo "you are not root, so they cannot be installed from here: apt-get install ${want[*]}"
+  echo "going on without; what needs them says so"
+  exit 0
+fi
+echo "installing ${want[*]}"
+export DEBIAN_FRONTEND=noninteractive
+install() { apt-get install -y -qq --no-install-recommends -o Dpkg::Use-Pty=0 "${want[@]}" >"$log" 2>&1; }
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+# A package list that is missing or old makes the first try fail.
+install || { apt-get update -qq >>"$log" 2>&1 && install; } || { cat "$log"; exit 1; }

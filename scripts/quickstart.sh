@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# quickstart.sh: a registry on port 4000, and a small real set of Debian images in it.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+kolla=bin/kolla-build
+registry=localhost:4000
+
+answers() { curl -fsS -o /dev/null --max-time 2 "http://$registry/v2/" 2>/dev/null; }
+
+if [ "$(id -u)" != 0 ]; then
+  echo "quickstart starts a builder, which needs root. Run it as root, or point kolla-build at a running one:" >&2
+  echo "  $kolla -b debian -t binary --profile quickstart --buildkit-addr unix:///path/to/buildkitd.sock" >&2
+  exit 1
+fi
+
+state=${KOLLA_BUILD_DATA_DIR:-/var/lib/kolla-build}
+mkdir -p "$state"
+if answers; then
+  echo "registry: one answers on $registry already"
+else
+  # It stays when this script has ended: the images are in it.
+  setsid nohup "$kolla" registry serve --addr 127.0.0.1:4000 --dir "$state/registry" </dev/null >"$state/registry.log" 2>&1 &
+  echo $! >"$state/registry.pid"
+  for _ in $(seq 100); do answers && break; sleep 0.1; done
+  answers || { echo "the registry does not answer:" >&2; tail -5 "$state/registry.log" >&2; exit 1; }
+  echo "registry: started on $registry (process $(cat "$state/registry.pid"), log $state/registry.log)"
+fi
+
+"$kolla" -b debian -t binary --profile quickstart --registry "$registry" --push \
+  --logs-dir "$state/logs" --summary-json-file "$state/quickstart.json"
+
+cat <<EOF
+
+What to type next:
+  $kolla images                                          what the local store holds
+  $kolla -b debian -t binary --registry $registry --push heat     one more service
+  $kolla --list-images -b debian -t binary               all that can be built
+  $kolla save --output set.tar                           the set as one file, for a site without internet
+  skopeo inspect --tls-verify=false docker://$registry/kolla/keystone:master-debian-trixie
+  kill \$(cat $state/registry.pid)                        stop the registry; its images stay in $state/registry
+EOF
