@@ -42,6 +42,9 @@ func (v *plainView) event(m *model, e build.Event, im *imageState) {
 	}
 	switch e.Kind {
 	case build.EventRunStart:
+		if e.Total == 0 {
+			return // the summary says that there is nothing to do
+		}
 		line := "building " + plural(e.Total, "image")
 		if e.Estimate > 0 {
 			line += ", about " + formatAbout(e.Estimate)

@@ -349,3 +349,15 @@ func usedPaths(stages []instructions.Stage) []string {
 // Epoch is the time that files of build contexts carry: the Unix epoch, as in
 // upstream Kolla, so that a checkout's dates do not reach images.
 var Epoch = time.Unix(0, 0).UTC()
+
+// ContextPaths returns the paths of the build context that a Dockerfile copies
+// or mounts; all is true when it may use any. A Dockerfile that does not parse
+// uses none: Convert says what is wrong with it.
+func ContextPaths(content []byte) (paths []string, all bool) {
+	stages, err := parseStages(Dockerfile{Content: content})
+	if err != nil {
+		return nil, false
+	}
+	paths = usedPaths(stages)
+	return paths, paths == nil
+}

@@ -1,0 +1,120 @@
+// Command kolla-build builds OpenStack container images from Jinja2 Dockerfile
+// templates. This package turns flags into calls, errors into exit codes and
+// signals into cancellation, and nothing else.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/kolla-build/kolla-build/pkg/config"
+	"github.com/kolla-build/kolla-build/pkg/pipeline"
+	"github.com/kolla-build/kolla-build/profiles"
+)
+
+// Exit codes. 1 and 2 are upstream's: a build that failed, and a command line
+// that makes no sense.
+const (
+	exitOK          = 0
+	exitFailed      = 1
+	exitUsage       = 2
+	exitInterrupted = 130
+)
+
+// version is set by the Makefile with -ldflags -X.
+var version = "devel"
+
+func main() {
+	os.Exit(run(os.Args[1:], os.Environ(), os.Stdout, os.Stderr))
+}
+
+// errInterrupted is the cause of a context that a signal ended.
+var errInterrupted = errors.New("interrupted")
+
+func run(args, environ []string, stdout, stderr io.Writer) int {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	defer cancel(nil)
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	defer signal.Stop(signals)
+	go func() {
+		<-signals
+		fmt.Fprintln(stderr, "stopping; press Ctrl-C again to end at once")
+		cancel(errInterrupted)
+		<-signals
+		os.Exit(exitInterrupted)
+	}()
+	env := pipeline.Env{Stdout: stdout, Stderr: stderr, Vars: environ, Version: version}
+	err := dispatch(ctx, args, env)
+	return exitCode(ctx, err, stderr)
+}
+
+func exitCode(ctx context.Context, err error, stderr io.Writer) int {
+	var usage *config.Error
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.Is(context.Cause(ctx), errInterrupted):
+		fmt.Fprintln(stderr, "kolla-build: interrupted")
+		return exitInterrupted
+	case errors.Is(err, pipeline.ErrFailed):
+		return exitFailed
+	case errors.Is(err, syscall.EPIPE):
+		return exitFailed // whoever read our output has gone; there is nobody to tell
+	}
+	fmt.Fprintf(stderr, "kolla-build: %v\n", err)
+	if hint := hintOf(err); hint != "" && !strings.Contains(err.Error(), hint) {
+		fmt.Fprintf(stderr, "  hint: %s\n", hint)
+	}
+	if errors.As(err, &usage) {
+		return exitUsage
+	}
+	return exitFailed
+}
+
+// hintOf returns what an error says can be done about it.
+func hintOf(err error) string {
+	var h interface {
+		error
+		Hint() string
+	}
+	if errors.As(err, &h) {
+		return h.Hint()
+	}
+	return ""
+}
+
+func dispatch(ctx context.Context, args []string, env pipeline.Env) error {
+	name, rest := "", args
+	if len(args) > 0 {
+		if _, ok := commands[args[0]]; ok {
+			name, rest = args[0], args[1:]
+		}
+	}
+	c := commands[name]
+	in := config.Input{Command: name, Args: rest, Env: env.Vars, Extra: c.flags}
+	var err error
+	if in.Profiles, err = profiles.All(); err != nil {
+		return err
+	}
+	cfg, err := config.Load(in)
+	switch {
+	case errors.Is(err, config.ErrHelp):
+		return help(name, env.Stdout)
+	case errors.Is(err, config.ErrVersion):
+		fmt.Fprintln(env.Stdout, "kolla-build", version)
+		return nil
+	case err != nil:
+		return err
+	}
+	for _, w := range cfg.Warnings {
+		env.Notice("warning: %v", w)
+	}
+	return c.run(ctx, cfg, env)
+}

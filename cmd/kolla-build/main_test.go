@@ -1,0 +1,128 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/layout"
+	"github.com/kolla-build/kolla-build/internal/testenv"
+	"github.com/kolla-build/kolla-build/pkg/registry"
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){
+		"kolla-build": func() { os.Exit(run(os.Args[1:], os.Environ(), os.Stdout, os.Stderr)) },
+	})
+}
+
+// TestScripts runs the scripts in testdata/script with the real main, a real
+// BuildKit and a real registry. Those that need a builder say so with
+// "builder" in their first lines.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 filepath.Join(testenv.RepoRoot(t), "testdata", "script"),
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		UpdateScripts:       os.Getenv("UPDATE_SCRIPTS") != "",
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("KOLLA_BUILD_DATA_DIR", filepath.Join(env.WorkDir, "data"))
+			env.Setenv("HOME", env.WorkDir)
+			env.Setenv("NO_COLOR", "1")
+			env.Setenv("SRC", testenv.RepoRoot(t))
+			// Nothing of the machine's own settings reaches a script.
+			for _, v := range []string{"HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy", "BUILDKIT_HOST", "SOURCE_DATE_EPOCH"} {
+				env.Setenv(v, "")
+			}
+			return nil
+		},
+		Condition: func(cond string) (bool, error) {
+			if cond == "root" {
+				return os.Geteuid() == 0, nil
+			}
+			return false, fmt.Errorf("unknown condition %q", cond)
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"builder":  needBuilder,
+			"base":     makeBase,
+			"registry": startRegistry,
+			"count":    countMatches,
+			"sed":      replaceInFile,
+		},
+	})
+}
+
+// scriptTB lets testenv skip or fail a script.
+type scriptTB struct {
+	testing.TB
+	ts *testscript.TestScript
+}
+
+func (s scriptTB) Helper()                   {}
+func (s scriptTB) Fatal(args ...any)         { s.ts.Fatalf("%v", args) }
+func (s scriptTB) Fatalf(f string, a ...any) { s.ts.Fatalf(f, a...) }
+
+// needBuilder makes the pinned buildkitd the one that kolla-build starts.
+// Scripts that need one begin with "[!root] skip".
+func needBuilder(ts *testscript.TestScript, _ bool, _ []string) {
+	ts.Setenv("KOLLA_BUILD_BUILDKITD", testenv.Buildkitd(scriptTB{ts: ts}))
+}
+
+// makeBase writes a busybox base image as an OCI layout: base DIR [FILE=TEXT ...].
+func makeBase(ts *testscript.TestScript, _ bool, args []string) {
+	if len(args) < 1 {
+		ts.Fatalf("usage: base DIR [FILE=TEXT ...]")
+	}
+	extra := map[string]string{}
+	for _, a := range args[1:] {
+		k, v, _ := strings.Cut(a, "=")
+		extra[k] = v
+	}
+	p, err := layout.Write(ts.MkAbs(args[0]), empty.Index)
+	ts.Check(err)
+	ts.Check(p.AppendImage(testenv.Busybox(scriptTB{ts: ts}, extra)))
+}
+
+// startRegistry runs an embedded registry for the script's time: registry VAR [DIR].
+func startRegistry(ts *testscript.TestScript, _ bool, args []string) {
+	if len(args) < 1 {
+		ts.Fatalf("usage: registry VAR [DIR]")
+	}
+	dir := ts.MkAbs("registry-" + args[0])
+	if len(args) > 1 {
+		dir = ts.MkAbs(args[1])
+	}
+	s, err := registry.Start(registry.ServeOptions{Addr: "127.0.0.1:0", Dir: dir})
+	ts.Check(err)
+	ts.Defer(func() { s.Close() })
+	ts.Setenv(args[0], s.Addr().String())
+}
+
+// countMatches checks how often a text is in a file: count N TEXT FILE.
+func countMatches(ts *testscript.TestScript, _ bool, args []string) {
+	if len(args) != 3 {
+		ts.Fatalf("usage: count N TEXT FILE")
+	}
+	n := strings.Count(ts.ReadFile(args[2]), args[1])
+	if got := strconv.Itoa(n); got != args[0] {
+		ts.Fatalf("%q is %s times in %s, want %s", args[1], got, args[2], args[0])
+	}
+}
+
+// replaceInFile replaces a text in a file: sed OLD NEW FILE.
+func replaceInFile(ts *testscript.TestScript, _ bool, args []string) {
+	if len(args) != 3 {
+		ts.Fatalf("usage: sed OLD NEW FILE")
+	}
+	data := []byte(ts.ReadFile(args[2]))
+	if !bytes.Contains(data, []byte(args[0])) {
+		ts.Fatalf("%q is not in %s", args[0], args[2])
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[2]), bytes.ReplaceAll(data, []byte(args[0]), []byte(args[1])), 0o644))
+}

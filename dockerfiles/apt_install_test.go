@@ -1,0 +1,323 @@
+package dockerfiles_test
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// An aptRepo is a package repository with small packages, which counts what is
+// fetched from it.
+type aptRepo struct {
+	server *httptest.Server
+	dir    string
+
+	mu      sync.Mutex
+	fetched map[string]int
+}
+
+// newAptRepo serves packages; each is a name or "name=dependency".
+func newAptRepo(t *testing.T, packages ...string) *aptRepo {
+	t.Helper()
+	repo := &aptRepo{dir: t.TempDir(), fetched: map[string]int{}}
+	var index strings.Builder
+	for _, spec := range packages {
+		name, dependency, _ := strings.Cut(spec, "=")
+		control := "Package: " + name + "\nVersion: 1.0\nArchitecture: all\nMaintainer: Test <test@example.org>\nDescription: test\n"
+		if dependency != "" {
+			control += "Depends: " + dependency + "\n"
+		}
+		deb := buildDeb(t, repo.dir, name, control)
+		content, err := os.ReadFile(deb)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintf(&index, "%sFilename: ./%s\nSize: %d\nSHA256: %x\n\n",
+			control, filepath.Base(deb), len(content), sha256.Sum256(content))
+	}
+	files := map[string]string{"Packages": index.String()}
+	files["Release"] = fmt.Sprintf("Origin: test\nDate: %s\nSHA256:\n %x %d Packages\n",
+		time.Now().UTC().Format(http.TimeFormat), sha256.Sum256([]byte(index.String())), index.Len())
+	for name, content := range files {
+		if err := os.WriteFile(filepath.Join(repo.dir, name), []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	handler := http.FileServer(http.Dir(repo.dir))
+	repo.server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		repo.mu.Lock()
+		repo.fetched[filepath.Base(r.URL.Path)]++
+		repo.mu.Unlock()
+		handler.ServeHTTP(w, r)
+	}))
+	t.Cleanup(repo.server.Close)
+	return repo
+}
+
+// buildDeb makes a package that puts one large enough file into /opt.
+func buildDeb(t *testing.T, dir, name, control string) string {
+	t.Helper()
+	root := filepath.Join(t.TempDir(), name)
+	for file, content := range map[string]string{
+		"DEBIAN/control":     control,
+		"opt/pkg/" + name:    strings.Repeat(name+"\n", 4096),
+		"etc/machine-id":     "0123456789abcdef0123456789abcdef\n",
+		"opt/pkg/.x-" + name: "",
+	} {
+		if file == "etc/machine-id" && name != "machine" {
+			continue
+		}
+		path := filepath.Join(root, file)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	deb := filepath.Join(dir, name+"_1.0_all.deb")
+	if out, err := exec.Command("dpkg-deb", "--root-owner-group", "-Znone", "--build", root, deb).CombinedOutput(); err != nil {
+		t.Fatalf("dpkg-deb: %v\n%s", err, out)
+	}
+	return deb
+}
+
+func (repo *aptRepo) count(file string) int {
+	repo.mu.Lock()
+	defer repo.mu.Unlock()
+	return repo.fetched[file]
+}
+
+// aptRoot is a root whose apt knows repo alone. cache is its cache mount.
+func aptRoot(t *testing.T, repo *aptRepo, cache string) *scratchRoot {
+	r := newScratchRoot(t, "/usr/bin/apt-get", "/usr/bin/dpkg", "/usr/bin/flock", "/usr/bin/mountpoint")
+	r.install("base/kolla_apt_install.sh", "opt/kolla_apt_install")
+	r.write("etc/apt/sources.list", "deb [trusted=yes] "+repo.server.URL+" ./\n")
+	// No retries: a server that is gone is gone.
+	r.write("etc/apt/apt.conf", "Dir::State::status \"/var/lib/dpkg/status\";\n")
+	for _, file := range []string{"status", "available"} {
+		r.write("var/lib/dpkg/"+file, "")
+	}
+	for _, dir := range []string{"var/lib/dpkg/info", "var/lib/dpkg/updates", "var/lib/dpkg/triggers",
+		"etc/apt/apt.conf.d", "etc/apt/preferences.d", "var/lib/apt/lists/partial", "var/cache/apt/archives/partial", "var/log/apt", "var/cache/kolla/apt"} {
+		if err := os.MkdirAll(r.path(dir), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if cache != "" {
+		if err := os.Remove(r.path("var/cache/kolla/apt")); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.MkdirAll(r.path("cache"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		r.cache = cache
+	}
+	return r
+}
+
+func (r *scratchRoot) apt(packages ...string) (int, string) {
+	r.t.Helper()
+	var env []string
+	if r.cache != "" {
+		env = append(env, "KOLLA_APT_CACHE=/cache")
+	}
+	return r.run(env, append([]string{"/opt/kolla_apt_install"}, packages...)...)
+}
+
+func (r *scratchRoot) mustApt(packages ...string) {
+	r.t.Helper()
+	if status, out := r.apt(packages...); status != 0 {
+		r.t.Fatalf("exit status %d\n%s", status, out)
+	}
+	for _, name := range packages {
+		if !strings.Contains(name, "/") && !r.exists("opt/pkg/"+name) {
+			r.t.Errorf("%s is not installed", name)
+		}
+	}
+}
+
+// layerFiles lists what is in directories that should be empty in a layer.
+func (r *scratchRoot) layerFiles() []string {
+	var left []string
+	for _, pattern := range []string{"var/lib/apt/lists/*", "var/cache/apt/*", "var/log/*.log", "var/log/apt/*",
+		"var/cache/kolla/apt/*", "tmp/*", "var/lib/dpkg/*-old"} {
+		matches, _ := filepath.Glob(r.path(pattern))
+		left = append(left, matches...)
+	}
+	return left
+}
+
+func TestAptInstall(t *testing.T) {
+	repo := newAptRepo(t, "one=base", "base", "two=base", "machine")
+	cache := t.TempDir()
+	r := aptRoot(t, repo, cache)
+	r.mustApt("one", "machine")
+	if !r.exists("opt/pkg/base") {
+		t.Error("the dependency is not installed")
+	}
+	if left := r.layerFiles(); len(left) != 0 {
+		t.Errorf("the layer has %v", left)
+	}
+	if r.read("etc/machine-id") != "" {
+		t.Error("the image is a certain machine")
+	}
+	if matches, _ := filepath.Glob(filepath.Join(cache, "work/*")); len(matches) != 0 {
+		t.Errorf("left behind: %v", matches)
+	}
+
+	// Another image of the run finds the index and the package in the cache.
+	other := aptRoot(t, repo, cache)
+	other.mustApt("two")
+	for _, file := range []string{"Packages", "base_1.0_all.deb", "two_1.0_all.deb"} {
+		if n := repo.count(file); n != 1 {
+			t.Errorf("%s was fetched %d times", file, n)
+		}
+	}
+	// And needs nobody where all is there.
+	repo.server.Close()
+	aptRoot(t, repo, cache).mustApt("one", "two")
+}
+
+func TestAptInstallWithoutCache(t *testing.T) {
+	repo := newAptRepo(t, "one")
+	r := aptRoot(t, repo, "")
+	r.mustApt("one")
+	if left := r.layerFiles(); len(left) != 0 {
+		t.Errorf("the layer has %v", left)
+	}
+}
+
+func TestAptInstallURL(t *testing.T) {
+	repo := newAptRepo(t, "one=base", "base")
+	elsewhere := newAptRepo(t, "vendor=base")
+	r := aptRoot(t, repo, t.TempDir())
+	r.mustApt("one", elsewhere.server.URL+"/vendor_1.0_all.deb?version=1")
+	if !r.exists("opt/pkg/vendor") {
+		t.Error("the package from a URL is not installed")
+	}
+}
+
+func TestAptInstallDamagedCache(t *testing.T) {
+	repo := newAptRepo(t, "one")
+	cache := t.TempDir()
+	aptRoot(t, repo, cache).mustApt("one")
+	deb := filepath.Join(cache, "archives/one_1.0_all.deb")
+	content, err := os.ReadFile(deb)
+	if err != nil {
+		t.Fatal(err)
+	}
+	damaged := bytes.Replace(content, []byte("one\none\n"), []byte("two\ntwo\n"), 1)
+	if err := os.WriteFile(deb, damaged, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	r := aptRoot(t, repo, cache)
+	r.mustApt("one")
+	if strings.Contains(r.read("opt/pkg/one"), "two") {
+		t.Error("a damaged package was installed")
+	}
+	if again, _ := os.ReadFile(deb); !bytes.Equal(again, content) {
+		t.Error("the cache is not repaired")
+	}
+}
+
+// A build that was killed leaves a directory behind, which the next one takes
+// away; that of a build which still runs stays.
+func TestAptInstallKilledBuild(t *testing.T) {
+	repo := newAptRepo(t, "one")
+	cache := t.TempDir()
+	for _, name := range []string{"work/dead/lock", "work/dead/archives/x.deb", "work/alive/lock",
+		"archives/partial.deb", "lists/partial/junk"} {
+		path := filepath.Join(cache, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	holder := exec.Command("flock", filepath.Join(cache, "work/alive/lock"), "sh", "-c", "echo locked; read wait")
+	stdin, err := holder.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdout, err := holder.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := holder.Start(); err != nil {
+		t.Skip("flock is not on this machine")
+	}
+	defer holder.Wait()
+	defer stdin.Close()
+	if _, err := stdout.Read(make([]byte, 16)); err != nil {
+		t.Fatal(err)
+	}
+
+	aptRoot(t, repo, cache).mustApt("one")
+	if _, err := os.Stat(filepath.Join(cache, "work/dead")); err == nil {
+		t.Error("the dead build's directory is still there")
+	}
+	if _, err := os.Stat(filepath.Join(cache, "work/alive")); err != nil {
+		t.Error("the running build's directory is gone")
+	}
+}
+
+func TestAptInstallParallel(t *testing.T) {
+	repo := newAptRepo(t, "one=base", "two=base", "three=base", "base")
+	cache := t.TempDir()
+	var wg sync.WaitGroup
+	roots := map[string]*scratchRoot{}
+	for _, name := range []string{"one", "two", "three"} {
+		roots[name] = aptRoot(t, repo, cache)
+	}
+	for name, r := range roots {
+		wg.Go(func() {
+			if status, out := r.apt(name); status != 0 || !r.exists("opt/pkg/"+name) {
+				t.Errorf("%s: exit status %d\n%s", name, status, out)
+			}
+		})
+	}
+	wg.Wait()
+	for _, file := range []string{"Packages", "base_1.0_all.deb"} {
+		if n := repo.count(file); n != 1 {
+			t.Errorf("%s was fetched %d times", file, n)
+		}
+	}
+}
+
+// A repository that has moved on since the index was read is looked at again.
+func TestAptInstallStaleIndex(t *testing.T) {
+	cache := t.TempDir()
+	repo := newAptRepo(t, "one")
+	aptRoot(t, repo, cache).mustApt("one")
+	newer := newAptRepo(t, "one", "late")
+	for _, file := range []string{"Packages", "Release", "late_1.0_all.deb"} {
+		content, err := os.ReadFile(filepath.Join(newer.dir, file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join(repo.dir, file)
+		if err := os.WriteFile(path, content, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		// HTTP tells times by the second.
+		if err := os.Chtimes(path, time.Time{}, time.Now().Add(2*time.Second)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	aptRoot(t, repo, cache).mustApt("late")
+
+	if status, out := aptRoot(t, repo, cache).apt("no-such-package"); status == 0 || !strings.Contains(out, "no-such-package") {
+		t.Errorf("a package that does not exist: %d\n%s", status, out)
+	}
+}

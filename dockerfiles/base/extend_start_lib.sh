@@ -1,0 +1,34 @@
+#!/bin/bash
+#
+# Functions for kolla_extend_start scripts, which kolla_start sources under
+# errexit, pipefail, nounset and xtrace.
+
+# kolla_is_set NAME: is the variable set at all? An empty KOLLA_BOOTSTRAP asks
+# for a bootstrap as well.
+kolla_is_set() {
+    [[ -n ${!1+set} ]]
+}
+
+# kolla_log_dir NAME [OWNER] makes /var/log/kolla/NAME, readable for the log
+# collector. Only root can give it an owner; who else makes it has it already.
+kolla_log_dir() {
+    local dir=/var/log/kolla/$1
+    mkdir -p "${dir}"
+    if [[ -n ${2:-} && $(id -u) -eq 0 && $(stat -c %U:%G "${dir}") != "$2" ]]; then
+        chown -R "$2" "${dir}"
+    fi
+    # There may be a set-group-id bit before the three digits.
+    if [[ $(stat -c %a "${dir}") != *755 ]]; then
+        chmod 755 "${dir}"
+    fi
+}
+
+# kolla_ssh_host_keys makes the host keys that this container does not have.
+kolla_ssh_host_keys() {
+    local type
+    for type in rsa ecdsa ed25519; do
+        if [[ ! -f /etc/ssh/ssh_host_${type}_key ]]; then
+            ssh-keygen -q -t "${type}" -f "/etc/ssh/ssh_host_${type}_key" -N ""
+        fi
+    done
+}

@@ -1,0 +1,225 @@
+#!/bin/bash
+#
+# kolla_apt_install [--upgrade] [PACKAGE | URL-of-a-.deb]...
+#
+# Installs Debian packages without recommended ones and leaves nothing in the
+# layer but the packages. The package index and the downloaded .deb files live
+# in a BuildKit cache mount which all images of a run share.
+#
+# Concurrent builds share the cache like this: the index is refreshed, and
+# missing .deb files are downloaded, under a lock each, so that nothing is
+# fetched twice. Installing, the long part, runs without a lock, on private
+# directories of hard links into the cache. A build that was killed leaves at
+# worst such a private directory behind; the next one removes it.
+#
+# Without a cache mount the same happens in a temporary directory.
+
+set -euo pipefail
+
+cache=${KOLLA_APT_CACHE:-/var/cache/kolla/apt}
+index_minutes=30        # an index younger than this is taken as it is
+keep_days=30            # .deb files unused for longer are removed
+
+cache_is_temporary=
+work=
+
+# shellcheck disable=SC2317  # called by the trap
+cleanup() {
+    if [[ -n ${work} ]]; then
+        rm -rf "${work}"
+    fi
+    if [[ -n ${cache_is_temporary} ]]; then
+        rm -rf "${cache}"
+    fi
+}
+trap cleanup EXIT
+
+log() {
+    echo "kolla_apt_install: $*"
+}
+
+# locked NAME COMMAND... runs the command while it holds the named lock.
+locked() {
+    local fd status=0
+    exec {fd}>"${cache}/$1.lock"
+    shift
+    flock "${fd}"
+    "$@" || status=$?
+    exec {fd}>&-
+    return "${status}"
+}
+
+# make_work makes the private directory. Its owner holds work/*/lock as long as
+# it lives, in whatever container, so whoever can take that lock may clean up.
+make_work() {
+    local old fd
+    for old in "${cache}"/work/*/; do
+        [[ -d ${old} ]] || continue
+        if exec {fd}<>"${old}lock"; then
+            if flock --nonblock "${fd}"; then
+                rm -rf "${old}"
+            fi
+            exec {fd}>&-
+        fi
+    done
+    work=$(mktemp -d "${cache}/work/XXXXXXXX")
+    exec {work_fd}>"${work}/lock"
+    flock "${work_fd}"
+    mkdir -p "${work}/lists/partial" "${work}/cache" "${work}/archives/partial" "${work}/urls"
+}
+
+# sources_id names the set of package sources that this image has now; images
+# with more sources than others need their own look at the index.
+sources_id() {
+    {
+        apt-config dump Acquire
+        find /etc/apt -type f \( -name '*.list' -o -name '*.sources' \) -print0 |
+            sort -z | xargs -0r cat
+    } | sha256sum | cut -c1-16
+}
+
+update_index() {
+    local force=$1 stamp list
+    stamp="${cache}/stamps/$(sources_id)"
+    if [[ ${force} == yes || -z $(find "${stamp}" -mmin "-${index_minutes}" 2>/dev/null) ]]; then
+        # Other images' sources are in the same directory: no List-Cleanup.
+        apt-get "${options[@]}" --error-on=any update \
+            -o "Dir::State::Lists=${cache}/lists" \
+            -o APT::Get::List-Cleanup=false || return
+        touch "${stamp}"
+        find "${cache}/archives" -maxdepth 1 -name '*.deb' -mtime "+${keep_days}" -delete
+    fi
+    find "${work}/lists" -maxdepth 1 -type f -delete
+    for list in "${cache}"/lists/*_*; do
+        if [[ -f ${list} ]]; then
+            ln "${list}" "${work}/lists/"
+        fi
+    done
+}
+
+# take_cached links the files named in $work/uris from the cache, dropping what
+# does not have its checksum, and fails if any is missing. apt itself would
+# trust a cached file of the right size.
+take_cached() {
+    local name sum missing=0
+    while read -r _ name _ sum; do
+        if [[ -e ${work}/archives/${name} ]]; then
+            continue
+        fi
+        if ! ln "${cache}/archives/${name}" "${work}/archives/${name}" 2>/dev/null; then
+            missing=1
+        elif ! echo "${sum#SHA256:}  ${work}/archives/${name}" | sha256sum --check --status; then
+            log "cached ${name} is damaged, fetching it again"
+            rm -f "${cache}/archives/${name}" "${work}/archives/${name}"
+            missing=1
+        else
+            touch --no-create "${work}/archives/${name}"
+        fi
+    done < "${work}/uris"
+    return "${missing}"
+}
+
+download() {
+    local deb
+    if ! take_cached; then
+        apt-get "${options[@]}" --yes --download-only "$@" || return
+    fi
+    for deb in "${work}"/archives/*.deb; do
+        if [[ -e ${deb} ]]; then
+            ln "${deb}" "${cache}/archives/" 2>/dev/null || true
+        fi
+    done
+}
+
+# fetch ACTION... brings all that "apt-get ACTION..." needs into $work/archives.
+fetch() {
+    # A mirror may have moved on since the index was read: look again once.
+    local force
+    for force in no yes; do
+        locked index update_index "${force}" || return
+        if apt-get "${options[@]}" --quiet=2 --print-uris "$@" > "${work}/uris"; then
+            sed -i "/^'file:/d; /^'/!d" "${work}/uris"
+            if take_cached || locked archives download "$@"; then
+                return 0
+            fi
+        fi
+        log "apt-get $1 cannot be prepared with this index"
+    done
+    return 1
+}
+
+run() {
+    fetch "$@" && apt-get "${options[@]}" --yes "$@"
+}
+
+# tidy removes what would make two builds of the same packages differ.
+tidy() {
+    rm -rf /var/log/apt/* /var/lib/apt/lists/* /var/cache/apt/*
+    rm -f /var/log/dpkg.log /var/log/alternatives.log /var/log/bootstrap.log \
+        /var/lib/dpkg/*-old /var/cache/debconf/*-old /var/cache/ldconfig/aux-cache
+    # Each container is its own machine.
+    if [[ -s /etc/machine-id ]]; then
+        : > /etc/machine-id
+    fi
+    # Operators mount the host's /etc/localtime, which a link would redirect.
+    if [[ -L /etc/localtime ]]; then
+        rm -f /etc/localtime
+    fi
+}
+
+upgrade=
+packages=()
+urls=()
+for argument in "$@"; do
+    case ${argument} in
+        --upgrade) upgrade=yes ;;
+        http://* | https://*) urls+=("${argument}") ;;
+        *) packages+=("${argument}") ;;
+    esac
+done
+
+export DEBIAN_FRONTEND=noninteractive
+
+if [[ -z ${KOLLA_APT_CACHE:-} ]] && ! mountpoint --quiet "${cache}"; then
+    cache=$(mktemp -d)
+    cache_is_temporary=yes
+fi
+mkdir -p "${cache}/lists/partial" "${cache}/archives" "${cache}/stamps" "${cache}/work"
+locked index make_work
+
+options=(
+    -o "Dir::State::Lists=${work}/lists"
+    -o "Dir::Cache=${work}/cache"
+    -o "Dir::Cache::Archives=${work}/archives"
+    -o Dir::Cache::pkgcache=pkgcache.bin
+    -o Dir::Cache::srcpkgcache=srcpkgcache.bin
+    -o Acquire::ForceHash=SHA256
+    -o Acquire::Languages=none
+    -o Acquire::Retries=5
+    -o APT::Install-Recommends=false
+    -o APT::Install-Suggests=false
+    # Root in a builder without subordinate users cannot become _apt.
+    -o APT::Sandbox::User=root
+    -o Dpkg::Use-Pty=0
+    # A layer is complete or is not there: no need to flush each file.
+    -o DPkg::Options::=--force-unsafe-io
+    -o DPkg::Options::=--force-confdef
+    -o DPkg::Options::=--force-confold
+    --quiet
+)
+
+if [[ -n ${upgrade} ]]; then
+    run dist-upgrade
+fi
+number=0
+for url in "${urls[@]}"; do
+    number=$((number + 1))
+    deb="${work}/urls/${number}_$(basename "${url%%\?*}")"
+    /usr/lib/apt/apt-helper -o Acquire::Retries=5 -o APT::Sandbox::User=root \
+        download-file "${url}" "${deb}"
+    packages+=("${deb}")
+done
+if [[ ${#packages[@]} -gt 0 ]]; then
+    run install "${packages[@]}"
+fi
+tidy

@@ -1,0 +1,82 @@
+#!/bin/bash
+#
+# kolla_dnf_install [--security-update] [PACKAGE | URL-of-an-.rpm]...
+#
+# The counterpart of kolla_apt_install: repository metadata and packages live
+# in a BuildKit cache mount which all images of a run share. They are fetched
+# under a lock; installing runs without it, on a private copy of hard links.
+# dnf's own lock cannot do this: it goes by process ids, and every container
+# counts its own.
+#
+# Without a cache mount the same happens in a temporary directory.
+
+set -euo pipefail
+
+cache=${KOLLA_DNF_CACHE:-/var/cache/kolla/dnf}
+dnf=${KOLLA_DNF:-dnf}
+
+cache_is_temporary=
+work=
+
+# shellcheck disable=SC2317  # called by the trap
+cleanup() {
+    if [[ -n ${work} ]]; then
+        rm -rf "${work}"
+    fi
+    if [[ -n ${cache_is_temporary} ]]; then
+        rm -rf "${cache}"
+    fi
+}
+trap cleanup EXIT
+
+if [[ -z ${KOLLA_DNF_CACHE:-} ]] && ! mountpoint --quiet "${cache}"; then
+    cache=$(mktemp -d)
+    cache_is_temporary=yes
+fi
+mkdir -p "${cache}/shared" "${cache}/work"
+
+# run ACTION... fetches for and then carries out "dnf ACTION...".
+run() {
+    local old fd lock
+    exec {lock}>"${cache}/lock"
+    flock "${lock}"
+    for old in "${cache}"/work/*/; do
+        # A lock that can be taken belongs to a build that is gone.
+        if [[ -d ${old} ]] && exec {fd}<>"${old}lock"; then
+            flock --nonblock "${fd}" && rm -rf "${old}"
+            exec {fd}>&-
+        fi
+    done
+    "${dnf}" -y --setopt=cachedir="${cache}/shared" --setopt=keepcache=True --downloadonly "$@"
+    work=$(mktemp -d "${cache}/work/XXXXXXXX")
+    exec {fd}>"${work}/lock"
+    flock "${fd}"
+    cp -al "${cache}/shared" "${work}/cache"
+    rm -f "${work}"/cache/*.pid
+    exec {lock}>&-
+
+    "${dnf}" -y --setopt=cachedir="${work}/cache" --setopt=keepcache=True --cacheonly "$@"
+    exec {fd}>&-
+    rm -rf "${work}"
+    work=
+}
+
+packages=()
+for argument in "$@"; do
+    case ${argument} in
+        --security-update)
+            run distro-sync --security --sec-severity=Important --sec-severity=Critical
+            ;;
+        *) packages+=("${argument}") ;;
+    esac
+done
+if [[ ${#packages[@]} -gt 0 ]]; then
+    run install "${packages[@]}"
+fi
+
+# What would make two builds of the same packages differ.
+rm -rf /var/log/dnf* /var/log/hawkey.log /var/cache/dnf/* /var/lib/dnf/history.sqlite* \
+    /var/cache/ldconfig/aux-cache
+if [[ -s /etc/machine-id ]]; then
+    : > /etc/machine-id
+fi

@@ -1,0 +1,502 @@
+#!/usr/bin/python3
+"""kolla_set_configs: put a container's configuration in place, as root.
+
+The deployment mounts /var/lib/kolla/config_files with a config.json (or
+config.yaml) that says which command the container runs and which files it
+needs where, of whom, with what permissions:
+
+    {
+        "command": "keystone-manage ...",
+        "config_files": [{"source", "dest", "owner", "perm", "optional",
+                          "preserve_properties", "merge"}],
+        "directories": [{"path", "owner", "perm"}],
+        "files": [{"path", "owner", "perm"}],
+        "permissions": [{"path", "owner", "perm", "recurse", "exclude"}]
+    }
+
+KOLLA_CONFIG_STRATEGY says how often: COPY_ALWAYS at each start, COPY_ONCE at
+the first. The command goes to /run_command, from where kolla_start takes it.
+With --check nothing is changed: the exit status says whether what is in the
+container is what the configuration asks for.
+
+Exit status: 0 done (or, with COPY_ONCE, done before), 1 the configuration is
+wrong or (--check) differs, 2 anything unexpected.
+"""
+
+import argparse
+import difflib
+import glob
+import grp
+import json
+import logging
+import os
+import pwd
+import re
+import shutil
+import stat
+import sys
+
+LOG = logging.getLogger('kolla_set_configs')
+
+CONFIG_DIR = '/var/lib/kolla/config_files'
+RUN_COMMAND = '/run_command'
+CONFIGURED = '/configured'
+DEFAULTS = '/etc/kolla/defaults'
+
+# Which keys an entry of a section may have, and which it must.
+SECTIONS = {
+    'config_files': ({'source', 'dest', 'owner', 'perm', 'optional',
+                      'preserve_properties', 'merge'}, {'source', 'dest'}),
+    'directories': ({'path', 'owner', 'perm'}, {'path', 'owner', 'perm'}),
+    'files': ({'path', 'owner', 'perm'}, {'path', 'owner', 'perm'}),
+    'permissions': ({'path', 'owner', 'perm', 'recurse', 'exclude'},
+                    {'path', 'owner'}),
+}
+
+
+class KollaError(Exception):
+    """Something that the author of the configuration can put right."""
+
+    exit_code = 1
+
+
+class InvalidConfig(KollaError):
+    pass
+
+
+class MissingRequiredSource(KollaError):
+    pass
+
+
+class UserNotFound(KollaError):
+    pass
+
+
+class ConfigDiffers(KollaError):
+    pass
+
+
+class ImmutableConfig(KollaError):
+    exit_code = 0
+
+
+# --- reading ---------------------------------------------------------------
+
+def parse_yaml(text):
+    try:
+        import yaml
+    except ImportError:
+        raise InvalidConfig('config.yaml needs PyYAML, which this image does '
+                            'not have; use config.json')
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(error)
+
+
+def config_source():
+    """Return (name, text, parser) of the configuration to use.
+
+    Services may run this script through sudo and choose its environment, so
+    the environment is heard only when root itself asks: else it would let a
+    service write any file (CVE-2022-38060).
+    """
+    if os.environ.get('SUDO_UID', '0') == '0':
+        if 'KOLLA_CONFIG' in os.environ:
+            return 'KOLLA_CONFIG', os.environ['KOLLA_CONFIG'], json.loads
+        path = os.environ.get('KOLLA_CONFIG_FILE')
+    else:
+        path = None
+    if not path:
+        path = os.path.join(CONFIG_DIR, 'config.yaml')
+        if not os.path.exists(path):
+            path = os.path.join(CONFIG_DIR, 'config.json')
+    try:
+        with open(path) as config_file:
+            text = config_file.read()
+    except OSError as error:
+        raise InvalidConfig('reading %s: %s' % (path, error.strerror))
+    is_yaml = path.endswith(('.yaml', '.yml'))
+    return path, text, parse_yaml if is_yaml else json.loads
+
+
+def load_config():
+    name, text, parse = config_source()
+    LOG.info('Loading configuration from %s', name)
+    try:
+        config = parse(text)
+    except ValueError as error:
+        raise InvalidConfig('%s: %s' % (name, error))
+    try:
+        validate(config)
+    except InvalidConfig as error:
+        raise InvalidConfig('%s: %s' % (name, error))
+    return config
+
+
+def validate(config):
+    if not isinstance(config, dict):
+        raise InvalidConfig('the configuration is not an object')
+    if not isinstance(config.get('command'), str):
+        raise InvalidConfig('"command" is missing, or is not a string')
+    for section, (known, required) in SECTIONS.items():
+        entries = config.get(section) or []
+        if not isinstance(entries, list):
+            raise InvalidConfig('"%s" is not a list' % section)
+        for number, entry in enumerate(entries):
+            validate_entry('%s[%d]' % (section, number), entry, known,
+                           required)
+            if section == 'config_files' and not entry.get(
+                    'preserve_properties') and not {'owner', 'perm'} <= set(
+                    entry):
+                raise InvalidConfig(
+                    'config_files[%d] (%s) needs "owner" and "perm", or '
+                    '"preserve_properties"' % (number, entry['dest']))
+            if section in ('directories', 'files') and glob.has_magic(
+                    entry['path']):
+                raise InvalidConfig('%s[%d]: "path" cannot have wildcards: %s'
+                                    % (section, number, entry['path']))
+
+
+def validate_entry(where, entry, known, required):
+    if not isinstance(entry, dict):
+        raise InvalidConfig('%s is not an object' % where)
+    for key in entry:
+        if key not in known:
+            close = difflib.get_close_matches(key, known, 1)
+            raise InvalidConfig('%s has an unknown key "%s"%s' % (
+                where, key,
+                '; did you mean "%s"?' % close[0] if close else ''))
+    for key in sorted(required):
+        if entry.get(key) is None:
+            raise InvalidConfig('%s lacks "%s"' % (where, key))
+    if entry.get('perm') is not None:
+        parse_perm(entry['perm'])
+
+
+def parse_perm(perm):
+    """Return a mode's number: "644", "0644" and "0o644" are the same."""
+    if not re.fullmatch('(0o)?[0-7]{3,4}', str(perm)):
+        raise InvalidConfig('"%s" is not a permission such as 0644' % perm)
+    return int(str(perm).replace('0o', ''), 8)
+
+
+def parse_owner(owner):
+    """Return (uid, gid) of "user" or "user:group"."""
+    user, _, group = owner.partition(':')
+    try:
+        uid = pwd.getpwnam(user).pw_uid
+    except KeyError:
+        raise UserNotFound('there is no user "%s" in this image' % user)
+    try:
+        gid = grp.getgrnam(group or user).gr_gid
+    except KeyError:
+        raise UserNotFound('there is no group "%s" in this image'
+                           % (group or user))
+    return uid, gid
+
+
+# --- changing --------------------------------------------------------------
+
+def remove(path):
+    if not os.path.lexists(path):
+        return
+    LOG.info('Deleting %s', path)
+    if os.path.isdir(path) and not os.path.islink(path):
+        shutil.rmtree(path)
+    else:
+        os.remove(path)
+
+
+def wanted_mode(path, perm):
+    """A directory that can be read can be entered, too."""
+    mode = parse_perm(perm)
+    if os.path.isdir(path):
+        mode |= (mode & (stat.S_IRUSR | stat.S_IRGRP | stat.S_IROTH)) >> 2
+    return mode
+
+
+def set_owner_and_mode(path, owner, perm):
+    """Set both as far as the file system lets; a read-only mount may not."""
+    if not os.path.exists(path):
+        LOG.warning('%s does not exist', path)
+        return
+    LOG.info('Setting permission for %s', path)
+    uid, gid = parse_owner(owner)
+    try:
+        os.chown(path, uid, gid)
+    except OSError as error:
+        LOG.error('Setting the owner of %s to %s: %s', path, owner, error)
+    if perm is None:
+        return
+    try:
+        os.chmod(path, wanted_mode(path, perm))
+    except OSError as error:
+        LOG.error('Setting the mode of %s to %s: %s', path, perm, error)
+
+
+class ConfigFile:
+    """One entry of config_files."""
+
+    def __init__(self, source, dest, owner=None, perm=None, optional=False,
+                 preserve_properties=False, merge=False):
+        self.source = source
+        self.dest = dest
+        self.owner = owner
+        self.perm = perm
+        self.optional = optional
+        self.preserve_properties = preserve_properties
+        self.merge = merge
+
+    def pairs(self):
+        """Return [(source, dest)]: wildcards may name several files."""
+        sources = sorted(glob.glob(self.source))
+        if not sources and not self.optional:
+            raise MissingRequiredSource('the source does not exist: %s'
+                                        % self.source)
+        return [(source, self.dest_of(source)) for source in sources]
+
+    def dest_of(self, source):
+        if self.dest.endswith('/'):
+            return os.path.join(self.dest, os.path.basename(source))
+        return self.dest
+
+    def copy(self):
+        for source, dest in self.pairs():
+            LOG.info('Copying %s to %s', source, dest)
+            if not self.merge:
+                remove(dest)
+            os.makedirs(os.path.dirname(dest) or '/', exist_ok=True)
+            try:
+                self._copy_tree(source, dest)
+            except OSError as error:
+                LOG.error('Copying %s to %s: %s', source, dest, error)
+                raise
+
+    def _copy_tree(self, source, dest):
+        if os.path.isdir(source):
+            if os.path.lexists(dest) and not os.path.isdir(dest):
+                remove(dest)
+            os.makedirs(dest, exist_ok=True)
+            self._set_properties(source, dest)
+            for name in sorted(os.listdir(source)):
+                self._copy_tree(os.path.join(source, name),
+                                os.path.join(dest, name))
+            return
+        remove(dest)
+        if self.merge and self.preserve_properties and os.path.islink(source):
+            os.symlink(os.readlink(source), dest)
+            return
+        shutil.copy(source, dest)
+        self._set_properties(source, dest)
+
+    def _set_properties(self, source, dest):
+        if self.preserve_properties:
+            shutil.copystat(source, dest)
+            info = os.stat(source)
+            os.chown(dest, info.st_uid, info.st_gid)
+        else:
+            set_owner_and_mode(dest, self.owner, self.perm)
+
+    def differences(self):
+        """Yield what is not as copy would make it."""
+        for source, dest in self.pairs():
+            yield from self._compare(source, dest)
+            for root, dirs, files in os.walk(source):
+                for name in sorted(dirs) + sorted(files):
+                    path = os.path.join(root, name)
+                    yield from self._compare(path, os.path.join(
+                        dest, os.path.relpath(path, source)))
+
+    def _compare(self, source, dest):
+        if not os.path.exists(dest):
+            yield '%s does not exist' % dest
+            return
+        if os.path.isdir(source) != os.path.isdir(dest):
+            yield '%s and %s are not of one kind' % (source, dest)
+            return
+        if os.path.isfile(source):
+            with open(source, 'rb') as one, open(dest, 'rb') as other:
+                if one.read() != other.read():
+                    yield '%s has not the content of %s' % (dest, source)
+        info = os.stat(dest)
+        if self.preserve_properties:
+            origin = os.stat(source)
+            owner = origin.st_uid, origin.st_gid
+            mode = stat.S_IMODE(origin.st_mode)
+        else:
+            owner = parse_owner(self.owner)
+            mode = wanted_mode(dest, self.perm)
+        if (info.st_uid, info.st_gid) != owner:
+            yield '%s belongs to %d:%d, not %d:%d' % (
+                (dest, info.st_uid, info.st_gid) + owner)
+        if stat.S_IMODE(info.st_mode) != mode:
+            yield '%s has the mode %04o, not %04o' % (
+                dest, stat.S_IMODE(info.st_mode), mode)
+
+
+def create_directories(config):
+    for entry in config.get('directories') or []:
+        os.makedirs(entry['path'], exist_ok=True)
+        set_owner_and_mode(**entry)
+
+
+def create_files(config):
+    for entry in config.get('files') or []:
+        path = entry['path']
+        if os.path.islink(path) or os.path.isdir(path):
+            raise InvalidConfig('%s is there, but is not a plain file' % path)
+        if not os.path.isdir(os.path.dirname(path) or '/'):
+            raise InvalidConfig('the directory of %s does not exist' % path)
+        if not os.path.exists(path):
+            open(path, 'a').close()
+        set_owner_and_mode(**entry)
+
+
+def set_permissions(config):
+    for entry in config.get('permissions') or []:
+        owner, perm = entry['owner'], entry.get('perm')
+        exclude = [re.compile(pattern) for pattern in
+                   entry.get('exclude') or []]
+        for top in sorted(glob.glob(entry['path'])):
+            set_owner_and_mode(top, owner, perm)
+            if not entry.get('recurse'):
+                continue
+            for root, dirs, files in os.walk(top):
+                for name in dirs + files:
+                    path = os.path.join(root, name)
+                    if not any(x.search(path) for x in exclude):
+                        set_owner_and_mode(path, owner, perm)
+
+
+def write_command(config):
+    LOG.info('Writing out command to execute')
+    with open(RUN_COMMAND, 'w') as command_file:
+        command_file.write(config['command'])
+    os.chmod(RUN_COMMAND, 0o644)
+
+
+# --- what the image had before ---------------------------------------------
+
+# Before a file is written for the first time, what the image has there is kept
+# under DEFAULTS; DEFAULTS/state remembers it. So a file that a later
+# configuration no longer names gets back its old content, or goes away:
+#     {dest: {"source": dest, "preserve_properties": true, "dest": kept or null}}
+
+def load_state():
+    try:
+        with open(os.path.join(DEFAULTS, 'state')) as state_file:
+            return json.load(state_file)
+    except FileNotFoundError:
+        return {}
+
+
+def restore_defaults(state):
+    for path, kept in state.items():
+        # A state of Kolla's own script may have the two the other way round.
+        backup = kept['source'] if kept['source'] != path else kept['dest']
+        if backup is None:
+            remove(path)
+        else:
+            ConfigFile(backup, path, preserve_properties=True).copy()
+
+
+def keep_defaults(config, state):
+    for entry in config.get('config_files') or []:
+        for _, dest in ConfigFile(**dict(entry, optional=True)).pairs():
+            if dest in state:
+                continue
+            backup = None
+            if os.path.exists(dest):
+                backup = DEFAULTS + dest
+                ConfigFile(dest, backup, preserve_properties=True).copy()
+            state[dest] = {'source': dest, 'preserve_properties': True,
+                           'dest': backup}
+
+
+def handle_defaults(config):
+    os.makedirs(DEFAULTS, exist_ok=True)
+    state = load_state()
+    restore_defaults(state)
+    keep_defaults(config, state)
+    with open(os.path.join(DEFAULTS, 'state'), 'w') as state_file:
+        json.dump(state, state_file, indent=4)
+
+
+# --- main ------------------------------------------------------------------
+
+def apply(config):
+    create_directories(config)
+    create_files(config)
+    handle_defaults(config)
+    for entry in config.get('config_files') or []:
+        ConfigFile(**entry).copy()
+    write_command(config)
+    set_permissions(config)
+
+
+def execute_strategy(config):
+    strategy = os.environ.get('KOLLA_CONFIG_STRATEGY')
+    LOG.info('Kolla config strategy set to: %s', strategy)
+    if strategy == 'COPY_ALWAYS':
+        apply(config)
+    elif strategy == 'COPY_ONCE':
+        if os.path.exists(CONFIGURED):
+            raise ImmutableConfig('configured at the first start already; '
+                                  'COPY_ONCE changes nothing')
+        apply(config)
+        open(CONFIGURED, 'w').close()
+    else:
+        raise InvalidConfig('KOLLA_CONFIG_STRATEGY must be COPY_ALWAYS or '
+                            'COPY_ONCE, not %s' % strategy)
+
+
+def check(config):
+    differences = []
+    try:
+        with open(RUN_COMMAND) as command_file:
+            running = command_file.read()
+    except FileNotFoundError:
+        raise ConfigDiffers('%s does not exist: nothing was configured yet'
+                            % RUN_COMMAND)
+    if running != config['command']:
+        differences.append('the command is "%s", not "%s"'
+                           % (running, config['command']))
+    files = [ConfigFile(**entry) for entry in config.get('config_files') or []]
+    named = {dest for item in files for _, dest in item.pairs()}
+    # Without its source a file may be named all the same, if optional.
+    named.update(item.dest_of(item.source) for item in files)
+    for dest in sorted(set(load_state()) - named):
+        differences.append('%s is configured, but no longer asked for' % dest)
+    for item in files:
+        differences.extend(item.differences())
+    if differences:
+        raise ConfigDiffers('; '.join(differences))
+
+
+def main():
+    logging.basicConfig(
+        level=logging.INFO, datefmt='%Y-%m-%d %H:%M:%S',
+        format='%(asctime)s.%(msecs)03d %(levelname)s %(message)s')
+    parser = argparse.ArgumentParser(
+        description='Put the configuration of this container in place.')
+    parser.add_argument('--check', action='store_true',
+                        help='only say whether the configuration changed')
+    args = parser.parse_args()
+    try:
+        config = load_config()
+        if args.check:
+            check(config)
+        else:
+            execute_strategy(config)
+    except KollaError as error:
+        LOG.error('%s: %s', type(error).__name__, error)
+        return error.exit_code
+    except Exception:
+        LOG.exception('Unexpected error:')
+        return 2
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,31 @@
+#!/bin/bash
+# kolla_extend_start of keystone: logs, and the database when asked to.
+
+. /usr/local/lib/kolla/extend_start_lib.sh
+
+kolla_log_dir keystone keystone:kolla
+touch /var/log/kolla/keystone/keystone.log
+chown keystone:keystone /var/log/kolla/keystone/keystone.log
+
+keystone_manage() {
+    # Options may be several words.
+    # shellcheck disable=SC2086
+    sudo -H -u keystone keystone-manage ${EXTRA_KEYSTONE_MANAGE_ARGS:-} "$@"
+}
+
+if kolla_is_set KOLLA_UPGRADE; then
+    keystone_manage db_sync --expand
+    keystone_manage db_sync --migrate
+    exit 0
+fi
+
+# After all nodes have been upgraded.
+if kolla_is_set KOLLA_FINISH_UPGRADE; then
+    keystone_manage db_sync --contract
+    exit 0
+fi
+
+if kolla_is_set KOLLA_BOOTSTRAP; then
+    keystone_manage db_sync
+    exit 0
+fi

@@ -1,0 +1,21 @@
+#!/bin/bash
+# kolla_extend_start of all neutron images; kolla_neutron_extend_start is the single
+# image's own part.
+
+. /usr/local/lib/kolla/extend_start_lib.sh
+
+kolla_log_dir neutron
+
+# Old kernels need the old iptables. On the RHEL family there is only one.
+if update-alternatives --display iptables &> /dev/null && [[ ${KOLLA_BASE_DISTRO} =~ debian|ubuntu ]]; then
+    for command in iptables ip6tables; do
+        if [[ ${KOLLA_LEGACY_IPTABLES:-false} == true ]]; then
+            sudo update-alternatives --set "${command}" "/usr/sbin/${command}-legacy"
+        else
+            sudo update-alternatives --auto "${command}"
+        fi
+    done
+fi
+
+# shellcheck source=/dev/null
+. /usr/local/bin/kolla_neutron_extend_start

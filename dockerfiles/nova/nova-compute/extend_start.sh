@@ -1,0 +1,4 @@
+#!/bin/bash
+# kolla_nova_extend_start of nova-compute.
+
+mkdir -p /var/lib/nova/instances

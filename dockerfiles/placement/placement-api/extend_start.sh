@@ -1,0 +1,20 @@
+#!/bin/bash
+# kolla_placement_extend_start of placement-api.
+
+if kolla_is_set KOLLA_BOOTSTRAP; then
+    placement-manage db sync
+    placement-manage db online_data_migrations
+    exit 0
+fi
+
+# Before the services are upgraded.
+if kolla_is_set KOLLA_UPGRADE; then
+    placement-manage db sync
+    exit 0
+fi
+
+# After the services have been upgraded.
+if kolla_is_set KOLLA_OSM; then
+    placement-manage db online_data_migrations
+    exit 0
+fi

@@ -1,0 +1,292 @@
+package dockerfiles_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// setConfigs is a root with the real kolla_set_configs and a configuration.
+func setConfigs(t *testing.T, config string) *scratchRoot {
+	r := newScratchRoot(t, "/usr/bin/python3")
+	r.install("base/set_configs.py", "opt/kolla_set_configs")
+	if config != "" {
+		r.write("var/lib/kolla/config_files/config.json", config)
+	}
+	return r
+}
+
+func (r *scratchRoot) configure(strategy string, args ...string) (int, string) {
+	r.t.Helper()
+	var env []string
+	if strategy != "" {
+		env = append(env, "KOLLA_CONFIG_STRATEGY="+strategy)
+	}
+	return r.run(env, append([]string{"/usr/bin/python3", "/opt/kolla_set_configs"}, args...)...)
+}
+
+func (r *scratchRoot) mustConfigure(args ...string) {
+	r.t.Helper()
+	if status, out := r.configure("COPY_ALWAYS", args...); status != 0 {
+		r.t.Fatalf("exit status %d\n%s", status, out)
+	}
+}
+
+func (r *scratchRoot) wantMode(name string, mode os.FileMode) {
+	r.t.Helper()
+	info, err := os.Stat(r.path(name))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	if got := info.Mode().Perm(); got != mode {
+		r.t.Errorf("%s has mode %o, want %o", name, got, mode)
+	}
+}
+
+// wantOwner is about users other than root, whom only root can give files.
+func (r *scratchRoot) wantOwner(name string, uid uint32) {
+	r.t.Helper()
+	if os.Getuid() != 0 {
+		return
+	}
+	info, err := os.Stat(r.path(name))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	if got := info.Sys().(*syscall.Stat_t).Uid; got != uid {
+		r.t.Errorf("%s belongs to %d, want %d", name, got, uid)
+	}
+}
+
+const keystoneConfig = `{
+  "command": "keystone-manage db_version",
+  "config_files": [
+    {"source": "/var/lib/kolla/config_files/keystone.conf", "dest": "/etc/keystone/keystone.conf", "owner": "keystone", "perm": "0600"},
+    {"source": "/var/lib/kolla/config_files/*.ini", "dest": "/etc/keystone/", "owner": "keystone:kolla", "perm": "640"},
+    {"source": "/var/lib/kolla/config_files/domains", "dest": "/etc/keystone/domains", "owner": "keystone", "perm": "0640"},
+    {"source": "/var/lib/kolla/config_files/not-there", "dest": "/etc/keystone/not-there", "owner": "root", "perm": "0600", "optional": true}
+  ],
+  "directories": [{"path": "/var/lib/keystone/keys", "owner": "keystone", "perm": "0700"}],
+  "files": [{"path": "/var/log/keystone.log", "owner": "keystone", "perm": "0644"}],
+  "permissions": [{"path": "/srv/data", "owner": "keystone", "perm": "0640", "recurse": true, "exclude": ["lost\\+found", "\\.snap$"]}]
+}`
+
+func keystoneRoot(t *testing.T) *scratchRoot {
+	r := setConfigs(t, keystoneConfig)
+	r.write("var/lib/kolla/config_files/keystone.conf", "[DEFAULT]\n")
+	r.write("var/lib/kolla/config_files/a.ini", "a")
+	r.write("var/lib/kolla/config_files/b.ini", "b")
+	r.write("var/lib/kolla/config_files/domains/one/x.conf", "x")
+	r.write("srv/data/file", "")
+	r.write("srv/data/lost+found/file", "")
+	r.write("srv/data/old.snap", "")
+	return r
+}
+
+func TestSetConfigsCopies(t *testing.T) {
+	r := keystoneRoot(t)
+	r.write("etc/keystone/domains/gone.conf", "from the image")
+	r.mustConfigure()
+
+	for name, want := range map[string]string{
+		"run_command":                     "keystone-manage db_version",
+		"etc/keystone/keystone.conf":      "[DEFAULT]\n",
+		"etc/keystone/a.ini":              "a",
+		"etc/keystone/b.ini":              "b",
+		"etc/keystone/domains/one/x.conf": "x",
+		"var/log/keystone.log":            "",
+	} {
+		if got := r.read(name); got != want {
+			t.Errorf("%s is %q, want %q", name, got, want)
+		}
+	}
+	if r.exists("etc/keystone/domains/gone.conf") {
+		t.Error("a directory is replaced, not merged, unless asked for")
+	}
+	if r.exists("etc/keystone/not-there") {
+		t.Error("an optional source that is missing made a file")
+	}
+	r.wantMode("run_command", 0o644)
+	r.wantMode("etc/keystone/keystone.conf", 0o600)
+	r.wantMode("etc/keystone/a.ini", 0o640)
+	r.wantMode("etc/keystone/domains/one", 0o750) // who may read may enter
+	r.wantMode("etc/keystone/domains/one/x.conf", 0o640)
+	r.wantMode("var/lib/keystone/keys", 0o700)
+	r.wantMode("var/log/keystone.log", 0o644)
+	r.wantMode("srv/data/file", 0o640)
+	r.wantMode("srv/data/old.snap", 0o644)
+	r.wantOwner("etc/keystone/keystone.conf", 42425)
+	r.wantOwner("srv/data/file", 42425)
+	r.wantOwner("srv/data/lost+found/file", 0)
+	r.wantOwner("srv/data/old.snap", 0)
+}
+
+func TestSetConfigsMerge(t *testing.T) {
+	r := setConfigs(t, `{"command": "true", "config_files": [
+		{"source": "/config/tree", "dest": "/etc/tree", "preserve_properties": true, "merge": true}]}`)
+	r.write("etc/tree/kept", "kept")
+	r.write("etc/tree/sub/changed", "old")
+	r.write("config/tree/sub/changed", "new")
+	if err := os.Chmod(r.path("config/tree/sub/changed"), 0o751); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("sub/changed", r.path("config/tree/link")); err != nil {
+		t.Fatal(err)
+	}
+	r.mustConfigure()
+	if got := r.read("etc/tree/kept") + r.read("etc/tree/sub/changed"); got != "keptnew" {
+		t.Errorf("merged to %q", got)
+	}
+	r.wantMode("etc/tree/sub/changed", 0o751)
+	if target, err := os.Readlink(r.path("etc/tree/link")); err != nil || target != "sub/changed" {
+		t.Errorf("the link is %q, %v", target, err)
+	}
+	if status, out := r.configure("", "--check"); status != 0 {
+		t.Errorf("--check after a merge: %d\n%s", status, out)
+	}
+}
+
+// What a configuration no longer names is as the image had it, however often
+// the container was started in between.
+func TestSetConfigsRestoresDefaults(t *testing.T) {
+	const entry = `{"source": "/config/a", "dest": "/etc/a", "owner": "root", "perm": "0600"},
+		{"source": "/config/b", "dest": "/etc/b", "owner": "root", "perm": "0600"}`
+	r := setConfigs(t, `{"command": "true", "config_files": [`+entry+`]}`)
+	r.write("etc/a", "default")
+	r.write("config/a", "configured")
+	r.write("config/b", "configured")
+	for range 3 {
+		r.mustConfigure()
+		if r.read("etc/a") != "configured" || r.read("etc/b") != "configured" {
+			t.Fatal("not configured")
+		}
+	}
+	r.write("var/lib/kolla/config_files/config.json", `{"command": "true"}`)
+	if status, out := r.configure("", "--check"); status != 1 || !strings.Contains(out, "no longer asked for") {
+		t.Errorf("--check: %d\n%s", status, out)
+	}
+	for range 2 {
+		r.mustConfigure()
+		if got := r.read("etc/a"); got != "default" {
+			t.Errorf("/etc/a is %q", got)
+		}
+		if r.exists("etc/b") {
+			t.Error("/etc/b, which the image did not have, is still there")
+		}
+	}
+}
+
+func TestSetConfigsStrategies(t *testing.T) {
+	r := setConfigs(t, `{"command": "one"}`)
+	if status, out := r.configure("COPY_ONCE"); status != 0 || !r.exists("configured") {
+		t.Fatalf("first start: %d\n%s", status, out)
+	}
+	r.write("var/lib/kolla/config_files/config.json", `{"command": "two"}`)
+	if status, out := r.configure("COPY_ONCE"); status != 0 || r.read("run_command") != "one" {
+		t.Errorf("second start: %d, command %q\n%s", status, r.read("run_command"), out)
+	}
+	r.mustConfigure()
+	if r.read("run_command") != "two" {
+		t.Error("COPY_ALWAYS did not copy")
+	}
+	for _, strategy := range []string{"", "COPY_SOMETIMES"} {
+		if status, out := r.configure(strategy); status != 1 || !strings.Contains(out, "KOLLA_CONFIG_STRATEGY must be") {
+			t.Errorf("strategy %q: %d\n%s", strategy, status, out)
+		}
+	}
+}
+
+func TestSetConfigsCheck(t *testing.T) {
+	change := map[string]func(r *scratchRoot){
+		"has not the content": func(r *scratchRoot) { r.write("etc/keystone/domains/one/x.conf", "y") },
+		"has the mode 0666":   func(r *scratchRoot) { os.Chmod(r.path("etc/keystone/a.ini"), 0o666) },
+		"does not exist":      func(r *scratchRoot) { os.Remove(r.path("etc/keystone/b.ini")) },
+		"the command is":      func(r *scratchRoot) { r.write("run_command", "false") },
+		"not of one kind": func(r *scratchRoot) {
+			os.RemoveAll(r.path("etc/keystone/domains/one"))
+			r.write("etc/keystone/domains/one", "")
+		},
+	}
+	if os.Getuid() == 0 {
+		change["belongs to 0:0"] = func(r *scratchRoot) { os.Chown(r.path("etc/keystone/keystone.conf"), 0, 0) }
+	}
+	for want, breakIt := range change {
+		t.Run(strings.ReplaceAll(want, " ", "_"), func(t *testing.T) {
+			r := keystoneRoot(t)
+			if status, _ := r.configure("", "--check"); status != 1 {
+				t.Errorf("before the first start: %d", status)
+			}
+			r.mustConfigure()
+			if status, out := r.configure("", "--check"); status != 0 {
+				t.Fatalf("unchanged: %d\n%s", status, out)
+			}
+			breakIt(r)
+			if status, out := r.configure("", "--check"); status != 1 || !strings.Contains(out, want) {
+				t.Errorf("exit status %d, want 1 and %q in\n%s", status, want, out)
+			}
+		})
+	}
+}
+
+func TestSetConfigsErrors(t *testing.T) {
+	for _, test := range []struct {
+		name, config, want string
+		status             int
+	}{
+		{"no_file", ``, "config.json: No such file", 1},
+		{"no_json", `{"command": `, "config.json: Expecting value", 1},
+		{"no_object", `[]`, "not an object", 1},
+		{"no_command", `{}`, `"command" is missing`, 1},
+		{"no_dest", `{"command": "x", "config_files": [{"source": "/a"}]}`, `config_files[0] lacks "dest"`, 1},
+		{"no_owner", `{"command": "x", "config_files": [{"source": "/a", "dest": "/b", "perm": "0600"}]}`, `needs "owner" and "perm"`, 1},
+		{"unknown_key", `{"command": "x", "config_files": [{"source": "/a", "dest": "/b", "ower": "x"}]}`, `did you mean "owner"?`, 1},
+		{"bad_perm", `{"command": "x", "permissions": [{"path": "/", "owner": "root", "perm": "rwx"}]}`, `"rwx" is not a permission`, 1},
+		{"directory_glob", `{"command": "x", "directories": [{"path": "/a*", "owner": "root", "perm": "0700"}]}`, "cannot have wildcards", 1},
+		{"file_parent", `{"command": "x", "files": [{"path": "/no/dir", "owner": "root", "perm": "0700"}]}`, "the directory of /no/dir does not exist", 1},
+		{"missing_source", `{"command": "x", "config_files": [{"source": "/a", "dest": "/b", "owner": "root", "perm": "0600"}]}`, "the source does not exist: /a", 1},
+		{"unknown_user", `{"command": "x", "permissions": [{"path": "/etc", "owner": "nobody-such"}]}`, `there is no user "nobody-such"`, 1},
+		{"unexpected", `{"command": "x", "directories": [{"path": "/etc/passwd/x", "owner": "root", "perm": "0700"}]}`, "Unexpected error", 2},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			r := setConfigs(t, test.config)
+			if status, out := r.configure("COPY_ALWAYS"); status != test.status || !strings.Contains(out, test.want) {
+				t.Errorf("exit status %d, want %d and %q in\n%s", status, test.status, test.want, out)
+			}
+		})
+	}
+}
+
+// The environment may name another configuration, but not that of a service
+// that called through sudo.
+func TestSetConfigsEnvironment(t *testing.T) {
+	r := setConfigs(t, `{"command": "file"}`)
+	r.write("other.json", `{"command": "other"}`)
+	r.write("other.yaml", "command: yaml\n")
+	for _, test := range []struct{ env, sudo, want string }{
+		{`KOLLA_CONFIG={"command": "env"}`, "", "env"},
+		{`KOLLA_CONFIG={"command": "env"}`, "0", "env"},
+		{`KOLLA_CONFIG={"command": "env"}`, "42425", "file"},
+		{"KOLLA_CONFIG_FILE=/other.json", "", "other"},
+		{"KOLLA_CONFIG_FILE=/other.json", "42425", "file"},
+		{"KOLLA_CONFIG_FILE=/other.yaml", "", "yaml"},
+	} {
+		env := []string{"KOLLA_CONFIG_STRATEGY=COPY_ALWAYS", test.env}
+		if test.sudo != "" {
+			env = append(env, "SUDO_UID="+test.sudo)
+		}
+		status, out := r.run(env, "/usr/bin/python3", "/opt/kolla_set_configs")
+		if strings.Contains(out, "PyYAML") {
+			t.Log("PyYAML is not on this machine")
+			continue
+		}
+		if status != 0 || r.read("run_command") != test.want {
+			t.Errorf("%s with SUDO_UID=%s: %d, command %q, want %q\n%s",
+				test.env, test.sudo, status, r.read("run_command"), test.want, out)
+		}
+	}
+	if matches, _ := filepath.Glob(r.path("etc/kolla/defaults/*")); len(matches) != 1 {
+		t.Errorf("no file was configured, yet defaults has %v", matches)
+	}
+}

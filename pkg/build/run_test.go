@@ -1,0 +1,236 @@
+package build
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/kolla-build/kolla-build/pkg/plan"
+)
+
+// The scheduler's behaviour does not depend on what builds; these tests give
+// it work that takes a set time on synctest's clock. The real builder runs in
+// buildkit's tests and in the end-to-end ones.
+
+// work is what becomes of an image: how long it takes, and its errors, one for
+// each try.
+type work struct {
+	took time.Duration
+	errs []error
+}
+
+type site struct {
+	work map[string]work
+
+	mu      sync.Mutex
+	order   []string
+	running int
+	most    int
+	tries   map[string]int
+	uploads map[string]error
+	events  []Event
+}
+
+func (s *site) Build(ctx context.Context, it *plan.Item, _ func(Event)) (Output, error) {
+	s.mu.Lock()
+	s.order = append(s.order, it.Image)
+	s.running++
+	s.most = max(s.most, s.running)
+	try := s.tries[it.Image]
+	s.tries[it.Image]++
+	w := s.work[it.Image]
+	s.mu.Unlock()
+	defer func() { s.mu.Lock(); s.running--; s.mu.Unlock() }()
+	select {
+	case <-time.After(w.took):
+	case <-ctx.Done():
+		return Output{}, context.Cause(ctx)
+	}
+	if try < len(w.errs) {
+		return Output{}, w.errs[try]
+	}
+	return Output{Digest: "sha256:" + it.Image, Size: 1}, nil
+}
+
+func (s *site) Upload(_ context.Context, it *plan.Item, _ string) error { return s.uploads[it.Image] }
+
+func (s *site) emit(e Event) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.events = append(s.events, e)
+}
+
+func newSite(w map[string]work) *site { return &site{work: w, tries: map[string]int{}} }
+
+// items makes a plan of "child<parent" and "root" entries; a leading "=" means
+// that the store has the image.
+func items(t *testing.T, specs ...string) *plan.Plan {
+	t.Helper()
+	var in []plan.Input
+	kept := map[string]bool{}
+	for _, s := range specs {
+		s, keep := strings.CutPrefix(s, "=")
+		name, parent, has := strings.Cut(s, "<")
+		i := plan.Input{Image: name, Reference: "r/" + name + ":t", Key: name, Parent: parent}
+		if has {
+			i.Needs = []string{parent}
+		}
+		kept[name] = keep
+		in = append(in, i)
+	}
+	return plan.New(in, plan.Known{
+		Stored:   func(k string) (string, bool) { return "sha256:" + k, kept[k] },
+		Parts:    func(string) (map[string]string, bool) { return nil, false },
+		Duration: func(string) (time.Duration, bool) { return 0, false },
+	}, false)
+}
+
+func statuses(rs []*Result) string {
+	var s []string
+	for _, r := range rs {
+		s = append(s, r.Image+"="+string(r.Status))
+	}
+	return strings.Join(s, " ")
+}
+
+func TestFailureCostsDescendantsOnly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(map[string]work{"nova-base": {errs: []error{errors.New("step failed")}}})
+		rs := Run(t.Context(), items(t, "base", "nova-base<base", "nova-api<nova-base", "nova-x<nova-api", "cron<base"),
+			Options{Builder: s, Emit: s.emit, Threads: 4, Retries: 3})
+		if got, want := statuses(rs), "base=built nova-base=error nova-api=parent_error nova-x=parent_error cron=built"; got != want {
+			t.Errorf("got  %s\nwant %s", got, want)
+		}
+		if rs[3].Reason != "skipped because nova-base failed" {
+			t.Errorf("a grandchild's reason is %q: it must name the first cause", rs[3].Reason)
+		}
+		if s.tries["nova-base"] != 1 {
+			t.Errorf("a failure that will not pass was tried %d times", s.tries["nova-base"])
+		}
+	})
+}
+
+type passing struct{ error }
+
+func (passing) Temporary() bool { return true }
+
+func TestPassingFaultsAreTriedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := passing{errors.New("mirror in motion")}
+		s := newSite(map[string]work{"base": {errs: []error{p, p}}, "far": {errs: []error{p, p, p, p}}})
+		rs := Run(t.Context(), items(t, "base", "far"), Options{Builder: s, Emit: s.emit, Threads: 1, Retries: 2})
+		if got, want := statuses(rs), "base=built far=error"; got != want {
+			t.Errorf("got  %s\nwant %s", got, want)
+		}
+		if s.tries["base"] != 3 || s.tries["far"] != 3 {
+			t.Errorf("tries %v, want one and two more", s.tries)
+		}
+	})
+}
+
+func TestThreadsBoundAndLongestPathFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := map[string]work{}
+		for _, n := range []string{"base", "a", "b", "c", "deep", "deeper"} {
+			w[n] = work{took: time.Second}
+		}
+		s := newSite(w)
+		start := time.Now()
+		Run(t.Context(), items(t, "base", "a<base", "b<base", "c<base", "deep<base", "deeper<deep"), Options{Builder: s, Emit: s.emit, Threads: 2})
+		if s.most != 2 {
+			t.Errorf("%d images built at once, want 2", s.most)
+		}
+		if !slices.Contains(s.order[1:3], "deep") { // the two start at the same time
+			t.Errorf("order %v: what the most hangs on must come first", s.order)
+		}
+		if took := time.Since(start); took != 4*time.Second {
+			t.Errorf("took %v, want 4s: base, then five images in two slots", took)
+		}
+	})
+}
+
+func TestKeptImagesCostNoSlot(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(nil)
+		rs := Run(t.Context(), items(t, "=base", "=a<base", "b<a"), Options{Builder: s, Emit: s.emit, Threads: 1})
+		if got, want := statuses(rs), "base=unchanged a=unchanged b=built"; got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+		if !slices.Equal(s.order, []string{"b"}) {
+			t.Errorf("built %v", s.order)
+		}
+	})
+}
+
+func TestCancelEndsEverything(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(map[string]work{"base": {took: time.Second}, "a": {took: time.Hour}})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		rs := Run(ctx, items(t, "base", "a<base", "b<a", "c"), Options{Builder: s, Emit: s.emit, Threads: 2})
+		if got, want := statuses(rs), "base=built a=canceled b=canceled c=built"; got != want {
+			t.Errorf("got  %s\nwant %s", got, want)
+		}
+	})
+}
+
+func TestFailFastAndTimeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(map[string]work{"a": {took: time.Second, errs: []error{errors.New("no")}}, "b": {took: time.Hour}})
+		rs := Run(t.Context(), items(t, "a", "b"), Options{Builder: s, Emit: s.emit, Threads: 2, FailFast: true})
+		if got, want := statuses(rs), "a=error b=canceled"; got != want {
+			t.Errorf("fail fast: got %s, want %s", got, want)
+		}
+		if rs[1].Reason != errFailFast.Error() {
+			t.Errorf("reason %q", rs[1].Reason)
+		}
+		s = newSite(map[string]work{"a": {took: time.Hour}})
+		rs = Run(t.Context(), items(t, "a"), Options{Builder: s, Emit: s.emit, Threads: 1, Timeout: time.Minute})
+		if got := fmt.Sprint(rs[0].Status, ": ", rs[0].Reason); got != "error: not built within 1m0s" {
+			t.Errorf("timeout: %s", got)
+		}
+	})
+}
+
+func TestUploads(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(nil)
+		s.uploads = map[string]error{"base": errors.New("registry is full")}
+		rs := Run(t.Context(), items(t, "base", "=a<base"), Options{Builder: s, Uploader: s, Emit: s.emit, Threads: 1, PushThreads: 1})
+		if got, want := statuses(rs), "base=push_error a=unchanged"; got != want {
+			t.Errorf("got %s, want %s: a child can be built although its parent was not uploaded", got, want)
+		}
+		ends := 0
+		for _, e := range s.events {
+			if e.Kind == EventImageEnd {
+				ends++
+			}
+		}
+		if ends != 2 {
+			t.Errorf("%d ends of images were told, want one each", ends)
+		}
+	})
+}
+
+func TestPassingFault(t *testing.T) {
+	for line, want := range map[string]bool{
+		"E: Failed to fetch http://x  Hash Sum mismatch":                                             true,
+		"Err:1 http://x trixie InRelease\n  Temporary failure resolving 'x'":                         true,
+		"E: Unable to locate package nosuch":                                                         false,
+		"ERROR: Could not find a version that satisfies the requirement nosuch":                      false,
+		"E: Failed to fetch http://x  503  Service Unavailable [IP: 10.0.0.1 80]":                    true,
+		"error: RPC failed; curl 56 GnuTLS recv error; fatal: the remote end hung up unexpectedly":   true,
+		"Errors during downloading metadata: Curl error (28): Timeout was reached for http://x/repo": true,
+		"make: *** [all] Error 2": false,
+	} {
+		if got := PassingFault([]string{"before", line}); got != want {
+			t.Errorf("%q: %v, want %v", line, got, want)
+		}
+	}
+}

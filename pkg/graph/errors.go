@@ -1,0 +1,108 @@
+package graph
+
+import (
+	"fmt"
+	"strings"
+)
+
+// DuplicateError says that two templates make an image of the same name.
+type DuplicateError struct {
+	Name  string
+	Files [2]string
+}
+
+func (e *DuplicateError) Error() string {
+	return fmt.Sprintf("two templates make the image %q: %s and %s; an image is named after its directory, so rename one of the two",
+		e.Name, e.Files[0], e.Files[1])
+}
+
+// MissingParentError says that an image stands on one that its tree lacks.
+type MissingParentError struct {
+	Image     string
+	File      string // the template
+	Line      int    // of the FROM, 0 if not known
+	Reference string // as the FROM has it
+	Near      string // the Reference of an image with a name like it, or ""
+}
+
+func (e *MissingParentError) Error() string {
+	s := fmt.Sprintf("%s: image %q stands on %s, which is not in the tree", place(e.File, e.Line), e.Image, e.Reference)
+	if e.Near != "" {
+		s += fmt.Sprintf(" (did you mean %s?)", e.Near)
+	}
+	return s
+}
+
+// CycleError says that images stand on each other in a circle. Each image of
+// Images stands on the next one, the last one on the first.
+type CycleError struct{ Images []Image }
+
+func (e *CycleError) Error() string {
+	if len(e.Images) == 1 {
+		im := e.Images[0]
+		return fmt.Sprintf("%s: image %q stands on itself", place(im.File, im.Line), im.Name)
+	}
+	names := make([]string, 0, len(e.Images)+1)
+	for _, im := range e.Images {
+		names = append(names, fmt.Sprintf("%s (%s)", im.Name, place(im.File, im.Line)))
+	}
+	return "images stand on each other in a circle: " + strings.Join(append(names, e.Images[0].Name), " -> ")
+}
+
+// Files returns the templates of the cycle in order.
+func (e *CycleError) Files() []string {
+	files := make([]string, len(e.Images))
+	for i, im := range e.Images {
+		files[i] = im.File
+	}
+	return files
+}
+
+func place(file string, line int) string {
+	if line <= 0 {
+		return file
+	}
+	return fmt.Sprintf("%s:%d", file, line)
+}
+
+// setNames knows how the images of a set are called.
+type setNames struct {
+	like  map[[2]string]bool // the directory and tag pairs in use
+	bases map[string]bool
+	refs  map[string]string // repository's last element to reference
+	names []string
+}
+
+func newSetNames(nodes []*node, bases []string) setNames {
+	s := setNames{like: map[[2]string]bool{}, bases: map[string]bool{}, refs: map[string]string{}}
+	for _, b := range bases {
+		s.bases[b] = true
+	}
+	for _, n := range nodes {
+		dir, name, tag := splitReference(n.Reference)
+		if dir != "" {
+			s.like[[2]string{dir, tag}] = true
+		}
+		s.refs[name] = n.Reference
+		s.names = append(s.names, name)
+	}
+	return s
+}
+
+// owns reports whether ref, which no image has, can only be meant to name an
+// image of the set: it has the set's registry and namespace and the set's tag.
+// With another tag it may well be an image that somebody keeps beside the set,
+// such as a site's own base image, and upstream takes it for one.
+func (s setNames) owns(ref string) bool {
+	dir, _, tag := splitReference(ref)
+	return s.like[[2]string{dir, tag}] && !s.bases[ref] && !strings.Contains(ref, "@")
+}
+
+func missing(n *node, ref string, line int, set setNames) error {
+	_, name, _ := splitReference(ref)
+	e := &MissingParentError{Image: n.Name, File: n.File, Line: line, Reference: ref}
+	if near := Near(name, set.names, 1); len(near) > 0 {
+		e.Near = set.refs[near[0]]
+	}
+	return e
+}

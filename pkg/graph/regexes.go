@@ -1,0 +1,231 @@
+package graph
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"regexp/syntax"
+	"strings"
+)
+
+// Regexes are compiled patterns, any of which selects an image.
+type Regexes struct {
+	patterns []string
+	compiled []*regexp.Regexp
+}
+
+// CompileRegexes compiles patterns with Go's regexp package. A pattern matches
+// a name anywhere, as upstream's re.search does; what Python writes differently
+// for the same thing (\Z, {,n}) is understood. The error is a *RegexError.
+func CompileRegexes(patterns []string) (*Regexes, error) {
+	r := &Regexes{patterns: patterns}
+	for _, p := range patterns {
+		re, err := regexp.Compile(fromPython(p))
+		if err != nil {
+			return nil, newRegexError(p, err)
+		}
+		r.compiled = append(r.compiled, re)
+	}
+	return r, nil
+}
+
+// Match reports whether any of the patterns matches name. Without patterns it
+// is true for every name: nobody asked for less.
+func (r *Regexes) Match(name string) bool {
+	if len(r.compiled) == 0 {
+		return true
+	}
+	for _, re := range r.compiled {
+		if re.MatchString(name) {
+			return true
+		}
+	}
+	return false
+}
+
+// Check says which patterns match no image of g: the error joins one
+// *NoMatchError for each. Callers decide whether one that matches nothing among
+// others that do is a warning; NoneMatches tells.
+func (r *Regexes) Check(g *Graph) error {
+	var errs []error
+	for i, re := range r.compiled {
+		if !anyMatch(re, g) {
+			errs = append(errs, newNoMatch(r.patterns[i], g))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// NoneMatches reports whether there are patterns and none matches an image of g.
+func (r *Regexes) NoneMatches(g *Graph) bool {
+	for _, re := range r.compiled {
+		if anyMatch(re, g) {
+			return false
+		}
+	}
+	return len(r.compiled) > 0
+}
+
+func anyMatch(re *regexp.Regexp, g *Graph) bool {
+	for _, n := range g.nodes {
+		if re.MatchString(n.Name) {
+			return true
+		}
+	}
+	return false
+}
+
+// NoMatchError says that a pattern matches no image's name.
+type NoMatchError struct {
+	Pattern string
+	Near    []string // names of images that may be meant
+	Total   int      // how many images there are
+}
+
+func newNoMatch(pattern string, g *Graph) error {
+	e := &NoMatchError{Pattern: pattern, Total: len(g.nodes)}
+	names := make([]string, len(g.nodes))
+	for i, n := range g.nodes {
+		names[i] = n.Name
+	}
+	e.Near = Near(strings.Trim(pattern, "^$.*-"), names, 3)
+	return e
+}
+
+func (e *NoMatchError) Error() string {
+	s := fmt.Sprintf("%q matches none of the %d images", e.Pattern, e.Total)
+	if len(e.Near) > 0 {
+		return s + " (did you mean " + strings.Join(e.Near, ", ") + "?)"
+	}
+	return s + "; --list-images lists them"
+}
+
+// RegexError says why a pattern does not compile.
+type RegexError struct {
+	Pattern string
+	Offset  int // 0-based byte offset of the part at fault
+	Reason  string
+	Hint    string // what to write instead, or ""
+}
+
+func (e *RegexError) Error() string {
+	s := fmt.Sprintf("regex %q does not compile: %s at character %d\n    %s\n    %s^",
+		e.Pattern, e.Reason, e.Offset+1, e.Pattern, strings.Repeat(" ", len([]rune(e.Pattern[:e.Offset]))))
+	if e.Hint != "" {
+		s += "\n" + e.Hint
+	}
+	return s
+}
+
+func newRegexError(pattern string, err error) error {
+	e := &RegexError{Pattern: pattern, Reason: err.Error()}
+	if look := lookaround(pattern); look >= 0 {
+		e.Offset = look
+		e.Reason = "look-around is not supported"
+		e.Hint = "(?=…), (?!…), (?<=…) and (?<!…) are Perl's and Python's; give several regexes or a profile instead, such as '^nova-api$' '^nova-compute$'"
+		return e
+	}
+	var se *syntax.Error
+	if !errors.As(err, &se) {
+		return e
+	}
+	e.Reason = se.Code.String()
+	switch se.Code {
+	case syntax.ErrMissingParen:
+		e.Offset = unbalanced(pattern)
+		e.Hint = `write \( for a parenthesis that is meant as it is`
+	case syntax.ErrUnexpectedParen:
+		e.Offset = unbalanced(pattern)
+		e.Hint = `write \) for a parenthesis that is meant as it is`
+	case syntax.ErrMissingRepeatArgument:
+		e.Offset = strings.Index(pattern, se.Expr)
+		e.Hint = "a regex is not a shell pattern: write '.*' where a shell has '*'"
+	case syntax.ErrTrailingBackslash:
+		e.Offset = len(pattern) - 1
+	default:
+		e.Offset = strings.Index(pattern, se.Expr)
+	}
+	// The text may have been rewritten from Python's spelling.
+	e.Offset = min(max(e.Offset, 0), len(pattern))
+	return e
+}
+
+// scan calls f for each byte of pattern that is neither escaped nor in a
+// character class, until f says false.
+func scan(pattern string, f func(i int) bool) {
+	class := -1
+	for i := 0; i < len(pattern); i++ {
+		switch c := pattern[i]; {
+		case c == '\\':
+			i++
+		case class >= 0:
+			// A ']' that comes first in a class is an ordinary character.
+			if c == ']' && i > class+1 && (i != class+2 || pattern[class+1] != '^') {
+				class = -1
+			}
+		case c == '[':
+			class = i
+		case !f(i):
+			return
+		}
+	}
+}
+
+func lookaround(pattern string) int {
+	at := -1
+	scan(pattern, func(i int) bool {
+		for _, p := range []string{"(?=", "(?!", "(?<=", "(?<!"} {
+			if strings.HasPrefix(pattern[i:], p) {
+				at = i
+				return false
+			}
+		}
+		return true
+	})
+	return at
+}
+
+// unbalanced returns the offset of the first closing parenthesis without an
+// opening one or, if there is none, of the last opening one that is not closed.
+func unbalanced(pattern string) int {
+	var open []int
+	at := -1
+	scan(pattern, func(i int) bool {
+		switch pattern[i] {
+		case '(':
+			open = append(open, i)
+		case ')':
+			if len(open) == 0 {
+				at = i
+				return false
+			}
+			open = open[:len(open)-1]
+		}
+		return true
+	})
+	if at < 0 && len(open) > 0 {
+		at = open[len(open)-1]
+	}
+	return max(at, 0)
+}
+
+// fromPython rewrites what Python's re spells differently from Go's regexp.
+func fromPython(pattern string) string {
+	var b strings.Builder
+	for i := 0; i < len(pattern); i++ {
+		switch {
+		case strings.HasPrefix(pattern[i:], `\Z`):
+			b.WriteString(`\z`)
+			i++
+		case pattern[i] == '\\' && i+1 < len(pattern):
+			b.WriteString(pattern[i : i+2])
+			i++
+		case strings.HasPrefix(pattern[i:], "{,") && i+2 < len(pattern) && pattern[i+2] >= '0' && pattern[i+2] <= '9':
+			b.WriteString("{0,")
+			i++
+		default:
+			b.WriteByte(pattern[i])
+		}
+	}
+	return b.String()
+}

@@ -1,0 +1,129 @@
+package graph
+
+// Status is what a selection makes of an image. The texts are upstream's.
+type Status string
+
+// The outcomes of a selection.
+const (
+	Matched     Status = "matched"     // to be built: matches, or is needed by one that does
+	Unmatched   Status = "unmatched"   // not asked for
+	Skipped     Status = "skipped"     // asked for, but left out by an option
+	Unbuildable Status = "unbuildable" // it, or one that it needs, cannot be built here
+)
+
+// SelectOptions says which images are wanted. The zero value selects all.
+type SelectOptions struct {
+	// Match reports whether an image of that name is asked for; nil asks for
+	// all. See CompileRegexes.
+	Match func(name string) bool
+	// Unbuildable are the names of images that cannot be built for the distro
+	// and architecture at hand; what needs them cannot be built either.
+	Unbuildable map[string]bool
+	// SkipParents leaves out images that have children, selected or not.
+	SkipParents bool
+	// Exists, if not nil, leaves out the selected images for which it says true.
+	Exists func(*Image) bool
+}
+
+// Selection is the outcome of Select.
+type Selection struct {
+	graph  *Graph
+	status []Status
+	reason []string
+}
+
+// Select applies o as upstream's filter_images does: unbuildable images and
+// what stands on them first, then what matches with all that it needs, then
+// what is skipped from among that.
+func (g *Graph) Select(o SelectOptions) *Selection {
+	s := &Selection{graph: g, status: make([]Status, len(g.nodes)), reason: make([]string, len(g.nodes))}
+	for _, n := range g.order {
+		if o.Unbuildable[n.Name] {
+			s.set(n, Unbuildable, "cannot be built for this distribution and architecture")
+			continue
+		}
+		for _, p := range n.parents {
+			if s.status[p.index] == Unbuildable {
+				s.set(n, Unbuildable, "needs "+p.Name+", which cannot be built")
+				break
+			}
+		}
+	}
+	// Against the order of building: whoever needs an image has been seen when
+	// its turn comes.
+	neededBy := make([]*node, len(g.nodes))
+	for i := len(g.order) - 1; i >= 0; i-- {
+		n := g.order[i]
+		if s.status[n.index] == Unbuildable {
+			continue
+		}
+		switch {
+		case o.Match == nil:
+			s.set(n, Matched, "all images are selected")
+		case o.Match(n.Name):
+			s.set(n, Matched, "its name matches")
+		case neededBy[n.index] != nil:
+			s.set(n, Matched, "needed by "+neededBy[n.index].Name)
+		default:
+			s.set(n, Unmatched, "its name does not match")
+			continue
+		}
+		for _, p := range n.parents {
+			neededBy[p.index] = n
+		}
+	}
+	for _, n := range g.nodes {
+		switch {
+		case s.status[n.index] != Matched:
+		case o.Exists != nil && o.Exists(&n.Image):
+			s.set(n, Skipped, "it exists already")
+		case o.SkipParents && len(n.children) > 0:
+			s.set(n, Skipped, "it is a parent of others")
+		}
+	}
+	return s
+}
+
+func (s *Selection) set(n *node, st Status, why string) {
+	s.status[n.index], s.reason[n.index] = st, why
+}
+
+// Graph returns the graph that the selection is of.
+func (s *Selection) Graph() *Graph { return s.graph }
+
+// Status returns what the selection made of the image of that name; "" if the
+// graph has no such image.
+func (s *Selection) Status(name string) Status {
+	if n := s.graph.byName[name]; n != nil {
+		return s.status[n.index]
+	}
+	return ""
+}
+
+// Reason says in a few words why an image has its status.
+func (s *Selection) Reason(name string) string {
+	if n := s.graph.byName[name]; n != nil {
+		return s.reason[n.index]
+	}
+	return ""
+}
+
+// With returns the images of that status by template path.
+func (s *Selection) With(st Status) []*Image {
+	return images(s.filter(s.graph.nodes, st))
+}
+
+// Order returns the matched images so that each comes after all that it needs.
+func (s *Selection) Order() []*Image {
+	return images(s.filter(s.graph.order, Matched))
+}
+
+func (s *Selection) filter(nodes []*node, st Status) []*node {
+	var out []*node
+	for _, n := range nodes {
+		if s.status[n.index] == st {
+			out = append(out, n)
+		}
+	}
+	return out
+}

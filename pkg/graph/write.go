@@ -1,0 +1,172 @@
+package graph
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"regexp"
+	"strings"
+	"unicode/utf16"
+)
+
+// The functions of this file print what upstream's options of the same names
+// print, byte for byte, but for the order of images: upstream has them in the
+// order of the file system, we by template path.
+
+// WriteList writes the matched images as --list-images does: "N : NAME" lines.
+func (s *Selection) WriteList(w io.Writer) error {
+	var b bytes.Buffer
+	for i, im := range s.With(Matched) {
+		fmt.Fprintf(&b, "%d : %s\n", i+1, im.Name)
+	}
+	_, err := w.Write(b.Bytes())
+	return err
+}
+
+// WriteDependencies writes the matched images as --list-dependencies does: a
+// JSON object with a key for the root, whose value lists its children; a child
+// that has children of its own is such an object again, another is its name.
+// Upstream knows one root and prints no newline at the end; where a tree has
+// several, upstream shows one of them, and this shows each that has anything
+// selected. With nothing matched it writes "Nothing matched!".
+func (s *Selection) WriteDependencies(w io.Writer) error {
+	var b bytes.Buffer
+	var roots []*node
+	for _, n := range s.graph.nodes {
+		if n.parent == nil && s.shows(n) {
+			roots = append(roots, n)
+		}
+	}
+	if len(roots) == 0 {
+		_, err := io.WriteString(w, "Nothing matched!\n")
+		return err
+	}
+	b.WriteString("{")
+	for i, n := range roots {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		b.WriteString("\n  " + pyJSON(n.Name) + ": ")
+		s.writeChildren(&b, n, 2)
+	}
+	b.WriteString("\n}")
+	_, err := w.Write(b.Bytes())
+	return err
+}
+
+// shows reports whether n or anything under it is matched.
+func (s *Selection) shows(n *node) bool {
+	if s.status[n.index] == Matched {
+		return true
+	}
+	for _, c := range n.children {
+		if s.shows(c) {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *Selection) writeChildren(b *bytes.Buffer, n *node, indent int) {
+	pad := "\n" + strings.Repeat(" ", indent+2)
+	some := false
+	b.WriteByte('[')
+	for _, c := range n.children {
+		if s.status[c.index] != Matched {
+			continue
+		}
+		if some {
+			b.WriteByte(',')
+		}
+		some = true
+		b.WriteString(pad)
+		if len(c.children) == 0 {
+			b.WriteString(pyJSON(c.Name))
+			continue
+		}
+		b.WriteString("{" + pad + "  " + pyJSON(c.Name) + ": ")
+		s.writeChildren(b, c, indent+4)
+		b.WriteString(pad + "}")
+	}
+	if some {
+		b.WriteString(pad[:len(pad)-2])
+	}
+	b.WriteByte(']')
+}
+
+// pyJSON quotes s as Python's json.dumps does by default: ASCII only.
+func pyJSON(s string) string {
+	var b strings.Builder
+	b.WriteByte('"')
+	for _, r := range s {
+		switch {
+		case r == '"' || r == '\\':
+			b.WriteByte('\\')
+			b.WriteRune(r)
+		case r == '\n':
+			b.WriteString(`\n`)
+		case r == '\r':
+			b.WriteString(`\r`)
+		case r == '\t':
+			b.WriteString(`\t`)
+		case r == '\b':
+			b.WriteString(`\b`)
+		case r == '\f':
+			b.WriteString(`\f`)
+		case r >= 0x20 && r < 0x7f:
+			b.WriteRune(r)
+		case r > 0xffff:
+			hi, lo := utf16.EncodeRune(r)
+			fmt.Fprintf(&b, `\u%04x\u%04x`, hi, lo)
+		default:
+			fmt.Fprintf(&b, `\u%04x`, r)
+		}
+	}
+	b.WriteByte('"')
+	return b.String()
+}
+
+// WriteDot writes the matched images as --save-dependency does: Graphviz text,
+// in the form of Python's graphviz module (0.19 and later, which put no newline
+// after a line that the program adds itself).
+func (s *Selection) WriteDot(w io.Writer) error {
+	var b bytes.Buffer
+	b.WriteString("// Container Images Dependency\ndigraph {\nrankdir=LR")
+	for _, n := range s.filter(s.graph.nodes, Matched) {
+		fmt.Fprintf(&b, "\t%s\n", dotID(n.Name))
+		if n.parent != nil {
+			fmt.Fprintf(&b, "\t%s -> %s\n", dotID(n.parent.Name), dotID(n.Name))
+		}
+	}
+	b.WriteString("}\n")
+	_, err := w.Write(b.Bytes())
+	return err
+}
+
+var (
+	dotPlain   = regexp.MustCompile(`^(?:[a-zA-Z_][a-zA-Z0-9_]*|-?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?))$`)
+	dotKeyword = regexp.MustCompile(`(?i)^(?:node|edge|graph|digraph|subgraph|strict)$`)
+)
+
+func dotID(s string) string {
+	if dotPlain.MatchString(s) && !dotKeyword.MatchString(s) {
+		return s
+	}
+	return `"` + strings.ReplaceAll(s, `"`, `\"`) + `"`
+}
+
+// WriteMermaid writes the matched images as a Mermaid flow chart.
+func (s *Selection) WriteMermaid(w io.Writer) error {
+	var b bytes.Buffer
+	b.WriteString("flowchart LR\n")
+	for _, n := range s.filter(s.graph.nodes, Matched) {
+		fmt.Fprintf(&b, "  i%d[\"%s\"]\n", n.index, strings.ReplaceAll(n.Name, `"`, "#quot;"))
+	}
+	for _, n := range s.filter(s.graph.nodes, Matched) {
+		if n.parent != nil && s.status[n.parent.index] == Matched {
+			fmt.Fprintf(&b, "  i%d --> i%d\n", n.parent.index, n.index)
+		}
+	}
+	_, err := w.Write(b.Bytes())
+	return err
+}

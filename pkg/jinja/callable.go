@@ -1,0 +1,262 @@
+package jinja
+
+import "strings"
+
+type callableKind uint8
+
+const (
+	kindFunction callableKind = iota
+	kindBuiltin
+	kindClass
+	kindMethod
+)
+
+// callable is a function as a value of templates: a built-in filter, test or
+// global, or one of the caller's Go functions.
+type callable struct {
+	name string
+	kind callableKind
+	// params are the names of the parameters, req how many must be given.
+	params []string
+	req    int
+	// posOnly refuses keywords, as Python's built-in functions do.
+	posOnly bool
+	// pure says that the result depends on the arguments alone, so that constants fold.
+	pure bool
+	// fn gets the bound arguments, missing where none was given.
+	fn func(fr *frame, a []any) any
+	// raw gets the arguments as they are.
+	raw func(fr *frame, args []any, kw []kwArg) any
+	// goFn is a function of the caller.
+	goFn Func
+}
+
+func (f *callable) typeName() string {
+	switch f.kind {
+	case kindClass:
+		return "type"
+	case kindMethod:
+		return "method"
+	case kindBuiltin:
+		return "builtin_function_or_method"
+	}
+	return "function"
+}
+
+func (f *callable) repr() string {
+	switch f.kind {
+	case kindClass:
+		return "<class '" + f.name + "'>"
+	case kindBuiltin:
+		return "<built-in function " + f.name + ">"
+	case kindMethod:
+		return "<bound method " + f.name + ">"
+	}
+	return "<function " + f.name + " at " + objectAddress(f) + ">"
+}
+
+func goCallable(name string, f Func) *callable { return &callable{name: name, goFn: f} }
+
+func (f *callable) call(fr *frame, args []any, kw []kwArg) any {
+	return f.callIn(fr, args, kw, false, false)
+}
+
+func (f *callable) callIn(fr *frame, args []any, kw []kwArg, loop, block bool) any {
+	fr.st.step()
+	switch {
+	case f.goFn != nil:
+		return f.callGo(fr, args, kw, loop, block)
+	case f.raw != nil:
+		return f.raw(fr, args, kw)
+	}
+	return f.fn(fr, bind(f, args, kw))
+}
+
+// callGo calls a function of the caller.
+func (f *callable) callGo(fr *frame, args []any, kw []kwArg, loop, block bool) any {
+	c := &Call{Args: args, fr: fr}
+	if len(kw) > 0 {
+		c.Kwargs = make(map[string]any, len(kw))
+		for _, k := range kw {
+			c.Kwargs[k.name] = k.val
+		}
+	}
+	if loop && len(fr.loopVars) > 0 {
+		c.loop = fr.ctx.derived(fr.loopVars)
+	}
+	if block && len(fr.blockVars) > 0 {
+		base := c.loop
+		if base == nil {
+			base = fr.ctx
+		}
+		c.loop = base.derived(fr.blockVars)
+	}
+	v, err := f.goFn(c)
+	if err != nil {
+		panic(raisedFrom(err))
+	}
+	switch v.(type) {
+	case string, bool, nil, *List, *Dict, int64, float64, *Undefined:
+		return v
+	}
+	return convert(v)
+}
+
+// raisedFrom makes an exception of a Go error. A template error keeps its kind.
+func raisedFrom(err error) *raised {
+	if e, ok := err.(*Error); ok {
+		return &raised{class: e.class, kind: e.Kind, msg: e.Message, hint: e.Hint, cause: err}
+	}
+	return &raised{class: "GoError", kind: KindRuntime, msg: err.Error(), cause: err}
+}
+
+// bind sorts arguments into the parameters of a built-in.
+func bind(f *callable, args []any, kw []kwArg) []any {
+	if len(args) == len(f.params) && len(kw) == 0 {
+		return args
+	}
+	if len(args) > len(f.params) {
+		raiseType("%s() takes %d positional arguments but %d were given", f.name, len(f.params), len(args))
+	}
+	out := make([]any, len(f.params))
+	copy(out, args)
+	for i := len(args); i < len(out); i++ {
+		out[i] = missing
+	}
+next:
+	for _, k := range kw {
+		if f.posOnly {
+			raiseType("%s() takes no keyword arguments", f.name)
+		}
+		for i, p := range f.params {
+			if p == k.name {
+				if i < len(args) || out[i] != missing {
+					raiseType("%s() got multiple values for argument '%s'", f.name, k.name)
+				}
+				out[i] = k.val
+				continue next
+			}
+		}
+		panic(&raised{
+			class: "TypeError", kind: KindRuntime,
+			msg:  f.name + "() got an unexpected keyword argument " + repr(k.name),
+			hint: suggest(k.name, append([]string(nil), f.params...)),
+		})
+	}
+	for i := range f.req {
+		if out[i] == missing {
+			raiseType("%s() missing %d required positional argument: '%s'", f.name, f.req, f.params[i])
+		}
+	}
+	return out
+}
+
+func noKeywords(name string, kw []kwArg) {
+	if len(kw) > 0 {
+		raiseType("%s() got an unexpected keyword argument '%s'", name, kw[0].name)
+	}
+}
+
+// spec makes a callable from its parameters: "value width=4" has one required
+// parameter and one optional. The value after = is for the reader.
+func spec(name, params string, fn func(fr *frame, a []any) any) *callable {
+	f := &callable{name: name, fn: fn, pure: true}
+	for p := range strings.FieldsSeq(params) {
+		p, _, optional := strings.Cut(p, "=")
+		if !optional {
+			f.req++
+		}
+		f.params = append(f.params, p)
+	}
+	return f
+}
+
+// positional is spec for functions that take no keywords.
+func positional(name, params string, fn func(fr *frame, a []any) any) *callable {
+	f := spec(name, params, fn)
+	f.posOnly, f.kind = true, kindBuiltin
+	return f
+}
+
+// impure marks a built-in that looks at the render, so that it is never folded.
+func impure(f *callable) *callable {
+	f.pure = false
+	return f
+}
+
+// callValue calls any value.
+func callValue(fr *frame, fn any, args []any, kw []kwArg, loop, block bool) any {
+	switch f := fn.(type) {
+	case *macro:
+		return f.call(fr, args, kw)
+	case *callable:
+		return f.callIn(fr, args, kw, loop, block)
+	case *boundMethod:
+		return f.m.call(fr, f.recv, args, kw)
+	case *loopContext:
+		return f.call(fr, args, kw)
+	case *blockRef:
+		noKeywords("__call__", kw)
+		if len(args) > 0 {
+			raiseType("BlockReference.__call__() takes 1 positional argument but %d were given", len(args)+1)
+		}
+		return f.call(fr)
+	case *joinerValue:
+		noKeywords("__call__", kw)
+		if len(args) > 0 {
+			raiseType("Joiner.__call__() takes 1 positional argument but %d were given", len(args)+1)
+		}
+		return f.call()
+	case *Undefined:
+		f.fail()
+	}
+	raiseType("'%s' object is not callable", typeName(fn))
+	return nil
+}
+
+func isCallable(v any) bool {
+	switch v.(type) {
+	case *macro, *callable, *boundMethod, *loopContext, *blockRef, *joinerValue, *Undefined:
+		return true
+	}
+	return false
+}
+
+// method is a built-in method of a type.
+type method struct {
+	*callable
+	// bound says that it prints as a method of a Python class, not as a built-in one.
+	bound bool
+	run   func(fr *frame, recv any, a []any) any
+	rawly func(fr *frame, recv any, args []any, kw []kwArg) any
+}
+
+func (m *method) call(fr *frame, recv any, args []any, kw []kwArg) any {
+	fr.st.step()
+	if m.rawly != nil {
+		return m.rawly(fr, recv, args, kw)
+	}
+	return m.run(fr, recv, bind(m.callable, args, kw))
+}
+
+// boundMethod is a method taken from its object without calling it.
+type boundMethod struct {
+	recv any
+	name string
+	m    *method
+}
+
+// methodTable maps names to methods. Parameters are as for spec; a leading / makes
+// them positional.
+type methodTable map[string]*method
+
+func (t methodTable) add(name, params string, run func(fr *frame, recv any, a []any) any) {
+	pos := strings.HasPrefix(params, "/")
+	c := spec(name, strings.TrimPrefix(params, "/"), nil)
+	c.posOnly = pos
+	t[name] = &method{callable: c, run: run}
+}
+
+func (t methodTable) addRaw(name string, run func(fr *frame, recv any, args []any, kw []kwArg) any) {
+	t[name] = &method{callable: &callable{name: name}, rawly: run}
+}

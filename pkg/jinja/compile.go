@@ -1,0 +1,663 @@
+package jinja
+
+import (
+	"slices"
+	"strings"
+)
+
+// scope is what the compiler knows of a stretch of template: Jinja2's Frame.
+type scope struct {
+	parent  *scope
+	symbols *symbols
+	// checkOutput says that a parent template may make this text be dropped.
+	checkOutput bool
+	// toplevel and rootlevel are as in Jinja2: toplevel includes if statements at
+	// the top, rootlevel does not.
+	toplevel, rootlevel bool
+	loop, block         bool
+	// soft says that unknown filters fail when they are reached, not before.
+	soft bool
+}
+
+func (s *scope) inner() *scope {
+	return &scope{parent: s, symbols: newSymbols(s.symbols, s.symbols.level+1), checkOutput: s.checkOutput}
+}
+
+// softer is the scope of a branch: the same variables, not at the root.
+func (s *scope) softer() *scope {
+	c := *s
+	c.rootlevel, c.soft = false, true
+	return &c
+}
+
+// compiler turns a syntax tree into closures.
+type compiler struct {
+	env  *Environment
+	tmpl *Template
+	fn   *function // the function being compiled
+	// loops is how many loops of the function are open, for break and continue.
+	loops int
+	// autoescape is the mode known now; volatile says that it is known at run time alone.
+	autoescape, volatile bool
+
+	blocks       []*nBlock
+	extends      int  // extends statements so far
+	knownExtends bool // one of them is unconditional
+	// assigned are the names that the assignments being compiled store.
+	assigned []map[string]bool
+	// ended stops the compilation of statements that can never run.
+	ended bool
+	// fold is the frame in which constants are computed.
+	fold *frame
+}
+
+func compileTemplate(env *Environment, name, source string) *Template {
+	src := normalizeSource(source, env.cfg.KeepTrailingNewline)
+	t := &Template{env: env, name: name, src: src}
+	t.tree = parse(env, name, src)
+	c := &compiler{env: env, tmpl: t, autoescape: env.cfg.Autoescape}
+	c.fold = c.foldFrame()
+	c.template(t.tree)
+	return t
+}
+
+// fail raises an error of the template at an offset.
+func (c *compiler) fail(pos int, msg, hint string) {
+	e := &Error{Kind: KindSyntax, class: "TemplateAssertionError", Message: msg, Hint: hint}
+	locate(e, c.tmpl.name, c.tmpl.src, pos)
+	panic(&raised{class: e.class, kind: e.Kind, msg: msg, where: e})
+}
+
+func (c *compiler) template(n *nTemplate) {
+	haveExtends := false
+	seen := map[string]bool{}
+	walk(n, func(n node) bool {
+		switch n := n.(type) {
+		case *nExtends:
+			haveExtends = true
+		case *nBlock:
+			if seen[n.name] {
+				c.fail(n.at(), "block "+repr(n.name)+" defined twice", "")
+			}
+			seen[n.name] = true
+			c.blocks = append(c.blocks, n)
+		}
+		return true
+	})
+	t := c.tmpl
+	t.root = &function{tmpl: t, what: "template " + repr(t.name)}
+	c.fn = t.root
+	sc := &scope{symbols: newSymbols(nil, 0)}
+	var pre []stmt
+	if undeclared(n.body, "self")["self"] {
+		pre = append(pre, c.declareSelf(sc))
+	}
+	sc.symbols.analyze(n)
+	sc.toplevel, sc.rootlevel = true, true
+	sc.checkOutput = haveExtends
+	pre = append(pre, c.enter(sc)...)
+	t.root.body = append(pre, c.body(n.body, sc)...)
+	if haveExtends {
+		t.root.body = append(t.root.body, func(fr *frame) ctl {
+			if p := fr.extended; p != nil {
+				p.root.call(fr.st, fr.ctx, nil, fr.out)
+			}
+			return ctlNext
+		})
+	}
+	for _, b := range c.blocks {
+		t.blocks = append(t.blocks, c.blockFunction(b))
+	}
+}
+
+func (c *compiler) declareSelf(sc *scope) stmt {
+	slot := c.fn.slot(sc.symbols.param("self"))
+	return func(fr *frame) ctl {
+		fr.slots[slot] = &templateRef{fr.ctx}
+		return ctlNext
+	}
+}
+
+// blockFunction compiles a block: a scope apart from the rest of its template.
+func (c *compiler) blockFunction(b *nBlock) *function {
+	f := &function{tmpl: c.tmpl, name: b.name, what: "block " + repr(b.name), required: b.required}
+	c.fn, c.loops = f, 0
+	sc := &scope{symbols: newSymbols(nil, 0), block: true}
+	var pre []stmt
+	names := undeclared(b.body, "self", "super")
+	if names["self"] {
+		pre = append(pre, c.declareSelf(sc))
+	}
+	if names["super"] {
+		slot := f.slot(sc.symbols.param("super"))
+		pre = append(pre, func(fr *frame) ctl {
+			fr.slots[slot] = fr.ctx.superBlock(fr.fn)
+			return ctlNext
+		})
+	}
+	sc.symbols.analyze(b)
+	pre = append(pre, c.enter(sc)...)
+	f.body = append(pre, c.body(b.body, sc)...)
+	return f
+}
+
+// body compiles statements; what follows a second extends is never reached.
+func (c *compiler) body(list []node, sc *scope) []stmt {
+	var out []stmt
+	for _, n := range list {
+		if s := c.statement(n, sc); s != nil {
+			out = append(out, s)
+		}
+		if c.ended {
+			c.ended = false
+			break
+		}
+	}
+	return out
+}
+
+// enter compiles the loads of a scope's variables, done when it is entered.
+func (c *compiler) enter(sc *scope) []stmt {
+	type load struct {
+		slot, from, depth int
+		kind              loadKind
+		name              string
+	}
+	var loads []load
+	for i := range sc.symbols.ents {
+		e := &sc.symbols.ents[i]
+		l := load{kind: e.load, name: e.name}
+		if e.load == loadAlias {
+			l.depth, l.from = c.ref(e.alias)
+		}
+		l.slot = c.fn.slot(ident{sc.symbols.level, e.name})
+		if e.load != loadParam {
+			loads = append(loads, l)
+		}
+	}
+	if len(loads) == 0 {
+		return nil
+	}
+	return []stmt{func(fr *frame) ctl {
+		for i := range loads {
+			switch l := &loads[i]; l.kind {
+			case loadResolve:
+				fr.slots[l.slot] = fr.ctx.resolve(l.name)
+			case loadAlias:
+				fr.slots[l.slot] = fr.up(l.depth).bound(l.from)
+			default:
+				fr.slots[l.slot] = missing
+			}
+		}
+		return ctlNext
+	}}
+}
+
+// leave compiles the end of a scope: its variables go.
+func (c *compiler) leave(sc *scope) stmt {
+	slots := make([]int, len(sc.symbols.ents))
+	for i := range sc.symbols.ents {
+		slots[i] = c.fn.slot(ident{sc.symbols.level, sc.symbols.ents[i].name})
+	}
+	return func(fr *frame) ctl {
+		for _, s := range slots {
+			fr.slots[s] = missing
+		}
+		return ctlNext
+	}
+}
+
+// ref finds where an identifier's variable lives: how many functions out, and its slot.
+func (c *compiler) ref(id ident) (depth, slot int) {
+	for f := c.fn; f != nil; f = f.parent {
+		if s, ok := f.slots[id]; ok {
+			return depth, s
+		}
+		depth++
+	}
+	return 0, c.fn.slot(id)
+}
+
+// refName finds the variable that a name means in a scope.
+func (c *compiler) refName(sc *scope, name string, at int) ident {
+	id, ok := sc.symbols.findRef(name)
+	if !ok {
+		// Jinja2 loses track of names in the filters of set blocks.
+		c.fail(at, "Tried to resolve a name to a reference that was unknown to the frame ("+repr(name)+")", "")
+	}
+	return id
+}
+
+// up is the activation that many functions out.
+func (fr *frame) up(depth int) *frame {
+	for ; depth > 0; depth-- {
+		fr = fr.parent
+	}
+	return fr
+}
+
+// bound reads a slot that must have been written.
+func (fr *frame) bound(slot int) any {
+	v := fr.slots[slot]
+	if v == unbound {
+		raiseKind(KindRuntime, "NameError", "variable referenced before assignment")
+	}
+	return v
+}
+
+// seq makes one statement of several.
+func seq(list ...stmt) stmt {
+	list = slices.DeleteFunc(list, func(s stmt) bool { return s == nil })
+	switch len(list) {
+	case 0:
+		return nil
+	case 1:
+		return list[0]
+	}
+	return func(fr *frame) ctl { return fr.run(list) }
+}
+
+func (c *compiler) statement(n node, sc *scope) stmt {
+	switch n := n.(type) {
+	case *nOutput:
+		return c.output(n, sc)
+	case *nIf:
+		return c.ifStatement(n, sc)
+	case *nFor:
+		return c.forStatement(n, sc)
+	case *nAssign:
+		return c.assign(n, sc)
+	case *nAssignBlock:
+		return c.assignBlock(n, sc)
+	case *nMacro:
+		return c.macroStatement(n, sc)
+	case *nCallBlock:
+		return c.callBlock(n, sc)
+	case *nFilterBlock:
+		return c.filterBlock(n, sc)
+	case *nWith:
+		return c.with(n, sc)
+	case *nBlock:
+		return c.block(n, sc)
+	case *nExtends:
+		return c.extend(n, sc)
+	case *nInclude:
+		return c.include(n, sc)
+	case *nImport:
+		return c.importStatement(n, sc)
+	case *nFromImport:
+		return c.fromImport(n, sc)
+	case *nExprStmt:
+		e := c.expr(n.expr, sc)
+		return func(fr *frame) ctl {
+			e(fr)
+			return ctlNext
+		}
+	case *nLoopControl:
+		if c.loops == 0 {
+			c.fail(n.at(), "'"+map[bool]string{true: "break", false: "continue"}[n.brk]+"' outside loop", "")
+		}
+		result := ctlContinue
+		if n.brk {
+			result = ctlBreak
+		}
+		return func(*frame) ctl { return result }
+	case *nScope:
+		inner := sc.inner()
+		inner.symbols.analyze(n)
+		enter := c.enter(inner)
+		body := c.body(n.body, inner)
+		return seq(slices.Concat(enter, body, []stmt{c.leave(inner)})...)
+	case *nAutoescape:
+		return c.autoescapeStatement(n, sc)
+	}
+	c.fail(n.at(), "statement is not supported", "")
+	return nil
+}
+
+func (c *compiler) ifStatement(n *nIf, sc *scope) stmt {
+	soft := sc.softer()
+	type branch struct {
+		test expr
+		body []stmt
+	}
+	branches := []branch{{c.expr(n.test, soft), c.body(n.body, soft)}}
+	for _, e := range n.elifs {
+		e := e.(*nIf)
+		branches = append(branches, branch{c.expr(e.test, soft), c.body(e.body, soft)})
+	}
+	orElse := c.body(n.orElse, soft)
+	if len(branches) == 1 {
+		test, body := branches[0].test, branches[0].body
+		return func(fr *frame) ctl {
+			if truth(test(fr)) {
+				return fr.run(body)
+			}
+			return fr.run(orElse)
+		}
+	}
+	return func(fr *frame) ctl {
+		for i := range branches {
+			if truth(branches[i].test(fr)) {
+				return fr.run(branches[i].body)
+			}
+		}
+		return fr.run(orElse)
+	}
+}
+
+// output compiles text and print statements, joining what is constant.
+func (c *compiler) output(n *nOutput, sc *scope) stmt {
+	if sc.checkOutput && c.knownExtends {
+		return nil
+	}
+	type piece struct {
+		text string
+		expr expr
+	}
+	var pieces []piece
+	for _, item := range n.items {
+		if text, ok := c.constOutput(item); ok {
+			if k := len(pieces); k > 0 && pieces[k-1].expr == nil {
+				pieces[k-1].text += text
+			} else {
+				pieces = append(pieces, piece{text: text})
+			}
+			continue
+		}
+		if d, ok := item.(*nTemplateData); ok {
+			pieces = append(pieces, piece{text: d.data})
+			continue
+		}
+		pieces = append(pieces, piece{expr: c.expr(item, sc)})
+	}
+	auto, volatile := c.autoescape, c.volatile
+	write := func(fr *frame) ctl {
+		for i := range pieces {
+			p := &pieces[i]
+			if p.expr == nil {
+				fr.out.write(p.text)
+				continue
+			}
+			v := p.expr(fr)
+			if auto && !volatile || volatile && fr.ctx.escape.autoescape {
+				fr.out.write(string(escape(fr, v)))
+			} else if s, ok := v.(string); ok {
+				fr.out.write(s)
+			} else {
+				fr.out.write(str(fr, v))
+			}
+		}
+		return ctlNext
+	}
+	if len(pieces) == 1 && pieces[0].expr == nil {
+		text := pieces[0].text
+		write = func(fr *frame) ctl {
+			fr.out.write(text)
+			return ctlNext
+		}
+	}
+	return c.unlessExtended(sc.checkOutput, write)
+}
+
+// unlessExtended skips a statement once a conditional extends has been taken.
+func (c *compiler) unlessExtended(check bool, s stmt) stmt {
+	if !check {
+		return s
+	}
+	depth := 0
+	for f := c.fn; f.parent != nil; f = f.parent {
+		depth++
+	}
+	return func(fr *frame) ctl {
+		if fr.up(depth).extended != nil {
+			return ctlNext
+		}
+		return s(fr)
+	}
+}
+
+// assignTo compiles the storing of a value in a target.
+func (c *compiler) assignTo(target node, sc *scope) func(*frame, any) {
+	switch n := target.(type) {
+	case *nName:
+		if n.ctx == ctxStore && (sc.toplevel || sc.loop || sc.block) && len(c.assigned) > 0 {
+			c.assigned[len(c.assigned)-1][n.name] = true
+		}
+		slot := c.fn.slot(c.refName(sc, n.name, n.at()))
+		return func(fr *frame, v any) { fr.slots[slot] = v }
+	case *nTuple:
+		parts := make([]func(*frame, any), len(n.items))
+		for i, item := range n.items {
+			parts[i] = c.assignTo(item, sc)
+		}
+		return func(fr *frame, v any) {
+			for i, item := range unpack(fr, v, len(parts)) {
+				parts[i](fr, item)
+			}
+		}
+	}
+	c.fail(target.at(), "can't assign to "+repr(nodeName(target)), "")
+	return nil
+}
+
+// nsCheck compiles the target of `set ns.name`: the check, and the storing.
+func (c *compiler) nsTarget(n *nNSRef, sc *scope) (check func(*frame), store func(*frame, any)) {
+	depth, slot := c.ref(c.refName(sc, n.name, n.at()))
+	at := n.at()
+	ns := func(fr *frame) *namespaceValue {
+		fr.pos = at
+		ns, ok := fr.up(depth).bound(slot).(*namespaceValue)
+		if !ok {
+			raiseTemplate("cannot assign attribute on non-namespace object")
+		}
+		return ns
+	}
+	return func(fr *frame) { ns(fr) }, func(fr *frame, v any) {
+		fr.st.alloc(64)
+		ns(fr).attrs.setStr(n.attr, v)
+	}
+}
+
+func (c *compiler) assign(n *nAssign, sc *scope) stmt {
+	c.assigned = append(c.assigned, map[string]bool{})
+	if ns, ok := n.target.(*nNSRef); ok {
+		check, store := c.nsTarget(ns, sc)
+		value := c.expr(n.expr, sc)
+		c.exportAssigned(sc)
+		return func(fr *frame) ctl {
+			check(fr)
+			store(fr, value(fr))
+			return ctlNext
+		}
+	}
+	at := n.at()
+	store, value := c.assignTo(n.target, sc), c.expr(n.expr, sc)
+	export := c.exportAssigned(sc)
+	return func(fr *frame) ctl {
+		v := value(fr)
+		fr.pos = at
+		store(fr, v)
+		if export != nil {
+			export(fr)
+		}
+		return ctlNext
+	}
+}
+
+// exportAssigned ends the tracking of an assignment: its names go to the context,
+// or to what functions see of the loop or the block.
+func (c *compiler) exportAssigned(sc *scope) func(*frame) {
+	vars := c.assigned[len(c.assigned)-1]
+	c.assigned = c.assigned[:len(c.assigned)-1]
+	if !sc.block && !sc.loop && !sc.toplevel || len(vars) == 0 {
+		return nil
+	}
+	type exported struct {
+		name   string
+		slot   int
+		public bool
+	}
+	var list []exported
+	for name := range vars {
+		list = append(list, exported{name, c.fn.slot(c.refName(sc, name, 0)), !strings.HasPrefix(name, "_")})
+	}
+	loop, block := sc.loop, sc.block
+	return func(fr *frame) {
+		for _, e := range list {
+			v := fr.slots[e.slot]
+			switch {
+			case loop:
+				setVar(&fr.loopVars, e.name, v)
+			case block:
+				setVar(&fr.blockVars, e.name, v)
+			default:
+				fr.ctx.set(e.name, v)
+				if e.public {
+					fr.ctx.export(e.name)
+				}
+			}
+		}
+	}
+}
+
+func setVar(m *map[string]any, name string, v any) {
+	if *m == nil {
+		*m = map[string]any{}
+	}
+	(*m)[name] = v
+}
+
+func (c *compiler) assignBlock(n *nAssignBlock, sc *scope) stmt {
+	c.assigned = append(c.assigned, map[string]bool{})
+	inner := sc.inner()
+	inner.checkOutput = false
+	inner.symbols.analyze(n)
+	enter := c.enter(inner)
+	body := c.body(n.body, inner)
+	var store func(*frame, any)
+	check := func(*frame) {}
+	if ns, ok := n.target.(*nNSRef); ok {
+		check, store = c.nsTarget(ns, sc)
+	} else {
+		store = c.assignTo(n.target, sc)
+	}
+	var filter func(*frame, any) any
+	if n.filter != nil {
+		filter = c.filterChain(n.filter, inner)
+	}
+	auto, volatile := c.autoescape, c.volatile
+	export := c.exportAssigned(sc)
+	leave := c.leave(inner)
+	return func(fr *frame) ctl {
+		fr.run(enter)
+		text, end := fr.capture(body)
+		if end != ctlNext {
+			return end
+		}
+		check(fr)
+		var v any = text
+		if filter != nil {
+			if auto && !volatile || volatile && fr.ctx.escape.autoescape {
+				v = Markup(text)
+			}
+			v = filter(fr, v)
+		}
+		if fr.ctx.escape.autoescape {
+			v = markupOf(fr, v)
+		}
+		store(fr, v)
+		if export != nil {
+			export(fr)
+		}
+		return leave(fr)
+	}
+}
+
+func (c *compiler) filterBlock(n *nFilterBlock, sc *scope) stmt {
+	inner := sc.inner()
+	inner.symbols.analyze(n)
+	enter := c.enter(inner)
+	body := c.body(n.body, inner)
+	filter := c.filterChain(n.filter, inner)
+	leave := c.leave(inner)
+	auto, volatile := c.autoescape, c.volatile
+	return func(fr *frame) ctl {
+		fr.run(enter)
+		text, end := fr.capture(body)
+		if end != ctlNext {
+			return end
+		}
+		var v any = text
+		if auto && !volatile || volatile && fr.ctx.escape.autoescape {
+			v = Markup(text)
+		}
+		fr.writePlain(filter(fr, v))
+		return leave(fr)
+	}
+}
+
+// writePlain outputs what must be text already: Jinja2 joins such values unconverted.
+func (fr *frame) writePlain(v any) {
+	s, ok := asStr(v)
+	if !ok {
+		raiseType("sequence item 0: expected str instance, %s found", typeName(v))
+	}
+	fr.out.write(s)
+}
+
+func (c *compiler) with(n *nWith, sc *scope) stmt {
+	inner := sc.inner()
+	inner.symbols.analyze(n)
+	enter := c.enter(inner)
+	type binding struct {
+		store func(*frame, any)
+		value expr
+		at    int
+	}
+	bindings := make([]binding, len(n.targets))
+	for i := range n.targets {
+		bindings[i] = binding{c.assignTo(n.targets[i], inner), c.expr(n.values[i], sc), n.targets[i].at()}
+	}
+	body := c.body(n.body, inner)
+	leave := c.leave(inner)
+	return func(fr *frame) ctl {
+		fr.run(enter)
+		for i := range bindings {
+			v := bindings[i].value(fr)
+			fr.pos = bindings[i].at
+			bindings[i].store(fr, v)
+		}
+		if end := fr.run(body); end != ctlNext {
+			return end
+		}
+		return leave(fr)
+	}
+}
+
+func (c *compiler) autoescapeStatement(n *nAutoescape, sc *scope) stmt {
+	auto, volatile := c.autoescape, c.volatile
+	value := c.expr(n.enabled, sc)
+	if v, ok := c.asConst(n.enabled); ok {
+		c.autoescape = truth(v)
+	} else {
+		c.volatile = true
+	}
+	var body []stmt
+	for _, child := range n.body {
+		if s := c.statement(child, sc); s != nil {
+			body = append(body, s)
+		}
+	}
+	c.autoescape, c.volatile = auto, volatile
+	return func(fr *frame) ctl {
+		saved := *fr.ctx.escape
+		fr.ctx.escape.autoescape = truth(value(fr))
+		// A break or continue leaves the mode as it is, as in Jinja2.
+		if end := fr.run(body); end != ctlNext {
+			return end
+		}
+		*fr.ctx.escape = saved
+		return ctlNext
+	}
+}

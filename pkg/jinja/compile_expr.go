@@ -1,0 +1,518 @@
+package jinja
+
+import "slices"
+
+// expr compiles an expression. Constant parts are computed now, where Jinja2
+// does so too: it can tell in autoescaped templates.
+func (c *compiler) expr(n node, sc *scope) expr {
+	switch n := n.(type) {
+	case *nName:
+		return c.nameExpr(n, sc)
+	case *nConst:
+		return c.constExpr(n.val)
+	case *nTemplateData:
+		return c.constExpr(n.data)
+	case *nTuple:
+		items := c.exprs(n.items, sc)
+		return func(fr *frame) any {
+			t := make(Tuple, len(items))
+			for i, item := range items {
+				t[i] = item(fr)
+			}
+			return t
+		}
+	case *nList:
+		items := c.exprs(n.items, sc)
+		return func(fr *frame) any {
+			fr.st.alloc(40 + 16*len(items))
+			l := &List{Items: make([]any, len(items))}
+			for i, item := range items {
+				l.Items[i] = item(fr)
+			}
+			return l
+		}
+	case *nDict:
+		return c.dictExpr(n, sc)
+	case *nSlice:
+		c.fail(n.at(), "invalid syntax: a slice in a tuple", "")
+	case *nNSRef:
+		c.fail(n.at(), "invalid syntax", "")
+	}
+	if !c.volatile {
+		if v, ok := c.asConst(n); ok && safeRepr(v) {
+			return c.constExpr(v)
+		}
+	}
+	return c.operation(n, sc)
+}
+
+func (c *compiler) exprs(list []node, sc *scope) []expr {
+	out := make([]expr, len(list))
+	for i, n := range list {
+		out[i] = c.expr(n, sc)
+	}
+	return out
+}
+
+// operation compiles the expressions that may fold to constants, and did not.
+func (c *compiler) operation(n node, sc *scope) expr {
+	switch n := n.(type) {
+	case *nCond:
+		return c.condExpr(n, sc)
+	case *nLogic:
+		left, right := c.expr(n.left, sc), c.expr(n.right, sc)
+		or := n.or
+		return func(fr *frame) any {
+			v := left(fr)
+			if truth(v) == or {
+				return v
+			}
+			return right(fr)
+		}
+	case *nNot:
+		e := c.expr(n.expr, sc)
+		return func(fr *frame) any { return !truth(e(fr)) }
+	case *nUnary:
+		e, at, op := c.expr(n.expr, sc), n.at(), positive
+		if n.neg {
+			op = negate
+		}
+		return func(fr *frame) any {
+			v := e(fr)
+			fr.pos = at
+			return op(fr, v)
+		}
+	case *nBin:
+		left, right := c.expr(n.left, sc), c.expr(n.right, sc)
+		op, at := binaryOps[n.op], n.at()
+		return func(fr *frame) any {
+			a := left(fr)
+			b := right(fr)
+			fr.pos = at
+			return op(fr, a, b)
+		}
+	case *nConcat:
+		return c.concatExpr(n, sc)
+	case *nCompare:
+		return c.compareExpr(n, sc)
+	case *nGetattr:
+		e, at, attr := c.expr(n.expr, sc), n.at(), n.attr
+		return func(fr *frame) any {
+			v := e(fr)
+			fr.pos = at
+			return getattr(fr, v, attr)
+		}
+	case *nGetitem:
+		return c.getitemExpr(n, sc)
+	case *nCall:
+		call := c.call(n, sc, false)
+		return func(fr *frame) any { return call(fr, nil) }
+	case *nFilter:
+		if n.expr == nil {
+			c.fail(n.at(), "filter without a value", "")
+		}
+		e := c.expr(n.expr, sc)
+		f := c.filterCall(n, sc)
+		return func(fr *frame) any { return f(fr, e(fr)) }
+	case *nTest:
+		return c.testExpr(n, sc)
+	}
+	c.fail(n.at(), "expression is not supported", "")
+	return nil
+}
+
+func (c *compiler) nameExpr(n *nName, sc *scope) expr {
+	id := c.refName(sc, n.name, n.at())
+	depth, slot := c.ref(id)
+	kind, ok := sc.symbols.findLoad(id)
+	mode, name := c.env.cfg.Undefined, n.name
+	if ok && kind == loadParam {
+		if depth == 0 {
+			return func(fr *frame) any { return fr.bound(slot) }
+		}
+		return func(fr *frame) any { return fr.up(depth).bound(slot) }
+	}
+	check := func(v any) any {
+		if v == missing {
+			return &Undefined{name: name, mode: mode}
+		}
+		return v
+	}
+	if depth == 0 {
+		return func(fr *frame) any {
+			v := fr.slots[slot]
+			if _, ok := v.(*missingType); ok {
+				return check(fr.bound(slot))
+			}
+			return v
+		}
+	}
+	return func(fr *frame) any { return check(fr.up(depth).bound(slot)) }
+}
+
+func (c *compiler) constExpr(v any) expr {
+	if nonFinite(v) {
+		return func(*frame) any {
+			// Jinja2 writes such a constant as a name that Python does not have.
+			raiseKind(KindRuntime, "NameError", "name '%s' is not defined", floatRepr(firstNonFinite(v)))
+			return nil
+		}
+	}
+	if mutable(v) {
+		return func(fr *frame) any { return cloneConst(fr, v) }
+	}
+	return func(*frame) any { return v }
+}
+
+func (c *compiler) dictExpr(n *nDict, sc *scope) expr {
+	type pair struct{ key, val expr }
+	pairs := make([]pair, len(n.items))
+	for i, p := range n.items {
+		pairs[i] = pair{c.expr(p.key, sc), c.expr(p.val, sc)}
+	}
+	at := n.at()
+	return func(fr *frame) any {
+		fr.st.alloc(64 + 64*len(pairs))
+		d := newDict(len(pairs))
+		for i := range pairs {
+			k := pairs[i].key(fr)
+			v := pairs[i].val(fr)
+			fr.pos = at
+			d.set(k, v)
+		}
+		return d
+	}
+}
+
+func (c *compiler) condExpr(n *nCond, sc *scope) expr {
+	soft := sc.softer()
+	then, test := c.expr(n.then, soft), c.expr(n.test, soft)
+	if n.orElse != nil {
+		orElse := c.expr(n.orElse, soft)
+		return func(fr *frame) any {
+			if truth(test(fr)) {
+				return then(fr)
+			}
+			return orElse(fr)
+		}
+	}
+	line, _ := lineColumn(c.tmpl.src, n.at())
+	hint := "the inline if-expression on line " + itoa(line) + " in " + repr(c.tmpl.name) + " evaluated to false and no else section was defined."
+	return func(fr *frame) any {
+		if truth(test(fr)) {
+			return then(fr)
+		}
+		return &Undefined{hint: hint}
+	}
+}
+
+func (c *compiler) concatExpr(n *nConcat, sc *scope) expr {
+	items := c.exprs(n.items, sc)
+	auto, volatile := c.autoescape, c.volatile
+	at := n.at()
+	return func(fr *frame) any {
+		vals := make([]any, len(items))
+		for i, item := range items {
+			vals[i] = item(fr)
+		}
+		fr.pos = at
+		// In volatile mode Jinja2 asks for the mode in a place where it is never set.
+		if auto && !volatile {
+			return markupJoin(fr, vals)
+		}
+		parts := make([]string, len(vals))
+		for i, v := range vals {
+			parts[i] = str(fr, v)
+		}
+		return joinStrings(fr, parts, "")
+	}
+}
+
+func (c *compiler) compareExpr(n *nCompare, sc *scope) expr {
+	first := c.expr(n.expr, sc)
+	type op struct {
+		cmp  func(fr *frame, a, b any) bool
+		expr expr
+		at   int
+	}
+	ops := make([]op, len(n.ops))
+	for i, o := range n.ops {
+		ops[i] = op{compareFuncs[o.op], c.expr(o.expr, sc), o.pos}
+	}
+	if len(ops) == 1 {
+		cmp, right, at := ops[0].cmp, ops[0].expr, ops[0].at
+		return func(fr *frame) any {
+			a := first(fr)
+			b := right(fr)
+			fr.pos = at
+			return cmp(fr, a, b)
+		}
+	}
+	return func(fr *frame) any {
+		a := first(fr)
+		for i := range ops {
+			b := ops[i].expr(fr)
+			fr.pos = ops[i].at
+			if !ops[i].cmp(fr, a, b) {
+				return false
+			}
+			a = b
+		}
+		return true
+	}
+}
+
+func (c *compiler) getitemExpr(n *nGetitem, sc *scope) expr {
+	e, at := c.expr(n.expr, sc), n.at()
+	if s, ok := n.arg.(*nSlice); ok {
+		var parts [3]expr
+		for i, p := range []node{s.start, s.stop, s.step} {
+			if p != nil {
+				parts[i] = c.expr(p, sc)
+			}
+		}
+		return func(fr *frame) any {
+			v := e(fr)
+			var bounds sliceValue
+			for i, p := range parts {
+				if p != nil {
+					bounds[i] = p(fr)
+				}
+			}
+			fr.pos = at
+			return subscript(fr, v, &bounds)
+		}
+	}
+	arg := c.expr(n.arg, sc)
+	return func(fr *frame) any {
+		v := e(fr)
+		a := arg(fr)
+		fr.pos = at
+		return getitem(fr, v, a)
+	}
+}
+
+// kwArg is a keyword argument of a call.
+type kwArg struct {
+	name string
+	val  any
+}
+
+var pythonKeywords = []string{
+	"False", "None", "True", "and", "as", "assert", "async", "await", "break", "class", "continue", "def", "del",
+	"elif", "else", "except", "finally", "for", "from", "global", "if", "import", "in", "is", "lambda", "nonlocal",
+	"not", "or", "pass", "raise", "return", "try", "while", "with", "yield",
+}
+
+// args compiles the arguments of a call, a filter or a test. The result appends
+// the positional ones to those given.
+func (c *compiler) args(a *nArgs, at int, sc *scope, forwardCaller bool) func(*frame, []any) ([]any, []kwArg) {
+	pos := c.exprs(a.args, sc)
+	names := make([]string, len(a.kwargs))
+	vals := make([]expr, len(a.kwargs))
+	lenient := false
+	for i, k := range a.kwargs {
+		names[i], vals[i] = k.name, c.expr(k.val, sc)
+		lenient = lenient || slices.Contains(pythonKeywords, k.name)
+	}
+	if !lenient {
+		for i, name := range names {
+			if slices.Contains(names[:i], name) || forwardCaller && name == "caller" {
+				c.fail(at, "keyword argument repeated: "+name, "")
+			}
+		}
+	}
+	if a.dynArgs == nil && a.dynKwargs == nil {
+		if len(names) == 0 {
+			return func(fr *frame, args []any) ([]any, []kwArg) {
+				for _, e := range pos {
+					args = append(args, e(fr))
+				}
+				return args, nil
+			}
+		}
+		return func(fr *frame, args []any) ([]any, []kwArg) {
+			for _, e := range pos {
+				args = append(args, e(fr))
+			}
+			kw := make([]kwArg, 0, len(names)+1)
+			for i, name := range names {
+				kw = addKeyword(kw, name, vals[i](fr), true)
+			}
+			return args, kw
+		}
+	}
+	var dynArgs, dynKwargs expr
+	if a.dynArgs != nil {
+		dynArgs = c.expr(a.dynArgs, sc)
+	}
+	if a.dynKwargs != nil {
+		dynKwargs = c.expr(a.dynKwargs, sc)
+	}
+	return func(fr *frame, args []any) ([]any, []kwArg) {
+		for _, e := range pos {
+			args = append(args, e(fr))
+		}
+		if dynArgs != nil {
+			v := dynArgs(fr)
+			fr.pos = at
+			args = append(args, starArgs(fr, v)...)
+		}
+		kw := make([]kwArg, 0, len(names)+1)
+		for i, name := range names {
+			kw = addKeyword(kw, name, vals[i](fr), true)
+		}
+		if dynKwargs != nil {
+			v := dynKwargs(fr)
+			fr.pos = at
+			kw = starKwargs(fr, kw, v, lenient)
+		}
+		return args, kw
+	}
+}
+
+func addKeyword(kw []kwArg, name string, v any, replace bool) []kwArg {
+	for i := range kw {
+		if kw[i].name == name {
+			if !replace {
+				raiseType("got multiple values for keyword argument '%s'", name)
+			}
+			kw[i].val = v
+			return kw
+		}
+	}
+	return append(kw, kwArg{name, v})
+}
+
+// starArgs is the value of `*value` in a call.
+func starArgs(fr *frame, v any) []any {
+	switch v.(type) {
+	case nil, bool, int64, float64:
+		raiseType("argument after * must be an iterable, not %s", typeName(v))
+	}
+	return collect(fr, v)
+}
+
+// starKwargs adds `**value` to the keyword arguments of a call.
+func starKwargs(fr *frame, kw []kwArg, v any, replace bool) []kwArg {
+	switch d := v.(type) {
+	case *Dict:
+		for i := range d.ents {
+			if e := &d.ents[i]; e.live {
+				name, ok := asStr(e.key)
+				if !ok {
+					raiseType("keywords must be strings")
+				}
+				kw = addKeyword(kw, name, e.val, replace)
+			}
+		}
+	case *Undefined:
+		d.fail()
+	default:
+		raiseType("argument after ** must be a mapping, not %s", typeName(v))
+	}
+	return kw
+}
+
+// call compiles a call; the macro of a call block is passed as caller.
+func (c *compiler) call(n *nCall, sc *scope, forwardCaller bool) func(fr *frame, caller any) any {
+	args := c.args(&n.nArgs, n.at(), sc, forwardCaller)
+	at, count := n.at(), len(n.args)
+	loop, block := sc.loop, sc.block
+	if g, ok := n.expr.(*nGetattr); ok && !forwardCaller {
+		if _, isConst := c.asConst(n.expr); !isConst {
+			obj, attr, attrAt := c.expr(g.expr, sc), g.attr, g.at()
+			return func(fr *frame, _ any) any {
+				v := obj(fr)
+				fr.pos = attrAt
+				m := methodOf(v, attr)
+				var fn any
+				if m == nil {
+					fn = getattr(fr, v, attr)
+				}
+				a, kw := args(fr, make([]any, 0, count))
+				fr.pos = at
+				if m != nil {
+					return m.call(fr, v, a, kw)
+				}
+				return callValue(fr, fn, a, kw, loop, block)
+			}
+		}
+	}
+	fn := c.expr(n.expr, sc)
+	return func(fr *frame, caller any) any {
+		f := fn(fr)
+		a, kw := args(fr, make([]any, 0, count))
+		if forwardCaller {
+			kw = addKeyword(kw, "caller", caller, false)
+		}
+		fr.pos = at
+		return callValue(fr, f, a, kw, loop, block)
+	}
+}
+
+// filterChain compiles the filters of a filter or set block, which apply to its text.
+func (c *compiler) filterChain(n *nFilter, sc *scope) func(*frame, any) any {
+	f := c.filterCall(n, sc)
+	if n.expr == nil {
+		return f
+	}
+	if inner, ok := n.expr.(*nFilter); ok {
+		g := c.filterChain(inner, sc)
+		return func(fr *frame, v any) any { return f(fr, g(fr, v)) }
+	}
+	e := c.expr(n.expr, sc)
+	return func(fr *frame, _ any) any { return f(fr, e(fr)) }
+}
+
+// lookup finds a filter or test when the template is compiled.
+func (c *compiler) lookup(kind, name string, at int, sc *scope) *callable {
+	m := c.env.filters
+	if kind == "test" {
+		m = c.env.tests
+	}
+	f := m[name]
+	if f == nil && !sc.soft {
+		c.fail(at, "No "+kind+" named "+repr(name)+".", suggestCallable(name, m))
+	}
+	return f
+}
+
+func suggestCallable(name string, m map[string]*callable) string {
+	names := make([]string, 0, len(m))
+	for n := range m {
+		names = append(names, n)
+	}
+	return suggest(name, names)
+}
+
+func (c *compiler) filterCall(n *nFilter, sc *scope) func(*frame, any) any {
+	f := c.lookup("filter", n.name, n.at(), sc)
+	return c.applied(f, "filter", n.name, &n.nArgs, n.at(), sc)
+}
+
+func (c *compiler) testExpr(n *nTest, sc *scope) expr {
+	f := c.lookup("test", n.name, n.at(), sc)
+	test := c.applied(f, "test", n.name, &n.nArgs, n.at(), sc)
+	e := c.expr(n.expr, sc)
+	return func(fr *frame) any { return test(fr, e(fr)) }
+}
+
+// applied compiles a filter or test with its arguments.
+func (c *compiler) applied(f *callable, kind, name string, a *nArgs, at int, sc *scope) func(*frame, any) any {
+	args := c.args(a, at, sc, false)
+	count := len(a.args) + 1
+	env := c.env
+	return func(fr *frame, v any) any {
+		list, kw := args(fr, append(make([]any, 0, count), v))
+		fr.pos = at
+		if f == nil {
+			m := env.filters
+			if kind == "test" {
+				m = env.tests
+			}
+			panic(&raised{class: "TemplateRuntimeError", kind: KindRuntime, msg: "No " + kind + " named " + repr(name) + " found.", hint: suggestCallable(name, m)})
+		}
+		return f.call(fr, list, kw)
+	}
+}

@@ -1,0 +1,277 @@
+package jinja
+
+import "strings"
+
+// load finds a template by a value: a name or a template.
+func (c *compiler) templateOf(fr *frame, v any) *Template {
+	switch v := v.(type) {
+	case *Template:
+		return v
+	case string:
+		return loadTemplate(fr, v)
+	case Markup:
+		return loadTemplate(fr, string(v))
+	case *Undefined:
+		v.fail()
+	case *List, *Dict, *setValue:
+		raiseType("unhashable type: '%s'", typeName(v))
+	}
+	raiseKind(KindNotFound, "TemplateNotFound", "template %s not found", repr(v))
+	return nil
+}
+
+func loadTemplate(fr *frame, name string) *Template {
+	t, err := fr.fn.tmpl.env.Template(name)
+	if err != nil {
+		e := err.(*Error)
+		if e.Kind == KindNotFound || e.Line == 0 {
+			panic(&raised{class: e.class, kind: e.Kind, msg: e.Message, hint: e.Hint, cause: e.cause})
+		}
+		panic(&raised{class: e.class, kind: e.Kind, msg: e.Message, where: e})
+	}
+	return t
+}
+
+// selectTemplate takes the first template of several that is there.
+func (c *compiler) selectTemplate(fr *frame, v any) *Template {
+	if u, ok := v.(*Undefined); ok {
+		u.fail()
+	}
+	if !truth(v) {
+		raiseKind(KindNotFound, "TemplatesNotFound", "Tried to select from an empty list of templates")
+	}
+	var tried []string
+	it := iterate(fr, v)
+	for {
+		name, ok := it.next(fr)
+		if !ok {
+			break
+		}
+		if t, ok := name.(*Template); ok {
+			return t
+		}
+		var t *Template
+		if fr.st.try(func() { t = c.templateOf(fr, name) }, "TemplateNotFound", "UndefinedError") == nil {
+			return t
+		}
+		if u, ok := name.(*Undefined); ok {
+			tried = append(tried, u.Message())
+		} else {
+			tried = append(tried, str(fr, name))
+		}
+	}
+	raiseKind(KindNotFound, "TemplatesNotFound", "none of the templates given were found: %s", strings.Join(tried, ", "))
+	return nil
+}
+
+func (c *compiler) extend(n *nExtends, sc *scope) stmt {
+	if !sc.toplevel {
+		c.fail(n.at(), "cannot use extend from a non top-level scope", "")
+	}
+	at := n.at()
+	check := c.extends > 0
+	if check && c.knownExtends {
+		c.ended = true
+		return func(fr *frame) ctl {
+			fr.pos = at
+			raiseTemplate("extended multiple times")
+			return ctlNext
+		}
+	}
+	name := c.expr(n.template, sc)
+	if sc.rootlevel {
+		c.knownExtends = true
+	}
+	c.extends++
+	at = n.template.at()
+	return func(fr *frame) ctl {
+		if check && fr.extended != nil {
+			fr.pos = at
+			raiseTemplate("extended multiple times")
+		}
+		v := name(fr)
+		fr.pos = at
+		t := c.templateOf(fr, v)
+		fr.extended = t
+		ctx := fr.ctx
+		if ctx.blocks == nil && len(t.blocks) > 0 {
+			ctx.blocks = make(map[string][]*function, len(t.blocks))
+		}
+		for _, b := range t.blocks {
+			ctx.blocks[b.name] = append(ctx.blocks[b.name], b)
+		}
+		return ctlNext
+	}
+}
+
+func (c *compiler) block(n *nBlock, sc *scope) stmt {
+	check := false
+	if sc.toplevel {
+		if c.knownExtends {
+			return nil
+		}
+		check = c.extends > 0
+	}
+	var locals func(*frame) map[string]any
+	if n.scoped {
+		locals = c.locals(sc)
+	}
+	name, at := n.name, n.at()
+	required := n.required
+	return c.unlessExtended(check, func(fr *frame) ctl {
+		ctx := fr.ctx
+		fr.pos = at
+		if locals != nil {
+			ctx = ctx.derived(locals(fr))
+		}
+		blocks := fr.ctx.blocks[name]
+		if required && len(blocks) <= 1 {
+			raiseTemplate("Required block %s not found", repr(name))
+		}
+		blocks[0].call(fr.st, ctx, nil, fr.out)
+		return ctlNext
+	})
+}
+
+// locals compiles the collection of the local variables of a scope.
+func (c *compiler) locals(sc *scope) func(*frame) map[string]any {
+	type local struct {
+		name        string
+		depth, slot int
+	}
+	var list []local
+	for _, s := range sc.symbols.stores() {
+		depth, slot := c.ref(s.id)
+		list = append(list, local{s.name, depth, slot})
+	}
+	return func(fr *frame) map[string]any {
+		if len(list) == 0 {
+			return nil
+		}
+		vars := make(map[string]any, len(list))
+		for _, l := range list {
+			vars[l.name] = fr.up(l.depth).bound(l.slot)
+		}
+		return vars
+	}
+}
+
+func (c *compiler) include(n *nInclude, sc *scope) stmt {
+	value := c.expr(n.template, sc)
+	find := c.templateOrSelect
+	switch t := n.template.(type) {
+	case *nConst:
+		if _, ok := t.val.(string); ok {
+			find = c.templateOf
+		}
+	case *nTuple, *nList:
+		find = c.selectTemplate
+	}
+	var locals func(*frame) map[string]any
+	if n.withContext {
+		locals = c.locals(sc)
+	}
+	at := n.template.at()
+	get := func(fr *frame) *Template {
+		v := value(fr)
+		fr.pos = at
+		return find(fr, v)
+	}
+	ignore := n.ignoreMissing
+	return func(fr *frame) ctl {
+		var t *Template
+		if ignore {
+			if fr.st.try(func() { t = get(fr) }, "TemplateNotFound", "TemplatesNotFound") != nil {
+				return ctlNext
+			}
+		} else {
+			t = get(fr)
+		}
+		if locals == nil {
+			fr.out.write(t.defaultModule(fr, nil).body)
+			return ctlNext
+		}
+		ctx := newContext(t.env, t, fr.ctx.withLocals(locals(fr)))
+		t.root.call(fr.st, ctx, nil, fr.out)
+		return ctlNext
+	}
+}
+
+func (c *compiler) templateOrSelect(fr *frame, v any) *Template {
+	switch v.(type) {
+	case string, Markup, *Undefined, *Template:
+		return c.templateOf(fr, v)
+	}
+	return c.selectTemplate(fr, v)
+}
+
+// importModule compiles the import of a template as a module.
+func (c *compiler) importModule(template node, withContext bool, sc *scope) func(*frame) *module {
+	value := c.expr(template, sc)
+	var locals func(*frame) map[string]any
+	if withContext {
+		locals = c.locals(sc)
+	}
+	at := template.at()
+	return func(fr *frame) *module {
+		v := value(fr)
+		fr.pos = at
+		t := c.templateOf(fr, v)
+		if locals != nil {
+			return t.makeModule(fr, fr.ctx.withLocals(locals(fr)))
+		}
+		return t.defaultModule(fr, fr.ctx)
+	}
+}
+
+func (c *compiler) importStatement(n *nImport, sc *scope) stmt {
+	load := c.importModule(n.template, n.withContext, sc)
+	slot := c.fn.slot(c.refName(sc, n.target, n.at()))
+	top, name := sc.toplevel, n.target
+	return func(fr *frame) ctl {
+		m := load(fr)
+		fr.slots[slot] = m
+		if top {
+			fr.ctx.set(name, m)
+			if !strings.HasPrefix(name, "_") {
+				delete(fr.ctx.exported, name)
+			}
+		}
+		return ctlNext
+	}
+}
+
+func (c *compiler) fromImport(n *nFromImport, sc *scope) stmt {
+	load := c.importModule(n.template, n.withContext, sc)
+	slots := make([]int, len(n.names))
+	for i, name := range n.names {
+		slots[i] = c.fn.slot(c.refName(sc, name.alias, n.at()))
+	}
+	top, at := sc.toplevel, n.at()
+	return func(fr *frame) ctl {
+		m := load(fr)
+		for i, name := range n.names {
+			v, ok := m.attrs[name.name]
+			if !ok {
+				line, _ := lineColumn(fr.fn.tmpl.src, at)
+				v = &Undefined{
+					hint: "the template " + repr(m.name) + " (imported on line " + itoa(line) + " in " + repr(fr.fn.tmpl.name) +
+						") does not export the requested name " + repr(name.name),
+					name: name.name, mode: fr.fn.tmpl.env.cfg.Undefined,
+				}
+			}
+			fr.slots[slots[i]] = v
+		}
+		if top {
+			for i, name := range n.names {
+				fr.ctx.set(name.alias, fr.slots[slots[i]])
+			}
+			for _, name := range n.names {
+				if !strings.HasPrefix(name.alias, "_") {
+					delete(fr.ctx.exported, name.alias)
+				}
+			}
+		}
+		return ctlNext
+	}
+}

@@ -1,0 +1,267 @@
+package jinja
+
+import "strings"
+
+// macro is a macro or a caller: a function with the variables around its definition.
+type macro struct {
+	fn      *function
+	parent  *frame
+	name    string // "" for callers
+	args    []string
+	slots   []int // of the args
+	special [3]int
+	// what the body uses beyond its arguments
+	caller, kwargs, varargs bool
+	explicitCaller          bool
+	autoescape              bool
+	defaults                []macroDefault
+}
+
+// macroDefault gives a missing argument its value.
+type macroDefault struct {
+	slot  int
+	name  string
+	value expr // nil for an argument without default
+}
+
+const (
+	specialCaller = iota
+	specialKwargs
+	specialVarargs
+)
+
+// macroBody compiles the function of a macro or call block.
+func (c *compiler) macroBody(n node, name string, args []*nName, defaults, body []node, sc *scope) *macro {
+	outer, loops := c.fn, c.loops
+	what := "caller"
+	if name != "" {
+		what = "macro " + repr(name)
+	}
+	f := &function{tmpl: c.tmpl, parent: outer, what: what}
+	inner := sc.inner()
+	inner.symbols.analyze(n)
+	m := &macro{fn: f, name: name}
+	c.fn, c.loops = f, 0
+
+	seen := map[string]bool{}
+	explicitCaller := -1
+	skip := map[string]bool{}
+	for i, a := range args {
+		if seen[a.name] {
+			c.fail(a.at(), "duplicate argument "+repr(a.name)+" in macro definition", "")
+		}
+		seen[a.name] = true
+		if a.name == "caller" {
+			explicitCaller = i
+			m.explicitCaller = true
+		}
+		if a.name == "kwargs" || a.name == "varargs" {
+			skip[a.name] = true
+		}
+		m.args = append(m.args, a.name)
+		m.slots = append(m.slots, f.slot(c.refName(inner, a.name, a.at())))
+	}
+	names := undeclared(body, "caller", "kwargs", "varargs")
+	if names["caller"] {
+		if explicitCaller >= 0 {
+			if explicitCaller < len(args)-len(defaults) {
+				c.fail(n.at(), `When defining macros or call blocks the special "caller" argument must be omitted or be given a default.`, "")
+			}
+		} else {
+			m.special[specialCaller] = f.slot(inner.symbols.param("caller"))
+		}
+		m.caller = true
+	}
+	if names["kwargs"] && !skip["kwargs"] {
+		m.special[specialKwargs] = f.slot(inner.symbols.param("kwargs"))
+		m.kwargs = true
+	}
+	if names["varargs"] && !skip["varargs"] {
+		m.special[specialVarargs] = f.slot(inner.symbols.param("varargs"))
+		m.varargs = true
+	}
+	inner.checkOutput = false
+	inner.symbols.analyze(n)
+	enter := c.enter(inner)
+	for i, a := range args {
+		d := macroDefault{slot: m.slots[i], name: a.name}
+		if k := i - (len(args) - len(defaults)); k >= 0 {
+			d.value = c.macroDefaultExpr(defaults[k], inner, args[i:])
+		}
+		m.defaults = append(m.defaults, d)
+	}
+	fill := func(fr *frame) ctl {
+		for i := range m.defaults {
+			d := &m.defaults[i]
+			if fr.slots[d.slot] != missing {
+				continue
+			}
+			if d.value != nil {
+				fr.slots[d.slot] = d.value(fr)
+			} else {
+				fr.slots[d.slot] = &Undefined{hint: "parameter " + repr(d.name) + " was not provided", name: d.name, mode: fr.fn.tmpl.env.cfg.Undefined}
+			}
+		}
+		return ctlNext
+	}
+	f.body = append(append(enter, fill), c.body(body, inner)...)
+	c.fn, c.loops = outer, loops
+	return m
+}
+
+// macroDefaultExpr compiles a default, in which the arguments from this one on
+// may have no value yet.
+func (c *compiler) macroDefaultExpr(n node, sc *scope, unset []*nName) expr {
+	saved := make([]loadKind, len(unset))
+	for i, a := range unset {
+		e := sc.symbols.own(a.name)
+		saved[i] = e.load
+		e.load = loadResolve // makes a read check for missing
+	}
+	e := c.expr(n, sc)
+	for i, a := range unset {
+		sc.symbols.own(a.name).load = saved[i]
+	}
+	return e
+}
+
+// bindMacro makes the macro of a definition that runs.
+func bindMacro(proto *macro, fr *frame) *macro {
+	m := *proto
+	m.parent = fr
+	m.autoescape = fr.ctx.escape.autoescape
+	fr.st.alloc(128)
+	return &m
+}
+
+func (c *compiler) macroStatement(n *nMacro, sc *scope) stmt {
+	proto := c.macroBody(n, n.name, n.args, n.defaults, n.body, sc)
+	slot := c.fn.slot(c.refName(sc, n.name, n.at()))
+	top, public := sc.toplevel, !strings.HasPrefix(n.name, "_")
+	name := n.name
+	return func(fr *frame) ctl {
+		m := bindMacro(proto, fr)
+		fr.slots[slot] = m
+		if top {
+			if public {
+				fr.ctx.export(name)
+			}
+			fr.ctx.set(name, m)
+		}
+		return ctlNext
+	}
+}
+
+func (c *compiler) callBlock(n *nCallBlock, sc *scope) stmt {
+	proto := c.macroBody(n, "", n.args, n.defaults, n.body, sc)
+	call := c.call(n.call, sc, true)
+	return func(fr *frame) ctl {
+		fr.writePlain(call(fr, bindMacro(proto, fr)))
+		return ctlNext
+	}
+}
+
+// call calls a macro from a frame, by Jinja2's rules for its arguments.
+func (m *macro) call(fr *frame, args []any, kw []kwArg) any {
+	inner := m.fn.newFrame(fr.st, m.parent.ctx, m.parent, nil)
+	out := &buffer{st: fr.st}
+	inner.out = out
+	n := min(len(args), len(m.args))
+	for i := range n {
+		inner.slots[m.slots[i]] = args[i]
+	}
+	foundCaller := false
+	used := 0
+	var usedKw uint64
+	take := func(name string) (any, bool) {
+		for i := range kw {
+			if kw[i].name == name {
+				if i < 64 {
+					usedKw |= 1 << i
+				}
+				used++
+				return kw[i].val, true
+			}
+		}
+		return missing, false
+	}
+	if n < len(m.args) {
+		for i := n; i < len(m.args); i++ {
+			v, _ := take(m.args[i])
+			if m.args[i] == "caller" {
+				foundCaller = true
+			}
+			inner.slots[m.slots[i]] = v
+		}
+	} else {
+		foundCaller = m.explicitCaller
+	}
+	if m.caller && !foundCaller {
+		v, ok := take("caller")
+		if !ok || v == nil {
+			v = &Undefined{hint: "No caller defined", name: "caller", mode: m.fn.tmpl.env.cfg.Undefined}
+		}
+		inner.slots[m.special[specialCaller]] = v
+	}
+	isUsed := func(i int) bool {
+		if i < 64 {
+			return usedKw&(1<<i) != 0
+		}
+		for _, a := range m.args[n:] {
+			if a == kw[i].name {
+				return true
+			}
+		}
+		return m.caller && !foundCaller && kw[i].name == "caller"
+	}
+	if m.kwargs {
+		d := newDict(len(kw) - used)
+		for i := range kw {
+			if !isUsed(i) {
+				d.setStr(kw[i].name, kw[i].val)
+			}
+		}
+		inner.slots[m.special[specialKwargs]] = d
+	} else if used < len(kw) {
+		m.rejectKeywords(kw, isUsed)
+	}
+	if m.varargs {
+		inner.slots[m.special[specialVarargs]] = Tuple(append([]any(nil), args[n:]...))
+	} else if len(args) > len(m.args) {
+		raiseType("macro %s takes not more than %d argument(s)", m.reprName(), len(m.args))
+	}
+	inner.push()
+	inner.run(m.fn.body)
+	inner.pop()
+	text := string(out.b)
+	fr.st.alloc(len(text))
+	if fr.ctx.escape.autoescape {
+		return Markup(text)
+	}
+	return text
+}
+
+func (m *macro) reprName() string {
+	if m.name == "" {
+		return "None"
+	}
+	return repr(m.name)
+}
+
+func (m *macro) rejectKeywords(kw []kwArg, used func(int) bool) {
+	first := -1
+	for i := range kw {
+		if used(i) {
+			continue
+		}
+		if kw[i].name == "caller" {
+			raiseType("macro %s was invoked with two values for the special caller argument. This is most likely a bug.", m.reprName())
+		}
+		if first < 0 {
+			first = i
+		}
+	}
+	r := &raised{class: "TypeError", kind: KindRuntime, msg: "macro " + m.reprName() + " takes no keyword argument " + repr(kw[first].name)}
+	r.hint = suggest(kw[first].name, append([]string(nil), m.args...))
+	panic(r)
+}

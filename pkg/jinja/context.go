@@ -1,0 +1,207 @@
+package jinja
+
+// context is Jinja2's Context: what a template was given, what it has set at its
+// top level, what of that it exports, and the blocks in effect.
+type context struct {
+	env      *Environment
+	name     string
+	parent   map[string]any
+	vars     map[string]any
+	exported map[string]bool
+	blocks   map[string][]*function
+	// escape is the eval context: whether output is escaped now. Derived contexts share it.
+	escape *evalContext
+	// globals says whose globals are part of parent; nil for derived contexts.
+	globals *Environment
+}
+
+type evalContext struct{ autoescape bool }
+
+// newContext makes a template's own context; vars is not copied.
+func newContext(env *Environment, t *Template, vars map[string]any) *context {
+	c := &context{
+		env: env, name: t.name, parent: vars, globals: t.env,
+		escape: &evalContext{env.cfg.Autoescape},
+	}
+	if len(t.blocks) > 0 {
+		c.blocks = make(map[string][]*function, len(t.blocks))
+		for _, b := range t.blocks {
+			c.blocks[b.name] = []*function{b}
+		}
+	}
+	return c
+}
+
+// resolve looks a name up; missing is what it gives for none.
+func (c *context) resolve(name string) any {
+	v, ok := c.vars[name]
+	if !ok {
+		if v, ok = c.parent[name]; !ok {
+			return missing
+		}
+	}
+	if l, ok := v.(*lazyValue); ok {
+		return l.get()
+	}
+	return v
+}
+
+func (c *context) set(name string, v any) {
+	if c.vars == nil {
+		c.vars = map[string]any{}
+	}
+	c.vars[name] = v
+}
+
+func (c *context) export(name string) {
+	if c.exported == nil {
+		c.exported = map[string]bool{}
+	}
+	c.exported[name] = true
+}
+
+// all is everything the context knows. It must not be written to.
+func (c *context) all() map[string]any {
+	if len(c.vars) == 0 {
+		return c.parent
+	}
+	if len(c.parent) == 0 {
+		// A copy: unlike the original's dict, ours may be read while vars grows.
+		return c.merged(nil)
+	}
+	return c.merged(c.parent)
+}
+
+func (c *context) merged(parent map[string]any) map[string]any {
+	all := make(map[string]any, len(parent)+len(c.vars))
+	for k, v := range parent {
+		all[k] = v
+	}
+	for k, v := range c.vars {
+		all[k] = v
+	}
+	return all
+}
+
+// withLocals is all the context knows and the local variables that have values.
+func (c *context) withLocals(locals map[string]any) map[string]any {
+	if len(locals) == 0 {
+		return c.all()
+	}
+	all := c.merged(c.parent)
+	for k, v := range locals {
+		if v != missing {
+			all[k] = v
+		}
+	}
+	return all
+}
+
+// derived is an independent context of the same template with more variables.
+func (c *context) derived(locals map[string]any) *context {
+	d := &context{env: c.env, name: c.name, parent: c.withLocals(locals), escape: c.escape}
+	d.blocks = make(map[string][]*function, len(c.blocks))
+	for k, v := range c.blocks {
+		d.blocks[k] = append([]*function(nil), v...)
+	}
+	return d
+}
+
+// superBlock is what `super` means in a block.
+func (c *context) superBlock(current *function) any {
+	blocks := c.blocks[current.name]
+	for i, b := range blocks {
+		if b == current && i+1 < len(blocks) {
+			return &blockRef{current.name, c, blocks, i + 1}
+		}
+		if b == current {
+			break
+		}
+	}
+	return &Undefined{hint: "there is no parent block called " + repr(current.name) + ".", name: "super", mode: c.env.cfg.Undefined}
+}
+
+// templateRef is `self`.
+type templateRef struct{ ctx *context }
+
+func (t *templateRef) block(name string) (any, bool) {
+	blocks, ok := t.ctx.blocks[name]
+	if !ok {
+		return nil, false
+	}
+	return &blockRef{name, t.ctx, blocks, 0}, true
+}
+
+// blockRef is `self.name` or `super`: a block that can be called.
+type blockRef struct {
+	name  string
+	ctx   *context
+	stack []*function
+	depth int
+}
+
+func (b *blockRef) super() any {
+	if b.depth+1 >= len(b.stack) {
+		return &Undefined{hint: "there is no parent block called " + repr(b.name) + ".", name: "super", mode: b.ctx.env.cfg.Undefined}
+	}
+	return &blockRef{b.name, b.ctx, b.stack, b.depth + 1}
+}
+
+func (b *blockRef) call(fr *frame) any {
+	out := &buffer{st: fr.st}
+	b.stack[b.depth].call(fr.st, b.ctx, nil, out)
+	fr.st.alloc(len(out.b))
+	if b.ctx.escape.autoescape {
+		return Markup(out.b)
+	}
+	return string(out.b)
+}
+
+// module is an imported template: what it exports and what it printed.
+type module struct {
+	name  string
+	attrs map[string]any
+	body  string
+}
+
+// makeModule runs a template for its exports.
+func (t *Template) makeModule(fr *frame, vars map[string]any) *module {
+	ctx := newContext(t.env, t, vars)
+	out := &buffer{st: fr.st}
+	t.root.call(fr.st, ctx, nil, out)
+	fr.st.alloc(len(out.b))
+	m := &module{name: t.name, body: string(out.b), attrs: make(map[string]any, len(ctx.exported))}
+	for name := range ctx.exported {
+		m.attrs[name] = ctx.resolve(name)
+	}
+	return m
+}
+
+// defaultModule is the template as imported without context. It is made once in
+// a render, unless the importing template has globals that this one lacks.
+func (t *Template) defaultModule(fr *frame, ctx *context) *module {
+	if ctx != nil && ctx.globals != nil && ctx.globals != t.env {
+		var more map[string]any
+		for k := range ctx.globals.globals {
+			if _, ok := t.env.globals[k]; !ok {
+				if more == nil {
+					more = map[string]any{}
+				}
+				more[k] = ctx.parent[k]
+			}
+		}
+		if more != nil {
+			return t.makeModule(fr, t.env.rootVars(fr.st, more))
+		}
+	}
+	st := fr.st
+	if m := st.modules[t]; m != nil {
+		return m
+	}
+	m := t.makeModule(fr, t.env.rootVars(st, nil))
+	if st.modules == nil {
+		st.modules = map[*Template]*module{}
+	}
+	st.modules[t] = m
+	return m
+}

@@ -1,0 +1,29 @@
+// Package jinja is a Jinja2 3.1 template engine in pure Go.
+//
+// It owns the template language: lexer, parser, name resolution, evaluator,
+// Python's values as templates see them, the built-in filters, tests and
+// globals, the sandbox and located errors. It knows nothing of Kolla, of
+// Dockerfiles or of the file tree around it; a caller brings a [Loader] and
+// whatever filters and functions its templates need.
+//
+//	env := jinja.New(jinja.Config{Loader: jinja.Map{"hi.j2": "Hi {{ name }}"}})
+//	tmpl, err := env.Template("hi.j2")
+//	if err != nil { ... }
+//	text, err := tmpl.Render(map[string]any{"name": "you"})
+//
+// The reference is Jinja2 3.1 in its sandboxed environment, run by Python 3.11:
+// output is meant to be the same to the byte, and where the original raises, so
+// does this package, with the same [Kind] of error. Two deliberate differences
+// serve concurrent use: a module imported without context is evaluated once per
+// render, not once per process, and Go containers given as globals are
+// converted afresh for each render, so that one render never sees another's
+// mutations.
+//
+// # How it works
+//
+// A source is lexed (lexer.go), parsed to a tree (parser*.go, ast.go), its names
+// are tracked the way Jinja2 tracks identifiers (symbols.go), and the tree is
+// compiled to Go closures over numbered variable slots (compile*.go). Inside the
+// evaluator an error is a panic with a *raised value, as in text/template; every
+// exported entry point recovers it and returns an [*Error].
+package jinja

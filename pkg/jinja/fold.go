@@ -1,0 +1,371 @@
+package jinja
+
+import "math"
+
+// foldFrame is where constants are computed: a render with tight limits. What
+// fails there, or is too big, is left to the render.
+func (c *compiler) foldFrame() *frame {
+	limits := Limits{Depth: 50, Range: 1000, Output: 1 << 16, Steps: 1 << 16, Memory: 1 << 18}
+	st := &state{env: c.env, limits: &limits}
+	ctx := &context{env: c.env, name: c.tmpl.name, escape: &evalContext{}}
+	return &frame{fn: &function{tmpl: c.tmpl}, st: st, ctx: ctx, out: &buffer{st: st}}
+}
+
+// asConst computes an expression that depends on nothing, as Jinja2's optimizer does.
+func (c *compiler) asConst(n node) (v any, ok bool) {
+	if !c.foldable(n) {
+		return nil, false
+	}
+	c.fold.ctx.escape.autoescape = c.autoescape
+	c.fold.st.steps, c.fold.st.memory, c.fold.st.depth, c.fold.st.stack = 0, 0, 0, nil
+	defer func() {
+		if p := recover(); p != nil {
+			if _, is := p.(*raised); !is {
+				panic(p)
+			}
+			v, ok = nil, false
+		}
+	}()
+	return c.constOf(n)
+}
+
+// foldable looks, quickly, for what no constant has.
+func (c *compiler) foldable(n node) bool {
+	switch n := n.(type) {
+	case *nConst:
+		return true
+	case *nTemplateData:
+		return !c.volatile
+	case *nName, *nCall, *nNSRef:
+		return false
+	case *nLogic:
+		return c.foldable(n.left)
+	case *nCond:
+		return c.foldable(n.test)
+	case *nFilter:
+		if n.expr == nil {
+			return false
+		}
+		f := c.env.filters[n.name]
+		if f == nil || !f.pure || c.volatile {
+			return false
+		}
+	case *nTest:
+		if f := c.env.tests[n.name]; f == nil || !f.pure || c.volatile {
+			return false
+		}
+	}
+	ok := true
+	visitChildren(n, func(m node) { ok = ok && c.foldable(m) })
+	return ok
+}
+
+// constOf computes; the bool is false for what only a render can tell.
+func (c *compiler) constOf(n node) (any, bool) {
+	fr := c.fold
+	switch n := n.(type) {
+	case *nConst:
+		return n.val, true
+	case *nTemplateData:
+		if c.autoescape {
+			return Markup(n.data), true
+		}
+		return n.data, true
+	case *nTuple:
+		items, ok := c.constAll(n.items)
+		return Tuple(items), ok
+	case *nList:
+		items, ok := c.constAll(n.items)
+		return &List{Items: items}, ok
+	case *nDict:
+		d := newDict(len(n.items))
+		for _, p := range n.items {
+			k, ok := c.constOf(p.key)
+			if !ok {
+				return nil, false
+			}
+			v, ok := c.constOf(p.val)
+			if !ok {
+				return nil, false
+			}
+			d.set(k, v)
+		}
+		return d, true
+	case *nCond:
+		test, ok := c.constOf(n.test)
+		switch {
+		case !ok:
+			return nil, false
+		case truth(test):
+			return c.constOf(n.then)
+		case n.orElse == nil:
+			return nil, false
+		}
+		return c.constOf(n.orElse)
+	case *nLogic:
+		v, ok := c.constOf(n.left)
+		if !ok || truth(v) == n.or {
+			return v, ok
+		}
+		return c.constOf(n.right)
+	case *nNot:
+		v, ok := c.constOf(n.expr)
+		return ok && !truth(v), ok
+	case *nUnary:
+		v, ok := c.constOf(n.expr)
+		if !ok {
+			return nil, false
+		}
+		if n.neg {
+			return negate(fr, v), true
+		}
+		return positive(fr, v), true
+	case *nBin:
+		vals, ok := c.constAll([]node{n.left, n.right})
+		if !ok {
+			return nil, false
+		}
+		return binaryOps[n.op](fr, vals[0], vals[1]), true
+	case *nConcat:
+		// Without regard to escaping: Jinja2's constants differ from its renders here.
+		vals, ok := c.constAll(n.items)
+		if !ok {
+			return nil, false
+		}
+		s := ""
+		for _, v := range vals {
+			s += str(fr, v)
+		}
+		return s, true
+	}
+	return c.constAccess(n)
+}
+
+func (c *compiler) constAccess(n node) (any, bool) {
+	fr := c.fold
+	switch n := n.(type) {
+	case *nCompare:
+		a, ok := c.constOf(n.expr)
+		if !ok {
+			return nil, false
+		}
+		for _, o := range n.ops {
+			b, ok := c.constOf(o.expr)
+			if !ok {
+				return nil, false
+			}
+			if !compareFuncs[o.op](fr, a, b) {
+				return false, true
+			}
+			a = b
+		}
+		return true, true
+	case *nGetattr:
+		v, ok := c.constOf(n.expr)
+		if !ok {
+			return nil, false
+		}
+		return getattr(fr, v, n.attr), true
+	case *nGetitem:
+		v, ok := c.constOf(n.expr)
+		if !ok {
+			return nil, false
+		}
+		arg, ok := c.constOf(n.arg)
+		if !ok {
+			return nil, false
+		}
+		return getitem(fr, v, arg), true
+	case *nSlice:
+		var s sliceValue
+		for i, p := range []node{n.start, n.stop, n.step} {
+			if p == nil {
+				continue
+			}
+			v, ok := c.constOf(p)
+			if !ok {
+				return nil, false
+			}
+			s[i] = v
+		}
+		return &s, true
+	case *nFilter:
+		return c.constApply(c.env.filters[n.name], n.expr, &n.nArgs)
+	case *nTest:
+		return c.constApply(c.env.tests[n.name], n.expr, &n.nArgs)
+	}
+	return nil, false
+}
+
+func (c *compiler) constApply(f *callable, subject node, a *nArgs) (any, bool) {
+	args, ok := c.constAll(append([]node{subject}, a.args...))
+	if !ok || f == nil || !f.pure {
+		return nil, false
+	}
+	var kw []kwArg
+	for _, k := range a.kwargs {
+		v, ok := c.constOf(k.val)
+		if !ok {
+			return nil, false
+		}
+		kw = addKeyword(kw, k.name, v, true)
+	}
+	if a.dynArgs != nil {
+		v, ok := c.constOf(a.dynArgs)
+		if !ok {
+			return nil, false
+		}
+		args = append(args, collect(c.fold, v)...)
+	}
+	if a.dynKwargs != nil {
+		v, ok := c.constOf(a.dynKwargs)
+		if !ok {
+			return nil, false
+		}
+		kw = starKwargs(c.fold, kw, v, true)
+	}
+	return f.call(c.fold, args, kw), true
+}
+
+func (c *compiler) constAll(list []node) ([]any, bool) {
+	vals := make([]any, len(list))
+	for i, n := range list {
+		v, ok := c.constOf(n)
+		if !ok {
+			return nil, false
+		}
+		vals[i] = v
+	}
+	return vals, true
+}
+
+// constOutput is the text of something printed that is constant.
+func (c *compiler) constOutput(n node) (text string, ok bool) {
+	if d, isData := n.(*nTemplateData); isData {
+		return d.data, !c.volatile
+	}
+	if !c.foldable(n) {
+		return "", false
+	}
+	v, ok := c.asConst(n)
+	if !ok {
+		return "", false
+	}
+	if c.fold.st.try(func() {
+		if c.autoescape {
+			text = string(escape(c.fold, v))
+		} else {
+			text = str(c.fold, v)
+		}
+	}, "Exception", "LimitError", "RecursionError") != nil {
+		return "", false
+	}
+	return text, len(text) < 1<<16
+}
+
+// safeRepr says whether a constant may stand in compiled code: Jinja2 keeps
+// only what Python can write down.
+func safeRepr(v any) bool {
+	switch v := v.(type) {
+	case nil, bool, int64, float64, string, Markup, *rangeValue:
+		return true
+	case Tuple:
+		return allSafe(v)
+	case *List:
+		return allSafe(v.Items)
+	case *Dict:
+		for i := range v.ents {
+			if e := &v.ents[i]; e.live && !(safeRepr(e.key) && safeRepr(e.val)) {
+				return false
+			}
+		}
+		return true
+	}
+	return typeName(v) == "int"
+}
+
+func allSafe(list []any) bool {
+	for _, v := range list {
+		if !safeRepr(v) {
+			return false
+		}
+	}
+	return true
+}
+
+// mutable says whether a constant must be made anew each time.
+func mutable(v any) bool {
+	switch v := v.(type) {
+	case *List, *Dict:
+		return true
+	case Tuple:
+		for _, item := range v {
+			if mutable(item) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func cloneConst(fr *frame, v any) any {
+	switch v := v.(type) {
+	case *List:
+		fr.st.alloc(40 + 16*len(v.Items))
+		l := &List{Items: make([]any, len(v.Items))}
+		for i, item := range v.Items {
+			l.Items[i] = cloneConst(fr, item)
+		}
+		return l
+	case Tuple:
+		t := make(Tuple, len(v))
+		for i, item := range v {
+			t[i] = cloneConst(fr, item)
+		}
+		return t
+	case *Dict:
+		fr.st.alloc(64 + 64*v.n)
+		d := newDict(v.n)
+		for i := range v.ents {
+			if e := &v.ents[i]; e.live {
+				d.put(e.key, e.hash, cloneConst(fr, e.val))
+			}
+		}
+		return d
+	}
+	return v
+}
+
+// nonFinite says whether a constant holds an infinity or a NaN, which Python
+// cannot write down.
+func nonFinite(v any) bool { return firstNonFinite(v) != 0 }
+
+func firstNonFinite(v any) float64 {
+	first := func(list []any) float64 {
+		for _, item := range list {
+			if f := firstNonFinite(item); f != 0 {
+				return f
+			}
+		}
+		return 0
+	}
+	switch v := v.(type) {
+	case float64:
+		if math.IsInf(v, 0) || math.IsNaN(v) {
+			return v
+		}
+	case *List:
+		return first(v.Items)
+	case Tuple:
+		return first(v)
+	case *Dict:
+		for i := range v.ents {
+			if e := &v.ents[i]; e.live {
+				if f := firstNonFinite(Tuple{e.key, e.val}); f != 0 {
+					return f
+				}
+			}
+		}
+	}
+	return 0
+}

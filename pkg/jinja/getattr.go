@@ -1,0 +1,545 @@
+package jinja
+
+import (
+	"math/big"
+	"slices"
+	"strings"
+)
+
+// methodsOf is the table of a value's methods.
+func methodsOf(v any) methodTable {
+	switch v.(type) {
+	case string, Markup:
+		return strMethods
+	case *List:
+		return listMethods
+	case *Dict:
+		return dictMethods
+	case Tuple, *groupTuple:
+		return tupleMethods
+	case int64, *big.Int, bool:
+		return intMethods
+	case float64:
+		return floatMethods
+	case *rangeValue:
+		return rangeMethods
+	case bytesValue:
+		return bytesMethods
+	case *setValue:
+		return setMethods
+	case *dictView:
+		return viewMethods
+	case *cyclerValue:
+		return cyclerMethods
+	}
+	return nil
+}
+
+// methodOf returns the method that an attribute of a value is, or nil.
+func methodOf(v any, attr string) *method {
+	if strings.HasPrefix(attr, "_") {
+		return nil
+	}
+	if m := methodsOf(v)[attr]; m != nil {
+		if attr == "unescape" || attr == "striptags" || attr == "escape" {
+			if _, ok := v.(Markup); !ok {
+				return nil
+			}
+		}
+		return m
+	}
+	return nil
+}
+
+// attribute is Python's getattr within what the sandbox lets through.
+func attribute(fr *frame, v any, attr string) (any, bool) {
+	if m := methodOf(v, attr); m != nil {
+		return &boundMethod{v, attr, m}, true
+	}
+	switch o := v.(type) {
+	case *Undefined:
+		if o.mode == Chainable {
+			return o, true
+		}
+		if strings.HasPrefix(attr, "__") {
+			return nil, false
+		}
+		o.fail()
+	case *namespaceValue:
+		return o.attrs.getStr(attr)
+	case *module:
+		x, ok := o.attrs[attr]
+		return x, ok
+	case *loopContext:
+		return o.attr(fr, attr)
+	case *blockRef:
+		switch attr {
+		case "super":
+			return o.super(), true
+		case "name":
+			return o.name, true
+		}
+	case *macro:
+		return o.attr(attr)
+	case *cyclerValue:
+		switch attr {
+		case "current":
+			return o.items[o.pos], true
+		case "items":
+			return Tuple(o.items), true
+		case "pos":
+			return int64(o.pos), true
+		}
+	case *joinerValue:
+		switch attr {
+		case "sep":
+			return o.sep, true
+		case "used":
+			return o.used, true
+		}
+	case *Template:
+		switch attr {
+		case "name", "filename":
+			return o.name, true
+		}
+	case *groupTuple:
+		switch attr {
+		case "grouper":
+			return o.grouper, true
+		case "list":
+			return o.list, true
+		}
+	case *rangeValue:
+		switch attr {
+		case "start":
+			return o.start, true
+		case "stop":
+			return o.stop, true
+		case "step":
+			return o.step, true
+		}
+	case int64, *big.Int, bool, float64:
+		return numberAttr(fr, v, attr)
+	case *dictView:
+		if attr == "mapping" {
+			return o.d, true
+		}
+	}
+	return nil, false
+}
+
+func (m *macro) attr(name string) (any, bool) {
+	switch name {
+	case "name":
+		if m.name == "" {
+			return nil, true
+		}
+		return m.name, true
+	case "arguments":
+		t := make(Tuple, len(m.args))
+		for i, a := range m.args {
+			t[i] = a
+		}
+		return t, true
+	case "catch_kwargs":
+		return m.kwargs, true
+	case "catch_varargs":
+		return m.varargs, true
+	case "caller":
+		return m.caller, true
+	case "explicit_caller":
+		return m.explicitCaller, true
+	}
+	return nil, false
+}
+
+func numberAttr(fr *frame, v any, attr string) (any, bool) {
+	f, float := v.(float64)
+	switch attr {
+	case "real":
+		if float {
+			return f, true
+		}
+		return positive(fr, v), true
+	case "imag":
+		if float {
+			return 0.0, true
+		}
+		return int64(0), true
+	case "numerator":
+		if !float {
+			return positive(fr, v), true
+		}
+	case "denominator":
+		if !float {
+			return int64(1), true
+		}
+	}
+	return nil, false
+}
+
+// privateAttrs are the underscore attributes that every Python object has; the
+// sandbox refuses them. Other underscore names are merely not there.
+var privateAttrs = []string{
+	"__class__", "__delattr__", "__dir__", "__doc__", "__eq__", "__format__", "__ge__", "__getattribute__",
+	"__getstate__", "__gt__", "__hash__", "__init__", "__init_subclass__", "__le__", "__lt__", "__ne__", "__new__",
+	"__reduce__", "__reduce_ex__", "__repr__", "__setattr__", "__sizeof__", "__str__", "__subclasshook__",
+}
+
+// typePrivates are the further underscore attributes by type.
+func typePrivates(v any) []string {
+	switch v := v.(type) {
+	case string, Markup:
+		list := []string{"__add__", "__contains__", "__getitem__", "__getnewargs__", "__iter__", "__len__", "__mod__", "__mul__", "__rmod__", "__rmul__"}
+		if _, ok := v.(Markup); ok {
+			list = append(list, "__html__", "__html_format__", "__module__", "__radd__", "__slots__")
+		}
+		return list
+	case *List:
+		return []string{"__add__", "__class_getitem__", "__contains__", "__delitem__", "__getitem__", "__iadd__", "__imul__", "__iter__", "__len__", "__mul__", "__reversed__", "__rmul__", "__setitem__"}
+	case Tuple, *groupTuple:
+		return []string{"__add__", "__class_getitem__", "__contains__", "__getitem__", "__getnewargs__", "__iter__", "__len__", "__mul__", "__rmul__"}
+	case *Dict:
+		return []string{"__class_getitem__", "__contains__", "__delitem__", "__getitem__", "__ior__", "__iter__", "__len__", "__or__", "__reversed__", "__ror__", "__setitem__"}
+	case nil:
+		return []string{"__bool__"}
+	case int64, *big.Int, bool, float64:
+		return []string{
+			"__abs__", "__add__", "__bool__", "__ceil__", "__divmod__", "__float__", "__floor__", "__floordiv__",
+			"__getnewargs__", "__int__", "__mod__", "__mul__", "__neg__", "__pos__", "__pow__", "__radd__", "__rdivmod__",
+			"__rfloordiv__", "__rmod__", "__rmul__", "__round__", "__rpow__", "__rsub__", "__rtruediv__", "__sub__",
+			"__truediv__", "__trunc__",
+		}
+	case *module:
+		return []string{"_body_stream", "__dict__", "__html__", "__module__", "__name__", "__weakref__"}
+	case *macro:
+		return []string{"_argument_count", "_async_invoke", "_default_autoescape", "_environment", "_func", "_invoke", "__call__", "__dict__", "__module__", "__weakref__"}
+	case *callable:
+		return []string{"__call__", "__code__", "__closure__", "__defaults__", "__dict__", "__globals__", "__kwdefaults__", "__module__", "__name__", "__qualname__", "__self__"}
+	case *boundMethod:
+		return []string{"__call__", "__name__", "__qualname__", "__self__", "__text_signature__", "__module__"}
+	case *Template:
+		return []string{"_debug_info", "_from_namespace", "_get_default_module", "_get_default_module_async", "_module", "_uptodate", "__dict__", "__module__", "__weakref__"}
+	case *loopContext:
+		return []string{"_after", "_before", "_current", "_iterable", "_iterator", "_last_changed_value", "_length", "_peek_next", "_recurse", "_to_iterator", "_undefined", "__call__", "__dict__", "__iter__", "__len__", "__module__", "__next__", "__weakref__"}
+	case *templateRef:
+		return []string{"_TemplateReference__context", "__dict__", "__getitem__", "__module__", "__weakref__"}
+	case *blockRef:
+		return []string{"_async_call", "_context", "_depth", "_stack", "__call__", "__dict__", "__module__", "__weakref__"}
+	case *cyclerValue:
+		return []string{"__dict__", "__module__", "__next__", "__weakref__"}
+	case *joinerValue:
+		return []string{"__call__", "__dict__", "__module__", "__weakref__"}
+	case *Undefined:
+		return []string{
+			"_fail_with_undefined_error", "_undefined_exception", "_undefined_hint", "_undefined_message", "_undefined_name", "_undefined_obj",
+			"__add__", "__aiter__", "__bool__", "__call__", "__complex__", "__div__", "__float__", "__floordiv__", "__getattr__", "__getitem__",
+			"__int__", "__iter__", "__len__", "__mod__", "__module__", "__mul__", "__neg__", "__pos__", "__pow__", "__radd__", "__rdiv__",
+			"__rfloordiv__", "__rmod__", "__rmul__", "__rpow__", "__rsub__", "__rtruediv__", "__slots__", "__sub__", "__truediv__",
+		}
+	case *iterObj:
+		list := []string{"__iter__", "__next__"}
+		if v.typeName == "generator" {
+			list = append(list, "__del__", "__name__", "__qualname__")
+		}
+		return list
+	case *dictView, *rangeValue, *setValue:
+		return []string{"__contains__", "__iter__", "__len__", "__reversed__"}
+	}
+	return nil
+}
+
+// unsafeAttr says whether an attribute exists in Python but is refused.
+func unsafeAttr(v any, attr string) bool {
+	if !strings.HasPrefix(attr, "_") {
+		if it, ok := v.(*iterObj); ok && it.typeName == "generator" {
+			return attr == "gi_frame" || attr == "gi_code"
+		}
+		return false
+	}
+	if _, ok := v.(*namespaceValue); ok {
+		return attr == "__class__" || attr == "_Namespace__attrs"
+	}
+	return slices.Contains(privateAttrs, attr) || slices.Contains(typePrivates(v), attr)
+}
+
+func unsafeUndefined(fr *frame, v any, attr string) any {
+	return &Undefined{
+		hint: "access to attribute " + repr(attr) + " of " + repr(typeName(v)) + " object is unsafe.",
+		obj:  v, hasObj: true, name: attr, security: true, mode: fr.fn.tmpl.env.cfg.Undefined,
+	}
+}
+
+func noElement(fr *frame, v, name any) any {
+	return &Undefined{obj: v, hasObj: true, name: name, mode: fr.fn.tmpl.env.cfg.Undefined}
+}
+
+// getattr is `v.attr`: an attribute, or else an item.
+func getattr(fr *frame, v any, attr string) any {
+	if unsafeAttr(v, attr) {
+		return unsafeUndefined(fr, v, attr)
+	}
+	if x, ok := attribute(fr, v, attr); ok {
+		if strings.HasPrefix(attr, "_") {
+			return unsafeUndefined(fr, v, attr)
+		}
+		return x
+	}
+	switch o := v.(type) {
+	case *Dict:
+		if x, ok := o.getStr(attr); ok {
+			return x
+		}
+	case *templateRef:
+		if x, ok := o.block(attr); ok {
+			return x
+		}
+	case *Undefined:
+		o.fail()
+	}
+	return noElement(fr, v, attr)
+}
+
+// getitem is `v[arg]`: an item, or else an attribute.
+func getitem(fr *frame, v, arg any) any {
+	switch o := v.(type) {
+	case *Dict:
+		if s, ok := arg.(string); ok {
+			if x, ok := o.getStr(s); ok {
+				return x
+			}
+			break
+		}
+		var x any
+		var found bool
+		if r := fr.st.try(func() { x, found = o.get(arg) }, "TypeError"); r == nil && found {
+			return x
+		}
+	case *List:
+		if i, ok := arg.(int64); ok {
+			if i < 0 {
+				i += int64(len(o.Items))
+			}
+			if i >= 0 && i < int64(len(o.Items)) {
+				return o.Items[i]
+			}
+			return noElement(fr, v, arg)
+		}
+		return getitemSlow(fr, v, arg)
+	default:
+		return getitemSlow(fr, v, arg)
+	}
+	return attrAsItem(fr, v, arg)
+}
+
+func getitemSlow(fr *frame, v, arg any) any {
+	var x any
+	if r := fr.st.try(func() { x = subscript(fr, v, arg) }, "TypeError", "LookupError"); r == nil {
+		return x
+	}
+	return attrAsItem(fr, v, arg)
+}
+
+func attrAsItem(fr *frame, v, arg any) any {
+	if name, ok := asStr(arg); ok {
+		if unsafeAttr(v, name) {
+			return unsafeUndefined(fr, v, name)
+		}
+		if x, ok := attribute(fr, v, name); ok {
+			if strings.HasPrefix(name, "_") {
+				return unsafeUndefined(fr, v, name)
+			}
+			return x
+		}
+	}
+	return noElement(fr, v, arg)
+}
+
+// sliceValue is Python's slice: start, stop, step.
+type sliceValue [3]any
+
+// subscript is Python's own v[arg], which raises.
+func subscript(fr *frame, v, arg any) any {
+	if bounds, ok := arg.(*sliceValue); ok {
+		return slicing(fr, v, bounds)
+	}
+	index := func(n int, what string) int {
+		i, large, ok := asInt(arg)
+		if !ok {
+			raiseType("%s indices must be integers or slices, not %s", what, typeName(arg))
+		}
+		if large != nil {
+			raiseKind(KindRuntime, "IndexError", "cannot fit 'int' into an index-sized integer")
+		}
+		if i < 0 {
+			i += int64(n)
+		}
+		if i < 0 || i >= int64(n) {
+			raiseKind(KindRuntime, "IndexError", "%s index out of range", what)
+		}
+		return int(i)
+	}
+	switch o := v.(type) {
+	case string, Markup:
+		s, _ := asStr(v)
+		if isASCII(s) {
+			return like(v, s[index(len(s), "string"):][:1])
+		}
+		r := []rune(s)
+		return like(v, string(r[index(len(r), "string")]))
+	case *List:
+		return o.Items[index(len(o.Items), "list")]
+	case Tuple:
+		return o[index(len(o), "tuple")]
+	case *groupTuple:
+		return subscript(fr, o.tuple(), arg)
+	case *Dict:
+		x, ok := o.get(arg)
+		if !ok {
+			raiseKind(KindRuntime, "KeyError", "%s", repr(arg))
+		}
+		return x
+	case *rangeValue:
+		return o.at(int64(index(int(o.len()), "range object")))
+	case bytesValue:
+		return int64(o[index(len(o), "bytes")])
+	case *Undefined:
+		if o.mode == Chainable {
+			return o
+		}
+		o.fail()
+	case *templateRef:
+		if name, ok := asStr(arg); ok {
+			if x, ok := o.block(name); ok {
+				return x
+			}
+		}
+		hashKey(arg)
+		raiseKind(KindRuntime, "KeyError", "%s", repr(arg))
+	}
+	raiseType("'%s' object is not subscriptable", typeName(v))
+	return nil
+}
+
+// slicing is v[start:stop:step].
+func slicing(fr *frame, v any, b *sliceValue) any {
+	n, ok := int64(0), true
+	switch o := v.(type) {
+	case string, Markup, *List, Tuple, *groupTuple, *rangeValue, bytesValue:
+		n, _ = tryLen(fr, v)
+	case *Undefined:
+		return subscript(fr, o, nil)
+	case *Dict:
+		raiseType("unhashable type: 'slice'")
+	case *templateRef:
+		raiseType("unhashable type: 'slice'")
+	default:
+		ok = false
+	}
+	if !ok {
+		raiseType("'%s' object is not subscriptable", typeName(v))
+	}
+	start, stop, step, count := sliceIndices(b, n)
+	fr.st.allocN(int(count), 16)
+	items := func(list []any) []any {
+		out := make([]any, count)
+		for i := range out {
+			out[i] = list[start+int64(i)*step]
+		}
+		return out
+	}
+	switch o := v.(type) {
+	case string, Markup:
+		s, _ := asStr(v)
+		return like(v, sliceString(s, start, step, count))
+	case *List:
+		return &List{Items: items(o.Items)}
+	case Tuple:
+		return Tuple(items(o))
+	case *groupTuple:
+		return Tuple(items(o.tuple()))
+	case *rangeValue:
+		first := o.at(start)
+		return &rangeValue{first, o.at(stop), o.step * step}
+	case bytesValue:
+		out := make([]byte, count)
+		for i := range out {
+			out[i] = o[start+int64(i)*step]
+		}
+		return bytesValue(out)
+	}
+	return nil
+}
+
+func sliceString(s string, start, step, count int64) string {
+	if count == 0 {
+		return ""
+	}
+	if isASCII(s) {
+		if step == 1 {
+			return s[start : start+count]
+		}
+		out := make([]byte, count)
+		for i := range out {
+			out[i] = s[start+int64(i)*step]
+		}
+		return string(out)
+	}
+	r := []rune(s)
+	out := make([]rune, count)
+	for i := range out {
+		out[i] = r[start+int64(i)*step]
+	}
+	return string(out)
+}
+
+// sliceIndices is slice.indices, and how many there are.
+func sliceIndices(b *sliceValue, n int64) (start, stop, step, count int64) {
+	step = 1
+	if b[2] != nil {
+		step = sliceIndex(b[2])
+		if step == 0 {
+			raiseValue("slice step cannot be zero")
+		}
+	}
+	low, high := int64(0), n
+	if step < 0 {
+		low, high = -1, n-1
+	}
+	clamp := func(v any, otherwise int64) int64 {
+		if v == nil {
+			return otherwise
+		}
+		i := sliceIndex(v)
+		if i < 0 {
+			return max(i+n, low)
+		}
+		return min(i, high)
+	}
+	if step > 0 {
+		start, stop = clamp(b[0], low), clamp(b[1], high)
+		if start < stop {
+			count = (stop-start-1)/step + 1
+		}
+	} else {
+		start, stop = clamp(b[0], high), clamp(b[1], low)
+		if start > stop {
+			count = (start-stop-1)/(-step) + 1
+		}
+	}
+	return start, stop, step, count
+}
+
+func sliceIndex(v any) int64 {
+	i, large, ok := asInt(v)
+	if !ok {
+		raiseType("slice indices must be integers or None or have an __index__ method")
+	}
+	if large != nil {
+		if large.Sign() < 0 {
+			return -1 << 62
+		}
+		return 1 << 62
+	}
+	return max(-1<<62, min(i, 1<<62))
+}

@@ -1,0 +1,126 @@
+package jinja
+
+import (
+	"math/rand/v2"
+	"strings"
+)
+
+var builtinGlobals = map[string]any{}
+
+func init() {
+	builtinGlobals["range"] = &callable{name: "safe_range", raw: rangeGlobal}
+	builtinGlobals["dict"] = &callable{name: "dict", kind: kindClass, raw: func(fr *frame, args []any, kw []kwArg) any {
+		return dictGlobal(fr, args, kw)
+	}}
+	builtinGlobals["namespace"] = &callable{name: "jinja2.utils.Namespace", kind: kindClass, raw: func(fr *frame, args []any, kw []kwArg) any {
+		return &namespaceValue{dictGlobal(fr, args, kw)}
+	}}
+	builtinGlobals["cycler"] = &callable{name: "jinja2.utils.Cycler", kind: kindClass, raw: func(fr *frame, args []any, kw []kwArg) any {
+		noKeywords("Cycler.__init__", kw)
+		if len(args) == 0 {
+			raiseKind(KindRuntime, "RuntimeError", "at least one item has to be provided")
+		}
+		return &cyclerValue{items: args}
+	}}
+	joiner := spec("jinja2.utils.Joiner", "sep=', '", func(fr *frame, a []any) any { return &joinerValue{sep: opt(a[0], ", ")} })
+	joiner.kind = kindClass
+	builtinGlobals["joiner"] = joiner
+	builtinGlobals["lipsum"] = spec("generate_lorem_ipsum", "n=5 html=True min=20 max=100", lipsum)
+}
+
+func rangeGlobal(fr *frame, args []any, kw []kwArg) any {
+	noKeywords("range", kw)
+	if len(args) == 0 || len(args) > 3 {
+		raiseType("range expected at least 1 argument, got %d", len(args))
+	}
+	var n [3]int64
+	for i, v := range args {
+		x, large, ok := asInt(v)
+		if !ok {
+			raiseType("'%s' object cannot be interpreted as an integer", typeName(v))
+		}
+		if large != nil || x > 1<<62 || x < -1<<62 {
+			raiseKind(KindLimit, "OverflowError", "Range too big. The sandbox blocks ranges larger than MAX_RANGE (%d).", fr.st.limits.Range)
+		}
+		n[i] = x
+	}
+	r := &rangeValue{start: n[0], stop: n[1], step: n[2]}
+	switch len(args) {
+	case 1:
+		r.start, r.stop, r.step = 0, n[0], 1
+	case 2:
+		r.step = 1
+	}
+	if r.step == 0 {
+		raiseValue("range() arg 3 must not be zero")
+	}
+	if r.len() > int64(fr.st.limits.Range) {
+		raiseKind(KindLimit, "OverflowError", "Range too big. The sandbox blocks ranges larger than MAX_RANGE (%d).", fr.st.limits.Range)
+	}
+	return r
+}
+
+func dictGlobal(fr *frame, args []any, kw []kwArg) *Dict {
+	if len(args) > 1 {
+		raiseType("dict expected at most 1 argument, got %d", len(args))
+	}
+	fr.st.allocN(len(kw)+1, 64)
+	d := newDict(0)
+	updateDict(fr, d, args, kw)
+	return d
+}
+
+// cyclerValue is cycler().
+type cyclerValue struct {
+	items []any
+	pos   int
+}
+
+// joinerValue is joiner().
+type joinerValue struct {
+	sep  any
+	used bool
+}
+
+func (j *joinerValue) call() any {
+	if !j.used {
+		j.used = true
+		return ""
+	}
+	return j.sep
+}
+
+var loremWords = strings.Fields(`lorem ipsum dolor sit amet consectetur adipiscing elit sed do eiusmod tempor
+incididunt ut labore et dolore magna aliqua enim ad minim veniam quis nostrud exercitation ullamco laboris nisi
+aliquip ex ea commodo consequat duis aute irure in reprehenderit voluptate velit esse cillum eu fugiat nulla
+pariatur excepteur sint occaecat cupidatat non proident sunt culpa qui officia deserunt mollit anim id est laborum`)
+
+// lipsum makes filler text; it is random, so that only its shape is like Jinja2's.
+func lipsum(fr *frame, a []any) any {
+	n, low, high := intOr(a[0], 5), intOr(a[2], 20), intOr(a[3], 100)
+	if low >= high {
+		raiseValue("empty range for randrange() (%d, %d, %d)", low, high, high-low)
+	}
+	fr.st.allocN(max(n, 0), 12*max(high, 1))
+	var paragraphs []string
+	for range n {
+		var words []string
+		sentence := 0
+		for i := range low + rand.IntN(high-low) {
+			word := loremWords[rand.IntN(len(loremWords))]
+			if sentence == 0 {
+				word = capitalize(word)
+				sentence = i + 4 + rand.IntN(10)
+			} else if i >= sentence {
+				word += "."
+				sentence = 0
+			}
+			words = append(words, word)
+		}
+		paragraphs = append(paragraphs, strings.TrimSuffix(strings.Join(words, " "), ".")+".")
+	}
+	if !optTrue(a[1], true) {
+		return strings.Join(paragraphs, "\n\n")
+	}
+	return Markup("<p>" + strings.Join(paragraphs, "</p>\n<p>") + "</p>")
+}

@@ -1,0 +1,230 @@
+package jinja
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path"
+	"sort"
+	"strings"
+	"testing"
+)
+
+// kollaFuncs are stand-ins for the functions of Kolla's renderer; oracle.py has the same.
+var kollaFuncs = map[string]any{
+	"handle_repos": Func(func(c *Call) (any, error) {
+		l, ok := c.Args[0].(*List)
+		if !ok {
+			return nil, errors.New("First argument should be a list of repositories")
+		}
+		image, _ := c.Lookup("image_name")
+		names := make([]string, len(l.Items))
+		for i, v := range l.Items {
+			names[i] = fmt.Sprint(v)
+		}
+		return fmt.Sprintf("RUN repos %v %v %s", c.Args[1], image, strings.Join(names, " ")), nil
+	}),
+	"debian_package_install": Func(func(c *Call) (any, error) {
+		clean := any(true)
+		if len(c.Args) > 1 {
+			clean = c.Args[1]
+		} else if v, ok := c.Kwargs["clean_package_cache"]; ok {
+			clean = v
+		}
+		var names []string
+		for _, v := range c.Args[0].(*List).Items {
+			names = append(names, fmt.Sprint(v))
+		}
+		return "install " + strings.Join(names, " ") + " clean=" + repr(clean), nil
+	}),
+	"raise_error": Func(func(c *Call) (any, error) { return nil, fmt.Errorf("%v", c.Args[0]) }),
+}
+
+func kollaCustomizable(c *Call) (any, error) {
+	if IsUndefined(c.Args[0]) {
+		return c.Args[0], nil
+	}
+	image, _ := c.Lookup("image_name")
+	prefix := strings.ReplaceAll(fmt.Sprint(image), "-", "_") + "_" + fmt.Sprint(c.Args[1]) + "_"
+	if v, ok := c.Lookup(prefix + "override"); ok {
+		return v, nil
+	}
+	l := c.Args[0].(*List)
+	if v, ok := c.Lookup(prefix + "append"); ok {
+		l.Items = append(l.Items, v.(*List).Items...)
+	}
+	if v, ok := c.Lookup(prefix + "remove"); ok {
+		for _, gone := range v.(*List).Items {
+			for i, item := range l.Items {
+				if item == gone {
+					l.Items = append(l.Items[:i:i], l.Items[i+1:]...)
+					break
+				}
+			}
+		}
+	}
+	return l, nil
+}
+
+func kollaConfig(loader Loader) Config {
+	return Config{Loader: loader, Globals: kollaFuncs, Filters: map[string]Func{"customizable": kollaCustomizable}}
+}
+
+// kollaTree is an upstream checkout's template tree, from the environment.
+func kollaTree(t testing.TB) string {
+	t.Helper()
+	tree := os.Getenv("KOLLA_TREE")
+	if tree == "" {
+		t.Skip("KOLLA_TREE is not set: no template tree of OpenStack Kolla to compare with")
+	}
+	return tree
+}
+
+func kollaNames(t testing.TB, tree string) []string {
+	var names []string
+	err := fs.WalkDir(os.DirFS(tree), ".", func(p string, d fs.DirEntry, err error) error {
+		if err == nil && path.Base(p) == "Dockerfile.j2" {
+			names = append(names, p)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sort.Strings(names)
+	return names
+}
+
+// kollaVars are a render's variables as Kolla's tool sets them, of any branch.
+func kollaVars(distro, arch, installType string) map[string]any {
+	tag := map[string]string{"centos": "stream10", "rocky": "10", "debian": "trixie", "ubuntu": "noble"}[distro]
+	packageType := "rpm"
+	if distro == "debian" || distro == "ubuntu" {
+		packageType = "deb"
+	}
+	users := map[string]any{}
+	for i, name := range strings.Fields(kollaUsers) {
+		users[name] = map[string]any{"uid": 42400 + i, "gid": 42400 + i, "group": name}
+	}
+	return map[string]any{
+		"base_distro": distro, "base_image": distro, "base_distro_tag": tag, "base_arch": arch,
+		"repos_yaml": "", "use_dumb_init": true, "base_package_type": packageType,
+		"debian_arch": map[string]string{"x86_64": "amd64", "aarch64": "arm64"}[arch], "docker_healthchecks": true,
+		"supported_distro_name": "Some Linux", "image_prefix": "", "namespace": "kolla",
+		"openstack_release": "master", "openstack_release_codename": "Gazpacho", "openstack_branch": "master",
+		"openstack_branch_slashed": "master", "tag": "22.0.0", "maintainer": "Kolla Project", "kolla_version": "22.0.0",
+		"users": users, "distro_package_manager": "dnf", "rpm_setup": []string{"RUN echo one", "RUN echo two"},
+		"clean_package_cache": true, "patches_path": "", "install_type": installType,
+		"install_metatype": "mixed", "image_name_prefix": "", "enable_unbuildable": false,
+		"env": map[string]string{"http_proxy": "http://proxy:3128", "HOME": "/root"},
+	}
+}
+
+const kollaUsers = `aodh barbican bifrost blazar ceilometer ceph cinder cloudkitty collectd congress cyborg designate
+elasticsearch etcd fluentd freezer glance gnocchi grafana hacluster haproxy heat horizon influxdb ironic ironic-inspector
+kafka karbor keystone kibana kolla kuryr libvirt logstash magnum manila masakari memcached mistral monasca mongodb murano
+mysql neutron nova novajoin octavia odl opendaylight opensearch opensearch-dashboards openvswitch ovn panko placement
+prometheus proxysql qdrouterd qemu qinling rabbitmq rally redis sahara searchlight senlin sensu skydive solum stackalytics
+storm swift tacker td-agent telegraf tempest trove valkey venus vitrage vmtp watcher zaqar zookeeper zun`
+
+// kollaOverride is an override in the manner of a user's: blocks, package lists
+// appended to, removed from and replaced.
+const kollaOverride = `{% extends parent_template %}
+{# an override of our own #}
+{% set base_centos_packages_append = ['our-tool'] %}
+{% set base_apt_packages_append = ['our-tool', 'other-tool'] %}
+{% set base_apt_packages_remove = ['kmod', 'not-there'] %}
+{% set keystone_base_packages_override = ['one', 'two'] %}
+{% set nova_base_packages_append = [ 'x' ~ loop_not_there ] %}
+{% set openstack_base_pip_packages_append = ['pip-thing'] %}
+{% block base_header %}
+RUN echo {{ image_name }} {{ base_distro }} {{ super() }}
+{% endblock %}
+{% block base_footer %}
+RUN useradd {{ users | dictsort | length }}
+{% endblock %}
+{% block labels %}{{ super() }}LABEL ours="{{ tag }}"{% endblock %}
+{% block keystone_base_footer %}
+{%- for x in range(3) %}
+RUN echo {{ loop.index }} {{ x }}
+{%- endfor %}
+{% endblock %}
+`
+
+// renderKolla renders the tree with this package, as Kolla's tool does.
+func renderKolla(env *Environment, names []string, vars map[string]any, override string) map[string]answer {
+	var over *Template
+	texts := map[string]answer{}
+	for _, name := range names {
+		v := maps.Clone(vars)
+		v["image_name"] = path.Base(path.Dir(name))
+		t, err := env.Template(name)
+		if err == nil && override != "" {
+			if over == nil {
+				over, err = New(kollaConfig(Map{"override.j2": override})).Template("override.j2")
+			}
+			v["parent_template"] = t
+			t = over
+		}
+		text := ""
+		if err == nil {
+			text, err = t.Render(v)
+		}
+		if err != nil {
+			var e *Error
+			errors.As(err, &e)
+			texts[name] = answer{Kind: string(e.Kind), Error: e.Error()}
+			continue
+		}
+		texts[name] = answer{Text: text}
+	}
+	return texts
+}
+
+// TestKollaTree renders Kolla's own templates on both sides.
+func TestKollaTree(t *testing.T) {
+	tree := kollaTree(t)
+	names := kollaNames(t, tree)
+	o := startOracle(t)
+	env := New(kollaConfig(FS(os.DirFS(tree))))
+	rendered, failed := 0, 0
+	for _, distro := range []string{"centos", "rocky", "debian", "ubuntu"} {
+		for _, arch := range []string{"x86_64", "aarch64"} {
+			for _, installType := range []string{"source", "binary"} {
+				for _, override := range []string{"", kollaOverride} {
+					vars := kollaVars(distro, arch, installType)
+					wired := map[string]any{}
+					for k, v := range vars {
+						wired[k] = wire(convert(v))
+					}
+					want := o.ask(t, map[string]any{"tree": tree, "names": names, "vars": wired, "override": override}).Texts
+					got := renderKolla(env, names, vars, override)
+					for _, name := range names {
+						w, g := want[name], got[name]
+						if w.Kind != g.Kind || w.Text != g.Text {
+							t.Errorf("%s for %s %s %s (override: %v) differs:\nJinja2: %s %s\n%s\nours: %s %s\n%s",
+								name, distro, arch, installType, override != "", w.Kind, w.Error, clip(w.Text), g.Kind, g.Error, clip(g.Text))
+							if t.Failed() && rendered < 3 {
+								t.FailNow()
+							}
+						}
+						rendered++
+						if w.Kind != "" {
+							failed++
+						}
+					}
+				}
+			}
+		}
+	}
+	t.Logf("%d renders of %d templates are the same, %d of them errors on both sides", rendered, len(names), failed)
+}
+
+func clip(s string) string {
+	if len(s) > 4000 {
+		return s[:4000] + "…"
+	}
+	return s
+}

@@ -1,0 +1,710 @@
+package jinja
+
+import (
+	"math/big"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+type tokenType uint8
+
+const (
+	tokEOF tokenType = iota
+	tokData
+	tokBlockBegin
+	tokBlockEnd
+	tokVariableBegin
+	tokVariableEnd
+	tokName
+	tokString
+	tokInteger
+	tokFloat
+	tokError // ends the stream; the message is in str
+	// operators
+	tokAdd
+	tokAssign
+	tokColon
+	tokComma
+	tokDiv
+	tokDot
+	tokEq
+	tokFloorDiv
+	tokGt
+	tokGtEq
+	tokLBrace
+	tokLBracket
+	tokLParen
+	tokLt
+	tokLtEq
+	tokMod
+	tokMul
+	tokNe
+	tokPipe
+	tokPow
+	tokRBrace
+	tokRBracket
+	tokRParen
+	tokSemicolon
+	tokSub
+	tokTilde
+)
+
+// tokenNames are what Jinja2 calls the tokens in its messages.
+var tokenNames = [...]string{
+	tokEOF: "end of template", tokData: "template data / text",
+	tokBlockBegin: "begin of statement block", tokBlockEnd: "end of statement block",
+	tokVariableBegin: "begin of print statement", tokVariableEnd: "end of print statement",
+	tokName: "name", tokString: "string", tokInteger: "integer", tokFloat: "float", tokError: "error",
+	tokAdd: "+", tokAssign: "=", tokColon: ":", tokComma: ",", tokDiv: "/", tokDot: ".", tokEq: "==",
+	tokFloorDiv: "//", tokGt: ">", tokGtEq: ">=", tokLBrace: "{", tokLBracket: "[", tokLParen: "(",
+	tokLt: "<", tokLtEq: "<=", tokMod: "%", tokMul: "*", tokNe: "!=", tokPipe: "|", tokPow: "**",
+	tokRBrace: "}", tokRBracket: "]", tokRParen: ")", tokSemicolon: ";", tokSub: "-", tokTilde: "~",
+}
+
+type token struct {
+	typ tokenType
+	pos int    // byte offset in the source
+	str string // name, text, or what was written
+	val any    // value of a number
+}
+
+// describe names a token as Jinja2's messages do.
+func (t token) describe() string {
+	if t.typ == tokName {
+		return t.str
+	}
+	return tokenNames[t.typ]
+}
+
+// lexer cuts a source into tokens. The rules are those of Jinja2's regular
+// expressions with the default delimiters, tried in the same order.
+type lexer struct {
+	env    *Environment
+	src    string // with \n as its only line break
+	pos    int
+	toks   []token
+	braces []byte // the closing brackets that are awaited
+	// lineStart says that the last match ended a line, for LstripBlocks.
+	lineStart bool
+}
+
+// normalizeSource brings line breaks to \n and drops the trailing one.
+func normalizeSource(src string, keepTrailing bool) string {
+	if strings.IndexByte(src, '\r') >= 0 {
+		src = strings.ReplaceAll(src, "\r\n", "\n")
+		src = strings.ReplaceAll(src, "\r", "\n")
+	}
+	if !keepTrailing {
+		src = strings.TrimSuffix(src, "\n")
+	}
+	return src
+}
+
+func lex(env *Environment, src string) []token {
+	lx := &lexer{env: env, src: src, lineStart: true, toks: make([]token, 0, 16+len(src)/8)}
+	lx.root()
+	if n := len(lx.toks); n == 0 || lx.toks[n-1].typ != tokError {
+		lx.emit(token{typ: tokEOF, pos: len(src)})
+	}
+	return lx.toks
+}
+
+func (lx *lexer) emit(t token) { lx.toks = append(lx.toks, t) }
+
+func (lx *lexer) fail(pos int, msg string) {
+	lx.emit(token{typ: tokError, pos: pos, str: msg})
+	lx.pos = len(lx.src)
+}
+
+func (lx *lexer) failed() bool {
+	return len(lx.toks) > 0 && lx.toks[len(lx.toks)-1].typ == tokError
+}
+
+func (lx *lexer) data(pos int, s string) {
+	if s != "" {
+		lx.emit(token{typ: tokData, pos: pos, str: s})
+	}
+}
+
+type tagKind uint8
+
+const (
+	tagNone tagKind = iota
+	tagVariable
+	tagBlock
+	tagRaw
+	tagComment
+	tagLineStatement
+	tagLineComment
+)
+
+// root scans text up to the next tag, again and again.
+func (lx *lexer) root() {
+	for lx.pos < len(lx.src) {
+		start := lx.pos
+		kind, at, end, sign := lx.nextTag()
+		if kind == tagNone {
+			lx.data(start, lx.src[start:])
+			return
+		}
+		text := lx.src[start:at]
+		switch {
+		case sign == '-':
+			text = strings.TrimRightFunc(text, isSpace)
+		case sign != '+' && lx.env.cfg.LstripBlocks && kind != tagVariable:
+			if l := strings.LastIndexByte(text, '\n') + 1; (l > 0 || lx.lineStart) && l < len(text) &&
+				strings.TrimFunc(text[l:], isSpace) == "" {
+				text = text[:l]
+			}
+		}
+		lx.data(start, text)
+		lx.advance(end)
+		switch kind {
+		case tagVariable:
+			lx.emit(token{typ: tokVariableBegin, pos: at})
+			lx.inside(tagVariable, at)
+		case tagBlock, tagLineStatement:
+			lx.emit(token{typ: tokBlockBegin, pos: at})
+			lx.inside(kind, at)
+		case tagComment:
+			lx.comment(at)
+		case tagRaw:
+			lx.raw(at)
+		case tagLineComment:
+			if i := strings.IndexByte(lx.src[lx.pos:], '\n'); i >= 0 {
+				lx.advance(lx.pos + i)
+			} else {
+				lx.advance(len(lx.src))
+			}
+		}
+		if lx.failed() {
+			return
+		}
+	}
+}
+
+// advance moves behind a match.
+func (lx *lexer) advance(end int) {
+	lx.lineStart = end > lx.pos && lx.src[end-1] == '\n'
+	lx.pos = end
+}
+
+// nextTag finds the first tag at or after pos: where its text begins, where its
+// opening ends, and its whitespace sign.
+func (lx *lexer) nextTag() (kind tagKind, at, end int, sign byte) {
+	src, cfg := lx.src, &lx.env.cfg
+	for i := lx.pos; i < len(src); i++ {
+		if cfg.LineStatementPrefix != "" || cfg.LineCommentPrefix != "" {
+			if kind, end, sign := lx.lineTag(i); kind != tagNone {
+				if k, e, s := lx.tagAt(i); k != tagNone && len(cfg.LineStatementPrefix) <= 2 && kind == tagLineStatement {
+					return k, i, e, s
+				}
+				return kind, i, end, sign
+			}
+		} else if j := strings.IndexByte(src[i:], '{'); j < 0 {
+			return tagNone, 0, 0, 0
+		} else {
+			i += j
+		}
+		if kind, end, sign = lx.tagAt(i); kind != tagNone {
+			return kind, i, end, sign
+		}
+	}
+	return tagNone, 0, 0, 0
+}
+
+// tagAt recognizes the delimiters at an offset.
+func (lx *lexer) tagAt(i int) (kind tagKind, end int, sign byte) {
+	src := lx.src
+	if i+1 >= len(src) || src[i] != '{' {
+		return tagNone, 0, 0
+	}
+	switch src[i+1] {
+	case '{':
+		kind = tagVariable
+	case '%':
+		kind = tagBlock
+	case '#':
+		kind = tagComment
+	default:
+		return tagNone, 0, 0
+	}
+	end = i + 2
+	if end < len(src) && (src[end] == '-' || src[end] == '+') {
+		sign = src[end]
+		end++
+	}
+	if kind == tagBlock {
+		if e, ok := lx.rawBegin(end); ok {
+			return tagRaw, e, sign
+		}
+	}
+	return kind, end, sign
+}
+
+func (lx *lexer) rawBegin(i int) (int, bool) {
+	rest := strings.TrimLeftFunc(lx.src[i:], isSpace)
+	rest, ok := strings.CutPrefix(rest, "raw")
+	if !ok {
+		return 0, false
+	}
+	rest = strings.TrimLeftFunc(rest, isSpace)
+	if r, ok := strings.CutPrefix(rest, "-%}"); ok {
+		return len(lx.src) - len(strings.TrimLeftFunc(r, isSpace)), true
+	}
+	if r, ok := strings.CutPrefix(rest, "%}"); ok {
+		return len(lx.src) - len(r), true
+	}
+	return 0, false
+}
+
+// lineTag recognizes line statements and line comments at an offset. The longer
+// prefix is tried first.
+func (lx *lexer) lineTag(i int) (tagKind, int, byte) {
+	stmt, comment := lx.env.cfg.LineStatementPrefix, lx.env.cfg.LineCommentPrefix
+	tryStmt := func() (tagKind, int, byte) {
+		if stmt != "" && (i == 0 || lx.src[i-1] == '\n') {
+			rest := strings.TrimLeft(lx.src[i:], " \t\v")
+			if r, ok := strings.CutPrefix(rest, stmt); ok {
+				return lx.lineSign(tagLineStatement, len(lx.src)-len(r))
+			}
+		}
+		return tagNone, 0, 0
+	}
+	tryComment := func() (tagKind, int, byte) {
+		if comment == "" {
+			return tagNone, 0, 0
+		}
+		if i > 0 && lx.src[i-1] != '\n' {
+			if r, _ := utf8.DecodeLastRuneInString(lx.src[:i]); isSpace(r) {
+				return tagNone, 0, 0
+			}
+		}
+		rest := strings.TrimLeftFunc(lx.src[i:], func(r rune) bool { return isSpace(r) && r != '\n' && r != '\r' })
+		if r, ok := strings.CutPrefix(rest, comment); ok {
+			return lx.lineSign(tagLineComment, len(lx.src)-len(r))
+		}
+		return tagNone, 0, 0
+	}
+	first, second := tryStmt, tryComment
+	if len(comment) > len(stmt) {
+		first, second = tryComment, tryStmt
+	}
+	if k, e, s := first(); k != tagNone {
+		return k, e, s
+	}
+	return second()
+}
+
+func (lx *lexer) lineSign(kind tagKind, end int) (tagKind, int, byte) {
+	if end < len(lx.src) && (lx.src[end] == '-' || lx.src[end] == '+') {
+		return kind, end + 1, lx.src[end]
+	}
+	return kind, end, 0
+}
+
+// closing finds the end of a tag that may carry a sign: +%}, -%} with the white
+// space after it, or %} with a newline when blocks are trimmed.
+func (lx *lexer) closing(i int, delim string) (int, bool) {
+	rest := lx.src[i:]
+	if rest == "" {
+		return 0, false
+	}
+	switch rest[0] {
+	case '+':
+		if strings.HasPrefix(rest[1:], delim) {
+			return i + 1 + len(delim), true
+		}
+		return 0, false
+	case '-':
+		if r, ok := strings.CutPrefix(rest[1:], delim); ok {
+			return len(lx.src) - len(strings.TrimLeftFunc(r, isSpace)), true
+		}
+		return 0, false
+	}
+	if r, ok := strings.CutPrefix(rest, delim); ok {
+		if lx.env.cfg.TrimBlocks {
+			r = strings.TrimPrefix(r, "\n")
+		}
+		return len(lx.src) - len(r), true
+	}
+	return 0, false
+}
+
+func (lx *lexer) comment(at int) {
+	for i := lx.pos; i < len(lx.src); i++ {
+		if c := lx.src[i]; c != '#' && c != '-' && c != '+' {
+			continue
+		}
+		if end, ok := lx.closing(i, "#}"); ok {
+			lx.advance(end)
+			return
+		}
+	}
+	if lx.pos < len(lx.src) {
+		lx.fail(at, "Missing end of comment tag")
+	}
+}
+
+func (lx *lexer) raw(at int) {
+	start := lx.pos
+	for i := start; i < len(lx.src); {
+		j := strings.Index(lx.src[i:], "{%")
+		if j < 0 {
+			break
+		}
+		i += j
+		k := i + 2
+		var sign byte
+		if k < len(lx.src) && (lx.src[k] == '-' || lx.src[k] == '+') {
+			sign = lx.src[k]
+			k++
+		}
+		rest := strings.TrimLeftFunc(lx.src[k:], isSpace)
+		if r, ok := strings.CutPrefix(rest, "endraw"); ok {
+			r = strings.TrimLeftFunc(r, isSpace)
+			if end, ok := lx.closing(len(lx.src)-len(r), "%}"); ok {
+				text := lx.src[start:i]
+				if sign == '-' {
+					text = strings.TrimRightFunc(text, isSpace)
+				} else if sign != '+' && lx.env.cfg.LstripBlocks {
+					if l := strings.LastIndexByte(text, '\n') + 1; (l > 0 || lx.lineStart) && l < len(text) &&
+						strings.TrimFunc(text[l:], isSpace) == "" {
+						text = text[:l]
+					}
+				}
+				lx.data(start, text)
+				lx.advance(end)
+				return
+			}
+		}
+		i += 2
+	}
+	if lx.pos < len(lx.src) {
+		lx.fail(at, "Missing end of raw directive")
+	}
+}
+
+// inside scans the tokens of one tag up to its end.
+func (lx *lexer) inside(kind tagKind, at int) {
+	lx.braces = lx.braces[:0]
+	for {
+		if len(lx.braces) == 0 && lx.tagEnd(kind) {
+			return
+		}
+		if lx.pos >= len(lx.src) {
+			return
+		}
+		lx.tagToken()
+		if lx.failed() {
+			return
+		}
+	}
+}
+
+func (lx *lexer) tagEnd(kind tagKind) bool {
+	switch kind {
+	case tagVariable:
+		rest := lx.src[lx.pos:]
+		if r, ok := strings.CutPrefix(rest, "-}}"); ok {
+			lx.emit(token{typ: tokVariableEnd, pos: lx.pos})
+			lx.advance(len(lx.src) - len(strings.TrimLeftFunc(r, isSpace)))
+			return true
+		}
+		if strings.HasPrefix(rest, "}}") {
+			lx.emit(token{typ: tokVariableEnd, pos: lx.pos})
+			lx.advance(lx.pos + 2)
+			return true
+		}
+	case tagBlock:
+		if end, ok := lx.closing(lx.pos, "%}"); ok {
+			lx.emit(token{typ: tokBlockEnd, pos: lx.pos})
+			lx.advance(end)
+			return true
+		}
+	case tagLineStatement:
+		rest := lx.src[lx.pos:]
+		space := len(rest) - len(strings.TrimLeftFunc(rest, isSpace))
+		end := lx.pos + space
+		if end < len(lx.src) {
+			nl := strings.LastIndexByte(rest[:space], '\n')
+			if nl < 0 {
+				return false
+			}
+			end = lx.pos + nl + 1
+		}
+		lx.emit(token{typ: tokBlockEnd, pos: lx.pos})
+		lx.advance(end)
+		return true
+	}
+	return false
+}
+
+var operators2 = map[string]tokenType{
+	"//": tokFloorDiv, "**": tokPow, "==": tokEq, "!=": tokNe, ">=": tokGtEq, "<=": tokLtEq,
+}
+
+var operators1 = [128]tokenType{
+	'+': tokAdd, '-': tokSub, '/': tokDiv, '*': tokMul, '%': tokMod, '~': tokTilde, '[': tokLBracket,
+	']': tokRBracket, '(': tokLParen, ')': tokRParen, '{': tokLBrace, '}': tokRBrace, '>': tokGt,
+	'<': tokLt, '=': tokAssign, '.': tokDot, ':': tokColon, '|': tokPipe, ',': tokComma, ';': tokSemicolon,
+}
+
+// tagToken scans one token of an expression or statement.
+func (lx *lexer) tagToken() {
+	src, pos := lx.src, lx.pos
+	r, size := rune(src[pos]), 1
+	if r >= utf8.RuneSelf {
+		r, size = utf8.DecodeRuneInString(src[pos:])
+	}
+	switch {
+	case isSpace(r):
+		end := pos + size
+		for end < len(src) {
+			r, size := utf8.DecodeRuneInString(src[end:])
+			if !isSpace(r) {
+				break
+			}
+			end += size
+		}
+		lx.advance(end)
+	case r >= '0' && r <= '9':
+		lx.number()
+	case isWord(r):
+		end := pos + size
+		for end < len(src) {
+			r, size := rune(src[end]), 1
+			if r >= utf8.RuneSelf {
+				r, size = utf8.DecodeRuneInString(src[end:])
+			}
+			if !isWord(r) {
+				break
+			}
+			end += size
+		}
+		name := src[pos:end]
+		if !isIdentifier(name) {
+			lx.fail(pos, "Invalid character in identifier")
+			return
+		}
+		lx.emit(token{typ: tokName, pos: pos, str: name})
+		lx.advance(end)
+	case r == '\'' || r == '"':
+		lx.stringToken(byte(r))
+	default:
+		lx.operator(r)
+	}
+}
+
+func (lx *lexer) operator(r rune) {
+	src, pos := lx.src, lx.pos
+	if pos+1 < len(src) {
+		if t, ok := operators2[src[pos:pos+2]]; ok {
+			lx.emit(token{typ: t, pos: pos})
+			lx.advance(pos + 2)
+			return
+		}
+	}
+	if r >= 128 || operators1[r] == 0 {
+		lx.fail(pos, "unexpected char "+repr(string(r))+" at "+strconv.Itoa(utf8.RuneCountInString(src[:pos])))
+		return
+	}
+	switch r {
+	case '{':
+		lx.braces = append(lx.braces, '}')
+	case '(':
+		lx.braces = append(lx.braces, ')')
+	case '[':
+		lx.braces = append(lx.braces, ']')
+	case '}', ')', ']':
+		n := len(lx.braces)
+		if n == 0 {
+			lx.fail(pos, "unexpected '"+string(r)+"'")
+			return
+		}
+		want := lx.braces[n-1]
+		lx.braces = lx.braces[:n-1]
+		if rune(want) != r {
+			lx.fail(pos, "unexpected '"+string(r)+"', expected '"+string(want)+"'")
+			return
+		}
+	}
+	lx.emit(token{typ: operators1[r], pos: pos})
+	lx.advance(pos + 1)
+}
+
+// digits matches (\d+_)*\d+ and returns its end.
+func digits(s string, i int) int {
+	end := i
+	for i < len(s) {
+		if s[i] >= '0' && s[i] <= '9' {
+			i++
+			end = i
+		} else if s[i] == '_' && end == i && end > 0 && i+1 < len(s) && s[i+1] >= '0' && s[i+1] <= '9' {
+			i++
+		} else {
+			break
+		}
+	}
+	return end
+}
+
+// number scans a float or an integer; a float may not follow a dot.
+func (lx *lexer) number() {
+	src, pos := lx.src, lx.pos
+	if pos == 0 || src[pos-1] != '.' {
+		if end, ok := floatEnd(src, pos); ok {
+			f, _ := strconv.ParseFloat(strings.ReplaceAll(src[pos:end], "_", ""), 64)
+			lx.emit(token{typ: tokFloat, pos: pos, val: f})
+			lx.advance(end)
+			return
+		}
+	}
+	end, base := integerEnd(src, pos)
+	text := strings.ReplaceAll(src[pos:end], "_", "")
+	if base != 10 {
+		text = text[2:]
+	} else if len(text) > maxIntDigits {
+		lx.fail(pos, "Exceeds the limit (4300 digits) for integer string conversion")
+		return
+	}
+	var val any
+	if n, err := strconv.ParseInt(text, base, 64); err == nil {
+		val = n
+	} else {
+		b, _ := new(big.Int).SetString(text, base)
+		val = normBig(b)
+	}
+	lx.emit(token{typ: tokInteger, pos: pos, val: val})
+	lx.advance(end)
+}
+
+func floatEnd(s string, pos int) (int, bool) {
+	i := digits(s, pos)
+	frac := i
+	if i+1 < len(s) && s[i] == '.' && s[i+1] >= '0' && s[i+1] <= '9' {
+		frac = digits(s, i+1)
+	}
+	if e, ok := exponentEnd(s, frac); ok {
+		return e, true
+	}
+	return frac, frac > i
+}
+
+func exponentEnd(s string, i int) (int, bool) {
+	if i >= len(s) || s[i]|0x20 != 'e' {
+		return 0, false
+	}
+	i++
+	if i < len(s) && (s[i] == '+' || s[i] == '-') {
+		i++
+	}
+	if i >= len(s) || s[i] < '0' || s[i] > '9' {
+		return 0, false
+	}
+	return digits(s, i), true
+}
+
+func integerEnd(s string, pos int) (end, base int) {
+	if s[pos] == '0' && pos+1 < len(s) {
+		var ok func(c byte) bool
+		switch s[pos+1] | 0x20 {
+		case 'b':
+			base, ok = 2, func(c byte) bool { return c == '0' || c == '1' }
+		case 'o':
+			base, ok = 8, func(c byte) bool { return c >= '0' && c <= '7' }
+		case 'x':
+			base, ok = 16, func(c byte) bool { return c >= '0' && c <= '9' || c|0x20 >= 'a' && c|0x20 <= 'f' }
+		}
+		if ok != nil {
+			i := pos + 2
+			for i < len(s) {
+				if ok(s[i]) {
+					i++
+				} else if s[i] == '_' && i+1 < len(s) && ok(s[i+1]) {
+					i += 2
+				} else {
+					break
+				}
+			}
+			if i > pos+2 {
+				return i, base
+			}
+		}
+	}
+	if s[pos] != '0' {
+		return digits(s, pos), 10
+	}
+	i := pos + 1
+	for i < len(s) {
+		if s[i] == '0' {
+			i++
+		} else if s[i] == '_' && i+1 < len(s) && s[i+1] == '0' {
+			i += 2
+		} else {
+			break
+		}
+	}
+	return i, 10
+}
+
+func (lx *lexer) stringToken(quote byte) {
+	src := lx.src
+	for i := lx.pos + 1; i < len(src); i++ {
+		switch src[i] {
+		case '\\':
+			i++
+		case quote:
+			s := src[lx.pos+1 : i]
+			if strings.IndexByte(s, '\\') >= 0 {
+				var msg string
+				if s, msg = unescape(s); msg != "" {
+					lx.fail(lx.pos, msg)
+					return
+				}
+			}
+			lx.emit(token{typ: tokString, pos: lx.pos, str: s})
+			lx.advance(i + 1)
+			return
+		}
+	}
+	lx.operator(rune(quote))
+}
+
+// isSpace is Python's idea of white space in text, str.isspace and \s.
+func isSpace(r rune) bool {
+	switch {
+	case r == ' ' || r >= '\t' && r <= '\r' || r >= 0x1c && r <= 0x1f:
+		return true
+	case r < 0x80:
+		return false
+	}
+	return unicode.IsSpace(r)
+}
+
+// isWord is \w together with the extra characters that identifiers may hold.
+func isWord(r rune) bool {
+	if r < utf8.RuneSelf {
+		return r == '_' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9'
+	}
+	return unicode.In(r, unicode.L, unicode.N, unicode.M, unicode.Pc, unicode.Other_ID_Continue)
+}
+
+// isIdentifier is str.isidentifier for a string of word characters.
+func isIdentifier(s string) bool {
+	for i, r := range s {
+		if r < utf8.RuneSelf {
+			if i == 0 && r >= '0' && r <= '9' {
+				return false
+			}
+			continue
+		}
+		start := unicode.In(r, unicode.L, unicode.Nl, unicode.Other_ID_Start)
+		if !start && (i == 0 || !unicode.In(r, unicode.M, unicode.Nd, unicode.Pc, unicode.Other_ID_Continue)) {
+			return false
+		}
+	}
+	return s != ""
+}

@@ -1,0 +1,123 @@
+package jinja
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"strings"
+)
+
+// Loader finds the source of a template. Load returns an error that is
+// fs.ErrNotExist (errors.Is) when it has none of that name; any other error
+// ends the render. It must be safe for concurrent use.
+type Loader interface {
+	Load(name string) (source string, err error)
+}
+
+// Map is a loader of templates held in memory, by name.
+type Map map[string]string
+
+// Load returns the source of the name.
+func (m Map) Load(name string) (string, error) {
+	if s, ok := m[name]; ok {
+		return s, nil
+	}
+	return "", fs.ErrNotExist
+}
+
+// FS is a loader of the files of a file system, by slash-separated path. It
+// refuses absolute names, names with "..", and symbolic links that lead out of
+// the root (links inside are followed when the file system can read links).
+// Names with empty or "." elements mean what they mean to Jinja2: the same file.
+func FS(fsys fs.FS) Loader { return fsLoader{fsys} }
+
+type fsLoader struct{ fsys fs.FS }
+
+func (l fsLoader) Load(name string) (string, error) {
+	clean, err := cleanName(name)
+	if err != nil {
+		return "", err
+	}
+	real, err := l.resolve(clean)
+	if err != nil {
+		return "", err
+	}
+	b, err := fs.ReadFile(l.fsys, real)
+	if err != nil {
+		if info, serr := fs.Stat(l.fsys, real); serr == nil && info.IsDir() {
+			return "", fs.ErrNotExist
+		}
+		return "", err
+	}
+	return string(b), nil
+}
+
+// cleanName checks a template's name and brings it to the form io/fs wants.
+func cleanName(name string) (string, error) {
+	if strings.HasPrefix(name, "/") {
+		return "", fmt.Errorf("absolute template name %q: %w", name, fs.ErrNotExist)
+	}
+	var parts []string
+	for part := range strings.SplitSeq(name, "/") {
+		switch {
+		case part == "..":
+			return "", fmt.Errorf("template name %q leaves the search path: %w", name, fs.ErrNotExist)
+		case strings.ContainsAny(part, "\\\x00"):
+			return "", fmt.Errorf("template name %q: %w", name, fs.ErrNotExist)
+		case part != "" && part != ".":
+			parts = append(parts, part)
+		}
+	}
+	if len(parts) == 0 {
+		return "", fs.ErrNotExist
+	}
+	return strings.Join(parts, "/"), nil
+}
+
+// resolve follows symbolic links by hand, so that one that leaves the root is
+// seen, whatever file system is below.
+func (l fsLoader) resolve(name string) (string, error) {
+	links, ok := l.fsys.(fs.ReadLinkFS)
+	if !ok {
+		return name, nil
+	}
+	done, rest := "", name
+	for hops := 0; rest != ""; {
+		part, tail, _ := strings.Cut(rest, "/")
+		cur := path.Join(done, part)
+		info, err := links.Lstat(cur)
+		if err != nil {
+			return "", err
+		}
+		if info.Mode()&fs.ModeSymlink == 0 {
+			done, rest = cur, tail
+			continue
+		}
+		if hops++; hops > 40 {
+			return "", fmt.Errorf("template %q: too many symbolic links: %w", name, fs.ErrNotExist)
+		}
+		target, err := links.ReadLink(cur)
+		if err != nil {
+			return "", err
+		}
+		next := path.Join(done, target, tail)
+		if path.IsAbs(target) || !fs.ValidPath(next) {
+			return "", fmt.Errorf("template %q: symbolic link %q leads out of the search path: %w", name, cur, fs.ErrNotExist)
+		}
+		done, rest = "", next
+	}
+	return done, nil
+}
+
+// loadError turns what a loader said into a template error.
+func loadError(name string, err error) *Error {
+	if errors.Is(err, fs.ErrNotExist) {
+		e := &Error{Kind: KindNotFound, class: "TemplateNotFound", Message: fmt.Sprintf("template %q not found", name), cause: err}
+		if err != fs.ErrNotExist && !strings.HasPrefix(err.Error(), "open ") && !strings.HasPrefix(err.Error(), "lstat ") {
+			e.Hint = err.Error()
+		}
+		return e
+	}
+	return &Error{Kind: KindRuntime, class: "OSError", Message: fmt.Sprintf("loading template %q: %v", name, err), cause: err}
+}

@@ -1,0 +1,695 @@
+package jinja
+
+import (
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+var strMethods = methodTable{}
+
+// addStr adds a method of text. For Markup, a wrapped one escapes the text it is
+// given and returns Markup.
+func addStr(name, params string, wrapped bool, f func(fr *frame, s string, a []any) any) {
+	strMethods.add(name, params, func(fr *frame, recv any, a []any) any {
+		s, _ := asStr(recv)
+		if _, markup := recv.(Markup); !markup || !wrapped {
+			return f(fr, s, a)
+		}
+		escaped := make([]any, len(a))
+		for i, v := range a {
+			if t, ok := v.(string); ok {
+				v = escapeString(t)
+			} else if hasHTML(v) {
+				v = string(escape(fr, v))
+			}
+			escaped[i] = v
+		}
+		return markupAll(f(fr, s, escaped))
+	})
+}
+
+// markupAll marks text, or the texts of a list or tuple, as safe.
+func markupAll(v any) any {
+	switch v := v.(type) {
+	case string:
+		return Markup(v)
+	case *List:
+		for i := range v.Items {
+			v.Items[i] = markupAll(v.Items[i])
+		}
+		return v
+	case Tuple:
+		out := make(Tuple, len(v))
+		for i := range v {
+			out[i] = markupAll(v[i])
+		}
+		return out
+	}
+	return v
+}
+
+// strArg is an argument that must be text.
+func strArg(v any, what string) string {
+	s, ok := asStr(v)
+	if !ok {
+		if u, isUndef := v.(*Undefined); isUndef && u.mode == Strict {
+			raiseType("%s must be str, not StrictUndefined", what)
+		}
+		raiseType("%s must be str, not %s", what, typeName(v))
+	}
+	return s
+}
+
+// intArg is an argument that must be an integer that fits a machine word.
+func intArg(v any) int {
+	i, large, ok := asInt(v)
+	if !ok {
+		raiseType("'%s' object cannot be interpreted as an integer", typeName(v))
+	}
+	if large != nil {
+		raiseKind(KindRuntime, "OverflowError", "Python int too large to convert to C ssize_t")
+	}
+	return int(i)
+}
+
+// intOr is an optional integer argument.
+func intOr(v any, otherwise int) int {
+	if v == missing {
+		return otherwise
+	}
+	return intArg(v)
+}
+
+func init() {
+	simple := func(name string, f func(string) string) {
+		addStr(name, "/", true, func(fr *frame, s string, _ []any) any {
+			fr.st.alloc(len(s))
+			return f(s)
+		})
+	}
+	simple("upper", upper)
+	simple("lower", lower)
+	simple("title", title)
+	simple("capitalize", capitalize)
+	simple("swapcase", swapcase)
+	addStr("casefold", "/", false, func(fr *frame, s string, _ []any) any { return casefold(s) })
+
+	strip := func(name string, left, right bool) {
+		addStr(name, "/chars=None", true, func(fr *frame, s string, a []any) any {
+			return stripChars(s, a[0], left, right)
+		})
+	}
+	strip("strip", true, true)
+	strip("lstrip", true, false)
+	strip("rstrip", false, true)
+
+	addStr("replace", "/old new count=-1", true, func(fr *frame, s string, a []any) any {
+		return replace(fr, s, strArg(a[0], "replace() argument 1"), strArg(a[1], "replace() argument 2"), intOr(a[2], -1))
+	})
+	pad := func(name string, mode byte) {
+		addStr(name, "/width fillchar=' '", true, func(fr *frame, s string, a []any) any {
+			fill := " "
+			if a[1] != missing {
+				fill = strArg(a[1], "The fill character")
+				if runeLen(fill) != 1 {
+					raiseType("The fill character must be exactly one character long")
+				}
+			}
+			return padText(fr, s, intArg(a[0]), fill, mode)
+		})
+	}
+	pad("center", '^')
+	pad("ljust", '<')
+	pad("rjust", '>')
+	addStr("zfill", "/width", true, func(fr *frame, s string, a []any) any { return zfill(fr, s, intArg(a[0])) })
+	addStr("expandtabs", "tabsize=8", true, func(fr *frame, s string, a []any) any {
+		return expandTabs(fr, s, intOr(a[0], 8))
+	})
+	strSearch()
+	strSplit()
+	strChecks()
+	strFormat()
+}
+
+func strSearch() {
+	// window is s[start:end] for methods that take both, with where it starts.
+	window := func(s string, start, end any) (string, int, bool) {
+		n := int64(runeLen(s))
+		var b sliceValue
+		if start != missing && start != nil {
+			b[0] = start
+		}
+		if end != missing && end != nil {
+			b[1] = end
+		}
+		if b[0] != nil && sliceIndex(b[0]) > n {
+			return "", 0, false
+		}
+		from, _, _, count := sliceIndices(&b, n)
+		if b[1] != nil {
+			if stop := sliceIndex(b[1]); stop < 0 && stop+n < from || stop >= 0 && stop < from {
+				return "", 0, false
+			}
+		}
+		return sliceString(s, from, 1, count), int(from), true
+	}
+	find := func(name string, last, must bool) {
+		addStr(name, "/sub start=None end=None", false, func(fr *frame, s string, a []any) any {
+			sub := strArg(a[0], "argument 1")
+			part, from, ok := window(s, a[1], a[2])
+			i := -1
+			if ok && last {
+				i = strings.LastIndex(part, sub)
+			} else if ok {
+				i = strings.Index(part, sub)
+			}
+			if i < 0 {
+				if must {
+					raiseValue("substring not found")
+				}
+				return int64(-1)
+			}
+			return int64(from + runeLen(part[:i]))
+		})
+	}
+	find("find", false, false)
+	find("rfind", true, false)
+	find("index", false, true)
+	find("rindex", true, true)
+	addStr("count", "/sub start=None end=None", false, func(fr *frame, s string, a []any) any {
+		sub := strArg(a[0], "argument 1")
+		part, _, ok := window(s, a[1], a[2])
+		if !ok {
+			return int64(0)
+		}
+		return int64(strings.Count(part, sub))
+	})
+	affix := func(name string, has func(s, affix string) bool) {
+		addStr(name, "/affix start=None end=None", false, func(fr *frame, s string, a []any) any {
+			part, _, ok := window(s, a[1], a[2])
+			if t, isTuple := asTuple(a[0]); isTuple {
+				for _, v := range t {
+					p, isStr := asStr(v)
+					if !isStr {
+						raiseType("tuple for %s must only contain str, not %s", name, typeName(v))
+					}
+					if ok && has(part, p) {
+						return true
+					}
+				}
+				return false
+			}
+			p, isStr := asStr(a[0])
+			if !isStr {
+				raiseType("%s first arg must be str or a tuple of str, not %s", name, typeName(a[0]))
+			}
+			return ok && has(part, p)
+		})
+	}
+	affix("startswith", strings.HasPrefix)
+	affix("endswith", strings.HasSuffix)
+	addStr("removeprefix", "/prefix", false, func(fr *frame, s string, a []any) any {
+		return strings.TrimPrefix(s, strArg(a[0], "removeprefix() argument"))
+	})
+	addStr("removesuffix", "/suffix", false, func(fr *frame, s string, a []any) any {
+		return strings.TrimSuffix(s, strArg(a[0], "removesuffix() argument"))
+	})
+}
+
+func strSplit() {
+	split := func(name string, right bool) {
+		addStr(name, "sep=None maxsplit=-1", false, func(fr *frame, s string, a []any) any {
+			fr.st.alloc(32 + len(s))
+			return splitText(fr, s, a[0], intOr(a[1], -1), right)
+		})
+	}
+	split("split", false)
+	split("rsplit", true)
+	addStr("splitlines", "keepends=False", false, func(fr *frame, s string, a []any) any {
+		lines := splitLines(s, a[0] != missing && truth(a[0]))
+		fr.st.allocN(len(lines)+2, 32)
+		return listOf(lines)
+	})
+	for _, name := range []string{"split", "rsplit", "splitlines"} {
+		plain := strMethods[name].run
+		strMethods[name].run = func(fr *frame, recv any, a []any) any {
+			v := plain(fr, recv, a)
+			if _, ok := recv.(Markup); ok {
+				return markupAll(v)
+			}
+			return v
+		}
+	}
+	addStr("partition", "/sep", true, func(fr *frame, s string, a []any) any {
+		sep := separator(a[0])
+		if i := strings.Index(s, sep); i >= 0 {
+			return Tuple{s[:i], sep, s[i+len(sep):]}
+		}
+		return Tuple{s, "", ""}
+	})
+	addStr("rpartition", "/sep", true, func(fr *frame, s string, a []any) any {
+		sep := separator(a[0])
+		if i := strings.LastIndex(s, sep); i >= 0 {
+			return Tuple{s[:i], sep, s[i+len(sep):]}
+		}
+		return Tuple{"", "", s}
+	})
+	strMethods.add("join", "/iterable", func(fr *frame, recv any, a []any) any {
+		items := collect(fr, a[0])
+		parts := make([]string, len(items))
+		m, markup := recv.(Markup)
+		if markup {
+			for i, v := range items {
+				parts[i] = string(escape(fr, v))
+			}
+			return Markup(joinStrings(fr, parts, string(m)))
+		}
+		for i, v := range items {
+			s, ok := asStr(v)
+			if !ok {
+				raiseType("sequence item %d: expected str instance, %s found", i, typeName(v))
+			}
+			parts[i] = s
+		}
+		return joinStrings(fr, parts, recv.(string))
+	})
+}
+
+func separator(v any) string {
+	sep := strArg(v, "separator")
+	if sep == "" {
+		raiseValue("empty separator")
+	}
+	return sep
+}
+
+func listOf(parts []string) *List {
+	l := &List{Items: make([]any, len(parts))}
+	for i, p := range parts {
+		l.Items[i] = p
+	}
+	return l
+}
+
+func splitText(fr *frame, s string, sepArg any, limit int, right bool) *List {
+	if sepArg == missing || sepArg == nil {
+		return listOf(splitSpace(s, limit, right))
+	}
+	sep := separator2(sepArg)
+	n := strings.Count(s, sep)
+	if limit >= 0 {
+		n = min(n, limit)
+	}
+	fr.st.allocN(n+1, 32)
+	if !right {
+		return listOf(strings.SplitN(s, sep, n+1))
+	}
+	parts := make([]string, n+1)
+	for i := n; i > 0; i-- {
+		j := strings.LastIndex(s, sep)
+		parts[i] = s[j+len(sep):]
+		s = s[:j]
+	}
+	parts[0] = s
+	return listOf(parts)
+}
+
+func separator2(v any) string {
+	s, ok := asStr(v)
+	if !ok {
+		raiseType("must be str or None, not %s", typeName(v))
+	}
+	if s == "" {
+		raiseValue("empty separator")
+	}
+	return s
+}
+
+// splitSpace splits at runs of white space.
+func splitSpace(s string, limit int, right bool) []string {
+	var parts []string
+	if right {
+		for s = strings.TrimRightFunc(s, isSpace); s != ""; s = strings.TrimRightFunc(s, isSpace) {
+			if limit >= 0 && len(parts) == limit {
+				parts = append(parts, s)
+				break
+			}
+			i := strings.LastIndexFunc(s, isSpace)
+			if i < 0 {
+				parts = append(parts, s)
+				break
+			}
+			_, size := utf8.DecodeRuneInString(s[i:])
+			parts = append(parts, s[i+size:])
+			s = s[:i]
+		}
+		for i, j := 0, len(parts)-1; i < j; i, j = i+1, j-1 {
+			parts[i], parts[j] = parts[j], parts[i]
+		}
+		return parts
+	}
+	for s = strings.TrimLeftFunc(s, isSpace); s != ""; s = strings.TrimLeftFunc(s, isSpace) {
+		if limit >= 0 && len(parts) == limit {
+			parts = append(parts, s)
+			break
+		}
+		i := strings.IndexFunc(s, isSpace)
+		if i < 0 {
+			parts = append(parts, s)
+			break
+		}
+		parts = append(parts, s[:i])
+		s = s[i:]
+	}
+	return parts
+}
+
+// splitLines is str.splitlines, which knows more line breaks than \n.
+func splitLines(s string, keep bool) []string {
+	var lines []string
+	start := 0
+	for i := 0; i < len(s); {
+		r, size := utf8.DecodeRuneInString(s[i:])
+		end := i + size
+		switch r {
+		case '\r':
+			if end < len(s) && s[end] == '\n' {
+				end++
+			}
+			fallthrough
+		case '\n', '\v', '\f', 0x1c, 0x1d, 0x1e, 0x85, 0x2028, 0x2029:
+			if keep {
+				lines = append(lines, s[start:end])
+			} else {
+				lines = append(lines, s[start:i])
+			}
+			start = end
+		}
+		i = end
+	}
+	if start < len(s) {
+		lines = append(lines, s[start:])
+	}
+	return lines
+}
+
+func stripChars(s string, chars any, left, right bool) string {
+	in := isSpace
+	if chars != missing && chars != nil {
+		set, ok := asStr(chars)
+		if !ok {
+			raiseType("strip arg must be None or str")
+		}
+		in = func(r rune) bool { return strings.ContainsRune(set, r) }
+	}
+	if left {
+		s = strings.TrimLeftFunc(s, in)
+	}
+	if right {
+		s = strings.TrimRightFunc(s, in)
+	}
+	return s
+}
+
+func replace(fr *frame, s, from, to string, limit int) string {
+	n := strings.Count(s, from)
+	if limit >= 0 {
+		n = min(n, limit)
+	}
+	fr.st.allocN(n+1, max(1, len(to)))
+	fr.st.alloc(len(s))
+	return strings.Replace(s, from, to, limit)
+}
+
+// padText pads on the right (<), the left (>) or both sides (^).
+func padText(fr *frame, s string, width int, fill string, mode byte) string {
+	n := width - runeLen(s)
+	if n <= 0 {
+		return s
+	}
+	fr.st.allocN(n, len(fill))
+	fr.st.alloc(len(s))
+	left := 0
+	switch mode {
+	case '>':
+		left = n
+	case '^':
+		left = n/2 + n&width&1
+	}
+	return strings.Repeat(fill, left) + s + strings.Repeat(fill, n-left)
+}
+
+func zfill(fr *frame, s string, width int) string {
+	n := width - runeLen(s)
+	if n <= 0 {
+		return s
+	}
+	fr.st.alloc(n + len(s))
+	zeros := strings.Repeat("0", n)
+	if s != "" && (s[0] == '+' || s[0] == '-') {
+		return s[:1] + zeros + s[1:]
+	}
+	return zeros + s
+}
+
+func expandTabs(fr *frame, s string, size int) string {
+	tabs := strings.Count(s, "\t")
+	fr.st.allocN(tabs, max(size, 0))
+	fr.st.alloc(len(s))
+	var b strings.Builder
+	col := 0
+	for _, r := range s {
+		switch r {
+		case '\t':
+			if size > 0 {
+				n := size - col%size
+				b.WriteString(strings.Repeat(" ", n))
+				col += n
+			}
+		case '\n', '\r':
+			b.WriteRune(r)
+			col = 0
+		default:
+			b.WriteRune(r)
+			col++
+		}
+	}
+	return b.String()
+}
+
+func strChecks() {
+	check := func(name string, f func(s string) bool) {
+		addStr(name, "/", false, func(fr *frame, s string, _ []any) any { return f(s) })
+	}
+	all := func(f func(r rune) bool) func(s string) bool {
+		return func(s string) bool {
+			for _, r := range s {
+				if !f(r) {
+					return false
+				}
+			}
+			return s != ""
+		}
+	}
+	check("isalpha", all(unicode.IsLetter))
+	check("isdigit", all(isDigit))
+	check("isdecimal", all(func(r rune) bool { return unicode.Is(unicode.Nd, r) }))
+	check("isnumeric", all(func(r rune) bool { return unicode.In(r, unicode.N) || isDigit(r) }))
+	check("isalnum", all(func(r rune) bool { return unicode.IsLetter(r) || unicode.In(r, unicode.N) }))
+	check("isspace", all(isSpace))
+	check("isascii", isASCII)
+	check("islower", isLower)
+	check("isupper", isUpper)
+	check("istitle", isTitle)
+	check("isidentifier", isIdentifierText)
+	check("isprintable", func(s string) bool {
+		for _, r := range s {
+			if !isPrintable(r) {
+				return false
+			}
+		}
+		return true
+	})
+	strMethods.addRaw("encode", func(fr *frame, recv any, args []any, kw []kwArg) any {
+		s, _ := asStr(recv)
+		a := bind(encodeSpec, args, kw)
+		return encode(fr, s, a[0], a[1])
+	})
+	strMethods.add("unescape", "/", func(fr *frame, recv any, _ []any) any {
+		s, _ := asStr(recv)
+		return unescapeHTML(s)
+	})
+	strMethods.add("striptags", "/", func(fr *frame, recv any, _ []any) any {
+		s, _ := asStr(recv)
+		return stripTags(s)
+	})
+	strMethods.add("escape", "/s", func(fr *frame, _ any, a []any) any { return escape(fr, a[0]) })
+	for _, name := range []string{"unescape", "striptags", "escape"} {
+		strMethods[name].bound = true
+	}
+	strMethods.add("maketrans", "/x y=None z=None", func(fr *frame, _ any, a []any) any { return makeTrans(fr, a) })
+	addStr("translate", "/table", true, translate)
+}
+
+var encodeSpec = &callable{name: "encode", params: []string{"encoding", "errors"}}
+
+// isIdentifierText is str.isidentifier for any text.
+func isIdentifierText(s string) bool {
+	for _, r := range s {
+		if !isWord(r) {
+			return false
+		}
+	}
+	return isIdentifier(s)
+}
+
+// isDigit is str.isdigit for one character: decimals, and superscripts and the like.
+func isDigit(r rune) bool {
+	if r < utf8.RuneSelf {
+		return r >= '0' && r <= '9'
+	}
+	switch {
+	case unicode.Is(unicode.Nd, r), r == 0xb2, r == 0xb3, r == 0xb9, r == 0x2070, r >= 0x2074 && r <= 0x2079,
+		r >= 0x2080 && r <= 0x2089, r >= 0x2460 && r <= 0x2468, r >= 0x2474 && r <= 0x247c, r >= 0x2488 && r <= 0x2490,
+		r >= 0x1369 && r <= 0x1371, r == 0x24ea, r >= 0x24f5 && r <= 0x24fd, r == 0x24ff, r >= 0x2776 && r <= 0x277e,
+		r >= 0x2780 && r <= 0x2788, r >= 0x278a && r <= 0x2792:
+		return true
+	}
+	return false
+}
+
+func makeTrans(fr *frame, a []any) any {
+	d := newDict(0)
+	if a[1] == missing {
+		table, ok := a[0].(*Dict)
+		if !ok {
+			raiseType("if you give only one argument to maketrans it must be a dict")
+		}
+		for i := range table.ents {
+			e := &table.ents[i]
+			if !e.live {
+				continue
+			}
+			k := e.key
+			if s, ok := asStr(k); ok {
+				if runeLen(s) != 1 {
+					raiseValue("string keys in translate table must be of length 1")
+				}
+				r, _ := utf8.DecodeRuneInString(s)
+				k = int64(r)
+			} else if _, _, ok := asInt(k); !ok {
+				raiseType("keys in translate table must be strings or integers")
+			}
+			d.set(k, e.val)
+		}
+		return d
+	}
+	from, to := []rune(strArg(a[0], "maketrans() argument 1")), []rune(strArg(a[1], "maketrans() argument 2"))
+	if len(from) != len(to) {
+		raiseValue("the first two maketrans arguments must have equal length")
+	}
+	for i := range from {
+		d.set(int64(from[i]), int64(to[i]))
+	}
+	if a[2] != missing {
+		for _, r := range strArg(a[2], "maketrans() argument 3") {
+			d.set(int64(r), nil)
+		}
+	}
+	return d
+}
+
+func translate(fr *frame, s string, a []any) any {
+	var b strings.Builder
+	for _, r := range s {
+		var v any
+		if fr.st.try(func() { v = subscript(fr, a[0], int64(r)) }, "LookupError") != nil {
+			b.WriteRune(r)
+			continue
+		}
+		switch v := v.(type) {
+		case nil:
+		case int64:
+			if v < 0 || v > unicode.MaxRune {
+				raiseValue("character mapping must be in range(0x110000)")
+			}
+			b.WriteRune(rune(v))
+		case string:
+			fr.st.alloc(len(v))
+			b.WriteString(v)
+		case Markup:
+			b.WriteString(string(v))
+		default:
+			raiseType("character mapping must return integer, None or str")
+		}
+	}
+	fr.st.alloc(b.Len())
+	return b.String()
+}
+
+// parseInt is int(text, base); the error is Python's.
+func parseInt(s string, base int) any {
+	raw := s
+	bad := func() { raiseValue("invalid literal for int() with base %d: %s", base, repr(raw)) }
+	if base != 0 && (base < 2 || base > 36) {
+		raiseValue("int() base must be >= 2 and <= 36, or 0")
+	}
+	s = strings.TrimFunc(s, isSpace)
+	s = asciiDigits(s)
+	neg := false
+	if s != "" && (s[0] == '-' || s[0] == '+') {
+		neg = s[0] == '-'
+		s = s[1:]
+	}
+	actual := base
+	if len(s) > 1 && s[0] == '0' {
+		prefix := map[byte]int{'x': 16, 'o': 8, 'b': 2}[s[1]|0x20]
+		if prefix != 0 && (base == 0 || base == prefix) {
+			actual = prefix
+			s = s[2:]
+			s = strings.TrimPrefix(s, "_")
+		} else if base == 0 && strings.Trim(s, "0_") != "" {
+			bad()
+		}
+	}
+	if actual == 0 {
+		actual = 10
+	}
+	if s == "" || s[0] == '_' || s[len(s)-1] == '_' || strings.Contains(s, "__") || s[0] == '-' || s[0] == '+' {
+		bad()
+	}
+	s = strings.ReplaceAll(s, "_", "")
+	if actual&(actual-1) != 0 && len(s) > maxIntDigits {
+		raiseValue("Exceeds the limit (%d digits) for integer string conversion: value has %d digits; use sys.set_int_max_str_digits() to increase the limit", maxIntDigits, len(s))
+	}
+	if neg {
+		s = "-" + s
+	}
+	if n, err := strconv.ParseInt(s, actual, 64); err == nil {
+		return n
+	}
+	v, ok := newBigFrom(s, actual)
+	if !ok {
+		bad()
+	}
+	return v
+}
+
+// asciiDigits replaces the decimal digits of other scripts.
+func asciiDigits(s string) string {
+	if isASCII(s) {
+		return s
+	}
+	return strings.Map(func(r rune) rune {
+		if r >= utf8.RuneSelf && unicode.Is(unicode.Nd, r) {
+			zero := r
+			for unicode.Is(unicode.Nd, zero-1) && r-zero < 9 {
+				zero--
+			}
+			return '0' + (r-zero)%10
+		}
+		return r
+	}, s)
+}

@@ -1,0 +1,278 @@
+package jinja
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"io"
+	"math"
+	"math/big"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// oracle is a long-lived process that runs the real Jinja2.
+type oracle struct {
+	mu  sync.Mutex
+	in  io.WriteCloser
+	out *bufio.Reader
+}
+
+// answer is what the original made of a template.
+type answer struct {
+	Text    string            `json:"text"`
+	Kind    string            `json:"kind"`
+	Error   string            `json:"error"`
+	Texts   map[string]answer `json:"texts"`
+	Version string            `json:"version"`
+}
+
+type oracleOptions struct {
+	Do                  bool   `json:"do,omitempty"`
+	LoopControls        bool   `json:"loop_controls,omitempty"`
+	Undefined           string `json:"undefined,omitempty"`
+	TrimBlocks          bool   `json:"trim_blocks,omitempty"`
+	LstripBlocks        bool   `json:"lstrip_blocks,omitempty"`
+	KeepTrailingNewline bool   `json:"keep_trailing_newline,omitempty"`
+	Autoescape          bool   `json:"autoescape,omitempty"`
+	LineStatementPrefix string `json:"line_statement_prefix,omitempty"`
+	LineCommentPrefix   string `json:"line_comment_prefix,omitempty"`
+}
+
+// request is one template to render, for both sides.
+type request struct {
+	Templates map[string]string `json:"templates"`
+	Main      string            `json:"main"`
+	Vars      any               `json:"vars"`
+	Options   oracleOptions     `json:"options"`
+
+	vars map[string]any
+}
+
+func testdata(parts ...string) string {
+	_, file, _, _ := runtime.Caller(0)
+	return filepath.Join(append([]string{filepath.Dir(file), "..", "..", "testdata", "jinja"}, parts...)...)
+}
+
+// startOracle runs the original. Where Debian's python3-jinja2 is missing the test is skipped.
+func startOracle(t testing.TB) *oracle {
+	t.Helper()
+	python := os.Getenv("JINJA_PYTHON")
+	if python == "" {
+		python = "/usr/bin/python3"
+	}
+	if out, err := exec.Command(python, "-c", "import jinja2; assert jinja2.__version__ >= '3.1'").CombinedOutput(); err != nil {
+		t.Skipf("the real Jinja2 3.1 is not here (Debian's python3-jinja2): %v: %s", err, out)
+	}
+	cmd := exec.Command(python, testdata("oracle.py"))
+	cmd.Stderr = os.Stderr
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		in.Close()
+		cmd.Wait()
+	})
+	return &oracle{in: in, out: bufio.NewReaderSize(out, 1<<20)}
+}
+
+func (o *oracle) ask(t testing.TB, req any) answer {
+	t.Helper()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	b, err := json.Marshal(req)
+	if err != nil {
+		t.Fatalf("request %#v: %v", req, err)
+	}
+	if _, err := o.in.Write(append(b, '\n')); err != nil {
+		t.Fatal(err)
+	}
+	line, err := o.out.ReadBytes('\n')
+	if err != nil {
+		t.Fatalf("the original ended: %v, on %s", err, b)
+	}
+	var a answer
+	if err := json.Unmarshal(line, &a); err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+// wire encodes a template's value for the original.
+func wire(v any) any {
+	switch v := v.(type) {
+	case nil, bool, string:
+		return v
+	case int64:
+		if v > 1<<53 || v < -1<<53 {
+			return map[string]any{"i": repr(v)}
+		}
+		return v
+	case int:
+		return v
+	case *big.Int:
+		return map[string]any{"i": v.String()}
+	case float64:
+		if math.IsInf(v, 0) || math.IsNaN(v) {
+			return map[string]any{"f": floatRepr(v)}
+		}
+		return map[string]any{"f": floatRepr(v)}
+	case Markup:
+		return map[string]any{"m": string(v)}
+	case *List:
+		return wireAll(v.Items)
+	case []any:
+		return wireAll(v)
+	case []string:
+		return v
+	case Tuple:
+		return map[string]any{"t": wireAll(v)}
+	case *Dict:
+		pairs := []any{}
+		for i := range v.ents {
+			if e := &v.ents[i]; e.live {
+				pairs = append(pairs, []any{wire(e.key), wire(e.val)})
+			}
+		}
+		return map[string]any{"d": pairs}
+	case map[string]any:
+		return wire(convert(v))
+	}
+	panic("no wire form for " + typeName(v))
+}
+
+func wireAll(list []any) []any {
+	out := make([]any, len(list))
+	for i, v := range list {
+		out[i] = wire(v)
+	}
+	return out
+}
+
+// cloneVars copies variables, so that a render cannot change them for the next.
+func cloneVars(vars map[string]any) map[string]any {
+	out := make(map[string]any, len(vars))
+	for k, v := range vars {
+		out[k] = cloneValue(convert(v))
+	}
+	return out
+}
+
+func cloneValue(v any) any {
+	switch v := v.(type) {
+	case *List:
+		l := &List{}
+		for _, x := range v.Items {
+			l.Items = append(l.Items, cloneValue(x))
+		}
+		return l
+	case Tuple:
+		t := Tuple{}
+		for _, x := range v {
+			t = append(t, cloneValue(x))
+		}
+		return t
+	case *Dict:
+		d := newDict(0)
+		for i := range v.ents {
+			if e := &v.ents[i]; e.live {
+				d.set(e.key, cloneValue(e.val))
+			}
+		}
+		return d
+	}
+	return v
+}
+
+func (o oracleOptions) config(loader Loader) Config {
+	return Config{
+		Loader:              loader,
+		Undefined:           map[string]UndefinedMode{"": Default, "strict": Strict, "chainable": Chainable}[o.Undefined],
+		TrimBlocks:          o.TrimBlocks,
+		LstripBlocks:        o.LstripBlocks,
+		KeepTrailingNewline: o.KeepTrailingNewline,
+		Autoescape:          o.Autoescape,
+		Extensions:          Extensions{Do: o.Do, LoopControls: o.LoopControls},
+		LineStatementPrefix: o.LineStatementPrefix,
+		LineCommentPrefix:   o.LineCommentPrefix,
+		Globals: map[string]any{
+			"seen": Func(seenFunc),
+			"fail": Func(func(c *Call) (any, error) { return nil, errors.New(repr(c.Args[0])) }),
+		},
+		Filters: map[string]Func{"seen": seenFunc},
+	}
+}
+
+// seenFunc tells what a pass_context function sees of a variable.
+func seenFunc(c *Call) (any, error) {
+	name, ok := asStr(c.Args[0])
+	if !ok {
+		return nil, errors.New("name wanted")
+	}
+	v, ok := c.Lookup(name)
+	if !ok {
+		return "-", nil
+	}
+	return repr(v), nil
+}
+
+var address = regexp.MustCompile(`0x[0-9a-f]{6,}`)
+
+// ours renders a request with this package.
+func (r *request) ours() answer {
+	env := New(r.Options.config(Map(r.Templates)))
+	t, err := env.Template(r.Main)
+	if err == nil {
+		var text string
+		if text, err = t.Render(cloneVars(r.vars)); err == nil {
+			return answer{Text: address.ReplaceAllString(text, "0x")}
+		}
+	}
+	var e *Error
+	if !errors.As(err, &e) {
+		return answer{Kind: "not an *Error", Error: err.Error()}
+	}
+	return answer{Kind: string(e.Kind), Error: e.class + ": " + e.Error()}
+}
+
+// compare renders a request on both sides; the string tells of a difference.
+func (o *oracle) compare(t testing.TB, r *request) string {
+	t.Helper()
+	r.Vars = wire(r.vars)
+	want := o.ask(t, r)
+	got := r.ours()
+	if got.Kind == want.Kind && (want.Kind != "" || got.Text == want.Text) {
+		return ""
+	}
+	var b strings.Builder
+	for name, src := range r.Templates {
+		b.WriteString("--- template " + name + "\n" + src + "\n")
+	}
+	vars, _ := json.Marshal(r.Vars)
+	opts, _ := json.Marshal(r.Options)
+	b.WriteString("--- vars " + string(vars) + "\n--- options " + string(opts) + "\n")
+	show := func(who string, a answer) {
+		if a.Kind != "" {
+			b.WriteString("--- " + who + ": error (" + a.Kind + ") " + a.Error + "\n")
+		} else {
+			b.WriteString("--- " + who + ":\n" + a.Text + "\n")
+		}
+	}
+	show("Jinja2", want)
+	show("ours", got)
+	return b.String()
+}

@@ -1,0 +1,608 @@
+package jinja
+
+import (
+	"strings"
+)
+
+// parser turns tokens into a tree, accepting what Jinja2's parser accepts.
+type parser struct {
+	env   *Environment
+	name  string
+	src   string
+	toks  []token
+	i     int
+	depth int
+	// tags are the statements being parsed, outermost first.
+	tags []openTag
+	// ends are the end tags that are awaited, outermost first.
+	ends [][]string
+}
+
+type openTag struct {
+	name string
+	pos  int
+}
+
+func parse(env *Environment, name, src string) *nTemplate {
+	p := &parser{env: env, name: name, src: src, toks: lex(env, src)}
+	t := &nTemplate{0, p.subparse(nil)}
+	p.checkHeight(t, 0)
+	return t
+}
+
+// checkHeight bounds the height of the tree: chains such as a+a+a+… nest
+// although the parser reads them in a loop.
+func (p *parser) checkHeight(n node, depth int) {
+	if depth > maxTreeHeight {
+		p.failDeep(n.at())
+	}
+	visitChildren(n, func(c node) { p.checkHeight(c, depth+1) })
+}
+
+func (p *parser) cur() *token {
+	t := &p.toks[p.i]
+	if t.typ == tokError {
+		p.fail(t.pos, t.str)
+	}
+	return t
+}
+
+// look is the token after the current one.
+func (p *parser) look() *token {
+	if p.i+1 >= len(p.toks) {
+		return &p.toks[p.i]
+	}
+	t := &p.toks[p.i+1]
+	if t.typ == tokError {
+		p.fail(t.pos, t.str)
+	}
+	return t
+}
+
+func (p *parser) next() token {
+	t := *p.cur()
+	if p.i < len(p.toks)-1 {
+		p.i++
+	}
+	return t
+}
+
+func (p *parser) is(typ tokenType) bool { return p.cur().typ == typ }
+
+func (p *parser) isName(name string) bool {
+	t := p.cur()
+	return t.typ == tokName && t.str == name
+}
+
+func (p *parser) skip(typ tokenType) bool {
+	if p.is(typ) {
+		p.next()
+		return true
+	}
+	return false
+}
+
+func (p *parser) skipName(name string) bool {
+	if p.isName(name) {
+		p.next()
+		return true
+	}
+	return false
+}
+
+func (p *parser) expect(typ tokenType) token {
+	if !p.is(typ) {
+		p.failExpected(tokenNames[typ])
+	}
+	return p.next()
+}
+
+func (p *parser) expectName(name string) token {
+	if !p.isName(name) {
+		p.failExpected(name)
+	}
+	return p.next()
+}
+
+func (p *parser) failExpected(want string) {
+	t := p.cur()
+	if t.typ == tokEOF {
+		p.fail(t.pos, "unexpected end of template, expected "+repr(want)+".")
+	}
+	p.fail(t.pos, "expected token "+repr(want)+", got "+repr(t.describe()))
+}
+
+// fail raises a syntax error at an offset.
+func (p *parser) fail(pos int, msg string) {
+	e := &Error{Kind: KindSyntax, class: "TemplateSyntaxError", Message: msg}
+	locate(e, p.name, p.src, pos)
+	if n := len(p.tags); n > 0 && p.tags[n-1].pos != pos {
+		tag := p.tags[n-1]
+		line, col := lineColumn(p.src, tag.pos)
+		if eline, _ := lineColumn(p.src, pos); eline != line {
+			e.Hint = "the open tag is `" + tag.name + "`, opened at line " + itoa(line) + ", column " + itoa(col)
+		}
+	}
+	panic(&raised{class: e.class, kind: e.Kind, msg: msg, where: e})
+}
+
+func (p *parser) failHint(pos int, msg, hint string) {
+	e := &Error{Kind: KindSyntax, class: "TemplateSyntaxError", Message: msg, Hint: hint}
+	locate(e, p.name, p.src, pos)
+	panic(&raised{class: e.class, kind: e.Kind, msg: msg, where: e})
+}
+
+// enter counts nesting, so that a hostile source cannot exhaust the stack.
+func (p *parser) enter() {
+	if p.depth++; p.depth > maxParseDepth {
+		p.failDeep(p.toks[p.i].pos)
+	}
+}
+
+func (p *parser) failDeep(pos int) {
+	e := &Error{Kind: KindLimit, class: "RecursionError", Message: "template is nested too deep"}
+	locate(e, p.name, p.src, pos)
+	panic(&raised{class: e.class, kind: e.Kind, msg: e.Message, where: e})
+}
+
+func (p *parser) leave() { p.depth-- }
+
+// maxParseDepth bounds how deep statements and expressions may nest.
+const maxParseDepth = 250
+
+// maxTreeHeight bounds the height of the syntax tree.
+const maxTreeHeight = 4000
+
+// failUnknown reports a tag that is not known here, or the end of the source.
+func (p *parser) failUnknown(tag string, pos int, eof bool) {
+	var msg []string
+	if eof {
+		msg = append(msg, "Unexpected end of template.")
+	} else {
+		msg = append(msg, "Encountered unknown tag "+repr(tag)+".")
+	}
+	hint := ""
+	if n := len(p.ends); n > 0 {
+		expected := false
+		for _, ends := range p.ends {
+			for _, e := range ends {
+				expected = expected || e == tag && !eof
+			}
+		}
+		var names []string
+		for _, e := range p.ends[n-1] {
+			names = append(names, repr(e))
+		}
+		looking := strings.Join(names, " or ")
+		if expected {
+			msg = append(msg, "You probably made a nesting mistake. Jinja is expecting this tag, but currently looking for "+looking+".")
+		} else {
+			msg = append(msg, "Jinja was looking for the following tags: "+looking+".")
+		}
+	}
+	if n := len(p.tags); n > 0 {
+		open := p.tags[n-1]
+		msg = append(msg, "The innermost block that needs to be closed is "+repr(open.name)+".")
+		line, col := lineColumn(p.src, open.pos)
+		hint = "`" + open.name + "` was opened at line " + itoa(line) + ", column " + itoa(col)
+	}
+	if !eof && hint == "" || !eof && !strings.HasPrefix(tag, "end") {
+		if s := suggest(tag, p.knownTags()); s != "" {
+			hint = s
+		}
+	}
+	p.failHint(pos, strings.Join(msg, " "), hint)
+}
+
+func (p *parser) knownTags() []string {
+	tags := []string{"for", "if", "block", "extends", "print", "macro", "include", "from", "import", "set", "with", "autoescape", "call", "filter", "raw"}
+	if n := len(p.ends); n > 0 {
+		tags = append(tags, p.ends[n-1]...)
+	}
+	if p.env.cfg.Extensions.Do {
+		tags = append(tags, "do")
+	}
+	if p.env.cfg.Extensions.LoopControls {
+		tags = append(tags, "break", "continue")
+	}
+	return tags
+}
+
+// subparse reads text, print statements and statements up to one of the end tags.
+func (p *parser) subparse(ends []string) []node {
+	p.enter()
+	defer p.leave()
+	var body, data []node
+	if ends != nil {
+		p.ends = append(p.ends, ends)
+	}
+	flush := func() {
+		if len(data) > 0 {
+			body = append(body, &nOutput{pos(data[0].at()), data})
+			data = nil
+		}
+	}
+	for !p.is(tokEOF) {
+		switch t := p.cur(); t.typ {
+		case tokData:
+			data = append(data, &nTemplateData{pos(t.pos), t.str})
+			p.next()
+		case tokVariableBegin:
+			p.next()
+			data = append(data, p.tuple(true, nil, false))
+			p.expect(tokVariableEnd)
+		case tokBlockBegin:
+			flush()
+			p.next()
+			if ends != nil && p.is(tokName) {
+				for _, e := range ends {
+					if p.cur().str == e {
+						p.ends = p.ends[:len(p.ends)-1]
+						return body
+					}
+				}
+			}
+			body = append(body, p.statement())
+			p.expect(tokBlockEnd)
+		default:
+			p.fail(t.pos, "unexpected "+repr(t.describe()))
+		}
+	}
+	flush()
+	if ends != nil {
+		p.ends = p.ends[:len(p.ends)-1]
+	}
+	return body
+}
+
+func (p *parser) statements(drop bool, ends ...string) []node {
+	p.skip(tokColon)
+	p.expect(tokBlockEnd)
+	body := p.subparse(ends)
+	if p.is(tokEOF) {
+		p.ends = append(p.ends, ends)
+		p.failUnknown("", p.cur().pos, true)
+	}
+	if drop {
+		p.next()
+	}
+	return body
+}
+
+func (p *parser) statement() node {
+	t := p.cur()
+	if t.typ != tokName {
+		p.fail(t.pos, "tag name expected")
+	}
+	p.tags = append(p.tags, openTag{t.str, t.pos})
+	n := p.statementOf(*t)
+	p.tags = p.tags[:len(p.tags)-1]
+	return n
+}
+
+func (p *parser) statementOf(t token) node {
+	ext := p.env.cfg.Extensions
+	switch t.str {
+	case "for":
+		return p.forStatement()
+	case "if":
+		return p.ifStatement()
+	case "block":
+		return p.blockStatement()
+	case "extends":
+		p.next()
+		return &nExtends{pos(t.pos), p.expression(true)}
+	case "print":
+		p.next()
+		n := &nOutput{pos: pos(t.pos)}
+		for !p.is(tokBlockEnd) {
+			if len(n.items) > 0 {
+				p.expect(tokComma)
+			}
+			n.items = append(n.items, p.expression(true))
+		}
+		return n
+	case "macro":
+		p.next()
+		n := &nMacro{pos: pos(t.pos)}
+		n.name = p.assignName().name
+		n.args, n.defaults = p.signature()
+		n.body = p.statements(true, "endmacro")
+		return n
+	case "include":
+		p.next()
+		n := &nInclude{pos: pos(t.pos), template: p.expression(true), withContext: true}
+		if p.isName("ignore") && p.look().typ == tokName && p.look().str == "missing" {
+			n.ignoreMissing = true
+			p.next()
+			p.next()
+		}
+		p.importContext(&n.withContext)
+		return n
+	case "from":
+		return p.fromStatement()
+	case "import":
+		p.next()
+		n := &nImport{pos: pos(t.pos), template: p.expression(true)}
+		p.expectName("as")
+		n.target = p.assignName().name
+		p.importContext(&n.withContext)
+		return n
+	case "set":
+		p.next()
+		target := p.assignTarget(nil, true)
+		if p.skip(tokAssign) {
+			return &nAssign{pos(t.pos), target, p.tuple(true, nil, false)}
+		}
+		filter, _ := p.filters(nil, false).(*nFilter)
+		return &nAssignBlock{pos(t.pos), target, filter, p.statements(true, "endset")}
+	case "with":
+		return p.withStatement()
+	case "autoescape":
+		p.next()
+		n := &nAutoescape{pos: pos(t.pos), enabled: p.expression(true)}
+		n.body = p.statements(true, "endautoescape")
+		return &nScope{pos(t.pos), []node{n}}
+	case "call":
+		p.next()
+		n := &nCallBlock{pos: pos(t.pos)}
+		if p.is(tokLParen) {
+			n.args, n.defaults = p.signature()
+		}
+		call, ok := p.expression(true).(*nCall)
+		if !ok {
+			p.fail(t.pos, "expected call")
+		}
+		n.call = call
+		n.body = p.statements(true, "endcall")
+		return n
+	case "filter":
+		p.next()
+		n := &nFilterBlock{pos: pos(t.pos)}
+		n.filter = p.filters(nil, true).(*nFilter)
+		n.body = p.statements(true, "endfilter")
+		return n
+	case "do":
+		if ext.Do {
+			p.next()
+			return &nExprStmt{pos(t.pos), p.tuple(true, nil, false)}
+		}
+	case "break", "continue":
+		if ext.LoopControls {
+			p.next()
+			return &nLoopControl{pos(t.pos), t.str == "break"}
+		}
+	}
+	p.tags = p.tags[:len(p.tags)-1]
+	p.failUnknown(t.str, t.pos, false)
+	return nil
+}
+
+func (p *parser) forStatement() node {
+	n := &nFor{pos: pos(p.next().pos)}
+	n.target = p.assignTarget([]string{"in"}, false)
+	p.expectName("in")
+	n.iter = p.tuple(false, []string{"recursive"}, false)
+	if p.skipName("if") {
+		n.test = p.expression(true)
+	}
+	n.recursive = p.skipName("recursive")
+	n.body = p.statements(false, "endfor", "else")
+	if p.next().str != "endfor" {
+		n.orElse = p.statements(true, "endfor")
+	}
+	return n
+}
+
+func (p *parser) ifStatement() node {
+	first := &nIf{pos: pos(p.next().pos)}
+	n := first
+	for {
+		n.test = p.tuple(false, nil, false)
+		n.body = p.statements(false, "elif", "else", "endif")
+		switch p.next().str {
+		case "elif":
+			n = &nIf{pos: pos(p.cur().pos)}
+			first.elifs = append(first.elifs, n)
+			continue
+		case "else":
+			first.orElse = p.statements(true, "endif")
+		}
+		return first
+	}
+}
+
+func (p *parser) withStatement() node {
+	n := &nWith{pos: pos(p.next().pos)}
+	for !p.is(tokBlockEnd) {
+		if len(n.targets) > 0 {
+			p.expect(tokComma)
+		}
+		target := p.assignTarget(nil, false)
+		setCtx(target, ctxParam)
+		n.targets = append(n.targets, target)
+		p.expect(tokAssign)
+		n.values = append(n.values, p.expression(true))
+	}
+	n.body = p.statements(true, "endwith")
+	return n
+}
+
+func (p *parser) blockStatement() node {
+	n := &nBlock{pos: pos(p.next().pos)}
+	n.name = p.expect(tokName).str
+	n.scoped = p.skipName("scoped")
+	n.required = p.skipName("required")
+	if p.is(tokSub) {
+		p.fail(p.cur().pos, "Block names in Jinja have to be valid Python identifiers and may not contain hyphens, use an underscore instead.")
+	}
+	n.body = p.statements(true, "endblock")
+	if n.required {
+		for _, child := range n.body {
+			if !onlySpace(child) {
+				p.fail(p.cur().pos, "Required blocks can only contain comments or whitespace")
+			}
+		}
+	}
+	p.skipName(n.name)
+	return n
+}
+
+// onlySpace reports whether a statement prints nothing but white space.
+func onlySpace(n node) bool {
+	out, ok := n.(*nOutput)
+	if !ok {
+		return false
+	}
+	for _, item := range out.items {
+		d, ok := item.(*nTemplateData)
+		if !ok || strings.TrimFunc(d.data, isSpace) != "" {
+			return false
+		}
+	}
+	return true
+}
+
+// importContext reads "with context" or "without context".
+func (p *parser) importContext(with *bool) bool {
+	t := p.cur()
+	if t.typ != tokName || t.str != "with" && t.str != "without" {
+		return false
+	}
+	if l := p.look(); l.typ != tokName || l.str != "context" {
+		return false
+	}
+	*with = p.next().str == "with"
+	p.next()
+	return true
+}
+
+func (p *parser) fromStatement() node {
+	n := &nFromImport{pos: pos(p.next().pos)}
+	n.template = p.expression(true)
+	p.expectName("import")
+	for {
+		if len(n.names) > 0 {
+			p.expect(tokComma)
+		}
+		if !p.is(tokName) {
+			p.expect(tokName)
+		}
+		if p.importContext(&n.withContext) {
+			break
+		}
+		target := p.assignName()
+		if strings.HasPrefix(target.name, "_") {
+			p.fail(target.at(), "names starting with an underline can not be imported")
+		}
+		name := importName{target.name, target.name}
+		if p.skipName("as") {
+			name.alias = p.assignName().name
+		}
+		n.names = append(n.names, name)
+		if p.importContext(&n.withContext) || !p.is(tokComma) {
+			break
+		}
+	}
+	return n
+}
+
+func (p *parser) signature() (args []*nName, defaults []node) {
+	p.expect(tokLParen)
+	for !p.is(tokRParen) {
+		if len(args) > 0 {
+			p.expect(tokComma)
+		}
+		arg := p.assignName()
+		arg.ctx = ctxParam
+		if p.skip(tokAssign) {
+			defaults = append(defaults, p.expression(true))
+		} else if len(defaults) > 0 {
+			p.fail(p.cur().pos, "non-default argument follows default argument")
+		}
+		args = append(args, arg)
+	}
+	p.expect(tokRParen)
+	return args, defaults
+}
+
+// assignName reads a plain name to assign to.
+func (p *parser) assignName() *nName {
+	t := p.expect(tokName)
+	n := &nName{pos(t.pos), t.str, ctxStore}
+	if !canAssign(n) {
+		p.fail(t.pos, "can't assign to 'name'")
+	}
+	return n
+}
+
+func (p *parser) assignTarget(endRules []string, withNamespace bool) node {
+	if withNamespace && p.look().typ == tokDot {
+		t := p.expect(tokName)
+		p.next()
+		return &nNSRef{pos(t.pos), t.str, p.expect(tokName).str}
+	}
+	target := p.tupleOf(p.primary, endRules, false)
+	setCtx(target, ctxStore)
+	if !canAssign(target) {
+		p.fail(target.at(), "can't assign to "+repr(nodeName(target)))
+	}
+	return target
+}
+
+func setCtx(n node, ctx nameCtx) {
+	walk(n, func(n node) bool {
+		if n, ok := n.(*nName); ok {
+			n.ctx = ctx
+		}
+		return true
+	})
+}
+
+func canAssign(n node) bool {
+	switch n := n.(type) {
+	case *nName:
+		switch n.name {
+		case "true", "false", "none", "True", "False", "None":
+			return false
+		}
+		return true
+	case *nTuple:
+		for _, item := range n.items {
+			if !canAssign(item) {
+				return false
+			}
+		}
+		return true
+	}
+	return false
+}
+
+// nodeName is what Jinja2 calls a node that cannot be assigned to.
+func nodeName(n node) string {
+	switch n := n.(type) {
+	case *nName:
+		return "name"
+	case *nConst:
+		return "const"
+	case *nTuple:
+		return "tuple"
+	case *nList:
+		return "list"
+	case *nDict:
+		return "dict"
+	case *nCall:
+		return "call"
+	case *nGetattr:
+		return "getattr"
+	case *nGetitem:
+		return "getitem"
+	case *nFilter:
+		return "filter"
+	case *nTest:
+		return "test"
+	case *nBin:
+		return map[tokenType]string{tokAdd: "add", tokSub: "sub", tokMul: "mul", tokDiv: "div", tokFloorDiv: "floordiv", tokMod: "mod", tokPow: "pow"}[n.op]
+	}
+	return "expression"
+}

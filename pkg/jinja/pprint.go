@@ -1,0 +1,3 @@
+package jinja
+
+func pformat(fr *frame, v any) string { return reprIn(fr, v) }

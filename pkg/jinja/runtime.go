@@ -1,0 +1,340 @@
+package jinja
+
+import (
+	"fmt"
+	"runtime"
+	"strconv"
+	"unicode/utf8"
+)
+
+// Template is a compiled template. It is safe for concurrent use. It is also a
+// value of templates: `{% extends %}`, `{% include %}` and `{% import %}` take
+// one, even of another environment.
+type Template struct {
+	env    *Environment
+	name   string
+	src    string
+	tree   *nTemplate
+	root   *function
+	blocks []*function
+}
+
+// Name returns the name that the template was loaded or parsed under.
+func (t *Template) Name() string { return t.name }
+
+// Render renders the template with the variables. Values may be nil, booleans,
+// numbers, strings, [*List], [*Dict], [Tuple], [*Template], [Func], and Go maps
+// and slices of them, which are converted (maps in the order of their keys). A
+// *List or *Dict is used as it is: the template may change it, so one that two
+// renders share must not be shared at the same time. The error is an [*Error].
+func (t *Template) Render(vars map[string]any) (text string, err error) {
+	st := &state{env: t.env, limits: &t.env.cfg.Limits}
+	defer recoverTo(&err, func() *state { return st })
+	ctx := newContext(t.env, t, t.env.rootVars(st, vars))
+	out := &buffer{st: st, b: make([]byte, 0, len(t.src)+len(t.src)/2+64)}
+	t.root.call(st, ctx, nil, out)
+	return string(out.b), nil
+}
+
+// rootVars merges the globals and the variables of a render.
+func (e *Environment) rootVars(st *state, vars map[string]any) map[string]any {
+	all := make(map[string]any, len(e.globals)+len(vars))
+	for k, v := range e.globals {
+		if _, shared := v.(goShared); shared {
+			v = st.shared(e, k, v)
+		}
+		all[k] = v
+	}
+	for k, v := range vars {
+		switch v.(type) {
+		case string, bool, nil, *List, *Dict, int64, *Template, *callable, *lazyValue:
+			all[k] = v
+		default:
+			all[k] = &lazyValue{raw: v}
+		}
+	}
+	return all
+}
+
+// state is what one render has.
+type state struct {
+	env    *Environment
+	limits *Limits
+	stack  []*frame
+	depth  int
+	steps  int
+	memory int
+	// modules are the templates imported without context.
+	modules map[*Template]*module
+	// globals are the environments' containers, as this render converted them.
+	globals map[sharedKey]*lazyValue
+}
+
+type sharedKey struct {
+	env  *Environment
+	name string
+}
+
+func (st *state) shared(e *Environment, name string, v any) *lazyValue {
+	key := sharedKey{e, name}
+	if l := st.globals[key]; l != nil {
+		return l
+	}
+	if st.globals == nil {
+		st.globals = map[sharedKey]*lazyValue{}
+	}
+	l := &lazyValue{raw: v}
+	st.globals[key] = l
+	return l
+}
+
+// step counts a unit of work.
+func (st *state) step() {
+	if st.steps++; st.steps > st.limits.Steps {
+		raiseLimit("the template takes more than %d steps", st.limits.Steps)
+	}
+}
+
+// work counts n units of work.
+func (st *state) work(n int) {
+	st.steps += n
+	if st.steps > st.limits.Steps || n < 0 {
+		raiseLimit("the template takes more than %d steps", st.limits.Steps)
+	}
+}
+
+// alloc counts bytes that a value takes, before it is built.
+func (st *state) alloc(n int) {
+	if n < 0 || n > st.limits.Memory-st.memory {
+		raiseLimit("the template builds values of more than %d bytes", st.limits.Memory)
+	}
+	st.memory += n
+}
+
+// allocN counts count values of size bytes each.
+func (st *state) allocN(count, size int) {
+	if count > 0 && size > 0 && count > st.limits.Memory/size {
+		st.alloc(st.limits.Memory + 1)
+	}
+	st.alloc(count * size)
+}
+
+// enter bounds recursion; every enter has its leave, except when an error ends the render.
+func (st *state) enter() {
+	if st.depth++; st.depth > st.limits.Depth {
+		raiseKind(KindLimit, "RecursionError", "maximum recursion depth exceeded (%d)", st.limits.Depth)
+	}
+}
+
+// buffer collects output.
+type buffer struct {
+	st *state
+	b  []byte
+}
+
+func (b *buffer) write(s string) {
+	if len(b.b)+len(s) > b.st.limits.Output {
+		raiseLimit("the output is longer than %d bytes", b.st.limits.Output)
+	}
+	b.b = append(b.b, s...)
+}
+
+// function is compiled code with variables of its own: a template's root, a
+// block, a macro, a caller, the body of a recursive loop, a loop's filter.
+type function struct {
+	tmpl   *Template
+	what   string // for traces; empty when not worth a line
+	name   string // of a block
+	parent *function
+	slots  map[ident]int
+	nslots int
+	body   []stmt
+	// flags of a block
+	required bool
+}
+
+// slot returns the number of the identifier's variable, making it if need be.
+func (f *function) slot(id ident) int {
+	if i, ok := f.slots[id]; ok {
+		return i
+	}
+	if f.slots == nil {
+		f.slots = map[ident]int{}
+	}
+	f.slots[id] = f.nslots
+	f.nslots++
+	return f.nslots - 1
+}
+
+// frame is one activation of a function.
+type frame struct {
+	fn     *function
+	parent *frame // the activation of the enclosing function
+	st     *state
+	ctx    *context
+	out    *buffer
+	pos    int // offset of what is being evaluated, for errors
+	slots  []any
+	// loopVars and blockVars are what pass_context functions see of local sets.
+	loopVars, blockVars map[string]any
+	// extended is the parent template, in the activation of a root.
+	extended *Template
+}
+
+func (f *function) newFrame(st *state, ctx *context, parent *frame, out *buffer) *frame {
+	fr := &frame{fn: f, parent: parent, st: st, ctx: ctx, out: out}
+	if f.nslots > 0 {
+		fr.slots = make([]any, f.nslots)
+		for i := range fr.slots {
+			fr.slots[i] = unbound
+		}
+	}
+	return fr
+}
+
+// push and pop keep the stack of activations, for depth and traces. An error
+// leaves the stack as it is, so that the place can be read off it.
+func (fr *frame) push() {
+	st := fr.st
+	st.step()
+	if len(st.stack)+st.depth >= st.limits.Depth {
+		raiseKind(KindLimit, "RecursionError", "maximum recursion depth exceeded (%d)", st.limits.Depth)
+	}
+	st.stack = append(st.stack, fr)
+}
+
+func (fr *frame) pop() { fr.st.stack = fr.st.stack[:len(fr.st.stack)-1] }
+
+// call runs a function that takes no arguments.
+func (f *function) call(st *state, ctx *context, parent *frame, out *buffer) {
+	fr := f.newFrame(st, ctx, parent, out)
+	fr.push()
+	fr.run(f.body)
+	fr.pop()
+}
+
+// ctl is how a statement ended.
+type ctl uint8
+
+const (
+	ctlNext ctl = iota
+	ctlBreak
+	ctlContinue
+)
+
+type (
+	stmt func(*frame) ctl
+	expr func(*frame) any
+)
+
+func (fr *frame) run(body []stmt) ctl {
+	for _, s := range body {
+		if c := s(fr); c != ctlNext {
+			return c
+		}
+	}
+	return ctlNext
+}
+
+// capture runs statements with an output of their own.
+func (fr *frame) capture(body []stmt) (string, ctl) {
+	saved := fr.out
+	fr.out = &buffer{st: fr.st}
+	c := fr.run(body)
+	text := string(fr.out.b)
+	fr.out = saved
+	fr.st.alloc(len(text))
+	return text, c
+}
+
+// recoverTo is deferred by every exported entry point: it turns a raised
+// exception into an *Error with its place and chain.
+func recoverTo(err *error, state func() *state) {
+	p := recover()
+	if p == nil {
+		return
+	}
+	r, ok := p.(*raised)
+	if !ok {
+		// A bug of this package, or of a Go function that a template called: the
+		// caller gets an error, not a crash.
+		if e, isErr := p.(runtime.Error); isErr {
+			r = &raised{class: "RuntimeError", kind: KindRuntime, msg: "internal error: " + e.Error(), cause: e}
+		} else {
+			r = &raised{class: "RuntimeError", kind: KindRuntime, msg: fmt.Sprintf("panic: %v", p)}
+		}
+	}
+	*err = r.toError(state())
+}
+
+func (r *raised) toError(st *state) *Error {
+	if st == nil || len(st.stack) == 0 {
+		if r.where != nil {
+			return r.where
+		}
+		return &Error{Kind: r.kind, class: r.class, Message: r.msg, Hint: r.hint, cause: r.cause}
+	}
+	frames := make([]Frame, 0, len(st.stack))
+	for i, fr := range st.stack {
+		if i+1 < len(st.stack) && st.stack[i+1].fn.what == "" {
+			continue
+		}
+		t := fr.fn.tmpl
+		line, col := lineColumn(t.src, fr.pos)
+		f := Frame{Template: t.name, Line: line, Column: col}
+		if i+1 < len(st.stack) {
+			f.What = st.stack[i+1].fn.what
+		}
+		frames = append(frames, f)
+	}
+	if r.where != nil {
+		e := *r.where
+		frames[len(frames)-1].What = "loading it"
+		e.Trace = clipTrace(frames)
+		return &e
+	}
+	top := st.stack[len(st.stack)-1]
+	e := &Error{Kind: r.kind, class: r.class, Message: r.msg, Hint: r.hint, cause: r.cause}
+	locate(e, top.fn.tmpl.name, top.fn.tmpl.src, top.pos)
+	e.Trace = clipTrace(frames[:len(frames)-1])
+	return e
+}
+
+// clipTrace shortens the chain of a runaway recursion.
+func clipTrace(frames []Frame) []Frame {
+	const head, tail = 8, 8
+	if len(frames) <= head+tail {
+		return frames
+	}
+	return append(frames[:head:head], frames[len(frames)-tail:]...)
+}
+
+// locate fills in the place of an error.
+func locate(e *Error, name, src string, pos int) {
+	e.Template = name
+	e.Line, e.Column = lineColumn(src, pos)
+	start := min(pos, len(src))
+	for start > 0 && src[start-1] != '\n' {
+		start--
+	}
+	end := start
+	for end < len(src) && src[end] != '\n' {
+		end++
+	}
+	e.SourceLine = src[start:end]
+}
+
+// lineColumn turns an offset into line and column, both from 1.
+func lineColumn(src string, pos int) (line, col int) {
+	pos = max(0, min(pos, len(src)))
+	line, start := 1, 0
+	for i := range pos {
+		if src[i] == '\n' {
+			line++
+			start = i + 1
+		}
+	}
+	return line, utf8.RuneCountInString(src[start:pos]) + 1
+}
+
+func itoa(n int) string { return strconv.Itoa(n) }

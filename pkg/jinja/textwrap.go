@@ -1,0 +1,3 @@
+package jinja
+
+func wordwrapFilter(fr *frame, a []any) any { return a[0] }

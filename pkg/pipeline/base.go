@@ -1,0 +1,226 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/containerd/platforms"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/kolla-build/kolla-build/pkg/bootstrap"
+	"github.com/kolla-build/kolla-build/pkg/build/buildkit"
+	"github.com/kolla-build/kolla-build/pkg/config"
+	"github.com/kolla-build/kolla-build/pkg/registry"
+	"github.com/kolla-build/kolla-build/pkg/store"
+	digest "github.com/opencontainers/go-digest"
+	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// bases resolves images from outside the tree, such as debian:trixie, to images
+// in the store: from the store itself, from a registry, or bootstrapped from a
+// package mirror. All of a run's external images come through here, so that the
+// builder never talks to a registry and the key knows the digest.
+type bases struct {
+	cfg      *config.Config
+	env      Env
+	store    *store.Store
+	client   *registry.Client
+	platform ocispecs.Platform
+
+	mu      sync.Mutex
+	done    map[string]buildkit.External
+	created time.Time // the newest external image's
+}
+
+// originRegistry marks images that came from a registry and may move there.
+const originRegistry = "registry"
+
+func (b *bases) resolve(ctx context.Context, ref string) (buildkit.External, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if ext, ok := b.done[ref]; ok {
+		return ext, nil
+	}
+	entry, err := b.find(ctx, ref)
+	if err != nil {
+		return buildkit.External{}, err
+	}
+	img, err := b.store.Image(entry.Digest)
+	if err != nil {
+		return buildkit.External{}, fmt.Errorf("base image %s: %w", ref, err)
+	}
+	conf, err := img.RawConfigFile()
+	if err != nil {
+		return buildkit.External{}, fmt.Errorf("base image %s: %w", ref, err)
+	}
+	if entry.Created.After(b.created) {
+		b.created = entry.Created
+	}
+	ext := buildkit.External{Digest: entry.Digest, Config: conf}
+	b.done[ref] = ext
+	return ext, nil
+}
+
+// find returns the store's entry of an image, after having seen to it that
+// there is one, and a current one.
+func (b *bases) find(ctx context.Context, ref string) (store.Entry, error) {
+	have, ok, err := b.store.Lookup(ref)
+	if err != nil {
+		return have, err
+	}
+	if ok && have.Platform != "" && !b.fits(have) {
+		ok = false // for another architecture: the name is taken, the image is not the one
+	}
+	// What was bootstrapped or imported here cannot move anywhere else.
+	mayMove := !ok || have.Origin == originRegistry && b.cfg.Pull
+	if !mayMove {
+		return have, nil
+	}
+	if ok {
+		desc, err := b.client.Head(ctx, ref)
+		if err == nil && b.sameImage(have, desc) {
+			return have, nil
+		}
+		if err != nil {
+			b.env.Notice("base image %s: %v; using the one of %s in the store", ref, firstLine(err), have.Stored.Format(time.DateTime))
+			return have, nil
+		}
+	}
+	entry, err := b.pull(ctx, ref)
+	if err == nil {
+		return entry, nil
+	}
+	return b.instead(ctx, ref, err)
+}
+
+func (b *bases) fits(e store.Entry) bool {
+	p, err := platforms.Parse(e.Platform)
+	return err == nil && platforms.Only(b.platform).Match(p)
+}
+
+// sameImage reports whether a registry's tag still names what was pulled: the
+// image itself or the index that it came from.
+func (b *bases) sameImage(have store.Entry, desc v1.Descriptor) bool {
+	return desc.Digest.String() == have.Digest.String() || desc.Digest.String() == have.Key
+}
+
+func (b *bases) pull(ctx context.Context, ref string) (store.Entry, error) {
+	img, named, err := b.client.Fetch(ctx, ref, platforms.Format(b.platform))
+	if err != nil {
+		return store.Entry{}, err
+	}
+	b.env.Notice("pulling base image %s", ref)
+	d, err := b.store.WriteImage(ctx, img)
+	if err != nil {
+		return store.Entry{}, fmt.Errorf("base image %s: %w", ref, err)
+	}
+	// The key remembers what the tag named, so that a later look-up costs one
+	// HEAD request even where the tag names an index.
+	err = b.store.Put(store.Entry{Name: ref, Digest: d, Kind: store.KindBase, Origin: originRegistry, Key: named.String()})
+	if err != nil {
+		return store.Entry{}, err
+	}
+	entry, _, err := b.store.Lookup(ref)
+	return entry, err
+}
+
+// instead bootstraps the configured base image when its registry cannot be
+// reached and the distribution's packages can make one.
+func (b *bases) instead(ctx context.Context, ref string, pullErr error) (store.Entry, error) {
+	d, suite, ok := b.bootstrappable(ref)
+	var unreachable *registry.UnreachableError
+	if ctx.Err() != nil || !ok || b.cfg.Bootstrap == "never" || !errors.As(pullErr, &unreachable) {
+		hint := "name another with --base-image and --base-tag, or an OCI layout with --base-image oci:DIR"
+		if ok {
+			hint = fmt.Sprintf("kolla-build bootstrap %s:%s --mirror URL makes one from a package mirror; or --base-image oci:DIR", d, suite)
+		}
+		return store.Entry{}, &HintError{fmt.Errorf("base image %s: %w", ref, pullErr), hint}
+	}
+	b.env.Notice("base image %s: %v", ref, firstLine(pullErr))
+	b.env.Notice("bootstrapping %s:%s from a package mirror instead", d, suite)
+	res, err := Bootstrap(ctx, b.store, b.env, bootstrap.Options{Distro: d, Suite: suite, Arch: b.cfg.DebianArch, Mirror: b.cfg.BaseMirror}, ref)
+	if err != nil {
+		return store.Entry{}, fmt.Errorf("base image %s: its registry cannot be reached (%s), and bootstrapping it: %w", ref, firstLine(pullErr), err)
+	}
+	return res, nil
+}
+
+func (b *bases) bootstrappable(ref string) (distro, suite string, ok bool) {
+	d, known := config.LookupDistro(b.cfg.Base)
+	if !known || ref != b.cfg.BaseImage+":"+b.cfg.BaseTag || b.cfg.BaseImage != d.Image || (d.Name != "debian" && d.Name != "ubuntu") {
+		return "", "", false
+	}
+	rel, ok := d.Release(b.cfg.BaseTag)
+	if !ok || rel.Suite == "" {
+		return "", "", false
+	}
+	return d.Name, rel.Suite, true
+}
+
+// withLocalBase returns a configuration whose base image has a name that FROM
+// lines can hold, where the user named a file or a directory.
+func withLocalBase(cfg *config.Config) *config.Config {
+	if _, _, ok := localBase(cfg.BaseImage); !ok {
+		return cfg
+	}
+	c := *cfg
+	c.BaseImage = "kolla-build.local/" + cfg.Base
+	return &c
+}
+
+// importBase brings a base image that is a file or a directory into the store,
+// under the name that withLocalBase gave it.
+func importBase(ctx context.Context, image string, as *config.Config, s *store.Store) error {
+	path, name, ok := localBase(image)
+	if !ok {
+		return nil
+	}
+	var e store.Entry
+	var err error
+	if strings.HasPrefix(image, "oci:") {
+		e, err = bootstrap.ImportLayout(ctx, s, path, name)
+	} else {
+		e, err = bootstrap.ImportTar(ctx, s, path)
+	}
+	if err != nil {
+		return fmt.Errorf("base image %s: %w", image, err)
+	}
+	return s.Put(store.Entry{Name: as.BaseImage + ":" + as.BaseTag, Digest: e.Digest, Kind: store.KindBase, Origin: path})
+}
+
+// localBase splits a --base-image that is a path: oci:DIR[:NAME] or a tarball.
+func localBase(image string) (path, name string, ok bool) {
+	if rest, isLayout := strings.CutPrefix(image, "oci:"); isLayout {
+		// The name may hold colons itself: it starts at the first one after the
+		// directory's last slash.
+		i := strings.LastIndexByte(rest, '/')
+		if j := strings.IndexByte(rest[i+1:], ':'); j >= 0 {
+			return rest[:i+1+j], rest[i+1+j+1:], true
+		}
+		return rest, "", true
+	}
+	switch ext := filepath.Ext(image); ext {
+	case ".tar", ".tgz", ".gz", ".xz", ".zst":
+		return image, "", true
+	}
+	return "", "", false
+}
+
+// digestOf returns the digest of what a name stands for in the store, "" if
+// there is none.
+func digestOf(s *store.Store, name string) digest.Digest {
+	e, ok, err := s.Lookup(name)
+	if err != nil || !ok {
+		return ""
+	}
+	return e.Digest
+}
+
+func firstLine(err error) string {
+	s, _, _ := strings.Cut(strings.TrimSpace(err.Error()), "\n")
+	return s
+}

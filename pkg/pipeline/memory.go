@@ -1,0 +1,59 @@
+package pipeline
+
+import (
+	"encoding/json"
+	"maps"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"github.com/kolla-build/kolla-build/pkg/config"
+)
+
+// memory is what the plan wants to know of earlier runs beyond the store: what
+// each image's key was made of. It explains; losing it loses no image.
+type memory struct {
+	mu    sync.Mutex
+	path  string
+	scope string // what else an image's name depends on
+	parts map[string]map[string]string
+}
+
+func openMemory(cfg *config.Config) *memory {
+	m := &memory{
+		path:  filepath.Join(cfg.DataDir, "parts.json"),
+		scope: cfg.Base + "/" + cfg.InstallType + "/" + cfg.BaseArch + "/",
+		parts: map[string]map[string]string{},
+	}
+	if data, err := os.ReadFile(m.path); err == nil {
+		_ = json.Unmarshal(data, &m.parts)
+	}
+	return m
+}
+
+// name is an image's name as durations and parts are remembered by: the same
+// image of another distribution takes another time.
+func (m *memory) name(image string) string { return m.scope + image }
+
+func (m *memory) get(image string) (map[string]string, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	p, ok := m.parts[m.name(image)]
+	return p, ok
+}
+
+func (m *memory) put(image string, parts map[string]string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.parts[m.name(image)] = maps.Clone(parts)
+}
+
+func (m *memory) save() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	data, err := json.Marshal(m.parts)
+	if err != nil {
+		return err
+	}
+	return writeFile(m.path, data)
+}

@@ -1,0 +1,101 @@
+package pipeline
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/kolla-build/kolla-build/pkg/config"
+	"github.com/kolla-build/kolla-build/pkg/registry"
+	"github.com/kolla-build/kolla-build/pkg/store"
+	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// Env is what a run has from the process around it.
+type Env struct {
+	Stdout, Stderr io.Writer
+	Vars           []string // as os.Environ returns it
+	Version        string   // of this program
+}
+
+// Getenv returns an environment variable's value.
+func (e Env) Getenv(name string) string {
+	for i := len(e.Vars) - 1; i >= 0; i-- {
+		if k, v, ok := strings.Cut(e.Vars[i], "="); ok && k == name {
+			return v
+		}
+	}
+	return ""
+}
+
+// Notice tells the user something that belongs to no image.
+func (e Env) Notice(format string, args ...any) {
+	fmt.Fprintf(e.Stderr, format+"\n", args...)
+}
+
+// HintError is an error with a line that says what to do.
+type HintError struct {
+	Err  error
+	Hint string
+}
+
+func (e *HintError) Error() string { return e.Err.Error() + "\n  hint: " + e.Hint }
+
+func (e *HintError) Unwrap() error { return e.Err }
+
+// ErrFailed is returned by runs in which images failed, after the summary has
+// said which: there is nothing left to print.
+var ErrFailed = fmt.Errorf("images failed")
+
+// platform is what the images are built for.
+func platform(cfg *config.Config) (ocispecs.Platform, error) {
+	if cfg.Platform != "" {
+		os, rest, ok := strings.Cut(cfg.Platform, "/")
+		if !ok || strings.Contains(cfg.Platform, ",") {
+			return ocispecs.Platform{}, &HintError{fmt.Errorf("platform %q", cfg.Platform), "write one platform, such as --platform linux/arm64"}
+		}
+		arch, variant, _ := strings.Cut(rest, "/")
+		return ocispecs.Platform{OS: os, Architecture: arch, Variant: variant}, nil
+	}
+	return ocispecs.Platform{OS: "linux", Architecture: cfg.DebianArch}, nil
+}
+
+// naming is how images of a run are named. Notes say what was typed and is
+// understood otherwise.
+func naming(cfg *config.Config) (registry.Naming, []string, error) {
+	return registry.Naming{Registry: cfg.Registry, Namespace: cfg.Namespace, Prefix: cfg.ImageNamePrefix, Tag: cfg.Tag}.Check()
+}
+
+// OpenStore opens the local store of the data directory.
+func OpenStore(cfg *config.Config) (*store.Store, error) {
+	return store.Open(filepath.Join(cfg.DataDir, "store"))
+}
+
+func newClient(cfg *config.Config, env Env) (*registry.Client, error) {
+	return registry.New(registry.Options{Insecure: cfg.RegistryInsecure, UserAgent: "kolla-build/" + env.Version})
+}
+
+// writeFile replaces a file whole or not at all.
+func writeFile(path string, data []byte) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name())
+	_, err = f.Write(data)
+	if err == nil {
+		err = f.Chmod(0o644)
+	}
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), path)
+}

@@ -1,0 +1,90 @@
+package pipeline
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/kolla-build/kolla-build/pkg/build"
+	"github.com/kolla-build/kolla-build/pkg/plan"
+	"github.com/kolla-build/kolla-build/pkg/registry"
+	"github.com/kolla-build/kolla-build/pkg/store"
+	digest "github.com/opencontainers/go-digest"
+)
+
+// publisher brings a set to its registry: content as images finish, tags at the
+// end. It implements build.Uploader.
+type publisher struct {
+	store *store.Store
+	pub   *registry.Publisher
+
+	mu   sync.Mutex
+	have map[string]v1.Hash // by reference: what the tag names in the registry
+	sent map[string]v1.Hash // by reference: what it shall name
+}
+
+// newPublisher looks at where every tag of the plan stands: one HEAD request
+// per image, in parallel. A registry that cannot be reached or does not let us
+// in is found before anything is built.
+func newPublisher(ctx context.Context, c *registry.Client, s *store.Store, p *plan.Plan) (*publisher, error) {
+	refs := make([]string, len(p.Items))
+	for i, it := range p.Items {
+		refs[i] = it.Reference
+	}
+	u := &publisher{store: s, pub: c.NewPublisher(registry.PublishOptions{}), have: map[string]v1.Hash{}, sent: map[string]v1.Hash{}}
+	for _, h := range c.Heads(ctx, refs) {
+		switch {
+		case h.Err == nil:
+			u.have[h.Ref] = h.Descriptor.Digest
+		case isNotFound(h.Err):
+		default:
+			return nil, fmt.Errorf("registry: %w", h.Err)
+		}
+	}
+	return u, nil
+}
+
+// Upload implements build.Uploader.
+func (u *publisher) Upload(ctx context.Context, it *plan.Item, d string) error {
+	hash, err := v1.NewHash(d)
+	if err != nil {
+		return err
+	}
+	u.mu.Lock()
+	at, there := u.have[it.Reference]
+	u.mu.Unlock()
+	if there && at == hash {
+		return nil
+	}
+	img, err := u.store.Image(digest.Digest(d))
+	if err != nil {
+		return err
+	}
+	if _, err := u.pub.Push(ctx, it.Reference, img); err != nil {
+		return err
+	}
+	u.mu.Lock()
+	u.sent[it.Reference] = hash
+	u.mu.Unlock()
+	return nil
+}
+
+// commit moves the tags that have to move, and marks what is published.
+func (u *publisher) commit(ctx context.Context, results []*build.Result) error {
+	var tags []registry.Tag
+	for _, r := range results {
+		if h, ok := u.sent[r.Reference]; ok && !r.Status.Bad() {
+			tags = append(tags, registry.Tag{Ref: r.Reference, Digest: h})
+		}
+	}
+	if len(tags) > 0 {
+		if err := u.pub.Commit(ctx, tags); err != nil {
+			return err
+		}
+	}
+	for _, r := range results {
+		r.Pushed = !r.Status.Bad()
+	}
+	return nil
+}

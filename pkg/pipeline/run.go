@@ -1,0 +1,262 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/kolla-build/kolla-build/pkg/build"
+	"github.com/kolla-build/kolla-build/pkg/build/buildkit"
+	"github.com/kolla-build/kolla-build/pkg/config"
+	"github.com/kolla-build/kolla-build/pkg/graph"
+	"github.com/kolla-build/kolla-build/pkg/plan"
+	"github.com/kolla-build/kolla-build/pkg/registry"
+	"github.com/kolla-build/kolla-build/pkg/report"
+	"github.com/kolla-build/kolla-build/pkg/store"
+	digest "github.com/opencontainers/go-digest"
+	"golang.org/x/term"
+)
+
+// Build renders, plans, builds, publishes and reports, as the configuration
+// says. It returns ErrFailed if images failed and the summary has said so.
+func Build(ctx context.Context, cfg *config.Config, env Env) error {
+	started := time.Now()
+	r := &buildRun{cfg: cfg, env: env}
+	defer r.close()
+	if err := r.prepare(ctx); err != nil {
+		return err
+	}
+	results := r.run(ctx)
+	published := r.publish(ctx, results)
+	if err := r.summarize(results, time.Since(started), published); err != nil {
+		return err
+	}
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case published != nil:
+		return published
+	case r.failed(results) > 0:
+		return ErrFailed
+	}
+	return nil
+}
+
+// buildRun is one run from rendering to report.
+type buildRun struct {
+	cfg    *config.Config
+	env    Env
+	store  *store.Store
+	client *registry.Client
+	set    *Set
+	mem    *memory
+	plan   *plan.Plan
+	def    *definer
+	defs   map[string]*buildkit.Definition
+	up     *publisher
+}
+
+func (r *buildRun) close() {
+	if r.set != nil {
+		r.set.Close()
+	}
+	if r.client != nil {
+		r.client.Close()
+	}
+	if r.store != nil {
+		r.store.Close()
+	}
+}
+
+// prepare does all that comes before the first image is built.
+func (r *buildRun) prepare(ctx context.Context) error {
+	if r.cfg.Push && r.cfg.Registry == "" {
+		r.env.Notice("warning: --push without --registry pushes to Docker Hub, to the namespace %q", r.cfg.Namespace)
+	}
+	image := r.cfg.BaseImage
+	r.cfg = withLocalBase(r.cfg)
+	var err error
+	exists := func(string) bool { return false }
+	if r.cfg.SkipExisting {
+		if r.store, err = OpenStore(r.cfg); err != nil {
+			return err
+		}
+		exists = func(ref string) bool { return digestOf(r.store, ref) != "" }
+	}
+	// Templates come first: a mistake in one is told before anything is written.
+	if r.set, err = NewSet(ctx, r.cfg, r.env, exists); err != nil {
+		return err
+	}
+	if r.store == nil {
+		if r.store, err = OpenStore(r.cfg); err != nil {
+			return err
+		}
+	}
+	if r.client, err = newClient(r.cfg, r.env); err != nil {
+		return err
+	}
+	if err = importBase(ctx, image, r.cfg, r.store); err != nil {
+		return err
+	}
+	p, err := platform(r.cfg)
+	if err != nil {
+		return err
+	}
+	b := &bases{cfg: r.cfg, env: r.env, store: r.store, client: r.client, platform: p, done: map[string]buildkit.External{}}
+	if r.def, err = newDefiner(r.set, r.store, b, r.env); err != nil {
+		return err
+	}
+	var inputs []plan.Input
+	if r.defs, inputs, err = r.def.define(ctx); err != nil {
+		return err
+	}
+	r.mem = openMemory(r.cfg)
+	times := r.store.Durations()
+	r.plan = plan.New(inputs, plan.Known{
+		Stored: func(key string) (string, bool) {
+			e, ok, err := r.store.ByKey(key)
+			return e.Digest.String(), ok && err == nil && r.store.Check(ctx, e.Digest) == nil
+		},
+		Parts: r.mem.get,
+		Duration: func(image string) (time.Duration, bool) {
+			d, ok := times[r.mem.name(image)]
+			return d.Median(), ok
+		},
+	}, !r.cfg.Cache)
+	if r.cfg.Push {
+		r.up, err = newPublisher(ctx, r.client, r.store, r.plan)
+	}
+	return err
+}
+
+func (r *buildRun) run(ctx context.Context) []*build.Result {
+	logs := report.NewLogs(report.LogsOptions{Dir: r.cfg.LogsDir, OnError: func(err error) { r.env.Notice("warning: %v", err) }})
+	mode := report.Mode(r.cfg.Progress)
+	if r.cfg.Quiet {
+		mode = report.ModeQuiet
+	}
+	progress := report.NewProgress(report.ProgressOptions{Out: r.env.Stderr, Mode: mode, Getenv: r.env.Getenv,
+		Output: r.cfg.Debug || r.cfg.Threads == 1})
+	emit := report.Tee(logs.Handle, progress.Handle)
+	bk := &builder{store: r.store, defs: r.defs, created: r.def.created(), mem: r.mem, times: map[string]store.Record{},
+		opts: buildkit.Options{Addr: r.cfg.BuildkitAddr, DaemonPath: r.cfg.Buildkitd, StateDir: stateDir(r.cfg.DataDir), Store: r.store.Content(),
+			Notice: func(s string) { emit(build.Event{Time: time.Now(), Kind: build.EventMessage, Text: s}) }}}
+	if r.cfg.IsSet("network_mode") && r.cfg.NetworkMode == "host" && r.cfg.BuildkitAddr != "" {
+		bk.opts.Entitlements = []string{"network.host"}
+	}
+	opts := build.Options{Builder: bk, Emit: emit, Threads: r.cfg.Threads, PushThreads: max(r.cfg.PushThreads, r.cfg.Threads),
+		Retries: r.cfg.Retries, FailFast: r.cfg.FailFast}
+	if r.up != nil {
+		opts.Uploader = r.up
+	}
+	results := build.Run(ctx, r.plan, opts)
+	if err := bk.close(); err != nil {
+		emit(build.Event{Time: time.Now(), Kind: build.EventMessage, Text: err.Error()})
+	}
+	r.nameKept(results)
+	logs.Close()
+	progress.Close()
+	return results
+}
+
+// nameKept gives the images that were kept the names of this run: a new tag
+// needs no new build.
+func (r *buildRun) nameKept(results []*build.Result) {
+	names := map[string]digest.Digest{}
+	for _, res := range results {
+		if res.Status != build.StatusUnchanged {
+			continue
+		}
+		if e, ok, err := r.store.ByDigest(digest.Digest(res.Digest)); err == nil && ok {
+			res.Size = e.Size
+		}
+		if digestOf(r.store, res.Reference).String() != res.Digest {
+			names[res.Reference] = digest.Digest(res.Digest)
+		}
+	}
+	if len(names) > 0 {
+		if err := r.store.TagAll(names); err != nil {
+			r.env.Notice("warning: naming kept images in the store: %v", err)
+		}
+	}
+}
+
+// publish moves the registry's tags to the set, if all of it is there.
+func (r *buildRun) publish(ctx context.Context, results []*build.Result) error {
+	if r.up == nil || ctx.Err() != nil {
+		return nil
+	}
+	if n := r.failed(results); n > 0 {
+		r.env.Notice("nothing was published: %d of %d images failed, and a set's tags move together; those in the registry name what they named before", n, len(results))
+		return nil
+	}
+	if err := r.up.commit(ctx, results); err != nil {
+		return fmt.Errorf("publishing: %w", err)
+	}
+	return nil
+}
+
+// failed counts the images whose failure counts.
+func (r *buildRun) failed(results []*build.Result) int {
+	n := 0
+	for _, res := range results {
+		if res.Status.Bad() && !slices.Contains(r.cfg.AllowedToFail, res.Image) {
+			n++
+		}
+	}
+	return n
+}
+
+func (r *buildRun) summarize(results []*build.Result, took time.Duration, published error) error {
+	s := report.Summary{Duration: took, AllowedToFail: r.cfg.AllowedToFail}
+	for _, res := range results {
+		s.Results = append(s.Results, *res)
+	}
+	for _, im := range r.set.Graph.Images() {
+		if st := r.set.Selection.Status(im.Name); st != graph.Matched {
+			s.Results = append(s.Results, build.Result{Image: im.Name, Reference: im.Reference, Status: build.Status(st), Reason: r.set.Selection.Reason(im.Name)})
+		}
+	}
+	s.Next = r.next(results, published)
+	if !r.cfg.Summary {
+		return nil
+	}
+	if !r.cfg.Quiet {
+		if err := s.WriteText(r.env.Stderr, report.TextOptions{NotMatched: r.cfg.Debug, Getenv: r.env.Getenv}); err != nil {
+			return err
+		}
+	}
+	if r.cfg.Format != "json" {
+		return nil
+	}
+	if r.cfg.SummaryJSONFile != "" {
+		if err := s.WriteJSONFile(r.cfg.SummaryJSONFile); err != nil {
+			return fmt.Errorf("writing the summary: %w", err)
+		}
+		return nil
+	}
+	if f, ok := r.env.Stdout.(*os.File); ok && term.IsTerminal(int(f.Fd())) && !r.cfg.IsSet("format") {
+		return nil // the table above says it; programs do not read terminals
+	}
+	return s.WriteJSON(r.env.Stdout)
+}
+
+// next says what a user may want to type after this run.
+func (r *buildRun) next(results []*build.Result, published error) []string {
+	if len(results) == 0 || published != nil || r.failed(results) > 0 {
+		return nil
+	}
+	ref := results[len(results)-1].Reference
+	if r.up != nil {
+		return []string{"pull one:  docker pull " + ref, "carry all: kolla-build save --output set.tar"}
+	}
+	return []string{"list them: kolla-build images", "push them: add --push --registry localhost:4000 (kolla-build registry serve runs one)"}
+}
+
+func isNotFound(err error) bool {
+	var nf *registry.NotFoundError
+	return errors.As(err, &nf)
+}

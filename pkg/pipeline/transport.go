@@ -1,0 +1,230 @@
+package pipeline
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"text/tabwriter"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/kolla-build/kolla-build/pkg/bootstrap"
+	"github.com/kolla-build/kolla-build/pkg/bundle"
+	"github.com/kolla-build/kolla-build/pkg/config"
+	"github.com/kolla-build/kolla-build/pkg/graph"
+	"github.com/kolla-build/kolla-build/pkg/registry"
+	"github.com/kolla-build/kolla-build/pkg/report"
+	"github.com/kolla-build/kolla-build/pkg/store"
+	"golang.org/x/sync/errgroup"
+)
+
+// Images lists the images in the store, as a table or as JSON.
+func Images(cfg *config.Config, env Env, asJSON bool) error {
+	s, err := OpenStore(cfg)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	entries, err := stored(s, cfg.Regex, false)
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		type image struct {
+			Name    string `json:"name"`
+			Digest  string `json:"digest"`
+			Size    int64  `json:"size"`
+			Kind    string `json:"kind"`
+			Created string `json:"created"`
+			Key     string `json:"key,omitempty"`
+		}
+		out := []image{}
+		for _, e := range entries {
+			out = append(out, image{e.Name, e.Digest.String(), e.Size, string(e.Kind), e.Created.UTC().Format("2006-01-02T15:04:05Z"), e.Key})
+		}
+		enc := json.NewEncoder(env.Stdout)
+		enc.SetIndent("", "  ")
+		return enc.Encode(out)
+	}
+	w := tabwriter.NewWriter(env.Stdout, 0, 8, 2, ' ', 0)
+	fmt.Fprintln(w, "NAME\tDIGEST\tSIZE\tSTORED")
+	for _, e := range entries {
+		fmt.Fprintf(w, "%s\t%.19s\t%s\t%s\n", e.Name, e.Digest, report.FormatBytes(e.Size), e.Stored.Local().Format("2006-01-02 15:04"))
+	}
+	return w.Flush()
+}
+
+// stored returns the named images of the store that patterns match by the last
+// part of their names, without base images if built is true.
+func stored(s *store.Store, patterns []string, built bool) ([]store.Entry, error) {
+	all, err := s.Entries()
+	if err != nil {
+		return nil, err
+	}
+	res, err := graph.CompileRegexes(patterns)
+	if err != nil {
+		return nil, err
+	}
+	var out []store.Entry
+	for _, e := range all {
+		if e.Name == "" || built && e.Kind == store.KindBase || !res.Match(shortName(e.Name)) {
+			continue
+		}
+		out = append(out, e)
+	}
+	if len(out) == 0 && len(patterns) > 0 {
+		return nil, &HintError{fmt.Errorf("no image in %s matches %q", s.Dir(), patterns), "kolla-build images lists what there is"}
+	}
+	return out, nil
+}
+
+// shortName is an image's name without registry, namespace and tag.
+func shortName(ref string) string {
+	for i := len(ref) - 1; i >= 0; i-- {
+		if ref[i] == '/' {
+			ref = ref[i+1:]
+			break
+		}
+	}
+	for i := range len(ref) {
+		if ref[i] == ':' || ref[i] == '@' {
+			return ref[:i]
+		}
+	}
+	return ref
+}
+
+// Save writes built images to a bundle: those that the regexes match, of the
+// configuration's tag where one is set.
+func Save(ctx context.Context, cfg *config.Config, env Env, output string) error {
+	if output == "" {
+		return &HintError{errors.New("save: no --output"), "kolla-build save --output set.tar, or - for standard output"}
+	}
+	s, err := OpenStore(cfg)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	entries, err := stored(s, cfg.Regex, true)
+	if err != nil {
+		return err
+	}
+	if cfg.IsSet("tag") {
+		var tagged []store.Entry
+		for _, e := range entries {
+			if hasTag(e.Name, cfg.Tag) {
+				tagged = append(tagged, e)
+			}
+		}
+		entries = tagged
+	}
+	if len(entries) == 0 {
+		return &HintError{fmt.Errorf("save: no built images in %s", s.Dir()), "build some first, or see kolla-build images"}
+	}
+	sum, err := bundle.Save(ctx, s, entries, output, bundle.SaveOptions{Stdout: env.Stdout})
+	if err != nil {
+		return fmt.Errorf("saving to %s: %w", output, err)
+	}
+	env.Notice("%s: %d images, %d blobs, %s", output, len(sum.Images), sum.Blobs, report.FormatBytes(sum.Bytes))
+	env.Notice("on the other side: kolla-build load %s --push --registry localhost:4000", output)
+	return nil
+}
+
+func hasTag(name, tag string) bool {
+	return len(name) > len(tag) && name[len(name)-len(tag)-1:] == ":"+tag
+}
+
+// Load reads a bundle into the store and, with --push, on to a registry.
+func Load(ctx context.Context, cfg *config.Config, env Env, path string) error {
+	s, err := OpenStore(cfg)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	opts := bundle.LoadOptions{}
+	if cfg.Registry != "" || cfg.IsSet("namespace") {
+		n, notes, err := naming(cfg)
+		if err != nil {
+			return err
+		}
+		for _, note := range notes {
+			env.Notice("%s", note)
+		}
+		ns := ""
+		if cfg.IsSet("namespace") {
+			ns = n.Namespace
+		}
+		opts.Rename = bundle.RenameTo(n.Registry, ns)
+	}
+	sum, err := bundle.Load(ctx, path, s, opts)
+	if err != nil {
+		return fmt.Errorf("loading %s: %w", path, err)
+	}
+	env.Notice("%s: %d images, %d blobs, %s; %d blobs were here already", path, len(sum.Images), sum.Blobs, report.FormatBytes(sum.Bytes), sum.Reused)
+	if !cfg.Push {
+		return nil
+	}
+	return push(ctx, cfg, env, s, sum.Images)
+}
+
+// Push brings images of the store to the registries that their names are of:
+// all content first, then the tags together.
+func push(ctx context.Context, cfg *config.Config, env Env, s *store.Store, entries []store.Entry) error {
+	c, err := newClient(cfg, env)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	pub := c.NewPublisher(registry.PublishOptions{})
+	var mu sync.Mutex
+	var tags []registry.Tag
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(max(1, cfg.Threads))
+	for _, e := range entries {
+		g.Go(func() error {
+			img, err := s.Image(e.Digest)
+			if err != nil {
+				return err
+			}
+			if _, err := pub.Push(gctx, e.Name, img); err != nil {
+				return fmt.Errorf("pushing %s: %w", e.Name, err)
+			}
+			h, err := v1.NewHash(e.Digest.String())
+			if err != nil {
+				return err
+			}
+			mu.Lock()
+			tags = append(tags, registry.Tag{Ref: e.Name, Digest: h})
+			mu.Unlock()
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	if err := pub.Commit(ctx, tags); err != nil {
+		return fmt.Errorf("publishing: %w", err)
+	}
+	st := pub.Stats()
+	env.Notice("pushed %d images: %d blobs sent (%s), %d mounted, %d were there", len(entries), st.Uploaded, report.FormatBytes(st.Bytes), st.Mounted, st.Skipped)
+	return nil
+}
+
+// Bootstrap makes a base image from a package mirror and stores it as ref.
+func Bootstrap(ctx context.Context, s *store.Store, env Env, opts bootstrap.Options, ref string) (store.Entry, error) {
+	if opts.Progress == nil {
+		opts.Progress = env.Stderr
+	}
+	e, err := bootstrap.Bootstrap(ctx, s, opts)
+	if err != nil {
+		return store.Entry{}, err
+	}
+	if e.Name != ref {
+		if err := s.Tag(ref, e.Digest); err != nil {
+			return store.Entry{}, err
+		}
+	}
+	entry, _, err := s.Lookup(ref)
+	return entry, err
+}

@@ -1,0 +1,71 @@
+package render
+
+import (
+	"fmt"
+	"strings"
+)
+
+// TemplateError is a mistake that was found while one image was rendered. Err
+// is a *jinja.Error, with its place, unless a file could not be read.
+type TemplateError struct {
+	Template string // the image's template
+	Err      error
+}
+
+func (e *TemplateError) Error() string { return e.Err.Error() }
+func (e *TemplateError) Unwrap() error { return e.Err }
+
+// Errors is all that was wrong with the templates of a tree, sorted by the
+// image's directory. What several images meet, as in a macro that all of them
+// use, is told once.
+type Errors struct {
+	Errs []error
+	// Also has, for each of Errs, the templates of further images that met it.
+	Also [][]string
+}
+
+func (e *Errors) Error() string {
+	var b strings.Builder
+	for i, err := range e.Errs {
+		if i > 0 {
+			b.WriteByte('\n')
+		}
+		b.WriteString(err.Error())
+		if n := len(e.Also[i]); n == 1 {
+			fmt.Fprintf(&b, "\n  (%s meets it too)", e.Also[i][0])
+		} else if n > 1 {
+			fmt.Fprintf(&b, "\n  (%d further templates meet it too)", n)
+		}
+	}
+	return b.String()
+}
+
+// Unwrap returns the errors, for errors.Is and errors.As.
+func (e *Errors) Unwrap() []error { return e.Errs }
+
+// collect makes an Errors of those that are not nil; nil if none is left.
+func collect(errs []error) error {
+	all := &Errors{}
+	seen := map[string]int{}
+	for _, err := range errs {
+		if err == nil {
+			continue
+		}
+		// The way to the place differs from image to image; the place does not.
+		key, _, _ := strings.Cut(err.Error(), "\n  in ")
+		i, ok := seen[key]
+		if !ok {
+			seen[key] = len(all.Errs)
+			all.Errs = append(all.Errs, err)
+			all.Also = append(all.Also, nil)
+			continue
+		}
+		if te, ok := err.(*TemplateError); ok {
+			all.Also[i] = append(all.Also[i], te.Template)
+		}
+	}
+	if len(all.Errs) == 0 {
+		return nil
+	}
+	return all
+}

@@ -1,0 +1,323 @@
+package render
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+
+	"github.com/kolla-build/kolla-build/pkg/jinja"
+)
+
+// newEnvironment makes an environment with Kolla's filters and functions for
+// the templates of a loader; repositories are those of t.
+func newEnvironment(t *Tree, loader jinja.Loader) *jinja.Environment {
+	return jinja.New(jinja.Config{
+		Loader:  loader,
+		Filters: map[string]jinja.Func{"customizable": customizable},
+		Globals: map[string]any{
+			"handle_repos":           jinja.Func(t.handleRepos),
+			"debian_package_install": jinja.Func(debianPackageInstall),
+			"raise_error":            jinja.Func(raiseError),
+		},
+	})
+}
+
+// params binds a call's arguments to names, as Python does. Missing ones are
+// absent from the result.
+func params(call *jinja.Call, function string, names ...string) (map[string]any, error) {
+	out := map[string]any{}
+	if len(call.Args) > len(names) {
+		return nil, fmt.Errorf("%s takes at most %d arguments: %s", function, len(names), strings.Join(names, ", "))
+	}
+	for i, a := range call.Args {
+		out[names[i]] = a
+	}
+	for k, v := range call.Kwargs {
+		if _, ok := out[k]; ok {
+			return nil, fmt.Errorf("%s got argument %q twice", function, k)
+		}
+		known := false
+		for _, n := range names {
+			known = known || n == k
+		}
+		if !known {
+			s := fmt.Sprintf("%s has no argument %q", function, k)
+			if hint := didYouMean(k, names); hint != "" {
+				s += " (" + hint + ")"
+			}
+			return nil, errors.New(s)
+		}
+		out[k] = v
+	}
+	return out, nil
+}
+
+// customizable is the filter with which templates let users change a list:
+// VALUE | customizable(KIND). Where the variable IMAGE_KIND_override is set, it
+// is the result; else IMAGE_KIND_append is added to the list itself and the
+// items of IMAGE_KIND_remove are taken out, the first of each. IMAGE is the
+// image's name with underscores.
+func customizable(call *jinja.Call) (any, error) {
+	arg, err := params(call, "customizable", "list", "call_type")
+	if err != nil {
+		return nil, err
+	}
+	value := arg["list"]
+	if jinja.IsUndefined(value) {
+		// One overrides file serves several distributions and install types:
+		// not each of them has each list.
+		return value, nil
+	}
+	kind, ok := text(arg["call_type"])
+	if !ok {
+		return nil, errors.New(`customizable wants the kind of list as its argument, such as customizable("packages")`)
+	}
+	image, _ := call.Lookup("image_name")
+	imageName, ok := text(image)
+	if !ok {
+		return nil, errors.New("customizable needs the variable image_name, which is not set")
+	}
+	prefix := strings.ReplaceAll(imageName, "-", "_") + "_" + kind + "_"
+	if v, ok := call.Lookup(prefix + "override"); ok {
+		return v, nil
+	}
+	more, appends := call.Lookup(prefix + "append")
+	less, removes := call.Lookup(prefix + "remove")
+	if !appends && !removes {
+		return value, nil
+	}
+	list, isList := value.(*jinja.List)
+	if !isList {
+		return nil, fmt.Errorf("customizable(%q) applies to a list, not to %s", kind, describe(value))
+	}
+	if appends {
+		add, ok := items(more)
+		if !ok {
+			return nil, fmt.Errorf("%sappend must be a list, not %s", prefix, describe(more))
+		}
+		list.Items = append(list.Items, add...)
+	}
+	if removes {
+		drop, ok := items(less)
+		if !ok {
+			return nil, fmt.Errorf("%sremove must be a list, not %s", prefix, describe(less))
+		}
+		for _, d := range drop {
+			for i, v := range list.Items {
+				if equal(v, d) {
+					list.Items = append(list.Items[:i:i], list.Items[i+1:]...)
+					break
+				}
+			}
+		}
+	}
+	return list, nil
+}
+
+// debianPackageInstall returns the commands that install packages, given by
+// name or by the URL of a .deb file, which apt-get cannot install by itself.
+func debianPackageInstall(call *jinja.Call) (any, error) {
+	arg, err := params(call, "debian_package_install", "packages", "clean_package_cache")
+	if err != nil {
+		return nil, err
+	}
+	packages, ok := items(arg["packages"])
+	if _, isText := text(arg["packages"]); isText || !ok {
+		return nil, fmt.Errorf("debian_package_install wants a list of packages, not %s", describe(arg["packages"]))
+	}
+	clean := true
+	if v, ok := arg["clean_package_cache"]; ok {
+		clean = truth(v)
+	}
+	var names, urls, commands []string
+	for _, p := range packages {
+		s, ok := text(p)
+		switch {
+		case !ok:
+			return nil, fmt.Errorf("debian_package_install wants names of packages, not %s", describe(p))
+		case strings.HasPrefix(s, "http"):
+			urls = append(urls, s)
+		default:
+			names = append(names, s)
+		}
+	}
+	if len(names) > 0 {
+		commands = append(commands, "apt-get --error-on=any update",
+			"apt-get -y install --no-install-recommends "+strings.Join(names, " "))
+		if clean {
+			commands = append(commands, "apt-get clean", "rm -rf /var/lib/apt/lists/*")
+		}
+	}
+	for _, u := range urls {
+		file := u[strings.LastIndexByte(u, '/')+1:]
+		commands = append(commands, "curl --location "+u+" -o "+file, "dpkg -i "+file, "rm -rf "+file)
+	}
+	return strings.Join(commands, " && "), nil
+}
+
+// raiseError ends the render with a template's own message.
+func raiseError(call *jinja.Call) (any, error) {
+	arg, err := params(call, "raise_error", "msg")
+	if err != nil {
+		return nil, err
+	}
+	s, ok := text(arg["msg"])
+	if !ok {
+		s = "raise_error was called without a message"
+	}
+	return nil, errors.New(s)
+}
+
+// handleRepos returns the RUN line that enables or disables repositories of
+// repos.yaml for the base distribution and architecture, "" if nothing is to be
+// done for them.
+func (t *Tree) handleRepos(call *jinja.Call) (any, error) {
+	arg, err := params(call, "handle_repos", "reponames", "mode")
+	if err != nil {
+		return nil, err
+	}
+	list, ok := arg["reponames"].(*jinja.List)
+	if !ok {
+		return nil, fmt.Errorf("handle_repos wants a list of repositories, not %s", describe(arg["reponames"]))
+	}
+	var names []string
+	for _, v := range list.Items {
+		s, ok := text(v)
+		if !ok {
+			return nil, fmt.Errorf("handle_repos wants names of repositories, not %s", describe(v))
+		}
+		names = append(names, s)
+	}
+	mode, _ := text(arg["mode"])
+	if mode != "enable" && mode != "disable" {
+		return nil, errors.New(`handle_repos wants "enable" or "disable" as its second argument`)
+	}
+	get := func(name string) string {
+		v, _ := call.Lookup(name)
+		s, _ := text(v)
+		return s
+	}
+	p := platform{get("base_package_type"), get("base_distro"), get("base_arch"), get("openstack_release_codename")}
+	def, user, err := t.reposFor(p.distro, get("base_distro_tag"), get("repos_yaml"))
+	if err != nil {
+		return nil, err
+	}
+	if def.legacy() {
+		if user != nil {
+			def = user
+		}
+		return legacyRepoCommand(def, names, mode == "enable", p)
+	}
+	set, err := t.repositories(def, user, p)
+	if err != nil {
+		return nil, err
+	}
+	return repoCommand(set, names, mode == "enable", p)
+}
+
+// reposFor returns the default repositories and those of the user's file, nil
+// if path is "". Only a file that Render was configured with is found: a
+// template that sets repos_yaml must not make us read another.
+func (t *Tree) reposFor(distro, tag, path string) (def, user *repoFile, err error) {
+	def = t.defaultRepos(distro, tag)
+	t.mu.Lock()
+	user = t.overrides[path]
+	t.mu.Unlock()
+	if path != "" && user == nil {
+		return nil, nil, fmt.Errorf("repos_yaml is %q here, which is not what --repos-yaml says: a template cannot choose the file", path)
+	}
+	if def == nil {
+		def = &repoFile{name: "repos.yaml", sections: map[string]*repoSection{}}
+	}
+	return def, user, nil
+}
+
+// text returns the text of a str.
+func text(v any) (string, bool) {
+	switch v := v.(type) {
+	case string:
+		return v, true
+	case jinja.Markup:
+		return string(v), true
+	}
+	return "", false
+}
+
+// items returns what Python iterates over in the values that stand for lists in
+// templates.
+func items(v any) ([]any, bool) {
+	switch v := v.(type) {
+	case *jinja.List:
+		return v.Items, true
+	case jinja.Tuple:
+		return v, true
+	case *jinja.Dict:
+		return v.Keys(), true
+	case *jinja.Undefined:
+		return nil, true
+	}
+	if s, ok := text(v); ok {
+		var out []any
+		for _, r := range s {
+			out = append(out, string(r))
+		}
+		return out, true
+	}
+	return nil, false
+}
+
+func truth(v any) bool {
+	switch v := v.(type) {
+	case nil, *jinja.Undefined:
+		return false
+	case *jinja.List:
+		return len(v.Items) > 0
+	case jinja.Tuple:
+		return len(v) > 0
+	case *jinja.Dict:
+		return v.Len() > 0
+	}
+	if s, ok := text(v); ok {
+		return s != ""
+	}
+	return pyTrue(v)
+}
+
+// equal compares the values that are found in lists of packages, with Python's
+// rule that texts of both kinds are equal.
+func equal(a, b any) bool {
+	as, aok := text(a)
+	bs, bok := text(b)
+	if aok || bok {
+		return aok && bok && as == bs
+	}
+	return reflect.DeepEqual(a, b)
+}
+
+// describe names a value for a message.
+func describe(v any) string {
+	switch v := v.(type) {
+	case nil:
+		return "None"
+	case *jinja.Undefined:
+		return "something undefined (" + v.Message() + ")"
+	case bool:
+		return "the boolean " + pyStr(v)
+	case int64, float64:
+		return "the number " + pyStr(v)
+	case *jinja.List:
+		return "a list"
+	case jinja.Tuple:
+		return "a tuple"
+	case *jinja.Dict:
+		return "a dictionary"
+	}
+	if s, ok := text(v); ok {
+		if len(s) > 40 {
+			s = s[:40] + "…"
+		}
+		return fmt.Sprintf("the text %q", s)
+	}
+	return "this"
+}

@@ -1,0 +1,102 @@
+package render
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestPatchFiles(t *testing.T) {
+	dir := unpack(t, `
+-- nova-api/series --
+# a comment
+one.patch
+  sub/two.patch
+
+one.patch
+-- nova-api/one.patch --
+1
+-- nova-api/sub/two.patch --
+2
+-- nova-api/unused.patch --
+3
+-- noseries/x.patch --
+x
+-- missing/series --
+on.patch
+-- missing/one.patch --
+-- out/series --
+../nova-api/one.patch
+`)
+	for image, want := range map[string]string{
+		"nova-api": "patches/\npatches/series 644 # a comment\none.patch\n  sub/two.patch\n\none.patch\npatches/one.patch 644 1\npatches/sub/\npatches/sub/two.patch 644 2\n",
+		"noseries": "patches/\n",
+		"other":    "patches/\n",
+		"missing":  `error: D/missing/series:1: the patch "on.patch" is not in D/missing (did you mean "one.patch"?)`,
+		"out":      `error: D/out/series:1: the patch "../nova-api/one.patch" lies outside of D/out`,
+	} {
+		files, err := patchFiles(dir, image)
+		got := ""
+		if err != nil {
+			got = "error: " + strings.ReplaceAll(err.Error(), dir, "D")
+		} else {
+			got = listing(t, files)
+		}
+		if got != want {
+			t.Errorf("%s: got\n%s\nwant\n%s", image, got, want)
+		}
+	}
+	if files, err := patchFiles("", "x"); err != nil || listing(t, files) != "patches/\n" {
+		t.Error(files, err)
+	}
+	if files, err := patchFiles("/no/such", "x"); err != nil || listing(t, files) != "patches/\n" {
+		t.Error(files, err)
+	}
+}
+
+func TestMergeOverrides(t *testing.T) {
+	dir := unpack(t, `
+-- one.j2 --
+{% extends parent_template %}
+{% set a = 1 %}
+-- two.j2 --
+# first
+   {% extends parent_template %} and more
+{% set b = 2 %}
+{% set c = 3 %}
+-- three.j2 --
+{%- extends "x" -%}
+{% set d = 4 %}
+`)
+	o, err := mergeOverrides([]string{filepath.Join(dir, "one.j2"), filepath.Join(dir, "two.j2"), filepath.Join(dir, "three.j2")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := "{% extends parent_template %}\n{% set a = 1 %}\n# first\n{% set b = 2 %}\n{% set c = 3 %}\n{% set d = 4 %}\n"
+	if o.source != want || o.name != "one.j2" {
+		t.Errorf("%s:\n%s", o.name, o.source)
+	}
+	for line, want := range map[int]string{1: "one.j2:1", 2: "one.j2:2", 3: "two.j2:1", 4: "two.j2:3", 5: "two.j2:4", 6: "three.j2:2"} {
+		file, n := o.place(line)
+		if got := filepath.Base(file) + ":" + string(rune('0'+n)); got != want {
+			t.Errorf("line %d: got %s, want %s", line, got, want)
+		}
+	}
+	if o, err := mergeOverrides(nil); o != nil || err != nil {
+		t.Error(o, err)
+	}
+	if _, err := mergeOverrides([]string{"/no/such"}); err == nil || !strings.Contains(err.Error(), "/no/such") {
+		t.Error(err)
+	}
+}
+
+func TestRPMSetup(t *testing.T) {
+	got, err := rpmSetup([]string{"https://x/y.rpm", "local.rpm", "https://x/y.repo", "dir/z.repo", ""})
+	want := "RUN dnf -y install https://x/y.rpm|RUN dnf -y install local.rpm|RUN curl -L https://x/y.repo -o /etc/yum.repos.d/y.repo|COPY dir/z.repo /etc/yum.repos.d/|"
+	if err != nil || strings.Join(got, "|") != want {
+		t.Errorf("%v\n%s", err, strings.Join(got, "|"))
+	}
+	if _, err := rpmSetup([]string{"x.deb"}); err == nil || !strings.Contains(err.Error(), `"x.deb" is neither`) {
+		t.Error(err)
+	}
+}

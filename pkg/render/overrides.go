@@ -1,0 +1,71 @@
+package render
+
+import (
+	"path/filepath"
+	"regexp"
+	"sort"
+	"strings"
+)
+
+// override is users' override files as one template.
+type override struct {
+	name   string // the base name of the first file, which templates know it by
+	source string
+	starts []overrideStart // where each file begins in source, for places
+}
+
+type overrideStart struct {
+	line int // in source, 1-based
+	file string
+	// removed are lines of the file that are not in source, 1-based, ascending.
+	removed []int
+}
+
+// extendsLine is what upstream takes out of all files but the first.
+var extendsLine = regexp.MustCompile(`.*\{%.*extends.*\n`)
+
+// mergeOverrides puts files one after the other into one template, as upstream
+// does: the first as it is, the others without the lines that hold an extends.
+// It returns nil if there are none.
+func mergeOverrides(files []string) (*override, error) {
+	if len(files) == 0 {
+		return nil, nil
+	}
+	o := &override{name: filepath.Base(files[0])}
+	var b strings.Builder
+	line := 1
+	for i, file := range files {
+		src, err := readTextFile(file)
+		if err != nil {
+			return nil, err
+		}
+		start := overrideStart{line: line, file: file}
+		if i > 0 {
+			for _, at := range extendsLine.FindAllStringIndex(src, -1) {
+				start.removed = append(start.removed, 1+strings.Count(src[:at[0]], "\n"))
+			}
+			src = extendsLine.ReplaceAllString(src, "")
+		}
+		o.starts = append(o.starts, start)
+		line += strings.Count(src, "\n")
+		b.WriteString(src)
+	}
+	o.source = b.String()
+	return o, nil
+}
+
+// place returns the file and the line in it of a line of the merged template.
+func (o *override) place(line int) (string, int) {
+	i := sort.Search(len(o.starts), func(i int) bool { return o.starts[i].line > line }) - 1
+	if i < 0 {
+		i = 0
+	}
+	s := o.starts[i]
+	line -= s.line - 1
+	for _, r := range s.removed {
+		if r <= line {
+			line++
+		}
+	}
+	return s.file, line
+}

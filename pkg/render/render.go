@@ -1,0 +1,197 @@
+package render
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"path"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/kolla-build/kolla-build/pkg/config"
+	"github.com/kolla-build/kolla-build/pkg/jinja"
+)
+
+// Options says what Render makes.
+type Options struct {
+	Tree   *Tree
+	Config *config.Config
+	// Env is what templates see as env: the environment's variables.
+	Env map[string]string
+	// Version is what templates see as kolla_version.
+	Version string
+	// Date is what the trees of older releases see as build_date. Zero leaves it
+	// undefined, as it is in upstream today: a date of today would change every
+	// image every day.
+	Date time.Time
+	// Threads bounds how many templates are rendered at once; 0 takes the number
+	// of processors.
+	Threads int
+}
+
+// Dockerfile is one rendered image.
+type Dockerfile struct {
+	Name      string // the image's short name: the last element of Dir
+	Reference string // its full name: [REGISTRY/]NAMESPACE/[PREFIX]NAME:TAG
+	Dir       string // its directory in the tree, such as "nova/nova-api"
+	Template  string // its template in the tree, such as "nova/nova-api/Dockerfile.j2"
+	Content   []byte
+	From      string // what the first FROM names, "" if there is none
+	FromLine  int    // its line in Content, 1-based, 0 if there is none
+	Needs     []Need // the further images that are used, stages of its own left out
+	// Context holds the files that the Dockerfile may copy, sorted by path: what
+	// lies in Dir, but for the template and an old Dockerfile, and the patches.
+	Context []File
+}
+
+// Render renders all images of a tree for one configuration. The result is
+// sorted by Dir. If templates are wrong, the error is an Errors with all that
+// was found, and no Dockerfile is returned.
+func Render(ctx context.Context, o Options) ([]Dockerfile, error) {
+	r, err := newRenderer(o)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]Dockerfile, len(o.Tree.images))
+	errs := make([]error, len(out))
+	next := make(chan int)
+	var wg sync.WaitGroup
+	for range min(cmp.Or(max(o.Threads, 0), runtime.GOMAXPROCS(0)), len(out)) {
+		wg.Go(func() {
+			for i := range next {
+				out[i], errs[i] = r.image(o.Tree.images[i])
+			}
+		})
+	}
+	for i := range out {
+		if ctx.Err() != nil {
+			break
+		}
+		next <- i
+	}
+	close(next)
+	wg.Wait()
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("rendering templates: %w", err)
+	}
+	if err := collect(errs); err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// renderer is what the images of one Render share.
+type renderer struct {
+	Options
+	vars     map[string]any
+	apt      map[string]File
+	override *override
+	// overrideTemplate is compiled once; nil if there are no overrides.
+	overrideTemplate *jinja.Template
+}
+
+func newRenderer(o Options) (*renderer, error) {
+	r := &renderer{Options: o}
+	var err error
+	if r.vars, err = variables(o.Config, o.Version, o.Date); err != nil {
+		return nil, err
+	}
+	env := map[string]any{}
+	for k, v := range o.Env {
+		env[k] = v
+	}
+	r.vars["env"] = env
+	if o.Config.ReposYAML != "" {
+		if _, err = o.Tree.loadRepos(o.Config.ReposYAML); err != nil {
+			return nil, err
+		}
+	}
+	if r.apt, err = aptFiles(o.Tree, o.Config); err != nil {
+		return nil, err
+	}
+	if r.override, err = mergeOverrides(o.Config.TemplateOverride); err != nil {
+		return nil, fmt.Errorf("template-override: %w", err)
+	}
+	if r.override != nil {
+		loader := jinja.Map{r.override.name: r.override.source}
+		if r.overrideTemplate, err = newEnvironment(o.Tree, loader).Template(r.override.name); err != nil {
+			return nil, r.locate(err)
+		}
+	}
+	return r, nil
+}
+
+func (r *renderer) image(dir string) (Dockerfile, error) {
+	d := Dockerfile{Name: path.Base(dir), Dir: dir, Template: path.Join(dir, templateName)}
+	d.Reference = Reference(r.Config, d.Name)
+	tpl, err := r.Tree.env.Template(d.Template)
+	if err != nil {
+		return d, &TemplateError{d.Template, r.locate(err)}
+	}
+	vars := maps.Clone(r.vars)
+	vars["image_name"] = d.Name
+	if r.overrideTemplate != nil {
+		vars["parent_template"] = tpl
+		tpl = r.overrideTemplate
+	}
+	content, err := tpl.Render(vars)
+	if err != nil {
+		return d, &TemplateError{d.Template, r.locate(err)}
+	}
+	d.Content = []byte(content)
+	d.From, d.FromLine, d.Needs = bases(d.Content)
+	d.Context, err = r.context(d)
+	return d, err
+}
+
+// context returns the files of an image's build context.
+func (r *renderer) context(d Dockerfile) ([]File, error) {
+	patches, err := patchFiles(r.Config.PatchesPath, d.Name)
+	if err != nil {
+		return nil, err
+	}
+	files := map[string]File{}
+	for _, f := range r.Tree.below(d.Dir) {
+		if f.Path != templateName && f.Path != "Dockerfile" {
+			files[f.Path] = f
+		}
+	}
+	for at, f := range r.apt {
+		if rel, ok := strings.CutPrefix(at, d.Dir+"/"); ok {
+			f.Path = rel
+			files[rel] = f
+		}
+	}
+	for _, f := range patches {
+		if old, ok := files[f.Path]; ok && old.IsDir() && f.IsDir() {
+			continue
+		}
+		files[f.Path] = f
+	}
+	return slices.SortedFunc(maps.Values(files), func(a, b File) int { return cmp.Compare(a.Path, b.Path) }), nil
+}
+
+// locate puts the user's files and lines into an error that names the merged
+// overrides.
+func (r *renderer) locate(err error) error {
+	var je *jinja.Error
+	if r.override == nil || !errors.As(err, &je) {
+		return err
+	}
+	e := *je
+	if e.Template == r.override.name {
+		e.Template, e.Line = r.override.place(e.Line)
+	}
+	e.Trace = slices.Clone(e.Trace)
+	for i, f := range e.Trace {
+		if f.Template == r.override.name {
+			e.Trace[i].Template, e.Trace[i].Line = r.override.place(f.Line)
+		}
+	}
+	return &e
+}

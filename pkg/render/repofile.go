@@ -1,0 +1,304 @@
+package render
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// repoFile is a parsed repos.yaml: sections (deb, debian, debian-aarch64, rpm,
+// centos, …) of repositories by name.
+type repoFile struct {
+	name     string // what messages call the file
+	sections map[string]*repoSection
+}
+
+type repoSection struct {
+	line  int
+	repos map[string]*repo
+	names []string // in the order of the file
+}
+
+// repo is one repository. In the files of Kolla's releases until 2022 it was a
+// plain text instead of a mapping: legacy.
+type repo struct {
+	file   string
+	line   int
+	fields map[string]any // strings, bools, int64s, float64s and nils
+	legacy string
+	isText bool
+}
+
+// RepoError is a mistake in a repos.yaml.
+type RepoError struct {
+	File    string
+	Line    int // 0 if it has none
+	Message string
+	Hint    string // "" if there is nothing to say
+}
+
+func (e *RepoError) Error() string {
+	s := e.File
+	if e.Line > 0 {
+		s += fmt.Sprintf(":%d", e.Line)
+	}
+	s += ": " + e.Message
+	if e.Hint != "" {
+		s += " (" + e.Hint + ")"
+	}
+	return s
+}
+
+// repoFields are the keys that mean something in a repository.
+var repoFields = []string{
+	"distro", "name", "url", "suite", "component", "gpg_key", "trusted", "arch",
+	"baseurl", "metalink", "mirrorlist", "gpgkey", "gpgcheck", "repo_gpgcheck", "file_group",
+}
+
+func parseRepos(name string, content []byte) (*repoFile, error) {
+	f := &repoFile{name: name, sections: map[string]*repoSection{}}
+	var doc yaml.Node
+	dec := yaml.NewDecoder(strings.NewReader(string(content)))
+	if err := dec.Decode(&doc); err != nil {
+		if errors.Is(err, io.EOF) {
+			return f, nil
+		}
+		return nil, yamlError(name, err)
+	}
+	top := resolveAlias(doc.Content[0])
+	if isNull(top) {
+		return f, nil
+	}
+	if top.Kind != yaml.MappingNode {
+		return nil, &RepoError{name, top.Line, "the file must be a mapping of sections, such as \"debian:\"", ""}
+	}
+	for key, value := range pairs(top) {
+		section, err := parseRepoSection(name, key, value)
+		if err != nil {
+			return nil, err
+		}
+		if f.sections[key.Value] != nil {
+			return nil, &RepoError{name, key.Line, fmt.Sprintf("section %q is there twice; the first is on line %d", key.Value, f.sections[key.Value].line), ""}
+		}
+		f.sections[key.Value] = section
+	}
+	return f, nil
+}
+
+func parseRepoSection(file string, key, value *yaml.Node) (*repoSection, error) {
+	s := &repoSection{line: key.Line, repos: map[string]*repo{}}
+	if isNull(value) {
+		return s, nil
+	}
+	if value.Kind != yaml.MappingNode {
+		return nil, &RepoError{file, value.Line, fmt.Sprintf("section %q must be a mapping of repositories", key.Value), ""}
+	}
+	for rkey, rvalue := range pairs(value) {
+		r := &repo{file: file, line: rkey.Line, fields: map[string]any{}}
+		switch {
+		case rvalue.Kind == yaml.ScalarNode && !isNull(rvalue):
+			r.legacy, r.isText = rvalue.Value, true
+		case rvalue.Kind != yaml.MappingNode:
+			return nil, &RepoError{file, rvalue.Line, fmt.Sprintf("repository %q must be a mapping of fields such as url and suite", rkey.Value), ""}
+		default:
+			for fkey, fvalue := range pairs(rvalue) {
+				if fvalue.Kind != yaml.ScalarNode {
+					return nil, &RepoError{file, fvalue.Line, fmt.Sprintf("field %q of repository %q must be a single value", fkey.Value, rkey.Value),
+						"several keys or URLs go into one text, each on its own line: use \"" + fkey.Value + ": |\""}
+				}
+				if !slices.Contains(repoFields, fkey.Value) {
+					if near := nearest(fkey.Value, repoFields); near != "" {
+						return nil, &RepoError{file, fkey.Line, fmt.Sprintf("repository %q has an unknown field %q", rkey.Value, fkey.Value), "did you mean \"" + near + "\"?"}
+					}
+				}
+				r.fields[fkey.Value] = pyScalar(fvalue)
+			}
+		}
+		if s.repos[rkey.Value] == nil {
+			s.names = append(s.names, rkey.Value)
+		}
+		s.repos[rkey.Value] = r
+	}
+	return s, nil
+}
+
+// pairs iterates over a mapping's keys and values, aliases resolved, with the
+// pairs of merge keys (<<) first, so that the mapping's own come after them.
+func pairs(n *yaml.Node) func(func(k, v *yaml.Node) bool) {
+	return func(yield func(k, v *yaml.Node) bool) {
+		var merged []*yaml.Node
+		for i := 0; i+1 < len(n.Content); i += 2 {
+			if n.Content[i].Tag == "!!merge" {
+				m := resolveAlias(n.Content[i+1])
+				if m.Kind == yaml.SequenceNode {
+					merged = append(merged, m.Content...)
+				} else {
+					merged = append(merged, m)
+				}
+			}
+		}
+		own := map[string]bool{}
+		for i := 0; i+1 < len(n.Content); i += 2 {
+			own[n.Content[i].Value] = true
+		}
+		for _, m := range merged {
+			m = resolveAlias(m)
+			// One level is enough: a merge of a merge is not worth its cycles.
+			for i := 0; i+1 < len(m.Content) && m.Kind == yaml.MappingNode; i += 2 {
+				k := m.Content[i]
+				if own[k.Value] || k.Tag == "!!merge" {
+					continue
+				}
+				own[k.Value] = true
+				if !yield(k, resolveAlias(m.Content[i+1])) {
+					return
+				}
+			}
+		}
+		for i := 0; i+1 < len(n.Content); i += 2 {
+			if n.Content[i].Tag == "!!merge" {
+				continue
+			}
+			if !yield(n.Content[i], resolveAlias(n.Content[i+1])) {
+				return
+			}
+		}
+	}
+}
+
+func resolveAlias(n *yaml.Node) *yaml.Node {
+	for i := 0; n.Kind == yaml.AliasNode && n.Alias != nil && i < 100; i++ {
+		n = n.Alias
+	}
+	return n
+}
+
+func isNull(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null" }
+
+// yamlError puts the file's name before what the parser says, which has the
+// line, in the form of every other message.
+func yamlError(name string, err error) error {
+	msg := strings.TrimPrefix(err.Error(), "yaml: ")
+	line := 1 // the parser leaves it out for the first
+	if n, _ := fmt.Sscanf(msg, "line %d:", &line); n == 1 {
+		_, msg, _ = strings.Cut(msg, ": ")
+	}
+	return &RepoError{name, line, "not valid YAML: " + msg, ""}
+}
+
+// loadRepos returns the user's repos.yaml of that path, read once for a tree.
+func (t *Tree) loadRepos(path string) (*repoFile, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if f := t.overrides[path]; f != nil {
+		return f, nil
+	}
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("reading the repositories file %s: %w", path, cause(err))
+	}
+	f, err := parseRepos(path, b)
+	if err != nil {
+		return nil, err
+	}
+	t.overrides[path] = f
+	return f, nil
+}
+
+// repoKey is what a set of repositories follows from.
+type repoKey struct {
+	def, user *repoFile
+	platform  platform
+}
+
+// repositories is the function of that name, whose results are kept: templates
+// ask hundreds of times for the same few.
+func (t *Tree) repositories(def, user *repoFile, p platform) (repoSet, error) {
+	key := repoKey{def, user, p}
+	t.mu.Lock()
+	set := t.sets[key]
+	t.mu.Unlock()
+	if set != nil {
+		return set, nil
+	}
+	set, err := repositories(def, user, p)
+	if err != nil {
+		return nil, err
+	}
+	t.mu.Lock()
+	t.sets[key] = set
+	t.mu.Unlock()
+	return set, nil
+}
+
+// findRepos reads the tree's default repositories.
+func (t *Tree) findRepos(o TreeOptions) error {
+	load := func(name string) (*repoFile, error) {
+		if f, ok := t.files[name]; ok {
+			b, err := f.Read()
+			if err != nil {
+				return nil, err
+			}
+			return parseRepos(f.Origin, b)
+		}
+		if len(t.layers) == 0 || t.layers[0].dir == "" {
+			return nil, nil
+		}
+		// Kolla's tree is kolla/docker since 2026.1 and docker before that.
+		for _, dir := range []string{"template", filepath.Join("kolla", "template")} {
+			beside := filepath.Join(t.layers[0].dir, "..", dir, name)
+			b, err := os.ReadFile(beside)
+			if errors.Is(err, fs.ErrNotExist) {
+				continue
+			} else if err != nil {
+				return nil, fmt.Errorf("reading %s: %w", beside, cause(err))
+			}
+			return parseRepos(beside, b)
+		}
+		return nil, nil
+	}
+	var err error
+	if t.repos, err = load("repos.yaml"); err != nil {
+		return err
+	}
+	if t.repos == nil {
+		if o.Repos != nil {
+			t.repos, err = parseRepos(cmp.Or(o.ReposName, "repos.yaml"), o.Repos)
+		}
+		return err
+	}
+	t.variants = map[string]*repoFile{}
+	for _, v := range []string{"noble", "el10"} {
+		f, err := load("repos-" + v + ".yaml")
+		if err != nil {
+			return err
+		}
+		if f != nil {
+			t.variants[v] = f
+		}
+	}
+	return nil
+}
+
+// defaultRepos returns the default repositories for a base image.
+func (t *Tree) defaultRepos(distro, tag string) *repoFile {
+	variant := ""
+	switch {
+	case strings.HasPrefix(tag, "24.04"), strings.HasPrefix(tag, "noble"):
+		variant = "noble"
+	case distro == "centos" && strings.HasPrefix(tag, "stream10"), distro == "rocky" && strings.HasPrefix(tag, "10"):
+		variant = "el10"
+	}
+	if f := t.variants[variant]; f != nil {
+		return f
+	}
+	return t.repos
+}

@@ -1,0 +1,279 @@
+package render
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// platform is what repositories are looked up for.
+type platform struct {
+	packageType, distro, arch string
+	codename                  string // of the OpenStack release
+}
+
+// sections returns the sections that hold for the platform, the later ones
+// going over the earlier ones.
+func (p platform) sections() []string {
+	return []string{p.packageType, p.distro, p.distro + "-" + p.arch}
+}
+
+// repoSet is the repositories of one platform.
+type repoSet map[string]*repo
+
+// merge lays the sections of a platform over each other, field by field. A
+// repository that says where it is found stops being one that the distribution
+// provides, if only the more general section says that it is.
+func (f *repoFile) merge(p platform) repoSet {
+	set := repoSet{}
+	for _, name := range p.sections() {
+		section := f.sections[name]
+		if section == nil {
+			continue
+		}
+		for name, r := range section.repos {
+			old := set[name]
+			if old == nil || r.isText || old.isText {
+				set[name] = r
+				continue
+			}
+			m := &repo{file: r.file, line: r.line, fields: maps.Clone(old.fields)}
+			maps.Copy(m.fields, r.fields)
+			for _, where := range []string{"baseurl", "metalink", "mirrorlist", "url"} {
+				if _, ok := m.fields[where]; ok {
+					delete(m.fields, "distro")
+				}
+			}
+			set[name] = m
+		}
+	}
+	return set
+}
+
+// over returns f with the repositories of user laid over it: within a section, a
+// repository of the user's replaces one of the same name as a whole.
+func (f *repoFile) over(user *repoFile) *repoFile {
+	out := &repoFile{name: user.name, sections: maps.Clone(f.sections)}
+	for name, s := range user.sections {
+		base := out.sections[name]
+		if base == nil {
+			out.sections[name] = s
+			continue
+		}
+		merged := &repoSection{line: s.line, repos: maps.Clone(base.repos)}
+		maps.Copy(merged.repos, s.repos)
+		out.sections[name] = merged
+	}
+	return out
+}
+
+// repositories returns the platform's repositories from the default file and,
+// if not nil, the user's.
+func repositories(def, user *repoFile, p platform) (repoSet, error) {
+	if user == nil {
+		return def.merge(p), nil
+	}
+	set := def.over(user).merge(p)
+	if p.packageType != "rpm" {
+		return set, nil
+	}
+	return set, checkGroups(def.merge(p), set, user)
+}
+
+// checkGroups refuses a user's file that gives a new place for a repository
+// that the distribution provides and not for the others of the same .repo
+// file: enabling the one removes the file, and the others with it.
+func checkGroups(def, set repoSet, user *repoFile) error {
+	var changed []string
+	groups := map[string]bool{}
+	for name, r := range set {
+		d := def[name]
+		if d == nil || pyTrue(r.fields["distro"]) || !pyTrue(d.fields["distro"]) {
+			continue
+		}
+		changed = append(changed, name)
+		if g := d.fields["file_group"]; pyTrue(g) {
+			groups[pyStr(g)] = true
+		}
+	}
+	var left []string
+	for name, r := range set {
+		g := r.fields["file_group"]
+		if pyTrue(r.fields["distro"]) && pyTrue(g) && groups[pyStr(g)] {
+			left = append(left, name)
+		}
+	}
+	if len(left) == 0 {
+		return nil
+	}
+	slices.Sort(changed)
+	slices.Sort(left)
+	return &RepoError{user.name, set[changed[0]].line, fmt.Sprintf(
+		"%s of the distribution's own repositories is given a new place here, and %s is not: both are in one .repo file, which enabling the first removes",
+		strings.Join(changed, ", "), strings.Join(left, ", ")), "give a place for " + strings.Join(left, ", ") + " as well"}
+}
+
+// repoCommand returns the RUN line that enables or disables repositories, "" if
+// there is nothing to do.
+func repoCommand(set repoSet, names []string, enable bool, p platform) (string, error) {
+	var b strings.Builder
+	for i, name := range names {
+		r := set[name]
+		if r == nil {
+			return "", unknownRepo(set, name, p)
+		}
+		part, err := "", error(nil)
+		switch {
+		case p.packageType == "rpm" && enable:
+			part, err = r.enableRPM(name)
+		case p.packageType == "rpm" && pyTrue(r.fields["distro"]):
+			// Upstream puts nothing between several of these.
+			var real string
+			if real, err = r.text(name, "name"); err == nil {
+				part = "dnf config-manager --disable " + real + " || true"
+			}
+		case p.packageType == "deb" && enable && !pyTrue(r.fields["distro"]):
+			part, err = r.enableDeb(name, p)
+		}
+		if err != nil {
+			return "", err
+		}
+		b.WriteString(part)
+		if enable && part != "" && i < len(names)-1 {
+			b.WriteString(" && ")
+		}
+	}
+	if b.Len() == 0 {
+		return "", nil
+	}
+	// Upstream leaves the last "&&" where a repository that needs nothing ends
+	// the list, which no shell accepts.
+	return "RUN " + strings.TrimSuffix(b.String(), " && "), nil
+}
+
+func unknownRepo(set repoSet, name string, p platform) error {
+	s := fmt.Sprintf("there is no repository %q for %s on %s", name, p.distro, p.arch)
+	if hint := didYouMean(name, slices.Collect(maps.Keys(set))); hint != "" {
+		return fmt.Errorf("%s (%s)", s, hint)
+	}
+	return fmt.Errorf("%s: repos.yaml has it in none of the sections %s", s, strings.Join(p.sections(), ", "))
+}
+
+// text returns a field that must be there and be a text.
+func (r *repo) text(name, field string) (string, error) {
+	v, ok := r.fields[field]
+	if !ok {
+		return "", &RepoError{r.file, r.line, fmt.Sprintf("repository %q has no %s", name, field), ""}
+	}
+	s, ok := v.(string)
+	if !ok && field != "name" && field != "component" && field != "url" {
+		return "", &RepoError{r.file, r.line, fmt.Sprintf("%s of repository %q is %s, not a text", field, name, pyStr(v)), "put it in quotes"}
+	}
+	if !ok {
+		s = pyStr(v)
+	}
+	return s, nil
+}
+
+// enableDeb returns the commands that write an apt source in deb822 form.
+func (r *repo) enableDeb(name string, p platform) (string, error) {
+	field := map[string]string{}
+	for _, f := range []string{"gpg_key", "suite", "component", "url"} {
+		s, err := r.text(name, f)
+		if err != nil {
+			return "", err
+		}
+		field[f] = s
+	}
+	key := field["gpg_key"]
+	if !strings.HasPrefix(key, "/") {
+		key = "/etc/kolla/apt-keys/" + key
+	}
+	suite := strings.ReplaceAll(field["suite"], "{openstack_release_codename}", strings.ToLower(p.codename))
+	file := "/etc/apt/sources.list.d/" + name + ".sources"
+	lines := []string{
+		"Uris: " + field["url"], "Components: " + field["component"], "Types: deb",
+		"Suites: " + suite, "Signed-By: " + key,
+	}
+	if pyTrue(r.fields["trusted"]) {
+		lines = append(lines, "Trusted: yes")
+	}
+	if arch, ok := r.fields["arch"]; ok {
+		lines = append(lines, "Architectures: "+pyStr(arch))
+	}
+	return echoLines(file, lines), nil
+}
+
+// enableRPM returns the commands that enable a repository of the distribution's,
+// or that write a .repo file for one that is found elsewhere.
+func (r *repo) enableRPM(name string) (string, error) {
+	real, err := r.text(name, "name")
+	if err != nil {
+		return "", err
+	}
+	if pyTrue(r.fields["distro"]) {
+		return "dnf config-manager --enable " + real + " || true", nil
+	}
+	lines := []string{"[" + real + "]", "name=" + real, "enabled=1"}
+	for _, f := range []string{"gpgcheck", "repo_gpgcheck"} {
+		if v := r.fields[f]; pyTrue(v) {
+			lines = append(lines, f+"="+pyStr(v))
+		}
+	}
+	where := ""
+	for _, f := range []string{"baseurl", "metalink", "mirrorlist"} {
+		if _, ok := r.fields[f]; ok && where == "" {
+			where = f
+		}
+	}
+	if where == "" {
+		return "", &RepoError{r.file, r.line, fmt.Sprintf("repository %q has no baseurl, metalink or mirrorlist", name), ""}
+	}
+	keys, err := r.text(name, "gpgkey")
+	if err != nil {
+		return "", err
+	}
+	for i, key := range splitLines(keys) {
+		if i == 0 {
+			lines = append(lines, "gpgkey="+key)
+		} else {
+			lines = append(lines, "       "+key)
+		}
+	}
+	place := pyStr(r.fields[where])
+	if where == "baseurl" {
+		if place, err = r.text(name, where); err != nil {
+			return "", err
+		}
+		for _, url := range splitLines(place) {
+			lines = append(lines, "baseurl="+url)
+		}
+	} else {
+		lines = append(lines, where+"="+place)
+	}
+	remove := "grep -rlF '[" + real + "]' /etc/yum.repos.d/ 2>/dev/null | xargs -r rm -f"
+	return remove + " && " + echoLines("/etc/yum.repos.d/"+name+".repo", lines), nil
+}
+
+// echoLines returns the commands that write a file line by line.
+func echoLines(file string, lines []string) string {
+	parts := make([]string, len(lines))
+	for i, l := range lines {
+		to := ">>"
+		if i == 0 {
+			to = ">"
+		}
+		parts[i] = "echo '" + l + "' " + to + file
+	}
+	return strings.Join(parts, " && ")
+}
+
+// splitLines is Python's str.splitlines for the line ends that YAML lets through.
+func splitLines(s string) []string {
+	if s == "" {
+		return nil
+	}
+	s = strings.ReplaceAll(strings.ReplaceAll(s, "\r\n", "\n"), "\r", "\n")
+	return strings.Split(strings.TrimSuffix(s, "\n"), "\n")
+}

@@ -1,0 +1,71 @@
+package render
+
+import (
+	"fmt"
+	"strings"
+)
+
+// The files of Kolla's releases up to 2025.1 have another form, and handle_repos
+// another behaviour, which their trees count on: an rpm repository is one text,
+// the name that dnf enables it by; a section for the architecture replaces the
+// distribution's, a user's file replaces the default one, and a repository that
+// is missing is left out.
+
+// legacy reports whether the file has that form.
+func (f *repoFile) legacy() bool {
+	for _, s := range f.sections {
+		for _, r := range s.repos {
+			if r.isText {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// legacyRepoCommand is repoCommand for those files.
+func legacyRepoCommand(f *repoFile, names []string, enable bool, p platform) (string, error) {
+	section := f.sections[p.distro+"-"+p.arch]
+	if section == nil {
+		section = f.sections[p.distro]
+	}
+	if section == nil {
+		return "", &RepoError{f.name, 0, fmt.Sprintf("there is no section for %s", p.distro), ""}
+	}
+	action := " --disable "
+	if enable {
+		action = " --enable "
+	}
+	rpm := ""
+	var deb []string
+	for _, name := range names {
+		r := section.repos[name]
+		switch {
+		case r == nil:
+		case p.packageType == "rpm":
+			rpm += action + r.legacy
+		case p.packageType == "deb" && enable && r.isText:
+			deb = append(deb, `echo "`+r.legacy+`" >/etc/apt/sources.list.d/`+name+".list")
+		case p.packageType == "deb" && enable:
+			deb = append(deb, r.legacyDeb(name))
+		}
+	}
+	switch {
+	case rpm != "":
+		return "RUN dnf config-manager " + rpm + " || true", nil
+	case len(deb) > 0:
+		return "RUN " + strings.Join(deb, " && "), nil
+	}
+	return "", nil
+}
+
+func (r *repo) legacyDeb(name string) string {
+	lines := []string{
+		"Uris: " + pyStr(r.fields["url"]), "Components: " + pyStr(r.fields["component"]), "Types: deb",
+		"Suites: " + pyStr(r.fields["suite"]), "Signed-By: /etc/kolla/apt-keys/" + pyStr(r.fields["gpg_key"]),
+	}
+	if arch := r.fields["arch"]; pyTrue(arch) {
+		lines = append(lines, "Architectures: "+pyStr(arch))
+	}
+	return echoLines("/etc/apt/sources.list.d/"+name+".sources", lines)
+}

@@ -1,0 +1,182 @@
+package render
+
+import (
+	"fmt"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/kolla-build/kolla-build/pkg/config"
+)
+
+// Reference returns the full name of the image of that short name:
+// [REGISTRY/]NAMESPACE/[PREFIX]NAME:TAG.
+func Reference(c *config.Config, name string) string {
+	return namespace(c) + "/" + c.ImageNamePrefix + name + ":" + c.Tag
+}
+
+func namespace(c *config.Config) string {
+	if c.Registry != "" {
+		return c.Registry + "/" + c.Namespace
+	}
+	return c.Namespace
+}
+
+// BaseReference returns the name of the distribution's image that the set
+// stands on, as templates write it in FROM.
+func BaseReference(c *config.Config) string { return c.BaseImage + ":" + c.BaseTag }
+
+// variables returns what every template of a configuration sees, all but
+// image_name. Names and values are those of upstream's create_dockerfiles;
+// those that only its earlier releases had are kept for their trees.
+func variables(c *config.Config, version string, date time.Time) (map[string]any, error) {
+	rpmSetup, err := rpmSetup(c.RPMSetupConfig)
+	if err != nil {
+		return nil, err
+	}
+	pretty := ""
+	if d, ok := config.LookupDistro(c.Base); ok {
+		pretty = d.PrettyName(c.BaseTag)
+	}
+	vars := map[string]any{
+		"base_distro":                c.Base,
+		"base_image":                 c.BaseImage,
+		"base_distro_tag":            c.BaseTag,
+		"base_arch":                  c.BaseArch,
+		"repos_yaml":                 c.ReposYAML,
+		"use_dumb_init":              c.UseDumbInit,
+		"base_package_type":          c.BasePackageType,
+		"debian_arch":                debianArch(c),
+		"docker_healthchecks":        c.DockerHealthchecks,
+		"supported_distro_name":      pretty,
+		"image_prefix":               c.ImageNamePrefix,
+		"namespace":                  namespace(c),
+		"openstack_release":          c.OpenstackRelease,
+		"openstack_release_codename": c.OpenstackReleaseCodename,
+		"openstack_branch":           c.OpenstackBranch,
+		"openstack_branch_slashed":   c.OpenstackBranchSlashed,
+		"tag":                        c.Tag,
+		"maintainer":                 c.Maintainer,
+		"kolla_version":              version,
+		"users":                      users(c),
+		"distro_package_manager":     c.DistroPackageManager,
+		"rpm_setup":                  rpmSetup,
+		"clean_package_cache":        c.CleanPackageCache,
+		"patches_path":               noneIfEmpty(c.PatchesPath),
+
+		"install_type":             c.InstallType,
+		"install_metatype":         installMetatype(c.InstallType),
+		"infra_image_prefix":       infraPrefix(c),
+		"distro_python_version":    pythonVersion(c),
+		"supported_distro_release": pretty,
+	}
+	if !date.IsZero() {
+		vars["build_date"] = date.UTC().Format("20060102")
+	}
+	for name, file := range map[string]string{"include_header": c.IncludeHeader, "include_footer": c.IncludeFooter} {
+		content := ""
+		if file != "" {
+			if content, err = readTextFile(file); err != nil {
+				return nil, fmt.Errorf("%s: %w", strings.ReplaceAll(name, "_", "-"), err)
+			}
+		}
+		vars[name] = content
+	}
+	return vars, nil
+}
+
+// debianArch follows from the architecture: upstream takes --debian-arch for
+// the names of sources only.
+func debianArch(c *config.Config) string {
+	switch c.BaseArch {
+	case "aarch64":
+		return "arm64"
+	case "x86_64":
+		return "amd64"
+	}
+	return c.BaseArch
+}
+
+func noneIfEmpty(s string) any {
+	if s == "" {
+		return nil
+	}
+	return s
+}
+
+func users(c *config.Config) map[string]any {
+	out := make(map[string]any, len(c.Users))
+	for name, u := range c.Users {
+		out[name] = map[string]any{"uid": u.UID, "gid": u.GID, "group": noneIfEmpty(u.Group)}
+	}
+	return out
+}
+
+// installMetatype is what releases until Yoga made of the install type.
+func installMetatype(installType string) string {
+	if installType == "binary" {
+		return "rdo"
+	}
+	return "mixed"
+}
+
+// infraPrefix is the prefix of the images that have no install type, which
+// --infra-rename gave another name in the releases that knew it.
+func infraPrefix(c *config.Config) string {
+	if c.InfraRename {
+		return strings.Replace(c.ImageNamePrefix, "-"+c.InstallType+"-", "-infra-", 1)
+	}
+	return c.ImageNamePrefix
+}
+
+// pythonVersion is that of the distribution's python3 package.
+func pythonVersion(c *config.Config) string {
+	d, _ := config.LookupDistro(c.Base)
+	r, ok := d.Release(c.BaseTag)
+	if !ok {
+		r, _ = d.Release("")
+	}
+	if len(r.Tags) == 0 {
+		return ""
+	}
+	switch c.Base + ":" + r.Tags[0] {
+	case "debian:trixie":
+		return "3.13"
+	case "debian:bookworm":
+		return "3.11"
+	case "debian:bullseye":
+		return "3.9"
+	case "ubuntu:24.04":
+		return "3.12"
+	case "ubuntu:22.04":
+		return "3.10"
+	case "ubuntu:20.04":
+		return "3.8"
+	case "centos:stream9", "rocky:9", "oraclelinux:9":
+		return "3.9"
+	case "centos:stream10", "rocky:10", "oraclelinux:10":
+		return "3.12"
+	}
+	return ""
+}
+
+// rpmSetup turns the items of rpm_setup_config into Dockerfile lines: packages
+// and repository files, by path or URL.
+func rpmSetup(items []string) ([]string, error) {
+	out := []string{}
+	for _, item := range items {
+		switch {
+		case strings.HasSuffix(item, ".rpm"):
+			out = append(out, "RUN dnf -y install "+item)
+		case strings.HasSuffix(item, ".repo") && strings.HasPrefix(item, "http"):
+			out = append(out, "RUN curl -L "+item+" -o /etc/yum.repos.d/"+path.Base(item))
+		case strings.HasSuffix(item, ".repo"):
+			out = append(out, "COPY "+item+" /etc/yum.repos.d/")
+		case item == "":
+			out = append(out, "")
+		default:
+			return nil, fmt.Errorf("rpm_setup_config: %q is neither an .rpm nor a .repo file; both may be paths or URLs", item)
+		}
+	}
+	return out, nil
+}

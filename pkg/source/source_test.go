@@ -1,0 +1,440 @@
+package source
+
+import (
+	"archive/tar"
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// An image without sources gets the two archives all the same, as upstream's do,
+// and they have the same bytes each time.
+func TestEmptyArchives(t *testing.T) {
+	var digests []string
+	for range 2 {
+		f, _ := newFetcher(t, Options{})
+		files, err := f.Archives(context.Background(), Request{Image: "base", Plugins: []Spec{{Name: "base-plugin-x", Type: TypeURL, Location: "http://127.0.0.1:1/", Enabled: false}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := names(files); got != "additions-archive plugins-archive" {
+			t.Fatalf("got %s", got)
+		}
+		for _, file := range files {
+			dir := strings.TrimSuffix(file.Name, "-archive") + "/"
+			if got := listTar(t, file.Path); !slices.Equal(got, []string{dir}) {
+				t.Errorf("%s holds %v", file.Name, got)
+			}
+			if !file.Modified.IsZero() {
+				t.Errorf("%s is dated %s", file.Name, file.Modified)
+			}
+			digests = append(digests, file.Digest)
+		}
+	}
+	if digests[0] != digests[2] || digests[1] != digests[3] {
+		t.Errorf("digests differ: %v", digests)
+	}
+}
+
+func TestLocalDirectory(t *testing.T) {
+	ctx := context.Background()
+	make := func(owner int, when time.Time) (string, string) {
+		base := t.TempDir()
+		dir := filepath.Join(base, "keystone")
+		for name, text := range map[string]string{"setup.py": "x", "a/b/c.py": "y", "a-b": "z", "bin/run": "#!/bin/sh\n"} {
+			p := filepath.Join(dir, name)
+			if err := os.MkdirAll(filepath.Dir(p), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(p, []byte(text), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := os.Chmod(filepath.Join(dir, "bin/run"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink("setup.py", filepath.Join(dir, "link")); err != nil {
+			t.Fatal(err)
+		}
+		if err := exec.Command("mkfifo", filepath.Join(dir, "pipe")).Run(); err != nil {
+			t.Fatal(err)
+		}
+		_ = filepath.Walk(dir, func(p string, info os.FileInfo, err error) error {
+			_ = os.Lchown(p, owner, owner) // only root can
+			if info.Mode()&os.ModeSymlink == 0 {
+				_ = os.Chtimes(p, when, when)
+			}
+			return err
+		})
+		return base, dir
+	}
+	var first File
+	for i, when := range []time.Time{time.Unix(1_600_000_000, 5), time.Unix(1_700_000_000, 0)} {
+		base, dir := make(1000+i, when)
+		f, log := newFetcher(t, Options{LocalsBase: base})
+		location := dir
+		if i == 1 {
+			location = "keystone" // found in LocalsBase
+		}
+		s := Spec{Name: "keystone-base", Type: TypeLocal, Location: location, Enabled: true}
+		files, err := f.Archives(ctx, Request{Image: "keystone-base", Source: &s, Wants: func(n string) bool { return n == "keystone-base-archive" }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if names(files) != "keystone-base-archive" {
+			t.Fatalf("got %s", names(files))
+		}
+		want := []string{"keystone/", "keystone/a/", "keystone/a/b/", "keystone/a/b/c.py", "keystone/a-b", "keystone/bin/", "keystone/bin/run", "keystone/link -> setup.py", "keystone/setup.py"}
+		if got := listTar(t, files[0].Path); !slices.Equal(got, want) {
+			t.Errorf("it holds %q", got)
+		}
+		if !strings.Contains(log.String(), "pipe is left out") {
+			t.Errorf("the log has no word on the pipe:\n%s", log)
+		}
+		if i == 1 && files[0].Digest != first.Digest {
+			t.Errorf("digest %s, before %s", files[0].Digest, first.Digest)
+		}
+		first = files[0]
+		checkClean(t, f.opts.CacheDir)
+	}
+}
+
+func TestLocalFileIsTakenAsItIs(t *testing.T) {
+	f, _ := newFetcher(t, Options{})
+	path := filepath.Join(t.TempDir(), "x.bin")
+	if err := os.WriteFile(path, []byte("hello"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	const sum = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"
+	s := Spec{Name: "etcd", Type: TypeLocal, Location: path, Enabled: true, SHA256: map[string]string{"amd64": strings.ToUpper(sum)}}
+	files, err := f.Archives(context.Background(), Request{Source: &s})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b, err := os.ReadFile(files[0].Path); err != nil || string(b) != "hello" || files[0].Digest != "sha256:"+sum || files[0].Size != 5 {
+		t.Errorf("%+v %q %v", files[0], b, err)
+	}
+	s.SHA256 = map[string]string{"amd64": strings.Repeat("0", 64)}
+	var ce *ChecksumError
+	if _, err := f.Resolve(context.Background(), s); !errors.As(err, &ce) || ce.Got != sum {
+		t.Errorf("got %v", err)
+	}
+}
+
+// Plugins are laid out as upstream lays them out: unpacked over each other below
+// one directory.
+func TestPluginsAndAdditions(t *testing.T) {
+	ctx := context.Background()
+	srv := serveFiles(t)
+	one := srv.put(t, "one.tar.gz", makeTar(t, true,
+		member{name: "./", kind: tar.TypeDir}, member{name: "plug-1.0/setup.py", text: "one"}, member{name: "shared", text: "first"},
+		member{name: "plug-1.0/hard", kind: tar.TypeLink, link: "plug-1.0/setup.py"}))
+	two := srv.put(t, "two.tar", makeTar(t, false, member{name: "shared", text: "second"}, member{name: "link", kind: tar.TypeSymlink, link: "/etc"}))
+	dir := filepath.Join(t.TempDir(), "local-plugin")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "f"), []byte("f"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	contextDir := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(contextDir, "additions"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(contextDir, "additions", "own"), []byte("o"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	req := Request{
+		Image: "neutron-server", ContextDir: contextDir,
+		Plugins: []Spec{
+			{Name: "neutron-server-plugin-one", Type: TypeURL, Location: one, Enabled: true},
+			{Name: "neutron-server-plugin-two", Type: TypeURL, Location: two, Enabled: true},
+			{Name: "neutron-server-plugin-off", Type: TypeURL, Location: srv.URL + "/none", Enabled: false},
+			{Name: "neutron-server-plugin-dir", Type: TypeLocal, Location: dir, Enabled: true},
+		},
+		Additions: []Spec{{Name: "neutron-server-additions-x", Type: TypeURL, Location: one, Enabled: true}},
+	}
+	f, _ := newFetcher(t, Options{})
+	files, err := f.Archives(ctx, req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"plugins/", "plugins/link -> /etc", "plugins/local-plugin/", "plugins/local-plugin/f", "plugins/plug-1.0/", "plugins/plug-1.0/hard", "plugins/plug-1.0/setup.py", "plugins/shared"}
+	if got := listTar(t, files[0].Path); !slices.Equal(got, want) {
+		t.Errorf("plugins: %q", got)
+	}
+	if got := readMember(t, files[0].Path, "plugins/shared"); got != "second" {
+		t.Errorf("the later plugin does not win: %q", got)
+	}
+	if got := readMember(t, files[0].Path, "plugins/plug-1.0/hard"); got != "one" {
+		t.Errorf("the hard link has %q", got)
+	}
+	want = []string{"additions/", "additions/own", "additions/plug-1.0/", "additions/plug-1.0/hard", "additions/plug-1.0/setup.py", "additions/shared"}
+	if got := listTar(t, files[1].Path); !slices.Equal(got, want) {
+		t.Errorf("additions: %q", got)
+	}
+	if len(files[0].Sources) != 3 || files[0].Modified.IsZero() {
+		t.Errorf("sources %+v, modified %s", files[0].Sources, files[0].Modified)
+	}
+	// What two archives need is fetched once.
+	n := 0
+	for _, s := range srv.take() {
+		if strings.Contains(s, "one.tar.gz") {
+			n++
+		}
+	}
+	if n != 1 {
+		t.Errorf("one.tar.gz was asked for %d times", n)
+	}
+	// Another machine, another day: the same bytes.
+	other, _ := newFetcher(t, Options{})
+	again, err := other.Archives(ctx, req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range files {
+		if files[i].Digest != again[i].Digest {
+			t.Errorf("%s: %s and %s", files[i].Name, files[i].Digest, again[i].Digest)
+		}
+	}
+	checkClean(t, f.opts.CacheDir)
+	// tar(1) of this machine reads it too.
+	out, err := exec.Command("tar", "-tf", files[0].Path).CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "plugins/plug-1.0/setup.py") {
+		t.Errorf("tar: %v\n%s", err, out)
+	}
+}
+
+func TestCompressedPlugins(t *testing.T) {
+	ctx := context.Background()
+	for _, tool := range []string{"gzip", "bzip2", "xz", "zstd"} {
+		t.Run(tool, func(t *testing.T) {
+			bin, err := exec.LookPath(tool)
+			if err != nil {
+				t.Skipf("%s is not installed", tool)
+			}
+			file := filepath.Join(t.TempDir(), "p.tar")
+			if err := os.WriteFile(file, makeTar(t, false, member{name: "p/x", text: strings.Repeat("x", 100_000)}), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			if tool != "zstd" {
+				err = exec.Command(bin, "-k", file).Run()
+			} else {
+				err = exec.Command(bin, "-q", file).Run()
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			ext := map[string]string{"gzip": ".gz", "bzip2": ".bz2", "xz": ".xz", "zstd": ".zst"}[tool]
+			f, _ := newFetcher(t, Options{})
+			s := Spec{Name: "a-plugin-p", Type: TypeLocal, Location: file + ext, Enabled: true}
+			files, err := f.Archives(ctx, Request{Image: "a", Plugins: []Spec{s}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := readMember(t, files[0].Path, "plugins/p/x"); len(got) != 100_000 {
+				t.Errorf("%d bytes", len(got))
+			}
+			// Cut off, it is an error, not a smaller archive.
+			data, err := os.ReadFile(file + ext)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(file+ext, data[:len(data)-9], 0o644); err != nil {
+				t.Fatal(err)
+			}
+			f2, _ := newFetcher(t, Options{})
+			if _, err := f2.Archives(ctx, Request{Image: "a", Plugins: []Spec{s}}); err == nil {
+				t.Error("a damaged archive was taken")
+			}
+			checkClean(t, f2.opts.CacheDir)
+		})
+	}
+}
+
+func TestUnsafeMembersAreRefused(t *testing.T) {
+	ctx := context.Background()
+	for name, members := range map[string][]member{
+		"absolute":     {{name: "/etc/passwd", text: "x"}},
+		"climbs":       {{name: "a/../../x", text: "x"}},
+		"dots":         {{name: "..", kind: tar.TypeDir}},
+		"device":       {{name: "null", kind: tar.TypeChar}},
+		"pipe":         {{name: "pipe", kind: tar.TypeFifo}},
+		"below a link": {{name: "l", kind: tar.TypeSymlink, link: "/etc"}, {name: "l/passwd", text: "x"}},
+		"below a file": {{name: "f", text: "x"}, {name: "f/g", text: "x"}},
+		"hard link":    {{name: "h", kind: tar.TypeLink, link: "/etc/shadow"}},
+		"hard, climbs": {{name: "h", kind: tar.TypeLink, link: "../../etc/shadow"}},
+		"root as link": {{name: ".", kind: tar.TypeSymlink, link: "/etc"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			file := filepath.Join(t.TempDir(), "bad.tar")
+			if err := os.WriteFile(file, makeTar(t, false, members...), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			f, _ := newFetcher(t, Options{})
+			s := Spec{Name: "a-plugin-p", Type: TypeLocal, Location: file, Enabled: true}
+			_, err := f.Archives(ctx, Request{Image: "a", Plugins: []Spec{s}})
+			var ue *UnsafeError
+			if !errors.As(err, &ue) || !strings.Contains(err.Error(), "[a-plugin-p]") {
+				t.Errorf("got %v", err)
+			}
+			checkClean(t, f.opts.CacheDir)
+		})
+	}
+	t.Run("two plugins together", func(t *testing.T) {
+		dir := t.TempDir()
+		var specs []Spec
+		for i, m := range []member{{name: "l", kind: tar.TypeSymlink, link: "/etc"}, {name: "l/passwd", text: "x"}} {
+			file := filepath.Join(dir, string(rune('a'+i)))
+			if err := os.WriteFile(file, makeTar(t, false, m), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			specs = append(specs, Spec{Name: "p", Type: TypeLocal, Location: file, Enabled: true})
+		}
+		f, _ := newFetcher(t, Options{})
+		var ue *UnsafeError
+		if _, err := f.Archives(ctx, Request{Image: "a", Plugins: specs}); !errors.As(err, &ue) {
+			t.Errorf("got %v", err)
+		}
+	})
+	t.Run("an image's own source", func(t *testing.T) {
+		srv := serveFiles(t)
+		url := srv.put(t, "bad.tar.gz", makeTar(t, true, member{name: "../../x", text: "x"}))
+		f, _ := newFetcher(t, Options{})
+		var ue *UnsafeError
+		if _, err := f.Resolve(ctx, Spec{Name: "a", Type: TypeURL, Location: url, Enabled: true}); !errors.As(err, &ue) {
+			t.Errorf("got %v", err)
+		}
+	})
+	t.Run("no archive", func(t *testing.T) {
+		for _, text := range []string{"", "hello", strings.Repeat("x", 5000)} {
+			file := filepath.Join(t.TempDir(), "x")
+			if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			f, _ := newFetcher(t, Options{})
+			s := Spec{Name: "a-plugin-p", Type: TypeLocal, Location: file, Enabled: true}
+			if _, err := f.Archives(ctx, Request{Image: "a", Plugins: []Spec{s}}); !errors.Is(err, errNotTar) {
+				t.Errorf("%d bytes: %v", len(text), err)
+			}
+		}
+	})
+}
+
+func TestSpecMistakes(t *testing.T) {
+	for _, c := range []struct {
+		s           Spec
+		say, advise string
+	}{
+		{Spec{Type: "svn", Location: "x"}, `type "svn" is not one of url, git, local`, ""},
+		{Spec{Type: TypeURL}, "it has a type and no location", "give location"},
+		{Spec{Type: TypeGit}, "it has a type and no location", "give location"},
+		{Spec{Type: TypeURL, Location: "example.org/x"}, "it is not a url", "https://"},
+		{Spec{Type: TypeURL, Location: "ftp://example.org/x"}, `scheme "ftp"`, ""},
+		{Spec{Type: TypeURL, Location: "file:///none/such"}, "there is no such file", ""},
+		{Spec{Type: TypeLocal, Location: "/none/such"}, "there is no such file or directory", "--locals-base"},
+		{Spec{Type: TypeLocal, Location: "/dev/null"}, "neither a file nor a directory", ""},
+		{Spec{Type: TypeGit, Location: "https://example.org/x"}, "without a reference", "reference = BRANCH"},
+		{Spec{Type: TypeGit, Location: "--upload-pack=x", Reference: "m"}, "is no name of", ""},
+		{Spec{Type: TypeGit, Location: "https://example.org/x", Reference: "-m"}, "is no name of", ""},
+		{Spec{Type: TypeGit, Location: "https://example.org/x", Reference: "a..b"}, "is no name of", ""},
+	} {
+		c.s.Name, c.s.Enabled = "nova-base", true
+		f, _ := newFetcher(t, Options{Retries: -1})
+		_, err := f.Resolve(context.Background(), c.s)
+		var e *Error
+		if !errors.As(err, &e) || !strings.Contains(err.Error(), "source [nova-base]") || !strings.Contains(err.Error(), c.say) || !strings.Contains(e.Hint(), c.advise) {
+			t.Errorf("%+v: %v (hint %v)", c.s, err, e)
+		}
+	}
+	f, _ := newFetcher(t, Options{})
+	if r, err := f.Resolve(context.Background(), Spec{Name: "x"}); err != nil || r != (Resolved{}) {
+		t.Errorf("no source: %+v %v", r, err)
+	}
+	if _, err := New(Options{}); err == nil {
+		t.Error("a Fetcher without a cache was made")
+	}
+}
+
+func TestRedact(t *testing.T) {
+	for in, want := range map[string]string{
+		"https://ada:s3cret@host/x.git":   "https://***@host/x.git",
+		"https://t0ken@host/x":            "https://***@host/x",
+		"https://host/x?private=t0ken":    "https://host/x?private=***",
+		"https://host/x":                  "https://host/x",
+		"git@host:team/x.git":             "git@host:team/x.git",
+		"/srv/x":                          "/srv/x",
+		"https://ada:s3%zzcret@host/x":    "https://***@host/x",
+		"ssh://git@host/x":                "ssh://***@host/x",
+		"https://host/a?b=1&c=2#fragment": "https://host/a?b=***&c=***#fragment",
+	} {
+		if got := redact(in); got != want {
+			t.Errorf("%s: got %s, want %s", in, got, want)
+		}
+	}
+}
+
+func TestCollectPatches(t *testing.T) {
+	root := t.TempDir()
+	write := func(name, text string) {
+		p := filepath.Join(root, name)
+		if err := os.MkdirAll(filepath.Dir(p), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(p, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("nova-base/series", "# first\nb.patch\n\n  a.patch  \n#c.patch\nmissing.patch\nsub/d.patch\nb.patch\n")
+	for _, n := range []string{"a", "b", "c", "unlisted", "sub/d"} {
+		write("nova-base/"+n+".patch", n)
+	}
+	write("no-series/a.patch", "a")
+	write("climbs/series", "../nova-base/a.patch\n")
+	p, err := CollectPatches(root, "nova-base")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, f := range p.Files {
+		got = append(got, f.Name)
+		if f.Modified.IsZero() || f.Size == 0 {
+			t.Errorf("%+v", f)
+		}
+	}
+	if want := []string{"patches/series", "patches/b.patch", "patches/a.patch", "patches/sub/d.patch"}; !slices.Equal(got, want) {
+		t.Errorf("got %q", got)
+	}
+	if len(p.Missing) != 1 || !strings.HasSuffix(p.Missing[0].String(), "series:6: there is no missing.patch beside the series file") {
+		t.Errorf("missing: %v", p.Missing)
+	}
+	for _, image := range []string{"no-series", "none"} {
+		if p, err := CollectPatches(root, image); err != nil || len(p.Files) != 0 {
+			t.Errorf("%s: %+v %v", image, p, err)
+		}
+	}
+	if p, err := CollectPatches("", "nova-base"); err != nil || len(p.Files) != 0 {
+		t.Errorf("no path: %+v %v", p, err)
+	}
+	if _, err := CollectPatches(root, "climbs"); err == nil || !strings.Contains(err.Error(), "series:1:") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func FuzzSafeName(f *testing.F) {
+	for _, s := range []string{"a/b", "../x", "/x", "./", "a/../../b", "a//b/."} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, name string) {
+		clean, err := safeName(&tar.Header{Name: name, Typeflag: tar.TypeReg})
+		if err == nil && !filepath.IsLocal(clean) {
+			t.Errorf("%q gives %q, which leads out", name, clean)
+		}
+	})
+}
