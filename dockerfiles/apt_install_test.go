@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,20 +14,10 @@ import (
 	"time"
 )
 
-// An aptRepo is a package repository with small packages, which counts what is
-// fetched from it.
-type aptRepo struct {
-	server *httptest.Server
-	dir    string
-
-	mu      sync.Mutex
-	fetched map[string]int
-}
-
 // newAptRepo serves packages; each is a name or "name=dependency".
-func newAptRepo(t *testing.T, packages ...string) *aptRepo {
+func newAptRepo(t *testing.T, packages ...string) *packageRepo {
 	t.Helper()
-	repo := &aptRepo{dir: t.TempDir(), fetched: map[string]int{}}
+	repo := &packageRepo{dir: t.TempDir()}
 	var index strings.Builder
 	for _, spec := range packages {
 		name, dependency, _ := strings.Cut(spec, "=")
@@ -52,14 +41,7 @@ func newAptRepo(t *testing.T, packages ...string) *aptRepo {
 			t.Fatal(err)
 		}
 	}
-	handler := http.FileServer(http.Dir(repo.dir))
-	repo.server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		repo.mu.Lock()
-		repo.fetched[filepath.Base(r.URL.Path)]++
-		repo.mu.Unlock()
-		handler.ServeHTTP(w, r)
-	}))
-	t.Cleanup(repo.server.Close)
+	repo.serve(t)
 	return repo
 }
 
@@ -91,14 +73,8 @@ func buildDeb(t *testing.T, dir, name, control string) string {
 	return deb
 }
 
-func (repo *aptRepo) count(file string) int {
-	repo.mu.Lock()
-	defer repo.mu.Unlock()
-	return repo.fetched[file]
-}
-
 // aptRoot is a root whose apt knows repo alone. cache is its cache mount.
-func aptRoot(t *testing.T, repo *aptRepo, cache string) *scratchRoot {
+func aptRoot(t *testing.T, repo *packageRepo, cache string) *scratchRoot {
 	r := newScratchRoot(t, "/usr/bin/apt-get", "/usr/bin/dpkg", "/usr/bin/flock", "/usr/bin/mountpoint")
 	r.install("base/kolla_apt_install.sh", "opt/kolla_apt_install")
 	r.write("etc/apt/sources.list", "deb [trusted=yes] "+repo.server.URL+" ./\n")

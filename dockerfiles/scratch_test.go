@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -156,4 +158,32 @@ func (r *scratchRoot) run(env []string, args ...string) (int, string) {
 		r.t.Fatalf("running %v: %v", args, err)
 	}
 	return cmd.ProcessState.ExitCode(), out.String()
+}
+
+// A packageRepo is a package repository on a web server of its own, which counts
+// what is fetched from it.
+type packageRepo struct {
+	server *httptest.Server
+	dir    string
+
+	mu      sync.Mutex
+	fetched map[string]int
+}
+
+func (repo *packageRepo) serve(t *testing.T) {
+	handler := http.FileServer(http.Dir(repo.dir))
+	repo.fetched = map[string]int{}
+	repo.server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		repo.mu.Lock()
+		repo.fetched[filepath.Base(r.URL.Path)]++
+		repo.mu.Unlock()
+		handler.ServeHTTP(w, r)
+	}))
+	t.Cleanup(repo.server.Close)
+}
+
+func (repo *packageRepo) count(file string) int {
+	repo.mu.Lock()
+	defer repo.mu.Unlock()
+	return repo.fetched[file]
 }

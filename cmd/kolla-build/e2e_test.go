@@ -201,6 +201,9 @@ func editSpec(t *testing.T, path, root string, conf v1.Config, command string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// Where an operator mounts it; the environment is heard from root only.
+	put(t, filepath.Join(root, "var/lib/kolla/config_files/config.json"), kolla)
+	put(t, filepath.Join(root, "etc/hosts"), []byte("127.0.0.1 localhost runc\n"))
 	// What Docker allows by default: kolla_start calls sudo.
 	caps := []string{"CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FSETID", "CAP_FOWNER", "CAP_SETGID", "CAP_SETUID", "CAP_SETPCAP", "CAP_KILL", "CAP_AUDIT_WRITE"}
 	uid, gid := ids(t, filepath.Join(root, "etc/passwd"), conf.User)
@@ -208,11 +211,21 @@ func editSpec(t *testing.T, path, root string, conf v1.Config, command string) {
 	p["terminal"] = false
 	p["noNewPrivileges"] = false
 	p["args"] = append(append([]string{}, conf.Entrypoint...), conf.Cmd...)
-	p["env"] = append(append([]string{}, conf.Env...), "KOLLA_CONFIG="+string(kolla), "KOLLA_CONFIG_STRATEGY=COPY_ALWAYS")
+	p["env"] = append(append([]string{}, conf.Env...), "KOLLA_CONFIG_STRATEGY=COPY_ALWAYS")
 	p["user"] = map[string]any{"uid": uid, "gid": gid, "additionalGids": groups(t, filepath.Join(root, "etc/group"), conf.User)}
 	p["capabilities"] = map[string]any{"bounding": caps, "effective": caps, "permitted": caps}
 	spec["root"] = map[string]any{"path": root, "readonly": false}
 	if data, err = json.Marshal(spec); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, data, 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func put(t *testing.T, path string, data []byte) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.WriteFile(path, data, 0o644); err != nil {

@@ -30,7 +30,15 @@ func failure(err error) *Failure {
 		f := d.Detail()
 		return &f
 	}
-	return &Failure{Err: err}
+	f := &Failure{Err: err}
+	var h interface {
+		error
+		Hint() string
+	}
+	if errors.As(err, &h) {
+		f.Hint = h.Hint()
+	}
+	return f
 }
 
 // backoff is how long to wait before a further try, doubled each time and

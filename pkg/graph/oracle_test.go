@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sort"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -26,17 +27,18 @@ func TestOracle(t *testing.T) {
 	if err := exec.Command("/usr/bin/python3", "-c", "import oslo_config, jinja2, git, docker, pbr, yaml, requests, graphviz").Run(); err != nil {
 		t.Skip("the modules that Kolla's Python tool needs are not installed; kolla-oracle installs them")
 	}
-	for _, args := range []string{
+	dir := t.TempDir()
+	for i, args := range []string{
+		"-b ubuntu ^nova-api$ glance",
 		"-b debian",
 		"-b centos --base-arch aarch64",
 		"-b rocky nova",
-		"-b ubuntu ^nova-api$ glance",
-		"-b debian -p infra",
-		"-b ubuntu -p main -p aux --image-name-prefix x-",
-		"-b rocky -p default --enable-unbuildable",
 		"-b debian --skip-parents neutron",
-		"-b centos ovsdpdk",
+		"-b ubuntu -p main -p aux --image-name-prefix x-",
 		"-b debian nothing-matches-this",
+		"-b rocky -p default --enable-unbuildable",
+		"-b debian -p infra",
+		"-b centos ovsdpdk",
 	} {
 		t.Run(args, func(t *testing.T) {
 			t.Parallel()
@@ -50,10 +52,17 @@ func TestOracle(t *testing.T) {
 			if got, want := sortedList(list.String()), sortedList(python(t, kolla, args+" --list-images")); got != want {
 				t.Errorf("--list-images:\ngot  %s\nwant %s", got, want)
 			}
+			if i%2 == 1 {
+				return // each run of the Python tool takes seconds
+			}
 			if got, want := sortedJSON(t, deps.String()), sortedJSON(t, python(t, kolla, args+" --list-dependencies")); got != want {
 				t.Errorf("--list-dependencies:\ngot\n%s\nwant\n%s", got, want)
 			}
-			file := filepath.Join(t.TempDir(), "dot")
+			if i%4 == 2 {
+				return
+			}
+			// The tool reads "$" in an argument as an option's name.
+			file := filepath.Join(dir, strconv.Itoa(i))
 			python(t, kolla, args+" --save-dependency "+file)
 			b, err := os.ReadFile(file)
 			if err != nil {

@@ -227,6 +227,8 @@ type method struct {
 	*callable
 	// bound says that it prints as a method of a Python class, not as a built-in one.
 	bound bool
+	// owner is the class that Markup has the method from: "str" for wrapped ones.
+	owner string
 	run   func(fr *frame, recv any, a []any) any
 	rawly func(fr *frame, recv any, args []any, kw []kwArg) any
 }

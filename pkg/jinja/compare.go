@@ -72,8 +72,8 @@ func equal(fr *frame, a, b any) bool {
 		y, ok := b.(bytesValue)
 		return ok && x == y
 	case *dictView, *setValue:
-		if x, y := setOf(a), setOf(b); x != nil && y != nil {
-			return equalSets(fr, x, y)
+		if isSet(a) && isSet(b) {
+			return orderSets(fr, a, b, "==")
 		}
 	case *boundMethod:
 		y, ok := b.(*boundMethod)
@@ -221,11 +221,10 @@ func order(fr *frame, a, b any, op string) bool {
 		}
 		c = strings.Compare(string(x), string(y))
 	case *dictView, *setValue:
-		p, q := setOf(a), setOf(b)
-		if p == nil || q == nil {
+		if !isSet(a) || !isSet(b) {
 			notOrdered(a, b, op)
 		}
-		return orderSets(fr, p, q, op)
+		return orderSets(fr, a, b, op)
 	default:
 		notOrdered(a, b, op)
 	}

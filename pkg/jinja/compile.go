@@ -47,6 +47,8 @@ type compiler struct {
 	assigned []map[string]bool
 	// ended stops the compilation of statements that can never run.
 	ended bool
+	// optimized counts the open expressions that Jinja2's optimizer looks into.
+	optimized int
 	// fold is the frame in which constants are computed.
 	fold *frame
 }
@@ -167,6 +169,9 @@ func (c *compiler) enter(sc *scope) []stmt {
 	for i := range sc.symbols.ents {
 		e := &sc.symbols.ents[i]
 		l := load{kind: e.load, name: e.name}
+		if e.load == loadResolve {
+			c.noteRead(e.name)
+		}
 		if e.load == loadAlias {
 			l.depth, l.from = c.ref(e.alias)
 		}
@@ -601,7 +606,10 @@ func (c *compiler) filterBlock(n *nFilterBlock, sc *scope) stmt {
 func (fr *frame) writePlain(v any) {
 	s, ok := asStr(v)
 	if !ok {
-		raiseType("sequence item 0: expected str instance, %s found", typeName(v))
+		if fr.out.bad == nil {
+			fr.out.bad = &raised{class: "TypeError", kind: KindRuntime, msg: "sequence item 0: expected str instance, " + typeName(v) + " found"}
+		}
+		return
 	}
 	fr.out.write(s)
 }

@@ -1,6 +1,9 @@
 package jinja
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // expr compiles an expression. Constant parts are computed now, where Jinja2
 // does so too: it can tell in autoescaped templates.
@@ -32,6 +35,9 @@ func (c *compiler) expr(n node, sc *scope) expr {
 			return l
 		}
 	case *nDict:
+		if c.optimized > 0 && !c.volatile {
+			c.asConst(n) // for its errors
+		}
 		return c.dictExpr(n, sc)
 	case *nSlice:
 		c.fail(n.at(), "invalid syntax: a slice in a tuple", "")
@@ -43,7 +49,10 @@ func (c *compiler) expr(n node, sc *scope) expr {
 			return c.constExpr(v)
 		}
 	}
-	return c.operation(n, sc)
+	c.optimized++
+	e := c.operation(n, sc)
+	c.optimized--
+	return e
 }
 
 func (c *compiler) exprs(list []node, sc *scope) []expr {
@@ -85,6 +94,17 @@ func (c *compiler) operation(n node, sc *scope) expr {
 	case *nBin:
 		left, right := c.expr(n.left, sc), c.expr(n.right, sc)
 		op, at := binaryOps[n.op], n.at()
+		if n.op == tokPow && !c.volatile {
+			if v, ok := c.asConst(n.left); ok && isNumber(v) && strings.HasPrefix(repr(v), "-") {
+				// Jinja2 writes -2 ** x for Python, to which that is -(2 ** x).
+				base := negate(c.fold, v)
+				return func(fr *frame) any {
+					b := right(fr)
+					fr.pos = at
+					return negate(fr, op(fr, base, b))
+				}
+			}
+		}
 		return func(fr *frame) any {
 			a := left(fr)
 			b := right(fr)
@@ -173,12 +193,15 @@ func (c *compiler) dictExpr(n *nDict, sc *scope) expr {
 	at := n.at()
 	return func(fr *frame) any {
 		fr.st.alloc(64 + 64*len(pairs))
-		d := newDict(len(pairs))
+		// All is evaluated before the first key is hashed.
+		vals := make([]any, 0, 2*len(pairs))
 		for i := range pairs {
-			k := pairs[i].key(fr)
-			v := pairs[i].val(fr)
-			fr.pos = at
-			d.set(k, v)
+			vals = append(vals, pairs[i].key(fr), pairs[i].val(fr))
+		}
+		fr.pos = at
+		d := newDict(len(pairs))
+		for i := 0; i < len(vals); i += 2 {
+			d.set(vals[i], vals[i+1])
 		}
 		return d
 	}

@@ -181,7 +181,7 @@ type loopFunc func(fr *frame, v any, depth int) any
 
 func (c *compiler) recursiveLoop(n *nFor, iterable expr, sc, loopScope, elseScope *scope) stmt {
 	outer, loops := c.fn, c.loops
-	f := &function{tmpl: c.tmpl, parent: outer, what: "recursive loop"}
+	f := &function{tmpl: c.tmpl, parent: outer, what: "recursive loop", loop: true}
 	c.fn, c.loops = f, 0
 	var filter func(*frame, any) any
 	if n.test != nil {
@@ -198,10 +198,13 @@ func (c *compiler) recursiveLoop(n *nFor, iterable expr, sc, loopScope, elseScop
 			st := caller.st
 			inner := f.newFrame(st, parent.ctx, parent, &buffer{st: st})
 			inner.pos = at
+			if f.yields {
+				return lazyGenerator(inner, func() { run(inner, v, render, depth) })
+			}
 			inner.push()
 			run(inner, v, render, depth)
 			inner.pop()
-			text := string(inner.out.b)
+			text := inner.out.text()
 			st.alloc(len(text))
 			if auto && !volatile || volatile && parent.ctx.escape.autoescape {
 				return Markup(text)

@@ -13,9 +13,8 @@ func (c *compiler) templateOf(fr *frame, v any) *Template {
 		return loadTemplate(fr, string(v))
 	case *Undefined:
 		v.fail()
-	case *List, *Dict, *setValue:
-		raiseType("unhashable type: '%s'", typeName(v))
 	}
+	hashKey(v)
 	raiseKind(KindNotFound, "TemplateNotFound", "template %s not found", repr(v))
 	return nil
 }
@@ -60,6 +59,8 @@ func (c *compiler) selectTemplate(fr *frame, v any) *Template {
 			tried = append(tried, str(fr, name))
 		}
 	}
+	// The exception looks at the last name, which not everything has.
+	subscript(fr, v, int64(-1))
 	raiseKind(KindNotFound, "TemplatesNotFound", "none of the templates given were found: %s", strings.Join(tried, ", "))
 	return nil
 }
@@ -178,6 +179,9 @@ func (c *compiler) include(n *nInclude, sc *scope) stmt {
 		return find(fr, v)
 	}
 	ignore := n.ignoreMissing
+	if !n.withContext {
+		c.fn.yields = true
+	}
 	return func(fr *frame) ctl {
 		var t *Template
 		if ignore {
@@ -188,7 +192,8 @@ func (c *compiler) include(n *nInclude, sc *scope) stmt {
 			t = get(fr)
 		}
 		if locals == nil {
-			fr.out.write(t.defaultModule(fr, nil).body)
+			// Past any set or filter block, as Jinja2 does it.
+			fr.base.write(t.defaultModule(fr, nil).body)
 			return ctlNext
 		}
 		ctx := newContext(t.env, t, fr.ctx.withLocals(locals(fr)))

@@ -230,10 +230,17 @@ func (m *macro) call(fr *frame, args []any, kw []kwArg) any {
 	} else if len(args) > len(m.args) {
 		raiseType("macro %s takes not more than %d argument(s)", m.reprName(), len(m.args))
 	}
+	if m.fn.yields {
+		g := lazyGenerator(inner, func() { inner.run(m.fn.body) })
+		if fr.ctx.escape.autoescape {
+			return markupOf(fr, g)
+		}
+		return g
+	}
 	inner.push()
 	inner.run(m.fn.body)
 	inner.pop()
-	text := string(out.b)
+	text := out.text()
 	fr.st.alloc(len(text))
 	if fr.ctx.escape.autoescape {
 		return Markup(text)
@@ -264,4 +271,30 @@ func (m *macro) rejectKeywords(kw []kwArg, used func(int) bool) {
 	r := &raised{class: "TypeError", kind: KindRuntime, msg: "macro " + m.reprName() + " takes no keyword argument " + repr(kw[first].name)}
 	r.hint = suggest(kw[first].name, append([]string(nil), m.args...))
 	panic(r)
+}
+
+// lazyGenerator is the value of a function that Python sees as a generator: one
+// with an include without context in it. Its body runs when it is iterated over,
+// and what it gives is what such includes print.
+func lazyGenerator(inner *frame, run func()) *iterObj {
+	started := false
+	var items []any
+	return newGenerator(inner.fn.pythonName(), func() (any, bool) {
+		if !started {
+			started = true
+			inner.base = &buffer{st: inner.st}
+			inner.push()
+			run()
+			inner.pop()
+			if text := inner.base.text(); text != "" {
+				items = append(items, text)
+			}
+		}
+		if len(items) == 0 {
+			return nil, false
+		}
+		v := items[0]
+		items = items[1:]
+		return v, true
+	})
 }

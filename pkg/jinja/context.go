@@ -150,11 +150,12 @@ func (b *blockRef) super() any {
 func (b *blockRef) call(fr *frame) any {
 	out := &buffer{st: fr.st}
 	b.stack[b.depth].call(fr.st, b.ctx, nil, out)
-	fr.st.alloc(len(out.b))
+	text := out.text()
+	fr.st.alloc(len(text))
 	if b.ctx.escape.autoescape {
-		return Markup(out.b)
+		return Markup(text)
 	}
-	return string(out.b)
+	return text
 }
 
 // module is an imported template: what it exports and what it printed.
@@ -170,7 +171,7 @@ func (t *Template) makeModule(fr *frame, vars map[string]any) *module {
 	out := &buffer{st: fr.st}
 	t.root.call(fr.st, ctx, nil, out)
 	fr.st.alloc(len(out.b))
-	m := &module{name: t.name, body: string(out.b), attrs: make(map[string]any, len(ctx.exported))}
+	m := &module{name: t.name, body: out.text(), attrs: make(map[string]any, len(ctx.exported))}
 	for name := range ctx.exported {
 		m.attrs[name] = ctx.resolve(name)
 	}

@@ -118,6 +118,7 @@ type raised struct {
 	kind  Kind
 	msg   string
 	hint  string
+	name  string // the undefined name, for a suggestion
 	cause error
 	where *Error // set when the place is known already
 }

@@ -11,22 +11,61 @@ func (c *compiler) foldFrame() *frame {
 	return &frame{fn: &function{tmpl: c.tmpl}, st: st, ctx: ctx, out: &buffer{st: st}}
 }
 
-// asConst computes an expression that depends on nothing, as Jinja2's optimizer does.
-func (c *compiler) asConst(n node) (v any, ok bool) {
+// impossible is panicked with where Jinja2's optimizer gives up.
+var impossible = &raised{class: "Impossible", kind: KindRuntime, msg: "not constant"}
+
+// asConst computes an expression that depends on nothing, as Jinja2's optimizer
+// does. Most errors mean that it is not constant; the few that escape Jinja2's
+// own handling are errors of the template.
+func (c *compiler) asConst(n node) (any, bool) {
 	if !c.foldable(n) {
 		return nil, false
 	}
+	v, err := c.tryConst(n)
+	if err == nil {
+		return v, true
+	}
+	if err != impossible && err.kind != KindLimit {
+		e := &Error{Kind: err.kind, class: err.class, Message: err.msg, Hint: err.hint}
+		locate(e, c.tmpl.name, c.tmpl.src, n.at())
+		panic(&raised{class: err.class, kind: err.kind, msg: err.msg, where: e})
+	}
+	return nil, false
+}
+
+func (c *compiler) tryConst(n node) (v any, err *raised) {
 	c.fold.ctx.escape.autoescape = c.autoescape
 	c.fold.st.steps, c.fold.st.memory, c.fold.st.depth, c.fold.st.stack = 0, 0, 0, nil
 	defer func() {
 		if p := recover(); p != nil {
-			if _, is := p.(*raised); !is {
+			r, is := p.(*raised)
+			if !is {
 				panic(p)
 			}
-			v, ok = nil, false
+			v, err = nil, r
 		}
 	}()
-	return c.constOf(n)
+	v, ok := c.constOf(n)
+	if !ok {
+		return nil, impossible
+	}
+	return v, nil
+}
+
+// guarded runs a part of the computation whose every error means "not constant".
+func (c *compiler) guarded(f func() any) (v any, ok bool) {
+	if c.fold.st.try(func() { v = f() }, "Exception") != nil {
+		return nil, false
+	}
+	return v, true
+}
+
+// must unwraps a part of a guarded computation.
+func must(v any, ok bool) any {
+	if !ok {
+		panic(impossible)
+	}
+	return v
 }
 
 // foldable looks, quickly, for what no constant has.
@@ -42,6 +81,8 @@ func (c *compiler) foldable(n node) bool {
 		return c.foldable(n.left)
 	case *nCond:
 		return c.foldable(n.test)
+	case *nCompare:
+		return c.foldable(n.expr) && c.foldable(n.ops[0].expr)
 	case *nFilter:
 		if n.expr == nil {
 			return false
@@ -109,23 +150,19 @@ func (c *compiler) constOf(n node) (any, bool) {
 		}
 		return c.constOf(n.right)
 	case *nNot:
-		v, ok := c.constOf(n.expr)
-		return ok && !truth(v), ok
+		return c.guarded(func() any { return !truth(must(c.constOf(n.expr))) })
 	case *nUnary:
-		v, ok := c.constOf(n.expr)
-		if !ok {
-			return nil, false
-		}
-		if n.neg {
-			return negate(fr, v), true
-		}
-		return positive(fr, v), true
+		return c.guarded(func() any {
+			if n.neg {
+				return negate(fr, must(c.constOf(n.expr)))
+			}
+			return positive(fr, must(c.constOf(n.expr)))
+		})
 	case *nBin:
-		vals, ok := c.constAll([]node{n.left, n.right})
-		if !ok {
-			return nil, false
-		}
-		return binaryOps[n.op](fr, vals[0], vals[1]), true
+		return c.guarded(func() any {
+			left := must(c.constOf(n.left))
+			return binaryOps[n.op](fr, left, must(c.constOf(n.right)))
+		})
 	case *nConcat:
 		// Without regard to escaping: Jinja2's constants differ from its renders here.
 		vals, ok := c.constAll(n.items)
@@ -149,33 +186,23 @@ func (c *compiler) constAccess(n node) (any, bool) {
 		if !ok {
 			return nil, false
 		}
-		for _, o := range n.ops {
-			b, ok := c.constOf(o.expr)
-			if !ok {
-				return nil, false
+		return c.guarded(func() any {
+			for _, o := range n.ops {
+				b := must(c.constOf(o.expr))
+				if !compareFuncs[o.op](fr, a, b) {
+					return false
+				}
+				a = b
 			}
-			if !compareFuncs[o.op](fr, a, b) {
-				return false, true
-			}
-			a = b
-		}
-		return true, true
+			return true
+		})
 	case *nGetattr:
-		v, ok := c.constOf(n.expr)
-		if !ok {
-			return nil, false
-		}
-		return getattr(fr, v, n.attr), true
+		return c.guarded(func() any { return getattr(fr, must(c.constOf(n.expr)), n.attr) })
 	case *nGetitem:
-		v, ok := c.constOf(n.expr)
-		if !ok {
-			return nil, false
-		}
-		arg, ok := c.constOf(n.arg)
-		if !ok {
-			return nil, false
-		}
-		return getitem(fr, v, arg), true
+		return c.guarded(func() any {
+			v := must(c.constOf(n.expr))
+			return getitem(fr, v, must(c.constOf(n.arg)))
+		})
 	case *nSlice:
 		var s sliceValue
 		for i, p := range []node{n.start, n.stop, n.step} {
@@ -211,20 +238,20 @@ func (c *compiler) constApply(f *callable, subject node, a *nArgs) (any, bool) {
 		kw = addKeyword(kw, k.name, v, true)
 	}
 	if a.dynArgs != nil {
-		v, ok := c.constOf(a.dynArgs)
+		more, ok := c.guarded(func() any { return collect(c.fold, must(c.constOf(a.dynArgs))) })
 		if !ok {
 			return nil, false
 		}
-		args = append(args, collect(c.fold, v)...)
+		args = append(args, more.([]any)...)
 	}
 	if a.dynKwargs != nil {
-		v, ok := c.constOf(a.dynKwargs)
+		more, ok := c.guarded(func() any { return starKwargs(c.fold, kw, must(c.constOf(a.dynKwargs)), true) })
 		if !ok {
 			return nil, false
 		}
-		kw = starKwargs(c.fold, kw, v, true)
+		kw = more.([]kwArg)
 	}
-	return f.call(c.fold, args, kw), true
+	return c.guarded(func() any { return f.call(c.fold, args, kw) })
 }
 
 func (c *compiler) constAll(list []node) ([]any, bool) {
@@ -247,8 +274,8 @@ func (c *compiler) constOutput(n node) (text string, ok bool) {
 	if !c.foldable(n) {
 		return "", false
 	}
-	v, ok := c.asConst(n)
-	if !ok {
+	v, err := c.tryConst(n)
+	if err != nil {
 		return "", false
 	}
 	if c.fold.st.try(func() {

@@ -120,6 +120,12 @@ func attribute(fr *frame, v any, attr string) (any, bool) {
 		}
 	case int64, *big.Int, bool, float64:
 		return numberAttr(fr, v, attr)
+	case *callable:
+		if o.kind == kindClass && o.name == "dict" && attr == "fromkeys" {
+			return &callable{name: "fromkeys", kind: kindBuiltin, raw: func(fr *frame, args []any, kw []kwArg) any {
+				return dictMethods["fromkeys"].call(fr, nil, args, kw)
+			}}, true
+		}
 	case *dictView:
 		if attr == "mapping" {
 			return o.d, true
@@ -217,6 +223,10 @@ func typePrivates(v any) []string {
 	case *callable:
 		return []string{"__call__", "__code__", "__closure__", "__defaults__", "__dict__", "__globals__", "__kwdefaults__", "__module__", "__name__", "__qualname__", "__self__"}
 	case *boundMethod:
+		if v.name == "format" || v.name == "format_map" {
+			// The sandbox has put a function of its own in its place.
+			return []string{"__call__", "__code__", "__closure__", "__defaults__", "__dict__", "__globals__", "__module__", "__name__", "__qualname__", "__wrapped__"}
+		}
 		return []string{"__call__", "__name__", "__qualname__", "__self__", "__text_signature__", "__module__"}
 	case *Template:
 		return []string{"_debug_info", "_from_namespace", "_get_default_module", "_get_default_module_async", "_module", "_uptodate", "__dict__", "__module__", "__weakref__"}

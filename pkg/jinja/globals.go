@@ -1,6 +1,7 @@
 package jinja
 
 import (
+	"math"
 	"math/rand/v2"
 	"strings"
 )
@@ -22,7 +23,7 @@ func init() {
 		}
 		return &cyclerValue{items: args}
 	}}
-	joiner := spec("jinja2.utils.Joiner", "sep=', '", func(fr *frame, a []any) any { return &joinerValue{sep: opt(a[0], ", ")} })
+	joiner := spec("jinja2.utils.Joiner", "sep=None", func(fr *frame, a []any) any { return &joinerValue{sep: opt(a[0], ", ")} })
 	joiner.kind = kindClass
 	builtinGlobals["joiner"] = joiner
 	builtinGlobals["lipsum"] = spec("generate_lorem_ipsum", "n=5 html=True min=20 max=100", lipsum)
@@ -39,8 +40,8 @@ func rangeGlobal(fr *frame, args []any, kw []kwArg) any {
 		if !ok {
 			raiseType("'%s' object cannot be interpreted as an integer", typeName(v))
 		}
-		if large != nil || x > 1<<62 || x < -1<<62 {
-			raiseKind(KindLimit, "OverflowError", "Range too big. The sandbox blocks ranges larger than MAX_RANGE (%d).", fr.st.limits.Range)
+		if large != nil {
+			raiseKind(KindRuntime, "OverflowError", "Python int too large to convert to C ssize_t")
 		}
 		n[i] = x
 	}
@@ -53,6 +54,9 @@ func rangeGlobal(fr *frame, args []any, kw []kwArg) any {
 	}
 	if r.step == 0 {
 		raiseValue("range() arg 3 must not be zero")
+	}
+	if r.start < 0 && r.stop > math.MaxInt64+r.start || r.stop < 0 && r.start > math.MaxInt64+r.stop {
+		raiseKind(KindRuntime, "OverflowError", "Python int too large to convert to C ssize_t")
 	}
 	if r.len() > int64(fr.st.limits.Range) {
 		raiseKind(KindLimit, "OverflowError", "Range too big. The sandbox blocks ranges larger than MAX_RANGE (%d).", fr.st.limits.Range)

@@ -258,11 +258,7 @@ func updateDict(fr *frame, d *Dict, args []any, kw []kwArg) {
 				}
 			}
 		case *Undefined:
-			// The look-up of its keys() fails.
-			if src.mode == Chainable {
-				raiseType("'ChainableUndefined' object is not iterable")
-			}
-			src.fail()
+			src.fail() // when its keys() are called
 		default:
 			for i, pair := range collect(fr, src) {
 				if it := iterableOf(fr, pair); it == nil {

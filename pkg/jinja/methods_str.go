@@ -28,6 +28,9 @@ func addStr(name, params string, wrapped bool, f func(fr *frame, s string, a []a
 		}
 		return markupAll(f(fr, s, escaped))
 	})
+	if wrapped {
+		strMethods[name].owner = "str"
+	}
 }
 
 // markupAll marks text, or the texts of a list or tuple, as safe.
@@ -109,7 +112,7 @@ func init() {
 		return replace(fr, s, strArg(a[0], "replace() argument 1"), strArg(a[1], "replace() argument 2"), intOr(a[2], -1))
 	})
 	pad := func(name string, mode byte) {
-		addStr(name, "/width fillchar=' '", true, func(fr *frame, s string, a []any) any {
+		addStr(name, "/width fillchar=None", true, func(fr *frame, s string, a []any) any {
 			fill := " "
 			if a[1] != missing {
 				fill = strArg(a[1], "The fill character")
@@ -131,6 +134,9 @@ func init() {
 	strSplit()
 	strChecks()
 	strFormat()
+	for _, name := range []string{"join", "split", "rsplit", "splitlines", "partition", "rpartition", "unescape", "striptags", "escape"} {
+		strMethods[name].owner = "Markup"
+	}
 }
 
 func strSearch() {

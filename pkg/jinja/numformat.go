@@ -61,9 +61,11 @@ func parseFormatSpec(fr *frame, s, typeName string) formatSpec {
 	number := func() int {
 		n := 0
 		for ; peek() >= '0' && peek() <= '9'; i++ {
-			if n = n*10 + int(peek()-'0'); n > 1<<31 {
+			digit := int(peek() - '0')
+			if n > (math.MaxInt-digit)/10 {
 				raiseValue("Too many decimal digits in format string")
 			}
+			n = n*10 + digit
 		}
 		return n
 	}
@@ -113,7 +115,7 @@ func parseFormatSpec(fr *frame, s, typeName string) formatSpec {
 			raiseValue("Cannot specify '%c' with '%c'.", f.grouping, f.typ)
 		}
 	}
-	fr.st.alloc(f.width * len(f.fill))
+	fr.st.allocN(f.width, len(f.fill))
 	return f
 }
 

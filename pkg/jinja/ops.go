@@ -493,7 +493,7 @@ func power(fr *frame, a, b any) any {
 	if f < 0 && !math.IsInf(f, 0) && g != math.Trunc(g) && !math.IsInf(g, 0) {
 		raiseKind(KindRuntime, "TypeError", "a negative number to a fractional power is complex, which is not supported")
 	}
-	r := math.Pow(f, g)
+	r := floatPower(f, g)
 	if math.IsInf(r, 0) && !math.IsInf(f, 0) && !math.IsInf(g, 0) {
 		raiseKind(KindRuntime, "OverflowError", "(34, 'Numerical result out of range')")
 	}

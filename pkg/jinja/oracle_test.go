@@ -230,7 +230,7 @@ func seenFunc(c *Call) (any, error) {
 	return repr(v), nil
 }
 
-var address = regexp.MustCompile(`0x[0-9a-f]{6,}`)
+var address = regexp.MustCompile(`(?i)0x[0-9a-f]{6,}`)
 
 // ours renders a request with this package.
 func (r *request) ours() answer {

@@ -229,7 +229,7 @@ func (p *parser) subparse(ends []string) []node {
 			p.next()
 		case tokVariableBegin:
 			p.next()
-			data = append(data, p.tuple(true, nil, false))
+			data = append(data, p.tuple(true, false))
 			p.expect(tokVariableEnd)
 		case tokBlockBegin:
 			flush()
@@ -330,9 +330,9 @@ func (p *parser) statementOf(t token) node {
 		return n
 	case "set":
 		p.next()
-		target := p.assignTarget(nil, true)
+		target := p.assignTarget(true)
 		if p.skip(tokAssign) {
-			return &nAssign{pos(t.pos), target, p.tuple(true, nil, false)}
+			return &nAssign{pos(t.pos), target, p.tuple(true, false)}
 		}
 		filter, _ := p.filters(nil, false).(*nFilter)
 		return &nAssignBlock{pos(t.pos), target, filter, p.statements(true, "endset")}
@@ -365,7 +365,7 @@ func (p *parser) statementOf(t token) node {
 	case "do":
 		if ext.Do {
 			p.next()
-			return &nExprStmt{pos(t.pos), p.tuple(true, nil, false)}
+			return &nExprStmt{pos(t.pos), p.tuple(true, false)}
 		}
 	case "break", "continue":
 		if ext.LoopControls {
@@ -380,9 +380,9 @@ func (p *parser) statementOf(t token) node {
 
 func (p *parser) forStatement() node {
 	n := &nFor{pos: pos(p.next().pos)}
-	n.target = p.assignTarget([]string{"in"}, false)
+	n.target = p.assignTarget(false)
 	p.expectName("in")
-	n.iter = p.tuple(false, []string{"recursive"}, false)
+	n.iter = p.tuple(false, false)
 	if p.skipName("if") {
 		n.test = p.expression(true)
 	}
@@ -398,7 +398,7 @@ func (p *parser) ifStatement() node {
 	first := &nIf{pos: pos(p.next().pos)}
 	n := first
 	for {
-		n.test = p.tuple(false, nil, false)
+		n.test = p.tuple(false, false)
 		n.body = p.statements(false, "elif", "else", "endif")
 		switch p.next().str {
 		case "elif":
@@ -418,7 +418,7 @@ func (p *parser) withStatement() node {
 		if len(n.targets) > 0 {
 			p.expect(tokComma)
 		}
-		target := p.assignTarget(nil, false)
+		target := p.assignTarget(false)
 		setCtx(target, ctxParam)
 		n.targets = append(n.targets, target)
 		p.expect(tokAssign)
@@ -536,13 +536,13 @@ func (p *parser) assignName() *nName {
 	return n
 }
 
-func (p *parser) assignTarget(endRules []string, withNamespace bool) node {
+func (p *parser) assignTarget(withNamespace bool) node {
 	if withNamespace && p.look().typ == tokDot {
 		t := p.expect(tokName)
 		p.next()
 		return &nNSRef{pos(t.pos), t.str, p.expect(tokName).str}
 	}
-	target := p.tupleOf(p.primary, endRules, false)
+	target := p.tupleOf(p.primary, false)
 	setCtx(target, ctxStore)
 	if !canAssign(target) {
 		p.fail(target.at(), "can't assign to "+repr(nodeName(target)))

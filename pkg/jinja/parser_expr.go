@@ -176,7 +176,7 @@ func (p *parser) primary() node {
 	case tokLParen:
 		p.next()
 		p.enter()
-		n := p.tuple(true, nil, true)
+		n := p.tuple(true, true)
 		p.leave()
 		p.expect(tokRParen)
 		return n
@@ -189,12 +189,12 @@ func (p *parser) primary() node {
 	return nil
 }
 
-func (p *parser) tuple(cond bool, endRules []string, parens bool) node {
-	return p.tupleOf(func() node { return p.expression(cond) }, endRules, parens)
+func (p *parser) tuple(cond, parens bool) node {
+	return p.tupleOf(func() node { return p.expression(cond) }, parens)
 }
 
 // tupleOf reads one item, or several with commas, which make a tuple.
-func (p *parser) tupleOf(item func() node, endRules []string, parens bool) node {
+func (p *parser) tupleOf(item func() node, parens bool) node {
 	at := p.cur().pos
 	var items []node
 	isTuple := false
@@ -202,7 +202,7 @@ func (p *parser) tupleOf(item func() node, endRules []string, parens bool) node 
 		if len(items) > 0 {
 			p.expect(tokComma)
 		}
-		if p.tupleEnd(endRules) {
+		if p.tupleEnd() {
 			break
 		}
 		items = append(items, item())
@@ -222,16 +222,10 @@ func (p *parser) tupleOf(item func() node, endRules []string, parens bool) node 
 	return &nTuple{pos(at), items}
 }
 
-func (p *parser) tupleEnd(endRules []string) bool {
-	switch t := p.cur(); t.typ {
+func (p *parser) tupleEnd() bool {
+	switch p.cur().typ {
 	case tokVariableEnd, tokBlockEnd, tokRParen:
 		return true
-	case tokName:
-		for _, name := range endRules {
-			if t.str == name {
-				return true
-			}
-		}
 	}
 	return false
 }

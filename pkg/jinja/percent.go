@@ -121,13 +121,13 @@ flags:
 		v := subscript(p.fr, p.mapping, key)
 		p.args, p.next = []any{v}, 0
 	}
-	f.width, s = p.number(s, &left)
+	f.width, s = p.number(s, &left, false)
 	incomplete()
 	if s[0] == '.' {
 		s = s[1:]
 		incomplete()
 		var neg bool
-		f.precision, s = p.number(s, &neg)
+		f.precision, s = p.number(s, &neg, true)
 		if neg || f.precision < 0 {
 			f.precision = 0
 		}
@@ -145,8 +145,8 @@ flags:
 		}
 		return s[1:]
 	}
-	p.fr.st.alloc(f.width)
 	v := p.arg()
+	p.fr.st.alloc(f.width)
 	text, numeric := p.format(v, r, f)
 	f.align, f.fill = '>', " "
 	if left {
@@ -181,14 +181,14 @@ func zeroPad(fr *frame, s string, width int) string {
 	return s[:i] + strings.Repeat("0", n) + s[i:]
 }
 
-func (p *percent) number(s string, negative *bool) (int, string) {
+func (p *percent) number(s string, negative *bool, precision bool) (int, string) {
 	if s != "" && s[0] == '*' {
 		v := p.arg()
 		x, large, ok := asInt(v)
 		if !ok {
 			raiseType("* wants int")
 		}
-		if large != nil || x > math.MaxInt32 || x < -math.MaxInt32 {
+		if large != nil || precision && (x > math.MaxInt32 || x < math.MinInt32) || x == math.MinInt64 {
 			raiseKind(KindRuntime, "OverflowError", "Python int too large to convert to C int")
 		}
 		if x < 0 {
@@ -199,9 +199,11 @@ func (p *percent) number(s string, negative *bool) (int, string) {
 	}
 	n := 0
 	for s != "" && s[0] >= '0' && s[0] <= '9' {
-		if n = n*10 + int(s[0]-'0'); n > math.MaxInt32 {
+		digit := int(s[0] - '0')
+		if n > (math.MaxInt-digit)/10 || precision && n > (math.MaxInt32-digit)/10 {
 			raiseValue("width too big")
 		}
+		n = n*10 + digit
 		s = s[1:]
 	}
 	return n, s

@@ -17,6 +17,7 @@ type Template struct {
 	tree   *nTemplate
 	root   *function
 	blocks []*function
+	reads  []string // names that its scopes look up in the context
 }
 
 // Name returns the name that the template was loaded or parsed under.
@@ -33,7 +34,7 @@ func (t *Template) Render(vars map[string]any) (text string, err error) {
 	ctx := newContext(t.env, t, t.env.rootVars(st, vars))
 	out := &buffer{st: st, b: make([]byte, 0, len(t.src)+len(t.src)/2+64)}
 	t.root.call(st, ctx, nil, out)
-	return string(out.b), nil
+	return out.text(), nil
 }
 
 // rootVars merges the globals and the variables of a render.
@@ -130,6 +131,18 @@ func (st *state) enter() {
 type buffer struct {
 	st *state
 	b  []byte
+	// bad is the failure to join something that is no text. It shows when the
+	// output is complete, after whatever else goes wrong.
+	bad *raised
+	at  int
+}
+
+// text is the complete output.
+func (b *buffer) text() string {
+	if b.bad != nil {
+		panic(b.bad)
+	}
+	return string(b.b)
 }
 
 func (b *buffer) write(s string) {
@@ -142,15 +155,31 @@ func (b *buffer) write(s string) {
 // function is compiled code with variables of its own: a template's root, a
 // block, a macro, a caller, the body of a recursive loop, a loop's filter.
 type function struct {
-	tmpl   *Template
-	what   string // for traces; empty when not worth a line
-	name   string // of a block
-	parent *function
-	slots  map[ident]int
-	nslots int
-	body   []stmt
-	// flags of a block
-	required bool
+	tmpl     *Template
+	what     string // for traces; empty when not worth a line
+	name     string // of a block
+	parent   *function
+	slots    map[ident]int
+	nslots   int
+	body     []stmt
+	required bool // of a block
+	loop     bool // the body of a recursive loop
+	// yields says that an include without context makes Python take the function
+	// for a generator, which shows in macros.
+	yields bool
+}
+
+// pythonName is the qualified name that Jinja2's compiled code has for the function.
+func (f *function) pythonName() string {
+	switch {
+	case f.parent != nil && f.loop:
+		return f.parent.pythonName() + ".<locals>.loop"
+	case f.parent != nil:
+		return f.parent.pythonName() + ".<locals>.macro"
+	case f.name != "":
+		return "block_" + f.name
+	}
+	return "root"
 }
 
 // slot returns the number of the identifier's variable, making it if need be.
@@ -173,8 +202,10 @@ type frame struct {
 	st     *state
 	ctx    *context
 	out    *buffer
-	pos    int // offset of what is being evaluated, for errors
-	slots  []any
+	// base is the output of the function itself, outside of set and filter blocks.
+	base  *buffer
+	pos   int // offset of what is being evaluated, for errors
+	slots []any
 	// loopVars and blockVars are what pass_context functions see of local sets.
 	loopVars, blockVars map[string]any
 	// extended is the parent template, in the activation of a root.
@@ -182,7 +213,7 @@ type frame struct {
 }
 
 func (f *function) newFrame(st *state, ctx *context, parent *frame, out *buffer) *frame {
-	fr := &frame{fn: f, parent: parent, st: st, ctx: ctx, out: out}
+	fr := &frame{fn: f, parent: parent, st: st, ctx: ctx, out: out, base: out}
 	if f.nslots > 0 {
 		fr.slots = make([]any, f.nslots)
 		for i := range fr.slots {
@@ -241,8 +272,12 @@ func (fr *frame) capture(body []stmt) (string, ctl) {
 	saved := fr.out
 	fr.out = &buffer{st: fr.st}
 	c := fr.run(body)
-	text := string(fr.out.b)
+	out := fr.out
 	fr.out = saved
+	if c != ctlNext {
+		return "", c
+	}
+	text := out.text()
 	fr.st.alloc(len(text))
 	return text, c
 }
@@ -295,9 +330,28 @@ func (r *raised) toError(st *state) *Error {
 	}
 	top := st.stack[len(st.stack)-1]
 	e := &Error{Kind: r.kind, class: r.class, Message: r.msg, Hint: r.hint, cause: r.cause}
+	if r.name != "" {
+		e.Hint = suggest(r.name, top.visibleNames())
+	}
 	locate(e, top.fn.tmpl.name, top.fn.tmpl.src, top.pos)
 	e.Trace = clipTrace(frames[:len(frames)-1])
 	return e
+}
+
+// visibleNames are the names that mean something in a frame.
+func (fr *frame) visibleNames() []string {
+	var names []string
+	for name := range fr.ctx.all() {
+		names = append(names, name)
+	}
+	for f := fr; f != nil; f = f.parent {
+		for id, slot := range f.fn.slots {
+			if v := f.slots[slot]; v != missing && v != unbound {
+				names = append(names, id.name)
+			}
+		}
+	}
+	return names
 }
 
 // clipTrace shortens the chain of a runaway recursion.

@@ -50,29 +50,39 @@ func setDifference(fr *frame, a, b any) (any, bool) {
 	return &setValue{out}, true
 }
 
-func subset(x, y *Dict) bool {
-	for i := range x.ents {
-		if e := &x.ents[i]; e.live && y.find(e.hash) < 0 {
+// isSet says whether a value takes part in the comparisons of sets.
+func isSet(v any) bool {
+	switch v := v.(type) {
+	case *setValue:
+		return true
+	case *dictView:
+		return v.kind != viewValues
+	}
+	return false
+}
+
+// subset says whether all of x is in y.
+func subset(fr *frame, x, y any) bool {
+	for _, v := range collect(fr, x) {
+		if !contains(fr, y, v) {
 			return false
 		}
 	}
 	return true
 }
 
-func equalSets(fr *frame, x, y *Dict) bool {
-	fr.st.work(x.n)
-	return x.n == y.n && subset(x, y)
-}
-
-func orderSets(fr *frame, x, y *Dict, op string) bool {
-	fr.st.work(x.n + y.n)
+// orderSets compares sets: the larger ones contain the smaller.
+func orderSets(fr *frame, x, y any, op string) bool {
+	n, m := length(fr, x), length(fr, y)
 	switch op {
+	case "==":
+		return n == m && subset(fr, x, y)
 	case "<":
-		return x.n < y.n && subset(x, y)
+		return n < m && subset(fr, x, y)
 	case "<=":
-		return subset(x, y)
+		return n <= m && subset(fr, x, y)
 	case ">":
-		return y.n < x.n && subset(y, x)
+		return n > m && subset(fr, y, x)
 	}
-	return subset(y, x)
+	return n >= m && subset(fr, y, x)
 }

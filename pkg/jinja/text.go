@@ -232,7 +232,16 @@ func (p *printer) object(v any, depth int) {
 			b.WriteString("<" + v.typeName + " object at " + objectAddress(v) + ">")
 		}
 	case *boundMethod:
-		if v.m.bound {
+		_, markup := v.recv.(Markup)
+		if v.name == "format" || v.name == "format_map" {
+			owner := "str"
+			if markup && v.name == "format" {
+				owner = "Markup"
+			}
+			b.WriteString("<function " + owner + "." + v.name + " at " + objectAddress(v) + ">")
+		} else if markup && v.m.owner != "" {
+			b.WriteString("<bound method " + v.m.owner + "." + v.name + " of " + repr(v.recv) + ">")
+		} else if v.m.bound {
 			fmt.Fprintf(b, "<bound method %s.%s of %s>", typeName(v.recv), v.name, repr(v.recv))
 		} else {
 			b.WriteString("<built-in method " + v.name + " of " + typeName(v.recv) + " object at " + objectAddress(v) + ">")
@@ -253,7 +262,7 @@ func (p *printer) object(v any, depth int) {
 }
 
 // objectAddress stands for Python's id(), which differs from run to run.
-func objectAddress(v any) string { return fmt.Sprintf("0x%012x", fmt.Sprintf("%p", v)) }
+func objectAddress(v any) string { return fmt.Sprintf("%p", v) }
 
 // bigString is the decimal text, which Python refuses for very big integers.
 func bigString(b *big.Int) string {

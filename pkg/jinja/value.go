@@ -64,8 +64,10 @@ func (u *Undefined) fail() {
 	r := &raised{class: "UndefinedError", kind: KindUndefined, msg: u.Message()}
 	if u.security {
 		r.class, r.kind = "SecurityError", KindSecurity
-	} else {
+	} else if u.hasObj {
 		r.hint = undefinedHint(u)
+	} else if u.hint == "" {
+		r.name, _ = u.name.(string)
 	}
 	panic(r)
 }
@@ -73,11 +75,20 @@ func (u *Undefined) fail() {
 // undefinedHint suggests a key or an attribute that is spelled nearly the same.
 func undefinedHint(u *Undefined) string {
 	name, ok := u.name.(string)
-	if !ok || !u.hasObj {
+	if !ok {
 		return ""
 	}
 	var names []string
-	if d, ok := u.obj.(*Dict); ok {
+	d, _ := u.obj.(*Dict)
+	switch o := u.obj.(type) {
+	case *namespaceValue:
+		d = o.attrs
+	case *module:
+		for k := range o.attrs {
+			names = append(names, k)
+		}
+	}
+	if d != nil {
 		for i := range d.ents {
 			if k, ok := d.ents[i].key.(string); ok && d.ents[i].live {
 				names = append(names, k)
@@ -359,29 +370,36 @@ func suggest(name string, candidates []string) string {
 	return "did you mean `" + best + "`?"
 }
 
-// editDistance is the Levenshtein distance, or limit when it is no smaller.
+// editDistance is the number of letters to insert, delete, replace or swap with a
+// neighbour to get from a to b, or limit when it is no smaller.
 func editDistance(a, b string, limit int) int {
-	if d := len(a) - len(b); d >= limit || -d >= limit {
+	if d := len(a) - len(b); d >= limit || -d >= limit || len(a) > 100 {
 		return limit
 	}
+	var before []int
 	row := make([]int, len(b)+1)
 	for j := range row {
 		row[j] = j
 	}
 	for i := range len(a) {
-		prev, low := row[0], i+1
-		row[0] = i + 1
+		next := make([]int, len(b)+1)
+		next[0] = i + 1
+		low := next[0]
 		for j := range len(b) {
-			cost := prev
+			cost := row[j]
 			if a[i] != b[j] {
-				cost = 1 + min(prev, row[j], row[j+1])
+				cost = 1 + min(row[j], next[j], row[j+1])
+				if i > 0 && j > 0 && a[i] == b[j-1] && a[i-1] == b[j] {
+					cost = min(cost, before[j-1]+1)
+				}
 			}
-			prev, row[j+1] = row[j+1], cost
+			next[j+1] = cost
 			low = min(low, cost)
 		}
-		if low >= limit {
+		if low > limit {
 			return limit
 		}
+		before, row = row, next
 	}
 	return row[len(b)]
 }

@@ -15,9 +15,9 @@ import (
 // builder builds images of a plan with BuildKit into the store. It opens the
 // daemon when the first image needs it: a run with nothing to do starts none.
 type builder struct {
-	opts    buildkit.Options
-	store   *store.Store
-	defs    map[string]*buildkit.Definition
+	opts  buildkit.Options
+	store *store.Store
+	*defined
 	created time.Time
 	mem     *memory
 
@@ -36,6 +36,9 @@ func (b *builder) open(ctx context.Context) error {
 
 // Build implements build.Builder.
 func (b *builder) Build(ctx context.Context, it *plan.Item, emit func(build.Event)) (build.Output, error) {
+	if err := b.failed[it.Image]; err != nil {
+		return build.Output{}, err
+	}
 	if err := b.open(ctx); err != nil {
 		return build.Output{}, err
 	}

@@ -17,6 +17,8 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/plan"
 	"github.com/kolla-build/kolla-build/pkg/render"
 	"github.com/kolla-build/kolla-build/pkg/store"
+	digest "github.com/opencontainers/go-digest"
+	"golang.org/x/sync/errgroup"
 )
 
 // volatileLabels say when, as what and by which version of this tool an image
@@ -69,45 +71,81 @@ func (d *definer) external(ctx context.Context, ref string) (buildkit.External, 
 		if f.Reference != ref {
 			continue
 		}
-		e, ok, err := d.store.Lookup(ref)
+		_, ok, err := d.store.Lookup(ref)
 		if err == nil && ok {
 			return d.bases.resolve(ctx, ref)
 		}
-		return buildkit.External{}, &HintError{fmt.Errorf("%s is skipped and not in the store", f.Name), "build it once without --skip-parents: " + e.Name}
+		return buildkit.External{}, &HintError{fmt.Errorf("%s is skipped and not in the store", f.Name), "build it once without --skip-parents"}
 	}
 	return d.bases.resolve(ctx, ref)
 }
 
-// define converts the selected images, parents first.
-func (d *definer) define(ctx context.Context) (map[string]*buildkit.Definition, []plan.Input, error) {
-	defs := map[string]*buildkit.Definition{}
-	var inputs []plan.Input
-	for _, im := range d.set.Selection.Order() {
+// defined is what definer.define makes of the selected images.
+type defined struct {
+	defs   map[string]*buildkit.Definition
+	inputs []plan.Input // all selected images, parents first
+	// failed has the images that could not be defined, for a source that cannot
+	// be fetched or a mistake in their Dockerfile. They cost their descendants,
+	// as a failed build does, and nobody else.
+	failed map[string]error
+}
+
+// define converts the selected images, parents first. Only what the whole set
+// stands on makes it fail as a whole: a root image, or an end of ctx.
+func (d *definer) define(ctx context.Context) (*defined, error) {
+	out := &defined{defs: map[string]*buildkit.Definition{}, failed: map[string]error{}}
+	order := d.set.Selection.Order()
+	contexts, errs := d.contexts(ctx, order)
+	for i, im := range order {
 		f := d.set.file(im.Name)
-		df, err := d.dockerfile(ctx, f)
-		if err != nil {
-			return nil, nil, err
-		}
-		def, err := d.conv.Convert(ctx, df)
-		if err != nil {
-			return nil, nil, err
-		}
-		defs[im.Name] = def
-		in := plan.Input{Image: im.Name, Reference: f.Reference, Key: def.Key.String(), Parts: map[string]string{}}
+		in := plan.Input{Image: im.Name, Reference: f.Reference, Parts: map[string]string{}}
 		if p := d.set.Graph.Parent(im.Name); p != nil {
 			in.Parent = p.Name
 		}
+		blocked := false
 		for _, p := range d.set.Graph.Parents(im.Name) {
 			if d.set.Selection.Status(p.Name) == graph.Matched {
 				in.Needs = append(in.Needs, p.Name)
+				blocked = blocked || out.defs[p.Name] == nil
 			}
 		}
-		for name, dg := range def.Parts {
-			in.Parts[name] = dg.String()
+		if !blocked {
+			def, err := (*buildkit.Definition)(nil), errs[i]
+			if err == nil {
+				def, err = d.conv.Convert(ctx, contexts[i])
+			}
+			switch {
+			case err == nil:
+				out.defs[im.Name] = def
+				in.Key = def.Key.String()
+				for name, dg := range def.Parts {
+					in.Parts[name] = dg.String()
+				}
+			case ctx.Err() != nil || in.Parent == "":
+				return nil, err
+			default:
+				out.failed[im.Name] = err
+			}
 		}
-		inputs = append(inputs, in)
+		out.inputs = append(out.inputs, in)
 	}
-	return defs, inputs, nil
+	return out, ctx.Err()
+}
+
+// contexts gathers the build contexts of images, several at a time: sources
+// may have to be fetched for them.
+func (d *definer) contexts(ctx context.Context, images []*graph.Image) ([]buildkit.Dockerfile, []error) {
+	out, errs := make([]buildkit.Dockerfile, len(images)), make([]error, len(images))
+	var g errgroup.Group
+	g.SetLimit(8)
+	for i, im := range images {
+		g.Go(func() error {
+			out[i], errs[i] = d.dockerfile(ctx, d.set.file(im.Name))
+			return nil
+		})
+	}
+	_ = g.Wait() // each has its own error in errs
+	return out, errs
 }
 
 // created is the time that the run's images carry: SOURCE_DATE_EPOCH if it is
@@ -127,7 +165,7 @@ func (d *definer) dockerfile(ctx context.Context, f *render.Dockerfile) (buildki
 	df := buildkit.Dockerfile{Name: f.Name, Reference: f.Reference, Path: f.Template, Content: f.Content, Labels: d.labels(f)}
 	used, all := buildkit.ContextPaths(f.Content)
 	for _, file := range f.Context {
-		cf, err := d.contextFile(ctx, file.Path, file.Mode, file.Size, file.Open)
+		cf, err := d.contextFile(ctx, file.Path, file.Mode, file.Size, "", file.Open)
 		if err != nil {
 			return df, fmt.Errorf("build context of %s: %w", f.Name, err)
 		}
@@ -138,12 +176,12 @@ func (d *definer) dockerfile(ctx context.Context, f *render.Dockerfile) (buildki
 	wants := func(name string) bool {
 		return all && d.set.Config.InstallType == "source" || slices.Contains(used, name)
 	}
-	archives, err := d.arch.archives(ctx, f.Name, wants)
+	archives, err := d.arch.archives(ctx, f.Name, "", wants)
 	if err != nil {
 		return df, fmt.Errorf("sources of %s: %w", f.Name, err)
 	}
 	for _, a := range archives {
-		cf, err := d.contextFile(ctx, a.Name, 0o644, a.Size, func() (io.ReadCloser, error) { return os.Open(a.Path) })
+		cf, err := d.contextFile(ctx, a.Name, 0o644, a.Size, digest.Digest(a.Digest), func() (io.ReadCloser, error) { return os.Open(a.Path) })
 		if err != nil {
 			return df, fmt.Errorf("sources of %s: %w", f.Name, err)
 		}
@@ -152,8 +190,9 @@ func (d *definer) dockerfile(ctx context.Context, f *render.Dockerfile) (buildki
 	return df, nil
 }
 
-// contextFile reads a small file, and puts a large one into the store.
-func (d *definer) contextFile(ctx context.Context, path string, mode os.FileMode, size int64, open func() (io.ReadCloser, error)) (buildkit.ContextFile, error) {
+// contextFile reads a small file, and puts a large one into the store. One
+// whose digest is known, and that the store has, is not read.
+func (d *definer) contextFile(ctx context.Context, path string, mode os.FileMode, size int64, known digest.Digest, open func() (io.ReadCloser, error)) (buildkit.ContextFile, error) {
 	cf := buildkit.ContextFile{Path: filepath.ToSlash(path), Mode: mode}
 	if mode.IsDir() {
 		return cf, nil
@@ -164,7 +203,7 @@ func (d *definer) contextFile(ctx context.Context, path string, mode os.FileMode
 	}
 	defer r.Close()
 	if size > buildkit.InlineLimit() {
-		cf.Blob, _, err = d.store.WriteBlob(ctx, r, "", -1)
+		cf.Blob, _, err = d.store.WriteBlob(ctx, r, known, size)
 		return cf, err
 	}
 	var b bytes.Buffer

@@ -62,6 +62,21 @@ func platform(cfg *config.Config) (ocispecs.Platform, error) {
 	return ocispecs.Platform{OS: "linux", Architecture: cfg.DebianArch}, nil
 }
 
+// cleanRegistry returns a configuration whose registry is HOST[:PORT], as
+// images' names have it, where the user typed a URL.
+func cleanRegistry(cfg *config.Config, env Env) (*config.Config, error) {
+	clean, notes, err := registry.CleanRegistry(cfg.Registry)
+	if err != nil || clean == cfg.Registry {
+		return cfg, err
+	}
+	for _, n := range notes {
+		env.Notice("%s", n)
+	}
+	c := *cfg
+	c.Registry = clean
+	return &c, nil
+}
+
 // naming is how images of a run are named. Notes say what was typed and is
 // understood otherwise.
 func naming(cfg *config.Config) (registry.Naming, []string, error) {

@@ -55,8 +55,8 @@ type buildRun struct {
 	mem    *memory
 	plan   *plan.Plan
 	def    *definer
-	defs   map[string]*buildkit.Definition
-	up     *publisher
+	*defined
+	up *publisher
 }
 
 func (r *buildRun) close() {
@@ -86,10 +86,14 @@ func (r *buildRun) prepare(ctx context.Context) error {
 		}
 		exists = func(ref string) bool { return digestOf(r.store, ref) != "" }
 	}
+	if _, _, err := naming(r.cfg); err != nil {
+		return err
+	}
 	// Templates come first: a mistake in one is told before anything is written.
 	if r.set, err = NewSet(ctx, r.cfg, r.env, exists); err != nil {
 		return err
 	}
+	r.cfg = r.set.Config
 	if r.store == nil {
 		if r.store, err = OpenStore(r.cfg); err != nil {
 			return err
@@ -109,14 +113,16 @@ func (r *buildRun) prepare(ctx context.Context) error {
 	if r.def, err = newDefiner(r.set, r.store, b, r.env); err != nil {
 		return err
 	}
-	var inputs []plan.Input
-	if r.defs, inputs, err = r.def.define(ctx); err != nil {
+	if r.defined, err = r.def.define(ctx); err != nil {
 		return err
 	}
 	r.mem = openMemory(r.cfg)
 	times := r.store.Durations()
-	r.plan = plan.New(inputs, plan.Known{
+	r.plan = plan.New(r.defined.inputs, plan.Known{
 		Stored: func(key string) (string, bool) {
+			if key == "" {
+				return "", false // it could not be defined
+			}
 			e, ok, err := r.store.ByKey(key)
 			return e.Digest.String(), ok && err == nil && r.store.Check(ctx, e.Digest) == nil
 		},
@@ -141,7 +147,7 @@ func (r *buildRun) run(ctx context.Context) []*build.Result {
 	progress := report.NewProgress(report.ProgressOptions{Out: r.env.Stderr, Mode: mode, Getenv: r.env.Getenv,
 		Output: r.cfg.Debug || r.cfg.Threads == 1})
 	emit := report.Tee(logs.Handle, progress.Handle)
-	bk := &builder{store: r.store, defs: r.defs, created: r.def.created(), mem: r.mem, times: map[string]store.Record{},
+	bk := &builder{store: r.store, defined: r.defined, created: r.def.created(), mem: r.mem, times: map[string]store.Record{},
 		opts: buildkit.Options{Addr: r.cfg.BuildkitAddr, DaemonPath: r.cfg.Buildkitd, StateDir: stateDir(r.cfg.DataDir), Store: r.store.Content(),
 			Notice: func(s string) { emit(build.Event{Time: time.Now(), Kind: build.EventMessage, Text: s}) }}}
 	if r.cfg.IsSet("network_mode") && r.cfg.NetworkMode == "host" && r.cfg.BuildkitAddr != "" {

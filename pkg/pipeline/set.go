@@ -1,13 +1,11 @@
 package pipeline
 
 import (
+	"bytes"
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/kolla-build/kolla-build/dockerfiles"
@@ -31,15 +29,11 @@ type Set struct {
 // says which images --skip-existing leaves out; it may be nil. The set must be
 // closed.
 func NewSet(ctx context.Context, cfg *config.Config, env Env, exists func(reference string) bool) (*Set, error) {
-	s := &Set{Config: cfg}
-	if _, notes, err := naming(cfg); err != nil {
+	cfg, err := cleanRegistry(cfg, env)
+	if err != nil {
 		return nil, err
-	} else {
-		for _, n := range notes {
-			env.Notice("%s", n)
-		}
 	}
-	var err error
+	s := &Set{Config: cfg}
 	if s.Tree, err = openTree(cfg); err != nil {
 		return nil, err
 	}
@@ -99,7 +93,7 @@ func (s *Set) fill(ctx context.Context, env Env, exists func(string) bool) error
 	}
 	images := make([]graph.Image, 0, len(s.Files))
 	for _, f := range s.Files {
-		im := graph.Image{Name: f.Name, Reference: f.Reference, From: f.From, File: f.Template, Line: f.FromLine}
+		im := graph.Image{Name: f.Name, Reference: f.Reference, From: f.From, File: f.Place, Line: f.FromLine}
 		for _, n := range f.Needs {
 			im.Needs = append(im.Needs, graph.Need{Reference: n.Reference, Line: n.Line})
 		}
@@ -198,20 +192,11 @@ func (s *Set) write(dir string) (string, error) {
 }
 
 func saveDependency(path string, s *Set, env Env) error {
-	var b strings.Builder
-	var write func(io.Writer) error
-	switch filepath.Ext(path) {
-	case ".svg", ".png", ".pdf":
-		return &HintError{errors.New("--save-dependency writes Graphviz text or Mermaid"), "name it FILE.dot or FILE.mmd, and draw it with `dot -Tsvg`"}
-	case ".mmd", ".mermaid":
-		write = s.Selection.WriteMermaid
-	default:
-		write = s.Selection.WriteDot
-	}
-	if err := write(&b); err != nil {
+	var b bytes.Buffer
+	if err := s.Selection.WriteDependencyGraph(&b, path); err != nil {
 		return err
 	}
-	if err := writeFile(path, []byte(b.String())); err != nil {
+	if err := writeFile(path, b.Bytes()); err != nil {
 		return fmt.Errorf("writing the images' dependencies: %w", err)
 	}
 	env.Notice("Container images dependency are saved in %s", path)

@@ -2,22 +2,84 @@ package pipeline
 
 import (
 	"context"
+	"fmt"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/kolla-build/kolla-build/pkg/config"
+	"github.com/kolla-build/kolla-build/pkg/source"
 )
 
-type archiveFile struct {
-	Name, Path string
-	Size       int64
-}
-
-// archiver fetches images' sources as the configuration names them.
+// archiver fetches images' sources as the configuration names them: the
+// section of the image, and those of its plugins and additions.
 type archiver struct {
-	newest time.Time // of the archives' own times
+	cfg     *config.Config
+	fetcher *source.Fetcher
+
+	mu     sync.Mutex
+	newest time.Time // the newest time that an archive's source carries
 }
 
-func newArchiver(cfg *config.Config, env Env) (*archiver, error) { return &archiver{}, nil }
-func (a *archiver) archives(ctx context.Context, image string, wants func(string) bool) ([]archiveFile, error) {
-	return nil, nil
+func newArchiver(cfg *config.Config, env Env) (*archiver, error) {
+	f, err := source.New(source.Options{
+		CacheDir: filepath.Join(cfg.DataDir, "sources"), Arch: cfg.DebianArch, LocalsBase: cfg.LocalsBase,
+		Retries: cfg.Retries, Timeout: time.Duration(cfg.Timeout) * time.Second, UserAgent: "kolla-build/" + env.Version,
+	})
+	return &archiver{cfg: cfg, fetcher: f}, err
+}
+
+// archives returns the archives of an image that wants names.
+func (a *archiver) archives(ctx context.Context, image, contextDir string, wants func(string) bool) ([]source.File, error) {
+	own := image + "-archive"
+	if !wants(own) && !wants("plugins-archive") && !wants("additions-archive") {
+		return nil, nil
+	}
+	req := source.Request{Image: image, Wants: wants, ContextDir: contextDir}
+	if s, ok := a.cfg.Sources[image]; ok && s.Type != "" && wants(own) {
+		spec, err := a.spec(image)
+		if err != nil {
+			return nil, err
+		}
+		req.Source = &spec
+	}
+	for _, name := range slices.Sorted(maps.Keys(a.cfg.Sources)) {
+		list := &req.Plugins
+		switch {
+		case strings.HasPrefix(name, image+"-plugin-"):
+		case strings.HasPrefix(name, image+"-additions-"):
+			list = &req.Additions
+		default:
+			continue
+		}
+		if !a.cfg.Sources[name].Enabled {
+			continue
+		}
+		spec, err := a.spec(name)
+		if err != nil {
+			return nil, err
+		}
+		*list = append(*list, spec)
+	}
+	files, err := a.fetcher.Archives(ctx, req)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, f := range files {
+		if f.Modified.After(a.newest) {
+			a.newest = f.Modified
+		}
+	}
+	return files, err
+}
+
+func (a *archiver) spec(name string) (source.Spec, error) {
+	s, err := a.cfg.ExpandSource(name, nil)
+	if err != nil {
+		return source.Spec{}, fmt.Errorf("[%s]: %w", name, err)
+	}
+	return source.Spec{Name: s.Name, Type: s.Type, Location: s.Location, Reference: s.Reference,
+		Version: s.Version, Enabled: s.Enabled, SHA256: s.SHA256}, nil
 }

@@ -130,7 +130,7 @@ func TestCredentialsAreWithheldFromPlainHTTP(t *testing.T) {
 	login(t, host, "ada", "s3cret")
 	var u *UnauthorizedError
 	_, err := client(Options{}).Head(ctx, host+"/kolla/base:t")
-	if !errors.As(err, &u) || !u.Withheld || !strings.Contains(u.Hint(), "--insecure-registry "+host) {
+	if !errors.As(err, &u) || !u.Withheld || !strings.Contains(u.Hint(), "--registry-insecure "+host) {
 		t.Errorf("got %v", err)
 	}
 	if sent != 0 {

@@ -75,7 +75,7 @@ func (e *UnauthorizedError) Hint() string {
 	login := strings.TrimSpace("docker login " + host)
 	switch {
 	case e.Withheld:
-		return fmt.Sprintf("give the registry a certificate, or allow plain HTTP for it with --insecure-registry %s", e.Host)
+		return fmt.Sprintf("give the registry a certificate, or allow plain HTTP for it with --registry-insecure %s", e.Host)
 	case e.Denied:
 		return fmt.Sprintf("log in as a user who may use this repository (`%s`), or choose another namespace with -n", login)
 	}
@@ -109,7 +109,7 @@ func (e *UnreachableError) Hint() string {
 	case errors.As(e.Err, &dns):
 		return fmt.Sprintf("the name %q does not resolve: check its spelling and the resolver", dns.Name)
 	case isPlainHTTPAnswer(e.Err):
-		return fmt.Sprintf("it answers in plain HTTP: allow that with --insecure-registry %s", e.Host)
+		return fmt.Sprintf("it answers in plain HTTP: allow that with --registry-insecure %s", e.Host)
 	}
 	return "check the address, the firewall and the proxy variables (HTTPS_PROXY, NO_PROXY)"
 }

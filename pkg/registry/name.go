@@ -159,7 +159,7 @@ func CleanRegistry(s string) (string, []string, error) {
 		clean = rest
 		note := fmt.Sprintf("registry %q: the scheme is left out, images are named %s/…", s, strings.TrimRight(rest, "/"))
 		if strings.EqualFold(scheme, "http") && !isLoopback(hostOf(rest+"/")) {
-			note += "; allow plain HTTP with --insecure-registry"
+			note += "; allow plain HTTP with --registry-insecure"
 		}
 		notes = append(notes, note)
 	}

@@ -8,7 +8,8 @@ import (
 // TemplateError is a mistake that was found while one image was rendered. Err
 // is a *jinja.Error, with its place, unless a file could not be read.
 type TemplateError struct {
-	Template string // the image's template
+	Template string // the image's template in the tree
+	Place    string // as messages name it
 	Err      error
 }
 
@@ -61,7 +62,7 @@ func collect(errs []error) error {
 			continue
 		}
 		if te, ok := err.(*TemplateError); ok {
-			all.Also[i] = append(all.Also[i], te.Template)
+			all.Also[i] = append(all.Also[i], te.Place)
 		}
 	}
 	if len(all.Errs) == 0 {

@@ -1,7 +1,6 @@
 package render
 
 import (
-	"bytes"
 	"regexp"
 	"strconv"
 	"strings"
@@ -34,9 +33,23 @@ func instructions(dockerfile []byte) []instruction {
 	escape := byte('\\')
 	directives := true
 	var cur *instruction
-	var docs []string // heredocs whose text follows, by their last line
-	for n, raw := range bytes.Split(dockerfile, []byte("\n")) {
-		line := strings.TrimSuffix(string(raw), "\r")
+	var parts []string // what cur's lines have brought so far
+	var docs []string  // heredocs whose text follows, by their last line
+	finish := func(last string) {
+		if cur.args = last; len(parts) > 0 {
+			cur.args = strings.TrimSpace(strings.Join(append(parts, last), " "))
+			parts = parts[:0]
+		}
+		if strings.Contains(cur.args, "<<") && (cur.name == "RUN" || cur.name == "COPY" || cur.name == "ADD") {
+			docs = heredocs(cur.args)
+		}
+		out = append(out, *cur)
+		cur = nil
+	}
+	n := -1
+	for line := range strings.SplitSeq(string(dockerfile), "\n") {
+		n++
+		line = strings.TrimSuffix(line, "\r")
 		if cur == nil && len(docs) > 0 {
 			if strings.TrimLeft(line, "\t") == docs[0] {
 				docs = docs[1:]
@@ -57,24 +70,19 @@ func instructions(dockerfile []byte) []instruction {
 		if trimmed == "" {
 			continue
 		}
+		part := trimmed
 		if cur == nil {
 			name, args, _ := cutSpace(trimmed)
-			cur = &instruction{line: n + 1, name: strings.ToUpper(name), args: args}
-		} else {
-			cur.args += " " + trimmed
+			cur, part = &instruction{line: n + 1, name: strings.ToUpper(name)}, args
 		}
-		if end := len(cur.args) - 1; end >= 0 && cur.args[end] == escape {
-			cur.args = strings.TrimSpace(cur.args[:end])
+		if end := len(part) - 1; end >= 0 && part[end] == escape {
+			parts = append(parts, strings.TrimSpace(part[:end]))
 			continue
 		}
-		if cur.name == "RUN" || cur.name == "COPY" || cur.name == "ADD" {
-			docs = heredocs(cur.args)
-		}
-		out = append(out, *cur)
-		cur = nil
+		finish(part)
 	}
 	if cur != nil {
-		out = append(out, *cur)
+		finish("")
 	}
 	return out
 }
@@ -133,7 +141,7 @@ func bases(dockerfile []byte) (from string, line int, needs []Need) {
 				stages[strings.ToLower(words[2])] = true
 			}
 		case "COPY", "ADD", "RUN":
-			for _, word := range strings.Fields(in.args) {
+			for word := range strings.FieldsSeq(in.args) {
 				if !strings.HasPrefix(word, "--") {
 					break
 				}

@@ -3,7 +3,6 @@ package render
 import (
 	"errors"
 	"fmt"
-	"reflect"
 	"strings"
 
 	"github.com/kolla-build/kolla-build/pkg/jinja"
@@ -231,93 +230,4 @@ func (t *Tree) reposFor(distro, tag, path string) (def, user *repoFile, err erro
 		def = &repoFile{name: "repos.yaml", sections: map[string]*repoSection{}}
 	}
 	return def, user, nil
-}
-
-// text returns the text of a str.
-func text(v any) (string, bool) {
-	switch v := v.(type) {
-	case string:
-		return v, true
-	case jinja.Markup:
-		return string(v), true
-	}
-	return "", false
-}
-
-// items returns what Python iterates over in the values that stand for lists in
-// templates.
-func items(v any) ([]any, bool) {
-	switch v := v.(type) {
-	case *jinja.List:
-		return v.Items, true
-	case jinja.Tuple:
-		return v, true
-	case *jinja.Dict:
-		return v.Keys(), true
-	case *jinja.Undefined:
-		return nil, true
-	}
-	if s, ok := text(v); ok {
-		var out []any
-		for _, r := range s {
-			out = append(out, string(r))
-		}
-		return out, true
-	}
-	return nil, false
-}
-
-func truth(v any) bool {
-	switch v := v.(type) {
-	case nil, *jinja.Undefined:
-		return false
-	case *jinja.List:
-		return len(v.Items) > 0
-	case jinja.Tuple:
-		return len(v) > 0
-	case *jinja.Dict:
-		return v.Len() > 0
-	}
-	if s, ok := text(v); ok {
-		return s != ""
-	}
-	return pyTrue(v)
-}
-
-// equal compares the values that are found in lists of packages, with Python's
-// rule that texts of both kinds are equal.
-func equal(a, b any) bool {
-	as, aok := text(a)
-	bs, bok := text(b)
-	if aok || bok {
-		return aok && bok && as == bs
-	}
-	return reflect.DeepEqual(a, b)
-}
-
-// describe names a value for a message.
-func describe(v any) string {
-	switch v := v.(type) {
-	case nil:
-		return "None"
-	case *jinja.Undefined:
-		return "something undefined (" + v.Message() + ")"
-	case bool:
-		return "the boolean " + pyStr(v)
-	case int64, float64:
-		return "the number " + pyStr(v)
-	case *jinja.List:
-		return "a list"
-	case jinja.Tuple:
-		return "a tuple"
-	case *jinja.Dict:
-		return "a dictionary"
-	}
-	if s, ok := text(v); ok {
-		if len(s) > 40 {
-			s = s[:40] + "…"
-		}
-		return fmt.Sprintf("the text %q", s)
-	}
-	return "this"
 }

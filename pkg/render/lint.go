@@ -17,11 +17,13 @@ import (
 type Finding struct {
 	File         string // as the user knows it: its path, or its place in the built-in tree
 	Line, Column int    // 1-based, 0 if it has none
-	Message      string // with the line itself below it, for what the engine found
+	Message      string
 	Hint         string // "" if there is nothing to say
+	Source       string // the line itself, "" if it is not known
 }
 
-// String is the finding as it is shown: FILE:LINE:COLUMN: message (hint).
+// String is the finding as it is shown: FILE:LINE:COLUMN: message (hint), and
+// the line itself below.
 func (f Finding) String() string {
 	s := f.File
 	if f.Line > 0 {
@@ -33,6 +35,9 @@ func (f Finding) String() string {
 	s += ": " + f.Message
 	if f.Hint != "" {
 		s += " (" + f.Hint + ")"
+	}
+	if strings.TrimSpace(f.Source) != "" {
+		s += "\n    " + strings.TrimSpace(f.Source)
 	}
 	return s
 }
@@ -119,7 +124,7 @@ func (l *linter) template(name string, required bool) error {
 	t := scanUses(src)
 	l.templates[name] = t
 	if _, err := l.tree.env.Template(name); err != nil {
-		l.add(f.Origin, err)
+		l.add(l.tree.place(name), err)
 	}
 	for _, u := range t.uses {
 		if err := l.template(u, false); err != nil {
@@ -191,7 +196,7 @@ func (l *linter) checkFrom(name string) {
 			return
 		}
 	}
-	l.found = append(l.found, Finding{File: l.tree.files[name].Origin, Line: 1, Message: "the template has no FROM",
+	l.found = append(l.found, Finding{File: l.tree.place(name), Line: 1, Message: "the template has no FROM",
 		Hint: "begin it with FROM {{ namespace }}/{{ image_prefix }}base:{{ tag }}"})
 }
 
@@ -202,11 +207,7 @@ func (l *linter) add(file string, err error) {
 		l.found = append(l.found, Finding{File: file, Message: err.Error()})
 		return
 	}
-	msg := e.Message
-	if strings.TrimSpace(e.SourceLine) != "" {
-		msg += "\n    " + e.SourceLine
-	}
-	l.found = append(l.found, Finding{File: file, Line: e.Line, Column: e.Column, Message: msg, Hint: e.Hint})
+	l.found = append(l.found, Finding{file, e.Line, e.Column, e.Message, e.Hint, e.SourceLine})
 }
 
 func (l *linter) overrides(files []string) error {
@@ -244,7 +245,7 @@ func (l *linter) overrides(files []string) error {
 	for _, p := range pieces {
 		file, line := merged.place(p.line)
 		find := func(column int, message, hint string) {
-			l.found = append(l.found, Finding{file, line, column, message, hint})
+			l.found = append(l.found, Finding{file, line, column, message, hint, ""})
 		}
 		if p.tag == nil {
 			if extends && depth == 0 && assigned == 0 && !told && strings.TrimSpace(p.data) != "" {

@@ -155,6 +155,9 @@ func TestOracle(t *testing.T) {
 		"-b rocky --openstack-release 2025.2 --openstack-release-codename Flamingo --base-image my/rocky",
 		"-b ubuntu -D @/more --debian-arch arm64",
 	)
+	if testing.Short() {
+		cases = cases[len(cases)-3:]
+	}
 	for _, args := range cases {
 		t.Run(strings.ReplaceAll(args, "/", "_"), func(t *testing.T) {
 			t.Parallel()
@@ -226,6 +229,9 @@ func renderKolla(t testing.TB, kolla string, args []string, version string) stri
 func compareTrees(t testing.TB, got, want string) {
 	t.Helper()
 	a, b := tree(t, got), tree(t, want)
+	if len(b) < 500 {
+		t.Fatalf("the Python tool wrote only %d files and directories", len(b))
+	}
 	shown := 0
 	for p, w := range b {
 		g, ok := a[p]

@@ -40,6 +40,7 @@ type Dockerfile struct {
 	Reference string // its full name: [REGISTRY/]NAMESPACE/[PREFIX]NAME:TAG
 	Dir       string // its directory in the tree, such as "nova/nova-api"
 	Template  string // its template in the tree, such as "nova/nova-api/Dockerfile.j2"
+	Place     string // the template as messages name it: its path, if it is on disk
 	Content   []byte
 	From      string // what the first FROM names, "" if there is none
 	FromLine  int    // its line in Content, 1-based, 0 if there is none
@@ -80,6 +81,9 @@ func Render(ctx context.Context, o Options) ([]Dockerfile, error) {
 		return nil, fmt.Errorf("rendering templates: %w", err)
 	}
 	if err := collect(errs); err != nil {
+		return nil, err
+	}
+	if err := r.include(out); err != nil {
 		return nil, err
 	}
 	return out, nil
@@ -128,10 +132,10 @@ func newRenderer(o Options) (*renderer, error) {
 
 func (r *renderer) image(dir string) (Dockerfile, error) {
 	d := Dockerfile{Name: path.Base(dir), Dir: dir, Template: path.Join(dir, templateName)}
-	d.Reference = Reference(r.Config, d.Name)
+	d.Reference, d.Place = Reference(r.Config, d.Name), r.Tree.place(d.Template)
 	tpl, err := r.Tree.env.Template(d.Template)
 	if err != nil {
-		return d, &TemplateError{d.Template, r.locate(err)}
+		return d, &TemplateError{d.Template, d.Place, r.locate(err)}
 	}
 	vars := maps.Clone(r.vars)
 	vars["image_name"] = d.Name
@@ -141,7 +145,7 @@ func (r *renderer) image(dir string) (Dockerfile, error) {
 	}
 	content, err := tpl.Render(vars)
 	if err != nil {
-		return d, &TemplateError{d.Template, r.locate(err)}
+		return d, &TemplateError{d.Template, d.Place, r.locate(err)}
 	}
 	d.Content = []byte(content)
 	d.From, d.FromLine, d.Needs = bases(d.Content)
@@ -176,22 +180,24 @@ func (r *renderer) context(d Dockerfile) ([]File, error) {
 	return slices.SortedFunc(maps.Values(files), func(a, b File) int { return cmp.Compare(a.Path, b.Path) }), nil
 }
 
-// locate puts the user's files and lines into an error that names the merged
-// overrides.
+// locate puts the files that the user knows into an error: those of the merged
+// overrides with their own lines, and the paths of templates on disk.
 func (r *renderer) locate(err error) error {
 	var je *jinja.Error
-	if r.override == nil || !errors.As(err, &je) {
+	if !errors.As(err, &je) {
 		return err
 	}
-	e := *je
-	if e.Template == r.override.name {
-		e.Template, e.Line = r.override.place(e.Line)
+	place := func(template string, line int) (string, int) {
+		if r.override != nil && template == r.override.name {
+			return r.override.place(line)
+		}
+		return r.Tree.place(template), line
 	}
+	e := *je
+	e.Template, e.Line = place(e.Template, e.Line)
 	e.Trace = slices.Clone(e.Trace)
 	for i, f := range e.Trace {
-		if f.Template == r.override.name {
-			e.Trace[i].Template, e.Trace[i].Line = r.override.place(f.Line)
-		}
+		e.Trace[i].Template, e.Trace[i].Line = place(f.Template, f.Line)
 	}
 	return &e
 }

@@ -137,14 +137,14 @@ FROM x
 `)
 	_, err := Render(context.Background(), Options{Tree: tree, Config: testConfig()})
 	var all *Errors
-	if !errors.As(err, &all) || len(all.Errs) != 2 || len(all.Also[0]) != 1 || all.Also[0][0] != "b/Dockerfile.j2" {
+	if !errors.As(err, &all) || len(all.Errs) != 2 || len(all.Also[0]) != 1 || all.Also[0][0] != tree.place("b/Dockerfile.j2") {
 		t.Fatalf("%v", err)
 	}
 	var te *TemplateError
 	if !errors.As(err, &te) || te.Template != "a/Dockerfile.j2" {
 		t.Errorf("%v", te)
 	}
-	for _, want := range []string{"macros.j2:1:", "(b/Dockerfile.j2 meets it too)", "c/Dockerfile.j2:2:"} {
+	for _, want := range []string{"macros.j2:1:", "b/Dockerfile.j2 meets it too)", "c/Dockerfile.j2:2:"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("no %q in\n%v", want, err)
 		}
@@ -292,4 +292,41 @@ func leaves(t testing.TB, dir string) string {
 	}
 	walk(".")
 	return b.String()
+}
+
+func TestInclude(t *testing.T) {
+	const images = `
+-- base/Dockerfile.j2 --
+FROM \
+  {{ base_image }}:{{ base_distro_tag }}
+# a comment
+
+RUN x
+-- nova/nova-api/Dockerfile.j2 --
+FROM kolla/base:t
+RUN y
+-- nova/nova-base/Dockerfile.j2 --
+FROM kolla/base:t
+`
+	for _, c := range []struct{ name, more, want string }{
+		{"templates that do not know the variables", "",
+			"FROM \\\n  debian:bookworm\n# a comment\n\nENV head\nRUN x|FROM kolla/base:t\nRUN y\nRUN foot\n|FROM kolla/base:t\nRUN foot\n"},
+		{"templates that do", "-- x/Dockerfile.j2 --\nFROM kolla/base:t\n{{ include_footer }}{{ include_header }}",
+			"FROM \\\n  debian:bookworm\n# a comment\n\nRUN x|FROM kolla/base:t\nRUN y|FROM kolla/base:t|FROM kolla/base:t\nRUN foot\nENV head\n"},
+	} {
+		dir := unpack(t, "-- head --\nENV head\n-- foot --\nRUN foot")
+		config := testConfig()
+		config.IncludeHeader, config.IncludeFooter = filepath.Join(dir, "head"), filepath.Join(dir, "foot")
+		out, err := Render(context.Background(), Options{Tree: mustOpen(t, images+c.more), Config: config})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, d := range out {
+			got = append(got, string(d.Content))
+		}
+		if s := strings.Join(got, "|"); s != c.want {
+			t.Errorf("%s:\ngot  %q\nwant %q", c.name, s, c.want)
+		}
+	}
 }

@@ -58,7 +58,8 @@ type File struct {
 	// Origin is where the file comes from, for messages.
 	Origin string
 
-	open func() (io.ReadCloser, error)
+	onDisk bool // Origin is a path
+	open   func() (io.ReadCloser, error)
 }
 
 // Open opens the file for reading.
@@ -192,6 +193,15 @@ func (t *Tree) Files() []File {
 	return out
 }
 
+// place returns how messages name a file of the tree before its line: by its path
+// if it is a user's, else by its place in the tree.
+func (t *Tree) place(name string) string {
+	if f, ok := t.files[name]; ok && f.onDisk {
+		return f.Origin
+	}
+	return name
+}
+
 // below returns what lies under dir, with paths relative to it.
 func (t *Tree) below(dir string) []File {
 	var out []File
@@ -243,7 +253,7 @@ func (w *walker) entry(real, name string, e fs.DirEntry, links int) error {
 	if err != nil {
 		return w.linkError(real, e, err)
 	}
-	f := File{Path: name, Mode: info.Mode().Perm() | info.Mode().Type(), ModTime: info.ModTime(), Size: info.Size(), Origin: w.origin(real)}
+	f := File{Path: name, Mode: info.Mode().Perm() | info.Mode().Type(), ModTime: info.ModTime(), Size: info.Size(), Origin: w.origin(real), onDisk: w.layer.dir != ""}
 	old, exists := w.tree.files[name]
 	if exists && old.IsDir() != info.IsDir() {
 		return fmt.Errorf("%s cannot be laid over %s: one is a directory and the other is not", f.Origin, old.Origin)
@@ -285,8 +295,8 @@ func (w *walker) linkError(real string, e fs.DirEntry, err error) error {
 }
 
 func (w *walker) origin(real string) string {
-	if w.layer.close == nil { // no directory of the user's
-		return path.Join(real) + " (" + w.layer.Name + ")"
+	if w.layer.dir == "" {
+		return real + " (" + w.layer.Name + ")"
 	}
 	return filepath.Join(w.layer.Name, filepath.FromSlash(real))
 }

@@ -66,7 +66,7 @@ func variables(c *config.Config, version string, date time.Time) (map[string]any
 
 		"install_type":             c.InstallType,
 		"install_metatype":         installMetatype(c.InstallType),
-		"infra_image_prefix":       infraPrefix(c),
+		"infra_image_prefix":       c.ImageNamePrefix,
 		"distro_python_version":    pythonVersion(c),
 		"supported_distro_release": pretty,
 	}
@@ -118,15 +118,6 @@ func installMetatype(installType string) string {
 		return "rdo"
 	}
 	return "mixed"
-}
-
-// infraPrefix is the prefix of the images that have no install type, which
-// --infra-rename gave another name in the releases that knew it.
-func infraPrefix(c *config.Config) string {
-	if c.InfraRename {
-		return strings.Replace(c.ImageNamePrefix, "-"+c.InstallType+"-", "-infra-", 1)
-	}
-	return c.ImageNamePrefix
 }
 
 // pythonVersion is that of the distribution's python3 package.

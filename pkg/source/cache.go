@@ -102,7 +102,7 @@ func (c *cache) readNote(key string) (note, bool) {
 }
 
 func (c *cache) writeNote(key string, n note) error {
-	n.Checked = time.Now().UTC().Round(time.Second)
+	n.Checked = time.Now().UTC().Truncate(time.Second)
 	data, err := json.MarshalIndent(n, "", "  ")
 	if err != nil {
 		return err
@@ -169,6 +169,13 @@ func (c *cache) add(ctx context.Context, write func(io.Writer) error) (blob, err
 	}
 	b := blob{Digest: fmt.Sprintf("sha256:%x", sum.Sum(nil)), Size: n.n}
 	return b, c.adopt(f.Name(), b)
+}
+
+// fresh reports whether a note is young enough to be taken as it is. One from the
+// future (the clock was set back) is not.
+func (n note) fresh(maxAge time.Duration) bool {
+	age := time.Since(n.Checked)
+	return age >= 0 && age < maxAge
 }
 
 // lock keeps other processes, and other goroutines, from working on the same

@@ -44,7 +44,7 @@ func (c *checkout) fetch(ctx context.Context) error {
 		err = step("--filter=tree:0", "origin", "+"+name+":refs/remotes/origin/fetched")
 	case c.ref.commit != "":
 		// Servers may refuse to give a commit by its id: then all is fetched.
-		if err = step("--filter=tree:0", "origin", c.ref.commit); err != nil {
+		if err = step("--tags", "--filter=tree:0", "origin", c.ref.commit); err != nil {
 			err = step(everything...)
 		}
 	default:

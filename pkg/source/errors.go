@@ -87,6 +87,7 @@ func redact(location string) string {
 	u, err := url.Parse(location)
 	if err != nil {
 		// Not readable as a url, but it may hold what looks like one.
+		location, _, _ = strings.Cut(location, "?")
 		if i, at := strings.Index(location, "://"), strings.LastIndex(location, "@"); i >= 0 && at > i {
 			return location[:i+3] + "***" + location[at:]
 		}

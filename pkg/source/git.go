@@ -252,7 +252,7 @@ func (f *Fetcher) lookUp(ctx context.Context, s Spec) (gitRef, error) {
 	}
 	key := keyOf("git-ref", s.Location, ref)
 	old, known := f.cache.readNote(key)
-	if known && (f.opts.Offline || time.Since(old.Checked) < f.opts.MaxAge) {
+	if known && (f.opts.Offline || old.fresh(f.opts.MaxAge)) {
 		return gitRef{commit: old.Commit}, nil
 	}
 	if f.opts.Offline {

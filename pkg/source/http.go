@@ -276,4 +276,3 @@ func (c *httpClient) wait(ctx context.Context, attempt int, start time.Time, aft
 		return false
 	}
 }
-

@@ -327,6 +327,9 @@ func (f *Fetcher) fetchLocal(ctx context.Context, s Spec) (blob, Resolved, error
 		if b, err = f.cache.addFile(ctx, path); err != nil {
 			return fail("reading it", err, "")
 		}
+		if err := f.checkSafe(ctx, s, b); err != nil {
+			return blob{}, Resolved{}, err
+		}
 		res.Modified = info.ModTime()
 	default:
 		return fail("it is neither a file nor a directory", nil, "")

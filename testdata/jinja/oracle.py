@@ -124,7 +124,7 @@ def expired(*_):
 
 signal.signal(signal.SIGALRM, expired)
 
-ADDRESS = re.compile(r"0x[0-9a-f]{6,}")
+ADDRESS = re.compile(r"0x[0-9a-f]{6,}", re.I)
 
 
 def attempt(render):

@@ -1,0 +1,274 @@
+package jinja
+
+import (
+	"math/big"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"testing"
+	"time"
+)
+
+// TestDifferential generates templates and contexts from a grammar and compares
+// what the real Jinja2 makes of them. JINJA_FUZZ_N sets the number of templates,
+// JINJA_FUZZ_SEED the first seed.
+func TestDifferential(t *testing.T) {
+	o := startOracle(t)
+	n := envInt(t, "JINJA_FUZZ_N", 3000)
+	seed := envInt(t, "JINJA_FUZZ_SEED", 1)
+	if testing.Short() {
+		n = min(n, 300)
+	}
+	start := time.Now()
+	failed, errs := 0, map[string]int{}
+	for i := range n {
+		r := generate(uint64(seed + i))
+		if diff := o.compare(t, r); diff != "" {
+			t.Errorf("seed %d:\n%s", seed+i, diff)
+			if failed++; failed >= 10 {
+				break
+			}
+		} else {
+			errs[r.ours().Kind]++
+		}
+	}
+	t.Logf("%d templates in %v, %d differences; outcomes (empty: text): %v", n, time.Since(start).Round(time.Second), failed, errs)
+}
+
+func envInt(t testing.TB, name string, otherwise int) int {
+	s := os.Getenv(name)
+	if s == "" {
+		return otherwise
+	}
+	n, err := strconv.Atoi(s)
+	if err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	return n
+}
+
+// generate makes a request from a seed.
+func generate(seed uint64) *request {
+	g := &generator{r: rand.New(rand.NewPCG(seed, 0x6a696e6a61)), names: map[string]bool{}}
+	r := &request{Templates: map[string]string{}, Main: "main", vars: map[string]any{}}
+	for name, kind := range generatorVars {
+		if g.chance(9, 10) {
+			r.vars[name] = g.value(kind, 2)
+		}
+	}
+	r.Options = oracleOptions{
+		Do: g.chance(1, 2), LoopControls: g.chance(1, 3), TrimBlocks: g.chance(1, 5), LstripBlocks: g.chance(1, 5),
+		KeepTrailingNewline: g.chance(1, 5), Autoescape: g.chance(1, 5),
+	}
+	if g.chance(1, 12) {
+		r.Options.Undefined = g.pick("strict", "chainable")
+	}
+	if g.chance(1, 25) {
+		r.Options.LineStatementPrefix = g.pick("#", "%%", "//")
+		if g.chance(1, 2) {
+			r.Options.LineCommentPrefix = g.pick("##", "//-", "#")
+		}
+		if r.Options.LineCommentPrefix == r.Options.LineStatementPrefix {
+			r.Options.LineCommentPrefix = ""
+		}
+	}
+	g.opts = r.Options
+	if g.chance(1, 4) {
+		g.kind = "lib"
+		r.Templates["lib"] = g.library()
+		g.libs = append(g.libs, "lib")
+	}
+	if g.chance(1, 4) {
+		g.kind = "inc"
+		r.Templates["inc"] = g.body(2)
+		g.includes = append(g.includes, "inc")
+	}
+	if g.chance(1, 4) {
+		g.kind = "base"
+		r.Templates["base"] = g.baseTemplate()
+		g.bases = append(g.bases, "base")
+		if g.chance(1, 3) {
+			g.kind = "mid"
+			r.Templates["mid"] = g.child("base")
+			g.bases = append(g.bases, "mid")
+		}
+	}
+	g.kind, g.blocks = "main", 0
+	if len(g.bases) > 0 && g.chance(4, 5) {
+		r.Templates["main"] = g.child(g.bases[len(g.bases)-1])
+	} else {
+		r.Templates["main"] = g.body(3)
+	}
+	if g.chance(1, 8) {
+		r.Templates["main"] = g.damage(r.Templates["main"])
+	}
+	return r
+}
+
+// generatorVars are the variables of the generated contexts.
+var generatorVars = map[string]string{
+	"i": "int", "j": "small", "f": "float", "s": "str", "t": "str", "l": "ints", "ls": "strs", "lx": "list", "d": "dict",
+	"dd": "dict", "ld": "dicts", "n": "none", "b": "bool", "tp": "tuple", "h": "html", "u": "unicode", "x": "any", "y": "any",
+	"nest": "nest",
+}
+
+type generator struct {
+	r        *rand.Rand
+	opts     oracleOptions
+	kind     string
+	libs     []string
+	includes []string
+	bases    []string
+	locals   []string
+	names    map[string]bool
+	blocks   int
+	loops    int
+	macros   []string
+	inMacro  int
+	inBlock  int
+}
+
+func (g *generator) chance(n, of int) bool { return g.r.IntN(of) < n }
+
+func (g *generator) pick(list ...string) string { return list[g.r.IntN(len(list))] }
+
+func (g *generator) intn(n int) int { return g.r.IntN(n) }
+
+// value makes a value of a kind.
+func (g *generator) value(kind string, depth int) any {
+	switch kind {
+	case "int":
+		switch g.intn(12) {
+		case 0:
+			b := new(big.Int).Lsh(big.NewInt(int64(g.intn(1000)-500)), uint(g.intn(90)))
+			return normBig(b)
+		case 1:
+			return int64(g.intn(100000) - 50000)
+		}
+		return int64(g.intn(12) - 3)
+	case "small":
+		return int64(g.intn(12) - 3)
+	case "float":
+		switch g.intn(8) {
+		case 0:
+			return float64(g.intn(20) - 10)
+		case 1:
+			return g.r.NormFloat64() * 1e17
+		case 2:
+			return g.r.NormFloat64() * 1e-6
+		case 3:
+			return float64(g.intn(1000)) / 8
+		}
+		return float64(g.intn(20000)-10000) / 100
+	case "str":
+		return g.pick("", "a", "abc", "Hello World", "foo bar  baz", "12", " x ", "a,b,c", "a-b_c", "UPPER", "3.5", "line one\nline two\n\nlast",
+			"%s and %d", "{} {0}", "keystone", "x=1;y=2", "O'Brien", "tab\there", "http://example.com/a?b=c", "42abc", "-7", "0x1f", "aaa")
+	case "unicode":
+		return g.pick("é", "straße", "ΑΣ", "日本語", "naïve café", "ǅ", "e\u0301", "İstanbul", "\u00a0x\u2003", "😀 smile", "ﬁn", "\x7f\u0080")
+	case "html":
+		return g.pick("<b>", "a & b", `"q"`, "<p class='x'>y</p>", "&amp;", "plain", "<!-- c --> z <i>")
+	case "ints":
+		l := &List{}
+		for range g.intn(6) {
+			l.Items = append(l.Items, int64(g.intn(10)-2))
+		}
+		return l
+	case "strs":
+		l := &List{}
+		for range g.intn(5) {
+			l.Items = append(l.Items, g.value("str", 0))
+		}
+		return l
+	case "list":
+		l := &List{}
+		for range g.intn(4) {
+			l.Items = append(l.Items, g.value("any", depth-1))
+		}
+		return l
+	case "tuple":
+		t := Tuple{}
+		for range g.intn(4) {
+			t = append(t, g.value("any", depth-1))
+		}
+		return t
+	case "dict":
+		d := newDict(0)
+		for range g.intn(5) {
+			d.set(g.key(), g.value("any", depth-1))
+		}
+		return d
+	case "dicts":
+		l := &List{}
+		for range g.intn(5) {
+			d := newDict(0)
+			d.set("name", g.pick("ann", "Bob", "cid", "bob", ""))
+			d.set("age", int64(g.intn(5)))
+			if g.chance(4, 5) {
+				d.set("city", g.pick("NY", "ny", "CA"))
+			}
+			d.set("sub", g.value("dict", 0))
+			l.Items = append(l.Items, d)
+		}
+		return l
+	case "nest":
+		return g.nested(3)
+	case "none":
+		return nil
+	case "bool":
+		return g.chance(1, 2)
+	}
+	if depth <= 0 {
+		return g.value(g.pick("int", "float", "str", "none", "bool", "html", "unicode"), 0)
+	}
+	return g.value(g.pick("int", "float", "str", "none", "bool", "html", "unicode", "list", "dict", "tuple", "ints", "strs"), depth)
+}
+
+func (g *generator) nested(depth int) any {
+	l := &List{}
+	for range g.intn(4) {
+		if depth > 0 && g.chance(1, 2) {
+			l.Items = append(l.Items, g.nested(depth-1))
+		} else {
+			l.Items = append(l.Items, int64(g.intn(9)))
+		}
+	}
+	return l
+}
+
+func (g *generator) key() any {
+	switch g.intn(12) {
+	case 0:
+		return int64(g.intn(3))
+	case 1:
+		return g.value(g.pick("none", "bool", "float"), 0)
+	case 2:
+		return Tuple{int64(1), "x"}
+	}
+	return g.pick("a", "b", "c", "name", "Key", "items", "x y", "age", "é")
+}
+
+// damage changes a template's text, mostly to nonsense.
+func (g *generator) damage(s string) string {
+	r := []rune(s)
+	for range 1 + g.intn(3) {
+		if len(r) == 0 {
+			break
+		}
+		i := g.intn(len(r))
+		j := min(len(r), i+1+g.intn(6))
+		switch g.intn(4) {
+		case 0:
+			r = append(r[:i:i], r[j:]...)
+		case 1:
+			r = append(r[:i:i], append(append([]rune{}, r[i:j]...), r[i:]...)...)
+		case 2:
+			k := g.intn(len(r))
+			r = append(r[:i:i], append(append([]rune{}, r[min(k, j):max(k, j)]...), r[i:]...)...)
+		default:
+			extra := []rune(g.pick("{{", "}}", "{%", "%}", "{#", "#}", "-", "+", "|", "(", ")", "[", "]", "{", "}", "'", `"`, "\\", ".", ",", ":", "=", "~",
+				"!", "$", "endfor", " if ", " in ", " is ", "\n", "*", "**", "0x", "1_0", "1e3", ".5", "{% raw %}", "{%- endraw +%}", "é", "not "))
+			r = append(r[:i:i], append(extra, r[i:]...)...)
+		}
+	}
+	return string(r)
+}

@@ -1,0 +1,110 @@
+package jinja
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/txtar"
+)
+
+// seedSources are the templates of the corpus, as seeds for fuzzing. There must be some.
+func seedSources(f *testing.F) []string {
+	var seeds []string
+	files, _ := filepath.Glob(testdata("lines", "*.txt"))
+	for _, file := range files {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			f.Fatal(err)
+		}
+		for line := range strings.Lines(string(b)) {
+			seeds = append(seeds, strings.ReplaceAll(strings.TrimSuffix(line, "\n"), "⏎", "\n"))
+		}
+	}
+	cases, _ := filepath.Glob(testdata("cases", "*.txt"))
+	for _, file := range cases {
+		ar, err := txtar.ParseFile(file)
+		if err != nil {
+			f.Fatal(err)
+		}
+		for _, part := range ar.Files {
+			seeds = append(seeds, string(part.Data))
+		}
+	}
+	if len(seeds) < 100 {
+		f.Fatalf("only %d seeds in testdata/jinja", len(seeds))
+	}
+	return seeds
+}
+
+// FuzzLexer: tokens come in the order of the source, and end.
+func FuzzLexer(f *testing.F) {
+	for _, s := range seedSources(f) {
+		f.Add(s, "", "", byte(0))
+	}
+	f.Add("# for x in y\n## c\n# endfor", "#", "##", byte(7))
+	f.Fuzz(func(t *testing.T, src, stmt, comment string, flags byte) {
+		if strings.ContainsAny(stmt+comment, "\n\r") || stmt == comment {
+			stmt, comment = "", ""
+		}
+		env := New(Config{
+			TrimBlocks: flags&1 != 0, LstripBlocks: flags&2 != 0, KeepTrailingNewline: flags&4 != 0,
+			LineStatementPrefix: stmt, LineCommentPrefix: comment,
+		})
+		src = normalizeSource(src, flags&4 != 0)
+		pos := 0
+		for _, tok := range lex(env, src) {
+			if tok.pos < pos || tok.pos > len(src) {
+				t.Fatalf("token at %d after one at %d, in %d bytes", tok.pos, pos, len(src))
+			}
+			pos = tok.pos
+		}
+	})
+}
+
+// FuzzParser: a source compiles, or the error has a place in it.
+func FuzzParser(f *testing.F) {
+	for _, s := range seedSources(f) {
+		f.Add(s)
+	}
+	env := New(Config{Extensions: Extensions{Do: true, LoopControls: true}})
+	f.Fuzz(func(t *testing.T, src string) {
+		tmpl, err := env.Parse("t", src)
+		if err != nil {
+			var e *Error
+			if !errors.As(err, &e) || e.Line < 1 || e.Column < 1 || e.class == "RuntimeError" {
+				t.Fatalf("error without a place, or internal: %#v", err)
+			}
+			return
+		}
+		tmpl.Analyze()
+	})
+}
+
+// FuzzRender: a template renders within its limits, or fails with an *Error that
+// is not an internal one.
+func FuzzRender(f *testing.F) {
+	for _, s := range seedSources(f) {
+		f.Add(s)
+	}
+	limits := Limits{Steps: 200_000, Memory: 8 << 20, Output: 1 << 20, Depth: 100}
+	f.Fuzz(func(t *testing.T, src string) {
+		env := New(Config{
+			Loader:     Map{"main": src, "inc": "{{ i }}", "base": "{% block a %}{% endblock %}", "lib": "{% macro m() %}{% endmacro %}"},
+			Extensions: Extensions{Do: true, LoopControls: true}, Limits: limits,
+		})
+		tmpl, err := env.Template("main")
+		if err == nil {
+			var text string
+			if text, err = tmpl.Render(lineVars()); len(text) > limits.Output {
+				t.Fatalf("%d bytes of output", len(text))
+			}
+		}
+		var e *Error
+		if err != nil && (!errors.As(err, &e) || strings.HasPrefix(e.Message, "internal error") || strings.HasPrefix(e.Message, "panic:")) {
+			t.Fatalf("internal error: %v", err)
+		}
+	})
+}

@@ -1,0 +1,520 @@
+package source
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/cgi"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// repo is a real repository, served by git's own HTTP backend.
+type repo struct {
+	t   testing.TB
+	dir string
+	n   int // commits made
+}
+
+func newRepo(t testing.TB, dir string) *repo {
+	t.Helper()
+	if _, err := exec.LookPath("git"); err != nil {
+		t.Skip("git is not installed (apt-get install git)")
+	}
+	r := &repo{t: t, dir: dir}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	r.git("init", "-q", "-b", "master")
+	r.git("config", "uploadpack.allowFilter", "true")
+	r.git("config", "uploadpack.allowAnySHA1InWant", "true")
+	return r
+}
+
+func (r *repo) git(args ...string) string {
+	r.t.Helper()
+	cmd := exec.Command("git", args...)
+	cmd.Dir = r.dir
+	when := fmt.Sprintf("%d +0000", 1_700_000_000+r.n*100)
+	cmd.Env = append(os.Environ(), "GIT_AUTHOR_NAME=A", "GIT_AUTHOR_EMAIL=a@b", "GIT_COMMITTER_NAME=A", "GIT_COMMITTER_EMAIL=a@b",
+		"GIT_AUTHOR_DATE="+when, "GIT_COMMITTER_DATE="+when, "GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_NOSYSTEM=1")
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		r.t.Fatalf("git %v: %v\n%s", args, err, out)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+func (r *repo) commit(files map[string]string) string {
+	r.t.Helper()
+	r.n++
+	for name, text := range files {
+		p := filepath.Join(r.dir, name)
+		if err := os.MkdirAll(filepath.Dir(p), 0o755); err != nil {
+			r.t.Fatal(err)
+		}
+		if err := os.WriteFile(p, []byte(text), 0o644); err != nil {
+			r.t.Fatal(err)
+		}
+	}
+	r.git("add", "-A")
+	r.git("commit", "-q", "--allow-empty", "-m", fmt.Sprintf("commit %d", r.n))
+	return r.git("rev-parse", "HEAD")
+}
+
+// history is a repository with branches, tags, an executable and a link.
+func history(t testing.TB, dir string) (r *repo, commits []string) {
+	r = newRepo(t, dir)
+	for i := range 5 {
+		commits = append(commits, r.commit(map[string]string{"setup.py": fmt.Sprint("v", i), "pkg/mod.py": strings.Repeat("x", i*1000)}))
+		switch i {
+		case 1:
+			r.git("tag", "1.0.0")
+		case 2:
+			r.git("tag", "-a", "-m", "release", "2.0.0")
+			r.git("branch", "stable/2026.1")
+		}
+	}
+	if err := os.Chmod(filepath.Join(dir, "setup.py"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("setup.py", filepath.Join(dir, "link")); err != nil {
+		t.Fatal(err)
+	}
+	return r, append(commits, r.commit(nil))
+}
+
+// gitServer serves repositories below a directory.
+type gitServer struct {
+	*httptest.Server
+	mu    sync.Mutex
+	seen  []string
+	spoil func(w http.ResponseWriter, r *http.Request) bool
+}
+
+func serveGit(t testing.TB, root string) *gitServer {
+	t.Helper()
+	out, err := exec.Command("git", "--exec-path").Output()
+	if err != nil {
+		t.Skip("git is not installed (apt-get install git)")
+	}
+	backend := filepath.Join(strings.TrimSpace(string(out)), "git-http-backend")
+	if _, err := os.Stat(backend); err != nil {
+		t.Skipf("git-http-backend is not installed: %v", err)
+	}
+	h := &cgi.Handler{Path: backend, Env: []string{"GIT_PROJECT_ROOT=" + root, "GIT_HTTP_EXPORT_ALL=1", "GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=safe.directory", "GIT_CONFIG_VALUE_0=*"},
+		InheritEnv: []string{"PATH"}, Stderr: io.Discard}
+	s := &gitServer{}
+	s.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.mu.Lock()
+		s.seen = append(s.seen, r.Method+" "+r.URL.Path)
+		spoil := s.spoil
+		s.mu.Unlock()
+		if spoil != nil && spoil(w, r) {
+			return
+		}
+		env := *h
+		env.Env = append(slices.Clone(h.Env), "GIT_PROTOCOL="+r.Header.Get("Git-Protocol"))
+		env.ServeHTTP(w, r)
+	}))
+	t.Cleanup(s.Close)
+	return s
+}
+
+func (s *gitServer) take() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := s.seen
+	s.seen = nil
+	return out
+}
+
+func (s *gitServer) spoilWith(f func(w http.ResponseWriter, r *http.Request) bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.spoil = f
+}
+
+// unpack unpacks an archive with tar(1) and returns the one directory in it.
+func unpack(t testing.TB, path string) string {
+	t.Helper()
+	dir := t.TempDir()
+	if out, err := exec.Command("tar", "-xf", path, "-C", dir).CombinedOutput(); err != nil {
+		t.Fatalf("tar: %v\n%s", err, out)
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil || len(entries) != 1 {
+		t.Fatalf("%d entries (%v)", len(entries), err)
+	}
+	return filepath.Join(dir, entries[0].Name())
+}
+
+func gitIn(t testing.TB, dir string, args ...string) string {
+	t.Helper()
+	cmd := exec.Command("git", append([]string{"-c", "safe.directory=*", "-C", dir}, args...)...)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("git %v: %v\n%s", args, err, out)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// Every way to name a commit gives that commit, with what pbr needs to find the
+// package's version and files, by HTTP and from a path.
+func TestGitReferences(t *testing.T) {
+	ctx := context.Background()
+	root := t.TempDir()
+	r, commits := history(t, filepath.Join(root, "x.git"))
+	srv := serveGit(t, root)
+	tip := commits[len(commits)-1]
+	for _, location := range []string{srv.URL + "/x.git", "file://" + r.dir, r.dir} {
+		f, _ := newFetcher(t, Options{})
+		for _, c := range []struct {
+			ref, commit, describe string
+			moving                bool
+		}{
+			{"master", tip, "2.0.0-3-g" + tip[:7], true},
+			{"origin/master", tip, "2.0.0-3-g" + tip[:7], true},
+			{"refs/heads/master", tip, "2.0.0-3-g" + tip[:7], true},
+			{"stable/2026.1", commits[2], "2.0.0", true},
+			{"1.0.0", commits[1], "1.0.0", true},
+			{"2.0.0", commits[2], "2.0.0", true},
+			{"refs/tags/2.0.0", commits[2], "2.0.0", true},
+			{commits[3], commits[3], "2.0.0-1-g" + commits[3][:7], false},
+			{strings.ToUpper(commits[3]), commits[3], "2.0.0-1-g" + commits[3][:7], false},
+			{commits[4][:9], commits[4], "2.0.0-2-g" + commits[4][:7], true},
+		} {
+			s := Spec{Name: "gnocchi-base", Type: TypeGit, Location: location, Reference: c.ref, Enabled: true}
+			res, err := f.Resolve(ctx, s)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if res.Commit != c.commit || res.ID != "git:"+c.commit || res.Moving != c.moving {
+				t.Errorf("%s: %+v, want %s", c.ref, res, c.commit)
+			}
+			files, err := f.Archives(ctx, Request{Image: "gnocchi-base", Source: &s})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if files[0].Name != "gnocchi-base-archive" || files[0].Modified.IsZero() {
+				t.Errorf("%+v", files[0])
+			}
+			list := listTar(t, files[0].Path)
+			top := "gnocchi-base-archive-" + strings.ReplaceAll(c.ref, "/", "-")
+			if list[0] != top+"/" || !slices.Contains(list, top+"/.git/HEAD") {
+				t.Errorf("%s: it holds %q", c.ref, list)
+			}
+			dir := unpack(t, files[0].Path)
+			if got := gitIn(t, dir, "describe", "--tags", "--always"); got != c.describe {
+				t.Errorf("%s: described as %s, want %s", c.ref, got, c.describe)
+			}
+			if got := gitIn(t, dir, "rev-parse", "HEAD"); got != c.commit {
+				t.Errorf("%s: HEAD is %s", c.ref, got)
+			}
+			if got := gitIn(t, dir, "ls-files"); !strings.Contains(got, "pkg/mod.py") {
+				t.Errorf("%s: files %s", c.ref, got)
+			}
+			if got := gitIn(t, dir, "status", "--porcelain"); got != "" {
+				t.Errorf("%s: the work tree differs: %s", c.ref, got)
+			}
+			if got := gitIn(t, dir, "remote"); got != "" {
+				t.Errorf("%s: a remote is left: %s", c.ref, got)
+			}
+			if c.ref == "master" {
+				if info, err := os.Lstat(filepath.Join(dir, "link")); err != nil || info.Mode()&os.ModeSymlink == 0 {
+					t.Errorf("the link: %v %v", info, err)
+				}
+				if info, err := os.Stat(filepath.Join(dir, "setup.py")); err != nil || info.Mode().Perm() != 0o755 {
+					t.Errorf("setup.py: %v %v", info.Mode(), err)
+				}
+				if n := len(strings.Split(gitIn(t, dir, "log", "--format=%s"), "\n")); n != 6 {
+					t.Errorf("%d commits", n)
+				}
+			}
+		}
+		checkClean(t, f.opts.CacheDir)
+	}
+}
+
+// The same commit gives the same bytes: fetched at another time, from a server
+// that packed otherwise and cannot filter, by another user.
+func TestGitBytesAreStable(t *testing.T) {
+	ctx := context.Background()
+	root := t.TempDir()
+	r, commits := history(t, filepath.Join(root, "x.git"))
+	for i := range 40 {
+		r.commit(map[string]string{fmt.Sprintf("many/%d", i): strings.Repeat(fmt.Sprintln(i), 300)})
+	}
+	srv := serveGit(t, root)
+	for _, ref := range []string{"master", "2.0.0", commits[3]} {
+		s := Spec{Name: "x", Type: TypeGit, Location: srv.URL + "/x.git", Reference: ref, Enabled: true}
+		digest := func() string {
+			f, _ := newFetcher(t, Options{})
+			files, err := f.Archives(ctx, Request{Image: "x", Source: &s})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return files[0].Digest
+		}
+		r.git("config", "uploadpack.allowFilter", "true")
+		first := digest()
+		r.git("repack", "-a", "-d", "-q", "-f", "--depth=5")
+		r.git("config", "uploadpack.allowFilter", "false")
+		r.git("config", "uploadpack.allowAnySHA1InWant", "false")
+		home := t.TempDir()
+		if err := os.WriteFile(filepath.Join(home, ".gitconfig"), []byte("[core]\n\tcompression = 9\n\tautocrlf = true\n[feature]\n\tmanyFiles = true\n[pack]\n\twindow = 50\n"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		t.Setenv("HOME", home)
+		if again := digest(); again != first {
+			t.Errorf("%s: %s, then %s", ref, first, again)
+		}
+	}
+}
+
+func TestGitIsFetchedWhenItMoves(t *testing.T) {
+	ctx := context.Background()
+	root := t.TempDir()
+	r, _ := history(t, filepath.Join(root, "x.git"))
+	srv := serveGit(t, root)
+	dir := t.TempDir()
+	s := Spec{Name: "x", Type: TypeGit, Location: srv.URL + "/x.git", Reference: "master", Enabled: true}
+	get := func(o Options) File {
+		t.Helper()
+		o.CacheDir = dir
+		f, _ := newFetcher(t, o)
+		files, err := f.Archives(ctx, Request{Image: "x", Source: &s})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return files[0]
+	}
+	first := get(Options{})
+	all := len(srv.take())
+	if again := get(Options{}); again.Digest != first.Digest || !again.Modified.Equal(first.Modified) {
+		t.Errorf("%+v, before %+v", again, first)
+	}
+	if n := len(srv.take()); n == 0 || n > 2 || n >= all {
+		t.Errorf("looking up took %d requests, fetching %d", n, all)
+	}
+	for _, o := range []Options{{Offline: true}, {MaxAge: time.Hour}} {
+		if again := get(o); again.Digest != first.Digest {
+			t.Errorf("%+v", again)
+		}
+		if got := srv.take(); len(got) != 0 {
+			t.Errorf("requests: %q", got)
+		}
+	}
+	tip := r.commit(map[string]string{"new": "new"})
+	moved := get(Options{})
+	if moved.Digest == first.Digest || moved.Sources[0].Commit != tip {
+		t.Errorf("%+v", moved)
+	}
+	// A full commit id asks nobody once it is there.
+	s.Reference = tip
+	get(Options{})
+	srv.take()
+	get(Options{})
+	if got := srv.take(); len(got) != 0 {
+		t.Errorf("requests: %q", got)
+	}
+	f, _ := newFetcher(t, Options{Offline: true})
+	if _, err := f.Resolve(ctx, Spec{Name: "x", Type: TypeGit, Location: s.Location, Reference: "other", Enabled: true}); err == nil || !strings.Contains(err.Error(), "offline") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestGitSubmodules(t *testing.T) {
+	ctx := context.Background()
+	root := t.TempDir()
+	srv := serveGit(t, root)
+	sub, subCommits := history(t, filepath.Join(root, "sub.git"))
+	r := newRepo(t, filepath.Join(root, "x.git"))
+	r.commit(map[string]string{"setup.py": "x", ".gitmodules": "[submodule \"lib\"]\n\tpath = vendor/lib\n\turl = ../sub.git\n"})
+	r.git("update-index", "--add", "--cacheinfo", "160000,"+subCommits[2]+",vendor/lib")
+	r.git("commit", "-q", "-m", "submodule")
+	_ = sub
+	s := Spec{Name: "x", Type: TypeGit, Location: srv.URL + "/x.git", Reference: "master", Enabled: true}
+	f, _ := newFetcher(t, Options{})
+	files, err := f.Archives(ctx, Request{Image: "x", Source: &s})
+	if err != nil {
+		t.Fatal(err)
+	}
+	list := listTar(t, files[0].Path)
+	if !slices.Contains(list, "x-archive-master/vendor/lib/setup.py") || slices.Contains(list, "x-archive-master/vendor/lib/.git") {
+		t.Errorf("it holds %q", list)
+	}
+	if got := readMember(t, files[0].Path, "x-archive-master/vendor/lib/setup.py"); got != "v2" {
+		t.Errorf("the submodule is at %q", got)
+	}
+}
+
+func TestGitErrors(t *testing.T) {
+	ctx := context.Background()
+	root := t.TempDir()
+	_, commits := history(t, filepath.Join(root, "x.git"))
+	srv := serveGit(t, root)
+	for _, c := range []struct{ location, ref, say, advise string }{
+		{srv.URL + "/x.git", "stable/2026-1", `there is no branch or tag "stable/2026-1"`, `did you mean "stable/2026.1"?`},
+		{srv.URL + "/x.git", "2026.1", `there is no branch or tag "2026.1"`, `"stable/2026.1"`},
+		{srv.URL + "/x.git", "nothing-like-it", "there is no branch or tag", ""},
+		{srv.URL + "/x.git", strings.Repeat("0", 40), "there is no commit 0000", ""},
+		{srv.URL + "/x.git", commits[0][:6] + "0000000000", "there is no commit", ""},
+		{srv.URL + "/none.git", "master", "not found", "check location"},
+		{"/none/such", "master", "does not appear to be a git repository", "check location"},
+		{"http://127.0.0.1:1/x.git", "master", "127.0.0.1", ""},
+	} {
+		f, _ := newFetcher(t, Options{Retries: 1})
+		s := Spec{Name: "nova-base", Type: TypeGit, Location: c.location, Reference: c.ref, Enabled: true}
+		_, err := f.Archives(ctx, Request{Image: "nova-base", Source: &s})
+		var e *Error
+		if !errors.As(err, &e) || !strings.Contains(err.Error(), c.say) || !strings.Contains(e.Hint(), c.advise) || !strings.Contains(err.Error(), "[nova-base]") {
+			t.Errorf("%s at %s: %v (hint %v)", c.location, c.ref, err, e)
+		}
+		checkClean(t, f.opts.CacheDir)
+	}
+}
+
+// Credentials reach the server and nothing else.
+func TestGitCredentials(t *testing.T) {
+	ctx := context.Background()
+	root := t.TempDir()
+	history(t, filepath.Join(root, "x.git"))
+	srv := serveGit(t, root)
+	want := "Basic " + base64.StdEncoding.EncodeToString([]byte("ada:s3cret!"))
+	srv.spoilWith(func(w http.ResponseWriter, r *http.Request) bool {
+		if r.Header.Get("Authorization") == want {
+			return false
+		}
+		w.Header().Set("WWW-Authenticate", `Basic realm="git"`)
+		w.WriteHeader(401)
+		return true
+	})
+	host := strings.TrimPrefix(srv.URL, "http://")
+	f, log := newFetcher(t, Options{Retries: 1})
+	s := Spec{Name: "x", Type: TypeGit, Location: "http://ada:s3cret%21@" + host + "/x.git", Reference: "master", Enabled: true}
+	files, err := f.Archives(ctx, Request{Image: "x", Source: &s})
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(files[0].Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if bytes.Contains(data, []byte("s3cret")) || bytes.Contains(data, []byte("ada")) || bytes.Contains(data, []byte(host)) {
+		t.Error("the archive tells where it came from")
+	}
+	said := log.String() + fmt.Sprintf("%+v", files)
+	for _, location := range []string{"http://ada:s3cret-wrong@" + host + "/x.git", "http://" + host + "/x.git", "http://ada:s3cret@127.0.0.1:1/x.git", "http://s3cret-token@127.0.0.1:1/x.git"} {
+		s.Location = location
+		_, err := f.Resolve(ctx, s)
+		if err == nil {
+			t.Fatalf("%s: it succeeded", location)
+		}
+		var e *Error
+		if strings.Contains(location, host) && (!errors.As(err, &e) || !strings.Contains(e.Hint(), "login")) {
+			t.Errorf("%v (hint %v)", err, e)
+		}
+		said += err.Error()
+	}
+	said += log.String()
+	if strings.Contains(said, "s3cret") {
+		t.Errorf("the password is shown:\n%s", said)
+	}
+	grepCache(t, f.opts.CacheDir, "s3cret")
+}
+
+func TestGitFaultsAreRetried(t *testing.T) {
+	ctx := context.Background()
+	root := t.TempDir()
+	history(t, filepath.Join(root, "x.git"))
+	srv := serveGit(t, root)
+	s := Spec{Name: "x", Type: TypeGit, Location: srv.URL + "/x.git", Reference: "2.0.0", Enabled: true}
+	n := 0
+	srv.spoilWith(func(w http.ResponseWriter, r *http.Request) bool {
+		switch n++; n % 6 {
+		case 1:
+			w.WriteHeader(503)
+			return true
+		case 4:
+			reset(w)
+			return true
+		}
+		return false
+	})
+	f, log := newFetcher(t, Options{Retries: 10})
+	if _, err := f.Archives(ctx, Request{Image: "x", Source: &s}); err != nil {
+		t.Error(err)
+	}
+	if !strings.Contains(log.String(), "trying again") {
+		t.Errorf("the log:\n%s", log)
+	}
+	checkClean(t, f.opts.CacheDir)
+}
+
+// A run inside of somebody's repository does not ask that one's remote.
+func TestGitInsideARepository(t *testing.T) {
+	ctx := context.Background()
+	root := t.TempDir()
+	_, commits := history(t, filepath.Join(root, "x.git"))
+	mine := newRepo(t, filepath.Join(root, "mine"))
+	mine.commit(map[string]string{"a": "a"})
+	mine.git("remote", "add", "origin", "file:///none/such")
+	t.Chdir(mine.dir)
+	t.Setenv("GIT_DIR", filepath.Join(mine.dir, ".git"))
+	f, _ := newFetcher(t, Options{CacheDir: "cache"})
+	s := Spec{Name: "x", Type: TypeGit, Location: "../x.git", Reference: "master", Enabled: true}
+	files, err := f.Archives(ctx, Request{Image: "x", Source: &s})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := files[0].Sources[0].Commit; got != commits[len(commits)-1] {
+		t.Errorf("commit %s", got)
+	}
+}
+
+// Many images that need the same repository fetch it once; two processes too.
+func TestGitIsFetchedOnceAtATime(t *testing.T) {
+	ctx := context.Background()
+	root := t.TempDir()
+	history(t, filepath.Join(root, "x.git"))
+	srv := serveGit(t, root)
+	s := Spec{Name: "x", Type: TypeGit, Location: srv.URL + "/x.git", Reference: "2.0.0", Enabled: true}
+	dir := t.TempDir()
+	f1, _ := newFetcher(t, Options{CacheDir: dir})
+	f2, _ := newFetcher(t, Options{CacheDir: dir}) // stands for another process
+	var wg sync.WaitGroup
+	for i := range 12 {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			f := f1
+			if i%2 == 0 {
+				f = f2
+			}
+			if _, err := f.Archives(ctx, Request{Image: "x", Source: &s}); err != nil {
+				t.Error(err)
+			}
+		}()
+	}
+	wg.Wait()
+	together := len(srv.take())
+	f3, _ := newFetcher(t, Options{})
+	if _, err := f3.Archives(ctx, Request{Image: "x", Source: &s}); err != nil {
+		t.Fatal(err)
+	}
+	if one := len(srv.take()); together > one+2 { // and the other one's look-up
+		t.Errorf("%d requests together, %d for one", together, one)
+	}
+}
