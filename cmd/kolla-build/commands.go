@@ -12,6 +12,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/pipeline"
 	"github.com/kolla-build/kolla-build/pkg/registry"
+	"github.com/kolla-build/kolla-build/pkg/render"
 	"github.com/spf13/pflag"
 )
 
@@ -33,6 +34,7 @@ var own struct {
 	readOnly, verbose   bool
 	mirror              string
 	components          []string
+	render              render.FileOptions
 }
 
 // commands by name; "" is the build itself. A regex that is spelt as one of
@@ -69,6 +71,22 @@ func init() {
 				f.BoolVar(&own.verbose, "verbose", false, "a line for each request")
 			},
 			run: serve},
+		"render": {usage: "[--search DIR]... [--parent FILE] [--vars FILE] [--set NAME=VALUE]... TEMPLATE", short: "print one rendered template, to debug overrides",
+			flags: func(f *pflag.FlagSet) {
+				f.StringArrayVar(&own.render.Search, "search", nil, "directory for includes and imports, repeatable (default: the template's own)")
+				f.StringVar(&own.render.Parent, "parent", "", "template that {% extends parent_template %} extends")
+				f.StringVar(&own.render.VarsFile, "vars", "", "JSON or YAML file with variables")
+				f.StringArrayVar(&own.render.Set, "set", nil, "NAME=VALUE, repeatable")
+			},
+			run: func(_ context.Context, cfg *config.Config, env pipeline.Env) error {
+				if len(cfg.Args) != 1 {
+					return &config.Error{Message: fmt.Sprintf("render takes one template, not %d", len(cfg.Args)), Hint: "kolla-build render --vars vars.yaml Dockerfile.j2"}
+				}
+				own.render.Template = cfg.Args[0]
+				return pipeline.RenderFile(env, own.render)
+			}},
+		"lint": {usage: "[--images-dir DIR] [--docker-dir DIR]... [OVERRIDE ...]", short: "check templates and overrides without rendering them",
+			run: func(_ context.Context, cfg *config.Config, env pipeline.Env) error { return pipeline.Lint(cfg, env) }},
 		"bootstrap": {usage: "DISTRO[:SUITE] [--mirror URL]", short: "make a Debian or Ubuntu base image from a package mirror",
 			flags: func(f *pflag.FlagSet) {
 				f.StringVar(&own.mirror, "mirror", "", "package mirror (default: the host's own, if it runs the same distribution)")

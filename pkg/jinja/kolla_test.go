@@ -118,16 +118,16 @@ func kollaVars(distro, arch, installType string) map[string]any {
 		"openstack_branch_slashed": "master", "tag": "22.0.0", "maintainer": "Kolla Project", "kolla_version": "22.0.0",
 		"users": users, "distro_package_manager": "dnf", "rpm_setup": []string{"RUN echo one", "RUN echo two"},
 		"clean_package_cache": true, "patches_path": "", "install_type": installType,
-		"install_metatype": "mixed", "image_name_prefix": "", "enable_unbuildable": false,
+		"install_metatype": "mixed", "distro_python_version": "3.9", "image_name_prefix": "", "enable_unbuildable": false,
 		"env": map[string]string{"http_proxy": "http://proxy:3128", "HOME": "/root"},
 	}
 }
 
-const kollaUsers = `aodh barbican bifrost blazar ceilometer ceph cinder cloudkitty collectd congress cyborg designate
+const kollaUsers = `ansible aodh barbican bifrost blazar ceilometer ceph cinder cloudkitty collectd congress cyborg designate
 elasticsearch etcd fluentd freezer glance gnocchi grafana hacluster haproxy heat horizon influxdb ironic ironic-inspector
-kafka karbor keystone kibana kolla kuryr libvirt logstash magnum manila masakari memcached mistral monasca mongodb murano
+kafka karbor keystone kibana kolla kuryr letsencrypt libvirt logstash magnum manila masakari memcached mistral monasca mongodb murano
 mysql neutron nova novajoin octavia odl opendaylight opensearch opensearch-dashboards openvswitch ovn panko placement
-prometheus proxysql qdrouterd qemu qinling rabbitmq rally redis sahara searchlight senlin sensu skydive solum stackalytics
+prometheus proxysql qdrouterd qemu qinling rabbitmq rally redis sahara searchlight senlin sensu skydive skyline solum stackalytics
 storm swift tacker td-agent telegraf tempest trove valkey venus vitrage vmtp watcher zaqar zookeeper zun`
 
 // kollaOverride is an override in the manner of a user's: blocks, package lists

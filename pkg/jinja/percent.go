@@ -146,7 +146,6 @@ flags:
 		return s[1:]
 	}
 	v := p.arg()
-	p.fr.st.alloc(f.width)
 	text, numeric := p.format(v, r, f)
 	f.align, f.fill = '>', " "
 	if left {

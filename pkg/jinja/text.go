@@ -213,7 +213,7 @@ func (p *printer) object(v any, depth int) {
 		p.open = p.open[:len(p.open)-1]
 	case *macro:
 		if v.name == "" {
-			b.WriteString("<Macro None>")
+			b.WriteString("<Macro anonymous>")
 		} else {
 			b.WriteString("<Macro " + repr(v.name) + ">")
 		}

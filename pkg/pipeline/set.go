@@ -23,6 +23,7 @@ type Set struct {
 	Files     []render.Dockerfile // all of the tree, by path
 	Graph     *graph.Graph
 	Selection *graph.Selection
+	byName    map[string]*render.Dockerfile
 }
 
 // NewSet renders the configuration's template tree and selects from it. exists
@@ -85,8 +86,11 @@ func (s *Set) fill(ctx context.Context, env Env, exists func(string) bool) error
 		return err
 	}
 	var names []string
-	for _, f := range s.Files {
+	s.byName = map[string]*render.Dockerfile{}
+	for i := range s.Files {
+		f := &s.Files[i]
 		names = append(names, f.Name)
+		s.byName[f.Name] = f
 	}
 	for _, w := range cfg.CheckSources(names) {
 		env.Notice("warning: %v", w)
@@ -144,14 +148,7 @@ func (s *Set) choose(env Env, exists func(string) bool) error {
 }
 
 // file returns the rendered Dockerfile of an image.
-func (s *Set) file(name string) *render.Dockerfile {
-	for i := range s.Files {
-		if s.Files[i].Name == name {
-			return &s.Files[i]
-		}
-	}
-	return nil
-}
+func (s *Set) file(name string) *render.Dockerfile { return s.byName[name] }
 
 // Show does what asks for no builder: --template-only, --list-images,
 // --list-dependencies and --save-dependency. It reports whether there was

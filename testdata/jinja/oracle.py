@@ -161,21 +161,30 @@ def one(req):
     return attempt(render)
 
 
+ENVIRONMENTS = {}
+
+
+def kolla_environment(key, loader):
+    """One environment per tree or override: compiling is what takes the time."""
+    if key not in ENVIRONMENTS:
+        ENVIRONMENTS[key] = env = jinja2.sandbox.SandboxedEnvironment(loader=loader, cache_size=1000)
+        kolla(env)
+    return ENVIRONMENTS[key]
+
+
 def tree(req):
     texts = {}
+    env = kolla_environment(req["tree"], FileSystemLoader(req["tree"]))
+    override = req.get("override")
+    other = kolla_environment("override " + override, DictLoader({"override.j2": override})) if override else None
     for name in req["names"]:
-        env = jinja2.sandbox.SandboxedEnvironment(loader=FileSystemLoader(req["tree"]))
-        kolla(env)
 
         def render():
             template = env.get_template(name)
             values = {k: value(v) for k, v in req["vars"].items()}
             values["image_name"] = name.split("/")[-2]
-            if req.get("override"):
+            if other is not None:
                 values["parent_template"] = template
-                other = jinja2.sandbox.SandboxedEnvironment(
-                    loader=DictLoader({"override.j2": req["override"]}))
-                kolla(other)
                 template = other.get_template("override.j2")
             return template.render(values)
 

@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"sync"
 
 	"github.com/moby/buildkit/client/llb"
 	"github.com/moby/buildkit/client/llb/sourceresolver"
 	gateway "github.com/moby/buildkit/frontend/gateway/client"
 	gwpb "github.com/moby/buildkit/frontend/gateway/pb"
 	"github.com/moby/buildkit/solver/pb"
+	"github.com/moby/buildkit/util/apicaps"
 	digest "github.com/opencontainers/go-digest"
 )
 
@@ -24,13 +26,20 @@ type inputsClient struct {
 	inputs map[string]llb.State
 }
 
+// Every builder of these years can do what the frontend may ask for; making the
+// sets anew for each image would cost more than the rest of its conversion.
+var (
+	llbCaps     = sync.OnceValue(func() apicaps.CapSet { return pb.Caps.CapSet(pb.Caps.All()) })
+	gatewayCaps = sync.OnceValue(func() apicaps.CapSet { return gwpb.Caps.CapSet(gwpb.Caps.All()) })
+)
+
 var errNoDaemon = errors.New("a Dockerfile is converted without a builder")
 
 func (c *inputsClient) BuildOpts() gateway.BuildOpts {
 	return gateway.BuildOpts{
 		Opts:    c.opts,
-		LLBCaps: pb.Caps.CapSet(pb.Caps.All()),
-		Caps:    gwpb.Caps.CapSet(gwpb.Caps.All()),
+		LLBCaps: llbCaps(),
+		Caps:    gatewayCaps(),
 	}
 }
 

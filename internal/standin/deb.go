@@ -1,0 +1,102 @@
+package standin
+
+import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
+	"fmt"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+	"time"
+)
+
+// stamp is the time that everything made here carries.
+var stamp = time.Date(2025, 1, 2, 3, 4, 5, 0, time.UTC)
+
+// DebVersion is the version of stand-in .deb packages. It is lower than any
+// real one: where the base has the real package, apt keeps that.
+const DebVersion = "0~standin"
+
+// Deb is a Debian package for all architectures with no maintainer scripts.
+type Deb struct {
+	Name    string
+	Version string            // "" is DebVersion
+	Depends string            // as in a control file
+	Files   map[string]string // by path without the leading slash; mode 0644, or 0755 below a bin directory
+}
+
+func (d Deb) version() string {
+	if d.Version == "" {
+		return DebVersion
+	}
+	return d.Version
+}
+
+func (d Deb) fileName() string { return d.Name + "_" + d.version() + "_all.deb" }
+
+// control returns the fields that both the package and the index have.
+func (d Deb) control() string {
+	s := fmt.Sprintf("Package: %s\nVersion: %s\nArchitecture: all\nMaintainer: kolla-build tests <nobody@localhost>\n", d.Name, d.version())
+	if d.Depends != "" {
+		s += "Depends: " + d.Depends + "\n"
+	}
+	return s + "Section: misc\nPriority: optional\nDescription: stand-in for " + d.Name + "\n"
+}
+
+// Bytes returns the .deb file: an ar archive of two tarballs.
+func (d Deb) Bytes() []byte {
+	var b bytes.Buffer
+	b.WriteString("!<arch>\n")
+	member := func(name string, data []byte) {
+		fmt.Fprintf(&b, "%-16s%-12d%-6d%-6d%-8s%-10d`\n", name, stamp.Unix(), 0, 0, "100644", len(data))
+		b.Write(data)
+		if len(data)%2 == 1 {
+			b.WriteByte('\n')
+		}
+	}
+	member("debian-binary", []byte("2.0\n"))
+	member("control.tar.gz", tarGz("./", map[string]string{"control": d.control()}))
+	member("data.tar.gz", tarGz("./", d.Files))
+	return b.Bytes()
+}
+
+// tarGz packs files below prefix, with the directories that they lie in.
+func tarGz(prefix string, files map[string]string) []byte {
+	var b bytes.Buffer
+	z := gzip.NewWriter(&b)
+	w := tar.NewWriter(z)
+	// Writing to memory fails only for headers that no tar can hold.
+	must := func(err error) {
+		if err != nil {
+			panic("standin: " + err.Error())
+		}
+	}
+	dir := func(name string) {
+		must(w.WriteHeader(&tar.Header{Name: name, Typeflag: tar.TypeDir, Mode: 0o755, ModTime: stamp}))
+	}
+	made := map[string]bool{".": true}
+	dir(prefix)
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		for i, c := range name {
+			if c == '/' && !made[name[:i]] {
+				made[name[:i]] = true
+				dir(prefix + name[:i+1])
+			}
+		}
+		must(w.WriteHeader(&tar.Header{Name: prefix + name, Typeflag: tar.TypeReg, Mode: modeOf(name), Size: int64(len(files[name])), ModTime: stamp}))
+		_, err := w.Write([]byte(files[name]))
+		must(err)
+	}
+	must(w.Close())
+	must(z.Close())
+	return b.Bytes()
+}
+
+func modeOf(name string) int64 {
+	if strings.HasSuffix(path.Dir(name), "bin") {
+		return 0o755
+	}
+	return 0o644
+}

@@ -1,0 +1,161 @@
+package standin
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+)
+
+// Content is what a Server has to offer.
+type Content struct {
+	// Suite is the name of the Debian repository's one suite.
+	Suite string
+	// Wheels says what is in some of the index's packages: scripts, files,
+	// requirements. The index has every other name too, empty.
+	Wheels []Wheel
+	// Projects are the source tarballs below /tarballs, as
+	// openstack/NAME/NAME-VERSION.tar.gz for any VERSION in the path. Projects
+	// that are not here are made up: see AnyProject.
+	Projects []Project
+	// Files is served below /files by path.
+	Files map[string][]byte
+}
+
+// Server serves a Debian repository (/apt), a Python package index
+// (/pypi/simple), source tarballs (/tarballs) and files (/files) on this machine.
+type Server struct {
+	listener net.Listener
+	http     *http.Server
+	suite    string
+
+	mu      sync.Mutex
+	debs    map[string]Deb
+	apt     *aptRepo
+	missing []string
+}
+
+// Start listens on a free port of the loopback interface.
+func Start(c Content) (*Server, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, fmt.Errorf("starting the stand-in server: %w", err)
+	}
+	s := &Server{listener: l, suite: c.Suite, debs: map[string]Deb{}}
+	s.AddDebs()
+	index := &pyIndex{special: map[string]Wheel{}}
+	for _, w := range c.Wheels {
+		index.special[normalize(w.Name)] = w
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/apt/", http.StripPrefix("/apt", http.HandlerFunc(s.serveApt)))
+	mux.Handle("/pypi/", http.StripPrefix("/pypi", index))
+	projects := map[string]Project{}
+	for _, p := range c.Projects {
+		projects[p.Name] = p
+	}
+	mux.HandleFunc("/tarballs/openstack/{name}/{file}", func(w http.ResponseWriter, r *http.Request) {
+		name := r.PathValue("name")
+		rest, ok := strings.CutPrefix(r.PathValue("file"), name+"-")
+		if !ok || !strings.HasSuffix(rest, ".tar.gz") {
+			http.NotFound(w, r)
+			return
+		}
+		p, ok := projects[name]
+		if !ok {
+			p = AnyProject(name)
+		}
+		serve(w, r, p.TarGz())
+	})
+	mux.HandleFunc("/files/", func(w http.ResponseWriter, r *http.Request) {
+		data, ok := c.Files[r.URL.Path[len("/files/"):]]
+		if !ok {
+			http.NotFound(w, r)
+			return
+		}
+		serve(w, r, data)
+	})
+	s.http = &http.Server{Handler: s.noteMissing(mux)}
+	go func() {
+		if err := s.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			panic("standin: " + err.Error()) // the listener is ours alone
+		}
+	}()
+	return s, nil
+}
+
+// URL is the server's address without a slash at its end.
+func (s *Server) URL() string { return "http://" + s.listener.Addr().String() }
+
+// Close ends the server.
+func (s *Server) Close() error { return s.http.Close() }
+
+// AddDebs puts packages into the repository, replacing those of the same name.
+func (s *Server) AddDebs(debs ...Deb) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, d := range debs {
+		s.debs[d.Name] = d
+	}
+	s.apt = newAptRepo(s.suite, s.debs)
+}
+
+// Missing lists the paths that were asked for and are not here, each once.
+func (s *Server) Missing() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.missing)
+}
+
+// AptSource is the repository as a .sources file has it.
+func (s *Server) AptSource() string {
+	return fmt.Sprintf("Types: deb\nURIs: %s/apt\nSuites: %s\nComponents: main\nTrusted: yes\n", s.URL(), s.suite)
+}
+
+// PipConf is an /etc/pip.conf that names the index.
+func (s *Server) PipConf() string {
+	return fmt.Sprintf("[global]\nindex-url = %s/pypi/simple\ndisable-pip-version-check = true\n", s.URL())
+}
+
+func (s *Server) serveApt(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	apt := s.apt
+	s.mu.Unlock()
+	apt.ServeHTTP(w, r)
+}
+
+// noteMissing remembers what was not found.
+func (s *Server) noteMissing(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		rec := &statusRecorder{ResponseWriter: w}
+		h.ServeHTTP(rec, r)
+		if rec.status == http.StatusNotFound {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			if !slices.Contains(s.missing, r.URL.Path) {
+				s.missing = append(s.missing, r.URL.Path)
+			}
+		}
+	})
+}
+
+type statusRecorder struct {
+	http.ResponseWriter
+	status int
+}
+
+func (r *statusRecorder) WriteHeader(status int) {
+	r.status = status
+	r.ResponseWriter.WriteHeader(status)
+}
+
+// serve answers with data, whole, in ranges, or "not modified".
+func serve(w http.ResponseWriter, r *http.Request, data []byte) {
+	w.Header().Set("ETag", fmt.Sprintf("\"%x\"", sha256.Sum256(data)))
+	http.ServeContent(w, r, "", stamp, bytes.NewReader(data))
+}
