@@ -57,13 +57,13 @@ func (d Deb) Bytes() []byte {
 		}
 	}
 	member("debian-binary", []byte("2.0\n"))
-	member("control.tar.gz", tarGz("./", map[string]string{"control": d.control()}))
-	member("data.tar.gz", tarGz("./", d.Files))
+	member("control.tar.gz", TarGz("./", map[string]string{"control": d.control()}))
+	member("data.tar.gz", TarGz("./", d.Files))
 	return b.Bytes()
 }
 
-// tarGz packs files below prefix, with the directories that they lie in.
-func tarGz(prefix string, files map[string]string) []byte {
+// TarGz packs files below prefix, with the directories that they lie in.
+func TarGz(prefix string, files map[string]string) []byte {
 	var b bytes.Buffer
 	z := gzip.NewWriter(&b)
 	w := tar.NewWriter(z)
@@ -77,7 +77,9 @@ func tarGz(prefix string, files map[string]string) []byte {
 		must(w.WriteHeader(&tar.Header{Name: name, Typeflag: tar.TypeDir, Mode: 0o755, ModTime: stamp}))
 	}
 	made := map[string]bool{".": true}
-	dir(prefix)
+	if prefix != "" {
+		dir(prefix)
+	}
 	for _, name := range slices.Sorted(maps.Keys(files)) {
 		for i, c := range name {
 			if c == '/' && !made[name[:i]] {

@@ -101,7 +101,7 @@ extras = [%s]
 }
 
 // TarGz returns the release tarball: one directory with the tree.
-func (p Project) TarGz() []byte { return tarGz(p.Name+"-"+p.Version+"/", p.Tree()) }
+func (p Project) TarGz() []byte { return TarGz(p.Name+"-"+p.Version+"/", p.Tree()) }
 
 func quoted(list []string) string {
 	var out []string

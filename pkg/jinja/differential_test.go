@@ -1,9 +1,11 @@
 package jinja
 
 import (
+	"maps"
 	"math/big"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -51,9 +53,9 @@ func envInt(t testing.TB, name string, otherwise int) int {
 func generate(seed uint64) *request {
 	g := &generator{r: rand.New(rand.NewPCG(seed, 0x6a696e6a61)), names: map[string]bool{}}
 	r := &request{Templates: map[string]string{}, Main: "main", vars: map[string]any{}}
-	for name, kind := range generatorVars {
+	for _, name := range slices.Sorted(maps.Keys(generatorVars)) {
 		if g.chance(9, 10) {
-			r.vars[name] = g.value(kind, 2)
+			r.vars[name] = g.value(generatorVars[name], 2)
 		}
 	}
 	r.Options = oracleOptions{

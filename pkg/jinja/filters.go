@@ -132,7 +132,7 @@ func titleFilter(s string) string {
 			return
 		}
 		if first {
-			item = i
+			item = i + utf8.RuneLen(r)
 			writeUpper(b, r)
 		} else {
 			writeLower(b, s[item:], i-item, r)

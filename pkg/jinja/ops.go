@@ -161,6 +161,8 @@ func add(fr *frame, a, b any) any {
 			fr.st.allocN(len(x)+len(y), 16)
 			return append(append(make(Tuple, 0, len(x)+len(y)), x...), y...)
 		}
+	case *Undefined:
+		x.fail()
 	case *groupTuple:
 		return add(fr, x.tuple(), b)
 	case bytesValue:
