@@ -21,7 +21,6 @@ import (
 type command struct {
 	usage string // after "kolla-build NAME"
 	short string
-	long  string
 	flags func(*pflag.FlagSet)
 	run   func(context.Context, *config.Config, pipeline.Env) error
 }

@@ -71,7 +71,7 @@ func TestStandin(t *testing.T) {
 		}
 	}
 	for _, image := range containers {
-		w.checkConfig(t, w.pull(t, image), image)
+		w.checkConfig(t, w.pull(t, "kolla/"+image+":t"), image)
 	}
 
 	// Pushing what was built before needs no builder.
@@ -135,7 +135,7 @@ func newUbuntuWorld(t *testing.T) *ubuntuWorld {
 	put(t, w.conf, fmt.Appendf(nil, `# What a site without internet has in its kolla-build.conf.
 [DEFAULT]
 base = ubuntu
-base_image = standin/ubuntu
+base_image = %[3]s/standin/ubuntu
 tarballs_base = %[1]s/tarballs
 repos_yaml = %[2]s
 registry = %[3]s
@@ -159,9 +159,9 @@ reference = main
 	return w
 }
 
-// makeBase builds standin/ubuntu:24.04 with kolla-build itself: Debian with the
-// programs that the templates' steps run, from Debian's own mirror, and then
-// nothing but this test to install from.
+// makeBase builds and pushes standin/ubuntu:24.04 with kolla-build itself:
+// Debian with the programs that the templates' steps run, from Debian's own
+// mirror, and then nothing but this test to install from.
 func (w *ubuntuWorld) makeBase(t *testing.T) {
 	t.Helper()
 	runBuild(t, []string{"bootstrap", "debian:trixie", "--data-dir", w.data}, exitOK)
@@ -177,20 +177,21 @@ func (w *ubuntuWorld) makeBase(t *testing.T) {
 	put(t, filepath.Join(tree, "ubuntu/os-release"), []byte("PRETTY_NAME=\"Ubuntu 24.04 LTS\"\nNAME=\"Ubuntu\"\nVERSION_ID=\"24.04\"\nVERSION_CODENAME=noble\nID=ubuntu\nID_LIKE=debian\n"))
 	put(t, filepath.Join(tree, "ubuntu/standin.sources"), []byte(w.server.AptSource()))
 	put(t, filepath.Join(tree, "ubuntu/pip.conf"), []byte(w.server.PipConf()))
-	runBuild(t, []string{"-b", "debian", "--base-tag", "trixie", "--images-dir", tree, "-n", "standin", "--tag", "24.04",
+	runBuild(t, []string{"-b", "debian", "--base-tag", "trixie", "--images-dir", tree, "-n", "standin", "--tag", "24.04", "--push", "--registry", w.registry,
 		"--data-dir", w.data, "--buildkitd", w.buildkitd, "--logs-dir", filepath.Join(w.dir, "base-logs"), "--progress", "plain"}, exitOK)
 }
 
 // addDebs puts a package into the repository for each name that a rendered
-// Dockerfile of the tree wants to install.
+// Dockerfile of the tree wants to install and the base does not have.
 func (w *ubuntuWorld) addDebs(t *testing.T) {
 	t.Helper()
 	out := filepath.Join(w.dir, "rendered")
 	runBuild(t, []string{"--template-only", "--work-dir", out, "--config-file", w.conf}, exitOK)
 	// What later steps of the templates edit.
-	files := map[string]map[string]string{
+	edited := map[string]map[string]string{
 		"openssh-server": {"etc/pam.d/sshd": "session    required     pam_loginuid.so\n"},
 	}
+	status := files(t, w.pull(t, "standin/ubuntu:24.04"))["var/lib/dpkg/status"]
 	debs := map[string]standin.Deb{}
 	err := filepath.WalkDir(out, func(p string, d fs.DirEntry, err error) error {
 		if err != nil || d.Name() != "Dockerfile" {
@@ -198,7 +199,9 @@ func (w *ubuntuWorld) addDebs(t *testing.T) {
 		}
 		text, err := os.ReadFile(p)
 		for _, pkg := range standin.InstalledBy(string(text), "kolla_apt_install") {
-			debs[pkg] = standin.Deb{Name: pkg, Files: files[pkg]}
+			if !strings.HasPrefix(status, "Package: "+pkg+"\n") && !strings.Contains(status, "\nPackage: "+pkg+"\n") {
+				debs[pkg] = standin.Deb{Name: pkg, Files: edited[pkg]}
+			}
 		}
 		return err
 	})
@@ -218,7 +221,7 @@ func (w *ubuntuWorld) options(summary string) []string {
 
 func (w *ubuntuWorld) pull(t *testing.T, image string) v1.Image {
 	t.Helper()
-	ref, err := name.ParseReference(fmt.Sprintf("%s/kolla/%s:t", w.registry, image), name.Insecure)
+	ref, err := name.ParseReference(fmt.Sprintf("%s/%s", w.registry, image), name.Insecure)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -270,9 +273,9 @@ func (w *ubuntuWorld) checkConfig(t *testing.T, img v1.Image, image string) {
 func (w *ubuntuWorld) checkNova(t *testing.T) {
 	t.Helper()
 	for _, image := range []string{"nova-api", "nova-compute", "nova-libvirt", "nova-scheduler"} {
-		w.checkConfig(t, w.pull(t, image), image)
+		w.checkConfig(t, w.pull(t, "kolla/"+image+":t"), image)
 	}
-	api := w.pull(t, "nova-api")
+	api := w.pull(t, "kolla/nova-api:t")
 	has := files(t, api)
 	const venv = "var/lib/kolla/venv/"
 	for _, want := range []string{
@@ -304,7 +307,7 @@ func (w *ubuntuWorld) checkNova(t *testing.T) {
 	if out := start(t, api, "nova-manage --version"); !strings.Contains(out, "nova-manage "+standin.ProjectVersion+" --version") {
 		t.Errorf("nova-manage printed %q", out)
 	}
-	if sshd := files(t, w.pull(t, "nova-ssh"))["etc/pam.d/sshd"]; !strings.Contains(sshd, "session    optional     pam_loginuid.so") {
+	if sshd := files(t, w.pull(t, "kolla/nova-ssh:t"))["etc/pam.d/sshd"]; !strings.Contains(sshd, "session    optional     pam_loginuid.so") {
 		t.Errorf("nova-ssh: /etc/pam.d/sshd is\n%s", sshd)
 	}
 }
@@ -313,14 +316,14 @@ func (w *ubuntuWorld) checkNova(t *testing.T) {
 // a service that runs as a user.
 func (w *ubuntuWorld) checkContainers(t *testing.T) {
 	t.Helper()
-	if got := files(t, w.pull(t, "magnum-conductor"))["usr/local/bin/helm"]; got != "helm\n" {
+	if got := files(t, w.pull(t, "kolla/magnum-conductor:t"))["usr/local/bin/helm"]; got != "helm\n" {
 		t.Errorf("magnum-conductor: helm is %q", got)
 	}
-	cni := files(t, w.pull(t, "zun-cni-daemon"))
+	cni := files(t, w.pull(t, "kolla/zun-cni-daemon:t"))
 	if _, bridge := cni["opt/bridge"]; cni["opt/loopback"] != "loopback\n" || bridge {
 		t.Errorf("zun-cni-daemon: loopback is %q, and bridge is there: %v", cni["opt/loopback"], bridge)
 	}
-	if out := start(t, w.pull(t, "zun-wsproxy"), "zun-manage --version"); !strings.Contains(out, "zun-manage "+standin.ProjectVersion+" --version") {
+	if out := start(t, w.pull(t, "kolla/zun-wsproxy:t"), "zun-manage --version"); !strings.Contains(out, "zun-manage "+standin.ProjectVersion+" --version") {
 		t.Errorf("zun-manage printed %q", out)
 	}
 }

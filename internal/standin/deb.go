@@ -15,9 +15,10 @@ import (
 // stamp is the time that everything made here carries.
 var stamp = time.Date(2025, 1, 2, 3, 4, 5, 0, time.UTC)
 
-// DebVersion is the version of stand-in .deb packages. It is lower than any
-// real one: where the base has the real package, apt keeps that.
-const DebVersion = "0~standin"
+// DebVersion is the version of stand-in .deb packages: new enough for whatever
+// real packages beside them want or break. A repository must not offer names
+// that the base has for real, apt would upgrade to it.
+const DebVersion = "99:1~standin"
 
 // Deb is a Debian package for all architectures with no maintainer scripts.
 type Deb struct {
@@ -34,7 +35,11 @@ func (d Deb) version() string {
 	return d.Version
 }
 
-func (d Deb) fileName() string { return d.Name + "_" + d.version() + "_all.deb" }
+// fileName has no epoch, as Debian's archive does it.
+func (d Deb) fileName() string {
+	v := d.version()
+	return d.Name + "_" + v[strings.IndexByte(v, ':')+1:] + "_all.deb"
+}
 
 // control returns the fields that both the package and the index have.
 func (d Deb) control() string {

@@ -86,7 +86,7 @@ func TestApt(t *testing.T) {
 	output(t, apt, append(options, "--error-on=any", "update")...)
 	out := output(t, apt, append(options, "install", "--yes", "--download-only", "one")...)
 	for _, name := range []string{"one", "two"} {
-		if _, err := os.Stat(filepath.Join(dir, "cache/archives", name+"_"+standin.DebVersion+"_all.deb")); err != nil {
+		if _, err := os.Stat(filepath.Join(dir, "cache/archives", name+"_99%3a1~standin_all.deb")); err != nil {
 			t.Errorf("%v\n%s", err, out)
 		}
 	}
@@ -157,7 +157,7 @@ func TestInstalledBy(t *testing.T) {
 func TestSameBytes(t *testing.T) {
 	s := start(t, standin.Content{Suite: "noble", Files: map[string][]byte{"a/b": []byte("x")}})
 	s.AddDebs(standin.Deb{Name: "one", Files: map[string]string{"a": "b", "c/d": "e"}})
-	for _, path := range []string{"/apt/dists/noble/Release", "/apt/pool/one_0~standin_all.deb", "/pypi/simple/nova/", "/pypi/files/nova-0.1.0-py3-none-any.whl",
+	for _, path := range []string{"/apt/dists/noble/Release", "/apt/pool/one_1~standin_all.deb", "/pypi/simple/nova/", "/pypi/files/nova-0.1.0-py3-none-any.whl",
 		"/tarballs/openstack/nova/nova-stable-2026.1.tar.gz", "/files/a/b"} {
 		var tags []string
 		for range 2 {

@@ -63,6 +63,9 @@ var buildkitd = sync.OnceValues(func() (string, error) {
 // root and runc to start it.
 func Buildkitd(t testing.TB) string {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("starts a builder")
+	}
 	Root(t)
 	Program(t, "runc", "runc")
 	p, err := buildkitd()

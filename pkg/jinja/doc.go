@@ -19,6 +19,11 @@
 // converted afresh for each render, so that one render never sees another's
 // mutations.
 //
+// What Python has and this package has not: complex numbers (a negative number to
+// a fractional power is an error), lone surrogates in strings (they become U+FFFD),
+// bounds of range() beyond 64 bits, attributes of classes such as dict.keys. Where
+// Python runs out of memory or time, the [Limits] end a render first.
+//
 // # How it works
 //
 // A source is lexed (lexer.go), parsed to a tree (parser*.go, ast.go), its names

@@ -81,6 +81,8 @@ func (c *compiler) foldable(n node) bool {
 		return c.foldable(n.left)
 	case *nCond:
 		return c.foldable(n.test)
+	case *nConcat:
+		return c.foldable(n.items[0])
 	case *nCompare:
 		return c.foldable(n.expr) && c.foldable(n.ops[0].expr)
 	case *nFilter:
@@ -165,12 +167,12 @@ func (c *compiler) constOf(n node) (any, bool) {
 		})
 	case *nConcat:
 		// Without regard to escaping: Jinja2's constants differ from its renders here.
-		vals, ok := c.constAll(n.items)
-		if !ok {
-			return nil, false
-		}
 		s := ""
-		for _, v := range vals {
+		for _, item := range n.items {
+			v, ok := c.constOf(item)
+			if !ok {
+				return nil, false
+			}
 			s += str(fr, v)
 		}
 		return s, true

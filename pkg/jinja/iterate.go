@@ -14,7 +14,6 @@ type iterObj struct {
 	name     string // of a generator's function
 	fn       func() (any, bool)
 	done     bool
-	length   func() int // for those that know, may be nil
 }
 
 func newGenerator(name string, fn func() (any, bool)) *iterObj {
@@ -59,10 +58,7 @@ func (it *sliceIter) next(*frame) (any, bool) {
 	return it.items[it.i-1], true
 }
 
-type stringIter struct {
-	s      string
-	markup bool
-}
+type stringIter struct{ s string }
 
 func (it *stringIter) next(*frame) (any, bool) {
 	if it.s == "" {

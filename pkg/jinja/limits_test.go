@@ -87,7 +87,8 @@ func TestLimits(t *testing.T) {
 	} {
 		start := time.Now()
 		loader := Map{"t": src, "self": "{% import 'self' as s with context %}"}
-		e := renderError(t, Config{Loader: loader, Extensions: Extensions{Do: true}}, src)
+		limits := Limits{Steps: 3_000_000, Memory: 64 << 20, Output: 8 << 20}
+		e := renderError(t, Config{Loader: loader, Extensions: Extensions{Do: true}, Limits: limits}, src)
 		if e != nil && e.Kind != KindLimit {
 			t.Errorf("%s: error of kind %s: %v", clip(src), e.Kind, e)
 		}

@@ -10,11 +10,11 @@ type loopContext struct {
 	depth0   int
 	mode     UndefinedMode
 
-	length                int64
-	hasLength             bool
-	after, current        any
-	before, lastChanged   any
-	hasChanged, exhausted bool
+	length              int64
+	hasLength           bool
+	after, current      any
+	before, lastChanged any
+	hasChanged          bool
 }
 
 func (l *loopContext) next(fr *frame) (any, bool) {

@@ -459,30 +459,25 @@ func unescapeHTML(s string) string { return html.UnescapeString(s) }
 
 // stripTags is Markup.striptags: no comments, no tags, single spaces, no entities.
 func stripTags(s string) string {
-	for {
-		i := strings.Index(s, "<!--")
-		if i < 0 {
-			break
-		}
-		j := strings.Index(s[i+4:], "-->")
-		if j < 0 {
-			break
-		}
-		s = s[:i] + s[i+4+j+3:]
-	}
+	s = cutBetween(cutBetween(s, "<!--", "-->"), "<", ">")
+	return unescapeHTML(strings.Join(splitSpace(s, -1, false), " "))
+}
+
+// cutBetween drops every part from an opening to the next closing.
+func cutBetween(s, open, end string) string {
 	var b strings.Builder
-	for s != "" {
-		i := strings.IndexByte(s, '<')
+	for {
+		i := strings.Index(s, open)
 		if i < 0 {
 			break
 		}
-		j := strings.IndexByte(s[i:], '>')
+		j := strings.Index(s[i+len(open):], end)
 		if j < 0 {
 			break
 		}
 		b.WriteString(s[:i])
-		s = s[i+j+1:]
+		s = s[i+len(open)+j+len(end):]
 	}
 	b.WriteString(s)
-	return unescapeHTML(strings.Join(splitSpace(b.String(), -1, false), " "))
+	return b.String()
 }

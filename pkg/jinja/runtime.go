@@ -134,7 +134,6 @@ type buffer struct {
 	// bad is the failure to join something that is no text. It shows when the
 	// output is complete, after whatever else goes wrong.
 	bad *raised
-	at  int
 }
 
 // text is the complete output.
