@@ -8,10 +8,10 @@ set -o nounset
 
 if [[ -e /etc/debian_version ]]; then
     anchors=/usr/local/share/ca-certificates
-    update=update-ca-certificates
+    update="update-ca-certificates"
 elif [[ -e /etc/redhat-release ]]; then
     anchors=/etc/pki/ca-trust/source/anchors
-    update=update-ca-trust
+    update="update-ca-trust"
 else
     echo "kolla_copy_cacerts: not a distribution that it knows" >&2
     exit 1

@@ -4,6 +4,9 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"golang.org/x/text/cases"
+	"golang.org/x/text/language"
 )
 
 // specialUpper are the characters whose upper case is several characters
@@ -29,7 +32,14 @@ func mapRunes(s string, f func(b *strings.Builder, i int, r rune)) string {
 	return b.String()
 }
 
+// greekSpecial are the Greek letters with cases of several characters.
+func greekSpecial(r rune) bool { return r == 0x390 || r == 0x3b0 || r >= 0x1f50 && r <= 0x1ffc }
+
 func writeUpper(b *strings.Builder, r rune) {
+	if greekSpecial(r) {
+		b.WriteString(cases.Upper(language.Und).String(string(r)))
+		return
+	}
 	if s, ok := specialUpper[r]; ok {
 		b.WriteString(s)
 		return
@@ -38,6 +48,10 @@ func writeUpper(b *strings.Builder, r rune) {
 }
 
 func writeTitle(b *strings.Builder, r rune) {
+	if greekSpecial(r) && unicode.ToTitle(r) == r && unicode.IsLower(r) {
+		b.WriteString(cases.Title(language.Und).String(string(r)))
+		return
+	}
 	if s, ok := specialTitle[r]; ok {
 		b.WriteString(s)
 	} else if s, ok := specialUpper[r]; ok {
@@ -140,9 +154,9 @@ func capitalize(s string) string {
 func swapcase(s string) string {
 	return mapRunes(s, func(b *strings.Builder, i int, r rune) {
 		switch {
-		case unicode.IsUpper(r):
+		case isUpperRune(r):
 			writeLower(b, s, i, r)
-		case unicode.IsLower(r):
+		case isLowerRune(r):
 			writeUpper(b, r)
 		default:
 			b.WriteRune(r)
@@ -151,28 +165,24 @@ func swapcase(s string) string {
 }
 
 func casefold(s string) string {
-	return mapRunes(s, func(b *strings.Builder, _ int, r rune) {
-		switch {
-		case r < utf8.RuneSelf:
-			b.WriteRune(unicode.ToLower(r))
-		case r == 'ς':
-			b.WriteRune('σ')
-		case r == 'İ':
-			b.WriteString("i̇")
-		default:
-			if up, ok := specialUpper[r]; ok {
-				b.WriteString(strings.ToLower(up))
-				return
-			}
-			b.WriteRune(unicode.ToLower(unicode.ToUpper(r)))
-		}
-	})
+	if isASCII(s) {
+		return strings.ToLower(s)
+	}
+	return cases.Fold().String(s)
+}
+
+func isUpperRune(r rune) bool {
+	return unicode.IsUpper(r) || r >= utf8.RuneSelf && unicode.Is(unicode.Other_Uppercase, r)
+}
+
+func isLowerRune(r rune) bool {
+	return unicode.IsLower(r) || r >= utf8.RuneSelf && unicode.Is(unicode.Other_Lowercase, r)
 }
 
 func isLower(s string) bool {
 	cased := false
 	for _, r := range s {
-		if unicode.IsUpper(r) || unicode.IsTitle(r) {
+		if isUpperRune(r) || unicode.IsTitle(r) {
 			return false
 		}
 		cased = cased || unicode.IsLower(r) || r >= utf8.RuneSelf && unicode.Is(unicode.Other_Lowercase, r)
@@ -186,7 +196,7 @@ func isUpper(s string) bool {
 		if unicode.IsLower(r) || unicode.IsTitle(r) || r >= utf8.RuneSelf && unicode.Is(unicode.Other_Lowercase, r) {
 			return false
 		}
-		cased = cased || unicode.IsUpper(r)
+		cased = cased || isUpperRune(r)
 	}
 	return cased
 }
@@ -195,12 +205,12 @@ func isTitle(s string) bool {
 	cased, previous := false, false
 	for _, r := range s {
 		switch {
-		case unicode.IsUpper(r) || unicode.IsTitle(r):
+		case isUpperRune(r) || unicode.IsTitle(r):
 			if previous {
 				return false
 			}
 			cased, previous = true, true
-		case unicode.IsLower(r):
+		case isLowerRune(r):
 			if !previous {
 				return false
 			}

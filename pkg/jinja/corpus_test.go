@@ -27,7 +27,8 @@ func lineVars() map[string]any {
 	}
 }
 
-// TestLines renders the one-line templates of testdata/jinja/lines on both sides.
+// TestLines renders the one-line templates of testdata/jinja/lines on both sides,
+// under several settings.
 func TestLines(t *testing.T) {
 	o := startOracle(t)
 	files, err := filepath.Glob(testdata("lines", "*.txt"))
@@ -44,20 +45,19 @@ func TestLines(t *testing.T) {
 			if strings.HasPrefix(line, "##") || line == "" {
 				continue
 			}
-			r := &request{Templates: map[string]string{"main": strings.ReplaceAll(line, "⏎", "\n")}, Main: "main", vars: lineVars()}
-			if strings.Contains(line, "{% do ") {
-				r.Options.Do = true
+			for _, opts := range []oracleOptions{
+				{}, {Autoescape: true}, {Undefined: "strict"}, {Undefined: "chainable", Autoescape: true},
+				{TrimBlocks: true, LstripBlocks: true, KeepTrailingNewline: true, Do: true, LoopControls: true},
+			} {
+				r := &request{Templates: map[string]string{"main": strings.ReplaceAll(line, "⏎", "\n")}, Main: "main", vars: lineVars(), Options: opts}
+				if diff := o.compare(t, r); diff != "" {
+					t.Errorf("%s:%d:\n%s", filepath.Base(file), i+1, diff)
+				}
+				n++
 			}
-			if strings.Contains(line, "{% break ") {
-				r.Options.LoopControls = true
-			}
-			if diff := o.compare(t, r); diff != "" {
-				t.Errorf("%s:%d:\n%s", filepath.Base(file), i+1, diff)
-			}
-			n++
 		}
 	}
-	t.Logf("%d templates of one line", n)
+	t.Logf("%d renders of templates of one line", n)
 }
 
 // TestCases renders the archives of testdata/jinja/cases on both sides.

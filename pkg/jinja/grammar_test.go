@@ -228,7 +228,12 @@ func (g *generator) include() string {
 	if len(g.includes) == 0 || g.chance(1, 6) {
 		name = g.pick("'missing'", "['missing', 'inc']", "[]", "x", "nope", "none", "('inc',)", "'lib'", "('in' ~ 'c')")
 	}
-	return g.tag("include %s%s%s", name, g.pick("", "", " ignore missing"), g.pick("", "", " with context", " without context"))
+	ctx := g.pick("", "", " with context", " without context")
+	if g.inMacro > 0 {
+		// Without context the macro would give a generator, whose text holds an address.
+		ctx = ""
+	}
+	return g.tag("include %s%s%s", name, g.pick("", "", " ignore missing"), ctx)
 }
 
 func (g *generator) importTag() string {

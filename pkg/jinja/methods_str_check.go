@@ -24,8 +24,8 @@ func strChecks() {
 	check("isalpha", all(unicode.IsLetter))
 	check("isdigit", all(isDigit))
 	check("isdecimal", all(func(r rune) bool { return unicode.Is(unicode.Nd, r) }))
-	check("isnumeric", all(func(r rune) bool { return unicode.In(r, unicode.N) || isDigit(r) }))
-	check("isalnum", all(func(r rune) bool { return unicode.IsLetter(r) || unicode.In(r, unicode.N) }))
+	check("isnumeric", all(isNumeric))
+	check("isalnum", all(func(r rune) bool { return unicode.IsLetter(r) || isNumeric(r) }))
 	check("isspace", all(isSpace))
 	check("isascii", isASCII)
 	check("islower", isLower)
@@ -73,6 +73,12 @@ func isIdentifierText(s string) bool {
 	return isIdentifier(s)
 }
 
+// isNumeric is str.isnumeric for one character.
+func isNumeric(r rune) bool { return unicode.In(r, unicode.N) || strings.ContainsRune(hanNumbers, r) }
+
+// hanNumbers are the ideographs that stand for numbers.
+const hanNumbers = "㐅㒃㠪㭍一七万三九二五亖亿什仟仨伍佰億兆兩八六十千卄卅卌叁参參叄四壱壹幺廾廿弌弍弎弐拾捌柒漆玖百肆萬貮貳贰阡陆陌陸零參拾兩零六陸什𠀁𠁤𠃢𠄡𠤪𠦃𠦌𠦜𠫪𠫽𠬙𢎐𢦘𣬛𦉭廾"
+
 // isDigit is str.isdigit for one character: decimals, and superscripts and the like.
 func isDigit(r rune) bool {
 	if r < utf8.RuneSelf {
@@ -82,7 +88,8 @@ func isDigit(r rune) bool {
 	case unicode.Is(unicode.Nd, r), r == 0xb2, r == 0xb3, r == 0xb9, r == 0x2070, r >= 0x2074 && r <= 0x2079,
 		r >= 0x2080 && r <= 0x2089, r >= 0x2460 && r <= 0x2468, r >= 0x2474 && r <= 0x247c, r >= 0x2488 && r <= 0x2490,
 		r >= 0x1369 && r <= 0x1371, r == 0x24ea, r >= 0x24f5 && r <= 0x24fd, r == 0x24ff, r >= 0x2776 && r <= 0x277e,
-		r >= 0x2780 && r <= 0x2788, r >= 0x278a && r <= 0x2792:
+		r >= 0x2780 && r <= 0x2788, r >= 0x278a && r <= 0x2792, r == 0x19da, r >= 0x10a40 && r <= 0x10a43,
+		r >= 0x10e60 && r <= 0x10e68, r >= 0x11052 && r <= 0x1105a, r >= 0x1f100 && r <= 0x1f10a:
 		return true
 	}
 	return false

@@ -20,6 +20,7 @@ import json
 import re
 import signal
 import sys
+import warnings
 
 import jinja2
 import jinja2.sandbox
@@ -28,6 +29,8 @@ from jinja2 import (ChainableUndefined, DictLoader, FileSystemLoader,
 from jinja2.exceptions import (SecurityError, TemplateNotFound,
                                TemplateSyntaxError, UndefinedError)
 from markupsafe import Markup
+
+warnings.simplefilter("ignore")  # Python's remarks on what templates compile to
 
 UNDEFINED = {"": Undefined, "strict": StrictUndefined, "chainable": ChainableUndefined}
 
