@@ -9,13 +9,38 @@ package dockerfiles
 import (
 	"embed"
 	"io/fs"
+	"slices"
+	"strings"
 )
 
 //go:embed all:*
-var tree embed.FS
+var embedded embed.FS
 
 // Tree returns the embedded template tree. Its root has macros.j2, repos.yaml
 // and the images' directories, as Kolla's docker/ directory has.
-func Tree() fs.FS {
-	return tree
+func Tree() fs.FS { return tree{embedded} }
+
+// tree hides what lies beside the templates and is no part of them: this
+// package's own files.
+type tree struct{ embed.FS }
+
+func hidden(name string) bool {
+	return !strings.Contains(name, "/") && (strings.HasSuffix(name, ".go") || name == "README.md")
+}
+
+// Open implements fs.FS.
+func (t tree) Open(name string) (fs.File, error) {
+	if hidden(name) {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
+	}
+	return t.FS.Open(name)
+}
+
+// ReadDir implements fs.ReadDirFS.
+func (t tree) ReadDir(name string) ([]fs.DirEntry, error) {
+	entries, err := t.FS.ReadDir(name)
+	if name != "." {
+		return entries, err
+	}
+	return slices.DeleteFunc(entries, func(e fs.DirEntry) bool { return hidden(e.Name()) }), err
 }

@@ -32,13 +32,13 @@ func walk(t *testing.T, visit func(name, content string)) {
 	}
 }
 
-// go:embed leaves out files it does not like, such as those that git ignores
+// The embedding leaves out files it does not like, such as those that git ignores
 // not but a pattern does.
 func TestTreeIsWhole(t *testing.T) {
 	embedded := map[string]bool{}
 	walk(t, func(name, _ string) { embedded[name] = true })
 	err := filepath.WalkDir(".", func(name string, entry fs.DirEntry, err error) error {
-		if err == nil && !entry.IsDir() && !strings.HasSuffix(name, ".go") && !embedded[filepath.ToSlash(name)] {
+		if err == nil && !entry.IsDir() && !hidden(name) && !embedded[filepath.ToSlash(name)] {
 			t.Errorf("%s is not embedded", name)
 		}
 		return err

@@ -1,6 +1,7 @@
 package standin
 
 import (
+	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -8,25 +9,54 @@ import (
 
 // InstalledBy returns the words that a rendered Dockerfile hands to a command,
 // such as the packages that kolla_apt_install shall install, without options
-// and addresses; sorted, each once.
-func InstalledBy(dockerfile, command string) []string {
-	// A RUN goes over many lines, with comments between them.
-	var lines []string
-	for line := range strings.Lines(dockerfile) {
-		if !strings.HasPrefix(strings.TrimSpace(line), "#") {
-			lines = append(lines, strings.TrimRight(line, "\n"))
-		}
-	}
-	text := strings.ReplaceAll(strings.Join(lines, "\n"), "\\\n", " ")
+// and addresses; sorted, each once. $NAME in them is looked up in env; a word
+// with one that is not there is left out.
+func InstalledBy(dockerfile, command string, env map[string]string) []string {
 	call := regexp.MustCompile(`(?m)(?:^|\s)` + regexp.QuoteMeta(command) + `[ \t]+([^&|;\n]*)`)
 	var out []string
-	for _, m := range call.FindAllStringSubmatch(text, -1) {
+	for _, m := range call.FindAllStringSubmatch(joined(dockerfile), -1) {
 		for _, word := range strings.Fields(m[1]) {
-			if !strings.HasPrefix(word, "-") && !strings.ContainsAny(word, ":/$") {
+			known := true
+			word = os.Expand(word, func(name string) string {
+				v, ok := env[name]
+				known = known && ok
+				return v
+			})
+			if known && !strings.HasPrefix(word, "-") && !strings.ContainsAny(word, ":/") {
 				out = append(out, word)
 			}
 		}
 	}
 	slices.Sort(out)
 	return slices.Compact(out)
+}
+
+// Env returns what the ENV instructions of a rendered Dockerfile set, but for
+// values in quotes.
+func Env(dockerfile string) map[string]string {
+	out := map[string]string{}
+	for line := range strings.Lines(joined(dockerfile)) {
+		words := strings.Fields(line)
+		if len(words) == 0 || words[0] != "ENV" {
+			continue
+		}
+		for _, w := range words[1:] {
+			if k, v, ok := strings.Cut(w, "="); ok && !strings.HasPrefix(v, "\"") {
+				out[k] = v
+			}
+		}
+	}
+	return out
+}
+
+// joined returns a Dockerfile with each instruction on one line: a RUN goes
+// over many, with comments between them.
+func joined(dockerfile string) string {
+	var lines []string
+	for line := range strings.Lines(dockerfile) {
+		if !strings.HasPrefix(strings.TrimSpace(line), "#") {
+			lines = append(lines, strings.TrimRight(line, "\n"))
+		}
+	}
+	return strings.ReplaceAll(strings.Join(lines, "\n"), "\\\n", " ")
 }

@@ -25,6 +25,9 @@ type Content struct {
 	Projects []Project
 	// Files is served below /files by path.
 	Files map[string][]byte
+	// RPMDir is served below /rpm, as it is when it is asked for: a directory
+	// that WriteRPMs fills. "" is none.
+	RPMDir string
 }
 
 // Server serves a Debian repository (/apt), a Python package index
@@ -72,6 +75,9 @@ func Start(c Content) (*Server, error) {
 		}
 		serve(w, r, p.TarGz())
 	})
+	if c.RPMDir != "" {
+		mux.Handle("/rpm/", http.StripPrefix("/rpm", http.FileServer(http.Dir(c.RPMDir))))
+	}
 	mux.HandleFunc("/files/", func(w http.ResponseWriter, r *http.Request) {
 		data, ok := c.Files[r.URL.Path[len("/files/"):]]
 		if !ok {

@@ -95,6 +95,28 @@ func TestApt(t *testing.T) {
 	}
 }
 
+// TestRPM lets the real dnf read the repository.
+func TestRPM(t *testing.T) {
+	dnf := testenv.Program(t, "dnf", "dnf")
+	testenv.Program(t, "rpmbuild", "rpm")
+	testenv.Program(t, "createrepo_c", "createrepo-c")
+	dir := t.TempDir()
+	s := start(t, standin.Content{RPMDir: filepath.Join(dir, "rpm")})
+	if err := standin.WriteRPMs(filepath.Join(dir, "rpm"), standin.RPM{Name: "gcc-c++"},
+		standin.RPM{Name: "openvswitch3.5", Files: map[string]string{"etc/ovs.conf": "x", "usr/bin/ovs": "y"}}); err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(dir, "repos/standin.repo"), []byte(s.RPMRepo("baseos", "epel")))
+	out := output(t, dnf, "-q", "--setopt=reposdir="+dir+"/repos", "--setopt=cachedir="+dir+"/cache", "--setopt=logdir="+dir, "--installroot="+dir+"/root",
+		"--releasever=10", "repoquery", "--repo=epel", "--list", "openvswitch*")
+	if want := "/etc/ovs.conf\n/usr/bin/ovs\n"; out != want {
+		t.Errorf("dnf lists %q, want %q", out, want)
+	}
+	if m := s.Missing(); len(m) > 0 {
+		t.Errorf("dnf asked for %q", m)
+	}
+}
+
 // TestPip lets the real pip install from the index under constraints, and build
 // a project's sources with the back end that they bring.
 func TestPip(t *testing.T) {
@@ -139,6 +161,10 @@ func TestPip(t *testing.T) {
 }
 
 func TestInstalledBy(t *testing.T) {
+	env := standin.Env("FROM x\nENV LANG=C\nENV OVS=3.5 \\\n    OVN=26.03 PS1=\"$ \"\n")
+	if len(env) != 3 || env["OVS"] != "3.5" || env["OVN"] != "26.03" {
+		t.Errorf("the environment is %v", env)
+	}
 	for _, c := range []struct{ dockerfile, want string }{
 		{"RUN kolla_apt_install b a\n", "a b"},
 		{"RUN --mount=type=cache,target=/x kolla_apt_install --upgrade a \\\n    b \\\n    && kolla_apt_install c; true\n", "a b c"},
@@ -146,8 +172,9 @@ func TestInstalledBy(t *testing.T) {
 		{"COPY kolla_apt_install.sh /usr/local/bin/kolla_apt_install\n", ""},
 		{"RUN kolla_apt_install http://x/y.deb python3-a.b c++ ${VERSION}\n", "c++ python3-a.b"},
 		{"RUN kolla_apt_install\n", ""},
+		{"RUN kolla_apt_install openvswitch${OVS} python3-ovs$OVS\n", "openvswitch3.5 python3-ovs3.5"},
 	} {
-		if got := strings.Join(standin.InstalledBy(c.dockerfile, "kolla_apt_install"), " "); got != c.want {
+		if got := strings.Join(standin.InstalledBy(c.dockerfile, "kolla_apt_install", env), " "); got != c.want {
 			t.Errorf("%q: %q, want %q", c.dockerfile, got, c.want)
 		}
 	}

@@ -133,7 +133,7 @@ func selectKolla(t *testing.T, kolla string, args []string) *graph.Selection {
 	}
 	o := graph.SelectOptions{Match: r.Match, SkipParents: c.SkipParents, Unbuildable: map[string]bool{}}
 	if !c.EnableUnbuildable {
-		for _, n := range config.Unbuildable(c.Base, c.BaseArch) {
+		for _, n := range config.Unbuildable(c.Base, c.BaseArch, c.InstallType) {
 			o.Unbuildable[n] = true
 		}
 	}

@@ -136,7 +136,7 @@ func (s *Set) choose(env Env, exists func(string) bool) error {
 	sel := graph.SelectOptions{Match: res.Match, SkipParents: cfg.SkipParents}
 	if !cfg.EnableUnbuildable {
 		sel.Unbuildable = map[string]bool{}
-		for _, name := range config.Unbuildable(cfg.Base, cfg.BaseArch) {
+		for _, name := range config.Unbuildable(cfg.Base, cfg.BaseArch, cfg.InstallType) {
 			sel.Unbuildable[name] = true
 		}
 	}

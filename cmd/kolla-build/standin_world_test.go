@@ -1,0 +1,412 @@
+package main
+
+import (
+	"archive/tar"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/kolla-build/kolla-build/dockerfiles"
+	"github.com/kolla-build/kolla-build/internal/standin"
+	"github.com/kolla-build/kolla-build/internal/testenv"
+	"github.com/kolla-build/kolla-build/pkg/registry"
+)
+
+// standinWorld is what the lines meet: base images, a server, a registry.
+type standinWorld struct {
+	dir, data string
+	buildkitd string
+	conf      string
+	registry  string
+	server    *standin.Server
+}
+
+func newStandinWorld(t *testing.T) *standinWorld {
+	t.Helper()
+	w := &standinWorld{dir: t.TempDir(), buildkitd: testenv.Buildkitd(t)}
+	testenv.Program(t, "mmdebstrap", "mmdebstrap")
+	// Bootstrapping takes longest: whoever works on this test keeps its result.
+	if w.data = os.Getenv("KOLLA_TEST_STANDIN_DATA"); w.data == "" {
+		w.data = filepath.Join(w.dir, "data")
+	}
+	reg, err := registry.Start(registry.ServeOptions{Addr: "127.0.0.1:0", Dir: filepath.Join(w.dir, "registry")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { reg.Close() })
+	w.registry = reg.Addr().String()
+
+	helm, cni := standin.TarGz("", map[string]string{"linux-amd64/helm": "helm\n", "linux-arm64/helm": "helm\n"}),
+		standin.TarGz("./", map[string]string{"loopback": "loopback\n", "bridge": "bridge\n"})
+	requirements := standin.Project{Name: "requirements", Version: "master", Files: map[string]string{
+		// Only one of them is what the index would give anyway.
+		"upper-constraints.txt": "oslo.config===" + standin.OldVersion + "\novs===9.9.9\nPyYAML===" + standin.OldVersion + "\noslo.log===" + standin.NewVersion + "\n",
+	}}
+	magnum := standin.AnyProject("magnum")
+	magnum.Files["etc/magnum/keystone_auth_default_policy.sample"] = "{}\n"
+	if w.server, err = standin.Start(standin.Content{
+		Suite:    "noble",
+		Projects: []standin.Project{requirements, magnum},
+		Wheels: []standin.Wheel{{Name: "pycadf", Data: map[string]string{
+			"etc/pycadf/nova_api_audit_map.conf": "[DEFAULT]\n", "etc/pycadf/heat_api_audit_map.conf": "[DEFAULT]\n"}}},
+		Files:  map[string][]byte{"helm.tar.gz": helm, "cni.tgz": cni},
+		RPMDir: w.rpmDir(),
+	}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { w.server.Close() })
+
+	repos := filepath.Join(w.dir, "repos.yaml")
+	put(t, repos, fmt.Appendf(nil, `
+ubuntu:
+  ubuntu-cloud-archive:
+    distro: true
+rpm:
+  crb:
+    distro: true
+    name: crb
+  epel:
+    name: epel
+    baseurl: "%[1]s/rpm"
+    gpgkey: "%[1]s/files/key"
+    gpgcheck: "0"
+  openvswitch:
+    name: openvswitch
+    baseurl: "%[1]s/rpm"
+    gpgkey: "%[1]s/files/key"
+    gpgcheck: "0"
+`, w.server.URL()))
+	w.conf = filepath.Join(w.dir, "kolla-build.conf")
+	put(t, w.conf, fmt.Appendf(nil, `# What a site without internet has in its kolla-build.conf.
+[DEFAULT]
+base = ubuntu
+base_image = %[3]s/standin/ubuntu
+tarballs_base = %[1]s/tarballs
+repos_yaml = %[2]s
+registry = %[3]s
+build_args = zun_cni_daemon_url:%[1]s/files/cni.tgz
+
+[profiles]
+containers = zun,magnum,heat
+
+[magnum-conductor-plugin-helm]
+location = %[1]s/files/helm.tar.gz
+sha256 = amd64:%[4]x,arm64:%[4]x
+
+[nova-base-plugin-standin]
+type = git
+location = file://%[5]s
+reference = main
+`, w.server.URL(), repos, w.registry, sha256.Sum256(helm), gitProject(t, filepath.Join(w.dir, "plugin"))))
+
+	if _, err := os.Stat(w.data); err != nil {
+		runBuild(t, []string{"bootstrap", "debian:trixie", "--data-dir", w.data}, exitOK)
+	}
+	return w
+}
+
+// Which programs the templates' steps run for real; the package manager comes
+// beside them.
+const tools = "adduser ca-certificates curl dumb-init git iproute2 netbase patch procps python3-pip python3-venv python3-yaml sudo"
+
+// makeBase builds and pushes standin/DISTRO:TAG with kolla-build itself: Debian
+// with real programs from Debian's own mirror, and then files that say that it
+// is another distribution, which has nothing but this test to install from.
+func (w *standinWorld) makeBase(t *testing.T, distro, tag, osRelease, programs string, files map[string]string) {
+	t.Helper()
+	tree := filepath.Join(w.dir, "tree-"+distro)
+	label := "LABEL name=\"{{ image_name }}\"\n"
+	aptGet := func(packages string) string {
+		return "RUN apt-get update && apt-get install -y --no-install-recommends " + packages +
+			" && rm -rf /var/lib/apt/lists/* /var/cache/apt/archives/*.deb\n"
+	}
+	put(t, filepath.Join(tree, "tools/Dockerfile.j2"), []byte("FROM {{ base_image }}:{{ base_distro_tag }}\n"+label+aptGet(tools)))
+	docker := "FROM {{ namespace }}/tools:{{ tag }}\n" + label
+	if programs != "" {
+		docker += aptGet(programs)
+	}
+	docker += "RUN rm -rf /etc/apt/sources.list /etc/apt/sources.list.d/* /etc/os-release /usr/lib/os-release\nCOPY files /\n"
+	put(t, filepath.Join(tree, distro, "Dockerfile.j2"), []byte(docker))
+	put(t, filepath.Join(tree, distro, "files/etc/os-release"), []byte(osRelease))
+	put(t, filepath.Join(tree, distro, "files/etc/pip.conf"), []byte(w.server.PipConf()))
+	for name, text := range files {
+		put(t, filepath.Join(tree, distro, "files", name), []byte(text))
+	}
+	runBuild(t, []string{"-b", "debian", "--base-tag", "trixie", "--images-dir", tree, "-n", "standin", "--tag", tag, "--push", "--registry", w.registry,
+		"--data-dir", w.data, "--buildkitd", w.buildkitd, "--logs-dir", filepath.Join(w.dir, "base-logs"), "--progress", "plain"}, exitOK)
+}
+
+// wanted returns the packages that rendered Dockerfiles hand to a command, with the files that later steps of the templates edit.
+func (w *standinWorld) wanted(t *testing.T, distro, command string, regexes ...string) map[string]map[string]string {
+	t.Helper()
+	edited := map[string]map[string]string{
+		"openssh-server": {"etc/pam.d/sshd": "session    required     pam_loginuid.so\n"},
+	}
+	out := filepath.Join(w.dir, "rendered-"+distro)
+	runBuild(t, append([]string{"-b", distro, "--template-only", "--work-dir", out, "--config-file", w.conf}, regexes...), exitOK)
+	base, err := os.ReadFile(filepath.Join(out, "docker/base/Dockerfile"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	packages := map[string]map[string]string{}
+	err = filepath.WalkDir(out, func(p string, d fs.DirEntry, err error) error {
+		if err != nil || d.Name() != "Dockerfile" {
+			return err
+		}
+		text, err := os.ReadFile(p)
+		for _, name := range standin.InstalledBy(string(text), command, standin.Env(string(base))) {
+			packages[name] = edited[name]
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(packages) < 50 {
+		t.Fatalf("only %d packages found in the rendered Dockerfiles", len(packages))
+	}
+	return packages
+}
+
+// makeUbuntu makes a base and a repository with a package for each name that
+// our Dockerfiles want and that the base does not have for real.
+func (w *standinWorld) makeUbuntu(t *testing.T) {
+	t.Helper()
+	w.makeBase(t, "ubuntu", "24.04", "PRETTY_NAME=\"Ubuntu 24.04 LTS\"\nNAME=\"Ubuntu\"\nVERSION_ID=\"24.04\"\nVERSION_CODENAME=noble\nID=ubuntu\nID_LIKE=debian\n",
+		"", map[string]string{"etc/apt/sources.list.d/standin.sources": w.server.AptSource()})
+	status := inImage(t, w.pull(t, "standin/ubuntu:24.04"), "var/lib/dpkg/status")["var/lib/dpkg/status"]
+	var debs []standin.Deb
+	for name, files := range w.wanted(t, "ubuntu", "kolla_apt_install", "nova", "zun", "magnum", "heat") {
+		if !strings.HasPrefix(status, "Package: "+name+"\n") && !strings.Contains(status, "\nPackage: "+name+"\n") {
+			debs = append(debs, standin.Deb{Name: name, Files: files})
+		}
+	}
+	w.server.AddDebs(debs...)
+}
+
+// makeRocky does so with Debian's dnf and rpm. rpm's database is empty: the
+// programs are known to dpkg alone, so every package is a stand-in.
+func (w *standinWorld) makeRocky(t *testing.T) {
+	t.Helper()
+	w.makeBase(t, "rocky", "10", "PRETTY_NAME=\"Rocky Linux 10.0 (Red Quartz)\"\nNAME=\"Rocky Linux\"\nVERSION_ID=\"10.0\"\nID=\"rocky\"\nID_LIKE=\"rhel centos fedora\"\n",
+		"dnf dnf-plugins-core", map[string]string{
+			"etc/yum.repos.d/rocky.repo": w.server.RPMRepo("baseos", "appstream", "crb"),
+			// Debian's dnf has this plugin on, and nothing that it needs.
+			"etc/dnf/plugins/local.conf": "[main]\nenabled = 0\n",
+			"etc/pam.d/system-auth":      "session     required      pam_limits.so\n-session     optional      pam_systemd.so\n",
+		})
+	var rpms []standin.RPM
+	for name, files := range w.wanted(t, "rocky", "kolla_dnf_install", rockyImages...) {
+		rpms = append(rpms, standin.RPM{Name: name, Files: files})
+	}
+	if err := standin.WriteRPMs(w.rpmDir(), rpms...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (w *standinWorld) rpmDir() string { return filepath.Join(w.dir, "rpm") }
+
+func (w *standinWorld) options(summary string) []string {
+	return []string{"--config-file", w.conf, "--data-dir", w.data, "--buildkitd", w.buildkitd, "--tag", "t",
+		"--logs-dir", filepath.Join(w.dir, "logs"), "--summary-json-file", summary, "--progress", "plain"}
+}
+
+func (w *standinWorld) pull(t *testing.T, image string) v1.Image {
+	t.Helper()
+	ref, err := name.ParseReference(fmt.Sprintf("%s/%s", w.registry, image), name.Insecure)
+	if err != nil {
+		t.Fatal(err)
+	}
+	img, err := remote.Image(ref)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return img
+}
+
+// missing lists what was asked for in vain, but for what apt tries first where
+// a repository has no signature.
+func (w *standinWorld) missing() []string {
+	return slices.DeleteFunc(w.server.Missing(), func(p string) bool {
+		return strings.HasSuffix(p, "/InRelease") || strings.HasSuffix(p, "/Release.gpg")
+	})
+}
+
+func (w *standinWorld) checkConfig(t *testing.T, img v1.Image, image, distro string) {
+	t.Helper()
+	conf, err := img.ConfigFile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := conf.Config
+	if c.Labels["name"] != image || c.Labels["org.opencontainers.image.title"] != image {
+		t.Errorf("%s: labels %v", image, c.Labels)
+	}
+	if e, cmd := strings.Join(c.Entrypoint, " "), strings.Join(c.Cmd, " "); e != "dumb-init --single-child --" || cmd != "kolla_start" {
+		t.Errorf("%s: entry point %q, command %q", image, e, cmd)
+	}
+	for _, v := range []string{"KOLLA_BASE_DISTRO=" + distro, "KOLLA_INSTALL_TYPE=source"} {
+		if !slices.Contains(c.Env, v) {
+			t.Errorf("%s: %s is not in its environment %q", image, v, c.Env)
+		}
+	}
+	venv := slices.ContainsFunc(c.Env, func(v string) bool { return strings.HasPrefix(v, "PATH=/var/lib/kolla/venv/bin:") })
+	if ofBase := image == "base" || image == "nova-libvirt" || image == "memcached"; venv == ofBase {
+		t.Errorf("%s: environment %q", image, c.Env)
+	}
+	users := map[string]string{"nova-compute": "nova", "nova-scheduler": "nova", "zun-compute": "zun", "zun-wsproxy": "zun",
+		"heat-engine": "heat", "magnum-api": "magnum", "magnum-conductor": "magnum", "memcached": "memcached", "keystone": "", "nova-api": "", "zun-api": "", "base": ""}
+	if user, ok := users[image]; ok && c.User != user {
+		t.Errorf("%s: user %q, want %q", image, c.User, user)
+	}
+}
+
+// gitProject makes a git repository with a Python project in it.
+func gitProject(t *testing.T, dir string) string {
+	t.Helper()
+	git := testenv.Program(t, "git", "git")
+	for name, text := range (standin.Project{Name: "nova-standin", Version: "3.2.1", Requires: []string{"nova"}}).Tree() {
+		put(t, filepath.Join(dir, name), []byte(text))
+	}
+	for _, args := range [][]string{{"init", "-q", "-b", "main"}, {"add", "."}, {"-c", "user.name=t", "-c", "user.email=t@localhost", "commit", "-q", "-m", "one"}} {
+		cmd := exec.Command(git, append([]string{"-C", dir}, args...)...)
+		cmd.Env = append(os.Environ(), "GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_SYSTEM=/dev/null")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("git %v: %v\n%s", args, err, out)
+		}
+	}
+	return dir
+}
+
+// imagesOfTree lists the images of our tree that one of the regexes matches,
+// with base and openstack-base, which all of them stand on.
+func imagesOfTree(t *testing.T, regexes ...string) []string {
+	t.Helper()
+	out := []string{"base", "openstack-base"}
+	re := regexp.MustCompile(strings.Join(regexes, "|"))
+	err := fs.WalkDir(dockerfiles.Tree(), ".", func(p string, d fs.DirEntry, err error) error {
+		if image := path.Base(path.Dir(p)); err == nil && d.Name() == "Dockerfile.j2" && re.MatchString(image) {
+			out = append(out, image)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	slices.Sort(out)
+	return out
+}
+
+// summaryJSON is what the test needs of a run's JSON summary.
+type summaryJSON struct {
+	Built []struct {
+		Name, Status, Reference, Digest string
+		Unchanged, Pushed               bool
+	}
+	Failed, Skipped, Unbuildable []struct{ Name, Reason string }
+}
+
+func readSummary(t *testing.T, path string) summaryJSON {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var s summaryJSON
+	if err := json.Unmarshal(data, &s); err != nil {
+		t.Fatalf("%v\n%s", err, data)
+	}
+	return s
+}
+
+// check fails unless the run's images are want, and all are fine. unchanged
+// says that none was built.
+func (s summaryJSON) check(t *testing.T, want []string, unchanged bool) {
+	t.Helper()
+	var got []string
+	for _, im := range s.Built {
+		got = append(got, im.Name)
+		if im.Status != "built" || im.Digest == "" || unchanged && !im.Unchanged {
+			t.Errorf("in the summary: %+v", im)
+		}
+	}
+	slices.Sort(got)
+	if !slices.Equal(got, want) {
+		t.Errorf("built %q,\nwant  %q", got, want)
+	}
+	if n := len(s.Failed) + len(s.Skipped); n > 0 {
+		t.Errorf("failed %v, skipped %v", s.Failed, s.Skipped)
+	}
+}
+
+func (s summaryJSON) pushed(t *testing.T, want bool) {
+	t.Helper()
+	for _, im := range s.Built {
+		if im.Pushed != want {
+			t.Errorf("%s: pushed is %v, want %v", im.Name, im.Pushed, want)
+		}
+	}
+}
+
+// inImage returns files of an image by path, with their content. It looks
+// through the layers from the top and stops where it has all of them: what it is
+// asked for lies above the base.
+func inImage(t *testing.T, img v1.Image, paths ...string) map[string]string {
+	t.Helper()
+	layers, err := img.Layers()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := map[string]string{}
+	for _, l := range slices.Backward(layers) {
+		if len(out) == len(paths) {
+			break
+		}
+		rc, err := l.Uncompressed()
+		if err != nil {
+			t.Fatal(err)
+		}
+		tr := tar.NewReader(rc)
+		here := map[string]string{}
+		for {
+			h, err := tr.Next()
+			if errors.Is(err, io.EOF) {
+				break
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if name := strings.TrimPrefix(h.Name, "/"); slices.Contains(paths, name) {
+				data, err := io.ReadAll(tr)
+				if err != nil {
+					t.Fatal(err)
+				}
+				here[name] = string(data)
+			}
+		}
+		rc.Close()
+		maps.Copy(here, out)
+		out = here
+	}
+	for _, p := range paths {
+		if _, ok := out[p]; !ok {
+			t.Errorf("%s is not in the image", p)
+		}
+	}
+	return out
+}
