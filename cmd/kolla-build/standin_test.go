@@ -72,7 +72,7 @@ func (w *standinWorld) testUbuntu(t *testing.T) {
 	w.checkFailures(t)
 }
 
-var rockyImages = []string{"memcached", "keystone", "nova", "zun"}
+var rockyImages = []string{"memcached", "keystone", "nova", "zun", "magnum", "heat"}
 
 // testRocky goes the same way with dnf and rpm. What cannot be built there is
 // left out, and said.
@@ -93,9 +93,12 @@ func (w *standinWorld) testRocky(t *testing.T) {
 	const venv = "var/lib/kolla/venv/"
 	keystone := w.pull(t, "kolla/keystone:t")
 	inImage(t, keystone, venv+"bin/keystone-manage", venv+"lib/python3.13/site-packages/keystone-"+standin.ProjectVersion+".dist-info/METADATA",
-		"etc/yum.repos.d/epel.repo", "etc/keystone/keystone/api-paste.ini")
+		"etc/yum.repos.d/epel.repo", "etc/keystone/default_catalog.templates")
 	if out := start(t, keystone, "keystone-manage --version"); !strings.Contains(out, "keystone-manage "+standin.ProjectVersion+" --version") {
 		t.Errorf("keystone-manage printed %q", out)
+	}
+	if out := start(t, w.pull(t, "kolla/memcached:t"), "rpm -q memcached"); !strings.Contains(out, "memcached-"+standin.RPMVersion+".noarch\n") {
+		t.Errorf("rpm printed %q", out)
 	}
 }
 

@@ -59,9 +59,11 @@ func newStandinWorld(t *testing.T) *standinWorld {
 	}}
 	magnum := standin.AnyProject("magnum")
 	magnum.Files["etc/magnum/keystone_auth_default_policy.sample"] = "{}\n"
+	keystone := standin.AnyProject("keystone")
+	keystone.Files = map[string]string{"etc/default_catalog.templates": "catalog\n"}
 	if w.server, err = standin.Start(standin.Content{
 		Suite:    "noble",
-		Projects: []standin.Project{requirements, magnum},
+		Projects: []standin.Project{requirements, magnum, keystone},
 		Wheels: []standin.Wheel{{Name: "pycadf", Data: map[string]string{
 			"etc/pycadf/nova_api_audit_map.conf": "[DEFAULT]\n", "etc/pycadf/heat_api_audit_map.conf": "[DEFAULT]\n"}}},
 		Files:  map[string][]byte{"helm.tar.gz": helm, "cni.tgz": cni},
@@ -203,6 +205,8 @@ func (w *standinWorld) makeUbuntu(t *testing.T) {
 // programs are known to dpkg alone, so every package is a stand-in.
 func (w *standinWorld) makeRocky(t *testing.T) {
 	t.Helper()
+	testenv.Program(t, "rpmbuild", "rpm")
+	testenv.Program(t, "createrepo_c", "createrepo-c")
 	w.makeBase(t, "rocky", "10", "PRETTY_NAME=\"Rocky Linux 10.0 (Red Quartz)\"\nNAME=\"Rocky Linux\"\nVERSION_ID=\"10.0\"\nID=\"rocky\"\nID_LIKE=\"rhel centos fedora\"\n",
 		"dnf dnf-plugins-core", map[string]string{
 			"etc/yum.repos.d/rocky.repo": w.server.RPMRepo("baseos", "appstream", "crb"),
