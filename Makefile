@@ -43,7 +43,7 @@ bench: ## the benchmarks, with allocations
 
 fuzz-jinja: ## 100,000 generated templates against the real Jinja2
 	@scripts/deps.sh test
-	JINJA_FUZZ=100000 $(GO) test ./pkg/jinja -run Differential -count=1 -v -timeout 60m
+	JINJA_FUZZ_N=100000 $(GO) test ./pkg/jinja -run TestDifferential -count=1 -v -timeout 60m
 
 docs: ## docs/options.md and examples/kolla-build.conf, from the option table
 	$(GO) test ./cmd/kolla-build -run TestGeneratedDocs -update

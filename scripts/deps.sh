@@ -4,8 +4,10 @@
 set -euo pipefail
 
 declare -A packages=(
-  [runtime]="runc mmdebstrap ca-certificates git"
-  [test]="skopeo docker-registry busybox-static tmux python3-jinja2 python3-markupsafe python3-yaml python3-oslo.config shellcheck apache2-utils"
+  [runtime]="runc mmdebstrap ca-certificates curl git"
+  [test]="skopeo docker-registry busybox-static tmux procps xz-utils bzip2 zstd shellcheck
+    python3 python3-pip python3-venv python3-jinja2 python3-markupsafe python3-yaml python3-oslo.config
+    dnf rpm createrepo-c"
 )
 
 want=()

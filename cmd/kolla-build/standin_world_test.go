@@ -208,7 +208,7 @@ func (w *standinWorld) makeRocky(t *testing.T) {
 	testenv.Program(t, "rpmbuild", "rpm")
 	testenv.Program(t, "createrepo_c", "createrepo-c")
 	w.makeBase(t, "rocky", "10", "PRETTY_NAME=\"Rocky Linux 10.0 (Red Quartz)\"\nNAME=\"Rocky Linux\"\nVERSION_ID=\"10.0\"\nID=\"rocky\"\nID_LIKE=\"rhel centos fedora\"\n",
-		"dnf dnf-plugins-core", map[string]string{
+		"dnf dnf-plugins-core rpm", map[string]string{
 			"etc/yum.repos.d/rocky.repo": w.server.RPMRepo("baseos", "appstream", "crb"),
 			// Debian's dnf has this plugin on, and nothing that it needs.
 			"etc/dnf/plugins/local.conf": "[main]\nenabled = 0\n",

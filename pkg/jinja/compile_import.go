@@ -193,7 +193,11 @@ func (c *compiler) include(n *nInclude, sc *scope) stmt {
 		}
 		if locals == nil {
 			// Past any set or filter block, as Jinja2 does it.
-			fr.base.write(t.defaultModule(fr, nil).body)
+			m := t.defaultModule(fr, nil)
+			fr.base.write(m.body)
+			if fr.base.bad == nil {
+				fr.base.bad = m.bad
+			}
 			return ctlNext
 		}
 		ctx := newContext(t.env, t, fr.ctx.withLocals(locals(fr)))

@@ -163,6 +163,15 @@ type module struct {
 	name  string
 	attrs map[string]any
 	body  string
+	bad   *raised // the failure to join what it printed, shown when its text is used
+}
+
+// text is what the template printed.
+func (m *module) text() string {
+	if m.bad != nil {
+		panic(m.bad)
+	}
+	return m.body
 }
 
 // makeModule runs a template for its exports.
@@ -171,7 +180,7 @@ func (t *Template) makeModule(fr *frame, vars map[string]any) *module {
 	out := &buffer{st: fr.st}
 	t.root.call(fr.st, ctx, nil, out)
 	fr.st.alloc(len(out.b))
-	m := &module{name: t.name, body: out.text(), attrs: make(map[string]any, len(ctx.exported))}
+	m := &module{name: t.name, body: string(out.b), bad: out.bad, attrs: make(map[string]any, len(ctx.exported))}
 	for name := range ctx.exported {
 		m.attrs[name] = ctx.resolve(name)
 	}

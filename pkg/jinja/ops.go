@@ -202,7 +202,7 @@ func markupOperand(fr *frame, v any) (Markup, bool) {
 	case Markup:
 		return v, true
 	case *module:
-		return Markup(v.body), true
+		return Markup(v.text()), true
 	case *Undefined:
 		if v.mode == Chainable {
 			return "", true

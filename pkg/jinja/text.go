@@ -25,7 +25,7 @@ func str(fr *frame, v any) string {
 		}
 		return ""
 	case *module:
-		return v.body
+		return v.text()
 	}
 	return reprIn(fr, v)
 }
@@ -358,7 +358,7 @@ func escape(fr *frame, v any) Markup {
 	case Markup:
 		return v
 	case *module:
-		return Markup(v.body)
+		return Markup(v.text())
 	}
 	s := str(fr, v)
 	if e := escapeString(s); len(e) != len(s) {
