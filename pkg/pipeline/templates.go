@@ -44,20 +44,7 @@ func Lint(cfg *config.Config, env Env) error {
 		return err
 	}
 	for _, f := range found {
-		place := f.File
-		if f.Line > 0 {
-			place += fmt.Sprintf(":%d", f.Line)
-		}
-		if f.Column > 0 {
-			place += fmt.Sprintf(":%d", f.Column)
-		}
-		fmt.Fprintf(env.Stdout, "%s: %s\n", place, f.Message)
-		if f.Source != "" {
-			fmt.Fprintf(env.Stdout, "    %s\n", f.Source)
-		}
-		if f.Hint != "" {
-			fmt.Fprintf(env.Stdout, "  %s\n", f.Hint)
-		}
+		fmt.Fprintln(env.Stdout, f)
 	}
 	if len(found) > 0 {
 		env.Notice("%d findings in %d images' templates", len(found), len(tree.Images()))
