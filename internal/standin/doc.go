@@ -1,6 +1,6 @@
 // Package standin owns small stand-ins for what builds fetch from outside: a
-// Debian repository, a Python package index, source tarballs and single files,
-// all on one HTTP server on this machine. Real apt, dpkg, pip and BuildKit work
+// Debian and an RPM repository, a Python package index, source tarballs, files,
+// all on one HTTP server on this machine. Real apt, dpkg, dnf, pip and BuildKit work
 // with them; only the content is made up: packages that are empty but for what
 // later steps touch, and projects that install and print their version.
 //

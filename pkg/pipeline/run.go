@@ -29,7 +29,10 @@ func Build(ctx context.Context, cfg *config.Config, env Env) error {
 	if err := r.prepare(ctx); err != nil {
 		return err
 	}
-	results := r.run(ctx)
+	results, err := r.run(ctx)
+	if err != nil {
+		return err
+	}
 	published := r.publish(ctx, results)
 	if err := r.summarize(results, time.Since(started), published); err != nil {
 		return err
@@ -138,7 +141,7 @@ func (r *buildRun) prepare(ctx context.Context) error {
 	return err
 }
 
-func (r *buildRun) run(ctx context.Context) []*build.Result {
+func (r *buildRun) run(ctx context.Context) ([]*build.Result, error) {
 	logs := report.NewLogs(report.LogsOptions{Dir: r.cfg.LogsDir, OnError: func(err error) { r.env.Notice("warning: %v", err) }})
 	mode := report.Mode(r.cfg.Progress)
 	if r.cfg.Quiet {
@@ -153,6 +156,14 @@ func (r *buildRun) run(ctx context.Context) []*build.Result {
 	if r.cfg.IsSet("network_mode") && r.cfg.NetworkMode == "host" && r.cfg.BuildkitAddr != "" {
 		bk.opts.Entitlements = []string{"network.host"}
 	}
+	if r.plan.ToBuild() > 0 {
+		// A builder that cannot be had is the run's failure, not an image's.
+		if err := bk.open(ctx); err != nil {
+			logs.Close()
+			progress.Close()
+			return nil, err
+		}
+	}
 	opts := build.Options{Builder: bk, Emit: emit, Threads: r.cfg.Threads, PushThreads: max(r.cfg.PushThreads, r.cfg.Threads),
 		Retries: r.cfg.Retries, FailFast: r.cfg.FailFast}
 	if r.up != nil {
@@ -165,7 +176,7 @@ func (r *buildRun) run(ctx context.Context) []*build.Result {
 	r.nameKept(results)
 	logs.Close()
 	progress.Close()
-	return results
+	return results, nil
 }
 
 // nameKept gives the images that were kept the names of this run: a new tag

@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"time"
 
 	"github.com/containerd/containerd/v2/core/content"
 	"github.com/docker/cli/cli/config"
 	"github.com/moby/buildkit/client"
+	"github.com/moby/buildkit/client/connhelper"
 	// The connection helpers register their URL schemes.
 	_ "github.com/moby/buildkit/client/connhelper/dockercontainer"
 	_ "github.com/moby/buildkit/client/connhelper/kubepod"
@@ -104,9 +106,48 @@ func (b *Builder) connect(ctx context.Context, addr string) error {
 			return ctx.Err()
 		}
 		if wctx.Err() != nil || (b.daemon == nil && !isUnavailable(err)) {
+			if b.daemon == nil {
+				if cause := dialError(addr); cause != nil {
+					err = cause
+				}
+			}
 			return &DaemonError{Addr: addr, Err: err, Hint: hint}
 		}
 		time.Sleep(50 * time.Millisecond)
+	}
+}
+
+// dialError finds out why an address cannot be connected to. gRPC tries until
+// its time is up and then says only that it is; the words of the command that
+// a connection helper ran (docker, kubectl, ssh) are in a connection of our own.
+func dialError(addr string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+	defer cancel()
+	helper, err := connhelper.GetConnectionHelper(addr)
+	if err != nil {
+		return err
+	}
+	var conn net.Conn
+	if helper != nil {
+		conn, err = helper.ContextDialer(ctx, addr)
+	} else {
+		network, address, _ := strings.Cut(addr, "://")
+		conn, err = (&net.Dialer{}).DialContext(ctx, network, address)
+	}
+	if err != nil {
+		return err
+	}
+	read := make(chan error, 1)
+	go func() {
+		_, err := conn.Read(make([]byte, 1))
+		read <- err
+	}()
+	defer conn.Close()
+	select {
+	case err := <-read:
+		return err
+	case <-ctx.Done():
+		return nil // it is connected, and says nothing: gRPC's own error is the better one
 	}
 }
 

@@ -31,7 +31,7 @@ type DaemonError struct {
 }
 
 func (e *DaemonError) Error() string {
-	s := fmt.Sprintf("builder %s: %v", e.Addr, e.Err)
+	s := strings.TrimSpace(fmt.Sprintf("builder %s: %v", e.Addr, e.Err))
 	if e.Hint != "" {
 		s += "\n  hint: " + e.Hint
 	}
