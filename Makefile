@@ -4,7 +4,6 @@ SHELL := /bin/bash
 
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 GO      ?= go
-export KOLLA_BUILD = $(CURDIR)/bin/kolla-build
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -12,7 +11,7 @@ help: ## this list
 build: bin/kolla-build bin/buildkitd ## bin/kolla-build and the builder that go.mod pins
 
 # Go's build cache knows what changed better than make does.
-.PHONY: help build bin/kolla-build bin/buildkitd quickstart test check unit e2e bench fuzz fuzz-jinja deps docs clean
+.PHONY: help build bin/kolla-build bin/buildkitd quickstart test check unit bench fuzz-jinja deps docs clean
 bin/kolla-build:
 	$(GO) build -ldflags "-X main.version=$(VERSION)" -o $@ ./cmd/kolla-build
 bin/buildkitd:
@@ -34,6 +33,7 @@ check: ## format, vet, staticcheck and the quick tests, within a minute when war
 	$(GO) vet ./...
 	$(GO) tool staticcheck ./...
 	$(GO) test -short ./...
+	$(GO) test -short -race ./pkg/build ./pkg/plan ./pkg/graph
 
 unit: ## the quick tests alone
 	$(GO) test -short ./...

@@ -12,6 +12,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/kolla-build/kolla-build/internal/testenv"
 )
 
 // newAptRepo serves packages; each is a name or "name=dependency".
@@ -67,7 +69,7 @@ func buildDeb(t *testing.T, dir, name, control string) string {
 		}
 	}
 	deb := filepath.Join(dir, name+"_1.0_all.deb")
-	if out, err := exec.Command("dpkg-deb", "--root-owner-group", "-Znone", "--build", root, deb).CombinedOutput(); err != nil {
+	if out, err := exec.Command(testenv.Program(t, "dpkg-deb", "dpkg"), "--root-owner-group", "-Znone", "--build", root, deb).CombinedOutput(); err != nil {
 		t.Fatalf("dpkg-deb: %v\n%s", err, out)
 	}
 	return deb
@@ -221,7 +223,7 @@ func TestAptInstallKilledBuild(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	holder := exec.Command("flock", filepath.Join(cache, "work/alive/lock"), "sh", "-c", "echo locked; read wait")
+	holder := exec.Command(testenv.Program(t, "flock", "util-linux"), filepath.Join(cache, "work/alive/lock"), "sh", "-c", "echo locked; read wait")
 	stdin, err := holder.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -231,7 +233,7 @@ func TestAptInstallKilledBuild(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := holder.Start(); err != nil {
-		t.Skip("flock is not on this machine")
+		t.Fatal(err)
 	}
 	defer holder.Wait()
 	defer stdin.Close()

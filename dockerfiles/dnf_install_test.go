@@ -7,6 +7,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/kolla-build/kolla-build/internal/testenv"
 )
 
 // newRPMRepo serves packages, made by the real rpmbuild and createrepo_c, and
@@ -15,7 +17,7 @@ func newRPMRepo(t *testing.T, packages ...string) *packageRepo {
 	t.Helper()
 	for _, program := range []string{"/usr/bin/dnf", "/usr/bin/rpmbuild", "/usr/bin/createrepo_c"} {
 		if _, err := os.Stat(program); err != nil {
-			t.Skipf("%s is not on this machine (apt-get install dnf rpm createrepo-c)", program)
+			testenv.Missing(t, program+" is not on this machine: apt-get install dnf rpm createrepo-c")
 		}
 	}
 	repo := &packageRepo{dir: t.TempDir()}

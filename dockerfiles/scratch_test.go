@@ -12,6 +12,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/kolla-build/kolla-build/internal/testenv"
 )
 
 // A scratchRoot is a directory that in-image scripts see as "/": the host's
@@ -57,11 +59,11 @@ var canUnshare = sync.OnceValue(func() error {
 func newScratchRoot(t *testing.T, programs ...string) *scratchRoot {
 	t.Helper()
 	if err := canUnshare(); err != nil {
-		t.Skip(err)
+		testenv.Missing(t, err.Error())
 	}
 	for _, program := range programs {
 		if _, err := os.Stat(program); err != nil {
-			t.Skipf("%s is not on this machine", program)
+			testenv.Missing(t, program+" is not on this machine")
 		}
 	}
 	r := &scratchRoot{t: t, dir: t.TempDir()}

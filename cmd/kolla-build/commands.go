@@ -167,8 +167,12 @@ func serve(ctx context.Context, cfg *config.Config, env pipeline.Env) error {
 			return err
 		}
 		env.Notice("registry on %s, its images in %s; Ctrl-C ends it", s.Addr(), dir)
-		<-ctx.Done()
-		return s.Close()
+		select {
+		case <-ctx.Done():
+			return s.Close()
+		case <-s.Done():
+			return s.Err()
+		}
 	case "gc":
 		freed, err := registry.GarbageCollect(ctx, dir, registry.GCOptions{Untagged: true})
 		if err == nil {

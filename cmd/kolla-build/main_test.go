@@ -65,6 +65,7 @@ type scriptTB struct {
 }
 
 func (s scriptTB) Helper()                   {}
+func (s scriptTB) Skip(args ...any)          { s.ts.Fatalf("%v", args) } // a script cannot be skipped from a command
 func (s scriptTB) Fatal(args ...any)         { s.ts.Fatalf("%v", args) }
 func (s scriptTB) Fatalf(f string, a ...any) { s.ts.Fatalf(f, a...) }
 

@@ -22,6 +22,9 @@ func TestStandin(t *testing.T) {
 	w := newStandinWorld(t)
 	t.Run("ubuntu", w.testUbuntu)
 	t.Run("rocky", w.testRocky)
+	// Of the others that have rpm, only what differs.
+	t.Run("centos", func(t *testing.T) { w.testRPM(t, "centos", "stream10", "^base$", "^memcached$") })
+	t.Run("oraclelinux", func(t *testing.T) { w.testRPM(t, "oraclelinux", "10", "^base$", "^memcached$") })
 }
 
 func (w *standinWorld) testUbuntu(t *testing.T) {
@@ -72,33 +75,36 @@ func (w *standinWorld) testUbuntu(t *testing.T) {
 	w.checkFailures(t)
 }
 
-var rockyImages = []string{"memcached", "keystone", "nova", "zun", "magnum", "heat"}
-
-// testRocky goes the same way with dnf and rpm. What cannot be built there is
-// left out, and said.
-func (w *standinWorld) testRocky(t *testing.T) {
-	w.makeRocky(t)
-	summary := filepath.Join(w.dir, "rocky.json")
-	runBuild(t, append(append(w.options(summary), "-b", "rocky", "--base-image", w.registry+"/standin/rocky", "--push"), rockyImages...), exitOK)
+// testRPM goes the same way with dnf and rpm. What cannot be built there is left
+// out, and said.
+func (w *standinWorld) testRPM(t *testing.T, distro, tag string, regexes ...string) {
+	t.Helper()
+	w.makeRPM(t, distro, tag, regexes)
+	summary := filepath.Join(w.dir, distro+".json")
+	runBuild(t, append(append(w.options(summary), "-b", distro, "--base-image", w.registry+"/standin/"+distro, "--push"), regexes...), exitOK)
 	s := readSummary(t, summary)
-	want := imagesOfTree(t, rockyImages...)
+	want := imagesOfTree(t, regexes...)
 	for _, im := range s.Unbuildable {
 		want = slices.DeleteFunc(want, func(name string) bool { return name == im.Name })
 	}
 	s.check(t, want, false)
 	s.pushed(t, true)
 	for _, image := range want {
-		w.checkConfig(t, w.pull(t, "kolla/"+image+":t"), image, "rocky")
+		w.checkConfig(t, w.pull(t, "kolla/"+image+":t"), image, distro)
 	}
+	if out := start(t, w.pull(t, "kolla/memcached:t"), "rpm -q memcached"); !strings.Contains(out, "memcached-"+standin.RPMVersion+".noarch\n") {
+		t.Errorf("rpm printed %q", out)
+	}
+}
+
+func (w *standinWorld) testRocky(t *testing.T) {
+	w.testRPM(t, "rocky", "10", "memcached", "keystone", "nova", "zun", "magnum", "heat")
 	const venv = "var/lib/kolla/venv/"
 	keystone := w.pull(t, "kolla/keystone:t")
 	inImage(t, keystone, venv+"bin/keystone-manage", venv+"lib/python3.13/site-packages/keystone-"+standin.ProjectVersion+".dist-info/METADATA",
 		"etc/yum.repos.d/epel.repo", "etc/keystone/default_catalog.templates")
 	if out := start(t, keystone, "keystone-manage --version"); !strings.Contains(out, "keystone-manage "+standin.ProjectVersion+" --version") {
 		t.Errorf("keystone-manage printed %q", out)
-	}
-	if out := start(t, w.pull(t, "kolla/memcached:t"), "rpm -q memcached"); !strings.Contains(out, "memcached-"+standin.RPMVersion+".noarch\n") {
-		t.Errorf("rpm printed %q", out)
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -146,7 +147,7 @@ func Busybox(t testing.TB, extra map[string]string) v1.Image {
 		t.Fatal(err)
 	}
 	conf = conf.DeepCopy()
-	conf.OS, conf.Architecture = "linux", "amd64"
+	conf.OS, conf.Architecture = "linux", runtime.GOARCH
 	conf.Created = v1.Time{Time: BusyboxCreated}
 	conf.Config.Env = []string{"PATH=/usr/local/bin:/usr/bin:/bin"}
 	img, err = mutate.ConfigFile(img, conf)

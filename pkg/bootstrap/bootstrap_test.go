@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kolla-build/kolla-build/internal/testenv"
 	"github.com/kolla-build/kolla-build/pkg/store"
 )
 
@@ -74,9 +75,7 @@ func needMirror(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("needs root (mmdebstrap's mode without root depends on the host's configuration)")
 	}
-	if _, err := exec.LookPath("mmdebstrap"); err != nil {
-		t.Skip("mmdebstrap is not installed (apt-get install mmdebstrap)")
-	}
+	testenv.Program(t, "mmdebstrap", "mmdebstrap")
 	opts := Options{Distro: "debian", Suite: "trixie"}
 	if err := opts.complete(); err != nil {
 		t.Fatal(err)
@@ -181,9 +180,7 @@ func chrootRun(t *testing.T, s *store.Store, e store.Entry, args ...string) (str
 }
 
 func TestErrors(t *testing.T) {
-	if _, err := exec.LookPath("mmdebstrap"); err != nil {
-		t.Skip("mmdebstrap is not installed (apt-get install mmdebstrap)")
-	}
+	testenv.Program(t, "mmdebstrap", "mmdebstrap")
 	// A port that nobody listens on.
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -21,6 +21,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
+	"github.com/kolla-build/kolla-build/internal/testenv"
 	"github.com/kolla-build/kolla-build/pkg/bundle"
 	"github.com/kolla-build/kolla-build/pkg/store"
 )
@@ -99,24 +100,27 @@ func TestImportRootfs(t *testing.T) {
 	z := gzip.NewWriter(&gz)
 	z.Write(plain)
 	z.Close()
-	forms := map[string][]byte{"gzip": gz.Bytes()}
-	for _, prog := range []string{"xz", "bzip2", "zstd"} {
-		if _, err := exec.LookPath(prog); err == nil {
-			cmd := exec.Command(prog, "-c")
-			cmd.Stdin = bytes.NewReader(plain)
-			if forms[prog], err = cmd.Output(); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	for form, b := range forms {
+	check := func(t *testing.T, b []byte) {
+		t.Helper()
 		other, err := ImportTar(ctx, openStore(t), save(t, b))
 		if err != nil || other.Digest != e.Digest {
-			t.Errorf("%s: %s, %v, want %s", form, other.Digest, err, e.Digest)
+			t.Errorf("%s, %v, want %s", other.Digest, err, e.Digest)
 		}
 		if _, err := ImportTar(ctx, openStore(t), save(t, b[:len(b)/2])); err == nil {
-			t.Errorf("%s: half a file was imported", form)
+			t.Error("half a file was imported")
 		}
+	}
+	t.Run("gzip", func(t *testing.T) { check(t, gz.Bytes()) })
+	for prog, pkg := range map[string]string{"xz": "xz-utils", "bzip2": "bzip2", "zstd": "zstd"} {
+		t.Run(prog, func(t *testing.T) {
+			cmd := exec.Command(testenv.Program(t, prog, pkg), "-c")
+			cmd.Stdin = bytes.NewReader(plain)
+			b, err := cmd.Output()
+			if err != nil {
+				t.Fatal(err)
+			}
+			check(t, b)
+		})
 	}
 }
 

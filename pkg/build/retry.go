@@ -44,7 +44,7 @@ func failure(err error) *Failure {
 // backoff is how long to wait before a further try, doubled each time and
 // spread, so that images that failed together do not come back together.
 func backoff(attempt int) time.Duration {
-	d := min(time.Second<<attempt, 30*time.Second)
+	d := min(time.Second<<min(attempt, 5), 30*time.Second)
 	return d/2 + rand.N(d)
 }
 

@@ -148,8 +148,9 @@ func (r *run) startWhatCan(ctx context.Context) {
 			continue
 		}
 		r.pushing++
+		digest := r.results[it.Image].Digest // the map is this goroutine's alone
 		go func() {
-			err := r.opts.Uploader.Upload(ctx, it, r.results[it.Image].Digest)
+			err := r.opts.Uploader.Upload(ctx, it, digest)
 			r.done <- finished{item: it, err: err, upload: true}
 		}()
 	}

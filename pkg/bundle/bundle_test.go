@@ -23,6 +23,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/validate"
 	"github.com/opencontainers/go-digest"
 
+	"github.com/kolla-build/kolla-build/internal/testenv"
 	"github.com/kolla-build/kolla-build/pkg/store"
 )
 
@@ -345,10 +346,7 @@ func TestHostile(t *testing.T) {
 }
 
 func TestSparse(t *testing.T) {
-	gnutar, err := exec.LookPath("tar")
-	if err != nil {
-		t.Skip("tar is not installed")
-	}
+	gnutar := testenv.Program(t, "tar", "tar")
 	dir := t.TempDir()
 	f := must[*os.File](t)(os.Create(filepath.Join(dir, "oci-layout")))
 	if err := f.Truncate(1 << 33); err != nil {
@@ -395,10 +393,7 @@ func TestRename(t *testing.T) {
 
 // A bundle that another tool has packed, in whatever order.
 func TestForeignOrder(t *testing.T) {
-	gnutar, err := exec.LookPath("tar")
-	if err != nil {
-		t.Skip("tar is not installed")
-	}
+	gnutar := testenv.Program(t, "tar", "tar")
 	s, entries := fill(t)
 	out := saveTo(t, s, entries, SaveOptions{})
 	dir := t.TempDir()
@@ -441,10 +436,7 @@ func TestOthersRead(t *testing.T) {
 	if a, b := must[v1.Hash](t)(img.ConfigName()), must[v1.Hash](t)(want.ConfigName()); a != b {
 		t.Errorf("config %s, want %s", a, b)
 	}
-	skopeo, err := exec.LookPath("skopeo")
-	if err != nil {
-		t.Skip("skopeo is not installed (apt-get install skopeo)")
-	}
+	skopeo := testenv.Program(t, "skopeo", "skopeo")
 	run := func(args ...string) []byte {
 		t.Helper()
 		b, err := exec.Command(skopeo, args...).CombinedOutput()

@@ -33,7 +33,7 @@ type bases struct {
 
 	mu      sync.Mutex
 	done    map[string]buildkit.External
-	created time.Time // the newest external image's
+	created map[string]time.Time // by reference
 }
 
 // originRegistry marks images that came from a registry and may move there.
@@ -57,12 +57,17 @@ func (b *bases) resolve(ctx context.Context, ref string) (buildkit.External, err
 	if err != nil {
 		return buildkit.External{}, fmt.Errorf("base image %s: %w", ref, err)
 	}
-	if entry.Created.After(b.created) {
-		b.created = entry.Created
-	}
+	b.created[ref] = entry.Created
 	ext := buildkit.External{Digest: entry.Digest, Config: conf}
 	b.done[ref] = ext
 	return ext, nil
+}
+
+// createdOf returns the created time of an image that was resolved.
+func (b *bases) createdOf(ref string) time.Time {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.created[ref]
 }
 
 // find returns the store's entry of an image, after having seen to it that

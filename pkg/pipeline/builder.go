@@ -10,28 +10,42 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/build/buildkit"
 	"github.com/kolla-build/kolla-build/pkg/plan"
 	"github.com/kolla-build/kolla-build/pkg/store"
+	digest "github.com/opencontainers/go-digest"
 )
 
-// builder builds images of a plan with BuildKit into the store. It opens the
-// daemon when the first image needs it: a run with nothing to do starts none.
+// builder builds images of a plan with BuildKit into the store.
 type builder struct {
-	opts  buildkit.Options
-	store *store.Store
 	*defined
-	created time.Time
+	opts    buildkit.Options
+	convert buildkit.ConvertOptions // External is the definer's
+	store   *store.Store
 	mem     *memory
 
-	once sync.Once
+	conn sync.Mutex // held while a builder is opened
 	bk   *buildkit.Builder
-	err  error
 
-	mu    sync.Mutex
-	times map[string]store.Record
+	mu     sync.Mutex
+	images map[string]digest.Digest // by reference: kept and built so far
+	times  map[string]store.Record
 }
 
-func (b *builder) open(ctx context.Context) error {
-	b.once.Do(func() { b.bk, b.err = buildkit.Open(ctx, b.opts) })
-	return b.err
+// open returns the builder, and opens one if there is none or if it was lost.
+func (b *builder) open(ctx context.Context) (*buildkit.Builder, error) {
+	b.conn.Lock()
+	defer b.conn.Unlock()
+	if b.bk != nil && !b.bk.Lost() {
+		return b.bk, nil
+	}
+	if b.bk != nil {
+		b.opts.Notice("the builder was lost; opening another")
+		_ = b.bk.Close()
+		b.bk = nil
+	}
+	bk, err := buildkit.Open(ctx, b.opts)
+	if err == nil {
+		b.bk = bk
+	}
+	return bk, err
 }
 
 // Build implements build.Builder.
@@ -39,12 +53,16 @@ func (b *builder) Build(ctx context.Context, it *plan.Item, emit func(build.Even
 	if err := b.failed[it.Image]; err != nil {
 		return build.Output{}, err
 	}
-	if err := b.open(ctx); err != nil {
+	bk, err := b.open(ctx)
+	if err != nil {
 		return build.Output{}, err
 	}
 	started := time.Now()
-	def := b.defs[it.Image]
-	desc, err := b.bk.Build(ctx, buildkit.Request{Definition: def, Created: b.created}, emit)
+	def, err := b.definition(ctx, it.Image)
+	if err != nil {
+		return build.Output{}, err
+	}
+	desc, err := bk.Build(ctx, buildkit.Request{Definition: def, Created: b.created[it.Image]}, emit)
 	if err != nil {
 		return build.Output{}, err
 	}
@@ -59,9 +77,34 @@ func (b *builder) Build(ctx context.Context, it *plan.Item, emit func(build.Even
 	}
 	b.mem.put(it.Image, it.Parts)
 	b.mu.Lock()
+	b.images[it.Reference] = desc.Digest
 	b.times[b.mem.name(it.Image)] = store.Record{Took: time.Since(started), Size: entry.Size}
 	b.mu.Unlock()
 	return build.Output{Digest: desc.Digest.String(), Size: entry.Size}, nil
+}
+
+// definition converts an image for building: on its parents as they lie in the
+// store. The conversion that made the key had them as LLB; building that would
+// run an ancestor's steps again wherever the builder's cache has lost them, or
+// is told not to be used, and put a child onto a parent that nobody publishes.
+func (b *builder) definition(ctx context.Context, image string) (*buildkit.Definition, error) {
+	opts := b.convert
+	outside := opts.External
+	opts.External = func(ctx context.Context, ref string) (buildkit.External, error) {
+		b.mu.Lock()
+		d, ok := b.images[ref]
+		b.mu.Unlock()
+		if !ok {
+			return outside(ctx, ref)
+		}
+		img, err := b.store.Image(d)
+		if err != nil {
+			return buildkit.External{}, err
+		}
+		conf, err := img.RawConfigFile()
+		return buildkit.External{Digest: d, Config: conf}, err
+	}
+	return buildkit.NewConverter(opts).Convert(ctx, b.files[image])
 }
 
 // close stops the daemon, if one was started, and remembers what was learned.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -32,13 +33,13 @@ var volatileLabels = []string{
 
 // definer turns a set's rendered Dockerfiles into what the builder takes.
 type definer struct {
-	set   *Set
-	store *store.Store
-	bases *bases
-	env   Env
-	arch  *archiver
-	conv  *buildkit.Converter
-	epoch time.Time // SOURCE_DATE_EPOCH, zero if it is not set
+	set     *Set
+	store   *store.Store
+	bases   *bases
+	env     Env
+	arch    *archiver
+	options buildkit.ConvertOptions // for keys: without what builds get but keys do not hold
+	epoch   time.Time               // SOURCE_DATE_EPOCH, zero if it is not set
 }
 
 func newDefiner(set *Set, s *store.Store, b *bases, env Env) (*definer, error) {
@@ -52,16 +53,22 @@ func newDefiner(set *Set, s *store.Store, b *bases, env Env) (*definer, error) {
 		return nil, err
 	}
 	network := ""
-	if cfg.IsSet("network_mode") || cfg.NetworkMode == "none" {
-		// The default, host, is what a builder that we start gives anyway. One
-		// that runs elsewhere must allow it first, so it is asked for by name only.
+	if cfg.NetworkMode == "none" || cfg.NetworkMode == "host" && hostNetworkAsked(cfg) {
 		network = cfg.NetworkMode
 	}
-	d.conv = buildkit.NewConverter(buildkit.ConvertOptions{
-		Platform: b.platform, BuildArgs: buildArgs(cfg, env), Network: network, NoCache: !cfg.Cache,
+	d.options = buildkit.ConvertOptions{
+		Platform: b.platform, BuildArgs: cfg.BuildArgs, Network: network,
 		VolatileLabels: volatileLabels, External: d.external,
-	})
+	}
 	return d, nil
+}
+
+// hostNetworkAsked reports whether builds ask for the host's network. Host is
+// the default and what a builder that we start gives anyway; one that runs
+// elsewhere must allow it first, so there it is asked for only where the user
+// wrote it.
+func hostNetworkAsked(cfg *config.Config) bool {
+	return cfg.BuildkitAddr != "" && cfg.IsSet("network_mode") && cfg.NetworkMode == "host"
 }
 
 // external resolves an image that no conversion has made: one from outside, or
@@ -72,7 +79,10 @@ func (d *definer) external(ctx context.Context, ref string) (buildkit.External, 
 			continue
 		}
 		_, ok, err := d.store.Lookup(ref)
-		if err == nil && ok {
+		if err != nil {
+			return buildkit.External{}, err
+		}
+		if ok {
 			return d.bases.resolve(ctx, ref)
 		}
 		return buildkit.External{}, &HintError{fmt.Errorf("%s is skipped and not in the store", f.Name), "build it once without --skip-parents"}
@@ -82,8 +92,9 @@ func (d *definer) external(ctx context.Context, ref string) (buildkit.External, 
 
 // defined is what definer.define makes of the selected images.
 type defined struct {
-	defs   map[string]*buildkit.Definition
-	inputs []plan.Input // all selected images, parents first
+	files   map[string]buildkit.Dockerfile // by image
+	created map[string]time.Time           // the created time of each image
+	inputs  []plan.Input                   // all selected images, parents first
 	// failed has the images that could not be defined, for a source that cannot
 	// be fetched or a mistake in their Dockerfile. They cost their descendants,
 	// as a failed build does, and nobody else.
@@ -93,9 +104,10 @@ type defined struct {
 // define converts the selected images, parents first. Only what the whole set
 // stands on makes it fail as a whole: a root image, or an end of ctx.
 func (d *definer) define(ctx context.Context) (*defined, error) {
-	out := &defined{defs: map[string]*buildkit.Definition{}, failed: map[string]error{}}
+	out := &defined{files: map[string]buildkit.Dockerfile{}, created: map[string]time.Time{}, failed: map[string]error{}}
 	order := d.set.Selection.Order()
-	contexts, errs := d.contexts(ctx, order)
+	contexts := d.contexts(ctx, order)
+	conv := buildkit.NewConverter(d.options)
 	for i, im := range order {
 		f := d.set.file(im.Name)
 		in := plan.Input{Image: im.Name, Reference: f.Reference, Parts: map[string]string{}}
@@ -106,17 +118,19 @@ func (d *definer) define(ctx context.Context) (*defined, error) {
 		for _, p := range d.set.Graph.Parents(im.Name) {
 			if d.set.Selection.Status(p.Name) == graph.Matched {
 				in.Needs = append(in.Needs, p.Name)
-				blocked = blocked || out.defs[p.Name] == nil
+				_, ok := out.files[p.Name]
+				blocked = blocked || !ok
 			}
 		}
 		if !blocked {
-			def, err := (*buildkit.Definition)(nil), errs[i]
+			def, err := (*buildkit.Definition)(nil), contexts[i].err
 			if err == nil {
-				def, err = d.conv.Convert(ctx, contexts[i])
+				def, err = conv.Convert(ctx, contexts[i].file)
 			}
 			switch {
 			case err == nil:
-				out.defs[im.Name] = def
+				out.files[im.Name] = contexts[i].file
+				out.created[im.Name] = d.created(out, in.Needs, def.External, contexts[i].newest)
 				in.Key = def.Key.String()
 				for name, dg := range def.Parts {
 					in.Parts[name] = dg.String()
@@ -134,42 +148,66 @@ func (d *definer) define(ctx context.Context) (*defined, error) {
 
 // contexts gathers the build contexts of images, several at a time: sources
 // may have to be fetched for them.
-func (d *definer) contexts(ctx context.Context, images []*graph.Image) ([]buildkit.Dockerfile, []error) {
-	out, errs := make([]buildkit.Dockerfile, len(images)), make([]error, len(images))
+func (d *definer) contexts(ctx context.Context, images []*graph.Image) []prepared {
+	out := make([]prepared, len(images))
 	var g errgroup.Group
 	g.SetLimit(8)
 	for i, im := range images {
 		g.Go(func() error {
-			out[i], errs[i] = d.dockerfile(ctx, d.set.file(im.Name))
+			out[i] = d.prepare(ctx, d.set.file(im.Name))
 			return nil
 		})
 	}
-	_ = g.Wait() // each has its own error in errs
-	return out, errs
+	_ = g.Wait() // each has its own error
+	return out
 }
 
-// created is the time that the run's images carry: SOURCE_DATE_EPOCH if it is
-// set, else that of the newest input that has one, so that the same inputs give
-// the same image on any day.
-func (d *definer) created() time.Time {
+// prepared is an image's Dockerfile with its context.
+type prepared struct {
+	file   buildkit.Dockerfile
+	newest time.Time // of its sources, zero if none has a time
+	err    error
+}
+
+// created is the time that an image carries: SOURCE_DATE_EPOCH if it is set,
+// else that of the newest input that has one, along its parents: so that the
+// same inputs give the same image on any day and in any selection.
+func (d *definer) created(so *defined, needs, external []string, newest time.Time) time.Time {
 	if !d.epoch.IsZero() {
 		return d.epoch
 	}
-	if d.arch.newest.After(d.bases.created) {
-		return d.arch.newest
+	for _, n := range needs {
+		if t := so.created[n]; t.After(newest) {
+			newest = t
+		}
 	}
-	return d.bases.created
+	for _, ref := range external {
+		if t := d.bases.createdOf(ref); t.After(newest) {
+			newest = t
+		}
+	}
+	return newest
 }
 
-func (d *definer) dockerfile(ctx context.Context, f *render.Dockerfile) (buildkit.Dockerfile, error) {
-	df := buildkit.Dockerfile{Name: f.Name, Reference: f.Reference, Path: f.Template, Content: f.Content, Labels: d.labels(f)}
+func (d *definer) prepare(ctx context.Context, f *render.Dockerfile) (p prepared) {
+	p.file = buildkit.Dockerfile{Name: f.Name, Reference: f.Reference, Path: f.Template, Content: f.Content, Labels: d.labels(f)}
+	inline := int64(0)
+	add := func(path string, mode os.FileMode, size int64, known digest.Digest, open func() (io.ReadCloser, error)) error {
+		limit := buildkit.InlineLimit()
+		if inline+size > buildkit.InlineBudget {
+			limit = 0
+		}
+		cf, err := d.contextFile(ctx, path, mode, size, limit, known, open)
+		inline += int64(len(cf.Data))
+		p.file.Context = append(p.file.Context, cf)
+		return err
+	}
 	used, all := buildkit.ContextPaths(f.Content)
 	for _, file := range f.Context {
-		cf, err := d.contextFile(ctx, file.Path, file.Mode, file.Size, "", file.Open)
-		if err != nil {
-			return df, fmt.Errorf("build context of %s: %w", f.Name, err)
+		if err := add(file.Path, file.Mode, file.Size, "", file.Open); err != nil {
+			p.err = fmt.Errorf("build context of %s: %w", f.Name, err)
+			return p
 		}
-		df.Context = append(df.Context, cf)
 	}
 	// Archives are fetched for images that use them: a tree for packages names
 	// none, whatever the configuration says about sources.
@@ -177,22 +215,23 @@ func (d *definer) dockerfile(ctx context.Context, f *render.Dockerfile) (buildki
 		return all && d.set.Config.InstallType == "source" || slices.Contains(used, name)
 	}
 	archives, err := d.arch.archives(ctx, f.Name, "", wants)
-	if err != nil {
-		return df, fmt.Errorf("sources of %s: %w", f.Name, err)
-	}
 	for _, a := range archives {
-		cf, err := d.contextFile(ctx, a.Name, 0o644, a.Size, digest.Digest(a.Digest), func() (io.ReadCloser, error) { return os.Open(a.Path) })
-		if err != nil {
-			return df, fmt.Errorf("sources of %s: %w", f.Name, err)
+		if err == nil {
+			err = add(a.Name, 0o644, a.Size, digest.Digest(a.Digest), func() (io.ReadCloser, error) { return os.Open(a.Path) })
 		}
-		df.Context = append(df.Context, cf)
+		if a.Modified.After(p.newest) {
+			p.newest = a.Modified
+		}
 	}
-	return df, nil
+	if err != nil {
+		p.err = fmt.Errorf("sources of %s: %w", f.Name, err)
+	}
+	return p
 }
 
 // contextFile reads a small file, and puts a large one into the store. One
 // whose digest is known, and that the store has, is not read.
-func (d *definer) contextFile(ctx context.Context, path string, mode os.FileMode, size int64, known digest.Digest, open func() (io.ReadCloser, error)) (buildkit.ContextFile, error) {
+func (d *definer) contextFile(ctx context.Context, path string, mode os.FileMode, size, limit int64, known digest.Digest, open func() (io.ReadCloser, error)) (buildkit.ContextFile, error) {
 	cf := buildkit.ContextFile{Path: filepath.ToSlash(path), Mode: mode}
 	if mode.IsDir() {
 		return cf, nil
@@ -202,7 +241,7 @@ func (d *definer) contextFile(ctx context.Context, path string, mode os.FileMode
 		return cf, err
 	}
 	defer r.Close()
-	if size > buildkit.InlineLimit() {
+	if size > limit {
 		cf.Blob, _, err = d.store.WriteBlob(ctx, r, known, size)
 		return cf, err
 	}
@@ -224,21 +263,19 @@ func (d *definer) labels(f *render.Dockerfile) map[string]string {
 	}
 }
 
-// proxyVariables are handed on to builds, as upstream does. The Dockerfile
-// frontend keeps them out of images and of cache keys.
+// proxyVariables are handed on to builds, as upstream does. They change how
+// something is fetched and not what, so they are in no key and in no image.
 var proxyVariables = []string{"HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "FTP_PROXY", "ftp_proxy", "NO_PROXY", "no_proxy"}
 
-func buildArgs(cfg *config.Config, env Env) map[string]string {
-	args := map[string]string{}
+func withProxies(args map[string]string, env Env) map[string]string {
+	all := map[string]string{}
 	for _, name := range proxyVariables {
 		if v := env.Getenv(name); v != "" {
-			args[name] = v
+			all[name] = v
 		}
 	}
-	for k, v := range cfg.BuildArgs {
-		args[k] = v
-	}
-	return args
+	maps.Copy(all, args)
+	return all
 }
 
 func sourceDateEpoch(env Env) (time.Time, error) {

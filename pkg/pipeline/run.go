@@ -112,7 +112,7 @@ func (r *buildRun) prepare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	b := &bases{cfg: r.cfg, env: r.env, store: r.store, client: r.client, platform: p, done: map[string]buildkit.External{}}
+	b := &bases{cfg: r.cfg, env: r.env, store: r.store, client: r.client, platform: p, done: map[string]buildkit.External{}, created: map[string]time.Time{}}
 	if r.def, err = newDefiner(r.set, r.store, b, r.env); err != nil {
 		return err
 	}
@@ -150,21 +150,29 @@ func (r *buildRun) run(ctx context.Context) ([]*build.Result, error) {
 	progress := report.NewProgress(report.ProgressOptions{Out: r.env.Stderr, Mode: mode, Getenv: r.env.Getenv,
 		Output: r.cfg.Debug || r.cfg.Threads == 1})
 	emit := report.Tee(logs.Handle, progress.Handle)
-	bk := &builder{store: r.store, defined: r.defined, created: r.def.created(), mem: r.mem, times: map[string]store.Record{},
+	convert := r.def.options
+	convert.BuildArgs = withProxies(convert.BuildArgs, r.env)
+	convert.NoCache = !r.cfg.Cache
+	bk := &builder{store: r.store, defined: r.defined, convert: convert, mem: r.mem, images: map[string]digest.Digest{}, times: map[string]store.Record{},
 		opts: buildkit.Options{Addr: r.cfg.BuildkitAddr, DaemonPath: r.cfg.Buildkitd, StateDir: stateDir(r.cfg.DataDir), Store: r.store.Content(),
 			Notice: func(s string) { emit(build.Event{Time: time.Now(), Kind: build.EventMessage, Text: s}) }}}
-	if r.cfg.IsSet("network_mode") && r.cfg.NetworkMode == "host" && r.cfg.BuildkitAddr != "" {
+	for _, it := range r.plan.Items {
+		if it.Action == plan.Keep {
+			bk.images[it.Reference] = digest.Digest(it.Digest)
+		}
+	}
+	if hostNetworkAsked(r.cfg) {
 		bk.opts.Entitlements = []string{"network.host"}
 	}
 	if r.plan.ToBuild() > 0 {
 		// A builder that cannot be had is the run's failure, not an image's.
-		if err := bk.open(ctx); err != nil {
+		if _, err := bk.open(ctx); err != nil {
 			logs.Close()
 			progress.Close()
 			return nil, err
 		}
 	}
-	opts := build.Options{Builder: bk, Emit: emit, Threads: r.cfg.Threads, PushThreads: max(r.cfg.PushThreads, r.cfg.Threads),
+	opts := build.Options{Builder: bk, Emit: emit, Threads: r.cfg.Threads, PushThreads: pushThreads(r.cfg),
 		Retries: r.cfg.Retries, FailFast: r.cfg.FailFast}
 	if r.up != nil {
 		opts.Uploader = r.up
@@ -214,6 +222,15 @@ func (r *buildRun) publish(ctx context.Context, results []*build.Result) error {
 		return fmt.Errorf("publishing: %w", err)
 	}
 	return nil
+}
+
+// pushThreads is how many images upload at once. Upstream's default of one is
+// for Docker's sake; nothing here minds several.
+func pushThreads(cfg *config.Config) int {
+	if cfg.IsSet("push-threads") {
+		return cfg.PushThreads
+	}
+	return max(cfg.PushThreads, cfg.Threads)
 }
 
 // failed counts the images whose failure counts.

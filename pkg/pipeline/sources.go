@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/kolla-build/kolla-build/pkg/config"
@@ -19,9 +18,6 @@ import (
 type archiver struct {
 	cfg     *config.Config
 	fetcher *source.Fetcher
-
-	mu     sync.Mutex
-	newest time.Time // the newest time that an archive's source carries
 }
 
 func newArchiver(cfg *config.Config, env Env) (*archiver, error) {
@@ -64,15 +60,7 @@ func (a *archiver) archives(ctx context.Context, image, contextDir string, wants
 		}
 		*list = append(*list, spec)
 	}
-	files, err := a.fetcher.Archives(ctx, req)
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for _, f := range files {
-		if f.Modified.After(a.newest) {
-			a.newest = f.Modified
-		}
-	}
-	return files, err
+	return a.fetcher.Archives(ctx, req)
 }
 
 func (a *archiver) spec(name string) (source.Spec, error) {

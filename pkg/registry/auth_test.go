@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"golang.org/x/crypto/bcrypt"
+
+	"github.com/kolla-build/kolla-build/internal/testenv"
 )
 
 func htpasswd(t *testing.T, user, password string) string {
@@ -78,11 +80,10 @@ func TestBasicLogin(t *testing.T) {
 	}
 	mustPull(t, host, ref+":t", d.Digest)
 	// skopeo agrees that the login is needed, and that ours is one.
-	if skopeo, err := exec.LookPath("skopeo"); err == nil {
-		runTool(t, skopeo, "inspect", "--tls-verify=false", "--creds", "ada:s3cret", "docker://"+ref+":t")
-		if exec.Command(skopeo, "inspect", "--tls-verify=false", "--no-creds", "docker://"+ref+":t").Run() == nil {
-			t.Error("skopeo reads without a login")
-		}
+	skopeo := testenv.Program(t, "skopeo", "skopeo")
+	runTool(t, skopeo, "inspect", "--tls-verify=false", "--creds", "ada:s3cret", "docker://"+ref+":t")
+	if exec.Command(skopeo, "inspect", "--tls-verify=false", "--no-creds", "docker://"+ref+":t").Run() == nil {
+		t.Error("skopeo reads without a login")
 	}
 }
 

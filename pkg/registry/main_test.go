@@ -20,6 +20,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/random"
 	"github.com/google/go-containerregistry/pkg/v1/types"
+
+	"github.com/kolla-build/kolla-build/internal/testenv"
 )
 
 // The registries of these tests are real: the embedded one and Debian's
@@ -69,10 +71,7 @@ func startEmbedded(t testing.TB, opts ServeOptions) *Server {
 // than the embedded one.
 func startDebian(t testing.TB) string {
 	t.Helper()
-	bin, err := exec.LookPath("docker-registry")
-	if err != nil {
-		t.Skip("docker-registry is not installed (apt-get install docker-registry)")
-	}
+	bin := testenv.Program(t, "docker-registry", "docker-registry")
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

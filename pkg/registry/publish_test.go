@@ -15,6 +15,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/types"
+
+	"github.com/kolla-build/kolla-build/internal/testenv"
 )
 
 // ociBase is a small image with a config that inspection can find again.
@@ -98,7 +100,6 @@ func TestPushThenCommit(t *testing.T) {
 
 // Tools that are not ours must be able to read what was pushed.
 func TestForeignToolsRead(t *testing.T) {
-	skopeo, skopeoErr := exec.LookPath("skopeo")
 	crane := buildCrane(t)
 	eachRegistry(t, func(t *testing.T, host string) {
 		ctx := context.Background()
@@ -112,9 +113,7 @@ func TestForeignToolsRead(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Run("skopeo", func(t *testing.T) {
-			if skopeoErr != nil {
-				t.Skip("skopeo is not installed (apt-get install skopeo)")
-			}
+			skopeo := testenv.Program(t, "skopeo", "skopeo")
 			out := runTool(t, skopeo, "inspect", "--tls-verify=false", "docker://"+host+"/kolla/base:t")
 			var got struct {
 				Digest string

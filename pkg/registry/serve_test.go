@@ -8,12 +8,13 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
+
+	"github.com/kolla-build/kolla-build/internal/testenv"
 )
 
 // syncBuffer is a bytes.Buffer for several goroutines.
@@ -229,10 +230,7 @@ func TestGarbageCollect(t *testing.T) {
 
 // Others push to the embedded registry too.
 func TestSkopeoPushesToUs(t *testing.T) {
-	skopeo, err := exec.LookPath("skopeo")
-	if err != nil {
-		t.Skip("skopeo is not installed (apt-get install skopeo)")
-	}
+	skopeo := testenv.Program(t, "skopeo", "skopeo")
 	ctx := context.Background()
 	s := startEmbedded(t, ServeOptions{})
 	p := newClient(t, Options{}).NewPublisher(PublishOptions{})
@@ -256,7 +254,7 @@ func TestSkopeoPushesToUs(t *testing.T) {
 func TestDiskFull(t *testing.T) {
 	dir := t.TempDir()
 	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=1m"); err != nil {
-		t.Skipf("a small file system cannot be mounted here (%v); root can", err)
+		testenv.Missing(t, fmt.Sprintf("a small file system cannot be mounted here (%v); root can", err))
 	}
 	t.Cleanup(func() { _ = syscall.Unmount(dir, syscall.MNT_DETACH) })
 	ctx := context.Background()

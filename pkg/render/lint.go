@@ -43,8 +43,8 @@ func (f Finding) String() string {
 }
 
 // Lint checks a tree and override files without rendering them: templates that
-// do not compile (which finds unknown filters and tests), templates without a
-// FROM, and in overrides blocks that no template has, X_append, X_remove and
+// do not compile, unknown filters and tests wherever they are, templates without
+// a FROM, and in overrides blocks that no template has, X_append, X_remove and
 // X_override variables that no template reads, text that is never shown, and a
 // missing extends. The findings are sorted by place. The error is for files
 // that cannot be read.
@@ -81,27 +81,23 @@ type linter struct {
 	found     []Finding
 }
 
-// template is what the checks need to know of one template.
+// template is a template and what the engine says of it. The scan adds what the
+// analysis has not: its text.
 type template struct {
+	source string
+	place  func(line int) (string, int) // the file and line that a line is shown as
 	pieces []piece
+	*jinja.Analysis
+	broken bool     // it does not parse: the analysis is empty
 	uses   []string // templates of the tree that it extends, includes or imports
-	blocks map[string]bool
-	names  map[string]bool // all words in its tags
-	kinds  []string        // the arguments of customizable
-	open   bool            // an argument of customizable is no plain text
-	hasRun bool            // it uses a template whose name is only known when it runs
-	from   bool            // its text has a FROM
 }
 
 var (
-	usesTag      = regexp.MustCompile(`^(?:extends|include|import|from)\s+(?:"([^"]*)"|'([^']*)')`)
-	usesAny      = regexp.MustCompile(`^(?:extends|include|import|from)\s`)
-	blockTag     = regexp.MustCompile(`^block\s+(\w+)`)
-	setTag       = regexp.MustCompile(`^set\s+([\w\s,]+?)\s*(?:=|$|\|)`)
 	word         = regexp.MustCompile(`[A-Za-z_]\w*`)
-	customize    = regexp.MustCompile(`\bcustomizable\s*\(\s*(?:call_type\s*=\s*)?(?:"([^"]*)"|'([^']*)'|([^)]*))`)
+	plainSet     = regexp.MustCompile(`^set\s[\w\s.,()]*=`)
 	fromLine     = regexp.MustCompile(`(?im)^\s*FROM\b`)
 	customSuffix = regexp.MustCompile(`^(.+)_(append|remove|override)$`)
+	unknownName  = regexp.MustCompile(`^No (filter|test) named '(.+)'\.$`)
 )
 
 // template looks at a template and at what it uses. required is false for those
@@ -121,11 +117,9 @@ func (l *linter) template(name string, required bool) error {
 	if err != nil {
 		return err
 	}
-	t := scanUses(src)
+	file := l.tree.place(name)
+	t := l.analyze(src, func(line int) (string, int) { return file, line })
 	l.templates[name] = t
-	if _, err := l.tree.env.Template(name); err != nil {
-		l.add(l.tree.place(name), err)
-	}
 	for _, u := range t.uses {
 		if err := l.template(u, false); err != nil {
 			return err
@@ -134,61 +128,150 @@ func (l *linter) template(name string, required bool) error {
 	return nil
 }
 
-func scanUses(src string) *template {
-	t := &template{pieces: scanTemplate(src), blocks: map[string]bool{}, names: map[string]bool{}}
-	for _, p := range t.pieces {
-		if p.tag == nil {
-			t.from = t.from || fromLine.MatchString(p.data)
-			continue
+// analyze looks at one template and reports what the engine finds wrong with it.
+func (l *linter) analyze(src string, place func(int) (string, int)) *template {
+	t := &template{source: src, place: place, pieces: scanTemplate(src), Analysis: &jinja.Analysis{}}
+	parsed, refused, err := parseAny(src)
+	if err != nil {
+		t.broken = true
+		var e *jinja.Error
+		if errors.As(err, &e) {
+			l.find(t, e.Line, e.Column, e.Message, e.Hint)
+		} else {
+			l.find(t, 0, 0, err.Error(), "")
 		}
-		for _, w := range word.FindAllString(p.tag.text, -1) {
-			t.names[w] = true
-		}
-		for _, m := range customize.FindAllStringSubmatch(p.tag.text, -1) {
-			if kind := m[1] + m[2]; kind != "" {
-				t.kinds = append(t.kinds, kind)
-			} else {
-				t.open = true
-			}
-		}
-		if !p.tag.statement {
-			continue
-		}
-		if m := blockTag.FindStringSubmatch(p.tag.text); m != nil {
-			t.blocks[m[1]] = true
-		}
-		if m := usesTag.FindStringSubmatch(p.tag.text); m != nil {
-			t.uses = append(t.uses, path.Clean(m[1]+m[2]))
-		} else if usesAny.MatchString(p.tag.text) {
-			t.hasRun = true
+		return t
+	}
+	t.Analysis = parsed.Analyze()
+	for _, refs := range [][]jinja.Ref{t.Extends, t.Includes, t.Imports} {
+		for _, r := range refs {
+			t.uses = append(t.uses, path.Clean(r.Name))
 		}
 	}
+	l.checkNames(t, "filter", "{{ x | %s }}", filterNames(t.Analysis), refused)
+	l.checkNames(t, "test", "{{ x is %s }}", testNames(t.Analysis), refused)
 	return t
 }
 
-// reach returns a template and all that it uses, directly or not.
-func (l *linter) reach(name string) []*template {
+// maxStandIns bounds how often one template is parsed.
+const maxStandIns = 100
+
+// parseAny parses a template whatever filters and tests it has. The engine
+// refuses unknown ones one at a time, and each gets a stand-in, so that it hides
+// neither the next one nor what else the template says. refused has those that
+// needed one, as "filter NAME" and "test NAME".
+func parseAny(src string) (t *jinja.Template, refused map[string]bool, err error) {
+	refused = map[string]bool{}
+	standIns := map[string]map[string]jinja.Func{"filter": {}, "test": {}}
+	for {
+		t, err = jinja.New(jinja.Config{Filters: standIns["filter"], Tests: standIns["test"]}).Parse("", src)
+		var e *jinja.Error
+		if !errors.As(err, &e) {
+			return t, refused, err
+		}
+		m := unknownName.FindStringSubmatch(e.Message)
+		if m == nil || refused[m[1]+" "+m[2]] || len(refused) == maxStandIns {
+			return t, refused, err
+		}
+		refused[m[1]+" "+m[2]] = true
+		standIns[m[1]][m[2]] = func(*jinja.Call) (any, error) { return "", nil }
+	}
+}
+
+// filterNames returns where a template names filters, those that it passes to
+// the filter map included.
+func filterNames(a *jinja.Analysis) []jinja.Ref {
+	var out []jinja.Ref
+	for _, u := range a.Filters {
+		out = append(out, u.Ref)
+		if u.Name == "map" && len(u.Args) > 0 && u.Args[0] != "" {
+			out = append(out, jinja.Ref{Name: u.Args[0], Line: u.Line, Column: u.Column})
+		}
+	}
+	return out
+}
+
+// testNames returns where a template names tests, those that it passes to filters included.
+func testNames(a *jinja.Analysis) []jinja.Ref {
+	var out []jinja.Ref
+	for _, u := range a.Tests {
+		out = append(out, u.Ref)
+	}
+	at := map[string]int{"select": 0, "reject": 0, "selectattr": 1, "rejectattr": 1}
+	for _, u := range a.Filters {
+		if i, ok := at[u.Name]; ok && i < len(u.Args) && u.Args[i] != "" {
+			out = append(out, jinja.Ref{Name: u.Args[i], Line: u.Line, Column: u.Column})
+		}
+	}
+	return out
+}
+
+// checkNames finds filters or tests that the environment has not: it is asked to
+// compile a probe with the name. In branches they compile, as in Jinja2, and
+// fail when they are reached, unless the template asks before, as in
+// {% if "x" is filter %}: then the engine's refusal alone counts.
+func (l *linter) checkNames(t *template, kind, probe string, names []jinja.Ref, refused map[string]bool) {
+	asks := slices.ContainsFunc(t.Tests, func(u jinja.Use) bool { return u.Name == kind })
+	for _, r := range names {
+		if asks && !refused[kind+" "+r.Name] {
+			continue
+		}
+		_, err := l.tree.env.Parse("", fmt.Sprintf(probe, r.Name))
+		var e *jinja.Error
+		// The message has to be on this name: one that is passed as a text, such
+		// as the test "==", may be none that a template can write.
+		if errors.As(err, &e) && strings.HasPrefix(e.Message, "No "+kind+" named '"+r.Name+"'") {
+			l.find(t, r.Line, r.Column, e.Message, e.Hint)
+		}
+	}
+}
+
+// find adds a finding with the line that it is about; line is that of the
+// template's source, 0 if there is none.
+func (l *linter) find(t *template, line, column int, message, hint string) {
+	file, shown := t.place(line)
+	source := ""
+	if line > 0 {
+		if lines := strings.SplitN(t.source, "\n", line+1); len(lines) >= line {
+			source = lines[line-1]
+		}
+	} else {
+		shown = 0
+	}
+	l.found = append(l.found, Finding{file, shown, column, message, hint, source})
+}
+
+// reach returns a template and all that it uses, directly or not. open says that
+// there may be more: it uses one whose name is only known when it runs, or one
+// that does not parse.
+func (l *linter) reach(name string) (all []*template, open bool) {
 	seen := map[string]bool{}
-	var out []*template
 	var visit func(string)
 	visit = func(name string) {
 		if t := l.templates[name]; t != nil && !seen[name] {
 			seen[name] = true
-			out = append(out, t)
+			all = append(all, t)
+			open = open || t.Dynamic || t.broken
 			for _, u := range t.uses {
 				visit(u)
 			}
 		}
 	}
 	visit(name)
-	return out
+	return all, open
 }
 
 // checkFrom finds a template that can yield no FROM.
 func (l *linter) checkFrom(name string) {
-	for _, t := range l.reach(name) {
-		if t.from || t.hasRun {
-			return
+	all, open := l.reach(name)
+	if open {
+		return
+	}
+	for _, t := range all {
+		for _, p := range t.pieces {
+			if p.tag == nil && fromLine.MatchString(p.data) {
+				return
+			}
 		}
 	}
 	for _, p := range l.templates[name].pieces {
@@ -200,137 +283,158 @@ func (l *linter) checkFrom(name string) {
 		Hint: "begin it with FROM {{ namespace }}/{{ image_prefix }}base:{{ tag }}"})
 }
 
-// add adds what the engine said about a template.
-func (l *linter) add(file string, err error) {
-	var e *jinja.Error
-	if !errors.As(err, &e) {
-		l.found = append(l.found, Finding{File: file, Message: err.Error()})
-		return
-	}
-	l.found = append(l.found, Finding{file, e.Line, e.Column, e.Message, e.Hint, e.SourceLine})
-}
-
 func (l *linter) overrides(files []string) error {
 	merged, err := mergeOverrides(files)
 	if err != nil || merged == nil {
 		return err
 	}
-	env := newEnvironment(l.tree, jinja.Map{merged.name: merged.source})
-	if _, err := env.Template(merged.name); err != nil {
-		var e *jinja.Error
-		if !errors.As(err, &e) {
-			return err
-		}
-		located := *e
-		file, line := merged.place(e.Line)
-		located.Line = line
-		l.add(file, &located)
-	}
-	blocks, readers := l.known()
-	pieces := scanTemplate(merged.source)
-	for _, p := range pieces {
-		if p.tag == nil {
-			continue
-		}
-		reads := p.tag.text
-		if setTag.MatchString(reads) {
-			_, reads, _ = strings.Cut(reads, "=")
-		}
-		for _, w := range word.FindAllString(reads, -1) {
-			readers.names[w] = true
-		}
-	}
-	extends, depth, assigned := false, 0, 0
-	told := false
-	for _, p := range pieces {
-		file, line := merged.place(p.line)
-		find := func(column int, message, hint string) {
-			l.found = append(l.found, Finding{file, line, column, message, hint, ""})
-		}
-		if p.tag == nil {
-			if extends && depth == 0 && assigned == 0 && !told && strings.TrimSpace(p.data) != "" {
-				told = true // one is enough: what follows is of the same kind
-				skipped := len(p.data) - len(strings.TrimLeft(p.data, " \t\n"))
-				file, line = merged.place(p.line + strings.Count(p.data[:skipped], "\n"))
-				find(0, "text outside of a block is never shown", "put it between {% block … %} and {% endblock %}")
-			}
-			continue
-		}
-		if !p.tag.statement {
-			continue
-		}
-		switch first := word.FindString(p.tag.text); first {
-		case "extends":
-			extends = true
-		case "block", "macro":
-			depth++
-		case "endblock", "endmacro":
-			depth--
-		case "endset":
-			assigned--
-		case "set":
-			if m := setTag.FindStringSubmatch(p.tag.text); m != nil {
-				if !strings.Contains(p.tag.text, "=") {
-					assigned++
-				}
-				for _, name := range word.FindAllString(m[1], -1) {
-					l.checkVariable(name, readers, p.tag.column, find)
-				}
-			}
-		}
-		if m := blockTag.FindStringSubmatch(p.tag.text); m != nil && !blocks[m[1]] {
-			find(p.tag.column, fmt.Sprintf("no template has a block %q: it is never shown", m[1]), didYouMean(m[1], slices.Collect(maps.Keys(blocks))))
-		}
-	}
-	if !extends {
+	t := l.analyze(merged.source, merged.place)
+	if !l.checkText(t) {
 		l.found = append(l.found, Finding{File: files[0], Line: 1, Message: "the override has no {% extends parent_template %}: it replaces every Dockerfile as a whole",
 			Hint: "write {% extends parent_template %} on its first line"})
+	}
+	blocks, r := l.known(t)
+	for _, b := range t.Blocks {
+		if !blocks[b.Name] && !r.broken[b.Name] {
+			l.find(t, b.Line, t.column(b), fmt.Sprintf("no template has a block %q: it is never shown", b.Name), didYouMean(b.Name, slices.Collect(maps.Keys(blocks))))
+		}
+	}
+	for _, s := range t.Sets {
+		if hint, ok := r.check(s.Name); !ok {
+			l.find(t, s.Line, t.column(s), fmt.Sprintf("no template reads %s", s.Name), hint)
+		}
 	}
 	return nil
 }
 
-// readers is what reads the variables of overrides.
-type readers struct {
-	names    map[string]bool // words in tags, but for what overrides set
-	prefixes map[string]bool // IMAGE_KIND
-	open     []string        // IMAGE_ where the kinds are not known
+// column returns where the tag begins that holds a name, if it does on its line.
+func (t *template) column(r jinja.Ref) int {
+	column := r.Column
+	for _, p := range t.pieces {
+		if p.tag != nil && p.tag.line == r.Line && p.tag.column <= r.Column {
+			column = p.tag.column
+		}
+	}
+	return column
 }
 
-// known collects the blocks of all templates and what they read.
-func (l *linter) known() (map[string]bool, readers) {
+// checkText finds text of an override that no block, macro or variable has, and
+// says whether it extends anything.
+func (l *linter) checkText(t *template) (extends bool) {
+	depth, told := 0, false
+	for _, p := range t.pieces {
+		switch {
+		case p.tag == nil:
+			if extends && depth == 0 && !told && strings.TrimSpace(p.data) != "" {
+				told = true // one is enough: what follows is of the same kind
+				skipped := len(p.data) - len(strings.TrimLeft(p.data, " \t\n"))
+				l.find(t, p.line+strings.Count(p.data[:skipped], "\n"), 0,
+					"text outside of a block is never shown", "put it between {% block … %} and {% endblock %}")
+			}
+		case p.tag.statement:
+			switch word.FindString(p.tag.text) {
+			case "extends":
+				extends = true
+			case "block", "macro":
+				depth++
+			case "endblock", "endmacro", "endset":
+				depth--
+			case "set":
+				if !plainSet.MatchString(p.tag.text) {
+					depth++
+				}
+			}
+		}
+	}
+	return extends
+}
+
+// readers is what reads the variables of overrides.
+type readers struct {
+	names    map[string]bool // variables that a template or the override itself reads
+	prefixes map[string]bool // IMAGE_KIND
+	open     []string        // IMAGE_ where the kinds are not all known
+	broken   map[string]bool // words in the tags of templates that do not parse
+}
+
+// known collects the blocks of all templates, and what they and the override read.
+func (l *linter) known(override *template) (map[string]bool, readers) {
 	blocks := map[string]bool{}
-	r := readers{names: map[string]bool{}, prefixes: map[string]bool{}}
+	r := readers{names: map[string]bool{}, prefixes: map[string]bool{}, broken: map[string]bool{}}
 	for _, t := range l.templates {
-		maps.Copy(blocks, t.blocks)
-		maps.Copy(r.names, t.names)
+		for _, b := range t.Blocks {
+			blocks[b.Name] = true
+		}
+		for _, refs := range [][]jinja.Ref{t.Reads, t.Sets} {
+			for _, ref := range refs {
+				r.names[ref.Name] = true
+			}
+		}
+		if t.broken {
+			for name := range t.words() {
+				r.broken[name] = true
+			}
+		}
+	}
+	// What the override both sets and reads is none of the analysis' Reads: it
+	// is there more often than it is set.
+	count := override.words()
+	for _, s := range override.Sets {
+		count[s.Name]--
+	}
+	for name, n := range count {
+		if n > 0 {
+			r.names[name] = true
+		}
 	}
 	for _, dir := range l.tree.images {
 		image := strings.ReplaceAll(path.Base(dir), "-", "_") + "_"
-		for _, t := range l.reach(path.Join(dir, templateName)) {
-			for _, k := range t.kinds {
-				r.prefixes[image+k] = true
+		all, open := l.reach(path.Join(dir, templateName))
+		for _, t := range append(all, override) { // its blocks are shown in any image
+			for _, u := range t.Filters {
+				switch {
+				case u.Name != "customizable":
+				case len(u.Args) > 0 && u.Args[0] != "":
+					r.prefixes[image+u.Args[0]] = true
+				default:
+					open = true
+				}
 			}
-			if t.open {
-				r.open = append(r.open, image)
-			}
+		}
+		if open {
+			r.open = append(r.open, image)
 		}
 	}
 	return blocks, r
 }
 
-func (l *linter) checkVariable(name string, r readers, column int, find func(int, string, string)) {
+// words counts the words in a template's tags.
+func (t *template) words() map[string]int {
+	out := map[string]int{}
+	for _, p := range t.pieces {
+		if p.tag != nil {
+			for _, w := range word.FindAllString(p.tag.text, -1) {
+				out[w]++
+			}
+		}
+	}
+	return out
+}
+
+// check says whether something reads a variable that an override sets, with a
+// hint if not. Those that are not named like customizable's may be for anything.
+func (r readers) check(name string) (hint string, ok bool) {
 	m := customSuffix.FindStringSubmatch(name)
-	if m == nil || r.names[name] || r.prefixes[m[1]] {
-		return
+	if m == nil || r.names[name] || r.prefixes[m[1]] || r.broken[name] {
+		return "", true
 	}
 	for _, o := range r.open {
 		if strings.HasPrefix(name, o) {
-			return
+			return "", true
 		}
 	}
-	hint := ""
 	if near := nearest(m[1], slices.Collect(maps.Keys(r.prefixes))); near != "" {
 		hint = fmt.Sprintf("did you mean \"%s_%s\"?", near, m[2])
 	}
-	find(column, fmt.Sprintf("no template reads %s", name), hint)
+	return hint, false
 }

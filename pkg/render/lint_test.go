@@ -1,7 +1,9 @@
 package render
 
 import (
+	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -27,6 +29,14 @@ FROM base
 FROM base
 {% for k in ['a', 'b'] %}{{ x | customizable(k) }}{% endfor %}
 `
+
+func manyFilters(n int) string {
+	var b strings.Builder
+	for i := range n {
+		b.WriteString(" | zzz" + itoa(i))
+	}
+	return b.String()
+}
 
 func TestLint(t *testing.T) {
 	for _, c := range []struct{ name, tree, override, want string }{
@@ -55,8 +65,28 @@ override.j2:5:1: no template reads nova_api_packages_append (did you mean "nova_
 		{"override that does not compile", "", "{% extends parent_template %}\n{% block footer %}{{ x | nofilter }}{% endblock %}\n", "override.j2:2:"},
 		{"templates that do not compile", "-- bad/Dockerfile.j2 --\nFROM x\n{{ x | custmizable('y') }}\n-- worse/Dockerfile.j2 --\nFROM y\n{% if %}\n", "", "bad/Dockerfile.j2:2:\nworse/Dockerfile.j2:2:"},
 		{"a test that is not there", "-- bad/Dockerfile.j2 --\nFROM x\n{{ x is notest }}\n", "", "bad/Dockerfile.j2:2:"},
+		{"names in branches", "-- bad/Dockerfile.j2 --\nFROM x\n{% if a %}{{ x | uper }}{% elif b is dfined %}{{ c | custmizable('y') }}{% endif %}\n{{ a if b else c | nofilter }}\n", "",
+			`bad/Dockerfile.j2:2:18: No filter named 'uper'. (did you mean ` + "`upper`?" + `)
+bad/Dockerfile.j2:2:38: No test named 'dfined'. (did you mean ` + "`defined`?" + `)
+bad/Dockerfile.j2:2:54: No filter named 'custmizable'. (did you mean ` + "`customizable`?" + `)
+bad/Dockerfile.j2:3:20: No filter named 'nofilter'.`},
+		{"names in a branch of an override", "", "{% extends parent_template %}\n{% block footer %}{% if a %}{{ x | uper }}{% endif %}{% endblock %}\n", "override.j2:2:36: No filter named 'uper'."},
+		{"several names that do not compile, and a block", "-- bad/Dockerfile.j2 --\nFROM x\n{{ x | one | two is three }}\n{% block bad_footer %}{% endblock %}\n", "{% extends parent_template %}\n{% block bad_footer %}x{% endblock %}\n",
+			"bad/Dockerfile.j2:2:8: No filter named 'one'.\nbad/Dockerfile.j2:2:14: No filter named 'two'.\nbad/Dockerfile.j2:2:21: No test named 'three'."},
+		{"names passed to filters", "-- bad/Dockerfile.j2 --\nFROM x\n{{ x | map('uper') | select('dfined') | selectattr('a', '==', 1) | rejectattr('a', 'nodd') | map(attribute='a') | list }}\n", "",
+			"bad/Dockerfile.j2:2:8: No filter named 'uper'.\nbad/Dockerfile.j2:2:22: No test named 'dfined'.\nbad/Dockerfile.j2:2:68: No test named 'nodd'."},
+		{"names that the template asks for", "-- good/Dockerfile.j2 --\nFROM x\n{% if 'uper' is filter %}{{ x | uper }}{% endif %}\n", "", ""},
+		{"a template that does not parse keeps overrides out of trouble", "-- bad/Dockerfile.j2 --\nFROM x\n{% block bad_footer %}{% endblock %}\n{{ y | customizable('packages') }}\n{% if %}\n", `{% extends parent_template %}
+{% set bad_packages_append = [] %}
+{% block bad_footer %}x{% endblock %}
+{% block fotter %}x{% endblock %}
+`, "bad/Dockerfile.j2:4:\noverride.j2:4:1: no template has a block \"fotter\": it is never shown (did you mean \"footer\"?)"},
+		{"customizable in an override", "", "{% extends parent_template %}\n{% set nova_api_mine_append = [1] %}\n{% block footer %}{{ [] | customizable('mine') }}{% set x | indent(width=2) %}text{% endset %}{% endblock %}\n", ""},
+		{"sets in a branch and several in one", "", "{% extends parent_template %}\n{% if x %}{% set nova_api_zzz_append, y = [], 1 %}{% endif %}\n{% set z | indent(width=2) %}text{% endset %}\n", "override.j2:2:11: no template reads nova_api_zzz_append"},
 		{"no FROM", "-- bad/Dockerfile.j2 --\nRUN x\n-- good/Dockerfile.j2 --\n{% include 'inc.j2' %}\n-- inc.j2 --\nFROM x\n-- unknown/Dockerfile.j2 --\n{% include image_name %}\n-- made/Dockerfile.j2 --\n{{ 'FROM x' }}\n", "",
 			"bad/Dockerfile.j2:1:: the template has no FROM (begin it with"},
+		{"a tag of several lines", "", "{% extends parent_template %}\n{% set\n  base_zzz_append = [] %}\n", "override.j2:3:3: no template reads base_zzz_append"},
+		{"more unknown names than are looked for", "-- bad/Dockerfile.j2 --\nFROM x\n{{ x" + manyFilters(150) + " }}\n", "", "bad/Dockerfile.j2:2:"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := unpack(t, lintTree+c.tree)
@@ -100,6 +130,64 @@ override.j2:5:1: no template reads nova_api_packages_append (did you mean "nova_
 	}
 }
 
+// TestLintShowsTheLine checks the places and lines of findings in overrides that
+// were merged.
+func TestLintShowsTheLine(t *testing.T) {
+	tree := mustOpen(t, lintTree)
+	dir := unpack(t, `
+-- one.j2 --
+{% extends parent_template %}
+{% block footer %}x{% endblock %}
+-- two.j2 --
+{% extends parent_template %}
+# comment
+  {% block fotter %}{{ x | uper }}{% endblock %}
+`)
+	two := filepath.Join(dir, "two.j2")
+	found, err := Lint(tree, []string{filepath.Join(dir, "one.j2"), two})
+	if err != nil {
+		t.Fatal(err)
+	}
+	line := "  {% block fotter %}{{ x | uper }}{% endblock %}"
+	want := []Finding{
+		{two, 2, 0, "text outside of a block is never shown", "put it between {% block … %} and {% endblock %}", "# comment"},
+		{two, 3, 3, `no template has a block "fotter": it is never shown`, `did you mean "footer"?`, line},
+		{two, 3, 28, "No filter named 'uper'.", "did you mean `upper`?", line},
+	}
+	if !slices.Equal(found, want) {
+		t.Errorf("got\n%+v\nwant\n%+v", found, want)
+	}
+}
+
+// TestLintIsSilent checks the trees that are known to be good: the images that
+// come with the program, and OpenStack Kolla's own at KOLLA_CHECKOUT.
+func TestLintIsSilent(t *testing.T) {
+	dirs := []string{filepath.Join("..", "..", "dockerfiles")}
+	if checkout := os.Getenv("KOLLA_CHECKOUT"); checkout != "" {
+		docker := filepath.Join(checkout, "kolla", "docker")
+		if _, err := os.Stat(docker); err != nil {
+			docker = filepath.Join(checkout, "docker") // where it was once
+		}
+		dirs = append(dirs, docker)
+	}
+	for _, dir := range dirs {
+		tree, err := openDirs(t, dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		found, err := Lint(tree, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range found {
+			t.Error(f)
+		}
+		if len(tree.Images()) == 0 {
+			t.Errorf("%s has no images", dir)
+		}
+	}
+}
+
 func TestScanTemplate(t *testing.T) {
 	for _, c := range []struct{ in, want string }{
 		{"a{{ b }}c", "'a'1 {{b}}1:2 'c'1"},
@@ -125,6 +213,35 @@ func TestScanTemplate(t *testing.T) {
 	}
 }
 
+// FuzzAnalyze checks that a look at a template ends and that findings have places in it.
+func FuzzAnalyze(f *testing.F) {
+	for _, s := range []string{"{{ x | a | b is c }}", "{% set x_append = 1 %}", "{% if %}", "{{ x | map('a }}') }}", "{% block b %}{% endblock %}\n{% block b %}", "{% include ['', 'a'] %}"} {
+		f.Add(s)
+	}
+	tree := &Tree{}
+	tree.env = newEnvironment(tree, treeLoader{tree})
+	f.Fuzz(func(t *testing.T, s string) {
+		l := &linter{tree: tree}
+		a := l.analyze(s, func(line int) (string, int) { return "f", line })
+		l.checkText(a)
+		for _, b := range a.Blocks {
+			if c := a.column(b); c < 1 || c > b.Column {
+				t.Errorf("block %+v in column %d", b, c)
+			}
+		}
+		for _, found := range l.found {
+			if found.Line < 0 || found.Line > 1+strings.Count(toLines(s), "\n") {
+				t.Errorf("%+v", found)
+			}
+		}
+	})
+}
+
+// toLines makes line ends those of files as they are read.
+func toLines(s string) string {
+	return strings.ReplaceAll(strings.ReplaceAll(s, "\r\n", "\n"), "\r", "\n")
+}
+
 // FuzzScanTemplate checks that a scan ends and that its places are in the file.
 func FuzzScanTemplate(f *testing.F) {
 	for _, s := range []string{"a{{ b }}", "{% raw %}{{", "{% set x = \"", "{#", "{{ '\\", "{{ } }}", "{%-", "{%}"} {
@@ -137,6 +254,5 @@ func FuzzScanTemplate(f *testing.F) {
 				t.Errorf("%+v of %d lines", p, lines)
 			}
 		}
-		scanUses(s)
 	})
 }

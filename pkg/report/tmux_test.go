@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/kolla-build/kolla-build/internal/testenv"
 )
 
 // screen is a real terminal: a tmux server of the test's own with one window.
@@ -20,9 +22,7 @@ type screen struct {
 // newScreen runs the demo in a window of the given size.
 func newScreen(t *testing.T, width, height int, env ...string) *screen {
 	t.Helper()
-	if _, err := exec.LookPath("tmux"); err != nil {
-		t.Skip("tmux is not installed: apt-get install tmux")
-	}
+	testenv.Program(t, "tmux", "tmux")
 	dir := t.TempDir()
 	s := &screen{t: t, socket: filepath.Join(dir, "tmux"), gates: dir}
 	self, err := os.Executable()

@@ -18,6 +18,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/kolla-build/kolla-build/internal/testenv"
 )
 
 // repo is a real repository, served by git's own HTTP backend.
@@ -29,9 +31,7 @@ type repo struct {
 
 func newRepo(t testing.TB, dir string) *repo {
 	t.Helper()
-	if _, err := exec.LookPath("git"); err != nil {
-		t.Skip("git is not installed (apt-get install git)")
-	}
+	testenv.Program(t, "git", "git")
 	r := &repo{t: t, dir: dir}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		t.Fatal(err)
@@ -105,13 +105,13 @@ type gitServer struct {
 
 func serveGit(t testing.TB, root string) *gitServer {
 	t.Helper()
-	out, err := exec.Command("git", "--exec-path").Output()
+	out, err := exec.Command(testenv.Program(t, "git", "git"), "--exec-path").Output()
 	if err != nil {
-		t.Skip("git is not installed (apt-get install git)")
+		t.Fatal(err)
 	}
 	backend := filepath.Join(strings.TrimSpace(string(out)), "git-http-backend")
 	if _, err := os.Stat(backend); err != nil {
-		t.Skipf("git-http-backend is not installed: %v", err)
+		testenv.Missing(t, "git-http-backend is not installed: "+err.Error())
 	}
 	h := &cgi.Handler{Path: backend, Env: []string{"GIT_PROJECT_ROOT=" + root, "GIT_HTTP_EXPORT_ALL=1", "GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=safe.directory", "GIT_CONFIG_VALUE_0=*"},
 		InheritEnv: []string{"PATH"}, Stderr: io.Discard}

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/kolla-build/kolla-build/internal/testenv"
 )
 
 // An image without sources gets the two archives all the same, as upstream's do,
@@ -213,12 +215,9 @@ func TestPluginsAndAdditions(t *testing.T) {
 
 func TestCompressedPlugins(t *testing.T) {
 	ctx := context.Background()
-	for _, tool := range []string{"gzip", "bzip2", "xz", "zstd"} {
+	for tool, pkg := range map[string]string{"gzip": "gzip", "bzip2": "bzip2", "xz": "xz-utils", "zstd": "zstd"} {
 		t.Run(tool, func(t *testing.T) {
-			bin, err := exec.LookPath(tool)
-			if err != nil {
-				t.Skipf("%s is not installed", tool)
-			}
+			bin := testenv.Program(t, tool, pkg)
 			file := filepath.Join(t.TempDir(), "p.tar")
 			if err := os.WriteFile(file, makeTar(t, false, member{name: "p/x", text: strings.Repeat("x", 100_000)}), 0o644); err != nil {
 				t.Fatal(err)

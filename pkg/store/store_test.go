@@ -22,6 +22,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 	"github.com/google/go-containerregistry/pkg/v1/validate"
 	"github.com/opencontainers/go-digest"
+
+	"github.com/kolla-build/kolla-build/internal/testenv"
 )
 
 func open(t *testing.T, dir string) *Store {
@@ -447,10 +449,7 @@ func TestSkopeoAndLayoutRead(t *testing.T) {
 	if _, err := name.ParseReference(ref); err != nil {
 		t.Error(err)
 	}
-	skopeo, err := exec.LookPath("skopeo")
-	if err != nil {
-		t.Skip("skopeo is not installed (apt-get install skopeo)")
-	}
+	skopeo := testenv.Program(t, "skopeo", "skopeo")
 	run := func(args ...string) string {
 		t.Helper()
 		out, err := exec.Command(skopeo, args...).CombinedOutput()

@@ -174,9 +174,22 @@ func (b *Builder) openSession() error {
 	b.ended = make(chan struct{})
 	go func() {
 		defer close(b.ended)
+		// How it ended does not matter: Lost says that it did, and whoever
+		// builds then sees the error of its own call.
 		_ = s.Run(ctx, b.client.Dialer())
 	}()
 	return nil
+}
+
+// Lost reports whether the session or the daemon has ended by itself. What was
+// built is in the store; a builder opened anew goes on from there.
+func (b *Builder) Lost() bool {
+	select {
+	case <-b.ended:
+		return true
+	default:
+		return b.daemon != nil && b.daemon.exited() != nil
+	}
 }
 
 type discard struct{}

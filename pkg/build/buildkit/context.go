@@ -12,10 +12,13 @@ import (
 )
 
 // inlineLimit is the size in bytes up to which a context file travels inside
-// the LLB. Every child's definition repeats its ancestors' files, and BuildKit
-// takes messages of 16 MiB at most, so larger ones lie in the store and are
-// fetched by digest, once.
-const inlineLimit = 64 << 10
+// the LLB, and InlineBudget that of all such files of an image: BuildKit takes
+// messages of 16 MiB at most. What goes beyond lies in the store and is fetched
+// by digest, once.
+const (
+	inlineLimit  = 64 << 10
+	InlineBudget = 2 << 20
+)
 
 // ContextFile is a file, directory or symbolic link of a build context.
 type ContextFile struct {
@@ -36,8 +39,9 @@ func InlineLimit() int64 { return inlineLimit }
 // that used names (all if used is nil).
 func contextState(files []ContextFile, used []string) (llb.State, error) {
 	st := llb.Scratch()
-	var action *llb.FileAction
-	add := func(a *llb.FileAction) { action = a }
+	// The root is made in any case: the Dockerfile frontend cannot do with a
+	// context that is nothing at all, as when all that is copied is missing.
+	action := llb.Mkdir("/", 0o755, llb.WithParents(true), llb.WithCreatedTime(Epoch))
 	dirs := map[string]bool{".": true}
 	var blobs []ContextFile
 	mkdir := func(dir string, mode fs.FileMode) {
@@ -46,11 +50,7 @@ func contextState(files []ContextFile, used []string) (llb.State, error) {
 		}
 		dirs[dir] = true
 		opts := []llb.MkdirOption{llb.WithParents(true), llb.WithCreatedTime(Epoch)}
-		if action == nil {
-			add(llb.Mkdir("/"+dir, mode, opts...))
-		} else {
-			add(action.Mkdir("/"+dir, mode, opts...))
-		}
+		action = action.Mkdir("/"+dir, mode, opts...)
 	}
 	files = slices.Clone(files)
 	slices.SortFunc(files, func(a, b ContextFile) int { return strings.Compare(a.Path, b.Path) })
@@ -69,26 +69,16 @@ func contextState(files []ContextFile, used []string) (llb.State, error) {
 		mkdir(path.Dir(f.Path), 0o755)
 		switch {
 		case f.Mode&fs.ModeSymlink != 0:
-			if action == nil {
-				add(llb.Symlink(string(f.Data), "/"+f.Path, llb.WithCreatedTime(Epoch)))
-			} else {
-				add(action.Symlink(string(f.Data), "/"+f.Path, llb.WithCreatedTime(Epoch)))
-			}
+			action = action.Symlink(string(f.Data), "/"+f.Path, llb.WithCreatedTime(Epoch))
 		case f.Blob != "":
 			blobs = append(blobs, f)
 		case !f.Mode.IsRegular():
 			return st, fmt.Errorf("%s is neither a file, a directory nor a link", f.Path)
 		default:
-			if action == nil {
-				add(llb.Mkfile("/"+f.Path, perm, f.Data, llb.WithCreatedTime(Epoch)))
-			} else {
-				add(action.Mkfile("/"+f.Path, perm, f.Data, llb.WithCreatedTime(Epoch)))
-			}
+			action = action.Mkfile("/"+f.Path, perm, f.Data, llb.WithCreatedTime(Epoch))
 		}
 	}
-	if action != nil {
-		st = st.File(action, llb.WithCustomName("[internal] build context"))
-	}
+	st = st.File(action, llb.WithCustomName("[internal] build context"))
 	for _, f := range blobs {
 		name := path.Base(f.Path)
 		blob := llb.OCILayoutBlob("kolla-build/file@"+f.Blob.String(),

@@ -7,16 +7,19 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"path"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/containerd/platforms"
 	"github.com/distribution/reference"
 	"github.com/moby/buildkit/client/llb"
 	"github.com/moby/buildkit/exporter/containerimage/exptypes"
 	"github.com/moby/buildkit/frontend/dockerfile/dockerfile2llb"
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
 	"github.com/moby/buildkit/frontend/dockerfile/parser"
+	"github.com/moby/buildkit/frontend/dockerfile/shell"
 	"github.com/moby/buildkit/frontend/dockerui"
 	"github.com/moby/buildkit/solver/pb"
 	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
@@ -73,7 +76,12 @@ type Definition struct {
 	LLB    *llb.Definition
 	Config []byte        // image config, JSON
 	Key    digest.Digest // over everything that decides the content
-	Parts  map[string]digest.Digest
+
+	// Parts are digests of what the key is made of, by a name that users
+	// understand; the parents among the converted images are left out.
+	Parts map[string]digest.Digest
+	// External are the images from outside that it stands on, as written.
+	External []string
 }
 
 // Converter converts a run's Dockerfiles, parents before children. It is not
@@ -86,9 +94,10 @@ type Converter struct {
 
 // spliced is what a child needs of an image that is its parent.
 type spliced struct {
-	state  llb.State
-	config []byte
-	key    digest.Digest
+	state    llb.State
+	config   []byte
+	external bool
+	digest   digest.Digest // of an external image
 }
 
 // NewConverter returns a Converter that has seen no image yet.
@@ -96,12 +105,25 @@ func NewConverter(opts ConvertOptions) *Converter {
 	return &Converter{opts: opts, images: map[string]spliced{}}
 }
 
-// Convert turns one Dockerfile into LLB. Images that its FROM lines name must
+// Convert turns one Dockerfile into LLB. What BuildKit's frontend cannot take
+// at all is an error too, not a panic: Dockerfiles are untrusted. Images that its FROM lines name must
 // have been converted before, or be known to ConvertOptions.External. Errors
 // about the Dockerfile are *DockerfileError.
-func (c *Converter) Convert(ctx context.Context, d Dockerfile) (*Definition, error) {
-	stages, err := parseStages(d)
+func (c *Converter) Convert(ctx context.Context, d Dockerfile) (def *Definition, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			def, err = nil, &DockerfileError{Path: d.Path, Err: fmt.Errorf("BuildKit's Dockerfile frontend gave up: %v", r)}
+		}
+	}()
+	return c.convert(ctx, d)
+}
+
+func (c *Converter) convert(ctx context.Context, d Dockerfile) (*Definition, error) {
+	stages, args, err := parseStages(d)
 	if err != nil {
+		return nil, err
+	}
+	if err := c.expandFrom(d, stages, args); err != nil {
 		return nil, err
 	}
 	own, err := contextState(d.Context, usedPaths(stages))
@@ -110,7 +132,9 @@ func (c *Converter) Convert(ctx context.Context, d Dockerfile) (*Definition, err
 	}
 	inputs := map[string]llb.State{dockerui.DefaultLocalNameContext: own}
 	opts := map[string]string{}
-	parts := map[string]digest.Digest{"Dockerfile": digest.FromBytes(d.Content), "context": contextDigest(d.Context)}
+	parts := map[string]digest.Digest{"context": contextDigest(d.Context), "settings": c.settings(d)}
+	text := string(d.Content)
+	var external []string
 	for _, name := range imageNames(stages) {
 		img, err := c.lookup(ctx, name)
 		if err != nil {
@@ -124,8 +148,15 @@ func (c *Converter) Convert(ctx context.Context, d Dockerfile) (*Definition, err
 		}
 		opts["context:"+name.norm] = "input:" + key
 		opts["input-metadata:"+key] = string(meta)
-		parts["FROM "+name.text] = img.key
+		if img.external {
+			external = append(external, name.text)
+			parts["FROM "+name.text] = img.digest
+		} else {
+			// A parent's tag is part of the text and decides nothing.
+			text = strings.ReplaceAll(text, name.text, "parent")
+		}
 	}
+	parts["Dockerfile"] = digest.FromString(text)
 	if c.opts.NoCache {
 		opts["no-cache"] = ""
 	}
@@ -165,8 +196,18 @@ func (c *Converter) Convert(ctx context.Context, d Dockerfile) (*Definition, err
 	if err != nil {
 		return nil, err
 	}
-	c.images[norm] = spliced{state: res.State, config: config, key: key}
-	return &Definition{Name: d.Name, Path: d.Path, LLB: def, Config: config, Key: key, Parts: parts}, nil
+	c.images[norm] = spliced{state: res.State, config: config}
+	return &Definition{Name: d.Name, Path: d.Path, LLB: def, Config: config, Key: key, Parts: parts, External: external}, nil
+}
+
+// settings digests what decides an image beside its files.
+func (c *Converter) settings(d Dockerfile) digest.Digest {
+	labels := maps.Clone(d.Labels)
+	for _, l := range c.opts.VolatileLabels {
+		delete(labels, l)
+	}
+	// Maps are printed in the order of their keys.
+	return digest.FromString(fmt.Sprint(c.opts.Platform, c.opts.BuildArgs, c.opts.Network, labels))
 }
 
 // lookup finds an image by the name that a Dockerfile uses, converted earlier
@@ -188,7 +229,7 @@ func (c *Converter) lookup(ctx context.Context, name imageName) (spliced, error)
 	if err != nil {
 		return spliced{}, fmt.Errorf("image config of %s: %w", name.text, err)
 	}
-	img := spliced{state: st, config: ext.Config, key: ext.Digest}
+	img := spliced{state: st, config: ext.Config, external: true, digest: ext.Digest}
 	c.images[name.norm] = img
 	return img, nil
 }
@@ -238,7 +279,7 @@ func normalize(ref string) (string, error) {
 }
 
 // imageNames lists the images from outside that a Dockerfile's stages need.
-// Names that hold variables are left to BuildKit's own resolver.
+// Variables in FROM have been expanded.
 func imageNames(stages []instructions.Stage) []imageName {
 	known := map[string]bool{"scratch": true, "context": true}
 	var names []imageName
@@ -283,17 +324,62 @@ func imageNames(stages []instructions.Stage) []imageName {
 	return names
 }
 
-func parseStages(d Dockerfile) ([]instructions.Stage, error) {
+// expandFrom puts the values of global ARGs and build arguments into the FROM
+// lines, so that every image that they name is resolved here and none by the
+// builder, behind the key's back.
+func (c *Converter) expandFrom(d Dockerfile, stages []instructions.Stage, args []instructions.ArgCommand) error {
+	values := map[string]string{"TARGETPLATFORM": platforms.Format(c.opts.Platform), "TARGETOS": c.opts.Platform.OS,
+		"TARGETARCH": c.opts.Platform.Architecture, "TARGETVARIANT": c.opts.Platform.Variant}
+	lex := shell.NewLex('\\')
+	expand := func(word string) (string, map[string]struct{}, error) {
+		var env []string
+		for k, v := range values {
+			env = append(env, k+"="+v)
+		}
+		res, err := lex.ProcessWordWithMatches(word, shell.EnvsFromSlice(env))
+		return res.Result, res.Unmatched, err
+	}
+	for _, a := range args {
+		for _, kv := range a.Args {
+			if v, ok := c.opts.BuildArgs[kv.Key]; ok {
+				values[kv.Key] = v
+			} else if kv.Value != nil {
+				v, _, err := expand(*kv.Value)
+				if err != nil {
+					return dockerfileError(d, err)
+				}
+				values[kv.Key] = v
+			}
+		}
+	}
+	for i := range stages {
+		name, missing, err := expand(stages[i].BaseName)
+		if err == nil && name == "" {
+			err = fmt.Errorf("FROM %s: no value for %s", stages[i].BaseName, strings.Join(slices.Sorted(maps.Keys(missing)), ", "))
+		}
+		if err != nil {
+			line := 0
+			if len(stages[i].Location) > 0 {
+				line = stages[i].Location[0].Start.Line
+			}
+			return &DockerfileError{Path: d.Path, Line: line, Source: sourceLine(d.Content, line), Err: err}
+		}
+		stages[i].BaseName = name
+	}
+	return nil
+}
+
+func parseStages(d Dockerfile) ([]instructions.Stage, []instructions.ArgCommand, error) {
 	if len(bytes.TrimSpace(d.Content)) == 0 {
-		return nil, &DockerfileError{Path: d.Path, Err: errors.New("the rendered Dockerfile is empty")}
+		return nil, nil, &DockerfileError{Path: d.Path, Err: errors.New("the rendered Dockerfile is empty")}
 	}
 	ast, err := parser.Parse(bytes.NewReader(d.Content))
 	if err != nil {
-		return nil, dockerfileError(d, err)
+		return nil, nil, dockerfileError(d, err)
 	}
-	stages, _, err := instructions.Parse(ast.AST, nil)
+	stages, args, err := instructions.Parse(ast.AST, nil)
 	if err != nil {
-		return nil, dockerfileError(d, err)
+		return nil, nil, dockerfileError(d, err)
 	}
 	for _, st := range stages {
 		for _, cmd := range st.Commands {
@@ -303,13 +389,13 @@ func parseStages(d Dockerfile) ([]instructions.Stage, error) {
 				// RUN keeps its mounts unparsed until it is expanded.
 				if run, isRun := ex.(*instructions.RunCommand); isRun {
 					if err := run.Expand(func(w string) (string, error) { return w, nil }); err != nil {
-						return nil, dockerfileError(d, err)
+						return nil, nil, dockerfileError(d, err)
 					}
 				}
 			}
 		}
 	}
-	return stages, nil
+	return stages, args, nil
 }
 
 // usedPaths lists the context paths that the stages copy or mount, or nil when
@@ -323,9 +409,14 @@ func usedPaths(stages []instructions.Stage) []string {
 			case *instructions.AddCommand:
 				paths = cmd.SourcePaths
 			case *instructions.CopyCommand:
+				if cmd.Parents {
+					return nil // its paths have pivots in them
+				}
 				if cmd.From == "" {
 					paths = cmd.SourcePaths
 				}
+			case *instructions.OnbuildCommand:
+				return nil
 			case *instructions.RunCommand:
 				for _, m := range instructions.GetMounts(cmd) {
 					if m.Type == instructions.MountTypeBind && m.From == "" {
@@ -334,8 +425,13 @@ func usedPaths(stages []instructions.Stage) []string {
 				}
 			}
 			for _, p := range paths {
-				p = strings.TrimPrefix(strings.TrimPrefix(p, "."), "/")
-				if strings.Contains(p, "$") || p == "" || strings.HasPrefix(p, ".") {
+				if strings.Contains(p, "$") {
+					return nil
+				}
+				// As the frontend has it: relative to the context's root, and
+				// never above it.
+				p = path.Clean("/" + p)[1:]
+				if p == "" {
 					return nil
 				}
 				used = append(used, p)
@@ -354,7 +450,7 @@ var Epoch = time.Unix(0, 0).UTC()
 // or mounts; all is true when it may use any. A Dockerfile that does not parse
 // uses none: Convert says what is wrong with it.
 func ContextPaths(content []byte) (paths []string, all bool) {
-	stages, err := parseStages(Dockerfile{Content: content})
+	stages, _, err := parseStages(Dockerfile{Content: content})
 	if err != nil {
 		return nil, false
 	}

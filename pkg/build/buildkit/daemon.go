@@ -12,8 +12,6 @@ import (
 	"strings"
 	"syscall"
 	"time"
-
-	"github.com/gofrs/flock"
 )
 
 // startTimeout is how long a started buildkitd may take until it answers.
@@ -44,7 +42,7 @@ func (e *DaemonError) Unwrap() error { return e.Err }
 type daemon struct {
 	addr string
 	cmd  *exec.Cmd
-	lock *flock.Flock
+	lock *os.File
 	run  string // directory of its socket
 	done chan struct{}
 	err  error // of Wait, valid after done
@@ -91,7 +89,6 @@ func startDaemon(ctx context.Context, opts Options) (*daemon, error) {
 		return nil, &DaemonError{Addr: bin, Err: err, Hint: "--data-dir names a directory that can be written"}
 	}
 	d := &daemon{done: make(chan struct{}), log: filepath.Join(opts.StateDir, "buildkitd.log")}
-	d.lock = flock.New(filepath.Join(opts.StateDir, "kolla-build.lock"))
 	if err := d.acquire(ctx, opts); err != nil {
 		return nil, err
 	}
@@ -102,21 +99,33 @@ func startDaemon(ctx context.Context, opts Options) (*daemon, error) {
 	return d, nil
 }
 
+// acquire locks the state directory. The daemon inherits the lock, so that it
+// holds for as long as the daemon lives, even if this process is killed.
 func (d *daemon) acquire(ctx context.Context, opts Options) error {
-	ok, err := d.lock.TryLock()
+	f, err := os.OpenFile(filepath.Join(opts.StateDir, "kolla-build.lock"), os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {
 		return &DaemonError{Addr: opts.StateDir, Err: err}
 	}
-	if ok {
-		return nil
+	for told := false; ; told = true {
+		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if err == nil {
+			d.lock = f
+			return nil
+		}
+		if !errors.Is(err, syscall.EWOULDBLOCK) {
+			f.Close()
+			return &DaemonError{Addr: opts.StateDir, Err: err}
+		}
+		if !told && opts.Notice != nil {
+			opts.Notice("waiting for another kolla-build that uses " + opts.StateDir)
+		}
+		select {
+		case <-ctx.Done():
+			f.Close()
+			return fmt.Errorf("waiting for another kolla-build that uses %s: %w", opts.StateDir, context.Cause(ctx))
+		case <-time.After(200 * time.Millisecond):
+		}
 	}
-	if opts.Notice != nil {
-		opts.Notice("waiting for another kolla-build that uses " + opts.StateDir)
-	}
-	if _, err := d.lock.TryLockContext(ctx, 200*time.Millisecond); err != nil {
-		return fmt.Errorf("waiting for another kolla-build that uses %s: %w", opts.StateDir, err)
-	}
-	return nil
 }
 
 func (d *daemon) start(bin string, opts Options) error {
@@ -142,6 +151,7 @@ func (d *daemon) start(bin string, opts Options) error {
 	d.cmd = exec.Command(bin, "--config", config, "--addr", d.addr,
 		"--root", opts.StateDir, "--otel-socket-path", filepath.Join(run, "otel.sock"))
 	d.cmd.Stdout, d.cmd.Stderr = log, log
+	d.cmd.ExtraFiles = []*os.File{d.lock}
 	// A group of its own, so that Ctrl-C reaches us alone and we end it in
 	// order; and a signal of its own should we be killed.
 	d.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
@@ -221,5 +231,5 @@ func (d *daemon) release() {
 	if d.run != "" {
 		os.RemoveAll(d.run)
 	}
-	_ = d.lock.Unlock()
+	d.lock.Close() // the lock ends with its last descriptor
 }

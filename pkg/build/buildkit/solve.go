@@ -65,8 +65,11 @@ func (b *Builder) Build(ctx context.Context, req Request, emit func(build.Event)
 		}
 		if b.daemon != nil {
 			if gone := b.daemon.exited(); gone != nil {
-				return ocispecs.Descriptor{}, gone
+				return ocispecs.Descriptor{}, &LostError{gone}
 			}
+		}
+		if b.Lost() {
+			return ocispecs.Descriptor{}, &LostError{err}
 		}
 		return ocispecs.Descriptor{}, &BuildError{Failure: watch.failure(def, err)}
 	}
@@ -87,6 +90,17 @@ func descriptor(response map[string]string) (ocispecs.Descriptor, error) {
 	}
 	return desc, nil
 }
+
+// LostError says that the builder went away while it built. Another try, on a
+// builder opened anew, may well succeed.
+type LostError struct{ Err error }
+
+func (e *LostError) Error() string { return "the builder was lost: " + e.Err.Error() }
+
+func (e *LostError) Unwrap() error { return e.Err }
+
+// Temporary implements build.Temporary.
+func (e *LostError) Temporary() bool { return true }
 
 // BuildError is an image that the builder could not build.
 type BuildError struct{ Failure build.Failure }
@@ -115,6 +129,8 @@ type watcher struct {
 	image string
 	emit  func(build.Event)
 	steps map[digest.Digest]*watchedStep
+
+	firstFailed *watchedStep // what fails after it fails because of it
 }
 
 type watchedStep struct {
@@ -152,6 +168,9 @@ func (w *watcher) handle(s *client.SolveStatus) {
 		if v.Completed != nil && !st.ended && st.started {
 			st.ended = true
 			st.step.Err = v.Error
+			if v.Error != "" && w.firstFailed == nil && !strings.Contains(v.Error, "context canceled") {
+				w.firstFailed = st
+			}
 			if v.Started != nil {
 				st.step.Duration = v.Completed.Sub(*v.Started)
 			}
@@ -195,10 +214,8 @@ func (w *watcher) failure(def *Definition, err error) build.Failure {
 			f.Line, f.Source = first, lines[first-1:last]
 		}
 	}
-	for _, st := range w.steps {
-		if st.step.Err != "" && !strings.Contains(st.step.Err, "context canceled") {
-			f.Step, f.Tail = st.step.Name, st.tail.lines()
-		}
+	if st := w.firstFailed; st != nil {
+		f.Step, f.Tail = st.step.Name, st.tail.lines()
 	}
 	return f
 }
