@@ -15,6 +15,7 @@ fi
 
 state=${KOLLA_BUILD_DATA_DIR:-/var/lib/kolla-build}
 mkdir -p "$state"
+stop=
 if answers; then
   echo "registry: one answers on $registry already"
 else
@@ -23,6 +24,7 @@ else
   echo $! >"$state/registry.pid"
   for _ in $(seq 100); do answers && break; sleep 0.1; done
   answers || { echo "the registry does not answer:" >&2; tail -5 "$state/registry.log" >&2; exit 1; }
+  stop="  kill \$(cat $state/registry.pid)     stop the registry; its images stay in $state/registry"
   echo "registry: started on $registry (process $(cat "$state/registry.pid"), log $state/registry.log)"
 fi
 
@@ -36,6 +38,6 @@ What to type next:
   $kolla -b debian -t binary --registry $registry --push heat     one more service
   $kolla --list-images -b debian -t binary               all that can be built
   $kolla save --output set.tar                           the set as one file, for a site without internet
-  skopeo inspect --tls-verify=false docker://$registry/kolla/keystone:master-debian-trixie
-  kill \$(cat $state/registry.pid)                        stop the registry; its images stay in $state/registry
+  go tool crane config $registry/kolla/keystone:master-debian-trixie      what one of them says of itself
+$stop
 EOF

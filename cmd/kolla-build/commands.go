@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/kolla-build/kolla-build/pkg/bootstrap"
 	"github.com/kolla-build/kolla-build/pkg/config"
@@ -33,6 +34,7 @@ var own struct {
 	readOnly, verbose   bool
 	mirror              string
 	components          []string
+	days                int
 	render              render.FileOptions
 }
 
@@ -52,6 +54,15 @@ func init() {
 			flags: jsonFlag,
 			run: func(_ context.Context, cfg *config.Config, env pipeline.Env) error {
 				return pipeline.Images(cfg, env, own.json)
+			}},
+		"remove": {usage: "regex ... [--tag TAG]", short: "take images out of the local store",
+			run: func(_ context.Context, cfg *config.Config, env pipeline.Env) error { return pipeline.Remove(cfg, env) }},
+		"gc": {usage: "[--older-than DAYS]", short: "free what nothing in the local store refers to",
+			flags: func(f *pflag.FlagSet) {
+				f.IntVar(&own.days, "older-than", 30, "forget unnamed images that are older than so many days")
+			},
+			run: func(ctx context.Context, cfg *config.Config, env pipeline.Env) error {
+				return pipeline.Collect(ctx, cfg, env, time.Duration(own.days)*24*time.Hour)
 			}},
 		"save": {usage: "[regex ...] --output FILE", short: "write built images to one file, for a site without internet",
 			flags: func(f *pflag.FlagSet) {

@@ -116,6 +116,11 @@ func dispatch(ctx context.Context, args []string, env pipeline.Env) error {
 	case err != nil:
 		return err
 	}
+	for _, re := range cfg.Regex {
+		if _, ok := commands[re]; ok && name == "" && re != "" && cfg.Regex[0] == re {
+			env.Notice("warning: %q is taken for a regular expression; the command goes first: kolla-build %s ...", re, re)
+		}
+	}
 	for _, w := range cfg.Warnings {
 		env.Notice("warning: %v", w)
 	}

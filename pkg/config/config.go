@@ -81,6 +81,7 @@ type Config struct {
 	Retries          int
 	Timeout          int // seconds
 	FailFast         bool
+	ImageTimeout     int // seconds, 0 for no limit
 	Push             bool
 	PushThreads      int
 	RegistryInsecure []string // hosts spoken to in plain HTTP besides localhost

@@ -25,6 +25,8 @@ var buildOptions = []*Option{
 		Help: "How many times a failed image is tried again, if trying again can help."},
 	{Name: "timeout", Kind: Int, Default: "120", Min: unbounded, Arg: "SECONDS", Group: GroupBuild, From: Upstream,
 		Help: "After how many seconds without an answer a download or a request is given up."},
+	{Name: "image-timeout", Kind: Int, Default: "0", Min: 0, Arg: "SECONDS", Group: GroupBuild, From: Ours,
+		Help: "The time that one image may take to build, retries included; 0 for no limit. A step that hangs ends with it."},
 	{Name: "fail-fast", Kind: Bool, Default: "false", Group: GroupBuild, From: Ours,
 		Help: "Stop at the first image that fails, instead of building all that do not depend on it."},
 	{Name: "cache", Kind: Bool, Default: "true", Group: GroupBuild, From: Upstream,

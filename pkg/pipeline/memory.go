@@ -13,17 +13,19 @@ import (
 // memory is what the plan wants to know of earlier runs beyond the store: what
 // each image's key was made of. It explains; losing it loses no image.
 type memory struct {
-	mu    sync.Mutex
-	path  string
-	scope string // what else an image's name depends on
-	parts map[string]map[string]string
+	mu      sync.Mutex
+	path    string
+	scope   string                       // what else an image's name depends on
+	parts   map[string]map[string]string // of earlier runs
+	learned map[string]map[string]string // of this one
 }
 
 func openMemory(cfg *config.Config) *memory {
 	m := &memory{
-		path:  filepath.Join(cfg.DataDir, "parts.json"),
-		scope: cfg.Base + "/" + cfg.InstallType + "/" + cfg.BaseArch + "/",
-		parts: map[string]map[string]string{},
+		path:    filepath.Join(cfg.DataDir, "parts.json"),
+		scope:   cfg.Base + "/" + cfg.InstallType + "/" + cfg.BaseArch + "/",
+		parts:   map[string]map[string]string{},
+		learned: map[string]map[string]string{},
 	}
 	if data, err := os.ReadFile(m.path); err == nil {
 		_ = json.Unmarshal(data, &m.parts)
@@ -45,13 +47,19 @@ func (m *memory) get(image string) (map[string]string, bool) {
 func (m *memory) put(image string, parts map[string]string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.parts[m.name(image)] = maps.Clone(parts)
+	m.learned[m.name(image)] = maps.Clone(parts)
 }
 
 func (m *memory) save() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	data, err := json.Marshal(m.parts)
+	// Another run may have saved since: what it learned of other images stays.
+	all := map[string]map[string]string{}
+	if data, err := os.ReadFile(m.path); err == nil {
+		_ = json.Unmarshal(data, &all)
+	}
+	maps.Copy(all, m.learned)
+	data, err := json.Marshal(all)
 	if err != nil {
 		return err
 	}

@@ -2,7 +2,9 @@ package pipeline
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -78,13 +80,26 @@ func (u *publisher) commit(ctx context.Context, results []*build.Result) error {
 			tags = append(tags, registry.Tag{Ref: r.Reference, Digest: h})
 		}
 	}
+	var err error
 	if len(tags) > 0 {
-		if err := u.pub.Commit(ctx, tags); err != nil {
-			return err
+		err = u.pub.Commit(ctx, tags)
+	}
+	var partly *registry.CommitError
+	for _, r := range results {
+		_, moves := u.sent[r.Reference]
+		switch {
+		case r.Status.Bad():
+		case err == nil || !moves:
+			r.Pushed = true
+		case errors.As(err, &partly) && slices.Contains(partly.Moved, r.Reference):
+			r.Pushed = true
+		default:
+			r.Status, r.Reason = build.StatusPushError, "its tag was not moved"
+			r.Failure = &build.Failure{Err: err}
+			if partly != nil && partly.Failed[r.Reference] != nil {
+				r.Failure.Err = partly.Failed[r.Reference]
+			}
 		}
 	}
-	for _, r := range results {
-		r.Pushed = !r.Status.Bad()
-	}
-	return nil
+	return err
 }

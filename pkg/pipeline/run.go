@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/kolla-build/kolla-build/pkg/build"
@@ -24,6 +26,12 @@ import (
 // says. It returns ErrFailed if images failed and the summary has said so.
 func Build(ctx context.Context, cfg *config.Config, env Env) error {
 	started := time.Now()
+	if cfg.SummaryJSONFile != "" {
+		// A run that ends before its summary must not leave yesterday's there.
+		if err := os.Remove(cfg.SummaryJSONFile); err != nil && !errors.Is(err, fs.ErrNotExist) && !strings.HasPrefix(cfg.SummaryJSONFile, "/dev/") {
+			return fmt.Errorf("removing the last run's summary: %w", err)
+		}
+	}
 	r := &buildRun{cfg: cfg, env: env}
 	defer r.close()
 	if err := r.prepare(ctx); err != nil {
@@ -173,7 +181,7 @@ func (r *buildRun) run(ctx context.Context) ([]*build.Result, error) {
 		}
 	}
 	opts := build.Options{Builder: bk, Emit: emit, Threads: r.cfg.Threads, PushThreads: pushThreads(r.cfg),
-		Retries: r.cfg.Retries, FailFast: r.cfg.FailFast}
+		Retries: r.cfg.Retries, FailFast: r.cfg.FailFast, Timeout: time.Duration(r.cfg.ImageTimeout) * time.Second}
 	if r.up != nil {
 		opts.Uploader = r.up
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"sync"
 	"text/tabwriter"
+	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/kolla-build/kolla-build/pkg/bootstrap"
@@ -53,6 +54,52 @@ func Images(cfg *config.Config, env Env, asJSON bool) error {
 		fmt.Fprintf(w, "%s\t%.19s\t%s\t%s\n", e.Name, e.Digest, report.FormatBytes(e.Size), e.Stored.Local().Format("2006-01-02 15:04"))
 	}
 	return w.Flush()
+}
+
+// Collect forgets the images that no name holds any more and that are older
+// than keep, and frees what nothing refers to.
+func Collect(ctx context.Context, cfg *config.Config, env Env, keep time.Duration) error {
+	s, err := OpenStore(cfg)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	forgotten, err := s.Forget(time.Now().Add(-keep))
+	if err != nil {
+		return err
+	}
+	res, err := s.GC(ctx)
+	if err != nil {
+		return err
+	}
+	env.Notice("%d images forgotten, %d blobs removed, %s freed", forgotten, res.Blobs, report.FormatBytes(res.Bytes))
+	return nil
+}
+
+// Remove takes names away from images in the store: those that the regexes
+// match, base images too.
+func Remove(cfg *config.Config, env Env) error {
+	if len(cfg.Regex) == 0 {
+		return &HintError{errors.New("remove: no image named"), "kolla-build remove '^nova' takes those away; kolla-build gc frees their space"}
+	}
+	s, err := OpenStore(cfg)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	entries, err := stored(s, cfg.Regex, false)
+	if err != nil {
+		return err
+	}
+	var names []string
+	for _, e := range entries {
+		if !cfg.IsSet("tag") || hasTag(e.Name, cfg.Tag) {
+			names = append(names, e.Name)
+		}
+	}
+	n, err := s.Remove(names...)
+	env.Notice("%d names removed; kolla-build gc frees the space", n)
+	return err
 }
 
 // stored returns the named images of the store that patterns match by the last

@@ -21,6 +21,15 @@ func WriteTree(dir string, o Options, rendered []Dockerfile, keep func(name stri
 	if err := os.MkdirAll(out, 0o755); err != nil {
 		return "", fmt.Errorf("making the work directory %s: %w", out, cause(err))
 	}
+	// As upstream's copytree: the directory has the mode of the last tree that
+	// was copied into it.
+	for _, l := range o.Tree.layers {
+		if st, err := fs.Stat(l.FS, "."); err == nil && l.dir != "" {
+			if err := os.Chmod(out, st.Mode().Perm()|0o700); err != nil {
+				return "", fmt.Errorf("making the work directory %s: %w", out, cause(err))
+			}
+		}
+	}
 	root, err := os.OpenRoot(out)
 	if err != nil {
 		return "", fmt.Errorf("opening the work directory %s: %w", out, cause(err))

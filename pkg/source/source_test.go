@@ -222,12 +222,7 @@ func TestCompressedPlugins(t *testing.T) {
 			if err := os.WriteFile(file, makeTar(t, false, member{name: "p/x", text: strings.Repeat("x", 100_000)}), 0o644); err != nil {
 				t.Fatal(err)
 			}
-			if tool != "zstd" {
-				err = exec.Command(bin, "-k", file).Run()
-			} else {
-				err = exec.Command(bin, "-q", file).Run()
-			}
-			if err != nil {
+			if err := exec.Command(bin, "-q", "-k", file).Run(); err != nil {
 				t.Fatal(err)
 			}
 			ext := map[string]string{"gzip": ".gz", "bzip2": ".bz2", "xz": ".xz", "zstd": ".zst"}[tool]

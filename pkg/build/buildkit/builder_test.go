@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -47,7 +48,7 @@ func newWorld(t *testing.T, state string) *world {
 	}
 	w := &world{t: t, store: s}
 	w.conv = NewConverter(ConvertOptions{
-		Platform: ocispecs.Platform{OS: "linux", Architecture: "amd64"},
+		Platform: ocispecs.Platform{OS: "linux", Architecture: runtime.GOARCH},
 		External: func(context.Context, string) (External, error) { return External{Digest: d, Config: conf}, nil },
 	})
 	w.b, err = Open(t.Context(), Options{DaemonPath: testenv.Buildkitd(t), StateDir: state, Store: s.Content()})
