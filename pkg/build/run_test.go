@@ -234,3 +234,27 @@ func TestPassingFault(t *testing.T) {
 		}
 	}
 }
+
+// TestManyUploadsAtOnce is for the race detector: builds and uploads end in any
+// order.
+func TestManyUploadsAtOnce(t *testing.T) {
+	specs := []string{"base"}
+	for i := range 300 {
+		specs = append(specs, fmt.Sprintf("i%d<base", i))
+	}
+	s := newSite(nil)
+	rs := Run(t.Context(), items(t, specs...), Options{Builder: s, Uploader: s, Emit: s.emit, Threads: 8, PushThreads: 8})
+	for _, r := range rs {
+		if r.Status != StatusBuilt {
+			t.Fatalf("%s: %s", r.Image, r.Status)
+		}
+	}
+}
+
+func TestBackoffIsBounded(t *testing.T) {
+	for attempt := range 100 {
+		if d := backoff(attempt); d <= 0 || d > 45*time.Second {
+			t.Fatalf("attempt %d waits %v", attempt, d)
+		}
+	}
+}

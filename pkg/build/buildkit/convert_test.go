@@ -132,3 +132,74 @@ func TestUnsafeContextPaths(t *testing.T) {
 		}
 	}
 }
+
+func TestOptionsInKeys(t *testing.T) {
+	key := func(change func(*ConvertOptions)) string {
+		c := converter()
+		change(&c.opts)
+		return convert(t, c, Dockerfile{Name: "base", Reference: "kolla/base:t", Content: []byte("ARG V=1\nFROM debian:trixie\nARG V\nRUN echo $V\n")}).Key.String()
+	}
+	plain := key(func(*ConvertOptions) {})
+	if key(func(o *ConvertOptions) { o.BuildArgs = map[string]string{"V": "2"} }) == plain {
+		t.Error("a build argument that a step uses does not move the key")
+	}
+	if key(func(o *ConvertOptions) { o.Network = "none" }) == plain {
+		t.Error("the network does not move the key")
+	}
+	if key(func(o *ConvertOptions) { o.NoCache = true }) != plain {
+		t.Error("building without cache moves the key")
+	}
+}
+
+func TestFromWithVariables(t *testing.T) {
+	c := converter()
+	def := convert(t, c, Dockerfile{Name: "base", Reference: "kolla/base:t", Content: []byte("ARG SUITE=trixie\nFROM debian:${SUITE}\nRUN true\n")})
+	if len(def.External) != 1 || def.External[0] != "debian:trixie" {
+		t.Errorf("external images %q", def.External)
+	}
+	_, err := c.Convert(context.Background(), Dockerfile{Name: "x", Reference: "kolla/x:t", Path: "x/Dockerfile", Content: []byte("ARG WHAT\nFROM $WHAT\n")})
+	if err == nil || !strings.HasPrefix(err.Error(), "x/Dockerfile:2: FROM $WHAT: no value for WHAT") {
+		t.Errorf("error %v", err)
+	}
+}
+
+// TestContextPaths holds which files of a context count: all that instructions
+// may see, and no more.
+func TestContextPaths(t *testing.T) {
+	tests := []struct {
+		file string
+		want string // "" is all
+	}{
+		{"COPY a b /x/", "a b"},
+		{"COPY .vimrc /x", ".vimrc"},
+		{"COPY ./d//f ../up a/../b /x/", "b d/f up"},
+		{"ADD x.tar /", "x.tar"},
+		{"COPY . /x", ""},
+		{"COPY --parents d/./f /x/", ""},
+		{"COPY $V /x", ""},
+		{"ONBUILD COPY a /x", ""},
+		{"RUN --mount=type=bind,source=m,target=/m true", "m"},
+		{"RUN --mount=type=bind,target=/m true", ""},
+		{"COPY --from=debian:trixie /etc/os-release /x", "none"},
+	}
+	for _, tt := range tests {
+		got, all := ContextPaths([]byte("FROM debian:trixie\n" + tt.file + "\n"))
+		text := strings.Join(got, " ")
+		if !all && len(got) == 0 {
+			text = "none"
+		}
+		if all != (tt.want == "") || !all && text != tt.want {
+			t.Errorf("%s: %q (all: %v), want %q", tt.file, text, all, tt.want)
+		}
+	}
+}
+
+// TestNothingThatIsCopiedIsThere was a crash: the frontend cannot do with an
+// empty context.
+func TestNothingThatIsCopiedIsThere(t *testing.T) {
+	for _, line := range []string{"COPY nosuch /x", "RUN --mount=type=bind,source=nosuch,target=/m true", "RUN --mount=type=bind,target=/m true", "COPY --parents d/./f /x/"} {
+		if _, err := converter().Convert(context.Background(), Dockerfile{Name: "x", Reference: "kolla/x:t", Path: "x", Content: []byte("# syntax=docker/dockerfile:1-labs\nFROM debian:trixie\n" + line + "\n")}); err != nil {
+			t.Logf("%s: %v", line, err) // an error is fine, a panic is not
+		}
+	}
+}

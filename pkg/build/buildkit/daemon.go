@@ -129,13 +129,18 @@ func (d *daemon) acquire(ctx context.Context, opts Options) error {
 }
 
 func (d *daemon) start(bin string, opts Options) error {
-	// The socket has a directory of its own: paths of sockets end at 107
-	// bytes, and a data directory may lie deeper than that.
-	run, err := os.MkdirTemp("", "kolla-buildkit-")
+	// The socket has a directory of its own: paths of sockets end at 104 bytes
+	// for some, and a data directory, or TMPDIR, may lie deeper than that.
+	tmp := os.TempDir()
+	if len(tmp) > 60 {
+		tmp = "/tmp"
+	}
+	run, err := os.MkdirTemp(tmp, "kolla-buildkit-")
 	if err != nil {
 		return &DaemonError{Addr: bin, Err: err}
 	}
 	d.run = run
+	sweep(filepath.Join(opts.StateDir, "run"), run)
 	d.addr = "unix://" + filepath.Join(run, "buildkitd.sock")
 	// A configuration of our own keeps /etc/buildkit/buildkitd.toml, which may
 	// be written for another daemon, out of it.
@@ -172,6 +177,16 @@ func (d *daemon) start(bin string, opts Options) error {
 		return &DaemonError{Addr: bin, Err: err}
 	}
 	return nil
+}
+
+// sweep removes the directory that a run which was killed has left, whose path
+// is in the file last, and remembers that of this one. The lock is held: nobody
+// uses it.
+func sweep(last, run string) {
+	if old, err := os.ReadFile(last); err == nil && strings.HasPrefix(filepath.Base(string(old)), "kolla-buildkit-") {
+		_ = os.RemoveAll(string(old))
+	}
+	_ = os.WriteFile(last, []byte(run), 0o644) // an empty directory in /tmp is all that is lost
 }
 
 // daemonConfig leaves cache mounts and layers alone until the disk gets tight:
