@@ -26,7 +26,9 @@ work=
 # shellcheck disable=SC2317  # called by the trap
 cleanup() {
     if [[ -n ${work} ]]; then
-        rm -rf "${work}"
+        # Another build that looks for what dead ones left may put its probe of
+        # the lock in between; what then stays is swept by the next one.
+        rm -rf "${work}" 2>/dev/null || rm -rf "${work}" 2>/dev/null || true
     fi
     if [[ -n ${cache_is_temporary} ]]; then
         rm -rf "${cache}"
@@ -57,7 +59,7 @@ make_work() {
         [[ -d ${old} ]] || continue
         if exec {fd}<>"${old}lock"; then
             if flock --nonblock "${fd}"; then
-                rm -rf "${old}"
+                rm -rf "${old}" || true
             fi
             exec {fd}>&-
         fi

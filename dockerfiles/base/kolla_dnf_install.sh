@@ -18,11 +18,19 @@ dnf=${KOLLA_DNF:-dnf}
 cache_is_temporary=
 work=
 
+# discard removes the private copy. Another build that looks for what dead ones
+# left may be at it too, and put its probe of the lock in between: what then
+# stays is swept by the next one, and is no reason to fail.
+discard() {
+    if [[ -n ${work} ]]; then
+        rm -rf "${work}" 2>/dev/null || rm -rf "${work}" 2>/dev/null || true
+    fi
+    work=
+}
+
 # shellcheck disable=SC2317  # called by the trap
 cleanup() {
-    if [[ -n ${work} ]]; then
-        rm -rf "${work}"
-    fi
+    discard
     if [[ -n ${cache_is_temporary} ]]; then
         rm -rf "${cache}"
     fi
@@ -43,7 +51,7 @@ run() {
     for old in "${cache}"/work/*/; do
         # A lock that can be taken belongs to a build that is gone.
         if [[ -d ${old} ]] && exec {fd}<>"${old}lock"; then
-            flock --nonblock "${fd}" && rm -rf "${old}"
+            flock --nonblock "${fd}" && { rm -rf "${old}" || true; }
             exec {fd}>&-
         fi
     done
@@ -56,9 +64,8 @@ run() {
     exec {lock}>&-
 
     "${dnf}" -y --setopt=cachedir="${work}/cache" --setopt=keepcache=True --cacheonly "$@"
+    discard
     exec {fd}>&-
-    rm -rf "${work}"
-    work=
 }
 
 packages=()

@@ -403,7 +403,7 @@ func (l *loader) named(err error) error {
 
 // entries makes what the index says of its images ready for the store.
 func (l *loader) entries() ([]store.Entry, error) {
-	from := map[string]string{}
+	from := map[string]store.Entry{}
 	var entries []store.Entry
 	for _, d := range l.index.Manifests {
 		e := store.EntryOf(d)
@@ -415,9 +415,13 @@ func (l *loader) entries() ([]store.Entry, error) {
 		}
 		if e.Name != "" {
 			if was, ok := from[e.Name]; ok {
-				return nil, &FormatError{Detail: fmt.Sprintf("images %s and %s would both be named %s", was, old, e.Name)}
+				if was.Digest == e.Digest {
+					continue // one image under two names that come to one
+				}
+				return nil, &FormatError{Detail: fmt.Sprintf("images %s and %s would both be named %s", was.Name, old, e.Name),
+					Hint: "save them apart: kolla-build save takes --registry, --namespace and --tag"}
 			}
-			from[e.Name] = old
+			from[e.Name] = store.Entry{Name: old, Digest: e.Digest}
 		}
 		// What the bundle claims of size, platform and time is found anew
 		// from the blobs, which have been checked.

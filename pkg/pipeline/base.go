@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -149,7 +150,8 @@ func (b *bases) instead(ctx context.Context, ref string, pullErr error) (store.E
 	b.env.Notice("bootstrapping %s:%s from a package mirror instead", d, suite)
 	res, err := Bootstrap(ctx, b.store, b.env, bootstrap.Options{Distro: d, Suite: suite, Arch: b.cfg.DebianArch, Mirror: b.cfg.BaseMirror}, ref)
 	if err != nil {
-		return store.Entry{}, fmt.Errorf("base image %s: its registry cannot be reached (%s), and bootstrapping it: %w", ref, firstLine(pullErr), err)
+		return store.Entry{}, &HintError{fmt.Errorf("base image %s: its registry cannot be reached (%s), and bootstrapping it: %w", ref, firstLine(pullErr), err),
+			"--base-mirror URL names the package mirror"}
 	}
 	return res, nil
 }
@@ -186,7 +188,7 @@ func importBase(ctx context.Context, image string, as *config.Config, s *store.S
 	}
 	var e store.Entry
 	var err error
-	if strings.HasPrefix(image, "oci:") {
+	if st, serr := os.Stat(path); strings.HasPrefix(image, "oci:") || serr == nil && st.IsDir() {
 		e, err = bootstrap.ImportLayout(ctx, s, path, name)
 	} else {
 		e, err = bootstrap.ImportTar(ctx, s, path)
@@ -207,6 +209,9 @@ func localBase(image string) (path, name string, ok bool) {
 			return rest[:i+1+j], rest[i+1+j+1:], true
 		}
 		return rest, "", true
+	}
+	if strings.HasPrefix(image, "/") || strings.HasPrefix(image, "./") || strings.HasPrefix(image, "../") {
+		return image, "", true // no repository's name begins so
 	}
 	switch ext := filepath.Ext(image); ext {
 	case ".tar", ".tgz", ".gz", ".xz", ".zst":

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/registry"
@@ -89,7 +90,11 @@ func OpenStore(cfg *config.Config) (*store.Store, error) {
 }
 
 func newClient(cfg *config.Config, env Env) (*registry.Client, error) {
-	return registry.New(registry.Options{Insecure: cfg.RegistryInsecure, UserAgent: "kolla-build/" + env.Version})
+	// A registry that accepts connections and says nothing is given up after the
+	// time-out of one request and of one more try.
+	timeout := time.Duration(max(1, cfg.Timeout)) * time.Second
+	return registry.New(registry.Options{Insecure: cfg.RegistryInsecure, UserAgent: "kolla-build/" + env.Version,
+		Timeout: timeout, MaxElapsed: max(2*timeout, time.Minute)})
 }
 
 // writeFile replaces a file whole or not at all.

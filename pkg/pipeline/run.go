@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -27,6 +28,9 @@ import (
 func Build(ctx context.Context, cfg *config.Config, env Env) error {
 	started := time.Now()
 	if cfg.SummaryJSONFile != "" {
+		if st, err := os.Stat(filepath.Dir(cfg.SummaryJSONFile)); err != nil || !st.IsDir() {
+			return &HintError{fmt.Errorf("--summary-json-file %s: there is no directory %s", cfg.SummaryJSONFile, filepath.Dir(cfg.SummaryJSONFile)), "make it first"}
+		}
 		// A run that ends before its summary must not leave yesterday's there.
 		if err := os.Remove(cfg.SummaryJSONFile); err != nil && !errors.Is(err, fs.ErrNotExist) && !strings.HasPrefix(cfg.SummaryJSONFile, "/dev/") {
 			return fmt.Errorf("removing the last run's summary: %w", err)
@@ -84,6 +88,16 @@ func (r *buildRun) close() {
 
 // prepare does all that comes before the first image is built.
 func (r *buildRun) prepare(ctx context.Context) error {
+	switch r.cfg.NetworkMode {
+	case "host", "none", "default", "bridge":
+	default:
+		return &HintError{fmt.Errorf("--network_mode %s", r.cfg.NetworkMode), "host, none, or default for what the builder gives"}
+	}
+	if r.cfg.PatchesPath != "" {
+		if st, err := os.Stat(r.cfg.PatchesPath); err != nil || !st.IsDir() {
+			return &HintError{fmt.Errorf("--patches-path %s: no such directory", r.cfg.PatchesPath), "it holds a directory for each image that is patched"}
+		}
+	}
 	if r.cfg.Push && r.cfg.Registry == "" {
 		r.env.Notice("warning: --push without --registry pushes to Docker Hub, to the namespace %q", r.cfg.Namespace)
 	}

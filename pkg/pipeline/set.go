@@ -144,7 +144,17 @@ func (s *Set) choose(env Env, exists func(string) bool) error {
 		sel.Exists = func(im *graph.Image) bool { return exists(im.Reference) }
 	}
 	s.Selection = s.Graph.Select(sel)
-	return nil
+	if len(s.Selection.With(graph.Matched)) > 0 || len(s.Selection.With(graph.Skipped)) > 0 {
+		return nil
+	}
+	var names []string
+	for _, im := range s.Selection.With(graph.Unbuildable) {
+		if res.Match(im.Name) {
+			names = append(names, im.Name)
+		}
+	}
+	return &HintError{fmt.Errorf("none of what was asked for can be built for %s, %s, %s: %s", cfg.Base, cfg.BaseArch, cfg.InstallType, strings.Join(names, ", ")),
+		"another --base or --type may do; --enable-unbuildable tries all the same"}
 }
 
 // file returns the rendered Dockerfile of an image.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"text/tabwriter"
 	"time"
@@ -91,11 +92,12 @@ func Remove(cfg *config.Config, env Env) error {
 	if err != nil {
 		return err
 	}
+	if entries, err = asked(cfg, env, entries); err != nil {
+		return err
+	}
 	var names []string
 	for _, e := range entries {
-		if !cfg.IsSet("tag") || hasTag(e.Name, cfg.Tag) {
-			names = append(names, e.Name)
-		}
+		names = append(names, e.Name)
 	}
 	n, err := s.Remove(names...)
 	env.Notice("%d names removed; kolla-build gc frees the space", n)
@@ -157,14 +159,9 @@ func Save(ctx context.Context, cfg *config.Config, env Env, output string) error
 	if err != nil {
 		return err
 	}
-	if cfg.IsSet("tag") {
-		var tagged []store.Entry
-		for _, e := range entries {
-			if hasTag(e.Name, cfg.Tag) {
-				tagged = append(tagged, e)
-			}
-		}
-		entries = tagged
+	entries, err = asked(cfg, env, entries)
+	if err != nil {
+		return err
 	}
 	if len(entries) == 0 {
 		return &HintError{fmt.Errorf("save: no built images in %s", s.Dir()), "build some first, or see kolla-build images"}
@@ -176,6 +173,29 @@ func Save(ctx context.Context, cfg *config.Config, env Env, output string) error
 	env.Notice("%s: %d images, %d blobs, %s", output, len(sum.Images), sum.Blobs, report.FormatBytes(sum.Bytes))
 	env.Notice("on the other side: kolla-build load %s --push --registry localhost:4000", output)
 	return nil
+}
+
+// asked keeps the entries of the registry, namespace and tag that the user
+// named; what was not named does not matter.
+func asked(cfg *config.Config, env Env, entries []store.Entry) ([]store.Entry, error) {
+	cfg, err := cleanRegistry(cfg, env)
+	if err != nil {
+		return nil, err
+	}
+	var out []store.Entry
+	for _, e := range entries {
+		repo := e.Name
+		if i := strings.LastIndexByte(repo, '/'); i >= 0 {
+			repo = repo[:i]
+		}
+		if cfg.IsSet("tag") && !hasTag(e.Name, cfg.Tag) ||
+			cfg.IsSet("registry") && !strings.HasPrefix(e.Name, cfg.Registry+"/") ||
+			cfg.IsSet("namespace") && repo != cfg.Namespace && !strings.HasSuffix(repo, "/"+cfg.Namespace) {
+			continue
+		}
+		out = append(out, e)
+	}
+	return out, nil
 }
 
 func hasTag(name, tag string) bool {

@@ -7,6 +7,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -138,6 +140,36 @@ type watchedStep struct {
 	started bool
 	ended   bool
 	tail    lineTail
+	partial map[int][]byte // by stream: the beginning of a line whose end has not come
+}
+
+// maxPartial bounds what is held back of a line without an end.
+const maxPartial = 64 << 10
+
+// lines returns what is whole of a stream, and keeps the rest.
+func (s *watchedStep) lines(stream int, data []byte) []byte {
+	if s.partial == nil {
+		s.partial = map[int][]byte{}
+	}
+	all := append(s.partial[stream], data...)
+	end := bytes.LastIndexByte(all, '\n') + 1
+	if end == 0 && len(all) > maxPartial {
+		end = len(all)
+	}
+	s.partial[stream] = bytes.Clone(all[end:])
+	return all[:end:end]
+}
+
+// flush hands on what a step that ended has left of its last lines.
+func (w *watcher) flush(s *watchedStep) {
+	for _, stream := range slices.Sorted(maps.Keys(s.partial)) {
+		if rest := s.partial[stream]; len(rest) > 0 {
+			rest = append(rest, '\n')
+			s.tail.write(rest)
+			w.send(build.Event{Kind: build.EventLog, Step: s.step, Data: rest})
+		}
+	}
+	s.partial = nil
 }
 
 func newWatcher(image string, emit func(build.Event)) *watcher {
@@ -167,6 +199,7 @@ func (w *watcher) handle(s *client.SolveStatus) {
 		}
 		if v.Completed != nil && !st.ended && st.started {
 			st.ended = true
+			w.flush(st)
 			st.step.Err = v.Error
 			if v.Error != "" && w.firstFailed == nil && !strings.Contains(v.Error, "context canceled") {
 				w.firstFailed = st
@@ -182,8 +215,13 @@ func (w *watcher) handle(s *client.SolveStatus) {
 		if st == nil {
 			continue
 		}
-		st.tail.write(l.Data)
-		w.send(build.Event{Kind: build.EventLog, Step: st.step, Data: l.Data})
+		// Chunks of standard output and standard error come as they were written,
+		// lines cut anywhere: only whole lines of one stream are handed on.
+		whole := st.lines(l.Stream, l.Data)
+		if len(whole) > 0 {
+			st.tail.write(whole)
+			w.send(build.Event{Kind: build.EventLog, Step: st.step, Data: whole})
+		}
 	}
 	for _, v := range s.Statuses {
 		st := w.steps[v.Vertex]
@@ -216,6 +254,15 @@ func (w *watcher) failure(def *Definition, err error) build.Failure {
 	}
 	if st := w.firstFailed; st != nil {
 		f.Step, f.Tail = st.step.Name, st.tail.lines()
+	}
+	if exit != nil && exit.ExitCode < 128 {
+		// The command stands in the Dockerfile, which is shown; what it said last
+		// is the likeliest cause.
+		last := ""
+		if n := len(f.Tail); n > 0 {
+			last = ": " + f.Tail[n-1]
+		}
+		f.Err = fmt.Errorf("a command ended with exit code %d%s", exit.ExitCode, last)
 	}
 	return f
 }
