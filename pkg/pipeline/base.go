@@ -115,6 +115,9 @@ func (b *bases) sameImage(have store.Entry, desc v1.Descriptor) bool {
 }
 
 func (b *bases) pull(ctx context.Context, ref string) (store.Entry, error) {
+	if err := reach(ctx, b.cfg, b.client, ref); err != nil {
+		return store.Entry{}, err
+	}
 	img, named, err := b.client.Fetch(ctx, ref, platforms.Format(b.platform))
 	if err != nil {
 		return store.Entry{}, err

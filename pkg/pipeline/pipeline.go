@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -90,11 +91,25 @@ func OpenStore(cfg *config.Config) (*store.Store, error) {
 }
 
 func newClient(cfg *config.Config, env Env) (*registry.Client, error) {
-	// A registry that accepts connections and says nothing is given up after the
-	// time-out of one request and of one more try.
-	timeout := time.Duration(max(1, cfg.Timeout)) * time.Second
-	return registry.New(registry.Options{Insecure: cfg.RegistryInsecure, UserAgent: "kolla-build/" + env.Version,
-		Timeout: timeout, MaxElapsed: max(2*timeout, time.Minute)})
+	return registry.New(registry.Options{Insecure: cfg.RegistryInsecure, UserAgent: "kolla-build/" + env.Version, Timeout: timeout(cfg)})
+}
+
+func timeout(cfg *config.Config) time.Duration {
+	return time.Duration(max(1, cfg.Timeout)) * time.Second
+}
+
+// reach finds out whether the registry of ref answers at all, so that one which
+// accepts connections and says nothing is given up after --timeout, and not
+// after all the tries that a transfer on the way deserves.
+func reach(ctx context.Context, cfg *config.Config, c *registry.Client, ref string) error {
+	pctx, cancel := context.WithTimeout(ctx, timeout(cfg))
+	defer cancel()
+	err := c.Ping(pctx, ref)
+	if pctx.Err() != nil && ctx.Err() == nil {
+		host, _, _ := strings.Cut(ref, "/")
+		return &HintError{fmt.Errorf("registry %s does not answer within %v", host, timeout(cfg)), "--timeout SECONDS waits longer"}
+	}
+	return err
 }
 
 // writeFile replaces a file whole or not at all.

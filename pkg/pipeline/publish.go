@@ -9,6 +9,7 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/kolla-build/kolla-build/pkg/build"
+	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/plan"
 	"github.com/kolla-build/kolla-build/pkg/registry"
 	"github.com/kolla-build/kolla-build/pkg/store"
@@ -29,12 +30,17 @@ type publisher struct {
 // newPublisher looks at where every tag of the plan stands: one HEAD request
 // per image, in parallel. A registry that cannot be reached or does not let us
 // in is found before anything is built.
-func newPublisher(ctx context.Context, c *registry.Client, s *store.Store, p *plan.Plan) (*publisher, error) {
+func newPublisher(ctx context.Context, cfg *config.Config, c *registry.Client, s *store.Store, p *plan.Plan) (*publisher, error) {
 	refs := make([]string, len(p.Items))
 	for i, it := range p.Items {
 		refs[i] = it.Reference
 	}
 	u := &publisher{store: s, pub: c.NewPublisher(registry.PublishOptions{}), have: map[string]v1.Hash{}, sent: map[string]v1.Hash{}}
+	if len(refs) > 0 {
+		if err := reach(ctx, cfg, c, refs[0]); err != nil {
+			return nil, err
+		}
+	}
 	for _, h := range c.Heads(ctx, refs) {
 		switch {
 		case h.Err == nil:

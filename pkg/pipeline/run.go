@@ -158,7 +158,7 @@ func (r *buildRun) prepare(ctx context.Context) error {
 		},
 	}, !r.cfg.Cache)
 	if r.cfg.Push {
-		r.up, err = newPublisher(ctx, r.client, r.store, r.plan)
+		r.up, err = newPublisher(ctx, r.cfg, r.client, r.store, r.plan)
 	}
 	return err
 }

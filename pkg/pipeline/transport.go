@@ -243,6 +243,11 @@ func push(ctx context.Context, cfg *config.Config, env Env, s *store.Store, entr
 		return err
 	}
 	defer c.Close()
+	if len(entries) > 0 {
+		if err := reach(ctx, cfg, c, entries[0].Name); err != nil {
+			return err
+		}
+	}
 	pub := c.NewPublisher(registry.PublishOptions{})
 	var mu sync.Mutex
 	var tags []registry.Tag
