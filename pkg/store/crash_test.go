@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -61,7 +62,9 @@ func writeForEver(dir string) error {
 		}
 		// And a blob by the builder's way, left open half of the time.
 		b := make([]byte, 10_000)
-		rand.NewChaCha8([32]byte{byte(rand.Int()), byte(rand.Int())}).Read(b)
+		// Seeded by the image's digest: the same bytes twice would be there
+		// already, which is not what this is about.
+		rand.NewChaCha8(sha256.Sum256([]byte(d))).Read(b)
 		w, err := s.Content().Writer(ctx, content.WithRef(d.String()), content.WithDescriptor(ocispec.Descriptor{Digest: digest.FromBytes(b), Size: 10_000}))
 		if err != nil {
 			return err
