@@ -43,14 +43,12 @@ func (l fsLoader) Load(name string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	b, err := fs.ReadFile(l.fsys, real)
-	if err != nil {
-		if info, serr := fs.Stat(l.fsys, real); serr == nil && info.IsDir() {
-			return "", fs.ErrNotExist
-		}
-		return "", err
+	// Only a regular file is a template: reading a pipe would wait for ever.
+	if info, err := fs.Stat(l.fsys, real); err == nil && !info.Mode().IsRegular() {
+		return "", fs.ErrNotExist
 	}
-	return string(b), nil
+	b, err := fs.ReadFile(l.fsys, real)
+	return string(b), err
 }
 
 // cleanName checks a template's name and brings it to the form io/fs wants.

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/kolla-build/kolla-build/pkg/jinja"
@@ -114,12 +115,16 @@ func (s searchLoader) names() []string {
 func (s searchLoader) Load(name string) (string, error) {
 	if !fs.ValidPath(name) {
 		// Jinja2 takes ./x and x//y for names too, and refuses "..".
-		if filepath.IsAbs(name) || !filepath.IsLocal(name) {
+		if filepath.IsAbs(name) || slices.Contains(strings.Split(name, "/"), "..") {
 			return "", fs.ErrNotExist
 		}
 		name = filepath.ToSlash(filepath.Clean(name))
 	}
 	for _, l := range s {
+		// Only a regular file is a template: reading a pipe would wait for ever.
+		if info, err := fs.Stat(l.FS, name); err == nil && !info.Mode().IsRegular() {
+			continue
+		}
 		b, err := fs.ReadFile(l.FS, name)
 		if err == nil {
 			return toText(filepath.Join(l.Name, name), b)
