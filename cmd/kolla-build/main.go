@@ -94,14 +94,9 @@ func hintOf(err error) string {
 }
 
 func dispatch(ctx context.Context, args []string, env pipeline.Env) error {
-	name, rest := "", args
-	if len(args) > 0 {
-		if _, ok := commands[args[0]]; ok {
-			name, rest = args[0], args[1:]
-		}
-	}
-	c := commands[name]
-	in := config.Input{Command: name, Args: rest, Env: env.Vars, Extra: c.flags}
+	commands := table()
+	c, rest := pick(commands, args)
+	in := config.Input{Command: c.Name, Args: rest, Env: env.Vars, Extra: c.Flags}
 	var err error
 	if in.Profiles, err = profiles.All(); err != nil {
 		return err
@@ -109,17 +104,12 @@ func dispatch(ctx context.Context, args []string, env pipeline.Env) error {
 	cfg, err := config.Load(in)
 	switch {
 	case errors.Is(err, config.ErrHelp):
-		return help(name, env.Stdout)
+		return help(commands, c.Name, env.Stdout)
 	case errors.Is(err, config.ErrVersion):
 		fmt.Fprintln(env.Stdout, "kolla-build", version)
 		return nil
 	case err != nil:
 		return err
-	}
-	for _, re := range cfg.Regex {
-		if _, ok := commands[re]; ok && name == "" && re != "" && cfg.Regex[0] == re {
-			env.Notice("warning: %q is taken for a regular expression; the command goes first: kolla-build %s ...", re, re)
-		}
 	}
 	for _, w := range cfg.Warnings {
 		env.Notice("warning: %v", w)

@@ -1,13 +1,41 @@
 package config
 
-// Command describes a command for help and documentation. What a command does and
-// its own flags are the command's; Help is given them.
+import "github.com/spf13/pflag"
+
+// Command describes a command: its help, its completion and its part of the man
+// page are made from this. What it does is the caller's.
 type Command struct {
-	Name     string // "" for the build itself
-	Args     string // what follows the options
-	Summary  string // one sentence
+	Name     string   // "" for the build itself
+	Args     string   // what follows the options
+	Words    []string // the words that can stand as its first argument, if they are fixed
+	Summary  string   // one sentence
 	Examples []Example
-	Groups   []Group // the options that matter to it
+	// Groups are the options that matter to it; nil for all of them. It
+	// understands the others, too.
+	Groups []Group
+	// Flags defines its own flags, nil if it has none. An option of the table
+	// with the same name gives way to it.
+	Flags func(*pflag.FlagSet)
+	// Hidden commands are for programs: help and completion leave them out.
+	Hidden bool
+}
+
+// groups returns the groups of options that the command's help shows.
+func (c Command) groups() []Group {
+	if c.Groups == nil {
+		return Groups()
+	}
+	return c.Groups
+}
+
+// ownFlags returns the command's own flags in the order of their definition.
+func (c Command) ownFlags() *pflag.FlagSet {
+	own := pflag.NewFlagSet(c.Name, pflag.ContinueOnError)
+	own.SortFlags = false
+	if c.Flags != nil {
+		c.Flags(own)
+	}
+	return own
 }
 
 // Example is a command line that a user may type, and what it does.
@@ -16,50 +44,24 @@ type Example struct {
 	Does string
 }
 
-var commands = []Command{
-	{Name: "", Args: "[REGEX…]",
-		Summary: "Build OpenStack container images from a tree of templates, with BuildKit.",
-		Groups:  Groups(),
-		Examples: []Example{
-			{"kolla-build -b debian -t binary keystone", "Build keystone's images and their parents, from Debian's packages."},
-			{"kolla-build -b ubuntu nova zun", "Build all images of nova and zun, from sources, on Ubuntu."},
-			{"kolla-build --profile infra --push --registry localhost:4000", "Build a profile's images and push them to a registry."},
-			{"kolla-build --base debian --list-images nova-", "List the images of nova and build nothing."},
-			{"kolla-build --template-only --work-dir out", "Render the Dockerfiles and build nothing."},
-			{"kolla-build --generate-config > kolla-build.conf", "Start a configuration file."},
-		}},
-	{Name: "images", Args: "[REGEX…]",
-		Summary: "List the images in the local store.",
-		Groups:  []Group{GroupBuilder, GroupConfig},
-		Examples: []Example{
-			{"kolla-build images nova-", "List what was built of nova."},
-		}},
-	{Name: "save", Args: "[REGEX…] --output FILE",
-		Summary: "Write built images into one file for a site without internet.",
-		Groups:  []Group{GroupSelect, GroupNames, GroupBuilder, GroupConfig},
-		Examples: []Example{
-			{"kolla-build save --output set.tar", "Save every image that was built."},
-			{"kolla-build save nova- --output nova.tar", "Save nova's images."},
-		}},
-	{Name: "load", Args: "FILE",
-		Summary: "Take images out of a saved file, and push them to a registry.",
-		Groups:  []Group{GroupNames, GroupBuilder, GroupConfig},
-		Examples: []Example{
-			{"kolla-build load set.tar --push --registry localhost:4000", "Push the images of a file to a registry."},
-		}},
-	{Name: "registry", Args: "serve|gc",
-		Summary: "Run a registry on this host, or free what nothing in it refers to.",
-		Groups:  []Group{GroupBuilder, GroupConfig},
-		Examples: []Example{
-			{"kolla-build registry serve", "Serve a registry on port 4000."},
-		}},
-	{Name: "bootstrap", Args: "DISTRO[:SUITE]",
-		Summary: "Make a Debian or Ubuntu base image from a package mirror.",
-		Groups:  []Group{GroupBase, GroupBuilder, GroupConfig},
-		Examples: []Example{
-			{"kolla-build bootstrap debian:bookworm", "Make a base image of Debian 12."},
-		}},
+// FirstWord finds the first argument that is neither an option nor an option's
+// value, and that lookup knows as a command: its index and its name. Each
+// candidate is tried with that command's own flags, for what stands before it
+// may be one of them. Without any, the index is -1 and the name "".
+func FirstWord(args []string, lookup func(name string) (Command, bool)) (int, string) {
+	for i, arg := range args {
+		if arg == "--" {
+			break
+		}
+		cmd, ok := lookup(arg)
+		if !ok {
+			continue
+		}
+		p := newArgParser(cmd.Flags)
+		_ = p.walk(args[:i+1], func(string, string) error { return nil })
+		if words := p.result.positionals; len(words) == 1 && words[0] == arg {
+			return i, arg
+		}
+	}
+	return -1, ""
 }
-
-// Commands returns the commands, the build itself first.
-func Commands() []Command { return commands }

@@ -17,20 +17,13 @@ const (
 	helpColumn = 32
 )
 
-// Help writes the help text of a command, "" for the build itself, with the
-// command's own flags as the functions that Input.Extra is define them. A command
-// that the table of commands does not have gets the options of every group.
-func Help(command string, w io.Writer, extra ...func(*pflag.FlagSet)) error {
-	cmd := Command{Name: command, Groups: Groups()}
-	for _, c := range commands {
-		if c.Name == command {
-			cmd = c
-		}
-	}
+// Help writes the help text of a command. That of the build itself, whose name is
+// "", ends with a list of all commands.
+func Help(w io.Writer, cmd Command, all []Command) error {
 	var b bytes.Buffer
-	prefix := strings.TrimSpace("kolla-build " + command)
+	prefix := strings.TrimSpace("kolla-build " + cmd.Name)
 	fmt.Fprintf(&b, "Usage: %s\n", strings.TrimSpace(prefix+" [OPTION…] "+cmd.Args))
-	if command == "" {
+	if cmd.Name == "" {
 		b.WriteString("       kolla-build COMMAND [OPTION…] …\n")
 	}
 	if cmd.Summary != "" {
@@ -44,27 +37,19 @@ func Help(command string, w io.Writer, extra ...func(*pflag.FlagSet)) error {
 		}
 	}
 	taken := map[string]bool{}
-	for _, define := range extra {
-		if define == nil {
-			continue
-		}
-		own := pflag.NewFlagSet(prefix, pflag.ContinueOnError)
-		own.SortFlags = false
-		define(own)
-		if own.HasFlags() {
-			fmt.Fprintf(&b, "\nOptions of %s:\n", prefix)
-		}
-		own.VisitAll(func(f *pflag.Flag) {
+	if flags := cmd.ownFlags(); flags.HasFlags() {
+		fmt.Fprintf(&b, "\nOptions of %s:\n", prefix)
+		flags.VisitAll(func(f *pflag.Flag) {
 			taken[canonical(f.Name)] = true
 			if !f.Hidden {
 				helpFlag(&b, f)
 			}
 		})
 	}
-	for _, group := range cmd.Groups {
+	for _, group := range cmd.groups() {
 		var chapter bytes.Buffer
 		for _, o := range table {
-			if o.Group == group && !taken[canonical(o.Name)] && (!o.Positional || command == "") {
+			if o.Group == group && !taken[canonical(o.Name)] && (!o.Positional || cmd.Name == "") {
 				helpOption(&chapter, o)
 			}
 		}
@@ -73,15 +58,21 @@ func Help(command string, w io.Writer, extra ...func(*pflag.FlagSet)) error {
 			b.Write(chapter.Bytes())
 		}
 	}
-	b.WriteString("\n")
-	for _, text := range []string{
-		"A switch is turned off by --noNAME or --no-NAME. Options can stand in a " +
-			"configuration file as well, with underscores for dashes, and in the environment, " +
-			"as KOLLA_BUILD_NAME. The command line counts more than the environment, and the " +
-			"environment more than the files.",
-	} {
-		wrap(&b, text, 0, 0)
+	if cmd.Name == "" {
+		b.WriteString("\nCommands:\n")
+		for _, c := range all {
+			if c.Name != "" && !c.Hidden {
+				helpEntry(&b, "  "+c.Name, c.Summary)
+			}
+		}
+		b.WriteString("\n")
+		wrap(&b, "kolla-build help COMMAND shows the help of a command.", 0, 0)
 	}
+	b.WriteString("\n")
+	wrap(&b, "A switch is turned off by --noNAME or --no-NAME. Options can stand in a "+
+		"configuration file as well, with underscores for dashes, and in the environment, "+
+		"as KOLLA_BUILD_NAME. The command line counts more than the environment, and the "+
+		"environment more than the files.", 0, 0)
 	_, err := w.Write(b.Bytes())
 	return err
 }

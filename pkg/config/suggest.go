@@ -5,6 +5,10 @@ import (
 	"strings"
 )
 
+// Nearest returns the candidate that is most like a name that somebody typed, ""
+// if none is like enough to be worth a suggestion.
+func Nearest(name string, candidates []string) string { return nearest(name, candidates) }
+
 // nearest returns the candidate that is most like the name, "" if none is like
 // enough to be worth a suggestion. Dashes and underscores are alike, and so are
 // letters in either case.

@@ -1,0 +1,68 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/kolla-build/kolla-build/pkg/bootstrap"
+	"github.com/kolla-build/kolla-build/pkg/config"
+	"github.com/kolla-build/kolla-build/pkg/pipeline"
+	"github.com/spf13/pflag"
+)
+
+func bootstrapCommand() *command {
+	var mirror string
+	var components []string
+	return &command{
+		Command: config.Command{
+			Name: "bootstrap", Args: "DISTRO[:SUITE]",
+			Summary: "Make a Debian or Ubuntu base image from a package mirror.",
+			Groups:  []config.Group{config.GroupBase, config.GroupBuilder, config.GroupConfig},
+			Flags: func(f *pflag.FlagSet) {
+				f.StringVar(&mirror, "mirror", "", "The package mirror's `URL`; the host's own if it runs the same distribution.")
+				f.StringSliceVar(&components, "components", nil, "Archive `COMPONENTS`, by comma; main if there are none.")
+			},
+			Examples: []config.Example{
+				{Line: "kolla-build bootstrap debian:bookworm", Does: "Make a base image of Debian 12."},
+			},
+		},
+		run: func(ctx context.Context, cfg *config.Config, env pipeline.Env) error {
+			if err := oneArgument(cfg, "distribution", "kolla-build bootstrap debian:trixie"); err != nil {
+				return err
+			}
+			if mirror == "" {
+				mirror = cfg.BaseMirror
+			}
+			return bootstrapBase(ctx, cfg, env, bootstrap.Options{Arch: cfg.DebianArch, Mirror: mirror, Components: components})
+		},
+	}
+}
+
+func bootstrapBase(ctx context.Context, cfg *config.Config, env pipeline.Env, opts bootstrap.Options) error {
+	name, suite, _ := strings.Cut(cfg.Args[0], ":")
+	d, ok := config.LookupDistro(name)
+	if !ok {
+		return &config.Error{Message: fmt.Sprintf("no distribution %q", name), Hint: "debian and ubuntu can be bootstrapped"}
+	}
+	tag := suite
+	if rel, ok := d.Release(suite); ok {
+		suite = rel.Suite
+		if tag == "" {
+			tag = d.Tag
+		}
+	}
+	opts.Distro, opts.Suite = name, suite
+	s, err := pipeline.OpenStore(cfg)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	ref := d.Image + ":" + tag
+	e, err := pipeline.Bootstrap(ctx, s, env, opts, ref)
+	if err != nil {
+		return err
+	}
+	env.Notice("%s is in the store: %s", ref, e.Digest)
+	return nil
+}

@@ -1,0 +1,25 @@
+package main
+
+import (
+	"context"
+
+	"github.com/kolla-build/kolla-build/pkg/config"
+	"github.com/kolla-build/kolla-build/pkg/pipeline"
+)
+
+func helpCommand() *command {
+	return &command{
+		Command: config.Command{
+			Name: "help", Args: "[COMMAND]",
+			Summary: "Show the help of a command.",
+			Groups:  []config.Group{config.GroupConfig},
+		},
+		run: func(_ context.Context, cfg *config.Config, env pipeline.Env) error {
+			name := ""
+			if len(cfg.Args) > 0 {
+				name = cfg.Args[0]
+			}
+			return help(table(), name, env.Stdout)
+		},
+	}
+}

@@ -1,0 +1,66 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"github.com/kolla-build/kolla-build/pkg/config"
+	"github.com/kolla-build/kolla-build/pkg/pipeline"
+	"github.com/kolla-build/kolla-build/pkg/registry"
+	"github.com/spf13/pflag"
+)
+
+func registryCommand() *command {
+	var opts registry.ServeOptions
+	return &command{
+		Command: config.Command{
+			Name: "registry", Args: "serve|gc",
+			Summary: "Run a registry on this host, or free what nothing in it refers to.",
+			Groups:  []config.Group{config.GroupBuilder, config.GroupConfig},
+			Flags: func(f *pflag.FlagSet) {
+				f.StringVar(&opts.Addr, "addr", ":4000", "The `ADDRESS` to listen on.")
+				f.StringVar(&opts.Dir, "dir", "", "The `DIR` where images lie; registry/ in the data directory if none is given.")
+				f.StringVar(&opts.Htpasswd, "htpasswd", "", "A `FILE` of user:bcrypt lines; without it everybody may push.")
+				f.BoolVar(&opts.ReadOnly, "read-only", false, "Refuse pushes and deletions.")
+				f.BoolVar(&opts.Verbose, "verbose", false, "Print a line for each request.")
+			},
+			Words: []string{"serve", "gc"},
+			Examples: []config.Example{
+				{Line: "kolla-build registry serve", Does: "Serve a registry on port 4000."},
+			},
+		},
+		run: func(ctx context.Context, cfg *config.Config, env pipeline.Env) error {
+			if opts.Dir == "" {
+				opts.Dir = filepath.Join(cfg.DataDir, "registry")
+			}
+			opts.Log = env.Stderr
+			switch strings.Join(cfg.Args, " ") {
+			case "serve":
+				return serve(ctx, opts, env)
+			case "gc":
+				freed, err := registry.GarbageCollect(ctx, opts.Dir, registry.GCOptions{Untagged: true})
+				if err == nil {
+					env.Notice("%s: freed %d bytes", opts.Dir, freed)
+				}
+				return err
+			}
+			return &config.Error{Message: fmt.Sprintf("registry %s: no such thing", strings.Join(cfg.Args, " ")), Hint: "kolla-build registry serve, or kolla-build registry gc"}
+		},
+	}
+}
+
+func serve(ctx context.Context, opts registry.ServeOptions, env pipeline.Env) error {
+	s, err := registry.Start(opts)
+	if err != nil {
+		return err
+	}
+	env.Notice("registry on %s, its images in %s; Ctrl-C ends it", s.Addr(), opts.Dir)
+	select {
+	case <-ctx.Done():
+		return s.Close()
+	case <-s.Done():
+		return s.Err()
+	}
+}

@@ -1,0 +1,102 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"github.com/kolla-build/kolla-build/pkg/config"
+	"github.com/kolla-build/kolla-build/pkg/pipeline"
+	"github.com/spf13/pflag"
+)
+
+func imagesCommand() *command {
+	var asJSON bool
+	return &command{
+		Command: config.Command{
+			Name: "images", Args: "[REGEX…]",
+			Summary: "List the images in the local store.",
+			Groups:  []config.Group{config.GroupBuilder, config.GroupConfig},
+			Flags:   func(f *pflag.FlagSet) { jsonFlag(f, &asJSON) },
+			Examples: []config.Example{
+				{Line: "kolla-build images nova-", Does: "List what was built of nova."},
+			},
+		},
+		run: func(_ context.Context, cfg *config.Config, env pipeline.Env) error {
+			return pipeline.Images(cfg, env, asJSON)
+		},
+	}
+}
+
+func removeCommand() *command {
+	return &command{
+		Command: config.Command{
+			Name: "remove", Args: "REGEX…",
+			Summary: "Take images out of the local store.",
+			Groups:  []config.Group{config.GroupNames, config.GroupBuilder, config.GroupConfig},
+			Examples: []config.Example{
+				{Line: "kolla-build remove --tag old .", Does: "Forget all images of a tag; gc frees their place."},
+			},
+		},
+		run: func(_ context.Context, cfg *config.Config, env pipeline.Env) error { return pipeline.Remove(cfg, env) },
+	}
+}
+
+func gcCommand() *command {
+	var days int
+	return &command{
+		Command: config.Command{
+			Name:    "gc",
+			Summary: "Free what nothing in the local store refers to.",
+			Groups:  []config.Group{config.GroupBuilder, config.GroupConfig},
+			Flags: func(f *pflag.FlagSet) {
+				f.IntVar(&days, "older-than", 30, "Forget unnamed images that are older than so many `DAYS`.")
+			},
+			Examples: []config.Example{
+				{Line: "kolla-build gc --older-than 7", Does: "Keep a week of what no name stands for any more."},
+			},
+		},
+		run: func(ctx context.Context, cfg *config.Config, env pipeline.Env) error {
+			return pipeline.Collect(ctx, cfg, env, time.Duration(days)*24*time.Hour)
+		},
+	}
+}
+
+func saveCommand() *command {
+	var output string
+	return &command{
+		Command: config.Command{
+			Name: "save", Args: "[REGEX…] --output FILE",
+			Summary: "Write built images into one file for a site without internet.",
+			Groups:  []config.Group{config.GroupSelect, config.GroupNames, config.GroupBuilder, config.GroupConfig},
+			Flags: func(f *pflag.FlagSet) {
+				f.StringVarP(&output, "output", "o", "", "The `FILE` to write, - for standard output.")
+			},
+			Examples: []config.Example{
+				{Line: "kolla-build save --output set.tar", Does: "Save every image that was built."},
+				{Line: "kolla-build save nova- --output nova.tar", Does: "Save nova's images."},
+			},
+		},
+		run: func(ctx context.Context, cfg *config.Config, env pipeline.Env) error {
+			return pipeline.Save(ctx, cfg, env, output)
+		},
+	}
+}
+
+func loadCommand() *command {
+	return &command{
+		Command: config.Command{
+			Name: "load", Args: "FILE",
+			Summary: "Take images out of a saved file, and push them to a registry.",
+			Groups:  []config.Group{config.GroupNames, config.GroupBuilder, config.GroupConfig},
+			Examples: []config.Example{
+				{Line: "kolla-build load set.tar --push --registry localhost:4000", Does: "Push the images of a file to a registry."},
+			},
+		},
+		run: func(ctx context.Context, cfg *config.Config, env pipeline.Env) error {
+			if err := oneArgument(cfg, "file", "kolla-build load set.tar, or - for standard input"); err != nil {
+				return err
+			}
+			return pipeline.Load(ctx, cfg, env, cfg.Args[0])
+		},
+	}
+}

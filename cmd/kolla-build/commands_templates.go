@@ -1,0 +1,52 @@
+package main
+
+import (
+	"context"
+
+	"github.com/kolla-build/kolla-build/pkg/config"
+	"github.com/kolla-build/kolla-build/pkg/pipeline"
+	"github.com/kolla-build/kolla-build/pkg/render"
+	"github.com/spf13/pflag"
+)
+
+func lintCommand() *command {
+	return &command{
+		Command: config.Command{
+			Name: "lint", Args: "[OVERRIDE…]",
+			Summary: "Check templates and overrides without rendering them.",
+			Groups:  []config.Group{config.GroupTree, config.GroupConfig},
+			Examples: []config.Example{
+				{Line: "kolla-build lint my-overrides.j2", Does: "Find blocks and variables that no template has."},
+				{Line: "kolla-build lint --docker-dir ./images", Does: "Check a tree of one's own, laid over the built-in one."},
+			},
+		},
+		run: func(_ context.Context, cfg *config.Config, env pipeline.Env) error { return pipeline.Lint(cfg, env) },
+	}
+}
+
+func renderCommand() *command {
+	var opts render.FileOptions
+	return &command{
+		Command: config.Command{
+			Name: "render", Args: "TEMPLATE",
+			Summary: "Print one rendered template, to debug overrides.",
+			Groups:  []config.Group{config.GroupConfig},
+			Flags: func(f *pflag.FlagSet) {
+				f.StringArrayVar(&opts.Search, "search", nil, "A `DIR` for includes and imports, repeatable; the template's own if there is none.")
+				f.StringVar(&opts.Parent, "parent", "", "The template that {% extends parent_template %} extends, a `FILE`.")
+				f.StringVar(&opts.VarsFile, "vars", "", "JSON or YAML `FILE` with variables.")
+				f.StringArrayVar(&opts.Set, "set", nil, "A variable as `NAME=VALUE`, repeatable.")
+			},
+			Examples: []config.Example{
+				{Line: "kolla-build render --vars vars.yaml Dockerfile.j2", Does: "Render a template with the variables of a file."},
+			},
+		},
+		run: func(_ context.Context, cfg *config.Config, env pipeline.Env) error {
+			if err := oneArgument(cfg, "template", "kolla-build render --vars vars.yaml Dockerfile.j2"); err != nil {
+				return err
+			}
+			opts.Template = cfg.Args[0]
+			return pipeline.RenderFile(env, opts)
+		},
+	}
+}
