@@ -25,6 +25,8 @@ var allowed = map[string]string{
 	"dockerfiles":        "",
 	"profiles":           "",
 	"pkg/source":         "",
+	"pkg/inspect":        "",
+	"pkg/packages":       "pkg/inspect",
 	"pkg/render":         "pkg/config pkg/jinja",
 	"pkg/build":          "pkg/plan",
 	"pkg/build/buildkit": "pkg/build",
@@ -33,7 +35,7 @@ var allowed = map[string]string{
 	"pkg/bootstrap":      "pkg/bundle pkg/store",
 	"pkg/report":         "pkg/build",
 	"pkg/pipeline": "pkg/config pkg/graph pkg/store pkg/plan pkg/source pkg/render pkg/build pkg/build/buildkit " +
-		"pkg/registry pkg/bundle pkg/bootstrap pkg/report dockerfiles profiles pkg/jinja",
+		"pkg/registry pkg/bundle pkg/bootstrap pkg/inspect pkg/packages pkg/report dockerfiles profiles pkg/jinja",
 	"cmd/kolla-build": "pkg/config pkg/pipeline pkg/registry pkg/bootstrap pkg/render profiles",
 }
 

@@ -1,0 +1,179 @@
+package inspect
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"strings"
+	"testing"
+	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
+)
+
+// entries of a test's layer: "path" is a file with its path's last part as
+// content, "path/" a directory, "path -> target" a symbolic link and
+// "path => target" a hard link.
+func layer(t testing.TB, entries ...string) v1.Layer {
+	t.Helper()
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	for _, e := range entries {
+		h := &tar.Header{Name: e, Typeflag: tar.TypeReg, Mode: 0o644, ModTime: time.Unix(1, 0)}
+		body := ""
+		if name, target, ok := strings.Cut(e, " -> "); ok {
+			h.Name, h.Linkname, h.Typeflag = name, target, tar.TypeSymlink
+		} else if name, target, ok := strings.Cut(e, " => "); ok {
+			h.Name, h.Linkname, h.Typeflag = name, target, tar.TypeLink
+		} else if name, text, ok := strings.Cut(e, "="); ok {
+			h.Name, body = name, text
+		} else if strings.HasSuffix(e, "/") {
+			h.Typeflag, h.Mode = tar.TypeDir, 0o755
+		}
+		h.Size = int64(len(body))
+		if err := w.WriteHeader(h); err != nil {
+			t.Fatal(err)
+		}
+		io.WriteString(w, body)
+	}
+	w.Close()
+	l, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(b.Bytes())), nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+func image(t testing.TB, layers ...v1.Layer) v1.Image {
+	t.Helper()
+	img, err := mutate.AppendLayers(empty.Image, layers...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return img
+}
+
+func all(string) int64 { return 1 << 20 }
+
+func TestReadFiles(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		layers [][]string
+		want   map[string]string
+	}{
+		{"the upper one counts", [][]string{{"a=1", "b=1"}, {"a=2"}}, map[string]string{"a": "2", "b": "1"}},
+		{"whiteout", [][]string{{"d/", "d/a=1", "d/b=1"}, {"d/.wh.a="}}, map[string]string{"d/b": "1"}},
+		{"whiteout of a directory", [][]string{{"d/", "d/a=1", "d/e/f=1", "x=1"}, {".wh.d="}}, map[string]string{"x": "1"}},
+		{"whiteout and a new one in the same layer", [][]string{{"d/a=1", "d/b=1"}, {"d/a=2", ".wh.d="}}, map[string]string{"d/a": "2"}},
+		{"opaque", [][]string{{"d/a=1", "d/b=1"}, {"d/.wh..wh..opq=", "d/b=2"}}, map[string]string{"d/b": "2"}},
+		{"opaque root", [][]string{{"a=1"}, {".wh..wh..opq=", "b=2"}}, map[string]string{"b": "2"}},
+		{"a file in place of a directory", [][]string{{"d/a=1"}, {"d=file"}}, map[string]string{"d": "file"}},
+		{"a link in place of a directory", [][]string{{"d/a=1", "x=1"}, {"d -> x"}}, map[string]string{"x": "1"}},
+		{"a directory again", [][]string{{"d/", "d/a=1"}, {"d/"}}, map[string]string{"d/a": "1"}},
+		{"odd spellings", [][]string{{"./a=1", "/b/../c=1", "../../d=1"}, {"./.wh.a="}}, map[string]string{"c": "1", "d": "1"}},
+		{"hard link", [][]string{{"a=1", "b => a"}}, map[string]string{"a": "1", "b": "1"}},
+		{"twice in one layer", [][]string{{"a=1", "a=2"}}, map[string]string{"a": "2"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var layers []v1.Layer
+			for _, l := range c.layers {
+				layers = append(layers, layer(t, l...))
+			}
+			got, err := ReadFiles(t.Context(), image(t, layers...), Options{Want: all})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for name, text := range c.want {
+				if string(got[name].Data) != text {
+					t.Errorf("%s: %q, want %q", name, got[name].Data, text)
+				}
+			}
+			if len(got) != len(c.want) {
+				t.Errorf("got %v, want %v", got, c.want)
+			}
+		})
+	}
+}
+
+// A hard link to a file that nobody asked for is still that file.
+func TestHardLinkToUnwanted(t *testing.T) {
+	l := layer(t, "store/x=text", "want => store/x")
+	_, files, err := ReadLayer(t.Context(), l, Options{Want: func(p string) int64 {
+		if p == "want" {
+			return 3
+		}
+		return 0
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c := files["want"]; string(c.Data) != "tex" || c.Size != 4 {
+		t.Errorf("got %q of %d", c.Data, c.Size)
+	}
+}
+
+func TestTree(t *testing.T) {
+	tree, err := ReadTree(t.Context(), image(t, layer(t, "d/", "d/a=1", "l -> d/a"), layer(t, "d/b=22", ".wh.l=")), Options{Digests: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Join(tree.Paths(), " "); got != "d d/a d/b" {
+		t.Errorf("paths %q", got)
+	}
+	b, ok := tree.Lookup("d/b")
+	if !ok || b.Layer != 1 || b.Size != 2 || b.Type != File || b.Digest.Encoded()[:8] != "785f3ec7" {
+		t.Errorf("d/b is %+v", b)
+	}
+}
+
+func TestLimits(t *testing.T) {
+	l := layer(t, "a=12345678", "b=1", "c=1")
+	for what, limits := range map[string]Limits{
+		"entries": {Entries: 2}, "bytes": {Bytes: 1024}, "bytes of files' content": {Capture: 8},
+	} {
+		_, _, err := ReadLayer(t.Context(), l, Options{Limits: limits, Want: all})
+		var le *LimitError
+		if !errors.As(err, &le) || le.What != what {
+			t.Errorf("%s: error %v", what, err)
+		}
+	}
+	deep := layer(t, strings.Repeat("a/", 100_000)+"b=1")
+	if _, _, err := ReadLayer(t.Context(), deep, Options{}); err == nil {
+		t.Error("a path of 200,000 bytes was taken")
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, _, err := ReadLayer(ctx, l, Options{}); !errors.Is(err, context.Canceled) {
+		t.Errorf("after its end: %v", err)
+	}
+}
+
+func FuzzLayer(f *testing.F) {
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	for _, n := range []string{"a", "d/b", ".wh.c", "d/.wh..wh..opq"} {
+		_ = w.WriteHeader(&tar.Header{Name: n, Typeflag: tar.TypeReg, Mode: 0o644})
+	}
+	w.Close()
+	f.Add(b.Bytes())
+	f.Fuzz(func(t *testing.T, data []byte) {
+		l, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(data)), nil })
+		if err != nil {
+			return
+		}
+		one, _, err := ReadLayer(t.Context(), l, Options{Digests: true, Want: all})
+		if err != nil {
+			return
+		}
+		for _, p := range Merge([]*Layer{one}).Paths() {
+			if strings.HasPrefix(p, "/") || p == ".." || strings.HasPrefix(p, "../") {
+				t.Errorf("path %q leaves the image", p)
+			}
+		}
+	})
+}

@@ -1,0 +1,283 @@
+package inspect
+
+import (
+	"archive/tar"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"path"
+	"strings"
+	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/opencontainers/go-digest"
+)
+
+// Type is what an entry is.
+type Type string
+
+// The types of entries.
+const (
+	File     Type = "file"
+	Dir      Type = "directory"
+	Symlink  Type = "symlink"
+	Hardlink Type = "hardlink" // Link is the path of the other name in the same layer
+	Device   Type = "device"
+	Fifo     Type = "fifo"
+)
+
+// Entry is a file, directory or link as a layer has it.
+type Entry struct {
+	Path     string // slash-separated, without a leading slash
+	Type     Type
+	Mode     int64 // permission bits, with setuid, setgid and sticky
+	UID, GID int
+	Size     int64     // bytes, of files
+	ModTime  time.Time // in seconds or finer, as the layer's tar has it
+	Link     string    // target of a link
+	// Digest is that of a file's content, if it was asked for.
+	Digest digest.Digest
+	// Extra are extended attributes and device numbers, by name.
+	Extra map[string]string
+}
+
+// Layer is what one layer does to the tree below it.
+type Layer struct {
+	DiffID  v1.Hash // digest of the uncompressed layer, as far as the image says
+	Entries []Entry // in the order of the tar; of one path, the last counts
+	Removed []string
+	// Opaque are directories of which nothing from below is left.
+	Opaque []string
+}
+
+// Content is what was read of a named file.
+type Content struct {
+	Data []byte
+	Size int64 // of the whole file: larger than len(Data) where a bound cut it
+}
+
+// Options say what to read of a layer.
+type Options struct {
+	Limits Limits
+
+	// Digests asks for the digest of each file's content.
+	Digests bool
+
+	// Want says how many bytes of a file's content are wanted, 0 for none. It
+	// is asked for regular files and hard links, by their path.
+	Want func(path string) int64
+}
+
+// ReadLayer reads a layer once. The second result has the content of the files
+// that Options.Want wants, by path.
+func ReadLayer(ctx context.Context, l v1.Layer, opts Options) (*Layer, map[string]Content, error) {
+	opts.Limits = opts.Limits.orDefault()
+	r := reader{opts: opts, layer: &Layer{}, files: map[string]Content{}}
+	if err := r.pass(ctx, l, r.entry); err != nil {
+		return nil, nil, err
+	}
+	if err := r.resolveLinks(ctx, l); err != nil {
+		return nil, nil, err
+	}
+	// Not every image says it, and nobody needs it to read files.
+	if d, err := l.DiffID(); err == nil {
+		r.layer.DiffID = d
+	}
+	return r.layer, r.files, nil
+}
+
+// maxPath is the longest path in bytes: Linux opens none that is longer.
+const maxPath = 4096
+
+// reader is the state of one ReadLayer.
+type reader struct {
+	opts     Options
+	layer    *Layer
+	files    map[string]Content
+	captured int64
+	links    map[string]string // wanted hard links whose other name was not
+}
+
+// pass goes through a layer's tar once.
+func (r *reader) pass(ctx context.Context, l v1.Layer, entry func(*tar.Header, io.Reader) error) error {
+	rc, err := l.Uncompressed()
+	if err != nil {
+		return fmt.Errorf("reading layer: %w", err)
+	}
+	defer rc.Close()
+	tr := tar.NewReader(&bounded{ctx: ctx, r: rc, left: r.opts.Limits.Bytes, max: r.opts.Limits.Bytes})
+	for n := 0; ; n++ {
+		h, err := tr.Next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err == nil && n >= r.opts.Limits.Entries {
+			err = &LimitError{"entries", int64(r.opts.Limits.Entries)}
+		}
+		if err == nil {
+			err = entry(h, tr)
+		}
+		if err != nil {
+			return fmt.Errorf("reading layer: %w", err)
+		}
+	}
+}
+
+func (r *reader) entry(h *tar.Header, body io.Reader) error {
+	name := clean(h.Name)
+	if len(name) > maxPath {
+		return &LimitError{"bytes in the path of an entry", maxPath}
+	}
+	dir, base := path.Split(name)
+	switch {
+	case base == opaque:
+		r.layer.Opaque = append(r.layer.Opaque, strings.TrimSuffix(dir, "/"))
+		return nil
+	case strings.HasPrefix(base, whiteout):
+		r.layer.Removed = append(r.layer.Removed, dir+strings.TrimPrefix(base, whiteout))
+		return nil
+	}
+	e := Entry{Path: name, Mode: h.Mode & 0o7777, UID: h.Uid, GID: h.Gid, ModTime: h.ModTime, Extra: extra(h)}
+	switch h.Typeflag {
+	case tar.TypeReg:
+		e.Type, e.Size = File, h.Size
+	case tar.TypeDir:
+		e.Type = Dir
+	case tar.TypeSymlink:
+		e.Type, e.Link = Symlink, h.Linkname
+	case tar.TypeLink:
+		e.Type, e.Link = Hardlink, clean(h.Linkname)
+	case tar.TypeChar, tar.TypeBlock:
+		e.Type = Device
+	case tar.TypeFifo:
+		e.Type = Fifo
+	default:
+		return nil // global headers and the like describe no file
+	}
+	delete(r.files, name) // of one path, the last counts
+	delete(r.links, name)
+	if err := r.content(&e, body); err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	r.layer.Entries = append(r.layer.Entries, e)
+	return nil
+}
+
+func (r *reader) content(e *Entry, body io.Reader) error {
+	want := int64(0)
+	if r.opts.Want != nil && (e.Type == File || e.Type == Hardlink) {
+		want = r.opts.Want(e.Path)
+	}
+	if e.Type == Hardlink && want > 0 {
+		if r.links == nil {
+			r.links = map[string]string{}
+		}
+		r.links[e.Path] = e.Link
+		return nil
+	}
+	if e.Type != File {
+		return nil
+	}
+	var hash digest.Digester
+	if r.opts.Digests {
+		hash = digest.Canonical.Digester()
+		body = io.TeeReader(body, hash.Hash())
+	}
+	if want > 0 {
+		data, err := r.capture(body, min(want, e.Size))
+		if err != nil {
+			return err
+		}
+		r.files[e.Path] = Content{Data: data, Size: e.Size}
+	}
+	if hash != nil {
+		if _, err := io.Copy(io.Discard, body); err != nil {
+			return err
+		}
+		e.Digest = hash.Digest()
+	}
+	return nil
+}
+
+func (r *reader) capture(body io.Reader, n int64) ([]byte, error) {
+	if r.captured += n; r.captured > r.opts.Limits.Capture {
+		return nil, &LimitError{"bytes of files' content", r.opts.Limits.Capture}
+	}
+	// The header's size is a claim: the buffer grows with what comes.
+	return io.ReadAll(io.LimitReader(body, n))
+}
+
+// resolveLinks gives wanted hard links the content of their other name. It may
+// stand anywhere before them in the tar, and may not have been wanted itself:
+// then the layer is read again.
+func (r *reader) resolveLinks(ctx context.Context, l v1.Layer) error {
+	again := map[string][]string{} // wanted links by the other name
+	for link, target := range r.links {
+		if c, ok := r.files[target]; ok {
+			r.files[link] = c
+		} else {
+			again[target] = append(again[target], link)
+		}
+	}
+	if len(again) == 0 {
+		return nil
+	}
+	found := map[string]Content{}
+	err := r.pass(ctx, l, func(h *tar.Header, body io.Reader) error {
+		links := again[clean(h.Name)]
+		if h.Typeflag != tar.TypeReg || len(links) == 0 {
+			return nil
+		}
+		want := int64(0)
+		for _, link := range links {
+			want = max(want, r.opts.Want(link))
+		}
+		data, err := r.capture(body, min(want, h.Size))
+		for _, link := range links {
+			found[link] = Content{Data: data, Size: h.Size}
+		}
+		return err
+	})
+	maps.Copy(r.files, found)
+	return err
+}
+
+// extra are the parts of a header that few files have.
+func extra(h *tar.Header) map[string]string {
+	var out map[string]string
+	set := func(k, v string) {
+		if out == nil {
+			out = map[string]string{}
+		}
+		out[k] = v
+	}
+	for k, v := range h.PAXRecords {
+		if name, ok := strings.CutPrefix(k, "SCHILY.xattr."); ok {
+			set(name, v)
+		}
+	}
+	if h.Typeflag == tar.TypeChar || h.Typeflag == tar.TypeBlock {
+		set("device", fmt.Sprintf("%c %d,%d", h.Typeflag, h.Devmajor, h.Devminor))
+	}
+	return out
+}
+
+// bounded reads no more than a layer may hold, and not after ctx has ended.
+type bounded struct {
+	ctx       context.Context //nolint:containedctx // it lives for one call
+	r         io.Reader
+	left, max int64
+}
+
+func (b *bounded) Read(p []byte) (int, error) {
+	if err := b.ctx.Err(); err != nil {
+		return 0, err
+	}
+	n, err := b.r.Read(p)
+	if b.left -= int64(n); b.left < 0 {
+		return 0, &LimitError{"bytes", b.max}
+	}
+	return n, err
+}

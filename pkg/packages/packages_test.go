@@ -1,0 +1,249 @@
+package packages
+
+import (
+	"archive/tar"
+	"bytes"
+	"io"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
+	"github.com/kolla-build/kolla-build/internal/standin"
+	"github.com/kolla-build/kolla-build/internal/testenv"
+)
+
+// versions are what is known to be hard, and what real archives have.
+var versions = []string{"1", "1.0", "1.0-1", "1.0-1~bpo12+1", "1.0~rc1-1", "1:0.9-1", "2:1.0", "0", "00", "1.01", "1.1", "1.10", "1.9", "1.0+dfsg-1",
+	"1.0+dfsg.1-1", "1.0a-1", "1.0.a-1", "1.0~~a", "1.0~", "1.0-1+b1", "1.0-1ubuntu2", "20230311", "3:26.1.0-1", "3:26.1.0-1+deb12u1", "1-1-1", "5.1.0b1", "1.a", "1.0-"}
+
+func TestDebVersionsAsDpkg(t *testing.T) {
+	dpkg := testenv.Program(t, "dpkg", "dpkg")
+	random := rand.New(rand.NewPCG(1, 2))
+	list := slices.Clone(versions)
+	for range 30 {
+		v := strconv.Itoa(random.IntN(3))
+		for range random.IntN(6) {
+			v += string("019a.+~-z"[random.IntN(9)])
+		}
+		list = append(list, v)
+	}
+	var script strings.Builder
+	type pair struct{ a, b string }
+	var pairs []pair
+	for range 600 {
+		a, b := list[random.IntN(len(list))], list[random.IntN(len(list))]
+		if strings.HasSuffix(a, "-") || strings.HasSuffix(b, "-") {
+			continue // dpkg takes no empty revision
+		}
+		pairs = append(pairs, pair{a, b})
+		script.WriteString("if " + dpkg + " --compare-versions '" + a + "' lt '" + b + "'; then echo -1; elif " + dpkg + " --compare-versions '" + a + "' eq '" + b + "'; then echo 0; else echo 1; fi\n")
+	}
+	out, err := exec.Command("sh", "-c", script.String()).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range strings.Fields(string(out)) {
+		if got := strconv.Itoa(CompareVersions(Deb, pairs[i].a, pairs[i].b)); got != want {
+			t.Errorf("%s against %s: %s, dpkg says %s", pairs[i].a, pairs[i].b, got, want)
+		}
+	}
+}
+
+func TestRPMVersionsAsRPM(t *testing.T) {
+	rpm := testenv.Program(t, "rpm", "rpm")
+	random := rand.New(rand.NewPCG(3, 4))
+	list := []string{"1.0", "1.0^", "1.0^git1", "1.0~rc1", "1.0~rc1^git1", "1.0^git1~pre", "1", "1.0.1", "1.0a", "a1", "1a", "1..0", "1_0", "2.50", "2.5", "010", "10", "FC5", "fc4", "1.el9_2", "1.el10"}
+	for range 40 {
+		v := "1" // rpm takes no empty version
+		for range random.IntN(7) {
+			v += string("019a.^~_zB"[random.IntN(10)])
+		}
+		list = append(list, v)
+	}
+	var lua strings.Builder
+	var pairs [][2]string
+	for range 600 {
+		a, b := list[random.IntN(len(list))], list[random.IntN(len(list))]
+		pairs = append(pairs, [2]string{a, b})
+		lua.WriteString("print(rpm.vercmp('" + a + "','" + b + "')..' ')")
+	}
+	out, err := exec.Command(rpm, "--eval", "%{lua:"+lua.String()+"}").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	said := strings.Fields(string(out))
+	if len(said) != len(pairs) {
+		t.Fatalf("rpm compared %d of %d: %s", len(said), len(pairs), out)
+	}
+	for i, want := range said {
+		if got := strconv.Itoa(compareRPMPart(pairs[i][0], pairs[i][1])); got != want {
+			t.Errorf("%q against %q: %s, rpm says %s", pairs[i][0], pairs[i][1], got, want)
+		}
+	}
+	for _, c := range []struct {
+		a, b string
+		want int
+	}{{"1:1.0-1", "2.0-1", 1}, {"1.0-1", "1.0-2", -1}, {"1.0", "1.0-2", 0}, {"0:1-1", "1-1", 0}} {
+		if got := CompareVersions(RPM, c.a, c.b); got != c.want {
+			t.Errorf("%s against %s: %d, want %d", c.a, c.b, got, c.want)
+		}
+	}
+}
+
+// layer packs files by path.
+func layer(t testing.TB, files map[string]string) v1.Layer {
+	t.Helper()
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	for name, text := range files {
+		if err := w.WriteHeader(&tar.Header{Name: name, Typeflag: tar.TypeReg, Mode: 0o644, Size: int64(len(text))}); err != nil {
+			t.Fatal(err)
+		}
+		io.WriteString(w, text)
+	}
+	w.Close()
+	l, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(b.Bytes())), nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+func image(t testing.TB, layers ...v1.Layer) v1.Image {
+	t.Helper()
+	img, err := mutate.AppendLayers(empty.Image, layers...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return img
+}
+
+const status = `Package: nova-api
+Status: install ok installed
+Architecture: all
+Version: 3:26.0-1
+Description: a
+ Package: not-this
+ .
+ more
+
+Package: gone
+Status: deinstall ok config-files
+Architecture: all
+Version: 1
+
+Package: libc6
+Status: hold ok installed
+Architecture: amd64
+Version: 2.36-9
+`
+
+func TestInstalledFromDpkgAndPython(t *testing.T) {
+	const site = "var/lib/kolla/venv/lib/python3.11/site-packages/"
+	base := layer(t, map[string]string{"var/lib/dpkg/status": status,
+		"usr/lib/python3/dist-packages/yaml.dist-info/METADATA": "Name: dpkgs-own\nVersion: 1\n",
+		"etc/apt/sources.list":             "deb http://localhost/debian trixie main\n",
+		site + "old.dist-info/METADATA":    "Metadata-Version: 2.1\nName: old\nVersion: 1\n",
+		site + "nova-1.dist-info/METADATA": "Name: Nova_Thing.x\nVersion: 1.0\n\nVersion: 9\n" + strings.Repeat("x", 100_000)})
+	top := layer(t, map[string]string{"var/lib/dpkg/status.d/base": "Package: base-files\nVersion: 12\nArchitecture: amd64\n",
+		site + ".wh.old.dist-info": ""})
+	r := &Reader{CacheDir: t.TempDir()}
+	for _, from := range []string{"layers", "cache"} {
+		c, err := r.Read(t.Context(), image(t, base, top))
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := []Package{{Deb, "base-files", "12", "amd64"}, {Deb, "libc6", "2.36-9", "amd64"}, {Deb, "nova-api", "3:26.0-1", "all"}, {Python, "nova-thing-x", "1.0", ""}}
+		if !slices.Equal(c.Packages, want) {
+			t.Errorf("from %s: got %v", from, c.Packages)
+		}
+		if c.Files["etc/apt/sources.list"] == "" {
+			t.Errorf("from %s: no sources.list", from)
+		}
+	}
+	if n, _ := os.ReadDir(r.CacheDir); len(n) != 2 {
+		t.Errorf("%d files in the cache", len(n))
+	}
+}
+
+// A database that rpm itself wrote, with its write-ahead log where rpm left one.
+func TestInstalledFromRPM(t *testing.T) {
+	rpm := testenv.Program(t, "rpm", "rpm")
+	testenv.Program(t, "rpmbuild", "rpm")
+	testenv.Program(t, "createrepo_c", "createrepo-c")
+	dir := t.TempDir()
+	var list []standin.RPM
+	for i := range 300 {
+		list = append(list, standin.RPM{Name: "pack" + strconv.Itoa(i), Files: map[string]string{"usr/share/p" + strconv.Itoa(i): "x"}})
+	}
+	if err := standin.WriteRPMs(filepath.Join(dir, "repo"), list...); err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob(filepath.Join(dir, "repo", "*", "*.rpm"))
+	if err != nil || len(files) != 300 {
+		t.Fatalf("%d packages made, %v", len(files), err)
+	}
+	db := filepath.Join(dir, "db")
+	args := append([]string{"--dbpath", db, "-i", "--justdb", "--nodeps", "--nosignature"}, files...)
+	if out, err := exec.Command(rpm, args...).CombinedOutput(); err != nil {
+		t.Fatalf("rpm: %v\n%s", err, out)
+	}
+	in := map[string]string{}
+	for _, name := range []string{"rpmdb.sqlite", "rpmdb.sqlite-wal"} {
+		if data, err := os.ReadFile(filepath.Join(db, name)); err == nil {
+			in["var/lib/rpm/"+name] = string(data)
+		}
+	}
+	got, err := (&Reader{}).Installed(t.Context(), image(t, layer(t, in)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(got) != 300 || got[0] != (Package{RPM, "pack0", standin.RPMVersion, "noarch"}) {
+		t.Errorf("%d packages, the first %v", len(got), got[:min(1, len(got))])
+	}
+	old := image(t, layer(t, map[string]string{"var/lib/rpm/Packages": "\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x61\x15\x06\x00"}))
+	if _, err := (&Reader{}).Installed(t.Context(), old); err == nil || !strings.Contains(err.Error(), "Enterprise Linux before 9") {
+		t.Errorf("of an old database: %v", err)
+	}
+}
+
+func TestChanges(t *testing.T) {
+	a := []Package{{Deb, "gone", "1", "all"}, {Deb, "nova-api", "3:26.0-1", "all"}, {Deb, "same", "1", "all"}, {RPM, "kernel", "5-1", "x86_64"}, {RPM, "kernel", "5-2", "x86_64"}}
+	b := []Package{{Deb, "new", "2", "all"}, {Deb, "nova-api", "3:26.1-1", "all"}, {Deb, "same", "1", "all"}, {RPM, "kernel", "5-2", "x86_64"}, {RPM, "kernel", "5-10", "x86_64"}}
+	var got []string
+	for _, c := range Changes(a, b) {
+		got = append(got, c.Kind()+" "+c.String())
+	}
+	want := []string{"removed gone 1 (removed)", "added new 2 (added)", "changed nova-api 3:26.0-1 → 3:26.1-1", "changed kernel 5-1 → 5-10"}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q", got)
+	}
+	if s := Summary(Changes(a, b)[2:]); s != "package nova-api 3:26.0-1 → 3:26.1-1 (and 1 more)" {
+		t.Error(s)
+	}
+	if c := Changes(a, a); len(c) != 0 {
+		t.Errorf("of the same: %v", c)
+	}
+}
+
+func FuzzRPMDB(f *testing.F) {
+	if rpm, err := exec.LookPath("rpm"); err == nil {
+		db := filepath.Join(f.TempDir(), "db")
+		_ = exec.Command(rpm, "--dbpath", db, "--initdb").Run()
+		if data, err := os.ReadFile(filepath.Join(db, "rpmdb.sqlite")); err == nil {
+			wal, _ := os.ReadFile(filepath.Join(db, "rpmdb.sqlite-wal"))
+			f.Add(data, wal)
+		}
+	}
+	f.Add([]byte(sqliteMagic), []byte{})
+	f.Fuzz(func(_ *testing.T, data, wal []byte) { _, _ = parseRPMDB(data, wal) })
+}
