@@ -5,23 +5,15 @@
 package testenv
 
 import (
-	"archive/tar"
-	"bytes"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/google/go-containerregistry/pkg/v1/empty"
-	"github.com/google/go-containerregistry/pkg/v1/mutate"
-	"github.com/google/go-containerregistry/pkg/v1/tarball"
-	"github.com/google/go-containerregistry/pkg/v1/types"
+	"github.com/kolla-build/kolla-build/internal/synthetic"
 )
 
 // Missing skips the test, or fails it where everything is required.
@@ -93,64 +85,15 @@ func RepoRoot(t testing.TB) string {
 }
 
 // BusyboxCreated is the created time of Busybox images.
-var BusyboxCreated = time.Date(2025, 1, 2, 3, 4, 5, 0, time.UTC)
+var BusyboxCreated = synthetic.Created
 
 // Busybox returns a one-layer image made of Debian's static busybox: a base on
 // which RUN works, of a megabyte, that needs no network. extra files lie in
 // it beside, by path without the leading slash.
 func Busybox(t testing.TB, extra map[string]string) v1.Image {
 	t.Helper()
-	bin, err := os.ReadFile(Program(t, "busybox", "busybox-static"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var buf bytes.Buffer
-	w := tar.NewWriter(&buf)
-	put := func(h *tar.Header, data []byte) {
-		h.ModTime, h.Size = BusyboxCreated, int64(len(data))
-		if err := w.WriteHeader(h); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := w.Write(data); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for _, d := range []string{"bin/", "etc/", "tmp/", "proc/", "sys/", "dev/", "root/", "usr/bin/", "usr/local/bin/", "var/"} {
-		put(&tar.Header{Name: d, Typeflag: tar.TypeDir, Mode: 0o755}, nil)
-	}
-	put(&tar.Header{Name: "bin/busybox", Typeflag: tar.TypeReg, Mode: 0o755}, bin)
-	for _, l := range []string{"sh", "cat", "echo", "ls", "true", "false", "sleep", "mkdir", "rm", "cp", "touch", "chmod", "grep", "id", "dd", "date", "wget", "tar", "test", "env", "seq", "stat"} {
-		put(&tar.Header{Name: "bin/" + l, Typeflag: tar.TypeSymlink, Linkname: "busybox", Mode: 0o777}, nil)
-	}
-	put(&tar.Header{Name: "etc/passwd", Typeflag: tar.TypeReg, Mode: 0o644}, []byte("root:x:0:0:root:/root:/bin/sh\n"))
-	put(&tar.Header{Name: "etc/group", Typeflag: tar.TypeReg, Mode: 0o644}, []byte("root:x:0:\n"))
-	for name, data := range extra {
-		put(&tar.Header{Name: name, Typeflag: tar.TypeReg, Mode: 0o644}, []byte(data))
-	}
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
-	layer, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) {
-		return io.NopCloser(bytes.NewReader(buf.Bytes())), nil
-	}, tarball.WithMediaType(types.OCILayer))
-	if err != nil {
-		t.Fatal(err)
-	}
-	img := mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), types.OCIConfigJSON)
-	img, err = mutate.Append(img, mutate.Addendum{Layer: layer, MediaType: types.OCILayer,
-		History: v1.History{Created: v1.Time{Time: BusyboxCreated}, CreatedBy: "busybox"}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	conf, err := img.ConfigFile()
-	if err != nil {
-		t.Fatal(err)
-	}
-	conf = conf.DeepCopy()
-	conf.OS, conf.Architecture = "linux", runtime.GOARCH
-	conf.Created = v1.Time{Time: BusyboxCreated}
-	conf.Config.Env = []string{"PATH=/usr/local/bin:/usr/bin:/bin"}
-	img, err = mutate.ConfigFile(img, conf)
+	Program(t, "busybox", "busybox-static")
+	img, err := synthetic.Base(extra)
 	if err != nil {
 		t.Fatal(err)
 	}

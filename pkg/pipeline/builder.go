@@ -20,6 +20,7 @@ type builder struct {
 	convert buildkit.ConvertOptions // External is the definer's
 	store   *store.Store
 	mem     *memory
+	watch   *stopwatch
 
 	conn sync.Mutex // held while a builder is opened
 	bk   *buildkit.Builder
@@ -62,7 +63,9 @@ func (b *builder) Build(ctx context.Context, it *plan.Item, emit func(build.Even
 	if err != nil {
 		return build.Output{}, err
 	}
+	done := b.watch.work()
 	desc, err := bk.Build(ctx, buildkit.Request{Definition: def, Created: b.created[it.Image]}, emit)
+	done()
 	if err != nil {
 		return build.Output{}, err
 	}

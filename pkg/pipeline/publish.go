@@ -21,6 +21,7 @@ import (
 type publisher struct {
 	store *store.Store
 	pub   *registry.Publisher
+	watch *stopwatch
 
 	mu   sync.Mutex
 	have map[string]v1.Hash // by reference: what the tag names in the registry
@@ -65,6 +66,7 @@ func (u *publisher) Upload(ctx context.Context, it *plan.Item, d string) error {
 	if there && at == hash {
 		return nil
 	}
+	defer u.watch.work()()
 	img, err := u.store.Image(digest.Digest(d))
 	if err != nil {
 		return err

@@ -36,7 +36,7 @@ func Build(ctx context.Context, cfg *config.Config, env Env) error {
 			return fmt.Errorf("removing the last run's summary: %w", err)
 		}
 	}
-	r := &buildRun{cfg: cfg, env: env}
+	r := &buildRun{cfg: cfg, env: env, watch: newStopwatch()}
 	defer r.close()
 	if err := r.prepare(ctx); err != nil {
 		return err
@@ -48,6 +48,9 @@ func Build(ctx context.Context, cfg *config.Config, env Env) error {
 	published := r.publish(ctx, results)
 	if err := r.summarize(results, time.Since(started), published); err != nil {
 		return err
+	}
+	if cfg.Debug {
+		env.Notice("%v", r.watch)
 	}
 	switch {
 	case ctx.Err() != nil:
@@ -71,7 +74,8 @@ type buildRun struct {
 	plan   *plan.Plan
 	def    *definer
 	*defined
-	up *publisher
+	up    *publisher
+	watch *stopwatch // nil where nothing is built
 }
 
 func (r *buildRun) close() {
@@ -175,7 +179,7 @@ func (r *buildRun) run(ctx context.Context) ([]*build.Result, error) {
 	convert := r.def.options
 	convert.BuildArgs = withProxies(convert.BuildArgs, r.env)
 	convert.NoCache = !r.cfg.Cache
-	bk := &builder{store: r.store, defined: r.defined, convert: convert, mem: r.mem, images: map[string]digest.Digest{}, times: map[string]store.Record{},
+	bk := &builder{store: r.store, watch: r.watch, defined: r.defined, convert: convert, mem: r.mem, images: map[string]digest.Digest{}, times: map[string]store.Record{},
 		opts: buildkit.Options{Addr: r.cfg.BuildkitAddr, DaemonPath: r.cfg.Buildkitd, StateDir: stateDir(r.cfg.DataDir), Store: r.store.Content(),
 			Notice: func(s string) { emit(build.Event{Time: time.Now(), Kind: build.EventMessage, Text: s}) }}}
 	for _, it := range r.plan.Items {
@@ -188,21 +192,26 @@ func (r *buildRun) run(ctx context.Context) ([]*build.Result, error) {
 	}
 	if r.plan.ToBuild() > 0 {
 		// A builder that cannot be had is the run's failure, not an image's.
+		since := time.Now()
 		if _, err := bk.open(ctx); err != nil {
 			logs.Close()
 			progress.Close()
 			return nil, err
 		}
+		r.watch.builder(since)
 	}
 	opts := build.Options{Builder: bk, Emit: emit, Threads: r.cfg.Threads, PushThreads: pushThreads(r.cfg),
 		Retries: r.cfg.Retries, FailFast: r.cfg.FailFast, Timeout: time.Duration(r.cfg.ImageTimeout) * time.Second}
 	if r.up != nil {
+		r.up.watch = r.watch
 		opts.Uploader = r.up
 	}
 	results := build.Run(ctx, r.plan, opts)
+	since := time.Now()
 	if err := bk.close(); err != nil {
 		emit(build.Event{Time: time.Now(), Kind: build.EventMessage, Text: err.Error()})
 	}
+	r.watch.builder(since)
 	r.nameKept(results)
 	logs.Close()
 	progress.Close()
@@ -240,6 +249,7 @@ func (r *buildRun) publish(ctx context.Context, results []*build.Result) error {
 		r.env.Notice("nothing was published: %d of %d images failed, and a set's tags move together; those in the registry name what they named before", n, len(results))
 		return nil
 	}
+	defer r.watch.work()()
 	if err := r.up.commit(ctx, results); err != nil {
 		return fmt.Errorf("publishing: %w", err)
 	}

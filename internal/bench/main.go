@@ -1,0 +1,149 @@
+// Command bench measures kolla-build beside its peers on this machine and
+// prints the figures as a markdown table. It drives the real programs: the
+// kolla-build and buildkitd that were built, docker buildx where it is there or
+// can be built from its Go module, and the Python tool where KOLLA_CHECKOUT
+// names a checkout of Kolla. What is missing is left out with the reason.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+)
+
+// options are the command line's.
+type options struct {
+	tool, buildkitd string
+	buildx          string
+	checkout        string
+	images          int
+	only            map[string]bool
+	dir             string
+	keep            bool
+}
+
+func main() {
+	var o options
+	var only string
+	flag.StringVar(&o.tool, "tool", "bin/kolla-build", "kolla-build to measure")
+	flag.StringVar(&o.buildkitd, "buildkitd", "bin/buildkitd", "buildkitd for all who build")
+	flag.StringVar(&o.buildx, "buildx", os.Getenv("BUILDX"), "buildx binary; by default docker's plugin, else one built from its Go module")
+	flag.StringVar(&o.checkout, "kolla", os.Getenv("KOLLA_CHECKOUT"), "checkout of OpenStack Kolla")
+	flag.IntVar(&o.images, "images", 187, "images of the synthetic set")
+	flag.StringVar(&only, "only", "set,plan,render", "what to measure")
+	flag.StringVar(&o.dir, "dir", "", "where to work (default: a temporary directory)")
+	flag.BoolVar(&o.keep, "keep", false, "keep the directory")
+	flag.Parse()
+	o.only = map[string]bool{}
+	for _, w := range strings.Split(only, ",") {
+		o.only[w] = true
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := run(ctx, o); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		stop()
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, o options) (err error) {
+	for _, p := range []*string{&o.tool, &o.buildkitd} {
+		if *p, err = filepath.Abs(*p); err != nil {
+			return err
+		}
+		if _, err := os.Stat(*p); err != nil {
+			return fmt.Errorf("%w (make build puts it there)", err)
+		}
+	}
+	if o.dir == "" {
+		if o.dir, err = os.MkdirTemp("", "kolla-bench-"); err != nil {
+			return err
+		}
+	}
+	if !o.keep {
+		defer os.RemoveAll(o.dir)
+	}
+	b := &bench{options: o, began: load()}
+	steps := []struct {
+		name string
+		run  func(context.Context) error
+	}{{"render", b.rendering}, {"plan", b.planning}, {"set", b.set}}
+	for _, s := range steps {
+		if !o.only[s.name] {
+			continue
+		}
+		if e := s.run(ctx); e != nil {
+			err = errors.Join(err, fmt.Errorf("%s: %w", s.name, e))
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+	b.print(os.Stdout)
+	return err
+}
+
+// bench is one run's measurements.
+type bench struct {
+	options
+	began string
+	rows  []row
+	notes []string
+}
+
+// row is a line of the table: cells are the tool's and the peers' figures.
+type row struct {
+	what   string
+	target string
+	ours   string
+	peers  map[string]string
+}
+
+const (
+	peerBake  = "docker buildx bake"
+	peerKolla = "Kolla (Python)"
+)
+
+func (b *bench) add(what, target, ours string) *row {
+	b.rows = append(b.rows, row{what: what, target: target, ours: ours, peers: map[string]string{}})
+	progress("%s: %s", what, ours)
+	return &b.rows[len(b.rows)-1]
+}
+
+func (b *bench) note(format string, args ...any) {
+	b.notes = append(b.notes, fmt.Sprintf(format, args...))
+	progress(format, args...)
+}
+
+func progress(format string, args ...any) {
+	fmt.Fprintf(os.Stderr, time.Now().Format("15:04:05 ")+format+"\n", args...)
+}
+
+func (b *bench) print(w *os.File) {
+	fmt.Fprintf(w, "| what | target | kolla-build | %s | %s |\n|---|---|---|---|---|\n", peerBake, peerKolla)
+	for _, r := range b.rows {
+		fmt.Fprintf(w, "| %s | %s | %s | %s | %s |\n", r.what, r.target, r.ours, r.peers[peerBake], r.peers[peerKolla])
+	}
+	fmt.Fprintln(w)
+	for _, n := range b.notes {
+		fmt.Fprintf(w, "- %s\n", n)
+	}
+	fmt.Fprintf(w, "- %s, %s, %d cores, load before %s and after %s (1, 5, 15 minutes)\n",
+		time.Now().Format(time.DateOnly), runtime.GOARCH, runtime.NumCPU(), b.began, load())
+}
+
+func load() string {
+	data, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return "unknown"
+	}
+	return strings.Join(strings.Fields(string(data))[:3], " ")
+}

@@ -1,0 +1,116 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// usage is what a program took.
+type usage struct {
+	wall time.Duration
+	cpu  time.Duration // of the process itself, without its children
+	peak int64         // bytes of resident memory, at most
+	out  string        // standard output and error
+}
+
+// measure runs a program to its end. Memory and time are read from /proc while
+// it runs: what wait reports afterwards has its children in it, and a builder
+// that it starts is not it.
+func measure(ctx context.Context, cmd *exec.Cmd) (usage, error) {
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	started := time.Now()
+	if err := cmd.Start(); err != nil {
+		return usage{}, err
+	}
+	done := make(chan error, 1)
+	go func() { done <- cmd.Wait() }()
+	var u usage
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case err := <-done:
+			u.wall, u.out = time.Since(started), out.String()
+			if err != nil {
+				return u, fmt.Errorf("%s: %w\n%s", strings.Join(cmd.Args, " "), err, lastLines(u.out, 20))
+			}
+			return u, nil
+		case <-tick.C:
+			u.sample(cmd.Process.Pid)
+		case <-ctx.Done():
+			_ = cmd.Process.Signal(syscall.SIGTERM)
+			<-done
+			return u, ctx.Err()
+		}
+	}
+}
+
+func (u *usage) sample(pid int) {
+	dir := filepath.Join("/proc", strconv.Itoa(pid))
+	if status, err := os.ReadFile(filepath.Join(dir, "status")); err == nil {
+		if _, rest, ok := strings.Cut(string(status), "VmHWM:"); ok {
+			if f := strings.Fields(rest); len(f) > 0 {
+				kb, _ := strconv.ParseInt(f[0], 10, 64)
+				u.peak = max(u.peak, kb<<10)
+			}
+		}
+	}
+	if stat, err := os.ReadFile(filepath.Join(dir, "stat")); err == nil {
+		// The name, in parentheses, may hold spaces.
+		if i := strings.LastIndexByte(string(stat), ')'); i > 0 {
+			if f := strings.Fields(string(stat[i+1:])); len(f) > 13 {
+				user, _ := strconv.ParseInt(f[11], 10, 64)
+				sys, _ := strconv.ParseInt(f[12], 10, 64)
+				u.cpu = max(u.cpu, time.Duration(user+sys)*10*time.Millisecond) // ticks are 100 a second
+			}
+		}
+	}
+}
+
+func lastLines(s string, n int) string {
+	lines := strings.Split(strings.TrimSpace(s), "\n")
+	return strings.Join(lines[max(0, len(lines)-n):], "\n")
+}
+
+// background starts a program that serves others, and returns how it is ended.
+func background(log string, cmd *exec.Cmd) (stop func(), err error) {
+	f, err := os.Create(log)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	cmd.Stdout, cmd.Stderr = f, f
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	done := make(chan struct{})
+	go func() { _ = cmd.Wait(); close(done) }()
+	return func() {
+		_ = cmd.Process.Signal(syscall.SIGTERM)
+		select {
+		case <-done:
+		case <-time.After(20 * time.Second):
+			_ = cmd.Process.Kill()
+			<-done
+		}
+	}, nil
+}
+
+func seconds(d time.Duration) string {
+	if d < 10*time.Second {
+		return fmt.Sprintf("%.2f s", d.Seconds())
+	}
+	return fmt.Sprintf("%.1f s", d.Seconds())
+}
+
+func megabytes(n int64) string { return fmt.Sprintf("%.0f MB", float64(n)/1e6) }
