@@ -11,7 +11,7 @@ help: ## this list
 build: bin/kolla-build bin/buildkitd ## bin/kolla-build and the builder that go.mod pins
 
 # Go's build cache knows what changed better than make does.
-.PHONY: help build bin/kolla-build bin/buildkitd quickstart test check unit bench fuzz-jinja deps docs clean
+.PHONY: help build bin/kolla-build bin/buildkitd quickstart test check unit bench microbench fuzz-jinja deps docs clean
 bin/kolla-build:
 	$(GO) build -ldflags "-X main.version=$(VERSION)" -o $@ ./cmd/kolla-build
 bin/buildkitd:
@@ -38,8 +38,11 @@ check: ## format, vet, staticcheck and the quick tests, within a minute when war
 unit: ## the quick tests alone
 	$(GO) test -short ./...
 
-bench: ## the benchmarks, with allocations
-	$(GO) test -run '^$$' -bench . -benchmem ./pkg/jinja ./pkg/render ./pkg/graph ./pkg/pipeline
+bench: build ## a table of figures, beside docker buildx bake (and Kolla, with KOLLA_CHECKOUT=DIR)
+	$(GO) run ./internal/bench
+
+microbench: ## the benchmarks of single packages, with allocations
+	$(GO) test -run '^$$' -bench . -benchmem ./pkg/jinja ./pkg/render ./pkg/graph ./pkg/registry ./pkg/pipeline
 
 fuzz-jinja: ## 100,000 generated templates against the real Jinja2
 	@scripts/deps.sh test

@@ -112,11 +112,7 @@ func (p *bake) open(ctx context.Context) (err error) {
 		return err
 	}
 	p.stops = append([]func(){stop}, p.stops...)
-	for {
-		out, err := p.cmd(ctx, "create", "--name", "bench", "--driver", "remote", addr).CombinedOutput()
-		if err == nil {
-			break
-		}
+	if out, err := p.cmd(ctx, "create", "--name", "bench", "--driver", "remote", addr).CombinedOutput(); err != nil {
 		return fmt.Errorf("buildx create: %w\n%s", err, out)
 	}
 	if out, err := p.cmd(ctx, "inspect", "--bootstrap", "bench").CombinedOutput(); err != nil {
@@ -131,7 +127,8 @@ func (p *bake) open(ctx context.Context) (err error) {
 
 func (p *bake) cmd(ctx context.Context, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, p.buildx, args...)
-	cmd.Env = append(os.Environ(), "BUILDX_CONFIG="+filepath.Join(p.b.dir, "buildx-config"), "DOCKER_CONFIG="+filepath.Join(p.b.dir, "docker-config"))
+	cmd.Env = append(os.Environ(), "BUILDX_CONFIG="+filepath.Join(p.b.dir, "buildx-config"), "DOCKER_CONFIG="+filepath.Join(p.b.dir, "docker-config"),
+		"BUILDX_BAKE_ENTITLEMENTS_FS=0") // our contexts lie beside the bake file's directory
 	return cmd
 }
 

@@ -41,7 +41,7 @@ func measure(ctx context.Context, cmd *exec.Cmd) (usage, error) {
 		case err := <-done:
 			u.wall, u.out = time.Since(started), out.String()
 			if err != nil {
-				return u, fmt.Errorf("%s: %w\n%s", strings.Join(cmd.Args, " "), err, lastLines(u.out, 20))
+				return u, fmt.Errorf("%s: %w\n%s", filepath.Base(cmd.Path), err, lastLines(u.out, 20))
 			}
 			return u, nil
 		case <-tick.C:
@@ -78,7 +78,11 @@ func (u *usage) sample(pid int) {
 
 func lastLines(s string, n int) string {
 	lines := strings.Split(strings.TrimSpace(s), "\n")
-	return strings.Join(lines[max(0, len(lines)-n):], "\n")
+	lines = lines[max(0, len(lines)-n):]
+	for i, l := range lines {
+		lines[i] = l[:min(len(l), 300)]
+	}
+	return strings.Join(lines, "\n")
 }
 
 // background starts a program that serves others, and returns how it is ended.

@@ -14,7 +14,6 @@ import (
 
 	"github.com/kolla-build/kolla-build/pkg/build/buildkit"
 	"github.com/kolla-build/kolla-build/pkg/config"
-	"github.com/kolla-build/kolla-build/pkg/graph"
 	"github.com/kolla-build/kolla-build/pkg/plan"
 	"github.com/kolla-build/kolla-build/pkg/render"
 	"github.com/kolla-build/kolla-build/pkg/store"
@@ -104,62 +103,76 @@ type defined struct {
 // define converts the selected images, parents first. Only what the whole set
 // stands on makes it fail as a whole: a root image, or an end of ctx.
 func (d *definer) define(ctx context.Context) (*defined, error) {
-	out := &defined{files: map[string]buildkit.Dockerfile{}, created: map[string]time.Time{}, failed: map[string]error{}}
 	order := d.set.Selection.Order()
-	contexts := d.contexts(ctx, order)
-	conv := buildkit.NewConverter(d.options)
+	opts := d.options
+	opts.ForKeys = true
+	conv := buildkit.NewConverter(opts)
+	one := make([]one, len(order))
+	index := make(map[string]int, len(order))
 	for i, im := range order {
-		f := d.set.file(im.Name)
-		in := plan.Input{Image: im.Name, Reference: f.Reference, Parts: map[string]string{}}
+		one[i].done = make(chan struct{})
+		index[im.Name] = i
+	}
+	// Several at a time: sources may have to be fetched for them. They are begun
+	// parents first, so that whoever waits for a parent waits for one at work.
+	var g errgroup.Group
+	g.SetLimit(8)
+	for i, im := range order {
+		g.Go(func() error {
+			defer close(one[i].done)
+			o := &one[i]
+			o.prepared = d.prepare(ctx, d.set.file(im.Name))
+			for _, p := range d.set.Graph.Parents(im.Name) {
+				if j, ok := index[p.Name]; ok {
+					<-one[j].done
+					o.needs = append(o.needs, p.Name)
+					o.blocked = o.blocked || one[j].def == nil
+				}
+			}
+			if o.err == nil && !o.blocked {
+				o.def, o.err = conv.Convert(ctx, o.file)
+				o.file.Forget()
+				if o.def != nil {
+					o.def.LLB = nil // it is as large as the rest together, and made anew for building
+				}
+			}
+			return nil
+		})
+	}
+	_ = g.Wait() // each has its own error
+	out := &defined{files: make(map[string]buildkit.Dockerfile, len(order)), created: make(map[string]time.Time, len(order)), failed: map[string]error{}}
+	for i, im := range order {
+		o := &one[i]
+		in := plan.Input{Image: im.Name, Reference: o.file.Reference, Needs: o.needs, Parts: map[string]string{}}
 		if p := d.set.Graph.Parent(im.Name); p != nil {
 			in.Parent = p.Name
 		}
-		blocked := false
-		for _, p := range d.set.Graph.Parents(im.Name) {
-			if d.set.Selection.Status(p.Name) == graph.Matched {
-				in.Needs = append(in.Needs, p.Name)
-				_, ok := out.files[p.Name]
-				blocked = blocked || !ok
+		switch {
+		case o.def != nil:
+			out.files[im.Name] = o.file
+			out.created[im.Name] = d.created(out, in.Needs, o.def.External, o.newest)
+			in.Key = o.def.Key.String()
+			for name, dg := range o.def.Parts {
+				in.Parts[name] = dg.String()
 			}
-		}
-		if !blocked {
-			def, err := (*buildkit.Definition)(nil), contexts[i].err
-			if err == nil {
-				def, err = conv.Convert(ctx, contexts[i].file)
-			}
-			switch {
-			case err == nil:
-				out.files[im.Name] = contexts[i].file
-				out.created[im.Name] = d.created(out, in.Needs, def.External, contexts[i].newest)
-				in.Key = def.Key.String()
-				for name, dg := range def.Parts {
-					in.Parts[name] = dg.String()
-				}
-			case ctx.Err() != nil || in.Parent == "":
-				return nil, err
-			default:
-				out.failed[im.Name] = err
-			}
+		case o.blocked:
+		case ctx.Err() != nil || in.Parent == "":
+			return nil, o.err
+		default:
+			out.failed[im.Name] = o.err
 		}
 		out.inputs = append(out.inputs, in)
 	}
 	return out, ctx.Err()
 }
 
-// contexts gathers the build contexts of images, several at a time: sources
-// may have to be fetched for them.
-func (d *definer) contexts(ctx context.Context, images []*graph.Image) []prepared {
-	out := make([]prepared, len(images))
-	var g errgroup.Group
-	g.SetLimit(8)
-	for i, im := range images {
-		g.Go(func() error {
-			out[i] = d.prepare(ctx, d.set.file(im.Name))
-			return nil
-		})
-	}
-	_ = g.Wait() // each has its own error
-	return out
+// one is an image on its way to its key.
+type one struct {
+	prepared
+	needs   []string // those of its parents that are selected
+	blocked bool     // one of them has no definition
+	def     *buildkit.Definition
+	done    chan struct{}
 }
 
 // prepared is an image's Dockerfile with its context.
@@ -202,7 +215,7 @@ func (d *definer) prepare(ctx context.Context, f *render.Dockerfile) (p prepared
 		p.file.Context = append(p.file.Context, cf)
 		return err
 	}
-	used, all := buildkit.ContextPaths(f.Content)
+	used, all := p.file.ContextPaths()
 	for _, file := range f.Context {
 		if err := add(file.Path, file.Mode, file.Size, "", file.Open); err != nil {
 			p.err = fmt.Errorf("build context of %s: %w", f.Name, err)

@@ -10,6 +10,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/containerd/platforms"
@@ -55,6 +56,12 @@ type ConvertOptions struct {
 	// day would rebuild what has not changed.
 	VolatileLabels []string
 
+	// ForKeys says that what comes out will be keyed and not built. An image's
+	// children then stand on its key instead of on its LLB: each Dockerfile is
+	// converted by itself, in time and memory that do not grow with what is
+	// above it.
+	ForKeys bool
+
 	// External resolves an image that is not one of the tree's own.
 	External func(ctx context.Context, ref string) (External, error)
 }
@@ -67,6 +74,8 @@ type Dockerfile struct {
 	Content   []byte
 	Context   []ContextFile
 	Labels    map[string]string
+
+	parsed *parsed // nil until it is
 }
 
 // Definition is an image ready to be built.
@@ -84,11 +93,11 @@ type Definition struct {
 	External []string
 }
 
-// Converter converts a run's Dockerfiles, parents before children. It is not
-// safe for concurrent use: each conversion reads its parent's result, and 187
-// of them take a tenth of a second.
+// Converter converts a run's Dockerfiles, parents before children. Images that
+// are not each other's ancestors may be converted at once.
 type Converter struct {
 	opts   ConvertOptions
+	mu     sync.Mutex
 	images map[string]spliced // by normalized reference
 }
 
@@ -196,7 +205,15 @@ func (c *Converter) convert(ctx context.Context, d Dockerfile) (*Definition, err
 	if err != nil {
 		return nil, err
 	}
-	c.images[norm] = spliced{state: res.State, config: config}
+	made := spliced{state: res.State, config: config}
+	if c.opts.ForKeys {
+		if made.state, err = c.stored("parent", key, config, ""); err != nil {
+			return nil, fmt.Errorf("image config of %s: %w", d.Name, err)
+		}
+	}
+	c.mu.Lock()
+	c.images[norm] = made
+	c.mu.Unlock()
 	return &Definition{Name: d.Name, Path: d.Path, LLB: def, Config: config, Key: key, Parts: parts, External: external}, nil
 }
 
@@ -213,7 +230,10 @@ func (c *Converter) settings(d Dockerfile) digest.Digest {
 // lookup finds an image by the name that a Dockerfile uses, converted earlier
 // in this run or external.
 func (c *Converter) lookup(ctx context.Context, name imageName) (spliced, error) {
-	if img, ok := c.images[name.norm]; ok {
+	c.mu.Lock()
+	img, ok := c.images[name.norm]
+	c.mu.Unlock()
+	if ok {
 		return img, nil
 	}
 	if c.opts.External == nil {
@@ -223,15 +243,24 @@ func (c *Converter) lookup(ctx context.Context, name imageName) (spliced, error)
 	if err != nil {
 		return spliced{}, err
 	}
-	st := llb.OCILayout("kolla-build/external@"+ext.Digest.String(),
-		llb.OCIStore("", storeID), llb.Platform(c.opts.Platform), llb.WithCustomName("load "+name.text))
-	st, err = st.WithImageConfig(ext.Config)
+	st, err := c.stored("external", ext.Digest, ext.Config, "load "+name.text)
 	if err != nil {
 		return spliced{}, fmt.Errorf("image config of %s: %w", name.text, err)
 	}
-	img := spliced{state: st, config: ext.Config, external: true, digest: ext.Digest}
+	img = spliced{state: st, config: ext.Config, external: true, digest: ext.Digest}
+	c.mu.Lock()
 	c.images[name.norm] = img
+	c.mu.Unlock()
 	return img, nil
+}
+
+// stored is the state of an image that is named by a digest in the store.
+func (c *Converter) stored(kind string, d digest.Digest, config []byte, title string) (llb.State, error) {
+	opts := []llb.OCILayoutOption{llb.OCIStore("", storeID), llb.Platform(c.opts.Platform)}
+	if title != "" {
+		opts = append(opts, llb.WithCustomName(title))
+	}
+	return llb.OCILayout("kolla-build/"+kind+"@"+d.String(), opts...).WithImageConfig(config)
 }
 
 // key digests what decides an image's content: the LLB, whose head digest is a
@@ -370,6 +399,9 @@ func (c *Converter) expandFrom(d Dockerfile, stages []instructions.Stage, args [
 }
 
 func parseStages(d Dockerfile) ([]instructions.Stage, []instructions.ArgCommand, error) {
+	if p := d.parsed; p != nil {
+		return p.stages, p.args, nil
+	}
 	if len(bytes.TrimSpace(d.Content)) == 0 {
 		return nil, nil, &DockerfileError{Path: d.Path, Err: errors.New("the rendered Dockerfile is empty")}
 	}
@@ -448,12 +480,23 @@ var Epoch = time.Unix(0, 0).UTC()
 
 // ContextPaths returns the paths of the build context that a Dockerfile copies
 // or mounts; all is true when it may use any. A Dockerfile that does not parse
-// uses none: Convert says what is wrong with it.
-func ContextPaths(content []byte) (paths []string, all bool) {
-	stages, _, err := parseStages(Dockerfile{Content: content})
+// uses none: Convert says what is wrong with it. What was parsed is kept for
+// Convert, until Forget.
+func (d *Dockerfile) ContextPaths() (paths []string, all bool) {
+	stages, args, err := parseStages(*d)
 	if err != nil {
 		return nil, false
 	}
+	d.parsed = &parsed{stages, args}
 	paths = usedPaths(stages)
 	return paths, paths == nil
+}
+
+// Forget frees what ContextPaths keeps.
+func (d *Dockerfile) Forget() { d.parsed = nil }
+
+// parsed is a Dockerfile's content as BuildKit's parser has it.
+type parsed struct {
+	stages []instructions.Stage
+	args   []instructions.ArgCommand
 }

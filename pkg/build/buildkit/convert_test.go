@@ -71,7 +71,18 @@ func TestChildInheritsParentsConfig(t *testing.T) {
 // TestKeys says what moves an image's key, and with it its child's, and what
 // does not.
 func TestKeys(t *testing.T) {
-	b0, c0 := pair(t, converter("version"), Dockerfile{Content: []byte(baseFile), Context: baseContext()}, Dockerfile{Content: []byte(childFile)})
+	t.Run("spliced", func(t *testing.T) { testKeys(t, func() *Converter { return converter("version") }) })
+	t.Run("by parents' keys", func(t *testing.T) {
+		testKeys(t, func() *Converter {
+			c := converter("version")
+			c.opts.ForKeys = true
+			return c
+		})
+	})
+}
+
+func testKeys(t *testing.T, converter func() *Converter) {
+	b0, c0 := pair(t, converter(), Dockerfile{Content: []byte(baseFile), Context: baseContext()}, Dockerfile{Content: []byte(childFile)})
 	edit := func(path, data string, mode uint32) []ContextFile {
 		files := baseContext()
 		for i := range files {
@@ -96,7 +107,7 @@ func TestKeys(t *testing.T) {
 		{"volatile label", Dockerfile{Content: []byte(baseFile), Context: baseContext(), Labels: map[string]string{"version": "2026-11-22"}}, Dockerfile{Content: []byte(childFile)}, false, false},
 	}
 	for _, tt := range tests {
-		b, c := pair(t, converter("version"), tt.base, tt.child)
+		b, c := pair(t, converter(), tt.base, tt.child)
 		if moved := b.Key != b0.Key; moved != tt.baseMoves {
 			t.Errorf("%s: the base's key moved: %v, want %v", tt.name, moved, tt.baseMoves)
 		}
@@ -183,7 +194,7 @@ func TestContextPaths(t *testing.T) {
 		{"COPY --from=debian:trixie /etc/os-release /x", "none"},
 	}
 	for _, tt := range tests {
-		got, all := ContextPaths([]byte("FROM debian:trixie\n" + tt.file + "\n"))
+		got, all := (&Dockerfile{Content: []byte("FROM debian:trixie\n" + tt.file + "\n")}).ContextPaths()
 		text := strings.Join(got, " ")
 		if !all && len(got) == 0 {
 			text = "none"
