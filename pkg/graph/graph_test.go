@@ -143,7 +143,7 @@ func TestNewErrors(t *testing.T) {
 func TestSelect(t *testing.T) {
 	g := mustNew(t, small)
 	match := func(patterns ...string) func(string) bool {
-		r, err := CompileRegexes(patterns)
+		r, err := CompileRegexes(patterns, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -256,7 +256,7 @@ func big(n int) []Image {
 
 func BenchmarkNewAndSelect10000(b *testing.B) {
 	images := big(10000)
-	r, err := CompileRegexes([]string{"image-99.*", "^base$", "7$"})
+	r, err := CompileRegexes([]string{"image-99.*", "^base$", "7$"}, nil)
 	if err != nil {
 		b.Fatal(err)
 	}

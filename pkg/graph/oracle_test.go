@@ -127,7 +127,7 @@ func selectKolla(t *testing.T, kolla string, args []string) *graph.Selection {
 			patterns = append(patterns, c.Profiles[p]...)
 		}
 	}
-	r, err := graph.CompileRegexes(patterns)
+	r, err := graph.CompileRegexes(patterns, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,20 +11,33 @@ import (
 // Regexes are compiled patterns, any of which selects an image.
 type Regexes struct {
 	patterns []string
-	compiled []*regexp.Regexp
+	compiled []func(name string) bool
 }
+
+// Compiler compiles a pattern to a function that says whether a name matches.
+type Compiler func(pattern string) (func(name string) bool, error)
 
 // CompileRegexes compiles patterns with Go's regexp package. A pattern matches
 // a name anywhere, as upstream's re.search does; what Python writes differently
-// for the same thing (\Z, {,n}) is understood. The error is a *RegexError.
-func CompileRegexes(patterns []string) (*Regexes, error) {
+// for the same thing (\Z, {,n}) is understood. Patterns that Go's package does
+// not know, such as those with look-around, go to backtracking, unless that is
+// nil. The error is a *RegexError.
+func CompileRegexes(patterns []string, backtracking Compiler) (*Regexes, error) {
 	r := &Regexes{patterns: patterns}
 	for _, p := range patterns {
 		re, err := regexp.Compile(fromPython(p))
-		if err != nil {
+		if err == nil {
+			r.compiled = append(r.compiled, re.MatchString)
+			continue
+		}
+		var match func(string) bool
+		if backtracking != nil {
+			match, _ = backtracking(fromPython(p))
+		}
+		if match == nil {
 			return nil, newRegexError(p, err)
 		}
-		r.compiled = append(r.compiled, re)
+		r.compiled = append(r.compiled, match)
 	}
 	return r, nil
 }
@@ -35,8 +48,8 @@ func (r *Regexes) Match(name string) bool {
 	if len(r.compiled) == 0 {
 		return true
 	}
-	for _, re := range r.compiled {
-		if re.MatchString(name) {
+	for _, match := range r.compiled {
+		if match(name) {
 			return true
 		}
 	}
@@ -48,8 +61,8 @@ func (r *Regexes) Match(name string) bool {
 // others that do is a warning; NoneMatches tells.
 func (r *Regexes) Check(g *Graph) error {
 	var errs []error
-	for i, re := range r.compiled {
-		if !anyMatch(re, g) {
+	for i, match := range r.compiled {
+		if !anyMatch(match, g) {
 			errs = append(errs, newNoMatch(r.patterns[i], g))
 		}
 	}
@@ -58,17 +71,17 @@ func (r *Regexes) Check(g *Graph) error {
 
 // NoneMatches reports whether there are patterns and none matches an image of g.
 func (r *Regexes) NoneMatches(g *Graph) bool {
-	for _, re := range r.compiled {
-		if anyMatch(re, g) {
+	for _, match := range r.compiled {
+		if anyMatch(match, g) {
 			return false
 		}
 	}
 	return len(r.compiled) > 0
 }
 
-func anyMatch(re *regexp.Regexp, g *Graph) bool {
+func anyMatch(match func(string) bool, g *Graph) bool {
 	for _, n := range g.nodes {
-		if re.MatchString(n.Name) {
+		if match(n.Name) {
 			return true
 		}
 	}
@@ -121,8 +134,8 @@ func newRegexError(pattern string, err error) error {
 	e := &RegexError{Pattern: pattern, Reason: err.Error()}
 	if look := lookaround(pattern); look >= 0 {
 		e.Offset = look
-		e.Reason = "look-around is not supported"
-		e.Hint = "(?=…), (?!…), (?<=…) and (?<!…) are Perl's and Python's; give several regexes or a profile instead, such as '^nova-api$' '^nova-compute$'"
+		e.Reason = "this look-around is not understood"
+		e.Hint = "write it as Python does, (?=…), (?!…), (?<=…) or (?<!…), with its closing parenthesis"
 		return e
 	}
 	var se *syntax.Error

@@ -119,11 +119,16 @@ func (s *Set) choose(env Env, exists func(string) bool) error {
 			patterns = append(patterns, cfg.Profiles[p]...)
 		}
 	}
-	res, err := graph.CompileRegexes(patterns)
+	var slow backtracking
+	res, err := graph.CompileRegexes(patterns, slow.compile)
 	if err != nil {
 		return err
 	}
-	if res.NoneMatches(s.Graph) {
+	none := res.NoneMatches(s.Graph)
+	if slow.err != nil {
+		return slow.err
+	}
+	if none {
 		return &HintError{res.Check(s.Graph), "kolla-build --list-images lists what there is"}
 	}
 	if len(cfg.Regex) > 0 {

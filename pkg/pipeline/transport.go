@@ -111,7 +111,7 @@ func stored(s *store.Store, patterns []string, built bool) ([]store.Entry, error
 	if err != nil {
 		return nil, err
 	}
-	res, err := graph.CompileRegexes(patterns)
+	res, err := graph.CompileRegexes(patterns, new(backtracking).compile)
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,301 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/kolla-build/kolla-build/internal/testenv"
+	"github.com/rogpeppe/go-internal/txtar"
+)
+
+// TestKollaSideBySide runs command lines through Kolla's Python tool and through
+// this program, on Kolla's own tree, and compares what a user sees: the
+// Dockerfiles with all files beside them, the lists, and the exit status. The
+// lines are in testdata/kolla/command_lines.txt.
+func TestKollaSideBySide(t *testing.T) {
+	kolla := os.Getenv("KOLLA_CHECKOUT")
+	if kolla == "" {
+		t.Skip("KOLLA_CHECKOUT does not name a checkout of openstack/kolla to compare with")
+	}
+	if err := exec.Command("/usr/bin/python3", "-c", "import oslo_config, jinja2, git, docker, pbr, yaml, requests, graphviz").Run(); err != nil {
+		testenv.Missing(t, "the modules that Kolla's Python tool needs are not installed; shared/tools/kolla-oracle installs them")
+	}
+	self := filepath.Join(t.TempDir(), "kolla-build")
+	exe, err := os.Executable()
+	if err == nil {
+		err = os.Symlink(exe, self) // TestMain runs the real main under this name
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	archive, err := txtar.ParseFile(filepath.Join(testenv.RepoRoot(t), "testdata", "kolla", "command_lines.txt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	inputs := t.TempDir()
+	for _, f := range archive.Files {
+		path := filepath.Join(inputs, f.Name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, bytes.ReplaceAll(f.Data, []byte("@"), []byte(inputs)), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	profiles := kollaProfiles(t, kolla)
+	data := t.TempDir()
+	lines := 0
+	for line := range strings.SplitSeq(string(archive.Comment), "\n") {
+		line = strings.TrimSpace(line)
+		if line == "" || strings.HasPrefix(line, "#") {
+			continue
+		}
+		lines++
+		what, args, _ := strings.Cut(line, " ")
+		t.Run(strings.NewReplacer("/", "_", " ", "_").Replace(line), func(t *testing.T) {
+			t.Parallel()
+			p := &pair{t: t, self: self, kolla: kolla, profiles: profiles, args: strings.Fields(strings.ReplaceAll(args, "@", inputs)), data: data}
+			switch what {
+			case "tree":
+				p.tree()
+			case "lists":
+				p.lists()
+			case "exit":
+				p.exit()
+			case "refuse":
+				p.refuse()
+			default:
+				t.Fatalf("%q: a line begins with tree, lists, exit or refuse", line)
+			}
+		})
+	}
+	if lines < 80 {
+		t.Errorf("only %d command lines are compared", lines)
+	}
+}
+
+// pair runs one command line with both tools.
+type pair struct {
+	t           *testing.T
+	self, kolla string
+	profiles    string // a file with Kolla's own
+	args        []string
+	data        string // our data directory
+}
+
+type outcome struct {
+	stdout, stderr string
+	code           int
+}
+
+func (p *pair) python(extra ...string) outcome {
+	cmd := exec.Command("/usr/bin/python3", append([]string{"tools/build.py", "-q"}, slices.Concat(extra, p.args)...)...)
+	cmd.Dir = p.kolla
+	// Kolla takes its version, and with it a label, from its packaging.
+	cmd.Env = append(os.Environ(), "PBR_VERSION=22.0.0", "PYTHONDONTWRITEBYTECODE=1")
+	return p.start(cmd)
+}
+
+func (p *pair) ours(extra ...string) outcome {
+	args := slices.Concat([]string{"--images-dir", filepath.Join(p.kolla, "kolla", "docker"), "--config-file", p.profiles, "-q"}, extra, p.args)
+	cmd := exec.Command(p.self, args...)
+	cmd.Dir = p.kolla
+	cmd.Env = append(os.Environ(), "KOLLA_BUILD_DATA_DIR="+p.data)
+	return p.start(cmd)
+}
+
+func (p *pair) start(cmd *exec.Cmd) outcome {
+	p.t.Helper()
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		p.t.Fatal(err)
+	}
+	return outcome{out.String(), errs.String(), cmd.ProcessState.ExitCode()}
+}
+
+// succeed runs both tools, of which neither may fail.
+func (p *pair) succeed(extra ...string) (want, got string) {
+	p.t.Helper()
+	w, g := p.python(extra...), p.ours(extra...)
+	if w.code != 0 || g.code != 0 {
+		p.t.Fatalf("exit status: Python's %d, ours %d\n%s\n%s", w.code, g.code, w.stderr, g.stderr)
+	}
+	return w.stdout, g.stdout
+}
+
+func (p *pair) tree() {
+	want, got := p.t.TempDir(), p.t.TempDir()
+	if w := p.python("--template-only", "--work-dir", want); w.code != 0 {
+		p.t.Fatalf("the Python tool: %s", w.stderr)
+	}
+	if g := p.ours("--template-only", "--work-dir", got); g.code != 0 {
+		p.t.Fatalf("exit status %d: %s", g.code, g.stderr)
+	}
+	a, b := readTree(p.t, got), readTree(p.t, want)
+	if len(b) < 10 {
+		p.t.Fatalf("the Python tool wrote only %d files and directories", len(b))
+	}
+	shown := 0
+	for path, w := range b {
+		g, ok := a[path]
+		switch {
+		case !ok:
+			p.t.Errorf("%s is missing", path)
+		case g != w && shown < 3:
+			shown++
+			p.t.Errorf("%s differs:\ngot\n%s\nwant\n%s", path, firstDifference(g, w), firstDifference(w, g))
+		}
+	}
+	for path := range a {
+		if _, ok := b[path]; !ok {
+			p.t.Errorf("%s is too much", path)
+		}
+	}
+}
+
+func (p *pair) lists() {
+	want, got := p.succeed("--list-images")
+	if w, g := imageNames(want), imageNames(got); !slices.Equal(w, g) {
+		p.t.Errorf("--list-images:\ngot  %s\nwant %s", g, w)
+	}
+	want, got = p.succeed("--list-dependencies")
+	if w, g := sortedTree(p.t, want), sortedTree(p.t, got); w != g {
+		p.t.Errorf("--list-dependencies:\ngot\n%s\nwant\n%s", g, w)
+	}
+}
+
+func (p *pair) exit() {
+	work := p.t.TempDir()
+	w, g := p.python("--template-only", "--work-dir", work+"/python"), p.ours("--template-only", "--work-dir", work+"/ours")
+	if w.code == 0 {
+		p.t.Fatalf("the Python tool takes this: %s", w.stdout)
+	}
+	if g.code != w.code {
+		p.t.Errorf("exit status %d, the Python tool's is %d\nit says:\n%s\nwe say:\n%s", g.code, w.code, w.stderr, g.stderr)
+	}
+	if len(strings.TrimSpace(g.stderr)) == 0 {
+		p.t.Error("nothing is said")
+	}
+}
+
+// refuse compares mistakes which the Python tool tells of, or takes for an empty
+// selection, with an exit status of 0.
+func (p *pair) refuse() {
+	w, g := p.python("--list-images"), p.ours("--list-images")
+	if w.code != 0 || imageNames(w.stdout)[0] != "" {
+		p.t.Errorf("the Python tool: exit status %d\n%s%s", w.code, w.stdout, w.stderr)
+	}
+	if g.code == 0 || g.stdout != "" || g.stderr == "" {
+		p.t.Errorf("exit status %d\n%s%s", g.code, g.stdout, g.stderr)
+	}
+}
+
+// kollaProfiles writes a configuration file with the profiles of the checkout.
+func kollaProfiles(t *testing.T, kolla string) string {
+	t.Helper()
+	cmd := exec.Command("/usr/bin/python3", "-c", "from kolla.common import config\nprint('[profiles]')\nfor o in config._PROFILE_OPTS: print(o.name, '=', ','.join(o.default))")
+	cmd.Dir = kolla
+	cmd.Env = append(os.Environ(), "PBR_VERSION=22.0.0", "PYTHONDONTWRITEBYTECODE=1")
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "profiles.conf")
+	if err := os.WriteFile(path, out, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// versionLabel differs: each tool writes its own version.
+var versionLabel = regexp.MustCompile(`(?m)^LABEL kolla_version=.*$`)
+
+func readTree(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	out := map[string]string{}
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		rel, _ := filepath.Rel(dir, path)
+		// The tools write into dir itself or into a directory of it.
+		rel = strings.TrimPrefix(rel, "docker/")
+		info, err := d.Info()
+		if err != nil || d.IsDir() {
+			return err
+		}
+		content, err := os.ReadFile(path)
+		out[rel] = info.Mode().String() + "\n" + string(versionLabel.ReplaceAll(content, nil))
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+func firstDifference(a, b string) string {
+	la, lb := strings.Split(a, "\n"), strings.Split(b, "\n")
+	for i, l := range la {
+		if i >= len(lb) || l != lb[i] {
+			return l
+		}
+	}
+	return "(its end)"
+}
+
+// imageNames are the names of a numbered list, sorted: the Python tool has them
+// in the file system's order.
+func imageNames(list string) []string {
+	var names []string
+	for l := range strings.SplitSeq(strings.TrimSpace(list), "\n") {
+		_, name, _ := strings.Cut(l, " : ")
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// sortedTree is a JSON tree with every list sorted.
+func sortedTree(t *testing.T, s string) string {
+	t.Helper()
+	if strings.TrimSpace(s) == "" {
+		return ""
+	}
+	var v any
+	if err := json.Unmarshal([]byte(s), &v); err != nil {
+		t.Fatalf("%v:\n%s", err, s)
+	}
+	text := func(v any) string {
+		b, _ := json.MarshalIndent(v, "", " ")
+		return string(b)
+	}
+	var sortAll func(any)
+	sortAll = func(v any) {
+		switch v := v.(type) {
+		case map[string]any:
+			for _, c := range v {
+				sortAll(c)
+			}
+		case []any:
+			for _, c := range v {
+				sortAll(c)
+			}
+			slices.SortFunc(v, func(a, b any) int { return strings.Compare(text(a), text(b)) })
+		}
+	}
+	sortAll(v)
+	return text(v)
+}
