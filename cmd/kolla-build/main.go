@@ -75,7 +75,7 @@ func exitCode(ctx context.Context, err error, stderr io.Writer) int {
 	if hint := hintOf(err); hint != "" && !strings.Contains(err.Error(), hint) {
 		fmt.Fprintf(stderr, "  hint: %s\n", hint)
 	}
-	if errors.As(err, &usage) {
+	if errors.As(err, &usage) && usage.Usage() {
 		return exitUsage
 	}
 	return exitFailed

@@ -31,6 +31,11 @@ func (e *Error) Error() string {
 	return locate(e.File, e.Line, e.Column, e.SourceLine, e.Message, e.Hint)
 }
 
+// Usage reports whether the command line itself makes no sense: an option that
+// there is not, a value that is missing or cannot be. Upstream's tool ends with 2
+// for that, and with 1 for files that cannot be read and profiles that are not.
+func (e *Error) Usage() bool { return e.File == "" && e.Option != "profile" }
+
 // Warning is something that the user should know and that does not stop the
 // command. With --strict, a warning about a misspelt name is an Error instead.
 type Warning struct {
