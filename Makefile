@@ -11,11 +11,25 @@ help: ## this list
 build: bin/kolla-build bin/buildkitd ## bin/kolla-build and the builder that go.mod pins
 
 # Go's build cache knows what changed better than make does.
-.PHONY: help build bin/kolla-build bin/buildkitd quickstart test check unit bench microbench fuzz-jinja deps docs clean
+.PHONY: help build install bin/kolla-build bin/buildkitd quickstart test check unit bench microbench fuzz-jinja deps docs clean
 bin/kolla-build:
 	$(GO) build -ldflags "-X main.version=$(VERSION)" -o $@ ./cmd/kolla-build
 bin/buildkitd:
 	$(GO) build -o $@ github.com/moby/buildkit/cmd/buildkitd
+
+# Where install puts things; DESTDIR is for who makes packages.
+PREFIX  ?= /usr/local
+DESTDIR ?=
+bin      = $(DESTDIR)$(PREFIX)/bin
+share    = $(DESTDIR)$(PREFIX)/share
+
+install: build ## install the programs, the man page and the shells' completions under PREFIX (/usr/local)
+	install -D -t $(bin) bin/kolla-build bin/buildkitd
+	mkdir -p $(share)/man/man1 $(share)/bash-completion/completions $(share)/zsh/site-functions $(share)/fish/vendor_completions.d
+	bin/kolla-build man >$(share)/man/man1/kolla-build.1
+	bin/kolla-build completion bash >$(share)/bash-completion/completions/kolla-build
+	bin/kolla-build completion zsh >$(share)/zsh/site-functions/_kolla-build
+	bin/kolla-build completion fish >$(share)/fish/vendor_completions.d/kolla-build.fish
 
 quickstart: ## build a small real set and push it to a registry on port 4000
 	@scripts/deps.sh runtime

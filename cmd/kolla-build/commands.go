@@ -19,6 +19,8 @@ type command struct {
 	// first marks a command whose name would select images if it were a regular
 	// expression (man: manila). It is a command as the first word only.
 	first bool
+	// raw commands take their arguments as they stand: these are no options.
+	raw func(ctx context.Context, args []string, env pipeline.Env) error
 }
 
 // table makes the table of commands, the build itself first. A command's flags
@@ -36,7 +38,10 @@ func table() []*command {
 		loadCommand(),
 		registryCommand(),
 		bootstrapCommand(),
+		completionCommand(),
+		manCommand(),
 		helpCommand(),
+		completeCommand(),
 	}
 }
 

@@ -16,7 +16,7 @@ func bootstrapCommand() *command {
 	var components []string
 	return &command{
 		Command: config.Command{
-			Name: "bootstrap", Args: "DISTRO[:SUITE]",
+			Name: "bootstrap", Values: config.ValuesDistros, Args: "DISTRO[:SUITE]",
 			Summary: "Make a Debian or Ubuntu base image from a package mirror.",
 			Groups:  []config.Group{config.GroupBase, config.GroupBuilder, config.GroupConfig},
 			Flags: func(f *pflag.FlagSet) {

@@ -13,7 +13,7 @@ import (
 func buildCommand() *command {
 	return &command{
 		Command: config.Command{
-			Args:    "[REGEX…]",
+			Args: "[REGEX…]", Values: config.ValuesImages,
 			Summary: "Build OpenStack container images from a tree of templates, with BuildKit.",
 			Examples: []config.Example{
 				{Line: "kolla-build -b debian -t binary keystone", Does: "Build keystone's images and their parents, from Debian's packages."},
@@ -43,7 +43,7 @@ func planCommand() *command {
 	var asJSON bool
 	return &command{
 		Command: config.Command{
-			Name: "plan", Args: "[REGEX…]",
+			Name: "plan", Values: config.ValuesImages, Args: "[REGEX…]",
 			Summary: "Show what a build would do, and why.",
 			Flags:   func(f *pflag.FlagSet) { jsonFlag(f, &asJSON) },
 			Examples: []config.Example{

@@ -10,7 +10,7 @@ import (
 func helpCommand() *command {
 	return &command{
 		Command: config.Command{
-			Name: "help", Args: "[COMMAND]",
+			Name: "help", Values: config.ValuesCommands, Args: "[COMMAND]",
 			Summary: "Show the help of a command.",
 			Groups:  []config.Group{config.GroupConfig},
 		},

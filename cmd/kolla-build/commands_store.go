@@ -13,7 +13,7 @@ func imagesCommand() *command {
 	var asJSON bool
 	return &command{
 		Command: config.Command{
-			Name: "images", Args: "[REGEX…]",
+			Name: "images", Values: config.ValuesStored, Args: "[REGEX…]",
 			Summary: "List the images in the local store.",
 			Groups:  []config.Group{config.GroupBuilder, config.GroupConfig},
 			Flags:   func(f *pflag.FlagSet) { jsonFlag(f, &asJSON) },
@@ -30,7 +30,7 @@ func imagesCommand() *command {
 func removeCommand() *command {
 	return &command{
 		Command: config.Command{
-			Name: "remove", Args: "REGEX…",
+			Name: "remove", Values: config.ValuesStored, Args: "REGEX…",
 			Summary: "Take images out of the local store.",
 			Groups:  []config.Group{config.GroupNames, config.GroupBuilder, config.GroupConfig},
 			Examples: []config.Example{
@@ -65,7 +65,7 @@ func saveCommand() *command {
 	var output string
 	return &command{
 		Command: config.Command{
-			Name: "save", Args: "[REGEX…] --output FILE",
+			Name: "save", Values: config.ValuesStored, Args: "[REGEX…] --output FILE",
 			Summary: "Write built images into one file for a site without internet.",
 			Groups:  []config.Group{config.GroupSelect, config.GroupNames, config.GroupBuilder, config.GroupConfig},
 			Flags: func(f *pflag.FlagSet) {
@@ -85,7 +85,7 @@ func saveCommand() *command {
 func loadCommand() *command {
 	return &command{
 		Command: config.Command{
-			Name: "load", Args: "FILE",
+			Name: "load", Values: config.ValuesFiles, Args: "FILE",
 			Summary: "Take images out of a saved file, and push them to a registry.",
 			Groups:  []config.Group{config.GroupNames, config.GroupBuilder, config.GroupConfig},
 			Examples: []config.Example{

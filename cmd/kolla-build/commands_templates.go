@@ -12,7 +12,7 @@ import (
 func lintCommand() *command {
 	return &command{
 		Command: config.Command{
-			Name: "lint", Args: "[OVERRIDE…]",
+			Name: "lint", Values: config.ValuesFiles, Args: "[OVERRIDE…]",
 			Summary: "Check templates and overrides without rendering them.",
 			Groups:  []config.Group{config.GroupTree, config.GroupConfig},
 			Examples: []config.Example{
@@ -28,7 +28,7 @@ func renderCommand() *command {
 	var opts render.FileOptions
 	return &command{
 		Command: config.Command{
-			Name: "render", Args: "TEMPLATE",
+			Name: "render", Values: config.ValuesFiles, Args: "TEMPLATE",
 			Summary: "Print one rendered template, to debug overrides.",
 			Groups:  []config.Group{config.GroupConfig},
 			Flags: func(f *pflag.FlagSet) {

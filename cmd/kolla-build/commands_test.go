@@ -37,6 +37,7 @@ func TestExamplesParse(t *testing.T) {
 	for _, c := range table() {
 		for _, e := range c.Examples {
 			line, _, _ := strings.Cut(e.Line, " > ")
+			line, _, _ = strings.Cut(line, " | ")
 			got, rest := pick(table(), strings.Fields(line)[1:])
 			if got.Name != c.Name {
 				t.Errorf("%s: read as the command %q, want %q", e.Line, got.Name, c.Name)

@@ -95,6 +95,11 @@ func hintOf(err error) string {
 
 func dispatch(ctx context.Context, args []string, env pipeline.Env) error {
 	commands := table()
+	if len(args) > 0 {
+		if c := find(commands, args[0]); c != nil && c.raw != nil {
+			return c.raw(ctx, args[1:], env)
+		}
+	}
 	c, rest := pick(commands, args)
 	in := config.Input{Command: c.Name, Args: rest, Env: env.Vars, Extra: c.Flags}
 	var err error

@@ -55,6 +55,8 @@ type argParser struct {
 	result *commandLine
 	count  int    // options seen
 	typed  string // the arguments as typed that pflag is looking at
+	// pending is the option whose value the end of the arguments cut off.
+	pending *pflag.Flag
 }
 
 // parseArgs reads the arguments. A request for help or the version comes before
@@ -203,6 +205,7 @@ func (p *argParser) long(arg, name, value string, hasValue bool, next *string, s
 func (p *argParser) withNext(f *pflag.Flag, arg string, next *string, set func(arg, typed string) error) (bool, error) {
 	switch {
 	case next == nil:
+		p.pending = f
 		return false, p.missingValue(f, arg, "it is the last argument")
 	case looksLikeOption(*next):
 		return false, p.missingValue(f, arg, fmt.Sprintf("%s follows", *next))

@@ -8,6 +8,7 @@ type Command struct {
 	Name     string   // "" for the build itself
 	Args     string   // what follows the options
 	Words    []string // the words that can stand as its first argument, if they are fixed
+	Values   Values   // what its arguments name, for completion
 	Summary  string   // one sentence
 	Examples []Example
 	// Groups are the options that matter to it; nil for all of them. It

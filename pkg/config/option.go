@@ -48,6 +48,8 @@ type Option struct {
 	// DefaultText says what the default is where it follows from something else.
 	DefaultText string
 	Choices     []string // the values that are allowed, nil for any
+	Suggestions []string // values that completion offers, among others that are allowed
+	Values      Values   // what the value names, where Arg and Choices do not say it
 	Min         int      // Int: the least value
 	Arg         string   // what the value stands for in help, such as DIR
 	Env         []string // environment variables of its own, besides those made from the name

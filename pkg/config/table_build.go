@@ -45,7 +45,7 @@ var buildOptions = []*Option{
 	{Name: "squash-tmp-dir", Kind: String, Arg: "DIR", Group: GroupBuild, From: UpstreamFile,
 		Note: "squash-tmp-dir has no effect: BuildKit needs no temporary directory",
 		Help: "A temporary directory for squashing. Not needed here."},
-	{Name: "network_mode", Kind: String, Default: "host", Arg: "MODE", Group: GroupBuild, From: Upstream,
+	{Name: "network_mode", Kind: String, Default: "host", Arg: "MODE", Suggestions: []string{"host", "none", "default"}, Group: GroupBuild, From: Upstream,
 		Help: "The network that build steps see: host, none, or the builder's default."},
 }
 

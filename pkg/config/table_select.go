@@ -7,7 +7,7 @@ package config
 var selectOptions = []*Option{
 	{Name: "regex", Kind: Multi, Positional: true, Arg: "REGEX", Group: GroupSelect, From: Upstream,
 		Help: "Build the images whose names match one of these regular expressions, and their parents. Without any, and without a profile, everything is built."},
-	{Name: "profile", Short: "p", Kind: Multi, Arg: "NAME", Group: GroupSelect, From: Upstream,
+	{Name: "profile", Short: "p", Kind: Multi, Arg: "NAME", Values: ValuesProfiles, Group: GroupSelect, From: Upstream,
 		Help: "Build a named set of images: infra, main, aux, default, or one from the [profiles] section. Not used when regular expressions are given."},
 	{Name: "skip-parents", Kind: Bool, Default: "false", Group: GroupSelect, From: Upstream,
 		Help: "Leave out images that have children and take them as they were built before."},
@@ -30,7 +30,7 @@ var selectOptions = []*Option{
 var baseOptions = []*Option{
 	{Name: "base", Short: "b", Kind: String, Default: "rocky", Choices: distroNames(), Arg: "DISTRO", Group: GroupBase, From: Upstream,
 		Help: "The distribution that the images are based on."},
-	{Name: "base-tag", Kind: String, Default: "latest", DefaultText: "latest, which stands for the distribution's default tag", Arg: "TAG", Group: GroupBase, From: Upstream,
+	{Name: "base-tag", Kind: String, Default: "latest", DefaultText: "latest, which stands for the distribution's default tag", Arg: "TAG", Values: ValuesTags, Group: GroupBase, From: Upstream,
 		derive: deriveBaseTag,
 		Help:   "The tag of the base image."},
 	{Name: "base-image", Kind: String, DefaultText: "the distribution's own image", Arg: "NAME", Group: GroupBase, From: Upstream,
@@ -42,7 +42,7 @@ var baseOptions = []*Option{
 	{Name: "debian-arch", Kind: String, DefaultText: "follows from base-arch", Choices: []string{"amd64", "arm64"}, Arg: "ARCH", Group: GroupBase, From: Upstream,
 		derive: deriveDebianArch,
 		Help:   "Debian's name of the architecture, as it stands in the addresses of downloads."},
-	{Name: "platform", Kind: String, Arg: "OS/ARCH", Group: GroupBase, From: Upstream,
+	{Name: "platform", Kind: String, Arg: "OS/ARCH", Suggestions: []string{"linux/amd64", "linux/arm64"}, Group: GroupBase, From: Upstream,
 		Help: "The platform to build for when it is not the host's, such as linux/arm64. Goes with --base-arch."},
 	{Name: "base-mirror", Kind: String, Arg: "URL", Group: GroupBase, From: Ours,
 		DefaultText: "the mirror in the host's package configuration",
@@ -72,7 +72,7 @@ var baseOptions = []*Option{
 }
 
 var releaseOptions = []*Option{
-	{Name: "openstack-release", Kind: String, Default: "master", Arg: "RELEASE", Group: GroupRelease, From: Upstream,
+	{Name: "openstack-release", Kind: String, Default: "master", Arg: "RELEASE", Suggestions: []string{"master", "2026.1", "2025.2", "2025.1"}, Group: GroupRelease, From: Upstream,
 		Help: "The OpenStack release whose sources are built: master, or a stable one such as 2026.1."},
 	{Name: "openstack-release-codename", Kind: String, Default: "Gazpacho", Arg: "NAME", Group: GroupRelease, From: Upstream,
 		Help: "The release's name in the package archives of Debian and Ubuntu."},

@@ -3,54 +3,30 @@ package report
 import (
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/kolla-build/kolla-build/internal/testenv"
 )
 
-// screen is a real terminal: a tmux server of the test's own with one window.
+// screen is a real terminal in which the demo runs.
 type screen struct {
-	t      *testing.T
-	socket string
-	gates  string
+	*testenv.Terminal
+	t     *testing.T
+	gates string
 }
 
 // newScreen runs the demo in a window of the given size.
 func newScreen(t *testing.T, width, height int, env ...string) *screen {
 	t.Helper()
-	testenv.Program(t, "tmux", "tmux")
-	dir := t.TempDir()
-	s := &screen{t: t, socket: filepath.Join(dir, "tmux"), gates: dir}
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	conf := filepath.Join(dir, "tmux.conf")
-	// The pane stays after the program, so that its last screen can be read.
-	if err := os.WriteFile(conf, []byte("set -g remain-on-exit on\nset -g status off\nset -g default-terminal screen-256color\n"), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	cmd := "exec env REPORT_DEMO=" + dir + " LC_ALL=C.UTF-8 " + strings.Join(env, " ") + " " + self
-	t.Cleanup(func() { _ = exec.Command("tmux", "-S", s.socket, "kill-server").Run() })
-	c := exec.Command("tmux", "-S", s.socket, "-f", conf, "-u", "new-session", "-d",
-		"-x", fmt.Sprint(width), "-y", fmt.Sprint(height), cmd)
-	if out, err := c.CombinedOutput(); err != nil {
-		t.Fatalf("starting tmux: %v: %s", err, out)
-	}
-	return s
-}
-
-func (s *screen) tmux(args ...string) string {
-	s.t.Helper()
-	out, err := exec.Command("tmux", append([]string{"-S", s.socket, "-u"}, args...)...).CombinedOutput()
-	if err != nil {
-		s.t.Fatalf("tmux %v: %v: %s", args, err, out)
-	}
-	return string(out)
+	dir := t.TempDir()
+	return &screen{t: t, gates: dir, Terminal: testenv.NewTerminal(t, width, height,
+		"exec env REPORT_DEMO="+dir+" LC_ALL=C.UTF-8 "+strings.Join(env, " ")+" "+self)}
 }
 
 func (s *screen) open(gate string) {
@@ -60,28 +36,8 @@ func (s *screen) open(gate string) {
 	}
 }
 
-// all is the window with what has scrolled out of it; long lines are joined.
-func (s *screen) all() string { return s.tmux("capture-pane", "-p", "-J", "-S", "-") }
-
-// visible is what the window shows.
-func (s *screen) visible() string { return s.tmux("capture-pane", "-p") }
-
 func (s *screen) resize(width, height int) {
-	s.tmux("resize-window", "-x", fmt.Sprint(width), "-y", fmt.Sprint(height))
-}
-
-// until waits for the window to satisfy ok, and returns it.
-func (s *screen) until(what string, capture func() string, ok func(string) bool) string {
-	s.t.Helper()
-	var got string
-	for i := 0; i < 600; i++ {
-		if got = capture(); ok(got) {
-			return got
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
-	s.t.Fatalf("the terminal never showed %s; it shows:\n%s", what, got)
-	return ""
+	s.Tmux("resize-window", "-x", fmt.Sprint(width), "-y", fmt.Sprint(height))
 }
 
 func has(parts ...string) func(string) bool {
@@ -107,19 +63,19 @@ func (s *screen) once(got string, parts ...string) {
 
 func TestTmuxLiveArea(t *testing.T) {
 	s := newScreen(t, 100, 30)
-	got := s.until("the live area", s.all, has("3/12 done", "zun-compute"))
+	got := s.Until("the live area", s.All, has("3/12 done", "zun-compute"))
 	s.once(got, "✓ base", "✓ openstack-base", "✗ mariadb-server", "3/12 done · 8 running · 1 failed · 1m30s · about ",
 		"  nova-api ", "12.0 MiB/40.0 MiB", "[1/9] RUN", "  magnum-conductor ", "✓ openstack-base               1m05s    51.0 MiB  built\n")
 	if strings.Contains(got, "more running") || strings.Contains(got, "[2J") {
 		t.Errorf("unexpected text in:\n%s", got)
 	}
-	if flag := strings.TrimSpace(s.tmux("display", "-p", "#{cursor_flag}")); flag != "0" {
+	if flag := strings.TrimSpace(s.Tmux("display", "-p", "#{cursor_flag}")); flag != "0" {
 		t.Errorf("the cursor is visible while the live area is drawn: %q", flag)
 	}
 	golden(t, "tmux_100x30.txt", strings.TrimRight(got, "\n")+"\n")
 
 	s.open("one")
-	got = s.until("the finished image", s.all, has("✓ nova-api", "a message from the run", "4/12 done"))
+	got = s.Until("the finished image", s.All, has("✓ nova-api", "a message from the run", "4/12 done"))
 	s.once(got, "✓ nova-api", "4/12 done", "  zun-compute ")
 	if strings.Contains(got, "  nova-api ") {
 		t.Errorf("a finished image is still in the live area:\n%s", got)
@@ -129,14 +85,14 @@ func TestTmuxLiveArea(t *testing.T) {
 	}
 
 	s.open("two")
-	got = s.until("the end", s.all, has("the end"))
+	got = s.Until("the end", s.All, has("the end"))
 	s.once(got, "✓ base", "✓ nova-api", "✓ zun-compute", "a message from the run", "the end")
 	for _, gone := range []string{" done", "running", "[2/9]"} {
 		if strings.Contains(got, gone) {
 			t.Errorf("%q of the live area is left in:\n%s", gone, got)
 		}
 	}
-	if flag := strings.TrimSpace(s.tmux("display", "-p", "#{cursor_flag}")); flag != "1" {
+	if flag := strings.TrimSpace(s.Tmux("display", "-p", "#{cursor_flag}")); flag != "1" {
 		t.Errorf("the cursor was not given back: %q", flag)
 	}
 	golden(t, "tmux_trace.txt", strings.TrimRight(got, "\n")+"\n")
@@ -148,53 +104,53 @@ func live(got string) string { return got[max(strings.LastIndex(got, "3/12"), 0)
 
 func TestTmuxResize(t *testing.T) {
 	s := newScreen(t, 100, 30, "REPORT_FILL=40")
-	s.until("the live area", s.all, has("3/12 done", "zun-compute"))
+	s.Until("the live area", s.All, has("3/12 done", "zun-compute"))
 	permanent := []string{"message 00.", "message 39.", "✓ base", "✓ openstack-base", "✗ mariadb-server"}
 
 	// Narrower: the terminal breaks old rows anew, nothing of them may stay.
 	s.resize(60, 30)
-	got := s.until("the live area at 60 columns", s.all, has("zun-compute", "install pyt… 1m20s", "3/12 done"))
+	got := s.Until("the live area at 60 columns", s.All, has("zun-compute", "install pyt… 1m20s", "3/12 done"))
 	s.once(got, append(permanent, "3/12", "  nova-api ", "  heat-engine ", "  zun-compute ")...)
 
 	// Lower: fewer images are shown.
 	s.resize(60, 14)
-	got = s.until("the live area at 60 by 14", s.all, has("… and 3 more"))
+	got = s.Until("the live area at 60 by 14", s.All, has("… and 3 more"))
 	s.once(got, append(permanent, "3/12", "  nova-api ", "  heat-engine ")...)
 
 	s.resize(120, 40)
-	got = s.until("the wide live area", s.all, has("zun-compute", "all in one line"))
+	got = s.Until("the wide live area", s.All, has("zun-compute", "all in one line"))
 	s.once(got, append(permanent, "3/12", "  nova-api ", "  zun-compute ")...)
 
 	// So small at once that the top of the live area goes out of sight, where
 	// nobody can take it back: what is in sight is right all the same, and no
 	// permanent line is lost.
 	s.resize(20, 6)
-	got = s.until("the live area at 20 by 6", s.visible, has("… and 5 more"))
+	got = s.Until("the live area at 20 by 6", s.Visible, has("… and 5 more"))
 	s.once(live(got), "3/12 ✗1 1m30s ~", "  nova-api ", "  glance-api ")
 	for _, size := range [][2]int{{12, 2}, {1, 1}, {200, 3}, {21, 50}, {3, 40}, {100, 30}} {
 		s.resize(size[0], size[1])
 		if size[0] > 4 {
-			s.until(fmt.Sprint("the counts at ", size), s.visible, has("3/12"))
+			s.Until(fmt.Sprint("the counts at ", size), s.Visible, has("3/12"))
 		}
 	}
-	got = s.until("the live area at 100 by 30", s.visible, has("zun-compute", "[8/9]", "3/12 done"))
+	got = s.Until("the live area at 100 by 30", s.Visible, has("zun-compute", "[8/9]", "3/12 done"))
 	s.once(live(got), "3/12 done", "  nova-api ", "  zun-compute ")
-	s.once(s.all(), permanent...)
+	s.once(s.All(), permanent...)
 
 	s.open("one")
 	s.open("two")
-	got = s.until("the end", s.all, has("the end"))
+	got = s.Until("the end", s.All, has("the end"))
 	s.once(got, append(permanent, "✓ nova-api", "✓ zun-compute")...)
 	s.open("three")
 }
 
 func TestTmuxShortWindowFromTheStart(t *testing.T) {
 	s := newScreen(t, 20, 5)
-	got := s.until("the live area", s.visible, has("… and 6 more"))
+	got := s.Until("the live area", s.Visible, has("… and 6 more"))
 	s.once(got, "3/12", "  nova-api ", "neutron-se…")
 	s.open("one")
 	s.open("two")
-	got = s.until("the end", s.all, has("the end"))
+	got = s.Until("the end", s.All, has("the end"))
 	s.once(got, "✓ base", "✓ zun-compu…", "✗ mariadb-s…", "a message from the run")
 	if strings.Contains(got, "/12") {
 		t.Errorf("a live area is left in:\n%s", got)
@@ -204,35 +160,35 @@ func TestTmuxShortWindowFromTheStart(t *testing.T) {
 
 func TestTmuxInterrupt(t *testing.T) {
 	s := newScreen(t, 80, 24)
-	s.until("the live area", s.all, has("3/12 done", "zun-compute"))
-	s.tmux("send-keys", "C-c")
-	got := s.until("the interrupt", s.all, has("interrupted"))
+	s.Until("the live area", s.All, has("3/12 done", "zun-compute"))
+	s.Tmux("send-keys", "C-c")
+	got := s.Until("the interrupt", s.All, has("interrupted"))
 	s.once(got, "– not finished: nova-api (1m20s)")
 	if strings.Contains(got, "3/12 done") {
 		t.Errorf("the live area is left in:\n%s", got)
 	}
-	if flag := strings.TrimSpace(s.tmux("display", "-p", "#{cursor_flag}")); flag != "1" {
+	if flag := strings.TrimSpace(s.Tmux("display", "-p", "#{cursor_flag}")); flag != "1" {
 		t.Errorf("the cursor was not given back: %q", flag)
 	}
 }
 
 func TestTmuxEnvironment(t *testing.T) {
-	colored := func(s *screen) string { return s.tmux("capture-pane", "-p", "-e", "-S", "-") }
+	colored := func(s *screen) string { return s.Tmux("capture-pane", "-p", "-e", "-S", "-") }
 	t.Run("colours", func(t *testing.T) {
 		s := newScreen(t, 80, 24)
-		if got := s.until("the live area", func() string { return colored(s) }, has("zun-compute")); !strings.Contains(got, "\x1b[32m✓") {
+		if got := s.Until("the live area", func() string { return colored(s) }, has("zun-compute")); !strings.Contains(got, "\x1b[32m✓") {
 			t.Errorf("no colour in:\n%q", got)
 		}
 	})
 	t.Run("NO_COLOR", func(t *testing.T) {
 		s := newScreen(t, 80, 24, "NO_COLOR=1")
-		if got := s.until("the live area", func() string { return colored(s) }, has("✓ base", "zun-compute")); strings.Contains(got, "\x1b") {
+		if got := s.Until("the live area", func() string { return colored(s) }, has("✓ base", "zun-compute")); strings.Contains(got, "\x1b") {
 			t.Errorf("colours in:\n%q", got)
 		}
 	})
 	t.Run("ASCII", func(t *testing.T) {
 		s := newScreen(t, 60, 8, "LC_ALL=C")
-		got := s.until("the live area", s.all, has("+ base", "x mariadb-server", "... and "))
+		got := s.Until("the live area", s.All, has("+ base", "x mariadb-server", "... and "))
 		for _, r := range got {
 			if r > 0x7e {
 				t.Fatalf("%q is not ASCII in:\n%s", r, got)
@@ -241,7 +197,7 @@ func TestTmuxEnvironment(t *testing.T) {
 	})
 	t.Run("TERM=dumb", func(t *testing.T) {
 		s := newScreen(t, 100, 24, "TERM=dumb", "REPORT_MODE=tty")
-		got := s.until("the lines", func() string { return colored(s) }, has("building 12 images", "nova-api: started", "base: built in 1m05s, 51.0 MiB (1/12 done)"))
+		got := s.Until("the lines", func() string { return colored(s) }, has("building 12 images", "nova-api: started", "base: built in 1m05s, 51.0 MiB (1/12 done)"))
 		if strings.Contains(got, "\x1b") {
 			t.Errorf("escape sequences in:\n%q", got)
 		}

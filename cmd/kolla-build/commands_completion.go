@@ -1,0 +1,114 @@
+package main
+
+import (
+	"context"
+	"embed"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/kolla-build/kolla-build/pkg/config"
+	"github.com/kolla-build/kolla-build/pkg/pipeline"
+	"github.com/kolla-build/kolla-build/profiles"
+)
+
+// The shells' sides of completion: they hand the words before the cursor to
+// "kolla-build __complete" and show what it prints.
+//
+//go:embed completion
+var completionFiles embed.FS
+
+var shells = []string{"bash", "fish", "zsh"}
+
+func completionCommand() *command {
+	return &command{
+		Command: config.Command{
+			Name: "completion", Args: strings.Join(shells, "|"), Words: shells,
+			Summary: "Print a shell's completion script.",
+			Groups:  []config.Group{config.GroupConfig},
+			Examples: []config.Example{
+				{Line: "kolla-build completion bash > /etc/bash_completion.d/kolla-build", Does: "Complete in every new bash; \"source\" the file for this one."},
+				{Line: "kolla-build completion zsh > ~/.zfunc/_kolla-build", Does: "Complete in zsh, with ~/.zfunc in fpath."},
+				{Line: "kolla-build completion fish > ~/.config/fish/completions/kolla-build.fish", Does: "Complete in fish."},
+			},
+		},
+		run: func(_ context.Context, cfg *config.Config, env pipeline.Env) error {
+			if err := oneArgument(cfg, "shell", "one of "+strings.Join(shells, ", ")); err != nil {
+				return err
+			}
+			script, err := completionFiles.ReadFile("completion/kolla-build." + cfg.Args[0])
+			if err != nil {
+				hint := "one of " + strings.Join(shells, ", ")
+				if n := config.Nearest(cfg.Args[0], shells); n != "" {
+					hint = "did you mean " + n + "?"
+				}
+				return &config.Error{Message: fmt.Sprintf("there is no completion for %q", cfg.Args[0]), Hint: hint}
+			}
+			_, err = env.Stdout.Write(script)
+			return err
+		},
+	}
+}
+
+// completeCommand is what completion scripts call. It prints a candidate on each
+// line, with its help after a tab, and what else the shell is to do on the last
+// one: ":", then any of files, dirs and nospace.
+func completeCommand() *command {
+	return &command{
+		Command: config.Command{Name: "__complete", Args: "WORD…", Hidden: true, Summary: "Complete a command line, for shells."},
+		raw: func(_ context.Context, args []string, env pipeline.Env) error {
+			look := func(cmd config.Command, before []string, kind config.Values) []config.Candidate {
+				return lookUp(cmd, before, kind, env)
+			}
+			out := config.Complete(config.CompleteInput{Words: args, Commands: described(table()), Look: look})
+			var b strings.Builder
+			for _, c := range out.Candidates {
+				help, _, _ := strings.Cut(c.Help, "\n")
+				fmt.Fprintf(&b, "%s\t%s\n", c.Word, help)
+			}
+			b.WriteString(":" + string(out.Files))
+			if out.NoSpace {
+				b.WriteString(" nospace")
+			}
+			_, err := io.WriteString(env.Stdout, b.String()+"\n")
+			return err
+		},
+	}
+}
+
+// lookUp finds the candidates that depend on the template tree, the store and the
+// configuration. What is wrong with these is said when the command runs.
+func lookUp(cmd config.Command, before []string, kind config.Values, env pipeline.Env) []config.Candidate {
+	in := config.Input{Command: cmd.Name, Args: before, Env: env.Vars, Extra: cmd.Flags}
+	in.Profiles, _ = profiles.All()
+	cfg, err := config.Load(in)
+	if err != nil {
+		in.Args = nil
+		if cfg, err = config.Load(in); err != nil {
+			return nil
+		}
+	}
+	var out []config.Candidate
+	switch kind {
+	case config.ValuesProfiles:
+		for _, name := range cfg.ProfileNames() {
+			out = append(out, config.Candidate{Word: name, Help: strings.Join(cfg.Profiles[name], ", ")})
+		}
+	case config.ValuesTags:
+		d, _ := config.LookupDistro(cfg.Base)
+		for _, r := range d.Releases {
+			for _, tag := range r.Tags {
+				out = append(out, config.Candidate{Word: tag, Help: strings.TrimSuffix(r.PrettyName, ".*")})
+			}
+		}
+	case config.ValuesImages:
+		for _, name := range pipeline.ImageNames(cfg) {
+			out = append(out, config.Candidate{Word: name})
+		}
+	case config.ValuesStored:
+		for _, name := range pipeline.StoredNames(cfg) {
+			out = append(out, config.Candidate{Word: name})
+		}
+	}
+	return out
+}

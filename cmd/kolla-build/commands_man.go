@@ -1,0 +1,49 @@
+package main
+
+import (
+	"context"
+	"io"
+	"runtime/debug"
+	"strconv"
+	"time"
+
+	"github.com/kolla-build/kolla-build/pkg/config"
+	"github.com/kolla-build/kolla-build/pkg/pipeline"
+)
+
+func manCommand() *command {
+	return &command{
+		Command: config.Command{
+			Name:    "man",
+			Summary: "Print the manual page.",
+			Groups:  []config.Group{config.GroupConfig},
+			Examples: []config.Example{
+				{Line: "kolla-build man | man -l -", Does: "Read it."},
+			},
+		},
+		first: true, // manila
+		run: func(_ context.Context, cfg *config.Config, env pipeline.Env) error {
+			if len(cfg.Args) > 0 {
+				return &config.Error{Message: "man takes no arguments", Hint: "kolla-build -- man builds the images whose names have man in them"}
+			}
+			_, err := io.WriteString(env.Stdout, config.ManPage(described(table()), version, manDate(env)))
+			return err
+		},
+	}
+}
+
+// manDate is the date in the manual page: SOURCE_DATE_EPOCH, else that of the
+// commit that this program was built from, else today.
+func manDate(env pipeline.Env) time.Time {
+	if secs, err := strconv.ParseInt(env.Getenv("SOURCE_DATE_EPOCH"), 10, 64); err == nil {
+		return time.Unix(secs, 0)
+	}
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, s := range info.Settings {
+			if t, err := time.Parse(time.RFC3339, s.Value); s.Key == "vcs.time" && err == nil {
+				return t
+			}
+		}
+	}
+	return time.Now()
+}

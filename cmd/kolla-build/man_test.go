@@ -1,0 +1,83 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/kolla-build/kolla-build/internal/testenv"
+	"github.com/kolla-build/kolla-build/pkg/config"
+)
+
+// TestManPage holds the manual page to what mandoc's lint says of it, and its
+// content to the tables.
+func TestManPage(t *testing.T) {
+	mandoc := testenv.Program(t, "mandoc", "mandoc")
+	commands := described(table())
+	page := filepath.Join(t.TempDir(), "kolla-build.1")
+	if err := os.WriteFile(page, []byte(config.ManPage(commands, "1.0", time.Unix(1790000000, 0))), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command(mandoc, "-T", "lint", page).CombinedOutput(); err != nil || len(out) > 0 {
+		t.Errorf("mandoc -T lint: %v\n%s", err, out)
+	}
+	text, err := exec.Command(mandoc, "-T", "ascii", "-O", "width=200", page).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain := unstrike(string(text))
+	for _, o := range config.Options() {
+		if want := "--" + o.Name; !o.Positional && !strings.Contains(plain, want) {
+			t.Errorf("%s is not in the manual page", want)
+		}
+	}
+	for _, c := range commands {
+		if want := "kolla-build " + c.Name; !c.Hidden && !strings.Contains(plain, want) {
+			t.Errorf("%q is not in the manual page", want)
+		}
+	}
+}
+
+// unstrike takes away the letters that mandoc prints twice for bold ones.
+func unstrike(s string) string {
+	var out []rune
+	for _, r := range s {
+		if r == '\b' && len(out) > 0 {
+			out = out[:len(out)-1]
+			continue
+		}
+		out = append(out, r)
+	}
+	return string(out)
+}
+
+// TestInstall holds where make install puts things.
+func TestInstall(t *testing.T) {
+	testenv.Program(t, "make", "make")
+	root, dest := testenv.RepoRoot(t), t.TempDir()
+	work := t.TempDir()
+	// The programs stand ready: what they are built from is not this test's.
+	linkSelf(t, filepath.Join(work, "bin", "kolla-build"))
+	linkSelf(t, filepath.Join(work, "bin", "buildkitd"))
+	cmd := exec.Command("make", "-f", filepath.Join(root, "Makefile"), "-o", "build", "install", "DESTDIR="+dest, "PREFIX=/usr")
+	cmd.Dir = work
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("make install: %v\n%s", err, out)
+	}
+	for path, want := range map[string]string{
+		"bin/kolla-build":                                  "",
+		"bin/buildkitd":                                    "",
+		"share/man/man1/kolla-build.1":                     ".TH KOLLA-BUILD",
+		"share/bash-completion/completions/kolla-build":    "complete -F",
+		"share/zsh/site-functions/_kolla-build":            "#compdef kolla-build",
+		"share/fish/vendor_completions.d/kolla-build.fish": "complete -c kolla-build",
+	} {
+		got, err := os.ReadFile(filepath.Join(dest, "usr", path))
+		if err != nil || !strings.Contains(string(got), want) {
+			t.Errorf("%s: %v; it does not hold %q", path, err, want)
+		}
+	}
+}
