@@ -12,8 +12,11 @@ configuration=/etc/mysql/my.cnf
 defaults=$(mktemp)
 trap 'rm -f "${defaults}"' EXIT
 
-backup_dir=/backup
-cd "${backup_dir}"
+stream=mbstream
+full_name() { echo "backup-full-$1.mbs.gz"; }
+incremental_name() { echo "backup-incremental-$1.mbs.gz"; }
+
+. /usr/local/lib/kolla/mariadb_backup_lib.sh
 
 setting() {
     sed -n "s/^$1 *= *//p" "${configuration}" | head -n 1 | tr -d ' "'
@@ -55,43 +58,4 @@ if [[ -z ${replica} ]]; then
 fi
 sed "s/^\(host *= *\).*/\1${replica}/" "${configuration}" > "${defaults}"
 
-full() {
-    local date dir
-    date=$(date +%d-%m-%Y-%s)
-    dir=${backup_dir}/full-${date}
-    echo "Taking a full backup"
-    mkdir -p "${dir}"
-    mariabackup --defaults-file="${defaults}" --backup \
-        --stream=mbstream --history="${date}" | gzip > "${dir}/backup-full-${date}.mbs.gz"
-    echo "${dir}/backup-full-${date}.mbs.gz" > "${backup_dir}/last_full_file"
-}
-
-incremental() {
-    local last date now dir base
-    if [[ ! -r ${backup_dir}/last_full_file ]]; then
-        echo "There is no full backup yet to which this could be an increment." >&2
-        exit 1
-    fi
-    last=$(cat "${backup_dir}/last_full_file")
-    date=$(basename "$(dirname "${last}")")
-    date=${date#full-}
-    now=$(date +%H-%M-%S-%d-%m-%Y)
-    dir=${backup_dir}/incr-${now}-since-${date}
-    base=$(mktemp -d)
-    echo "Taking an incremental backup"
-    mkdir -p "${dir}"
-    gunzip -c "${last}" | mbstream -x -C "${base}"
-    mariabackup --defaults-file="${defaults}" --backup \
-        --stream=mbstream --incremental-basedir="${base}" --history="incr-${now}" |
-        gzip > "${dir}/backup-incremental-${now}.mbs.gz"
-    rm -rf "${base}"
-}
-
-case ${BACKUP_TYPE:-} in
-    full) full ;;
-    incremental) incremental ;;
-    *)
-        echo "BACKUP_TYPE must be full or incremental." >&2
-        exit 1
-        ;;
-esac
+take_backup
