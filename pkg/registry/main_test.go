@@ -169,6 +169,8 @@ type proxy struct {
 	choose func(*http.Request) fault
 	seen   []string // METHOD PATH of each request
 	faults map[fault]int
+
+	denyTags bool // for a test's own handler
 }
 
 func startProxy(t testing.TB, backend string, choose func(*http.Request) fault) *proxy {

@@ -21,11 +21,21 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// PublishOptions say how a Publisher reports. The zero value reports nothing.
+// PublishOptions say how a Publisher reports and what it remembers. The zero value
+// does neither.
 type PublishOptions struct {
 	// Progress is told of blobs as they move, at most ten times a second per
 	// blob and once at each blob's end. It must not block.
 	Progress func(Progress)
+
+	// Journal is a directory of the publisher's own in which a commit is
+	// remembered while its tags move, so that Recover can end it if the process
+	// dies meanwhile. "" remembers nothing: a commit that fails is undone all the
+	// same, one that is killed is not.
+	Journal string
+
+	// Notice is told of what takes long and is no error. nil means nobody.
+	Notice func(string)
 }
 
 // Progress is the state of one blob's way into one repository.

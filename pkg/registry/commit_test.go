@@ -1,0 +1,417 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+)
+
+// twoSets pushes two sets of n images, commits the first, and returns the tags
+// of both.
+func twoSets(t *testing.T, p *Publisher, host string, n int) (before, after []Tag) {
+	t.Helper()
+	old, img := ociBase(t, 500), ociBase(t, 600)
+	for i := range n {
+		repo := fmt.Sprintf("%s/kolla/image-%d", host, i)
+		for _, x := range []v1.Image{old, img} {
+			if _, err := p.Push(context.Background(), repo, x); err != nil {
+				t.Fatal(err)
+			}
+		}
+		before = append(before, Tag{repo + ":t", digestOf(t, old)})
+		after = append(after, Tag{repo + ":t", digestOf(t, img)})
+	}
+	if err := p.Commit(context.Background(), before); err != nil {
+		t.Fatal(err)
+	}
+	return before, after
+}
+
+func mustStand(t *testing.T, host string, tags []Tag) {
+	t.Helper()
+	c := newClient(t, Options{})
+	for _, tag := range tags {
+		ref := host + tag.Ref[strings.IndexByte(tag.Ref, '/'):]
+		d, err := c.Head(context.Background(), ref)
+		if err != nil || d.Digest != tag.Digest {
+			t.Errorf("%s is at %s (%v), want %s", ref, d.Digest, err, tag.Digest)
+		}
+	}
+}
+
+func mustBeEmpty(t *testing.T, journal string) {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(journal, "commit-*"))
+	if err != nil || len(files) > 0 {
+		t.Errorf("left in the journal: %v (%v)", files, err)
+	}
+}
+
+func isTagPut(r *http.Request) bool {
+	return r.Method == http.MethodPut && strings.HasSuffix(r.URL.Path, "/manifests/t")
+}
+
+// At whatever tag a registry begins to refuse, and whatever it does then, every
+// tag is where it was.
+func TestCommitRollsBack(t *testing.T) {
+	eachRegistry(t, func(t *testing.T, host string) {
+		px := startProxy(t, host, nil)
+		journal := t.TempDir()
+		c := newClient(t, Options{Retries: 2, Jobs: 2, Timeout: 100 * time.Millisecond})
+		p := c.NewPublisher(PublishOptions{Journal: journal})
+		before, after := twoSets(t, p, px.host, 8)
+		restored := 0
+		for _, nth := range []int{0, 3, 7} {
+			for _, f := range []fault{fault503, faultReset, faultLost, faultStall} {
+				puts, bad := 0, ""
+				px.set(func(r *http.Request) fault {
+					if isTagPut(r) {
+						if puts == nth {
+							bad = r.URL.Path
+						}
+						puts++
+					}
+					// The tag is refused for good; when it comes to restoring, others are not.
+					if r.URL.Path == bad && isTagPut(r) {
+						return f
+					}
+					return faultNone
+				})
+				err := p.Commit(context.Background(), after)
+				px.set(nil)
+				var ce *CommitError
+				if !errors.As(err, &ce) || len(ce.Failed) != 1 {
+					t.Fatalf("%s at tag %d: %v", f, nth, err)
+				}
+				if len(ce.Stuck) > 0 { // with faultLost the restoring loses its answer too, having worked
+					if f != faultLost {
+						t.Errorf("%s at tag %d: %v", f, nth, err)
+					}
+					if _, err := p.Recover(context.Background(), []string{after[0].Ref}); err != nil {
+						t.Fatal(err)
+					}
+				}
+				restored += len(ce.Restored)
+				mustStand(t, host, before)
+				mustBeEmpty(t, journal)
+			}
+		}
+		if restored == 0 {
+			t.Error("no tag had to be put back: the test tests nothing")
+		}
+		if err := p.Commit(context.Background(), after); err != nil {
+			t.Fatal(err)
+		}
+		mustStand(t, host, after)
+	})
+}
+
+// A tag that was not there is not there after a failure, and other tags of the
+// same image stay.
+func TestRollBackOfNewTags(t *testing.T) {
+	eachRegistry(t, func(t *testing.T, host string) {
+		ctx := context.Background()
+		px := startProxy(t, host, nil)
+		p := newClient(t, Options{Retries: 2, Jobs: 1}).NewPublisher(PublishOptions{})
+		before, after := twoSets(t, p, px.host, 4)
+		var tags []Tag
+		for _, tag := range after {
+			tags = append(tags, Tag{strings.TrimSuffix(tag.Ref, ":t") + ":dated", before[0].Digest}, tag)
+		}
+		px.set(func(r *http.Request) fault {
+			if isTagPut(r) && strings.Contains(r.URL.Path, "image-3") {
+				return fault503
+			}
+			return faultNone
+		})
+		var ce *CommitError
+		if err := p.Commit(ctx, tags); !errors.As(err, &ce) || len(ce.Stuck) > 0 || len(ce.Restored) < 3 {
+			t.Fatalf("got %v", err)
+		}
+		mustStand(t, host, before)
+		for _, tag := range before {
+			tags, err := p.c.Tags(ctx, strings.TrimSuffix(tag.Ref, ":t"))
+			if err != nil || len(tags) != 1 || tags[0] != "t" {
+				t.Errorf("tags %v (%v)", tags, err)
+			}
+			mustPull(t, host, "HOST"+tag.Ref[strings.IndexByte(tag.Ref, '/'):], tag.Digest)
+		}
+	})
+}
+
+// Where the registry is gone while the tags go back, the error names those that
+// are stuck, and the next publication puts them right.
+func TestStuckTagsAreNamedAndRecovered(t *testing.T) {
+	host := startEmbedded(t, ServeOptions{}).Host()
+	px := startProxy(t, host, nil)
+	journal := t.TempDir()
+	p := newClient(t, Options{Retries: 2}).NewPublisher(PublishOptions{Journal: journal})
+	before, after := twoSets(t, p, px.host, 6)
+	puts := 0
+	px.set(func(r *http.Request) fault {
+		if isTagPut(r) {
+			puts++
+		}
+		if puts > 3 {
+			return faultReset
+		}
+		return faultNone
+	})
+	var ce *CommitError
+	err := p.Commit(context.Background(), after)
+	if !errors.As(err, &ce) || len(ce.Stuck) == 0 || ce.Journal == "" || !strings.Contains(ce.Hint(), ce.Journal) {
+		t.Fatalf("got %v", err)
+	}
+	for ref := range ce.Stuck {
+		if len(ce.Stuck) < mostListed && !strings.Contains(err.Error(), ref) {
+			t.Errorf("the error does not name %s:\n%v", ref, err)
+		}
+	}
+	px.set(nil)
+	p = newClient(t, Options{}).NewPublisher(PublishOptions{Journal: journal})
+	if done, err := p.Recover(context.Background(), []string{"elsewhere.example/x/y:z"}); err != nil || len(done) != 0 {
+		t.Errorf("recovering for another registry: %q, %v", done, err)
+	}
+	done, err := p.Recover(context.Background(), []string{after[0].Ref})
+	if err != nil || len(done) != 1 || !strings.Contains(done[0], "were put back") {
+		t.Fatalf("recovering: %q, %v", done, err)
+	}
+	mustStand(t, host, before)
+	mustBeEmpty(t, journal)
+}
+
+// Ctrl-C while the tags move leaves every tag where it was.
+func TestInterruptedCommit(t *testing.T) {
+	eachRegistry(t, func(t *testing.T, host string) {
+		px := startProxy(t, host, nil)
+		journal := t.TempDir()
+		p := newClient(t, Options{Jobs: 1}).NewPublisher(PublishOptions{Journal: journal})
+		before, after := twoSets(t, p, px.host, 6)
+		for nth := range 6 {
+			ctx, cancel := context.WithCancel(context.Background())
+			puts := 0
+			px.set(func(r *http.Request) fault {
+				if isTagPut(r) {
+					if puts++; puts > nth {
+						cancel()
+					}
+				}
+				return faultNone
+			})
+			err := p.Commit(ctx, after)
+			cancel()
+			var ce *CommitError
+			if !errors.As(err, &ce) || len(ce.Stuck) > 0 {
+				t.Fatalf("interrupted at tag %d: %v", nth, err)
+			}
+			mustStand(t, host, before)
+			mustBeEmpty(t, journal)
+		}
+	})
+}
+
+// Two that publish to the same names at once, from different machines: whatever
+// order their requests come in, at the end one of the sets is there whole.
+func TestTwoPublishersAtOnce(t *testing.T) {
+	host := startEmbedded(t, ServeOptions{}).Host()
+	shared := t.TempDir()
+	for name, journals := range map[string][2]string{
+		"two machines": {t.TempDir(), t.TempDir()},
+		"one machine":  {shared, shared},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var pubs [2]*Publisher
+			var sets [2][]Tag
+			for i := range pubs {
+				pubs[i] = newClient(t, Options{Jobs: 2}).NewPublisher(PublishOptions{Journal: journals[i]})
+				_, sets[i] = twoSets(t, pubs[i], host, 12)
+			}
+			for range 10 {
+				var errs [2]error
+				var wg sync.WaitGroup
+				for i := range pubs {
+					wg.Go(func() {
+						time.Sleep(rand.N(3 * time.Millisecond))
+						errs[i] = pubs[i].Commit(context.Background(), sets[i])
+					})
+				}
+				wg.Wait()
+				if errs[0] != nil || errs[1] != nil {
+					t.Fatalf("%v\n%v", errs[0], errs[1])
+				}
+				d, err := pubs[0].c.Head(context.Background(), sets[0][0].Ref)
+				if err != nil {
+					t.Fatal(err)
+				}
+				winner := sets[0]
+				if d.Digest == sets[1][0].Digest {
+					winner = sets[1]
+				}
+				mustStand(t, host, winner)
+			}
+			mustBeEmpty(t, journals[0])
+			mustBeEmpty(t, journals[1])
+		})
+	}
+}
+
+// A process that is killed while the tags move is this test's own, run again.
+func TestKilledCommitIsFinished(t *testing.T) {
+	if host := os.Getenv("REGISTRY_TEST_COMMIT"); host != "" {
+		commitUntilKilled(host)
+		return
+	}
+	eachRegistry(t, func(t *testing.T, host string) {
+		for _, gone := range []bool{false, true} {
+			t.Run(fmt.Sprintf("content gone %v", gone), func(t *testing.T) {
+				journal := t.TempDir()
+				p := newClient(t, Options{}).NewPublisher(PublishOptions{Journal: journal})
+				before, after := twoSets(t, p, host, 8)
+				killMidway(t, host, journal, after)
+				if gone {
+					// The registry has collected what no tag named.
+					for _, tag := range after {
+						r, err := p.c.parse(tag.Ref)
+						if err != nil {
+							t.Fatal(err)
+						}
+						if d, err := p.c.Head(context.Background(), tag.Ref); err != nil || d.Digest == tag.Digest {
+							continue
+						}
+						if _, err := p.deleteManifest(context.Background(), r.Context(), tag.Digest.String()); err != nil {
+							t.Fatal(err)
+						}
+					}
+				}
+				p = newClient(t, Options{}).NewPublisher(PublishOptions{Journal: journal})
+				done, err := p.Recover(context.Background(), []string{after[0].Ref})
+				if err != nil || len(done) != 1 {
+					t.Fatalf("recovering: %q, %v", done, err)
+				}
+				t.Log(done[0])
+				if gone {
+					mustStand(t, host, before)
+				} else {
+					mustStand(t, host, after)
+				}
+				mustBeEmpty(t, journal)
+			})
+		}
+	})
+}
+
+// killMidway has another process commit tags, and kills it when some have moved.
+func killMidway(t *testing.T, host, journal string, tags []Tag) {
+	t.Helper()
+	px := startProxy(t, host, nil)
+	reached := make(chan struct{})
+	puts := 0
+	px.set(func(r *http.Request) fault {
+		if !isTagPut(r) {
+			return faultNone
+		}
+		if puts++; puts <= 3 {
+			return faultNone
+		}
+		if puts == 5 { // two are in flight at once: the third has been answered
+			close(reached)
+		}
+		return faultStall
+	})
+	cmd := exec.Command(os.Args[0], "-test.run", "^TestKilledCommitIsFinished$")
+	cmd.Env = append(os.Environ(), "REGISTRY_TEST_COMMIT="+px.host, "REGISTRY_TEST_JOURNAL="+journal, "REGISTRY_TEST_DIGEST="+tags[0].Digest.String())
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-reached:
+	case <-time.After(30 * time.Second):
+		t.Error("the other process moves no tags")
+	}
+	_ = cmd.Process.Kill()
+	_ = cmd.Wait()
+	// The journal has the proxy's name; the proxy goes on as long as the test.
+	px.set(nil)
+	files, err := filepath.Glob(filepath.Join(journal, "commit-*.json"))
+	if err != nil || len(files) != 1 {
+		t.Fatalf("journals: %v (%v)", files, err)
+	}
+	b, err := os.ReadFile(files[0])
+	if err == nil {
+		err = os.WriteFile(files[0], []byte(strings.ReplaceAll(string(b), px.host, host)), 0o644)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func commitUntilKilled(host string) {
+	c, err := New(Options{Jobs: 1})
+	if err != nil {
+		panic(err)
+	}
+	h, err := v1.NewHash(os.Getenv("REGISTRY_TEST_DIGEST"))
+	if err != nil {
+		panic(err)
+	}
+	var tags []Tag
+	for i := range 8 {
+		tags = append(tags, Tag{fmt.Sprintf("%s/kolla/image-%d:t", host, i), h})
+	}
+	p := c.NewPublisher(PublishOptions{Journal: os.Getenv("REGISTRY_TEST_JOURNAL")})
+	fmt.Println(p.Commit(context.Background(), tags))
+}
+
+// Whoever has published since a commit was cut off is not disturbed.
+func TestRecoverLeavesLaterPublications(t *testing.T) {
+	host := startEmbedded(t, ServeOptions{}).Host()
+	journal := t.TempDir()
+	p := newClient(t, Options{}).NewPublisher(PublishOptions{Journal: journal})
+	_, after := twoSets(t, p, host, 8)
+	killMidway(t, host, journal, after)
+	other := newClient(t, Options{}).NewPublisher(PublishOptions{})
+	_, later := twoSets(t, other, host, 3)
+	if err := other.Commit(context.Background(), later); err != nil {
+		t.Fatal(err)
+	}
+	var now []Tag
+	for _, tag := range after {
+		d, err := p.c.Head(context.Background(), tag.Ref)
+		if err != nil {
+			t.Fatal(err)
+		}
+		now = append(now, Tag{tag.Ref, d.Digest})
+	}
+	done, err := p.Recover(context.Background(), []string{after[0].Ref})
+	if err != nil || len(done) != 1 || !strings.Contains(done[0], "nothing was changed") {
+		t.Fatalf("recovering: %q, %v", done, err)
+	}
+	mustStand(t, host, now)
+	mustBeEmpty(t, journal)
+}
+
+func TestJournalThatCannotBeRead(t *testing.T) {
+	journal := t.TempDir()
+	p := newClient(t, Options{}).NewPublisher(PublishOptions{Journal: journal})
+	for _, text := range []string{"", "{", `{"version":2}`} {
+		path := filepath.Join(journal, "commit-1.json")
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		var je *JournalError
+		if _, err := p.Recover(context.Background(), []string{"localhost:1/a/b:c"}); !errors.As(err, &je) || je.Path != path || je.Hint() == "" {
+			t.Errorf("%q: got %v", text, err)
+		}
+	}
+}
