@@ -194,7 +194,11 @@ func (p *argParser) long(arg, name, value string, hasValue bool, next *string, s
 	}
 	switch {
 	case hasValue:
-		return false, set("--"+f.Name+"="+value, arg)
+		to := f.Name
+		if t, ok := f.Value.(*tableFlag); ok && !t.inverse && t.option.meant != nil && t.option.meant(value) != "" {
+			to = t.option.meant(value)
+		}
+		return false, set("--"+to+"="+value, arg)
 	case f.NoOptDefVal != "":
 		return false, set("--"+f.Name, arg)
 	}

@@ -60,6 +60,9 @@ type Config struct {
 	Namespace       string
 	Registry        string
 	Tag             string
+	AlsoTag         []string // further tags, which move with the set
+	Retain          string   // a count or an age of dated sets, "" for all
+	AllowPartial    bool
 	ImageNamePrefix string
 	InfraRename     bool
 

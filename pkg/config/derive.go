@@ -2,6 +2,7 @@ package config
 
 import (
 	"path/filepath"
+	"regexp"
 	"strings"
 )
 
@@ -93,4 +94,15 @@ func deriveDataDir(r *resolver) (string, error) {
 	}
 	return "", &Error{Option: "data-dir", Message: "data-dir: there is no home directory to put it in",
 		Hint: "set HOME, or give --data-dir"}
+}
+
+var retention = regexp.MustCompile(`^[0-9]+[hdw]?$`)
+
+// keepMeansRetain tells upstream's switch from the number of sets to keep. 0 and
+// 1 are booleans to oslo.config, and stay that.
+func keepMeansRetain(value string) string {
+	if _, err := parseBool(value); err != nil && retention.MatchString(value) {
+		return "retain"
+	}
+	return ""
 }

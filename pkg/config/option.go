@@ -67,6 +67,9 @@ type Option struct {
 	Positional bool
 
 	derive func(*resolver) (string, error)
+	// meant names the option that a value on the command line is meant for, ""
+	// if it is this one.
+	meant func(value string) string
 }
 
 // Group is a chapter of the help text.

@@ -81,6 +81,9 @@ func (b *bases) find(ctx context.Context, ref string) (store.Entry, error) {
 	if ok && have.Platform != "" && !b.fits(have) {
 		ok = false // for another architecture: the name is taken, the image is not the one
 	}
+	if ok && b.store.Check(ctx, have.Digest) != nil {
+		ok = false // a blob of it is gone: it is fetched again
+	}
 	// What was bootstrapped or imported here cannot move anywhere else.
 	mayMove := !ok || have.Origin == originRegistry && b.cfg.Pull
 	if !mayMove {

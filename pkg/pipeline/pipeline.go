@@ -82,6 +82,11 @@ func cleanRegistry(cfg *config.Config, env Env) (*config.Config, error) {
 // naming is how images of a run are named. Notes say what was typed and is
 // understood otherwise.
 func naming(cfg *config.Config) (registry.Naming, []string, error) {
+	for _, tag := range cfg.AlsoTag {
+		if err := registry.CheckTag(tag); err != nil {
+			return registry.Naming{}, nil, fmt.Errorf("--also-tag: %w", err)
+		}
+	}
 	return registry.Naming{Registry: cfg.Registry, Namespace: cfg.Namespace, Prefix: cfg.ImageNamePrefix, Tag: cfg.Tag}.Check()
 }
 

@@ -14,9 +14,12 @@ import (
 // Plan shows what Build would do, as a table or as JSON. Base images and
 // sources are fetched for it as for a build: without them there is no key.
 func Plan(ctx context.Context, cfg *config.Config, env Env, asJSON bool) error {
-	r := &buildRun{cfg: cfg, env: env}
+	r := &buildRun{cfg: cfg, env: env, dry: true}
 	defer r.close()
 	if err := r.prepare(ctx); err != nil {
+		return err
+	}
+	if err := r.retain.foretell(ctx, r); err != nil {
 		return err
 	}
 	if asJSON {

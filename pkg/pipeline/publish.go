@@ -2,13 +2,11 @@ package pipeline
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"slices"
+	"path/filepath"
 	"sync"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/kolla-build/kolla-build/pkg/build"
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/plan"
 	"github.com/kolla-build/kolla-build/pkg/registry"
@@ -19,39 +17,63 @@ import (
 // publisher brings a set to its registry: content as images finish, tags at the
 // end. It implements build.Uploader.
 type publisher struct {
-	store *store.Store
-	pub   *registry.Publisher
-	watch *stopwatch
+	cfg    *config.Config
+	env    Env
+	store  *store.Store
+	client *registry.Client
+	pub    *registry.Publisher
+	watch  *stopwatch // nil where none is kept
+
+	have map[string]v1.Hash // by name: what the tag names in the registry
 
 	mu   sync.Mutex
-	have map[string]v1.Hash // by reference: what the tag names in the registry
-	sent map[string]v1.Hash // by reference: what it shall name
+	sent int // images
 }
 
-// newPublisher looks at where every tag of the plan stands: one HEAD request
-// per image, in parallel. A registry that cannot be reached or does not let us
-// in is found before anything is built.
-func newPublisher(ctx context.Context, cfg *config.Config, c *registry.Client, s *store.Store, p *plan.Plan) (*publisher, error) {
-	refs := make([]string, len(p.Items))
-	for i, it := range p.Items {
-		refs[i] = it.Reference
+// newPublisher makes a publisher for the images of a plan. Its journal is that
+// of the data directory, so that two runs on it do not move tags at once.
+func newPublisher(cfg *config.Config, env Env, c *registry.Client, s *store.Store) *publisher {
+	pub := c.NewPublisher(registry.PublishOptions{
+		Journal: filepath.Join(cfg.DataDir, "publications"),
+		Notice:  func(text string) { env.Notice("%s", text) },
+	})
+	return &publisher{cfg: cfg, env: env, store: s, client: c, pub: pub, have: map[string]v1.Hash{}}
+}
+
+// look finds out where every tag of the images stands: one HEAD request for
+// each, in parallel. A registry that cannot be reached or does not let us in is
+// found before anything is built. With mend, publications that were cut off are
+// ended first.
+func (u *publisher) look(ctx context.Context, refs []string, mend bool) error {
+	if len(refs) == 0 {
+		return nil
 	}
-	u := &publisher{store: s, pub: c.NewPublisher(registry.PublishOptions{}), have: map[string]v1.Hash{}, sent: map[string]v1.Hash{}}
-	if len(refs) > 0 {
-		if err := reach(ctx, cfg, c, refs[0]); err != nil {
-			return nil, err
+	if err := reach(ctx, u.cfg, u.client, refs[0]); err != nil {
+		return err
+	}
+	if mend {
+		done, err := u.pub.Recover(ctx, refs)
+		for _, text := range done {
+			u.env.Notice("%s", text)
+		}
+		if err != nil {
+			return err
 		}
 	}
-	for _, h := range c.Heads(ctx, refs) {
+	var names []string
+	for _, ref := range refs {
+		names = append(names, namesOf(u.cfg, ref)...)
+	}
+	for _, h := range u.client.Heads(ctx, names) {
 		switch {
 		case h.Err == nil:
 			u.have[h.Ref] = h.Descriptor.Digest
 		case isNotFound(h.Err):
 		default:
-			return nil, fmt.Errorf("registry: %w", h.Err)
+			return fmt.Errorf("registry: %w", h.Err)
 		}
 	}
-	return u, nil
+	return nil
 }
 
 // Upload implements build.Uploader.
@@ -60,54 +82,50 @@ func (u *publisher) Upload(ctx context.Context, it *plan.Item, d string) error {
 	if err != nil {
 		return err
 	}
-	u.mu.Lock()
-	at, there := u.have[it.Reference]
-	u.mu.Unlock()
-	if there && at == hash {
-		return nil
+	for _, name := range namesOf(u.cfg, it.Reference) {
+		if u.have[name] == hash {
+			return nil
+		}
 	}
-	defer u.watch.work()()
-	img, err := u.store.Image(digest.Digest(d))
+	if u.watch != nil {
+		defer u.watch.work()()
+	}
+	return u.send(ctx, it.Reference, digest.Digest(d))
+}
+
+// send brings an image's content into the repository of ref. A blob that is
+// damaged in the store is removed there, so that the image is built again.
+func (u *publisher) send(ctx context.Context, ref string, d digest.Digest) error {
+	img, err := u.store.Image(d)
+	if err == nil {
+		_, err = u.pub.Push(ctx, ref, img)
+	}
 	if err != nil {
-		return err
-	}
-	if _, err := u.pub.Push(ctx, it.Reference, img); err != nil {
-		return err
+		return healed(ctx, u.store, d, err)
 	}
 	u.mu.Lock()
-	u.sent[it.Reference] = hash
+	u.sent++
 	u.mu.Unlock()
 	return nil
 }
 
-// commit moves the tags that have to move, and marks what is published.
-func (u *publisher) commit(ctx context.Context, results []*build.Result) error {
+// commit moves the tags of a set, which is its images' digests by reference, all
+// or none.
+func (u *publisher) commit(ctx context.Context, set map[string]digest.Digest) error {
 	var tags []registry.Tag
-	for _, r := range results {
-		if h, ok := u.sent[r.Reference]; ok && !r.Status.Bad() {
-			tags = append(tags, registry.Tag{Ref: r.Reference, Digest: h})
+	for ref, d := range set {
+		h, err := v1.NewHash(d.String())
+		if err != nil {
+			return err
 		}
-	}
-	var err error
-	if len(tags) > 0 {
-		err = u.pub.Commit(ctx, tags)
-	}
-	var partly *registry.CommitError
-	for _, r := range results {
-		_, moves := u.sent[r.Reference]
-		switch {
-		case r.Status.Bad():
-		case err == nil || !moves:
-			r.Pushed = true
-		case errors.As(err, &partly) && slices.Contains(partly.Moved, r.Reference):
-			r.Pushed = true
-		default:
-			r.Status, r.Reason = build.StatusPushError, "its tag was not moved"
-			r.Failure = &build.Failure{Err: err}
-			if partly != nil && partly.Failed[r.Reference] != nil {
-				r.Failure.Err = partly.Failed[r.Reference]
+		for _, name := range namesOf(u.cfg, ref) {
+			if u.have[name] != h {
+				tags = append(tags, registry.Tag{Ref: name, Digest: h})
 			}
 		}
 	}
-	return err
+	if len(tags) == 0 {
+		return nil
+	}
+	return u.pub.Commit(ctx, tags)
 }

@@ -70,6 +70,8 @@ type buildRun struct {
 	store  *store.Store
 	client *registry.Client
 	set    *Set
+	dry    bool // only the plan is wanted
+	retain *retention
 	mem    *memory
 	plan   *plan.Plan
 	def    *definer
@@ -118,6 +120,9 @@ func (r *buildRun) prepare(ctx context.Context) error {
 	if _, _, err := naming(r.cfg); err != nil {
 		return err
 	}
+	if r.retain, err = newRetention(r.cfg.Retain, append([]string{r.cfg.Tag}, r.cfg.AlsoTag...)); err != nil {
+		return err
+	}
 	// Templates come first: a mistake in one is told before anything is written.
 	if r.set, err = NewSet(ctx, r.cfg, r.env, exists); err != nil {
 		return err
@@ -162,7 +167,8 @@ func (r *buildRun) prepare(ctx context.Context) error {
 		},
 	}, !r.cfg.Cache)
 	if r.cfg.Push {
-		r.up, err = newPublisher(ctx, r.cfg, r.client, r.store, r.plan)
+		r.up = newPublisher(r.cfg, r.env, r.client, r.store)
+		err = r.up.look(ctx, references(r.plan), !r.dry)
 	}
 	return err
 }
@@ -238,22 +244,6 @@ func (r *buildRun) nameKept(results []*build.Result) {
 			r.env.Notice("warning: naming kept images in the store: %v", err)
 		}
 	}
-}
-
-// publish moves the registry's tags to the set, if all of it is there.
-func (r *buildRun) publish(ctx context.Context, results []*build.Result) error {
-	if r.up == nil || ctx.Err() != nil {
-		return nil
-	}
-	if n := r.failed(results); n > 0 {
-		r.env.Notice("nothing was published: %d of %d images failed, and a set's tags move together; those in the registry name what they named before", n, len(results))
-		return nil
-	}
-	defer r.watch.work()()
-	if err := r.up.commit(ctx, results); err != nil {
-		return fmt.Errorf("publishing: %w", err)
-	}
-	return nil
 }
 
 // pushThreads is how many images upload at once. Upstream's default of one is

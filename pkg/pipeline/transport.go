@@ -5,19 +5,19 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
-	"sync"
 	"text/tabwriter"
 	"time"
 
-	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/kolla-build/kolla-build/pkg/bootstrap"
 	"github.com/kolla-build/kolla-build/pkg/bundle"
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/graph"
-	"github.com/kolla-build/kolla-build/pkg/registry"
 	"github.com/kolla-build/kolla-build/pkg/report"
 	"github.com/kolla-build/kolla-build/pkg/store"
+	digest "github.com/opencontainers/go-digest"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -210,11 +210,11 @@ func Load(ctx context.Context, cfg *config.Config, env Env, path string) error {
 	}
 	defer s.Close()
 	opts := bundle.LoadOptions{}
+	n, notes, err := naming(cfg)
+	if err != nil {
+		return err
+	}
 	if cfg.Registry != "" || cfg.IsSet("namespace") {
-		n, notes, err := naming(cfg)
-		if err != nil {
-			return err
-		}
 		for _, note := range notes {
 			env.Notice("%s", note)
 		}
@@ -229,57 +229,56 @@ func Load(ctx context.Context, cfg *config.Config, env Env, path string) error {
 		return fmt.Errorf("loading %s: %w", path, err)
 	}
 	env.Notice("%s: %d images, %d blobs, %s; %d blobs were here already", path, len(sum.Images), sum.Blobs, report.FormatBytes(sum.Bytes), sum.Reused)
-	if !cfg.Push {
-		return nil
+	set := map[string]digest.Digest{}
+	var tags []string
+	for _, e := range sum.Images {
+		if e.Kind != store.KindBase {
+			set[e.Name] = e.Digest
+			tags = append(tags, tagOf(e.Name))
+		}
 	}
-	return push(ctx, cfg, env, s, sum.Images)
-}
-
-// Push brings images of the store to the registries that their names are of:
-// all content first, then the tags together.
-func push(ctx context.Context, cfg *config.Config, env Env, s *store.Store, entries []store.Entry) error {
-	c, err := newClient(cfg, env)
+	retain, err := newRetention(cfg.Retain, append(tags, cfg.AlsoTag...))
 	if err != nil {
 		return err
 	}
-	defer c.Close()
-	if len(entries) > 0 {
-		if err := reach(ctx, cfg, c, entries[0].Name); err != nil {
+	var up *publisher
+	if cfg.Push {
+		c, err := newClient(cfg, env)
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		up = newPublisher(cfg, env, c, s)
+		if err := push(ctx, up, set); err != nil {
 			return err
 		}
 	}
-	pub := c.NewPublisher(registry.PublishOptions{})
-	var mu sync.Mutex
-	var tags []registry.Tag
+	if err := nameSet(cfg, s, set); err != nil {
+		return err
+	}
+	return retain.apply(ctx, env, s, up, slices.Collect(maps.Keys(set)))
+}
+
+// push brings images of the store to the registries that their names are of:
+// all content first, then the tags together.
+func push(ctx context.Context, up *publisher, set map[string]digest.Digest) error {
+	refs := slices.Sorted(maps.Keys(set))
+	if err := up.look(ctx, refs, true); err != nil {
+		return err
+	}
 	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(max(1, cfg.Threads))
-	for _, e := range entries {
-		g.Go(func() error {
-			img, err := s.Image(e.Digest)
-			if err != nil {
-				return err
-			}
-			if _, err := pub.Push(gctx, e.Name, img); err != nil {
-				return fmt.Errorf("pushing %s: %w", e.Name, err)
-			}
-			h, err := v1.NewHash(e.Digest.String())
-			if err != nil {
-				return err
-			}
-			mu.Lock()
-			tags = append(tags, registry.Tag{Ref: e.Name, Digest: h})
-			mu.Unlock()
-			return nil
-		})
+	g.SetLimit(max(1, up.cfg.Threads))
+	for _, ref := range refs {
+		g.Go(func() error { return up.send(gctx, ref, set[ref]) })
 	}
 	if err := g.Wait(); err != nil {
 		return err
 	}
-	if err := pub.Commit(ctx, tags); err != nil {
+	if err := up.commit(ctx, set); err != nil {
 		return fmt.Errorf("publishing: %w", err)
 	}
-	st := pub.Stats()
-	env.Notice("pushed %d images: %d blobs sent (%s), %d mounted, %d were there", len(entries), st.Uploaded, report.FormatBytes(st.Bytes), st.Mounted, st.Skipped)
+	st := up.pub.Stats()
+	up.env.Notice("pushed %d images: %d blobs sent (%s), %d mounted, %d were there", len(set), st.Uploaded, report.FormatBytes(st.Bytes), st.Mounted, st.Skipped)
 	return nil
 }
 

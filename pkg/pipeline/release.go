@@ -1,0 +1,176 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/kolla-build/kolla-build/pkg/build"
+	"github.com/kolla-build/kolla-build/pkg/config"
+	"github.com/kolla-build/kolla-build/pkg/plan"
+	"github.com/kolla-build/kolla-build/pkg/registry"
+	"github.com/kolla-build/kolla-build/pkg/store"
+	digest "github.com/opencontainers/go-digest"
+)
+
+// namesOf returns the names that an image gets: its reference, and that with
+// each --also-tag in place of its tag.
+func namesOf(cfg *config.Config, ref string) []string {
+	names := []string{ref}
+	for _, tag := range cfg.AlsoTag {
+		if name := repository(ref) + ":" + tag; !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// repository is a reference without its tag.
+func repository(ref string) string {
+	if i := strings.LastIndexByte(ref, ':'); i > strings.LastIndexByte(ref, '/') {
+		return ref[:i]
+	}
+	return ref
+}
+
+// tagOf is a reference's tag, "" if it has none.
+func tagOf(ref string) string {
+	return strings.TrimPrefix(strings.TrimPrefix(ref, repository(ref)), ":")
+}
+
+// references returns the names of a plan's images, each once.
+func references(p *plan.Plan) []string {
+	var refs []string
+	seen := map[string]bool{}
+	for _, it := range p.Items {
+		if !seen[it.Reference] {
+			seen[it.Reference] = true
+			refs = append(refs, it.Reference)
+		}
+	}
+	return refs
+}
+
+// publish gives the set its names, in the registry and in the store: all of
+// them, or with --allow-partial those of the images that are there with all that
+// they stand on. Otherwise every name stays where it is.
+func (r *buildRun) publish(ctx context.Context, results []*build.Result) error {
+	if ctx.Err() != nil || r.up == nil && len(r.cfg.AlsoTag) == 0 && r.retain == nil {
+		return nil
+	}
+	if n := r.failed(results); n > 0 && !r.cfg.AllowPartial {
+		r.env.Notice("nothing was published: %d of %d images failed, and a set's tags move together; every tag names what it named before", n, len(results))
+		return nil
+	}
+	set := r.complete(results)
+	if r.up != nil {
+		defer r.watch.work()()
+		if err := r.up.commit(ctx, set); err != nil {
+			r.notPublished(results, set, err)
+			return fmt.Errorf("publishing: %w", err)
+		}
+	}
+	if err := nameSet(r.cfg, r.store, set); err != nil {
+		return err
+	}
+	var left []string
+	for _, res := range results {
+		if _, ok := set[res.Reference]; ok {
+			res.Pushed = r.up != nil
+		} else if !slices.Contains(left, res.Image) {
+			left = append(left, res.Image)
+		}
+	}
+	if len(left) > 0 {
+		r.env.Notice("%d of %d images were published; the tags of the others name what they named before: %s",
+			len(results)-len(left), len(results), strings.Join(left, ", "))
+	}
+	return r.retain.apply(ctx, r.env, r.store, r.up, slices.Collect(maps.Keys(set)))
+}
+
+// complete returns the digests, by reference, of the images that are there and
+// that stand on images which are there.
+func (r *buildRun) complete(results []*build.Result) map[string]digest.Digest {
+	set, whole := map[string]digest.Digest{}, map[string]bool{}
+	for i, it := range r.plan.Items { // parents first, and results are in the plan's order
+		ok := !results[i].Status.Bad()
+		for _, n := range it.Needs {
+			ok = ok && whole[n]
+		}
+		if whole[it.Image] = ok; ok {
+			set[it.Reference] = digest.Digest(results[i].Digest)
+		}
+	}
+	return set
+}
+
+// nameSet gives the names to the images in the store, in one write.
+func nameSet(cfg *config.Config, s *store.Store, set map[string]digest.Digest) error {
+	names := map[string]digest.Digest{}
+	for ref, d := range set {
+		for _, name := range namesOf(cfg, ref) {
+			if digestOf(s, name) != d {
+				names[name] = d
+			}
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	if err := s.TagAll(names); err != nil {
+		return fmt.Errorf("naming the set in the store: %w", err)
+	}
+	return nil
+}
+
+// notPublished marks the images whose tags did not move.
+func (r *buildRun) notPublished(results []*build.Result, set map[string]digest.Digest, err error) {
+	var why *registry.CommitError
+	errors.As(err, &why)
+	for _, res := range results {
+		d, wanted := set[res.Reference]
+		if !wanted {
+			continue
+		}
+		stands := true
+		var own error
+		for _, name := range namesOf(r.cfg, res.Reference) {
+			stands = stands && r.up.have[name].String() == d.String()
+			if why != nil {
+				own = errors.Join(own, why.Failed[name], why.Stuck[name])
+			}
+		}
+		if stands {
+			res.Pushed = true // nothing had to move
+			continue
+		}
+		res.Status, res.Reason = build.StatusPushError, "not published: the set's tags did not move"
+		res.Failure = &build.Failure{Err: err}
+		if own != nil {
+			res.Failure.Err = own
+		}
+	}
+}
+
+// healed takes a damaged image out of the store after an error that says so,
+// and adds to the error what to do.
+func healed(ctx context.Context, s *store.Store, d digest.Digest, err error) error {
+	var bad *store.BlobError
+	var content *registry.ContentError
+	if !errors.As(err, &bad) && (!errors.As(err, &content) || content.Remote) {
+		return err
+	}
+	if verr := s.Verify(ctx, d); !errors.As(verr, &bad) {
+		return err
+	}
+	if !bad.Missing {
+		if dropped, derr := s.DropBad(ctx, bad.Digest); derr != nil || !dropped {
+			return err
+		}
+	}
+	return &HintError{fmt.Errorf("the store is damaged: %w", bad),
+		"the damaged blob was removed: the next build makes the images again that have it, and nothing else"}
+}
