@@ -34,6 +34,7 @@ type Options struct {
 	StateDir   string        // where a started daemon keeps its cache
 	Store      content.Store // external images come from it, built ones go to it
 	Notice     func(string)  // told what the user should know while waiting; may be nil
+	Cache      CacheLimits   // of a started daemon
 
 	// Entitlements that steps may need, such as "network.host".
 	Entitlements []string

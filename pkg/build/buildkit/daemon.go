@@ -135,17 +135,19 @@ func (d *daemon) start(bin string, opts Options) error {
 	if len(tmp) > 60 {
 		tmp = "/tmp"
 	}
-	run, err := os.MkdirTemp(tmp, "kolla-buildkit-")
+	run, err := os.MkdirTemp(tmp, runPrefix)
 	if err != nil {
 		return &DaemonError{Addr: bin, Err: err}
 	}
 	d.run = run
-	sweep(filepath.Join(opts.StateDir, "run"), run)
+	if err := sweep(opts.StateDir, run); err != nil {
+		return &DaemonError{Addr: opts.StateDir, Err: err, Hint: "an earlier run was killed; what it left there could not be cleared away"}
+	}
 	d.addr = "unix://" + filepath.Join(run, "buildkitd.sock")
 	// A configuration of our own keeps /etc/buildkit/buildkitd.toml, which may
 	// be written for another daemon, out of it.
 	config := filepath.Join(run, "buildkitd.toml")
-	if err := os.WriteFile(config, []byte(daemonConfig), 0o644); err != nil {
+	if err := os.WriteFile(config, []byte(daemonConfig(opts.StateDir, opts.Cache)), 0o644); err != nil {
 		return &DaemonError{Addr: bin, Err: err}
 	}
 	log, err := os.Create(d.log)
@@ -157,6 +159,11 @@ func (d *daemon) start(bin string, opts Options) error {
 		"--root", opts.StateDir, "--otel-socket-path", filepath.Join(run, "otel.sock"))
 	d.cmd.Stdout, d.cmd.Stderr = log, log
 	d.cmd.ExtraFiles = []*os.File{d.lock}
+	// Its temporary files, some of them mounts, lie where the next run finds
+	// them if it is killed. And no step's output is cut: the last lines, which
+	// say why it failed, would be what is lost.
+	d.cmd.Env = append(os.Environ(), "TMPDIR="+filepath.Join(opts.StateDir, "tmp"),
+		"BUILDKIT_STEP_LOG_MAX_SIZE=-1", "BUILDKIT_STEP_LOG_MAX_SPEED=-1")
 	// A group of its own, so that Ctrl-C reaches us alone and we end it in
 	// order; and a signal of its own should we be killed.
 	d.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
@@ -179,30 +186,8 @@ func (d *daemon) start(bin string, opts Options) error {
 	return nil
 }
 
-// sweep removes the directory that a run which was killed has left, whose path
-// is in the file last, and remembers that of this one. The lock is held: nobody
-// uses it.
-func sweep(last, run string) {
-	if old, err := os.ReadFile(last); err == nil && strings.HasPrefix(filepath.Base(string(old)), "kolla-buildkit-") {
-		_ = os.RemoveAll(string(old))
-	}
-	_ = os.WriteFile(last, []byte(run), 0o644) // an empty directory in /tmp is all that is lost
-}
-
-// daemonConfig leaves cache mounts and layers alone until the disk gets tight:
-// tomorrow's run wants them.
-const daemonConfig = `
-[worker.containerd]
-  enabled = false
-[worker.oci]
-  enabled = true
-  binary = "runc"
-  networkMode = "host"
-  gc = true
-  reservedSpace = "30%"
-  maxUsedSpace = "80%"
-  minFreeSpace = "5%"
-`
+// runPrefix begins the name of the directory of a daemon's socket.
+const runPrefix = "kolla-buildkit-"
 
 // exited describes the end of a daemon that should still run, or returns nil.
 func (d *daemon) exited() error {

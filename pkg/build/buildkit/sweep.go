@@ -1,0 +1,175 @@
+package buildkit
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// sweepTimeout bounds the wait for processes that have been killed.
+const sweepTimeout = 10 * time.Second
+
+// sweep removes what a daemon that was killed has left behind: the containers
+// of its RUN steps with their processes and control groups, its mounts, and
+// its temporary files. A daemon that ends in order leaves none of these.
+//
+// The caller holds the lock of the state directory, which every daemon that we
+// start inherits: so whatever is found there belongs to nobody who lives.
+// Containers are known by their directories there, mounts by their place:
+// nothing of another daemon can be met.
+func sweep(state, run string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), sweepTimeout)
+	defer cancel()
+	bundles, err := filepath.Glob(filepath.Join(state, "runc-*", "executor", "*"))
+	if err != nil {
+		return err
+	}
+	for _, b := range bundles {
+		id := filepath.Base(b)
+		if st, err := os.Lstat(b); err != nil || !st.IsDir() || !isContainerID(id) {
+			continue
+		}
+		// What runc knows of it goes in runc's own way; it says no if it knows
+		// nothing, and then there is nothing.
+		_ = exec.CommandContext(ctx, "runc", "delete", "--force", id).Run()
+		if err := killGroup(ctx, id); err != nil {
+			return err
+		}
+	}
+	last := filepath.Join(state, "run")
+	places := []string{state}
+	if old, err := os.ReadFile(last); err == nil && strings.HasPrefix(filepath.Base(string(old)), runPrefix) {
+		places = append(places, string(old))
+	}
+	for _, p := range places {
+		if err := unmountBelow(p); err != nil {
+			return err
+		}
+	}
+	for _, b := range bundles {
+		if isContainerID(filepath.Base(b)) {
+			_ = os.RemoveAll(b)
+		}
+	}
+	_ = os.RemoveAll(filepath.Join(state, "tmp"))
+	if len(places) > 1 {
+		_ = os.RemoveAll(places[1])
+	}
+	if err := os.Mkdir(filepath.Join(state, "tmp"), 0o700); err != nil {
+		return err
+	}
+	return os.WriteFile(last, []byte(run), 0o644)
+}
+
+// isContainerID tells BuildKit's random identifiers from other names in the
+// executor's directory, such as resolv.conf.
+func isContainerID(name string) bool {
+	return len(name) == 25 && strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789") == ""
+}
+
+// killGroup kills the processes whose control group is named after a container
+// and waits until they are gone.
+func killGroup(ctx context.Context, id string) error {
+	for {
+		pids := inGroup(id)
+		if len(pids) == 0 {
+			return nil
+		}
+		for _, pid := range pids {
+			_ = unix.Kill(pid, unix.SIGKILL)
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("processes %v of a step that was killed do not end", pids)
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+func inGroup(id string) []int {
+	groups, err := filepath.Glob("/proc/[0-9]*/cgroup")
+	if err != nil {
+		return nil
+	}
+	var pids []int
+	for _, g := range groups {
+		data, err := os.ReadFile(g)
+		if err != nil || !strings.Contains(string(data), "/"+id) {
+			continue
+		}
+		if pid, err := strconv.Atoi(filepath.Base(filepath.Dir(g))); err == nil {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+// unmountBelow unmounts all that is mounted below a directory, the innermost
+// first. What cannot be unmounted is an error: files below it are not removed,
+// since they may be those of an image, or the host's own.
+func unmountBelow(dir string) error {
+	for range 3 { // a mount point can hold several mounts, one on the other
+		points, err := mountsBelow(dir)
+		if err != nil || len(points) == 0 {
+			return err
+		}
+		for _, p := range slices.Backward(points) {
+			if err := unix.Unmount(p, unix.MNT_DETACH); err != nil {
+				return fmt.Errorf("unmounting %s, which a killed run has left: %w", p, err)
+			}
+		}
+	}
+	points, err := mountsBelow(dir)
+	if err == nil && len(points) > 0 {
+		err = fmt.Errorf("%s is still mounted", points[0])
+	}
+	return err
+}
+
+// mountsBelow lists the mount points below a directory, in the order in which
+// they were mounted.
+func mountsBelow(dir string) ([]string, error) {
+	dir, err := filepath.EvalSymlinks(dir)
+	if err != nil {
+		if os.IsNotExist(err) {
+			return nil, nil
+		}
+		return nil, err
+	}
+	f, err := os.Open("/proc/self/mountinfo")
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	var points []string
+	sc := bufio.NewScanner(f)
+	sc.Buffer(nil, 1<<20)
+	for sc.Scan() {
+		fields := strings.Fields(sc.Text())
+		if len(fields) < 5 {
+			continue
+		}
+		if p := unescapeMount(fields[4]); strings.HasPrefix(p, dir+"/") {
+			points = append(points, p)
+		}
+	}
+	return points, sc.Err()
+}
+
+// unescapeMount undoes the kernel's octal escapes of spaces, tabs, newlines and
+// backslashes in mountinfo.
+func unescapeMount(s string) string {
+	if !strings.Contains(s, `\`) {
+		return s
+	}
+	return strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`).Replace(s)
+}

@@ -1,0 +1,92 @@
+package buildkit
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// A builder that is killed in the middle of a step leaves the step's process
+// and its mounts; the next one that starts on its directory takes them away.
+func TestKilledBuilderLeavesNothing(t *testing.T) {
+	state := t.TempDir()
+	w := newWorld(t, state)
+	ended := make(chan error, 1)
+	go func() {
+		_, err := w.build(t.Context(), "long", "FROM busybox\nRUN echo sleeping-now; sleep 300\n")
+		ended <- err
+	}()
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		w.mu.Lock()
+		there := strings.Contains(w.log.String(), "sleeping-now")
+		w.mu.Unlock()
+		if there {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the step does not start")
+		}
+	}
+	bundles, err := filepath.Glob(filepath.Join(state, "runc-*", "executor", "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var id string
+	for _, b := range bundles {
+		if isContainerID(filepath.Base(b)) {
+			id = filepath.Base(b)
+		}
+	}
+	if id == "" || len(inGroup(id)) == 0 {
+		t.Fatalf("the running step's container is not found in %v: BuildKit keeps it elsewhere", bundles)
+	}
+	if points, err := mountsBelow(state); err != nil || len(points) == 0 {
+		t.Fatalf("the running step's root is not mounted below %s: %v", state, err)
+	}
+	if err := w.b.daemon.cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-ended; err == nil {
+		t.Fatal("the build succeeds without a builder")
+	}
+	if points, err := mountsBelow(state); err != nil || len(points) == 0 {
+		t.Fatalf("the killed builder has left no mount below %s (%v): this test shows nothing", state, err)
+	}
+	addr := w.b.daemon.addr
+	if err := w.b.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if w.b, err = Open(t.Context(), w.b.opts); err != nil {
+		t.Fatal(err)
+	}
+	if pids := inGroup(id); len(pids) > 0 {
+		t.Errorf("processes %v of the killed builder's step live", pids)
+	}
+	if points, err := mountsBelow(state); err != nil || len(points) > 0 {
+		t.Errorf("still mounted: %v (%v)", points, err)
+	}
+	if _, err := os.Stat(filepath.Join(state, "runc-overlayfs", "executor", id)); !os.IsNotExist(err) {
+		t.Errorf("the container's directory is there: %v", err)
+	}
+	if _, err := os.Stat(filepath.Dir(strings.TrimPrefix(addr, "unix://"))); !os.IsNotExist(err) {
+		t.Errorf("the socket's directory is there: %v", err)
+	}
+}
+
+// The last words of a step with much to say are those that matter.
+func TestLongOutputIsWhole(t *testing.T) {
+	w := newWorld(t, t.TempDir())
+	// 6 MB: three times what BuildKit keeps of a step, in less than the second
+	// for which it lets 200 kB through.
+	_, err := w.build(t.Context(), "loud", "FROM busybox\nRUN seq 1 800000 && echo the-very-last && false\n")
+	if err == nil || !strings.Contains(err.Error(), "the-very-last") {
+		t.Errorf("the error is %v", err)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if n := strings.Count(w.log.String(), "\n"); n < 800001 || strings.Contains(w.log.String(), "clipped") {
+		t.Errorf("%d lines of 800001 came", n)
+	}
+}
