@@ -2,7 +2,9 @@ package build
 
 import (
 	"errors"
+	"fmt"
 	"math/rand/v2"
+	"regexp"
 	"strings"
 	"time"
 )
@@ -24,13 +26,21 @@ func temporary(err error) bool {
 	return errors.As(err, &t) && t.Temporary()
 }
 
-func failure(err error) *Failure {
+// failure makes what is shown of an error. An image that was tried several times
+// says so.
+func failure(err error, tries int) *Failure {
+	f := &Failure{Err: err}
 	var d Detailed
 	if errors.As(err, &d) {
-		f := d.Detail()
-		return &f
+		detail := d.Detail()
+		f = &detail
 	}
-	f := &Failure{Err: err}
+	if tries > 1 && f.Err != nil {
+		f.Err = fmt.Errorf("%w (tried %d times)", f.Err, tries)
+	}
+	if d != nil {
+		return f
+	}
 	var h interface {
 		error
 		Hint() string
@@ -53,50 +63,59 @@ func firstLine(err error) string {
 	return s
 }
 
-// passingFaults are what package managers, pip and git print when a server or
-// the network failed, as opposed to what was asked of them. In lower case.
-var passingFaults = []string{
-	"temporary failure resolving",
-	"temporary failure in name resolution",
-	"could not resolve host",
-	"connection timed out",
-	"connection reset by peer",
-	"connection failed",
-	"could not connect to",
-	"failed to connect to",
-	"unable to connect to",
-	"hash sum mismatch",
-	"file has unexpected size",
-	"mirror sync in progress",
-	"undetermined error",
-	"read timed out",
-	"connection broken",
-	"tls handshake timeout",
-	"unexpected disconnect while reading",
-	"the remote end hung up unexpectedly",
-	"429  too many requests",
-	"http error 429",
-	"500  internal server error",
-	"502  bad gateway",
-	"503  service unavailable",
-	"504  gateway",
-	"status code: 502",
-	"status code: 503",
-	"cannot download, all mirrors were already tried",
-	"curl error (28)",
-	"curl error (56)",
-}
-
 // PassingFault reports whether the last lines of a step speak of a fault of
 // the network or of a server that may be gone the next time.
-func PassingFault(tail []string) bool {
-	for _, line := range tail {
-		line = strings.ToLower(line)
-		for _, f := range passingFaults {
-			if strings.Contains(line, f) {
-				return true
-			}
+func PassingFault(tail []string) bool { return anyLine(tail, passingWords) }
+
+// FinalFault reports whether the last lines of a step speak of a mistake that
+// another try would make again.
+func FinalFault(tail []string) bool { return anyLine(tail, finalWords) }
+
+func anyLine(lines []string, re *regexp.Regexp) bool {
+	for _, l := range lines {
+		if re.MatchString(strings.ToLower(l)) {
+			return true
 		}
 	}
 	return false
+}
+
+// Repeatable is what the error of a command implements about which nobody can
+// tell by what it said whether it would fail again. It is tried once more; if
+// that ends with the same signature, it is how this command ends.
+type Repeatable interface {
+	error
+	// Signature is equal for failures of the same kind, "" if another try is
+	// of no use.
+	Signature() string
+}
+
+// changing are the parts of a line that differ between two like failures:
+// numbers, times, digests, addresses.
+var changing = regexp.MustCompile(`0x[0-9a-f]+|[0-9a-f]{7,}|[0-9]+`)
+
+// SignatureOf makes a signature of a step and the last lines that it printed.
+func SignatureOf(step string, exitCode int, tail []string) string {
+	if n := len(tail); n > signatureLines {
+		tail = tail[n-signatureLines:]
+	}
+	return fmt.Sprintf("%s\n%d\n%s", step, exitCode, changing.ReplaceAllString(strings.Join(tail, "\n"), "#"))
+}
+
+// signatureLines is how many of a step's last lines tell its failure from
+// another: the cause stands at the end, and what comes before varies.
+const signatureLines = 5
+
+// again says whether a failed try is worth another one, and why. seen holds the
+// signatures of the tries before.
+func again(err error, seen map[string]bool) (string, bool) {
+	if temporary(err) {
+		return "a passing fault", true
+	}
+	var c Repeatable
+	if !errors.As(err, &c) || c.Signature() == "" || seen[c.Signature()] {
+		return "", false
+	}
+	seen[c.Signature()] = true
+	return "a command failed, which may have been chance", true
 }

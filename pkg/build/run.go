@@ -39,9 +39,28 @@ type Options struct {
 	Retries     int // times that an image is tried again after a passing fault
 	FailFast    bool
 
+	// RetryTime bounds the time from an image's first try to its last one's
+	// start; 0 for no bound.
+	RetryTime time.Duration
+
+	// Gate is asked before each build that Threads would let start; nil lets
+	// all start. It must not block.
+	Gate func(it *plan.Item, running int) Verdict
+
 	// Timeout bounds one image's build, 0 for no bound.
 	Timeout time.Duration
 }
+
+// Verdict is what a gate says about starting an image now: Start it, or wait,
+// or, with Err, do without it.
+type Verdict struct {
+	Start bool
+	Err   error
+}
+
+// gatePoll is how often a gate that said wait is asked again, if nothing that
+// runs ends before.
+const gatePoll = 500 * time.Millisecond
 
 // Run runs a plan and returns one result for each of its items, in the plan's
 // order. What fails costs its descendants only. When ctx ends, running builds
@@ -75,6 +94,7 @@ type run struct {
 	uploads  []*plan.Item
 	building int
 	pushing  int
+	held     bool // the gate lets nothing start
 	done     chan finished
 }
 
@@ -84,6 +104,7 @@ type finished struct {
 	started time.Time
 	out     Output
 	err     error
+	tries   int
 	upload  bool
 }
 
@@ -109,10 +130,18 @@ func (r *run) queue(p *plan.Plan) {
 func (r *run) loop(ctx context.Context) {
 	for {
 		r.startWhatCan(ctx)
-		if r.building+r.pushing == 0 {
+		var again <-chan time.Time
+		if r.held {
+			again = time.After(gatePoll)
+		} else if r.building+r.pushing == 0 {
 			return
 		}
-		f := <-r.done
+		var f finished
+		select {
+		case f = <-r.done:
+		case <-again:
+			continue
+		}
 		if f.upload {
 			r.pushing--
 			r.uploaded(ctx, f)
@@ -124,7 +153,8 @@ func (r *run) loop(ctx context.Context) {
 }
 
 func (r *run) startWhatCan(ctx context.Context) {
-	for r.ready.Len() > 0 && (r.building < max(1, r.opts.Threads) || r.ready[0].Action == plan.Keep) {
+	r.held = false
+	for !r.held && r.ready.Len() > 0 && (r.building < max(1, r.opts.Threads) || r.ready[0].Action == plan.Keep) {
 		it := heap.Pop(&r.ready).(*plan.Item)
 		switch {
 		case ctx.Err() != nil:
@@ -132,11 +162,19 @@ func (r *run) startWhatCan(ctx context.Context) {
 		case it.Action == plan.Keep:
 			r.succeed(it, &Result{Status: StatusUnchanged, Digest: it.Digest})
 		default:
+			if v := r.gate(it); v.Err != nil {
+				r.fail(it, &Result{Status: StatusError, Reason: firstLine(v.Err), Failure: failure(v.Err, 1)})
+				continue
+			} else if !v.Start {
+				heap.Push(&r.ready, it)
+				r.held = true
+				continue
+			}
 			r.building++
 			go func() {
 				started := time.Now()
-				out, err := r.build(ctx, it)
-				r.done <- finished{item: it, started: started, out: out, err: err}
+				out, tries, err := r.build(ctx, it)
+				r.done <- finished{item: it, started: started, out: out, tries: tries, err: err}
 			}()
 		}
 	}
@@ -156,27 +194,39 @@ func (r *run) startWhatCan(ctx context.Context) {
 	}
 }
 
+func (r *run) gate(it *plan.Item) Verdict {
+	if r.opts.Gate == nil {
+		return Verdict{Start: true}
+	}
+	return r.opts.Gate(it, r.building)
+}
+
 // build tries an image until it is built, fails for good, or has been tried
-// often enough.
-func (r *run) build(ctx context.Context, it *plan.Item) (Output, error) {
+// often or long enough. It returns the number of tries too.
+func (r *run) build(ctx context.Context, it *plan.Item) (Output, int, error) {
 	r.opts.Emit(Event{Time: time.Now(), Kind: EventImageStart, Image: it.Image, Estimate: it.Estimate})
 	if r.opts.Timeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeoutCause(ctx, r.opts.Timeout, fmt.Errorf("not built within %v", r.opts.Timeout))
 		defer cancel()
 	}
-	for attempt := 0; ; attempt++ {
+	started, seen := time.Now(), map[string]bool{}
+	for tries := 1; ; tries++ {
 		out, err := r.opts.Builder.Build(ctx, it, r.opts.Emit)
-		if err == nil || ctx.Err() != nil || attempt >= r.opts.Retries || !temporary(err) {
-			return out, err
+		if err == nil || ctx.Err() != nil || tries > r.opts.Retries {
+			return out, tries, err
 		}
-		wait := backoff(attempt)
+		why, worth := again(err, seen)
+		wait := backoff(tries - 1)
+		if !worth || r.opts.RetryTime > 0 && time.Since(started)+wait > r.opts.RetryTime {
+			return out, tries, err
+		}
 		r.opts.Emit(Event{Time: time.Now(), Kind: EventMessage,
-			Text: fmt.Sprintf("%s: a passing fault, trying again in %v (%d of %d): %v", it.Image, wait.Round(time.Second), attempt+1, r.opts.Retries, firstLine(err))})
+			Text: fmt.Sprintf("%s: %s, trying again in %v (%d of %d): %v", it.Image, why, wait.Round(time.Second), tries, r.opts.Retries, firstLine(err))})
 		select {
 		case <-time.After(wait):
 		case <-ctx.Done():
-			return out, context.Cause(ctx)
+			return out, tries, context.Cause(ctx)
 		}
 	}
 }
@@ -191,7 +241,7 @@ func (r *run) built(ctx context.Context, f finished) {
 		res.Status, res.Reason = StatusCanceled, cause(ctx)
 		r.fail(f.item, res)
 	default:
-		res.Status, res.Reason, res.Failure = StatusError, firstLine(f.err), failure(f.err)
+		res.Status, res.Reason, res.Failure = StatusError, firstLine(f.err), failure(f.err, f.tries)
 		r.fail(f.item, res)
 		if r.opts.FailFast {
 			r.stop(errFailFast)
@@ -255,7 +305,7 @@ func (r *run) uploaded(ctx context.Context, f finished) {
 		r.end(f.item, StatusCanceled, "not uploaded: "+cause(ctx), nil)
 	default:
 		// Children are not touched: the image is built, and they can be.
-		r.end(f.item, StatusPushError, firstLine(f.err), failure(f.err))
+		r.end(f.item, StatusPushError, firstLine(f.err), failure(f.err, 1))
 		if r.opts.FailFast {
 			r.stop(errFailFast)
 		}

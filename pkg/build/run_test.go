@@ -134,6 +134,78 @@ func TestPassingFaultsAreTriedAgain(t *testing.T) {
 	})
 }
 
+// flaky is a command's failure that says nothing known.
+type flaky struct {
+	error
+	sig string
+}
+
+func (f flaky) Signature() string { return f.sig }
+
+func TestSameFailureTwiceIsFinal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := flaky{errors.New("exit 1"), "a"}, flaky{errors.New("exit 1"), "b"}
+		s := newSite(map[string]work{
+			"chance": {errs: []error{a}},
+			"same":   {errs: []error{a, a, a, a}},
+			"other":  {errs: []error{a, b, a, b}},
+			"final":  {errs: []error{flaky{errors.New("exit 127"), ""}}},
+		})
+		rs := Run(t.Context(), items(t, "chance", "same", "other", "final"), Options{Builder: s, Emit: s.emit, Threads: 1, Retries: 5})
+		if got, want := statuses(rs), "chance=built same=error other=error final=error"; got != want {
+			t.Errorf("got  %s\nwant %s", got, want)
+		}
+		if got := fmt.Sprint(s.tries); got != "map[chance:2 final:1 other:3 same:2]" {
+			t.Errorf("tries %s", got)
+		}
+		if got := rs[1].Failure.Err.Error(); got != "exit 1 (tried 2 times)" {
+			t.Errorf("the error is %q", got)
+		}
+	})
+}
+
+func TestSignaturesForgetNumbers(t *testing.T) {
+	one := SignatureOf("RUN x", 1, []string{"10:22:03 pid 41: lost 0xdeadbeef", "of sha256:1234567890abcdef"})
+	two := SignatureOf("RUN x", 1, []string{"10:23:59 pid 1177: lost 0xcafe", "of sha256:fedcba0987654321"})
+	if one != two {
+		t.Errorf("%q and %q differ", one, two)
+	}
+	if one == SignatureOf("RUN x", 2, []string{"10:22:03 pid 41: lost 0xdeadbeef", "of sha256:1234567890abcdef"}) {
+		t.Error("another exit code is the same failure")
+	}
+}
+
+func TestRetryTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := passing{errors.New("mirror in motion")}
+		s := newSite(map[string]work{"base": {took: time.Minute, errs: []error{p, p, p, p, p, p}}})
+		Run(t.Context(), items(t, "base"), Options{Builder: s, Emit: s.emit, Threads: 1, Retries: 9, RetryTime: 150 * time.Second})
+		if s.tries["base"] != 2 && s.tries["base"] != 3 { // the waits are spread
+			t.Errorf("%d tries of a minute each start within 150 seconds", s.tries["base"])
+		}
+	})
+}
+
+func TestGate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(map[string]work{"a": {took: time.Second}, "b": {took: time.Second}, "c": {took: time.Second}})
+		start := time.Now()
+		rs := Run(t.Context(), items(t, "a", "b", "c", "d", "e<d"), Options{Builder: s, Emit: s.emit, Threads: 4,
+			Gate: func(it *plan.Item, running int) Verdict {
+				if it.Image == "d" {
+					return Verdict{Err: errors.New("the disk is full")}
+				}
+				return Verdict{Start: running == 0 && time.Since(start) >= 700*time.Millisecond}
+			}})
+		if got, want := statuses(rs), "a=built b=built c=built d=error e=parent_error"; got != want {
+			t.Errorf("got  %s\nwant %s", got, want)
+		}
+		if s.most != 1 || time.Since(start) != 4*time.Second {
+			t.Errorf("%d at once, took %v: the gate lets one at a time, from the first poll after 700ms on", s.most, time.Since(start))
+		}
+	})
+}
+
 func TestThreadsBoundAndLongestPathFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := map[string]work{}
@@ -227,7 +299,15 @@ func TestPassingFault(t *testing.T) {
 		"E: Failed to fetch http://x  503  Service Unavailable [IP: 10.0.0.1 80]":                    true,
 		"error: RPC failed; curl 56 GnuTLS recv error; fatal: the remote end hung up unexpectedly":   true,
 		"Errors during downloading metadata: Curl error (28): Timeout was reached for http://x/repo": true,
-		"make: *** [all] Error 2": false,
+		"make: *** [all] Error 2":                                                                       false,
+		"The requested URL returned error: 503":                                                         true,
+		"ERROR: HTTP error 429 while getting http://x/simple/":                                          true,
+		"requests.exceptions.HTTPError: 502 Server Error: Bad Gateway for url: http://x":                true,
+		"ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE. If you have updated": true,
+		"[MIRROR] x.rpm: Downloading successful, but checksum doesn't match. Calculated: 1 Expected: 2": true,
+		"failed to load cache key: invalid response status 503":                                         true,
+		"test_503_items ... FAILED":                                                                     false,
+		"AssertionError: 500 is not 200":                                                                false,
 	} {
 		if got := PassingFault([]string{"before", line}); got != want {
 			t.Errorf("%q: %v, want %v", line, got, want)

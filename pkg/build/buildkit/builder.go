@@ -36,6 +36,9 @@ type Options struct {
 	Notice     func(string)  // told what the user should know while waiting; may be nil
 	Cache      CacheLimits   // of a started daemon
 
+	// StepTimeout bounds the time of one step, 0 for no bound.
+	StepTimeout time.Duration
+
 	// Entitlements that steps may need, such as "network.host".
 	Entitlements []string
 }

@@ -1,31 +1,21 @@
 package buildkit
 
 import (
-	"bytes"
 	"context"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/kolla-build/kolla-build/pkg/build"
 	"github.com/moby/buildkit/client"
 	"github.com/moby/buildkit/exporter/containerimage/exptypes"
-	gwpb "github.com/moby/buildkit/frontend/gateway/pb"
-	"github.com/moby/buildkit/solver/errdefs"
 	"github.com/moby/buildkit/util/grpcerrors"
-	digest "github.com/opencontainers/go-digest"
 	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
 	"google.golang.org/grpc/codes"
 )
-
-// tailLines is how many of a step's last lines a failure keeps.
-const tailLines = 30
 
 // Request is one image to build.
 type Request struct {
@@ -38,7 +28,10 @@ type Request struct {
 // that fails returns a *build.Failure's worth of detail as *BuildError.
 func (b *Builder) Build(ctx context.Context, req Request, emit func(build.Event)) (ocispecs.Descriptor, error) {
 	def := req.Definition
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
 	watch := newWatcher(def.Name, emit)
+	watch.limit, watch.expire = b.opts.StepTimeout, cancel
 	status := make(chan *client.SolveStatus)
 	watched := make(chan struct{})
 	go func() {
@@ -61,7 +54,12 @@ func (b *Builder) Build(ctx context.Context, req Request, emit func(build.Event)
 		AllowedEntitlements:   b.opts.Entitlements,
 	}, status)
 	<-watched
+	watch.stop()
 	if err != nil {
+		var slow *stepTimeout
+		if errors.As(context.Cause(ctx), &slow) {
+			return ocispecs.Descriptor{}, &BuildError{Failure: slow.failure(def), timeout: true}
+		}
 		if ctx.Err() != nil {
 			return ocispecs.Descriptor{}, context.Cause(ctx)
 		}
@@ -105,7 +103,10 @@ func (e *LostError) Unwrap() error { return e.Err }
 func (e *LostError) Temporary() bool { return true }
 
 // BuildError is an image that the builder could not build.
-type BuildError struct{ Failure build.Failure }
+type BuildError struct {
+	Failure build.Failure
+	timeout bool // of a step
+}
 
 func (e *BuildError) Error() string { return e.Failure.Err.Error() }
 
@@ -115,189 +116,33 @@ func (e *BuildError) Unwrap() error { return e.Failure.Err }
 func (e *BuildError) Detail() build.Failure { return e.Failure }
 
 // Temporary implements build.Temporary: a command that failed for the network's
-// sake is worth another try, one that failed by itself is not.
+// sake is worth another try, as is a download by the builder itself.
 func (e *BuildError) Temporary() bool {
+	if e.timeout {
+		return false
+	}
+	if e.Failure.ExitCode == 0 && build.PassingFault([]string{e.Failure.Err.Error()}) {
+		return true
+	}
 	return build.PassingFault(e.Failure.Tail) || isUnavailable(e.Failure.Err)
+}
+
+// Signature implements build.Repeatable for commands that ended by themselves
+// and did not say why in words that are known. A command that is not there (127)
+// or that cannot be run (126) will not be next time either.
+func (e *BuildError) Signature() string {
+	f := e.Failure
+	if e.timeout {
+		return build.SignatureOf(f.Step, 0, nil) // how far it came is chance
+	}
+	if f.ExitCode == 0 || f.ExitCode == 126 || f.ExitCode == 127 || build.FinalFault(f.Tail) {
+		return ""
+	}
+	return build.SignatureOf(f.Step, f.ExitCode, f.Tail)
 }
 
 // isUnavailable reports whether the daemon could not be reached, as opposed to
 // having answered with an error.
 func isUnavailable(err error) bool {
 	return grpcerrors.Code(err) == codes.Unavailable || errors.Is(err, context.DeadlineExceeded)
-}
-
-// watcher turns BuildKit's status of one solve into events of one image.
-type watcher struct {
-	image string
-	emit  func(build.Event)
-	steps map[digest.Digest]*watchedStep
-
-	firstFailed *watchedStep // what fails after it fails because of it
-}
-
-type watchedStep struct {
-	step    build.Step
-	started bool
-	ended   bool
-	tail    lineTail
-	partial map[int][]byte // by stream: the beginning of a line whose end has not come
-}
-
-// maxPartial bounds what is held back of a line without an end.
-const maxPartial = 64 << 10
-
-// lines returns what is whole of a stream, and keeps the rest.
-func (s *watchedStep) lines(stream int, data []byte) []byte {
-	if s.partial == nil {
-		s.partial = map[int][]byte{}
-	}
-	all := append(s.partial[stream], data...)
-	end := bytes.LastIndexByte(all, '\n') + 1
-	if end == 0 && len(all) > maxPartial {
-		end = len(all)
-	}
-	s.partial[stream] = bytes.Clone(all[end:])
-	return all[:end:end]
-}
-
-// flush hands on what a step that ended has left of its last lines.
-func (w *watcher) flush(s *watchedStep) {
-	for _, stream := range slices.Sorted(maps.Keys(s.partial)) {
-		if rest := s.partial[stream]; len(rest) > 0 {
-			rest = append(rest, '\n')
-			s.tail.write(rest)
-			w.send(build.Event{Kind: build.EventLog, Step: s.step, Data: rest})
-		}
-	}
-	s.partial = nil
-}
-
-func newWatcher(image string, emit func(build.Event)) *watcher {
-	return &watcher{image: image, emit: emit, steps: map[digest.Digest]*watchedStep{}}
-}
-
-func (w *watcher) send(e build.Event) {
-	e.Time, e.Image = time.Now(), w.image
-	w.emit(e)
-}
-
-func (w *watcher) handle(s *client.SolveStatus) {
-	for _, v := range s.Vertexes {
-		st := w.steps[v.Digest]
-		if st == nil {
-			st = &watchedStep{step: build.Step{ID: v.Digest.String(), Name: v.Name}}
-			w.steps[v.Digest] = st
-		}
-		st.step.Name, st.step.Cached = v.Name, v.Cached
-		// Steps of ancestors come as cached ones; they are not this image's work.
-		if v.Cached {
-			continue
-		}
-		if v.Started != nil && !st.started {
-			st.started = true
-			w.send(build.Event{Kind: build.EventStepStart, Step: st.step})
-		}
-		if v.Completed != nil && !st.ended && st.started {
-			st.ended = true
-			w.flush(st)
-			st.step.Err = v.Error
-			if v.Error != "" && w.firstFailed == nil && !strings.Contains(v.Error, "context canceled") {
-				w.firstFailed = st
-			}
-			if v.Started != nil {
-				st.step.Duration = v.Completed.Sub(*v.Started)
-			}
-			w.send(build.Event{Kind: build.EventStepEnd, Step: st.step})
-		}
-	}
-	for _, l := range s.Logs {
-		st := w.steps[l.Vertex]
-		if st == nil {
-			continue
-		}
-		// Chunks of standard output and standard error come as they were written,
-		// lines cut anywhere: only whole lines of one stream are handed on.
-		whole := st.lines(l.Stream, l.Data)
-		if len(whole) > 0 {
-			st.tail.write(whole)
-			w.send(build.Event{Kind: build.EventLog, Step: st.step, Data: whole})
-		}
-	}
-	for _, v := range s.Statuses {
-		st := w.steps[v.Vertex]
-		if st == nil || v.Total == 0 && v.Current == 0 {
-			continue
-		}
-		w.send(build.Event{Kind: build.EventTransfer, Step: build.Step{ID: v.ID, Name: v.Name}, Current: v.Current, TotalBytes: v.Total})
-	}
-}
-
-// failure says what went wrong, where, and with which last words.
-func (w *watcher) failure(def *Definition, err error) build.Failure {
-	f := build.Failure{Err: err, Dockerfile: def.Path}
-	var exit *gwpb.ExitError
-	if errors.As(err, &exit) {
-		f.ExitCode = int(exit.ExitCode)
-	}
-	for _, src := range errdefs.Sources(err) {
-		// With parents spliced in, a step of an ancestor that the builder had
-		// to run again can fail here: its Dockerfile is the place, not ours.
-		if src.Info == nil || len(src.Ranges) == 0 {
-			continue
-		}
-		f.Dockerfile = src.Info.Filename
-		first, last := int(src.Ranges[0].Start.Line), int(src.Ranges[len(src.Ranges)-1].End.Line)
-		lines := strings.Split(string(src.Info.Data), "\n")
-		if first >= 1 && last <= len(lines) && first <= last {
-			f.Line, f.Source = first, lines[first-1:last]
-		}
-	}
-	if st := w.firstFailed; st != nil {
-		f.Step, f.Tail = st.step.Name, st.tail.lines()
-	}
-	if exit != nil && exit.ExitCode < 128 {
-		// The command stands in the Dockerfile, which is shown; what it said last
-		// is the likeliest cause.
-		last := ""
-		if n := len(f.Tail); n > 0 {
-			last = ": " + f.Tail[n-1]
-		}
-		f.Err = fmt.Errorf("a command ended with exit code %d%s", exit.ExitCode, last)
-	}
-	return f
-}
-
-// lineTail keeps the last lines of a stream.
-type lineTail struct {
-	full    []string
-	partial []byte
-}
-
-func (t *lineTail) write(data []byte) {
-	for {
-		i := bytes.IndexByte(data, '\n')
-		if i < 0 {
-			break
-		}
-		t.add(append(t.partial, data[:i]...))
-		t.partial, data = nil, data[i+1:]
-	}
-	// A line without an end is cut: it could be of any length.
-	if len(t.partial)+len(data) <= 64<<10 {
-		t.partial = append(t.partial, data...)
-	}
-}
-
-func (t *lineTail) add(line []byte) {
-	t.full = append(t.full, strings.TrimRight(string(line), "\r"))
-	if len(t.full) > tailLines {
-		t.full = t.full[1:]
-	}
-}
-
-func (t *lineTail) lines() []string {
-	if len(t.partial) > 0 {
-		return append(t.full[:len(t.full):len(t.full)], string(t.partial))
-	}
-	return t.full
 }

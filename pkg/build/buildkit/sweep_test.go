@@ -1,8 +1,10 @@
 package buildkit
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -88,5 +90,27 @@ func TestLongOutputIsWhole(t *testing.T) {
 	defer w.mu.Unlock()
 	if n := strings.Count(w.log.String(), "\n"); n < 800001 || strings.Contains(w.log.String(), "clipped") {
 		t.Errorf("%d lines of 800001 came", n)
+	}
+}
+
+// A step that hangs is ended, and named with its place and its last words.
+func TestStepTimeout(t *testing.T) {
+	w := newWorld(t, t.TempDir())
+	w.b.opts.StepTimeout = 2 * time.Second
+	_, err := w.build(t.Context(), "slow", "FROM busybox\nRUN echo quick\nRUN echo before-it-hangs && \\\n    sleep 300\n")
+	var be *BuildError
+	if !errors.As(err, &be) {
+		t.Fatalf("the error is %v", err)
+	}
+	f := be.Failure
+	if f.Line != 3 || len(f.Source) != 2 || !slices.Contains(f.Tail, "before-it-hangs") || !strings.Contains(f.Err.Error(), "longer than 2s") {
+		t.Errorf("the failure is %+v", f)
+	}
+	if be.Temporary() || be.Signature() == "" {
+		t.Error("a step that hangs is tried once more, not as often as a network fault")
+	}
+	w.b.opts.StepTimeout = time.Hour
+	if _, err := w.build(t.Context(), "slow", "FROM busybox\nRUN echo quick\n"); err != nil {
+		t.Errorf("the builder is of no use after a step's time-out: %v", err)
 	}
 }

@@ -1,0 +1,265 @@
+package buildkit
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/kolla-build/kolla-build/pkg/build"
+	"github.com/moby/buildkit/client"
+	gwpb "github.com/moby/buildkit/frontend/gateway/pb"
+	"github.com/moby/buildkit/solver/errdefs"
+	digest "github.com/opencontainers/go-digest"
+)
+
+// tailLines is how many of a step's last lines a failure keeps.
+const tailLines = 30
+
+// watcher turns BuildKit's status of one solve into events of one image.
+type watcher struct {
+	image string
+	emit  func(build.Event)
+	steps map[digest.Digest]*watchedStep
+
+	firstFailed *watchedStep // what fails after it fails because of it
+
+	mu     sync.Mutex    // held by handle and by timers
+	limit  time.Duration // of a step, 0 for none
+	expire func(error)   // called with a *stepTimeout
+}
+
+type watchedStep struct {
+	step    build.Step
+	started bool
+	ended   bool
+	timer   *time.Timer
+	tail    lineTail
+	partial map[int][]byte // by stream: the beginning of a line whose end has not come
+}
+
+// maxPartial bounds what is held back of a line without an end.
+const maxPartial = 64 << 10
+
+// lines returns what is whole of a stream, and keeps the rest.
+func (s *watchedStep) lines(stream int, data []byte) []byte {
+	if s.partial == nil {
+		s.partial = map[int][]byte{}
+	}
+	all := append(s.partial[stream], data...)
+	end := bytes.LastIndexByte(all, '\n') + 1
+	if end == 0 && len(all) > maxPartial {
+		end = len(all)
+	}
+	s.partial[stream] = bytes.Clone(all[end:])
+	return all[:end:end]
+}
+
+// flush hands on what a step that ended has left of its last lines.
+func (w *watcher) flush(s *watchedStep) {
+	for _, stream := range slices.Sorted(maps.Keys(s.partial)) {
+		if rest := s.partial[stream]; len(rest) > 0 {
+			rest = append(rest, '\n')
+			s.tail.write(rest)
+			w.send(build.Event{Kind: build.EventLog, Step: s.step, Data: rest})
+		}
+	}
+	s.partial = nil
+}
+
+func newWatcher(image string, emit func(build.Event)) *watcher {
+	return &watcher{image: image, emit: emit, steps: map[digest.Digest]*watchedStep{}}
+}
+
+func (w *watcher) send(e build.Event) {
+	e.Time, e.Image = time.Now(), w.image
+	w.emit(e)
+}
+
+func (w *watcher) handle(s *client.SolveStatus) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, v := range s.Vertexes {
+		st := w.steps[v.Digest]
+		if st == nil {
+			st = &watchedStep{step: build.Step{ID: v.Digest.String(), Name: v.Name}}
+			w.steps[v.Digest] = st
+		}
+		st.step.Name, st.step.Cached = v.Name, v.Cached
+		// Steps of ancestors come as cached ones; they are not this image's work.
+		if v.Cached {
+			continue
+		}
+		if v.Started != nil && !st.started {
+			st.started = true
+			w.startTimer(v.Digest, st)
+			w.send(build.Event{Kind: build.EventStepStart, Step: st.step})
+		}
+		if v.Completed != nil && !st.ended && st.started {
+			st.ended = true
+			st.stopTimer()
+			w.flush(st)
+			st.step.Err = v.Error
+			if v.Error != "" && w.firstFailed == nil && !strings.Contains(v.Error, "context canceled") {
+				w.firstFailed = st
+			}
+			if v.Started != nil {
+				st.step.Duration = v.Completed.Sub(*v.Started)
+			}
+			w.send(build.Event{Kind: build.EventStepEnd, Step: st.step})
+		}
+	}
+	for _, l := range s.Logs {
+		st := w.steps[l.Vertex]
+		if st == nil {
+			continue
+		}
+		// Chunks of standard output and standard error come as they were written,
+		// lines cut anywhere: only whole lines of one stream are handed on.
+		whole := st.lines(l.Stream, l.Data)
+		if len(whole) > 0 {
+			st.tail.write(whole)
+			w.send(build.Event{Kind: build.EventLog, Step: st.step, Data: whole})
+		}
+	}
+	for _, v := range s.Statuses {
+		st := w.steps[v.Vertex]
+		if st == nil || v.Total == 0 && v.Current == 0 {
+			continue
+		}
+		w.send(build.Event{Kind: build.EventTransfer, Step: build.Step{ID: v.ID, Name: v.Name}, Current: v.Current, TotalBytes: v.Total})
+	}
+}
+
+// failure says what went wrong, where, and with which last words.
+func (w *watcher) failure(def *Definition, err error) build.Failure {
+	f := build.Failure{Err: err, Dockerfile: def.Path}
+	var exit *gwpb.ExitError
+	if errors.As(err, &exit) {
+		f.ExitCode = int(exit.ExitCode)
+	}
+	for _, src := range errdefs.Sources(err) {
+		// With parents spliced in, a step of an ancestor that the builder had
+		// to run again can fail here: its Dockerfile is the place, not ours.
+		if src.Info == nil || len(src.Ranges) == 0 {
+			continue
+		}
+		f.Dockerfile = src.Info.Filename
+		f.Line, f.Source = linesOf(src.Info.Data, int(src.Ranges[0].Start.Line), int(src.Ranges[len(src.Ranges)-1].End.Line))
+	}
+	if st := w.firstFailed; st != nil {
+		f.Step, f.Tail = st.step.Name, st.tail.lines()
+	}
+	if exit != nil && exit.ExitCode < 128 {
+		// The command stands in the Dockerfile, which is shown; what it said last
+		// is the likeliest cause.
+		last := ""
+		if n := len(f.Tail); n > 0 {
+			last = ": " + f.Tail[n-1]
+		}
+		f.Err = fmt.Errorf("a command ended with exit code %d%s", exit.ExitCode, last)
+	}
+	return f
+}
+
+// lineTail keeps the last lines of a stream.
+type lineTail struct {
+	full    []string
+	partial []byte
+}
+
+func (t *lineTail) write(data []byte) {
+	for {
+		i := bytes.IndexByte(data, '\n')
+		if i < 0 {
+			break
+		}
+		t.add(append(t.partial, data[:i]...))
+		t.partial, data = nil, data[i+1:]
+	}
+	// A line without an end is cut: it could be of any length.
+	if len(t.partial)+len(data) <= 64<<10 {
+		t.partial = append(t.partial, data...)
+	}
+}
+
+func (t *lineTail) add(line []byte) {
+	t.full = append(t.full, strings.TrimRight(string(line), "\r"))
+	if len(t.full) > tailLines {
+		t.full = t.full[1:]
+	}
+}
+
+func (t *lineTail) lines() []string {
+	if len(t.partial) > 0 {
+		return append(t.full[:len(t.full):len(t.full)], string(t.partial))
+	}
+	return t.full
+}
+
+// stepTimeout is the cause of a build that was ended since a step of it ran too
+// long.
+type stepTimeout struct {
+	step  build.Step
+	id    digest.Digest
+	limit time.Duration
+	tail  []string
+}
+
+func (e *stepTimeout) Error() string { return fmt.Sprintf("a step ran for longer than %v", e.limit) }
+
+// failure says which step it was and where it stands.
+func (e *stepTimeout) failure(def *Definition) build.Failure {
+	f := build.Failure{Err: e, Dockerfile: def.Path, Step: e.step.Name, Tail: e.tail,
+		Hint: "--step-timeout SECONDS allows more, if the step needs it; its last lines say what it waits for"}
+	src := def.LLB.Source
+	if src == nil {
+		return f
+	}
+	for _, loc := range src.Locations[e.id.String()].GetLocations() {
+		i := int(loc.SourceIndex)
+		if i < 0 || i >= len(src.Infos) || len(loc.Ranges) == 0 {
+			continue
+		}
+		f.Dockerfile = src.Infos[i].Filename
+		f.Line, f.Source = linesOf(src.Infos[i].Data, int(loc.Ranges[0].Start.Line), int(loc.Ranges[len(loc.Ranges)-1].End.Line))
+	}
+	return f
+}
+
+// linesOf returns the lines from first to last, or nothing if they are not there.
+func linesOf(data []byte, first, last int) (int, []string) {
+	lines := strings.Split(string(data), "\n")
+	if first < 1 || last > len(lines) || first > last {
+		return 0, nil
+	}
+	return first, lines[first-1 : last]
+}
+
+func (w *watcher) startTimer(id digest.Digest, st *watchedStep) {
+	if w.limit <= 0 {
+		return
+	}
+	st.timer = time.AfterFunc(w.limit, func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.expire(&stepTimeout{step: st.step, id: id, limit: w.limit, tail: slices.Clone(st.tail.lines())})
+	})
+}
+
+func (s *watchedStep) stopTimer() {
+	if s.timer != nil {
+		s.timer.Stop()
+	}
+}
+
+// stop ends the timers of steps whose end was not told.
+func (w *watcher) stop() {
+	for _, st := range w.steps {
+		st.stopTimer()
+	}
+}
