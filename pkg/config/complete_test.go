@@ -58,7 +58,7 @@ func TestComplete(t *testing.T) {
 		{"--profile infra --prof", "--profile"}, // it can be repeated
 		{"-p i", "infra"},
 		{"--nopu", "--nopull --nopush"},
-		{"--ca", "--cache"},
+		{"--ca", "--cache --cache-size"},
 		{"--nocac", "--nocache"},
 		{"--cache=", "--cache=false --cache=true"},
 		{"--allowed-to-fail x,no", "x,nova-api x,nova-base"},

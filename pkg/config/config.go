@@ -85,6 +85,12 @@ type Config struct {
 	Timeout          int // seconds
 	FailFast         bool
 	ImageTimeout     int // seconds, 0 for no limit
+	StepTimeout      int // seconds, 0 for no limit
+	RetryTime        int // seconds, 0 for no limit
+	RerunFailed      bool
+	ImageMemory      int64 // bytes, 0 for no bound
+	CacheSize        int64 // bytes, 0 for the default
+	MinFree          int64 // bytes, 0 for the default
 	Push             bool
 	PushThreads      int
 	RegistryInsecure []string // hosts spoken to in plain HTTP besides localhost

@@ -37,7 +37,7 @@ func mustLoad(t *testing.T, text string, env []string, words ...string) *Config 
 
 func TestTableAndConfigAgree(t *testing.T) {
 	types := map[Kind]reflect.Type{String: reflect.TypeFor[string](), Bool: reflect.TypeFor[bool](), Int: reflect.TypeFor[int](),
-		List: reflect.TypeFor[[]string](), Dict: reflect.TypeFor[map[string]string](), Multi: reflect.TypeFor[[]string]()}
+		List: reflect.TypeFor[[]string](), Dict: reflect.TypeFor[map[string]string](), Multi: reflect.TypeFor[[]string](), Size: reflect.TypeFor[int64]()}
 	names, shorts := map[string]bool{}, map[string]bool{}
 	config := reflect.TypeFor[Config]()
 	for _, o := range Options() {
@@ -401,5 +401,18 @@ func TestDistros(t *testing.T) {
 	}
 	if got := Unbuildable("debian", "x86_64", "source"); len(got) > 0 {
 		t.Errorf("%q", got)
+	}
+}
+
+func TestSizes(t *testing.T) {
+	for text, want := range map[string]int64{"0": 0, "512M": 512e6, "20G": 20e9, "20 GB": 20e9, "1.5GiB": 3 << 29, "7k": 7000, "1Ki": 1024, "12345": 12345, "2t": 2e12} {
+		if got, err := parseSize(text); err != nil || got != want {
+			t.Errorf("%q: %d, %v; want %d", text, got, err, want)
+		}
+	}
+	for _, text := range []string{"", "G", "-1G", "10%", "1e9", "5ib", "99999999999T", "1 G B"} {
+		if got, err := parseSize(text); err == nil {
+			t.Errorf("%q is taken for %d", text, got)
+		}
 	}
 }

@@ -15,11 +15,12 @@ const (
 	List               // items separated by commas; the last list given counts
 	Dict               // key:value pairs separated by commas; the last one given counts
 	Multi              // the option is repeated, one item each time
+	Size               // bytes, such as 20G or 1.5GiB; 0 stands for the default that the help names
 )
 
 // String returns the kind as the documentation names it.
 func (k Kind) String() string {
-	return [...]string{"string", "boolean", "integer", "list", "dictionary", "repeatable"}[k]
+	return [...]string{"string", "boolean", "integer", "list", "dictionary", "repeatable", "size"}[k]
 }
 
 // Provenance says where an option comes from.

@@ -46,7 +46,7 @@ func referenceOption(b *bytes.Buffer, o *Option) {
 		}
 	}
 	row("Type", o.Kind.String())
-	if o.Kind == Int && o.Min != unbounded {
+	if o.Kind == Int {
 		row("At least", fmt.Sprint(o.Min))
 	}
 	row("One of", code(o.Choices...))

@@ -217,6 +217,8 @@ func (g given) badValue(o *Option, value string, err error) error {
 		hint = didYouMean(value, o.Choices)
 	case o.Kind == Bool:
 		hint = "write true, yes, on or 1, or false, no, off or 0"
+	case o.Kind == Size:
+		hint = "write bytes, or a number with a unit: 500M, 20G, 1.5TiB"
 	case o.Kind == Dict:
 		hint = "write key:value pairs with commas between them"
 	}

@@ -50,7 +50,7 @@ func sampleOption(b *bytes.Buffer, o *Option) {
 	if o.Choices != nil {
 		text += ", one of " + strings.Join(o.Choices, ", ")
 	}
-	if o.Kind == Int && o.Min != unbounded {
+	if o.Kind == Int {
 		text += fmt.Sprintf(", at least %d", o.Min)
 	}
 	text += ")"

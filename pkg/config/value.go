@@ -9,9 +9,6 @@ import (
 	"strings"
 )
 
-// unbounded is the Min of an integer option without a least value.
-const unbounded = math.MinInt
-
 // parseBool reads a boolean as oslo.config does.
 func parseBool(s string) (bool, error) {
 	switch strings.ToLower(strings.TrimFunc(s, isPySpace)) {
@@ -39,6 +36,32 @@ func parseInt(s string, least int) (int, error) {
 		return 0, fmt.Errorf("%d is too small: the least is %d", n, least)
 	}
 	return n, nil
+}
+
+var size = regexp.MustCompile(`^(?i)([0-9]+(?:\.[0-9]+)?) *([kmgtp]?)(i?)b?$`)
+
+// parseSize reads a count of bytes: 20G and 20GB are powers of 1000, as disks
+// are sold, 20Gi and 20GiB powers of 1024.
+func parseSize(s string) (int64, error) {
+	m := size.FindStringSubmatch(strings.TrimFunc(s, isPySpace))
+	if m == nil || m[2] == "" && m[3] != "" {
+		return 0, fmt.Errorf("%q is not a size", s)
+	}
+	n, err := strconv.ParseFloat(m[1], 64)
+	if err != nil {
+		return 0, fmt.Errorf("%q is not a size", s)
+	}
+	unit := 1000.0
+	if m[3] != "" {
+		unit = 1024
+	}
+	if m[2] != "" {
+		n *= math.Pow(unit, float64(1+strings.Index("kmgtp", strings.ToLower(m[2]))))
+	}
+	if n >= math.MaxInt64 {
+		return 0, fmt.Errorf("%s is too large a size", s)
+	}
+	return int64(n), nil
 }
 
 // parseList reads items separated by commas; commas at the end do not count.
@@ -116,6 +139,8 @@ func (o *Option) convert(texts []string) (any, error) {
 		return parseList(text), nil
 	case Dict:
 		return parseDict(text)
+	case Size:
+		return parseSize(text)
 	}
 	if o.Choices != nil && len(texts) > 0 && !slices.Contains(o.Choices, text) {
 		return nil, fmt.Errorf("%q is not one of %s", text, strings.Join(o.Choices, ", "))
@@ -133,6 +158,8 @@ func format(value any) string {
 		return "False"
 	case int:
 		return strconv.Itoa(v)
+	case int64:
+		return strconv.FormatInt(v, 10)
 	case []string:
 		return strings.Join(v, ",")
 	case map[string]string:
