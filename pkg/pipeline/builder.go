@@ -25,6 +25,8 @@ type builder struct {
 	conn sync.Mutex // held while a builder is opened
 	bk   *buildkit.Builder
 
+	opened bool // there was a builder in this run
+
 	mu     sync.Mutex
 	images map[string]digest.Digest // by reference: kept and built so far
 	times  map[string]store.Record
@@ -43,8 +45,12 @@ func (b *builder) open(ctx context.Context) (*buildkit.Builder, error) {
 		b.bk = nil
 	}
 	bk, err := buildkit.Open(ctx, b.opts)
-	if err == nil {
-		b.bk = bk
+	switch {
+	case err == nil:
+		b.bk, b.opened = bk, true
+	case b.opened && ctx.Err() == nil:
+		// It was there a moment ago: it may be starting again.
+		err = &buildkit.LostError{Err: err}
 	}
 	return bk, err
 }

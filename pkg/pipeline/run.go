@@ -187,6 +187,7 @@ func (r *buildRun) run(ctx context.Context) ([]*build.Result, error) {
 	convert.NoCache = !r.cfg.Cache
 	bk := &builder{store: r.store, watch: r.watch, defined: r.defined, convert: convert, mem: r.mem, images: map[string]digest.Digest{}, times: map[string]store.Record{},
 		opts: buildkit.Options{Addr: r.cfg.BuildkitAddr, DaemonPath: r.cfg.Buildkitd, StateDir: stateDir(r.cfg.DataDir), Store: r.store.Content(),
+			Cache: buildkit.CacheLimits{MaxUsed: r.cfg.CacheSize, MinFree: r.cfg.MinFree}, StepTimeout: time.Duration(r.cfg.StepTimeout) * time.Second,
 			Notice: func(s string) { emit(build.Event{Time: time.Now(), Kind: build.EventMessage, Text: s}) }}}
 	for _, it := range r.plan.Items {
 		if it.Action == plan.Keep {
@@ -207,7 +208,7 @@ func (r *buildRun) run(ctx context.Context) ([]*build.Result, error) {
 		r.watch.builder(since)
 	}
 	opts := build.Options{Builder: bk, Emit: emit, Threads: r.cfg.Threads, PushThreads: pushThreads(r.cfg),
-		Retries: r.cfg.Retries, FailFast: r.cfg.FailFast, Timeout: time.Duration(r.cfg.ImageTimeout) * time.Second}
+		Retries: r.cfg.Retries, RetryTime: time.Duration(r.cfg.RetryTime) * time.Second, FailFast: r.cfg.FailFast, Timeout: time.Duration(r.cfg.ImageTimeout) * time.Second}
 	if r.up != nil {
 		r.up.watch = r.watch
 		opts.Uploader = r.up
