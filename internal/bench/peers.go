@@ -178,11 +178,16 @@ func (p *bake) write(ctx context.Context) (string, error) {
 		if !ok {
 			return "", errors.New("no FROM in " + dir)
 		}
-		parent := "target:" + im.Parent
+		contexts := map[string]string{from: "target:" + im.Parent}
 		if im.Parent == "" {
-			parent = "docker-image://" + p.host + "/bench/base:t"
+			// Ours names an OCI layout here, which only ours understands.
+			contexts = nil
+			text = []byte("FROM " + p.host + "/bench/base:t\n" + strings.TrimPrefix(string(text), first+"\n"))
+			if err := os.WriteFile(filepath.Join(dir, "Dockerfile"), text, 0o644); err != nil {
+				return "", err
+			}
 		}
-		targets[im.Name] = target{Context: dir, Contexts: map[string]string{from: parent},
+		targets[im.Name] = target{Context: dir, Contexts: contexts,
 			Tags: []string{p.host + "/kolla/" + im.Name + ":t"}, Dockerfile: "Dockerfile"}
 		all = append(all, im.Name)
 	}

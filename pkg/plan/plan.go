@@ -20,7 +20,8 @@ const (
 	Keep  Action = "keep" // the store has it
 )
 
-// DefaultEstimate is what an image is taken to need before any has been timed.
+// DefaultEstimate is what an image is taken to need if it was never timed and
+// nothing can be guessed from what it does.
 const DefaultEstimate = 30 * time.Second
 
 // Input is what is known of a selected image before planning.
@@ -31,6 +32,11 @@ type Input struct {
 	Needs     []string          // all images of the plan that must be there first, the parent included
 	Key       string            // content key
 	Parts     map[string]string // digests of what the key is made of, by a name users understand
+
+	// Guess is what the image may take to build, by what its Dockerfile does; 0
+	// if nothing is known. Only the ratio between images counts once some have
+	// been timed.
+	Guess time.Duration
 }
 
 // Known is what earlier runs have left.
@@ -71,13 +77,13 @@ type Plan struct {
 func New(inputs []Input, known Known, force bool) *Plan {
 	p := &Plan{}
 	byName := map[string]*Item{}
-	guess := typical(inputs, known)
+	guess := guesser(inputs, known)
 	for _, in := range inputs {
 		it := &Item{Image: in.Image, Reference: in.Reference, Parent: in.Parent, Needs: in.Needs, Key: in.Key, Parts: in.Parts}
 		if d, ok := known.Stored(in.Key); ok && !force {
 			it.Action, it.Digest, it.Reason = Keep, d, "unchanged"
 		} else {
-			it.Action, it.Estimate = Build, guess
+			it.Action, it.Estimate = Build, guess(in)
 			if t, ok := known.Duration(in.Image); ok {
 				it.Estimate = t
 			}
@@ -90,19 +96,23 @@ func New(inputs []Input, known Known, force bool) *Plan {
 	return p
 }
 
-// typical is the median of the known durations.
-func typical(inputs []Input, known Known) time.Duration {
-	var all []time.Duration
+// guesser returns how the time of an image that was never timed is estimated:
+// by its Guess, in the proportion that the images which were timed have to
+// theirs (their median), so that a faster machine's guesses are faster.
+func guesser(inputs []Input, known Known) func(Input) time.Duration {
+	var ratios []float64
+	plain := func(in Input) time.Duration { return cmp.Or(in.Guess, DefaultEstimate) }
 	for _, in := range inputs {
 		if t, ok := known.Duration(in.Image); ok {
-			all = append(all, t)
+			ratios = append(ratios, float64(t)/float64(plain(in)))
 		}
 	}
-	if len(all) == 0 {
-		return DefaultEstimate
+	if len(ratios) == 0 {
+		return plain
 	}
-	slices.Sort(all)
-	return all[len(all)/2]
+	slices.Sort(ratios)
+	ratio := ratios[len(ratios)/2]
+	return func(in Input) time.Duration { return time.Duration(ratio * float64(plain(in))) }
 }
 
 // reason says why an image is built, by what differs from its last build. A

@@ -48,6 +48,10 @@ type ConvertOptions struct {
 	// default, "host" or "none".
 	Network string
 
+	// PackageCache names a cache that steps which install packages share, for a
+	// distribution and architecture; "" for none. Keys do not depend on it.
+	PackageCache string
+
 	// NoCache makes the builder run every step again.
 	NoCache bool
 
@@ -200,6 +204,11 @@ func (c *Converter) convert(ctx context.Context, d Dockerfile) (*Definition, err
 	key, err := c.key(def, res.Image)
 	if err != nil {
 		return nil, fmt.Errorf("key of %s: %w", d.Name, err)
+	}
+	if c.opts.PackageCache != "" && !c.opts.ForKeys {
+		if def, err = addPackageCaches(ctx, def, c.opts.PackageCache); err != nil {
+			return nil, fmt.Errorf("LLB of %s: %w", d.Name, err)
+		}
 	}
 	norm, err := normalize(d.Reference)
 	if err != nil {

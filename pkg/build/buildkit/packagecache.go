@@ -1,0 +1,163 @@
+package buildkit
+
+import (
+	"context"
+	_ "embed"
+	"fmt"
+	"regexp"
+	"strings"
+
+	"github.com/moby/buildkit/client/llb"
+	"github.com/moby/buildkit/solver/pb"
+	digest "github.com/opencontainers/go-digest"
+	"google.golang.org/protobuf/proto"
+)
+
+// Where a step that installs packages finds the cache, and the command that
+// runs it there. Nothing is left of either in its layer.
+const (
+	cacheDir  = "/run/kolla-build/cache"
+	cacheTool = "/run/kolla-build/tool"
+)
+
+//go:embed with-cache.sh
+var withCache []byte
+
+var (
+	callsApt  = regexp.MustCompile(`(?:^|[\s;&|(/"'])(?:apt-get|apt|aptitude)\s[^;&|]*?\b(install|update|upgrade|dist-upgrade|full-upgrade|build-dep|source|download)\b`)
+	callsDnf  = regexp.MustCompile(`(?:^|[\s;&|(/"'])(?:dnf|dnf5|yum|microdnf)\s`)
+	callsPip  = regexp.MustCompile(`(?:^|[\s;&|(/"'])pip[0-9.]*\s[^;&|]*?\b(?:install|wheel|download)\b`)
+	pipBypass = regexp.MustCompile(`\s--no-cache-dir\b`)
+)
+
+// cachesOf says which caches a step's command can use, as with-cache.sh names
+// them.
+func cachesOf(args []string) []string {
+	command := strings.Join(args, " ")
+	var caches []string
+	if calls := callsApt.FindAllStringSubmatch(command, -1); calls != nil {
+		caches = append(caches, "apt")
+		var updates, installs bool
+		for _, c := range calls {
+			updates = updates || c[1] == "update"
+			installs = installs || c[1] != "update"
+		}
+		// A step that only fetches the lists does so for steps after it, which
+		// find them in the image; one that installs without fetching found them
+		// there itself. Only what does both needs nothing of the image's.
+		if updates && installs {
+			caches = append(caches, "lists")
+		}
+	}
+	if callsDnf.MatchString(command) {
+		caches = append(caches, "dnf")
+	}
+	if callsPip.MatchString(command) {
+		caches = append(caches, "pip")
+	}
+	return caches
+}
+
+// addPackageCaches returns def with a cache mount on each step that calls a
+// package manager and has no cache mount of its own. scope names the cache:
+// what it holds fits images of one distribution and architecture.
+func addPackageCaches(ctx context.Context, def *llb.Definition, scope string) (*llb.Definition, error) {
+	out := &llb.Definition{Metadata: map[digest.Digest]llb.OpMetadata{}, Constraints: def.Constraints}
+	moved := map[string]string{} // digests of ops, before and now
+	var tool digest.Digest
+	for _, dt := range def.Def {
+		var op pb.Op
+		if err := op.UnmarshalVT(dt); err != nil {
+			return nil, err
+		}
+		before := digest.FromBytes(dt)
+		changed := false
+		for _, in := range op.Inputs {
+			if now, ok := moved[in.Digest]; ok {
+				in.Digest, changed = now, true
+			}
+		}
+		if exec := op.GetExec(); exec != nil && !hasCache(exec) {
+			if caches := cachesOf(exec.Meta.Args); caches != nil {
+				if tool == "" {
+					var err error
+					if tool, err = addTool(ctx, out, def.Constraints); err != nil {
+						return nil, err
+					}
+				}
+				cached(&op, exec, caches, tool, scope)
+				changed = true
+			}
+		}
+		now := before
+		if changed {
+			var err error
+			if dt, err = (proto.MarshalOptions{Deterministic: true}).Marshal(&op); err != nil {
+				return nil, err
+			}
+			now = digest.FromBytes(dt)
+			moved[before.String()] = now.String()
+		}
+		out.Def = append(out.Def, dt)
+		if md, ok := def.Metadata[before]; ok {
+			out.Metadata[now] = md
+		}
+	}
+	out.Source = &pb.Source{Infos: def.Source.GetInfos(), Locations: map[string]*pb.Locations{}}
+	for d, loc := range def.Source.GetLocations() {
+		if now, ok := moved[d]; ok {
+			d = now
+		}
+		out.Source.Locations[d] = loc
+	}
+	return out, nil
+}
+
+func hasCache(exec *pb.ExecOp) bool {
+	for _, m := range exec.Mounts {
+		if m.MountType == pb.MountType_CACHE {
+			return true
+		}
+	}
+	return false
+}
+
+// cached makes a step run under with-cache.sh, with the cache mounted.
+func cached(op *pb.Op, exec *pb.ExecOp, caches []string, tool digest.Digest, scope string) {
+	op.Inputs = append(op.Inputs, &pb.Input{Digest: tool.String()})
+	exec.Mounts = append(exec.Mounts,
+		&pb.Mount{Dest: cacheDir, Input: int64(pb.Empty), Output: int64(pb.SkipOutput), MountType: pb.MountType_CACHE,
+			CacheOpt: &pb.CacheOpt{ID: "kolla-build/packages/" + scope, Sharing: pb.CacheSharingOpt_SHARED}},
+		&pb.Mount{Dest: cacheTool, Input: int64(len(op.Inputs) - 1), Output: int64(pb.SkipOutput), Readonly: true})
+	exec.Meta.RemoveMountStubsRecursive = true
+	args := []string{cacheTool + "/with-cache", strings.Join(caches, ",")}
+	for _, a := range exec.Meta.Args {
+		if strings.Contains(","+args[1]+",", ",pip,") {
+			a = pipBypass.ReplaceAllString(a, "")
+		}
+		args = append(args, a)
+	}
+	exec.Meta.Args = args
+}
+
+// addTool adds the file with-cache to a definition, and returns its digest.
+func addTool(ctx context.Context, def *llb.Definition, constraints *llb.Constraints) (digest.Digest, error) {
+	var opts []llb.ConstraintsOpt
+	if constraints != nil && constraints.Platform != nil {
+		opts = append(opts, llb.Platform(*constraints.Platform))
+	}
+	made, err := llb.Scratch().File(llb.Mkfile("/with-cache", 0o755, withCache, llb.WithCreatedTime(Epoch)),
+		llb.WithCustomName("[internal] package cache")).Marshal(ctx, opts...)
+	if err != nil {
+		return "", fmt.Errorf("adding package caches: %w", err)
+	}
+	head, err := made.Head()
+	if err != nil {
+		return "", err
+	}
+	def.Def = append(def.Def, made.Def[:len(made.Def)-1]...) // the last one names the result
+	for d, md := range made.Metadata {
+		def.Metadata[d] = md
+	}
+	return head, nil
+}
