@@ -91,6 +91,7 @@ type Config struct {
 	ImageMemory      int64 // bytes, 0 for no bound
 	CacheSize        int64 // bytes, 0 for the default
 	MinFree          int64 // bytes, 0 for the default
+	PackageCache     bool
 	Push             bool
 	PushThreads      int
 	RegistryInsecure []string // hosts spoken to in plain HTTP besides localhost

@@ -45,6 +45,8 @@ var buildOptions = []*Option{
 		Help: "Stop at the first image that fails, instead of building all that do not depend on it."},
 	{Name: "cache", Kind: Bool, Default: "true", Group: GroupBuild, From: Upstream,
 		Help: "Take the steps that were built before from the builder's cache."},
+	{Name: "package-cache", Kind: Bool, Default: "false", Group: GroupBuild, From: Ours,
+		Help: "Let all steps that call apt, dnf or pip share a cache of packages, package lists and wheels in the builder, as cache mounts do, also where the templates do not ask for it. Nothing of it gets into images."},
 	{Name: "pull", Kind: Bool, Default: "true", Group: GroupBuild, From: Upstream,
 		Help: "Look whether the registry has a newer base image."},
 	{Name: "keep", Kind: Bool, Default: "false", Group: GroupBuild, From: Upstream,

@@ -151,7 +151,7 @@ func (d *definer) define(ctx context.Context) (*defined, error) {
 		case o.def != nil:
 			out.files[im.Name] = o.file
 			out.created[im.Name] = d.created(out, in.Needs, o.def.External, o.newest)
-			in.Key = o.def.Key.String()
+			in.Key, in.Guess = o.def.Key.String(), o.def.Effort
 			for name, dg := range o.def.Parts {
 				in.Parts[name] = dg.String()
 			}

@@ -185,6 +185,9 @@ func (r *buildRun) run(ctx context.Context) ([]*build.Result, error) {
 	convert := r.def.options
 	convert.BuildArgs = withProxies(convert.BuildArgs, r.env)
 	convert.NoCache = !r.cfg.Cache
+	if r.cfg.PackageCache {
+		convert.PackageCache = r.cfg.Base + "-" + r.cfg.BaseTag + "-" + r.cfg.BaseArch
+	}
 	bk := &builder{store: r.store, watch: r.watch, defined: r.defined, convert: convert, mem: r.mem, images: map[string]digest.Digest{}, times: map[string]store.Record{},
 		opts: buildkit.Options{Addr: r.cfg.BuildkitAddr, DaemonPath: r.cfg.Buildkitd, StateDir: stateDir(r.cfg.DataDir), Store: r.store.Content(),
 			Cache: buildkit.CacheLimits{MaxUsed: r.cfg.CacheSize, MinFree: r.cfg.MinFree}, StepTimeout: time.Duration(r.cfg.StepTimeout) * time.Second,

@@ -95,6 +95,9 @@ type Definition struct {
 	Parts map[string]digest.Digest
 	// External are the images from outside that it stands on, as written.
 	External []string
+
+	// Effort is a guess at how long its steps take, from what they say.
+	Effort time.Duration
 }
 
 // Converter converts a run's Dockerfiles, parents before children. Images that
@@ -223,7 +226,7 @@ func (c *Converter) convert(ctx context.Context, d Dockerfile) (*Definition, err
 	c.mu.Lock()
 	c.images[norm] = made
 	c.mu.Unlock()
-	return &Definition{Name: d.Name, Path: d.Path, LLB: def, Config: config, Key: key, Parts: parts, External: external}, nil
+	return &Definition{Name: d.Name, Path: d.Path, LLB: def, Config: config, Key: key, Parts: parts, External: external, Effort: effort(stages)}, nil
 }
 
 // settings digests what decides an image beside its files.

@@ -155,9 +155,10 @@ func addTool(ctx context.Context, def *llb.Definition, constraints *llb.Constrai
 	if err != nil {
 		return "", err
 	}
-	def.Def = append(def.Def, made.Def[:len(made.Def)-1]...) // the last one names the result
-	for d, md := range made.Metadata {
-		def.Metadata[d] = md
+	for _, dt := range made.Def[:len(made.Def)-1] { // the last one names the result
+		def.Def = append(def.Def, dt)
+		d := digest.FromBytes(dt)
+		def.Metadata[d] = made.Metadata[d]
 	}
 	return head, nil
 }
