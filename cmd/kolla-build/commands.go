@@ -29,6 +29,7 @@ func table() []*command {
 	return []*command{
 		buildCommand(),
 		planCommand(),
+		explainCommand(),
 		lintCommand(),
 		renderCommand(),
 		imagesCommand(),

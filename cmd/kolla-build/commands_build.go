@@ -33,6 +33,9 @@ func build(ctx context.Context, cfg *config.Config, env pipeline.Env) error {
 		_, err := io.WriteString(env.Stdout, config.SampleConfig())
 		return err
 	}
+	if cfg.DryRun {
+		return pipeline.Plan(ctx, cfg, env, cfg.Format == "json" && cfg.Origin("format").Kind == config.OriginFlag)
+	}
 	if done, err := pipeline.Show(ctx, cfg, env); done {
 		return err
 	}
@@ -52,6 +55,29 @@ func planCommand() *command {
 		},
 		run: func(ctx context.Context, cfg *config.Config, env pipeline.Env) error {
 			return pipeline.Plan(ctx, cfg, env, asJSON)
+		},
+	}
+}
+
+func explainCommand() *command {
+	var opts pipeline.ExplainOptions
+	return &command{
+		Command: config.Command{
+			Name: "explain", Values: config.ValuesImages, Args: "IMAGE…",
+			Summary: "Show where an image comes from, and what would build it anew.",
+			Groups:  []config.Group{config.GroupBase, config.GroupRelease, config.GroupTree, config.GroupNames, config.GroupBuilder, config.GroupConfig},
+			Flags: func(f *pflag.FlagSet) {
+				jsonFlag(f, &opts.JSON)
+				f.BoolVar(&opts.All, "all", false, "Show all options, not only those that matter to the image.")
+			},
+			Examples: []config.Example{
+				{Line: "kolla-build explain -b debian keystone", Does: "Show keystone's settings and where each comes from, its parents, sources, overrides and Dockerfile, and what has changed since it was built."},
+				{Line: "kolla-build explain --json nova-api", Does: "The same for programs."},
+			},
+		},
+		run: func(ctx context.Context, cfg *config.Config, env pipeline.Env) error {
+			opts.Images = cfg.Args
+			return pipeline.Explain(ctx, cfg, env, opts)
 		},
 	}
 }

@@ -3,7 +3,9 @@ package config
 import (
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
+	"strconv"
 )
 
 // Config is what one command was told, with every default filled in. Load makes
@@ -99,6 +101,7 @@ type Config struct {
 
 	// What is shown.
 	TemplateOnly     bool
+	DryRun           bool
 	ListImages       bool
 	ListDependencies bool
 	SaveDependency   string
@@ -211,4 +214,24 @@ func (c *Config) IsSet(option string) bool {
 // ProfileNames returns the names of all profiles, sorted.
 func (c *Config) ProfileNames() []string {
 	return slices.Sorted(maps.Keys(c.Profiles))
+}
+
+// Value returns the value of an option, in the type of its field; nil for an
+// unknown name and for options without a field.
+func (c *Config) Value(option string) any {
+	o := Lookup(option)
+	if o == nil || o.Field() == "" {
+		return nil
+	}
+	return reflect.ValueOf(c).Elem().FieldByName(o.Field()).Interface()
+}
+
+// Text returns the value of an option as a user would write it.
+func (c *Config) Text(option string) string {
+	switch v := c.Value(option).(type) {
+	case bool:
+		return strconv.FormatBool(v)
+	default:
+		return format(v)
+	}
 }

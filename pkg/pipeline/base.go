@@ -31,6 +31,7 @@ type bases struct {
 	store    *store.Store
 	client   *registry.Client
 	platform ocispecs.Platform
+	local    bool // take what the store has and ask nobody
 
 	mu      sync.Mutex
 	done    map[string]buildkit.External
@@ -83,6 +84,12 @@ func (b *bases) find(ctx context.Context, ref string) (store.Entry, error) {
 	}
 	if ok && b.store.Check(ctx, have.Digest) != nil {
 		ok = false // a blob of it is gone: it is fetched again
+	}
+	switch {
+	case b.local && ok:
+		return have, nil
+	case b.local:
+		return have, fmt.Errorf("base image %s is not in the store", ref)
 	}
 	// What was bootstrapped or imported here cannot move anywhere else.
 	mayMove := !ok || have.Origin == originRegistry && b.cfg.Pull

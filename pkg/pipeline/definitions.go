@@ -48,7 +48,7 @@ func newDefiner(set *Set, s *store.Store, b *bases, env Env) (*definer, error) {
 	if d.epoch, err = sourceDateEpoch(env); err != nil {
 		return nil, err
 	}
-	if d.arch, err = newArchiver(cfg, env); err != nil {
+	if d.arch, err = newArchiver(cfg, env, b.local); err != nil {
 		return nil, err
 	}
 	network := ""

@@ -2,14 +2,50 @@ package pipeline
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
+	"io"
+	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/kolla-build/kolla-build/pkg/config"
+	"github.com/kolla-build/kolla-build/pkg/graph"
 	"github.com/kolla-build/kolla-build/pkg/plan"
 	"github.com/kolla-build/kolla-build/pkg/report"
 )
+
+// What a run would do with an image's tag in the registry.
+const (
+	pushThere = "there" // it names this image already
+	pushMoves = "moves" // it names another one
+	pushNew   = "new"
+)
+
+// planned is an image of a plan as it is shown.
+type planned struct {
+	*plan.Item
+	Push   string `json:"push,omitempty"`   // there, moves or new; "" without --push
+	Tagged string `json:"tagged,omitempty"` // what the tag names in the registry
+	Error  string `json:"error,omitempty"`  // why it cannot be built
+}
+
+// leftOut is an image that was asked for and would not be built.
+type leftOut struct {
+	Image  string `json:"image"`
+	Status string `json:"status"` // skipped or unbuildable
+	Reason string `json:"reason"`
+}
+
+// shownPlan is what a run would do.
+type shownPlan struct {
+	Items    []planned     `json:"items"` // parents before children
+	LeftOut  []leftOut     `json:"left_out"`
+	Build    int           `json:"build"`
+	Keep     int           `json:"keep"`
+	Fail     int           `json:"fail"` // known to fail before anything is built
+	Push     int           `json:"push"` // tags that are new or move
+	Estimate time.Duration `json:"estimate_ns"`
+}
 
 // Plan shows what Build would do, as a table or as JSON. Base images and
 // sources are fetched for it as for a build: without them there is no key.
@@ -22,29 +58,112 @@ func Plan(ctx context.Context, cfg *config.Config, env Env, asJSON bool) error {
 	if err := r.retain.foretell(ctx, r); err != nil {
 		return err
 	}
+	p := r.shown()
 	if asJSON {
-		enc := json.NewEncoder(env.Stdout)
-		enc.SetIndent("", "  ")
-		return enc.Encode(r.plan)
+		return writeJSON(env.Stdout, p)
 	}
-	w := tabwriter.NewWriter(env.Stdout, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(w, "IMAGE\tACTION\tABOUT\tWHY")
-	for _, it := range r.plan.Items {
-		about := ""
-		if it.Action == plan.Build {
-			about = report.FormatDuration(it.Estimate)
-		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", it.Image, it.Action, about, it.Reason)
-	}
-	if err := w.Flush(); err != nil {
+	if err := p.write(env.Stdout, r.up != nil); err != nil {
 		return err
 	}
-	n := r.plan.ToBuild()
-	if n == 0 {
-		env.Notice("nothing to do: %d images unchanged", len(r.plan.Items))
-		return nil
-	}
-	env.Notice("%d of %d images would be built, in about %s with %d threads", n, len(r.plan.Items),
-		report.FormatDuration(r.plan.Estimate(r.cfg.Threads)), r.cfg.Threads)
+	env.Notice("%s", p.summary(r.cfg.Threads, r.up != nil))
 	return nil
+}
+
+// shown puts together what is to be said of a plan.
+func (r *buildRun) shown() shownPlan {
+	p := shownPlan{Items: []planned{}, LeftOut: []leftOut{}, Estimate: r.plan.Estimate(r.cfg.Threads)}
+	bad := map[string]string{} // images that cannot be built, and why
+	for _, it := range r.plan.Items {
+		x := planned{Item: it}
+		if err := r.defined.failed[it.Image]; err != nil {
+			bad[it.Image] = firstLine(err)
+		}
+		for _, n := range it.Needs {
+			if _, ok := bad[n]; ok && bad[it.Image] == "" {
+				bad[it.Image] = n + " cannot be built"
+			}
+		}
+		x.Error = bad[it.Image]
+		switch {
+		case x.Error != "":
+			p.Fail++
+		case it.Action == plan.Build:
+			p.Build++
+		default:
+			p.Keep++
+		}
+		if r.up != nil && x.Error == "" {
+			x.Push, x.Tagged = r.up.would(it)
+			if x.Push != pushThere {
+				p.Push++
+			}
+		}
+		p.Items = append(p.Items, x)
+	}
+	for _, im := range r.set.Graph.Images() {
+		st := r.set.Selection.Status(im.Name)
+		if st == graph.Skipped || st == graph.Unbuildable && r.set.asked(im.Name) {
+			p.LeftOut = append(p.LeftOut, leftOut{im.Name, string(st), r.set.Selection.Reason(im.Name)})
+		}
+	}
+	return p
+}
+
+// would says what publication would do with the tags of an image, and what the
+// first of them names now.
+func (u *publisher) would(it *plan.Item) (push, tagged string) {
+	push = pushThere
+	for i, name := range namesOf(u.cfg, it.Reference) {
+		at, there := u.have[name]
+		switch {
+		case !there && push == pushThere:
+			push = pushNew
+		case there && (it.Action != plan.Keep || at.String() != it.Digest):
+			push = pushMoves
+		}
+		if i == 0 && there {
+			tagged = at.String()
+		}
+	}
+	return push, tagged
+}
+
+func (p shownPlan) write(out io.Writer, push bool) error {
+	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
+	row := func(cells ...string) {
+		if !push {
+			cells = append(cells[:3], cells[4:]...)
+		}
+		fmt.Fprintln(w, strings.Join(cells, "\t"))
+	}
+	row("IMAGE", "ACTION", "ABOUT", "PUSH", "WHY")
+	for _, x := range p.Items {
+		switch {
+		case x.Error != "":
+			row(x.Image, "fail", "", "", x.Error)
+		case x.Action == plan.Build:
+			row(x.Image, string(x.Action), report.FormatDuration(x.Estimate), x.Push, x.Reason)
+		default:
+			row(x.Image, string(x.Action), "", x.Push, x.Reason)
+		}
+	}
+	for _, x := range p.LeftOut {
+		row(x.Image, "skip", "", "", x.Reason)
+	}
+	return w.Flush()
+}
+
+// summary says the plan in a sentence.
+func (p shownPlan) summary(threads int, push bool) string {
+	s := fmt.Sprintf("nothing to do: %d images unchanged", p.Keep)
+	if p.Build > 0 {
+		s = fmt.Sprintf("%d of %d images would be built, in about %s with %d threads", p.Build, len(p.Items), report.FormatDuration(p.Estimate), threads)
+	}
+	if push {
+		s += fmt.Sprintf("; %d tags would be new or move", p.Push)
+	}
+	if p.Fail > 0 {
+		s += fmt.Sprintf("; %d cannot be built", p.Fail)
+	}
+	return s
 }

@@ -77,6 +77,7 @@ type buildRun struct {
 	def    *definer
 	*defined
 	up    *publisher
+	local bool       // nothing is fetched: what is not on this machine is an error
 	watch *stopwatch // nil where nothing is built
 }
 
@@ -143,7 +144,7 @@ func (r *buildRun) prepare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	b := &bases{cfg: r.cfg, env: r.env, store: r.store, client: r.client, platform: p, done: map[string]buildkit.External{}, created: map[string]time.Time{}}
+	b := &bases{cfg: r.cfg, env: r.env, store: r.store, client: r.client, platform: p, local: r.local, done: map[string]buildkit.External{}, created: map[string]time.Time{}}
 	if r.def, err = newDefiner(r.set, r.store, b, r.env); err != nil {
 		return err
 	}

@@ -24,6 +24,7 @@ type Set struct {
 	Graph     *graph.Graph
 	Selection *graph.Selection
 	byName    map[string]*render.Dockerfile
+	match     func(name string) bool // what was asked for, ancestors apart
 }
 
 // NewSet renders the configuration's template tree and selects from it. exists
@@ -138,6 +139,7 @@ func (s *Set) choose(env Env, exists func(string) bool) error {
 			env.Notice("warning: %v", err)
 		}
 	}
+	s.match = res.Match
 	sel := graph.SelectOptions{Match: res.Match, SkipParents: cfg.SkipParents}
 	if !cfg.EnableUnbuildable {
 		sel.Unbuildable = map[string]bool{}
@@ -161,6 +163,10 @@ func (s *Set) choose(env Env, exists func(string) bool) error {
 	return &HintError{fmt.Errorf("none of what was asked for can be built for %s, %s, %s: %s", cfg.Base, cfg.BaseArch, cfg.InstallType, strings.Join(names, ", ")),
 		"another --base or --type may do; --enable-unbuildable tries all the same"}
 }
+
+// asked reports whether an image was asked for, by a regular expression or a
+// profile, or because nothing else was.
+func (s *Set) asked(name string) bool { return s.match(name) }
 
 // file returns the rendered Dockerfile of an image.
 func (s *Set) file(name string) *render.Dockerfile { return s.byName[name] }

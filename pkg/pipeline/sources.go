@@ -20,10 +20,11 @@ type archiver struct {
 	fetcher *source.Fetcher
 }
 
-func newArchiver(cfg *config.Config, env Env) (*archiver, error) {
+// newArchiver makes an archiver; offline takes only what the cache has.
+func newArchiver(cfg *config.Config, env Env, offline bool) (*archiver, error) {
 	f, err := source.New(source.Options{
 		CacheDir: filepath.Join(cfg.DataDir, "sources"), Arch: cfg.DebianArch, LocalsBase: cfg.LocalsBase,
-		Retries: cfg.Retries, Timeout: time.Duration(cfg.Timeout) * time.Second, UserAgent: "kolla-build/" + env.Version,
+		Retries: cfg.Retries, Timeout: time.Duration(cfg.Timeout) * time.Second, UserAgent: "kolla-build/" + env.Version, Offline: offline,
 	})
 	return &archiver{cfg: cfg, fetcher: f}, err
 }

@@ -2,7 +2,6 @@ package pipeline
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -45,9 +44,7 @@ func Images(cfg *config.Config, env Env, asJSON bool) error {
 		for _, e := range entries {
 			out = append(out, image{e.Name, e.Digest.String(), e.Size, string(e.Kind), e.Created.UTC().Format("2006-01-02T15:04:05Z"), e.Key})
 		}
-		enc := json.NewEncoder(env.Stdout)
-		enc.SetIndent("", "  ")
-		return enc.Encode(out)
+		return writeJSON(env.Stdout, out)
 	}
 	w := tabwriter.NewWriter(env.Stdout, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(w, "NAME\tDIGEST\tSIZE\tSTORED")

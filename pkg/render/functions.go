@@ -14,12 +14,17 @@ func newEnvironment(t *Tree, loader jinja.Loader) *jinja.Environment {
 	return jinja.New(jinja.Config{
 		Loader:  loader,
 		Filters: map[string]jinja.Func{"customizable": customizable},
-		Globals: map[string]any{
-			"handle_repos":           jinja.Func(t.handleRepos),
-			"debian_package_install": jinja.Func(debianPackageInstall),
-			"raise_error":            jinja.Func(raiseError),
-		},
+		Globals: kollaFunctions(t),
 	})
+}
+
+// kollaFunctions are the functions that templates can call.
+func kollaFunctions(t *Tree) map[string]any {
+	return map[string]any{
+		"handle_repos":           jinja.Func(t.handleRepos),
+		"debian_package_install": jinja.Func(debianPackageInstall),
+		"raise_error":            jinja.Func(raiseError),
+	}
 }
 
 // params binds a call's arguments to names, as Python does. Missing ones are

@@ -1,0 +1,130 @@
+package render
+
+import (
+	"cmp"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/kolla-build/kolla-build/pkg/jinja"
+)
+
+// Facts is what can be said of one image's template besides what it renders to.
+type Facts struct {
+	// Variables are what the template reads and does not set itself, sorted; so
+	// do the templates that it imports and includes.
+	Variables []Variable
+	// Overrides are the places where override files touch the image, by place.
+	Overrides []Touch
+}
+
+// Variable is a variable that an image's template reads.
+type Variable struct {
+	Name  string
+	Known bool // Value is what the template sees; else it is undefined, or set by an override
+	Value any
+	Place string // the template that reads it first, as messages name it
+	Line  int    // 1-based
+}
+
+// Touch is a place in an override file that changes an image.
+type Touch struct {
+	Kind string // block or variable
+	Name string
+	File string
+	Line int // 1-based
+}
+
+// Explain looks at the template of one image, and at what the overrides do to it.
+func Explain(o Options, image string) (*Facts, error) {
+	r, err := newRenderer(o)
+	if err != nil {
+		return nil, err
+	}
+	at := slices.IndexFunc(o.Tree.images, func(dir string) bool { return path.Base(dir) == image })
+	if at < 0 {
+		return nil, fmt.Errorf("there is no image %s", image)
+	}
+	l := &linter{tree: o.Tree, templates: map[string]*template{}}
+	name := path.Join(o.Tree.images[at], templateName)
+	if err := l.template(name, true); err != nil {
+		return nil, err
+	}
+	used, _ := l.reach(name)
+	r.vars["image_name"] = image
+	f := &Facts{Variables: r.reads(used)}
+	if r.override == nil {
+		return f, nil
+	}
+	over := l.analyze(r.override.source, r.override.place)
+	add := func(kind string, ref jinja.Ref) {
+		file, line := r.override.place(ref.Line)
+		f.Overrides = append(f.Overrides, Touch{kind, ref.Name, file, line})
+	}
+	blocks, reads := reach(append(used, over), used, image)
+	for _, b := range over.Blocks {
+		if blocks[b.Name] {
+			add("block", b)
+		}
+	}
+	for _, s := range over.Sets {
+		if reads[s.Name] {
+			add("variable", s)
+		}
+	}
+	slices.SortStableFunc(f.Overrides, func(a, b Touch) int { return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line)) })
+	return f, nil
+}
+
+// reads returns the variables that templates read, each once, where it is read
+// first. What one of them sets another may read.
+func (r *renderer) reads(used []*template) []Variable {
+	var out []Variable
+	seen := map[string]bool{}
+	functions := kollaFunctions(r.Tree)
+	for _, t := range used {
+		for _, s := range t.Sets {
+			seen[s.Name] = true
+		}
+	}
+	for _, t := range used {
+		for _, ref := range t.Reads {
+			if _, function := functions[ref.Name]; function || seen[ref.Name] {
+				continue
+			}
+			seen[ref.Name] = true
+			v := Variable{Name: ref.Name}
+			v.Value, v.Known = r.vars[ref.Name]
+			v.Place, v.Line = t.place(ref.Line)
+			out = append(out, v)
+		}
+	}
+	slices.SortFunc(out, func(a, b Variable) int { return strings.Compare(a.Name, b.Name) })
+	return out
+}
+
+// reach returns the blocks that an image's templates have, and the names of the
+// variables that these or the filter customizable look up for that image.
+func reach(all, used []*template, image string) (blocks, reads map[string]bool) {
+	blocks, reads = map[string]bool{}, map[string]bool{}
+	prefix := strings.ReplaceAll(image, "-", "_") + "_"
+	for _, t := range used {
+		for _, b := range t.Blocks {
+			blocks[b.Name] = true
+		}
+		for _, ref := range t.Reads {
+			reads[ref.Name] = true
+		}
+	}
+	for _, t := range all { // an override's block may use the filter, too
+		for _, u := range t.Filters {
+			if u.Name == "customizable" && len(u.Args) > 0 && u.Args[0] != "" {
+				for _, suffix := range []string{"_append", "_remove", "_override"} {
+					reads[prefix+u.Args[0]+suffix] = true
+				}
+			}
+		}
+	}
+	return blocks, reads
+}
