@@ -45,6 +45,8 @@ const (
 	EventImageEnd                    // Image, Result
 	EventMessage                     // Text: a line for the user that belongs to no image
 	EventRunEnd                      // Duration
+	EventPushStart                   // Image: its content begins to go to the registry
+	EventPushEnd                     // Image, Step.Err: its content is there, or why not
 )
 
 // Event is one thing that happened in a run. Events of one image come in order;

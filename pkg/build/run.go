@@ -188,7 +188,13 @@ func (r *run) startWhatCan(ctx context.Context) {
 		r.pushing++
 		digest := r.results[it.Image].Digest // the map is this goroutine's alone
 		go func() {
+			r.opts.Emit(Event{Time: time.Now(), Kind: EventPushStart, Image: it.Image})
 			err := r.opts.Uploader.Upload(ctx, it, digest)
+			end := Event{Time: time.Now(), Kind: EventPushEnd, Image: it.Image}
+			if err != nil {
+				end.Step.Err = firstLine(err)
+			}
+			r.opts.Emit(end)
 			r.done <- finished{item: it, err: err, upload: true}
 		}()
 	}

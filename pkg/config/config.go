@@ -108,6 +108,10 @@ type Config struct {
 	Format           string
 	Summary          bool
 	SummaryJSONFile  string
+	ReportHTML       string
+	JUnitFile        string
+	MetricsFile      string
+	ReportDir        string
 	LogsDir          string
 	Quiet            bool
 	Debug            bool

@@ -128,7 +128,7 @@ func (o *Option) EnvNames() []string {
 
 // initialisms are the words that Go writes in capitals, as far as the Config
 // struct does.
-var initialisms = map[string]string{"url": "URL", "json": "JSON", "yaml": "YAML", "rpm": "RPM"}
+var initialisms = map[string]string{"url": "URL", "json": "JSON", "yaml": "YAML", "rpm": "RPM", "html": "HTML", "junit": "JUnit"}
 
 // Field returns the name of the option's field in Config, "" for the options
 // that only steer Load.

@@ -112,6 +112,14 @@ var outputOptions = []*Option{
 		Help: "The format of the summary for programs: json or none."},
 	{Name: "summary-json-file", Kind: String, Arg: "FILE", DefaultText: "standard output", Group: GroupOutput, From: Upstream,
 		Help: "Where the JSON summary is written."},
+	{Name: "report-html", Kind: String, Arg: "FILE", Group: GroupOutput, From: Ours,
+		Help: "Write a report of the run to be opened in a browser: one file, with the dependency graph, a timeline, what changed, and the logs of what failed."},
+	{Name: "junit-file", Kind: String, Arg: "FILE", Group: GroupOutput, From: Ours,
+		Help: "Write what became of each image as JUnit XML, which CI systems show as test results."},
+	{Name: "metrics-file", Kind: String, Arg: "FILE", Group: GroupOutput, From: Ours,
+		Help: "Write counts, times and sizes as OpenMetrics text, such as for the textfile collector of Prometheus' node_exporter."},
+	{Name: "report-dir", Kind: String, Arg: "DIR", Group: GroupOutput, From: Ours,
+		Help: "Write all of these, the JSON summary and the logs into a new directory of DIR named by date and time, to which DIR/latest then points. The newest 30 are kept. A file option given as well wins over it."},
 }
 
 var configOptions = []*Option{

@@ -4,11 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/kolla-build/kolla-build/pkg/build"
@@ -26,38 +23,37 @@ import (
 // Build renders, plans, builds, publishes and reports, as the configuration
 // says. It returns ErrFailed if images failed and the summary has said so.
 func Build(ctx context.Context, cfg *config.Config, env Env) error {
-	started := time.Now()
-	if cfg.SummaryJSONFile != "" {
-		if st, err := os.Stat(filepath.Dir(cfg.SummaryJSONFile)); err != nil || !st.IsDir() {
-			return &HintError{fmt.Errorf("--summary-json-file %s: there is no directory %s", cfg.SummaryJSONFile, filepath.Dir(cfg.SummaryJSONFile)), "make it first"}
-		}
-		// A run that ends before its summary must not leave yesterday's there.
-		if err := os.Remove(cfg.SummaryJSONFile); err != nil && !errors.Is(err, fs.ErrNotExist) && !strings.HasPrefix(cfg.SummaryJSONFile, "/dev/") {
-			return fmt.Errorf("removing the last run's summary: %w", err)
-		}
-	}
-	r := &buildRun{cfg: cfg, env: env, watch: newStopwatch()}
-	defer r.close()
-	if err := r.prepare(ctx); err != nil {
-		return err
-	}
-	results, err := r.run(ctx)
+	rep, err := newReports(cfg, env)
 	if err != nil {
 		return err
 	}
-	published := r.publish(ctx, results)
-	if err := r.summarize(results, time.Since(started), published); err != nil {
+	r := &buildRun{cfg: rep.cfg, env: env, rep: rep, watch: newStopwatch()}
+	defer r.close()
+	return rep.finish(ctx, r, r.build(ctx))
+}
+
+// build is the run itself; what it leaves in r is reported, however it ends.
+func (r *buildRun) build(ctx context.Context) error {
+	if err := r.prepare(ctx); err != nil {
 		return err
 	}
-	if cfg.Debug {
-		env.Notice("%v", r.watch)
+	var err error
+	if r.results, err = r.run(ctx); err != nil {
+		return err
+	}
+	published := r.publish(ctx, r.results)
+	if err := r.summarize(r.results, time.Since(r.rep.started), published); err != nil {
+		return err
+	}
+	if r.cfg.Debug {
+		r.env.Notice("%v", r.watch)
 	}
 	switch {
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	case published != nil:
 		return published
-	case r.failed(results) > 0:
+	case r.failed(r.results) > 0:
 		return ErrFailed
 	}
 	return nil
@@ -79,6 +75,10 @@ type buildRun struct {
 	up    *publisher
 	local bool       // nothing is fetched: what is not on this machine is an error
 	watch *stopwatch // nil where nothing is built
+
+	rep     *reports // nil for a plan
+	results []*build.Result
+	summary report.Summary
 }
 
 func (r *buildRun) close() {
@@ -182,7 +182,7 @@ func (r *buildRun) run(ctx context.Context) ([]*build.Result, error) {
 	}
 	progress := report.NewProgress(report.ProgressOptions{Out: r.env.Stderr, Mode: mode, Getenv: r.env.Getenv,
 		Output: r.cfg.Debug || r.cfg.Threads == 1})
-	emit := report.Tee(logs.Handle, progress.Handle)
+	emit := report.Tee(logs.Handle, r.rep.recorder.Handle, progress.Handle)
 	convert := r.def.options
 	convert.BuildArgs = withProxies(convert.BuildArgs, r.env)
 	convert.NoCache = !r.cfg.Cache
@@ -282,6 +282,7 @@ func (r *buildRun) summarize(results []*build.Result, took time.Duration, publis
 		}
 	}
 	s.Next = r.next(results, published)
+	r.summary = s
 	if !r.cfg.Summary {
 		return nil
 	}

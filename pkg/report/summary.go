@@ -72,8 +72,17 @@ func (s Summary) with(statuses ...build.Status) []build.Result {
 	return out
 }
 
-// culprit is the failed ancestor that r was not tried for, "" if it is unknown.
-func (s Summary) culprit(r build.Result, byName map[string]build.Result) string {
+// Culprit returns the failed ancestor that r was not tried for, "" if it is
+// unknown.
+func (s Summary) Culprit(r build.Result) string {
+	byName := map[string]build.Result{}
+	for _, o := range s.Results {
+		byName[o.Image] = o
+	}
+	return culprit(r, byName)
+}
+
+func culprit(r build.Result, byName map[string]build.Result) string {
 	seen := map[string]bool{}
 	for p := r.Parent; p != "" && !seen[p]; {
 		seen[p] = true

@@ -194,7 +194,7 @@ func (s Summary) groups() (causes []*group, canceled []string, orphans []build.R
 		owner[r.Image] = g
 	}
 	for _, r := range s.with(build.StatusParentError) {
-		if g := owner[s.culprit(r, byName)]; g != nil {
+		if g := owner[culprit(r, byName)]; g != nil {
 			g.victims = append(g.victims, r.Image)
 		} else {
 			orphans = append(orphans, r)

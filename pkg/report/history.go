@@ -1,0 +1,92 @@
+package report
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// keepRecords is how many runs a history remembers: two months of nights.
+const keepRecords = 60
+
+// Record is one run in the history: enough to say what changed since, and what
+// the nights before were like.
+type Record struct {
+	Started   time.Time              `json:"started"`
+	Seconds   float64                `json:"seconds"`
+	Outcome   Outcome                `json:"outcome"`
+	Tags      []string               `json:"tags,omitempty"`
+	Built     int                    `json:"built"`
+	Unchanged int                    `json:"unchanged"`
+	Failed    int                    `json:"failed"`
+	Images    map[string]ImageRecord `json:"images,omitempty"`
+}
+
+// ImageRecord is an image in the history.
+type ImageRecord struct {
+	Digest  string  `json:"digest,omitempty"`
+	Size    int64   `json:"size,omitempty"`    // bytes
+	Seconds float64 `json:"seconds,omitempty"` // that its build took
+}
+
+// History is a file of records, a JSON object in each line, the oldest first.
+type History struct{ Path string }
+
+// Load returns the records, the newest first. A missing file is an empty
+// history, and so is a line that cannot be read: comparisons are all that is lost.
+func (h History) Load() ([]Record, error) {
+	f, err := os.Open(h.Path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading the history of runs: %w", err)
+	}
+	defer f.Close()
+	var records []Record
+	lines := bufio.NewReader(f)
+	for {
+		line, err := lines.ReadBytes('\n')
+		var rec Record
+		if json.Unmarshal(line, &rec) == nil && !rec.Started.IsZero() {
+			records = append([]Record{rec}, records...)
+		}
+		if errors.Is(err, io.EOF) {
+			return records, nil
+		}
+		if err != nil {
+			return records, fmt.Errorf("reading the history of runs: %w", err)
+		}
+	}
+}
+
+// Add appends a record, and forgets the oldest beyond the number that is kept.
+func (h History) Add(rec Record) error {
+	records, err := h.Load()
+	if err != nil {
+		return err
+	}
+	records = append([]Record{rec}, records...)
+	records = records[:min(len(records), keepRecords)]
+	if err := os.MkdirAll(filepath.Dir(h.Path), 0o755); err != nil {
+		return fmt.Errorf("writing the history of runs: %w", err)
+	}
+	err = writeAtomically(h.Path, func(w io.Writer) error {
+		for i := len(records) - 1; i >= 0; i-- {
+			if err := encode(w, records[i], ""); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("writing the history of runs: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,182 @@
+package report
+
+import (
+	"encoding/xml"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/kolla-build/kolla-build/pkg/build"
+)
+
+// The elements of JUnit's XML as Ant writes it. What the schemas in use ask for
+// differs; this is what all of them take: the attributes that the strict ones
+// want, and none that only some of them know.
+type junitSuites struct {
+	XMLName xml.Name     `xml:"testsuites"`
+	Suites  []junitSuite `xml:"testsuite"`
+}
+
+type junitSuite struct {
+	ID         int         `xml:"id,attr"`
+	Name       string      `xml:"name,attr"`
+	Package    string      `xml:"package,attr"`
+	Timestamp  string      `xml:"timestamp,attr"`
+	Hostname   string      `xml:"hostname,attr"`
+	Tests      int         `xml:"tests,attr"`
+	Failures   int         `xml:"failures,attr"`
+	Errors     int         `xml:"errors,attr"`
+	Skipped    int         `xml:"skipped,attr"`
+	Time       string      `xml:"time,attr"`
+	Properties []junitProp `xml:"properties>property"`
+	Cases      []junitCase `xml:"testcase"`
+	Out        string      `xml:"system-out"`
+	Err        string      `xml:"system-err"`
+}
+
+type junitProp struct {
+	Name  string `xml:"name,attr"`
+	Value string `xml:"value,attr"`
+}
+
+type junitCase struct {
+	Class   string        `xml:"classname,attr"`
+	Name    string        `xml:"name,attr"`
+	Time    string        `xml:"time,attr"`
+	Skipped *junitSkipped `xml:"skipped"`
+	Error   *junitProblem `xml:"error"`
+	Failure *junitProblem `xml:"failure"`
+}
+
+type junitSkipped struct {
+	Message string `xml:"message,attr,omitempty"`
+}
+
+type junitProblem struct {
+	Type    string `xml:"type,attr"`
+	Message string `xml:"message,attr"`
+	Text    string `xml:",cdata"`
+}
+
+// WriteJUnit writes the run as JUnit XML: one suite, a test case for each image
+// that was asked for, and one more for the run itself, so that a run which ended
+// before its images, or published nothing, cannot look like a good one. An image
+// that failed is a failure, one that was not tried for its parent's sake is
+// skipped, one that the run left unfinished is an error.
+func (r *Run) WriteJUnit(w io.Writer) error {
+	host, err := os.Hostname()
+	if err != nil || host == "" {
+		host = "localhost"
+	}
+	s := junitSuite{Name: "kolla-build", Package: "kolla-build", Hostname: host, Time: junitTime(r.Duration),
+		Timestamp: r.Started.UTC().Format("2006-01-02T15:04:05")}
+	for _, p := range [][2]string{{"title", r.Title}, {"version", r.Version}, {"outcome", string(r.Outcome)}, {"registry", r.Registry}, {"tags", strings.Join(r.Tags, " ")}} {
+		if p[1] != "" {
+			s.Properties = append(s.Properties, junitProp{p[0], oneLine(p[1])})
+		}
+	}
+	s.Cases = append(s.Cases, r.junitRun())
+	allowed := r.allowed()
+	for _, res := range r.Selected() {
+		s.Cases = append(s.Cases, junitImage(res, allowed[res.Image]))
+	}
+	for _, c := range s.Cases {
+		s.Tests++
+		switch {
+		case c.Failure != nil:
+			s.Failures++
+		case c.Error != nil:
+			s.Errors++
+		case c.Skipped != nil:
+			s.Skipped++
+		}
+	}
+	if _, err := io.WriteString(w, xml.Header); err != nil {
+		return err
+	}
+	enc := xml.NewEncoder(w)
+	enc.Indent("", "  ")
+	if err := enc.Encode(junitSuites{Suites: []junitSuite{s}}); err != nil {
+		return err
+	}
+	_, err = io.WriteString(w, "\n")
+	return err
+}
+
+func (r *Run) junitRun() junitCase {
+	c := junitCase{Class: "kolla-build", Name: "the run", Time: junitTime(r.Duration)}
+	switch {
+	case r.Err != nil:
+		c.Error = &junitProblem{Type: string(r.Outcome), Message: oneLine(r.Err.Error()), Text: xmlText(strings.Split(r.Err.Error(), "\n"))}
+	case r.Outcome == OutcomeInterrupted:
+		c.Error = &junitProblem{Type: string(r.Outcome), Message: "the run was interrupted"}
+	}
+	return c
+}
+
+func junitImage(res build.Result, allowed bool) junitCase {
+	c := junitCase{Class: "kolla-build.images", Name: oneLine(res.Image), Time: junitTime(res.Duration)}
+	why := orText(failureText(res), string(res.Status))
+	switch res.Status {
+	case build.StatusError, build.StatusPushError:
+		if allowed {
+			c.Skipped = &junitSkipped{Message: "allowed to fail: " + why}
+			break
+		}
+		c.Failure = &junitProblem{Type: string(res.Status), Message: why, Text: xmlText(failureLines(res))}
+	case build.StatusCanceled:
+		c.Error = &junitProblem{Type: string(res.Status), Message: orText(oneLine(res.Reason), "interrupted")}
+	case build.StatusParentError, build.StatusSkipped, build.StatusUnbuildable:
+		c.Skipped = &junitSkipped{Message: orText(oneLine(res.Reason), string(res.Status))}
+	}
+	return c
+}
+
+// failureLines is a failure as the text summary tells it.
+func failureLines(res build.Result) []string {
+	f := res.Failure
+	if f == nil {
+		return []string{res.Reason}
+	}
+	var lines []string
+	add := func(name, value string) {
+		if value != "" {
+			lines = append(lines, name+": "+value)
+		}
+	}
+	if f.Err != nil {
+		add("cause", f.Err.Error())
+	}
+	add("step", f.Step)
+	if f.ExitCode != 0 {
+		add("exit code", fmt.Sprint(f.ExitCode))
+	}
+	add("template", f.Template)
+	if f.Dockerfile != "" && f.Line > 0 {
+		add("rendered", fmt.Sprintf("%s:%d", f.Dockerfile, f.Line))
+	}
+	lines = append(lines, f.Source...)
+	if len(f.Tail) > 0 {
+		lines = append(lines, "last lines of output:")
+		lines = append(lines, f.Tail...)
+	}
+	add("log", res.Log)
+	add("hint", f.Hint)
+	return lines
+}
+
+// xmlText joins lines, without what XML cannot hold: nothing in CDATA is escaped.
+func xmlText(lines []string) string {
+	var b strings.Builder
+	for _, l := range lines {
+		for part := range strings.SplitSeq(l, "\n") {
+			b.WriteString("\n" + strings.NewReplacer("\ufffe", "", "\uffff", "").Replace(Sanitize([]byte(part))))
+		}
+	}
+	b.WriteString("\n")
+	return b.String()
+}
+
+func junitTime(d time.Duration) string { return fmt.Sprintf("%.3f", max(d, 0).Seconds()) }

@@ -1,0 +1,173 @@
+package page
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/kolla-build/kolla-build/pkg/build"
+	"github.com/kolla-build/kolla-build/pkg/report"
+)
+
+// image is a row of the table.
+type image struct {
+	ID, Name, Parent, Status, Sign, Word, Reason string
+	Reference, Digest                            string
+	Took, Size, Change                           string
+	Seconds, Bytes, Delta                        float64 // what the columns are sorted by
+	Pushed, Critical, AllowedToFail              bool
+	HasFailure                                   bool
+	Packages                                     []report.PackageChange
+	Steps                                        []step
+	Log                                          string // a relative URL
+}
+
+type step struct {
+	Name, Took, Err string
+	Share           int // of the image's time, in percent
+}
+
+// Limits of what the page holds of one image.
+const (
+	maxSteps    = 15
+	maxPackages = 500
+)
+
+func images(run *report.Run, logs *logReader, critical map[string]bool) []image {
+	allowed := map[string]bool{}
+	for _, n := range run.AllowedToFail {
+		allowed[n] = true
+	}
+	var out []image
+	for _, r := range run.Selected() {
+		l := legendOf(r.Status)
+		im := image{ID: id(r.Image), Name: clean(r.Image), Parent: clean(r.Parent), Status: l.Status, Sign: l.Sign, Word: l.Word, Reason: clean(r.Reason),
+			Reference: clean(r.Reference), Digest: clean(r.Digest), Seconds: r.Duration.Seconds(), Bytes: float64(r.Size), Pushed: r.Pushed,
+			Critical: critical[r.Image], AllowedToFail: allowed[r.Image] && r.Status.Bad(), Log: link(logs.dir, r.Log)}
+		im.HasFailure = r.Status == build.StatusError || r.Status == build.StatusPushError
+		if r.Duration > 0 {
+			im.Took = report.FormatDuration(r.Duration)
+		}
+		if r.Size > 0 {
+			im.Size = report.FormatBytes(r.Size)
+			if before, ok := run.Before(r.Image); ok {
+				im.Delta = float64(r.Size - before.Size)
+				im.Change = change(r.Size - before.Size)
+			}
+		}
+		for _, p := range run.Packages[r.Image][:min(len(run.Packages[r.Image]), maxPackages)] {
+			im.Packages = append(im.Packages, report.PackageChange{Name: clean(p.Name), From: clean(p.From), To: clean(p.To)})
+		}
+		im.Steps = steps(run.Activity(r.Image))
+		out = append(out, im)
+	}
+	// What needs a look stands first, as in the legend.
+	rank := map[string]int{}
+	for i, l := range legends {
+		rank[l.Status] = i
+	}
+	slices.SortStableFunc(out, func(a, b image) int {
+		if rank[a.Status] != rank[b.Status] {
+			return rank[a.Status] - rank[b.Status]
+		}
+		return strings.Compare(a.Name, b.Name)
+	})
+	return out
+}
+
+func steps(a report.Activity) []step {
+	all := slices.Clone(a.Steps)
+	slices.SortStableFunc(all, func(x, y report.StepTime) int { return int(y.Took - x.Took) })
+	var out []step
+	for _, s := range all[:min(len(all), maxSteps)] {
+		st := step{Name: clean(s.Name), Took: report.FormatDuration(s.Took), Err: clean(s.Err)}
+		if total := a.End.Sub(a.Start); total > 0 {
+			st.Share = min(100, int(100*s.Took/total))
+		}
+		out = append(out, st)
+	}
+	return out
+}
+
+// id is an image's name as an element's id.
+func id(name string) string { return strings.Join(strings.Fields(clean(name)), "-") }
+
+// cause is a failure, with the images that stand on the failed one.
+type cause struct {
+	ID, Name, Word, Cause, Step, Template, Place, Hint string
+	AllowedToFail                                      bool
+	Source                                             []sourceLine
+	Tail                                               string
+	TailLines                                          int
+	Victims                                            []string
+	Log                                                string // a relative URL
+	Full                                               string // the log's content, its end if it is long
+	FullSize, FullNote                                 string
+}
+
+type sourceLine struct {
+	No   string
+	Text string
+}
+
+func causes(run *report.Run, logs *logReader) []cause {
+	allowed := map[string]bool{}
+	for _, n := range run.AllowedToFail {
+		allowed[n] = true
+	}
+	victims := victimsOf(run)
+	var out []cause
+	for _, r := range run.Selected() {
+		if r.Status != build.StatusError && r.Status != build.StatusPushError {
+			continue
+		}
+		c := cause{ID: id(r.Image), Name: clean(r.Image), Word: legendOf(r.Status).Word, AllowedToFail: allowed[r.Image],
+			Victims: victims[r.Image], Cause: clean(r.Reason), Log: link(logs.dir, r.Log)}
+		if f := r.Failure; f != nil {
+			if f.Err != nil {
+				c.Cause = cleanLines(strings.Split(f.Err.Error(), "\n"))
+			}
+			c.Step, c.Template, c.Hint = clean(f.Step), clean(f.Template), cleanLines(strings.Split(f.Hint, "\n"))
+			if f.ExitCode != 0 {
+				c.Step = strings.TrimSpace(fmt.Sprintf("%s (exit code %d)", c.Step, f.ExitCode))
+			}
+			if f.Dockerfile != "" && f.Line > 0 {
+				c.Place = fmt.Sprintf("%s:%d", clean(f.Dockerfile), f.Line)
+			}
+			for i, line := range f.Source {
+				c.Source = append(c.Source, sourceLine{fmt.Sprint(f.Line + i), report.Sanitize([]byte(line))})
+			}
+			c.Tail, c.TailLines = cleanLines(f.Tail), len(f.Tail)
+		}
+		c.Full, c.FullSize, c.FullNote = logs.read(r.Log)
+		out = append(out, c)
+	}
+	slices.SortStableFunc(out, func(a, b cause) int {
+		if a.AllowedToFail != b.AllowedToFail {
+			if a.AllowedToFail {
+				return 1
+			}
+			return -1
+		}
+		return len(b.Victims) - len(a.Victims)
+	})
+	return out
+}
+
+// victimsOf lists the images that were not tried, by the image that failed.
+func victimsOf(run *report.Run) map[string][]string {
+	byName := map[string]build.Result{}
+	for _, r := range run.Results {
+		byName[r.Image] = r
+	}
+	victims := map[string][]string{}
+	for _, r := range run.Results {
+		if r.Status != build.StatusParentError {
+			continue
+		}
+		if c := run.Culprit(r); c != "" {
+			victims[c] = append(victims[c], clean(r.Image))
+		}
+	}
+	return victims
+}

@@ -1,0 +1,62 @@
+package page
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/kolla-build/kolla-build/pkg/report"
+)
+
+// Limits of the logs that the page holds: what is beyond them is in the files.
+// A log's end tells why it failed.
+const (
+	maxLog  = 256 << 10
+	maxLogs = 6 << 20
+)
+
+// logReader reads logs for the page, until it holds enough.
+type logReader struct {
+	dir    string // of the page
+	budget int64
+}
+
+// read returns the end of a log file, safe to show, how large the whole is, and
+// what is left out of it.
+func (l *logReader) read(path string) (text, size, note string) {
+	if path == "" {
+		return "", "", ""
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return "", "", ""
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil || !st.Mode().IsRegular() || st.Size() == 0 {
+		return "", "", ""
+	}
+	size = report.FormatBytes(st.Size())
+	limit := min(int64(maxLog), l.budget)
+	if limit < 4<<10 {
+		return "", size, "not in this page, which holds the logs of other failures; see the file"
+	}
+	skipped := st.Size() - limit
+	if skipped > 0 {
+		if _, err := f.Seek(skipped, io.SeekStart); err != nil {
+			return "", size, ""
+		}
+	}
+	data, err := io.ReadAll(io.LimitReader(f, limit))
+	if err != nil {
+		return "", size, ""
+	}
+	l.budget -= int64(len(data))
+	lines := strings.Split(strings.TrimRight(string(data), "\n"), "\n")
+	if skipped > 0 {
+		lines = lines[1:] // the first is cut anywhere
+		note = fmt.Sprintf("the first %s are left out here; the file has all", report.FormatBytes(skipped))
+	}
+	return cleanLines(lines), size, note
+}

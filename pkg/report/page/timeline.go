@@ -1,0 +1,165 @@
+package page
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/kolla-build/kolla-build/pkg/build"
+	"github.com/kolla-build/kolla-build/pkg/report"
+)
+
+// timeline is the run by slots. Places along the time are in percent of the
+// picture's width, so that it can be widened without its text.
+type timeline struct {
+	H      int
+	Rows   []timelineRow
+	Bars   []bar
+	Ticks  []tick
+	Path   []pathLink
+	Sum    string // of the critical path
+	Slow   []slowStep
+	Labels int // width of the rows' names in pixels
+}
+
+type timelineRow struct {
+	Name    string
+	Y, Text int
+}
+
+type bar struct {
+	ID, Name, Status, Sign, Title string
+	X, W                          float64 // percent
+	Y, H                          int
+	Critical, Push                bool
+}
+
+type tick struct {
+	X    float64
+	Text string
+}
+
+type pathLink struct{ ID, Name, Took string }
+
+type slowStep struct{ ID, Image, Name, Took string }
+
+// Measures in pixels.
+const (
+	slotHeight = 26
+	barHeight  = 22
+	axisHeight = 22
+)
+
+// newTimeline returns nil if nothing was built or pushed.
+func newTimeline(run *report.Run, path []report.Link, critical map[string]bool) *timeline {
+	var from, to time.Time
+	slots, pushes := 0, false
+	grow := func(start, end time.Time) {
+		if start.IsZero() {
+			return
+		}
+		if from.IsZero() || start.Before(from) {
+			from = start
+		}
+		if end.After(to) {
+			to = end
+		}
+	}
+	for _, a := range run.Activities {
+		grow(a.Start, a.End)
+		grow(a.Push.Start, a.Push.End)
+		if !a.Start.IsZero() {
+			slots = max(slots, a.Slot+1)
+		}
+		pushes = pushes || !a.Push.Start.IsZero()
+	}
+	span := to.Sub(from)
+	if from.IsZero() || span <= 0 {
+		return nil
+	}
+	status := map[string]build.Status{}
+	for _, r := range run.Results {
+		status[r.Image] = r.Status
+	}
+	t := &timeline{}
+	for i := range slots {
+		y := axisHeight + i*slotHeight
+		t.Rows = append(t.Rows, timelineRow{Name: fmt.Sprintf("slot %d", i+1), Y: y, Text: y + 15})
+	}
+	t.H = axisHeight + slots*slotHeight
+	pushRow := t.H
+	if pushes {
+		t.Rows = append(t.Rows, timelineRow{Name: "pushes", Y: pushRow, Text: pushRow + 15})
+		t.H += slotHeight
+	}
+	percent := func(at time.Time) float64 { return 100 * float64(at.Sub(from)) / float64(span) }
+	for _, a := range run.Activities {
+		st, ok := status[a.Image]
+		if !ok {
+			st = build.StatusCanceled
+		}
+		l := legendOf(st)
+		b := bar{ID: id(a.Image), Name: clean(a.Image), Status: l.Status, Sign: l.Sign, Critical: critical[a.Image], H: barHeight}
+		if !a.Start.IsZero() {
+			b.X, b.W, b.Y = percent(a.Start), percent(a.End)-percent(a.Start), axisHeight+a.Slot*slotHeight+2
+			b.Title = fmt.Sprintf("%s: %s, %s, from %s", b.Name, l.Word, report.FormatDuration(a.End.Sub(a.Start)), report.FormatDuration(a.Start.Sub(from)))
+			if b.Critical {
+				b.Title += ", on the critical path"
+			}
+			t.Bars = append(t.Bars, b)
+		}
+		if !a.Push.Start.IsZero() {
+			b.X, b.W, b.Y, b.H = percent(a.Push.Start), percent(a.Push.End)-percent(a.Push.Start), pushRow+6, barHeight-8
+			b.Push, b.Critical = true, false
+			b.Title = fmt.Sprintf("%s: pushed in %s", b.Name, report.FormatDuration(a.Push.End.Sub(a.Push.Start)))
+			t.Bars = append(t.Bars, b)
+		}
+	}
+	t.ticks(span)
+	t.path(path, run, span)
+	for _, s := range run.SlowestSteps(8) {
+		t.Slow = append(t.Slow, slowStep{id(s.Image), clean(s.Image), clean(s.Name), report.FormatDuration(s.Took)})
+	}
+	return t
+}
+
+// ticks puts five to ten marks along the time, at round numbers.
+func (t *timeline) ticks(span time.Duration) {
+	every := time.Hour
+	for _, d := range []time.Duration{10 * time.Millisecond, 50 * time.Millisecond, 100 * time.Millisecond, 500 * time.Millisecond, time.Second, 2 * time.Second, 5 * time.Second, 10 * time.Second, 30 * time.Second,
+		time.Minute, 2 * time.Minute, 5 * time.Minute, 10 * time.Minute, 30 * time.Minute} {
+		if span/d <= 8 {
+			every = d
+			break
+		}
+	}
+	for at := time.Duration(0); at <= span; at += every {
+		text := report.FormatDuration(at)
+		if at == 0 {
+			text = "0"
+		}
+		t.Ticks = append(t.Ticks, tick{X: 100 * float64(at) / float64(span), Text: text})
+	}
+}
+
+func (t *timeline) path(path []report.Link, run *report.Run, span time.Duration) {
+	var onPath, work time.Duration
+	for _, l := range path {
+		t.Path = append(t.Path, pathLink{ID: id(l.Image), Name: clean(l.Image), Took: report.FormatDuration(l.End.Sub(l.Start))})
+		onPath += l.End.Sub(l.Start)
+	}
+	for _, a := range run.Activities {
+		work += a.End.Sub(a.Start)
+	}
+	if len(path) == 0 {
+		return
+	}
+	busy := min(100, int(100*float64(work)/float64(span)/float64(max(1, run.Slots))))
+	t.Sum = fmt.Sprintf("%s of the %s from the first build to the end. The %s were busy %d%% of that time. ",
+		report.FormatDuration(onPath), report.FormatDuration(span), count(run.Slots, "slot"), busy)
+	switch {
+	case onPath > span*9/10:
+		t.Sum += "More slots would not make the run shorter; faster builds of these images would."
+	case busy > 80:
+		t.Sum += "More slots, on a machine that can feed them, would make the run shorter."
+	}
+}

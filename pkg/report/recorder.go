@@ -1,0 +1,217 @@
+package report
+
+import (
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/kolla-build/kolla-build/pkg/build"
+)
+
+// Activity is what a run did for one image, and when.
+type Activity struct {
+	Image      string
+	Start, End time.Time // of the build; both zero for an image that was not built
+	Push       Interval  // of its content's upload, zero if there was none
+	Steps      []StepTime
+	Slot       int // from 0: the row of the timeline that it ran in
+}
+
+// Interval is a time from Start to End.
+type Interval struct{ Start, End time.Time }
+
+// StepTime is one step of an image's build.
+type StepTime struct {
+	Name  string
+	Start time.Time
+	Took  time.Duration
+	Err   string
+}
+
+// Recorder keeps when things happened in a run, for the reports after it. It
+// needs no closing; its methods may be called from several goroutines.
+type Recorder struct {
+	mu     sync.Mutex
+	images map[string]*Activity
+	open   map[string]map[string]StepTime // steps that run, by image and ID
+	order  []string
+	notes  []string
+}
+
+// maxNotes bounds the messages of a run that are kept for its reports.
+const maxNotes = 200
+
+// Handle takes an event.
+func (r *Recorder) Handle(e build.Event) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch e.Kind {
+	case build.EventImageStart:
+		r.image(e.Image).Start = e.Time
+	case build.EventStepStart:
+		r.image(e.Image)
+		r.open[e.Image][e.Step.ID] = StepTime{Name: e.Step.Name, Start: e.Time}
+	case build.EventStepEnd:
+		a := r.image(e.Image)
+		s, ok := r.open[e.Image][e.Step.ID]
+		if !ok || e.Step.Cached {
+			return
+		}
+		delete(r.open[e.Image], e.Step.ID)
+		s.Took, s.Err = e.Step.Duration, e.Step.Err
+		if s.Took == 0 {
+			s.Took = e.Time.Sub(s.Start)
+		}
+		a.Steps = append(a.Steps, s)
+	case build.EventMessage:
+		if len(r.notes) < maxNotes {
+			r.notes = append(r.notes, oneLine(e.Text))
+		}
+	case build.EventPushStart:
+		a := r.image(e.Image)
+		a.Push.Start = e.Time
+	case build.EventPushEnd:
+		r.image(e.Image).Push.End = e.Time
+	case build.EventImageEnd:
+		if a := r.images[e.Image]; a != nil && !a.Start.IsZero() {
+			a.End = e.Time
+			if res := e.Result; res != nil && !res.Started.IsZero() && res.Duration > 0 {
+				a.Start, a.End = res.Started, res.Started.Add(res.Duration)
+			}
+		}
+	}
+}
+
+func (r *Recorder) image(name string) *Activity {
+	if r.images == nil {
+		r.images, r.open = map[string]*Activity{}, map[string]map[string]StepTime{}
+	}
+	a := r.images[name]
+	if a == nil {
+		a = &Activity{Image: name}
+		r.images[name] = a
+		r.open[name] = map[string]StepTime{}
+		r.order = append(r.order, name)
+	}
+	return a
+}
+
+// Notes returns what the run told that belongs to no image.
+func (r *Recorder) Notes() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.notes)
+}
+
+// Activities returns what was recorded, in the order of the builds' starts, with
+// images that were only pushed at the end. What has not ended ends at now.
+func (r *Recorder) Activities(now time.Time) []Activity {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var out []Activity
+	for _, name := range r.order {
+		a := *r.images[name]
+		a.Steps = slices.Clone(a.Steps)
+		for _, s := range r.open[name] {
+			s.Took = now.Sub(s.Start)
+			a.Steps = append(a.Steps, s)
+		}
+		slices.SortStableFunc(a.Steps, func(x, y StepTime) int { return x.Start.Compare(y.Start) })
+		if !a.Start.IsZero() && a.End.IsZero() {
+			a.End = now
+		}
+		if !a.Push.Start.IsZero() && a.Push.End.IsZero() {
+			a.Push.End = now
+		}
+		out = append(out, a)
+	}
+	slices.SortStableFunc(out, func(x, y Activity) int {
+		switch {
+		case x.Start.IsZero() != y.Start.IsZero():
+			if x.Start.IsZero() {
+				return 1
+			}
+			return -1
+		case !x.Start.Equal(y.Start):
+			return x.Start.Compare(y.Start)
+		}
+		return x.Push.Start.Compare(y.Push.Start)
+	})
+	assignSlots(out)
+	return out
+}
+
+// assignSlots puts each build into the first row that is free when it starts:
+// the scheduler's slots have no names of their own.
+func assignSlots(activities []Activity) {
+	var free []time.Time // when each row is free again
+	for i := range activities {
+		a := &activities[i]
+		if a.Start.IsZero() {
+			continue
+		}
+		row := -1
+		for j, t := range free {
+			if !t.After(a.Start) {
+				row = j
+				break
+			}
+		}
+		if row < 0 {
+			row = len(free)
+			free = append(free, time.Time{})
+		}
+		free[row], a.Slot = a.End, row
+	}
+}
+
+// Link is one image of the critical path.
+type Link struct {
+	Image      string
+	Start, End time.Time // of its build
+}
+
+// CriticalPath returns the chain of builds, each standing on the one before,
+// that took longest together: the run cannot be shorter, however many slots it
+// has. needs lists each image's parents.
+func CriticalPath(activities []Activity, needs map[string][]string) []Link {
+	byName := map[string]Activity{}
+	for _, a := range activities {
+		if !a.Start.IsZero() {
+			byName[a.Image] = a
+		}
+	}
+	took := map[string]time.Duration{} // of the longest chain that ends in an image
+	before := map[string]string{}
+	var chain func(name string) time.Duration
+	chain = func(name string) time.Duration {
+		if d, ok := took[name]; ok {
+			return d
+		}
+		took[name] = 0 // a circle, which a run has not, ends here
+		var longest time.Duration
+		for _, n := range needs[name] {
+			if _, ok := byName[n]; !ok {
+				continue
+			}
+			if d := chain(n); d > longest {
+				longest, before[name] = d, n
+			}
+		}
+		a := byName[name]
+		took[name] = longest + a.End.Sub(a.Start)
+		return took[name]
+	}
+	last := ""
+	for _, a := range activities {
+		if !a.Start.IsZero() && (last == "" || chain(a.Image) > chain(last)) {
+			last = a.Image
+		}
+	}
+	var path []Link
+	for name := last; name != ""; name = before[name] {
+		path = append(path, Link{name, byName[name].Start, byName[name].End})
+	}
+	slices.Reverse(path)
+	return path
+}

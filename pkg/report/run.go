@@ -1,0 +1,144 @@
+package report
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/kolla-build/kolla-build/pkg/build"
+)
+
+// Outcome is how a run ended as a whole.
+type Outcome string
+
+// The outcomes.
+const (
+	OutcomeOK          Outcome = "ok"
+	OutcomeFailed      Outcome = "failed"
+	OutcomeInterrupted Outcome = "interrupted"
+)
+
+// Run is a whole run as every report shows it: JUnit, metrics, the page and the
+// history are made from this one value, so that they cannot disagree. Whatever
+// is unknown, as after a run that failed early, is left empty.
+type Run struct {
+	Summary
+
+	Title   string // what was built, such as "debian 12, binary, 2025.2"
+	Version string // of this program
+	Started time.Time
+	Slots   int // images that may build at once
+
+	Outcome Outcome
+	// Err is what ended the run, nil if it came to its end: images that failed
+	// are in Results.
+	Err error
+
+	// Tags are the tags that the set was published under, Registry where;
+	// nothing was published if there are none.
+	Registry string
+	Tags     []string
+
+	Needs      map[string][]string // by image: what it stands on, its parent first
+	Activities []Activity          // see Recorder
+	Packages   map[string][]PackageChange
+	Notes      []string // what the run told besides, such as warnings
+
+	// Past are earlier runs of the same set, the newest first.
+	Past []Record
+}
+
+// PackageChange is a package that an image has in another version than before.
+// From is empty for one that is new, To for one that is gone.
+type PackageChange struct {
+	Name, From, To string
+}
+
+// Selected returns the results of the images that the run was asked for, in the
+// order of the plan: what was not matched is left out.
+func (r *Run) Selected() []build.Result {
+	var out []build.Result
+	for _, res := range r.Results {
+		if res.Status != build.StatusUnmatched {
+			out = append(out, res)
+		}
+	}
+	return out
+}
+
+// Before returns an image's figures of the last run that has any.
+func (r *Run) Before(image string) (ImageRecord, bool) {
+	for _, p := range r.Past {
+		if im, ok := p.Images[image]; ok && im.Size > 0 {
+			return im, true
+		}
+	}
+	return ImageRecord{}, false
+}
+
+// Activity returns what was recorded of an image, the zero value if nothing was.
+func (r *Run) Activity(image string) Activity {
+	for _, a := range r.Activities {
+		if a.Image == image {
+			return a
+		}
+	}
+	return Activity{Image: image}
+}
+
+// SlowStep is a step of an image's build.
+type SlowStep struct {
+	Image string
+	StepTime
+}
+
+// SlowestSteps returns the n steps that took longest.
+func (r *Run) SlowestSteps(n int) []SlowStep {
+	var all []SlowStep
+	for _, a := range r.Activities {
+		for _, s := range a.Steps {
+			all = append(all, SlowStep{a.Image, s})
+		}
+	}
+	slices.SortStableFunc(all, func(a, b SlowStep) int { return int(b.Took - a.Took) })
+	return all[:min(n, len(all))]
+}
+
+// Record returns what the history keeps of the run.
+func (r *Run) Record() Record {
+	rec := Record{Started: r.Started.UTC(), Seconds: seconds(r.Duration), Outcome: r.Outcome, Tags: r.Tags,
+		Built: r.Count(build.StatusBuilt), Unchanged: r.Count(build.StatusUnchanged), Failed: r.Failed(), Images: map[string]ImageRecord{}}
+	for _, res := range r.Results {
+		switch res.Status {
+		case build.StatusBuilt, build.StatusUnchanged, build.StatusPushError:
+			im := ImageRecord{Digest: res.Digest, Size: res.Size, Seconds: seconds(res.Duration)}
+			if before, ok := r.Before(res.Image); ok && res.Status == build.StatusUnchanged {
+				im.Seconds = before.Seconds // of the build that made it
+			}
+			rec.Images[res.Image] = im
+		}
+	}
+	return rec
+}
+
+// WriteJUnitFile writes what WriteJUnit does to a file, whole or not at all.
+func (r *Run) WriteJUnitFile(path string) error {
+	if err := writeAtomically(path, r.WriteJUnit); err != nil {
+		return fmt.Errorf("writing the JUnit report: %w", err)
+	}
+	return nil
+}
+
+// WriteOpenMetricsFile writes what WriteOpenMetrics does to a file, whole or not
+// at all, since a collector may read it at any time.
+func (r *Run) WriteOpenMetricsFile(path string) error {
+	if err := writeAtomically(path, r.WriteOpenMetrics); err != nil {
+		return fmt.Errorf("writing metrics: %w", err)
+	}
+	return nil
+}
+
+// WriteFile writes to a file, whole or not at all: a reader sees what was there
+// before or all of what is there then. Other media of a run use it too.
+func WriteFile(path string, write func(io.Writer) error) error { return writeAtomically(path, write) }
