@@ -209,7 +209,7 @@ func (p *reports) run(ctx context.Context, r *buildRun, ended error) *report.Run
 		}
 	}
 	if p.cfg.Push && run.Outcome == report.OutcomeOK {
-		run.Registry, run.Tags = p.cfg.Registry, []string{p.cfg.Tag}
+		run.Registry, run.Tags = p.cfg.Registry, append([]string{p.cfg.Tag}, p.cfg.AlsoTag...)
 	}
 	var err error
 	if run.Past, err = p.history.Load(); err != nil {
