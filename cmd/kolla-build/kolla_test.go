@@ -109,7 +109,7 @@ func (p *pair) ours(extra ...string) outcome {
 	args := slices.Concat([]string{"--images-dir", filepath.Join(p.kolla, "kolla", "docker"), "--config-file", p.profiles, "-q"}, extra, p.args)
 	cmd := exec.Command(p.self, args...)
 	cmd.Dir = p.kolla
-	cmd.Env = append(os.Environ(), "KOLLA_BUILD_DATA_DIR="+p.data)
+	cmd.Env = append(os.Environ(), "KOLLA_BUILD_DATA_DIR="+p.data, "KOLLA_BUILD_ENGINE=none")
 	return p.start(cmd)
 }
 

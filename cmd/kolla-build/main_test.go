@@ -35,6 +35,7 @@ func TestScripts(t *testing.T) {
 			env.Setenv("KOLLA_BUILD_DATA_DIR", filepath.Join(env.WorkDir, "data"))
 			env.Setenv("HOME", env.WorkDir)
 			env.Setenv("NO_COLOR", "1")
+			env.Setenv("KOLLA_BUILD_ENGINE", "none") // the machine's own Docker is none of our business
 			env.Setenv("SRC", testenv.RepoRoot(t))
 			// Nothing of the machine's own settings reaches a script.
 			for _, v := range []string{"HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy", "BUILDKIT_HOST", "SOURCE_DATE_EPOCH"} {
@@ -52,6 +53,8 @@ func TestScripts(t *testing.T) {
 			"builder":  needBuilder,
 			"base":     makeBase,
 			"registry": startRegistry,
+			"dockerd":  startDockerd,
+			"podman":   startPodman,
 			"count":    countMatches,
 			"sed":      replaceInFile,
 		},
@@ -66,6 +69,8 @@ type scriptTB struct {
 
 func (s scriptTB) Helper()                   {}
 func (s scriptTB) Skip(args ...any)          { s.ts.Fatalf("%v", args) } // a script cannot be skipped from a command
+func (s scriptTB) Cleanup(f func())          { s.ts.Defer(f) }
+func (s scriptTB) Logf(f string, a ...any)   { s.ts.Logf(f, a...) }
 func (s scriptTB) Fatal(args ...any)         { s.ts.Fatalf("%v", args) }
 func (s scriptTB) Fatalf(f string, a ...any) { s.ts.Fatalf(f, a...) }
 
@@ -103,6 +108,21 @@ func startRegistry(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 	ts.Defer(func() { s.Close() })
 	ts.Setenv(args[0], s.Addr().String())
+}
+
+// startDockerd runs a Docker daemon for the script's time: dockerd.
+// kolla-build finds it by DOCKER_HOST, and takes it where KOLLA_BUILD_ENGINE is taken away.
+func startDockerd(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Setenv("DOCKER_HOST", testenv.Dockerd(scriptTB{ts: ts}, "").Addr)
+}
+
+// startPodman runs Podman's service for the script's time: podman VAR puts its
+// address into VAR.
+func startPodman(ts *testscript.TestScript, _ bool, args []string) {
+	d, environment := testenv.Podman(scriptTB{ts: ts})
+	ts.Setenv(args[0], d.Addr)
+	k, v, _ := strings.Cut(environment, "=")
+	ts.Setenv(k, v)
 }
 
 // countMatches checks how often a text is in a file: count N TEXT FILE.

@@ -32,11 +32,13 @@ var allowed = map[string]string{
 	"pkg/build/buildkit": "pkg/build",
 	"pkg/registry":       "",
 	"pkg/bundle":         "pkg/store",
+	"pkg/engine":         "",
+	"pkg/squash":         "",
 	"pkg/bootstrap":      "pkg/bundle pkg/store",
 	"pkg/report":         "pkg/build",
 	"pkg/report/page":    "pkg/report pkg/build",
 	"pkg/pipeline": "pkg/config pkg/graph pkg/store pkg/plan pkg/source pkg/render pkg/build pkg/build/buildkit " +
-		"pkg/registry pkg/bundle pkg/bootstrap pkg/inspect pkg/packages pkg/report pkg/report/page dockerfiles profiles pkg/jinja",
+		"pkg/registry pkg/bundle pkg/bootstrap pkg/inspect pkg/packages pkg/report pkg/report/page pkg/engine pkg/squash dockerfiles profiles pkg/jinja",
 	"cmd/kolla-build": "pkg/config pkg/pipeline pkg/registry pkg/bootstrap pkg/render profiles",
 }
 

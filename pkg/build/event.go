@@ -16,6 +16,7 @@ const (
 	StatusError       Status = "error"        // a step of its own failed
 	StatusParentError Status = "parent_error" // not tried: an ancestor failed
 	StatusPushError   Status = "push_error"   // built, but not published
+	StatusLoadError   Status = "load_error"   // built, but not in the container engine
 	StatusCanceled    Status = "canceled"     // the run was interrupted before it ended
 	StatusUnmatched   Status = "unmatched"    // not selected
 	StatusSkipped     Status = "skipped"      // selected, excluded by an option
@@ -25,7 +26,7 @@ const (
 // Bad reports whether s counts as a failure of the run.
 func (s Status) Bad() bool {
 	switch s {
-	case StatusError, StatusParentError, StatusPushError, StatusCanceled:
+	case StatusError, StatusParentError, StatusPushError, StatusLoadError, StatusCanceled:
 		return true
 	}
 	return false
@@ -91,6 +92,7 @@ type Result struct {
 	Duration  time.Duration
 	Log       string // path of its log file, "" if there is none
 	Pushed    bool   // its tag in the registry names Digest
+	Loaded    string // the container engine that has it under Reference, "" if none was asked
 	Failure   *Failure
 }
 

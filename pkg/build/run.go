@@ -28,6 +28,14 @@ type Uploader interface {
 	Upload(ctx context.Context, item *plan.Item, digest string) error
 }
 
+// LoadError is an Uploader's error that is a container engine's, not a
+// registry's.
+type LoadError struct{ Err error }
+
+func (e *LoadError) Error() string { return e.Err.Error() }
+
+func (e *LoadError) Unwrap() error { return e.Err }
+
 // Options say how a plan is run.
 type Options struct {
 	Builder  Builder
@@ -311,7 +319,12 @@ func (r *run) uploaded(ctx context.Context, f finished) {
 		r.end(f.item, StatusCanceled, "not uploaded: "+cause(ctx), nil)
 	default:
 		// Children are not touched: the image is built, and they can be.
-		r.end(f.item, StatusPushError, firstLine(f.err), failure(f.err, 1))
+		status := StatusPushError
+		var load *LoadError
+		if errors.As(f.err, &load) {
+			status = StatusLoadError
+		}
+		r.end(f.item, status, firstLine(f.err), failure(f.err, 1))
 		if r.opts.FailFast {
 			r.stop(errFailFast)
 		}

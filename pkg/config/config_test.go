@@ -292,6 +292,52 @@ func TestDefaultFiles(t *testing.T) {
 	}
 }
 
+func TestReleaseSources(t *testing.T) {
+	files, err := releaseFiles.ReadDir("data/sources")
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := releaseNames()
+	if len(names) != len(files) || names[0] != "2026.1" || names[len(names)-1] != "ussuri" {
+		t.Errorf("%d files, in their order %v", len(files), names)
+	}
+	location := func(section string, args ...string) string {
+		c := mustLoad(t, "", nil, args...)
+		s, err := c.ExpandSource(section, nil)
+		if err != nil {
+			t.Error(err)
+		}
+		return s.Location
+	}
+	for _, c := range []struct{ release, section, want string }{
+		{"master", "nova-base", "/nova/nova-master.tar.gz"},
+		{"2025.1", "nova-base", "/nova/nova-stable-2025.1.tar.gz"},
+		{"2024.1", "nova-base", "/nova/nova-unmaintained-2024.1.tar.gz"}, // where its branch is now
+		{"2024.1", "etcd", "/v3.4.27/etcd-v3.4.27-linux-amd64.tar.gz"},
+		{"2026.1", "etcd", "/v3.6.5/etcd-v3.6.5-linux-amd64.tar.gz"},
+		{"2023.1", "sahara-base", "/sahara/sahara-stable-2023.1.tar.gz"},
+		{"2025.1", "sahara-base", ""}, // it had gone
+		{"yoga", "neutron-base-plugin-tap-as-a-service", ""},
+		{"2099.1", "nova-base", "/nova/nova-stable-2099.1.tar.gz"},
+	} {
+		if got := location(c.section, "--openstack-release", c.release); !strings.HasSuffix(got, c.want) || c.want == "" && got != "" {
+			t.Errorf("%s: [%s] is at %q, want %q", c.release, c.section, got, c.want)
+		}
+	}
+	// What the user says wins over every release.
+	c := mustLoad(t, "[DEFAULT]\nopenstack_release = 2024.1\n[etcd]\nversion = 9\n[horizon-plugin-blazar-dashboard]\nenabled = no\n", nil)
+	if s, err := c.ExpandSource("etcd", nil); err != nil || !strings.Contains(s.Location, "etcd-v9-linux") {
+		t.Errorf("%+v, %v", s, err)
+	}
+	if s := c.Sources["horizon-plugin-blazar-dashboard"]; s.Enabled || s.Type != "url" {
+		t.Errorf("%+v", s)
+	}
+	c = mustLoad(t, "", nil, "--openstack-release", "2025.l")
+	if len(c.Warnings) != 1 || !strings.Contains(c.Warnings[0].Hint, "2025.1") {
+		t.Errorf("%v", c.Warnings)
+	}
+}
+
 func TestUsersAndSources(t *testing.T) {
 	c := mustLoad(t, "[nova-user]\nuid = 1\n[mine-user]\nuid = 7\n[keystone-base]\ntype = git\nlocation = https://x/${reference}-$debian_arch\nreference = $openstack_branch_slashed\n[mien]\ntype = local\nlocation = /x\n", nil, "--openstack-release", "2026.1")
 	for name, want := range map[string]User{"nova": {UID: 1, GID: 42436, Group: "nova"}, "mine": {UID: 7, GID: 7, Group: "mine"}, "hacluster": {UID: 42486, GID: 42486, Group: "haclient"}, "zun": {UID: 42463, GID: 42463, Group: "zun"}} {

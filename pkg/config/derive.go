@@ -55,7 +55,9 @@ func deriveBranch(separator string) func(*resolver) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		if release != "master" {
+		if branch := releases()[release].branch; branch != "" {
+			release = branch
+		} else if release != "master" {
 			release = "stable-" + release
 		}
 		return strings.ReplaceAll(release, "-", separator), nil

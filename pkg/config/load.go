@@ -60,8 +60,8 @@ func Load(in Input) (*Config, error) {
 		l.r.hostArch = hostArch(runtime.GOARCH)
 	}
 	l.c.resolver = l.r
-	l.mergeSections()
 	l.mergeOptions()
+	l.mergeSections()
 	l.assign()
 	l.fillProfiles()
 	l.fillUsers()

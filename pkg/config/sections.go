@@ -36,15 +36,30 @@ func isSource(sectionName string) bool {
 	return sectionName != "DEFAULT" && sectionName != profilesSection && !isUser(sectionName)
 }
 
-// defaultFiles returns the embedded files, which tests hold to be well-formed.
-func defaultFiles() []*iniFile {
-	var files []*iniFile
-	for path, data := range map[string][]byte{"users.conf": defaultUsers, "sources.conf": defaultSources} {
-		if f, err := parseINI(path, data); err == nil {
-			files = append(files, f)
+// mergeDefaults takes what we come with: users, and the sources of the release
+// that is built.
+func (l *loader) mergeDefaults() {
+	var users []*entry
+	if f, err := parseINI("users.conf", defaultUsers); err == nil { // a test holds that it can be read
+		users = f.entries
+	}
+	release, _ := l.r.string("openstack-release") // an error is told where options are assigned
+	if _, known := releases()[release]; !known && release != "master" && release != "" {
+		l.warnings = append(l.warnings, Warning{Option: "openstack-release",
+			Message: fmt.Sprintf("openstack-release %s: its sources are not known here; they are taken where master has them, from %s", release, "stable-"+release),
+			Hint:    didYouMean(release, releaseNames())})
+	}
+	for _, e := range slices.Concat(users, releaseEntries(release)) {
+		s := l.section(e.section, Origin{Kind: OriginDefault})
+		switch {
+		case e.value != "":
+			s.keys[e.key] = []given{{text: e.value, origin: Origin{Kind: OriginDefault}}}
+		case e.key == "type":
+			delete(l.r.sections, normalSection(e.section))
+		default:
+			delete(s.keys, e.key)
 		}
 	}
-	return files
 }
 
 // mergeSections collects the keys of all sections but DEFAULT: the defaults, the
@@ -54,12 +69,7 @@ func (l *loader) mergeSections() {
 		s := l.section(profilesSection, Origin{Kind: OriginDefault})
 		s.keys[name] = []given{{text: strings.Join(patterns, ","), origin: Origin{Kind: OriginDefault}}}
 	}
-	for _, f := range defaultFiles() {
-		for _, e := range f.entries {
-			s := l.section(e.section, Origin{Kind: OriginDefault})
-			s.keys[e.key] = []given{{text: e.value, origin: Origin{Kind: OriginDefault}}}
-		}
-	}
+	l.mergeDefaults()
 	for _, f := range l.files {
 		for _, h := range f.headers {
 			if normalSection(h.name) == "DEFAULT" {

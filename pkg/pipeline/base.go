@@ -15,6 +15,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/bootstrap"
 	"github.com/kolla-build/kolla-build/pkg/build/buildkit"
 	"github.com/kolla-build/kolla-build/pkg/config"
+	"github.com/kolla-build/kolla-build/pkg/engine"
 	"github.com/kolla-build/kolla-build/pkg/registry"
 	"github.com/kolla-build/kolla-build/pkg/store"
 	digest "github.com/opencontainers/go-digest"
@@ -30,6 +31,7 @@ type bases struct {
 	env      Env
 	store    *store.Store
 	client   *registry.Client
+	engine   *engine.Engine // nil if none is used
 	platform ocispecs.Platform
 	local    bool // take what the store has and ask nobody
 
@@ -85,6 +87,9 @@ func (b *bases) find(ctx context.Context, ref string) (store.Entry, error) {
 	if ok && b.store.Check(ctx, have.Digest) != nil {
 		ok = false // a blob of it is gone: it is fetched again
 	}
+	if ok && have.Origin == originEngine && b.engine != nil && b.engine.Has(ref) {
+		ok = have.Key == "engine:"+b.engine.ID(ref) // else it was built anew there
+	}
 	switch {
 	case b.local && ok:
 		return have, nil
@@ -106,11 +111,28 @@ func (b *bases) find(ctx context.Context, ref string) (store.Entry, error) {
 			return have, nil
 		}
 	}
+	inEngine := b.engine != nil && b.engine.Has(ref)
+	if inEngine && !b.cfg.Pull {
+		return b.copied(ctx, ref)
+	}
 	entry, err := b.pull(ctx, ref)
 	if err == nil {
 		return entry, nil
 	}
+	if inEngine && ctx.Err() == nil {
+		b.env.Notice("base image %s: %v; using the one that %s has", ref, firstLine(err), b.engine)
+		return b.copied(ctx, ref)
+	}
 	return b.instead(ctx, ref, err)
+}
+
+// copied brings an image over from the container engine, once for each content.
+func (b *bases) copied(ctx context.Context, ref string) (store.Entry, error) {
+	if err := b.fromEngine(ctx, ref, store.KindBase); err != nil {
+		return store.Entry{}, fmt.Errorf("base image %s: %w", ref, err)
+	}
+	e, _, err := b.store.Lookup(ref)
+	return e, err
 }
 
 func (b *bases) fits(e store.Entry) bool {

@@ -30,7 +30,7 @@ func newBenchWorld(b *testing.B, images int, extra ...string) *benchWorld {
 		b.Fatal(err)
 	}
 	args := append([]string{"-b", "debian", "--images-dir", tree, "--base-image", "oci:" + base, "--tag", "t",
-		"--data-dir", filepath.Join(dir, "data"), "--progress", "quiet", "--format", "none", "--quiet"}, extra...)
+		"--data-dir", filepath.Join(dir, "data"), "--progress", "quiet", "--format", "none", "--quiet", "--engine", "none"}, extra...)
 	cfg, err := config.Load(config.Input{Args: args, Dir: dir, SystemFile: filepath.Join(dir, "none")})
 	if err != nil {
 		b.Fatal(err)

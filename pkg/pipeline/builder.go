@@ -20,6 +20,8 @@ type builder struct {
 	convert buildkit.ConvertOptions // External is the definer's
 	store   *store.Store
 	mem     *memory
+	squash  bool
+	parents func(image string) []string // references of the images it is built on
 	watch   *stopwatch
 
 	conn sync.Mutex // held while a builder is opened
@@ -75,6 +77,11 @@ func (b *builder) Build(ctx context.Context, it *plan.Item, emit func(build.Even
 	if err != nil {
 		return build.Output{}, err
 	}
+	if b.squash {
+		if desc.Digest, err = b.squashed(ctx, it, desc.Digest, def, emit); err != nil {
+			return build.Output{}, err
+		}
+	}
 	// The name and the key are stored as soon as the image is there: a run that
 	// is killed now starts again from here.
 	if err := b.store.Put(store.Entry{Name: it.Reference, Digest: desc.Digest, Key: it.Key, Kind: store.KindBuilt}); err != nil {
@@ -114,6 +121,18 @@ func (b *builder) definition(ctx context.Context, image string) (*buildkit.Defin
 		return buildkit.External{Digest: d, Config: conf}, err
 	}
 	return buildkit.NewConverter(opts).Convert(ctx, b.files[image])
+}
+
+// digest returns what a name stands for in this run: an image that was kept or
+// built, else what the store has; "" if there is none.
+func (b *builder) digest(ref string) digest.Digest {
+	b.mu.Lock()
+	d, ok := b.images[ref]
+	b.mu.Unlock()
+	if ok {
+		return d
+	}
+	return digestOf(b.store, ref)
 }
 
 // close stops the daemon, if one was started, and remembers what was learned.

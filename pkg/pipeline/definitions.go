@@ -16,6 +16,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/plan"
 	"github.com/kolla-build/kolla-build/pkg/render"
+	"github.com/kolla-build/kolla-build/pkg/squash"
 	"github.com/kolla-build/kolla-build/pkg/store"
 	digest "github.com/opencontainers/go-digest"
 	"golang.org/x/sync/errgroup"
@@ -80,6 +81,12 @@ func (d *definer) external(ctx context.Context, ref string) (buildkit.External, 
 		_, ok, err := d.store.Lookup(ref)
 		if err != nil {
 			return buildkit.External{}, err
+		}
+		if e := d.bases.engine; !ok && e != nil && e.Has(ref) {
+			if err := d.bases.fromEngine(ctx, ref, store.KindBuilt); err != nil {
+				return buildkit.External{}, err
+			}
+			ok = true
 		}
 		if ok {
 			return d.bases.resolve(ctx, ref)
@@ -152,6 +159,9 @@ func (d *definer) define(ctx context.Context) (*defined, error) {
 			out.files[im.Name] = o.file
 			out.created[im.Name] = d.created(out, in.Needs, o.def.External, o.newest)
 			in.Key, in.Guess = o.def.Key.String(), o.def.Effort
+			if d.set.Config.Squash {
+				in.Key, in.Parts["squash"] = squashKey(in.Key), squash.Version
+			}
 			for name, dg := range o.def.Parts {
 				in.Parts[name] = dg.String()
 			}

@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/kolla-build/kolla-build/pkg/build"
 	"github.com/kolla-build/kolla-build/pkg/build/buildkit"
 	"github.com/kolla-build/kolla-build/pkg/config"
+	"github.com/kolla-build/kolla-build/pkg/engine"
 	"github.com/kolla-build/kolla-build/pkg/graph"
 	"github.com/kolla-build/kolla-build/pkg/plan"
 	"github.com/kolla-build/kolla-build/pkg/registry"
@@ -72,9 +74,11 @@ type buildRun struct {
 	plan   *plan.Plan
 	def    *definer
 	*defined
-	up    *publisher
-	local bool       // nothing is fetched: what is not on this machine is an error
-	watch *stopwatch // nil where nothing is built
+	up     *publisher
+	engine *engine.Engine // nil if images stay in the store
+	load   *loader
+	local  bool       // nothing is fetched: what is not on this machine is an error
+	watch  *stopwatch // nil where nothing is built
 
 	rep     *reports // nil for a plan
 	results []*build.Result
@@ -82,6 +86,9 @@ type buildRun struct {
 }
 
 func (r *buildRun) close() {
+	if r.engine != nil {
+		r.engine.Close()
+	}
 	if r.set != nil {
 		r.set.Close()
 	}
@@ -111,8 +118,16 @@ func (r *buildRun) prepare(ctx context.Context) error {
 	image := r.cfg.BaseImage
 	r.cfg = withLocalBase(r.cfg)
 	var err error
+	if !r.dry || r.cfg.SkipExisting {
+		if r.engine, err = openEngine(ctx, r.cfg, r.env); err != nil {
+			return err
+		}
+	}
 	exists := func(string) bool { return false }
-	if r.cfg.SkipExisting {
+	switch {
+	case r.cfg.SkipExisting && r.engine != nil:
+		exists = r.engine.Has
+	case r.cfg.SkipExisting:
 		if r.store, err = OpenStore(r.cfg); err != nil {
 			return err
 		}
@@ -144,7 +159,7 @@ func (r *buildRun) prepare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	b := &bases{cfg: r.cfg, env: r.env, store: r.store, client: r.client, platform: p, local: r.local, done: map[string]buildkit.External{}, created: map[string]time.Time{}}
+	b := &bases{cfg: r.cfg, env: r.env, store: r.store, client: r.client, engine: r.engine, platform: p, local: r.local, done: map[string]buildkit.External{}, created: map[string]time.Time{}}
 	if r.def, err = newDefiner(r.set, r.store, b, r.env); err != nil {
 		return err
 	}
@@ -189,7 +204,7 @@ func (r *buildRun) run(ctx context.Context) ([]*build.Result, error) {
 	if r.cfg.PackageCache {
 		convert.PackageCache = r.cfg.Base + "-" + r.cfg.BaseTag + "-" + r.cfg.BaseArch
 	}
-	bk := &builder{store: r.store, watch: r.watch, defined: r.defined, convert: convert, mem: r.mem, images: map[string]digest.Digest{}, times: map[string]store.Record{},
+	bk := &builder{store: r.store, squash: r.cfg.Squash, parents: r.parents, watch: r.watch, defined: r.defined, convert: convert, mem: r.mem, images: map[string]digest.Digest{}, times: map[string]store.Record{},
 		opts: buildkit.Options{Addr: r.cfg.BuildkitAddr, DaemonPath: r.cfg.Buildkitd, StateDir: stateDir(r.cfg.DataDir), Store: r.store.Content(),
 			Cache: buildkit.CacheLimits{MaxUsed: r.cfg.CacheSize, MinFree: r.cfg.MinFree}, StepTimeout: time.Duration(r.cfg.StepTimeout) * time.Second,
 			Notice: func(s string) { emit(build.Event{Time: time.Now(), Kind: build.EventMessage, Text: s}) }}}
@@ -213,20 +228,31 @@ func (r *buildRun) run(ctx context.Context) ([]*build.Result, error) {
 	}
 	opts := build.Options{Builder: bk, Emit: emit, Threads: r.cfg.Threads, PushThreads: pushThreads(r.cfg),
 		Retries: r.cfg.Retries, RetryTime: time.Duration(r.cfg.RetryTime) * time.Second, FailFast: r.cfg.FailFast, Timeout: time.Duration(r.cfg.ImageTimeout) * time.Second}
-	if r.up != nil {
-		r.up.watch = r.watch
-		opts.Uploader = r.up
-	}
+	opts.Uploader = r.uploader(bk, emit)
 	results := build.Run(ctx, r.plan, opts)
 	since := time.Now()
 	if err := bk.close(); err != nil {
 		emit(build.Event{Time: time.Now(), Kind: build.EventMessage, Text: err.Error()})
 	}
 	r.watch.builder(since)
+	if r.load != nil {
+		if line := r.load.finish(results); line != "" {
+			emit(build.Event{Time: time.Now(), Kind: build.EventMessage, Text: line})
+		}
+	}
 	r.nameKept(results)
 	logs.Close()
 	progress.Close()
 	return results, nil
+}
+
+// parents lists the references of the images that an image is built on.
+func (r *buildRun) parents(image string) []string {
+	var refs []string
+	for _, p := range r.set.Graph.Parents(image) {
+		refs = append(refs, p.Reference)
+	}
+	return refs
 }
 
 // nameKept gives the images that were kept the names of this run: a new tag
@@ -314,6 +340,9 @@ func (r *buildRun) next(results []*build.Result, published error) []string {
 	ref := results[len(results)-1].Reference
 	if r.up != nil {
 		return []string{"pull one:  docker pull " + ref, "carry all: kolla-build save --output set.tar"}
+	}
+	if r.engine != nil {
+		return []string{"list them: " + strings.ToLower(r.engine.Title()) + " images", "push them: add --push --registry localhost:4000 (kolla-build registry serve runs one)"}
 	}
 	return []string{"list them: kolla-build images", "push them: add --push --registry localhost:4000 (kolla-build registry serve runs one)"}
 }

@@ -120,7 +120,7 @@ func junitImage(res build.Result, allowed bool) junitCase {
 	c := junitCase{Class: "kolla-build.images", Name: oneLine(res.Image), Time: junitTime(res.Duration)}
 	why := orText(failureText(res), string(res.Status))
 	switch res.Status {
-	case build.StatusError, build.StatusPushError:
+	case build.StatusError, build.StatusPushError, build.StatusLoadError:
 		if allowed {
 			c.Skipped = &junitSkipped{Message: "allowed to fail: " + why}
 			break

@@ -36,7 +36,7 @@ func (r *Run) WriteOpenMetrics(w io.Writer) error {
 	m.gauge("kolla_build_slots", "How many images may build at once.", sample{v: float64(r.Slots)})
 	var states []sample
 	for _, st := range []build.Status{build.StatusBuilt, build.StatusUnchanged, build.StatusError, build.StatusParentError,
-		build.StatusPushError, build.StatusCanceled, build.StatusSkipped, build.StatusUnbuildable} {
+		build.StatusPushError, build.StatusLoadError, build.StatusCanceled, build.StatusSkipped, build.StatusUnbuildable} {
 		states = append(states, sample{labels: [][2]string{{"status", string(st)}}, v: float64(r.Count(st))})
 	}
 	m.gauge("kolla_build_images", "Images of the last run by what became of them.", states...)

@@ -29,7 +29,7 @@ func (v *plainView) println(at time.Time, line string) {
 func (v *plainView) event(m *model, e build.Event, im *imageState) {
 	if v.quiet {
 		if e.Kind == build.EventImageEnd && e.Result != nil {
-			if st := e.Result.Status; st == build.StatusError || st == build.StatusPushError {
+			if st := e.Result.Status; st == build.StatusError || st == build.StatusPushError || st == build.StatusLoadError {
 				v.println(e.Time, resultLine(*e.Result))
 			}
 		}
@@ -174,10 +174,12 @@ func resultLine(r build.Result) string {
 			line += ", pushed"
 		}
 		return line
-	case build.StatusError, build.StatusPushError:
+	case build.StatusError, build.StatusPushError, build.StatusLoadError:
 		word := "FAILED"
 		if r.Status == build.StatusPushError {
 			word = "NOT PUSHED"
+		} else if r.Status == build.StatusLoadError {
+			word = "NOT LOADED"
 		}
 		line := fmt.Sprintf("%s: %s after %s", name, word, FormatDuration(r.Duration))
 		if why := failureText(r); why != "" {

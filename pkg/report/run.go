@@ -111,7 +111,7 @@ func (r *Run) Record() Record {
 		Built: r.Count(build.StatusBuilt), Unchanged: r.Count(build.StatusUnchanged), Failed: r.Failed(), Images: map[string]ImageRecord{}}
 	for _, res := range r.Results {
 		switch res.Status {
-		case build.StatusBuilt, build.StatusUnchanged, build.StatusPushError:
+		case build.StatusBuilt, build.StatusUnchanged, build.StatusPushError, build.StatusLoadError:
 			im := ImageRecord{Digest: res.Digest, Size: res.Size, Seconds: seconds(res.Duration)}
 			if before, ok := r.Before(res.Image); ok && res.Status == build.StatusUnchanged {
 				im.Seconds = before.Seconds // of the build that made it

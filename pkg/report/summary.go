@@ -94,7 +94,7 @@ func culprit(r build.Result, byName map[string]build.Result) string {
 		case build.StatusParentError:
 			p = pr.Parent
 			continue
-		case build.StatusError, build.StatusPushError, build.StatusCanceled:
+		case build.StatusError, build.StatusPushError, build.StatusLoadError, build.StatusCanceled:
 			return p
 		}
 		break

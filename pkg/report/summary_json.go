@@ -43,6 +43,7 @@ type jsonImage struct {
 	Started       string       `json:"started,omitempty"`  // RFC 3339
 	Duration      *float64     `json:"duration,omitempty"` // seconds
 	Log           string       `json:"log,omitempty"`
+	Loaded        string       `json:"loaded,omitempty"` // the container engine that has it
 	Failure       *jsonFailure `json:"failure,omitempty"`
 }
 
@@ -65,6 +66,8 @@ func upstreamStatus(r build.Result) string {
 	switch r.Status {
 	case build.StatusUnchanged:
 		return string(build.StatusBuilt)
+	case build.StatusLoadError: // a build that its engine did not take is a failed one there
+		return string(build.StatusError)
 	case build.StatusCanceled:
 		if r.Started.IsZero() {
 			return "matched"
@@ -86,9 +89,10 @@ func newJSONImage(r build.Result) jsonImage {
 		Digest:    r.Digest,
 		Size:      r.Size,
 		Log:       r.Log,
+		Loaded:    r.Loaded,
 	}
 	switch r.Status {
-	case build.StatusBuilt, build.StatusUnchanged, build.StatusError, build.StatusPushError:
+	case build.StatusBuilt, build.StatusUnchanged, build.StatusError, build.StatusPushError, build.StatusLoadError:
 		pushed, secs := r.Pushed, seconds(r.Duration)
 		j.Pushed, j.Duration = &pushed, &secs
 	}
@@ -125,7 +129,7 @@ func (s Summary) json() jsonSummary {
 	}
 	js := jsonSummary{
 		Built:       list(build.StatusBuilt, build.StatusUnchanged),
-		Failed:      list(build.StatusError, build.StatusParentError, build.StatusPushError, build.StatusCanceled),
+		Failed:      list(build.StatusError, build.StatusParentError, build.StatusPushError, build.StatusLoadError, build.StatusCanceled),
 		NotMatched:  []jsonName{},
 		Skipped:     list(build.StatusSkipped),
 		Unbuildable: list(build.StatusUnbuildable),

@@ -91,7 +91,7 @@ func (s Summary) writeBuilt(t *textWriter) {
 	unchanged := s.with(build.StatusUnchanged)
 	if len(built) == 0 {
 		if len(unchanged) > 0 && s.Count(build.StatusError, build.StatusParentError,
-			build.StatusPushError, build.StatusCanceled) == 0 {
+			build.StatusPushError, build.StatusLoadError, build.StatusCanceled) == 0 {
 			t.println(t.mark(goodTone), " Nothing to do: ", plural(len(unchanged), "image"), " unchanged.")
 		}
 		return
@@ -182,7 +182,7 @@ func (s Summary) groups() (causes []*group, canceled []string, orphans []build.R
 	}
 	owner := map[string]*group{}
 	byCause := map[string]*group{}
-	for _, r := range s.with(build.StatusError, build.StatusPushError) {
+	for _, r := range s.with(build.StatusError, build.StatusPushError, build.StatusLoadError) {
 		key := causeKey(r)
 		g := byCause[key]
 		if g == nil {
@@ -410,6 +410,7 @@ func (s Summary) writeTotals(t *textWriter) {
 	add(plainTone, s.Count(build.StatusUnchanged), "unchanged")
 	add(badTone, s.Count(build.StatusError), "failed")
 	add(badTone, s.Count(build.StatusPushError), "not pushed")
+	add(badTone, s.Count(build.StatusLoadError), "not loaded")
 	add(warnTone, s.Count(build.StatusParentError), "skipped because a parent failed")
 	add(warnTone, s.Count(build.StatusCanceled), "not finished")
 	add(plainTone, s.Count(build.StatusSkipped), "skipped")

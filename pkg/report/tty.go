@@ -128,6 +128,8 @@ func (v *ttyView) resultRow(r build.Result, nameWidth, width int) string {
 		t, status = badTone, "failed: "+failureText(r)
 	case build.StatusPushError:
 		t, status = badTone, "not pushed: "+failureText(r)
+	case build.StatusLoadError:
+		t, status = badTone, "not loaded: "+failureText(r)
 	case build.StatusParentError:
 		status = orText(oneLine(r.Reason), "skipped because a parent failed")
 	default:
@@ -143,7 +145,7 @@ func (v *ttyView) resultRow(r build.Result, nameWidth, width int) string {
 	}
 	nameWidth = min(max(nameWidth, least), 40)
 	took := ""
-	if r.Status == build.StatusBuilt || r.Status == build.StatusError || r.Status == build.StatusPushError {
+	if r.Status == build.StatusBuilt || r.Status == build.StatusError || r.Status == build.StatusPushError || r.Status == build.StatusLoadError {
 		took = FormatDuration(r.Duration)
 	}
 	var b strings.Builder

@@ -44,7 +44,7 @@ func images(run *report.Run, logs *logReader, critical map[string]bool) []image 
 		im := image{ID: id(r.Image), Name: clean(r.Image), Parent: clean(r.Parent), Status: l.Status, Sign: l.Sign, Word: l.Word, Reason: clean(r.Reason),
 			Reference: clean(r.Reference), Digest: clean(r.Digest), Seconds: r.Duration.Seconds(), Bytes: float64(r.Size), Pushed: r.Pushed,
 			Critical: critical[r.Image], AllowedToFail: allowed[r.Image] && r.Status.Bad(), Log: link(logs.dir, r.Log)}
-		im.HasFailure = r.Status == build.StatusError || r.Status == build.StatusPushError
+		im.HasFailure = r.Status == build.StatusError || r.Status == build.StatusPushError || r.Status == build.StatusLoadError
 		if r.Duration > 0 {
 			im.Took = report.FormatDuration(r.Duration)
 		}
@@ -118,7 +118,7 @@ func causes(run *report.Run, logs *logReader) []cause {
 	victims := victimsOf(run)
 	var out []cause
 	for _, r := range run.Selected() {
-		if r.Status != build.StatusError && r.Status != build.StatusPushError {
+		if r.Status != build.StatusError && r.Status != build.StatusPushError && r.Status != build.StatusLoadError {
 			continue
 		}
 		c := cause{ID: id(r.Image), Name: clean(r.Image), Word: legendOf(r.Status).Word, AllowedToFail: allowed[r.Image],

@@ -49,6 +49,7 @@ type legend struct {
 var legends = []legend{
 	{Status: string(build.StatusError), Sign: "✗", Word: "failed"},
 	{Status: string(build.StatusPushError), Sign: "⇡", Word: "not pushed"},
+	{Status: string(build.StatusLoadError), Sign: "⇣", Word: "not loaded"},
 	{Status: string(build.StatusParentError), Sign: "↳", Word: "skipped, a parent failed"},
 	{Status: string(build.StatusCanceled), Sign: "…", Word: "not finished"},
 	{Status: string(build.StatusBuilt), Sign: "✓", Word: "built"},
@@ -109,7 +110,7 @@ func (v *view) verdict(run *report.Run) {
 		v.Sign, v.Verdict = "…", "Interrupted"
 	case run.Outcome == report.OutcomeFailed && run.Failed() > 0:
 		v.Sign, v.Verdict = "✗", fmt.Sprintf("%d of %s failed", run.Failed(), count(selected, "image"))
-		if own := run.Count(build.StatusError, build.StatusPushError); own < run.Failed() {
+		if own := run.Count(build.StatusError, build.StatusPushError, build.StatusLoadError); own < run.Failed() {
 			lead = append(lead, fmt.Sprintf("%d by themselves, the others for a parent's sake.", own))
 		}
 	case run.Outcome == report.OutcomeFailed:
@@ -152,7 +153,7 @@ func tiles(run *report.Run, packages int) []tile {
 	if len(run.Past) > 0 {
 		took.Note = "last run " + report.FormatDuration(time.Duration(run.Past[0].Seconds*float64(time.Second)))
 	}
-	failed := tile{Name: "failed", Value: fmt.Sprint(run.Count(build.StatusError, build.StatusPushError))}
+	failed := tile{Name: "failed", Value: fmt.Sprint(run.Count(build.StatusError, build.StatusPushError, build.StatusLoadError))}
 	if n := run.Count(build.StatusParentError, build.StatusCanceled); n > 0 {
 		failed.Note = fmt.Sprintf("%d more not tried", n)
 	}

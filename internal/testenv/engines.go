@@ -1,0 +1,147 @@
+package testenv
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// Daemon is a container engine that a test started.
+type Daemon struct {
+	Addr    string // unix://…
+	Process *os.Process
+	Log     string
+}
+
+// Dockerd starts Debian's dockerd with state of its own and no network, and
+// stops it when the test ends. dir is where it keeps images; "" makes one.
+func Dockerd(t testing.TB, dir string) *Daemon {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("starts a Docker daemon")
+	}
+	Root(t)
+	bin := Program(t, "dockerd", "docker.io")
+	run := shortDir(t, "kolla-dockerd-")
+	if dir == "" {
+		dir = filepath.Join(run, "data")
+	}
+	sock := filepath.Join(run, "docker.sock")
+	// Its config file is another daemon's, on hosts that have one.
+	empty := filepath.Join(run, "daemon.json")
+	if err := os.WriteFile(empty, []byte("{}"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return start(t, sock, filepath.Join(run, "log"), nil, bin, "--config-file", empty, "--data-root", dir, "--exec-root", filepath.Join(run, "exec"),
+		"--pidfile", filepath.Join(run, "pid"), "--host", "unix://"+sock, "--bridge", "none", "--iptables=false", "--ip6tables=false")
+}
+
+// Podman starts Podman's service with storage of its own. Environment holds
+// what makes the podman command use the same storage.
+func Podman(t testing.TB) (d *Daemon, environment string) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("starts Podman's service")
+	}
+	Root(t)
+	bin := Program(t, "podman", "podman")
+	run := shortDir(t, "kolla-podman-")
+	conf := filepath.Join(run, "storage.conf")
+	text := "[storage]\ndriver = \"overlay\"\nrunroot = \"" + filepath.Join(run, "run") + "\"\ngraphroot = \"" + filepath.Join(run, "root") + "\"\n"
+	if err := os.WriteFile(conf, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	environment = "CONTAINERS_STORAGE_CONF=" + conf
+	sock := filepath.Join(run, "podman.sock")
+	return start(t, sock, filepath.Join(run, "log"), []string{environment}, bin, "system", "service", "--time=0", "unix://"+sock), environment
+}
+
+// shortDir is a temporary directory with a path short enough for sockets.
+func shortDir(t testing.TB, prefix string) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/tmp", prefix)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		// A daemon that was killed leaves mounts behind, below it.
+		mounts, _ := os.ReadFile("/proc/self/mounts")
+		lines := strings.Split(string(mounts), "\n")
+		for _, l := range slices.Backward(lines) {
+			if f := strings.Fields(l); len(f) > 1 && strings.HasPrefix(f[1], dir+"/") {
+				_ = syscall.Unmount(f[1], syscall.MNT_DETACH)
+			}
+		}
+		if err := os.RemoveAll(dir); err != nil {
+			t.Logf("cleaning up: %v", err)
+		}
+	})
+	return dir
+}
+
+// start starts a daemon and waits until it answers on its socket.
+func start(t testing.TB, sock, log string, env []string, bin string, args ...string) *Daemon {
+	t.Helper()
+	out, err := os.Create(log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	cmd := exec.Command(bin, args...)
+	cmd.Env = append(os.Environ(), env...)
+	cmd.Stdout, cmd.Stderr = out, out
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
+	ended := make(chan error, 1)
+	started := make(chan error)
+	go func() {
+		runtime.LockOSThread() // Pdeathsig is the thread's
+		err := cmd.Start()
+		started <- err
+		if err == nil {
+			ended <- cmd.Wait()
+		}
+	}()
+	if err := <-started; err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Signal(syscall.SIGTERM)
+		select {
+		case <-ended:
+		case <-time.After(20 * time.Second):
+			_ = cmd.Process.Kill()
+			<-ended
+		}
+	})
+	client := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "unix", sock)
+	}}}
+	defer client.CloseIdleConnections()
+	for range 600 {
+		if res, err := client.Get("http://engine/_ping"); err == nil {
+			res.Body.Close()
+			if res.StatusCode == http.StatusOK {
+				return &Daemon{Addr: "unix://" + sock, Process: cmd.Process, Log: log}
+			}
+		}
+		select {
+		case err := <-ended:
+			text, _ := os.ReadFile(log)
+			ended <- err
+			t.Fatalf("%s ended: %v\n%s", filepath.Base(bin), err, text)
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+	text, _ := os.ReadFile(log)
+	t.Fatalf("%s does not answer\n%s", filepath.Base(bin), text)
+	return nil
+}

@@ -1,0 +1,211 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+
+	"github.com/distribution/reference"
+)
+
+// api speaks to a daemon: Docker's API, or Podman's own (libpod). Podman's
+// imitation of Docker's would take a name without a host for one of Docker Hub.
+type api struct {
+	client *http.Client
+	base   string
+	addr   string
+
+	mu     sync.Mutex
+	prefix string // of paths, with the version; from about
+	podman bool
+}
+
+func (a *api) where() string { return a.addr }
+
+func (a *api) close() { a.client.CloseIdleConnections() }
+
+func (a *api) about(ctx context.Context) (about, error) {
+	res, err := a.do(ctx, http.MethodGet, "/_ping", nil, nil)
+	if err != nil {
+		return about{}, err
+	}
+	res.Body.Close()
+	out := about{api: res.Header.Get("Api-Version")}
+	prefix := ""
+	if v := res.Header.Get("Libpod-Api-Version"); v != "" {
+		out.podman, out.api, prefix = true, v, "/v"+v+"/libpod"
+	} else if out.api != "" {
+		prefix = "/v" + out.api
+	}
+	a.mu.Lock()
+	a.prefix, a.podman = prefix, out.podman
+	a.mu.Unlock()
+	var v struct{ Version string }
+	if err := a.get(ctx, "/version", nil, &v); err != nil {
+		return about{}, err
+	}
+	out.version, _, _ = strings.Cut(v.Version, "+") // a packager's suffix
+	return out, nil
+}
+
+func (a *api) list(ctx context.Context) ([]listed, error) {
+	var answer []struct {
+		ID       string `json:"Id"`
+		RepoTags []string
+		Names    []string // Podman's
+	}
+	if err := a.get(ctx, a.path("/images/json"), nil, &answer); err != nil {
+		return nil, err
+	}
+	out := make([]listed, 0, len(answer))
+	for _, im := range answer {
+		refs := im.RepoTags
+		if len(refs) == 0 {
+			refs = im.Names
+		}
+		out = append(out, listed{id: hexOf(im.ID), refs: refs})
+	}
+	return out, nil
+}
+
+func (a *api) inspect(ctx context.Context, name string) (*inspected, error) {
+	var answer struct {
+		ID     string `json:"Id"`
+		RootFS struct{ Layers []string }
+	}
+	err := a.get(ctx, a.path("/images/"+name+"/json"), nil, &answer)
+	var refused *answerError
+	if errors.As(err, &refused) && refused.status == http.StatusNotFound {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &inspected{id: hexOf(answer.ID), layers: answer.RootFS.Layers}, nil
+}
+
+func (a *api) load(ctx context.Context, archive io.Reader) error {
+	res, err := a.do(ctx, http.MethodPost, a.path("/images/load"), url.Values{"quiet": {"1"}}, archive)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	// A stream of lines, with errors among them after a status of 200.
+	dec := json.NewDecoder(res.Body)
+	for {
+		var line struct {
+			Error       string `json:"error"`
+			ErrorDetail struct {
+				Message string `json:"message"`
+			} `json:"errorDetail"`
+		}
+		err := dec.Decode(&line)
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return fmt.Errorf("reading the answer: %w", err)
+		case line.ErrorDetail.Message != "":
+			return &answerError{says: line.ErrorDetail.Message}
+		case line.Error != "":
+			return &answerError{says: line.Error}
+		}
+	}
+}
+
+func (a *api) tag(ctx context.Context, id, ref string) error {
+	named, err := reference.ParseNormalizedNamed(ref)
+	if err != nil {
+		return err
+	}
+	tag := "latest"
+	if t, ok := named.(reference.Tagged); ok {
+		tag = t.Tag()
+	}
+	repo := strings.TrimSuffix(ref, ":"+tag)
+	res, err := a.do(ctx, http.MethodPost, a.path("/images/"+id+"/tag"), url.Values{"repo": {repo}, "tag": {tag}}, nil)
+	if err == nil {
+		res.Body.Close()
+	}
+	return err
+}
+
+func (a *api) save(ctx context.Context, ref string) (io.ReadCloser, error) {
+	q := url.Values{}
+	if a.podman {
+		q.Set("format", "docker-archive")
+	}
+	res, err := a.do(ctx, http.MethodGet, a.path("/images/"+ref+"/get"), q, nil)
+	if err != nil {
+		return nil, err
+	}
+	return res.Body, nil
+}
+
+func (a *api) path(p string) string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.prefix + p
+}
+
+func (a *api) get(ctx context.Context, path string, q url.Values, into any) error {
+	res, err := a.do(ctx, http.MethodGet, path, q, nil)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	if err := json.NewDecoder(res.Body).Decode(into); err != nil {
+		return fmt.Errorf("%s: the answer is not understood: %w", path, err)
+	}
+	return nil
+}
+
+// maxRefusal bounds what is read of an error's text.
+const maxRefusal = 64 << 10
+
+// do sends a request. Answers that are no success are *answerError.
+func (a *api) do(ctx context.Context, method, path string, q url.Values, body io.Reader) (*http.Response, error) {
+	u := a.base + path
+	if len(q) > 0 {
+		u += "?" + q.Encode()
+	}
+	req, err := http.NewRequestWithContext(ctx, method, u, body)
+	if err != nil {
+		return nil, err
+	}
+	if body != nil {
+		req.Header.Set("Content-Type", "application/x-tar")
+	}
+	res, err := a.client.Do(req)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		var ue *url.Error // its URL is ours, made up
+		if errors.As(err, &ue) {
+			err = ue.Err
+		}
+		return nil, err
+	}
+	if res.StatusCode < 300 {
+		return res, nil
+	}
+	defer res.Body.Close()
+	text, _ := io.ReadAll(io.LimitReader(res.Body, maxRefusal))
+	var refusal struct{ Message, Cause string }
+	if json.Unmarshal(text, &refusal) != nil || refusal.Message == "" {
+		refusal.Message = strings.TrimSpace(string(text))
+	}
+	if refusal.Message == "" {
+		refusal.Message = res.Status
+	}
+	return nil, &answerError{status: res.StatusCode, says: refusal.Message}
+}
+
+func hexOf(id string) string { return strings.TrimPrefix(id, "sha256:") }

@@ -1,0 +1,247 @@
+package engine
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/distribution/reference"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// sendOnce sends an image without its first layers.
+func (e *Engine) sendOnce(ctx context.Context, r Request, name string, without int) (Loaded, error) {
+	a, err := e.archive(r.Image, name, without)
+	if err != nil {
+		return Loaded{}, err
+	}
+	pr, pw := io.Pipe()
+	sent := &progress{w: pw, total: a.size, tell: r.Progress}
+	written := make(chan error, 1)
+	go func() {
+		err := a.write(sent)
+		pw.CloseWithError(err)
+		written <- err
+	}()
+	err = e.load(ctx, pr)
+	// An engine that answers before it has read all leaves the writer waiting.
+	pr.CloseWithError(errStopped)
+	if werr := <-written; werr != nil && !errors.Is(werr, errStopped) && !errors.Is(werr, io.ErrClosedPipe) {
+		// What we could not read is the cause of what the engine then said.
+		err = werr
+	}
+	return Loaded{Layers: len(a.layers), Reused: without, Bytes: sent.n}, err
+}
+
+var errStopped = errors.New("the engine stopped reading")
+
+// archive is an image as both engines read it: an OCI layout in a tar, and for
+// Docker's classic store, which does not know that, the list of docker save.
+type archive struct {
+	head   []member // small files
+	layers []layerMember
+	tail   []member
+	size   int64 // of layers, about what is sent
+}
+
+type member struct {
+	name string
+	data []byte
+}
+
+type layerMember struct {
+	name string
+	size int64
+	open func() (io.ReadCloser, error)
+}
+
+func (e *Engine) archive(img v1.Image, name string, without int) (*archive, error) {
+	manifest, err := img.RawManifest()
+	if err != nil {
+		return nil, err
+	}
+	digest, err := img.Digest()
+	if err != nil {
+		return nil, err
+	}
+	mt, err := img.MediaType()
+	if err != nil {
+		return nil, err
+	}
+	conf, err := img.RawConfigFile()
+	if err != nil {
+		return nil, err
+	}
+	confName, err := img.ConfigName()
+	if err != nil {
+		return nil, err
+	}
+	layers, err := img.Layers()
+	if err != nil {
+		return nil, err
+	}
+	annotations := map[string]string{ocispec.AnnotationRefName: name}
+	if e.kind == Docker {
+		full, err := reference.ParseNormalizedNamed(name)
+		if err != nil {
+			return nil, err
+		}
+		annotations = map[string]string{"io.containerd.image.name": full.String(), ocispec.AnnotationRefName: tagOf(full)}
+	}
+	index, err := json.Marshal(map[string]any{"schemaVersion": 2, "mediaType": types.OCIImageIndex, "manifests": []map[string]any{{
+		"mediaType": mt, "digest": digest.String(), "size": len(manifest), "annotations": annotations}}})
+	if err != nil {
+		return nil, err
+	}
+	a := &archive{head: []member{
+		{ocispec.ImageLayoutFile, []byte(`{"imageLayoutVersion":"` + ocispec.ImageLayoutVersion + `"}`)},
+		{ocispec.ImageIndexFile, index},
+		{blobName(digest), manifest},
+		{blobName(confName), conf},
+	}}
+	paths := make([]string, len(layers))
+	for i, l := range layers {
+		m, err := e.layer(l)
+		if err != nil {
+			return nil, fmt.Errorf("layer %d: %w", i+1, err)
+		}
+		if paths[i] = m.name; i >= without {
+			a.layers = append(a.layers, m)
+			a.size += m.size
+		}
+	}
+	if e.kind == Docker {
+		list, err := json.Marshal([]map[string]any{{"Config": blobName(confName), "RepoTags": []string{name}, "Layers": paths}})
+		if err != nil {
+			return nil, err
+		}
+		a.tail = append(a.tail, member{"manifest.json", list})
+	}
+	return a, nil
+}
+
+func tagOf(named reference.Named) string {
+	if t, ok := reference.TagNameOnly(named).(reference.Tagged); ok {
+		return t.Tag()
+	}
+	return "latest"
+}
+
+func blobName(h v1.Hash) string { return "blobs/" + h.Algorithm + "/" + h.Hex }
+
+// layer is a layer as it lies in the store. Docker before 23.0 (API 1.42) cannot
+// read zstd: it gets such a layer unpacked.
+func (e *Engine) layer(l v1.Layer) (layerMember, error) {
+	mt, err := l.MediaType()
+	if err != nil {
+		return layerMember{}, err
+	}
+	if strings.HasSuffix(string(mt), "zstd") && e.kind == Docker && olderAPI(e.about.api, 1, 42) {
+		id, err := l.DiffID()
+		if err != nil {
+			return layerMember{}, err
+		}
+		n, err := lengthOf(l)
+		return layerMember{name: blobName(id), size: n, open: l.Uncompressed}, err
+	}
+	d, err := l.Digest()
+	if err != nil {
+		return layerMember{}, err
+	}
+	n, err := l.Size()
+	return layerMember{name: blobName(d), size: n, open: l.Compressed}, err
+}
+
+// lengthOf reads a layer to know how long it is unpacked: a tar's members begin
+// with their sizes.
+func lengthOf(l v1.Layer) (int64, error) {
+	r, err := l.Uncompressed()
+	if err != nil {
+		return 0, err
+	}
+	defer r.Close()
+	return io.Copy(io.Discard, r)
+}
+
+func olderAPI(have string, major, minor int) bool {
+	var a, b int
+	if n, err := fmt.Sscanf(have, "%d.%d", &a, &b); n != 2 || err != nil {
+		return false
+	}
+	return a < major || a == major && b < minor
+}
+
+// write writes the archive.
+func (a *archive) write(w *progress) error {
+	tw := tar.NewWriter(w)
+	small := func(ms []member) error {
+		for _, m := range ms {
+			if err := tw.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: m.name, Mode: 0o444, Size: int64(len(m.data))}); err != nil {
+				return err
+			}
+			if _, err := io.Copy(tw, bytes.NewReader(m.data)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	if err := small(a.head); err != nil {
+		return err
+	}
+	done := map[string]bool{}
+	for _, l := range a.layers {
+		if done[l.name] { // the same content twice: an archive has it once
+			continue
+		}
+		done[l.name] = true
+		if err := tw.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: l.name, Mode: 0o444, Size: l.size}); err != nil {
+			return err
+		}
+		if err := copyLayer(tw, l); err != nil {
+			return err
+		}
+	}
+	if err := small(a.tail); err != nil {
+		return err
+	}
+	return tw.Close()
+}
+
+func copyLayer(w io.Writer, l layerMember) error {
+	r, err := l.open()
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	_, err = io.Copy(w, r)
+	return err
+}
+
+// progress counts what goes by, and tells it now and then.
+type progress struct {
+	w     io.Writer
+	n     int64
+	told  int64
+	total int64
+	tell  func(sent, total int64)
+}
+
+// tellEvery is how many bytes go by between two reports.
+const tellEvery = 1 << 20
+
+func (p *progress) Write(b []byte) (int, error) {
+	n, err := p.w.Write(b)
+	p.n += int64(n)
+	if p.tell != nil && (p.n-p.told >= tellEvery || p.told == 0) {
+		p.told = p.n
+		p.tell(p.n, max(p.total, p.n))
+	}
+	return n, err
+}

@@ -1,0 +1,178 @@
+package squash
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"hash"
+	"io"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/klauspost/compress/gzip"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// Version is part of the keys of squashed images: it grows when the same layers
+// give other bytes.
+const Version = "1"
+
+// Blobs takes the blobs of a squashed image; a store does.
+type Blobs interface {
+	// WriteBlob stores what r gives and returns its digest and size. want and
+	// size are "" and -1 where they are not known before.
+	WriteBlob(ctx context.Context, r io.Reader, want digest.Digest, size int64) (digest.Digest, int64, error)
+}
+
+// Result is a squashed image.
+type Result struct {
+	Manifest digest.Digest
+	Squashed int // layers that became one, 0 if there was nothing to do
+}
+
+// Image squashes what img has beyond parent, and returns the new manifest's
+// digest; the blobs that are new are in blobs then. parent is nil for an image
+// that stands on nothing. An image that adds one layer or none stays as it is.
+func Image(ctx context.Context, img, parent v1.Image, blobs Blobs) (Result, error) {
+	raw, err := img.RawManifest()
+	if err != nil {
+		return Result{}, err
+	}
+	layers, err := img.Layers()
+	if err != nil {
+		return Result{}, err
+	}
+	keep, history, err := shared(img, parent)
+	if err != nil {
+		return Result{}, err
+	}
+	if len(layers)-keep < 2 {
+		return Result{Manifest: digest.FromBytes(raw)}, nil
+	}
+	m, err := merge(ctx, layers[:keep], layers[keep:])
+	if err != nil {
+		return Result{}, err
+	}
+	diffID, desc, err := m.store(ctx, layers[keep:], blobs)
+	if err != nil {
+		return Result{}, err
+	}
+	var man ocispec.Manifest
+	if err := json.Unmarshal(raw, &man); err != nil {
+		return Result{}, err
+	}
+	if man.Config.MediaType == ocispec.MediaTypeImageConfig {
+		desc.MediaType = ocispec.MediaTypeImageLayerGzip
+	} else {
+		desc.MediaType = "application/vnd.docker.image.rootfs.diff.tar.gzip"
+	}
+	man.Layers = append(man.Layers[:keep:keep], desc)
+	conf, err := squashedConfig(img, keep, history, len(layers)-keep, diffID)
+	if err != nil {
+		return Result{}, err
+	}
+	if man.Config.Digest, man.Config.Size, err = blobs.WriteBlob(ctx, bytes.NewReader(conf), digest.FromBytes(conf), int64(len(conf))); err != nil {
+		return Result{}, err
+	}
+	out, err := json.Marshal(man)
+	if err != nil {
+		return Result{}, err
+	}
+	d, _, err := blobs.WriteBlob(ctx, bytes.NewReader(out), digest.FromBytes(out), int64(len(out)))
+	return Result{Manifest: d, Squashed: len(layers) - keep}, err
+}
+
+// shared counts the layers and the entries of the history that an image has
+// from its parent.
+func shared(img, parent v1.Image) (layers, history int, err error) {
+	if parent == nil {
+		return 0, 0, nil
+	}
+	conf, err := img.ConfigFile()
+	if err != nil {
+		return 0, 0, err
+	}
+	pc, err := parent.ConfigFile()
+	if err != nil {
+		return 0, 0, err
+	}
+	ours, theirs := conf.RootFS.DiffIDs, pc.RootFS.DiffIDs
+	if len(theirs) > len(ours) {
+		return 0, 0, fmt.Errorf("the image has %d layers and its parent %d", len(ours), len(theirs))
+	}
+	for i := range theirs {
+		if ours[i] != theirs[i] {
+			return 0, 0, fmt.Errorf("layer %d is not the parent's", i+1)
+		}
+	}
+	return len(theirs), min(len(pc.History), len(conf.History)), nil
+}
+
+// store writes the squashed layer.
+func (m *merged) store(ctx context.Context, layers []v1.Layer, blobs Blobs) (digest.Digest, ocispec.Descriptor, error) {
+	pr, pw := io.Pipe()
+	sum := sha256.New()
+	done := make(chan error, 1)
+	go func() {
+		err := m.compress(ctx, pw, sum, layers)
+		pw.CloseWithError(err)
+		done <- err
+	}()
+	d, size, err := blobs.WriteBlob(ctx, pr, "", -1)
+	pr.CloseWithError(err)
+	werr := <-done
+	if err == nil {
+		err = werr
+	}
+	return digest.Digest("sha256:" + hex.EncodeToString(sum.Sum(nil))), ocispec.Descriptor{Digest: d, Size: size}, err
+}
+
+func (m *merged) compress(ctx context.Context, out io.Writer, sum hash.Hash, layers []v1.Layer) error {
+	z := gzip.NewWriter(out)
+	if err := m.write(ctx, io.MultiWriter(z, sum), layers); err != nil {
+		return err
+	}
+	return z.Close()
+}
+
+// squashedConfig is the image's config with one layer for those that were
+// squashed. The steps stay in the history, as ones that made no layer.
+func squashedConfig(img v1.Image, keep, history, squashed int, diffID digest.Digest) ([]byte, error) {
+	raw, err := img.RawConfigFile()
+	if err != nil {
+		return nil, err
+	}
+	var conf map[string]json.RawMessage
+	if err := json.Unmarshal(raw, &conf); err != nil {
+		return nil, err
+	}
+	var root ocispec.RootFS
+	var steps []ocispec.History
+	if err := json.Unmarshal(conf["rootfs"], &root); err != nil {
+		return nil, err
+	}
+	root.DiffIDs = append(root.DiffIDs[:keep:keep], diffID)
+	if conf["rootfs"], err = json.Marshal(root); err != nil {
+		return nil, err
+	}
+	if len(conf["history"]) > 0 {
+		if err := json.Unmarshal(conf["history"], &steps); err != nil {
+			return nil, err
+		}
+	}
+	if len(steps) > 0 {
+		for i := history; i < len(steps); i++ {
+			steps[i].EmptyLayer = true
+		}
+		last := steps[len(steps)-1]
+		steps = append(steps, ocispec.History{Created: last.Created, CreatedBy: "kolla-build --squash",
+			Comment: fmt.Sprintf("%d layers made one", squashed)})
+		if conf["history"], err = json.Marshal(steps); err != nil {
+			return nil, err
+		}
+	}
+	return json.Marshal(conf)
+}
