@@ -50,13 +50,15 @@ func TestScripts(t *testing.T) {
 			return false, fmt.Errorf("unknown condition %q", cond)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"builder":  needBuilder,
-			"base":     makeBase,
-			"registry": startRegistry,
-			"dockerd":  startDockerd,
-			"podman":   startPodman,
-			"count":    countMatches,
-			"sed":      replaceInFile,
+			"builder":   needBuilder,
+			"base":      makeBase,
+			"registry":  startRegistry,
+			"dockerd":   startDockerd,
+			"podman":    startPodman,
+			"count":     countMatches,
+			"sed":       replaceInFile,
+			"collector": startCollector,
+			"spans":     checkSpans,
 		},
 	})
 }

@@ -22,6 +22,7 @@ var allowed = map[string]string{
 	"pkg/graph":          "",
 	"pkg/store":          "",
 	"pkg/plan":           "",
+	"pkg/trace":          "",
 	"dockerfiles":        "",
 	"profiles":           "",
 	"pkg/source":         "",
@@ -38,7 +39,7 @@ var allowed = map[string]string{
 	"pkg/report":         "pkg/build",
 	"pkg/report/page":    "pkg/report pkg/build",
 	"pkg/pipeline": "pkg/config pkg/graph pkg/store pkg/plan pkg/source pkg/render pkg/build pkg/build/buildkit " +
-		"pkg/registry pkg/bundle pkg/bootstrap pkg/inspect pkg/packages pkg/report pkg/report/page pkg/engine pkg/squash dockerfiles profiles pkg/jinja",
+		"pkg/registry pkg/bundle pkg/bootstrap pkg/inspect pkg/packages pkg/report pkg/report/page pkg/trace pkg/engine pkg/squash dockerfiles profiles pkg/jinja",
 	"cmd/kolla-build": "pkg/config pkg/pipeline pkg/registry pkg/bootstrap pkg/render profiles",
 }
 

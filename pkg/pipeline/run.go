@@ -18,6 +18,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/registry"
 	"github.com/kolla-build/kolla-build/pkg/report"
 	"github.com/kolla-build/kolla-build/pkg/store"
+	"github.com/kolla-build/kolla-build/pkg/trace"
 	digest "github.com/opencontainers/go-digest"
 	"golang.org/x/term"
 )
@@ -31,19 +32,27 @@ func Build(ctx context.Context, cfg *config.Config, env Env) error {
 	}
 	r := &buildRun{cfg: rep.cfg, env: env, rep: rep, watch: newStopwatch()}
 	defer r.close()
-	return rep.finish(ctx, r, r.build(ctx))
+	ctx, exporter, end := startTrace(ctx, rep.cfg, env)
+	r.daemonEnv = exporter.Environ("buildkitd")
+	err = rep.finish(ctx, r, r.build(ctx))
+	end(err)
+	return err
 }
 
 // build is the run itself; what it leaves in r is reported, however it ends.
 func (r *buildRun) build(ctx context.Context) error {
-	if err := r.prepare(ctx); err != nil {
+	pctx, span := trace.Start(ctx, "plan")
+	err := r.prepare(pctx)
+	span.End(err)
+	if err != nil {
 		return err
 	}
-	var err error
 	if r.results, err = r.run(ctx); err != nil {
 		return err
 	}
-	published := r.publish(ctx, r.results)
+	cctx, span := trace.Start(ctx, "publish")
+	published := r.publish(cctx, r.results)
+	span.End(published)
 	if err := r.summarize(r.results, time.Since(r.rep.started), published); err != nil {
 		return err
 	}
@@ -80,9 +89,10 @@ type buildRun struct {
 	local  bool       // nothing is fetched: what is not on this machine is an error
 	watch  *stopwatch // nil where nothing is built
 
-	rep     *reports // nil for a plan
-	results []*build.Result
-	summary report.Summary
+	rep       *reports // nil for a plan
+	daemonEnv []string // what a builder that is started has in its environment besides ours
+	results   []*build.Result
+	summary   report.Summary
 }
 
 func (r *buildRun) close() {
@@ -207,6 +217,7 @@ func (r *buildRun) run(ctx context.Context) ([]*build.Result, error) {
 	bk := &builder{store: r.store, squash: r.cfg.Squash, parents: r.parents, watch: r.watch, defined: r.defined, convert: convert, mem: r.mem, images: map[string]digest.Digest{}, times: map[string]store.Record{},
 		opts: buildkit.Options{Addr: r.cfg.BuildkitAddr, DaemonPath: r.cfg.Buildkitd, StateDir: stateDir(r.cfg.DataDir), Store: r.store.Content(),
 			Cache: buildkit.CacheLimits{MaxUsed: r.cfg.CacheSize, MinFree: r.cfg.MinFree}, StepTimeout: time.Duration(r.cfg.StepTimeout) * time.Second,
+			Env:    r.daemonEnv,
 			Notice: func(s string) { emit(build.Event{Time: time.Now(), Kind: build.EventMessage, Text: s}) }}}
 	for _, it := range r.plan.Items {
 		if it.Action == plan.Keep {
@@ -226,9 +237,11 @@ func (r *buildRun) run(ctx context.Context) ([]*build.Result, error) {
 		}
 		r.watch.builder(since)
 	}
-	opts := build.Options{Builder: bk, Emit: emit, Threads: r.cfg.Threads, PushThreads: pushThreads(r.cfg),
+	opts := build.Options{Builder: tracedBuilder{bk}, Emit: emit, Threads: r.cfg.Threads, PushThreads: pushThreads(r.cfg),
 		Retries: r.cfg.Retries, RetryTime: time.Duration(r.cfg.RetryTime) * time.Second, FailFast: r.cfg.FailFast, Timeout: time.Duration(r.cfg.ImageTimeout) * time.Second}
-	opts.Uploader = r.uploader(bk, emit)
+	if up := r.uploader(bk, emit); up != nil {
+		opts.Uploader = tracedUploader{up}
+	}
 	results := build.Run(ctx, r.plan, opts)
 	since := time.Now()
 	if err := bk.close(); err != nil {

@@ -35,6 +35,7 @@ type Options struct {
 	Store      content.Store // external images come from it, built ones go to it
 	Notice     func(string)  // told what the user should know while waiting; may be nil
 	Cache      CacheLimits   // of a started daemon
+	Env        []string      // what a started daemon has in its environment besides this process's
 
 	// StepTimeout bounds the time of one step, 0 for no bound.
 	StepTimeout time.Duration
@@ -74,7 +75,7 @@ func Open(ctx context.Context, opts Options) (*Builder, error) {
 		_ = b.Close()
 		return nil, err
 	}
-	if err := b.openSession(); err != nil {
+	if err := b.openSession(ctx); err != nil {
 		_ = b.Close()
 		return nil, err
 	}
@@ -158,8 +159,9 @@ func dialError(addr string) error {
 // openSession opens the one session that all builds share: it serves the store
 // to the daemon, for external images and large files to read and for built
 // images to be written.
-func (b *Builder) openSession() error {
-	ctx, cancel := context.WithCancel(context.Background())
+func (b *Builder) openSession(ctx context.Context) error {
+	// It lives until Close; what it carries, such as the run's trace, stays.
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	b.end = cancel
 	s, err := session.NewSession(ctx, "kolla-build")
 	if err != nil {

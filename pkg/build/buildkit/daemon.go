@@ -164,6 +164,7 @@ func (d *daemon) start(bin string, opts Options) error {
 	// say why it failed, would be what is lost.
 	d.cmd.Env = append(os.Environ(), "TMPDIR="+filepath.Join(opts.StateDir, "tmp"),
 		"BUILDKIT_STEP_LOG_MAX_SIZE=-1", "BUILDKIT_STEP_LOG_MAX_SPEED=-1")
+	d.cmd.Env = append(d.cmd.Env, opts.Env...)
 	// A group of its own, so that Ctrl-C reaches us alone and we end it in
 	// order; and a signal of its own should we be killed.
 	d.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}

@@ -1,0 +1,54 @@
+package pipeline
+
+import (
+	"context"
+
+	"github.com/kolla-build/kolla-build/pkg/build"
+	"github.com/kolla-build/kolla-build/pkg/config"
+	"github.com/kolla-build/kolla-build/pkg/plan"
+	"github.com/kolla-build/kolla-build/pkg/trace"
+	"go.opentelemetry.io/otel/attribute"
+)
+
+// startTrace begins the trace of a run, if the environment names a collector.
+// The function that it returns ends it.
+func startTrace(ctx context.Context, cfg *config.Config, env Env) (context.Context, *trace.Exporter, func(error)) {
+	exp := trace.Open(ctx, trace.Options{Getenv: env.Getenv, Version: env.Version, Warn: func(text string) { env.Notice("warning: %s", text) }})
+	ctx, span := exp.Start(ctx, env.Getenv, "kolla-build",
+		attribute.String("kolla.base", cfg.Base), attribute.String("kolla.install_type", cfg.InstallType),
+		attribute.String("kolla.tag", cfg.Tag), attribute.Int("kolla.threads", cfg.Threads))
+	return ctx, exp, func(err error) {
+		span.End(err)
+		exp.Close()
+	}
+}
+
+// tracedBuilder makes a span of each image's build, and of each of its steps.
+// The builder's own spans come under it, as it calls with the span's context.
+type tracedBuilder struct{ build.Builder }
+
+// Build implements build.Builder.
+func (t tracedBuilder) Build(ctx context.Context, it *plan.Item, emit func(build.Event)) (build.Output, error) {
+	ctx, span := trace.Start(ctx, "build "+it.Image, attribute.String("kolla.image", it.Image),
+		attribute.String("kolla.reference", it.Reference), attribute.String("kolla.reason", it.Reason))
+	out, err := t.Builder.Build(ctx, it, func(e build.Event) {
+		if e.Kind == build.EventStepEnd && !e.Step.Cached {
+			trace.Record(ctx, e.Step.Name, e.Time.Add(-e.Step.Duration), e.Step.Duration, e.Step.Err, attribute.String("kolla.image", it.Image))
+		}
+		emit(e)
+	})
+	span.Set(attribute.String("kolla.digest", out.Digest), attribute.Int64("kolla.size", out.Size))
+	span.End(err)
+	return out, err
+}
+
+// tracedUploader makes a span of each image's upload.
+type tracedUploader struct{ build.Uploader }
+
+// Upload implements build.Uploader.
+func (t tracedUploader) Upload(ctx context.Context, it *plan.Item, digest string) error {
+	ctx, span := trace.Start(ctx, "push "+it.Image, attribute.String("kolla.image", it.Image), attribute.String("kolla.digest", digest))
+	err := t.Uploader.Upload(ctx, it, digest)
+	span.End(err)
+	return err
+}
