@@ -9,8 +9,11 @@ import (
 	"strings"
 	"testing"
 
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/layout"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/types"
 	"github.com/kolla-build/kolla-build/internal/testenv"
 	"github.com/kolla-build/kolla-build/pkg/registry"
 	"github.com/rogpeppe/go-internal/testscript"
@@ -83,18 +86,40 @@ func needBuilder(ts *testscript.TestScript, _ bool, _ []string) {
 }
 
 // makeBase writes a busybox base image as an OCI layout: base DIR [FILE=TEXT ...].
+// With platforms=ARCH,ARCH it is an index of one image for each, all with this
+// machine's busybox: what its kernel runs, it runs under any name.
 func makeBase(ts *testscript.TestScript, _ bool, args []string) {
 	if len(args) < 1 {
-		ts.Fatalf("usage: base DIR [FILE=TEXT ...]")
+		ts.Fatalf("usage: base DIR [platforms=ARCH,...] [FILE=TEXT ...]")
 	}
 	extra := map[string]string{}
+	var archs []string
 	for _, a := range args[1:] {
 		k, v, _ := strings.Cut(a, "=")
+		if k == "platforms" {
+			archs = strings.Split(v, ",")
+			continue
+		}
 		extra[k] = v
 	}
 	p, err := layout.Write(ts.MkAbs(args[0]), empty.Index)
 	ts.Check(err)
-	ts.Check(p.AppendImage(testenv.Busybox(scriptTB{ts: ts}, extra)))
+	img := testenv.Busybox(scriptTB{ts: ts}, extra)
+	if archs == nil {
+		ts.Check(p.AppendImage(img))
+		return
+	}
+	idx := mutate.IndexMediaType(empty.Index, types.OCIImageIndex)
+	for _, arch := range archs {
+		conf, err := img.ConfigFile()
+		ts.Check(err)
+		conf = conf.DeepCopy()
+		conf.Architecture = arch
+		one, err := mutate.ConfigFile(img, conf)
+		ts.Check(err)
+		idx = mutate.AppendManifests(idx, mutate.IndexAddendum{Add: one, Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: "linux", Architecture: arch}}})
+	}
+	ts.Check(p.AppendIndex(idx))
 }
 
 // startRegistry runs an embedded registry for the script's time: registry VAR [DIR].

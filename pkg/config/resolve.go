@@ -28,7 +28,8 @@ type resolver struct {
 	root     bool
 
 	values map[*Option]resolved
-	active []string // what is being resolved, to find circles
+	fixed  map[*Option]any // values that come before what is given, as for one of several platforms
+	active []string        // what is being resolved, to find circles
 }
 
 type resolved struct {
@@ -38,6 +39,9 @@ type resolved struct {
 
 // value returns the option's value in the type of its field.
 func (r *resolver) value(o *Option) (any, error) {
+	if v, ok := r.fixed[o]; ok {
+		return v, nil
+	}
 	if v, ok := r.values[o]; ok {
 		return v.value, v.err
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/containerd/platforms"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/types"
 	"github.com/kolla-build/kolla-build/pkg/bootstrap"
 	"github.com/kolla-build/kolla-build/pkg/build/buildkit"
 	"github.com/kolla-build/kolla-build/pkg/config"
@@ -77,12 +77,9 @@ func (b *bases) createdOf(ref string) time.Time {
 // find returns the store's entry of an image, after having seen to it that
 // there is one, and a current one.
 func (b *bases) find(ctx context.Context, ref string) (store.Entry, error) {
-	have, ok, err := b.store.Lookup(ref)
+	have, ok, err := b.stored(ref)
 	if err != nil {
 		return have, err
-	}
-	if ok && have.Platform != "" && !b.fits(have) {
-		ok = false // for another architecture: the name is taken, the image is not the one
 	}
 	if ok && b.store.Check(ctx, have.Digest) != nil {
 		ok = false // a blob of it is gone: it is fetched again
@@ -135,9 +132,65 @@ func (b *bases) copied(ctx context.Context, ref string) (store.Entry, error) {
 	return e, err
 }
 
-func (b *bases) fits(e store.Entry) bool {
-	p, err := platforms.Parse(e.Platform)
-	return err == nil && platforms.Only(b.platform).Match(p)
+// stored looks an image up in the store, for the platform that is wanted. Images
+// for other platforms than that which has the name lie under the name and their
+// platform; of an index it is the one within.
+func (b *bases) stored(ref string) (store.Entry, bool, error) {
+	for _, name := range []string{ref, otherName(ref, b.platform)} {
+		e, ok, err := b.store.Lookup(name)
+		if err != nil {
+			return e, false, err
+		}
+		switch {
+		case !ok:
+		case isIndex(e):
+			if child, found := within(b.store, e.Digest, b.platform); found {
+				e.Digest, e.Platform = child, platforms.Format(b.platform)
+				return e, true, nil
+			}
+		case e.Platform == "" || fits(e, b.platform):
+			return e, true, nil
+		}
+	}
+	return store.Entry{}, false, nil
+}
+
+func isIndex(e store.Entry) bool { return types.MediaType(e.MediaType).IsIndex() }
+
+// fits reports whether an image is for a platform, and not only runs there.
+func fits(e store.Entry, p ocispecs.Platform) bool {
+	have, err := platforms.Parse(e.Platform)
+	return err == nil && platforms.OnlyStrict(p).Match(have)
+}
+
+// within finds the image for a platform in an index.
+func within(s *store.Store, d digest.Digest, p ocispecs.Platform) (digest.Digest, bool) {
+	idx, err := s.ImageIndex(d)
+	if err != nil {
+		return "", false
+	}
+	m, err := idx.IndexManifest()
+	if err != nil {
+		return "", false
+	}
+	for _, c := range m.Manifests {
+		if c.Platform != nil && fits(store.Entry{Platform: c.Platform.String()}, p) {
+			return digest.Digest(c.Digest.String()), true
+		}
+	}
+	return "", false
+}
+
+// otherName is where an image lies whose name an image for another platform has.
+func otherName(ref string, p ocispecs.Platform) string { return ref + "@" + platforms.Format(p) }
+
+// baseName is the name under which an image for a platform is put: its own,
+// unless one for another platform has it.
+func baseName(s *store.Store, ref string, p ocispecs.Platform) string {
+	if e, ok, err := s.Lookup(ref); err == nil && ok && e.Platform != "" && !fits(e, p) {
+		return otherName(ref, p)
+	}
+	return ref
 }
 
 // sameImage reports whether a registry's tag still names what was pulled: the
@@ -161,11 +214,12 @@ func (b *bases) pull(ctx context.Context, ref string) (store.Entry, error) {
 	}
 	// The key remembers what the tag named, so that a later look-up costs one
 	// HEAD request even where the tag names an index.
-	err = b.store.Put(store.Entry{Name: ref, Digest: d, Kind: store.KindBase, Origin: originRegistry, Key: named.String()})
+	name := baseName(b.store, ref, b.platform)
+	err = b.store.Put(store.Entry{Name: name, Digest: d, Kind: store.KindBase, Origin: originRegistry, Key: named.String()})
 	if err != nil {
 		return store.Entry{}, err
 	}
-	entry, _, err := b.store.Lookup(ref)
+	entry, _, err := b.store.Lookup(name)
 	return entry, err
 }
 
@@ -183,7 +237,7 @@ func (b *bases) instead(ctx context.Context, ref string, pullErr error) (store.E
 	}
 	b.env.Notice("base image %s: %v", ref, firstLine(pullErr))
 	b.env.Notice("bootstrapping %s:%s from a package mirror instead", d, suite)
-	res, err := Bootstrap(ctx, b.store, b.env, bootstrap.Options{Distro: d, Suite: suite, Arch: b.cfg.DebianArch, Mirror: b.cfg.BaseMirror}, ref)
+	res, err := Bootstrap(ctx, b.store, b.env, bootstrap.Options{Distro: d, Suite: suite, Arch: b.cfg.DebianArch, Mirror: b.cfg.BaseMirror}, baseName(b.store, ref, b.platform))
 	if err != nil {
 		return store.Entry{}, &HintError{fmt.Errorf("base image %s: its registry cannot be reached (%s), and bootstrapping it: %w", ref, firstLine(pullErr), err),
 			"--base-mirror URL names the package mirror"}
@@ -216,22 +270,22 @@ func withLocalBase(cfg *config.Config) *config.Config {
 
 // importBase brings a base image that is a file or a directory into the store,
 // under the name that withLocalBase gave it.
-func importBase(ctx context.Context, image string, as *config.Config, s *store.Store) error {
+func importBase(ctx context.Context, image string, as *config.Config, s *store.Store, p ocispecs.Platform) error {
 	path, name, ok := localBase(image)
 	if !ok {
 		return nil
 	}
 	var e store.Entry
 	var err error
-	if st, serr := os.Stat(path); strings.HasPrefix(image, "oci:") || serr == nil && st.IsDir() {
-		e, err = bootstrap.ImportLayout(ctx, s, path, name)
-	} else {
-		e, err = bootstrap.ImportTar(ctx, s, path)
+	opts := bootstrap.ImportOptions{Name: name}
+	if as.Platform != "" {
+		opts.Platform = platforms.Format(p)
 	}
+	e, err = bootstrap.Import(ctx, s, path, opts)
 	if err != nil {
 		return fmt.Errorf("base image %s: %w", image, err)
 	}
-	return s.Put(store.Entry{Name: as.BaseImage + ":" + as.BaseTag, Digest: e.Digest, Kind: store.KindBase, Origin: path})
+	return s.Put(store.Entry{Name: baseName(s, as.BaseImage+":"+as.BaseTag, p), Digest: e.Digest, Kind: store.KindBase, Origin: path})
 }
 
 // localBase splits a --base-image that is a path: oci:DIR[:NAME] or a tarball.

@@ -84,7 +84,11 @@ func (b *builder) Build(ctx context.Context, it *plan.Item, emit func(build.Even
 	}
 	// The name and the key are stored as soon as the image is there: a run that
 	// is killed now starts again from here.
-	if err := b.store.Put(store.Entry{Name: it.Reference, Digest: desc.Digest, Key: it.Key, Kind: store.KindBuilt}); err != nil {
+	name := it.Reference
+	if platformOf(it.Image) != "" {
+		name = "" // it names the index of all platforms
+	}
+	if err := b.store.Put(store.Entry{Name: name, Digest: desc.Digest, Key: it.Key, Kind: store.KindBuilt}); err != nil {
 		return build.Output{}, err
 	}
 	entry, _, err := b.store.ByDigest(desc.Digest)
@@ -93,7 +97,7 @@ func (b *builder) Build(ctx context.Context, it *plan.Item, emit func(build.Even
 	}
 	b.mem.put(it.Image, it.Parts)
 	b.mu.Lock()
-	b.images[it.Reference] = desc.Digest
+	b.images[platformOf(it.Image)+it.Reference] = desc.Digest
 	b.times[b.mem.name(it.Image)] = store.Record{Took: time.Since(started), Size: entry.Size}
 	b.mu.Unlock()
 	return build.Output{Digest: desc.Digest.String(), Size: entry.Size}, nil
@@ -104,11 +108,11 @@ func (b *builder) Build(ctx context.Context, it *plan.Item, emit func(build.Even
 // run an ancestor's steps again wherever the builder's cache has lost them, or
 // is told not to be used, and put a child onto a parent that nobody publishes.
 func (b *builder) definition(ctx context.Context, image string) (*buildkit.Definition, error) {
-	opts := b.convert
+	opts := b.optionsOf(image)
 	outside := opts.External
 	opts.External = func(ctx context.Context, ref string) (buildkit.External, error) {
 		b.mu.Lock()
-		d, ok := b.images[ref]
+		d, ok := b.images[platformOf(image)+ref]
 		b.mu.Unlock()
 		if !ok {
 			return outside(ctx, ref)

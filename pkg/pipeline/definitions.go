@@ -105,6 +105,8 @@ type defined struct {
 	// be fetched or a mistake in their Dockerfile. They cost their descendants,
 	// as a failed build does, and nobody else.
 	failed map[string]error
+	// options has, in runs for several platforms, those of each image's.
+	options map[string]buildkit.ConvertOptions
 }
 
 // define converts the selected images, parents first. Only what the whole set

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/containerd/platforms"
 	"github.com/kolla-build/kolla-build/pkg/bootstrap"
 	"github.com/kolla-build/kolla-build/pkg/build"
 	"github.com/kolla-build/kolla-build/pkg/config"
@@ -53,7 +54,7 @@ type loader struct {
 	engine *engine.Engine
 	store  *store.Store
 	graph  *graph.Graph
-	digest func(ref string) digest.Digest // what a name stands for in this run
+	digest func(ref string) digest.Digest // what a name, after its platform, stands for in this run
 	emit   func(build.Event)
 	done   map[string]chan struct{} // by image of the plan: closed when its turn is over
 
@@ -81,6 +82,9 @@ func newLoader(e *engine.Engine, s *store.Store, g *graph.Graph, p *plan.Plan, e
 // to us before it: what the engine has of the parent is not sent again.
 func (l *loader) Upload(ctx context.Context, it *plan.Item, d string) error {
 	defer close(l.done[it.Image])
+	if p := platformOf(it.Image); p != "" && p != suffixOf(platforms.DefaultSpec()) {
+		return nil // of several platforms an engine gets its own
+	}
 	if up, ok := l.done[it.Parent]; ok {
 		select {
 		case <-up:
@@ -93,8 +97,8 @@ func (l *loader) Upload(ctx context.Context, it *plan.Item, d string) error {
 		return err
 	}
 	req := engine.Request{Ref: it.Reference, Image: img, Progress: l.progress(it)}
-	for p := l.graph.Parent(it.Image); p != nil; p = l.graph.Parent(p.Name) {
-		if pd := l.digest(p.Reference); pd != "" {
+	for p := l.graph.Parent(plainName(it.Image)); p != nil; p = l.graph.Parent(p.Name) {
+		if pd := l.digest(platformOf(it.Image) + p.Reference); pd != "" {
 			if pi, err := l.store.Image(pd); err == nil {
 				req.Ancestors = append(req.Ancestors, pi)
 			}

@@ -12,7 +12,6 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/registry"
 	"github.com/kolla-build/kolla-build/pkg/store"
-	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
 // Env is what a run has from the process around it.
@@ -50,19 +49,6 @@ func (e *HintError) Unwrap() error { return e.Err }
 // ErrFailed is returned by runs in which images failed, after the summary has
 // said which: there is nothing left to print.
 var ErrFailed = fmt.Errorf("images failed")
-
-// platform is what the images are built for.
-func platform(cfg *config.Config) (ocispecs.Platform, error) {
-	if cfg.Platform != "" {
-		os, rest, ok := strings.Cut(cfg.Platform, "/")
-		if !ok || strings.Contains(cfg.Platform, ",") {
-			return ocispecs.Platform{}, &HintError{fmt.Errorf("platform %q", cfg.Platform), "write one platform, such as --platform linux/arm64"}
-		}
-		arch, variant, _ := strings.Cut(rest, "/")
-		return ocispecs.Platform{OS: os, Architecture: arch, Variant: variant}, nil
-	}
-	return ocispecs.Platform{OS: "linux", Architecture: cfg.DebianArch}, nil
-}
 
 // cleanRegistry returns a configuration whose registry is HOST[:PORT], as
 // images' names have it, where the user typed a URL.

@@ -3,7 +3,9 @@ package pipeline
 import (
 	"context"
 	"fmt"
+	"maps"
 	"path/filepath"
+	"slices"
 	"sync"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -12,6 +14,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/registry"
 	"github.com/kolla-build/kolla-build/pkg/store"
 	digest "github.com/opencontainers/go-digest"
+	"golang.org/x/sync/errgroup"
 )
 
 // publisher brings a set to its registry: content as images finish, tags at the
@@ -96,9 +99,14 @@ func (u *publisher) Upload(ctx context.Context, it *plan.Item, d string) error {
 // send brings an image's content into the repository of ref. A blob that is
 // damaged in the store is removed there, so that the image is built again.
 func (u *publisher) send(ctx context.Context, ref string, d digest.Digest) error {
-	img, err := u.store.Image(d)
+	idx, err := u.store.ImageIndex(d)
 	if err == nil {
-		_, err = u.pub.Push(ctx, ref, img)
+		_, err = u.pub.PushIndex(ctx, ref, idx)
+	} else {
+		var img v1.Image
+		if img, err = u.store.Image(d); err == nil {
+			_, err = u.pub.Push(ctx, ref, img)
+		}
 	}
 	if err != nil {
 		return healed(ctx, u.store, d, err)
@@ -107,6 +115,19 @@ func (u *publisher) send(ctx context.Context, ref string, d digest.Digest) error
 	u.sent++
 	u.mu.Unlock()
 	return nil
+}
+
+// sendAll is send for a set, except for what tags name already.
+func (u *publisher) sendAll(ctx context.Context, set map[string]digest.Digest) error {
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(max(1, u.cfg.Threads))
+	for _, ref := range slices.Sorted(maps.Keys(set)) {
+		if slices.ContainsFunc(namesOf(u.cfg, ref), func(name string) bool { return u.have[name].String() == set[ref].String() }) {
+			continue
+		}
+		g.Go(func() error { return u.send(gctx, ref, set[ref]) })
+	}
+	return g.Wait()
 }
 
 // commit moves the tags of a set, which is its images' digests by reference, all

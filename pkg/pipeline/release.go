@@ -68,6 +68,11 @@ func (r *buildRun) publish(ctx context.Context, results []*build.Result) error {
 	set := r.complete(results)
 	if r.up != nil {
 		defer r.watch.work()()
+		if r.several() {
+			if err := r.up.sendAll(ctx, set); err != nil {
+				return fmt.Errorf("publishing: %w", err)
+			}
+		}
 		if err := r.up.commit(ctx, set); err != nil {
 			r.notPublished(results, set, err)
 			return fmt.Errorf("publishing: %w", err)
@@ -102,6 +107,18 @@ func (r *buildRun) complete(results []*build.Result) map[string]digest.Digest {
 		}
 		if whole[it.Image] = ok; ok {
 			set[it.Reference] = digest.Digest(results[i].Digest)
+		}
+	}
+	if r.several() { // an image is its index, and that of all its platforms
+		for _, it := range r.plan.Items {
+			if d, ok := r.joined[it.Reference]; ok && whole[it.Image] {
+				set[it.Reference] = d
+			}
+		}
+		for _, it := range r.plan.Items {
+			if !whole[it.Image] {
+				delete(set, it.Reference)
+			}
 		}
 	}
 	return set

@@ -13,7 +13,6 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/build/buildkit"
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/engine"
-	"github.com/kolla-build/kolla-build/pkg/graph"
 	"github.com/kolla-build/kolla-build/pkg/plan"
 	"github.com/kolla-build/kolla-build/pkg/registry"
 	"github.com/kolla-build/kolla-build/pkg/report"
@@ -72,16 +71,18 @@ func (r *buildRun) build(ctx context.Context) error {
 
 // buildRun is one run from rendering to report.
 type buildRun struct {
-	cfg    *config.Config
-	env    Env
-	store  *store.Store
-	client *registry.Client
-	set    *Set
-	dry    bool // only the plan is wanted
-	retain *retention
-	mem    *memory
-	plan   *plan.Plan
-	def    *definer
+	cfg     *config.Config
+	env     Env
+	store   *store.Store
+	client  *registry.Client
+	set     *Set
+	targets []target                 // the platforms, set's first
+	joined  map[string]digest.Digest // of several platforms: the indexes by reference
+	dry     bool                     // only the plan is wanted
+	retain  *retention
+	mem     *memory
+	plan    *plan.Plan
+	def     *definer
 	*defined
 	up     *publisher
 	engine *engine.Engine // nil if images stay in the store
@@ -101,6 +102,11 @@ func (r *buildRun) close() {
 	}
 	if r.set != nil {
 		r.set.Close()
+	}
+	for _, t := range r.targets {
+		if t.set != r.set {
+			t.set.Close()
+		}
 	}
 	if r.client != nil {
 		r.client.Close()
@@ -149,6 +155,12 @@ func (r *buildRun) prepare(ctx context.Context) error {
 	if r.retain, err = newRetention(r.cfg.Retain, append([]string{r.cfg.Tag}, r.cfg.AlsoTag...)); err != nil {
 		return err
 	}
+	all, err := platformsOf(r.cfg)
+	if err != nil {
+		return err
+	}
+	whole := r.cfg
+	r.cfg = forPlatform(whole, all[0])
 	// Templates come first: a mistake in one is told before anything is written.
 	if r.set, err = NewSet(ctx, r.cfg, r.env, exists); err != nil {
 		return err
@@ -162,18 +174,7 @@ func (r *buildRun) prepare(ctx context.Context) error {
 	if r.client, err = newClient(r.cfg, r.env); err != nil {
 		return err
 	}
-	if err = importBase(ctx, image, r.cfg, r.store); err != nil {
-		return err
-	}
-	p, err := platform(r.cfg)
-	if err != nil {
-		return err
-	}
-	b := &bases{cfg: r.cfg, env: r.env, store: r.store, client: r.client, engine: r.engine, platform: p, local: r.local, done: map[string]buildkit.External{}, created: map[string]time.Time{}}
-	if r.def, err = newDefiner(r.set, r.store, b, r.env); err != nil {
-		return err
-	}
-	if r.defined, err = r.def.define(ctx); err != nil {
+	if err := r.defineAll(ctx, image, all, whole, exists); err != nil {
 		return err
 	}
 	r.mem = openMemory(r.cfg)
@@ -221,7 +222,7 @@ func (r *buildRun) run(ctx context.Context) ([]*build.Result, error) {
 			Notice: func(s string) { emit(build.Event{Time: time.Now(), Kind: build.EventMessage, Text: s}) }}}
 	for _, it := range r.plan.Items {
 		if it.Action == plan.Keep {
-			bk.images[it.Reference] = digest.Digest(it.Digest)
+			bk.images[platformOf(it.Image)+it.Reference] = digest.Digest(it.Digest)
 		}
 	}
 	if hostNetworkAsked(r.cfg) {
@@ -230,7 +231,8 @@ func (r *buildRun) run(ctx context.Context) ([]*build.Result, error) {
 	if r.plan.ToBuild() > 0 {
 		// A builder that cannot be had is the run's failure, not an image's.
 		since := time.Now()
-		if _, err := bk.open(ctx); err != nil {
+		if err := bk.ready(ctx, r.plan); err != nil {
+			_ = bk.close()
 			logs.Close()
 			progress.Close()
 			return nil, err
@@ -253,7 +255,16 @@ func (r *buildRun) run(ctx context.Context) ([]*build.Result, error) {
 			emit(build.Event{Time: time.Now(), Kind: build.EventMessage, Text: line})
 		}
 	}
-	r.nameKept(results)
+	if r.several() {
+		var err error
+		if r.joined, err = r.join(ctx, results); err != nil && ctx.Err() == nil {
+			logs.Close()
+			progress.Close()
+			return nil, err
+		}
+	} else {
+		r.nameKept(results)
+	}
 	logs.Close()
 	progress.Close()
 	return results, nil
@@ -303,7 +314,7 @@ func pushThreads(cfg *config.Config) int {
 func (r *buildRun) failed(results []*build.Result) int {
 	n := 0
 	for _, res := range results {
-		if res.Status.Bad() && !slices.Contains(r.cfg.AllowedToFail, res.Image) {
+		if res.Status.Bad() && !slices.Contains(r.mayFail(), res.Image) {
 			n++
 		}
 	}
@@ -311,15 +322,11 @@ func (r *buildRun) failed(results []*build.Result) int {
 }
 
 func (r *buildRun) summarize(results []*build.Result, took time.Duration, published error) error {
-	s := report.Summary{Duration: took, AllowedToFail: r.cfg.AllowedToFail}
+	s := report.Summary{Duration: took, AllowedToFail: r.mayFail()}
 	for _, res := range results {
 		s.Results = append(s.Results, *res)
 	}
-	for _, im := range r.set.Graph.Images() {
-		if st := r.set.Selection.Status(im.Name); st != graph.Matched {
-			s.Results = append(s.Results, build.Result{Image: im.Name, Reference: im.Reference, Status: build.Status(st), Reason: r.set.Selection.Reason(im.Name)})
-		}
-	}
+	s.Results = append(s.Results, r.unselected()...)
 	s.Next = r.next(results, published)
 	r.summary = s
 	if !r.cfg.Summary {

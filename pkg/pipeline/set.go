@@ -178,6 +178,10 @@ func Show(ctx context.Context, cfg *config.Config, env Env) (bool, error) {
 	if !cfg.TemplateOnly && !cfg.ListImages && !cfg.ListDependencies && cfg.SaveDependency == "" {
 		return false, nil
 	}
+	cfg, err := firstPlatform(cfg, env)
+	if err != nil {
+		return true, err
+	}
 	s, err := NewSet(ctx, cfg, env, nil)
 	if err != nil {
 		return true, err

@@ -17,7 +17,6 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/report"
 	"github.com/kolla-build/kolla-build/pkg/store"
 	digest "github.com/opencontainers/go-digest"
-	"golang.org/x/sync/errgroup"
 )
 
 // Images lists the images in the store, as a table or as JSON.
@@ -33,23 +32,24 @@ func Images(cfg *config.Config, env Env, asJSON bool) error {
 	}
 	if asJSON {
 		type image struct {
-			Name    string `json:"name"`
-			Digest  string `json:"digest"`
-			Size    int64  `json:"size"`
-			Kind    string `json:"kind"`
-			Created string `json:"created"`
-			Key     string `json:"key,omitempty"`
+			Name     string `json:"name"`
+			Digest   string `json:"digest"`
+			Size     int64  `json:"size"`
+			Kind     string `json:"kind"`
+			Created  string `json:"created"`
+			Key      string `json:"key,omitempty"`
+			Platform string `json:"platform,omitempty"` // several by comma
 		}
 		out := []image{}
 		for _, e := range entries {
-			out = append(out, image{e.Name, e.Digest.String(), e.Size, string(e.Kind), e.Created.UTC().Format("2006-01-02T15:04:05Z"), e.Key})
+			out = append(out, image{e.Name, e.Digest.String(), e.Size, string(e.Kind), e.Created.UTC().Format("2006-01-02T15:04:05Z"), e.Key, platformsIn(s, e)})
 		}
 		return writeJSON(env.Stdout, out)
 	}
 	w := tabwriter.NewWriter(env.Stdout, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(w, "NAME\tDIGEST\tSIZE\tSTORED")
+	fmt.Fprintln(w, "NAME\tPLATFORM\tDIGEST\tSIZE\tSTORED")
 	for _, e := range entries {
-		fmt.Fprintf(w, "%s\t%.19s\t%s\t%s\n", e.Name, e.Digest, report.FormatBytes(e.Size), e.Stored.Local().Format("2006-01-02 15:04"))
+		fmt.Fprintf(w, "%s\t%s\t%.19s\t%s\t%s\n", e.Name, platformsIn(s, e), e.Digest, report.FormatBytes(e.Size), e.Stored.Local().Format("2006-01-02 15:04"))
 	}
 	return w.Flush()
 }
@@ -263,12 +263,7 @@ func push(ctx context.Context, up *publisher, set map[string]digest.Digest) erro
 	if err := up.look(ctx, refs, true); err != nil {
 		return err
 	}
-	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(max(1, up.cfg.Threads))
-	for _, ref := range refs {
-		g.Go(func() error { return up.send(gctx, ref, set[ref]) })
-	}
-	if err := g.Wait(); err != nil {
+	if err := up.sendAll(ctx, set); err != nil {
 		return err
 	}
 	if err := up.commit(ctx, set); err != nil {

@@ -88,11 +88,8 @@ func variables(c *config.Config, version string, date time.Time) (map[string]any
 // debianArch follows from the architecture: upstream takes --debian-arch for
 // the names of sources only.
 func debianArch(c *config.Config) string {
-	switch c.BaseArch {
-	case "aarch64":
-		return "arm64"
-	case "x86_64":
-		return "amd64"
+	if name, ok := config.DebianArchOf(c.BaseArch); ok {
+		return name
 	}
 	return c.BaseArch
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/containerd/containerd/v2/core/content"
 	"github.com/containerd/containerd/v2/pkg/filters"
@@ -101,6 +102,16 @@ func (c *contentStore) Writer(ctx context.Context, opts ...content.WriterOpt) (c
 		c.s.touch(o.Desc.Digest) // it is here already, or will be
 	}
 	w, err := c.Store.Writer(ctx, content.WithRef(c.prefix+o.Ref), content.WithDescriptor(o.Desc))
+	// Two builds may export the same layer at once. The second waits, and finds
+	// the blob there, rather than make its builder try the export again.
+	for i := 0; i < 600 && errdefs.IsUnavailable(err); i++ {
+		select {
+		case <-time.After(50 * time.Millisecond):
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+		w, err = c.Store.Writer(ctx, content.WithRef(c.prefix+o.Ref), content.WithDescriptor(o.Desc))
+	}
 	if err != nil {
 		return nil, full(c.s.dir, o.Desc.Size, err)
 	}

@@ -121,17 +121,32 @@ func (s *Store) Remove(names ...string) (int, error) {
 	return n, nil
 }
 
-// Forget drops keys that no name holds any more and that were put before the
-// time given, and returns how many. It bounds the index of a store that is
+// Forget drops keys that no name holds any more, neither the image's own nor that
+// of an index with it, and that were put before the time given, and returns how
+// many. It bounds the index of a store that is
 // built into every night; GC then frees their blobs.
 func (s *Store) Forget(before time.Time) (int, error) {
 	n := 0
 	err := s.update(func(p *snapshot) (bool, error) {
 		n = 0
 		var keep []ocispec.Descriptor
+		within := map[digest.Digest]bool{}
+		for _, d := range p.index.Manifests {
+			if d.Annotations[ocispec.AnnotationRefName] == "" || d.MediaType != ocispec.MediaTypeImageIndex {
+				continue
+			}
+			// What cannot be read holds nothing.
+			if b, err := s.readSmall(ocispec.Descriptor{Digest: d.Digest}, "index"); err == nil {
+				if doc, err := parseDocument(b); err == nil {
+					for _, c := range doc.Manifests {
+						within[c.Digest] = true
+					}
+				}
+			}
+		}
 		for _, d := range p.index.Manifests {
 			e := EntryOf(d)
-			if e.Name == "" && e.Stored.Before(before) {
+			if e.Name == "" && !within[e.Digest] && e.Stored.Before(before) {
 				n++
 				continue
 			}
