@@ -56,6 +56,7 @@ type Config struct {
 	LocalsBase       string
 	PatchesPath      string
 	TarballsBase     string
+	TarballsMirrors  []string // further places of what is under TarballsBase
 	WorkDir          string
 
 	// Names.
@@ -165,6 +166,7 @@ type Source struct {
 	Version   string
 	Enabled   bool
 	SHA256    map[string]string // digests in hex by Debian architecture
+	Mirrors   []string          // url only: further places of the same content
 	Origin    Origin
 }
 

@@ -3,7 +3,9 @@ package config
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
+	"unicode/utf8"
 )
 
 // ErrHelp is what Load returns when the user asked for help. The caller prints
@@ -53,6 +55,17 @@ func (w Warning) String() string {
 	return locate(w.File, w.Line, w.Column, w.SourceLine, w.Message, w.Hint)
 }
 
+// login is a user and a password, or a token, in a url.
+var login = regexp.MustCompile(`://[^/@\s]+@`)
+
+// WithoutLogin takes users, passwords and tokens out of the urls in a text that
+// is shown, and leaves every other character in its column.
+func WithoutLogin(line string) string {
+	return login.ReplaceAllStringFunc(line, func(s string) string {
+		return "://" + strings.Repeat("*", utf8.RuneCountInString(s)-4) + "@"
+	})
+}
+
 func locate(file string, line, column int, source, message, hint string) string {
 	var b strings.Builder
 	if file != "" {
@@ -67,6 +80,7 @@ func locate(file string, line, column int, source, message, hint string) string 
 	}
 	b.WriteString(message)
 	if file != "" && source != "" {
+		source = WithoutLogin(source)
 		fmt.Fprintf(&b, "\n    %s", source)
 		if column > 0 {
 			// Tabs stay tabs so that the caret stands under its character.

@@ -35,7 +35,7 @@ func SampleConfig() string {
 	comment(&b, "Where the sources of images come from: a section for each image, and further ones "+
 		"named IMAGE-plugin-NAME and IMAGE-additions-NAME. type is url, git or local; reference is a "+
 		"branch, tag or commit, for git only; version is for use in location; sha256 holds digests "+
-		"as amd64:DIGEST,arm64:DIGEST; enabled = false leaves the source out.")
+		"as amd64:DIGEST,arm64:DIGEST; mirrors are further places of a url, by comma; enabled = false leaves the source out.")
 	sampleSections(&b, "sources.conf", defaultSources)
 	b.WriteString("\n\n")
 	comment(&b, "Users in the images: a section for each, named NAME-user. Without a group, the "+

@@ -23,7 +23,7 @@ const (
 )
 
 var (
-	sourceKeys  = []string{"type", "location", "reference", "enabled", "version", "sha256"}
+	sourceKeys  = []string{"type", "location", "reference", "enabled", "version", "sha256", "mirrors"}
 	sourceTypes = []string{"local", "git", "url"}
 	userKeys    = []string{"uid", "gid", "group"}
 )

@@ -16,7 +16,7 @@ func (l *loader) fillSources() {
 			continue
 		}
 		raw := func(key string) string { return l.lastGivenText(name, key) }
-		source := Source{Name: s.name, Type: raw("type"), Location: raw("location"), Reference: raw("reference"),
+		source := Source{Name: s.name, Mirrors: parseList(raw("mirrors")), Type: raw("type"), Location: raw("location"), Reference: raw("reference"),
 			Version: raw("version"), Enabled: true, Origin: s.first}
 		if text := l.sectionValue(name, "enabled"); text != "" {
 			enabled, err := parseBool(text)
@@ -38,7 +38,7 @@ func (l *loader) fillSources() {
 		}
 		// What a user wrote is tried now, so that a mistake is told at its place
 		// and before any work.
-		for _, key := range []string{"location", "reference", "version"} {
+		for _, key := range []string{"location", "reference", "version", "mirrors"} {
 			l.sectionValue(name, key)
 		}
 		kind := l.sectionValue(name, "type")
@@ -71,7 +71,7 @@ func (l *loader) checkDigests(name string, sums map[string]string) {
 func (l *loader) lastGivenText(name, key string) string { return l.lastGiven(name, key).text }
 
 // ExpandSource returns the source of a section with values put in for $name and
-// ${name} in its type, location, reference and version: those of vars first, then
+// ${name} in its type, location, reference, version and mirrors: those of vars first, then
 // the section's own, then the options'. A name that nothing has is an *Error.
 // Without a section of that name the result is a Source that is not enabled.
 func (c *Config) ExpandSource(name string, vars map[string]string) (Source, error) {
@@ -94,6 +94,11 @@ func (c *Config) ExpandSource(name string, vars map[string]string) (Source, erro
 		}
 		*field = text
 	}
+	text, _, err := r.key(name, "mirrors")
+	if err != nil {
+		return Source{}, err
+	}
+	source.Mirrors = parseList(text)
 	return source, nil
 }
 

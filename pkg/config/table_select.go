@@ -88,6 +88,8 @@ var releaseOptions = []*Option{
 		Help: "Whether OpenStack is installed from sources or from the distribution's packages."},
 	{Name: "tarballs-base", Kind: String, Default: "https://tarballs.opendev.org", Arg: "URL", Group: GroupRelease, From: Upstream,
 		Help: "Where OpenStack's source archives lie."},
+	{Name: "tarballs-mirrors", Kind: List, Arg: "URL,…", Group: GroupRelease, From: Ours,
+		Help: "Further places of what lies under tarballs-base, tried in order when it cannot be had there."},
 	{Name: "locals-base", Kind: String, Default: "./", Arg: "DIR", Group: GroupRelease, From: Upstream,
 		Help: "The directory that relative paths of local sources start from."},
 	{Name: "patches-path", Kind: String, Arg: "DIR", Group: GroupRelease, From: Upstream,

@@ -16,6 +16,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/plan"
 	"github.com/kolla-build/kolla-build/pkg/render"
+	"github.com/kolla-build/kolla-build/pkg/source"
 	"github.com/kolla-build/kolla-build/pkg/squash"
 	"github.com/kolla-build/kolla-build/pkg/store"
 	digest "github.com/opencontainers/go-digest"
@@ -239,7 +240,13 @@ func (d *definer) prepare(ctx context.Context, f *render.Dockerfile) (p prepared
 	wants := func(name string) bool {
 		return all && d.set.Config.InstallType == "source" || slices.Contains(used, name)
 	}
-	archives, err := d.arch.archives(ctx, f.Name, "", wants)
+	var own []source.Own
+	for _, file := range f.Context {
+		if dir, _, _ := strings.Cut(filepath.ToSlash(file.Path), "/"); dir == "plugins" || dir == "additions" {
+			own = append(own, source.Own{Path: filepath.ToSlash(file.Path), Mode: file.Mode, Open: file.Open})
+		}
+	}
+	archives, err := d.arch.archives(ctx, f.Name, own, wants)
 	for _, a := range archives {
 		if err == nil {
 			err = add(a.Name, 0o644, a.Size, digest.Digest(a.Digest), func() (io.ReadCloser, error) { return os.Open(a.Path) })

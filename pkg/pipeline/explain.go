@@ -16,6 +16,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/graph"
 	"github.com/kolla-build/kolla-build/pkg/plan"
 	"github.com/kolla-build/kolla-build/pkg/render"
+	"github.com/kolla-build/kolla-build/pkg/source"
 )
 
 // Explanation is all that is known of an image before it is built.
@@ -201,8 +202,19 @@ func (r *buildRun) explain(name string, all bool) (*Explanation, error) {
 		origin := r.cfg.Origin(o.Name)
 		s.From = string(origin.Kind)
 		if origin.Kind != config.OriginDefault {
-			s.Where = origin.String()
+			s.Where = config.WithoutLogin(origin.String())
 		}
+		switch v := s.Value.(type) {
+		case string:
+			s.Value = config.WithoutLogin(v)
+		case []string:
+			shown := make([]string, len(v))
+			for i := range v {
+				shown[i] = config.WithoutLogin(v[i])
+			}
+			s.Value = shown
+		}
+		s.text = config.WithoutLogin(s.text)
 		x.Settings = append(x.Settings, s)
 	}
 	return x, nil
@@ -271,7 +283,7 @@ func (r *buildRun) explainSources(image string, matters map[string]bool) ([]Sour
 		if s.Origin.Kind == config.OriginDefault {
 			where = "default"
 		}
-		out = append(out, SourceInfo{Section: s.Name, Type: s.Type, Location: s.Location, Reference: s.Reference, Version: s.Version,
+		out = append(out, SourceInfo{Section: s.Name, Type: s.Type, Location: source.Redact(s.Location), Reference: s.Reference, Version: s.Version,
 			Enabled: s.Enabled, Used: slices.Contains(used, archive) || all && r.cfg.InstallType == "source", Where: where})
 	}
 	return out, nil

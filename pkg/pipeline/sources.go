@@ -22,7 +22,14 @@ type archiver struct {
 
 // newArchiver makes an archiver; offline takes only what the cache has.
 func newArchiver(cfg *config.Config, env Env, offline bool) (*archiver, error) {
+	mirrors := map[string][]string{}
+	if cfg.TarballsBase != "" && len(cfg.TarballsMirrors) > 0 {
+		for _, m := range cfg.TarballsMirrors {
+			mirrors[cfg.TarballsBase+"/"] = append(mirrors[cfg.TarballsBase+"/"], strings.TrimSuffix(m, "/")+"/")
+		}
+	}
 	f, err := source.New(source.Options{
+		Mirrors:  mirrors,
 		CacheDir: filepath.Join(cfg.DataDir, "sources"), Arch: cfg.DebianArch, LocalsBase: cfg.LocalsBase,
 		Retries: cfg.Retries, Timeout: time.Duration(cfg.Timeout) * time.Second, UserAgent: "kolla-build/" + env.Version, Offline: offline,
 	})
@@ -30,13 +37,13 @@ func newArchiver(cfg *config.Config, env Env, offline bool) (*archiver, error) {
 }
 
 // archives returns the archives of an image that wants names.
-func (a *archiver) archives(ctx context.Context, image, contextDir string, wants func(string) bool) ([]source.File, error) {
-	own := image + "-archive"
-	if !wants(own) && !wants("plugins-archive") && !wants("additions-archive") {
+func (a *archiver) archives(ctx context.Context, image string, own []source.Own, wants func(string) bool) ([]source.File, error) {
+	archive := image + "-archive"
+	if !wants(archive) && !wants("plugins-archive") && !wants("additions-archive") {
 		return nil, nil
 	}
-	req := source.Request{Image: image, Wants: wants, ContextDir: contextDir}
-	if s, ok := a.cfg.Sources[image]; ok && s.Type != "" && wants(own) {
+	req := source.Request{Image: image, Wants: wants, Own: own}
+	if s, ok := a.cfg.Sources[image]; ok && s.Type != "" && wants(archive) {
 		spec, err := a.spec(image)
 		if err != nil {
 			return nil, err
@@ -70,5 +77,5 @@ func (a *archiver) spec(name string) (source.Spec, error) {
 		return source.Spec{}, fmt.Errorf("[%s]: %w", name, err)
 	}
 	return source.Spec{Name: s.Name, Type: s.Type, Location: s.Location, Reference: s.Reference,
-		Version: s.Version, Enabled: s.Enabled, SHA256: s.SHA256}, nil
+		Version: s.Version, Enabled: s.Enabled, SHA256: s.SHA256, Mirrors: s.Mirrors}, nil
 }

@@ -1,6 +1,6 @@
 // Package source gets what images are built from besides packages: sources from
-// a url, a git repository or this machine, with their plugins and additions, and
-// patches. It hands on archives: files with stable bytes, named and laid out as
+// a url, a git repository or this machine, with their plugins and additions.
+// It hands on archives: files with stable bytes, named and laid out as
 // OpenStack Kolla's templates expect them in an image's build context
 // (<image>-archive, plugins-archive, additions-archive).
 //

@@ -78,6 +78,9 @@ func isContext(err error) bool {
 // scpLike is git's other way to write an ssh location: user@host:path.
 var scpLike = regexp.MustCompile(`^[^/@:]+@[^/:]+:`)
 
+// Redact returns a location without its credentials, for people to read.
+func Redact(location string) string { return redact(location) }
+
 // redact takes credentials out of a location: the user's part, and the values in
 // the query, where tokens are passed too.
 func redact(location string) string {

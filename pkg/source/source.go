@@ -3,6 +3,8 @@ package source
 import (
 	"context"
 	"fmt"
+	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -171,9 +173,16 @@ type Request struct {
 	// Wants filters by the archives' names: what it refuses is not got. nil
 	// means all.
 	Wants func(archive string) bool
-	// ContextDir is the image's directory in the template tree. What lies in its
-	// "plugins" and "additions" directories goes into the archives as well.
-	ContextDir string
+	// Own is what the image's build context has below "plugins" and "additions"
+	// itself. It goes into the archives as well, under what is fetched.
+	Own []Own
+}
+
+// Own is a file, a directory or a link of an image's build context.
+type Own struct {
+	Path string // in the context: "plugins/…" or "additions/…"
+	Mode fs.FileMode
+	Open func() (io.ReadCloser, error) // a link's target for a link; not called for directories
 }
 
 // File is an archive of an image's build context.
@@ -212,7 +221,7 @@ func (f *Fetcher) Archives(ctx context.Context, r Request) ([]File, error) {
 		if !wants(name) {
 			continue
 		}
-		file, err := f.bundle(ctx, group.dir, group.specs, r.ContextDir)
+		file, err := f.bundle(ctx, group.dir, group.specs, r.Own)
 		if err != nil {
 			return nil, fmt.Errorf("image %s: %w", r.Image, err)
 		}
@@ -343,14 +352,13 @@ func (f *Fetcher) fetchLocal(ctx context.Context, s Spec) (blob, Resolved, error
 
 // bundle makes the archive of plugins or additions: each one unpacked into one
 // directory, later ones over earlier ones.
-func (f *Fetcher) bundle(ctx context.Context, dir string, specs []Spec, contextDir string) (File, error) {
+func (f *Fetcher) bundle(ctx context.Context, dir string, specs []Spec, own []Own) (File, error) {
 	t := newTree(f.cache)
 	defer t.close()
 	t.addEmptyDir(dir)
-	if contextDir != "" {
-		own := filepath.Join(contextDir, dir)
-		if info, err := os.Stat(own); err == nil && info.IsDir() {
-			if err := t.addDir(ctx, own, dir, f.opts.Log); err != nil {
+	for _, o := range own {
+		if o.Path == dir || strings.HasPrefix(o.Path, dir+"/") {
+			if err := t.addOwn(o); err != nil {
 				return File{}, err
 			}
 		}

@@ -4,6 +4,8 @@ import (
 	"archive/tar"
 	"context"
 	"errors"
+	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -145,15 +147,15 @@ func TestPluginsAndAdditions(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "f"), []byte("f"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	contextDir := t.TempDir()
-	if err := os.MkdirAll(filepath.Join(contextDir, "additions"), 0o755); err != nil {
-		t.Fatal(err)
+	text := func(s string) func() (io.ReadCloser, error) {
+		return func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(s)), nil }
 	}
-	if err := os.WriteFile(filepath.Join(contextDir, "additions", "own"), []byte("o"), 0o644); err != nil {
-		t.Fatal(err)
+	own := []Own{
+		{Path: "additions", Mode: fs.ModeDir | 0o755}, {Path: "additions/own", Mode: 0o644, Open: text("o")},
+		{Path: "additions/link", Mode: fs.ModeSymlink | 0o777, Open: text("own")}, {Path: "plugins/shared", Mode: 0o600, Open: text("the tree's")},
 	}
 	req := Request{
-		Image: "neutron-server", ContextDir: contextDir,
+		Image: "neutron-server", Own: own,
 		Plugins: []Spec{
 			{Name: "neutron-server-plugin-one", Type: TypeURL, Location: one, Enabled: true},
 			{Name: "neutron-server-plugin-two", Type: TypeURL, Location: two, Enabled: true},
@@ -177,7 +179,7 @@ func TestPluginsAndAdditions(t *testing.T) {
 	if got := readMember(t, files[0].Path, "plugins/plug-1.0/hard"); got != "one" {
 		t.Errorf("the hard link has %q", got)
 	}
-	want = []string{"additions/", "additions/own", "additions/plug-1.0/", "additions/plug-1.0/hard", "additions/plug-1.0/setup.py", "additions/shared"}
+	want = []string{"additions/", "additions/link -> own", "additions/own", "additions/plug-1.0/", "additions/plug-1.0/hard", "additions/plug-1.0/setup.py", "additions/shared"}
 	if got := listTar(t, files[1].Path); !slices.Equal(got, want) {
 		t.Errorf("additions: %q", got)
 	}
@@ -371,53 +373,6 @@ func TestRedact(t *testing.T) {
 		if got := redact(in); got != want {
 			t.Errorf("%s: got %s, want %s", in, got, want)
 		}
-	}
-}
-
-func TestCollectPatches(t *testing.T) {
-	root := t.TempDir()
-	write := func(name, text string) {
-		p := filepath.Join(root, name)
-		if err := os.MkdirAll(filepath.Dir(p), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(p, []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	write("nova-base/series", "# first\nb.patch\n\n  a.patch  \n#c.patch\nmissing.patch\nsub/d.patch\nb.patch\n")
-	for _, n := range []string{"a", "b", "c", "unlisted", "sub/d"} {
-		write("nova-base/"+n+".patch", n)
-	}
-	write("no-series/a.patch", "a")
-	write("climbs/series", "../nova-base/a.patch\n")
-	p, err := CollectPatches(root, "nova-base")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var got []string
-	for _, f := range p.Files {
-		got = append(got, f.Name)
-		if f.Modified.IsZero() || f.Size == 0 {
-			t.Errorf("%+v", f)
-		}
-	}
-	if want := []string{"patches/series", "patches/b.patch", "patches/a.patch", "patches/sub/d.patch"}; !slices.Equal(got, want) {
-		t.Errorf("got %q", got)
-	}
-	if len(p.Missing) != 1 || !strings.HasSuffix(p.Missing[0].String(), "series:6: there is no missing.patch beside the series file") {
-		t.Errorf("missing: %v", p.Missing)
-	}
-	for _, image := range []string{"no-series", "none"} {
-		if p, err := CollectPatches(root, image); err != nil || len(p.Files) != 0 {
-			t.Errorf("%s: %+v %v", image, p, err)
-		}
-	}
-	if p, err := CollectPatches("", "nova-base"); err != nil || len(p.Files) != 0 {
-		t.Errorf("no path: %+v %v", p, err)
-	}
-	if _, err := CollectPatches(root, "climbs"); err == nil || !strings.Contains(err.Error(), "series:1:") {
-		t.Errorf("got %v", err)
 	}
 }
 

@@ -95,6 +95,38 @@ func (t *tree) addDir(ctx context.Context, dir, name string, log func(string)) e
 	})
 }
 
+// addOwn adds a file of an image's build context.
+func (t *tree) addOwn(o Own) error {
+	e := &entry{mode: int64(o.Mode.Perm())}
+	if o.Mode.IsDir() {
+		e.kind = tar.TypeDir
+		t.put(o.Path, e)
+		return nil
+	}
+	r, err := o.Open()
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	if err := t.parents(o.Path, o.Path); err != nil {
+		return err
+	}
+	if o.Mode&fs.ModeSymlink != 0 {
+		target, err := io.ReadAll(r)
+		if err != nil {
+			return err
+		}
+		e.kind, e.mode, e.link = tar.TypeSymlink, 0o777, string(target)
+	} else {
+		e.kind = tar.TypeReg
+		if e.off, e.size, err = t.keep(r); err != nil {
+			return err
+		}
+	}
+	t.put(o.Path, e)
+	return nil
+}
+
 // put sets an entry. What was there under its name goes, with all below it when
 // a directory gives way to something else; directories keep their content.
 func (t *tree) put(name string, e *entry) {
