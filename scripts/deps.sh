@@ -7,7 +7,7 @@ declare -A packages=(
   [runtime]="runc mmdebstrap ca-certificates curl git"
   [test]="skopeo docker-registry busybox-static tmux procps xz-utils bzip2 zstd mount util-linux
     python3 python3-pip python3-venv python3-jinja2 python3-markupsafe python3-yaml
-    dnf rpm createrepo-c bash zsh fish mandoc make docker.io podman
+    dnf rpm createrepo-c bash zsh fish mandoc make patch docker.io podman
     chromium fonts-dejavu-core libxml2-utils python3-prometheus-client yamllint"
 )
 

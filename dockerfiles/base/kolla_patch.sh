@@ -20,7 +20,7 @@ mkdir -p "$(dirname "${patched}")"
 touch "${patched}" "${applied}"
 cd /
 
-sed -e 's/#.*//' "${series}" | while read -r name _; do
+sed -e '/^#/d' "${series}" | while read -r name _; do
     if [[ -z ${name} ]]; then
         continue
     fi

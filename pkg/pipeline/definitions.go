@@ -229,6 +229,13 @@ func (d *definer) prepare(ctx context.Context, f *render.Dockerfile) (p prepared
 		return err
 	}
 	used, all := p.file.ContextPaths()
+	copied := func(dir string) bool {
+		return all || slices.ContainsFunc(used, func(u string) bool { return u == dir || strings.HasPrefix(u, dir+"/") })
+	}
+	if f.Patches != nil && copied("patches") {
+		p.err = fmt.Errorf("patches of %s: %w", f.Name, f.Patches)
+		return p
+	}
 	for _, file := range f.Context {
 		if err := add(file.Path, file.Mode, file.Size, "", file.Open); err != nil {
 			p.err = fmt.Errorf("build context of %s: %w", f.Name, err)

@@ -2,6 +2,7 @@ package render
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -63,7 +64,9 @@ func aptFiles(t *Tree, c *config.Config) (map[string]File, error) {
 }
 
 // patchFiles returns the directory patches of an image's context: empty, or with
-// the series of --patches-path/IMAGE and the patches that it names.
+// the series of --patches-path/IMAGE and the patches that it names. The error
+// says what is wrong with the series; what there is of the patches is returned
+// beside it, as upstream takes that and leaves the rest to the build.
 func patchFiles(patchesPath, image string) ([]File, error) {
 	out := []File{{Path: "patches", Mode: fs.ModeDir | 0o755, Origin: "patches"}}
 	if patchesPath == "" {
@@ -76,13 +79,14 @@ func patchFiles(patchesPath, image string) ([]File, error) {
 	}
 	series, err := diskFile(seriesPath, "patches/series")
 	if err != nil {
-		return nil, err
+		return out, err
 	}
 	out = append(out, series)
 	content, err := readTextFile(seriesPath)
 	if err != nil {
-		return nil, err
+		return out, err
 	}
+	var wrong []error
 	seen := map[string]bool{"patches/series": true}
 	for i, line := range strings.Split(content, "\n") {
 		name := strings.TrimSpace(line)
@@ -91,7 +95,8 @@ func patchFiles(patchesPath, image string) ([]File, error) {
 		}
 		place := fmt.Sprintf("%s:%d", seriesPath, i+1)
 		if !filepath.IsLocal(name) {
-			return nil, fmt.Errorf("%s: the patch %q lies outside of %s", place, name, dir)
+			wrong = append(wrong, fmt.Errorf("%s: the patch %q lies outside of %s", place, name, dir))
+			continue
 		}
 		at := path.Join("patches", filepath.ToSlash(name))
 		if seen[at] {
@@ -104,7 +109,8 @@ func patchFiles(patchesPath, image string) ([]File, error) {
 			if hint := didYouMean(name, fileNames(dir)); hint != "" {
 				s += " (" + hint + ")"
 			}
-			return nil, fmt.Errorf("%s", s)
+			wrong = append(wrong, errors.New(s))
+			continue
 		}
 		for d := path.Dir(at); d != "patches"; d = path.Dir(d) {
 			if !seen[d] {
@@ -114,7 +120,7 @@ func patchFiles(patchesPath, image string) ([]File, error) {
 		}
 		out = append(out, file)
 	}
-	return out, nil
+	return out, errors.Join(wrong...)
 }
 
 func fileNames(dir string) []string {

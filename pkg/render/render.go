@@ -48,6 +48,9 @@ type Dockerfile struct {
 	// Context holds the files that the Dockerfile may copy, sorted by path: what
 	// lies in Dir, but for the template and an old Dockerfile, and the patches.
 	Context []File
+	// Patches says what is wrong with the image's series of patches, nil if
+	// nothing is. It costs the image, if it copies them, and nobody else.
+	Patches error
 }
 
 // Render renders all images of a tree for one configuration. The result is
@@ -149,16 +152,14 @@ func (r *renderer) image(dir string) (Dockerfile, error) {
 	}
 	d.Content = []byte(content)
 	d.From, d.FromLine, d.Needs = bases(d.Content)
-	d.Context, err = r.context(d)
-	return d, err
+	d.Context, d.Patches = r.context(d)
+	return d, nil
 }
 
-// context returns the files of an image's build context.
+// context returns the files of an image's build context, and what is wrong with
+// its patches.
 func (r *renderer) context(d Dockerfile) ([]File, error) {
-	patches, err := patchFiles(r.Config.PatchesPath, d.Name)
-	if err != nil {
-		return nil, err
-	}
+	patches, wrong := patchFiles(r.Config.PatchesPath, d.Name)
 	files := map[string]File{}
 	for _, f := range r.Tree.below(d.Dir) {
 		if f.Path != templateName && f.Path != "Dockerfile" {
@@ -177,7 +178,7 @@ func (r *renderer) context(d Dockerfile) ([]File, error) {
 		}
 		files[f.Path] = f
 	}
-	return slices.SortedFunc(maps.Values(files), func(a, b File) int { return cmp.Compare(a.Path, b.Path) }), nil
+	return slices.SortedFunc(maps.Values(files), func(a, b File) int { return cmp.Compare(a.Path, b.Path) }), wrong
 }
 
 // locate puts the files that the user knows into an error: those of the merged

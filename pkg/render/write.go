@@ -68,10 +68,9 @@ func WriteTree(dir string, o Options, rendered []Dockerfile, keep func(name stri
 			continue
 		}
 		w.write(memoryFile(path.Join(d.Dir, "Dockerfile"), d.Content))
-		patches, err := patchFiles(o.Config.PatchesPath, d.Name)
-		if err != nil {
-			return "", err
-		}
+		// A series with mistakes is no mistake of the templates: what there is of
+		// its patches is written.
+		patches, _ := patchFiles(o.Config.PatchesPath, d.Name)
 		for _, f := range patches {
 			if d := path.Join(d.Dir, f.Path); !f.IsDir() || o.Tree.files[d].Mode == 0 {
 				f.Path = d
