@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"net"
 	"path/filepath"
 	"strings"
 
@@ -38,6 +39,9 @@ func registryCommand() *command {
 			opts.Log = env.Stderr
 			switch strings.Join(cfg.Args, " ") {
 			case "serve":
+				if _, _, err := net.SplitHostPort(opts.Addr); err != nil {
+					return &config.Error{Message: fmt.Sprintf("--addr %s: that is not [HOST]:PORT", opts.Addr), Hint: "such as :4000, for all addresses of this host, or 127.0.0.1:4000"}
+				}
 				return serve(ctx, opts, env)
 			case "gc":
 				freed, err := registry.GarbageCollect(ctx, opts.Dir, registry.GCOptions{Untagged: true})
@@ -46,7 +50,15 @@ func registryCommand() *command {
 				}
 				return err
 			}
-			return &config.Error{Message: fmt.Sprintf("registry %s: no such thing", strings.Join(cfg.Args, " ")), Hint: "kolla-build registry serve, or kolla-build registry gc"}
+			typed := strings.Join(cfg.Args, " ")
+			hint := "kolla-build registry serve, or kolla-build registry gc"
+			if n := config.Nearest(typed, []string{"serve", "gc"}); n != "" {
+				hint = "did you mean kolla-build registry " + n + "?"
+			}
+			if typed == "" {
+				return &config.Error{Message: "registry does not say what to do", Hint: hint}
+			}
+			return &config.Error{Message: fmt.Sprintf("registry cannot %q", typed), Hint: hint}
 		},
 	}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/kolla-build/kolla-build/pkg/config"
@@ -56,6 +57,9 @@ func gcCommand() *command {
 			},
 		},
 		run: func(ctx context.Context, cfg *config.Config, env pipeline.Env) error {
+			if days < 0 {
+				return &config.Error{Message: fmt.Sprintf("--older-than %d: a number of days is not below 0", days)}
+			}
 			return pipeline.Collect(ctx, cfg, env, time.Duration(days)*24*time.Hour)
 		},
 	}

@@ -14,6 +14,7 @@ import (
 	"syscall"
 
 	"github.com/kolla-build/kolla-build/pkg/config"
+	"github.com/kolla-build/kolla-build/pkg/graph"
 	"github.com/kolla-build/kolla-build/pkg/pipeline"
 	"github.com/kolla-build/kolla-build/profiles"
 )
@@ -101,7 +102,7 @@ func dispatch(ctx context.Context, args []string, env pipeline.Env) error {
 		}
 	}
 	c, rest := pick(commands, args)
-	in := config.Input{Command: c.Name, Args: rest, Env: env.Vars, Extra: c.Flags}
+	in := config.Input{Command: c.Name, Args: rest, Env: env.Vars, Extra: c.Flags, Commands: described(commands)}
 	var err error
 	if in.Profiles, err = profiles.All(); err != nil {
 		return err
@@ -119,5 +120,18 @@ func dispatch(ctx context.Context, args []string, env pipeline.Env) error {
 	for _, w := range cfg.Warnings {
 		env.Notice("warning: %v", w)
 	}
-	return c.run(ctx, cfg, env)
+	return withCommand(commands, cfg, c.run(ctx, cfg, env))
+}
+
+// withCommand adds to the error for a regular expression that matches nothing
+// the command that may have been meant by it.
+func withCommand(commands []*command, cfg *config.Config, err error) error {
+	var none *graph.NoMatchError
+	if !errors.As(err, &none) || cfg.Command != "" || len(cfg.Args) == 0 || none.Pattern != cfg.Args[0] {
+		return err
+	}
+	if hint := didYouMean(commands, none.Pattern, ""); hint != "" {
+		return &pipeline.HintError{Err: err, Hint: hint}
+	}
+	return err
 }

@@ -2,8 +2,10 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -53,15 +55,16 @@ func TestScripts(t *testing.T) {
 			return false, fmt.Errorf("unknown condition %q", cond)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"builder":   needBuilder,
-			"base":      makeBase,
-			"registry":  startRegistry,
-			"dockerd":   startDockerd,
-			"podman":    startPodman,
-			"count":     countMatches,
-			"sed":       replaceInFile,
-			"collector": startCollector,
-			"spans":     checkSpans,
+			"builder":    needBuilder,
+			"base":       makeBase,
+			"registry":   startRegistry,
+			"dockerd":    startDockerd,
+			"podman":     startPodman,
+			"count":      countMatches,
+			"sed":        replaceInFile,
+			"collector":  startCollector,
+			"spans":      checkSpans,
+			"transcript": transcript,
 		},
 	})
 }
@@ -161,6 +164,38 @@ func countMatches(ts *testscript.TestScript, _ bool, args []string) {
 	if got := strconv.Itoa(n); got != args[0] {
 		ts.Fatalf("%q is %s times in %s, want %s", args[1], got, args[2], args[0])
 	}
+}
+
+// transcript runs the command lines of a file, each after a "$ ", and writes
+// them with what they answer and their exit status to a second file:
+// transcript CASES GOT. What stands between the lines of CASES is the answer
+// that is wanted: "cmp GOT CASES" compares, and writes it anew with
+// UPDATE_SCRIPTS=1.
+func transcript(ts *testscript.TestScript, _ bool, args []string) {
+	if len(args) != 2 {
+		ts.Fatalf("usage: transcript CASES GOT")
+	}
+	var got strings.Builder
+	for line := range strings.SplitSeq(ts.ReadFile(args[0]), "\n") {
+		command, ok := strings.CutPrefix(line, "$ ")
+		if !ok {
+			continue
+		}
+		err := ts.Exec("sh", "-c", command)
+		status := 0
+		var exit *exec.ExitError
+		if errors.As(err, &exit) {
+			status = exit.ExitCode()
+		}
+		answer := ts.ReadFile("stdout") + ts.ReadFile("stderr")
+		answer = strings.NewReplacer(ts.Getenv("SRC"), "$SRC", ts.Getenv("WORK"), "$WORK").Replace(answer)
+		fmt.Fprintf(&got, "$ %s\n%s", command, answer)
+		if answer != "" && !strings.HasSuffix(answer, "\n") {
+			got.WriteString("\n")
+		}
+		fmt.Fprintf(&got, "[%d]\n\n", status)
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), []byte(got.String()), 0o644))
 }
 
 // replaceInFile replaces a text in a file: sed OLD NEW FILE.

@@ -57,12 +57,15 @@ type argParser struct {
 	typed  string // the arguments as typed that pflag is looking at
 	// pending is the option whose value the end of the arguments cut off.
 	pending *pflag.Flag
+	// commands are all commands, for hints.
+	commands []Command
 }
 
 // parseArgs reads the arguments. A request for help or the version comes before
 // any mistake.
 func parseArgs(in Input) (*commandLine, error) {
 	p := newArgParser(in.Extra)
+	p.commands = in.Commands
 	var wanted error
 	first := p.walk(in.Args, func(arg, typed string) error {
 		p.typed = typed
@@ -276,6 +279,9 @@ func (p *argParser) abbreviated(arg, name string) (string, error) {
 		case 1:
 			return names[0], nil
 		default:
+			if len(p.commandsWith(name)) > 0 {
+				return "", p.unknown(arg, name)
+			}
 			return "", &Error{Message: fmt.Sprintf("%s could be --%s", arg, strings.Join(names, " or --"))}
 		}
 	}
@@ -298,10 +304,32 @@ func (p *argParser) unknown(arg, name string) error {
 	if slices.Contains(Lookup("base").Choices, name) {
 		hint = fmt.Sprintf("did you mean -b %s?", name)
 	}
+	if of := p.commandsWith(name); len(of) > 0 {
+		hint = fmt.Sprintf("it is an option of %s", joinAnd(of))
+	}
 	if o := Lookup(name); o != nil && o.Positional {
 		hint = "regular expressions are given without an option: kolla-build nova- keystone"
 	}
 	return &Error{SourceLine: arg, Message: "unknown option " + flag, Hint: hint}
+}
+
+// joinAnd writes a list as "a, b and c".
+func joinAnd(items []string) string {
+	if n := len(items) - 1; n > 0 {
+		return strings.Join(items[:n], ", ") + " and " + items[n]
+	}
+	return strings.Join(items, "")
+}
+
+// commandsWith returns the commands that have a flag of their own by that name.
+func (p *argParser) commandsWith(name string) []string {
+	var of []string
+	for _, c := range p.commands {
+		if !c.Hidden && c.ownFlags().Lookup(name) != nil {
+			of = append(of, "kolla-build "+c.Name)
+		}
+	}
+	return of
 }
 
 func (p *argParser) missingValue(f *pflag.Flag, arg, why string) error {

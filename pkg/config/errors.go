@@ -98,7 +98,7 @@ func locate(file string, line, column int, source, message, hint string) string 
 		}
 	}
 	if hint != "" {
-		fmt.Fprintf(&b, "\n  %s", hint)
+		fmt.Fprintf(&b, "\n  hint: %s", hint)
 	}
 	return b.String()
 }

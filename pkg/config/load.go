@@ -27,6 +27,8 @@ type Input struct {
 	// Extra adds a subcommand's own flags, nil if it has none. An option of the
 	// table with the same name gives way to it.
 	Extra func(*pflag.FlagSet)
+	// Commands are all commands, for what is said of an option that is another's.
+	Commands []Command
 }
 
 // Load reads the command line, the environment and the files. What the user wrote
@@ -206,6 +208,7 @@ func (l *loader) notes() {
 		}
 		l.warnings = append(l.warnings, warningAt(l.c.Origin(o.Name), o.Name, o.Note, ""))
 	}
+	l.otherCommands()
 	c := l.c
 	if len(c.Profile) > 0 && len(c.Regex) > 0 && c.Origin("profile").Kind == OriginFlag {
 		l.warnings = append(l.warnings, Warning{Option: "profile",
@@ -215,6 +218,22 @@ func (l *loader) notes() {
 	if c.IsSet("buildkit-builder") && c.IsSet("buildkit-addr") && c.BuildkitAddr != "" {
 		l.warnings = append(l.warnings, warningAt(c.Origin("buildkit-builder"), "buildkit-builder",
 			fmt.Sprintf("buildkit-builder is not used: buildkit-addr says %s", c.BuildkitAddr), ""))
+	}
+}
+
+// otherCommands warns of options on the command line that the command does not
+// look at. What a file or the environment says is for all commands.
+func (l *loader) otherCommands() {
+	i := slices.IndexFunc(l.in.Commands, func(c Command) bool { return c.Name == l.in.Command })
+	if i < 0 {
+		return
+	}
+	groups := append(slices.Clone(l.in.Commands[i].groups()), GroupOutput, GroupConfig)
+	for _, o := range table {
+		if g := l.cl.flags[o]; len(g) > 0 && !slices.Contains(groups, o.Group) {
+			l.warnings = append(l.warnings, Warning{Option: o.Name,
+				Message: fmt.Sprintf("%s has no effect: kolla-build %s does not look at it", g[0].origin, l.in.Command)})
+		}
 	}
 }
 

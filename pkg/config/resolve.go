@@ -219,8 +219,11 @@ func (g given) badValue(o *Option, value string, err error) error {
 		hint = "a comment must be on a line of its own"
 	case o.Choices != nil:
 		hint = didYouMean(value, o.Choices)
+		if other, ok := otherNames[value]; ok && slices.Contains(o.Choices, other) {
+			hint = fmt.Sprintf("did you mean %q?", other)
+		}
 	case o.Kind == Bool:
-		hint = "write true, yes, on or 1, or false, no, off or 0"
+		hint = boolHint
 	case o.Kind == Size:
 		hint = "write bytes, or a number with a unit: 500M, 20G, 1.5TiB"
 	case o.Kind == Dict:
@@ -230,6 +233,15 @@ func (g given) badValue(o *Option, value string, err error) error {
 		hint = fmt.Sprintf("did you mean --%s?", n)
 	}
 	return g.err(o.Name, err.Error(), hint)
+}
+
+const boolHint = "write true, yes, on or 1, or false, no, off or 0"
+
+// otherNames are names by which others know what options' choices name.
+var otherNames = map[string]string{
+	"amd64": "x86_64", "x64": "x86_64", "arm64": "aarch64", "aarch64": "arm64", "x86_64": "amd64",
+	"rockylinux": "rocky", "rhel": "rocky", "almalinux": "rocky", "oracle": "oraclelinux", "ol": "oraclelinux",
+	"rdo": "binary", "rpm": "binary", "deb": "binary", "pip": "source", "src": "source",
 }
 
 // likeLongOption returns the long option that the user may have meant who typed

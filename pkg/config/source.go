@@ -21,7 +21,7 @@ func (l *loader) fillSources() {
 		if text := l.sectionValue(name, "enabled"); text != "" {
 			enabled, err := parseBool(text)
 			if err != nil {
-				l.fail(l.lastGiven(name, "enabled").err("enabled", err.Error(), ""))
+				l.fail(l.lastGiven(name, "enabled").err("enabled", err.Error(), boolHint))
 			}
 			source.Enabled = enabled
 		}
@@ -59,7 +59,7 @@ func (l *loader) checkDigests(name string, sums map[string]string) {
 	for _, arch := range slices.Sorted(maps.Keys(sums)) {
 		if !digest.MatchString(sums[arch]) {
 			l.fail(l.lastGiven(name, "sha256").err("sha256",
-				fmt.Sprintf("the digest of %s is not 64 hexadecimal digits", arch), ""))
+				fmt.Sprintf("the digest of %s is not 64 hexadecimal digits", arch), "sha256sum FILE prints it"))
 		}
 		if !slices.Contains(sumKeys, arch) {
 			l.fail(l.lastGiven(name, "sha256").err("sha256",

@@ -125,7 +125,7 @@ func (e *RegexError) Error() string {
 	s := fmt.Sprintf("regex %q does not compile: %s at character %d\n    %s\n    %s^",
 		e.Pattern, e.Reason, e.Offset+1, e.Pattern, strings.Repeat(" ", len([]rune(e.Pattern[:e.Offset]))))
 	if e.Hint != "" {
-		s += "\n" + e.Hint
+		s += "\n  hint: " + e.Hint
 	}
 	return s
 }

@@ -10,9 +10,9 @@ func TestRegexErrors(t *testing.T) {
 	for _, c := range []struct{ pattern, want string }{
 		{"nova-(api", "missing closing ) at character 6\n    nova-(api\n         ^"},
 		{"nova)", "unexpected ) at character 5\n    nova)\n        ^"},
-		{"*nova", "missing argument to repetition operator at character 1\n    *nova\n    ^\na regex is not a shell pattern"},
+		{"*nova", "missing argument to repetition operator at character 1\n    *nova\n    ^\n  hint: a regex is not a shell pattern"},
 		{"nova[", "missing closing ] at character 5\n    nova[\n        ^"},
-		{"nova-(?!api)", "this look-around is not understood at character 6\n    nova-(?!api)\n         ^\nwrite it as Python does"},
+		{"nova-(?!api)", "this look-around is not understood at character 6\n    nova-(?!api)\n         ^\n  hint: write it as Python does"},
 		{"(?<=nova)x", "this look-around is not understood at character 1\n"},
 		{`é(`, "missing closing ) at character 3\n    é(\n     ^"},
 		{`a\`, "trailing backslash at end of expression at character 2\n"},

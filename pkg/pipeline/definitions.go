@@ -324,7 +324,7 @@ func sourceDateEpoch(env Env) (time.Time, error) {
 	}
 	var secs int64
 	if _, err := fmt.Sscanf(s, "%d", &secs); err != nil || fmt.Sprint(secs) != s || secs < 0 {
-		return time.Time{}, &HintError{fmt.Errorf("SOURCE_DATE_EPOCH=%s", s), "it holds seconds since 1970, such as `git log -1 --pretty=%ct` prints"}
+		return time.Time{}, &HintError{fmt.Errorf("SOURCE_DATE_EPOCH=%s in the environment is not a number of seconds", s), "it holds seconds since 1970, such as `git log -1 --pretty=%ct` prints"}
 	}
 	return time.Unix(secs, 0).UTC(), nil
 }

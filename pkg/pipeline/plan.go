@@ -60,12 +60,23 @@ func Plan(ctx context.Context, cfg *config.Config, env Env, asJSON bool) error {
 	}
 	p := r.shown()
 	if asJSON {
-		return writeJSON(env.Stdout, p)
+		if err := writeJSON(env.Stdout, p); err != nil {
+			return err
+		}
+		return p.err()
 	}
 	if err := p.write(env.Stdout, r.up != nil); err != nil {
 		return err
 	}
 	env.Notice("%s", p.summary(r.cfg.Threads, r.up != nil))
+	return p.err()
+}
+
+// err says that a run would fail, as far as that is known.
+func (p shownPlan) err() error {
+	if p.Fail > 0 {
+		return ErrFailed
+	}
 	return nil
 }
 
@@ -156,6 +167,9 @@ func (p shownPlan) write(out io.Writer, push bool) error {
 // summary says the plan in a sentence.
 func (p shownPlan) summary(threads int, push bool) string {
 	s := fmt.Sprintf("nothing to do: %d images unchanged", p.Keep)
+	if p.Build == 0 && p.Fail > 0 {
+		s = "nothing would be built"
+	}
 	if p.Build > 0 {
 		s = fmt.Sprintf("%d of %d images would be built, in about %s with %d threads", p.Build, len(p.Items), report.FormatDuration(p.Estimate), threads)
 	}

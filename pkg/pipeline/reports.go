@@ -53,6 +53,9 @@ func newReports(cfg *config.Config, env Env) (*reports, error) {
 		if st, err := os.Stat(filepath.Dir(f.path)); err != nil || !st.IsDir() {
 			return nil, &HintError{fmt.Errorf("--%s %s: there is no directory %s", f.option, f.path, filepath.Dir(f.path)), "make it first"}
 		}
+		if st, err := os.Stat(f.path); err == nil && st.IsDir() {
+			return nil, fmt.Errorf("--%s %s: it is a directory", f.option, f.path)
+		}
 		// Metrics stay until new ones replace them: a series that ends every night
 		// and comes back is an alarm, and when the run was is among them.
 		if f.option == "metrics-file" || strings.HasPrefix(f.path, "/dev/") {

@@ -25,6 +25,9 @@ import (
 // Build renders, plans, builds, publishes and reports, as the configuration
 // says. It returns ErrFailed if images failed and the summary has said so.
 func Build(ctx context.Context, cfg *config.Config, env Env) error {
+	if err := checkLogs(cfg); err != nil {
+		return err
+	}
 	rep, err := newReports(cfg, env)
 	if err != nil {
 		return err
@@ -118,15 +121,8 @@ func (r *buildRun) close() {
 
 // prepare does all that comes before the first image is built.
 func (r *buildRun) prepare(ctx context.Context) error {
-	switch r.cfg.NetworkMode {
-	case "host", "none", "default", "bridge":
-	default:
-		return &HintError{fmt.Errorf("--network_mode %s", r.cfg.NetworkMode), "host, none, or default for what the builder gives"}
-	}
-	if r.cfg.PatchesPath != "" {
-		if st, err := os.Stat(r.cfg.PatchesPath); err != nil || !st.IsDir() {
-			return &HintError{fmt.Errorf("--patches-path %s: no such directory", r.cfg.PatchesPath), "it holds a directory for each image that is patched"}
-		}
+	if err := checkEarly(r.cfg, r.env); err != nil {
+		return err
 	}
 	if r.cfg.Push && r.cfg.Registry == "" {
 		r.env.Notice("warning: --push without --registry pushes to Docker Hub, to the namespace %q", r.cfg.Namespace)

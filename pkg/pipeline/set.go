@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/kolla-build/kolla-build/dockerfiles"
@@ -130,7 +131,7 @@ func (s *Set) choose(env Env, exists func(string) bool) error {
 		return slow.err
 	}
 	if none {
-		return &HintError{res.Check(s.Graph), "kolla-build --list-images lists what there is"}
+		return res.Check(s.Graph)
 	}
 	if len(cfg.Regex) > 0 {
 		// A profile may name what only other trees have; a person who typed a
@@ -189,6 +190,9 @@ func Show(ctx context.Context, cfg *config.Config, env Env) (bool, error) {
 	defer s.Close()
 	switch {
 	case cfg.TemplateOnly:
+		if err := checkPatches(cfg); err != nil {
+			return true, err
+		}
 		dir, err := s.write(cfg.WorkDir)
 		if err == nil {
 			env.Notice("Dockerfiles are generated in %s", dir)
@@ -218,6 +222,10 @@ func saveDependency(path string, s *Set, env Env) error {
 	if err := s.Selection.WriteDependencyGraph(&b, path); err != nil {
 		return err
 	}
+	if st, err := os.Stat(path); err == nil && st.IsDir() {
+		return &HintError{fmt.Errorf("--save-dependency %s: it is a directory", path), "name a file in it, such as " + filepath.Join(path, "images.dot")}
+	}
+	// Directories are made, as upstream's Graphviz does.
 	if err := writeFile(path, b.Bytes()); err != nil {
 		return fmt.Errorf("writing the images' dependencies: %w", err)
 	}

@@ -47,7 +47,11 @@ func Lint(cfg *config.Config, env Env) error {
 		fmt.Fprintln(env.Stdout, f)
 	}
 	if len(found) > 0 {
-		env.Notice("%d findings in %d images' templates", len(found), len(tree.Images()))
+		noun := "findings"
+		if len(found) == 1 {
+			noun = "finding"
+		}
+		env.Notice("%d %s in %d images' templates", len(found), noun, len(tree.Images()))
 		return ErrFailed
 	}
 	env.Notice("nothing to complain about in %d images' templates", len(tree.Images()))

@@ -223,7 +223,7 @@ func Load(ctx context.Context, cfg *config.Config, env Env, path string) error {
 	}
 	sum, err := bundle.Load(ctx, path, s, opts)
 	if err != nil {
-		return fmt.Errorf("loading %s: %w", path, err)
+		return err
 	}
 	env.Notice("%s: %d images, %d blobs, %s; %d blobs were here already", path, len(sum.Images), sum.Blobs, report.FormatBytes(sum.Bytes), sum.Reused)
 	set := map[string]digest.Digest{}
