@@ -18,13 +18,17 @@ type aptRepo struct {
 	suite string
 	debs  map[string]Deb // by name
 	files map[string][]byte
+
+	// modified is what HTTP says of every file: apt asks for nothing that is
+	// not younger than what it has.
+	modified time.Time
 }
 
 // architectures that the index is offered for; the packages are for all.
 var architectures = []string{"amd64", "arm64"}
 
-func newAptRepo(suite string, debs map[string]Deb) *aptRepo {
-	r := &aptRepo{suite: suite, debs: debs, files: map[string][]byte{}}
+func newAptRepo(suite string, debs map[string]Deb, modified time.Time) *aptRepo {
+	r := &aptRepo{suite: suite, debs: debs, files: map[string][]byte{}, modified: modified}
 	var index bytes.Buffer
 	for _, name := range slices.Sorted(maps.Keys(debs)) {
 		data := debs[name].Bytes()
@@ -39,7 +43,7 @@ func newAptRepo(suite string, debs map[string]Deb) *aptRepo {
 	}
 	var release strings.Builder
 	fmt.Fprintf(&release, "Origin: Standin\nLabel: Standin\nSuite: %s\nCodename: %s\nDate: %s\nArchitectures: %s\nComponents: main\nSHA256:\n",
-		suite, suite, stamp.Format(time.RFC1123), strings.Join(architectures, " "))
+		suite, suite, modified.Format(time.RFC1123), strings.Join(architectures, " "))
 	for _, name := range slices.Sorted(maps.Keys(indexes)) {
 		fmt.Fprintf(&release, " %x %d %s\n", sha256.Sum256(indexes[name]), len(indexes[name]), name)
 		r.files["dists/"+suite+"/"+name] = indexes[name]
@@ -54,7 +58,7 @@ func (r *aptRepo) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		http.NotFound(w, req)
 		return
 	}
-	serve(w, req, data)
+	serve(w, req, data, r.modified)
 }
 
 func gz(data []byte) []byte {

@@ -41,7 +41,7 @@ func (x *pyIndex) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		http.NotFound(w, req)
 		return
 	}
-	serve(w, req, x.wheel(normalize(parts[0]), parts[1]).Bytes())
+	serve(w, req, x.wheel(normalize(parts[0]), parts[1]).Bytes(), stamp)
 }
 
 func (x *pyIndex) project(w http.ResponseWriter, req *http.Request, name string) {
@@ -57,5 +57,5 @@ func (x *pyIndex) project(w http.ResponseWriter, req *http.Request, name string)
 	}
 	b.WriteString("</body></html>\n")
 	w.Header().Set("Content-Type", "text/html")
-	serve(w, req, []byte(b.String()))
+	serve(w, req, []byte(b.String()), stamp)
 }

@@ -11,8 +11,9 @@ import (
 
 // RPM is a package for all architectures with no scripts.
 type RPM struct {
-	Name  string
-	Files map[string]string // by path without the leading slash; modes as in Deb
+	Name    string
+	Version string            // VERSION-RELEASE, "" is RPMVersion
+	Files   map[string]string // by path without the leading slash; modes as in Deb
 }
 
 // RPMVersion is the version of stand-in RPM packages.
@@ -33,7 +34,11 @@ func WriteRPMs(dir string, packages ...RPM) error {
 		return err
 	}
 	for _, p := range packages {
-		fmt.Fprintf(spec, "%%package -n %[1]s\nSummary: stand-in for %[1]s\n%%description -n %[1]s\nstand-in\n%%files -n %[1]s\n", p.Name)
+		version, release, _ := strings.Cut(p.Version, "-")
+		if p.Version == "" {
+			version, release, _ = strings.Cut(RPMVersion, "-")
+		}
+		fmt.Fprintf(spec, "%%package -n %[1]s\nVersion: %[2]s\nRelease: %[3]s\nSummary: stand-in for %[1]s\n%%description -n %[1]s\nstand-in\n%%files -n %[1]s\n", p.Name, version, release)
 		for name, text := range p.Files {
 			file := filepath.Join(root, name)
 			if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {

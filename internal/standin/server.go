@@ -5,11 +5,13 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"slices"
 	"strings"
 	"sync"
+	"time"
 )
 
 // Content is what a Server has to offer.
@@ -39,7 +41,9 @@ type Server struct {
 
 	mu      sync.Mutex
 	debs    map[string]Deb
+	files   map[string][]byte
 	apt     *aptRepo
+	moves   int // of the Debian repository
 	missing []string
 }
 
@@ -49,7 +53,7 @@ func Start(c Content) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("starting the stand-in server: %w", err)
 	}
-	s := &Server{listener: l, suite: c.Suite, debs: map[string]Deb{}}
+	s := &Server{listener: l, suite: c.Suite, debs: map[string]Deb{}, files: maps.Clone(c.Files)}
 	s.AddDebs()
 	index := &pyIndex{special: map[string]Wheel{}}
 	for _, w := range c.Wheels {
@@ -73,18 +77,20 @@ func Start(c Content) (*Server, error) {
 		if !ok {
 			p = AnyProject(name)
 		}
-		serve(w, r, p.TarGz())
+		serve(w, r, p.TarGz(), stamp)
 	})
 	if c.RPMDir != "" {
 		mux.Handle("/rpm/", http.StripPrefix("/rpm", http.FileServer(http.Dir(c.RPMDir))))
 	}
 	mux.HandleFunc("/files/", func(w http.ResponseWriter, r *http.Request) {
-		data, ok := c.Files[r.URL.Path[len("/files/"):]]
+		s.mu.Lock()
+		data, ok := s.files[r.URL.Path[len("/files/"):]]
+		s.mu.Unlock()
 		if !ok {
 			http.NotFound(w, r)
 			return
 		}
-		serve(w, r, data)
+		serve(w, r, data, stamp)
 	})
 	s.http = &http.Server{Handler: s.noteMissing(mux)}
 	go func() {
@@ -108,7 +114,15 @@ func (s *Server) AddDebs(debs ...Deb) {
 	for _, d := range debs {
 		s.debs[d.Name] = d
 	}
-	s.apt = newAptRepo(s.suite, s.debs)
+	s.moves++
+	s.apt = newAptRepo(s.suite, s.debs, stamp.Add(time.Duration(s.moves)*time.Second))
+}
+
+// SetFile puts another file in the place of one of Content.Files.
+func (s *Server) SetFile(name string, data []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.files[name] = data
 }
 
 // Missing lists the paths that were asked for and are not here, each once.
@@ -161,7 +175,7 @@ func (r *statusRecorder) WriteHeader(status int) {
 }
 
 // serve answers with data, whole, in ranges, or "not modified".
-func serve(w http.ResponseWriter, r *http.Request, data []byte) {
+func serve(w http.ResponseWriter, r *http.Request, data []byte, modified time.Time) {
 	w.Header().Set("ETag", fmt.Sprintf("\"%x\"", sha256.Sum256(data)))
-	http.ServeContent(w, r, "", stamp, bytes.NewReader(data))
+	http.ServeContent(w, r, "", modified, bytes.NewReader(data))
 }

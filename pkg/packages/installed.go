@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -18,9 +19,19 @@ import (
 
 // Reader reads what images hold. It is safe for concurrent use.
 type Reader struct {
-	// CacheDir keeps what layers say, by their digest; "" keeps nothing. Files
-	// in it that were of no use for CacheAge are removed by Prune.
+	// CacheDir keeps what layers say, by their digest; "" keeps nothing. Prune
+	// removes what was of no use for long.
 	CacheDir string
+
+	mu     sync.Mutex
+	layers map[v1.Hash]*layerOnce
+}
+
+// layerOnce is what a layer says, or a reading of it under way.
+type layerOnce struct {
+	mu   sync.Mutex
+	done bool
+	part inspect.Part[fact]
 }
 
 // CacheAge is how long what a layer says is kept without being asked for.
@@ -153,24 +164,51 @@ func (r *Reader) Read(ctx context.Context, img v1.Image) (*Contents, error) {
 	return out, nil
 }
 
-// layer returns what a layer says, from the cache if it has it.
+// layer returns what a layer says. Images of a set share layers: each is read
+// once, by whoever comes first.
 func (r *Reader) layer(ctx context.Context, l v1.Layer) (inspect.Part[fact], error) {
-	file := ""
-	if d, err := l.Digest(); err == nil && r.CacheDir != "" {
-		file = filepath.Join(r.CacheDir, fmt.Sprintf("%s.%s.json", d.Hex, cacheVersion))
-		if p, ok := readCached(file); ok {
-			return p, nil
+	d, err := l.Digest()
+	if err != nil {
+		return readFacts(ctx, l)
+	}
+	r.mu.Lock()
+	if r.layers == nil {
+		r.layers = map[v1.Hash]*layerOnce{}
+	}
+	o := r.layers[d]
+	if o == nil {
+		o = &layerOnce{}
+		r.layers[d] = o
+	}
+	r.mu.Unlock()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.done {
+		return o.part, nil
+	}
+	file := filepath.Join(r.CacheDir, fmt.Sprintf("%s.%s.json", d.Hex, cacheVersion))
+	ok := false
+	if r.CacheDir != "" {
+		o.part, ok = readCached(file)
+	}
+	if !ok {
+		if o.part, err = readFacts(ctx, l); err != nil {
+			return o.part, err
+		}
+		if r.CacheDir != "" {
+			writeCached(file, o.part)
 		}
 	}
+	o.done = true
+	return o.part, nil
+}
+
+func readFacts(ctx context.Context, l v1.Layer) (inspect.Part[fact], error) {
 	one, files, err := inspect.ReadLayer(ctx, l, inspect.Options{Want: func(p string) int64 { n, _ := matches(p); return n }})
 	if err != nil {
 		return inspect.Part[fact]{}, err
 	}
-	p := inspect.MakePart(one, factsOf(files), func(p string) bool { _, may := matches(p); return may })
-	if file != "" {
-		writeCached(file, p)
-	}
-	return p, nil
+	return inspect.MakePart(one, factsOf(files), func(p string) bool { _, may := matches(p); return may }), nil
 }
 
 func factsOf(files map[string]inspect.Content) map[string]fact {
@@ -219,30 +257,20 @@ func readCached(file string) (p inspect.Part[fact], ok bool) {
 // writeCached keeps what a layer says. It can be read again from the layer, so
 // that a full disk costs time and nothing else.
 func writeCached(file string, p inspect.Part[fact]) {
-	data, err := json.Marshal(p)
-	if err != nil || os.MkdirAll(filepath.Dir(file), 0o755) != nil {
-		return
+	if data, err := json.Marshal(p); err == nil {
+		replace(file, data)
 	}
-	f, err := os.CreateTemp(filepath.Dir(file), ".layer-*")
-	if err != nil {
-		return
-	}
-	_, err = f.Write(data)
-	if cerr := f.Close(); err == nil && cerr == nil && os.Rename(f.Name(), file) == nil {
-		return
-	}
-	_ = os.Remove(f.Name())
 }
 
-// Prune removes from the cache what has been of no use for CacheAge.
-func (r *Reader) Prune() {
-	entries, err := os.ReadDir(r.CacheDir)
+// Prune removes from a cache's directory what has been of no use for CacheAge.
+func Prune(dir string) {
+	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return
 	}
 	for _, e := range entries {
 		if info, err := e.Info(); err == nil && time.Since(info.ModTime()) > CacheAge {
-			_ = os.Remove(filepath.Join(r.CacheDir, e.Name()))
+			_ = os.Remove(filepath.Join(dir, e.Name()))
 		}
 	}
 }
