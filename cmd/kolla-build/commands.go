@@ -33,6 +33,7 @@ func table() []*command {
 		lintCommand(),
 		renderCommand(),
 		imagesCommand(),
+		diffCommand(),
 		removeCommand(),
 		gcCommand(),
 		saveCommand(),

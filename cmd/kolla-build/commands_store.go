@@ -28,6 +28,28 @@ func imagesCommand() *command {
 	}
 }
 
+func diffCommand() *command {
+	var asJSON bool
+	return &command{
+		Command: config.Command{
+			Name: "diff", Values: config.ValuesStored, Args: "A B",
+			Summary: "Show which files, packages and settings two images do not have alike.",
+			Groups:  []config.Group{config.GroupBuilder, config.GroupOutput, config.GroupConfig},
+			Flags:   func(f *pflag.FlagSet) { jsonFlag(f, &asJSON) },
+			Examples: []config.Example{
+				{Line: "kolla-build diff nova-api:nightly nova-api:2026-11-21", Does: "Compare two builds; ends with 0 if they are the same, 1 if not."},
+				{Line: "kolla-build diff --json nova-api:t registry.example:4000/kolla/nova-api:t", Does: "Compare with what a registry has."},
+			},
+		},
+		run: func(ctx context.Context, cfg *config.Config, env pipeline.Env) error {
+			if len(cfg.Args) != 2 {
+				return &config.Error{Message: fmt.Sprintf("diff takes two images, not %d", len(cfg.Args)), Hint: "kolla-build diff nova-api:t1 nova-api:t2"}
+			}
+			return pipeline.Diff(ctx, cfg, env, cfg.Args[0], cfg.Args[1], asJSON)
+		},
+	}
+}
+
 func removeCommand() *command {
 	return &command{
 		Command: config.Command{

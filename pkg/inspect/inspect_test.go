@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -176,4 +177,40 @@ func FuzzLayer(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestCompareLayers(t *testing.T) {
+	read := func(entries ...string) *Layer {
+		l, _, err := ReadLayer(t.Context(), layer(t, entries...), Options{Digests: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return l
+	}
+	a := read("same=1", "text=1", "gone=1", "link -> a", "back/.wh.x=", "was=1", "kind=1", "size=1")
+	b := read("same=1", "text=2", "new=1", "link -> b", "back/x=1", ".wh.was=", "kind/", "size=11", ".wh.below=")
+	var got []string
+	for _, c := range CompareLayers(a, b) {
+		got = append(got, strings.TrimSpace(c.Kind+" "+c.Path+" "+strings.Join(c.What, ",")))
+	}
+	want := "added back/x; removed below; removed gone; changed kind type; changed link link; added new; changed size content; changed text content; removed was"
+	if s := strings.Join(got, "; "); s != want {
+		t.Errorf("got  %s\nwant %s", s, want)
+	}
+	if c := CompareLayers(a, a); len(c) != 0 {
+		t.Errorf("of the same: %v", c)
+	}
+}
+
+func TestCompareConfigs(t *testing.T) {
+	a := `{"created":"2025-01-01T00:00:00Z","config":{"Env":["PATH=/bin","A=1"],"Cmd":["a","b"],"Labels":{"x":"1"},"User":""},"rootfs":{"diff_ids":["sha256:1"]},"history":[{"created_by":"RUN a"}]}`
+	b := `{"created":"2025-01-01T00:00:00Z","config":{"Env":["PATH=/bin","B=1"],"Cmd":["a","c"],"Labels":{"x":"2"}},"rootfs":{"diff_ids":["sha256:2"]},"history":[{"created_by":"RUN a"},{"created_by":"RUN b"}]}`
+	got, err := CompareConfigs([]byte(a), []byte(b))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []FieldChange{{"config.Cmd", "[a b]", "[a c]"}, {"config.Env.A", "1", ""}, {"config.Env.B", "", "1"}, {"config.Labels.x", "1", "2"}, {"history[1].created_by", "", "RUN b"}}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %v", got)
+	}
 }

@@ -1,0 +1,197 @@
+package inspect
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"path"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+)
+
+// FileChange is a file, directory or link that two layers, or two trees, do not
+// have alike.
+type FileChange struct {
+	Path string `json:"path"`
+	Kind string `json:"kind"` // "added", "removed" or "changed"
+	// What differs of something that both have: "type", "content", "link",
+	// "mode", "owner", "time", "attributes".
+	What []string `json:"what,omitempty"`
+	From *Facts   `json:"from,omitempty"` // nil if it was added
+	To   *Facts   `json:"to,omitempty"`   // nil if it was removed
+	// FromLayer and ToLayer are the layers' indexes, 0 for the lowest, where
+	// whole images are compared; -1 if the side has none.
+	FromLayer int `json:"from_layer"`
+	ToLayer   int `json:"to_layer"`
+}
+
+// Facts are an entry's, as a comparison shows them.
+type Facts struct {
+	Type    Type      `json:"type"`
+	Mode    string    `json:"mode"`  // octal
+	Owner   string    `json:"owner"` // UID:GID
+	Size    int64     `json:"size,omitempty"`
+	ModTime time.Time `json:"time"`
+	Link    string    `json:"link,omitempty"`
+	Digest  string    `json:"digest,omitempty"`
+}
+
+func facts(e Entry) *Facts {
+	return &Facts{e.Type, fmt.Sprintf("%04o", e.Mode), fmt.Sprintf("%d:%d", e.UID, e.GID), e.Size, e.ModTime.UTC(), e.Link, e.Digest.String()}
+}
+
+// removedType is the type of what a layer takes away from those below it, in
+// comparisons of layers.
+const removedType Type = "whiteout"
+
+// CompareLayers compares two layers as they are, with what they take away from
+// those below. Both must have been read with Options.Digests.
+func CompareLayers(a, b *Layer) []FileChange {
+	return compare(entriesOf(a), entriesOf(b))
+}
+
+func entriesOf(l *Layer) map[string]Found {
+	out := map[string]Found{}
+	for _, r := range l.Removed {
+		out[r] = Found{Entry{Path: r, Type: removedType}, -1}
+	}
+	for _, o := range l.Opaque {
+		name := path.Join(o, opaque)
+		out[name] = Found{Entry{Path: name, Type: removedType}, -1}
+	}
+	for _, e := range l.Entries {
+		out[e.Path] = Found{e, -1}
+	}
+	return out
+}
+
+// CompareTrees compares what the layers of two images come to.
+func CompareTrees(a, b *Tree) []FileChange { return compare(a.byPath, b.byPath) }
+
+func compare(a, b map[string]Found) []FileChange {
+	var out []FileChange
+	for name, was := range a {
+		now, ok := b[name]
+		if ok && (was.Type == removedType) != (now.Type == removedType) {
+			kind := "removed"
+			if was.Type == removedType {
+				kind = "added"
+			}
+			out = append(out, FileChange{Path: name, Kind: kind, From: facts(was.Entry), To: facts(now.Entry), FromLayer: was.Layer, ToLayer: now.Layer})
+		} else if !ok && was.Type == removedType {
+			out = append(out, FileChange{Path: name, Kind: "added", From: facts(was.Entry), FromLayer: was.Layer, ToLayer: -1})
+		} else if !ok {
+			out = append(out, FileChange{Path: name, Kind: "removed", From: facts(was.Entry), FromLayer: was.Layer, ToLayer: -1})
+		} else if what := differences(was.Entry, now.Entry); len(what) > 0 {
+			out = append(out, FileChange{name, "changed", what, facts(was.Entry), facts(now.Entry), was.Layer, now.Layer})
+		}
+	}
+	for name, now := range b {
+		if _, ok := a[name]; !ok {
+			kind := "added"
+			if now.Type == removedType {
+				kind = "removed" // a layer below has it
+			}
+			out = append(out, FileChange{Path: name, Kind: kind, To: facts(now.Entry), FromLayer: -1, ToLayer: now.Layer})
+		}
+	}
+	slices.SortFunc(out, func(x, y FileChange) int { return cmp.Compare(x.Path, y.Path) })
+	return out
+}
+
+func differences(a, b Entry) []string {
+	if a.Type != b.Type {
+		return []string{"type"}
+	}
+	var out []string
+	add := func(differs bool, what string) {
+		if differs {
+			out = append(out, what)
+		}
+	}
+	add(a.Digest != b.Digest || a.Size != b.Size, "content")
+	add(a.Link != b.Link, "link")
+	add(a.Mode != b.Mode, "mode")
+	add(a.UID != b.UID || a.GID != b.GID, "owner")
+	add(!a.ModTime.Equal(b.ModTime), "time")
+	add(!maps.Equal(a.Extra, b.Extra), "attributes")
+	return out
+}
+
+// FieldChange is a field of two images' configuration that differs.
+type FieldChange struct {
+	Field string `json:"field"` // such as "config.Env.PATH" or "created"
+	From  string `json:"from,omitempty"`
+	To    string `json:"to,omitempty"`
+}
+
+// CompareConfigs compares two images' configurations, JSON: all but the layers'
+// digests, which say nothing that the layers do not.
+func CompareConfigs(a, b []byte) ([]FieldChange, error) {
+	before, err := fields(a)
+	if err != nil {
+		return nil, err
+	}
+	after, err := fields(b)
+	if err != nil {
+		return nil, err
+	}
+	var out []FieldChange
+	for name, was := range before {
+		if now := after[name]; now != was {
+			out = append(out, FieldChange{name, was, now})
+		}
+	}
+	for name, now := range after {
+		if _, ok := before[name]; !ok {
+			out = append(out, FieldChange{name, "", now})
+		}
+	}
+	slices.SortFunc(out, func(x, y FieldChange) int { return cmp.Compare(x.Field, y.Field) })
+	return out, nil
+}
+
+// fields flattens a configuration to text by path.
+func fields(config []byte) (map[string]string, error) {
+	var doc map[string]any
+	dec := json.NewDecoder(bytes.NewReader(config))
+	dec.UseNumber()
+	if err := dec.Decode(&doc); err != nil {
+		return nil, fmt.Errorf("image config: %w", err)
+	}
+	delete(doc, "rootfs")
+	out := map[string]string{}
+	var walk func(at string, v any)
+	walk = func(at string, v any) {
+		switch v := v.(type) {
+		case map[string]any:
+			for k, e := range v {
+				walk(strings.TrimPrefix(at+"."+k, "."), e)
+			}
+		case []any:
+			for i, e := range v {
+				// Environment variables are known by their names.
+				if s, ok := e.(string); ok && strings.HasSuffix(at, ".Env") {
+					name, value, _ := strings.Cut(s, "=")
+					out[at+"."+name] = value
+					continue
+				}
+				if _, nested := e.(map[string]any); nested {
+					walk(fmt.Sprintf("%s[%d]", at, i), e)
+					continue
+				}
+				out[at] = fmt.Sprint(v)
+			}
+		default:
+			if v != nil && !reflect.ValueOf(v).IsZero() {
+				out[at] = fmt.Sprint(v)
+			}
+		}
+	}
+	walk("", doc)
+	return out, nil
+}
