@@ -78,6 +78,8 @@ type Config struct {
 	Buildkitd        string
 	NetworkMode      string
 	Cache            bool
+	Refresh          bool
+	ClampTimes       bool // files in layers carry no time after the created time
 	Pull             bool
 	Keep             bool
 	Squash           bool

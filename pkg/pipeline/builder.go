@@ -22,6 +22,8 @@ type builder struct {
 	mem     *memory
 	squash  bool
 	parents func(image string) []string // references of the images it is built on
+	moving  *moving
+	clamp   bool // files' times in layers
 	watch   *stopwatch
 
 	conn sync.Mutex // held while a builder is opened
@@ -72,7 +74,7 @@ func (b *builder) Build(ctx context.Context, it *plan.Item, emit func(build.Even
 		return build.Output{}, err
 	}
 	done := b.watch.work()
-	desc, err := bk.Build(ctx, buildkit.Request{Definition: def, Created: b.created[it.Image]}, emit)
+	desc, err := bk.Build(ctx, buildkit.Request{Definition: def, Created: b.created[it.Image], Clamp: b.clamp}, emit)
 	done()
 	if err != nil {
 		return build.Output{}, err
@@ -93,6 +95,9 @@ func (b *builder) Build(ctx context.Context, it *plan.Item, emit func(build.Even
 	}
 	entry, _, err := b.store.ByDigest(desc.Digest)
 	if err != nil {
+		return build.Output{}, err
+	}
+	if err := b.moving.built(ctx, it.Image, desc.Digest); err != nil {
 		return build.Output{}, err
 	}
 	b.mem.put(it.Image, it.Parts)
@@ -124,6 +129,10 @@ func (b *builder) definition(ctx context.Context, image string) (*buildkit.Defin
 		conf, err := img.RawConfigFile()
 		return buildkit.External{Digest: d, Config: conf}, err
 	}
+	b.moving.convert(image, &opts)
+	if b.clamp {
+		opts.Epoch = b.created[image]
+	}
 	return buildkit.NewConverter(opts).Convert(ctx, b.files[image])
 }
 
@@ -141,6 +150,7 @@ func (b *builder) digest(ref string) digest.Digest {
 
 // close stops the daemon, if one was started, and remembers what was learned.
 func (b *builder) close() error {
+	_ = b.moving.reading.Wait() // it only warms a cache
 	var err error
 	if b.bk != nil {
 		err = b.bk.Close()

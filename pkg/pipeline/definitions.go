@@ -108,6 +108,8 @@ type defined struct {
 	failed map[string]error
 	// options has, in runs for several platforms, those of each image's.
 	options map[string]buildkit.ConvertOptions
+	// definers has, in such runs, who defined each image.
+	definers map[string]*definer
 }
 
 // define converts the selected images, parents first. Only what the whole set

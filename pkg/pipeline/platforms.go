@@ -111,7 +111,7 @@ func (r *buildRun) several() bool { return len(r.targets) > 1 }
 // defineAll makes the definitions for the run's platforms: of each one from a
 // rendering of its own.
 func (r *buildRun) defineAll(ctx context.Context, image string, all []ocispecs.Platform, whole *config.Config, exists func(string) bool) error {
-	merged := &defined{files: map[string]buildkit.Dockerfile{}, created: map[string]time.Time{}, failed: map[string]error{}, options: map[string]buildkit.ConvertOptions{}}
+	merged := &defined{files: map[string]buildkit.Dockerfile{}, created: map[string]time.Time{}, failed: map[string]error{}, options: map[string]buildkit.ConvertOptions{}, definers: map[string]*definer{}}
 	for i, p := range all {
 		set := r.set
 		if i > 0 {
@@ -139,7 +139,7 @@ func (r *buildRun) defineAll(ctx context.Context, image string, all []ocispecs.P
 			r.def, r.defined = def, d
 		}
 		if len(all) > 1 {
-			merged.add(d, suffixOf(p), def.options)
+			merged.add(d, suffixOf(p), def)
 		}
 	}
 	if len(all) > 1 {
@@ -149,10 +149,11 @@ func (r *buildRun) defineAll(ctx context.Context, image string, all []ocispecs.P
 }
 
 // add takes in the definitions of one platform.
-func (d *defined) add(o *defined, suffix string, options buildkit.ConvertOptions) {
+func (d *defined) add(o *defined, suffix string, def *definer) {
 	for name, f := range o.files {
 		d.files[name+suffix] = f
-		d.options[name+suffix] = options
+		d.options[name+suffix] = def.options
+		d.definers[name+suffix] = def
 	}
 	for name, t := range o.created {
 		d.created[name+suffix] = t

@@ -86,6 +86,7 @@ type buildRun struct {
 	mem     *memory
 	plan    *plan.Plan
 	def     *definer
+	moving  *moving
 	*defined
 	up     *publisher
 	engine *engine.Engine // nil if images stay in the store
@@ -173,6 +174,9 @@ func (r *buildRun) prepare(ctx context.Context) error {
 	if err := r.defineAll(ctx, image, all, whole, exists); err != nil {
 		return err
 	}
+	if r.moving, err = r.movingInputs(ctx); err != nil {
+		return err
+	}
 	r.mem = openMemory(r.cfg)
 	times := r.store.Durations()
 	r.plan = plan.New(r.defined.inputs, plan.Known{
@@ -189,6 +193,9 @@ func (r *buildRun) prepare(ctx context.Context) error {
 			return d.Median(), ok
 		},
 	}, !r.cfg.Cache)
+	if err = r.moving.kept(r.plan); err != nil {
+		return err
+	}
 	if r.cfg.Push {
 		r.up = newPublisher(r.cfg, r.env, r.client, r.store)
 		err = r.up.look(ctx, references(r.plan), !r.dry)
@@ -211,7 +218,7 @@ func (r *buildRun) run(ctx context.Context) ([]*build.Result, error) {
 	if r.cfg.PackageCache {
 		convert.PackageCache = r.cfg.Base + "-" + r.cfg.BaseTag + "-" + r.cfg.BaseArch
 	}
-	bk := &builder{store: r.store, squash: r.cfg.Squash, parents: r.parents, watch: r.watch, defined: r.defined, convert: convert, mem: r.mem, images: map[string]digest.Digest{}, times: map[string]store.Record{},
+	bk := &builder{store: r.store, moving: r.moving, clamp: r.cfg.ClampTimes, squash: r.cfg.Squash, parents: r.parents, watch: r.watch, defined: r.defined, convert: convert, mem: r.mem, images: map[string]digest.Digest{}, times: map[string]store.Record{},
 		opts: buildkit.Options{Addr: r.cfg.BuildkitAddr, DaemonPath: r.cfg.Buildkitd, StateDir: stateDir(r.cfg.DataDir), Store: r.store.Content(),
 			Cache: buildkit.CacheLimits{MaxUsed: r.cfg.CacheSize, MinFree: r.cfg.MinFree}, StepTimeout: time.Duration(r.cfg.StepTimeout) * time.Second,
 			Env:    r.daemonEnv,

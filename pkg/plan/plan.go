@@ -6,6 +6,8 @@ package plan
 
 import (
 	"cmp"
+	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -37,6 +39,42 @@ type Input struct {
 	// if nothing is known. Only the ratio between images counts once some have
 	// been timed.
 	Guess time.Duration
+
+	// Changes are inputs that moved and that Parts do not name, such as packages
+	// that a repository has newer.
+	Changes []Change
+	// Note is what else is to be known of the image, such as a repository that
+	// could not be asked.
+	Note string
+}
+
+// InputPackage is the Change.Input of packages.
+const InputPackage = "package"
+
+// Change is one input of an image that is not what it was when the image was
+// built.
+type Change struct {
+	// Input is InputPackage, or names what changed: "Dockerfile", "context",
+	// "settings", "FROM debian:trixie", "parent nova-base", "ADD https://…".
+	Input   string `json:"input"`
+	Package string `json:"package,omitempty"` // of packages, the name
+	From    string `json:"from,omitempty"`    // version or digest, "" if there was none
+	To      string `json:"to,omitempty"`      // version or digest, "" if it is gone
+}
+
+// String returns the change as people read it.
+func (c Change) String() string {
+	switch {
+	case c.Input == InputPackage:
+		return fmt.Sprintf("package %s %s → %s", c.Package, c.From, c.To)
+	case c.From == "" && c.To == "":
+		return c.Input
+	case c.From == "":
+		return c.Input + " is new"
+	case c.To == "":
+		return c.Input + " is gone"
+	}
+	return c.Input + " changed"
 }
 
 // Known is what earlier runs have left.
@@ -57,6 +95,8 @@ type Item struct {
 	Needs     []string          `json:"needs,omitempty"`
 	Action    Action            `json:"action"`
 	Reason    string            `json:"reason"`
+	Changes   []Change          `json:"changes,omitempty"` // the inputs that changed since it was last built
+	Note      string            `json:"note,omitempty"`
 	Key       string            `json:"key"`
 	Digest    string            `json:"digest,omitempty"` // of the stored image, for Keep
 	Estimate  time.Duration     `json:"estimate_ns"`      // expected build time, 0 for Keep
@@ -79,15 +119,18 @@ func New(inputs []Input, known Known, force bool) *Plan {
 	byName := map[string]*Item{}
 	guess := guesser(inputs, known)
 	for _, in := range inputs {
-		it := &Item{Image: in.Image, Reference: in.Reference, Parent: in.Parent, Needs: in.Needs, Key: in.Key, Parts: in.Parts}
+		it := &Item{Image: in.Image, Reference: in.Reference, Parent: in.Parent, Needs: in.Needs, Key: in.Key, Parts: in.Parts, Note: in.Note}
 		if d, ok := known.Stored(in.Key); ok && !force {
 			it.Action, it.Digest, it.Reason = Keep, d, "unchanged"
+			if in.Note != "" {
+				it.Reason += "; " + in.Note
+			}
 		} else {
 			it.Action, it.Estimate = Build, guess(in)
 			if t, ok := known.Duration(in.Image); ok {
 				it.Estimate = t
 			}
-			it.Reason = reason(in, known, byName, force)
+			it.Reason, it.Changes = reason(in, known, byName, force)
 		}
 		byName[in.Image] = it
 		p.Items = append(p.Items, it)
@@ -115,40 +158,63 @@ func guesser(inputs []Input, known Known) func(Input) time.Duration {
 	return func(in Input) time.Duration { return time.Duration(ratio * float64(plain(in))) }
 }
 
-// reason says why an image is built, by what differs from its last build. A
-// parent that is built itself is the reason before all others: what else
-// changed is its doing as often as not.
-func reason(in Input, known Known, planned map[string]*Item, force bool) string {
+// reason says why an image is built, by what differs from its last build. What
+// moved for the image itself comes first. A parent that is built is the reason
+// before all others: what else changed is its doing as often as not.
+func reason(in Input, known Known, planned map[string]*Item, force bool) (string, []Change) {
 	if force {
-		return "asked for without cache"
+		return "asked for without cache", nil
 	}
+	changes := slices.Clone(in.Changes)
 	before, ok := known.Parts(in.Image)
-	if !ok {
-		return "new"
+	if !ok && len(changes) == 0 {
+		return "new", nil
 	}
 	for _, n := range in.Needs {
 		if it := planned[n]; it != nil && it.Action == Build {
-			return "parent " + n + " is built"
+			changes = append(changes, Change{Input: "parent " + n})
+			if len(in.Changes) > 0 {
+				return words(changes[:len(changes)-1]) + "; parent " + n + " is built", changes
+			}
+			return "parent " + n + " is built", changes
 		}
 	}
-	var changed []string
-	for name, d := range in.Parts {
-		if old, ok := before[name]; !ok {
-			changed = append(changed, name+" is new")
-		} else if old != d {
-			changed = append(changed, name+" changed")
+	for _, name := range slices.Sorted(maps.Keys(in.Parts)) {
+		if old := before[name]; old != in.Parts[name] && ok {
+			changes = append(changes, Change{Input: name, From: old, To: in.Parts[name]})
 		}
 	}
-	for name := range before {
+	for _, name := range slices.Sorted(maps.Keys(before)) {
 		if _, ok := in.Parts[name]; !ok {
-			changed = append(changed, name+" is gone")
+			changes = append(changes, Change{Input: name, From: before[name]})
 		}
 	}
-	if len(changed) == 0 {
-		return "not in the store"
+	if len(changes) == 0 {
+		return "not in the store", nil
 	}
-	slices.Sort(changed)
-	return strings.Join(changed, ", ")
+	return words(changes), changes
+}
+
+// words says changes in a line: packages, of which there may be hundreds, by
+// the first of them and how many more there are.
+func words(changes []Change) string {
+	var said []string
+	n, at := 0, 0
+	for _, c := range changes {
+		if c.Input != InputPackage {
+			said = append(said, c.String())
+			continue
+		}
+		if n == 0 {
+			at = len(said)
+			said = append(said, c.String())
+		}
+		n++
+	}
+	if n > 1 {
+		said[at] += fmt.Sprintf(" (and %d more)", n-1)
+	}
+	return strings.Join(said, ", ")
 }
 
 // paths fills Item.Path from the leaves up.

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"fmt"
 	"testing"
 	"time"
 )
@@ -80,5 +81,42 @@ func TestGuessIsTheMedianOfWhatIsKnown(t *testing.T) {
 	p = New(inputs(), known(nil, nil, nil), false)
 	if got := p.Items[0].Estimate; got != DefaultEstimate {
 		t.Errorf("nothing was ever timed: estimate %v", got)
+	}
+}
+
+// What moved by itself is said before what a parent does, and packages in few
+// words; programs get all of it.
+func TestMovedInputs(t *testing.T) {
+	parts := map[string]string{"Dockerfile": "sha256:1"}
+	moved := []Change{{Input: InputPackage, Package: "nova-api", From: "3:26.0-1", To: "3:26.1-1"}, {Input: InputPackage, Package: "nova-common", From: "3:26.0-1", To: "3:26.1-1"},
+		{Input: "ADD https://host/file", From: "sha256:1", To: "sha256:2"}}
+	p := New([]Input{
+		{Image: "base", Key: "b", Parts: parts, Changes: moved[:1]},
+		{Image: "api", Key: "a", Parts: parts, Parent: "base", Needs: []string{"base"}, Changes: moved},
+		{Image: "leaf", Key: "l", Parts: parts, Parent: "api", Needs: []string{"api"}},
+		{Image: "file", Key: "f", Parts: map[string]string{"Dockerfile": "sha256:2"}},
+		{Image: "kept", Key: "kept", Note: "packages not looked at: repository r cannot be read: x"},
+	}, Known{
+		Stored:   func(key string) (string, bool) { return "sha256:k", key == "kept" },
+		Parts:    func(string) (map[string]string, bool) { return parts, true },
+		Duration: func(string) (time.Duration, bool) { return 0, false },
+	}, false)
+	want := []string{
+		"package nova-api 3:26.0-1 → 3:26.1-1 [{package nova-api 3:26.0-1 3:26.1-1}]",
+		"package nova-api 3:26.0-1 → 3:26.1-1 (and 1 more), ADD https://host/file changed; parent base is built " +
+			"[{package nova-api 3:26.0-1 3:26.1-1} {package nova-common 3:26.0-1 3:26.1-1} {ADD https://host/file  sha256:1 sha256:2} {parent base   }]",
+		"parent api is built [{parent api   }]",
+		"Dockerfile changed [{Dockerfile  sha256:1 sha256:2}]",
+		"unchanged; packages not looked at: repository r cannot be read: x []",
+	}
+	for i, it := range p.Items {
+		type plain Change // without its String
+		changes := []plain{}
+		for _, c := range it.Changes {
+			changes = append(changes, plain(c))
+		}
+		if got := fmt.Sprintf("%s %v", it.Reason, changes); got != want[i] {
+			t.Errorf("%s: %s\nwant %s", it.Image, got, want[i])
+		}
 	}
 }

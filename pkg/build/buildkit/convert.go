@@ -9,6 +9,7 @@ import (
 	"maps"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -55,6 +56,11 @@ type ConvertOptions struct {
 	// NoCache makes the builder run every step again.
 	NoCache bool
 
+	// CacheNamespace sets steps' cache mounts apart: those of another namespace
+	// hold what a package manager knew of its repositories before they moved.
+	// It is in no key.
+	CacheNamespace string
+
 	// VolatileLabels are labels that say when or as what an image was built.
 	// They are in the image and not in its key: otherwise a new tag or a new
 	// day would rebuild what has not changed.
@@ -65,6 +71,11 @@ type ConvertOptions struct {
 	// converted by itself, in time and memory that do not grow with what is
 	// above it.
 	ForKeys bool
+
+	// Epoch is what RUN steps find in SOURCE_DATE_EPOCH, which programs that
+	// write the date into files take for it: useradd, Python's compiler. It is
+	// not in the image's environment and in no key. Zero for none.
+	Epoch time.Time
 
 	// External resolves an image that is not one of the tree's own.
 	External func(ctx context.Context, ref string) (External, error)
@@ -88,6 +99,7 @@ type Definition struct {
 	Path   string
 	LLB    *llb.Definition
 	Config []byte        // image config, JSON
+	Base   []byte        // image config of what FROM names, JSON; nil for scratch
 	Key    digest.Digest // over everything that decides the content
 
 	// Parts are digests of what the key is made of, by a name that users
@@ -180,7 +192,7 @@ func (c *Converter) convert(ctx context.Context, d Dockerfile) (*Definition, err
 	if err != nil {
 		return nil, err
 	}
-	conf := dockerui.Config{BuildArgs: maps.Clone(c.opts.BuildArgs), Labels: d.Labels}
+	conf := dockerui.Config{BuildArgs: maps.Clone(c.opts.BuildArgs), Labels: d.Labels, CacheIDNamespace: c.opts.CacheNamespace}
 	switch c.opts.Network {
 	case "host":
 		conf.NetworkMode = pb.NetMode_HOST
@@ -204,12 +216,18 @@ func (c *Converter) convert(ctx context.Context, d Dockerfile) (*Definition, err
 	if err != nil {
 		return nil, err
 	}
+	var base []byte
+	if res.BaseImage != nil {
+		if base, err = json.Marshal(res.BaseImage); err != nil {
+			return nil, err
+		}
+	}
 	key, err := c.key(def, res.Image)
 	if err != nil {
 		return nil, fmt.Errorf("key of %s: %w", d.Name, err)
 	}
 	if c.opts.PackageCache != "" && !c.opts.ForKeys {
-		if def, err = addPackageCaches(ctx, def, c.opts.PackageCache); err != nil {
+		if def, err = addPackageCaches(ctx, def, path.Join(c.opts.PackageCache, c.opts.CacheNamespace)); err != nil {
 			return nil, fmt.Errorf("LLB of %s: %w", d.Name, err)
 		}
 	}
@@ -226,7 +244,7 @@ func (c *Converter) convert(ctx context.Context, d Dockerfile) (*Definition, err
 	c.mu.Lock()
 	c.images[norm] = made
 	c.mu.Unlock()
-	return &Definition{Name: d.Name, Path: d.Path, LLB: def, Config: config, Key: key, Parts: parts, External: external, Effort: effort(stages)}, nil
+	return &Definition{Name: d.Name, Path: d.Path, LLB: def, Config: config, Base: base, Key: key, Parts: parts, External: external, Effort: effort(stages)}, nil
 }
 
 // settings digests what decides an image beside its files.
@@ -258,6 +276,9 @@ func (c *Converter) lookup(ctx context.Context, name imageName) (spliced, error)
 	st, err := c.stored("external", ext.Digest, ext.Config, "load "+name.text)
 	if err != nil {
 		return spliced{}, fmt.Errorf("image config of %s: %w", name.text, err)
+	}
+	if !c.opts.Epoch.IsZero() && !c.opts.ForKeys {
+		st = st.AddEnv("SOURCE_DATE_EPOCH", strconv.FormatInt(c.opts.Epoch.Unix(), 10))
 	}
 	img = spliced{state: st, config: ext.Config, external: true, digest: ext.Digest}
 	c.mu.Lock()
@@ -440,75 +461,4 @@ func parseStages(d Dockerfile) ([]instructions.Stage, []instructions.ArgCommand,
 		}
 	}
 	return stages, args, nil
-}
-
-// usedPaths lists the context paths that the stages copy or mount, or nil when
-// that cannot be told and the whole context counts.
-func usedPaths(stages []instructions.Stage) []string {
-	used := []string{}
-	for _, st := range stages {
-		for _, cmd := range st.Commands {
-			var paths []string
-			switch cmd := cmd.(type) {
-			case *instructions.AddCommand:
-				paths = cmd.SourcePaths
-			case *instructions.CopyCommand:
-				if cmd.Parents {
-					return nil // its paths have pivots in them
-				}
-				if cmd.From == "" {
-					paths = cmd.SourcePaths
-				}
-			case *instructions.OnbuildCommand:
-				return nil
-			case *instructions.RunCommand:
-				for _, m := range instructions.GetMounts(cmd) {
-					if m.Type == instructions.MountTypeBind && m.From == "" {
-						paths = append(paths, m.Source)
-					}
-				}
-			}
-			for _, p := range paths {
-				if strings.Contains(p, "$") {
-					return nil
-				}
-				// As the frontend has it: relative to the context's root, and
-				// never above it.
-				p = path.Clean("/" + p)[1:]
-				if p == "" {
-					return nil
-				}
-				used = append(used, p)
-			}
-		}
-	}
-	slices.Sort(used)
-	return slices.Compact(used)
-}
-
-// Epoch is the time that files of build contexts carry: the Unix epoch, as in
-// upstream Kolla, so that a checkout's dates do not reach images.
-var Epoch = time.Unix(0, 0).UTC()
-
-// ContextPaths returns the paths of the build context that a Dockerfile copies
-// or mounts; all is true when it may use any. A Dockerfile that does not parse
-// uses none: Convert says what is wrong with it. What was parsed is kept for
-// Convert, until Forget.
-func (d *Dockerfile) ContextPaths() (paths []string, all bool) {
-	stages, args, err := parseStages(*d)
-	if err != nil {
-		return nil, false
-	}
-	d.parsed = &parsed{stages, args}
-	paths = usedPaths(stages)
-	return paths, paths == nil
-}
-
-// Forget frees what ContextPaths keeps.
-func (d *Dockerfile) Forget() { d.parsed = nil }
-
-// parsed is a Dockerfile's content as BuildKit's parser has it.
-type parsed struct {
-	stages []instructions.Stage
-	args   []instructions.ArgCommand
 }

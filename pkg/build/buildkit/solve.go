@@ -20,7 +20,12 @@ import (
 // Request is one image to build.
 type Request struct {
 	Definition *Definition
-	Created    time.Time // the image's created time, and that of its new history
+	Created    time.Time // the image's created time, and that of its new history; zero for the Unix epoch
+
+	// Clamp gives files of the image's own layers that are younger than Created
+	// that time, so that layers do not say when they were made. Layers of the
+	// image that it stands on are left as they are.
+	Clamp bool
 }
 
 // Build builds an image, exports it into the store and returns its manifest's
@@ -44,8 +49,17 @@ func (b *Builder) Build(ctx context.Context, req Request, emit func(build.Event)
 		"tar":                           "false",
 		exptypes.ExporterImageConfigKey: string(def.Config),
 	}
+	epoch := int64(0)
 	if !req.Created.IsZero() {
-		attrs[string(exptypes.OptKeySourceDateEpoch)] = strconv.FormatInt(req.Created.Unix(), 10)
+		epoch = req.Created.Unix()
+	}
+	attrs[string(exptypes.OptKeySourceDateEpoch)] = strconv.FormatInt(epoch, 10)
+	if req.Clamp {
+		attrs[string(exptypes.OptKeyRewriteTimestamp)] = "true"
+		if def.Base != nil {
+			// The layers that it names are not rewritten, nor compressed again.
+			attrs[exptypes.ExporterImageBaseConfigKey] = string(def.Base)
+		}
 	}
 	res, err := b.client.Solve(ctx, def.LLB, client.SolveOpt{
 		Exports:               []client.ExportEntry{{Type: client.ExporterOCI, Attrs: attrs, OutputStore: b.opts.Store}},

@@ -1,0 +1,206 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/kolla-build/kolla-build/internal/standin"
+	"github.com/kolla-build/kolla-build/internal/testenv"
+)
+
+// refreshWorld is a small tree on a real Debian whose packages come from a
+// repository that the test moves.
+type refreshWorld struct {
+	t       *testing.T
+	dir     string
+	server  *standin.Server
+	options []string
+}
+
+func newRefreshWorld(t *testing.T) *refreshWorld {
+	t.Helper()
+	w := &refreshWorld{t: t, dir: t.TempDir()}
+	buildkitd := testenv.Buildkitd(t)
+	testenv.Program(t, "mmdebstrap", "mmdebstrap")
+	var err error
+	if w.server, err = standin.Start(standin.Content{Suite: "standin", Files: map[string][]byte{"thing": []byte("1")}}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { w.server.Close() })
+	w.server.AddDebs(deb("alpha", "1"), deb("beta", "1"), deb("gamma", "1"))
+	// What is removed says when and on which machine it was installed.
+	install := func(p string) string {
+		return "RUN apt-get update && apt-get install -y " + p + " && rm -rf /var/log/apt /var/log/dpkg.log /var/log/alternatives.log " +
+			"/var/lib/apt/lists/* /var/cache/apt/* /var/lib/dpkg/*-old /var/cache/debconf/*-old /var/cache/ldconfig/aux-cache\n"
+	}
+	tree := filepath.Join(w.dir, "tree")
+	put(t, filepath.Join(tree, "base/standin.sources"), []byte(w.server.AptSource()))
+	for image, text := range map[string]string{
+		"base": "FROM {{ base_image }}:{{ base_distro_tag }}\nRUN rm -rf /etc/apt/sources.list /etc/apt/sources.list.d/*\n" +
+			"COPY standin.sources /etc/apt/sources.list.d/\n" + install("alpha"),
+		"app":   "FROM {{ namespace }}/base:{{ tag }}\n" + install("beta"),
+		"leaf":  "FROM {{ namespace }}/app:{{ tag }}\nRUN echo leaf > /leaf\n",
+		"other": "FROM {{ namespace }}/base:{{ tag }}\nADD " + w.server.URL() + "/files/thing /thing\n",
+	} {
+		put(t, filepath.Join(tree, image, "Dockerfile.j2"), []byte(text))
+	}
+	// Bootstrapping takes longest: whoever works on this test keeps its result.
+	base := os.Getenv("KOLLA_TEST_STANDIN_DATA")
+	if base == "" {
+		base = filepath.Join(w.dir, "bootstrapped")
+		runBuild(t, []string{"bootstrap", "debian:trixie", "--data-dir", base}, exitOK)
+	}
+	w.options = []string{"-b", "debian", "--base-tag", "trixie", "--base-image", "oci:" + base + "/store:debian:trixie", "--images-dir", tree,
+		"-n", "t", "--tag", "t", "--buildkitd", buildkitd, "--progress", "plain"}
+	w.use("data")
+	return w
+}
+
+// use makes a data directory the one of what follows.
+func (w *refreshWorld) use(data string) {
+	w.options = append(w.options, "--data-dir", filepath.Join(w.dir, data))
+}
+
+func deb(name, version string) standin.Deb {
+	return standin.Deb{Name: name, Version: version, Files: map[string]string{"usr/share/" + name + "/version": version}}
+}
+
+// build runs a build and returns the images that were built, and why.
+func (w *refreshWorld) build(more ...string) string {
+	w.t.Helper()
+	file := filepath.Join(w.dir, "summary.json")
+	runBuild(w.t, append(append([]string{"--summary-json-file", file}, w.options...), more...), exitOK)
+	data, err := os.ReadFile(file)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	var s struct {
+		Built []struct {
+			Name, Digest string
+			Unchanged    bool
+		}
+	}
+	if err := json.Unmarshal(data, &s); err != nil {
+		w.t.Fatal(err)
+	}
+	var out []string
+	for _, im := range s.Built {
+		if !im.Unchanged {
+			out = append(out, im.Name)
+		}
+	}
+	return strings.Join(out, " ")
+}
+
+type plannedItem struct {
+	Image, Action, Reason, Digest string
+	Changes                       []struct{ Input, Package, From, To string }
+}
+
+func (w *refreshWorld) plan(more ...string) map[string]plannedItem {
+	w.t.Helper()
+	var out, errs bytes.Buffer
+	args := append(append([]string{"plan", "--json"}, w.options...), more...)
+	if code := run(args, os.Environ(), &out, &errs); code != exitOK {
+		w.t.Fatalf("plan ended with %d:\n%s", code, errs.String())
+	}
+	var p struct{ Items []plannedItem }
+	if err := json.Unmarshal(out.Bytes(), &p); err != nil {
+		w.t.Fatal(err)
+	}
+	items := map[string]plannedItem{"stderr": {Reason: errs.String()}}
+	for _, it := range p.Items {
+		items[it.Image] = it
+	}
+	return items
+}
+
+func (w *refreshWorld) want(got, want string) {
+	w.t.Helper()
+	if got != want {
+		w.t.Errorf("built %q, want %q", got, want)
+	}
+}
+
+// A repository moves, and the images that installed what moved are built again,
+// with what stands on them: nobody else, and nobody without --refresh.
+func TestRefresh(t *testing.T) {
+	w := newRefreshWorld(t)
+	w.want(w.build("--refresh"), "app base leaf other")
+	w.want(w.build("--refresh"), "")
+
+	// What apt installs is the same on another builder.
+	first := w.plan()
+	w.use("elsewhere")
+	w.want(w.build(), "app base leaf other")
+	for image, it := range w.plan() {
+		if it.Digest != first[image].Digest {
+			t.Errorf("%s: built as %s, and as %s elsewhere", image, first[image].Digest, it.Digest)
+		}
+	}
+	w.use("data")
+
+	w.server.AddDebs(deb("beta", "2"), deb("gamma", "2"))
+	w.want(w.build(), "")
+	p := w.plan("--refresh")
+	if it := p["app"]; it.Action != "build" || it.Reason != "package beta 1 → 2" || fmt.Sprint(it.Changes) != "[{package beta 1 2}]" {
+		t.Errorf("plan of app: %+v", it)
+	}
+	if it := p["leaf"]; it.Action != "build" || it.Reason != "parent app is built" {
+		t.Errorf("plan of leaf: %+v", it)
+	}
+	if p["base"].Action != "keep" || p["other"].Action != "keep" {
+		t.Errorf("plan: %+v", p)
+	}
+	w.want(w.build("--refresh"), "app leaf")
+	w.want(w.build(), "")
+	w.want(w.build("--refresh"), "")
+
+	// A download that no checksum pins is an input, too.
+	w.server.SetFile("thing", []byte("2"))
+	w.want(w.build(), "")
+	if it, want := w.plan("--refresh")["other"], "ADD "+w.server.URL()+"/files/thing changed"; it.Reason != want {
+		t.Errorf("plan of other: %+v, want %s", it, want)
+	}
+	w.want(w.build("--refresh"), "other")
+	w.want(w.build("--refresh"), "")
+
+	// A run that dies between having an image and saying so: the next one finds
+	// the old set whole, and with --refresh the new one, and builds nothing.
+	states := filepath.Join(w.dir, "data/inputs.json")
+	before, err := os.ReadFile(states)
+	if err != nil {
+		t.Fatal(err)
+	}
+	old := w.plan()
+	w.server.AddDebs(deb("alpha", "2"))
+	w.want(w.build("--refresh"), "app base leaf other")
+	now := w.plan()
+	put(t, states, before)
+	for image, it := range w.plan() {
+		if it.Digest != old[image].Digest {
+			t.Errorf("%s: digest %s, before %s", image, it.Digest, old[image].Digest)
+		}
+	}
+	w.want(w.build("--refresh"), "")
+	for image, it := range w.plan() {
+		if it.Digest != now[image].Digest || image != "stderr" && it.Digest == old[image].Digest {
+			t.Errorf("%s: digest %s, want %s", image, it.Digest, now[image].Digest)
+		}
+	}
+
+	// A repository that does not answer is no reason to build, and is named.
+	w.server.Close()
+	p = w.plan("--refresh", "--retries", "0")
+	if it := p["app"]; it.Action != "keep" || !strings.Contains(it.Reason, "packages not looked at: repository "+w.server.URL()) {
+		t.Errorf("plan of app: %+v", it)
+	}
+	if s := p["stderr"].Reason; strings.Count(s, "images that use it are kept as they are") != 1 {
+		t.Errorf("said: %s", s)
+	}
+}

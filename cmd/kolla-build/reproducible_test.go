@@ -1,0 +1,77 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strconv"
+	"testing"
+
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/layout"
+	"github.com/kolla-build/kolla-build/internal/testenv"
+)
+
+// Two builds of the same inputs on two builders that know nothing of each
+// other, at different times, give the same images to the last byte.
+func TestReproducible(t *testing.T) {
+	buildkitd := testenv.Buildkitd(t)
+	dir := t.TempDir()
+	base := filepath.Join(dir, "busybox")
+	p, err := layout.Write(base, empty.Index)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.AppendImage(testenv.Busybox(t, nil)); err != nil {
+		t.Fatal(err)
+	}
+	tree := filepath.Join(dir, "tree")
+	for name, text := range map[string]string{
+		"base/Dockerfile.j2": "FROM {{ base_image }}:{{ base_distro_tag }}\nLABEL name=\"{{ image_name }}\"\nCOPY conf /etc/conf/\n" +
+			"RUN echo 'nova:x:42436:42436::/var/lib/nova:/bin/sh' >> /etc/passwd && mkdir -p /var/lib/nova/a/b && chmod 700 /var/lib/nova\n" +
+			"RUN test \"$SOURCE_DATE_EPOCH\" = " + strconv.FormatInt(testenv.BusyboxCreated.Unix(), 10) + "\n",
+		"base/conf/nova.conf": "[DEFAULT]\n",
+		"mid/Dockerfile.j2": "FROM {{ namespace }}/base:{{ tag }}\nRUN for i in $(seq 300); do echo $i > /var/lib/nova/$i; done; rm /etc/conf/nova.conf; ls -s /bin/sh || true\n" +
+			"ENV A=b\nRUN cp /bin/busybox /usr/bin/again && touch /var/lib/nova/a\n",
+		"leaf/Dockerfile.j2": "FROM {{ namespace }}/mid:{{ tag }}\nRUN chmod 755 /var/lib/nova && cat /etc/passwd > /etc/passwd2\nUSER nova\n",
+		// A tree's times are the checkout's, and decide nothing.
+		"leaf2/Dockerfile.j2": "FROM {{ namespace }}/mid:{{ tag }}\nCOPY . /src\n",
+		"leaf2/file":          "x\n",
+	} {
+		put(t, filepath.Join(tree, name), []byte(text))
+	}
+	digests := func(data string, more ...string) string {
+		args := append([]string{"-b", "debian", "--images-dir", tree, "--base-image", "oci:" + base, "-n", "t", "--tag", "t",
+			"--data-dir", filepath.Join(dir, data), "--buildkitd", buildkitd, "--progress", "plain", "--format", "none"}, more...)
+		runBuild(t, args, exitOK)
+		var out bytes.Buffer
+		if code := run([]string{"images", "--json", "--data-dir", filepath.Join(dir, data)}, os.Environ(), &out, &out); code != exitOK {
+			t.Fatal(out.String())
+		}
+		var images []struct{ Name, Digest string }
+		if err := json.Unmarshal(out.Bytes(), &images); err != nil {
+			t.Fatal(err)
+		}
+		s := ""
+		for _, im := range images {
+			s += im.Name + " " + im.Digest + "\n"
+		}
+		return s
+	}
+	first := digests("one", "--threads", "1")
+	if err := os.Chtimes(filepath.Join(tree, "leaf2/file"), testenv.BusyboxCreated, testenv.BusyboxCreated); err != nil {
+		t.Fatal(err)
+	}
+	if second := digests("two"); second != first {
+		t.Errorf("built\n%sand then\n%s", first, second)
+	}
+	// A builder that has lost its cache comes to the same.
+	if third := digests("one", "--nocache"); third != first {
+		t.Errorf("built\n%sand without cache\n%s", first, third)
+	}
+	// It is the clamping that does it: this test can fail.
+	if without := digests("three", "--noclamp-times"); without == first {
+		t.Error("without clamping, times make no difference")
+	}
+}
