@@ -11,11 +11,13 @@ import (
 	"os"
 	"os/signal"
 	"strings"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/graph"
 	"github.com/kolla-build/kolla-build/pkg/pipeline"
+	"github.com/kolla-build/kolla-build/pkg/report"
 	"github.com/kolla-build/kolla-build/profiles"
 )
 
@@ -47,35 +49,36 @@ func run(args, environ []string, stdout, stderr io.Writer) int {
 		signal.Notify(signals, syscall.SIGHUP)
 	}
 	defer signal.Stop(signals)
+	env := pipeline.Env{Stdout: stdout, Stderr: stderr, Vars: environ, Version: version, JSON: new(atomic.Bool)}
 	go func() {
 		<-signals
-		fmt.Fprintln(stderr, "stopping; press Ctrl-C again to end at once")
+		env.Notice("stopping; press Ctrl-C again to end at once")
 		cancel(errInterrupted)
 		<-signals
 		os.Exit(exitInterrupted)
 	}()
-	env := pipeline.Env{Stdout: stdout, Stderr: stderr, Vars: environ, Version: version}
 	err := dispatch(ctx, args, env)
-	return exitCode(ctx, err, stderr)
+	return exitCode(ctx, err, env)
 }
 
-func exitCode(ctx context.Context, err error, stderr io.Writer) int {
+func exitCode(ctx context.Context, err error, env pipeline.Env) int {
 	var usage *config.Error
 	switch {
 	case err == nil:
 		return exitOK
 	case errors.Is(context.Cause(ctx), errInterrupted):
-		fmt.Fprintln(stderr, "kolla-build: interrupted")
+		env.Notice("kolla-build: interrupted")
 		return exitInterrupted
 	case errors.Is(err, pipeline.ErrFailed):
 		return exitFailed
 	case errors.Is(err, syscall.EPIPE):
 		return exitFailed // whoever read our output has gone; there is nobody to tell
 	}
-	fmt.Fprintf(stderr, "kolla-build: %v\n", err)
+	text := fmt.Sprintf("kolla-build: %v", err)
 	if hint := hintOf(err); hint != "" && !strings.Contains(err.Error(), hint) {
-		fmt.Fprintf(stderr, "  hint: %s\n", hint)
+		text += "\n  hint: " + hint
 	}
+	env.Notice("%s", text)
 	if errors.As(err, &usage) && usage.Usage() {
 		return exitUsage
 	}
@@ -117,6 +120,7 @@ func dispatch(ctx context.Context, args []string, env pipeline.Env) error {
 	case err != nil:
 		return err
 	}
+	env.JSON.Store(cfg.Progress == string(report.ModeJSON) && (c.Name == "" || c.Name == "nightly"))
 	for _, w := range cfg.Warnings {
 		env.Notice("warning: %v", w)
 	}

@@ -40,7 +40,7 @@ var allowed = map[string]string{
 	"pkg/report/page":    "pkg/report pkg/build",
 	"pkg/pipeline": "pkg/config pkg/graph pkg/store pkg/plan pkg/source pkg/render pkg/build pkg/build/buildkit " +
 		"pkg/registry pkg/bundle pkg/bootstrap pkg/inspect pkg/packages pkg/report pkg/report/page pkg/trace pkg/engine pkg/squash dockerfiles profiles pkg/jinja",
-	"cmd/kolla-build": "pkg/config pkg/graph pkg/pipeline pkg/registry pkg/bootstrap pkg/render profiles",
+	"cmd/kolla-build": "pkg/config pkg/graph pkg/pipeline pkg/registry pkg/bootstrap pkg/render  pkg/report profiles",
 }
 
 // outside lists what only some packages may import from elsewhere.

@@ -91,7 +91,8 @@ type Result struct {
 	Started   time.Time
 	Duration  time.Duration
 	Log       string // path of its log file, "" if there is none
-	Pushed    bool   // its tag in the registry names Digest
+	Pushed    bool   // its tags in the registry name Digest
+	Moved     bool   // one of them was moved there by this run
 	Loaded    string // the container engine that has it under Reference, "" if none was asked
 	Failure   *Failure
 }

@@ -7,10 +7,12 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/registry"
+	"github.com/kolla-build/kolla-build/pkg/report"
 	"github.com/kolla-build/kolla-build/pkg/store"
 )
 
@@ -19,6 +21,10 @@ type Env struct {
 	Stdout, Stderr io.Writer
 	Vars           []string // as os.Environ returns it
 	Version        string   // of this program
+
+	// JSON says, once it is true, that standard error is for JSON lines only. nil
+	// is false.
+	JSON *atomic.Bool
 }
 
 // Getenv returns an environment variable's value.
@@ -33,6 +39,10 @@ func (e Env) Getenv(name string) string {
 
 // Notice tells the user something that belongs to no image.
 func (e Env) Notice(format string, args ...any) {
+	if e.JSON != nil && e.JSON.Load() {
+		report.WriteMessage(e.Stderr, fmt.Sprintf(format, args...))
+		return
+	}
 	fmt.Fprintf(e.Stderr, format+"\n", args...)
 }
 

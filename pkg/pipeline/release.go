@@ -85,6 +85,7 @@ func (r *buildRun) publish(ctx context.Context, results []*build.Result) error {
 	for _, res := range results {
 		if _, ok := set[res.Reference]; ok {
 			res.Pushed = r.up != nil
+			res.Moved = r.up != nil && r.up.moves(res.Reference, res.Digest)
 		} else if !slices.Contains(left, res.Image) {
 			left = append(left, res.Image)
 		}
@@ -94,6 +95,12 @@ func (r *buildRun) publish(ctx context.Context, results []*build.Result) error {
 			len(results)-len(left), len(results), strings.Join(left, ", "))
 	}
 	return r.retain.apply(ctx, r.env, r.store, r.up, slices.Collect(maps.Keys(set)))
+}
+
+// moves reports whether one of the names of ref stood elsewhere, or nowhere,
+// when the run began.
+func (u *publisher) moves(ref, digest string) bool {
+	return slices.ContainsFunc(namesOf(u.cfg, ref), func(name string) bool { return u.have[name].String() != digest })
 }
 
 // complete returns the digests, by reference, of the images that are there and

@@ -83,11 +83,11 @@ func results() []build.Result {
 	pushErr := errors.New("pushing localhost:4000/kolla/keystone:demo: dial tcp 127.0.0.1:4000: connect: connection refused")
 	return []build.Result{
 		{Image: "base", Reference: baseRef, Status: build.StatusBuilt, Reason: "new", Digest: baseSha, Size: 51 << 20,
-			Started: at(0.5), Duration: 39500 * time.Millisecond, Pushed: true},
+			Started: at(0.5), Duration: 39500 * time.Millisecond, Pushed: true, Moved: true},
 		{Image: "openstack-base", Parent: "base", Reference: "localhost:4000/kolla/openstack-base:demo", Status: build.StatusBuilt,
-			Reason: "parent changed", Digest: nextSha, Size: 400 << 20, Started: at(40.1), Duration: 80 * time.Second, Pushed: true},
+			Reason: "parent changed", Digest: nextSha, Size: 400 << 20, Started: at(40.1), Duration: 80 * time.Second, Pushed: true, Moved: true},
 		{Image: "memcached", Parent: "base", Reference: "localhost:4000/kolla/memcached:demo", Status: build.StatusBuilt,
-			Reason: "new", Digest: nextSha, Size: 62<<20 + 123456, Started: at(42.1), Duration: 18 * time.Second, Pushed: true},
+			Reason: "new", Digest: nextSha, Size: 62<<20 + 123456, Started: at(42.1), Duration: 18 * time.Second, Pushed: true, Moved: true},
 		{Image: "mariadb-base", Parent: "base", Reference: "localhost:4000/kolla/mariadb-base:demo", Status: build.StatusBuilt,
 			Reason: "new", Digest: nextSha, Size: 90 << 20, Started: at(41.1), Duration: 21 * time.Second},
 		{Image: "mariadb-server", Parent: "mariadb-base", Reference: "localhost:4000/kolla/mariadb-server:demo",

@@ -3,6 +3,8 @@ package report
 import (
 	"bytes"
 	"encoding/base64"
+	"io"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -13,11 +15,12 @@ import (
 // added, none changes its meaning.
 //
 //	event        run_start, image_start, step_start, step_end, output, transfer,
-//	             image_end, message, run_end
+//	             image_end, push_start, push_end, message, run_end
 //	time         RFC 3339 with nanoseconds, UTC
 //	image        the image's name; not in run_start, run_end and message
 //	step         id, name; in step_end also cached, error, duration (seconds)
-//	text         output: as it came, if it is UTF-8; message: the line
+//	text         output: as it came, if it is UTF-8; message: the line; push_end:
+//	             why it failed, absent if it did not
 //	data         output that is not UTF-8, in base64
 //	bytes        transfer: moved so far
 //	total_bytes  transfer: to be moved, absent while unknown
@@ -104,6 +107,13 @@ func (v *jsonView) event(_ *model, e build.Event, _ *imageState) {
 	case build.EventMessage:
 		text := e.Text
 		j.Event, j.Text = "message", &text
+	case build.EventPushStart:
+		j.Event = "push_start"
+	case build.EventPushEnd:
+		j.Event = "push_end"
+		if e.Step.Err != "" {
+			j.Text = &e.Step.Err
+		}
 	case build.EventRunEnd:
 		d := seconds(e.Duration)
 		j.Event, j.Duration = "run_end", &d
@@ -136,6 +146,13 @@ func (v *jsonView) due(e build.Event) bool {
 }
 
 func (v *jsonView) tick(*model, time.Time, bool) {}
+
+// WriteMessage writes text as a message event of JSON progress, for what is said
+// outside of a run: standard error then holds JSON lines and nothing else.
+func WriteMessage(w io.Writer, text string) {
+	text = strings.TrimRight(text, "\n")
+	_, _ = io.WriteString(w, marshalLine(jsonEvent{Time: time.Now().UTC().Format(time.RFC3339Nano), Event: "message", Text: &text}))
+}
 
 func marshalLine(j jsonEvent) string {
 	var b bytes.Buffer

@@ -18,6 +18,7 @@ type model struct {
 	estimate time.Duration // of the whole run, from its start; 0 if unknown
 
 	running []*imageState // oldest first: the slowest stand on top
+	pushing int           // uploads under way
 	done    int           // ended, of those that count for total
 	bad     int           // failed themselves
 	victims int           // not tried because an ancestor failed
@@ -84,6 +85,10 @@ func (m *model) apply(e build.Event) *imageState {
 		return im
 	case build.EventLog:
 		return m.find(e.Image)
+	case build.EventPushStart:
+		m.pushing++
+	case build.EventPushEnd:
+		m.pushing--
 	case build.EventImageEnd:
 		return m.end(e)
 	}
@@ -196,6 +201,9 @@ func (m *model) counts(st style, now time.Time, width int) string {
 	if n := len(m.running); n > 0 {
 		parts = append(parts, fmt.Sprintf("%d running", n))
 	}
+	if m.pushing > 0 {
+		parts = append(parts, fmt.Sprintf("%d pushing", m.pushing))
+	}
 	if m.bad > 0 {
 		parts = append(parts, fmt.Sprintf("%d failed", m.bad))
 		short = append(short, st.sign(badTone)+fmt.Sprint(m.bad))
@@ -212,10 +220,29 @@ func (m *model) counts(st style, now time.Time, width int) string {
 		short = append(short, "~"+formatAbout(left))
 	}
 	line := strings.Join(parts, sep)
+	if slow := m.slowest(now); slow != "" && (width <= 0 || ansi.StringWidth(line+sep+slow) <= width) {
+		line += sep + slow
+	}
 	if width > 0 && ansi.StringWidth(line) > width {
 		line = strings.Join(short, " ")
 	}
 	return line
+}
+
+// slowest names the step that has run longest, if it has for a while.
+func (m *model) slowest(now time.Time) string {
+	name, longest := "", 10*time.Second
+	for _, im := range m.running {
+		for _, s := range im.steps {
+			if d := now.Sub(s.started); d > longest && im.doing(now) == s.name {
+				name, longest = im.name, d
+			}
+		}
+	}
+	if name == "" {
+		return ""
+	}
+	return "slowest step: " + oneLine(name) + " " + formatClock(longest)
 }
 
 // idle is how long after its last report a transfer counts as moving.

@@ -40,6 +40,7 @@ type jsonImage struct {
 	Digest        string       `json:"digest,omitempty"`
 	Size          int64        `json:"size,omitempty"` // bytes
 	Pushed        *bool        `json:"pushed,omitempty"`
+	Moved         bool         `json:"moved,omitempty"`    // a tag was moved in this run
 	Started       string       `json:"started,omitempty"`  // RFC 3339
 	Duration      *float64     `json:"duration,omitempty"` // seconds
 	Log           string       `json:"log,omitempty"`
@@ -89,6 +90,7 @@ func newJSONImage(r build.Result) jsonImage {
 		Digest:    r.Digest,
 		Size:      r.Size,
 		Log:       r.Log,
+		Moved:     r.Moved,
 		Loaded:    r.Loaded,
 	}
 	switch r.Status {

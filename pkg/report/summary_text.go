@@ -89,14 +89,31 @@ func (t *textWriter) heading(title string, tn tone) {
 func (s Summary) writeBuilt(t *textWriter) {
 	built := s.with(build.StatusBuilt)
 	unchanged := s.with(build.StatusUnchanged)
+	var moved []build.Result // nothing to build, but a tag to move
+	for _, r := range unchanged {
+		if r.Moved {
+			moved = append(moved, r)
+		}
+	}
 	if len(built) == 0 {
 		if len(unchanged) > 0 && s.Count(build.StatusError, build.StatusParentError,
 			build.StatusPushError, build.StatusLoadError, build.StatusCanceled) == 0 {
-			t.println(t.mark(goodTone), " Nothing to do: ", plural(len(unchanged), "image"), " unchanged.")
+			what := "Nothing to do: "
+			if len(moved) > 0 {
+				what = "Nothing to build, " + plural(len(moved), "image") + " published under new tags: "
+			}
+			t.println(t.mark(goodTone), " ", what, plural(len(unchanged), "image"), " unchanged.")
 		}
-		return
+		if len(moved) == 0 {
+			return
+		}
 	}
-	t.heading("Successfully built images", boldTone)
+	if len(built) > 0 {
+		t.heading("Successfully built images", boldTone)
+	} else {
+		t.heading("Images published as they were", boldTone)
+	}
+	built = append(built, moved...)
 	pattern := commonReference(built)
 	rows := make([][]string, 0, len(built))
 	for _, r := range built {
@@ -108,8 +125,12 @@ func (s Summary) writeBuilt(t *textWriter) {
 		if pattern != "" {
 			ref = ""
 		}
+		took := FormatDuration(r.Duration)
+		if r.Status == build.StatusUnchanged {
+			took = ""
+		}
 		rows = append(rows, []string{
-			oneLine(r.Image), status, FormatDuration(r.Duration), sizeText(r.Size),
+			oneLine(r.Image), status, took, sizeText(r.Size),
 			ref, shortDigest(r.Digest),
 		})
 	}
@@ -424,13 +445,16 @@ func (s Summary) writeTotals(t *textWriter) {
 		line += " in " + FormatDuration(s.Duration)
 	}
 	var size int64
-	pushed := 0
+	pushed, moved := 0, 0
 	for _, r := range s.Results {
 		if r.Status == build.StatusBuilt {
 			size += r.Size
 		}
 		if r.Pushed {
 			pushed++
+		}
+		if r.Moved {
+			moved++
 		}
 	}
 	line += "."
@@ -439,8 +463,11 @@ func (s Summary) writeTotals(t *textWriter) {
 		// here would weigh alone, not what the store grew by.
 		line += fmt.Sprintf(" Sizes add up to %s, shared layers counted each time.", FormatBytes(size))
 	}
-	if pushed > 0 {
-		line += fmt.Sprintf(" %d pushed.", pushed)
+	if moved > 0 {
+		line += fmt.Sprintf(" %d pushed.", moved)
+	}
+	if there := pushed - moved; there > 0 {
+		line += fmt.Sprintf(" %d in the registry already.", there)
 	}
 	if t.width > 0 {
 		line = ansi.Wordwrap(line, t.width, "")
