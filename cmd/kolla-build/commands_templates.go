@@ -41,12 +41,12 @@ func renderCommand() *command {
 				{Line: "kolla-build render --vars vars.yaml Dockerfile.j2", Does: "Render a template with the variables of a file."},
 			},
 		},
-		run: func(_ context.Context, cfg *config.Config, env pipeline.Env) error {
+		run: func(ctx context.Context, cfg *config.Config, env pipeline.Env) error {
 			if err := oneArgument(cfg, "template", "kolla-build render --vars vars.yaml Dockerfile.j2"); err != nil {
 				return err
 			}
 			opts.Template = cfg.Args[0]
-			return pipeline.RenderFile(env, opts)
+			return pipeline.RenderFile(ctx, env, opts)
 		},
 	}
 }

@@ -1,6 +1,6 @@
 package jinja
 
-import "slices"
+import "unicode/utf8"
 
 // Analysis is what can be said of a template without rendering it, for tools
 // that check templates. Lists are in the order of the source and may repeat a name.
@@ -41,11 +41,12 @@ func (t *Template) Analyze() *Analysis {
 	a := &Analysis{}
 	z := &analyzer{t: t, a: a}
 	z.all(t.tree.body, true)
+	first := z.firstReads()
 	for _, name := range t.reads {
 		if _, global := t.env.globals[name]; !global {
 			// A name that is only set in some branch is looked up too, but not read.
-			if r := z.firstRead(name); r.Line > 0 {
-				a.Reads = append(a.Reads, r)
+			if pos, ok := first[name]; ok {
+				a.Reads = append(a.Reads, z.ref(name, pos))
 			}
 		}
 	}
@@ -55,11 +56,22 @@ func (t *Template) Analyze() *Analysis {
 type analyzer struct {
 	t *Template
 	a *Analysis
+	// The place that was asked for last: others on its line are counted from it.
+	pos, line, col int
 }
 
 func (z *analyzer) ref(name string, pos int) Ref {
-	line, col := lineColumn(z.t.src, pos)
-	return Ref{name, line, col}
+	src := z.t.src
+	switch line := z.t.lineOf(pos); {
+	case line != z.line:
+		z.line, z.col = z.t.lineColumn(pos)
+	case pos >= z.pos:
+		z.col += utf8.RuneCountInString(src[z.pos:pos])
+	default:
+		z.col -= utf8.RuneCountInString(src[pos:z.pos])
+	}
+	z.pos = pos
+	return Ref{name, z.line, z.col}
 }
 
 func (z *analyzer) all(list []node, top bool) {
@@ -149,31 +161,35 @@ func (z *analyzer) use(name string, pos int, args []node) Use {
 	return u
 }
 
-// firstRead finds where a name is read first.
-func (z *analyzer) firstRead(name string) Ref {
-	ref := Ref{Name: name}
-	walk(z.t.tree, func(n node) bool {
-		if ref.Line > 0 {
-			return false
+// firstReads finds where each name is read first.
+func (z *analyzer) firstReads() map[string]int {
+	first := map[string]int{}
+	note := func(name string, pos int) {
+		if _, ok := first[name]; !ok {
+			first[name] = pos
 		}
+	}
+	walk(z.t.tree, func(n node) bool {
 		switch n := n.(type) {
 		case *nName:
-			if n.name == name && n.ctx == ctxLoad {
-				ref = z.ref(name, n.at())
+			if n.ctx == ctxLoad {
+				note(n.name, n.at())
 			}
 		case *nNSRef:
-			if n.name == name {
-				ref = z.ref(name, n.at())
-			}
+			note(n.name, n.at())
 		}
-		return ref.Line == 0
+		return true
 	})
-	return ref
+	return first
 }
 
 // noteRead records that a scope looks a name up in the context.
 func (c *compiler) noteRead(name string) {
-	if !slices.Contains(c.tmpl.reads, name) {
+	if !c.reads[name] {
+		if c.reads == nil {
+			c.reads = map[string]bool{}
+		}
+		c.reads[name] = true
 		c.tmpl.reads = append(c.tmpl.reads, name)
 	}
 }

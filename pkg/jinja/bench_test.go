@@ -1,6 +1,7 @@
 package jinja
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"strings"
@@ -124,7 +125,7 @@ func renderNames(b *testing.B, env *Environment, names []string, vars map[string
 		if err != nil {
 			b.Fatal(err)
 		}
-		if _, err := t.Render(vars); err != nil {
+		if _, err := t.Render(context.Background(), vars); err != nil {
 			b.Fatal(err)
 		}
 	}

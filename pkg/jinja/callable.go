@@ -1,6 +1,9 @@
 package jinja
 
-import "strings"
+import (
+	"math/big"
+	"strings"
+)
 
 type callableKind uint8
 
@@ -63,6 +66,7 @@ func (f *callable) call(fr *frame, args []any, kw []kwArg) any {
 
 func (f *callable) callIn(fr *frame, args []any, kw []kwArg, loop, block bool) any {
 	fr.st.step()
+	fr.scanArgs(args)
 	switch {
 	case f.goFn != nil:
 		return f.callGo(fr, args, kw, loop, block)
@@ -80,6 +84,9 @@ func (f *callable) callGo(fr *frame, args []any, kw []kwArg, loop, block bool) a
 		for _, k := range kw {
 			c.Kwargs[k.name] = k.val
 		}
+	}
+	if (loop || block) && len(fr.loopVars)+len(fr.blockVars) > 0 {
+		fr.st.work(fr.ctx.size() >> 3)
 	}
 	if loop && len(fr.loopVars) > 0 {
 		c.loop = fr.ctx.derived(fr.loopVars)
@@ -149,6 +156,31 @@ next:
 		}
 	}
 	return out
+}
+
+// scanArgs counts the text that a call is given: built-in filters, tests and
+// methods go through it once, or a bounded number of times.
+func (fr *frame) scanArgs(args []any) {
+	for _, a := range args {
+		fr.scanText(a)
+	}
+}
+
+func (fr *frame) scanText(v any) {
+	n := 0
+	switch v := v.(type) {
+	case string:
+		n = len(v)
+	case Markup:
+		n = len(v)
+	case bytesValue:
+		n = len(v)
+	case *big.Int:
+		n = v.BitLen()
+	}
+	if n >= 64 {
+		fr.st.work(n >> 6)
+	}
 }
 
 func noKeywords(name string, kw []kwArg) {
@@ -235,6 +267,8 @@ type method struct {
 
 func (m *method) call(fr *frame, recv any, args []any, kw []kwArg) any {
 	fr.st.step()
+	fr.scanText(recv)
+	fr.scanArgs(args)
 	if m.rawly != nil {
 		return m.rawly(fr, recv, args, kw)
 	}

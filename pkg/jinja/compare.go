@@ -46,14 +46,21 @@ func equal(fr *frame, a, b any) bool {
 	switch x := a.(type) {
 	case string:
 		y, ok := asStr(b)
-		return ok && x == y
+		if !ok || len(x) != len(y) {
+			return false
+		}
+		fr.st.scan(len(x))
+		return x == y
 	case Markup:
-		y, ok := asStr(b)
-		return ok && string(x) == y
+		return equal(fr, string(x), b)
 	case nil:
 		return b == nil
 	case int64, bool, float64, *big.Int:
-		return isNumber(b) && compareNumbers(a, b) == 0
+		if !isNumber(b) {
+			return false
+		}
+		fr.scanNumbers(a, b)
+		return compareNumbers(a, b) == 0
 	case *List:
 		y, ok := b.(*List)
 		return ok && (x == y || equalItems(fr, x.Items, y.Items))
@@ -67,9 +74,10 @@ func equal(fr *frame, a, b any) bool {
 		return ok && (x == y || equalDicts(fr, x, y))
 	case *rangeValue:
 		y, ok := b.(*rangeValue)
-		return ok && hashKey(x) == hashKey(y)
+		return ok && hashKey(fr, x) == hashKey(fr, y)
 	case bytesValue:
 		y, ok := b.(bytesValue)
+		fr.st.scan(len(x))
 		return ok && x == y
 	case *dictView, *setValue:
 		if isSet(a) && isSet(b) {
@@ -116,6 +124,7 @@ func equalDicts(fr *frame, x, y *Dict) bool {
 	}
 	fr.st.enter()
 	defer fr.st.leave()
+	fr.st.work(len(x.ents))
 	for i := range x.ents {
 		e := &x.ents[i]
 		if !e.live {
@@ -181,6 +190,15 @@ func compareFloatInt(f float64, i *big.Int) int {
 	return new(big.Float).SetPrec(2000).SetFloat64(f).Cmp(new(big.Float).SetPrec(uint(max(2000, i.BitLen()))).SetInt(i))
 }
 
+// scanNumbers counts the work of comparing integers that are large.
+func (fr *frame) scanNumbers(a, b any) {
+	for _, v := range [2]any{a, b} {
+		if x, ok := v.(*big.Int); ok {
+			fr.st.scan(x.BitLen())
+		}
+	}
+}
+
 // order is a op b for one of < <= > >=.
 func order(fr *frame, a, b any, op string) bool {
 	checkUndefined(a, b)
@@ -190,6 +208,7 @@ func order(fr *frame, a, b any, op string) bool {
 		if !isNumber(b) {
 			notOrdered(a, b, op)
 		}
+		fr.scanNumbers(a, b)
 		if c = compareNumbers(a, b); c != -1 && c != 0 && c != 1 {
 			return false
 		}
@@ -199,6 +218,7 @@ func order(fr *frame, a, b any, op string) bool {
 		if !ok {
 			notOrdered(a, b, op)
 		}
+		fr.st.scan(min(len(s), len(t)))
 		c = strings.Compare(s, t)
 	case *List:
 		y, ok := b.(*List)
@@ -269,25 +289,26 @@ func contains(fr *frame, container, item any) bool {
 		if !ok {
 			raiseType("'in <string>' requires string as left operand, not %s", typeName(item))
 		}
+		fr.st.scan(len(s) + len(t))
 		return strings.Contains(s, t)
 	case *List:
 		return containsItem(fr, c.Items, item)
 	case Tuple:
 		return containsItem(fr, c, item)
 	case *Dict:
-		return c.find(hashKey(item)) >= 0
+		return c.find(hashKey(fr, item)) >= 0
 	case *setValue:
-		return c.d.find(hashKey(item)) >= 0
+		return c.d.find(hashKey(fr, item)) >= 0
 	case *dictView:
 		switch c.kind {
 		case viewKeys:
-			return c.d.find(hashKey(item)) >= 0
+			return c.d.find(hashKey(fr, item)) >= 0
 		case viewItems:
 			t, ok := asTuple(item)
 			if !ok || len(t) != 2 {
 				return false
 			}
-			v, ok := c.d.get(t[0])
+			v, ok := c.d.get(fr, t[0])
 			return ok && (same(v, t[1]) || equal(fr, v, t[1]))
 		}
 	case *rangeValue:
@@ -304,6 +325,7 @@ func contains(fr *frame, container, item any) bool {
 		}
 		return false
 	case bytesValue:
+		fr.st.scan(len(c))
 		if x, _, ok := asInt(item); ok {
 			return strings.IndexByte(string(c), byte(x)) >= 0
 		}

@@ -2,6 +2,7 @@ package jinja
 
 import (
 	"slices"
+	"strings"
 )
 
 // scope is what the compiler knows of a stretch of template: Jinja2's Frame.
@@ -19,7 +20,7 @@ type scope struct {
 }
 
 func (s *scope) inner() *scope {
-	return &scope{parent: s, symbols: newSymbols(s.symbols, s.symbols.level+1), checkOutput: s.checkOutput}
+	return &scope{parent: s, symbols: newSymbols(s.symbols, s.symbols.level+1, s.symbols.work), checkOutput: s.checkOutput}
 }
 
 // softer is the scope of a branch: the same variables, not at the root.
@@ -50,9 +51,21 @@ type compiler struct {
 	optimized int
 	// fold is the frame in which constants are computed.
 	fold *frame
+	// unfit has expressions that lie deep in others and are known to be no constants.
+	unfit map[node]bool
+	// nameWork is what name resolution has cost so far.
+	nameWork int
+	// depth is how deep in an expression a constant is being computed.
+	depth int
+	// reads has the names in the template's list of reads.
+	reads map[string]bool
 }
 
 func compileTemplate(env *Environment, name, source string) *Template {
+	if limit := env.cfg.Limits.Source; len(source) > limit {
+		e := &Error{Kind: KindLimit, class: "LimitError", Template: name, Message: "the template is longer than " + byteSize(limit)}
+		panic(&raised{class: e.class, kind: e.Kind, msg: e.Message, where: e})
+	}
 	src := normalizeSource(source, env.cfg.KeepTrailingNewline)
 	t := &Template{env: env, name: name, src: src}
 	t.tree = parse(env, name, src)
@@ -88,7 +101,7 @@ func (c *compiler) template(n *nTemplate) {
 	t := c.tmpl
 	t.root = &function{tmpl: t, what: "template " + repr(t.name)}
 	c.fn = t.root
-	sc := &scope{symbols: newSymbols(nil, 0)}
+	sc := &scope{symbols: newSymbols(nil, 0, &c.nameWork)}
 	var pre []stmt
 	if undeclared(n.body, "self")["self"] {
 		pre = append(pre, c.declareSelf(sc))
@@ -123,7 +136,7 @@ func (c *compiler) declareSelf(sc *scope) stmt {
 func (c *compiler) blockFunction(b *nBlock) *function {
 	f := &function{tmpl: c.tmpl, name: b.name, what: "block " + repr(b.name), required: b.required}
 	c.fn, c.loops = f, 0
-	sc := &scope{symbols: newSymbols(nil, 0), block: true}
+	sc := &scope{symbols: newSymbols(nil, 0, &c.nameWork), block: true}
 	var pre []stmt
 	names := undeclared(b.body, "self", "super")
 	if names["self"] {
@@ -182,7 +195,9 @@ func (c *compiler) enter(sc *scope) []stmt {
 	if len(loads) == 0 {
 		return nil
 	}
+	weight := len(loads) >> 5
 	return []stmt{func(fr *frame) ctl {
+		fr.st.work(weight)
 		for i := range loads {
 			switch l := &loads[i]; l.kind {
 			case loadResolve:
@@ -360,21 +375,26 @@ func (c *compiler) output(n *nOutput, sc *scope) stmt {
 		expr expr
 	}
 	var pieces []piece
+	var run []string // constant text, to be joined
+	flush := func() {
+		if len(run) > 0 {
+			pieces = append(pieces, piece{text: strings.Join(run, "")})
+			run = nil
+		}
+	}
 	for _, item := range n.items {
 		if text, ok := c.constOutput(item); ok {
-			if k := len(pieces); k > 0 && pieces[k-1].expr == nil {
-				pieces[k-1].text += text
-			} else {
-				pieces = append(pieces, piece{text: text})
-			}
+			run = append(run, text)
 			continue
 		}
+		flush()
 		if d, ok := item.(*nTemplateData); ok {
 			pieces = append(pieces, piece{text: d.data})
 			continue
 		}
 		pieces = append(pieces, piece{expr: c.expr(item, sc)})
 	}
+	flush()
 	auto, volatile := c.autoescape, c.volatile
 	write := func(fr *frame) ctl {
 		for i := range pieces {

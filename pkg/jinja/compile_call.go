@@ -28,11 +28,20 @@ func (c *compiler) args(a *nArgs, at int, sc *scope, forwardCaller bool) func(*f
 		lenient = lenient || slices.Contains(pythonKeywords, k.name)
 	}
 	if !lenient {
-		for i, name := range names {
-			if slices.Contains(names[:i], name) || forwardCaller && name == "caller" {
+		seen := make(map[string]bool, len(names))
+		for _, name := range names {
+			if seen[name] || forwardCaller && name == "caller" {
 				c.fail(at, "keyword argument repeated: "+name, "")
 			}
+			seen[name] = true
 		}
+	}
+	// add appends a keyword argument. Without a check above, names may repeat.
+	add := func(fr *frame, kw []kwArg, name string, v any) []kwArg {
+		if !lenient {
+			return append(kw, kwArg{name, v})
+		}
+		return addKeyword(fr, kw, name, v, true)
 	}
 	if a.dynArgs == nil && a.dynKwargs == nil {
 		if len(names) == 0 {
@@ -49,7 +58,7 @@ func (c *compiler) args(a *nArgs, at int, sc *scope, forwardCaller bool) func(*f
 			}
 			kw := make([]kwArg, 0, len(names)+1)
 			for i, name := range names {
-				kw = addKeyword(kw, name, vals[i](fr), true)
+				kw = add(fr, kw, name, vals[i](fr))
 			}
 			return args, kw
 		}
@@ -72,7 +81,7 @@ func (c *compiler) args(a *nArgs, at int, sc *scope, forwardCaller bool) func(*f
 		}
 		kw := make([]kwArg, 0, len(names)+1)
 		for i, name := range names {
-			kw = addKeyword(kw, name, vals[i](fr), true)
+			kw = add(fr, kw, name, vals[i](fr))
 		}
 		if dynKwargs != nil {
 			v := dynKwargs(fr)
@@ -83,7 +92,8 @@ func (c *compiler) args(a *nArgs, at int, sc *scope, forwardCaller bool) func(*f
 	}
 }
 
-func addKeyword(kw []kwArg, name string, v any, replace bool) []kwArg {
+func addKeyword(fr *frame, kw []kwArg, name string, v any, replace bool) []kwArg {
+	fr.st.work(len(kw) >> 3)
 	for i := range kw {
 		if kw[i].name == name {
 			if !replace {
@@ -115,7 +125,7 @@ func starKwargs(fr *frame, kw []kwArg, v any, replace bool) []kwArg {
 				if !ok {
 					raiseType("keywords must be strings")
 				}
-				kw = addKeyword(kw, name, e.val, replace)
+				kw = addKeyword(fr, kw, name, e.val, replace)
 			}
 		}
 	case *Undefined:
@@ -156,7 +166,7 @@ func (c *compiler) call(n *nCall, sc *scope, forwardCaller bool) func(fr *frame,
 		f := fn(fr)
 		a, kw := args(fr, make([]any, 0, count))
 		if forwardCaller {
-			kw = addKeyword(kw, "caller", caller, false)
+			kw = addKeyword(fr, kw, "caller", caller, false)
 		}
 		fr.pos = at
 		return callValue(fr, f, a, kw, loop, block)

@@ -200,7 +200,7 @@ func (c *compiler) dictExpr(n *nDict, sc *scope) expr {
 		fr.pos = at
 		d := newDict(len(pairs))
 		for i := 0; i < len(vals); i += 2 {
-			d.set(vals[i], vals[i+1])
+			d.set(fr, vals[i], vals[i+1])
 		}
 		return d
 	}
@@ -218,7 +218,7 @@ func (c *compiler) condExpr(n *nCond, sc *scope) expr {
 			return orElse(fr)
 		}
 	}
-	line, _ := lineColumn(c.tmpl.src, n.at())
+	line := c.tmpl.lineOf(n.at())
 	hint := "the inline if-expression on line " + itoa(line) + " in " + repr(c.tmpl.name) + " evaluated to false and no else section was defined."
 	return func(fr *frame) any {
 		if truth(test(fr)) {

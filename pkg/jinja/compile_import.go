@@ -14,7 +14,7 @@ func (c *compiler) templateOf(fr *frame, v any) *Template {
 	case *Undefined:
 		v.fail()
 	}
-	hashKey(v)
+	hashKey(fr, v)
 	raiseKind(KindNotFound, "TemplateNotFound", "template %s not found", repr(v))
 	return nil
 }
@@ -123,6 +123,7 @@ func (c *compiler) block(n *nBlock, sc *scope) stmt {
 		ctx := fr.ctx
 		fr.pos = at
 		if locals != nil {
+			fr.st.work(ctx.size() >> 3)
 			ctx = ctx.derived(locals(fr))
 		}
 		blocks := fr.ctx.blocks[name]
@@ -200,6 +201,7 @@ func (c *compiler) include(n *nInclude, sc *scope) stmt {
 			}
 			return ctlNext
 		}
+		fr.st.work(fr.ctx.size() >> 3)
 		ctx := newContext(t.env, t, fr.ctx.withLocals(locals(fr)))
 		t.root.call(fr.st, ctx, nil, fr.out)
 		return ctlNext
@@ -227,6 +229,7 @@ func (c *compiler) importModule(template node, withContext bool, sc *scope) func
 		fr.pos = at
 		t := c.templateOf(fr, v)
 		if locals != nil {
+			fr.st.work(fr.ctx.size() >> 3)
 			return t.makeModule(fr, fr.ctx.withLocals(locals(fr)))
 		}
 		return t.defaultModule(fr, fr.ctx)
@@ -262,7 +265,7 @@ func (c *compiler) fromImport(n *nFromImport, sc *scope) stmt {
 		for i, name := range n.names {
 			v, ok := m.attrs[name.name]
 			if !ok {
-				line, _ := lineColumn(fr.fn.tmpl.src, at)
+				line := fr.fn.tmpl.lineOf(at)
 				v = &Undefined{
 					hint: "the template " + repr(m.name) + " (imported on line " + itoa(line) + " in " + repr(fr.fn.tmpl.name) +
 						") does not export the requested name " + repr(name.name),

@@ -1,8 +1,8 @@
 package jinja
 
-// context is Jinja2's Context: what a template was given, what it has set at its
+// varContext is Jinja2's Context: what a template was given, what it has set at its
 // top level, what of that it exports, and the blocks in effect.
-type context struct {
+type varContext struct {
 	env      *Environment
 	name     string
 	parent   map[string]any
@@ -18,8 +18,8 @@ type context struct {
 type evalContext struct{ autoescape bool }
 
 // newContext makes a template's own context; vars is not copied.
-func newContext(env *Environment, t *Template, vars map[string]any) *context {
-	c := &context{
+func newContext(env *Environment, t *Template, vars map[string]any) *varContext {
+	c := &varContext{
 		env: env, name: t.name, parent: vars, globals: t.env,
 		escape: &evalContext{env.cfg.Autoescape},
 	}
@@ -33,7 +33,7 @@ func newContext(env *Environment, t *Template, vars map[string]any) *context {
 }
 
 // resolve looks a name up; missing is what it gives for none.
-func (c *context) resolve(name string) any {
+func (c *varContext) resolve(name string) any {
 	v, ok := c.vars[name]
 	if !ok {
 		if v, ok = c.parent[name]; !ok {
@@ -46,14 +46,14 @@ func (c *context) resolve(name string) any {
 	return v
 }
 
-func (c *context) set(name string, v any) {
+func (c *varContext) set(name string, v any) {
 	if c.vars == nil {
 		c.vars = map[string]any{}
 	}
 	c.vars[name] = v
 }
 
-func (c *context) export(name string) {
+func (c *varContext) export(name string) {
 	if c.exported == nil {
 		c.exported = map[string]bool{}
 	}
@@ -61,7 +61,7 @@ func (c *context) export(name string) {
 }
 
 // all is everything the context knows. It must not be written to.
-func (c *context) all() map[string]any {
+func (c *varContext) all() map[string]any {
 	if len(c.vars) == 0 {
 		return c.parent
 	}
@@ -72,7 +72,7 @@ func (c *context) all() map[string]any {
 	return c.merged(c.parent)
 }
 
-func (c *context) merged(parent map[string]any) map[string]any {
+func (c *varContext) merged(parent map[string]any) map[string]any {
 	all := make(map[string]any, len(parent)+len(c.vars))
 	for k, v := range parent {
 		all[k] = v
@@ -83,8 +83,11 @@ func (c *context) merged(parent map[string]any) map[string]any {
 	return all
 }
 
+// size is the number of names that a copy of the context takes over.
+func (c *varContext) size() int { return len(c.parent) + len(c.vars) }
+
 // withLocals is all the context knows and the local variables that have values.
-func (c *context) withLocals(locals map[string]any) map[string]any {
+func (c *varContext) withLocals(locals map[string]any) map[string]any {
 	if len(locals) == 0 {
 		return c.all()
 	}
@@ -98,8 +101,8 @@ func (c *context) withLocals(locals map[string]any) map[string]any {
 }
 
 // derived is an independent context of the same template with more variables.
-func (c *context) derived(locals map[string]any) *context {
-	d := &context{env: c.env, name: c.name, parent: c.withLocals(locals), escape: c.escape}
+func (c *varContext) derived(locals map[string]any) *varContext {
+	d := &varContext{env: c.env, name: c.name, parent: c.withLocals(locals), escape: c.escape}
 	d.blocks = make(map[string][]*function, len(c.blocks))
 	for k, v := range c.blocks {
 		d.blocks[k] = append([]*function(nil), v...)
@@ -108,7 +111,7 @@ func (c *context) derived(locals map[string]any) *context {
 }
 
 // superBlock is what `super` means in a block.
-func (c *context) superBlock(current *function) any {
+func (c *varContext) superBlock(current *function) any {
 	blocks := c.blocks[current.name]
 	for i, b := range blocks {
 		if b == current && i+1 < len(blocks) {
@@ -122,7 +125,7 @@ func (c *context) superBlock(current *function) any {
 }
 
 // templateRef is `self`.
-type templateRef struct{ ctx *context }
+type templateRef struct{ ctx *varContext }
 
 func (t *templateRef) block(name string) (any, bool) {
 	blocks, ok := t.ctx.blocks[name]
@@ -135,7 +138,7 @@ func (t *templateRef) block(name string) (any, bool) {
 // blockRef is `self.name` or `super`: a block that can be called.
 type blockRef struct {
 	name  string
-	ctx   *context
+	ctx   *varContext
 	stack []*function
 	depth int
 }
@@ -189,7 +192,7 @@ func (t *Template) makeModule(fr *frame, vars map[string]any) *module {
 
 // defaultModule is the template as imported without context. It is made once in
 // a render, unless the importing template has globals that this one lacks.
-func (t *Template) defaultModule(fr *frame, ctx *context) *module {
+func (t *Template) defaultModule(fr *frame, ctx *varContext) *module {
 	if ctx != nil && ctx.globals != nil && ctx.globals != t.env {
 		var more map[string]any
 		for k := range ctx.globals.globals {

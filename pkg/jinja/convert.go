@@ -44,7 +44,7 @@ func convertReflect(v any) any {
 		})
 		d := newDict(len(keys))
 		for _, k := range keys {
-			d.set(convert(k.Interface()), convert(rv.MapIndex(k).Interface()))
+			d.set(nil, convert(k.Interface()), convert(rv.MapIndex(k).Interface()))
 		}
 		return d
 	case reflect.Pointer, reflect.Interface:

@@ -116,7 +116,7 @@ func unwire(v any) any {
 		d := newDict(0)
 		for _, pair := range v["d"].([]any) {
 			kv := pair.([]any)
-			d.set(unwire(kv[0]), unwire(kv[1]))
+			d.set(nil, unwire(kv[0]), unwire(kv[1]))
 		}
 		return d
 	}

@@ -43,12 +43,12 @@ func (d *Dict) Get(key any) (any, bool) {
 	if s, ok := key.(string); ok {
 		return d.getStr(s)
 	}
-	return d.get(convert(key))
+	return d.get(nil, convert(key))
 }
 
 // Set binds a key to a value; the key must be hashable (no list, no dict). The
 // value is converted like a variable of a render.
-func (d *Dict) Set(key, val any) { d.set(convert(key), convert(val)) }
+func (d *Dict) Set(key, val any) { d.set(nil, convert(key), convert(val)) }
 
 // Keys returns the keys in their order.
 func (d *Dict) Keys() []any {
@@ -95,8 +95,8 @@ func (d *Dict) getStr(s string) (any, bool) {
 	return nil, false
 }
 
-func (d *Dict) get(key any) (any, bool) {
-	if i := d.find(hashKey(key)); i >= 0 {
+func (d *Dict) get(fr *frame, key any) (any, bool) {
+	if i := d.find(hashKey(fr, key)); i >= 0 {
 		return d.ents[i].val, true
 	}
 	return nil, false
@@ -104,7 +104,7 @@ func (d *Dict) get(key any) (any, bool) {
 
 func (d *Dict) setStr(s string, val any) { d.put(s, s, val) }
 
-func (d *Dict) set(key, val any) { d.put(key, hashKey(key), val) }
+func (d *Dict) set(fr *frame, key, val any) { d.put(key, hashKey(fr, key), val) }
 
 func (d *Dict) put(key, hash, val any) {
 	if i := d.find(hash); i >= 0 {
@@ -148,8 +148,8 @@ func (d *Dict) compact() {
 	}
 }
 
-func (d *Dict) delete(key any) (any, bool) {
-	i := d.find(hashKey(key))
+func (d *Dict) delete(fr *frame, key any) (any, bool) {
+	i := d.find(hashKey(fr, key))
 	if i < 0 {
 		return nil, false
 	}
@@ -186,13 +186,26 @@ type (
 	undefHash  UndefinedMode
 )
 
+// hashBig is the canonical form of an integer that needs more than 64 bits.
+func hashBig(b *big.Int) any { return bigHash(b.Text(16)) }
+
+// scan counts the work on n bytes for the render, if there is one.
+func (fr *frame) scan(n int) {
+	if fr != nil {
+		fr.st.scan(n)
+	}
+}
+
 // hashKey is the canonical form of a dict key: equal keys have equal forms, and
-// forms compare by ==. It raises TypeError for what cannot be hashed.
-func hashKey(key any) any {
+// forms compare by ==. It raises TypeError for what cannot be hashed. The work is
+// counted for fr, which may be nil.
+func hashKey(fr *frame, key any) any {
 	switch k := key.(type) {
 	case string:
+		fr.scan(len(k))
 		return k
 	case Markup:
+		fr.scan(len(k))
 		return string(k)
 	case int64:
 		return k
@@ -209,26 +222,28 @@ func hashKey(key any) any {
 				return int64(k)
 			}
 			b, _ := big.NewFloat(k).Int(nil)
-			return bigHash(b.String())
+			return hashBig(b)
 		}
 		if math.IsNaN(k) {
 			return objectHash{new(byte)} // equal to nothing
 		}
 		return k
 	case *big.Int:
-		return bigHash(k.String())
+		fr.scan(k.BitLen())
+		return hashBig(k)
 	case Tuple:
 		var b strings.Builder
-		hashTuple(&b, k, 0)
+		hashTuple(fr, &b, k, 0)
 		return tupleHash(b.String())
 	case *groupTuple:
-		return hashKey(Tuple{k.grouper, k.list})
+		return hashKey(fr, Tuple{k.grouper, k.list})
 	case *Undefined:
 		if k.mode == Strict {
 			k.fail()
 		}
 		return undefHash(k.mode)
 	case bytesValue:
+		fr.scan(len(k))
 		return tupleHash("b" + string(k))
 	case *rangeValue:
 		if n := k.len(); n == 0 {
@@ -247,13 +262,16 @@ func hashKey(key any) any {
 	return objectHash{key}
 }
 
-func hashTuple(b *strings.Builder, t Tuple, depth int) {
+func hashTuple(fr *frame, b *strings.Builder, t Tuple, depth int) {
 	if depth > 100 {
 		raiseLimit("tuple nested too deep to hash")
 	}
 	b.WriteByte('(')
 	for _, v := range t {
-		switch h := hashKey(v).(type) {
+		if fr != nil {
+			fr.st.work(1 + b.Len()>>12)
+		}
+		switch h := hashKey(fr, v).(type) {
 		case string:
 			b.WriteByte('s')
 			b.WriteString(strconv.Itoa(len(h)))
@@ -266,7 +284,7 @@ func hashTuple(b *strings.Builder, t Tuple, depth int) {
 			b.WriteByte('f')
 			b.WriteString(strconv.FormatUint(math.Float64bits(h), 16))
 		case bigHash:
-			b.WriteByte('i')
+			b.WriteByte('x')
 			b.WriteString(string(h))
 		case tupleHash:
 			b.WriteByte('t')

@@ -210,19 +210,19 @@ func (g *generator) value(kind string, depth int) any {
 	case "dict":
 		d := newDict(0)
 		for range g.intn(5) {
-			d.set(g.key(), g.value("any", depth-1))
+			d.set(nil, g.key(), g.value("any", depth-1))
 		}
 		return d
 	case "dicts":
 		l := &List{}
 		for range g.intn(5) {
 			d := newDict(0)
-			d.set("name", g.pick("ann", "Bob", "cid", "bob", ""))
-			d.set("age", int64(g.intn(5)))
+			d.set(nil, "name", g.pick("ann", "Bob", "cid", "bob", ""))
+			d.set(nil, "age", int64(g.intn(5)))
 			if g.chance(4, 5) {
-				d.set("city", g.pick("NY", "ny", "CA"))
+				d.set(nil, "city", g.pick("NY", "ny", "CA"))
 			}
-			d.set("sub", g.value("dict", 0))
+			d.set(nil, "sub", g.value("dict", 0))
 			l.Items = append(l.Items, d)
 		}
 		return l

@@ -18,6 +18,8 @@ const (
 	KindNotFound Kind = "notfound"
 	// KindSecurity is an access that the sandbox refuses.
 	KindSecurity Kind = "security"
+	// KindCanceled is a render whose context was canceled or passed its deadline.
+	KindCanceled Kind = "canceled"
 	// KindLimit is a bound of [Limits] that was reached.
 	KindLimit Kind = "limit"
 	// KindRuntime is everything else: wrong types, wrong arguments, errors of Go functions.
@@ -118,7 +120,8 @@ type raised struct {
 	kind  Kind
 	msg   string
 	hint  string
-	name  string // the undefined name, for a suggestion
+	name  string     // the undefined name, for a suggestion
+	of    *Undefined // the undefined attribute or item, for a suggestion
 	cause error
 	where *Error // set when the place is known already
 }
@@ -156,7 +159,7 @@ func (r *raised) is(classes ...string) bool {
 		if c == "ValueError" && r.class == "UnicodeError" {
 			return true
 		}
-		if c == "Exception" && r.kind != KindLimit {
+		if c == "Exception" && r.kind != KindLimit && r.kind != KindCanceled {
 			return true
 		}
 	}

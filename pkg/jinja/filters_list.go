@@ -156,6 +156,7 @@ func joinFilter(fr *frame, a []any) any {
 		}
 	}
 	sep := opt(a[1], "")
+	fr.st.work(len(items))
 	parts := make([]string, len(items))
 	if !fr.ctx.escape.autoescape {
 		for i, v := range items {
@@ -205,6 +206,7 @@ func sliceFilter(fr *frame, a []any) any {
 			return nil, false
 		}
 		fr.st.step()
+		fr.st.alloc(96)
 		start := offset + number*per
 		if number < extra {
 			offset++

@@ -24,6 +24,7 @@ func markupFilters() {
 func xmlattr(fr *frame, a []any) any {
 	d := mapping(fr, a[0])
 	var items []string
+	fr.st.work(len(d.ents))
 	for i := range d.ents {
 		e := &d.ents[i]
 		if !e.live || e.val == nil || IsUndefined(e.val) {
@@ -137,11 +138,12 @@ func linkWord(word, rel, target string, schemes []string, trim func(string) stri
 		if open <= strings.Count(middle, pair[1]) {
 			continue
 		}
+		end := 0
 		for range min(open, strings.Count(tail, pair[1])) {
-			i := strings.Index(tail, pair[1]) + len(pair[1])
-			middle += tail[:i]
-			tail = tail[i:]
+			end += strings.Index(tail[end:], pair[1]) + len(pair[1])
 		}
+		middle += tail[:end]
+		tail = tail[end:]
 	}
 	switch {
 	case httpURL.MatchString(middle):

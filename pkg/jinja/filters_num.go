@@ -99,16 +99,20 @@ func toFloat(v any) float64 {
 
 func roundFilter(fr *frame, a []any) any {
 	method := opt(a[2], "common")
-	hashKey(method)
+	hashKey(fr, method)
 	m, _ := asStr(method)
 	if m != "common" && m != "ceil" && m != "floor" {
 		raiseFilterArg("method must be common, ceil or floor")
 	}
 	precision := opt(a[1], int64(0))
 	if m == "common" {
+		if x, ok := a[0].(*big.Int); ok {
+			fr.st.work(x.BitLen() / 64 * (1 + x.BitLen()/64) / 16)
+		}
 		return roundNumber(a[0], precision)
 	}
 	scale := power(fr, int64(10), precision)
+	fr.st.work(16)
 	scaled := multiply(fr, a[0], scale)
 	var whole any
 	if f, ok := scaled.(float64); ok {
@@ -205,11 +209,15 @@ func roundInt(x *big.Int, digits int64, same any) any {
 	if digits >= 0 {
 		return same
 	}
-	if -digits > int64(x.BitLen())+2 {
-		return int64(0)
+	if -digits > int64(x.BitLen())/3+2 {
+		return int64(0) // ten to that power is more than twice as large
 	}
 	unit := new(big.Int).Exp(big.NewInt(10), big.NewInt(-digits), nil)
-	whole := roundRat(new(big.Rat).SetFrac(x, unit))
+	whole, rest := bigDivmod(x, unit)
+	switch c := rest.Lsh(rest, 1).Cmp(unit); {
+	case c > 0, c == 0 && whole.Bit(0) == 1:
+		whole.Add(whole, big.NewInt(1))
+	}
 	return normBig(whole.Mul(whole, unit))
 }
 

@@ -179,7 +179,7 @@ func orderFilters() {
 				}
 				fr.st.step()
 				fr.st.alloc(64)
-				hash := hashKey(get(v))
+				hash := hashKey(fr, get(v))
 				if seen.find(hash) < 0 {
 					seen.put(v, hash, nil)
 					return v, true
@@ -338,7 +338,7 @@ func namedCall(fr *frame, kind string, name any, args []any, kw []kwArg) func(an
 		m = fr.fn.tmpl.env.tests
 	}
 	return func(v any) any {
-		hashKey(name)
+		hashKey(fr, name)
 		s, _ := asStr(name)
 		f := m[s]
 		if f == nil {

@@ -1,13 +1,16 @@
 package jinja
 
-import "math"
+import (
+	"math"
+	"strings"
+)
 
 // foldFrame is where constants are computed: a render with tight limits. What
 // fails there, or is too big, is left to the render.
 func (c *compiler) foldFrame() *frame {
 	limits := Limits{Depth: 50, Range: 1000, Output: 1 << 16, Steps: 1 << 16, Memory: 1 << 18}
-	st := &state{env: c.env, limits: &limits}
-	ctx := &context{env: c.env, name: c.tmpl.name, escape: &evalContext{}}
+	st := newState(c.env, &limits, nil)
+	ctx := &varContext{env: c.env, name: c.tmpl.name, escape: &evalContext{}}
 	return &frame{fn: &function{tmpl: c.tmpl}, st: st, ctx: ctx, out: &buffer{st: st}}
 }
 
@@ -18,7 +21,7 @@ var impossible = &raised{class: "Impossible", kind: KindRuntime, msg: "not const
 // does. Most errors mean that it is not constant; the few that escape Jinja2's
 // own handling are errors of the template.
 func (c *compiler) asConst(n node) (any, bool) {
-	if !c.foldable(n) {
+	if !c.foldable(n, 0) {
 		return nil, false
 	}
 	v, err := c.tryConst(n)
@@ -35,7 +38,8 @@ func (c *compiler) asConst(n node) (any, bool) {
 
 func (c *compiler) tryConst(n node) (v any, err *raised) {
 	c.fold.ctx.escape.autoescape = c.autoescape
-	c.fold.st.steps, c.fold.st.memory, c.fold.st.depth, c.fold.st.stack = 0, 0, 0, nil
+	st := c.fold.st
+	st.steps, st.nextLook, st.memory, st.depth, st.stack = 0, st.limits.Steps, 0, 0, nil
 	defer func() {
 		if p := recover(); p != nil {
 			r, is := p.(*raised)
@@ -68,8 +72,30 @@ func must(v any, ok bool) any {
 	return v
 }
 
+// deepExpr is the depth from which on expressions that are no constants are
+// remembered: each level of a long chain would go through all the lower ones again.
+const deepExpr = 8
+
 // foldable looks, quickly, for what no constant has.
-func (c *compiler) foldable(n node) bool {
+func (c *compiler) foldable(n node, depth int) bool {
+	if c.unfit[n] {
+		return false
+	}
+	ok := c.mayFold(n, depth+1)
+	if !ok && depth >= deepExpr {
+		c.noteUnfit(n)
+	}
+	return ok
+}
+
+func (c *compiler) noteUnfit(n node) {
+	if c.unfit == nil {
+		c.unfit = map[node]bool{}
+	}
+	c.unfit[n] = true
+}
+
+func (c *compiler) mayFold(n node, depth int) bool {
 	switch n := n.(type) {
 	case *nConst:
 		return true
@@ -78,13 +104,13 @@ func (c *compiler) foldable(n node) bool {
 	case *nName, *nCall, *nNSRef:
 		return false
 	case *nLogic:
-		return c.foldable(n.left)
+		return c.foldable(n.left, depth)
 	case *nCond:
-		return c.foldable(n.test)
+		return c.foldable(n.test, depth)
 	case *nConcat:
-		return c.foldable(n.items[0])
+		return c.foldable(n.items[0], depth)
 	case *nCompare:
-		return c.foldable(n.expr) && c.foldable(n.ops[0].expr)
+		return c.foldable(n.expr, depth) && c.foldable(n.ops[0].expr, depth)
 	case *nFilter:
 		if n.expr == nil {
 			return false
@@ -99,12 +125,29 @@ func (c *compiler) foldable(n node) bool {
 		}
 	}
 	ok := true
-	visitChildren(n, func(m node) { ok = ok && c.foldable(m) })
+	visitChildren(n, func(m node) { ok = ok && c.foldable(m, depth) })
 	return ok
 }
 
 // constOf computes; the bool is false for what only a render can tell.
-func (c *compiler) constOf(n node) (any, bool) {
+func (c *compiler) constOf(n node) (v any, ok bool) {
+	if c.unfit[n] {
+		return nil, false
+	}
+	c.depth++
+	done := false
+	defer func() {
+		c.depth--
+		if c.depth >= deepExpr && (!done || !ok) {
+			c.noteUnfit(n)
+		}
+	}()
+	v, ok = c.compute(n)
+	done = true
+	return v, ok
+}
+
+func (c *compiler) compute(n node) (any, bool) {
 	fr := c.fold
 	switch n := n.(type) {
 	case *nConst:
@@ -131,7 +174,7 @@ func (c *compiler) constOf(n node) (any, bool) {
 			if !ok {
 				return nil, false
 			}
-			d.set(k, v)
+			d.set(fr, k, v)
 		}
 		return d, true
 	case *nCond:
@@ -167,15 +210,17 @@ func (c *compiler) constOf(n node) (any, bool) {
 		})
 	case *nConcat:
 		// Without regard to escaping: Jinja2's constants differ from its renders here.
-		s := ""
+		var b strings.Builder
 		for _, item := range n.items {
 			v, ok := c.constOf(item)
 			if !ok {
 				return nil, false
 			}
-			s += str(fr, v)
+			s := str(fr, v)
+			fr.st.alloc(len(s))
+			b.WriteString(s)
 		}
-		return s, true
+		return b.String(), true
 	}
 	return c.constAccess(n)
 }
@@ -237,7 +282,7 @@ func (c *compiler) constApply(f *callable, subject node, a *nArgs) (any, bool) {
 		if !ok {
 			return nil, false
 		}
-		kw = addKeyword(kw, k.name, v, true)
+		kw = addKeyword(c.fold, kw, k.name, v, true)
 	}
 	if a.dynArgs != nil {
 		more, ok := c.guarded(func() any { return collect(c.fold, must(c.constOf(a.dynArgs))) })
@@ -273,7 +318,7 @@ func (c *compiler) constOutput(n node) (text string, ok bool) {
 	if d, isData := n.(*nTemplateData); isData {
 		return d.data, !c.volatile
 	}
-	if !c.foldable(n) {
+	if !c.foldable(n, 0) {
 		return "", false
 	}
 	v, err := c.tryConst(n)

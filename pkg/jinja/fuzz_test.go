@@ -1,6 +1,7 @@
 package jinja
 
 import (
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -98,7 +99,7 @@ func FuzzRender(f *testing.F) {
 		tmpl, err := env.Template("main")
 		if err == nil {
 			var text string
-			if text, err = tmpl.Render(lineVars()); len(text) > limits.Output {
+			if text, err = tmpl.Render(context.Background(), lineVars()); len(text) > limits.Output {
 				t.Fatalf("%d bytes of output", len(text))
 			}
 		}

@@ -101,6 +101,8 @@ func attribute(fr *frame, v any, attr string) (any, bool) {
 		switch attr {
 		case "name", "filename":
 			return o.name, true
+		case "module":
+			return o.defaultModule(fr, nil), true
 		}
 	case *groupTuple:
 		switch attr {
@@ -121,10 +123,12 @@ func attribute(fr *frame, v any, attr string) (any, bool) {
 	case int64, *big.Int, bool, float64:
 		return numberAttr(fr, v, attr)
 	case *callable:
-		if o.kind == kindClass && o.name == "dict" && attr == "fromkeys" {
-			return &callable{name: "fromkeys", kind: kindBuiltin, raw: func(fr *frame, args []any, kw []kwArg) any {
-				return dictMethods["fromkeys"].call(fr, nil, args, kw)
-			}}, true
+		if m := dictMethods[attr]; m != nil && o.kind == kindClass && o.name == "dict" {
+			return dictClassMethod(m), true
+		}
+	case *iterObj:
+		if o.typeName == "generator" {
+			return o.attr(attr)
 		}
 	case *dictView:
 		if attr == "mapping" {
@@ -132,6 +136,22 @@ func attribute(fr *frame, v any, attr string) (any, bool) {
 		}
 	}
 	return nil, false
+}
+
+// dictClassMethod is a method of dict, taken from the class.
+func dictClassMethod(m *method) *callable {
+	return &callable{name: m.name, kind: kindBuiltin, raw: func(fr *frame, args []any, kw []kwArg) any {
+		if m.name == "fromkeys" {
+			return m.call(fr, nil, args, kw)
+		}
+		if len(args) == 0 {
+			raiseType("unbound method dict.%s() needs an argument", m.name)
+		}
+		if _, ok := args[0].(*Dict); !ok {
+			raiseType("descriptor '%s' for 'dict' objects doesn't apply to a '%s' object", m.name, typeName(args[0]))
+		}
+		return m.call(fr, args[0], args[1:], kw)
+	}}
 }
 
 func (m *macro) attr(name string) (any, bool) {
@@ -221,6 +241,9 @@ func typePrivates(v any) []string {
 	case *macro:
 		return []string{"_argument_count", "_async_invoke", "_default_autoescape", "_environment", "_func", "_invoke", "__call__", "__dict__", "__module__", "__weakref__"}
 	case *callable:
+		if v.kind == kindClass {
+			return append([]string{"__base__", "__bases__", "__call__", "__mro__", "__name__", "__qualname__", "__subclasses__"}, typePrivates(&Dict{})...)
+		}
 		return []string{"__call__", "__code__", "__closure__", "__defaults__", "__dict__", "__globals__", "__kwdefaults__", "__module__", "__name__", "__qualname__", "__self__"}
 	case *boundMethod:
 		if v.name == "format" || v.name == "format_map" {
@@ -264,6 +287,9 @@ func unsafeAttr(v any, attr string) bool {
 	if !strings.HasPrefix(attr, "_") {
 		if it, ok := v.(*iterObj); ok && it.typeName == "generator" {
 			return attr == "gi_frame" || attr == "gi_code"
+		}
+		if f, ok := v.(*callable); ok && f.kind == kindClass {
+			return attr == "mro"
 		}
 		return false
 	}
@@ -322,7 +348,7 @@ func getitem(fr *frame, v, arg any) any {
 		}
 		var x any
 		var found bool
-		if r := fr.st.try(func() { x, found = o.get(arg) }, "TypeError"); r == nil && found {
+		if r := fr.st.try(func() { x, found = o.get(fr, arg) }, "TypeError"); r == nil && found {
 			return x
 		}
 	case *List:

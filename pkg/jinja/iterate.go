@@ -13,6 +13,7 @@ type iterObj struct {
 	typeName string
 	name     string // of a generator's function
 	fn       func() (any, bool)
+	started  bool
 	done     bool
 }
 
@@ -24,10 +25,61 @@ func (g *iterObj) next(fr *frame) (any, bool) {
 	if g.done {
 		return nil, false
 	}
+	g.started = true
 	g.done = true // stays so when fn raises, or calls itself
 	v, ok := g.fn()
 	g.done = !ok
 	return v, ok
+}
+
+// attr is an attribute of a generator.
+func (g *iterObj) attr(name string) (any, bool) {
+	method := func(f func(fr *frame, args []any) any) (any, bool) {
+		return &callable{name: name, kind: kindBuiltin, raw: func(fr *frame, args []any, kw []kwArg) any {
+			noKeywords("generator."+name, kw)
+			return f(fr, args)
+		}}, true
+	}
+	switch name {
+	case "gi_running":
+		return false, true
+	case "gi_suspended":
+		return g.started && !g.done, true
+	case "gi_yieldfrom":
+		return nil, true
+	case "close":
+		return method(func(_ *frame, args []any) any {
+			if len(args) > 0 {
+				raiseType("generator.close() takes no arguments (%d given)", len(args))
+			}
+			g.done = true
+			return nil
+		})
+	case "send":
+		return method(func(fr *frame, args []any) any {
+			if len(args) != 1 {
+				raiseType("generator.send() takes exactly one argument (%d given)", len(args))
+			}
+			if !g.started && !g.done && args[0] != nil {
+				raiseType("can't send non-None value to a just-started generator")
+			}
+			v, ok := g.next(fr)
+			if !ok {
+				raiseKind(KindRuntime, "StopIteration", "")
+			}
+			return v
+		})
+	case "throw":
+		// Templates have no exceptions to throw.
+		return method(func(_ *frame, args []any) any {
+			if len(args) == 0 {
+				raiseType("throw expected at least 1 argument, got 0")
+			}
+			raiseType("exceptions must be classes or instances deriving from BaseException, not %s", typeName(args[0]))
+			return nil
+		})
+	}
+	return nil, false
 }
 
 // listIter follows the list while it changes, as Python's does.
@@ -77,7 +129,7 @@ type dictIter struct {
 	done bool
 }
 
-func (it *dictIter) next(*frame) (any, bool) {
+func (it *dictIter) next(fr *frame) (any, bool) {
 	if it.done {
 		return nil, false
 	}
@@ -86,9 +138,11 @@ func (it *dictIter) next(*frame) (any, bool) {
 		it.n = -1
 		raiseKind(KindRuntime, "RuntimeError", "dictionary changed size during iteration")
 	}
+	start := it.i
 	for it.i < len(d.ents) {
 		it.i++
 		if d.ents[it.i-1].live {
+			fr.st.work((it.i - start) >> 3) // dead entries that were passed over
 			return it.view.at(it.i - 1), true
 		}
 	}
@@ -240,8 +294,10 @@ func unpack(fr *frame, v any, n int) []any {
 func tryLen(fr *frame, v any) (int64, bool) {
 	switch v := v.(type) {
 	case string:
+		fr.st.scan(len(v))
 		return int64(utf8.RuneCountInString(v)), true
 	case Markup:
+		fr.st.scan(len(v))
 		return int64(utf8.RuneCountInString(string(v))), true
 	case *List:
 		return int64(len(v.Items)), true

@@ -1,6 +1,7 @@
 package jinja
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"os"
@@ -17,7 +18,7 @@ func mustRender(t *testing.T, env *Environment, name string, vars map[string]any
 	if err != nil {
 		t.Fatal(err)
 	}
-	text, err := tmpl.Render(vars)
+	text, err := tmpl.Render(context.Background(), vars)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,7 +101,7 @@ func TestFuncs(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 	tmpl, _ := env.Template("fail")
-	_, err := tmpl.Render(nil)
+	_, err := tmpl.Render(context.Background(), nil)
 	var e *Error
 	if !errors.Is(err, boom) || !errors.As(err, &e) || e.Line != 2 || e.Column != 8 || e.Kind != KindRuntime {
 		t.Errorf("%v", err)
@@ -158,7 +159,7 @@ func TestErrorText(t *testing.T) {
 	} {
 		tmpl, err := env.Template(name)
 		if err == nil {
-			_, err = tmpl.Render(map[string]any{"pkg": dict})
+			_, err = tmpl.Render(context.Background(), map[string]any{"pkg": dict})
 		}
 		if err == nil || err.Error() != want {
 			t.Errorf("%s: error is\n%v\nnot\n%s", name, err, want)
@@ -234,7 +235,7 @@ func TestConcurrent(t *testing.T) {
 					t.Error(err)
 					return
 				}
-				if got, err := tmpl.Render(vars); got != want[name] || err != nil {
+				if got, err := tmpl.Render(context.Background(), vars); got != want[name] || err != nil {
 					t.Errorf("%s differs: %v", name, err)
 				}
 			}
@@ -243,7 +244,7 @@ func TestConcurrent(t *testing.T) {
 				t.Error(err)
 				return
 			}
-			if got, err := tmpl.Render(nil); got != "12[1]" || err != nil {
+			if got, err := tmpl.Render(context.Background(), nil); got != "12[1]" || err != nil {
 				t.Errorf("%q, %v", got, err)
 			}
 		})

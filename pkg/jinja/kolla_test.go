@@ -1,6 +1,7 @@
 package jinja
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -171,7 +172,7 @@ func renderKolla(env *Environment, names []string, vars map[string]any, override
 		}
 		text := ""
 		if err == nil {
-			text, err = t.Render(v)
+			text, err = t.Render(context.Background(), v)
 		}
 		if err != nil {
 			var e *Error

@@ -1,5 +1,7 @@
 package jinja
 
+import "strconv"
+
 // Limits bounds what one render may use, so that no template can take the
 // process down. A zero field stands for its default. A bound that is reached is
 // an *Error of KindLimit.
@@ -10,10 +12,14 @@ type Limits struct {
 	Range int
 	// Output is the longest text of one render, in bytes. Default 64 MiB.
 	Output int
-	// Steps is the number of loop rounds, calls and the like. Default 20,000,000.
+	// Steps is the work of one render: loop rounds, calls, items looked at, and one
+	// more for every 64 bytes of text that an operation goes through. Default
+	// 20,000,000, which is in the order of a second or two.
 	Steps int
 	// Memory is the sum, in bytes, of all the values built during one render. Default 256 MiB.
 	Memory int
+	// Source is the longest source of a template, in bytes. Default 4 MiB.
+	Source int
 }
 
 func (l Limits) withDefaults() Limits {
@@ -27,11 +33,30 @@ func (l Limits) withDefaults() Limits {
 	set(&l.Output, 64<<20)
 	set(&l.Steps, 20_000_000)
 	set(&l.Memory, 256<<20)
+	set(&l.Source, 4<<20)
 	return l
 }
+
+// checkInterval is how many steps may pass between two looks at the context.
+const checkInterval = 4096
+
+// maxNameWork bounds the work of name resolution in one template, which grows
+// with the product of its names and its if statements.
+const maxNameWork = 1 << 28
 
 // maxIntBits bounds integers: above it arithmetic gets slow enough to matter.
 const maxIntBits = 1 << 20
 
 // maxIntDigits is Python's own bound on turning integers into decimal text and back.
 const maxIntDigits = 4300
+
+// byteSize names a number of bytes in the unit that people set limits in.
+func byteSize(n int) string {
+	switch {
+	case n >= 1<<20 && n%(1<<20) == 0:
+		return strconv.Itoa(n>>20) + " MiB"
+	case n >= 1<<10 && n%(1<<10) == 0:
+		return strconv.Itoa(n>>10) + " KiB"
+	}
+	return strconv.Itoa(n) + " bytes"
+}

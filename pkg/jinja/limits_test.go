@@ -1,6 +1,7 @@
 package jinja
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"testing"
@@ -13,7 +14,7 @@ func renderError(t *testing.T, cfg Config, src string) *Error {
 	tmpl, err := New(cfg).Parse("t", src)
 	if err == nil {
 		var text string
-		if text, err = tmpl.Render(nil); err == nil {
+		if text, err = tmpl.Render(context.Background(), nil); err == nil {
 			t.Errorf("%s: no error, but %q", src, clip(text))
 			return nil
 		}

@@ -55,6 +55,7 @@ func (l *loopContext) len(fr *frame) int64 {
 				break
 			}
 			fr.st.step()
+			fr.st.alloc(32)
 			rest = append(rest, v)
 		}
 		l.it = &sliceIter{items: rest}

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"unicode/utf8"
 )
 
 var (
@@ -77,6 +76,7 @@ func listMutators() {
 	})
 	m.add("remove", "/value", func(fr *frame, recv any, a []any) any {
 		l := recv.(*List)
+		fr.st.work(len(l.Items) >> 3)
 		for i, v := range l.Items {
 			if same(v, a[0]) || equal(fr, v, a[0]) {
 				l.Items = slices.Delete(l.Items, i, i+1)
@@ -91,6 +91,7 @@ func listMutators() {
 		return nil
 	})
 	m.add("reverse", "/", func(fr *frame, recv any, _ []any) any {
+		fr.st.work(len(recv.(*List).Items) >> 3)
 		slices.Reverse(recv.(*List).Items)
 		return nil
 	})
@@ -132,6 +133,7 @@ func listQueries() {
 				raiseType("slice indices must be integers or have an __index__ method")
 			}
 			start, _, _, count := sliceIndices(&b, int64(len(list)))
+			fr.st.work(int(count))
 			for i := start; i < start+count; i++ {
 				if same(list[i], a[0]) || equal(fr, list[i], a[0]) {
 					return i
@@ -168,7 +170,7 @@ func dictAccess() {
 		m.add(name, "/", func(fr *frame, recv any, _ []any) any { return &dictView{recv.(*Dict), viewKind(kind)} })
 	}
 	m.add("get", "/key default=None", func(fr *frame, recv any, a []any) any {
-		if v, ok := recv.(*Dict).get(a[0]); ok {
+		if v, ok := recv.(*Dict).get(fr, a[0]); ok {
 			return v
 		}
 		if a[1] == missing {
@@ -188,7 +190,7 @@ func dictAccess() {
 		}
 		for _, k := range collect(fr, a[0]) {
 			fr.st.alloc(64)
-			d.set(k, val)
+			d.set(fr, k, val)
 		}
 		return d
 	})
@@ -198,7 +200,7 @@ func dictMutators() {
 	m := dictMethods
 	m.add("setdefault", "/key default=None", func(fr *frame, recv any, a []any) any {
 		d := recv.(*Dict)
-		if v, ok := d.get(a[0]); ok {
+		if v, ok := d.get(fr, a[0]); ok {
 			return v
 		}
 		v := a[1]
@@ -206,7 +208,7 @@ func dictMutators() {
 			v = nil
 		}
 		fr.st.alloc(64)
-		d.set(a[0], v)
+		d.set(fr, a[0], v)
 		return v
 	})
 	m.add("pop", "/key default=None", func(fr *frame, recv any, a []any) any {
@@ -214,7 +216,7 @@ func dictMutators() {
 		if d.n == 0 && a[1] != missing {
 			return a[1]
 		}
-		if v, ok := d.delete(a[0]); ok {
+		if v, ok := d.delete(fr, a[0]); ok {
 			return v
 		}
 		if a[1] == missing {
@@ -226,7 +228,8 @@ func dictMutators() {
 		d := recv.(*Dict)
 		for i := len(d.ents) - 1; i >= 0; i-- {
 			if e := d.ents[i]; e.live {
-				d.delete(e.key)
+				d.delete(fr, e.key)
+				d.ents = d.ents[:min(i, len(d.ents))] // so that the next one is found at once
 				return Tuple{e.key, e.val}
 			}
 		}
@@ -269,7 +272,7 @@ func updateDict(fr *frame, d *Dict, args []any, kw []kwArg) {
 					raiseValue("dictionary update sequence element #%d has length %d; 2 is required", i, len(kv))
 				}
 				fr.st.alloc(64)
-				d.set(kv[0], kv[1])
+				d.set(fr, kv[0], kv[1])
 			}
 		}
 	}
@@ -304,7 +307,10 @@ func numberMethods() {
 	})
 	m.add("conjugate", "/", func(fr *frame, recv any, _ []any) any { return positive(fr, recv) })
 	m.add("as_integer_ratio", "/", func(fr *frame, recv any, _ []any) any { return Tuple{positive(fr, recv), int64(1)} })
+	m.addRaw("to_bytes", intToBytes)
+	m.addRaw("from_bytes", intFromBytes)
 	f := floatMethods
+	f.add("fromhex", "/string", floatFromHex)
 	f.add("is_integer", "/", func(fr *frame, recv any, _ []any) any {
 		x := recv.(float64)
 		return x == math.Trunc(x) && !math.IsInf(x, 0)
@@ -355,14 +361,6 @@ func otherMethods() {
 		}
 		return int64(0)
 	})
-	bytesMethods.add("decode", "encoding='utf-8' errors='strict'", func(fr *frame, recv any, a []any) any {
-		s := string(recv.(bytesValue))
-		if !utf8.ValidString(s) {
-			raiseKind(KindRuntime, "UnicodeError", "'utf-8' codec can't decode bytes")
-		}
-		return s
-	})
-	bytesMethods.add("hex", "/", func(fr *frame, recv any, _ []any) any { return fmt.Sprintf("%x", string(recv.(bytesValue))) })
 	viewMethods.add("isdisjoint", "/other", func(fr *frame, recv any, a []any) any {
 		for _, v := range collect(fr, a[0]) {
 			if contains(fr, recv, v) {

@@ -19,7 +19,7 @@ func addStr(name, params string, wrapped bool, f func(fr *frame, s string, a []a
 		for i, v := range a {
 			if t, ok := v.(string); ok {
 				v = escapeString(t)
-			} else if hasHTML(v) {
+			} else if hasHTML(v) || strings.HasSuffix(name, "partition") {
 				v = string(escape(fr, v))
 			}
 			escaped[i] = v
@@ -135,6 +135,7 @@ func init() {
 	for _, name := range []string{"join", "split", "rsplit", "splitlines", "partition", "rpartition", "unescape", "striptags", "escape"} {
 		strMethods[name].owner = "Markup"
 	}
+	addBytesMethods()
 }
 
 func strSearch() {
@@ -232,7 +233,7 @@ func strSplit() {
 	split("split", false)
 	split("rsplit", true)
 	addStr("splitlines", "keepends=False", false, func(fr *frame, s string, a []any) any {
-		lines := splitLines(s, a[0] != missing && truth(a[0]))
+		lines := splitLines(s, a[0] != missing && truthInt(a[0]))
 		fr.st.allocN(len(lines)+2, 32)
 		return listOf(lines)
 	})

@@ -117,7 +117,7 @@ func makeTrans(fr *frame, a []any) any {
 			} else if _, _, ok := asInt(k); !ok {
 				raiseType("keys in translate table must be strings or integers")
 			}
-			d.set(k, e.val)
+			d.set(fr, k, e.val)
 		}
 		return d
 	}
@@ -126,11 +126,11 @@ func makeTrans(fr *frame, a []any) any {
 		raiseValue("the first two maketrans arguments must have equal length")
 	}
 	for i := range from {
-		d.set(int64(from[i]), int64(to[i]))
+		d.set(fr, int64(from[i]), int64(to[i]))
 	}
 	if a[2] != missing {
 		for _, r := range strArg(a[2], "maketrans() argument 3") {
-			d.set(int64(r), nil)
+			d.set(fr, int64(r), nil)
 		}
 	}
 	return d
@@ -138,6 +138,7 @@ func makeTrans(fr *frame, a []any) any {
 
 func translate(fr *frame, s string, a []any) any {
 	var b strings.Builder
+	fr.st.work(len(s))
 	for _, r := range s {
 		var v any
 		if fr.st.try(func() { v = subscript(fr, a[0], int64(r)) }, "LookupError") != nil {

@@ -205,6 +205,7 @@ func formatInt(fr *frame, v any, f formatSpec) string {
 	name := typeName(v)
 	var digits, prefix string
 	abs := new(big.Int).Abs(b)
+	fr.st.alloc(b.BitLen())
 	switch f.typ {
 	case 0, 'd', 'n':
 		digits = bigString(abs)

@@ -23,7 +23,8 @@ func divide(fr *frame, a, b any) any {
 			if q.Sign() == 0 {
 				zeroDivision("division by zero")
 			}
-			f, _ := new(big.Rat).SetFrac(p, q).Float64()
+			fr.st.work(p.BitLen() / 64 * (1 + q.BitLen()/64) / 16)
+			f := quotient(p, q)
 			if math.IsInf(f, 0) {
 				raiseKind(KindRuntime, "OverflowError", "integer division result too large for a float")
 			}
@@ -36,6 +37,33 @@ func divide(fr *frame, a, b any) any {
 		zeroDivision("float division by zero")
 	}
 	return x / y
+}
+
+// quotient is p / q, rounded once. A fraction of big.Rat would be reduced first,
+// which takes far longer than the division.
+func quotient(p, q *big.Int) float64 {
+	if p.Sign() == 0 {
+		return 0
+	}
+	// 66 bits or more of the quotient decide how it rounds, with one that says
+	// whether anything was left.
+	shift := 66 + q.BitLen() - p.BitLen()
+	x, y := new(big.Int).Abs(p), new(big.Int).Abs(q)
+	if shift >= 0 {
+		x.Lsh(x, uint(shift))
+	} else {
+		y.Lsh(y, uint(-shift))
+	}
+	whole, rest := x.QuoRem(x, y, new(big.Int))
+	if rest.Sign() != 0 {
+		whole.SetBit(whole, 0, 1)
+	}
+	f := new(big.Float).SetInt(whole)
+	r, _ := f.SetMantExp(f, -shift).Float64()
+	if p.Sign() != q.Sign() {
+		return -r
+	}
+	return r
 }
 
 func floorDivide(fr *frame, a, b any) any {
@@ -108,8 +136,10 @@ func floatDivmod(x, y float64) (q, r float64) {
 func modulo(fr *frame, a, b any) any {
 	switch x := a.(type) {
 	case string:
+		fr.st.scan(len(x))
 		return percentFormat(fr, x, b, false)
 	case Markup:
+		fr.st.scan(len(x))
 		return Markup(percentFormat(fr, string(x), b, true))
 	}
 	if !isNumber(a) || !isNumber(b) {
@@ -159,6 +189,7 @@ func power(fr *frame, a, b any) any {
 	if f < 0 && !math.IsInf(f, 0) && g != math.Trunc(g) && !math.IsInf(g, 0) {
 		raiseKind(KindRuntime, "TypeError", "a negative number to a fractional power is complex, which is not supported")
 	}
+	fr.st.work(64)
 	r := floatPower(f, g)
 	if math.IsInf(r, 0) && !math.IsInf(f, 0) && !math.IsInf(g, 0) {
 		raiseKind(KindRuntime, "OverflowError", "(34, 'Numerical result out of range')")

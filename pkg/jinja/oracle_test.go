@@ -2,6 +2,7 @@ package jinja
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -34,6 +35,8 @@ type answer struct {
 	Error   string            `json:"error"`
 	Texts   map[string]answer `json:"texts"`
 	Version string            `json:"version"`
+	// Dirs are the attributes of values, by the name of their type.
+	Dirs map[string][]string `json:"dirs"`
 }
 
 type oracleOptions struct {
@@ -194,7 +197,7 @@ func cloneValue(v any) any {
 		d := newDict(0)
 		for i := range v.ents {
 			if e := &v.ents[i]; e.live {
-				d.set(e.key, cloneValue(e.val))
+				d.set(nil, e.key, cloneValue(e.val))
 			}
 		}
 		return d
@@ -245,7 +248,7 @@ func (r *request) ours() answer {
 	t, err := env.Template(r.Main)
 	if err == nil {
 		var text string
-		if text, err = t.Render(cloneVars(r.vars)); err == nil {
+		if text, err = t.Render(context.Background(), cloneVars(r.vars)); err == nil {
 			return answer{Text: address.ReplaceAllString(text, "0x")}
 		}
 	}

@@ -1,5 +1,7 @@
 package jinja
 
+import "strings"
+
 // expression reads an expression; without conditionals the `if` after it is left.
 func (p *parser) expression(cond bool) node {
 	p.enter()
@@ -166,10 +168,14 @@ func (p *parser) primary() node {
 		return &nName{at, t.str, ctxLoad}
 	case tokString:
 		s := p.next().str
-		for p.is(tokString) {
-			s += p.next().str
+		if !p.is(tokString) {
+			return &nConst{at, s}
 		}
-		return &nConst{at, s}
+		parts := []string{s}
+		for p.is(tokString) {
+			parts = append(parts, p.next().str)
+		}
+		return &nConst{at, strings.Join(parts, "")}
 	case tokInteger, tokFloat:
 		p.next()
 		return &nConst{at, t.val}

@@ -291,6 +291,7 @@ func (p *percent) integer(v any, conv byte, f formatSpec) string {
 		raiseType("%%%c format: a real number is required, not %s", conv, typeName(v))
 	}
 	abs := new(big.Int).Abs(b)
+	p.fr.st.alloc(b.BitLen())
 	var digits string
 	prefix := ""
 	switch conv {

@@ -28,6 +28,7 @@ func (p *pretty) repr(v any) string {
 
 // sorted copies containers with their keys sorted.
 func (p *pretty) sorted(v any, depth int) any {
+	p.fr.st.step()
 	if depth > maxReprDepth {
 		return v
 	}
@@ -56,7 +57,7 @@ func (p *pretty) sorted(v any, depth int) any {
 		d := newDict(v.n)
 		for _, item := range p.items(v) {
 			kv := item.(Tuple)
-			d.set(kv[0], p.sorted(kv[1], depth+1))
+			d.set(p.fr, kv[0], p.sorted(kv[1], depth+1))
 		}
 		p.open = p.open[:len(p.open)-1]
 		return d

@@ -1,9 +1,13 @@
 package jinja
 
 import (
+	"context"
 	"fmt"
+	"math"
 	"runtime"
+	"sort"
 	"strconv"
+	"sync"
 	"unicode/utf8"
 )
 
@@ -18,6 +22,9 @@ type Template struct {
 	root   *function
 	blocks []*function
 	reads  []string // names that its scopes look up in the context
+
+	linesOnce sync.Once
+	lines     []int // where its lines begin
 }
 
 // Name returns the name that the template was loaded or parsed under.
@@ -27,14 +34,20 @@ func (t *Template) Name() string { return t.name }
 // numbers, strings, [*List], [*Dict], [Tuple], [*Template], [Func], and Go maps
 // and slices of them, which are converted (maps in the order of their keys). A
 // *List or *Dict is used as it is: the template may change it, so one that two
-// renders share must not be shared at the same time. The error is an [*Error].
-func (t *Template) Render(vars map[string]any) (text string, err error) {
-	st := &state{env: t.env, limits: &t.env.cfg.Limits}
+// renders share must not be shared at the same time. The error is an [*Error];
+// when the context ends first, it is one of KindCanceled that wraps the context's.
+func (t *Template) Render(ctx context.Context, vars map[string]any) (text string, err error) {
+	st := newState(t.env, &t.env.cfg.Limits, ctx.Err)
 	defer recoverTo(&err, func() *state { return st })
-	ctx := newContext(t.env, t, t.env.rootVars(st, vars))
+	st.look()
+	scope := newContext(t.env, t, t.env.rootVars(st, vars))
 	out := &buffer{st: st, b: make([]byte, 0, len(t.src)+len(t.src)/2+64)}
-	t.root.call(st, ctx, nil, out)
+	t.root.call(st, scope, nil, out)
 	return out.text(), nil
+}
+
+func newState(env *Environment, limits *Limits, interrupted func() error) *state {
+	return &state{env: env, limits: limits, interrupted: interrupted, nextLook: min(limits.Steps, checkInterval)}
 }
 
 // rootVars merges the globals and the variables of a render.
@@ -65,6 +78,10 @@ type state struct {
 	depth  int
 	steps  int
 	memory int
+	// nextLook is the number of steps at which the limit and the context are looked at.
+	nextLook int
+	// interrupted is the Err of the render's context; nil where there is none.
+	interrupted func() error
 	// modules are the templates imported without context.
 	modules map[*Template]*module
 	// globals are the environments' containers, as this render converted them.
@@ -91,25 +108,49 @@ func (st *state) shared(e *Environment, name string, v any) *lazyValue {
 
 // step counts a unit of work.
 func (st *state) step() {
-	if st.steps++; st.steps > st.limits.Steps {
-		raiseLimit("the template takes more than %d steps", st.limits.Steps)
+	if st.steps++; st.steps > st.nextLook {
+		st.look()
 	}
 }
 
-// work counts n units of work.
+// work counts n units of work, before they are done.
 func (st *state) work(n int) {
 	st.steps += n
-	if st.steps > st.limits.Steps || n < 0 {
+	if st.steps > st.nextLook || n < 0 {
+		if n < 0 {
+			st.steps = math.MaxInt
+		}
+		st.look()
+	}
+}
+
+// scan counts the work of going once through n bytes.
+func (st *state) scan(n int) {
+	if n >= 64 {
+		st.work(n >> 6)
+	}
+}
+
+// look ends a render that has done too much, or that nobody waits for any more.
+func (st *state) look() {
+	if st.steps > st.limits.Steps {
 		raiseLimit("the template takes more than %d steps", st.limits.Steps)
+	}
+	st.nextLook = min(st.limits.Steps, st.steps+checkInterval)
+	if st.interrupted != nil {
+		if err := st.interrupted(); err != nil {
+			panic(&raised{class: "Canceled", kind: KindCanceled, msg: "rendering was stopped: " + err.Error(), cause: err})
+		}
 	}
 }
 
 // alloc counts bytes that a value takes, before it is built.
 func (st *state) alloc(n int) {
 	if n < 0 || n > st.limits.Memory-st.memory {
-		raiseLimit("the template builds values of more than %d bytes", st.limits.Memory)
+		raiseLimit("the template builds values of more than %s", byteSize(st.limits.Memory))
 	}
 	st.memory += n
+	st.scan(n)
 }
 
 // allocN counts count values of size bytes each.
@@ -146,8 +187,9 @@ func (b *buffer) text() string {
 
 func (b *buffer) write(s string) {
 	if len(b.b)+len(s) > b.st.limits.Output {
-		raiseLimit("the output is longer than %d bytes", b.st.limits.Output)
+		raiseLimit("the output is longer than %s", byteSize(b.st.limits.Output))
 	}
+	b.st.scan(len(s))
 	b.b = append(b.b, s...)
 }
 
@@ -199,7 +241,7 @@ type frame struct {
 	fn     *function
 	parent *frame // the activation of the enclosing function
 	st     *state
-	ctx    *context
+	ctx    *varContext
 	out    *buffer
 	// base is the output of the function itself, outside of set and filter blocks.
 	base  *buffer
@@ -211,9 +253,10 @@ type frame struct {
 	extended *Template
 }
 
-func (f *function) newFrame(st *state, ctx *context, parent *frame, out *buffer) *frame {
+func (f *function) newFrame(st *state, ctx *varContext, parent *frame, out *buffer) *frame {
 	fr := &frame{fn: f, parent: parent, st: st, ctx: ctx, out: out, base: out}
 	if f.nslots > 0 {
+		st.work(f.nslots >> 5)
 		fr.slots = make([]any, f.nslots)
 		for i := range fr.slots {
 			fr.slots[i] = unbound
@@ -236,7 +279,7 @@ func (fr *frame) push() {
 func (fr *frame) pop() { fr.st.stack = fr.st.stack[:len(fr.st.stack)-1] }
 
 // call runs a function that takes no arguments.
-func (f *function) call(st *state, ctx *context, parent *frame, out *buffer) {
+func (f *function) call(st *state, ctx *varContext, parent *frame, out *buffer) {
 	fr := f.newFrame(st, ctx, parent, out)
 	fr.push()
 	fr.run(f.body)
@@ -314,7 +357,7 @@ func (r *raised) toError(st *state) *Error {
 			continue
 		}
 		t := fr.fn.tmpl
-		line, col := lineColumn(t.src, fr.pos)
+		line, col := t.lineColumn(fr.pos)
 		f := Frame{Template: t.name, Line: line, Column: col}
 		if i+1 < len(st.stack) {
 			f.What = st.stack[i+1].fn.what
@@ -329,6 +372,9 @@ func (r *raised) toError(st *state) *Error {
 	}
 	top := st.stack[len(st.stack)-1]
 	e := &Error{Kind: r.kind, class: r.class, Message: r.msg, Hint: r.hint, cause: r.cause}
+	if r.of != nil {
+		e.Hint = undefinedHint(r.of)
+	}
 	if r.name != "" {
 		e.Hint = suggest(r.name, top.visibleNames())
 	}
@@ -375,6 +421,26 @@ func locate(e *Error, name, src string, pos int) {
 		end++
 	}
 	e.SourceLine = src[start:end]
+}
+
+// lineOf is the line of an offset, from 1.
+func (t *Template) lineOf(pos int) int {
+	t.linesOnce.Do(func() {
+		t.lines = append(t.lines, 0)
+		for i := range len(t.src) {
+			if t.src[i] == '\n' {
+				t.lines = append(t.lines, i+1)
+			}
+		}
+	})
+	return sort.SearchInts(t.lines, pos+1)
+}
+
+// lineColumn is the line and column of an offset, from 1.
+func (t *Template) lineColumn(pos int) (line, col int) {
+	pos = max(0, min(pos, len(t.src)))
+	line = t.lineOf(pos)
+	return line, utf8.RuneCountInString(t.src[t.lines[line-1]:pos]) + 1
 }
 
 // lineColumn turns an offset into line and column, both from 1.

@@ -4,7 +4,7 @@ package jinja
 type setValue struct{ d *Dict }
 
 // setOf is a value seen as a set: sets, keys, and items when they can be hashed.
-func setOf(v any) *Dict {
+func setOf(fr *frame, v any) *Dict {
 	switch v := v.(type) {
 	case *setValue:
 		return v.d
@@ -16,7 +16,7 @@ func setOf(v any) *Dict {
 			d := newDict(v.d.n)
 			for i := range v.d.ents {
 				if v.d.ents[i].live {
-					d.set(v.at(i), nil)
+					d.set(fr, v.at(i), nil)
 				}
 			}
 			return d
@@ -27,20 +27,21 @@ func setOf(v any) *Dict {
 
 // setDifference is a - b for views and sets.
 func setDifference(fr *frame, a, b any) (any, bool) {
-	x := setOf(a)
+	x := setOf(fr, a)
 	if x == nil {
 		return nil, false
 	}
-	if _, isSet := a.(*setValue); isSet && setOf(b) == nil {
+	if _, isSet := a.(*setValue); isSet && setOf(fr, b) == nil {
 		return nil, false
 	}
 	if iterableOf(fr, b) == nil {
 		return nil, false
 	}
+	fr.st.work(len(x.ents))
 	out := newDict(0)
 	drop := newDict(0)
 	for _, v := range collect(fr, b) {
-		drop.set(v, nil)
+		drop.set(fr, v, nil)
 	}
 	for i := range x.ents {
 		if e := &x.ents[i]; e.live && drop.find(e.hash) < 0 {

@@ -27,6 +27,7 @@ func subscript(fr *frame, v, arg any) any {
 	switch o := v.(type) {
 	case string, Markup:
 		s, _ := asStr(v)
+		fr.st.scan(len(s))
 		if isASCII(s) {
 			return like(v, s[index(len(s), "string"):][:1])
 		}
@@ -39,7 +40,7 @@ func subscript(fr *frame, v, arg any) any {
 	case *groupTuple:
 		return subscript(fr, o.tuple(), arg)
 	case *Dict:
-		x, ok := o.get(arg)
+		x, ok := o.get(fr, arg)
 		if !ok {
 			raiseKind(KindRuntime, "KeyError", "%s", repr(arg))
 		}
@@ -59,7 +60,7 @@ func subscript(fr *frame, v, arg any) any {
 				return x
 			}
 		}
-		hashKey(arg)
+		hashKey(fr, arg)
 		raiseKind(KindRuntime, "KeyError", "%s", repr(arg))
 	}
 	raiseType("'%s' object is not subscriptable", typeName(v))
@@ -96,6 +97,7 @@ func slicing(fr *frame, v any, b *sliceValue) any {
 	switch o := v.(type) {
 	case string, Markup:
 		s, _ := asStr(v)
+		fr.st.scan(2 * len(s))
 		return like(v, sliceString(s, start, step, count))
 	case *List:
 		return &List{Items: items(o.Items)}

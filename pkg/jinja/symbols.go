@@ -33,13 +33,22 @@ type symbols struct {
 	level  int
 	parent *symbols
 	ents   []symbol
+	work   *int // of the template, up to maxNameWork
 }
 
-func newSymbols(parent *symbols, level int) *symbols {
-	return &symbols{level: level, parent: parent}
+func newSymbols(parent *symbols, level int, work *int) *symbols {
+	return &symbols{level: level, parent: parent, work: work}
+}
+
+// spend counts n units of work.
+func (s *symbols) spend(n int) {
+	if *s.work += n; *s.work > maxNameWork {
+		raiseLimit("the template has too many names and branches to compile")
+	}
 }
 
 func (s *symbols) own(name string) *symbol {
+	s.spend(len(s.ents))
 	for i := range s.ents {
 		if s.ents[i].name == name {
 			return &s.ents[i]
@@ -103,6 +112,7 @@ func (s *symbols) param(name string) ident {
 }
 
 func (s *symbols) clone() *symbols {
+	s.spend(4 * len(s.ents))
 	c := *s
 	c.ents = append(make([]symbol, 0, len(s.ents)+4), s.ents...)
 	return &c
@@ -123,6 +133,7 @@ func (s *symbols) merge(branches [3]*symbols) {
 				if own := s.own(e.name); own != nil && own.stored {
 					continue
 				}
+				s.spend(len(counts))
 				for j := range counts {
 					if counts[j].name == e.name {
 						counts[j].n++
@@ -171,6 +182,7 @@ func (s *symbols) stores() []storedName {
 				continue
 			}
 			name := n.ents[i].name
+			s.spend(len(out))
 			for _, o := range out {
 				if o.name == name {
 					continue next

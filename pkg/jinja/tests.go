@@ -17,8 +17,8 @@ func init() {
 	test("divisibleby", "value num", func(fr *frame, a []any) bool { return equal(fr, modulo(fr, a[0], a[1]), int64(0)) })
 	test("defined", "value", func(fr *frame, a []any) bool { return !IsUndefined(a[0]) })
 	test("undefined", "value", func(fr *frame, a []any) bool { return IsUndefined(a[0]) })
-	test("filter", "value", func(fr *frame, a []any) bool { return hasName(fr.fn.tmpl.env.filters, a[0]) })
-	test("test", "value", func(fr *frame, a []any) bool { return hasName(fr.fn.tmpl.env.tests, a[0]) })
+	test("filter", "value", func(fr *frame, a []any) bool { return hasName(fr, fr.fn.tmpl.env.filters, a[0]) })
+	test("test", "value", func(fr *frame, a []any) bool { return hasName(fr, fr.fn.tmpl.env.tests, a[0]) })
 	test("none", "value", func(fr *frame, a []any) bool { return a[0] == nil })
 	isBool := func(v any) bool { _, ok := v.(bool); return ok }
 	test("boolean", "value", func(fr *frame, a []any) bool { return isBool(a[0]) })
@@ -53,8 +53,8 @@ func init() {
 	}
 }
 
-func hasName(m map[string]*callable, v any) bool {
-	hashKey(v)
+func hasName(fr *frame, m map[string]*callable, v any) bool {
+	hashKey(fr, v)
 	s, ok := asStr(v)
 	return ok && m[s] != nil
 }

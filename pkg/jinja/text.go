@@ -60,7 +60,7 @@ func (p *printer) check() {
 		limit = p.fr.st.limits.Memory
 	}
 	if p.b.Len() > limit {
-		raiseLimit("the text of a value is longer than %d bytes", limit)
+		raiseLimit("the text of a value is longer than %s", byteSize(limit))
 	}
 }
 
@@ -91,6 +91,9 @@ func (p *printer) repr(v any, depth int) {
 	case int64:
 		b.WriteString(strconv.FormatInt(v, 10))
 	case *big.Int:
+		if p.fr != nil {
+			p.fr.st.work(min(v.BitLen(), 1<<14) >> 4)
+		}
 		b.WriteString(bigString(v))
 	case float64:
 		b.WriteString(floatRepr(v))
@@ -361,6 +364,7 @@ func escape(fr *frame, v any) Markup {
 		return Markup(v.text())
 	}
 	s := str(fr, v)
+	fr.st.scan(len(s))
 	if e := escapeString(s); len(e) != len(s) {
 		fr.st.alloc(len(e))
 		return Markup(e)

@@ -65,7 +65,7 @@ func (u *Undefined) fail() {
 	if u.security {
 		r.class, r.kind = "SecurityError", KindSecurity
 	} else if u.hasObj {
-		r.hint = undefinedHint(u)
+		r.of = u
 	} else if u.hint == "" {
 		r.name, _ = u.name.(string)
 	}
@@ -124,7 +124,7 @@ type Call struct {
 	Kwargs map[string]any
 
 	fr   *frame
-	loop *context // the context with the variables of loop and block, for functions
+	loop *varContext // the context with the variables of loop and block, for functions
 }
 
 // Lookup returns a variable of the calling template's context, as Python's
@@ -138,6 +138,16 @@ func (c *Call) Lookup(name string) (any, bool) {
 	}
 	v := ctx.resolve(name)
 	return v, v != missing
+}
+
+// Items returns what a value gives when it is iterated over: a list's items, a
+// dict's keys, the characters of a text, what a generator yields. It counts as
+// work of the render. ok is false for what cannot be iterated over.
+func (c *Call) Items(v any) (items []any, ok bool) {
+	if iterableOf(c.fr, v) == nil {
+		return nil, false
+	}
+	return collect(c.fr, v), true
 }
 
 // Template returns the name of the calling template.

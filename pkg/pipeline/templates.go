@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"io/fs"
@@ -12,7 +13,7 @@ import (
 )
 
 // RenderFile prints one rendered template, exactly, with nothing added.
-func RenderFile(env Env, opts render.FileOptions) error {
+func RenderFile(ctx context.Context, env Env, opts render.FileOptions) error {
 	repos, err := fs.ReadFile(dockerfiles.Tree(), "repos.yaml")
 	if err != nil {
 		return err
@@ -23,7 +24,7 @@ func RenderFile(env Env, opts render.FileOptions) error {
 		k, v, _ := strings.Cut(kv, "=")
 		opts.Env[k] = v
 	}
-	text, err := render.RenderFile(opts)
+	text, err := render.RenderFile(ctx, opts)
 	if err != nil {
 		return err
 	}

@@ -96,14 +96,14 @@ func customizable(call *jinja.Call) (any, error) {
 		return nil, fmt.Errorf("customizable(%q) applies to a list, not to %s", kind, describe(value))
 	}
 	if appends {
-		add, ok := items(more)
+		add, ok := call.Items(more)
 		if !ok {
 			return nil, fmt.Errorf("%sappend must be a list, not %s", prefix, describe(more))
 		}
 		list.Items = append(list.Items, add...)
 	}
 	if removes {
-		drop, ok := items(less)
+		drop, ok := call.Items(less)
 		if !ok {
 			return nil, fmt.Errorf("%sremove must be a list, not %s", prefix, describe(less))
 		}
@@ -126,7 +126,7 @@ func debianPackageInstall(call *jinja.Call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	packages, ok := items(arg["packages"])
+	packages, ok := call.Items(arg["packages"])
 	if _, isText := text(arg["packages"]); isText || !ok {
 		return nil, fmt.Errorf("debian_package_install wants a list of packages, not %s", describe(arg["packages"]))
 	}

@@ -1,6 +1,7 @@
 package render
 
 import (
+	"context"
 	"bytes"
 	"encoding/json"
 	"fmt"
@@ -150,7 +151,7 @@ func TestFunctionsAsPython(t *testing.T) {
 		tpl, err := env.Parse("t", c.Template)
 		got := ""
 		if err == nil {
-			got, err = tpl.Render(vars)
+			got, err = tpl.Render(context.Background(), vars)
 		}
 		switch {
 		case err != nil && want != nil:

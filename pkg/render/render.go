@@ -68,7 +68,7 @@ func Render(ctx context.Context, o Options) ([]Dockerfile, error) {
 	for range min(cmp.Or(max(o.Threads, 0), runtime.GOMAXPROCS(0)), len(out)) {
 		wg.Go(func() {
 			for i := range next {
-				out[i], errs[i] = r.image(o.Tree.images[i])
+				out[i], errs[i] = r.image(ctx, o.Tree.images[i])
 			}
 		})
 	}
@@ -133,7 +133,7 @@ func newRenderer(o Options) (*renderer, error) {
 	return r, nil
 }
 
-func (r *renderer) image(dir string) (Dockerfile, error) {
+func (r *renderer) image(ctx context.Context, dir string) (Dockerfile, error) {
 	d := Dockerfile{Name: path.Base(dir), Dir: dir, Template: path.Join(dir, templateName)}
 	d.Reference, d.Place = Reference(r.Config, d.Name), r.Tree.place(d.Template)
 	tpl, err := r.Tree.env.Template(d.Template)
@@ -146,7 +146,7 @@ func (r *renderer) image(dir string) (Dockerfile, error) {
 		vars["parent_template"] = tpl
 		tpl = r.overrideTemplate
 	}
-	content, err := tpl.Render(vars)
+	content, err := tpl.Render(ctx, vars)
 	if err != nil {
 		return d, &TemplateError{d.Template, d.Place, r.locate(err)}
 	}

@@ -2,6 +2,7 @@ package render
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -37,7 +38,7 @@ type FileOptions struct {
 // RenderFile renders one template with Jinja2's own settings and Kolla's filters
 // and functions, for looking at what an override does. The text is exactly what
 // the template yields. A mistake in a template is a *jinja.Error.
-func RenderFile(o FileOptions) (string, error) {
+func RenderFile(ctx context.Context, o FileOptions) (string, error) {
 	vars, err := fileVars(o)
 	if err != nil {
 		return "", err
@@ -76,7 +77,7 @@ func RenderFile(o FileOptions) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return tpl.Render(vars)
+	return tpl.Render(ctx, vars)
 }
 
 // fileTemplate finds a template by its name in the search directories or, if

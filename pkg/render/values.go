@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
-	"sync"
 
 	"github.com/kolla-build/kolla-build/pkg/jinja"
 )
@@ -18,48 +17,6 @@ func text(v any) (string, bool) {
 		return string(v), true
 	}
 	return "", false
-}
-
-// items returns what Python iterates over in the values that stand for lists in
-// templates.
-func items(v any) ([]any, bool) {
-	switch v := v.(type) {
-	case *jinja.List:
-		return v.Items, true
-	case jinja.Tuple:
-		return v, true
-	case *jinja.Dict:
-		return v.Keys(), true
-	case *jinja.Undefined:
-		return nil, true
-	}
-	if s, ok := text(v); ok {
-		var out []any
-		for _, r := range s {
-			out = append(out, string(r))
-		}
-		return out, true
-	}
-	return listed(v)
-}
-
-// lister has the engine turn ranges, generators and the like into lists: only it
-// knows how to go through them.
-var lister = sync.OnceValues(func() (*jinja.Template, error) {
-	return jinja.New(jinja.Config{}).Parse("list", "{{ take(value | list) }}")
-})
-
-func listed(v any) ([]any, bool) {
-	tpl, err := lister()
-	if err != nil {
-		return nil, false
-	}
-	var out []any
-	_, err = tpl.Render(map[string]any{"value": v, "take": jinja.Func(func(call *jinja.Call) (any, error) {
-		out = call.Args[0].(*jinja.List).Items
-		return "", nil
-	})})
-	return out, err == nil
 }
 
 func truth(v any) bool {

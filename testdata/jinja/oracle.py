@@ -8,6 +8,8 @@ per line on standard output. Requests:
   {"tree": dir, "names": [...], "vars": {name: value}, "override": source or null}
       renders the files of a directory with stand-ins for Kolla's filters and
       functions; the answer is {"texts": {name: answer}}.
+  {"dirs": true}
+      the answer is {"dirs": {name of a type: [names of all its attributes]}}.
   {"version": true}
       the answer is {"version": ...}.
 
@@ -195,10 +197,26 @@ def tree(req):
     return {"texts": texts}
 
 
+def dirs():
+    t = jinja2.sandbox.SandboxedEnvironment().from_string("{% macro m(a) %}{% endmacro %}")
+    values = {
+        "str": "", "Markup": Markup(), "bytes": b"", "list": [], "tuple": (), "dict": {}, "int": 1, "bool": True,
+        "float": 1.5, "none": None, "range": range(3), "keys": {}.keys(), "values": {}.values(), "items": {}.items(),
+        "set": set(), "generator": (x for x in ()), "reversed": reversed([]), "macro": t.module.m, "module": t.module,
+        "dict class": dict, "cycler": jinja2.utils.Cycler(1), "joiner": jinja2.utils.Joiner(),
+        "namespace": jinja2.utils.Namespace(), "undefined": Undefined(), "function": jinja2.sandbox.safe_range,
+    }
+    names = {k: set(dir(v)) for k, v in values.items()}
+    names["dict class"] |= {"mro", "__mro__", "__bases__", "__base__", "__subclasses__", "__name__"}
+    return {k: sorted(v) for k, v in names.items()}
+
+
 def main():
     for line in sys.stdin:
         req = json.loads(line)
-        if "version" in req:
+        if "dirs" in req:
+            ans = {"dirs": dirs()}
+        elif "version" in req:
             ans = {"version": jinja2.__version__}
         elif "tree" in req:
             ans = tree(req)
