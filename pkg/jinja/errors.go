@@ -35,6 +35,15 @@ type Frame struct {
 	Line, Column int
 	// What is what was entered there, such as `macro "install"` or `include`.
 	What string
+	// Left is the number of frames that were left out before this one, where a
+	// runaway recursion made too many.
+	Left int
+}
+
+// sameStep says whether two frames show the same call, as those of a recursion do.
+func (f Frame) sameStep(o Frame) bool {
+	f.Left, o.Left = 0, 0
+	return f == o
 }
 
 // Error is a located template error. Every error that this package returns for
@@ -79,6 +88,15 @@ func (e *Error) Error() string {
 	for i := len(e.Trace) - 1; i >= 0; i-- {
 		f := e.Trace[i]
 		fmt.Fprintf(&b, "\n  in %s, at %s:%d:%d", f.What, f.Template, f.Line, f.Column)
+		// What repeats is told once.
+		more := f.Left
+		for i > 0 && e.Trace[i-1].sameStep(f) {
+			i--
+			more += 1 + e.Trace[i].Left
+		}
+		if more > 0 {
+			fmt.Fprintf(&b, "\n  … %d more like this", more)
+		}
 	}
 	if e.Hint != "" {
 		fmt.Fprintf(&b, "\n  hint: %s", e.Hint)

@@ -86,7 +86,7 @@ func toFloat(v any) float64 {
 			err = nil
 		}
 		if bad || err != nil {
-			raiseValue("could not convert string to float: %s", repr(s))
+			raiseValue("could not convert string to float: %s", reprStart(s))
 		}
 		return f
 	}

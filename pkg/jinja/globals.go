@@ -102,10 +102,13 @@ pariatur excepteur sint occaecat cupidatat non proident sunt culpa qui officia d
 // lipsum makes filler text; it is random, so that only its shape is like Jinja2's.
 func lipsum(fr *frame, a []any) any {
 	n, low, high := intOr(a[0], 5), intOr(a[2], 20), intOr(a[3], 100)
+	if n <= 0 {
+		return lipsumText(nil, a[1])
+	}
 	if low >= high {
 		raiseValue("empty range for randrange() (%d, %d, %d)", low, high, high-low)
 	}
-	fr.st.allocN(max(n, 0), 12*max(high, 1))
+	fr.st.allocN(n, 12*max(high, 1))
 	var paragraphs []string
 	for range n {
 		var words []string
@@ -123,8 +126,15 @@ func lipsum(fr *frame, a []any) any {
 		}
 		paragraphs = append(paragraphs, strings.TrimSuffix(strings.Join(words, " "), ".")+".")
 	}
-	if !optTrue(a[1], true) {
+	return lipsumText(paragraphs, a[1])
+}
+
+func lipsumText(paragraphs []string, html any) any {
+	if !optTrue(html, true) {
 		return strings.Join(paragraphs, "\n\n")
 	}
-	return Markup("<p>" + strings.Join(paragraphs, "</p>\n<p>") + "</p>")
+	for i, p := range paragraphs {
+		paragraphs[i] = "<p>" + p + "</p>"
+	}
+	return Markup(strings.Join(paragraphs, "\n"))
 }

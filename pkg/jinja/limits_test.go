@@ -3,6 +3,7 @@ package jinja
 import (
 	"context"
 	"errors"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -97,6 +98,105 @@ func TestLimits(t *testing.T) {
 			t.Errorf("%s took %v", clip(src), d)
 		} else if d > 2*time.Second {
 			t.Logf("%.60s took %v", src, d)
+		}
+	}
+}
+
+// TestStepsOfText feeds templates that would go through long texts and lists for
+// hours, without building anything. They end at the limit of steps, soon.
+func TestStepsOfText(t *testing.T) {
+	for _, use := range []string{
+		"'y' in s", "s in s", "s == q", "s < q", "s.count('y')", "s.find('y')", "s.rfind('y')", "s.replace('y', 'z')|length",
+		"s.split('y')|length", "s.startswith('y')", "s.isdigit()", "s.strip('y')|length", "s|length", "s[5]", "u[5]", "s is lower", "s|int", "s|float",
+		"s|wordcount", "s|trim('y')|length", "d[s]", "s in d", "{s: 1}|length", "(s, 1) in d", "s|title|length", "s|striptags|length", "s|e|length",
+		"s.encode()|length", "s.translate({})|length", "'%s' % s == 1", "'{}'.format(s) == 1", "s.partition('y')|length", "s|urlize|length",
+		"l.count(-1)", "-1 in l", "l == m", "l|sum", "l|max", "l|sort|length", "l|join|length", "l|unique|list|length", "l.reverse()",
+		"l|map('string')|list|length", "l|select('eq', 1)|list|length", "b + b > b", "b == c", "b * b == c", "(b / c) == 1", "d[b]", "b.bit_count()", "d|dictsort|length",
+		"(l, l) == (m, m)", "l|batch(2)|list|length", "l|slice(2)|list|length", "l.copy()|length", "dd == de", "'%x' % b == 1", "2.5 ** 0.3",
+	} {
+		src := "{% set s = 'x' * 1000000 %}{% set q = 'x' * 999999 ~ 'y' %}{% set u = 'é' * 500000 %}{% set l = range(90000)|list %}{% set m = range(90000)|list %}" +
+			"{% set b = 7 ** 300000 %}{% set c = 7 ** 300000 + 1 %}{% set d = {'x': 1, 'y': 2} %}{% set dd = dict(l|batch(2)) %}{% set de = dict(l|batch(2)) %}" +
+			"{% for i in range(100000) %}{% for j in range(1000) %}{% if " + use + " %}{% endif %}{% endfor %}{% endfor %}"
+		start := time.Now()
+		e := renderError(t, Config{Limits: Limits{Steps: 2_000_000}}, src)
+		took := time.Since(start)
+		if e != nil && e.Kind != KindLimit {
+			t.Errorf("%s: error of kind %s: %v", use, e.Kind, e)
+		}
+		if t.Logf("%-40s %v", use, took.Round(time.Millisecond)); took > 60*time.Second {
+			t.Errorf("%s took %v", use, took)
+		}
+	}
+}
+
+// TestContext ends renders from outside.
+func TestContext(t *testing.T) {
+	const endless = "{% for a in range(100000) %}{% for b in range(100000) %}{% endfor %}{% endfor %}"
+	tmpl, err := New(Config{Limits: Limits{Steps: 1 << 60}}).Parse("t", "one\n"+endless)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for want, make := range map[error]func() (context.Context, context.CancelFunc){
+		context.DeadlineExceeded: func() (context.Context, context.CancelFunc) {
+			return context.WithTimeout(t.Context(), 20*time.Millisecond)
+		},
+		context.Canceled: func() (context.Context, context.CancelFunc) {
+			ctx, cancel := context.WithCancel(t.Context())
+			cancel()
+			return ctx, cancel
+		},
+	} {
+		ctx, cancel := make()
+		_, err := tmpl.Render(ctx, nil)
+		cancel()
+		var e *Error
+		if !errors.As(err, &e) || e.Kind != KindCanceled || !errors.Is(err, want) {
+			t.Errorf("%v: %v", want, err)
+		}
+	}
+}
+
+// TestMemory measures what a render has in use when an integer argument asks for
+// far too much: little more than its limit.
+func TestMemory(t *testing.T) {
+	const limit = 64 << 20
+	for _, src := range []string{
+		"{{ [1]|slice(10**10, 'x')|list }}", "{{ [1]|slice(10**10)|list }}", "{{ [1]|batch(10**10, 'x')|list }}", "{{ 'x'.center(10**10) }}", "{{ 'x'|center(10**10) }}",
+		"{{ 'x'.ljust(10**10) }}", "{{ 'x'.rjust(10**10, 'é') }}", "{{ 'x'.zfill(10**10) }}", "{{ 'a\nb'|indent(10**10) }}", "{{ '\t'.expandtabs(10**10) }}",
+		"{{ '%1000000000d' % 1 }}", "{{ '%*d' % (1000000000, 1) }}", "{{ '%.1000000000d' % 1 }}", "{{ '%.1000000000f' % 1.5 }}", "{{ '{:1000000000}'.format(1) }}",
+		"{{ '{:01000000000,}'.format(1) }}", "{{ '{:.1000000000f}'.format(1.5) }}", "{{ 'x' * 10**10 }}", "{{ [1] * 10**10 }}", "{{ (1,) * 10**10 }}", "{{ 'x'.encode() * 10**10 }}",
+		"{{ lipsum(10**10) }}", "{{ lipsum(1, max=10**10, min=10**9) }}", "{{ range(10**10) }}", "{{ (1).to_bytes(10**10, 'big') }}", "{{ 7 ** 10**10 }}", "{{ 2.0 ** 10**10 }}",
+		"{{ [1]|tojson(10**10) }}", "{{ 'x'.encode().center(10**10) }}", "{{ 'x'.encode().zfill(10**10) }}", "{{ 12|round(-10**9) }}", "{{ 12|round(10**9, 'ceil') }}",
+		"{{ 'a b'|wordwrap(10**10) }}", "{{ 'a b'|truncate(10**10) }}", "{{ 'ab'.encode().hex('-', 10**9) }}", "{{ 'x'|replace('', 'y' * 10**6)|replace('', 'z' * 10**6) }}",
+		"{{ ['x' * 10**6] * 10**6 }}", "{{ (['x' * 10**6] * 10**5)|join }}", "{{ 'f' * 10**7 is defined and ('f' * 10**7)|int(base=16) }}",
+	} {
+		runtime.GC()
+		var before runtime.MemStats
+		runtime.ReadMemStats(&before)
+		peak, stop := before.HeapSys-before.HeapReleased, make(chan struct{})
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			for {
+				var m runtime.MemStats
+				runtime.ReadMemStats(&m)
+				peak = max(peak, m.HeapSys-m.HeapReleased)
+				select {
+				case <-stop:
+					return
+				case <-time.After(5 * time.Millisecond):
+				}
+			}
+		}()
+		tmpl, err := New(Config{Limits: Limits{Memory: limit, Output: limit}}).Parse("t", src)
+		if err == nil {
+			_, err = tmpl.Render(t.Context(), nil)
+		}
+		close(stop)
+		<-done
+		// The heap may hold garbage as large as what is in use, and growing a list holds it twice.
+		if used := int64(peak) - int64(before.HeapSys-before.HeapReleased); used > 6*limit {
+			t.Errorf("%s took %d MiB, with a limit of %d MiB (%v)", src, used>>20, limit>>20, err)
 		}
 	}
 }

@@ -165,10 +165,23 @@ func translate(fr *frame, s string, a []any) any {
 	return b.String()
 }
 
+// reprStart is the repr of a text for a message, of its beginning if it is long.
+func reprStart(s string) string {
+	const most = 200
+	if len(s) > 4*most {
+		s = s[:4*most]
+	}
+	r := []rune(repr(s))
+	if len(r) > most {
+		r = r[:most]
+	}
+	return string(r)
+}
+
 // parseInt is int(text, base); the error is Python's.
 func parseInt(s string, base int) any {
 	raw := s
-	bad := func() { raiseValue("invalid literal for int() with base %d: %s", base, repr(raw)) }
+	bad := func() { raiseValue("invalid literal for int() with base %d: %s", base, reprStart(raw)) }
 	if base != 0 && (base < 2 || base > 36) {
 		raiseValue("int() base must be >= 2 and <= 36, or 0")
 	}

@@ -240,7 +240,7 @@ func formatInt(fr *frame, v any, f formatSpec) string {
 		raiseValue("Precision not allowed in integer format specifier")
 	}
 	if f.zeroNeg {
-		raiseValue("Negative zero coercion (z) not allowed in format specifier with integer presentation type")
+		raiseValue("Negative zero coercion (z) not allowed in integer format specifier")
 	}
 	if !f.alternate {
 		prefix = ""

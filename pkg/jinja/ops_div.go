@@ -152,7 +152,7 @@ func modulo(fr *frame, a, b any) any {
 		_, r := floatDivmod(x, y)
 		return r
 	}
-	checkZeroInt(b, "integer division or modulo by zero")
+	checkZeroInt(b, "integer modulo by zero")
 	r, _ := intOp(fr, a, b, func(x, y int64) (int64, bool) {
 		if y == -1 {
 			return 0, true

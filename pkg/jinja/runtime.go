@@ -402,10 +402,13 @@ func (fr *frame) visibleNames() []string {
 // clipTrace shortens the chain of a runaway recursion.
 func clipTrace(frames []Frame) []Frame {
 	const head, tail = 8, 8
-	if len(frames) <= head+tail {
+	n := len(frames) - head - tail
+	if n <= 0 {
 		return frames
 	}
-	return append(frames[:head:head], frames[len(frames)-tail:]...)
+	out := append(frames[:head:head], frames[len(frames)-tail:]...)
+	out[head].Left = n
+	return out
 }
 
 // locate fills in the place of an error.

@@ -195,7 +195,8 @@ func (f *formatter) value(name string) any {
 			raiseValue("Too many decimal digits in format string")
 		}
 		if n >= len(f.args) {
-			raiseKind(KindRuntime, "IndexError", "Replacement index %d out of range for positional args tuple", n)
+			// The sandbox's formatter takes it from the tuple itself.
+			raiseKind(KindRuntime, "IndexError", "tuple index out of range")
 		}
 		v = f.args[n]
 	} else {

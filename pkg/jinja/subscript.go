@@ -27,10 +27,11 @@ func subscript(fr *frame, v, arg any) any {
 	switch o := v.(type) {
 	case string, Markup:
 		s, _ := asStr(v)
-		fr.st.scan(len(s))
 		if isASCII(s) {
+			fr.st.scan(len(s))
 			return like(v, s[index(len(s), "string"):][:1])
 		}
+		fr.st.work(len(s) >> 2)
 		r := []rune(s)
 		return like(v, string(r[index(len(r), "string")]))
 	case *List:
