@@ -28,7 +28,7 @@ func TestAttributes(t *testing.T) {
 		"4, 'big'", "4, 'little'", "1, 'big'", "3, 'middle'", "'ab'.encode(), 'little'", "8, byteorder='big', signed=true", "' '", "none, 2", "'b', 1, 3",
 		"true", "x=1", "key=none", "'utf-8', 'ignore'", "'ascii', 'replace'", "'latin-1'", "'-', 2", "'-', -3", "1.5", "dict(a=1), 2", "'a', 'b', 1", "{97: 'X', 98: none}"}
 	// An ordinary run takes a part of the calls, make fuzz-jinja all.
-	next, every := 0, 11
+	next, every := 0, 29
 	if os.Getenv("JINJA_FUZZ_N") != "" {
 		every = 1
 	}

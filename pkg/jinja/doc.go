@@ -9,7 +9,7 @@
 //	env := jinja.New(jinja.Config{Loader: jinja.Map{"hi.j2": "Hi {{ name }}"}})
 //	tmpl, err := env.Template("hi.j2")
 //	if err != nil { ... }
-//	text, err := tmpl.Render(map[string]any{"name": "you"})
+//	text, err := tmpl.Render(ctx, map[string]any{"name": "you"})
 //
 // The reference is Jinja2 3.1 in its sandboxed environment, run by Python 3.11:
 // output is meant to be the same to the byte, and where the original raises, so
@@ -21,8 +21,13 @@
 //
 // What Python has and this package has not: complex numbers (a negative number to
 // a fractional power is an error), lone surrogates in strings (they become U+FFFD),
-// bounds of range() beyond 64 bits, attributes of classes such as dict.keys. Where
+// bounds of range() beyond 64 bits, attributes of the classes cycler, joiner and
+// namespace, subscripts of classes such as dict['x'], the order of a set's members,
+// and of a template object's attributes all but name, filename and module. Where
 // Python runs out of memory or time, the [Limits] end a render first.
+//
+// Go maps have no order, and templates see them sorted by their keys. Use a
+// [Dict] where the order matters.
 //
 // # How it works
 //

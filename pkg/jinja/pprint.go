@@ -153,6 +153,8 @@ func (p *pretty) format(v any, indent, allowance, level int) {
 		p.open = p.open[:len(p.open)-1]
 	case string:
 		p.str(v, indent, allowance, level)
+	case bytesValue:
+		p.bytes(v, rep, indent, allowance, level)
 	default:
 		p.b.WriteString(rep)
 	}
@@ -249,6 +251,49 @@ func (p *pretty) str(s string, indent, allowance, level int) {
 			p.indent(indent)
 		}
 		p.b.WriteString(c)
+	}
+	if level == 1 {
+		p.b.WriteByte(')')
+	}
+}
+
+// bytes breaks long bytes into adjacent literals, four at a time.
+func (p *pretty) bytes(v bytesValue, rep string, indent, allowance, level int) {
+	if len(v) <= 4 {
+		p.b.WriteString(rep)
+		return
+	}
+	if level == 1 {
+		indent++
+		allowance++
+		p.b.WriteByte('(')
+	}
+	width := prettyWidth - indent
+	first := true
+	write := func(part bytesValue) {
+		if !first {
+			p.indent(indent)
+		}
+		first = false
+		p.b.WriteString(repr(part))
+	}
+	cur := bytesValue("")
+	for i := 0; i < len(v); i += 4 {
+		part := v[i:min(i+4, len(v))]
+		if i == len(v)/4*4 {
+			width -= allowance
+		}
+		if len(repr(cur+part)) <= width {
+			cur += part
+			continue
+		}
+		if cur != "" {
+			write(cur)
+		}
+		cur = part
+	}
+	if cur != "" {
+		write(cur)
 	}
 	if level == 1 {
 		p.b.WriteByte(')')

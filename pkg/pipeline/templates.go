@@ -19,6 +19,7 @@ func RenderFile(ctx context.Context, env Env, opts render.FileOptions) error {
 		return err
 	}
 	opts.Repos, opts.ReposName = repos, "the built-in repos.yaml"
+	opts.Version = env.Version
 	opts.Env = map[string]string{}
 	for _, kv := range env.Vars {
 		k, v, _ := strings.Cut(kv, "=")

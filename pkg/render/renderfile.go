@@ -6,11 +6,15 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
+	"time"
 
+	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/jinja"
 )
 
@@ -26,8 +30,16 @@ type FileOptions struct {
 	Parent string
 	// VarsFile is a JSON or YAML file with a mapping of variables, or "".
 	VarsFile string
-	// Set are NAME=VALUE pairs, whose values are texts; they go over VarsFile.
-	Set []string
+	// Set are NAME=VALUE pairs, whose values are texts, and SetJSON are NAME=JSON
+	// pairs; they go over VarsFile, in this order. A NAME with dots, such as
+	// users.nova.uid, sets an entry of a mapping, which is made if it is not there.
+	Set, SetJSON []string
+	// Build, if set, binds all variables that a build with this configuration
+	// binds, before VarsFile and Set: users, base_distro and the like, and
+	// image_name, which is the name of the template's directory.
+	Build *config.Config
+	// Version is what Build binds as kolla_version.
+	Version string
 	// Env is what templates see as env.
 	Env map[string]string
 	// Repos and ReposName are as in TreeOptions.
@@ -77,8 +89,35 @@ func RenderFile(ctx context.Context, o FileOptions) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return tpl.Render(ctx, vars)
+	text, err := tpl.Render(ctx, vars)
+	_, known := vars["users"]
+	return text, hintVariables(err, known)
 }
+
+// hintVariables tells who met an undefined variable how to give it a value.
+// Templates of a tree check for what they need themselves, too: without the
+// variables of a build, any failure may come from that.
+func hintVariables(err error, build bool) error {
+	var e *jinja.Error
+	if !errors.As(err, &e) || e.Hint != "" {
+		return err
+	}
+	var hints []string
+	if m := undefinedName.FindStringSubmatch(e.Message); m != nil && e.Kind == jinja.KindUndefined {
+		hints = append(hints, fmt.Sprintf("give it with --set %s=VALUE, --set-json %s=JSON or a --vars file", m[1], m[1]))
+	}
+	if !build && (e.Kind == jinja.KindUndefined || e.Kind == jinja.KindRuntime) {
+		hints = append(hints, "--build-vars binds all that a build does, such as users")
+	}
+	if hints == nil {
+		return err
+	}
+	hinted := *e
+	hinted.Hint = strings.Join(hints, "; ")
+	return &hinted
+}
+
+var undefinedName = regexp.MustCompile(`^'(\w+)' is undefined$`)
 
 // fileTemplate finds a template by its name in the search directories or, if
 // none has it, by its path.
@@ -139,21 +178,47 @@ func (s searchLoader) Load(name string) (string, error) {
 
 func fileVars(o FileOptions) (map[string]any, error) {
 	vars := map[string]any{}
+	if o.Build != nil {
+		var err error
+		if vars, err = variables(o.Build, o.Version, time.Time{}); err != nil {
+			return nil, err
+		}
+		if dir := filepath.Base(filepath.Dir(o.Template)); dir != "." {
+			vars["image_name"] = dir
+		}
+	}
 	if o.VarsFile != "" {
 		b, err := os.ReadFile(o.VarsFile)
 		if err != nil {
 			return nil, fmt.Errorf("reading the variables file %s: %w", o.VarsFile, cause(err))
 		}
-		if vars, err = parseVars(o.VarsFile, b); err != nil {
+		own, err := parseVars(o.VarsFile, b)
+		if err != nil {
 			return nil, err
 		}
+		maps.Copy(vars, own)
 	}
 	for _, s := range o.Set {
 		name, value, ok := strings.Cut(s, "=")
 		if !ok || name == "" {
 			return nil, fmt.Errorf("%q is not NAME=VALUE", s)
 		}
-		vars[name] = value
+		if err := setPath(vars, name, value); err != nil {
+			return nil, err
+		}
+	}
+	for _, s := range o.SetJSON {
+		name, text, ok := strings.Cut(s, "=")
+		if !ok || name == "" {
+			return nil, fmt.Errorf("%q is not NAME=JSON", s)
+		}
+		value, err := parseJSON("--set-json "+name, []byte(text))
+		if err != nil {
+			return nil, fmt.Errorf("%w (a text needs quotes of its own: '%s=\"…\"')", err, name)
+		}
+		if err := setPath(vars, name, value); err != nil {
+			return nil, err
+		}
 	}
 	env := map[string]any{}
 	for k, v := range o.Env {
@@ -163,4 +228,45 @@ func fileVars(o FileOptions) (map[string]any, error) {
 		vars["env"] = env
 	}
 	return vars, nil
+}
+
+// setPath binds a variable, or an entry of one that is a mapping: a.b.c.
+func setPath(vars map[string]any, name string, value any) error {
+	first, rest, dotted := strings.Cut(name, ".")
+	if !dotted {
+		vars[first] = value
+		return nil
+	}
+	parts := strings.Split(rest, ".")
+	if first == "" || slices.Contains(parts, "") {
+		return fmt.Errorf("%q is not a name, or names with a dot between them", name)
+	}
+	dict, ok := vars[first].(*jinja.Dict)
+	if plain, isMap := vars[first].(map[string]any); isMap {
+		dict, ok = jinja.NewDict(), true
+		for _, k := range slices.Sorted(maps.Keys(plain)) {
+			dict.Set(k, plain[k])
+		}
+	}
+	if !ok {
+		if vars[first] != nil {
+			return fmt.Errorf("%s: %s is %s, not a mapping", name, first, describe(vars[first]))
+		}
+		dict = jinja.NewDict()
+	}
+	vars[first] = dict
+	for i, part := range parts[:len(parts)-1] {
+		v, found := dict.Get(part)
+		next, ok := v.(*jinja.Dict)
+		if found && !ok {
+			return fmt.Errorf("%s: %s.%s is %s, not a mapping", name, first, strings.Join(parts[:i+1], "."), describe(v))
+		}
+		if !found {
+			next = jinja.NewDict()
+			dict.Set(part, next)
+		}
+		dict = next
+	}
+	dict.Set(parts[len(parts)-1], value)
+	return nil
 }
