@@ -11,7 +11,7 @@ help: ## this list
 build: bin/kolla-build bin/buildkitd ## bin/kolla-build and the builder that go.mod pins
 
 # Go's build cache knows what changed better than make does.
-.PHONY: help build install bin/kolla-build bin/buildkitd quickstart test check unit bench microbench fuzz-jinja deps docs clean
+.PHONY: help build install bin/kolla-build bin/buildkitd quickstart test test-faults check unit bench microbench fuzz-jinja deps docs clean
 bin/kolla-build:
 	$(GO) build -ldflags "-X main.version=$(VERSION)" -o $@ ./cmd/kolla-build
 bin/buildkitd:
@@ -57,6 +57,12 @@ bench: build ## a table of figures, beside docker buildx bake (and Kolla, with K
 
 microbench: ## the benchmarks of single packages, with allocations
 	$(GO) test -run '^$$' -bench . -benchmem ./pkg/jinja ./pkg/render ./pkg/graph ./pkg/registry ./pkg/pipeline
+
+test-faults: ## hundreds of faults, from killed processes to wrong clocks: nothing may be lost
+	@scripts/deps.sh runtime test
+	$(MAKE) --no-print-directory bin/buildkitd
+	KOLLA_TEST_BUILDKITD=$(CURDIR)/bin/buildkitd KOLLA_TEST_REQUIRE=1 KOLLA_FAULTS=$(or $(FAULTS),30) KOLLA_FAULTS_CLOCK=1 \
+	  $(GO) test ./internal/faults -count=1 -v -timeout 120m
 
 fuzz-jinja: ## 100,000 generated templates against the real Jinja2
 	@scripts/deps.sh test

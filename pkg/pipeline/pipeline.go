@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -89,6 +90,17 @@ func naming(cfg *config.Config) (registry.Naming, []string, error) {
 // OpenStore opens the local store of the data directory.
 func OpenStore(cfg *config.Config) (*store.Store, error) {
 	return store.Open(filepath.Join(cfg.DataDir, "store"))
+}
+
+// openToRead opens the store for what reads it alone: also one that this user
+// may not write to, such as root's.
+func openToRead(cfg *config.Config) (*store.Store, error) {
+	s, err := OpenStore(cfg)
+	var oe *store.OpenError
+	if errors.As(err, &oe) && oe.Problem == store.ProblemNotWritable {
+		return store.OpenReadOnly(filepath.Join(cfg.DataDir, "store"))
+	}
+	return s, err
 }
 
 func newClient(cfg *config.Config, env Env) (*registry.Client, error) {

@@ -21,7 +21,7 @@ import (
 
 // Images lists the images in the store, as a table or as JSON.
 func Images(cfg *config.Config, env Env, asJSON bool) error {
-	s, err := OpenStore(cfg)
+	s, err := openToRead(cfg)
 	if err != nil {
 		return err
 	}
@@ -147,7 +147,7 @@ func Save(ctx context.Context, cfg *config.Config, env Env, output string) error
 	if output == "" {
 		return &HintError{errors.New("save: no --output"), "kolla-build save --output set.tar, or - for standard output"}
 	}
-	s, err := OpenStore(cfg)
+	s, err := openToRead(cfg)
 	if err != nil {
 		return err
 	}

@@ -74,3 +74,50 @@ func (e *endless) Read(p []byte) (int, error) {
 	}
 	return len(p), nil
 }
+
+// A store that cannot be written to is read all the same, and left as it is.
+func TestReadOnly(t *testing.T) {
+	dir := t.TempDir()
+	if _, err := OpenReadOnly(dir); err == nil {
+		t.Error("an empty directory is taken for a store")
+	}
+	s := open(t, dir)
+	d := write(t, s, randomImage(t, 1000, 2))
+	put(t, s, Entry{Name: "kolla/base:t", Digest: d, Key: "k1"})
+	s.Close()
+	before := listing(t, dir)
+	r, err := OpenReadOnly(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if e, ok, err := r.Lookup("kolla/base:t"); err != nil || !ok || e.Digest != d {
+		t.Errorf("Lookup: %v %v %v", e.Digest, ok, err)
+	}
+	if err := r.Verify(t.Context(), d); err != nil {
+		t.Error(err)
+	}
+	if after := listing(t, dir); after != before {
+		t.Errorf("reading changed the directory:\n%s\nbefore:\n%s", after, before)
+	}
+	other, err := Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	var busy *BusyError
+	if _, err := other.GC(t.Context()); !errors.As(err, &busy) {
+		t.Errorf("GC beside a reader: %v", err)
+	}
+	if err := r.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+func listing(t *testing.T, dir string) string {
+	t.Helper()
+	out, err := exec.Command("find", dir, "-printf", "%p %s %m %T@\n").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(out)
+}

@@ -63,6 +63,41 @@ func Open(dir string) (*Store, error) {
 	return s, nil
 }
 
+// OpenReadOnly opens a store that this user may not write to, or shall not:
+// nothing in its directory is made, removed or changed. Calls that would write
+// fail. Where even the lock file cannot be opened, GC by another process is not
+// kept from removing what is read here; readers then see a *BlobError.
+func OpenReadOnly(dir string) (*Store, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, fmt.Errorf("opening store: %w", err)
+	}
+	layout := filepath.Join(dir, ocispec.ImageLayoutFile)
+	if _, err := os.Stat(layout); err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, &OpenError{Path: dir, Problem: ProblemForeign, Detail: "it holds no " + ocispec.ImageLayoutFile, Hint: "nothing has been built into it yet; choose another directory, or one that can be written"}
+		}
+		return nil, openError(dir, err)
+	}
+	s := &Store{dir: dir, touched: map[digest.Digest]bool{}}
+	if f, err := os.Open(filepath.Join(dir, "lock", lockUsers)); err == nil {
+		if err := flock(f, syscall.LOCK_SH); err != nil {
+			f.Close()
+			return nil, openError(dir, err)
+		}
+		s.users = f
+	}
+	if err := s.initLayout(); err != nil {
+		s.Close()
+		return nil, err
+	}
+	if _, err := s.snapshot(); err != nil {
+		s.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
 // prepare makes the directories, or says why dir cannot become a store.
 func prepare(dir string) error {
 	st, err := os.Stat(dir)
@@ -174,15 +209,15 @@ func (s *Store) initLayout() error {
 // Close gives the store back. Blobs and entries written before are durable
 // already; Close lets other processes clean up.
 func (s *Store) Close() error {
-	if s.users == nil {
-		return nil
-	}
 	s.mu.Lock()
 	if s.snap != nil {
 		s.snap.file.Close()
 		s.snap = nil
 	}
 	s.mu.Unlock()
+	if s.users == nil {
+		return nil
+	}
 	err := s.users.Close()
 	s.users = nil
 	return err
@@ -196,7 +231,8 @@ func (s *Store) Free() uint64 { return free(s.dir) }
 
 // Content returns the blobs as containerd's content store, for a BuildKit
 // session: base images are read from it and built ones written to it. Several
-// sessions and processes may use it at once. It does not delete.
+// sessions and processes may use it at once. It does not delete. A store that
+// was opened to be read has none.
 func (s *Store) Content() content.Store { return s.content }
 
 func (s *Store) blobPath(d digest.Digest) string {

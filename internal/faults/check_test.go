@@ -1,0 +1,239 @@
+package faults
+
+import (
+	"archive/tar"
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sort"
+	"strings"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/kolla-build/kolla-build/pkg/store"
+)
+
+// ref is an image's name in the registry itself, past the proxy.
+func (tr *trial) ref(image, suffix string) name.Reference {
+	tr.Helper()
+	r, err := name.ParseReference(tr.server.Addr().String()+"/kolla/"+image+suffix, name.Insecure)
+	if err != nil {
+		tr.Fatal(err)
+	}
+	return r
+}
+
+// tag returns the digest that an image's tag names in the registry.
+func (tr *trial) tag(image string) string {
+	tr.Helper()
+	d, err := remote.Head(tr.ref(image, ":t"))
+	if err != nil {
+		tr.Fatalf("%s: the tag of %s: %v", tr.name, image, err)
+	}
+	return d.Digest.String()
+}
+
+// identity is what an image with a digest is: the digest itself where builds
+// are reproducible, else a digest of its files. Either way every blob of it is
+// read from the registry and its digest checked.
+func (tr *trial) identity(digest string) string {
+	tr.Helper()
+	if tr.contents[digest] == "" {
+		tr.contents[digest] = tr.read(digest)
+	}
+	if tr.w.reproducible {
+		return digest
+	}
+	return tr.contents[digest]
+}
+
+func (tr *trial) read(digest string) string {
+	tr.Helper()
+	for _, im := range images {
+		img, err := remote.Image(tr.ref(im.name, "@"+digest))
+		if err != nil {
+			continue // of another repository
+		}
+		id, err := content(img)
+		if err != nil {
+			tr.Fatalf("%s: %s@%s in the registry is not whole: %v", tr.name, im.name, digest, err)
+		}
+		return id
+	}
+	tr.Fatalf("%s: %s is in no repository", tr.name, digest)
+	return ""
+}
+
+// content digests an image's files without their times.
+func content(img v1.Image) (string, error) {
+	conf, err := img.ConfigFile()
+	if err != nil {
+		return "", err
+	}
+	h := sha256.New()
+	fmt.Fprintln(h, conf.Config.Env, conf.Config.Cmd, conf.Config.Entrypoint)
+	layers, err := img.Layers()
+	if err != nil {
+		return "", err
+	}
+	for _, l := range layers {
+		r, err := l.Compressed() // checks what it reads against the digest
+		if err != nil {
+			return "", err
+		}
+		if _, err := io.Copy(io.Discard, r); err != nil {
+			return "", err
+		}
+		r.Close()
+		u, err := l.Uncompressed()
+		if err != nil {
+			return "", err
+		}
+		tr := tar.NewReader(u)
+		var files []string
+		for {
+			f, err := tr.Next()
+			if err == io.EOF {
+				break
+			}
+			if err != nil {
+				return "", err
+			}
+			sum := sha256.New()
+			if _, err := io.Copy(sum, tr); err != nil {
+				return "", err
+			}
+			files = append(files, fmt.Sprintf("%s %o %d %d %c %s %x", f.Name, f.Mode, f.Uid, f.Gid, f.Typeflag, f.Linkname, sum.Sum(nil)))
+		}
+		u.Close()
+		sort.Strings(files)
+		fmt.Fprintln(h, strings.Join(files, "\n"))
+	}
+	return fmt.Sprintf("%x", h.Sum(nil)), nil
+}
+
+// published says which set the registry's tags name: old, new, or neither,
+// which must never be seen. Each image is whole.
+func (tr *trial) published() string {
+	tr.Helper()
+	set := ""
+	var all []string
+	for _, im := range images {
+		d := tr.tag(im.name)
+		is := new_
+		if got := tr.identity(d); d == tr.w.was[im.name] {
+			is = old
+		} else if got != tr.w.want[im.name] {
+			is = "neither"
+		}
+		all = append(all, im.name+" "+is)
+		if set == "" {
+			set = is
+		} else if set != is {
+			set = "torn"
+		}
+	}
+	if set != old && set != new_ {
+		tr.Errorf("%s: the registry's tags name a set that nobody built: %s", tr.name, strings.Join(all, ", "))
+	}
+	return set
+}
+
+// storeIsWhole reads every blob of every image that the store names.
+func (tr *trial) storeIsWhole() {
+	tr.Helper()
+	s, err := store.OpenReadOnly(filepath.Join(tr.dir, "data", "store"))
+	if err != nil {
+		if _, serr := os.Stat(filepath.Join(tr.dir, "data", "store", "index.json")); serr != nil {
+			return // the run did not come as far as a store
+		}
+		tr.Errorf("%s: the store: %v", tr.name, err)
+		return
+	}
+	defer s.Close()
+	entries, err := s.Entries()
+	if err != nil {
+		tr.Errorf("%s: the store: %v", tr.name, err)
+	}
+	for _, e := range entries {
+		if err := s.Verify(tr.Context(), e.Digest); err != nil {
+			tr.Errorf("%s: %s %s in the store: %v", tr.name, e.Name, e.Digest, err)
+		}
+	}
+}
+
+// nothingLeft looks for processes, mounts and temporary files of runs that
+// have ended.
+func (tr *trial) nothingLeft() {
+	tr.Helper()
+	if left := processes(tr.dir); len(left) > 0 {
+		tr.Errorf("%s: processes live: %v", tr.name, left)
+	}
+	data, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		tr.Fatal(err)
+	}
+	for _, line := range strings.Split(string(data), "\n") {
+		if f := strings.Fields(line); len(f) > 4 && strings.HasPrefix(f[4], filepath.Join(tr.dir, "data")+"/") {
+			tr.Errorf("%s: still mounted: %s", tr.name, f[4])
+		}
+	}
+	for _, pattern := range []string{"data/store/tmp/*", "data/store/ingest/*", "data/.*", "data/sources/tmp/*", "data/buildkit/tmp/*", "t/*",
+		"data/buildkit/runc-overlayfs/executor/?????????????????????????"} {
+		left, err := filepath.Glob(filepath.Join(tr.dir, pattern))
+		if err != nil {
+			tr.Fatal(err)
+		}
+		if len(left) > 0 {
+			tr.Errorf("%s: left behind: %v", tr.name, left)
+		}
+	}
+}
+
+// processes lists processes that have to do with a directory: by their command
+// line, or by the root that they run on.
+func processes(dir string) []string {
+	all, err := filepath.Glob("/proc/[0-9]*")
+	if err != nil {
+		return nil
+	}
+	var left []string
+	for _, p := range all {
+		cmd, err := os.ReadFile(filepath.Join(p, "cmdline"))
+		if err != nil || len(cmd) == 0 {
+			continue // a thread of the kernel, or one that waits for its parent
+		}
+		mounts, _ := os.ReadFile(filepath.Join(p, "mountinfo"))
+		ours := strings.Contains(string(cmd), dir+"/")
+		for _, line := range strings.Split(string(mounts), "\n") {
+			f := strings.Fields(line)
+			ours = ours || len(f) > 4 && f[4] == "/" && strings.Contains(line, "upperdir="+dir+"/")
+		}
+		if ours {
+			left = append(left, filepath.Base(p)+" "+strings.ReplaceAll(string(cmd), "\x00", " "))
+		}
+	}
+	return left
+}
+
+// nothingLost is what must hold after every fault, whatever became of the run.
+func (tr *trial) nothingLost() string {
+	tr.Helper()
+	set := tr.published()
+	tr.storeIsWhole()
+	return set
+}
+
+// recovers is what must hold in the end: the next undisturbed run ends well,
+// with what an undisturbed run makes, and leaves nothing behind.
+func (tr *trial) recovers() {
+	tr.Helper()
+	out := tr.mustRun(new_)
+	if set := tr.nothingLost(); set != new_ {
+		tr.Errorf("%s: after the next run the registry has the %s set:\n%s", tr.name, set, out)
+	}
+	tr.nothingLeft()
+}

@@ -1,0 +1,416 @@
+package faults
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/kolla-build/kolla-build/internal/faultproxy"
+	"github.com/kolla-build/kolla-build/internal/testenv"
+)
+
+// kind is one way of disturbing runs.
+type kind struct {
+	name string
+	per  int // faults that a trial brings about, about
+	// disturb disturbs runs in tr with up to n faults and returns how many there
+	// were. After each, nothingLost must have been asked.
+	disturb func(tr *trial, rng *rand.Rand, n int) int
+}
+
+var kinds = []kind{
+	{"tool killed", 3, killTool},
+	{"builder killed", 3, killBuilder},
+	{"Ctrl-C", 3, interrupt},
+	{"registry", 6, registryFaults},
+	{"mirror", 6, mirrorFaults},
+	{"disk full", 4, fullDisk},
+	{"clock wrong", 4, wrongClock},
+	{"two at once", 3, twoAtOnce},
+}
+
+// together is how many trials run at a time: they sleep and wait as much as
+// they work.
+const together = 2
+
+func TestFaults(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts builders")
+	}
+	testenv.Root(t)
+	testenv.Program(t, "mount", "mount")
+	each, err := strconv.Atoi(env("KOLLA_FAULTS", "12"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	seed, err := strconv.ParseUint(env("KOLLA_FAULTS_SEED", fmt.Sprint(time.Now().UnixNano()%1e9)), 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("KOLLA_FAULTS_SEED=%d", seed)
+	w := newWorld(t)
+	if os.Getenv("KOLLA_FAULTS_CLOCK") != "" {
+		w.clockTool = buildClockTool(t)
+	}
+	type count struct{ faults, trials, runs int }
+	var mu sync.Mutex
+	counts := map[string]*count{}
+	start := time.Now()
+	slots := make(chan struct{}, together)
+	t.Run("kinds", func(t *testing.T) {
+		for k, kind := range kinds {
+			if only := os.Getenv("KOLLA_FAULTS_ONLY"); only != "" && only != kind.name {
+				continue
+			}
+			counts[kind.name] = &count{}
+			for i, left := 0, each; left > 0; i, left = i+1, left-kind.per {
+				t.Run(fmt.Sprintf("%s/%d", kind.name, i), func(t *testing.T) {
+					t.Parallel()
+					slots <- struct{}{}
+					defer func() { <-slots }()
+					rng := rand.New(rand.NewPCG(seed, uint64(k)<<32|uint64(i)))
+					tr := w.trial(t, strings.ReplaceAll(fmt.Sprintf("%s-%d", kind.name, i), " ", "-"), "snapshot")
+					n := kind.disturb(tr, rng, min(left, kind.per))
+					tr.recovers()
+					mu.Lock()
+					c := counts[kind.name]
+					c.faults, c.trials, c.runs = c.faults+n, c.trials+1, c.runs+tr.runs
+					mu.Unlock()
+					if !t.Failed() {
+						tr.stopRegistry()
+						os.RemoveAll(tr.dir)
+					}
+				})
+			}
+		}
+	})
+	total := count{}
+	table := "what was done          faults  trials  runs\n"
+	for _, kind := range kinds {
+		c := counts[kind.name]
+		if c == nil {
+			continue
+		}
+		table += fmt.Sprintf("%-22s %6d %7d %5d\n", kind.name, c.faults, c.trials, c.runs)
+		total.faults, total.trials, total.runs = total.faults+c.faults, total.trials+c.trials, total.runs+c.runs
+	}
+	table += fmt.Sprintf("%-22s %6d %7d %5d", "all", total.faults, total.trials, total.runs)
+	outcome := "nothing lost"
+	if t.Failed() {
+		outcome = "SOMETHING LOST, see above"
+	}
+	t.Logf("seed %d, %v: %s\n%s", seed, time.Since(start).Round(time.Second), outcome, table)
+}
+
+func env(name, otherwise string) string {
+	if v := os.Getenv(name); v != "" {
+		return v
+	}
+	return otherwise
+}
+
+// moment is a random time within an undisturbed run, and a little beyond.
+func (tr *trial) moment(rng *rand.Rand) time.Duration {
+	return time.Duration(rng.Float64() * 1.1 * float64(tr.w.took))
+}
+
+// killTool kills the program with SIGKILL, again and again in the same place.
+func killTool(tr *trial, rng *rand.Rand, n int) int {
+	for range n {
+		at := tr.moment(rng)
+		tr.run(tr.command(new_), func(c *exec.Cmd) {
+			time.Sleep(at)
+			_ = c.Process.Kill()
+		})
+		tr.nothingLost()
+	}
+	return n
+}
+
+// killBuilder kills the buildkitd under a run that goes on: it opens another.
+func killBuilder(tr *trial, rng *rand.Rand, n int) int {
+	killed := 0
+	out, err := tr.run(tr.command(new_, "--retries", "6"), func(c *exec.Cmd) {
+		for killed < n {
+			for wait := tr.moment(rng) / 2; wait > 0; wait -= 10 * time.Millisecond {
+				time.Sleep(10 * time.Millisecond)
+				if ended(c.Process.Pid) {
+					return
+				}
+			}
+			for pid := range daemons(tr.dir) {
+				if syscall.Kill(pid, syscall.SIGKILL) == nil {
+					killed++
+				}
+			}
+		}
+	})
+	if err != nil && killed <= 3 {
+		tr.Errorf("%s: the run does not survive %d killed builders: %v\n%s", tr.name, killed, err, out)
+	}
+	tr.nothingLost()
+	return killed
+}
+
+// ended reports whether a child has ended, though nobody has waited for it.
+func ended(pid int) bool {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return true
+	}
+	i := strings.LastIndexByte(string(data), ')')
+	return i > 0 && strings.HasPrefix(string(data[i+1:]), " Z")
+}
+
+// daemons are the buildkitd processes of a trial.
+func daemons(dir string) map[int]bool {
+	pids := map[int]bool{}
+	for _, p := range processes(dir) {
+		pid, cmd, _ := strings.Cut(p, " ")
+		if n, err := strconv.Atoi(pid); err == nil && strings.Contains(cmd, "--root "+dir+"/data/buildkit ") {
+			pids[n] = true
+		}
+	}
+	return pids
+}
+
+// interrupt presses Ctrl-C, or sends the signal of a service manager; sometimes
+// twice, which ends the program at once.
+func interrupt(tr *trial, rng *rand.Rand, n int) int {
+	for range n {
+		at, sig, twice, pause := tr.moment(rng), syscall.SIGINT, rng.IntN(3) == 0, time.Duration(rng.IntN(300))*time.Millisecond
+		if rng.IntN(2) == 0 {
+			sig = syscall.SIGTERM
+		}
+		tr.run(tr.command(new_), func(c *exec.Cmd) {
+			time.Sleep(at)
+			_ = c.Process.Signal(sig)
+			if twice {
+				time.Sleep(pause)
+				_ = c.Process.Signal(sig)
+			}
+		})
+		tr.nothingLost()
+	}
+	return n
+}
+
+// registryFaults puts the faults between the program and its registry.
+func registryFaults(tr *trial, rng *rand.Rand, n int) int {
+	tr.registry.Set(faultproxy.Options{Target: tr.server.Addr().String(), Seed: rng.Uint64(), Rate: 0.1 + 0.2*rng.Float64(), Max: n, Stall: 3 * time.Second})
+	return tr.disturbed(tr.registry, n)
+}
+
+// mirrorFaults puts them between it, and its RUN steps, and the mirror.
+func mirrorFaults(tr *trial, rng *rand.Rand, n int) int {
+	tr.mirror.Set(faultproxy.Options{Target: tr.mirrorAddr(), Seed: rng.Uint64(), Rate: 0.4 + 0.2*rng.Float64(), Max: n, Stall: 3 * time.Second})
+	return tr.disturbed(tr.mirror, n)
+}
+
+// disturbed runs until a proxy has done its worst.
+func (tr *trial) disturbed(p *faultproxy.Proxy, n int) int {
+	for tries := 0; ; tries++ {
+		out, err := tr.run(tr.command(new_, "--timeout", "2", "--retries", "6"))
+		set := tr.nothingLost()
+		if err != nil {
+			tr.Logf("%s: a disturbed run ends with %v, and the registry has the %s set:\n%s", tr.name, err, set, lastLines(out, 8))
+		}
+		done := 0
+		for _, c := range p.Injected() {
+			done += c
+		}
+		if done >= n || err == nil || tries > 4 {
+			p.Quiet()
+			return done
+		}
+	}
+}
+
+func lastLines(s string, n int) string {
+	lines := strings.Split(strings.TrimSpace(s), "\n")
+	return strings.Join(lines[max(0, len(lines)-n):], "\n")
+}
+
+// fullDisk gives the data directory a disk with too little room, and after each
+// failure a little more.
+func fullDisk(tr *trial, rng *rand.Rand, n int) int {
+	data := filepath.Join(tr.dir, "data")
+	aside := filepath.Join(tr.dir, "aside")
+	if err := os.Rename(data, aside); err != nil {
+		tr.Fatal(err)
+	}
+	if err := os.Mkdir(data, 0o755); err != nil {
+		tr.Fatal(err)
+	}
+	used, err := exec.Command("du", "-sk", aside).Output()
+	if err != nil {
+		tr.Fatal(err)
+	}
+	kb, _, _ := strings.Cut(string(used), "\t")
+	size, err := strconv.Atoi(kb)
+	if err != nil {
+		tr.Fatal(err)
+	}
+	size += 1000 // the directories themselves
+	mount := func(flags string, kb int) {
+		if out, err := exec.Command("mount", "-t", "tmpfs", "-o", fmt.Sprintf("%ssize=%dk", flags, kb), "tmpfs", data).CombinedOutput(); err != nil {
+			testenv.Missing(tr, fmt.Sprintf("a tmpfs cannot be mounted here: %v: %s", err, out))
+		}
+	}
+	mount("", size)
+	tr.Cleanup(func() {
+		if out, err := exec.Command("umount", data).CombinedOutput(); err != nil {
+			tr.Errorf("unmounting %s: %v: %s", data, err, out)
+		}
+	})
+	copyTree(tr.T, aside, data)
+	os.RemoveAll(aside)
+	done := 0
+	for range n {
+		out, err := tr.run(tr.command(new_, "--min-free", "1"))
+		tr.nothingLost()
+		if err == nil {
+			break
+		}
+		if !strings.Contains(out, "space") && !strings.Contains(out, "full") {
+			tr.Errorf("%s: a run on a full disk does not say what it lacks:\n%s", tr.name, out)
+		}
+		done++
+		size += 200 + rng.IntN(1500)
+		mount("remount,", size)
+	}
+	mount("remount,", 1<<20)
+	return done
+}
+
+// wrongClock runs with clocks that are years off, one way and the other; where
+// no such program is at hand, with what such runs leave: files from the future
+// and the past.
+func wrongClock(tr *trial, rng *rand.Rand, n int) int {
+	for i := range n {
+		off := time.Duration(rng.Int64N(int64(20*365*24*time.Hour))) + time.Hour
+		if rng.IntN(2) == 0 {
+			off = -off
+		}
+		tr.env = []string{fmt.Sprintf("KOLLA_TEST_CLOCK=%d", int64(off.Seconds()))}
+		if tr.w.clockTool == "" {
+			tr.redate(time.Now().Add(off))
+		}
+		gen := new_
+		if i%2 == 1 {
+			gen = old // back and forth, so that each run has something to do
+		}
+		out, err := tr.run(tr.command(gen))
+		if err != nil {
+			tr.Errorf("%s: with a clock %v off a run ends with %v:\n%s", tr.name, off, err, out)
+		}
+		if set := tr.nothingLost(); set != gen {
+			tr.Errorf("%s: with a clock %v off the registry has the %s set", tr.name, off, set)
+		}
+	}
+	tr.env = nil
+	return n
+}
+
+// redate gives all files in the data directory another time.
+func (tr *trial) redate(when time.Time) {
+	tr.Helper()
+	err := filepath.Walk(filepath.Join(tr.dir, "data"), func(path string, info os.FileInfo, err error) error {
+		if err != nil || info.Mode()&os.ModeSymlink != 0 || strings.Contains(path, "/snapshots/") {
+			return err
+		}
+		return os.Chtimes(path, when, when)
+	})
+	if err != nil {
+		tr.Fatal(err)
+	}
+}
+
+// twoAtOnce starts two runs on the same directory; one of them may be killed.
+func twoAtOnce(tr *trial, rng *rand.Rand, n int) int {
+	for range n {
+		pause, kill, at := time.Duration(rng.Float64()*float64(tr.w.took)), rng.IntN(2) == 0, tr.moment(rng)
+		second := make(chan struct{})
+		go func() {
+			defer close(second)
+			time.Sleep(pause)
+			cmd := tr.command(new_)
+			out, err := cmd.CombinedOutput()
+			if err != nil {
+				tr.Errorf("%s: the second of two runs ends with %v:\n%s", tr.name, err, out)
+			}
+		}()
+		out, err := tr.run(tr.command(new_), func(c *exec.Cmd) {
+			if kill {
+				time.Sleep(at)
+				_ = c.Process.Kill()
+			}
+		})
+		if err != nil && !kill {
+			tr.Errorf("%s: the first of two runs ends with %v:\n%s", tr.name, err, out)
+		}
+		<-second
+		tr.runs++
+		tr.nothingLost()
+	}
+	return n
+}
+
+// buildClockTool builds the program with a standard library whose clock is off
+// by KOLLA_TEST_CLOCK seconds. Programs that preload a library to lie about the
+// time do not reach Go's, which asks the kernel itself.
+func buildClockTool(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	out, err := exec.Command("go", "env", "GOROOT").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(strings.TrimSpace(string(out)), "src", "time", "time.go")
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := strings.Replace(string(data), "\nfunc Now() Time {", "\nfunc realNow() Time {", 1)
+	text = strings.Replace(text, "import (", "import (\n\t\"syscall\"", 1) + wrongNow
+	fake, overlay := filepath.Join(dir, "time.go"), filepath.Join(dir, "overlay.json")
+	for file, content := range map[string]string{fake: text, overlay: fmt.Sprintf(`{"Replace":{%q:%q}}`, path, fake)} {
+		if err := os.WriteFile(file, []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return buildTool(t, dir, "-overlay", overlay)
+}
+
+const wrongNow = `
+var testOffset = func() Duration {
+	s, _ := syscall.Getenv("KOLLA_TEST_CLOCK")
+	sign, n := Duration(1), Duration(0)
+	for _, c := range s {
+		if c == '-' {
+			sign = -1
+		} else {
+			n = n*10 + Duration(c-'0')
+		}
+	}
+	return sign * n * Second
+}()
+
+// Now is off by testOffset.
+func Now() Time {
+	t := realNow()
+	if testOffset == 0 {
+		return t
+	}
+	t.stripMono()
+	return t.Add(testOffset)
+}
+`
