@@ -59,6 +59,19 @@ func (b *builder) open(ctx context.Context) (*buildkit.Builder, error) {
 	return bk, err
 }
 
+// own returns the builder that this process started, nil if there is none: the
+// cache of one that runs elsewhere is its owner's.
+func (b *builder) own() *buildkit.Builder {
+	if !b.conn.TryLock() {
+		return nil // it is being opened
+	}
+	defer b.conn.Unlock()
+	if b.opts.Addr != "" {
+		return nil
+	}
+	return b.bk
+}
+
 // Build implements build.Builder.
 func (b *builder) Build(ctx context.Context, it *plan.Item, emit func(build.Event)) (build.Output, error) {
 	if err := b.failed[it.Image]; err != nil {

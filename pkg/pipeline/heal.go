@@ -1,0 +1,111 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/kolla-build/kolla-build/pkg/build"
+	"github.com/kolla-build/kolla-build/pkg/config"
+	"github.com/kolla-build/kolla-build/pkg/store"
+	digest "github.com/opencontainers/go-digest"
+)
+
+// whole reports whether the store has all of an image, by the sizes of its
+// blobs. A blob of the wrong size is thrown out, since it stands in the way of
+// the right one.
+func whole(ctx context.Context, s *store.Store, d digest.Digest) bool {
+	err := s.Check(ctx, d)
+	var be *store.BlobError
+	if errors.As(err, &be) && !be.Missing {
+		_, _ = s.DropBad(ctx, be.Digest) // what cannot be removed is found again when it is read
+	}
+	return err == nil
+}
+
+// heal throws damaged blobs out of the store after a run in which reading them
+// made images fail, and reports whether there were any: then what stood on them
+// can be made again. Disks lose bits; what is read is checked, always.
+func (r *buildRun) heal(ctx context.Context, results []*build.Result) bool {
+	digests := map[string]digest.Digest{}
+	for _, res := range results {
+		digests[res.Image] = digest.Digest(res.Digest)
+	}
+	seen := map[digest.Digest]bool{}
+	dropped := 0
+	check := func(d digest.Digest) {
+		if d == "" || seen[d] {
+			return
+		}
+		seen[d] = true
+		for {
+			var be *store.BlobError
+			if err := r.store.Verify(ctx, d); !errors.As(err, &be) || be.Missing {
+				return
+			}
+			bad, err := r.store.DropBad(ctx, be.Digest)
+			if err != nil || !bad {
+				return
+			}
+			r.env.Notice("%v: damaged, and removed from the store", be)
+			dropped++
+		}
+	}
+	for _, it := range r.plan.Items {
+		for _, res := range results {
+			if res.Image != it.Image || res.Failure == nil || !readsStore(res) {
+				continue
+			}
+			check(digests[it.Image])
+			for _, n := range it.Needs {
+				check(digests[n])
+			}
+			for _, ext := range r.def.bases.used() {
+				check(ext)
+			}
+		}
+	}
+	return dropped > 0
+}
+
+// readsStore reports whether an image may have failed for what the store holds:
+// its upload did, or its build without a command's doing.
+func readsStore(res *build.Result) bool {
+	var be *store.BlobError
+	if errors.As(res.Failure.Err, &be) {
+		return true
+	}
+	return res.Status == build.StatusError && res.Failure.ExitCode == 0 && (res.Failure.Step != "" || res.Failure.Dockerfile != "")
+}
+
+// used returns the images from outside that a run stands on.
+func (b *bases) used() []digest.Digest {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var all []digest.Digest
+	for _, ext := range b.done {
+		all = append(all, ext.Digest)
+	}
+	return all
+}
+
+// checkLogsDir finds out before a run whether its logs can be written.
+func checkLogsDir(cfg *config.Config) error {
+	if cfg.LogsDir == "" {
+		return nil
+	}
+	err := os.MkdirAll(cfg.LogsDir, 0o755)
+	if err == nil {
+		var f *os.File
+		if f, err = os.CreateTemp(cfg.LogsDir, ".kolla-build-"); err == nil {
+			f.Close()
+			err = os.Remove(f.Name())
+		}
+	}
+	if err != nil {
+		return &HintError{fmt.Errorf("--logs-dir %s: %w", filepath.Clean(cfg.LogsDir), err), "name a directory that can be written, or leave --logs-dir away"}
+	}
+	return nil
+}
