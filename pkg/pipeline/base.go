@@ -81,8 +81,8 @@ func (b *bases) find(ctx context.Context, ref string) (store.Entry, error) {
 	if err != nil {
 		return have, err
 	}
-	if ok && b.store.Check(ctx, have.Digest) != nil {
-		ok = false // a blob of it is gone: it is fetched again
+	if ok && !isWhole(ctx, b.store, have.Digest) {
+		ok = false // a blob of it is gone or damaged: it is fetched again
 	}
 	if ok && have.Origin == originEngine && b.engine != nil && b.engine.Has(ref) {
 		ok = have.Key == "engine:"+b.engine.ID(ref) // else it was built anew there

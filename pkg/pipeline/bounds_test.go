@@ -51,7 +51,7 @@ func TestBounds(t *testing.T) {
 
 func TestEstimateDisk(t *testing.T) {
 	p := plan.New([]plan.Input{{Image: "base", Key: "1"}, {Image: "a", Parent: "base", Needs: []string{"base"}, Key: "2"}, {Image: "new", Key: "3"}},
-		plan.Known{Stored: func(k string) (string, bool) { return "sha256:x", k == "1" }, 
+		plan.Known{Stored: func(k string) (string, bool) { return "sha256:x", k == "1" },
 			Parts:    func(string) (map[string]string, bool) { return nil, false },
 			Duration: func(string) (time.Duration, bool) { return 0, false }}, false)
 	sizes := map[string]store.Durations{"base": {Size: 100}, "a": {Size: 130}}

@@ -3,20 +3,16 @@ package pipeline
 import (
 	"context"
 	"errors"
-	"fmt"
-	"os"
-	"path/filepath"
 
 	"github.com/kolla-build/kolla-build/pkg/build"
-	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/store"
 	digest "github.com/opencontainers/go-digest"
 )
 
-// whole reports whether the store has all of an image, by the sizes of its
+// isWhole reports whether the store has all of an image, by the sizes of its
 // blobs. A blob of the wrong size is thrown out, since it stands in the way of
 // the right one.
-func whole(ctx context.Context, s *store.Store, d digest.Digest) bool {
+func isWhole(ctx context.Context, s *store.Store, d digest.Digest) bool {
 	err := s.Check(ctx, d)
 	var be *store.BlobError
 	if errors.As(err, &be) && !be.Missing {
@@ -34,7 +30,7 @@ func (r *buildRun) heal(ctx context.Context, results []*build.Result) bool {
 		digests[res.Image] = digest.Digest(res.Digest)
 	}
 	seen := map[digest.Digest]bool{}
-	dropped := 0
+	lost := false
 	check := func(d digest.Digest) {
 		if d == "" || seen[d] {
 			return
@@ -42,7 +38,11 @@ func (r *buildRun) heal(ctx context.Context, results []*build.Result) bool {
 		seen[d] = true
 		for {
 			var be *store.BlobError
-			if err := r.store.Verify(ctx, d); !errors.As(err, &be) || be.Missing {
+			if err := r.store.Verify(ctx, d); !errors.As(err, &be) {
+				return
+			}
+			if be.Missing { // as is what an upload has found damaged, and removed
+				lost = true
 				return
 			}
 			bad, err := r.store.DropBad(ctx, be.Digest)
@@ -50,7 +50,7 @@ func (r *buildRun) heal(ctx context.Context, results []*build.Result) bool {
 				return
 			}
 			r.env.Notice("%v: damaged, and removed from the store", be)
-			dropped++
+			lost = true
 		}
 	}
 	for _, it := range r.plan.Items {
@@ -67,7 +67,7 @@ func (r *buildRun) heal(ctx context.Context, results []*build.Result) bool {
 			}
 		}
 	}
-	return dropped > 0
+	return lost
 }
 
 // readsStore reports whether an image may have failed for what the store holds:
@@ -89,23 +89,4 @@ func (b *bases) used() []digest.Digest {
 		all = append(all, ext.Digest)
 	}
 	return all
-}
-
-// checkLogsDir finds out before a run whether its logs can be written.
-func checkLogsDir(cfg *config.Config) error {
-	if cfg.LogsDir == "" {
-		return nil
-	}
-	err := os.MkdirAll(cfg.LogsDir, 0o755)
-	if err == nil {
-		var f *os.File
-		if f, err = os.CreateTemp(cfg.LogsDir, ".kolla-build-"); err == nil {
-			f.Close()
-			err = os.Remove(f.Name())
-		}
-	}
-	if err != nil {
-		return &HintError{fmt.Errorf("--logs-dir %s: %w", filepath.Clean(cfg.LogsDir), err), "name a directory that can be written, or leave --logs-dir away"}
-	}
-	return nil
 }

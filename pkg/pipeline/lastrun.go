@@ -3,6 +3,7 @@ package pipeline
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"sync"
 	"time"
 
@@ -17,6 +19,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/graph"
 	"github.com/kolla-build/kolla-build/pkg/plan"
+	"github.com/kolla-build/kolla-build/pkg/registry"
 )
 
 // lastRunFile is the record of the last run that began to build, in the data
@@ -40,6 +43,7 @@ type runScope struct {
 	Base        string `json:"base"`
 	InstallType string `json:"install_type"`
 	Arch        string `json:"arch"`
+	Platform    string `json:"platform,omitempty"`
 	Registry    string `json:"registry,omitempty"`
 	Namespace   string `json:"namespace"`
 	Prefix      string `json:"prefix,omitempty"`
@@ -47,12 +51,12 @@ type runScope struct {
 }
 
 func scopeOf(cfg *config.Config) runScope {
-	return runScope{cfg.Base, cfg.InstallType, cfg.BaseArch, cfg.Registry, cfg.Namespace, cfg.ImageNamePrefix, cfg.Tag}
+	return runScope{cfg.Base, cfg.InstallType, cfg.BaseArch, cfg.Platform, cfg.Registry, cfg.Namespace, cfg.ImageNamePrefix, cfg.Tag}
 }
 
 // difference names the first option in which two scopes differ.
 func (s runScope) difference(o runScope) (option, was, is string) {
-	for _, d := range [][3]string{{"--base", s.Base, o.Base}, {"--type", s.InstallType, o.InstallType}, {"--base-arch", s.Arch, o.Arch},
+	for _, d := range [][3]string{{"--base", s.Base, o.Base}, {"--type", s.InstallType, o.InstallType}, {"--base-arch", s.Arch, o.Arch}, {"--platform", s.Platform, o.Platform},
 		{"--registry", s.Registry, o.Registry}, {"--namespace", s.Namespace, o.Namespace}, {"--image-name-prefix", s.Prefix, o.Prefix}, {"--tag", s.Tag, o.Tag}} {
 		if d[1] != d[2] {
 			return d[0], d[1], d[2]
@@ -118,14 +122,18 @@ func (j *journal) write(l runLine) {
 	}
 }
 
-// close ends the record, if the run came to its end.
-func (j *journal) close(published bool) error {
-	j.write(runLine{Ended: true, Published: published})
-	j.file.Close()
-	if j.err != nil {
-		return fmt.Errorf("writing the run's record: %w", j.err)
+// end notes that the run came to its end, and whether its tags were moved.
+func (j *journal) end(ctx context.Context, published error) {
+	if ctx.Err() == nil {
+		j.write(runLine{Ended: true, Published: published == nil})
 	}
-	return nil
+}
+
+// close closes the record of a run, if it has one.
+func (j *journal) close() {
+	if j != nil {
+		j.file.Close()
+	}
 }
 
 // lastRun is a record as read.
@@ -172,6 +180,12 @@ func (l *lastRun) done(image string) bool {
 	return ok && !line.Status.Bad()
 }
 
+// redo reports whether an image that the store has is built all the same: with
+// --nocache those of the last run are that it did not do.
+func (l *lastRun) redo(cfg *config.Config, image string) bool {
+	return l != nil && !cfg.Cache && !l.done(image)
+}
+
 // withLastRun returns a configuration that selects the images of the last run,
 // those of them that the user's own expressions match if there are any, and the
 // record.
@@ -180,22 +194,31 @@ func withLastRun(cfg *config.Config, env Env) (*config.Config, *lastRun, error) 
 	if err != nil {
 		return nil, nil, err
 	}
-	if opt, was, is := l.Scope.difference(scopeOf(cfg)); opt != "" {
+	now := scopeOf(cfg)
+	if clean, _, err := registry.CleanRegistry(now.Registry); err == nil {
+		now.Registry = clean
+	}
+	if opt, was, is := l.Scope.difference(now); opt != "" {
 		return nil, nil, &HintError{fmt.Errorf("--rerun-failed: the last run was with %s %q, this one is with %q", opt, was, is), "give the options of that run, or leave --rerun-failed away"}
 	}
-	match, err := graph.CompileRegexes(cfg.Regex)
+	var slow backtracking
+	match, err := graph.CompileRegexes(cfg.Regex, slow.compile)
 	if err != nil {
 		return nil, nil, err
 	}
 	c := *cfg
 	c.Regex, c.Profile = nil, nil
-	left := 0
+	left, all := 0, 0
 	for _, name := range l.Images {
-		if match.Match(name) {
-			c.Regex = append(c.Regex, "^"+regexp.QuoteMeta(name)+"$")
-			if !l.done(name) {
-				left++
-			}
+		if !match.Match(plainName(name)) {
+			continue
+		}
+		all++
+		if !l.done(name) {
+			left++
+		}
+		if re := "^" + regexp.QuoteMeta(plainName(name)) + "$"; !slices.Contains(c.Regex, re) {
+			c.Regex = append(c.Regex, re)
 		}
 	}
 	if len(c.Regex) == 0 {
@@ -204,11 +227,11 @@ func withLastRun(cfg *config.Config, env Env) (*config.Config, *lastRun, error) 
 	when := l.Started.Local().Format(time.DateTime)
 	switch {
 	case left > 0:
-		env.Notice("the run of %s left %d of %d images undone; going on from there", when, left, len(c.Regex))
+		env.Notice("the run of %s left %d of %d images undone; going on from there", when, left, all)
 	case l.end.Ended && !l.end.Published:
-		env.Notice("the run of %s built all %d images and did not publish them", when, len(c.Regex))
+		env.Notice("the run of %s built all %d images and did not publish them", when, all)
 	default:
-		env.Notice("the run of %s left nothing undone: all %d images are there", when, len(c.Regex))
+		env.Notice("the run of %s left nothing undone: all %d images are there", when, all)
 	}
 	return &c, l, nil
 }

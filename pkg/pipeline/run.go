@@ -52,9 +52,19 @@ func (r *buildRun) build(ctx context.Context) error {
 	if r.results, err = r.run(ctx); err != nil {
 		return err
 	}
+	if ctx.Err() == nil && r.heal(ctx, r.results) {
+		r.env.Notice("what stood on the removed blobs is built again")
+		if err = r.define(ctx); err == nil {
+			r.results, err = r.run(ctx)
+		}
+		if err != nil {
+			return err
+		}
+	}
 	cctx, span := trace.Start(ctx, "publish")
 	published := r.publish(cctx, r.results)
 	span.End(published)
+	r.journal.end(ctx, published)
 	if err := r.summarize(r.results, time.Since(r.rep.started), published); err != nil {
 		return err
 	}
@@ -94,30 +104,40 @@ type buildRun struct {
 	local  bool       // nothing is fetched: what is not on this machine is an error
 	watch  *stopwatch // nil where nothing is built
 
-	rep       *reports // nil for a plan
-	daemonEnv []string // what a builder that is started has in its environment besides ours
+	journal   *journal
+	last      *lastRun                    // with --rerun-failed
+	define    func(context.Context) error // finds out what the images are made of, and plans what is built
+	rep       *reports                    // nil for a plan
+	daemonEnv []string                    // what a builder that is started has in its environment besides ours
 	results   []*build.Result
 	summary   report.Summary
 }
 
 func (r *buildRun) close() {
+	r.journal.close()
 	if r.engine != nil {
 		r.engine.Close()
 	}
 	if r.set != nil {
 		r.set.Close()
 	}
-	for _, t := range r.targets {
-		if t.set != r.set {
-			t.set.Close()
-		}
-	}
+	r.dropTargets()
 	if r.client != nil {
 		r.client.Close()
 	}
 	if r.store != nil {
 		r.store.Close()
 	}
+}
+
+// dropTargets forgets the platforms that images were defined for.
+func (r *buildRun) dropTargets() {
+	for _, t := range r.targets {
+		if t.set != r.set {
+			t.set.Close()
+		}
+	}
+	r.targets = nil
 }
 
 // prepare does all that comes before the first image is built.
@@ -128,9 +148,14 @@ func (r *buildRun) prepare(ctx context.Context) error {
 	if r.cfg.Push && r.cfg.Registry == "" {
 		r.env.Notice("warning: --push without --registry pushes to Docker Hub, to the namespace %q", r.cfg.Namespace)
 	}
+	var err error
+	if r.cfg.RerunFailed {
+		if r.cfg, r.last, err = withLastRun(r.cfg, r.env); err != nil {
+			return err
+		}
+	}
 	image := r.cfg.BaseImage
 	r.cfg = withLocalBase(r.cfg)
-	var err error
 	if !r.dry || r.cfg.SkipExisting {
 		if r.engine, err = openEngine(ctx, r.cfg, r.env); err != nil {
 			return err
@@ -171,28 +196,42 @@ func (r *buildRun) prepare(ctx context.Context) error {
 	if r.client, err = newClient(r.cfg, r.env); err != nil {
 		return err
 	}
-	if err := r.defineAll(ctx, image, all, whole, exists); err != nil {
-		return err
+	r.define = func(ctx context.Context) error {
+		r.dropTargets()
+		if err := r.defineAll(ctx, image, all, whole, exists); err != nil {
+			return err
+		}
+		return r.decide(ctx)
 	}
+	return r.define(ctx)
+}
+
+// decide plans what is built of what is defined.
+func (r *buildRun) decide(ctx context.Context) error {
+	var err error
 	if r.moving, err = r.movingInputs(ctx); err != nil {
 		return err
 	}
 	r.mem = openMemory(r.cfg)
 	times := r.store.Durations()
+	keyed := map[string]string{} // image by key
+	for _, in := range r.defined.inputs {
+		keyed[in.Key] = in.Image
+	}
 	r.plan = plan.New(r.defined.inputs, plan.Known{
 		Stored: func(key string) (string, bool) {
 			if key == "" {
 				return "", false // it could not be defined
 			}
 			e, ok, err := r.store.ByKey(key)
-			return e.Digest.String(), ok && err == nil && r.store.Check(ctx, e.Digest) == nil
+			return e.Digest.String(), ok && err == nil && !r.last.redo(r.cfg, keyed[key]) && isWhole(ctx, r.store, e.Digest)
 		},
 		Parts: r.mem.get,
 		Duration: func(image string) (time.Duration, bool) {
 			d, ok := times[r.mem.name(image)]
 			return d.Median(), ok
 		},
-	}, !r.cfg.Cache)
+	}, !r.cfg.Cache && r.last == nil)
 	if err = r.moving.kept(r.plan); err != nil {
 		return err
 	}
@@ -204,6 +243,11 @@ func (r *buildRun) prepare(ctx context.Context) error {
 }
 
 func (r *buildRun) run(ctx context.Context) ([]*build.Result, error) {
+	var err error
+	if r.journal, err = newJournal(r.cfg, r.plan); err != nil {
+		return nil, err
+	}
+	r.warnOfDisk()
 	logs := report.NewLogs(report.LogsOptions{Dir: r.cfg.LogsDir, OnError: func(err error) { r.env.Notice("warning: %v", err) }})
 	mode := report.Mode(r.cfg.Progress)
 	if r.cfg.Quiet {
@@ -211,7 +255,7 @@ func (r *buildRun) run(ctx context.Context) ([]*build.Result, error) {
 	}
 	progress := report.NewProgress(report.ProgressOptions{Out: r.env.Stderr, Mode: mode, Getenv: r.env.Getenv,
 		Output: r.cfg.Debug || r.cfg.Threads == 1})
-	emit := report.Tee(logs.Handle, r.rep.recorder.Handle, progress.Handle)
+	emit := report.Tee(logs.Handle, r.rep.recorder.Handle, r.journal.handle, progress.Handle)
 	convert := r.def.options
 	convert.BuildArgs = withProxies(convert.BuildArgs, r.env)
 	convert.NoCache = !r.cfg.Cache
@@ -247,6 +291,7 @@ func (r *buildRun) run(ctx context.Context) ([]*build.Result, error) {
 	if up := r.uploader(bk, emit); up != nil {
 		opts.Uploader = tracedUploader{up}
 	}
+	opts.Gate = newBounds(r.cfg, bk, bk.opts.Notice).gate
 	results := build.Run(ctx, r.plan, opts)
 	since := time.Now()
 	if err := bk.close(); err != nil {
@@ -259,7 +304,6 @@ func (r *buildRun) run(ctx context.Context) ([]*build.Result, error) {
 		}
 	}
 	if r.several() {
-		var err error
 		if r.joined, err = r.join(ctx, results); err != nil && ctx.Err() == nil {
 			logs.Close()
 			progress.Close()

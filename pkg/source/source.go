@@ -223,7 +223,7 @@ func (f *Fetcher) Archives(ctx context.Context, r Request) ([]File, error) {
 		}
 		file, err := f.bundle(ctx, group.dir, group.specs, r.Own)
 		if err != nil {
-			return nil, fmt.Errorf("image %s: %w", r.Image, err)
+			return nil, err
 		}
 		out = append(out, file)
 	}

@@ -60,6 +60,15 @@ func sweep(state, run string) error {
 			_ = os.RemoveAll(b)
 		}
 	}
+	// Blobs that had not come whole into its own store: it would continue them,
+	// and what came damaged would be damaged for ever.
+	partial, err := filepath.Glob(filepath.Join(state, "runc-*", "content", "ingest", "*"))
+	if err != nil {
+		return err
+	}
+	for _, p := range partial {
+		_ = os.RemoveAll(p)
+	}
 	_ = os.RemoveAll(filepath.Join(state, "tmp"))
 	if len(places) > 1 {
 		_ = os.RemoveAll(places[1])
