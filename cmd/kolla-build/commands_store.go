@@ -112,10 +112,11 @@ func loadCommand() *command {
 	return &command{
 		Command: config.Command{
 			Name: "load", Values: config.ValuesFiles, Args: "FILE",
-			Summary: "Take images out of a saved file, and push them to a registry.",
+			Summary: "Take images out of a saved file, and push them to a registry or load them into Docker or Podman.",
 			Groups:  []config.Group{config.GroupNames, config.GroupBuilder, config.GroupConfig},
 			Examples: []config.Example{
 				{Line: "kolla-build load set.tar --push --registry localhost:4000", Does: "Push the images of a file to a registry."},
+				{Line: "kolla-build load set.tar --engine docker", Does: "Load them into Docker on this host."},
 			},
 		},
 		run: func(ctx context.Context, cfg *config.Config, env pipeline.Env) error {

@@ -1,16 +1,19 @@
 package pipeline
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/containerd/platforms"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/kolla-build/kolla-build/pkg/bootstrap"
 	"github.com/kolla-build/kolla-build/pkg/build"
 	"github.com/kolla-build/kolla-build/pkg/config"
@@ -108,9 +111,15 @@ func (l *loader) Upload(ctx context.Context, it *plan.Item, d string) error {
 	if err != nil {
 		return &build.LoadError{Err: err}
 	}
+	l.count(it.Reference, res)
+	return nil
+}
+
+// count adds what was done for an image to the sum.
+func (l *loader) count(ref string, res engine.Loaded) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.seen[it.Reference] = true
+	l.seen[ref] = true
 	switch {
 	case res.Present:
 		l.sum.there++
@@ -122,6 +131,46 @@ func (l *loader) Upload(ctx context.Context, it *plan.Item, d string) error {
 		l.sum.reused += res.Reused
 		l.sum.bytes += res.Bytes
 	}
+}
+
+// loadSet brings images of the store into a container engine, those with few
+// layers first: what others stand on is there before them.
+func loadSet(ctx context.Context, env Env, e *engine.Engine, s *store.Store, set map[string]digest.Digest) error {
+	type one struct {
+		ref    string
+		img    v1.Image
+		layers []v1.Hash
+	}
+	var all []one
+	for ref, d := range set {
+		img, err := s.Image(d)
+		if err != nil {
+			return err
+		}
+		conf, err := img.ConfigFile()
+		if err != nil {
+			return err
+		}
+		all = append(all, one{ref, img, conf.RootFS.DiffIDs})
+	}
+	slices.SortFunc(all, func(a, b one) int {
+		return cmp.Or(cmp.Compare(len(a.layers), len(b.layers)), cmp.Compare(a.ref, b.ref))
+	})
+	l := &loader{engine: e, seen: map[string]bool{}}
+	for i, o := range all {
+		req := engine.Request{Ref: o.ref, Image: o.img}
+		for _, below := range slices.Backward(all[:i]) {
+			if n := len(below.layers); n <= len(o.layers) && slices.Equal(below.layers, o.layers[:n]) {
+				req.Ancestors = append(req.Ancestors, below.img)
+			}
+		}
+		res, err := e.Load(ctx, req)
+		if err != nil {
+			return err
+		}
+		l.count(o.ref, res)
+	}
+	env.Notice("%s", l.finish(nil))
 	return nil
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/bootstrap"
 	"github.com/kolla-build/kolla-build/pkg/bundle"
 	"github.com/kolla-build/kolla-build/pkg/config"
+	"github.com/kolla-build/kolla-build/pkg/engine"
 	"github.com/kolla-build/kolla-build/pkg/graph"
 	"github.com/kolla-build/kolla-build/pkg/report"
 	"github.com/kolla-build/kolla-build/pkg/store"
@@ -199,7 +200,8 @@ func hasTag(name, tag string) bool {
 	return len(name) > len(tag) && name[len(name)-len(tag)-1:] == ":"+tag
 }
 
-// Load reads a bundle into the store and, with --push, on to a registry.
+// Load reads a bundle into the store, with --engine on to a container engine,
+// and with --push to a registry.
 func Load(ctx context.Context, cfg *config.Config, env Env, path string) error {
 	s, err := OpenStore(cfg)
 	if err != nil {
@@ -221,6 +223,15 @@ func Load(ctx context.Context, cfg *config.Config, env Env, path string) error {
 		}
 		opts.Rename = bundle.RenameTo(n.Registry, ns)
 	}
+	var e *engine.Engine
+	if cfg.IsSet("engine") { // a bundle is for the store and registries, unless somebody says so
+		if e, err = openEngine(ctx, cfg, env); err != nil {
+			return err
+		}
+	}
+	if e != nil {
+		defer e.Close()
+	}
 	sum, err := bundle.Load(ctx, path, s, opts)
 	if err != nil {
 		return err
@@ -232,6 +243,11 @@ func Load(ctx context.Context, cfg *config.Config, env Env, path string) error {
 		if e.Kind != store.KindBase {
 			set[e.Name] = e.Digest
 			tags = append(tags, tagOf(e.Name))
+		}
+	}
+	if e != nil {
+		if err := loadSet(ctx, env, e, s, set); err != nil {
+			return err
 		}
 	}
 	retain, err := newRetention(cfg.Retain, append(tags, cfg.AlsoTag...))
