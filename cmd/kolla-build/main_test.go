@@ -140,10 +140,12 @@ func startRegistry(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Setenv(args[0], s.Addr().String())
 }
 
-// startDockerd runs a Docker daemon for the script's time: dockerd.
+// startDockerd runs a Docker daemon for the script's time, with DOCKERD_PID: dockerd.
 // kolla-build finds it by DOCKER_HOST, and takes it where KOLLA_BUILD_ENGINE is taken away.
 func startDockerd(ts *testscript.TestScript, _ bool, args []string) {
-	ts.Setenv("DOCKER_HOST", testenv.Dockerd(scriptTB{ts: ts}, "").Addr)
+	d := testenv.Dockerd(scriptTB{ts: ts}, "")
+	ts.Setenv("DOCKER_HOST", d.Addr)
+	ts.Setenv("DOCKERD_PID", strconv.Itoa(d.Process.Pid))
 }
 
 // startPodman runs Podman's service for the script's time: podman VAR puts its

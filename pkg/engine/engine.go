@@ -68,6 +68,7 @@ type Engine struct {
 	mu    sync.Mutex
 	names map[string]string // reference as the engine has it, to image ID
 	ids   map[string]bool   // all of its images
+	dead  bool              // it was waited for in vain: nobody waits again
 }
 
 // about is what an engine says of itself.
@@ -259,11 +260,8 @@ func (e *Engine) send(ctx context.Context, r Request, name string, ids []string)
 			return Loaded{}, context.Cause(ctx)
 		case isFull(err):
 			return Loaded{}, e.fail("loading", r.Ref, err)
-		case isGone(err) && attempt < e.opts.Retries:
+		case isGone(err) && attempt < e.opts.Retries && e.waitBack(ctx):
 			attempt++
-			if werr := e.waitBack(ctx); werr != nil {
-				return Loaded{}, e.fail("loading", r.Ref, err)
-			}
 		case have > 0 && !isGone(err):
 			have = 0
 		default:
@@ -272,24 +270,39 @@ func (e *Engine) send(ctx context.Context, r Request, name string, ids []string)
 	}
 }
 
-// waitBack waits for an engine that is being started again.
-func (e *Engine) waitBack(ctx context.Context) error {
-	var err error
-	for range 20 {
+// waitBack waits for an engine that is being started again, and reports whether
+// it came back. One that did not is not waited for again.
+func (e *Engine) waitBack(ctx context.Context) bool {
+	for range backTries {
+		e.mu.Lock()
+		dead := e.dead
+		e.mu.Unlock()
+		if dead {
+			return false
+		}
 		select {
-		case <-time.After(500 * time.Millisecond):
+		case <-time.After(backPause):
 		case <-ctx.Done():
-			return context.Cause(ctx)
+			return false
 		}
 		pctx, cancel := context.WithTimeout(ctx, dialTimeout)
-		_, err = e.backend.about(pctx)
+		_, err := e.backend.about(pctx)
 		cancel()
 		if err == nil {
-			return nil
+			return true
 		}
 	}
-	return err
+	e.mu.Lock()
+	e.dead = true
+	e.mu.Unlock()
+	return false
 }
+
+// An engine that is started again takes a few seconds.
+const (
+	backTries = 20
+	backPause = 500 * time.Millisecond
+)
 
 // layersThere counts the image's first layers that the engine has: those of an
 // ancestor, or of what bears its name now.
