@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -20,12 +21,14 @@ type refreshWorld struct {
 	dir     string
 	server  *standin.Server
 	options []string
+
+	buildkitd string
 }
 
 func newRefreshWorld(t *testing.T) *refreshWorld {
 	t.Helper()
 	w := &refreshWorld{t: t, dir: t.TempDir()}
-	buildkitd := testenv.Buildkitd(t)
+	w.buildkitd = testenv.Buildkitd(t)
 	testenv.Program(t, "mmdebstrap", "mmdebstrap")
 	var err error
 	if w.server, err = standin.Start(standin.Content{Suite: "standin", Files: map[string][]byte{"thing": []byte("1")}}); err != nil {
@@ -56,7 +59,7 @@ func newRefreshWorld(t *testing.T) *refreshWorld {
 		runBuild(t, []string{"bootstrap", "debian:trixie", "--data-dir", base}, exitOK)
 	}
 	w.options = []string{"-b", "debian", "--base-tag", "trixie", "--base-image", "oci:" + base + "/store:debian:trixie", "--images-dir", tree,
-		"-n", "t", "--tag", "t", "--buildkitd", buildkitd, "--progress", "plain"}
+		"-n", "t", "--tag", "t", "--buildkitd", w.buildkitd, "--progress", "plain"}
 	w.use("data")
 	return w
 }
@@ -202,5 +205,71 @@ func TestRefresh(t *testing.T) {
 	}
 	if s := p["stderr"].Reason; strings.Count(s, "images that use it are kept as they are") != 1 {
 		t.Errorf("said: %s", s)
+	}
+}
+
+// Images whose packages are rpm's: a database that rpm wrote, a repository that
+// createrepo_c made. What builds them does not matter here.
+func TestRefreshRPM(t *testing.T) {
+	w := &refreshWorld{t: t, dir: t.TempDir(), buildkitd: testenv.Buildkitd(t)}
+	rpm := testenv.Program(t, "rpm", "rpm")
+	testenv.Program(t, "rpmbuild", "rpm")
+	testenv.Program(t, "createrepo_c", "createrepo-c")
+	repo := filepath.Join(w.dir, "repo")
+	offer := func(alpha, beta string) {
+		t.Helper()
+		if err := os.RemoveAll(repo); err != nil {
+			t.Fatal(err)
+		}
+		if err := standin.WriteRPMs(repo, standin.RPM{Name: "alpha", Version: alpha}, standin.RPM{Name: "beta", Version: beta}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	offer("1-1", "1-1")
+	var err error
+	if w.server, err = standin.Start(standin.Content{Suite: "none", RPMDir: repo}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { w.server.Close() })
+	tree, db := filepath.Join(w.dir, "tree"), filepath.Join(w.dir, "db")
+	install := func(image, name string) {
+		t.Helper()
+		if out, err := exec.Command(rpm, "--dbpath", db, "-i", "--justdb", "--nodeps", "--nosignature", filepath.Join(repo, "noarch", name+"-1-1.noarch.rpm")).CombinedOutput(); err != nil {
+			t.Fatalf("rpm: %v\n%s", err, out)
+		}
+		files, err := filepath.Glob(filepath.Join(db, "rpmdb.sqlite*"))
+		if err != nil || len(files) == 0 {
+			t.Fatalf("rpm made %q, %v", files, err)
+		}
+		for _, f := range files {
+			data, err := os.ReadFile(f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			put(t, filepath.Join(tree, image, "rpm", filepath.Base(f)), data)
+		}
+	}
+	install("base", "alpha")
+	install("app", "beta")
+	put(t, filepath.Join(tree, "base/standin.repo"), []byte(w.server.RPMRepo("standin")))
+	put(t, filepath.Join(tree, "base/Dockerfile.j2"), []byte("FROM {{ base_image }}:{{ base_distro_tag }}\nCOPY standin.repo /etc/yum.repos.d/\nCOPY rpm /var/lib/rpm\n"))
+	put(t, filepath.Join(tree, "app/Dockerfile.j2"), []byte("FROM {{ namespace }}/base:{{ tag }}\nCOPY rpm /var/lib/rpm\n"))
+	put(t, filepath.Join(tree, "leaf/Dockerfile.j2"), []byte("FROM {{ namespace }}/app:{{ tag }}\nRUN echo leaf > /leaf\n"))
+	busybox := filepath.Join(w.dir, "busybox")
+	writeBusybox(t, busybox)
+	w.options = []string{"-b", "rocky", "--base-image", "oci:" + busybox, "--images-dir", tree, "-n", "t", "--tag", "t", "--buildkitd", w.buildkitd, "--progress", "plain"}
+	w.use("data")
+
+	w.want(w.build("--refresh"), "app base leaf")
+	w.want(w.build("--refresh"), "")
+	offer("1-1", "2-1")
+	p := w.plan("--refresh")
+	if got, want := [3]string{p["base"].Reason, p["app"].Reason, p["leaf"].Reason}, [3]string{"unchanged", "package beta 1-1 → 2-1", "parent app is built"}; got != want {
+		t.Errorf("plan: %q, want %q", got, want)
+	}
+	offer("1-2", "1-1")
+	p = w.plan("--refresh")
+	if got, want := [3]string{p["base"].Reason, p["app"].Reason, p["leaf"].Reason}, [3]string{"package alpha 1-1 → 1-2", "parent base is built", "parent app is built"}; got != want {
+		t.Errorf("plan: %q, want %q", got, want)
 	}
 }

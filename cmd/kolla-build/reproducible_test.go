@@ -13,19 +13,25 @@ import (
 	"github.com/kolla-build/kolla-build/internal/testenv"
 )
 
-// Two builds of the same inputs on two builders that know nothing of each
-// other, at different times, give the same images to the last byte.
-func TestReproducible(t *testing.T) {
-	buildkitd := testenv.Buildkitd(t)
-	dir := t.TempDir()
-	base := filepath.Join(dir, "busybox")
-	p, err := layout.Write(base, empty.Index)
+// writeBusybox writes a base image as an OCI layout.
+func writeBusybox(t *testing.T, dir string) {
+	t.Helper()
+	p, err := layout.Write(dir, empty.Index)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := p.AppendImage(testenv.Busybox(t, nil)); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// Two builds of the same inputs on two builders that know nothing of each
+// other, at different times, give the same images to the last byte.
+func TestReproducible(t *testing.T) {
+	buildkitd := testenv.Buildkitd(t)
+	dir := t.TempDir()
+	base := filepath.Join(dir, "busybox")
+	writeBusybox(t, base)
 	tree := filepath.Join(dir, "tree")
 	for name, text := range map[string]string{
 		"base/Dockerfile.j2": "FROM {{ base_image }}:{{ base_distro_tag }}\nLABEL name=\"{{ image_name }}\"\nCOPY conf /etc/conf/\n" +
