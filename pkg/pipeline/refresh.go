@@ -154,6 +154,21 @@ func (m *moving) kept(p *plan.Plan) error {
 	return nil
 }
 
+// remarkNotes says at a run's end how many images --refresh could not look at:
+// the warnings at its beginning are far above by then.
+func (r *buildRun) remarkNotes() {
+	n, first := 0, ""
+	for _, it := range r.plan.Items {
+		if it.Action == plan.Keep && it.Note != "" {
+			n++
+			first = cmp.Or(first, it.Image+": "+it.Note)
+		}
+	}
+	if n > 0 {
+		r.env.Notice("warning: %d images were kept without knowing whether their inputs moved, such as %s", n, first)
+	}
+}
+
 // packageReader reads which packages images hold, and keeps what their layers
 // say in the data directory.
 func packageReader(cfg *config.Config) *packages.Reader {

@@ -385,6 +385,7 @@ func (r *buildRun) summarize(results []*build.Result, took time.Duration, publis
 		if err := s.WriteText(r.env.Stderr, report.TextOptions{NotMatched: r.cfg.Debug, Getenv: r.env.Getenv}); err != nil {
 			return err
 		}
+		r.remarkNotes()
 	}
 	if r.cfg.Format != "json" {
 		return nil
