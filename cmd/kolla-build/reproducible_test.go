@@ -6,11 +6,13 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/layout"
 	"github.com/kolla-build/kolla-build/internal/testenv"
+	"github.com/kolla-build/kolla-build/pkg/store"
 )
 
 // writeBusybox writes a base image as an OCI layout.
@@ -36,7 +38,7 @@ func TestReproducible(t *testing.T) {
 	for name, text := range map[string]string{
 		"base/Dockerfile.j2": "FROM {{ base_image }}:{{ base_distro_tag }}\nLABEL name=\"{{ image_name }}\"\nCOPY conf /etc/conf/\n" +
 			"RUN echo 'nova:x:42436:42436::/var/lib/nova:/bin/sh' >> /etc/passwd && mkdir -p /var/lib/nova/a/b && chmod 700 /var/lib/nova\n" +
-			"RUN test \"$SOURCE_DATE_EPOCH\" = " + strconv.FormatInt(testenv.BusyboxCreated.Unix(), 10) + "\n",
+			"RUN echo ${SOURCE_DATE_EPOCH:-none} > /epoch\n",
 		"base/conf/nova.conf": "[DEFAULT]\n",
 		"mid/Dockerfile.j2": "FROM {{ namespace }}/base:{{ tag }}\nRUN for i in $(seq 300); do echo $i > /var/lib/nova/$i; done; rm /etc/conf/nova.conf; ls -s /bin/sh || true\n" +
 			"ENV A=b\nRUN cp /bin/busybox /usr/bin/again && touch /var/lib/nova/a\n",
@@ -66,6 +68,9 @@ func TestReproducible(t *testing.T) {
 		return s
 	}
 	first := digests("one", "--threads", "1")
+	if got, want := fileOf(t, filepath.Join(dir, "one"), "t/base:t", "epoch"), strconv.FormatInt(testenv.BusyboxCreated.Unix(), 10)+"\n"; got != want {
+		t.Errorf("SOURCE_DATE_EPOCH in a step is %q, want the base image's time, %q", got, want)
+	}
 	if err := os.Chtimes(filepath.Join(tree, "leaf2/file"), testenv.BusyboxCreated, testenv.BusyboxCreated); err != nil {
 		t.Fatal(err)
 	}
@@ -80,4 +85,31 @@ func TestReproducible(t *testing.T) {
 	if without := digests("three", "--noclamp-times"); without == first {
 		t.Error("without clamping, times make no difference")
 	}
+}
+
+// fileOf returns a file of an image in a data directory's store, and fails the
+// test if the image's environment has what only steps shall see.
+func fileOf(t *testing.T, data, image, path string) string {
+	t.Helper()
+	s, err := store.Open(filepath.Join(data, "store"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	e, ok, err := s.Lookup(image)
+	if err != nil || !ok {
+		t.Fatalf("%s: %v, %v", image, ok, err)
+	}
+	img, err := s.Image(e.Digest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	conf, err := img.ConfigFile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if env := strings.Join(conf.Config.Env, " "); strings.Contains(env, "SOURCE_DATE_EPOCH") {
+		t.Errorf("%s: environment %s", image, env)
+	}
+	return inImage(t, img, path)[path]
 }
