@@ -65,6 +65,7 @@ func (b *Builder) Build(ctx context.Context, req Request, emit func(build.Event)
 		Exports:               []client.ExportEntry{{Type: client.ExporterOCI, Attrs: attrs, OutputStore: b.opts.Store}},
 		SharedSession:         b.session,
 		SessionPreInitialized: true,
+		Internal:              true, // no record in the daemon's history of builds: it costs as much as a small step
 		AllowedEntitlements:   b.opts.Entitlements,
 	}, status)
 	<-watched
