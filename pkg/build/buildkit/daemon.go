@@ -38,6 +38,9 @@ func (e *DaemonError) Error() string {
 
 func (e *DaemonError) Unwrap() error { return e.Err }
 
+// lockName is the file in a state directory that says who uses it.
+const lockName = "kolla-build.lock"
+
 // daemon is a buildkitd that this process started.
 type daemon struct {
 	addr string
@@ -45,8 +48,11 @@ type daemon struct {
 	lock *os.File
 	run  string // directory of its socket
 	done chan struct{}
-	err  error // of Wait, valid after done
-	log  string
+
+	unsynced *unsynced
+
+	err error // of Wait, valid after done
+	log string
 }
 
 // FindDaemon returns the path of the buildkitd to start: named if it is not
@@ -102,7 +108,7 @@ func startDaemon(ctx context.Context, opts Options) (*daemon, error) {
 // acquire locks the state directory. The daemon inherits the lock, so that it
 // holds for as long as the daemon lives, even if this process is killed.
 func (d *daemon) acquire(ctx context.Context, opts Options) error {
-	f, err := os.OpenFile(filepath.Join(opts.StateDir, "kolla-build.lock"), os.O_CREATE|os.O_RDWR, 0o644)
+	f, err := os.OpenFile(filepath.Join(opts.StateDir, lockName), os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {
 		return &DaemonError{Addr: opts.StateDir, Err: err}
 	}
@@ -140,6 +146,13 @@ func (d *daemon) start(bin string, opts Options) error {
 		return &DaemonError{Addr: bin, Err: err}
 	}
 	d.run = run
+	var lost bool
+	if d.unsynced, lost, err = noteUnsynced(opts.StateDir); err != nil {
+		return &DaemonError{Addr: opts.StateDir, Err: err}
+	}
+	if lost && opts.Notice != nil {
+		opts.Notice("the machine went down before the builder's cache was on the disk; it starts with an empty one")
+	}
 	if err := sweep(opts.StateDir, run); err != nil {
 		return &DaemonError{Addr: opts.StateDir, Err: err, Hint: "an earlier run was killed; what it left there could not be cleared away"}
 	}
@@ -173,6 +186,7 @@ func (d *daemon) start(bin string, opts Options) error {
 		// Pdeathsig is sent when the thread that forked ends, so that thread
 		// is kept until the daemon has ended.
 		runtime.LockOSThread()
+		suppressSync()
 		err := d.cmd.Start()
 		started <- err
 		if err != nil {
@@ -229,6 +243,9 @@ func (d *daemon) stop() error {
 }
 
 func (d *daemon) release() {
+	if d.unsynced != nil {
+		d.unsynced.flush()
+	}
 	if d.run != "" {
 		os.RemoveAll(d.run)
 	}

@@ -1,0 +1,137 @@
+package buildkit
+
+import (
+	"crypto/rand"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// A builder syncs its books to the disk some three hundred times for an image
+// of three steps, and dpkg in a RUN step each file that it unpacks. What they
+// protect is a cache: the images themselves are in the store, which this process
+// writes and syncs. So a daemon that we start, and all that runs in it, is told
+// that the disk has everything at once: fsync and its kin return without
+// effect, by a filter of system calls, as systemd-nspawn's --suppress-sync has
+// it. A process that is killed loses nothing by that. A machine that goes down
+// may: then the cache is thrown away (see unsynced).
+
+// syncCalls are the calls that are answered at once.
+var syncCalls = []uint32{unix.SYS_FSYNC, unix.SYS_FDATASYNC, unix.SYS_SYNC, unix.SYS_SYNCFS, unix.SYS_SYNC_FILE_RANGE, unix.SYS_MSYNC}
+
+// suppressSync filters the system calls of the calling thread and of all that
+// it starts from now on. The thread must be locked, and end with its goroutine.
+// Where the kernel does not allow it, all is as it was, only slower.
+func suppressSync() bool {
+	var arch uint32
+	switch runtime.GOARCH {
+	case "amd64":
+		arch = unix.AUDIT_ARCH_X86_64
+	case "arm64":
+		arch = unix.AUDIT_ARCH_AARCH64
+	default:
+		return false
+	}
+	const ok = unix.SECCOMP_RET_ERRNO // with error 0
+	load := func(offset uint32) unix.SockFilter {
+		return unix.SockFilter{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: offset}
+	}
+	ret := func(k uint32) unix.SockFilter { return unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: k} }
+	equal := func(k uint32, yes, no uint8) unix.SockFilter {
+		return unix.SockFilter{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: k, Jt: yes, Jf: no}
+	}
+	// struct seccomp_data: the call's number, then the architecture whose it is.
+	filter := []unix.SockFilter{load(4), equal(arch, 1, 0), ret(unix.SECCOMP_RET_ALLOW), load(0)}
+	for i, call := range syncCalls {
+		filter = append(filter, equal(call, uint8(len(syncCalls)-i), 0))
+	}
+	filter = append(filter, ret(unix.SECCOMP_RET_ALLOW), ret(ok))
+	prog := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
+	_, _, errno := unix.RawSyscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, 0, uintptr(unsafe.Pointer(&prog)))
+	runtime.KeepAlive(filter)
+	return errno == 0
+}
+
+// unsynced notes that what lies in state may not be on the disk yet. A note
+// names the boot in which that is so; one of an earlier boot means that the
+// machine went down before it was.
+type unsynced struct {
+	state string
+	notes []string // of this run, and of those before it that were killed
+}
+
+func unsyncedDir(state string) string { return filepath.Join(state, "unsynced") }
+
+func bootID() string {
+	id, _ := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	return strings.TrimSpace(string(id))
+}
+
+// noteUnsynced makes a note for this run. lost says that one of an earlier boot
+// was there: what lies in state cannot be trusted, and has been removed.
+func noteUnsynced(state string) (u *unsynced, lost bool, err error) {
+	u = &unsynced{state: state}
+	old, _ := filepath.Glob(filepath.Join(unsyncedDir(state), "*"))
+	boot := bootID()
+	for _, note := range old {
+		if id, err := os.ReadFile(note); err == nil && string(id) != boot {
+			lost = true
+		}
+	}
+	if lost {
+		if err := wipe(state); err != nil {
+			return nil, true, err
+		}
+		old = nil
+	}
+	if err := os.MkdirAll(unsyncedDir(state), 0o700); err != nil {
+		return nil, lost, err
+	}
+	note := filepath.Join(unsyncedDir(state), rand.Text())
+	u.notes = append(old, note)
+	f, err := os.Create(note)
+	if err != nil {
+		return nil, lost, err
+	}
+	_, err = f.WriteString(boot)
+	if serr := f.Sync(); err == nil {
+		err = serr
+	}
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	return u, lost, err
+}
+
+// wipe removes a daemon's state, all but the lock, which is held.
+func wipe(state string) error {
+	names, err := os.ReadDir(state)
+	if err != nil {
+		return err
+	}
+	for _, n := range names {
+		if n.Name() == lockName {
+			continue
+		}
+		if err := os.RemoveAll(filepath.Join(state, n.Name())); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// flush brings what the daemon wrote to the disk, by a process that nobody
+// waits for, and takes the notes away after it.
+func (u *unsynced) flush() {
+	cmd := exec.Command("/bin/sh", append([]string{"-c", `sync -f "$1" && shift && rm -f "$@"`, "sync", u.state}, u.notes...)...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if cmd.Start() == nil {
+		_ = cmd.Process.Release()
+	}
+}

@@ -1,0 +1,98 @@
+package buildkit
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestStartedBuilderDoesNotWaitForTheDisk holds that the daemon, and what it
+// runs, is under the filter, and that this process is not.
+func TestStartedBuilderDoesNotWaitForTheDisk(t *testing.T) {
+	state := t.TempDir()
+	w := newWorld(t, state)
+	seccomp := func(pid int) string {
+		data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, rest, _ := strings.Cut(string(data), "Seccomp:")
+		return strings.Fields(rest)[0]
+	}
+	before := seccomp(os.Getpid())
+	if got := seccomp(w.b.daemon.cmd.Process.Pid); got != "2" {
+		t.Errorf("the daemon's seccomp mode is %s, want 2 (filtered)", got)
+	}
+	if before == "2" {
+		t.Skip("this process is under a filter itself")
+	}
+	f, err := os.Create(filepath.Join(state, "synced"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := f.Sync(); err != nil {
+		t.Errorf("this process cannot sync: %v", err)
+	}
+	// What is synced by a step is there all the same.
+	d, err := w.build(t.Context(), "base", "FROM busybox\nRUN echo kept > /kept && dd if=/dev/zero of=/zeros bs=1024 count=8 conv=fsync 2>/dev/null\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := w.content(d.Digest, "kept"); got != "kept\n" {
+		t.Errorf("/kept holds %q", got)
+	}
+}
+
+func TestCacheOfAnEarlierBootIsDropped(t *testing.T) {
+	state := t.TempDir()
+	put := func(name, text string) {
+		t.Helper()
+		path := filepath.Join(state, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	there := func(name string) bool {
+		_, err := os.Stat(filepath.Join(state, name))
+		return err == nil
+	}
+	put(lockName, "")
+	put("cache.db", "x")
+
+	// A run of this boot that was killed: nothing is lost, and its note is taken over.
+	first, lost, err := noteUnsynced(state)
+	if err != nil || lost || !there("cache.db") {
+		t.Fatalf("the first run: lost is %v, %v", lost, err)
+	}
+	second, lost, err := noteUnsynced(state)
+	if err != nil || lost || !there("cache.db") || len(second.notes) != 2 {
+		t.Fatalf("after a run that was killed: lost is %v, %d notes, %v", lost, len(second.notes), err)
+	}
+	second.flush()
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
+		left, err := os.ReadDir(unsyncedDir(state))
+		if err == nil && len(left) == 0 {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%d notes are left after the flush", len(left))
+		}
+	}
+	_ = first
+
+	put("unsynced/old", "another-boot")
+	third, lost, err := noteUnsynced(state)
+	if err != nil || !lost {
+		t.Fatalf("after the machine went down: lost is %v, %v", lost, err)
+	}
+	if there("cache.db") || !there(lockName) || len(third.notes) != 1 {
+		t.Errorf("cache there: %v, lock there: %v, %d notes", there("cache.db"), there(lockName), len(third.notes))
+	}
+}
