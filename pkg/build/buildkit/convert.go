@@ -158,6 +158,9 @@ func (c *Converter) convert(ctx context.Context, d Dockerfile) (*Definition, err
 	if err != nil {
 		return nil, fmt.Errorf("build context of %s: %w", d.Name, err)
 	}
+	if err := missingCopy(d, stages); err != nil {
+		return nil, err
+	}
 	inputs := map[string]llb.State{dockerui.DefaultLocalNameContext: own}
 	opts := map[string]string{}
 	parts := map[string]digest.Digest{"context": contextDigest(d.Context), "settings": c.settings(d)}

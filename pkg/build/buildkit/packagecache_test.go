@@ -114,7 +114,8 @@ RUN python3 -m pip --no-cache-dir install b
 func TestEffort(t *testing.T) {
 	effortOf := func(run string) int {
 		c := converter()
-		return int(convert(t, c, Dockerfile{Name: "x", Reference: "kolla/x:t", Path: "f", Content: []byte("FROM debian:trixie\n" + run + "\n")}).Effort.Seconds())
+		return int(convert(t, c, Dockerfile{Name: "x", Reference: "kolla/x:t", Path: "f", Content: []byte("FROM debian:trixie\n" + run + "\n"),
+			Context: []ContextFile{{Path: "a", Mode: 0o644}}}).Effort.Seconds())
 	}
 	tests := []struct {
 		run  string
