@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -24,8 +25,22 @@ func (b debianImage) run(ctx context.Context, read func(io.Reader) error) error 
 	// The time goes into every file that is made now, the language into what
 	// apt says, which is read below.
 	cmd.Env = append(os.Environ(), fmt.Sprintf("SOURCE_DATE_EPOCH=%d", b.archive.release.date.Unix()), "LC_ALL=C.UTF-8", "DEBIAN_FRONTEND=noninteractive")
+	work, lock, err := workDir()
+	if err != nil {
+		return &Error{Detail: "making a directory to work in", Err: err, Hint: "TMPDIR names where"}
+	}
+	defer func() {
+		lock.Close()
+		_ = removeWork(work) // the next bootstrap tries again
+	}()
+	cmd.Env = append(cmd.Env, "TMPDIR="+work)
+	cmd.ExtraFiles = []*os.File{lock}
 	// mmdebstrap removes its directory when it is interrupted; that takes a while.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	// It is interrupted too when this process is killed: that signal comes when the
+	// thread ends that has started it, so the thread is kept.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGINT}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGINT) }
 	cmd.WaitDelay = 30 * time.Second
 	stdout, err := cmd.StdoutPipe()

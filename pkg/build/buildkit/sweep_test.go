@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/kolla-build/kolla-build/internal/mounts"
 )
 
 // A builder that is killed in the middle of a step leaves the step's process
@@ -44,7 +46,7 @@ func TestKilledBuilderLeavesNothing(t *testing.T) {
 	if id == "" || len(inGroup(id)) == 0 {
 		t.Fatalf("the running step's container is not found in %v: BuildKit keeps it elsewhere", bundles)
 	}
-	if points, err := mountsBelow(state); err != nil || len(points) == 0 {
+	if points, err := mounts.Below(state); err != nil || len(points) == 0 {
 		t.Fatalf("the running step's root is not mounted below %s: %v", state, err)
 	}
 	if err := w.b.daemon.cmd.Process.Kill(); err != nil {
@@ -53,7 +55,7 @@ func TestKilledBuilderLeavesNothing(t *testing.T) {
 	if err := <-ended; err == nil {
 		t.Fatal("the build succeeds without a builder")
 	}
-	if points, err := mountsBelow(state); err != nil || len(points) == 0 {
+	if points, err := mounts.Below(state); err != nil || len(points) == 0 {
 		t.Fatalf("the killed builder has left no mount below %s (%v): this test shows nothing", state, err)
 	}
 	addr := w.b.daemon.addr
@@ -66,7 +68,7 @@ func TestKilledBuilderLeavesNothing(t *testing.T) {
 	if pids := inGroup(id); len(pids) > 0 {
 		t.Errorf("processes %v of the killed builder's step live", pids)
 	}
-	if points, err := mountsBelow(state); err != nil || len(points) > 0 {
+	if points, err := mounts.Below(state); err != nil || len(points) > 0 {
 		t.Errorf("still mounted: %v (%v)", points, err)
 	}
 	if _, err := os.Stat(filepath.Join(state, "runc-overlayfs", "executor", id)); !os.IsNotExist(err) {
