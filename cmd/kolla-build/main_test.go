@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -64,6 +67,8 @@ func TestScripts(t *testing.T) {
 			"sed":        replaceInFile,
 			"collector":  startCollector,
 			"spans":      checkSpans,
+			"silent":     startSilent,
+			"files":      serveFiles,
 			"transcript": transcript,
 		},
 	})
@@ -155,6 +160,27 @@ func startPodman(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Setenv(args[0], d.Addr)
 	k, v, _ := strings.Cut(environment, "=")
 	ts.Setenv(k, v)
+}
+
+// serveFiles serves a directory by HTTP: files VAR DIR.
+func serveFiles(ts *testscript.TestScript, _ bool, args []string) {
+	if len(args) != 2 {
+		ts.Fatalf("usage: files VAR DIR")
+	}
+	s := httptest.NewServer(http.FileServer(http.Dir(ts.MkAbs(args[1]))))
+	ts.Defer(s.Close)
+	ts.Setenv(args[0], s.URL)
+}
+
+// startSilent listens, accepts, and says nothing: silent VAR.
+func startSilent(ts *testscript.TestScript, _ bool, args []string) {
+	if len(args) != 1 {
+		ts.Fatalf("usage: silent VAR")
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	ts.Check(err)
+	ts.Defer(func() { ln.Close() })
+	ts.Setenv(args[0], ln.Addr().String()) // the kernel accepts by itself
 }
 
 // countMatches checks how often a text is in a file: count N TEXT FILE.

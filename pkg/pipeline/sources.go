@@ -28,10 +28,14 @@ func newArchiver(cfg *config.Config, env Env, offline bool) (*archiver, error) {
 			mirrors[cfg.TarballsBase+"/"] = append(mirrors[cfg.TarballsBase+"/"], strings.TrimSuffix(m, "/")+"/")
 		}
 	}
+	retries := cfg.Retries
+	if retries == 0 {
+		retries = -1 // none; to the fetcher 0 means that nobody said a number
+	}
 	f, err := source.New(source.Options{
 		Mirrors:  mirrors,
 		CacheDir: filepath.Join(cfg.DataDir, "sources"), Arch: cfg.DebianArch, LocalsBase: cfg.LocalsBase,
-		Retries: cfg.Retries, Timeout: time.Duration(cfg.Timeout) * time.Second, UserAgent: "kolla-build/" + env.Version, Offline: offline,
+		Retries: retries, Timeout: time.Duration(cfg.Timeout) * time.Second, UserAgent: "kolla-build/" + env.Version, Offline: offline,
 	})
 	return &archiver{cfg: cfg, fetcher: f}, err
 }
