@@ -62,8 +62,7 @@ type inputStates struct {
 	dirty map[string]inputState // not yet in the file
 }
 
-// stateAge is how long the state of a content key that no run has asked for is
-// remembered. Its image is gone by then, as far as it had no name.
+// stateAge is how long a state that --refresh has not looked at is remembered.
 const stateAge = 365 * 24 * time.Hour
 
 func openInputStates(cfg *config.Config) (*inputStates, error) {
@@ -129,7 +128,8 @@ func (s *inputStates) save() error {
 	}
 	maps.Copy(all, s.dirty)
 	for key, st := range all {
-		if time.Since(st.Used) > stateAge {
+		// A salt says which image is the current one: it is never forgotten.
+		if st.Salt == "" && time.Since(st.Used) > stateAge {
 			delete(all, key)
 		}
 	}
