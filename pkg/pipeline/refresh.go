@@ -300,7 +300,7 @@ func (c *refresher) downloads(ctx context.Context, in plan.Input, stored time.Ti
 			if ctx.Err() != nil {
 				return err
 			}
-			f.note = fmt.Sprintf("ADD %s not looked at: %v", res.Location, firstLine(err))
+			f.note = "an ADD not looked at: " + firstLine(err)
 			c.run.env.Notice("warning: %s: %s", in.Image, f.note)
 			continue
 		}
