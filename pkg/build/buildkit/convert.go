@@ -195,7 +195,10 @@ func (c *Converter) convert(ctx context.Context, d Dockerfile) (*Definition, err
 	if err != nil {
 		return nil, err
 	}
-	conf := dockerui.Config{BuildArgs: maps.Clone(c.opts.BuildArgs), Labels: d.Labels, CacheIDNamespace: c.opts.CacheNamespace}
+	conf := dockerui.Config{BuildArgs: maps.Clone(c.opts.BuildArgs), Labels: d.Labels}
+	if !c.opts.ForKeys {
+		conf.CacheIDNamespace = c.opts.CacheNamespace
+	}
 	switch c.opts.Network {
 	case "host":
 		conf.NetworkMode = pb.NetMode_HOST
