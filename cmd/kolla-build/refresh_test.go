@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/kolla-build/kolla-build/internal/standin"
 	"github.com/kolla-build/kolla-build/internal/testenv"
@@ -219,12 +220,18 @@ func TestRefreshRPM(t *testing.T) {
 	testenv.Program(t, "rpmbuild", "rpm")
 	testenv.Program(t, "createrepo_c", "createrepo-c")
 	repo := filepath.Join(w.dir, "repo")
+	moves := time.Now().Add(-time.Hour)
 	offer := func(alpha, beta string) {
 		t.Helper()
 		if err := os.RemoveAll(repo); err != nil {
 			t.Fatal(err)
 		}
 		if err := standin.WriteRPMs(repo, standin.RPM{Name: "alpha", Version: alpha}, standin.RPM{Name: "beta", Version: beta}); err != nil {
+			t.Fatal(err)
+		}
+		// The server tells by the file's time, in seconds: two moves in one would be one.
+		moves = moves.Add(time.Minute)
+		if err := os.Chtimes(filepath.Join(repo, "repodata/repomd.xml"), moves, moves); err != nil {
 			t.Fatal(err)
 		}
 	}
