@@ -36,14 +36,14 @@ func renderCommand() *command {
 				f.StringArrayVar(&opts.Search, "search", nil, "A `DIR` for includes and imports, repeatable; the template's own if there is none.")
 				f.StringVar(&opts.Parent, "parent", "", "The template that {% extends parent_template %} extends, a `FILE`.")
 				f.StringVar(&opts.VarsFile, "vars", "", "JSON or YAML `FILE` with variables.")
-				f.BoolVar(&build, "build-vars", false, "Bind all that a build binds: users, base_distro, tag and so on, and as image_name the name of the template's directory.")
+				f.BoolVar(&build, "build-vars", false, "Bind all that a build binds: users, base_distro, tag and so on, and as image_name the name of the directory that the parent, or else the template, is in.")
 				f.StringArrayVar(&opts.Set, "set", nil, "A variable, a text, as `NAME=VALUE`, repeatable. users.nova.uid=1 sets an entry of a mapping.")
 				f.StringArrayVar(&opts.SetJSON, "set-json", nil, "A variable of any type as `NAME=JSON`, repeatable, such as 'list=[1, 2]'.")
 			},
 			Examples: []config.Example{
 				{Line: "kolla-build render --vars vars.yaml Dockerfile.j2", Does: "Render a template with the variables of a file."},
-				{Line: "kolla-build render --build-vars --base debian --search dockerfiles dockerfiles/horizon/Dockerfile.j2", Does: "Render a template of a tree as a build would."},
-				{Line: "kolla-build render --build-vars --search dockerfiles --parent horizon/Dockerfile.j2 --set image_name=horizon override.j2", Does: "See what an override makes of an image."},
+				{Line: "kolla-build render --build-vars --search . cron/Dockerfile.j2", Does: "Render a template of a tree as a build would."},
+				{Line: "kolla-build render --build-vars --search . --parent cron/Dockerfile.j2 my.j2", Does: "See what an override makes of an image."},
 			},
 		},
 		run: func(ctx context.Context, cfg *config.Config, env pipeline.Env) error {

@@ -36,7 +36,8 @@ type FileOptions struct {
 	Set, SetJSON []string
 	// Build, if set, binds all variables that a build with this configuration
 	// binds, before VarsFile and Set: users, base_distro and the like, and
-	// image_name, which is the name of the template's directory.
+	// image_name, which is the name of the directory that Parent, or else the
+	// template, is in.
 	Build *config.Config
 	// Version is what Build binds as kolla_version.
 	Version string
@@ -183,7 +184,7 @@ func fileVars(o FileOptions) (map[string]any, error) {
 		if vars, err = variables(o.Build, o.Version, time.Time{}); err != nil {
 			return nil, err
 		}
-		if dir := filepath.Base(filepath.Dir(o.Template)); dir != "." {
+		if dir := filepath.Base(filepath.Dir(cmp.Or(o.Parent, o.Template))); dir != "." {
 			vars["image_name"] = dir
 		}
 	}
