@@ -84,6 +84,10 @@ func naming(cfg *config.Config) (registry.Naming, []string, error) {
 			return registry.Naming{}, nil, fmt.Errorf("--also-tag: %w", err)
 		}
 	}
+	if cfg.Push && cfg.Registry == "" && strings.Trim(cfg.Namespace, "/") == "" {
+		return registry.Naming{}, nil, &HintError{errors.New("--push to Docker Hub without a namespace: only Docker itself may push there"),
+			"--registry HOST:PORT names a registry, -n NAME your namespace on Docker Hub"}
+	}
 	return registry.Naming{Registry: cfg.Registry, Namespace: cfg.Namespace, Prefix: cfg.ImageNamePrefix, Tag: cfg.Tag}.Check()
 }
 

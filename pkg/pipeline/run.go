@@ -196,6 +196,12 @@ func (r *buildRun) prepare(ctx context.Context) error {
 	if r.client, err = newClient(r.cfg, r.env); err != nil {
 		return err
 	}
+	if r.cfg.Push && len(r.set.Files) > 0 {
+		// Before base images and sources are fetched, which may take minutes.
+		if err := reach(ctx, r.cfg, r.client, r.set.Files[0].Reference); err != nil {
+			return err
+		}
+	}
 	r.define = func(ctx context.Context) error {
 		r.dropTargets()
 		if err := r.defineAll(ctx, image, all, whole, exists); err != nil {

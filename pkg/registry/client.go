@@ -235,6 +235,9 @@ func (c *Client) transport(ctx context.Context, reg name.Registry, scopes ...str
 func (c *Client) contact(ctx context.Context, s *session) error {
 	rec := &recorder{inner: s.base}
 	challenge, err := transport.Ping(context.WithValue(ctx, keyFirstContact, true), s.reg, rec)
+	if no := noRegistry(s.reg.RegistryStr(), rec, err); no != nil {
+		return no
+	}
 	if err != nil {
 		return err
 	}
@@ -252,6 +255,26 @@ func (c *Client) contact(ctx context.Context, s *session) error {
 	s.auth = auth
 	s.first = rec.answer(scheme)
 	s.first.challenge, s.first.scheme = challenge, scheme
+	return nil
+}
+
+// noRegistry recognises servers that are none by their answer to GET /v2/: they
+// do not know it, or answer with a page for people.
+func noRegistry(host string, rec *recorder, err error) error {
+	if err != nil && strings.Contains(err.Error(), "malformed HTTP") {
+		return &NoRegistryError{Host: host, Says: "not HTTP"}
+	}
+	rec.mu.Lock()
+	defer rec.mu.Unlock()
+	for _, a := range rec.got {
+		if a.header.Get("Docker-Distribution-Api-Version") != "" {
+			return nil
+		}
+		page := strings.HasPrefix(a.header.Get("Content-Type"), "text/html")
+		if a.status == http.StatusNotFound || a.status == http.StatusMethodNotAllowed || a.status == http.StatusOK && page {
+			return &NoRegistryError{Host: host, Status: a.status, Says: a.header.Get("Content-Type")}
+		}
+	}
 	return nil
 }
 

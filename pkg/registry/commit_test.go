@@ -68,7 +68,7 @@ func TestCommitRollsBack(t *testing.T) {
 	eachRegistry(t, func(t *testing.T, host string) {
 		px := startProxy(t, host, nil)
 		journal := t.TempDir()
-		c := newClient(t, Options{Retries: 2, Jobs: 2, Timeout: 100 * time.Millisecond})
+		c := newClient(t, Options{Retries: 2, Jobs: 2, Timeout: 400 * time.Millisecond})
 		p := c.NewPublisher(PublishOptions{Journal: journal})
 		before, after := twoSets(t, p, px.host, 8)
 		restored := 0

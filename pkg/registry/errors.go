@@ -36,6 +36,35 @@ func (e *NotFoundError) Hint() string {
 		"`curl %s://%s/v2/_catalog` shows what %s has", scheme, host, host)
 }
 
+// NoRegistryError says that something answers at the address, and that it is no
+// registry.
+type NoRegistryError struct {
+	Host   string // host[:port], as typed
+	Status int    // HTTP status of GET /v2/, 0 if there was none
+	Says   string // what kind of content it answered with, or ""
+}
+
+// Error implements error.
+func (e *NoRegistryError) Error() string {
+	what := strings.TrimSpace(fmt.Sprintf("%d %s", e.Status, http.StatusText(e.Status)))
+	if e.Status == 0 {
+		what = ""
+	}
+	if e.Says != "" {
+		what = strings.TrimPrefix(what+", "+e.Says, ", ")
+	}
+	return fmt.Sprintf("%s answers, but not as a registry does (GET /v2/: %s)", e.Host, what)
+}
+
+// Hint says what the user can do.
+func (e *NoRegistryError) Hint() string {
+	_, port, err := net.SplitHostPort(e.Host)
+	if err != nil || port == defaultPort {
+		return "check the host and the port: `kolla-build registry serve` listens on " + defaultPort + ", Docker's registry on 5000"
+	}
+	return fmt.Sprintf("another program listens on port %s: `kolla-build registry serve` listens on %s, Docker's registry on 5000", port, defaultPort)
+}
+
 // UnauthorizedError says that the registry refuses the user: no credentials,
 // wrong ones, or ones that may not do this.
 type UnauthorizedError struct {

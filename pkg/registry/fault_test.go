@@ -112,7 +112,7 @@ func TestLastingFaultsFail(t *testing.T) {
 	for _, f := range pushFaults {
 		t.Run(string(f), func(t *testing.T) {
 			px := startProxy(t, host, nil)
-			c := newClient(t, Options{Retries: 2, Timeout: 100 * time.Millisecond})
+			c := newClient(t, Options{Retries: 2, Timeout: 500 * time.Millisecond})
 			p := c.NewPublisher(PublishOptions{})
 			repo := px.host + "/kolla/base"
 			d, err := p.Push(ctx, repo, old)

@@ -23,13 +23,14 @@ type GCOptions struct {
 // embedded registry that does not run (*DirError when one does), and says how
 // many bytes that freed.
 func GarbageCollect(ctx context.Context, dir string, opts GCOptions) (freed int64, err error) {
-	if _, err := os.Stat(filepath.Join(dir, "docker", "registry", "v2")); err != nil {
-		if os.IsNotExist(err) {
-			if _, err := os.Stat(dir); err == nil {
-				return 0, nil // nothing was ever pushed
-			}
-		}
+	if _, err := os.Stat(dir); err != nil {
 		return 0, &DirError{Dir: dir, Err: err}
+	}
+	if made, err := checkForeign(dir); err != nil || !made {
+		return 0, err // nothing was ever pushed
+	}
+	if _, err := os.Stat(filepath.Join(dir, "docker", "registry", "v2")); err != nil {
+		return 0, nil
 	}
 	lock, err := lockDir(dir, "collects garbage")
 	if err != nil {

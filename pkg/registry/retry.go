@@ -122,6 +122,9 @@ func isTransient(err error) bool {
 	}
 	// net/http has no values for these two.
 	s := err.Error()
+	if strings.Contains(s, "malformed HTTP") {
+		return false // it speaks something else
+	}
 	return strings.Contains(s, "server closed idle connection") ||
 		strings.Contains(s, "transport connection broken")
 }

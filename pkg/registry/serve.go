@@ -91,10 +91,11 @@ func (e *AddrInUseError) Hint() string {
 
 // DirError says that the registry's directory cannot be used.
 type DirError struct {
-	Dir    string
-	Locked bool // another registry uses it
-	Holder string
-	Err    error
+	Dir     string
+	Locked  bool // another registry uses it
+	Holder  string
+	Foreign string // it is no registry's: it holds this
+	Err     error
 }
 
 // Error implements error.
@@ -106,6 +107,9 @@ func (e *DirError) Error() string {
 		}
 		return s
 	}
+	if e.Foreign != "" {
+		return fmt.Sprintf("registry directory %s: it is not a registry's, it holds %s", e.Dir, e.Foreign)
+	}
 	return fmt.Sprintf("registry directory %s: %s", e.Dir, pathCause(e.Err))
 }
 
@@ -116,6 +120,9 @@ func (e *DirError) Unwrap() error { return e.Err }
 func (e *DirError) Hint() string {
 	if e.Locked {
 		return "use the registry that runs, or stop it first, or choose another directory with --dir"
+	}
+	if e.Foreign != "" {
+		return "name the registry's own directory, or an empty one, with --dir"
 	}
 	return "choose a directory that this user may write to with --dir"
 }
@@ -160,6 +167,18 @@ func Start(opts ServeOptions) (*Server, error) {
 	}
 	dir, err := filepath.Abs(opts.Dir)
 	if err != nil {
+		return nil, err
+	}
+	if err := checkAddr(opts.Addr); err != nil {
+		return nil, err
+	}
+	if opts.Htpasswd != "" {
+		// The distribution would make the file, with a password of its own.
+		if err := checkHtpasswd(opts.Htpasswd); err != nil {
+			return nil, err
+		}
+	}
+	if _, err := checkForeign(dir); err != nil {
 		return nil, err
 	}
 	// The address first: when a registry runs already, "it is there, use it" is
@@ -292,13 +311,6 @@ func newApp(c *configuration.Configuration) (app *handlers.App, err error) {
 			err = fmt.Errorf("%v", r)
 		}
 	}()
-	if c.Auth != nil {
-		// The distribution would make the file, with a password of its own.
-		path, _ := c.Auth.Parameters()["path"].(string)
-		if _, err := os.Stat(path); err != nil {
-			return nil, fmt.Errorf("password file: %w", err)
-		}
-	}
 	return handlers.NewApp(context.Background(), c), nil
 }
 
