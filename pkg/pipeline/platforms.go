@@ -214,6 +214,9 @@ func (b *builder) optionsOf(image string) buildkit.ConvertOptions {
 	opts := b.convert
 	if o, ok := b.options[image]; ok {
 		opts.Platform, opts.External = o.Platform, o.External
+		if opts.PackageCache != "" {
+			opts.PackageCache += platformOf(image)
+		}
 	}
 	return opts
 }

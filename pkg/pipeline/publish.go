@@ -109,7 +109,7 @@ func (u *publisher) send(ctx context.Context, ref string, d digest.Digest) error
 		}
 	}
 	if err != nil {
-		return healed(ctx, u.store, d, err)
+		return healed(ctx, u.store, err)
 	}
 	u.mu.Lock()
 	u.sent++

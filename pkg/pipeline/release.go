@@ -179,15 +179,25 @@ func (r *buildRun) notPublished(results []*build.Result, set map[string]digest.D
 	}
 }
 
-// healed takes a damaged image out of the store after an error that says so,
-// and adds to the error what to do.
-func healed(ctx context.Context, s *store.Store, d digest.Digest, err error) error {
+// DamageError says that a blob of the store was not what its digest says. It has
+// been removed.
+type DamageError struct{ Blob *store.BlobError }
+
+func (e *DamageError) Error() string { return "the store is damaged: " + e.Blob.Error() }
+
+// Unwrap gives the blob's error.
+func (e *DamageError) Unwrap() error { return e.Blob }
+
+// Hint says what the user can do.
+func (e *DamageError) Hint() string {
+	return "run the build again: it makes the images anew that have this blob, and nothing else"
+}
+
+// healed takes the blob out of the store that an error says is damaged, so that
+// the images with it are built again.
+func healed(ctx context.Context, s *store.Store, err error) error {
 	var bad *store.BlobError
-	var content *registry.ContentError
-	if !errors.As(err, &bad) && (!errors.As(err, &content) || content.Remote) {
-		return err
-	}
-	if verr := s.Verify(ctx, d); !errors.As(verr, &bad) {
+	if !errors.As(err, &bad) {
 		return err
 	}
 	if !bad.Missing {
@@ -195,6 +205,5 @@ func healed(ctx context.Context, s *store.Store, d digest.Digest, err error) err
 			return err
 		}
 	}
-	return &HintError{fmt.Errorf("the store is damaged: %w", bad),
-		"the damaged blob was removed: the next build makes the images again that have it, and nothing else"}
+	return &DamageError{bad}
 }
