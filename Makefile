@@ -11,7 +11,7 @@ help: ## this list
 build: bin/kolla-build bin/buildkitd ## bin/kolla-build and the builder that go.mod pins
 
 # Go's build cache knows what changed better than make does.
-.PHONY: help build install bin/kolla-build bin/buildkitd quickstart test test-faults check unit bench microbench fuzz-jinja deps docs clean
+.PHONY: help build install bin/kolla-build bin/buildkitd quickstart test test-faults check unit bench simulate microbench fuzz-jinja deps docs clean
 bin/kolla-build:
 	$(GO) build -ldflags "-X main.version=$(VERSION)" -o $@ ./cmd/kolla-build
 bin/buildkitd:
@@ -54,6 +54,9 @@ unit: ## the quick tests alone
 
 bench: build ## a table of figures, beside docker buildx bake (and Kolla, with KOLLA_CHECKOUT=DIR)
 	$(GO) run ./internal/bench
+
+simulate: ## the scheduler on recorded times, 2 to 64 slots, beside first come, first served
+	$(GO) test ./pkg/build -run TestOrderIsNearTheBound -count=1 -v
 
 microbench: ## the benchmarks of single packages, with allocations
 	$(GO) test -run '^$$' -bench . -benchmem ./pkg/jinja ./pkg/render ./pkg/graph ./pkg/registry ./pkg/pipeline

@@ -105,6 +105,8 @@ type Item struct {
 	// Path is the longest chain of expected build times from this image down
 	// to a leaf, itself included: what the whole run waits for at least.
 	Path time.Duration `json:"path_ns"`
+
+	below int // images that are built and stand on this one, at any distance
 }
 
 // Plan is what a run will do, parents before children.
@@ -217,10 +219,13 @@ func words(changes []Change) string {
 	return strings.Join(said, ", ")
 }
 
-// paths fills Item.Path from the leaves up.
+// paths fills Item.Path and Item.below from the leaves up.
 func (p *Plan) paths(byName map[string]*Item) {
 	for _, it := range slices.Backward(p.Items) {
 		it.Path += it.Estimate // the longest child's was put there before
+		if up := byName[it.Parent]; up != nil && it.Action == Build {
+			up.below += it.below + 1
+		}
 		for _, n := range it.Needs {
 			if up := byName[n]; up != nil {
 				up.Path = max(up.Path, it.Path)
@@ -251,5 +256,11 @@ func (p *Plan) Estimate(slots int) time.Duration {
 	return max(path, work/time.Duration(max(1, slots)))
 }
 
-// Before orders items for building: the longest path first, then as planned.
-func Before(a, b *Item) int { return cmp.Compare(b.Path, a.Path) }
+// Before orders items for building: the longest path first; where that says
+// nothing, as before anything has been timed, the one that more stands on.
+func Before(a, b *Item) int {
+	if c := cmp.Compare(b.Path, a.Path); c != 0 {
+		return c
+	}
+	return cmp.Compare(b.below, a.below)
+}

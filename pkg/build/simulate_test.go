@@ -1,0 +1,172 @@
+package build
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/kolla-build/kolla-build/pkg/plan"
+)
+
+// recorded is an image of testdata/times.json: what it took when a set was built
+// for real, with three at a time. The set has the names and parents of Kolla's
+// tree, and steps that write between nothing and 25 MB.
+type recorded struct {
+	Image   string  `json:"image"`
+	Parent  string  `json:"parent"`
+	Seconds float64 `json:"seconds"`
+}
+
+func readRecord(t *testing.T) []recorded {
+	t.Helper()
+	data, err := os.ReadFile("testdata/times.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var set []recorded
+	if err := json.Unmarshal(data, &set); err != nil {
+		t.Fatal(err)
+	}
+	if len(set) != 187 {
+		t.Fatalf("%d images are recorded, want 187", len(set))
+	}
+	return set
+}
+
+func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
+
+// planOf is the plan of a first run (timed is false) or of a later one.
+func planOf(set []recorded, timed bool) *plan.Plan {
+	var in []plan.Input
+	known := map[string]time.Duration{}
+	for _, r := range set {
+		i := plan.Input{Image: r.Image, Key: r.Image, Parent: r.Parent}
+		if r.Parent != "" {
+			i.Needs = []string{r.Parent}
+		}
+		in = append(in, i)
+		known[r.Image] = seconds(r.Seconds)
+	}
+	return plan.New(in, plan.Known{
+		Stored:   func(string) (string, bool) { return "", false },
+		Parts:    func(string) (map[string]string, bool) { return nil, false },
+		Duration: func(image string) (time.Duration, bool) { return known[image], timed },
+	}, false)
+}
+
+// ours is how long the set takes with this package's scheduler, the real one,
+// on synctest's clock.
+func ours(t *testing.T, set []recorded, slots int, timed bool) (took time.Duration) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		w := map[string]work{}
+		for _, r := range set {
+			w[r.Image] = work{took: seconds(r.Seconds)}
+		}
+		s := newSite(w)
+		p := planOf(set, timed)
+		began := time.Now()
+		for _, r := range Run(t.Context(), p, Options{Builder: s, Emit: s.emit, Threads: slots}) {
+			if r.Status != StatusBuilt {
+				t.Fatalf("%s: %s", r.Image, r.Status)
+			}
+		}
+		took = time.Since(began)
+		if s.most > slots {
+			t.Errorf("%d images were built at once, %d may", s.most, slots)
+		}
+	})
+	return took
+}
+
+// firstCome is how long the set takes in the Python tool's order: worker
+// threads take tasks from one queue, and a task that ends puts its image's
+// children there, in the order of the tree.
+func firstCome(t *testing.T, set []recorded, slots int) (took time.Duration) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		children := map[string][]recorded{}
+		queue := make(chan recorded, len(set))
+		for _, r := range set {
+			if r.Parent == "" {
+				queue <- r
+			} else {
+				children[r.Parent] = append(children[r.Parent], r)
+			}
+		}
+		began := time.Now()
+		var left, workers sync.WaitGroup
+		left.Add(len(set))
+		ctx, stop := context.WithCancel(t.Context())
+		for range slots {
+			workers.Go(func() {
+				for {
+					select {
+					case r := <-queue:
+						time.Sleep(seconds(r.Seconds))
+						for _, c := range children[r.Image] {
+							queue <- c
+						}
+						left.Done()
+					case <-ctx.Done():
+						return
+					}
+				}
+			})
+		}
+		left.Wait()
+		took = time.Since(began)
+		stop()
+		workers.Wait()
+	})
+	return took
+}
+
+// bounds are what no order can be faster than. simple is the longest path, or
+// all the work shared out evenly, whichever is longer; tight knows besides that
+// there is nothing to do beside the image that all others stand on.
+func bounds(set []recorded, slots int) (simple, tight time.Duration) {
+	var work, longest, root time.Duration
+	path := map[string]time.Duration{}
+	for _, r := range set {
+		work += seconds(r.Seconds)
+		path[r.Image] = path[r.Parent] + seconds(r.Seconds)
+		longest = max(longest, path[r.Image])
+		if r.Parent == "" {
+			root = seconds(r.Seconds)
+		}
+	}
+	return max(longest, work/time.Duration(slots)), max(longest, root+(work-root)/time.Duration(slots))
+}
+
+// TestOrderIsNearTheBound builds a recorded set with the real scheduler on a
+// simulated clock: with the times of an earlier run the order is within 5 % of
+// what no order can beat. `make simulate` prints the table.
+func TestOrderIsNearTheBound(t *testing.T) {
+	set := readRecord(t)
+	var table strings.Builder
+	fmt.Fprintf(&table, "| slots | path or work/slots | and nothing beside the root | by earlier times | first run | first come, first served |\n|---|---|---|---|---|---|\n")
+	for _, slots := range []int{2, 4, 8, 16, 32, 64} {
+		simple, tight := bounds(set, slots)
+		timed, first, fifo := ours(t, set, slots, true), ours(t, set, slots, false), firstCome(t, set, slots)
+		over := func(d, least time.Duration) string {
+			return fmt.Sprintf("+%.1f %%", 100*(d.Seconds()/least.Seconds()-1))
+		}
+		cell := func(d time.Duration) string { return fmt.Sprintf("%.1f s, %s", d.Seconds(), over(d, tight)) }
+		fmt.Fprintf(&table, "| %d | %.1f s | %.1f s | %s (%s over the first) | %s | %s |\n", slots, simple.Seconds(), tight.Seconds(),
+			cell(timed), over(timed, simple), cell(first), cell(fifo))
+		if timed > tight+tight/20 {
+			t.Errorf("%d slots: %v, more than 5 %% over %v", slots, timed, tight)
+		}
+		if timed > fifo+fifo/100 {
+			t.Errorf("%d slots: %v, worse than first come, first served: %v", slots, timed, fifo)
+		}
+	}
+	t.Logf("\n%s", table.String())
+}
