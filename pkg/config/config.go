@@ -150,6 +150,9 @@ type Config struct {
 	resolver *resolver // nothing in it changes after Load
 }
 
+// NoID is the id of a user whose section gives none.
+const NoID = -1
+
 // User is a user of the images with its ids, from upstream's table of users or
 // from a [<name>-user] section.
 type User struct {

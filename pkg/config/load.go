@@ -203,7 +203,7 @@ func (l *loader) notes() {
 			continue
 		}
 		v, err := l.r.value(o)
-		if err != nil || o.NoteValue != "" && o.NoteValue != strings.ToLower(format(v)) {
+		if err != nil || format(v) == "" || o.NoteValue != "" && o.NoteValue != strings.ToLower(format(v)) {
 			continue
 		}
 		l.warnings = append(l.warnings, warningAt(l.c.Origin(o.Name), o.Name, o.Note, ""))

@@ -61,6 +61,9 @@ func (r *resolver) compute(o *Option) (any, error) {
 	}
 	var texts []string
 	for _, g := range all {
+		if o.Kind == Multi && g.text == "" && g.origin.Kind == OriginFile {
+			continue // as the sample has it: nothing is listed there
+		}
 		text, err := expand(g.text, r.in(""))
 		if err != nil {
 			return nil, g.fault(o.Name, err)

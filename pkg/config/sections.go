@@ -336,7 +336,8 @@ func (l *loader) fillUsers() {
 					user.GID = user.UID
 					continue
 				}
-				l.fail(given{origin: s.first}.err(s.name, "there is no uid", "give the section a uid and a gid"))
+				*ids[i] = NoID
+				l.warnings = append(l.warnings, warningAt(s.first, s.name, fmt.Sprintf("[%s] has no uid: templates see none", s.name), "give the section a uid and a gid"))
 				continue
 			}
 			n, err := parseInt(text, 0)

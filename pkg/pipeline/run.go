@@ -388,7 +388,7 @@ func (r *buildRun) summarize(results []*build.Result, took time.Duration, publis
 	// With --progress json standard error is JSON lines and nothing else; the
 	// summary is JSON then too, on standard output or in its file.
 	if !r.cfg.Quiet && r.cfg.Progress != string(report.ModeJSON) {
-		if err := s.WriteText(r.env.Stderr, report.TextOptions{NotMatched: r.cfg.Debug, Getenv: r.env.Getenv}); err != nil {
+		if err := s.WriteText(r.env.Stderr, report.TextOptions{NotMatched: r.cfg.Debug, Asked: r.set.asked, Getenv: r.env.Getenv}); err != nil {
 			return err
 		}
 		r.remarkNotes()

@@ -94,6 +94,11 @@ func (s *Set) fill(ctx context.Context, env Env, exists func(string) bool) error
 		names = append(names, f.Name)
 		s.byName[f.Name] = f
 	}
+	if cfg.ReposYAML != "" {
+		for _, f := range s.Tree.Dropped(cfg.ReposYAML) {
+			env.Notice("warning: %v", f)
+		}
+	}
 	for _, w := range cfg.CheckSources(names) {
 		env.Notice("warning: %v", w)
 	}

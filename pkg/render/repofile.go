@@ -213,6 +213,31 @@ func (t *Tree) loadRepos(path string) (*repoFile, error) {
 	return f, nil
 }
 
+// Dropped returns what a repositories file of the user's says that nothing comes
+// of, by line: "gpgcheck: 0" without quotes is no value for Kolla's templates,
+// and dnf's own default holds. A file that cannot be read says it elsewhere.
+func (t *Tree) Dropped(path string) []Finding {
+	f, err := t.loadRepos(path)
+	if err != nil {
+		return nil
+	}
+	var out []Finding
+	for _, s := range f.sections {
+		for name, r := range s.repos {
+			for _, field := range []string{"gpgcheck", "repo_gpgcheck"} {
+				v, given := r.fields[field]
+				if _, text := v.(string); !given || text || pyTrue(v) {
+					continue
+				}
+				out = append(out, Finding{File: path, Line: r.line, Hint: "write " + field + `: "0"`,
+					Message: fmt.Sprintf("%s of repository %q is left out, as Kolla does with a false value without quotes: dnf's default holds", field, name)})
+			}
+		}
+	}
+	slices.SortFunc(out, func(a, b Finding) int { return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Message, b.Message)) })
+	return out
+}
+
 // repoKey is what a set of repositories follows from.
 type repoKey struct {
 	def, user *repoFile

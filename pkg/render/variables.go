@@ -104,9 +104,16 @@ func noneIfEmpty(s string) any {
 func users(c *config.Config) map[string]any {
 	out := make(map[string]any, len(c.Users))
 	for name, u := range c.Users {
-		out[name] = map[string]any{"uid": u.UID, "gid": u.GID, "group": noneIfEmpty(u.Group)}
+		out[name] = map[string]any{"uid": noneIfNoID(u.UID), "gid": noneIfNoID(u.GID), "group": noneIfEmpty(u.Group)}
 	}
 	return out
+}
+
+func noneIfNoID(id int) any {
+	if id == config.NoID {
+		return nil
+	}
+	return id
 }
 
 // installMetatype is what releases until Yoga made of the install type.

@@ -212,7 +212,7 @@ func failureText(r build.Result) string {
 			why = oneLine(f.Err.Error())
 		}
 		if f.Step != "" {
-			why = oneLine(f.Step) + ": " + why
+			why = brief(oneLine(f.Step)) + ": " + why
 		}
 	}
 	return why

@@ -151,6 +151,16 @@ func oneLine(s string) string {
 	return Sanitize([]byte(strings.Join(strings.Fields(s), " ")))
 }
 
+// brief shortens a command to what tells it from others. RUN lines can be
+// thousands of characters long, and the summary shows the failed one whole.
+func brief(s string) string {
+	const most = 120
+	if r := []rune(s); len(r) > most {
+		return string(r[:most-1]) + "…"
+	}
+	return s
+}
+
 // maxRaw bounds what a lineSplitter holds of one line.
 const maxRaw = 4 * MaxLine
 

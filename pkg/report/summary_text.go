@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"sort"
 	"strings"
 
@@ -24,6 +25,10 @@ type TextOptions struct {
 	// NotMatched lists the images that were not selected too, as upstream does
 	// with --debug.
 	NotMatched bool
+
+	// Asked reports whether an image was asked for: those that cannot be built and
+	// that nobody asked for are not listed. nil lists all.
+	Asked func(image string) bool
 
 	// Getenv is where NO_COLOR, TERM, LC_ALL, LC_CTYPE and LANG come from. nil
 	// means the process's environment.
@@ -307,6 +312,9 @@ func (s Summary) writeCause(t *textWriter, g *group, allowed map[string]bool) {
 	}
 	t.block("cause", cause)
 	step := oneLine(f.Step)
+	if len(f.Source) > 0 {
+		step = brief(step) // the whole of it stands below
+	}
 	if f.ExitCode != 0 {
 		step = strings.TrimSpace(fmt.Sprintf("%s (exit code %d)", step, f.ExitCode))
 	}
@@ -404,6 +412,9 @@ func (t *textWriter) names(names []string, indent string, limit int) {
 func (s Summary) writeNames(t *textWriter, opts TextOptions) {
 	list := func(title string, status build.Status) {
 		rs := s.with(status)
+		if status == build.StatusUnbuildable && opts.Asked != nil {
+			rs = slices.DeleteFunc(rs, func(r build.Result) bool { return !opts.Asked(r.Image) })
+		}
 		if len(rs) == 0 {
 			return
 		}

@@ -397,7 +397,8 @@ func imageNames(stages []instructions.Stage) []imageName {
 // builder, behind the key's back.
 func (c *Converter) expandFrom(d Dockerfile, stages []instructions.Stage, args []instructions.ArgCommand) error {
 	values := map[string]string{"TARGETPLATFORM": platforms.Format(c.opts.Platform), "TARGETOS": c.opts.Platform.OS,
-		"TARGETARCH": c.opts.Platform.Architecture, "TARGETVARIANT": c.opts.Platform.Variant}
+		"TARGETARCH": c.opts.Platform.Architecture, "TARGETVARIANT": c.opts.Platform.Variant,
+		"BUILDPLATFORM": platforms.Format(c.opts.Platform)} // a stage for the builder is right on the target, too, if slower
 	lex := shell.NewLex('\\')
 	expand := func(word string) (string, map[string]struct{}, error) {
 		var env []string
@@ -424,6 +425,12 @@ func (c *Converter) expandFrom(d Dockerfile, stages []instructions.Stage, args [
 		name, missing, err := expand(stages[i].BaseName)
 		if err == nil && name == "" {
 			err = fmt.Errorf("FROM %s: no value for %s", stages[i].BaseName, strings.Join(slices.Sorted(maps.Keys(missing)), ", "))
+		}
+		if p := stages[i].Platform; err == nil && p != "" {
+			p, _, err = expand(p)
+			if want, perr := platforms.Parse(p); err == nil && (perr != nil || !platforms.OnlyStrict(c.opts.Platform).Match(want)) {
+				err = fmt.Errorf("FROM --platform=%s: all images of a run are for %s, which --platform says", p, platforms.Format(c.opts.Platform))
+			}
 		}
 		if err != nil {
 			line := 0
