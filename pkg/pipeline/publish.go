@@ -6,7 +6,6 @@ import (
 	"maps"
 	"path/filepath"
 	"slices"
-	"sync"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/kolla-build/kolla-build/pkg/config"
@@ -28,9 +27,6 @@ type publisher struct {
 	watch  *stopwatch // nil where none is kept
 
 	have map[string]v1.Hash // by name: what the tag names in the registry
-
-	mu   sync.Mutex
-	sent int // images
 }
 
 // newPublisher makes a publisher for the images of a plan. Its journal is that
@@ -111,9 +107,6 @@ func (u *publisher) send(ctx context.Context, ref string, d digest.Digest) error
 	if err != nil {
 		return healed(ctx, u.store, err)
 	}
-	u.mu.Lock()
-	u.sent++
-	u.mu.Unlock()
 	return nil
 }
 

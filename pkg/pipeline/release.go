@@ -83,9 +83,9 @@ func (r *buildRun) publish(ctx context.Context, results []*build.Result) error {
 	}
 	var left []string
 	for _, res := range results {
-		if _, ok := set[res.Reference]; ok {
+		if d, ok := set[res.Reference]; ok {
 			res.Pushed = r.up != nil
-			res.Moved = r.up != nil && r.up.moves(res.Reference, res.Digest)
+			res.Moved = r.up != nil && r.up.moves(res.Reference, d.String())
 		} else if !slices.Contains(left, res.Image) {
 			left = append(left, res.Image)
 		}
