@@ -29,8 +29,15 @@ type Index struct {
 	load    func(ctx context.Context) (map[string][]string, error)
 }
 
-// list is a file that lists packages.
-type list struct{ url, sum, name string }
+// list is a file that lists packages, in the forms in which the index names it.
+// Not every server has every form that its index names.
+type list []form
+
+type form struct {
+	urls []string // the same content at several places
+	sum  string   // SHA-256 in hex
+	name string   // with the compression's suffix
+}
 
 // Offers returns the versions that the repository has of each package, for its
 // architecture or for all.
@@ -88,17 +95,13 @@ func (c *Client) index(ctx context.Context, r Repository) (*Index, error) {
 	}
 	h := sha256.New()
 	for _, l := range ix.lists {
-		fmt.Fprintf(h, "%s %s\n", l.sum, l.name)
+		fmt.Fprintf(h, "%s %s\n", l[0].sum, l[0].name)
 	}
 	ix.Digest = fmt.Sprintf("sha256:%x", h.Sum(nil))
 	ix.load = onceWith(func(ctx context.Context) (map[string][]string, error) {
 		out := map[string][]string{}
 		for _, l := range ix.lists {
-			data, err := c.getHashed(ctx, l.url, l.sum)
-			if err == nil {
-				err = r.read(l.name, data, out)
-			}
-			if err != nil {
+			if err := c.readList(ctx, r, l, out); err != nil {
 				if ctx.Err() != nil {
 					return nil, ctx.Err()
 				}
@@ -108,6 +111,24 @@ func (c *Client) index(ctx context.Context, r Repository) (*Index, error) {
 		return out, nil
 	})
 	return ix, nil
+}
+
+// readList adds the packages of a list to out, from the first form of it that
+// the server has.
+func (c *Client) readList(ctx context.Context, r Repository, l list, out map[string][]string) error {
+	var err error
+	for _, f := range l {
+		for _, at := range f.urls {
+			var data []byte
+			if data, err = c.getHashed(ctx, at, f.sum); err == nil {
+				return r.read(f.name, data, out)
+			}
+			if !errors.Is(err, errAbsent) {
+				return err
+			}
+		}
+	}
+	return fmt.Errorf("its index names %s, and %w", l[0].name, err)
 }
 
 // onceWith calls load until it succeeds, and one at a time.

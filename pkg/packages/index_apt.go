@@ -45,18 +45,22 @@ func (c *Client) aptIndex(ctx context.Context, r Repository, at string) (*Index,
 	delete(ix.release, "sha256") // it is long, and was read
 	byHash := ix.release["acquire-by-hash"] == "yes"
 	for _, name := range aptLists(r, ix.release, flat) {
+		var l list
 		for _, ext := range []string{".gz", ".zst", ".xz", ".bz2", ""} {
 			sum, ok := sums[name+ext]
 			if !ok {
 				continue
 			}
-			l := list{dir + "/" + name + ext, sum, name + ext}
+			f := form{sum: sum, name: name + ext}
 			if byHash {
 				// The name may be another file's by the time it is asked for.
-				l.url = dir + "/" + path.Join(path.Dir(name), "by-hash/SHA256", sum)
+				f.urls = append(f.urls, dir+"/"+path.Join(path.Dir(name), "by-hash/SHA256", sum))
 			}
+			f.urls = append(f.urls, dir+"/"+name+ext)
+			l = append(l, f)
+		}
+		if l != nil {
 			ix.lists = append(ix.lists, l)
-			break
 		}
 	}
 	return ix, nil
@@ -67,14 +71,17 @@ func aptLists(r Repository, release map[string]string, flat bool) []string {
 	if flat {
 		return []string{"Packages"}
 	}
+	// As apt does it: packages for all have a list of their own only where the
+	// archive says that "all" is one of its architectures.
 	arches := []string{r.Arch}
-	if !strings.Contains(release["no-support-for-architecture-all"], "Packages") {
+	if slices.Contains(strings.Fields(release["architectures"]), "all") && !strings.Contains(release["no-support-for-architecture-all"], "Packages") {
 		arches = append(arches, "all")
 	}
 	var out []string
 	for _, comp := range r.Components {
 		for _, a := range arches {
-			// A security archive may call its components "updates/main".
+			// Components may be called "updates/main" in a release file and lie in
+			// "main", as in Debian's security archive: it is the place that counts.
 			out = append(out, path.Join(comp, "binary-"+a, "Packages"))
 		}
 	}

@@ -102,7 +102,7 @@ func (c *Client) rpmIndex(ctx context.Context, at string) (*Index, error) {
 			return nil, fmt.Errorf("repomd.xml has no SHA-256 sum but a %q one", d.Checksum.Type)
 		}
 		href := strings.TrimLeft(d.Location.Href, "/")
-		return &Index{lists: []list{{at + "/" + href, strings.TrimSpace(d.Checksum.Sum), href}}}, nil
+		return &Index{lists: []list{{{[]string{at + "/" + href}, strings.TrimSpace(d.Checksum.Sum), href}}}}, nil
 	}
 	return nil, errors.New("repomd.xml names no list of packages")
 }

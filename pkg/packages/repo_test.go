@@ -240,6 +240,18 @@ func TestIndexIsFetchedOnce(t *testing.T) {
 	if _, err := w.policy(&Client{}); err == nil || !strings.Contains(err.Error(), "a mirror is behind") {
 		t.Errorf("of a wrong list: %v", err)
 	}
+	// A server need not have all forms that its index names.
+	w.suite("s", ".gz", "", "a=4")
+	if err := os.Remove(filepath.Join(w.dir, "repo/dists/s/main/binary-amd64/Packages.gz")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.policy(&Client{}); err == nil || !strings.Contains(err.Error(), "its index names main/binary-amd64/Packages.gz, and the server does not have it") {
+		t.Errorf("of a missing list: %v", err)
+	}
+	w.put("dists/s/main/binary-amd64/Packages", []byte("Package: a\nVersion: 4\nArchitecture: all\nMaintainer: nobody\nFilename: pool/a\nSize: 1\nSHA256: "+strings.Repeat("0", 64)+"\nDescription: x\n\n"))
+	if p, err := w.policy(&Client{}); err != nil || p.Candidate(Package{Type: Deb, Name: "a"}) != "4" {
+		t.Errorf("of a list in another form: %v", err)
+	}
 	w.server.Close()
 	var re *RepositoryError
 	if _, err := w.policy(&Client{CacheDir: dir}); !errors.As(err, &re) || !strings.Contains(re.Error(), "connection refused") {
