@@ -5,11 +5,14 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/containerd/platforms"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/layout"
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/graph"
 	"github.com/kolla-build/kolla-build/pkg/inspect"
@@ -17,6 +20,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/report"
 	"github.com/kolla-build/kolla-build/pkg/store"
 	digest "github.com/opencontainers/go-digest"
+	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -56,8 +60,8 @@ type LayerDifference struct {
 const filesShown = 100
 
 // Diff compares two images, each a name, a digest or a regular expression with
-// a tag that finds one image in the store, or a reference of a registry. If
-// they differ it says how and returns ErrFailed.
+// a tag that finds one image in the store, a reference of a registry, or
+// oci:DIR:NAME. If they differ it says how and returns ErrFailed.
 func Diff(ctx context.Context, cfg *config.Config, env Env, a, b string, asJSON bool) error {
 	s, err := OpenStore(cfg)
 	if err != nil {
@@ -94,6 +98,9 @@ func Diff(ctx context.Context, cfg *config.Config, env Env, a, b string, asJSON 
 }
 
 func diffSide(ctx context.Context, cfg *config.Config, env Env, s *store.Store, ref string) (DiffSide, error) {
+	if rest, ok := strings.CutPrefix(ref, "oci:"); ok {
+		return layoutSide(splitLayout(rest))
+	}
 	e, ok, err := findStored(s, ref)
 	if err != nil {
 		return DiffSide{}, err
@@ -126,6 +133,48 @@ func diffSide(ctx context.Context, cfg *config.Config, env Env, s *store.Store, 
 	}
 	d, err := img.Digest()
 	return DiffSide{ref, d.String(), img}, err
+}
+
+// splitLayout splits DIR:NAME, where both may hold colons, after the first DIR
+// that is a layout.
+func splitLayout(ref string) (dir, name string) {
+	for i, c := range ref {
+		if c != ':' {
+			continue
+		}
+		if _, err := os.Stat(filepath.Join(ref[:i], "index.json")); err == nil {
+			return ref[:i], ref[i+1:]
+		}
+	}
+	return ref, ""
+}
+
+// layoutSide finds an image in an OCI layout, such as the store of another data
+// directory.
+func layoutSide(dir, name string) (DiffSide, error) {
+	idx, err := layout.ImageIndexFromPath(dir)
+	if err != nil {
+		return DiffSide{}, fmt.Errorf("reading OCI layout %s: %w", dir, err)
+	}
+	m, err := idx.IndexManifest()
+	if err != nil {
+		return DiffSide{}, fmt.Errorf("reading OCI layout %s: %w", dir, err)
+	}
+	var names []string
+	var found []v1.Descriptor
+	for _, d := range m.Manifests {
+		n := d.Annotations[ocispecs.AnnotationRefName]
+		names = append(names, n)
+		if d.MediaType.IsImage() && (name == "" || n == name) {
+			found = append(found, d)
+		}
+	}
+	if len(found) == 0 || name == "" && len(found) > 1 {
+		return DiffSide{}, &config.Error{Message: fmt.Sprintf("no image %q in the OCI layout %s", name, dir), Hint: "it has " + strings.Join(names[:min(len(names), 8)], ", ")}
+	}
+	d := found[len(found)-1].Digest // later ones count
+	img, err := idx.Image(d)
+	return DiffSide{strings.TrimSuffix("oci:"+dir+":"+name, ":"), d.String(), img}, err
 }
 
 // findStored finds the one image of the store that ref means.
@@ -333,6 +382,12 @@ func (l LayerDifference) write(b *strings.Builder, limit int) {
 	title := fmt.Sprintf("layer %d", l.Layer)
 	if l.Rest {
 		title = fmt.Sprintf("layers from %d on", l.Layer)
+		switch "" {
+		case l.A:
+			title += ", which only B has"
+		case l.B:
+			title += ", which only A has"
+		}
 	}
 	if l.Step != "" {
 		title += ": " + short(l.Step, 100)
