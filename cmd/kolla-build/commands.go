@@ -29,6 +29,7 @@ func table() []*command {
 	return []*command{
 		buildCommand(),
 		planCommand(),
+		nightlyCommand(),
 		explainCommand(),
 		lintCommand(),
 		renderCommand(),

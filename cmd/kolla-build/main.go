@@ -27,6 +27,7 @@ const (
 	exitOK          = 0
 	exitFailed      = 1
 	exitUsage       = 2
+	exitBusy        = 75 // EX_TEMPFAIL of sysexits.h: another time it will do
 	exitInterrupted = 130
 )
 
@@ -79,6 +80,9 @@ func exitCode(ctx context.Context, err error, env pipeline.Env) int {
 		text += "\n  hint: " + hint
 	}
 	env.Notice("%s", text)
+	if errors.Is(err, pipeline.ErrBusy) {
+		return exitBusy
+	}
 	if errors.As(err, &usage) && usage.Usage() {
 		return exitUsage
 	}

@@ -95,6 +95,18 @@ type Result struct {
 	Moved     bool   // one of them was moved there by this run
 	Loaded    string // the container engine that has it under Reference, "" if none was asked
 	Failure   *Failure
+
+	// Packages are those that the image has in another version than the last one
+	// of its name that was built here.
+	Packages []PackageChange
+}
+
+// PackageChange is a package that two images do not have alike. From is empty
+// for one that is new, To for one that is gone.
+type PackageChange struct {
+	Name string `json:"name"`
+	From string `json:"from,omitempty"`
+	To   string `json:"to,omitempty"`
 }
 
 // Failure says where and why an image failed.

@@ -10,6 +10,7 @@ type Command struct {
 	Words    []string // the words that can stand as its first argument, if they are fixed
 	Values   Values   // what its arguments name, for completion
 	Summary  string   // one sentence
+	About    string   // what else help says of it, "" for nothing
 	Examples []Example
 	// Groups are the options that matter to it; nil for all of them. It
 	// understands the others, too.

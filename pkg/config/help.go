@@ -29,6 +29,10 @@ func Help(w io.Writer, cmd Command, all []Command) error {
 	if cmd.Summary != "" {
 		fmt.Fprintf(&b, "\n%s\n", cmd.Summary)
 	}
+	if cmd.About != "" {
+		b.WriteString("\n")
+		wrap(&b, cmd.About, 0, 0)
+	}
 	if len(cmd.Examples) > 0 {
 		b.WriteString("\nExamples:\n")
 		for _, e := range cmd.Examples {

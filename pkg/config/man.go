@@ -34,7 +34,7 @@ func ManPage(all []Command, version string, date time.Time) string {
 		if c.Name == "" || c.Hidden {
 			continue
 		}
-		m.entry(strings.TrimSpace("kolla-build "+c.Name+" "+c.Args), c.Summary)
+		m.entry(strings.TrimSpace("kolla-build "+c.Name+" "+c.Args), strings.TrimSpace(c.Summary+" "+c.About))
 		c.ownFlags().VisitAll(func(f *pflag.Flag) {
 			if f.Hidden {
 				return

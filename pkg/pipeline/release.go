@@ -61,6 +61,10 @@ func (r *buildRun) publish(ctx context.Context, results []*build.Result) error {
 	if ctx.Err() != nil || r.up == nil && len(r.cfg.AlsoTag) == 0 && r.retain == nil {
 		return nil
 	}
+	if r.night.quiet() {
+		r.night.leave(r, results)
+		return nil
+	}
 	if n := r.failed(results); n > 0 && !r.cfg.AllowPartial {
 		r.env.Notice("nothing was published: %d of %d images failed, and a set's tags move together; every tag names what it named before", n, len(results))
 		return nil

@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/kolla-build/kolla-build/pkg/config"
@@ -26,6 +27,8 @@ type reports struct {
 	recorder report.Recorder
 	dir      string // this run's directory in --report-dir, "" if there is none
 	history  report.History
+	load     sync.Once
+	records  []report.Record // of the history, once loaded
 }
 
 // keepReports is how many runs' directories --report-dir holds.
@@ -121,6 +124,13 @@ func (p *reports) finish(ctx context.Context, r *buildRun, ended error) error {
 			p.env.Notice("warning: %v", herr)
 		}
 	}
+	if r.night != nil && (!p.cfg.Quiet || run.Outcome != report.OutcomeOK) {
+		page := p.cfg.ReportHTML
+		if p.dir != "" && filepath.Dir(page) == p.dir {
+			page = filepath.Join(p.cfg.ReportDir, "latest", filepath.Base(page))
+		}
+		p.env.Notice("%s", r.night.line(r, run, page))
+	}
 	switch {
 	case err == nil:
 		return ended
@@ -133,6 +143,9 @@ func (p *reports) finish(ctx context.Context, r *buildRun, ended error) error {
 
 func (p *reports) write(run *report.Run) error {
 	var errs []error
+	if p.cfg.SummaryJSONFile != "" && p.cfg.Summary && p.cfg.Format == "json" && len(run.Results) == 0 && run.Err != nil {
+		errs = append(errs, run.WriteJSONFile(p.cfg.SummaryJSONFile))
+	}
 	for _, f := range []struct {
 		path  string
 		write func(string) error
@@ -211,12 +224,25 @@ func (p *reports) run(ctx context.Context, r *buildRun, ended error) *report.Run
 			run.Needs[it.Image] = it.Needs
 		}
 	}
-	if p.cfg.Push && run.Outcome == report.OutcomeOK {
+	if p.cfg.Push && run.Outcome == report.OutcomeOK && !r.night.quiet() {
 		run.Registry, run.Tags = p.cfg.Registry, append([]string{p.cfg.Tag}, p.cfg.AlsoTag...)
 	}
-	var err error
-	if run.Past, err = p.history.Load(); err != nil {
-		p.env.Notice("warning: %v", err)
-	}
+	run.Past = p.past()
 	return run
+}
+
+// past returns the earlier runs, the newest first.
+func (p *reports) past() []report.Record {
+	p.load.Do(func() {
+		var err error
+		if p.records, err = p.history.Load(); err != nil {
+			p.env.Notice("warning: %v", err)
+		}
+	})
+	return p.records
+}
+
+// wanted reports whether somebody will read more of this run than its summary.
+func (p *reports) wanted() bool {
+	return p.cfg.Refresh || p.cfg.ReportHTML != "" || p.cfg.JUnitFile != "" || p.cfg.MetricsFile != ""
 }

@@ -25,6 +25,11 @@ import (
 // Build renders, plans, builds, publishes and reports, as the configuration
 // says. It returns ErrFailed if images failed and the summary has said so.
 func Build(ctx context.Context, cfg *config.Config, env Env) error {
+	return runBuild(ctx, cfg, env, nil)
+}
+
+// runBuild is Build, of a night if n is not nil.
+func runBuild(ctx context.Context, cfg *config.Config, env Env, n *night) error {
 	if err := checkLogs(cfg); err != nil {
 		return err
 	}
@@ -32,7 +37,7 @@ func Build(ctx context.Context, cfg *config.Config, env Env) error {
 	if err != nil {
 		return err
 	}
-	r := &buildRun{cfg: rep.cfg, env: env, rep: rep, watch: newStopwatch()}
+	r := &buildRun{cfg: rep.cfg, env: env, rep: rep, night: n, watch: newStopwatch()}
 	defer r.close()
 	ctx, exporter, end := startTrace(ctx, rep.cfg, env)
 	r.daemonEnv = exporter.Environ("buildkitd")
@@ -49,6 +54,7 @@ func (r *buildRun) build(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	r.night.look(r)
 	if r.results, err = r.run(ctx); err != nil {
 		return err
 	}
@@ -60,6 +66,9 @@ func (r *buildRun) build(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+	}
+	if r.rep.wanted() && ctx.Err() == nil {
+		r.comparePackages(ctx, r.rep.past())
 	}
 	cctx, span := trace.Start(ctx, "publish")
 	published := r.publish(cctx, r.results)
@@ -109,6 +118,7 @@ type buildRun struct {
 	define    func(context.Context) error // finds out what the images are made of, and plans what is built
 	rep       *reports                    // nil for a plan
 	daemonEnv []string                    // what a builder that is started has in its environment besides ours
+	night     *night                      // nil for a run that is no nightly one
 	results   []*build.Result
 	summary   report.Summary
 }
@@ -316,7 +326,9 @@ func (r *buildRun) run(ctx context.Context) ([]*build.Result, error) {
 			return nil, err
 		}
 	} else {
-		r.nameKept(results)
+		if !r.night.quiet() {
+			r.nameKept(results)
+		}
 	}
 	logs.Close()
 	progress.Close()

@@ -83,7 +83,8 @@ func results() []build.Result {
 	pushErr := errors.New("pushing localhost:4000/kolla/keystone:demo: dial tcp 127.0.0.1:4000: connect: connection refused")
 	return []build.Result{
 		{Image: "base", Reference: baseRef, Status: build.StatusBuilt, Reason: "new", Digest: baseSha, Size: 51 << 20,
-			Started: at(0.5), Duration: 39500 * time.Millisecond, Pushed: true, Moved: true},
+			Started: at(0.5), Duration: 39500 * time.Millisecond, Pushed: true, Moved: true,
+			Packages: []build.PackageChange{{Name: "libssl3", From: "3.0.15-1", To: "3.0.16-1"}, {Name: "tzdata", To: "2026c"}}},
 		{Image: "openstack-base", Parent: "base", Reference: "localhost:4000/kolla/openstack-base:demo", Status: build.StatusBuilt,
 			Reason: "parent changed", Digest: nextSha, Size: 400 << 20, Started: at(40.1), Duration: 80 * time.Second, Pushed: true, Moved: true},
 		{Image: "memcached", Parent: "base", Reference: "localhost:4000/kolla/memcached:demo", Status: build.StatusBuilt,

@@ -45,7 +45,7 @@ func (r *Run) WriteOpenMetrics(w io.Writer) error {
 		if res.Pushed {
 			pushed++
 		}
-		packages += len(r.Packages[res.Image])
+		packages += len(res.Packages)
 	}
 	m.gauge("kolla_build_published_images", "Images whose tag in the registry names what the last run has.", sample{v: float64(pushed)})
 	m.gauge("kolla_build_package_changes", "Packages that images have in another version than before, counted per image.", sample{v: float64(packages)})
@@ -75,7 +75,7 @@ func (r *Run) imageMetrics(m *metrics) {
 				grown = append(grown, sample{label, float64(res.Size - before.Size)})
 			}
 		}
-		if n := len(r.Packages[res.Image]); n > 0 {
+		if n := len(res.Packages); n > 0 {
 			changes = append(changes, sample{label, float64(n)})
 		}
 	}

@@ -30,11 +30,9 @@ type Run struct {
 	Started time.Time
 	Slots   int // images that may build at once
 
+	// Outcome is how it ended. Summary.Err is what ended it, nil if it came to
+	// its end: images that failed are in Results.
 	Outcome Outcome
-	// Err is what ended the run, nil if it came to its end: images that failed
-	// are in Results.
-	Err error
-
 	// Tags are the tags that the set was published under, Registry where;
 	// nothing was published if there are none.
 	Registry string
@@ -42,17 +40,10 @@ type Run struct {
 
 	Needs      map[string][]string // by image: what it stands on, its parent first
 	Activities []Activity          // see Recorder
-	Packages   map[string][]PackageChange
-	Notes      []string // what the run told besides, such as warnings
+	Notes      []string            // what the run told besides, such as warnings
 
 	// Past are earlier runs of the same set, the newest first.
 	Past []Record
-}
-
-// PackageChange is a package that an image has in another version than before.
-// From is empty for one that is new, To for one that is gone.
-type PackageChange struct {
-	Name, From, To string
 }
 
 // Selected returns the results of the images that the run was asked for, in the

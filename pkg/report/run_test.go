@@ -28,14 +28,13 @@ func runs() map[string]*Run {
 	}
 	failed := &Run{Summary: Summary{Results: results(), Duration: 201 * time.Second, AllowedToFail: []string{"keystone"}}, Title: "debian 12, binary", Version: "1.0",
 		Started: t0, Slots: 8, Outcome: OutcomeFailed, Activities: rec.Activities(at(201)),
-		Packages: map[string][]PackageChange{"base": {{"libssl3", "3.0.15-1", "3.0.16-1"}, {"tzdata", "", "2026c"}}},
-		Past:     []Record{{Started: t0.Add(-24 * time.Hour), Seconds: 100, Outcome: OutcomeOK, Images: map[string]ImageRecord{"base": {Size: 50 << 20}, "openstack-base": {Size: 401 << 20}}}}}
+		Past: []Record{{Started: t0.Add(-24 * time.Hour), Seconds: 100, Outcome: OutcomeOK, Images: map[string]ImageRecord{"base": {Size: 50 << 20}, "openstack-base": {Size: 401 << 20}}}}}
 	good := &Run{Summary: Summary{Results: results()[:2], Duration: time.Minute}, Title: "debian 12, binary", Started: t0, Outcome: OutcomeOK, Registry: "localhost:4000", Tags: []string{"t", "nightly"}}
 	evil := "a\"}\n# EOF\n\x00\x1b]0;x\x07<b>&'\\" + "\xff\ufffe\uffff"
 	return map[string]*Run{
 		"failed": failed, "good": good,
 		"interrupted": {Summary: Summary{Results: []build.Result{{Image: "base", Status: build.StatusCanceled, Reason: "interrupted"}}}, Title: "t", Started: t0, Outcome: OutcomeInterrupted},
-		"early":       {Title: "t", Started: t0, Outcome: OutcomeFailed, Err: errors.New("builder x: no such file\n  hint: make one")},
+		"early":       {Title: "t", Started: t0, Outcome: OutcomeFailed, Summary: Summary{Err: errors.New("builder x: no such file\n  hint: make one")}},
 		"hostile": {Title: evil, Started: t0, Outcome: OutcomeFailed, Tags: []string{evil}, Registry: evil,
 			Summary: Summary{Results: []build.Result{{Image: evil, Status: build.StatusError, Size: 1, Duration: time.Second, Failure: &build.Failure{Err: errors.New("]]>" + evil), Tail: []string{"]]><x>" + evil}}}}}},
 	}

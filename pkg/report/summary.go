@@ -20,6 +20,9 @@ type Summary struct {
 	// AllowedToFail names the images whose failure does not fail the run.
 	AllowedToFail []string
 
+	// Err is what ended the run before its images had, nil if it came to its end.
+	Err error
+
 	// Next are lines for the user at the very end: what to type next.
 	Next []string
 }

@@ -15,6 +15,7 @@ import (
 // jsonSummary has the fields of upstream's summary, in upstream's order. Each
 // list is there even when it is empty, and sorted by name.
 type jsonSummary struct {
+	Error       string      `json:"error,omitempty"` // what ended the run before its images had
 	Built       []jsonImage `json:"built"`
 	Failed      []jsonImage `json:"failed"`
 	NotMatched  []jsonName  `json:"not_matched"`
@@ -29,23 +30,24 @@ type jsonName struct {
 // jsonImage is one image in a summary, and in the image_end event of JSON
 // progress. Upstream has name, and status among the failed; the rest is ours.
 type jsonImage struct {
-	Name          string       `json:"name"`
-	Status        string       `json:"status,omitempty"`
-	Unchanged     bool         `json:"unchanged,omitempty"`
-	Canceled      bool         `json:"canceled,omitempty"`
-	AllowedToFail bool         `json:"allowed_to_fail,omitempty"`
-	Reason        string       `json:"reason,omitempty"`
-	Parent        string       `json:"parent,omitempty"`
-	Reference     string       `json:"reference,omitempty"`
-	Digest        string       `json:"digest,omitempty"`
-	Size          int64        `json:"size,omitempty"` // bytes
-	Pushed        *bool        `json:"pushed,omitempty"`
-	Moved         bool         `json:"moved,omitempty"`    // a tag was moved in this run
-	Started       string       `json:"started,omitempty"`  // RFC 3339
-	Duration      *float64     `json:"duration,omitempty"` // seconds
-	Log           string       `json:"log,omitempty"`
-	Loaded        string       `json:"loaded,omitempty"` // the container engine that has it
-	Failure       *jsonFailure `json:"failure,omitempty"`
+	Name          string                `json:"name"`
+	Status        string                `json:"status,omitempty"`
+	Unchanged     bool                  `json:"unchanged,omitempty"`
+	Canceled      bool                  `json:"canceled,omitempty"`
+	AllowedToFail bool                  `json:"allowed_to_fail,omitempty"`
+	Reason        string                `json:"reason,omitempty"`
+	Parent        string                `json:"parent,omitempty"`
+	Reference     string                `json:"reference,omitempty"`
+	Digest        string                `json:"digest,omitempty"`
+	Size          int64                 `json:"size,omitempty"` // bytes
+	Pushed        *bool                 `json:"pushed,omitempty"`
+	Moved         bool                  `json:"moved,omitempty"`    // a tag was moved in this run
+	Started       string                `json:"started,omitempty"`  // RFC 3339
+	Duration      *float64              `json:"duration,omitempty"` // seconds
+	Log           string                `json:"log,omitempty"`
+	Packages      []build.PackageChange `json:"packages,omitempty"` // in another version than before
+	Loaded        string                `json:"loaded,omitempty"`   // the container engine that has it
+	Failure       *jsonFailure          `json:"failure,omitempty"`
 }
 
 type jsonFailure struct {
@@ -91,6 +93,7 @@ func newJSONImage(r build.Result) jsonImage {
 		Size:      r.Size,
 		Log:       r.Log,
 		Moved:     r.Moved,
+		Packages:  r.Packages,
 		Loaded:    r.Loaded,
 	}
 	switch r.Status {
@@ -135,6 +138,9 @@ func (s Summary) json() jsonSummary {
 		NotMatched:  []jsonName{},
 		Skipped:     list(build.StatusSkipped),
 		Unbuildable: list(build.StatusUnbuildable),
+	}
+	if s.Err != nil {
+		js.Error = s.Err.Error()
 	}
 	for _, r := range s.with(build.StatusUnmatched) {
 		js.NotMatched = append(js.NotMatched, jsonName{r.Image})

@@ -306,7 +306,7 @@ func TestChromiumNarrowAndDark(t *testing.T) {
 // A run without anything to show, and one that ended early, have a page too.
 func TestChromiumEmpty(t *testing.T) {
 	for name, run := range map[string]*report.Run{
-		"early": {Title: "debian 12", Started: began, Outcome: report.OutcomeFailed, Err: os.ErrPermission},
+		"early": {Title: "debian 12", Started: began, Outcome: report.OutcomeFailed, Summary: report.Summary{Err: os.ErrPermission}},
 		"still": {Title: "debian 12", Started: began, Outcome: report.OutcomeOK, Summary: report.Summary{Results: []build.Result{{Image: "base", Status: build.StatusUnchanged, Size: 1 << 20}}}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -17,7 +17,7 @@ type image struct {
 	Seconds, Bytes, Delta                        float64 // what the columns are sorted by
 	Pushed, Critical, AllowedToFail              bool
 	HasFailure                                   bool
-	Packages                                     []report.PackageChange
+	Packages                                     []build.PackageChange
 	Steps                                        []step
 	Log                                          string // a relative URL
 }
@@ -55,8 +55,8 @@ func images(run *report.Run, logs *logReader, critical map[string]bool) []image 
 				im.Change = change(r.Size - before.Size)
 			}
 		}
-		for _, p := range run.Packages[r.Image][:min(len(run.Packages[r.Image]), maxPackages)] {
-			im.Packages = append(im.Packages, report.PackageChange{Name: clean(p.Name), From: clean(p.From), To: clean(p.To)})
+		for _, p := range r.Packages[:min(len(r.Packages), maxPackages)] {
+			im.Packages = append(im.Packages, build.PackageChange{Name: clean(p.Name), From: clean(p.From), To: clean(p.To)})
 		}
 		im.Steps = steps(run.Activity(r.Image))
 		out = append(out, im)

@@ -47,7 +47,7 @@ var families = map[string]string{
 func big(t testing.TB, dir string) *report.Run {
 	rnd := rand.New(rand.NewPCG(1, 2))
 	run := &report.Run{Title: "debian 12, binary, 2026.1", Version: "1.0.0", Started: began, Slots: 8, Outcome: report.OutcomeFailed,
-		Needs: map[string][]string{}, Packages: map[string][]report.PackageChange{}, Registry: "registry.example:4000"}
+		Needs: map[string][]string{}, Registry: "registry.example:4000"}
 	run.Duration = 61 * time.Minute
 	past := report.Record{Started: began.Add(-24 * time.Hour), Seconds: 3333, Outcome: report.OutcomeOK, Built: 9, Unchanged: 178, Tags: []string{"2026.1-20261121", "2026.1"}, Images: map[string]report.ImageRecord{}}
 	free := make([]time.Time, 8)
@@ -111,7 +111,7 @@ func big(t testing.TB, dir string) *report.Run {
 				res.Status, res.Failure = build.StatusPushError, &build.Failure{Err: errors.New("pushing: connection reset by peer"), Hint: "is the registry up?"}
 			default:
 				a.Push = report.Interval{Start: end, End: end.Add(took / 9)}
-				run.Packages[name] = []report.PackageChange{{Name: "libssl3", From: "3.0.15-1~deb12u1", To: "3.0.16-1~deb12u1"}, {Name: "python3-oslo.messaging", From: "14.0.0-1", To: "14.0.1-1"}}[:1+rnd.IntN(2)]
+				res.Packages = []build.PackageChange{{Name: "libssl3", From: "3.0.15-1~deb12u1", To: "3.0.16-1~deb12u1"}, {Name: "python3-oslo.messaging", From: "14.0.0-1", To: "14.0.1-1"}}[:1+rnd.IntN(2)]
 			}
 			run.Activities = append(run.Activities, a)
 			run.Results = append(run.Results, res)
@@ -122,7 +122,11 @@ func big(t testing.TB, dir string) *report.Run {
 		queue = queue[1:]
 		walk(p)
 	}
-	run.Packages["nova-compute"] = append(run.Packages["nova-compute"], report.PackageChange{Name: "python3-os-brick", To: "6.2.0-1"}, report.PackageChange{Name: "python3-retrying", From: "1.3.3-4"})
+	for i := range run.Results {
+		if r := &run.Results[i]; r.Image == "nova-compute" {
+			r.Packages = append(r.Packages, build.PackageChange{Name: "python3-os-brick", To: "6.2.0-1"}, build.PackageChange{Name: "python3-retrying", From: "1.3.3-4"})
+		}
+	}
 	run.Needs["ironic-pxe"] = append(run.Needs["ironic-pxe"], "dnsmasq")
 	run.Activities = relane(run.Activities)
 	run.Past = []report.Record{past}

@@ -187,10 +187,10 @@ type packageMove struct {
 // packageMoves turns changes per image into changes per package: one new openssl
 // is one line, however many images have it.
 func packageMoves(run *report.Run) []packageMove {
-	index := map[report.PackageChange][]string{}
-	for im, changes := range run.Packages {
-		for _, c := range changes {
-			index[c] = append(index[c], clean(im))
+	index := map[build.PackageChange][]string{}
+	for _, r := range run.Results {
+		for _, c := range r.Packages {
+			index[c] = append(index[c], clean(r.Image))
 		}
 	}
 	var out []packageMove
