@@ -101,7 +101,11 @@ func lockNight(dataDir string) (func(), error) {
 // look finds out whether there is anything to do tonight: an image to build, or
 // a moving tag that is not where it should be.
 func (n *night) look(r *buildRun) {
-	if n == nil || n.moving == "" || r.plan.ToBuild() > 0 {
+	if n == nil {
+		return
+	}
+	n.still = false
+	if n.moving == "" || r.plan.ToBuild() > 0 {
 		return
 	}
 	n.still = !slices.ContainsFunc(r.plan.Items, func(it *plan.Item) bool {

@@ -61,6 +61,7 @@ func (r *buildRun) build(ctx context.Context) error {
 	if ctx.Err() == nil && r.heal(ctx, r.results) {
 		r.env.Notice("what stood on the removed blobs is built again")
 		if err = r.define(ctx); err == nil {
+			r.night.look(r)
 			r.results, err = r.run(ctx)
 		}
 		if err != nil {
