@@ -120,7 +120,6 @@ func outHeader(h *tar.Header, name string) *tar.Header {
 	if name == "" {
 		c.Name = "."
 	}
-	c.Xattrs = nil //nolint:staticcheck // the reader fills it beside the records
 	c.PAXRecords = maps.Clone(h.PAXRecords)
 	return &c
 }
