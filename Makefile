@@ -11,7 +11,7 @@ help: ## this list
 build: bin/kolla-build bin/buildkitd ## bin/kolla-build and the builder that go.mod pins
 
 # Go's build cache knows what changed better than make does.
-.PHONY: help build install bin/kolla-build bin/buildkitd quickstart test test-faults check unit bench simulate microbench fuzz-jinja deps docs clean
+.PHONY: help build install bin/kolla-build bin/buildkitd quickstart test test-faults check unit bench simulate microbench fuzz-jinja test-kolla deps docs clean
 bin/kolla-build:
 	$(GO) build -ldflags "-X main.version=$(VERSION)" -o $@ ./cmd/kolla-build
 bin/buildkitd:
@@ -70,6 +70,12 @@ test-faults: ## hundreds of faults, from killed processes to wrong clocks: nothi
 fuzz-jinja: ## 100,000 generated templates against the real Jinja2
 	@scripts/deps.sh test
 	JINJA_FUZZ_N=100000 $(GO) test ./pkg/jinja -run TestDifferential -count=1 -v -timeout 60m
+
+test-kolla: ## everything that compares with a checkout of OpenStack Kolla: KOLLA_CHECKOUT=DIR, and KOLLA_GIT=DIR for its branches
+	@test -n "$(KOLLA_CHECKOUT)" || { echo "say KOLLA_CHECKOUT=DIR: a work tree of openstack/kolla"; exit 1; }
+	@scripts/deps.sh kolla
+	KOLLA_TREE=$(KOLLA_CHECKOUT)/kolla/docker $(GO) test -count=1 -timeout 40m ./cmd/kolla-build ./pkg/config ./pkg/jinja ./pkg/render ./dockerfiles \
+		-run 'TestKolla|TestAgainstOslo|TestFunctionsAsPython'
 
 docs: ## docs/options.md and examples/kolla-build.conf, from the option table
 	$(GO) test ./cmd/kolla-build -run TestGeneratedDocs -update

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # deps.sh: install the Debian packages that running or testing needs.
-# usage: deps.sh runtime|test ...
+# usage: deps.sh runtime|test|kolla ...
 set -euo pipefail
 
 declare -A packages=(
@@ -9,6 +9,8 @@ declare -A packages=(
     python3 python3-pip python3-venv python3-jinja2 python3-markupsafe python3-yaml
     dnf rpm createrepo-c bash zsh fish mandoc make patch docker.io podman
     chromium fonts-dejavu-core libxml2-utils python3-prometheus-client yamllint"
+  # What OpenStack Kolla's own tool needs, to be compared with.
+  [kolla]="python3-oslo.config python3-jinja2 python3-git python3-docker python3-pbr python3-yaml python3-requests python3-graphviz"
 )
 
 want=()

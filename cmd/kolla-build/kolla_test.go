@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -60,10 +61,11 @@ func TestKollaSideBySide(t *testing.T) {
 			continue
 		}
 		lines++
+		scratch := filepath.Join(data, strconv.Itoa(lines))
 		what, args, _ := strings.Cut(line, " ")
 		t.Run(strings.NewReplacer("/", "_", " ", "_").Replace(line), func(t *testing.T) {
 			t.Parallel()
-			p := &pair{t: t, self: self, kolla: kolla, profiles: profiles, args: strings.Fields(strings.ReplaceAll(args, "@", inputs)), data: data}
+			p := &pair{t: t, self: self, kolla: kolla, profiles: profiles, args: strings.Fields(strings.ReplaceAll(args, "@", inputs)), data: data, scratch: scratch}
 			switch what {
 			case "tree":
 				p.tree()
@@ -90,6 +92,7 @@ type pair struct {
 	profiles    string // a file with Kolla's own
 	args        []string
 	data        string // our data directory
+	scratch     string // the beginning of paths for files
 }
 
 type outcome struct {
@@ -103,6 +106,18 @@ func (p *pair) python(extra ...string) outcome {
 	// Kolla takes its version, and with it a label, from its packaging.
 	cmd.Env = append(os.Environ(), "PBR_VERSION=22.0.0", "PYTHONDONTWRITEBYTECODE=1")
 	return p.start(cmd)
+}
+
+// oracle renders with shared/tools/kolla-oracle where there is one: the same
+// tool, called as everybody else here calls it.
+func (p *pair) oracle(out string) *exec.Cmd {
+	script := os.Getenv("KOLLA_ORACLE")
+	if script == "" {
+		script = filepath.Join(testenv.RepoRoot(p.t), "..", "shared", "tools", "kolla-oracle")
+	}
+	cmd := exec.Command(script, append([]string{p.kolla, out}, p.args...)...)
+	cmd.Env = append(os.Environ(), "PYTHONDONTWRITEBYTECODE=1")
+	return cmd
 }
 
 func (p *pair) ours(extra ...string) outcome {
@@ -125,10 +140,10 @@ func (p *pair) start(cmd *exec.Cmd) outcome {
 	return outcome{out.String(), errs.String(), cmd.ProcessState.ExitCode()}
 }
 
-// succeed runs both tools, of which neither may fail.
-func (p *pair) succeed(extra ...string) (want, got string) {
+// succeed runs both tools, each with further arguments; neither may fail.
+func (p *pair) succeed(python, ours []string) (want, got string) {
 	p.t.Helper()
-	w, g := p.python(extra...), p.ours(extra...)
+	w, g := p.python(python...), p.ours(ours...)
 	if w.code != 0 || g.code != 0 {
 		p.t.Fatalf("exit status: Python's %d, ours %d\n%s\n%s", w.code, g.code, w.stderr, g.stderr)
 	}
@@ -137,7 +152,7 @@ func (p *pair) succeed(extra ...string) (want, got string) {
 
 func (p *pair) tree() {
 	want, got := p.t.TempDir(), p.t.TempDir()
-	if w := p.python("--template-only", "--work-dir", want); w.code != 0 {
+	if w := p.start(p.oracle(want)); w.code != 0 {
 		p.t.Fatalf("the Python tool: %s", w.stderr)
 	}
 	if g := p.ours("--template-only", "--work-dir", got); g.code != 0 {
@@ -166,13 +181,19 @@ func (p *pair) tree() {
 }
 
 func (p *pair) lists() {
-	want, got := p.succeed("--list-images")
+	both := func(arg string) (string, string) { return p.succeed([]string{arg}, []string{arg}) }
+	want, got := both("--list-images")
 	if w, g := imageNames(want), imageNames(got); !slices.Equal(w, g) {
 		p.t.Errorf("--list-images:\ngot  %s\nwant %s", g, w)
 	}
-	want, got = p.succeed("--list-dependencies")
+	want, got = both("--list-dependencies")
 	if w, g := sortedTree(p.t, want), sortedTree(p.t, got); w != g {
 		p.t.Errorf("--list-dependencies:\ngot\n%s\nwant\n%s", g, w)
+	}
+	wantDot, gotDot := p.scratch+"-want.dot", p.scratch+"-got.dot"
+	p.succeed([]string{"--save-dependency", wantDot}, []string{"--save-dependency", gotDot})
+	if w, g := sortedDot(p.t, wantDot), sortedDot(p.t, gotDot); w != g {
+		p.t.Errorf("--save-dependency:\ngot\n%s\nwant\n%s", g, w)
 	}
 }
 
@@ -233,8 +254,12 @@ func readTree(t *testing.T, dir string) map[string]string {
 		// The tools write into dir itself or into a directory of it.
 		rel = strings.TrimPrefix(rel, "docker/")
 		info, err := d.Info()
-		if err != nil || d.IsDir() {
+		if err != nil || rel == "." || rel == "docker" {
 			return err
+		}
+		if d.IsDir() {
+			out[rel] = info.Mode().String()
+			return nil
 		}
 		content, err := os.ReadFile(path)
 		out[rel] = info.Mode().String() + "\n" + string(versionLabel.ReplaceAll(content, nil))
@@ -266,6 +291,18 @@ func imageNames(list string) []string {
 	}
 	slices.Sort(names)
 	return names
+}
+
+// sortedDot are the lines of a Graphviz file, sorted.
+func sortedDot(t *testing.T, path string) string {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(strings.ReplaceAll(string(b), "rankdir=LR\t", "rankdir=LR\n\t"), "\n")
+	slices.Sort(lines)
+	return strings.Join(lines, "\n")
 }
 
 // sortedTree is a JSON tree with every list sorted.

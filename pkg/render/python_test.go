@@ -66,7 +66,7 @@ print(json.dumps(out))
 
 // The filter and the functions do what Kolla's own do, and fail where they fail.
 func TestFunctionsAsPython(t *testing.T) {
-	kolla, _ := checkout(t)
+	kolla := checkout(t)
 	def, err := os.ReadFile(filepath.Join(kolla, "kolla", "template", "repos.yaml"))
 	if err != nil {
 		t.Fatal(err)
@@ -75,7 +75,11 @@ func TestFunctionsAsPython(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	files := unpack(t, oracleFiles)
+	inputs, err := os.ReadFile(filepath.Join("..", "..", "testdata", "kolla", "command_lines.txt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := unpack(t, string(inputs))
 	tree := &Tree{overrides: map[string]*repoFile{}, sets: map[repoKey]repoSet{}, repos: parsed}
 	var cases []pythonCase
 	for _, s := range []string{
