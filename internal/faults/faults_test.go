@@ -138,7 +138,25 @@ func killTool(tr *trial, rng *rand.Rand, n int) int {
 // killBuilder kills the buildkitd under a run that goes on: it opens another.
 func killBuilder(tr *trial, rng *rand.Rand, n int) int {
 	killed := 0
-	out, err := tr.run(tr.command(new_, "--retries", "6"), func(c *exec.Cmd) {
+	for round := 0; killed < n && round < 4; round++ {
+		killed += tr.killedUnder(rng, n-killed, tr.anew(round)...)
+	}
+	return killed
+}
+
+// anew are the flags with which a run has something to do again.
+func (tr *trial) anew(round int) []string {
+	if round == 0 {
+		return nil
+	}
+	os.RemoveAll(filepath.Join(tr.dir, "data", "sources"))
+	return []string{"--nocache"}
+}
+
+// killedUnder kills up to n builders under one run.
+func (tr *trial) killedUnder(rng *rand.Rand, n int, more ...string) int {
+	killed := 0
+	out, err := tr.run(tr.command(new_, append(more, "--retries", "6")...), func(c *exec.Cmd) {
 		for killed < n {
 			for wait := tr.moment(rng) / 2; wait > 0; wait -= 10 * time.Millisecond {
 				time.Sleep(10 * time.Millisecond)
@@ -153,7 +171,7 @@ func killBuilder(tr *trial, rng *rand.Rand, n int) int {
 			}
 		}
 	})
-	if err != nil && killed <= 3 {
+	if err != nil {
 		tr.Errorf("%s: the run does not survive %d killed builders: %v\n%s", tr.name, killed, err, out)
 	}
 	tr.nothingLost()
@@ -217,8 +235,8 @@ func mirrorFaults(tr *trial, rng *rand.Rand, n int) int {
 
 // disturbed runs until a proxy has done its worst.
 func (tr *trial) disturbed(p *faultproxy.Proxy, n int) int {
-	for tries := 0; ; tries++ {
-		out, err := tr.run(tr.command(new_, "--timeout", "2", "--retries", "6"))
+	for round := 0; ; round++ {
+		out, err := tr.run(tr.command(new_, append(tr.anew(round), "--timeout", "2", "--retries", "6")...))
 		set := tr.nothingLost()
 		if err != nil {
 			tr.Logf("%s: a disturbed run ends with %v, and the registry has the %s set:\n%s", tr.name, err, set, lastLines(out, 8))
@@ -227,7 +245,7 @@ func (tr *trial) disturbed(p *faultproxy.Proxy, n int) int {
 		for _, c := range p.Injected() {
 			done += c
 		}
-		if done >= n || err == nil || tries > 4 {
+		if done >= n || round > 6 {
 			p.Quiet()
 			return done
 		}

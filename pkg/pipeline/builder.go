@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"context"
+	"errors"
 	"path/filepath"
 	"sync"
 	"time"
@@ -49,6 +50,10 @@ func (b *builder) open(ctx context.Context) (*buildkit.Builder, error) {
 		b.bk = nil
 	}
 	bk, err := buildkit.Open(ctx, b.opts)
+	for tries := 0; tries < openTries && wasKilled(err) && ctx.Err() == nil; tries++ {
+		b.opts.Notice("the builder was killed while it started; starting it again")
+		bk, err = buildkit.Open(ctx, b.opts)
+	}
 	switch {
 	case err == nil:
 		b.bk, b.opened = bk, true
@@ -57,6 +62,15 @@ func (b *builder) open(ctx context.Context) (*buildkit.Builder, error) {
 		err = &buildkit.LostError{Err: err}
 	}
 	return bk, err
+}
+
+// openTries is how often a builder that is killed while it starts is started
+// again.
+const openTries = 3
+
+func wasKilled(err error) bool {
+	var de *buildkit.DaemonError
+	return errors.As(err, &de) && de.Killed
 }
 
 // own returns the builder that this process started, nil if there is none: the

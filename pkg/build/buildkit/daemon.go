@@ -2,6 +2,7 @@ package buildkit
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -26,6 +27,10 @@ type DaemonError struct {
 	Addr string // address or path of what was tried
 	Err  error
 	Hint string // what to do about it
+
+	// Killed says that a daemon that was started was ended by a signal from
+	// elsewhere, such as the kernel's for want of memory.
+	Killed bool
 }
 
 func (e *DaemonError) Error() string {
@@ -134,28 +139,39 @@ func (d *daemon) acquire(ctx context.Context, opts Options) error {
 	}
 }
 
-func (d *daemon) start(bin string, opts Options) error {
-	// The socket has a directory of its own: paths of sockets end at 104 bytes
-	// for some, and a data directory, or TMPDIR, may lie deeper than that.
+// makeRunDir makes the directory of the daemon's socket. It has one of its own:
+// paths of sockets end at 104 bytes for some, and a data directory, or TMPDIR,
+// may lie deeper than that. Its path is noted before it is made, so that sweep
+// finds it whenever this process is killed.
+func makeRunDir(state string) (string, error) {
 	tmp := os.TempDir()
 	if len(tmp) > 60 {
 		tmp = "/tmp"
 	}
-	run, err := os.MkdirTemp(tmp, runPrefix)
-	if err != nil {
-		return &DaemonError{Addr: bin, Err: err}
+	run := filepath.Join(tmp, runPrefix+strings.ToLower(rand.Text()[:12]))
+	if err := os.WriteFile(filepath.Join(state, runNote), []byte(run), 0o644); err != nil {
+		return "", err
 	}
-	d.run = run
+	return run, os.Mkdir(run, 0o700)
+}
+
+func (d *daemon) start(bin string, opts Options) error {
 	var lost bool
+	var err error
 	if d.unsynced, lost, err = noteUnsynced(opts.StateDir); err != nil {
 		return &DaemonError{Addr: opts.StateDir, Err: err}
 	}
 	if lost && opts.Notice != nil {
 		opts.Notice("the machine went down before the builder's cache was on the disk; it starts with an empty one")
 	}
-	if err := sweep(opts.StateDir, run); err != nil {
+	if err := sweep(opts.StateDir); err != nil {
 		return &DaemonError{Addr: opts.StateDir, Err: err, Hint: "an earlier run was killed; what it left there could not be cleared away"}
 	}
+	run, err := makeRunDir(opts.StateDir)
+	if err != nil {
+		return &DaemonError{Addr: bin, Err: err}
+	}
+	d.run = run
 	d.addr = "unix://" + filepath.Join(run, "buildkitd.sock")
 	// A configuration of our own keeps /etc/buildkit/buildkitd.toml, which may
 	// be written for another daemon, out of it.
@@ -201,14 +217,16 @@ func (d *daemon) start(bin string, opts Options) error {
 	return nil
 }
 
-// runPrefix begins the name of the directory of a daemon's socket.
-const runPrefix = "kolla-buildkit-"
+// runPrefix begins the name of the directory of a daemon's socket, and runNote
+// is the file in the state directory that holds its path.
+const runPrefix, runNote = "kolla-buildkit-", "run"
 
 // exited describes the end of a daemon that should still run, or returns nil.
 func (d *daemon) exited() error {
 	select {
 	case <-d.done:
-		return &DaemonError{Addr: d.cmd.Path, Err: fmt.Errorf("ended: %v", d.err), Hint: "its log is " + d.log + lastLines(d.log)}
+		st, ok := d.cmd.ProcessState.Sys().(syscall.WaitStatus)
+		return &DaemonError{Addr: d.cmd.Path, Err: fmt.Errorf("ended: %v", d.err), Killed: ok && st.Signaled(), Hint: "its log is " + d.log + lastLines(d.log)}
 	default:
 		return nil
 	}

@@ -25,7 +25,7 @@ const sweepTimeout = 10 * time.Second
 // start inherits: so whatever is found there belongs to nobody who lives.
 // Containers are known by their directories there, mounts by their place:
 // nothing of another daemon can be met.
-func sweep(state, run string) error {
+func sweep(state string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), sweepTimeout)
 	defer cancel()
 	bundles, err := filepath.Glob(filepath.Join(state, "runc-*", "executor", "*"))
@@ -44,9 +44,8 @@ func sweep(state, run string) error {
 			return err
 		}
 	}
-	last := filepath.Join(state, "run")
 	places := []string{state}
-	if old, err := os.ReadFile(last); err == nil && strings.HasPrefix(filepath.Base(string(old)), runPrefix) {
+	if old, err := os.ReadFile(filepath.Join(state, runNote)); err == nil && strings.HasPrefix(filepath.Base(string(old)), runPrefix) {
 		places = append(places, string(old))
 	}
 	for _, p := range places {
@@ -72,10 +71,7 @@ func sweep(state, run string) error {
 	if len(places) > 1 {
 		_ = os.RemoveAll(places[1])
 	}
-	if err := os.Mkdir(filepath.Join(state, "tmp"), 0o700); err != nil {
-		return err
-	}
-	return os.WriteFile(last, []byte(run), 0o644)
+	return os.Mkdir(filepath.Join(state, "tmp"), 0o700)
 }
 
 // isContainerID tells BuildKit's random identifiers from other names in the
