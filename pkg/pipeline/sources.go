@@ -35,7 +35,7 @@ func newArchiver(cfg *config.Config, env Env, offline bool) (*archiver, error) {
 	f, err := source.New(source.Options{
 		Mirrors:  mirrors,
 		CacheDir: filepath.Join(cfg.DataDir, "sources"), Arch: cfg.DebianArch, LocalsBase: cfg.LocalsBase,
-		Retries: retries, Timeout: time.Duration(cfg.Timeout) * time.Second, UserAgent: "kolla-build/" + env.Version, Offline: offline,
+		Retries: retries, MaxElapsed: time.Duration(cfg.RetryTime) * time.Second, Timeout: time.Duration(cfg.Timeout) * time.Second, UserAgent: "kolla-build/" + env.Version, Offline: offline,
 	})
 	return &archiver{cfg: cfg, fetcher: f}, err
 }

@@ -26,7 +26,7 @@ type httpClient struct {
 }
 
 func newHTTPClient(o Options) *httpClient {
-	return &httpClient{opts: o, base: 300 * time.Millisecond, client: &http.Client{Transport: &http.Transport{
+	return &httpClient{opts: o, base: time.Second, client: &http.Client{Transport: &http.Transport{
 		Proxy:                 http.ProxyFromEnvironment,
 		DialContext:           (&net.Dialer{Timeout: 15 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
 		ForceAttemptHTTP2:     true,
