@@ -261,6 +261,7 @@ func (r *buildRun) decide(ctx context.Context) error {
 
 func (r *buildRun) run(ctx context.Context) ([]*build.Result, error) {
 	var err error
+	r.journal.close() // there is one if this is the run after damage was found
 	if r.journal, err = newJournal(r.cfg, r.plan); err != nil {
 		return nil, err
 	}
