@@ -38,8 +38,8 @@ func main() {
 	flag.StringVar(&o.checkout, "kolla", os.Getenv("KOLLA_CHECKOUT"), "checkout of OpenStack Kolla")
 	flag.IntVar(&o.images, "images", 187, "images of the synthetic set")
 	flag.StringVar(&only, "only", "set,plan,render", "what to measure")
-	flag.StringVar(&o.dir, "dir", "", "where to work (default: a temporary directory)")
-	flag.BoolVar(&o.keep, "keep", false, "keep the directory")
+	flag.StringVar(&o.dir, "dir", "", "where to work, and leave things (default: a temporary directory)")
+	flag.BoolVar(&o.keep, "keep", false, "keep the temporary directory")
 	flag.Parse()
 	o.only = map[string]bool{}
 	for _, w := range strings.Split(only, ",") {
@@ -67,9 +67,9 @@ func run(ctx context.Context, o options) (err error) {
 		if o.dir, err = os.MkdirTemp("", "kolla-bench-"); err != nil {
 			return err
 		}
-	}
-	if !o.keep {
-		defer os.RemoveAll(o.dir)
+		if !o.keep {
+			defer os.RemoveAll(o.dir)
+		}
 	}
 	b := &bench{options: o, began: load()}
 	steps := []struct {
