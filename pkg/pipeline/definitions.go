@@ -145,7 +145,8 @@ func (d *definer) define(ctx context.Context) (*defined, error) {
 				o.def, o.err = conv.Convert(ctx, o.file)
 				o.file.Forget()
 				if o.def != nil {
-					o.def.LLB = nil // it is as large as the rest together, and made anew for building
+					// They are as large as the rest together, and made anew for building.
+					o.def.LLB, o.def.Config = nil, nil
 				}
 			}
 			return nil

@@ -126,6 +126,8 @@ type spliced struct {
 	config   []byte
 	external bool
 	digest   digest.Digest // of an external image
+
+	key digest.Digest // with ForKeys: state is made of it for the first child
 }
 
 // NewConverter returns a Converter that has seen no image yet.
@@ -228,7 +230,7 @@ func (c *Converter) convert(ctx context.Context, d Dockerfile) (*Definition, err
 			return nil, err
 		}
 	}
-	key, err := c.key(def, res.Image)
+	key, keyed, err := c.key(def, res.Image)
 	if err != nil {
 		return nil, fmt.Errorf("key of %s: %w", d.Name, err)
 	}
@@ -243,9 +245,7 @@ func (c *Converter) convert(ctx context.Context, d Dockerfile) (*Definition, err
 	}
 	made := spliced{state: res.State, config: config}
 	if c.opts.ForKeys {
-		if made.state, err = c.stored("parent", key, config, ""); err != nil {
-			return nil, fmt.Errorf("image config of %s: %w", d.Name, err)
-		}
+		made = spliced{key: key, config: keyed}
 	}
 	c.mu.Lock()
 	c.images[norm] = made
@@ -269,7 +269,18 @@ func (c *Converter) lookup(ctx context.Context, name imageName) (spliced, error)
 	c.mu.Lock()
 	img, ok := c.images[name.norm]
 	c.mu.Unlock()
+	if ok && img.key == "" {
+		return img, nil
+	}
 	if ok {
+		var err error
+		if img.state, err = c.stored("parent", img.key, img.config, ""); err != nil {
+			return spliced{}, fmt.Errorf("image config of %s: %w", name.text, err)
+		}
+		img.key = ""
+		c.mu.Lock()
+		c.images[name.norm] = img
+		c.mu.Unlock()
 		return img, nil
 	}
 	if c.opts.External == nil {
@@ -304,13 +315,12 @@ func (c *Converter) stored(kind string, d digest.Digest, config []byte, title st
 
 // key digests what decides an image's content: the LLB, whose head digest is a
 // Merkle root over parents, commands and context files, and the image config
-// without what only says when it was built.
-func (c *Converter) key(def *llb.Definition, img *dockerspec.DockerOCIImage) (digest.Digest, error) {
+// without what only says when it was built. That config comes back too.
+func (c *Converter) key(def *llb.Definition, img *dockerspec.DockerOCIImage) (key digest.Digest, config []byte, err error) {
 	var head digest.Digest
 	if len(def.Def) > 0 {
-		var err error
 		if head, err = def.Head(); err != nil {
-			return "", err
+			return "", nil, err
 		}
 	}
 	clean := *img
@@ -322,13 +332,12 @@ func (c *Converter) key(def *llb.Definition, img *dockerspec.DockerOCIImage) (di
 	}
 	// Nested Dockerfile ONBUILD and healthcheck fields are part of Config, so
 	// the JSON of the whole is what children inherit.
-	config, err := json.Marshal(clean)
-	if err != nil {
-		return "", err
+	if config, err = json.Marshal(clean); err != nil {
+		return "", nil, err
 	}
 	h := digest.Canonical.Digester()
 	fmt.Fprintf(h.Hash(), "kolla-build image key 1\n%s\n%s\n", head, config)
-	return h.Digest(), nil
+	return h.Digest(), config, nil
 }
 
 // imageName is an image that a Dockerfile names, in FROM or --from.
