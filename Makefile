@@ -53,7 +53,7 @@ unit: ## the quick tests alone
 	$(GO) test -short ./...
 
 bench: build ## a table of figures, beside docker buildx bake (and Kolla, with KOLLA_CHECKOUT=DIR)
-	$(GO) run ./internal/bench
+	$(GO) run ./internal/bench $(BENCH)
 
 simulate: ## the scheduler on recorded times, 2 to 64 slots, beside first come, first served
 	$(GO) test ./pkg/build -run TestOrderIsNearTheBound -count=1 -v

@@ -2,9 +2,15 @@ package buildkit
 
 import (
 	"context"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/kolla-build/kolla-build/internal/testenv"
 	"github.com/moby/buildkit/client/llb"
 	"github.com/moby/buildkit/solver/pb"
 	digest "github.com/opencontainers/go-digest"
@@ -132,5 +138,61 @@ func TestEffort(t *testing.T) {
 		if got := effortOf(tt.run); got != tt.want {
 			t.Errorf("%s: %d s, want %d s", tt.run, got, tt.want)
 		}
+	}
+}
+
+// TestCacheOfDnf runs the real dnf twice as two steps do that clean up after
+// themselves: the second one asks for the repository's index and no more.
+func TestCacheOfDnf(t *testing.T) {
+	dnf, createrepo := testenv.Program(t, "dnf", "dnf"), testenv.Program(t, "createrepo_c", "createrepo-c")
+	testenv.Root(t)
+	dir := t.TempDir()
+	repo := filepath.Join(dir, "repo")
+	files := map[string]string{
+		"dnf.conf":    "[main]\nreposdir=" + dir + "/repos\n",
+		"with-cache":  strings.ReplaceAll(string(withCache), cacheDir, filepath.Join(dir, "cache")),
+		"repos/x":     "",
+		"repo/README": "",
+	}
+	for name, text := range files {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if out, err := exec.Command(createrepo, "-q", repo).CombinedOutput(); err != nil {
+		t.Fatalf("createrepo_c: %v\n%s", err, out)
+	}
+	var asked []string
+	served := http.FileServer(http.Dir(repo))
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked = append(asked, r.URL.Path)
+		served.ServeHTTP(w, r)
+	}))
+	defer server.Close()
+	if err := os.WriteFile(filepath.Join(dir, "repos/t.repo"), []byte("[t]\nname=t\ngpgcheck=0\nbaseurl="+server.URL+"\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	step := func() []string {
+		t.Helper()
+		asked = nil
+		dnf := filepath.Base(dnf) + " -c " + dir + "/dnf.conf --releasever=10 "
+		cmd := exec.Command("sh", filepath.Join(dir, "with-cache"), "dnf", "sh", "-c", dnf+"makecache && "+dnf+"clean all")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("dnf: %v\n%s", err, out)
+		}
+		return asked
+	}
+	if got := step(); len(got) < 3 {
+		t.Fatalf("the first step asked for %q: the cache was there before", got)
+	}
+	if got := step(); len(got) != 1 || got[0] != "/repodata/repomd.xml" {
+		t.Errorf("the second step asked for %q", got)
+	}
+	if left, err := os.ReadDir(filepath.Join(dir, "cache/work")); err != nil || len(left) > 0 {
+		t.Errorf("%d private directories are left (%v)", len(left), err)
 	}
 }

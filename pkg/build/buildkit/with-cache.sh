@@ -48,11 +48,7 @@ if has dnf; then
         cat >"$work/bin/$name" <<EOF
 #!/bin/sh
 for word; do
-    case \$word in
-    -*) ;;
-    clean) exec "$real" "\$@" ;;
-    *) break ;;
-    esac
+    [ "\$word" != clean ] || exec "$real" "\$@"
 done
 exec "$real" $options --setopt=keepcache=1 --refresh "\$@"
 EOF
