@@ -61,7 +61,7 @@ func TestAttributes(t *testing.T) {
 					"main": fmt.Sprintf("{%% macro m(a) %%}y{%% endmacro %%}{%% import 'lib' as mod %%}{%% set v = %s %%}{{ %s }}", subject, e),
 				}}
 				compared++
-				if diff, _ := o.compareKind(t, req); diff != "" {
+				if diff := o.compare(t, req); diff != "" {
 					t.Errorf("%s: %s", e, diff)
 				}
 			}

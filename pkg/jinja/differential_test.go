@@ -24,7 +24,7 @@ func TestDifferential(t *testing.T) {
 		n = min(n, 300)
 	}
 	start := time.Now()
-	var next, failed atomic.Int64
+	var next, failed, size atomic.Int64
 	var mu sync.Mutex
 	outcomes := map[string]int{}
 	var wg sync.WaitGroup
@@ -36,19 +36,31 @@ func TestDifferential(t *testing.T) {
 				if i >= n || failed.Load() >= 10 {
 					return
 				}
-				diff, kind := o.compareKind(t, generate(uint64(seed+i)))
+				diff, want := o.compareAnswer(t, generate(uint64(seed+i)))
+				size.Add(int64(len(want.Text)))
 				if diff != "" {
 					failed.Add(1)
 					t.Errorf("seed %d:\n%s", seed+i, diff)
 				}
 				mu.Lock()
-				outcomes[kind]++
+				outcomes[want.Kind]++
 				mu.Unlock()
 			}
 		})
 	}
 	wg.Wait()
-	t.Logf("%d templates in %v, %d differences; outcomes (empty: text): %v", n, time.Since(start).Round(time.Second), failed.Load(), outcomes)
+	done := min(int(next.Load()), n)
+	t.Logf("%d templates in %v, %d differences; %.1f %% render text, %d bytes of it; kinds of error of the others: %v",
+		done, time.Since(start).Round(time.Second), failed.Load(), 100*float64(outcomes[""])/float64(max(done, 1)), size.Load(), errorKinds(outcomes))
+	if done >= 100 && outcomes[""] < done/2 {
+		t.Errorf("only %d of %d templates render text: the grammar has gone astray", outcomes[""], done)
+	}
+}
+
+func errorKinds(outcomes map[string]int) map[string]int {
+	kinds := maps.Clone(outcomes)
+	delete(kinds, "")
+	return kinds
 }
 
 func envInt(t testing.TB, name string, otherwise int) int {
@@ -89,6 +101,17 @@ func generate(seed uint64) *request {
 		}
 	}
 	g.opts = r.Options
+	if seed%8 != 0 {
+		r.vars = map[string]any{}
+		g.typed(r)
+		for name := range r.Templates {
+			if name != "main" {
+				r.Objects = append(r.Objects, name)
+			}
+		}
+		slices.Sort(r.Objects)
+		return r
+	}
 	if g.chance(1, 4) {
 		g.kind = "lib"
 		r.Templates["lib"] = g.library()
@@ -142,6 +165,16 @@ type generator struct {
 	macros   []string
 	inMacro  int
 	inBlock  int
+
+	// Of the typed grammar: the names in scope, whether new ones are at the top
+	// level, how many were made, the templates to import, whether break is
+	// possible, and one in how many operands has a wrong type (0: none).
+	scope   []variable
+	top     bool
+	fresh   int
+	modules []libModule
+	breaks  int
+	oddness int
 }
 
 func (g *generator) chance(n, of int) bool { return g.r.IntN(of) < n }

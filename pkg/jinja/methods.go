@@ -433,6 +433,10 @@ func encode(fr *frame, s string, encoding, errors any) any {
 	case "latin-1", "latin1", "iso-8859-1", "iso8859-1":
 		limit = 0x100
 	default:
+		if c, ok := wideNamed(strings.ReplaceAll(name, "_", "-")); ok {
+			fr.st.alloc(4 * len(s))
+			return c.encode(s)
+		}
 		raiseKind(KindRuntime, "LookupError", "unknown encoding: %s", name)
 	}
 	out := make([]byte, 0, len(s))

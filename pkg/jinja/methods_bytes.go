@@ -208,6 +208,9 @@ func decode(fr *frame, recv any, a []any) any {
 	case "latin-1", "latin1", "iso-8859-1", "iso8859-1":
 		limit = 0x100
 	default:
+		if c, ok := wideNamed(strings.ReplaceAll(name, "_", "-")); ok {
+			return c.decode(string(b), name, errors)
+		}
 		raiseKind(KindRuntime, "LookupError", "unknown encoding: %s", name)
 	}
 	var out strings.Builder

@@ -128,10 +128,10 @@ func formatValue(fr *frame, v any, s string) string {
 		}
 		return formatText(fr, v, parseFormatSpec(fr, s, "str"))
 	case Markup:
-		if s != "" {
-			raiseValue("Unsupported format specification for Markup.")
+		if s == "" {
+			return string(v)
 		}
-		return string(v)
+		return formatText(fr, string(v), parseFormatSpec(fr, s, "Markup"))
 	case bool:
 		if s == "" {
 			return str(fr, v)

@@ -57,6 +57,8 @@ type request struct {
 	Main      string            `json:"main"`
 	Vars      any               `json:"vars"`
 	Options   oracleOptions     `json:"options"`
+	// Objects are templates that the variables parent_NAME (and part, for inc) are bound to.
+	Objects []string `json:"objects,omitempty"`
 
 	vars map[string]any
 }
@@ -248,7 +250,22 @@ func (r *request) ours() answer {
 	t, err := env.Template(r.Main)
 	if err == nil {
 		var text string
-		if text, err = t.Render(context.Background(), cloneVars(r.vars)); err == nil {
+		vars := cloneVars(r.vars)
+		for _, name := range r.Objects {
+			object, missing := env.Template(name)
+			if missing != nil {
+				err = missing
+				break
+			}
+			vars["parent_"+name] = object
+			if name == "inc" {
+				vars["part"] = object
+			}
+		}
+		if err == nil {
+			text, err = t.Render(context.Background(), vars)
+		}
+		if err == nil {
 			return answer{Text: address.ReplaceAllString(text, "0x")}
 		}
 	}
@@ -262,18 +279,18 @@ func (r *request) ours() answer {
 // compare renders a request on both sides; the string tells of a difference.
 func (o *oracle) compare(t testing.TB, r *request) string {
 	t.Helper()
-	diff, _ := o.compareKind(t, r)
+	diff, _ := o.compareAnswer(t, r)
 	return diff
 }
 
-// compareKind is compare; it also returns the kind of error, empty for none.
-func (o *oracle) compareKind(t testing.TB, r *request) (diff, kind string) {
+// compareAnswer is compare; it also returns what the original made of it.
+func (o *oracle) compareAnswer(t testing.TB, r *request) (diff string, want answer) {
 	t.Helper()
 	r.Vars = wire(r.vars)
-	want := o.ask(t, r)
+	want = o.ask(t, r)
 	got := r.ours()
 	if got.Kind == want.Kind && (want.Kind != "" || got.Text == want.Text || spelled.ReplaceAllString(got.Text, "") == spelled.ReplaceAllString(want.Text, "")) {
-		return "", want.Kind
+		return "", want
 	}
 	var b strings.Builder
 	for name, src := range r.Templates {
@@ -291,5 +308,5 @@ func (o *oracle) compareKind(t testing.TB, r *request) (diff, kind string) {
 	}
 	show("Jinja2", want)
 	show("ours", got)
-	return b.String(), want.Kind
+	return b.String(), want
 }

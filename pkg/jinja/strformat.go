@@ -163,7 +163,10 @@ func (f *formatter) markupField(v any, spec string) string {
 		return string(escape(f.fr, v))
 	}
 	if m, ok := v.(Markup); ok {
-		return formatValue(f.fr, m, spec)
+		if spec != "" {
+			raiseValue("Unsupported format specification for Markup.")
+		}
+		return string(m)
 	}
 	return escapeString(formatValue(f.fr, v, spec))
 }
