@@ -4,7 +4,7 @@
 set -euo pipefail
 
 declare -A packages=(
-  [runtime]="runc mmdebstrap ca-certificates curl git"
+  [runtime]="runc mmdebstrap arch-test ca-certificates curl git"
   [test]="skopeo docker-registry busybox-static tmux procps xz-utils bzip2 zstd mount util-linux
     python3 python3-pip python3-venv python3-jinja2 python3-markupsafe python3-yaml
     dnf rpm createrepo-c bash zsh fish mandoc make patch docker.io podman

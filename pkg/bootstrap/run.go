@@ -149,6 +149,7 @@ var reasons = []struct {
 	{regexp.MustCompile(`Hash Sum mismatch|File has unexpected size`), "the mirror is being updated, or gives wrong files", "try again in some minutes, or another mirror with --mirror URL"},
 	{regexp.MustCompile(`Could not resolve|Could not connect|Connection refused|Connection timed out|Unable to connect`), "the mirror cannot be reached", "give one that can with --mirror URL"},
 	{regexp.MustCompile(`newuidmap|newgidmap|/etc/subuid|unshare|user namespaces?`), "mmdebstrap cannot work without root here", "run as root, or install uidmap and give the user a range in /etc/subuid and /etc/subgid"},
+	{regexp.MustCompile(`install arch-test`), "mmdebstrap cannot tell whether programs of that architecture run here", "apt-get install arch-test, and for architectures that do not run here qemu-user-static binfmt-support"},
 	{regexp.MustCompile(`Exec format error|qemu|binfmt`), "programs of that architecture do not run here", "apt-get install qemu-user-static binfmt-support"},
 	{regexp.MustCompile(`(?i)mount.*(permission|not permitted)|unable to mount`), "mmdebstrap may not mount here", "in a container it needs CAP_SYS_ADMIN; or bootstrap on another host and give the result as --base-image oci:DIR"},
 }

@@ -295,6 +295,9 @@ func Bootstrap(ctx context.Context, s *store.Store, env Env, opts bootstrap.Opti
 	if opts.Progress == nil {
 		opts.Progress = env.Stderr
 	}
+	if strings.Contains(ref, "@") {
+		opts.Name = ref // the plain name is that of an image for another platform
+	}
 	e, err := bootstrap.Bootstrap(ctx, s, opts)
 	if err != nil {
 		return store.Entry{}, err
