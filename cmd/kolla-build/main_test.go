@@ -55,6 +55,10 @@ func TestScripts(t *testing.T) {
 			if cond == "builder" {
 				return os.Geteuid() == 0 && !testing.Short(), nil
 			}
+			if cond == "podman-service" { // of the machine, where Podman's own socket is
+				_, err := os.Stat("/run/podman/podman.sock")
+				return err == nil, nil
+			}
 			return false, fmt.Errorf("unknown condition %q", cond)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){

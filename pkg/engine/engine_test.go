@@ -287,8 +287,8 @@ func testInterrupted(t *testing.T, open func() *Engine, cli func(...string) stri
 
 // TestEngineDies kills the daemon in the middle of a load.
 func TestEngineDies(t *testing.T) {
-	img := child(t, testenv.Busybox(t, nil), 8, 8<<20)
 	d := testenv.Dockerd(t, "")
+	img := child(t, testenv.Busybox(t, nil), 8, 8<<20)
 	e, err := Open(t.Context(), Options{Kind: Docker, Addr: d.Addr})
 	if err != nil {
 		t.Fatal(err)
@@ -304,7 +304,6 @@ func TestEngineDies(t *testing.T) {
 }
 
 func TestEngineFull(t *testing.T) {
-	img := child(t, testenv.Busybox(t, nil), 9, 24<<20)
 	testenv.Root(t)
 	dir := t.TempDir()
 	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=24m"); err != nil {
@@ -312,6 +311,7 @@ func TestEngineFull(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = syscall.Unmount(dir, syscall.MNT_DETACH) })
 	d := testenv.Dockerd(t, filepath.Join(dir, "data"))
+	img := child(t, testenv.Busybox(t, nil), 9, 24<<20)
 	e, err := Open(t.Context(), Options{Kind: Docker, Addr: d.Addr})
 	if err != nil {
 		t.Fatal(err)
