@@ -27,7 +27,8 @@ func Help(w io.Writer, cmd Command, all []Command) error {
 		b.WriteString("       kolla-build COMMAND [OPTION…] …\n")
 	}
 	if cmd.Summary != "" {
-		fmt.Fprintf(&b, "\n%s\n", cmd.Summary)
+		b.WriteByte('\n')
+		wrap(&b, cmd.Summary, 0, 0)
 	}
 	if cmd.About != "" {
 		b.WriteString("\n")
