@@ -64,13 +64,14 @@ func TestPackageCache(t *testing.T) {
 	dir := t.TempDir()
 	buildkitd := testenv.Buildkitd(t)
 	testenv.Program(t, "mmdebstrap", "mmdebstrap")
-	data := os.Getenv("KOLLA_TEST_STANDIN_DATA") // see newStandinWorld
-	if data == "" {
-		data = filepath.Join(dir, "data")
+	bases := os.Getenv("KOLLA_TEST_STANDIN_DATA") // see newStandinWorld
+	if bases == "" {
+		bases = filepath.Join(dir, "bases")
 	}
-	if _, err := os.Stat(data); err != nil {
-		runBuild(t, []string{"bootstrap", "debian:trixie", "--data-dir", data}, exitOK)
+	if _, err := os.Stat(bases); err != nil {
+		runBuild(t, []string{"bootstrap", "debian:trixie", "--data-dir", bases}, exitOK)
 	}
+	data := filepath.Join(dir, "data") // with a builder that has no cache yet
 	template := func(image, from, run string) {
 		put(t, filepath.Join(dir, "tree", image, "Dockerfile.j2"), []byte("FROM "+from+"\nLABEL name=\""+image+"\"\n"+run+"\n"))
 	}
@@ -82,7 +83,7 @@ func TestPackageCache(t *testing.T) {
 	proxy, asked := countingProxy(t)
 	t.Setenv("http_proxy", proxy)
 	build := func(image string, more ...string) {
-		runBuild(t, append([]string{"-b", "debian", "--base-tag", "trixie", "--images-dir", filepath.Join(dir, "tree"), "-n", "packages", "--tag", "t",
+		runBuild(t, append([]string{"-b", "debian", "--base-image", "oci:" + filepath.Join(bases, "store") + ":debian:trixie", "--images-dir", filepath.Join(dir, "tree"), "-n", "packages", "--tag", "t",
 			"--data-dir", data, "--buildkitd", buildkitd, "--logs-dir", filepath.Join(dir, "logs"), "--progress", "plain", "^" + image + "$"}, more...), exitOK)
 	}
 	build("one", "--package-cache")
