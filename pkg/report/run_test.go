@@ -88,7 +88,8 @@ func TestJUnitGolden(t *testing.T) {
 // TestOpenMetricsParses reads the text with the reference implementation's strict
 // parser, and with the one that node_exporter's textfile collector uses.
 func TestOpenMetricsParses(t *testing.T) {
-	python := testenv.Program(t, "python3", "python3")
+	// Debian's own: another one on PATH does not see Debian's modules.
+	python := testenv.Program(t, "/usr/bin/python3", "python3")
 	if exec.Command(python, "-c", "import prometheus_client").Run() != nil {
 		testenv.Missing(t, "prometheus_client is not installed: apt-get install python3-prometheus-client")
 	}
