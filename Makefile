@@ -67,9 +67,9 @@ test-faults: ## hundreds of faults, from killed processes to wrong clocks: nothi
 	KOLLA_TEST_BUILDKITD=$(CURDIR)/bin/buildkitd KOLLA_TEST_REQUIRE=1 KOLLA_FAULTS=$(or $(FAULTS),30) KOLLA_FAULTS_CLOCK=1 \
 	  $(GO) test ./internal/faults -count=1 -v -timeout 120m
 
-fuzz-jinja: ## 100,000 generated templates against the real Jinja2
+fuzz-jinja: ## 100,000 generated templates, and every attribute, against the real Jinja2 (JINJA_FUZZ_N, JINJA_FUZZ_SEED)
 	@scripts/deps.sh test
-	JINJA_FUZZ_N=100000 $(GO) test ./pkg/jinja -run TestDifferential -count=1 -v -timeout 60m
+	JINJA_FUZZ_N=$(or $(JINJA_FUZZ_N),100000) $(GO) test ./pkg/jinja -run 'TestDifferential|TestAttributes|TestLargeSources' -count=1 -v -timeout 120m
 
 test-kolla: ## everything that compares with a checkout of OpenStack Kolla: KOLLA_CHECKOUT=DIR, and KOLLA_GIT=DIR for its branches
 	@test -n "$(KOLLA_CHECKOUT)" || { echo "say KOLLA_CHECKOUT=DIR: a work tree of openstack/kolla"; exit 1; }

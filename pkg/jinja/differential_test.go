@@ -24,7 +24,8 @@ func TestDifferential(t *testing.T) {
 		n = min(n, 300)
 	}
 	start := time.Now()
-	var next, failed, size atomic.Int64
+	end, bounded := t.Deadline() // a run that would not be done by -timeout ends early, with its figures
+	var next, tried, failed, size atomic.Int64
 	var mu sync.Mutex
 	outcomes := map[string]int{}
 	var wg sync.WaitGroup
@@ -33,9 +34,10 @@ func TestDifferential(t *testing.T) {
 		wg.Go(func() {
 			for {
 				i := int(next.Add(1)) - 1
-				if i >= n || failed.Load() >= 10 {
+				if i >= n || failed.Load() >= 10 || bounded && time.Until(end) < 15*time.Second {
 					return
 				}
+				tried.Add(1)
 				diff, want := o.compareAnswer(t, generate(uint64(seed+i)))
 				size.Add(int64(len(want.Text)))
 				if diff != "" {
@@ -49,9 +51,12 @@ func TestDifferential(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	done := min(int(next.Load()), n)
-	t.Logf("%d templates in %v, %d differences; %.1f %% render text, %d bytes of it; kinds of error of the others: %v",
-		done, time.Since(start).Round(time.Second), failed.Load(), 100*float64(outcomes[""])/float64(max(done, 1)), size.Load(), errorKinds(outcomes))
+	done := int(tried.Load())
+	t.Logf("%d of %d templates from seed %d in %v, %d differences; %.1f %% render text, %d bytes of it; kinds of error of the others: %v",
+		done, n, seed, time.Since(start).Round(time.Second), failed.Load(), 100*float64(outcomes[""])/float64(max(done, 1)), size.Load(), errorKinds(outcomes))
+	if done < n && failed.Load() == 0 {
+		t.Errorf("stopped by -timeout: %d templates were not tried", n-done)
+	}
 	if done >= 100 && outcomes[""] < done/2 {
 		t.Errorf("only %d of %d templates render text: the grammar has gone astray", outcomes[""], done)
 	}

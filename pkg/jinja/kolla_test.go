@@ -124,7 +124,7 @@ func kollaVars(distro, arch, installType string) map[string]any {
 	}
 }
 
-const kollaUsers = `ansible aodh barbican bifrost blazar ceilometer ceph cinder cloudkitty collectd congress cyborg designate
+const kollaUsers = `ansible aodh barbican bifrost blazar ceilometer ceph chrony cinder cloudkitty collectd congress cyborg designate ec2api
 elasticsearch etcd fluentd freezer glance gnocchi grafana hacluster haproxy heat horizon influxdb ironic ironic-inspector
 kafka karbor keystone kibana kolla kuryr letsencrypt libvirt logstash magnum manila masakari memcached mistral monasca mongodb murano
 mysql neutron nova novajoin octavia odl opendaylight opensearch opensearch-dashboards openvswitch ovn panko placement
@@ -198,7 +198,7 @@ func TestKollaBranches(t *testing.T) {
 		t.Skip("KOLLA_GIT is not set: no git repository of OpenStack Kolla to take older trees from")
 	}
 	o := startOracle(t)
-	refs := "stable/2026.1 stable/2025.2 stable/2025.1 unmaintained/2024.1 yoga-eol wallaby-eol ussuri-eol"
+	refs := "stable/2026.1 stable/2025.2 stable/2025.1 2024.2-eol unmaintained/2024.1 yoga-eol wallaby-eol ussuri-eol"
 	if s := os.Getenv("KOLLA_REFS"); s != "" {
 		refs = s
 	}
