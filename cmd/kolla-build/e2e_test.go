@@ -60,7 +60,7 @@ func TestEndToEnd(t *testing.T) {
 	noPackageCache(t, pull(t, host, "keystone"))
 
 	// Again: nothing to do, and no builder needed for it.
-	out := runBuild(t, append([]string{"--buildkitd", "/nonexistent"}, without(args, "--buildkitd", buildkitd)...), exitOK)
+	out := runBuild(t, append([]string{"--buildkitd", "/bin/false"}, without(args, "--buildkitd", buildkitd)...), exitOK)
 	if !strings.Contains(out, "Nothing to do") {
 		t.Errorf("a second run does not say that there is nothing to do:\n%s", out)
 	}

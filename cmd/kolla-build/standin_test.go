@@ -38,7 +38,7 @@ func (w *standinWorld) testUbuntu(t *testing.T) {
 	s.check(t, want, false)
 	s.pushed(t, false)
 
-	out := runBuild(t, append([]string{"--buildkitd", "/nonexistent"}, without(line, "--buildkitd", w.buildkitd)...), exitOK)
+	out := runBuild(t, append([]string{"--buildkitd", "/bin/false"}, without(line, "--buildkitd", w.buildkitd)...), exitOK)
 	if !strings.Contains(out, "Nothing to do") {
 		t.Errorf("a second run does not say that there is nothing to do:\n%s", out)
 	}
@@ -64,7 +64,7 @@ func (w *standinWorld) testUbuntu(t *testing.T) {
 
 	// Pushing what was built before needs no builder.
 	push := append([]string{"-b", "ubuntu", "nova", "--push"}, w.options(summary)...)
-	runBuild(t, append([]string{"--buildkitd", "/nonexistent"}, without(push, "--buildkitd", w.buildkitd)...), exitOK)
+	runBuild(t, append([]string{"--buildkitd", "/bin/false"}, without(push, "--buildkitd", w.buildkitd)...), exitOK)
 	s = readSummary(t, summary)
 	s.pushed(t, true)
 	w.checkNova(t)
