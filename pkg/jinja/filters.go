@@ -127,7 +127,8 @@ func titleFilter(s string) string {
 			return
 		}
 		if first {
-			item = i + utf8.RuneLen(r)
+			_, size := utf8.DecodeRuneInString(s[i:]) // 1 for what is not UTF-8
+			item = i + size
 			writeUpper(b, r)
 		} else {
 			writeLower(b, s[item:], i-item, r)
