@@ -272,15 +272,28 @@ func linger(ctx context.Context) (context.Context, context.CancelFunc) {
 }
 
 // settleRounds is how often tags are moved again that another publisher moves
-// at the same time.
-const settleRounds = 4
+// at the same time, and settleWait bounds the wait before each time.
+const (
+	settleRounds = 7
+	settleWait   = 30 * time.Second
+)
 
 // settle looks whether the tags stand, and moves those again that another
-// publisher moved meanwhile: who comes last has the whole set. The waits differ,
-// so that two do not take turns for ever.
+// publisher moved meanwhile: who comes last has the whole set. Before each round
+// it waits for a random time out of a span that doubles, as stations on one wire
+// do. The span is measured by how long a round takes here: where it is slow, two
+// that waited for a few milliseconds would only meet again.
 func (p *Publisher) settle(ctx context.Context, moves []*move) error {
+	span := p.c.policy.base
 	for round := 0; ; round++ {
+		began := time.Now()
 		fail := &CommitError{Failed: map[string]error{}}
+		if round > 0 {
+			p.each(ctx, moves, fail, p.put)
+			if len(fail.Failed)+len(fail.Untried) > 0 {
+				return errors.Join(append(fail.Unwrap(), context.Cause(ctx))...)
+			}
+		}
 		var mu sync.Mutex
 		var lost []*move
 		p.each(ctx, moves, fail, func(ctx context.Context, m *move) error {
@@ -301,16 +314,13 @@ func (p *Publisher) settle(ctx context.Context, moves []*move) error {
 		if round == settleRounds {
 			return &ConflictError{Ref: lost[0].Ref, Tags: len(lost)}
 		}
-		t := time.NewTimer(time.Duration(round)*p.c.policy.base + rand.N(2*p.c.policy.base))
+		span = min(2*max(span, time.Since(began)), settleWait)
+		t := time.NewTimer(rand.N(span))
 		select {
 		case <-t.C:
 		case <-ctx.Done():
 			t.Stop()
 			return context.Cause(ctx)
-		}
-		p.each(ctx, moves, fail, p.put)
-		if len(fail.Failed)+len(fail.Untried) > 0 {
-			return errors.Join(append(fail.Unwrap(), context.Cause(ctx))...)
 		}
 	}
 }

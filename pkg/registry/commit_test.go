@@ -68,8 +68,10 @@ func TestCommitRollsBack(t *testing.T) {
 	eachRegistry(t, func(t *testing.T, host string) {
 		px := startProxy(t, host, nil)
 		journal := t.TempDir()
-		c := newClient(t, Options{Retries: 2, Jobs: 2, Timeout: 400 * time.Millisecond})
-		p := c.NewPublisher(PublishOptions{Journal: journal})
+		p := newClient(t, Options{Retries: 2, Jobs: 2}).NewPublisher(PublishOptions{Journal: journal})
+		// Only where the fault is that nothing comes does anything wait for its limit.
+		// A busy machine must not reach it with requests that nothing holds up.
+		impatient := newClient(t, Options{Retries: -1, Jobs: 2, Timeout: 2 * time.Second}).NewPublisher(PublishOptions{Journal: journal})
 		before, after := twoSets(t, p, px.host, 8)
 		restored := 0
 		for _, nth := range []int{0, 3, 7} {
@@ -88,7 +90,11 @@ func TestCommitRollsBack(t *testing.T) {
 					}
 					return faultNone
 				})
-				err := p.Commit(context.Background(), after)
+				by := p
+				if f == faultStall {
+					by = impatient
+				}
+				err := by.Commit(context.Background(), after)
 				px.set(nil)
 				var ce *CommitError
 				if !errors.As(err, &ce) || len(ce.Failed) != 1 {
@@ -226,6 +232,10 @@ func TestInterruptedCommit(t *testing.T) {
 func TestTwoPublishersAtOnce(t *testing.T) {
 	host := startEmbedded(t, ServeOptions{}).Host()
 	shared := t.TempDir()
+	// Requests that take a while meet each other more often than those of a quiet
+	// machine; the publishers must not count on the latter.
+	slow := startProxy(t, host, nil)
+	slow.delay = 5 * time.Millisecond
 	for name, journals := range map[string][2]string{
 		"two machines": {t.TempDir(), t.TempDir()},
 		"one machine":  {shared, shared},
@@ -235,7 +245,7 @@ func TestTwoPublishersAtOnce(t *testing.T) {
 			var sets [2][]Tag
 			for i := range pubs {
 				pubs[i] = newClient(t, Options{Jobs: 2}).NewPublisher(PublishOptions{Journal: journals[i]})
-				_, sets[i] = twoSets(t, pubs[i], host, 12)
+				_, sets[i] = twoSets(t, pubs[i], slow.host, 12)
 			}
 			for range 10 {
 				var errs [2]error

@@ -170,7 +170,8 @@ type proxy struct {
 	seen   []string // METHOD PATH of each request
 	faults map[fault]int
 
-	denyTags bool // for a test's own handler
+	denyTags bool          // for a test's own handler
+	delay    time.Duration // before each request is passed on; set before the first
 }
 
 func startProxy(t testing.TB, backend string, choose func(*http.Request) fault) *proxy {
@@ -194,6 +195,7 @@ func startProxy(t testing.TB, backend string, choose func(*http.Request) fault) 
 			p.faults[f]++
 		}
 		p.mu.Unlock()
+		time.Sleep(p.delay)
 		switch f {
 		case faultReset:
 			abort(w)
