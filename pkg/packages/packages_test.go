@@ -235,6 +235,15 @@ func TestChanges(t *testing.T) {
 	}
 }
 
+// TestDamagedRecords: an image may have made its database wrong on purpose.
+func TestDamagedRecords(t *testing.T) {
+	for _, b := range [][]byte{nil, {0}, {0x80, 0}, {9, 1}, {2, 12 + 2*9}, {3, 0xff, 0xff}} {
+		if v, err := sqliteRecord(b); err == nil {
+			t.Errorf("% x: %v, want an error", b, v)
+		}
+	}
+}
+
 func FuzzRPMDB(f *testing.F) {
 	if rpm, err := exec.LookPath("rpm"); err == nil {
 		db := filepath.Join(f.TempDir(), "db")

@@ -160,7 +160,7 @@ type sqliteValue struct {
 
 func sqliteRecord(b []byte) ([]sqliteValue, error) {
 	size, n := sqliteVarint(b)
-	if n == 0 || size > uint64(len(b)) {
+	if n == 0 || size < uint64(n) || size > uint64(len(b)) {
 		return nil, errSQLite
 	}
 	head, body := b[n:size], b[size:]

@@ -50,7 +50,13 @@ type runScope struct {
 	Tag         string `json:"tag"`
 }
 
+// scopeOf is a run's scope by the configuration as the user gave it: that of
+// one of its platforms names this platform alone.
 func scopeOf(cfg *config.Config) runScope {
+	if clean, _, err := registry.CleanRegistry(cfg.Registry); err == nil {
+		c := *cfg
+		c.Registry, cfg = clean, &c
+	}
 	return runScope{cfg.Base, cfg.InstallType, cfg.BaseArch, cfg.Platform, cfg.Registry, cfg.Namespace, cfg.ImageNamePrefix, cfg.Tag}
 }
 
@@ -82,8 +88,8 @@ type journal struct {
 }
 
 // newJournal begins a run's record. The last run's is there until then.
-func newJournal(cfg *config.Config, p *plan.Plan) (*journal, error) {
-	head := runHead{Version: 1, Started: time.Now().UTC().Truncate(time.Second), Scope: scopeOf(cfg)}
+func newJournal(dataDir string, scope runScope, p *plan.Plan) (*journal, error) {
+	head := runHead{Version: 1, Started: time.Now().UTC().Truncate(time.Second), Scope: scope}
 	for _, it := range p.Items {
 		head.Images = append(head.Images, it.Image)
 	}
@@ -91,7 +97,7 @@ func newJournal(cfg *config.Config, p *plan.Plan) (*journal, error) {
 	if err != nil {
 		return nil, err
 	}
-	path := filepath.Join(cfg.DataDir, lastRunFile)
+	path := filepath.Join(dataDir, lastRunFile)
 	if err := writeFile(path, append(data, '\n')); err != nil {
 		return nil, fmt.Errorf("writing the run's record: %w", err)
 	}
@@ -194,11 +200,7 @@ func withLastRun(cfg *config.Config, env Env) (*config.Config, *lastRun, error) 
 	if err != nil {
 		return nil, nil, err
 	}
-	now := scopeOf(cfg)
-	if clean, _, err := registry.CleanRegistry(now.Registry); err == nil {
-		now.Registry = clean
-	}
-	if opt, was, is := l.Scope.difference(now); opt != "" {
+	if opt, was, is := l.Scope.difference(scopeOf(cfg)); opt != "" {
 		return nil, nil, &HintError{fmt.Errorf("--rerun-failed: the last run was with %s %q, this one is with %q", opt, was, is), "give the options of that run, or leave --rerun-failed away"}
 	}
 	var slow backtracking

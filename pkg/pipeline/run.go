@@ -115,6 +115,7 @@ type buildRun struct {
 	watch  *stopwatch // nil where nothing is built
 
 	journal   *journal
+	scope     runScope                    // of all platforms
 	last      *lastRun                    // with --rerun-failed
 	define    func(context.Context) error // finds out what the images are made of, and plans what is built
 	rep       *reports                    // nil for a plan
@@ -193,6 +194,7 @@ func (r *buildRun) prepare(ctx context.Context) error {
 		return err
 	}
 	whole := r.cfg
+	r.scope = scopeOf(whole)
 	r.cfg = forPlatform(whole, all[0])
 	// Templates come first: a mistake in one is told before anything is written.
 	if r.set, err = NewSet(ctx, r.cfg, r.env, exists); err != nil {
@@ -262,7 +264,7 @@ func (r *buildRun) decide(ctx context.Context) error {
 func (r *buildRun) run(ctx context.Context) ([]*build.Result, error) {
 	var err error
 	r.journal.close() // there is one if this is the run after damage was found
-	if r.journal, err = newJournal(r.cfg, r.plan); err != nil {
+	if r.journal, err = newJournal(r.cfg.DataDir, r.scope, r.plan); err != nil {
 		return nil, err
 	}
 	r.warnOfDisk()
