@@ -147,11 +147,15 @@ func (n *night) line(r *buildRun, run *report.Run, page string) string {
 		if names := packageNames(run); names != "" {
 			parts = append(parts, names)
 		}
-		if len(run.Tags) > 0 {
-			parts = append(parts, "published as "+strings.Join(run.Tags, " and "))
-		}
 	}
-	if run.Outcome != report.OutcomeOK && r.up != nil && len(run.Tags) == 0 {
+	switch {
+	case len(run.Left) > 0:
+		parts = append(parts, "published without "+some(run.Left)+" as "+strings.Join(run.Tags, " and "))
+	case len(run.Tags) > 0:
+		parts = append(parts, "published as "+strings.Join(run.Tags, " and "))
+	case run.Stuck > 0:
+		parts = append(parts, fmt.Sprintf("not published, and %d tags could not be put back", run.Stuck))
+	case run.Outcome != report.OutcomeOK && r.up != nil:
 		parts = append(parts, "tags name what they named before")
 	}
 	if page != "" {

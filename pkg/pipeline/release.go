@@ -81,22 +81,22 @@ func (r *buildRun) publish(ctx context.Context, results []*build.Result) error {
 			r.notPublished(results, set, err)
 			return fmt.Errorf("publishing: %w", err)
 		}
+		r.sent = len(set) > 0
 	}
-	if err := nameSet(r.cfg, r.store, set); err != nil {
-		return err
-	}
-	var left []string
 	for _, res := range results {
 		if d, ok := set[res.Reference]; ok {
 			res.Pushed = r.up != nil
 			res.Moved = r.up != nil && r.up.moves(res.Reference, d.String())
-		} else if !slices.Contains(left, res.Image) {
-			left = append(left, res.Image)
+		} else if !slices.Contains(r.left, res.Image) {
+			r.left = append(r.left, res.Image)
 		}
 	}
-	if len(left) > 0 {
+	if len(r.left) > 0 {
 		r.env.Notice("%d of %d images were published; the tags of the others name what they named before: %s",
-			len(results)-len(left), len(results), strings.Join(left, ", "))
+			len(results)-len(r.left), len(results), strings.Join(r.left, ", "))
+	}
+	if err := nameSet(r.cfg, r.store, set); err != nil {
+		return err
 	}
 	return r.retain.apply(ctx, r.env, r.store, r.up, slices.Collect(maps.Keys(set)))
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/kolla-build/kolla-build/pkg/config"
+	"github.com/kolla-build/kolla-build/pkg/registry"
 	"github.com/kolla-build/kolla-build/pkg/report"
 	"github.com/kolla-build/kolla-build/pkg/report/page"
 )
@@ -224,8 +225,12 @@ func (p *reports) run(ctx context.Context, r *buildRun, ended error) *report.Run
 			run.Needs[it.Image] = it.Needs
 		}
 	}
-	if p.cfg.Push && run.Outcome == report.OutcomeOK && !r.night.quiet() {
-		run.Registry, run.Tags = p.cfg.Registry, append([]string{p.cfg.Tag}, p.cfg.AlsoTag...)
+	if r.sent { // which a failure of images or of what came after does not undo
+		run.Registry, run.Tags, run.Left = p.cfg.Registry, append([]string{p.cfg.Tag}, p.cfg.AlsoTag...), r.left
+	}
+	var set *registry.CommitError
+	if errors.As(ended, &set) {
+		run.Stuck = len(set.Stuck)
 	}
 	run.Past = p.past()
 	return run

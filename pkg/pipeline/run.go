@@ -122,6 +122,8 @@ type buildRun struct {
 	daemonEnv []string                    // what a builder that is started has in its environment besides ours
 	night     *night                      // nil for a run that is no nightly one
 	results   []*build.Result
+	sent      bool     // the set has its names in the registry, but for left
+	left      []string // images that a partial publication left out
 	summary   report.Summary
 }
 

@@ -37,6 +37,10 @@ type Run struct {
 	// nothing was published if there are none.
 	Registry string
 	Tags     []string
+	// Left are the images that a partial publication left out; Stuck counts tags
+	// of a publication that failed which could not be put back.
+	Left  []string
+	Stuck int
 
 	Needs      map[string][]string // by image: what it stands on, its parent first
 	Activities []Activity          // see Recorder

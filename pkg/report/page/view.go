@@ -123,6 +123,10 @@ func (v *view) verdict(run *report.Run) {
 		lead = append(lead, fmt.Sprintf("%d of %s built, the others unchanged.", built, count(selected, "image")))
 	}
 	switch {
+	case run.Stuck > 0:
+		lead = append(lead, fmt.Sprintf("The set was not published, and %s could not be put back: the error says which.", count(run.Stuck, "tag")))
+	case len(run.Left) > 0:
+		lead = append(lead, "Published in part: the tags of "+clean(strings.Join(run.Left, ", "))+" name what they named before.")
 	case len(v.Tags) > 0:
 	case run.Outcome != report.OutcomeOK:
 		lead = append(lead, "Nothing was published: tags in the registry name what they named before.")
