@@ -81,6 +81,18 @@ func save(ctx context.Context, st *store.Store, entries []store.Entry, output st
 		}
 		return sum, p.write(ctx, w, opts)
 	}
+	if st, err := os.Stat(output); err == nil && !st.Mode().IsRegular() && !st.IsDir() {
+		// A pipe or device is written to. A file must not take its place.
+		f, err := os.OpenFile(output, os.O_WRONLY, 0)
+		if err != nil {
+			return sum, err
+		}
+		err = p.write(ctx, f, opts)
+		if cerr := f.Close(); err == nil {
+			err = cerr
+		}
+		return sum, err
+	}
 	dir := filepath.Dir(output)
 	if opts.Compression == None {
 		if free := freeSpace(dir); free > 0 && free < uint64(sum.Bytes) {

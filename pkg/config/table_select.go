@@ -22,7 +22,7 @@ var selectOptions = []*Option{
 	{Name: "list-dependencies", Short: "l", Kind: Bool, Default: "false", Group: GroupSelect, From: Upstream,
 		Help: "Print the selected images as a tree of parents and children, in JSON, and build nothing. Needs no builder."},
 	{Name: "save-dependency", Kind: String, Arg: "FILE", Group: GroupSelect, From: Upstream,
-		Help: "Write the graph of images to this file, for Graphviz, and build nothing. Needs no builder."},
+		Help: "Write the graph of images to this file, and build nothing: a picture if its name ends in .svg, Mermaid for .mmd, else for Graphviz, as in images.dot. Needs no builder."},
 	{Name: "dry-run", Kind: Bool, Default: "false", Group: GroupSelect, From: Ours,
 		Help: "Show what would be built, pushed and skipped, and why, and build nothing; JSON with --format json. Needs no builder. The command plan does the same."},
 	{Name: "template-only", Kind: Bool, Default: "false", Group: GroupSelect, From: Upstream,

@@ -1,9 +1,9 @@
 package pipeline
 
 import (
-	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -13,6 +13,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/graph"
 	"github.com/kolla-build/kolla-build/pkg/render"
+	"github.com/kolla-build/kolla-build/pkg/report"
 )
 
 // Set is the rendered templates of a configuration, with their graph and what
@@ -223,15 +224,15 @@ func (s *Set) write(dir string) (string, error) {
 }
 
 func saveDependency(path string, s *Set, env Env) error {
-	var b bytes.Buffer
-	if err := s.Selection.WriteDependencyGraph(&b, path); err != nil {
-		return err
-	}
 	if st, err := os.Stat(path); err == nil && st.IsDir() {
 		return &HintError{fmt.Errorf("--save-dependency %s: it is a directory", path), "name a file in it, such as " + filepath.Join(path, "images.dot")}
 	}
-	// Directories are made, as upstream's Graphviz does.
-	if err := writeFile(path, b.Bytes()); err != nil {
+	err := os.MkdirAll(filepath.Dir(path), 0o755)
+	if err == nil {
+		// A pipe or /dev/stdout is written to, as upstream does, not replaced.
+		err = report.WriteFile(path, func(w io.Writer) error { return s.Selection.WriteDependencyGraph(w, path) })
+	}
+	if err != nil {
 		return fmt.Errorf("writing the images' dependencies: %w", err)
 	}
 	env.Notice("Container images dependency are saved in %s", path)

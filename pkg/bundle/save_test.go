@@ -1,0 +1,45 @@
+package bundle
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+)
+
+// A pipe is written to, and stays one: as root, a file in the place of /dev/null
+// would be everybody's trouble.
+func TestSaveToPipe(t *testing.T) {
+	s, entries := fill(t)
+	want, err := os.ReadFile(saveTo(t, s, entries, SaveOptions{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r, err := os.OpenFile(path, os.O_RDWR, 0) // so that whatever Save does, nothing waits for the other end
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	got := make(chan []byte, 1)
+	go func() {
+		b := make([]byte, len(want))
+		n, _ := io.ReadFull(r, b)
+		got <- b[:n]
+	}()
+	if _, err := Save(context.Background(), s, entries, path, SaveOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if st, err := os.Lstat(path); err != nil || st.Mode().Type() != os.ModeNamedPipe {
+		t.Fatalf("the pipe is %v now (%v)", st.Mode(), err)
+	}
+	if b := <-got; !bytes.Equal(b, want) {
+		t.Errorf("%d bytes came through, and not the bundle's %d", len(b), len(want))
+	}
+}
