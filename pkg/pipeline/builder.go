@@ -22,7 +22,6 @@ type builder struct {
 	store   *store.Store
 	mem     *memory
 	squash  bool
-	parents func(image string) []string // references of the images it is built on
 	moving  *moving
 	clamp   bool // files' times in layers
 	watch   *stopwatch
@@ -141,26 +140,29 @@ func (b *builder) Build(ctx context.Context, it *plan.Item, emit func(build.Even
 // is told not to be used, and put a child onto a parent that nobody publishes.
 func (b *builder) definition(ctx context.Context, image string) (*buildkit.Definition, error) {
 	opts := b.optionsOf(image)
-	outside := opts.External
-	opts.External = func(ctx context.Context, ref string) (buildkit.External, error) {
-		b.mu.Lock()
-		d, ok := b.images[platformOf(image)+ref]
-		b.mu.Unlock()
-		if !ok {
-			return outside(ctx, ref)
-		}
-		img, err := b.store.Image(d)
-		if err != nil {
-			return buildkit.External{}, err
-		}
-		conf, err := img.RawConfigFile()
-		return buildkit.External{Digest: d, Config: conf}, err
-	}
+	opts.External = func(ctx context.Context, ref string) (buildkit.External, error) { return b.below(ctx, image, ref) }
 	b.moving.convert(image, &opts)
 	if b.clamp {
 		opts.Epoch = b.created[image]
 	}
 	return buildkit.NewConverter(opts).Convert(ctx, b.files[image])
+}
+
+// below returns what an image stands on, or copies from, under a name: an image
+// that was kept or built in this run, else one from outside.
+func (b *builder) below(ctx context.Context, image, ref string) (buildkit.External, error) {
+	b.mu.Lock()
+	d, ok := b.images[platformOf(image)+ref]
+	b.mu.Unlock()
+	if !ok {
+		return b.optionsOf(image).External(ctx, ref)
+	}
+	img, err := b.store.Image(d)
+	if err != nil {
+		return buildkit.External{}, err
+	}
+	conf, err := img.RawConfigFile()
+	return buildkit.External{Digest: d, Config: conf}, err
 }
 
 // digest returns what a name stands for in this run: an image that was kept or

@@ -284,7 +284,7 @@ func (r *buildRun) run(ctx context.Context) ([]*build.Result, error) {
 	if r.cfg.PackageCache {
 		convert.PackageCache = r.cfg.Base + "-" + r.cfg.BaseTag + "-" + r.cfg.BaseArch
 	}
-	bk := &builder{store: r.store, moving: r.moving, clamp: r.cfg.ClampTimes, squash: r.cfg.Squash, parents: r.parents, watch: r.watch, defined: r.defined, convert: convert, mem: r.mem, images: map[string]digest.Digest{}, times: map[string]store.Record{},
+	bk := &builder{store: r.store, moving: r.moving, clamp: r.cfg.ClampTimes, squash: r.cfg.Squash, watch: r.watch, defined: r.defined, convert: convert, mem: r.mem, images: map[string]digest.Digest{}, times: map[string]store.Record{},
 		opts: buildkit.Options{Addr: r.cfg.BuildkitAddr, DaemonPath: r.cfg.Buildkitd, StateDir: stateDir(r.cfg.DataDir), Store: r.store.Content(),
 			Cache: buildkit.CacheLimits{MaxUsed: r.cfg.CacheSize, MinFree: r.cfg.MinFree}, StepTimeout: time.Duration(r.cfg.StepTimeout) * time.Second,
 			Env:    r.daemonEnv,
@@ -339,15 +339,6 @@ func (r *buildRun) run(ctx context.Context) ([]*build.Result, error) {
 	logs.Close()
 	progress.Close()
 	return results, nil
-}
-
-// parents lists the references of the images that an image is built on.
-func (r *buildRun) parents(image string) []string {
-	var refs []string
-	for _, p := range r.set.Graph.Parents(image) {
-		refs = append(refs, p.Reference)
-	}
-	return refs
 }
 
 // nameKept gives the images that were kept the names of this run: a new tag

@@ -29,7 +29,7 @@ func (b *builder) squashed(ctx context.Context, it *plan.Item, d digest.Digest, 
 	if err != nil {
 		return failed(err)
 	}
-	parent, own, err := b.parentOf(img, append(b.parents(it.Image), def.External...))
+	parent, own, err := b.parentOf(ctx, it.Image, img, def.External)
 	if err != nil {
 		return failed(err)
 	}
@@ -51,20 +51,21 @@ func (b *builder) squashed(ctx context.Context, it *plan.Item, d digest.Digest, 
 	return res.Manifest, nil
 }
 
-// parentOf returns the one of several images whose layers img begins with, nil if
-// it stands on none, and how many layers img adds to it. A Dockerfile of several stages names more than its parent.
-func (b *builder) parentOf(img v1.Image, refs []string) (parent v1.Image, own int, err error) {
+// parentOf returns the one of the images that an image names whose layers it
+// begins with, nil if it stands on none, and how many layers it adds to it. A
+// Dockerfile of several stages names more than its parent.
+func (b *builder) parentOf(ctx context.Context, image string, img v1.Image, refs []string) (parent v1.Image, own int, err error) {
 	conf, err := img.ConfigFile()
 	if err != nil {
 		return nil, 0, err
 	}
 	most, all := 0, len(conf.RootFS.DiffIDs)
 	for _, ref := range refs {
-		d := b.digest(ref)
-		if d == "" {
-			continue
+		below, err := b.below(ctx, image, ref)
+		if err != nil {
+			return nil, 0, err
 		}
-		p, err := b.store.Image(d)
+		p, err := b.store.Image(below.Digest)
 		if err != nil {
 			return nil, 0, err
 		}

@@ -99,7 +99,11 @@ func (w *watcher) handle(s *client.SolveStatus) {
 			w.startTimer(v.Digest, st)
 			w.send(build.Event{Kind: build.EventStepStart, Step: st.step})
 		}
-		if v.Completed != nil && !st.ended && st.started {
+	}
+	// What a step said last may come with its end: it counts before.
+	w.logs(s.Logs)
+	for _, v := range s.Vertexes {
+		if st := w.steps[v.Digest]; v.Completed != nil && !v.Cached && !st.ended && st.started {
 			st.ended = true
 			st.stopTimer()
 			w.flush(st)
@@ -113,7 +117,18 @@ func (w *watcher) handle(s *client.SolveStatus) {
 			w.send(build.Event{Kind: build.EventStepEnd, Step: st.step})
 		}
 	}
-	for _, l := range s.Logs {
+	for _, v := range s.Statuses {
+		st := w.steps[v.Vertex]
+		if st == nil || v.Total == 0 && v.Current == 0 {
+			continue
+		}
+		w.send(build.Event{Kind: build.EventTransfer, Step: build.Step{ID: v.ID, Name: v.Name}, Current: v.Current, TotalBytes: v.Total})
+	}
+}
+
+// logs hands on what steps printed.
+func (w *watcher) logs(all []*client.VertexLog) {
+	for _, l := range all {
 		st := w.steps[l.Vertex]
 		if st == nil {
 			continue
@@ -125,13 +140,6 @@ func (w *watcher) handle(s *client.SolveStatus) {
 			st.tail.write(whole)
 			w.send(build.Event{Kind: build.EventLog, Step: st.step, Data: whole})
 		}
-	}
-	for _, v := range s.Statuses {
-		st := w.steps[v.Vertex]
-		if st == nil || v.Total == 0 && v.Current == 0 {
-			continue
-		}
-		w.send(build.Event{Kind: build.EventTransfer, Step: build.Step{ID: v.ID, Name: v.Name}, Current: v.Current, TotalBytes: v.Total})
 	}
 }
 
@@ -257,9 +265,13 @@ func (s *watchedStep) stopTimer() {
 	}
 }
 
-// stop ends the timers of steps whose end was not told.
+// stop ends the timers of steps whose end was not told, and hands on what is
+// left of their output.
 func (w *watcher) stop() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	for _, st := range w.steps {
 		st.stopTimer()
+		w.flush(st)
 	}
 }
