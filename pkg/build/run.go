@@ -172,6 +172,9 @@ func (r *run) startWhatCan(ctx context.Context) {
 		default:
 			if v := r.gate(it); v.Err != nil {
 				r.fail(it, &Result{Status: StatusError, Reason: firstLine(v.Err), Failure: failure(v.Err, 1)})
+				if r.opts.FailFast {
+					r.stop(errFailFast)
+				}
 				continue
 			} else if !v.Start {
 				heap.Push(&r.ready, it)

@@ -206,6 +206,17 @@ func TestGate(t *testing.T) {
 	})
 }
 
+func TestGateFailsFast(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(map[string]work{})
+		rs := Run(t.Context(), items(t, "a", "b"), Options{Builder: s, Emit: s.emit, Threads: 1, FailFast: true,
+			Gate: func(*plan.Item, int) Verdict { return Verdict{Err: errors.New("full")} }})
+		if rs[0].Status != StatusError || rs[1].Status != StatusCanceled {
+			t.Errorf("%s and %s, want the first failure to be the last", rs[0].Status, rs[1].Status)
+		}
+	})
+}
+
 func TestThreadsBoundAndLongestPathFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := map[string]work{}

@@ -3,8 +3,10 @@ package pipeline
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -40,6 +42,9 @@ type bounds struct {
 	pruning bool
 	pruned  time.Time // when the cache was last asked to give way
 	gave    int64     // bytes that it gave
+
+	asking sync.WaitGroup
+	cancel context.CancelFunc // of asking; nil if the cache was not asked
 }
 
 // pruneAgain is how long after the builder's cache gave way it is not asked
@@ -112,18 +117,30 @@ func (b *bounds) askCache() bool {
 		return false
 	}
 	b.pruning = true
-	go func() {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	b.cancel = cancel
+	b.asking.Go(func() {
 		defer cancel()
 		n, err := bk.Prune(ctx, b.minFree)
-		if err != nil {
+		if err != nil && !errors.Is(ctx.Err(), context.Canceled) {
 			b.notice(err.Error())
 		}
 		b.mu.Lock()
 		b.pruning, b.pruned, b.gave = false, time.Now(), b.gave+n
 		b.mu.Unlock()
-	}()
+	})
 	return true
+}
+
+// close ends what was asked of the builder's cache: the builder, and those who
+// are told, are there until then.
+func (b *bounds) close() {
+	b.mu.Lock()
+	if b.cancel != nil {
+		b.cancel()
+	}
+	b.mu.Unlock()
+	b.asking.Wait()
 }
 
 // DiskError says that the disk of the data directory is too full to go on.
@@ -182,27 +199,36 @@ func (r *buildRun) warnOfDisk() {
 // the kernel's estimate, or what is left of this control group's share. 0 if
 // neither can be told.
 func availableMemory() int64 {
-	mem := meminfo("/proc/meminfo", "MemAvailable:")
-	limit, used := number("/sys/fs/cgroup/memory.max"), number("/sys/fs/cgroup/memory.current")
-	if limit > 0 && used > 0 {
-		left := max(1, limit-used)
-		if mem == 0 || left < mem {
-			mem = left
-		}
+	mem := field("/proc/meminfo", "MemAvailable:") * 1024
+	if left := groupMemory("/sys/fs/cgroup"); left > 0 && (mem == 0 || left < mem) {
+		mem = left
 	}
 	return mem
 }
 
-func meminfo(file, field string) int64 {
+// groupMemory returns the bytes that are left of a control group's memory, 0 if
+// it has no bound. Cached files that nobody has used lately count as left: the
+// kernel gives them up first, and building fills memory with them.
+func groupMemory(dir string) int64 {
+	limit, used := number(filepath.Join(dir, "memory.max")), number(filepath.Join(dir, "memory.current"))
+	if limit <= 0 || used <= 0 {
+		return 0
+	}
+	return max(1, limit-used+field(filepath.Join(dir, "memory.stat"), "inactive_file"))
+}
+
+// field returns the number after a name at the beginning of a line; 0 if there
+// is none.
+func field(file, name string) int64 {
 	f, err := os.Open(file)
 	if err != nil {
 		return 0
 	}
 	defer f.Close()
 	for sc := bufio.NewScanner(f); sc.Scan(); {
-		if w := strings.Fields(sc.Text()); len(w) > 1 && w[0] == field {
-			kb, _ := strconv.ParseInt(w[1], 10, 64)
-			return kb * 1024
+		if w := strings.Fields(sc.Text()); len(w) > 1 && w[0] == name {
+			n, _ := strconv.ParseInt(w[1], 10, 64)
+			return n
 		}
 	}
 	return 0

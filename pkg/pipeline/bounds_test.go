@@ -2,6 +2,8 @@ package pipeline
 
 import (
 	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -46,6 +48,29 @@ func TestBounds(t *testing.T) {
 	}
 	if len(said) != 2 {
 		t.Errorf("told: %q, want memory and disk once each", said)
+	}
+}
+
+// TestGroupMemory: files that building has read and written fill a container's
+// memory, and are no reason to build one image at a time.
+func TestGroupMemory(t *testing.T) {
+	dir := t.TempDir()
+	if got := groupMemory(dir); got != 0 {
+		t.Errorf("without a control group %d bytes are left", got)
+	}
+	for name, text := range map[string]string{"memory.max": "8000\n", "memory.current": "7900\n", "memory.stat": "anon 900\ninactive_file 6000\nactive_file 500\n"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := groupMemory(dir); got != 6100 {
+		t.Errorf("%d bytes are left, want 6100", got)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "memory.max"), []byte("max\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if got := groupMemory(dir); got != 0 {
+		t.Errorf("without a bound %d bytes are left", got)
 	}
 }
 

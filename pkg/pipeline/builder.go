@@ -36,6 +36,31 @@ type builder struct {
 	times  map[string]store.Record
 }
 
+// newBuilder makes the builder of a run's plan. It is opened when it is needed.
+func (r *buildRun) newBuilder(emit func(build.Event)) *builder {
+	convert := r.def.options
+	convert.BuildArgs = withProxies(convert.BuildArgs, r.env)
+	convert.NoCache = !r.cfg.Cache
+	if r.cfg.PackageCache {
+		convert.PackageCache = r.cfg.Base + "-" + r.cfg.BaseTag + "-" + r.cfg.BaseArch
+	}
+	b := &builder{defined: r.defined, convert: convert, store: r.store, mem: r.mem, squash: r.cfg.Squash, moving: r.moving, clamp: r.cfg.ClampTimes, watch: r.watch,
+		images: map[string]digest.Digest{}, times: map[string]store.Record{},
+		opts: buildkit.Options{Addr: r.cfg.BuildkitAddr, DaemonPath: r.cfg.Buildkitd, StateDir: stateDir(r.cfg.DataDir), Store: r.store.Content(),
+			Cache: buildkit.CacheLimits{MaxUsed: r.cfg.CacheSize, MinFree: r.cfg.MinFree}, StepTimeout: time.Duration(r.cfg.StepTimeout) * time.Second,
+			Env:    r.daemonEnv,
+			Notice: func(s string) { emit(build.Event{Time: time.Now(), Kind: build.EventMessage, Text: s}) }}}
+	for _, it := range r.plan.Items {
+		if it.Action == plan.Keep {
+			b.images[platformOf(it.Image)+it.Reference] = digest.Digest(it.Digest)
+		}
+	}
+	if hostNetworkAsked(r.cfg) {
+		b.opts.Entitlements = []string{"network.host"}
+	}
+	return b
+}
+
 // open returns the builder, and opens one if there is none or if it was lost.
 func (b *builder) open(ctx context.Context) (*buildkit.Builder, error) {
 	b.conn.Lock()

@@ -62,7 +62,7 @@ func (r *buildRun) heal(ctx context.Context, results []*build.Result) bool {
 			for _, n := range it.Needs {
 				check(digests[n])
 			}
-			for _, ext := range r.def.bases.used() {
+			for _, ext := range r.definer(it.Image).bases.used() {
 				check(ext)
 			}
 		}

@@ -11,10 +11,13 @@ import (
 	"time"
 
 	"github.com/gofrs/flock"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/kolla-build/kolla-build/pkg/build"
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/plan"
 	"github.com/kolla-build/kolla-build/pkg/report"
+	"github.com/kolla-build/kolla-build/pkg/store"
+	digest "github.com/opencontainers/go-digest"
 )
 
 // night is what makes a run a nightly one.
@@ -108,13 +111,29 @@ func (n *night) look(r *buildRun) {
 	if n.moving == "" || r.plan.ToBuild() > 0 {
 		return
 	}
+	platforms := map[string]int{} // by reference
+	for _, it := range r.plan.Items {
+		platforms[it.Reference]++
+	}
 	n.still = !slices.ContainsFunc(r.plan.Items, func(it *plan.Item) bool {
 		name := repository(it.Reference) + ":" + n.moving
-		if r.up != nil && r.up.have[name].String() != it.Digest {
-			return true
-		}
-		return digestOf(r.store, name).String() != it.Digest
+		named := digestOf(r.store, name)
+		return !stands(r.store, named, it, platforms[it.Reference]) || r.up != nil && r.up.have[name].String() != named.String()
 	})
+}
+
+// stands reports whether what a name names is the image of a plan, or, in runs
+// for several platforms, the index with it and as many others.
+func stands(s *store.Store, named digest.Digest, it *plan.Item, platforms int) bool {
+	if platformOf(it.Image) == "" || named == "" {
+		return named.String() == it.Digest
+	}
+	idx, err := s.ImageIndex(named)
+	if err != nil {
+		return false
+	}
+	m, err := idx.IndexManifest()
+	return err == nil && len(m.Manifests) == platforms && slices.ContainsFunc(m.Manifests, func(d v1.Descriptor) bool { return d.Digest.String() == it.Digest })
 }
 
 // quiet reports whether nothing moved, so that there is nothing to publish.

@@ -108,6 +108,14 @@ type target struct {
 // several reports whether a run is for several platforms.
 func (r *buildRun) several() bool { return len(r.targets) > 1 }
 
+// definer returns who defined an image: there is one for each platform.
+func (r *buildRun) definer(image string) *definer {
+	if d := r.defined.definers[image]; d != nil {
+		return d
+	}
+	return r.def
+}
+
 // defineAll makes the definitions for the run's platforms: of each one from a
 // rendering of its own.
 func (r *buildRun) defineAll(ctx context.Context, image string, all []ocispecs.Platform, whole *config.Config, exists func(string) bool) error {

@@ -145,7 +145,7 @@ func (c *refresher) packages(ctx context.Context, in plan.Input, entry store.Ent
 		return err
 	}
 	own := ownPackages(have.Packages, parent.Packages)
-	sources, policy, err := c.policy(ctx, have, own, c.definer(in.Image).set.Config.DebianArch)
+	sources, policy, err := c.policy(ctx, have, own, c.run.definer(in.Image).set.Config.DebianArch)
 	if err != nil {
 		return err
 	}
@@ -247,14 +247,6 @@ func ownPackages(have, parent []packages.Package) []packages.Package {
 	return own
 }
 
-// definer returns who defined an image: there is one for each platform.
-func (c *refresher) definer(image string) *definer {
-	if d := c.run.defined.definers[image]; d != nil {
-		return d
-	}
-	return c.run.def
-}
-
 func (c *refresher) contents(ctx context.Context, d digest.Digest) (*packages.Contents, error) {
 	img, err := c.run.store.Image(d)
 	if err != nil {
@@ -273,7 +265,7 @@ func (c *refresher) parent(ctx context.Context, in plan.Input) (*packages.Conten
 		}
 		return c.contents(ctx, entry.Digest)
 	}
-	def := c.definer(in.Image)
+	def := c.run.definer(in.Image)
 	from := def.set.file(plainName(in.Image)).From
 	if from == "scratch" {
 		return &packages.Contents{}, nil
@@ -295,7 +287,7 @@ func (c *refresher) downloads(ctx context.Context, in plan.Input, stored time.Ti
 			spec.Type, spec.Reference = source.TypeGit, cmp.Or(d.Reference, "HEAD")
 			id += "#" + d.Reference
 		}
-		res, err := c.definer(in.Image).arch.fetcher.Resolve(ctx, spec)
+		res, err := c.run.definer(in.Image).arch.fetcher.Resolve(ctx, spec)
 		if err != nil {
 			if ctx.Err() != nil {
 				return err

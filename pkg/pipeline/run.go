@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/kolla-build/kolla-build/pkg/build"
-	"github.com/kolla-build/kolla-build/pkg/build/buildkit"
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/engine"
 	"github.com/kolla-build/kolla-build/pkg/plan"
@@ -263,6 +262,7 @@ func (r *buildRun) decide(ctx context.Context) error {
 	return err
 }
 
+// run builds what the plan says, from the first image to the names in the store.
 func (r *buildRun) run(ctx context.Context) ([]*build.Result, error) {
 	var err error
 	r.journal.close() // there is one if this is the run after damage was found
@@ -277,33 +277,15 @@ func (r *buildRun) run(ctx context.Context) ([]*build.Result, error) {
 	}
 	progress := report.NewProgress(report.ProgressOptions{Out: r.env.Stderr, Mode: mode, Getenv: r.env.Getenv,
 		Output: r.cfg.Debug || r.cfg.Threads == 1})
+	defer progress.Close()
+	defer logs.Close()
 	emit := report.Tee(logs.Handle, r.rep.recorder.Handle, r.journal.handle, progress.Handle)
-	convert := r.def.options
-	convert.BuildArgs = withProxies(convert.BuildArgs, r.env)
-	convert.NoCache = !r.cfg.Cache
-	if r.cfg.PackageCache {
-		convert.PackageCache = r.cfg.Base + "-" + r.cfg.BaseTag + "-" + r.cfg.BaseArch
-	}
-	bk := &builder{store: r.store, moving: r.moving, clamp: r.cfg.ClampTimes, squash: r.cfg.Squash, watch: r.watch, defined: r.defined, convert: convert, mem: r.mem, images: map[string]digest.Digest{}, times: map[string]store.Record{},
-		opts: buildkit.Options{Addr: r.cfg.BuildkitAddr, DaemonPath: r.cfg.Buildkitd, StateDir: stateDir(r.cfg.DataDir), Store: r.store.Content(),
-			Cache: buildkit.CacheLimits{MaxUsed: r.cfg.CacheSize, MinFree: r.cfg.MinFree}, StepTimeout: time.Duration(r.cfg.StepTimeout) * time.Second,
-			Env:    r.daemonEnv,
-			Notice: func(s string) { emit(build.Event{Time: time.Now(), Kind: build.EventMessage, Text: s}) }}}
-	for _, it := range r.plan.Items {
-		if it.Action == plan.Keep {
-			bk.images[platformOf(it.Image)+it.Reference] = digest.Digest(it.Digest)
-		}
-	}
-	if hostNetworkAsked(r.cfg) {
-		bk.opts.Entitlements = []string{"network.host"}
-	}
+	bk := r.newBuilder(emit)
 	if r.plan.ToBuild() > 0 {
 		// A builder that cannot be had is the run's failure, not an image's.
 		since := time.Now()
 		if err := bk.ready(ctx, r.plan); err != nil {
 			_ = bk.close()
-			logs.Close()
-			progress.Close()
 			return nil, err
 		}
 		r.watch.builder(since)
@@ -313,8 +295,10 @@ func (r *buildRun) run(ctx context.Context) ([]*build.Result, error) {
 	if up := r.uploader(bk, emit); up != nil {
 		opts.Uploader = tracedUploader{up}
 	}
-	opts.Gate = newBounds(r.cfg, bk, bk.opts.Notice).gate
+	bounds := newBounds(r.cfg, bk, bk.opts.Notice)
+	opts.Gate = bounds.gate
 	results := build.Run(ctx, r.plan, opts)
+	bounds.close()
 	since := time.Now()
 	if err := bk.close(); err != nil {
 		emit(build.Event{Time: time.Now(), Kind: build.EventMessage, Text: err.Error()})
@@ -325,19 +309,15 @@ func (r *buildRun) run(ctx context.Context) ([]*build.Result, error) {
 			emit(build.Event{Time: time.Now(), Kind: build.EventMessage, Text: line})
 		}
 	}
-	if r.several() {
+	switch {
+	case r.night.quiet(): // there is no set of tonight
+	case r.several():
 		if r.joined, err = r.join(ctx, results); err != nil && ctx.Err() == nil {
-			logs.Close()
-			progress.Close()
 			return nil, err
 		}
-	} else {
-		if !r.night.quiet() {
-			r.nameKept(results)
-		}
+	default:
+		r.nameKept(results)
 	}
-	logs.Close()
-	progress.Close()
 	return results, nil
 }
 
