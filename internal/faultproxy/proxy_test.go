@@ -30,7 +30,7 @@ func TestFaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer p.Close()
-	client := &http.Client{Timeout: 2 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	client := &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 	try := func(method string) string {
 		var body io.Reader
 		if method == http.MethodPut {

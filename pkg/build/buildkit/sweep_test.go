@@ -98,14 +98,14 @@ func TestLongOutputIsWhole(t *testing.T) {
 // A step that hangs is ended, and named with its place and its last words.
 func TestStepTimeout(t *testing.T) {
 	w := newWorld(t, t.TempDir())
-	w.b.opts.StepTimeout = 2 * time.Second
+	w.b.opts.StepTimeout = 5 * time.Second
 	_, err := w.build(t.Context(), "slow", "FROM busybox\nRUN echo quick\nRUN echo before-it-hangs && \\\n    sleep 300\n")
 	var be *BuildError
 	if !errors.As(err, &be) {
 		t.Fatalf("the error is %v", err)
 	}
 	f := be.Failure
-	if f.Line != 3 || len(f.Source) != 2 || !slices.Contains(f.Tail, "before-it-hangs") || !strings.Contains(f.Err.Error(), "longer than 2s") {
+	if f.Line != 3 || len(f.Source) != 2 || !slices.Contains(f.Tail, "before-it-hangs") || !strings.Contains(f.Err.Error(), "longer than 5s") {
 		t.Errorf("the failure is %+v", f)
 	}
 	if be.Temporary() || be.Signature() == "" {
