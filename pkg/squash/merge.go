@@ -72,7 +72,11 @@ func (m *merged) layer(ctx context.Context, i int, l v1.Layer) error {
 			m.directory(dir, i).opaque = true
 		case strings.HasPrefix(base, auFSMetadata):
 		case strings.HasPrefix(base, whiteoutPrefix):
-			m.gone(path.Join(dir, strings.TrimPrefix(base, whiteoutPrefix)), i)
+			what := strings.TrimPrefix(base, whiteoutPrefix)
+			if what == "" || what == "." || what == ".." {
+				return fmt.Errorf("%q says that a file is gone, and names none", h.Name)
+			}
+			m.gone(path.Join(dir, what), i)
 		default:
 			return m.add(name, i, n, h)
 		}

@@ -161,6 +161,17 @@ func TestMerge(t *testing.T) {
 	}
 }
 
+// A whiteout of no name must not take away the directory that it is in, or one
+// above that.
+func TestWhiteoutOfNothing(t *testing.T) {
+	for _, name := range []string{"d/.wh.", "d/.wh..", "d/.wh...", ".wh.", ".wh..."} {
+		layers := []v1.Layer{layerFrom(t, layer(t, "d/", "d/a=1")), layerFrom(t, layer(t, name))}
+		if _, err := merge(t.Context(), nil, layers); err == nil {
+			t.Errorf("%s was taken", name)
+		}
+	}
+}
+
 // TestSameAsUnsquashed changes a file tree at random, has containerd make layers
 // of the changes and unpack them again, and compares what comes of all layers
 // with what comes of the squashed one: content, modes, owners, links, devices
