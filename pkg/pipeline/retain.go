@@ -41,8 +41,9 @@ func (d datedTag) compare(o datedTag) int {
 var reRetain = regexp.MustCompile(`^([0-9]{1,6})([hdw]?)$`)
 
 // newRetention reads --retain. A run whose tags hold no date has no series, and
-// is told so before anything is built.
-func newRetention(text string, tags []string) (*retention, error) {
+// is told so before anything is built; so is one whose date has yet to come where
+// ages count: a wrong year would let every set go.
+func newRetention(text string, tags []string, now time.Time) (*retention, error) {
 	if text == "" {
 		return nil, nil
 	}
@@ -68,6 +69,12 @@ func newRetention(text string, tags []string) (*retention, error) {
 	for _, tag := range tags {
 		if d, ok := parseDated(tag); ok && !slices.Contains(k.own, d) {
 			k.own = append(k.own, d)
+		}
+	}
+	for _, d := range k.own {
+		// The date may be that of a place whose day begins first.
+		if k.age > 0 && d.when.After(now.Add(24*time.Hour)) {
+			return nil, &HintError{fmt.Errorf("--retain %s: ages count from the date in tag %s, which has yet to come", text, d.tag), "is the date right? --retain 14 counts sets instead"}
 		}
 	}
 	if len(k.own) == 0 {

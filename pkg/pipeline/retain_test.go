@@ -5,7 +5,10 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
+
+var tonight = time.Date(2026, 11, 22, 21, 0, 0, 0, time.UTC)
 
 func TestDatedTags(t *testing.T) {
 	for tag, shape := range map[string]string{
@@ -46,7 +49,7 @@ func TestRetention(t *testing.T) {
 		{"36h", "2026-11-22", "2026-11-20 2026-11-21", "2026-11-20"},
 		{"1", "nightly-20261122 2026-11-22", "nightly-20261121 2026-11-21 weekly-20261121", "2026-11-21 nightly-20261121"},
 	} {
-		k, err := newRetention(c.retain, strings.Fields(c.own))
+		k, err := newRetention(c.retain, strings.Fields(c.own), tonight)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -56,15 +59,24 @@ func TestRetention(t *testing.T) {
 		}
 	}
 	for _, bad := range []string{"0", "0d", "14x", "-1", "all", "1.5d"} {
-		if _, err := newRetention(bad, []string{"2026-11-22"}); err == nil {
+		if _, err := newRetention(bad, []string{"2026-11-22"}, tonight); err == nil {
 			t.Errorf("--retain %s was taken", bad)
 		}
+	}
+	// With a year that was mistyped, all would be too old.
+	for retain, ok := range map[string]bool{"30d": false, "8w": false, "14": true} {
+		if _, err := newRetention(retain, []string{"nightly-2062-11-22"}, tonight); (err == nil) != ok {
+			t.Errorf("--retain %s with a date that has yet to come: %v", retain, err)
+		}
+	}
+	if _, err := newRetention("30d", []string{"2026-11-23"}, tonight); err != nil {
+		t.Error(err)
 	}
 }
 
 // A set goes from all repositories or none, also where one has fewer tags.
 func TestRetentionIsOfSets(t *testing.T) {
-	k, err := newRetention("2", []string{"2026-11-22"})
+	k, err := newRetention("2", []string{"2026-11-22"}, tonight)
 	if err != nil {
 		t.Fatal(err)
 	}

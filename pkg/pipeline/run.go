@@ -187,7 +187,7 @@ func (r *buildRun) prepare(ctx context.Context) error {
 	if _, _, err := naming(r.cfg); err != nil {
 		return err
 	}
-	if r.retain, err = newRetention(r.cfg.Retain, append([]string{r.cfg.Tag}, r.cfg.AlsoTag...)); err != nil {
+	if r.retain, err = newRetention(r.cfg.Retain, append([]string{r.cfg.Tag}, r.cfg.AlsoTag...), time.Now()); err != nil {
 		return err
 	}
 	all, err := platformsOf(r.cfg)

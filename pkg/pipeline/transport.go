@@ -250,7 +250,7 @@ func Load(ctx context.Context, cfg *config.Config, env Env, path string) error {
 			return err
 		}
 	}
-	retain, err := newRetention(cfg.Retain, append(tags, cfg.AlsoTag...))
+	retain, err := newRetention(cfg.Retain, append(tags, cfg.AlsoTag...), time.Now())
 	if err != nil {
 		return err
 	}
