@@ -80,6 +80,7 @@ func ManPage(all []Command, version string, date time.Time) string {
 	m.entry("0", "All is well; images that may fail count as well.")
 	m.entry("1", "Images failed, or something else did.")
 	m.entry("2", "The command line or a configuration file makes no sense.")
+	m.entry("75", "Another nightly run is under way: another time it will do.")
 	m.entry("130", "It was interrupted.")
 	m.section("EXAMPLES")
 	for _, c := range all {

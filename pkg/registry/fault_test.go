@@ -24,7 +24,7 @@ func TestRandomFaultsLoseNothing(t *testing.T) {
 	eachRegistry(t, func(t *testing.T, host string) {
 		ctx := context.Background()
 		px := startProxy(t, host, nil)
-		c := newClient(t, Options{Retries: 12, Timeout: 150 * time.Millisecond})
+		c := newClient(t, Options{Retries: 12, Timeout: 400 * time.Millisecond})
 		old := ociBase(t, 1000)
 		const n = 12
 		repo := func(i int) string { return fmt.Sprintf("%s/kolla/image-%d", px.host, i) }
