@@ -70,6 +70,22 @@ func (r *buildRun) heal(ctx context.Context, results []*build.Result) bool {
 	return lost
 }
 
+// builtBefore marks the images that the first of two tries at a run built, and
+// the second kept, as built: they are new in this run.
+func builtBefore(first, second []*build.Result) {
+	built := map[string]*build.Result{}
+	for _, res := range first {
+		if res.Status == build.StatusBuilt {
+			built[res.Image] = res
+		}
+	}
+	for _, res := range second {
+		if b := built[res.Image]; b != nil && res.Status == build.StatusUnchanged && res.Digest == b.Digest {
+			res.Status, res.Reason, res.Started, res.Duration = b.Status, b.Reason, b.Started, b.Duration
+		}
+	}
+}
+
 // readsStore reports whether an image may have failed for what the store holds:
 // its upload did, or its build without a command's doing.
 func readsStore(res *build.Result) bool {

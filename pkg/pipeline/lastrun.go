@@ -186,10 +186,18 @@ func (l *lastRun) done(image string) bool {
 	return ok && !line.Status.Bad()
 }
 
-// redo reports whether an image that the store has is built all the same: with
-// --nocache those of the last run are that it did not do.
-func (l *lastRun) redo(cfg *config.Config, image string) bool {
-	return l != nil && !cfg.Cache && !l.done(image)
+// redo names the images that are built though the store has them: with --nocache
+// those of the last run that it did not do, and what stands on them. One that was
+// built and not uploaded has children on what it was then.
+func (l *lastRun) redo(cfg *config.Config, inputs []plan.Input) map[string]bool {
+	again := map[string]bool{}
+	if l == nil || cfg.Cache {
+		return again
+	}
+	for _, in := range inputs { // parents first
+		again[in.Image] = !l.done(in.Image) || slices.ContainsFunc(in.Needs, func(n string) bool { return again[n] })
+	}
+	return again
 }
 
 // withLastRun returns a configuration that selects the images of the last run,

@@ -143,6 +143,9 @@ func writeFile(path string, data []byte) error {
 	if err == nil {
 		err = f.Chmod(0o644)
 	}
+	if err == nil {
+		err = f.Sync() // the name must not come to the disk before what it names
+	}
 	if cerr := f.Close(); err == nil {
 		err = cerr
 	}

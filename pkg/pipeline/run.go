@@ -59,10 +59,12 @@ func (r *buildRun) build(ctx context.Context) error {
 	}
 	if ctx.Err() == nil && r.heal(ctx, r.results) {
 		r.env.Notice("what stood on the removed blobs is built again")
+		first := r.results
 		if err = r.define(ctx); err == nil {
 			r.night.look(r)
 			r.results, err = r.run(ctx)
 		}
+		builtBefore(first, r.results)
 		if err != nil {
 			return err
 		}
@@ -235,6 +237,7 @@ func (r *buildRun) decide(ctx context.Context) error {
 	r.mem = openMemory(r.cfg)
 	times := r.store.Durations()
 	keyed := map[string]string{} // image by key
+	redo := r.last.redo(r.cfg, r.defined.inputs)
 	for _, in := range r.defined.inputs {
 		keyed[in.Key] = in.Image
 	}
@@ -244,7 +247,7 @@ func (r *buildRun) decide(ctx context.Context) error {
 				return "", false // it could not be defined
 			}
 			e, ok, err := r.store.ByKey(key)
-			return e.Digest.String(), ok && err == nil && !r.last.redo(r.cfg, keyed[key]) && isWhole(ctx, r.store, e.Digest)
+			return e.Digest.String(), ok && err == nil && !redo[keyed[key]] && isWhole(ctx, r.store, e.Digest)
 		},
 		Parts: r.mem.get,
 		Duration: func(image string) (time.Duration, bool) {
