@@ -135,7 +135,7 @@ func (s *inputStates) save() error {
 	}
 	data, err := json.Marshal(all)
 	if err == nil {
-		err = writeFile(s.path, data)
+		err = replaceFile(s.path, data, true)
 	}
 	if err != nil {
 		return fmt.Errorf("writing the state of images' inputs: %w", err)

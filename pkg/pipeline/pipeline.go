@@ -129,8 +129,12 @@ func reach(ctx context.Context, cfg *config.Config, c *registry.Client, ref stri
 	return err
 }
 
-// writeFile replaces a file whole or not at all.
-func writeFile(path string, data []byte) error {
+// writeFile replaces a file whole or not at all, whenever this process is killed.
+func writeFile(path string, data []byte) error { return replaceFile(path, data, false) }
+
+// replaceFile is writeFile. With durable it holds if the machine goes down, too:
+// for what cannot be found out again.
+func replaceFile(path string, data []byte, durable bool) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
 	}
@@ -143,7 +147,7 @@ func writeFile(path string, data []byte) error {
 	if err == nil {
 		err = f.Chmod(0o644)
 	}
-	if err == nil {
+	if err == nil && durable {
 		err = f.Sync() // the name must not come to the disk before what it names
 	}
 	if cerr := f.Close(); err == nil {
