@@ -11,7 +11,7 @@
 #
 # It ends as kolla-build does: 0 all good, 1 something failed, 2 a mistake in the
 # options, 75 the last night still runs, 130 interrupted. Reports are there in
-# each of these cases but the second and the fourth.
+# each of these cases but 2 and 75.
 set -eu
 
 kolla=${KOLLA_BUILD:-kolla-build}

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"sort"
+	"strings"
 	"syscall"
 	"time"
 
@@ -56,8 +57,8 @@ type Summary struct {
 	Reused int           // Load: blobs that the store had already
 }
 
-// Save writes the images to the file output, or to stdout if it is "-". The
-// file appears under its name when it is whole; an error leaves what was there
+// Save writes the images to the file output, to stdout if it is "-", or into the
+// device or pipe that output is. A file appears under its name when it is whole; an error leaves what was there
 // before. Every blob is checked against its digest on the way. Two images of
 // one name, or an image without one, are errors.
 func Save(ctx context.Context, st *store.Store, entries []store.Entry, output string, opts SaveOptions) (Summary, error) {
@@ -81,9 +82,12 @@ func save(ctx context.Context, st *store.Store, entries []store.Entry, output st
 		}
 		return sum, p.write(ctx, w, opts)
 	}
-	if st, err := os.Stat(output); err == nil && !st.Mode().IsRegular() && !st.IsDir() {
-		// A pipe or device is written to. A file must not take its place.
-		f, err := os.OpenFile(output, os.O_WRONLY, 0)
+	output, special, err := destination(output)
+	if err != nil {
+		return sum, err
+	}
+	if special {
+		f, err := os.OpenFile(output, os.O_WRONLY|os.O_APPEND, 0)
 		if err != nil {
 			return sum, err
 		}
@@ -121,6 +125,25 @@ func save(ctx context.Context, st *store.Store, entries []store.Entry, output st
 		err = &store.FullError{Path: dir, Need: sum.Bytes, Free: freeSpace(dir), Err: err}
 	}
 	return sum, err
+}
+
+// destination is the file that output leads to, and whether it is a device, a
+// pipe or the like: those are written to, and never replaced by a file.
+func destination(output string) (path string, special bool, err error) {
+	if strings.HasPrefix(output, "/dev/") {
+		return output, true, nil
+	}
+	if real, err := filepath.EvalSymlinks(output); err == nil {
+		output = real
+	}
+	fi, err := os.Stat(output)
+	if err == nil && fi.IsDir() {
+		return "", false, fmt.Errorf("it is a directory: name a file in it, such as %s", filepath.Join(output, "set.tar"))
+	}
+	if _, derr := os.Stat(filepath.Dir(output)); derr != nil {
+		return "", false, fmt.Errorf("there is no directory %s: make it first", filepath.Dir(output))
+	}
+	return output, err == nil && !fi.Mode().IsRegular(), nil
 }
 
 func freeSpace(dir string) uint64 {

@@ -62,10 +62,18 @@ func newReports(cfg *config.Config, env Env) (*reports, error) {
 		}
 		// Metrics stay until new ones replace them: a series that ends every night
 		// and comes back is an alarm, and when the run was is among them.
+		// Devices and pipes are written to; a link stays, and what it leads to goes.
 		if f.option == "metrics-file" || strings.HasPrefix(f.path, "/dev/") {
 			continue
 		}
-		if err := os.Remove(f.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		old, err := filepath.EvalSymlinks(f.path)
+		if err != nil {
+			continue // there is none, or a link to none
+		}
+		if st, err := os.Stat(old); err == nil && !st.Mode().IsRegular() {
+			continue
+		}
+		if err := os.Remove(old); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, fmt.Errorf("removing the last run's --%s: %w", f.option, err)
 		}
 	}

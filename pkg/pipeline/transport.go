@@ -166,7 +166,7 @@ func Save(ctx context.Context, cfg *config.Config, env Env, output string) error
 	}
 	sum, err := bundle.Save(ctx, s, entries, output, bundle.SaveOptions{Stdout: env.Stdout})
 	if err != nil {
-		return fmt.Errorf("saving to %s: %w", output, healed(ctx, s, err))
+		return healed(ctx, s, err)
 	}
 	env.Notice("%s: %d images, %d blobs, %s", output, len(sum.Images), sum.Blobs, report.FormatBytes(sum.Bytes))
 	env.Notice("on the other side: kolla-build load %s --push --registry localhost:4000", output)
