@@ -125,6 +125,9 @@ func diffSide(ctx context.Context, cfg *config.Config, env Env, s *store.Store, 
 		return DiffSide{}, err
 	}
 	if err := reach(ctx, cfg, c, ref); err != nil {
+		if name := storedElsewhere(s, ref); name != "" {
+			return DiffSide{}, &config.Error{Message: fmt.Sprintf("no image %q in %s, and %v", ref, s.Dir(), err), Hint: "did you mean " + name + "?"}
+		}
 		return DiffSide{}, err
 	}
 	img, _, err := c.Fetch(ctx, ref, platforms.Format(p))
@@ -175,6 +178,18 @@ func layoutSide(dir, name string) (DiffSide, error) {
 	d := found[len(found)-1].Digest // later ones count
 	img, err := idx.Image(d)
 	return DiffSide{strings.TrimSuffix("oci:"+dir+":"+name, ":"), d.String(), img}, err
+}
+
+// storedElsewhere gives the stored name that is ref with a registry before it, if
+// there is one: whoever leaves the registry out means that image.
+func storedElsewhere(s *store.Store, ref string) string {
+	all, _ := s.Entries() // the error that this one explains is told
+	for _, e := range all {
+		if strings.HasSuffix(e.Name, "/"+ref) {
+			return e.Name
+		}
+	}
+	return ""
 }
 
 // findStored finds the one image of the store that ref means.

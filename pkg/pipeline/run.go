@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -379,12 +380,15 @@ func (r *buildRun) summarize(results []*build.Result, took time.Duration, publis
 	}
 	// With --progress json standard error is JSON lines and nothing else; the
 	// summary is JSON then too, on standard output or in its file.
+	var unsaid error // a log on a full disk must not cost programs their summary
 	if !r.cfg.Quiet && r.cfg.Progress != string(report.ModeJSON) {
-		if err := s.WriteText(r.env.Stderr, report.TextOptions{NotMatched: r.cfg.Debug, Asked: r.set.asked, Getenv: r.env.Getenv}); err != nil {
-			return err
-		}
+		unsaid = s.WriteText(r.env.Stderr, report.TextOptions{NotMatched: r.cfg.Debug, Asked: r.set.asked, Getenv: r.env.Getenv})
 		r.remarkNotes()
 	}
+	return cmp.Or(r.summarizeJSON(s), unsaid)
+}
+
+func (r *buildRun) summarizeJSON(s report.Summary) error {
 	if r.cfg.Format != "json" {
 		return nil
 	}
@@ -406,13 +410,17 @@ func (r *buildRun) next(results []*build.Result, published error) []string {
 		return nil
 	}
 	ref := results[len(results)-1].Reference
+	var dir string // what was said on the command line must be said again
+	if o := r.cfg.Origin("data-dir"); o.Kind == config.OriginFlag {
+		dir = " " + o.Text
+	}
 	if r.up != nil {
-		return []string{"pull one:  docker pull " + ref, "carry all: kolla-build save --output set.tar"}
+		return []string{"pull one:  docker pull " + ref, "carry all: kolla-build save --output set.tar" + dir}
 	}
 	if r.engine != nil {
 		return []string{"list them: " + strings.ToLower(r.engine.Title()) + " images", "push them: add --push --registry localhost:4000 (kolla-build registry serve runs one)"}
 	}
-	return []string{"list them: kolla-build images", "push them: add --push --registry localhost:4000 (kolla-build registry serve runs one)"}
+	return []string{"list them: kolla-build images" + dir, "push them: add --push --registry localhost:4000 (kolla-build registry serve runs one)"}
 }
 
 func isNotFound(err error) bool {

@@ -130,11 +130,11 @@ func (e *UnreachableError) Hint() string {
 	var dns *net.DNSError
 	switch {
 	case isLoopback(e.Host):
-		hint := "start one with `kolla-build registry serve`"
+		hint := "start one with `kolla-build registry serve"
 		if _, port, err := net.SplitHostPort(e.Host); err == nil && port != defaultPort {
 			hint += " --addr :" + port
 		}
-		return hint + ", or name another with --registry HOST:PORT"
+		return hint + "`, or name another with --registry HOST:PORT"
 	case errors.As(e.Err, &dns):
 		return fmt.Sprintf("the name %q does not resolve: check its spelling and the resolver", dns.Name)
 	case isPlainHTTPAnswer(e.Err):
