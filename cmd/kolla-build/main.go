@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/graph"
@@ -38,6 +39,11 @@ func main() {
 	os.Exit(run(os.Args[1:], os.Environ(), os.Stdout, os.Stderr))
 }
 
+// sameSignal is how long after the first signal another one says nothing new:
+// timeout(1) signals its child and then its whole group, and a CI system may
+// signal a job's shell and what runs in it. Nobody presses Ctrl-C twice as fast.
+const sameSignal = 300 * time.Millisecond
+
 // errInterrupted is the cause of a context that a signal ended.
 var errInterrupted = errors.New("interrupted")
 
@@ -55,7 +61,9 @@ func run(args, environ []string, stdout, stderr io.Writer) int {
 		<-signals
 		env.Notice("stopping; press Ctrl-C again to end at once")
 		cancel(errInterrupted)
-		<-signals
+		for first := time.Now(); time.Since(first) < sameSignal; {
+			<-signals
+		}
 		os.Exit(exitInterrupted)
 	}()
 	err := dispatch(ctx, args, env)
