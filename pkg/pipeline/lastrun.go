@@ -128,11 +128,18 @@ func (j *journal) write(l runLine) {
 	}
 }
 
-// end notes that the run came to its end, and whether its tags were moved.
-func (j *journal) end(ctx context.Context, published error) {
+// end notes that the run came to its end, and whether its tags were moved. It
+// returns the first error of writing.
+func (j *journal) end(ctx context.Context, published error) error {
 	if ctx.Err() == nil {
 		j.write(runLine{Ended: true, Published: published == nil})
 	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.err != nil {
+		return fmt.Errorf("writing the run's record, from which --rerun-failed goes on: %w", j.err)
+	}
+	return nil
 }
 
 // close closes the record of a run, if it has one.

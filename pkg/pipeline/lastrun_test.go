@@ -1,7 +1,10 @@
 package pipeline
 
 import (
+	"errors"
 	"maps"
+	"os"
+	"syscall"
 	"testing"
 
 	"github.com/kolla-build/kolla-build/pkg/build"
@@ -40,5 +43,18 @@ func TestBuiltBefore(t *testing.T) {
 		if second[i].Reason != want || (second[i].Status == build.StatusBuilt) != (want != "") {
 			t.Errorf("%s: %s, %q", second[i].Image, second[i].Status, second[i].Reason)
 		}
+	}
+}
+
+// A record that could not be written is told: --rerun-failed would go on from less.
+func TestRunRecordOnFullDisk(t *testing.T) {
+	f, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	j := &journal{file: f}
+	defer j.close()
+	if err := j.end(t.Context(), nil); !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("got %v", err)
 	}
 }

@@ -243,8 +243,11 @@ func (r *buildRun) join(ctx context.Context, results []*build.Result) (map[strin
 		}
 		d := digest.Digest(res.Digest)
 		e, ok, err := r.store.ByDigest(d)
-		if err != nil || !ok {
-			return nil, fmt.Errorf("joining the platforms of %s: %s is not in the store: %w", res.Image, d, err)
+		if err == nil && !ok {
+			err = fmt.Errorf("%s is not in the store", d)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("joining the platforms of %s: %w", res.Image, err)
 		}
 		blobs, err := r.store.Blobs(ctx, d)
 		if err != nil {

@@ -76,7 +76,9 @@ func (r *buildRun) build(ctx context.Context) error {
 	cctx, span := trace.Start(ctx, "publish")
 	published := r.publish(cctx, r.results)
 	span.End(published)
-	r.journal.end(ctx, published)
+	if err := r.journal.end(ctx, published); err != nil {
+		r.env.Notice("warning: %v", err)
+	}
 	if err := r.summarize(r.results, time.Since(r.rep.started), published); err != nil {
 		return err
 	}

@@ -107,13 +107,6 @@ func globEscape(dir string) string {
 	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(dir)
 }
 
-// Err returns the first error of writing, nil if there was none.
-func (l *Logs) Err() error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.err
-}
-
 // Path returns the path of image's log file, "" if this run wrote none.
 func (l *Logs) Path(image string) string {
 	l.mu.Lock()
