@@ -130,7 +130,7 @@ func save(ctx context.Context, st *store.Store, entries []store.Entry, output st
 // destination is the file that output leads to, and whether it is a device, a
 // pipe or the like: those are written to, and never replaced by a file.
 func destination(output string) (path string, special bool, err error) {
-	if strings.HasPrefix(output, "/dev/") {
+	if strings.HasPrefix(output, "/dev/") && !strings.HasPrefix(output, "/dev/shm/") {
 		return output, true, nil
 	}
 	if real, err := filepath.EvalSymlinks(output); err == nil {

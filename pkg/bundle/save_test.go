@@ -43,3 +43,20 @@ func TestSaveToPipe(t *testing.T) {
 		t.Errorf("%d bytes came through, and not the bundle's %d", len(b), len(want))
 	}
 }
+
+// /dev/shm holds files as any directory does.
+func TestSaveToSharedMemory(t *testing.T) {
+	dir, err := os.MkdirTemp("/dev/shm", "kolla-build-*")
+	if err != nil {
+		t.Skip(err)
+	}
+	defer os.RemoveAll(dir)
+	s, entries := fill(t)
+	path := filepath.Join(dir, "set.tar")
+	if _, err := Save(context.Background(), s, entries, path, SaveOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if st, err := os.Stat(path); err != nil || st.Size() == 0 {
+		t.Errorf("nothing was saved (%v)", err)
+	}
+}

@@ -63,7 +63,7 @@ func newReports(cfg *config.Config, env Env) (*reports, error) {
 		// Metrics stay until new ones replace them: a series that ends every night
 		// and comes back is an alarm, and when the run was is among them.
 		// Devices and pipes are written to; a link stays, and what it leads to goes.
-		if f.option == "metrics-file" || strings.HasPrefix(f.path, "/dev/") {
+		if f.option == "metrics-file" || report.InDev(f.path) {
 			continue
 		}
 		old, err := filepath.EvalSymlinks(f.path)

@@ -173,8 +173,15 @@ func encode(w io.Writer, v any, indent string) error {
 	return enc.Encode(v)
 }
 
+// InDev reports whether a path is one that is written to and never replaced, in
+// whatever state it is: /dev/stdout can be a link to a file that others write to,
+// too. /dev/shm is a directory of ordinary files.
+func InDev(path string) bool {
+	return strings.HasPrefix(path, "/dev/") && !strings.HasPrefix(path, "/dev/shm/")
+}
+
 func writeAtomically(path string, write func(io.Writer) error) (err error) {
-	if strings.HasPrefix(path, "/dev/") {
+	if InDev(path) {
 		return writeInPlace(path, write)
 	}
 	mode := os.FileMode(0o644)

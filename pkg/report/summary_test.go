@@ -217,6 +217,16 @@ func TestSummaryJSONFileIsAtomic(t *testing.T) {
 	if !errors.Is(err, os.ErrNotExist) || !strings.HasPrefix(err.Error(), "writing the JSON summary: ") {
 		t.Errorf("got %v", err)
 	}
+	if shm, err := os.MkdirTemp("/dev/shm", "kolla-build-*"); err == nil { // not everywhere
+		defer os.RemoveAll(shm)
+		path := filepath.Join(shm, "summary.json")
+		if err := (Summary{}).WriteJSONFile(path); err != nil {
+			t.Error(err)
+		}
+		if _, err := os.Stat(path); err != nil {
+			t.Error(err)
+		}
+	}
 	if err := (Summary{}).WriteJSONFile("/dev/null"); err != nil {
 		t.Error(err)
 	}
