@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 
@@ -168,6 +169,25 @@ func (r Repository) read(name string, data []byte, out map[string][]string) erro
 	if err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
+	return nil
+}
+
+// maxVersions bounds what a list may have of one package; archives that keep all
+// that there ever was have hundreds.
+const maxVersions = 10_000
+
+// offer adds a version of a package to what a list offers.
+func offer(out map[string][]string, name, version string) error {
+	have, known := out[name]
+	switch {
+	case slices.Contains(have, version):
+		return nil
+	case !known && len(out) >= maxPackages:
+		return fmt.Errorf("it names more than %d packages", maxPackages)
+	case len(have) >= maxVersions:
+		return fmt.Errorf("it has more than %d versions of %s", maxVersions, name)
+	}
+	out[name] = append(have, version)
 	return nil
 }
 

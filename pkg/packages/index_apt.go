@@ -93,16 +93,19 @@ func readPackages(r io.Reader, arch string, out map[string][]string) error {
 	sc := bufio.NewScanner(r)
 	sc.Buffer(make([]byte, 64<<10), 16<<20)
 	name, version, of := "", "", ""
-	flush := func() {
-		if name != "" && version != "" && (of == arch || of == "all") && !slices.Contains(out[name], version) {
-			out[name] = append(out[name], version)
+	flush := func() error {
+		defer func() { name, version, of = "", "", "" }()
+		if name != "" && version != "" && (of == arch || of == "all") {
+			return offer(out, name, version)
 		}
-		name, version, of = "", "", ""
+		return nil
 	}
 	for sc.Scan() {
 		line := sc.Bytes()
 		if len(line) == 0 {
-			flush()
+			if err := flush(); err != nil {
+				return err
+			}
 			continue
 		}
 		// Three fields of twenty, in a file of a million lines: no maps here.
@@ -119,6 +122,8 @@ func readPackages(r io.Reader, arch string, out map[string][]string) error {
 			}
 		}
 	}
-	flush()
-	return sc.Err()
+	if err := sc.Err(); err != nil {
+		return err
+	}
+	return flush()
 }

@@ -138,8 +138,10 @@ func readPrimary(r io.Reader, arch string, out map[string][]string) error {
 		case xml.EndElement:
 			if in && depth == 0 {
 				in = false
-				if name != "" && version != "" && (of == arch || of == "noarch") && !slices.Contains(out[name], version) {
-					out[name] = append(out[name], version)
+				if name != "" && version != "" && (of == arch || of == "noarch") {
+					if err := offer(out, name, version); err != nil {
+						return err
+					}
 				}
 				continue
 			}

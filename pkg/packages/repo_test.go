@@ -327,6 +327,30 @@ func TestCandidatesAsDnf(t *testing.T) {
 }
 
 // FuzzIndexes feeds what repositories and images may hold to all readers.
+// TestEndlessList: a server may send what it likes.
+func TestEndlessList(t *testing.T) {
+	var apt, rpm strings.Builder
+	rpm.WriteString("<metadata>")
+	for i := range maxVersions + 1 {
+		fmt.Fprintf(&apt, "Package: nova\nVersion: %d\nArchitecture: all\n\n", i)
+		fmt.Fprintf(&rpm, `<package><name>nova</name><arch>noarch</arch><version ver="%d"/></package>`, i)
+	}
+	rpm.WriteString("</metadata>")
+	for typ, text := range map[string]string{Deb: apt.String(), RPM: rpm.String()} {
+		err := Repository{Type: typ, Arch: "amd64"}.read("list", []byte(text), map[string][]string{})
+		if err == nil || !strings.Contains(err.Error(), "versions of nova") {
+			t.Errorf("%s: %v", typ, err)
+		}
+	}
+	many := make(map[string][]string, maxPackages)
+	for i := range maxPackages {
+		many[fmt.Sprint(i)] = nil
+	}
+	if offer(many, "1", "1") != nil || offer(many, "one-more", "1") == nil {
+		t.Error("the number of packages has no bound")
+	}
+}
+
 func FuzzIndexes(f *testing.F) {
 	f.Add([]byte("Package: a\nVersion: 1\nArchitecture: all\n\n"), []byte(`<metadata><package type="rpm"><name>a</name><arch>noarch</arch><version epoch="0" ver="1" rel="1"/></package></metadata>`))
 	f.Add([]byte("[a]\nbaseurl=http://x/$y\n z\n"), []byte(`<metalink><files><file><resources><url preference="1">http://x/repodata/repomd.xml</url></resources></file></files></metalink>`))
