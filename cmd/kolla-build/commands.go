@@ -19,6 +19,9 @@ type command struct {
 	// first marks a command whose name would select images if it were a regular
 	// expression (man: manila). It is a command as the first word only.
 	first bool
+	// real marks a command that changes something and has no dry run: one that is
+	// asked for must not be a warning, after which the images are gone.
+	real bool
 	// raw commands take their arguments as they stand: these are no options.
 	raw func(ctx context.Context, args []string, env pipeline.Env) error
 }

@@ -15,6 +15,7 @@ func bootstrapCommand() *command {
 	var mirror string
 	var components []string
 	return &command{
+		real: true,
 		Command: config.Command{
 			Name: "bootstrap", Values: config.ValuesDistros, Args: "DISTRO[:SUITE]",
 			Summary: "Make a Debian or Ubuntu base image from a package mirror.",

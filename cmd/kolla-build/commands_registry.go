@@ -16,6 +16,7 @@ import (
 func registryCommand() *command {
 	var opts registry.ServeOptions
 	return &command{
+		real: true,
 		Command: config.Command{
 			Name: "registry", Args: "serve|gc",
 			Summary: "Run a registry on this host, or free what nothing in it refers to.",

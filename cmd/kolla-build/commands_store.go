@@ -52,6 +52,7 @@ func diffCommand() *command {
 
 func removeCommand() *command {
 	return &command{
+		real: true,
 		Command: config.Command{
 			Name: "remove", Values: config.ValuesStored, Args: "REGEX…",
 			Summary: "Take images out of the local store.",
@@ -67,6 +68,7 @@ func removeCommand() *command {
 func gcCommand() *command {
 	var days int
 	return &command{
+		real: true,
 		Command: config.Command{
 			Name:    "gc",
 			Summary: "Free what nothing in the local store refers to.",
@@ -90,6 +92,7 @@ func gcCommand() *command {
 func saveCommand() *command {
 	var output string
 	return &command{
+		real: true,
 		Command: config.Command{
 			Name: "save", Values: config.ValuesStored, Args: "[REGEX…] --output FILE",
 			Summary: "Write built images into one file for a site without internet.",
@@ -110,6 +113,7 @@ func saveCommand() *command {
 
 func loadCommand() *command {
 	return &command{
+		real: true,
 		Command: config.Command{
 			Name: "load", Values: config.ValuesFiles, Args: "FILE",
 			Summary: "Take images out of a saved file, and push them to a registry or load them into Docker or Podman.",

@@ -132,6 +132,10 @@ func dispatch(ctx context.Context, args []string, env pipeline.Env) error {
 	case err != nil:
 		return err
 	}
+	if c.real && cfg.DryRun && cfg.Origin("dry-run").Kind == config.OriginFlag {
+		return &config.Error{Option: "dry-run", Message: "--dry-run: kolla-build " + c.Name + " has no dry run: it would do its work",
+			Hint: "kolla-build images lists what the store has; leave --dry-run away to go on"}
+	}
 	env.JSON.Store(cfg.Progress == string(report.ModeJSON) && (c.Name == "" || c.Name == "nightly"))
 	for _, w := range cfg.Warnings {
 		env.Notice("warning: %v", w)
