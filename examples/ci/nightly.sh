@@ -10,7 +10,7 @@
 #   REPORTS      where reports go (default: ./reports); REPORTS/latest is the newest
 #
 # It ends as kolla-build does: 0 all good, 1 something failed, 2 a mistake in the
-# options, 75 the last night still runs, 130 interrupted. Reports are there in
+# command line, 75 the last night still runs, 130 interrupted. Reports are there in
 # each of these cases but 2 and 75.
 set -eu
 

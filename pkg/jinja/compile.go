@@ -114,6 +114,7 @@ func (c *compiler) template(n *nTemplate) {
 	if haveExtends {
 		t.root.body = append(t.root.body, func(fr *frame) ctl {
 			if p := fr.extended; p != nil {
+				fr.pos = fr.extendedAt // not where the last {% set %} stands
 				p.root.call(fr.st, fr.ctx, nil, fr.out)
 			}
 			return ctlNext

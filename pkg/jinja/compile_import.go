@@ -93,7 +93,7 @@ func (c *compiler) extend(n *nExtends, sc *scope) stmt {
 		v := name(fr)
 		fr.pos = at
 		t := c.templateOf(fr, v)
-		fr.extended = t
+		fr.extended, fr.extendedAt = t, at
 		ctx := fr.ctx
 		if ctx.blocks == nil && len(t.blocks) > 0 {
 			ctx.blocks = make(map[string][]*function, len(t.blocks))

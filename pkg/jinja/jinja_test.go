@@ -144,6 +144,8 @@ func TestErrorText(t *testing.T) {
 		"word": "{% inclde 'x' %}",
 		"bad":  "{% include 'brokn' %}",
 		"near": "{% set packages = 1 %}{{ pakages + 1 }}",
+		"over": "{% extends 'base' %}\n{% set late = 1 %}\n{% block b %}{{ nosuch.x }}{% endblock %}",
+		"base": "{% block b %}{% endblock %}",
 		"kw":   "{% macro m(package) %}{% endmacro %}{{ m(pakage=1) }}",
 	}})
 	dict := NewDict()
@@ -155,6 +157,7 @@ func TestErrorText(t *testing.T) {
 		"word": "word:1:4: Encountered unknown tag 'inclde'.\n    {% inclde 'x' %}\n       ^\n  hint: did you mean `include`?",
 		"bad":  "bad:1:12: template \"brokn\" not found\n    {% include 'brokn' %}\n               ^",
 		"near": "near:1:34: 'pakages' is undefined\n    {% set packages = 1 %}{{ pakages + 1 }}\n                                     ^\n  hint: did you mean `packages`?",
+		"over": "over:3:24: 'nosuch' is undefined\n    {% block b %}{{ nosuch.x }}{% endblock %}\n                           ^\n  in block 'b', at base:1:4\n  in template 'base', at over:1:12",
 		"kw":   "kw:1:40: macro 'm' takes no keyword argument 'pakage'\n    {% macro m(package) %}{% endmacro %}{{ m(pakage=1) }}\n                                           ^\n  hint: did you mean `package`?",
 	} {
 		tmpl, err := env.Template(name)

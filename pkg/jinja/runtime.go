@@ -249,8 +249,10 @@ type frame struct {
 	slots []any
 	// loopVars and blockVars are what pass_context functions see of local sets.
 	loopVars, blockVars map[string]any
-	// extended is the parent template, in the activation of a root.
-	extended *Template
+	// extended is the parent template, in the activation of a root, and
+	// extendedAt the offset of what named it.
+	extended   *Template
+	extendedAt int
 }
 
 func (f *function) newFrame(st *state, ctx *varContext, parent *frame, out *buffer) *frame {
