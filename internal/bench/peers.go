@@ -206,7 +206,8 @@ func (b *bench) kollaRendering(ctx context.Context, w *world) error {
 		return nil
 	}
 	python := func() *exec.Cmd {
-		cmd := exec.Command("python3", "-c", "import sys; from kolla.cmd.build import main; sys.exit(main())",
+		cmd := exec.Command("/usr/bin/python3", "-c", // the one that Debian has modules for
+			"import sys; from kolla.cmd.build import main; sys.exit(main())",
 			"--base", "debian", "--template-only", "--work-dir", w.path("python"))
 		cmd.Dir, cmd.Env = b.checkout, append(os.Environ(), "PYTHONPATH="+b.checkout, "PBR_VERSION=1.0.0")
 		return cmd
