@@ -85,6 +85,9 @@ func Open(ctx context.Context, opts Options) (*Builder, error) {
 // connect waits until the daemon answers: a started one for as long as it
 // lives, one that should run already for a few seconds.
 func (b *Builder) connect(ctx context.Context, addr string) error {
+	if b.daemon != nil {
+		b.daemon.awaitSocket(ctx)
+	}
 	c, err := client.New(ctx, addr)
 	if err != nil {
 		return &DaemonError{Addr: addr, Err: err}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -242,6 +243,18 @@ func lastLines(file string) string {
 		lines = lines[len(lines)-3:]
 	}
 	return ":\n  " + strings.Join(lines, "\n  ")
+}
+
+// awaitSocket waits until the daemon listens, or will not: gRPC, which waits as
+// well, tries again only a second after a first try that came too early.
+func (d *daemon) awaitSocket(ctx context.Context) {
+	path := strings.TrimPrefix(d.addr, "unix://")
+	for end := time.Now().Add(startTimeout); time.Now().Before(end) && ctx.Err() == nil && d.exited() == nil; time.Sleep(5 * time.Millisecond) {
+		if conn, err := net.Dial("unix", path); err == nil {
+			conn.Close()
+			return
+		}
+	}
 }
 
 // stop ends the daemon and releases its directory.
