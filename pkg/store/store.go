@@ -75,7 +75,7 @@ func OpenReadOnly(dir string) (*Store, error) {
 	layout := filepath.Join(dir, ocispec.ImageLayoutFile)
 	if _, err := os.Stat(layout); err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
-			return nil, &OpenError{Path: dir, Problem: ProblemForeign, Detail: "it holds no " + ocispec.ImageLayoutFile, Hint: "nothing has been built into it yet; choose another directory, or one that can be written"}
+			return nil, &OpenError{Path: dir, Problem: ProblemForeign, Detail: "it holds no " + ocispec.ImageLayoutFile, Hint: "nothing has been built into it yet; --data-dir names another data directory"}
 		}
 		return nil, openError(dir, err)
 	}
@@ -149,9 +149,9 @@ func openError(dir string, err error) error {
 	}
 	switch {
 	case isDenied(err):
-		return &OpenError{Path: dir, Problem: ProblemNotWritable, Err: err, Hint: "run as its owner, or choose another directory"}
+		return &OpenError{Path: dir, Problem: ProblemNotWritable, Err: err, Hint: "run as its owner, or choose another data directory with --data-dir"}
 	case errors.Is(err, syscall.ENOTDIR) || errors.Is(err, syscall.EEXIST):
-		return &OpenError{Path: dir, Problem: ProblemNotDirectory, Err: err, Hint: "a part of the path is a file; choose another directory"}
+		return &OpenError{Path: dir, Problem: ProblemNotDirectory, Err: err, Hint: "a part of the path is a file; choose another data directory with --data-dir"}
 	}
 	return fmt.Errorf("opening store %s: %w", dir, full(dir, 0, err))
 }
