@@ -303,15 +303,19 @@ func TestChromiumNarrowAndDark(t *testing.T) {
 	b.quiet()
 }
 
-// A run without anything to show, and one that ended early, have a page too.
+// A run without anything to show, one that ended early, and one that was published
+// in part or half undone have a page too, which says so.
 func TestChromiumEmpty(t *testing.T) {
 	for name, run := range map[string]*report.Run{
 		"early": {Title: "debian 12", Started: began, Outcome: report.OutcomeFailed, Summary: report.Summary{Err: os.ErrPermission}},
+		"part":  {Title: "debian 12", Started: began, Outcome: report.OutcomeFailed, Tags: []string{"t"}, Left: []string{"leaf", "<b>"}, Summary: report.Summary{Results: []build.Result{{Image: "leaf", Status: build.StatusError}}}},
+		"stuck": {Title: "debian 12", Started: began, Outcome: report.OutcomeFailed, Stuck: 2, Summary: report.Summary{Err: os.ErrPermission}},
 		"still": {Title: "debian 12", Started: began, Outcome: report.OutcomeOK, Summary: report.Summary{Results: []build.Result{{Image: "base", Status: build.StatusUnchanged, Size: 1 << 20}}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := open(t, run, t.TempDir(), 1000, 800)
-			want := map[string]string{"early": "permission denied", "still": "Nothing to do"}[name]
+			want := map[string]string{"early": "permission denied", "still": "Nothing to do",
+				"part": "Published in part: the tags of leaf, <b> name what they named before.", "stuck": "2 tags could not be put back"}[name]
 			if text := eval[string](b, `document.body.innerText`); !strings.Contains(text, want) {
 				t.Errorf("%q is not in %q", want, text)
 			}
