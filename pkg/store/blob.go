@@ -68,8 +68,9 @@ func (v *verifyReader) Close() error { return v.f.Close() }
 // store already is not read from r at all. The blob becomes visible only when
 // it is whole, checked and synced to disk. It returns the digest and the size.
 func (s *Store) WriteBlob(ctx context.Context, r io.Reader, want digest.Digest, size int64) (digest.Digest, int64, error) {
-	alg := digest.Canonical
+	alg, what := digest.Canonical, "a blob"
 	if want != "" {
+		what = "blob " + want.String()
 		if err := want.Validate(); err != nil {
 			return "", 0, fmt.Errorf("writing blob %q: %w", want, err)
 		}
@@ -86,12 +87,12 @@ func (s *Store) WriteBlob(ctx context.Context, r io.Reader, want digest.Digest, 
 	if size > 0 {
 		// Better now than after writing gigabytes; the rest is for the index.
 		if f := free(s.dir); f > 0 && uint64(size)+(1<<20) > f {
-			return "", 0, fmt.Errorf("writing blob %s: %w", want, &FullError{Path: s.dir, Need: size, Free: f})
+			return "", 0, fmt.Errorf("writing %s: %w", what, &FullError{Path: s.dir, Need: size, Free: f})
 		}
 	}
 	d, n, err := s.writeBlob(ctx, r, alg, want, size)
 	if err != nil {
-		return "", 0, fmt.Errorf("writing blob %s: %w", want, full(s.dir, size, err))
+		return "", 0, fmt.Errorf("writing %s: %w", what, full(s.dir, size, err))
 	}
 	return d, n, nil
 }
