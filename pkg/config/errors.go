@@ -55,8 +55,9 @@ func (w Warning) String() string {
 	return locate(w.File, w.Line, w.Column, w.SourceLine, w.Message, w.Hint)
 }
 
-// login is a user and a password, or a token, in a url.
-var login = regexp.MustCompile(`://[^/@\s]+@`)
+// login is a user and a password, or a token, in a url. As programs read it, it
+// ends at the last @ before the path: an @ in a password may be bare.
+var login = regexp.MustCompile(`://[^/?#\s]+@`)
 
 // WithoutLogin takes users, passwords and tokens out of the urls in a text that
 // is shown, and leaves every other character in its column.

@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 )
@@ -248,7 +249,14 @@ func replace(file string, data []byte) {
 // withoutUser takes user and password out of a URL, for people and files.
 func withoutUser(s string) string {
 	u, err := url.Parse(s)
-	if err != nil || u.User == nil {
+	if err != nil {
+		// What cannot be read may hold a password all the same.
+		if i, at := strings.Index(s, "://"), strings.LastIndexByte(s, '@'); i >= 0 && at > i {
+			return s[:i+3] + s[at+1:]
+		}
+		return s
+	}
+	if u.User == nil {
 		return s
 	}
 	u.User = nil

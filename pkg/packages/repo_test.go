@@ -374,3 +374,17 @@ func FuzzIndexes(f *testing.F) {
 		_, _ = parsePython(a), parseDpkg(a)
 	})
 }
+
+// A URL that cannot be read may hold a password, too.
+func TestWithoutUser(t *testing.T) {
+	for at, want := range map[string]string{
+		"http://h/x":              "http://h/x",
+		"http://u:secret@h/x":     "http://h/x",
+		"http://u:sec%zzret@h/x":  "http://h/x",
+		"http://u:se cret@h:p q/": "http://h:p q/",
+	} {
+		if got := withoutUser(at); got != want {
+			t.Errorf("%s: got %s, want %s", at, got, want)
+		}
+	}
+}
