@@ -231,3 +231,17 @@ func TestSummaryJSONFileIsAtomic(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Images that cannot be built here are told of to those who asked for them.
+func TestSummaryUnbuildable(t *testing.T) {
+	s := Summary{Results: []build.Result{{Image: "a", Status: build.StatusBuilt}, {Image: "b", Status: build.StatusUnbuildable}}}
+	for asked, want := range map[bool]int{true: 2, false: 0} {
+		var b strings.Builder
+		if err := s.WriteText(&b, TextOptions{Asked: func(string) bool { return asked }}); err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Count(b.String(), "buildable"); got != want {
+			t.Errorf("asked for: %v: said %d times, want %d\n%s", asked, got, want, b.String())
+		}
+	}
+}

@@ -64,7 +64,7 @@ func (s Summary) WriteText(w io.Writer, opts TextOptions) error {
 	s.writeBuilt(t)
 	s.writeFailed(t)
 	s.writeNames(t, opts)
-	s.writeTotals(t)
+	s.writeTotals(t, opts)
 	if len(s.Next) > 0 {
 		t.println()
 		for _, line := range s.Next {
@@ -409,12 +409,17 @@ func (t *textWriter) names(names []string, indent string, limit int) {
 	}
 }
 
+// unbuildable are those that somebody asked for.
+func (s Summary) unbuildable(opts TextOptions) []build.Result {
+	rs := s.with(build.StatusUnbuildable)
+	if opts.Asked == nil {
+		return rs
+	}
+	return slices.DeleteFunc(rs, func(r build.Result) bool { return !opts.Asked(r.Image) })
+}
+
 func (s Summary) writeNames(t *textWriter, opts TextOptions) {
-	list := func(title string, status build.Status) {
-		rs := s.with(status)
-		if status == build.StatusUnbuildable && opts.Asked != nil {
-			rs = slices.DeleteFunc(rs, func(r build.Result) bool { return !opts.Asked(r.Image) })
-		}
+	list := func(title string, rs []build.Result) {
 		if len(rs) == 0 {
 			return
 		}
@@ -425,13 +430,13 @@ func (s Summary) writeNames(t *textWriter, opts TextOptions) {
 		t.println()
 	}
 	if opts.NotMatched {
-		list("Images not matched for build by regex", build.StatusUnmatched)
+		list("Images not matched for build by regex", s.with(build.StatusUnmatched))
 	}
-	list("Images skipped due to build options", build.StatusSkipped)
-	list("Images not buildable due to build options", build.StatusUnbuildable)
+	list("Images skipped due to build options", s.with(build.StatusSkipped))
+	list("Images not buildable due to build options", s.unbuildable(opts))
 }
 
-func (s Summary) writeTotals(t *textWriter) {
+func (s Summary) writeTotals(t *textWriter, opts TextOptions) {
 	var parts []string
 	add := func(tn tone, n int, what string) {
 		if n > 0 {
@@ -446,7 +451,7 @@ func (s Summary) writeTotals(t *textWriter) {
 	add(warnTone, s.Count(build.StatusParentError), "skipped because a parent failed")
 	add(warnTone, s.Count(build.StatusCanceled), "not finished")
 	add(plainTone, s.Count(build.StatusSkipped), "skipped")
-	add(plainTone, s.Count(build.StatusUnbuildable), "unbuildable")
+	add(plainTone, len(s.unbuildable(opts)), "unbuildable")
 	if len(parts) == 0 {
 		t.println("No images.")
 		return
