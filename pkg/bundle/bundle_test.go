@@ -170,27 +170,6 @@ func TestSaveErrors(t *testing.T) {
 	}
 }
 
-// A link leads to its file and stays a link; a directory is no file to save to.
-func TestSaveThroughLink(t *testing.T) {
-	ctx := context.Background()
-	s, entries := fill(t)
-	dir := t.TempDir()
-	link, file := filepath.Join(dir, "link.tar"), filepath.Join(dir, "set.tar")
-	if err := errors.Join(os.Symlink("set.tar", link), os.WriteFile(file, []byte("old"), 0o644)); err != nil {
-		t.Fatal(err)
-	}
-	must[Summary](t)(Save(ctx, s, entries, link, SaveOptions{}))
-	if fi := must[os.FileInfo](t)(os.Lstat(link)); fi.Mode()&os.ModeSymlink == 0 {
-		t.Error("the link was replaced")
-	}
-	if b := must[[]byte](t)(os.ReadFile(file)); string(b) == "old" {
-		t.Error("the link's file is the old one")
-	}
-	if _, err := Save(ctx, s, entries, dir, SaveOptions{}); err == nil || !strings.Contains(err.Error(), "is a directory") {
-		t.Errorf("into a directory: %v", err)
-	}
-}
-
 func layersOf(s *store.Store, e store.Entry) ([]v1.Descriptor, error) {
 	img, err := s.Image(e.Digest)
 	if err != nil {

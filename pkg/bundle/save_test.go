@@ -3,9 +3,11 @@ package bundle
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 )
@@ -58,5 +60,26 @@ func TestSaveToSharedMemory(t *testing.T) {
 	}
 	if st, err := os.Stat(path); err != nil || st.Size() == 0 {
 		t.Errorf("nothing was saved (%v)", err)
+	}
+}
+
+// A link leads to its file and stays a link; a directory is no file to save to.
+func TestSaveThroughLink(t *testing.T) {
+	ctx := context.Background()
+	s, entries := fill(t)
+	dir := t.TempDir()
+	link, file := filepath.Join(dir, "link.tar"), filepath.Join(dir, "set.tar")
+	if err := errors.Join(os.Symlink("set.tar", link), os.WriteFile(file, []byte("old"), 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	must[Summary](t)(Save(ctx, s, entries, link, SaveOptions{}))
+	if fi := must[os.FileInfo](t)(os.Lstat(link)); fi.Mode()&os.ModeSymlink == 0 {
+		t.Error("the link was replaced")
+	}
+	if b := must[[]byte](t)(os.ReadFile(file)); string(b) == "old" {
+		t.Error("the link's file is the old one")
+	}
+	if _, err := Save(ctx, s, entries, dir, SaveOptions{}); err == nil || !strings.Contains(err.Error(), "is a directory") {
+		t.Errorf("into a directory: %v", err)
 	}
 }
