@@ -5,9 +5,11 @@ import (
 	"math/big"
 	"math/rand/v2"
 	"os"
+	"regexp"
 	"runtime"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -25,7 +27,7 @@ func TestDifferential(t *testing.T) {
 	}
 	start := time.Now()
 	end, bounded := t.Deadline() // a run that would not be done by -timeout ends early, with its figures
-	var next, tried, failed, size atomic.Int64
+	var next, tried, failed, undetermined, size atomic.Int64
 	var mu sync.Mutex
 	outcomes := map[string]int{}
 	var wg sync.WaitGroup
@@ -40,7 +42,10 @@ func TestDifferential(t *testing.T) {
 				tried.Add(1)
 				diff, want := o.compareAnswer(t, generate(uint64(seed+i)))
 				size.Add(int64(len(want.Text)))
-				if diff != "" {
+				if diff != "" && o.fickle(t, uint64(seed+i)) {
+					undetermined.Add(1)
+					t.Logf("seed %d: the length of a text with an address in it", seed+i)
+				} else if diff != "" {
 					failed.Add(1)
 					t.Errorf("seed %d:\n%s", seed+i, diff)
 				}
@@ -52,8 +57,8 @@ func TestDifferential(t *testing.T) {
 	}
 	wg.Wait()
 	done := int(tried.Load())
-	t.Logf("%d of %d templates from seed %d in %v, %d differences; %.1f %% render text, %d bytes of it; kinds of error of the others: %v",
-		done, n, seed, time.Since(start).Round(time.Second), failed.Load(), 100*float64(outcomes[""])/float64(max(done, 1)), size.Load(), errorKinds(outcomes))
+	t.Logf("%d of %d templates from seed %d in %v, %d differences, %d undetermined; %.1f %% render text, %d bytes of it; kinds of error of the others: %v",
+		done, n, seed, time.Since(start).Round(time.Second), failed.Load(), undetermined.Load(), 100*float64(outcomes[""])/float64(max(done, 1)), size.Load(), errorKinds(outcomes))
 	if done < n && failed.Load() == 0 {
 		t.Errorf("stopped by -timeout: %d templates were not tried", n-done)
 	}
@@ -61,6 +66,20 @@ func TestDifferential(t *testing.T) {
 		t.Errorf("only %d of %d templates render text: the grammar has gone astray", outcomes[""], done)
 	}
 }
+
+// fickle reports whether all that differs is the length of a text with an object's
+// address in memory, which has seven to twelve digits in Python as it happens:
+// with the texts in place of their lengths nothing differs.
+func (o *oracle) fickle(t *testing.T, seed uint64) bool {
+	r := generate(seed)
+	for name, src := range r.Templates {
+		r.Templates[name] = lengths.ReplaceAllString(src, "${1}string")
+	}
+	diff, want := o.compareAnswer(t, r)
+	return diff == "" && strings.Contains(want.Text, " at 0x")
+}
+
+var lengths = regexp.MustCompile(`(\|\s*)(length|count)\b`)
 
 func errorKinds(outcomes map[string]int) map[string]int {
 	kinds := maps.Clone(outcomes)
