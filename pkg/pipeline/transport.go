@@ -86,11 +86,8 @@ func Remove(cfg *config.Config, env Env) error {
 		return err
 	}
 	defer s.Close()
-	entries, err := stored(s, cfg.Regex, false)
+	entries, err := chosen(cfg, env, s, false)
 	if err != nil {
-		return err
-	}
-	if entries, err = asked(cfg, env, entries); err != nil {
 		return err
 	}
 	var names []string
@@ -102,6 +99,16 @@ func Remove(cfg *config.Config, env Env) error {
 	return err
 }
 
+// chosen returns the stored images that the command line asks for: by regexes,
+// and by the tag and registry that are set.
+func chosen(cfg *config.Config, env Env, s *store.Store, built bool) ([]store.Entry, error) {
+	entries, err := stored(s, cfg.Regex, built)
+	if err != nil {
+		return nil, err
+	}
+	return asked(cfg, env, entries)
+}
+
 // stored returns the named images of the store that patterns match by the last
 // part of their names, without base images if built is true.
 func stored(s *store.Store, patterns []string, built bool) ([]store.Entry, error) {
@@ -109,7 +116,8 @@ func stored(s *store.Store, patterns []string, built bool) ([]store.Entry, error
 	if err != nil {
 		return nil, err
 	}
-	res, err := graph.CompileRegexes(patterns, new(backtracking).compile)
+	var slow backtracking
+	res, err := graph.CompileRegexes(patterns, slow.compile)
 	if err != nil {
 		return nil, err
 	}
@@ -119,6 +127,9 @@ func stored(s *store.Store, patterns []string, built bool) ([]store.Entry, error
 			continue
 		}
 		out = append(out, e)
+	}
+	if slow.err != nil {
+		return nil, slow.err // an image that was not matched in time must not pass for one that does not match
 	}
 	if len(out) == 0 && len(patterns) > 0 {
 		return nil, &HintError{fmt.Errorf("no image in %s matches %q", s.Dir(), patterns), "kolla-build images lists what there is"}
@@ -153,11 +164,7 @@ func Save(ctx context.Context, cfg *config.Config, env Env, output string) error
 		return err
 	}
 	defer s.Close()
-	entries, err := stored(s, cfg.Regex, true)
-	if err != nil {
-		return err
-	}
-	entries, err = asked(cfg, env, entries)
+	entries, err := chosen(cfg, env, s, true)
 	if err != nil {
 		return err
 	}
