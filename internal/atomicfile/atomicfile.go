@@ -1,0 +1,205 @@
+// Package atomicfile replaces files whole or not at all: a reader sees the old
+// content or the new one, whenever the process is killed. It must not know what
+// the files hold.
+//
+// google/renameio does the same but syncs every file and no directory. Caches
+// need neither, and what must survive a power failure needs both.
+package atomicfile
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+)
+
+// Options says how a file is written. The zero value is right for caches and
+// reports.
+type Options struct {
+	// Mode is the mode of the new file, whatever the umask; 0 means 0644.
+	Mode fs.FileMode
+	// Durable syncs the file and then its directory, so that the new content
+	// survives a power failure. For what cannot be made again.
+	Durable bool
+	// TempDir is the directory of the temporary file, on the same file system.
+	// "" means the directory of the file itself.
+	TempDir string
+}
+
+// WriteFile replaces the content of a file. Its directory must exist.
+func WriteFile(path string, data []byte, opts Options) error {
+	f, err := Create(path, opts)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if _, err := f.Write(data); err != nil {
+		return err
+	}
+	return f.Commit()
+}
+
+// File is a new file that is being written. It takes its place with Commit;
+// Close discards it otherwise.
+type File struct {
+	*os.File
+	path string
+	opts Options
+	done bool
+}
+
+// Create begins to replace a file. The caller must call Close, also after
+// Commit. The path may be a directory's if CommitAs names the file in the end.
+func Create(path string, opts Options) (*File, error) {
+	dir := opts.TempDir
+	if dir == "" {
+		dir = filepath.Dir(path)
+	}
+	f, err := os.CreateTemp(dir, "."+filepath.Base(path)+".tmp-*")
+	if err != nil {
+		return nil, err
+	}
+	return &File{File: f, path: path, opts: opts}, nil
+}
+
+// Commit closes the new file and puts it in place of the old one.
+func (f *File) Commit() error { return f.CommitAs(f.path) }
+
+// CommitAs is Commit to another path, for files named after their content.
+func (f *File) CommitAs(path string) error {
+	if f.done {
+		return fmt.Errorf("committing %s: %w", path, fs.ErrClosed)
+	}
+	mode := f.opts.Mode
+	if mode == 0 {
+		mode = 0o644
+	}
+	if err := f.Chmod(mode); err != nil {
+		return err
+	}
+	if f.opts.Durable {
+		// The name must not reach the disk before the content.
+		if err := f.Sync(); err != nil {
+			return err
+		}
+	}
+	if err := f.File.Close(); err != nil {
+		return err
+	}
+	if err := os.Rename(f.Name(), path); err != nil {
+		return err
+	}
+	f.done = true
+	if f.opts.Durable {
+		return SyncDir(filepath.Dir(path))
+	}
+	return nil
+}
+
+// Close discards the new file unless it was committed.
+func (f *File) Close() error {
+	if f.done {
+		return nil
+	}
+	f.done = true
+	err := f.File.Close()
+	if errors.Is(err, fs.ErrClosed) { // a failed commit
+		err = nil
+	}
+	return errors.Join(err, os.Remove(f.Name()))
+}
+
+// Rename renames a file so that the new name survives a power failure. The
+// content must have been synced before.
+func Rename(oldpath, newpath string) error {
+	if err := os.Rename(oldpath, newpath); err != nil {
+		return err
+	}
+	return SyncDir(filepath.Dir(newpath))
+}
+
+// SyncDir makes the names in a directory survive a power failure.
+func SyncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	// Some file systems, mostly network ones, cannot sync directories.
+	if err := d.Sync(); err != nil && !errors.Is(err, syscall.EINVAL) && !errors.Is(err, syscall.ENOTSUP) {
+		return err
+	}
+	return nil
+}
+
+// Output writes to a path that a user named. A regular file is replaced when
+// write returns nil, and keeps its mode; a symbolic link is followed. Anything
+// else, such as /dev/stdout or a named pipe, is written in place, and Durable has
+// no effect on it.
+func Output(path string, opts Options, write func(io.Writer) error) error {
+	target, special, err := Target(path)
+	if err != nil {
+		return err
+	}
+	if special {
+		return inPlace(target, write)
+	}
+	if fi, err := os.Stat(target); err == nil {
+		opts.Mode = fi.Mode().Perm()
+	}
+	f, err := Create(target, opts)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := write(f); err != nil {
+		return err
+	}
+	return f.Commit()
+}
+
+func inPlace(path string, write func(io.Writer) error) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		return err
+	}
+	err = write(f)
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	return err
+}
+
+// Target returns the file that a path names, through symbolic links, and whether
+// it is special: a device, a pipe or the like, which is written in place and must
+// not be replaced by a file. A file that does not exist yet is not special.
+func Target(path string) (target string, special bool, err error) {
+	if InDev(path) {
+		return path, true, nil
+	}
+	target = path
+	if resolved, err := filepath.EvalSymlinks(path); err == nil {
+		target = resolved
+	}
+	fi, err := os.Stat(target)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return target, false, nil
+	case err != nil:
+		return "", false, err
+	case fi.IsDir():
+		return "", false, &fs.PathError{Op: "write", Path: path, Err: syscall.EISDIR}
+	}
+	return target, !fi.Mode().IsRegular(), nil
+}
+
+// InDev reports whether a path is below /dev, where files are written in place
+// whatever they are: /dev/stdout can lead to a regular file that others write to.
+// /dev/shm is a directory of ordinary files.
+func InDev(path string) bool {
+	return strings.HasPrefix(path, "/dev/") && !strings.HasPrefix(path, "/dev/shm/")
+}

@@ -1,0 +1,66 @@
+// Package console is what a command has from the process around it: its output
+// streams, its environment and the program's version, and how notices are
+// printed. It must not know what commands do.
+package console
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Console is what a command has from the process around it. It is safe for
+// concurrent use as long as its fields are not modified, and must not be copied.
+type Console struct {
+	Stdout, Stderr io.Writer
+	Environ        []string // as os.Environ returns it
+	Version        string   // of this program
+
+	json atomic.Bool
+	mu   sync.Mutex // keeps notices of goroutines from mixing
+}
+
+// Getenv returns the value of an environment variable, "" if it is not set. As in
+// the os package, the last one of several with the same name counts.
+func (c *Console) Getenv(name string) string {
+	for i := len(c.Environ) - 1; i >= 0; i-- {
+		if k, v, ok := strings.Cut(c.Environ[i], "="); ok && k == name {
+			return v
+		}
+	}
+	return ""
+}
+
+// SetJSON makes all later notices JSON lines. The command calls it as soon as it
+// knows that standard error carries JSON progress.
+func (c *Console) SetJSON(on bool) { c.json.Store(on) }
+
+// Notice prints a message that belongs to no image to standard error: as a line
+// of text, or as a "message" event of JSON progress.
+func (c *Console) Notice(format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.json.Load() {
+		WriteJSON(c.Stderr, text)
+		return
+	}
+	fmt.Fprintln(c.Stderr, text)
+}
+
+// WriteJSON writes a message as an event of JSON progress, one line. See
+// docs/progress for the other events.
+func WriteJSON(w io.Writer, text string) {
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	// A progress reader that has gone away does not stop the command.
+	_ = enc.Encode(struct {
+		Time  string `json:"time"`
+		Event string `json:"event"`
+		Text  string `json:"text"`
+	}{time.Now().UTC().Format(time.RFC3339Nano), "message", strings.TrimRight(text, "\n")})
+}

@@ -1,0 +1,72 @@
+package retry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+)
+
+// StalledError says that a transfer was given up because no byte moved.
+type StalledError struct {
+	After time.Duration
+}
+
+// Error implements error.
+func (e *StalledError) Error() string { return fmt.Sprintf("no byte moved for %s", e.After) }
+
+// Timeout marks the error as a timeout, as net.Error does.
+func (e *StalledError) Timeout() bool { return true }
+
+// StallWatch ends a transfer in which no byte moves. A slow transfer goes on: what
+// counts is the time since the last byte, not the total.
+type StallWatch struct {
+	ctx   context.Context // of the transfer, for its cause
+	timer *time.Timer
+	limit time.Duration
+	stop  func()
+}
+
+// WatchStall returns a context that is canceled when no byte has moved for the
+// limit, and the watch that bytes are reported to. The caller must call Stop.
+func WatchStall(ctx context.Context, limit time.Duration) (context.Context, *StallWatch) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	timer := time.AfterFunc(limit, func() { cancel(&StalledError{After: limit}) })
+	return ctx, &StallWatch{ctx: ctx, timer: timer, limit: limit, stop: func() { timer.Stop(); cancel(nil) }}
+}
+
+// Touch says that a byte has moved.
+func (w *StallWatch) Touch() { w.timer.Reset(w.limit) }
+
+// Stop ends the watch and its context.
+func (w *StallWatch) Stop() { w.stop() }
+
+// Cause returns the *StalledError in place of the "context canceled" that a stall
+// shows up as, and any other error unchanged.
+func (w *StallWatch) Cause(err error) error {
+	var stalled *StalledError
+	if err != nil && errors.As(context.Cause(w.ctx), &stalled) {
+		return stalled
+	}
+	return err
+}
+
+// Reader returns a reader that reports the bytes read from r to the watch.
+func (w *StallWatch) Reader(r io.Reader) io.Reader { return &watchedReader{r, w} }
+
+type watchedReader struct {
+	r io.Reader
+	w *StallWatch
+}
+
+func (r *watchedReader) Read(p []byte) (int, error) {
+	n, err := r.r.Read(p)
+	if n > 0 {
+		r.w.Touch()
+	}
+	if err != nil && err != io.EOF {
+		err = r.w.Cause(err)
+	}
+	return n, err
+}

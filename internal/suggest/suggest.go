@@ -1,0 +1,111 @@
+// Package suggest finds the names that a misspelled name may have been meant to
+// be. It must not know where names come from.
+package suggest
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/agext/levenshtein"
+)
+
+// maxName is the longest name, in bytes, that is compared at all. No option,
+// image or variable has a longer one, and the comparison is quadratic.
+const maxName = 100
+
+// Nearest returns the candidate most similar to name, or "" if no candidate is
+// similar enough. Up to a third of the letters may differ; letter case does not
+// count, and dashes equal underscores. The name itself is not a candidate.
+func Nearest(name string, candidates []string) string {
+	if near := similar(name, candidates, false); len(near) > 0 {
+		return near[0]
+	}
+	return ""
+}
+
+// Near returns up to limit candidates, the most similar first: those that Nearest
+// considers, then those that contain name or are contained in it.
+func Near(name string, candidates []string, limit int) []string {
+	near := similar(name, candidates, true)
+	return near[:min(len(near), limit)]
+}
+
+// DidYouMean returns the hint for a name that does not exist, such as
+// `did you mean "nova-api"?`, or "" if no candidate is similar enough.
+func DidYouMean(name string, candidates []string) string {
+	near := Nearest(name, candidates)
+	if near == "" {
+		return ""
+	}
+	return fmt.Sprintf("did you mean %q?", near)
+}
+
+func similar(name string, candidates []string, parts bool) []string {
+	if len(name) > maxName {
+		return nil
+	}
+	type scored struct {
+		name  string
+		score int
+	}
+	var found []scored
+	word := fold(name)
+	for _, c := range candidates {
+		if c == name || c == "" || len(c) > maxName {
+			continue
+		}
+		other := fold(c)
+		most := max(1, min(len(word), len(other))/3)
+		d := distance(word, other, most)
+		switch {
+		case d <= most && d < len(word): // not every letter of a short name
+			found = append(found, scored{c, d})
+		case parts && (len(word) > 2 && strings.Contains(string(other), string(word)) ||
+			len(other) > 2 && strings.Contains(string(word), string(other))):
+			found = append(found, scored{c, maxName + max(len(other)-len(word), len(word)-len(other))})
+		}
+	}
+	slices.SortFunc(found, func(a, b scored) int {
+		return cmp.Or(cmp.Compare(a.score, b.score), cmp.Compare(a.name, b.name))
+	})
+	var names []string
+	for _, f := range found {
+		names = append(names, f.name)
+	}
+	return slices.Compact(names)
+}
+
+func fold(s string) []rune { return []rune(strings.ReplaceAll(strings.ToLower(s), "_", "-")) }
+
+// distance returns the number of letters to insert, delete, replace or exchange
+// with their neighbour to make one word of the other, or most+1 if it is larger
+// than most. The library does not know exchanges, which it counts as two edits:
+// one of them, which is what a typing mistake has, is tried by hand.
+func distance(a, b []rune, most int) int {
+	d := edits(a, b, most+1)
+	if d < 2 || d > most+1 {
+		return min(d, most+1) // an exchange saves no more than one edit
+	}
+	for i := range len(a) - 1 {
+		if a[i] == a[i+1] {
+			continue
+		}
+		swapped := slices.Clone(a)
+		swapped[i], swapped[i+1] = a[i+1], a[i]
+		d = min(d, 1+edits(swapped, b, most))
+	}
+	return min(d, most+1)
+}
+
+// edits returns the Levenshtein distance, or most+1 if it is larger than most.
+func edits(a, b []rune, most int) int {
+	if d := len(a) - len(b); d > most || -d > most {
+		return most + 1
+	}
+	// No limit is passed: version 1.2.3 returns wrong distances with one (2 at a
+	// limit of 2 for "threads" and "base-tag", which are 7 apart).
+	d, _, _ := levenshtein.Calculate(a, b, 0, 1, 1, 1)
+	return min(d, most+1)
+}

@@ -1,0 +1,173 @@
+// Package usererr holds what a person needs beside an error's text: one hint, the
+// place of the mistake, and whether the command line was wrong. It must not know
+// which mistakes there are; any error type takes part by having a Hint method.
+//
+// The text of an error is its cause alone, "doing thing: cause". Packages return
+// hints beside it, and the main program prints the outermost one, once.
+package usererr
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/kolla-build/kolla-build/internal/redact"
+)
+
+// Error is an error with what a person needs to correct it. Every field but Err
+// may be left empty.
+type Error struct {
+	Err      error    // the cause
+	Hint     string   // what to do about it: one line, no full stop
+	Position Position // where the mistake is
+	Usage    bool     // the command line is wrong: exit status 2
+}
+
+// Error returns the cause, after the position if there is one. It never contains
+// the hint.
+func (e *Error) Error() string {
+	if p := e.Position.String(); p != "" {
+		return p + ": " + e.Err.Error()
+	}
+	return e.Err.Error()
+}
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+// Errorf returns an error with a hint. The format may contain %w.
+func Errorf(hint, format string, args ...any) error {
+	return &Error{Err: fmt.Errorf(format, args...), Hint: hint}
+}
+
+// WithHint adds a hint to an error and takes precedence over the hints that the
+// error has already. It returns nil for a nil error, and err itself without a
+// hint.
+func WithHint(err error, hint string) error {
+	if err == nil || hint == "" {
+		return err
+	}
+	return &Error{Err: err, Hint: hint}
+}
+
+// Usage marks an error as a mistake on the command line, for which the program
+// exits with status 2. It returns nil for a nil error.
+func Usage(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &Error{Err: err, Usage: true}
+}
+
+// Hint returns the outermost hint of an error, "" if it has none: that of an
+// *Error, or what a method `Hint() string` of another type returns.
+func Hint(err error) string {
+	hint := ""
+	walk(err, func(e error) bool {
+		switch e := e.(type) {
+		case *Error:
+			hint = e.Hint
+		case interface{ Hint() string }:
+			hint = e.Hint()
+		}
+		return hint != ""
+	})
+	return hint
+}
+
+// IsUsage reports whether the command line is wrong: whether the error has an
+// *Error with Usage, or an error with a method `Usage() bool` that returns true.
+func IsUsage(err error) bool {
+	return walk(err, func(e error) bool {
+		switch e := e.(type) {
+		case *Error:
+			return e.Usage
+		case interface{ Usage() bool }:
+			return e.Usage()
+		}
+		return false
+	})
+}
+
+// Text returns all that is printed about an error: its message, the line with the
+// mistake and a caret, and the hint. Lines after the first are indented.
+func Text(err error) string {
+	var b strings.Builder
+	b.WriteString(err.Error())
+	walk(err, func(e error) bool {
+		located, ok := e.(*Error)
+		if !ok || located.Position.Line == "" {
+			return false
+		}
+		b.WriteByte('\n')
+		b.WriteString(located.Position.Excerpt())
+		return true
+	})
+	if hint := Hint(err); hint != "" {
+		fmt.Fprintf(&b, "\n  hint: %s", hint)
+	}
+	return b.String()
+}
+
+// walk calls visit for an error and all that it wraps, outermost first, until it
+// returns true, and reports whether it did.
+func walk(err error, visit func(error) bool) bool {
+	if err == nil {
+		return false
+	}
+	if visit(err) {
+		return true
+	}
+	switch e := err.(type) {
+	case interface{ Unwrap() error }:
+		return walk(e.Unwrap(), visit)
+	case interface{ Unwrap() []error }:
+		for _, inner := range e.Unwrap() {
+			if walk(inner, visit) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// Position is a place in a file. The zero value is no place.
+type Position struct {
+	File   string
+	LineNo int    // 1-based, 0 if unknown
+	Column int    // 1-based, in characters, 0 if unknown
+	Line   string // the line's text, "" if unknown
+}
+
+// String returns "FILE:LINE:COLUMN", as far as it is known, "" without a file.
+func (p Position) String() string {
+	switch {
+	case p.File == "" || p.LineNo <= 0:
+		return p.File
+	case p.Column <= 0:
+		return fmt.Sprintf("%s:%d", p.File, p.LineNo)
+	}
+	return fmt.Sprintf("%s:%d:%d", p.File, p.LineNo, p.Column)
+}
+
+// Excerpt returns the line, indented, with a caret below the column. Credentials
+// in URLs are masked, character by character so that the caret stays in place.
+func (p Position) Excerpt() string {
+	const indent = "    "
+	line := redact.InPlace(p.Line)
+	if p.Column <= 0 {
+		return indent + line
+	}
+	var b strings.Builder
+	b.WriteString(indent + line + "\n" + indent)
+	for i, r := range []rune(line) {
+		if i >= p.Column-1 {
+			break
+		}
+		if r != '\t' { // a tab keeps the caret below its character
+			r = ' '
+		}
+		b.WriteRune(r)
+	}
+	b.WriteByte('^')
+	return b.String()
+}
