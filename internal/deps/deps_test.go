@@ -28,17 +28,18 @@ var allowed = map[string]string{
 	"pkg/source":         "",
 	"pkg/inspect":        "",
 	"pkg/packages":       "pkg/inspect",
-	"pkg/render":         "pkg/config pkg/jinja",
+	"pkg/imageref":       "",
+	"pkg/render":         "pkg/config pkg/jinja pkg/imageref",
 	"pkg/build":          "pkg/plan",
 	"pkg/build/buildkit": "pkg/build internal/mounts",
-	"pkg/registry":       "",
+	"pkg/registry":       "pkg/imageref",
 	"pkg/bundle":         "pkg/store",
 	"pkg/engine":         "",
 	"pkg/squash":         "",
 	"pkg/bootstrap":      "pkg/bundle pkg/store internal/mounts",
 	"pkg/report":         "pkg/build",
 	"pkg/report/page":    "pkg/report pkg/build",
-	"pkg/pipeline": "pkg/config pkg/graph pkg/store pkg/plan pkg/source pkg/render pkg/build pkg/build/buildkit " +
+	"pkg/pipeline": "pkg/config pkg/graph pkg/imageref pkg/store pkg/plan pkg/source pkg/render pkg/build pkg/build/buildkit " +
 		"pkg/registry pkg/bundle pkg/bootstrap pkg/inspect pkg/packages pkg/report pkg/report/page pkg/trace pkg/engine pkg/squash dockerfiles profiles pkg/jinja",
 	"cmd/kolla-build": "pkg/config pkg/graph pkg/pipeline pkg/registry pkg/bootstrap pkg/render  pkg/report profiles",
 }

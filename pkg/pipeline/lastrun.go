@@ -19,7 +19,6 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/graph"
 	"github.com/kolla-build/kolla-build/pkg/plan"
-	"github.com/kolla-build/kolla-build/pkg/registry"
 )
 
 // lastRunFile is the record of the last run that began to build, in the data
@@ -53,9 +52,9 @@ type runScope struct {
 // scopeOf is a run's scope by the configuration as the user gave it: that of
 // one of its platforms names this platform alone.
 func scopeOf(cfg *config.Config) runScope {
-	if clean, _, err := registry.CleanRegistry(cfg.Registry); err == nil {
+	if n, _, err := namingOf(cfg).Normalize(); err == nil {
 		c := *cfg
-		c.Registry, cfg = clean, &c
+		c.Registry, c.Namespace, cfg = n.Registry, n.Namespace, &c
 	}
 	return runScope{cfg.Base, cfg.InstallType, cfg.BaseArch, cfg.Platform, cfg.Registry, cfg.Namespace, cfg.ImageNamePrefix, cfg.Tag}
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/kolla-build/kolla-build/pkg/config"
+	"github.com/kolla-build/kolla-build/pkg/imageref"
 	"github.com/kolla-build/kolla-build/pkg/registry"
 	"github.com/kolla-build/kolla-build/pkg/report"
 	"github.com/kolla-build/kolla-build/pkg/store"
@@ -61,34 +62,39 @@ func (e *HintError) Unwrap() error { return e.Err }
 // said which: there is nothing left to print.
 var ErrFailed = fmt.Errorf("images failed")
 
-// cleanRegistry returns a configuration whose registry is HOST[:PORT], as
-// images' names have it, where the user typed a URL.
-func cleanRegistry(cfg *config.Config, env Env) (*config.Config, error) {
-	clean, notes, err := registry.CleanRegistry(cfg.Registry)
-	if err != nil || clean == cfg.Registry {
+// withNormalizedNames returns a configuration whose registry and namespace are
+// spelled as in the names of images.
+func withNormalizedNames(cfg *config.Config, env Env) (*config.Config, error) {
+	n, notes, err := namingOf(cfg).Normalize()
+	if err != nil {
 		return cfg, err
 	}
-	for _, n := range notes {
-		env.Notice("%s", n)
+	for _, note := range notes {
+		env.Notice("%s", note)
 	}
 	c := *cfg
-	c.Registry = clean
+	c.Registry, c.Namespace = n.Registry, n.Namespace
 	return &c, nil
 }
 
-// naming is how images of a run are named. Notes say what was typed and is
-// understood otherwise.
-func naming(cfg *config.Config) (registry.Naming, []string, error) {
+// namingOf is how the images of a run are named, as the user configured it.
+func namingOf(cfg *config.Config) imageref.Naming {
+	return imageref.Naming{Registry: cfg.Registry, Namespace: cfg.Namespace, Prefix: cfg.ImageNamePrefix, Tag: cfg.Tag}
+}
+
+// naming is how the images of a run are named, normalized. Notes tell the user which
+// input was changed.
+func naming(cfg *config.Config) (imageref.Naming, []string, error) {
 	for _, tag := range cfg.AlsoTag {
-		if err := registry.CheckTag(tag); err != nil {
-			return registry.Naming{}, nil, fmt.Errorf("--also-tag: %w", err)
+		if err := imageref.CheckTag(tag); err != nil {
+			return imageref.Naming{}, nil, fmt.Errorf("--also-tag: %w", err)
 		}
 	}
 	if cfg.Push && cfg.Registry == "" && strings.Trim(cfg.Namespace, "/") == "" {
-		return registry.Naming{}, nil, &HintError{errors.New("--push to Docker Hub without a namespace: only Docker itself may push there"),
+		return imageref.Naming{}, nil, &HintError{errors.New("--push to Docker Hub without a namespace: only Docker itself may push there"),
 			"--registry HOST:PORT names a registry, -n NAME your namespace on Docker Hub"}
 	}
-	return registry.Naming{Registry: cfg.Registry, Namespace: cfg.Namespace, Prefix: cfg.ImageNamePrefix, Tag: cfg.Tag}.Check()
+	return namingOf(cfg).Normalize()
 }
 
 // OpenStore opens the local store of the data directory.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/kolla-build/kolla-build/pkg/build"
 	"github.com/kolla-build/kolla-build/pkg/config"
+	"github.com/kolla-build/kolla-build/pkg/imageref"
 	"github.com/kolla-build/kolla-build/pkg/plan"
 	"github.com/kolla-build/kolla-build/pkg/registry"
 	"github.com/kolla-build/kolla-build/pkg/store"
@@ -30,15 +31,14 @@ func namesOf(cfg *config.Config, ref string) []string {
 
 // repository is a reference without its tag.
 func repository(ref string) string {
-	if i := strings.LastIndexByte(ref, ':'); i > strings.LastIndexByte(ref, '/') {
-		return ref[:i]
-	}
-	return ref
+	repo, _, _ := imageref.Split(ref)
+	return repo
 }
 
 // tagOf is a reference's tag, "" if it has none.
 func tagOf(ref string) string {
-	return strings.TrimPrefix(strings.TrimPrefix(ref, repository(ref)), ":")
+	_, tag, _ := imageref.Split(ref)
+	return tag
 }
 
 // references returns the names of a plan's images, each once.

@@ -33,7 +33,7 @@ type Set struct {
 // says which images --skip-existing leaves out; it may be nil. The set must be
 // closed.
 func NewSet(ctx context.Context, cfg *config.Config, env Env, exists func(reference string) bool) (*Set, error) {
-	cfg, err := cleanRegistry(cfg, env)
+	cfg, err := withNormalizedNames(cfg, env)
 	if err != nil {
 		return nil, err
 	}

@@ -183,7 +183,7 @@ func Save(ctx context.Context, cfg *config.Config, env Env, output string) error
 // asked keeps the entries of the registry, namespace and tag that the user
 // named; what was not named does not matter.
 func asked(cfg *config.Config, env Env, entries []store.Entry) ([]store.Entry, error) {
-	cfg, err := cleanRegistry(cfg, env)
+	cfg, err := withNormalizedNames(cfg, env)
 	if err != nil {
 		return nil, err
 	}

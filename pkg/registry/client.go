@@ -18,6 +18,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+	"github.com/kolla-build/kolla-build/pkg/imageref"
 )
 
 // Options say how a Client speaks to registries. The zero value is usable.
@@ -97,7 +98,7 @@ func New(opts Options) (*Client, error) {
 		sessions: map[string]*session{},
 	}
 	for _, host := range opts.Insecure {
-		h, _, err := CleanRegistry(host)
+		h, _, err := imageref.NormalizeRegistry(host)
 		if err != nil {
 			return nil, fmt.Errorf("insecure registry: %w", err)
 		}
@@ -135,7 +136,7 @@ func (c *Client) Retried() int64 { return c.retried.Load() }
 
 // allowed reports whether the user allowed plain HTTP for host.
 func (c *Client) allowed(host string) bool {
-	if isLoopback(host) || c.insecure[host] {
+	if imageref.IsLoopback(host) || c.insecure[host] {
 		return true
 	}
 	h, _, err := net.SplitHostPort(host)

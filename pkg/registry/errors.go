@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+	"github.com/kolla-build/kolla-build/pkg/imageref"
 )
 
 // NotFoundError says that the registry answers and does not have what was asked
@@ -29,7 +30,7 @@ func (e *NotFoundError) Unwrap() error { return e.Err }
 // Hint says what the user can do.
 func (e *NotFoundError) Hint() string {
 	host, scheme := hostOf(e.Ref), "https"
-	if isLoopback(host) {
+	if imageref.IsLoopback(host) {
 		scheme = "http"
 	}
 	return fmt.Sprintf("check the name and the tag; `skopeo list-tags docker://REPOSITORY` or "+
@@ -129,7 +130,7 @@ func (e *UnreachableError) Unwrap() error { return e.Err }
 func (e *UnreachableError) Hint() string {
 	var dns *net.DNSError
 	switch {
-	case isLoopback(e.Host):
+	case imageref.IsLoopback(e.Host):
 		hint := "start one with `kolla-build registry serve"
 		if _, port, err := net.SplitHostPort(e.Host); err == nil && port != defaultPort {
 			hint += " --addr :" + port
@@ -229,20 +230,6 @@ func hostOf(ref string) string {
 		return dockerHub
 	}
 	return host
-}
-
-// isLoopback reports whether host (with or without a port) is this machine by
-// its name or literal address. Names are not looked up, as Docker does not.
-func isLoopback(host string) bool {
-	if h, _, err := net.SplitHostPort(host); err == nil {
-		host = h
-	}
-	host = strings.Trim(host, "[]")
-	if host == "localhost" || strings.HasSuffix(host, ".localhost") {
-		return true
-	}
-	ip := net.ParseIP(host)
-	return ip != nil && ip.IsLoopback()
 }
 
 // isPlainHTTPAnswer reports that TLS was spoken to a server that speaks HTTP.

@@ -17,6 +17,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	"github.com/kolla-build/kolla-build/internal/testenv"
+	"github.com/kolla-build/kolla-build/pkg/imageref"
 )
 
 // ociBase is a small image with a config that inspection can find again.
@@ -43,7 +44,7 @@ func TestPushThenCommit(t *testing.T) {
 		p := c.NewPublisher(PublishOptions{})
 		base := ociBase(t, 20_000)
 		child := testImage(t, base, 10_000, 2)
-		names := Naming{Registry: host, Namespace: "team/kolla", Prefix: "debian-", Tag: "2026.1"}
+		names := imageref.Naming{Registry: host, Namespace: "team/kolla", Prefix: "debian-", Tag: "2026.1"}
 
 		d, err := p.Push(ctx, names.Repository("base"), base)
 		if err != nil {
@@ -54,11 +55,11 @@ func TestPushThenCommit(t *testing.T) {
 			t.Fatal(err)
 		}
 		var nf *NotFoundError
-		if _, err := c.Head(ctx, names.Image("base")); !errors.As(err, &nf) {
+		if _, err := c.Head(ctx, names.Reference("base")); !errors.As(err, &nf) {
 			t.Fatalf("before the commit the tag gives %v, want a NotFoundError", err)
 		}
 		tags := []Tag{
-			{names.Image("base"), d.Digest}, {names.Image("nova-api"), dc.Digest},
+			{names.Reference("base"), d.Digest}, {names.Reference("nova-api"), dc.Digest},
 			{names.Repository("base") + ":nightly", d.Digest}, {names.Repository("nova-api") + ":nightly", dc.Digest},
 		}
 		if err := p.Commit(ctx, tags); err != nil {

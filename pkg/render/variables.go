@@ -7,23 +7,21 @@ import (
 	"time"
 
 	"github.com/kolla-build/kolla-build/pkg/config"
+	"github.com/kolla-build/kolla-build/pkg/imageref"
 )
 
 // Reference returns the full name of the image of that short name:
 // [REGISTRY/]NAMESPACE/[PREFIX]NAME:TAG.
 func Reference(c *config.Config, name string) string {
-	return namespace(c) + "/" + c.ImageNamePrefix + name + ":" + c.Tag
+	return naming(c).Reference(name)
 }
 
-func namespace(c *config.Config) string {
-	if c.Registry != "" {
-		return c.Registry + "/" + c.Namespace
-	}
-	return c.Namespace
+func naming(c *config.Config) imageref.Naming {
+	return imageref.Naming{Registry: c.Registry, Namespace: c.Namespace, Prefix: c.ImageNamePrefix, Tag: c.Tag}
 }
 
 // BaseReference returns the name of the distribution's image that the set
-// stands on, as templates write it in FROM.
+// depends on, as templates write it in FROM.
 func BaseReference(c *config.Config) string { return c.BaseImage + ":" + c.BaseTag }
 
 // variables returns what every template of a configuration sees, all but
@@ -50,7 +48,7 @@ func variables(c *config.Config, version string, date time.Time) (map[string]any
 		"docker_healthchecks":        c.DockerHealthchecks,
 		"supported_distro_name":      pretty,
 		"image_prefix":               c.ImageNamePrefix,
-		"namespace":                  namespace(c),
+		"namespace":                  naming(c).Base(),
 		"openstack_release":          c.OpenstackRelease,
 		"openstack_release_codename": c.OpenstackReleaseCodename,
 		"openstack_branch":           c.OpenstackBranch,

@@ -1,0 +1,23 @@
+package imageref
+
+import "fmt"
+
+// Error says which part of a name is invalid, and why.
+type Error struct {
+	Part       string // "registry", "namespace", "image-name-prefix", "tag", "image name", "image reference"
+	Value      string // as written
+	Problem    string
+	Suggestion string // a valid value, "" if there is none to suggest
+}
+
+// Error implements error. The value is quoted, so that control characters and
+// characters that change the direction of text are visible.
+func (e *Error) Error() string { return fmt.Sprintf("%s %q: %s", e.Part, e.Value, e.Problem) }
+
+// Hint says what the user can do, "" if there is nothing to add.
+func (e *Error) Hint() string {
+	if e.Suggestion == "" {
+		return ""
+	}
+	return fmt.Sprintf("did you mean %q?", e.Suggestion)
+}
