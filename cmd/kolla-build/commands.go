@@ -6,8 +6,8 @@ import (
 	"io"
 	"slices"
 
+	"github.com/kolla-build/kolla-build/internal/console"
 	"github.com/kolla-build/kolla-build/pkg/config"
-	"github.com/kolla-build/kolla-build/pkg/pipeline"
 )
 
 // command is one command: what is said about it, which help, completion and the
@@ -15,7 +15,7 @@ import (
 // option table besides its own flags, so that one kolla-build.conf serves all.
 type command struct {
 	config.Command
-	run func(context.Context, *config.Config, pipeline.Env) error
+	run func(context.Context, *config.Config, *console.Console) error
 	// first marks a command whose name would select images if it were a regular
 	// expression (man: manila). It is a command as the first word only.
 	first bool
@@ -23,7 +23,7 @@ type command struct {
 	// asked for must not be a warning, after which the images are gone.
 	real bool
 	// raw commands take their arguments as they stand: these are no options.
-	raw func(ctx context.Context, args []string, env pipeline.Env) error
+	raw func(ctx context.Context, args []string, con *console.Console) error
 }
 
 // table makes the table of commands, the build itself first. A command's flags

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/kolla-build/kolla-build/internal/console"
 	"github.com/kolla-build/kolla-build/pkg/bootstrap"
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/pipeline"
@@ -28,19 +29,19 @@ func bootstrapCommand() *command {
 				{Line: "kolla-build bootstrap debian:bookworm", Does: "Make a base image of Debian 12."},
 			},
 		},
-		run: func(ctx context.Context, cfg *config.Config, env pipeline.Env) error {
+		run: func(ctx context.Context, cfg *config.Config, con *console.Console) error {
 			if err := oneArgument(cfg, "distribution", "kolla-build bootstrap debian:trixie"); err != nil {
 				return err
 			}
 			if mirror == "" {
 				mirror = cfg.BaseMirror
 			}
-			return bootstrapBase(ctx, cfg, env, bootstrap.Options{Arch: cfg.DebianArch, Mirror: mirror, Components: components})
+			return bootstrapBase(ctx, cfg, con, bootstrap.Options{Arch: cfg.DebianArch, Mirror: mirror, Components: components})
 		},
 	}
 }
 
-func bootstrapBase(ctx context.Context, cfg *config.Config, env pipeline.Env, opts bootstrap.Options) error {
+func bootstrapBase(ctx context.Context, cfg *config.Config, con *console.Console, opts bootstrap.Options) error {
 	name, suite, _ := strings.Cut(cfg.Args[0], ":")
 	d, ok := config.LookupDistro(name)
 	if !ok {
@@ -60,10 +61,10 @@ func bootstrapBase(ctx context.Context, cfg *config.Config, env pipeline.Env, op
 	}
 	defer s.Close()
 	ref := d.Image + ":" + tag
-	e, err := pipeline.Bootstrap(ctx, s, env, opts, ref)
+	e, err := pipeline.Bootstrap(ctx, s, con, opts, ref)
 	if err != nil {
 		return err
 	}
-	env.Notice("%s is in the store: %s", ref, e.Digest)
+	con.Notice("%s is in the store: %s", ref, e.Digest)
 	return nil
 }

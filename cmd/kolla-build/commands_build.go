@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 
+	"github.com/kolla-build/kolla-build/internal/console"
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/pipeline"
 	"github.com/spf13/pflag"
@@ -28,18 +29,18 @@ func buildCommand() *command {
 	}
 }
 
-func build(ctx context.Context, cfg *config.Config, env pipeline.Env) error {
+func build(ctx context.Context, cfg *config.Config, con *console.Console) error {
 	if cfg.GenerateConfig {
-		_, err := io.WriteString(env.Stdout, config.SampleConfig())
+		_, err := io.WriteString(con.Stdout, config.SampleConfig())
 		return err
 	}
 	if cfg.DryRun {
-		return pipeline.Plan(ctx, cfg, env, cfg.Format == "json" && cfg.Origin("format").Kind == config.OriginFlag)
+		return pipeline.Plan(ctx, cfg, con, cfg.Format == "json" && cfg.Origin("format").Kind == config.OriginFlag)
 	}
-	if done, err := pipeline.Show(ctx, cfg, env); done {
+	if done, err := pipeline.Show(ctx, cfg, con); done {
 		return err
 	}
-	return pipeline.Build(ctx, cfg, env)
+	return pipeline.Build(ctx, cfg, con)
 }
 
 func planCommand() *command {
@@ -53,8 +54,8 @@ func planCommand() *command {
 				{Line: "kolla-build plan -b debian nova-", Does: "Show which of nova's images would be built, and why."},
 			},
 		},
-		run: func(ctx context.Context, cfg *config.Config, env pipeline.Env) error {
-			return pipeline.Plan(ctx, cfg, env, asJSON)
+		run: func(ctx context.Context, cfg *config.Config, con *console.Console) error {
+			return pipeline.Plan(ctx, cfg, con, asJSON)
 		},
 	}
 }
@@ -75,9 +76,9 @@ func explainCommand() *command {
 				{Line: "kolla-build explain --json nova-api", Does: "The same for programs."},
 			},
 		},
-		run: func(ctx context.Context, cfg *config.Config, env pipeline.Env) error {
+		run: func(ctx context.Context, cfg *config.Config, con *console.Console) error {
 			opts.Images = cfg.Args
-			return pipeline.Explain(ctx, cfg, env, opts)
+			return pipeline.Explain(ctx, cfg, con, opts)
 		},
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"strings"
 
+	"github.com/kolla-build/kolla-build/internal/console"
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/pipeline"
 	"github.com/kolla-build/kolla-build/profiles"
@@ -32,7 +33,7 @@ func completionCommand() *command {
 				{Line: "kolla-build completion fish > ~/.config/fish/completions/kolla-build.fish", Does: "Complete in fish."},
 			},
 		},
-		run: func(_ context.Context, cfg *config.Config, env pipeline.Env) error {
+		run: func(_ context.Context, cfg *config.Config, con *console.Console) error {
 			if err := oneArgument(cfg, "shell", "one of "+strings.Join(shells, ", ")); err != nil {
 				return err
 			}
@@ -44,7 +45,7 @@ func completionCommand() *command {
 				}
 				return &config.Error{Message: fmt.Sprintf("there is no completion for %q", cfg.Args[0]), Hint: hint}
 			}
-			_, err = env.Stdout.Write(script)
+			_, err = con.Stdout.Write(script)
 			return err
 		},
 	}
@@ -56,9 +57,9 @@ func completionCommand() *command {
 func completeCommand() *command {
 	return &command{
 		Command: config.Command{Name: "__complete", Args: "WORD…", Hidden: true, Summary: "Complete a command line, for shells."},
-		raw: func(_ context.Context, args []string, env pipeline.Env) error {
+		raw: func(_ context.Context, args []string, con *console.Console) error {
 			look := func(cmd config.Command, before []string, kind config.Values) []config.Candidate {
-				return lookUp(cmd, before, kind, env)
+				return lookUp(cmd, before, kind, con)
 			}
 			out := config.Complete(config.CompleteInput{Words: args, Commands: described(table()), Look: look})
 			var b strings.Builder
@@ -70,7 +71,7 @@ func completeCommand() *command {
 			if out.NoSpace {
 				b.WriteString(" nospace")
 			}
-			_, err := io.WriteString(env.Stdout, b.String()+"\n")
+			_, err := io.WriteString(con.Stdout, b.String()+"\n")
 			return err
 		},
 	}
@@ -78,8 +79,8 @@ func completeCommand() *command {
 
 // lookUp finds the candidates that depend on the template tree, the store and the
 // configuration. What is wrong with these is said when the command runs.
-func lookUp(cmd config.Command, before []string, kind config.Values, env pipeline.Env) []config.Candidate {
-	in := config.Input{Command: cmd.Name, Args: before, Env: env.Vars, Extra: cmd.Flags}
+func lookUp(cmd config.Command, before []string, kind config.Values, con *console.Console) []config.Candidate {
+	in := config.Input{Command: cmd.Name, Args: before, Env: con.Environ, Extra: cmd.Flags}
 	in.Profiles, _ = profiles.All()
 	cfg, err := config.Load(in)
 	if err != nil {

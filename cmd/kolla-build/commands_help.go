@@ -3,8 +3,8 @@ package main
 import (
 	"context"
 
+	"github.com/kolla-build/kolla-build/internal/console"
 	"github.com/kolla-build/kolla-build/pkg/config"
-	"github.com/kolla-build/kolla-build/pkg/pipeline"
 )
 
 func helpCommand() *command {
@@ -14,12 +14,12 @@ func helpCommand() *command {
 			Summary: "Show the help of a command.",
 			Groups:  []config.Group{config.GroupConfig},
 		},
-		run: func(_ context.Context, cfg *config.Config, env pipeline.Env) error {
+		run: func(_ context.Context, cfg *config.Config, con *console.Console) error {
 			name := ""
 			if len(cfg.Args) > 0 {
 				name = cfg.Args[0]
 			}
-			return help(table(), name, env.Stdout)
+			return help(table(), name, con.Stdout)
 		},
 	}
 }

@@ -7,8 +7,8 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/kolla-build/kolla-build/internal/console"
 	"github.com/kolla-build/kolla-build/pkg/config"
-	"github.com/kolla-build/kolla-build/pkg/pipeline"
 )
 
 func manCommand() *command {
@@ -22,11 +22,11 @@ func manCommand() *command {
 			},
 		},
 		first: true, // manila
-		run: func(_ context.Context, cfg *config.Config, env pipeline.Env) error {
+		run: func(_ context.Context, cfg *config.Config, con *console.Console) error {
 			if len(cfg.Args) > 0 {
 				return &config.Error{Message: "man takes no arguments", Hint: "kolla-build -- man builds the images whose names have man in them"}
 			}
-			_, err := io.WriteString(env.Stdout, config.ManPage(described(table()), version, manDate(env)))
+			_, err := io.WriteString(con.Stdout, config.ManPage(described(table()), version, manDate(con)))
 			return err
 		},
 	}
@@ -34,8 +34,8 @@ func manCommand() *command {
 
 // manDate is the date in the manual page: SOURCE_DATE_EPOCH, else that of the
 // commit that this program was built from, else today.
-func manDate(env pipeline.Env) time.Time {
-	if secs, err := strconv.ParseInt(env.Getenv("SOURCE_DATE_EPOCH"), 10, 64); err == nil {
+func manDate(con *console.Console) time.Time {
+	if secs, err := strconv.ParseInt(con.Getenv("SOURCE_DATE_EPOCH"), 10, 64); err == nil {
 		return time.Unix(secs, 0)
 	}
 	if info, ok := debug.ReadBuildInfo(); ok {

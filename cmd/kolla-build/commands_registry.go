@@ -7,8 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/kolla-build/kolla-build/internal/console"
 	"github.com/kolla-build/kolla-build/pkg/config"
-	"github.com/kolla-build/kolla-build/pkg/pipeline"
 	"github.com/kolla-build/kolla-build/pkg/registry"
 	"github.com/spf13/pflag"
 )
@@ -33,21 +33,21 @@ func registryCommand() *command {
 				{Line: "kolla-build registry serve", Does: "Serve a registry on port 4000."},
 			},
 		},
-		run: func(ctx context.Context, cfg *config.Config, env pipeline.Env) error {
+		run: func(ctx context.Context, cfg *config.Config, con *console.Console) error {
 			if opts.Dir == "" {
 				opts.Dir = filepath.Join(cfg.DataDir, "registry")
 			}
-			opts.Log = env.Stderr
+			opts.Log = con.Stderr
 			switch strings.Join(cfg.Args, " ") {
 			case "serve":
 				if _, _, err := net.SplitHostPort(opts.Addr); err != nil {
 					return &config.Error{Message: fmt.Sprintf("--addr %s: that is not [HOST]:PORT", opts.Addr), Hint: "such as :4000, for all addresses of this host, or 127.0.0.1:4000"}
 				}
-				return serve(ctx, opts, env)
+				return serve(ctx, opts, con)
 			case "gc":
 				freed, err := registry.GarbageCollect(ctx, opts.Dir, registry.GCOptions{Untagged: true})
 				if err == nil {
-					env.Notice("%s: freed %d bytes", opts.Dir, freed)
+					con.Notice("%s: freed %d bytes", opts.Dir, freed)
 				}
 				return err
 			}
@@ -64,12 +64,12 @@ func registryCommand() *command {
 	}
 }
 
-func serve(ctx context.Context, opts registry.ServeOptions, env pipeline.Env) error {
+func serve(ctx context.Context, opts registry.ServeOptions, con *console.Console) error {
 	s, err := registry.Start(opts)
 	if err != nil {
 		return err
 	}
-	env.Notice("registry on %s, its images in %s; Ctrl-C ends it", s.Addr(), opts.Dir)
+	con.Notice("registry on %s, its images in %s; Ctrl-C ends it", s.Addr(), opts.Dir)
 	select {
 	case <-ctx.Done():
 		return s.Close()

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/kolla-build/kolla-build/internal/console"
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/pipeline"
 	"github.com/spf13/pflag"
@@ -22,8 +23,8 @@ func imagesCommand() *command {
 				{Line: "kolla-build images nova-", Does: "List what was built of nova."},
 			},
 		},
-		run: func(_ context.Context, cfg *config.Config, env pipeline.Env) error {
-			return pipeline.Images(cfg, env, asJSON)
+		run: func(_ context.Context, cfg *config.Config, con *console.Console) error {
+			return pipeline.Images(cfg, con, asJSON)
 		},
 	}
 }
@@ -41,11 +42,11 @@ func diffCommand() *command {
 				{Line: "kolla-build diff --json nova-api:t registry.example:4000/kolla/nova-api:t", Does: "Compare with what a registry has."},
 			},
 		},
-		run: func(ctx context.Context, cfg *config.Config, env pipeline.Env) error {
+		run: func(ctx context.Context, cfg *config.Config, con *console.Console) error {
 			if len(cfg.Args) != 2 {
 				return &config.Error{Message: fmt.Sprintf("diff takes two images, not %d", len(cfg.Args)), Hint: "kolla-build diff nova-api:t1 nova-api:t2"}
 			}
-			return pipeline.Diff(ctx, cfg, env, cfg.Args[0], cfg.Args[1], asJSON)
+			return pipeline.Diff(ctx, cfg, con, cfg.Args[0], cfg.Args[1], asJSON)
 		},
 	}
 }
@@ -61,7 +62,9 @@ func removeCommand() *command {
 				{Line: "kolla-build remove --tag old .", Does: "Forget all images of a tag; gc frees their place."},
 			},
 		},
-		run: func(_ context.Context, cfg *config.Config, env pipeline.Env) error { return pipeline.Remove(cfg, env) },
+		run: func(_ context.Context, cfg *config.Config, con *console.Console) error {
+			return pipeline.Remove(cfg, con)
+		},
 	}
 }
 
@@ -80,11 +83,11 @@ func gcCommand() *command {
 				{Line: "kolla-build gc --older-than 7", Does: "Keep a week of what no name stands for any more."},
 			},
 		},
-		run: func(ctx context.Context, cfg *config.Config, env pipeline.Env) error {
+		run: func(ctx context.Context, cfg *config.Config, con *console.Console) error {
 			if days < 0 {
 				return &config.Error{Message: fmt.Sprintf("--older-than %d: a number of days is not below 0", days)}
 			}
-			return pipeline.Collect(ctx, cfg, env, time.Duration(days)*24*time.Hour)
+			return pipeline.Collect(ctx, cfg, con, time.Duration(days)*24*time.Hour)
 		},
 	}
 }
@@ -105,8 +108,8 @@ func saveCommand() *command {
 				{Line: "kolla-build save nova- --output nova.tar", Does: "Save nova's images."},
 			},
 		},
-		run: func(ctx context.Context, cfg *config.Config, env pipeline.Env) error {
-			return pipeline.Save(ctx, cfg, env, output)
+		run: func(ctx context.Context, cfg *config.Config, con *console.Console) error {
+			return pipeline.Save(ctx, cfg, con, output)
 		},
 	}
 }
@@ -123,11 +126,11 @@ func loadCommand() *command {
 				{Line: "kolla-build load set.tar --engine docker", Does: "Load them into Docker on this host."},
 			},
 		},
-		run: func(ctx context.Context, cfg *config.Config, env pipeline.Env) error {
+		run: func(ctx context.Context, cfg *config.Config, con *console.Console) error {
 			if err := oneArgument(cfg, "file", "kolla-build load set.tar, or - for standard input"); err != nil {
 				return err
 			}
-			return pipeline.Load(ctx, cfg, env, cfg.Args[0])
+			return pipeline.Load(ctx, cfg, con, cfg.Args[0])
 		},
 	}
 }

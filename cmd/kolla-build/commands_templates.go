@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 
+	"github.com/kolla-build/kolla-build/internal/console"
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/pipeline"
 	"github.com/kolla-build/kolla-build/pkg/render"
@@ -20,7 +21,9 @@ func lintCommand() *command {
 				{Line: "kolla-build lint --docker-dir ./images", Does: "Check a tree of one's own, laid over the built-in one."},
 			},
 		},
-		run: func(_ context.Context, cfg *config.Config, env pipeline.Env) error { return pipeline.Lint(cfg, env) },
+		run: func(_ context.Context, cfg *config.Config, con *console.Console) error {
+			return pipeline.Lint(cfg, con)
+		},
 	}
 }
 
@@ -46,7 +49,7 @@ func renderCommand() *command {
 				{Line: "kolla-build render --build-vars --search . --parent cron/Dockerfile.j2 my.j2", Does: "See what an override makes of an image."},
 			},
 		},
-		run: func(ctx context.Context, cfg *config.Config, env pipeline.Env) error {
+		run: func(ctx context.Context, cfg *config.Config, con *console.Console) error {
 			if err := oneArgument(cfg, "template", "kolla-build render --vars vars.yaml Dockerfile.j2"); err != nil {
 				return err
 			}
@@ -54,7 +57,7 @@ func renderCommand() *command {
 			if build {
 				opts.Build = cfg
 			}
-			return pipeline.RenderFile(ctx, env, opts)
+			return pipeline.RenderFile(ctx, con, opts)
 		},
 	}
 }

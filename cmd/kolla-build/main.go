@@ -10,11 +10,11 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"strings"
-	"sync/atomic"
 	"syscall"
 	"time"
 
+	"github.com/kolla-build/kolla-build/internal/console"
+	"github.com/kolla-build/kolla-build/internal/usererr"
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/graph"
 	"github.com/kolla-build/kolla-build/pkg/pipeline"
@@ -56,68 +56,51 @@ func run(args, environ []string, stdout, stderr io.Writer) int {
 		signal.Notify(signals, syscall.SIGHUP)
 	}
 	defer signal.Stop(signals)
-	env := pipeline.Env{Stdout: stdout, Stderr: stderr, Vars: environ, Version: version, JSON: new(atomic.Bool)}
+	con := &console.Console{Stdout: stdout, Stderr: stderr, Environ: environ, Version: version}
 	go func() {
 		<-signals
-		env.Notice("stopping; press Ctrl-C again to end at once")
+		con.Notice("stopping; press Ctrl-C again to end at once")
 		cancel(errInterrupted)
 		for first := time.Now(); time.Since(first) < sameSignal; {
 			<-signals
 		}
 		os.Exit(exitInterrupted)
 	}()
-	err := dispatch(ctx, args, env)
-	return exitCode(ctx, err, env)
+	err := dispatch(ctx, args, con)
+	return exitCode(ctx, err, con)
 }
 
-func exitCode(ctx context.Context, err error, env pipeline.Env) int {
-	var usage *config.Error
+func exitCode(ctx context.Context, err error, con *console.Console) int {
 	switch {
 	case err == nil:
 		return exitOK
 	case errors.Is(context.Cause(ctx), errInterrupted):
-		env.Notice("kolla-build: interrupted")
+		con.Notice("kolla-build: interrupted")
 		return exitInterrupted
 	case errors.Is(err, pipeline.ErrFailed):
 		return exitFailed
 	case errors.Is(err, syscall.EPIPE):
 		return exitFailed // whoever read our output has gone; there is nobody to tell
 	}
-	text := fmt.Sprintf("kolla-build: %v", err)
-	if hint := hintOf(err); hint != "" && !strings.Contains(err.Error(), hint) {
-		text += "\n  hint: " + hint
-	}
-	env.Notice("%s", text)
-	if errors.Is(err, pipeline.ErrBusy) {
+	con.Notice("kolla-build: %s", usererr.Text(err))
+	switch {
+	case errors.Is(err, pipeline.ErrBusy):
 		return exitBusy
-	}
-	if errors.As(err, &usage) && usage.Usage() {
+	case usererr.IsUsage(err):
 		return exitUsage
 	}
 	return exitFailed
 }
 
-// hintOf returns what an error says can be done about it.
-func hintOf(err error) string {
-	var h interface {
-		error
-		Hint() string
-	}
-	if errors.As(err, &h) {
-		return h.Hint()
-	}
-	return ""
-}
-
-func dispatch(ctx context.Context, args []string, env pipeline.Env) error {
+func dispatch(ctx context.Context, args []string, con *console.Console) error {
 	commands := table()
 	if len(args) > 0 {
 		if c := find(commands, args[0]); c != nil && c.raw != nil {
-			return c.raw(ctx, args[1:], env)
+			return c.raw(ctx, args[1:], con)
 		}
 	}
 	c, rest := pick(commands, args)
-	in := config.Input{Command: c.Name, Args: rest, Env: env.Vars, Extra: c.Flags, Commands: described(commands)}
+	in := config.Input{Command: c.Name, Args: rest, Env: con.Environ, Extra: c.Flags, Commands: described(commands)}
 	var err error
 	if in.Profiles, err = profiles.All(); err != nil {
 		return err
@@ -125,9 +108,9 @@ func dispatch(ctx context.Context, args []string, env pipeline.Env) error {
 	cfg, err := config.Load(in)
 	switch {
 	case errors.Is(err, config.ErrHelp):
-		return help(commands, c.Name, env.Stdout)
+		return help(commands, c.Name, con.Stdout)
 	case errors.Is(err, config.ErrVersion):
-		fmt.Fprintln(env.Stdout, "kolla-build", version)
+		fmt.Fprintln(con.Stdout, "kolla-build", version)
 		return nil
 	case err != nil:
 		return err
@@ -136,11 +119,11 @@ func dispatch(ctx context.Context, args []string, env pipeline.Env) error {
 		return &config.Error{Option: "dry-run", Message: "--dry-run: kolla-build " + c.Name + " has no dry run: it would do its work",
 			Hint: "kolla-build images lists what the store has; leave --dry-run away to go on"}
 	}
-	env.JSON.Store(cfg.Progress == string(report.ModeJSON) && (c.Name == "" || c.Name == "nightly"))
+	con.SetJSON(cfg.Progress == string(report.ModeJSON) && (c.Name == "" || c.Name == "nightly"))
 	for _, w := range cfg.Warnings {
-		env.Notice("warning: %v", w)
+		con.Notice("warning: %v", w)
 	}
-	return withCommand(commands, cfg, c.run(ctx, cfg, env))
+	return withCommand(commands, cfg, c.run(ctx, cfg, con))
 }
 
 // withCommand adds to the error for a regular expression that matches nothing
@@ -151,7 +134,7 @@ func withCommand(commands []*command, cfg *config.Config, err error) error {
 		return err
 	}
 	if hint := didYouMean(commands, none.Pattern, ""); hint != "" {
-		return &pipeline.HintError{Err: err, Hint: hint}
+		return usererr.WithHint(err, hint)
 	}
 	return err
 }

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/kolla-build/kolla-build/internal/console"
 	"github.com/kolla-build/kolla-build/internal/synthetic"
 	"github.com/kolla-build/kolla-build/internal/testenv"
 	"github.com/kolla-build/kolla-build/pkg/config"
@@ -35,7 +36,7 @@ func newBenchWorld(b *testing.B, images int, extra ...string) *benchWorld {
 	if err != nil {
 		b.Fatal(err)
 	}
-	return &benchWorld{cfg: cfg, env: Env{Stdout: io.Discard, Stderr: io.Discard}}
+	return &benchWorld{cfg: cfg, env: &console.Console{Stdout: io.Discard, Stderr: io.Discard}}
 }
 
 // BenchmarkSet builds and pushes 187 images to a registry on localhost: cold,

@@ -4,59 +4,33 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync/atomic"
 	"time"
 
+	"github.com/kolla-build/kolla-build/internal/console"
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/imageref"
 	"github.com/kolla-build/kolla-build/pkg/registry"
-	"github.com/kolla-build/kolla-build/pkg/report"
 	"github.com/kolla-build/kolla-build/pkg/store"
 )
 
 // Env is what a run has from the process around it.
-type Env struct {
-	Stdout, Stderr io.Writer
-	Vars           []string // as os.Environ returns it
-	Version        string   // of this program
+type Env = *console.Console
 
-	// JSON says, once it is true, that standard error is for JSON lines only. nil
-	// is false.
-	JSON *atomic.Bool
-}
-
-// Getenv returns an environment variable's value.
-func (e Env) Getenv(name string) string {
-	for i := len(e.Vars) - 1; i >= 0; i-- {
-		if k, v, ok := strings.Cut(e.Vars[i], "="); ok && k == name {
-			return v
-		}
-	}
-	return ""
-}
-
-// Notice tells the user something that belongs to no image.
-func (e Env) Notice(format string, args ...any) {
-	if e.JSON != nil && e.JSON.Load() {
-		report.WriteMessage(e.Stderr, fmt.Sprintf(format, args...))
-		return
-	}
-	fmt.Fprintf(e.Stderr, format+"\n", args...)
-}
-
-// HintError is an error with a line that says what to do.
+// HintError is an error with a hint. New code uses usererr.
 type HintError struct {
-	Err  error
-	Hint string
+	Err    error
+	Advice string
 }
 
-func (e *HintError) Error() string { return e.Err.Error() + "\n  hint: " + e.Hint }
+func (e *HintError) Error() string { return e.Err.Error() }
 
 func (e *HintError) Unwrap() error { return e.Err }
+
+// Hint returns what to do about the error.
+func (e *HintError) Hint() string { return e.Advice }
 
 // ErrFailed is returned by runs in which images failed, after the summary has
 // said which: there is nothing left to print.

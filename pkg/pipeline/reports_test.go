@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/kolla-build/kolla-build/internal/console"
 	"github.com/kolla-build/kolla-build/pkg/config"
 )
 
@@ -21,7 +22,7 @@ func TestOldReportsGo(t *testing.T) {
 		t.Fatal(err)
 	}
 	cfg := &config.Config{DataDir: dir, JUnitFile: link, ReportHTML: pipe, SummaryJSONFile: old}
-	if _, err := newReports(cfg, Env{}); err != nil {
+	if _, err := newReports(cfg, &console.Console{}); err != nil {
 		t.Fatal(err)
 	}
 	for path, want := range map[string]fs.FileMode{link: fs.ModeSymlink, pipe: fs.ModeNamedPipe} {

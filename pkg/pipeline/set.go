@@ -80,7 +80,7 @@ func nonEmpty(s string) []string {
 func (s *Set) fill(ctx context.Context, env Env, exists func(string) bool) error {
 	cfg := s.Config
 	s.Options = render.Options{Tree: s.Tree, Config: cfg, Env: map[string]string{}, Version: env.Version}
-	for _, kv := range env.Vars {
+	for _, kv := range env.Environ {
 		k, v, _ := strings.Cut(kv, "=")
 		s.Options.Env[k] = v
 	}

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/kolla-build/kolla-build/internal/console"
 	"github.com/kolla-build/kolla-build/pkg/config"
 )
 
@@ -38,7 +39,7 @@ func TestArchivesOfImage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a, err := newArchiver(cfg, Env{}, false)
+	a, err := newArchiver(cfg, &console.Console{}, false)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -21,7 +21,7 @@ func RenderFile(ctx context.Context, env Env, opts render.FileOptions) error {
 	opts.Repos, opts.ReposName = repos, "the built-in repos.yaml"
 	opts.Version = env.Version
 	opts.Env = map[string]string{}
-	for _, kv := range env.Vars {
+	for _, kv := range env.Environ {
 		k, v, _ := strings.Cut(kv, "=")
 		opts.Env[k] = v
 	}
