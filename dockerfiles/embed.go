@@ -20,12 +20,12 @@ var embedded embed.FS
 // and the images' directories, as Kolla's docker/ directory has.
 func Tree() fs.FS { return tree{embedded} }
 
-// tree hides what lies beside the templates and is no part of them: this
-// package's own files.
+// tree hides this package's own files, which are stored beside the templates.
 type tree struct{ embed.FS }
 
 func hidden(name string) bool {
-	return !strings.Contains(name, "/") && (strings.HasSuffix(name, ".go") || name == "README.md")
+	top, _, below := strings.Cut(name, "/")
+	return top == "testdata" || !below && (strings.HasSuffix(name, ".go") || name == "README.md")
 }
 
 // Open implements fs.FS.

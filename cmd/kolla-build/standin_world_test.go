@@ -308,7 +308,7 @@ func gitProject(t *testing.T, dir string) string {
 func imagesOfTree(t *testing.T, regexes ...string) []string {
 	t.Helper()
 	parent := map[string]string{}
-	from := regexp.MustCompile(`FROM {{ namespace }}/{{ image_prefix }}([a-z0-9-]+):`)
+	from := regexp.MustCompile(`(?:FROM {{ namespace }}/{{ image_prefix }}|{% set parent = ")([a-z0-9-]+)[:"]`)
 	err := fs.WalkDir(dockerfiles.Tree(), ".", func(p string, d fs.DirEntry, err error) error {
 		if err != nil || d.Name() != "Dockerfile.j2" {
 			return err

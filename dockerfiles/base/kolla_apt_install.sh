@@ -1,6 +1,9 @@
 #!/bin/bash
 #
 # kolla_apt_install [--upgrade] [PACKAGE | URL-of-a-.deb]...
+# kolla_apt_install --dependencies-of PACKAGE...
+#
+# The second form installs what packages depend on, and not these themselves.
 #
 # Installs Debian packages without recommended ones and leaves nothing in the
 # layer but the packages. The package index and the downloaded .deb files live
@@ -169,12 +172,20 @@ tidy() {
     fi
 }
 
+# dependencies_of PACKAGE... prints what the packages depend on, as one clause.
+dependencies_of() {
+    apt-cache "${options[@]}" --no-all-versions show "$@" |
+        sed -n 's/^\(Pre-\)\?Depends: //p' | paste -sd, | sed 's/,/, /g'
+}
+
 upgrade=
+of=
 packages=()
 urls=()
 for argument in "$@"; do
     case ${argument} in
         --upgrade) upgrade=yes ;;
+        --dependencies-of) of=yes ;;
         http://* | https://*) urls+=("${argument}") ;;
         *) packages+=("${argument}") ;;
     esac
@@ -212,6 +223,13 @@ options=(
 
 if [[ -n ${upgrade} ]]; then
     run dist-upgrade
+fi
+if [[ -n ${of} ]]; then
+    locked index update_index no
+    clause=$(dependencies_of "${packages[@]}")
+    run satisfy "${clause}"
+    tidy
+    exit
 fi
 number=0
 for url in "${urls[@]}"; do

@@ -2,7 +2,6 @@ package config
 
 import (
 	"slices"
-	"strings"
 )
 
 // Distro holds the facts about a base distribution. Image, tag and pretty names
@@ -103,34 +102,4 @@ func distroNames() []string {
 		names = append(names, d.Name)
 	}
 	return names
-}
-
-// unbuildable maps a condition, a distribution, an architecture or an install
-// type or several of them joined by "+", to the images that cannot be built
-// where it holds. Oracle Linux has Rocky Linux' packages and so its gaps; no
-// distribution packages zun.
-var unbuildable = map[string][]string{
-	"aarch64":     {"bifrost-base"},
-	"centos":      {"collectd", "hacluster-pcs", "nova-spicehtml5proxy", "ovsdpdk", "tgtd"},
-	"rocky":       {"collectd", "hacluster-pcs", "nova-spicehtml5proxy", "ovsdpdk", "tgtd"},
-	"oraclelinux": {"collectd", "hacluster-pcs", "nova-spicehtml5proxy", "ovsdpdk", "tgtd"},
-	"binary":      {"zun-base"},
-}
-
-// Unbuildable returns the images that cannot be built for that distribution,
-// architecture and install type, sorted. Their descendants cannot be built
-// either.
-func Unbuildable(base, arch, installType string) []string {
-	var images []string
-	for condition, names := range unbuildable {
-		holds := true
-		for part := range strings.SplitSeq(condition, "+") {
-			holds = holds && (part == base || part == arch || part == installType)
-		}
-		if holds {
-			images = append(images, names...)
-		}
-	}
-	slices.Sort(images)
-	return slices.Compact(images)
 }

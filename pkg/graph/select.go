@@ -16,9 +16,9 @@ type SelectOptions struct {
 	// Match reports whether an image of that name is asked for; nil asks for
 	// all. See CompileRegexes.
 	Match func(name string) bool
-	// Unbuildable are the names of images that cannot be built for the distro
-	// and architecture at hand; what needs them cannot be built either.
-	Unbuildable map[string]bool
+	// Unbuildable maps images that cannot be built here to the reason; what needs
+	// them cannot be built either.
+	Unbuildable map[string]string
 	// SkipParents leaves out images that have children, selected or not.
 	SkipParents bool
 	// Exists, if not nil, leaves out the selected images for which it says true.
@@ -38,8 +38,8 @@ type Selection struct {
 func (g *Graph) Select(o SelectOptions) *Selection {
 	s := &Selection{graph: g, status: make([]Status, len(g.nodes)), reason: make([]string, len(g.nodes))}
 	for _, n := range g.order {
-		if o.Unbuildable[n.Name] {
-			s.set(n, Unbuildable, "cannot be built for this distribution and architecture")
+		if why, ok := o.Unbuildable[n.Name]; ok {
+			s.set(n, Unbuildable, "cannot be built: "+why)
 			continue
 		}
 		for _, p := range n.parents {

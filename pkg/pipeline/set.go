@@ -149,10 +149,7 @@ func (s *Set) choose(env Env, exists func(string) bool) error {
 	s.match = res.Match
 	sel := graph.SelectOptions{Match: res.Match, SkipParents: cfg.SkipParents}
 	if !cfg.EnableUnbuildable {
-		sel.Unbuildable = map[string]bool{}
-		for _, name := range config.Unbuildable(cfg.Base, cfg.BaseArch, cfg.InstallType) {
-			sel.Unbuildable[name] = true
-		}
+		sel.Unbuildable = config.Unbuildable(cfg.Target())
 	}
 	if cfg.SkipExisting && exists != nil {
 		sel.Exists = func(im *graph.Image) bool { return exists(im.Reference) }

@@ -40,6 +40,7 @@ func variables(c *config.Config, version string, date time.Time) (map[string]any
 		"base_distro":                c.Base,
 		"base_image":                 c.BaseImage,
 		"base_distro_tag":            c.BaseTag,
+		"base_release":               config.ReleaseName(c.Base, c.BaseTag),
 		"base_arch":                  c.BaseArch,
 		"repos_yaml":                 c.ReposYAML,
 		"use_dumb_init":              c.UseDumbInit,

@@ -1,0 +1,231 @@
+package dockerfiles_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/containerd/platforms"
+	digest "github.com/opencontainers/go-digest"
+
+	"github.com/kolla-build/kolla-build/dockerfiles"
+	"github.com/kolla-build/kolla-build/pkg/build/buildkit"
+	"github.com/kolla-build/kolla-build/pkg/config"
+	"github.com/kolla-build/kolla-build/pkg/graph"
+	"github.com/kolla-build/kolla-build/pkg/render"
+)
+
+// target is what a test renders the tree for.
+type target struct{ base, tag, arch, installType, override string }
+
+func (t target) String() string {
+	s := strings.Join([]string{t.base, t.tag, t.arch, t.installType}, "-")
+	if t.override != "" {
+		s += "-" + strings.TrimSuffix(filepath.Base(t.override), ".j2")
+	}
+	return s
+}
+
+// targets returns all that the tree can be built for.
+func targets() []target {
+	var out []target
+	for _, d := range config.Distros() {
+		tags := []string{d.Tag}
+		if d.Name == "debian" {
+			tags = append(tags, "bookworm")
+		}
+		for _, tag := range tags {
+			for _, arch := range []string{"x86_64", "aarch64"} {
+				for _, installType := range []string{"binary", "source"} {
+					out = append(out, target{base: d.Name, tag: tag, arch: arch, installType: installType})
+				}
+			}
+		}
+	}
+	return out
+}
+
+// renderTree renders all images for t that are not marked as unbuildable,
+// parents first.
+func renderTree(t *testing.T, to target) (*config.Config, []render.Dockerfile) {
+	t.Helper()
+	dir := t.TempDir()
+	args := []string{"--base", to.base, "--base-tag", to.tag, "--base-arch", to.arch, "--type", to.installType}
+	if to.override != "" {
+		args = append(args, "--template-override", to.override)
+	}
+	cfg, err := config.Load(config.Input{Args: args, Dir: dir, SystemFile: filepath.Join(dir, "none"), HostArch: "x86_64"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	repos, err := fs.ReadFile(dockerfiles.Tree(), "repos.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tree, err := render.OpenTree(render.TreeOptions{Layers: []render.Layer{{Name: "the built-in templates", FS: dockerfiles.Tree()}},
+		Repos: repos, ReposName: "repos.yaml"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = tree.Close() })
+	files, err := render.Render(context.Background(), render.Options{Tree: tree, Config: cfg})
+	if err != nil {
+		t.Fatal(err)
+	}
+	byName := map[string]render.Dockerfile{}
+	var images []graph.Image
+	for _, f := range files {
+		byName[f.Name] = f
+		im := graph.Image{Name: f.Name, Reference: f.Reference, File: f.Template, From: f.From}
+		for _, n := range f.Needs {
+			im.Needs = append(im.Needs, graph.Need{Reference: n.Reference, Line: n.Line})
+		}
+		images = append(images, im)
+	}
+	g, err := graph.New(images)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []render.Dockerfile
+	for _, im := range g.Select(graph.SelectOptions{Unbuildable: config.Unbuildable(cfg.Target())}).Order() {
+		out = append(out, byName[im.Name])
+	}
+	return cfg, out
+}
+
+// Every image renders for everything that it is not marked unbuildable for, and
+// BuildKit's frontend takes what comes out.
+func TestEveryImageConvertsToLLB(t *testing.T) {
+	all := targets()
+	if testing.Short() {
+		all = []target{{base: "debian", tag: "trixie", arch: "x86_64", installType: "binary"}, {base: "rocky", tag: "10", arch: "x86_64", installType: "source"}}
+	}
+	all = append(all, target{base: "debian", tag: "trixie", arch: "x86_64", installType: "source", override: withoutPyPI(t)})
+	for _, to := range all {
+		t.Run(to.String(), func(t *testing.T) {
+			t.Parallel()
+			cfg, files := renderTree(t, to)
+			convert(t, cfg, to, files)
+		})
+	}
+}
+
+// withoutPyPI returns the path of the override that README.md describes.
+func withoutPyPI(t *testing.T) string {
+	t.Helper()
+	name, err := filepath.Abs("../examples/without-pypi.j2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+func convert(t *testing.T, cfg *config.Config, to target, files []render.Dockerfile) {
+	platform := platforms.MustParse(map[string]string{"x86_64": "linux/amd64", "aarch64": "linux/arm64"}[to.arch])
+	conv := buildkit.NewConverter(buildkit.ConvertOptions{Platform: platform, ForKeys: true,
+		External: func(context.Context, string) (buildkit.External, error) {
+			return buildkit.External{Digest: digest.FromString("base"),
+				Config: fmt.Appendf(nil, `{"os":"linux","architecture":%q,"config":{"Env":["PATH=/usr/bin"]}}`, platform.Architecture)}, nil
+		}})
+	for _, f := range files {
+		d := buildkit.Dockerfile{Name: f.Name, Reference: f.Reference, Path: f.Template, Content: f.Content}
+		for _, c := range f.Context {
+			cf := buildkit.ContextFile{Path: c.Path, Mode: c.Mode}
+			if !c.IsDir() {
+				var err error
+				if cf.Data, err = c.Read(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			d.Context = append(d.Context, cf)
+		}
+		for _, archive := range []string{f.Name + "-archive", "plugins-archive", "additions-archive"} {
+			if !bytes.Contains(f.Content, []byte(archive)) {
+				continue
+			}
+			if _, ok := cfg.Sources[f.Name]; !ok && archive == f.Name+"-archive" {
+				t.Errorf("%s: sources.conf has no [%s]", f.Template, f.Name)
+			}
+			d.Context = append(d.Context, buildkit.ContextFile{Path: archive, Mode: 0o644})
+		}
+		if _, err := conv.Convert(context.Background(), d); err != nil {
+			t.Errorf("%s: %v\n%s", f.Template, err, f.Content)
+		}
+	}
+}
+
+// Progress: what the catalogue asks for and the tree does not have yet.
+func TestCatalogue(t *testing.T) {
+	data, err := os.ReadFile("testdata/required.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	required := strings.Fields(string(data))
+	if len(required) != 284 || !slices.IsSorted(required) {
+		t.Fatalf("testdata/required.txt has %d names, sorted: %v", len(required), slices.IsSorted(required))
+	}
+	var have []string
+	for _, im := range imageNames(t) {
+		have = append(have, im)
+		if !slices.Contains(required, im) {
+			t.Errorf("%s is not in testdata/required.txt", im)
+		}
+	}
+	missing := slices.DeleteFunc(slices.Clone(required), func(name string) bool { return slices.Contains(have, name) })
+	t.Logf("%d of %d images; %d are missing: %s", len(have), len(required), len(missing), strings.Join(missing, " "))
+}
+
+// Users' overrides rely on names of blocks and variables, and on their order.
+// This renders all images with an override that sets all of them.
+func TestOverridesReachEveryImage(t *testing.T) {
+	// Upstream's blocks of this image have another name.
+	special := map[string]string{"mariadb-server": "mariadb"}
+	block := func(image string) string {
+		if name, ok := special[image]; ok {
+			return name
+		}
+		return strings.ReplaceAll(image, "-", "_")
+	}
+	var b strings.Builder
+	b.WriteString("{% extends parent_template %}\n{% block labels %}\nLABEL test=labels\n{% endblock %}\n{% block footer %}\nLABEL test=footer\n{% endblock %}\n")
+	for _, image := range imageNames(t) {
+		fmt.Fprintf(&b, "{%% set %s_packages_append = ['added-to-%s'] %%}\n", strings.ReplaceAll(image, "-", "_"), image)
+		for _, part := range []string{"header", "footer"} {
+			fmt.Fprintf(&b, "{%% block %s_%s %%}\nLABEL test=%s_%s\n{%% endblock %%}\n", block(image), part, image, part)
+		}
+	}
+	override := filepath.Join(t.TempDir(), "override.j2")
+	if err := os.WriteFile(override, []byte(b.String()), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, to := range []target{
+		{"debian", "bookworm", "x86_64", "binary", override}, {"debian", "trixie", "x86_64", "source", override}, {"rocky", "10", "x86_64", "source", override},
+	} {
+		_, files := renderTree(t, to)
+		for _, f := range files {
+			want := []string{"labels", f.Name + "_header", f.Name + "_footer"}
+			if f.Name != "base" && !strings.HasSuffix(f.Name, "-base") {
+				want = append(want, "footer")
+			}
+			var got []string
+			for line := range strings.Lines(string(f.Content)) {
+				if value, ok := strings.CutPrefix(strings.TrimSpace(line), "LABEL test="); ok {
+					got = append(got, value)
+				}
+			}
+			if !slices.Equal(got, want) {
+				t.Errorf("%s for %v shows the blocks %v, not %v", f.Template, to, got, want)
+			}
+			// base has lists by distribution.
+			if f.Name != "base" && !bytes.Contains(f.Content, []byte("added-to-"+f.Name)) {
+				t.Errorf("%s for %v does not read %s_packages_append", f.Template, to, strings.ReplaceAll(f.Name, "-", "_"))
+			}
+		}
+	}
+}

@@ -1,0 +1,7 @@
+#!/bin/bash
+# kolla_extend_start of grafana.
+
+. /usr/local/lib/kolla/extend_start_lib.sh
+
+kolla_log_dir grafana
+

@@ -1,0 +1,34 @@
+#!/bin/bash
+#
+# kolla_wsgi_module MODULE 'PYTHON'
+#
+# Deployments name WSGI applications by module, such as glance.wsgi.api. Where
+# the installed release does not have the module yet, this writes it beside the
+# package: PYTHON is the code that defines "application", usually with the entry
+# point that the release has. A module that exists is left as it is.
+
+set -euo pipefail
+
+MODULE=$1 PYTHON=$2 python3 - <<'PYTHON'
+import importlib.util
+import os
+import pathlib
+
+names = os.environ["MODULE"].split(".")
+top = importlib.util.find_spec(names[0])
+if top is None or not top.submodule_search_locations:
+    raise SystemExit(f"kolla_wsgi_module: there is no package {names[0]}")
+directory = pathlib.Path(list(top.submodule_search_locations)[0])
+for name in names[1:-1]:
+    directory /= name
+    # A module of that name, as glance/wsgi.py, would be hidden by a package.
+    if directory.with_suffix(".py").exists():
+        raise SystemExit(f"kolla_wsgi_module: {directory}.py is not a package")
+    directory.mkdir(exist_ok=True)
+    (directory / "__init__.py").touch()
+module = directory / (names[-1] + ".py")
+if not module.exists() and not (directory / names[-1]).is_dir():
+    module.write_text("# Written by kolla_wsgi_module: this release has no such module.\n"
+                      + os.environ["PYTHON"].replace("; ", "\n") + "\n")
+    print(f"wrote {module}")
+PYTHON
