@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/kolla-build/kolla-build/internal/usererr"
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/plan"
 )
@@ -75,7 +76,7 @@ func TestEffectiveKeys(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(cfg.DataDir, "inputs.json"), []byte("{"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := openInputStates(cfg); err == nil || !strings.Contains(err.Error(), "--nocache") {
+	if _, err := openInputStates(cfg); err == nil || !strings.Contains(usererr.Hint(err), "--nocache") {
 		t.Errorf("of a damaged file: %v", err)
 	}
 }
