@@ -15,11 +15,28 @@ project=$3
 role=$4
 shift 4
 if [[ $# -ge 4 ]]; then
-    shift   # the admin URL of deployments of old
+    shift   # the admin URL, which old deployments pass
 fi
 
+# A deployment's keystone.conf logs to a file. What happened is read from the
+# log, so it goes to stderr here, in a format that is known.
+logging=$(mktemp)
+trap 'rm -f "${logging}"' EXIT
+cat > "${logging}" <<'CONF'
+[DEFAULT]
+log_file =
+log_dir =
+use_stderr = true
+use_json = false
+use_syslog = false
+use_journal = false
+logging_context_format_string = [-] %(message)s
+logging_default_format_string = [-] %(message)s
+CONF
+chmod 0644 "${logging}"
+
 export OS_BOOTSTRAP_PASSWORD=${password}
-output=$(keystone-manage bootstrap \
+output=$(keystone-manage --config-file /etc/keystone/keystone.conf --config-file "${logging}" bootstrap \
     --bootstrap-username "${user}" \
     --bootstrap-project-name "${project}" \
     --bootstrap-role-name "${role}" \
@@ -29,8 +46,8 @@ output=$(keystone-manage bootstrap \
     --bootstrap-region-id "$3" 2>&1)
 status=$?
 
-# What bootstrap makes it announces; the rest "exists" or is "already" there.
-# Endpoints and the role on the system it reports as done each time.
+# Bootstrap logs what it creates; the rest "exists" or is "already" there. It
+# reports endpoints and the role on the system as done each time.
 STATUS=${status} OUTPUT=${output} python3 - <<'PYTHON'
 import json, os, re, sys
 output = os.environ["OUTPUT"]
