@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/signal"
 	"syscall"
@@ -56,7 +57,8 @@ func run(args, environ []string, stdout, stderr io.Writer) int {
 		signal.Notify(signals, syscall.SIGHUP)
 	}
 	defer signal.Stop(signals)
-	con := &console.Console{Stdout: stdout, Stderr: stderr, Environ: environ, Version: version}
+	out := console.NewOutput(stdout)
+	con := &console.Console{Stdout: out, Stderr: stderr, Environ: environ, Version: version}
 	go func() {
 		<-signals
 		con.Notice("stopping; press Ctrl-C again to end at once")
@@ -67,9 +69,29 @@ func run(args, environ []string, stdout, stderr io.Writer) int {
 		os.Exit(exitInterrupted)
 	}()
 	err := dispatch(ctx, args, con)
+	if lost := out.Err(); lost != nil {
+		if errors.Is(lost, syscall.EPIPE) && ctx.Err() == nil {
+			return exitFailed // the reader of the output has gone, as head does
+		}
+		if err == nil || errors.Is(err, lost) {
+			err = fmt.Errorf("writing standard output: %w", withoutPath(lost))
+		}
+	}
 	return exitCode(ctx, err, con)
 }
 
+// withoutPath returns the cause of an error that names a file, such as
+// /dev/stdout.
+func withoutPath(err error) error {
+	var pathErr *fs.PathError
+	if errors.As(err, &pathErr) {
+		return pathErr.Err
+	}
+	return err
+}
+
+// exitCode prints what is left to say about a command's error and returns the
+// program's exit status.
 func exitCode(ctx context.Context, err error, con *console.Console) int {
 	switch {
 	case err == nil:
@@ -79,8 +101,6 @@ func exitCode(ctx context.Context, err error, con *console.Console) int {
 		return exitInterrupted
 	case errors.Is(err, pipeline.ErrFailed):
 		return exitFailed
-	case errors.Is(err, syscall.EPIPE):
-		return exitFailed // whoever read our output has gone; there is nobody to tell
 	}
 	con.Notice("kolla-build: %s", usererr.Text(err))
 	switch {

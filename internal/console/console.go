@@ -52,8 +52,7 @@ func (c *Console) Notice(format string, args ...any) {
 	fmt.Fprintln(c.Stderr, text)
 }
 
-// WriteJSON writes a message as an event of JSON progress, one line. See
-// docs/progress for the other events.
+// WriteJSON writes a message as one line, a "message" event of JSON progress.
 func WriteJSON(w io.Writer, text string) {
 	enc := json.NewEncoder(w)
 	enc.SetEscapeHTML(false)

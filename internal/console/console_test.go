@@ -3,10 +3,16 @@ package console
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 func TestGetenv(t *testing.T) {
@@ -55,4 +61,55 @@ func TestNoticesDoNotMix(t *testing.T) {
 	if got, want := stderr.String(), strings.Repeat("a notice\n", 20); got != want {
 		t.Errorf("got %q", got)
 	}
+}
+
+func TestOutputRemembersErrors(t *testing.T) {
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer full.Close()
+	out := NewOutput(full)
+	if out.Err() != nil {
+		t.Errorf("an error before the first write: %v", out.Err())
+	}
+	fmt.Fprintln(out, "lost")
+	if !errors.Is(out.Err(), syscall.ENOSPC) {
+		t.Errorf("got %v, want ENOSPC", out.Err())
+	}
+	if Terminal(out) != nil || Terminal(full) != nil || Terminal(&bytes.Buffer{}) != nil {
+		t.Error("what is no terminal counts as one")
+	}
+}
+
+func TestTerminal(t *testing.T) {
+	pty, tty, err := openPTY()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pty.Close()
+	defer tty.Close()
+	if Terminal(tty) != tty || Terminal(NewOutput(tty)) != tty {
+		t.Error("the terminal is not found")
+	}
+}
+
+// openPTY opens a pseudoterminal.
+func openPTY() (master, terminal *os.File, err error) {
+	master, err = os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	number, err := unix.IoctlGetInt(int(master.Fd()), unix.TIOCGPTN)
+	if err == nil {
+		err = unix.IoctlSetPointerInt(int(master.Fd()), unix.TIOCSPTLCK, 0)
+	}
+	if err == nil {
+		terminal, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", number), os.O_RDWR|unix.O_NOCTTY, 0)
+	}
+	if err != nil {
+		master.Close()
+		return nil, nil, err
+	}
+	return master, terminal, nil
 }

@@ -12,11 +12,11 @@ import (
 	"sync"
 	"time"
 
+	"github.com/kolla-build/kolla-build/internal/units"
 	"github.com/kolla-build/kolla-build/pkg/build"
 	"github.com/kolla-build/kolla-build/pkg/build/buildkit"
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/plan"
-	"github.com/kolla-build/kolla-build/pkg/report"
 	"github.com/kolla-build/kolla-build/pkg/store"
 )
 
@@ -74,7 +74,7 @@ func (b *bounds) gate(_ *plan.Item, running int) build.Verdict {
 	if free := b.free(b.dir); free < b.minFree && b.minFree > 0 {
 		if b.askCache() || running > 0 {
 			b.tell("disk", fmt.Sprintf("only %s are free in %s, where %s shall stay free (--min-free): no further image is started until there is room",
-				report.FormatBytes(free), b.dir, report.FormatBytes(b.minFree)))
+				units.Bytes(free), b.dir, units.Bytes(b.minFree)))
 			return build.Verdict{}
 		}
 		b.mu.Lock()
@@ -87,7 +87,7 @@ func (b *bounds) gate(_ *plan.Item, running int) build.Verdict {
 	mem := b.available()
 	if b.most > 0 && running >= b.most || mem > 0 && mem < b.memory {
 		b.tell("memory", fmt.Sprintf("%d images are built at once: %s of memory are available, and each may need %s (--image-memory)",
-			running, report.FormatBytes(mem), report.FormatBytes(b.memory)))
+			running, units.Bytes(mem), units.Bytes(b.memory)))
 		return build.Verdict{}
 	}
 	return build.Verdict{Start: true}
@@ -152,7 +152,7 @@ type DiskError struct {
 // Error implements error.
 func (e *DiskError) Error() string {
 	return fmt.Sprintf("not started for want of disk space: %s are free in %s, and %s shall stay free (no space left, after the builder's cache gave back %s)",
-		report.FormatBytes(e.Free), e.Dir, report.FormatBytes(e.MinFree), report.FormatBytes(e.Pruned))
+		units.Bytes(e.Free), e.Dir, units.Bytes(e.MinFree), units.Bytes(e.Pruned))
 }
 
 // Hint says what can be done.
@@ -192,7 +192,7 @@ func (r *buildRun) warnOfDisk() {
 		return
 	}
 	r.env.Notice("warning: %d images will need about %s in %s, by their sizes of earlier builds; %s are free, of which %s stay free (--min-free). The builder's cache gives way first",
-		known, report.FormatBytes(need), r.cfg.DataDir, report.FormatBytes(free), report.FormatBytes(keep))
+		known, units.Bytes(need), r.cfg.DataDir, units.Bytes(free), units.Bytes(keep))
 }
 
 // availableMemory returns the bytes that programs can have without swapping:

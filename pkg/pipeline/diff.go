@@ -13,11 +13,11 @@ import (
 	"github.com/containerd/platforms"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/layout"
+	"github.com/kolla-build/kolla-build/internal/units"
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/graph"
 	"github.com/kolla-build/kolla-build/pkg/inspect"
 	"github.com/kolla-build/kolla-build/pkg/packages"
-	"github.com/kolla-build/kolla-build/pkg/report"
 	"github.com/kolla-build/kolla-build/pkg/store"
 	digest "github.com/opencontainers/go-digest"
 	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
@@ -441,7 +441,7 @@ func details(f inspect.FileChange) string {
 			const layout = "2006-01-02T15:04:05.999999999Z"
 			from, to = f.From.ModTime.Format(layout), f.To.ModTime.Format(layout)
 		case "content":
-			if from, to = report.FormatBytes(f.From.Size), report.FormatBytes(f.To.Size); f.From.Size == f.To.Size {
+			if from, to = units.Bytes(f.From.Size), units.Bytes(f.To.Size); f.From.Size == f.To.Size {
 				from, to = "", ""
 			}
 		}

@@ -14,13 +14,13 @@ import (
 
 	"github.com/containerd/platforms"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/kolla-build/kolla-build/internal/units"
 	"github.com/kolla-build/kolla-build/pkg/bootstrap"
 	"github.com/kolla-build/kolla-build/pkg/build"
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/engine"
 	"github.com/kolla-build/kolla-build/pkg/graph"
 	"github.com/kolla-build/kolla-build/pkg/plan"
-	"github.com/kolla-build/kolla-build/pkg/report"
 	"github.com/kolla-build/kolla-build/pkg/store"
 	digest "github.com/opencontainers/go-digest"
 )
@@ -203,7 +203,7 @@ func (l *loader) finish(results []*build.Result) string {
 	}
 	text := fmt.Sprintf("%s has %s: %d loaded", l.engine, counted(len(l.seen), "image"), s.sent)
 	if s.sent > 0 {
-		text += fmt.Sprintf(" (%s, %s; %d were there)", counted(s.layers, "layer"), report.FormatBytes(s.bytes), s.reused)
+		text += fmt.Sprintf(" (%s, %s; %d were there)", counted(s.layers, "layer"), units.Bytes(s.bytes), s.reused)
 	}
 	if s.tagged > 0 {
 		text += fmt.Sprintf(", %d named anew", s.tagged)

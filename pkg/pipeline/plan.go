@@ -8,10 +8,10 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/kolla-build/kolla-build/internal/units"
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/graph"
 	"github.com/kolla-build/kolla-build/pkg/plan"
-	"github.com/kolla-build/kolla-build/pkg/report"
 )
 
 // What a run would do with an image's tag in the registry.
@@ -153,7 +153,7 @@ func (p shownPlan) write(out io.Writer, push bool) error {
 		case x.Error != "":
 			row(x.Image, "fail", "", "", x.Error)
 		case x.Action == plan.Build:
-			row(x.Image, string(x.Action), report.FormatDuration(x.Estimate), x.Push, x.Reason)
+			row(x.Image, string(x.Action), units.Duration(x.Estimate), x.Push, x.Reason)
 		default:
 			row(x.Image, string(x.Action), "", x.Push, x.Reason)
 		}
@@ -171,7 +171,7 @@ func (p shownPlan) summary(threads int, push bool) string {
 		s = "nothing would be built"
 	}
 	if p.Build > 0 {
-		s = fmt.Sprintf("%d of %d images would be built, in about %s with %d threads", p.Build, len(p.Items), report.FormatDuration(p.Estimate), threads)
+		s = fmt.Sprintf("%d of %d images would be built, in about %s with %d threads", p.Build, len(p.Items), units.Duration(p.Estimate), threads)
 	}
 	if push {
 		s += fmt.Sprintf("; %d tags would be new or move", p.Push)

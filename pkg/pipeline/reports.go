@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/kolla-build/kolla-build/internal/atomicfile"
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/registry"
 	"github.com/kolla-build/kolla-build/pkg/report"
@@ -63,7 +64,7 @@ func newReports(cfg *config.Config, env Env) (*reports, error) {
 		// Metrics stay until new ones replace them: a series that ends every night
 		// and comes back is an alarm, and when the run was is among them.
 		// Devices and pipes are written to; a link stays, and what it leads to goes.
-		if f.option == "metrics-file" || report.InDev(f.path) {
+		if f.option == "metrics-file" || atomicfile.InDev(f.path) {
 			continue
 		}
 		old, err := filepath.EvalSymlinks(f.path)

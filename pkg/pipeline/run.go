@@ -5,11 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/kolla-build/kolla-build/internal/console"
 	"github.com/kolla-build/kolla-build/pkg/build"
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/engine"
@@ -19,7 +19,6 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/store"
 	"github.com/kolla-build/kolla-build/pkg/trace"
 	digest "github.com/opencontainers/go-digest"
-	"golang.org/x/term"
 )
 
 // Build renders, plans, builds, publishes and reports, as the configuration
@@ -400,7 +399,7 @@ func (r *buildRun) summarizeJSON(s report.Summary) error {
 		}
 		return nil
 	}
-	if f, ok := r.env.Stdout.(*os.File); ok && term.IsTerminal(int(f.Fd())) && !r.cfg.IsSet("format") {
+	if console.Terminal(r.env.Stdout) != nil && !r.cfg.IsSet("format") {
 		return nil // the table above says it; programs do not read terminals
 	}
 	return s.WriteJSON(r.env.Stdout)

@@ -10,10 +10,10 @@ import (
 	"strings"
 
 	"github.com/kolla-build/kolla-build/dockerfiles"
+	"github.com/kolla-build/kolla-build/internal/atomicfile"
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/graph"
 	"github.com/kolla-build/kolla-build/pkg/render"
-	"github.com/kolla-build/kolla-build/pkg/report"
 )
 
 // Set is the rendered templates of a configuration, with their graph and what
@@ -227,7 +227,7 @@ func saveDependency(path string, s *Set, env Env) error {
 	err := os.MkdirAll(filepath.Dir(path), 0o755)
 	if err == nil {
 		// A pipe or /dev/stdout is written to, as upstream does, not replaced.
-		err = report.WriteFile(path, func(w io.Writer) error { return s.Selection.WriteDependencyGraph(w, path) })
+		err = atomicfile.Output(path, atomicfile.Options{}, func(w io.Writer) error { return s.Selection.WriteDependencyGraph(w, path) })
 	}
 	if err != nil {
 		return fmt.Errorf("writing the images' dependencies: %w", err)

@@ -10,12 +10,12 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/kolla-build/kolla-build/internal/units"
 	"github.com/kolla-build/kolla-build/pkg/bootstrap"
 	"github.com/kolla-build/kolla-build/pkg/bundle"
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/engine"
 	"github.com/kolla-build/kolla-build/pkg/graph"
-	"github.com/kolla-build/kolla-build/pkg/report"
 	"github.com/kolla-build/kolla-build/pkg/store"
 	digest "github.com/opencontainers/go-digest"
 )
@@ -50,7 +50,7 @@ func Images(cfg *config.Config, env Env, asJSON bool) error {
 	w := tabwriter.NewWriter(env.Stdout, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(w, "NAME\tPLATFORM\tDIGEST\tSIZE\tSTORED")
 	for _, e := range entries {
-		fmt.Fprintf(w, "%s\t%s\t%.19s\t%s\t%s\n", e.Name, platformsIn(s, e), e.Digest, report.FormatBytes(e.Size), e.Stored.Local().Format("2006-01-02 15:04"))
+		fmt.Fprintf(w, "%s\t%s\t%.19s\t%s\t%s\n", e.Name, platformsIn(s, e), e.Digest, units.Bytes(e.Size), e.Stored.Local().Format("2006-01-02 15:04"))
 	}
 	return w.Flush()
 }
@@ -71,7 +71,7 @@ func Collect(ctx context.Context, cfg *config.Config, env Env, keep time.Duratio
 	if err != nil {
 		return err
 	}
-	env.Notice("%d images forgotten, %d blobs removed, %s freed", forgotten, res.Blobs, report.FormatBytes(res.Bytes))
+	env.Notice("%d images forgotten, %d blobs removed, %s freed", forgotten, res.Blobs, units.Bytes(res.Bytes))
 	return nil
 }
 
@@ -175,7 +175,7 @@ func Save(ctx context.Context, cfg *config.Config, env Env, output string) error
 	if err != nil {
 		return healed(ctx, s, err)
 	}
-	env.Notice("%s: %d images, %d blobs, %s", output, len(sum.Images), sum.Blobs, report.FormatBytes(sum.Bytes))
+	env.Notice("%s: %d images, %d blobs, %s", output, len(sum.Images), sum.Blobs, units.Bytes(sum.Bytes))
 	env.Notice("on the other side: kolla-build load %s --push --registry localhost:4000", output)
 	return nil
 }
@@ -243,7 +243,7 @@ func Load(ctx context.Context, cfg *config.Config, env Env, path string) error {
 	if err != nil {
 		return err
 	}
-	env.Notice("%s: %d images, %d blobs, %s; %d blobs were here already", path, len(sum.Images), sum.Blobs, report.FormatBytes(sum.Bytes), sum.Reused)
+	env.Notice("%s: %d images, %d blobs, %s; %d blobs were here already", path, len(sum.Images), sum.Blobs, units.Bytes(sum.Bytes), sum.Reused)
 	set := map[string]digest.Digest{}
 	var tags []string
 	for _, e := range sum.Images {
@@ -293,7 +293,7 @@ func push(ctx context.Context, up *publisher, set map[string]digest.Digest) erro
 		return fmt.Errorf("publishing: %w", err)
 	}
 	st := up.pub.Stats()
-	up.env.Notice("pushed %d images: %d blobs sent (%s), %d mounted, %d were there", len(set), st.Uploaded, report.FormatBytes(st.Bytes), st.Mounted, st.Skipped)
+	up.env.Notice("pushed %d images: %d blobs sent (%s), %d mounted, %d were there", len(set), st.Uploaded, units.Bytes(st.Bytes), st.Mounted, st.Skipped)
 	return nil
 }
 

@@ -10,6 +10,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/kolla-build/kolla-build/internal/atomicfile"
 )
 
 // keepRecords is how many runs a history remembers: two months of nights.
@@ -77,7 +79,7 @@ func (h History) Add(rec Record) error {
 	if err := os.MkdirAll(filepath.Dir(h.Path), 0o755); err != nil {
 		return fmt.Errorf("writing the history of runs: %w", err)
 	}
-	err = writeAtomically(h.Path, func(w io.Writer) error {
+	err = atomicfile.Output(h.Path, atomicfile.Options{}, func(w io.Writer) error {
 		for i := len(records) - 1; i >= 0; i-- {
 			if err := encode(w, records[i], ""); err != nil {
 				return err

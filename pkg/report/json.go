@@ -3,8 +3,6 @@ package report
 import (
 	"bytes"
 	"encoding/base64"
-	"io"
-	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -146,13 +144,6 @@ func (v *jsonView) due(e build.Event) bool {
 }
 
 func (v *jsonView) tick(*model, time.Time, bool) {}
-
-// WriteMessage writes text as a message event of JSON progress, for what is said
-// outside of a run: standard error then holds JSON lines and nothing else.
-func WriteMessage(w io.Writer, text string) {
-	text = strings.TrimRight(text, "\n")
-	_, _ = io.WriteString(w, marshalLine(jsonEvent{Time: time.Now().UTC().Format(time.RFC3339Nano), Event: "message", Text: &text}))
-}
 
 func marshalLine(j jsonEvent) string {
 	var b bytes.Buffer

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/kolla-build/kolla-build/internal/units"
 	"github.com/kolla-build/kolla-build/pkg/build"
 )
 
@@ -294,11 +295,11 @@ func (l *Logs) stepEnd(e build.Event) {
 	case e.Step.Err != "":
 		st.failed = true
 		im.last = st
-		l.line(im, "<== "+oneLine(e.Step.Err)+" after "+FormatDuration(e.Step.Duration))
+		l.line(im, "<== "+oneLine(e.Step.Err)+" after "+units.Duration(e.Step.Duration))
 	case e.Step.Cached:
 		l.line(im, "<== cached")
 	default:
-		l.line(im, "<== done in "+FormatDuration(e.Step.Duration))
+		l.line(im, "<== done in "+units.Duration(e.Step.Duration))
 	}
 	im.current = ""
 	if !st.failed && im.last != st {
@@ -321,7 +322,7 @@ func (l *Logs) imageEnd(e build.Event) {
 			im.complete(r.Failure)
 		}
 		if im.w != nil && r != nil {
-			text := fmt.Sprintf("# %s after %s", r.Status, FormatDuration(r.Duration))
+			text := fmt.Sprintf("# %s after %s", r.Status, units.Duration(r.Duration))
 			if r.Reason != "" {
 				text += ": " + oneLine(r.Reason)
 			}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/charmbracelet/x/ansi"
 
+	"github.com/kolla-build/kolla-build/internal/units"
 	"github.com/kolla-build/kolla-build/pkg/build"
 )
 
@@ -212,12 +213,12 @@ func (m *model) counts(st style, now time.Time, width int) string {
 		parts = append(parts, fmt.Sprintf("%d skipped", m.victims))
 	}
 	if !m.started.IsZero() {
-		parts = append(parts, formatClock(now.Sub(m.started)))
-		short = append(short, formatClock(now.Sub(m.started)))
+		parts = append(parts, units.Clock(now.Sub(m.started)))
+		short = append(short, units.Clock(now.Sub(m.started)))
 	}
 	if left := m.remaining(now); left > 0 {
-		parts = append(parts, "about "+formatAbout(left)+" left")
-		short = append(short, "~"+formatAbout(left))
+		parts = append(parts, "about "+units.Estimate(left)+" left")
+		short = append(short, "~"+units.Estimate(left))
 	}
 	line := strings.Join(parts, sep)
 	if slow := m.slowest(now); slow != "" && (width <= 0 || ansi.StringWidth(line+sep+slow) <= width) {
@@ -242,7 +243,7 @@ func (m *model) slowest(now time.Time) string {
 	if name == "" {
 		return ""
 	}
-	return "slowest step: " + oneLine(name) + " " + formatClock(longest)
+	return "slowest step: " + oneLine(name) + " " + units.Clock(longest)
 }
 
 // idle is how long after its last report a transfer counts as moving.
@@ -282,7 +283,7 @@ func (im *imageState) bytesText(now time.Time) string {
 	case !moving:
 		return ""
 	case known:
-		return FormatBytes(current) + "/" + FormatBytes(total)
+		return units.Bytes(current) + "/" + units.Bytes(total)
 	}
-	return FormatBytes(current)
+	return units.Bytes(current)
 }

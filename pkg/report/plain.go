@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/kolla-build/kolla-build/internal/units"
 	"github.com/kolla-build/kolla-build/pkg/build"
 )
 
@@ -45,9 +46,9 @@ func (v *plainView) event(m *model, e build.Event, im *imageState) {
 		if e.Total == 0 {
 			return // the summary says that there is nothing to do
 		}
-		line := "building " + plural(e.Total, "image")
+		line := "building " + units.Count(e.Total, "image")
 		if e.Estimate > 0 {
-			line += ", about " + formatAbout(e.Estimate)
+			line += ", about " + units.Estimate(e.Estimate)
 		}
 		v.println(e.Time, line)
 	case build.EventImageStart:
@@ -129,12 +130,12 @@ func (v *plainView) tick(m *model, now time.Time, final bool) {
 				names = append(names, "...")
 				break
 			}
-			names = append(names, fmt.Sprintf("%s %s", oneLine(im.name), formatClock(now.Sub(im.started))))
+			names = append(names, fmt.Sprintf("%s %s", oneLine(im.name), units.Clock(now.Sub(im.started))))
 		}
 		line += fmt.Sprintf(", %d running (%s)", n, strings.Join(names, ", "))
 	}
 	if left := m.remaining(now); left > 0 {
-		line += ", about " + formatAbout(left) + " left"
+		line += ", about " + units.Estimate(left) + " left"
 	}
 	v.println(now, line)
 }
@@ -166,9 +167,9 @@ func resultLine(r build.Result) string {
 	name := oneLine(r.Image)
 	switch r.Status {
 	case build.StatusBuilt:
-		line := fmt.Sprintf("%s: built in %s", name, FormatDuration(r.Duration))
+		line := fmt.Sprintf("%s: built in %s", name, units.Duration(r.Duration))
 		if r.Size > 0 {
-			line += ", " + FormatBytes(r.Size)
+			line += ", " + units.Bytes(r.Size)
 		}
 		if r.Pushed {
 			line += ", pushed"
@@ -181,7 +182,7 @@ func resultLine(r build.Result) string {
 		} else if r.Status == build.StatusLoadError {
 			word = "NOT LOADED"
 		}
-		line := fmt.Sprintf("%s: %s after %s", name, word, FormatDuration(r.Duration))
+		line := fmt.Sprintf("%s: %s after %s", name, word, units.Duration(r.Duration))
 		if why := failureText(r); why != "" {
 			line += ": " + why
 		}

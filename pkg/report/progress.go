@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/kolla-build/kolla-build/internal/console"
 	"github.com/kolla-build/kolla-build/pkg/build"
 )
 
@@ -119,7 +120,7 @@ func NewProgress(opts ProgressOptions) *Progress {
 	}
 	every := time.Second
 	st := style{utf8: utf8Locale(opts.Getenv)}
-	f, _ := isTerminal(opts.Out)
+	f := console.Terminal(opts.Out)
 	mode := ResolveMode(opts.Mode, opts.Out, opts.Getenv)
 	switch mode {
 	case ModeTTY:
@@ -156,7 +157,7 @@ func ResolveMode(mode Mode, out io.Writer, getenv func(string) string) Mode {
 	if t := getenv("TERM"); t == "" || t == "dumb" {
 		return ModePlain
 	}
-	if _, ok := isTerminal(out); !ok {
+	if console.Terminal(out) == nil {
 		return ModePlain
 	}
 	return ModeTTY

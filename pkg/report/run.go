@@ -2,10 +2,10 @@ package report
 
 import (
 	"fmt"
-	"io"
 	"slices"
 	"time"
 
+	"github.com/kolla-build/kolla-build/internal/atomicfile"
 	"github.com/kolla-build/kolla-build/pkg/build"
 )
 
@@ -119,7 +119,7 @@ func (r *Run) Record() Record {
 
 // WriteJUnitFile writes what WriteJUnit does to a file, whole or not at all.
 func (r *Run) WriteJUnitFile(path string) error {
-	if err := writeAtomically(path, r.WriteJUnit); err != nil {
+	if err := atomicfile.Output(path, atomicfile.Options{}, r.WriteJUnit); err != nil {
 		return fmt.Errorf("writing the JUnit report: %w", err)
 	}
 	return nil
@@ -128,12 +128,8 @@ func (r *Run) WriteJUnitFile(path string) error {
 // WriteOpenMetricsFile writes what WriteOpenMetrics does to a file, whole or not
 // at all, since a collector may read it at any time.
 func (r *Run) WriteOpenMetricsFile(path string) error {
-	if err := writeAtomically(path, r.WriteOpenMetrics); err != nil {
+	if err := atomicfile.Output(path, atomicfile.Options{}, r.WriteOpenMetrics); err != nil {
 		return fmt.Errorf("writing metrics: %w", err)
 	}
 	return nil
 }
-
-// WriteFile writes to a file, whole or not at all: a reader sees what was there
-// before or all of what is there then. Other media of a run use it too.
-func WriteFile(path string, write func(io.Writer) error) error { return writeAtomically(path, write) }

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"unicode/utf8"
+
+	"github.com/kolla-build/kolla-build/internal/units"
 )
 
 func TestSanitize(t *testing.T) {
@@ -170,8 +172,8 @@ func FuzzSanitize(f *testing.F) {
 func TestUnits(t *testing.T) {
 	for n, want := range map[int64]string{-1: "0 B", 0: "0 B", 1023: "1023 B", 1024: "1.0 KiB", 1048575: "1.0 MiB",
 		51 << 20: "51.0 MiB", 1 << 40: "1.0 TiB", 1<<63 - 1: "8.0 EiB"} {
-		if got := FormatBytes(n); got != want {
-			t.Errorf("FormatBytes(%d) = %q, want %q", n, got, want)
+		if got := units.Bytes(n); got != want {
+			t.Errorf("units.Bytes(%d) = %q, want %q", n, got, want)
 		}
 	}
 	for _, c := range []struct {
@@ -183,11 +185,11 @@ func TestUnits(t *testing.T) {
 		{1500000, "25m00s", "25m"},
 	} {
 		d := ms(c.ms)
-		if got := FormatDuration(d); got != c.want {
-			t.Errorf("FormatDuration(%v) = %q, want %q", d, got, c.want)
+		if got := units.Duration(d); got != c.want {
+			t.Errorf("units.Duration(%v) = %q, want %q", d, got, c.want)
 		}
-		if got := formatAbout(d); got != c.abut {
-			t.Errorf("formatAbout(%v) = %q, want %q", d, got, c.abut)
+		if got := units.Estimate(d); got != c.abut {
+			t.Errorf("units.Estimate(%v) = %q, want %q", d, got, c.abut)
 		}
 	}
 }

@@ -136,15 +136,6 @@ func colorful(getenv func(string) string) bool {
 	return getenv("NO_COLOR") == "" && getenv("TERM") != "dumb"
 }
 
-// isTerminal reports whether w is a terminal, and returns its file.
-func isTerminal(w any) (*os.File, bool) {
-	f, ok := w.(*os.File)
-	if !ok || f == nil {
-		return nil, false
-	}
-	return f, term.IsTerminal(int(f.Fd()))
-}
-
 // terminalSize returns columns and rows, 80 and 24 if the terminal does not say.
 func terminalSize(f *os.File) (int, int) {
 	w, h, err := term.GetSize(int(f.Fd()))

@@ -4,11 +4,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
-	"strings"
 	"time"
 
+	"github.com/kolla-build/kolla-build/internal/atomicfile"
 	"github.com/kolla-build/kolla-build/pkg/build"
 )
 
@@ -159,7 +157,7 @@ func (s Summary) WriteJSON(w io.Writer) error {
 // does with --summary-json-file. A reader sees the old file or the whole new
 // one. A path that is no regular file, such as /dev/stdout, is written in place.
 func (s Summary) WriteJSONFile(path string) error {
-	err := writeAtomically(path, func(w io.Writer) error { return encode(w, s.json(), "    ") })
+	err := atomicfile.Output(path, atomicfile.Options{}, func(w io.Writer) error { return encode(w, s.json(), "    ") })
 	if err != nil {
 		return fmt.Errorf("writing the JSON summary: %w", err)
 	}
@@ -171,59 +169,4 @@ func encode(w io.Writer, v any, indent string) error {
 	enc.SetEscapeHTML(false)
 	enc.SetIndent("", indent)
 	return enc.Encode(v)
-}
-
-// InDev reports whether a path is one that is written to and never replaced, in
-// whatever state it is: /dev/stdout can be a link to a file that others write to,
-// too. /dev/shm is a directory of ordinary files.
-func InDev(path string) bool {
-	return strings.HasPrefix(path, "/dev/") && !strings.HasPrefix(path, "/dev/shm/")
-}
-
-func writeAtomically(path string, write func(io.Writer) error) (err error) {
-	if InDev(path) {
-		return writeInPlace(path, write)
-	}
-	mode := os.FileMode(0o644)
-	if real, err := filepath.EvalSymlinks(path); err == nil {
-		path = real
-	}
-	if fi, err := os.Stat(path); err == nil {
-		if !fi.Mode().IsRegular() {
-			return writeInPlace(path, write)
-		}
-		mode = fi.Mode().Perm()
-	}
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			_ = f.Close()
-			_ = os.Remove(f.Name())
-		}
-	}()
-	if err = write(f); err != nil {
-		return err
-	}
-	if err = f.Chmod(mode); err != nil {
-		return err
-	}
-	if err = f.Close(); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
-}
-
-func writeInPlace(path string, write func(io.Writer) error) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0)
-	if err != nil {
-		return err
-	}
-	err = write(f)
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	return err
 }

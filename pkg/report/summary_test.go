@@ -16,6 +16,7 @@ import (
 
 	"github.com/charmbracelet/x/ansi"
 
+	"github.com/kolla-build/kolla-build/internal/atomicfile"
 	"github.com/kolla-build/kolla-build/pkg/build"
 )
 
@@ -189,7 +190,7 @@ func TestSummaryJSONFileIsAtomic(t *testing.T) {
 	if err := os.Symlink("summary.json", link); err != nil {
 		t.Fatal(err)
 	}
-	err := writeAtomically(link, func(w io.Writer) error {
+	err := atomicfile.Output(link, atomicfile.Options{}, func(w io.Writer) error {
 		_, _ = w.Write([]byte("half"))
 		return errors.New("no space")
 	})

@@ -12,6 +12,8 @@ import (
 
 	"github.com/charmbracelet/x/ansi"
 
+	"github.com/kolla-build/kolla-build/internal/console"
+	"github.com/kolla-build/kolla-build/internal/units"
 	"github.com/kolla-build/kolla-build/pkg/build"
 )
 
@@ -55,7 +57,7 @@ func (s Summary) WriteText(w io.Writer, opts TextOptions) error {
 	}
 	t := &textWriter{w: bufio.NewWriter(w), width: opts.Width}
 	t.utf8 = utf8Locale(getenv)
-	if f, ok := isTerminal(w); ok {
+	if f := console.Terminal(w); f != nil {
 		t.color = colorful(getenv)
 		if t.width == 0 {
 			t.width, _ = terminalSize(f)
@@ -105,9 +107,9 @@ func (s Summary) writeBuilt(t *textWriter) {
 			build.StatusPushError, build.StatusLoadError, build.StatusCanceled) == 0 {
 			what := "Nothing to do: "
 			if len(moved) > 0 {
-				what = "Nothing to build, " + plural(len(moved), "image") + " published under new tags: "
+				what = "Nothing to build, " + units.Count(len(moved), "image") + " published under new tags: "
 			}
-			t.println(t.mark(goodTone), " ", what, plural(len(unchanged), "image"), " unchanged.")
+			t.println(t.mark(goodTone), " ", what, units.Count(len(unchanged), "image"), " unchanged.")
 		}
 		if len(moved) == 0 {
 			return
@@ -130,7 +132,7 @@ func (s Summary) writeBuilt(t *textWriter) {
 		if pattern != "" {
 			ref = ""
 		}
-		took := FormatDuration(r.Duration)
+		took := units.Duration(r.Duration)
 		if r.Status == build.StatusUnchanged {
 			took = ""
 		}
@@ -180,7 +182,7 @@ func sizeText(n int64) string {
 	if n <= 0 {
 		return ""
 	}
-	return FormatBytes(n)
+	return units.Bytes(n)
 }
 
 // shortDigest is the algorithm and 12 digits, which registries and tools accept
@@ -276,7 +278,7 @@ func (s Summary) writeFailed(t *textWriter) {
 			allowedText(allowed, r.Image), reasonText(t, r.Reason))
 	}
 	if len(canceled) > 0 {
-		t.println(t.mark(plainTone), " ", plural(len(canceled), "image"), " not finished, the run was interrupted:")
+		t.println(t.mark(plainTone), " ", units.Count(len(canceled), "image"), " not finished, the run was interrupted:")
 		t.names(canceled, "    ", 4*maxVictims)
 	}
 	if len(canceled)+len(orphans) > 0 {
@@ -333,7 +335,7 @@ func (s Summary) writeCause(t *textWriter, g *group, allowed map[string]bool) {
 		t.println(t.paint(dimTone, fmt.Sprintf("%8s | ", no)), t.text(Sanitize([]byte(line))))
 	}
 	if len(f.Tail) > 0 {
-		t.println("    ", t.paint(dimTone, fmt.Sprintf("last %s of output:", plural(len(f.Tail), "line"))))
+		t.println("    ", t.paint(dimTone, fmt.Sprintf("last %s of output:", units.Count(len(f.Tail), "line"))))
 		for _, line := range f.Tail {
 			t.println(t.paint(dimTone, "         | "), t.text(Sanitize([]byte(line))))
 		}
@@ -345,7 +347,7 @@ func (s Summary) writeCause(t *textWriter, g *group, allowed map[string]bool) {
 		for _, p := range g.peers[1:] {
 			names = append(names, p.Image+allowedText(allowed, p.Image))
 		}
-		t.println("    ", plural(len(names), "more image"), " failed in the same way:")
+		t.println("    ", units.Count(len(names), "more image"), " failed in the same way:")
 		t.names(names, "      ", maxPeers)
 	}
 	if len(g.victims) > 0 {
@@ -353,7 +355,7 @@ func (s Summary) writeCause(t *textWriter, g *group, allowed map[string]bool) {
 		if len(g.peers) > 1 {
 			who = "they"
 		}
-		t.println("    ", plural(len(g.victims), "image"), " skipped because ", t.text(oneLine(who)), " failed:")
+		t.println("    ", units.Count(len(g.victims), "image"), " skipped because ", t.text(oneLine(who)), " failed:")
 		t.names(g.victims, "      ", maxVictims)
 	}
 }
@@ -458,7 +460,7 @@ func (s Summary) writeTotals(t *textWriter, opts TextOptions) {
 	}
 	line := strings.Join(parts, ", ")
 	if s.Duration > 0 {
-		line += " in " + FormatDuration(s.Duration)
+		line += " in " + units.Duration(s.Duration)
 	}
 	var size int64
 	pushed, moved := 0, 0
@@ -477,7 +479,7 @@ func (s Summary) writeTotals(t *textWriter, opts TextOptions) {
 	if size > 0 {
 		// Images share their parents' layers: the sum is what the images built
 		// here would weigh alone, not what the store grew by.
-		line += fmt.Sprintf(" Sizes add up to %s, shared layers counted each time.", FormatBytes(size))
+		line += fmt.Sprintf(" Sizes add up to %s, shared layers counted each time.", units.Bytes(size))
 	}
 	if moved > 0 {
 		line += fmt.Sprintf(" %d pushed.", moved)
@@ -489,11 +491,4 @@ func (s Summary) writeTotals(t *textWriter, opts TextOptions) {
 		line = ansi.Wordwrap(line, t.width, "")
 	}
 	t.println(line)
-}
-
-func plural(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
 }

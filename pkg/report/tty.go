@@ -7,6 +7,7 @@ import (
 
 	"github.com/charmbracelet/x/ansi"
 
+	"github.com/kolla-build/kolla-build/internal/units"
 	"github.com/kolla-build/kolla-build/pkg/build"
 )
 
@@ -146,7 +147,7 @@ func (v *ttyView) resultRow(r build.Result, nameWidth, width int) string {
 	nameWidth = min(max(nameWidth, least), 40)
 	took := ""
 	if r.Status == build.StatusBuilt || r.Status == build.StatusError || r.Status == build.StatusPushError || r.Status == build.StatusLoadError {
-		took = FormatDuration(r.Duration)
+		took = units.Duration(r.Duration)
 	}
 	var b strings.Builder
 	b.WriteString(v.mark(t) + " ")
@@ -198,7 +199,7 @@ func (v *ttyView) frame(m *model, now time.Time, width, height int) []string {
 // fit goes, the bytes first, then the step.
 func (v *ttyView) runningRow(im *imageState, now time.Time, nameWidth, width int) string {
 	const clockWidth = 6
-	clock := v.padLeft(formatClock(now.Sub(im.started)), clockWidth)
+	clock := v.padLeft(units.Clock(now.Sub(im.started)), clockWidth)
 	name := oneLine(im.name)
 	if width < 36 {
 		w := max(width-2-clockWidth, 1)
@@ -281,7 +282,7 @@ func (v *ttyView) interrupted(m *model, now time.Time) string {
 			names = append(names, fmt.Sprintf("and %d more", len(m.running)-8))
 			break
 		}
-		names = append(names, fmt.Sprintf("%s (%s)", oneLine(im.name), formatClock(now.Sub(im.started))))
+		names = append(names, fmt.Sprintf("%s (%s)", oneLine(im.name), units.Clock(now.Sub(im.started))))
 	}
 	return v.mark(plainTone) + " " + v.text("not finished: "+strings.Join(names, ", "))
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/kolla-build/kolla-build/internal/units"
 	"github.com/kolla-build/kolla-build/pkg/build"
 	"github.com/kolla-build/kolla-build/pkg/report"
 )
@@ -46,10 +47,10 @@ func images(run *report.Run, logs *logReader, critical map[string]bool) []image 
 			Critical: critical[r.Image], AllowedToFail: allowed[r.Image] && r.Status.Bad(), Log: link(logs.dir, r.Log)}
 		im.HasFailure = r.Status == build.StatusError || r.Status == build.StatusPushError || r.Status == build.StatusLoadError
 		if r.Duration > 0 {
-			im.Took = report.FormatDuration(r.Duration)
+			im.Took = units.Duration(r.Duration)
 		}
 		if r.Size > 0 {
-			im.Size = report.FormatBytes(r.Size)
+			im.Size = units.Bytes(r.Size)
 			if before, ok := run.Before(r.Image); ok {
 				im.Delta = float64(r.Size - before.Size)
 				im.Change = change(r.Size - before.Size)
@@ -80,7 +81,7 @@ func steps(a report.Activity) []step {
 	slices.SortStableFunc(all, func(x, y report.StepTime) int { return int(y.Took - x.Took) })
 	var out []step
 	for _, s := range all[:min(len(all), maxSteps)] {
-		st := step{Name: clean(s.Name), Took: report.FormatDuration(s.Took), Err: clean(s.Err)}
+		st := step{Name: clean(s.Name), Took: units.Duration(s.Took), Err: clean(s.Err)}
 		if total := a.End.Sub(a.Start); total > 0 {
 			st.Share = min(100, int(100*s.Took/total))
 		}

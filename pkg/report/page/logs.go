@@ -6,7 +6,7 @@ import (
 	"os"
 	"strings"
 
-	"github.com/kolla-build/kolla-build/pkg/report"
+	"github.com/kolla-build/kolla-build/internal/units"
 )
 
 // Limits of the logs that the page holds: what is beyond them is in the files.
@@ -37,7 +37,7 @@ func (l *logReader) read(path string) (text, size, note string) {
 	if err != nil || !st.Mode().IsRegular() || st.Size() == 0 {
 		return "", "", ""
 	}
-	size = report.FormatBytes(st.Size())
+	size = units.Bytes(st.Size())
 	limit := min(int64(maxLog), l.budget)
 	if limit < 4<<10 {
 		return "", size, "not in this page, which holds the logs of other failures; see the file"
@@ -56,7 +56,7 @@ func (l *logReader) read(path string) (text, size, note string) {
 	lines := strings.Split(strings.TrimRight(string(data), "\n"), "\n")
 	if skipped > 0 {
 		lines = lines[1:] // the first is cut anywhere
-		note = fmt.Sprintf("the first %s are left out here; the file has all", report.FormatBytes(skipped))
+		note = fmt.Sprintf("the first %s are left out here; the file has all", units.Bytes(skipped))
 	}
 	return cleanLines(lines), size, note
 }

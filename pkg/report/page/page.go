@@ -17,6 +17,7 @@ import (
 	"io"
 	"path/filepath"
 
+	"github.com/kolla-build/kolla-build/internal/atomicfile"
 	"github.com/kolla-build/kolla-build/pkg/report"
 )
 
@@ -36,7 +37,7 @@ var pageTemplate = template.Must(template.New("page").Parse(pageText))
 func WriteFile(path string, run *report.Run) error {
 	dir, err := filepath.Abs(filepath.Dir(path))
 	if err == nil {
-		err = report.WriteFile(path, func(w io.Writer) error { return Write(w, run, dir) })
+		err = atomicfile.Output(path, atomicfile.Options{}, func(w io.Writer) error { return Write(w, run, dir) })
 	}
 	if err != nil {
 		return fmt.Errorf("writing the HTML report: %w", err)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/kolla-build/kolla-build/internal/units"
 	"github.com/kolla-build/kolla-build/pkg/build"
 	"github.com/kolla-build/kolla-build/pkg/report"
 )
@@ -101,7 +102,7 @@ func newTimeline(run *report.Run, path []report.Link, critical map[string]bool) 
 		b := bar{ID: id(a.Image), Name: clean(a.Image), Status: l.Status, Sign: l.Sign, Critical: critical[a.Image], H: barHeight}
 		if !a.Start.IsZero() {
 			b.X, b.W, b.Y = percent(a.Start), percent(a.End)-percent(a.Start), axisHeight+a.Slot*slotHeight+2
-			b.Title = fmt.Sprintf("%s: %s, %s, from %s", b.Name, l.Word, report.FormatDuration(a.End.Sub(a.Start)), report.FormatDuration(a.Start.Sub(from)))
+			b.Title = fmt.Sprintf("%s: %s, %s, from %s", b.Name, l.Word, units.Duration(a.End.Sub(a.Start)), units.Duration(a.Start.Sub(from)))
 			if b.Critical {
 				b.Title += ", on the critical path"
 			}
@@ -110,14 +111,14 @@ func newTimeline(run *report.Run, path []report.Link, critical map[string]bool) 
 		if !a.Push.Start.IsZero() {
 			b.X, b.W, b.Y, b.H = percent(a.Push.Start), percent(a.Push.End)-percent(a.Push.Start), pushRow+6, barHeight-8
 			b.Push, b.Critical = true, false
-			b.Title = fmt.Sprintf("%s: pushed in %s", b.Name, report.FormatDuration(a.Push.End.Sub(a.Push.Start)))
+			b.Title = fmt.Sprintf("%s: pushed in %s", b.Name, units.Duration(a.Push.End.Sub(a.Push.Start)))
 			t.Bars = append(t.Bars, b)
 		}
 	}
 	t.ticks(span)
 	t.path(path, run, span)
 	for _, s := range run.SlowestSteps(8) {
-		t.Slow = append(t.Slow, slowStep{id(s.Image), clean(s.Image), clean(s.Name), report.FormatDuration(s.Took)})
+		t.Slow = append(t.Slow, slowStep{id(s.Image), clean(s.Image), clean(s.Name), units.Duration(s.Took)})
 	}
 	return t
 }
@@ -133,7 +134,7 @@ func (t *timeline) ticks(span time.Duration) {
 		}
 	}
 	for at := time.Duration(0); at <= span; at += every {
-		text := report.FormatDuration(at)
+		text := units.Duration(at)
 		if at == 0 {
 			text = "0"
 		}
@@ -144,7 +145,7 @@ func (t *timeline) ticks(span time.Duration) {
 func (t *timeline) path(path []report.Link, run *report.Run, span time.Duration) {
 	var onPath, work time.Duration
 	for _, l := range path {
-		t.Path = append(t.Path, pathLink{ID: id(l.Image), Name: clean(l.Image), Took: report.FormatDuration(l.End.Sub(l.Start))})
+		t.Path = append(t.Path, pathLink{ID: id(l.Image), Name: clean(l.Image), Took: units.Duration(l.End.Sub(l.Start))})
 		onPath += l.End.Sub(l.Start)
 	}
 	for _, a := range run.Activities {
@@ -155,7 +156,7 @@ func (t *timeline) path(path []report.Link, run *report.Run, span time.Duration)
 	}
 	busy := min(100, int(100*float64(work)/float64(span)/float64(max(1, run.Slots))))
 	t.Sum = fmt.Sprintf("%s of the %s from the first build to the end. The %s were busy %d%% of that time. ",
-		report.FormatDuration(onPath), report.FormatDuration(span), count(run.Slots, "slot"), busy)
+		units.Duration(onPath), units.Duration(span), units.Count(run.Slots, "slot"), busy)
 	switch {
 	case onPath > span*9/10:
 		t.Sum += "More slots would not make the run shorter; faster builds of these images would."

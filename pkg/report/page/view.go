@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/kolla-build/kolla-build/internal/units"
 	"github.com/kolla-build/kolla-build/pkg/build"
 	"github.com/kolla-build/kolla-build/pkg/report"
 )
@@ -70,7 +71,7 @@ func legendOf(s build.Status) legend {
 func newView(run *report.Run, dir string) *view {
 	v := &view{Title: clean(run.Title), Version: clean(run.Version), Outcome: string(run.Outcome),
 		Started: run.Started.Format("Monday, 2 January 2006, 15:04 MST"), StartedISO: run.Started.Format(time.RFC3339),
-		Took: report.FormatDuration(run.Duration), Registry: clean(run.Registry), Packages: packageMoves(run)}
+		Took: units.Duration(run.Duration), Registry: clean(run.Registry), Packages: packageMoves(run)}
 	for _, t := range run.Tags {
 		v.Tags = append(v.Tags, clean(t))
 	}
@@ -109,7 +110,7 @@ func (v *view) verdict(run *report.Run) {
 	case run.Outcome == report.OutcomeInterrupted:
 		v.Sign, v.Verdict = "…", "Interrupted"
 	case run.Outcome == report.OutcomeFailed && run.Failed() > 0:
-		v.Sign, v.Verdict = "✗", fmt.Sprintf("%d of %s failed", run.Failed(), count(selected, "image"))
+		v.Sign, v.Verdict = "✗", fmt.Sprintf("%d of %s failed", run.Failed(), units.Count(selected, "image"))
 		if own := run.Count(build.StatusError, build.StatusPushError, build.StatusLoadError); own < run.Failed() {
 			lead = append(lead, fmt.Sprintf("%d by themselves, the others for a parent's sake.", own))
 		}
@@ -117,14 +118,14 @@ func (v *view) verdict(run *report.Run) {
 		v.Sign, v.Verdict = "✗", "The run failed"
 	case built == 0:
 		v.Sign, v.Verdict = "✓", "Nothing to do"
-		lead = append(lead, count(selected, "image")+" unchanged.")
+		lead = append(lead, units.Count(selected, "image")+" unchanged.")
 	default:
 		v.Sign, v.Verdict = "✓", "All good"
-		lead = append(lead, fmt.Sprintf("%d of %s built, the others unchanged.", built, count(selected, "image")))
+		lead = append(lead, fmt.Sprintf("%d of %s built, the others unchanged.", built, units.Count(selected, "image")))
 	}
 	switch {
 	case run.Stuck > 0:
-		lead = append(lead, fmt.Sprintf("The set was not published, and %s could not be put back: the error says which.", count(run.Stuck, "tag")))
+		lead = append(lead, fmt.Sprintf("The set was not published, and %s could not be put back: the error says which.", units.Count(run.Stuck, "tag")))
 	case len(run.Left) > 0:
 		lead = append(lead, "Published in part: the tags of "+clean(strings.Join(run.Left, ", "))+" name what they named before.")
 	case len(v.Tags) > 0:
@@ -149,13 +150,13 @@ func tiles(run *report.Run, packages int) []tile {
 			pushed++
 		}
 	}
-	sum := tile{Name: "sizes added up", Value: report.FormatBytes(size), Note: "shared layers counted each time"}
+	sum := tile{Name: "sizes added up", Value: units.Bytes(size), Note: "shared layers counted each time"}
 	if compared > 0 {
 		sum.Note = change(before) + " since the last run"
 	}
-	took := tile{Name: "time", Value: report.FormatDuration(run.Duration)}
+	took := tile{Name: "time", Value: units.Duration(run.Duration)}
 	if len(run.Past) > 0 {
-		took.Note = "last run " + report.FormatDuration(time.Duration(run.Past[0].Seconds*float64(time.Second)))
+		took.Note = "last run " + units.Duration(time.Duration(run.Past[0].Seconds*float64(time.Second)))
 	}
 	failed := tile{Name: "failed", Value: fmt.Sprint(run.Count(build.StatusError, build.StatusPushError, build.StatusLoadError))}
 	if n := run.Count(build.StatusParentError, build.StatusCanceled); n > 0 {
@@ -175,9 +176,9 @@ func tiles(run *report.Run, packages int) []tile {
 func change(n int64) string {
 	switch {
 	case n > 0:
-		return "+" + report.FormatBytes(n)
+		return "+" + units.Bytes(n)
 	case n < 0:
-		return "−" + report.FormatBytes(-n)
+		return "−" + units.Bytes(-n)
 	}
 	return "±0"
 }
@@ -238,7 +239,7 @@ func pastRuns(run *report.Run) []pastRun {
 			sign = "✗"
 		}
 		out = append(out, pastRun{When: r.Started.Local().Format("Mon 2 Jan 15:04"), ISO: r.Started.Format(time.RFC3339), Outcome: string(r.Outcome), Sign: sign,
-			Took: report.FormatDuration(time.Duration(r.Seconds * float64(time.Second))), Tags: clean(strings.Join(r.Tags, ", ")),
+			Took: units.Duration(time.Duration(r.Seconds * float64(time.Second))), Tags: clean(strings.Join(r.Tags, ", ")),
 			Built: r.Built, Unchanged: r.Unchanged, Failed: r.Failed, Bar: int(100 * r.Seconds / longest), Current: i == 0})
 	}
 	return out
@@ -270,13 +271,6 @@ func cleanLines(lines []string) string {
 		out = append(out, report.Sanitize([]byte(l)))
 	}
 	return strings.Join(out, "\n")
-}
-
-func count(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
 }
 
 // link is a relative URL from the page's directory to a file, "" if there is
