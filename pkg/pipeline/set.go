@@ -204,6 +204,11 @@ func Show(ctx context.Context, cfg *config.Config, env Env) (bool, error) {
 	case cfg.SaveDependency != "":
 		return true, saveDependency(cfg.SaveDependency, s, env)
 	case cfg.ListImages:
+		for _, im := range s.Selection.With(graph.Unbuildable) {
+			if s.asked(im.Name) {
+				env.Notice("not listed: %s: %s", im.Name, s.Selection.Reason(im.Name))
+			}
+		}
 		return true, s.Selection.WriteList(env.Stdout)
 	default:
 		return true, s.Selection.WriteDependencies(env.Stdout)
