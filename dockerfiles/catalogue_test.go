@@ -16,7 +16,9 @@ import (
 
 	"github.com/kolla-build/kolla-build/dockerfiles"
 	"github.com/kolla-build/kolla-build/pkg/build/buildkit"
+	"github.com/kolla-build/kolla-build/pkg/cli"
 	"github.com/kolla-build/kolla-build/pkg/config"
+	"github.com/kolla-build/kolla-build/pkg/facts"
 	"github.com/kolla-build/kolla-build/pkg/graph"
 	"github.com/kolla-build/kolla-build/pkg/render"
 )
@@ -35,8 +37,9 @@ func (t target) String() string {
 // targets returns all that the tree can be built for.
 func targets() []target {
 	var out []target
-	for _, d := range config.Distros() {
-		tags := []string{d.Tag}
+	master, _ := facts.LookupRelease(facts.Master)
+	for _, d := range facts.Distros() {
+		tags := []string{master.BaseTag(d.Name)}
 		if d.Name == "debian" {
 			tags = append(tags, "bookworm")
 		}
@@ -60,7 +63,7 @@ func renderTree(t *testing.T, to target) (*config.Config, []render.Dockerfile) {
 	if to.override != "" {
 		args = append(args, "--template-override", to.override)
 	}
-	cfg, err := config.Load(config.Input{Args: args, Dir: dir, SystemFile: filepath.Join(dir, "none"), HostArch: "x86_64"})
+	cfg, err := cli.Load(cli.Input{Args: args, Dir: dir, SystemFile: filepath.Join(dir, "none"), HostArch: "x86_64"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -93,7 +96,7 @@ func renderTree(t *testing.T, to target) (*config.Config, []render.Dockerfile) {
 		t.Fatal(err)
 	}
 	var out []render.Dockerfile
-	for _, im := range g.Select(graph.SelectOptions{Unbuildable: config.Unbuildable(cfg.Target())}).Order() {
+	for _, im := range g.Select(graph.SelectOptions{Unbuildable: facts.Unbuildable(cfg.Target())}).Order() {
 		out = append(out, byName[im.Name])
 	}
 	return cfg, out

@@ -7,6 +7,8 @@ import (
 	"slices"
 
 	"github.com/kolla-build/kolla-build/internal/console"
+	"github.com/kolla-build/kolla-build/internal/suggest"
+	"github.com/kolla-build/kolla-build/pkg/cli"
 	"github.com/kolla-build/kolla-build/pkg/config"
 )
 
@@ -14,7 +16,7 @@ import (
 // man page are made from, and what it does. Every command understands the whole
 // option table besides its own flags, so that one kolla-build.conf serves all.
 type command struct {
-	config.Command
+	cli.Command
 	run func(context.Context, *config.Config, *console.Console) error
 	// first marks a command whose name would select images if it were a regular
 	// expression (man: manila). It is a command as the first word only.
@@ -64,10 +66,10 @@ func find(commands []*command, name string) *command {
 // its name. A command's name is the first word that is no option and no option's
 // value; what stands after "--" is a regular expression.
 func pick(commands []*command, args []string) (*command, []string) {
-	at, name := config.FirstWord(args, func(name string) (config.Command, bool) {
+	at, name := cli.FirstWord(args, func(name string) (cli.Command, bool) {
 		c := find(commands, name)
 		if c == nil || name == "" {
-			return config.Command{}, false
+			return cli.Command{}, false
 		}
 		return c.Command, true
 	})
@@ -79,8 +81,8 @@ func pick(commands []*command, args []string) (*command, []string) {
 }
 
 // described returns what the table says about its commands.
-func described(commands []*command) []config.Command {
-	var all []config.Command
+func described(commands []*command) []cli.Command {
+	var all []cli.Command
 	for _, c := range commands {
 		all = append(all, c.Command)
 	}
@@ -93,7 +95,7 @@ func help(commands []*command, name string, w io.Writer) error {
 	if c == nil {
 		return &config.Error{Message: fmt.Sprintf("there is no command %q", name), Hint: didYouMean(commands, name, "kolla-build help lists them")}
 	}
-	return config.Help(w, c.Command, described(commands))
+	return cli.Help(w, c.Command, described(commands))
 }
 
 // didYouMean returns a hint with the command that is most like a word, else the
@@ -105,7 +107,7 @@ func didYouMean(commands []*command, word, other string) string {
 			names = append(names, c.Name)
 		}
 	}
-	if n := config.Nearest(word, names); n != "" {
+	if n := suggest.Nearest(word, names); n != "" {
 		return fmt.Sprintf("did you mean kolla-build %s?", n)
 	}
 	return other

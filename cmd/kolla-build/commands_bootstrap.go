@@ -7,7 +7,9 @@ import (
 
 	"github.com/kolla-build/kolla-build/internal/console"
 	"github.com/kolla-build/kolla-build/pkg/bootstrap"
+	"github.com/kolla-build/kolla-build/pkg/cli"
 	"github.com/kolla-build/kolla-build/pkg/config"
+	"github.com/kolla-build/kolla-build/pkg/facts"
 	"github.com/kolla-build/kolla-build/pkg/pipeline"
 	"github.com/spf13/pflag"
 )
@@ -17,7 +19,7 @@ func bootstrapCommand() *command {
 	var components []string
 	return &command{
 		real: true,
-		Command: config.Command{
+		Command: cli.Command{
 			Name: "bootstrap", Values: config.ValuesDistros, Args: "DISTRO[:SUITE]",
 			Summary: "Make a Debian or Ubuntu base image from a package mirror.",
 			Groups:  []config.Group{config.GroupBase, config.GroupBuilder, config.GroupConfig},
@@ -25,8 +27,8 @@ func bootstrapCommand() *command {
 				f.StringVar(&mirror, "mirror", "", "The package mirror's `URL`; the host's own if it runs the same distribution.")
 				f.StringSliceVar(&components, "components", nil, "Archive `COMPONENTS`, by comma; main if there are none.")
 			},
-			Examples: []config.Example{
-				{Line: "kolla-build bootstrap debian:bookworm", Does: "Make a base image of Debian 12."},
+			Examples: []cli.Example{
+				{Line: "kolla-build bootstrap debian:bookworm", Effect: "Make a base image of Debian 12."},
 			},
 		},
 		run: func(ctx context.Context, cfg *config.Config, con *console.Console) error {
@@ -43,16 +45,17 @@ func bootstrapCommand() *command {
 
 func bootstrapBase(ctx context.Context, cfg *config.Config, con *console.Console, opts bootstrap.Options) error {
 	name, suite, _ := strings.Cut(cfg.Args[0], ":")
-	d, ok := config.LookupDistro(name)
+	d, ok := facts.LookupDistro(name)
 	if !ok {
 		return &config.Error{Message: fmt.Sprintf("no distribution %q", name), Hint: "debian and ubuntu can be bootstrapped"}
 	}
+	if suite == "" || suite == "latest" {
+		release, _ := facts.LookupRelease(cfg.OpenstackRelease)
+		suite = release.BaseTag(name)
+	}
 	tag := suite
-	if rel, ok := d.Release(suite); ok {
+	if rel, ok := d.Release(suite); ok && rel.Current(suite) {
 		suite = rel.Suite
-		if tag == "" {
-			tag = d.Tag
-		}
 	}
 	opts.Distro, opts.Suite = name, suite
 	s, err := pipeline.OpenStore(cfg)

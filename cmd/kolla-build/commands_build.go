@@ -5,6 +5,7 @@ import (
 	"io"
 
 	"github.com/kolla-build/kolla-build/internal/console"
+	"github.com/kolla-build/kolla-build/pkg/cli"
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/pipeline"
 	"github.com/spf13/pflag"
@@ -13,16 +14,16 @@ import (
 // buildCommand is what kolla-build does without a command's name.
 func buildCommand() *command {
 	return &command{
-		Command: config.Command{
+		Command: cli.Command{
 			Args: "[REGEX…]", Values: config.ValuesImages,
 			Summary: "Build OpenStack container images from a tree of templates, with BuildKit.",
-			Examples: []config.Example{
-				{Line: "kolla-build -b debian -t binary keystone", Does: "Build keystone's images and their parents, from Debian's packages."},
-				{Line: "kolla-build -b ubuntu nova zun", Does: "Build all images of nova and zun, from sources, on Ubuntu."},
-				{Line: "kolla-build --profile infra --push --registry localhost:4000", Does: "Build a profile's images and push them to a registry."},
-				{Line: "kolla-build --base debian --list-images nova-", Does: "List the images of nova and build nothing."},
-				{Line: "kolla-build --template-only --work-dir out", Does: "Render the Dockerfiles and build nothing."},
-				{Line: "kolla-build --generate-config > kolla-build.conf", Does: "Start a configuration file."},
+			Examples: []cli.Example{
+				{Line: "kolla-build -b debian -t binary keystone", Effect: "Build keystone's images and their parents, from Debian's packages."},
+				{Line: "kolla-build -b ubuntu nova zun", Effect: "Build all images of nova and zun, from sources, on Ubuntu."},
+				{Line: "kolla-build --profile infra --push --registry localhost:4000", Effect: "Build a profile's images and push them to a registry."},
+				{Line: "kolla-build --base debian --list-images nova-", Effect: "List the images of nova and build nothing."},
+				{Line: "kolla-build --template-only --work-dir out", Effect: "Render the Dockerfiles and build nothing."},
+				{Line: "kolla-build --generate-config > kolla-build.conf", Effect: "Start a configuration file."},
 			},
 		},
 		run: build,
@@ -46,12 +47,12 @@ func build(ctx context.Context, cfg *config.Config, con *console.Console) error 
 func planCommand() *command {
 	var asJSON bool
 	return &command{
-		Command: config.Command{
+		Command: cli.Command{
 			Name: "plan", Values: config.ValuesImages, Args: "[REGEX…]",
 			Summary: "Show what a build would do, and why.",
 			Flags:   func(f *pflag.FlagSet) { jsonFlag(f, &asJSON) },
-			Examples: []config.Example{
-				{Line: "kolla-build plan -b debian nova-", Does: "Show which of nova's images would be built, and why."},
+			Examples: []cli.Example{
+				{Line: "kolla-build plan -b debian nova-", Effect: "Show which of nova's images would be built, and why."},
 			},
 		},
 		run: func(ctx context.Context, cfg *config.Config, con *console.Console) error {
@@ -63,7 +64,7 @@ func planCommand() *command {
 func explainCommand() *command {
 	var opts pipeline.ExplainOptions
 	return &command{
-		Command: config.Command{
+		Command: cli.Command{
 			Name: "explain", Values: config.ValuesImages, Args: "IMAGE…",
 			Summary: "Show where an image comes from, and what would build it anew.",
 			Groups:  []config.Group{config.GroupBase, config.GroupRelease, config.GroupTree, config.GroupNames, config.GroupBuilder, config.GroupConfig},
@@ -71,9 +72,9 @@ func explainCommand() *command {
 				jsonFlag(f, &opts.JSON)
 				f.BoolVar(&opts.All, "all", false, "Show all options, not only those that matter to the image.")
 			},
-			Examples: []config.Example{
-				{Line: "kolla-build explain -b debian keystone", Does: "Show keystone's settings and where each comes from, its parents, sources, overrides and Dockerfile, and what has changed since it was built."},
-				{Line: "kolla-build explain --json nova-api", Does: "The same for programs."},
+			Examples: []cli.Example{
+				{Line: "kolla-build explain -b debian keystone", Effect: "Show keystone's settings and where each comes from, its parents, sources, overrides and Dockerfile, and what has changed since it was built."},
+				{Line: "kolla-build explain --json nova-api", Effect: "The same for programs."},
 			},
 		},
 		run: func(ctx context.Context, cfg *config.Config, con *console.Console) error {

@@ -8,7 +8,10 @@ import (
 	"strings"
 
 	"github.com/kolla-build/kolla-build/internal/console"
+	"github.com/kolla-build/kolla-build/internal/suggest"
+	"github.com/kolla-build/kolla-build/pkg/cli"
 	"github.com/kolla-build/kolla-build/pkg/config"
+	"github.com/kolla-build/kolla-build/pkg/facts"
 	"github.com/kolla-build/kolla-build/pkg/pipeline"
 	"github.com/kolla-build/kolla-build/profiles"
 )
@@ -23,14 +26,14 @@ var shells = []string{"bash", "fish", "zsh"}
 
 func completionCommand() *command {
 	return &command{
-		Command: config.Command{
+		Command: cli.Command{
 			Name: "completion", Args: strings.Join(shells, "|"), Words: shells,
 			Summary: "Print a shell's completion script.",
 			Groups:  []config.Group{config.GroupConfig},
-			Examples: []config.Example{
-				{Line: "kolla-build completion bash > /etc/bash_completion.d/kolla-build", Does: "Complete in every new bash; \"source\" the file for this one."},
-				{Line: "kolla-build completion zsh > ~/.zfunc/_kolla-build", Does: "Complete in zsh, with ~/.zfunc in fpath."},
-				{Line: "kolla-build completion fish > ~/.config/fish/completions/kolla-build.fish", Does: "Complete in fish."},
+			Examples: []cli.Example{
+				{Line: "kolla-build completion bash > /etc/bash_completion.d/kolla-build", Effect: "Complete in every new bash; \"source\" the file for this one."},
+				{Line: "kolla-build completion zsh > ~/.zfunc/_kolla-build", Effect: "Complete in zsh, with ~/.zfunc in fpath."},
+				{Line: "kolla-build completion fish > ~/.config/fish/completions/kolla-build.fish", Effect: "Complete in fish."},
 			},
 		},
 		run: func(_ context.Context, cfg *config.Config, con *console.Console) error {
@@ -40,7 +43,7 @@ func completionCommand() *command {
 			script, err := completionFiles.ReadFile("completion/kolla-build." + cfg.Args[0])
 			if err != nil {
 				hint := "one of " + strings.Join(shells, ", ")
-				if n := config.Nearest(cfg.Args[0], shells); n != "" {
+				if n := suggest.Nearest(cfg.Args[0], shells); n != "" {
 					hint = "did you mean " + n + "?"
 				}
 				return &config.Error{Message: fmt.Sprintf("there is no completion for %q", cfg.Args[0]), Hint: hint}
@@ -56,12 +59,12 @@ func completionCommand() *command {
 // one: ":", then any of files, dirs and nospace.
 func completeCommand() *command {
 	return &command{
-		Command: config.Command{Name: "__complete", Args: "WORD…", Hidden: true, Summary: "Complete a command line, for shells."},
+		Command: cli.Command{Name: "__complete", Args: "WORD…", Hidden: true, Summary: "Complete a command line, for shells."},
 		raw: func(_ context.Context, args []string, con *console.Console) error {
-			look := func(cmd config.Command, before []string, kind config.Values) []config.Candidate {
+			look := func(cmd cli.Command, before []string, kind config.Values) []cli.Candidate {
 				return lookUp(cmd, before, kind, con)
 			}
-			out := config.Complete(config.CompleteInput{Words: args, Commands: described(table()), Look: look})
+			out := cli.Complete(cli.CompleteInput{Words: args, Commands: described(table()), Look: look})
 			var b strings.Builder
 			for _, c := range out.Candidates {
 				help, _, _ := strings.Cut(c.Help, "\n")
@@ -79,36 +82,36 @@ func completeCommand() *command {
 
 // lookUp finds the candidates that depend on the template tree, the store and the
 // configuration. What is wrong with these is said when the command runs.
-func lookUp(cmd config.Command, before []string, kind config.Values, con *console.Console) []config.Candidate {
-	in := config.Input{Command: cmd.Name, Args: before, Env: con.Environ, Extra: cmd.Flags}
+func lookUp(cmd cli.Command, before []string, kind config.Values, con *console.Console) []cli.Candidate {
+	in := cli.Input{Command: cmd, Args: before, Env: con.Environ}
 	in.Profiles, _ = profiles.All()
-	cfg, err := config.Load(in)
+	cfg, err := cli.Load(in)
 	if err != nil {
 		in.Args = nil
-		if cfg, err = config.Load(in); err != nil {
+		if cfg, err = cli.Load(in); err != nil {
 			return nil
 		}
 	}
-	var out []config.Candidate
+	var out []cli.Candidate
 	switch kind {
 	case config.ValuesProfiles:
 		for _, name := range cfg.ProfileNames() {
-			out = append(out, config.Candidate{Word: name, Help: strings.Join(cfg.Profiles[name], ", ")})
+			out = append(out, cli.Candidate{Word: name, Help: strings.Join(cfg.Profiles[name], ", ")})
 		}
 	case config.ValuesTags:
-		d, _ := config.LookupDistro(cfg.Base)
+		d, _ := facts.LookupDistro(cfg.Base)
 		for _, r := range d.Releases {
 			for _, tag := range r.Tags {
-				out = append(out, config.Candidate{Word: tag, Help: strings.TrimSuffix(r.PrettyName, ".*")})
+				out = append(out, cli.Candidate{Word: tag, Help: strings.TrimSuffix(r.PrettyName, ".*")})
 			}
 		}
 	case config.ValuesImages:
 		for _, name := range pipeline.ImageNames(cfg) {
-			out = append(out, config.Candidate{Word: name})
+			out = append(out, cli.Candidate{Word: name})
 		}
 	case config.ValuesStored:
 		for _, name := range pipeline.StoredNames(cfg) {
-			out = append(out, config.Candidate{Word: name})
+			out = append(out, cli.Candidate{Word: name})
 		}
 	}
 	return out

@@ -4,12 +4,13 @@ import (
 	"context"
 
 	"github.com/kolla-build/kolla-build/internal/console"
+	"github.com/kolla-build/kolla-build/pkg/cli"
 	"github.com/kolla-build/kolla-build/pkg/config"
 )
 
 func helpCommand() *command {
 	return &command{
-		Command: config.Command{
+		Command: cli.Command{
 			Name: "help", Values: config.ValuesCommands, Args: "[COMMAND]",
 			Summary: "Show the help of a command.",
 			Groups:  []config.Group{config.GroupConfig},

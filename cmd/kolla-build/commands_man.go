@@ -8,17 +8,18 @@ import (
 	"time"
 
 	"github.com/kolla-build/kolla-build/internal/console"
+	"github.com/kolla-build/kolla-build/pkg/cli"
 	"github.com/kolla-build/kolla-build/pkg/config"
 )
 
 func manCommand() *command {
 	return &command{
-		Command: config.Command{
+		Command: cli.Command{
 			Name:    "man",
 			Summary: "Print the manual page.",
 			Groups:  []config.Group{config.GroupConfig},
-			Examples: []config.Example{
-				{Line: "kolla-build man | man -l -", Does: "Read it."},
+			Examples: []cli.Example{
+				{Line: "kolla-build man | man -l -", Effect: "Read it."},
 			},
 		},
 		first: true, // manila
@@ -26,7 +27,7 @@ func manCommand() *command {
 			if len(cfg.Args) > 0 {
 				return &config.Error{Message: "man takes no arguments", Hint: "kolla-build -- man builds the images whose names have man in them"}
 			}
-			_, err := io.WriteString(con.Stdout, config.ManPage(described(table()), version, manDate(con)))
+			_, err := io.WriteString(con.Stdout, cli.ManPage(described(table()), version, manDate(con)))
 			return err
 		},
 	}

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/kolla-build/kolla-build/internal/console"
+	"github.com/kolla-build/kolla-build/internal/suggest"
+	"github.com/kolla-build/kolla-build/pkg/cli"
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/registry"
 	"github.com/spf13/pflag"
@@ -17,7 +19,7 @@ func registryCommand() *command {
 	var opts registry.ServeOptions
 	return &command{
 		real: true,
-		Command: config.Command{
+		Command: cli.Command{
 			Name: "registry", Args: "serve|gc",
 			Summary: "Run a registry on this host, or free what nothing in it refers to.",
 			Groups:  []config.Group{config.GroupBuilder, config.GroupConfig},
@@ -29,8 +31,8 @@ func registryCommand() *command {
 				f.BoolVar(&opts.Verbose, "verbose", false, "Print a line for each request.")
 			},
 			Words: []string{"serve", "gc"},
-			Examples: []config.Example{
-				{Line: "kolla-build registry serve", Does: "Serve a registry on port 4000."},
+			Examples: []cli.Example{
+				{Line: "kolla-build registry serve", Effect: "Serve a registry on port 4000."},
 			},
 		},
 		run: func(ctx context.Context, cfg *config.Config, con *console.Console) error {
@@ -53,7 +55,7 @@ func registryCommand() *command {
 			}
 			typed := strings.Join(cfg.Args, " ")
 			hint := "kolla-build registry serve, or kolla-build registry gc"
-			if n := config.Nearest(typed, []string{"serve", "gc"}); n != "" {
+			if n := suggest.Nearest(typed, []string{"serve", "gc"}); n != "" {
 				hint = "did you mean kolla-build registry " + n + "?"
 			}
 			if typed == "" {

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/kolla-build/kolla-build/internal/console"
+	"github.com/kolla-build/kolla-build/pkg/cli"
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/pipeline"
 	"github.com/kolla-build/kolla-build/pkg/render"
@@ -12,13 +13,13 @@ import (
 
 func lintCommand() *command {
 	return &command{
-		Command: config.Command{
+		Command: cli.Command{
 			Name: "lint", Values: config.ValuesFiles, Args: "[OVERRIDE…]",
 			Summary: "Check templates and overrides without rendering them.",
 			Groups:  []config.Group{config.GroupTree, config.GroupConfig},
-			Examples: []config.Example{
-				{Line: "kolla-build lint my-overrides.j2", Does: "Find blocks and variables that no template has."},
-				{Line: "kolla-build lint --docker-dir ./images", Does: "Check a tree of one's own, laid over the built-in one."},
+			Examples: []cli.Example{
+				{Line: "kolla-build lint my-overrides.j2", Effect: "Find blocks and variables that no template has."},
+				{Line: "kolla-build lint --docker-dir ./images", Effect: "Check a tree of one's own, laid over the built-in one."},
 			},
 		},
 		run: func(_ context.Context, cfg *config.Config, con *console.Console) error {
@@ -31,7 +32,7 @@ func renderCommand() *command {
 	var opts render.FileOptions
 	var build bool
 	return &command{
-		Command: config.Command{
+		Command: cli.Command{
 			Name: "render", Values: config.ValuesFiles, Args: "TEMPLATE",
 			Summary: "Print one rendered template, to debug overrides.",
 			Groups:  []config.Group{config.GroupBase, config.GroupNames, config.GroupConfig},
@@ -43,10 +44,10 @@ func renderCommand() *command {
 				f.StringArrayVar(&opts.Set, "set", nil, "A variable, a text, as `NAME=VALUE`, repeatable. users.nova.uid=1 sets an entry of a mapping.")
 				f.StringArrayVar(&opts.SetJSON, "set-json", nil, "A variable of any type as `NAME=JSON`, repeatable, such as 'list=[1, 2]'.")
 			},
-			Examples: []config.Example{
-				{Line: "kolla-build render --vars vars.yaml Dockerfile.j2", Does: "Render a template with the variables of a file."},
-				{Line: "kolla-build render --build-vars --search . cron/Dockerfile.j2", Does: "Render a template of a tree as a build would."},
-				{Line: "kolla-build render --build-vars --search . --parent cron/Dockerfile.j2 my.j2", Does: "See what an override makes of an image."},
+			Examples: []cli.Example{
+				{Line: "kolla-build render --vars vars.yaml Dockerfile.j2", Effect: "Render a template with the variables of a file."},
+				{Line: "kolla-build render --build-vars --search . cron/Dockerfile.j2", Effect: "Render a template of a tree as a build would."},
+				{Line: "kolla-build render --build-vars --search . --parent cron/Dockerfile.j2 my.j2", Effect: "See what an override makes of an image."},
 			},
 		},
 		run: func(ctx context.Context, cfg *config.Config, con *console.Console) error {

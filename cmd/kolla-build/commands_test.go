@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/kolla-build/kolla-build/pkg/config"
+	"github.com/kolla-build/kolla-build/pkg/cli"
 )
 
 // TestHelpFits holds every command's help to the width of a terminal.
@@ -15,7 +15,7 @@ func TestHelpFits(t *testing.T) {
 	commands := table()
 	for _, c := range commands {
 		var b bytes.Buffer
-		if err := config.Help(&b, c.Command, described(commands)); err != nil {
+		if err := cli.Help(&b, c.Command, described(commands)); err != nil {
 			t.Fatal(err)
 		}
 		for line := range strings.SplitSeq(b.String(), "\n") {
@@ -42,7 +42,7 @@ func TestExamplesParse(t *testing.T) {
 			if got.Name != c.Name {
 				t.Errorf("%s: read as the command %q, want %q", e.Line, got.Name, c.Name)
 			}
-			_, err := config.Load(config.Input{Command: got.Name, Args: rest, Dir: t.TempDir(), SystemFile: "none", Extra: got.Flags,
+			_, err := cli.Load(cli.Input{Command: got.Command, Args: rest, Dir: t.TempDir(), SystemFile: "none",
 				Profiles: map[string][]string{"infra": {"^mariadb"}}})
 			if err != nil {
 				t.Errorf("%s: %v", e.Line, err)

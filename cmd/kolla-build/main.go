@@ -16,6 +16,7 @@ import (
 
 	"github.com/kolla-build/kolla-build/internal/console"
 	"github.com/kolla-build/kolla-build/internal/usererr"
+	"github.com/kolla-build/kolla-build/pkg/cli"
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/graph"
 	"github.com/kolla-build/kolla-build/pkg/pipeline"
@@ -120,16 +121,16 @@ func dispatch(ctx context.Context, args []string, con *console.Console) error {
 		}
 	}
 	c, rest := pick(commands, args)
-	in := config.Input{Command: c.Name, Args: rest, Env: con.Environ, Extra: c.Flags, Commands: described(commands)}
+	in := cli.Input{Command: c.Command, Args: rest, Env: con.Environ, Commands: described(commands)}
 	var err error
 	if in.Profiles, err = profiles.All(); err != nil {
 		return err
 	}
-	cfg, err := config.Load(in)
+	cfg, err := cli.Load(in)
 	switch {
-	case errors.Is(err, config.ErrHelp):
+	case errors.Is(err, cli.ErrHelp):
 		return help(commands, c.Name, con.Stdout)
-	case errors.Is(err, config.ErrVersion):
+	case errors.Is(err, cli.ErrVersion):
 		fmt.Fprintln(con.Stdout, "kolla-build", version)
 		return nil
 	case err != nil:

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/kolla-build/kolla-build/internal/testenv"
+	"github.com/kolla-build/kolla-build/pkg/cli"
 	"github.com/kolla-build/kolla-build/pkg/config"
 )
 
@@ -18,7 +19,7 @@ func TestManPage(t *testing.T) {
 	mandoc := testenv.Program(t, "mandoc", "mandoc")
 	commands := described(table())
 	page := filepath.Join(t.TempDir(), "kolla-build.1")
-	if err := os.WriteFile(page, []byte(config.ManPage(commands, "1.0", time.Unix(1790000000, 0))), 0o644); err != nil {
+	if err := os.WriteFile(page, []byte(cli.ManPage(commands, "1.0", time.Unix(1790000000, 0))), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	if out, err := exec.Command(mandoc, "-T", "lint", page).CombinedOutput(); err != nil || len(out) > 0 {

@@ -17,7 +17,9 @@ const module = "github.com/kolla-build/kolla-build/"
 // What stands further down may import what stands above it, and this is the
 // whole of it: a new import is a decision.
 var allowed = map[string]string{
-	"pkg/config":         "",
+	"pkg/facts":          "",
+	"pkg/config":         "pkg/facts",
+	"pkg/cli":            "pkg/config pkg/facts",
 	"pkg/jinja":          "",
 	"pkg/graph":          "",
 	"pkg/store":          "",
@@ -29,7 +31,7 @@ var allowed = map[string]string{
 	"pkg/inspect":        "",
 	"pkg/packages":       "pkg/inspect",
 	"pkg/imageref":       "",
-	"pkg/render":         "pkg/config pkg/jinja pkg/imageref",
+	"pkg/render":         "pkg/config pkg/facts pkg/jinja pkg/imageref",
 	"pkg/build":          "pkg/plan",
 	"pkg/build/buildkit": "pkg/build internal/mounts",
 	"pkg/registry":       "pkg/imageref",
@@ -39,9 +41,9 @@ var allowed = map[string]string{
 	"pkg/bootstrap":      "pkg/bundle pkg/store internal/mounts",
 	"pkg/report":         "pkg/build",
 	"pkg/report/page":    "pkg/report pkg/build",
-	"pkg/pipeline": "pkg/config pkg/graph pkg/imageref pkg/store pkg/plan pkg/source pkg/render pkg/build pkg/build/buildkit " +
+	"pkg/pipeline": "pkg/config pkg/facts pkg/graph pkg/imageref pkg/store pkg/plan pkg/source pkg/render pkg/build pkg/build/buildkit " +
 		"pkg/registry pkg/bundle pkg/bootstrap pkg/inspect pkg/packages pkg/report pkg/report/page pkg/trace pkg/engine pkg/squash dockerfiles profiles pkg/jinja",
-	"cmd/kolla-build": "pkg/config pkg/graph pkg/pipeline pkg/registry pkg/bootstrap pkg/render  pkg/report profiles",
+	"cmd/kolla-build": "pkg/cli pkg/config pkg/facts pkg/graph pkg/pipeline pkg/registry pkg/bootstrap pkg/render  pkg/report profiles",
 }
 
 // shared lists the small packages with one subject each that every package may
@@ -50,9 +52,11 @@ var shared = map[string]string{
 	"internal/atomicfile": "",
 	"internal/console":    "",
 	"internal/filelock":   "",
+	"internal/inifile":    "",
 	"internal/redact":     "",
 	"internal/retry":      "",
 	"internal/suggest":    "",
+	"internal/textwrap":   "",
 	"internal/units":      "",
 	"internal/usererr":    "internal/redact",
 }
@@ -61,7 +65,7 @@ var shared = map[string]string{
 var outside = map[string]string{
 	"github.com/moby/buildkit":                "pkg/build/buildkit",
 	"github.com/distribution/distribution/v3": "pkg/registry",
-	"gopkg.in/ini.v1":                         "pkg/config",
+	"gopkg.in/ini.v1":                         "internal/inifile",
 }
 
 func TestOrderOfPackages(t *testing.T) {

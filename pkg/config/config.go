@@ -6,6 +6,8 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
+
+	"github.com/kolla-build/kolla-build/pkg/facts"
 )
 
 // Config is what one command was told, with every default filled in. Load makes
@@ -220,6 +222,11 @@ func (c *Config) Origin(option string) Origin {
 // IsSet reports whether the user gave the option anywhere.
 func (c *Config) IsSet(option string) bool {
 	return c.Origin(option).Kind != OriginDefault
+}
+
+// Target returns what decides which images can be built.
+func (c *Config) Target() facts.Target {
+	return facts.Target{OpenStack: c.OpenstackRelease, Distro: c.Base, BaseTag: c.BaseTag, Arch: c.BaseArch, InstallType: c.InstallType}
 }
 
 // ProfileNames returns the names of all profiles, sorted.

@@ -1,4 +1,4 @@
-package config
+package config_test
 
 import (
 	"errors"
@@ -9,12 +9,13 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/spf13/pflag"
+	"github.com/kolla-build/kolla-build/pkg/cli"
+	"github.com/kolla-build/kolla-build/pkg/config"
 )
 
 // load runs Load in a new directory with a kolla-build.conf of that text, if any,
 // and no other file.
-func load(t *testing.T, text string, env []string, words ...string) (*Config, error) {
+func load(t *testing.T, text string, env []string, words ...string) (*config.Config, error) {
 	t.Helper()
 	dir := t.TempDir()
 	if text != "" {
@@ -22,11 +23,11 @@ func load(t *testing.T, text string, env []string, words ...string) (*Config, er
 			t.Fatal(err)
 		}
 	}
-	return Load(Input{Args: words, Env: append([]string{"HOME=/home/someone"}, env...), Dir: dir,
+	return cli.Load(cli.Input{Args: words, Env: append([]string{"HOME=/home/someone"}, env...), Dir: dir,
 		SystemFile: filepath.Join(dir, "no-system.conf"), HostArch: "x86_64", Profiles: someProfiles})
 }
 
-func mustLoad(t *testing.T, text string, env []string, words ...string) *Config {
+func mustLoad(t *testing.T, text string, env []string, words ...string) *config.Config {
 	t.Helper()
 	c, err := load(t, text, env, words...)
 	if err != nil {
@@ -36,29 +37,29 @@ func mustLoad(t *testing.T, text string, env []string, words ...string) *Config 
 }
 
 func TestTableAndConfigAgree(t *testing.T) {
-	types := map[Kind]reflect.Type{String: reflect.TypeFor[string](), Bool: reflect.TypeFor[bool](), Int: reflect.TypeFor[int](),
-		List: reflect.TypeFor[[]string](), Dict: reflect.TypeFor[map[string]string](), Multi: reflect.TypeFor[[]string](), Size: reflect.TypeFor[int64]()}
+	types := map[config.Kind]reflect.Type{config.String: reflect.TypeFor[string](), config.Bool: reflect.TypeFor[bool](), config.Int: reflect.TypeFor[int](),
+		config.List: reflect.TypeFor[[]string](), config.Dict: reflect.TypeFor[map[string]string](), config.Multi: reflect.TypeFor[[]string](), config.Size: reflect.TypeFor[int64]()}
 	names, shorts := map[string]bool{}, map[string]bool{}
-	config := reflect.TypeFor[Config]()
-	for _, o := range Options() {
+	fields := reflect.TypeFor[config.Config]()
+	for _, o := range config.Options() {
 		for _, name := range append([]string{o.Name}, o.Aliases...) {
-			if names[canonical(name)] {
+			if names[config.CanonicalName(name)] {
 				t.Errorf("--%s is there twice", name)
 			}
-			names[canonical(name)] = true
+			names[config.CanonicalName(name)] = true
 		}
 		if o.Short != "" && shorts[o.Short] {
 			t.Errorf("-%s is there twice", o.Short)
 		}
 		shorts[o.Short] = true
-		if !strings.HasSuffix(o.Help, ".") || o.Group == "" || !slices.Contains(Groups(), o.Group) {
+		if !strings.HasSuffix(o.Help, ".") || o.Group == "" || !slices.Contains(config.Groups(), o.Group) {
 			t.Errorf("--%s: help %q, group %q", o.Name, o.Help, o.Group)
 		}
-		if o.Kind != Bool && o.Arg == "" {
+		if o.Kind != config.Bool && o.Arg == "" {
 			t.Errorf("--%s takes a value that help has no name for", o.Name)
 		}
 		if field := o.Field(); field != "" {
-			f, ok := config.FieldByName(field)
+			f, ok := fields.FieldByName(field)
 			if !ok || f.Type != types[o.Kind] {
 				t.Errorf("--%s: there is no field %s of type %v", o.Name, field, types[o.Kind])
 			}
@@ -76,7 +77,7 @@ func TestPrecedence(t *testing.T) {
 	write("system.conf", "[DEFAULT]\ntag = system\nnamespace = system\nregistry = system\nmaintainer = system\nlogs_dir = system\n")
 	write("kolla-build.conf", "[DEFAULT]\ntag = local\nnamespace = local\nregistry = local\nmaintainer = local\n")
 	write("more.conf", "[DEFAULT]\ntag = more\nnamespace = more\nregistry = more\n")
-	c, err := Load(Input{
+	c, err := cli.Load(cli.Input{
 		Args: []string{"--tag", "flag", "--config-file", "more.conf"}, Dir: dir, SystemFile: filepath.Join(dir, "system.conf"),
 		Env: []string{"KOLLA_BUILD_TAG=env", "KOLLA_BUILD_NAMESPACE=env", "OS_DEFAULT__NAMESPACE=oslo", "HOME=/h"},
 	})
@@ -132,90 +133,6 @@ func TestEnvironment(t *testing.T) {
 	}
 }
 
-func TestSpellings(t *testing.T) {
-	for _, words := range [][]string{
-		{"--base-tag", "x", "--nocache", "--type", "binary", "--network_mode", "none"},
-		{"--base_tag=x", "--no-cache", "-t", "binary", "--network-mode=none"},
-		{"-base-tag", "x", "-nocache", "-tbinary", "-network_mode", "none"},
-		{"-base_tag=x", "--cache=false", "--install-type=binary", "--network_mo", "none"},
-		{"--base-tag=y", "--base-tag=x", "--cache", "--no_cache", "--install_type", "binary", "--network_mode=none"},
-	} {
-		c, err := load(t, "", nil, words...)
-		if err != nil {
-			t.Errorf("%q: %v", words, err)
-			continue
-		}
-		if c.BaseTag != "x" || c.Cache || c.InstallType != "binary" || c.NetworkMode != "none" {
-			t.Errorf("%q: %q %v %q %q", words, c.BaseTag, c.Cache, c.InstallType, c.NetworkMode)
-		}
-	}
-	c := mustLoad(t, "[DEFAULT]\nbase-tag = x\ninstall-type = binary\n", nil)
-	if c.BaseTag != "x" || c.InstallType != "binary" || len(c.Warnings) > 0 {
-		t.Errorf("dashes in a file: %q %q %v", c.BaseTag, c.InstallType, c.Warnings)
-	}
-}
-
-func TestOldSpellings(t *testing.T) {
-	c := mustLoad(t, "[profiles]\ncontainers = zun,magnum,heat\n", nil, "-profile", "containers", "-push", "-registry", "h:1", "-b", "ubuntu")
-	if !slices.Equal(c.Profile, []string{"containers"}) || !c.Push || c.Registry != "h:1" || c.Base != "ubuntu" {
-		t.Errorf("%q %v %q %q", c.Profile, c.Push, c.Registry, c.Base)
-	}
-	if len(c.Warnings) != 3 || c.Warnings[0].Message != "-profile is read as --profile" {
-		t.Errorf("warnings: %v", c.Warnings)
-	}
-	if got := c.Profiles["containers"]; !slices.Equal(got, []string{"zun", "magnum", "heat"}) {
-		t.Errorf("containers = %q", got)
-	}
-	for _, words := range [][]string{{"-p", "default"}, {"-pdefault"}, {"-p=default"}, {"-qpdefault"}} {
-		if c := mustLoad(t, "", nil, words...); !slices.Equal(c.Profile, []string{"default"}) || len(c.Warnings) > 0 {
-			t.Errorf("%q: %q %v", words, c.Profile, c.Warnings)
-		}
-	}
-}
-
-func TestMixedPositionals(t *testing.T) {
-	c := mustLoad(t, "", nil, "nova", "-b", "debian", "^zun$", "--push", "--", "-x")
-	if want := []string{"nova", "^zun$", "-x"}; !slices.Equal(c.Regex, want) || !slices.Equal(c.Args, want) {
-		t.Errorf("%q, %q", c.Regex, c.Args)
-	}
-}
-
-func TestHelpAndVersion(t *testing.T) {
-	for _, words := range [][]string{{"-h"}, {"--help"}, {"--nosuch", "--help"}, {"-b", "ubuntu", "-help"}} {
-		if _, err := load(t, "", nil, words...); !errors.Is(err, ErrHelp) {
-			t.Errorf("%q: %v", words, err)
-		}
-	}
-	if _, err := load(t, "[broken", nil, "--version"); !errors.Is(err, ErrVersion) {
-		t.Errorf("--version: %v", err)
-	}
-}
-
-func TestSubcommandFlags(t *testing.T) {
-	var addr string
-	var push bool
-	extra := func(f *pflag.FlagSet) {
-		f.StringVarP(&addr, "addr", "a", ":4000", "")
-		f.BoolVar(&push, "push", false, "") // the table has it, too
-		f.IntP("days", "D", 1, "")          // and that letter
-	}
-	run := func(words ...string) (*Config, error) {
-		return Load(Input{Command: "registry serve", Args: words, Dir: t.TempDir(), SystemFile: "none", Extra: extra, Env: []string{"HOME=/h"}})
-	}
-	c, err := run("file.tar", "-addr", "x:1", "--push", "-n", "ns")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if addr != "x:1" || !push || c.Push || c.Namespace != "ns" || !slices.Equal(c.Args, []string{"file.tar"}) {
-		t.Errorf("%q %v %v %q %q", addr, push, c.Push, c.Namespace, c.Args)
-	}
-	for words, want := range map[string]string{"-D x": "-D x: ", "--days=x": "--days=x: ", "--addr": "--addr needs a value", "--adr x": `did you mean --addr?`} {
-		if _, err := run(strings.Fields(words)...); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: %v", words, err)
-		}
-	}
-}
-
 func TestDerived(t *testing.T) {
 	for _, tc := range []struct {
 		args []string
@@ -236,28 +153,28 @@ func TestDerived(t *testing.T) {
 
 func TestSampleConfigSaysTheDefaults(t *testing.T) {
 	var uncommented []string
-	for line := range strings.SplitSeq(SampleConfig(), "\n") {
+	for line := range strings.SplitSeq(config.SampleConfig(), "\n") {
 		if strings.HasPrefix(line, "#") && !strings.HasPrefix(line, "# ") {
 			line = line[1:]
 		}
 		// An empty item of a repeatable option is an item.
-		if o := Lookup(strings.TrimSuffix(line, " =")); o == nil || o.Kind != Multi {
+		if o := config.Lookup(strings.TrimSuffix(line, " =")); o == nil || o.Kind != config.Multi {
 			uncommented = append(uncommented, line)
 		}
 	}
 	plain := mustLoad(t, "", nil)
-	for _, text := range []string{SampleConfig(), strings.Join(uncommented, "\n")} {
+	for _, text := range []string{config.SampleConfig(), strings.Join(uncommented, "\n")} {
 		c, err := load(t, text, nil, "--nostrict")
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, o := range Options() {
+		for _, o := range config.Options() {
 			name := o.Field()
 			if name == "" || name == "Strict" {
 				continue
 			}
 			a, b := reflect.ValueOf(*c).FieldByName(name).Interface(), reflect.ValueOf(*plain).FieldByName(name).Interface()
-			if format(a) != format(b) {
+			if config.Format(a) != config.Format(b) {
 				t.Errorf("%s = %v, default %v", o.Name, a, b)
 			}
 		}
@@ -269,38 +186,14 @@ func TestSampleConfigSaysTheDefaults(t *testing.T) {
 			}
 		}
 		for _, w := range c.Warnings {
-			if o := Lookup(w.Option); o == nil || o.Note == "" {
+			if o := config.Lookup(w.Option); o == nil || o.Note == "" {
 				t.Errorf("%v", w)
 			}
 		}
 	}
 }
 
-func TestDefaultFiles(t *testing.T) {
-	for name, data := range map[string][]byte{"users.conf": defaultUsers, "sources.conf": defaultSources} {
-		f, err := parseINI(name, data)
-		if err != nil {
-			t.Fatal(err)
-		}
-		seen := map[string]bool{}
-		for _, h := range f.headers {
-			if seen[h.name] || isUser(h.name) != (name == "users.conf") {
-				t.Errorf("%s:%d: [%s] does not belong there", name, h.line, h.name)
-			}
-			seen[h.name] = true
-		}
-	}
-}
-
 func TestReleaseSources(t *testing.T) {
-	files, err := releaseFiles.ReadDir("data/sources")
-	if err != nil {
-		t.Fatal(err)
-	}
-	names := releaseNames()
-	if len(names) != len(files) || names[0] != "2026.1" || names[len(names)-1] != "ussuri" {
-		t.Errorf("%d files, in their order %v", len(files), names)
-	}
 	location := func(section string, args ...string) string {
 		c := mustLoad(t, "", nil, args...)
 		s, err := c.ExpandSource(section, nil)
@@ -340,9 +233,9 @@ func TestReleaseSources(t *testing.T) {
 
 func TestUsersAndSources(t *testing.T) {
 	c := mustLoad(t, "[nova-user]\nuid = 1\n[mine-user]\nuid = 7\n[keystone-base]\ntype = git\nlocation = https://x/${reference}-$debian_arch\nreference = $openstack_branch_slashed\n[mien]\ntype = local\nlocation = /x\n", nil, "--openstack-release", "2026.1")
-	for name, want := range map[string]User{"nova": {UID: 1, GID: 42436, Group: "nova"}, "mine": {UID: 7, GID: 7, Group: "mine"}, "hacluster": {UID: 42486, GID: 42486, Group: "haclient"}, "zun": {UID: 42463, GID: 42463, Group: "zun"}} {
+	for name, want := range map[string]config.User{"nova": {UID: 1, GID: 42436, Group: "nova"}, "mine": {UID: 7, GID: 7, Group: "mine"}, "hacluster": {UID: 42486, GID: 42486, Group: "haclient"}, "zun": {UID: 42463, GID: 42463, Group: "zun"}} {
 		got := c.Users[name]
-		got.Origin = Origin{}
+		got.Origin = config.Origin{}
 		if got != want {
 			t.Errorf("%s: %+v, want %+v", name, got, want)
 		}
@@ -350,7 +243,7 @@ func TestUsersAndSources(t *testing.T) {
 	if o := c.KeyOrigin("nova-user", "uid"); o.String() != "kolla-build.conf:2" {
 		t.Errorf("nova's uid is from %v", o)
 	}
-	if o := c.KeyOrigin("nova-user", "gid"); o.Kind != OriginDefault {
+	if o := c.KeyOrigin("nova-user", "gid"); o.Kind != config.OriginDefault {
 		t.Errorf("nova's gid is from %v", o)
 	}
 	for name, want := range map[string]string{
@@ -411,7 +304,7 @@ func TestProfilesFromProfiles(t *testing.T) {
 
 func TestErrorsHaveTheirPlace(t *testing.T) {
 	_, err := load(t, "[DEFAULT]\nbase =   ubunto\n", nil)
-	var e *Error
+	var e *config.Error
 	if !errors.As(err, &e) || e.File != "kolla-build.conf" || e.Line != 2 || e.Column != 10 || e.SourceLine != "base =   ubunto" || e.Option != "base" || e.Hint != `did you mean "ubuntu"?` {
 		t.Errorf("%#v", e)
 	}
@@ -424,34 +317,14 @@ func TestErrorsHaveTheirPlace(t *testing.T) {
 	}
 }
 
-func TestDistros(t *testing.T) {
-	for _, d := range Distros() {
-		r, ok := d.Release("latest")
-		if !ok || !slices.Contains(r.Tags, d.Tag) || d.Image == "" || d.PackageManager == "" || (d.PackageType == "deb") != (r.Suite != "") {
-			t.Errorf("%+v: %+v %v", d, r, ok)
-		}
-	}
-	debian, _ := LookupDistro("debian")
-	ubuntu, _ := LookupDistro("ubuntu")
-	if r, _ := debian.Release("12-slim"); r.Suite != "bookworm" {
-		t.Errorf("debian:12-slim is %+v", r)
-	}
-	if r, _ := ubuntu.Release("jammy"); r.Suite != "jammy" || ubuntu.PrettyName("22.04") != "Ubuntu 22.04.* LTS" || ubuntu.PrettyName("mine") != "Ubuntu 24.04.* LTS" {
-		t.Errorf("ubuntu: %+v, %q", r, ubuntu.PrettyName("mine"))
-	}
-	if _, ok := LookupDistro("gentoo"); ok {
-		t.Error("there is no gentoo")
-	}
-}
-
 func TestSizes(t *testing.T) {
 	for text, want := range map[string]int64{"0": 0, "512M": 512e6, "20G": 20e9, "20 GB": 20e9, "1.5GiB": 3 << 29, "7k": 7000, "1Ki": 1024, "12345": 12345, "2t": 2e12} {
-		if got, err := parseSize(text); err != nil || got != want {
+		if got, err := config.ParseSize(text); err != nil || got != want {
 			t.Errorf("%q: %d, %v; want %d", text, got, err, want)
 		}
 	}
 	for _, text := range []string{"", "G", "-1G", "10%", "1e9", "5ib", "99999999999T", "1 G B"} {
-		if got, err := parseSize(text); err == nil {
+		if got, err := config.ParseSize(text); err == nil {
 			t.Errorf("%q is taken for %d", text, got)
 		}
 	}

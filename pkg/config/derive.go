@@ -4,6 +4,8 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+
+	"github.com/kolla-build/kolla-build/pkg/facts"
 )
 
 // The defaults in this file follow from other options, in the way of upstream's
@@ -14,8 +16,8 @@ func deriveBaseTag(r *resolver) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	d, _ := LookupDistro(base)
-	return d.Tag, nil
+	release, err := r.release()
+	return release.BaseTag(base), err
 }
 
 func deriveBaseImage(r *resolver) (string, error) {
@@ -23,7 +25,7 @@ func deriveBaseImage(r *resolver) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	d, _ := LookupDistro(base)
+	d, _ := facts.LookupDistro(base)
 	return d.Image, nil
 }
 
@@ -38,29 +40,33 @@ func deriveDebianArch(r *resolver) (string, error) {
 	return "amd64", nil
 }
 
-func deriveDistro(fact func(Distro) string) func(*resolver) (string, error) {
+func deriveDistro(fact func(facts.Distro) string) func(*resolver) (string, error) {
 	return func(r *resolver) (string, error) {
 		base, err := r.string("base")
 		if err != nil {
 			return "", err
 		}
-		d, _ := LookupDistro(base)
+		d, _ := facts.LookupDistro(base)
 		return fact(d), nil
 	}
 }
 
+// release returns the OpenStack release that the options name.
+func (r *resolver) release() (facts.Release, error) {
+	name, err := r.string("openstack-release")
+	release, _ := facts.LookupRelease(name)
+	return release, err
+}
+
+func deriveCodename(r *resolver) (string, error) {
+	release, err := r.release()
+	return release.Codename, err
+}
+
 func deriveBranch(separator string) func(*resolver) (string, error) {
 	return func(r *resolver) (string, error) {
-		release, err := r.string("openstack-release")
-		if err != nil {
-			return "", err
-		}
-		if branch := releases()[release].branch; branch != "" {
-			release = branch
-		} else if release != "master" {
-			release = "stable-" + release
-		}
-		return strings.ReplaceAll(release, "-", separator), nil
+		release, err := r.release()
+		return strings.ReplaceAll(release.Branch, "-", separator), err
 	}
 }
 

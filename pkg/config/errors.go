@@ -1,19 +1,11 @@
 package config
 
 import (
-	"errors"
 	"fmt"
-	"regexp"
 	"strings"
-	"unicode/utf8"
+
+	"github.com/kolla-build/kolla-build/internal/redact"
 )
-
-// ErrHelp is what Load returns when the user asked for help. The caller prints
-// Help and exits with 0.
-var ErrHelp = errors.New("help requested")
-
-// ErrVersion is what Load returns when the user asked for the version.
-var ErrVersion = errors.New("version requested")
 
 // Error is a mistake in what the user wrote, with its place as far as it has
 // one. File is "" for the command line and the environment.
@@ -55,18 +47,6 @@ func (w Warning) String() string {
 	return locate(w.File, w.Line, w.Column, w.SourceLine, w.Message, w.Hint)
 }
 
-// login is a user and a password, or a token, in a url. As programs read it, it
-// ends at the last @ before the path: an @ in a password may be bare.
-var login = regexp.MustCompile(`://[^/?#\s]+@`)
-
-// WithoutLogin takes users, passwords and tokens out of the urls in a text that
-// is shown, and leaves every other character in its column.
-func WithoutLogin(line string) string {
-	return login.ReplaceAllStringFunc(line, func(s string) string {
-		return "://" + strings.Repeat("*", utf8.RuneCountInString(s)-4) + "@"
-	})
-}
-
 func locate(file string, line, column int, source, message, hint string) string {
 	var b strings.Builder
 	if file != "" {
@@ -81,7 +61,7 @@ func locate(file string, line, column int, source, message, hint string) string 
 	}
 	b.WriteString(message)
 	if file != "" && source != "" {
-		source = WithoutLogin(source)
+		source = redact.InPlace(source)
 		fmt.Fprintf(&b, "\n    %s", source)
 		if column > 0 {
 			// Tabs stay tabs so that the caret stands under its character.

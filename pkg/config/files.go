@@ -8,6 +8,9 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/kolla-build/kolla-build/internal/inifile"
+	"github.com/kolla-build/kolla-build/internal/suggest"
 )
 
 // SystemFile is the configuration file that is read first.
@@ -29,11 +32,11 @@ func (l *loader) readFiles() error {
 	}
 	files := []file{{path: system}, {path: localFile}}
 	fileOption, dirOption := Lookup("config-file"), Lookup("config-dir")
-	named := append(slices.Clone(l.cl.flags[fileOption]), l.cl.flags[dirOption]...)
+	named := append(slices.Clone(l.flags[fileOption]), l.flags[dirOption]...)
 	slices.SortStableFunc(named, func(a, b given) int { return a.order - b.order })
 	for _, g := range named {
 		path := l.home(g.text)
-		if slices.ContainsFunc(l.cl.flags[fileOption], func(f given) bool { return f.order == g.order }) {
+		if slices.ContainsFunc(l.flags[fileOption], func(f given) bool { return f.order == g.order }) {
 			files = append(files, file{path, g.origin.Text})
 			continue
 		}
@@ -80,9 +83,9 @@ func (l *loader) readFiles() error {
 		if err != nil {
 			return l.missing(f.path, "", err)
 		}
-		parsed, err := parseINI(f.path, data)
+		parsed, err := inifile.Parse(f.path, data)
 		if err != nil {
-			return err
+			return syntaxError(err)
 		}
 		l.files = append(l.files, parsed)
 		l.c.Files = append(l.c.Files, f.path)
@@ -107,11 +110,43 @@ func (l *loader) missing(path, option string, err error) error {
 		for _, entry := range entries {
 			names = append(names, entry.Name())
 		}
-		if n := nearest(filepath.Base(path), names); n != "" {
+		if n := suggest.Nearest(filepath.Base(path), names); n != "" {
 			e.Hint = fmt.Sprintf("did you mean %q?", filepath.Join(filepath.Dir(path), n))
 		}
 	}
 	return e
+}
+
+// syntaxError gives the error of a file that cannot be read its place and, for a line
+// that is no assignment, a guess what it was meant to be.
+func syntaxError(err error) error {
+	var e *inifile.Error
+	if !errors.As(err, &e) {
+		return err
+	}
+	out := &Error{File: e.File, Line: e.Line, Column: e.Column, SourceLine: e.Text, Message: e.Message, Hint: e.Hint}
+	if e.Bare {
+		out.Hint = hintForBareLine(e.Text)
+	}
+	return out
+}
+
+// hintForBareLine guesses the meaning of a line without a separator.
+func hintForBareLine(line string) string {
+	words := strings.Fields(strings.TrimLeft(line, "-"))
+	if len(words) == 0 {
+		return ""
+	}
+	o := Lookup(words[0])
+	switch {
+	case o == nil:
+		return ""
+	case len(words) > 1:
+		return fmt.Sprintf("did you mean %q?", o.Key()+" = "+strings.Join(words[1:], " "))
+	case o.Kind == Bool:
+		return fmt.Sprintf("did you mean %q?", o.Key()+" = true")
+	}
+	return fmt.Sprintf("write %q with a value", o.Key()+" = ")
 }
 
 // path returns the path by which the file is opened.

@@ -1,7 +1,6 @@
-package config
+package config_test
 
 import (
-	"bytes"
 	"flag"
 	"fmt"
 	"maps"
@@ -11,76 +10,23 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/spf13/pflag"
+	"github.com/kolla-build/kolla-build/internal/testenv"
+	"github.com/kolla-build/kolla-build/pkg/cli"
+	"github.com/kolla-build/kolla-build/pkg/config"
 )
 
 var update = flag.Bool("update", false, "write the golden files instead of comparing with them")
 
-// golden compares with a file in testdata/golden, or writes it with -update.
-func golden(t *testing.T, name, got string) {
-	t.Helper()
-	path := filepath.Join("testdata", "golden", name)
-	if *update {
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got == string(want) {
-		return
-	}
-	a, b := strings.Split(got, "\n"), strings.Split(string(want), "\n")
-	for i := range max(len(a), len(b)) {
-		line := func(s []string) string {
-			if i < len(s) {
-				return s[i]
-			}
-			return "(end)"
-		}
-		if line(a) != line(b) {
-			t.Fatalf("%s:%d: (go test -update writes it anew)\n got %q\nwant %q", path, i+1, line(a), line(b))
-		}
-	}
-}
-
 func TestGoldenTexts(t *testing.T) {
-	ownFlags := func(f *pflag.FlagSet) {
-		f.StringP("output", "o", "", "Write to this `FILE`.")
-		f.Bool("push", false, "Push what was loaded.")
-	}
 	texts := map[string]string{
-		"sample.conf":  SampleConfig(),
-		"reference.md": Reference(),
+		"sample.conf":  config.SampleConfig(),
+		"reference.md": config.Reference(),
 		"mistakes.txt": mistakes(t),
 	}
-	build := Command{Args: "[REGEX…]", Summary: "Build images.", Examples: []Example{{Line: "kolla-build -b debian nova", Does: "Build nova."}}}
-	load := Command{Name: "load", Args: "FILE", Summary: "Load images.", Groups: []Group{GroupNames, GroupConfig}, Flags: ownFlags}
-	for name, c := range map[string]Command{"help.txt": build, "help-load.txt": load} {
-		var b bytes.Buffer
-		if err := Help(&b, c, []Command{build, load}); err != nil {
-			t.Fatal(err)
-		}
-		texts[name] = b.String()
-	}
 	for name, text := range texts {
-		t.Run(name, func(t *testing.T) { golden(t, name, text) })
+		t.Run(name, func(t *testing.T) { testenv.Golden(t, name, text, *update) })
 	}
-	entries, err := os.ReadDir("testdata/golden")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, e := range entries {
-		if _, used := texts[e.Name()]; !used {
-			t.Errorf("testdata/golden/%s belongs to no test", e.Name())
-		}
-	}
+	testenv.GoldenNames(t, slices.Collect(maps.Keys(texts)))
 }
 
 // mistakes returns what users are told about things they wrote wrong: each case
@@ -128,7 +74,7 @@ func mistakes(t *testing.T) string {
 				t.Fatal(err)
 			}
 		}
-		in := Input{Args: c.Args, Dir: c.Dir, SystemFile: "no-system.conf", HostArch: "x86_64", Profiles: someProfiles, Env: []string{"HOME=/home/someone"}}
+		in := cli.Input{Args: c.Args, Dir: c.Dir, SystemFile: "no-system.conf", HostArch: "x86_64", Profiles: someProfiles, Env: []string{"HOME=/home/someone"}}
 		for _, name := range slices.Sorted(maps.Keys(c.Env)) {
 			in.Env = append(in.Env, name+"="+c.Env[name])
 			fmt.Fprintf(&b, "%s=%s ", name, c.Env[name])
@@ -137,7 +83,7 @@ func mistakes(t *testing.T) string {
 		if text := c.Files["kolla-build.conf"]; text != "" {
 			fmt.Fprintf(&b, "-- kolla-build.conf --\n%s--\n", strings.ToValidUTF8(text, "?"))
 		}
-		got, err := Load(in)
+		got, err := cli.Load(in)
 		switch {
 		case err != nil:
 			fmt.Fprintf(&b, "error: %v\n", err)

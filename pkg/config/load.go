@@ -9,31 +9,41 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/spf13/pflag"
+	"github.com/kolla-build/kolla-build/internal/inifile"
+	"github.com/kolla-build/kolla-build/internal/suggest"
 )
 
 // Input is what Load starts from; it looks at nothing else but the files named
 // here and on the command line.
 type Input struct {
-	Command    string   // the subcommand, "" for the build itself
-	Args       []string // the arguments after the subcommand
-	Env        []string // as os.Environ returns it
-	Dir        string   // the working directory; "" is the process's own
-	SystemFile string   // "" is /etc/kolla/kolla-build.conf
-	HostArch   string   // x86_64 or aarch64; "" is the machine's own
+	Command    string    // the subcommand, "" for the build itself
+	Arguments  Arguments // the command line
+	Env        []string  // as os.Environ returns it
+	Dir        string    // the working directory; "" is the process's own
+	SystemFile string    // "" is /etc/kolla/kolla-build.conf
+	HostArch   string    // x86_64 or aarch64; "" is the machine's own
 
 	// Profiles are the default profiles: name to regular expressions.
 	Profiles map[string][]string
-	// Extra adds a subcommand's own flags, nil if it has none. An option of the
-	// table with the same name gives way to it.
-	Extra func(*pflag.FlagSet)
-	// Commands are all commands, for what is said of an option that is another's.
-	Commands []Command
+}
+
+// Arguments is a command line, parsed.
+type Arguments struct {
+	Options     []Setting // in the order in which they were given
+	Positionals []string
+	Warnings    []Warning // about how options were written
+}
+
+// Setting is an option given on the command line.
+type Setting struct {
+	Option  *Option
+	Text    string // the value as written
+	Negated bool   // given as --noNAME
+	Typed   string // the arguments as typed
 }
 
 // Load reads the command line, the environment and the files. What the user wrote
-// wrong is an *Error, or several of them joined; a request for help or for the
-// version is ErrHelp or ErrVersion.
+// wrong is an *Error, or several of them joined.
 func Load(in Input) (*Config, error) {
 	l := &loader{in: in, env: map[string]string{}}
 	for _, pair := range in.Env {
@@ -41,12 +51,13 @@ func Load(in Input) (*Config, error) {
 			l.env[name] = value
 		}
 	}
-	var err error
-	if l.cl, err = parseArgs(in); err != nil {
-		return nil, err
+	l.flags = map[*Option][]given{}
+	for i, s := range in.Arguments.Options {
+		l.flags[s.Option] = append(l.flags[s.Option], given{text: s.Text, negated: s.Negated,
+			origin: Origin{Kind: OriginFlag, Text: s.Typed}, order: i})
 	}
-	l.c = &Config{Command: in.Command, Args: l.cl.positionals, origins: map[string]Origin{}}
-	l.warnings = append(l.warnings, l.cl.warnings...)
+	l.c = &Config{Command: in.Command, Args: in.Arguments.Positionals, origins: map[string]Origin{}}
+	l.warnings = append(l.warnings, in.Arguments.Warnings...)
 	if err := l.readFiles(); err != nil {
 		return nil, err
 	}
@@ -84,12 +95,25 @@ func Load(in Input) (*Config, error) {
 	return l.c, nil
 }
 
+// given is one value of an option or of a section's key.
+type given struct {
+	text    string // as written
+	origin  Origin
+	entry   *inifile.Entry // OriginFile only
+	negated bool           // --noNAME
+	order   int            // position among the options of the command line
+}
+
+func fileOrigin(e *inifile.Entry) Origin {
+	return Origin{Kind: OriginFile, File: e.File, Line: e.Line, Text: strings.TrimSpace(e.Text)}
+}
+
 // loader holds what Load has found so far.
 type loader struct {
 	in    Input
 	env   map[string]string
-	cl    *commandLine
-	files []*iniFile
+	flags map[*Option][]given
+	files []*inifile.File
 	r     *resolver
 	c     *Config
 
@@ -119,22 +143,22 @@ func joinErrors(errs []error) error {
 func (l *loader) mergeOptions() {
 	inFiles := map[*Option][]given{}
 	for _, f := range l.files {
-		for _, e := range f.entries {
-			if normalSection(e.section) != "DEFAULT" {
+		for _, e := range f.Entries {
+			if normalSection(e.Section) != "DEFAULT" {
 				continue
 			}
-			o := lookupKey(e.key)
+			o := lookupKey(e.Key)
 			switch {
 			case o == nil:
 				l.unknownKey(e, optionKeys())
 			case o.CommandLineOnly:
-				l.misspelt = append(l.misspelt, keyWarning(e, fmt.Sprintf("%s counts on the command line only", e.key), ""))
+				l.misspelt = append(l.misspelt, keyWarning(e, fmt.Sprintf("%s can be given on the command line only", e.Key), ""))
 			default:
-				g := given{text: e.value, origin: e.origin(), entry: e}
+				g := given{text: e.Value, origin: fileOrigin(e), entry: e}
 				inFiles[o] = append(inFiles[o], g)
-				for _, name := range dashedNames(e.value) {
+				for _, name := range dashedNames(e.Value) {
 					w := keyWarning(e, fmt.Sprintf("${%s} stays as it is", name), fmt.Sprintf("write ${%s}", strings.ReplaceAll(name, "-", "_")))
-					w.Column = e.valueCol
+					w.Column = e.ValueColumn
 					l.warnings = append(l.warnings, w)
 				}
 			}
@@ -145,13 +169,13 @@ func (l *loader) mergeOptions() {
 		if fromEnv, ok := l.envValue(o); ok {
 			all = fromEnv
 		}
-		if o.Positional && len(l.cl.positionals) > 0 {
+		if o.Positional && len(l.in.Arguments.Positionals) > 0 {
 			all = nil
-			for _, p := range l.cl.positionals {
+			for _, p := range l.in.Arguments.Positionals {
 				all = append(all, given{text: p, origin: Origin{Kind: OriginFlag, Text: p}})
 			}
 		}
-		flags := l.cl.flags[o]
+		flags := l.flags[o]
 		if len(flags) > 1 && (o.Kind == List || o.Kind == Dict) {
 			last := flags[len(flags)-1]
 			l.warnings = append(l.warnings, Warning{Option: o.Name,
@@ -208,7 +232,6 @@ func (l *loader) notes() {
 		}
 		l.warnings = append(l.warnings, warningAt(l.c.Origin(o.Name), o.Name, o.Note, ""))
 	}
-	l.otherCommands()
 	c := l.c
 	if len(c.Profile) > 0 && len(c.Regex) > 0 && c.Origin("profile").Kind == OriginFlag {
 		l.warnings = append(l.warnings, Warning{Option: "profile",
@@ -218,22 +241,6 @@ func (l *loader) notes() {
 	if c.IsSet("buildkit-builder") && c.IsSet("buildkit-addr") && c.BuildkitAddr != "" {
 		l.warnings = append(l.warnings, warningAt(c.Origin("buildkit-builder"), "buildkit-builder",
 			fmt.Sprintf("buildkit-builder is not used: buildkit-addr says %s", c.BuildkitAddr), ""))
-	}
-}
-
-// otherCommands warns of options on the command line that the command does not
-// look at. What a file or the environment says is for all commands.
-func (l *loader) otherCommands() {
-	i := slices.IndexFunc(l.in.Commands, func(c Command) bool { return c.Name == l.in.Command })
-	if i < 0 {
-		return
-	}
-	groups := append(slices.Clone(l.in.Commands[i].groups()), GroupOutput, GroupConfig)
-	for _, o := range table {
-		if g := l.cl.flags[o]; len(g) > 0 && !slices.Contains(groups, o.Group) {
-			l.warnings = append(l.warnings, Warning{Option: o.Name,
-				Message: fmt.Sprintf("%s has no effect: kolla-build %s does not look at it", g[0].origin, l.in.Command)})
-		}
 	}
 }
 
@@ -308,7 +315,7 @@ func (l *loader) unknownEnv() {
 		if !slices.Contains(known, name) {
 			l.warnings = append(l.warnings, Warning{
 				Message: fmt.Sprintf("the environment has %s, which sets no option", name),
-				Hint:    didYouMean(name, known)})
+				Hint:    suggest.DidYouMean(name, known)})
 		}
 	}
 }

@@ -50,7 +50,7 @@ type Option struct {
 	DefaultText string
 	Choices     []string // the values that are allowed, nil for any
 	Suggestions []string // values that completion offers, among others that are allowed
-	Values      Values   // what the value names, where Arg and Choices do not say it
+	Values      Values   // what the value names, where Arg and Choices do not show it
 	Min         int      // Int: the least value
 	Arg         string   // what the value stands for in help, such as DIR
 	Env         []string // environment variables of its own, besides those made from the name
@@ -68,10 +68,27 @@ type Option struct {
 	Positional bool
 
 	derive func(*resolver) (string, error)
-	// meant names the option that a value on the command line is meant for, ""
-	// if it is this one.
-	meant func(value string) string
+	// Redirect returns the name of the option that a value on the command line is
+	// meant for, "" for this one; nil if every value is for this one.
+	Redirect func(value string) string
 }
+
+// Values says what the value of an option or an argument of a command names, so that
+// a shell can complete it.
+type Values string
+
+// The kinds of things that values name.
+const (
+	ValuesAny      Values = ""
+	ValuesFiles    Values = "files"
+	ValuesDirs     Values = "dirs"
+	ValuesImages   Values = "images"   // of the template tree
+	ValuesStored   Values = "stored"   // images of the local store
+	ValuesProfiles Values = "profiles" // of the configuration
+	ValuesTags     Values = "tags"     // of the base image
+	ValuesDistros  Values = "distros"
+	ValuesCommands Values = "commands"
+)
 
 // Group is a chapter of the help text.
 type Group string
@@ -102,12 +119,12 @@ func Options() []*Option { return table }
 
 // Lookup returns the option of that name or alias, with dashes or underscores,
 // and nil if there is none.
-func Lookup(name string) *Option { return byName[canonical(name)] }
+func Lookup(name string) *Option { return byName[CanonicalName(name)] }
 
 // lookupKey returns the option whose key in [DEFAULT] that is, nil if there is
 // none.
 func lookupKey(key string) *Option {
-	if o := Lookup(key); o != nil && canonical(key) == canonical(o.Name) {
+	if o := Lookup(key); o != nil && CanonicalName(key) == CanonicalName(o.Name) {
 		return o
 	}
 	return nil
@@ -115,6 +132,14 @@ func lookupKey(key string) *Option {
 
 // Key returns the option's key in a file.
 func (o *Option) Key() string { return strings.ReplaceAll(o.Name, "-", "_") }
+
+// DefaultDescription describes the default, "" if there is none.
+func (o *Option) DefaultDescription() string {
+	if o.DefaultText != "" {
+		return o.DefaultText
+	}
+	return o.Default
+}
 
 // EnvNames returns the environment variables that set the option, the strongest
 // first.
@@ -137,7 +162,7 @@ func (o *Option) Field() string {
 		return ""
 	}
 	var b strings.Builder
-	for word := range strings.SplitSeq(canonical(o.Name), "-") {
+	for word := range strings.SplitSeq(CanonicalName(o.Name), "-") {
 		if up, ok := initialisms[word]; ok {
 			b.WriteString(up)
 			continue
@@ -147,8 +172,8 @@ func (o *Option) Field() string {
 	return b.String()
 }
 
-// canonical folds the two spellings of names: dashes and underscores.
-func canonical(name string) string { return strings.ReplaceAll(name, "_", "-") }
+// CanonicalName returns an option's name with dashes, however it is spelled.
+func CanonicalName(name string) string { return strings.ReplaceAll(name, "_", "-") }
 
 var (
 	table  []*Option
@@ -174,10 +199,19 @@ func concat(parts ...[]*Option) []*Option {
 func indexOptions(options []*Option) map[string]*Option {
 	index := map[string]*Option{}
 	for _, o := range options {
-		index[canonical(o.Name)] = o
+		index[CanonicalName(o.Name)] = o
 		for _, a := range o.Aliases {
-			index[canonical(a)] = o
+			index[CanonicalName(a)] = o
 		}
 	}
 	return index
+}
+
+// normalSection returns a section's name as oslo.config compares it: in lower case,
+// except DEFAULT, which must be written in capitals.
+func normalSection(name string) string {
+	if name == "DEFAULT" {
+		return name
+	}
+	return strings.ToLower(name)
 }

@@ -1,4 +1,4 @@
-package config
+package config_test
 
 import (
 	"bytes"
@@ -14,6 +14,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/kolla-build/kolla-build/pkg/cli"
+	"github.com/kolla-build/kolla-build/pkg/config"
 )
 
 // These tests give the same command lines and files to Kolla's own code on
@@ -165,12 +168,12 @@ func TestAgainstOslo(t *testing.T) {
 	}
 	for i, c := range cases {
 		t.Run(fmt.Sprint(i), func(t *testing.T) {
-			in := Input{Args: c.Args, Dir: c.Dir, SystemFile: filepath.Join(c.Dir, "no-system.conf"), Profiles: profiles,
-				Env: []string{"HOME=/home/someone"}, HostArch: hostArch(runtime.GOARCH)}
+			in := cli.Input{Args: c.Args, Dir: c.Dir, SystemFile: filepath.Join(c.Dir, "no-system.conf"), Profiles: profiles,
+				Env: []string{"HOME=/home/someone"}, HostArch: config.HostArch(runtime.GOARCH)}
 			for name, value := range c.Env {
 				in.Env = append(in.Env, name+"="+value)
 			}
-			got, err := Load(in)
+			got, err := cli.Load(in)
 			switch want := answers[i]; {
 			case want.Error != "" && err == nil:
 				t.Errorf("%v\nupstream refuses it: %s\nwe do not", c, want.Error)
@@ -183,10 +186,10 @@ func TestAgainstOslo(t *testing.T) {
 	}
 }
 
-func compareToOslo(t *testing.T, c osloCase, got *Config, want oslosAnswer) {
+func compareToOslo(t *testing.T, c osloCase, got *config.Config, want oslosAnswer) {
 	t.Helper()
 	for key, value := range want.Options {
-		o := Lookup(key)
+		o := config.Lookup(key)
 		if o == nil {
 			t.Errorf("there is no option %s", key)
 			continue
@@ -194,6 +197,9 @@ func compareToOslo(t *testing.T, c osloCase, got *Config, want oslosAnswer) {
 		ours := reflect.ValueOf(got).Elem().FieldByName(o.Field()).Interface()
 		if (value == nil || value == "") && (key == "distro_package_manager" || key == "base_package_type") {
 			continue // upstream's worker fills them in later
+		}
+		if got.OpenstackRelease != "master" && (key == "base_tag" || key == "tag" || key == "openstack_release_codename") {
+			continue // master's tool has its own defaults whatever the release is
 		}
 		if a, b := asJSON(ours), asJSON(value); a != b {
 			t.Errorf("%v\n%s = %s, upstream %s", c, key, a, b)
@@ -221,7 +227,7 @@ func compareToOslo(t *testing.T, c osloCase, got *Config, want oslosAnswer) {
 		for what, pair := range map[string][2]string{
 			"type": {ours.Type, text(source.Type)}, "location": {ours.Location, text(source.Location)},
 			"reference": {ours.Reference, text(source.Reference)}, "version": {ours.Version, text(source.Version)},
-			"enabled": {fmt.Sprint(ours.Enabled), fmt.Sprint(source.Enabled)}, "sha256": {formatDict(ours.SHA256), formatDict(source.SHA256)},
+			"enabled": {fmt.Sprint(ours.Enabled), fmt.Sprint(source.Enabled)}, "sha256": {config.FormatDict(ours.SHA256), config.FormatDict(source.SHA256)},
 		} {
 			if pair[0] != pair[1] {
 				t.Errorf("%v\n[%s] %s = %q, upstream %q", c, name, what, pair[0], pair[1])

@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/kolla-build/kolla-build/internal/inifile"
+	"github.com/kolla-build/kolla-build/internal/suggest"
 )
 
 // section is one group of keys other than DEFAULT, merged from all files; names
@@ -12,7 +15,7 @@ import (
 type section struct {
 	name   string // as first written
 	first  Origin // the first line that a user wrote it on, or a default
-	head   header
+	head   inifile.Header
 	keys   map[string][]given // later ones win
 	inFile bool               // a user's file has it, not only the defaults
 }
@@ -81,7 +84,7 @@ func (r *resolver) compute(o *Option) (any, error) {
 	if err != nil {
 		return nil, all[len(all)-1].badValue(o, texts[len(texts)-1], err)
 	}
-	if b, ok := v.(bool); ok && all[0].inverse {
+	if b, ok := v.(bool); ok && all[0].negated {
 		return !b, nil
 	}
 	return v, nil
@@ -207,7 +210,7 @@ func (g given) fault(name string, err error) error {
 		hint = "write $$ for a dollar sign"
 		if strings.Contains(unknown.name, ".") {
 			hint = fmt.Sprintf("write ${%s} if the name ends before the dot", unknown.name[:strings.Index(unknown.name, ".")])
-		} else if s := nearest(unknown.name, interpolationNames()); s != "" {
+		} else if s := suggest.Nearest(unknown.name, interpolationNames()); s != "" {
 			hint = fmt.Sprintf("did you mean ${%s}?", s)
 		}
 	}
@@ -221,7 +224,7 @@ func (g given) badValue(o *Option, value string, err error) error {
 	case g.entry != nil && (strings.Contains(value, " #") || strings.Contains(value, " ;")):
 		hint = "a comment must be on a line of its own"
 	case o.Choices != nil:
-		hint = didYouMean(value, o.Choices)
+		hint = suggest.DidYouMean(value, o.Choices)
 		if other, ok := otherNames[value]; ok && slices.Contains(o.Choices, other) {
 			hint = fmt.Sprintf("did you mean %q?", other)
 		}
@@ -254,7 +257,7 @@ func (g given) likeLongOption() string {
 	if g.origin.Kind != OriginFlag || len(typed) < 3 || typed[0] != '-' || typed[1] == '-' || strings.Contains(typed, " ") {
 		return ""
 	}
-	return nearest(typed, flagNames())
+	return suggest.Nearest(strings.TrimLeft(typed, "-"), flagNames())
 }
 
 // err makes an error with the place of the value.
@@ -265,7 +268,7 @@ func (g given) err(name, message, hint string) *Error {
 		e.File, e.Line = g.origin.File, g.origin.Line
 		e.Message = name + ": " + message
 		if g.entry != nil {
-			e.Column, e.SourceLine = g.entry.valueCol, g.entry.text
+			e.Column, e.SourceLine = g.entry.ValueColumn, g.entry.Text
 		}
 	default:
 		e.SourceLine = g.origin.Text

@@ -4,6 +4,10 @@ import (
 	"bytes"
 	"fmt"
 	"strings"
+
+	"github.com/kolla-build/kolla-build/internal/inifile"
+	"github.com/kolla-build/kolla-build/internal/textwrap"
+	"github.com/kolla-build/kolla-build/pkg/facts"
 )
 
 // SampleConfig returns the commented sample configuration: every key that a file
@@ -36,11 +40,12 @@ func SampleConfig() string {
 		"named IMAGE-plugin-NAME and IMAGE-additions-NAME. type is url, git or local; reference is a "+
 		"branch, tag or commit, for git only; version is for use in location; sha256 holds digests "+
 		"as amd64:DIGEST,arm64:DIGEST; mirrors are further places of a url, by comma; enabled = false leaves the source out.")
-	sampleSections(&b, "sources.conf", defaultSources)
+	master, _ := facts.LookupRelease(facts.Master)
+	sampleSections(&b, master.Sources())
 	b.WriteString("\n\n")
 	comment(&b, "Users in the images: a section for each, named NAME-user. Without a group, the "+
 		"user's own name is the group's.")
-	sampleSections(&b, "users.conf", defaultUsers)
+	sampleSections(&b, facts.Users())
 	return b.String()
 }
 
@@ -64,26 +69,20 @@ func sampleOption(b *bytes.Buffer, o *Option) {
 
 // sampleSections writes the sections of an embedded file with their keys commented
 // out.
-func sampleSections(b *bytes.Buffer, path string, data []byte) {
-	f, err := parseINI(path, data)
-	if err != nil {
-		return // a test holds that the embedded files can be read
-	}
+func sampleSections(b *bytes.Buffer, entries []*inifile.Entry) {
 	section := ""
-	for _, e := range f.entries {
-		if e.section != section {
-			section = e.section
+	for _, e := range entries {
+		if e.Section != section {
+			section = e.Section
 			fmt.Fprintf(b, "\n[%s]\n", section)
 		}
-		fmt.Fprintf(b, "#%s = %s\n", e.key, e.value)
+		fmt.Fprintf(b, "#%s = %s\n", e.Key, e.Value)
 	}
 }
 
 // comment writes a text as comment lines.
 func comment(b *bytes.Buffer, text string) {
-	var lines bytes.Buffer
-	wrap(&lines, text, 0, 2)
-	for line := range strings.SplitSeq(strings.TrimRight(lines.String(), "\n"), "\n") {
+	for line := range strings.SplitSeq(textwrap.Wrap(text, 2, 80), "\n") {
 		b.WriteString("# " + strings.TrimSpace(line) + "\n")
 	}
 }

@@ -1,21 +1,16 @@
 package config
 
 import (
-	_ "embed"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/kolla-build/kolla-build/internal/inifile"
+	"github.com/kolla-build/kolla-build/internal/suggest"
+	"github.com/kolla-build/kolla-build/pkg/facts"
 )
-
-// The defaults of users and sources are files of the form that users write.
-
-//go:embed data/users.conf
-var defaultUsers []byte
-
-//go:embed data/sources.conf
-var defaultSources []byte
 
 const (
 	profilesSection = "profiles"
@@ -39,25 +34,22 @@ func isSource(sectionName string) bool {
 // mergeDefaults takes what we come with: users, and the sources of the release
 // that is built.
 func (l *loader) mergeDefaults() {
-	var users []*entry
-	if f, err := parseINI("users.conf", defaultUsers); err == nil { // a test holds that it can be read
-		users = f.entries
-	}
-	release, _ := l.r.string("openstack-release") // an error is told where options are assigned
-	if _, known := releases()[release]; !known && release != "master" && release != "" {
+	name, _ := l.r.string("openstack-release") // an error is reported where options are assigned
+	release, known := facts.LookupRelease(name)
+	if !known && name != "" {
 		l.warnings = append(l.warnings, Warning{Option: "openstack-release",
-			Message: fmt.Sprintf("openstack-release %s: its sources are not known here; they are taken where master has them, from %s", release, "stable-"+release),
-			Hint:    didYouMean(release, releaseNames())})
+			Message: fmt.Sprintf("openstack-release %s is not known: its sources are taken from the branch %s of the places that master uses", name, release.Branch),
+			Hint:    suggest.DidYouMean(name, facts.Releases())})
 	}
-	for _, e := range slices.Concat(users, releaseEntries(release)) {
-		s := l.section(e.section, Origin{Kind: OriginDefault})
+	for _, e := range slices.Concat(facts.Users(), release.Sources()) {
+		s := l.section(e.Section, Origin{Kind: OriginDefault})
 		switch {
-		case e.value != "":
-			s.keys[e.key] = []given{{text: e.value, origin: Origin{Kind: OriginDefault}}}
-		case e.key == "type":
-			delete(l.r.sections, normalSection(e.section))
+		case e.Value != "":
+			s.keys[e.Key] = []given{{text: e.Value, origin: Origin{Kind: OriginDefault}}}
+		case e.Key == "type":
+			delete(l.r.sections, normalSection(e.Section))
 		default:
-			delete(s.keys, e.key)
+			delete(s.keys, e.Key)
 		}
 	}
 }
@@ -71,22 +63,22 @@ func (l *loader) mergeSections() {
 	}
 	l.mergeDefaults()
 	for _, f := range l.files {
-		for _, h := range f.headers {
-			if normalSection(h.name) == "DEFAULT" {
+		for _, h := range f.Headers {
+			if normalSection(h.Name) == "DEFAULT" {
 				continue
 			}
-			s := l.section(h.name, Origin{Kind: OriginFile, File: f.path, Line: h.line, Text: h.text})
+			s := l.section(h.Name, Origin{Kind: OriginFile, File: f.Path, Line: h.Line, Text: h.Text})
 			if !s.inFile {
 				s.inFile, s.head = true, h
-				s.first = Origin{Kind: OriginFile, File: f.path, Line: h.line, Text: h.text}
+				s.first = Origin{Kind: OriginFile, File: f.Path, Line: h.Line, Text: h.Text}
 			}
 		}
-		for _, e := range f.entries {
-			if normalSection(e.section) == "DEFAULT" {
+		for _, e := range f.Entries {
+			if normalSection(e.Section) == "DEFAULT" {
 				continue
 			}
-			s := l.section(e.section, e.origin())
-			s.keys[e.key] = append(s.keys[e.key], given{text: e.value, origin: e.origin(), entry: e})
+			s := l.section(e.Section, fileOrigin(e))
+			s.keys[e.Key] = append(s.keys[e.Key], given{text: e.Value, origin: fileOrigin(e), entry: e})
 		}
 	}
 	l.sectionEnv()
@@ -135,10 +127,10 @@ func (l *loader) sectionEnv() {
 }
 
 // checkSections warns of the sections and keys in a file that mean nothing.
-func (l *loader) checkSections(f *iniFile) {
+func (l *loader) checkSections(f *inifile.File) {
 	told := map[string]bool{} // unknown sections
-	for _, h := range f.headers {
-		name := normalSection(h.name)
+	for _, h := range f.Headers {
+		name := normalSection(h.Name)
 		if name == "DEFAULT" || name == profilesSection || isUser(name) || l.knownSource(name) || told[name] {
 			continue
 		}
@@ -146,28 +138,28 @@ func (l *loader) checkSections(f *iniFile) {
 		if len(l.r.sections[name].keys) == 0 {
 			continue
 		}
-		w := Warning{File: f.path, Line: h.line, Column: 2, SourceLine: h.text,
-			Message: fmt.Sprintf("unknown section [%s]", h.name)}
+		w := Warning{File: f.Path, Line: h.Line, Column: 2, SourceLine: h.Text,
+			Message: fmt.Sprintf("unknown section [%s]", h.Name)}
 		if l.holdsOptions(name) {
 			w.Hint = "options belong into [DEFAULT]"
 		}
-		if n := nearest(h.name, l.sectionNames()); n != "" {
+		if n := suggest.Nearest(h.Name, l.sectionNames()); n != "" {
 			w.Hint = fmt.Sprintf("did you mean [%s]?", n)
 		}
 		l.misspelt = append(l.misspelt, w)
 	}
-	for _, e := range f.entries {
-		name := normalSection(e.section)
+	for _, e := range f.Entries {
+		name := normalSection(e.Section)
 		switch {
 		case name == "DEFAULT" || told[name]:
 		case name == profilesSection:
-			if o := lookupKey(e.key); o != nil {
+			if o := lookupKey(e.Key); o != nil {
 				l.warnings = append(l.warnings, keyWarning(e,
-					fmt.Sprintf("%s is an option of [DEFAULT]; here it makes a profile of that name", e.key), ""))
+					fmt.Sprintf("%s is an option of [DEFAULT]; here it makes a profile of that name", e.Key), ""))
 			}
-		case isUser(name) && !slices.Contains(userKeys, e.key):
+		case isUser(name) && !slices.Contains(userKeys, e.Key):
 			l.unknownKey(e, userKeys)
-		case isSource(name) && !slices.Contains(sourceKeys, e.key):
+		case isSource(name) && !slices.Contains(sourceKeys, e.Key):
 			l.unknownKey(e, sourceKeys)
 		}
 	}
@@ -212,30 +204,30 @@ func (l *loader) sectionNames() []string {
 }
 
 // unknownKey warns of a key that its section does not have.
-func (l *loader) unknownKey(e *entry, known []string) {
+func (l *loader) unknownKey(e *inifile.Entry, known []string) {
 	hint := ""
-	name := normalSection(e.section)
-	switch o := lookupKey(e.key); {
-	case name == "DEFAULT" && e.key == "type" && slices.Contains(Lookup("install-type").Choices, e.value):
+	name := normalSection(e.Section)
+	switch o := lookupKey(e.Key); {
+	case name == "DEFAULT" && e.Key == "type" && slices.Contains(Lookup("install-type").Choices, e.Value):
 		hint = "did you mean \"install_type\"?"
 	case name != "DEFAULT" && o != nil:
 		hint = fmt.Sprintf("%s is an option of [DEFAULT]", o.Key())
-	case name == "DEFAULT" && len(l.in.Profiles[e.key]) > 0:
-		hint = fmt.Sprintf("the profile %s belongs into [profiles]", e.key)
-	case nearest(e.key, known) != "":
-		hint = didYouMean(e.key, known)
-	case name == "DEFAULT" && slices.Contains(sourceKeys, e.key):
-		hint = fmt.Sprintf("%s belongs into the section of an image, such as [keystone-base]", e.key)
-	case name == "DEFAULT" && slices.Contains(userKeys, e.key):
-		hint = fmt.Sprintf("%s belongs into the section of a user, such as [nova-user]", e.key)
-	case name != "DEFAULT" && nearest(e.key, optionKeys()) != "":
-		hint = fmt.Sprintf("did you mean the option %s of [DEFAULT]?", nearest(e.key, optionKeys()))
+	case name == "DEFAULT" && len(l.in.Profiles[e.Key]) > 0:
+		hint = fmt.Sprintf("the profile %s belongs into [profiles]", e.Key)
+	case suggest.Nearest(e.Key, known) != "":
+		hint = suggest.DidYouMean(e.Key, known)
+	case name == "DEFAULT" && slices.Contains(sourceKeys, e.Key):
+		hint = fmt.Sprintf("%s belongs into the section of an image, such as [keystone-base]", e.Key)
+	case name == "DEFAULT" && slices.Contains(userKeys, e.Key):
+		hint = fmt.Sprintf("%s belongs into the section of a user, such as [nova-user]", e.Key)
+	case name != "DEFAULT" && suggest.Nearest(e.Key, optionKeys()) != "":
+		hint = fmt.Sprintf("did you mean the option %s of [DEFAULT]?", suggest.Nearest(e.Key, optionKeys()))
 	}
-	l.misspelt = append(l.misspelt, keyWarning(e, fmt.Sprintf("[%s] has no key %q", e.section, e.key), hint))
+	l.misspelt = append(l.misspelt, keyWarning(e, fmt.Sprintf("[%s] has no key %q", e.Section, e.Key), hint))
 }
 
-func keyWarning(e *entry, message, hint string) Warning {
-	return Warning{File: e.file, Line: e.line, Column: e.keyCol, SourceLine: e.text, Option: e.key, Message: message, Hint: hint}
+func keyWarning(e *inifile.Entry, message, hint string) Warning {
+	return Warning{File: e.File, Line: e.Line, Column: e.KeyColumn, SourceLine: e.Text, Option: e.Key, Message: message, Hint: hint}
 }
 
 // sectionValue returns the expanded text of a section's key; "" if it has none.
@@ -287,7 +279,7 @@ func (l *loader) fillProfiles() {
 // likeLongOption returns the long option that may have been meant by the argument
 // that gave the profile, "" if it was none like that.
 func (l *loader) likeLongOption(profile string) string {
-	for _, g := range l.cl.flags[Lookup("profile")] {
+	for _, g := range l.flags[Lookup("profile")] {
 		if g.text == profile && g.origin.Text == "-p"+profile {
 			return g.likeLongOption()
 		}
@@ -303,7 +295,7 @@ func (l *loader) unknownProfile(name string) error {
 		}
 	}
 	names := l.c.ProfileNames()
-	hint := didYouMean(name, names)
+	hint := suggest.DidYouMean(name, names)
 	message := fmt.Sprintf("there is no profile %q; there are %s", name, strings.Join(names, ", "))
 	if _, exists := l.c.Profiles[name]; exists {
 		message, hint = fmt.Sprintf("the profile %q is empty", name), "give it regular expressions, with commas between them"

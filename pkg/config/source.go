@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/kolla-build/kolla-build/internal/suggest"
 )
 
 // fillSources reads the sections that describe sources.
@@ -44,7 +46,7 @@ func (l *loader) fillSources() {
 		kind := l.sectionValue(name, "type")
 		if kind != "" && !slices.Contains(sourceTypes, kind) {
 			l.fail(l.lastGiven(name, "type").err("type",
-				fmt.Sprintf("%q is not one of %s", kind, strings.Join(sourceTypes, ", ")), didYouMean(kind, sourceTypes)))
+				fmt.Sprintf("%q is not one of %s", kind, strings.Join(sourceTypes, ", ")), suggest.DidYouMean(kind, sourceTypes)))
 		}
 		l.checkDigests(name, sums)
 	}
@@ -63,7 +65,7 @@ func (l *loader) checkDigests(name string, sums map[string]string) {
 		}
 		if !slices.Contains(sumKeys, arch) {
 			l.fail(l.lastGiven(name, "sha256").err("sha256",
-				fmt.Sprintf("%q is not one of %s", arch, strings.Join(sumKeys, ", ")), didYouMean(arch, sumKeys)))
+				fmt.Sprintf("%q is not one of %s", arch, strings.Join(sumKeys, ", ")), suggest.DidYouMean(arch, sumKeys)))
 		}
 	}
 }
@@ -148,7 +150,7 @@ func (c *Config) CheckSources(images []string) []Warning {
 		}
 		w := Warning{File: s.first.File, Line: s.first.Line, Column: 2, SourceLine: s.first.Text, Option: s.name,
 			Message: fmt.Sprintf("[%s] describes a source, but there is no image %q", s.name, image)}
-		if n := nearest(image, images); n != "" {
+		if n := suggest.Nearest(image, images); n != "" {
 			w.Hint = fmt.Sprintf("did you mean [%s]?", n+strings.TrimPrefix(name, image))
 		}
 		warnings = append(warnings, w)

@@ -1,5 +1,7 @@
 package config
 
+import "github.com/kolla-build/kolla-build/pkg/facts"
+
 // This file and its neighbours hold the option table, group by group. Names,
 // short forms, defaults, choices and bounds of Kolla's options are upstream's of
 // July 2026; those of older releases are from the last release that had them.
@@ -30,9 +32,9 @@ var selectOptions = []*Option{
 }
 
 var baseOptions = []*Option{
-	{Name: "base", Short: "b", Kind: String, Default: "rocky", Choices: distroNames(), Arg: "DISTRO", Group: GroupBase, From: Upstream,
+	{Name: "base", Short: "b", Kind: String, Default: "rocky", Choices: facts.DistroNames(), Arg: "DISTRO", Group: GroupBase, From: Upstream,
 		Help: "The distribution that the images are based on."},
-	{Name: "base-tag", Kind: String, Default: "latest", DefaultText: "latest, which stands for the distribution's default tag", Arg: "TAG", Values: ValuesTags, Group: GroupBase, From: Upstream,
+	{Name: "base-tag", Kind: String, Default: "latest", DefaultText: "latest, which means the default of the distribution and the OpenStack release", Arg: "TAG", Values: ValuesTags, Group: GroupBase, From: Upstream,
 		derive: deriveBaseTag,
 		Help:   "The tag of the base image."},
 	{Name: "base-image", Kind: String, DefaultText: "the distribution's own image", Arg: "NAME", Group: GroupBase, From: Upstream,
@@ -52,10 +54,10 @@ var baseOptions = []*Option{
 	{Name: "bootstrap", Kind: String, Default: "auto", Choices: []string{"auto", "never"}, Arg: "WHEN", Group: GroupBase, From: Ours,
 		Help: "Whether a Debian or Ubuntu base image is bootstrapped from a package mirror when its registry cannot be reached: auto or never."},
 	{Name: "base_package_type", Kind: String, DefaultText: "follows from base", Arg: "TYPE", Group: GroupBase, From: UpstreamFile,
-		derive: deriveDistro(func(d Distro) string { return d.PackageType }),
+		derive: deriveDistro(func(d facts.Distro) string { return d.PackageType }),
 		Help:   "The kind of packages that the distribution has: deb or rpm."},
 	{Name: "distro_package_manager", Kind: String, DefaultText: "follows from base", Arg: "COMMAND", Group: GroupBase, From: UpstreamFile,
-		derive: deriveDistro(func(d Distro) string { return d.PackageManager }),
+		derive: deriveDistro(func(d facts.Distro) string { return d.PackageManager }),
 		Help:   "The package manager to call in Dockerfiles, if not the distribution's usual one."},
 	{Name: "repos-yaml", Kind: String, Arg: "FILE", Group: GroupBase, From: Upstream,
 		Help: "A repositories file that replaces or adds package repositories."},
@@ -76,8 +78,9 @@ var baseOptions = []*Option{
 var releaseOptions = []*Option{
 	{Name: "openstack-release", Kind: String, Default: "master", Arg: "RELEASE", Suggestions: []string{"master", "2026.1", "2025.2", "2025.1"}, Group: GroupRelease, From: Upstream,
 		Help: "The OpenStack release whose sources are built: master, or a stable one such as 2026.1."},
-	{Name: "openstack-release-codename", Kind: String, Default: "Gazpacho", Arg: "NAME", Group: GroupRelease, From: Upstream,
-		Help: "The release's name in the package archives of Debian and Ubuntu."},
+	{Name: "openstack-release-codename", Kind: String, DefaultText: "follows from openstack-release", Arg: "NAME", Group: GroupRelease, From: Upstream,
+		derive: deriveCodename,
+		Help:   "The release's name in the package archives of Debian and Ubuntu."},
 	{Name: "openstack-branch", Kind: String, DefaultText: "follows from openstack-release", Arg: "BRANCH", Group: GroupRelease, From: Upstream,
 		derive: deriveBranch("-"),
 		Help:   "The branch in the names of source archives, such as stable-2026.1. Better leave it and set openstack-release."},

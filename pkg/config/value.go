@@ -7,11 +7,13 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/kolla-build/kolla-build/internal/inifile"
 )
 
 // parseBool reads a boolean as oslo.config does.
 func parseBool(s string) (bool, error) {
-	switch strings.ToLower(strings.TrimFunc(s, isPySpace)) {
+	switch strings.ToLower(strings.TrimFunc(s, inifile.IsSpace)) {
 	case "true", "1", "on", "yes":
 		return true, nil
 	case "false", "0", "off", "no":
@@ -24,7 +26,7 @@ var integer = regexp.MustCompile(`^[+-]?[0-9]+(_[0-9]+)*$`)
 
 // parseInt reads a whole number as Python's int does.
 func parseInt(s string, least int) (int, error) {
-	s = strings.TrimFunc(s, isPySpace)
+	s = strings.TrimFunc(s, inifile.IsSpace)
 	if !integer.MatchString(s) {
 		return 0, fmt.Errorf("%q is not a whole number", s)
 	}
@@ -43,7 +45,7 @@ var size = regexp.MustCompile(`^(?i)([0-9]+(?:\.[0-9]+)?) *([kmgtp]?)(i?)b?$`)
 // parseSize reads a count of bytes: 20G and 20GB are powers of 1000, as disks
 // are sold, 20Gi and 20GiB powers of 1024.
 func parseSize(s string) (int64, error) {
-	m := size.FindStringSubmatch(strings.TrimFunc(s, isPySpace))
+	m := size.FindStringSubmatch(strings.TrimFunc(s, inifile.IsSpace))
 	if m == nil || m[2] == "" && m[3] != "" {
 		return 0, fmt.Errorf("%q is not a size", s)
 	}
@@ -66,13 +68,13 @@ func parseSize(s string) (int64, error) {
 
 // parseList reads items separated by commas; commas at the end do not count.
 func parseList(s string) []string {
-	s = strings.TrimRight(strings.TrimFunc(s, isPySpace), ",")
+	s = strings.TrimRight(strings.TrimFunc(s, inifile.IsSpace), ",")
 	items := []string{}
 	if s == "" {
 		return items
 	}
 	for item := range strings.SplitSeq(s, ",") {
-		items = append(items, strings.TrimFunc(item, isPySpace))
+		items = append(items, strings.TrimFunc(item, inifile.IsSpace))
 	}
 	return items
 }
@@ -81,7 +83,7 @@ func parseList(s string) []string {
 // belongs to the key that follows it.
 func parseDict(s string) (map[string]string, error) {
 	dict := map[string]string{}
-	s = strings.TrimFunc(s, isPySpace)
+	s = strings.TrimFunc(s, inifile.IsSpace)
 	if s == "" {
 		return dict, nil
 	}
@@ -92,20 +94,20 @@ func parseDict(s string) (map[string]string, error) {
 		key, value, found := strings.Cut(pair, ":")
 		if !found {
 			if i == len(parts)-1 {
-				return nil, fmt.Errorf("%q is not a key:value pair", strings.TrimFunc(pair, isPySpace))
+				return nil, fmt.Errorf("%q is not a key:value pair", strings.TrimFunc(pair, inifile.IsSpace))
 			}
 			pending = pair + ","
 			continue
 		}
 		pending = ""
-		key = strings.TrimFunc(key, isPySpace)
+		key = strings.TrimFunc(key, inifile.IsSpace)
 		if key == "" {
-			return nil, fmt.Errorf("%q has no key before the colon", strings.TrimFunc(pair, isPySpace))
+			return nil, fmt.Errorf("%q has no key before the colon", strings.TrimFunc(pair, inifile.IsSpace))
 		}
 		if _, twice := dict[key]; twice {
 			return nil, fmt.Errorf("the key %q is there twice", key)
 		}
-		dict[key] = strings.TrimFunc(value, isPySpace)
+		dict[key] = strings.TrimFunc(value, inifile.IsSpace)
 	}
 	return dict, nil
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/build/buildkit"
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/engine"
+	"github.com/kolla-build/kolla-build/pkg/facts"
 	"github.com/kolla-build/kolla-build/pkg/registry"
 	"github.com/kolla-build/kolla-build/pkg/store"
 	digest "github.com/opencontainers/go-digest"
@@ -246,12 +247,12 @@ func (b *bases) instead(ctx context.Context, ref string, pullErr error) (store.E
 }
 
 func (b *bases) bootstrappable(ref string) (distro, suite string, ok bool) {
-	d, known := config.LookupDistro(b.cfg.Base)
+	d, known := facts.LookupDistro(b.cfg.Base)
 	if !known || ref != b.cfg.BaseImage+":"+b.cfg.BaseTag || b.cfg.BaseImage != d.Image || (d.Name != "debian" && d.Name != "ubuntu") {
 		return "", "", false
 	}
 	rel, ok := d.Release(b.cfg.BaseTag)
-	if !ok || rel.Suite == "" {
+	if !ok || rel.Suite == "" || !rel.Current(b.cfg.BaseTag) {
 		return "", "", false
 	}
 	return d.Name, rel.Suite, true

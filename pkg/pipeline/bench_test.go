@@ -9,6 +9,7 @@ import (
 	"github.com/kolla-build/kolla-build/internal/console"
 	"github.com/kolla-build/kolla-build/internal/synthetic"
 	"github.com/kolla-build/kolla-build/internal/testenv"
+	"github.com/kolla-build/kolla-build/pkg/cli"
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/registry"
 )
@@ -32,7 +33,7 @@ func newBenchWorld(b *testing.B, images int, extra ...string) *benchWorld {
 	}
 	args := append([]string{"-b", "debian", "--images-dir", tree, "--base-image", "oci:" + base, "--tag", "t",
 		"--data-dir", filepath.Join(dir, "data"), "--progress", "quiet", "--format", "none", "--quiet", "--engine", "none"}, extra...)
-	cfg, err := config.Load(config.Input{Args: args, Dir: dir, SystemFile: filepath.Join(dir, "none")})
+	cfg, err := cli.Load(cli.Input{Args: args, Dir: dir, SystemFile: filepath.Join(dir, "none")})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/kolla-build/kolla-build/internal/suggest"
 	"github.com/kolla-build/kolla-build/pkg/config"
 )
 
@@ -59,7 +60,7 @@ func oneOf(what, value string, choices ...string) error {
 		return nil
 	}
 	hint := ""
-	if n := config.Nearest(value, choices); n != "" {
+	if n := suggest.Nearest(value, choices); n != "" {
 		hint = fmt.Sprintf("did you mean %s?", n)
 	}
 	err := fmt.Errorf("%s %s is not one of %s", what, value, strings.Join(choices, ", "))

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/kolla-build/kolla-build/internal/redact"
+	"github.com/kolla-build/kolla-build/internal/suggest"
 	"github.com/kolla-build/kolla-build/pkg/build/buildkit"
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/graph"
@@ -107,7 +109,7 @@ func Explain(ctx context.Context, cfg *config.Config, env Env, opts ExplainOptio
 	for _, name := range opts.Images {
 		if !slices.Contains(names, name) && len(names) > 0 {
 			hint := "kolla-build --list-images lists what there is"
-			if n := config.Nearest(name, names); n != "" {
+			if n := suggest.Nearest(name, names); n != "" {
 				hint = fmt.Sprintf("did you mean %s?", n)
 			}
 			return &HintError{fmt.Errorf("there is no image %q", name), hint}
@@ -202,19 +204,19 @@ func (r *buildRun) explain(name string, all bool) (*Explanation, error) {
 		origin := r.cfg.Origin(o.Name)
 		s.From = string(origin.Kind)
 		if origin.Kind != config.OriginDefault {
-			s.Where = config.WithoutLogin(origin.String())
+			s.Where = redact.InPlace(origin.String())
 		}
 		switch v := s.Value.(type) {
 		case string:
-			s.Value = config.WithoutLogin(v)
+			s.Value = redact.InPlace(v)
 		case []string:
 			shown := make([]string, len(v))
 			for i := range v {
-				shown[i] = config.WithoutLogin(v[i])
+				shown[i] = redact.InPlace(v[i])
 			}
 			s.Value = shown
 		}
-		s.text = config.WithoutLogin(s.text)
+		s.text = redact.InPlace(s.text)
 		x.Settings = append(x.Settings, s)
 	}
 	return x, nil

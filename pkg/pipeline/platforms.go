@@ -16,6 +16,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/build"
 	"github.com/kolla-build/kolla-build/pkg/build/buildkit"
 	"github.com/kolla-build/kolla-build/pkg/config"
+	"github.com/kolla-build/kolla-build/pkg/facts"
 	"github.com/kolla-build/kolla-build/pkg/graph"
 	"github.com/kolla-build/kolla-build/pkg/plan"
 	"github.com/kolla-build/kolla-build/pkg/store"
@@ -34,7 +35,7 @@ func platformsOf(cfg *config.Config) ([]ocispecs.Platform, error) {
 	for text := range strings.SplitSeq(cfg.Platform, ",") {
 		text = strings.TrimSpace(text)
 		p, err := platforms.Parse(text)
-		_, _, known := config.ArchNames(p.Architecture)
+		_, _, known := facts.ArchNames(p.Architecture)
 		switch {
 		case err != nil || !strings.Contains(text, "/") || !known:
 			return nil, &HintError{fmt.Errorf("--platform %s: %q is not a platform", cfg.Platform, text), "write OS/ARCH, several separated by commas: --platform linux/amd64,linux/arm64"}

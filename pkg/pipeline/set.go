@@ -12,6 +12,7 @@ import (
 	"github.com/kolla-build/kolla-build/dockerfiles"
 	"github.com/kolla-build/kolla-build/internal/atomicfile"
 	"github.com/kolla-build/kolla-build/pkg/config"
+	"github.com/kolla-build/kolla-build/pkg/facts"
 	"github.com/kolla-build/kolla-build/pkg/graph"
 	"github.com/kolla-build/kolla-build/pkg/render"
 )
@@ -149,7 +150,7 @@ func (s *Set) choose(env Env, exists func(string) bool) error {
 	s.match = res.Match
 	sel := graph.SelectOptions{Match: res.Match, SkipParents: cfg.SkipParents}
 	if !cfg.EnableUnbuildable {
-		sel.Unbuildable = config.Unbuildable(cfg.Target())
+		sel.Unbuildable = facts.Unbuildable(cfg.Target())
 	}
 	if cfg.SkipExisting && exists != nil {
 		sel.Exists = func(im *graph.Image) bool { return exists(im.Reference) }

@@ -6,13 +6,14 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/kolla-build/kolla-build/pkg/cli"
 	"github.com/kolla-build/kolla-build/pkg/config"
 )
 
 // kollaConfig is the configuration of "-b BASE" for Kolla's tree.
 func kollaConfig(b *testing.B, base string) *config.Config {
 	b.Helper()
-	c, err := config.Load(config.Input{Args: []string{"-b", base}, Dir: b.TempDir(), SystemFile: filepath.Join(b.TempDir(), "none"), HostArch: "x86_64"})
+	c, err := cli.Load(cli.Input{Args: []string{"-b", base}, Dir: b.TempDir(), SystemFile: filepath.Join(b.TempDir(), "none"), HostArch: "x86_64"})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/kolla-build/kolla-build/pkg/config"
+	"github.com/kolla-build/kolla-build/pkg/facts"
 	"github.com/kolla-build/kolla-build/pkg/imageref"
 )
 
@@ -32,15 +33,17 @@ func variables(c *config.Config, version string, date time.Time) (map[string]any
 	if err != nil {
 		return nil, err
 	}
-	pretty := ""
-	if d, ok := config.LookupDistro(c.Base); ok {
-		pretty = d.PrettyName(c.BaseTag)
+	release, _ := facts.LookupRelease(c.OpenstackRelease)
+	distroRelease := release.DistroRelease(c.Base, c.BaseTag)
+	pretty := distroRelease.PrettyName
+	if !c.IsSet("base-tag") && c.BaseTag == release.BaseTag(c.Base) {
+		pretty = release.DefaultPrettyName(c.Base)
 	}
 	vars := map[string]any{
 		"base_distro":                c.Base,
 		"base_image":                 c.BaseImage,
 		"base_distro_tag":            c.BaseTag,
-		"base_release":               config.ReleaseName(c.Base, c.BaseTag),
+		"base_release":               distroRelease.Name,
 		"base_arch":                  c.BaseArch,
 		"repos_yaml":                 c.ReposYAML,
 		"use_dumb_init":              c.UseDumbInit,
@@ -66,7 +69,7 @@ func variables(c *config.Config, version string, date time.Time) (map[string]any
 		"install_type":             c.InstallType,
 		"install_metatype":         installMetatype(c.InstallType),
 		"infra_image_prefix":       c.ImageNamePrefix,
-		"distro_python_version":    pythonVersion(c),
+		"distro_python_version":    distroRelease.Python,
 		"supported_distro_release": pretty,
 	}
 	if !date.IsZero() {
@@ -87,7 +90,7 @@ func variables(c *config.Config, version string, date time.Time) (map[string]any
 // debianArch follows from the architecture: upstream takes --debian-arch for
 // the names of sources only.
 func debianArch(c *config.Config) string {
-	if name, ok := config.DebianArchOf(c.BaseArch); ok {
+	if name, ok := facts.DebianArchOf(c.BaseArch); ok {
 		return name
 	}
 	return c.BaseArch
@@ -121,37 +124,6 @@ func installMetatype(installType string) string {
 		return "rdo"
 	}
 	return "mixed"
-}
-
-// pythonVersion is that of the distribution's python3 package.
-func pythonVersion(c *config.Config) string {
-	d, _ := config.LookupDistro(c.Base)
-	r, ok := d.Release(c.BaseTag)
-	if !ok {
-		r, _ = d.Release("")
-	}
-	if len(r.Tags) == 0 {
-		return ""
-	}
-	switch c.Base + ":" + r.Tags[0] {
-	case "debian:trixie":
-		return "3.13"
-	case "debian:bookworm":
-		return "3.11"
-	case "debian:bullseye":
-		return "3.9"
-	case "ubuntu:24.04":
-		return "3.12"
-	case "ubuntu:22.04":
-		return "3.10"
-	case "ubuntu:20.04":
-		return "3.8"
-	case "centos:stream9", "rocky:9", "oraclelinux:9":
-		return "3.9"
-	case "centos:stream10", "rocky:10", "oraclelinux:10":
-		return "3.12"
-	}
-	return ""
 }
 
 // rpmSetup turns the items of rpm_setup_config into Dockerfile lines: packages

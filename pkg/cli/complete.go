@@ -1,0 +1,248 @@
+package cli
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/kolla-build/kolla-build/pkg/config"
+	"github.com/kolla-build/kolla-build/pkg/facts"
+	"github.com/spf13/pflag"
+)
+
+// Candidate is a word that can stand where the cursor is.
+type Candidate struct {
+	Word string
+	Help string // what it means in one sentence, "" if the word says it
+}
+
+// Completion is what can stand where the cursor is.
+type Completion struct {
+	Candidates []Candidate
+	Files      config.Values // ValuesFiles or ValuesDirs if the shell completes file names as well
+	NoSpace    bool          // a candidate is the beginning of a word: no space goes after it
+}
+
+// CompleteInput is the command line up to the cursor.
+type CompleteInput struct {
+	// Words are the words after the program's name; the last one is the one that
+	// the cursor is in, "" if it has not been begun.
+	Words    []string
+	Commands []Command // the build itself included
+	// Look returns candidates of a kind that only the caller knows: images,
+	// stored ones, profiles. It is given the words before the cursor's without
+	// the command's name, and may be nil.
+	Look func(cmd Command, before []string, kind config.Values) []Candidate
+}
+
+// Complete finds what can stand at the cursor. Mistakes in the words before it
+// are no reason to say nothing.
+func Complete(in CompleteInput) Completion {
+	if len(in.Words) == 0 {
+		in.Words = []string{""}
+	}
+	c := &completer{in: in, word: in.Words[len(in.Words)-1]}
+	before := in.Words[:len(in.Words)-1]
+	at, name := FirstWord(before, func(name string) (Command, bool) { return c.command(name) })
+	c.cmd, _ = c.command("")
+	if name != "" {
+		c.cmd, _ = c.command(name)
+		before = slices.Concat(before[:at], before[at+1:])
+	}
+	c.before = before
+	c.parser = newParser(c.cmd)
+	_ = c.parser.walk(before, func(arg, _ string) error {
+		c.given = append(c.given, optionName(arg))
+		return nil
+	})
+	if c.parser.pending != nil {
+		c.before = before[:len(before)-1] // it is not one yet
+	}
+	c.complete(name != "", slices.Contains(before, "--"))
+	slices.SortStableFunc(c.out.Candidates, func(a, b Candidate) int { return strings.Compare(a.Word, b.Word) })
+	c.out.Candidates = slices.CompactFunc(c.out.Candidates, func(a, b Candidate) bool { return a.Word == b.Word })
+	return c.out
+}
+
+type completer struct {
+	in     CompleteInput
+	word   string // what the cursor is in
+	before []string
+	cmd    Command
+	parser *parser
+	given  []string // the options before the cursor
+	out    Completion
+}
+
+func (c *completer) command(name string) (Command, bool) {
+	i := slices.IndexFunc(c.in.Commands, func(k Command) bool { return k.Name == name })
+	if i < 0 {
+		return Command{}, false
+	}
+	return c.in.Commands[i], true
+}
+
+// complete decides by what stands before the cursor what can stand at it.
+func (c *completer) complete(hasCommand, ended bool) {
+	if f := c.parser.pending; f != nil && !ended {
+		c.value(f, "", c.word)
+		return
+	}
+	if ended || !strings.HasPrefix(c.word, "-") {
+		if !hasCommand && !ended && len(c.parser.result.Positionals) == 0 {
+			c.commands()
+		}
+		c.argument()
+		return
+	}
+	name, value, hasValue := strings.Cut(strings.TrimLeft(c.word, "-"), "=")
+	switch f := c.parser.flags.Lookup(name); {
+	case hasValue:
+		if f != nil {
+			c.value(f, c.word[:len(c.word)-len(value)], value)
+		}
+		return
+	case len(c.word) > 2 && c.word[1] != '-':
+		// A short option with its value in the same word; or one dash before a
+		// long option, which is understood but not offered.
+		if f := c.parser.flags.ShorthandLookup(c.word[1:2]); f != nil && f.NoOptDefVal == "" {
+			c.value(f, c.word[:2], c.word[2:])
+		}
+		return
+	}
+	c.options()
+}
+
+func (c *completer) add(word, help string) {
+	if strings.HasPrefix(word, c.word) {
+		help, _, _ = strings.Cut(help, ". ")
+		c.out.Candidates = append(c.out.Candidates, Candidate{word, strings.TrimSuffix(help, ".")})
+	}
+}
+
+func (c *completer) commands() {
+	for _, k := range c.in.Commands {
+		if k.Name != "" && !k.Hidden {
+			c.add(k.Name, k.Summary)
+		}
+	}
+}
+
+// argument completes what a command takes besides options.
+func (c *completer) argument() {
+	for _, w := range c.cmd.Words {
+		if len(c.parser.result.Positionals) == 0 {
+			c.add(w, "")
+		}
+	}
+	if c.cmd.Values == config.ValuesCommands {
+		c.commands()
+		return
+	}
+	c.kind(c.cmd.Values, "", c.word)
+}
+
+// options completes the name of an option: those of the command's groups, and
+// the others only if none of them fits.
+func (c *completer) options() {
+	taken := map[string]bool{}
+	c.cmd.ownFlags().VisitAll(func(f *pflag.Flag) {
+		taken[config.CanonicalName(f.Name)] = true
+		if !f.Hidden {
+			_, usage := pflag.UnquoteUsage(f)
+			c.add("--"+f.Name, usage)
+			if f.Shorthand != "" {
+				c.add("-"+f.Shorthand, usage)
+			}
+		}
+	})
+	for _, mine := range []bool{true, false} {
+		for _, o := range config.Options() {
+			used := slices.Contains(c.given, o.Name) && o.Kind != config.Multi
+			if o.Positional || taken[config.CanonicalName(o.Name)] || used || slices.Contains(c.cmd.groups(), o.Group) != mine {
+				continue
+			}
+			c.option(o)
+		}
+		if len(c.out.Candidates) > 0 {
+			return
+		}
+	}
+}
+
+// option adds the names of an option. Of a switch that is on, the negative one is
+// offered first, as nobody needs the other; both to who has begun to type them.
+func (c *completer) option(o *config.Option) {
+	on := o.Kind == config.Bool && o.Default == "true"
+	if !on || len(c.word) > len("--") {
+		c.add("--"+o.Name, o.Help)
+	}
+	if o.Kind == config.Bool && !o.CommandLineOnly && (on || strings.HasPrefix(c.word, "--no")) {
+		c.add("--no"+o.Name, "Turn off: "+o.Help)
+	}
+	if o.Short != "" {
+		c.add("-"+o.Short, o.Help)
+	}
+}
+
+// value completes an option's value. prefix is what stands before it in the
+// same word.
+func (c *completer) value(f *pflag.Flag, prefix, value string) {
+	t, ok := f.Value.(*tableFlag)
+	if !ok {
+		name, _ := pflag.UnquoteUsage(f)
+		c.kind(valuesOf(name), prefix, value)
+		return
+	}
+	o := t.option
+	if o.Kind == config.List {
+		// The last item of a list is the one that is being typed.
+		if i := strings.LastIndexByte(value, ','); i >= 0 {
+			prefix, value = prefix+value[:i+1], value[i+1:]
+		}
+	}
+	choices := o.Choices
+	if o.Kind == config.Bool {
+		choices = []string{"true", "false"}
+	}
+	for _, choice := range append(slices.Clone(choices), o.Suggestions...) {
+		c.add(prefix+choice, "")
+	}
+	kind := o.Values
+	if kind == config.ValuesAny && choices == nil {
+		kind = valuesOf(o.Arg)
+	}
+	c.kind(kind, prefix, value)
+}
+
+// valuesOf says what a placeholder in the help stands for.
+func valuesOf(placeholder string) config.Values {
+	switch strings.TrimSuffix(placeholder, ",…") {
+	case "FILE":
+		return config.ValuesFiles
+	case "DIR":
+		return config.ValuesDirs
+	case "IMAGE":
+		return config.ValuesImages
+	}
+	return config.ValuesAny
+}
+
+// kind adds the candidates of a kind.
+func (c *completer) kind(kind config.Values, prefix, value string) {
+	switch kind {
+	case config.ValuesAny:
+	case config.ValuesFiles, config.ValuesDirs:
+		c.out.Files = kind
+	case config.ValuesDistros:
+		for _, d := range facts.Distros() {
+			c.add(prefix+d.Name, "")
+		}
+	default:
+		if c.in.Look == nil {
+			return
+		}
+		for _, found := range c.in.Look(c.cmd, c.before, kind) {
+			c.add(prefix+found.Word, found.Help)
+		}
+	}
+}

@@ -1,0 +1,61 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/kolla-build/kolla-build/pkg/config"
+)
+
+// ErrHelp is returned by Load when the user asks for help. The caller prints Help
+// and exits with status 0.
+var ErrHelp = errors.New("help requested")
+
+// ErrVersion is returned by Load when the user asks for the version.
+var ErrVersion = errors.New("version requested")
+
+// Input is what Load starts from. Besides this, it reads the files named here and on
+// the command line, and nothing else.
+type Input struct {
+	Command    Command             // the zero Command is the build itself
+	Args       []string            // the arguments without the command's name
+	Env        []string            // as os.Environ returns it
+	Dir        string              // the working directory, "" for the process's own
+	SystemFile string              // "" for config.SystemFile
+	HostArch   string              // x86_64 or aarch64, "" for the architecture of this machine
+	Profiles   map[string][]string // the default profiles: name to regular expressions
+	Commands   []Command           // all commands, for suggestions
+}
+
+// Load parses the command line and reads the environment and the files. A user's
+// mistake is a *config.Error, or several of them joined; a request for help or for
+// the version is ErrHelp or ErrVersion.
+func Load(in Input) (*config.Config, error) {
+	arguments, err := parse(in.Command, in.Args, in.Commands)
+	if err != nil {
+		return nil, err
+	}
+	arguments.Warnings = append(arguments.Warnings, ignored(in.Command, arguments.Options)...)
+	return config.Load(config.Input{
+		Command: in.Command.Name, Arguments: *arguments, Env: in.Env, Dir: in.Dir,
+		SystemFile: in.SystemFile, HostArch: in.HostArch, Profiles: in.Profiles,
+	})
+}
+
+// ignored warns of options on the command line that the command does not read. What a
+// file or the environment says is for all commands.
+func ignored(cmd Command, settings []config.Setting) []config.Warning {
+	groups := append(slices.Clone(cmd.groups()), config.GroupOutput, config.GroupConfig)
+	var warnings []config.Warning
+	var seen []*config.Option
+	for _, s := range settings {
+		if slices.Contains(groups, s.Option.Group) || slices.Contains(seen, s.Option) {
+			continue
+		}
+		seen = append(seen, s.Option)
+		warnings = append(warnings, config.Warning{Option: s.Option.Name,
+			Message: fmt.Sprintf("%s has no effect: kolla-build %s does not read it", s.Typed, cmd.Name)})
+	}
+	return warnings
+}

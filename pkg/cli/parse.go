@@ -1,0 +1,374 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/kolla-build/kolla-build/internal/suggest"
+	"github.com/kolla-build/kolla-build/pkg/config"
+	"github.com/spf13/pflag"
+)
+
+// tableFlag is the pflag value of an option of the table. It only records: what the
+// text means is decided when all places have been read.
+type tableFlag struct {
+	option  *config.Option
+	negated bool
+	parser  *parser
+}
+
+func (f *tableFlag) String() string { return "" }
+func (f *tableFlag) Type() string   { return f.option.Kind.String() }
+func (f *tableFlag) Set(text string) error {
+	f.parser.result.Options = append(f.parser.result.Options,
+		config.Setting{Option: f.option, Text: text, Negated: f.negated, Typed: f.parser.typed})
+	return nil
+}
+
+// parser reads a command line in two steps. It first classifies each argument, with
+// the habits of argparse and oslo.config that pflag lacks: unambiguous abbreviations,
+// --noNAME, underscores, one dash before a long name. It then passes --name=value to
+// pflag.
+type parser struct {
+	flags  *pflag.FlagSet
+	names  []string // long names in the order of registration
+	result *config.Arguments
+	typed  string // the arguments that pflag is reading, as typed
+	// pending is the option whose value is missing at the end of the arguments.
+	pending  *pflag.Flag
+	commands []Command
+}
+
+// parse reads the arguments of a command. A request for help or the version takes
+// precedence over any mistake.
+func parse(cmd Command, args []string, commands []Command) (*config.Arguments, error) {
+	p := newParser(cmd)
+	p.commands = commands
+	var request error
+	err := p.walk(args, func(arg, typed string) error {
+		p.typed = typed
+		if err := p.flags.Parse([]string{arg}); err != nil {
+			return &config.Error{Option: optionName(arg), Message: typed + ": " + flagError(err)}
+		}
+		if request == nil && len(p.result.Options) > 0 {
+			switch p.result.Options[len(p.result.Options)-1].Option.Name {
+			case "help":
+				request = ErrHelp
+			case "version":
+				request = ErrVersion
+			}
+		}
+		return nil
+	})
+	if request != nil {
+		return nil, request
+	}
+	if err != nil {
+		return nil, err
+	}
+	return p.result, nil
+}
+
+func newParser(cmd Command) *parser {
+	p := &parser{
+		flags:  pflag.NewFlagSet("kolla-build", pflag.ContinueOnError),
+		result: &config.Arguments{},
+	}
+	p.flags.Usage = func() {}
+	p.flags.SetNormalizeFunc(func(_ *pflag.FlagSet, name string) pflag.NormalizedName {
+		return pflag.NormalizedName(config.CanonicalName(name))
+	})
+	if cmd.Flags != nil {
+		cmd.Flags(p.flags)
+		p.flags.VisitAll(func(f *pflag.Flag) { p.names = append(p.names, f.Name) })
+	}
+	for _, o := range config.Options() {
+		if o.Positional {
+			continue
+		}
+		p.add(o, o.Name, o.Short, false)
+		for _, alias := range o.Aliases {
+			p.add(o, alias, "", false)
+		}
+		if o.Kind == config.Bool && !o.CommandLineOnly {
+			p.add(o, "no"+o.Name, "", true)
+			p.add(o, "no-"+o.Name, "", true)
+		}
+	}
+	return p
+}
+
+// add registers a name of an option, unless the command has a flag of its own with
+// that name.
+func (p *parser) add(o *config.Option, name, short string, negated bool) {
+	if p.flags.Lookup(name) != nil {
+		return
+	}
+	if short != "" && p.flags.ShorthandLookup(short) != nil {
+		short = ""
+	}
+	f := p.flags.VarPF(&tableFlag{option: o, negated: negated, parser: p}, name, short, o.Help)
+	if o.Kind == config.Bool {
+		f.NoOptDefVal = "true"
+	}
+	p.names = append(p.names, f.Name)
+}
+
+// tableOption returns the option of the table that a flag sets, nil for a command's
+// own flag and for the negated form of a switch.
+func tableOption(f *pflag.Flag) *config.Option {
+	if t, ok := f.Value.(*tableFlag); ok && !t.negated {
+		return t.option
+	}
+	return nil
+}
+
+// walk classifies the arguments and calls set for each option with what pflag is to
+// read and what the user typed. It continues after a mistake, so that --help is
+// found, and returns the first mistake.
+func (p *parser) walk(args []string, set func(arg, typed string) error) error {
+	var first error
+	for i := 0; i < len(args); i++ {
+		arg := args[i]
+		if arg == "--" {
+			p.result.Positionals = append(p.result.Positionals, args[i+1:]...)
+			break
+		}
+		if !looksLikeOption(arg) {
+			p.result.Positionals = append(p.result.Positionals, arg)
+			continue
+		}
+		var next *string
+		if i+1 < len(args) {
+			next = &args[i+1]
+		}
+		usedNext, err := p.option(arg, next, set)
+		if err != nil && first == nil {
+			first = err
+		}
+		if usedNext {
+			i++
+		}
+	}
+	return first
+}
+
+// option handles one argument that is an option. It reports whether the next
+// argument was its value.
+func (p *parser) option(arg string, next *string, set func(arg, typed string) error) (bool, error) {
+	name, value, hasValue := strings.Cut(strings.TrimLeft(arg, "-"), "=")
+	if strings.HasPrefix(arg, "--") {
+		return p.long(arg, name, value, hasValue, next, set)
+	}
+	f := p.flags.Lookup(name)
+	if len(name) == 1 || f == nil {
+		return p.short(arg, next, set)
+	}
+	meaning := "--" + config.CanonicalName(name)
+	if o := tableOption(f); o != nil {
+		meaning = "--" + o.Name
+	}
+	p.result.Warnings = append(p.result.Warnings, config.Warning{Option: optionName("--" + name),
+		Message: fmt.Sprintf("%s is read as %s", arg, meaning),
+		Hint:    "long options have two dashes"})
+	return p.long(arg, name, value, hasValue, next, set)
+}
+
+// long handles an option typed by its long name, with or without its value in the
+// same argument. It reports whether the next argument was its value.
+func (p *parser) long(arg, name, value string, hasValue bool, next *string, set func(arg, typed string) error) (bool, error) {
+	f := p.flags.Lookup(name)
+	if f == nil {
+		full, err := p.abbreviated(arg, name)
+		if err != nil {
+			return false, err
+		}
+		f = p.flags.Lookup(full)
+	}
+	switch {
+	case hasValue:
+		target := f.Name
+		if o := tableOption(f); o != nil && o.Redirect != nil && o.Redirect(value) != "" {
+			target = o.Redirect(value)
+		}
+		return false, set("--"+target+"="+value, arg)
+	case f.NoOptDefVal != "":
+		return false, set("--"+f.Name, arg)
+	}
+	return p.withNext(f, arg, next, set)
+}
+
+// withNext handles an option whose value is the next argument.
+func (p *parser) withNext(f *pflag.Flag, arg string, next *string, set func(arg, typed string) error) (bool, error) {
+	switch {
+	case next == nil:
+		p.pending = f
+		return false, p.missingValue(f, arg, "it is the last argument")
+	case looksLikeOption(*next):
+		return false, p.missingValue(f, arg, fmt.Sprintf("%s follows", *next))
+	}
+	return true, set("--"+f.Name+"="+*next, arg+" "+*next)
+}
+
+// short handles one dash and one or more letters: switches, of which the last may be
+// an option that takes the rest, or the next argument, as its value.
+func (p *parser) short(arg string, next *string, set func(arg, typed string) error) (bool, error) {
+	letters := arg[1:]
+	for i := range len(letters) {
+		letter, rest := letters[i], letters[i+1:]
+		var f *pflag.Flag
+		if letter < 0x80 {
+			f = p.flags.ShorthandLookup(string(letter))
+		}
+		if f == nil {
+			return false, p.unknown(arg, letters)
+		}
+		if f.NoOptDefVal != "" {
+			if err := set("--"+f.Name, "-"+string(letter)); err != nil {
+				return false, err
+			}
+			continue
+		}
+		if rest != "" {
+			return false, set("--"+f.Name+"="+strings.TrimPrefix(rest, "="), arg)
+		}
+		return p.withNext(f, arg, next, set)
+	}
+	return false, nil
+}
+
+// abbreviated finds the one option whose name begins with what was typed. Kolla's
+// options come first, so that ours make none of its abbreviations ambiguous.
+func (p *parser) abbreviated(arg, name string) (string, error) {
+	type target struct {
+		option  *config.Option
+		negated bool
+		name    string // of a command's own flag
+	}
+	word := config.CanonicalName(name)
+	for _, upstream := range []bool{true, false} {
+		var targets []target
+		var names []string
+		for _, n := range p.names {
+			if len(word) < 2 || !strings.HasPrefix(n, word) {
+				continue
+			}
+			f, ok := p.flags.Lookup(n).Value.(*tableFlag)
+			t := target{name: n}
+			if ok {
+				t = target{option: f.option, negated: f.negated}
+			}
+			if (ok && f.option.From == config.Upstream) != upstream || slices.Contains(targets, t) {
+				continue
+			}
+			targets = append(targets, t)
+			names = append(names, n)
+		}
+		switch len(targets) {
+		case 0:
+		case 1:
+			return names[0], nil
+		default:
+			if len(p.commandsWith(name)) > 0 {
+				return "", p.unknown(arg, name)
+			}
+			return "", &config.Error{Message: fmt.Sprintf("%s could be --%s", arg, strings.Join(names, " or --"))}
+		}
+	}
+	return "", p.unknown(arg, name)
+}
+
+// unknown is the error for an option that does not exist.
+func (p *parser) unknown(arg, name string) error {
+	flag, _, _ := strings.Cut(arg, "=")
+	hint := "kolla-build --help lists the options"
+	name, _, _ = strings.Cut(name, "=")
+	if len([]rune(name)) > 1 {
+		if n := suggest.Nearest(name, p.names); n != "" {
+			if o := tableOption(p.flags.Lookup(n)); o != nil && config.CanonicalName(o.Name) == n {
+				n = o.Name
+			}
+			hint = fmt.Sprintf("did you mean --%s?", n)
+		}
+	}
+	if slices.Contains(config.Lookup("base").Choices, name) {
+		hint = fmt.Sprintf("did you mean -b %s?", name)
+	}
+	if owners := p.commandsWith(name); len(owners) > 0 {
+		hint = fmt.Sprintf("it is an option of %s", joinAnd(owners))
+	}
+	if o := config.Lookup(name); o != nil && o.Positional {
+		hint = "regular expressions are given without an option: kolla-build nova- keystone"
+	}
+	return &config.Error{SourceLine: arg, Message: "unknown option " + flag, Hint: hint}
+}
+
+// joinAnd writes a list as "a, b and c".
+func joinAnd(items []string) string {
+	if n := len(items) - 1; n > 0 {
+		return strings.Join(items[:n], ", ") + " and " + items[n]
+	}
+	return strings.Join(items, "")
+}
+
+// commandsWith returns the commands that have a flag of their own with that name.
+func (p *parser) commandsWith(name string) []string {
+	var owners []string
+	for _, c := range p.commands {
+		if !c.Hidden && c.ownFlags().Lookup(name) != nil {
+			owners = append(owners, "kolla-build "+c.Name)
+		}
+	}
+	return owners
+}
+
+func (p *parser) missingValue(f *pflag.Flag, arg, why string) error {
+	e := &config.Error{SourceLine: arg, Option: f.Name, Message: fmt.Sprintf("%s needs a value, but %s", arg, why)}
+	if o := tableOption(f); o != nil {
+		e.Option = o.Name
+		if o.Arg != "" {
+			e.Hint = fmt.Sprintf("write --%s %s", o.Name, o.Arg)
+		}
+		if o.Choices != nil {
+			e.Hint += ", one of " + strings.Join(o.Choices, ", ")
+		}
+	}
+	return e
+}
+
+// looksLikeOption reports whether an argument is an option and not a value or a
+// regular expression: it begins with a dash and, as for argparse, has no space before
+// an equals sign.
+func looksLikeOption(arg string) bool {
+	if len(arg) < 2 || arg[0] != '-' || isNegativeNumber(arg) {
+		return false
+	}
+	name, _, _ := strings.Cut(arg, "=")
+	return !strings.Contains(name, " ")
+}
+
+func isNegativeNumber(arg string) bool {
+	return len(arg) > 1 && arg[0] == '-' && strings.Trim(arg[1:], "0123456789.") == ""
+}
+
+// optionName returns the table's name of the option in --name=value, or the name as
+// written.
+func optionName(arg string) string {
+	name, _, _ := strings.Cut(strings.TrimLeft(arg, "-"), "=")
+	if o := config.Lookup(name); o != nil {
+		return o.Name
+	}
+	return name
+}
+
+// flagError describes what is wrong with a value of a command's own flag, without
+// pflag's repetition of the flag.
+func flagError(err error) string {
+	var invalid *pflag.InvalidValueError
+	if errors.As(err, &invalid) {
+		return invalid.Unwrap().Error()
+	}
+	return err.Error()
+}

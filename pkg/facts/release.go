@@ -1,0 +1,166 @@
+package facts
+
+import (
+	"path"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/kolla-build/kolla-build/internal/inifile"
+)
+
+// Master is the name of OpenStack's development branch.
+const Master = "master"
+
+// The facts of a release are those of the next newer one with its own file laid over
+// them: an empty key is removed, and a source with an empty type as a whole. An image
+// that came later keeps its source, so that newer templates can be built from an
+// older release; a plugin or an addition, which would go into an older image, does
+// not. TestReleasesAsUpstream compares all of them with Kolla's own branches.
+
+// Names of the sections of a release's file that are not sources.
+const (
+	releaseSection     = "release"
+	baseTagsSection    = "base-tags"
+	prettyNamesSection = "pretty-names"
+	unbuildablePrefix  = "unbuildable "
+)
+
+// Release is an OpenStack release.
+type Release struct {
+	Name     string // master or a stable one such as 2025.1
+	Codename string // its name in the package archives that Kolla's branch uses
+	Branch   string // the branch in the names of source archives, such as stable-2025.1
+
+	newer       string // the next newer release, "" for master
+	baseTags    map[string]string
+	prettyNames map[string]string
+	unbuildable []*inifile.Entry
+	sources     []*inifile.Entry
+}
+
+var releases = sync.OnceValue(func() map[string]*Release {
+	all := map[string]*Release{}
+	entries, _ := files.ReadDir("data/releases")
+	for _, f := range entries {
+		r := &Release{Name: strings.TrimSuffix(f.Name(), ".conf"), baseTags: map[string]string{}, prettyNames: map[string]string{}}
+		r.Branch = stableBranch(r.Name)
+		content, _ := parse(path.Join("data/releases", f.Name()))
+		for _, e := range content.Entries {
+			image, unbuildable := strings.CutPrefix(e.Section, unbuildablePrefix)
+			switch {
+			case unbuildable:
+				e.Section = image
+				r.unbuildable = append(r.unbuildable, e)
+			case e.Section == baseTagsSection:
+				r.baseTags[e.Key] = e.Value
+			case e.Section == prettyNamesSection:
+				r.prettyNames[e.Key] = e.Value
+			case e.Section != releaseSection:
+				r.sources = append(r.sources, e)
+			case e.Key == "newer":
+				r.newer = e.Value
+			case e.Key == "codename":
+				r.Codename = e.Value
+			case e.Key == "branch":
+				r.Branch = e.Value
+			}
+		}
+		all[r.Name] = r
+	}
+	return all
+})
+
+func stableBranch(release string) string {
+	if release == Master {
+		return Master
+	}
+	return "stable-" + release
+}
+
+// Releases returns the names of the OpenStack releases that are known, newest first,
+// beginning with master.
+func Releases() []string {
+	names := []string{Master}
+	for range releases() {
+		for name, r := range releases() {
+			if r.newer == names[len(names)-1] {
+				names = append(names, name)
+				break
+			}
+		}
+	}
+	return names
+}
+
+// LookupRelease returns the OpenStack release of that name. One that is not known has
+// master's facts and the branch that a stable release of its name has.
+func LookupRelease(name string) (Release, bool) {
+	if r, ok := releases()[name]; ok {
+		return *r, true
+	}
+	r := *releases()[Master]
+	r.Name, r.Branch = name, stableBranch(name)
+	return r, false
+}
+
+// chain returns the release and all newer ones, the oldest first.
+func (r Release) chain() []*Release {
+	all := releases()
+	chain := []*Release{&r}
+	for next := all[r.newer]; next != nil && len(chain) <= len(all); next = all[next.newer] {
+		chain = append(chain, next)
+	}
+	return chain
+}
+
+// BaseTag returns the default tag of a distribution's base image, "" for an unknown
+// distribution.
+func (r Release) BaseTag(distro string) string {
+	for _, release := range r.chain() {
+		if tag := release.baseTags[distro]; tag != "" {
+			return tag
+		}
+	}
+	return ""
+}
+
+// DistroRelease returns the distribution's release that a tag of its base image
+// contains. For a tag that is not understood, as of a user's own image, it is the one
+// of the default tag.
+func (r Release) DistroRelease(distro, tag string) DistroRelease {
+	d, _ := LookupDistro(distro)
+	if found, ok := d.Release(tag); ok {
+		return found
+	}
+	found, _ := d.Release(r.BaseTag(distro))
+	return found
+}
+
+// DefaultPrettyName returns the pattern that Kolla's branch of the release has for
+// PRETTY_NAME of the distribution, whatever its tag.
+func (r Release) DefaultPrettyName(distro string) string {
+	if p := r.prettyNames[distro]; p != "" {
+		return p
+	}
+	return r.DistroRelease(distro, "").PrettyName
+}
+
+// Sources returns the default sources of the release, as assignments of which later
+// ones replace earlier ones and an empty value removes one. Removing the type removes
+// the section.
+func (r Release) Sources() []*inifile.Entry {
+	f, _ := parse("data/sources.conf")
+	out := slices.Clone(f.Entries)
+	chain := r.chain()
+	for _, release := range slices.Backward(chain) {
+		out = append(out, release.sources...)
+	}
+	return out
+}
+
+// Users returns the users of the images, as assignments in sections NAME-user.
+func Users() []*inifile.Entry {
+	f, _ := parse("data/users.conf")
+	return f.Entries
+}

@@ -1,0 +1,174 @@
+package facts
+
+import (
+	"encoding/json"
+	"flag"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+var update = flag.Bool("update", false, "write the sources of releases from Kolla's branches")
+
+// upstreamRefs are where Kolla's repository has its releases, as of July 2026.
+var upstreamRefs = map[string]string{
+	"master": "master", "2026.1": "stable/2026.1", "2025.2": "stable/2025.2", "2025.1": "stable/2025.1", "2024.2": "2024.2-eol",
+	"2024.1": "unmaintained/2024.1", "2023.2": "2023.2-eol", "2023.1": "2023.1-eol", "zed": "zed-eol", "yoga": "yoga-eol",
+	"xena": "xena-em", "wallaby": "wallaby-eol", "victoria": "victoria-eol", "ussuri": "ussuri-eol",
+}
+
+// sourcesLine separates the facts of a release's file, which are written by hand, from
+// its sources, which this test writes.
+const sourcesLine = "# Sources\n"
+
+// readUpstream prints the SOURCES of a Python file as JSON.
+const readUpstream = `
+import ast, json, sys
+for n in ast.parse(sys.stdin.read()).body:
+    if isinstance(n, ast.Assign) and n.targets[0].id == 'SOURCES':
+        print(json.dumps(ast.literal_eval(n.value)))
+`
+
+type upstreamSource struct {
+	Type, Location, Reference, Version string
+	SHA256                             map[string]string
+}
+
+// upstreamSources reads a release's default sources from Kolla's repository.
+func upstreamSources(t *testing.T, repo, release string) map[string]upstreamSource {
+	t.Helper()
+	ref := upstreamRefs[release]
+	script := `git -C "$1" show "$2:kolla/common/sources.py" 2>/dev/null || git -C "$1" show "$2:kolla/common/config.py"`
+	text, err := exec.Command("sh", "-c", script, "sh", repo, ref).Output()
+	if err != nil {
+		t.Skipf("%s has no %s", repo, ref)
+	}
+	cmd := exec.Command("python3", "-c", readUpstream)
+	cmd.Stdin = strings.NewReader(string(text))
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all map[string]upstreamSource
+	if err := json.Unmarshal(out, &all); err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// TestReleasesAsUpstream compares each release's default sources with those of
+// Kolla's own branch, whose repository KOLLA_GIT names. With -update it writes
+// the files of differences anew.
+func TestReleasesAsUpstream(t *testing.T) {
+	repo := os.Getenv("KOLLA_GIT")
+	if repo == "" {
+		t.Skip("KOLLA_GIT names no clone of Kolla's repository")
+	}
+	newer, chain := "master", defaultSourcesOf("master")
+	for _, release := range Releases() {
+		t.Run(release, func(t *testing.T) {
+			want := upstreamSources(t, repo, release)
+			if *update && release != "master" {
+				writeRelease(t, release, newer, chain, want)
+				return
+			}
+			got := defaultSourcesOf(release)
+			for name, w := range want {
+				g, ok := got[strings.ToLower(name)]
+				if !ok {
+					t.Errorf("[%s] is missing", name)
+					continue
+				}
+				sum := map[string]string{}
+				for part := range strings.SplitSeq(g["sha256"], ",") {
+					if arch, digest, ok := strings.Cut(part, ":"); ok {
+						sum[arch] = digest
+					}
+				}
+				if g["type"] != w.Type || g["location"] != w.Location || g["reference"] != w.Reference || g["version"] != w.Version || g["enabled"] == "false" ||
+					!maps.Equal(sum, w.SHA256) && len(sum)+len(w.SHA256) > 0 {
+					t.Errorf("[%s] is %v, upstream has %+v", name, g, w)
+				}
+			}
+			for name, g := range got {
+				if _, ok := want[name]; !ok && isPart(name) && g["enabled"] != "false" {
+					t.Errorf("[%s] is not upstream's", name)
+				}
+			}
+		})
+		newer = release
+	}
+}
+
+// isPart reports whether a section is a part of an image's sources: then it must
+// not outlive its release, as an image may.
+func isPart(name string) bool {
+	return strings.Contains(name, "-plugin-") || strings.Contains(name, "-additions-")
+}
+
+func defaultSourcesOf(name string) map[string]map[string]string {
+	r, _ := LookupRelease(name)
+	return sections(r.Sources())
+}
+
+// writeRelease writes what a release has otherwise than the next newer one, and
+// lays it over chain, which is what that one has. Keys that it lacks are written
+// empty.
+func writeRelease(t *testing.T, release, newer string, chain map[string]map[string]string, to map[string]upstreamSource) {
+	t.Helper()
+	fields := func(s upstreamSource) map[string]string {
+		m := map[string]string{"type": s.Type, "location": s.Location, "reference": s.Reference, "version": s.Version}
+		var sums []string
+		for _, arch := range slices.Sorted(maps.Keys(s.SHA256)) {
+			sums = append(sums, arch+":"+s.SHA256[arch])
+		}
+		m["sha256"] = strings.Join(sums, ",")
+		return m
+	}
+	path := filepath.Join("data", "releases", release+".conf")
+	have, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	facts, _, found := strings.Cut(string(have), sourcesLine)
+	if !found {
+		t.Fatalf("%s has no line %q", path, sourcesLine)
+	}
+	var b strings.Builder
+	b.WriteString(facts + sourcesLine)
+	names := slices.Sorted(maps.Keys(to))
+	for name, have := range chain {
+		if _, ok := to[name]; !ok && isPart(name) && have["enabled"] != "false" {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		want, ok := to[name]
+		if !ok {
+			fmt.Fprintf(&b, "\n[%s]\ntype =\n", name)
+			delete(chain, name)
+			continue
+		}
+		have := chain[strings.ToLower(name)]
+		var lines []string
+		now := fields(want)
+		for _, key := range []string{"type", "location", "reference", "version", "sha256", "enabled"} {
+			if now[key] != have[key] {
+				lines = append(lines, strings.TrimRight(key+" = "+now[key], " "))
+			}
+		}
+		if len(lines) > 0 {
+			fmt.Fprintf(&b, "\n[%s]\n%s\n", name, strings.Join(lines, "\n"))
+		}
+		chain[strings.ToLower(name)] = now
+	}
+	if err := os.WriteFile(path, []byte(b.String()), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
