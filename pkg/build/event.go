@@ -2,6 +2,9 @@ package build
 
 import (
 	"time"
+
+	"github.com/kolla-build/kolla-build/pkg/image"
+	digest "github.com/opencontainers/go-digest"
 )
 
 // Status is an image's outcome in a run.
@@ -55,7 +58,7 @@ const (
 type Event struct {
 	Time  time.Time
 	Kind  EventKind
-	Image string // the image's name, "" for events of the run
+	Image image.ID // zero for events of the run
 	Step  Step
 
 	Data []byte // EventLog: raw output, any bytes, not aligned to lines
@@ -67,7 +70,8 @@ type Event struct {
 	Estimate time.Duration // expected time from here, 0 when nothing is known
 	Duration time.Duration // EventRunEnd
 
-	Result *Result // EventImageEnd
+	Result *Result // EventImageEnd; not to be modified
+	Log    string  // EventImageEnd: path of the image's log, "" if it has none
 }
 
 // Step is one step of an image's build, as the builder names it.
@@ -81,32 +85,16 @@ type Step struct {
 
 // Result is what became of one image.
 type Result struct {
-	Image     string // name, such as "nova-api"
-	Reference string // full name with tag, such as "localhost:4000/kolla/nova-api:t"
-	Parent    string // the parent's name, "" for a root
+	Image     image.ID
+	Reference string   // full name with tag, such as "localhost:4000/kolla/nova-api:t"
+	Parent    image.ID // zero for a root
 	Status    Status
-	Reason    string // why: "new", "context changed", "skipped because base failed"
-	Digest    string // manifest digest, "" if there is none
-	Size      int64  // bytes of the compressed layers, config and manifest
+	Reason    string        // why: "new", "context changed", "skipped because base failed"
+	Digest    digest.Digest // of the manifest, "" if there is none
+	Size      int64         // bytes of the compressed layers, config and manifest
 	Started   time.Time
 	Duration  time.Duration
-	Log       string // path of its log file, "" if there is none
-	Pushed    bool   // its tags in the registry name Digest
-	Moved     bool   // one of them was moved there by this run
-	Loaded    string // the container engine that has it under Reference, "" if none was asked
 	Failure   *Failure
-
-	// Packages are those that the image has in another version than the last one
-	// of its name that was built here.
-	Packages []PackageChange
-}
-
-// PackageChange is a package that two images do not have alike. From is empty
-// for one that is new, To for one that is gone.
-type PackageChange struct {
-	Name string `json:"name"`
-	From string `json:"from,omitempty"`
-	To   string `json:"to,omitempty"`
 }
 
 // Failure says where and why an image failed.

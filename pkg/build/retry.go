@@ -106,9 +106,9 @@ func SignatureOf(step string, exitCode int, tail []string) string {
 // another: the cause stands at the end, and what comes before varies.
 const signatureLines = 5
 
-// again says whether a failed try is worth another one, and why. seen holds the
-// signatures of the tries before.
-func again(err error, seen map[string]bool) (string, bool) {
+// retryReason reports whether another try is worth it, and why. seen holds the
+// signatures of earlier tries.
+func retryReason(err error, seen map[string]bool) (string, bool) {
 	if temporary(err) {
 		return "a passing fault", true
 	}

@@ -7,13 +7,15 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/kolla-build/kolla-build/pkg/image"
 	"github.com/kolla-build/kolla-build/pkg/plan"
+	digest "github.com/opencontainers/go-digest"
 )
 
-// Output is what a builder made of an image.
+// Output is an image that a builder has built.
 type Output struct {
-	Digest string // of the manifest
-	Size   int64  // bytes, compressed
+	Digest digest.Digest // of the manifest
+	Size   int64         // bytes, compressed
 }
 
 // Builder builds one image of a plan. Its parents are built when it is called.
@@ -22,87 +24,88 @@ type Builder interface {
 	Build(ctx context.Context, item *plan.Item, emit func(Event)) (Output, error)
 }
 
-// Uploader brings a finished image to where the set will be published, under
-// its digest; tags are not its business.
+// Uploader copies a finished image to where it is wanted: a registry, to which
+// the set will be published, or a container engine. It sets no tags in registries.
 type Uploader interface {
-	Upload(ctx context.Context, item *plan.Item, digest string) error
+	Upload(ctx context.Context, item *plan.Item, d digest.Digest) error
 }
 
-// LoadError is an Uploader's error that is a container engine's, not a
-// registry's.
+// LoadError is an Uploader's error that comes from a container engine, not from
+// a registry.
 type LoadError struct{ Err error }
 
 func (e *LoadError) Error() string { return e.Err.Error() }
 
+// Unwrap returns the engine's error.
 func (e *LoadError) Unwrap() error { return e.Err }
 
-// Options say how a plan is run.
+// Options are the settings of a run.
 type Options struct {
 	Builder  Builder
-	Uploader Uploader    // nil if nothing is published
+	Uploader Uploader    // nil if images stay in the store
 	Emit     func(Event) // must not block; required
 
 	Threads     int // images that build at once, at least 1
 	PushThreads int // images that upload at once, at least 1
-	Retries     int // times that an image is tried again after a passing fault
+	Retries     int // how often an image is tried again after a temporary fault
 	FailFast    bool
 
-	// RetryTime bounds the time from an image's first try to its last one's
-	// start; 0 for no bound.
+	// RetryTime is the longest time from the start of an image's first try to
+	// that of its last; 0 for no limit.
 	RetryTime time.Duration
 
-	// Gate is asked before each build that Threads would let start; nil lets
-	// all start. It must not block.
+	// Gate is called before each build that Threads allows to start; nil allows
+	// all. It must not block.
 	Gate func(it *plan.Item, running int) Verdict
 
-	// Timeout bounds one image's build, 0 for no bound.
+	// Timeout is the longest time for one image's build, 0 for no limit.
 	Timeout time.Duration
 }
 
-// Verdict is what a gate says about starting an image now: Start it, or wait,
-// or, with Err, do without it.
+// Verdict is a gate's decision about an image: start it, wait, or, with Err,
+// fail it.
 type Verdict struct {
 	Start bool
 	Err   error
 }
 
-// gatePoll is how often a gate that said wait is asked again, if nothing that
-// runs ends before.
+// gatePoll is how often a gate that holds images back is called again, if no
+// running build ends before.
 const gatePoll = 500 * time.Millisecond
 
 // Run runs a plan and returns one result for each of its items, in the plan's
-// order. What fails costs its descendants only. When ctx ends, running builds
-// are stopped and what has not finished is canceled.
-func Run(ctx context.Context, p *plan.Plan, opts Options) []*Result {
+// order. A failure affects only the image's descendants. When ctx ends, running
+// builds are stopped and images that have not finished are canceled.
+func Run(ctx context.Context, p *plan.Plan, opts Options) []Result {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	r := &run{opts: opts, stop: stop, results: map[string]*Result{}, items: map[string]*plan.Item{},
-		waits: map[string]int{}, children: map[string][]*plan.Item{}, done: make(chan finished)}
+	r := &run{opts: opts, stop: stop, results: map[image.ID]Result{}, stored: map[image.ID]Result{},
+		waits: map[image.ID]int{}, children: map[image.ID][]*plan.Item{}, done: make(chan finished)}
 	start := time.Now()
 	opts.Emit(Event{Time: start, Kind: EventRunStart, Total: p.ToBuild(), Estimate: p.Estimate(opts.Threads)})
 	r.queue(p)
 	r.loop(ctx)
 	opts.Emit(Event{Time: time.Now(), Kind: EventRunEnd, Duration: time.Since(start)})
-	results := make([]*Result, 0, len(p.Items))
+	results := make([]Result, 0, len(p.Items))
 	for _, it := range p.Items {
 		results = append(results, r.results[it.Image])
 	}
 	return results
 }
 
-// run is the state of one Run. One goroutine, loop's, touches it.
+// run is the state of one Run. Only the goroutine of loop touches it.
 type run struct {
 	opts     Options
 	stop     context.CancelCauseFunc
-	items    map[string]*plan.Item
-	results  map[string]*Result
-	waits    map[string]int          // needs not yet there
-	children map[string][]*plan.Item // by need
+	stored   map[image.ID]Result       // built or kept, and waiting for its upload
+	results  map[image.ID]Result       // final
+	waits    map[image.ID]int          // parents that have not finished
+	children map[image.ID][]*plan.Item // by parent
 	ready    byPath
 	uploads  []*plan.Item
 	building int
 	pushing  int
-	held     bool // the gate lets nothing start
+	held     bool // the gate holds images back
 	done     chan finished
 }
 
@@ -119,12 +122,13 @@ type finished struct {
 var errFailFast = errors.New("stopped after the first failure")
 
 func (r *run) queue(p *plan.Plan) {
+	planned := map[image.ID]bool{}
 	for _, it := range p.Items {
-		r.items[it.Image] = it
+		planned[it.Image] = true
 	}
 	for _, it := range p.Items {
 		for _, n := range it.Needs {
-			if r.items[n] != nil {
+			if planned[n] {
 				r.waits[it.Image]++
 				r.children[n] = append(r.children[n], it)
 			}
@@ -137,17 +141,18 @@ func (r *run) queue(p *plan.Plan) {
 
 func (r *run) loop(ctx context.Context) {
 	for {
-		r.startWhatCan(ctx)
-		var again <-chan time.Time
+		r.startReady(ctx)
+		r.startUploads(ctx)
+		var poll <-chan time.Time
 		if r.held {
-			again = time.After(gatePoll)
+			poll = time.After(gatePoll)
 		} else if r.building+r.pushing == 0 {
 			return
 		}
 		var f finished
 		select {
 		case f = <-r.done:
-		case <-again:
+		case <-poll:
 			continue
 		}
 		if f.upload {
@@ -160,7 +165,9 @@ func (r *run) loop(ctx context.Context) {
 	}
 }
 
-func (r *run) startWhatCan(ctx context.Context) {
+// startReady starts builds of images whose parents are there, as many as
+// Threads and the gate allow.
+func (r *run) startReady(ctx context.Context) {
 	r.held = false
 	for !r.held && r.ready.Len() > 0 && (r.building < max(1, r.opts.Threads) || r.ready[0].Action == plan.Keep) {
 		it := heap.Pop(&r.ready).(*plan.Item)
@@ -168,10 +175,10 @@ func (r *run) startWhatCan(ctx context.Context) {
 		case ctx.Err() != nil:
 			r.cancel(ctx, it)
 		case it.Action == plan.Keep:
-			r.succeed(it, &Result{Status: StatusUnchanged, Digest: it.Digest})
+			r.succeed(it, Result{Status: StatusUnchanged, Digest: it.Digest, Size: it.Size})
 		default:
 			if v := r.gate(it); v.Err != nil {
-				r.fail(it, &Result{Status: StatusError, Reason: firstLine(v.Err), Failure: failure(v.Err, 1)})
+				r.fail(it, Result{Status: StatusError, Reason: firstLine(v.Err), Failure: failure(v.Err, 1)})
 				if r.opts.FailFast {
 					r.stop(errFailFast)
 				}
@@ -189,18 +196,22 @@ func (r *run) startWhatCan(ctx context.Context) {
 			}()
 		}
 	}
+}
+
+// startUploads starts uploads of finished images, as many as PushThreads allows.
+func (r *run) startUploads(ctx context.Context) {
 	for len(r.uploads) > 0 && r.pushing < max(1, r.opts.PushThreads) {
 		it := r.uploads[0]
 		r.uploads = r.uploads[1:]
 		if ctx.Err() != nil {
-			r.end(it, StatusCanceled, "not uploaded: "+cause(ctx), nil)
+			r.uploadFailed(it, StatusCanceled, "not uploaded: "+cause(ctx), nil)
 			continue
 		}
 		r.pushing++
-		digest := r.results[it.Image].Digest // the map is this goroutine's alone
+		d := r.stored[it.Image].Digest
 		go func() {
 			r.opts.Emit(Event{Time: time.Now(), Kind: EventPushStart, Image: it.Image})
-			err := r.opts.Uploader.Upload(ctx, it, digest)
+			err := r.opts.Uploader.Upload(ctx, it, d)
 			end := Event{Time: time.Now(), Kind: EventPushEnd, Image: it.Image}
 			if err != nil {
 				end.Step.Err = firstLine(err)
@@ -218,8 +229,8 @@ func (r *run) gate(it *plan.Item) Verdict {
 	return r.opts.Gate(it, r.building)
 }
 
-// build tries an image until it is built, fails for good, or has been tried
-// often or long enough. It returns the number of tries too.
+// build tries an image until it is built, its failure is final, or the retries
+// are used up. It returns the number of tries too.
 func (r *run) build(ctx context.Context, it *plan.Item) (Output, int, error) {
 	r.opts.Emit(Event{Time: time.Now(), Kind: EventImageStart, Image: it.Image, Estimate: it.Estimate})
 	if r.opts.Timeout > 0 {
@@ -233,7 +244,7 @@ func (r *run) build(ctx context.Context, it *plan.Item) (Output, int, error) {
 		if err == nil || ctx.Err() != nil || tries > r.opts.Retries {
 			return out, tries, err
 		}
-		why, worth := again(err, seen)
+		why, worth := retryReason(err, seen)
 		wait := backoff(tries - 1)
 		if !worth || r.opts.RetryTime > 0 && time.Since(started)+wait > r.opts.RetryTime {
 			return out, tries, err
@@ -249,10 +260,10 @@ func (r *run) build(ctx context.Context, it *plan.Item) (Output, int, error) {
 }
 
 func (r *run) built(ctx context.Context, f finished) {
-	res := &Result{Started: f.started, Duration: time.Since(f.started), Digest: f.out.Digest, Size: f.out.Size}
+	res := Result{Started: f.started, Duration: time.Since(f.started), Digest: f.out.Digest, Size: f.out.Size}
 	switch {
 	case f.err == nil:
-		res.Status, res.Reason = StatusBuilt, f.item.Reason
+		res.Status = StatusBuilt
 		r.succeed(f.item, res)
 	case ctx.Err() != nil:
 		res.Status, res.Reason = StatusCanceled, cause(ctx)
@@ -266,88 +277,87 @@ func (r *run) built(ctx context.Context, f finished) {
 	}
 }
 
-// succeed records a built or kept image, and lets its children go.
-func (r *run) succeed(it *plan.Item, res *Result) {
-	if res.Reason == "" {
-		res.Reason = it.Reason
-	}
-	r.record(it, res)
+// succeed takes a built or kept image: its children may start, and it is uploaded.
+func (r *run) succeed(it *plan.Item, res Result) {
+	res.Reason = it.Reason
 	for _, c := range r.children[it.Image] {
 		r.waits[c.Image]--
-		if r.waits[c.Image] == 0 && r.results[c.Image] == nil {
+		if r.waits[c.Image] == 0 && !r.ended(c) {
 			heap.Push(&r.ready, c)
 		}
 	}
-	if r.opts.Uploader != nil {
-		r.uploads = append(r.uploads, it)
+	if r.opts.Uploader == nil {
+		r.end(it, res)
 		return
 	}
-	r.tell(res)
+	r.stored[it.Image] = res
+	r.uploads = append(r.uploads, it)
 }
 
-func (r *run) fail(it *plan.Item, res *Result) {
-	r.record(it, res)
-	r.tell(res)
+func (r *run) fail(it *plan.Item, res Result) {
+	r.end(it, res)
 	r.skipChildren(it, it.Image, res.Status)
 }
 
-// skipChildren marks what stands on a failed image. The first cause keeps its
-// name down to the last descendant.
-func (r *run) skipChildren(it *plan.Item, culprit string, why Status) {
+// skipChildren ends the descendants of a failed image. Each names the image that
+// failed first, however far above.
+func (r *run) skipChildren(it *plan.Item, culprit image.ID, why Status) {
 	for _, c := range r.children[it.Image] {
-		if r.results[c.Image] != nil {
+		if r.ended(c) {
 			continue
 		}
-		res := &Result{Status: StatusParentError, Reason: "skipped because " + culprit + " failed"}
+		res := Result{Status: StatusParentError, Reason: fmt.Sprintf("skipped because %s failed", culprit)}
 		if why == StatusCanceled {
-			res.Status, res.Reason = StatusCanceled, "skipped because "+culprit+" was canceled"
+			res = Result{Status: StatusCanceled, Reason: fmt.Sprintf("skipped because %s was canceled", culprit)}
 		}
-		r.record(c, res)
-		r.tell(res)
+		r.end(c, res)
 		r.skipChildren(c, culprit, why)
 	}
 }
 
 func (r *run) cancel(ctx context.Context, it *plan.Item) {
-	if r.results[it.Image] == nil {
-		r.fail(it, &Result{Status: StatusCanceled, Reason: cause(ctx)})
+	if !r.ended(it) {
+		r.fail(it, Result{Status: StatusCanceled, Reason: cause(ctx)})
 	}
 }
 
 func (r *run) uploaded(ctx context.Context, f finished) {
 	switch {
 	case f.err == nil:
-		r.tell(r.results[f.item.Image])
+		r.end(f.item, r.stored[f.item.Image])
 	case ctx.Err() != nil:
-		r.end(f.item, StatusCanceled, "not uploaded: "+cause(ctx), nil)
+		r.uploadFailed(f.item, StatusCanceled, "not uploaded: "+cause(ctx), nil)
 	default:
-		// Children are not touched: the image is built, and they can be.
 		status := StatusPushError
 		var load *LoadError
 		if errors.As(f.err, &load) {
 			status = StatusLoadError
 		}
-		r.end(f.item, status, firstLine(f.err), failure(f.err, 1))
+		r.uploadFailed(f.item, status, firstLine(f.err), failure(f.err, 1))
 		if r.opts.FailFast {
 			r.stop(errFailFast)
 		}
 	}
 }
 
-// end changes the outcome of an image that was recorded before.
-func (r *run) end(it *plan.Item, s Status, reason string, f *Failure) {
-	res := r.results[it.Image]
+// uploadFailed ends an image that is in the store and nowhere else. Its children
+// are not affected: they can be built.
+func (r *run) uploadFailed(it *plan.Item, s Status, reason string, f *Failure) {
+	res := r.stored[it.Image]
 	res.Status, res.Reason, res.Failure = s, reason, f
-	r.tell(res)
+	r.end(it, res)
 }
 
-func (r *run) record(it *plan.Item, res *Result) {
+// end makes an image's result final and reports it.
+func (r *run) end(it *plan.Item, res Result) {
 	res.Image, res.Reference, res.Parent = it.Image, it.Reference, it.Parent
 	r.results[it.Image] = res
+	r.opts.Emit(Event{Time: time.Now(), Kind: EventImageEnd, Image: res.Image, Result: &res})
 }
 
-func (r *run) tell(res *Result) {
-	r.opts.Emit(Event{Time: time.Now(), Kind: EventImageEnd, Image: res.Image, Result: res})
+func (r *run) ended(it *plan.Item) bool {
+	_, ok := r.results[it.Image]
+	return ok
 }
 
 func cause(ctx context.Context) string {
@@ -369,7 +379,7 @@ func (h byPath) Less(i, j int) bool {
 	if c := plan.Before(h[i], h[j]); c != 0 {
 		return c < 0
 	}
-	return h[i].Image < h[j].Image
+	return image.Compare(h[i].Image, h[j].Image) < 0
 }
 func (h byPath) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
 func (h *byPath) Push(x any)   { *h = append(*h, x.(*plan.Item)) }

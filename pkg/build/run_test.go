@@ -11,7 +11,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/kolla-build/kolla-build/pkg/image"
 	"github.com/kolla-build/kolla-build/pkg/plan"
+	digest "github.com/opencontainers/go-digest"
 )
 
 // The scheduler's behaviour does not depend on what builds; these tests give
@@ -39,12 +41,12 @@ type site struct {
 
 func (s *site) Build(ctx context.Context, it *plan.Item, _ func(Event)) (Output, error) {
 	s.mu.Lock()
-	s.order = append(s.order, it.Image)
+	s.order = append(s.order, it.Image.Name)
 	s.running++
 	s.most = max(s.most, s.running)
-	try := s.tries[it.Image]
-	s.tries[it.Image]++
-	w := s.work[it.Image]
+	try := s.tries[it.Image.Name]
+	s.tries[it.Image.Name]++
+	w := s.work[it.Image.Name]
 	s.mu.Unlock()
 	defer func() { s.mu.Lock(); s.running--; s.mu.Unlock() }()
 	select {
@@ -55,10 +57,12 @@ func (s *site) Build(ctx context.Context, it *plan.Item, _ func(Event)) (Output,
 	if try < len(w.errs) {
 		return Output{}, w.errs[try]
 	}
-	return Output{Digest: "sha256:" + it.Image, Size: 1}, nil
+	return Output{Digest: digest.Digest("sha256:" + it.Image.Name), Size: 1}, nil
 }
 
-func (s *site) Upload(_ context.Context, it *plan.Item, _ string) error { return s.uploads[it.Image] }
+func (s *site) Upload(_ context.Context, it *plan.Item, _ digest.Digest) error {
+	return s.uploads[it.Image.Name]
+}
 
 func (s *site) emit(e Event) {
 	s.mu.Lock()
@@ -73,28 +77,28 @@ func newSite(w map[string]work) *site { return &site{work: w, tries: map[string]
 func items(t *testing.T, specs ...string) *plan.Plan {
 	t.Helper()
 	var in []plan.Input
-	kept := map[string]bool{}
+	kept := map[digest.Digest]bool{}
 	for _, s := range specs {
 		s, keep := strings.CutPrefix(s, "=")
 		name, parent, has := strings.Cut(s, "<")
-		i := plan.Input{Image: name, Reference: "r/" + name + ":t", Key: name, Parent: parent}
+		i := plan.Input{Image: image.ID{Name: name}, Reference: "r/" + name + ":t", Key: digest.FromString(name), Parent: image.ID{Name: parent}}
 		if has {
-			i.Needs = []string{parent}
+			i.Needs = []image.ID{i.Parent}
 		}
-		kept[name] = keep
+		kept[i.Key] = keep
 		in = append(in, i)
 	}
 	return plan.New(in, plan.Known{
-		Stored:   func(k string) (string, bool) { return "sha256:" + k, kept[k] },
-		Parts:    func(string) (map[string]string, bool) { return nil, false },
-		Duration: func(string) (time.Duration, bool) { return 0, false },
+		Stored:   func(k digest.Digest) (plan.Stored, bool) { return plan.Stored{Digest: k}, kept[k] },
+		Parts:    func(image.ID) (map[string]string, bool) { return nil, false },
+		Duration: func(image.ID) (time.Duration, bool) { return 0, false },
 	}, false)
 }
 
-func statuses(rs []*Result) string {
+func statuses(rs []Result) string {
 	var s []string
 	for _, r := range rs {
-		s = append(s, r.Image+"="+string(r.Status))
+		s = append(s, r.Image.String()+"="+string(r.Status))
 	}
 	return strings.Join(s, " ")
 }
@@ -192,7 +196,7 @@ func TestGate(t *testing.T) {
 		start := time.Now()
 		rs := Run(t.Context(), items(t, "a", "b", "c", "d", "e<d"), Options{Builder: s, Emit: s.emit, Threads: 4,
 			Gate: func(it *plan.Item, running int) Verdict {
-				if it.Image == "d" {
+				if it.Image.Name == "d" {
 					return Verdict{Err: errors.New("the disk is full")}
 				}
 				return Verdict{Start: running == 0 && time.Since(start) >= 700*time.Millisecond}

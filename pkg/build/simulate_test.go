@@ -11,7 +11,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/kolla-build/kolla-build/pkg/image"
 	"github.com/kolla-build/kolla-build/pkg/plan"
+	digest "github.com/opencontainers/go-digest"
 )
 
 // recorded is an image of testdata/times.json: what it took when a set was built
@@ -46,17 +48,17 @@ func planOf(set []recorded, timed bool) *plan.Plan {
 	var in []plan.Input
 	known := map[string]time.Duration{}
 	for _, r := range set {
-		i := plan.Input{Image: r.Image, Key: r.Image, Parent: r.Parent}
+		i := plan.Input{Image: image.ID{Name: r.Image}, Key: digest.FromString(r.Image), Parent: image.ID{Name: r.Parent}}
 		if r.Parent != "" {
-			i.Needs = []string{r.Parent}
+			i.Needs = []image.ID{i.Parent}
 		}
 		in = append(in, i)
 		known[r.Image] = seconds(r.Seconds)
 	}
 	return plan.New(in, plan.Known{
-		Stored:   func(string) (string, bool) { return "", false },
-		Parts:    func(string) (map[string]string, bool) { return nil, false },
-		Duration: func(image string) (time.Duration, bool) { return known[image], timed },
+		Stored:   func(digest.Digest) (plan.Stored, bool) { return plan.Stored{}, false },
+		Parts:    func(image.ID) (map[string]string, bool) { return nil, false },
+		Duration: func(id image.ID) (time.Duration, bool) { return known[id.Name], timed },
 	}, false)
 }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/build"
 	"github.com/kolla-build/kolla-build/pkg/build/buildkit"
 	"github.com/kolla-build/kolla-build/pkg/config"
+	"github.com/kolla-build/kolla-build/pkg/image"
 	"github.com/kolla-build/kolla-build/pkg/plan"
 	"github.com/kolla-build/kolla-build/pkg/store"
 )
@@ -167,14 +168,14 @@ const unpacked = 3
 
 // estimateDisk is what a plan will write to the disk, by the sizes that images
 // had when they were last built; known counts the images that have one.
-func estimateDisk(p *plan.Plan, sizes map[string]store.Durations, name func(string) string) (bytes int64, known int) {
+func estimateDisk(p *plan.Plan, sizes map[string]store.Durations, name func(image.ID) string) (bytes int64, known int) {
 	for _, it := range p.Items {
 		size := sizes[name(it.Image)].Size
 		if it.Action != plan.Build || size == 0 {
 			continue
 		}
 		own := size
-		if it.Parent != "" {
+		if !it.Parent.IsZero() {
 			own = max(0, size-sizes[name(it.Parent)].Size)
 		}
 		known++

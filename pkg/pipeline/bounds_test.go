@@ -10,8 +10,10 @@ import (
 
 	"github.com/kolla-build/kolla-build/pkg/build/buildkit"
 	"github.com/kolla-build/kolla-build/pkg/config"
+	"github.com/kolla-build/kolla-build/pkg/image"
 	"github.com/kolla-build/kolla-build/pkg/plan"
 	"github.com/kolla-build/kolla-build/pkg/store"
+	digest "github.com/opencontainers/go-digest"
 )
 
 func TestBounds(t *testing.T) {
@@ -75,12 +77,12 @@ func TestGroupMemory(t *testing.T) {
 }
 
 func TestEstimateDisk(t *testing.T) {
-	p := plan.New([]plan.Input{{Image: "base", Key: "1"}, {Image: "a", Parent: "base", Needs: []string{"base"}, Key: "2"}, {Image: "new", Key: "3"}},
-		plan.Known{Stored: func(k string) (string, bool) { return "sha256:x", k == "1" },
-			Parts:    func(string) (map[string]string, bool) { return nil, false },
-			Duration: func(string) (time.Duration, bool) { return 0, false }}, false)
+	p := plan.New([]plan.Input{{Image: image.ID{Name: "base"}, Key: "1"}, {Image: image.ID{Name: "a"}, Parent: image.ID{Name: "base"}, Needs: []image.ID{{Name: "base"}}, Key: "2"}, {Image: image.ID{Name: "new"}, Key: "3"}},
+		plan.Known{Stored: func(k digest.Digest) (plan.Stored, bool) { return plan.Stored{Digest: "sha256:x"}, k == "1" },
+			Parts:    func(image.ID) (map[string]string, bool) { return nil, false },
+			Duration: func(image.ID) (time.Duration, bool) { return 0, false }}, false)
 	sizes := map[string]store.Durations{"base": {Size: 100}, "a": {Size: 130}}
-	if need, known := estimateDisk(p, sizes, func(s string) string { return s }); need != 30*(1+unpacked) || known != 1 {
+	if need, known := estimateDisk(p, sizes, func(id image.ID) string { return id.Name }); need != 30*(1+unpacked) || known != 1 {
 		t.Errorf("%d bytes for %d images; base is kept, a has 30 bytes of its own, nothing is known of new", need, known)
 	}
 }

@@ -9,10 +9,14 @@ import (
 
 	"github.com/kolla-build/kolla-build/pkg/build"
 	"github.com/kolla-build/kolla-build/pkg/build/buildkit"
+	"github.com/kolla-build/kolla-build/pkg/image"
 	"github.com/kolla-build/kolla-build/pkg/plan"
 	"github.com/kolla-build/kolla-build/pkg/store"
 	digest "github.com/opencontainers/go-digest"
 )
+
+// imageName is a reference, of one platform in runs for several.
+type imageName struct{ platform, reference string }
 
 // builder builds images of a plan with BuildKit into the store.
 type builder struct {
@@ -32,7 +36,7 @@ type builder struct {
 	opened bool // there was a builder in this run
 
 	mu     sync.Mutex
-	images map[string]digest.Digest // by reference: kept and built so far
+	images map[imageName]digest.Digest // kept and built so far
 	times  map[string]store.Record
 }
 
@@ -45,14 +49,14 @@ func (r *buildRun) newBuilder(emit func(build.Event)) *builder {
 		convert.PackageCache = r.cfg.Base + "-" + r.cfg.BaseTag + "-" + r.cfg.BaseArch
 	}
 	b := &builder{defined: r.defined, convert: convert, store: r.store, mem: r.mem, squash: r.cfg.Squash, moving: r.moving, clamp: r.cfg.ClampTimes, watch: r.watch,
-		images: map[string]digest.Digest{}, times: map[string]store.Record{},
+		images: map[imageName]digest.Digest{}, times: map[string]store.Record{},
 		opts: buildkit.Options{Addr: r.cfg.BuildkitAddr, DaemonPath: r.cfg.Buildkitd, StateDir: stateDir(r.cfg.DataDir), Store: r.store.Content(),
 			Cache: buildkit.CacheLimits{MaxUsed: r.cfg.CacheSize, MinFree: r.cfg.MinFree}, StepTimeout: time.Duration(r.cfg.StepTimeout) * time.Second,
 			Env:    r.daemonEnv,
 			Notice: func(s string) { emit(build.Event{Time: time.Now(), Kind: build.EventMessage, Text: s}) }}}
 	for _, it := range r.plan.Items {
 		if it.Action == plan.Keep {
-			b.images[platformOf(it.Image)+it.Reference] = digest.Digest(it.Digest)
+			b.images[imageName{it.Image.Platform, it.Reference}] = it.Digest
 		}
 	}
 	if hostNetworkAsked(r.cfg) {
@@ -125,7 +129,7 @@ func (b *builder) Build(ctx context.Context, it *plan.Item, emit func(build.Even
 		return build.Output{}, err
 	}
 	done := b.watch.work()
-	desc, err := bk.Build(ctx, buildkit.Request{Definition: def, Created: b.created[it.Image], Clamp: b.clamp}, emit)
+	desc, err := bk.Build(ctx, buildkit.Request{Image: it.Image, Definition: def, Created: b.created[it.Image], Clamp: b.clamp}, emit)
 	done()
 	if err != nil {
 		return build.Output{}, err
@@ -138,10 +142,10 @@ func (b *builder) Build(ctx context.Context, it *plan.Item, emit func(build.Even
 	// The name and the key are stored as soon as the image is there: a run that
 	// is killed now starts again from here.
 	name := it.Reference
-	if platformOf(it.Image) != "" {
+	if it.Image.Platform != "" {
 		name = "" // it names the index of all platforms
 	}
-	if err := b.store.Put(store.Entry{Name: name, Digest: desc.Digest, Key: it.Key, Kind: store.KindBuilt}); err != nil {
+	if err := b.store.Put(store.Entry{Name: name, Digest: desc.Digest, Key: it.Key.String(), Kind: store.KindBuilt}); err != nil {
 		return build.Output{}, err
 	}
 	entry, _, err := b.store.ByDigest(desc.Digest)
@@ -153,34 +157,34 @@ func (b *builder) Build(ctx context.Context, it *plan.Item, emit func(build.Even
 	}
 	b.mem.put(it.Image, it.Parts)
 	b.mu.Lock()
-	b.images[platformOf(it.Image)+it.Reference] = desc.Digest
+	b.images[imageName{it.Image.Platform, it.Reference}] = desc.Digest
 	b.times[b.mem.name(it.Image)] = store.Record{Took: time.Since(started), Size: entry.Size}
 	b.mu.Unlock()
-	return build.Output{Digest: desc.Digest.String(), Size: entry.Size}, nil
+	return build.Output{Digest: desc.Digest, Size: entry.Size}, nil
 }
 
 // definition converts an image for building: on its parents as they lie in the
 // store. The conversion that made the key had them as LLB; building that would
 // run an ancestor's steps again wherever the builder's cache has lost them, or
 // is told not to be used, and put a child onto a parent that nobody publishes.
-func (b *builder) definition(ctx context.Context, image string) (*buildkit.Definition, error) {
-	opts := b.optionsOf(image)
-	opts.External = func(ctx context.Context, ref string) (buildkit.External, error) { return b.below(ctx, image, ref) }
-	b.moving.convert(image, &opts)
+func (b *builder) definition(ctx context.Context, id image.ID) (*buildkit.Definition, error) {
+	opts := b.optionsOf(id)
+	opts.External = func(ctx context.Context, ref string) (buildkit.External, error) { return b.below(ctx, id, ref) }
+	b.moving.convert(id, &opts)
 	if b.clamp {
-		opts.Epoch = b.created[image]
+		opts.Epoch = b.created[id]
 	}
-	return buildkit.NewConverter(opts).Convert(ctx, b.files[image])
+	return buildkit.NewConverter(opts).Convert(ctx, b.files[id])
 }
 
 // below returns what an image stands on, or copies from, under a name: an image
 // that was kept or built in this run, else one from outside.
-func (b *builder) below(ctx context.Context, image, ref string) (buildkit.External, error) {
+func (b *builder) below(ctx context.Context, id image.ID, ref string) (buildkit.External, error) {
 	b.mu.Lock()
-	d, ok := b.images[platformOf(image)+ref]
+	d, ok := b.images[imageName{id.Platform, ref}]
 	b.mu.Unlock()
 	if !ok {
-		return b.optionsOf(image).External(ctx, ref)
+		return b.optionsOf(id).External(ctx, ref)
 	}
 	img, err := b.store.Image(d)
 	if err != nil {
@@ -192,9 +196,9 @@ func (b *builder) below(ctx context.Context, image, ref string) (buildkit.Extern
 
 // digest returns what a name stands for in this run: an image that was kept or
 // built, else what the store has; "" if there is none.
-func (b *builder) digest(ref string) digest.Digest {
+func (b *builder) digest(platform, ref string) digest.Digest {
 	b.mu.Lock()
-	d, ok := b.images[ref]
+	d, ok := b.images[imageName{platform, ref}]
 	b.mu.Unlock()
 	if ok {
 		return d

@@ -14,6 +14,7 @@ import (
 
 	"github.com/kolla-build/kolla-build/pkg/build/buildkit"
 	"github.com/kolla-build/kolla-build/pkg/config"
+	"github.com/kolla-build/kolla-build/pkg/image"
 	"github.com/kolla-build/kolla-build/pkg/plan"
 	"github.com/kolla-build/kolla-build/pkg/render"
 	"github.com/kolla-build/kolla-build/pkg/source"
@@ -99,17 +100,17 @@ func (d *definer) external(ctx context.Context, ref string) (buildkit.External, 
 
 // defined is what definer.define makes of the selected images.
 type defined struct {
-	files   map[string]buildkit.Dockerfile // by image
-	created map[string]time.Time           // the created time of each image
-	inputs  []plan.Input                   // all selected images, parents first
+	files   map[image.ID]buildkit.Dockerfile
+	created map[image.ID]time.Time
+	inputs  []plan.Input // all selected images, parents first
 	// failed has the images that could not be defined, for a source that cannot
 	// be fetched or a mistake in their Dockerfile. They cost their descendants,
 	// as a failed build does, and nobody else.
-	failed map[string]error
+	failed map[image.ID]error
 	// options has, in runs for several platforms, those of each image's.
-	options map[string]buildkit.ConvertOptions
+	options map[image.ID]buildkit.ConvertOptions
 	// definers has, in such runs, who defined each image.
-	definers map[string]*definer
+	definers map[image.ID]*definer
 }
 
 // define converts the selected images, parents first. Only what the whole set
@@ -137,7 +138,7 @@ func (d *definer) define(ctx context.Context) (*defined, error) {
 			for _, p := range d.set.Graph.Parents(im.Name) {
 				if j, ok := index[p.Name]; ok {
 					<-one[j].done
-					o.needs = append(o.needs, p.Name)
+					o.needs = append(o.needs, image.ID{Name: p.Name})
 					o.blocked = o.blocked || one[j].def == nil
 				}
 			}
@@ -153,18 +154,19 @@ func (d *definer) define(ctx context.Context) (*defined, error) {
 		})
 	}
 	_ = g.Wait() // each has its own error
-	out := &defined{files: make(map[string]buildkit.Dockerfile, len(order)), created: make(map[string]time.Time, len(order)), failed: map[string]error{}}
+	out := &defined{files: make(map[image.ID]buildkit.Dockerfile, len(order)), created: make(map[image.ID]time.Time, len(order)), failed: map[image.ID]error{}}
 	for i, im := range order {
 		o := &one[i]
-		in := plan.Input{Image: im.Name, Reference: o.file.Reference, Needs: o.needs, Parts: map[string]string{}}
+		id := image.ID{Name: im.Name}
+		in := plan.Input{Image: id, Reference: o.file.Reference, Needs: o.needs, Parts: map[string]string{}}
 		if p := d.set.Graph.Parent(im.Name); p != nil {
-			in.Parent = p.Name
+			in.Parent = image.ID{Name: p.Name}
 		}
 		switch {
 		case o.def != nil:
-			out.files[im.Name] = o.file
-			out.created[im.Name] = d.created(out, in.Needs, o.def.External, o.newest)
-			in.Key, in.Guess = o.def.Key.String(), o.def.Effort
+			out.files[id] = o.file
+			out.created[id] = d.created(out, in.Needs, o.def.External, o.newest)
+			in.Key, in.Effort = o.def.Key, o.def.Effort
 			if d.set.Config.Squash {
 				in.Key, in.Parts["squash"] = squashKey(in.Key), squash.Version
 			}
@@ -172,10 +174,10 @@ func (d *definer) define(ctx context.Context) (*defined, error) {
 				in.Parts[name] = dg.String()
 			}
 		case o.blocked:
-		case ctx.Err() != nil || in.Parent == "":
+		case ctx.Err() != nil || in.Parent.IsZero():
 			return nil, o.err
 		default:
-			out.failed[im.Name] = o.err
+			out.failed[id] = o.err
 		}
 		out.inputs = append(out.inputs, in)
 	}
@@ -185,8 +187,8 @@ func (d *definer) define(ctx context.Context) (*defined, error) {
 // one is an image on its way to its key.
 type one struct {
 	prepared
-	needs   []string // those of its parents that are selected
-	blocked bool     // one of them has no definition
+	needs   []image.ID // those of its parents that are selected
+	blocked bool       // one of them has no definition
 	def     *buildkit.Definition
 	done    chan struct{}
 }
@@ -201,7 +203,7 @@ type prepared struct {
 // created is the time that an image carries: SOURCE_DATE_EPOCH if it is set,
 // else that of the newest input that has one, along its parents: so that the
 // same inputs give the same image on any day and in any selection.
-func (d *definer) created(so *defined, needs, external []string, newest time.Time) time.Time {
+func (d *definer) created(so *defined, needs []image.ID, external []string, newest time.Time) time.Time {
 	if !d.epoch.IsZero() {
 		return d.epoch
 	}

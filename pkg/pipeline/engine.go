@@ -20,6 +20,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/engine"
 	"github.com/kolla-build/kolla-build/pkg/graph"
+	"github.com/kolla-build/kolla-build/pkg/image"
 	"github.com/kolla-build/kolla-build/pkg/plan"
 	"github.com/kolla-build/kolla-build/pkg/store"
 	digest "github.com/opencontainers/go-digest"
@@ -57,9 +58,9 @@ type loader struct {
 	engine *engine.Engine
 	store  *store.Store
 	graph  *graph.Graph
-	digest func(ref string) digest.Digest // what a name, after its platform, stands for in this run
+	digest func(platform, ref string) digest.Digest // the image that has a name in this run
 	emit   func(build.Event)
-	done   map[string]chan struct{} // by image of the plan: closed when its turn is over
+	done   map[image.ID]chan struct{} // by image of the plan: closed when its turn is over
 
 	mu   sync.Mutex
 	sum  loadSum
@@ -73,8 +74,8 @@ type loadSum struct {
 	bytes               int64
 }
 
-func newLoader(e *engine.Engine, s *store.Store, g *graph.Graph, p *plan.Plan, emit func(build.Event), d func(string) digest.Digest) *loader {
-	l := &loader{engine: e, store: s, graph: g, digest: d, emit: emit, done: map[string]chan struct{}{}, seen: map[string]bool{}}
+func newLoader(e *engine.Engine, s *store.Store, g *graph.Graph, p *plan.Plan, emit func(build.Event), d func(platform, ref string) digest.Digest) *loader {
+	l := &loader{engine: e, store: s, graph: g, digest: d, emit: emit, done: map[image.ID]chan struct{}{}, seen: map[string]bool{}}
 	for _, it := range p.Items {
 		l.done[it.Image] = make(chan struct{})
 	}
@@ -83,9 +84,9 @@ func newLoader(e *engine.Engine, s *store.Store, g *graph.Graph, p *plan.Plan, e
 
 // Upload implements build.Uploader. A child waits for its parent, which was given
 // to us before it: what the engine has of the parent is not sent again.
-func (l *loader) Upload(ctx context.Context, it *plan.Item, d string) error {
+func (l *loader) Upload(ctx context.Context, it *plan.Item, d digest.Digest) error {
 	defer close(l.done[it.Image])
-	if p := platformOf(it.Image); p != "" && p != suffixOf(platforms.DefaultSpec()) {
+	if p := it.Image.Platform; p != "" && p != platforms.Format(platforms.Normalize(platforms.DefaultSpec())) {
 		return nil // of several platforms an engine gets its own
 	}
 	if up, ok := l.done[it.Parent]; ok {
@@ -95,13 +96,13 @@ func (l *loader) Upload(ctx context.Context, it *plan.Item, d string) error {
 			return context.Cause(ctx)
 		}
 	}
-	img, err := l.store.Image(digest.Digest(d))
+	img, err := l.store.Image(d)
 	if err != nil {
 		return err
 	}
 	req := engine.Request{Ref: it.Reference, Image: img, Progress: l.progress(it)}
-	for p := l.graph.Parent(plainName(it.Image)); p != nil; p = l.graph.Parent(p.Name) {
-		if pd := l.digest(platformOf(it.Image) + p.Reference); pd != "" {
+	for p := l.graph.Parent(it.Image.Name); p != nil; p = l.graph.Parent(p.Name) {
+		if pd := l.digest(it.Image.Platform, p.Reference); pd != "" {
 			if pi, err := l.store.Image(pd); err == nil {
 				req.Ancestors = append(req.Ancestors, pi)
 			}
@@ -189,7 +190,7 @@ func (l *loader) progress(it *plan.Item) func(sent, total int64) {
 }
 
 // finish marks the images that the engine has, and says in a line what was done.
-func (l *loader) finish(results []*build.Result) string {
+func (l *loader) finish(results []*report.Result) string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, r := range results {
@@ -244,7 +245,7 @@ func (r *buildRun) uploader(bk *builder, emit func(build.Event)) build.Uploader 
 // both brings images to two places, one after the other.
 type both [2]build.Uploader
 
-func (b both) Upload(ctx context.Context, it *plan.Item, d string) error {
+func (b both) Upload(ctx context.Context, it *plan.Item, d digest.Digest) error {
 	for _, u := range b {
 		if err := u.Upload(ctx, it, d); err != nil {
 			return err

@@ -16,6 +16,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/build/buildkit"
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/graph"
+	"github.com/kolla-build/kolla-build/pkg/image"
 	"github.com/kolla-build/kolla-build/pkg/plan"
 	"github.com/kolla-build/kolla-build/pkg/render"
 	"github.com/kolla-build/kolla-build/pkg/source"
@@ -299,20 +300,20 @@ func (r *buildRun) explainKey(name string, noKey error) KeyInfo {
 	if noKey != nil || r.plan == nil {
 		return KeyInfo{Unknown: firstLine(noKey)}
 	}
-	at := slices.IndexFunc(r.plan.Items, func(it *plan.Item) bool { return it.Image == name })
+	at := slices.IndexFunc(r.plan.Items, func(it *plan.Item) bool { return it.Image == (image.ID{Name: name}) })
 	if at < 0 {
 		return KeyInfo{Unknown: "it is not selected"}
 	}
 	it := r.plan.Items[at]
 	if it.Key == "" {
 		why := "an image that it stands on has none"
-		if err := r.defined.failed[name]; err != nil {
+		if err := r.defined.failed[it.Image]; err != nil {
 			why = firstLine(err)
 		}
 		return KeyInfo{Unknown: why}
 	}
-	k := KeyInfo{Key: it.Key, Action: string(it.Action), Reason: it.Reason}
-	before, _ := r.mem.get(name)
+	k := KeyInfo{Key: it.Key.String(), Action: string(it.Action), Reason: it.Reason}
+	before, _ := r.mem.get(it.Image)
 	all := maps.Clone(before)
 	if all == nil {
 		all = map[string]string{}

@@ -5,6 +5,8 @@ import (
 	"errors"
 
 	"github.com/kolla-build/kolla-build/pkg/build"
+	"github.com/kolla-build/kolla-build/pkg/image"
+	"github.com/kolla-build/kolla-build/pkg/report"
 	"github.com/kolla-build/kolla-build/pkg/store"
 	digest "github.com/opencontainers/go-digest"
 )
@@ -24,10 +26,10 @@ func isWhole(ctx context.Context, s *store.Store, d digest.Digest) bool {
 // heal throws damaged blobs out of the store after a run in which reading them
 // made images fail, and reports whether there were any: then what stood on them
 // can be made again. Disks lose bits; what is read is checked, always.
-func (r *buildRun) heal(ctx context.Context, results []*build.Result) bool {
-	digests := map[string]digest.Digest{}
+func (r *buildRun) heal(ctx context.Context, results []*report.Result) bool {
+	digests := map[image.ID]digest.Digest{}
 	for _, res := range results {
-		digests[res.Image] = digest.Digest(res.Digest)
+		digests[res.Image] = res.Digest
 	}
 	seen := map[digest.Digest]bool{}
 	lost := false
@@ -72,8 +74,8 @@ func (r *buildRun) heal(ctx context.Context, results []*build.Result) bool {
 
 // builtBefore marks the images that the first of two tries at a run built, and
 // the second kept, as built: they are new in this run.
-func builtBefore(first, second []*build.Result) {
-	built := map[string]*build.Result{}
+func builtBefore(first, second []*report.Result) {
+	built := map[image.ID]*report.Result{}
 	for _, res := range first {
 		if res.Status == build.StatusBuilt {
 			built[res.Image] = res
@@ -88,7 +90,7 @@ func builtBefore(first, second []*build.Result) {
 
 // readsStore reports whether an image may have failed for what the store holds:
 // its upload did, or its build without a command's doing.
-func readsStore(res *build.Result) bool {
+func readsStore(res *report.Result) bool {
 	var be *store.BlobError
 	if errors.As(res.Failure.Err, &be) {
 		return true

@@ -14,6 +14,7 @@ import (
 	"github.com/gofrs/flock"
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/packages"
+	digest "github.com/opencontainers/go-digest"
 )
 
 // inputState is what is remembered of an image's inputs that its Dockerfile
@@ -33,7 +34,7 @@ type inputState struct {
 
 	// Digest is the image that was compared with Sources. While it and they are
 	// the same there is nothing to look at.
-	Digest  string        `json:"digest,omitempty"`
+	Digest  digest.Digest `json:"digest,omitempty"`
 	Sources []sourceState `json:"sources,omitempty"`
 
 	// Offered are the versions for whose sake the image was built. What a build
@@ -58,15 +59,15 @@ type inputStates struct {
 	path string
 
 	mu    sync.Mutex
-	all   map[string]inputState
-	dirty map[string]inputState // not yet in the file
+	all   map[digest.Digest]inputState
+	dirty map[digest.Digest]inputState // not yet in the file
 }
 
 // stateAge is how long a state that --refresh has not looked at is remembered.
 const stateAge = 365 * 24 * time.Hour
 
 func openInputStates(cfg *config.Config) (*inputStates, error) {
-	s := &inputStates{path: filepath.Join(cfg.DataDir, "inputs.json"), dirty: map[string]inputState{}}
+	s := &inputStates{path: filepath.Join(cfg.DataDir, "inputs.json"), dirty: map[digest.Digest]inputState{}}
 	var err error
 	s.all, err = s.read()
 	return s, err
@@ -74,8 +75,8 @@ func openInputStates(cfg *config.Config) (*inputStates, error) {
 
 // read reads the file. One that is damaged is an error: without it, images
 // would be taken for current that were built before a repository moved.
-func (s *inputStates) read() (map[string]inputState, error) {
-	all := map[string]inputState{}
+func (s *inputStates) read() (map[digest.Digest]inputState, error) {
+	all := map[digest.Digest]inputState{}
 	data, err := os.ReadFile(s.path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return all, nil
@@ -90,7 +91,7 @@ func (s *inputStates) read() (map[string]inputState, error) {
 	return all, nil
 }
 
-func (s *inputStates) get(key string) inputState {
+func (s *inputStates) get(key digest.Digest) inputState {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st := s.all[key]
@@ -99,7 +100,7 @@ func (s *inputStates) get(key string) inputState {
 }
 
 // put remembers a state; save writes it.
-func (s *inputStates) put(key string, st inputState) {
+func (s *inputStates) put(key digest.Digest, st inputState) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st.Used = time.Now().UTC().Truncate(time.Second)

@@ -18,6 +18,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/build"
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/graph"
+	"github.com/kolla-build/kolla-build/pkg/image"
 	"github.com/kolla-build/kolla-build/pkg/plan"
 )
 
@@ -30,10 +31,10 @@ const lastRunFile = "last-run.jsonl"
 
 // runHead says what a run set out to do.
 type runHead struct {
-	Version int       `json:"version"`
-	Started time.Time `json:"started"`
-	Scope   runScope  `json:"scope"`
-	Images  []string  `json:"images"` // all that were selected, parents first
+	Version int        `json:"version"`
+	Started time.Time  `json:"started"`
+	Scope   runScope   `json:"scope"`
+	Images  []image.ID `json:"images"` // all that were selected, parents first
 }
 
 // runScope is what decides which images the names stand for. A run that goes on
@@ -72,7 +73,7 @@ func (s runScope) difference(o runScope) (option, was, is string) {
 
 // runLine is the end of an image, or of the run.
 type runLine struct {
-	Image     string       `json:"image,omitempty"`
+	Image     image.ID     `json:"image,omitzero"`
 	Status    build.Status `json:"status,omitempty"`
 	Reason    string       `json:"reason,omitempty"`
 	Ended     bool         `json:"ended,omitempty"`     // the run came to its end
@@ -151,7 +152,7 @@ func (j *journal) close() {
 // lastRun is a record as read.
 type lastRun struct {
 	runHead
-	ended map[string]runLine // by image; the last line counts
+	ended map[image.ID]runLine // by image; the last line counts
 	end   runLine
 }
 
@@ -166,7 +167,7 @@ func openLastRun(dataDir string) (*lastRun, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--rerun-failed: %w", err)
 	}
-	l := &lastRun{ended: map[string]runLine{}}
+	l := &lastRun{ended: map[image.ID]runLine{}}
 	sc := bufio.NewScanner(bytes.NewReader(data))
 	sc.Buffer(nil, len(data)+1)
 	if !sc.Scan() || json.Unmarshal(sc.Bytes(), &l.runHead) != nil || l.Version != 1 {
@@ -187,21 +188,21 @@ func openLastRun(dataDir string) (*lastRun, error) {
 }
 
 // done reports whether the run did all that it was to do for an image.
-func (l *lastRun) done(image string) bool {
-	line, ok := l.ended[image]
+func (l *lastRun) done(id image.ID) bool {
+	line, ok := l.ended[id]
 	return ok && !line.Status.Bad()
 }
 
 // redo names the images that are built though the store has them: with --nocache
 // those of the last run that it did not do, and what stands on them. One that was
 // built and not uploaded has children on what it was then.
-func (l *lastRun) redo(cfg *config.Config, inputs []plan.Input) map[string]bool {
-	again := map[string]bool{}
+func (l *lastRun) redo(cfg *config.Config, inputs []plan.Input) map[image.ID]bool {
+	again := map[image.ID]bool{}
 	if l == nil || cfg.Cache {
 		return again
 	}
 	for _, in := range inputs { // parents first
-		again[in.Image] = !l.done(in.Image) || slices.ContainsFunc(in.Needs, func(n string) bool { return again[n] })
+		again[in.Image] = !l.done(in.Image) || slices.ContainsFunc(in.Needs, func(n image.ID) bool { return again[n] })
 	}
 	return again
 }
@@ -225,15 +226,15 @@ func withLastRun(cfg *config.Config, env Env) (*config.Config, *lastRun, error) 
 	c := *cfg
 	c.Regex, c.Profile = nil, nil
 	left, all := 0, 0
-	for _, name := range l.Images {
-		if !match.Match(plainName(name)) {
+	for _, id := range l.Images {
+		if !match.Match(id.Name) {
 			continue
 		}
 		all++
-		if !l.done(name) {
+		if !l.done(id) {
 			left++
 		}
-		if re := "^" + regexp.QuoteMeta(plainName(name)) + "$"; !slices.Contains(c.Regex, re) {
+		if re := "^" + regexp.QuoteMeta(id.Name) + "$"; !slices.Contains(c.Regex, re) {
 			c.Regex = append(c.Regex, re)
 		}
 	}

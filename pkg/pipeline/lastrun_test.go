@@ -9,19 +9,21 @@ import (
 
 	"github.com/kolla-build/kolla-build/pkg/build"
 	"github.com/kolla-build/kolla-build/pkg/config"
+	"github.com/kolla-build/kolla-build/pkg/image"
 	"github.com/kolla-build/kolla-build/pkg/plan"
+	"github.com/kolla-build/kolla-build/pkg/report"
 )
 
 // TestRedo: no image stays on a parent that is built anew, though the last run
 // had done it.
 func TestRedo(t *testing.T) {
-	l := &lastRun{ended: map[string]runLine{}}
-	for image, status := range map[string]build.Status{"base": build.StatusBuilt, "nova-base": build.StatusPushError, "nova-api": build.StatusBuilt, "cron": build.StatusBuilt} {
-		l.ended[image] = runLine{Image: image, Status: status}
+	l := &lastRun{ended: map[image.ID]runLine{}}
+	for name, status := range map[string]build.Status{"base": build.StatusBuilt, "nova-base": build.StatusPushError, "nova-api": build.StatusBuilt, "cron": build.StatusBuilt} {
+		l.ended[image.ID{Name: name}] = runLine{Image: image.ID{Name: name}, Status: status}
 	}
-	inputs := []plan.Input{{Image: "base"}, {Image: "nova-base", Needs: []string{"base"}}, {Image: "nova-api", Needs: []string{"nova-base"}},
-		{Image: "cron", Needs: []string{"base"}}, {Image: "never-reached", Needs: []string{"base"}}}
-	want := map[string]bool{"base": false, "nova-base": true, "nova-api": true, "cron": false, "never-reached": true}
+	inputs := []plan.Input{{Image: image.ID{Name: "base"}}, {Image: image.ID{Name: "nova-base"}, Needs: []image.ID{{Name: "base"}}}, {Image: image.ID{Name: "nova-api"}, Needs: []image.ID{{Name: "nova-base"}}},
+		{Image: image.ID{Name: "cron"}, Needs: []image.ID{{Name: "base"}}}, {Image: image.ID{Name: "never-reached"}, Needs: []image.ID{{Name: "base"}}}}
+	want := map[image.ID]bool{{Name: "base"}: false, {Name: "nova-base"}: true, {Name: "nova-api"}: true, {Name: "cron"}: false, {Name: "never-reached"}: true}
 	if got := l.redo(&config.Config{}, inputs); !maps.Equal(got, want) {
 		t.Errorf("with --nocache: %v, want %v", got, want)
 	}
@@ -36,8 +38,8 @@ func TestRedo(t *testing.T) {
 // TestBuiltBefore: what was built before damage was found is new in the run, for
 // its summary, its reports and the line of a night.
 func TestBuiltBefore(t *testing.T) {
-	first := []*build.Result{{Image: "base", Status: build.StatusBuilt, Digest: "1", Reason: "new"}, {Image: "kept", Status: build.StatusUnchanged, Digest: "2"}, {Image: "again", Status: build.StatusBuilt, Digest: "3"}}
-	second := []*build.Result{{Image: "base", Status: build.StatusUnchanged, Digest: "1"}, {Image: "kept", Status: build.StatusUnchanged, Digest: "2"}, {Image: "again", Status: build.StatusBuilt, Digest: "4", Reason: "not in the store"}}
+	first := []*report.Result{{Result: build.Result{Image: image.ID{Name: "base"}, Status: build.StatusBuilt, Digest: "1", Reason: "new"}}, {Result: build.Result{Image: image.ID{Name: "kept"}, Status: build.StatusUnchanged, Digest: "2"}}, {Result: build.Result{Image: image.ID{Name: "again"}, Status: build.StatusBuilt, Digest: "3"}}}
+	second := []*report.Result{{Result: build.Result{Image: image.ID{Name: "base"}, Status: build.StatusUnchanged, Digest: "1"}}, {Result: build.Result{Image: image.ID{Name: "kept"}, Status: build.StatusUnchanged, Digest: "2"}}, {Result: build.Result{Image: image.ID{Name: "again"}, Status: build.StatusBuilt, Digest: "4", Reason: "not in the store"}}}
 	builtBefore(first, second)
 	for i, want := range []string{"new", "", "not in the store"} {
 		if second[i].Reason != want || (second[i].Status == build.StatusBuilt) != (want != "") {

@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/kolla-build/kolla-build/pkg/config"
+	"github.com/kolla-build/kolla-build/pkg/image"
 )
 
 // memory is what the plan wants to know of earlier runs beyond the store: what
@@ -35,19 +36,19 @@ func openMemory(cfg *config.Config) *memory {
 
 // name is an image's name as durations and parts are remembered by: the same
 // image of another distribution takes another time.
-func (m *memory) name(image string) string { return m.scope + image }
+func (m *memory) name(id image.ID) string { return m.scope + id.String() }
 
-func (m *memory) get(image string) (map[string]string, bool) {
+func (m *memory) get(id image.ID) (map[string]string, bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	p, ok := m.parts[m.name(image)]
+	p, ok := m.parts[m.name(id)]
 	return p, ok
 }
 
-func (m *memory) put(image string, parts map[string]string) {
+func (m *memory) put(id image.ID, parts map[string]string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.learned[m.name(image)] = maps.Clone(parts)
+	m.learned[m.name(id)] = maps.Clone(parts)
 }
 
 func (m *memory) save() error {

@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/kolla-build/kolla-build/pkg/build/buildkit"
 	"github.com/kolla-build/kolla-build/pkg/config"
+	"github.com/kolla-build/kolla-build/pkg/image"
 	"github.com/kolla-build/kolla-build/pkg/packages"
 	"github.com/kolla-build/kolla-build/pkg/plan"
 	digest "github.com/opencontainers/go-digest"
@@ -22,11 +24,11 @@ import (
 // under --refresh alone; what was found then counts in every later run.
 type moving struct {
 	states *inputStates
-	bare   map[string]string     // content keys by image, of Dockerfiles alone
-	next   map[string]inputState // states that count once the image is built
-	fresh  map[string]bool       // images whose steps are not taken from the builder's cache
+	bare   map[image.ID]digest.Digest // content keys by image, of Dockerfiles alone
+	next   map[image.ID]inputState    // states that count once the image is built
+	fresh  map[image.ID]bool          // images whose steps are not taken from the builder's cache
 
-	namespaces map[string]string // of the steps' cache mounts, by image
+	namespaces map[image.ID]string // of the steps' cache mounts, by image
 
 	// read reads what is in images as they are built, so that the next look at
 	// them costs nothing. It is nil without --refresh.
@@ -42,7 +44,7 @@ func (r *buildRun) movingInputs(ctx context.Context) (*moving, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &moving{states: states, bare: map[string]string{}, next: map[string]inputState{}, fresh: map[string]bool{}, namespaces: map[string]string{}}
+	m := &moving{states: states, bare: map[image.ID]digest.Digest{}, next: map[image.ID]inputState{}, fresh: map[image.ID]bool{}, namespaces: map[image.ID]string{}}
 	inputs := r.defined.inputs
 	for _, in := range inputs {
 		m.bare[in.Image] = in.Key
@@ -59,7 +61,7 @@ func (r *buildRun) movingInputs(ctx context.Context) (*moving, error) {
 		inputs[i].Key = keys[in.Image]
 		// A package index from before the move does not go with a parent from
 		// after it.
-		for _, n := range append([]string{in.Image}, in.Needs...) {
+		for _, n := range append([]image.ID{in.Image}, in.Needs...) {
 			if m.namespaces[in.Image] == "" {
 				m.namespaces[in.Image] = cmp.Or(m.state(n).Namespace, m.namespaces[n])
 			}
@@ -69,18 +71,18 @@ func (r *buildRun) movingInputs(ctx context.Context) (*moving, error) {
 }
 
 // state is what counts for an image once this run has built it.
-func (m *moving) state(image string) inputState {
-	if st, ok := m.next[image]; ok {
+func (m *moving) state(id image.ID) inputState {
+	if st, ok := m.next[id]; ok {
 		return st
 	}
-	return m.states.get(m.bare[image])
+	return m.states.get(m.bare[id])
 }
 
 // keys are the effective keys: of the content key, the state of the image's
 // moving inputs, and the effective keys of its parents. An image of which none
 // of this ever moved has its content key.
-func (m *moving) keys(inputs []plan.Input) map[string]string {
-	keys := make(map[string]string, len(inputs))
+func (m *moving) keys(inputs []plan.Input) map[image.ID]digest.Digest {
+	keys := make(map[image.ID]digest.Digest, len(inputs))
 	for _, in := range inputs {
 		bare := m.bare[in.Image]
 		st := m.state(in.Image)
@@ -95,11 +97,12 @@ func (m *moving) keys(inputs []plan.Input) map[string]string {
 		h := digest.Canonical.Digester()
 		fmt.Fprintf(h.Hash(), "kolla-build effective key 1\n%s\n%s\n", bare, st.Salt)
 		needs := slices.Clone(in.Needs)
-		slices.Sort(needs)
+		// By the text, as ever: the order is part of the key.
+		slices.SortFunc(needs, func(a, b image.ID) int { return strings.Compare(a.String(), b.String()) })
 		for _, n := range needs {
 			fmt.Fprintln(h.Hash(), keys[n])
 		}
-		keys[in.Image] = h.Digest().String()
+		keys[in.Image] = h.Digest()
 	}
 	return keys
 }
@@ -107,7 +110,7 @@ func (m *moving) keys(inputs []plan.Input) map[string]string {
 // built remembers that an image has what it was built for. It is called when
 // the store has the image, as d, under its new key: were the state written first, a
 // run that dies in between would leave a key that says more than is there.
-func (m *moving) built(ctx context.Context, image string, d digest.Digest) error {
+func (m *moving) built(ctx context.Context, id image.ID, d digest.Digest) error {
 	if m.read != nil {
 		m.reading.Go(func() error {
 			m.one.Lock()
@@ -116,23 +119,23 @@ func (m *moving) built(ctx context.Context, image string, d digest.Digest) error
 			return nil
 		})
 	}
-	return m.settle(image)
+	return m.settle(id)
 }
 
 // settle makes the state that an image was built for the one that counts.
-func (m *moving) settle(image string) error {
-	st, ok := m.next[image]
+func (m *moving) settle(id image.ID) error {
+	st, ok := m.next[id]
 	if !ok {
 		return nil
 	}
-	m.states.put(m.bare[image], st)
+	m.states.put(m.bare[id], st)
 	return m.states.save()
 }
 
 // convert changes how an image is converted for building.
-func (m *moving) convert(image string, opts *buildkit.ConvertOptions) {
-	opts.NoCache = opts.NoCache || m.fresh[image]
-	opts.CacheNamespace = m.namespaces[image]
+func (m *moving) convert(id image.ID, opts *buildkit.ConvertOptions) {
+	opts.NoCache = opts.NoCache || m.fresh[id]
+	opts.CacheNamespace = m.namespaces[id]
 }
 
 // kept remembers what an earlier run built and did not live to say.
@@ -155,7 +158,7 @@ func (r *buildRun) remarkNotes() {
 	for _, it := range r.plan.Items {
 		if it.Action == plan.Keep && it.Note != "" {
 			n++
-			first = cmp.Or(first, it.Image+": "+it.Note)
+			first = cmp.Or(first, it.Image.String()+": "+it.Note)
 		}
 	}
 	if n > 0 {

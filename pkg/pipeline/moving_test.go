@@ -9,7 +9,9 @@ import (
 
 	"github.com/kolla-build/kolla-build/internal/usererr"
 	"github.com/kolla-build/kolla-build/pkg/config"
+	"github.com/kolla-build/kolla-build/pkg/image"
 	"github.com/kolla-build/kolla-build/pkg/plan"
+	digest "github.com/opencontainers/go-digest"
 )
 
 // The effective key is the content key until an input of the image or of one
@@ -20,9 +22,9 @@ func TestEffectiveKeys(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	inputs := []plan.Input{{Image: "base", Key: "kb"}, {Image: "app", Key: "ka", Needs: []string{"base"}}, {Image: "other", Key: "ko", Needs: []string{"base"}},
-		{Image: "leaf", Key: "kl", Needs: []string{"app", "other"}}, {Image: "broken", Needs: []string{"app"}}}
-	m := &moving{states: states, bare: map[string]string{}, next: map[string]inputState{}}
+	inputs := []plan.Input{{Image: image.ID{Name: "base"}, Key: "kb"}, {Image: image.ID{Name: "app"}, Key: "ka", Needs: []image.ID{{Name: "base"}}}, {Image: image.ID{Name: "other"}, Key: "ko", Needs: []image.ID{{Name: "base"}}},
+		{Image: image.ID{Name: "leaf"}, Key: "kl", Needs: []image.ID{{Name: "app"}, {Name: "other"}}}, {Image: image.ID{Name: "broken"}, Needs: []image.ID{{Name: "app"}}}}
+	m := &moving{states: states, bare: map[image.ID]digest.Digest{}, next: map[image.ID]inputState{}}
 	for _, in := range inputs {
 		m.bare[in.Image] = in.Key
 	}
@@ -30,14 +32,15 @@ func TestEffectiveKeys(t *testing.T) {
 	if !maps.Equal(plain, m.bare) {
 		t.Errorf("where nothing moved, keys are %v", plain)
 	}
-	m.next["app"] = inputState{Image: "app", Salt: "s1"}
+	m.next[image.ID{Name: "app"}] = inputState{Image: "app", Salt: "s1"}
 	moved := m.keys(inputs)
-	for image, same := range map[string]bool{"base": true, "other": true, "broken": true, "app": false, "leaf": false} {
-		if (moved[image] == plain[image]) != same {
-			t.Errorf("%s: key %q, before %q", image, moved[image], plain[image])
+	for name, same := range map[string]bool{"base": true, "other": true, "broken": true, "app": false, "leaf": false} {
+		id := image.ID{Name: name}
+		if (moved[id] == plain[id]) != same {
+			t.Errorf("%s: key %q, before %q", id, moved[id], plain[id])
 		}
 	}
-	if err := m.settle("app"); err != nil {
+	if err := m.settle(image.ID{Name: "app"}); err != nil {
 		t.Fatal(err)
 	}
 
@@ -65,7 +68,7 @@ func TestEffectiveKeys(t *testing.T) {
 	if last.get("ka").Salt != "s1" || last.get("ko").Salt != "s2" || last.get("kb").Image != "base" {
 		t.Errorf("states %v", last.all)
 	}
-	n := &moving{states: again, bare: m.bare, next: map[string]inputState{}}
+	n := &moving{states: again, bare: m.bare, next: map[image.ID]inputState{}}
 	if !maps.Equal(n.keys(inputs), moved) {
 		t.Errorf("another run has keys %v, want %v", n.keys(inputs), moved)
 	}

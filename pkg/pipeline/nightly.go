@@ -14,6 +14,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/kolla-build/kolla-build/pkg/build"
 	"github.com/kolla-build/kolla-build/pkg/config"
+	"github.com/kolla-build/kolla-build/pkg/image"
 	"github.com/kolla-build/kolla-build/pkg/plan"
 	"github.com/kolla-build/kolla-build/pkg/report"
 	"github.com/kolla-build/kolla-build/pkg/store"
@@ -125,22 +126,22 @@ func (n *night) look(r *buildRun) {
 // stands reports whether what a name names is the image of a plan, or, in runs
 // for several platforms, the index with it and as many others.
 func stands(s *store.Store, named digest.Digest, it *plan.Item, platforms int) bool {
-	if platformOf(it.Image) == "" || named == "" {
-		return named.String() == it.Digest
+	if it.Image.Platform == "" || named == "" {
+		return named == it.Digest
 	}
 	idx, err := s.ImageIndex(named)
 	if err != nil {
 		return false
 	}
 	m, err := idx.IndexManifest()
-	return err == nil && len(m.Manifests) == platforms && slices.ContainsFunc(m.Manifests, func(d v1.Descriptor) bool { return d.Digest.String() == it.Digest })
+	return err == nil && len(m.Manifests) == platforms && slices.ContainsFunc(m.Manifests, func(d v1.Descriptor) bool { return d.Digest.String() == it.Digest.String() })
 }
 
 // quiet reports whether nothing moved, so that there is nothing to publish.
 func (n *night) quiet() bool { return n != nil && n.still }
 
 // leave names the images as they are known in a night without a set of its own.
-func (n *night) leave(r *buildRun, results []*build.Result) {
+func (n *night) leave(r *buildRun, results []*report.Result) {
 	for _, res := range results {
 		res.Reference = repository(res.Reference) + ":" + n.moving
 		res.Pushed = r.up != nil
@@ -169,7 +170,7 @@ func (n *night) line(r *buildRun, run *report.Run, page string) string {
 	}
 	switch {
 	case len(run.Left) > 0:
-		parts = append(parts, "published without "+some(run.Left)+" as "+strings.Join(run.Tags, " and "))
+		parts = append(parts, "published without "+some(idNames(run.Left))+" as "+strings.Join(run.Tags, " and "))
 	case len(run.Tags) > 0:
 		parts = append(parts, "published as "+strings.Join(run.Tags, " and "))
 	case run.Stuck > 0:
@@ -186,11 +187,19 @@ func (n *night) line(r *buildRun, run *report.Run, page string) string {
 // maxNamed is how many names a line has before it counts the others.
 const maxNamed = 4
 
+func idNames(ids []image.ID) []string {
+	var names []string
+	for _, id := range ids {
+		names = append(names, id.String())
+	}
+	return names
+}
+
 func culprits(run *report.Run) string {
 	var names []string
 	for _, res := range run.Selected() {
 		if res.Status.Bad() && res.Status != build.StatusParentError {
-			names = append(names, res.Image)
+			names = append(names, res.Image.String())
 		}
 	}
 	return some(names)

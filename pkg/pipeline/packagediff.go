@@ -4,7 +4,7 @@ import (
 	"context"
 	"runtime"
 
-	"github.com/kolla-build/kolla-build/pkg/build"
+	"github.com/kolla-build/kolla-build/pkg/image"
 	"github.com/kolla-build/kolla-build/pkg/packages"
 	"github.com/kolla-build/kolla-build/pkg/plan"
 	"github.com/kolla-build/kolla-build/pkg/report"
@@ -18,7 +18,7 @@ import (
 func (r *buildRun) comparePackages(ctx context.Context, past []report.Record) {
 	before := &report.Run{Past: past}
 	reader := packageReader(r.cfg)
-	items := map[string]*plan.Item{}
+	items := map[image.ID]*plan.Item{}
 	for _, it := range r.plan.Items {
 		items[it.Image] = it
 	}
@@ -40,10 +40,10 @@ func (r *buildRun) comparePackages(ctx context.Context, past []report.Record) {
 	_ = g.Wait() // none returns an error: a report says what can be known
 }
 
-func (r *buildRun) packagesBetween(ctx context.Context, reader *packages.Reader, from, to string) ([]build.PackageChange, error) {
+func (r *buildRun) packagesBetween(ctx context.Context, reader *packages.Reader, from, to digest.Digest) ([]report.PackageChange, error) {
 	var all [2]*packages.Contents
-	for i, d := range []string{from, to} {
-		img, err := r.store.Image(digest.Digest(d))
+	for i, d := range []digest.Digest{from, to} {
+		img, err := r.store.Image(d)
 		if err == nil {
 			all[i], err = reader.Read(ctx, img)
 		}
@@ -51,21 +51,21 @@ func (r *buildRun) packagesBetween(ctx context.Context, reader *packages.Reader,
 			return nil, err
 		}
 	}
-	var out []build.PackageChange
+	var out []report.PackageChange
 	for _, c := range packages.Changes(all[0].Packages, all[1].Packages) {
-		out = append(out, build.PackageChange{Name: c.Name, From: c.From, To: c.To})
+		out = append(out, report.PackageChange{Name: c.Name, From: c.From, To: c.To})
 	}
 	return out, nil
 }
 
-func plannedChanges(it *plan.Item) []build.PackageChange {
-	var out []build.PackageChange
+func plannedChanges(it *plan.Item) []report.PackageChange {
+	var out []report.PackageChange
 	if it == nil {
 		return nil
 	}
 	for _, c := range it.Changes {
 		if c.Input == plan.InputPackage {
-			out = append(out, build.PackageChange{Name: c.Package, From: c.From, To: c.To})
+			out = append(out, report.PackageChange{Name: c.Package, From: c.From, To: c.To})
 		}
 	}
 	return out

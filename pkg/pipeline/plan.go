@@ -11,6 +11,7 @@ import (
 	"github.com/kolla-build/kolla-build/internal/units"
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/graph"
+	"github.com/kolla-build/kolla-build/pkg/image"
 	"github.com/kolla-build/kolla-build/pkg/plan"
 )
 
@@ -83,7 +84,7 @@ func (p shownPlan) err() error {
 // shown puts together what is to be said of a plan.
 func (r *buildRun) shown() shownPlan {
 	p := shownPlan{Items: []planned{}, LeftOut: []leftOut{}, Estimate: r.plan.Estimate(r.cfg.Threads)}
-	bad := map[string]string{} // images that cannot be built, and why
+	bad := map[image.ID]string{} // images that cannot be built, and why
 	for _, it := range r.plan.Items {
 		x := planned{Item: it}
 		if err := r.defined.failed[it.Image]; err != nil {
@@ -91,7 +92,7 @@ func (r *buildRun) shown() shownPlan {
 		}
 		for _, n := range it.Needs {
 			if _, ok := bad[n]; ok && bad[it.Image] == "" {
-				bad[it.Image] = n + " cannot be built"
+				bad[it.Image] = n.String() + " cannot be built"
 			}
 		}
 		x.Error = bad[it.Image]
@@ -129,7 +130,7 @@ func (u *publisher) would(it *plan.Item) (push, tagged string) {
 		switch {
 		case !there && push == pushThere:
 			push = pushNew
-		case there && (it.Action != plan.Keep || at.String() != it.Digest):
+		case there && (it.Action != plan.Keep || at.String() != it.Digest.String()):
 			push = pushMoves
 		}
 		if i == 0 && there {
@@ -151,11 +152,11 @@ func (p shownPlan) write(out io.Writer, push bool) error {
 	for _, x := range p.Items {
 		switch {
 		case x.Error != "":
-			row(x.Image, "fail", "", "", x.Error)
+			row(x.Image.String(), "fail", "", "", x.Error)
 		case x.Action == plan.Build:
-			row(x.Image, string(x.Action), units.Duration(x.Estimate), x.Push, x.Reason)
+			row(x.Image.String(), string(x.Action), units.Duration(x.Estimate), x.Push, x.Reason)
 		default:
-			row(x.Image, string(x.Action), "", x.Push, x.Reason)
+			row(x.Image.String(), string(x.Action), "", x.Push, x.Reason)
 		}
 	}
 	for _, x := range p.LeftOut {

@@ -18,7 +18,9 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/facts"
 	"github.com/kolla-build/kolla-build/pkg/graph"
+	"github.com/kolla-build/kolla-build/pkg/image"
 	"github.com/kolla-build/kolla-build/pkg/plan"
+	"github.com/kolla-build/kolla-build/pkg/report"
 	"github.com/kolla-build/kolla-build/pkg/store"
 	digest "github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/specs-go"
@@ -84,21 +86,8 @@ func firstPlatform(cfg *config.Config, env Env) (*config.Config, error) {
 	return forPlatform(cfg, all[0]), nil
 }
 
-// A run for several platforms is one plan, in which each image is there once for
-// each of them: svc-a@amd64, svc-a@arm64. No image's own name has an "@".
-
-func suffixOf(p ocispecs.Platform) string {
-	return "@" + strings.TrimPrefix(strings.ReplaceAll(platforms.Format(platforms.Normalize(p)), "/", "-"), "linux-")
-}
-
-// plainName is an image's name without its platform.
-func plainName(image string) string {
-	name, _, _ := strings.Cut(image, "@")
-	return name
-}
-
-// platformOf is the platform in an image's name, "" in runs for one platform.
-func platformOf(image string) string { return strings.TrimPrefix(image, plainName(image)) }
+// idPlatform is a platform as an image.ID has it in runs for several.
+func idPlatform(p ocispecs.Platform) string { return platforms.Format(platforms.Normalize(p)) }
 
 // target is one platform of several.
 type target struct {
@@ -110,8 +99,8 @@ type target struct {
 func (r *buildRun) several() bool { return len(r.targets) > 1 }
 
 // definer returns who defined an image: there is one for each platform.
-func (r *buildRun) definer(image string) *definer {
-	if d := r.defined.definers[image]; d != nil {
+func (r *buildRun) definer(id image.ID) *definer {
+	if d := r.defined.definers[id]; d != nil {
 		return d
 	}
 	return r.def
@@ -119,8 +108,8 @@ func (r *buildRun) definer(image string) *definer {
 
 // defineAll makes the definitions for the run's platforms: of each one from a
 // rendering of its own.
-func (r *buildRun) defineAll(ctx context.Context, image string, all []ocispecs.Platform, whole *config.Config, exists func(string) bool) error {
-	merged := &defined{files: map[string]buildkit.Dockerfile{}, created: map[string]time.Time{}, failed: map[string]error{}, options: map[string]buildkit.ConvertOptions{}, definers: map[string]*definer{}}
+func (r *buildRun) defineAll(ctx context.Context, baseImage string, all []ocispecs.Platform, whole *config.Config, exists func(string) bool) error {
+	merged := &defined{files: map[image.ID]buildkit.Dockerfile{}, created: map[image.ID]time.Time{}, failed: map[image.ID]error{}, options: map[image.ID]buildkit.ConvertOptions{}, definers: map[image.ID]*definer{}}
 	for i, p := range all {
 		set := r.set
 		if i > 0 {
@@ -132,7 +121,7 @@ func (r *buildRun) defineAll(ctx context.Context, image string, all []ocispecs.P
 			}
 		}
 		r.targets = append(r.targets, target{p, set})
-		if err := importBase(ctx, image, set.Config, r.store, p); err != nil {
+		if err := importBase(ctx, baseImage, set.Config, r.store, p); err != nil {
 			return err
 		}
 		b := &bases{cfg: set.Config, env: r.env, store: r.store, client: r.client, engine: r.engine, platform: p, local: r.local, done: map[string]buildkit.External{}, created: map[string]time.Time{}}
@@ -148,7 +137,7 @@ func (r *buildRun) defineAll(ctx context.Context, image string, all []ocispecs.P
 			r.def, r.defined = def, d
 		}
 		if len(all) > 1 {
-			merged.add(d, suffixOf(p), def)
+			merged.add(d, idPlatform(p), def)
 		}
 	}
 	if len(all) > 1 {
@@ -158,26 +147,27 @@ func (r *buildRun) defineAll(ctx context.Context, image string, all []ocispecs.P
 }
 
 // add takes in the definitions of one platform.
-func (d *defined) add(o *defined, suffix string, def *definer) {
+func (d *defined) add(o *defined, platform string, def *definer) {
+	on := func(id image.ID) image.ID { return image.ID{Name: id.Name, Platform: platform} }
 	for name, f := range o.files {
-		d.files[name+suffix] = f
-		d.options[name+suffix] = def.options
-		d.definers[name+suffix] = def
+		d.files[on(name)] = f
+		d.options[on(name)] = def.options
+		d.definers[on(name)] = def
 	}
 	for name, t := range o.created {
-		d.created[name+suffix] = t
+		d.created[on(name)] = t
 	}
 	for name, err := range o.failed {
-		d.failed[name+suffix] = err
+		d.failed[on(name)] = err
 	}
 	for _, in := range o.inputs {
-		in.Image += suffix
-		if in.Parent != "" {
-			in.Parent += suffix
+		in.Image = on(in.Image)
+		if !in.Parent.IsZero() {
+			in.Parent = on(in.Parent)
 		}
-		needs := make([]string, len(in.Needs))
+		needs := make([]image.ID, len(in.Needs))
 		for i, n := range in.Needs {
-			needs[i] = n + suffix
+			needs[i] = on(n)
 		}
 		in.Needs = needs
 		d.inputs = append(d.inputs, in)
@@ -219,12 +209,12 @@ func (b *builder) ready(ctx context.Context, p *plan.Plan) error {
 }
 
 // optionsOf are the options by which an image is converted for building.
-func (b *builder) optionsOf(image string) buildkit.ConvertOptions {
+func (b *builder) optionsOf(id image.ID) buildkit.ConvertOptions {
 	opts := b.convert
-	if o, ok := b.options[image]; ok {
+	if o, ok := b.options[id]; ok {
 		opts.Platform, opts.External = o.Platform, o.External
 		if opts.PackageCache != "" {
-			opts.PackageCache += platformOf(image)
+			opts.PackageCache += strings.TrimPrefix(id.String(), id.Name)
 		}
 	}
 	return opts
@@ -233,7 +223,7 @@ func (b *builder) optionsOf(image string) buildkit.ConvertOptions {
 // join makes one index of each image that is there for all the platforms that it
 // can be built for, gives it the image's name in the store, and returns the
 // indexes' digests by reference.
-func (r *buildRun) join(ctx context.Context, results []*build.Result) (map[string]digest.Digest, error) {
+func (r *buildRun) join(ctx context.Context, results []*report.Result) (map[string]digest.Digest, error) {
 	parts, bad := map[string][]ocispecs.Descriptor{}, map[string]bool{}
 	created := map[string]time.Time{}
 	names := map[string]string{}
@@ -242,7 +232,7 @@ func (r *buildRun) join(ctx context.Context, results []*build.Result) (map[strin
 			bad[res.Reference] = true
 			continue
 		}
-		d := digest.Digest(res.Digest)
+		d := res.Digest
 		e, ok, err := r.store.ByDigest(d)
 		if err == nil && !ok {
 			err = fmt.Errorf("%s is not in the store", d)
@@ -254,10 +244,10 @@ func (r *buildRun) join(ctx context.Context, results []*build.Result) (map[strin
 		if err != nil {
 			return nil, fmt.Errorf("joining the platforms of %s: %w", res.Image, err)
 		}
-		i := slices.IndexFunc(r.targets, func(t target) bool { return suffixOf(t.platform) == platformOf(res.Image) })
+		i := slices.IndexFunc(r.targets, func(t target) bool { return idPlatform(t.platform) == res.Image.Platform })
 		p := r.targets[i].platform
 		parts[res.Reference] = append(parts[res.Reference], ocispecs.Descriptor{MediaType: blobs[0].MediaType, Digest: d, Size: blobs[0].Size, Platform: &p})
-		names[res.Reference] = plainName(res.Image)
+		names[res.Reference] = res.Image.Name
 		if e.Created.After(created[res.Reference]) {
 			created[res.Reference] = e.Created
 		}
@@ -290,40 +280,42 @@ func (r *buildRun) join(ctx context.Context, results []*build.Result) (map[strin
 
 // unselected are the results of the images that were left out, of each platform
 // those that it cannot build.
-func (r *buildRun) unselected() []build.Result {
-	var out []build.Result
+func (r *buildRun) unselected() []report.Result {
+	var out []report.Result
 	for i, t := range r.targets {
-		suffix := ""
+		platform := ""
 		if r.several() {
-			suffix = suffixOf(t.platform)
+			platform = idPlatform(t.platform)
 		}
 		for _, im := range t.set.Graph.Images() {
 			st := t.set.Selection.Status(im.Name)
 			if st == graph.Matched || i > 0 && st != graph.Unbuildable {
 				continue
 			}
-			name := im.Name
+			id := image.ID{Name: im.Name}
 			if st == graph.Unbuildable {
-				name += suffix
+				id.Platform = platform
 			}
-			out = append(out, build.Result{Image: name, Reference: im.Reference, Status: build.Status(st), Reason: t.set.Selection.Reason(im.Name)})
+			out = append(out, report.Result{NotRequested: st == graph.Unbuildable && !t.set.asked(im.Name),
+				Result: build.Result{Image: id, Reference: im.Reference, Status: build.Status(st), Reason: t.set.Selection.Reason(im.Name)}})
 		}
 	}
 	return out
 }
 
 // mayFail are the names, as results have them, of the images that may fail.
-func (r *buildRun) mayFail() []string {
-	if !r.several() {
-		return r.cfg.AllowedToFail
-	}
-	var names []string
+func (r *buildRun) mayFail() []image.ID {
+	var ids []image.ID
 	for _, name := range r.cfg.AllowedToFail {
+		if !r.several() {
+			ids = append(ids, image.ID{Name: name})
+			continue
+		}
 		for _, t := range r.targets {
-			names = append(names, name+suffixOf(t.platform))
+			ids = append(ids, image.ID{Name: name, Platform: idPlatform(t.platform)})
 		}
 	}
-	return names
+	return ids
 }
 
 // platformsIn says what an image of the store is for.

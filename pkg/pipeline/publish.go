@@ -76,8 +76,8 @@ func (u *publisher) look(ctx context.Context, refs []string, mend bool) error {
 }
 
 // Upload implements build.Uploader.
-func (u *publisher) Upload(ctx context.Context, it *plan.Item, d string) error {
-	hash, err := v1.NewHash(d)
+func (u *publisher) Upload(ctx context.Context, it *plan.Item, d digest.Digest) error {
+	hash, err := v1.NewHash(d.String())
 	if err != nil {
 		return err
 	}
@@ -89,7 +89,7 @@ func (u *publisher) Upload(ctx context.Context, it *plan.Item, d string) error {
 	if u.watch != nil {
 		defer u.watch.work()()
 	}
-	return u.send(ctx, it.Reference, digest.Digest(d))
+	return u.send(ctx, it.Reference, d)
 }
 
 // send brings an image's content into the repository of ref. A blob that is

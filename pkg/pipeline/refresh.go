@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/kolla-build/kolla-build/pkg/image"
 	"github.com/kolla-build/kolla-build/pkg/packages"
 	"github.com/kolla-build/kolla-build/pkg/plan"
 	"github.com/kolla-build/kolla-build/pkg/source"
@@ -24,7 +25,7 @@ import (
 type refresher struct {
 	*moving
 	run    *buildRun
-	keys   map[string]string // effective ones, as they are now
+	keys   map[image.ID]digest.Digest // effective ones, as they are now
 	reader *packages.Reader
 	client *packages.Client
 
@@ -32,7 +33,7 @@ type refresher struct {
 	warned map[string]bool
 }
 
-func (r *buildRun) newRefresher(m *moving, keys map[string]string) *refresher {
+func (r *buildRun) newRefresher(m *moving, keys map[image.ID]digest.Digest) *refresher {
 	dir := filepath.Join(r.cfg.DataDir, "repositories")
 	packages.Prune(dir)
 	reader := packageReader(r.cfg)
@@ -95,8 +96,8 @@ func (c *refresher) all(ctx context.Context, inputs []plan.Input) error {
 
 func (c *refresher) image(ctx context.Context, in plan.Input) (found, error) {
 	f := found{state: c.states.get(c.bare[in.Image])}
-	f.state.Image = in.Image
-	entry, ok, err := c.run.store.ByKey(c.keys[in.Image])
+	f.state.Image = in.Image.String()
+	entry, ok, err := c.run.store.ByKey(c.keys[in.Image].String())
 	if err != nil {
 		return f, err
 	}
@@ -131,7 +132,7 @@ func (c *refresher) warn(re *packages.RepositoryError) {
 // packages compares the packages that an image's own steps installed with what
 // its repositories offer.
 func (c *refresher) packages(ctx context.Context, in plan.Input, entry store.Entry, f *found) error {
-	if f.state.Digest == entry.Digest.String() {
+	if f.state.Digest == entry.Digest {
 		if moved, err := c.sourcesMoved(ctx, f.state.Sources); err != nil || !moved {
 			return err
 		}
@@ -167,7 +168,7 @@ func (c *refresher) packages(ctx context.Context, in plan.Input, entry store.Ent
 		fmt.Fprintln(h.Hash(), s.Repository, s.Index.Digest)
 	}
 	f.index = "refresh-" + h.Digest().Encoded()[:16]
-	f.state.Digest, f.state.Sources = entry.Digest.String(), states
+	f.state.Digest, f.state.Sources = entry.Digest, states
 	if len(f.changes) > 0 {
 		f.state.Digest, f.state.Sources = "", nil
 	}
@@ -259,14 +260,14 @@ func (c *refresher) contents(ctx context.Context, d digest.Digest) (*packages.Co
 // built anew anyway.
 func (c *refresher) parent(ctx context.Context, in plan.Input) (*packages.Contents, error) {
 	if slices.Contains(in.Needs, in.Parent) {
-		entry, ok, err := c.run.store.ByKey(c.keys[in.Parent])
+		entry, ok, err := c.run.store.ByKey(c.keys[in.Parent].String())
 		if err != nil || !ok {
 			return nil, err
 		}
 		return c.contents(ctx, entry.Digest)
 	}
 	def := c.run.definer(in.Image)
-	from := def.set.file(plainName(in.Image)).From
+	from := def.set.file(in.Image.Name).From
 	if from == "scratch" {
 		return &packages.Contents{}, nil
 	}
@@ -281,7 +282,7 @@ func (c *refresher) parent(ctx context.Context, in plan.Input) (*packages.Conten
 func (c *refresher) downloads(ctx context.Context, in plan.Input, stored time.Time, f *found) error {
 	file := c.run.defined.files[in.Image]
 	for _, d := range file.Downloads() {
-		spec := source.Spec{Name: in.Image, Type: source.TypeURL, Location: d.Location, Enabled: true}
+		spec := source.Spec{Name: in.Image.String(), Type: source.TypeURL, Location: d.Location, Enabled: true}
 		id := d.Location
 		if d.Git {
 			spec.Type, spec.Reference = source.TypeGit, cmp.Or(d.Reference, "HEAD")

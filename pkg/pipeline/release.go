@@ -10,9 +10,11 @@ import (
 
 	"github.com/kolla-build/kolla-build/pkg/build"
 	"github.com/kolla-build/kolla-build/pkg/config"
+	"github.com/kolla-build/kolla-build/pkg/image"
 	"github.com/kolla-build/kolla-build/pkg/imageref"
 	"github.com/kolla-build/kolla-build/pkg/plan"
 	"github.com/kolla-build/kolla-build/pkg/registry"
+	"github.com/kolla-build/kolla-build/pkg/report"
 	"github.com/kolla-build/kolla-build/pkg/store"
 	digest "github.com/opencontainers/go-digest"
 )
@@ -57,7 +59,7 @@ func references(p *plan.Plan) []string {
 // publish gives the set its names, in the registry and in the store: all of
 // them, or with --allow-partial those of the images that are there with all that
 // they stand on. Otherwise every name stays where it is.
-func (r *buildRun) publish(ctx context.Context, results []*build.Result) error {
+func (r *buildRun) publish(ctx context.Context, results []*report.Result) error {
 	if ctx.Err() != nil || r.up == nil && len(r.cfg.AlsoTag) == 0 && r.retain == nil {
 		return nil
 	}
@@ -93,12 +95,20 @@ func (r *buildRun) publish(ctx context.Context, results []*build.Result) error {
 	}
 	if len(r.left) > 0 {
 		r.env.Notice("%d of %d images were published; the tags of the others name what they named before: %s",
-			len(results)-len(r.left), len(results), strings.Join(r.left, ", "))
+			len(results)-len(r.left), len(results), joinIDs(r.left))
 	}
 	if err := nameSet(r.cfg, r.store, set); err != nil {
 		return err
 	}
 	return r.retain.apply(ctx, r.env, r.store, r.up, slices.Collect(maps.Keys(set)))
+}
+
+func joinIDs(ids []image.ID) string {
+	var names []string
+	for _, id := range ids {
+		names = append(names, id.String())
+	}
+	return strings.Join(names, ", ")
 }
 
 // moves reports whether one of the names of ref stood elsewhere, or nowhere,
@@ -109,15 +119,15 @@ func (u *publisher) moves(ref, digest string) bool {
 
 // complete returns the digests, by reference, of the images that are there and
 // that stand on images which are there.
-func (r *buildRun) complete(results []*build.Result) map[string]digest.Digest {
-	set, whole := map[string]digest.Digest{}, map[string]bool{}
+func (r *buildRun) complete(results []*report.Result) map[string]digest.Digest {
+	set, whole := map[string]digest.Digest{}, map[image.ID]bool{}
 	for i, it := range r.plan.Items { // parents first, and results are in the plan's order
 		ok := !results[i].Status.Bad()
 		for _, n := range it.Needs {
 			ok = ok && whole[n]
 		}
 		if whole[it.Image] = ok; ok {
-			set[it.Reference] = digest.Digest(results[i].Digest)
+			set[it.Reference] = results[i].Digest
 		}
 	}
 	if r.several() { // an image is its index, and that of all its platforms
@@ -155,7 +165,7 @@ func nameSet(cfg *config.Config, s *store.Store, set map[string]digest.Digest) e
 }
 
 // notPublished marks the images whose tags did not move.
-func (r *buildRun) notPublished(results []*build.Result, set map[string]digest.Digest, err error) {
+func (r *buildRun) notPublished(results []*report.Result, set map[string]digest.Digest, err error) {
 	var why *registry.CommitError
 	errors.As(err, &why)
 	for _, res := range results {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/kolla-build/kolla-build/internal/atomicfile"
 	"github.com/kolla-build/kolla-build/pkg/config"
+	"github.com/kolla-build/kolla-build/pkg/image"
 	"github.com/kolla-build/kolla-build/pkg/registry"
 	"github.com/kolla-build/kolla-build/pkg/report"
 	"github.com/kolla-build/kolla-build/pkg/report/page"
@@ -213,7 +214,7 @@ func (p *reports) run(ctx context.Context, r *buildRun, ended error) *report.Run
 	now := time.Now()
 	run := &report.Run{Summary: r.summary, Version: p.env.Version, Started: p.started, Slots: p.cfg.Threads, Outcome: report.OutcomeOK,
 		Title:      fmt.Sprintf("%s %s, %s, %s", p.cfg.Base, p.cfg.BaseTag, p.cfg.InstallType, p.cfg.OpenstackRelease),
-		Activities: p.recorder.Activities(now), Notes: p.recorder.Notes(), Needs: map[string][]string{}}
+		Activities: p.recorder.Activities(now), Notes: p.recorder.Notes(), Needs: map[image.ID][]image.ID{}}
 	run.Duration = now.Sub(p.started)
 	switch {
 	case ctx.Err() != nil:

@@ -13,6 +13,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/build"
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/engine"
+	"github.com/kolla-build/kolla-build/pkg/image"
 	"github.com/kolla-build/kolla-build/pkg/plan"
 	"github.com/kolla-build/kolla-build/pkg/registry"
 	"github.com/kolla-build/kolla-build/pkg/report"
@@ -124,9 +125,9 @@ type buildRun struct {
 	rep       *reports                    // nil for a plan
 	daemonEnv []string                    // what a builder that is started has in its environment besides ours
 	night     *night                      // nil for a run that is no nightly one
-	results   []*build.Result
-	sent      bool     // the set has its names in the registry, but for left
-	left      []string // images that a partial publication left out
+	results   []*report.Result
+	sent      bool       // the set has its names in the registry, but for left
+	left      []image.ID // images that a partial publication left out
 	summary   report.Summary
 }
 
@@ -171,7 +172,7 @@ func (r *buildRun) prepare(ctx context.Context) error {
 			return err
 		}
 	}
-	image := r.cfg.BaseImage
+	baseImage := r.cfg.BaseImage
 	r.cfg = withLocalBase(r.cfg)
 	if !r.dry || r.cfg.SkipExisting {
 		if r.engine, err = openEngine(ctx, r.cfg, r.env); err != nil {
@@ -222,7 +223,7 @@ func (r *buildRun) prepare(ctx context.Context) error {
 	}
 	r.define = func(ctx context.Context) error {
 		r.dropTargets()
-		if err := r.defineAll(ctx, image, all, whole, exists); err != nil {
+		if err := r.defineAll(ctx, baseImage, all, whole, exists); err != nil {
 			return err
 		}
 		return r.decide(ctx)
@@ -238,22 +239,22 @@ func (r *buildRun) decide(ctx context.Context) error {
 	}
 	r.mem = openMemory(r.cfg)
 	times := r.store.Durations()
-	keyed := map[string]string{} // image by key
+	keyed := map[digest.Digest]image.ID{}
 	redo := r.last.redo(r.cfg, r.defined.inputs)
 	for _, in := range r.defined.inputs {
 		keyed[in.Key] = in.Image
 	}
 	r.plan = plan.New(r.defined.inputs, plan.Known{
-		Stored: func(key string) (string, bool) {
+		Stored: func(key digest.Digest) (plan.Stored, bool) {
 			if key == "" {
-				return "", false // it could not be defined
+				return plan.Stored{}, false // it could not be defined
 			}
-			e, ok, err := r.store.ByKey(key)
-			return e.Digest.String(), ok && err == nil && !redo[keyed[key]] && isWhole(ctx, r.store, e.Digest)
+			e, ok, err := r.store.ByKey(key.String())
+			return plan.Stored{Digest: e.Digest, Size: e.Size}, ok && err == nil && !redo[keyed[key]] && isWhole(ctx, r.store, e.Digest)
 		},
 		Parts: r.mem.get,
-		Duration: func(image string) (time.Duration, bool) {
-			d, ok := times[r.mem.name(image)]
+		Duration: func(id image.ID) (time.Duration, bool) {
+			d, ok := times[r.mem.name(id)]
 			return d.Median(), ok
 		},
 	}, !r.cfg.Cache && r.last == nil)
@@ -268,7 +269,7 @@ func (r *buildRun) decide(ctx context.Context) error {
 }
 
 // run builds what the plan says, from the first image to the names in the store.
-func (r *buildRun) run(ctx context.Context) ([]*build.Result, error) {
+func (r *buildRun) run(ctx context.Context) ([]*report.Result, error) {
 	var err error
 	r.journal.close() // there is one if this is the run after damage was found
 	if r.journal, err = newJournal(r.cfg.DataDir, r.scope, r.plan); err != nil {
@@ -284,7 +285,7 @@ func (r *buildRun) run(ctx context.Context) ([]*build.Result, error) {
 		Output: r.cfg.Debug || r.cfg.Threads == 1})
 	defer progress.Close()
 	defer logs.Close()
-	emit := report.Tee(logs.Handle, r.rep.recorder.Handle, r.journal.handle, progress.Handle)
+	emit := logs.Completing(report.Tee(r.rep.recorder.Handle, r.journal.handle, progress.Handle))
 	bk := r.newBuilder(emit)
 	if r.plan.ToBuild() > 0 {
 		// A builder that cannot be had is the run's failure, not an image's.
@@ -302,7 +303,11 @@ func (r *buildRun) run(ctx context.Context) ([]*build.Result, error) {
 	}
 	bounds := newBounds(r.cfg, bk, bk.opts.Notice)
 	opts.Gate = bounds.gate
-	results := build.Run(ctx, r.plan, opts)
+	var results []*report.Result
+	for _, res := range build.Run(ctx, r.plan, opts) {
+		complete := logs.Complete(res)
+		results = append(results, &complete)
+	}
 	bounds.close()
 	since := time.Now()
 	if err := bk.close(); err != nil {
@@ -328,17 +333,14 @@ func (r *buildRun) run(ctx context.Context) ([]*build.Result, error) {
 
 // nameKept gives the images that were kept the names of this run: a new tag
 // needs no new build.
-func (r *buildRun) nameKept(results []*build.Result) {
+func (r *buildRun) nameKept(results []*report.Result) {
 	names := map[string]digest.Digest{}
 	for _, res := range results {
 		if res.Status != build.StatusUnchanged {
 			continue
 		}
-		if e, ok, err := r.store.ByDigest(digest.Digest(res.Digest)); err == nil && ok {
-			res.Size = e.Size
-		}
-		if digestOf(r.store, res.Reference).String() != res.Digest {
-			names[res.Reference] = digest.Digest(res.Digest)
+		if digestOf(r.store, res.Reference) != res.Digest {
+			names[res.Reference] = res.Digest
 		}
 	}
 	if len(names) > 0 {
@@ -358,7 +360,7 @@ func pushThreads(cfg *config.Config) int {
 }
 
 // failed counts the images whose failure counts.
-func (r *buildRun) failed(results []*build.Result) int {
+func (r *buildRun) failed(results []*report.Result) int {
 	n := 0
 	for _, res := range results {
 		if res.Status.Bad() && !slices.Contains(r.mayFail(), res.Image) {
@@ -368,7 +370,7 @@ func (r *buildRun) failed(results []*build.Result) int {
 	return n
 }
 
-func (r *buildRun) summarize(results []*build.Result, took time.Duration, published error) error {
+func (r *buildRun) summarize(results []*report.Result, took time.Duration, published error) error {
 	s := report.Summary{Duration: took, AllowedToFail: r.mayFail()}
 	for _, res := range results {
 		s.Results = append(s.Results, *res)
@@ -383,7 +385,7 @@ func (r *buildRun) summarize(results []*build.Result, took time.Duration, publis
 	// summary is JSON then too, on standard output or in its file.
 	var unsaid error // a log on a full disk must not cost programs their summary
 	if !r.cfg.Quiet && r.cfg.Progress != string(report.ModeJSON) {
-		unsaid = s.WriteText(r.env.Stderr, report.TextOptions{NotMatched: r.cfg.Debug, Asked: r.set.asked, Getenv: r.env.Getenv})
+		unsaid = s.WriteText(r.env.Stderr, report.TextOptions{NotMatched: r.cfg.Debug, Getenv: r.env.Getenv})
 		r.remarkNotes()
 	}
 	return cmp.Or(r.summarizeJSON(s), unsaid)
@@ -406,7 +408,7 @@ func (r *buildRun) summarizeJSON(s report.Summary) error {
 }
 
 // next says what a user may want to type after this run.
-func (r *buildRun) next(results []*build.Result, published error) []string {
+func (r *buildRun) next(results []*report.Result, published error) []string {
 	if len(results) == 0 || published != nil || r.failed(results) > 0 {
 		return nil
 	}

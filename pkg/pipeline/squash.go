@@ -9,6 +9,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/kolla-build/kolla-build/pkg/build"
 	"github.com/kolla-build/kolla-build/pkg/build/buildkit"
+	"github.com/kolla-build/kolla-build/pkg/image"
 	"github.com/kolla-build/kolla-build/pkg/plan"
 	"github.com/kolla-build/kolla-build/pkg/squash"
 	digest "github.com/opencontainers/go-digest"
@@ -16,8 +17,8 @@ import (
 
 // squashKey is the key of an image whose layers are squashed: another than that
 // of the image with all its layers, and than that of another way to squash.
-func squashKey(key string) string {
-	return digest.FromString("kolla-build squash " + squash.Version + "\n" + key).String()
+func squashKey(key digest.Digest) digest.Digest {
+	return digest.FromString("kolla-build squash " + squash.Version + "\n" + key.String())
 }
 
 // squashed makes one layer of those that a built image adds to its parent, and
@@ -54,14 +55,14 @@ func (b *builder) squashed(ctx context.Context, it *plan.Item, d digest.Digest, 
 // parentOf returns the one of the images that an image names whose layers it
 // begins with, nil if it stands on none, and how many layers it adds to it. A
 // Dockerfile of several stages names more than its parent.
-func (b *builder) parentOf(ctx context.Context, image string, img v1.Image, refs []string) (parent v1.Image, own int, err error) {
+func (b *builder) parentOf(ctx context.Context, id image.ID, img v1.Image, refs []string) (parent v1.Image, own int, err error) {
 	conf, err := img.ConfigFile()
 	if err != nil {
 		return nil, 0, err
 	}
 	most, all := 0, len(conf.RootFS.DiffIDs)
 	for _, ref := range refs {
-		below, err := b.below(ctx, image, ref)
+		below, err := b.below(ctx, id, ref)
 		if err != nil {
 			return nil, 0, err
 		}

@@ -7,6 +7,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/plan"
 	"github.com/kolla-build/kolla-build/pkg/trace"
+	digest "github.com/opencontainers/go-digest"
 	"go.opentelemetry.io/otel/attribute"
 )
 
@@ -29,15 +30,15 @@ type tracedBuilder struct{ build.Builder }
 
 // Build implements build.Builder.
 func (t tracedBuilder) Build(ctx context.Context, it *plan.Item, emit func(build.Event)) (build.Output, error) {
-	ctx, span := trace.Start(ctx, "build "+it.Image, attribute.String("kolla.image", it.Image),
+	ctx, span := trace.Start(ctx, "build "+it.Image.String(), attribute.String("kolla.image", it.Image.String()),
 		attribute.String("kolla.reference", it.Reference), attribute.String("kolla.reason", it.Reason))
 	out, err := t.Builder.Build(ctx, it, func(e build.Event) {
 		if e.Kind == build.EventStepEnd && !e.Step.Cached {
-			trace.Record(ctx, e.Step.Name, e.Time.Add(-e.Step.Duration), e.Step.Duration, e.Step.Err, attribute.String("kolla.image", it.Image))
+			trace.Record(ctx, e.Step.Name, e.Time.Add(-e.Step.Duration), e.Step.Duration, e.Step.Err, attribute.String("kolla.image", it.Image.String()))
 		}
 		emit(e)
 	})
-	span.Set(attribute.String("kolla.digest", out.Digest), attribute.Int64("kolla.size", out.Size))
+	span.Set(attribute.String("kolla.digest", out.Digest.String()), attribute.Int64("kolla.size", out.Size))
 	span.End(err)
 	return out, err
 }
@@ -46,9 +47,9 @@ func (t tracedBuilder) Build(ctx context.Context, it *plan.Item, emit func(build
 type tracedUploader struct{ build.Uploader }
 
 // Upload implements build.Uploader.
-func (t tracedUploader) Upload(ctx context.Context, it *plan.Item, digest string) error {
-	ctx, span := trace.Start(ctx, "push "+it.Image, attribute.String("kolla.image", it.Image), attribute.String("kolla.digest", digest))
-	err := t.Uploader.Upload(ctx, it, digest)
+func (t tracedUploader) Upload(ctx context.Context, it *plan.Item, d digest.Digest) error {
+	ctx, span := trace.Start(ctx, "push "+it.Image.String(), attribute.String("kolla.image", it.Image.String()), attribute.String("kolla.digest", d.String()))
+	err := t.Uploader.Upload(ctx, it, d)
 	span.End(err)
 	return err
 }

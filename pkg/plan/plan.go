@@ -1,7 +1,6 @@
-// Package plan decides what a run will do before anything is done: for each
-// selected image whether it must be built and why, by its key, and how long
-// the rest of the run hangs on it. It touches no builder, registry or file;
-// what is known of earlier runs is handed to it.
+// Package plan decides, before anything is done, which images a run builds and
+// why, and in which order they matter. It uses no builder, registry or file:
+// what earlier runs left is passed to it.
 package plan
 
 import (
@@ -11,6 +10,9 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/kolla-build/kolla-build/pkg/image"
+	digest "github.com/opencontainers/go-digest"
 )
 
 // Action is what a run does with an image.
@@ -22,47 +24,46 @@ const (
 	Keep  Action = "keep" // the store has it
 )
 
-// DefaultEstimate is what an image is taken to need if it was never timed and
-// nothing can be guessed from what it does.
+// DefaultEstimate is the expected build time of an image that was never timed
+// and whose Dockerfile says nothing about it.
 const DefaultEstimate = 30 * time.Second
 
-// Input is what is known of a selected image before planning.
+// Input describes a selected image.
 type Input struct {
-	Image     string
-	Reference string
-	Parent    string            // the parent in the tree, "" for a root
-	Needs     []string          // all images of the plan that must be there first, the parent included
-	Key       string            // content key
-	Parts     map[string]string // digests of what the key is made of, by a name users understand
+	Image     image.ID
+	Reference string            // full name with tag
+	Parent    image.ID          // the parent in the tree, zero for a root
+	Needs     []image.ID        // all images of the plan that it depends on, the parent included
+	Key       digest.Digest     // over all that decides the content; "" if the image cannot be built
+	Parts     map[string]string // what the key is made of: digests by names that users understand
 
-	// Guess is what the image may take to build, by what its Dockerfile does; 0
-	// if nothing is known. Only the ratio between images counts once some have
-	// been timed.
-	Guess time.Duration
+	// Effort is a guess at the build time from what the Dockerfile does; 0 if
+	// nothing is known. Once some images have been timed, only the ratio between
+	// images counts.
+	Effort time.Duration
 
-	// Changes are inputs that moved and that Parts do not name, such as packages
-	// that a repository has newer.
+	// Changes are changed inputs that Parts does not name, such as newer packages
+	// in a repository.
 	Changes []Change
-	// Note is what else is to be known of the image, such as a repository that
-	// could not be asked.
+	// Note is a remark about the image, such as a repository that could not be
+	// read.
 	Note string
 }
 
 // InputPackage is the Change.Input of packages.
 const InputPackage = "package"
 
-// Change is one input of an image that is not what it was when the image was
-// built.
+// Change is an input of an image that differs from the last build.
 type Change struct {
 	// Input is InputPackage, or names what changed: "Dockerfile", "context",
 	// "settings", "FROM debian:trixie", "parent nova-base", "ADD https://…".
 	Input   string `json:"input"`
-	Package string `json:"package,omitempty"` // of packages, the name
-	From    string `json:"from,omitempty"`    // version or digest, "" if there was none
-	To      string `json:"to,omitempty"`      // version or digest, "" if it is gone
+	Package string `json:"package,omitempty"` // name, for packages
+	From    string `json:"from,omitempty"`    // version or digest, "" if it is new
+	To      string `json:"to,omitempty"`      // version or digest, "" if it was removed
 }
 
-// String returns the change as people read it.
+// String describes the change, such as "Dockerfile changed".
 func (c Change) String() string {
 	switch {
 	case c.Input == InputPackage:
@@ -72,41 +73,48 @@ func (c Change) String() string {
 	case c.From == "":
 		return c.Input + " is new"
 	case c.To == "":
-		return c.Input + " is gone"
+		return c.Input + " was removed"
 	}
 	return c.Input + " changed"
 }
 
-// Known is what earlier runs have left.
+// Known is what earlier runs left.
 type Known struct {
-	// Stored returns the manifest digest of the image with a key.
-	Stored func(key string) (digest string, ok bool)
-	// Parts returns the parts of an image's key when it was last built.
-	Parts func(image string) (map[string]string, bool)
-	// Duration returns how long the image took when it was last built.
-	Duration func(image string) (time.Duration, bool)
+	// Stored returns the stored image that was built from a key.
+	Stored func(key digest.Digest) (Stored, bool)
+	// Parts returns what an image's key was made of at its last build.
+	Parts func(image.ID) (map[string]string, bool)
+	// Duration returns how long an image's last build took.
+	Duration func(image.ID) (time.Duration, bool)
+}
+
+// Stored is an image in the store.
+type Stored struct {
+	Digest digest.Digest // of the manifest
+	Size   int64         // bytes, compressed
 }
 
 // Item is the plan for one image.
 type Item struct {
-	Image     string            `json:"image"`
+	Image     image.ID          `json:"image"`
 	Reference string            `json:"reference"`
-	Parent    string            `json:"parent,omitempty"`
-	Needs     []string          `json:"needs,omitempty"`
+	Parent    image.ID          `json:"parent,omitzero"`
+	Needs     []image.ID        `json:"needs,omitempty"`
 	Action    Action            `json:"action"`
 	Reason    string            `json:"reason"`
-	Changes   []Change          `json:"changes,omitempty"` // the inputs that changed since it was last built
+	Changes   []Change          `json:"changes,omitempty"` // inputs that changed since the last build
 	Note      string            `json:"note,omitempty"`
-	Key       string            `json:"key"`
-	Digest    string            `json:"digest,omitempty"` // of the stored image, for Keep
+	Key       digest.Digest     `json:"key"`
+	Digest    digest.Digest     `json:"digest,omitempty"` // of the stored image, for Keep
+	Size      int64             `json:"-"`                // bytes, of the stored image, for Keep
 	Estimate  time.Duration     `json:"estimate_ns"`      // expected build time, 0 for Keep
 	Parts     map[string]string `json:"parts,omitempty"`
 
 	// Path is the longest chain of expected build times from this image down
-	// to a leaf, itself included: what the whole run waits for at least.
+	// to a leaf, itself included: the run cannot end earlier.
 	Path time.Duration `json:"path_ns"`
 
-	below int // images that are built and stand on this one, at any distance
+	descendants int // that are built
 }
 
 // Plan is what a run will do, parents before children.
@@ -118,12 +126,12 @@ type Plan struct {
 // image is built.
 func New(inputs []Input, known Known, force bool) *Plan {
 	p := &Plan{}
-	byName := map[string]*Item{}
+	byID := map[image.ID]*Item{}
 	guess := guesser(inputs, known)
 	for _, in := range inputs {
 		it := &Item{Image: in.Image, Reference: in.Reference, Parent: in.Parent, Needs: in.Needs, Key: in.Key, Parts: in.Parts, Note: in.Note}
-		if d, ok := known.Stored(in.Key); ok && !force {
-			it.Action, it.Digest, it.Reason = Keep, d, "unchanged"
+		if st, ok := known.Stored(in.Key); ok && !force {
+			it.Action, it.Digest, it.Size, it.Reason = Keep, st.Digest, st.Size, "unchanged"
 			if in.Note != "" {
 				it.Reason += "; " + in.Note
 			}
@@ -132,21 +140,21 @@ func New(inputs []Input, known Known, force bool) *Plan {
 			if t, ok := known.Duration(in.Image); ok {
 				it.Estimate = t
 			}
-			it.Reason, it.Changes = reason(in, known, byName, force)
+			it.Reason, it.Changes = reason(in, known, byID, force)
 		}
-		byName[in.Image] = it
+		byID[in.Image] = it
 		p.Items = append(p.Items, it)
 	}
-	p.paths(byName)
+	p.paths(byID)
 	return p
 }
 
-// guesser returns how the time of an image that was never timed is estimated:
-// by its Guess, in the proportion that the images which were timed have to
-// theirs (their median), so that a faster machine's guesses are faster.
+// guesser returns a function that estimates the build time of an image that was
+// never timed: its Effort, scaled by the median ratio of time to effort of the
+// timed images.
 func guesser(inputs []Input, known Known) func(Input) time.Duration {
 	var ratios []float64
-	plain := func(in Input) time.Duration { return cmp.Or(in.Guess, DefaultEstimate) }
+	plain := func(in Input) time.Duration { return cmp.Or(in.Effort, DefaultEstimate) }
 	for _, in := range inputs {
 		if t, ok := known.Duration(in.Image); ok {
 			ratios = append(ratios, float64(t)/float64(plain(in)))
@@ -160,12 +168,12 @@ func guesser(inputs []Input, known Known) func(Input) time.Duration {
 	return func(in Input) time.Duration { return time.Duration(ratio * float64(plain(in))) }
 }
 
-// reason says why an image is built, by what differs from its last build. What
-// moved for the image itself comes first. A parent that is built is the reason
-// before all others: what else changed is its doing as often as not.
-func reason(in Input, known Known, planned map[string]*Item, force bool) (string, []Change) {
+// reason says why an image is built. Changed mutable inputs of its own come
+// first. A parent that is built comes before the image's other changes, since it
+// causes them as often as not.
+func reason(in Input, known Known, planned map[image.ID]*Item, force bool) (string, []Change) {
 	if force {
-		return "asked for without cache", nil
+		return "--nocache", nil
 	}
 	changes := slices.Clone(in.Changes)
 	before, ok := known.Parts(in.Image)
@@ -174,11 +182,11 @@ func reason(in Input, known Known, planned map[string]*Item, force bool) (string
 	}
 	for _, n := range in.Needs {
 		if it := planned[n]; it != nil && it.Action == Build {
-			changes = append(changes, Change{Input: "parent " + n})
+			changes = append(changes, Change{Input: "parent " + n.String()})
 			if len(in.Changes) > 0 {
-				return words(changes[:len(changes)-1]) + "; parent " + n + " is built", changes
+				return describe(changes[:len(changes)-1]) + "; parent " + n.String() + " is built", changes
 			}
-			return "parent " + n + " is built", changes
+			return "parent " + n.String() + " is built", changes
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(in.Parts)) {
@@ -194,41 +202,41 @@ func reason(in Input, known Known, planned map[string]*Item, force bool) (string
 	if len(changes) == 0 {
 		return "not in the store", nil
 	}
-	return words(changes), changes
+	return describe(changes), changes
 }
 
-// words says changes in a line: packages, of which there may be hundreds, by
-// the first of them and how many more there are.
-func words(changes []Change) string {
-	var said []string
+// describe lists changes in a line. Of packages, of which there may be hundreds,
+// it names the first and counts the others.
+func describe(changes []Change) string {
+	var parts []string
 	n, at := 0, 0
 	for _, c := range changes {
 		if c.Input != InputPackage {
-			said = append(said, c.String())
+			parts = append(parts, c.String())
 			continue
 		}
 		if n == 0 {
-			at = len(said)
-			said = append(said, c.String())
+			at = len(parts)
+			parts = append(parts, c.String())
 		}
 		n++
 	}
 	if n > 1 {
-		said[at] += fmt.Sprintf(" (and %d more)", n-1)
+		parts[at] += fmt.Sprintf(" (and %d more)", n-1)
 	}
-	return strings.Join(said, ", ")
+	return strings.Join(parts, ", ")
 }
 
-// paths fills Item.Path and Item.below from the leaves up.
-func (p *Plan) paths(byName map[string]*Item) {
+// paths fills in Item.Path and Item.descendants from the leaves up.
+func (p *Plan) paths(byID map[image.ID]*Item) {
 	for _, it := range slices.Backward(p.Items) {
-		it.Path += it.Estimate // the longest child's was put there before
-		if up := byName[it.Parent]; up != nil && it.Action == Build {
-			up.below += it.below + 1
+		it.Path += it.Estimate // its children have set Path to the longest of theirs
+		if parent := byID[it.Parent]; parent != nil && it.Action == Build {
+			parent.descendants += it.descendants + 1
 		}
 		for _, n := range it.Needs {
-			if up := byName[n]; up != nil {
-				up.Path = max(up.Path, it.Path)
+			if parent := byID[n]; parent != nil {
+				parent.Path = max(parent.Path, it.Path)
 			}
 		}
 	}
@@ -256,11 +264,11 @@ func (p *Plan) Estimate(slots int) time.Duration {
 	return max(path, work/time.Duration(max(1, slots)))
 }
 
-// Before orders items for building: the longest path first; where that says
-// nothing, as before anything has been timed, the one that more stands on.
+// Before orders items for building: the longest path first; where paths are
+// equal, as before anything has been timed, the item with more descendants.
 func Before(a, b *Item) int {
 	if c := cmp.Compare(b.Path, a.Path); c != 0 {
 		return c
 	}
-	return cmp.Compare(b.below, a.below)
+	return cmp.Compare(b.descendants, a.descendants)
 }

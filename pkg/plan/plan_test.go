@@ -4,22 +4,25 @@ import (
 	"fmt"
 	"testing"
 	"time"
+
+	"github.com/kolla-build/kolla-build/pkg/image"
+	digest "github.com/opencontainers/go-digest"
 )
 
-func known(stored map[string]string, parts map[string]map[string]string, times map[string]time.Duration) Known {
+func known(stored map[digest.Digest]digest.Digest, parts map[string]map[string]string, times map[string]time.Duration) Known {
 	return Known{
-		Stored:   func(k string) (string, bool) { d, ok := stored[k]; return d, ok },
-		Parts:    func(i string) (map[string]string, bool) { p, ok := parts[i]; return p, ok },
-		Duration: func(i string) (time.Duration, bool) { t, ok := times[i]; return t, ok },
+		Stored:   func(k digest.Digest) (Stored, bool) { d, ok := stored[k]; return Stored{Digest: d}, ok },
+		Parts:    func(i image.ID) (map[string]string, bool) { p, ok := parts[i.Name]; return p, ok },
+		Duration: func(i image.ID) (time.Duration, bool) { t, ok := times[i.Name]; return t, ok },
 	}
 }
 
 func inputs() []Input {
 	return []Input{
-		{Image: "base", Key: "k1", Parts: map[string]string{"Dockerfile": "a", "FROM debian:trixie": "x"}},
-		{Image: "nova-base", Parent: "base", Needs: []string{"base"}, Key: "k2", Parts: map[string]string{"Dockerfile": "b"}},
-		{Image: "nova-api", Parent: "nova-base", Needs: []string{"nova-base"}, Key: "k3", Parts: map[string]string{"Dockerfile": "c"}},
-		{Image: "cron", Parent: "base", Needs: []string{"base"}, Key: "k4", Parts: map[string]string{"Dockerfile": "d"}},
+		{Image: image.ID{Name: "base"}, Key: "k1", Parts: map[string]string{"Dockerfile": "a", "FROM debian:trixie": "x"}},
+		{Image: image.ID{Name: "nova-base"}, Parent: image.ID{Name: "base"}, Needs: []image.ID{{Name: "base"}}, Key: "k2", Parts: map[string]string{"Dockerfile": "b"}},
+		{Image: image.ID{Name: "nova-api"}, Parent: image.ID{Name: "nova-base"}, Needs: []image.ID{{Name: "nova-base"}}, Key: "k3", Parts: map[string]string{"Dockerfile": "c"}},
+		{Image: image.ID{Name: "cron"}, Parent: image.ID{Name: "base"}, Needs: []image.ID{{Name: "base"}}, Key: "k4", Parts: map[string]string{"Dockerfile": "d"}},
 	}
 }
 
@@ -31,14 +34,14 @@ func TestReasons(t *testing.T) {
 	}
 	tests := []struct {
 		name   string
-		stored map[string]string
+		stored map[digest.Digest]digest.Digest
 		force  bool
 		want   [4]string
 	}{
 		{"base image moved", nil, false, [4]string{"FROM debian:trixie changed", "parent base is built", "new", "parent base is built"}},
-		{"all there", map[string]string{"k1": "d1", "k2": "d2", "k3": "d3", "k4": "d4"}, false, [4]string{"unchanged", "unchanged", "unchanged", "unchanged"}},
-		{"leaf lost", map[string]string{"k1": "d1", "k2": "d2", "k3": "d3"}, false, [4]string{"unchanged", "unchanged", "unchanged", "not in the store"}},
-		{"forced", map[string]string{"k1": "d1"}, true, [4]string{"asked for without cache", "asked for without cache", "asked for without cache", "asked for without cache"}},
+		{"all there", map[digest.Digest]digest.Digest{"k1": "d1", "k2": "d2", "k3": "d3", "k4": "d4"}, false, [4]string{"unchanged", "unchanged", "unchanged", "unchanged"}},
+		{"leaf lost", map[digest.Digest]digest.Digest{"k1": "d1", "k2": "d2", "k3": "d3"}, false, [4]string{"unchanged", "unchanged", "unchanged", "not in the store"}},
+		{"forced", map[digest.Digest]digest.Digest{"k1": "d1"}, true, [4]string{"--nocache", "--nocache", "--nocache", "--nocache"}},
 	}
 	for _, tt := range tests {
 		p := New(inputs(), known(tt.stored, last, nil), tt.force)
@@ -58,8 +61,8 @@ func TestPathsAndEstimate(t *testing.T) {
 	p := New(inputs(), known(nil, nil, times), false)
 	want := map[string]time.Duration{"base": 35 * time.Second, "nova-base": 25 * time.Second, "nova-api": 5 * time.Second, "cron": time.Second}
 	for _, it := range p.Items {
-		if it.Path != want[it.Image] {
-			t.Errorf("%s: path %v, want %v", it.Image, it.Path, want[it.Image])
+		if it.Path != want[it.Image.Name] {
+			t.Errorf("%s: path %v, want %v", it.Image, it.Path, want[it.Image.Name])
 		}
 	}
 	if got := p.Estimate(1); got != 36*time.Second {
@@ -91,15 +94,15 @@ func TestMovedInputs(t *testing.T) {
 	moved := []Change{{Input: InputPackage, Package: "nova-api", From: "3:26.0-1", To: "3:26.1-1"}, {Input: InputPackage, Package: "nova-common", From: "3:26.0-1", To: "3:26.1-1"},
 		{Input: "ADD https://host/file", From: "sha256:1", To: "sha256:2"}}
 	p := New([]Input{
-		{Image: "base", Key: "b", Parts: parts, Changes: moved[:1]},
-		{Image: "api", Key: "a", Parts: parts, Parent: "base", Needs: []string{"base"}, Changes: moved},
-		{Image: "leaf", Key: "l", Parts: parts, Parent: "api", Needs: []string{"api"}},
-		{Image: "file", Key: "f", Parts: map[string]string{"Dockerfile": "sha256:2"}},
-		{Image: "kept", Key: "kept", Note: "packages not looked at: repository r cannot be read: x"},
+		{Image: image.ID{Name: "base"}, Key: "b", Parts: parts, Changes: moved[:1]},
+		{Image: image.ID{Name: "api"}, Key: "a", Parts: parts, Parent: image.ID{Name: "base"}, Needs: []image.ID{{Name: "base"}}, Changes: moved},
+		{Image: image.ID{Name: "leaf"}, Key: "l", Parts: parts, Parent: image.ID{Name: "api"}, Needs: []image.ID{{Name: "api"}}},
+		{Image: image.ID{Name: "file"}, Key: "f", Parts: map[string]string{"Dockerfile": "sha256:2"}},
+		{Image: image.ID{Name: "kept"}, Key: "kept", Note: "packages not looked at: repository r cannot be read: x"},
 	}, Known{
-		Stored:   func(key string) (string, bool) { return "sha256:k", key == "kept" },
-		Parts:    func(string) (map[string]string, bool) { return parts, true },
-		Duration: func(string) (time.Duration, bool) { return 0, false },
+		Stored:   func(key digest.Digest) (Stored, bool) { return Stored{Digest: "sha256:k"}, key == "kept" },
+		Parts:    func(image.ID) (map[string]string, bool) { return parts, true },
+		Duration: func(image.ID) (time.Duration, bool) { return 0, false },
 	}, false)
 	want := []string{
 		"package nova-api 3:26.0-1 → 3:26.1-1 [{package nova-api 3:26.0-1 3:26.1-1}]",

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/kolla-build/kolla-build/pkg/build"
+	"github.com/kolla-build/kolla-build/pkg/image"
 )
 
 // t0 is when the recorded run began.
@@ -39,60 +40,62 @@ func recorded() []build.Event {
 	maria.Failure.Tail, maria.Failure.Step, maria.Log = nil, "", "" // Logs fills these in
 	ev := []build.Event{
 		{Time: at(0), Kind: build.EventRunStart, Total: 8, Estimate: 4 * time.Minute},
-		{Time: at(0), Kind: build.EventImageEnd, Image: "cron", Result: &build.Result{Image: "cron", Status: build.StatusUnchanged}},
-		{Time: at(0), Kind: build.EventImageEnd, Image: "fluentd", Result: &build.Result{Image: "fluentd", Status: build.StatusUnchanged}},
+		{Time: at(0), Kind: build.EventImageEnd, Image: named("cron"), Result: &build.Result{Image: named("cron"), Status: build.StatusUnchanged}},
+		{Time: at(0), Kind: build.EventImageEnd, Image: named("fluentd"), Result: &build.Result{Image: named("fluentd"), Status: build.StatusUnchanged}},
 		{Time: at(0), Kind: build.EventMessage, Text: "builder: buildkitd v0.34.2, started for this run\n"},
-		{Time: at(0.5), Kind: build.EventImageStart, Image: "base", Estimate: 50 * time.Second},
-		{Time: at(0.6), Kind: build.EventStepStart, Image: "base", Step: step("a", "[1/4] FROM debian:bookworm")},
-		{Time: at(0.7), Kind: build.EventTransfer, Image: "base", Step: step("a", ""), Current: 1 << 20, TotalBytes: 50 << 20},
-		{Time: at(0.8), Kind: build.EventTransfer, Image: "base", Step: step("a", ""), Current: 20 << 20, TotalBytes: 50 << 20},
-		{Time: at(1.6), Kind: build.EventTransfer, Image: "base", Step: step("a", ""), Current: 50 << 20, TotalBytes: 50 << 20},
-		{Time: at(2), Kind: build.EventStepEnd, Image: "base", Step: build.Step{ID: "a", Name: "[1/4] FROM debian:bookworm", Duration: 1400 * time.Millisecond}},
-		{Time: at(2), Kind: build.EventStepStart, Image: "base", Step: step("b", runBase)},
-		{Time: at(3), Kind: build.EventLog, Image: "base", Step: step("b", ""), Data: []byte("Get:1 curl\nReading database ... 5%\rReading data")},
-		{Time: at(4), Kind: build.EventLog, Image: "base", Step: step("b", ""), Data: []byte("base ... 100%\r\nSetting up curl\nno newline")},
-		{Time: at(40), Kind: build.EventStepEnd, Image: "base", Step: build.Step{ID: "b", Name: runBase, Duration: 38 * time.Second}},
-		{Time: at(40), Kind: build.EventImageEnd, Image: "base", Result: ptr(results()[0])},
+		{Time: at(0.5), Kind: build.EventImageStart, Image: named("base"), Estimate: 50 * time.Second},
+		{Time: at(0.6), Kind: build.EventStepStart, Image: named("base"), Step: step("a", "[1/4] FROM debian:bookworm")},
+		{Time: at(0.7), Kind: build.EventTransfer, Image: named("base"), Step: step("a", ""), Current: 1 << 20, TotalBytes: 50 << 20},
+		{Time: at(0.8), Kind: build.EventTransfer, Image: named("base"), Step: step("a", ""), Current: 20 << 20, TotalBytes: 50 << 20},
+		{Time: at(1.6), Kind: build.EventTransfer, Image: named("base"), Step: step("a", ""), Current: 50 << 20, TotalBytes: 50 << 20},
+		{Time: at(2), Kind: build.EventStepEnd, Image: named("base"), Step: build.Step{ID: "a", Name: "[1/4] FROM debian:bookworm", Duration: 1400 * time.Millisecond}},
+		{Time: at(2), Kind: build.EventStepStart, Image: named("base"), Step: step("b", runBase)},
+		{Time: at(3), Kind: build.EventLog, Image: named("base"), Step: step("b", ""), Data: []byte("Get:1 curl\nReading database ... 5%\rReading data")},
+		{Time: at(4), Kind: build.EventLog, Image: named("base"), Step: step("b", ""), Data: []byte("base ... 100%\r\nSetting up curl\nno newline")},
+		{Time: at(40), Kind: build.EventStepEnd, Image: named("base"), Step: build.Step{ID: "b", Name: runBase, Duration: 38 * time.Second}},
+		{Time: at(40), Kind: build.EventImageEnd, Image: named("base"), Result: ptr(results()[0])},
 	}
 	for i, name := range []string{"openstack-base", "mariadb-base", "memcached"} {
-		ev = append(ev, build.Event{Time: at(40.1 + float64(i)), Kind: build.EventImageStart, Image: name, Estimate: 30 * time.Second})
+		ev = append(ev, build.Event{Time: at(40.1 + float64(i)), Kind: build.EventImageStart, Image: named(name), Estimate: 30 * time.Second})
 	}
 	return append(ev,
-		build.Event{Time: at(44), Kind: build.EventStepStart, Image: "memcached", Step: step("c", "[2/3] COPY extend_start.sh /usr/local/bin/kolla_extend_start")},
-		build.Event{Time: at(44), Kind: build.EventStepEnd, Image: "memcached", Step: build.Step{ID: "c", Name: "[2/3] COPY extend_start.sh /usr/local/bin/kolla_extend_start", Cached: true}},
-		build.Event{Time: at(60), Kind: build.EventImageEnd, Image: "memcached", Result: ptr(results()[2])},
-		build.Event{Time: at(62), Kind: build.EventImageEnd, Image: "mariadb-base", Result: ptr(results()[3])},
-		build.Event{Time: at(62), Kind: build.EventImageStart, Image: "mariadb-server", Estimate: time.Minute},
-		build.Event{Time: at(63), Kind: build.EventStepStart, Image: "mariadb-server", Step: step("d", runMaria)},
-		build.Event{Time: at(64), Kind: build.EventLog, Image: "mariadb-server", Step: step("d", ""), Data: []byte("Reading package lists...\n" + hostile)},
-		build.Event{Time: at(75), Kind: build.EventStepEnd, Image: "mariadb-server", Step: build.Step{ID: "d", Name: runMaria, Err: "process did not complete successfully: exit code: 100", Duration: 12 * time.Second}},
-		build.Event{Time: at(75), Kind: build.EventImageEnd, Image: "mariadb-server", Result: &maria},
-		build.Event{Time: at(75), Kind: build.EventImageEnd, Image: "mariadb-backup", Result: ptr(results()[5])},
-		build.Event{Time: at(75), Kind: build.EventImageEnd, Image: "mariadb-clustercheck", Result: ptr(results()[6])},
-		build.Event{Time: at(120), Kind: build.EventImageEnd, Image: "openstack-base", Result: ptr(results()[1])},
-		build.Event{Time: at(120), Kind: build.EventImageStart, Image: "keystone"},
-		build.Event{Time: at(200), Kind: build.EventImageEnd, Image: "keystone", Result: ptr(results()[7])},
+		build.Event{Time: at(44), Kind: build.EventStepStart, Image: named("memcached"), Step: step("c", "[2/3] COPY extend_start.sh /usr/local/bin/kolla_extend_start")},
+		build.Event{Time: at(44), Kind: build.EventStepEnd, Image: named("memcached"), Step: build.Step{ID: "c", Name: "[2/3] COPY extend_start.sh /usr/local/bin/kolla_extend_start", Cached: true}},
+		build.Event{Time: at(60), Kind: build.EventImageEnd, Image: named("memcached"), Result: ptr(results()[2])},
+		build.Event{Time: at(62), Kind: build.EventImageEnd, Image: named("mariadb-base"), Result: ptr(results()[3])},
+		build.Event{Time: at(62), Kind: build.EventImageStart, Image: named("mariadb-server"), Estimate: time.Minute},
+		build.Event{Time: at(63), Kind: build.EventStepStart, Image: named("mariadb-server"), Step: step("d", runMaria)},
+		build.Event{Time: at(64), Kind: build.EventLog, Image: named("mariadb-server"), Step: step("d", ""), Data: []byte("Reading package lists...\n" + hostile)},
+		build.Event{Time: at(75), Kind: build.EventStepEnd, Image: named("mariadb-server"), Step: build.Step{ID: "d", Name: runMaria, Err: "process did not complete successfully: exit code: 100", Duration: 12 * time.Second}},
+		build.Event{Time: at(75), Kind: build.EventImageEnd, Image: named("mariadb-server"), Result: &maria.Result},
+		build.Event{Time: at(75), Kind: build.EventImageEnd, Image: named("mariadb-backup"), Result: ptr(results()[5])},
+		build.Event{Time: at(75), Kind: build.EventImageEnd, Image: named("mariadb-clustercheck"), Result: ptr(results()[6])},
+		build.Event{Time: at(120), Kind: build.EventImageEnd, Image: named("openstack-base"), Result: ptr(results()[1])},
+		build.Event{Time: at(120), Kind: build.EventImageStart, Image: named("keystone")},
+		build.Event{Time: at(200), Kind: build.EventImageEnd, Image: named("keystone"), Result: ptr(results()[7])},
 		build.Event{Time: at(201), Kind: build.EventRunEnd, Duration: 201 * time.Second},
 	)
 }
 
-func ptr(r build.Result) *build.Result { return &r }
+func ptr(r Result) *build.Result { return &r.Result }
+
+// named is an image of a run for a single platform.
+func named(name string) image.ID { return image.ID{Name: name} }
 
 // results are the outcomes of the recorded run.
-func results() []build.Result {
+func results() []Result {
 	pushErr := errors.New("pushing localhost:4000/kolla/keystone:demo: dial tcp 127.0.0.1:4000: connect: connection refused")
-	return []build.Result{
-		{Image: "base", Reference: baseRef, Status: build.StatusBuilt, Reason: "new", Digest: baseSha, Size: 51 << 20,
-			Started: at(0.5), Duration: 39500 * time.Millisecond, Pushed: true, Moved: true,
-			Packages: []build.PackageChange{{Name: "libssl3", From: "3.0.15-1", To: "3.0.16-1"}, {Name: "tzdata", To: "2026c"}}},
-		{Image: "openstack-base", Parent: "base", Reference: "localhost:4000/kolla/openstack-base:demo", Status: build.StatusBuilt,
-			Reason: "parent changed", Digest: nextSha, Size: 400 << 20, Started: at(40.1), Duration: 80 * time.Second, Pushed: true, Moved: true},
-		{Image: "memcached", Parent: "base", Reference: "localhost:4000/kolla/memcached:demo", Status: build.StatusBuilt,
-			Reason: "new", Digest: nextSha, Size: 62<<20 + 123456, Started: at(42.1), Duration: 18 * time.Second, Pushed: true, Moved: true},
-		{Image: "mariadb-base", Parent: "base", Reference: "localhost:4000/kolla/mariadb-base:demo", Status: build.StatusBuilt,
-			Reason: "new", Digest: nextSha, Size: 90 << 20, Started: at(41.1), Duration: 21 * time.Second},
-		{Image: "mariadb-server", Parent: "mariadb-base", Reference: "localhost:4000/kolla/mariadb-server:demo",
-			Status: build.StatusError, Reason: "a step failed", Started: at(62), Duration: 13 * time.Second, Log: "logs/mariadb-server.log",
+	return []Result{
+		{Result: build.Result{Image: named("base"), Reference: baseRef, Status: build.StatusBuilt, Reason: "new", Digest: baseSha, Size: 51 << 20,
+			Started: at(0.5), Duration: 39500 * time.Millisecond}, Pushed: true, Moved: true, Packages: []PackageChange{{Name: "libssl3", From: "3.0.15-1", To: "3.0.16-1"}, {Name: "tzdata", To: "2026c"}}},
+		{Result: build.Result{Image: named("openstack-base"), Parent: named("base"), Reference: "localhost:4000/kolla/openstack-base:demo", Status: build.StatusBuilt,
+			Reason: "parent changed", Digest: nextSha, Size: 400 << 20, Started: at(40.1), Duration: 80 * time.Second}, Pushed: true, Moved: true},
+		{Result: build.Result{Image: named("memcached"), Parent: named("base"), Reference: "localhost:4000/kolla/memcached:demo", Status: build.StatusBuilt,
+			Reason: "new", Digest: nextSha, Size: 62<<20 + 123456, Started: at(42.1), Duration: 18 * time.Second}, Pushed: true, Moved: true},
+		{Result: build.Result{Image: named("mariadb-base"), Parent: named("base"), Reference: "localhost:4000/kolla/mariadb-base:demo", Status: build.StatusBuilt,
+			Reason: "new", Digest: nextSha, Size: 90 << 20, Started: at(41.1), Duration: 21 * time.Second}},
+		{Result: build.Result{Image: named("mariadb-server"), Parent: named("mariadb-base"), Reference: "localhost:4000/kolla/mariadb-server:demo",
+			Status: build.StatusError, Reason: "a step failed", Started: at(62), Duration: 13 * time.Second,
 			Failure: &build.Failure{
 				Err:        errors.New("process \"/bin/sh -c apt-get -y install galera-4 mariadb-server\" did not complete successfully: exit code: 100"),
 				Dockerfile: mariaFile, Template: "mariadb/mariadb-server/Dockerfile.j2", Line: 12,
@@ -100,17 +103,17 @@ func results() []build.Result {
 				Step:   runMaria, ExitCode: 100,
 				Tail: []string{"Reading package lists...", "E: Unable to locate package galera-4"},
 				Hint: "the package repositories that this image enables have no galera-4:\nsee its repos.yaml entry",
-			}},
-		{Image: "mariadb-backup", Parent: "mariadb-server", Status: build.StatusParentError, Reason: "skipped because mariadb-server failed"},
-		{Image: "mariadb-clustercheck", Parent: "mariadb-backup", Status: build.StatusParentError, Reason: "skipped because mariadb-server failed"},
-		{Image: "keystone", Parent: "openstack-base", Reference: "localhost:4000/kolla/keystone:demo", Status: build.StatusPushError,
+			}}, Log: "logs/mariadb-server.log"},
+		{Result: build.Result{Image: named("mariadb-backup"), Parent: named("mariadb-server"), Status: build.StatusParentError, Reason: "skipped because mariadb-server failed"}},
+		{Result: build.Result{Image: named("mariadb-clustercheck"), Parent: named("mariadb-backup"), Status: build.StatusParentError, Reason: "skipped because mariadb-server failed"}},
+		{Result: build.Result{Image: named("keystone"), Parent: named("openstack-base"), Reference: "localhost:4000/kolla/keystone:demo", Status: build.StatusPushError,
 			Reason: "not published", Digest: nextSha, Size: 500 << 20, Started: at(120), Duration: 80 * time.Second,
-			Failure: &build.Failure{Err: pushErr, Hint: "start one with: kolla-build registry serve"}},
-		{Image: "cron", Parent: "base", Status: build.StatusUnchanged, Reason: "unchanged", Reference: "localhost:4000/kolla/cron:demo", Digest: baseSha, Size: 60 << 20},
-		{Image: "fluentd", Parent: "base", Status: build.StatusUnchanged, Reason: "unchanged", Digest: nextSha, Size: 70 << 20},
-		{Image: "nova-base", Parent: "openstack-base", Status: build.StatusUnmatched},
-		{Image: "tgtd", Parent: "base", Status: build.StatusUnbuildable, Reason: "not for debian"},
-		{Image: "zun-base", Parent: "openstack-base", Status: build.StatusSkipped, Reason: "--skip-existing"},
+			Failure: &build.Failure{Err: pushErr, Hint: "start one with: kolla-build registry serve"}}},
+		{Result: build.Result{Image: named("cron"), Parent: named("base"), Status: build.StatusUnchanged, Reason: "unchanged", Reference: "localhost:4000/kolla/cron:demo", Digest: baseSha, Size: 60 << 20}},
+		{Result: build.Result{Image: named("fluentd"), Parent: named("base"), Status: build.StatusUnchanged, Reason: "unchanged", Digest: nextSha, Size: 70 << 20}},
+		{Result: build.Result{Image: named("nova-base"), Parent: named("openstack-base"), Status: build.StatusUnmatched}},
+		{Result: build.Result{Image: named("tgtd"), Parent: named("base"), Status: build.StatusUnbuildable, Reason: "not for debian"}},
+		{Result: build.Result{Image: named("zun-base"), Parent: named("openstack-base"), Status: build.StatusSkipped, Reason: "--skip-existing"}},
 	}
 }
 
@@ -159,12 +162,12 @@ func demo(dir string) {
 		p.Handle(e)
 	}
 	ended := func(name string, status build.Status, err error) build.Event {
-		r := &build.Result{Image: name, Status: status, Duration: 65 * time.Second, Size: 51 << 20}
+		r := &build.Result{Image: named(name), Status: status, Duration: 65 * time.Second, Size: 51 << 20}
 		if err != nil {
 			r.Failure = &build.Failure{Err: err}
 			r.Size = 0
 		}
-		return build.Event{Time: at(85), Kind: build.EventImageEnd, Image: name, Result: r}
+		return build.Event{Time: at(85), Kind: build.EventImageEnd, Image: named(name), Result: r}
 	}
 	names := []string{"nova-api", "neutron-server", "glance-api", "horizon", "heat-engine", "cinder-volume", "magnum-conductor", "zun-compute"}
 	send(build.Event{Time: at(0), Kind: build.EventRunStart, Total: 12, Estimate: 5 * time.Minute})
@@ -173,16 +176,16 @@ func demo(dir string) {
 		send(build.Event{Time: at(1), Kind: build.EventMessage, Text: fmt.Sprintf("message %02d.", i)})
 	}
 	for _, n := range []string{"base", "openstack-base", "mariadb-server"} {
-		send(build.Event{Time: at(1), Kind: build.EventImageStart, Image: n})
+		send(build.Event{Time: at(1), Kind: build.EventImageStart, Image: named(n)})
 	}
 	send(ended("base", build.StatusBuilt, nil))
 	send(ended("openstack-base", build.StatusBuilt, nil))
 	send(ended("mariadb-server", build.StatusError, errors.New("exit code: 100, and \x1b[2J a very long line of reasons that no window is wide enough to show in one row, really")))
 	for i, n := range names {
-		send(build.Event{Time: at(10 + float64(i)), Kind: build.EventImageStart, Image: n})
-		send(build.Event{Time: at(20), Kind: build.EventStepStart, Image: n, Step: step("s", fmt.Sprintf("[%d/9] RUN apt-get -y install python3-%s and a good many packages more, all in one line", i+1, n))})
+		send(build.Event{Time: at(10 + float64(i)), Kind: build.EventImageStart, Image: named(n)})
+		send(build.Event{Time: at(20), Kind: build.EventStepStart, Image: named(n), Step: step("s", fmt.Sprintf("[%d/9] RUN apt-get -y install python3-%s and a good many packages more, all in one line", i+1, n))})
 	}
-	send(build.Event{Time: at(89), Kind: build.EventTransfer, Image: "nova-api", Step: step("s", ""), Current: 12 << 20, TotalBytes: 40 << 20})
+	send(build.Event{Time: at(89), Kind: build.EventTransfer, Image: named("nova-api"), Step: step("s", ""), Current: 12 << 20, TotalBytes: 40 << 20})
 	gate("one")
 	send(ended("nova-api", build.StatusBuilt, nil))
 	send(build.Event{Time: at(86), Kind: build.EventMessage, Text: "a message from the run"})

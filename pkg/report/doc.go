@@ -13,7 +13,7 @@
 //
 //	logs := report.NewLogs(report.LogsOptions{Dir: dir, OnError: warn})
 //	progress := report.NewProgress(report.ProgressOptions{Out: os.Stderr, Mode: mode})
-//	results := run(ctx, report.Tee(logs.Handle, progress.Handle))
+//	results := run(ctx, logs.Completing(progress.Handle))
 //	logs.Close()
 //	progress.Close()
 //	report.Summary{Results: results}.WriteText(os.Stdout, report.TextOptions{})

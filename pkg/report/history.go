@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/kolla-build/kolla-build/internal/atomicfile"
+	"github.com/kolla-build/kolla-build/pkg/image"
+	digest "github.com/opencontainers/go-digest"
 )
 
 // keepRecords is how many runs a history remembers: two months of nights.
@@ -20,21 +22,21 @@ const keepRecords = 60
 // Record is one run in the history: enough to say what changed since, and what
 // the nights before were like.
 type Record struct {
-	Started   time.Time              `json:"started"`
-	Seconds   float64                `json:"seconds"`
-	Outcome   Outcome                `json:"outcome"`
-	Tags      []string               `json:"tags,omitempty"`
-	Built     int                    `json:"built"`
-	Unchanged int                    `json:"unchanged"`
-	Failed    int                    `json:"failed"`
-	Images    map[string]ImageRecord `json:"images,omitempty"`
+	Started   time.Time                `json:"started"`
+	Seconds   float64                  `json:"seconds"`
+	Outcome   Outcome                  `json:"outcome"`
+	Tags      []string                 `json:"tags,omitempty"`
+	Built     int                      `json:"built"`
+	Unchanged int                      `json:"unchanged"`
+	Failed    int                      `json:"failed"`
+	Images    map[image.ID]ImageRecord `json:"images,omitempty"`
 }
 
 // ImageRecord is an image in the history.
 type ImageRecord struct {
-	Digest  string  `json:"digest,omitempty"`
-	Size    int64   `json:"size,omitempty"`    // bytes
-	Seconds float64 `json:"seconds,omitempty"` // that its build took
+	Digest  digest.Digest `json:"digest,omitempty"`
+	Size    int64         `json:"size,omitempty"`    // bytes
+	Seconds float64       `json:"seconds,omitempty"` // that its build took
 }
 
 // History is a file of records, a JSON object in each line, the oldest first.

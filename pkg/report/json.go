@@ -7,6 +7,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/kolla-build/kolla-build/pkg/build"
+	"github.com/kolla-build/kolla-build/pkg/image"
 )
 
 // jsonEvent is one line of JSON progress. The names are stable: fields may be
@@ -59,11 +60,16 @@ const transferEvery = 500 * time.Millisecond
 
 type jsonView struct {
 	q     *queue
-	moved map[string]time.Time // image and step to the last transfer shown
+	moved map[transferKey]time.Time // when a transfer was last shown
+}
+
+type transferKey struct {
+	image image.ID
+	step  string
 }
 
 func (v *jsonView) event(_ *model, e build.Event, _ *imageState) {
-	j := jsonEvent{Time: e.Time.UTC().Format(time.RFC3339Nano), Image: e.Image, Estimate: seconds(e.Estimate)}
+	j := jsonEvent{Time: e.Time.UTC().Format(time.RFC3339Nano), Image: e.Image.String(), Estimate: seconds(e.Estimate)}
 	droppable := false
 	step := func() *jsonStep { return &jsonStep{ID: e.Step.ID, Name: e.Step.Name} }
 	switch e.Kind {
@@ -97,7 +103,7 @@ func (v *jsonView) event(_ *model, e build.Event, _ *imageState) {
 	case build.EventImageEnd:
 		j.Event = "image_end"
 		if e.Result != nil {
-			r := newJSONImage(*e.Result)
+			r := newJSONImage(Result{Result: *e.Result, Log: e.Log})
 			// The event tells our own statuses, which are finer than upstream's.
 			r.Status = string(e.Result.Status)
 			j.Result = &r
@@ -129,9 +135,9 @@ func (v *jsonView) event(_ *model, e build.Event, _ *imageState) {
 // due holds transfers to a readable rate; the last of each always passes.
 func (v *jsonView) due(e build.Event) bool {
 	if v.moved == nil {
-		v.moved = map[string]time.Time{}
+		v.moved = map[transferKey]time.Time{}
 	}
-	key := e.Image + "\x00" + e.Step.ID
+	key := transferKey{e.Image, e.Step.ID}
 	if e.TotalBytes > 0 && e.Current >= e.TotalBytes {
 		delete(v.moved, key)
 		return true

@@ -72,7 +72,7 @@ func (r *Run) WriteJUnit(w io.Writer) error {
 	}
 	s := junitSuite{Name: "kolla-build", Package: "kolla-build", Hostname: host, Time: junitTime(r.Duration),
 		Timestamp: r.Started.UTC().Format("2006-01-02T15:04:05")}
-	for _, p := range [][2]string{{"title", r.Title}, {"version", r.Version}, {"outcome", string(r.Outcome)}, {"registry", r.Registry}, {"tags", strings.Join(r.Tags, " ")}, {"not published", strings.Join(r.Left, " ")}} {
+	for _, p := range [][2]string{{"title", r.Title}, {"version", r.Version}, {"outcome", string(r.Outcome)}, {"registry", r.Registry}, {"tags", strings.Join(r.Tags, " ")}, {"not published", strings.Join(names(r.Left), " ")}} {
 		if p[1] != "" {
 			s.Properties = append(s.Properties, junitProp{p[0], oneLine(p[1])})
 		}
@@ -116,9 +116,9 @@ func (r *Run) junitRun() junitCase {
 	return c
 }
 
-func junitImage(res build.Result, allowed bool) junitCase {
-	c := junitCase{Class: "kolla-build.images", Name: oneLine(res.Image), Time: junitTime(res.Duration)}
-	why := orText(failureText(res), string(res.Status))
+func junitImage(res Result, allowed bool) junitCase {
+	c := junitCase{Class: "kolla-build.images", Name: oneLine(res.Image.String()), Time: junitTime(res.Duration)}
+	why := orText(failureText(res.Result), string(res.Status))
 	switch res.Status {
 	case build.StatusError, build.StatusPushError, build.StatusLoadError:
 		if allowed {
@@ -135,7 +135,7 @@ func junitImage(res build.Result, allowed bool) junitCase {
 }
 
 // failureLines is a failure as the text summary tells it.
-func failureLines(res build.Result) []string {
+func failureLines(res Result) []string {
 	f := res.Failure
 	if f == nil {
 		return []string{res.Reason}

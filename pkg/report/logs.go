@@ -11,6 +11,7 @@ import (
 
 	"github.com/kolla-build/kolla-build/internal/units"
 	"github.com/kolla-build/kolla-build/pkg/build"
+	"github.com/kolla-build/kolla-build/pkg/image"
 )
 
 // FailedPrefix begins the name of the symbolic link to a failed image's log,
@@ -45,11 +46,18 @@ type Logs struct {
 
 	mu     sync.Mutex
 	err    error
-	images map[string]*imageLog
-	wrote  map[string]string // image to the path of its file of this run
+	images map[image.ID]*imageLog
+	ended  map[image.ID]endedLog
+}
+
+// endedLog is what the log of a finished image says.
+type endedLog struct {
+	path    string         // "" if there is no file
+	failure *build.Failure // completed; nil if the image did not fail
 }
 
 type imageLog struct {
+	path     string
 	file     *os.File
 	w        *bufio.Writer
 	midLine  bool   // the output written last did not end its line
@@ -72,7 +80,7 @@ func NewLogs(opts LogsOptions) *Logs {
 	if opts.TailLines <= 0 {
 		opts.TailLines = 20
 	}
-	l := &Logs{opts: opts, images: map[string]*imageLog{}, wrote: map[string]string{}}
+	l := &Logs{opts: opts, images: map[image.ID]*imageLog{}, ended: map[image.ID]endedLog{}}
 	if opts.Dir == "" {
 		return l
 	}
@@ -108,16 +116,7 @@ func globEscape(dir string) string {
 	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(dir)
 }
 
-// Path returns the path of image's log file, "" if this run wrote none.
-func (l *Logs) Path(image string) string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.wrote[image]
-}
-
-// Handle takes an event. At the end of an image it completes the event's
-// result: Log, and Failure.Tail and Failure.Step, where they are empty. It
-// must therefore stand before other handlers that show results.
+// Handle takes an event; see Completing for handlers that show results.
 //
 // It writes to local files through a buffer, which is as much as it blocks.
 func (l *Logs) Handle(e build.Event) {
@@ -211,14 +210,14 @@ func (l *Logs) start(e build.Event) {
 		l.line(im, fmt.Sprintf("# attempt %d, %s", im.attempts, stamp(e.Time)))
 		return
 	}
-	path := filepath.Join(l.opts.Dir, fileName(e.Image)+".log")
+	path := filepath.Join(l.opts.Dir, fileName(e.Image.String())+".log")
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o644)
 	if err != nil {
 		l.fail(fmt.Errorf("creating the log of %s: %w", e.Image, err))
 		return
 	}
 	im.file, im.w = f, bufio.NewWriterSize(f, 32<<10)
-	l.wrote[e.Image] = path
+	im.path = path
 	l.line(im, fmt.Sprintf("# %s, %s", e.Image, stamp(e.Time)))
 }
 
@@ -315,11 +314,16 @@ func (l *Logs) stepEnd(e build.Event) {
 
 func (l *Logs) imageEnd(e build.Event) {
 	im := l.images[e.Image]
+	delete(l.images, e.Image)
 	r := e.Result
+	var ended endedLog
+	if r != nil {
+		ended.failure = r.Failure
+	}
 	if im != nil {
-		delete(l.images, e.Image)
-		if r != nil && r.Failure != nil {
-			im.complete(r.Failure)
+		ended.path = im.path
+		if ended.failure != nil {
+			ended.failure = im.complete(*ended.failure)
 		}
 		if im.w != nil && r != nil {
 			text := fmt.Sprintf("# %s after %s", r.Status, units.Duration(r.Duration))
@@ -330,24 +334,50 @@ func (l *Logs) imageEnd(e build.Event) {
 		}
 		l.closeFile(im)
 	}
+	l.ended[e.Image] = ended
 	if r == nil {
 		return
 	}
-	path := l.wrote[e.Image]
-	if r.Log == "" {
-		r.Log = path
-	}
-	if r.Status == build.StatusError && path != "" && l.err == nil {
-		link := filepath.Join(l.opts.Dir, FailedPrefix+fileName(e.Image)+".log")
+	if r.Status == build.StatusError && ended.path != "" && l.err == nil {
+		link := filepath.Join(l.opts.Dir, FailedPrefix+fileName(e.Image.String())+".log")
 		_ = os.Remove(link)
-		if err := os.Symlink(filepath.Base(path), link); err != nil {
+		if err := os.Symlink(filepath.Base(ended.path), link); err != nil {
 			l.fail(fmt.Errorf("marking the log of %s as failed: %w", e.Image, err))
 		}
 	}
 }
 
-// complete fills in what the builder left out of f.
-func (im *imageLog) complete(f *build.Failure) {
+// Complete returns a copy of a build's result with what the logs know of it: the
+// log's path, and of a failure the step and its last lines if the builder did
+// not say.
+func (l *Logs) Complete(r build.Result) Result {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	out := Result{Result: r}
+	if ended, ok := l.ended[r.Image]; ok {
+		out.Log = ended.path
+		if r.Failure != nil && ended.failure != nil {
+			out.Failure = ended.failure
+		}
+	}
+	return out
+}
+
+// Completing returns a consumer of events that writes them to the logs, and then
+// passes them on with what the logs know of an image's result.
+func (l *Logs) Completing(next func(build.Event)) func(build.Event) {
+	return func(e build.Event) {
+		l.Handle(e)
+		if e.Kind == build.EventImageEnd && e.Result != nil {
+			r := l.Complete(*e.Result)
+			e.Result, e.Log = &r.Result, r.Log
+		}
+		next(e)
+	}
+}
+
+// complete returns f with what the builder left out of it.
+func (im *imageLog) complete(f build.Failure) *build.Failure {
 	st := im.last
 	for _, s := range im.steps {
 		if f.Step != "" && s.name == f.Step {
@@ -355,7 +385,7 @@ func (im *imageLog) complete(f *build.Failure) {
 		}
 	}
 	if st == nil {
-		return
+		return &f
 	}
 	if f.Step == "" && st.failed {
 		f.Step = st.name
@@ -363,6 +393,7 @@ func (im *imageLog) complete(f *build.Failure) {
 	if len(f.Tail) == 0 && (f.Step == "" || f.Step == st.name) {
 		f.Tail = append([]string(nil), st.tail...)
 	}
+	return &f
 }
 
 func (l *Logs) closeFile(im *imageLog) {

@@ -39,11 +39,17 @@ func TestLogFiles(t *testing.T) {
 		}
 	}
 	l := NewLogs(LogsOptions{Dir: dir, OnError: func(err error) { t.Error(err) }})
-	ends := map[string]*build.Result{}
-	for _, e := range recorded() {
-		l.Handle(e)
+	ends := map[string]build.Event{}
+	handle := l.Completing(func(e build.Event) {
 		if e.Kind == build.EventImageEnd {
-			ends[e.Image] = e.Result
+			ends[e.Image.Name] = e
+		}
+	})
+	for _, e := range recorded() {
+		given := e.Result
+		handle(e)
+		if e.Image.Name == "mariadb-server" && given != nil && given.Failure.Step != "" {
+			t.Error("the logs changed the builder's result")
 		}
 	}
 	if err := l.Close(); err != nil {
@@ -71,14 +77,15 @@ func TestLogFiles(t *testing.T) {
 	if !strings.Contains(failed, hostile) {
 		t.Error("the log does not hold the output as it came")
 	}
-	r := ends["mariadb-server"]
-	if r.Log != filepath.Join(dir, "mariadb-server.log") || r.Failure.Step != runMaria {
-		t.Errorf("the result has log %q, step %q", r.Log, r.Failure.Step)
+	e := ends["mariadb-server"]
+	r := l.Complete(*e.Result)
+	if want := filepath.Join(dir, "mariadb-server.log"); e.Log != want || r.Log != want || r.Failure.Step != runMaria || e.Result.Failure.Step != runMaria {
+		t.Errorf("the event has log %q, the result %q, step %q", e.Log, r.Log, r.Failure.Step)
 	}
 	if tail := []string{"Reading package lists...", "E: Unable to locate package galera-4", "W: \ufffd\ufffd"}; !slices.Equal(r.Failure.Tail, tail) {
 		t.Errorf("the tail is %q, want %q", r.Failure.Tail, tail)
 	}
-	if p := l.Path("cron"); p != "" || ends["cron"].Log != "" {
+	if p := l.Complete(build.Result{Image: named("cron")}).Log; p != "" || ends["cron"].Log != "" {
 		t.Errorf("an image that was not begun has a log: %q", p)
 	}
 }
@@ -87,16 +94,17 @@ func TestLogsTailAndAttempts(t *testing.T) {
 	dir := t.TempDir()
 	l := NewLogs(LogsOptions{Dir: dir, TailLines: 3})
 	for attempt := 1; attempt <= 2; attempt++ {
-		l.Handle(build.Event{Time: at(0), Kind: build.EventImageStart, Image: "x"})
+		l.Handle(build.Event{Time: at(0), Kind: build.EventImageStart, Image: named("x")})
 		for i := range 10 {
-			l.Handle(build.Event{Kind: build.EventLog, Image: "x", Step: step("a", "one"), Data: fmt.Appendf(nil, "a%d.%d\n\n", attempt, i)})
-			l.Handle(build.Event{Kind: build.EventLog, Image: "x", Step: step("b", "two"), Data: fmt.Appendf(nil, "b%d", i)})
+			l.Handle(build.Event{Kind: build.EventLog, Image: named("x"), Step: step("a", "one"), Data: fmt.Appendf(nil, "a%d.%d\n\n", attempt, i)})
+			l.Handle(build.Event{Kind: build.EventLog, Image: named("x"), Step: step("b", "two"), Data: fmt.Appendf(nil, "b%d", i)})
 		}
-		l.Handle(build.Event{Kind: build.EventStepEnd, Image: "x", Step: build.Step{ID: "a", Name: "one", Err: "exit code: 1"}})
-		l.Handle(build.Event{Kind: build.EventLog, Image: "x", Step: step("b", "two"), Data: []byte("later\n")})
+		l.Handle(build.Event{Kind: build.EventStepEnd, Image: named("x"), Step: build.Step{ID: "a", Name: "one", Err: "exit code: 1"}})
+		l.Handle(build.Event{Kind: build.EventLog, Image: named("x"), Step: step("b", "two"), Data: []byte("later\n")})
 	}
-	r := &build.Result{Image: "x", Status: build.StatusError, Failure: &build.Failure{Err: errors.New("exit code: 1")}}
-	l.Handle(build.Event{Kind: build.EventImageEnd, Image: "x", Result: r})
+	end := build.Result{Image: named("x"), Status: build.StatusError, Failure: &build.Failure{Err: errors.New("exit code: 1")}}
+	l.Handle(build.Event{Kind: build.EventImageEnd, Image: named("x"), Result: &end})
+	r := l.Complete(end)
 	if want := []string{"a2.7", "a2.8", "a2.9"}; !slices.Equal(r.Failure.Tail, want) || r.Failure.Step != "one" {
 		t.Errorf("the tail of %q is %q, want that of one, %q", r.Failure.Step, r.Failure.Tail, want)
 	}
@@ -114,12 +122,13 @@ func TestLogsTailAndAttempts(t *testing.T) {
 func TestLogsStayInTheirDirectory(t *testing.T) {
 	dir := t.TempDir()
 	l := NewLogs(LogsOptions{Dir: filepath.Join(dir, "logs")})
-	l.Handle(build.Event{Kind: build.EventImageStart, Image: "../evil"})
+	l.Handle(build.Event{Kind: build.EventImageStart, Image: named("../evil")})
+	l.Handle(build.Event{Kind: build.EventImageEnd, Image: named("../evil"), Result: &build.Result{Image: named("../evil")}})
+	if got := l.Complete(build.Result{Image: named("../evil")}).Log; got != filepath.Join(dir, "logs", ".._evil.log") {
+		t.Errorf("the log is %s", got)
+	}
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
-	}
-	if got := l.Path("../evil"); got != filepath.Join(dir, "logs", ".._evil.log") {
-		t.Errorf("the log is %s", got)
 	}
 }
 
@@ -131,7 +140,7 @@ func failing(t *testing.T, dir string) []error {
 	l := NewLogs(LogsOptions{Dir: dir, OnError: func(err error) { told = append(told, err) }})
 	for _, e := range recorded() {
 		l.Handle(e)
-		if e.Kind == build.EventImageEnd && e.Image == "mariadb-server" && len(e.Result.Failure.Tail) == 0 {
+		if e.Kind == build.EventImageEnd && e.Image == named("mariadb-server") && len(l.Complete(*e.Result).Failure.Tail) == 0 {
 			t.Error("without files the last lines of output are lost too")
 		}
 	}

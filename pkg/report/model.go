@@ -10,6 +10,7 @@ import (
 
 	"github.com/kolla-build/kolla-build/internal/units"
 	"github.com/kolla-build/kolla-build/pkg/build"
+	"github.com/kolla-build/kolla-build/pkg/image"
 )
 
 // model is what the events so far say about the run. It knows no output.
@@ -33,7 +34,7 @@ type model struct {
 
 // imageState is a running image.
 type imageState struct {
-	name     string
+	id       image.ID
 	started  time.Time
 	estimate time.Duration
 	steps    []*stepState // running ones, newest last
@@ -57,12 +58,12 @@ func (m *model) apply(e build.Event) *imageState {
 	case build.EventImageStart:
 		im := m.find(e.Image)
 		if im == nil {
-			im = &imageState{name: e.Image, started: e.Time}
+			im = &imageState{id: e.Image, started: e.Time}
 			m.running = append(m.running, im)
 		}
 		im.estimate = e.Estimate
 		im.steps, im.lastStep, im.split = nil, "", map[string]*lineSplitter{}
-		m.nameWidth = max(m.nameWidth, len(e.Image))
+		m.nameWidth = max(m.nameWidth, len(e.Image.String()))
 		return im
 	case build.EventStepStart:
 		im := m.find(e.Image)
@@ -96,9 +97,9 @@ func (m *model) apply(e build.Event) *imageState {
 	return nil
 }
 
-func (m *model) find(name string) *imageState {
+func (m *model) find(id image.ID) *imageState {
 	for _, im := range m.running {
-		if im.name == name {
+		if im.id == id {
 			return im
 		}
 	}
@@ -144,7 +145,7 @@ func (m *model) end(e build.Event) *imageState {
 		m.tookKnown += e.Time.Sub(im.started)
 		m.paced++
 	}
-	m.nameWidth = max(m.nameWidth, len(e.Image))
+	m.nameWidth = max(m.nameWidth, len(e.Image.String()))
 	return im
 }
 
@@ -236,7 +237,7 @@ func (m *model) slowest(now time.Time) string {
 	for _, im := range m.running {
 		for _, s := range im.steps {
 			if d := now.Sub(s.started); d > longest && im.doing(now) == s.name {
-				name, longest = im.name, d
+				name, longest = im.id.String(), d
 			}
 		}
 	}

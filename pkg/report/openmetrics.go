@@ -60,7 +60,7 @@ func (r *Run) imageMetrics(m *metrics) {
 	var failed, took, size, grown, changes []sample
 	selected := r.Selected()
 	for _, res := range selected[:min(len(selected), maxLabelled)] {
-		label := [][2]string{{"image", oneLine(res.Image)}}
+		label := [][2]string{{"image", oneLine(res.Image.String())}}
 		bad := 0.0
 		if res.Status.Bad() {
 			bad = 1

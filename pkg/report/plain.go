@@ -37,7 +37,7 @@ func (v *plainView) event(m *model, e build.Event, im *imageState) {
 		return
 	}
 	if e.Kind == build.EventImageEnd && e.Result != nil && e.Result.Status == build.StatusUnchanged {
-		v.unchanged = append(v.unchanged, oneLine(e.Image))
+		v.unchanged = append(v.unchanged, oneLine(e.Image.String()))
 		v.outputRest(im)
 		return
 	}
@@ -52,10 +52,10 @@ func (v *plainView) event(m *model, e build.Event, im *imageState) {
 		}
 		v.println(e.Time, line)
 	case build.EventImageStart:
-		v.println(e.Time, oneLine(e.Image)+": started")
+		v.println(e.Time, oneLine(e.Image.String())+": started")
 	case build.EventStepStart:
 		if v.output {
-			v.println(e.Time, oneLine(e.Image)+": "+oneLine(e.Step.Name))
+			v.println(e.Time, oneLine(e.Image.String())+": "+oneLine(e.Step.Name))
 		}
 	case build.EventLog:
 		if v.output && im != nil {
@@ -81,7 +81,7 @@ func (v *plainView) event(m *model, e build.Event, im *imageState) {
 }
 
 func (v *plainView) outputLine(im *imageState, line string) {
-	v.q.addDroppable(v.text(oneLine(im.name)+" | "+line) + "\n")
+	v.q.addDroppable(v.text(oneLine(im.id.String())+" | "+line) + "\n")
 }
 
 func (v *plainView) outputRest(im *imageState) {
@@ -103,9 +103,9 @@ func (v *plainView) stepEnd(e build.Event, im *imageState) {
 	}
 	switch {
 	case e.Step.Err != "":
-		v.println(e.Time, fmt.Sprintf("%s: %s: %s", oneLine(e.Image), oneLine(e.Step.Name), oneLine(e.Step.Err)))
+		v.println(e.Time, fmt.Sprintf("%s: %s: %s", oneLine(e.Image.String()), oneLine(e.Step.Name), oneLine(e.Step.Err)))
 	case e.Step.Cached:
-		v.println(e.Time, fmt.Sprintf("%s: %s: cached", oneLine(e.Image), oneLine(e.Step.Name)))
+		v.println(e.Time, fmt.Sprintf("%s: %s: cached", oneLine(e.Image.String()), oneLine(e.Step.Name)))
 	}
 }
 
@@ -130,7 +130,7 @@ func (v *plainView) tick(m *model, now time.Time, final bool) {
 				names = append(names, "...")
 				break
 			}
-			names = append(names, fmt.Sprintf("%s %s", oneLine(im.name), units.Clock(now.Sub(im.started))))
+			names = append(names, fmt.Sprintf("%s %s", oneLine(im.id.String()), units.Clock(now.Sub(im.started))))
 		}
 		line += fmt.Sprintf(", %d running (%s)", n, strings.Join(names, ", "))
 	}
@@ -164,15 +164,12 @@ func unchangedLine(names []string) string {
 
 // resultLine is what became of an image, in one line.
 func resultLine(r build.Result) string {
-	name := oneLine(r.Image)
+	name := oneLine(r.Image.String())
 	switch r.Status {
 	case build.StatusBuilt:
 		line := fmt.Sprintf("%s: built in %s", name, units.Duration(r.Duration))
 		if r.Size > 0 {
 			line += ", " + units.Bytes(r.Size)
-		}
-		if r.Pushed {
-			line += ", pushed"
 		}
 		return line
 	case build.StatusError, build.StatusPushError, build.StatusLoadError:

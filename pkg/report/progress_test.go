@@ -38,7 +38,7 @@ func replay(t *testing.T, opts ProgressOptions, logs *Logs) string {
 		opts.Getenv = env("LANG=C.UTF-8", "TERM=xterm")
 	}
 	p := NewProgress(opts)
-	handle := Tee(logs.Handle, p.Handle)
+	handle := logs.Completing(p.Handle)
 	for _, e := range recorded() {
 		handle(e)
 	}
@@ -151,8 +151,8 @@ func TestRemaining(t *testing.T) {
 	start := build.Event{Time: at(0), Kind: build.EventRunStart, Total: 10}
 	end := func(second float64, name string) []build.Event {
 		return []build.Event{
-			{Time: at(second - 10), Kind: build.EventImageStart, Image: name, Estimate: 20 * time.Second},
-			{Time: at(second), Kind: build.EventImageEnd, Image: name, Result: &build.Result{Image: name, Status: build.StatusBuilt}},
+			{Time: at(second - 10), Kind: build.EventImageStart, Image: named(name), Estimate: 20 * time.Second},
+			{Time: at(second), Kind: build.EventImageEnd, Image: named(name), Result: &build.Result{Image: named(name), Status: build.StatusBuilt}},
 		}
 	}
 	run := func(estimate time.Duration, events ...build.Event) *model {
@@ -179,7 +179,7 @@ func TestRemaining(t *testing.T) {
 	if got := run(400*time.Second, two...).remaining(at(20)); got != 160*time.Second {
 		t.Errorf("by both: %v, want 2m40s", got)
 	}
-	long := append(two, build.Event{Time: at(20), Kind: build.EventImageStart, Image: "slow", Estimate: 1000 * time.Second})
+	long := append(two, build.Event{Time: at(20), Kind: build.EventImageStart, Image: named("slow"), Estimate: 1000 * time.Second})
 	if got := run(0, long...).remaining(at(20)); got != 500*time.Second {
 		t.Errorf("with a slow image running: %v, want 8m20s", got)
 	}
@@ -215,12 +215,12 @@ func TestHandleDoesNotBlock(t *testing.T) {
 	out := &stuck{go_: make(chan struct{})}
 	p := NewProgress(ProgressOptions{Out: out, Mode: ModePlain, Output: true})
 	p.Handle(build.Event{Kind: build.EventRunStart, Total: 1})
-	p.Handle(build.Event{Kind: build.EventImageStart, Image: "base"})
+	p.Handle(build.Event{Kind: build.EventImageStart, Image: named("base")})
 	line := []byte(strings.Repeat("x", 1000) + "\n")
 	for range 20000 { // 20 MB, with nobody reading
-		p.Handle(build.Event{Kind: build.EventLog, Image: "base", Step: step("a", ""), Data: line})
+		p.Handle(build.Event{Kind: build.EventLog, Image: named("base"), Step: step("a", ""), Data: line})
 	}
-	p.Handle(build.Event{Kind: build.EventImageEnd, Image: "base", Result: &build.Result{Image: "base", Status: build.StatusBuilt}})
+	p.Handle(build.Event{Kind: build.EventImageEnd, Image: named("base"), Result: &build.Result{Image: named("base"), Status: build.StatusBuilt}})
 	close(out.go_)
 	if err := p.Close(); err != nil {
 		t.Fatal(err)
@@ -269,16 +269,16 @@ func TestWriteErrorIsToldByClose(t *testing.T) {
 func TestHandleFromManyGoroutines(t *testing.T) {
 	logs := NewLogs(LogsOptions{Dir: t.TempDir()})
 	p := NewProgress(ProgressOptions{Out: &bytes.Buffer{}, Mode: ModePlain, Output: true})
-	handle := Tee(logs.Handle, p.Handle)
+	handle := logs.Completing(p.Handle)
 	var wg sync.WaitGroup
 	for i := range 8 {
 		wg.Go(func() {
 			name := fmt.Sprint("image", i)
-			handle(build.Event{Kind: build.EventImageStart, Image: name})
+			handle(build.Event{Kind: build.EventImageStart, Image: named(name)})
 			for range 100 {
-				handle(build.Event{Kind: build.EventLog, Image: name, Step: step("a", "run"), Data: []byte("line\n")})
+				handle(build.Event{Kind: build.EventLog, Image: named(name), Step: step("a", "run"), Data: []byte("line\n")})
 			}
-			handle(build.Event{Kind: build.EventImageEnd, Image: name, Result: &build.Result{Image: name, Status: build.StatusBuilt}})
+			handle(build.Event{Kind: build.EventImageEnd, Image: named(name), Result: &build.Result{Image: named(name), Status: build.StatusBuilt}})
 		})
 	}
 	wg.Wait()

@@ -6,11 +6,12 @@ import (
 	"time"
 
 	"github.com/kolla-build/kolla-build/pkg/build"
+	"github.com/kolla-build/kolla-build/pkg/image"
 )
 
 // Activity is what a run did for one image, and when.
 type Activity struct {
-	Image      string
+	Image      image.ID
 	Start, End time.Time // of the build; both zero for an image that was not built
 	Push       Interval  // of its content's upload, zero if there was none
 	Steps      []StepTime
@@ -32,9 +33,9 @@ type StepTime struct {
 // needs no closing; its methods may be called from several goroutines.
 type Recorder struct {
 	mu     sync.Mutex
-	images map[string]*Activity
-	open   map[string]map[string]StepTime // steps that run, by image and ID
-	order  []string
+	images map[image.ID]*Activity
+	open   map[image.ID]map[string]StepTime // running steps, by image and ID
+	order  []image.ID
 	notes  []string
 }
 
@@ -82,16 +83,16 @@ func (r *Recorder) Handle(e build.Event) {
 	}
 }
 
-func (r *Recorder) image(name string) *Activity {
+func (r *Recorder) image(id image.ID) *Activity {
 	if r.images == nil {
-		r.images, r.open = map[string]*Activity{}, map[string]map[string]StepTime{}
+		r.images, r.open = map[image.ID]*Activity{}, map[image.ID]map[string]StepTime{}
 	}
-	a := r.images[name]
+	a := r.images[id]
 	if a == nil {
-		a = &Activity{Image: name}
-		r.images[name] = a
-		r.open[name] = map[string]StepTime{}
-		r.order = append(r.order, name)
+		a = &Activity{Image: id}
+		r.images[id] = a
+		r.open[id] = map[string]StepTime{}
+		r.order = append(r.order, id)
 	}
 	return a
 }
@@ -109,10 +110,10 @@ func (r *Recorder) Activities(now time.Time) []Activity {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var out []Activity
-	for _, name := range r.order {
-		a := *r.images[name]
+	for _, id := range r.order {
+		a := *r.images[id]
 		a.Steps = slices.Clone(a.Steps)
-		for _, s := range r.open[name] {
+		for _, s := range r.open[id] {
 			s.Took = now.Sub(s.Start)
 			a.Steps = append(a.Steps, s)
 		}
@@ -167,50 +168,50 @@ func assignSlots(activities []Activity) {
 
 // Link is one image of the critical path.
 type Link struct {
-	Image      string
+	Image      image.ID
 	Start, End time.Time // of its build
 }
 
 // CriticalPath returns the chain of builds, each standing on the one before,
 // that took longest together: the run cannot be shorter, however many slots it
 // has. needs lists each image's parents.
-func CriticalPath(activities []Activity, needs map[string][]string) []Link {
-	byName := map[string]Activity{}
+func CriticalPath(activities []Activity, needs map[image.ID][]image.ID) []Link {
+	byID := map[image.ID]Activity{}
 	for _, a := range activities {
 		if !a.Start.IsZero() {
-			byName[a.Image] = a
+			byID[a.Image] = a
 		}
 	}
-	took := map[string]time.Duration{} // of the longest chain that ends in an image
-	before := map[string]string{}
-	var chain func(name string) time.Duration
-	chain = func(name string) time.Duration {
-		if d, ok := took[name]; ok {
+	took := map[image.ID]time.Duration{} // of the longest chain that ends in an image
+	before := map[image.ID]image.ID{}
+	var chain func(id image.ID) time.Duration
+	chain = func(id image.ID) time.Duration {
+		if d, ok := took[id]; ok {
 			return d
 		}
-		took[name] = 0 // a circle, which a run has not, ends here
+		took[id] = 0 // a circle, which a run has not, ends here
 		var longest time.Duration
-		for _, n := range needs[name] {
-			if _, ok := byName[n]; !ok {
+		for _, n := range needs[id] {
+			if _, ok := byID[n]; !ok {
 				continue
 			}
 			if d := chain(n); d > longest {
-				longest, before[name] = d, n
+				longest, before[id] = d, n
 			}
 		}
-		a := byName[name]
-		took[name] = longest + a.End.Sub(a.Start)
-		return took[name]
+		a := byID[id]
+		took[id] = longest + a.End.Sub(a.Start)
+		return took[id]
 	}
-	last := ""
+	var last image.ID
 	for _, a := range activities {
-		if !a.Start.IsZero() && (last == "" || chain(a.Image) > chain(last)) {
+		if !a.Start.IsZero() && (last.IsZero() || chain(a.Image) > chain(last)) {
 			last = a.Image
 		}
 	}
 	var path []Link
-	for name := last; name != ""; name = before[name] {
-		path = append(path, Link{name, byName[name].Start, byName[name].End})
+	for id := last; !id.IsZero(); id = before[id] {
+		path = append(path, Link{id, byID[id].Start, byID[id].End})
 	}
 	slices.Reverse(path)
 	return path

@@ -7,6 +7,7 @@ import (
 
 	"github.com/kolla-build/kolla-build/internal/atomicfile"
 	"github.com/kolla-build/kolla-build/pkg/build"
+	"github.com/kolla-build/kolla-build/pkg/image"
 )
 
 // Outcome is how a run ended as a whole.
@@ -39,23 +40,23 @@ type Run struct {
 	Tags     []string
 	// Left are the images that a partial publication left out; Stuck counts tags
 	// of a publication that failed which could not be put back.
-	Left  []string
+	Left  []image.ID
 	Stuck int
 
-	Needs      map[string][]string // by image: what it stands on, its parent first
-	Activities []Activity          // see Recorder
-	Notes      []string            // what the run told besides, such as warnings
+	Needs      map[image.ID][]image.ID // by image: its parents, that of its FROM first
+	Activities []Activity              // see Recorder
+	Notes      []string                // what the run told besides, such as warnings
 
 	// Past are earlier runs of the same set, the newest first.
 	Past []Record
 }
 
-// Selected returns the results of the images that the run was asked for, in the
-// order of the plan: what was not matched is left out.
-func (r *Run) Selected() []build.Result {
-	var out []build.Result
+// Selected returns the results of the requested images and their ancestors, in
+// the order of the plan.
+func (r *Run) Selected() []Result {
+	var out []Result
 	for _, res := range r.Results {
-		if res.Status != build.StatusUnmatched {
+		if res.Status != build.StatusUnmatched && !res.NotRequested {
 			out = append(out, res)
 		}
 	}
@@ -63,9 +64,9 @@ func (r *Run) Selected() []build.Result {
 }
 
 // Before returns an image's figures of the last run that has any.
-func (r *Run) Before(image string) (ImageRecord, bool) {
+func (r *Run) Before(id image.ID) (ImageRecord, bool) {
 	for _, p := range r.Past {
-		if im, ok := p.Images[image]; ok && im.Size > 0 {
+		if im, ok := p.Images[id]; ok && im.Size > 0 {
 			return im, true
 		}
 	}
@@ -73,18 +74,18 @@ func (r *Run) Before(image string) (ImageRecord, bool) {
 }
 
 // Activity returns what was recorded of an image, the zero value if nothing was.
-func (r *Run) Activity(image string) Activity {
+func (r *Run) Activity(id image.ID) Activity {
 	for _, a := range r.Activities {
-		if a.Image == image {
+		if a.Image == id {
 			return a
 		}
 	}
-	return Activity{Image: image}
+	return Activity{Image: id}
 }
 
 // SlowStep is a step of an image's build.
 type SlowStep struct {
-	Image string
+	Image image.ID
 	StepTime
 }
 
@@ -103,7 +104,7 @@ func (r *Run) SlowestSteps(n int) []SlowStep {
 // Record returns what the history keeps of the run.
 func (r *Run) Record() Record {
 	rec := Record{Started: r.Started.UTC(), Seconds: seconds(r.Duration), Outcome: r.Outcome, Tags: r.Tags,
-		Built: r.Count(build.StatusBuilt), Unchanged: r.Count(build.StatusUnchanged), Failed: r.Failed(), Images: map[string]ImageRecord{}}
+		Built: r.Count(build.StatusBuilt), Unchanged: r.Count(build.StatusUnchanged), Failed: r.Failed(), Images: map[image.ID]ImageRecord{}}
 	for _, res := range r.Results {
 		switch res.Status {
 		case build.StatusBuilt, build.StatusUnchanged, build.StatusPushError, build.StatusLoadError:

@@ -17,6 +17,8 @@ import (
 
 	"github.com/kolla-build/kolla-build/internal/testenv"
 	"github.com/kolla-build/kolla-build/pkg/build"
+	"github.com/kolla-build/kolla-build/pkg/image"
+	digest "github.com/opencontainers/go-digest"
 )
 
 // runs are runs of every outcome: with one of everything, good, interrupted,
@@ -26,17 +28,17 @@ func runs() map[string]*Run {
 	for _, e := range recorded() {
 		rec.Handle(e)
 	}
-	failed := &Run{Summary: Summary{Results: results(), Duration: 201 * time.Second, AllowedToFail: []string{"keystone"}}, Title: "debian 12, binary", Version: "1.0",
+	failed := &Run{Summary: Summary{Results: results(), Duration: 201 * time.Second, AllowedToFail: []image.ID{named("keystone")}}, Title: "debian 12, binary", Version: "1.0",
 		Started: t0, Slots: 8, Outcome: OutcomeFailed, Activities: rec.Activities(at(201)),
-		Past: []Record{{Started: t0.Add(-24 * time.Hour), Seconds: 100, Outcome: OutcomeOK, Images: map[string]ImageRecord{"base": {Size: 50 << 20}, "openstack-base": {Size: 401 << 20}}}}}
+		Past: []Record{{Started: t0.Add(-24 * time.Hour), Seconds: 100, Outcome: OutcomeOK, Images: map[image.ID]ImageRecord{named("base"): {Size: 50 << 20}, named("openstack-base"): {Size: 401 << 20}}}}}
 	good := &Run{Summary: Summary{Results: results()[:2], Duration: time.Minute}, Title: "debian 12, binary", Started: t0, Outcome: OutcomeOK, Registry: "localhost:4000", Tags: []string{"t", "nightly"}}
 	evil := "a\"}\n# EOF\n\x00\x1b]0;x\x07<b>&'\\" + "\xff\ufffe\uffff"
 	return map[string]*Run{
 		"failed": failed, "good": good,
-		"interrupted": {Summary: Summary{Results: []build.Result{{Image: "base", Status: build.StatusCanceled, Reason: "interrupted"}}}, Title: "t", Started: t0, Outcome: OutcomeInterrupted},
+		"interrupted": {Summary: Summary{Results: []Result{{Result: build.Result{Image: named("base"), Status: build.StatusCanceled, Reason: "interrupted"}}}}, Title: "t", Started: t0, Outcome: OutcomeInterrupted},
 		"early":       {Title: "t", Started: t0, Outcome: OutcomeFailed, Summary: Summary{Err: errors.New("builder x: no such file\n  hint: make one")}},
 		"hostile": {Title: evil, Started: t0, Outcome: OutcomeFailed, Tags: []string{evil}, Registry: evil,
-			Summary: Summary{Results: []build.Result{{Image: evil, Status: build.StatusError, Size: 1, Duration: time.Second, Failure: &build.Failure{Err: errors.New("]]>" + evil), Tail: []string{"]]><x>" + evil}}}}}},
+			Summary: Summary{Results: []Result{{Result: build.Result{Image: named(evil), Status: build.StatusError, Size: 1, Duration: time.Second, Failure: &build.Failure{Err: errors.New("]]>" + evil), Tail: []string{"]]><x>" + evil}}}}}}},
 	}
 }
 
@@ -154,18 +156,18 @@ print(json.dumps(out))`)
 func TestCriticalPath(t *testing.T) {
 	var acts []Activity
 	add := func(name string, from, to float64) {
-		acts = append(acts, Activity{Image: name, Start: at(from), End: at(to)})
+		acts = append(acts, Activity{Image: named(name), Start: at(from), End: at(to)})
 	}
 	add("base", 0, 10)
 	add("long", 10, 40)
 	add("mid", 10, 20)
 	add("leaf", 50, 75) // on mid, and waits for a slot: 45 s in all
 	add("end", 40, 48)  // on long: 48 s in all
-	needs := map[string][]string{"long": {"base"}, "mid": {"base"}, "leaf": {"mid"}, "end": {"long", "unchanged"}, "base": {"end"}}
-	needs["base"] = nil
+	needs := map[image.ID][]image.ID{named("long"): {named("base")}, named("mid"): {named("base")}, named("leaf"): {named("mid")},
+		named("end"): {named("long"), named("unchanged")}}
 	var names []string
 	for _, l := range CriticalPath(acts, needs) {
-		names = append(names, l.Image)
+		names = append(names, l.Image.Name)
 	}
 	if got := strings.Join(names, " "); got != "base long end" {
 		t.Errorf("critical path %q", got)
@@ -178,9 +180,9 @@ func TestCriticalPath(t *testing.T) {
 			}
 		}
 	}
-	needs["base"] = []string{"end"} // a circle
+	needs[named("base")] = []image.ID{named("end")} // a cycle
 	if p := CriticalPath(acts, needs); len(p) == 0 {
-		t.Error("no path where parents go in a circle")
+		t.Error("no path where parents form a cycle")
 	}
 }
 
@@ -190,13 +192,13 @@ func TestHistory(t *testing.T) {
 		t.Fatalf("%v, %v", past, err)
 	}
 	for i := range keepRecords + 5 {
-		run := &Run{Started: t0.Add(time.Duration(i) * time.Hour), Summary: Summary{Results: []build.Result{{Image: "base", Status: build.StatusBuilt, Size: int64(i + 1), Digest: fmt.Sprint(i)}}}}
+		run := &Run{Started: t0.Add(time.Duration(i) * time.Hour), Summary: Summary{Results: []Result{{Result: build.Result{Image: named("base"), Status: build.StatusBuilt, Size: int64(i + 1), Digest: digest.Digest(fmt.Sprint(i))}}}}}
 		if err := h.Add(run.Record()); err != nil {
 			t.Fatal(err)
 		}
 	}
 	past, err := h.Load()
-	if err != nil || len(past) != keepRecords || past[0].Images["base"].Size != keepRecords+5 {
+	if err != nil || len(past) != keepRecords || past[0].Images[named("base")].Size != keepRecords+5 {
 		t.Fatalf("%d records, %v", len(past), err)
 	}
 	// A run that was killed while it wrote leaves half a line at most.
@@ -210,10 +212,10 @@ func TestHistory(t *testing.T) {
 		t.Errorf("%d records with half a line, %v", len(past), err)
 	}
 	r := &Run{Past: past}
-	if before, ok := r.Before("base"); !ok || before.Size != keepRecords+5 {
+	if before, ok := r.Before(named("base")); !ok || before.Size != keepRecords+5 {
 		t.Errorf("before: %v %v", before, ok)
 	}
-	if _, ok := r.Before("other"); ok {
+	if _, ok := r.Before(named("other")); ok {
 		t.Error("a figure of an image that never was")
 	}
 }

@@ -1,10 +1,12 @@
 package report
 
 import (
+	"slices"
 	"sort"
 	"time"
 
 	"github.com/kolla-build/kolla-build/pkg/build"
+	"github.com/kolla-build/kolla-build/pkg/image"
 )
 
 // Summary is what became of a run. It is a value: fill it in and print it with
@@ -12,13 +14,13 @@ import (
 type Summary struct {
 	// Results has one entry per image of the tree, in any order. Images that
 	// were not selected, excluded or unbuildable belong in it with their status.
-	Results []build.Result
+	Results []Result
 
 	// Duration is how long the run took, 0 if unknown.
 	Duration time.Duration
 
 	// AllowedToFail names the images whose failure does not fail the run.
-	AllowedToFail []string
+	AllowedToFail []image.ID
 
 	// Err is what ended the run before its images had, nil if it came to its end.
 	Err error
@@ -40,56 +42,54 @@ func (s Summary) Failed() int {
 	return n
 }
 
-// Count returns how many images have one of the statuses.
+// Count returns how many of the requested images have one of the statuses.
 func (s Summary) Count(statuses ...build.Status) int {
 	n := 0
 	for _, r := range s.Results {
-		for _, st := range statuses {
-			if r.Status == st {
-				n++
-			}
+		if !r.NotRequested && slices.Contains(statuses, r.Status) {
+			n++
 		}
 	}
 	return n
 }
 
-func (s Summary) allowed() map[string]bool {
-	m := map[string]bool{}
-	for _, name := range s.AllowedToFail {
-		m[name] = true
+func (s Summary) allowed() map[image.ID]bool {
+	m := map[image.ID]bool{}
+	for _, id := range s.AllowedToFail {
+		m[id] = true
 	}
 	return m
 }
 
 // with returns the results that have one of the statuses, sorted by name.
-func (s Summary) with(statuses ...build.Status) []build.Result {
-	var out []build.Result
+func (s Summary) with(statuses ...build.Status) []Result {
+	var out []Result
 	for _, r := range s.Results {
-		for _, st := range statuses {
-			if r.Status == st {
-				out = append(out, r)
-			}
+		if slices.Contains(statuses, r.Status) {
+			out = append(out, r)
 		}
 	}
-	sort.SliceStable(out, func(i, j int) bool { return out[i].Image < out[j].Image })
+	sort.SliceStable(out, func(i, j int) bool { return image.Compare(out[i].Image, out[j].Image) < 0 })
 	return out
 }
 
-// Culprit returns the failed ancestor that r was not tried for, "" if it is
-// unknown.
-func (s Summary) Culprit(r build.Result) string {
-	byName := map[string]build.Result{}
-	for _, o := range s.Results {
-		byName[o.Image] = o
+// Culprit returns the failed ancestor because of which r was not tried, the zero
+// ID if it is unknown.
+func (s Summary) Culprit(r Result) image.ID { return culprit(r, s.byID()) }
+
+func (s Summary) byID() map[image.ID]Result {
+	m := make(map[image.ID]Result, len(s.Results))
+	for _, r := range s.Results {
+		m[r.Image] = r
 	}
-	return culprit(r, byName)
+	return m
 }
 
-func culprit(r build.Result, byName map[string]build.Result) string {
-	seen := map[string]bool{}
-	for p := r.Parent; p != "" && !seen[p]; {
+func culprit(r Result, byID map[image.ID]Result) image.ID {
+	seen := map[image.ID]bool{}
+	for p := r.Parent; !p.IsZero() && !seen[p]; {
 		seen[p] = true
-		pr, ok := byName[p]
+		pr, ok := byID[p]
 		if !ok {
 			break
 		}
@@ -102,5 +102,5 @@ func culprit(r build.Result, byName map[string]build.Result) string {
 		}
 		break
 	}
-	return ""
+	return image.ID{}
 }

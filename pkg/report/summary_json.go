@@ -28,24 +28,24 @@ type jsonName struct {
 // jsonImage is one image in a summary, and in the image_end event of JSON
 // progress. Upstream has name, and status among the failed; the rest is ours.
 type jsonImage struct {
-	Name          string                `json:"name"`
-	Status        string                `json:"status,omitempty"`
-	Unchanged     bool                  `json:"unchanged,omitempty"`
-	Canceled      bool                  `json:"canceled,omitempty"`
-	AllowedToFail bool                  `json:"allowed_to_fail,omitempty"`
-	Reason        string                `json:"reason,omitempty"`
-	Parent        string                `json:"parent,omitempty"`
-	Reference     string                `json:"reference,omitempty"`
-	Digest        string                `json:"digest,omitempty"`
-	Size          int64                 `json:"size,omitempty"` // bytes
-	Pushed        *bool                 `json:"pushed,omitempty"`
-	Moved         bool                  `json:"moved,omitempty"`    // a tag was moved in this run
-	Started       string                `json:"started,omitempty"`  // RFC 3339
-	Duration      *float64              `json:"duration,omitempty"` // seconds
-	Log           string                `json:"log,omitempty"`
-	Packages      []build.PackageChange `json:"packages,omitempty"` // in another version than before
-	Loaded        string                `json:"loaded,omitempty"`   // the container engine that has it
-	Failure       *jsonFailure          `json:"failure,omitempty"`
+	Name          string          `json:"name"`
+	Status        string          `json:"status,omitempty"`
+	Unchanged     bool            `json:"unchanged,omitempty"`
+	Canceled      bool            `json:"canceled,omitempty"`
+	AllowedToFail bool            `json:"allowed_to_fail,omitempty"`
+	Reason        string          `json:"reason,omitempty"`
+	Parent        string          `json:"parent,omitempty"`
+	Reference     string          `json:"reference,omitempty"`
+	Digest        string          `json:"digest,omitempty"`
+	Size          int64           `json:"size,omitempty"` // bytes
+	Pushed        *bool           `json:"pushed,omitempty"`
+	Moved         bool            `json:"moved,omitempty"`    // a tag was moved in this run
+	Started       string          `json:"started,omitempty"`  // RFC 3339
+	Duration      *float64        `json:"duration,omitempty"` // seconds
+	Log           string          `json:"log,omitempty"`
+	Packages      []PackageChange `json:"packages,omitempty"` // in another version than before
+	Loaded        string          `json:"loaded,omitempty"`   // the container engine that has it
+	Failure       *jsonFailure    `json:"failure,omitempty"`
 }
 
 type jsonFailure struct {
@@ -63,7 +63,7 @@ type jsonFailure struct {
 // upstreamStatus is r's status in upstream's words. Upstream has none for an
 // interrupted image: in its summary such an image keeps the status it had, which
 // is "building" for one that was begun and "matched" for one that was not.
-func upstreamStatus(r build.Result) string {
+func upstreamStatus(r Result) string {
 	switch r.Status {
 	case build.StatusUnchanged:
 		return string(build.StatusBuilt)
@@ -78,16 +78,16 @@ func upstreamStatus(r build.Result) string {
 	return string(r.Status)
 }
 
-func newJSONImage(r build.Result) jsonImage {
+func newJSONImage(r Result) jsonImage {
 	j := jsonImage{
-		Name:      r.Image,
+		Name:      r.Image.String(),
 		Status:    upstreamStatus(r),
 		Unchanged: r.Status == build.StatusUnchanged,
 		Canceled:  r.Status == build.StatusCanceled,
 		Reason:    r.Reason,
-		Parent:    r.Parent,
+		Parent:    r.Parent.String(),
 		Reference: r.Reference,
-		Digest:    r.Digest,
+		Digest:    r.Digest.String(),
 		Size:      r.Size,
 		Log:       r.Log,
 		Moved:     r.Moved,
@@ -141,7 +141,7 @@ func (s Summary) json() jsonSummary {
 		js.Error = s.Err.Error()
 	}
 	for _, r := range s.with(build.StatusUnmatched) {
-		js.NotMatched = append(js.NotMatched, jsonName{r.Image})
+		js.NotMatched = append(js.NotMatched, jsonName{r.Image.String()})
 	}
 	return js
 }

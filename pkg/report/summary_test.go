@@ -18,6 +18,8 @@ import (
 
 	"github.com/kolla-build/kolla-build/internal/atomicfile"
 	"github.com/kolla-build/kolla-build/pkg/build"
+	"github.com/kolla-build/kolla-build/pkg/image"
+	digest "github.com/opencontainers/go-digest"
 )
 
 func text(t *testing.T, s Summary, opts TextOptions) string {
@@ -34,7 +36,7 @@ func text(t *testing.T, s Summary, opts TextOptions) string {
 
 func demoSummary() Summary {
 	return Summary{
-		Results: results(), Duration: 201 * time.Second, AllowedToFail: []string{"keystone"},
+		Results: results(), Duration: 201 * time.Second, AllowedToFail: []image.ID{named("keystone")},
 		Next: []string{"What next:", "  kolla-build registry serve"},
 	}
 }
@@ -46,7 +48,7 @@ func TestSummaryText(t *testing.T) {
 	for _, width := range []int{100, 80, 50, 30} {
 		got := text(t, s, TextOptions{Width: width})
 		golden(t, fmt.Sprintf("summary_%d.txt", width), got)
-		table, _, _ := strings.Cut(got, "They lie under")
+		table, _, _ := strings.Cut(got, "Their names are")
 		for _, line := range strings.Split(table, "\n") {
 			if ansi.StringWidth(line) > width {
 				t.Errorf("%q is wider than %d", line, width)
@@ -58,7 +60,7 @@ func TestSummaryText(t *testing.T) {
 func TestSummaryNothingToDo(t *testing.T) {
 	s := Summary{Duration: 400 * time.Millisecond}
 	for _, name := range []string{"base", "cron", "nova-api"} {
-		s.Results = append(s.Results, build.Result{Image: name, Status: build.StatusUnchanged})
+		s.Results = append(s.Results, Result{Result: build.Result{Image: named(name), Status: build.StatusUnchanged}})
 	}
 	want := "✓ Nothing to do: 3 images unchanged.\n3 unchanged in 0.4s.\n"
 	if got := text(t, s, TextOptions{}); got != want {
@@ -76,31 +78,31 @@ func TestSummaryGroupsEqualCauses(t *testing.T) {
 	for i := range 30 {
 		name := fmt.Sprintf("image%02d", i)
 		ref := "localhost:4000/kolla/" + name + ":t"
-		s.Results = append(s.Results, build.Result{Image: name, Reference: ref, Status: build.StatusPushError, Duration: time.Second,
-			Failure: &build.Failure{Err: fmt.Errorf("pushing %s: connection refused", ref), Hint: "is the registry running?"}})
+		s.Results = append(s.Results, Result{Result: build.Result{Image: named(name), Reference: ref, Status: build.StatusPushError, Duration: time.Second,
+			Failure: &build.Failure{Err: fmt.Errorf("pushing %s: connection refused", ref), Hint: "is the registry running?"}}})
 	}
 	s.Results = append(s.Results,
-		build.Result{Image: "few", Status: build.StatusError, Failure: &build.Failure{Step: "[1/2] RUN a", Err: errors.New("exit code: 1")}},
-		build.Result{Image: "many", Status: build.StatusError, Failure: &build.Failure{Step: "[1/2] RUN a", Err: errors.New("exit code: 1")}},
-		build.Result{Image: "many-a", Parent: "many", Status: build.StatusParentError},
-		build.Result{Image: "many-b", Parent: "many-a", Status: build.StatusParentError},
-		build.Result{Image: "lost", Parent: "unknown", Status: build.StatusParentError, Reason: "skipped because unknown failed"},
-		build.Result{Image: "looped", Parent: "looped", Status: build.StatusParentError},
-		build.Result{Image: "begun", Status: build.StatusCanceled, Started: t0},
-		build.Result{Image: "waiting", Status: build.StatusCanceled},
+		Result{Result: build.Result{Image: named("few"), Status: build.StatusError, Failure: &build.Failure{Step: "[1/2] RUN a", Err: errors.New("exit code: 1")}}},
+		Result{Result: build.Result{Image: named("many"), Status: build.StatusError, Failure: &build.Failure{Step: "[1/2] RUN a", Err: errors.New("exit code: 1")}}},
+		Result{Result: build.Result{Image: named("many-a"), Parent: named("many"), Status: build.StatusParentError}},
+		Result{Result: build.Result{Image: named("many-b"), Parent: named("many-a"), Status: build.StatusParentError}},
+		Result{Result: build.Result{Image: named("lost"), Parent: named("unknown"), Status: build.StatusParentError, Reason: "skipped because unknown failed"}},
+		Result{Result: build.Result{Image: named("looped"), Parent: named("looped"), Status: build.StatusParentError}},
+		Result{Result: build.Result{Image: named("begun"), Status: build.StatusCanceled, Started: t0}},
+		Result{Result: build.Result{Image: named("waiting"), Status: build.StatusCanceled}},
 	)
 	golden(t, "summary_causes.txt", text(t, s, TextOptions{Width: 80}))
 }
 
 func TestSummaryIsSafeToShow(t *testing.T) {
 	evil := "x\x1b[2J\x07\u202e\n"
-	s := Summary{Next: []string{"next"}, Results: []build.Result{
-		{Image: "a" + evil, Reference: evil, Digest: evil, Status: build.StatusBuilt},
-		{Image: "b" + evil, Reason: evil, Log: evil, Status: build.StatusError, Failure: &build.Failure{Err: errors.New(evil), Dockerfile: evil,
-			Template: evil, Source: []string{evil}, Step: evil, Tail: []string{evil}, Hint: evil}},
-		{Image: "c" + evil, Parent: "b" + evil, Reason: evil, Status: build.StatusParentError},
-		{Image: "d" + evil, Reason: evil, Status: build.StatusSkipped},
-		{Image: "e" + evil, Reason: evil, Status: build.StatusCanceled},
+	s := Summary{Next: []string{"next"}, Results: []Result{
+		{Result: build.Result{Image: named("a" + evil), Reference: evil, Digest: digest.Digest(evil), Status: build.StatusBuilt}},
+		{Result: build.Result{Image: named("b" + evil), Reason: evil, Status: build.StatusError, Failure: &build.Failure{Err: errors.New(evil), Dockerfile: evil,
+			Template: evil, Source: []string{evil}, Step: evil, Tail: []string{evil}, Hint: evil}}, Log: evil},
+		{Result: build.Result{Image: named("c" + evil), Parent: named("b" + evil), Reason: evil, Status: build.StatusParentError}},
+		{Result: build.Result{Image: named("d" + evil), Reason: evil, Status: build.StatusSkipped}},
+		{Result: build.Result{Image: named("e" + evil), Reason: evil, Status: build.StatusCanceled}},
 	}}
 	for _, r := range strings.ReplaceAll(text(t, s, TextOptions{}), "\n", "") {
 		if !printable(r) {
@@ -112,8 +114,8 @@ func TestSummaryIsSafeToShow(t *testing.T) {
 func TestSummaryJSON(t *testing.T) {
 	s := demoSummary()
 	s.Results = append(s.Results,
-		build.Result{Image: "begun", Status: build.StatusCanceled, Started: t0},
-		build.Result{Image: "waiting", Status: build.StatusCanceled})
+		Result{Result: build.Result{Image: named("begun"), Status: build.StatusCanceled, Started: t0}},
+		Result{Result: build.Result{Image: named("waiting"), Status: build.StatusCanceled}})
 	var b bytes.Buffer
 	if err := s.WriteJSON(&b); err != nil {
 		t.Fatal(err)
@@ -233,16 +235,42 @@ func TestSummaryJSONFileIsAtomic(t *testing.T) {
 	}
 }
 
-// Images that cannot be built here are told of to those who asked for them.
-func TestSummaryUnbuildable(t *testing.T) {
-	s := Summary{Results: []build.Result{{Image: "a", Status: build.StatusBuilt}, {Image: "b", Status: build.StatusUnbuildable}}}
-	for asked, want := range map[bool]int{true: 2, false: 0} {
-		var b strings.Builder
-		if err := s.WriteText(&b, TextOptions{Asked: func(string) bool { return asked }}); err != nil {
-			t.Fatal(err)
+// An image that cannot be built here is reported if somebody requested it. The
+// JSON summary lists it in any case, as upstream does.
+func TestUnbuildableImages(t *testing.T) {
+	for requested, want := range map[bool]int{true: 2, false: 0} {
+		run := Run{Outcome: OutcomeOK, Started: t0, Summary: Summary{Results: []Result{
+			{Result: build.Result{Image: named("a"), Status: build.StatusBuilt}},
+			{Result: build.Result{Image: named("b"), Status: build.StatusUnbuildable}, NotRequested: !requested}}}}
+		var text, junit, metrics, summary strings.Builder
+		for _, err := range []error{run.WriteText(&text, TextOptions{}), run.WriteJUnit(&junit), run.WriteOpenMetrics(&metrics), run.WriteJSON(&summary)} {
+			if err != nil {
+				t.Fatal(err)
+			}
 		}
-		if got := strings.Count(b.String(), "buildable"); got != want {
-			t.Errorf("asked for: %v: said %d times, want %d\n%s", asked, got, want, b.String())
+		if got := strings.Count(text.String(), "buildable"); got != want {
+			t.Errorf("requested %v: the summary has %d mentions, want %d\n%s", requested, got, want, text.String())
 		}
+		if got := strings.Contains(junit.String(), `name="b"`); got != requested {
+			t.Errorf("requested %v: JUnit has a case for it: %v", requested, got)
+		}
+		if want := map[bool]string{true: "1.0", false: "0.0"}[requested]; !strings.Contains(metrics.String(), `kolla_build_images{status="unbuildable"} `+want) {
+			t.Errorf("requested %v: want %s unbuildable image in the metrics\n%s", requested, want, metrics.String())
+		}
+		if got := len(run.Selected()); got != 1+want/2 {
+			t.Errorf("requested %v: %d images are selected", requested, got)
+		}
+		if !strings.Contains(summary.String(), `"unbuildable":[{"name":"b"`) {
+			t.Errorf("requested %v: the JSON summary does not list it: %s", requested, summary.String())
+		}
+	}
+}
+
+func TestSizesAddUpTheWholeSet(t *testing.T) {
+	s := Summary{Results: []Result{
+		{Result: build.Result{Image: named("a"), Status: build.StatusBuilt, Size: 1 << 20}},
+		{Result: build.Result{Image: named("b"), Status: build.StatusUnchanged, Size: 2 << 20}}}}
+	if got := text(t, s, TextOptions{}); !strings.Contains(got, "3.0 MiB") {
+		t.Errorf("the sum of built and unchanged images is missing:\n%s", got)
 	}
 }

@@ -15,6 +15,8 @@ import (
 	"github.com/kolla-build/kolla-build/internal/console"
 	"github.com/kolla-build/kolla-build/internal/units"
 	"github.com/kolla-build/kolla-build/pkg/build"
+	"github.com/kolla-build/kolla-build/pkg/image"
+	digest "github.com/opencontainers/go-digest"
 )
 
 // TextOptions are the settings of WriteText. The zero value asks the writer: a
@@ -27,10 +29,6 @@ type TextOptions struct {
 	// NotMatched lists the images that were not selected too, as upstream does
 	// with --debug.
 	NotMatched bool
-
-	// Asked reports whether an image was asked for: those that cannot be built and
-	// that nobody asked for are not listed. nil lists all.
-	Asked func(image string) bool
 
 	// Getenv is where NO_COLOR, TERM, LC_ALL, LC_CTYPE and LANG come from. nil
 	// means the process's environment.
@@ -66,7 +64,7 @@ func (s Summary) WriteText(w io.Writer, opts TextOptions) error {
 	s.writeBuilt(t)
 	s.writeFailed(t)
 	s.writeNames(t, opts)
-	s.writeTotals(t, opts)
+	s.writeTotals(t)
 	if len(s.Next) > 0 {
 		t.println()
 		for _, line := range s.Next {
@@ -96,7 +94,7 @@ func (t *textWriter) heading(title string, tn tone) {
 func (s Summary) writeBuilt(t *textWriter) {
 	built := s.with(build.StatusBuilt)
 	unchanged := s.with(build.StatusUnchanged)
-	var moved []build.Result // nothing to build, but a tag to move
+	var moved []Result // nothing to build, but a tag to move
 	for _, r := range unchanged {
 		if r.Moved {
 			moved = append(moved, r)
@@ -137,7 +135,7 @@ func (s Summary) writeBuilt(t *textWriter) {
 			took = ""
 		}
 		rows = append(rows, []string{
-			oneLine(r.Image), status, took, sizeText(r.Size),
+			oneLine(r.Image.String()), status, took, sizeText(r.Size),
 			ref, shortDigest(r.Digest),
 		})
 	}
@@ -152,7 +150,7 @@ func (s Summary) writeBuilt(t *textWriter) {
 		t.println(line)
 	}
 	if pattern != "" {
-		t.println("They lie under ", t.text(pattern))
+		t.println("Their names are ", t.text(pattern))
 	}
 	t.println()
 }
@@ -160,18 +158,19 @@ func (s Summary) writeBuilt(t *textWriter) {
 // commonReference is the form that the references of several images have, such
 // as "localhost:4000/kolla/IMAGE:tag", "" if they have none in common: one line
 // then says what would not fit in a column.
-func commonReference(results []build.Result) string {
+func commonReference(results []Result) string {
 	if len(results) < 2 {
 		return ""
 	}
 	first := results[0]
-	i := strings.LastIndex(first.Reference, first.Image)
-	if i < 0 || first.Image == "" {
+	name := first.Image.String()
+	i := strings.LastIndex(first.Reference, name)
+	if i < 0 || name == "" {
 		return ""
 	}
-	before, after := first.Reference[:i], first.Reference[i+len(first.Image):]
+	before, after := first.Reference[:i], first.Reference[i+len(name):]
 	for _, r := range results {
-		if r.Reference != before+r.Image+after {
+		if r.Reference != before+r.Image.String()+after {
 			return ""
 		}
 	}
@@ -187,10 +186,10 @@ func sizeText(n int64) string {
 
 // shortDigest is the algorithm and 12 digits, which registries and tools accept
 // as enough to recognise one.
-func shortDigest(d string) string {
-	algo, hex, ok := strings.Cut(d, ":")
+func shortDigest(d digest.Digest) string {
+	algo, hex, ok := strings.Cut(d.String(), ":")
 	if !ok || len(hex) <= 12 {
-		return oneLine(d)
+		return oneLine(d.String())
 	}
 	return oneLine(algo + ":" + hex[:12])
 }
@@ -198,17 +197,14 @@ func shortDigest(d string) string {
 // group is one cause of failure: images that failed in the same way, with the
 // images that were not tried because of them.
 type group struct {
-	peers   []build.Result
-	victims []string
+	peers   []Result
+	victims []image.ID
 }
 
 // groups sorts the failed into causes, the one with most victims first.
-func (s Summary) groups() (causes []*group, canceled []string, orphans []build.Result) {
-	byName := map[string]build.Result{}
-	for _, r := range s.Results {
-		byName[r.Image] = r
-	}
-	owner := map[string]*group{}
+func (s Summary) groups() (causes []*group, canceled []image.ID, orphans []Result) {
+	byID := s.byID()
+	owner := map[image.ID]*group{}
 	byCause := map[string]*group{}
 	for _, r := range s.with(build.StatusError, build.StatusPushError, build.StatusLoadError) {
 		key := causeKey(r)
@@ -222,7 +218,7 @@ func (s Summary) groups() (causes []*group, canceled []string, orphans []build.R
 		owner[r.Image] = g
 	}
 	for _, r := range s.with(build.StatusParentError) {
-		if g := owner[culprit(r, byName)]; g != nil {
+		if g := owner[culprit(r, byID)]; g != nil {
 			g.victims = append(g.victims, r.Image)
 		} else {
 			orphans = append(orphans, r)
@@ -248,13 +244,13 @@ func (s Summary) groups() (causes []*group, canceled []string, orphans []build.R
 // a registry that could not be reached: the error without the image's own
 // names. An image whose own step failed is a cause of its own, since "exit code:
 // 1" says nothing about sameness.
-func causeKey(r build.Result) string {
+func causeKey(r Result) string {
 	f := r.Failure
 	if f == nil || f.Err == nil || f.Step != "" || len(f.Source) > 0 || f.ExitCode != 0 {
-		return r.Image
+		return r.Image.String()
 	}
 	msg := f.Err.Error()
-	for _, own := range []string{r.Reference, r.Digest, r.Image} {
+	for _, own := range []string{r.Reference, r.Digest.String(), r.Image.String()} {
 		if own != "" {
 			msg = strings.ReplaceAll(msg, own, "\x00")
 		}
@@ -274,12 +270,12 @@ func (s Summary) writeFailed(t *textWriter) {
 		t.println()
 	}
 	for _, r := range orphans {
-		t.println(t.mark(plainTone), " ", t.text(oneLine(r.Image)), " Failed with status: ", upstreamStatus(r),
+		t.println(t.mark(plainTone), " ", t.text(oneLine(r.Image.String())), " Failed with status: ", upstreamStatus(r),
 			allowedText(allowed, r.Image), reasonText(t, r.Reason))
 	}
 	if len(canceled) > 0 {
 		t.println(t.mark(plainTone), " ", units.Count(len(canceled), "image"), " not finished, the run was interrupted:")
-		t.names(canceled, "    ", 4*maxVictims)
+		t.names(names(canceled), "    ", 4*maxVictims)
 	}
 	if len(canceled)+len(orphans) > 0 {
 		t.println()
@@ -293,16 +289,16 @@ func reasonText(t *textWriter, reason string) string {
 	return ": " + t.text(oneLine(reason))
 }
 
-func allowedText(allowed map[string]bool, image string) string {
-	if allowed[image] {
+func allowedText(allowed map[image.ID]bool, id image.ID) string {
+	if allowed[id] {
 		return " (allowed to fail)"
 	}
 	return ""
 }
 
-func (s Summary) writeCause(t *textWriter, g *group, allowed map[string]bool) {
+func (s Summary) writeCause(t *textWriter, g *group, allowed map[image.ID]bool) {
 	r := g.peers[0]
-	t.println(t.mark(badTone), " ", t.paint(boldTone, t.text(oneLine(r.Image))),
+	t.println(t.mark(badTone), " ", t.paint(boldTone, t.text(oneLine(r.Image.String()))),
 		" Failed with status: ", t.paint(badTone, upstreamStatus(r)), allowedText(allowed, r.Image))
 	f := r.Failure
 	if f == nil {
@@ -345,24 +341,24 @@ func (s Summary) writeCause(t *textWriter, g *group, allowed map[string]bool) {
 	if len(g.peers) > 1 {
 		names := make([]string, 0, len(g.peers)-1)
 		for _, p := range g.peers[1:] {
-			names = append(names, p.Image+allowedText(allowed, p.Image))
+			names = append(names, p.Image.String()+allowedText(allowed, p.Image))
 		}
 		t.println("    ", units.Count(len(names), "more image"), " failed in the same way:")
 		t.names(names, "      ", maxPeers)
 	}
 	if len(g.victims) > 0 {
-		who := r.Image
+		who := r.Image.String()
 		if len(g.peers) > 1 {
 			who = "they"
 		}
 		t.println("    ", units.Count(len(g.victims), "image"), " skipped because ", t.text(oneLine(who)), " failed:")
-		t.names(g.victims, "      ", maxVictims)
+		t.names(names(g.victims), "      ", maxVictims)
 	}
 }
 
 // logPath prefers the link that marks a failed log, since it sorts first where
 // the reader will look.
-func (s Summary) logPath(r build.Result) string {
+func (s Summary) logPath(r Result) string {
 	if r.Log == "" || r.Status != build.StatusError {
 		return oneLine(r.Log)
 	}
@@ -388,6 +384,14 @@ func (t *textWriter) block(name, value string) {
 	}
 }
 
+func names(ids []image.ID) []string {
+	out := make([]string, len(ids))
+	for i, id := range ids {
+		out[i] = id.String()
+	}
+	return out
+}
+
 // names lists names over lines, at most limit of them.
 func (t *textWriter) names(names []string, indent string, limit int) {
 	rest := 0
@@ -411,23 +415,19 @@ func (t *textWriter) names(names []string, indent string, limit int) {
 	}
 }
 
-// unbuildable are those that somebody asked for.
-func (s Summary) unbuildable(opts TextOptions) []build.Result {
-	rs := s.with(build.StatusUnbuildable)
-	if opts.Asked == nil {
-		return rs
-	}
-	return slices.DeleteFunc(rs, func(r build.Result) bool { return !opts.Asked(r.Image) })
+// requested leaves out the images that nobody asked for.
+func requested(rs []Result) []Result {
+	return slices.DeleteFunc(rs, func(r Result) bool { return r.NotRequested })
 }
 
 func (s Summary) writeNames(t *textWriter, opts TextOptions) {
-	list := func(title string, rs []build.Result) {
+	list := func(title string, rs []Result) {
 		if len(rs) == 0 {
 			return
 		}
 		t.heading(title, boldTone)
 		for _, r := range rs {
-			t.println(t.text(oneLine(r.Image)), reasonText(t, r.Reason))
+			t.println(t.text(oneLine(r.Image.String())), reasonText(t, r.Reason))
 		}
 		t.println()
 	}
@@ -435,10 +435,10 @@ func (s Summary) writeNames(t *textWriter, opts TextOptions) {
 		list("Images not matched for build by regex", s.with(build.StatusUnmatched))
 	}
 	list("Images skipped due to build options", s.with(build.StatusSkipped))
-	list("Images not buildable due to build options", s.unbuildable(opts))
+	list("Images not buildable due to build options", requested(s.with(build.StatusUnbuildable)))
 }
 
-func (s Summary) writeTotals(t *textWriter, opts TextOptions) {
+func (s Summary) writeTotals(t *textWriter) {
 	var parts []string
 	add := func(tn tone, n int, what string) {
 		if n > 0 {
@@ -453,7 +453,7 @@ func (s Summary) writeTotals(t *textWriter, opts TextOptions) {
 	add(warnTone, s.Count(build.StatusParentError), "skipped because a parent failed")
 	add(warnTone, s.Count(build.StatusCanceled), "not finished")
 	add(plainTone, s.Count(build.StatusSkipped), "skipped")
-	add(plainTone, len(s.unbuildable(opts)), "unbuildable")
+	add(plainTone, s.Count(build.StatusUnbuildable), "unbuildable")
 	if len(parts) == 0 {
 		t.println("No images.")
 		return
@@ -465,9 +465,7 @@ func (s Summary) writeTotals(t *textWriter, opts TextOptions) {
 	var size int64
 	pushed, moved := 0, 0
 	for _, r := range s.Results {
-		if r.Status == build.StatusBuilt {
-			size += r.Size
-		}
+		size += r.Size
 		if r.Pushed {
 			pushed++
 		}
@@ -477,8 +475,7 @@ func (s Summary) writeTotals(t *textWriter, opts TextOptions) {
 	}
 	line += "."
 	if size > 0 {
-		// Images share their parents' layers: the sum is what the images built
-		// here would weigh alone, not what the store grew by.
+		// Images share their parents' layers: the store takes less than the sum.
 		line += fmt.Sprintf(" Sizes add up to %s, shared layers counted each time.", units.Bytes(size))
 	}
 	if moved > 0 {

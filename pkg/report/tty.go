@@ -85,7 +85,7 @@ func (v *ttyView) outputLine(im *imageState, line string) {
 	if len(v.lines) > 10000 {
 		return
 	}
-	v.permanent(v.paint(dimTone, v.text(oneLine(im.name)+" | ")) + v.text(line))
+	v.permanent(v.paint(dimTone, v.text(oneLine(im.id.String())+" | ")) + v.text(line))
 }
 
 func (v *ttyView) permanent(line string) { v.lines = append(v.lines, line) }
@@ -101,7 +101,7 @@ func (v *ttyView) imageEnd(m *model, e build.Event, im *imageState) {
 		return
 	}
 	if r.Status == build.StatusUnchanged {
-		v.unchanged = append(v.unchanged, oneLine(r.Image))
+		v.unchanged = append(v.unchanged, oneLine(r.Image.String()))
 		return
 	}
 	v.flushUnchanged()
@@ -122,9 +122,6 @@ func (v *ttyView) resultRow(r build.Result, nameWidth, width int) string {
 	switch r.Status {
 	case build.StatusBuilt:
 		t = goodTone
-		if r.Pushed && width >= 50 {
-			status += ", pushed"
-		}
 	case build.StatusError:
 		t, status = badTone, "failed: "+failureText(r)
 	case build.StatusPushError:
@@ -153,15 +150,15 @@ func (v *ttyView) resultRow(r build.Result, nameWidth, width int) string {
 	b.WriteString(v.mark(t) + " ")
 	switch {
 	case room >= nameWidth+8+12+10:
-		b.WriteString(v.pad(oneLine(r.Image), nameWidth) + v.padLeft(took, 8) + v.padLeft(sizeText(r.Size), 12) + "  ")
+		b.WriteString(v.pad(oneLine(r.Image.String()), nameWidth) + v.padLeft(took, 8) + v.padLeft(sizeText(r.Size), 12) + "  ")
 		status = v.fit(status, room-nameWidth-8-12-2)
 	case room >= 30:
 		w := min(nameWidth, room-8-10)
-		b.WriteString(v.pad(oneLine(r.Image), w) + v.padLeft(took, 8) + "  ")
+		b.WriteString(v.pad(oneLine(r.Image.String()), w) + v.padLeft(took, 8) + "  ")
 		status = v.fit(status, room-w-8-2)
 	default:
 		w := max(room-7, 4)
-		return strings.TrimRight(b.String()+v.pad(oneLine(r.Image), w)+v.padLeft(took, max(room-w, 0)), " ")
+		return strings.TrimRight(b.String()+v.pad(oneLine(r.Image.String()), w)+v.padLeft(took, max(room-w, 0)), " ")
 	}
 	if t == badTone {
 		status = v.paint(badTone, status)
@@ -184,7 +181,7 @@ func (v *ttyView) frame(m *model, now time.Time, width, height int) []string {
 	}
 	nameWidth := 0
 	for _, im := range running {
-		nameWidth = max(nameWidth, ansi.StringWidth(im.name))
+		nameWidth = max(nameWidth, ansi.StringWidth(im.id.String()))
 	}
 	for _, im := range running {
 		rows = append(rows, v.runningRow(im, now, nameWidth, width))
@@ -200,7 +197,7 @@ func (v *ttyView) frame(m *model, now time.Time, width, height int) []string {
 func (v *ttyView) runningRow(im *imageState, now time.Time, nameWidth, width int) string {
 	const clockWidth = 6
 	clock := v.padLeft(units.Clock(now.Sub(im.started)), clockWidth)
-	name := oneLine(im.name)
+	name := oneLine(im.id.String())
 	if width < 36 {
 		w := max(width-2-clockWidth, 1)
 		return v.fit("  "+v.pad(name, w)+clock, width)
@@ -282,7 +279,7 @@ func (v *ttyView) interrupted(m *model, now time.Time) string {
 			names = append(names, fmt.Sprintf("and %d more", len(m.running)-8))
 			break
 		}
-		names = append(names, fmt.Sprintf("%s (%s)", oneLine(im.name), units.Clock(now.Sub(im.started))))
+		names = append(names, fmt.Sprintf("%s (%s)", oneLine(im.id.String()), units.Clock(now.Sub(im.started))))
 	}
 	return v.mark(plainTone) + " " + v.text("not finished: "+strings.Join(names, ", "))
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/kolla-build/kolla-build/pkg/build"
+	"github.com/kolla-build/kolla-build/pkg/image"
 	"github.com/moby/buildkit/client"
 	"github.com/moby/buildkit/exporter/containerimage/exptypes"
 	"github.com/moby/buildkit/util/grpcerrors"
@@ -19,6 +20,7 @@ import (
 
 // Request is one image to build.
 type Request struct {
+	Image      image.ID // of the events
 	Definition *Definition
 	Created    time.Time // the image's created time, and that of its new history; zero for the Unix epoch
 
@@ -35,7 +37,7 @@ func (b *Builder) Build(ctx context.Context, req Request, emit func(build.Event)
 	def := req.Definition
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	watch := newWatcher(def.Name, emit)
+	watch := newWatcher(req.Image, emit)
 	watch.limit, watch.expire = b.opts.StepTimeout, cancel
 	status := make(chan *client.SolveStatus)
 	watched := make(chan struct{})

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/kolla-build/kolla-build/pkg/build"
+	"github.com/kolla-build/kolla-build/pkg/image"
 	"github.com/moby/buildkit/client"
 	gwpb "github.com/moby/buildkit/frontend/gateway/pb"
 	"github.com/moby/buildkit/solver/errdefs"
@@ -22,7 +23,7 @@ const tailLines = 30
 
 // watcher turns BuildKit's status of one solve into events of one image.
 type watcher struct {
-	image string
+	image image.ID
 	emit  func(build.Event)
 	steps map[digest.Digest]*watchedStep
 
@@ -71,8 +72,8 @@ func (w *watcher) flush(s *watchedStep) {
 	s.partial = nil
 }
 
-func newWatcher(image string, emit func(build.Event)) *watcher {
-	return &watcher{image: image, emit: emit, steps: map[digest.Digest]*watchedStep{}}
+func newWatcher(id image.ID, emit func(build.Event)) *watcher {
+	return &watcher{image: id, emit: emit, steps: map[digest.Digest]*watchedStep{}}
 }
 
 func (w *watcher) send(e build.Event) {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/kolla-build/kolla-build/pkg/build"
+	"github.com/kolla-build/kolla-build/pkg/image"
 	"github.com/moby/buildkit/client"
 )
 
@@ -15,7 +16,7 @@ func TestLastWords(t *testing.T) {
 	for name, later := range map[string]bool{"with the end": false, "after the end": true} {
 		t.Run(name, func(t *testing.T) {
 			var kinds []build.EventKind
-			w := newWatcher("nova", func(e build.Event) { kinds = append(kinds, e.Kind) })
+			w := newWatcher(image.ID{Name: "nova"}, func(e build.Event) { kinds = append(kinds, e.Kind) })
 			now := time.Now()
 			end := &client.SolveStatus{Vertexes: []*client.Vertex{{Digest: "sha256:1", Name: "RUN", Started: &now, Completed: &now, Error: "exit code 1"}}}
 			said := []*client.VertexLog{{Vertex: "sha256:1", Stream: 2, Data: []byte("a line\nwhy it failed")}}

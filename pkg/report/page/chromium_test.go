@@ -21,6 +21,7 @@ import (
 
 	"github.com/kolla-build/kolla-build/internal/testenv"
 	"github.com/kolla-build/kolla-build/pkg/build"
+	"github.com/kolla-build/kolla-build/pkg/image"
 	"github.com/kolla-build/kolla-build/pkg/report"
 )
 
@@ -308,14 +309,14 @@ func TestChromiumNarrowAndDark(t *testing.T) {
 func TestChromiumEmpty(t *testing.T) {
 	for name, run := range map[string]*report.Run{
 		"early": {Title: "debian 12", Started: began, Outcome: report.OutcomeFailed, Summary: report.Summary{Err: os.ErrPermission}},
-		"part":  {Title: "debian 12", Started: began, Outcome: report.OutcomeFailed, Tags: []string{"t"}, Left: []string{"leaf", "<b>"}, Summary: report.Summary{Results: []build.Result{{Image: "leaf", Status: build.StatusError}}}},
+		"part":  {Title: "debian 12", Started: began, Outcome: report.OutcomeFailed, Tags: []string{"t"}, Left: []image.ID{named("leaf"), named("<b>")}, Summary: report.Summary{Results: []report.Result{{Result: build.Result{Image: named("leaf"), Status: build.StatusError}}}}},
 		"stuck": {Title: "debian 12", Started: began, Outcome: report.OutcomeFailed, Stuck: 2, Summary: report.Summary{Err: os.ErrPermission}},
-		"still": {Title: "debian 12", Started: began, Outcome: report.OutcomeOK, Summary: report.Summary{Results: []build.Result{{Image: "base", Status: build.StatusUnchanged, Size: 1 << 20}}}},
+		"still": {Title: "debian 12", Started: began, Outcome: report.OutcomeOK, Summary: report.Summary{Results: []report.Result{{Result: build.Result{Image: named("base"), Status: build.StatusUnchanged, Size: 1 << 20}}}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := open(t, run, t.TempDir(), 1000, 800)
 			want := map[string]string{"early": "permission denied", "still": "Nothing to do",
-				"part": "Published in part: the tags of leaf, <b> name what they named before.", "stuck": "2 tags could not be put back"}[name]
+				"part": "Published in part: the tags of leaf, <b> were not changed.", "stuck": "2 tags could not be put back"}[name]
 			if text := eval[string](b, `document.body.innerText`); !strings.Contains(text, want) {
 				t.Errorf("%q is not in %q", want, text)
 			}

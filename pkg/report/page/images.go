@@ -7,18 +7,19 @@ import (
 
 	"github.com/kolla-build/kolla-build/internal/units"
 	"github.com/kolla-build/kolla-build/pkg/build"
+	"github.com/kolla-build/kolla-build/pkg/image"
 	"github.com/kolla-build/kolla-build/pkg/report"
 )
 
-// image is a row of the table.
-type image struct {
+// row is an image in the table.
+type row struct {
 	ID, Name, Parent, Status, Sign, Word, Reason string
 	Reference, Digest                            string
 	Took, Size, Change                           string
 	Seconds, Bytes, Delta                        float64 // what the columns are sorted by
 	Pushed, Critical, AllowedToFail              bool
 	HasFailure                                   bool
-	Packages                                     []build.PackageChange
+	Packages                                     []report.PackageChange
 	Steps                                        []step
 	Log                                          string // a relative URL
 }
@@ -34,16 +35,16 @@ const (
 	maxPackages = 500
 )
 
-func images(run *report.Run, logs *logReader, critical map[string]bool) []image {
-	allowed := map[string]bool{}
-	for _, n := range run.AllowedToFail {
-		allowed[n] = true
+func images(run *report.Run, logs *logReader, critical map[image.ID]bool) []row {
+	allowed := map[image.ID]bool{}
+	for _, id := range run.AllowedToFail {
+		allowed[id] = true
 	}
-	var out []image
+	var out []row
 	for _, r := range run.Selected() {
 		l := legendOf(r.Status)
-		im := image{ID: id(r.Image), Name: clean(r.Image), Parent: clean(r.Parent), Status: l.Status, Sign: l.Sign, Word: l.Word, Reason: clean(r.Reason),
-			Reference: clean(r.Reference), Digest: clean(r.Digest), Seconds: r.Duration.Seconds(), Bytes: float64(r.Size), Pushed: r.Pushed,
+		im := row{ID: id(r.Image.String()), Name: clean(r.Image.String()), Parent: clean(r.Parent.String()), Status: l.Status, Sign: l.Sign, Word: l.Word, Reason: clean(r.Reason),
+			Reference: clean(r.Reference), Digest: clean(r.Digest.String()), Seconds: r.Duration.Seconds(), Bytes: float64(r.Size), Pushed: r.Pushed,
 			Critical: critical[r.Image], AllowedToFail: allowed[r.Image] && r.Status.Bad(), Log: link(logs.dir, r.Log)}
 		im.HasFailure = r.Status == build.StatusError || r.Status == build.StatusPushError || r.Status == build.StatusLoadError
 		if r.Duration > 0 {
@@ -57,7 +58,7 @@ func images(run *report.Run, logs *logReader, critical map[string]bool) []image 
 			}
 		}
 		for _, p := range r.Packages[:min(len(r.Packages), maxPackages)] {
-			im.Packages = append(im.Packages, build.PackageChange{Name: clean(p.Name), From: clean(p.From), To: clean(p.To)})
+			im.Packages = append(im.Packages, report.PackageChange{Name: clean(p.Name), From: clean(p.From), To: clean(p.To)})
 		}
 		im.Steps = steps(run.Activity(r.Image))
 		out = append(out, im)
@@ -67,7 +68,7 @@ func images(run *report.Run, logs *logReader, critical map[string]bool) []image 
 	for i, l := range legends {
 		rank[l.Status] = i
 	}
-	slices.SortStableFunc(out, func(a, b image) int {
+	slices.SortStableFunc(out, func(a, b row) int {
 		if rank[a.Status] != rank[b.Status] {
 			return rank[a.Status] - rank[b.Status]
 		}
@@ -112,9 +113,9 @@ type sourceLine struct {
 }
 
 func causes(run *report.Run, logs *logReader) []cause {
-	allowed := map[string]bool{}
-	for _, n := range run.AllowedToFail {
-		allowed[n] = true
+	allowed := map[image.ID]bool{}
+	for _, id := range run.AllowedToFail {
+		allowed[id] = true
 	}
 	victims := victimsOf(run)
 	var out []cause
@@ -122,7 +123,7 @@ func causes(run *report.Run, logs *logReader) []cause {
 		if r.Status != build.StatusError && r.Status != build.StatusPushError && r.Status != build.StatusLoadError {
 			continue
 		}
-		c := cause{ID: id(r.Image), Name: clean(r.Image), Word: legendOf(r.Status).Word, AllowedToFail: allowed[r.Image],
+		c := cause{ID: id(r.Image.String()), Name: clean(r.Image.String()), Word: legendOf(r.Status).Word, AllowedToFail: allowed[r.Image],
 			Victims: victims[r.Image], Cause: clean(r.Reason), Log: link(logs.dir, r.Log)}
 		if f := r.Failure; f != nil {
 			if f.Err != nil {
@@ -156,18 +157,14 @@ func causes(run *report.Run, logs *logReader) []cause {
 }
 
 // victimsOf lists the images that were not tried, by the image that failed.
-func victimsOf(run *report.Run) map[string][]string {
-	byName := map[string]build.Result{}
-	for _, r := range run.Results {
-		byName[r.Image] = r
-	}
-	victims := map[string][]string{}
+func victimsOf(run *report.Run) map[image.ID][]string {
+	victims := map[image.ID][]string{}
 	for _, r := range run.Results {
 		if r.Status != build.StatusParentError {
 			continue
 		}
-		if c := run.Culprit(r); c != "" {
-			victims[c] = append(victims[c], clean(r.Image))
+		if c := run.Culprit(r); !c.IsZero() {
+			victims[c] = append(victims[c], clean(r.Image.String()))
 		}
 	}
 	return victims

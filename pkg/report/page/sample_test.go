@@ -11,7 +11,9 @@ import (
 	"time"
 
 	"github.com/kolla-build/kolla-build/pkg/build"
+	"github.com/kolla-build/kolla-build/pkg/image"
 	"github.com/kolla-build/kolla-build/pkg/report"
+	ocidigest "github.com/opencontainers/go-digest"
 )
 
 var began = time.Date(2026, 11, 22, 2, 0, 0, 0, time.UTC)
@@ -47,9 +49,9 @@ var families = map[string]string{
 func big(t testing.TB, dir string) *report.Run {
 	rnd := rand.New(rand.NewPCG(1, 2))
 	run := &report.Run{Title: "debian 12, binary, 2026.1", Version: "1.0.0", Started: began, Slots: 8, Outcome: report.OutcomeFailed,
-		Needs: map[string][]string{}, Registry: "registry.example:4000"}
+		Needs: map[image.ID][]image.ID{}, Registry: "registry.example:4000"}
 	run.Duration = 61 * time.Minute
-	past := report.Record{Started: began.Add(-24 * time.Hour), Seconds: 3333, Outcome: report.OutcomeOK, Built: 9, Unchanged: 178, Tags: []string{"2026.1-20261121", "2026.1"}, Images: map[string]report.ImageRecord{}}
+	past := report.Record{Started: began.Add(-24 * time.Hour), Seconds: 3333, Outcome: report.OutcomeOK, Built: 9, Unchanged: 178, Tags: []string{"2026.1-20261121", "2026.1"}, Images: map[image.ID]report.ImageRecord{}}
 	free := make([]time.Time, 8)
 	for i := range free {
 		free[i] = began.Add(20 * time.Second)
@@ -63,10 +65,10 @@ func big(t testing.TB, dir string) *report.Run {
 		for _, name := range strings.Fields(families[parent]) {
 			n++
 			queue = append(queue, name)
-			res := build.Result{Image: name, Parent: parent, Reference: "registry.example:4000/kolla/" + name + ":2026.1-20261122",
-				Digest: fmt.Sprintf("sha256:%064x", n), Size: int64(40+rnd.IntN(600)) << 20}
+			res := report.Result{Result: build.Result{Image: named(name), Parent: named(parent), Reference: "registry.example:4000/kolla/" + name + ":2026.1-20261122",
+				Digest: ocidigest.Digest(fmt.Sprintf("sha256:%064x", n)), Size: int64(40+rnd.IntN(600)) << 20}}
 			if parent != "" {
-				run.Needs[name] = []string{parent}
+				run.Needs[named(name)] = []image.ID{named(parent)}
 			}
 			unchanged := parent == "base" && name != "openstack-base" && rnd.IntN(3) > 0 || strings.HasPrefix(parent, "prometheus")
 			if c := failed[parent]; c != "" {
@@ -75,10 +77,10 @@ func big(t testing.TB, dir string) *report.Run {
 				run.Results = append(run.Results, res)
 				continue
 			}
-			past.Images[name] = report.ImageRecord{Size: res.Size - int64(rnd.IntN(9)-3)<<20}
+			past.Images[named(name)] = report.ImageRecord{Size: res.Size - int64(rnd.IntN(9)-3)<<20}
 			if unchanged {
 				res.Status, res.Reason = build.StatusUnchanged, "unchanged"
-				past.Images[name] = report.ImageRecord{Size: res.Size}
+				past.Images[named(name)] = report.ImageRecord{Size: res.Size}
 				run.Results = append(run.Results, res)
 				continue
 			}
@@ -99,7 +101,7 @@ func big(t testing.TB, dir string) *report.Run {
 			if parent == "" {
 				res.Reason = "packages moved: libssl3 3.0.15-1 to 3.0.16-1"
 			}
-			a := report.Activity{Image: name, Start: start, End: end}
+			a := report.Activity{Image: named(name), Start: start, End: end}
 			for i, s := range []string{"[1/4] FROM kolla/" + parent, "[2/4] RUN apt-get -y install --no-install-recommends " + name + " python3-" + name, "[3/4] COPY extend_start.sh /usr/local/bin/kolla_extend_start", "[4/4] RUN chmod 755 /usr/local/bin/kolla_extend_start"} {
 				a.Steps = append(a.Steps, report.StepTime{Name: s, Start: start, Took: took * time.Duration([]int{1, 7, 1, 1}[i]) / 10})
 			}
@@ -111,7 +113,7 @@ func big(t testing.TB, dir string) *report.Run {
 				res.Status, res.Failure = build.StatusPushError, &build.Failure{Err: errors.New("pushing: connection reset by peer"), Hint: "is the registry up?"}
 			default:
 				a.Push = report.Interval{Start: end, End: end.Add(took / 9)}
-				res.Packages = []build.PackageChange{{Name: "libssl3", From: "3.0.15-1~deb12u1", To: "3.0.16-1~deb12u1"}, {Name: "python3-oslo.messaging", From: "14.0.0-1", To: "14.0.1-1"}}[:1+rnd.IntN(2)]
+				res.Packages = []report.PackageChange{{Name: "libssl3", From: "3.0.15-1~deb12u1", To: "3.0.16-1~deb12u1"}, {Name: "python3-oslo.messaging", From: "14.0.0-1", To: "14.0.1-1"}}[:1+rnd.IntN(2)]
 			}
 			run.Activities = append(run.Activities, a)
 			run.Results = append(run.Results, res)
@@ -123,11 +125,11 @@ func big(t testing.TB, dir string) *report.Run {
 		walk(p)
 	}
 	for i := range run.Results {
-		if r := &run.Results[i]; r.Image == "nova-compute" {
-			r.Packages = append(r.Packages, build.PackageChange{Name: "python3-os-brick", To: "6.2.0-1"}, build.PackageChange{Name: "python3-retrying", From: "1.3.3-4"})
+		if r := &run.Results[i]; r.Image.Name == "nova-compute" {
+			r.Packages = append(r.Packages, report.PackageChange{Name: "python3-os-brick", To: "6.2.0-1"}, report.PackageChange{Name: "python3-retrying", From: "1.3.3-4"})
 		}
 	}
-	run.Needs["ironic-pxe"] = append(run.Needs["ironic-pxe"], "dnsmasq")
+	run.Needs[named("ironic-pxe")] = append(run.Needs[named("ironic-pxe")], named("dnsmasq"))
 	run.Activities = relane(run.Activities)
 	run.Past = []report.Record{past}
 	for i := range 9 {
@@ -139,6 +141,8 @@ func big(t testing.TB, dir string) *report.Run {
 	}
 	return run
 }
+
+func named(name string) image.ID { return image.ID{Name: name} }
 
 // relane gives activities their slots, as the recorder does.
 func relane(in []report.Activity) []report.Activity {
@@ -163,17 +167,17 @@ func relane(in []report.Activity) []report.Activity {
 const hostile = `</pre></details><script>document.title="pwned"</script><img src=x onerror="document.title='pwned'">` + "\x1b[31m\u202eevil\x1b[0m"
 
 // fail makes res a failed image with a log.
-func fail(t testing.TB, dir string, res *build.Result) {
+func fail(t testing.TB, dir string, res *report.Result) {
 	res.Status, res.Reason, res.Digest, res.Size = build.StatusError, "a command ended with exit code 100: E: Unable to locate package python3-trove-dashboard", "", 0
-	res.Failure = &build.Failure{Err: errors.New(res.Reason), Template: res.Image + "/Dockerfile.j2", Dockerfile: "/tmp/kolla/docker/" + res.Image + "/Dockerfile", Line: 14, ExitCode: 100,
+	res.Failure = &build.Failure{Err: errors.New(res.Reason), Template: res.Image.Name + "/Dockerfile.j2", Dockerfile: "/tmp/kolla/docker/" + res.Image.Name + "/Dockerfile", Line: 14, ExitCode: 100,
 		Source: []string{"RUN apt-get -y install --no-install-recommends \\", "      python3-trove \\", "      python3-trove-dashboard <b>&amp;"}, Step: "[3/7] RUN apt-get -y install python3-trove python3-trove-dashboard",
 		Tail: []string{"Reading package lists...", "Building dependency tree...", "E: Unable to locate package python3-trove-dashboard", hostile}, Hint: "the repositories that this image enables have no such package"}
 	var b strings.Builder
 	for i := range 800 {
 		fmt.Fprintf(&b, "Get:%d http://deb.example/debian bookworm/main amd64 python3-something-%d all 1.2.%d-1 [%d kB]\n", i, i, i, 10+i)
 	}
-	b.WriteString(hostile + "\nE: Unable to locate package python3-trove-dashboard\nthe last line of the whole log of " + res.Image + "\n")
-	res.Log = filepath.Join(dir, "logs", res.Image+".log")
+	b.WriteString(hostile + "\nE: Unable to locate package python3-trove-dashboard\nthe last line of the whole log of " + res.Image.Name + "\n")
+	res.Log = filepath.Join(dir, "logs", res.Image.Name+".log")
 	if err := os.MkdirAll(filepath.Dir(res.Log), 0o755); err != nil {
 		t.Fatal(err)
 	}

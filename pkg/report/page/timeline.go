@@ -6,6 +6,7 @@ import (
 
 	"github.com/kolla-build/kolla-build/internal/units"
 	"github.com/kolla-build/kolla-build/pkg/build"
+	"github.com/kolla-build/kolla-build/pkg/image"
 	"github.com/kolla-build/kolla-build/pkg/report"
 )
 
@@ -51,7 +52,7 @@ const (
 )
 
 // newTimeline returns nil if nothing was built or pushed.
-func newTimeline(run *report.Run, path []report.Link, critical map[string]bool) *timeline {
+func newTimeline(run *report.Run, path []report.Link, critical map[image.ID]bool) *timeline {
 	var from, to time.Time
 	slots, pushes := 0, false
 	grow := func(start, end time.Time) {
@@ -77,7 +78,7 @@ func newTimeline(run *report.Run, path []report.Link, critical map[string]bool) 
 	if from.IsZero() || span <= 0 {
 		return nil
 	}
-	status := map[string]build.Status{}
+	status := map[image.ID]build.Status{}
 	for _, r := range run.Results {
 		status[r.Image] = r.Status
 	}
@@ -99,7 +100,7 @@ func newTimeline(run *report.Run, path []report.Link, critical map[string]bool) 
 			st = build.StatusCanceled
 		}
 		l := legendOf(st)
-		b := bar{ID: id(a.Image), Name: clean(a.Image), Status: l.Status, Sign: l.Sign, Critical: critical[a.Image], H: barHeight}
+		b := bar{ID: id(a.Image.String()), Name: clean(a.Image.String()), Status: l.Status, Sign: l.Sign, Critical: critical[a.Image], H: barHeight}
 		if !a.Start.IsZero() {
 			b.X, b.W, b.Y = percent(a.Start), percent(a.End)-percent(a.Start), axisHeight+a.Slot*slotHeight+2
 			b.Title = fmt.Sprintf("%s: %s, %s, from %s", b.Name, l.Word, units.Duration(a.End.Sub(a.Start)), units.Duration(a.Start.Sub(from)))
@@ -118,7 +119,7 @@ func newTimeline(run *report.Run, path []report.Link, critical map[string]bool) 
 	t.ticks(span)
 	t.path(path, run, span)
 	for _, s := range run.SlowestSteps(8) {
-		t.Slow = append(t.Slow, slowStep{id(s.Image), clean(s.Image), clean(s.Name), units.Duration(s.Took)})
+		t.Slow = append(t.Slow, slowStep{id(s.Image.String()), clean(s.Image.String()), clean(s.Name), units.Duration(s.Took)})
 	}
 	return t
 }
@@ -145,7 +146,7 @@ func (t *timeline) ticks(span time.Duration) {
 func (t *timeline) path(path []report.Link, run *report.Run, span time.Duration) {
 	var onPath, work time.Duration
 	for _, l := range path {
-		t.Path = append(t.Path, pathLink{ID: id(l.Image), Name: clean(l.Image), Took: units.Duration(l.End.Sub(l.Start))})
+		t.Path = append(t.Path, pathLink{ID: id(l.Image.String()), Name: clean(l.Image.String()), Took: units.Duration(l.End.Sub(l.Start))})
 		onPath += l.End.Sub(l.Start)
 	}
 	for _, a := range run.Activities {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/kolla-build/kolla-build/internal/units"
 	"github.com/kolla-build/kolla-build/pkg/build"
+	"github.com/kolla-build/kolla-build/pkg/image"
 	"github.com/kolla-build/kolla-build/pkg/report"
 )
 
@@ -27,10 +28,10 @@ type view struct {
 	Registry                            string
 	Tiles                               []tile
 	Causes                              []cause
-	Packages                            []packageMove
+	Packages                            []packageChange
 	Graph                               *graph
 	Timeline                            *timeline
-	Images                              []image
+	Images                              []row
 	Statuses                            []legend // those that occur
 	Past                                []pastRun
 	Notes                               []string
@@ -71,7 +72,7 @@ func legendOf(s build.Status) legend {
 func newView(run *report.Run, dir string) *view {
 	v := &view{Title: clean(run.Title), Version: clean(run.Version), Outcome: string(run.Outcome),
 		Started: run.Started.Format("Monday, 2 January 2006, 15:04 MST"), StartedISO: run.Started.Format(time.RFC3339),
-		Took: units.Duration(run.Duration), Registry: clean(run.Registry), Packages: packageMoves(run)}
+		Took: units.Duration(run.Duration), Registry: clean(run.Registry), Packages: packageChanges(run)}
 	for _, t := range run.Tags {
 		v.Tags = append(v.Tags, clean(t))
 	}
@@ -82,7 +83,7 @@ func newView(run *report.Run, dir string) *view {
 		v.Err = cleanLines(strings.Split(run.Err.Error(), "\n"))
 	}
 	path := report.CriticalPath(run.Activities, run.Needs)
-	critical := map[string]bool{}
+	critical := map[image.ID]bool{}
 	for _, l := range path {
 		critical[l.Image] = true
 	}
@@ -127,10 +128,14 @@ func (v *view) verdict(run *report.Run) {
 	case run.Stuck > 0:
 		lead = append(lead, fmt.Sprintf("The set was not published, and %s could not be put back: the error says which.", units.Count(run.Stuck, "tag")))
 	case len(run.Left) > 0:
-		lead = append(lead, "Published in part: the tags of "+clean(strings.Join(run.Left, ", "))+" name what they named before.")
+		var left []string
+		for _, id := range run.Left {
+			left = append(left, id.String())
+		}
+		lead = append(lead, "Published in part: the tags of "+clean(strings.Join(left, ", "))+" were not changed.")
 	case len(v.Tags) > 0:
 	case run.Outcome != report.OutcomeOK:
-		lead = append(lead, "Nothing was published: tags in the registry name what they named before.")
+		lead = append(lead, "Nothing was published: no tag in the registry was changed.")
 	default:
 		lead = append(lead, "Nothing was to be published.")
 	}
@@ -169,7 +174,7 @@ func tiles(run *report.Run, packages int) []tile {
 		{Name: "built", Value: fmt.Sprint(run.Count(build.StatusBuilt))},
 		{Name: "unchanged", Value: fmt.Sprint(run.Count(build.StatusUnchanged))},
 		{Name: "in the registry", Value: fmt.Sprint(pushed)},
-		{Name: "packages moved", Value: fmt.Sprint(packages)}, took, sum}
+		{Name: "packages changed", Value: fmt.Sprint(packages)}, took, sum}
 }
 
 // change is a difference of sizes with its sign.
@@ -183,27 +188,27 @@ func change(n int64) string {
 	return "±0"
 }
 
-// packageMove is a package that moved, with the images that it moved in.
-type packageMove struct {
+// packageChange is a changed package, with the images that it changed in.
+type packageChange struct {
 	Name, From, To string
 	Images         []string
 }
 
-// packageMoves turns changes per image into changes per package: one new openssl
+// packageChanges turns changes per image into changes per package: one new openssl
 // is one line, however many images have it.
-func packageMoves(run *report.Run) []packageMove {
-	index := map[build.PackageChange][]string{}
+func packageChanges(run *report.Run) []packageChange {
+	index := map[report.PackageChange][]string{}
 	for _, r := range run.Results {
 		for _, c := range r.Packages {
-			index[c] = append(index[c], clean(r.Image))
+			index[c] = append(index[c], clean(r.Image.String()))
 		}
 	}
-	var out []packageMove
+	var out []packageChange
 	for c, images := range index {
 		slices.Sort(images)
-		out = append(out, packageMove{clean(c.Name), clean(c.From), clean(c.To), images})
+		out = append(out, packageChange{clean(c.Name), clean(c.From), clean(c.To), images})
 	}
-	slices.SortFunc(out, func(a, b packageMove) int {
+	slices.SortFunc(out, func(a, b packageChange) int {
 		if len(a.Images) != len(b.Images) {
 			return len(b.Images) - len(a.Images)
 		}
@@ -246,14 +251,14 @@ func pastRuns(run *report.Run) []pastRun {
 }
 
 // nodes are the images of the graph.
-func nodes(run *report.Run, critical map[string]bool) []*node {
+func nodes(run *report.Run, critical map[image.ID]bool) []*node {
 	var out []*node
 	for _, r := range run.Selected() {
 		l := legendOf(r.Status)
-		n := &node{Name: clean(r.Image), Parent: clean(r.Parent), Status: l.Status, Sign: l.Sign, Title: clean(r.Image) + ": " + l.Word, Critical: critical[r.Image]}
+		n := &node{Name: clean(r.Image.String()), Parent: clean(r.Parent.String()), Status: l.Status, Sign: l.Sign, Title: clean(r.Image.String()) + ": " + l.Word, Critical: critical[r.Image]}
 		for _, need := range run.Needs[r.Image] {
 			if need != r.Parent {
-				n.needs = append(n.needs, clean(need))
+				n.needs = append(n.needs, clean(need.String()))
 			}
 		}
 		out = append(out, n)
