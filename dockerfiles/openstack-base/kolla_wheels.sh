@@ -32,7 +32,7 @@ version_of() {
 }
 
 build() {
-    local dependencies=$1 package version options
+    local dependencies=$1 package version options names=()
     shift
     mkdir -p /wheels
     case ${dependencies} in
@@ -40,15 +40,20 @@ build() {
         distribution) options=(--no-index --no-deps --no-build-isolation) ;;
         *) echo "kolla_wheels: dependencies come from pypi or distribution, not ${dependencies}" >&2; exit 2 ;;
     esac
-    # Apart, since each archive has a version of its own.
     for package in "$@"; do
-        version=
-        if [[ ${package} == /* ]]; then
-            version=$(version_of "${package%%\[*}")
-        fi
-        env ${version:+"PBR_VERSION=${version}"} \
-            python3 -m pip wheel --wheel-dir /wheels "${options[@]}" "${package}"
+        case ${package} in
+            */\*) ;;     # a pattern without a match: there are no plugins
+            # Separately, since each archive has a version of its own.
+            /*)
+                version=$(version_of "${package%%\[*}")
+                env ${version:+"PBR_VERSION=${version}"} \
+                    python3 -m pip wheel --wheel-dir /wheels "${options[@]}" "${package}" ;;
+            *) names+=("${package}") ;;
+        esac
     done
+    if [[ ${#names[@]} -gt 0 ]]; then
+        python3 -m pip wheel --wheel-dir /wheels "${options[@]}" "${names[@]}"
+    fi
 }
 
 install_wheels() {
@@ -59,7 +64,7 @@ install_wheels() {
 }
 
 configure() {
-    local project=$1 source=$2 config=$3 file audit
+    local project=$1 source=$2 config=$3 audit
     mkdir -p "/etc/${project}"
     if [[ -d ${source}/${config} ]]; then
         cp -r "${source}/${config}/." "/etc/${project}/"
