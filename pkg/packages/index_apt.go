@@ -8,9 +8,11 @@ import (
 	"path"
 	"slices"
 	"strings"
+
+	"github.com/kolla-build/kolla-build/internal/apt"
 )
 
-// aptIndex reads the release file of a suite: the signed one, else the plain.
+// aptIndex reads the release file of a suite: InRelease, or Release without it.
 func (c *Client) aptIndex(ctx context.Context, r Repository, at string) (*Index, error) {
 	dir := at + "/dists/" + r.Suite
 	flat := strings.HasSuffix(r.Suite, "/")
@@ -18,23 +20,23 @@ func (c *Client) aptIndex(ctx context.Context, r Repository, at string) (*Index,
 		dir = strings.TrimRight(at+"/"+path.Clean("/" + r.Suite)[1:], "/")
 	}
 	text, err := c.get(ctx, dir+"/InRelease")
-	if errors.Is(err, errAbsent) {
+	if isNotFound(err) {
 		text, err = c.get(ctx, dir+"/Release")
 	}
-	if errors.Is(err, errAbsent) {
-		return nil, errors.New("there is neither InRelease nor Release")
+	if isNotFound(err) {
+		return nil, errors.New("the server has neither InRelease nor Release")
 	}
 	if err != nil {
 		return nil, err
 	}
 	ix := &Index{}
-	paragraphs(text, []string{"sha256"}, func(p map[string]string) {
+	apt.Paragraphs(text, []string{"sha256"}, func(p apt.Paragraph) {
 		if p["sha256"] != "" {
 			ix.release = p
 		}
 	})
 	if ix.release == nil {
-		return nil, errors.New("its release file has no SHA256 sums: it is no package archive, or something between answers in its place")
+		return nil, errors.New("the release file has no SHA256 sums: the server is not a package archive, or a proxy answered in its place")
 	}
 	sums := map[string]string{} // by path
 	for line := range strings.Lines(ix.release["sha256"]) {
@@ -42,7 +44,7 @@ func (c *Client) aptIndex(ctx context.Context, r Repository, at string) (*Index,
 			sums[path.Clean(f[2])] = f[0]
 		}
 	}
-	delete(ix.release, "sha256") // it is long, and was read
+	delete(ix.release, "sha256") // long, and no longer needed
 	byHash := ix.release["acquire-by-hash"] == "yes"
 	for _, name := range aptLists(r, ix.release, flat) {
 		var l list
@@ -53,7 +55,7 @@ func (c *Client) aptIndex(ctx context.Context, r Repository, at string) (*Index,
 			}
 			f := form{sum: sum, name: name + ext}
 			if byHash {
-				// The name may be another file's by the time it is asked for.
+				// The plain name may belong to a newer file by the time it is requested.
 				f.urls = append(f.urls, dir+"/"+path.Join(path.Dir(name), "by-hash/SHA256", sum))
 			}
 			f.urls = append(f.urls, dir+"/"+name+ext)
@@ -66,49 +68,48 @@ func (c *Client) aptIndex(ctx context.Context, r Repository, at string) (*Index,
 	return ix, nil
 }
 
-// aptLists are the paths of the lists that a source needs, below the suite.
+// aptLists returns the paths of the lists of packages of a repository, relative to
+// its suite.
 func aptLists(r Repository, release map[string]string, flat bool) []string {
 	if flat {
 		return []string{"Packages"}
 	}
-	// As apt does it: packages for all have a list of their own only where the
-	// archive says that "all" is one of its architectures.
+	// Like apt: packages for all architectures have their own list only in archives
+	// that have "all" among their architectures.
 	arches := []string{r.Arch}
 	if slices.Contains(strings.Fields(release["architectures"]), "all") && !strings.Contains(release["no-support-for-architecture-all"], "Packages") {
 		arches = append(arches, "all")
 	}
 	var out []string
-	for _, comp := range r.Components {
+	for _, component := range r.Components {
 		for _, a := range arches {
-			// Components may be called "updates/main" in a release file and lie in
-			// "main", as in Debian's security archive: it is the place that counts.
-			out = append(out, path.Join(comp, "binary-"+a, "Packages"))
+			out = append(out, path.Join(component, "binary-"+a, "Packages"))
 		}
 	}
 	return out
 }
 
-// readPackages reads a Packages file.
-func readPackages(r io.Reader, arch string, out map[string][]string) error {
+// readPackages adds the packages in a Packages file to versions.
+func readPackages(r io.Reader, arch string, versions map[string][]string) error {
 	sc := bufio.NewScanner(r)
 	sc.Buffer(make([]byte, 64<<10), 16<<20)
-	name, version, of := "", "", ""
-	flush := func() error {
-		defer func() { name, version, of = "", "", "" }()
-		if name != "" && version != "" && (of == arch || of == "all") {
-			return offer(out, name, version)
+	name, version, packageArch := "", "", ""
+	endParagraph := func() error {
+		defer func() { name, version, packageArch = "", "", "" }()
+		if name != "" && version != "" && (packageArch == arch || packageArch == "all") {
+			return addVersion(versions, name, version)
 		}
 		return nil
 	}
 	for sc.Scan() {
 		line := sc.Bytes()
 		if len(line) == 0 {
-			if err := flush(); err != nil {
+			if err := endParagraph(); err != nil {
 				return err
 			}
 			continue
 		}
-		// Three fields of twenty, in a file of a million lines: no maps here.
+		// Only 3 of 20 fields are needed, in files of a million lines: no maps.
 		switch line[0] {
 		case 'P', 'p', 'V', 'v', 'A', 'a':
 			key, value, _ := strings.Cut(string(line), ":")
@@ -118,12 +119,12 @@ func readPackages(r io.Reader, arch string, out map[string][]string) error {
 			case "version":
 				version = strings.TrimSpace(value)
 			case "architecture":
-				of = strings.TrimSpace(value)
+				packageArch = strings.TrimSpace(value)
 			}
 		}
 	}
 	if err := sc.Err(); err != nil {
 		return err
 	}
-	return flush()
+	return endParagraph()
 }

@@ -12,14 +12,18 @@ import (
 	"strings"
 )
 
-// places returns the URLs under which a repository can be read, the best first.
-func (c *Client) places(ctx context.Context, r Repository) ([]string, error) {
+// maxMirrors limits the locations of a repository. One that five mirrors do not have
+// does not exist.
+const maxMirrors = 5
+
+// locations returns the URLs of a repository, the preferred one first.
+func (c *Client) locations(ctx context.Context, r Repository) ([]string, error) {
 	if r.List == "" {
 		return r.URLs, nil
 	}
 	text, err := c.get(ctx, r.List)
-	if errors.Is(err, errAbsent) {
-		err = errors.New("there is no such list of mirrors")
+	if isNotFound(err) {
+		err = fmt.Errorf("the list of mirrors: %w", err)
 	}
 	if err != nil {
 		return nil, err
@@ -27,7 +31,7 @@ func (c *Client) places(ctx context.Context, r Repository) ([]string, error) {
 	var out []string
 	if bytes.HasPrefix(bytes.TrimSpace(text), []byte("<")) {
 		if out, err = metalink(text); err != nil {
-			return nil, fmt.Errorf("its metalink: %w", err)
+			return nil, fmt.Errorf("parsing the metalink: %w", err)
 		}
 	} else {
 		for line := range strings.Lines(string(text)) {
@@ -37,12 +41,12 @@ func (c *Client) places(ctx context.Context, r Repository) ([]string, error) {
 		}
 	}
 	if len(out) == 0 {
-		return nil, errors.New("its list of mirrors names none")
+		return nil, errors.New("the list of mirrors is empty")
 	}
-	// A few: a repository that five mirrors do not have is not there.
-	return out[:min(len(out), 5)], nil
+	return out[:min(len(out), maxMirrors)], nil
 }
 
+// metalink returns the locations in a metalink file, by preference.
 func metalink(text []byte) ([]string, error) {
 	var m struct {
 		URLs []struct {
@@ -73,8 +77,8 @@ func metalink(text []byte) ([]string, error) {
 // rpmIndex reads repomd.xml.
 func (c *Client) rpmIndex(ctx context.Context, at string) (*Index, error) {
 	text, err := c.get(ctx, at+"/repodata/repomd.xml")
-	if errors.Is(err, errAbsent) {
-		return nil, errors.New("there is no repodata/repomd.xml")
+	if isNotFound(err) {
+		return nil, errors.New("the server has no repodata/repomd.xml")
 	}
 	if err != nil {
 		return nil, err
@@ -99,20 +103,20 @@ func (c *Client) rpmIndex(ctx context.Context, at string) (*Index, error) {
 			continue
 		}
 		if d.Checksum.Type != "sha256" || len(strings.TrimSpace(d.Checksum.Sum)) != 64 {
-			return nil, fmt.Errorf("repomd.xml has no SHA-256 sum but a %q one", d.Checksum.Type)
+			return nil, fmt.Errorf("repomd.xml has a %q checksum, not a SHA-256", d.Checksum.Type)
 		}
 		href := strings.TrimLeft(d.Location.Href, "/")
 		return &Index{lists: []list{{{[]string{at + "/" + href}, strings.TrimSpace(d.Checksum.Sum), href}}}}, nil
 	}
-	return nil, errors.New("repomd.xml names no list of packages")
+	return nil, errors.New("repomd.xml has no list of packages")
 }
 
-// readPrimary reads primary.xml: the packages and their versions.
-func readPrimary(r io.Reader, arch string, out map[string][]string) error {
+// readPrimary adds the packages in a primary.xml file to versions.
+func readPrimary(r io.Reader, arch string, versions map[string][]string) error {
 	dec := xml.NewDecoder(r)
-	var name, of, version, text string
-	depth := 0 // below a <package>: fields of its own are at depth 1
-	in := false
+	var name, packageArch, version, text string
+	depth := 0 // within a <package>, whose own fields are at depth 1
+	inPackage := false
 	for {
 		tok, err := dec.RawToken()
 		if errors.Is(err, io.EOF) {
@@ -123,34 +127,34 @@ func readPrimary(r io.Reader, arch string, out map[string][]string) error {
 		}
 		switch tok := tok.(type) {
 		case xml.StartElement:
-			if tok.Name.Local == "package" && tok.Name.Space == "" && !in {
-				in, depth, name, of, version = true, 0, "", "", ""
+			if tok.Name.Local == "package" && tok.Name.Space == "" && !inPackage {
+				inPackage, depth, name, packageArch, version = true, 0, "", "", ""
 				continue
 			}
-			if depth++; in && depth == 1 && tok.Name.Local == "version" {
-				version = evr(tok.Attr)
+			if depth++; inPackage && depth == 1 && tok.Name.Local == "version" {
+				version = versionOf(tok.Attr)
 			}
 			text = ""
 		case xml.CharData:
-			if in && depth == 1 && len(text) < 4096 {
+			if inPackage && depth == 1 && len(text) < 4096 {
 				text += string(tok)
 			}
 		case xml.EndElement:
-			if in && depth == 0 {
-				in = false
-				if name != "" && version != "" && (of == arch || of == "noarch") {
-					if err := offer(out, name, version); err != nil {
+			if inPackage && depth == 0 {
+				inPackage = false
+				if name != "" && version != "" && (packageArch == arch || packageArch == "noarch") {
+					if err := addVersion(versions, name, version); err != nil {
 						return err
 					}
 				}
 				continue
 			}
-			if in && depth == 1 {
+			if inPackage && depth == 1 {
 				switch tok.Name.Local {
 				case "name":
 					name = strings.TrimSpace(text)
 				case "arch":
-					of = strings.TrimSpace(text)
+					packageArch = strings.TrimSpace(text)
 				}
 			}
 			depth--
@@ -158,8 +162,9 @@ func readPrimary(r io.Reader, arch string, out map[string][]string) error {
 	}
 }
 
-// evr is a version as installed packages have it: no epoch if it is zero.
-func evr(attrs []xml.Attr) string {
+// versionOf formats a version like those of installed packages: an epoch of zero is
+// omitted.
+func versionOf(attrs []xml.Attr) string {
 	v := map[string]string{}
 	for _, a := range attrs {
 		v[a.Name.Local] = a.Value

@@ -14,48 +14,56 @@ import (
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/kolla-build/kolla-build/internal/rpmdb"
+	"github.com/kolla-build/kolla-build/internal/units"
 	"github.com/kolla-build/kolla-build/pkg/inspect"
 )
 
-// Reader reads what images hold. It is safe for concurrent use.
+// Reader reads the packages of images. It is safe for concurrent use.
 type Reader struct {
-	// CacheDir keeps what layers say, by their digest; "" keeps nothing. Prune
-	// removes what was of no use for long.
+	// CacheDir caches results by the digest of the layer; "" disables the cache.
+	// Prune removes entries that are no longer used.
 	CacheDir string
 
 	mu     sync.Mutex
-	layers map[v1.Hash]*layerOnce
+	layers map[v1.Hash]*layerResult
 }
 
-// layerOnce is what a layer says, or a reading of it under way.
-type layerOnce struct {
+// layerResult is the result for a layer. mu is held while the layer is read.
+type layerResult struct {
 	mu   sync.Mutex
 	done bool
 	part inspect.Part[fact]
 }
 
-// CacheAge is how long what a layer says is kept without being asked for.
-const CacheAge = 60 * 24 * time.Hour
+// cacheAge is how long an unused cache entry is kept.
+const cacheAge = 60 * 24 * time.Hour
 
-// cacheVersion is part of cached files' names: another one is another format.
-const cacheVersion = "1"
+// cacheVersion is part of the names of cache entries. It changes with their content.
+const cacheVersion = "2"
 
-// wanted are the files that say something about packages, by the bytes that
-// are read of each. * stands for anything in one part of a path.
-var wanted = []struct {
+// Limits for rpm databases. Those of images are below 50 MB.
+const (
+	maxRPMDB  = 256 << 20
+	maxRPMLog = 64 << 20
+)
+
+// wantedFiles are the files with information about packages, and the limit in
+// bytes for each. A * matches anything in one element of a path.
+var wantedFiles = []struct {
 	pattern []string
 	max     int64
 }{
 	{parts("var/lib/dpkg/status"), 64 << 20},
 	{parts("var/lib/dpkg/status.d/*"), 1 << 20},
-	{parts("var/lib/rpm/rpmdb.sqlite"), 512 << 20},
-	{parts("var/lib/rpm/rpmdb.sqlite-wal"), 128 << 20},
-	{parts("var/lib/rpm/Packages"), 16},
-	{parts("var/lib/rpm/Packages.db"), 16},
-	{parts("usr/lib/sysimage/rpm/rpmdb.sqlite"), 512 << 20},
-	{parts("usr/lib/sysimage/rpm/rpmdb.sqlite-wal"), 128 << 20},
-	{parts("usr/lib/sysimage/rpm/Packages"), 16},
-	{parts("usr/lib/sysimage/rpm/Packages.db"), 16},
+	{parts("var/lib/rpm/rpmdb.sqlite"), maxRPMDB},
+	{parts("var/lib/rpm/rpmdb.sqlite-wal"), maxRPMLog},
+	{parts("var/lib/rpm/Packages.db"), maxRPMDB},
+	{parts("var/lib/rpm/Packages"), maxRPMDB},
+	{parts("usr/lib/sysimage/rpm/rpmdb.sqlite"), maxRPMDB},
+	{parts("usr/lib/sysimage/rpm/rpmdb.sqlite-wal"), maxRPMLog},
+	{parts("usr/lib/sysimage/rpm/Packages.db"), maxRPMDB},
+	{parts("usr/lib/sysimage/rpm/Packages"), maxRPMDB},
 	{parts("var/lib/kolla/venv/lib*/python3*/site-packages/*.dist-info/METADATA"), 64 << 10},
 	{parts("var/lib/kolla/venv/lib*/python3*/site-packages/*.egg-info/PKG-INFO"), 64 << 10},
 	{parts("usr/local/lib*/python3*/*-packages/*.dist-info/METADATA"), 64 << 10},
@@ -72,32 +80,42 @@ var wanted = []struct {
 	{parts("etc/dnf/dnf.conf"), 1 << 20},
 }
 
+// parseRPMDB returns the packages in an rpm database of any format.
+func parseRPMDB(file, log []byte) ([]Package, error) {
+	list, err := rpmdb.Read(file, log)
+	out := make([]Package, len(list))
+	for i, p := range list {
+		out[i] = Package{RPM, p.Name, p.Version, p.Arch}
+	}
+	return out, err
+}
+
 func parts(pattern string) []string { return strings.Split(pattern, "/") }
 
-// matches returns how many bytes of a path are wanted, and whether it is one
-// that is wanted or may have such below it.
-func matches(name string) (size int64, mayHold bool) {
-	for _, w := range wanted {
-		rest, ok := name, true
+// matchWanted returns the limit of a wanted file, or 0, and whether the path is
+// that of a wanted file or of a directory that may contain one.
+func matchWanted(name string) (limit int64, relevant bool) {
+	for _, w := range wantedFiles {
+		rest := name
 		for i, p := range w.pattern {
 			part, more, cut := strings.Cut(rest, "/")
-			if ok = match(p, part); !ok {
+			if !matchElement(p, part) {
 				break
 			}
 			if !cut {
 				if i == len(w.pattern)-1 {
 					return w.max, true
 				}
-				mayHold = true
+				relevant = true
 				break
 			}
 			rest = more
 		}
 	}
-	return 0, mayHold || name == ""
+	return 0, relevant || name == ""
 }
 
-func match(pattern, name string) bool {
+func matchElement(pattern, name string) bool {
 	if !strings.Contains(pattern, "*") {
 		return pattern == name
 	}
@@ -105,25 +123,24 @@ func match(pattern, name string) bool {
 	return ok && err == nil
 }
 
-// fact is what one file says.
+// fact is the information in one file.
 type fact struct {
 	Packages []Package `json:"packages,omitempty"`
 	Text     string    `json:"text,omitempty"`
-	Problem  string    `json:"problem,omitempty"` // why it cannot be read
+	Problem  string    `json:"problem,omitempty"` // why the file cannot be read
 }
 
-// Contents are the packages of an image and the files that say where more come
-// from.
+// Contents are the packages of an image and its configuration of repositories.
 type Contents struct {
 	Packages []Package         // sorted
 	Files    map[string]string // configuration of package managers and os-release, by path
-	// Problems name what could not be read, such as a database of an unknown
-	// format: Packages lacks what is in it.
+	// Problems describe files that could not be read, such as a database in an
+	// unknown format. Packages lacks their content.
 	Problems []string
 }
 
-// Installed returns the packages that an image holds, sorted by type and name.
-// A package database that cannot be read is an error.
+// Installed returns the packages of an image, sorted by type and name. A package
+// database that cannot be read is an error.
 func (r *Reader) Installed(ctx context.Context, img v1.Image) ([]Package, error) {
 	c, err := r.Read(ctx, img)
 	if err == nil && len(c.Problems) > 0 {
@@ -135,7 +152,7 @@ func (r *Reader) Installed(ctx context.Context, img v1.Image) ([]Package, error)
 	return c.Packages, nil
 }
 
-// Read returns all that an image says about packages.
+// Read returns the packages and the repository configuration of an image.
 func (r *Reader) Read(ctx context.Context, img v1.Image) (*Contents, error) {
 	layers, err := img.Layers()
 	if err != nil {
@@ -147,8 +164,10 @@ func (r *Reader) Read(ctx context.Context, img v1.Image) (*Contents, error) {
 			return nil, fmt.Errorf("reading packages: layer %d of %d: %w", i+1, len(layers), err)
 		}
 	}
+	files := inspect.MergeParts(all)
+	dropOldRPMDB(files)
 	out := &Contents{Files: map[string]string{}}
-	for name, f := range inspect.MergeParts(all) {
+	for name, f := range files {
 		out.Packages = append(out.Packages, f.Packages...)
 		if f.Text != "" {
 			out.Files[name] = f.Text
@@ -158,14 +177,30 @@ func (r *Reader) Read(ctx context.Context, img v1.Image) (*Contents, error) {
 		}
 	}
 	slices.SortFunc(out.Packages, compare)
-	// A database below two names, one a link to the other's directory.
+	// A database may have two names, if its directory is a link to another.
 	out.Packages = slices.Compact(out.Packages)
 	slices.Sort(out.Problems)
 	return out, nil
 }
 
-// layer returns what a layer says. Images of a set share layers: each is read
-// once, by whoever comes first.
+// dropOldRPMDB removes databases in older formats from a directory that has one in
+// a newer format: rpm --rebuilddb leaves them.
+func dropOldRPMDB(files map[string]fact) {
+	names := []string{"rpmdb.sqlite", "Packages.db", "Packages"}
+	for _, dir := range []string{"var/lib/rpm/", "usr/lib/sysimage/rpm/"} {
+		found := false
+		for _, name := range names {
+			if found {
+				delete(files, dir+name)
+			} else if _, ok := files[dir+name]; ok {
+				found = true
+			}
+		}
+	}
+}
+
+// layer returns the facts in a layer. Images of a set share layers: each is read
+// once.
 func (r *Reader) layer(ctx context.Context, l v1.Layer) (inspect.Part[fact], error) {
 	d, err := l.Digest()
 	if err != nil {
@@ -173,42 +208,42 @@ func (r *Reader) layer(ctx context.Context, l v1.Layer) (inspect.Part[fact], err
 	}
 	r.mu.Lock()
 	if r.layers == nil {
-		r.layers = map[v1.Hash]*layerOnce{}
+		r.layers = map[v1.Hash]*layerResult{}
 	}
-	o := r.layers[d]
-	if o == nil {
-		o = &layerOnce{}
-		r.layers[d] = o
+	result := r.layers[d]
+	if result == nil {
+		result = &layerResult{}
+		r.layers[d] = result
 	}
 	r.mu.Unlock()
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.done {
-		return o.part, nil
+	result.mu.Lock()
+	defer result.mu.Unlock()
+	if result.done {
+		return result.part, nil
 	}
 	file := filepath.Join(r.CacheDir, fmt.Sprintf("%s.%s.json", d.Hex, cacheVersion))
-	ok := false
+	cached := false
 	if r.CacheDir != "" {
-		o.part, ok = readCached(file)
+		result.part, cached = readCached(file)
 	}
-	if !ok {
-		if o.part, err = readFacts(ctx, l); err != nil {
-			return o.part, err
+	if !cached {
+		if result.part, err = readFacts(ctx, l); err != nil {
+			return result.part, err
 		}
 		if r.CacheDir != "" {
-			writeCached(file, o.part)
+			writeCached(file, result.part)
 		}
 	}
-	o.done = true
-	return o.part, nil
+	result.done = true
+	return result.part, nil
 }
 
 func readFacts(ctx context.Context, l v1.Layer) (inspect.Part[fact], error) {
-	one, files, err := inspect.ReadLayer(ctx, l, inspect.Options{Want: func(p string) int64 { n, _ := matches(p); return n }})
+	layer, files, err := inspect.ReadLayer(ctx, l, inspect.Options{Want: func(p string) int64 { limit, _ := matchWanted(p); return limit }})
 	if err != nil {
 		return inspect.Part[fact]{}, err
 	}
-	return inspect.MakePart(one, factsOf(files), func(p string) bool { _, may := matches(p); return may }), nil
+	return inspect.MakePart(layer, factsOf(files), func(p string) bool { _, relevant := matchWanted(p); return relevant }), nil
 }
 
 func factsOf(files map[string]inspect.Content) map[string]fact {
@@ -223,9 +258,7 @@ func factsOf(files map[string]inspect.Content) map[string]fact {
 		case base == "rpmdb.sqlite":
 			f.Packages, err = parseRPMDB(c.Data, files[dir+"rpmdb.sqlite-wal"].Data)
 		case base == "Packages" || base == "Packages.db":
-			if c.Size > 0 {
-				err = ErrOldRPMDB
-			}
+			f.Packages, err = parseRPMDB(c.Data, nil)
 		case name == "var/lib/dpkg/status" || dir == "var/lib/dpkg/status.d/" && !strings.HasSuffix(base, ".md5sums"):
 			f.Packages = parseDpkg(c.Data)
 		case base == "METADATA" || base == "PKG-INFO":
@@ -233,8 +266,8 @@ func factsOf(files map[string]inspect.Content) map[string]fact {
 		default:
 			f.Text = string(c.Data)
 		}
-		if n, _ := matches(name); err == nil && c.Size > n && base != "METADATA" && base != "PKG-INFO" {
-			err = fmt.Errorf("it is larger than %d bytes", n)
+		if limit, _ := matchWanted(name); c.Size > limit && base != "METADATA" && base != "PKG-INFO" {
+			err = fmt.Errorf("larger than %s", units.Bytes(limit))
 		}
 		if err != nil {
 			f = fact{Problem: err.Error()}
@@ -249,27 +282,26 @@ func readCached(file string) (p inspect.Part[fact], ok bool) {
 	if err != nil || json.Unmarshal(data, &p) != nil {
 		return inspect.Part[fact]{}, false
 	}
-	now := time.Now()
-	_ = os.Chtimes(file, now, now) // it was of use; see Prune
+	touch(file)
 	return p, true
 }
 
-// writeCached keeps what a layer says. It can be read again from the layer, so
-// that a full disk costs time and nothing else.
+// writeCached caches the facts in a layer. Errors are ignored: without the cache,
+// the layer is read again.
 func writeCached(file string, p inspect.Part[fact]) {
 	if data, err := json.Marshal(p); err == nil {
-		replace(file, data)
+		writeCacheFile(file, data)
 	}
 }
 
-// Prune removes from a cache's directory what has been of no use for CacheAge.
+// Prune removes cache entries that were not used for 60 days.
 func Prune(dir string) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return
 	}
 	for _, e := range entries {
-		if info, err := e.Info(); err == nil && time.Since(info.ModTime()) > CacheAge {
+		if info, err := e.Info(); err == nil && time.Since(info.ModTime()) > cacheAge {
 			_ = os.Remove(filepath.Join(dir, e.Name()))
 		}
 	}

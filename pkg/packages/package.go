@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// The types of packages.
+// Types of packages.
 const (
 	Deb    = "deb"
 	RPM    = "rpm"
@@ -17,12 +17,12 @@ const (
 // Package is an installed package, or one that can be installed.
 type Package struct {
 	Type    string `json:"type"` // Deb, RPM or Python
-	Name    string `json:"name"` // of Python packages, as PyPI normalizes it
+	Name    string `json:"name"` // a Python package has its normalized name (PEP 503)
 	Version string `json:"version"`
 	Arch    string `json:"arch,omitempty"`
 }
 
-// String returns the package as its own tools would write it.
+// String returns the package in the notation of its package manager.
 func (p Package) String() string {
 	switch p.Type {
 	case RPM:
@@ -39,7 +39,7 @@ func compare(a, b Package) int {
 		CompareVersions(a.Type, a.Version, b.Version), cmp.Compare(a.Version, b.Version))
 }
 
-// Change is one package that two images do not have alike.
+// Change is a package that differs between two images.
 type Change struct {
 	Type string `json:"type"`
 	Name string `json:"name"`
@@ -48,7 +48,7 @@ type Change struct {
 	To   string `json:"to,omitempty"`   // version, "" if it was removed
 }
 
-// Kind says what happened: "added", "removed" or "changed".
+// Kind returns "added", "removed" or "changed".
 func (c Change) Kind() string {
 	switch {
 	case c.From == "":
@@ -59,7 +59,7 @@ func (c Change) Kind() string {
 	return "changed"
 }
 
-// String returns the change as people read it: "nova-api 3:26.0-1 → 3:26.1-1".
+// String formats the change for people: "nova-api 3:26.0-1 → 3:26.1-1".
 func (c Change) String() string {
 	switch c.Kind() {
 	case "added":
@@ -70,27 +70,26 @@ func (c Change) String() string {
 	return fmt.Sprintf("%s %s → %s", c.Name, c.From, c.To)
 }
 
-// Changes lists what differs between two lists of packages, sorted by type and
-// name. A package of which several versions are installed, as of kernels, is
-// compared version by version.
+// Changes returns the differences between two lists of packages, sorted by type and
+// name. A package that is installed in several versions, such as a kernel, has a
+// change per version.
 func Changes(old, new []Package) []Change {
-	before, after := group(old), group(new)
+	before, after := versionsByPackage(old), versionsByPackage(new)
 	var out []Change
 	for id := range before {
 		if _, ok := after[id]; !ok {
 			after[id] = nil
 		}
 	}
-	for id, now := range after {
-		was := without(before[id], now)
-		now = without(now, before[id])
-		for i := range max(len(was), len(now)) {
+	for id := range after {
+		removed, added := without(before[id], after[id]), without(after[id], before[id])
+		for i := range max(len(removed), len(added)) {
 			c := Change{Type: id.Type, Name: id.Name, Arch: id.Arch}
-			if i < len(was) {
-				c.From = was[i]
+			if i < len(removed) {
+				c.From = removed[i]
 			}
-			if i < len(now) {
-				c.To = now[i]
+			if i < len(added) {
+				c.To = added[i]
 			}
 			out = append(out, c)
 		}
@@ -101,8 +100,9 @@ func Changes(old, new []Package) []Change {
 	return out
 }
 
-// group returns the versions of each package, sorted; its keys have none.
-func group(list []Package) map[Package][]string {
+// versionsByPackage returns the sorted versions of each package. The keys have no
+// version.
+func versionsByPackage(list []Package) map[Package][]string {
 	out := map[Package][]string{}
 	for _, p := range list {
 		id := Package{Type: p.Type, Name: p.Name, Arch: p.Arch}
@@ -114,12 +114,12 @@ func group(list []Package) map[Package][]string {
 	return out
 }
 
-// without returns the versions of a that b does not have.
+// without returns the elements of a that are not in b.
 func without(a, b []string) []string {
 	return slices.DeleteFunc(slices.Clone(a), func(v string) bool { return slices.Contains(b, v) })
 }
 
-// Summary says changes in few words: the first, and how many more there are.
+// Summary describes changes in one line: the first, and the number of the others.
 func Summary(changes []Change) string {
 	switch len(changes) {
 	case 0:
@@ -130,7 +130,7 @@ func Summary(changes []Change) string {
 	return fmt.Sprintf("package %s (and %d more)", changes[0], len(changes)-1)
 }
 
-// normalName is a Python package's name as PyPI compares names (PEP 503).
+// normalName returns the normalized name of a Python package (PEP 503).
 func normalName(name string) string {
 	return strings.ToLower(strings.Join(strings.FieldsFunc(name, func(r rune) bool { return r == '-' || r == '_' || r == '.' }), "-"))
 }

@@ -85,7 +85,7 @@ func TestRPMVersionsAsRPM(t *testing.T) {
 		t.Fatalf("rpm compared %d of %d: %s", len(said), len(pairs), out)
 	}
 	for i, want := range said {
-		if got := strconv.Itoa(compareRPMPart(pairs[i][0], pairs[i][1])); got != want {
+		if got := strconv.Itoa(CompareVersions(RPM, pairs[i][0], pairs[i][1])); got != want {
 			t.Errorf("%q against %q: %s, rpm says %s", pairs[i][0], pairs[i][1], got, want)
 		}
 	}

@@ -8,41 +8,44 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/kolla-build/kolla-build/internal/apt"
 )
 
-// Source is a repository with its state.
+// Source is a repository and its current index.
 type Source struct {
 	Repository Repository
 	Index      *Index
 }
 
-// Policy says which version of a package its manager would install, were it
-// not installed: the candidate.
+// Policy decides which version of a package its package manager would install if
+// it were not installed yet: the candidate.
 type Policy struct {
 	sources []Source
-	offers  []map[string][]string // by source
+	offers  []map[string][]string // per source: versions by package
 	pins    []pin
 }
 
-// NewPolicy loads what the sources offer, for an image with such contents.
+// NewPolicy reads the lists of packages of the sources of an image. Errors are
+// *RepositoryError, or the error of ctx.
 func NewPolicy(ctx context.Context, c *Contents, sources []Source) (*Policy, error) {
 	p := &Policy{sources: sources, pins: aptPins(c.Files)}
 	for _, s := range sources {
-		o, err := s.Index.Offers(ctx)
+		offers, err := s.Index.Offers(ctx)
 		if err != nil {
-			// One that is off may be gone as well.
+			// A disabled repository may no longer exist.
 			var re *RepositoryError
 			if !s.Repository.Disabled || !errors.As(err, &re) {
 				return nil, err
 			}
 		}
-		p.offers = append(p.offers, o)
+		p.offers = append(p.offers, offers)
 	}
 	return p, nil
 }
 
 // Candidate returns the version that would be installed today in place of an
-// installed package, "" if no repository has it.
+// installed package, or "" if no repository has one.
 func (p *Policy) Candidate(installed Package) string {
 	switch installed.Type {
 	case Deb:
@@ -50,9 +53,9 @@ func (p *Policy) Candidate(installed Package) string {
 	case RPM:
 		v := p.rpmCandidate(installed.Name, false)
 		if v == "" || CompareVersions(RPM, v, installed.Version) < 0 {
-			// It came from a repository that was on for one step.
-			if all := p.rpmCandidate(installed.Name, true); all != "" {
-				return all
+			// It came from a repository that was enabled for one step only.
+			if fromDisabled := p.rpmCandidate(installed.Name, true); fromDisabled != "" {
+				return fromDisabled
 			}
 		}
 		return v
@@ -60,26 +63,26 @@ func (p *Policy) Candidate(installed Package) string {
 	return ""
 }
 
-// rpmCandidate is dnf's choice: of the repositories with the best priority that
-// have the package, the newest.
-func (p *Policy) rpmCandidate(name string, disabledToo bool) string {
-	best, version := 0, ""
+// rpmCandidate decides like dnf: the newest version in the repositories with the
+// best priority among those that have the package.
+func (p *Policy) rpmCandidate(name string, includeDisabled bool) string {
+	priority, version := 0, ""
 	for i, s := range p.sources {
 		r := s.Repository
-		if r.Type != RPM || r.Disabled && !disabledToo || matchAny(r.Exclude, name) || len(r.Include) > 0 && !matchAny(r.Include, name) {
+		if r.Type != RPM || r.Disabled && !includeDisabled || matchAny(r.Exclude, name) || len(r.Include) > 0 && !matchAny(r.Include, name) {
 			continue
 		}
 		for _, v := range p.offers[i][name] {
-			if version == "" || r.Priority < best || r.Priority == best && CompareVersions(RPM, v, version) > 0 {
-				best, version = r.Priority, v
+			if version == "" || r.Priority < priority || r.Priority == priority && CompareVersions(RPM, v, version) > 0 {
+				priority, version = r.Priority, v
 			}
 		}
 	}
 	return version
 }
 
-// aptCandidate is apt's choice, as apt_preferences(5) has it for a package that
-// is not installed: the highest priority, and then the newest.
+// aptCandidate decides like apt for a package that is not installed, see
+// apt_preferences(5): the highest priority, then the newest version.
 func (p *Policy) aptCandidate(name string) string {
 	best, version := 0, ""
 	for i, s := range p.sources {
@@ -87,18 +90,18 @@ func (p *Policy) aptCandidate(name string) string {
 			continue
 		}
 		for _, v := range p.offers[i][name] {
-			prio := p.priority(name, v, s)
-			if prio < 0 || version != "" && (prio < best || prio == best && CompareVersions(Deb, v, version) <= 0) {
+			priority := p.priority(name, v, s)
+			if priority < 0 || version != "" && (priority < best || priority == best && CompareVersions(Deb, v, version) <= 0) {
 				continue
 			}
-			best, version = prio, v
+			best, version = priority, v
 		}
 	}
 	return version
 }
 
-// priority is that of a version from one source: what a pin for the package
-// says, else one for all packages, else what the archive wants for itself.
+// priority returns the priority of a version from a source: that of a pin for the
+// package, else of a pin for all packages, else the default of the archive.
 func (p *Policy) priority(name, version string, s Source) int {
 	for _, general := range []bool{false, true} {
 		for _, pin := range p.pins {
@@ -133,24 +136,27 @@ func (p pin) matches(version string, s Source) bool {
 	case "version":
 		return glob(p.value, version)
 	case "origin":
+		if len(s.Repository.URLs) == 0 {
+			return false
+		}
 		u, err := url.Parse(s.Repository.URLs[0])
 		return err == nil && glob(strings.Trim(p.value, `"`), u.Hostname())
 	case "release":
 		rel := s.Index.release
 		field := map[string]string{"a": rel["suite"], "n": rel["codename"], "o": rel["origin"], "l": rel["label"], "v": rel["version"]}
-		for _, cond := range strings.Split(p.value, ",") {
-			k, v, ok := strings.Cut(strings.TrimSpace(cond), "=")
-			v = strings.Trim(v, `"`)
+		for condition := range strings.SplitSeq(p.value, ",") {
+			key, value, hasKey := strings.Cut(strings.TrimSpace(condition), "=")
+			value = strings.Trim(value, `"`)
 			switch {
-			case !ok: // "release trixie" is a suite or a codename
-				if !glob(k, rel["suite"]) && !glob(k, rel["codename"]) {
+			case !hasKey: // "release trixie": a suite or a codename
+				if !glob(key, rel["suite"]) && !glob(key, rel["codename"]) {
 					return false
 				}
-			case k == "c":
-				if !slices.ContainsFunc(s.Repository.Components, func(c string) bool { return glob(v, c) }) {
+			case key == "c":
+				if !slices.ContainsFunc(s.Repository.Components, func(c string) bool { return glob(value, c) }) {
 					return false
 				}
-			case !glob(v, field[k]):
+			case !glob(value, field[key]):
 				return false
 			}
 		}
@@ -159,8 +165,7 @@ func (p pin) matches(version string, s Source) bool {
 	return false
 }
 
-// aptPins reads the preferences of an image, in apt's order: what comes first
-// counts.
+// aptPins reads the preferences of an image in apt's order: the first match counts.
 func aptPins(files map[string]string) []pin {
 	var names []string
 	for name := range files {
@@ -172,11 +177,11 @@ func aptPins(files map[string]string) []pin {
 	slices.Sort(names)
 	var out []pin
 	for _, name := range append([]string{"etc/apt/preferences"}, names...) {
-		paragraphs([]byte(files[name]), []string{"package"}, func(p map[string]string) {
+		apt.Paragraphs([]byte(files[name]), []string{"package"}, func(p apt.Paragraph) {
 			kind, value, _ := strings.Cut(p["pin"], " ")
-			n, err := strconv.Atoi(p["pin-priority"])
+			priority, err := strconv.Atoi(p["pin-priority"])
 			if err == nil && p["package"] != "" && kind != "" {
-				out = append(out, pin{strings.Fields(p["package"]), strings.ToLower(kind), strings.TrimSpace(value), n})
+				out = append(out, pin{strings.Fields(p["package"]), strings.ToLower(kind), strings.TrimSpace(value), priority})
 			}
 		})
 	}
@@ -187,7 +192,7 @@ func matchAny(patterns []string, name string) bool {
 	return slices.ContainsFunc(patterns, func(p string) bool { return glob(p, name) })
 }
 
-// glob matches as shells do, but for "/", which is nothing special in versions.
+// glob matches like a shell, except that "/" is an ordinary character.
 func glob(pattern, s string) bool {
 	ok, err := path.Match(strings.ReplaceAll(pattern, "/", "\x01"), strings.ReplaceAll(s, "/", "\x01"))
 	return ok && err == nil

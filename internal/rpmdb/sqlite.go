@@ -1,32 +1,32 @@
-package packages
+package rpmdb
 
 import (
 	"encoding/binary"
 	"errors"
 )
 
-// What follows reads tables of SQLite databases, as sqlite.org/fileformat.html
-// describes them: no indexes, no writing.
+// This file reads tables of SQLite databases, as sqlite.org/fileformat.html
+// describes them. It reads no indexes and writes nothing.
 
 const sqliteMagic = "SQLite format 3\x00"
 
-var errSQLite = errors.New("the SQLite file is damaged")
+var errSQLite = errors.New("damaged SQLite file")
 
-// sqliteFile is a database with what its write-ahead log has over it.
+// sqliteFile is a database with the pages that its write-ahead log replaces.
 type sqliteFile struct {
 	data   []byte
-	page   int            // size of pages in bytes
-	usable int            // of them, bytes that hold anything
+	page   int            // bytes of a page
+	usable int            // bytes of a page that are used
 	newer  map[int][]byte // pages from the log
-	seen   map[int]bool   // pages are visited once: a loop is damage
+	read   map[int]bool   // each page is read once: a loop is damage
 }
 
-// sqliteBlobs calls each with the blobs in the last column of a table.
-func sqliteBlobs(data, wal []byte, table string, each func([]byte) error) error {
+// sqliteBlobs calls yield with the last column of each row of a table.
+func sqliteBlobs(data, wal []byte, table string, yield func([]byte) error) error {
 	if len(data) < 100 {
 		return errSQLite
 	}
-	f := &sqliteFile{data: data, page: int(binary.BigEndian.Uint16(data[16:])), seen: map[int]bool{}}
+	f := &sqliteFile{data: data, page: int(binary.BigEndian.Uint16(data[16:])), read: map[int]bool{}}
 	if f.page == 1 {
 		f.page = 65536
 	}
@@ -53,15 +53,15 @@ func sqliteBlobs(data, wal []byte, table string, each func([]byte) error) error 
 		if err != nil || len(cols) == 0 {
 			return errSQLite
 		}
-		return each(cols[len(cols)-1].bytes)
+		return yield(cols[len(cols)-1].bytes)
 	})
 }
 
 func (f *sqliteFile) get(n int) ([]byte, error) {
-	if n < 1 || f.seen[n] {
+	if n < 1 || f.read[n] {
 		return nil, errSQLite
 	}
-	f.seen[n] = true
+	f.read[n] = true
 	if p, ok := f.newer[n]; ok {
 		return p, nil
 	}
@@ -71,15 +71,15 @@ func (f *sqliteFile) get(n int) ([]byte, error) {
 	return f.data[(n-1)*f.page : n*f.page], nil
 }
 
-// rows calls each with the records of a table's b-tree.
-func (f *sqliteFile) rows(n, depth int, each func([]byte) error) error {
+// rows calls yield with the records in a table's b-tree.
+func (f *sqliteFile) rows(n, depth int, yield func([]byte) error) error {
 	p, err := f.get(n)
 	if err != nil || depth > 40 {
 		return errSQLite
 	}
 	head := 0
 	if n == 1 {
-		head = 100 // the file's own header
+		head = 100 // the header of the file
 	}
 	kind, cells := p[head], int(binary.BigEndian.Uint16(p[head+3:]))
 	at := head + 8
@@ -95,12 +95,12 @@ func (f *sqliteFile) rows(n, depth int, each func([]byte) error) error {
 			return errSQLite
 		}
 		switch kind {
-		case 5: // interior: the page on the left of a key
-			err = f.rows(int(binary.BigEndian.Uint32(p[cell:])), depth+1, each)
+		case 5: // interior: the page left of a key
+			err = f.rows(int(binary.BigEndian.Uint32(p[cell:])), depth+1, yield)
 		case 13: // leaf
 			var record []byte
 			if record, err = f.payload(p[cell:f.usable]); err == nil {
-				err = each(record)
+				err = yield(record)
 			}
 		default:
 			err = errSQLite
@@ -110,12 +110,12 @@ func (f *sqliteFile) rows(n, depth int, each func([]byte) error) error {
 		}
 	}
 	if kind == 5 {
-		return f.rows(int(binary.BigEndian.Uint32(p[head+8:])), depth+1, each)
+		return f.rows(int(binary.BigEndian.Uint32(p[head+8:])), depth+1, yield)
 	}
 	return nil
 }
 
-// payload returns a leaf cell's record, with what of it lies on other pages.
+// payload returns the record in a leaf cell, with the part on overflow pages.
 func (f *sqliteFile) payload(cell []byte) ([]byte, error) {
 	size, n := sqliteVarint(cell)
 	_, m := sqliteVarint(cell[n:])
@@ -152,7 +152,7 @@ func (f *sqliteFile) payload(cell []byte) ([]byte, error) {
 	return out, nil
 }
 
-// sqliteValue is a column's value: bytes of text and blobs, or an integer.
+// sqliteValue is the value of a column: the bytes of a text or blob, or an integer.
 type sqliteValue struct {
 	bytes []byte
 	int   int64
@@ -203,7 +203,7 @@ func sqliteRecord(b []byte) ([]sqliteValue, error) {
 	return out, nil
 }
 
-// sqliteVarint reads a number of up to nine bytes; n is 0 if it is cut off.
+// sqliteVarint reads a number of up to nine bytes; n is 0 if it is truncated.
 func sqliteVarint(b []byte) (v uint64, n int) {
 	for i := range min(9, len(b)) {
 		if i == 8 {
@@ -217,9 +217,9 @@ func sqliteVarint(b []byte) (v uint64, n int) {
 	return 0, 0
 }
 
-// readLog takes the pages of whole transactions out of a write-ahead log. A
-// frame counts if its salt is the log's and the checksum over all up to it is
-// right: what follows is of an earlier use of the file.
+// readLog takes the pages of complete transactions from a write-ahead log. A
+// frame is valid if it has the log's salt and the checksum of everything before
+// it. The first invalid one is left from an earlier use of the file.
 func (f *sqliteFile) readLog(wal []byte) {
 	if len(wal) < 32 {
 		return

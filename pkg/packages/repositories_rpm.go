@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// rpmArches are the names that rpm has for Debian's architectures.
+// rpmArches are rpm's names of Debian's architectures.
 var rpmArches = map[string]string{"amd64": "x86_64", "arm64": "aarch64"}
 
 // rpmRepositories reads a .repo file.
@@ -23,16 +23,16 @@ func (c *Contents) rpmRepositories(text, arch string) []Repository {
 		if id == "main" {
 			continue
 		}
-		r := Repository{Type: RPM, Name: id, Arch: arch, Priority: 99, Disabled: off(s["enabled"])}
-		for _, u := range words(s["baseurl"]) {
-			if u = expand(u, vars); !strings.HasPrefix(u, "file:") {
+		r := Repository{Type: RPM, Name: id, Arch: arch, Priority: 99, Disabled: isOff(s["enabled"])}
+		for _, u := range listItems(s["baseurl"]) {
+			if u = expandVariables(u, vars); !strings.HasPrefix(u, "file:") {
 				r.URLs = append(r.URLs, strings.TrimRight(u, "/"))
 			}
 		}
 		if len(r.URLs) == 0 {
-			r.List = expand(strings.TrimSpace(s["metalink"]), vars)
+			r.List = expandVariables(strings.TrimSpace(s["metalink"]), vars)
 			if r.List == "" {
-				r.List = expand(strings.TrimSpace(s["mirrorlist"]), vars)
+				r.List = expandVariables(strings.TrimSpace(s["mirrorlist"]), vars)
 			}
 		}
 		if len(r.URLs) == 0 && r.List == "" {
@@ -42,22 +42,22 @@ func (c *Contents) rpmRepositories(text, arch string) []Repository {
 			r.Priority = n
 		}
 		for _, from := range []map[string]string{main, s} {
-			r.Exclude = append(r.Exclude, words(from["exclude"])...)
-			r.Exclude = append(r.Exclude, words(from["excludepkgs"])...)
+			r.Exclude = append(r.Exclude, listItems(from["exclude"])...)
+			r.Exclude = append(r.Exclude, listItems(from["excludepkgs"])...)
 		}
-		r.Include = words(s["includepkgs"])
+		r.Include = listItems(s["includepkgs"])
 		out = append(out, r)
 	}
 	return out
 }
 
-// dnfVariables are the variables of .repo files: dnf's own, and the image's.
+// dnfVariables returns the variables of .repo files: dnf's own and those in the image.
 func (c *Contents) dnfVariables(arch string) map[string]string {
 	vars := map[string]string{"basearch": arch, "arch": arch}
 	for _, f := range []string{"usr/lib/os-release", "etc/os-release"} {
 		for line := range strings.Lines(c.Files[f]) {
 			if k, v, _ := strings.Cut(strings.TrimSpace(line), "="); k == "VERSION_ID" {
-				// Enterprise Linux calls a release by its major number.
+				// Enterprise Linux names a release by its major version.
 				vars["releasever"], _, _ = strings.Cut(strings.Trim(v, `"'`), ".")
 			}
 		}
@@ -75,7 +75,7 @@ func (c *Contents) dnfVariables(arch string) map[string]string {
 
 var dnfVariable = regexp.MustCompile(`\$\{?([A-Za-z_][A-Za-z0-9_]*)\}?`)
 
-func expand(s string, vars map[string]string) string {
+func expandVariables(s string, vars map[string]string) string {
 	return dnfVariable.ReplaceAllStringFunc(s, func(ref string) string {
 		if v, ok := vars[strings.Trim(ref, "${}")]; ok {
 			return v
@@ -84,12 +84,12 @@ func expand(s string, vars map[string]string) string {
 	})
 }
 
-// words splits a list as dnf does: at commas and white space.
-func words(s string) []string {
+// listItems splits a list like dnf, at commas and white space.
+func listItems(s string) []string {
 	return strings.FieldsFunc(s, func(r rune) bool { return r == ',' || r == ' ' || r == '\n' || r == '\t' })
 }
 
-func off(s string) bool {
+func isOff(s string) bool {
 	switch strings.ToLower(strings.TrimSpace(s)) {
 	case "0", "no", "false", "off":
 		return true
@@ -97,37 +97,44 @@ func off(s string) bool {
 	return false
 }
 
-// iniSections reads an ini file as dnf does: a line that begins with white
-// space goes on with the value before it.
+// iniSections reads an ini file like dnf: a line that begins with white space
+// continues the value of the line before.
 func iniSections(text string) map[string]map[string]string {
-	out := map[string]map[string]string{}
-	section, last := "", ""
+	lines := map[string]map[string][]string{}
+	section, key := "", ""
 	for line := range strings.Lines(text) {
 		line = strings.TrimRight(line, " \t\r\n")
 		switch {
 		case line == "" || line[0] == '#' || line[0] == ';':
 		case line[0] == ' ' || line[0] == '\t':
-			if last != "" {
-				out[section][last] += "\n" + strings.TrimSpace(line)
+			if key != "" {
+				lines[section][key] = append(lines[section][key], strings.TrimSpace(line))
 			}
 		case line[0] == '[':
-			section, last = strings.Trim(line, "[]"), ""
-			if out[section] == nil {
-				out[section] = map[string]string{}
+			section, key = strings.Trim(line, "[]"), ""
+			if lines[section] == nil {
+				lines[section] = map[string][]string{}
 			}
 		default:
 			k, v, ok := strings.Cut(line, "=")
-			if !ok || out[section] == nil {
+			if !ok || lines[section] == nil {
 				continue
 			}
-			last = strings.TrimSpace(k)
-			out[section][last] = strings.TrimSpace(v)
+			key = strings.TrimSpace(k)
+			lines[section][key] = []string{strings.TrimSpace(v)}
+		}
+	}
+	out := map[string]map[string]string{}
+	for section, keys := range lines {
+		out[section] = map[string]string{}
+		for key, values := range keys {
+			out[section][key] = strings.Join(values, "\n")
 		}
 	}
 	return out
 }
 
-// iniOrder returns the names of an ini file's sections as they come.
+// iniOrder returns the names of the sections of an ini file, in their order.
 func iniOrder(text string) []string {
 	var out []string
 	seen := map[string]bool{}

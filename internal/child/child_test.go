@@ -1,0 +1,118 @@
+package child
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+func sh(script string, limits Limits) *Cmd {
+	return &Cmd{Args: []string{"sh", "-c", script}, Limits: limits, Grace: 100 * time.Millisecond}
+}
+
+// leftovers counts the processes with a marker in their command line.
+func leftovers(t *testing.T, marker string) int {
+	t.Helper()
+	out, _ := exec.Command("pgrep", "-fc", marker).Output()
+	n, err := strconv.Atoi(strings.TrimSpace(string(out)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+func TestRun(t *testing.T) {
+	var out bytes.Buffer
+	c := sh("cat; exit 0", Limits{Time: time.Minute, Memory: 1 << 30, Processes: 10})
+	c.Stdin, c.Stdout = strings.NewReader("input"), &out
+	if err := c.Run(t.Context()); err != nil || out.String() != "input" {
+		t.Errorf("%q, %v", out.String(), err)
+	}
+	var exit *exec.ExitError
+	if err := sh("exit 3", Limits{}).Run(t.Context()); !errors.As(err, &exit) || exit.ExitCode() != 3 {
+		t.Errorf("exit 3: %v", err)
+	}
+	if err := (&Cmd{Args: []string{"no-such-program"}}).Run(t.Context()); !errors.Is(err, exec.ErrNotFound) {
+		t.Errorf("missing program: %v", err)
+	}
+}
+
+func TestTimeLimit(t *testing.T) {
+	marker := fmt.Sprintf("3%d", time.Now().UnixNano()%1e9)
+	err := sh("trap '' TERM; sleep "+marker+" & sleep "+marker, Limits{Time: 50 * time.Millisecond}).Run(t.Context())
+	var limit *LimitError
+	if !errors.As(err, &limit) || limit.Program != "sh" {
+		t.Errorf("got %v", err)
+	}
+	if n := leftovers(t, "sleep "+marker); n != 0 {
+		t.Errorf("%d processes are left", n)
+	}
+}
+
+func TestProcessLimit(t *testing.T) {
+	marker := filepath.Join(t.TempDir(), "marker")
+	// A chain of processes, each of which starts the next, as git's lazy fetch did.
+	script := `f() { [ $1 = 0 ] || sh -c ': "$0"; sleep 60' ` + marker + ` & [ $1 = 0 ] || f $(($1-1)); }; f 60; wait`
+	err := sh(script, Limits{Processes: 20}).Run(t.Context())
+	var limit *LimitError
+	if !errors.As(err, &limit) || !strings.Contains(limit.Limit, "20 processes") {
+		t.Errorf("got %v", err)
+	}
+	if n := leftovers(t, marker); n != 0 {
+		t.Errorf("%d processes are left", n)
+	}
+}
+
+func TestMemoryLimit(t *testing.T) {
+	var messages Tail
+	c := &Cmd{Args: []string{"python3", "-c", "x = bytearray(200 << 20)"}, Stderr: &messages, Limits: Limits{Memory: 100 << 20}}
+	if _, err := exec.LookPath("python3"); err != nil {
+		t.Skip("python3 is not installed")
+	}
+	if err := c.Run(t.Context()); err == nil || !strings.Contains(messages.String(), "MemoryError") {
+		t.Errorf("%v: %s", err, messages.String())
+	}
+}
+
+func TestContext(t *testing.T) {
+	marker := fmt.Sprintf("4%d", time.Now().UnixNano()%1e9)
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cause := errors.New("the cause")
+	r, w := io.Pipe()
+	go func() {
+		_, _ = r.Read(make([]byte, 10))
+		cancel(cause)
+	}()
+	c := sh("trap '' TERM; sleep "+marker+" & echo started; sleep "+marker, Limits{})
+	c.Stdout = w
+	if err := c.Run(ctx); !errors.Is(err, cause) {
+		t.Errorf("got %v", err)
+	}
+	if n := leftovers(t, "sleep "+marker); n != 0 {
+		t.Errorf("%d processes are left", n)
+	}
+}
+
+func TestBufferAndTail(t *testing.T) {
+	b := &Buffer{Limit: 10}
+	c := sh("yes", Limits{Time: time.Minute})
+	c.Stdout = b
+	if err := c.Run(t.Context()); err == nil {
+		t.Error("endless output is no error")
+	}
+	var tail Tail
+	for i := range 100_000 {
+		fmt.Fprintf(&tail, "line %d\n", i)
+	}
+	if s := tail.String(); !strings.HasSuffix(s, "line 99999") || len(s) > 3*maxTail {
+		t.Errorf("kept %d bytes", len(s))
+	}
+}

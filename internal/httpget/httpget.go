@@ -1,0 +1,244 @@
+// Package httpget gets files over HTTP with limits: on their size, on the time
+// without a byte, on redirects and on retries. It must not know what the files
+// contain.
+//
+// Errors never contain the URL, which may hold credentials.
+package httpget
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/kolla-build/kolla-build/internal/retry"
+)
+
+// DefaultStall is the time without a byte after which a transfer ends.
+const DefaultStall = time.Minute
+
+// maxRedirects limits how many redirects are followed for a request.
+const maxRedirects = 10
+
+// ErrNotFound is the answer of a server that works and does not have the file.
+var ErrNotFound = errors.New("not found on the server")
+
+// StatusError is an answer that is not the file.
+type StatusError struct {
+	Code  int
+	After time.Duration // the wait that the server asks for before another request
+}
+
+// Error implements error.
+func (e *StatusError) Error() string {
+	return fmt.Sprintf("the server answered %d %s", e.Code, http.StatusText(e.Code))
+}
+
+// Is makes an answer that the file does not exist an ErrNotFound. Object stores
+// answer 403 for objects that do not exist.
+func (e *StatusError) Is(target error) bool {
+	return target == ErrNotFound && (e.Code == http.StatusNotFound || e.Code == http.StatusGone || e.Code == http.StatusForbidden)
+}
+
+// NewStatusError returns the error of an answer.
+func NewStatusError(resp *http.Response) *StatusError {
+	return &StatusError{Code: resp.StatusCode, After: retry.After(resp, time.Now())}
+}
+
+// Retryable marks an error of an attempt with whether another may succeed, for
+// retry.Policy.
+func Retryable(err error) error {
+	var status *StatusError
+	if errors.As(err, &status) {
+		return &retry.Error{Err: err, Again: retry.TransientStatus(status.Code), After: status.After}
+	}
+	return err
+}
+
+// Validators are what a server offers to find out whether a file changed.
+type Validators struct {
+	ETag         string `json:"etag,omitempty"`
+	LastModified string `json:"last_modified,omitempty"`
+}
+
+// Client gets files into memory. It is safe for concurrent use.
+type Client struct {
+	HTTP      *http.Client // nil means NewHTTPClient's
+	UserAgent string
+	Stall     time.Duration // 0 means DefaultStall
+	Retry     retry.Policy
+}
+
+// Response is an answer of a server.
+type Response struct {
+	Body        []byte
+	NotModified bool // the file with the given validators is still the same; Body is nil
+	Validators
+}
+
+// SizeError says that a file is larger than its limit.
+type SizeError struct{ Limit int64 }
+
+// Error implements error.
+func (e *SizeError) Error() string { return fmt.Sprintf("larger than %d bytes", e.Limit) }
+
+// Get gets the file at a URL, of at most limit bytes. have are the validators of
+// the caller's copy, if any. A file that does not exist is an ErrNotFound.
+func (c *Client) Get(ctx context.Context, location string, have Validators, limit int64) (Response, error) {
+	var out Response
+	err := c.Retry.Do(ctx, func() error {
+		var err error
+		out, err = c.get(ctx, location, have, limit)
+		return Retryable(err)
+	})
+	var r *retry.Error
+	if errors.As(err, &r) {
+		err = r.Err
+	}
+	if err != nil && ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	return out, err
+}
+
+func (c *Client) get(ctx context.Context, location string, have Validators, limit int64) (Response, error) {
+	u, err := url.Parse(location)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		return Response{}, errors.New("not an http or https URL")
+	}
+	stall := c.Stall
+	if stall <= 0 {
+		stall = DefaultStall
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	watch := NewStallWatch(stall, cancel)
+	defer watch.Stop()
+	req, err := NewRequest(ctx, location, c.UserAgent, have)
+	if err != nil {
+		return Response{}, err
+	}
+	client := c.HTTP
+	if client == nil {
+		client = sharedClient
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return Response{}, Cause(ctx, err)
+	}
+	defer resp.Body.Close()
+	out := Response{Validators: Validators{resp.Header.Get("ETag"), resp.Header.Get("Last-Modified")}}
+	switch {
+	case resp.StatusCode == http.StatusOK:
+	case resp.StatusCode == http.StatusNotModified && have != (Validators{}):
+		return Response{NotModified: true, Validators: have}, nil
+	default:
+		return Response{}, NewStatusError(resp)
+	}
+	var body bytes.Buffer
+	n, err := io.Copy(&body, io.LimitReader(watch.Reader(resp.Body), limit+1))
+	if err != nil {
+		return Response{}, Cause(ctx, err)
+	}
+	if n > limit {
+		return Response{}, &SizeError{limit}
+	}
+	out.Body = body.Bytes()
+	if out.Body == nil {
+		out.Body = []byte{}
+	}
+	return out, nil
+}
+
+// NewRequest returns a request for a file, on the condition that it changed since
+// the caller's copy.
+func NewRequest(ctx context.Context, location, userAgent string, have Validators) (*http.Request, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, location, nil)
+	if err != nil {
+		return nil, errors.New("not a URL")
+	}
+	if userAgent != "" {
+		req.Header.Set("User-Agent", userAgent)
+	}
+	if have.ETag != "" {
+		req.Header.Set("If-None-Match", have.ETag)
+	}
+	if have.LastModified != "" {
+		req.Header.Set("If-Modified-Since", have.LastModified)
+	}
+	return req, nil
+}
+
+// Cause returns why a request failed, without its URL: a stall, the end of ctx, or
+// the fault of the network.
+func Cause(ctx context.Context, err error) error {
+	if cause := context.Cause(ctx); cause != nil {
+		return cause
+	}
+	var ue *url.Error
+	if errors.As(err, &ue) {
+		return ue.Err
+	}
+	return err
+}
+
+var sharedClient = NewHTTPClient(DefaultStall, 8)
+
+// NewHTTPClient returns a client that uses the proxies of the environment. stall
+// is how long a server may take to begin its answer.
+func NewHTTPClient(stall time.Duration, connectionsPerHost int) *http.Client {
+	return &http.Client{
+		Transport: &http.Transport{
+			Proxy:                  http.ProxyFromEnvironment,
+			DialContext:            (&net.Dialer{Timeout: 15 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
+			ForceAttemptHTTP2:      true,
+			MaxIdleConnsPerHost:    connectionsPerHost,
+			IdleConnTimeout:        90 * time.Second,
+			TLSHandshakeTimeout:    15 * time.Second,
+			ResponseHeaderTimeout:  stall,
+			MaxResponseHeaderBytes: 1 << 20,
+			DisableCompression:     true, // checksums are those of the stored bytes
+		},
+		CheckRedirect: func(_ *http.Request, via []*http.Request) error {
+			if len(via) >= maxRedirects {
+				return fmt.Errorf("the server redirected more than %d times", maxRedirects)
+			}
+			return nil
+		},
+	}
+}
+
+// StallWatch ends a transfer that moves no byte for too long.
+type StallWatch struct {
+	timer *time.Timer
+	limit time.Duration
+}
+
+// NewStallWatch starts to watch. It cancels with a *retry.StalledError.
+func NewStallWatch(limit time.Duration, cancel context.CancelCauseFunc) *StallWatch {
+	return &StallWatch{limit: limit, timer: time.AfterFunc(limit, func() { cancel(&retry.StalledError{After: limit}) })}
+}
+
+// Stop ends the watch.
+func (w *StallWatch) Stop() { w.timer.Stop() }
+
+// Reader returns a reader whose bytes count as movement.
+func (w *StallWatch) Reader(r io.Reader) io.Reader { return &watchedReader{r, w} }
+
+type watchedReader struct {
+	r     io.Reader
+	watch *StallWatch
+}
+
+func (r *watchedReader) Read(p []byte) (int, error) {
+	n, err := r.r.Read(p)
+	if n > 0 {
+		r.watch.timer.Reset(r.watch.limit)
+	}
+	return n, err
+}

@@ -1,0 +1,127 @@
+// Package untar reads tar archives from untrusted places: it decompresses them,
+// cleans the names of their members and limits what they expand to. It must not
+// know what the archives are for.
+package untar
+
+import (
+	"archive/tar"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"strings"
+
+	"github.com/kolla-build/kolla-build/internal/units"
+)
+
+// maxName is the longest name of a member, in bytes: Linux opens no longer path.
+const maxName = 4096
+
+// Limits are what an archive may expand to.
+type Limits struct {
+	Members int
+	Bytes   int64 // of all members, headers included
+}
+
+// ErrNotTar says that data is not a tar archive.
+var ErrNotTar = errors.New("not a tar archive")
+
+// LimitError says that an archive expands to more than allowed.
+type LimitError struct{ Limit string }
+
+// Error implements error.
+func (e *LimitError) Error() string { return "the archive expands to more than " + e.Limit }
+
+// UnsafeError says that a member would be written outside the directory into which
+// the archive is unpacked, or is neither a file, a directory nor a link.
+type UnsafeError struct {
+	Member  string
+	Problem string
+}
+
+// Error implements error.
+func (e *UnsafeError) Error() string { return fmt.Sprintf("unsafe member %q: %s", e.Member, e.Problem) }
+
+// Each calls yield with each member of an uncompressed archive, except global
+// headers. If the first header cannot be read, the error is ErrNotTar. It reads
+// to the end, so that errors of the compression are noticed.
+func Each(ctx context.Context, r io.Reader, limits Limits, yield func(*tar.Header, io.Reader) error) error {
+	in := &limitedReader{ctx: ctx, r: r, left: limits.Bytes, limit: limits.Bytes}
+	tr := tar.NewReader(in)
+	size := int64(0)
+	for n := 0; ; n++ {
+		h, err := tr.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			var limit *LimitError
+			switch {
+			case ctx.Err() != nil:
+				return context.Cause(ctx)
+			case errors.As(err, &limit):
+				return err
+			case n == 0:
+				return ErrNotTar
+			}
+			return fmt.Errorf("reading the archive after %d members: %w", n, err)
+		}
+		// A sparse member is larger than its data in the archive.
+		if size += h.Size; size < 0 || size > limits.Bytes {
+			return &LimitError{units.Bytes(limits.Bytes)}
+		}
+		if n >= limits.Members {
+			return &LimitError{units.Count(limits.Members, "member")}
+		}
+		if h.Typeflag == tar.TypeXGlobalHeader {
+			continue
+		}
+		if len(h.Name) > maxName || len(h.Linkname) > maxName {
+			return &UnsafeError{h.Name[:min(len(h.Name), 80)], "a name is longer than 4096 bytes"}
+		}
+		if err := yield(h, tr); err != nil {
+			return err
+		}
+	}
+	if _, err := io.Copy(io.Discard, in); err != nil {
+		return fmt.Errorf("reading the archive: %w", err)
+	}
+	return nil
+}
+
+// CleanName returns the name of a member in its shortest form, relative to the
+// directory into which it is unpacked: "." is that directory itself. A name that
+// is absolute or leads out of the directory is an *UnsafeError.
+func CleanName(name string) (string, error) {
+	switch {
+	case strings.HasPrefix(name, "/"):
+		return "", &UnsafeError{name, "its name is absolute"}
+	case strings.ContainsRune(name, 0):
+		return "", &UnsafeError{name, "its name contains a null byte"}
+	}
+	for element := range strings.SplitSeq(name, "/") {
+		if element == ".." {
+			return "", &UnsafeError{name, `its name contains ".."`}
+		}
+	}
+	return path.Clean(name), nil
+}
+
+// limitedReader ends with ctx, and with an error at a number of bytes.
+type limitedReader struct {
+	ctx         context.Context //nolint:containedctx // lives as long as one call
+	r           io.Reader
+	left, limit int64
+}
+
+func (l *limitedReader) Read(p []byte) (int, error) {
+	if err := l.ctx.Err(); err != nil {
+		return 0, context.Cause(l.ctx)
+	}
+	n, err := l.r.Read(p)
+	if l.left -= int64(n); l.left < 0 {
+		return 0, &LimitError{units.Bytes(l.limit)}
+	}
+	return n, err
+}

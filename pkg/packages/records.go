@@ -1,0 +1,47 @@
+package packages
+
+import (
+	"bytes"
+	"strings"
+
+	"github.com/kolla-build/kolla-build/internal/apt"
+)
+
+// parseDpkg returns the installed packages in dpkg's status file, or in one file
+// of status.d, which images without dpkg have.
+func parseDpkg(text []byte) []Package {
+	var out []Package
+	apt.Paragraphs(text, nil, func(p apt.Paragraph) {
+		if p["package"] == "" || p["version"] == "" {
+			return
+		}
+		if s := strings.Fields(p["status"]); len(s) == 3 && (s[2] == "config-files" || s[2] == "not-installed" || s[2] == "half-installed") {
+			return
+		}
+		out = append(out, Package{Deb, p["package"], p["version"], p["architecture"]})
+	})
+	return out
+}
+
+// parsePython returns the package described by the header of METADATA or PKG-INFO.
+func parsePython(text []byte) []Package {
+	p := Package{Type: Python}
+	for len(text) > 0 {
+		var line []byte
+		line, text, _ = bytes.Cut(text, []byte{'\n'})
+		if len(bytes.TrimSpace(line)) == 0 {
+			break // the description follows
+		}
+		name, value, _ := strings.Cut(string(line), ":")
+		switch value = strings.TrimSpace(value); name {
+		case "Name":
+			p.Name = normalName(value)
+		case "Version":
+			p.Version = value
+		}
+	}
+	if p.Name == "" || p.Version == "" {
+		return nil
+	}
+	return []Package{p}
+}
