@@ -8,7 +8,7 @@ declare -A packages=(
   [test]="skopeo docker-registry busybox-static tmux procps xz-utils bzip2 zstd mount util-linux
     python3 python3-pip python3-venv python3-jinja2 python3-markupsafe python3-yaml
     dnf rpm createrepo-c bash zsh fish mandoc make patch docker.io podman
-    systemd chromium fonts-dejavu-core libxml2-utils python3-prometheus-client yamllint"
+    systemd chromium fonts-dejavu-core libxml2-utils python3-prometheus-client yamllint db5.3-util"
   # What OpenStack Kolla's own tool needs, to be compared with.
   [kolla]="python3-oslo.config python3-jinja2 python3-git python3-docker python3-pbr python3-yaml python3-requests python3-graphviz"
 )

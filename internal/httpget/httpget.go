@@ -115,9 +115,7 @@ func (c *Client) get(ctx context.Context, location string, have Validators, limi
 	if stall <= 0 {
 		stall = DefaultStall
 	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	watch := NewStallWatch(stall, cancel)
+	ctx, watch := retry.WatchStall(ctx, stall)
 	defer watch.Stop()
 	req, err := NewRequest(ctx, location, c.UserAgent, have)
 	if err != nil {
@@ -211,34 +209,4 @@ func NewHTTPClient(stall time.Duration, connectionsPerHost int) *http.Client {
 			return nil
 		},
 	}
-}
-
-// StallWatch ends a transfer that moves no byte for too long.
-type StallWatch struct {
-	timer *time.Timer
-	limit time.Duration
-}
-
-// NewStallWatch starts to watch. It cancels with a *retry.StalledError.
-func NewStallWatch(limit time.Duration, cancel context.CancelCauseFunc) *StallWatch {
-	return &StallWatch{limit: limit, timer: time.AfterFunc(limit, func() { cancel(&retry.StalledError{After: limit}) })}
-}
-
-// Stop ends the watch.
-func (w *StallWatch) Stop() { w.timer.Stop() }
-
-// Reader returns a reader whose bytes count as movement.
-func (w *StallWatch) Reader(r io.Reader) io.Reader { return &watchedReader{r, w} }
-
-type watchedReader struct {
-	r     io.Reader
-	watch *StallWatch
-}
-
-func (r *watchedReader) Read(p []byte) (int, error) {
-	n, err := r.r.Read(p)
-	if n > 0 {
-		r.watch.timer.Reset(r.watch.limit)
-	}
-	return n, err
 }

@@ -127,7 +127,7 @@ func (f *berkeley) overflow(item []byte) ([]byte, error) {
 		out = append(out, page[bdbPageHeader:bdbPageHeader+used]...)
 		next = int(f.order.Uint32(page[16:]))
 	}
-	if len(out) != size {
+	if len(out) != size || next != 0 {
 		return nil, errBerkeley
 	}
 	return out, nil

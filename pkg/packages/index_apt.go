@@ -53,7 +53,7 @@ func (c *Client) aptIndex(ctx context.Context, r Repository, at string) (*Index,
 			if !ok {
 				continue
 			}
-			f := form{sum: sum, name: name + ext}
+			f := listFile{sum: sum, name: name + ext}
 			if byHash {
 				// The plain name may belong to a newer file by the time it is requested.
 				f.urls = append(f.urls, dir+"/"+path.Join(path.Dir(name), "by-hash/SHA256", sum))

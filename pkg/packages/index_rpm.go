@@ -10,6 +10,8 @@ import (
 	"io"
 	"slices"
 	"strings"
+
+	"github.com/kolla-build/kolla-build/internal/units"
 )
 
 // maxMirrors limits the locations of a repository. One that five mirrors do not have
@@ -113,11 +115,13 @@ func (c *Client) rpmIndex(ctx context.Context, at string) (*Index, error) {
 
 // readPrimary adds the packages in a primary.xml file to versions.
 func readPrimary(r io.Reader, arch string, versions map[string][]string) error {
-	dec := xml.NewDecoder(r)
+	in := &tokenReader{r: r}
+	dec := xml.NewDecoder(in)
 	var name, packageArch, version, text string
 	depth := 0 // within a <package>, whose own fields are at depth 1
 	inPackage := false
 	for {
+		in.read = 0
 		tok, err := dec.RawToken()
 		if errors.Is(err, io.EOF) {
 			return nil
@@ -160,6 +164,23 @@ func readPrimary(r io.Reader, arch string, versions map[string][]string) error {
 			depth--
 		}
 	}
+}
+
+// maxToken limits the text between two tags, which the decoder keeps in memory.
+const maxToken = 16 << 20
+
+// tokenReader fails when the decoder reads too much for one token.
+type tokenReader struct {
+	r    io.Reader
+	read int // bytes since the last token
+}
+
+func (t *tokenReader) Read(p []byte) (int, error) {
+	n, err := t.r.Read(p)
+	if t.read += n; t.read > maxToken {
+		return 0, fmt.Errorf("text of more than %s", units.Bytes(maxToken))
+	}
+	return n, err
 }
 
 // versionOf formats a version like those of installed packages: an epoch of zero is

@@ -175,44 +175,36 @@ func TestInstalledFromDpkgAndPython(t *testing.T) {
 	}
 }
 
-// A database that rpm itself wrote, with its write-ahead log where rpm left one.
+// TestInstalledFromRPM reads an image whose database rpm wrote; internal/rpmdb tests
+// every format.
 func TestInstalledFromRPM(t *testing.T) {
 	rpm := testenv.Program(t, "rpm", "rpm")
 	testenv.Program(t, "rpmbuild", "rpm")
 	testenv.Program(t, "createrepo_c", "createrepo-c")
 	dir := t.TempDir()
-	var list []standin.RPM
-	for i := range 300 {
-		list = append(list, standin.RPM{Name: "pack" + strconv.Itoa(i), Files: map[string]string{"usr/share/p" + strconv.Itoa(i): "x"}})
-	}
-	if err := standin.WriteRPMs(filepath.Join(dir, "repo"), list...); err != nil {
+	if err := standin.WriteRPMs(filepath.Join(dir, "repo"), standin.RPM{Name: "pack"}); err != nil {
 		t.Fatal(err)
 	}
-	files, err := filepath.Glob(filepath.Join(dir, "repo", "*", "*.rpm"))
-	if err != nil || len(files) != 300 {
-		t.Fatalf("%d packages made, %v", len(files), err)
-	}
+	files, _ := filepath.Glob(filepath.Join(dir, "repo", "*", "*.rpm"))
 	db := filepath.Join(dir, "db")
 	args := append([]string{"--dbpath", db, "-i", "--justdb", "--nodeps", "--nosignature"}, files...)
 	if out, err := exec.Command(rpm, args...).CombinedOutput(); err != nil {
 		t.Fatalf("rpm: %v\n%s", err, out)
 	}
-	in := map[string]string{}
+	// An older database beside the current one is no longer used by rpm.
+	content := map[string]string{"var/lib/rpm/Packages": "not a database"}
 	for _, name := range []string{"rpmdb.sqlite", "rpmdb.sqlite-wal"} {
 		if data, err := os.ReadFile(filepath.Join(db, name)); err == nil {
-			in["var/lib/rpm/"+name] = string(data)
+			content["var/lib/rpm/"+name] = string(data)
 		}
 	}
-	got, err := (&Reader{}).Installed(t.Context(), image(t, layer(t, in)))
-	if err != nil {
-		t.Fatal(err)
+	got, err := (&Reader{}).Installed(t.Context(), image(t, layer(t, content)))
+	if want := (Package{RPM, "pack", standin.RPMVersion, "noarch"}); err != nil || len(got) != 1 || got[0] != want {
+		t.Errorf("got %v, %v; want %v", got, err, want)
 	}
-	if len(got) != 300 || got[0] != (Package{RPM, "pack0", standin.RPMVersion, "noarch"}) {
-		t.Errorf("%d packages, the first %v", len(got), got[:min(1, len(got))])
-	}
-	old := image(t, layer(t, map[string]string{"var/lib/rpm/Packages": "\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x61\x15\x06\x00"}))
-	if _, err := (&Reader{}).Installed(t.Context(), old); err == nil || !strings.Contains(err.Error(), "Enterprise Linux before 9") {
-		t.Errorf("of an old database: %v", err)
+	damaged := image(t, layer(t, map[string]string{"var/lib/rpm/Packages": "not a database"}))
+	if _, err := (&Reader{}).Installed(t.Context(), damaged); err == nil || !strings.Contains(err.Error(), "var/lib/rpm/Packages") {
+		t.Errorf("damaged database: %v", err)
 	}
 }
 
@@ -233,26 +225,4 @@ func TestChanges(t *testing.T) {
 	if c := Changes(a, a); len(c) != 0 {
 		t.Errorf("of the same: %v", c)
 	}
-}
-
-// TestDamagedRecords: an image may have made its database wrong on purpose.
-func TestDamagedRecords(t *testing.T) {
-	for _, b := range [][]byte{nil, {0}, {0x80, 0}, {9, 1}, {2, 12 + 2*9}, {3, 0xff, 0xff}} {
-		if v, err := sqliteRecord(b); err == nil {
-			t.Errorf("% x: %v, want an error", b, v)
-		}
-	}
-}
-
-func FuzzRPMDB(f *testing.F) {
-	if rpm, err := exec.LookPath("rpm"); err == nil {
-		db := filepath.Join(f.TempDir(), "db")
-		_ = exec.Command(rpm, "--dbpath", db, "--initdb").Run()
-		if data, err := os.ReadFile(filepath.Join(db, "rpmdb.sqlite")); err == nil {
-			wal, _ := os.ReadFile(filepath.Join(db, "rpmdb.sqlite-wal"))
-			f.Add(data, wal)
-		}
-	}
-	f.Add([]byte(sqliteMagic), []byte{})
-	f.Fuzz(func(_ *testing.T, data, wal []byte) { _, _ = parseRPMDB(data, wal) })
 }

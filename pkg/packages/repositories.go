@@ -37,7 +37,7 @@ func (r Repository) String() string {
 	if len(r.URLs) > 0 {
 		at = r.URLs[0]
 	}
-	s := redact.URL(at)
+	s := redact.Variable("", at) // the query of a mirror list is no secret
 	if r.Suite != "" {
 		s += " " + r.Suite
 	}
