@@ -14,19 +14,19 @@ import (
 	"github.com/distribution/reference"
 )
 
-// api speaks to a daemon: Docker's API, or Podman's own (libpod). Podman's
-// imitation of Docker's would take a name without a host for one of Docker Hub.
+// api is a daemon, used through Docker's API or Podman's own (libpod). Podman's
+// version of Docker's API would treat a name without a host as one of Docker Hub.
 type api struct {
-	client *http.Client
-	base   string
-	addr   string
+	client  *http.Client
+	base    string // of URLs
+	address string // for messages
 
 	mu     sync.Mutex
-	prefix string // of paths, with the version; from about
+	prefix string // of paths, with the version of the API; set by about
 	podman bool
 }
 
-func (a *api) where() string { return a.addr }
+func (a *api) addr() string { return a.address }
 
 func (a *api) close() { a.client.CloseIdleConnections() }
 
@@ -50,44 +50,44 @@ func (a *api) about(ctx context.Context) (about, error) {
 	if err := a.get(ctx, "/version", nil, &v); err != nil {
 		return about{}, err
 	}
-	out.version, _, _ = strings.Cut(v.Version, "+") // a packager's suffix
+	out.version, _, _ = strings.Cut(v.Version, "+") // without the suffix of a distribution
 	return out, nil
 }
 
-func (a *api) list(ctx context.Context) ([]listed, error) {
-	var answer []struct {
+func (a *api) list(ctx context.Context) ([]listedImage, error) {
+	var images []struct {
 		ID       string `json:"Id"`
 		RepoTags []string
 		Names    []string // Podman's
 	}
-	if err := a.get(ctx, a.path("/images/json"), nil, &answer); err != nil {
+	if err := a.get(ctx, a.path("/images/json"), nil, &images); err != nil {
 		return nil, err
 	}
-	out := make([]listed, 0, len(answer))
-	for _, im := range answer {
+	out := make([]listedImage, 0, len(images))
+	for _, im := range images {
 		refs := im.RepoTags
 		if len(refs) == 0 {
 			refs = im.Names
 		}
-		out = append(out, listed{id: hexOf(im.ID), refs: refs})
+		out = append(out, listedImage{id: hexOf(im.ID), refs: refs})
 	}
 	return out, nil
 }
 
-func (a *api) inspect(ctx context.Context, name string) (*inspected, error) {
-	var answer struct {
+func (a *api) inspect(ctx context.Context, name string) (*imageInfo, error) {
+	var info struct {
 		ID     string `json:"Id"`
 		RootFS struct{ Layers []string }
 	}
-	err := a.get(ctx, a.path("/images/"+name+"/json"), nil, &answer)
-	var refused *answerError
-	if errors.As(err, &refused) && refused.status == http.StatusNotFound {
+	err := a.get(ctx, a.path("/images/"+name+"/json"), nil, &info)
+	var answer *answerError
+	if errors.As(err, &answer) && answer.status == http.StatusNotFound {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	return &inspected{id: hexOf(answer.ID), layers: answer.RootFS.Layers}, nil
+	return &imageInfo{id: hexOf(info.ID), layers: info.RootFS.Layers}, nil
 }
 
 func (a *api) load(ctx context.Context, archive io.Reader) error {
@@ -96,8 +96,8 @@ func (a *api) load(ctx context.Context, archive io.Reader) error {
 		return err
 	}
 	defer res.Body.Close()
-	// A stream of lines, with errors among them after a status of 200.
-	dec := json.NewDecoder(res.Body)
+	// The answer is a stream of messages. Errors are among them, after status 200.
+	dec := json.NewDecoder(io.LimitReader(res.Body, maxAnswer))
 	for {
 		var line struct {
 			Error       string `json:"error"`
@@ -110,11 +110,11 @@ func (a *api) load(ctx context.Context, archive io.Reader) error {
 		case errors.Is(err, io.EOF):
 			return nil
 		case err != nil:
-			return fmt.Errorf("reading the answer: %w", err)
+			return fmt.Errorf("reading the answer of the engine: %w", err)
 		case line.ErrorDetail.Message != "":
-			return &answerError{says: line.ErrorDetail.Message}
+			return &answerError{message: line.ErrorDetail.Message}
 		case line.Error != "":
-			return &answerError{says: line.Error}
+			return &answerError{message: line.Error}
 		}
 	}
 }
@@ -160,16 +160,19 @@ func (a *api) get(ctx context.Context, path string, q url.Values, into any) erro
 		return err
 	}
 	defer res.Body.Close()
-	if err := json.NewDecoder(res.Body).Decode(into); err != nil {
-		return fmt.Errorf("%s: the answer is not understood: %w", path, err)
+	if err := json.NewDecoder(io.LimitReader(res.Body, maxAnswer)).Decode(into); err != nil {
+		return fmt.Errorf("reading the answer to %s: %w", path, err)
 	}
 	return nil
 }
 
-// maxRefusal bounds what is read of an error's text.
-const maxRefusal = 64 << 10
+// Limits for answers of an engine, in bytes.
+const (
+	maxAnswer  = 256 << 20 // lists of images, progress of a load
+	maxMessage = 64 << 10  // of an error
+)
 
-// do sends a request. Answers that are no success are *answerError.
+// do sends a request. An answer that is not a success is an *answerError.
 func (a *api) do(ctx context.Context, method, path string, q url.Values, body io.Reader) (*http.Response, error) {
 	u := a.base + path
 	if len(q) > 0 {
@@ -187,7 +190,7 @@ func (a *api) do(ctx context.Context, method, path string, q url.Values, body io
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
-		var ue *url.Error // its URL is ours, made up
+		var ue *url.Error // its URL is the made-up one of a socket
 		if errors.As(err, &ue) {
 			err = ue.Err
 		}
@@ -197,15 +200,15 @@ func (a *api) do(ctx context.Context, method, path string, q url.Values, body io
 		return res, nil
 	}
 	defer res.Body.Close()
-	text, _ := io.ReadAll(io.LimitReader(res.Body, maxRefusal))
-	var refusal struct{ Message, Cause string }
-	if json.Unmarshal(text, &refusal) != nil || refusal.Message == "" {
-		refusal.Message = strings.TrimSpace(string(text))
+	text, _ := io.ReadAll(io.LimitReader(res.Body, maxMessage))
+	var failure struct{ Message string }
+	if json.Unmarshal(text, &failure) != nil || failure.Message == "" {
+		failure.Message = strings.TrimSpace(string(text))
 	}
-	if refusal.Message == "" {
-		refusal.Message = res.Status
+	if failure.Message == "" {
+		failure.Message = res.Status
 	}
-	return nil, &answerError{status: res.StatusCode, says: refusal.Message}
+	return nil, &answerError{status: res.StatusCode, message: failure.Message}
 }
 
 func hexOf(id string) string { return strings.TrimPrefix(id, "sha256:") }

@@ -16,14 +16,14 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// sendOnce sends an image without its first layers.
-func (e *Engine) sendOnce(ctx context.Context, r Request, name string, without int) (Loaded, error) {
-	a, err := e.archive(r.Image, name, without)
+// sendOnce sends an image, except for its first layers.
+func (e *Engine) sendOnce(ctx context.Context, r Request, name string, skip int) (Loaded, error) {
+	a, err := e.archive(r.Image, name, skip)
 	if err != nil {
 		return Loaded{}, err
 	}
 	pr, pw := io.Pipe()
-	sent := &progress{w: pw, total: a.size, tell: r.Progress}
+	sent := &progressWriter{w: pw, total: a.size, report: r.Progress}
 	written := make(chan error, 1)
 	go func() {
 		err := a.write(sent)
@@ -31,24 +31,24 @@ func (e *Engine) sendOnce(ctx context.Context, r Request, name string, without i
 		written <- err
 	}()
 	err = e.load(ctx, pr)
-	// An engine that answers before it has read all leaves the writer waiting.
+	// An engine that answers before it has read everything leaves the writer waiting.
 	pr.CloseWithError(errStopped)
 	if werr := <-written; werr != nil && !errors.Is(werr, errStopped) && !errors.Is(werr, io.ErrClosedPipe) {
-		// What we could not read is the cause of what the engine then said.
+		// A layer could not be read; the error of the engine is a consequence.
 		err = werr
 	}
-	return Loaded{Layers: len(a.layers), Reused: without, Bytes: sent.n}, err
+	return Loaded{Layers: len(a.layers), Reused: skip, Bytes: sent.n}, err
 }
 
 var errStopped = errors.New("the engine stopped reading")
 
-// archive is an image as both engines read it: an OCI layout in a tar, and for
-// Docker's classic store, which does not know that, the list of docker save.
+// archive is an image in the form that both engines read: an OCI layout in a tar
+// and, for Docker without its containerd image store, the manifest.json of docker save.
 type archive struct {
 	head   []member // small files
 	layers []layerMember
 	tail   []member
-	size   int64 // of layers, about what is sent
+	size   int64 // bytes of the layers
 }
 
 type member struct {
@@ -62,7 +62,7 @@ type layerMember struct {
 	open func() (io.ReadCloser, error)
 }
 
-func (e *Engine) archive(img v1.Image, name string, without int) (*archive, error) {
+func (e *Engine) archive(img v1.Image, name string, skip int) (*archive, error) {
 	manifest, err := img.RawManifest()
 	if err != nil {
 		return nil, err
@@ -112,7 +112,7 @@ func (e *Engine) archive(img v1.Image, name string, without int) (*archive, erro
 		if err != nil {
 			return nil, fmt.Errorf("layer %d: %w", i+1, err)
 		}
-		if paths[i] = m.name; i >= without {
+		if paths[i] = m.name; i >= skip {
 			a.layers = append(a.layers, m)
 			a.size += m.size
 		}
@@ -136,8 +136,8 @@ func tagOf(named reference.Named) string {
 
 func blobName(h v1.Hash) string { return "blobs/" + h.Algorithm + "/" + h.Hex }
 
-// layer is a layer as it lies in the store. Docker before 23.0 (API 1.42) cannot
-// read zstd: it gets such a layer unpacked.
+// layer returns a layer as it is stored, except that Docker before 23.0 (API 1.42)
+// gets a zstd layer decompressed, because it cannot read it.
 func (e *Engine) layer(l v1.Layer) (layerMember, error) {
 	mt, err := l.MediaType()
 	if err != nil {
@@ -148,7 +148,7 @@ func (e *Engine) layer(l v1.Layer) (layerMember, error) {
 		if err != nil {
 			return layerMember{}, err
 		}
-		n, err := lengthOf(l)
+		n, err := expandedSize(l)
 		return layerMember{name: blobName(id), size: n, open: l.Uncompressed}, err
 	}
 	d, err := l.Digest()
@@ -159,9 +159,9 @@ func (e *Engine) layer(l v1.Layer) (layerMember, error) {
 	return layerMember{name: blobName(d), size: n, open: l.Compressed}, err
 }
 
-// lengthOf reads a layer to know how long it is unpacked: a tar's members begin
-// with their sizes.
-func lengthOf(l v1.Layer) (int64, error) {
+// expandedSize reads a layer to find its decompressed size, which the header of a
+// tar member needs.
+func expandedSize(l v1.Layer) (int64, error) {
 	r, err := l.Uncompressed()
 	if err != nil {
 		return 0, err
@@ -179,10 +179,10 @@ func olderAPI(have string, major, minor int) bool {
 }
 
 // write writes the archive.
-func (a *archive) write(w *progress) error {
+func (a *archive) write(w *progressWriter) error {
 	tw := tar.NewWriter(w)
-	small := func(ms []member) error {
-		for _, m := range ms {
+	writeFiles := func(members []member) error {
+		for _, m := range members {
 			if err := tw.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: m.name, Mode: 0o444, Size: int64(len(m.data))}); err != nil {
 				return err
 			}
@@ -192,12 +192,12 @@ func (a *archive) write(w *progress) error {
 		}
 		return nil
 	}
-	if err := small(a.head); err != nil {
+	if err := writeFiles(a.head); err != nil {
 		return err
 	}
 	done := map[string]bool{}
 	for _, l := range a.layers {
-		if done[l.name] { // the same content twice: an archive has it once
+		if done[l.name] { // two layers with the same content
 			continue
 		}
 		done[l.name] = true
@@ -208,7 +208,7 @@ func (a *archive) write(w *progress) error {
 			return err
 		}
 	}
-	if err := small(a.tail); err != nil {
+	if err := writeFiles(a.tail); err != nil {
 		return err
 	}
 	return tw.Close()
@@ -224,24 +224,24 @@ func copyLayer(w io.Writer, l layerMember) error {
 	return err
 }
 
-// progress counts what goes by, and tells it now and then.
-type progress struct {
-	w     io.Writer
-	n     int64
-	told  int64
-	total int64
-	tell  func(sent, total int64)
+// progressWriter counts bytes and reports them now and then.
+type progressWriter struct {
+	w        io.Writer
+	n        int64
+	reported int64
+	total    int64
+	report   func(sent, total int64) // may be nil
 }
 
-// tellEvery is how many bytes go by between two reports.
-const tellEvery = 1 << 20
+// reportInterval is the number of bytes between two reports.
+const reportInterval = 1 << 20
 
-func (p *progress) Write(b []byte) (int, error) {
+func (p *progressWriter) Write(b []byte) (int, error) {
 	n, err := p.w.Write(b)
 	p.n += int64(n)
-	if p.tell != nil && (p.n-p.told >= tellEvery || p.told == 0) {
-		p.told = p.n
-		p.tell(p.n, max(p.total, p.n))
+	if p.report != nil && (p.n-p.reported >= reportInterval || p.reported == 0) {
+		p.reported = p.n
+		p.report(p.n, max(p.total, p.n))
 	}
 	return n, err
 }

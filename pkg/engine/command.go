@@ -8,38 +8,46 @@ import (
 	"io"
 	"os/exec"
 	"strings"
-	"time"
+
+	"github.com/kolla-build/kolla-build/internal/child"
 )
 
 // command is Podman without its service: the podman program on this host, which
 // uses the storage of the user that runs it.
 type command struct{ bin string }
 
-func (c *command) where() string { return c.bin }
+// podmanProcesses limits the processes of one podman command. It starts a few
+// helpers for user namespaces and storage.
+const podmanProcesses = 100
+
+func (c *command) addr() string { return c.bin }
 
 func (c *command) close() {}
 
 func (c *command) run(ctx context.Context, in io.Reader, args ...string) ([]byte, error) {
-	cmd := exec.CommandContext(ctx, c.bin, args...)
-	cmd.WaitDelay = 5 * time.Second
-	var out, says bytes.Buffer
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = in, &out, &says
-	err := cmd.Run()
-	if ctx.Err() != nil {
-		return nil, context.Cause(ctx)
-	}
-	var exit *exec.ExitError
-	if errors.As(err, &exit) {
-		text := strings.TrimSpace(says.String())
-		if i := strings.LastIndex(text, "Error: "); i >= 0 {
-			text = text[i+len("Error: "):]
-		}
-		if text == "" {
-			text = exit.String()
-		}
-		return nil, &answerError{says: text}
-	}
+	out := &child.Buffer{Limit: maxAnswer}
+	err := c.stream(ctx, in, out, args...)
 	return out.Bytes(), err
+}
+
+// stream runs podman and writes its output to out.
+func (c *command) stream(ctx context.Context, in io.Reader, out io.Writer, args ...string) error {
+	var messages child.Tail
+	cmd := child.Cmd{Args: append([]string{c.bin}, args...), Stdin: in, Stdout: out, Stderr: &messages,
+		Limits: child.Limits{Processes: podmanProcesses}}
+	err := cmd.Run(ctx)
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) {
+		return err
+	}
+	text := messages.String()
+	if i := strings.LastIndex(text, "Error: "); i >= 0 {
+		text = text[i+len("Error: "):]
+	}
+	if text == "" {
+		text = exit.String()
+	}
+	return &answerError{message: text}
 }
 
 func (c *command) about(ctx context.Context) (about, error) {
@@ -48,44 +56,44 @@ func (c *command) about(ctx context.Context) (about, error) {
 	return about{version: version, podman: true}, err
 }
 
-func (c *command) list(ctx context.Context) ([]listed, error) {
+func (c *command) list(ctx context.Context) ([]listedImage, error) {
 	out, err := c.run(ctx, nil, "images", "--no-trunc", "--format", "json")
 	if err != nil {
 		return nil, err
 	}
-	var answer []struct {
+	var images []struct {
 		ID    string `json:"Id"`
 		Names []string
 	}
 	if len(bytes.TrimSpace(out)) > 0 {
-		if err := json.Unmarshal(out, &answer); err != nil {
+		if err := json.Unmarshal(out, &images); err != nil {
 			return nil, err
 		}
 	}
-	var all []listed
-	for _, im := range answer {
-		all = append(all, listed{id: hexOf(im.ID), refs: im.Names})
+	var all []listedImage
+	for _, im := range images {
+		all = append(all, listedImage{id: hexOf(im.ID), refs: im.Names})
 	}
 	return all, nil
 }
 
-func (c *command) inspect(ctx context.Context, name string) (*inspected, error) {
+func (c *command) inspect(ctx context.Context, name string) (*imageInfo, error) {
 	out, err := c.run(ctx, nil, "image", "inspect", name)
-	var refused *answerError
-	if errors.As(err, &refused) && (strings.Contains(refused.says, "no such image") || strings.Contains(refused.says, "image not known")) {
+	var answer *answerError
+	if errors.As(err, &answer) && (strings.Contains(answer.message, "no such image") || strings.Contains(answer.message, "image not known")) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	var answer []struct {
+	var images []struct {
 		ID     string `json:"Id"`
 		RootFS struct{ Layers []string }
 	}
-	if err := json.Unmarshal(out, &answer); err != nil || len(answer) == 0 {
+	if err := json.Unmarshal(out, &images); err != nil || len(images) == 0 {
 		return nil, err
 	}
-	return &inspected{id: hexOf(answer[0].ID), layers: answer[0].RootFS.Layers}, nil
+	return &imageInfo{id: hexOf(images[0].ID), layers: images[0].RootFS.Layers}, nil
 }
 
 func (c *command) load(ctx context.Context, archive io.Reader) error {
@@ -100,46 +108,27 @@ func (c *command) tag(ctx context.Context, id, ref string) error {
 
 func (c *command) save(ctx context.Context, ref string) (io.ReadCloser, error) {
 	ctx, cancel := context.WithCancel(ctx)
-	cmd := exec.CommandContext(ctx, c.bin, "save", "--quiet", "--format", "docker-archive", ref)
-	cmd.WaitDelay = 5 * time.Second
-	out, err := cmd.StdoutPipe()
-	if err == nil {
-		err = cmd.Start()
-	}
-	if err != nil {
-		cancel()
-		return nil, err
-	}
-	return &saved{ReadCloser: out, cmd: cmd, cancel: cancel}, nil
+	r, w := io.Pipe()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		w.CloseWithError(c.stream(ctx, nil, w, "save", "--quiet", "--format", "docker-archive", ref))
+	}()
+	return &savedImage{r, cancel, ended}, nil
 }
 
-// saved is the output of a podman save. Reading it to its end tells whether the
-// command was content.
-type saved struct {
-	io.ReadCloser
-	cmd    *exec.Cmd
+// savedImage is the output of podman save. At its end, Read returns the error of
+// the command.
+type savedImage struct {
+	*io.PipeReader
 	cancel context.CancelFunc
-	ended  bool
+	ended  chan struct{}
 }
 
-func (s *saved) Read(p []byte) (int, error) {
-	n, err := s.ReadCloser.Read(p)
-	if errors.Is(err, io.EOF) && !s.ended {
-		s.ended = true
-		if werr := s.cmd.Wait(); werr != nil {
-			return n, werr
-		}
-	}
-	return n, err
-}
-
-func (s *saved) Close() error {
+// Close stops the command and waits for its end.
+func (s *savedImage) Close() error {
 	s.cancel()
-	if s.ended { // and Wait has closed the pipe
-		return nil
-	}
-	s.ended = true
-	err := s.ReadCloser.Close()
-	_ = s.cmd.Wait() // it was stopped by us
+	err := s.PipeReader.Close()
+	<-s.ended
 	return err
 }

@@ -2,11 +2,8 @@ package engine
 
 import (
 	"context"
-	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -20,57 +17,61 @@ import (
 
 	"github.com/docker/cli/cli/config"
 	"github.com/docker/cli/cli/connhelper"
+	dockercontext "github.com/docker/cli/cli/context"
+	"github.com/docker/cli/cli/context/store"
 )
 
-// The engines' own sockets.
+// Default sockets of the engines.
 const (
 	dockerSocket = "unix:///var/run/docker.sock"
 	podmanSocket = "unix:///run/podman/podman.sock"
 )
 
-// endpoint is an address with what is needed to speak to it.
+// endpoint is the address of an engine and how TLS is used with it.
 type endpoint struct {
-	addr    string
-	certs   string // directory of ca.pem, cert.pem and key.pem, "" for none
-	verify  bool
-	context string // the Docker context that it is from, "" for none
+	addr   string
+	tls    *dockercontext.TLSData // nil for plain connections, unless the scheme is https
+	verify bool                   // the certificate of the engine
 }
 
-// dial makes a backend for the options. It connects to nothing yet.
+// dial returns the backend for the options. It does not connect yet.
 func dial(opts Options) (backend, error) {
 	ep := endpoint{addr: opts.Addr, verify: true}
 	if opts.Kind == Docker && opts.Addr == "" {
 		var err error
 		if ep, err = dockerEndpoint(opts.Getenv); err != nil {
-			return nil, &UnavailableError{Kind: Docker, Addr: ep.addr, Err: err, advice: "docker context ls lists what there is; DOCKER_HOST names an address"}
+			return nil, &UnavailableError{Kind: Docker, Addr: ep.addr, Err: err, hint: "docker context ls lists the contexts; DOCKER_HOST sets an address"}
 		}
 	}
 	if opts.Kind == Podman && opts.Addr == "" {
 		ep.addr = podmanSocket
-		path := strings.TrimPrefix(podmanSocket, "unix://")
-		if _, err := os.Stat(path); err != nil {
-			// Without the service, the command does the same.
+		if _, err := os.Stat(strings.TrimPrefix(podmanSocket, "unix://")); err != nil {
+			// The command works without the service.
 			if bin, err := exec.LookPath("podman"); err == nil {
 				return &command{bin: bin}, nil
 			}
 		}
 	}
-	client, base, err := httpClient(ep)
+	client, base, err := newHTTPClient(ep)
 	if err != nil {
 		return nil, unavailable(opts.Kind, ep.addr, err)
 	}
-	return &api{client: client, base: base, addr: ep.addr}, nil
+	return &api{client: client, base: base, address: ep.addr}, nil
 }
 
-// dockerEndpoint finds the daemon as the docker command does: DOCKER_HOST, then
-// DOCKER_CONTEXT or the configuration's context, then the system's socket.
+// dockerEndpoint finds the daemon like the docker command: DOCKER_HOST, then the
+// context from DOCKER_CONTEXT or the configuration file, then the default socket.
 func dockerEndpoint(getenv func(string) string) (endpoint, error) {
-	ep := endpoint{addr: dockerSocket}
 	if host := getenv("DOCKER_HOST"); host != "" {
-		ep.addr = host
-		if ep.verify = getenv("DOCKER_TLS_VERIFY") != ""; ep.verify || getenv("DOCKER_TLS") != "" {
-			if ep.certs = getenv("DOCKER_CERT_PATH"); ep.certs == "" {
-				ep.certs = config.Dir()
+		ep := endpoint{addr: host, verify: getenv("DOCKER_TLS_VERIFY") != ""}
+		if ep.verify || getenv("DOCKER_TLS") != "" {
+			dir := getenv("DOCKER_CERT_PATH")
+			if dir == "" {
+				dir = config.Dir()
+			}
+			var err error
+			if ep.tls, err = readTLSData(dir); err != nil {
+				return ep, err
 			}
 		}
 		return ep, nil
@@ -80,42 +81,54 @@ func dockerEndpoint(getenv func(string) string) (endpoint, error) {
 		name = config.LoadDefaultConfigFile(io.Discard).CurrentContext
 	}
 	if name == "" || name == "default" {
-		return ep, nil
+		return endpoint{addr: dockerSocket}, nil
 	}
 	return contextEndpoint(name)
 }
 
-// contextEndpoint reads a Docker context, as `docker context create` writes it.
+// dockerEndpointName is the name of the daemon's endpoint in Docker contexts.
+const dockerEndpointName = "docker"
+
+// contextEndpoint returns the endpoint of a Docker context.
 func contextEndpoint(name string) (endpoint, error) {
-	ep := endpoint{addr: "context " + name, context: name}
-	sum := sha256.Sum256([]byte(name))
-	id := hex.EncodeToString(sum[:])
-	data, err := os.ReadFile(filepath.Join(config.Dir(), "contexts", "meta", id, "meta.json"))
+	ep := endpoint{addr: "context " + name}
+	contexts := store.New(filepath.Join(config.Dir(), "contexts"), store.NewConfig(
+		func() any { return &map[string]any{} },
+		store.EndpointTypeGetter(dockerEndpointName, func() any { return &dockercontext.EndpointMetaBase{} })))
+	metadata, err := contexts.GetMetadata(name)
 	if err != nil {
-		return ep, fmt.Errorf("there is no Docker context %q", name)
+		return ep, fmt.Errorf("reading the Docker context %q: %w", name, err)
 	}
-	var meta struct {
-		Endpoints map[string]struct {
-			Host          string
-			SkipTLSVerify bool
-		}
+	meta, ok := metadata.Endpoints[dockerEndpointName].(dockercontext.EndpointMetaBase)
+	if !ok || meta.Host == "" {
+		return ep, fmt.Errorf("the Docker context %q has no address", name)
 	}
-	if err := json.Unmarshal(data, &meta); err != nil || meta.Endpoints["docker"].Host == "" {
-		return ep, fmt.Errorf("the Docker context %q names no address", name)
-	}
-	ep.addr, ep.verify = meta.Endpoints["docker"].Host, !meta.Endpoints["docker"].SkipTLSVerify
-	certs := filepath.Join(config.Dir(), "contexts", "tls", id, "docker")
-	if st, err := os.Stat(certs); err == nil && st.IsDir() {
-		ep.certs = certs
+	ep.addr, ep.verify = meta.Host, !meta.SkipTLSVerify
+	if ep.tls, err = dockercontext.LoadTLSData(contexts, name, dockerEndpointName); err != nil {
+		return ep, err
 	}
 	return ep, nil
 }
 
-// httpClient returns a client for an endpoint, and the beginning of its URLs.
-func httpClient(ep endpoint) (*http.Client, string, error) {
+// readTLSData reads ca.pem, cert.pem and key.pem in a directory, each of which is
+// optional.
+func readTLSData(dir string) (*dockercontext.TLSData, error) {
+	var data dockercontext.TLSData
+	for name, to := range map[string]*[]byte{"ca.pem": &data.CA, "cert.pem": &data.Cert, "key.pem": &data.Key} {
+		b, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return nil, err
+		}
+		*to = b
+	}
+	return &data, nil
+}
+
+// newHTTPClient returns a client for an endpoint and the base of its URLs.
+func newHTTPClient(ep endpoint) (*http.Client, string, error) {
 	u, err := url.Parse(ep.addr)
 	if err != nil || u.Scheme == "" {
-		return nil, "", fmt.Errorf("%q is no address: write unix:///path/of.sock, tcp://host:port or ssh://user@host", ep.addr)
+		return nil, "", fmt.Errorf("%q is not an address: expected unix:///PATH, tcp://HOST:PORT or ssh://USER@HOST", ep.addr)
 	}
 	t := &http.Transport{MaxIdleConnsPerHost: 8, DisableCompression: true}
 	base := "http://engine"
@@ -127,7 +140,7 @@ func httpClient(ep endpoint) (*http.Client, string, error) {
 		}
 	case "tcp", "http", "https":
 		base = "http://" + u.Host
-		if ep.certs != "" || u.Scheme == "https" {
+		if ep.tls != nil || u.Scheme == "https" {
 			base = "https://" + u.Host
 			if t.TLSClientConfig, err = tlsConfig(ep); err != nil {
 				return nil, "", err
@@ -140,27 +153,28 @@ func httpClient(ep endpoint) (*http.Client, string, error) {
 		}
 		t.DialContext = helper.Dialer
 	default:
-		return nil, "", fmt.Errorf("scheme %q is not one of unix, tcp, ssh, http, https", u.Scheme)
+		return nil, "", fmt.Errorf("unknown scheme %q: expected unix, tcp, ssh, http or https", u.Scheme)
 	}
 	return &http.Client{Transport: t}, base, nil
 }
 
 func tlsConfig(ep endpoint) (*tls.Config, error) {
-	c := &tls.Config{InsecureSkipVerify: !ep.verify} // as DOCKER_TLS_VERIFY, or the context, says
-	if ep.certs == "" {
+	// Not to verify is the user's decision, in DOCKER_TLS_VERIFY or the context.
+	c := &tls.Config{InsecureSkipVerify: !ep.verify}
+	if ep.tls == nil {
 		return c, nil
 	}
-	if pem, err := os.ReadFile(filepath.Join(ep.certs, "ca.pem")); err == nil {
+	if ep.tls.CA != nil {
 		c.RootCAs = x509.NewCertPool()
-		if !c.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("%s holds no certificate", filepath.Join(ep.certs, "ca.pem"))
+		if !c.RootCAs.AppendCertsFromPEM(ep.tls.CA) {
+			return nil, errors.New("ca.pem contains no certificate")
 		}
 	}
-	cert, err := tls.LoadX509KeyPair(filepath.Join(ep.certs, "cert.pem"), filepath.Join(ep.certs, "key.pem"))
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("the client's certificate: %w", err)
-	}
-	if err == nil {
+	if ep.tls.Cert != nil && ep.tls.Key != nil {
+		cert, err := tls.X509KeyPair(ep.tls.Cert, ep.tls.Key)
+		if err != nil {
+			return nil, fmt.Errorf("reading the client certificate: %w", err)
+		}
 		c.Certificates = []tls.Certificate{cert}
 	}
 	return c, nil

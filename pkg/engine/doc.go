@@ -1,14 +1,12 @@
-// Package engine brings images into a container engine that runs: Docker, or
-// Podman, so that `docker images` shows them and containers start from them.
-//
-// It owns the engines' addresses and APIs, and the archive that an image is sent
-// as: one that leaves out the layers that the engine has already. Both engines
-// take such an archive, as they look a layer up before they read it. It knows
-// nothing of configuration, of the store or of registries; an image is a v1.Image.
+// Package engine loads images into a running container engine, Docker or Podman,
+// so that `docker images` lists them and containers can start from them. It owns
+// the engines' addresses, their APIs and the archive in which an image is sent. It
+// must not know configuration files, the store or registries.
 //
 //	e, err := engine.Open(ctx, engine.Options{Kind: engine.Docker})
 //	res, err := e.Load(ctx, engine.Request{Ref: "kolla/nova-api:t", Image: img})
 //
-// One client speaks to both, because what is asked of them is five requests, and
-// no library speaks both APIs.
+// An archive leaves out the layers that the engine already has: both engines look a
+// layer up before they read it. One client serves both, because five requests are
+// needed and no library knows both APIs.
 package engine

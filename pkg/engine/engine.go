@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -15,16 +14,16 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
-// Kind is the engine's make.
+// Kind is a kind of engine.
 type Kind string
 
-// The engines.
+// Kinds of engines.
 const (
 	Docker Kind = "docker"
 	Podman Kind = "podman"
 )
 
-// title is the name that users know.
+// title returns the name for people.
 func (k Kind) title() string {
 	if k == Podman {
 		return "Podman"
@@ -36,75 +35,84 @@ func (k Kind) title() string {
 type Options struct {
 	Kind Kind
 
-	// Addr is where it listens: unix:///run/docker.sock, tcp://host:2376,
-	// ssh://user@host. "" takes what the engine's own client would: for Docker
-	// DOCKER_HOST, DOCKER_CONTEXT and the context that its configuration names;
-	// for Podman its system socket, and the podman command where there is none.
+	// Addr is its address: unix:///run/docker.sock, tcp://host:2376 or
+	// ssh://user@host. "" means that of the engine's own client: for Docker
+	// DOCKER_HOST, DOCKER_CONTEXT or the context in its configuration; for Podman
+	// its system socket or, if that does not exist, the podman command.
 	Addr string
 
-	// Getenv reads the environment; nil means that there is none.
+	// Getenv reads the environment; nil means an empty one.
 	Getenv func(string) string
 
-	// Loads is how many images are sent at once, 0 for 4: the engine's disk is
-	// what they wait for.
+	// Loads is the number of images that are sent at the same time; 0 means 4. The
+	// disk of the engine is the bottleneck.
 	Loads int
 
-	// Retries is how often an image is sent again after the engine went away
-	// while it came, with a pause for its restart before.
+	// Retries is how often an image is sent again if the engine is lost during the
+	// transfer. Before each retry, there is time for the engine to restart.
 	Retries int
+
+	// Notice gets a line if the engine takes long to answer; may be nil.
+	Notice func(line string)
+
+	answerTimeout, noticeDelay time.Duration // the defaults below, except in tests
 }
 
-// dialTimeout is how long an engine may take to answer its first request.
-const dialTimeout = 5 * time.Second
+// defaultAnswerTimeout is how long an engine may take to answer the first request. The
+// first podman command after a boot has been seen to take more than 5 seconds.
+const defaultAnswerTimeout = time.Minute
 
-// Engine is a container engine that answered. Safe for concurrent use.
+// defaultNoticeDelay is how long to wait for the first answer before saying so.
+const defaultNoticeDelay = 5 * time.Second
+
+// Engine is a container engine that answered. It is safe for concurrent use.
 type Engine struct {
 	opts  Options
-	kind  Kind // may differ from opts.Kind: Podman can stand at Docker's socket
+	kind  Kind // may differ from opts.Kind: Podman can serve Docker's socket
 	about about
 	backend
 	slots chan struct{}
 
 	mu    sync.Mutex
-	names map[string]string // reference as the engine has it, to image ID
-	ids   map[string]bool   // all of its images
-	dead  bool              // it was waited for in vain: nobody waits again
+	names map[string]string // image ID by reference, in the engine's notation
+	ids   map[string]bool   // of all images
+	lost  bool              // it did not come back: no call waits for it again
 }
 
-// about is what an engine says of itself.
+// about describes an engine.
 type about struct {
 	version string // of the program
 	api     string // of its API, "" for a command
 	podman  bool
 }
 
-// backend is a way to speak to an engine.
+// backend is a way to use an engine.
 type backend interface {
-	where() string // its address, for messages
+	addr() string // for messages
 	about(ctx context.Context) (about, error)
-	list(ctx context.Context) ([]listed, error)
-	// inspect returns nil when there is no such image.
-	inspect(ctx context.Context, name string) (*inspected, error)
+	list(ctx context.Context) ([]listedImage, error)
+	// inspect returns nil if the image does not exist.
+	inspect(ctx context.Context, name string) (*imageInfo, error)
 	load(ctx context.Context, archive io.Reader) error
 	tag(ctx context.Context, id, ref string) error
 	save(ctx context.Context, ref string) (io.ReadCloser, error)
 	close()
 }
 
-// listed is an image in an engine's list, with IDs as hex digits.
-type listed struct {
-	id   string
+// listedImage is an image in the list of an engine.
+type listedImage struct {
+	id   string // in hex
 	refs []string
 }
 
-// inspected is an image of an engine.
-type inspected struct {
-	id     string
-	layers []string // diff IDs, base first
+// imageInfo describes an image of an engine.
+type imageInfo struct {
+	id     string   // in hex
+	layers []string // diff IDs, the lowest first
 }
 
-// Open finds the engine and asks it for its images. An engine that cannot be
-// used is an *UnavailableError.
+// Open connects to the engine and lists its images. If the engine cannot be used,
+// the error is an *UnavailableError.
 func Open(ctx context.Context, opts Options) (*Engine, error) {
 	if opts.Getenv == nil {
 		opts.Getenv = func(string) string { return "" }
@@ -112,20 +120,21 @@ func Open(ctx context.Context, opts Options) (*Engine, error) {
 	if opts.Loads <= 0 {
 		opts.Loads = 4
 	}
+	if opts.answerTimeout == 0 {
+		opts.answerTimeout, opts.noticeDelay = defaultAnswerTimeout, defaultNoticeDelay
+	}
 	e := &Engine{opts: opts, kind: opts.Kind, slots: make(chan struct{}, opts.Loads), names: map[string]string{}, ids: map[string]bool{}}
 	b, err := dial(opts)
 	if err != nil {
 		return nil, err
 	}
 	e.backend = b
-	pctx, cancel := context.WithTimeout(ctx, dialTimeout)
-	defer cancel()
-	if e.about, err = b.about(pctx); err != nil {
+	if e.about, err = e.firstAnswer(ctx); err != nil {
 		b.close()
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
-		return nil, unavailable(opts.Kind, b.where(), err)
+		return nil, unavailable(opts.Kind, b.addr(), err)
 	}
 	if e.about.podman {
 		e.kind = Podman
@@ -133,7 +142,7 @@ func Open(ctx context.Context, opts Options) (*Engine, error) {
 	images, err := b.list(ctx)
 	if err != nil {
 		b.close()
-		return nil, unavailable(opts.Kind, b.where(), err)
+		return nil, unavailable(opts.Kind, b.addr(), err)
 	}
 	for _, im := range images {
 		e.ids[im.id] = true
@@ -144,22 +153,22 @@ func Open(ctx context.Context, opts Options) (*Engine, error) {
 	return e, nil
 }
 
-// Close ends the connections.
+// Close closes the connections.
 func (e *Engine) Close() { e.backend.close() }
 
-// String names the engine as messages do: "Docker 20.10.24".
+// String returns the name and version for messages, such as "Docker 20.10.24".
 func (e *Engine) String() string { return strings.TrimSpace(e.kind.title() + " " + e.about.version) }
 
-// Title is the engine's name without its version.
+// Title returns the name without the version.
 func (e *Engine) Title() string { return e.kind.title() }
 
-// Addr says where the engine was found.
-func (e *Engine) Addr() string { return e.where() }
+// Addr returns the address of the engine, or the path of the podman command.
+func (e *Engine) Addr() string { return e.addr() }
 
-// Has reports whether the engine has an image of that name, whatever is in it.
+// Has reports whether the engine has an image with that name, whatever its content.
 func (e *Engine) Has(ref string) bool { return e.ID(ref) != "" }
 
-// ID returns the engine's ID of the image of that name, "" if there is none.
+// ID returns the ID of the image with that name, or "" if it does not exist.
 func (e *Engine) ID(ref string) string {
 	name, err := e.name(ref)
 	if err != nil {
@@ -187,23 +196,24 @@ func (e *Engine) Save(ctx context.Context, ref string) (io.ReadCloser, error) {
 type Request struct {
 	Ref   string
 	Image v1.Image
-	// Ancestors are images whose layers the image begins with, the nearest
-	// first. If the engine has one of them, its layers are not sent.
+	// Ancestors are images whose layers are the first layers of the image, the
+	// parent first. If the engine has one of them, its layers are not sent.
 	Ancestors []v1.Image
-	// Progress is told how many bytes of how many were sent; may be nil.
+	// Progress gets the number of bytes that were sent, and of all bytes; may be nil.
 	Progress func(sent, total int64)
 }
 
-// Loaded says what Load had to do.
+// Loaded describes what Load did.
 type Loaded struct {
-	Present bool  // the engine had the image under that name
-	Tagged  bool  // it had the image, and got the name
-	Layers  int   // that were sent
-	Reused  int   // layers that it had
-	Bytes   int64 // that were sent
+	Present bool  // the engine already had the image with that name
+	Tagged  bool  // it already had the image; only the name was added
+	Layers  int   // sent
+	Reused  int   // layers that it already had
+	Bytes   int64 // sent
 }
 
-// Load makes the engine have an image under a name. Errors are *Error, or ctx's.
+// Load loads an image under a name, unless the engine already has it. Errors are
+// *Error, or the cause of ctx.
 func (e *Engine) Load(ctx context.Context, r Request) (Loaded, error) {
 	name, err := e.name(r.Ref)
 	if err != nil {
@@ -213,7 +223,7 @@ func (e *Engine) Load(ctx context.Context, r Request) (Loaded, error) {
 	if err != nil {
 		return Loaded{}, fmt.Errorf("loading %s: %w", r.Ref, err)
 	}
-	if e.is(name, ids) {
+	if e.isImage(name, ids) {
 		return Loaded{Present: true}, nil
 	}
 	select {
@@ -222,13 +232,13 @@ func (e *Engine) Load(ctx context.Context, r Request) (Loaded, error) {
 	case <-ctx.Done():
 		return Loaded{}, context.Cause(ctx)
 	}
-	if id := e.has(ids); id != "" {
+	if id := e.findID(ids); id != "" {
 		err := e.tag(ctx, id, name)
 		if err == nil {
 			e.remember(name, id)
 			return Loaded{Tagged: true}, nil
 		}
-		// It is gone since we looked: sent then.
+		// It was removed in the meantime.
 		if ctx.Err() != nil {
 			return Loaded{}, context.Cause(ctx)
 		}
@@ -236,23 +246,23 @@ func (e *Engine) Load(ctx context.Context, r Request) (Loaded, error) {
 	return e.send(ctx, r, name, ids)
 }
 
-// send loads an image, without the layers that the engine has. What it has may
-// change under our hands, so a load that fails is tried once more with all.
+// send loads an image without the layers that the engine has. These may be removed
+// in the meantime, so a load that fails is repeated with all layers.
 func (e *Engine) send(ctx context.Context, r Request, name string, ids []string) (Loaded, error) {
-	have, err := e.layersThere(ctx, r, name)
+	skip, err := e.countPresentLayers(ctx, r, name)
 	if err != nil {
 		return Loaded{}, e.fail("loading", r.Ref, err)
 	}
 	for attempt := 0; ; {
-		res, err := e.sendOnce(ctx, r, name, have)
+		res, err := e.sendOnce(ctx, r, name, skip)
 		if err == nil {
-			var im *inspected
+			var im *imageInfo
 			if im, err = e.inspect(ctx, name); err == nil {
 				if im != nil && slices.Contains(ids, im.id) {
 					e.remember(name, im.id)
 					return res, nil
 				}
-				err = errors.New("it was taken, and is not there under its name")
+				err = errors.New("the engine accepted the image but does not list it under its name")
 			}
 		}
 		switch {
@@ -260,97 +270,116 @@ func (e *Engine) send(ctx context.Context, r Request, name string, ids []string)
 			return Loaded{}, context.Cause(ctx)
 		case isFull(err):
 			return Loaded{}, e.fail("loading", r.Ref, err)
-		case isGone(err) && attempt < e.opts.Retries && e.waitBack(ctx):
+		case isLost(err) && attempt < e.opts.Retries && e.waitForRestart(ctx):
 			attempt++
-		case have > 0 && !isGone(err):
-			have = 0
+		case skip > 0 && !isLost(err):
+			skip = 0
 		default:
 			return Loaded{}, e.fail("loading", r.Ref, err)
 		}
 	}
 }
 
-// waitBack waits for an engine that is being started again, and reports whether
-// it came back. One that did not is not waited for again.
-func (e *Engine) waitBack(ctx context.Context) bool {
-	for range backTries {
+// firstAnswer waits for the engine's first answer and gives notice if that takes
+// long.
+func (e *Engine) firstAnswer(ctx context.Context) (about, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, e.opts.answerTimeout, &silentError{e.opts.answerTimeout})
+	defer cancel()
+	if e.opts.Notice != nil {
+		notice := time.AfterFunc(e.opts.noticeDelay, func() {
+			e.opts.Notice(fmt.Sprintf("waiting for %s at %s to answer", e.kind.title(), e.addr()))
+		})
+		defer notice.Stop()
+	}
+	a, err := e.backend.about(ctx)
+	if err != nil && ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	return a, err
+}
+
+// waitForRestart waits for an engine that restarts, and reports whether it answers
+// again. If it does not, later calls do not wait for it.
+func (e *Engine) waitForRestart(ctx context.Context) bool {
+	for range restartAttempts {
 		e.mu.Lock()
-		dead := e.dead
+		lost := e.lost
 		e.mu.Unlock()
-		if dead {
+		if lost {
 			return false
 		}
 		select {
-		case <-time.After(backPause):
+		case <-time.After(restartInterval):
 		case <-ctx.Done():
 			return false
 		}
-		pctx, cancel := context.WithTimeout(ctx, dialTimeout)
-		_, err := e.backend.about(pctx)
+		attempt, cancel := context.WithTimeout(ctx, restartTimeout)
+		_, err := e.backend.about(attempt)
 		cancel()
 		if err == nil {
 			return true
 		}
 	}
 	e.mu.Lock()
-	e.dead = true
+	e.lost = true
 	e.mu.Unlock()
 	return false
 }
 
-// An engine that is started again takes a few seconds.
+// A restart takes a few seconds.
 const (
-	backTries = 20
-	backPause = 500 * time.Millisecond
+	restartAttempts = 20
+	restartInterval = 500 * time.Millisecond
+	restartTimeout  = 5 * time.Second
 )
 
-// layersThere counts the image's first layers that the engine has: those of an
-// ancestor, or of what bears its name now.
-func (e *Engine) layersThere(ctx context.Context, r Request, name string) (int, error) {
+// countPresentLayers counts the first layers of the image that the engine has: those
+// of an ancestor, or of the image that has its name now.
+func (e *Engine) countPresentLayers(ctx context.Context, r Request, name string) (int, error) {
 	conf, err := r.Image.ConfigFile()
 	if err != nil {
 		return 0, err
 	}
-	own := conf.RootFS.DiffIDs
-	most := 0
+	layers := conf.RootFS.DiffIDs
+	present := 0
 	for _, a := range r.Ancestors {
 		ids, err := idsOf(a)
 		if err != nil {
 			return 0, err
 		}
-		if e.has(ids) == "" {
+		if e.findID(ids) == "" {
 			continue
 		}
 		ac, err := a.ConfigFile()
 		if err != nil {
 			return 0, err
 		}
-		most = max(most, common(own, ac.RootFS.DiffIDs))
-		break // those after it have fewer
+		present = commonPrefix(layers, ac.RootFS.DiffIDs)
+		break // the other ancestors have fewer layers
 	}
 	e.mu.Lock()
 	named := e.names[name] != ""
 	e.mu.Unlock()
-	if named && most < len(own) {
+	if named && present < len(layers) {
 		im, err := e.inspect(ctx, name)
 		if err != nil {
 			return 0, err
 		}
 		if im != nil {
-			var there []v1.Hash
+			var old []v1.Hash
 			for _, l := range im.layers {
 				if h, err := v1.NewHash(l); err == nil {
-					there = append(there, h)
+					old = append(old, h)
 				}
 			}
-			most = max(most, common(own, there))
+			present = max(present, commonPrefix(layers, old))
 		}
 	}
-	return most, nil
+	return present, nil
 }
 
-// common counts the layers that both lists begin with.
-func common(a, b []v1.Hash) int {
+// commonPrefix returns the length of the common prefix of two lists of layers.
+func commonPrefix(a, b []v1.Hash) int {
 	n := 0
 	for n < len(a) && n < len(b) && a[n] == b[n] {
 		n++
@@ -358,14 +387,15 @@ func common(a, b []v1.Hash) int {
 	return n
 }
 
-func (e *Engine) is(name string, ids []string) bool {
+// isImage reports whether a name is that of one of the IDs.
+func (e *Engine) isImage(name string, ids []string) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return slices.Contains(ids, e.names[name])
 }
 
-// has returns the engine's ID of an image, "" if it has none.
-func (e *Engine) has(ids []string) string {
+// findID returns the first of the IDs that the engine has, or "".
+func (e *Engine) findID(ids []string) string {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for _, id := range ids {
@@ -382,8 +412,8 @@ func (e *Engine) remember(name, id string) {
 	e.names[name], e.ids[id] = id, true
 }
 
-// idsOf returns the IDs that an image may have in an engine: its config's digest,
-// and in Docker's containerd image store its manifest's.
+// idsOf returns the IDs that an image can have in an engine: the digest of its
+// configuration or, in Docker's containerd image store, of its manifest.
 func idsOf(img v1.Image) ([]string, error) {
 	conf, err := img.ConfigName()
 	if err != nil {
@@ -396,8 +426,8 @@ func idsOf(img v1.Image) ([]string, error) {
 	return []string{conf.Hex, man.Hex}, nil
 }
 
-// name is a reference as the engine itself writes it. Podman puts an image that
-// was built here under localhost, where Docker takes it for one of Docker Hub.
+// name returns a reference in the engine's notation. Podman puts a name without a
+// host under localhost, Docker under Docker Hub.
 func (e *Engine) name(ref string) (string, error) {
 	named, err := reference.ParseNormalizedNamed(ref)
 	if err != nil {
@@ -411,14 +441,4 @@ func (e *Engine) name(ref string) (string, error) {
 		return named.String(), nil
 	}
 	return "localhost/" + strings.TrimPrefix(reference.FamiliarString(named), "library/"), nil
-}
-
-// isGone reports whether an error is the connection's, not the engine's answer.
-func isGone(err error) bool {
-	var answer *answerError
-	if errors.As(err, &answer) {
-		return false
-	}
-	var op *net.OpError
-	return errors.As(err, &op) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }

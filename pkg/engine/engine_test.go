@@ -5,17 +5,23 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/pem"
 	"errors"
 	"io"
 	"io/fs"
 	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
+	dockercontext "github.com/docker/cli/cli/context"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/static"
@@ -25,8 +31,8 @@ import (
 	"github.com/kolla-build/kolla-build/internal/testenv"
 )
 
-// child puts one more layer onto an image, of some bytes that do not compress.
-func child(t testing.TB, parent v1.Image, seed uint64, size int) v1.Image {
+// childOf returns an image with one more layer, of bytes that do not compress.
+func childOf(t testing.TB, parent v1.Image, seed uint64, size int) v1.Image {
 	t.Helper()
 	return withLayer(t, parent, layerOf(t, seed, size))
 }
@@ -48,7 +54,7 @@ func tarOf(t testing.TB, name string, data []byte) []byte {
 	t.Helper()
 	a := &archive{head: []member{{name, data}}}
 	var b bytes.Buffer
-	if err := a.write(&progress{w: &b}); err != nil {
+	if err := a.write(&progressWriter{w: &b}); err != nil {
 		t.Fatal(err)
 	}
 	return b.Bytes()
@@ -70,7 +76,7 @@ func layerOf(t testing.TB, seed uint64, size int) v1.Layer {
 	return l
 }
 
-// engines runs a test with each way to reach an engine.
+// engines runs a test with each kind of backend.
 func engines(t *testing.T, test func(t *testing.T, open func() *Engine, cli func(...string) string)) {
 	run := func(opts Options, name string, env []string, args ...string) func(t *testing.T) {
 		return func(t *testing.T) {
@@ -124,11 +130,11 @@ func load(t *testing.T, e *Engine, r Request) Loaded {
 	return res
 }
 
-// TestEngines runs the same tests with each way to reach an engine.
+// TestEngines runs the same tests with each kind of backend.
 func TestEngines(t *testing.T) {
 	engines(t, func(t *testing.T, open func() *Engine, cli func(...string) string) {
 		for name, test := range map[string]func(*testing.T, func() *Engine, func(...string) string){
-			"load": testLoad, "what went away": testLoadWhatWentAway, "save": testSave, "zstd": testZstdLayer, "interrupted": testInterrupted,
+			"load": testLoad, "removed layers": testLoadOnRemovedLayers, "save": testSave, "zstd": testZstdLayer, "interrupted": testInterrupted,
 		} {
 			t.Run(name, func(t *testing.T) { test(t, open, cli) })
 		}
@@ -137,33 +143,33 @@ func TestEngines(t *testing.T) {
 
 func testLoad(t *testing.T, open func() *Engine, cli func(...string) string) {
 	base := testenv.Busybox(t, nil)
-	parent := child(t, base, 1, 300_000)
-	kid := child(t, parent, 2, 20_000)
+	parent := childOf(t, base, 1, 300_000)
+	kid := childOf(t, parent, 2, 20_000)
 	e := open()
 	if e.Has("kolla/base:t") {
 		t.Fatal("an empty engine has an image")
 	}
-	var told int64
+	var reported int64
 	whole := load(t, e, Request{Ref: "kolla/base:t", Image: parent, Progress: func(sent, total int64) {
 		if sent > total {
 			t.Errorf("%d of %d bytes sent", sent, total)
 		}
-		told = sent
+		reported = sent
 	}})
-	if whole.Layers != 2 || whole.Reused != 0 || whole.Bytes < 300_000 || told == 0 {
-		t.Errorf("a new image: %+v, progress %d", whole, told)
+	if whole.Layers != 2 || whole.Reused != 0 || whole.Bytes < 300_000 || reported == 0 {
+		t.Errorf("a new image: %+v, progress %d", whole, reported)
 	}
 	part := load(t, e, Request{Ref: "kolla/nova-api:t", Image: kid, Ancestors: []v1.Image{parent, base}})
 	if part.Layers != 1 || part.Reused != 2 || part.Bytes > 100_000 {
-		t.Errorf("a child of what is there: %+v", part)
+		t.Errorf("child of a present image: %+v", part)
 	}
 	if res := load(t, e, Request{Ref: "kolla/nova-api:t", Image: kid}); !res.Present {
-		t.Errorf("once more: %+v", res)
+		t.Errorf("loaded again: %+v", res)
 	}
 	if res := load(t, e, Request{Ref: "registry.test:4000/kolla/nova-api:u", Image: kid}); !res.Tagged || res.Bytes != 0 {
 		t.Errorf("under another name: %+v", res)
 	}
-	// What the engine shows, and what a process anew sees.
+	// The engine lists the images, and so does a new connection.
 	list := cli("images", "--format", "{{.Repository}}:{{.Tag}}")
 	for _, want := range []string{"kolla/base:t\n", "kolla/nova-api:t\n", "registry.test:4000/kolla/nova-api:u\n"} {
 		if !strings.Contains(list, want) {
@@ -176,24 +182,24 @@ func testLoad(t *testing.T, open func() *Engine, cli func(...string) string) {
 	again := open()
 	for _, ref := range []string{"kolla/base:t", "kolla/nova-api:t", "registry.test:4000/kolla/nova-api:u"} {
 		if !again.Has(ref) {
-			t.Errorf("opened anew, %s is not there", ref)
+			t.Errorf("after a new connection, %s does not exist", ref)
 		}
 	}
 	if res := load(t, again, Request{Ref: "kolla/nova-api:t", Image: kid}); !res.Present {
-		t.Errorf("opened anew, loaded again: %+v", res)
+		t.Errorf("after a new connection, loaded again: %+v", res)
 	}
-	// The same name for other content, on what it held before.
-	grown := child(t, kid, 3, 30_000)
+	// The name gets an image that extends its previous one.
+	grown := childOf(t, kid, 3, 30_000)
 	if res := load(t, again, Request{Ref: "kolla/nova-api:t", Image: grown}); res.Layers != 1 || res.Reused != 3 {
-		t.Errorf("a newer image of the name: %+v", res)
+		t.Errorf("extended image: %+v", res)
 	}
 }
 
-// testLoadWhatWentAway loads onto layers that were removed after they were
-// seen: all is sent then.
-func testLoadWhatWentAway(t *testing.T, open func() *Engine, cli func(...string) string) {
-	parent := child(t, testenv.Busybox(t, nil), 4, 50_000)
-	kid := child(t, parent, 5, 10_000)
+// testLoadOnRemovedLayers loads an image whose parent was removed after the list of
+// images was read: all layers are sent.
+func testLoadOnRemovedLayers(t *testing.T, open func() *Engine, cli func(...string) string) {
+	parent := childOf(t, testenv.Busybox(t, nil), 4, 50_000)
+	kid := childOf(t, parent, 5, 10_000)
 	e := open()
 	load(t, e, Request{Ref: "kolla/away:t", Image: parent})
 	cli("rmi", "kolla/away:t")
@@ -206,7 +212,7 @@ func testLoadWhatWentAway(t *testing.T, open func() *Engine, cli func(...string)
 }
 
 func testSave(t *testing.T, open func() *Engine, cli func(...string) string) {
-	img := child(t, testenv.Busybox(t, nil), 6, 10_000)
+	img := childOf(t, testenv.Busybox(t, nil), 6, 10_000)
 	want, err := img.ConfigName()
 	if err != nil {
 		t.Fatal(err)
@@ -237,12 +243,12 @@ func testSave(t *testing.T, open func() *Engine, cli func(...string) string) {
 	}
 	if _, err := e.Save(t.Context(), "kolla/none:t"); err == nil {
 		if _, err = io.Copy(io.Discard, r); err == nil {
-			t.Error("an image that is not there was saved")
+			t.Error("a missing image was saved")
 		}
 	}
 }
 
-// testZstdLayer loads a layer that this Docker cannot read as it is.
+// testZstdLayer loads a layer that old versions of Docker cannot decompress.
 func testZstdLayer(t *testing.T, open func() *Engine, cli func(...string) string) {
 	enc, err := zstd.NewWriter(nil)
 	if err != nil {
@@ -272,7 +278,7 @@ func (l *zstdLayer) Uncompressed() (io.ReadCloser, error) {
 }
 
 func testInterrupted(t *testing.T, open func() *Engine, cli func(...string) string) {
-	img := child(t, testenv.Busybox(t, nil), 7, 8<<20)
+	img := childOf(t, testenv.Busybox(t, nil), 7, 8<<20)
 	ctx, cancel := context.WithCancelCause(t.Context())
 	stop := errors.New("stop it")
 	_, err := open().Load(ctx, Request{Ref: "kolla/x:t", Image: img, Progress: func(int64, int64) { cancel(stop) }})
@@ -280,26 +286,26 @@ func testInterrupted(t *testing.T, open func() *Engine, cli func(...string) stri
 		t.Errorf("interrupted: %v", err)
 	}
 	if e := open(); e.Has("kolla/x:t") {
-		t.Error("half an image has its name")
+		t.Error("an incomplete image has a name")
 	}
 	load(t, open(), Request{Ref: "kolla/x:t", Image: img})
 }
 
-// TestEngineDies kills the daemon in the middle of a load.
+// TestEngineDies kills the daemon during a load.
 func TestEngineDies(t *testing.T) {
 	d := testenv.Dockerd(t, "")
-	img := child(t, testenv.Busybox(t, nil), 8, 8<<20)
+	img := childOf(t, testenv.Busybox(t, nil), 8, 8<<20)
 	e, err := Open(t.Context(), Options{Kind: Docker, Addr: d.Addr})
 	if err != nil {
 		t.Fatal(err)
 	}
 	_, err = e.Load(t.Context(), Request{Ref: "kolla/x:t", Image: img, Progress: func(int64, int64) { _ = d.Process.Kill() }})
 	var failed *Error
-	if !errors.As(err, &failed) || !failed.Gone || !strings.Contains(failed.Hint(), "start it") {
+	if !errors.As(err, &failed) || !failed.Lost || !strings.Contains(failed.Hint(), "start the engine") {
 		t.Fatalf("%v", err)
 	}
 	if _, err := Open(t.Context(), Options{Kind: Docker, Addr: d.Addr}); err == nil {
-		t.Error("a dead daemon was opened")
+		t.Error("a dead daemon answered")
 	}
 }
 
@@ -311,7 +317,7 @@ func TestEngineFull(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = syscall.Unmount(dir, syscall.MNT_DETACH) })
 	d := testenv.Dockerd(t, filepath.Join(dir, "data"))
-	img := child(t, testenv.Busybox(t, nil), 9, 24<<20)
+	img := childOf(t, testenv.Busybox(t, nil), 9, 24<<20)
 	e, err := Open(t.Context(), Options{Kind: Docker, Addr: d.Addr})
 	if err != nil {
 		t.Fatal(err)
@@ -336,7 +342,7 @@ func TestUnavailable(t *testing.T) {
 	if err := unavailable(Docker, "x", fs.ErrPermission); !errors.As(err, &u) || !u.Denied || !strings.Contains(u.Hint(), "usermod -aG docker") {
 		t.Errorf("no permission: %v", err)
 	}
-	if _, err := Open(t.Context(), Options{Kind: Docker, Addr: "docker.sock"}); err == nil || !strings.Contains(err.Error(), "no address") {
+	if _, err := Open(t.Context(), Options{Kind: Docker, Addr: "docker.sock"}); err == nil || !strings.Contains(err.Error(), "not an address") {
 		t.Errorf("no scheme: %v", err)
 	}
 }
@@ -349,29 +355,70 @@ func TestEndpoints(t *testing.T) {
 	check := func(want endpoint) {
 		t.Helper()
 		got, err := dockerEndpoint(getenv)
-		if err != nil || got != want {
+		if err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("%+v, %v; want %+v", got, err, want)
 		}
 	}
 	check(endpoint{addr: dockerSocket})
-	env["DOCKER_HOST"], env["DOCKER_TLS_VERIFY"], env["DOCKER_CERT_PATH"] = "tcp://h:2376", "1", "/certs"
-	check(endpoint{addr: "tcp://h:2376", certs: "/certs", verify: true})
+	server := httptest.NewTLSServer(http.NotFoundHandler())
+	server.Close()
+	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
+	certs := t.TempDir()
+	if err := os.WriteFile(filepath.Join(certs, "ca.pem"), ca, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	env["DOCKER_HOST"], env["DOCKER_TLS_VERIFY"], env["DOCKER_CERT_PATH"] = "tcp://h:2376", "1", certs
+	check(endpoint{addr: "tcp://h:2376", tls: &dockercontext.TLSData{CA: ca}, verify: true})
 	clear(env)
 	env["DOCKER_CONTEXT"] = "rootless"
-	if _, err := dockerEndpoint(getenv); err == nil || !strings.Contains(err.Error(), `no Docker context "rootless"`) {
-		t.Errorf("a context that is not there: %v", err)
+	if _, err := dockerEndpoint(getenv); err == nil || !strings.Contains(err.Error(), `context "rootless"`) {
+		t.Errorf("missing context: %v", err)
 	}
-	// As the docker command writes one.
+	// The docker command writes the context.
 	docker := testenv.Program(t, "docker", "docker.io")
 	if out, err := exec.Command(docker, "context", "create", "rootless", "--docker", "host=unix:///run/user/1/docker.sock").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	check(endpoint{addr: "unix:///run/user/1/docker.sock", verify: true, context: "rootless"})
+	check(endpoint{addr: "unix:///run/user/1/docker.sock", verify: true})
+	if out, err := exec.Command(docker, "context", "create", "tls", "--docker", "host=tcp://h:2376,skip-tls-verify=true,ca="+filepath.Join(certs, "ca.pem")).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	env["DOCKER_CONTEXT"] = "tls"
+	check(endpoint{addr: "tcp://h:2376", tls: &dockercontext.TLSData{CA: ca}})
 	clear(env)
 	if out, err := exec.Command(docker, "context", "use", "rootless").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	check(endpoint{addr: "unix:///run/user/1/docker.sock", verify: true, context: "rootless"})
+	check(endpoint{addr: "unix:///run/user/1/docker.sock", verify: true})
+}
+
+// TestSlowPodman opens a podman command that takes long to start, as the first one
+// after a boot does.
+func TestSlowPodman(t *testing.T) {
+	if _, err := os.Stat(strings.TrimPrefix(podmanSocket, "unix://")); err == nil {
+		testenv.Missing(t, "this host runs Podman's service, and the command is for hosts that do not")
+	}
+	dir := t.TempDir()
+	script := "#!/bin/sh\nsleep 1\n[ $1 = images ] && echo '[]' || echo 4.9.9+ds1\n"
+	if err := os.WriteFile(filepath.Join(dir, "podman"), []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+	notices := make(chan string, 10)
+	opts := Options{Kind: Podman, Notice: func(line string) { notices <- line }, answerTimeout: time.Minute, noticeDelay: time.Millisecond}
+	e, err := Open(t.Context(), opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	if line := <-notices; !strings.Contains(line, "waiting for Podman") || e.String() != "Podman 4.9.9" {
+		t.Errorf("%s: %s", e, line)
+	}
+	opts.answerTimeout = 50 * time.Millisecond
+	var u *UnavailableError
+	if _, err := Open(t.Context(), opts); !errors.As(err, &u) || !strings.Contains(err.Error(), "no answer within") || !strings.Contains(u.Hint(), "run again") {
+		t.Errorf("a podman that does not answer: %v", err)
+	}
 }
 
 func TestNames(t *testing.T) {

@@ -3,20 +3,25 @@ package engine
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
+	"net"
 	"os/exec"
 	"strings"
 	"syscall"
+	"time"
+
+	"github.com/kolla-build/kolla-build/internal/units"
 )
 
-// UnavailableError says that there is no engine to be used.
+// UnavailableError says that an engine cannot be used.
 type UnavailableError struct {
 	Kind   Kind
 	Addr   string
 	Err    error
-	Denied bool // it is there, and this user may not use it
-	Absent bool // there is nothing at its address
-	advice string
+	Denied bool // it exists, but this user may not use it
+	Absent bool // nothing listens at its address
+	hint   string
 }
 
 // Error implements error.
@@ -27,66 +32,73 @@ func (e *UnavailableError) Error() string {
 // Unwrap returns the cause.
 func (e *UnavailableError) Unwrap() error { return e.Err }
 
-// Hint says what can be done.
-func (e *UnavailableError) Hint() string { return e.advice }
+// Hint returns what the user can do.
+func (e *UnavailableError) Hint() string { return e.hint }
 
 func unavailable(kind Kind, addr string, err error) error {
 	e := &UnavailableError{Kind: kind, Addr: addr, Err: err}
-	denied := errors.Is(err, fs.ErrPermission)
-	absent := errors.Is(err, fs.ErrNotExist) || errors.Is(err, exec.ErrNotFound) || errors.Is(err, syscall.ECONNREFUSED)
-	e.Denied, e.Absent = denied, absent
-	leave := "; --engine none leaves the images in the local store"
+	var silent *silentError
+	e.Denied = errors.Is(err, fs.ErrPermission)
+	e.Absent = errors.Is(err, fs.ErrNotExist) || errors.Is(err, exec.ErrNotFound) || errors.Is(err, syscall.ECONNREFUSED)
+	const skip = "; --engine none keeps the images in the local store"
 	switch {
-	case denied && kind == Docker:
-		e.advice = "run as root, or join the group docker (usermod -aG docker $USER, then log in again)" + leave
-	case denied:
-		e.advice = "run as root, or name your own socket with --podman_base_url unix:///run/user/$UID/podman/podman.sock" + leave
+	case errors.As(err, &silent):
+		e.hint = "run again: the engine may have been starting" + skip
+	case e.Denied && kind == Docker:
+		e.hint = "run as root, or join the group docker (usermod -aG docker $USER, then log in again)" + skip
+	case e.Denied:
+		e.hint = "run as root, or use your own socket with --podman_base_url unix:///run/user/$UID/podman/podman.sock" + skip
 	case kind == Docker:
-		e.advice = "start it (systemctl start docker), or say where it is with DOCKER_HOST" + leave
+		e.hint = "start it (systemctl start docker), or set its address with DOCKER_HOST" + skip
 	default:
-		e.advice = "start it (systemctl start podman.socket), or say where it is with --podman_base_url" + leave
+		e.hint = "start it (systemctl start podman.socket), or set its address with --podman_base_url" + skip
 	}
 	return e
 }
 
-// Error says that an engine could not take or give an image.
+// silentError says that an engine accepted a request and did not answer.
+type silentError struct{ after time.Duration }
+
+func (e *silentError) Error() string { return "no answer within " + units.Duration(e.after) }
+
+// Error says that an engine could not load or save an image.
 type Error struct {
 	Engine string // with its version
-	Doing  string // loading, reading
+	Action string // "loading" or "reading"
 	Ref    string
 	Err    error
 	Full   bool // its disk is full
-	Gone   bool // it does not answer any more
+	Lost   bool // it no longer answers
 }
 
 // Error implements error.
 func (e *Error) Error() string {
-	s := fmt.Sprintf("%s %s: %s: %v", e.Doing, e.Ref, e.Engine, e.Err)
-	if e.Gone {
-		s = fmt.Sprintf("%s %s: %s does not answer any more: %v", e.Doing, e.Ref, e.Engine, e.Err)
+	if e.Lost {
+		return fmt.Sprintf("%s %s: %s no longer answers: %v", e.Action, e.Ref, e.Engine, e.Err)
 	}
-	return s
+	return fmt.Sprintf("%s %s: %s: %v", e.Action, e.Ref, e.Engine, e.Err)
 }
 
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
-// Hint says what can be done.
+// Hint returns what the user can do, or "".
 func (e *Error) Hint() string {
-	podman := strings.HasPrefix(e.Engine, Podman.title())
+	program := "docker"
+	if strings.HasPrefix(e.Engine, Podman.title()) {
+		program = "podman"
+	}
 	switch {
-	case e.Full && podman:
-		return "the engine's disk is full: podman system df shows what takes it, podman image prune frees some; then run again: what is loaded is not sent again"
 	case e.Full:
-		return "the engine's disk is full: docker system df shows what takes it, docker image prune frees some; then run again: what is loaded is not sent again"
-	case e.Gone:
-		return "start it and run again: what is built and loaded is not built or sent again"
+		return fmt.Sprintf("the disk of the engine is full: %[1]s system df shows its use, %[1]s image prune frees space; then run again: loaded images are not sent again", program)
+	case e.Lost:
+		return "start the engine and run again: images that are built and loaded are not built or sent again"
 	}
 	return ""
 }
 
-func (e *Engine) fail(doing, ref string, err error) error {
-	return &Error{Engine: e.String(), Doing: doing, Ref: ref, Err: err, Full: isFull(err), Gone: isGone(err)}
+func (e *Engine) fail(action, ref string, err error) error {
+	return &Error{Engine: e.String(), Action: action, Ref: ref, Err: err, Full: isFull(err), Lost: isLost(err)}
 }
 
 func isFull(err error) bool {
@@ -94,10 +106,22 @@ func isFull(err error) bool {
 		strings.Contains(err.Error(), "disk quota exceeded"))
 }
 
-// answerError is an engine's own refusal.
-type answerError struct {
-	status int // of HTTP, or 0
-	says   string
+// isLost reports whether an error is that of the connection, not an answer of the
+// engine.
+func isLost(err error) bool {
+	var answer *answerError
+	if errors.As(err, &answer) {
+		return false
+	}
+	var op *net.OpError
+	return errors.As(err, &op) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
+		errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET)
 }
 
-func (e *answerError) Error() string { return e.says }
+// answerError is an error that an engine answered with.
+type answerError struct {
+	status  int // of HTTP, 0 for a command
+	message string
+}
+
+func (e *answerError) Error() string { return e.message }

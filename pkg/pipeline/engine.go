@@ -37,7 +37,8 @@ func openEngine(ctx context.Context, cfg *config.Config, env Env) (*engine.Engin
 	if cfg.Engine == "none" || !named && cfg.Push {
 		return nil, nil
 	}
-	opts := engine.Options{Kind: engine.Kind(cfg.Engine), Getenv: env.Getenv, Retries: cfg.Retries}
+	opts := engine.Options{Kind: engine.Kind(cfg.Engine), Getenv: env.Getenv, Retries: cfg.Retries,
+		Notice: func(line string) { env.Notice("%s", line) }}
 	if opts.Kind == engine.Podman && cfg.IsSet("podman_base_url") {
 		opts.Addr = strings.Replace(cfg.PodmanBaseURL, "http+unix://", "unix://", 1)
 	}
