@@ -50,14 +50,19 @@ var allowed = map[string]string{
 // shared lists the small packages with one subject each that every package may
 // import. They import one another only as listed here.
 var shared = map[string]string{
+	"internal/apt":        "",
 	"internal/atomicfile": "",
+	"internal/child":      "internal/units",
 	"internal/console":    "",
 	"internal/filelock":   "",
+	"internal/httpget":    "internal/retry",
 	"internal/inifile":    "",
 	"internal/redact":     "",
 	"internal/retry":      "",
+	"internal/rpmdb":      "",
 	"internal/suggest":    "",
 	"internal/textwrap":   "",
+	"internal/untar":      "internal/units",
 	"internal/units":      "",
 	"internal/usererr":    "internal/redact",
 }
