@@ -27,9 +27,9 @@ type callable struct {
 	// pure says that the result depends on the arguments alone, so that constants fold.
 	pure bool
 	// fn gets the bound arguments, missing where none was given.
-	fn func(fr *frame, a []any) any
+	fn func(fr *vframe, a []any) any
 	// raw gets the arguments as they are.
-	raw func(fr *frame, args []any, kw []kwArg) any
+	raw func(fr *vframe, args []any, kw []kwArg) any
 	// goFn is a function of the caller.
 	goFn Func
 }
@@ -60,12 +60,12 @@ func (f *callable) repr() string {
 
 func goCallable(name string, f Func) *callable { return &callable{name: name, goFn: f} }
 
-func (f *callable) call(fr *frame, args []any, kw []kwArg) any {
+func (f *callable) call(fr *vframe, args []any, kw []kwArg) any {
 	return f.callIn(fr, args, kw, false, false)
 }
 
-func (f *callable) callIn(fr *frame, args []any, kw []kwArg, loop, block bool) any {
-	fr.st.step()
+func (f *callable) callIn(fr *vframe, args []any, kw []kwArg, loop, block bool) any {
+	fr.step()
 	fr.scanArgs(args)
 	switch {
 	case f.goFn != nil:
@@ -77,26 +77,13 @@ func (f *callable) callIn(fr *frame, args []any, kw []kwArg, loop, block bool) a
 }
 
 // callGo calls a function of the caller.
-func (f *callable) callGo(fr *frame, args []any, kw []kwArg, loop, block bool) any {
-	c := &Call{Args: args, fr: fr}
+func (f *callable) callGo(fr *vframe, args []any, kw []kwArg, loop, block bool) any {
+	c := &Call{Args: args, fr: fr, vars: fr.code.localContext(loop, block)}
 	if len(kw) > 0 {
 		c.Kwargs = make(map[string]any, len(kw))
 		for _, k := range kw {
 			c.Kwargs[k.name] = k.val
 		}
-	}
-	if (loop || block) && len(fr.loopVars)+len(fr.blockVars) > 0 {
-		fr.st.work(fr.ctx.size() >> 3)
-	}
-	if loop && len(fr.loopVars) > 0 {
-		c.loop = fr.ctx.derived(fr.loopVars)
-	}
-	if block && len(fr.blockVars) > 0 {
-		base := c.loop
-		if base == nil {
-			base = fr.ctx
-		}
-		c.loop = base.derived(fr.blockVars)
 	}
 	v, err := f.goFn(c)
 	if err != nil {
@@ -209,13 +196,13 @@ func were(n int) string {
 
 // scanArgs counts the text that a call is given: built-in filters, tests and
 // methods go through it once, or a bounded number of times.
-func (fr *frame) scanArgs(args []any) {
+func (fr *vframe) scanArgs(args []any) {
 	for _, a := range args {
 		fr.scanText(a)
 	}
 }
 
-func (fr *frame) scanText(v any) {
+func (fr *vframe) scanText(v any) {
 	n := 0
 	switch v := v.(type) {
 	case string:
@@ -229,7 +216,7 @@ func (fr *frame) scanText(v any) {
 	}
 	// Going through text by characters takes some four times as long as by bytes.
 	if n >= 64 {
-		fr.st.work(n >> 4)
+		fr.work(n >> 4)
 	}
 }
 
@@ -241,7 +228,7 @@ func noKeywords(name string, kw []kwArg) {
 
 // spec makes a callable from its parameters: "value width=4" has one required
 // parameter and one optional. The value after = is for the reader.
-func spec(name, params string, fn func(fr *frame, a []any) any) *callable {
+func spec(name, params string, fn func(fr *vframe, a []any) any) *callable {
 	f := &callable{name: name, fn: fn, pure: true}
 	for p := range strings.FieldsSeq(params) {
 		p, _, optional := strings.Cut(p, "=")
@@ -254,7 +241,7 @@ func spec(name, params string, fn func(fr *frame, a []any) any) *callable {
 }
 
 // positional is spec for functions that take no keywords.
-func positional(name, params string, fn func(fr *frame, a []any) any) *callable {
+func positional(name, params string, fn func(fr *vframe, a []any) any) *callable {
 	f := spec(name, params, fn)
 	f.posOnly, f.kind = true, kindBuiltin
 	return f
@@ -267,28 +254,14 @@ func impure(f *callable) *callable {
 }
 
 // callValue calls any value.
-func callValue(fr *frame, fn any, args []any, kw []kwArg, loop, block bool) any {
+func callValue(fr *vframe, fn any, args []any, kw []kwArg, loop, block bool) any {
 	switch f := fn.(type) {
-	case *macro:
-		return f.call(fr, args, kw)
 	case *callable:
 		return f.callIn(fr, args, kw, loop, block)
-	case *boundMethod:
-		return f.m.call(fr, f.recv, args, kw)
-	case *loopContext:
-		return f.call(fr, args, kw)
-	case *blockRef:
-		noKeywords("__call__", kw)
-		if len(args) > 0 {
-			raiseType("BlockReference.__call__() takes 1 positional argument but %d were given", len(args)+1)
+	case object:
+		if c := f.Class(); c.call != nil {
+			return c.call(f, fr, args, kw)
 		}
-		return f.call(fr)
-	case *joinerValue:
-		noKeywords("__call__", kw)
-		if len(args) > 0 {
-			raiseType("Joiner.__call__() takes 1 positional argument but %d were given", len(args)+1)
-		}
-		return f.call()
 	case *Undefined:
 		f.fail()
 	}
@@ -297,52 +270,11 @@ func callValue(fr *frame, fn any, args []any, kw []kwArg, loop, block bool) any 
 }
 
 func isCallable(v any) bool {
-	switch v.(type) {
-	case *macro, *callable, *boundMethod, *loopContext, *blockRef, *joinerValue, *Undefined:
+	switch v := v.(type) {
+	case *callable, *Undefined:
 		return true
+	case object:
+		return v.Class().call != nil
 	}
 	return false
-}
-
-// method is a built-in method of a type.
-type method struct {
-	*callable
-	// bound says that it prints as a method of a Python class, not as a built-in one.
-	bound bool
-	// owner is the class that Markup has the method from: "str" for wrapped ones.
-	owner string
-	run   func(fr *frame, recv any, a []any) any
-	rawly func(fr *frame, recv any, args []any, kw []kwArg) any
-}
-
-func (m *method) call(fr *frame, recv any, args []any, kw []kwArg) any {
-	fr.st.step()
-	fr.scanText(recv)
-	fr.scanArgs(args)
-	if m.rawly != nil {
-		return m.rawly(fr, recv, args, kw)
-	}
-	return m.run(fr, recv, bind(m.callable, args, kw))
-}
-
-// boundMethod is a method taken from its object without calling it.
-type boundMethod struct {
-	recv any
-	name string
-	m    *method
-}
-
-// methodTable maps names to methods. Parameters are as for spec; a leading / makes
-// them positional.
-type methodTable map[string]*method
-
-func (t methodTable) add(name, params string, run func(fr *frame, recv any, a []any) any) {
-	pos := strings.HasPrefix(params, "/")
-	c := spec(name, strings.TrimPrefix(params, "/"), nil)
-	c.posOnly = pos
-	t[name] = &method{callable: c, run: run}
-}
-
-func (t methodTable) addRaw(name string, run func(fr *frame, recv any, args []any, kw []kwArg) any) {
-	t[name] = &method{callable: &callable{name: name}, rawly: run}
 }

@@ -6,17 +6,6 @@ import (
 	"strings"
 )
 
-var compareFuncs = [...]func(fr *frame, a, b any) bool{
-	cmpEq:    equal,
-	cmpNe:    func(fr *frame, a, b any) bool { return !equal(fr, a, b) },
-	cmpGt:    func(fr *frame, a, b any) bool { return order(fr, a, b, ">") },
-	cmpGe:    func(fr *frame, a, b any) bool { return order(fr, a, b, ">=") },
-	cmpLt:    func(fr *frame, a, b any) bool { return order(fr, a, b, "<") },
-	cmpLe:    func(fr *frame, a, b any) bool { return order(fr, a, b, "<=") },
-	cmpIn:    func(fr *frame, a, b any) bool { return contains(fr, b, a) },
-	cmpNotIn: func(fr *frame, a, b any) bool { return !contains(fr, b, a) },
-}
-
 // same is Python's `is`, as far as values here have an identity.
 func same(a, b any) bool {
 	switch x := a.(type) {
@@ -36,7 +25,7 @@ func same(a, b any) bool {
 }
 
 // equal is a == b.
-func equal(fr *frame, a, b any) bool {
+func equal(fr *vframe, a, b any) bool {
 	if u, ok := a.(*Undefined); ok {
 		return undefinedEqual(u, b)
 	}
@@ -49,7 +38,7 @@ func equal(fr *frame, a, b any) bool {
 		if !ok || len(x) != len(y) {
 			return false
 		}
-		fr.st.scan(len(x))
+		fr.scan(len(x))
 		return x == y
 	case Markup:
 		return equal(fr, string(x), b)
@@ -77,15 +66,16 @@ func equal(fr *frame, a, b any) bool {
 		return ok && hashKey(fr, x) == hashKey(fr, y)
 	case bytesValue:
 		y, ok := b.(bytesValue)
-		fr.st.scan(len(x))
+		fr.scan(len(x))
 		return ok && x == y
 	case *dictView, *setValue:
 		if isSet(a) && isSet(b) {
 			return orderSets(fr, a, b, "==")
 		}
-	case *boundMethod:
-		y, ok := b.(*boundMethod)
-		return ok && x.name == y.name && same(x.recv, y.recv)
+	case object:
+		if c := x.Class(); c.equal != nil {
+			return c.equal(x, fr, b)
+		}
 	}
 	return same(a, b)
 }
@@ -101,13 +91,13 @@ func undefinedEqual(u *Undefined, other any) bool {
 	return ok && o.mode == u.mode
 }
 
-func equalItems(fr *frame, x, y []any) bool {
+func equalItems(fr *vframe, x, y []any) bool {
 	if len(x) != len(y) {
 		return false
 	}
-	fr.st.enter()
-	defer fr.st.leave()
-	fr.st.work(len(x))
+	fr.enter()
+	defer fr.leave()
+	fr.work(len(x))
 	for i := range x {
 		if !same(x[i], y[i]) && !equal(fr, x[i], y[i]) {
 			return false
@@ -116,15 +106,13 @@ func equalItems(fr *frame, x, y []any) bool {
 	return true
 }
 
-func (st *state) leave() { st.depth-- }
-
-func equalDicts(fr *frame, x, y *Dict) bool {
+func equalDicts(fr *vframe, x, y *Dict) bool {
 	if x.n != y.n {
 		return false
 	}
-	fr.st.enter()
-	defer fr.st.leave()
-	fr.st.work(len(x.ents))
+	fr.enter()
+	defer fr.leave()
+	fr.work(len(x.ents))
 	for i := range x.ents {
 		e := &x.ents[i]
 		if !e.live {
@@ -191,16 +179,16 @@ func compareFloatInt(f float64, i *big.Int) int {
 }
 
 // scanNumbers counts the work of comparing integers that are large.
-func (fr *frame) scanNumbers(a, b any) {
+func (fr *vframe) scanNumbers(a, b any) {
 	for _, v := range [2]any{a, b} {
 		if x, ok := v.(*big.Int); ok {
-			fr.st.scan(x.BitLen())
+			fr.scan(x.BitLen())
 		}
 	}
 }
 
 // order is a op b for one of < <= > >=.
-func order(fr *frame, a, b any, op string) bool {
+func order(fr *vframe, a, b any, op string) bool {
 	checkUndefined(a, b)
 	var c int
 	switch x := a.(type) {
@@ -218,7 +206,7 @@ func order(fr *frame, a, b any, op string) bool {
 		if !ok {
 			notOrdered(a, b, op)
 		}
-		fr.st.scan(min(len(s), len(t)))
+		fr.scan(min(len(s), len(t)))
 		c = strings.Compare(s, t)
 	case *List:
 		y, ok := b.(*List)
@@ -267,10 +255,10 @@ func notOrdered(a, b any, op string) {
 	raiseType("'%s' not supported between instances of '%s' and '%s'", op, typeName(a), typeName(b))
 }
 
-func orderItems(fr *frame, x, y []any, op string) bool {
-	fr.st.enter()
-	defer fr.st.leave()
-	fr.st.work(min(len(x), len(y)))
+func orderItems(fr *vframe, x, y []any, op string) bool {
+	fr.enter()
+	defer fr.leave()
+	fr.work(min(len(x), len(y)))
 	for i := range min(len(x), len(y)) {
 		if same(x[i], y[i]) || equal(fr, x[i], y[i]) {
 			continue
@@ -281,7 +269,7 @@ func orderItems(fr *frame, x, y []any, op string) bool {
 }
 
 // contains is item in container.
-func contains(fr *frame, container, item any) bool {
+func contains(fr *vframe, container, item any) bool {
 	switch c := container.(type) {
 	case string, Markup:
 		s, _ := asStr(container)
@@ -289,7 +277,7 @@ func contains(fr *frame, container, item any) bool {
 		if !ok {
 			raiseType("'in <string>' requires string as left operand, not %s", typeName(item))
 		}
-		fr.st.scan(len(s) + len(t))
+		fr.scan(len(s) + len(t))
 		return strings.Contains(s, t)
 	case *List:
 		return containsItem(fr, c.Items, item)
@@ -325,7 +313,7 @@ func contains(fr *frame, container, item any) bool {
 		}
 		return false
 	case bytesValue:
-		fr.st.scan(len(c))
+		fr.scan(len(c))
 		if x, _, ok := asInt(item); ok {
 			return strings.IndexByte(string(c), byte(x)) >= 0
 		}
@@ -343,15 +331,15 @@ func contains(fr *frame, container, item any) bool {
 		if !ok {
 			return false
 		}
-		fr.st.step()
+		fr.step()
 		if same(v, item) || equal(fr, v, item) {
 			return true
 		}
 	}
 }
 
-func containsItem(fr *frame, list []any, item any) bool {
-	fr.st.work(len(list))
+func containsItem(fr *vframe, list []any, item any) bool {
+	fr.work(len(list))
 	for _, v := range list {
 		if same(v, item) || equal(fr, v, item) {
 			return true

@@ -406,11 +406,11 @@ func (c *compiler) output(n *nOutput, sc *scope) stmt {
 			}
 			v := p.expr(fr)
 			if auto && !volatile || volatile && fr.ctx.escape.autoescape {
-				fr.out.write(string(escape(fr, v)))
+				fr.out.write(string(escape(&fr.vframe, v)))
 			} else if s, ok := v.(string); ok {
 				fr.out.write(s)
 			} else {
-				fr.out.write(str(fr, v))
+				fr.out.write(str(&fr.vframe, v))
 			}
 		}
 		return ctlNext

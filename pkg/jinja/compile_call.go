@@ -112,7 +112,7 @@ func starArgs(fr *frame, v any) []any {
 	case nil, bool, int64, float64:
 		raiseType("argument after * must be an iterable, not %s", typeName(v))
 	}
-	return collect(fr, v)
+	return collect(&fr.vframe, v)
 }
 
 // starKwargs adds `**value` to the keyword arguments of a call.
@@ -150,14 +150,14 @@ func (c *compiler) call(n *nCall, sc *scope, forwardCaller bool) func(fr *frame,
 				m := methodOf(v, attr)
 				var fn any
 				if m == nil {
-					fn = getattr(fr, v, attr)
+					fn = getattr(&fr.vframe, v, attr)
 				}
 				a, kw := args(fr, make([]any, 0, count))
 				fr.pos = at
 				if m != nil {
-					return m.call(fr, v, a, kw)
+					return m.call(&fr.vframe, v, a, kw)
 				}
-				return callValue(fr, fn, a, kw, loop, block)
+				return callValue(&fr.vframe, fn, a, kw, loop, block)
 			}
 		}
 	}
@@ -169,7 +169,7 @@ func (c *compiler) call(n *nCall, sc *scope, forwardCaller bool) func(fr *frame,
 			kw = addKeyword(fr, kw, "caller", caller, false)
 		}
 		fr.pos = at
-		return callValue(fr, f, a, kw, loop, block)
+		return callValue(&fr.vframe, f, a, kw, loop, block)
 	}
 }
 
@@ -235,6 +235,6 @@ func (c *compiler) applied(f *callable, kind, name string, a *nArgs, at int, sc 
 			}
 			panic(&raised{class: "TemplateRuntimeError", kind: KindRuntime, msg: "No " + kind + " named " + repr(name) + " found.", hint: suggestCallable(name, m)})
 		}
-		return f.call(fr, list, kw)
+		return f.call(&fr.vframe, list, kw)
 	}
 }

@@ -88,7 +88,7 @@ func (c *compiler) operation(n node, sc *scope) expr {
 		return func(fr *frame) any {
 			v := e(fr)
 			fr.pos = at
-			return op(fr, v)
+			return op(&fr.vframe, v)
 		}
 	case *nBin:
 		left, right := c.expr(n.left, sc), c.expr(n.right, sc)
@@ -96,11 +96,11 @@ func (c *compiler) operation(n node, sc *scope) expr {
 		if n.op == tokPow && !c.volatile {
 			if v, ok := c.asConst(n.left); ok && isNumber(v) && strings.HasPrefix(repr(v), "-") {
 				// Jinja2 writes -2 ** x for Python, to which that is -(2 ** x).
-				base := negate(c.fold, v)
+				base := negate(&c.fold.vframe, v)
 				return func(fr *frame) any {
 					b := right(fr)
 					fr.pos = at
-					return negate(fr, op(fr, base, b))
+					return negate(&fr.vframe, op(&fr.vframe, base, b))
 				}
 			}
 		}
@@ -108,7 +108,7 @@ func (c *compiler) operation(n node, sc *scope) expr {
 			a := left(fr)
 			b := right(fr)
 			fr.pos = at
-			return op(fr, a, b)
+			return op(&fr.vframe, a, b)
 		}
 	case *nConcat:
 		return c.concatExpr(n, sc)
@@ -119,7 +119,7 @@ func (c *compiler) operation(n node, sc *scope) expr {
 		return func(fr *frame) any {
 			v := e(fr)
 			fr.pos = at
-			return getattr(fr, v, attr)
+			return getattr(&fr.vframe, v, attr)
 		}
 	case *nGetitem:
 		return c.getitemExpr(n, sc)
@@ -200,7 +200,7 @@ func (c *compiler) dictExpr(n *nDict, sc *scope) expr {
 		fr.pos = at
 		d := newDict(len(pairs))
 		for i := 0; i < len(vals); i += 2 {
-			d.set(fr, vals[i], vals[i+1])
+			d.set(&fr.vframe, vals[i], vals[i+1])
 		}
 		return d
 	}
@@ -240,20 +240,20 @@ func (c *compiler) concatExpr(n *nConcat, sc *scope) expr {
 		fr.pos = at
 		// In volatile mode Jinja2 asks for the mode in a place where it is never set.
 		if auto && !volatile {
-			return markupJoin(fr, vals)
+			return markupJoin(&fr.vframe, vals)
 		}
 		parts := make([]string, len(vals))
 		for i, v := range vals {
-			parts[i] = str(fr, v)
+			parts[i] = str(&fr.vframe, v)
 		}
-		return joinStrings(fr, parts, "")
+		return joinStrings(&fr.vframe, parts, "")
 	}
 }
 
 func (c *compiler) compareExpr(n *nCompare, sc *scope) expr {
 	first := c.expr(n.expr, sc)
 	type op struct {
-		cmp  func(fr *frame, a, b any) bool
+		cmp  func(fr *vframe, a, b any) bool
 		expr expr
 		at   int
 	}
@@ -267,7 +267,7 @@ func (c *compiler) compareExpr(n *nCompare, sc *scope) expr {
 			a := first(fr)
 			b := right(fr)
 			fr.pos = at
-			return cmp(fr, a, b)
+			return cmp(&fr.vframe, a, b)
 		}
 	}
 	return func(fr *frame) any {
@@ -275,7 +275,7 @@ func (c *compiler) compareExpr(n *nCompare, sc *scope) expr {
 		for i := range ops {
 			b := ops[i].expr(fr)
 			fr.pos = ops[i].at
-			if !ops[i].cmp(fr, a, b) {
+			if !ops[i].cmp(&fr.vframe, a, b) {
 				return false
 			}
 			a = b
@@ -302,7 +302,7 @@ func (c *compiler) getitemExpr(n *nGetitem, sc *scope) expr {
 				}
 			}
 			fr.pos = at
-			return subscript(fr, v, &bounds)
+			return subscript(&fr.vframe, v, &bounds)
 		}
 	}
 	arg := c.expr(n.arg, sc)
@@ -310,6 +310,6 @@ func (c *compiler) getitemExpr(n *nGetitem, sc *scope) expr {
 		v := e(fr)
 		a := arg(fr)
 		fr.pos = at
-		return getitem(fr, v, a)
+		return getitem(&fr.vframe, v, a)
 	}
 }

@@ -76,10 +76,10 @@ func (c *compiler) loopFilter(n *nFor, sc, loopScope *scope) func(*frame, any) a
 			inner.push()
 			if it == nil {
 				inner.run(enter)
-				it = iterate(inner, v)
+				it = iterate(&inner.vframe, v)
 			}
 			for {
-				item, ok := it.next(inner)
+				item, ok := it.next(&inner.vframe)
 				if !ok {
 					inner.pop()
 					return nil, false
@@ -141,14 +141,14 @@ func (c *compiler) loopBody(n *nFor, filter func(*frame, any) any, extended bool
 			v = filter(fr, v)
 		}
 		var loop *loopContext
-		it := iterate(fr, v)
+		it := iterate(&fr.vframe, v)
 		if extended {
 			loop = &loopContext{iterable: v, it: it, index0: -1, recurse: recurse, depth0: depth, mode: fr.fn.tmpl.env.cfg.Undefined, before: missing, current: missing, after: missing}
 			it = loop
 		}
 		completed := false
 		for {
-			item, ok := it.next(fr)
+			item, ok := it.next(&fr.vframe)
 			if !ok {
 				break
 			}

@@ -14,7 +14,7 @@ func (c *compiler) templateOf(fr *frame, v any) *Template {
 	case *Undefined:
 		v.fail()
 	}
-	hashKey(fr, v)
+	hashKey(&fr.vframe, v)
 	raiseKind(KindNotFound, "TemplateNotFound", "template %s not found", repr(v))
 	return nil
 }
@@ -40,9 +40,9 @@ func (c *compiler) selectTemplate(fr *frame, v any) *Template {
 		raiseKind(KindNotFound, "TemplatesNotFound", "Tried to select from an empty list of templates")
 	}
 	var tried []string
-	it := iterate(fr, v)
+	it := iterate(&fr.vframe, v)
 	for {
-		name, ok := it.next(fr)
+		name, ok := it.next(&fr.vframe)
 		if !ok {
 			break
 		}
@@ -56,11 +56,11 @@ func (c *compiler) selectTemplate(fr *frame, v any) *Template {
 		if u, ok := name.(*Undefined); ok {
 			tried = append(tried, u.Message())
 		} else {
-			tried = append(tried, str(fr, name))
+			tried = append(tried, str(&fr.vframe, name))
 		}
 	}
 	// The exception looks at the last name, which not everything has.
-	subscript(fr, v, int64(-1))
+	subscript(&fr.vframe, v, int64(-1))
 	raiseKind(KindNotFound, "TemplatesNotFound", "none of the templates given were found: %s", strings.Join(tried, ", "))
 	return nil
 }

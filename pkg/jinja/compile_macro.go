@@ -233,7 +233,7 @@ func (m *macro) call(fr *frame, args []any, kw []kwArg) any {
 	if m.fn.yields {
 		g := lazyGenerator(inner, func() { inner.run(m.fn.body) })
 		if fr.ctx.escape.autoescape {
-			return markupOf(fr, g)
+			return markupOf(&fr.vframe, g)
 		}
 		return g
 	}

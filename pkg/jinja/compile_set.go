@@ -19,7 +19,7 @@ func (c *compiler) assignTo(target node, sc *scope) func(*frame, any) {
 			parts[i] = c.assignTo(item, sc)
 		}
 		return func(fr *frame, v any) {
-			for i, item := range unpack(fr, v, len(parts)) {
+			for i, item := range unpack(&fr.vframe, v, len(parts)) {
 				parts[i](fr, item)
 			}
 		}
@@ -151,7 +151,7 @@ func (c *compiler) assignBlock(n *nAssignBlock, sc *scope) stmt {
 			v = filter(fr, v)
 		}
 		if fr.ctx.escape.autoescape {
-			v = markupOf(fr, v)
+			v = markupOf(&fr.vframe, v)
 		}
 		store(fr, v)
 		if export != nil {

@@ -95,7 +95,7 @@ func (d *Dict) getStr(s string) (any, bool) {
 	return nil, false
 }
 
-func (d *Dict) get(fr *frame, key any) (any, bool) {
+func (d *Dict) get(fr *vframe, key any) (any, bool) {
 	if i := d.find(hashKey(fr, key)); i >= 0 {
 		return d.ents[i].val, true
 	}
@@ -104,7 +104,7 @@ func (d *Dict) get(fr *frame, key any) (any, bool) {
 
 func (d *Dict) setStr(s string, val any) { d.put(s, s, val) }
 
-func (d *Dict) set(fr *frame, key, val any) { d.put(key, hashKey(fr, key), val) }
+func (d *Dict) set(fr *vframe, key, val any) { d.put(key, hashKey(fr, key), val) }
 
 func (d *Dict) put(key, hash, val any) {
 	if i := d.find(hash); i >= 0 {
@@ -148,7 +148,7 @@ func (d *Dict) compact() {
 	}
 }
 
-func (d *Dict) delete(fr *frame, key any) (any, bool) {
+func (d *Dict) delete(fr *vframe, key any) (any, bool) {
 	i := d.find(hashKey(fr, key))
 	if i < 0 {
 		return nil, false
@@ -189,23 +189,23 @@ type (
 // hashBig is the canonical form of an integer that needs more than 64 bits.
 func hashBig(b *big.Int) any { return bigHash(b.Text(16)) }
 
-// scan counts the work on n bytes for the render, if there is one.
-func (fr *frame) scan(n int) {
+// charge counts the work of reading n bytes; fr may be nil.
+func charge(fr *vframe, n int) {
 	if fr != nil {
-		fr.st.scan(n)
+		fr.scan(n)
 	}
 }
 
 // hashKey is the canonical form of a dict key: equal keys have equal forms, and
 // forms compare by ==. It raises TypeError for what cannot be hashed. The work is
 // counted for fr, which may be nil.
-func hashKey(fr *frame, key any) any {
+func hashKey(fr *vframe, key any) any {
 	switch k := key.(type) {
 	case string:
-		fr.scan(len(k))
+		charge(fr, len(k))
 		return k
 	case Markup:
-		fr.scan(len(k))
+		charge(fr, len(k))
 		return string(k)
 	case int64:
 		return k
@@ -229,7 +229,7 @@ func hashKey(fr *frame, key any) any {
 		}
 		return k
 	case *big.Int:
-		fr.scan(k.BitLen())
+		charge(fr, k.BitLen())
 		return hashBig(k)
 	case Tuple:
 		var b strings.Builder
@@ -243,7 +243,7 @@ func hashKey(fr *frame, key any) any {
 		}
 		return undefHash(k.mode)
 	case bytesValue:
-		fr.scan(len(k))
+		charge(fr, len(k))
 		return tupleHash("b" + string(k))
 	case *rangeValue:
 		if n := k.len(); n == 0 {
@@ -262,14 +262,14 @@ func hashKey(fr *frame, key any) any {
 	return objectHash{key}
 }
 
-func hashTuple(fr *frame, b *strings.Builder, t Tuple, depth int) {
+func hashTuple(fr *vframe, b *strings.Builder, t Tuple, depth int) {
 	if depth > 100 {
 		raiseLimit("tuple nested too deep to hash")
 	}
 	b.WriteByte('(')
 	for _, v := range t {
 		if fr != nil {
-			fr.st.work(1 + b.Len()>>12)
+			fr.work(1 + b.Len()>>12)
 		}
 		switch h := hashKey(fr, v).(type) {
 		case string:

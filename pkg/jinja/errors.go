@@ -139,7 +139,7 @@ type raised struct {
 	msg   string
 	hint  string
 	name  string     // the undefined name, for a suggestion
-	of    *Undefined // the undefined attribute or item, for a suggestion
+	of    any // the undefined attribute or item, for a suggestion
 	cause error
 	where *Error // set when the place is known already
 }
@@ -184,19 +184,3 @@ func (r *raised) is(classes ...string) bool {
 	return false
 }
 
-// try runs f and returns the exception it raises, if that is of one of the classes.
-func (st *state) try(f func(), classes ...string) (caught *raised) {
-	stack, depth := len(st.stack), st.depth
-	defer func() {
-		if p := recover(); p != nil {
-			r, ok := p.(*raised)
-			if !ok || !r.is(classes...) {
-				panic(p)
-			}
-			st.stack, st.depth = st.stack[:stack], depth
-			caught = r
-		}
-	}()
-	f()
-	return nil
-}

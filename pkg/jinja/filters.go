@@ -8,7 +8,7 @@ import (
 
 var builtinFilters = map[string]*callable{}
 
-func addFilter(name, params string, fn func(fr *frame, a []any) any) *callable {
+func addFilter(name, params string, fn func(fr *vframe, a []any) any) *callable {
 	f := spec("do_"+name, params, fn)
 	builtinFilters[name] = f
 	return f
@@ -40,22 +40,22 @@ func init() {
 
 func textFilters() {
 	soft := func(name string, f func(string) string) {
-		addFilter(name, "s", func(fr *frame, a []any) any {
+		addFilter(name, "s", func(fr *vframe, a []any) any {
 			v := softStr(fr, a[0])
 			s, _ := asStr(v)
-			fr.st.alloc(len(s))
+			fr.alloc(len(s))
 			return like(v, f(s))
 		})
 	}
 	soft("upper", upper)
 	soft("lower", lower)
 	soft("capitalize", capitalize)
-	addFilter("title", "s", func(fr *frame, a []any) any {
+	addFilter("title", "s", func(fr *vframe, a []any) any {
 		s, _ := asStr(softStr(fr, a[0]))
-		fr.st.alloc(len(s))
+		fr.alloc(len(s))
 		return titleFilter(s)
 	})
-	addFilter("trim", "value chars=None", func(fr *frame, a []any) any {
+	addFilter("trim", "value chars=None", func(fr *vframe, a []any) any {
 		v := softStr(fr, a[0])
 		s, _ := asStr(v)
 		if _, ok := v.(Markup); ok {
@@ -65,7 +65,7 @@ func textFilters() {
 		}
 		return like(v, stripChars(s, a[1], true, true))
 	})
-	addFilter("center", "value width=80", func(fr *frame, a []any) any {
+	addFilter("center", "value width=80", func(fr *vframe, a []any) any {
 		v := softStr(fr, a[0])
 		s, _ := asStr(v)
 		return like(v, padText(fr, s, intArg(opt(a[1], int64(80))), " ", '^'))
@@ -74,24 +74,24 @@ func textFilters() {
 	addFilter("indent", "s width=4 first=False blank=False", indentFilter)
 	addFilter("truncate", "s length=255 killwords=False end='...' leeway=None", truncateFilter)
 	addFilter("wordwrap", "s width=79 break_long_words=True wrapstring=None break_on_hyphens=True", wordwrapFilter)
-	addFilter("wordcount", "s", func(fr *frame, a []any) any {
+	addFilter("wordcount", "s", func(fr *vframe, a []any) any {
 		s, _ := asStr(softStr(fr, a[0]))
 		return int64(len(strings.FieldsFunc(s, func(r rune) bool { return !isRegexWord(r) })))
 	})
 	f := &callable{name: "do_format", pure: true, raw: formatFilter}
 	builtinFilters["format"] = f
-	addFilter("string", "s", func(fr *frame, a []any) any { return softStr(fr, a[0]) }).posOnly = true
-	addFilter("pprint", "value", func(fr *frame, a []any) any { return pformat(fr, a[0]) })
+	addFilter("string", "s", func(fr *vframe, a []any) any { return softStr(fr, a[0]) }).posOnly = true
+	addFilter("pprint", "value", func(fr *vframe, a []any) any { return pformat(fr, a[0]) })
 	addFilter("urlencode", "value", urlencode)
 	addFilter("tojson", "value indent=None", tojson)
-	addFilter("default", "value default_value='' boolean=False", func(fr *frame, a []any) any {
+	addFilter("default", "value default_value='' boolean=False", func(fr *vframe, a []any) any {
 		if IsUndefined(a[0]) || optTrue(a[2], false) && !truth(a[0]) {
 			return opt(a[1], "")
 		}
 		return a[0]
 	})
 	builtinFilters["d"] = builtinFilters["default"]
-	addFilter("attr", "obj name", func(fr *frame, a []any) any {
+	addFilter("attr", "obj name", func(fr *vframe, a []any) any {
 		name, ok := asStr(a[1])
 		if !ok {
 			raiseType("attribute name must be string, not '%s'", typeName(a[1]))
@@ -137,7 +137,7 @@ func titleFilter(s string) string {
 	})
 }
 
-func replaceFilter(fr *frame, a []any) any {
+func replaceFilter(fr *vframe, a []any) any {
 	count := -1
 	if a[3] != missing && a[3] != nil {
 		count = -2
@@ -148,7 +148,7 @@ func replaceFilter(fr *frame, a []any) any {
 		}
 		return -1
 	}
-	if !fr.ctx.escape.autoescape {
+	if !fr.code.autoescape() {
 		return replace(fr, str(fr, a[0]), str(fr, a[1]), str(fr, a[2]), limit())
 	}
 	var s any
@@ -166,7 +166,7 @@ func replaceFilter(fr *frame, a []any) any {
 	return replace(fr, s.(string), x, y, limit())
 }
 
-func indentFilter(fr *frame, a []any) any {
+func indentFilter(fr *vframe, a []any) any {
 	width := opt(a[1], int64(4))
 	indent, ok := asStr(width)
 	if !ok {
@@ -190,8 +190,8 @@ func indentFilter(fr *frame, a []any) any {
 		raiseType("'%s' object has no attribute 'splitlines'", typeName(a[0]))
 	}
 	lines := splitLines(s+"\n", false)
-	fr.st.alloc(len(s))
-	fr.st.allocN(len(lines), len(indent)+1)
+	fr.alloc(len(s))
+	fr.allocN(len(lines), len(indent)+1)
 	var b strings.Builder
 	if optTrue(a[2], false) {
 		b.WriteString(indent)
@@ -208,7 +208,7 @@ func indentFilter(fr *frame, a []any) any {
 	return like(a[0], b.String())
 }
 
-func truncateFilter(fr *frame, a []any) any {
+func truncateFilter(fr *vframe, a []any) any {
 	length, end := opt(a[1], int64(255)), opt(a[3], "...")
 	leeway := opt(a[4], nil)
 	if leeway == nil {
@@ -238,9 +238,9 @@ func truncateFilter(fr *frame, a []any) any {
 	return add(fr, like(cut, s), end)
 }
 
-func lengthOf(fr *frame, v any) int64 { return length(fr, v) }
+func lengthOf(fr *vframe, v any) int64 { return length(fr, v) }
 
-func formatFilter(fr *frame, args []any, kw []kwArg) any {
+func formatFilter(fr *vframe, args []any, kw []kwArg) any {
 	if len(args) == 0 {
 		raiseType("do_format() missing 1 required positional argument: 'value'")
 	}

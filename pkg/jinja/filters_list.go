@@ -6,35 +6,35 @@ import (
 )
 
 func sequenceFilters() {
-	length := positional("len", "obj", func(fr *frame, a []any) any { return length(fr, a[0]) })
+	length := positional("len", "obj", func(fr *vframe, a []any) any { return length(fr, a[0]) })
 	builtinFilters["length"] = length
 	builtinFilters["count"] = length
-	addFilter("first", "seq", func(fr *frame, a []any) any {
+	addFilter("first", "seq", func(fr *vframe, a []any) any {
 		if v, ok := iterate(fr, a[0]).next(fr); ok {
 			return v
 		}
-		return &Undefined{hint: "No first item, sequence was empty.", mode: fr.fn.tmpl.env.cfg.Undefined}
+		return &Undefined{hint: "No first item, sequence was empty.", mode: fr.code.undefinedMode()}
 	})
-	addFilter("last", "seq", func(fr *frame, a []any) any {
+	addFilter("last", "seq", func(fr *vframe, a []any) any {
 		if v, ok := reversed(fr, a[0]).next(fr); ok {
 			return v
 		}
-		return &Undefined{hint: "No last item, sequence was empty.", mode: fr.fn.tmpl.env.cfg.Undefined}
+		return &Undefined{hint: "No last item, sequence was empty.", mode: fr.code.undefinedMode()}
 	})
-	impure(addFilter("random", "seq", func(fr *frame, a []any) any {
+	impure(addFilter("random", "seq", func(fr *vframe, a []any) any {
 		n := lengthOf(fr, a[0])
 		if n == 0 {
-			return &Undefined{hint: "No random item, sequence was empty.", mode: fr.fn.tmpl.env.cfg.Undefined}
+			return &Undefined{hint: "No random item, sequence was empty.", mode: fr.code.undefinedMode()}
 		}
 		return subscript(fr, a[0], rand.Int64N(n))
 	}))
-	addFilter("list", "value", func(fr *frame, a []any) any { return &List{Items: collect(fr, a[0])} })
+	addFilter("list", "value", func(fr *vframe, a []any) any { return &List{Items: collect(fr, a[0])} })
 	addFilter("join", "value d='' attribute=None", joinFilter)
-	addFilter("reverse", "value", func(fr *frame, a []any) any {
+	addFilter("reverse", "value", func(fr *vframe, a []any) any {
 		if s, ok := asStr(a[0]); ok {
 			r := []rune(s)
 			slices.Reverse(r)
-			fr.st.alloc(len(s))
+			fr.alloc(len(s))
 			return like(a[0], string(r))
 		}
 		if it := reversedOf(fr, a[0]); it != nil {
@@ -47,7 +47,7 @@ func sequenceFilters() {
 		slices.Reverse(items)
 		return &List{Items: items}
 	})
-	addFilter("items", "value", func(fr *frame, a []any) any {
+	addFilter("items", "value", func(fr *vframe, a []any) any {
 		value := a[0]
 		var it iterator
 		return newGenerator("do_items", func() (any, bool) {
@@ -66,7 +66,7 @@ func sequenceFilters() {
 	})
 	addFilter("slice", "value slices fill_with=None", sliceFilter)
 	addFilter("batch", "value linecount fill_with=None", batchFilter)
-	addFilter("sum", "iterable attribute=None start=0", func(fr *frame, a []any) any {
+	addFilter("sum", "iterable attribute=None start=0", func(fr *vframe, a []any) any {
 		total := opt(a[2], int64(0))
 		if _, ok := asStr(total); ok {
 			raiseType("sum() can't sum strings [use ''.join(seq) instead]")
@@ -81,14 +81,14 @@ func sequenceFilters() {
 			if !ok {
 				return total
 			}
-			fr.st.step()
+			fr.step()
 			total = add(fr, total, get(v))
 		}
 	})
 }
 
 // reversedOf is reversed(v), or nil for what cannot be.
-func reversedOf(fr *frame, v any) *iterObj {
+func reversedOf(fr *vframe, v any) *iterObj {
 	backwards := func(typeName string, n func() int, at func(i int) any) *iterObj {
 		i := n() - 1
 		return &iterObj{typeName: typeName, fn: func() (any, bool) {
@@ -112,7 +112,7 @@ func reversedOf(fr *frame, v any) *iterObj {
 	case string, Markup:
 		s, _ := asStr(v)
 		r := []rune(s)
-		fr.st.allocN(len(r), 4)
+		fr.allocN(len(r), 4)
 		return backwards("reversed", func() int { return len(r) }, func(i int) any { return like(v, string(r[i])) })
 	case *rangeValue:
 		return backwards("range_iterator", func() int { return int(o.len()) }, func(i int) any { return o.at(int64(i)) })
@@ -134,7 +134,7 @@ func reversedOf(fr *frame, v any) *iterObj {
 	return nil
 }
 
-func reversed(fr *frame, v any) iterator {
+func reversed(fr *vframe, v any) iterator {
 	it := reversedOf(fr, v)
 	if it == nil {
 		raiseType("'%s' object is not reversible", typeName(v))
@@ -142,7 +142,7 @@ func reversed(fr *frame, v any) iterator {
 	return it
 }
 
-func joinFilter(fr *frame, a []any) any {
+func joinFilter(fr *vframe, a []any) any {
 	var items []any
 	if l, ok := a[0].(*List); ok && (a[2] == missing || a[2] == nil) {
 		items = l.Items
@@ -156,9 +156,9 @@ func joinFilter(fr *frame, a []any) any {
 		}
 	}
 	sep := opt(a[1], "")
-	fr.st.work(len(items))
+	fr.work(len(items))
 	parts := make([]string, len(items))
-	if !fr.ctx.escape.autoescape {
+	if !fr.code.autoescape() {
 		for i, v := range items {
 			parts[i] = str(fr, v)
 		}
@@ -181,7 +181,7 @@ func joinFilter(fr *frame, a []any) any {
 	return joinStrings(fr, parts, str(fr, sep))
 }
 
-func sliceFilter(fr *frame, a []any) any {
+func sliceFilter(fr *vframe, a []any) any {
 	var seq []any
 	started := false
 	var n, per, extra, number, offset int64
@@ -205,8 +205,8 @@ func sliceFilter(fr *frame, a []any) any {
 		if number >= n {
 			return nil, false
 		}
-		fr.st.step()
-		fr.st.alloc(96)
+		fr.step()
+		fr.alloc(96)
 		start := offset + number*per
 		if number < extra {
 			offset++
@@ -221,7 +221,7 @@ func sliceFilter(fr *frame, a []any) any {
 	})
 }
 
-func batchFilter(fr *frame, a []any) any {
+func batchFilter(fr *vframe, a []any) any {
 	var it iterator
 	fill := opt(a[2], nil)
 	done := false
@@ -248,15 +248,15 @@ func batchFilter(fr *frame, a []any) any {
 				}
 				if fill != nil && order(fr, int64(len(row)), a[1], "<") {
 					missingItems := intArg(subtract(fr, a[1], int64(len(row))))
-					fr.st.allocN(missingItems, 16)
+					fr.allocN(missingItems, 16)
 					for range missingItems {
 						row = append(row, fill)
 					}
 				}
 				return &List{Items: row}, true
 			}
-			fr.st.step()
-			fr.st.alloc(16)
+			fr.step()
+			fr.alloc(16)
 			if equal(fr, int64(len(row)), a[1]) {
 				pending, havePending = v, true
 				return &List{Items: row}, true

@@ -7,24 +7,24 @@ import (
 )
 
 func markupFilters() {
-	esc := positional("escape", "s", func(fr *frame, a []any) any { return escape(fr, a[0]) })
+	esc := positional("escape", "s", func(fr *vframe, a []any) any { return escape(fr, a[0]) })
 	builtinFilters["escape"] = esc
 	builtinFilters["e"] = esc
-	addFilter("forceescape", "value", func(fr *frame, a []any) any {
+	addFilter("forceescape", "value", func(fr *vframe, a []any) any {
 		s := str(fr, a[0])
-		fr.st.alloc(len(s))
+		fr.alloc(len(s))
 		return Markup(escapeString(s))
 	})
-	addFilter("safe", "value", func(fr *frame, a []any) any { return markupOf(fr, a[0]) })
-	addFilter("striptags", "value", func(fr *frame, a []any) any { return stripTags(str(fr, a[0])) })
+	addFilter("safe", "value", func(fr *vframe, a []any) any { return markupOf(fr, a[0]) })
+	addFilter("striptags", "value", func(fr *vframe, a []any) any { return stripTags(str(fr, a[0])) })
 	addFilter("xmlattr", "d autospace=True", xmlattr)
 	addFilter("urlize", "value trim_url_limit=None nofollow=False target=None rel=None extra_schemes=None", urlizeFilter)
 }
 
-func xmlattr(fr *frame, a []any) any {
+func xmlattr(fr *vframe, a []any) any {
 	d := mapping(fr, a[0])
 	var items []string
-	fr.st.work(len(d.ents))
+	fr.work(len(d.ents))
 	for i := range d.ents {
 		e := &d.ents[i]
 		if !e.live || e.val == nil || IsUndefined(e.val) {
@@ -43,7 +43,7 @@ func xmlattr(fr *frame, a []any) any {
 	if s != "" && optTrue(a[1], true) {
 		s = " " + s
 	}
-	if fr.ctx.escape.autoescape {
+	if fr.code.autoescape() {
 		return Markup(s)
 	}
 	return s
@@ -61,7 +61,7 @@ var (
 	urlSpaces = regexp.MustCompile(`[\s\v\x1c-\x1f\x85\p{Z}]+`)
 )
 
-func urlizeFilter(fr *frame, a []any) any {
+func urlizeFilter(fr *vframe, a []any) any {
 	words := func(v any) []string {
 		if v == nil || !truth(v) {
 			return nil
@@ -108,8 +108,8 @@ func urlizeFilter(fr *frame, a []any) any {
 		}
 	}
 	text := string(escape(fr, a[0]))
-	fr.st.alloc(8 * len(text))
-	fr.st.work(len(text))
+	fr.alloc(8 * len(text))
+	fr.work(len(text))
 	var b strings.Builder
 	for text != "" {
 		loc := urlSpaces.FindStringIndex(text)
@@ -120,7 +120,7 @@ func urlizeFilter(fr *frame, a []any) any {
 		b.WriteString(text[loc[0]:loc[1]])
 		text = text[loc[1]:]
 	}
-	if fr.ctx.escape.autoescape {
+	if fr.code.autoescape() {
 		return Markup(b.String())
 	}
 	return b.String()
@@ -167,14 +167,14 @@ func linkWord(word, rel, target string, schemes []string, trim func(string) stri
 }
 
 // urlQuote quotes text for a URL: a path, or a query.
-func urlQuote(fr *frame, v any, query bool) string {
+func urlQuote(fr *vframe, v any, query bool) string {
 	s := ""
 	if b, ok := v.(bytesValue); ok {
 		s = string(b)
 	} else {
 		s = str(fr, v)
 	}
-	fr.st.alloc(3 * len(s))
+	fr.alloc(3 * len(s))
 	var b strings.Builder
 	for i := range len(s) {
 		switch c := s[i]; {
@@ -192,7 +192,7 @@ func urlQuote(fr *frame, v any, query bool) string {
 	return b.String()
 }
 
-func urlencode(fr *frame, a []any) any {
+func urlencode(fr *vframe, a []any) any {
 	if _, ok := asStr(a[0]); ok {
 		return urlQuote(fr, a[0], false)
 	}
@@ -200,11 +200,7 @@ func urlencode(fr *frame, a []any) any {
 	if d, ok := v.(*Dict); ok {
 		v = &dictView{d, viewItems}
 	}
-	switch v.(type) {
-	case *templateRef:
-		return urlQuote(fr, v, false)
-	}
-	if iterableOf(fr, v) == nil {
+	if indexed(v) != nil || iterableOf(fr, v) == nil {
 		return urlQuote(fr, v, false)
 	}
 	var parts []string

@@ -8,7 +8,7 @@ import (
 )
 
 func numberFilters() {
-	builtinFilters["abs"] = positional("abs", "x", func(fr *frame, a []any) any {
+	builtinFilters["abs"] = positional("abs", "x", func(fr *vframe, a []any) any {
 		if f, ok := a[0].(float64); ok {
 			return math.Abs(f)
 		}
@@ -21,9 +21,9 @@ func numberFilters() {
 		}
 		return abs64(x)
 	})
-	addFilter("int", "value default=0 base=10", func(fr *frame, a []any) any {
+	addFilter("int", "value default=0 base=10", func(fr *vframe, a []any) any {
 		var v any
-		if fr.st.try(func() {
+		if fr.try(func() {
 			if s, ok := asStr(a[0]); ok {
 				base, large, isInt := asInt(opt(a[2], int64(10)))
 				if !isInt {
@@ -39,14 +39,14 @@ func numberFilters() {
 		}, "TypeError", "ValueError") == nil {
 			return v
 		}
-		if fr.st.try(func() { v = normBig(toBigInt(toFloat(a[0]))) }, "TypeError", "ValueError") == nil {
+		if fr.try(func() { v = normBig(toBigInt(toFloat(a[0]))) }, "TypeError", "ValueError") == nil {
 			return v
 		}
 		return opt(a[1], int64(0))
 	})
-	addFilter("float", "value default=0.0", func(fr *frame, a []any) any {
+	addFilter("float", "value default=0.0", func(fr *vframe, a []any) any {
 		var v any
-		if fr.st.try(func() { v = toFloat(a[0]) }, "TypeError", "ValueError") == nil {
+		if fr.try(func() { v = toFloat(a[0]) }, "TypeError", "ValueError") == nil {
 			return v
 		}
 		return opt(a[1], 0.0)
@@ -97,7 +97,7 @@ func toFloat(v any) float64 {
 	return 0
 }
 
-func roundFilter(fr *frame, a []any) any {
+func roundFilter(fr *vframe, a []any) any {
 	method := opt(a[2], "common")
 	hashKey(fr, method)
 	m, _ := asStr(method)
@@ -107,12 +107,12 @@ func roundFilter(fr *frame, a []any) any {
 	precision := opt(a[1], int64(0))
 	if m == "common" {
 		if x, ok := a[0].(*big.Int); ok {
-			fr.st.work(x.BitLen() / 64 * (1 + x.BitLen()/64) / 16)
+			fr.work(x.BitLen() / 64 * (1 + x.BitLen()/64) / 16)
 		}
 		return roundNumber(a[0], precision)
 	}
 	scale := power(fr, int64(10), precision)
-	fr.st.work(16)
+	fr.work(16)
 	scaled := multiply(fr, a[0], scale)
 	var whole any
 	if f, ok := scaled.(float64); ok {
@@ -221,7 +221,7 @@ func roundInt(x *big.Int, digits int64, same any) any {
 	return normBig(whole.Mul(whole, unit))
 }
 
-func fileSize(fr *frame, a []any) any {
+func fileSize(fr *vframe, a []any) any {
 	n := toFloat(a[0])
 	base, units := 1000.0, []string{"kB", "MB", "GB", "TB", "PB", "EB", "ZB", "YB"}
 	if optTrue(a[1], false) {

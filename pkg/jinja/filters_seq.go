@@ -7,7 +7,7 @@ import (
 
 // attrGetter makes the function that looks up an attribute path such as
 // "address.city" or 0 in an item; nil is the item itself.
-func attrGetter(fr *frame, attribute, defaultValue any, ignoreCase bool) func(any) any {
+func attrGetter(fr *vframe, attribute, defaultValue any, ignoreCase bool) func(any) any {
 	parts := attributeParts(attribute)
 	return func(v any) any {
 		for _, part := range parts {
@@ -43,7 +43,7 @@ func attributeParts(attribute any) []any {
 }
 
 // multiGetter is attrGetter for several paths, separated by commas.
-func multiGetter(fr *frame, attribute any, ignoreCase bool) func(any) any {
+func multiGetter(fr *vframe, attribute any, ignoreCase bool) func(any) any {
 	split := []any{attribute}
 	if s, ok := asStr(attribute); ok {
 		split = split[:0]
@@ -72,10 +72,10 @@ func foldCase(v any) any {
 }
 
 // sortItems is Python's sorted: stable, by < alone. The slice is new.
-func sortItems(fr *frame, items []any, key func(any) any, reverse bool) []any {
+func sortItems(fr *vframe, items []any, key func(any) any, reverse bool) []any {
 	type entry struct{ key, val any }
 	list := make([]entry, len(items))
-	fr.st.allocN(len(items), 48)
+	fr.allocN(len(items), 48)
 	for i, v := range items {
 		list[i] = entry{v, v}
 		if key != nil {
@@ -83,7 +83,7 @@ func sortItems(fr *frame, items []any, key func(any) any, reverse bool) []any {
 		}
 	}
 	less := func(a, b any) bool {
-		fr.st.step()
+		fr.step()
 		return order(fr, a, b, "<")
 	}
 	if reverse {
@@ -140,12 +140,12 @@ func sortItems(fr *frame, items []any, key func(any) any, reverse bool) []any {
 }
 
 func orderFilters() {
-	addFilter("sort", "value reverse=False case_sensitive=False attribute=None", func(fr *frame, a []any) any {
+	addFilter("sort", "value reverse=False case_sensitive=False attribute=None", func(fr *vframe, a []any) any {
 		key := multiGetter(fr, opt(a[3], nil), !optTrue(a[2], false))
 		items := collect(fr, a[0])
 		return &List{Items: sortItems(fr, items, key, a[1] != missing && truthInt(a[1]))}
 	})
-	addFilter("dictsort", "value case_sensitive=False by='key' reverse=False", func(fr *frame, a []any) any {
+	addFilter("dictsort", "value case_sensitive=False by='key' reverse=False", func(fr *vframe, a []any) any {
 		pos := 0
 		switch by, _ := asStr(opt(a[2], "key")); by {
 		case "key":
@@ -164,7 +164,7 @@ func orderFilters() {
 		d := mapping(fr, a[0])
 		return &List{Items: sortItems(fr, collect(fr, &dictView{d, viewItems}), key, a[3] != missing && truthInt(a[3]))}
 	})
-	addFilter("unique", "value case_sensitive=False attribute=None", func(fr *frame, a []any) any {
+	addFilter("unique", "value case_sensitive=False attribute=None", func(fr *vframe, a []any) any {
 		var it iterator
 		get := attrGetter(fr, opt(a[2], nil), nil, !optTrue(a[1], false))
 		seen := newDict(0)
@@ -177,8 +177,8 @@ func orderFilters() {
 				if !ok {
 					return nil, false
 				}
-				fr.st.step()
-				fr.st.alloc(64)
+				fr.step()
+				fr.alloc(64)
 				hash := hashKey(fr, get(v))
 				if seen.find(hash) < 0 {
 					seen.put(v, hash, nil)
@@ -188,11 +188,11 @@ func orderFilters() {
 		})
 	})
 	extreme := func(name, op string) {
-		addFilter(name, "value case_sensitive=False attribute=None", func(fr *frame, a []any) any {
+		addFilter(name, "value case_sensitive=False attribute=None", func(fr *vframe, a []any) any {
 			it := iterate(fr, a[0])
 			best, ok := it.next(fr)
 			if !ok {
-				return &Undefined{hint: "No aggregated item, sequence was empty.", mode: fr.fn.tmpl.env.cfg.Undefined}
+				return &Undefined{hint: "No aggregated item, sequence was empty.", mode: fr.code.undefinedMode()}
 			}
 			get := attrGetter(fr, opt(a[2], nil), nil, !optTrue(a[1], false))
 			bestKey := get(best)
@@ -201,7 +201,7 @@ func orderFilters() {
 				if !ok {
 					return best
 				}
-				fr.st.step()
+				fr.step()
 				if key := get(v); order(fr, key, bestKey, op) {
 					best, bestKey = v, key
 				}
@@ -214,7 +214,7 @@ func orderFilters() {
 }
 
 // mapping is a value that has items().
-func mapping(fr *frame, v any) *Dict {
+func mapping(fr *vframe, v any) *Dict {
 	switch d := v.(type) {
 	case *Dict:
 		return d
@@ -237,7 +237,7 @@ type groupTuple struct {
 
 func (g *groupTuple) tuple() Tuple { return Tuple{g.grouper, g.list} }
 
-func groupBy(fr *frame, a []any) any {
+func groupBy(fr *vframe, a []any) any {
 	fold := !optTrue(a[3], false)
 	def := opt(a[2], nil)
 	get := attrGetter(fr, a[1], def, fold)
@@ -248,7 +248,7 @@ func groupBy(fr *frame, a []any) any {
 		k := get(v)
 		if i == 0 || !same(k, key) && !equal(fr, key, k) {
 			key = k
-			fr.st.alloc(64)
+			fr.alloc(64)
 			out.Items = append(out.Items, &groupTuple{key, &List{}})
 		}
 		g := out.Items[len(out.Items)-1].(*groupTuple)
@@ -265,8 +265,8 @@ func groupBy(fr *frame, a []any) any {
 }
 
 func mapFilters() {
-	add := func(name, generator string, prepare func(fr *frame, args []any, kw []kwArg) func(any) (any, bool)) {
-		builtinFilters[name] = &callable{name: "do_" + name, raw: func(fr *frame, args []any, kw []kwArg) any {
+	add := func(name, generator string, prepare func(fr *vframe, args []any, kw []kwArg) func(any) (any, bool)) {
+		builtinFilters[name] = &callable{name: "do_" + name, raw: func(fr *vframe, args []any, kw []kwArg) any {
 			if len(args) == 0 {
 				raiseType("do_%s() missing 1 required positional argument: 'value'", name)
 			}
@@ -286,7 +286,7 @@ func mapFilters() {
 					if !ok {
 						return nil, false
 					}
-					fr.st.step()
+					fr.step()
 					if out, keep := apply(v); keep {
 						return out, true
 					}
@@ -299,13 +299,13 @@ func mapFilters() {
 		name         string
 		attr, reject bool
 	}{{"select", false, false}, {"reject", false, true}, {"selectattr", true, false}, {"rejectattr", true, true}} {
-		add(s.name, "select_or_reject", func(fr *frame, args []any, kw []kwArg) func(any) (any, bool) {
+		add(s.name, "select_or_reject", func(fr *vframe, args []any, kw []kwArg) func(any) (any, bool) {
 			return prepareSelect(fr, args, kw, s.attr, s.reject)
 		})
 	}
 }
 
-func prepareMap(fr *frame, args []any, kw []kwArg) func(any) (any, bool) {
+func prepareMap(fr *vframe, args []any, kw []kwArg) func(any) (any, bool) {
 	if len(args) == 0 {
 		var attribute, def any = missing, nil
 		for _, k := range kw {
@@ -332,10 +332,10 @@ func prepareMap(fr *frame, args []any, kw []kwArg) func(any) (any, bool) {
 }
 
 // namedCall calls a filter or test whose name is a value.
-func namedCall(fr *frame, kind string, name any, args []any, kw []kwArg) func(any) any {
-	m := fr.fn.tmpl.env.filters
+func namedCall(fr *vframe, kind string, name any, args []any, kw []kwArg) func(any) any {
+	m := fr.code.filters()
 	if kind == "test" {
-		m = fr.fn.tmpl.env.tests
+		m = fr.code.tests()
 	}
 	return func(v any) any {
 		hashKey(fr, name)
@@ -354,7 +354,7 @@ func namedCall(fr *frame, kind string, name any, args []any, kw []kwArg) func(an
 	}
 }
 
-func prepareSelect(fr *frame, args []any, kw []kwArg, attr, reject bool) func(any) (any, bool) {
+func prepareSelect(fr *vframe, args []any, kw []kwArg, attr, reject bool) func(any) (any, bool) {
 	get := func(v any) any { return v }
 	if attr {
 		if len(args) == 0 {

@@ -11,7 +11,9 @@ func (c *compiler) foldFrame() *frame {
 	limits := Limits{Depth: 50, Range: 1000, Output: 1 << 16, Steps: 1 << 16, Memory: 1 << 18}
 	st := newState(c.env, &limits, nil)
 	ctx := &varContext{env: c.env, name: c.tmpl.name, escape: &evalContext{}}
-	return &frame{fn: &function{tmpl: c.tmpl}, st: st, ctx: ctx, out: &buffer{st: st}}
+	fr := &frame{fn: &function{tmpl: c.tmpl}, st: st, ctx: ctx, out: &buffer{st: st}}
+	fr.vframe = vframe{&st.thread, fr}
+	return fr
 }
 
 // impossible is panicked with where Jinja2's optimizer gives up.
@@ -174,7 +176,7 @@ func (c *compiler) compute(n node) (any, bool) {
 			if !ok {
 				return nil, false
 			}
-			d.set(fr, k, v)
+			d.set(&fr.vframe, k, v)
 		}
 		return d, true
 	case *nCond:
@@ -199,14 +201,14 @@ func (c *compiler) compute(n node) (any, bool) {
 	case *nUnary:
 		return c.guarded(func() any {
 			if n.neg {
-				return negate(fr, must(c.constOf(n.expr)))
+				return negate(&fr.vframe, must(c.constOf(n.expr)))
 			}
-			return positive(fr, must(c.constOf(n.expr)))
+			return positive(&fr.vframe, must(c.constOf(n.expr)))
 		})
 	case *nBin:
 		return c.guarded(func() any {
 			left := must(c.constOf(n.left))
-			return binaryOps[n.op](fr, left, must(c.constOf(n.right)))
+			return binaryOps[n.op](&fr.vframe, left, must(c.constOf(n.right)))
 		})
 	case *nConcat:
 		// Without regard to escaping: Jinja2's constants differ from its renders here.
@@ -216,7 +218,7 @@ func (c *compiler) compute(n node) (any, bool) {
 			if !ok {
 				return nil, false
 			}
-			s := str(fr, v)
+			s := str(&fr.vframe, v)
 			fr.st.alloc(len(s))
 			b.WriteString(s)
 		}
@@ -236,7 +238,7 @@ func (c *compiler) constAccess(n node) (any, bool) {
 		return c.guarded(func() any {
 			for _, o := range n.ops {
 				b := must(c.constOf(o.expr))
-				if !compareFuncs[o.op](fr, a, b) {
+				if !compareFuncs[o.op](&fr.vframe, a, b) {
 					return false
 				}
 				a = b
@@ -244,11 +246,11 @@ func (c *compiler) constAccess(n node) (any, bool) {
 			return true
 		})
 	case *nGetattr:
-		return c.guarded(func() any { return getattr(fr, must(c.constOf(n.expr)), n.attr) })
+		return c.guarded(func() any { return getattr(&fr.vframe, must(c.constOf(n.expr)), n.attr) })
 	case *nGetitem:
 		return c.guarded(func() any {
 			v := must(c.constOf(n.expr))
-			return getitem(fr, v, must(c.constOf(n.arg)))
+			return getitem(&fr.vframe, v, must(c.constOf(n.arg)))
 		})
 	case *nSlice:
 		var s sliceValue
@@ -285,7 +287,7 @@ func (c *compiler) constApply(f *callable, subject node, a *nArgs) (any, bool) {
 		kw = addKeyword(c.fold, kw, k.name, v, true)
 	}
 	if a.dynArgs != nil {
-		more, ok := c.guarded(func() any { return collect(c.fold, must(c.constOf(a.dynArgs))) })
+		more, ok := c.guarded(func() any { return collect(&c.fold.vframe, must(c.constOf(a.dynArgs))) })
 		if !ok {
 			return nil, false
 		}
@@ -298,7 +300,7 @@ func (c *compiler) constApply(f *callable, subject node, a *nArgs) (any, bool) {
 		}
 		kw = more.([]kwArg)
 	}
-	return c.guarded(func() any { return f.call(c.fold, args, kw) })
+	return c.guarded(func() any { return f.call(&c.fold.vframe, args, kw) })
 }
 
 func (c *compiler) constAll(list []node) ([]any, bool) {
@@ -327,9 +329,9 @@ func (c *compiler) constOutput(n node) (text string, ok bool) {
 	}
 	if c.fold.st.try(func() {
 		if c.autoescape {
-			text = string(escape(c.fold, v))
+			text = string(escape(&c.fold.vframe, v))
 		} else {
-			text = str(c.fold, v)
+			text = str(&c.fold.vframe, v)
 		}
 	}, "Exception", "LimitError", "RecursionError") != nil {
 		return "", false

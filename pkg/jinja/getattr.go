@@ -29,8 +29,6 @@ func methodsOf(v any) methodTable {
 		return setMethods
 	case *dictView:
 		return viewMethods
-	case *cyclerValue:
-		return cyclerMethods
 	}
 	return nil
 }
@@ -52,7 +50,7 @@ func methodOf(v any, attr string) *method {
 }
 
 // attribute is Python's getattr within what the sandbox lets through.
-func attribute(fr *frame, v any, attr string) (any, bool) {
+func attribute(fr *vframe, v any, attr string) (any, bool) {
 	if m := methodOf(v, attr); m != nil {
 		return &boundMethod{v, attr, m}, true
 	}
@@ -67,42 +65,9 @@ func attribute(fr *frame, v any, attr string) (any, bool) {
 		o.fail()
 	case *namespaceValue:
 		return o.attrs.getStr(attr)
-	case *module:
-		x, ok := o.attrs[attr]
-		return x, ok
-	case *loopContext:
-		return o.attr(fr, attr)
-	case *blockRef:
-		switch attr {
-		case "super":
-			return o.super(), true
-		case "name":
-			return o.name, true
-		}
-	case *macro:
-		return o.attr(attr)
-	case *cyclerValue:
-		switch attr {
-		case "current":
-			return o.items[o.pos], true
-		case "items":
-			return Tuple(o.items), true
-		case "pos":
-			return int64(o.pos), true
-		}
-	case *joinerValue:
-		switch attr {
-		case "sep":
-			return o.sep, true
-		case "used":
-			return o.used, true
-		}
-	case *Template:
-		switch attr {
-		case "name", "filename":
-			return o.name, true
-		case "module":
-			return o.defaultModule(fr, nil), true
+	case object:
+		if f := o.Class().attr; f != nil {
+			return f(o, fr, attr)
 		}
 	case *groupTuple:
 		switch attr {
@@ -140,7 +105,7 @@ func attribute(fr *frame, v any, attr string) (any, bool) {
 
 // dictClassMethod is a method of dict, taken from the class.
 func dictClassMethod(m *method) *callable {
-	return &callable{name: m.name, kind: kindBuiltin, raw: func(fr *frame, args []any, kw []kwArg) any {
+	return &callable{name: m.name, kind: kindBuiltin, raw: func(fr *vframe, args []any, kw []kwArg) any {
 		if m.name == "fromkeys" {
 			return m.call(fr, nil, args, kw)
 		}
@@ -154,32 +119,7 @@ func dictClassMethod(m *method) *callable {
 	}}
 }
 
-func (m *macro) attr(name string) (any, bool) {
-	switch name {
-	case "name":
-		if m.name == "" {
-			return nil, true
-		}
-		return m.name, true
-	case "arguments":
-		t := make(Tuple, len(m.args))
-		for i, a := range m.args {
-			t[i] = a
-		}
-		return t, true
-	case "catch_kwargs":
-		return m.kwargs, true
-	case "catch_varargs":
-		return m.varargs, true
-	case "caller":
-		return m.caller, true
-	case "explicit_caller":
-		return m.explicitCaller, true
-	}
-	return nil, false
-}
-
-func numberAttr(fr *frame, v any, attr string) (any, bool) {
+func numberAttr(fr *vframe, v any, attr string) (any, bool) {
 	f, float := v.(float64)
 	switch attr {
 	case "real":
@@ -236,33 +176,13 @@ func typePrivates(v any) []string {
 			"__rfloordiv__", "__rmod__", "__rmul__", "__round__", "__rpow__", "__rsub__", "__rtruediv__", "__sub__",
 			"__truediv__", "__trunc__",
 		}
-	case *module:
-		return []string{"_body_stream", "__dict__", "__html__", "__module__", "__name__", "__weakref__"}
-	case *macro:
-		return []string{"_argument_count", "_async_invoke", "_default_autoescape", "_environment", "_func", "_invoke", "__call__", "__dict__", "__module__", "__weakref__"}
 	case *callable:
 		if v.kind == kindClass {
 			return append([]string{"__base__", "__bases__", "__call__", "__mro__", "__name__", "__qualname__", "__subclasses__"}, typePrivates(&Dict{})...)
 		}
 		return []string{"__call__", "__code__", "__closure__", "__defaults__", "__dict__", "__globals__", "__kwdefaults__", "__module__", "__name__", "__qualname__", "__self__"}
-	case *boundMethod:
-		if v.name == "format" || v.name == "format_map" {
-			// The sandbox has put a function of its own in its place.
-			return []string{"__call__", "__code__", "__closure__", "__defaults__", "__dict__", "__globals__", "__module__", "__name__", "__qualname__", "__wrapped__"}
-		}
-		return []string{"__call__", "__name__", "__qualname__", "__self__", "__text_signature__", "__module__"}
-	case *Template:
-		return []string{"_debug_info", "_from_namespace", "_get_default_module", "_get_default_module_async", "_module", "_uptodate", "__dict__", "__module__", "__weakref__"}
-	case *loopContext:
-		return []string{"_after", "_before", "_current", "_iterable", "_iterator", "_last_changed_value", "_length", "_peek_next", "_recurse", "_to_iterator", "_undefined", "__call__", "__dict__", "__iter__", "__len__", "__module__", "__next__", "__weakref__"}
-	case *templateRef:
-		return []string{"_TemplateReference__context", "__dict__", "__getitem__", "__module__", "__weakref__"}
-	case *blockRef:
-		return []string{"_async_call", "_context", "_depth", "_stack", "__call__", "__dict__", "__module__", "__weakref__"}
-	case *cyclerValue:
-		return []string{"__dict__", "__module__", "__next__", "__weakref__"}
-	case *joinerValue:
-		return []string{"__call__", "__dict__", "__module__", "__weakref__"}
+	case object:
+		return v.Class().private
 	case *Undefined:
 		return []string{
 			"_fail_with_undefined_error", "_undefined_exception", "_undefined_hint", "_undefined_message", "_undefined_name", "_undefined_obj",
@@ -299,19 +219,19 @@ func unsafeAttr(v any, attr string) bool {
 	return slices.Contains(privateAttrs, attr) || slices.Contains(typePrivates(v), attr)
 }
 
-func unsafeUndefined(fr *frame, v any, attr string) any {
+func unsafeUndefined(fr *vframe, v any, attr string) any {
 	return &Undefined{
 		hint: "access to attribute " + repr(attr) + " of " + repr(typeName(v)) + " object is unsafe.",
-		obj:  v, hasObj: true, name: attr, security: true, mode: fr.fn.tmpl.env.cfg.Undefined,
+		obj:  v, hasObj: true, name: attr, security: true, mode: fr.code.undefinedMode(),
 	}
 }
 
-func noElement(fr *frame, v, name any) any {
-	return &Undefined{obj: v, hasObj: true, name: name, mode: fr.fn.tmpl.env.cfg.Undefined}
+func noElement(fr *vframe, v, name any) any {
+	return &Undefined{obj: v, hasObj: true, name: name, mode: fr.code.undefinedMode()}
 }
 
 // getattr is `v.attr`: an attribute, or else an item.
-func getattr(fr *frame, v any, attr string) any {
+func getattr(fr *vframe, v any, attr string) any {
 	if unsafeAttr(v, attr) {
 		return unsafeUndefined(fr, v, attr)
 	}
@@ -326,18 +246,20 @@ func getattr(fr *frame, v any, attr string) any {
 		if x, ok := o.getStr(attr); ok {
 			return x
 		}
-	case *templateRef:
-		if x, ok := o.block(attr); ok {
-			return x
-		}
 	case *Undefined:
 		o.fail()
+	default:
+		if c := indexed(v); c != nil {
+			if x, ok := c.item(v, fr, attr); ok {
+				return x
+			}
+		}
 	}
 	return noElement(fr, v, attr)
 }
 
 // getitem is `v[arg]`: an item, or else an attribute.
-func getitem(fr *frame, v, arg any) any {
+func getitem(fr *vframe, v, arg any) any {
 	switch o := v.(type) {
 	case *Dict:
 		if s, ok := arg.(string); ok {
@@ -348,7 +270,7 @@ func getitem(fr *frame, v, arg any) any {
 		}
 		var x any
 		var found bool
-		if r := fr.st.try(func() { x, found = o.get(fr, arg) }, "TypeError"); r == nil && found {
+		if r := fr.try(func() { x, found = o.get(fr, arg) }, "TypeError"); r == nil && found {
 			return x
 		}
 	case *List:
@@ -368,15 +290,15 @@ func getitem(fr *frame, v, arg any) any {
 	return attrAsItem(fr, v, arg)
 }
 
-func getitemSlow(fr *frame, v, arg any) any {
+func getitemSlow(fr *vframe, v, arg any) any {
 	var x any
-	if r := fr.st.try(func() { x = subscript(fr, v, arg) }, "TypeError", "LookupError"); r == nil {
+	if r := fr.try(func() { x = subscript(fr, v, arg) }, "TypeError", "LookupError"); r == nil {
 		return x
 	}
 	return attrAsItem(fr, v, arg)
 }
 
-func attrAsItem(fr *frame, v, arg any) any {
+func attrAsItem(fr *vframe, v, arg any) any {
 	if name, ok := asStr(arg); ok {
 		if unsafeAttr(v, name) {
 			return unsafeUndefined(fr, v, name)

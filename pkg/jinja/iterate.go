@@ -4,7 +4,7 @@ import "unicode/utf8"
 
 // iterator gives one value after another; it raises what its source raises.
 type iterator interface {
-	next(fr *frame) (any, bool)
+	next(fr *vframe) (any, bool)
 }
 
 // iterObj is an iterator as a value of templates: a generator, or what
@@ -17,11 +17,16 @@ type iterObj struct {
 	done     bool
 }
 
+// newIterator makes an iterator whose class has a name.
+func newIterator(typeName string, next func() (any, bool)) *iterObj {
+	return &iterObj{typeName: typeName, fn: next}
+}
+
 func newGenerator(name string, fn func() (any, bool)) *iterObj {
 	return &iterObj{typeName: "generator", name: name, fn: fn}
 }
 
-func (g *iterObj) next(fr *frame) (any, bool) {
+func (g *iterObj) next(fr *vframe) (any, bool) {
 	if g.done {
 		return nil, false
 	}
@@ -34,8 +39,8 @@ func (g *iterObj) next(fr *frame) (any, bool) {
 
 // attr is an attribute of a generator.
 func (g *iterObj) attr(name string) (any, bool) {
-	method := func(f func(fr *frame, args []any) any) (any, bool) {
-		return &callable{name: name, kind: kindBuiltin, raw: func(fr *frame, args []any, kw []kwArg) any {
+	method := func(f func(fr *vframe, args []any) any) (any, bool) {
+		return &callable{name: name, kind: kindBuiltin, raw: func(fr *vframe, args []any, kw []kwArg) any {
 			noKeywords("generator."+name, kw)
 			return f(fr, args)
 		}}, true
@@ -48,7 +53,7 @@ func (g *iterObj) attr(name string) (any, bool) {
 	case "gi_yieldfrom":
 		return nil, true
 	case "close":
-		return method(func(_ *frame, args []any) any {
+		return method(func(_ *vframe, args []any) any {
 			if len(args) > 0 {
 				raiseType("generator.close() takes no arguments (%d given)", len(args))
 			}
@@ -56,7 +61,7 @@ func (g *iterObj) attr(name string) (any, bool) {
 			return nil
 		})
 	case "send":
-		return method(func(fr *frame, args []any) any {
+		return method(func(fr *vframe, args []any) any {
 			if len(args) != 1 {
 				raiseType("generator.send() takes exactly one argument (%d given)", len(args))
 			}
@@ -71,7 +76,7 @@ func (g *iterObj) attr(name string) (any, bool) {
 		})
 	case "throw":
 		// Templates have no exceptions to throw.
-		return method(func(_ *frame, args []any) any {
+		return method(func(_ *vframe, args []any) any {
 			if len(args) == 0 {
 				raiseType("throw expected at least 1 argument, got 0")
 			}
@@ -88,7 +93,7 @@ type listIter struct {
 	i int
 }
 
-func (it *listIter) next(*frame) (any, bool) {
+func (it *listIter) next(*vframe) (any, bool) {
 	if it.i >= len(it.l.Items) {
 		it.i = int(^uint(0) >> 1)
 		return nil, false
@@ -102,7 +107,7 @@ type sliceIter struct {
 	i     int
 }
 
-func (it *sliceIter) next(*frame) (any, bool) {
+func (it *sliceIter) next(*vframe) (any, bool) {
 	if it.i >= len(it.items) {
 		return nil, false
 	}
@@ -112,7 +117,7 @@ func (it *sliceIter) next(*frame) (any, bool) {
 
 type stringIter struct{ s string }
 
-func (it *stringIter) next(*frame) (any, bool) {
+func (it *stringIter) next(*vframe) (any, bool) {
 	if it.s == "" {
 		return nil, false
 	}
@@ -129,7 +134,7 @@ type dictIter struct {
 	done bool
 }
 
-func (it *dictIter) next(fr *frame) (any, bool) {
+func (it *dictIter) next(fr *vframe) (any, bool) {
 	if it.done {
 		return nil, false
 	}
@@ -142,7 +147,7 @@ func (it *dictIter) next(fr *frame) (any, bool) {
 	for it.i < len(d.ents) {
 		it.i++
 		if d.ents[it.i-1].live {
-			fr.st.work((it.i - start) >> 3) // dead entries that were passed over
+			fr.work((it.i - start) >> 3) // dead entries that were passed over
 			return it.view.at(it.i - 1), true
 		}
 	}
@@ -155,7 +160,7 @@ type rangeIter struct {
 	i, n int64
 }
 
-func (it *rangeIter) next(*frame) (any, bool) {
+func (it *rangeIter) next(*vframe) (any, bool) {
 	if it.i >= it.n {
 		return nil, false
 	}
@@ -168,7 +173,7 @@ type bytesIter struct {
 	i int
 }
 
-func (it *bytesIter) next(*frame) (any, bool) {
+func (it *bytesIter) next(*vframe) (any, bool) {
 	if it.i >= len(it.b) {
 		return nil, false
 	}
@@ -177,7 +182,7 @@ func (it *bytesIter) next(*frame) (any, bool) {
 }
 
 // iterableOf returns an iterator over a value, or nil when it has none.
-func iterableOf(fr *frame, v any) iterator {
+func iterableOf(fr *vframe, v any) iterator {
 	switch v := v.(type) {
 	case *List:
 		return &listIter{l: v}
@@ -206,30 +211,15 @@ func iterableOf(fr *frame, v any) iterator {
 			v.fail()
 		}
 		return &sliceIter{}
-	case *loopContext:
-		return loopIter{v}
-	case *templateRef:
-		// It has __getitem__ alone, and block 0 does not exist.
-		return &iterObj{typeName: "iterator", fn: func() (any, bool) {
-			raiseKind(KindRuntime, "KeyError", "0")
-			return nil, false
-		}}
+	case object:
+		if c := v.Class(); c.iterate != nil {
+			return c.iterate(v, fr)
+		}
 	}
 	return nil
 }
 
-// loopIter is a loop iterated over by hand: it gives pairs, as Jinja2's own code expects.
-type loopIter struct{ l *loopContext }
-
-func (it loopIter) next(fr *frame) (any, bool) {
-	v, ok := it.l.next(fr)
-	if !ok {
-		return nil, false
-	}
-	return Tuple{v, it.l}, true
-}
-
-func iterate(fr *frame, v any) iterator {
+func iterate(fr *vframe, v any) iterator {
 	it := iterableOf(fr, v)
 	if it == nil {
 		raiseType("'%s' object is not iterable", typeName(v))
@@ -238,13 +228,13 @@ func iterate(fr *frame, v any) iterator {
 }
 
 // collect makes a slice of all a value iterates over: list(v). The slice is new.
-func collect(fr *frame, v any) []any {
+func collect(fr *vframe, v any) []any {
 	switch v := v.(type) {
 	case *List:
-		fr.st.allocN(len(v.Items), 16)
+		fr.allocN(len(v.Items), 16)
 		return append(make([]any, 0, len(v.Items)), v.Items...)
 	case Tuple:
-		fr.st.allocN(len(v), 16)
+		fr.allocN(len(v), 16)
 		return append(make([]any, 0, len(v)), v...)
 	}
 	it := iterate(fr, v)
@@ -254,14 +244,14 @@ func collect(fr *frame, v any) []any {
 		if !ok {
 			return out
 		}
-		fr.st.step()
-		fr.st.alloc(32)
+		fr.step()
+		fr.alloc(32)
 		out = append(out, item)
 	}
 }
 
 // unpack takes a value apart into n values for an assignment.
-func unpack(fr *frame, v any, n int) []any {
+func unpack(fr *vframe, v any, n int) []any {
 	var items []any
 	switch v := v.(type) {
 	case Tuple:
@@ -291,13 +281,13 @@ func unpack(fr *frame, v any, n int) []any {
 }
 
 // tryLen is len(v) for what has a length.
-func tryLen(fr *frame, v any) (int64, bool) {
+func tryLen(fr *vframe, v any) (int64, bool) {
 	switch v := v.(type) {
 	case string:
-		fr.st.scan(len(v))
+		fr.scan(len(v))
 		return int64(utf8.RuneCountInString(v)), true
 	case Markup:
-		fr.st.scan(len(v))
+		fr.scan(len(v))
 		return int64(utf8.RuneCountInString(string(v))), true
 	case *List:
 		return int64(len(v.Items)), true
@@ -315,8 +305,10 @@ func tryLen(fr *frame, v any) (int64, bool) {
 		return v.len(), true
 	case bytesValue:
 		return int64(len(v)), true
-	case *loopContext:
-		return v.len(fr), true
+	case object:
+		if c := v.Class(); c.length != nil {
+			return c.length(v, fr), true
+		}
 	case *Undefined:
 		if v.mode == Strict {
 			v.fail()
@@ -326,7 +318,7 @@ func tryLen(fr *frame, v any) (int64, bool) {
 	return 0, false
 }
 
-func length(fr *frame, v any) int64 {
+func length(fr *vframe, v any) int64 {
 	n, ok := tryLen(fr, v)
 	if !ok {
 		raiseType("object of type '%s' has no len()", typeName(v))

@@ -9,7 +9,7 @@ import (
 
 // tojson writes JSON as Python's json.dumps does with sorted keys, with what HTML
 // would trip over escaped.
-func tojson(fr *frame, a []any) any {
+func tojson(fr *vframe, a []any) any {
 	w := &jsonWriter{fr: fr}
 	switch indent := opt(a[1], nil).(type) {
 	case nil:
@@ -26,14 +26,14 @@ func tojson(fr *frame, a []any) any {
 		w.indent, w.pretty = v.(string), true
 	}
 	w.value(a[0], 0)
-	fr.st.alloc(w.b.Len())
+	fr.alloc(w.b.Len())
 	return Markup(jsonEscaper.Replace(w.b.String()))
 }
 
 var jsonEscaper = strings.NewReplacer("<", `\u003c`, ">", `\u003e`, "&", `\u0026`, "'", `\u0027`)
 
 type jsonWriter struct {
-	fr     *frame
+	fr     *vframe
 	b      strings.Builder
 	indent string
 	pretty bool
@@ -42,7 +42,7 @@ type jsonWriter struct {
 
 func (w *jsonWriter) newline(depth int) {
 	if w.pretty {
-		w.fr.st.alloc(depth * len(w.indent))
+		w.fr.alloc(depth * len(w.indent))
 		w.b.WriteByte('\n')
 		for range depth {
 			w.b.WriteString(w.indent)
@@ -63,9 +63,9 @@ func (w *jsonWriter) push(v any) {
 func (w *jsonWriter) pop() { w.open = w.open[:len(w.open)-1] }
 
 func (w *jsonWriter) value(v any, depth int) {
-	w.fr.st.step()
-	if w.b.Len() > w.fr.st.limits.Memory {
-		w.fr.st.alloc(w.b.Len())
+	w.fr.step()
+	if w.b.Len() > w.fr.limits.Memory {
+		w.fr.alloc(w.b.Len())
 	}
 	switch v := v.(type) {
 	case nil:

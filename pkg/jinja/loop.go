@@ -17,7 +17,7 @@ type loopContext struct {
 	hasChanged          bool
 }
 
-func (l *loopContext) next(fr *frame) (any, bool) {
+func (l *loopContext) next(fr *vframe) (any, bool) {
 	v := l.after
 	if v != missing {
 		l.after = missing
@@ -32,7 +32,7 @@ func (l *loopContext) next(fr *frame) (any, bool) {
 	return v, true
 }
 
-func (l *loopContext) peek(fr *frame) any {
+func (l *loopContext) peek(fr *vframe) any {
 	if l.after == missing {
 		if v, ok := l.it.next(fr); ok {
 			l.after = v
@@ -41,7 +41,7 @@ func (l *loopContext) peek(fr *frame) any {
 	return l.after
 }
 
-func (l *loopContext) len(fr *frame) int64 {
+func (l *loopContext) len(fr *vframe) int64 {
 	if l.hasLength {
 		return l.length
 	}
@@ -54,8 +54,8 @@ func (l *loopContext) len(fr *frame) int64 {
 			if !ok {
 				break
 			}
-			fr.st.step()
-			fr.st.alloc(32)
+			fr.step()
+			fr.alloc(32)
 			rest = append(rest, v)
 		}
 		l.it = &sliceIter{items: rest}
@@ -68,7 +68,7 @@ func (l *loopContext) len(fr *frame) int64 {
 	return l.length
 }
 
-func (l *loopContext) attr(fr *frame, name string) (any, bool) {
+func (l *loopContext) attr(fr *vframe, name string) (any, bool) {
 	switch name {
 	case "index":
 		return l.index0 + 1, true
@@ -106,7 +106,7 @@ func (l *loopContext) attr(fr *frame, name string) (any, bool) {
 	return nil, false
 }
 
-func (l *loopContext) cycle(fr *frame, args []any, kw []kwArg) any {
+func (l *loopContext) cycle(fr *vframe, args []any, kw []kwArg) any {
 	noKeywords("cycle", kw)
 	if len(args) == 0 {
 		raiseType("no items for cycling given")
@@ -115,7 +115,7 @@ func (l *loopContext) cycle(fr *frame, args []any, kw []kwArg) any {
 	return args[((l.index0%n)+n)%n]
 }
 
-func (l *loopContext) changed(fr *frame, args []any, kw []kwArg) any {
+func (l *loopContext) changed(fr *vframe, args []any, kw []kwArg) any {
 	noKeywords("changed", kw)
 	if l.hasChanged && equal(fr, l.lastChanged, Tuple(args)) {
 		return false
@@ -124,12 +124,12 @@ func (l *loopContext) changed(fr *frame, args []any, kw []kwArg) any {
 	return true
 }
 
-func (l *loopContext) call(fr *frame, args []any, kw []kwArg) any {
+func (l *loopContext) call(fr *vframe, args []any, kw []kwArg) any {
 	a := bind(loopCallSpec, args, kw)
 	if l.recurse == nil {
 		raiseType("The loop must have the 'recursive' marker to be called recursively.")
 	}
-	return l.recurse(fr, a[0], l.depth0+1)
+	return l.recurse(frameOf(fr), a[0], l.depth0+1)
 }
 
 var loopCallSpec = &callable{name: "__call__", params: []string{"iterable"}, req: 1}

@@ -20,7 +20,6 @@ var (
 	bytesMethods  = methodTable{}
 	setMethods    = methodTable{}
 	viewMethods   = methodTable{}
-	cyclerMethods = methodTable{}
 )
 
 func init() {
@@ -34,30 +33,30 @@ func init() {
 
 func listMutators() {
 	m := listMethods
-	m.add("append", "/object", func(fr *frame, recv any, a []any) any {
+	m.add("append", "/object", func(fr *vframe, recv any, a []any) any {
 		l := recv.(*List)
-		fr.st.alloc(32)
+		fr.alloc(32)
 		l.Items = append(l.Items, a[0])
 		return nil
 	})
-	m.add("extend", "/iterable", func(fr *frame, recv any, a []any) any {
+	m.add("extend", "/iterable", func(fr *vframe, recv any, a []any) any {
 		l := recv.(*List)
 		l.Items = append(l.Items, collect(fr, a[0])...)
 		return nil
 	})
-	m.add("insert", "/index object", func(fr *frame, recv any, a []any) any {
+	m.add("insert", "/index object", func(fr *vframe, recv any, a []any) any {
 		l := recv.(*List)
 		i := intArg(a[0])
 		if i < 0 {
 			i = max(0, i+len(l.Items))
 		}
 		i = min(i, len(l.Items))
-		fr.st.alloc(32)
-		fr.st.work(len(l.Items) - i)
+		fr.alloc(32)
+		fr.work(len(l.Items) - i)
 		l.Items = slices.Insert(l.Items, i, a[1])
 		return nil
 	})
-	m.add("pop", "/index=-1", func(fr *frame, recv any, a []any) any {
+	m.add("pop", "/index=-1", func(fr *vframe, recv any, a []any) any {
 		l := recv.(*List)
 		i := intOr(a[0], -1)
 		if len(l.Items) == 0 {
@@ -70,13 +69,13 @@ func listMutators() {
 			raiseKind(KindRuntime, "IndexError", "pop index out of range")
 		}
 		v := l.Items[i]
-		fr.st.work(len(l.Items) - i)
+		fr.work(len(l.Items) - i)
 		l.Items = slices.Delete(l.Items, i, i+1)
 		return v
 	})
-	m.add("remove", "/value", func(fr *frame, recv any, a []any) any {
+	m.add("remove", "/value", func(fr *vframe, recv any, a []any) any {
 		l := recv.(*List)
-		fr.st.work(len(l.Items) >> 3)
+		fr.work(len(l.Items) >> 3)
 		for i, v := range l.Items {
 			if same(v, a[0]) || equal(fr, v, a[0]) {
 				l.Items = slices.Delete(l.Items, i, i+1)
@@ -86,16 +85,16 @@ func listMutators() {
 		raiseValue("list.remove(x): x not in list")
 		return nil
 	})
-	m.add("clear", "/", func(fr *frame, recv any, _ []any) any {
+	m.add("clear", "/", func(fr *vframe, recv any, _ []any) any {
 		recv.(*List).Items = nil
 		return nil
 	})
-	m.add("reverse", "/", func(fr *frame, recv any, _ []any) any {
-		fr.st.work(len(recv.(*List).Items) >> 3)
+	m.add("reverse", "/", func(fr *vframe, recv any, _ []any) any {
+		fr.work(len(recv.(*List).Items) >> 3)
 		slices.Reverse(recv.(*List).Items)
 		return nil
 	})
-	m.addRaw("sort", func(fr *frame, recv any, args []any, kw []kwArg) any {
+	m.addRaw("sort", func(fr *vframe, recv any, args []any, kw []kwArg) any {
 		if len(args) > 0 {
 			raiseType("sort() takes no positional arguments")
 		}
@@ -119,8 +118,8 @@ var sortSpec = &callable{name: "sort", params: []string{"key", "reverse"}}
 func truthInt(v any) bool { return intArg(v) != 0 }
 
 func listQueries() {
-	index := func(items func(v any) []any, name string) func(fr *frame, recv any, a []any) any {
-		return func(fr *frame, recv any, a []any) any {
+	index := func(items func(v any) []any, name string) func(fr *vframe, recv any, a []any) any {
+		return func(fr *vframe, recv any, a []any) any {
 			list := items(recv)
 			var b sliceValue
 			if a[1] != missing {
@@ -133,7 +132,7 @@ func listQueries() {
 				raiseType("slice indices must be integers or have an __index__ method")
 			}
 			start, _, _, count := sliceIndices(&b, int64(len(list)))
-			fr.st.work(int(count))
+			fr.work(int(count))
 			for i := start; i < start+count; i++ {
 				if same(list[i], a[0]) || equal(fr, list[i], a[0]) {
 					return i
@@ -143,10 +142,10 @@ func listQueries() {
 			return nil
 		}
 	}
-	count := func(items func(v any) []any) func(fr *frame, recv any, a []any) any {
-		return func(fr *frame, recv any, a []any) any {
+	count := func(items func(v any) []any) func(fr *vframe, recv any, a []any) any {
+		return func(fr *vframe, recv any, a []any) any {
 			n := int64(0)
-			fr.st.work(len(items(recv)))
+			fr.work(len(items(recv)))
 			for _, v := range items(recv) {
 				if same(v, a[0]) || equal(fr, v, a[0]) {
 					n++
@@ -159,7 +158,7 @@ func listQueries() {
 	ofTuple := func(v any) []any { t, _ := asTuple(v); return t }
 	listMethods.add("index", "/value start=0 stop=None", index(ofList, "list"))
 	listMethods.add("count", "/value", count(ofList))
-	listMethods.add("copy", "/", func(fr *frame, recv any, _ []any) any { return &List{Items: collect(fr, recv)} })
+	listMethods.add("copy", "/", func(fr *vframe, recv any, _ []any) any { return &List{Items: collect(fr, recv)} })
 	tupleMethods.add("index", "/value start=0 stop=None", index(ofTuple, "tuple"))
 	tupleMethods.add("count", "/value", count(ofTuple))
 }
@@ -167,9 +166,9 @@ func listQueries() {
 func dictAccess() {
 	m := dictMethods
 	for kind, name := range []string{"keys", "values", "items"} {
-		m.add(name, "/", func(fr *frame, recv any, _ []any) any { return &dictView{recv.(*Dict), viewKind(kind)} })
+		m.add(name, "/", func(fr *vframe, recv any, _ []any) any { return &dictView{recv.(*Dict), viewKind(kind)} })
 	}
-	m.add("get", "/key default=None", func(fr *frame, recv any, a []any) any {
+	m.add("get", "/key default=None", func(fr *vframe, recv any, a []any) any {
 		if v, ok := recv.(*Dict).get(fr, a[0]); ok {
 			return v
 		}
@@ -178,18 +177,18 @@ func dictAccess() {
 		}
 		return a[1]
 	})
-	m.add("copy", "/", func(fr *frame, recv any, _ []any) any {
-		fr.st.allocN(recv.(*Dict).n, 64)
+	m.add("copy", "/", func(fr *vframe, recv any, _ []any) any {
+		fr.allocN(recv.(*Dict).n, 64)
 		return recv.(*Dict).copy()
 	})
-	m.add("fromkeys", "/iterable value=None", func(fr *frame, _ any, a []any) any {
+	m.add("fromkeys", "/iterable value=None", func(fr *vframe, _ any, a []any) any {
 		d := newDict(0)
 		val := a[1]
 		if val == missing {
 			val = nil
 		}
 		for _, k := range collect(fr, a[0]) {
-			fr.st.alloc(64)
+			fr.alloc(64)
 			d.set(fr, k, val)
 		}
 		return d
@@ -198,7 +197,7 @@ func dictAccess() {
 
 func dictMutators() {
 	m := dictMethods
-	m.add("setdefault", "/key default=None", func(fr *frame, recv any, a []any) any {
+	m.add("setdefault", "/key default=None", func(fr *vframe, recv any, a []any) any {
 		d := recv.(*Dict)
 		if v, ok := d.get(fr, a[0]); ok {
 			return v
@@ -207,11 +206,11 @@ func dictMutators() {
 		if v == missing {
 			v = nil
 		}
-		fr.st.alloc(64)
+		fr.alloc(64)
 		d.set(fr, a[0], v)
 		return v
 	})
-	m.add("pop", "/key default=None", func(fr *frame, recv any, a []any) any {
+	m.add("pop", "/key default=None", func(fr *vframe, recv any, a []any) any {
 		d := recv.(*Dict)
 		if d.n == 0 && a[1] != missing {
 			return a[1]
@@ -224,7 +223,7 @@ func dictMutators() {
 		}
 		return a[1]
 	})
-	m.add("popitem", "/", func(fr *frame, recv any, _ []any) any {
+	m.add("popitem", "/", func(fr *vframe, recv any, _ []any) any {
 		d := recv.(*Dict)
 		for i := len(d.ents) - 1; i >= 0; i-- {
 			if e := d.ents[i]; e.live {
@@ -236,11 +235,11 @@ func dictMutators() {
 		raiseKind(KindRuntime, "KeyError", "'popitem(): dictionary is empty'")
 		return nil
 	})
-	m.add("clear", "/", func(fr *frame, recv any, _ []any) any {
+	m.add("clear", "/", func(fr *vframe, recv any, _ []any) any {
 		recv.(*Dict).clear()
 		return nil
 	})
-	m.addRaw("update", func(fr *frame, recv any, args []any, kw []kwArg) any {
+	m.addRaw("update", func(fr *vframe, recv any, args []any, kw []kwArg) any {
 		if len(args) > 1 {
 			raiseType("update expected at most 1 argument, got %d", len(args))
 		}
@@ -250,11 +249,11 @@ func dictMutators() {
 }
 
 // updateDict is dict.update and the constructor of dict.
-func updateDict(fr *frame, d *Dict, args []any, kw []kwArg) {
+func updateDict(fr *vframe, d *Dict, args []any, kw []kwArg) {
 	if len(args) > 0 {
 		switch src := args[0].(type) {
 		case *Dict:
-			fr.st.allocN(src.n, 64)
+			fr.allocN(src.n, 64)
 			for i := range src.ents {
 				if e := src.ents[i]; e.live {
 					d.put(e.key, e.hash, e.val)
@@ -271,7 +270,7 @@ func updateDict(fr *frame, d *Dict, args []any, kw []kwArg) {
 				if len(kv) != 2 {
 					raiseValue("dictionary update sequence element #%d has length %d; 2 is required", i, len(kv))
 				}
-				fr.st.alloc(64)
+				fr.alloc(64)
 				d.set(fr, kv[0], kv[1])
 			}
 		}
@@ -295,8 +294,8 @@ func numberMethods() {
 		return toBig(x, large)
 	}
 	m := intMethods
-	m.add("bit_length", "/", func(fr *frame, recv any, _ []any) any { return int64(intOf(recv).BitLen()) })
-	m.add("bit_count", "/", func(fr *frame, recv any, _ []any) any {
+	m.add("bit_length", "/", func(fr *vframe, recv any, _ []any) any { return int64(intOf(recv).BitLen()) })
+	m.add("bit_count", "/", func(fr *vframe, recv any, _ []any) any {
 		n := int64(0)
 		for _, w := range new(big.Int).Abs(intOf(recv)).Bits() {
 			for ; w != 0; w &= w - 1 {
@@ -305,19 +304,19 @@ func numberMethods() {
 		}
 		return n
 	})
-	m.add("conjugate", "/", func(fr *frame, recv any, _ []any) any { return positive(fr, recv) })
-	m.add("as_integer_ratio", "/", func(fr *frame, recv any, _ []any) any { return Tuple{positive(fr, recv), int64(1)} })
+	m.add("conjugate", "/", func(fr *vframe, recv any, _ []any) any { return positive(fr, recv) })
+	m.add("as_integer_ratio", "/", func(fr *vframe, recv any, _ []any) any { return Tuple{positive(fr, recv), int64(1)} })
 	m.addRaw("to_bytes", intToBytes)
 	m.addRaw("from_bytes", intFromBytes)
 	f := floatMethods
 	f.add("fromhex", "/string", floatFromHex)
-	f.add("is_integer", "/", func(fr *frame, recv any, _ []any) any {
+	f.add("is_integer", "/", func(fr *vframe, recv any, _ []any) any {
 		x := recv.(float64)
 		return x == math.Trunc(x) && !math.IsInf(x, 0)
 	})
-	f.add("conjugate", "/", func(fr *frame, recv any, _ []any) any { return recv })
-	f.add("hex", "/", func(fr *frame, recv any, _ []any) any { return floatHex(recv.(float64)) })
-	f.add("as_integer_ratio", "/", func(fr *frame, recv any, _ []any) any {
+	f.add("conjugate", "/", func(fr *vframe, recv any, _ []any) any { return recv })
+	f.add("hex", "/", func(fr *vframe, recv any, _ []any) any { return floatHex(recv.(float64)) })
+	f.add("as_integer_ratio", "/", func(fr *vframe, recv any, _ []any) any {
 		x := recv.(float64)
 		if math.IsInf(x, 0) {
 			raiseKind(KindRuntime, "OverflowError", "cannot convert Infinity to integer ratio")
@@ -347,7 +346,7 @@ func floatHex(x float64) string {
 }
 
 func otherMethods() {
-	rangeMethods.add("index", "/value", func(fr *frame, recv any, a []any) any {
+	rangeMethods.add("index", "/value", func(fr *vframe, recv any, a []any) any {
 		r := recv.(*rangeValue)
 		if !contains(fr, r, a[0]) {
 			raiseValue("%s is not in range", repr(a[0]))
@@ -355,13 +354,13 @@ func otherMethods() {
 		x, _, _ := asInt(a[0])
 		return (x - r.start) / r.step
 	})
-	rangeMethods.add("count", "/value", func(fr *frame, recv any, a []any) any {
+	rangeMethods.add("count", "/value", func(fr *vframe, recv any, a []any) any {
 		if contains(fr, recv, a[0]) {
 			return int64(1)
 		}
 		return int64(0)
 	})
-	viewMethods.add("isdisjoint", "/other", func(fr *frame, recv any, a []any) any {
+	viewMethods.add("isdisjoint", "/other", func(fr *vframe, recv any, a []any) any {
 		for _, v := range collect(fr, a[0]) {
 			if contains(fr, recv, v) {
 				return false
@@ -369,19 +368,6 @@ func otherMethods() {
 		}
 		return true
 	})
-	cyclerMethods.add("next", "", func(fr *frame, recv any, _ []any) any {
-		c := recv.(*cyclerValue)
-		v := c.items[c.pos]
-		c.pos = (c.pos + 1) % len(c.items)
-		return v
-	})
-	cyclerMethods.add("reset", "", func(fr *frame, recv any, _ []any) any {
-		recv.(*cyclerValue).pos = 0
-		return nil
-	})
-	for _, m := range cyclerMethods {
-		m.bound = true
-	}
 }
 
 // bytesValue is Python's bytes, which templates get from str.encode.
@@ -415,7 +401,7 @@ func bytesRepr(b *strings.Builder, s string) {
 }
 
 // encode is str.encode for the encodings that templates may want.
-func encode(fr *frame, s string, encoding, errors any) any {
+func encode(fr *vframe, s string, encoding, errors any) any {
 	name := "utf-8"
 	if encoding != missing {
 		name = strings.ToLower(strArg(encoding, "encode() argument 'encoding'"))
@@ -423,7 +409,7 @@ func encode(fr *frame, s string, encoding, errors any) any {
 	if errors != missing {
 		strArg(errors, "encode() argument 'errors'")
 	}
-	fr.st.alloc(len(s))
+	fr.alloc(len(s))
 	limit := rune(0)
 	switch strings.ReplaceAll(name, "_", "-") {
 	case "utf-8", "utf8", "u8":
@@ -434,7 +420,7 @@ func encode(fr *frame, s string, encoding, errors any) any {
 		limit = 0x100
 	default:
 		if c, ok := wideNamed(strings.ReplaceAll(name, "_", "-")); ok {
-			fr.st.alloc(4 * len(s))
+			fr.alloc(4 * len(s))
 			return c.encode(s)
 		}
 		raiseKind(KindRuntime, "LookupError", "unknown encoding: %s", name)

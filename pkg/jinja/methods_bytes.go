@@ -83,8 +83,8 @@ func addBytesMethods() {
 			plain := strMethods[name]
 			m := *plain
 			m.owner = ""
-			m.run = func(fr *frame, recv any, a []any) any {
-				fr.st.alloc(3 * len(recv.(bytesValue)))
+			m.run = func(fr *vframe, recv any, a []any) any {
+				fr.alloc(3 * len(recv.(bytesValue)))
 				args := make([]any, len(a))
 				for i, v := range a {
 					args[i] = asTexts(v)
@@ -108,17 +108,17 @@ func addBytesMethods() {
 		"isalnum", "isalpha", "isascii", "isdigit", "islower", "isspace", "istitle", "isupper",
 	} {
 		plain := strMethods[name].run
-		bytesMethods.add(name, "/", func(fr *frame, recv any, _ []any) any {
-			fr.st.alloc(3 * len(recv.(bytesValue)))
+		bytesMethods.add(name, "/", func(fr *vframe, recv any, _ []any) any {
+			fr.alloc(3 * len(recv.(bytesValue)))
 			return asBytes(plain(fr, bytesText(recv.(bytesValue)), nil))
 		})
 	}
-	bytesMethods.add("splitlines", "keepends=False", func(fr *frame, recv any, a []any) any {
-		fr.st.alloc(32 * len(recv.(bytesValue)))
+	bytesMethods.add("splitlines", "keepends=False", func(fr *vframe, recv any, a []any) any {
+		fr.alloc(32 * len(recv.(bytesValue)))
 		s := strings.NewReplacer("\v", string(rune(byteRune+'\v')), "\f", string(rune(byteRune+'\f'))).Replace(bytesText(recv.(bytesValue)))
 		return asBytes(listOf(splitLines(s, a[0] != missing && truthInt(a[0]))))
 	})
-	bytesMethods.add("join", "/iterable", func(fr *frame, recv any, a []any) any {
+	bytesMethods.add("join", "/iterable", func(fr *vframe, recv any, a []any) any {
 		items := collect(fr, a[0])
 		parts := make([]string, len(items))
 		for i, v := range items {
@@ -132,12 +132,12 @@ func addBytesMethods() {
 	})
 	bytesMethods.add("decode", "encoding='utf-8' errors='strict'", decode)
 	bytesMethods.add("hex", "sep=None bytes_per_sep=1", bytesHex)
-	bytesMethods.add("fromhex", "/string", func(fr *frame, _ any, a []any) any {
+	bytesMethods.add("fromhex", "/string", func(fr *vframe, _ any, a []any) any {
 		s := strArg(a[0], "fromhex() argument")
-		fr.st.alloc(len(s))
+		fr.alloc(len(s))
 		return fromHex(s)
 	})
-	bytesMethods.add("maketrans", "/frm to", func(fr *frame, _ any, a []any) any {
+	bytesMethods.add("maketrans", "/frm to", func(fr *vframe, _ any, a []any) any {
 		from, to := bytesArg(a[0]), bytesArg(a[1])
 		if len(from) != len(to) {
 			raiseValue("maketrans arguments must have same length")
@@ -152,9 +152,9 @@ func addBytesMethods() {
 		return bytesValue(table)
 	})
 	translateMethod := methodTable{}
-	translateMethod.add("translate", "table delete=b''", func(fr *frame, recv any, a []any) any {
+	translateMethod.add("translate", "table delete=b''", func(fr *vframe, recv any, a []any) any {
 		b := recv.(bytesValue)
-		fr.st.alloc(len(b))
+		fr.alloc(len(b))
 		drop := bytesValue("")
 		if a[1] != missing {
 			drop = bytesArg(a[1])
@@ -190,7 +190,7 @@ func bytesArg(v any) bytesValue {
 }
 
 // decode is bytes.decode for the encodings that templates may want.
-func decode(fr *frame, recv any, a []any) any {
+func decode(fr *vframe, recv any, a []any) any {
 	b := recv.(bytesValue)
 	name, errors := "utf-8", "strict"
 	if a[0] != missing {
@@ -199,7 +199,7 @@ func decode(fr *frame, recv any, a []any) any {
 	if a[1] != missing {
 		errors = strArg(a[1], "decode() argument 'errors'")
 	}
-	fr.st.alloc(3 * len(b))
+	fr.alloc(3 * len(b))
 	limit := 0
 	switch strings.ReplaceAll(name, "_", "-") {
 	case "utf-8", "utf8", "u8":
@@ -235,9 +235,9 @@ func decode(fr *frame, recv any, a []any) any {
 	return out.String()
 }
 
-func bytesHex(fr *frame, recv any, a []any) any {
+func bytesHex(fr *vframe, recv any, a []any) any {
 	b := recv.(bytesValue)
-	fr.st.alloc(3 * len(b))
+	fr.alloc(3 * len(b))
 	digits := fmt.Sprintf("%x", string(b))
 	if a[0] == missing {
 		return digits
@@ -311,7 +311,7 @@ var (
 	fromBytesSpec = &callable{name: "from_bytes", params: []string{"bytes", "byteorder", "signed"}, req: 1}
 )
 
-func intToBytes(fr *frame, recv any, args []any, kw []kwArg) any {
+func intToBytes(fr *vframe, recv any, args []any, kw []kwArg) any {
 	if len(args) > 2 {
 		raiseType("to_bytes() takes at most 2 positional arguments (%d given)", len(args))
 	}
@@ -326,7 +326,7 @@ func intToBytes(fr *frame, recv any, args []any, kw []kwArg) any {
 	if x.Sign() < 0 && !signed {
 		raiseKind(KindRuntime, "OverflowError", "can't convert negative int to unsigned")
 	}
-	fr.st.alloc(n)
+	fr.alloc(n)
 	bits := x.BitLen()
 	if signed {
 		if bits++; x.Sign() < 0 && x.TrailingZeroBits() == uint(bits-2) {
@@ -352,7 +352,7 @@ func reverseBytes(b []byte) {
 	}
 }
 
-func intFromBytes(fr *frame, recv any, args []any, kw []kwArg) any {
+func intFromBytes(fr *vframe, recv any, args []any, kw []kwArg) any {
 	if len(args) > 2 {
 		raiseType("from_bytes() takes at most 2 positional arguments (%d given)", len(args))
 	}
@@ -379,7 +379,7 @@ func intFromBytes(fr *frame, recv any, args []any, kw []kwArg) any {
 	if len(b) > maxIntBits/8 {
 		raiseLimit("integer of more than %d bits", maxIntBits)
 	}
-	fr.st.alloc(2 * len(b))
+	fr.alloc(2 * len(b))
 	if little {
 		b = append([]byte(nil), b...)
 		reverseBytes(b)

@@ -10,19 +10,19 @@ func init() {
 	m := setMethods
 	of := func(v any) *Dict { return v.(*setValue).d }
 	// all collects what the arguments iterate over.
-	all := func(fr *frame, args []any) *Dict {
+	all := func(fr *vframe, args []any) *Dict {
 		d := newDict(0)
 		for _, a := range args {
 			for _, v := range collect(fr, a) {
-				fr.st.alloc(64)
+				fr.alloc(64)
 				d.set(fr, v, nil)
 			}
 		}
 		return d
 	}
 	// keep makes a set of the members of one that a function wants.
-	keep := func(fr *frame, d *Dict, want func(hash any) bool) *Dict {
-		fr.st.allocN(d.n, 64)
+	keep := func(fr *vframe, d *Dict, want func(hash any) bool) *Dict {
+		fr.allocN(d.n, 64)
 		out := newDict(0)
 		for i := range d.ents {
 			if e := &d.ents[i]; e.live && want(e.hash) {
@@ -40,16 +40,16 @@ func init() {
 		}
 		return d
 	}
-	ops := map[string]func(fr *frame, d *Dict, args []any) *Dict{
-		"union": func(fr *frame, d *Dict, args []any) *Dict {
-			fr.st.allocN(d.n, 64)
+	ops := map[string]func(fr *vframe, d *Dict, args []any) *Dict{
+		"union": func(fr *vframe, d *Dict, args []any) *Dict {
+			fr.allocN(d.n, 64)
 			return unite(d.copy(), all(fr, args))
 		},
-		"difference": func(fr *frame, d *Dict, args []any) *Dict {
+		"difference": func(fr *vframe, d *Dict, args []any) *Dict {
 			drop := all(fr, args)
 			return keep(fr, d, func(hash any) bool { return drop.find(hash) < 0 })
 		},
-		"intersection": func(fr *frame, d *Dict, args []any) *Dict {
+		"intersection": func(fr *vframe, d *Dict, args []any) *Dict {
 			for _, a := range args {
 				other := all(fr, []any{a})
 				d = keep(fr, d, func(hash any) bool { return other.find(hash) >= 0 })
@@ -59,7 +59,7 @@ func init() {
 			}
 			return d
 		},
-		"symmetric_difference": func(fr *frame, d *Dict, args []any) *Dict {
+		"symmetric_difference": func(fr *vframe, d *Dict, args []any) *Dict {
 			if len(args) != 1 {
 				raiseType("set.symmetric_difference() takes exactly one argument (%d given)", len(args))
 			}
@@ -69,7 +69,7 @@ func init() {
 		},
 	}
 	for name, op := range ops {
-		m.addRaw(name, func(fr *frame, recv any, args []any, kw []kwArg) any {
+		m.addRaw(name, func(fr *vframe, recv any, args []any, kw []kwArg) any {
 			noKeywords(name, kw)
 			return &setValue{op(fr, of(recv), args)}
 		})
@@ -77,40 +77,40 @@ func init() {
 		if name == "union" {
 			update = "update"
 		}
-		m.addRaw(update, func(fr *frame, recv any, args []any, kw []kwArg) any {
+		m.addRaw(update, func(fr *vframe, recv any, args []any, kw []kwArg) any {
 			noKeywords(update, kw)
 			recv.(*setValue).d = op(fr, of(recv), args)
 			return nil
 		})
 	}
-	m.add("add", "/object", func(fr *frame, recv any, a []any) any {
-		fr.st.alloc(64)
+	m.add("add", "/object", func(fr *vframe, recv any, a []any) any {
+		fr.alloc(64)
 		of(recv).set(fr, a[0], nil)
 		return nil
 	})
-	m.add("clear", "/", func(fr *frame, recv any, _ []any) any {
+	m.add("clear", "/", func(fr *vframe, recv any, _ []any) any {
 		of(recv).clear()
 		return nil
 	})
-	m.add("copy", "/", func(fr *frame, recv any, _ []any) any {
-		fr.st.allocN(of(recv).n, 64)
+	m.add("copy", "/", func(fr *vframe, recv any, _ []any) any {
+		fr.allocN(of(recv).n, 64)
 		return &setValue{of(recv).copy()}
 	})
-	m.add("discard", "/object", func(fr *frame, recv any, a []any) any {
+	m.add("discard", "/object", func(fr *vframe, recv any, a []any) any {
 		of(recv).delete(fr, a[0])
 		return nil
 	})
-	m.add("remove", "/object", func(fr *frame, recv any, a []any) any {
+	m.add("remove", "/object", func(fr *vframe, recv any, a []any) any {
 		if _, ok := of(recv).delete(fr, a[0]); !ok {
 			raiseKind(KindRuntime, "KeyError", "%s", repr(a[0]))
 		}
 		return nil
 	})
-	m.add("pop", "/", func(fr *frame, recv any, _ []any) any {
+	m.add("pop", "/", func(fr *vframe, recv any, _ []any) any {
 		d := of(recv)
 		for i := range d.ents {
 			if e := d.ents[i]; e.live {
-				fr.st.work(i >> 3)
+				fr.work(i >> 3)
 				d.delete(fr, e.key)
 				return e.key
 			}
@@ -118,21 +118,21 @@ func init() {
 		raiseKind(KindRuntime, "KeyError", "'pop from an empty set'")
 		return nil
 	})
-	m.add("isdisjoint", "/other", func(fr *frame, recv any, a []any) any {
+	m.add("isdisjoint", "/other", func(fr *vframe, recv any, a []any) any {
 		other := all(fr, a)
 		return keep(fr, of(recv), func(hash any) bool { return other.find(hash) >= 0 }).n == 0
 	})
-	m.add("issubset", "/other", func(fr *frame, recv any, a []any) any {
+	m.add("issubset", "/other", func(fr *vframe, recv any, a []any) any {
 		other := all(fr, a)
 		return keep(fr, of(recv), func(hash any) bool { return other.find(hash) < 0 }).n == 0
 	})
-	m.add("issuperset", "/other", func(fr *frame, recv any, a []any) any {
+	m.add("issuperset", "/other", func(fr *vframe, recv any, a []any) any {
 		return keep(fr, all(fr, a), func(hash any) bool { return of(recv).find(hash) < 0 }).n == 0
 	})
 }
 
 // floatFromHex is float.fromhex.
-func floatFromHex(fr *frame, _ any, a []any) any {
+func floatFromHex(fr *vframe, _ any, a []any) any {
 	raw := strArg(a[0], "fromhex() argument")
 	s := strings.ToLower(strings.TrimFunc(raw, isSpace))
 	sign := ""

@@ -9,8 +9,8 @@ var strMethods = methodTable{}
 
 // addStr adds a method of text. For Markup, a wrapped one escapes the text it is
 // given and returns Markup.
-func addStr(name, params string, wrapped bool, f func(fr *frame, s string, a []any) any) {
-	strMethods.add(name, params, func(fr *frame, recv any, a []any) any {
+func addStr(name, params string, wrapped bool, f func(fr *vframe, s string, a []any) any) {
+	strMethods.add(name, params, func(fr *vframe, recv any, a []any) any {
 		s, _ := asStr(recv)
 		if _, markup := recv.(Markup); !markup || !wrapped {
 			return f(fr, s, a)
@@ -85,8 +85,8 @@ func intOr(v any, otherwise int) int {
 
 func init() {
 	simple := func(name string, f func(string) string) {
-		addStr(name, "/", true, func(fr *frame, s string, _ []any) any {
-			fr.st.alloc(len(s))
+		addStr(name, "/", true, func(fr *vframe, s string, _ []any) any {
+			fr.alloc(len(s))
 			return f(s)
 		})
 	}
@@ -95,10 +95,10 @@ func init() {
 	simple("title", title)
 	simple("capitalize", capitalize)
 	simple("swapcase", swapcase)
-	addStr("casefold", "/", false, func(fr *frame, s string, _ []any) any { return casefold(s) })
+	addStr("casefold", "/", false, func(fr *vframe, s string, _ []any) any { return casefold(s) })
 
 	strip := func(name string, left, right bool) {
-		addStr(name, "/chars=None", true, func(fr *frame, s string, a []any) any {
+		addStr(name, "/chars=None", true, func(fr *vframe, s string, a []any) any {
 			return stripChars(s, a[0], left, right)
 		})
 	}
@@ -106,11 +106,11 @@ func init() {
 	strip("lstrip", true, false)
 	strip("rstrip", false, true)
 
-	addStr("replace", "/old new count=-1", true, func(fr *frame, s string, a []any) any {
+	addStr("replace", "/old new count=-1", true, func(fr *vframe, s string, a []any) any {
 		return replace(fr, s, strArg(a[0], "replace() argument 1"), strArg(a[1], "replace() argument 2"), intOr(a[2], -1))
 	})
 	pad := func(name string, mode byte) {
-		addStr(name, "/width fillchar=None", true, func(fr *frame, s string, a []any) any {
+		addStr(name, "/width fillchar=None", true, func(fr *vframe, s string, a []any) any {
 			fill := " "
 			if a[1] != missing {
 				fill = strArg(a[1], "The fill character")
@@ -124,8 +124,8 @@ func init() {
 	pad("center", '^')
 	pad("ljust", '<')
 	pad("rjust", '>')
-	addStr("zfill", "/width", true, func(fr *frame, s string, a []any) any { return zfill(fr, s, intArg(a[0])) })
-	addStr("expandtabs", "tabsize=8", true, func(fr *frame, s string, a []any) any {
+	addStr("zfill", "/width", true, func(fr *vframe, s string, a []any) any { return zfill(fr, s, intArg(a[0])) })
+	addStr("expandtabs", "tabsize=8", true, func(fr *vframe, s string, a []any) any {
 		return expandTabs(fr, s, intOr(a[0], 8))
 	})
 	strSearch()
@@ -161,7 +161,7 @@ func strSearch() {
 		return sliceString(s, from, 1, count), int(from), true
 	}
 	find := func(name string, last, must bool) {
-		addStr(name, "/sub start=None end=None", false, func(fr *frame, s string, a []any) any {
+		addStr(name, "/sub start=None end=None", false, func(fr *vframe, s string, a []any) any {
 			sub := strArg(a[0], "argument 1")
 			part, from, ok := window(s, a[1], a[2])
 			i := -1
@@ -183,7 +183,7 @@ func strSearch() {
 	find("rfind", true, false)
 	find("index", false, true)
 	find("rindex", true, true)
-	addStr("count", "/sub start=None end=None", false, func(fr *frame, s string, a []any) any {
+	addStr("count", "/sub start=None end=None", false, func(fr *vframe, s string, a []any) any {
 		sub := strArg(a[0], "argument 1")
 		part, _, ok := window(s, a[1], a[2])
 		if !ok {
@@ -192,7 +192,7 @@ func strSearch() {
 		return int64(strings.Count(part, sub))
 	})
 	affix := func(name string, has func(s, affix string) bool) {
-		addStr(name, "/affix start=None end=None", false, func(fr *frame, s string, a []any) any {
+		addStr(name, "/affix start=None end=None", false, func(fr *vframe, s string, a []any) any {
 			part, _, ok := window(s, a[1], a[2])
 			if t, isTuple := asTuple(a[0]); isTuple {
 				for _, v := range t {
@@ -215,31 +215,31 @@ func strSearch() {
 	}
 	affix("startswith", strings.HasPrefix)
 	affix("endswith", strings.HasSuffix)
-	addStr("removeprefix", "/prefix", false, func(fr *frame, s string, a []any) any {
+	addStr("removeprefix", "/prefix", false, func(fr *vframe, s string, a []any) any {
 		return strings.TrimPrefix(s, strArg(a[0], "removeprefix() argument"))
 	})
-	addStr("removesuffix", "/suffix", false, func(fr *frame, s string, a []any) any {
+	addStr("removesuffix", "/suffix", false, func(fr *vframe, s string, a []any) any {
 		return strings.TrimSuffix(s, strArg(a[0], "removesuffix() argument"))
 	})
 }
 
 func strSplit() {
 	split := func(name string, right bool) {
-		addStr(name, "sep=None maxsplit=-1", false, func(fr *frame, s string, a []any) any {
-			fr.st.alloc(32 + len(s))
+		addStr(name, "sep=None maxsplit=-1", false, func(fr *vframe, s string, a []any) any {
+			fr.alloc(32 + len(s))
 			return splitText(fr, s, a[0], intOr(a[1], -1), right)
 		})
 	}
 	split("split", false)
 	split("rsplit", true)
-	addStr("splitlines", "keepends=False", false, func(fr *frame, s string, a []any) any {
+	addStr("splitlines", "keepends=False", false, func(fr *vframe, s string, a []any) any {
 		lines := splitLines(s, a[0] != missing && truthInt(a[0]))
-		fr.st.allocN(len(lines)+2, 32)
+		fr.allocN(len(lines)+2, 32)
 		return listOf(lines)
 	})
 	for _, name := range []string{"split", "rsplit", "splitlines"} {
 		plain := strMethods[name].run
-		strMethods[name].run = func(fr *frame, recv any, a []any) any {
+		strMethods[name].run = func(fr *vframe, recv any, a []any) any {
 			v := plain(fr, recv, a)
 			if _, ok := recv.(Markup); ok {
 				return markupAll(v)
@@ -247,21 +247,21 @@ func strSplit() {
 			return v
 		}
 	}
-	addStr("partition", "/sep", true, func(fr *frame, s string, a []any) any {
+	addStr("partition", "/sep", true, func(fr *vframe, s string, a []any) any {
 		sep := separator(a[0])
 		if i := strings.Index(s, sep); i >= 0 {
 			return Tuple{s[:i], sep, s[i+len(sep):]}
 		}
 		return Tuple{s, "", ""}
 	})
-	addStr("rpartition", "/sep", true, func(fr *frame, s string, a []any) any {
+	addStr("rpartition", "/sep", true, func(fr *vframe, s string, a []any) any {
 		sep := separator(a[0])
 		if i := strings.LastIndex(s, sep); i >= 0 {
 			return Tuple{s[:i], sep, s[i+len(sep):]}
 		}
 		return Tuple{"", "", s}
 	})
-	strMethods.add("join", "/iterable", func(fr *frame, recv any, a []any) any {
+	strMethods.add("join", "/iterable", func(fr *vframe, recv any, a []any) any {
 		items := collect(fr, a[0])
 		parts := make([]string, len(items))
 		m, markup := recv.(Markup)
@@ -298,7 +298,7 @@ func listOf(parts []string) *List {
 	return l
 }
 
-func splitText(fr *frame, s string, sepArg any, limit int, right bool) *List {
+func splitText(fr *vframe, s string, sepArg any, limit int, right bool) *List {
 	if sepArg == missing || sepArg == nil {
 		return listOf(splitSpace(s, limit, right))
 	}
@@ -307,7 +307,7 @@ func splitText(fr *frame, s string, sepArg any, limit int, right bool) *List {
 	if limit >= 0 {
 		n = min(n, limit)
 	}
-	fr.st.allocN(n+1, 32)
+	fr.allocN(n+1, 32)
 	if !right {
 		return listOf(strings.SplitN(s, sep, n+1))
 	}
@@ -418,24 +418,24 @@ func stripChars(s string, chars any, left, right bool) string {
 	return s
 }
 
-func replace(fr *frame, s, from, to string, limit int) string {
+func replace(fr *vframe, s, from, to string, limit int) string {
 	n := strings.Count(s, from)
 	if limit >= 0 {
 		n = min(n, limit)
 	}
-	fr.st.allocN(n+1, max(1, len(to)))
-	fr.st.alloc(len(s))
+	fr.allocN(n+1, max(1, len(to)))
+	fr.alloc(len(s))
 	return strings.Replace(s, from, to, limit)
 }
 
 // padText pads on the right (<), the left (>) or both sides (^).
-func padText(fr *frame, s string, width int, fill string, mode byte) string {
+func padText(fr *vframe, s string, width int, fill string, mode byte) string {
 	n := width - runeLen(s)
 	if n <= 0 {
 		return s
 	}
-	fr.st.allocN(n, len(fill))
-	fr.st.alloc(len(s))
+	fr.allocN(n, len(fill))
+	fr.alloc(len(s))
 	left := 0
 	switch mode {
 	case '>':
@@ -446,12 +446,12 @@ func padText(fr *frame, s string, width int, fill string, mode byte) string {
 	return strings.Repeat(fill, left) + s + strings.Repeat(fill, n-left)
 }
 
-func zfill(fr *frame, s string, width int) string {
+func zfill(fr *vframe, s string, width int) string {
 	n := width - runeLen(s)
 	if n <= 0 {
 		return s
 	}
-	fr.st.alloc(n + len(s))
+	fr.alloc(n + len(s))
 	zeros := strings.Repeat("0", n)
 	if s != "" && (s[0] == '+' || s[0] == '-') {
 		return s[:1] + zeros + s[1:]
@@ -459,10 +459,10 @@ func zfill(fr *frame, s string, width int) string {
 	return zeros + s
 }
 
-func expandTabs(fr *frame, s string, size int) string {
+func expandTabs(fr *vframe, s string, size int) string {
 	tabs := strings.Count(s, "\t")
-	fr.st.allocN(tabs, max(size, 0))
-	fr.st.alloc(len(s))
+	fr.allocN(tabs, max(size, 0))
+	fr.alloc(len(s))
 	var b strings.Builder
 	col := 0
 	for _, r := range s {

@@ -9,7 +9,7 @@ import (
 
 func strChecks() {
 	check := func(name string, f func(s string) bool) {
-		addStr(name, "/", false, func(fr *frame, s string, _ []any) any { return f(s) })
+		addStr(name, "/", false, func(fr *vframe, s string, _ []any) any { return f(s) })
 	}
 	all := func(f func(r rune) bool) func(s string) bool {
 		return func(s string) bool {
@@ -40,24 +40,24 @@ func strChecks() {
 		}
 		return true
 	})
-	strMethods.addRaw("encode", func(fr *frame, recv any, args []any, kw []kwArg) any {
+	strMethods.addRaw("encode", func(fr *vframe, recv any, args []any, kw []kwArg) any {
 		s, _ := asStr(recv)
 		a := bind(encodeSpec, args, kw)
 		return encode(fr, s, a[0], a[1])
 	})
-	strMethods.add("unescape", "/", func(fr *frame, recv any, _ []any) any {
+	strMethods.add("unescape", "/", func(fr *vframe, recv any, _ []any) any {
 		s, _ := asStr(recv)
 		return unescapeHTML(s)
 	})
-	strMethods.add("striptags", "/", func(fr *frame, recv any, _ []any) any {
+	strMethods.add("striptags", "/", func(fr *vframe, recv any, _ []any) any {
 		s, _ := asStr(recv)
 		return stripTags(s)
 	})
-	strMethods.add("escape", "/s", func(fr *frame, _ any, a []any) any { return escape(fr, a[0]) })
+	strMethods.add("escape", "/s", func(fr *vframe, _ any, a []any) any { return escape(fr, a[0]) })
 	for _, name := range []string{"unescape", "striptags", "escape"} {
 		strMethods[name].bound = true
 	}
-	strMethods.add("maketrans", "/x y=None z=None", func(fr *frame, _ any, a []any) any { return makeTrans(fr, a) })
+	strMethods.add("maketrans", "/x y=None z=None", func(fr *vframe, _ any, a []any) any { return makeTrans(fr, a) })
 	addStr("translate", "/table", true, translate)
 }
 
@@ -95,7 +95,7 @@ func isDigit(r rune) bool {
 	return false
 }
 
-func makeTrans(fr *frame, a []any) any {
+func makeTrans(fr *vframe, a []any) any {
 	d := newDict(0)
 	if a[1] == missing {
 		table, ok := a[0].(*Dict)
@@ -136,12 +136,12 @@ func makeTrans(fr *frame, a []any) any {
 	return d
 }
 
-func translate(fr *frame, s string, a []any) any {
+func translate(fr *vframe, s string, a []any) any {
 	var b strings.Builder
-	fr.st.work(len(s))
+	fr.work(len(s))
 	for _, r := range s {
 		var v any
-		if fr.st.try(func() { v = subscript(fr, a[0], int64(r)) }, "LookupError") != nil {
+		if fr.try(func() { v = subscript(fr, a[0], int64(r)) }, "LookupError") != nil {
 			b.WriteRune(r)
 			continue
 		}
@@ -153,7 +153,7 @@ func translate(fr *frame, s string, a []any) any {
 			}
 			b.WriteRune(rune(v))
 		case string:
-			fr.st.alloc(len(v))
+			fr.alloc(len(v))
 			b.WriteString(v)
 		case Markup:
 			b.WriteString(string(v))
@@ -161,7 +161,7 @@ func translate(fr *frame, s string, a []any) any {
 			raiseType("character mapping must return integer, None or str")
 		}
 	}
-	fr.st.alloc(b.Len())
+	fr.alloc(b.Len())
 	return b.String()
 }
 

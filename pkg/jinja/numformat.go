@@ -20,7 +20,7 @@ type formatSpec struct {
 	typ       byte
 }
 
-func parseFormatSpec(fr *frame, s, typeName string) formatSpec {
+func parseFormatSpec(fr *vframe, s, typeName string) formatSpec {
 	f := formatSpec{fill: " ", precision: -1}
 	bad := func() { raiseValue("Invalid format specifier '%s' for object of type '%s'", s, typeName) }
 	r := []rune(s)
@@ -115,12 +115,12 @@ func parseFormatSpec(fr *frame, s, typeName string) formatSpec {
 			raiseValue("Cannot specify '%c' with '%c'.", f.grouping, f.typ)
 		}
 	}
-	fr.st.allocN(f.width, len(f.fill))
+	fr.allocN(f.width, len(f.fill))
 	return f
 }
 
 // formatValue is format(v, spec).
-func formatValue(fr *frame, v any, s string) string {
+func formatValue(fr *vframe, v any, s string) string {
 	switch v := v.(type) {
 	case string:
 		if s == "" {
@@ -154,7 +154,7 @@ func formatValue(fr *frame, v any, s string) string {
 	return str(fr, v)
 }
 
-func formatText(fr *frame, s string, f formatSpec) string {
+func formatText(fr *vframe, s string, f formatSpec) string {
 	if f.typ != 0 && f.typ != 's' {
 		raiseValue("Unknown format code '%c' for object of type 'str'", f.typ)
 	}
@@ -183,12 +183,12 @@ func formatText(fr *frame, s string, f formatSpec) string {
 }
 
 // padSpec pads text; a '=' alignment has been done already.
-func padSpec(fr *frame, s string, f formatSpec, otherwise byte) string {
+func padSpec(fr *vframe, s string, f formatSpec, otherwise byte) string {
 	n := f.width - runeLen(s)
 	if n <= 0 {
 		return s
 	}
-	fr.st.alloc(n*len(f.fill) + len(s))
+	fr.alloc(n*len(f.fill) + len(s))
 	left := 0
 	switch align := f.align; {
 	case align == '>' || align == 0 && otherwise == '>' || align == '=':
@@ -199,13 +199,13 @@ func padSpec(fr *frame, s string, f formatSpec, otherwise byte) string {
 	return strings.Repeat(f.fill, left) + s + strings.Repeat(f.fill, n-left)
 }
 
-func formatInt(fr *frame, v any, f formatSpec) string {
+func formatInt(fr *vframe, v any, f formatSpec) string {
 	x, large, _ := asInt(v)
 	b := toBig(x, large)
 	name := typeName(v)
 	var digits, prefix string
 	abs := new(big.Int).Abs(b)
-	fr.st.alloc(b.BitLen())
+	fr.alloc(b.BitLen())
 	switch f.typ {
 	case 0, 'd', 'n':
 		digits = bigString(abs)
@@ -266,7 +266,7 @@ func signOf(negative bool, mode byte) string {
 
 // assemble puts a number together: sign, prefix, digits with grouping, and what
 // follows them, padded.
-func assemble(fr *frame, sign, prefix, digits, rest string, f formatSpec, every int) string {
+func assemble(fr *vframe, sign, prefix, digits, rest string, f formatSpec, every int) string {
 	fixed := len(sign) + len(prefix) + len(rest)
 	if f.grouping != 0 {
 		minLen := 0
@@ -278,7 +278,7 @@ func assemble(fr *frame, sign, prefix, digits, rest string, f formatSpec, every 
 	s := sign + prefix + digits + rest
 	if f.align == '=' {
 		if n := f.width - runeLen(s); n > 0 {
-			fr.st.alloc(n * len(f.fill))
+			fr.alloc(n * len(f.fill))
 			return sign + prefix + strings.Repeat(f.fill, n) + digits + rest
 		}
 		return s
@@ -326,11 +326,11 @@ func group(digits string, sep byte, every, minLen int) string {
 	return b.String()
 }
 
-func formatFloat(fr *frame, x float64, f formatSpec, name string) string {
+func formatFloat(fr *vframe, x float64, f formatSpec, name string) string {
 	var text string
 	precision := f.precision
 	if precision > 1<<20 {
-		fr.st.alloc(precision)
+		fr.alloc(precision)
 	}
 	if f.precision > math.MaxInt32 {
 		raiseValue("precision too big")
@@ -374,11 +374,11 @@ func formatFloat(fr *frame, x float64, f formatSpec, name string) string {
 }
 
 // formatFixed formats a non-negative number in one of the styles e, f, g, %.
-func formatFixed(fr *frame, a float64, typ byte, precision int, alternate bool) string {
+func formatFixed(fr *vframe, a float64, typ byte, precision int, alternate bool) string {
 	if math.IsInf(a, 0) || math.IsNaN(a) {
 		return floatRepr(a)
 	}
-	fr.st.alloc(precision + 330)
+	fr.alloc(precision + 330)
 	switch typ {
 	case 'e':
 		s := strconv.FormatFloat(a, 'e', precision, 64)

@@ -7,16 +7,6 @@ import (
 	"strings"
 )
 
-// binaryOps are the arithmetic operators, with Python's rules.
-var binaryOps map[tokenType]func(fr *frame, a, b any) any
-
-func init() {
-	binaryOps = map[tokenType]func(fr *frame, a, b any) any{
-		tokAdd: add, tokSub: subtract, tokMul: multiply, tokDiv: divide,
-		tokFloorDiv: floorDivide, tokMod: modulo, tokPow: power,
-	}
-}
-
 // normBig makes an int64 of a big integer that fits.
 func normBig(b *big.Int) any {
 	if b.IsInt64() {
@@ -101,7 +91,7 @@ func unsupported(op string, a, b any) {
 }
 
 // intOp applies an operation on integers, fast when both are small.
-func intOp(fr *frame, a, b any, small func(x, y int64) (int64, bool), large func(x, y *big.Int) *big.Int) (any, bool) {
+func intOp(fr *vframe, a, b any, small func(x, y int64) (int64, bool), large func(x, y *big.Int) *big.Int) (any, bool) {
 	x, bx, ok := asInt(a)
 	if !ok {
 		return nil, false
@@ -116,8 +106,8 @@ func intOp(fr *frame, a, b any, small func(x, y int64) (int64, bool), large func
 		}
 	}
 	p, q := toBig(x, bx), toBig(y, by)
-	fr.st.alloc(16 + (p.BitLen()+q.BitLen())/4)
-	fr.st.work(p.BitLen() / 64 * (1 + q.BitLen()/64) / 16)
+	fr.alloc(16 + (p.BitLen()+q.BitLen())/4)
+	fr.work(p.BitLen() / 64 * (1 + q.BitLen()/64) / 16)
 	r := large(p, q)
 	if r.BitLen() > maxIntBits {
 		raiseLimit("integer of more than %d bits", maxIntBits)
@@ -125,7 +115,7 @@ func intOp(fr *frame, a, b any, small func(x, y int64) (int64, bool), large func
 	return normBig(r), true
 }
 
-func add(fr *frame, a, b any) any {
+func add(fr *vframe, a, b any) any {
 	switch x := a.(type) {
 	case int64:
 		if y, ok := b.(int64); ok {
@@ -136,20 +126,20 @@ func add(fr *frame, a, b any) any {
 	case string:
 		switch y := b.(type) {
 		case string:
-			fr.st.alloc(len(x) + len(y))
+			fr.alloc(len(x) + len(y))
 			return x + y
 		case Markup:
-			fr.st.alloc(len(x) + len(y))
+			fr.alloc(len(x) + len(y))
 			return Markup(escapeString(x)) + y
 		}
 	case Markup:
 		if s, ok := markupOperand(fr, b); ok {
-			fr.st.alloc(len(x) + len(s))
+			fr.alloc(len(x) + len(s))
 			return x + s
 		}
 	case *List:
 		if y, ok := b.(*List); ok {
-			fr.st.allocN(len(x.Items)+len(y.Items), 16)
+			fr.allocN(len(x.Items)+len(y.Items), 16)
 			items := make([]any, 0, len(x.Items)+len(y.Items))
 			return &List{Items: append(append(items, x.Items...), y.Items...)}
 		}
@@ -158,7 +148,7 @@ func add(fr *frame, a, b any) any {
 		}
 	case Tuple:
 		if y, ok := asTuple(b); ok {
-			fr.st.allocN(len(x)+len(y), 16)
+			fr.allocN(len(x)+len(y), 16)
 			return append(append(make(Tuple, 0, len(x)+len(y)), x...), y...)
 		}
 	case *Undefined:
@@ -167,7 +157,7 @@ func add(fr *frame, a, b any) any {
 		return add(fr, x.tuple(), b)
 	case bytesValue:
 		if y, ok := b.(bytesValue); ok {
-			fr.st.alloc(len(x) + len(y))
+			fr.alloc(len(x) + len(y))
 			return x + y
 		}
 	}
@@ -195,14 +185,16 @@ func add(fr *frame, a, b any) any {
 }
 
 // markupOperand escapes what may be added to Markup: text, or what has a form for HTML.
-func markupOperand(fr *frame, v any) (Markup, bool) {
+func markupOperand(fr *vframe, v any) (Markup, bool) {
 	switch v := v.(type) {
 	case string:
 		return Markup(escapeString(v)), true
 	case Markup:
 		return v, true
-	case *module:
-		return Markup(v.text()), true
+	case object:
+		if c := v.Class(); c.text != nil {
+			return Markup(c.text(v)), true
+		}
 	case *Undefined:
 		if v.mode == Chainable {
 			return "", true
@@ -231,7 +223,7 @@ func floats(a, b any) (x, y float64, ok bool) {
 	return x, y, true
 }
 
-func subtract(fr *frame, a, b any) any {
+func subtract(fr *vframe, a, b any) any {
 	if r, ok := intOp(fr, a, b, func(x, y int64) (int64, bool) {
 		s := x - y
 		return s, (s < x) == (y > 0)
@@ -248,7 +240,7 @@ func subtract(fr *frame, a, b any) any {
 	return nil
 }
 
-func multiply(fr *frame, a, b any) any {
+func multiply(fr *vframe, a, b any) any {
 	if r, ok := intOp(fr, a, b, func(x, y int64) (int64, bool) {
 		hi, lo := bits.Mul64(uint64(abs64(x)), uint64(abs64(y)))
 		return x * y, hi == 0 && lo < 1<<63 && x != math.MinInt64 && y != math.MinInt64
@@ -291,7 +283,7 @@ func isSequence(v any) bool {
 }
 
 // repeat is sequence * count.
-func repeat(fr *frame, seq, count any) (any, bool) {
+func repeat(fr *vframe, seq, count any) (any, bool) {
 	n, large, ok := asInt(count)
 	if !ok || !isSequence(seq) {
 		return nil, false
@@ -301,13 +293,13 @@ func repeat(fr *frame, seq, count any) (any, bool) {
 	}
 	n = max(n, 0)
 	times := func(size, unit int) int {
-		if size > 0 && n > int64(fr.st.limits.Memory/unit/size) {
-			fr.st.alloc(fr.st.limits.Memory + 1)
+		if size > 0 && n > int64(fr.limits.Memory/unit/size) {
+			fr.alloc(fr.limits.Memory + 1)
 		}
 		if size == 0 {
 			return 0
 		}
-		fr.st.allocN(size*int(n), unit)
+		fr.allocN(size*int(n), unit)
 		return int(n)
 	}
 	items := func(list []any) []any {

@@ -7,7 +7,7 @@ import (
 
 func zeroDivision(msg string) { raiseKind(KindRuntime, "ZeroDivisionError", "%s", msg) }
 
-func divide(fr *frame, a, b any) any {
+func divide(fr *vframe, a, b any) any {
 	if !isNumber(a) || !isNumber(b) {
 		unsupported("/", a, b)
 	}
@@ -23,7 +23,7 @@ func divide(fr *frame, a, b any) any {
 			if q.Sign() == 0 {
 				zeroDivision("division by zero")
 			}
-			fr.st.work(p.BitLen() / 64 * (1 + q.BitLen()/64) / 16)
+			fr.work(p.BitLen() / 64 * (1 + q.BitLen()/64) / 16)
 			f := quotient(p, q)
 			if math.IsInf(f, 0) {
 				raiseKind(KindRuntime, "OverflowError", "integer division result too large for a float")
@@ -66,7 +66,7 @@ func quotient(p, q *big.Int) float64 {
 	return r
 }
 
-func floorDivide(fr *frame, a, b any) any {
+func floorDivide(fr *vframe, a, b any) any {
 	if !isNumber(a) || !isNumber(b) {
 		unsupported("//", a, b)
 	}
@@ -133,13 +133,13 @@ func floatDivmod(x, y float64) (q, r float64) {
 	return q, r
 }
 
-func modulo(fr *frame, a, b any) any {
+func modulo(fr *vframe, a, b any) any {
 	switch x := a.(type) {
 	case string:
-		fr.st.scan(len(x))
+		fr.scan(len(x))
 		return percentFormat(fr, x, b, false)
 	case Markup:
-		fr.st.scan(len(x))
+		fr.scan(len(x))
 		return Markup(percentFormat(fr, string(x), b, true))
 	}
 	if !isNumber(a) || !isNumber(b) {
@@ -169,7 +169,7 @@ func modulo(fr *frame, a, b any) any {
 	return r
 }
 
-func power(fr *frame, a, b any) any {
+func power(fr *vframe, a, b any) any {
 	if !isNumber(a) || !isNumber(b) {
 		unsupported("** or pow()", a, b)
 	}
@@ -189,7 +189,7 @@ func power(fr *frame, a, b any) any {
 	if f < 0 && !math.IsInf(f, 0) && g != math.Trunc(g) && !math.IsInf(g, 0) {
 		raiseKind(KindRuntime, "TypeError", "a negative number to a fractional power is complex, which is not supported")
 	}
-	fr.st.work(64)
+	fr.work(64)
 	r := floatPower(f, g)
 	if math.IsInf(r, 0) && !math.IsInf(f, 0) && !math.IsInf(g, 0) {
 		raiseKind(KindRuntime, "OverflowError", "(34, 'Numerical result out of range')")
@@ -197,7 +197,7 @@ func power(fr *frame, a, b any) any {
 	return r
 }
 
-func intPower(fr *frame, base, exp *big.Int) any {
+func intPower(fr *vframe, base, exp *big.Int) any {
 	if base.IsInt64() && abs64(base.Int64()) <= 1 {
 		switch {
 		case base.Sign() == 0 && exp.Sign() != 0:
@@ -211,12 +211,12 @@ func intPower(fr *frame, base, exp *big.Int) any {
 		raiseLimit("integer of more than %d bits", maxIntBits)
 	}
 	size := base.BitLen() * int(exp.Int64())
-	fr.st.alloc(16 + size/8)
-	fr.st.work(size / 64 * (1 + size/64) / 64)
+	fr.alloc(16 + size/8)
+	fr.work(size / 64 * (1 + size/64) / 64)
 	return normBig(new(big.Int).Exp(base, exp, nil))
 }
 
-func negate(fr *frame, v any) any {
+func negate(fr *vframe, v any) any {
 	switch v := v.(type) {
 	case float64:
 		return -v
@@ -233,7 +233,7 @@ func negate(fr *frame, v any) any {
 	return normBig(new(big.Int).Neg(toBig(x, large)))
 }
 
-func positive(fr *frame, v any) any {
+func positive(fr *vframe, v any) any {
 	switch v := v.(type) {
 	case float64:
 		return v

@@ -8,7 +8,7 @@ import (
 )
 
 // percentFormat is format % arg. For Markup, text that goes in is escaped.
-func percentFormat(fr *frame, format string, arg any, markup bool) string {
+func percentFormat(fr *vframe, format string, arg any, markup bool) string {
 	p := &percent{fr: fr, s: format, markup: markup}
 	if t, ok := asTuple(arg); ok {
 		p.args, p.tuple = t, true
@@ -16,8 +16,12 @@ func percentFormat(fr *frame, format string, arg any, markup bool) string {
 		p.args = []any{arg}
 		switch arg.(type) {
 		case string, Markup:
-		case *Undefined, *Dict, *List, *rangeValue, bytesValue, *templateRef:
+		case *Undefined, *Dict, *List, *rangeValue, bytesValue:
 			p.mapping = arg
+		default:
+			if indexed(arg) != nil {
+				p.mapping = arg
+			}
 		}
 	}
 	p.run()
@@ -28,7 +32,7 @@ func percentFormat(fr *frame, format string, arg any, markup bool) string {
 }
 
 type percent struct {
-	fr      *frame
+	fr      *vframe
 	s       string
 	b       strings.Builder
 	args    []any
@@ -48,7 +52,7 @@ func (p *percent) arg() any {
 
 func (p *percent) run() {
 	s := p.s
-	p.fr.st.alloc(len(s))
+	p.fr.alloc(len(s))
 	for {
 		i := strings.IndexByte(s, '%')
 		if i < 0 {
@@ -158,18 +162,18 @@ flags:
 	} else {
 		text = padSpec(p.fr, text, f, '>')
 	}
-	p.fr.st.alloc(len(text))
+	p.fr.alloc(len(text))
 	p.b.WriteString(text)
 	return s[size:]
 }
 
 // zeroPad puts zeros between the sign or prefix of a number and its digits.
-func zeroPad(fr *frame, s string, width int) string {
+func zeroPad(fr *vframe, s string, width int) string {
 	n := width - len(s)
 	if n <= 0 {
 		return s
 	}
-	fr.st.alloc(n)
+	fr.alloc(n)
 	i := 0
 	if s != "" && (s[0] == '-' || s[0] == '+' || s[0] == ' ') {
 		i = 1
@@ -221,7 +225,7 @@ func (p *percent) format(v any, conv rune, f formatSpec) (text string, numeric b
 		if f.precision < 0 {
 			f.precision = 6
 		}
-		fr.st.alloc(f.precision)
+		fr.alloc(f.precision)
 		s := formatFixed(fr, math.Abs(x), byte(conv)|0x20, f.precision, f.alternate)
 		if conv < 'a' {
 			s = strings.ToUpper(s)
@@ -291,7 +295,7 @@ func (p *percent) integer(v any, conv byte, f formatSpec) string {
 		raiseType("%%%c format: a real number is required, not %s", conv, typeName(v))
 	}
 	abs := new(big.Int).Abs(b)
-	p.fr.st.alloc(b.BitLen())
+	p.fr.alloc(b.BitLen())
 	var digits string
 	prefix := ""
 	switch conv {
@@ -308,7 +312,7 @@ func (p *percent) integer(v any, conv byte, f formatSpec) string {
 		prefix = ""
 	}
 	if n := f.precision - len(digits); n > 0 {
-		p.fr.st.alloc(n)
+		p.fr.alloc(n)
 		digits = strings.Repeat("0", n) + digits
 	}
 	return signOf(b.Sign() < 0, f.sign) + prefix + digits
@@ -327,7 +331,7 @@ func toBigInt(x float64) *big.Int {
 }
 
 // percentFloat is the value of a %f.
-func percentFloat(fr *frame, v any) float64 {
+func percentFloat(fr *vframe, v any) float64 {
 	if x, ok := asFloat(v); ok {
 		return x
 	}

@@ -5,17 +5,17 @@ import (
 )
 
 // pformat is pprint.pformat: what does not fit a line of 80 is broken up.
-func pformat(fr *frame, v any) string {
+func pformat(fr *vframe, v any) string {
 	p := &pretty{fr: fr}
 	p.format(v, 0, 0, 1)
-	fr.st.alloc(p.b.Len())
+	fr.alloc(p.b.Len())
 	return p.b.String()
 }
 
 const prettyWidth = 80
 
 type pretty struct {
-	fr   *frame
+	fr   *vframe
 	b    strings.Builder
 	open []any
 }
@@ -28,7 +28,7 @@ func (p *pretty) repr(v any) string {
 
 // sorted copies containers with their keys sorted.
 func (p *pretty) sorted(v any, depth int) any {
-	p.fr.st.step()
+	p.fr.step()
 	if depth > maxReprDepth {
 		return v
 	}
@@ -68,26 +68,26 @@ func (p *pretty) sorted(v any, depth int) any {
 // items are a dict's items in the order of their keys; keys without an order
 // among them are ordered by their types.
 func (p *pretty) items(d *Dict) []any {
-	p.fr.st.allocN(d.n, 64)
+	p.fr.allocN(d.n, 64)
 	items := collect(p.fr, &dictView{d, viewItems})
 	key := func(v any) any { return &safeKey{p.fr, v.(Tuple)[0]} }
 	return sortSafe(p.fr, items, key)
 }
 
 type safeKey struct {
-	fr *frame
+	fr *vframe
 	v  any
 }
 
 func (k *safeKey) less(o *safeKey) bool {
 	less := false
-	if k.fr.st.try(func() { less = order(k.fr, k.v, o.v, "<") }, "TypeError") != nil {
+	if k.fr.try(func() { less = order(k.fr, k.v, o.v, "<") }, "TypeError") != nil {
 		return typeName(k.v) < typeName(o.v)
 	}
 	return less
 }
 
-func sortSafe(fr *frame, items []any, key func(any) any) []any {
+func sortSafe(fr *vframe, items []any, key func(any) any) []any {
 	out := make([]any, 0, len(items))
 	keys := make([]*safeKey, 0, len(items))
 	for _, v := range items {
@@ -95,7 +95,7 @@ func sortSafe(fr *frame, items []any, key func(any) any) []any {
 		lo, hi := 0, len(keys)
 		for lo < hi {
 			mid := (lo + hi) / 2
-			fr.st.step()
+			fr.step()
 			if k.less(keys[mid]) {
 				hi = mid
 			} else {
@@ -109,13 +109,13 @@ func sortSafe(fr *frame, items []any, key func(any) any) []any {
 }
 
 func (p *pretty) indent(n int) {
-	p.fr.st.alloc(n + 1)
+	p.fr.alloc(n + 1)
 	p.b.WriteByte('\n')
 	p.b.WriteString(strings.Repeat(" ", n))
 }
 
 func (p *pretty) format(v any, indent, allowance, level int) {
-	p.fr.st.step()
+	p.fr.step()
 	if level > maxReprDepth {
 		raiseKind(KindLimit, "RecursionError", "maximum recursion depth exceeded")
 	}

@@ -3,7 +3,6 @@ package jinja
 import (
 	"context"
 	"fmt"
-	"math"
 	"runtime"
 	"sort"
 	"strconv"
@@ -47,7 +46,7 @@ func (t *Template) Render(ctx context.Context, vars map[string]any) (text string
 }
 
 func newState(env *Environment, limits *Limits, interrupted func() error) *state {
-	return &state{env: env, limits: limits, interrupted: interrupted, nextLook: min(limits.Steps, checkInterval)}
+	return &state{env: env, thread: newThread(limits, interrupted)}
 }
 
 // rootVars merges the globals and the variables of a render.
@@ -72,16 +71,8 @@ func (e *Environment) rootVars(st *state, vars map[string]any) map[string]any {
 
 // state is what one render has.
 type state struct {
-	env    *Environment
-	limits *Limits
-	stack  []*frame
-	depth  int
-	steps  int
-	memory int
-	// nextLook is the number of steps at which the limit and the context are looked at.
-	nextLook int
-	// interrupted is the Err of the render's context; nil where there is none.
-	interrupted func() error
+	thread
+	env *Environment
 	// modules are the templates imported without context.
 	modules map[*Template]*module
 	// globals are the environments' containers, as this render converted them.
@@ -104,68 +95,6 @@ func (st *state) shared(e *Environment, name string, v any) *lazyValue {
 	l := &lazyValue{raw: v}
 	st.globals[key] = l
 	return l
-}
-
-// step counts a unit of work.
-func (st *state) step() {
-	if st.steps++; st.steps > st.nextLook {
-		st.look()
-	}
-}
-
-// work counts n units of work, before they are done.
-func (st *state) work(n int) {
-	st.steps += n
-	if st.steps > st.nextLook || n < 0 {
-		if n < 0 {
-			st.steps = math.MaxInt
-		}
-		st.look()
-	}
-}
-
-// scan counts the work of going once through n bytes.
-func (st *state) scan(n int) {
-	if n >= 64 {
-		st.work(n >> 6)
-	}
-}
-
-// look ends a render that has done too much, or that nobody waits for any more.
-func (st *state) look() {
-	if st.steps > st.limits.Steps {
-		raiseLimit("the template takes more than %d steps", st.limits.Steps)
-	}
-	st.nextLook = min(st.limits.Steps, st.steps+checkInterval)
-	if st.interrupted != nil {
-		if err := st.interrupted(); err != nil {
-			panic(&raised{class: "Canceled", kind: KindCanceled, msg: "rendering was stopped: " + err.Error(), cause: err})
-		}
-	}
-}
-
-// alloc counts bytes that a value takes, before it is built.
-func (st *state) alloc(n int) {
-	if n < 0 || n > st.limits.Memory-st.memory {
-		raiseLimit("the template builds values of more than %s", byteSize(st.limits.Memory))
-	}
-	st.memory += n
-	st.scan(n)
-}
-
-// allocN counts count values of size bytes each.
-func (st *state) allocN(count, size int) {
-	if count > 0 && size > 0 && count > st.limits.Memory/size {
-		st.alloc(st.limits.Memory + 1)
-	}
-	st.alloc(count * size)
-}
-
-// enter bounds recursion; every enter has its leave, except when an error ends the render.
-func (st *state) enter() {
-	if st.depth++; st.depth > st.limits.Depth {
-		raiseKind(KindLimit, "RecursionError", "maximum recursion depth exceeded (%d)", st.limits.Depth)
-	}
 }
 
 // buffer collects output.
@@ -238,6 +167,7 @@ func (f *function) slot(id ident) int {
 
 // frame is one activation of a function.
 type frame struct {
+	vframe
 	fn     *function
 	parent *frame // the activation of the enclosing function
 	st     *state
@@ -255,8 +185,34 @@ type frame struct {
 	extendedAt int
 }
 
+func (fr *frame) undefinedMode() UndefinedMode { return fr.fn.tmpl.env.cfg.Undefined }
+
+func (fr *frame) autoescape() bool { return fr.ctx.escape.autoescape }
+
+func (fr *frame) filters() map[string]*callable { return fr.fn.tmpl.env.filters }
+
+func (fr *frame) tests() map[string]*callable { return fr.fn.tmpl.env.tests }
+
+func (fr *frame) templateName() string { return fr.fn.tmpl.name }
+
+// localContext is the context with the variables that the current loop and block have set.
+func (fr *frame) localContext(loop, block bool) variables {
+	ctx := fr.ctx
+	if (loop || block) && len(fr.loopVars)+len(fr.blockVars) > 0 {
+		fr.work(fr.ctx.size() >> 3)
+	}
+	if loop && len(fr.loopVars) > 0 {
+		ctx = ctx.derived(fr.loopVars)
+	}
+	if block && len(fr.blockVars) > 0 {
+		ctx = ctx.derived(fr.blockVars)
+	}
+	return ctx
+}
+
 func (f *function) newFrame(st *state, ctx *varContext, parent *frame, out *buffer) *frame {
 	fr := &frame{fn: f, parent: parent, st: st, ctx: ctx, out: out, base: out}
+	fr.vframe = vframe{&st.thread, fr}
 	if f.nslots > 0 {
 		st.work(f.nslots >> 5)
 		fr.slots = make([]any, f.nslots)
@@ -275,7 +231,7 @@ func (fr *frame) push() {
 	if len(st.stack)+st.depth >= st.limits.Depth {
 		raiseKind(KindLimit, "RecursionError", "maximum recursion depth exceeded (%d)", st.limits.Depth)
 	}
-	st.stack = append(st.stack, fr)
+	st.stack = append(st.stack, &fr.vframe)
 }
 
 func (fr *frame) pop() { fr.st.stack = fr.st.stack[:len(fr.st.stack)-1] }
@@ -354,15 +310,16 @@ func (r *raised) toError(st *state) *Error {
 		return &Error{Kind: r.kind, class: r.class, Message: r.msg, Hint: r.hint, cause: r.cause}
 	}
 	frames := make([]Frame, 0, len(st.stack))
-	for i, fr := range st.stack {
-		if i+1 < len(st.stack) && st.stack[i+1].fn.what == "" {
+	for i, v := range st.stack {
+		fr := frameOf(v)
+		if i+1 < len(st.stack) && frameOf(st.stack[i+1]).fn.what == "" {
 			continue
 		}
 		t := fr.fn.tmpl
 		line, col := t.lineColumn(fr.pos)
 		f := Frame{Template: t.name, Line: line, Column: col}
 		if i+1 < len(st.stack) {
-			f.What = st.stack[i+1].fn.what
+			f.What = frameOf(st.stack[i+1]).fn.what
 		}
 		frames = append(frames, f)
 	}
@@ -372,10 +329,10 @@ func (r *raised) toError(st *state) *Error {
 		e.Trace = clipTrace(frames)
 		return &e
 	}
-	top := st.stack[len(st.stack)-1]
+	top := frameOf(st.stack[len(st.stack)-1])
 	e := &Error{Kind: r.kind, class: r.class, Message: r.msg, Hint: r.hint, cause: r.cause}
 	if r.of != nil {
-		e.Hint = undefinedHint(r.of)
+		e.Hint = undefinedHint(r.of.(*Undefined))
 	}
 	if r.name != "" {
 		e.Hint = suggest(r.name, top.visibleNames())

@@ -4,7 +4,7 @@ package jinja
 type setValue struct{ d *Dict }
 
 // setOf is a value seen as a set: sets, keys, and items when they can be hashed.
-func setOf(fr *frame, v any) *Dict {
+func setOf(fr *vframe, v any) *Dict {
 	switch v := v.(type) {
 	case *setValue:
 		return v.d
@@ -26,7 +26,7 @@ func setOf(fr *frame, v any) *Dict {
 }
 
 // setDifference is a - b for views and sets.
-func setDifference(fr *frame, a, b any) (any, bool) {
+func setDifference(fr *vframe, a, b any) (any, bool) {
 	x := setOf(fr, a)
 	if x == nil {
 		return nil, false
@@ -37,7 +37,7 @@ func setDifference(fr *frame, a, b any) (any, bool) {
 	if iterableOf(fr, b) == nil {
 		return nil, false
 	}
-	fr.st.work(len(x.ents))
+	fr.work(len(x.ents))
 	out := newDict(0)
 	drop := newDict(0)
 	for _, v := range collect(fr, b) {
@@ -63,7 +63,7 @@ func isSet(v any) bool {
 }
 
 // subset says whether all of x is in y.
-func subset(fr *frame, x, y any) bool {
+func subset(fr *vframe, x, y any) bool {
 	for _, v := range collect(fr, x) {
 		if !contains(fr, y, v) {
 			return false
@@ -73,7 +73,7 @@ func subset(fr *frame, x, y any) bool {
 }
 
 // orderSets compares sets: the larger ones contain the smaller.
-func orderSets(fr *frame, x, y any, op string) bool {
+func orderSets(fr *vframe, x, y any, op string) bool {
 	n, m := length(fr, x), length(fr, y)
 	switch op {
 	case "==":

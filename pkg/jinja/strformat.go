@@ -8,14 +8,14 @@ import (
 
 // strFormat adds str.format and str.format_map, within the sandbox.
 func strFormat() {
-	strMethods.addRaw("format", func(fr *frame, recv any, args []any, kw []kwArg) any {
+	strMethods.addRaw("format", func(fr *vframe, recv any, args []any, kw []kwArg) any {
 		d := newDict(len(kw))
 		for _, k := range kw {
 			d.setStr(k.name, k.val)
 		}
 		return formatString(fr, recv, args, d)
 	})
-	strMethods.addRaw("format_map", func(fr *frame, recv any, args []any, kw []kwArg) any {
+	strMethods.addRaw("format_map", func(fr *vframe, recv any, args []any, kw []kwArg) any {
 		if len(kw) > 0 {
 			raiseType("format_map() takes no keyword arguments")
 		}
@@ -26,7 +26,7 @@ func strFormat() {
 	})
 }
 
-func formatString(fr *frame, recv any, args []any, kwargs any) any {
+func formatString(fr *vframe, recv any, args []any, kwargs any) any {
 	s, _ := asStr(recv)
 	_, markup := recv.(Markup)
 	f := &formatter{fr: fr, args: args, kwargs: kwargs, markup: markup}
@@ -34,7 +34,7 @@ func formatString(fr *frame, recv any, args []any, kwargs any) any {
 }
 
 type formatter struct {
-	fr     *frame
+	fr     *vframe
 	args   []any
 	kwargs any
 	markup bool
@@ -69,10 +69,10 @@ func (f *formatter) format(s string, depth int) string {
 		}
 		var text string
 		text, s = f.field(s, depth)
-		f.fr.st.alloc(len(text))
+		f.fr.alloc(len(text))
 		b.WriteString(text)
 	}
-	f.fr.st.alloc(b.Len())
+	f.fr.alloc(b.Len())
 	return b.String()
 }
 

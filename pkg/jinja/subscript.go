@@ -4,7 +4,7 @@ package jinja
 type sliceValue [3]any
 
 // subscript is Python's own v[arg], which raises.
-func subscript(fr *frame, v, arg any) any {
+func subscript(fr *vframe, v, arg any) any {
 	if bounds, ok := arg.(*sliceValue); ok {
 		return slicing(fr, v, bounds)
 	}
@@ -28,10 +28,10 @@ func subscript(fr *frame, v, arg any) any {
 	case string, Markup:
 		s, _ := asStr(v)
 		if isASCII(s) {
-			fr.st.scan(len(s))
+			fr.scan(len(s))
 			return like(v, s[index(len(s), "string"):][:1])
 		}
-		fr.st.work(len(s) >> 2)
+		fr.work(len(s) >> 2)
 		r := []rune(s)
 		return like(v, string(r[index(len(r), "string")]))
 	case *List:
@@ -55,21 +55,21 @@ func subscript(fr *frame, v, arg any) any {
 			return o
 		}
 		o.fail()
-	case *templateRef:
-		if name, ok := asStr(arg); ok {
-			if x, ok := o.block(name); ok {
+	case object:
+		if c := o.Class(); c.item != nil {
+			if x, ok := c.item(o, fr, arg); ok {
 				return x
 			}
+			hashKey(fr, arg)
+			raiseKind(KindRuntime, "KeyError", "%s", repr(arg))
 		}
-		hashKey(fr, arg)
-		raiseKind(KindRuntime, "KeyError", "%s", repr(arg))
 	}
 	raiseType("'%s' object is not subscriptable", typeName(v))
 	return nil
 }
 
 // slicing is v[start:stop:step].
-func slicing(fr *frame, v any, b *sliceValue) any {
+func slicing(fr *vframe, v any, b *sliceValue) any {
 	n, ok := int64(0), true
 	switch o := v.(type) {
 	case string, Markup, *List, Tuple, *groupTuple, *rangeValue, bytesValue:
@@ -78,16 +78,17 @@ func slicing(fr *frame, v any, b *sliceValue) any {
 		return subscript(fr, o, nil)
 	case *Dict:
 		raiseType("unhashable type: 'slice'")
-	case *templateRef:
-		raiseType("unhashable type: 'slice'")
 	default:
+		if indexed(v) != nil {
+			raiseType("unhashable type: 'slice'")
+		}
 		ok = false
 	}
 	if !ok {
 		raiseType("'%s' object is not subscriptable", typeName(v))
 	}
 	start, stop, step, count := sliceIndices(b, n)
-	fr.st.allocN(int(count), 16)
+	fr.allocN(int(count), 16)
 	items := func(list []any) []any {
 		out := make([]any, count)
 		for i := range out {
@@ -98,7 +99,7 @@ func slicing(fr *frame, v any, b *sliceValue) any {
 	switch o := v.(type) {
 	case string, Markup:
 		s, _ := asStr(v)
-		fr.st.scan(2 * len(s))
+		fr.scan(2 * len(s))
 		return like(v, sliceString(s, start, step, count))
 	case *List:
 		return &List{Items: items(o.Items)}

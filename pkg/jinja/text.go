@@ -11,7 +11,7 @@ import (
 )
 
 // str is str(v), what is printed.
-func str(fr *frame, v any) string {
+func str(fr *vframe, v any) string {
 	switch v := v.(type) {
 	case string:
 		return v
@@ -24,8 +24,10 @@ func str(fr *frame, v any) string {
 			v.fail()
 		}
 		return ""
-	case *module:
-		return v.text()
+	case object:
+		if c := v.Class(); c.text != nil {
+			return c.text(v)
+		}
 	}
 	return reprIn(fr, v)
 }
@@ -34,18 +36,18 @@ func str(fr *frame, v any) string {
 func repr(v any) string { return reprIn(nil, v) }
 
 // reprIn is repr(v), bounded by the limits of a render.
-func reprIn(fr *frame, v any) string {
+func reprIn(fr *vframe, v any) string {
 	p := printer{fr: fr}
 	p.repr(v, 0)
 	s := p.b.String()
 	if fr != nil {
-		fr.st.alloc(len(s))
+		fr.alloc(len(s))
 	}
 	return s
 }
 
 type printer struct {
-	fr   *frame
+	fr   *vframe
 	b    strings.Builder
 	open []any // containers being printed, to see cycles
 }
@@ -56,8 +58,8 @@ const maxReprDepth = 200
 func (p *printer) check() {
 	limit := 1 << 20
 	if p.fr != nil {
-		p.fr.st.step()
-		limit = p.fr.st.limits.Memory
+		p.fr.step()
+		limit = p.fr.limits.Memory
 	}
 	if p.b.Len() > limit {
 		raiseLimit("the text of a value is longer than %s", byteSize(limit))
@@ -92,7 +94,7 @@ func (p *printer) repr(v any, depth int) {
 		b.WriteString(strconv.FormatInt(v, 10))
 	case *big.Int:
 		if p.fr != nil {
-			p.fr.st.work(min(v.BitLen(), 1<<14) >> 4)
+			p.fr.work(min(v.BitLen(), 1<<14) >> 4)
 		}
 		b.WriteString(bigString(v))
 	case float64:
@@ -214,40 +216,11 @@ func (p *printer) object(v any, depth int) {
 		p.repr(v.attrs, depth+1)
 		b.WriteByte('>')
 		p.open = p.open[:len(p.open)-1]
-	case *macro:
-		if v.name == "" {
-			b.WriteString("<Macro anonymous>")
-		} else {
-			b.WriteString("<Macro " + repr(v.name) + ">")
-		}
-	case *Template:
-		b.WriteString("<Template " + repr(v.name) + ">")
-	case *module:
-		b.WriteString("<TemplateModule " + repr(v.name) + ">")
-	case *templateRef:
-		b.WriteString("<TemplateReference " + repr(v.ctx.name) + ">")
-	case *loopContext:
-		fmt.Fprintf(b, "<LoopContext %d/%d>", v.index0+1, v.len(p.fr))
 	case *iterObj:
 		if v.typeName == "generator" {
 			b.WriteString("<generator object " + v.name + " at " + objectAddress(v) + ">")
 		} else {
 			b.WriteString("<" + v.typeName + " object at " + objectAddress(v) + ">")
-		}
-	case *boundMethod:
-		_, markup := v.recv.(Markup)
-		if v.name == "format" || v.name == "format_map" {
-			owner := "str"
-			if markup && v.name == "format" {
-				owner = "Markup"
-			}
-			b.WriteString("<function " + owner + "." + v.name + " at " + objectAddress(v) + ">")
-		} else if markup && v.m.owner != "" {
-			b.WriteString("<bound method " + v.m.owner + "." + v.name + " of " + repr(v.recv) + ">")
-		} else if v.m.bound {
-			fmt.Fprintf(b, "<bound method %s.%s of %s>", typeName(v.recv), v.name, repr(v.recv))
-		} else {
-			b.WriteString("<built-in method " + v.name + " of " + typeName(v.recv) + " object at " + objectAddress(v) + ">")
 		}
 	case *callable:
 		b.WriteString(v.repr())
@@ -257,8 +230,8 @@ func (p *printer) object(v any, depth int) {
 		b.WriteString(v.name)
 	case *opaqueValue:
 		fmt.Fprintf(b, "<%T object>", v.v)
-	case *blockRef, *cyclerValue, *joinerValue:
-		b.WriteString("<" + objectTypeRepr(v) + " at " + objectAddress(v) + ">")
+	case object:
+		b.WriteString(v.Class().repr(v, p.fr))
 	default:
 		fmt.Fprintf(b, "<%T object at %s>", v, objectAddress(v))
 	}
@@ -356,27 +329,27 @@ func escapeString(s string) string {
 var htmlEscaper = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", "'", "&#39;", `"`, "&#34;")
 
 // escape is markupsafe.escape: what is Markup, or has a form for HTML, stays.
-func escape(fr *frame, v any) Markup {
-	switch v := v.(type) {
-	case Markup:
-		return v
-	case *module:
-		return Markup(v.text())
+func escape(fr *vframe, v any) Markup {
+	s, ok := v.(string)
+	if !ok {
+		if text, ok := textOf(v); ok {
+			return Markup(text)
+		}
+		s = str(fr, v)
 	}
-	s := str(fr, v)
-	fr.st.scan(len(s))
+	fr.scan(len(s))
 	if e := escapeString(s); len(e) != len(s) {
-		fr.st.alloc(len(e))
+		fr.alloc(len(e))
 		return Markup(e)
 	}
 	return Markup(s)
 }
 
 // markupOf is Markup(v): marked as safe, not escaped.
-func markupOf(fr *frame, v any) Markup { return Markup(str(fr, v)) }
+func markupOf(fr *vframe, v any) Markup { return Markup(str(fr, v)) }
 
 // softStr is markupsafe.soft_str: text that stays Markup if it is.
-func softStr(fr *frame, v any) any {
+func softStr(fr *vframe, v any) any {
 	switch v.(type) {
 	case string, Markup:
 		return v
@@ -387,16 +360,18 @@ func softStr(fr *frame, v any) any {
 // hasHTML says whether a value has a form for HTML.
 func hasHTML(v any) bool {
 	switch v := v.(type) {
-	case Markup, *module:
+	case Markup:
 		return true
 	case *Undefined:
 		return v.mode == Chainable
+	case object:
+		return v.Class().text != nil
 	}
 	return false
 }
 
 // markupJoin joins the values of `~` where output is escaped.
-func markupJoin(fr *frame, vals []any) any {
+func markupJoin(fr *vframe, vals []any) any {
 	parts := make([]string, len(vals))
 	markup := false
 	for _, v := range vals {
@@ -418,12 +393,12 @@ func markupJoin(fr *frame, vals []any) any {
 	return s
 }
 
-func joinStrings(fr *frame, parts []string, sep string) string {
+func joinStrings(fr *vframe, parts []string, sep string) string {
 	n := 0
 	for _, p := range parts {
 		n += len(p) + len(sep)
 	}
-	fr.st.alloc(n)
+	fr.alloc(n)
 	return strings.Join(parts, sep)
 }
 

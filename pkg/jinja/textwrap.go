@@ -7,7 +7,7 @@ import (
 )
 
 // wordwrapFilter wraps each line of a text by itself, as Python's textwrap does.
-func wordwrapFilter(fr *frame, a []any) any {
+func wordwrapFilter(fr *vframe, a []any) any {
 	s, ok := asStr(a[0])
 	if !ok {
 		checkUndefined(a[0], nil)
@@ -18,10 +18,10 @@ func wordwrapFilter(fr *frame, a []any) any {
 		sep = strArg(v, "wrapstring")
 	}
 	breakLong, hyphens := optTrue(a[2], true), optTrue(a[4], true)
-	fr.st.alloc(8 * len(s))
+	fr.alloc(8 * len(s))
 	var out []string
 	for _, line := range splitLines(s, false) {
-		fr.st.work(len(line))
+		fr.work(len(line))
 		w := wrapper{width: wrapWidth(opt(a[1], int64(79)), line), breakLong: breakLong, hyphens: hyphens}
 		out = append(out, strings.Join(w.wrap(line), sep))
 	}

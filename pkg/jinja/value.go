@@ -83,9 +83,9 @@ func undefinedHint(u *Undefined) string {
 	switch o := u.obj.(type) {
 	case *namespaceValue:
 		d = o.attrs
-	case *module:
-		for k := range o.attrs {
-			names = append(names, k)
+	case object:
+		if f := o.Class().names; f != nil {
+			names = f(o)
 		}
 	}
 	if d != nil {
@@ -123,8 +123,8 @@ type Call struct {
 	// Kwargs are the keyword arguments, nil when there are none.
 	Kwargs map[string]any
 
-	fr   *frame
-	loop *varContext // the context with the variables of loop and block, for functions
+	fr   *vframe
+	vars variables // where Lookup looks
 }
 
 // Lookup returns a variable of the calling template's context, as Python's
@@ -132,11 +132,7 @@ type Call struct {
 // the render, the globals and what templates exported by a top-level set. The
 // variables that a block sets are not seen by filters.
 func (c *Call) Lookup(name string) (any, bool) {
-	ctx := c.loop
-	if ctx == nil {
-		ctx = c.fr.ctx
-	}
-	v := ctx.resolve(name)
+	v := c.vars.resolve(name)
 	return v, v != missing
 }
 
@@ -151,7 +147,7 @@ func (c *Call) Items(v any) (items []any, ok bool) {
 }
 
 // Template returns the name of the calling template.
-func (c *Call) Template() string { return c.fr.fn.tmpl.name }
+func (c *Call) Template() string { return c.fr.code.templateName() }
 
 // rangeValue is Python's range.
 type rangeValue struct{ start, stop, step int64 }
@@ -205,26 +201,10 @@ func typeName(v any) string {
 		return v.typeName
 	case *namespaceValue:
 		return "Namespace"
-	case *macro:
-		return "Macro"
 	case *callable:
 		return v.typeName()
-	case *boundMethod:
-		return "builtin_function_or_method"
-	case *Template:
-		return "Template"
-	case *module:
-		return "TemplateModule"
-	case *loopContext:
-		return "LoopContext"
-	case *templateRef:
-		return "TemplateReference"
-	case *blockRef:
-		return "BlockReference"
-	case *cyclerValue:
-		return "Cycler"
-	case *joinerValue:
-		return "Joiner"
+	case object:
+		return v.Class().name
 	case bytesValue:
 		return "bytes"
 	case *setValue:
@@ -237,15 +217,15 @@ func typeName(v any) string {
 
 // objectTypeRepr is how Jinja2 names a value in messages about undefined ones.
 func objectTypeRepr(v any) string {
-	switch v.(type) {
+	switch v := v.(type) {
 	case nil:
 		return "None"
-	case *Undefined, *namespaceValue, *macro, *loopContext, *templateRef, *blockRef:
+	case *Undefined, *namespaceValue:
 		return "jinja2.runtime." + typeName(v) + " object"
-	case *Template, *module:
-		return "jinja2.environment." + typeName(v) + " object"
-	case *cyclerValue, *joinerValue:
-		return "jinja2.utils." + typeName(v) + " object"
+	case object:
+		if c := v.Class(); c.module != "" {
+			return c.module + "." + c.name + " object"
+		}
 	case Markup:
 		return "markupsafe.Markup object"
 	}
@@ -290,7 +270,7 @@ func isContainer(v any) bool {
 // their keys. What it does not know stays an opaque object.
 func convert(v any) any {
 	switch v := v.(type) {
-	case nil, bool, int64, float64, string, Markup, *List, *Dict, *Undefined, *Template, *callable, *macro:
+	case nil, bool, int64, float64, string, Markup, *List, *Dict, *Undefined, *callable, object:
 		return v
 	case int:
 		return int64(v)
