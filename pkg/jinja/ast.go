@@ -144,7 +144,9 @@ const (
 type (
 	nTemplate struct {
 		pos
-		body []node
+		// source is the source with \n as its only line break, which offsets refer to.
+		source string
+		body   []node
 	}
 	nOutput struct {
 		pos

@@ -263,7 +263,7 @@ func callValue(fr *vframe, fn any, args []any, kw []kwArg, loop, block bool) any
 			return c.call(f, fr, args, kw)
 		}
 	case *Undefined:
-		f.fail()
+		raiseUndefined(f)
 	}
 	raiseType("'%s' object is not callable", typeName(fn))
 	return nil

@@ -18,12 +18,12 @@ type class struct {
 	// repr is repr(v); fr may be nil.
 	repr func(v any, fr *vframe) string
 	// text is what the value prints, which is safe in HTML.
-	text func(v any) string
-	call func(v any, fr *vframe, args []any, kw []kwArg) any
+	text    func(v any) string
+	call    func(v any, fr *vframe, args []any, kw []kwArg) any
 	iterate func(v any, fr *vframe) iterator
 	length  func(v any, fr *vframe) int64
 	// item is the item of a key.
-	item func(v any, fr *vframe, key any) (any, bool)
+	item  func(v any, fr *vframe, key any) (any, bool)
 	equal func(v any, fr *vframe, other any) bool
 }
 

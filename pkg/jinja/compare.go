@@ -82,11 +82,11 @@ func equal(fr *vframe, a, b any) bool {
 
 func undefinedEqual(u *Undefined, other any) bool {
 	if u.mode == Strict {
-		u.fail()
+		raiseUndefined(u)
 	}
 	o, ok := other.(*Undefined)
 	if ok && o.mode == Strict {
-		o.fail()
+		raiseUndefined(o)
 	}
 	return ok && o.mode == u.mode
 }
@@ -309,7 +309,7 @@ func contains(fr *vframe, container, item any) bool {
 		}
 	case *Undefined:
 		if c.mode == Strict {
-			c.fail()
+			raiseUndefined(c)
 		}
 		return false
 	case bytesValue:

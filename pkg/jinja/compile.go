@@ -63,12 +63,13 @@ type compiler struct {
 
 func compileTemplate(env *Environment, name, source string) *Template {
 	if limit := env.cfg.Limits.Source; len(source) > limit {
-		e := &Error{Kind: KindLimit, class: "LimitError", Template: name, Message: "the template is longer than " + byteSize(limit)}
-		panic(&raised{class: e.class, kind: e.Kind, msg: e.Message, where: e})
+		raiseError(&Error{Kind: KindLimit, class: "LimitError", Template: name, Message: "the template is longer than " + byteSize(limit)})
 	}
-	src := normalizeSource(source, env.cfg.KeepTrailingNewline)
-	t := &Template{env: env, name: name, src: src}
-	t.tree = parse(env, name, src)
+	tree, err := parse(name, source, &env.syntax)
+	if err != nil {
+		raiseError(err)
+	}
+	t := &Template{env: env, name: name, src: tree.source, tree: tree}
 	c := &compiler{env: env, tmpl: t, autoescape: env.cfg.Autoescape}
 	c.fold = c.foldFrame()
 	c.template(t.tree)
@@ -77,9 +78,7 @@ func compileTemplate(env *Environment, name, source string) *Template {
 
 // fail raises an error of the template at an offset.
 func (c *compiler) fail(pos int, msg, hint string) {
-	e := &Error{Kind: KindSyntax, class: "TemplateAssertionError", Message: msg, Hint: hint}
-	locate(e, c.tmpl.name, c.tmpl.src, pos)
-	panic(&raised{class: e.class, kind: e.Kind, msg: msg, where: e})
+	raiseError(located(KindSyntax, "TemplateAssertionError", msg, hint, c.tmpl.name, c.tmpl.src, pos))
 }
 
 func (c *compiler) template(n *nTemplate) {

@@ -119,17 +119,15 @@ func starArgs(fr *frame, v any) []any {
 func starKwargs(fr *frame, kw []kwArg, v any, replace bool) []kwArg {
 	switch d := v.(type) {
 	case *Dict:
-		for i := range d.ents {
-			if e := &d.ents[i]; e.live {
-				name, ok := asStr(e.key)
-				if !ok {
-					raiseType("keywords must be strings")
-				}
-				kw = addKeyword(fr, kw, name, e.val, replace)
+		for key, val := range d.all() {
+			name, ok := asStr(key)
+			if !ok {
+				raiseType("keywords must be strings")
 			}
+			kw = addKeyword(fr, kw, name, val, replace)
 		}
 	case *Undefined:
-		d.fail()
+		raiseUndefined(d)
 	default:
 		raiseType("argument after ** must be a mapping, not %s", typeName(v))
 	}

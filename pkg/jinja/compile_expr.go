@@ -153,7 +153,7 @@ func (c *compiler) nameExpr(n *nName, sc *scope) expr {
 	}
 	check := func(v any) any {
 		if v == missing {
-			return &Undefined{name: name, mode: mode}
+			return undefinedName(mode, name)
 		}
 		return v
 	}
@@ -224,7 +224,7 @@ func (c *compiler) condExpr(n *nCond, sc *scope) expr {
 		if truth(test(fr)) {
 			return then(fr)
 		}
-		return &Undefined{hint: hint}
+		return newUndefined(Default, hint)
 	}
 }
 

@@ -12,7 +12,7 @@ func (c *compiler) templateOf(fr *frame, v any) *Template {
 	case Markup:
 		return loadTemplate(fr, string(v))
 	case *Undefined:
-		v.fail()
+		raiseUndefined(v)
 	}
 	hashKey(&fr.vframe, v)
 	raiseKind(KindNotFound, "TemplateNotFound", "template %s not found", repr(v))
@@ -26,7 +26,7 @@ func loadTemplate(fr *frame, name string) *Template {
 		if e.Kind == KindNotFound || e.Line == 0 {
 			panic(&raised{class: e.class, kind: e.Kind, msg: e.Message, hint: e.Hint, cause: e.cause})
 		}
-		panic(&raised{class: e.class, kind: e.Kind, msg: e.Message, where: e})
+		raiseError(e)
 	}
 	return t
 }
@@ -34,7 +34,7 @@ func loadTemplate(fr *frame, name string) *Template {
 // selectTemplate takes the first template of several that is there.
 func (c *compiler) selectTemplate(fr *frame, v any) *Template {
 	if u, ok := v.(*Undefined); ok {
-		u.fail()
+		raiseUndefined(u)
 	}
 	if !truth(v) {
 		raiseKind(KindNotFound, "TemplatesNotFound", "Tried to select from an empty list of templates")
@@ -266,11 +266,8 @@ func (c *compiler) fromImport(n *nFromImport, sc *scope) stmt {
 			v, ok := m.attrs[name.name]
 			if !ok {
 				line := fr.fn.tmpl.lineOf(at)
-				v = &Undefined{
-					hint: "the template " + repr(m.name) + " (imported on line " + itoa(line) + " in " + repr(fr.fn.tmpl.name) +
-						") does not export the requested name " + repr(name.name),
-					name: name.name, mode: fr.fn.tmpl.env.cfg.Undefined,
-				}
+				v = newUndefined(fr.undefinedMode(), "the template "+repr(m.name)+" (imported on line "+itoa(line)+" in "+repr(fr.fn.tmpl.name)+
+					") does not export the requested name "+repr(name.name))
 			}
 			fr.slots[slots[i]] = v
 		}

@@ -99,7 +99,7 @@ func (c *compiler) macroBody(n node, name string, args []*nName, defaults, body 
 			if d.value != nil {
 				fr.slots[d.slot] = d.value(fr)
 			} else {
-				fr.slots[d.slot] = &Undefined{hint: "parameter " + repr(d.name) + " was not provided", name: d.name, mode: fr.fn.tmpl.env.cfg.Undefined}
+				fr.slots[d.slot] = newUndefined(fr.fn.tmpl.env.cfg.Undefined, "parameter "+repr(d.name)+" was not provided")
 			}
 		}
 		return ctlNext
@@ -199,7 +199,7 @@ func (m *macro) call(fr *frame, args []any, kw []kwArg) any {
 	if m.caller && !foundCaller {
 		v, ok := take("caller")
 		if !ok || v == nil {
-			v = &Undefined{hint: "No caller defined", name: "caller", mode: m.fn.tmpl.env.cfg.Undefined}
+			v = newUndefined(m.fn.tmpl.env.cfg.Undefined, "No caller defined")
 		}
 		inner.slots[m.special[specialCaller]] = v
 	}

@@ -17,4 +17,3 @@ var compareFuncs = [...]func(fr *vframe, a, b any) bool{
 	cmpIn:    func(fr *vframe, a, b any) bool { return contains(fr, b, a) },
 	cmpNotIn: func(fr *vframe, a, b any) bool { return !contains(fr, b, a) },
 }
-

@@ -57,6 +57,7 @@ type Config struct {
 // share, and the templates compiled so far. It is safe for concurrent use.
 type Environment struct {
 	cfg     Config
+	syntax  syntaxOptions
 	filters map[string]*callable
 	tests   map[string]*callable
 	globals map[string]any
@@ -69,7 +70,12 @@ type Environment struct {
 func New(cfg Config) *Environment {
 	cfg.Limits = cfg.Limits.withDefaults()
 	e := &Environment{
-		cfg:     cfg,
+		cfg: cfg,
+		syntax: syntaxOptions{
+			TrimBlocks: cfg.TrimBlocks, LstripBlocks: cfg.LstripBlocks, KeepTrailingNewline: cfg.KeepTrailingNewline,
+			LineStatementPrefix: cfg.LineStatementPrefix, LineCommentPrefix: cfg.LineCommentPrefix,
+			Do: cfg.Extensions.Do, LoopControls: cfg.Extensions.LoopControls,
+		},
 		filters: builtinFilters,
 		tests:   builtinTests,
 		globals: maps.Clone(builtinGlobals),

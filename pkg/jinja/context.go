@@ -121,7 +121,7 @@ func (c *varContext) superBlock(current *function) any {
 			break
 		}
 	}
-	return &Undefined{hint: "there is no parent block called " + repr(current.name) + ".", name: "super", mode: c.env.cfg.Undefined}
+	return newUndefined(c.env.cfg.Undefined, "there is no parent block called "+repr(current.name)+".")
 }
 
 // templateRef is `self`.
@@ -145,7 +145,7 @@ type blockRef struct {
 
 func (b *blockRef) super() any {
 	if b.depth+1 >= len(b.stack) {
-		return &Undefined{hint: "there is no parent block called " + repr(b.name) + ".", name: "super", mode: b.ctx.env.cfg.Undefined}
+		return newUndefined(b.ctx.env.cfg.Undefined, "there is no parent block called "+repr(b.name)+".")
 	}
 	return &blockRef{b.name, b.ctx, b.stack, b.depth + 1}
 }

@@ -1,6 +1,7 @@
 package jinja
 
 import (
+	"iter"
 	"math"
 	"math/big"
 	"strconv"
@@ -165,6 +166,82 @@ func (d *Dict) delete(fr *vframe, key any) (any, bool) {
 	return e.val, true
 }
 
+// addNew adds a key that the dict lacks, with no value, and says whether it did.
+func (d *Dict) addNew(fr *vframe, key any) bool {
+	hash := hashKey(fr, key)
+	if d.find(hash) >= 0 {
+		return false
+	}
+	d.put(key, hash, nil)
+	return true
+}
+
+// all yields the entries in their order. The dict must not change meanwhile.
+func (d *Dict) all() iter.Seq2[any, any] {
+	return func(yield func(key, val any) bool) {
+		for i := range d.ents {
+			if e := &d.ents[i]; e.live && !yield(e.key, e.val) {
+				return
+			}
+		}
+	}
+}
+
+// update sets all entries of another dict.
+func (d *Dict) update(other *Dict) {
+	for i := range other.ents {
+		if e := other.ents[i]; e.live {
+			d.put(e.key, e.hash, e.val)
+		}
+	}
+}
+
+// filter makes a dict of the keys that another has, or has not; their values are nil.
+func (d *Dict) filter(other *Dict, has bool) *Dict {
+	out := newDict(0)
+	for i := range d.ents {
+		if e := &d.ents[i]; e.live && (other.find(e.hash) >= 0) == has {
+			out.put(e.key, e.hash, nil)
+		}
+	}
+	return out
+}
+
+// mapValues makes a dict of the same keys with other values.
+func (d *Dict) mapValues(f func(val any) any) *Dict {
+	out := newDict(d.n)
+	for i := range d.ents {
+		if e := &d.ents[i]; e.live {
+			out.put(e.key, e.hash, f(e.val))
+		}
+	}
+	return out
+}
+
+// popFirst removes the first entry; the work of finding it is counted.
+func (d *Dict) popFirst(fr *vframe) (key, val any, ok bool) {
+	for i := range d.ents {
+		if e := d.ents[i]; e.live {
+			fr.work(i >> 3)
+			d.delete(fr, e.key)
+			return e.key, e.val, true
+		}
+	}
+	return nil, nil, false
+}
+
+// popLast removes the last entry.
+func (d *Dict) popLast(fr *vframe) (key, val any, ok bool) {
+	for i := len(d.ents) - 1; i >= 0; i-- {
+		if e := d.ents[i]; e.live {
+			d.delete(fr, e.key)
+			d.ents = d.ents[:min(i, len(d.ents))] // so that the next one is found at once
+			return e.key, e.val, true
+		}
+	}
+	return nil, nil, false
+}
+
 func (d *Dict) clear() { *d = Dict{} }
 
 func (d *Dict) copy() *Dict {
@@ -239,7 +316,7 @@ func hashKey(fr *vframe, key any) any {
 		return hashKey(fr, Tuple{k.grouper, k.list})
 	case *Undefined:
 		if k.mode == Strict {
-			k.fail()
+			raiseUndefined(k)
 		}
 		return undefHash(k.mode)
 	case bytesValue:

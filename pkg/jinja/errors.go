@@ -138,8 +138,8 @@ type raised struct {
 	kind  Kind
 	msg   string
 	hint  string
-	name  string     // the undefined name, for a suggestion
-	of    any // the undefined attribute or item, for a suggestion
+	name  string // the undefined name, for a suggestion
+	of    any    // the undefined attribute or item, for a suggestion
 	cause error
 	where *Error // set when the place is known already
 }
@@ -183,4 +183,3 @@ func (r *raised) is(classes ...string) bool {
 	}
 	return false
 }
-

@@ -13,18 +13,18 @@ func sequenceFilters() {
 		if v, ok := iterate(fr, a[0]).next(fr); ok {
 			return v
 		}
-		return &Undefined{hint: "No first item, sequence was empty.", mode: fr.code.undefinedMode()}
+		return newUndefined(fr.code.undefinedMode(), "No first item, sequence was empty.")
 	})
 	addFilter("last", "seq", func(fr *vframe, a []any) any {
 		if v, ok := reversed(fr, a[0]).next(fr); ok {
 			return v
 		}
-		return &Undefined{hint: "No last item, sequence was empty.", mode: fr.code.undefinedMode()}
+		return newUndefined(fr.code.undefinedMode(), "No last item, sequence was empty.")
 	})
 	impure(addFilter("random", "seq", func(fr *vframe, a []any) any {
 		n := lengthOf(fr, a[0])
 		if n == 0 {
-			return &Undefined{hint: "No random item, sequence was empty.", mode: fr.code.undefinedMode()}
+			return newUndefined(fr.code.undefinedMode(), "No random item, sequence was empty.")
 		}
 		return subscript(fr, a[0], rand.Int64N(n))
 	}))
@@ -126,8 +126,8 @@ func reversedOf(fr *vframe, v any) *iterObj {
 		return backwards("reversed", func() int { return len(o) }, func(i int) any { return int64(o[i]) })
 	case *Undefined:
 		// It has a length and items, as far as reversed() looks.
-		if o.mode == Strict {
-			o.fail()
+		if o.Mode() == Strict {
+			raiseUndefined(o)
 		}
 		return backwards("reversed", func() int { return 0 }, nil)
 	}

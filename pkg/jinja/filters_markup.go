@@ -24,20 +24,19 @@ func markupFilters() {
 func xmlattr(fr *vframe, a []any) any {
 	d := mapping(fr, a[0])
 	var items []string
-	fr.work(len(d.ents))
-	for i := range d.ents {
-		e := &d.ents[i]
-		if !e.live || e.val == nil || IsUndefined(e.val) {
+	fr.work(d.Len())
+	for k, v := range d.all() {
+		if v == nil || IsUndefined(v) {
 			continue
 		}
-		key, ok := asStr(e.key)
+		key, ok := asStr(k)
 		if !ok {
-			raiseType("expected string or bytes-like object, got '%s'", typeName(e.key))
+			raiseType("expected string or bytes-like object, got '%s'", typeName(k))
 		}
 		if strings.ContainsAny(key, " \t\n\r\f\v/>=") {
 			raiseValue("Invalid character in attribute name: %s", repr(key))
 		}
-		items = append(items, string(escape(fr, e.key))+`="`+string(escape(fr, e.val))+`"`)
+		items = append(items, string(escape(fr, k))+`="`+string(escape(fr, v))+`"`)
 	}
 	s := joinStrings(fr, items, " ")
 	if s != "" && optTrue(a[1], true) {

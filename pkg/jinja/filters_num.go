@@ -64,7 +64,7 @@ func toInt(v any) any {
 	case float64:
 		return normBig(toBigInt(v))
 	case *Undefined:
-		v.fail()
+		raiseUndefined(v)
 	}
 	raiseType("int() argument must be a string, a bytes-like object or a real number, not '%s'", typeName(v))
 	return nil
@@ -91,7 +91,7 @@ func toFloat(v any) float64 {
 		return f
 	}
 	if u, ok := v.(*Undefined); ok {
-		u.fail()
+		raiseUndefined(u)
 	}
 	raiseType("float() argument must be a string or a real number, not '%s'", typeName(v))
 	return 0
@@ -237,7 +237,7 @@ func fileSize(fr *vframe, a []any) any {
 	for i, name := range units {
 		unit *= base
 		if n < unit || i == len(units)-1 {
-			return formatFloat(fr, base*n/unit, formatSpec{fill: " ", precision: 1, typ: 'f'}, "float") + " " + name
+			return fixedPoint(fr, base*n/unit, 1) + " " + name
 		}
 	}
 	return nil

@@ -179,9 +179,7 @@ func orderFilters() {
 				}
 				fr.step()
 				fr.alloc(64)
-				hash := hashKey(fr, get(v))
-				if seen.find(hash) < 0 {
-					seen.put(v, hash, nil)
+				if seen.addNew(fr, get(v)) {
 					return v, true
 				}
 			}
@@ -192,7 +190,7 @@ func orderFilters() {
 			it := iterate(fr, a[0])
 			best, ok := it.next(fr)
 			if !ok {
-				return &Undefined{hint: "No aggregated item, sequence was empty.", mode: fr.code.undefinedMode()}
+				return newUndefined(fr.code.undefinedMode(), "No aggregated item, sequence was empty.")
 			}
 			get := attrGetter(fr, opt(a[2], nil), nil, !optTrue(a[1], false))
 			bestKey := get(best)
@@ -219,23 +217,11 @@ func mapping(fr *vframe, v any) *Dict {
 	case *Dict:
 		return d
 	case *Undefined:
-		if d.mode != Chainable {
-			d.fail()
-		}
-		// items() of a chainable is the chainable, called.
-		d.fail()
+		raiseUndefined(d) // items() of a chainable one is itself, called
 	}
 	raiseKind(KindRuntime, "AttributeError", "'%s' object has no attribute 'items'", typeName(v))
 	return nil
 }
-
-// groupTuple is what groupby gives: a tuple with names.
-type groupTuple struct {
-	grouper any
-	list    *List
-}
-
-func (g *groupTuple) tuple() Tuple { return Tuple{g.grouper, g.list} }
 
 func groupBy(fr *vframe, a []any) any {
 	fold := !optTrue(a[3], false)

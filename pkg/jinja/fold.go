@@ -31,9 +31,7 @@ func (c *compiler) asConst(n node) (any, bool) {
 		return v, true
 	}
 	if err != impossible && err.kind != KindLimit {
-		e := &Error{Kind: err.kind, class: err.class, Message: err.msg, Hint: err.hint}
-		locate(e, c.tmpl.name, c.tmpl.src, n.at())
-		panic(&raised{class: err.class, kind: err.kind, msg: err.msg, where: e})
+		raiseError(located(err.kind, err.class, err.msg, err.hint, c.tmpl.name, c.tmpl.src, n.at()))
 	}
 	return nil, false
 }
@@ -350,8 +348,8 @@ func safeRepr(v any) bool {
 	case *List:
 		return allSafe(v.Items)
 	case *Dict:
-		for i := range v.ents {
-			if e := &v.ents[i]; e.live && !(safeRepr(e.key) && safeRepr(e.val)) {
+		for key, val := range v.all() {
+			if !safeRepr(key) || !safeRepr(val) {
 				return false
 			}
 		}
@@ -400,14 +398,8 @@ func cloneConst(fr *frame, v any) any {
 		}
 		return t
 	case *Dict:
-		fr.st.alloc(64 + 64*v.n)
-		d := newDict(v.n)
-		for i := range v.ents {
-			if e := &v.ents[i]; e.live {
-				d.put(e.key, e.hash, cloneConst(fr, e.val))
-			}
-		}
-		return d
+		fr.st.alloc(64 + 64*v.Len())
+		return v.mapValues(func(val any) any { return cloneConst(fr, val) })
 	}
 	return v
 }
@@ -435,11 +427,9 @@ func firstNonFinite(v any) float64 {
 	case Tuple:
 		return first(v)
 	case *Dict:
-		for i := range v.ents {
-			if e := &v.ents[i]; e.live {
-				if f := firstNonFinite(Tuple{e.key, e.val}); f != 0 {
-					return f
-				}
+		for key, val := range v.all() {
+			if f := first([]any{key, val}); f != 0 {
+				return f
 			}
 		}
 	}

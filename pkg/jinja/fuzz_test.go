@@ -57,7 +57,7 @@ func FuzzLexer(f *testing.F) {
 		})
 		src = normalizeSource(src, flags&4 != 0)
 		pos := 0
-		for _, tok := range lex(env, src) {
+		for _, tok := range lex(&env.syntax, src) {
 			if tok.pos < pos || tok.pos > len(src) {
 				t.Fatalf("token at %d after one at %d, in %d bytes", tok.pos, pos, len(src))
 			}

@@ -56,13 +56,13 @@ func attribute(fr *vframe, v any, attr string) (any, bool) {
 	}
 	switch o := v.(type) {
 	case *Undefined:
-		if o.mode == Chainable {
+		if o.Mode() == Chainable {
 			return o, true
 		}
 		if strings.HasPrefix(attr, "__") {
 			return nil, false
 		}
-		o.fail()
+		raiseUndefined(o)
 	case *namespaceValue:
 		return o.attrs.getStr(attr)
 	case object:
@@ -92,8 +92,8 @@ func attribute(fr *vframe, v any, attr string) (any, bool) {
 			return dictClassMethod(m), true
 		}
 	case *iterObj:
-		if o.typeName == "generator" {
-			return o.attr(attr)
+		if o.isGenerator() {
+			return generatorAttr(o, attr)
 		}
 	case *dictView:
 		if attr == "mapping" {
@@ -192,7 +192,7 @@ func typePrivates(v any) []string {
 		}
 	case *iterObj:
 		list := []string{"__iter__", "__next__"}
-		if v.typeName == "generator" {
+		if v.isGenerator() {
 			list = append(list, "__del__", "__name__", "__qualname__")
 		}
 		return list
@@ -205,7 +205,7 @@ func typePrivates(v any) []string {
 // unsafeAttr says whether an attribute exists in Python but is refused.
 func unsafeAttr(v any, attr string) bool {
 	if !strings.HasPrefix(attr, "_") {
-		if it, ok := v.(*iterObj); ok && it.typeName == "generator" {
+		if it, ok := v.(*iterObj); ok && it.isGenerator() {
 			return attr == "gi_frame" || attr == "gi_code"
 		}
 		if f, ok := v.(*callable); ok && f.kind == kindClass {
@@ -220,14 +220,11 @@ func unsafeAttr(v any, attr string) bool {
 }
 
 func unsafeUndefined(fr *vframe, v any, attr string) any {
-	return &Undefined{
-		hint: "access to attribute " + repr(attr) + " of " + repr(typeName(v)) + " object is unsafe.",
-		obj:  v, hasObj: true, name: attr, security: true, mode: fr.code.undefinedMode(),
-	}
+	return unsafeElement(fr.code.undefinedMode(), v, attr)
 }
 
 func noElement(fr *vframe, v, name any) any {
-	return &Undefined{obj: v, hasObj: true, name: name, mode: fr.code.undefinedMode()}
+	return undefinedElement(fr.code.undefinedMode(), v, name)
 }
 
 // getattr is `v.attr`: an attribute, or else an item.
@@ -247,7 +244,7 @@ func getattr(fr *vframe, v any, attr string) any {
 			return x
 		}
 	case *Undefined:
-		o.fail()
+		raiseUndefined(o)
 	default:
 		if c := indexed(v); c != nil {
 			if x, ok := c.item(v, fr, attr); ok {
@@ -311,4 +308,84 @@ func attrAsItem(fr *vframe, v, arg any) any {
 		}
 	}
 	return noElement(fr, v, arg)
+}
+
+// undefinedHint suggests a key or an attribute that is spelled nearly the same.
+func undefinedHint(u *Undefined) string {
+	obj, attr := u.element()
+	name, ok := attr.(string)
+	if !ok {
+		return ""
+	}
+	var names []string
+	d, _ := obj.(*Dict)
+	switch o := obj.(type) {
+	case *namespaceValue:
+		d = o.attrs
+	case object:
+		if f := o.Class().names; f != nil {
+			names = f(o)
+		}
+	}
+	if d != nil {
+		for key := range d.all() {
+			if k, ok := key.(string); ok {
+				names = append(names, k)
+			}
+		}
+	}
+	for m := range methodsOf(obj) {
+		names = append(names, m)
+	}
+	return suggest(name, names)
+}
+
+// generatorAttr is an attribute of a generator.
+func generatorAttr(g *iterObj, name string) (any, bool) {
+	method := func(f func(fr *vframe, args []any) any) (any, bool) {
+		return &callable{name: name, kind: kindBuiltin, raw: func(fr *vframe, args []any, kw []kwArg) any {
+			noKeywords("generator."+name, kw)
+			return f(fr, args)
+		}}, true
+	}
+	switch name {
+	case "gi_running":
+		return false, true
+	case "gi_suspended":
+		return g.hasStarted() && !g.ended(), true
+	case "gi_yieldfrom":
+		return nil, true
+	case "close":
+		return method(func(_ *vframe, args []any) any {
+			if len(args) > 0 {
+				raiseType("generator.close() takes no arguments (%d given)", len(args))
+			}
+			g.close()
+			return nil
+		})
+	case "send":
+		return method(func(fr *vframe, args []any) any {
+			if len(args) != 1 {
+				raiseType("generator.send() takes exactly one argument (%d given)", len(args))
+			}
+			if !g.hasStarted() && !g.ended() && args[0] != nil {
+				raiseType("can't send non-None value to a just-started generator")
+			}
+			v, ok := g.next(fr)
+			if !ok {
+				raiseKind(KindRuntime, "StopIteration", "")
+			}
+			return v
+		})
+	case "throw":
+		// Templates have no exceptions to throw.
+		return method(func(_ *vframe, args []any) any {
+			if len(args) == 0 {
+				raiseType("throw expected at least 1 argument, got 0")
+			}
+			raiseType("exceptions must be classes or instances deriving from BaseException, not %s", typeName(args[0]))
+			return nil
+		})
+	}
+	return nil, false
 }

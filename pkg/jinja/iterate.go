@@ -37,55 +37,17 @@ func (g *iterObj) next(fr *vframe) (any, bool) {
 	return v, ok
 }
 
-// attr is an attribute of a generator.
-func (g *iterObj) attr(name string) (any, bool) {
-	method := func(f func(fr *vframe, args []any) any) (any, bool) {
-		return &callable{name: name, kind: kindBuiltin, raw: func(fr *vframe, args []any, kw []kwArg) any {
-			noKeywords("generator."+name, kw)
-			return f(fr, args)
-		}}, true
-	}
-	switch name {
-	case "gi_running":
-		return false, true
-	case "gi_suspended":
-		return g.started && !g.done, true
-	case "gi_yieldfrom":
-		return nil, true
-	case "close":
-		return method(func(_ *vframe, args []any) any {
-			if len(args) > 0 {
-				raiseType("generator.close() takes no arguments (%d given)", len(args))
-			}
-			g.done = true
-			return nil
-		})
-	case "send":
-		return method(func(fr *vframe, args []any) any {
-			if len(args) != 1 {
-				raiseType("generator.send() takes exactly one argument (%d given)", len(args))
-			}
-			if !g.started && !g.done && args[0] != nil {
-				raiseType("can't send non-None value to a just-started generator")
-			}
-			v, ok := g.next(fr)
-			if !ok {
-				raiseKind(KindRuntime, "StopIteration", "")
-			}
-			return v
-		})
-	case "throw":
-		// Templates have no exceptions to throw.
-		return method(func(_ *vframe, args []any) any {
-			if len(args) == 0 {
-				raiseType("throw expected at least 1 argument, got 0")
-			}
-			raiseType("exceptions must be classes or instances deriving from BaseException, not %s", typeName(args[0]))
-			return nil
-		})
-	}
-	return nil, false
-}
+// isGenerator says whether the iterator is a generator.
+func (g *iterObj) isGenerator() bool { return g.typeName == "generator" }
+
+// hasStarted says whether the iterator was asked for a value.
+func (g *iterObj) hasStarted() bool { return g.started }
+
+// ended says whether the iterator has no more values.
+func (g *iterObj) ended() bool { return g.done }
+
+// close ends the iterator.
+func (g *iterObj) close() { g.done = true }
 
 // listIter follows the list while it changes, as Python's does.
 type listIter struct {
@@ -208,7 +170,7 @@ func iterableOf(fr *vframe, v any) iterator {
 		return &bytesIter{b: v}
 	case *Undefined:
 		if v.mode == Strict {
-			v.fail()
+			raiseUndefined(v)
 		}
 		return &sliceIter{}
 	case object:
@@ -311,7 +273,7 @@ func tryLen(fr *vframe, v any) (int64, bool) {
 		}
 	case *Undefined:
 		if v.mode == Strict {
-			v.fail()
+			raiseUndefined(v)
 		}
 		return 0, true
 	}
@@ -341,7 +303,7 @@ func truth(v any) bool {
 		return len(v.Items) > 0
 	case *Undefined:
 		if v.mode == Strict {
-			v.fail()
+			raiseUndefined(v)
 		}
 		return false
 	case *Dict:

@@ -142,7 +142,7 @@ func (w *jsonWriter) list(items []any, depth int) {
 }
 
 func (w *jsonWriter) dict(d *Dict, depth int) {
-	if d.n == 0 {
+	if d.Len() == 0 {
 		w.b.WriteString("{}")
 		return
 	}

@@ -75,10 +75,25 @@ func (t token) describe() string {
 	return tokenNames[t.typ]
 }
 
+// syntaxOptions say which tags a template may have and what becomes of the white space
+// around them.
+type syntaxOptions struct {
+	// TrimBlocks removes the first newline after a block tag.
+	TrimBlocks bool
+	// LstripBlocks removes blanks between the start of a line and a block tag.
+	LstripBlocks bool
+	// KeepTrailingNewline keeps the last newline of a source, which is removed otherwise.
+	KeepTrailingNewline bool
+	// LineStatementPrefix and LineCommentPrefix start line statements and comments; empty for none.
+	LineStatementPrefix, LineCommentPrefix string
+	// Do and LoopControls allow `{% do %}`, and `{% break %}` and `{% continue %}`.
+	Do, LoopControls bool
+}
+
 // lexer cuts a source into tokens. The rules are those of Jinja2's regular
 // expressions with the default delimiters, tried in the same order.
 type lexer struct {
-	env    *Environment
+	opts   *syntaxOptions
 	src    string // with \n as its only line break
 	pos    int
 	toks   []token
@@ -99,8 +114,8 @@ func normalizeSource(src string, keepTrailing bool) string {
 	return src
 }
 
-func lex(env *Environment, src string) []token {
-	lx := &lexer{env: env, src: src, lineStart: true, toks: make([]token, 0, 16+len(src)/8)}
+func lex(opts *syntaxOptions, src string) []token {
+	lx := &lexer{opts: opts, src: src, lineStart: true, toks: make([]token, 0, 16+len(src)/8)}
 	lx.root()
 	if n := len(lx.toks); n == 0 || lx.toks[n-1].typ != tokError {
 		lx.emit(token{typ: tokEOF, pos: len(src)})
@@ -150,7 +165,7 @@ func (lx *lexer) root() {
 		switch {
 		case sign == '-':
 			text = strings.TrimRightFunc(text, isSpace)
-		case sign != '+' && lx.env.cfg.LstripBlocks && kind != tagVariable:
+		case sign != '+' && lx.opts.LstripBlocks && kind != tagVariable:
 			if l := strings.LastIndexByte(text, '\n') + 1; (l > 0 || lx.lineStart) && l < len(text) &&
 				strings.TrimFunc(text[l:], isSpace) == "" {
 				text = text[:l]
@@ -191,7 +206,7 @@ func (lx *lexer) advance(end int) {
 // nextTag finds the first tag at or after pos: where its text begins, where its
 // opening ends, and its whitespace sign.
 func (lx *lexer) nextTag() (kind tagKind, at, end int, sign byte) {
-	src, cfg := lx.src, &lx.env.cfg
+	src, cfg := lx.src, lx.opts
 	for i := lx.pos; i < len(src); i++ {
 		if cfg.LineStatementPrefix != "" || cfg.LineCommentPrefix != "" {
 			if kind, end, sign := lx.lineTag(i); kind != tagNone {
@@ -260,7 +275,7 @@ func (lx *lexer) rawBegin(i int) (int, bool) {
 // lineTag recognizes line statements and line comments at an offset. The longer
 // prefix is tried first.
 func (lx *lexer) lineTag(i int) (tagKind, int, byte) {
-	stmt, comment := lx.env.cfg.LineStatementPrefix, lx.env.cfg.LineCommentPrefix
+	stmt, comment := lx.opts.LineStatementPrefix, lx.opts.LineCommentPrefix
 	tryStmt := func() (tagKind, int, byte) {
 		if stmt != "" && (i == 0 || lx.src[i-1] == '\n') {
 			rest := strings.TrimLeft(lx.src[i:], " \t\v")
@@ -322,7 +337,7 @@ func (lx *lexer) closing(i int, delim string) (int, bool) {
 		return 0, false
 	}
 	if r, ok := strings.CutPrefix(rest, delim); ok {
-		if lx.env.cfg.TrimBlocks {
+		if lx.opts.TrimBlocks {
 			r = strings.TrimPrefix(r, "\n")
 		}
 		return len(lx.src) - len(r), true
@@ -366,7 +381,7 @@ func (lx *lexer) raw(at int) {
 				text := lx.src[start:i]
 				if sign == '-' {
 					text = strings.TrimRightFunc(text, isSpace)
-				} else if sign != '+' && lx.env.cfg.LstripBlocks {
+				} else if sign != '+' && lx.opts.LstripBlocks {
 					if l := strings.LastIndexByte(text, '\n') + 1; (l > 0 || lx.lineStart) && l < len(text) &&
 						strings.TrimFunc(text[l:], isSpace) == "" {
 						text = text[:l]

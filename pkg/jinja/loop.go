@@ -90,14 +90,14 @@ func (l *loopContext) attr(fr *vframe, name string) (any, bool) {
 		return int64(l.depth0), true
 	case "previtem":
 		if l.index0 == 0 {
-			return &Undefined{hint: "there is no previous item", mode: l.mode}, true
+			return newUndefined(l.mode, "there is no previous item"), true
 		}
 		return l.before, true
 	case "nextitem":
 		if v := l.peek(fr); v != missing {
 			return v, true
 		}
-		return &Undefined{hint: "there is no next item", mode: l.mode}, true
+		return newUndefined(l.mode, "there is no next item"), true
 	case "cycle":
 		return &callable{name: "cycle", kind: kindMethod, raw: l.cycle}, true
 	case "changed":

@@ -11,15 +11,15 @@ import (
 )
 
 var (
-	listMethods   = methodTable{}
-	dictMethods   = methodTable{}
-	tupleMethods  = methodTable{}
-	intMethods    = methodTable{}
-	floatMethods  = methodTable{}
-	rangeMethods  = methodTable{}
-	bytesMethods  = methodTable{}
-	setMethods    = methodTable{}
-	viewMethods   = methodTable{}
+	listMethods  = methodTable{}
+	dictMethods  = methodTable{}
+	tupleMethods = methodTable{}
+	intMethods   = methodTable{}
+	floatMethods = methodTable{}
+	rangeMethods = methodTable{}
+	bytesMethods = methodTable{}
+	setMethods   = methodTable{}
+	viewMethods  = methodTable{}
 )
 
 func init() {
@@ -178,7 +178,7 @@ func dictAccess() {
 		return a[1]
 	})
 	m.add("copy", "/", func(fr *vframe, recv any, _ []any) any {
-		fr.allocN(recv.(*Dict).n, 64)
+		fr.allocN(recv.(*Dict).Len(), 64)
 		return recv.(*Dict).copy()
 	})
 	m.add("fromkeys", "/iterable value=None", func(fr *vframe, _ any, a []any) any {
@@ -212,7 +212,7 @@ func dictMutators() {
 	})
 	m.add("pop", "/key default=None", func(fr *vframe, recv any, a []any) any {
 		d := recv.(*Dict)
-		if d.n == 0 && a[1] != missing {
+		if d.Len() == 0 && a[1] != missing {
 			return a[1]
 		}
 		if v, ok := d.delete(fr, a[0]); ok {
@@ -224,13 +224,8 @@ func dictMutators() {
 		return a[1]
 	})
 	m.add("popitem", "/", func(fr *vframe, recv any, _ []any) any {
-		d := recv.(*Dict)
-		for i := len(d.ents) - 1; i >= 0; i-- {
-			if e := d.ents[i]; e.live {
-				d.delete(fr, e.key)
-				d.ents = d.ents[:min(i, len(d.ents))] // so that the next one is found at once
-				return Tuple{e.key, e.val}
-			}
+		if key, val, ok := recv.(*Dict).popLast(fr); ok {
+			return Tuple{key, val}
 		}
 		raiseKind(KindRuntime, "KeyError", "'popitem(): dictionary is empty'")
 		return nil
@@ -253,14 +248,10 @@ func updateDict(fr *vframe, d *Dict, args []any, kw []kwArg) {
 	if len(args) > 0 {
 		switch src := args[0].(type) {
 		case *Dict:
-			fr.allocN(src.n, 64)
-			for i := range src.ents {
-				if e := src.ents[i]; e.live {
-					d.put(e.key, e.hash, e.val)
-				}
-			}
+			fr.allocN(src.Len(), 64)
+			d.update(src)
 		case *Undefined:
-			src.fail() // when its keys() are called
+			raiseUndefined(src) // when its keys() are called
 		default:
 			for i, pair := range collect(fr, src) {
 				if it := iterableOf(fr, pair); it == nil {

@@ -20,39 +20,22 @@ func init() {
 		}
 		return d
 	}
-	// keep makes a set of the members of one that a function wants.
-	keep := func(fr *vframe, d *Dict, want func(hash any) bool) *Dict {
-		fr.allocN(d.n, 64)
-		out := newDict(0)
-		for i := range d.ents {
-			if e := &d.ents[i]; e.live && want(e.hash) {
-				out.put(e.key, e.hash, nil)
-			}
-		}
-		return out
-	}
-	// unite adds the members of one to another.
-	unite := func(d, more *Dict) *Dict {
-		for i := range more.ents {
-			if e := &more.ents[i]; e.live {
-				d.put(e.key, e.hash, nil)
-			}
-		}
-		return d
+	// filter makes a set of the members that another has, or has not.
+	filter := func(fr *vframe, d, other *Dict, has bool) *Dict {
+		fr.allocN(d.Len(), 64)
+		return d.filter(other, has)
 	}
 	ops := map[string]func(fr *vframe, d *Dict, args []any) *Dict{
 		"union": func(fr *vframe, d *Dict, args []any) *Dict {
-			fr.allocN(d.n, 64)
-			return unite(d.copy(), all(fr, args))
+			fr.allocN(d.Len(), 64)
+			out := d.copy()
+			out.update(all(fr, args))
+			return out
 		},
-		"difference": func(fr *vframe, d *Dict, args []any) *Dict {
-			drop := all(fr, args)
-			return keep(fr, d, func(hash any) bool { return drop.find(hash) < 0 })
-		},
+		"difference": func(fr *vframe, d *Dict, args []any) *Dict { return filter(fr, d, all(fr, args), false) },
 		"intersection": func(fr *vframe, d *Dict, args []any) *Dict {
 			for _, a := range args {
-				other := all(fr, []any{a})
-				d = keep(fr, d, func(hash any) bool { return other.find(hash) >= 0 })
+				d = filter(fr, d, all(fr, []any{a}), true)
 			}
 			if len(args) == 0 {
 				return d.copy()
@@ -64,8 +47,9 @@ func init() {
 				raiseType("set.symmetric_difference() takes exactly one argument (%d given)", len(args))
 			}
 			other := all(fr, args)
-			only := keep(fr, d, func(hash any) bool { return other.find(hash) < 0 })
-			return unite(only, keep(fr, other, func(hash any) bool { return d.find(hash) < 0 }))
+			out := filter(fr, d, other, false)
+			out.update(filter(fr, other, d, false))
+			return out
 		},
 	}
 	for name, op := range ops {
@@ -93,7 +77,7 @@ func init() {
 		return nil
 	})
 	m.add("copy", "/", func(fr *vframe, recv any, _ []any) any {
-		fr.allocN(of(recv).n, 64)
+		fr.allocN(of(recv).Len(), 64)
 		return &setValue{of(recv).copy()}
 	})
 	m.add("discard", "/object", func(fr *vframe, recv any, a []any) any {
@@ -107,27 +91,20 @@ func init() {
 		return nil
 	})
 	m.add("pop", "/", func(fr *vframe, recv any, _ []any) any {
-		d := of(recv)
-		for i := range d.ents {
-			if e := d.ents[i]; e.live {
-				fr.work(i >> 3)
-				d.delete(fr, e.key)
-				return e.key
-			}
+		if key, _, ok := of(recv).popFirst(fr); ok {
+			return key
 		}
 		raiseKind(KindRuntime, "KeyError", "'pop from an empty set'")
 		return nil
 	})
 	m.add("isdisjoint", "/other", func(fr *vframe, recv any, a []any) any {
-		other := all(fr, a)
-		return keep(fr, of(recv), func(hash any) bool { return other.find(hash) >= 0 }).n == 0
+		return filter(fr, of(recv), all(fr, a), true).Len() == 0
 	})
 	m.add("issubset", "/other", func(fr *vframe, recv any, a []any) any {
-		other := all(fr, a)
-		return keep(fr, of(recv), func(hash any) bool { return other.find(hash) < 0 }).n == 0
+		return filter(fr, of(recv), all(fr, a), false).Len() == 0
 	})
 	m.add("issuperset", "/other", func(fr *vframe, recv any, a []any) any {
-		return keep(fr, all(fr, a), func(hash any) bool { return of(recv).find(hash) < 0 }).n == 0
+		return filter(fr, all(fr, a), of(recv), false).Len() == 0
 	})
 }
 

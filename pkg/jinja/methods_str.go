@@ -55,7 +55,7 @@ func markupAll(v any) any {
 func strArg(v any, what string) string {
 	s, ok := asStr(v)
 	if !ok {
-		if u, isUndef := v.(*Undefined); isUndef && u.mode == Strict {
+		if u, isUndef := v.(*Undefined); isUndef && u.Mode() == Strict {
 			raiseType("%s must be str, not StrictUndefined", what)
 		}
 		raiseType("%s must be str, not %s", what, typeName(v))

@@ -102,12 +102,7 @@ func makeTrans(fr *vframe, a []any) any {
 		if !ok {
 			raiseType("if you give only one argument to maketrans it must be a dict")
 		}
-		for i := range table.ents {
-			e := &table.ents[i]
-			if !e.live {
-				continue
-			}
-			k := e.key
+		for k, v := range table.all() {
 			if s, ok := asStr(k); ok {
 				if runeLen(s) != 1 {
 					raiseValue("string keys in translate table must be of length 1")
@@ -117,7 +112,7 @@ func makeTrans(fr *vframe, a []any) any {
 			} else if _, _, ok := asInt(k); !ok {
 				raiseType("keys in translate table must be strings or integers")
 			}
-			d.set(fr, k, e.val)
+			d.set(fr, k, v)
 		}
 		return d
 	}

@@ -428,3 +428,8 @@ func formatG(a float64, precision int, alternate, reprLike bool) string {
 	}
 	return s
 }
+
+// fixedPoint is f"{x:.1f}" for a number of digits after the point.
+func fixedPoint(fr *vframe, x float64, precision int) string {
+	return formatFloat(fr, x, formatSpec{fill: " ", precision: precision, typ: 'f'}, "float")
+}

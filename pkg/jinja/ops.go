@@ -78,10 +78,10 @@ func isFloat(v any) bool { _, ok := v.(float64); return ok }
 // checkUndefined raises for an undefined operand: every operator of it does.
 func checkUndefined(a, b any) {
 	if u, ok := a.(*Undefined); ok {
-		u.fail()
+		raiseUndefined(u)
 	}
 	if u, ok := b.(*Undefined); ok {
-		u.fail()
+		raiseUndefined(u)
 	}
 }
 
@@ -152,7 +152,7 @@ func add(fr *vframe, a, b any) any {
 			return append(append(make(Tuple, 0, len(x)+len(y)), x...), y...)
 		}
 	case *Undefined:
-		x.fail()
+		raiseUndefined(x)
 	case *groupTuple:
 		return add(fr, x.tuple(), b)
 	case bytesValue:

@@ -221,7 +221,7 @@ func negate(fr *vframe, v any) any {
 	case float64:
 		return -v
 	case *Undefined:
-		v.fail()
+		raiseUndefined(v)
 	}
 	x, large, ok := asInt(v)
 	if !ok {
@@ -238,7 +238,7 @@ func positive(fr *vframe, v any) any {
 	case float64:
 		return v
 	case *Undefined:
-		v.fail()
+		raiseUndefined(v)
 	}
 	x, large, ok := asInt(v)
 	if !ok {

@@ -6,7 +6,7 @@ import (
 
 // parser turns tokens into a tree, accepting what Jinja2's parser accepts.
 type parser struct {
-	env   *Environment
+	opts  *syntaxOptions
 	name  string
 	src   string
 	toks  []token
@@ -23,11 +23,22 @@ type openTag struct {
 	pos  int
 }
 
-func parse(env *Environment, name, src string) *nTemplate {
-	p := &parser{env: env, name: name, src: src, toks: lex(env, src)}
-	t := &nTemplate{0, p.subparse(nil)}
-	p.checkHeight(t, 0)
-	return t
+// parse parses a source under the name that its errors show.
+func parse(name, source string, opts *syntaxOptions) (tree *nTemplate, err *Error) {
+	defer func() {
+		if p := recover(); p != nil {
+			r, ok := p.(*raised)
+			if !ok || r.where == nil {
+				panic(p)
+			}
+			tree, err = nil, r.where
+		}
+	}()
+	src := normalizeSource(source, opts.KeepTrailingNewline)
+	p := &parser{opts: opts, name: name, src: src, toks: lex(opts, src)}
+	tree = &nTemplate{source: src, body: p.subparse(nil)}
+	p.checkHeight(tree, 0)
+	return tree, nil
 }
 
 // checkHeight bounds the height of the tree: chains such as a+a+a+… nest
@@ -114,22 +125,19 @@ func (p *parser) failExpected(want string) {
 
 // fail raises a syntax error at an offset.
 func (p *parser) fail(pos int, msg string) {
-	e := &Error{Kind: KindSyntax, class: "TemplateSyntaxError", Message: msg}
-	locate(e, p.name, p.src, pos)
+	hint := ""
 	if n := len(p.tags); n > 0 && p.tags[n-1].pos != pos {
 		tag := p.tags[n-1]
 		line, col := lineColumn(p.src, tag.pos)
-		if eline, _ := lineColumn(p.src, pos); eline != line {
-			e.Hint = "the open tag is `" + tag.name + "`, opened at line " + itoa(line) + ", column " + itoa(col)
+		if at, _ := lineColumn(p.src, pos); at != line {
+			hint = "the open tag is `" + tag.name + "`, opened at line " + itoa(line) + ", column " + itoa(col)
 		}
 	}
-	panic(&raised{class: e.class, kind: e.Kind, msg: msg, where: e})
+	p.failHint(pos, msg, hint)
 }
 
 func (p *parser) failHint(pos int, msg, hint string) {
-	e := &Error{Kind: KindSyntax, class: "TemplateSyntaxError", Message: msg, Hint: hint}
-	locate(e, p.name, p.src, pos)
-	panic(&raised{class: e.class, kind: e.Kind, msg: msg, where: e})
+	raiseError(located(KindSyntax, "TemplateSyntaxError", msg, hint, p.name, p.src, pos))
 }
 
 // enter counts nesting, so that a hostile source cannot exhaust the stack.
@@ -140,9 +148,7 @@ func (p *parser) enter() {
 }
 
 func (p *parser) failDeep(pos int) {
-	e := &Error{Kind: KindLimit, class: "RecursionError", Message: "template is nested too deep"}
-	locate(e, p.name, p.src, pos)
-	panic(&raised{class: e.class, kind: e.Kind, msg: e.Message, where: e})
+	raiseError(located(KindLimit, "RecursionError", "template is nested too deep", "", p.name, p.src, pos))
 }
 
 func (p *parser) leave() { p.depth-- }
@@ -199,10 +205,10 @@ func (p *parser) knownTags() []string {
 	if n := len(p.ends); n > 0 {
 		tags = append(tags, p.ends[n-1]...)
 	}
-	if p.env.cfg.Extensions.Do {
+	if p.opts.Do {
 		tags = append(tags, "do")
 	}
-	if p.env.cfg.Extensions.LoopControls {
+	if p.opts.LoopControls {
 		tags = append(tags, "break", "continue")
 	}
 	return tags
@@ -281,7 +287,6 @@ func (p *parser) statement() node {
 }
 
 func (p *parser) statementOf(t token) node {
-	ext := p.env.cfg.Extensions
 	switch t.str {
 	case "for":
 		return p.forStatement()
@@ -363,12 +368,12 @@ func (p *parser) statementOf(t token) node {
 		n.body = p.statements(true, "endfilter")
 		return n
 	case "do":
-		if ext.Do {
+		if p.opts.Do {
 			p.next()
 			return &nExprStmt{pos(t.pos), p.tuple(true, false)}
 		}
 	case "break", "continue":
-		if ext.LoopControls {
+		if p.opts.LoopControls {
 			p.next()
 			return &nLoopControl{pos(t.pos), t.str == "break"}
 		}

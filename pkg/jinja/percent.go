@@ -287,7 +287,7 @@ func (p *percent) integer(v any, conv byte, f formatSpec) string {
 	} else if x, ok := v.(float64); ok {
 		b = toBigInt(x)
 	} else if u, ok := v.(*Undefined); ok {
-		u.fail()
+		raiseUndefined(u)
 	} else if s, ok := asStr(v); ok && p.markup {
 		n, large, _ := asInt(parseInt(s, 10))
 		b = toBig(n, large)
@@ -336,7 +336,7 @@ func percentFloat(fr *vframe, v any) float64 {
 		return x
 	}
 	if u, ok := v.(*Undefined); ok {
-		u.fail()
+		raiseUndefined(u)
 	}
 	raiseType("must be real number, not %s", typeName(v))
 	return 0

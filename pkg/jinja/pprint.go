@@ -54,7 +54,7 @@ func (p *pretty) sorted(v any, depth int) any {
 		return t
 	case *Dict:
 		p.open = append(p.open, v)
-		d := newDict(v.n)
+		d := newDict(v.Len())
 		for _, item := range p.items(v) {
 			kv := item.(Tuple)
 			d.set(p.fr, kv[0], p.sorted(kv[1], depth+1))
@@ -68,7 +68,7 @@ func (p *pretty) sorted(v any, depth int) any {
 // items are a dict's items in the order of their keys; keys without an order
 // among them are ordered by their types.
 func (p *pretty) items(d *Dict) []any {
-	p.fr.allocN(d.n, 64)
+	p.fr.allocN(d.Len(), 64)
 	items := collect(p.fr, &dictView{d, viewItems})
 	key := func(v any) any { return &safeKey{p.fr, v.(Tuple)[0]} }
 	return sortSafe(p.fr, items, key)

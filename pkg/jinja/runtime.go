@@ -337,7 +337,7 @@ func (r *raised) toError(st *state) *Error {
 	if r.name != "" {
 		e.Hint = suggest(r.name, top.visibleNames())
 	}
-	locate(e, top.fn.tmpl.name, top.fn.tmpl.src, top.pos)
+	e.locate(top.fn.tmpl.name, top.fn.tmpl.src, top.pos)
 	e.Trace = clipTrace(frames[:len(frames)-1])
 	return e
 }
@@ -370,21 +370,6 @@ func clipTrace(frames []Frame) []Frame {
 	return out
 }
 
-// locate fills in the place of an error.
-func locate(e *Error, name, src string, pos int) {
-	e.Template = name
-	e.Line, e.Column = lineColumn(src, pos)
-	start := min(pos, len(src))
-	for start > 0 && src[start-1] != '\n' {
-		start--
-	}
-	end := start
-	for end < len(src) && src[end] != '\n' {
-		end++
-	}
-	e.SourceLine = src[start:end]
-}
-
 // lineOf is the line of an offset, from 1.
 func (t *Template) lineOf(pos int) int {
 	t.linesOnce.Do(func() {
@@ -403,19 +388,6 @@ func (t *Template) lineColumn(pos int) (line, col int) {
 	pos = max(0, min(pos, len(t.src)))
 	line = t.lineOf(pos)
 	return line, utf8.RuneCountInString(t.src[t.lines[line-1]:pos]) + 1
-}
-
-// lineColumn turns an offset into line and column, both from 1.
-func lineColumn(src string, pos int) (line, col int) {
-	pos = max(0, min(pos, len(src)))
-	line, start := 1, 0
-	for i := range pos {
-		if src[i] == '\n' {
-			line++
-			start = i + 1
-		}
-	}
-	return line, utf8.RuneCountInString(src[start:pos]) + 1
 }
 
 func itoa(n int) string { return strconv.Itoa(n) }

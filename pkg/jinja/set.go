@@ -87,3 +87,11 @@ func orderSets(fr *vframe, x, y any, op string) bool {
 	}
 	return n >= m && subset(fr, y, x)
 }
+
+// groupTuple is what groupby gives: a tuple with names.
+type groupTuple struct {
+	grouper any
+	list    *List
+}
+
+func (g *groupTuple) tuple() Tuple { return Tuple{g.grouper, g.list} }

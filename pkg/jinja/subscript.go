@@ -54,7 +54,7 @@ func subscript(fr *vframe, v, arg any) any {
 		if o.mode == Chainable {
 			return o
 		}
-		o.fail()
+		raiseUndefined(o)
 	case object:
 		if c := o.Class(); c.item != nil {
 			if x, ok := c.item(o, fr, arg); ok {

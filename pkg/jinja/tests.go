@@ -72,7 +72,7 @@ func isSequenceLike(fr *vframe, v any) bool {
 	case string, Markup, *List, Tuple, *groupTuple, *Dict, *rangeValue, bytesValue:
 		return true
 	case *Undefined:
-		return v.mode != Strict
+		return v.Mode() != Strict
 	}
 	return false
 }

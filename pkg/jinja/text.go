@@ -21,7 +21,7 @@ func str(fr *vframe, v any) string {
 		return strconv.FormatInt(v, 10)
 	case *Undefined:
 		if v.mode == Strict {
-			v.fail()
+			raiseUndefined(v)
 		}
 		return ""
 	case object:

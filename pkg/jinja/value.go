@@ -39,6 +39,35 @@ type Undefined struct {
 	mode     UndefinedMode
 }
 
+// newUndefined makes an undefined value whose use is an error with a message.
+func newUndefined(mode UndefinedMode, message string) *Undefined {
+	return newUndefined(mode, message)
+}
+
+// undefinedName is the value of an unknown name.
+func undefinedName(mode UndefinedMode, name string) *Undefined {
+	return &Undefined{name: name, mode: mode}
+}
+
+// undefinedElement is the value of an attribute or item that an object lacks.
+func undefinedElement(mode UndefinedMode, obj, name any) *Undefined {
+	return &Undefined{obj: obj, hasObj: true, name: name, mode: mode}
+}
+
+// unsafeElement is the value of an attribute that the sandbox refuses.
+func unsafeElement(mode UndefinedMode, obj any, attr string) *Undefined {
+	return &Undefined{
+		hint: "access to attribute " + repr(attr) + " of " + repr(typeName(obj)) + " object is unsafe.",
+		obj:  obj, hasObj: true, name: attr, security: true, mode: mode,
+	}
+}
+
+// element is the object and the attribute or item of it that is undefined.
+func (u *Undefined) element() (obj, name any) { return u.obj, u.name }
+
+// Mode is the mode of the environment that made the value.
+func (u *Undefined) Mode() UndefinedMode { return u.mode }
+
 // IsUndefined reports whether v is undefined.
 func IsUndefined(v any) bool {
 	_, ok := v.(*Undefined)
@@ -59,8 +88,8 @@ func (u *Undefined) Message() string {
 	return objectTypeRepr(u.obj) + " has no element " + repr(u.name)
 }
 
-// fail raises the error of using an undefined value.
-func (u *Undefined) fail() {
+// raiseUndefined raises the error of using an undefined value.
+func raiseUndefined(u *Undefined) {
 	r := &raised{class: "UndefinedError", kind: KindUndefined, msg: u.Message()}
 	if u.security {
 		r.class, r.kind = "SecurityError", KindSecurity
@@ -70,35 +99,6 @@ func (u *Undefined) fail() {
 		r.name, _ = u.name.(string)
 	}
 	panic(r)
-}
-
-// undefinedHint suggests a key or an attribute that is spelled nearly the same.
-func undefinedHint(u *Undefined) string {
-	name, ok := u.name.(string)
-	if !ok {
-		return ""
-	}
-	var names []string
-	d, _ := u.obj.(*Dict)
-	switch o := u.obj.(type) {
-	case *namespaceValue:
-		d = o.attrs
-	case object:
-		if f := o.Class().names; f != nil {
-			names = f(o)
-		}
-	}
-	if d != nil {
-		for i := range d.ents {
-			if k, ok := d.ents[i].key.(string); ok && d.ents[i].live {
-				names = append(names, k)
-			}
-		}
-	}
-	for m := range methodsOf(u.obj) {
-		names = append(names, m)
-	}
-	return suggest(name, names)
 }
 
 // missing marks a variable that has no value; it leaks into templates in the few
