@@ -2,6 +2,7 @@ package jinja
 
 import (
 	"math/big"
+	"strconv"
 	"strings"
 )
 
@@ -115,7 +116,7 @@ func bind(f *callable, args []any, kw []kwArg) []any {
 	if n := len(f.params); len(args) > n {
 		takes := counted(n, "positional argument")
 		if f.req < n {
-			takes = "from " + itoa(f.req) + " to " + takes
+			takes = "from " + strconv.Itoa(f.req) + " to " + takes
 		}
 		raiseType("%s() takes %s but %s given", f.name, takes, were(len(args)))
 	}
@@ -184,14 +185,14 @@ func counted(n int, what string) string {
 	if n == 1 {
 		return "1 " + what
 	}
-	return itoa(n) + " " + what + "s"
+	return strconv.Itoa(n) + " " + what + "s"
 }
 
 func were(n int) string {
 	if n == 1 {
 		return "1 was"
 	}
-	return itoa(n) + " were"
+	return strconv.Itoa(n) + " were"
 }
 
 // scanArgs counts the text that a call is given: built-in filters, tests and
@@ -277,4 +278,13 @@ func isCallable(v any) bool {
 		return v.Class().call != nil
 	}
 	return false
+}
+
+// suggestCallable is a hint that names the filter or test nearest to a name, or "".
+func suggestCallable(name string, m map[string]*callable) string {
+	names := make([]string, 0, len(m))
+	for n := range m {
+		names = append(names, n)
+	}
+	return suggest(name, names)
 }

@@ -78,7 +78,7 @@ func compileTemplate(env *Environment, name, source string) *Template {
 
 // fail raises an error of the template at an offset.
 func (c *compiler) fail(pos int, msg, hint string) {
-	raiseError(located(KindSyntax, "TemplateAssertionError", msg, hint, c.tmpl.name, c.tmpl.src, pos))
+	raiseAt(KindSyntax, "TemplateAssertionError", msg, hint, c.tmpl.name, c.tmpl.src, pos)
 }
 
 func (c *compiler) template(n *nTemplate) {

@@ -198,14 +198,6 @@ func (c *compiler) lookup(kind, name string, at int, sc *scope) *callable {
 	return f
 }
 
-func suggestCallable(name string, m map[string]*callable) string {
-	names := make([]string, 0, len(m))
-	for n := range m {
-		names = append(names, n)
-	}
-	return suggest(name, names)
-}
-
 func (c *compiler) filterCall(n *nFilter, sc *scope) func(*frame, any) any {
 	f := c.lookup("filter", n.name, n.at(), sc)
 	return c.applied(f, "filter", n.name, &n.nArgs, n.at(), sc)

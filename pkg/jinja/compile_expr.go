@@ -1,6 +1,7 @@
 package jinja
 
 import (
+	"strconv"
 	"strings"
 )
 
@@ -219,7 +220,7 @@ func (c *compiler) condExpr(n *nCond, sc *scope) expr {
 		}
 	}
 	line := c.tmpl.lineOf(n.at())
-	hint := "the inline if-expression on line " + itoa(line) + " in " + repr(c.tmpl.name) + " evaluated to false and no else section was defined."
+	hint := "the inline if-expression on line " + strconv.Itoa(line) + " in " + repr(c.tmpl.name) + " evaluated to false and no else section was defined."
 	return func(fr *frame) any {
 		if truth(test(fr)) {
 			return then(fr)

@@ -1,6 +1,10 @@
 package jinja
 
-import "strings"
+import (
+	"strconv"
+	"strings"
+)
+	"strings"
 
 // load finds a template by a value: a name or a template.
 func (c *compiler) templateOf(fr *frame, v any) *Template {
@@ -266,7 +270,7 @@ func (c *compiler) fromImport(n *nFromImport, sc *scope) stmt {
 			v, ok := m.attrs[name.name]
 			if !ok {
 				line := fr.fn.tmpl.lineOf(at)
-				v = newUndefined(fr.undefinedMode(), "the template "+repr(m.name)+" (imported on line "+itoa(line)+" in "+repr(fr.fn.tmpl.name)+
+				v = newUndefined(fr.undefinedMode(), "the template "+repr(m.name)+" (imported on line "+strconv.Itoa(line)+" in "+repr(fr.fn.tmpl.name)+
 					") does not export the requested name "+repr(name.name))
 			}
 			fr.slots[slots[i]] = v

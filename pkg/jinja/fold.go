@@ -31,7 +31,7 @@ func (c *compiler) asConst(n node) (any, bool) {
 		return v, true
 	}
 	if err != impossible && err.kind != KindLimit {
-		raiseError(located(err.kind, err.class, err.msg, err.hint, c.tmpl.name, c.tmpl.src, n.at()))
+		raiseAt(err.kind, err.class, err.msg, err.hint, c.tmpl.name, c.tmpl.src, n.at())
 	}
 	return nil, false
 }

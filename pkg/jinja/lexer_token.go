@@ -74,7 +74,7 @@ func (lx *lexer) operator(r rune) {
 		}
 	}
 	if r >= 128 || operators1[r] == 0 {
-		lx.fail(pos, "unexpected char "+repr(string(r))+" at "+strconv.Itoa(utf8.RuneCountInString(src[:pos])))
+		lx.fail(pos, "unexpected char "+strRepr(string(r))+" at "+strconv.Itoa(utf8.RuneCountInString(src[:pos])))
 		return
 	}
 	switch r {
@@ -141,7 +141,7 @@ func (lx *lexer) number() {
 		val = n
 	} else {
 		b, _ := new(big.Int).SetString(text, base)
-		val = normBig(b)
+		val = b
 	}
 	lx.emit(token{typ: tokInteger, pos: pos, val: val})
 	lx.advance(end)

@@ -1,6 +1,7 @@
 package jinja
 
 import (
+	"strconv"
 	"strings"
 )
 
@@ -118,9 +119,9 @@ func (p *parser) expectName(name string) token {
 func (p *parser) failExpected(want string) {
 	t := p.cur()
 	if t.typ == tokEOF {
-		p.fail(t.pos, "unexpected end of template, expected "+repr(want)+".")
+		p.fail(t.pos, "unexpected end of template, expected "+strRepr(want)+".")
 	}
-	p.fail(t.pos, "expected token "+repr(want)+", got "+repr(t.describe()))
+	p.fail(t.pos, "expected token "+strRepr(want)+", got "+strRepr(t.describe()))
 }
 
 // fail raises a syntax error at an offset.
@@ -130,14 +131,14 @@ func (p *parser) fail(pos int, msg string) {
 		tag := p.tags[n-1]
 		line, col := lineColumn(p.src, tag.pos)
 		if at, _ := lineColumn(p.src, pos); at != line {
-			hint = "the open tag is `" + tag.name + "`, opened at line " + itoa(line) + ", column " + itoa(col)
+			hint = "the open tag is `" + tag.name + "`, opened at line " + strconv.Itoa(line) + ", column " + strconv.Itoa(col)
 		}
 	}
 	p.failHint(pos, msg, hint)
 }
 
 func (p *parser) failHint(pos int, msg, hint string) {
-	raiseError(located(KindSyntax, "TemplateSyntaxError", msg, hint, p.name, p.src, pos))
+	raiseAt(KindSyntax, "TemplateSyntaxError", msg, hint, p.name, p.src, pos)
 }
 
 // enter counts nesting, so that a hostile source cannot exhaust the stack.
@@ -148,7 +149,7 @@ func (p *parser) enter() {
 }
 
 func (p *parser) failDeep(pos int) {
-	raiseError(located(KindLimit, "RecursionError", "template is nested too deep", "", p.name, p.src, pos))
+	raiseAt(KindLimit, "RecursionError", "template is nested too deep", "", p.name, p.src, pos)
 }
 
 func (p *parser) leave() { p.depth-- }
@@ -165,7 +166,7 @@ func (p *parser) failUnknown(tag string, pos int, eof bool) {
 	if eof {
 		msg = append(msg, "Unexpected end of template.")
 	} else {
-		msg = append(msg, "Encountered unknown tag "+repr(tag)+".")
+		msg = append(msg, "Encountered unknown tag "+strRepr(tag)+".")
 	}
 	hint := ""
 	if n := len(p.ends); n > 0 {
@@ -177,7 +178,7 @@ func (p *parser) failUnknown(tag string, pos int, eof bool) {
 		}
 		var names []string
 		for _, e := range p.ends[n-1] {
-			names = append(names, repr(e))
+			names = append(names, strRepr(e))
 		}
 		looking := strings.Join(names, " or ")
 		if expected {
@@ -188,9 +189,9 @@ func (p *parser) failUnknown(tag string, pos int, eof bool) {
 	}
 	if n := len(p.tags); n > 0 {
 		open := p.tags[n-1]
-		msg = append(msg, "The innermost block that needs to be closed is "+repr(open.name)+".")
+		msg = append(msg, "The innermost block that needs to be closed is "+strRepr(open.name)+".")
 		line, col := lineColumn(p.src, open.pos)
-		hint = "`" + open.name + "` was opened at line " + itoa(line) + ", column " + itoa(col)
+		hint = "`" + open.name + "` was opened at line " + strconv.Itoa(line) + ", column " + strconv.Itoa(col)
 	}
 	if !eof && hint == "" || !eof && !strings.HasPrefix(tag, "end") {
 		if s := suggest(tag, p.knownTags()); s != "" {
@@ -251,7 +252,7 @@ func (p *parser) subparse(ends []string) []node {
 			body = append(body, p.statement())
 			p.expect(tokBlockEnd)
 		default:
-			p.fail(t.pos, "unexpected "+repr(t.describe()))
+			p.fail(t.pos, "unexpected "+strRepr(t.describe()))
 		}
 	}
 	flush()

@@ -191,7 +191,7 @@ func (p *parser) primary() node {
 	case tokLBrace:
 		return p.dict()
 	}
-	p.fail(t.pos, "unexpected "+repr(t.describe()))
+	p.fail(t.pos, "unexpected "+strRepr(t.describe()))
 	return nil
 }
 
@@ -222,7 +222,7 @@ func (p *parser) tupleOf(item func() node, parens bool) node {
 			return items[0]
 		}
 		if !parens {
-			p.fail(p.cur().pos, "Expected an expression, got "+repr(p.cur().describe()))
+			p.fail(p.cur().pos, "Expected an expression, got "+strRepr(p.cur().describe()))
 		}
 	}
 	return &nTuple{pos(at), items}

@@ -171,7 +171,7 @@ func (p *parser) assignTarget(withNamespace bool) node {
 	target := p.tupleOf(p.primary, false)
 	setCtx(target, ctxStore)
 	if !canAssign(target) {
-		p.fail(target.at(), "can't assign to "+repr(nodeName(target)))
+		p.fail(target.at(), "can't assign to "+strRepr(nodeName(target)))
 	}
 	return target
 }

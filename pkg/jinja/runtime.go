@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"runtime"
 	"sort"
-	"strconv"
 	"sync"
 	"unicode/utf8"
 )
@@ -164,6 +163,9 @@ func (f *function) slot(id ident) int {
 	f.nslots++
 	return f.nslots - 1
 }
+
+// unbound marks a slot that was never written, Python's unbound local.
+var unbound any = &missingType{"unbound"}
 
 // frame is one activation of a function.
 type frame struct {
@@ -337,7 +339,7 @@ func (r *raised) toError(st *state) *Error {
 	if r.name != "" {
 		e.Hint = suggest(r.name, top.visibleNames())
 	}
-	e.locate(top.fn.tmpl.name, top.fn.tmpl.src, top.pos)
+	locate(e, top.fn.tmpl.name, top.fn.tmpl.src, top.pos)
 	e.Trace = clipTrace(frames[:len(frames)-1])
 	return e
 }
@@ -389,5 +391,3 @@ func (t *Template) lineColumn(pos int) (line, col int) {
 	line = t.lineOf(pos)
 	return line, utf8.RuneCountInString(t.src[t.lines[line-1]:pos]) + 1
 }
-
-func itoa(n int) string { return strconv.Itoa(n) }

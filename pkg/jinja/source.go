@@ -15,11 +15,11 @@ func lineColumn(src string, pos int) (line, col int) {
 	return line, utf8.RuneCountInString(src[start:pos]) + 1
 }
 
-// located makes an error of a place in a source, an offset in bytes.
-func located(kind Kind, class, message, hint, name, src string, pos int) *Error {
+// raiseAt raises an error at a place of a source, an offset in bytes.
+func raiseAt(kind Kind, class, message, hint, name, src string, pos int) {
 	e := &Error{Kind: kind, class: class, Message: message, Hint: hint}
-	e.locate(name, src, pos)
-	return e
+	locate(e, name, src, pos)
+	raiseError(e)
 }
 
 // raiseError raises an error that has a place already.
@@ -28,7 +28,7 @@ func raiseError(e *Error) {
 }
 
 // locate fills in the place of an error.
-func (e *Error) locate(name, src string, pos int) {
+func locate(e *Error, name, src string, pos int) {
 	e.Template = name
 	e.Line, e.Column = lineColumn(src, pos)
 	start := min(pos, len(src))

@@ -277,6 +277,13 @@ func floatRepr(f float64) string {
 	return s
 }
 
+// strRepr is repr(s).
+func strRepr(s string) string {
+	var b strings.Builder
+	quote(&b, s)
+	return b.String()
+}
+
 // quote writes repr of a string.
 func quote(b *strings.Builder, s string) {
 	q := byte('\'')

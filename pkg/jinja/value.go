@@ -41,7 +41,7 @@ type Undefined struct {
 
 // newUndefined makes an undefined value whose use is an error with a message.
 func newUndefined(mode UndefinedMode, message string) *Undefined {
-	return newUndefined(mode, message)
+	return &Undefined{hint: message, mode: mode}
 }
 
 // undefinedName is the value of an unknown name.
@@ -104,9 +104,6 @@ func raiseUndefined(u *Undefined) {
 // missing marks a variable that has no value; it leaks into templates in the few
 // places where Jinja2's own marker does.
 var missing any = &missingType{"missing"}
-
-// unbound marks a slot that was never written, Python's unbound local.
-var unbound any = &missingType{"unbound"}
 
 type missingType struct{ name string }
 
