@@ -4,7 +4,6 @@ import (
 	"strconv"
 	"strings"
 )
-	"strings"
 
 // load finds a template by a value: a name or a template.
 func (c *compiler) templateOf(fr *frame, v any) *Template {
