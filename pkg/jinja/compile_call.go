@@ -41,7 +41,7 @@ func (c *compiler) args(a *nArgs, at int, sc *scope, forwardCaller bool) func(*f
 		if !lenient {
 			return append(kw, kwArg{name, v})
 		}
-		return addKeyword(fr, kw, name, v, true)
+		return addKeyword(&fr.vframe, kw, name, v, true)
 	}
 	if a.dynArgs == nil && a.dynKwargs == nil {
 		if len(names) == 0 {
@@ -92,8 +92,8 @@ func (c *compiler) args(a *nArgs, at int, sc *scope, forwardCaller bool) func(*f
 	}
 }
 
-func addKeyword(fr *frame, kw []kwArg, name string, v any, replace bool) []kwArg {
-	fr.st.work(len(kw) >> 3)
+func addKeyword(fr *vframe, kw []kwArg, name string, v any, replace bool) []kwArg {
+	fr.work(len(kw) >> 3)
 	for i := range kw {
 		if kw[i].name == name {
 			if !replace {
@@ -124,7 +124,7 @@ func starKwargs(fr *frame, kw []kwArg, v any, replace bool) []kwArg {
 			if !ok {
 				raiseType("keywords must be strings")
 			}
-			kw = addKeyword(fr, kw, name, val, replace)
+			kw = addKeyword(&fr.vframe, kw, name, val, replace)
 		}
 	case *Undefined:
 		raiseUndefined(d)
@@ -164,7 +164,7 @@ func (c *compiler) call(n *nCall, sc *scope, forwardCaller bool) func(fr *frame,
 		f := fn(fr)
 		a, kw := args(fr, make([]any, 0, count))
 		if forwardCaller {
-			kw = addKeyword(fr, kw, "caller", caller, false)
+			kw = addKeyword(&fr.vframe, kw, "caller", caller, false)
 		}
 		fr.pos = at
 		return callValue(&fr.vframe, f, a, kw, loop, block)

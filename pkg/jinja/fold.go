@@ -282,7 +282,7 @@ func (c *compiler) constApply(f *callable, subject node, a *nArgs) (any, bool) {
 		if !ok {
 			return nil, false
 		}
-		kw = addKeyword(c.fold, kw, k.name, v, true)
+		kw = addKeyword(&c.fold.vframe, kw, k.name, v, true)
 	}
 	if a.dynArgs != nil {
 		more, ok := c.guarded(func() any { return collect(&c.fold.vframe, must(c.constOf(a.dynArgs))) })

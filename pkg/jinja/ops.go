@@ -196,7 +196,7 @@ func markupOperand(fr *vframe, v any) (Markup, bool) {
 			return Markup(c.text(v)), true
 		}
 	case *Undefined:
-		if v.mode == Chainable {
+		if v.Mode() == Chainable {
 			return "", true
 		}
 	}

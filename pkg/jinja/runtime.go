@@ -301,10 +301,11 @@ func recoverTo(err *error, state func() *state) {
 			r = &raised{class: "RuntimeError", kind: KindRuntime, msg: fmt.Sprintf("panic: %v", p)}
 		}
 	}
-	*err = r.toError(state())
+	*err = toError(r, state())
 }
 
-func (r *raised) toError(st *state) *Error {
+// toError gives an exception its place and its chain of calls.
+func toError(r *raised, st *state) *Error {
 	if st == nil || len(st.stack) == 0 {
 		if r.where != nil {
 			return r.where
