@@ -1,6 +1,10 @@
 package jinja
 
-import "unicode/utf8"
+import (
+	"unicode/utf8"
+
+	"github.com/kolla-build/kolla-build/pkg/jinja/internal/syntax"
+)
 
 // Analysis is what can be said of a template without rendering it, for tools
 // that check templates. Lists are in the order of the source and may repeat a name.
@@ -40,7 +44,7 @@ type Use struct {
 func (t *Template) Analyze() *Analysis {
 	a := &Analysis{}
 	z := &analyzer{t: t, a: a}
-	z.all(t.tree.body, true)
+	z.all(t.tree.Body, true)
 	first := z.firstReads()
 	for _, name := range t.reads {
 		if _, global := t.env.globals[name]; !global {
@@ -74,74 +78,74 @@ func (z *analyzer) ref(name string, pos int) Ref {
 	return Ref{name, z.line, z.col}
 }
 
-func (z *analyzer) all(list []node, top bool) {
+func (z *analyzer) all(list []syntax.Node, top bool) {
 	for _, n := range list {
 		z.node(n, top)
 	}
 }
 
-// node looks at a node and all below it; top says that a set here is exported.
-func (z *analyzer) node(n node, top bool) {
+// Node looks at a node and all below it; top says that a set here is exported.
+func (z *analyzer) node(n syntax.Node, top bool) {
 	a := z.a
 	switch n := n.(type) {
-	case *nBlock:
-		a.Blocks = append(a.Blocks, z.ref(n.name, n.at()))
+	case *syntax.Block:
+		a.Blocks = append(a.Blocks, z.ref(n.Name, n.Pos()))
 		top = false
-	case *nExtends:
-		z.template(n.template, &a.Extends)
-	case *nInclude:
-		z.template(n.template, &a.Includes)
-	case *nImport:
-		z.template(n.template, &a.Imports)
-	case *nFromImport:
-		z.template(n.template, &a.Imports)
-	case *nAssign:
-		z.target(n.target, top)
-	case *nAssignBlock:
-		z.target(n.target, top)
+	case *syntax.Extends:
+		z.template(n.Template, &a.Extends)
+	case *syntax.Include:
+		z.template(n.Template, &a.Includes)
+	case *syntax.Import:
+		z.template(n.Template, &a.Imports)
+	case *syntax.FromImport:
+		z.template(n.Template, &a.Imports)
+	case *syntax.Assign:
+		z.target(n.Target, top)
+	case *syntax.AssignBlock:
+		z.target(n.Target, top)
 		top = false
-	case *nMacro:
+	case *syntax.Macro:
 		if top {
-			a.Macros = append(a.Macros, z.ref(n.name, n.at()))
+			a.Macros = append(a.Macros, z.ref(n.Name, n.Pos()))
 		}
 		top = false
-	case *nFilter:
-		a.Filters = append(a.Filters, z.use(n.name, n.at(), n.args))
-	case *nTest:
-		a.Tests = append(a.Tests, z.use(n.name, n.at(), n.args))
-	case *nFor, *nCallBlock, *nFilterBlock, *nWith, *nScope:
+	case *syntax.Filter:
+		a.Filters = append(a.Filters, z.use(n.Name, n.Pos(), n.Positional))
+	case *syntax.Test:
+		a.Tests = append(a.Tests, z.use(n.Name, n.Pos(), n.Positional))
+	case *syntax.For, *syntax.CallBlock, *syntax.FilterBlock, *syntax.With, *syntax.Scope:
 		top = false
 	}
-	visitChildren(n, func(c node) { z.node(c, top) })
+	syntax.VisitChildren(n, func(c syntax.Node) { z.node(c, top) })
 }
 
-func (z *analyzer) target(n node, top bool) {
+func (z *analyzer) target(n syntax.Node, top bool) {
 	if !top {
 		return
 	}
-	walk(n, func(n node) bool {
-		if name, ok := n.(*nName); ok {
-			z.a.Sets = append(z.a.Sets, z.ref(name.name, name.at()))
+	syntax.Walk(n, func(n syntax.Node) bool {
+		if name, ok := n.(*syntax.Name); ok {
+			z.a.Sets = append(z.a.Sets, z.ref(name.Name, name.Pos()))
 		}
 		return true
 	})
 }
 
 // template records the templates that an expression names.
-func (z *analyzer) template(n node, refs *[]Ref) {
+func (z *analyzer) template(n syntax.Node, refs *[]Ref) {
 	switch n := n.(type) {
-	case *nConst:
-		if s, ok := n.val.(string); ok {
-			*refs = append(*refs, z.ref(s, n.at()))
+	case *syntax.Const:
+		if s, ok := n.Value.(string); ok {
+			*refs = append(*refs, z.ref(s, n.Pos()))
 			return
 		}
-	case *nList:
-		for _, item := range n.items {
+	case *syntax.List:
+		for _, item := range n.Items {
 			z.template(item, refs)
 		}
 		return
-	case *nTuple:
-		for _, item := range n.items {
+	case *syntax.Tuple:
+		for _, item := range n.Items {
 			z.template(item, refs)
 		}
 		return
@@ -149,12 +153,12 @@ func (z *analyzer) template(n node, refs *[]Ref) {
 	z.a.Dynamic = true
 }
 
-func (z *analyzer) use(name string, pos int, args []node) Use {
+func (z *analyzer) use(name string, pos int, args []syntax.Node) Use {
 	u := Use{Ref: z.ref(name, pos)}
 	for _, arg := range args {
 		s := ""
-		if c, ok := arg.(*nConst); ok {
-			s, _ = c.val.(string)
+		if c, ok := arg.(*syntax.Const); ok {
+			s, _ = c.Value.(string)
 		}
 		u.Args = append(u.Args, s)
 	}
@@ -169,14 +173,14 @@ func (z *analyzer) firstReads() map[string]int {
 			first[name] = pos
 		}
 	}
-	walk(z.t.tree, func(n node) bool {
+	syntax.Walk(z.t.tree, func(n syntax.Node) bool {
 		switch n := n.(type) {
-		case *nName:
-			if n.ctx == ctxLoad {
-				note(n.name, n.at())
+		case *syntax.Name:
+			if n.Context == syntax.Load {
+				note(n.Name, n.Pos())
 			}
-		case *nNSRef:
-			note(n.name, n.at())
+		case *syntax.NamespaceRef:
+			note(n.Name, n.Pos())
 		}
 		return true
 	})

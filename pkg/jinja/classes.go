@@ -1,97 +1,112 @@
 package jinja
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/kolla-build/kolla-build/pkg/jinja/internal/raise"
+	"github.com/kolla-build/kolla-build/pkg/jinja/internal/value"
+)
 
 // The classes of the values that a running template has: macros, templates,
 // imported templates, loops and blocks. They are filled in by init because their
 // functions lead back to them.
-var macroClass, templateClass, moduleClass, loopClass, selfClass, blockClass class
+var macroClass, templateClass, moduleClass, loopClass, selfClass, blockClass value.Class
 
-func (*macro) Class() *class       { return &macroClass }
-func (*module) Class() *class      { return &moduleClass }
-func (*loopContext) Class() *class { return &loopClass }
-func (*templateRef) Class() *class { return &selfClass }
-func (*blockRef) Class() *class    { return &blockClass }
+func (*macro) Class() *value.Class { return &macroClass }
+
+func (*module) Class() *value.Class { return &moduleClass }
+
+func (*loopContext) Class() *value.Class { return &loopClass }
+
+func (*templateRef) Class() *value.Class { return &selfClass }
+
+func (*blockRef) Class() *value.Class { return &blockClass }
 
 // Class describes the template as a value of templates, for the evaluator.
-func (*Template) Class() *class { return &templateClass }
+func (*Template) Class() *value.Class { return &templateClass }
 
 func init() {
-	macroClass = class{
-		name: "Macro", module: "jinja2.runtime",
-		private: []string{"_argument_count", "_async_invoke", "_default_autoescape", "_environment", "_func", "_invoke", "__call__", "__dict__", "__module__", "__weakref__"},
-		attr:    func(v any, _ *vframe, name string) (any, bool) { return v.(*macro).attr(name) },
-		repr: func(v any, _ *vframe) string {
+	macroClass = value.Class{
+		Name: "Macro", Module: "jinja2.runtime",
+		Private: []string{"_argument_count", "_async_invoke", "_default_autoescape", "_environment", "_func", "_invoke", "__call__", "__dict__", "__module__", "__weakref__"},
+		Attr:    func(v any, _ *value.Frame, name string) (any, bool) { return v.(*macro).attr(name) },
+		Repr: func(v any, _ *value.Frame) string {
 			if m := v.(*macro); m.name != "" {
-				return "<Macro " + repr(m.name) + ">"
+				return "<Macro " + value.Repr(m.name) + ">"
 			}
 			return "<Macro anonymous>"
 		},
-		call: func(v any, fr *vframe, args []any, kw []kwArg) any { return v.(*macro).call(frameOf(fr), args, kw) },
+		Call: func(v any, fr *value.Frame, args []any, kw []value.Keyword) any {
+			return v.(*macro).call(frameOf(fr), args, kw)
+		},
 	}
-	templateClass = class{
-		name: "Template", module: "jinja2.environment",
-		private: []string{"_debug_info", "_from_namespace", "_get_default_module", "_get_default_module_async", "_module", "_uptodate", "__dict__", "__module__", "__weakref__"},
-		attr:    func(v any, fr *vframe, name string) (any, bool) { return v.(*Template).attr(fr, name) },
-		repr:    func(v any, _ *vframe) string { return "<Template " + repr(v.(*Template).name) + ">" },
+	templateClass = value.Class{
+		Name: "Template", Module: "jinja2.environment",
+		Private: []string{"_debug_info", "_from_namespace", "_get_default_module", "_get_default_module_async", "_module", "_uptodate", "__dict__", "__module__", "__weakref__"},
+		Attr:    func(v any, fr *value.Frame, name string) (any, bool) { return v.(*Template).attr(fr, name) },
+		Repr:    func(v any, _ *value.Frame) string { return "<Template " + value.Repr(v.(*Template).name) + ">" },
 	}
-	moduleClass = class{
-		name: "TemplateModule", module: "jinja2.environment",
-		private: []string{"_body_stream", "__dict__", "__html__", "__module__", "__name__", "__weakref__"},
-		attr: func(v any, _ *vframe, name string) (any, bool) {
+	moduleClass = value.Class{
+		Name: "TemplateModule", Module: "jinja2.environment",
+		Private: []string{"_body_stream", "__dict__", "__html__", "__module__", "__name__", "__weakref__"},
+		Attr: func(v any, _ *value.Frame, name string) (any, bool) {
 			x, ok := v.(*module).attrs[name]
 			return x, ok
 		},
-		names: func(v any) []string {
+		Names: func(v any) []string {
 			var names []string
 			for k := range v.(*module).attrs {
 				names = append(names, k)
 			}
 			return names
 		},
-		repr: func(v any, _ *vframe) string { return "<TemplateModule " + repr(v.(*module).name) + ">" },
-		text: func(v any) string { return v.(*module).text() },
+		Repr: func(v any, _ *value.Frame) string { return "<TemplateModule " + value.Repr(v.(*module).name) + ">" },
+		Text: func(v any) string { return v.(*module).text() },
 	}
-	loopClass = class{
-		name: "LoopContext", module: "jinja2.runtime",
-		private: []string{"_after", "_before", "_current", "_iterable", "_iterator", "_last_changed_value", "_length", "_peek_next", "_recurse", "_to_iterator", "_undefined", "__call__", "__dict__", "__iter__", "__len__", "__module__", "__next__", "__weakref__"},
-		attr:    func(v any, fr *vframe, name string) (any, bool) { return v.(*loopContext).attr(fr, name) },
-		repr: func(v any, fr *vframe) string {
+	loopClass = value.Class{
+		Name: "LoopContext", Module: "jinja2.runtime",
+		Private: []string{"_after", "_before", "_current", "_iterable", "_iterator", "_last_changed_value", "_length", "_peek_next", "_recurse", "_to_iterator", "_undefined", "__call__", "__dict__", "__iter__", "__len__", "__module__", "__next__", "__weakref__"},
+		Attr:    func(v any, fr *value.Frame, name string) (any, bool) { return v.(*loopContext).attr(fr, name) },
+		Repr: func(v any, fr *value.Frame) string {
 			l := v.(*loopContext)
 			return fmt.Sprintf("<LoopContext %d/%d>", l.index0+1, l.len(fr))
 		},
-		call:    func(v any, fr *vframe, args []any, kw []kwArg) any { return v.(*loopContext).call(fr, args, kw) },
-		iterate: func(v any, _ *vframe) iterator { return loopIter{v.(*loopContext)} },
-		length:  func(v any, fr *vframe) int64 { return v.(*loopContext).len(fr) },
+		Call: func(v any, fr *value.Frame, args []any, kw []value.Keyword) any {
+			return v.(*loopContext).call(fr, args, kw)
+		},
+		Iterate: func(v any, _ *value.Frame) value.Iterator { return loopIter{v.(*loopContext)} },
+		Length:  func(v any, fr *value.Frame) int64 { return v.(*loopContext).len(fr) },
 	}
-	selfClass = class{
-		name: "TemplateReference", module: "jinja2.runtime",
-		private: []string{"_TemplateReference__context", "__dict__", "__getitem__", "__module__", "__weakref__"},
-		repr:    func(v any, _ *vframe) string { return "<TemplateReference " + repr(v.(*templateRef).ctx.name) + ">" },
-		iterate: func(any, *vframe) iterator {
+	selfClass = value.Class{
+		Name: "TemplateReference", Module: "jinja2.runtime",
+		Private: []string{"_TemplateReference__context", "__dict__", "__getitem__", "__module__", "__weakref__"},
+		Repr: func(v any, _ *value.Frame) string {
+			return "<TemplateReference " + value.Repr(v.(*templateRef).ctx.name) + ">"
+		},
+		Iterate: func(any, *value.Frame) value.Iterator {
 			// It has __getitem__ alone, and block 0 does not exist.
-			return newIterator("iterator", func() (any, bool) {
-				raiseKind(KindRuntime, "KeyError", "0")
+			return value.NewIterator("iterator", func() (any, bool) {
+				raise.As(KindRuntime, "KeyError", "0")
 				return nil, false
 			})
 		},
-		item: func(v any, _ *vframe, key any) (any, bool) {
-			name, ok := asStr(key)
+		Item: func(v any, _ *value.Frame, key any) (any, bool) {
+			name, ok := value.AsStr(key)
 			if !ok {
 				return nil, false
 			}
 			return v.(*templateRef).block(name)
 		},
 	}
-	blockClass = class{
-		name: "BlockReference", module: "jinja2.runtime",
-		private: []string{"_async_call", "_context", "_depth", "_stack", "__call__", "__dict__", "__module__", "__weakref__"},
-		attr:    func(v any, _ *vframe, name string) (any, bool) { return v.(*blockRef).attr(name) },
-		repr:    plainRepr,
-		call: func(v any, fr *vframe, args []any, kw []kwArg) any {
-			noKeywords("__call__", kw)
+	blockClass = value.Class{
+		Name: "BlockReference", Module: "jinja2.runtime",
+		Private: []string{"_async_call", "_context", "_depth", "_stack", "__call__", "__dict__", "__module__", "__weakref__"},
+		Attr:    func(v any, _ *value.Frame, name string) (any, bool) { return v.(*blockRef).attr(name) },
+		Repr:    value.PlainRepr,
+		Call: func(v any, fr *value.Frame, args []any, kw []value.Keyword) any {
+			value.RejectKeywords("__call__", kw)
 			if len(args) > 0 {
-				raiseType("BlockReference.__call__() takes 1 positional argument but %d were given", len(args)+1)
+				raise.Type("BlockReference.__call__() takes 1 positional argument but %d were given", len(args)+1)
 			}
 			return v.(*blockRef).call(frameOf(fr))
 		},
@@ -99,9 +114,9 @@ func init() {
 }
 
 // frameOf is the activation that a value's operation is called from.
-func frameOf(fr *vframe) *frame { return fr.code.(*frame) }
+func frameOf(fr *value.Frame) *frame { return fr.Code.(*frame) }
 
-func (t *Template) attr(fr *vframe, name string) (any, bool) {
+func (t *Template) attr(fr *value.Frame, name string) (any, bool) {
 	switch name {
 	case "name", "filename":
 		return t.name, true
@@ -149,8 +164,8 @@ func (m *macro) attr(name string) (any, bool) {
 // loopIter is a loop iterated over by hand: it yields pairs, as Jinja2's own code expects.
 type loopIter struct{ l *loopContext }
 
-func (it loopIter) next(fr *vframe) (any, bool) {
-	v, ok := it.l.next(fr)
+func (it loopIter) Next(fr *value.Frame) (any, bool) {
+	v, ok := it.l.Next(fr)
 	if !ok {
 		return nil, false
 	}

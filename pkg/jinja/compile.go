@@ -3,12 +3,17 @@ package jinja
 import (
 	"slices"
 	"strings"
+
+	"github.com/kolla-build/kolla-build/pkg/jinja/internal/raise"
+	"github.com/kolla-build/kolla-build/pkg/jinja/internal/resolve"
+	"github.com/kolla-build/kolla-build/pkg/jinja/internal/syntax"
+	"github.com/kolla-build/kolla-build/pkg/jinja/internal/value"
 )
 
 // scope is what the compiler knows of a stretch of template: Jinja2's Frame.
 type scope struct {
 	parent  *scope
-	symbols *symbols
+	symbols *resolve.Symbols
 	// checkOutput says that a parent template may make this text be dropped.
 	checkOutput bool
 	// toplevel and rootlevel are as in Jinja2: toplevel includes if statements at
@@ -20,7 +25,7 @@ type scope struct {
 }
 
 func (s *scope) inner() *scope {
-	return &scope{parent: s, symbols: newSymbols(s.symbols, s.symbols.level+1, s.symbols.work), checkOutput: s.checkOutput}
+	return &scope{parent: s, symbols: resolve.New(s.symbols, s.symbols.Level+1, s.symbols.Work), checkOutput: s.checkOutput}
 }
 
 // softer is the scope of a branch: the same variables, not at the root.
@@ -40,7 +45,7 @@ type compiler struct {
 	// autoescape is the mode known now; volatile says that it is known at run time alone.
 	autoescape, volatile bool
 
-	blocks       []*nBlock
+	blocks       []*syntax.Block
 	extends      int  // extends statements so far
 	knownExtends bool // one of them is unconditional
 	// assigned are the names that the assignments being compiled store.
@@ -52,7 +57,7 @@ type compiler struct {
 	// fold is the frame in which constants are computed.
 	fold *frame
 	// unfit has expressions that lie deep in others and are known to be no constants.
-	unfit map[node]bool
+	unfit map[syntax.Node]bool
 	// nameWork is what name resolution has cost so far.
 	nameWork int
 	// depth is how deep in an expression a constant is being computed.
@@ -63,13 +68,13 @@ type compiler struct {
 
 func compileTemplate(env *Environment, name, source string) *Template {
 	if limit := env.cfg.Limits.Source; len(source) > limit {
-		raiseError(&Error{Kind: KindLimit, class: "LimitError", Template: name, Message: "the template is longer than " + byteSize(limit)})
+		raise.Again(&Error{Kind: KindLimit, Class: "LimitError", Template: name, Message: "the template is longer than " + value.ByteSize(limit)})
 	}
-	tree, err := parse(name, source, &env.syntax)
+	tree, err := syntax.Parse(name, source, &env.syntax)
 	if err != nil {
-		raiseError(err)
+		raise.Again(err)
 	}
-	t := &Template{env: env, name: name, src: tree.source, tree: tree}
+	t := &Template{env: env, name: name, src: tree.Source, tree: tree}
 	c := &compiler{env: env, tmpl: t, autoescape: env.cfg.Autoescape}
 	c.fold = c.foldFrame()
 	c.template(t.tree)
@@ -78,38 +83,38 @@ func compileTemplate(env *Environment, name, source string) *Template {
 
 // fail raises an error of the template at an offset.
 func (c *compiler) fail(pos int, msg, hint string) {
-	raiseAt(KindSyntax, "TemplateAssertionError", msg, hint, c.tmpl.name, c.tmpl.src, pos)
+	raise.At(KindSyntax, "TemplateAssertionError", msg, hint, c.tmpl.name, c.tmpl.src, pos)
 }
 
-func (c *compiler) template(n *nTemplate) {
+func (c *compiler) template(n *syntax.Template) {
 	haveExtends := false
 	seen := map[string]bool{}
-	walk(n, func(n node) bool {
+	syntax.Walk(n, func(n syntax.Node) bool {
 		switch n := n.(type) {
-		case *nExtends:
+		case *syntax.Extends:
 			haveExtends = true
-		case *nBlock:
-			if seen[n.name] {
-				c.fail(n.at(), "block "+repr(n.name)+" defined twice", "")
+		case *syntax.Block:
+			if seen[n.Name] {
+				c.fail(n.Pos(), "block "+value.Repr(n.Name)+" defined twice", "")
 			}
-			seen[n.name] = true
+			seen[n.Name] = true
 			c.blocks = append(c.blocks, n)
 		}
 		return true
 	})
 	t := c.tmpl
-	t.root = &function{tmpl: t, what: "template " + repr(t.name)}
+	t.root = &function{tmpl: t, what: "template " + value.Repr(t.name)}
 	c.fn = t.root
-	sc := &scope{symbols: newSymbols(nil, 0, &c.nameWork)}
+	sc := &scope{symbols: resolve.New(nil, 0, &c.nameWork)}
 	var pre []stmt
-	if undeclared(n.body, "self")["self"] {
+	if resolve.Undeclared(n.Body, "self")["self"] {
 		pre = append(pre, c.declareSelf(sc))
 	}
-	sc.symbols.analyze(n)
+	sc.symbols.Analyze(n)
 	sc.toplevel, sc.rootlevel = true, true
 	sc.checkOutput = haveExtends
 	pre = append(pre, c.enter(sc)...)
-	t.root.body = append(pre, c.body(n.body, sc)...)
+	t.root.body = append(pre, c.body(n.Body, sc)...)
 	if haveExtends {
 		t.root.body = append(t.root.body, func(fr *frame) ctl {
 			if p := fr.extended; p != nil {
@@ -125,7 +130,7 @@ func (c *compiler) template(n *nTemplate) {
 }
 
 func (c *compiler) declareSelf(sc *scope) stmt {
-	slot := c.fn.slot(sc.symbols.param("self"))
+	slot := c.fn.slot(sc.symbols.Param("self"))
 	return func(fr *frame) ctl {
 		fr.slots[slot] = &templateRef{fr.ctx}
 		return ctlNext
@@ -133,30 +138,30 @@ func (c *compiler) declareSelf(sc *scope) stmt {
 }
 
 // blockFunction compiles a block: a scope apart from the rest of its template.
-func (c *compiler) blockFunction(b *nBlock) *function {
-	f := &function{tmpl: c.tmpl, name: b.name, what: "block " + repr(b.name), required: b.required}
+func (c *compiler) blockFunction(b *syntax.Block) *function {
+	f := &function{tmpl: c.tmpl, name: b.Name, what: "block " + value.Repr(b.Name), required: b.Required}
 	c.fn, c.loops = f, 0
-	sc := &scope{symbols: newSymbols(nil, 0, &c.nameWork), block: true}
+	sc := &scope{symbols: resolve.New(nil, 0, &c.nameWork), block: true}
 	var pre []stmt
-	names := undeclared(b.body, "self", "super")
+	names := resolve.Undeclared(b.Body, "self", "super")
 	if names["self"] {
 		pre = append(pre, c.declareSelf(sc))
 	}
 	if names["super"] {
-		slot := f.slot(sc.symbols.param("super"))
+		slot := f.slot(sc.symbols.Param("super"))
 		pre = append(pre, func(fr *frame) ctl {
 			fr.slots[slot] = fr.ctx.superBlock(fr.fn)
 			return ctlNext
 		})
 	}
-	sc.symbols.analyze(b)
+	sc.symbols.Analyze(b)
 	pre = append(pre, c.enter(sc)...)
-	f.body = append(pre, c.body(b.body, sc)...)
+	f.body = append(pre, c.body(b.Body, sc)...)
 	return f
 }
 
 // body compiles statements; what follows a second extends is never reached.
-func (c *compiler) body(list []node, sc *scope) []stmt {
+func (c *compiler) body(list []syntax.Node, sc *scope) []stmt {
 	var out []stmt
 	for _, n := range list {
 		if s := c.statement(n, sc); s != nil {
@@ -174,21 +179,21 @@ func (c *compiler) body(list []node, sc *scope) []stmt {
 func (c *compiler) enter(sc *scope) []stmt {
 	type load struct {
 		slot, from, depth int
-		kind              loadKind
+		kind              resolve.LoadKind
 		name              string
 	}
 	var loads []load
-	for i := range sc.symbols.ents {
-		e := &sc.symbols.ents[i]
-		l := load{kind: e.load, name: e.name}
-		if e.load == loadResolve {
-			c.noteRead(e.name)
+	for i := range sc.symbols.Entries {
+		e := &sc.symbols.Entries[i]
+		l := load{kind: e.Load, name: e.Name}
+		if e.Load == resolve.LoadResolve {
+			c.noteRead(e.Name)
 		}
-		if e.load == loadAlias {
-			l.depth, l.from = c.ref(e.alias)
+		if e.Load == resolve.LoadAlias {
+			l.depth, l.from = c.ref(e.Alias)
 		}
-		l.slot = c.fn.slot(ident{sc.symbols.level, e.name})
-		if e.load != loadParam {
+		l.slot = c.fn.slot(resolve.Ident{Level: sc.symbols.Level, Name: e.Name})
+		if e.Load != resolve.LoadParam {
 			loads = append(loads, l)
 		}
 	}
@@ -197,15 +202,15 @@ func (c *compiler) enter(sc *scope) []stmt {
 	}
 	weight := len(loads) >> 5
 	return []stmt{func(fr *frame) ctl {
-		fr.st.work(weight)
+		fr.st.Work(weight)
 		for i := range loads {
 			switch l := &loads[i]; l.kind {
-			case loadResolve:
-				fr.slots[l.slot] = fr.ctx.resolve(l.name)
-			case loadAlias:
+			case resolve.LoadResolve:
+				fr.slots[l.slot] = fr.ctx.Resolve(l.name)
+			case resolve.LoadAlias:
 				fr.slots[l.slot] = fr.up(l.depth).bound(l.from)
 			default:
-				fr.slots[l.slot] = missing
+				fr.slots[l.slot] = value.Missing
 			}
 		}
 		return ctlNext
@@ -214,20 +219,20 @@ func (c *compiler) enter(sc *scope) []stmt {
 
 // leave compiles the end of a scope: its variables go.
 func (c *compiler) leave(sc *scope) stmt {
-	slots := make([]int, len(sc.symbols.ents))
-	for i := range sc.symbols.ents {
-		slots[i] = c.fn.slot(ident{sc.symbols.level, sc.symbols.ents[i].name})
+	slots := make([]int, len(sc.symbols.Entries))
+	for i := range sc.symbols.Entries {
+		slots[i] = c.fn.slot(resolve.Ident{Level: sc.symbols.Level, Name: sc.symbols.Entries[i].Name})
 	}
 	return func(fr *frame) ctl {
 		for _, s := range slots {
-			fr.slots[s] = missing
+			fr.slots[s] = value.Missing
 		}
 		return ctlNext
 	}
 }
 
 // ref finds where an identifier's variable lives: how many functions out, and its slot.
-func (c *compiler) ref(id ident) (depth, slot int) {
+func (c *compiler) ref(id resolve.Ident) (depth, slot int) {
 	for f := c.fn; f != nil; f = f.parent {
 		if s, ok := f.slots[id]; ok {
 			return depth, s
@@ -238,11 +243,11 @@ func (c *compiler) ref(id ident) (depth, slot int) {
 }
 
 // refName finds the variable that a name means in a scope.
-func (c *compiler) refName(sc *scope, name string, at int) ident {
-	id, ok := sc.symbols.findRef(name)
+func (c *compiler) refName(sc *scope, name string, at int) resolve.Ident {
+	id, ok := sc.symbols.FindRef(name)
 	if !ok {
 		// Jinja2 loses track of names in the filters of set blocks.
-		c.fail(at, "Tried to resolve a name to a reference that was unknown to the frame ("+repr(name)+")", "")
+		c.fail(at, "Tried to resolve a name to a reference that was unknown to the frame ("+value.Repr(name)+")", "")
 	}
 	return id
 }
@@ -259,7 +264,7 @@ func (fr *frame) up(depth int) *frame {
 func (fr *frame) bound(slot int) any {
 	v := fr.slots[slot]
 	if v == unbound {
-		raiseKind(KindRuntime, "NameError", "variable referenced before assignment")
+		raise.As(KindRuntime, "NameError", "variable referenced before assignment")
 	}
 	return v
 }
@@ -276,80 +281,80 @@ func seq(list ...stmt) stmt {
 	return func(fr *frame) ctl { return fr.run(list) }
 }
 
-func (c *compiler) statement(n node, sc *scope) stmt {
+func (c *compiler) statement(n syntax.Node, sc *scope) stmt {
 	switch n := n.(type) {
-	case *nOutput:
+	case *syntax.Output:
 		return c.output(n, sc)
-	case *nIf:
+	case *syntax.If:
 		return c.ifStatement(n, sc)
-	case *nFor:
+	case *syntax.For:
 		return c.forStatement(n, sc)
-	case *nAssign:
+	case *syntax.Assign:
 		return c.assign(n, sc)
-	case *nAssignBlock:
+	case *syntax.AssignBlock:
 		return c.assignBlock(n, sc)
-	case *nMacro:
+	case *syntax.Macro:
 		return c.macroStatement(n, sc)
-	case *nCallBlock:
+	case *syntax.CallBlock:
 		return c.callBlock(n, sc)
-	case *nFilterBlock:
+	case *syntax.FilterBlock:
 		return c.filterBlock(n, sc)
-	case *nWith:
+	case *syntax.With:
 		return c.with(n, sc)
-	case *nBlock:
+	case *syntax.Block:
 		return c.block(n, sc)
-	case *nExtends:
+	case *syntax.Extends:
 		return c.extend(n, sc)
-	case *nInclude:
+	case *syntax.Include:
 		return c.include(n, sc)
-	case *nImport:
+	case *syntax.Import:
 		return c.importStatement(n, sc)
-	case *nFromImport:
+	case *syntax.FromImport:
 		return c.fromImport(n, sc)
-	case *nExprStmt:
-		e := c.expr(n.expr, sc)
+	case *syntax.ExprStatement:
+		e := c.expr(n.Expr, sc)
 		return func(fr *frame) ctl {
 			e(fr)
 			return ctlNext
 		}
-	case *nLoopControl:
+	case *syntax.LoopControl:
 		if c.loops == 0 {
-			c.fail(n.at(), "'"+map[bool]string{true: "break", false: "continue"}[n.brk]+"' outside loop", "")
+			c.fail(n.Pos(), "'"+map[bool]string{true: "break", false: "continue"}[n.Break]+"' outside loop", "")
 		}
 		result := ctlContinue
-		if n.brk {
+		if n.Break {
 			result = ctlBreak
 		}
 		return func(*frame) ctl { return result }
-	case *nScope:
+	case *syntax.Scope:
 		inner := sc.inner()
-		inner.symbols.analyze(n)
+		inner.symbols.Analyze(n)
 		enter := c.enter(inner)
-		body := c.body(n.body, inner)
+		body := c.body(n.Body, inner)
 		return seq(slices.Concat(enter, body, []stmt{c.leave(inner)})...)
-	case *nAutoescape:
+	case *syntax.Autoescape:
 		return c.autoescapeStatement(n, sc)
 	}
-	c.fail(n.at(), "statement is not supported", "")
+	c.fail(n.Pos(), "statement is not supported", "")
 	return nil
 }
 
-func (c *compiler) ifStatement(n *nIf, sc *scope) stmt {
+func (c *compiler) ifStatement(n *syntax.If, sc *scope) stmt {
 	soft := sc.softer()
 	type branch struct {
 		test expr
 		body []stmt
 	}
-	branches := []branch{{c.expr(n.test, soft), c.body(n.body, soft)}}
-	for _, e := range n.elifs {
-		e := e.(*nIf)
-		branches = append(branches, branch{c.expr(e.test, soft), c.body(e.body, soft)})
+	branches := []branch{{c.expr(n.Test, soft), c.body(n.Body, soft)}}
+	for _, e := range n.Elifs {
+		e := e.(*syntax.If)
+		branches = append(branches, branch{c.expr(e.Test, soft), c.body(e.Body, soft)})
 	}
-	orElse := c.body(n.orElse, soft)
+	orElse := c.body(n.OrElse, soft)
 	if len(branches) == 1 {
 		test, body := branches[0].test, branches[0].body
 		return func(fr *frame) ctl {
-			if truth(test(fr)) {
+			if value.Truth(test(fr)) {
 				return fr.run(body)
 			}
 			return fr.run(orElse)
@@ -357,7 +362,7 @@ func (c *compiler) ifStatement(n *nIf, sc *scope) stmt {
 	}
 	return func(fr *frame) ctl {
 		for i := range branches {
-			if truth(branches[i].test(fr)) {
+			if value.Truth(branches[i].test(fr)) {
 				return fr.run(branches[i].body)
 			}
 		}
@@ -366,7 +371,7 @@ func (c *compiler) ifStatement(n *nIf, sc *scope) stmt {
 }
 
 // output compiles text and print statements, joining what is constant.
-func (c *compiler) output(n *nOutput, sc *scope) stmt {
+func (c *compiler) output(n *syntax.Output, sc *scope) stmt {
 	if sc.checkOutput && c.knownExtends {
 		return nil
 	}
@@ -382,14 +387,14 @@ func (c *compiler) output(n *nOutput, sc *scope) stmt {
 			run = nil
 		}
 	}
-	for _, item := range n.items {
+	for _, item := range n.Items {
 		if text, ok := c.constOutput(item); ok {
 			run = append(run, text)
 			continue
 		}
 		flush()
-		if d, ok := item.(*nTemplateData); ok {
-			pieces = append(pieces, piece{text: d.data})
+		if d, ok := item.(*syntax.TemplateData); ok {
+			pieces = append(pieces, piece{text: d.Data})
 			continue
 		}
 		pieces = append(pieces, piece{expr: c.expr(item, sc)})
@@ -405,11 +410,11 @@ func (c *compiler) output(n *nOutput, sc *scope) stmt {
 			}
 			v := p.expr(fr)
 			if auto && !volatile || volatile && fr.ctx.escape.autoescape {
-				fr.out.write(string(escape(&fr.vframe, v)))
+				fr.out.write(string(value.Escape(&fr.Frame, v)))
 			} else if s, ok := v.(string); ok {
 				fr.out.write(s)
 			} else {
-				fr.out.write(str(&fr.vframe, v))
+				fr.out.write(value.Str(&fr.Frame, v))
 			}
 		}
 		return ctlNext

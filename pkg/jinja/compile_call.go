@@ -2,13 +2,12 @@ package jinja
 
 import (
 	"slices"
-)
 
-// kwArg is a keyword argument of a call.
-type kwArg struct {
-	name string
-	val  any
-}
+	"github.com/kolla-build/kolla-build/pkg/jinja/internal/method"
+	"github.com/kolla-build/kolla-build/pkg/jinja/internal/raise"
+	"github.com/kolla-build/kolla-build/pkg/jinja/internal/syntax"
+	"github.com/kolla-build/kolla-build/pkg/jinja/internal/value"
+)
 
 var pythonKeywords = []string{
 	"False", "None", "True", "and", "as", "assert", "async", "await", "break", "class", "continue", "def", "del",
@@ -18,14 +17,14 @@ var pythonKeywords = []string{
 
 // args compiles the arguments of a call, a filter or a test. The result appends
 // the positional ones to those given.
-func (c *compiler) args(a *nArgs, at int, sc *scope, forwardCaller bool) func(*frame, []any) ([]any, []kwArg) {
-	pos := c.exprs(a.args, sc)
-	names := make([]string, len(a.kwargs))
-	vals := make([]expr, len(a.kwargs))
+func (c *compiler) args(a *syntax.Arguments, at int, sc *scope, forwardCaller bool) func(*frame, []any) ([]any, []value.Keyword) {
+	pos := c.exprs(a.Positional, sc)
+	names := make([]string, len(a.Keywords))
+	vals := make([]expr, len(a.Keywords))
 	lenient := false
-	for i, k := range a.kwargs {
-		names[i], vals[i] = k.name, c.expr(k.val, sc)
-		lenient = lenient || slices.Contains(pythonKeywords, k.name)
+	for i, k := range a.Keywords {
+		names[i], vals[i] = k.Name, c.expr(k.Value, sc)
+		lenient = lenient || slices.Contains(pythonKeywords, k.Name)
 	}
 	if !lenient {
 		seen := make(map[string]bool, len(names))
@@ -36,27 +35,27 @@ func (c *compiler) args(a *nArgs, at int, sc *scope, forwardCaller bool) func(*f
 			seen[name] = true
 		}
 	}
-	// add appends a keyword argument. Without a check above, names may repeat.
-	add := func(fr *frame, kw []kwArg, name string, v any) []kwArg {
+	// Add appends a keyword argument. Without a check above, names may repeat.
+	add := func(fr *frame, kw []value.Keyword, name string, v any) []value.Keyword {
 		if !lenient {
-			return append(kw, kwArg{name, v})
+			return append(kw, value.Keyword{Name: name, Value: v})
 		}
-		return addKeyword(&fr.vframe, kw, name, v, true)
+		return value.AddKeyword(&fr.Frame, kw, name, v, true)
 	}
-	if a.dynArgs == nil && a.dynKwargs == nil {
+	if a.Star == nil && a.StarStar == nil {
 		if len(names) == 0 {
-			return func(fr *frame, args []any) ([]any, []kwArg) {
+			return func(fr *frame, args []any) ([]any, []value.Keyword) {
 				for _, e := range pos {
 					args = append(args, e(fr))
 				}
 				return args, nil
 			}
 		}
-		return func(fr *frame, args []any) ([]any, []kwArg) {
+		return func(fr *frame, args []any) ([]any, []value.Keyword) {
 			for _, e := range pos {
 				args = append(args, e(fr))
 			}
-			kw := make([]kwArg, 0, len(names)+1)
+			kw := make([]value.Keyword, 0, len(names)+1)
 			for i, name := range names {
 				kw = add(fr, kw, name, vals[i](fr))
 			}
@@ -64,13 +63,13 @@ func (c *compiler) args(a *nArgs, at int, sc *scope, forwardCaller bool) func(*f
 		}
 	}
 	var dynArgs, dynKwargs expr
-	if a.dynArgs != nil {
-		dynArgs = c.expr(a.dynArgs, sc)
+	if a.Star != nil {
+		dynArgs = c.expr(a.Star, sc)
 	}
-	if a.dynKwargs != nil {
-		dynKwargs = c.expr(a.dynKwargs, sc)
+	if a.StarStar != nil {
+		dynKwargs = c.expr(a.StarStar, sc)
 	}
-	return func(fr *frame, args []any) ([]any, []kwArg) {
+	return func(fr *frame, args []any) ([]any, []value.Keyword) {
 		for _, e := range pos {
 			args = append(args, e(fr))
 		}
@@ -79,7 +78,7 @@ func (c *compiler) args(a *nArgs, at int, sc *scope, forwardCaller bool) func(*f
 			fr.pos = at
 			args = append(args, starArgs(fr, v)...)
 		}
-		kw := make([]kwArg, 0, len(names)+1)
+		kw := make([]value.Keyword, 0, len(names)+1)
 		for i, name := range names {
 			kw = add(fr, kw, name, vals[i](fr))
 		}
@@ -92,128 +91,114 @@ func (c *compiler) args(a *nArgs, at int, sc *scope, forwardCaller bool) func(*f
 	}
 }
 
-func addKeyword(fr *vframe, kw []kwArg, name string, v any, replace bool) []kwArg {
-	fr.work(len(kw) >> 3)
-	for i := range kw {
-		if kw[i].name == name {
-			if !replace {
-				raiseType("got multiple values for keyword argument '%s'", name)
-			}
-			kw[i].val = v
-			return kw
-		}
-	}
-	return append(kw, kwArg{name, v})
-}
-
 // starArgs is the value of `*value` in a call.
 func starArgs(fr *frame, v any) []any {
 	switch v.(type) {
 	case nil, bool, int64, float64:
-		raiseType("argument after * must be an iterable, not %s", typeName(v))
+		raise.Type("argument after * must be an iterable, not %s", value.TypeName(v))
 	}
-	return collect(&fr.vframe, v)
+	return value.Collect(&fr.Frame, v)
 }
 
 // starKwargs adds `**value` to the keyword arguments of a call.
-func starKwargs(fr *frame, kw []kwArg, v any, replace bool) []kwArg {
+func starKwargs(fr *frame, kw []value.Keyword, v any, replace bool) []value.Keyword {
 	switch d := v.(type) {
 	case *Dict:
-		for key, val := range d.all() {
-			name, ok := asStr(key)
+		for key, val := range d.All() {
+			name, ok := value.AsStr(key)
 			if !ok {
-				raiseType("keywords must be strings")
+				raise.Type("keywords must be strings")
 			}
-			kw = addKeyword(&fr.vframe, kw, name, val, replace)
+			kw = value.AddKeyword(&fr.Frame, kw, name, val, replace)
 		}
 	case *Undefined:
-		raiseUndefined(d)
+		value.RaiseUndefined(d)
 	default:
-		raiseType("argument after ** must be a mapping, not %s", typeName(v))
+		raise.Type("argument after ** must be a mapping, not %s", value.TypeName(v))
 	}
 	return kw
 }
 
 // call compiles a call; the macro of a call block is passed as caller.
-func (c *compiler) call(n *nCall, sc *scope, forwardCaller bool) func(fr *frame, caller any) any {
-	args := c.args(&n.nArgs, n.at(), sc, forwardCaller)
-	at, count := n.at(), len(n.args)
+func (c *compiler) call(n *syntax.Call, sc *scope, forwardCaller bool) func(fr *frame, caller any) any {
+	args := c.args(&n.Arguments, n.Pos(), sc, forwardCaller)
+	at, count := n.Pos(), len(n.Positional)
 	loop, block := sc.loop, sc.block
-	if g, ok := n.expr.(*nGetattr); ok && !forwardCaller {
-		if _, isConst := c.asConst(n.expr); !isConst {
-			obj, attr, attrAt := c.expr(g.expr, sc), g.attr, g.at()
+	if g, ok := n.Expr.(*syntax.Getattr); ok && !forwardCaller {
+		if _, isConst := c.asConst(n.Expr); !isConst {
+			obj, attr, attrAt := c.expr(g.Expr, sc), g.Attr, g.Pos()
 			return func(fr *frame, _ any) any {
 				v := obj(fr)
 				fr.pos = attrAt
-				m := methodOf(v, attr)
+				m := method.Of(v, attr)
 				var fn any
 				if m == nil {
-					fn = getattr(&fr.vframe, v, attr)
+					fn = method.Getattr(&fr.Frame, v, attr)
 				}
 				a, kw := args(fr, make([]any, 0, count))
 				fr.pos = at
 				if m != nil {
-					return m.call(&fr.vframe, v, a, kw)
+					return m.Call(&fr.Frame, v, a, kw)
 				}
-				return callValue(&fr.vframe, fn, a, kw, loop, block)
+				return value.Invoke(&fr.Frame, fn, a, kw, loop, block)
 			}
 		}
 	}
-	fn := c.expr(n.expr, sc)
+	fn := c.expr(n.Expr, sc)
 	return func(fr *frame, caller any) any {
 		f := fn(fr)
 		a, kw := args(fr, make([]any, 0, count))
 		if forwardCaller {
-			kw = addKeyword(&fr.vframe, kw, "caller", caller, false)
+			kw = value.AddKeyword(&fr.Frame, kw, "caller", caller, false)
 		}
 		fr.pos = at
-		return callValue(&fr.vframe, f, a, kw, loop, block)
+		return value.Invoke(&fr.Frame, f, a, kw, loop, block)
 	}
 }
 
 // filterChain compiles the filters of a filter or set block, which apply to its text.
-func (c *compiler) filterChain(n *nFilter, sc *scope) func(*frame, any) any {
+func (c *compiler) filterChain(n *syntax.Filter, sc *scope) func(*frame, any) any {
 	f := c.filterCall(n, sc)
-	if n.expr == nil {
+	if n.Expr == nil {
 		return f
 	}
-	if inner, ok := n.expr.(*nFilter); ok {
+	if inner, ok := n.Expr.(*syntax.Filter); ok {
 		g := c.filterChain(inner, sc)
 		return func(fr *frame, v any) any { return f(fr, g(fr, v)) }
 	}
-	e := c.expr(n.expr, sc)
+	e := c.expr(n.Expr, sc)
 	return func(fr *frame, _ any) any { return f(fr, e(fr)) }
 }
 
 // lookup finds a filter or test when the template is compiled.
-func (c *compiler) lookup(kind, name string, at int, sc *scope) *callable {
+func (c *compiler) lookup(kind, name string, at int, sc *scope) *value.Callable {
 	m := c.env.filters
 	if kind == "test" {
 		m = c.env.tests
 	}
 	f := m[name]
 	if f == nil && !sc.soft {
-		c.fail(at, "No "+kind+" named "+repr(name)+".", suggestCallable(name, m))
+		c.fail(at, "No "+kind+" named "+value.Repr(name)+".", value.SuggestCallable(name, m))
 	}
 	return f
 }
 
-func (c *compiler) filterCall(n *nFilter, sc *scope) func(*frame, any) any {
-	f := c.lookup("filter", n.name, n.at(), sc)
-	return c.applied(f, "filter", n.name, &n.nArgs, n.at(), sc)
+func (c *compiler) filterCall(n *syntax.Filter, sc *scope) func(*frame, any) any {
+	f := c.lookup("filter", n.Name, n.Pos(), sc)
+	return c.applied(f, "filter", n.Name, &n.Arguments, n.Pos(), sc)
 }
 
-func (c *compiler) testExpr(n *nTest, sc *scope) expr {
-	f := c.lookup("test", n.name, n.at(), sc)
-	test := c.applied(f, "test", n.name, &n.nArgs, n.at(), sc)
-	e := c.expr(n.expr, sc)
+func (c *compiler) testExpr(n *syntax.Test, sc *scope) expr {
+	f := c.lookup("test", n.Name, n.Pos(), sc)
+	test := c.applied(f, "test", n.Name, &n.Arguments, n.Pos(), sc)
+	e := c.expr(n.Expr, sc)
 	return func(fr *frame) any { return test(fr, e(fr)) }
 }
 
 // applied compiles a filter or test with its arguments.
-func (c *compiler) applied(f *callable, kind, name string, a *nArgs, at int, sc *scope) func(*frame, any) any {
+func (c *compiler) applied(f *value.Callable, kind, name string, a *syntax.Arguments, at int, sc *scope) func(*frame, any) any {
 	args := c.args(a, at, sc, false)
-	count := len(a.args) + 1
+	count := len(a.Positional) + 1
 	env := c.env
 	return func(fr *frame, v any) any {
 		list, kw := args(fr, append(make([]any, 0, count), v))
@@ -223,8 +208,8 @@ func (c *compiler) applied(f *callable, kind, name string, a *nArgs, at int, sc 
 			if kind == "test" {
 				m = env.tests
 			}
-			panic(&raised{class: "TemplateRuntimeError", kind: KindRuntime, msg: "No " + kind + " named " + repr(name) + " found.", hint: suggestCallable(name, m)})
+			panic(&raise.Exception{Class: "TemplateRuntimeError", Kind: KindRuntime, Message: "No " + kind + " named " + value.Repr(name) + " found.", Hint: value.SuggestCallable(name, m)})
 		}
-		return f.call(&fr.vframe, list, kw)
+		return f.Call(&fr.Frame, list, kw)
 	}
 }

@@ -3,20 +3,28 @@ package jinja
 import (
 	"strconv"
 	"strings"
+
+	"github.com/kolla-build/kolla-build/pkg/jinja/internal/method"
+	"github.com/kolla-build/kolla-build/pkg/jinja/internal/operator"
+	"github.com/kolla-build/kolla-build/pkg/jinja/internal/pystr"
+	"github.com/kolla-build/kolla-build/pkg/jinja/internal/raise"
+	"github.com/kolla-build/kolla-build/pkg/jinja/internal/resolve"
+	"github.com/kolla-build/kolla-build/pkg/jinja/internal/syntax"
+	"github.com/kolla-build/kolla-build/pkg/jinja/internal/value"
 )
 
 // expr compiles an expression. Constant parts are computed now, where Jinja2
 // does so too: it can tell in autoescaped templates.
-func (c *compiler) expr(n node, sc *scope) expr {
+func (c *compiler) expr(n syntax.Node, sc *scope) expr {
 	switch n := n.(type) {
-	case *nName:
+	case *syntax.Name:
 		return c.nameExpr(n, sc)
-	case *nConst:
-		return c.constExpr(n.val)
-	case *nTemplateData:
-		return c.constExpr(n.data)
-	case *nTuple:
-		items := c.exprs(n.items, sc)
+	case *syntax.Const:
+		return c.constExpr(n.Value)
+	case *syntax.TemplateData:
+		return c.constExpr(n.Data)
+	case *syntax.Tuple:
+		items := c.exprs(n.Items, sc)
 		return func(fr *frame) any {
 			t := make(Tuple, len(items))
 			for i, item := range items {
@@ -24,25 +32,25 @@ func (c *compiler) expr(n node, sc *scope) expr {
 			}
 			return t
 		}
-	case *nList:
-		items := c.exprs(n.items, sc)
+	case *syntax.List:
+		items := c.exprs(n.Items, sc)
 		return func(fr *frame) any {
-			fr.st.alloc(40 + 16*len(items))
+			fr.st.Alloc(40 + 16*len(items))
 			l := &List{Items: make([]any, len(items))}
 			for i, item := range items {
 				l.Items[i] = item(fr)
 			}
 			return l
 		}
-	case *nDict:
+	case *syntax.Dict:
 		if c.optimized > 0 && !c.volatile {
 			c.asConst(n) // for its errors
 		}
 		return c.dictExpr(n, sc)
-	case *nSlice:
-		c.fail(n.at(), "invalid syntax: a slice in a tuple", "")
-	case *nNSRef:
-		c.fail(n.at(), "invalid syntax", "")
+	case *syntax.Slice:
+		c.fail(n.Pos(), "invalid syntax: a slice in a tuple", "")
+	case *syntax.NamespaceRef:
+		c.fail(n.Pos(), "invalid syntax", "")
 	}
 	if !c.volatile {
 		if v, ok := c.asConst(n); ok && safeRepr(v) {
@@ -55,7 +63,7 @@ func (c *compiler) expr(n node, sc *scope) expr {
 	return e
 }
 
-func (c *compiler) exprs(list []node, sc *scope) []expr {
+func (c *compiler) exprs(list []syntax.Node, sc *scope) []expr {
 	out := make([]expr, len(list))
 	for i, n := range list {
 		out[i] = c.expr(n, sc)
@@ -64,44 +72,44 @@ func (c *compiler) exprs(list []node, sc *scope) []expr {
 }
 
 // operation compiles the expressions that may fold to constants, and did not.
-func (c *compiler) operation(n node, sc *scope) expr {
+func (c *compiler) operation(n syntax.Node, sc *scope) expr {
 	switch n := n.(type) {
-	case *nCond:
+	case *syntax.Conditional:
 		return c.condExpr(n, sc)
-	case *nLogic:
-		left, right := c.expr(n.left, sc), c.expr(n.right, sc)
-		or := n.or
+	case *syntax.Logical:
+		left, right := c.expr(n.Left, sc), c.expr(n.Right, sc)
+		or := n.Or
 		return func(fr *frame) any {
 			v := left(fr)
-			if truth(v) == or {
+			if value.Truth(v) == or {
 				return v
 			}
 			return right(fr)
 		}
-	case *nNot:
-		e := c.expr(n.expr, sc)
-		return func(fr *frame) any { return !truth(e(fr)) }
-	case *nUnary:
-		e, at, op := c.expr(n.expr, sc), n.at(), positive
-		if n.neg {
-			op = negate
+	case *syntax.Not:
+		e := c.expr(n.Expr, sc)
+		return func(fr *frame) any { return !value.Truth(e(fr)) }
+	case *syntax.Unary:
+		e, at, op := c.expr(n.Expr, sc), n.Pos(), operator.Positive
+		if n.Negative {
+			op = operator.Negate
 		}
 		return func(fr *frame) any {
 			v := e(fr)
 			fr.pos = at
-			return op(&fr.vframe, v)
+			return op(&fr.Frame, v)
 		}
-	case *nBin:
-		left, right := c.expr(n.left, sc), c.expr(n.right, sc)
-		op, at := binaryOps[n.op], n.at()
-		if n.op == tokPow && !c.volatile {
-			if v, ok := c.asConst(n.left); ok && isNumber(v) && strings.HasPrefix(repr(v), "-") {
+	case *syntax.Binary:
+		left, right := c.expr(n.Left, sc), c.expr(n.Right, sc)
+		op, at := binaryOps[n.Op], n.Pos()
+		if n.Op == syntax.Pow && !c.volatile {
+			if v, ok := c.asConst(n.Left); ok && value.IsNumber(v) && strings.HasPrefix(value.Repr(v), "-") {
 				// Jinja2 writes -2 ** x for Python, to which that is -(2 ** x).
-				base := negate(&c.fold.vframe, v)
+				base := operator.Negate(&c.fold.Frame, v)
 				return func(fr *frame) any {
 					b := right(fr)
 					fr.pos = at
-					return negate(&fr.vframe, op(&fr.vframe, base, b))
+					return operator.Negate(&fr.Frame, op(&fr.Frame, base, b))
 				}
 			}
 		}
@@ -109,59 +117,59 @@ func (c *compiler) operation(n node, sc *scope) expr {
 			a := left(fr)
 			b := right(fr)
 			fr.pos = at
-			return op(&fr.vframe, a, b)
+			return op(&fr.Frame, a, b)
 		}
-	case *nConcat:
+	case *syntax.Concat:
 		return c.concatExpr(n, sc)
-	case *nCompare:
+	case *syntax.Compare:
 		return c.compareExpr(n, sc)
-	case *nGetattr:
-		e, at, attr := c.expr(n.expr, sc), n.at(), n.attr
+	case *syntax.Getattr:
+		e, at, attr := c.expr(n.Expr, sc), n.Pos(), n.Attr
 		return func(fr *frame) any {
 			v := e(fr)
 			fr.pos = at
-			return getattr(&fr.vframe, v, attr)
+			return method.Getattr(&fr.Frame, v, attr)
 		}
-	case *nGetitem:
+	case *syntax.Getitem:
 		return c.getitemExpr(n, sc)
-	case *nCall:
+	case *syntax.Call:
 		call := c.call(n, sc, false)
 		return func(fr *frame) any { return call(fr, nil) }
-	case *nFilter:
-		if n.expr == nil {
-			c.fail(n.at(), "filter without a value", "")
+	case *syntax.Filter:
+		if n.Expr == nil {
+			c.fail(n.Pos(), "filter without a value", "")
 		}
-		e := c.expr(n.expr, sc)
+		e := c.expr(n.Expr, sc)
 		f := c.filterCall(n, sc)
 		return func(fr *frame) any { return f(fr, e(fr)) }
-	case *nTest:
+	case *syntax.Test:
 		return c.testExpr(n, sc)
 	}
-	c.fail(n.at(), "expression is not supported", "")
+	c.fail(n.Pos(), "expression is not supported", "")
 	return nil
 }
 
-func (c *compiler) nameExpr(n *nName, sc *scope) expr {
-	id := c.refName(sc, n.name, n.at())
+func (c *compiler) nameExpr(n *syntax.Name, sc *scope) expr {
+	id := c.refName(sc, n.Name, n.Pos())
 	depth, slot := c.ref(id)
-	kind, ok := sc.symbols.findLoad(id)
-	mode, name := c.env.cfg.Undefined, n.name
-	if ok && kind == loadParam {
+	kind, ok := sc.symbols.FindLoad(id)
+	mode, name := c.env.cfg.Undefined, n.Name
+	if ok && kind == resolve.LoadParam {
 		if depth == 0 {
 			return func(fr *frame) any { return fr.bound(slot) }
 		}
 		return func(fr *frame) any { return fr.up(depth).bound(slot) }
 	}
 	check := func(v any) any {
-		if v == missing {
-			return undefinedName(mode, name)
+		if v == value.Missing {
+			return value.UndefinedName(mode, name)
 		}
 		return v
 	}
 	if depth == 0 {
 		return func(fr *frame) any {
 			v := fr.slots[slot]
-			if _, ok := v.(*missingType); ok {
+			if _, ok := v.(*value.Marker); ok {
 				return check(fr.bound(slot))
 			}
 			return v
@@ -174,7 +182,7 @@ func (c *compiler) constExpr(v any) expr {
 	if nonFinite(v) {
 		return func(*frame) any {
 			// Jinja2 writes such a constant as a name that Python does not have.
-			raiseKind(KindRuntime, "NameError", "name '%s' is not defined", floatRepr(firstNonFinite(v)))
+			raise.As(KindRuntime, "NameError", "name '%s' is not defined", pystr.FloatRepr(firstNonFinite(v)))
 			return nil
 		}
 	}
@@ -184,55 +192,55 @@ func (c *compiler) constExpr(v any) expr {
 	return func(*frame) any { return v }
 }
 
-func (c *compiler) dictExpr(n *nDict, sc *scope) expr {
+func (c *compiler) dictExpr(n *syntax.Dict, sc *scope) expr {
 	type pair struct{ key, val expr }
-	pairs := make([]pair, len(n.items))
-	for i, p := range n.items {
-		pairs[i] = pair{c.expr(p.key, sc), c.expr(p.val, sc)}
+	pairs := make([]pair, len(n.Items))
+	for i, p := range n.Items {
+		pairs[i] = pair{c.expr(p.Key, sc), c.expr(p.Value, sc)}
 	}
-	at := n.at()
+	at := n.Pos()
 	return func(fr *frame) any {
-		fr.st.alloc(64 + 64*len(pairs))
+		fr.st.Alloc(64 + 64*len(pairs))
 		// All is evaluated before the first key is hashed.
 		vals := make([]any, 0, 2*len(pairs))
 		for i := range pairs {
 			vals = append(vals, pairs[i].key(fr), pairs[i].val(fr))
 		}
 		fr.pos = at
-		d := newDict(len(pairs))
+		d := value.MakeDict(len(pairs))
 		for i := 0; i < len(vals); i += 2 {
-			d.set(&fr.vframe, vals[i], vals[i+1])
+			d.Put(&fr.Frame, vals[i], vals[i+1])
 		}
 		return d
 	}
 }
 
-func (c *compiler) condExpr(n *nCond, sc *scope) expr {
+func (c *compiler) condExpr(n *syntax.Conditional, sc *scope) expr {
 	soft := sc.softer()
-	then, test := c.expr(n.then, soft), c.expr(n.test, soft)
-	if n.orElse != nil {
-		orElse := c.expr(n.orElse, soft)
+	then, test := c.expr(n.Then, soft), c.expr(n.Test, soft)
+	if n.OrElse != nil {
+		orElse := c.expr(n.OrElse, soft)
 		return func(fr *frame) any {
-			if truth(test(fr)) {
+			if value.Truth(test(fr)) {
 				return then(fr)
 			}
 			return orElse(fr)
 		}
 	}
-	line := c.tmpl.lineOf(n.at())
-	hint := "the inline if-expression on line " + strconv.Itoa(line) + " in " + repr(c.tmpl.name) + " evaluated to false and no else section was defined."
+	line := c.tmpl.lineOf(n.Pos())
+	hint := "the inline if-expression on line " + strconv.Itoa(line) + " in " + value.Repr(c.tmpl.name) + " evaluated to false and no else section was defined."
 	return func(fr *frame) any {
-		if truth(test(fr)) {
+		if value.Truth(test(fr)) {
 			return then(fr)
 		}
-		return newUndefined(Default, hint)
+		return value.NewUndefined(Default, hint)
 	}
 }
 
-func (c *compiler) concatExpr(n *nConcat, sc *scope) expr {
-	items := c.exprs(n.items, sc)
+func (c *compiler) concatExpr(n *syntax.Concat, sc *scope) expr {
+	items := c.exprs(n.Items, sc)
 	auto, volatile := c.autoescape, c.volatile
-	at := n.at()
+	at := n.Pos()
 	return func(fr *frame) any {
 		vals := make([]any, len(items))
 		for i, item := range items {
@@ -241,26 +249,26 @@ func (c *compiler) concatExpr(n *nConcat, sc *scope) expr {
 		fr.pos = at
 		// In volatile mode Jinja2 asks for the mode in a place where it is never set.
 		if auto && !volatile {
-			return markupJoin(&fr.vframe, vals)
+			return value.MarkupJoin(&fr.Frame, vals)
 		}
 		parts := make([]string, len(vals))
 		for i, v := range vals {
-			parts[i] = str(&fr.vframe, v)
+			parts[i] = value.Str(&fr.Frame, v)
 		}
-		return joinStrings(&fr.vframe, parts, "")
+		return value.JoinStrings(&fr.Frame, parts, "")
 	}
 }
 
-func (c *compiler) compareExpr(n *nCompare, sc *scope) expr {
-	first := c.expr(n.expr, sc)
+func (c *compiler) compareExpr(n *syntax.Compare, sc *scope) expr {
+	first := c.expr(n.Expr, sc)
 	type op struct {
-		cmp  func(fr *vframe, a, b any) bool
+		cmp  func(fr *value.Frame, a, b any) bool
 		expr expr
 		at   int
 	}
-	ops := make([]op, len(n.ops))
-	for i, o := range n.ops {
-		ops[i] = op{compareFuncs[o.op], c.expr(o.expr, sc), o.pos}
+	ops := make([]op, len(n.Ops))
+	for i, o := range n.Ops {
+		ops[i] = op{compareFuncs[o.Op], c.expr(o.Expr, sc), o.Pos}
 	}
 	if len(ops) == 1 {
 		cmp, right, at := ops[0].cmp, ops[0].expr, ops[0].at
@@ -268,7 +276,7 @@ func (c *compiler) compareExpr(n *nCompare, sc *scope) expr {
 			a := first(fr)
 			b := right(fr)
 			fr.pos = at
-			return cmp(&fr.vframe, a, b)
+			return cmp(&fr.Frame, a, b)
 		}
 	}
 	return func(fr *frame) any {
@@ -276,7 +284,7 @@ func (c *compiler) compareExpr(n *nCompare, sc *scope) expr {
 		for i := range ops {
 			b := ops[i].expr(fr)
 			fr.pos = ops[i].at
-			if !ops[i].cmp(&fr.vframe, a, b) {
+			if !ops[i].cmp(&fr.Frame, a, b) {
 				return false
 			}
 			a = b
@@ -285,32 +293,32 @@ func (c *compiler) compareExpr(n *nCompare, sc *scope) expr {
 	}
 }
 
-func (c *compiler) getitemExpr(n *nGetitem, sc *scope) expr {
-	e, at := c.expr(n.expr, sc), n.at()
-	if s, ok := n.arg.(*nSlice); ok {
+func (c *compiler) getitemExpr(n *syntax.Getitem, sc *scope) expr {
+	e, at := c.expr(n.Expr, sc), n.Pos()
+	if s, ok := n.Arg.(*syntax.Slice); ok {
 		var parts [3]expr
-		for i, p := range []node{s.start, s.stop, s.step} {
+		for i, p := range []syntax.Node{s.Start, s.Stop, s.Step} {
 			if p != nil {
 				parts[i] = c.expr(p, sc)
 			}
 		}
 		return func(fr *frame) any {
 			v := e(fr)
-			var bounds sliceValue
+			var bounds value.Slice
 			for i, p := range parts {
 				if p != nil {
 					bounds[i] = p(fr)
 				}
 			}
 			fr.pos = at
-			return subscript(&fr.vframe, v, &bounds)
+			return value.Subscript(&fr.Frame, v, &bounds)
 		}
 	}
-	arg := c.expr(n.arg, sc)
+	arg := c.expr(n.Arg, sc)
 	return func(fr *frame) any {
 		v := e(fr)
 		a := arg(fr)
 		fr.pos = at
-		return getitem(&fr.vframe, v, a)
+		return method.Getitem(&fr.Frame, v, a)
 	}
 }

@@ -1,44 +1,50 @@
 package jinja
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/kolla-build/kolla-build/pkg/jinja/internal/resolve"
+	"github.com/kolla-build/kolla-build/pkg/jinja/internal/syntax"
+	"github.com/kolla-build/kolla-build/pkg/jinja/internal/value"
+)
 
 // forStatement compiles a loop. A recursive one becomes a function of its own.
-func (c *compiler) forStatement(n *nFor, sc *scope) stmt {
+func (c *compiler) forStatement(n *syntax.For, sc *scope) stmt {
 	loopScope, elseScope := sc.inner(), sc.inner()
 	loopScope.loop = true
-	extended := n.recursive || undeclared(n.body, "loop")["loop"]
+	extended := n.Recursive || resolve.Undeclared(n.Body, "loop")["loop"]
 	if !extended {
-		walk(n, func(m node) bool {
-			if b, ok := m.(*nBlock); ok && b.scoped {
+		syntax.Walk(n, func(m syntax.Node) bool {
+			if b, ok := m.(*syntax.Block); ok && b.Scoped {
 				extended = true
 			}
 			return !extended
 		})
 	}
 	if extended {
-		loopScope.symbols.param("loop")
+		loopScope.symbols.Param("loop")
 	}
-	loopScope.symbols.analyzeFor(n, forBody)
-	if len(n.orElse) > 0 {
-		elseScope.symbols.analyzeFor(n, forElse)
+	loopScope.symbols.AnalyzeFor(n, resolve.ForBody)
+	if len(n.OrElse) > 0 {
+		elseScope.symbols.AnalyzeFor(n, resolve.ForElse)
 	}
 	var filter func(*frame, any) any
-	if n.test != nil && !n.recursive {
+	if n.Test != nil && !n.Recursive {
 		filter = c.loopFilter(n, sc, loopScope)
 	}
-	walk(n, func(m node) bool {
-		if name, ok := m.(*nName); ok && name.ctx == ctxStore && name.name == "loop" {
-			c.fail(name.at(), "Can't assign to special loop variable in for-loop target", "")
+	syntax.Walk(n, func(m syntax.Node) bool {
+		if name, ok := m.(*syntax.Name); ok && name.Context == syntax.Store && name.Name == "loop" {
+			c.fail(name.Pos(), "Can't assign to special loop variable in for-loop target", "")
 		}
 		return true
 	})
-	iterable := c.expr(n.iter, sc)
+	iterable := c.expr(n.Iter, sc)
 	var s stmt
-	if n.recursive {
+	if n.Recursive {
 		s = c.recursiveLoop(n, iterable, sc, loopScope, elseScope)
 	} else {
 		run := c.loopBody(n, filter, extended, loopScope, elseScope)
-		at := n.iter.at()
+		at := n.Iter.Pos()
 		s = func(fr *frame) ctl {
 			v := iterable(fr)
 			fr.pos = at
@@ -46,9 +52,9 @@ func (c *compiler) forStatement(n *nFor, sc *scope) stmt {
 		}
 	}
 	if k := len(c.assigned); k > 0 {
-		for i := range loopScope.symbols.ents {
-			if e := &loopScope.symbols.ents[i]; e.stored {
-				delete(c.assigned[k-1], e.name)
+		for i := range loopScope.symbols.Entries {
+			if e := &loopScope.symbols.Entries[i]; e.Stored {
+				delete(c.assigned[k-1], e.Name)
 			}
 		}
 	}
@@ -57,38 +63,38 @@ func (c *compiler) forStatement(n *nFor, sc *scope) stmt {
 
 // loopFilter compiles the `if` of a loop: a function that filters while it is
 // iterated, with variables of its own.
-func (c *compiler) loopFilter(n *nFor, sc, loopScope *scope) func(*frame, any) any {
+func (c *compiler) loopFilter(n *syntax.For, sc, loopScope *scope) func(*frame, any) any {
 	outer, loops := c.fn, c.loops
 	f := &function{tmpl: c.tmpl, parent: outer}
 	c.fn, c.loops = f, 0
 	testScope := sc.inner()
-	testScope.symbols.analyzeFor(n, forTest)
+	testScope.symbols.AnalyzeFor(n, resolve.ForTest)
 	enter := c.enter(testScope)
-	store := c.assignTo(n.target, loopScope)
-	test := c.expr(n.test, testScope)
+	store := c.assignTo(n.Target, loopScope)
+	test := c.expr(n.Test, testScope)
 	c.fn, c.loops = outer, loops
-	at := n.test.at()
+	at := n.Test.Pos()
 	return func(fr *frame, v any) any {
 		inner := f.newFrame(fr.st, fr.ctx, fr, fr.out)
 		inner.pos = at
-		var it iterator
-		return newGenerator("t_1", func() (any, bool) {
+		var it value.Iterator
+		return value.NewGenerator("t_1", func() (any, bool) {
 			inner.push()
 			if it == nil {
 				inner.run(enter)
-				it = iterate(&inner.vframe, v)
+				it = value.Iterate(&inner.Frame, v)
 			}
 			for {
-				item, ok := it.next(&inner.vframe)
+				item, ok := it.Next(&inner.Frame)
 				if !ok {
 					inner.pop()
 					return nil, false
 				}
-				fr.st.step()
+				fr.st.Step()
 				store(inner, item)
-				if truth(test(inner)) {
+				if value.Truth(test(inner)) {
 					inner.pop()
-					return loopItem(inner, n.target, f, loopScope), true
+					return loopItem(inner, n.Target, f, loopScope), true
 				}
 			}
 		})
@@ -96,14 +102,14 @@ func (c *compiler) loopFilter(n *nFor, sc, loopScope *scope) func(*frame, any) a
 }
 
 // loopItem is the value of a loop's target in a filter: a tuple for several names.
-func loopItem(fr *frame, target node, f *function, sc *scope) any {
+func loopItem(fr *frame, target syntax.Node, f *function, sc *scope) any {
 	switch n := target.(type) {
-	case *nName:
-		id, _ := sc.symbols.findRef(n.name)
+	case *syntax.Name:
+		id, _ := sc.symbols.FindRef(n.Name)
 		return fr.slots[f.slots[id]]
-	case *nTuple:
-		t := make(Tuple, len(n.items))
-		for i, item := range n.items {
+	case *syntax.Tuple:
+		t := make(Tuple, len(n.Items))
+		for i, item := range n.Items {
 			t[i] = loopItem(fr, item, f, sc)
 		}
 		return t
@@ -112,47 +118,47 @@ func loopItem(fr *frame, target node, f *function, sc *scope) any {
 }
 
 // loopBody compiles a loop over a value, with its else part.
-func (c *compiler) loopBody(n *nFor, filter func(*frame, any) any, extended bool, loopScope, elseScope *scope) func(fr *frame, v any, recurse loopFunc, depth int) ctl {
-	store := c.assignTo(n.target, loopScope)
+func (c *compiler) loopBody(n *syntax.For, filter func(*frame, any) any, extended bool, loopScope, elseScope *scope) func(fr *frame, v any, recurse loopFunc, depth int) ctl {
+	store := c.assignTo(n.Target, loopScope)
 	loopSlot := -1
 	if extended {
-		id, _ := loopScope.symbols.findRef("loop")
+		id, _ := loopScope.symbols.FindRef("loop")
 		loopSlot = c.fn.slot(id)
 	}
 	enter := c.enter(loopScope)
 	c.loops++
-	body := c.body(n.body, loopScope)
+	body := c.body(n.Body, loopScope)
 	c.loops--
 	var leave stmt
-	if !n.recursive || len(n.orElse) > 0 {
+	if !n.Recursive || len(n.OrElse) > 0 {
 		leave = c.leave(loopScope)
 	}
 	var orElse []stmt
-	if len(n.orElse) > 0 {
-		orElse = slices.Concat(c.enter(elseScope), c.body(n.orElse, elseScope), []stmt{c.leave(elseScope)})
+	if len(n.OrElse) > 0 {
+		orElse = slices.Concat(c.enter(elseScope), c.body(n.OrElse, elseScope), []stmt{c.leave(elseScope)})
 	}
-	at := n.target.at()
+	at := n.Target.Pos()
 	full := slices.Concat(enter, body)
 	return func(fr *frame, v any, recurse loopFunc, depth int) ctl {
 		if loopSlot >= 0 {
-			fr.slots[loopSlot] = missing
+			fr.slots[loopSlot] = value.Missing
 		}
 		if filter != nil {
 			v = filter(fr, v)
 		}
 		var loop *loopContext
-		it := iterate(&fr.vframe, v)
+		it := value.Iterate(&fr.Frame, v)
 		if extended {
-			loop = &loopContext{iterable: v, it: it, index0: -1, recurse: recurse, depth0: depth, mode: fr.fn.tmpl.env.cfg.Undefined, before: missing, current: missing, after: missing}
+			loop = &loopContext{iterable: v, it: it, index0: -1, recurse: recurse, depth0: depth, mode: fr.fn.tmpl.env.cfg.Undefined, before: value.Missing, current: value.Missing, after: value.Missing}
 			it = loop
 		}
 		completed := false
 		for {
-			item, ok := it.next(&fr.vframe)
+			item, ok := it.Next(&fr.Frame)
 			if !ok {
 				break
 			}
-			fr.st.step()
+			fr.st.Step()
 			fr.pos = at
 			store(fr, item)
 			if loop != nil {
@@ -179,18 +185,18 @@ func (c *compiler) loopBody(n *nFor, filter func(*frame, any) any, extended bool
 // loopFunc renders the body of a recursive loop over a value.
 type loopFunc func(fr *frame, v any, depth int) any
 
-func (c *compiler) recursiveLoop(n *nFor, iterable expr, sc, loopScope, elseScope *scope) stmt {
+func (c *compiler) recursiveLoop(n *syntax.For, iterable expr, sc, loopScope, elseScope *scope) stmt {
 	outer, loops := c.fn, c.loops
 	f := &function{tmpl: c.tmpl, parent: outer, what: "recursive loop", loop: true}
 	c.fn, c.loops = f, 0
 	var filter func(*frame, any) any
-	if n.test != nil {
+	if n.Test != nil {
 		filter = c.loopFilter(n, sc, loopScope)
 	}
 	run := c.loopBody(n, filter, true, loopScope, elseScope)
 	auto, volatile := c.autoescape, c.volatile
 	c.fn, c.loops = outer, loops
-	at := n.iter.at()
+	at := n.Iter.Pos()
 	return func(fr *frame) ctl {
 		parent := fr
 		var render loopFunc
@@ -205,7 +211,7 @@ func (c *compiler) recursiveLoop(n *nFor, iterable expr, sc, loopScope, elseScop
 			run(inner, v, render, depth)
 			inner.pop()
 			text := inner.out.text()
-			st.alloc(len(text))
+			st.Alloc(len(text))
 			if auto && !volatile || volatile && parent.ctx.escape.autoescape {
 				return Markup(text)
 			}

@@ -3,6 +3,10 @@ package jinja
 import (
 	"strconv"
 	"strings"
+
+	"github.com/kolla-build/kolla-build/pkg/jinja/internal/raise"
+	"github.com/kolla-build/kolla-build/pkg/jinja/internal/syntax"
+	"github.com/kolla-build/kolla-build/pkg/jinja/internal/value"
 )
 
 // load finds a template by a value: a name or a template.
@@ -15,10 +19,10 @@ func (c *compiler) templateOf(fr *frame, v any) *Template {
 	case Markup:
 		return loadTemplate(fr, string(v))
 	case *Undefined:
-		raiseUndefined(v)
+		value.RaiseUndefined(v)
 	}
-	hashKey(&fr.vframe, v)
-	raiseKind(KindNotFound, "TemplateNotFound", "template %s not found", repr(v))
+	value.HashKey(&fr.Frame, v)
+	raise.As(KindNotFound, "TemplateNotFound", "template %s not found", value.Repr(v))
 	return nil
 }
 
@@ -27,9 +31,9 @@ func loadTemplate(fr *frame, name string) *Template {
 	if err != nil {
 		e := err.(*Error)
 		if e.Kind == KindNotFound || e.Line == 0 {
-			panic(&raised{class: e.class, kind: e.Kind, msg: e.Message, hint: e.Hint, cause: e.cause})
+			panic(&raise.Exception{Class: e.Class, Kind: e.Kind, Message: e.Message, Hint: e.Hint, Cause: e.Cause})
 		}
-		raiseError(e)
+		raise.Again(e)
 	}
 	return t
 }
@@ -37,15 +41,15 @@ func loadTemplate(fr *frame, name string) *Template {
 // selectTemplate takes the first template of several that is there.
 func (c *compiler) selectTemplate(fr *frame, v any) *Template {
 	if u, ok := v.(*Undefined); ok {
-		raiseUndefined(u)
+		value.RaiseUndefined(u)
 	}
-	if !truth(v) {
-		raiseKind(KindNotFound, "TemplatesNotFound", "Tried to select from an empty list of templates")
+	if !value.Truth(v) {
+		raise.As(KindNotFound, "TemplatesNotFound", "Tried to select from an empty list of templates")
 	}
 	var tried []string
-	it := iterate(&fr.vframe, v)
+	it := value.Iterate(&fr.Frame, v)
 	for {
-		name, ok := it.next(&fr.vframe)
+		name, ok := it.Next(&fr.Frame)
 		if !ok {
 			break
 		}
@@ -53,45 +57,45 @@ func (c *compiler) selectTemplate(fr *frame, v any) *Template {
 			return t
 		}
 		var t *Template
-		if fr.st.try(func() { t = c.templateOf(fr, name) }, "TemplateNotFound", "UndefinedError") == nil {
+		if fr.st.Try(func() { t = c.templateOf(fr, name) }, "TemplateNotFound", "UndefinedError") == nil {
 			return t
 		}
 		if u, ok := name.(*Undefined); ok {
 			tried = append(tried, u.Message())
 		} else {
-			tried = append(tried, str(&fr.vframe, name))
+			tried = append(tried, value.Str(&fr.Frame, name))
 		}
 	}
 	// The exception looks at the last name, which not everything has.
-	subscript(&fr.vframe, v, int64(-1))
-	raiseKind(KindNotFound, "TemplatesNotFound", "none of the templates given were found: %s", strings.Join(tried, ", "))
+	value.Subscript(&fr.Frame, v, int64(-1))
+	raise.As(KindNotFound, "TemplatesNotFound", "none of the templates given were found: %s", strings.Join(tried, ", "))
 	return nil
 }
 
-func (c *compiler) extend(n *nExtends, sc *scope) stmt {
+func (c *compiler) extend(n *syntax.Extends, sc *scope) stmt {
 	if !sc.toplevel {
-		c.fail(n.at(), "cannot use extend from a non top-level scope", "")
+		c.fail(n.Pos(), "cannot use extend from a non top-level scope", "")
 	}
-	at := n.at()
+	at := n.Pos()
 	check := c.extends > 0
 	if check && c.knownExtends {
 		c.ended = true
 		return func(fr *frame) ctl {
 			fr.pos = at
-			raiseTemplate("extended multiple times")
+			raise.Template("extended multiple times")
 			return ctlNext
 		}
 	}
-	name := c.expr(n.template, sc)
+	name := c.expr(n.Template, sc)
 	if sc.rootlevel {
 		c.knownExtends = true
 	}
 	c.extends++
-	at = n.template.at()
+	at = n.Template.Pos()
 	return func(fr *frame) ctl {
 		if check && fr.extended != nil {
 			fr.pos = at
-			raiseTemplate("extended multiple times")
+			raise.Template("extended multiple times")
 		}
 		v := name(fr)
 		fr.pos = at
@@ -108,7 +112,7 @@ func (c *compiler) extend(n *nExtends, sc *scope) stmt {
 	}
 }
 
-func (c *compiler) block(n *nBlock, sc *scope) stmt {
+func (c *compiler) block(n *syntax.Block, sc *scope) stmt {
 	check := false
 	if sc.toplevel {
 		if c.knownExtends {
@@ -117,21 +121,21 @@ func (c *compiler) block(n *nBlock, sc *scope) stmt {
 		check = c.extends > 0
 	}
 	var locals func(*frame) map[string]any
-	if n.scoped {
+	if n.Scoped {
 		locals = c.locals(sc)
 	}
-	name, at := n.name, n.at()
-	required := n.required
+	name, at := n.Name, n.Pos()
+	required := n.Required
 	return c.unlessExtended(check, func(fr *frame) ctl {
 		ctx := fr.ctx
 		fr.pos = at
 		if locals != nil {
-			fr.st.work(ctx.size() >> 3)
+			fr.st.Work(ctx.size() >> 3)
 			ctx = ctx.derived(locals(fr))
 		}
 		blocks := fr.ctx.blocks[name]
 		if required && len(blocks) <= 1 {
-			raiseTemplate("Required block %s not found", repr(name))
+			raise.Template("Required block %s not found", value.Repr(name))
 		}
 		blocks[0].call(fr.st, ctx, nil, fr.out)
 		return ctlNext
@@ -145,9 +149,9 @@ func (c *compiler) locals(sc *scope) func(*frame) map[string]any {
 		depth, slot int
 	}
 	var list []local
-	for _, s := range sc.symbols.stores() {
-		depth, slot := c.ref(s.id)
-		list = append(list, local{s.name, depth, slot})
+	for _, s := range sc.symbols.Stores() {
+		depth, slot := c.ref(s.Id)
+		list = append(list, local{s.Name, depth, slot})
 	}
 	return func(fr *frame) map[string]any {
 		if len(list) == 0 {
@@ -161,35 +165,35 @@ func (c *compiler) locals(sc *scope) func(*frame) map[string]any {
 	}
 }
 
-func (c *compiler) include(n *nInclude, sc *scope) stmt {
-	value := c.expr(n.template, sc)
+func (c *compiler) include(n *syntax.Include, sc *scope) stmt {
+	val := c.expr(n.Template, sc)
 	find := c.templateOrSelect
-	switch t := n.template.(type) {
-	case *nConst:
-		if _, ok := t.val.(string); ok {
+	switch t := n.Template.(type) {
+	case *syntax.Const:
+		if _, ok := t.Value.(string); ok {
 			find = c.templateOf
 		}
-	case *nTuple, *nList:
+	case *syntax.Tuple, *syntax.List:
 		find = c.selectTemplate
 	}
 	var locals func(*frame) map[string]any
-	if n.withContext {
+	if n.WithContext {
 		locals = c.locals(sc)
 	}
-	at := n.template.at()
+	at := n.Template.Pos()
 	get := func(fr *frame) *Template {
-		v := value(fr)
+		v := val(fr)
 		fr.pos = at
 		return find(fr, v)
 	}
-	ignore := n.ignoreMissing
-	if !n.withContext {
+	ignore := n.IgnoreMissing
+	if !n.WithContext {
 		c.fn.yields = true
 	}
 	return func(fr *frame) ctl {
 		var t *Template
 		if ignore {
-			if fr.st.try(func() { t = get(fr) }, "TemplateNotFound", "TemplatesNotFound") != nil {
+			if fr.st.Try(func() { t = get(fr) }, "TemplateNotFound", "TemplatesNotFound") != nil {
 				return ctlNext
 			}
 		} else {
@@ -204,7 +208,7 @@ func (c *compiler) include(n *nInclude, sc *scope) stmt {
 			}
 			return ctlNext
 		}
-		fr.st.work(fr.ctx.size() >> 3)
+		fr.st.Work(fr.ctx.size() >> 3)
 		ctx := newContext(t.env, t, fr.ctx.withLocals(locals(fr)))
 		t.root.call(fr.st, ctx, nil, fr.out)
 		return ctlNext
@@ -220,29 +224,29 @@ func (c *compiler) templateOrSelect(fr *frame, v any) *Template {
 }
 
 // importModule compiles the import of a template as a module.
-func (c *compiler) importModule(template node, withContext bool, sc *scope) func(*frame) *module {
-	value := c.expr(template, sc)
+func (c *compiler) importModule(template syntax.Node, withContext bool, sc *scope) func(*frame) *module {
+	val := c.expr(template, sc)
 	var locals func(*frame) map[string]any
 	if withContext {
 		locals = c.locals(sc)
 	}
-	at := template.at()
+	at := template.Pos()
 	return func(fr *frame) *module {
-		v := value(fr)
+		v := val(fr)
 		fr.pos = at
 		t := c.templateOf(fr, v)
 		if locals != nil {
-			fr.st.work(fr.ctx.size() >> 3)
+			fr.st.Work(fr.ctx.size() >> 3)
 			return t.makeModule(fr, fr.ctx.withLocals(locals(fr)))
 		}
 		return t.defaultModule(fr, fr.ctx)
 	}
 }
 
-func (c *compiler) importStatement(n *nImport, sc *scope) stmt {
-	load := c.importModule(n.template, n.withContext, sc)
-	slot := c.fn.slot(c.refName(sc, n.target, n.at()))
-	top, name := sc.toplevel, n.target
+func (c *compiler) importStatement(n *syntax.Import, sc *scope) stmt {
+	load := c.importModule(n.Template, n.WithContext, sc)
+	slot := c.fn.slot(c.refName(sc, n.Target, n.Pos()))
+	top, name := sc.toplevel, n.Target
 	return func(fr *frame) ctl {
 		m := load(fr)
 		fr.slots[slot] = m
@@ -256,31 +260,31 @@ func (c *compiler) importStatement(n *nImport, sc *scope) stmt {
 	}
 }
 
-func (c *compiler) fromImport(n *nFromImport, sc *scope) stmt {
-	load := c.importModule(n.template, n.withContext, sc)
-	slots := make([]int, len(n.names))
-	for i, name := range n.names {
-		slots[i] = c.fn.slot(c.refName(sc, name.alias, n.at()))
+func (c *compiler) fromImport(n *syntax.FromImport, sc *scope) stmt {
+	load := c.importModule(n.Template, n.WithContext, sc)
+	slots := make([]int, len(n.Names))
+	for i, name := range n.Names {
+		slots[i] = c.fn.slot(c.refName(sc, name.Alias, n.Pos()))
 	}
-	top, at := sc.toplevel, n.at()
+	top, at := sc.toplevel, n.Pos()
 	return func(fr *frame) ctl {
 		m := load(fr)
-		for i, name := range n.names {
-			v, ok := m.attrs[name.name]
+		for i, name := range n.Names {
+			v, ok := m.attrs[name.Name]
 			if !ok {
 				line := fr.fn.tmpl.lineOf(at)
-				v = newUndefined(fr.undefinedMode(), "the template "+repr(m.name)+" (imported on line "+strconv.Itoa(line)+" in "+repr(fr.fn.tmpl.name)+
-					") does not export the requested name "+repr(name.name))
+				v = value.NewUndefined(fr.UndefinedMode(), "the template "+value.Repr(m.name)+" (imported on line "+strconv.Itoa(line)+" in "+value.Repr(fr.fn.tmpl.name)+
+					") does not export the requested name "+value.Repr(name.Name))
 			}
 			fr.slots[slots[i]] = v
 		}
 		if top {
-			for i, name := range n.names {
-				fr.ctx.set(name.alias, fr.slots[slots[i]])
+			for i, name := range n.Names {
+				fr.ctx.set(name.Alias, fr.slots[slots[i]])
 			}
-			for _, name := range n.names {
-				if !strings.HasPrefix(name.alias, "_") {
-					delete(fr.ctx.exported, name.alias)
+			for _, name := range n.Names {
+				if !strings.HasPrefix(name.Alias, "_") {
+					delete(fr.ctx.exported, name.Alias)
 				}
 			}
 		}

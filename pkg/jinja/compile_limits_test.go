@@ -91,7 +91,7 @@ func TestLargeSources(t *testing.T) {
 			}
 			var e *Error
 			if err != nil {
-				if !errors.As(err, &e) || e.class == "RuntimeError" {
+				if !errors.As(err, &e) || e.Class == "RuntimeError" {
 					t.Errorf("%s: %v", name, err)
 				}
 				outcome = string(e.Kind) + ": " + e.Message

@@ -1,6 +1,13 @@
 package jinja
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/kolla-build/kolla-build/pkg/jinja/internal/raise"
+	"github.com/kolla-build/kolla-build/pkg/jinja/internal/resolve"
+	"github.com/kolla-build/kolla-build/pkg/jinja/internal/syntax"
+	"github.com/kolla-build/kolla-build/pkg/jinja/internal/value"
+)
 
 // macro is a macro or a caller: a function with the variables around its definition.
 type macro struct {
@@ -31,15 +38,15 @@ const (
 )
 
 // macroBody compiles the function of a macro or call block.
-func (c *compiler) macroBody(n node, name string, args []*nName, defaults, body []node, sc *scope) *macro {
+func (c *compiler) macroBody(n syntax.Node, name string, args []*syntax.Name, defaults, body []syntax.Node, sc *scope) *macro {
 	outer, loops := c.fn, c.loops
 	what := "caller"
 	if name != "" {
-		what = "macro " + repr(name)
+		what = "macro " + value.Repr(name)
 	}
 	f := &function{tmpl: c.tmpl, parent: outer, what: what}
 	inner := sc.inner()
-	inner.symbols.analyze(n)
+	inner.symbols.Analyze(n)
 	m := &macro{fn: f, name: name}
 	c.fn, c.loops = f, 0
 
@@ -47,44 +54,44 @@ func (c *compiler) macroBody(n node, name string, args []*nName, defaults, body 
 	explicitCaller := -1
 	skip := map[string]bool{}
 	for i, a := range args {
-		if seen[a.name] {
-			c.fail(a.at(), "duplicate argument "+repr(a.name)+" in macro definition", "")
+		if seen[a.Name] {
+			c.fail(a.Pos(), "duplicate argument "+value.Repr(a.Name)+" in macro definition", "")
 		}
-		seen[a.name] = true
-		if a.name == "caller" {
+		seen[a.Name] = true
+		if a.Name == "caller" {
 			explicitCaller = i
 			m.explicitCaller = true
 		}
-		if a.name == "kwargs" || a.name == "varargs" {
-			skip[a.name] = true
+		if a.Name == "kwargs" || a.Name == "varargs" {
+			skip[a.Name] = true
 		}
-		m.args = append(m.args, a.name)
-		m.slots = append(m.slots, f.slot(c.refName(inner, a.name, a.at())))
+		m.args = append(m.args, a.Name)
+		m.slots = append(m.slots, f.slot(c.refName(inner, a.Name, a.Pos())))
 	}
-	names := undeclared(body, "caller", "kwargs", "varargs")
+	names := resolve.Undeclared(body, "caller", "kwargs", "varargs")
 	if names["caller"] {
 		if explicitCaller >= 0 {
 			if explicitCaller < len(args)-len(defaults) {
-				c.fail(n.at(), `When defining macros or call blocks the special "caller" argument must be omitted or be given a default.`, "")
+				c.fail(n.Pos(), `When defining macros or call blocks the special "caller" argument must be omitted or be given a default.`, "")
 			}
 		} else {
-			m.special[specialCaller] = f.slot(inner.symbols.param("caller"))
+			m.special[specialCaller] = f.slot(inner.symbols.Param("caller"))
 		}
 		m.caller = true
 	}
 	if names["kwargs"] && !skip["kwargs"] {
-		m.special[specialKwargs] = f.slot(inner.symbols.param("kwargs"))
+		m.special[specialKwargs] = f.slot(inner.symbols.Param("kwargs"))
 		m.kwargs = true
 	}
 	if names["varargs"] && !skip["varargs"] {
-		m.special[specialVarargs] = f.slot(inner.symbols.param("varargs"))
+		m.special[specialVarargs] = f.slot(inner.symbols.Param("varargs"))
 		m.varargs = true
 	}
 	inner.checkOutput = false
-	inner.symbols.analyze(n)
+	inner.symbols.Analyze(n)
 	enter := c.enter(inner)
 	for i, a := range args {
-		d := macroDefault{slot: m.slots[i], name: a.name}
+		d := macroDefault{slot: m.slots[i], name: a.Name}
 		if k := i - (len(args) - len(defaults)); k >= 0 {
 			d.value = c.macroDefaultExpr(defaults[k], inner, args[i:])
 		}
@@ -93,13 +100,13 @@ func (c *compiler) macroBody(n node, name string, args []*nName, defaults, body 
 	fill := func(fr *frame) ctl {
 		for i := range m.defaults {
 			d := &m.defaults[i]
-			if fr.slots[d.slot] != missing {
+			if fr.slots[d.slot] != value.Missing {
 				continue
 			}
 			if d.value != nil {
 				fr.slots[d.slot] = d.value(fr)
 			} else {
-				fr.slots[d.slot] = newUndefined(fr.fn.tmpl.env.cfg.Undefined, "parameter "+repr(d.name)+" was not provided")
+				fr.slots[d.slot] = value.NewUndefined(fr.fn.tmpl.env.cfg.Undefined, "parameter "+value.Repr(d.name)+" was not provided")
 			}
 		}
 		return ctlNext
@@ -111,16 +118,16 @@ func (c *compiler) macroBody(n node, name string, args []*nName, defaults, body 
 
 // macroDefaultExpr compiles a default, in which the arguments from this one on
 // may have no value yet.
-func (c *compiler) macroDefaultExpr(n node, sc *scope, unset []*nName) expr {
-	saved := make([]loadKind, len(unset))
+func (c *compiler) macroDefaultExpr(n syntax.Node, sc *scope, unset []*syntax.Name) expr {
+	saved := make([]resolve.LoadKind, len(unset))
 	for i, a := range unset {
-		e := sc.symbols.own(a.name)
-		saved[i] = e.load
-		e.load = loadResolve // makes a read check for missing
+		e := sc.symbols.Own(a.Name)
+		saved[i] = e.Load
+		e.Load = resolve.LoadResolve // makes a read check for missing
 	}
 	e := c.expr(n, sc)
 	for i, a := range unset {
-		sc.symbols.own(a.name).load = saved[i]
+		sc.symbols.Own(a.Name).Load = saved[i]
 	}
 	return e
 }
@@ -130,15 +137,15 @@ func bindMacro(proto *macro, fr *frame) *macro {
 	m := *proto
 	m.parent = fr
 	m.autoescape = fr.ctx.escape.autoescape
-	fr.st.alloc(128)
+	fr.st.Alloc(128)
 	return &m
 }
 
-func (c *compiler) macroStatement(n *nMacro, sc *scope) stmt {
-	proto := c.macroBody(n, n.name, n.args, n.defaults, n.body, sc)
-	slot := c.fn.slot(c.refName(sc, n.name, n.at()))
-	top, public := sc.toplevel, !strings.HasPrefix(n.name, "_")
-	name := n.name
+func (c *compiler) macroStatement(n *syntax.Macro, sc *scope) stmt {
+	proto := c.macroBody(n, n.Name, n.Args, n.Defaults, n.Body, sc)
+	slot := c.fn.slot(c.refName(sc, n.Name, n.Pos()))
+	top, public := sc.toplevel, !strings.HasPrefix(n.Name, "_")
+	name := n.Name
 	return func(fr *frame) ctl {
 		m := bindMacro(proto, fr)
 		fr.slots[slot] = m
@@ -152,9 +159,9 @@ func (c *compiler) macroStatement(n *nMacro, sc *scope) stmt {
 	}
 }
 
-func (c *compiler) callBlock(n *nCallBlock, sc *scope) stmt {
-	proto := c.macroBody(n, "", n.args, n.defaults, n.body, sc)
-	call := c.call(n.call, sc, true)
+func (c *compiler) callBlock(n *syntax.CallBlock, sc *scope) stmt {
+	proto := c.macroBody(n, "", n.Args, n.Defaults, n.Body, sc)
+	call := c.call(n.Call, sc, true)
 	return func(fr *frame) ctl {
 		fr.writePlain(call(fr, bindMacro(proto, fr)))
 		return ctlNext
@@ -162,7 +169,7 @@ func (c *compiler) callBlock(n *nCallBlock, sc *scope) stmt {
 }
 
 // call calls a macro from a frame, by Jinja2's rules for its arguments.
-func (m *macro) call(fr *frame, args []any, kw []kwArg) any {
+func (m *macro) call(fr *frame, args []any, kw []value.Keyword) any {
 	inner := m.fn.newFrame(fr.st, m.parent.ctx, m.parent, nil)
 	out := &buffer{st: fr.st}
 	inner.out = out
@@ -175,15 +182,15 @@ func (m *macro) call(fr *frame, args []any, kw []kwArg) any {
 	var usedKw uint64
 	take := func(name string) (any, bool) {
 		for i := range kw {
-			if kw[i].name == name {
+			if kw[i].Name == name {
 				if i < 64 {
 					usedKw |= 1 << i
 				}
 				used++
-				return kw[i].val, true
+				return kw[i].Value, true
 			}
 		}
-		return missing, false
+		return value.Missing, false
 	}
 	if n < len(m.args) {
 		for i := n; i < len(m.args); i++ {
@@ -199,7 +206,7 @@ func (m *macro) call(fr *frame, args []any, kw []kwArg) any {
 	if m.caller && !foundCaller {
 		v, ok := take("caller")
 		if !ok || v == nil {
-			v = newUndefined(m.fn.tmpl.env.cfg.Undefined, "No caller defined")
+			v = value.NewUndefined(m.fn.tmpl.env.cfg.Undefined, "No caller defined")
 		}
 		inner.slots[m.special[specialCaller]] = v
 	}
@@ -208,17 +215,17 @@ func (m *macro) call(fr *frame, args []any, kw []kwArg) any {
 			return usedKw&(1<<i) != 0
 		}
 		for _, a := range m.args[n:] {
-			if a == kw[i].name {
+			if a == kw[i].Name {
 				return true
 			}
 		}
-		return m.caller && !foundCaller && kw[i].name == "caller"
+		return m.caller && !foundCaller && kw[i].Name == "caller"
 	}
 	if m.kwargs {
-		d := newDict(len(kw) - used)
+		d := value.MakeDict(len(kw) - used)
 		for i := range kw {
 			if !isUsed(i) {
-				d.setStr(kw[i].name, kw[i].val)
+				d.SetStr(kw[i].Name, kw[i].Value)
 			}
 		}
 		inner.slots[m.special[specialKwargs]] = d
@@ -228,12 +235,12 @@ func (m *macro) call(fr *frame, args []any, kw []kwArg) any {
 	if m.varargs {
 		inner.slots[m.special[specialVarargs]] = Tuple(append([]any(nil), args[n:]...))
 	} else if len(args) > len(m.args) {
-		raiseType("macro %s takes not more than %d argument(s)", m.reprName(), len(m.args))
+		raise.Type("macro %s takes not more than %d argument(s)", m.reprName(), len(m.args))
 	}
 	if m.fn.yields {
 		g := lazyGenerator(inner, func() { inner.run(m.fn.body) })
 		if fr.ctx.escape.autoescape {
-			return markupOf(&fr.vframe, g)
+			return value.MarkSafe(&fr.Frame, g)
 		}
 		return g
 	}
@@ -241,7 +248,7 @@ func (m *macro) call(fr *frame, args []any, kw []kwArg) any {
 	inner.run(m.fn.body)
 	inner.pop()
 	text := out.text()
-	fr.st.alloc(len(text))
+	fr.st.Alloc(len(text))
 	if fr.ctx.escape.autoescape {
 		return Markup(text)
 	}
@@ -252,34 +259,34 @@ func (m *macro) reprName() string {
 	if m.name == "" {
 		return "None"
 	}
-	return repr(m.name)
+	return value.Repr(m.name)
 }
 
-func (m *macro) rejectKeywords(kw []kwArg, used func(int) bool) {
+func (m *macro) rejectKeywords(kw []value.Keyword, used func(int) bool) {
 	first := -1
 	for i := range kw {
 		if used(i) {
 			continue
 		}
-		if kw[i].name == "caller" {
-			raiseType("macro %s was invoked with two values for the special caller argument. This is most likely a bug.", m.reprName())
+		if kw[i].Name == "caller" {
+			raise.Type("macro %s was invoked with two values for the special caller argument. This is most likely a bug.", m.reprName())
 		}
 		if first < 0 {
 			first = i
 		}
 	}
-	r := &raised{class: "TypeError", kind: KindRuntime, msg: "macro " + m.reprName() + " takes no keyword argument " + repr(kw[first].name)}
-	r.hint = suggest(kw[first].name, append([]string(nil), m.args...))
+	r := &raise.Exception{Class: "TypeError", Kind: KindRuntime, Message: "macro " + m.reprName() + " takes no keyword argument " + value.Repr(kw[first].Name)}
+	r.Hint = raise.Suggest(kw[first].Name, append([]string(nil), m.args...))
 	panic(r)
 }
 
 // lazyGenerator is the value of a function that Python sees as a generator: one
 // with an include without context in it. Its body runs when it is iterated over,
 // and what it gives is what such includes print.
-func lazyGenerator(inner *frame, run func()) *iterObj {
+func lazyGenerator(inner *frame, run func()) *value.IterObject {
 	started := false
 	var items []any
-	return newGenerator(inner.fn.pythonName(), func() (any, bool) {
+	return value.NewGenerator(inner.fn.pythonName(), func() (any, bool) {
 		if !started {
 			started = true
 			inner.base = &buffer{st: inner.st}

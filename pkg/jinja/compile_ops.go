@@ -1,19 +1,25 @@
 package jinja
 
+import (
+	"github.com/kolla-build/kolla-build/pkg/jinja/internal/operator"
+	"github.com/kolla-build/kolla-build/pkg/jinja/internal/syntax"
+	"github.com/kolla-build/kolla-build/pkg/jinja/internal/value"
+)
+
 // binaryOps are the functions of the arithmetic operators.
-var binaryOps = map[tokenType]func(fr *vframe, a, b any) any{
-	tokAdd: add, tokSub: subtract, tokMul: multiply, tokDiv: divide,
-	tokFloorDiv: floorDivide, tokMod: modulo, tokPow: power,
+var binaryOps = map[syntax.TokenType]func(fr *value.Frame, a, b any) any{
+	syntax.Add: operator.Add, syntax.Sub: operator.Subtract, syntax.Mul: operator.Multiply, syntax.Div: operator.Divide,
+	syntax.FloorDiv: operator.FloorDivide, syntax.Mod: operator.Modulo, syntax.Pow: operator.Power,
 }
 
 // compareFuncs are the functions of the comparison operators.
-var compareFuncs = [...]func(fr *vframe, a, b any) bool{
-	cmpEq:    equal,
-	cmpNe:    func(fr *vframe, a, b any) bool { return !equal(fr, a, b) },
-	cmpGt:    func(fr *vframe, a, b any) bool { return order(fr, a, b, ">") },
-	cmpGe:    func(fr *vframe, a, b any) bool { return order(fr, a, b, ">=") },
-	cmpLt:    func(fr *vframe, a, b any) bool { return order(fr, a, b, "<") },
-	cmpLe:    func(fr *vframe, a, b any) bool { return order(fr, a, b, "<=") },
-	cmpIn:    func(fr *vframe, a, b any) bool { return contains(fr, b, a) },
-	cmpNotIn: func(fr *vframe, a, b any) bool { return !contains(fr, b, a) },
+var compareFuncs = [...]func(fr *value.Frame, a, b any) bool{
+	syntax.Equal:        value.Equal,
+	syntax.NotEqual:     func(fr *value.Frame, a, b any) bool { return !value.Equal(fr, a, b) },
+	syntax.Greater:      func(fr *value.Frame, a, b any) bool { return value.Compare(fr, a, b, ">") },
+	syntax.GreaterEqual: func(fr *value.Frame, a, b any) bool { return value.Compare(fr, a, b, ">=") },
+	syntax.Less:         func(fr *value.Frame, a, b any) bool { return value.Compare(fr, a, b, "<") },
+	syntax.LessEqual:    func(fr *value.Frame, a, b any) bool { return value.Compare(fr, a, b, "<=") },
+	syntax.In:           func(fr *value.Frame, a, b any) bool { return value.Contains(fr, b, a) },
+	syntax.NotIn:        func(fr *value.Frame, a, b any) bool { return !value.Contains(fr, b, a) },
 }

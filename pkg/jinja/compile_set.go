@@ -2,67 +2,71 @@ package jinja
 
 import (
 	"strings"
+
+	"github.com/kolla-build/kolla-build/pkg/jinja/internal/raise"
+	"github.com/kolla-build/kolla-build/pkg/jinja/internal/syntax"
+	"github.com/kolla-build/kolla-build/pkg/jinja/internal/value"
 )
 
 // assignTo compiles the storing of a value in a target.
-func (c *compiler) assignTo(target node, sc *scope) func(*frame, any) {
+func (c *compiler) assignTo(target syntax.Node, sc *scope) func(*frame, any) {
 	switch n := target.(type) {
-	case *nName:
-		if n.ctx == ctxStore && (sc.toplevel || sc.loop || sc.block) && len(c.assigned) > 0 {
-			c.assigned[len(c.assigned)-1][n.name] = true
+	case *syntax.Name:
+		if n.Context == syntax.Store && (sc.toplevel || sc.loop || sc.block) && len(c.assigned) > 0 {
+			c.assigned[len(c.assigned)-1][n.Name] = true
 		}
-		slot := c.fn.slot(c.refName(sc, n.name, n.at()))
+		slot := c.fn.slot(c.refName(sc, n.Name, n.Pos()))
 		return func(fr *frame, v any) { fr.slots[slot] = v }
-	case *nTuple:
-		parts := make([]func(*frame, any), len(n.items))
-		for i, item := range n.items {
+	case *syntax.Tuple:
+		parts := make([]func(*frame, any), len(n.Items))
+		for i, item := range n.Items {
 			parts[i] = c.assignTo(item, sc)
 		}
 		return func(fr *frame, v any) {
-			for i, item := range unpack(&fr.vframe, v, len(parts)) {
+			for i, item := range value.Unpack(&fr.Frame, v, len(parts)) {
 				parts[i](fr, item)
 			}
 		}
 	}
-	c.fail(target.at(), "can't assign to "+repr(nodeName(target)), "")
+	c.fail(target.Pos(), "can't assign to "+value.Repr(syntax.NodeName(target)), "")
 	return nil
 }
 
 // nsCheck compiles the target of `set ns.name`: the check, and the storing.
-func (c *compiler) nsTarget(n *nNSRef, sc *scope) (check func(*frame), store func(*frame, any)) {
-	depth, slot := c.ref(c.refName(sc, n.name, n.at()))
-	at := n.at()
-	ns := func(fr *frame) *namespaceValue {
+func (c *compiler) nsTarget(n *syntax.NamespaceRef, sc *scope) (check func(*frame), store func(*frame, any)) {
+	depth, slot := c.ref(c.refName(sc, n.Name, n.Pos()))
+	at := n.Pos()
+	ns := func(fr *frame) *value.Namespace {
 		fr.pos = at
-		ns, ok := fr.up(depth).bound(slot).(*namespaceValue)
+		ns, ok := fr.up(depth).bound(slot).(*value.Namespace)
 		if !ok {
-			raiseTemplate("cannot assign attribute on non-namespace object")
+			raise.Template("cannot assign attribute on non-namespace object")
 		}
 		return ns
 	}
 	return func(fr *frame) { ns(fr) }, func(fr *frame, v any) {
-		fr.st.alloc(64)
-		ns(fr).attrs.setStr(n.attr, v)
+		fr.st.Alloc(64)
+		ns(fr).Attrs.SetStr(n.Attr, v)
 	}
 }
 
-func (c *compiler) assign(n *nAssign, sc *scope) stmt {
+func (c *compiler) assign(n *syntax.Assign, sc *scope) stmt {
 	c.assigned = append(c.assigned, map[string]bool{})
-	if ns, ok := n.target.(*nNSRef); ok {
+	if ns, ok := n.Target.(*syntax.NamespaceRef); ok {
 		check, store := c.nsTarget(ns, sc)
-		value := c.expr(n.expr, sc)
+		val := c.expr(n.Expr, sc)
 		c.exportAssigned(sc)
 		return func(fr *frame) ctl {
 			check(fr)
-			store(fr, value(fr))
+			store(fr, val(fr))
 			return ctlNext
 		}
 	}
-	at := n.at()
-	store, value := c.assignTo(n.target, sc), c.expr(n.expr, sc)
+	at := n.Pos()
+	store, val := c.assignTo(n.Target, sc), c.expr(n.Expr, sc)
 	export := c.exportAssigned(sc)
 	return func(fr *frame) ctl {
-		v := value(fr)
+		v := val(fr)
 		fr.pos = at
 		store(fr, v)
 		if export != nil {
@@ -115,23 +119,23 @@ func setVar(m *map[string]any, name string, v any) {
 	(*m)[name] = v
 }
 
-func (c *compiler) assignBlock(n *nAssignBlock, sc *scope) stmt {
+func (c *compiler) assignBlock(n *syntax.AssignBlock, sc *scope) stmt {
 	c.assigned = append(c.assigned, map[string]bool{})
 	inner := sc.inner()
 	inner.checkOutput = false
-	inner.symbols.analyze(n)
+	inner.symbols.Analyze(n)
 	enter := c.enter(inner)
-	body := c.body(n.body, inner)
+	body := c.body(n.Body, inner)
 	var store func(*frame, any)
 	check := func(*frame) {}
-	if ns, ok := n.target.(*nNSRef); ok {
+	if ns, ok := n.Target.(*syntax.NamespaceRef); ok {
 		check, store = c.nsTarget(ns, sc)
 	} else {
-		store = c.assignTo(n.target, sc)
+		store = c.assignTo(n.Target, sc)
 	}
 	var filter func(*frame, any) any
-	if n.filter != nil {
-		filter = c.filterChain(n.filter, inner)
+	if n.Filter != nil {
+		filter = c.filterChain(n.Filter, inner)
 	}
 	auto, volatile := c.autoescape, c.volatile
 	export := c.exportAssigned(sc)
@@ -151,7 +155,7 @@ func (c *compiler) assignBlock(n *nAssignBlock, sc *scope) stmt {
 			v = filter(fr, v)
 		}
 		if fr.ctx.escape.autoescape {
-			v = markupOf(&fr.vframe, v)
+			v = value.MarkSafe(&fr.Frame, v)
 		}
 		store(fr, v)
 		if export != nil {
@@ -161,12 +165,12 @@ func (c *compiler) assignBlock(n *nAssignBlock, sc *scope) stmt {
 	}
 }
 
-func (c *compiler) filterBlock(n *nFilterBlock, sc *scope) stmt {
+func (c *compiler) filterBlock(n *syntax.FilterBlock, sc *scope) stmt {
 	inner := sc.inner()
-	inner.symbols.analyze(n)
+	inner.symbols.Analyze(n)
 	enter := c.enter(inner)
-	body := c.body(n.body, inner)
-	filter := c.filterChain(n.filter, inner)
+	body := c.body(n.Body, inner)
+	filter := c.filterChain(n.Filter, inner)
 	leave := c.leave(inner)
 	auto, volatile := c.autoescape, c.volatile
 	return func(fr *frame) ctl {
@@ -186,30 +190,30 @@ func (c *compiler) filterBlock(n *nFilterBlock, sc *scope) stmt {
 
 // writePlain outputs what must be text already: Jinja2 joins such values unconverted.
 func (fr *frame) writePlain(v any) {
-	s, ok := asStr(v)
+	s, ok := value.AsStr(v)
 	if !ok {
 		if fr.out.bad == nil {
-			fr.out.bad = &raised{class: "TypeError", kind: KindRuntime, msg: "sequence item 0: expected str instance, " + typeName(v) + " found"}
+			fr.out.bad = &raise.Exception{Class: "TypeError", Kind: KindRuntime, Message: "sequence item 0: expected str instance, " + value.TypeName(v) + " found"}
 		}
 		return
 	}
 	fr.out.write(s)
 }
 
-func (c *compiler) with(n *nWith, sc *scope) stmt {
+func (c *compiler) with(n *syntax.With, sc *scope) stmt {
 	inner := sc.inner()
-	inner.symbols.analyze(n)
+	inner.symbols.Analyze(n)
 	enter := c.enter(inner)
 	type binding struct {
 		store func(*frame, any)
 		value expr
 		at    int
 	}
-	bindings := make([]binding, len(n.targets))
-	for i := range n.targets {
-		bindings[i] = binding{c.assignTo(n.targets[i], inner), c.expr(n.values[i], sc), n.targets[i].at()}
+	bindings := make([]binding, len(n.Targets))
+	for i := range n.Targets {
+		bindings[i] = binding{c.assignTo(n.Targets[i], inner), c.expr(n.Values[i], sc), n.Targets[i].Pos()}
 	}
-	body := c.body(n.body, inner)
+	body := c.body(n.Body, inner)
 	leave := c.leave(inner)
 	return func(fr *frame) ctl {
 		fr.run(enter)
@@ -225,16 +229,16 @@ func (c *compiler) with(n *nWith, sc *scope) stmt {
 	}
 }
 
-func (c *compiler) autoescapeStatement(n *nAutoescape, sc *scope) stmt {
+func (c *compiler) autoescapeStatement(n *syntax.Autoescape, sc *scope) stmt {
 	auto, volatile := c.autoescape, c.volatile
-	value := c.expr(n.enabled, sc)
-	if v, ok := c.asConst(n.enabled); ok {
-		c.autoescape = truth(v)
+	val := c.expr(n.Enabled, sc)
+	if v, ok := c.asConst(n.Enabled); ok {
+		c.autoescape = value.Truth(v)
 	} else {
 		c.volatile = true
 	}
 	var body []stmt
-	for _, child := range n.body {
+	for _, child := range n.Body {
 		if s := c.statement(child, sc); s != nil {
 			body = append(body, s)
 		}
@@ -242,7 +246,7 @@ func (c *compiler) autoescapeStatement(n *nAutoescape, sc *scope) stmt {
 	c.autoescape, c.volatile = auto, volatile
 	return func(fr *frame) ctl {
 		saved := *fr.ctx.escape
-		fr.ctx.escape.autoescape = truth(value(fr))
+		fr.ctx.escape.autoescape = value.Truth(val(fr))
 		// A break or continue leaves the mode as it is, as in Jinja2.
 		if end := fr.run(body); end != ctlNext {
 			return end

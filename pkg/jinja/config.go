@@ -3,19 +3,10 @@ package jinja
 import (
 	"maps"
 	"sync"
-)
 
-// UndefinedMode says what happens when a template uses a name that is not there.
-type UndefinedMode int
-
-// The modes, as Jinja2's classes Undefined, StrictUndefined and ChainableUndefined.
-const (
-	// Default prints as nothing and is false and empty; every other use is an error.
-	Default UndefinedMode = iota
-	// Strict is an error on every use but the tests "defined" and "undefined".
-	Strict
-	// Chainable is like Default, and its attributes and items are undefined too.
-	Chainable
+	"github.com/kolla-build/kolla-build/pkg/jinja/internal/builtin"
+	"github.com/kolla-build/kolla-build/pkg/jinja/internal/syntax"
+	"github.com/kolla-build/kolla-build/pkg/jinja/internal/value"
 )
 
 // Extensions are the statements of Jinja2 that are off unless asked for.
@@ -57,9 +48,9 @@ type Config struct {
 // share, and the templates compiled so far. It is safe for concurrent use.
 type Environment struct {
 	cfg     Config
-	syntax  syntaxOptions
-	filters map[string]*callable
-	tests   map[string]*callable
+	syntax  syntax.Options
+	filters map[string]*value.Callable
+	tests   map[string]*value.Callable
 	globals map[string]any
 
 	mu    sync.RWMutex
@@ -68,36 +59,36 @@ type Environment struct {
 
 // New makes an environment. The maps of the configuration are copied.
 func New(cfg Config) *Environment {
-	cfg.Limits = cfg.Limits.withDefaults()
+	cfg.Limits = cfg.Limits.WithDefaults()
 	e := &Environment{
 		cfg: cfg,
-		syntax: syntaxOptions{
+		syntax: syntax.Options{
 			TrimBlocks: cfg.TrimBlocks, LstripBlocks: cfg.LstripBlocks, KeepTrailingNewline: cfg.KeepTrailingNewline,
 			LineStatementPrefix: cfg.LineStatementPrefix, LineCommentPrefix: cfg.LineCommentPrefix,
 			Do: cfg.Extensions.Do, LoopControls: cfg.Extensions.LoopControls,
 		},
-		filters: builtinFilters,
-		tests:   builtinTests,
-		globals: maps.Clone(builtinGlobals),
+		filters: builtin.Filters,
+		tests:   builtin.Tests,
+		globals: maps.Clone(builtin.Globals),
 		cache:   map[string]*Template{},
 	}
 	if len(cfg.Filters) > 0 {
 		e.filters = maps.Clone(e.filters)
 		for name, f := range cfg.Filters {
-			e.filters[name] = goCallable(name, f)
+			e.filters[name] = value.FromGo(name, f)
 		}
 	}
 	if len(cfg.Tests) > 0 {
 		e.tests = maps.Clone(e.tests)
 		for name, f := range cfg.Tests {
-			e.tests[name] = goCallable(name, f)
+			e.tests[name] = value.FromGo(name, f)
 		}
 	}
 	for name, v := range cfg.Globals {
-		if f, ok := asFunc(v); ok {
-			v = goCallable(name, f)
+		if f, ok := value.AsFunc(v); ok {
+			v = value.FromGo(name, f)
 		}
-		e.globals[name] = box(v)
+		e.globals[name] = value.Box(v)
 	}
 	return e
 }
@@ -112,7 +103,7 @@ func (e *Environment) Template(name string) (*Template, error) {
 		return t, nil
 	}
 	if e.cfg.Loader == nil {
-		return nil, &Error{Kind: KindRuntime, class: "TypeError", Message: "no loader for this environment specified"}
+		return nil, &Error{Kind: KindRuntime, Class: "TypeError", Message: "no loader for this environment specified"}
 	}
 	source, err := e.cfg.Loader.Load(name)
 	if err != nil {

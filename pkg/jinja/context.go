@@ -1,5 +1,10 @@
 package jinja
 
+import (
+	"github.com/kolla-build/kolla-build/pkg/jinja/internal/raise"
+	"github.com/kolla-build/kolla-build/pkg/jinja/internal/value"
+)
+
 // varContext is Jinja2's Context: what a template was given, what it has set at its
 // top level, what of that it exports, and the blocks in effect.
 type varContext struct {
@@ -9,7 +14,7 @@ type varContext struct {
 	vars     map[string]any
 	exported map[string]bool
 	blocks   map[string][]*function
-	// escape is the eval context: whether output is escaped now. Derived contexts share it.
+	// Escape is the eval context: whether output is escaped now. Derived contexts share it.
 	escape *evalContext
 	// globals says whose globals are part of parent; nil for derived contexts.
 	globals *Environment
@@ -33,15 +38,15 @@ func newContext(env *Environment, t *Template, vars map[string]any) *varContext 
 }
 
 // resolve looks a name up; missing is what it gives for none.
-func (c *varContext) resolve(name string) any {
+func (c *varContext) Resolve(name string) any {
 	v, ok := c.vars[name]
 	if !ok {
 		if v, ok = c.parent[name]; !ok {
-			return missing
+			return value.Missing
 		}
 	}
-	if l, ok := v.(*lazyValue); ok {
-		return l.get()
+	if l, ok := v.(*value.Lazy); ok {
+		return l.Get()
 	}
 	return v
 }
@@ -93,7 +98,7 @@ func (c *varContext) withLocals(locals map[string]any) map[string]any {
 	}
 	all := c.merged(c.parent)
 	for k, v := range locals {
-		if v != missing {
+		if v != value.Missing {
 			all[k] = v
 		}
 	}
@@ -121,7 +126,7 @@ func (c *varContext) superBlock(current *function) any {
 			break
 		}
 	}
-	return newUndefined(c.env.cfg.Undefined, "there is no parent block called "+repr(current.name)+".")
+	return value.NewUndefined(c.env.cfg.Undefined, "there is no parent block called "+value.Repr(current.name)+".")
 }
 
 // templateRef is `self`.
@@ -145,7 +150,7 @@ type blockRef struct {
 
 func (b *blockRef) super() any {
 	if b.depth+1 >= len(b.stack) {
-		return newUndefined(b.ctx.env.cfg.Undefined, "there is no parent block called "+repr(b.name)+".")
+		return value.NewUndefined(b.ctx.env.cfg.Undefined, "there is no parent block called "+value.Repr(b.name)+".")
 	}
 	return &blockRef{b.name, b.ctx, b.stack, b.depth + 1}
 }
@@ -154,7 +159,7 @@ func (b *blockRef) call(fr *frame) any {
 	out := &buffer{st: fr.st}
 	b.stack[b.depth].call(fr.st, b.ctx, nil, out)
 	text := out.text()
-	fr.st.alloc(len(text))
+	fr.st.Alloc(len(text))
 	if b.ctx.escape.autoescape {
 		return Markup(text)
 	}
@@ -166,7 +171,7 @@ type module struct {
 	name  string
 	attrs map[string]any
 	body  string
-	bad   *raised // the failure to join what it printed, shown when its text is used
+	bad   *raise.Exception // the failure to join what it printed, shown when its text is used
 }
 
 // text is what the template printed.
@@ -182,10 +187,10 @@ func (t *Template) makeModule(fr *frame, vars map[string]any) *module {
 	ctx := newContext(t.env, t, vars)
 	out := &buffer{st: fr.st}
 	t.root.call(fr.st, ctx, nil, out)
-	fr.st.alloc(len(out.b))
+	fr.st.Alloc(len(out.b))
 	m := &module{name: t.name, body: string(out.b), bad: out.bad, attrs: make(map[string]any, len(ctx.exported))}
 	for name := range ctx.exported {
-		m.attrs[name] = ctx.resolve(name)
+		m.attrs[name] = ctx.Resolve(name)
 	}
 	return m
 }

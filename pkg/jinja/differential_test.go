@@ -14,6 +14,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/kolla-build/kolla-build/pkg/jinja/internal/value"
 )
 
 // TestDifferential generates templates and contexts from a grammar and compares
@@ -214,7 +216,7 @@ func (g *generator) value(kind string, depth int) any {
 		switch g.intn(12) {
 		case 0:
 			b := new(big.Int).Lsh(big.NewInt(int64(g.intn(1000)-500)), uint(g.intn(90)))
-			return normBig(b)
+			return value.NormBig(b)
 		case 1:
 			return int64(g.intn(100000) - 50000)
 		}
@@ -265,21 +267,21 @@ func (g *generator) value(kind string, depth int) any {
 		}
 		return t
 	case "dict":
-		d := newDict(0)
+		d := value.MakeDict(0)
 		for range g.intn(5) {
-			d.set(nil, g.key(), g.value("any", depth-1))
+			d.Put(nil, g.key(), g.value("any", depth-1))
 		}
 		return d
 	case "dicts":
 		l := &List{}
 		for range g.intn(5) {
-			d := newDict(0)
-			d.set(nil, "name", g.pick("ann", "Bob", "cid", "bob", ""))
-			d.set(nil, "age", int64(g.intn(5)))
+			d := value.MakeDict(0)
+			d.Put(nil, "name", g.pick("ann", "Bob", "cid", "bob", ""))
+			d.Put(nil, "age", int64(g.intn(5)))
 			if g.chance(4, 5) {
-				d.set(nil, "city", g.pick("NY", "ny", "CA"))
+				d.Put(nil, "city", g.pick("NY", "ny", "CA"))
 			}
-			d.set(nil, "sub", g.value("dict", 0))
+			d.Put(nil, "sub", g.value("dict", 0))
 			l.Items = append(l.Items, d)
 		}
 		return l

@@ -3,6 +3,12 @@ package jinja
 import (
 	"math"
 	"strings"
+
+	"github.com/kolla-build/kolla-build/pkg/jinja/internal/method"
+	"github.com/kolla-build/kolla-build/pkg/jinja/internal/operator"
+	"github.com/kolla-build/kolla-build/pkg/jinja/internal/raise"
+	"github.com/kolla-build/kolla-build/pkg/jinja/internal/syntax"
+	"github.com/kolla-build/kolla-build/pkg/jinja/internal/value"
 )
 
 // foldFrame is where constants are computed: a render with tight limits. What
@@ -12,17 +18,17 @@ func (c *compiler) foldFrame() *frame {
 	st := newState(c.env, &limits, nil)
 	ctx := &varContext{env: c.env, name: c.tmpl.name, escape: &evalContext{}}
 	fr := &frame{fn: &function{tmpl: c.tmpl}, st: st, ctx: ctx, out: &buffer{st: st}}
-	fr.vframe = vframe{&st.thread, fr}
+	fr.Frame = value.Frame{Thread: &st.Thread, Code: fr}
 	return fr
 }
 
 // impossible is panicked with where Jinja2's optimizer gives up.
-var impossible = &raised{class: "Impossible", kind: KindRuntime, msg: "not constant"}
+var impossible = &raise.Exception{Class: "Impossible", Kind: KindRuntime, Message: "not constant"}
 
 // asConst computes an expression that depends on nothing, as Jinja2's optimizer
 // does. Most errors mean that it is not constant; the few that escape Jinja2's
 // own handling are errors of the template.
-func (c *compiler) asConst(n node) (any, bool) {
+func (c *compiler) asConst(n syntax.Node) (any, bool) {
 	if !c.foldable(n, 0) {
 		return nil, false
 	}
@@ -30,19 +36,19 @@ func (c *compiler) asConst(n node) (any, bool) {
 	if err == nil {
 		return v, true
 	}
-	if err != impossible && err.kind != KindLimit {
-		raiseAt(err.kind, err.class, err.msg, err.hint, c.tmpl.name, c.tmpl.src, n.at())
+	if err != impossible && err.Kind != KindLimit {
+		raise.At(err.Kind, err.Class, err.Message, err.Hint, c.tmpl.name, c.tmpl.src, n.Pos())
 	}
 	return nil, false
 }
 
-func (c *compiler) tryConst(n node) (v any, err *raised) {
+func (c *compiler) tryConst(n syntax.Node) (v any, err *raise.Exception) {
 	c.fold.ctx.escape.autoescape = c.autoescape
 	st := c.fold.st
-	st.steps, st.nextLook, st.memory, st.depth, st.stack = 0, st.limits.Steps, 0, 0, nil
+	st.Steps, st.NextLook, st.Memory, st.Depth, st.Stack = 0, st.Limits.Steps, 0, 0, nil
 	defer func() {
 		if p := recover(); p != nil {
-			r, is := p.(*raised)
+			r, is := p.(*raise.Exception)
 			if !is {
 				panic(p)
 			}
@@ -58,7 +64,7 @@ func (c *compiler) tryConst(n node) (v any, err *raised) {
 
 // guarded runs a part of the computation whose every error means "not constant".
 func (c *compiler) guarded(f func() any) (v any, ok bool) {
-	if c.fold.st.try(func() { v = f() }, "Exception") != nil {
+	if c.fold.st.Try(func() { v = f() }, "Exception") != nil {
 		return nil, false
 	}
 	return v, true
@@ -77,7 +83,7 @@ func must(v any, ok bool) any {
 const deepExpr = 8
 
 // foldable looks, quickly, for what no constant has.
-func (c *compiler) foldable(n node, depth int) bool {
+func (c *compiler) foldable(n syntax.Node, depth int) bool {
 	if c.unfit[n] {
 		return false
 	}
@@ -88,49 +94,49 @@ func (c *compiler) foldable(n node, depth int) bool {
 	return ok
 }
 
-func (c *compiler) noteUnfit(n node) {
+func (c *compiler) noteUnfit(n syntax.Node) {
 	if c.unfit == nil {
-		c.unfit = map[node]bool{}
+		c.unfit = map[syntax.Node]bool{}
 	}
 	c.unfit[n] = true
 }
 
-func (c *compiler) mayFold(n node, depth int) bool {
+func (c *compiler) mayFold(n syntax.Node, depth int) bool {
 	switch n := n.(type) {
-	case *nConst:
+	case *syntax.Const:
 		return true
-	case *nTemplateData:
+	case *syntax.TemplateData:
 		return !c.volatile
-	case *nName, *nCall, *nNSRef:
+	case *syntax.Name, *syntax.Call, *syntax.NamespaceRef:
 		return false
-	case *nLogic:
-		return c.foldable(n.left, depth)
-	case *nCond:
-		return c.foldable(n.test, depth)
-	case *nConcat:
-		return c.foldable(n.items[0], depth)
-	case *nCompare:
-		return c.foldable(n.expr, depth) && c.foldable(n.ops[0].expr, depth)
-	case *nFilter:
-		if n.expr == nil {
+	case *syntax.Logical:
+		return c.foldable(n.Left, depth)
+	case *syntax.Conditional:
+		return c.foldable(n.Test, depth)
+	case *syntax.Concat:
+		return c.foldable(n.Items[0], depth)
+	case *syntax.Compare:
+		return c.foldable(n.Expr, depth) && c.foldable(n.Ops[0].Expr, depth)
+	case *syntax.Filter:
+		if n.Expr == nil {
 			return false
 		}
-		f := c.env.filters[n.name]
-		if f == nil || !f.pure || c.volatile {
+		f := c.env.filters[n.Name]
+		if f == nil || !f.Pure || c.volatile {
 			return false
 		}
-	case *nTest:
-		if f := c.env.tests[n.name]; f == nil || !f.pure || c.volatile {
+	case *syntax.Test:
+		if f := c.env.tests[n.Name]; f == nil || !f.Pure || c.volatile {
 			return false
 		}
 	}
 	ok := true
-	visitChildren(n, func(m node) { ok = ok && c.foldable(m, depth) })
+	syntax.VisitChildren(n, func(m syntax.Node) { ok = ok && c.foldable(m, depth) })
 	return ok
 }
 
 // constOf computes; the bool is false for what only a render can tell.
-func (c *compiler) constOf(n node) (v any, ok bool) {
+func (c *compiler) constOf(n syntax.Node) (v any, ok bool) {
 	if c.unfit[n] {
 		return nil, false
 	}
@@ -147,77 +153,77 @@ func (c *compiler) constOf(n node) (v any, ok bool) {
 	return v, ok
 }
 
-func (c *compiler) compute(n node) (any, bool) {
+func (c *compiler) compute(n syntax.Node) (any, bool) {
 	fr := c.fold
 	switch n := n.(type) {
-	case *nConst:
-		return n.val, true
-	case *nTemplateData:
+	case *syntax.Const:
+		return n.Value, true
+	case *syntax.TemplateData:
 		if c.autoescape {
-			return Markup(n.data), true
+			return Markup(n.Data), true
 		}
-		return n.data, true
-	case *nTuple:
-		items, ok := c.constAll(n.items)
+		return n.Data, true
+	case *syntax.Tuple:
+		items, ok := c.constAll(n.Items)
 		return Tuple(items), ok
-	case *nList:
-		items, ok := c.constAll(n.items)
+	case *syntax.List:
+		items, ok := c.constAll(n.Items)
 		return &List{Items: items}, ok
-	case *nDict:
-		d := newDict(len(n.items))
-		for _, p := range n.items {
-			k, ok := c.constOf(p.key)
+	case *syntax.Dict:
+		d := value.MakeDict(len(n.Items))
+		for _, p := range n.Items {
+			k, ok := c.constOf(p.Key)
 			if !ok {
 				return nil, false
 			}
-			v, ok := c.constOf(p.val)
+			v, ok := c.constOf(p.Value)
 			if !ok {
 				return nil, false
 			}
-			d.set(&fr.vframe, k, v)
+			d.Put(&fr.Frame, k, v)
 		}
 		return d, true
-	case *nCond:
-		test, ok := c.constOf(n.test)
+	case *syntax.Conditional:
+		test, ok := c.constOf(n.Test)
 		switch {
 		case !ok:
 			return nil, false
-		case truth(test):
-			return c.constOf(n.then)
-		case n.orElse == nil:
+		case value.Truth(test):
+			return c.constOf(n.Then)
+		case n.OrElse == nil:
 			return nil, false
 		}
-		return c.constOf(n.orElse)
-	case *nLogic:
-		v, ok := c.constOf(n.left)
-		if !ok || truth(v) == n.or {
+		return c.constOf(n.OrElse)
+	case *syntax.Logical:
+		v, ok := c.constOf(n.Left)
+		if !ok || value.Truth(v) == n.Or {
 			return v, ok
 		}
-		return c.constOf(n.right)
-	case *nNot:
-		return c.guarded(func() any { return !truth(must(c.constOf(n.expr))) })
-	case *nUnary:
+		return c.constOf(n.Right)
+	case *syntax.Not:
+		return c.guarded(func() any { return !value.Truth(must(c.constOf(n.Expr))) })
+	case *syntax.Unary:
 		return c.guarded(func() any {
-			if n.neg {
-				return negate(&fr.vframe, must(c.constOf(n.expr)))
+			if n.Negative {
+				return operator.Negate(&fr.Frame, must(c.constOf(n.Expr)))
 			}
-			return positive(&fr.vframe, must(c.constOf(n.expr)))
+			return operator.Positive(&fr.Frame, must(c.constOf(n.Expr)))
 		})
-	case *nBin:
+	case *syntax.Binary:
 		return c.guarded(func() any {
-			left := must(c.constOf(n.left))
-			return binaryOps[n.op](&fr.vframe, left, must(c.constOf(n.right)))
+			left := must(c.constOf(n.Left))
+			return binaryOps[n.Op](&fr.Frame, left, must(c.constOf(n.Right)))
 		})
-	case *nConcat:
+	case *syntax.Concat:
 		// Without regard to escaping: Jinja2's constants differ from its renders here.
 		var b strings.Builder
-		for _, item := range n.items {
+		for _, item := range n.Items {
 			v, ok := c.constOf(item)
 			if !ok {
 				return nil, false
 			}
-			s := str(&fr.vframe, v)
-			fr.st.alloc(len(s))
+			s := value.Str(&fr.Frame, v)
+			fr.st.Alloc(len(s))
 			b.WriteString(s)
 		}
 		return b.String(), true
@@ -225,34 +231,34 @@ func (c *compiler) compute(n node) (any, bool) {
 	return c.constAccess(n)
 }
 
-func (c *compiler) constAccess(n node) (any, bool) {
+func (c *compiler) constAccess(n syntax.Node) (any, bool) {
 	fr := c.fold
 	switch n := n.(type) {
-	case *nCompare:
-		a, ok := c.constOf(n.expr)
+	case *syntax.Compare:
+		a, ok := c.constOf(n.Expr)
 		if !ok {
 			return nil, false
 		}
 		return c.guarded(func() any {
-			for _, o := range n.ops {
-				b := must(c.constOf(o.expr))
-				if !compareFuncs[o.op](&fr.vframe, a, b) {
+			for _, o := range n.Ops {
+				b := must(c.constOf(o.Expr))
+				if !compareFuncs[o.Op](&fr.Frame, a, b) {
 					return false
 				}
 				a = b
 			}
 			return true
 		})
-	case *nGetattr:
-		return c.guarded(func() any { return getattr(&fr.vframe, must(c.constOf(n.expr)), n.attr) })
-	case *nGetitem:
+	case *syntax.Getattr:
+		return c.guarded(func() any { return method.Getattr(&fr.Frame, must(c.constOf(n.Expr)), n.Attr) })
+	case *syntax.Getitem:
 		return c.guarded(func() any {
-			v := must(c.constOf(n.expr))
-			return getitem(&fr.vframe, v, must(c.constOf(n.arg)))
+			v := must(c.constOf(n.Expr))
+			return method.Getitem(&fr.Frame, v, must(c.constOf(n.Arg)))
 		})
-	case *nSlice:
-		var s sliceValue
-		for i, p := range []node{n.start, n.stop, n.step} {
+	case *syntax.Slice:
+		var s value.Slice
+		for i, p := range []syntax.Node{n.Start, n.Stop, n.Step} {
 			if p == nil {
 				continue
 			}
@@ -263,45 +269,45 @@ func (c *compiler) constAccess(n node) (any, bool) {
 			s[i] = v
 		}
 		return &s, true
-	case *nFilter:
-		return c.constApply(c.env.filters[n.name], n.expr, &n.nArgs)
-	case *nTest:
-		return c.constApply(c.env.tests[n.name], n.expr, &n.nArgs)
+	case *syntax.Filter:
+		return c.constApply(c.env.filters[n.Name], n.Expr, &n.Arguments)
+	case *syntax.Test:
+		return c.constApply(c.env.tests[n.Name], n.Expr, &n.Arguments)
 	}
 	return nil, false
 }
 
-func (c *compiler) constApply(f *callable, subject node, a *nArgs) (any, bool) {
-	args, ok := c.constAll(append([]node{subject}, a.args...))
-	if !ok || f == nil || !f.pure {
+func (c *compiler) constApply(f *value.Callable, subject syntax.Node, a *syntax.Arguments) (any, bool) {
+	args, ok := c.constAll(append([]syntax.Node{subject}, a.Positional...))
+	if !ok || f == nil || !f.Pure {
 		return nil, false
 	}
-	var kw []kwArg
-	for _, k := range a.kwargs {
-		v, ok := c.constOf(k.val)
+	var kw []value.Keyword
+	for _, k := range a.Keywords {
+		v, ok := c.constOf(k.Value)
 		if !ok {
 			return nil, false
 		}
-		kw = addKeyword(&c.fold.vframe, kw, k.name, v, true)
+		kw = value.AddKeyword(&c.fold.Frame, kw, k.Name, v, true)
 	}
-	if a.dynArgs != nil {
-		more, ok := c.guarded(func() any { return collect(&c.fold.vframe, must(c.constOf(a.dynArgs))) })
+	if a.Star != nil {
+		more, ok := c.guarded(func() any { return value.Collect(&c.fold.Frame, must(c.constOf(a.Star))) })
 		if !ok {
 			return nil, false
 		}
 		args = append(args, more.([]any)...)
 	}
-	if a.dynKwargs != nil {
-		more, ok := c.guarded(func() any { return starKwargs(c.fold, kw, must(c.constOf(a.dynKwargs)), true) })
+	if a.StarStar != nil {
+		more, ok := c.guarded(func() any { return starKwargs(c.fold, kw, must(c.constOf(a.StarStar)), true) })
 		if !ok {
 			return nil, false
 		}
-		kw = more.([]kwArg)
+		kw = more.([]value.Keyword)
 	}
-	return c.guarded(func() any { return f.call(&c.fold.vframe, args, kw) })
+	return c.guarded(func() any { return f.Call(&c.fold.Frame, args, kw) })
 }
 
-func (c *compiler) constAll(list []node) ([]any, bool) {
+func (c *compiler) constAll(list []syntax.Node) ([]any, bool) {
 	vals := make([]any, len(list))
 	for i, n := range list {
 		v, ok := c.constOf(n)
@@ -314,9 +320,9 @@ func (c *compiler) constAll(list []node) ([]any, bool) {
 }
 
 // constOutput is the text of something printed that is constant.
-func (c *compiler) constOutput(n node) (text string, ok bool) {
-	if d, isData := n.(*nTemplateData); isData {
-		return d.data, !c.volatile
+func (c *compiler) constOutput(n syntax.Node) (text string, ok bool) {
+	if d, isData := n.(*syntax.TemplateData); isData {
+		return d.Data, !c.volatile
 	}
 	if !c.foldable(n, 0) {
 		return "", false
@@ -325,11 +331,11 @@ func (c *compiler) constOutput(n node) (text string, ok bool) {
 	if err != nil {
 		return "", false
 	}
-	if c.fold.st.try(func() {
+	if c.fold.st.Try(func() {
 		if c.autoescape {
-			text = string(escape(&c.fold.vframe, v))
+			text = string(value.Escape(&c.fold.Frame, v))
 		} else {
-			text = str(&c.fold.vframe, v)
+			text = value.Str(&c.fold.Frame, v)
 		}
 	}, "Exception", "LimitError", "RecursionError") != nil {
 		return "", false
@@ -341,21 +347,21 @@ func (c *compiler) constOutput(n node) (text string, ok bool) {
 // only what Python can write down.
 func safeRepr(v any) bool {
 	switch v := v.(type) {
-	case nil, bool, int64, float64, string, Markup, *rangeValue:
+	case nil, bool, int64, float64, string, Markup, *value.Range:
 		return true
 	case Tuple:
 		return allSafe(v)
 	case *List:
 		return allSafe(v.Items)
 	case *Dict:
-		for key, val := range v.all() {
+		for key, val := range v.All() {
 			if !safeRepr(key) || !safeRepr(val) {
 				return false
 			}
 		}
 		return true
 	}
-	return typeName(v) == "int"
+	return value.TypeName(v) == "int"
 }
 
 func allSafe(list []any) bool {
@@ -385,7 +391,7 @@ func mutable(v any) bool {
 func cloneConst(fr *frame, v any) any {
 	switch v := v.(type) {
 	case *List:
-		fr.st.alloc(40 + 16*len(v.Items))
+		fr.st.Alloc(40 + 16*len(v.Items))
 		l := &List{Items: make([]any, len(v.Items))}
 		for i, item := range v.Items {
 			l.Items[i] = cloneConst(fr, item)
@@ -398,8 +404,8 @@ func cloneConst(fr *frame, v any) any {
 		}
 		return t
 	case *Dict:
-		fr.st.alloc(64 + 64*v.Len())
-		return v.mapValues(func(val any) any { return cloneConst(fr, val) })
+		fr.st.Alloc(64 + 64*v.Len())
+		return v.MapValues(func(val any) any { return cloneConst(fr, val) })
 	}
 	return v
 }
@@ -427,7 +433,7 @@ func firstNonFinite(v any) float64 {
 	case Tuple:
 		return first(v)
 	case *Dict:
-		for key, val := range v.all() {
+		for key, val := range v.All() {
 			if f := first([]any{key, val}); f != 0 {
 				return f
 			}

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/kolla-build/kolla-build/pkg/jinja/internal/syntax"
 	"github.com/rogpeppe/go-internal/txtar"
 )
 
@@ -55,13 +56,13 @@ func FuzzLexer(f *testing.F) {
 			TrimBlocks: flags&1 != 0, LstripBlocks: flags&2 != 0, KeepTrailingNewline: flags&4 != 0,
 			LineStatementPrefix: stmt, LineCommentPrefix: comment,
 		})
-		src = normalizeSource(src, flags&4 != 0)
+		src = syntax.NormalizeSource(src, flags&4 != 0)
 		pos := 0
-		for _, tok := range lex(&env.syntax, src) {
-			if tok.pos < pos || tok.pos > len(src) {
-				t.Fatalf("token at %d after one at %d, in %d bytes", tok.pos, pos, len(src))
+		for _, tok := range syntax.Lex(&env.syntax, src) {
+			if tok.Pos < pos || tok.Pos > len(src) {
+				t.Fatalf("token at %d after one at %d, in %d bytes", tok.Pos, pos, len(src))
 			}
-			pos = tok.pos
+			pos = tok.Pos
 		}
 	})
 }
@@ -76,7 +77,7 @@ func FuzzParser(f *testing.F) {
 		tmpl, err := env.Parse("t", src)
 		if err != nil {
 			var e *Error
-			if !errors.As(err, &e) || e.Line < 1 || e.Column < 1 || e.class == "RuntimeError" {
+			if !errors.As(err, &e) || e.Line < 1 || e.Column < 1 || e.Class == "RuntimeError" {
 				t.Fatalf("error without a place, or internal: %#v", err)
 			}
 			return

@@ -12,6 +12,8 @@ import (
 	"sort"
 	"strings"
 	"testing"
+
+	"github.com/kolla-build/kolla-build/pkg/jinja/internal/value"
 )
 
 // kollaFuncs are stand-ins for the functions of Kolla's renderer; oracle.py has the same.
@@ -39,7 +41,7 @@ var kollaFuncs = map[string]any{
 		for _, v := range c.Args[0].(*List).Items {
 			names = append(names, fmt.Sprint(v))
 		}
-		return "install " + strings.Join(names, " ") + " clean=" + repr(clean), nil
+		return "install " + strings.Join(names, " ") + " clean=" + value.Repr(clean), nil
 	}),
 	"raise_error": Func(func(c *Call) (any, error) { return nil, fmt.Errorf("%v", c.Args[0]) }),
 }
@@ -232,7 +234,7 @@ func compareTree(t *testing.T, o *oracle, tree string, arches []string) {
 					vars := kollaVars(distro, arch, installType)
 					wired := map[string]any{}
 					for k, v := range vars {
-						wired[k] = wire(convert(v))
+						wired[k] = wire(value.Convert(v))
 					}
 					want := o.ask(t, map[string]any{"tree": tree, "names": names, "vars": wired, "override": override}).Texts
 					got := renderKolla(env, names, vars, override)

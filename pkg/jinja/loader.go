@@ -111,11 +111,11 @@ func (l fsLoader) resolve(name string) (string, error) {
 // loadError turns what a loader said into a template error.
 func loadError(name string, err error) *Error {
 	if errors.Is(err, fs.ErrNotExist) {
-		e := &Error{Kind: KindNotFound, class: "TemplateNotFound", Message: fmt.Sprintf("template %q not found", name), cause: err}
+		e := &Error{Kind: KindNotFound, Class: "TemplateNotFound", Message: fmt.Sprintf("template %q not found", name), Cause: err}
 		if err != fs.ErrNotExist && !strings.HasPrefix(err.Error(), "open ") && !strings.HasPrefix(err.Error(), "lstat ") {
 			e.Hint = err.Error()
 		}
 		return e
 	}
-	return &Error{Kind: KindRuntime, class: "OSError", Message: fmt.Sprintf("loading template %q: %v", name, err), cause: err}
+	return &Error{Kind: KindRuntime, Class: "OSError", Message: fmt.Sprintf("loading template %q: %v", name, err), Cause: err}
 }

@@ -1,10 +1,15 @@
 package jinja
 
+import (
+	"github.com/kolla-build/kolla-build/pkg/jinja/internal/raise"
+	"github.com/kolla-build/kolla-build/pkg/jinja/internal/value"
+)
+
 // loopContext is the `loop` of a for statement. It looks one item ahead only
 // when asked to.
 type loopContext struct {
 	iterable any
-	it       iterator
+	it       value.Iterator
 	index0   int64
 	recurse  loopFunc
 	depth0   int
@@ -17,13 +22,13 @@ type loopContext struct {
 	hasChanged          bool
 }
 
-func (l *loopContext) next(fr *vframe) (any, bool) {
+func (l *loopContext) Next(fr *value.Frame) (any, bool) {
 	v := l.after
-	if v != missing {
-		l.after = missing
+	if v != value.Missing {
+		l.after = value.Missing
 	} else {
 		var ok bool
-		if v, ok = l.it.next(fr); !ok {
+		if v, ok = l.it.Next(fr); !ok {
 			return nil, false
 		}
 	}
@@ -32,35 +37,35 @@ func (l *loopContext) next(fr *vframe) (any, bool) {
 	return v, true
 }
 
-func (l *loopContext) peek(fr *vframe) any {
-	if l.after == missing {
-		if v, ok := l.it.next(fr); ok {
+func (l *loopContext) peek(fr *value.Frame) any {
+	if l.after == value.Missing {
+		if v, ok := l.it.Next(fr); ok {
 			l.after = v
 		}
 	}
 	return l.after
 }
 
-func (l *loopContext) len(fr *vframe) int64 {
+func (l *loopContext) len(fr *value.Frame) int64 {
 	if l.hasLength {
 		return l.length
 	}
-	if n, ok := tryLen(fr, l.iterable); ok {
+	if n, ok := value.TryLength(fr, l.iterable); ok {
 		l.length = n
 	} else {
 		var rest []any
 		for {
-			v, ok := l.it.next(fr)
+			v, ok := l.it.Next(fr)
 			if !ok {
 				break
 			}
-			fr.step()
-			fr.alloc(32)
+			fr.Step()
+			fr.Alloc(32)
 			rest = append(rest, v)
 		}
-		l.it = &sliceIter{items: rest}
+		l.it = &value.SliceIter{Items: rest}
 		l.length = int64(len(rest)) + l.index0 + 1
-		if l.after != missing {
+		if l.after != value.Missing {
 			l.length++
 		}
 	}
@@ -68,7 +73,7 @@ func (l *loopContext) len(fr *vframe) int64 {
 	return l.length
 }
 
-func (l *loopContext) attr(fr *vframe, name string) (any, bool) {
+func (l *loopContext) attr(fr *value.Frame, name string) (any, bool) {
 	switch name {
 	case "index":
 		return l.index0 + 1, true
@@ -77,7 +82,7 @@ func (l *loopContext) attr(fr *vframe, name string) (any, bool) {
 	case "first":
 		return l.index0 == 0, true
 	case "last":
-		return l.peek(fr) == missing, true
+		return l.peek(fr) == value.Missing, true
 	case "length":
 		return l.len(fr), true
 	case "revindex":
@@ -90,46 +95,46 @@ func (l *loopContext) attr(fr *vframe, name string) (any, bool) {
 		return int64(l.depth0), true
 	case "previtem":
 		if l.index0 == 0 {
-			return newUndefined(l.mode, "there is no previous item"), true
+			return value.NewUndefined(l.mode, "there is no previous item"), true
 		}
 		return l.before, true
 	case "nextitem":
-		if v := l.peek(fr); v != missing {
+		if v := l.peek(fr); v != value.Missing {
 			return v, true
 		}
-		return newUndefined(l.mode, "there is no next item"), true
+		return value.NewUndefined(l.mode, "there is no next item"), true
 	case "cycle":
-		return &callable{name: "cycle", kind: kindMethod, raw: l.cycle}, true
+		return &value.Callable{Name: "cycle", Kind: value.BoundFunction, Raw: l.cycle}, true
 	case "changed":
-		return &callable{name: "changed", kind: kindMethod, raw: l.changed}, true
+		return &value.Callable{Name: "changed", Kind: value.BoundFunction, Raw: l.changed}, true
 	}
 	return nil, false
 }
 
-func (l *loopContext) cycle(fr *vframe, args []any, kw []kwArg) any {
-	noKeywords("cycle", kw)
+func (l *loopContext) cycle(fr *value.Frame, args []any, kw []value.Keyword) any {
+	value.RejectKeywords("cycle", kw)
 	if len(args) == 0 {
-		raiseType("no items for cycling given")
+		raise.Type("no items for cycling given")
 	}
 	n := int64(len(args))
 	return args[((l.index0%n)+n)%n]
 }
 
-func (l *loopContext) changed(fr *vframe, args []any, kw []kwArg) any {
-	noKeywords("changed", kw)
-	if l.hasChanged && equal(fr, l.lastChanged, Tuple(args)) {
+func (l *loopContext) changed(fr *value.Frame, args []any, kw []value.Keyword) any {
+	value.RejectKeywords("changed", kw)
+	if l.hasChanged && value.Equal(fr, l.lastChanged, Tuple(args)) {
 		return false
 	}
 	l.hasChanged, l.lastChanged = true, Tuple(args)
 	return true
 }
 
-func (l *loopContext) call(fr *vframe, args []any, kw []kwArg) any {
-	a := bind(loopCallSpec, args, kw)
+func (l *loopContext) call(fr *value.Frame, args []any, kw []value.Keyword) any {
+	a := value.Bind(loopCallSpec, args, kw)
 	if l.recurse == nil {
-		raiseType("The loop must have the 'recursive' marker to be called recursively.")
+		raise.Type("The loop must have the 'recursive' marker to be called recursively.")
 	}
 	return l.recurse(frameOf(fr), a[0], l.depth0+1)
 }
 
-var loopCallSpec = &callable{name: "__call__", params: []string{"iterable"}, req: 1}
+var loopCallSpec = &value.Callable{Name: "__call__", Params: []string{"iterable"}, Required: 1}

@@ -19,6 +19,8 @@ import (
 	"testing"
 
 	"github.com/kolla-build/kolla-build/internal/testenv"
+	"github.com/kolla-build/kolla-build/pkg/jinja/internal/pystr"
+	"github.com/kolla-build/kolla-build/pkg/jinja/internal/value"
 )
 
 // oracle is a long-lived process that runs the real Jinja2.
@@ -128,7 +130,7 @@ func wire(v any) any {
 		return v
 	case int64:
 		if v > 1<<53 || v < -1<<53 {
-			return map[string]any{"i": repr(v)}
+			return map[string]any{"i": value.Repr(v)}
 		}
 		return v
 	case int:
@@ -137,9 +139,9 @@ func wire(v any) any {
 		return map[string]any{"i": v.String()}
 	case float64:
 		if math.IsInf(v, 0) || math.IsNaN(v) {
-			return map[string]any{"f": floatRepr(v)}
+			return map[string]any{"f": pystr.FloatRepr(v)}
 		}
-		return map[string]any{"f": floatRepr(v)}
+		return map[string]any{"f": pystr.FloatRepr(v)}
 	case Markup:
 		return map[string]any{"m": string(v)}
 	case *List:
@@ -152,16 +154,16 @@ func wire(v any) any {
 		return map[string]any{"t": wireAll(v)}
 	case *Dict:
 		pairs := []any{}
-		for i := range v.ents {
-			if e := &v.ents[i]; e.live {
-				pairs = append(pairs, []any{wire(e.key), wire(e.val)})
+		for i := range v.Ents {
+			if e := &v.Ents[i]; e.Live {
+				pairs = append(pairs, []any{wire(e.Key), wire(e.Val)})
 			}
 		}
 		return map[string]any{"d": pairs}
 	case map[string]any:
-		return wire(convert(v))
+		return wire(value.Convert(v))
 	}
-	panic("no wire form for " + typeName(v))
+	panic("no wire form for " + value.TypeName(v))
 }
 
 func wireAll(list []any) []any {
@@ -176,7 +178,7 @@ func wireAll(list []any) []any {
 func cloneVars(vars map[string]any) map[string]any {
 	out := make(map[string]any, len(vars))
 	for k, v := range vars {
-		out[k] = cloneValue(convert(v))
+		out[k] = cloneValue(value.Convert(v))
 	}
 	return out
 }
@@ -196,10 +198,10 @@ func cloneValue(v any) any {
 		}
 		return t
 	case *Dict:
-		d := newDict(0)
-		for i := range v.ents {
-			if e := &v.ents[i]; e.live {
-				d.set(nil, e.key, cloneValue(e.val))
+		d := value.MakeDict(0)
+		for i := range v.Ents {
+			if e := &v.Ents[i]; e.Live {
+				d.Put(nil, e.Key, cloneValue(e.Val))
 			}
 		}
 		return d
@@ -220,7 +222,7 @@ func (o oracleOptions) config(loader Loader) Config {
 		LineCommentPrefix:   o.LineCommentPrefix,
 		Globals: map[string]any{
 			"seen": Func(seenFunc),
-			"fail": Func(func(c *Call) (any, error) { return nil, errors.New(repr(c.Args[0])) }),
+			"fail": Func(func(c *Call) (any, error) { return nil, errors.New(value.Repr(c.Args[0])) }),
 		},
 		Filters: map[string]Func{"seen": seenFunc},
 	}
@@ -228,7 +230,7 @@ func (o oracleOptions) config(loader Loader) Config {
 
 // seenFunc tells what a pass_context function sees of a variable.
 func seenFunc(c *Call) (any, error) {
-	name, ok := asStr(c.Args[0])
+	name, ok := value.AsStr(c.Args[0])
 	if !ok {
 		return nil, errors.New("name wanted")
 	}
@@ -236,7 +238,7 @@ func seenFunc(c *Call) (any, error) {
 	if !ok {
 		return "-", nil
 	}
-	return repr(v), nil
+	return value.Repr(v), nil
 }
 
 var address = regexp.MustCompile(`(?i)0x[0-9a-f]{6,}`)
@@ -273,7 +275,7 @@ func (r *request) ours() answer {
 	if !errors.As(err, &e) {
 		return answer{Kind: "not an *Error", Error: err.Error()}
 	}
-	return answer{Kind: string(e.Kind), Error: e.class + ": " + e.Error()}
+	return answer{Kind: string(e.Kind), Error: e.Class + ": " + e.Error()}
 }
 
 // compare renders a request on both sides; the string tells of a difference.

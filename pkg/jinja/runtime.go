@@ -7,6 +7,12 @@ import (
 	"sort"
 	"sync"
 	"unicode/utf8"
+
+	"github.com/kolla-build/kolla-build/pkg/jinja/internal/method"
+	"github.com/kolla-build/kolla-build/pkg/jinja/internal/raise"
+	"github.com/kolla-build/kolla-build/pkg/jinja/internal/resolve"
+	"github.com/kolla-build/kolla-build/pkg/jinja/internal/syntax"
+	"github.com/kolla-build/kolla-build/pkg/jinja/internal/value"
 )
 
 // Template is a compiled template. It is safe for concurrent use. It is also a
@@ -16,7 +22,7 @@ type Template struct {
 	env    *Environment
 	name   string
 	src    string
-	tree   *nTemplate
+	tree   *syntax.Template
 	root   *function
 	blocks []*function
 	reads  []string // names that its scopes look up in the context
@@ -37,7 +43,7 @@ func (t *Template) Name() string { return t.name }
 func (t *Template) Render(ctx context.Context, vars map[string]any) (text string, err error) {
 	st := newState(t.env, &t.env.cfg.Limits, ctx.Err)
 	defer recoverTo(&err, func() *state { return st })
-	st.look()
+	st.Look()
 	scope := newContext(t.env, t, t.env.rootVars(st, vars))
 	out := &buffer{st: st, b: make([]byte, 0, len(t.src)+len(t.src)/2+64)}
 	t.root.call(st, scope, nil, out)
@@ -45,24 +51,24 @@ func (t *Template) Render(ctx context.Context, vars map[string]any) (text string
 }
 
 func newState(env *Environment, limits *Limits, interrupted func() error) *state {
-	return &state{env: env, thread: newThread(limits, interrupted)}
+	return &state{env: env, Thread: value.NewThread(limits, interrupted)}
 }
 
 // rootVars merges the globals and the variables of a render.
 func (e *Environment) rootVars(st *state, vars map[string]any) map[string]any {
 	all := make(map[string]any, len(e.globals)+len(vars))
 	for k, v := range e.globals {
-		if _, shared := v.(goShared); shared {
+		if _, shared := v.(value.Shared); shared {
 			v = st.shared(e, k, v)
 		}
 		all[k] = v
 	}
 	for k, v := range vars {
 		switch v.(type) {
-		case string, bool, nil, *List, *Dict, int64, *Template, *callable, *lazyValue:
+		case string, bool, nil, *List, *Dict, int64, *Template, *value.Callable, *value.Lazy:
 			all[k] = v
 		default:
-			all[k] = &lazyValue{raw: v}
+			all[k] = &value.Lazy{Raw: v}
 		}
 	}
 	return all
@@ -70,12 +76,12 @@ func (e *Environment) rootVars(st *state, vars map[string]any) map[string]any {
 
 // state is what one render has.
 type state struct {
-	thread
+	value.Thread
 	env *Environment
 	// modules are the templates imported without context.
 	modules map[*Template]*module
 	// globals are the environments' containers, as this render converted them.
-	globals map[sharedKey]*lazyValue
+	globals map[sharedKey]*value.Lazy
 }
 
 type sharedKey struct {
@@ -83,15 +89,15 @@ type sharedKey struct {
 	name string
 }
 
-func (st *state) shared(e *Environment, name string, v any) *lazyValue {
+func (st *state) shared(e *Environment, name string, v any) *value.Lazy {
 	key := sharedKey{e, name}
 	if l := st.globals[key]; l != nil {
 		return l
 	}
 	if st.globals == nil {
-		st.globals = map[sharedKey]*lazyValue{}
+		st.globals = map[sharedKey]*value.Lazy{}
 	}
-	l := &lazyValue{raw: v}
+	l := &value.Lazy{Raw: v}
 	st.globals[key] = l
 	return l
 }
@@ -102,7 +108,7 @@ type buffer struct {
 	b  []byte
 	// bad is the failure to join something that is no text. It shows when the
 	// output is complete, after whatever else goes wrong.
-	bad *raised
+	bad *raise.Exception
 }
 
 // text is the complete output.
@@ -114,10 +120,10 @@ func (b *buffer) text() string {
 }
 
 func (b *buffer) write(s string) {
-	if len(b.b)+len(s) > b.st.limits.Output {
-		raiseLimit("the output is longer than %s", byteSize(b.st.limits.Output))
+	if len(b.b)+len(s) > b.st.Limits.Output {
+		raise.Limit("the output is longer than %s", value.ByteSize(b.st.Limits.Output))
 	}
-	b.st.scan(len(s))
+	b.st.Scan(len(s))
 	b.b = append(b.b, s...)
 }
 
@@ -128,7 +134,7 @@ type function struct {
 	what     string // for traces; empty when not worth a line
 	name     string // of a block
 	parent   *function
-	slots    map[ident]int
+	slots    map[resolve.Ident]int
 	nslots   int
 	body     []stmt
 	required bool // of a block
@@ -152,12 +158,12 @@ func (f *function) pythonName() string {
 }
 
 // slot returns the number of the identifier's variable, making it if need be.
-func (f *function) slot(id ident) int {
+func (f *function) slot(id resolve.Ident) int {
 	if i, ok := f.slots[id]; ok {
 		return i
 	}
 	if f.slots == nil {
-		f.slots = map[ident]int{}
+		f.slots = map[resolve.Ident]int{}
 	}
 	f.slots[id] = f.nslots
 	f.nslots++
@@ -165,11 +171,11 @@ func (f *function) slot(id ident) int {
 }
 
 // unbound marks a slot that was never written, Python's unbound local.
-var unbound any = &missingType{"unbound"}
+var unbound any = &value.Marker{Name: "unbound"}
 
 // frame is one activation of a function.
 type frame struct {
-	vframe
+	value.Frame
 	fn     *function
 	parent *frame // the activation of the enclosing function
 	st     *state
@@ -187,21 +193,21 @@ type frame struct {
 	extendedAt int
 }
 
-func (fr *frame) undefinedMode() UndefinedMode { return fr.fn.tmpl.env.cfg.Undefined }
+func (fr *frame) UndefinedMode() UndefinedMode { return fr.fn.tmpl.env.cfg.Undefined }
 
-func (fr *frame) autoescape() bool { return fr.ctx.escape.autoescape }
+func (fr *frame) Autoescape() bool { return fr.ctx.escape.autoescape }
 
-func (fr *frame) filters() map[string]*callable { return fr.fn.tmpl.env.filters }
+func (fr *frame) Filters() map[string]*value.Callable { return fr.fn.tmpl.env.filters }
 
-func (fr *frame) tests() map[string]*callable { return fr.fn.tmpl.env.tests }
+func (fr *frame) Tests() map[string]*value.Callable { return fr.fn.tmpl.env.tests }
 
-func (fr *frame) templateName() string { return fr.fn.tmpl.name }
+func (fr *frame) TemplateName() string { return fr.fn.tmpl.name }
 
 // localContext is the context with the variables that the current loop and block have set.
-func (fr *frame) localContext(loop, block bool) variables {
+func (fr *frame) LocalContext(loop, block bool) value.Variables {
 	ctx := fr.ctx
 	if (loop || block) && len(fr.loopVars)+len(fr.blockVars) > 0 {
-		fr.work(fr.ctx.size() >> 3)
+		fr.Work(fr.ctx.size() >> 3)
 	}
 	if loop && len(fr.loopVars) > 0 {
 		ctx = ctx.derived(fr.loopVars)
@@ -214,9 +220,9 @@ func (fr *frame) localContext(loop, block bool) variables {
 
 func (f *function) newFrame(st *state, ctx *varContext, parent *frame, out *buffer) *frame {
 	fr := &frame{fn: f, parent: parent, st: st, ctx: ctx, out: out, base: out}
-	fr.vframe = vframe{&st.thread, fr}
+	fr.Frame = value.Frame{Thread: &st.Thread, Code: fr}
 	if f.nslots > 0 {
-		st.work(f.nslots >> 5)
+		st.Work(f.nslots >> 5)
 		fr.slots = make([]any, f.nslots)
 		for i := range fr.slots {
 			fr.slots[i] = unbound
@@ -229,14 +235,14 @@ func (f *function) newFrame(st *state, ctx *varContext, parent *frame, out *buff
 // leaves the stack as it is, so that the place can be read off it.
 func (fr *frame) push() {
 	st := fr.st
-	st.step()
-	if len(st.stack)+st.depth >= st.limits.Depth {
-		raiseKind(KindLimit, "RecursionError", "maximum recursion depth exceeded (%d)", st.limits.Depth)
+	st.Step()
+	if len(st.Stack)+st.Depth >= st.Limits.Depth {
+		raise.As(KindLimit, "RecursionError", "maximum recursion depth exceeded (%d)", st.Limits.Depth)
 	}
-	st.stack = append(st.stack, &fr.vframe)
+	st.Stack = append(st.Stack, &fr.Frame)
 }
 
-func (fr *frame) pop() { fr.st.stack = fr.st.stack[:len(fr.st.stack)-1] }
+func (fr *frame) pop() { fr.st.Stack = fr.st.Stack[:len(fr.st.Stack)-1] }
 
 // call runs a function that takes no arguments.
 func (f *function) call(st *state, ctx *varContext, parent *frame, out *buffer) {
@@ -280,7 +286,7 @@ func (fr *frame) capture(body []stmt) (string, ctl) {
 		return "", c
 	}
 	text := out.text()
-	fr.st.alloc(len(text))
+	fr.st.Alloc(len(text))
 	return text, c
 }
 
@@ -291,56 +297,56 @@ func recoverTo(err *error, state func() *state) {
 	if p == nil {
 		return
 	}
-	r, ok := p.(*raised)
+	r, ok := p.(*raise.Exception)
 	if !ok {
 		// A bug of this package, or of a Go function that a template called: the
 		// caller gets an error, not a crash.
 		if e, isErr := p.(runtime.Error); isErr {
-			r = &raised{class: "RuntimeError", kind: KindRuntime, msg: "internal error: " + e.Error(), cause: e}
+			r = &raise.Exception{Class: "RuntimeError", Kind: KindRuntime, Message: "internal error: " + e.Error(), Cause: e}
 		} else {
-			r = &raised{class: "RuntimeError", kind: KindRuntime, msg: fmt.Sprintf("panic: %v", p)}
+			r = &raise.Exception{Class: "RuntimeError", Kind: KindRuntime, Message: fmt.Sprintf("panic: %v", p)}
 		}
 	}
 	*err = toError(r, state())
 }
 
 // toError gives an exception its place and its chain of calls.
-func toError(r *raised, st *state) *Error {
-	if st == nil || len(st.stack) == 0 {
-		if r.where != nil {
-			return r.where
+func toError(r *raise.Exception, st *state) *Error {
+	if st == nil || len(st.Stack) == 0 {
+		if r.Located != nil {
+			return r.Located
 		}
-		return &Error{Kind: r.kind, class: r.class, Message: r.msg, Hint: r.hint, cause: r.cause}
+		return &Error{Kind: r.Kind, Class: r.Class, Message: r.Message, Hint: r.Hint, Cause: r.Cause}
 	}
-	frames := make([]Frame, 0, len(st.stack))
-	for i, v := range st.stack {
+	frames := make([]Frame, 0, len(st.Stack))
+	for i, v := range st.Stack {
 		fr := frameOf(v)
-		if i+1 < len(st.stack) && frameOf(st.stack[i+1]).fn.what == "" {
+		if i+1 < len(st.Stack) && frameOf(st.Stack[i+1]).fn.what == "" {
 			continue
 		}
 		t := fr.fn.tmpl
 		line, col := t.lineColumn(fr.pos)
 		f := Frame{Template: t.name, Line: line, Column: col}
-		if i+1 < len(st.stack) {
-			f.What = frameOf(st.stack[i+1]).fn.what
+		if i+1 < len(st.Stack) {
+			f.What = frameOf(st.Stack[i+1]).fn.what
 		}
 		frames = append(frames, f)
 	}
-	if r.where != nil {
-		e := *r.where
+	if r.Located != nil {
+		e := *r.Located
 		frames[len(frames)-1].What = "loading it"
 		e.Trace = clipTrace(frames)
 		return &e
 	}
-	top := frameOf(st.stack[len(st.stack)-1])
-	e := &Error{Kind: r.kind, class: r.class, Message: r.msg, Hint: r.hint, cause: r.cause}
-	if r.of != nil {
-		e.Hint = undefinedHint(r.of.(*Undefined))
+	top := frameOf(st.Stack[len(st.Stack)-1])
+	e := &Error{Kind: r.Kind, Class: r.Class, Message: r.Message, Hint: r.Hint, Cause: r.Cause}
+	if r.Element != nil {
+		e.Hint = method.Hint(r.Element.(*Undefined))
 	}
-	if r.name != "" {
-		e.Hint = suggest(r.name, top.visibleNames())
+	if r.Name != "" {
+		e.Hint = raise.Suggest(r.Name, top.visibleNames())
 	}
-	locate(e, top.fn.tmpl.name, top.fn.tmpl.src, top.pos)
+	raise.Locate(e, top.fn.tmpl.name, top.fn.tmpl.src, top.pos)
 	e.Trace = clipTrace(frames[:len(frames)-1])
 	return e
 }
@@ -353,8 +359,8 @@ func (fr *frame) visibleNames() []string {
 	}
 	for f := fr; f != nil; f = f.parent {
 		for id, slot := range f.fn.slots {
-			if v := f.slots[slot]; v != missing && v != unbound {
-				names = append(names, id.name)
+			if v := f.slots[slot]; v != value.Missing && v != unbound {
+				names = append(names, id.Name)
 			}
 		}
 	}
@@ -386,7 +392,7 @@ func (t *Template) lineOf(pos int) int {
 	return sort.SearchInts(t.lines, pos+1)
 }
 
-// lineColumn is the line and column of an offset, from 1.
+// LineColumn is the line and column of an offset, from 1.
 func (t *Template) lineColumn(pos int) (line, col int) {
 	pos = max(0, min(pos, len(t.src)))
 	line = t.lineOf(pos)

@@ -5,6 +5,8 @@ import (
 	"regexp"
 	"strings"
 	"unicode"
+
+	"github.com/kolla-build/kolla-build/pkg/jinja/internal/value"
 )
 
 // The typed grammar: it knows which names are bound to which type of value, and
@@ -66,18 +68,18 @@ func (g *generator) typedValue(name string) any {
 	case "ld":
 		return g.filled("dicts")
 	case "d":
-		d := newDict(0)
+		d := value.MakeDict(0)
 		for _, k := range []string{"a", "b", "c", "name", "items"} {
 			if k == "a" || g.chance(2, 3) {
-				d.set(nil, k, int64(g.intn(40)-10))
+				d.Put(nil, k, int64(g.intn(40)-10))
 			}
 		}
 		return d
 	case "dd":
-		d := newDict(0)
+		d := value.MakeDict(0)
 		for _, k := range []string{"a", "b", "x y", "Key", "é"} {
 			if g.chance(2, 3) {
-				d.set(nil, k, g.value("any", 1))
+				d.Put(nil, k, g.value("any", 1))
 			}
 		}
 		return d
@@ -107,13 +109,13 @@ func (g *generator) filled(kind string) any {
 func (g *generator) branches(depth int) any {
 	l := &List{}
 	for range 1 + g.intn(2) {
-		d := newDict(0)
-		d.set(nil, "name", g.value("str", 0))
+		d := value.MakeDict(0)
+		d.Put(nil, "name", g.value("str", 0))
 		kids := any(&List{})
 		if depth > 0 {
 			kids = g.branches(depth - 1)
 		}
-		d.set(nil, "kids", kids)
+		d.Put(nil, "kids", kids)
 		l.Items = append(l.Items, d)
 	}
 	return l
@@ -184,7 +186,7 @@ func (g *generator) topScope() []variable {
 	return s
 }
 
-// bind adds a new name of a type to the scope and returns it.
+// Bind adds a new name of a type to the scope and returns it.
 func (g *generator) bind(typ string) string {
 	g.fresh++
 	name := fmt.Sprintf("%s%d", g.pick("v", "w", "z", "_p"), g.fresh)

@@ -1,0 +1,78 @@
+package jinja
+
+import (
+	"github.com/kolla-build/kolla-build/pkg/jinja/internal/raise"
+	"github.com/kolla-build/kolla-build/pkg/jinja/internal/value"
+)
+
+// Values of templates that Go code makes or looks into.
+type (
+	// List is Python's list: every name bound to it sees its changes.
+	List = value.List
+	// Dict is Python's dict: it keeps the order of insertion, and every name bound
+	// to it sees its changes.
+	Dict = value.Dict
+	// Tuple is Python's tuple.
+	Tuple = value.Tuple
+	// Markup is text that needs no more escaping for HTML.
+	Markup = value.Markup
+	// Undefined is the value of a name, attribute or item that does not exist.
+	Undefined = value.Undefined
+	// Func is a Go function for templates: a filter, a test or a global.
+	Func = value.Func
+	// Call is one call of a [Func].
+	Call = value.Call
+)
+
+// NewList makes a list of the items.
+func NewList(items ...any) *List { return value.NewList(items...) }
+
+// NewDict makes an empty dict.
+func NewDict() *Dict { return value.NewDict() }
+
+// IsUndefined reports whether v is undefined.
+func IsUndefined(v any) bool { return value.IsUndefined(v) }
+
+// UndefinedMode says what happens when a template uses an unknown name.
+type UndefinedMode = value.UndefinedMode
+
+// The modes, as Jinja2's classes Undefined, StrictUndefined and ChainableUndefined.
+const (
+	// Default prints as nothing and is false and empty; every other use is an error.
+	Default = value.Default
+	// Strict is an error on every use but the tests "defined" and "undefined".
+	Strict = value.Strict
+	// Chainable is like Default, and its attributes and items are undefined too.
+	Chainable = value.Chainable
+)
+
+// Limits bounds what one render may use.
+type Limits = value.Limits
+
+// Error is a located template error. Every error that this package returns for a
+// template is one, or wraps one.
+type Error = raise.Error
+
+// Frame is one step of the way that led to an error.
+type Frame = raise.Frame
+
+// Kind says what sort of mistake an [Error] is.
+type Kind = raise.Kind
+
+// The kinds of errors.
+const (
+	// KindSyntax is a template that does not parse or compile.
+	KindSyntax = raise.KindSyntax
+	// KindUndefined is the use of an undefined value.
+	KindUndefined = raise.KindUndefined
+	// KindNotFound is a template that no loader has.
+	KindNotFound = raise.KindNotFound
+	// KindSecurity is an access that the sandbox refuses.
+	KindSecurity = raise.KindSecurity
+	// KindCanceled is a render whose context was canceled or passed its deadline.
+	KindCanceled = raise.KindCanceled
+	// KindLimit is a bound of [Limits] that was reached.
+	KindLimit = raise.KindLimit
+	// KindRuntime is everything else: wrong types, wrong arguments, errors of Go functions.
+	KindRuntime = raise.KindRuntime
+)

@@ -1,0 +1,251 @@
+package method
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/kolla-build/kolla-build/pkg/jinja/internal/pystr"
+	"github.com/kolla-build/kolla-build/pkg/jinja/internal/raise"
+	"github.com/kolla-build/kolla-build/pkg/jinja/internal/value"
+)
+
+// The methods of bytes are those of text, confined to ASCII. So bytes are given
+// to them as text in which every byte that means something to a str but nothing
+// to bytes stands as a character of a private range, which is no letter, no space,
+// no digit and no line break.
+
+// byteRune is where that range begins.
+const byteRune = 0xf700
+
+// foreign says which bytes a str would see more in than bytes do.
+func foreign(c byte) bool { return c >= 0x80 || c >= 0x1c && c <= 0x1f }
+
+func bytesText(b value.Bytes) string {
+	var s strings.Builder
+	for i := range len(b) {
+		if foreign(b[i]) {
+			s.WriteRune(byteRune + rune(b[i]))
+		} else {
+			s.WriteByte(b[i])
+		}
+	}
+	return s.String()
+}
+
+func textBytes(s string) value.Bytes {
+	b := make([]byte, 0, len(s))
+	for _, r := range s {
+		if r >= byteRune {
+			r -= byteRune
+		}
+		b = append(b, byte(r))
+	}
+	return value.Bytes(b)
+}
+
+// asTexts turns bytes in arguments to text; plain text is an error there.
+func asTexts(v any) any {
+	switch v := v.(type) {
+	case value.Bytes:
+		return bytesText(v)
+	case string, value.Markup:
+		raise.Type("a bytes-like object is required, not '%s'", value.TypeName(v))
+	case value.Tuple:
+		out := make(value.Tuple, len(v))
+		for i := range v {
+			out[i] = asTexts(v[i])
+		}
+		return out
+	}
+	return v
+}
+
+// asBytes turns the texts of a result to bytes.
+func asBytes(v any) any {
+	switch v := v.(type) {
+	case string:
+		return textBytes(v)
+	case *value.List:
+		for i := range v.Items {
+			v.Items[i] = asBytes(v.Items[i])
+		}
+	case value.Tuple:
+		for i := range v {
+			v[i] = asBytes(v[i])
+		}
+	}
+	return v
+}
+
+// addBytesMethods fills the table of bytes from that of str, which must be complete.
+func addBytesMethods() {
+	// With numbers, a number as the first argument stands for a byte.
+	lend := func(numbers bool, names ...string) {
+		for _, name := range names {
+			plain := strMethods[name]
+			m := *plain
+			m.owner = ""
+			m.run = func(fr *value.Frame, recv any, a []any) any {
+				fr.Alloc(3 * len(recv.(value.Bytes)))
+				args := make([]any, len(a))
+				for i, v := range a {
+					args[i] = asTexts(v)
+				}
+				if n, large, ok := value.AsInt(args[0]); numbers && ok {
+					if large != nil || n < 0 || n > 255 {
+						raise.Value("byte must be in range(0, 256)")
+					}
+					args[0] = bytesText(value.Bytes([]byte{byte(n)}))
+				}
+				return asBytes(plain.run(fr, bytesText(recv.(value.Bytes)), args))
+			}
+			bytesMethods[name] = &m
+		}
+	}
+	lend(true, "count", "find", "index", "rfind", "rindex")
+	lend(false, "startswith", "endswith", "removeprefix", "removesuffix", "partition", "rpartition", "strip", "lstrip", "rstrip",
+		"replace", "center", "ljust", "rjust", "split", "rsplit", "expandtabs", "zfill")
+	for _, name := range []string{
+		"capitalize", "lower", "upper", "swapcase", "title",
+		"isalnum", "isalpha", "isascii", "isdigit", "islower", "isspace", "istitle", "isupper",
+	} {
+		plain := strMethods[name].run
+		bytesMethods.Add(name, "/", func(fr *value.Frame, recv any, _ []any) any {
+			fr.Alloc(3 * len(recv.(value.Bytes)))
+			return asBytes(plain(fr, bytesText(recv.(value.Bytes)), nil))
+		})
+	}
+	bytesMethods.Add("splitlines", "keepends=False", func(fr *value.Frame, recv any, a []any) any {
+		fr.Alloc(32 * len(recv.(value.Bytes)))
+		s := strings.NewReplacer("\v", string(rune(byteRune+'\v')), "\f", string(rune(byteRune+'\f'))).Replace(bytesText(recv.(value.Bytes)))
+		return asBytes(listOf(pystr.SplitLines(s, a[0] != value.Missing && value.TruthArg(a[0]))))
+	})
+	bytesMethods.Add("join", "/iterable", func(fr *value.Frame, recv any, a []any) any {
+		items := value.Collect(fr, a[0])
+		parts := make([]string, len(items))
+		for i, v := range items {
+			b, ok := v.(value.Bytes)
+			if !ok {
+				raise.Type("sequence item %d: expected a bytes-like object, %s found", i, value.TypeName(v))
+			}
+			parts[i] = string(b)
+		}
+		return value.Bytes(value.JoinStrings(fr, parts, string(recv.(value.Bytes))))
+	})
+	bytesMethods.Add("decode", "encoding='utf-8' errors='strict'", decode)
+	bytesMethods.Add("hex", "sep=None bytes_per_sep=1", bytesHex)
+	bytesMethods.Add("fromhex", "/string", func(fr *value.Frame, _ any, a []any) any {
+		s := value.StrArg(a[0], "fromhex() argument")
+		fr.Alloc(len(s))
+		return fromHex(s)
+	})
+	bytesMethods.Add("maketrans", "/frm to", func(fr *value.Frame, _ any, a []any) any {
+		from, to := bytesArg(a[0]), bytesArg(a[1])
+		if len(from) != len(to) {
+			raise.Value("maketrans arguments must have same length")
+		}
+		table := make([]byte, 256)
+		for i := range table {
+			table[i] = byte(i)
+		}
+		for i := range len(from) {
+			table[from[i]] = to[i]
+		}
+		return value.Bytes(table)
+	})
+	translateMethod := Table{}
+	translateMethod.Add("translate", "table delete=b''", func(fr *value.Frame, recv any, a []any) any {
+		b := recv.(value.Bytes)
+		fr.Alloc(len(b))
+		drop := value.Bytes("")
+		if a[1] != value.Missing {
+			drop = bytesArg(a[1])
+		}
+		table := value.Bytes("")
+		if a[0] != nil {
+			if table = bytesArg(a[0]); len(table) != 256 {
+				raise.Value("translation table must be 256 characters long")
+			}
+		}
+		out := make([]byte, 0, len(b))
+		for i := range len(b) {
+			if strings.IndexByte(string(drop), b[i]) >= 0 {
+				continue
+			}
+			if table != "" {
+				out = append(out, table[b[i]])
+			} else {
+				out = append(out, b[i])
+			}
+		}
+		return value.Bytes(out)
+	})
+	bytesMethods["translate"] = translateMethod["translate"]
+}
+
+func bytesArg(v any) value.Bytes {
+	b, ok := v.(value.Bytes)
+	if !ok {
+		raise.Type("a bytes-like object is required, not '%s'", value.TypeName(v))
+	}
+	return b
+}
+
+func bytesHex(fr *value.Frame, recv any, a []any) any {
+	b := recv.(value.Bytes)
+	fr.Alloc(3 * len(b))
+	digits := fmt.Sprintf("%x", string(b))
+	if a[0] == value.Missing {
+		return digits
+	}
+	sep, ok := value.AsStr(a[0])
+	if s, isBytes := a[0].(value.Bytes); isBytes {
+		sep, ok = string(s), true
+	}
+	if !ok {
+		raise.Type("sep must be str or bytes.")
+	}
+	if len(sep) != 1 {
+		raise.Value("sep must be length 1.")
+	}
+	every := value.IntOr(a[1], 1)
+	if every == 0 {
+		return digits
+	}
+	// A positive number counts from the right, a negative one from the left.
+	first := 2 * every
+	if every > 0 {
+		if first = len(digits) % (2 * every); first == 0 {
+			first = 2 * every
+		}
+	} else {
+		every, first = -every, -first
+	}
+	var parts []string
+	for n := first; digits != ""; n = 2 * every {
+		n = min(n, len(digits))
+		parts = append(parts, digits[:n])
+		digits = digits[n:]
+	}
+	return strings.Join(parts, sep)
+}
+
+func fromHex(s string) any {
+	var out []byte
+	for s = strings.TrimLeft(s, " \t\n\r\v\f"); s != ""; s = strings.TrimLeft(s, " \t\n\r\v\f") {
+		var c byte
+		for i := range 2 {
+			d := -1
+			if i < len(s) {
+				d = strings.IndexByte("0123456789abcdef", s[i]|0x20)
+			}
+			if d < 0 || s[i] < '0' {
+				raise.Value("non-hexadecimal number found in fromhex() arg")
+			}
+			c = c<<4 | byte(d)
+		}
+		out = append(out, c)
+		s = s[2:]
+	}
+	return value.Bytes(out)
+}

@@ -1,0 +1,439 @@
+package operator
+
+import (
+	"math"
+	"math/big"
+	"strconv"
+	"strings"
+
+	"github.com/kolla-build/kolla-build/pkg/jinja/internal/pystr"
+	"github.com/kolla-build/kolla-build/pkg/jinja/internal/raise"
+	"github.com/kolla-build/kolla-build/pkg/jinja/internal/value"
+)
+
+// formatSpec is Python's format specification mini-language.
+type formatSpec struct {
+	fill      string
+	align     byte // 0, <, >, = or ^
+	sign      byte // 0, +, - or space
+	zeroNeg   bool // z
+	alternate bool
+	width     int
+	grouping  byte // 0, comma or underscore
+	precision int  // -1 for none
+	typ       byte
+}
+
+func parseFormatSpec(fr *value.Frame, s, typeName string) formatSpec {
+	f := formatSpec{fill: " ", precision: -1}
+	bad := func() { raise.Value("Invalid format specifier '%s' for object of type '%s'", s, typeName) }
+	r := []rune(s)
+	i := 0
+	isAlign := func(c rune) bool { return c == '<' || c == '>' || c == '=' || c == '^' }
+	explicitFill := false
+	if len(r) > 1 && isAlign(r[1]) {
+		f.fill, f.align, i = string(r[0]), byte(r[1]), 2
+		explicitFill = true
+	} else if len(r) > 0 && isAlign(r[0]) {
+		f.align, i = byte(r[0]), 1
+	}
+	peek := func() rune {
+		if i < len(r) {
+			return r[i]
+		}
+		return 0
+	}
+	if c := peek(); c == '+' || c == '-' || c == ' ' {
+		f.sign = byte(c)
+		i++
+	}
+	if peek() == 'z' {
+		f.zeroNeg = true
+		i++
+	}
+	if peek() == '#' {
+		f.alternate = true
+		i++
+	}
+	if !explicitFill && peek() == '0' {
+		f.fill = "0"
+		if f.align == 0 {
+			f.align = '='
+		}
+		i++
+	}
+	number := func() int {
+		n := 0
+		for ; peek() >= '0' && peek() <= '9'; i++ {
+			digit := int(peek() - '0')
+			if n > (math.MaxInt-digit)/10 {
+				raise.Value("Too many decimal digits in format string")
+			}
+			n = n*10 + digit
+		}
+		return n
+	}
+	f.width = number()
+	if peek() == ',' {
+		f.grouping = ','
+		i++
+	}
+	if peek() == '_' {
+		if f.grouping != 0 {
+			raise.Value("Cannot specify both ',' and '_'.")
+		}
+		f.grouping = '_'
+		i++
+	}
+	if peek() == ',' {
+		if f.grouping == ',' {
+			raise.Value("Cannot specify ',' with ','.")
+		}
+		raise.Value("Cannot specify both ',' and '_'.")
+	}
+	if peek() == '.' {
+		i++
+		if c := peek(); c < '0' || c > '9' {
+			raise.Value("Format specifier missing precision")
+		}
+		f.precision = number()
+	}
+	if i < len(r)-1 {
+		bad()
+	}
+	if i < len(r) {
+		if r[i] > 127 {
+			raise.Value("Unknown format code '\\x%x' for object of type '%s'", r[i], typeName)
+		}
+		f.typ = byte(r[i])
+	}
+	if f.grouping != 0 {
+		switch f.typ {
+		case 0, 'd', 'e', 'f', 'g', 'E', 'G', '%', 'F':
+		case 'b', 'o', 'x', 'X':
+			if f.grouping == '_' {
+				break
+			}
+			fallthrough
+		default:
+			raise.Value("Cannot specify '%c' with '%c'.", f.grouping, f.typ)
+		}
+	}
+	fr.AllocN(f.width, len(f.fill))
+	return f
+}
+
+// FormatValue is format(v, spec).
+func FormatValue(fr *value.Frame, v any, s string) string {
+	switch v := v.(type) {
+	case string:
+		if s == "" {
+			return v
+		}
+		return formatText(fr, v, parseFormatSpec(fr, s, "str"))
+	case value.Markup:
+		if s == "" {
+			return string(v)
+		}
+		return formatText(fr, string(v), parseFormatSpec(fr, s, "Markup"))
+	case bool:
+		if s == "" {
+			return value.Str(fr, v)
+		}
+		return formatInt(fr, v, parseFormatSpec(fr, s, "bool"))
+	case int64, *big.Int:
+		if s == "" {
+			return value.Str(fr, v)
+		}
+		return formatInt(fr, v, parseFormatSpec(fr, s, "int"))
+	case float64:
+		if s == "" {
+			return pystr.FloatRepr(v)
+		}
+		return formatFloat(fr, v, parseFormatSpec(fr, s, "float"), "float")
+	}
+	if s != "" {
+		raise.Type("unsupported format string passed to %s.__format__", value.TypeName(v))
+	}
+	return value.Str(fr, v)
+}
+
+func formatText(fr *value.Frame, s string, f formatSpec) string {
+	if f.typ != 0 && f.typ != 's' {
+		raise.Value("Unknown format code '%c' for object of type 'str'", f.typ)
+	}
+	switch {
+	case f.sign == ' ':
+		raise.Value("Space not allowed in string format specifier")
+	case f.sign != 0:
+		raise.Value("Sign not allowed in string format specifier")
+	case f.zeroNeg:
+		raise.Value("Negative zero coercion (z) not allowed in string format specifier")
+	case f.alternate:
+		raise.Value("Alternate form (#) not allowed in string format specifier")
+	case f.grouping != 0:
+		raise.Value("Cannot specify '%c' with 's'.", f.grouping)
+	case f.align == '=':
+		// A zero before the width asks for this alignment only when it is explicit.
+		if f.fill != "0" {
+			raise.Value("'=' alignment not allowed in string format specifier")
+		}
+		f.align = '<'
+	}
+	if f.precision >= 0 && f.precision < pystr.Len(s) {
+		s = pystr.Slice(s, 0, 1, int64(f.precision))
+	}
+	return padSpec(fr, s, f, '<')
+}
+
+// padSpec pads text; a '=' alignment has been done already.
+func padSpec(fr *value.Frame, s string, f formatSpec, otherwise byte) string {
+	n := f.width - pystr.Len(s)
+	if n <= 0 {
+		return s
+	}
+	fr.Alloc(n*len(f.fill) + len(s))
+	left := 0
+	switch align := f.align; {
+	case align == '>' || align == 0 && otherwise == '>' || align == '=':
+		left = n
+	case align == '^':
+		left = n / 2
+	}
+	return strings.Repeat(f.fill, left) + s + strings.Repeat(f.fill, n-left)
+}
+
+func formatInt(fr *value.Frame, v any, f formatSpec) string {
+	x, large, _ := value.AsInt(v)
+	b := value.ToBig(x, large)
+	name := value.TypeName(v)
+	var digits, prefix string
+	abs := new(big.Int).Abs(b)
+	fr.Alloc(b.BitLen())
+	switch f.typ {
+	case 0, 'd', 'n':
+		digits = value.BigString(abs)
+	case 'b':
+		digits, prefix = abs.Text(2), "0b"
+	case 'o':
+		digits, prefix = abs.Text(8), "0o"
+	case 'x':
+		digits, prefix = abs.Text(16), "0x"
+	case 'X':
+		digits, prefix = strings.ToUpper(abs.Text(16)), "0X"
+	case 'c':
+		if f.sign != 0 {
+			raise.Value("Sign not allowed with integer format specifier 'c'")
+		}
+		if f.alternate {
+			raise.Value("Alternate form (#) not allowed with integer format specifier 'c'")
+		}
+		if f.precision >= 0 {
+			raise.Value("Precision not allowed in integer format specifier")
+		}
+		if !b.IsInt64() || b.Sign() < 0 || b.Int64() > 0x10ffff {
+			raise.As(raise.KindRuntime, "OverflowError", "%%c arg not in range(0x110000)")
+		}
+		return padSpec(fr, string(rune(b.Int64())), f, '>')
+	case 'e', 'E', 'f', 'F', 'g', 'G', '%':
+		return formatFloat(fr, value.BigToFloat(b), f, name)
+	default:
+		raise.Value("Unknown format code '%c' for object of type '%s'", f.typ, name)
+	}
+	if f.precision >= 0 {
+		raise.Value("Precision not allowed in integer format specifier")
+	}
+	if f.zeroNeg {
+		raise.Value("Negative zero coercion (z) not allowed in integer format specifier")
+	}
+	if !f.alternate {
+		prefix = ""
+	}
+	every := 3
+	if f.typ == 'b' || f.typ == 'o' || f.typ == 'x' || f.typ == 'X' {
+		every = 4
+	}
+	return assemble(fr, signOf(b.Sign() < 0, f.sign), prefix, digits, "", f, every)
+}
+
+func signOf(negative bool, mode byte) string {
+	switch {
+	case negative:
+		return "-"
+	case mode == '+':
+		return "+"
+	case mode == ' ':
+		return " "
+	}
+	return ""
+}
+
+// assemble puts a number together: sign, prefix, digits with grouping, and what
+// follows them, padded.
+func assemble(fr *value.Frame, sign, prefix, digits, rest string, f formatSpec, every int) string {
+	fixed := len(sign) + len(prefix) + len(rest)
+	if f.grouping != 0 {
+		minLen := 0
+		if f.align == '=' && f.fill == "0" {
+			minLen = f.width - fixed
+		}
+		digits = group(digits, f.grouping, every, minLen)
+	}
+	s := sign + prefix + digits + rest
+	if f.align == '=' {
+		if n := f.width - pystr.Len(s); n > 0 {
+			fr.Alloc(n * len(f.fill))
+			return sign + prefix + strings.Repeat(f.fill, n) + digits + rest
+		}
+		return s
+	}
+	return padSpec(fr, s, f, '>')
+}
+
+// group inserts separators, and zeros up to a length.
+func group(digits string, sep byte, every, minLen int) string {
+	var parts []string
+	length := 0
+	for {
+		n := min(every, len(digits))
+		part := digits[len(digits)-n:]
+		digits = digits[:len(digits)-n]
+		if len(parts) > 0 {
+			length++
+		}
+		if digits == "" {
+			// Zeros fill what is missing, with separators among them.
+			need := minLen - length - len(part)
+			for need > 0 && len(part) < every {
+				part = "0" + part
+				need--
+			}
+			parts = append(parts, part)
+			length += len(part)
+			for minLen > length {
+				k := min(every, max(1, minLen-length-1))
+				parts = append(parts, strings.Repeat("0", k))
+				length += k + 1
+			}
+			break
+		}
+		parts = append(parts, part)
+		length += len(part)
+	}
+	var b strings.Builder
+	for i := len(parts) - 1; i >= 0; i-- {
+		b.WriteString(parts[i])
+		if i > 0 {
+			b.WriteByte(sep)
+		}
+	}
+	return b.String()
+}
+
+func formatFloat(fr *value.Frame, x float64, f formatSpec, name string) string {
+	var text string
+	precision := f.precision
+	if precision > 1<<20 {
+		fr.Alloc(precision)
+	}
+	if f.precision > math.MaxInt32 {
+		raise.Value("precision too big")
+	}
+	typ := f.typ
+	suffix := ""
+	switch typ {
+	case 0:
+		if precision < 0 {
+			text = pystr.FloatRepr(math.Abs(x))
+			if f.alternate && !strings.ContainsAny(text, ".en") {
+				text += "."
+			}
+		} else {
+			text = formatG(math.Abs(x), max(precision, 1), f.alternate, true)
+		}
+	case 'e', 'E', 'f', 'F', '%', 'g', 'G', 'n':
+		if precision < 0 {
+			precision = 6
+		}
+		a := math.Abs(x)
+		if typ == '%' {
+			a, suffix = a*100, "%"
+		}
+		text = formatFixed(fr, a, typ|0x20, precision, f.alternate)
+	default:
+		raise.Value("Unknown format code '%c' for object of type '%s'", typ, name)
+	}
+	if typ == 'E' || typ == 'F' || typ == 'G' {
+		text = strings.ToUpper(text)
+	}
+	negative := math.Signbit(x) && !math.IsNaN(x)
+	if negative && f.zeroNeg && strings.Trim(text, "0.e+-") == "" {
+		negative = false
+	}
+	digits, rest := text, ""
+	if i := strings.IndexFunc(text, func(r rune) bool { return r < '0' || r > '9' }); i >= 0 {
+		digits, rest = text[:i], text[i:]
+	}
+	return assemble(fr, signOf(negative, f.sign), "", digits, rest+suffix, f, 3)
+}
+
+// formatFixed formats a non-negative number in one of the styles e, f, g, %.
+func formatFixed(fr *value.Frame, a float64, typ byte, precision int, alternate bool) string {
+	if math.IsInf(a, 0) || math.IsNaN(a) {
+		return pystr.FloatRepr(a)
+	}
+	fr.Alloc(precision + 330)
+	switch typ {
+	case 'e':
+		s := strconv.FormatFloat(a, 'e', precision, 64)
+		if alternate && precision == 0 {
+			s = strings.Replace(s, "e", ".e", 1)
+		}
+		return s
+	case 'g', 'n':
+		return formatG(a, max(precision, 1), alternate, false)
+	}
+	s := strconv.FormatFloat(a, 'f', precision, 64)
+	if alternate && precision == 0 {
+		s += "."
+	}
+	return s
+}
+
+// formatG is the style g; as repr-like it keeps a digit after the point.
+func formatG(a float64, precision int, alternate, reprLike bool) string {
+	if math.IsInf(a, 0) || math.IsNaN(a) {
+		return pystr.FloatRepr(a)
+	}
+	e := strconv.FormatFloat(a, 'e', precision-1, 64)
+	mantissa, expText, _ := strings.Cut(e, "e")
+	exp, _ := strconv.Atoi(expText)
+	limit := precision
+	if reprLike {
+		limit = precision - 1
+	}
+	if exp < -4 || exp >= max(limit, 0) && !(reprLike && exp < limit) && exp >= limit {
+		if !alternate && strings.Contains(mantissa, ".") {
+			mantissa = strings.TrimRight(strings.TrimRight(mantissa, "0"), ".")
+		}
+		if alternate && !strings.Contains(mantissa, ".") {
+			mantissa += "."
+		}
+		return mantissa + "e" + expText
+	}
+	s := strconv.FormatFloat(a, 'f', max(precision-1-exp, 0), 64)
+	if !alternate && strings.Contains(s, ".") {
+		s = strings.TrimRight(strings.TrimRight(s, "0"), ".")
+	}
+	if reprLike && !strings.Contains(s, ".") {
+		s += ".0"
+	} else if alternate && !strings.Contains(s, ".") {
+		s += "."
+	}
+	return s
+}
+
+// FixedPoint is f"{x:.1f}" for a number of digits after the point.
+func FixedPoint(fr *value.Frame, x float64, precision int) string {
+	return formatFloat(fr, x, formatSpec{fill: " ", precision: precision, typ: 'f'}, "float")
+}

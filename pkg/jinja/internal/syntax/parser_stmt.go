@@ -1,0 +1,236 @@
+package syntax
+
+import (
+	"strings"
+
+	"github.com/kolla-build/kolla-build/pkg/jinja/internal/pystr"
+)
+
+func (p *parser) forStatement() Node {
+	n := &For{pos: pos(p.next().Pos)}
+	n.Target = p.assignTarget(false)
+	p.expectName("in")
+	n.Iter = p.tuple(false, false)
+	if p.skipName("if") {
+		n.Test = p.expression(true)
+	}
+	n.Recursive = p.skipName("recursive")
+	n.Body = p.statements(false, "endfor", "else")
+	if p.next().str != "endfor" {
+		n.OrElse = p.statements(true, "endfor")
+	}
+	return n
+}
+
+func (p *parser) ifStatement() Node {
+	first := &If{pos: pos(p.next().Pos)}
+	n := first
+	for {
+		n.Test = p.tuple(false, false)
+		n.Body = p.statements(false, "elif", "else", "endif")
+		switch p.next().str {
+		case "elif":
+			n = &If{pos: pos(p.cur().Pos)}
+			first.Elifs = append(first.Elifs, n)
+			continue
+		case "else":
+			first.OrElse = p.statements(true, "endif")
+		}
+		return first
+	}
+}
+
+func (p *parser) withStatement() Node {
+	n := &With{pos: pos(p.next().Pos)}
+	for !p.is(tokBlockEnd) {
+		if len(n.Targets) > 0 {
+			p.expect(tokComma)
+		}
+		target := p.assignTarget(false)
+		setCtx(target, Param)
+		n.Targets = append(n.Targets, target)
+		p.expect(tokAssign)
+		n.Values = append(n.Values, p.expression(true))
+	}
+	n.Body = p.statements(true, "endwith")
+	return n
+}
+
+func (p *parser) blockStatement() Node {
+	n := &Block{pos: pos(p.next().Pos)}
+	n.Name = p.expect(tokName).str
+	n.Scoped = p.skipName("scoped")
+	n.Required = p.skipName("required")
+	if p.is(Sub) {
+		p.fail(p.cur().Pos, "Block names in Jinja have to be valid Python identifiers and may not contain hyphens, use an underscore instead.")
+	}
+	n.Body = p.statements(true, "endblock")
+	if n.Required {
+		for _, child := range n.Body {
+			if !onlySpace(child) {
+				p.fail(p.cur().Pos, "Required blocks can only contain comments or whitespace")
+			}
+		}
+	}
+	p.skipName(n.Name)
+	return n
+}
+
+// onlySpace reports whether a statement prints nothing but white space.
+func onlySpace(n Node) bool {
+	out, ok := n.(*Output)
+	if !ok {
+		return false
+	}
+	for _, item := range out.Items {
+		d, ok := item.(*TemplateData)
+		if !ok || strings.TrimFunc(d.Data, pystr.IsSpace) != "" {
+			return false
+		}
+	}
+	return true
+}
+
+// importContext reads "with context" or "without context".
+func (p *parser) importContext(with *bool) bool {
+	t := p.cur()
+	if t.typ != tokName || t.str != "with" && t.str != "without" {
+		return false
+	}
+	if l := p.look(); l.typ != tokName || l.str != "context" {
+		return false
+	}
+	*with = p.next().str == "with"
+	p.next()
+	return true
+}
+
+func (p *parser) fromStatement() Node {
+	n := &FromImport{pos: pos(p.next().Pos)}
+	n.Template = p.expression(true)
+	p.expectName("import")
+	for {
+		if len(n.Names) > 0 {
+			p.expect(tokComma)
+		}
+		if !p.is(tokName) {
+			p.expect(tokName)
+		}
+		if p.importContext(&n.WithContext) {
+			break
+		}
+		target := p.assignName()
+		if strings.HasPrefix(target.Name, "_") {
+			p.fail(target.Pos(), "names starting with an underline can not be imported")
+		}
+		name := ImportedName{target.Name, target.Name}
+		if p.skipName("as") {
+			name.Alias = p.assignName().Name
+		}
+		n.Names = append(n.Names, name)
+		if p.importContext(&n.WithContext) || !p.is(tokComma) {
+			break
+		}
+	}
+	return n
+}
+
+func (p *parser) signature() (args []*Name, defaults []Node) {
+	p.expect(tokLParen)
+	for !p.is(tokRParen) {
+		if len(args) > 0 {
+			p.expect(tokComma)
+		}
+		arg := p.assignName()
+		arg.Context = Param
+		if p.skip(tokAssign) {
+			defaults = append(defaults, p.expression(true))
+		} else if len(defaults) > 0 {
+			p.fail(p.cur().Pos, "non-default argument follows default argument")
+		}
+		args = append(args, arg)
+	}
+	p.expect(tokRParen)
+	return args, defaults
+}
+
+// assignName reads a plain name to assign to.
+func (p *parser) assignName() *Name {
+	t := p.expect(tokName)
+	n := &Name{pos(t.Pos), t.str, Store}
+	if !canAssign(n) {
+		p.fail(t.Pos, "can't assign to 'name'")
+	}
+	return n
+}
+
+func (p *parser) assignTarget(withNamespace bool) Node {
+	if withNamespace && p.look().typ == tokDot {
+		t := p.expect(tokName)
+		p.next()
+		return &NamespaceRef{pos(t.Pos), t.str, p.expect(tokName).str}
+	}
+	target := p.tupleOf(p.primary, false)
+	setCtx(target, Store)
+	if !canAssign(target) {
+		p.fail(target.Pos(), "can't assign to "+pystr.Repr(NodeName(target)))
+	}
+	return target
+}
+
+func setCtx(n Node, ctx NameContext) {
+	Walk(n, func(n Node) bool {
+		if n, ok := n.(*Name); ok {
+			n.Context = ctx
+		}
+		return true
+	})
+}
+
+func canAssign(n Node) bool {
+	switch n := n.(type) {
+	case *Name:
+		switch n.Name {
+		case "true", "false", "none", "True", "False", "None":
+			return false
+		}
+		return true
+	case *Tuple:
+		for _, item := range n.Items {
+			if !canAssign(item) {
+				return false
+			}
+		}
+		return true
+	}
+	return false
+}
+
+// NodeName is what Jinja2 calls a node that cannot be assigned to.
+func NodeName(n Node) string {
+	switch n := n.(type) {
+	case *Name:
+		return "name"
+	case *Const:
+		return "const"
+	case *Tuple:
+		return "tuple"
+	case *List:
+		return "list"
+	case *Dict:
+		return "dict"
+	case *Call:
+		return "call"
+	case *Getattr:
+		return "getattr"
+	case *Getitem:
+		return "getitem"
+	case *Filter:
+		return "filter"
+	case *Test:
+		return "test"
+	case *Binary:
+		return map[TokenType]string{Add: "add", Sub: "sub", Mul: "mul", Div: "div", FloorDiv: "floordiv", Mod: "mod", Pow: "pow"}[n.Op]
+	}
+	return "expression"
+}

@@ -1,0 +1,174 @@
+package value
+
+import (
+	"strconv"
+	"strings"
+
+	"github.com/kolla-build/kolla-build/pkg/jinja/internal/raise"
+)
+
+// Bind sorts arguments into the parameters of a built-in.
+func Bind(f *Callable, args []any, kw []Keyword) []any {
+	if len(args) == len(f.Params) && len(kw) == 0 {
+		return args
+	}
+	if f.PositionalOnly && (len(args) < f.Required || len(args) > len(f.Params)) && len(kw) == 0 {
+		raiseCount(f, len(args))
+	}
+	if n := len(f.Params); len(args) > n {
+		takes := counted(n, "positional argument")
+		if f.Required < n {
+			takes = "from " + strconv.Itoa(f.Required) + " to " + takes
+		}
+		raise.Type("%s() takes %s but %s given", f.Name, takes, were(len(args)))
+	}
+	out := make([]any, len(f.Params))
+	copy(out, args)
+	for i := len(args); i < len(out); i++ {
+		out[i] = Missing
+	}
+next:
+	for _, k := range kw {
+		if f.PositionalOnly {
+			raise.Type("%s() takes no keyword arguments", f.Name)
+		}
+		for i, p := range f.Params {
+			if p == k.Name {
+				if i < len(args) || out[i] != Missing {
+					raise.Type("%s() got multiple values for argument '%s'", f.Name, k.Name)
+				}
+				out[i] = k.Value
+				continue next
+			}
+		}
+		panic(&raise.Exception{
+			Class: "TypeError", Kind: raise.KindRuntime,
+			Message: f.Name + "() got an unexpected keyword argument " + Repr(k.Name),
+			Hint:    raise.Suggest(k.Name, append([]string(nil), f.Params...)),
+		})
+	}
+	var absent []string
+	for i := range f.Required {
+		if out[i] == Missing {
+			absent = append(absent, "'"+f.Params[i]+"'")
+		}
+	}
+	if n := len(absent); n > 0 {
+		list := absent[n-1]
+		switch {
+		case n == 2:
+			list = absent[0] + " and " + list
+		case n > 2:
+			list = strings.Join(absent[:n-1], ", ") + ", and " + list
+		}
+		raise.Type("%s() missing %s: %s", f.Name, counted(n, "required positional argument"), list)
+	}
+	return out
+}
+
+// raiseCount is what Python's built-in functions say of a wrong number of arguments.
+func raiseCount(f *Callable, n int) {
+	most := len(f.Params)
+	switch {
+	case most == 0:
+		raise.Type("%s() takes no arguments (%d given)", f.Name, n)
+	case most == 1 && f.Required == 1:
+		raise.Type("%s() takes exactly one argument (%d given)", f.Name, n)
+	case f.Required == most:
+		raise.Type("%s expected %s, got %d", f.Name, counted(most, "argument"), n)
+	case n < f.Required:
+		raise.Type("%s expected at least %s, got %d", f.Name, counted(f.Required, "argument"), n)
+	}
+	raise.Type("%s expected at most %s, got %d", f.Name, counted(most, "argument"), n)
+}
+
+// counted is a number with what is counted, in the plural if it must be.
+func counted(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return strconv.Itoa(n) + " " + what + "s"
+}
+
+func were(n int) string {
+	if n == 1 {
+		return "1 was"
+	}
+	return strconv.Itoa(n) + " were"
+}
+
+func RejectKeywords(name string, kw []Keyword) {
+	if len(kw) > 0 {
+		raise.Type("%s() got an unexpected keyword argument '%s'", name, kw[0].Name)
+	}
+}
+
+// Keyword is a keyword argument of a call.
+type Keyword struct {
+	Name  string
+	Value any
+}
+
+func AddKeyword(fr *Frame, kw []Keyword, name string, v any, replace bool) []Keyword {
+	fr.Work(len(kw) >> 3)
+	for i := range kw {
+		if kw[i].Name == name {
+			if !replace {
+				raise.Type("got multiple values for keyword argument '%s'", name)
+			}
+			kw[i].Value = v
+			return kw
+		}
+	}
+	return append(kw, Keyword{name, v})
+}
+
+// Optional is an optional argument.
+func Optional(v, otherwise any) any {
+	if v == Missing {
+		return otherwise
+	}
+	return v
+}
+
+func OptionalBool(v any, otherwise bool) bool {
+	if v == Missing {
+		return otherwise
+	}
+	return Truth(v)
+}
+
+// TruthArg is the truth of an argument that Python wants as an integer.
+func TruthArg(v any) bool { return IntArg(v) != 0 }
+
+// StrArg is an argument that must be text.
+func StrArg(v any, what string) string {
+	s, ok := AsStr(v)
+	if !ok {
+		if u, isUndef := v.(*Undefined); isUndef && u.Mode() == Strict {
+			raise.Type("%s must be str, not StrictUndefined", what)
+		}
+		raise.Type("%s must be str, not %s", what, TypeName(v))
+	}
+	return s
+}
+
+// IntArg is an argument that must be an integer that fits a machine word.
+func IntArg(v any) int {
+	i, large, ok := AsInt(v)
+	if !ok {
+		raise.Type("'%s' object cannot be interpreted as an integer", TypeName(v))
+	}
+	if large != nil {
+		raise.As(raise.KindRuntime, "OverflowError", "Python int too large to convert to C ssize_t")
+	}
+	return int(i)
+}
+
+// IntOr is an optional integer argument.
+func IntOr(v any, otherwise int) int {
+	if v == Missing {
+		return otherwise
+	}
+	return IntArg(v)
+}

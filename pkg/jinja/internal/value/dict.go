@@ -1,0 +1,281 @@
+package value
+
+import (
+	"iter"
+
+	"github.com/kolla-build/kolla-build/pkg/jinja/internal/raise"
+)
+
+// Dict is Python's dict: it keeps the order of insertion, and every name bound
+// to it sees its changes. Keys may be of any hashable value.
+type Dict struct {
+	Ents []dictEntry
+	idx  map[any]int // nil while the dict is small
+	n    int         // live entries
+}
+
+type dictEntry struct {
+	Key, Val any
+	hash     any // the canonical form of key, comparable by ==
+	Live     bool
+}
+
+// dictSmall is the number of entries up to which a scan beats a map.
+const dictSmall = 8
+
+func MakeDict(size int) *Dict {
+	d := &Dict{Ents: make([]dictEntry, 0, size)}
+	if size > dictSmall {
+		d.idx = make(map[any]int, size)
+	}
+	return d
+}
+
+// NewDict makes an empty dict.
+func NewDict() *Dict { return MakeDict(0) }
+
+// Len is the number of entries.
+func (d *Dict) Len() int { return d.n }
+
+// Get returns the value of a key.
+func (d *Dict) Get(key any) (any, bool) {
+	if s, ok := key.(string); ok {
+		return d.GetStr(s)
+	}
+	return d.Find(nil, Convert(key))
+}
+
+// Set binds a key to a value; the key must be hashable (no list, no dict). The
+// value is converted like a variable of a render.
+func (d *Dict) Set(key, val any) { d.Put(nil, Convert(key), Convert(val)) }
+
+// Keys returns the keys in their order.
+func (d *Dict) Keys() []any {
+	out := make([]any, 0, d.n)
+	for i := range d.Ents {
+		if d.Ents[i].Live {
+			out = append(out, d.Ents[i].Key)
+		}
+	}
+	return out
+}
+
+func (d *Dict) index(hash any) int {
+	if d.idx != nil {
+		if i, ok := d.idx[hash]; ok {
+			return i
+		}
+		return -1
+	}
+	for i := range d.Ents {
+		if d.Ents[i].Live && d.Ents[i].hash == hash {
+			return i
+		}
+	}
+	return -1
+}
+
+func (d *Dict) findStr(s string) int {
+	if d.idx != nil {
+		return d.index(s)
+	}
+	for i := range d.Ents {
+		if h, ok := d.Ents[i].hash.(string); ok && h == s && d.Ents[i].Live {
+			return i
+		}
+	}
+	return -1
+}
+
+func (d *Dict) GetStr(s string) (any, bool) {
+	if i := d.findStr(s); i >= 0 {
+		return d.Ents[i].Val, true
+	}
+	return nil, false
+}
+
+func (d *Dict) Find(fr *Frame, key any) (any, bool) {
+	if i := d.index(HashKey(fr, key)); i >= 0 {
+		return d.Ents[i].Val, true
+	}
+	return nil, false
+}
+
+func (d *Dict) SetStr(s string, val any) { d.insert(s, s, val) }
+
+func (d *Dict) Put(fr *Frame, key, val any) { d.insert(key, HashKey(fr, key), val) }
+
+func (d *Dict) insert(key, hash, val any) {
+	if i := d.index(hash); i >= 0 {
+		d.Ents[i].Val = val
+		return
+	}
+	if d.idx == nil && len(d.Ents) >= dictSmall {
+		d.compact()
+		if len(d.Ents) >= dictSmall {
+			d.idx = make(map[any]int, 2*len(d.Ents))
+			for i := range d.Ents {
+				d.idx[d.Ents[i].hash] = i
+			}
+		}
+	}
+	if d.idx != nil {
+		d.idx[hash] = len(d.Ents)
+	}
+	d.Ents = append(d.Ents, dictEntry{key, val, hash, true})
+	d.n++
+}
+
+// compact drops the dead entries.
+func (d *Dict) compact() {
+	if d.n == len(d.Ents) {
+		return
+	}
+	live := d.Ents[:0]
+	for _, e := range d.Ents {
+		if e.Live {
+			live = append(live, e)
+		}
+	}
+	clear(d.Ents[len(live):])
+	d.Ents = live
+	if d.idx != nil {
+		clear(d.idx)
+		for i := range d.Ents {
+			d.idx[d.Ents[i].hash] = i
+		}
+	}
+}
+
+func (d *Dict) Remove(fr *Frame, key any) (any, bool) {
+	i := d.index(HashKey(fr, key))
+	if i < 0 {
+		return nil, false
+	}
+	e := d.Ents[i]
+	if d.idx != nil {
+		delete(d.idx, e.hash)
+	}
+	d.Ents[i] = dictEntry{}
+	d.n--
+	if len(d.Ents) > 2*dictSmall && d.n < len(d.Ents)/2 {
+		d.compact()
+	}
+	return e.Val, true
+}
+
+// addNew adds a key that the dict lacks, with no value, and says whether it did.
+func (d *Dict) AddNew(fr *Frame, key any) bool {
+	hash := HashKey(fr, key)
+	if d.index(hash) >= 0 {
+		return false
+	}
+	d.insert(key, hash, nil)
+	return true
+}
+
+// all yields the entries in their order. The dict must not change meanwhile.
+func (d *Dict) All() iter.Seq2[any, any] {
+	return func(yield func(key, val any) bool) {
+		for i := range d.Ents {
+			if e := &d.Ents[i]; e.Live && !yield(e.Key, e.Val) {
+				return
+			}
+		}
+	}
+}
+
+// update sets all entries of another dict.
+func (d *Dict) Update(other *Dict) {
+	for i := range other.Ents {
+		if e := other.Ents[i]; e.Live {
+			d.insert(e.Key, e.hash, e.Val)
+		}
+	}
+}
+
+// filter makes a dict of the keys that another has, or has not; their values are nil.
+func (d *Dict) Filter(other *Dict, has bool) *Dict {
+	out := MakeDict(0)
+	for i := range d.Ents {
+		if e := &d.Ents[i]; e.Live && (other.index(e.hash) >= 0) == has {
+			out.insert(e.Key, e.hash, nil)
+		}
+	}
+	return out
+}
+
+// mapValues makes a dict of the same keys with other values.
+func (d *Dict) MapValues(f func(val any) any) *Dict {
+	out := MakeDict(d.n)
+	for i := range d.Ents {
+		if e := &d.Ents[i]; e.Live {
+			out.insert(e.Key, e.hash, f(e.Val))
+		}
+	}
+	return out
+}
+
+// popFirst removes the first entry; the work of finding it is counted.
+func (d *Dict) PopFirst(fr *Frame) (key, val any, ok bool) {
+	for i := range d.Ents {
+		if e := d.Ents[i]; e.Live {
+			fr.Work(i >> 3)
+			d.Remove(fr, e.Key)
+			return e.Key, e.Val, true
+		}
+	}
+	return nil, nil, false
+}
+
+// popLast removes the last entry.
+func (d *Dict) PopLast(fr *Frame) (key, val any, ok bool) {
+	for i := len(d.Ents) - 1; i >= 0; i-- {
+		if e := d.Ents[i]; e.Live {
+			d.Remove(fr, e.Key)
+			d.Ents = d.Ents[:min(i, len(d.Ents))] // so that the next one is found at once
+			return e.Key, e.Val, true
+		}
+	}
+	return nil, nil, false
+}
+
+func (d *Dict) Clear() { *d = Dict{} }
+
+func (d *Dict) Copy() *Dict {
+	out := MakeDict(d.n)
+	for i := range d.Ents {
+		if e := &d.Ents[i]; e.Live {
+			out.insert(e.Key, e.hash, e.Val)
+		}
+	}
+	return out
+}
+
+// UpdateDict is dict.update and the constructor of dict.
+func UpdateDict(fr *Frame, d *Dict, args []any, kw []Keyword) {
+	if len(args) > 0 {
+		switch src := args[0].(type) {
+		case *Dict:
+			fr.AllocN(src.Len(), 64)
+			d.Update(src)
+		case *Undefined:
+			RaiseUndefined(src) // when its keys() are called
+		default:
+			for i, pair := range Collect(fr, src) {
+				if it := IteratorOf(fr, pair); it == nil {
+					raise.Type("cannot convert dictionary update sequence element #%d to a sequence", i)
+				}
+				kv := Collect(fr, pair)
+				if len(kv) != 2 {
+					raise.Value("dictionary update sequence element #%d has length %d; 2 is required", i, len(kv))
+				}
+				fr.Alloc(64)
+				d.Put(fr, kv[0], kv[1])
+			}
+		}
+	}
+	for _, k := range kw {
+		d.SetStr(k.Name, k.Value)
+	}
+}

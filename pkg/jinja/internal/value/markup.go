@@ -1,0 +1,102 @@
+package value
+
+import (
+	"strings"
+
+	"github.com/kolla-build/kolla-build/pkg/jinja/internal/pystr"
+)
+
+// textOf is what a value prints if that is safe in HTML.
+func textOf(v any) (string, bool) {
+	switch v := v.(type) {
+	case Markup:
+		return string(v), true
+	case Object:
+		if c := v.Class(); c.Text != nil {
+			return c.Text(v), true
+		}
+	}
+	return "", false
+}
+
+// Escape is markupsafe.escape: what is Markup, or has a form for HTML, stays.
+func Escape(fr *Frame, v any) Markup {
+	s, ok := v.(string)
+	if !ok {
+		if text, ok := textOf(v); ok {
+			return Markup(text)
+		}
+		s = Str(fr, v)
+	}
+	fr.Scan(len(s))
+	if e := pystr.Escape(s); len(e) != len(s) {
+		fr.Alloc(len(e))
+		return Markup(e)
+	}
+	return Markup(s)
+}
+
+// MarkSafe is Markup(v): marked as safe, not escaped.
+func MarkSafe(fr *Frame, v any) Markup { return Markup(Str(fr, v)) }
+
+// SoftStr is markupsafe.soft_str: text that stays Markup if it is.
+func SoftStr(fr *Frame, v any) any {
+	switch v.(type) {
+	case string, Markup:
+		return v
+	}
+	return Str(fr, v)
+}
+
+// HasHTML says whether a value has a form for HTML.
+func HasHTML(v any) bool {
+	switch v := v.(type) {
+	case Markup:
+		return true
+	case *Undefined:
+		return v.mode == Chainable
+	case Object:
+		return v.Class().Text != nil
+	}
+	return false
+}
+
+// MarkupJoin joins the values of `~` where output is escaped.
+func MarkupJoin(fr *Frame, vals []any) any {
+	parts := make([]string, len(vals))
+	markup := false
+	for _, v := range vals {
+		if _, ok := v.(Markup); ok {
+			markup = true
+		}
+	}
+	for i, v := range vals {
+		if markup {
+			parts[i] = string(Escape(fr, SoftStr(fr, v)))
+		} else {
+			parts[i] = Str(fr, v)
+		}
+	}
+	s := JoinStrings(fr, parts, "")
+	if markup {
+		return Markup(s)
+	}
+	return s
+}
+
+func JoinStrings(fr *Frame, parts []string, sep string) string {
+	n := 0
+	for _, p := range parts {
+		n += len(p) + len(sep)
+	}
+	fr.Alloc(n)
+	return strings.Join(parts, sep)
+}
+
+// Like gives text the type of its source.
+func Like(v any, s string) any {
+	if _, ok := v.(Markup); ok {
+		return Markup(s)
+	}
+	return s
+}

@@ -1,0 +1,89 @@
+package value
+
+// Set is Python's set, which templates get from operations on dict views.
+type Set struct{ D *Dict }
+
+// setOf is a value seen as a set: sets, keys, and items when they can be hashed.
+func setOf(fr *Frame, v any) *Dict {
+	switch v := v.(type) {
+	case *Set:
+		return v.D
+	case *DictView:
+		switch v.Kind {
+		case ViewKeys:
+			return v.D
+		case ViewItems:
+			d := MakeDict(v.D.n)
+			for i := range v.D.Ents {
+				if v.D.Ents[i].Live {
+					d.Put(fr, v.at(i), nil)
+				}
+			}
+			return d
+		}
+	}
+	return nil
+}
+
+// SetDifference is a - b for views and sets.
+func SetDifference(fr *Frame, a, b any) (any, bool) {
+	x := setOf(fr, a)
+	if x == nil {
+		return nil, false
+	}
+	if _, isSet := a.(*Set); isSet && setOf(fr, b) == nil {
+		return nil, false
+	}
+	if IteratorOf(fr, b) == nil {
+		return nil, false
+	}
+	fr.Work(len(x.Ents))
+	out := MakeDict(0)
+	drop := MakeDict(0)
+	for _, v := range Collect(fr, b) {
+		drop.Put(fr, v, nil)
+	}
+	for i := range x.Ents {
+		if e := &x.Ents[i]; e.Live && drop.index(e.hash) < 0 {
+			out.insert(e.Key, e.hash, nil)
+		}
+	}
+	return &Set{out}, true
+}
+
+// isSet says whether a value takes part in the comparisons of sets.
+func isSet(v any) bool {
+	switch v := v.(type) {
+	case *Set:
+		return true
+	case *DictView:
+		return v.Kind != viewValues
+	}
+	return false
+}
+
+// subset says whether all of x is in y.
+func subset(fr *Frame, x, y any) bool {
+	for _, v := range Collect(fr, x) {
+		if !Contains(fr, y, v) {
+			return false
+		}
+	}
+	return true
+}
+
+// orderSets compares sets: the larger ones contain the smaller.
+func orderSets(fr *Frame, x, y any, op string) bool {
+	n, m := Length(fr, x), Length(fr, y)
+	switch op {
+	case "==":
+		return n == m && subset(fr, x, y)
+	case "<":
+		return n < m && subset(fr, x, y)
+	case "<=":
+		return n <= m && subset(fr, x, y)
+	case ">":
+		return n > m && subset(fr, y, x)
+	}
+	return n >= m && subset(fr, y, x)
+}

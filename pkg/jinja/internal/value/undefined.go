@@ -1,0 +1,102 @@
+package value
+
+import (
+	"github.com/kolla-build/kolla-build/pkg/jinja/internal/raise"
+)
+
+// UndefinedMode says what happens when a template uses a name that is not there.
+type UndefinedMode int
+
+// The modes, as Jinja2's classes Undefined, StrictUndefined and ChainableUndefined.
+const (
+	// Default prints as nothing and is false and empty; every other use is an error.
+	Default UndefinedMode = iota
+	// Strict is an error on every use but the tests "defined" and "undefined".
+	Strict
+	// Chainable is like Default, and its attributes and items are undefined too.
+	Chainable
+)
+
+// CheckUndefined raises for an undefined operand: every operator of it does.
+func CheckUndefined(a, b any) {
+	if u, ok := a.(*Undefined); ok {
+		RaiseUndefined(u)
+	}
+	if u, ok := b.(*Undefined); ok {
+		RaiseUndefined(u)
+	}
+}
+
+// Undefined is the value of a name, attribute or item that is not there. It is
+// not None: nil is.
+type Undefined struct {
+	hint string // the whole message, if set
+	obj  any    // what was asked, if hasObj
+	name any    // what it was asked for
+
+	hasObj   bool
+	security bool // using it is a SecurityError
+	mode     UndefinedMode
+}
+
+// NewUndefined makes an undefined value whose use is an error with a message.
+func NewUndefined(mode UndefinedMode, message string) *Undefined {
+	return &Undefined{hint: message, mode: mode}
+}
+
+// UndefinedName is the value of an unknown name.
+func UndefinedName(mode UndefinedMode, name string) *Undefined {
+	return &Undefined{name: name, mode: mode}
+}
+
+// UndefinedElement is the value of an attribute or item that an object lacks.
+func UndefinedElement(mode UndefinedMode, obj, name any) *Undefined {
+	return &Undefined{obj: obj, hasObj: true, name: name, mode: mode}
+}
+
+// UnsafeElement is the value of an attribute that the sandbox refuses.
+func UnsafeElement(mode UndefinedMode, obj any, attr string) *Undefined {
+	return &Undefined{
+		hint: "access to attribute " + Repr(attr) + " of " + Repr(TypeName(obj)) + " object is unsafe.",
+		obj:  obj, hasObj: true, name: attr, security: true, mode: mode,
+	}
+}
+
+// element is the object and the attribute or item of it that is undefined.
+func (u *Undefined) Element() (obj, name any) { return u.obj, u.name }
+
+// Mode is the mode of the environment that made the value.
+func (u *Undefined) Mode() UndefinedMode { return u.mode }
+
+// IsUndefined reports whether v is undefined.
+func IsUndefined(v any) bool {
+	_, ok := v.(*Undefined)
+	return ok
+}
+
+// Message says what is undefined, as the error of using it would.
+func (u *Undefined) Message() string {
+	if u.hint != "" {
+		return u.hint
+	}
+	if !u.hasObj {
+		return Repr(u.name) + " is undefined"
+	}
+	if s, ok := u.name.(string); ok {
+		return Repr(objectTypeRepr(u.obj)) + " has no attribute " + Repr(s)
+	}
+	return objectTypeRepr(u.obj) + " has no element " + Repr(u.name)
+}
+
+// RaiseUndefined raises the error of using an undefined value.
+func RaiseUndefined(u *Undefined) {
+	r := &raise.Exception{Class: "UndefinedError", Kind: raise.KindUndefined, Message: u.Message()}
+	if u.security {
+		r.Class, r.Kind = "SecurityError", raise.KindSecurity
+	} else if u.hasObj {
+		r.Element = u
+	} else if u.hint == "" {
+		r.Name, _ = u.name.(string)
+	}
+	panic(r)
+}
