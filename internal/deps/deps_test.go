@@ -17,10 +17,19 @@ const module = "github.com/kolla-build/kolla-build/"
 // What stands further down may import what stands above it, and this is the
 // whole of it: a new import is a decision.
 var allowed = map[string]string{
-	"pkg/facts":          "",
-	"pkg/config":         "pkg/facts",
-	"pkg/cli":            "pkg/config pkg/facts",
-	"pkg/jinja":          "",
+	"pkg/facts":                   "",
+	"pkg/config":                  "pkg/facts",
+	"pkg/cli":                     "pkg/config pkg/facts",
+	"pkg/jinja/internal/raise":    "",
+	"pkg/jinja/internal/pystr":    "",
+	"pkg/jinja/internal/syntax":   "pkg/jinja/internal/raise pkg/jinja/internal/pystr",
+	"pkg/jinja/internal/resolve":  "pkg/jinja/internal/raise pkg/jinja/internal/syntax",
+	"pkg/jinja/internal/value":    "pkg/jinja/internal/raise pkg/jinja/internal/pystr",
+	"pkg/jinja/internal/operator": "pkg/jinja/internal/raise pkg/jinja/internal/pystr pkg/jinja/internal/value",
+	"pkg/jinja/internal/method":   "pkg/jinja/internal/raise pkg/jinja/internal/pystr pkg/jinja/internal/value pkg/jinja/internal/operator",
+	"pkg/jinja/internal/builtin":  "pkg/jinja/internal/raise pkg/jinja/internal/pystr pkg/jinja/internal/value pkg/jinja/internal/operator pkg/jinja/internal/method",
+	"pkg/jinja": "pkg/jinja/internal/raise pkg/jinja/internal/pystr pkg/jinja/internal/syntax pkg/jinja/internal/resolve " +
+		"pkg/jinja/internal/value pkg/jinja/internal/operator pkg/jinja/internal/method pkg/jinja/internal/builtin",
 	"pkg/graph":          "",
 	"pkg/store":          "",
 	"pkg/image":          "",
