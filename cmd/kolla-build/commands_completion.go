@@ -12,6 +12,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/cli"
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/facts"
+	"github.com/kolla-build/kolla-build/pkg/imageset"
 	"github.com/kolla-build/kolla-build/pkg/pipeline"
 	"github.com/kolla-build/kolla-build/profiles"
 )
@@ -106,7 +107,7 @@ func lookUp(cmd cli.Command, before []string, kind config.Values, con *console.C
 			}
 		}
 	case config.ValuesImages:
-		for _, name := range pipeline.ImageNames(cfg) {
+		for _, name := range imageset.Names(cfg) {
 			out = append(out, cli.Candidate{Word: name})
 		}
 	case config.ValuesStored:

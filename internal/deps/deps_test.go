@@ -51,9 +51,10 @@ var allowed = map[string]string{
 	"pkg/bootstrap":      "pkg/bundle pkg/store internal/mounts",
 	"pkg/report":         "pkg/build pkg/image",
 	"pkg/report/page":    "pkg/report pkg/build pkg/image",
-	"pkg/pipeline": "pkg/config pkg/facts pkg/graph pkg/image pkg/imageref pkg/store pkg/plan pkg/source pkg/render pkg/build pkg/build/buildkit " +
+	"pkg/imageset":       "dockerfiles pkg/config pkg/facts pkg/graph pkg/image pkg/render",
+	"pkg/pipeline": "pkg/imageset pkg/config pkg/facts pkg/graph pkg/image pkg/imageref pkg/store pkg/plan pkg/source pkg/render pkg/build pkg/build/buildkit " +
 		"pkg/registry pkg/bundle pkg/bootstrap pkg/inspect pkg/packages pkg/report pkg/report/page pkg/trace pkg/engine pkg/squash dockerfiles profiles pkg/jinja",
-	"cmd/kolla-build": "pkg/cli pkg/config pkg/facts pkg/graph pkg/pipeline pkg/registry pkg/bootstrap pkg/render  pkg/report profiles",
+	"cmd/kolla-build": "pkg/imageset pkg/cli pkg/config pkg/facts pkg/graph pkg/pipeline pkg/registry pkg/bootstrap pkg/render  pkg/report profiles",
 }
 
 // shared lists the small packages with one subject each that every package may

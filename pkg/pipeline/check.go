@@ -10,12 +10,13 @@ import (
 
 	"github.com/kolla-build/kolla-build/internal/suggest"
 	"github.com/kolla-build/kolla-build/pkg/config"
+	"github.com/kolla-build/kolla-build/pkg/imageset"
 )
 
 // checkEarly finds what can be found wrong before anything is read, fetched or
 // written: an hour into a build is late for a directory that cannot be written.
 func checkEarly(cfg *config.Config, env Env) error {
-	if _, err := platformsOf(cfg); err != nil {
+	if _, err := imageset.Platforms(cfg); err != nil {
 		return err
 	}
 	if _, err := sourceDateEpoch(env); err != nil {

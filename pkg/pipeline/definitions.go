@@ -15,6 +15,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/build/buildkit"
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/image"
+	"github.com/kolla-build/kolla-build/pkg/imageset"
 	"github.com/kolla-build/kolla-build/pkg/plan"
 	"github.com/kolla-build/kolla-build/pkg/render"
 	"github.com/kolla-build/kolla-build/pkg/source"
@@ -35,7 +36,7 @@ var volatileLabels = []string{
 
 // definer turns a set's rendered Dockerfiles into what the builder takes.
 type definer struct {
-	set     *Set
+	set     *imageset.Set
 	store   *store.Store
 	bases   *bases
 	env     Env
@@ -44,7 +45,7 @@ type definer struct {
 	epoch   time.Time               // SOURCE_DATE_EPOCH, zero if it is not set
 }
 
-func newDefiner(set *Set, s *store.Store, b *bases, env Env) (*definer, error) {
+func newDefiner(set *imageset.Set, s *store.Store, b *bases, env Env) (*definer, error) {
 	cfg := set.Config
 	d := &definer{set: set, store: s, bases: b, env: env}
 	var err error
@@ -134,7 +135,7 @@ func (d *definer) define(ctx context.Context) (*defined, error) {
 		g.Go(func() error {
 			defer close(one[i].done)
 			o := &one[i]
-			o.prepared = d.prepare(ctx, d.set.file(im.Name))
+			o.prepared = d.prepare(ctx, d.set.File(im.Name))
 			for _, p := range d.set.Graph.Parents(im.Name) {
 				if j, ok := index[p.Name]; ok {
 					<-one[j].done

@@ -15,7 +15,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/layout"
 	"github.com/kolla-build/kolla-build/internal/units"
 	"github.com/kolla-build/kolla-build/pkg/config"
-	"github.com/kolla-build/kolla-build/pkg/graph"
+	"github.com/kolla-build/kolla-build/pkg/imageset"
 	"github.com/kolla-build/kolla-build/pkg/inspect"
 	"github.com/kolla-build/kolla-build/pkg/packages"
 	"github.com/kolla-build/kolla-build/pkg/store"
@@ -234,11 +234,19 @@ func findStored(s *store.Store, ref string) (store.Entry, bool, error) {
 
 // matching returns the entries whose short names a regular expression matches.
 func matching(entries []store.Entry, pattern string) ([]store.Entry, error) {
-	res, err := graph.CompileRegexes([]string{pattern}, new(backtracking).compile)
+	compiled, err := imageset.CompilePatterns([]string{pattern})
 	if err != nil {
 		return nil, err
 	}
-	return slices.DeleteFunc(entries, func(e store.Entry) bool { return !res.Match(shortName(e.Name)) }), nil
+	var out []store.Entry
+	for _, e := range entries {
+		if match, err := compiled.Match(shortName(e.Name)); err != nil {
+			return nil, err
+		} else if match {
+			out = append(out, e)
+		}
+	}
+	return out, nil
 }
 
 func (d *Difference) compare(ctx context.Context, cfg *config.Config) error {

@@ -17,6 +17,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/graph"
 	"github.com/kolla-build/kolla-build/pkg/image"
+	"github.com/kolla-build/kolla-build/pkg/imageset"
 	"github.com/kolla-build/kolla-build/pkg/plan"
 	"github.com/kolla-build/kolla-build/pkg/render"
 	"github.com/kolla-build/kolla-build/pkg/source"
@@ -105,7 +106,7 @@ func Explain(ctx context.Context, cfg *config.Config, env Env, opts ExplainOptio
 	if len(opts.Images) == 0 {
 		return &config.Error{Message: "explain: no image is named", Hint: "kolla-build explain nova-api"}
 	}
-	names := ImageNames(cfg)
+	names := imageset.Names(cfg)
 	var patterns []string
 	for _, name := range opts.Images {
 		if !slices.Contains(names, name) && len(names) > 0 {
@@ -159,15 +160,19 @@ func (r *buildRun) prepareLocal(ctx context.Context) (noKey error, err error) {
 		return err, nil
 	}
 	r.cfg = withLocalBase(r.cfg)
-	if r.set, err = NewSet(ctx, r.cfg, r.env, nil); err != nil {
+	if r.cfg, err = withNormalizedNames(r.cfg, r.env); err != nil {
 		return nil, err
 	}
+	if r.rendered, err = imageset.Render(ctx, imageset.Options{Config: r.cfg, Console: r.env}); err != nil {
+		return nil, err
+	}
+	r.set = r.rendered.First()
 	r.cfg = r.set.Config
 	return errors.New("nothing was built here yet"), nil
 }
 
 func (r *buildRun) explain(name string, all bool) (*Explanation, error) {
-	f := r.set.file(name)
+	f := r.set.File(name)
 	facts, err := render.Explain(r.set.Options, name)
 	if err != nil {
 		return nil, err
@@ -248,7 +253,7 @@ func (r *buildRun) ancestry(name string) []string {
 	for at := name; ; {
 		p := r.set.Graph.Parent(at)
 		if p == nil {
-			return append(up, r.set.file(at).From)
+			return append(up, r.set.File(at).From)
 		}
 		up = append(up, p.Name)
 		at = p.Name
@@ -258,7 +263,7 @@ func (r *buildRun) ancestry(name string) []string {
 // explainSources describes the sections that belong to an image, and notes the
 // options that their locations name.
 func (r *buildRun) explainSources(image string, matters map[string]bool) ([]SourceInfo, error) {
-	used, all := (&buildkit.Dockerfile{Content: r.set.file(image).Content}).ContextPaths()
+	used, all := (&buildkit.Dockerfile{Content: r.set.File(image).Content}).ContextPaths()
 	out := []SourceInfo{}
 	for _, name := range slices.Sorted(maps.Keys(r.cfg.Sources)) {
 		archive := ""

@@ -17,8 +17,8 @@ import (
 
 	"github.com/kolla-build/kolla-build/pkg/build"
 	"github.com/kolla-build/kolla-build/pkg/config"
-	"github.com/kolla-build/kolla-build/pkg/graph"
 	"github.com/kolla-build/kolla-build/pkg/image"
+	"github.com/kolla-build/kolla-build/pkg/imageset"
 	"github.com/kolla-build/kolla-build/pkg/plan"
 )
 
@@ -218,8 +218,7 @@ func withLastRun(cfg *config.Config, env Env) (*config.Config, *lastRun, error) 
 	if opt, was, is := l.Scope.difference(scopeOf(cfg)); opt != "" {
 		return nil, nil, &HintError{fmt.Errorf("--rerun-failed: the last run was with %s %q, this one is with %q", opt, was, is), "give the options of that run, or leave --rerun-failed away"}
 	}
-	var slow backtracking
-	match, err := graph.CompileRegexes(cfg.Regex, slow.compile)
+	patterns, err := imageset.CompilePatterns(cfg.Regex)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -227,7 +226,9 @@ func withLastRun(cfg *config.Config, env Env) (*config.Config, *lastRun, error) 
 	c.Regex, c.Profile = nil, nil
 	left, all := 0, 0
 	for _, id := range l.Images {
-		if !match.Match(id.Name) {
+		if match, err := patterns.Match(id.Name); err != nil {
+			return nil, nil, err
+		} else if !match {
 			continue
 		}
 		all++

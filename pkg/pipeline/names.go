@@ -2,28 +2,11 @@ package pipeline
 
 import (
 	"os"
-	"path"
 	"path/filepath"
 	"slices"
 
 	"github.com/kolla-build/kolla-build/pkg/config"
 )
-
-// ImageNames returns the names of the images of the configuration's template
-// tree, sorted, without rendering them; none if the tree cannot be read.
-func ImageNames(cfg *config.Config) []string {
-	tree, err := openTree(cfg)
-	if err != nil {
-		return nil
-	}
-	defer tree.Close()
-	var names []string
-	for _, dir := range tree.Images() {
-		names = append(names, path.Base(dir))
-	}
-	slices.Sort(names)
-	return names
-}
 
 // StoredNames returns the short names of the images in the local store, sorted;
 // none if there is no store.

@@ -32,9 +32,9 @@ type planned struct {
 
 // leftOut is an image that was asked for and would not be built.
 type leftOut struct {
-	Image  string `json:"image"`
-	Status string `json:"status"` // skipped or unbuildable
-	Reason string `json:"reason"`
+	Image  image.ID `json:"image"`
+	Status string   `json:"status"` // skipped or unbuildable
+	Reason string   `json:"reason"`
 }
 
 // shownPlan is what a run would do.
@@ -112,10 +112,9 @@ func (r *buildRun) shown() shownPlan {
 		}
 		p.Items = append(p.Items, x)
 	}
-	for _, im := range r.set.Graph.Images() {
-		st := r.set.Selection.Status(im.Name)
-		if st == graph.Skipped || st == graph.Unbuildable && r.set.asked(im.Name) {
-			p.LeftOut = append(p.LeftOut, leftOut{im.Name, string(st), r.set.Selection.Reason(im.Name)})
+	for _, im := range r.rendered.LeftOut() {
+		if im.Status == graph.Skipped || im.Status == graph.Unbuildable && im.Requested {
+			p.LeftOut = append(p.LeftOut, leftOut{im.Image, string(im.Status), im.Reason})
 		}
 	}
 	return p
@@ -160,7 +159,7 @@ func (p shownPlan) write(out io.Writer, push bool) error {
 		}
 	}
 	for _, x := range p.LeftOut {
-		row(x.Image, "skip", "", "", x.Reason)
+		row(x.Image.String(), "skip", "", "", x.Reason)
 	}
 	return w.Flush()
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"maps"
 	"regexp"
 	"slices"
@@ -16,9 +15,9 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/build"
 	"github.com/kolla-build/kolla-build/pkg/build/buildkit"
 	"github.com/kolla-build/kolla-build/pkg/config"
-	"github.com/kolla-build/kolla-build/pkg/facts"
 	"github.com/kolla-build/kolla-build/pkg/graph"
 	"github.com/kolla-build/kolla-build/pkg/image"
+	"github.com/kolla-build/kolla-build/pkg/imageset"
 	"github.com/kolla-build/kolla-build/pkg/plan"
 	"github.com/kolla-build/kolla-build/pkg/report"
 	"github.com/kolla-build/kolla-build/pkg/store"
@@ -27,76 +26,14 @@ import (
 	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// platformsOf reads --platform: what the images are built for, in the order
-// given, each once. Without it, it is the architecture of the configuration.
-func platformsOf(cfg *config.Config) ([]ocispecs.Platform, error) {
-	if cfg.Platform == "" {
-		return []ocispecs.Platform{{OS: "linux", Architecture: cfg.DebianArch}}, nil
-	}
-	var out []ocispecs.Platform
-	for text := range strings.SplitSeq(cfg.Platform, ",") {
-		text = strings.TrimSpace(text)
-		p, err := platforms.Parse(text)
-		_, _, known := facts.ArchNames(p.Architecture)
-		switch {
-		case err != nil || !strings.Contains(text, "/") || !known:
-			return nil, &HintError{fmt.Errorf("--platform %s: %q is not a platform", cfg.Platform, text), "write OS/ARCH, several separated by commas: --platform linux/amd64,linux/arm64"}
-		case p.OS != "linux":
-			return nil, &HintError{fmt.Errorf("--platform %s: OpenStack's images are Linux images", cfg.Platform), "write linux/" + p.Architecture}
-		}
-		if p = platforms.Normalize(p); !slices.ContainsFunc(out, func(o ocispecs.Platform) bool { return platforms.Format(o) == platforms.Format(p) }) {
-			out = append(out, p)
-		}
-	}
-	for _, name := range []string{"base-arch", "debian-arch"} {
-		if len(out) > 1 && cfg.IsSet(name) {
-			return nil, &HintError{fmt.Errorf("--platform %s: --%s cannot be right for all of them", cfg.Platform, name), "leave it out, it follows from the platform"}
-		}
-	}
-	return out, nil
-}
-
 // platform is the platform of a configuration, the first one of several.
 func platform(cfg *config.Config) (ocispecs.Platform, error) {
-	all, err := platformsOf(cfg)
+	all, err := imageset.Platforms(cfg)
 	if err != nil {
 		return ocispecs.Platform{}, err
 	}
 	return all[0], nil
 }
-
-// forPlatform returns the configuration for one platform. Without --platform it
-// is as it was.
-func forPlatform(cfg *config.Config, p ocispecs.Platform) *config.Config {
-	if cfg.Platform == "" {
-		return cfg
-	}
-	return cfg.ForPlatform(platforms.Format(p), p.Architecture)
-}
-
-// firstPlatform is forPlatform for what can be shown for one platform only.
-func firstPlatform(cfg *config.Config, env Env) (*config.Config, error) {
-	all, err := platformsOf(cfg)
-	if err != nil {
-		return nil, err
-	}
-	if len(all) > 1 {
-		env.Notice("of several platforms this is %s", platforms.Format(all[0]))
-	}
-	return forPlatform(cfg, all[0]), nil
-}
-
-// idPlatform is a platform as an image.ID has it in runs for several.
-func idPlatform(p ocispecs.Platform) string { return platforms.Format(platforms.Normalize(p)) }
-
-// target is one platform of several.
-type target struct {
-	platform ocispecs.Platform
-	set      *Set
-}
-
-// several reports whether a run is for several platforms.
-func (r *buildRun) several() bool { return len(r.targets) > 1 }
 
 // definer returns who defined an image: there is one for each platform.
 func (r *buildRun) definer(id image.ID) *definer {
@@ -108,23 +45,13 @@ func (r *buildRun) definer(id image.ID) *definer {
 
 // defineAll makes the definitions for the run's platforms: of each one from a
 // rendering of its own.
-func (r *buildRun) defineAll(ctx context.Context, baseImage string, all []ocispecs.Platform, whole *config.Config, exists func(string) bool) error {
+func (r *buildRun) defineAll(ctx context.Context, baseImage string) error {
 	merged := &defined{files: map[image.ID]buildkit.Dockerfile{}, created: map[image.ID]time.Time{}, failed: map[image.ID]error{}, options: map[image.ID]buildkit.ConvertOptions{}, definers: map[image.ID]*definer{}}
-	for i, p := range all {
-		set := r.set
-		if i > 0 {
-			env := r.env
-			env.Stderr = io.Discard // it has been said for the first one
-			var err error
-			if set, err = NewSet(ctx, forPlatform(whole, p), env, exists); err != nil {
-				return err
-			}
-		}
-		r.targets = append(r.targets, target{p, set})
-		if err := importBase(ctx, baseImage, set.Config, r.store, p); err != nil {
+	for i, set := range r.rendered.Sets {
+		if err := importBase(ctx, baseImage, set.Config, r.store, set.Platform); err != nil {
 			return err
 		}
-		b := &bases{cfg: set.Config, env: r.env, store: r.store, client: r.client, engine: r.engine, platform: p, local: r.local, done: map[string]buildkit.External{}, created: map[string]time.Time{}}
+		b := &bases{cfg: set.Config, env: r.env, store: r.store, client: r.client, engine: r.engine, platform: set.Platform, local: r.local, done: map[string]buildkit.External{}, created: map[string]time.Time{}}
 		def, err := newDefiner(set, r.store, b, r.env)
 		if err != nil {
 			return err
@@ -136,19 +63,19 @@ func (r *buildRun) defineAll(ctx context.Context, baseImage string, all []ocispe
 		if i == 0 {
 			r.def, r.defined = def, d
 		}
-		if len(all) > 1 {
-			merged.add(d, idPlatform(p), def)
+		if r.rendered.Several() {
+			merged.add(d, def)
 		}
 	}
-	if len(all) > 1 {
+	if r.rendered.Several() {
 		r.defined = merged
 	}
 	return nil
 }
 
 // add takes in the definitions of one platform.
-func (d *defined) add(o *defined, platform string, def *definer) {
-	on := func(id image.ID) image.ID { return image.ID{Name: id.Name, Platform: platform} }
+func (d *defined) add(o *defined, def *definer) {
+	on := func(id image.ID) image.ID { return def.set.ID(id.Name) }
 	for name, f := range o.files {
 		d.files[on(name)] = f
 		d.options[on(name)] = def.options
@@ -244,8 +171,7 @@ func (r *buildRun) join(ctx context.Context, results []*report.Result) (map[stri
 		if err != nil {
 			return nil, fmt.Errorf("joining the platforms of %s: %w", res.Image, err)
 		}
-		i := slices.IndexFunc(r.targets, func(t target) bool { return idPlatform(t.platform) == res.Image.Platform })
-		p := r.targets[i].platform
+		p := r.rendered.Of(res.Image).Platform
 		parts[res.Reference] = append(parts[res.Reference], ocispecs.Descriptor{MediaType: blobs[0].MediaType, Digest: d, Size: blobs[0].Size, Platform: &p})
 		names[res.Reference] = res.Image.Name
 		if e.Created.After(created[res.Reference]) {
@@ -278,42 +204,21 @@ func (r *buildRun) join(ctx context.Context, results []*report.Result) (map[stri
 	return out, r.store.Put(entries...)
 }
 
-// unselected are the results of the images that were left out, of each platform
-// those that it cannot build.
+// unselected are the results of the images that the run leaves out.
 func (r *buildRun) unselected() []report.Result {
 	var out []report.Result
-	for i, t := range r.targets {
-		platform := ""
-		if r.several() {
-			platform = idPlatform(t.platform)
-		}
-		for _, im := range t.set.Graph.Images() {
-			st := t.set.Selection.Status(im.Name)
-			if st == graph.Matched || i > 0 && st != graph.Unbuildable {
-				continue
-			}
-			id := image.ID{Name: im.Name}
-			if st == graph.Unbuildable {
-				id.Platform = platform
-			}
-			out = append(out, report.Result{NotRequested: st == graph.Unbuildable && !t.set.asked(im.Name),
-				Result: build.Result{Image: id, Reference: im.Reference, Status: build.Status(st), Reason: t.set.Selection.Reason(im.Name)}})
-		}
+	for _, im := range r.rendered.LeftOut() {
+		out = append(out, report.Result{NotRequested: im.Status == graph.Unbuildable && !im.Requested,
+			Result: build.Result{Image: im.Image, Reference: im.Reference, Status: build.Status(im.Status), Reason: im.Reason}})
 	}
 	return out
 }
 
-// mayFail are the names, as results have them, of the images that may fail.
+// mayFail are the images that may fail.
 func (r *buildRun) mayFail() []image.ID {
 	var ids []image.ID
 	for _, name := range r.cfg.AllowedToFail {
-		if !r.several() {
-			ids = append(ids, image.ID{Name: name})
-			continue
-		}
-		for _, t := range r.targets {
-			ids = append(ids, image.ID{Name: name, Platform: idPlatform(t.platform)})
-		}
+		ids = append(ids, r.rendered.IDs(name)...)
 	}
 	return ids
 }

@@ -267,7 +267,7 @@ func (c *refresher) parent(ctx context.Context, in plan.Input) (*packages.Conten
 		return c.contents(ctx, entry.Digest)
 	}
 	def := c.run.definer(in.Image)
-	from := def.set.file(in.Image.Name).From
+	from := def.set.File(in.Image.Name).From
 	if from == "scratch" {
 		return &packages.Contents{}, nil
 	}

@@ -74,7 +74,7 @@ func (r *buildRun) publish(ctx context.Context, results []*report.Result) error 
 	set := r.complete(results)
 	if r.up != nil {
 		defer r.watch.work()()
-		if r.several() {
+		if r.rendered.Several() {
 			if err := r.up.sendAll(ctx, set); err != nil {
 				return fmt.Errorf("publishing: %w", err)
 			}
@@ -130,7 +130,7 @@ func (r *buildRun) complete(results []*report.Result) map[string]digest.Digest {
 			set[it.Reference] = results[i].Digest
 		}
 	}
-	if r.several() { // an image is its index, and that of all its platforms
+	if r.rendered.Several() { // an image is its index, and that of all its platforms
 		for _, it := range r.plan.Items {
 			if d, ok := r.joined[it.Reference]; ok && whole[it.Image] {
 				set[it.Reference] = d

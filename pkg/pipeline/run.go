@@ -14,6 +14,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/engine"
 	"github.com/kolla-build/kolla-build/pkg/image"
+	"github.com/kolla-build/kolla-build/pkg/imageset"
 	"github.com/kolla-build/kolla-build/pkg/plan"
 	"github.com/kolla-build/kolla-build/pkg/registry"
 	"github.com/kolla-build/kolla-build/pkg/report"
@@ -98,19 +99,19 @@ func (r *buildRun) build(ctx context.Context) error {
 
 // buildRun is one run from rendering to report.
 type buildRun struct {
-	cfg     *config.Config
-	env     Env
-	store   *store.Store
-	client  *registry.Client
-	set     *Set
-	targets []target                 // the platforms, set's first
-	joined  map[string]digest.Digest // of several platforms: the indexes by reference
-	dry     bool                     // only the plan is wanted
-	retain  *retention
-	mem     *memory
-	plan    *plan.Plan
-	def     *definer
-	moving  *moving
+	cfg      *config.Config
+	env      Env
+	store    *store.Store
+	client   *registry.Client
+	rendered *imageset.Rendered
+	set      *imageset.Set            // of the first platform
+	joined   map[string]digest.Digest // of several platforms: the indexes by reference
+	dry      bool                     // only the plan is wanted
+	retain   *retention
+	mem      *memory
+	plan     *plan.Plan
+	def      *definer
+	moving   *moving
 	*defined
 	up     *publisher
 	engine *engine.Engine // nil if images stay in the store
@@ -136,26 +137,15 @@ func (r *buildRun) close() {
 	if r.engine != nil {
 		r.engine.Close()
 	}
-	if r.set != nil {
-		r.set.Close()
+	if r.rendered != nil {
+		r.rendered.Close()
 	}
-	r.dropTargets()
 	if r.client != nil {
 		r.client.Close()
 	}
 	if r.store != nil {
 		r.store.Close()
 	}
-}
-
-// dropTargets forgets the platforms that images were defined for.
-func (r *buildRun) dropTargets() {
-	for _, t := range r.targets {
-		if t.set != r.set {
-			t.set.Close()
-		}
-	}
-	r.targets = nil
 }
 
 // prepare does all that comes before the first image is built.
@@ -195,17 +185,15 @@ func (r *buildRun) prepare(ctx context.Context) error {
 	if r.retain, err = newRetention(r.cfg.Retain, append([]string{r.cfg.Tag}, r.cfg.AlsoTag...), time.Now()); err != nil {
 		return err
 	}
-	all, err := platformsOf(r.cfg)
-	if err != nil {
+	r.scope = scopeOf(r.cfg)
+	if r.cfg, err = withNormalizedNames(r.cfg, r.env); err != nil {
 		return err
 	}
-	whole := r.cfg
-	r.scope = scopeOf(whole)
-	r.cfg = forPlatform(whole, all[0])
-	// Templates come first: a mistake in one is told before anything is written.
-	if r.set, err = NewSet(ctx, r.cfg, r.env, exists); err != nil {
+	// Templates come first: a mistake in one is reported before anything is written.
+	if r.rendered, err = imageset.Render(ctx, imageset.Options{Config: r.cfg, Console: r.env, Exists: exists}); err != nil {
 		return err
 	}
+	r.set = r.rendered.First()
 	r.cfg = r.set.Config
 	if r.store == nil {
 		if r.store, err = OpenStore(r.cfg); err != nil {
@@ -222,8 +210,7 @@ func (r *buildRun) prepare(ctx context.Context) error {
 		}
 	}
 	r.define = func(ctx context.Context) error {
-		r.dropTargets()
-		if err := r.defineAll(ctx, baseImage, all, whole, exists); err != nil {
+		if err := r.defineAll(ctx, baseImage); err != nil {
 			return err
 		}
 		return r.decide(ctx)
@@ -321,7 +308,7 @@ func (r *buildRun) run(ctx context.Context) ([]*report.Result, error) {
 	}
 	switch {
 	case r.night.quiet(): // there is no set of tonight
-	case r.several():
+	case r.rendered.Several():
 		if r.joined, err = r.join(ctx, results); err != nil && ctx.Err() == nil {
 			return nil, err
 		}

@@ -15,7 +15,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/bundle"
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/engine"
-	"github.com/kolla-build/kolla-build/pkg/graph"
+	"github.com/kolla-build/kolla-build/pkg/imageset"
 	"github.com/kolla-build/kolla-build/pkg/store"
 	digest "github.com/opencontainers/go-digest"
 )
@@ -116,20 +116,20 @@ func stored(s *store.Store, patterns []string, built bool) ([]store.Entry, error
 	if err != nil {
 		return nil, err
 	}
-	var slow backtracking
-	res, err := graph.CompileRegexes(patterns, slow.compile)
+	compiled, err := imageset.CompilePatterns(patterns)
 	if err != nil {
 		return nil, err
 	}
 	var out []store.Entry
 	for _, e := range all {
-		if e.Name == "" || built && e.Kind == store.KindBase || !res.Match(shortName(e.Name)) {
+		if e.Name == "" || built && e.Kind == store.KindBase {
 			continue
 		}
-		out = append(out, e)
-	}
-	if slow.err != nil {
-		return nil, slow.err // an image that was not matched in time must not pass for one that does not match
+		if match, err := compiled.Match(shortName(e.Name)); err != nil {
+			return nil, err
+		} else if match {
+			out = append(out, e)
+		}
 	}
 	if len(out) == 0 && len(patterns) > 0 {
 		return nil, &HintError{fmt.Errorf("no image in %s matches %q", s.Dir(), patterns), "kolla-build images lists what there is"}

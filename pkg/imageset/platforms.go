@@ -1,0 +1,52 @@
+package imageset
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/containerd/platforms"
+	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/kolla-build/kolla-build/internal/usererr"
+	"github.com/kolla-build/kolla-build/pkg/config"
+	"github.com/kolla-build/kolla-build/pkg/facts"
+)
+
+// Platforms returns what --platform asks for, in the order given, each once.
+// Without it, that is the architecture of the configuration.
+func Platforms(cfg *config.Config) ([]ocispecs.Platform, error) {
+	if cfg.Platform == "" {
+		return []ocispecs.Platform{{OS: "linux", Architecture: cfg.DebianArch}}, nil
+	}
+	var out []ocispecs.Platform
+	for text := range strings.SplitSeq(cfg.Platform, ",") {
+		text = strings.TrimSpace(text)
+		p, err := platforms.Parse(text)
+		_, _, known := facts.ArchNames(p.Architecture)
+		switch {
+		case err != nil || !strings.Contains(text, "/") || !known:
+			return nil, usererr.Errorf("write OS/ARCH, several separated by commas: --platform linux/amd64,linux/arm64",
+				"--platform %s: %q is not a platform", cfg.Platform, text)
+		case p.OS != "linux":
+			return nil, usererr.Errorf("write linux/"+p.Architecture, "--platform %s: OpenStack's images are Linux images", cfg.Platform)
+		}
+		if p = platforms.Normalize(p); !slices.ContainsFunc(out, func(o ocispecs.Platform) bool { return platforms.Format(o) == platforms.Format(p) }) {
+			out = append(out, p)
+		}
+	}
+	for _, name := range []string{"base-arch", "debian-arch"} {
+		if len(out) > 1 && cfg.IsSet(name) {
+			return nil, usererr.Errorf("omit it, it follows from the platform", "--platform %s: --%s cannot be right for all of them", cfg.Platform, name)
+		}
+	}
+	return out, nil
+}
+
+// ForPlatform returns the configuration for one of its platforms. Without
+// --platform it is the configuration itself.
+func ForPlatform(cfg *config.Config, p ocispecs.Platform) *config.Config {
+	if cfg.Platform == "" {
+		return cfg
+	}
+	return cfg.ForPlatform(platforms.Format(p), p.Architecture)
+}

@@ -1,0 +1,258 @@
+package imageset
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/containerd/platforms"
+	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/kolla-build/kolla-build/internal/console"
+	"github.com/kolla-build/kolla-build/internal/usererr"
+	"github.com/kolla-build/kolla-build/pkg/config"
+	"github.com/kolla-build/kolla-build/pkg/facts"
+	"github.com/kolla-build/kolla-build/pkg/graph"
+	"github.com/kolla-build/kolla-build/pkg/image"
+	"github.com/kolla-build/kolla-build/pkg/render"
+)
+
+// Options are the inputs of Render.
+type Options struct {
+	Config  *config.Config // registry and namespace normalized
+	Console *console.Console
+	// Exists reports which images --skip-existing leaves out. It may be nil.
+	Exists func(reference string) bool
+}
+
+// Rendered is the configured tree, rendered for each platform of a run.
+type Rendered struct {
+	Sets []*Set // in the order of --platform
+}
+
+// Set is the rendered tree for one platform, with what is selected of it.
+type Set struct {
+	Config    *config.Config // for this platform
+	Platform  ocispecs.Platform
+	Tree      *render.Tree
+	Options   render.Options
+	Files     []render.Dockerfile // all of the tree, by path
+	Graph     *graph.Graph
+	Selection *graph.Selection
+
+	idPlatform string // of image.IDs, "" in runs for a single platform
+	byName     map[string]*render.Dockerfile
+	requested  map[string]bool
+}
+
+// Render renders the template tree for each platform of the configuration and
+// selects from it. Warnings are printed once. The result must be closed.
+func Render(ctx context.Context, opts Options) (*Rendered, error) {
+	all, err := Platforms(opts.Config)
+	if err != nil {
+		return nil, err
+	}
+	r := &Rendered{}
+	for i, p := range all {
+		s := &Set{Config: ForPlatform(opts.Config, p), Platform: p}
+		if len(all) > 1 {
+			s.idPlatform = platforms.Format(platforms.Normalize(p))
+		}
+		if s.Tree, err = OpenTree(s.Config); err != nil {
+			r.Close()
+			return nil, err
+		}
+		r.Sets = append(r.Sets, s)
+		warn := opts.Console.Notice
+		if i > 0 {
+			warn = func(string, ...any) {}
+		}
+		if err := s.fill(ctx, opts, warn); err != nil {
+			r.Close()
+			return nil, err
+		}
+	}
+	return r, nil
+}
+
+// Close releases the directories that the files are read from.
+func (r *Rendered) Close() {
+	for _, s := range r.Sets {
+		s.Tree.Close()
+	}
+}
+
+// First returns the set of the first platform, which stands for all where only
+// one can be shown.
+func (r *Rendered) First() *Set { return r.Sets[0] }
+
+// Several reports whether there are several platforms.
+func (r *Rendered) Several() bool { return len(r.Sets) > 1 }
+
+// Of returns the set that an image belongs to.
+func (r *Rendered) Of(id image.ID) *Set {
+	for _, s := range r.Sets {
+		if s.idPlatform == id.Platform {
+			return s
+		}
+	}
+	return r.Sets[0]
+}
+
+// IDs returns the identities of the images with a name, one for each platform.
+func (r *Rendered) IDs(name string) []image.ID {
+	var ids []image.ID
+	for _, s := range r.Sets {
+		ids = append(ids, s.ID(name))
+	}
+	return ids
+}
+
+// LeftOut is an image of the tree that a run does not build.
+type LeftOut struct {
+	Image     image.ID // without a platform if it is left out for all
+	Reference string
+	Status    graph.Status // Unmatched, Skipped or Unbuildable
+	Reason    string
+	Requested bool // an expression or a profile names it
+}
+
+// LeftOut returns the images that are left out: of every platform those that it
+// cannot build, of the first one the others too.
+func (r *Rendered) LeftOut() []LeftOut {
+	var out []LeftOut
+	for i, s := range r.Sets {
+		for _, im := range s.Graph.Images() {
+			st := s.Selection.Status(im.Name)
+			if st == graph.Matched || i > 0 && st != graph.Unbuildable {
+				continue
+			}
+			id := image.ID{Name: im.Name}
+			if st == graph.Unbuildable {
+				id = s.ID(im.Name)
+			}
+			out = append(out, LeftOut{Image: id, Reference: im.Reference, Status: st, Reason: s.Selection.Reason(im.Name), Requested: s.Requested(im.Name)})
+		}
+	}
+	return out
+}
+
+// ID returns the identity of an image of the set in its run.
+func (s *Set) ID(name string) image.ID { return image.ID{Name: name, Platform: s.idPlatform} }
+
+// Requested reports whether an expression or a profile names an image, or
+// whether there are none, so that all are requested.
+func (s *Set) Requested(name string) bool { return s.requested[name] }
+
+// File returns the rendered Dockerfile of an image, nil if the tree has none.
+func (s *Set) File(name string) *render.Dockerfile { return s.byName[name] }
+
+// Write writes the selected images' Dockerfiles and their contexts to a
+// directory, to a new temporary one if dir is "", and returns where.
+func (s *Set) Write(dir string) (string, error) {
+	if dir == "" {
+		var err error
+		if dir, err = os.MkdirTemp("", "kolla-"); err != nil {
+			return "", fmt.Errorf("making a work directory: %w", err)
+		}
+	}
+	return render.WriteTree(dir, s.Options, s.Files, func(name string) bool { return s.Selection.Status(name) == graph.Matched })
+}
+
+func (s *Set) fill(ctx context.Context, opts Options, warn func(string, ...any)) error {
+	s.Options = render.Options{Tree: s.Tree, Config: s.Config, Env: Environment(opts.Console), Version: opts.Console.Version}
+	var err error
+	if s.Files, err = render.Render(ctx, s.Options); err != nil {
+		return err
+	}
+	var names []string
+	s.byName = make(map[string]*render.Dockerfile, len(s.Files))
+	images := make([]graph.Image, 0, len(s.Files))
+	for i := range s.Files {
+		f := &s.Files[i]
+		names = append(names, f.Name)
+		s.byName[f.Name] = f
+		im := graph.Image{Name: f.Name, Reference: f.Reference, From: f.From, File: f.Place, Line: f.FromLine}
+		for _, n := range f.Needs {
+			im.Needs = append(im.Needs, graph.Need{Reference: n.Reference, Line: n.Line})
+		}
+		images = append(images, im)
+	}
+	if s.Config.ReposYAML != "" {
+		for _, f := range s.Tree.Dropped(s.Config.ReposYAML) {
+			warn("warning: %v", f)
+		}
+	}
+	for _, w := range s.Config.CheckSources(names) {
+		warn("warning: %v", w)
+	}
+	if s.Graph, err = graph.New(images, render.BaseReference(s.Config)); err != nil {
+		return err
+	}
+	return s.choose(opts.Exists, warn)
+}
+
+// Environment returns the console's environment as templates see it.
+func Environment(c *console.Console) map[string]string {
+	env := make(map[string]string, len(c.Environ))
+	for _, kv := range c.Environ {
+		k, v, _ := strings.Cut(kv, "=")
+		env[k] = v
+	}
+	return env
+}
+
+// choose selects images: by the regular expressions of the command line, else by
+// profiles, else all.
+func (s *Set) choose(exists func(string) bool, warn func(string, ...any)) error {
+	cfg := s.Config
+	exprs := cfg.Regex
+	if len(exprs) == 0 {
+		for _, p := range cfg.Profile {
+			exprs = append(exprs, cfg.Profiles[p]...)
+		}
+	}
+	patterns, err := CompilePatterns(exprs)
+	if err != nil {
+		return err
+	}
+	s.requested = map[string]bool{}
+	for _, im := range s.Graph.Images() {
+		if s.requested[im.Name], err = patterns.Match(im.Name); err != nil {
+			return err
+		}
+	}
+	if patterns.regexes.NoneMatches(s.Graph) {
+		return patterns.regexes.Check(s.Graph)
+	}
+	if len(cfg.Regex) > 0 {
+		// A profile may name images of other trees; an expression that a person
+		// typed is a mistake if it matches nothing.
+		if err := patterns.regexes.Check(s.Graph); err != nil {
+			warn("warning: %v", err)
+		}
+	}
+	if patterns.slow != nil {
+		return patterns.slow
+	}
+	sel := graph.SelectOptions{Match: s.Requested, SkipParents: cfg.SkipParents}
+	if !cfg.EnableUnbuildable {
+		sel.Unbuildable = facts.Unbuildable(cfg.Target())
+	}
+	if cfg.SkipExisting && exists != nil {
+		sel.Exists = func(im *graph.Image) bool { return exists(im.Reference) }
+	}
+	s.Selection = s.Graph.Select(sel)
+	if len(s.Selection.With(graph.Matched)) > 0 || len(s.Selection.With(graph.Skipped)) > 0 {
+		return nil
+	}
+	var names []string
+	for _, im := range s.Selection.With(graph.Unbuildable) {
+		if s.Requested(im.Name) {
+			names = append(names, im.Name)
+		}
+	}
+	return usererr.Errorf("another --base or --type may do; --enable-unbuildable tries all the same",
+		"no selected image can be built for %s, %s, %s: %s", cfg.Base, cfg.BaseArch, cfg.InstallType, strings.Join(names, ", "))
+}

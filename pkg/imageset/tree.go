@@ -1,0 +1,57 @@
+package imageset
+
+import (
+	"io/fs"
+	"path"
+	"slices"
+
+	"github.com/kolla-build/kolla-build/dockerfiles"
+	"github.com/kolla-build/kolla-build/pkg/config"
+	"github.com/kolla-build/kolla-build/pkg/render"
+)
+
+// OpenTree opens the configuration's template tree: --images-dir or the built-in
+// templates, with each --docker-dir over them. The tree must be closed.
+func OpenTree(cfg *config.Config) (*render.Tree, error) {
+	repos, name, err := Repos()
+	if err != nil {
+		return nil, err
+	}
+	opts := render.TreeOptions{Repos: repos, ReposName: name}
+	dirs := cfg.DockerDir
+	if cfg.ImagesDir == "" {
+		opts.Layers = append(opts.Layers, render.Layer{Name: "the built-in templates", FS: dockerfiles.Tree()})
+	} else {
+		dirs = append([]string{cfg.ImagesDir}, dirs...)
+	}
+	for _, dir := range dirs {
+		l, err := render.DirLayer(dir)
+		if err != nil {
+			return nil, err
+		}
+		opts.Layers = append(opts.Layers, l)
+	}
+	return render.OpenTree(opts)
+}
+
+// Repos returns the built-in repos.yaml and how messages name it.
+func Repos() (content []byte, name string, err error) {
+	content, err = fs.ReadFile(dockerfiles.Tree(), "repos.yaml")
+	return content, "the built-in repos.yaml", err
+}
+
+// Names returns the names of the images of the configuration's template tree,
+// sorted, without rendering them; none if the tree cannot be read.
+func Names(cfg *config.Config) []string {
+	tree, err := OpenTree(cfg)
+	if err != nil {
+		return nil
+	}
+	defer tree.Close()
+	var names []string
+	for _, dir := range tree.Images() {
+		names = append(names, path.Base(dir))
+	}
+	slices.Sort(names)
+	return names
+}

@@ -1,0 +1,123 @@
+package pipeline
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/containerd/platforms"
+
+	"github.com/kolla-build/kolla-build/internal/atomicfile"
+	"github.com/kolla-build/kolla-build/internal/console"
+	"github.com/kolla-build/kolla-build/internal/units"
+	"github.com/kolla-build/kolla-build/internal/usererr"
+	"github.com/kolla-build/kolla-build/pkg/config"
+	"github.com/kolla-build/kolla-build/pkg/graph"
+	"github.com/kolla-build/kolla-build/pkg/imageset"
+	"github.com/kolla-build/kolla-build/pkg/render"
+)
+
+// Show does what needs no builder: --template-only, --list-images,
+// --list-dependencies and --save-dependency. It reports whether one of them was
+// given. Of several platforms it shows the first.
+func Show(ctx context.Context, cfg *config.Config, c *console.Console) (bool, error) {
+	if !cfg.TemplateOnly && !cfg.ListImages && !cfg.ListDependencies && cfg.SaveDependency == "" {
+		return false, nil
+	}
+	cfg, err := withNormalizedNames(cfg, c)
+	if err != nil {
+		return true, err
+	}
+	all, err := imageset.Platforms(cfg)
+	if err != nil {
+		return true, err
+	}
+	if len(all) > 1 {
+		c.Notice("of several platforms this is %s", platforms.Format(all[0]))
+	}
+	rendered, err := imageset.Render(ctx, imageset.Options{Config: imageset.ForPlatform(cfg, all[0]), Console: c})
+	if err != nil {
+		return true, err
+	}
+	defer rendered.Close()
+	s := rendered.First()
+	switch {
+	case cfg.TemplateOnly:
+		if err := checkPatches(cfg); err != nil {
+			return true, err
+		}
+		dir, err := s.Write(cfg.WorkDir)
+		if err == nil {
+			c.Notice("Dockerfiles are generated in %s", dir)
+		}
+		return true, err
+	case cfg.SaveDependency != "":
+		return true, saveDependency(cfg.SaveDependency, s, c)
+	case cfg.ListImages:
+		for _, im := range rendered.LeftOut() {
+			if im.Status == graph.Unbuildable && im.Requested {
+				c.Notice("not listed: %s: %s", im.Image, im.Reason)
+			}
+		}
+		return true, s.Selection.WriteList(c.Stdout)
+	default:
+		return true, s.Selection.WriteDependencies(c.Stdout)
+	}
+}
+
+func saveDependency(path string, s *imageset.Set, c *console.Console) error {
+	if st, err := os.Stat(path); err == nil && st.IsDir() {
+		return usererr.Errorf("name a file in it, such as "+filepath.Join(path, "images.dot"), "--save-dependency %s: it is a directory", path)
+	}
+	err := os.MkdirAll(filepath.Dir(path), 0o755)
+	if err == nil {
+		// A pipe or /dev/stdout is written to, as upstream does, not replaced.
+		err = atomicfile.Output(path, atomicfile.Options{}, func(w io.Writer) error { return s.Selection.WriteDependencyGraph(w, path) })
+	}
+	if err != nil {
+		return fmt.Errorf("writing the images' dependencies: %w", err)
+	}
+	c.Notice("Container images dependency are saved in %s", path)
+	return nil
+}
+
+// RenderFile prints one rendered template, with nothing added.
+func RenderFile(ctx context.Context, c *console.Console, opts render.FileOptions) error {
+	var err error
+	if opts.Repos, opts.ReposName, err = imageset.Repos(); err != nil {
+		return err
+	}
+	opts.Version, opts.Env = c.Version, imageset.Environment(c)
+	text, err := render.RenderFile(ctx, opts)
+	if err != nil {
+		return err
+	}
+	_, err = io.WriteString(c.Stdout, text)
+	return err
+}
+
+// Lint checks the configuration's template tree and overrides, and prints the
+// findings. It returns ErrFailed if there are any.
+func Lint(cfg *config.Config, c *console.Console) error {
+	tree, err := imageset.OpenTree(cfg)
+	if err != nil {
+		return err
+	}
+	defer tree.Close()
+	found, err := render.Lint(tree, append(cfg.TemplateOverride, cfg.Args...))
+	if err != nil {
+		return err
+	}
+	for _, f := range found {
+		fmt.Fprintln(c.Stdout, f)
+	}
+	templates := units.Count(len(tree.Images()), "image")
+	if len(found) > 0 {
+		c.Notice("%s in the templates of %s", units.Count(len(found), "finding"), templates)
+		return ErrFailed
+	}
+	c.Notice("no findings in the templates of %s", templates)
+	return nil
+}
