@@ -9,8 +9,10 @@ import (
 
 	"github.com/kolla-build/kolla-build/pkg/build"
 	"github.com/kolla-build/kolla-build/pkg/build/buildkit"
+	"github.com/kolla-build/kolla-build/pkg/build/limits"
 	"github.com/kolla-build/kolla-build/pkg/image"
 	"github.com/kolla-build/kolla-build/pkg/plan"
+	"github.com/kolla-build/kolla-build/pkg/runstate"
 	"github.com/kolla-build/kolla-build/pkg/store"
 	digest "github.com/opencontainers/go-digest"
 )
@@ -24,7 +26,7 @@ type builder struct {
 	opts    buildkit.Options
 	convert buildkit.ConvertOptions // External is the definer's
 	store   *store.Store
-	mem     *memory
+	keys    *runstate.KeyHistory
 	squash  bool
 	moving  *moving
 	clamp   bool // files' times in layers
@@ -48,7 +50,7 @@ func (r *buildRun) newBuilder(emit func(build.Event)) *builder {
 	if r.cfg.PackageCache {
 		convert.PackageCache = r.cfg.Base + "-" + r.cfg.BaseTag + "-" + r.cfg.BaseArch
 	}
-	b := &builder{defined: r.defined, convert: convert, store: r.store, mem: r.mem, squash: r.cfg.Squash, moving: r.moving, clamp: r.cfg.ClampTimes, watch: r.watch,
+	b := &builder{defined: r.defined, convert: convert, store: r.store, keys: r.keys, squash: r.cfg.Squash, moving: r.moving, clamp: r.cfg.ClampTimes, watch: r.watch,
 		images: map[imageName]digest.Digest{}, times: map[string]store.Record{},
 		opts: buildkit.Options{Addr: r.cfg.BuildkitAddr, DaemonPath: r.cfg.Buildkitd, StateDir: stateDir(r.cfg.DataDir), Store: r.store.Content(),
 			Cache: buildkit.CacheLimits{MaxUsed: r.cfg.CacheSize, MinFree: r.cfg.MinFree}, StepTimeout: time.Duration(r.cfg.StepTimeout) * time.Second,
@@ -101,14 +103,14 @@ func wasKilled(err error) bool {
 	return errors.As(err, &de) && de.Killed
 }
 
-// own returns the builder that this process started, nil if there is none: the
-// cache of one that runs elsewhere is its owner's.
-func (b *builder) own() *buildkit.Builder {
+// cache returns the cache of the builder that this process started, nil if there
+// is none at the moment. The cache of a builder elsewhere is its owner's.
+func (b *builder) cache() limits.Cache {
 	if !b.conn.TryLock() {
 		return nil // it is being opened
 	}
 	defer b.conn.Unlock()
-	if b.opts.Addr != "" {
+	if b.opts.Addr != "" || b.bk == nil {
 		return nil
 	}
 	return b.bk
@@ -155,10 +157,10 @@ func (b *builder) Build(ctx context.Context, it *plan.Item, emit func(build.Even
 	if err := b.moving.built(ctx, it.Image, desc.Digest); err != nil {
 		return build.Output{}, err
 	}
-	b.mem.put(it.Image, it.Parts)
+	b.keys.Record(it.Image, it.Parts)
 	b.mu.Lock()
 	b.images[imageName{it.Image.Platform, it.Reference}] = desc.Digest
-	b.times[b.mem.name(it.Image)] = store.Record{Took: time.Since(started), Size: entry.Size}
+	b.times[b.keys.ScopedName(it.Image)] = store.Record{Took: time.Since(started), Size: entry.Size}
 	b.mu.Unlock()
 	return build.Output{Digest: desc.Digest, Size: entry.Size}, nil
 }
@@ -216,7 +218,7 @@ func (b *builder) close() error {
 	if len(b.times) > 0 {
 		// Estimates are all that is lost if these cannot be written.
 		_ = b.store.RecordDurations(b.times)
-		_ = b.mem.save()
+		_ = b.keys.Save()
 	}
 	return err
 }

@@ -318,7 +318,7 @@ func (r *buildRun) explainKey(name string, noKey error) KeyInfo {
 		return KeyInfo{Unknown: why}
 	}
 	k := KeyInfo{Key: it.Key.String(), Action: string(it.Action), Reason: it.Reason}
-	before, _ := r.mem.get(it.Image)
+	before, _ := r.keys.Parts(it.Image)
 	all := maps.Clone(before)
 	if all == nil {
 		all = map[string]string{}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/gofrs/flock"
+	"github.com/kolla-build/kolla-build/internal/atomicfile"
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/packages"
 	digest "github.com/opencontainers/go-digest"
@@ -136,7 +137,7 @@ func (s *inputStates) save() error {
 	}
 	data, err := json.Marshal(all)
 	if err == nil {
-		err = replaceFile(s.path, data, true)
+		err = atomicfile.WriteFile(s.path, data, atomicfile.Options{Durable: true})
 	}
 	if err != nil {
 		return fmt.Errorf("writing the state of images' inputs: %w", err)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -107,34 +106,4 @@ func reach(ctx context.Context, cfg *config.Config, c *registry.Client, ref stri
 		return &HintError{fmt.Errorf("registry %s does not answer within %v", host, timeout(cfg)), "--timeout SECONDS waits longer"}
 	}
 	return err
-}
-
-// writeFile replaces a file whole or not at all, whenever this process is killed.
-func writeFile(path string, data []byte) error { return replaceFile(path, data, false) }
-
-// replaceFile is writeFile. With durable it holds if the machine goes down, too:
-// for what cannot be found out again.
-func replaceFile(path string, data []byte, durable bool) error {
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return err
-	}
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name())
-	_, err = f.Write(data)
-	if err == nil {
-		err = f.Chmod(0o644)
-	}
-	if err == nil && durable {
-		err = f.Sync() // the name must not come to the disk before what it names
-	}
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	if err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
 }

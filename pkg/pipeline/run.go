@@ -11,6 +11,7 @@ import (
 
 	"github.com/kolla-build/kolla-build/internal/console"
 	"github.com/kolla-build/kolla-build/pkg/build"
+	"github.com/kolla-build/kolla-build/pkg/build/limits"
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/engine"
 	"github.com/kolla-build/kolla-build/pkg/image"
@@ -18,6 +19,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/plan"
 	"github.com/kolla-build/kolla-build/pkg/registry"
 	"github.com/kolla-build/kolla-build/pkg/report"
+	"github.com/kolla-build/kolla-build/pkg/runstate"
 	"github.com/kolla-build/kolla-build/pkg/store"
 	"github.com/kolla-build/kolla-build/pkg/trace"
 	digest "github.com/opencontainers/go-digest"
@@ -77,7 +79,10 @@ func (r *buildRun) build(ctx context.Context) error {
 	cctx, span := trace.Start(ctx, "publish")
 	published := r.publish(cctx, r.results)
 	span.End(published)
-	if err := r.journal.end(ctx, published); err != nil {
+	if ctx.Err() == nil {
+		r.record.End(published == nil)
+	}
+	if err := r.record.Err(); err != nil {
 		r.env.Notice("warning: %v", err)
 	}
 	if err := r.summarize(r.results, time.Since(r.rep.started), published); err != nil {
@@ -108,7 +113,7 @@ type buildRun struct {
 	joined   map[string]digest.Digest // of several platforms: the indexes by reference
 	dry      bool                     // only the plan is wanted
 	retain   *retention
-	mem      *memory
+	keys     *runstate.KeyHistory
 	plan     *plan.Plan
 	def      *definer
 	moving   *moving
@@ -119,9 +124,9 @@ type buildRun struct {
 	local  bool       // nothing is fetched: what is not on this machine is an error
 	watch  *stopwatch // nil where nothing is built
 
-	journal   *journal
-	scope     runScope                    // of all platforms
-	last      *lastRun                    // with --rerun-failed
+	record    *runstate.Record
+	scope     runstate.Scope              // of all platforms
+	last      *runstate.LastRun           // with --rerun-failed
 	define    func(context.Context) error // finds out what the images are made of, and plans what is built
 	rep       *reports                    // nil for a plan
 	daemonEnv []string                    // what a builder that is started has in its environment besides ours
@@ -133,7 +138,7 @@ type buildRun struct {
 }
 
 func (r *buildRun) close() {
-	r.journal.close()
+	r.record.Close()
 	if r.engine != nil {
 		r.engine.Close()
 	}
@@ -224,10 +229,10 @@ func (r *buildRun) decide(ctx context.Context) error {
 	if r.moving, err = r.movingInputs(ctx); err != nil {
 		return err
 	}
-	r.mem = openMemory(r.cfg)
+	r.keys = runstate.OpenKeyHistory(r.cfg.DataDir, r.cfg.Base+"/"+r.cfg.InstallType+"/"+r.cfg.BaseArch)
 	times := r.store.Durations()
 	keyed := map[digest.Digest]image.ID{}
-	redo := r.last.redo(r.cfg, r.defined.inputs)
+	redo := incomplete(r.last, r.cfg, r.defined.inputs)
 	for _, in := range r.defined.inputs {
 		keyed[in.Key] = in.Image
 	}
@@ -239,9 +244,9 @@ func (r *buildRun) decide(ctx context.Context) error {
 			e, ok, err := r.store.ByKey(key.String())
 			return plan.Stored{Digest: e.Digest, Size: e.Size}, ok && err == nil && !redo[keyed[key]] && isWhole(ctx, r.store, e.Digest)
 		},
-		Parts: r.mem.get,
+		Parts: r.keys.Parts,
 		Duration: func(id image.ID) (time.Duration, bool) {
-			d, ok := times[r.mem.name(id)]
+			d, ok := times[r.keys.ScopedName(id)]
 			return d.Median(), ok
 		},
 	}, !r.cfg.Cache && r.last == nil)
@@ -258,11 +263,19 @@ func (r *buildRun) decide(ctx context.Context) error {
 // run builds what the plan says, from the first image to the names in the store.
 func (r *buildRun) run(ctx context.Context) ([]*report.Result, error) {
 	var err error
-	r.journal.close() // there is one if this is the run after damage was found
-	if r.journal, err = newJournal(r.cfg.DataDir, r.scope, r.plan); err != nil {
+	r.record.Close() // of the first attempt, if this is the one after damage was found
+	var images []image.ID
+	for _, it := range r.plan.Items {
+		images = append(images, it.Image)
+	}
+	if r.record, err = runstate.Begin(r.cfg.DataDir, r.scope, images); err != nil {
 		return nil, err
 	}
-	r.warnOfDisk()
+	sizes := r.store.Durations()
+	size := func(id image.ID) int64 { return sizes[r.keys.ScopedName(id)].Size }
+	if warning := limits.CheckDisk(r.plan, size, r.cfg.DataDir, r.cfg.MinFree); warning != "" {
+		r.env.Notice("%s", warning)
+	}
 	logs := report.NewLogs(report.LogsOptions{Dir: r.cfg.LogsDir, OnError: func(err error) { r.env.Notice("warning: %v", err) }})
 	mode := report.Mode(r.cfg.Progress)
 	if r.cfg.Quiet {
@@ -272,7 +285,7 @@ func (r *buildRun) run(ctx context.Context) ([]*report.Result, error) {
 		Output: r.cfg.Debug || r.cfg.Threads == 1})
 	defer progress.Close()
 	defer logs.Close()
-	emit := logs.Completing(report.Tee(r.rep.recorder.Handle, r.journal.handle, progress.Handle))
+	emit := logs.Completing(report.Tee(r.rep.recorder.Handle, r.record.Handle, progress.Handle))
 	bk := r.newBuilder(emit)
 	if r.plan.ToBuild() > 0 {
 		// A builder that cannot be had is the run's failure, not an image's.
@@ -288,14 +301,15 @@ func (r *buildRun) run(ctx context.Context) ([]*report.Result, error) {
 	if up := r.uploader(bk, emit); up != nil {
 		opts.Uploader = tracedUploader{up}
 	}
-	bounds := newBounds(r.cfg, bk, bk.opts.Notice)
-	opts.Gate = bounds.gate
+	limiter := limits.New(limits.Options{Dir: r.cfg.DataDir, MinFree: r.cfg.MinFree, ImageMemory: r.cfg.ImageMemory,
+		LocalBuilder: r.cfg.BuildkitAddr == "" || strings.HasPrefix(r.cfg.BuildkitAddr, "unix://"), Cache: bk.cache, Notice: bk.opts.Notice})
+	opts.Gate = limiter.Admit
 	var results []*report.Result
 	for _, res := range build.Run(ctx, r.plan, opts) {
 		complete := logs.Complete(res)
 		results = append(results, &complete)
 	}
-	bounds.close()
+	limiter.Close()
 	since := time.Now()
 	if err := bk.close(); err != nil {
 		emit(build.Event{Time: time.Now(), Kind: build.EventMessage, Text: err.Error()})

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -63,7 +64,7 @@ func TestArchivesOfImage(t *testing.T) {
 func put(t *testing.T, dir, text string) string {
 	t.Helper()
 	path := filepath.Join(dir, "kolla-build.conf")
-	if err := writeFile(path, bytes.TrimLeft([]byte(text), "\n")); err != nil {
+	if err := os.WriteFile(path, bytes.TrimLeft([]byte(text), "\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	return path

@@ -3,8 +3,8 @@ package buildkit
 import (
 	"context"
 	"fmt"
-	"syscall"
 
+	"github.com/kolla-build/kolla-build/internal/disk"
 	"github.com/moby/buildkit/client"
 )
 
@@ -13,7 +13,7 @@ import (
 // share of the disk that the state directory lies on.
 type CacheLimits struct {
 	MaxUsed int64 // what the cache may take at most; 0: 80 %
-	MinFree int64 // what stays free on the disk; 0: see DefaultMinFree
+	MinFree int64 // what stays free on the disk; 0: see disk.DefaultMinFree
 }
 
 // reservedShare is what the cache keeps in any case, in percent of its limit:
@@ -21,28 +21,14 @@ type CacheLimits struct {
 // would build everything again.
 const reservedShare = 10
 
-// DefaultMinFree is what stays free on a disk of so many bytes: a twentieth, or
-// 5 GB if that is less.
-func DefaultMinFree(total int64) int64 { return min(total/20, 5_000_000_000) }
-
-// Disk returns the size of the disk that a directory lies on, and what is free
-// of it for this user, in bytes; zeros if that cannot be told.
-func Disk(dir string) (total, free int64) {
-	var st syscall.Statfs_t
-	if err := syscall.Statfs(dir, &st); err != nil {
-		return 0, 0
-	}
-	return int64(st.Blocks) * st.Bsize, int64(st.Bavail) * st.Bsize
-}
-
 func (l CacheLimits) resolve(dir string) (reserved, maxUsed, minFree int64) {
-	total, _ := Disk(dir)
+	total, _ := disk.Space(dir)
 	maxUsed, minFree = l.MaxUsed, l.MinFree
 	if maxUsed == 0 {
 		maxUsed = total / 100 * 80
 	}
 	if minFree == 0 {
-		minFree = DefaultMinFree(total)
+		minFree = disk.DefaultMinFree(total)
 	}
 	return maxUsed / 100 * reservedShare, maxUsed, minFree
 }

@@ -1,0 +1,24 @@
+package disk
+
+import (
+	"path/filepath"
+	"testing"
+)
+
+func TestSpace(t *testing.T) {
+	total, free := Space(t.TempDir())
+	if total <= 0 || free < 0 || free > total {
+		t.Errorf("%d bytes, of which %d are free", total, free)
+	}
+	if total, free := Space(filepath.Join(t.TempDir(), "missing")); total != 0 || free != 0 {
+		t.Errorf("a missing directory has %d bytes, of which %d are free", total, free)
+	}
+}
+
+func TestDefaultMinFree(t *testing.T) {
+	for total, want := range map[int64]int64{0: 0, 1000: 50, 1 << 50: 5_000_000_000} {
+		if got := DefaultMinFree(total); got != want {
+			t.Errorf("of %d bytes %d stay free, want %d", total, got, want)
+		}
+	}
+}
