@@ -11,12 +11,12 @@ import (
 	"github.com/kolla-build/kolla-build/internal/suggest"
 	"github.com/kolla-build/kolla-build/pkg/cli"
 	"github.com/kolla-build/kolla-build/pkg/config"
-	"github.com/kolla-build/kolla-build/pkg/registry"
+	"github.com/kolla-build/kolla-build/pkg/registry/server"
 	"github.com/spf13/pflag"
 )
 
 func registryCommand() *command {
-	var opts registry.ServeOptions
+	var opts server.Options
 	return &command{
 		real: true,
 		Command: cli.Command{
@@ -47,7 +47,7 @@ func registryCommand() *command {
 				}
 				return serve(ctx, opts, con)
 			case "gc":
-				freed, err := registry.GarbageCollect(ctx, opts.Dir, registry.GCOptions{Untagged: true})
+				freed, err := server.GarbageCollect(ctx, opts.Dir, server.GCOptions{Untagged: true})
 				if err == nil {
 					con.Notice("%s: freed %d bytes", opts.Dir, freed)
 				}
@@ -66,8 +66,8 @@ func registryCommand() *command {
 	}
 }
 
-func serve(ctx context.Context, opts registry.ServeOptions, con *console.Console) error {
-	s, err := registry.Start(opts)
+func serve(ctx context.Context, opts server.Options, con *console.Console) error {
+	s, err := server.Start(opts)
 	if err != nil {
 		return err
 	}

@@ -21,7 +21,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/kolla-build/kolla-build/internal/testenv"
-	"github.com/kolla-build/kolla-build/pkg/registry"
+	"github.com/kolla-build/kolla-build/pkg/registry/server"
 )
 
 // TestEndToEnd builds real Debian images from our own templates with real
@@ -34,7 +34,7 @@ func TestEndToEnd(t *testing.T) {
 	buildkitd := testenv.Buildkitd(t)
 	testenv.Program(t, "mmdebstrap", "mmdebstrap")
 	data := t.TempDir()
-	server, err := registry.Start(registry.ServeOptions{Addr: "127.0.0.1:0", Dir: filepath.Join(data, "registry")})
+	server, err := server.Start(server.Options{Addr: "127.0.0.1:0", Dir: filepath.Join(data, "registry")})
 	if err != nil {
 		t.Fatal(err)
 	}

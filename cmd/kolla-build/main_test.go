@@ -20,7 +20,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 	"github.com/kolla-build/kolla-build/internal/testenv"
-	"github.com/kolla-build/kolla-build/pkg/registry"
+	"github.com/kolla-build/kolla-build/pkg/registry/server"
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
@@ -143,7 +143,7 @@ func startRegistry(ts *testscript.TestScript, _ bool, args []string) {
 	if len(args) > 1 {
 		dir = ts.MkAbs(args[1])
 	}
-	s, err := registry.Start(registry.ServeOptions{Addr: "127.0.0.1:0", Dir: dir})
+	s, err := server.Start(server.Options{Addr: "127.0.0.1:0", Dir: dir})
 	ts.Check(err)
 	ts.Defer(func() { s.Close() })
 	ts.Setenv(args[0], s.Addr().String())

@@ -16,7 +16,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/kolla-build/kolla-build/internal/testenv"
-	"github.com/kolla-build/kolla-build/pkg/registry"
+	"github.com/kolla-build/kolla-build/pkg/registry/server"
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 )
@@ -170,7 +170,7 @@ func (n *nights) sameTags(image string, want ...string) map[string]string {
 func TestNights(t *testing.T) {
 	w := newRefreshWorld(t)
 	n := &nights{refreshWorld: w, dir: w.dir, log: &bytes.Buffer{}}
-	s, err := registry.Start(registry.ServeOptions{Addr: "127.0.0.1:0", Dir: filepath.Join(w.dir, "registry"), Log: n.log, Verbose: true})
+	s, err := server.Start(server.Options{Addr: "127.0.0.1:0", Dir: filepath.Join(w.dir, "registry"), Log: n.log, Verbose: true})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -24,7 +24,7 @@ import (
 	"github.com/kolla-build/kolla-build/dockerfiles"
 	"github.com/kolla-build/kolla-build/internal/standin"
 	"github.com/kolla-build/kolla-build/internal/testenv"
-	"github.com/kolla-build/kolla-build/pkg/registry"
+	"github.com/kolla-build/kolla-build/pkg/registry/server"
 )
 
 // standinWorld is what the lines meet: base images, a server, a registry.
@@ -44,7 +44,7 @@ func newStandinWorld(t *testing.T) *standinWorld {
 	if w.data = os.Getenv("KOLLA_TEST_STANDIN_DATA"); w.data == "" {
 		w.data = filepath.Join(w.dir, "data")
 	}
-	reg, err := registry.Start(registry.ServeOptions{Addr: "127.0.0.1:0", Dir: filepath.Join(w.dir, "registry")})
+	reg, err := server.Start(server.Options{Addr: "127.0.0.1:0", Dir: filepath.Join(w.dir, "registry")})
 	if err != nil {
 		t.Fatal(err)
 	}

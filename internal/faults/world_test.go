@@ -23,7 +23,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/layout"
 	"github.com/kolla-build/kolla-build/internal/faultproxy"
 	"github.com/kolla-build/kolla-build/internal/testenv"
-	"github.com/kolla-build/kolla-build/pkg/registry"
+	"github.com/kolla-build/kolla-build/pkg/registry/server"
 )
 
 // images of the set, parents first, with their parents.
@@ -228,7 +228,7 @@ type trial struct {
 	w        *world
 	name     string
 	dir      string // data/ and registry/
-	server   *registry.Server
+	server   *server.Server
 	registry *faultproxy.Proxy
 	mirror   *faultproxy.Proxy
 	env      []string // added to the runs'
@@ -274,7 +274,7 @@ func (tr *trial) mirrorAddr() string { return strings.TrimPrefix(tr.w.mirror.URL
 func (tr *trial) startRegistry() {
 	tr.Helper()
 	var err error
-	if tr.server, err = registry.Start(registry.ServeOptions{Addr: "127.0.0.1:0", Dir: filepath.Join(tr.dir, "registry")}); err != nil {
+	if tr.server, err = server.Start(server.Options{Addr: "127.0.0.1:0", Dir: filepath.Join(tr.dir, "registry")}); err != nil {
 		tr.Fatal(err)
 	}
 	tr.registry.Set(faultproxy.Options{Target: tr.server.Addr().String()})

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/containerd/platforms"
-	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 	"github.com/kolla-build/kolla-build/pkg/bootstrap"
 	"github.com/kolla-build/kolla-build/pkg/build/buildkit"
@@ -196,8 +195,8 @@ func baseName(s *store.Store, ref string, p ocispecs.Platform) string {
 
 // sameImage reports whether a registry's tag still names what was pulled: the
 // image itself or the index that it came from.
-func (b *bases) sameImage(have store.Entry, desc v1.Descriptor) bool {
-	return desc.Digest.String() == have.Digest.String() || desc.Digest.String() == have.Key
+func (b *bases) sameImage(have store.Entry, desc ocispecs.Descriptor) bool {
+	return desc.Digest == have.Digest || desc.Digest.String() == have.Key
 }
 
 func (b *bases) pull(ctx context.Context, ref string) (store.Entry, error) {

@@ -11,7 +11,7 @@ import (
 	"github.com/kolla-build/kolla-build/internal/testenv"
 	"github.com/kolla-build/kolla-build/pkg/cli"
 	"github.com/kolla-build/kolla-build/pkg/config"
-	"github.com/kolla-build/kolla-build/pkg/registry"
+	"github.com/kolla-build/kolla-build/pkg/registry/server"
 )
 
 type benchWorld struct {
@@ -43,7 +43,7 @@ func newBenchWorld(b *testing.B, images int, extra ...string) *benchWorld {
 // BenchmarkSet builds and pushes 187 images to a registry on localhost: cold,
 // and again with nothing changed.
 func BenchmarkSet(b *testing.B) {
-	server, err := registry.Start(registry.ServeOptions{Addr: "127.0.0.1:0", Dir: filepath.Join(b.TempDir(), "registry")})
+	server, err := server.Start(server.Options{Addr: "127.0.0.1:0", Dir: filepath.Join(b.TempDir(), "registry")})
 	if err != nil {
 		b.Fatal(err)
 	}

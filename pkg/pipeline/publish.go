@@ -11,6 +11,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/plan"
 	"github.com/kolla-build/kolla-build/pkg/registry"
+	"github.com/kolla-build/kolla-build/pkg/registry/push"
 	"github.com/kolla-build/kolla-build/pkg/store"
 	digest "github.com/opencontainers/go-digest"
 	"golang.org/x/sync/errgroup"
@@ -23,20 +24,20 @@ type publisher struct {
 	env    Env
 	store  *store.Store
 	client *registry.Client
-	pub    *registry.Publisher
+	pub    *push.Publisher
 	watch  *stopwatch // nil where none is kept
 
-	have map[string]v1.Hash // by name: what the tag names in the registry
+	have map[string]digest.Digest // by name: what the tag names in the registry
 }
 
 // newPublisher makes a publisher for the images of a plan. Its journal is that
 // of the data directory, so that two runs on it do not move tags at once.
 func newPublisher(cfg *config.Config, env Env, c *registry.Client, s *store.Store) *publisher {
-	pub := c.NewPublisher(registry.PublishOptions{
+	pub := push.New(c, push.Options{
 		Journal: filepath.Join(cfg.DataDir, "publications"),
 		Notice:  func(text string) { env.Notice("%s", text) },
 	})
-	return &publisher{cfg: cfg, env: env, store: s, client: c, pub: pub, have: map[string]v1.Hash{}}
+	return &publisher{cfg: cfg, env: env, store: s, client: c, pub: pub, have: map[string]digest.Digest{}}
 }
 
 // look finds out where every tag of the images stands: one HEAD request for
@@ -77,12 +78,8 @@ func (u *publisher) look(ctx context.Context, refs []string, mend bool) error {
 
 // Upload implements build.Uploader.
 func (u *publisher) Upload(ctx context.Context, it *plan.Item, d digest.Digest) error {
-	hash, err := v1.NewHash(d.String())
-	if err != nil {
-		return err
-	}
 	for _, name := range namesOf(u.cfg, it.Reference) {
-		if u.have[name] == hash {
+		if u.have[name] == d {
 			return nil
 		}
 	}
@@ -115,7 +112,7 @@ func (u *publisher) sendAll(ctx context.Context, set map[string]digest.Digest) e
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(max(1, u.cfg.Threads))
 	for _, ref := range slices.Sorted(maps.Keys(set)) {
-		if slices.ContainsFunc(namesOf(u.cfg, ref), func(name string) bool { return u.have[name].String() == set[ref].String() }) {
+		if slices.ContainsFunc(namesOf(u.cfg, ref), func(name string) bool { return u.have[name] == set[ref] }) {
 			continue
 		}
 		g.Go(func() error { return u.send(gctx, ref, set[ref]) })
@@ -126,15 +123,11 @@ func (u *publisher) sendAll(ctx context.Context, set map[string]digest.Digest) e
 // commit moves the tags of a set, which is its images' digests by reference, all
 // or none.
 func (u *publisher) commit(ctx context.Context, set map[string]digest.Digest) error {
-	var tags []registry.Tag
+	var tags []push.Tag
 	for ref, d := range set {
-		h, err := v1.NewHash(d.String())
-		if err != nil {
-			return err
-		}
 		for _, name := range namesOf(u.cfg, ref) {
-			if u.have[name] != h {
-				tags = append(tags, registry.Tag{Ref: name, Digest: h})
+			if u.have[name] != d {
+				tags = append(tags, push.Tag{Ref: name, Digest: d})
 			}
 		}
 	}

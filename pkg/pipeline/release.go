@@ -13,7 +13,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/image"
 	"github.com/kolla-build/kolla-build/pkg/imageref"
 	"github.com/kolla-build/kolla-build/pkg/plan"
-	"github.com/kolla-build/kolla-build/pkg/registry"
+	"github.com/kolla-build/kolla-build/pkg/registry/push"
 	"github.com/kolla-build/kolla-build/pkg/report"
 	"github.com/kolla-build/kolla-build/pkg/store"
 	digest "github.com/opencontainers/go-digest"
@@ -166,7 +166,7 @@ func nameSet(cfg *config.Config, s *store.Store, set map[string]digest.Digest) e
 
 // notPublished marks the images whose tags did not move.
 func (r *buildRun) notPublished(results []*report.Result, set map[string]digest.Digest, err error) {
-	var why *registry.CommitError
+	var why *push.CommitError
 	errors.As(err, &why)
 	for _, res := range results {
 		d, wanted := set[res.Reference]
@@ -176,7 +176,7 @@ func (r *buildRun) notPublished(results []*report.Result, set map[string]digest.
 		stands := true
 		var own error
 		for _, name := range namesOf(r.cfg, res.Reference) {
-			stands = stands && r.up.have[name].String() == d.String()
+			stands = stands && r.up.have[name] == d
 			if why != nil {
 				own = errors.Join(own, why.Failed[name], why.Stuck[name])
 			}

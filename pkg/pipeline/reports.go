@@ -16,7 +16,7 @@ import (
 	"github.com/kolla-build/kolla-build/internal/atomicfile"
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/image"
-	"github.com/kolla-build/kolla-build/pkg/registry"
+	"github.com/kolla-build/kolla-build/pkg/registry/push"
 	"github.com/kolla-build/kolla-build/pkg/report"
 	"github.com/kolla-build/kolla-build/pkg/report/page"
 )
@@ -238,7 +238,7 @@ func (p *reports) run(ctx context.Context, r *buildRun, ended error) *report.Run
 	if r.sent { // which a failure of images or of what came after does not undo
 		run.Registry, run.Tags, run.Left = p.cfg.Registry, append([]string{p.cfg.Tag}, p.cfg.AlsoTag...), r.left
 	}
-	var set *registry.CommitError
+	var set *push.CommitError
 	if errors.As(ended, &set) {
 		run.Stuck = len(set.Stuck)
 	}

@@ -228,7 +228,7 @@ func (k *retention) apply(ctx context.Context, env Env, s *store.Store, up *publ
 		if err != nil {
 			env.Notice("warning: older sets stay in the registry: %v", err)
 		} else {
-			deleteTags(ctx, env, up.pub, inv.expired(k))
+			deleteTags(ctx, env, up.client, inv.expired(k))
 		}
 	}
 	inv, err := inStore(s, repos)
@@ -247,7 +247,7 @@ func (k *retention) apply(ctx context.Context, env Env, s *store.Store, up *publ
 
 // deleteTags deletes tags from a registry, several at a time. A registry that
 // allows no deletion is asked once.
-func deleteTags(ctx context.Context, env Env, pub *registry.Publisher, names []string) {
+func deleteTags(ctx context.Context, env Env, client *registry.Client, names []string) {
 	if len(names) == 0 {
 		return
 	}
@@ -258,7 +258,7 @@ func deleteTags(ctx context.Context, env Env, pub *registry.Publisher, names []s
 	g.SetLimit(8)
 	for i, name := range names {
 		del := func() error {
-			err := pub.DeleteTag(gctx, name)
+			err := client.DeleteTag(gctx, name)
 			var never *registry.DeleteError
 			mu.Lock()
 			defer mu.Unlock()

@@ -269,7 +269,7 @@ func Load(ctx context.Context, cfg *config.Config, env Env, path string) error {
 		}
 		defer c.Close()
 		up = newPublisher(cfg, env, c, s)
-		if err := push(ctx, up, set); err != nil {
+		if err := pushSet(ctx, up, set); err != nil {
 			return err
 		}
 	}
@@ -279,9 +279,9 @@ func Load(ctx context.Context, cfg *config.Config, env Env, path string) error {
 	return retain.apply(ctx, env, s, up, slices.Collect(maps.Keys(set)))
 }
 
-// push brings images of the store to the registries that their names are of:
+// pushSet brings images of the store to the registries that their names are of:
 // all content first, then the tags together.
-func push(ctx context.Context, up *publisher, set map[string]digest.Digest) error {
+func pushSet(ctx context.Context, up *publisher, set map[string]digest.Digest) error {
 	refs := slices.Sorted(maps.Keys(set))
 	if err := up.look(ctx, refs, true); err != nil {
 		return err

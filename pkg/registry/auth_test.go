@@ -1,4 +1,4 @@
-package registry
+package registry_test
 
 import (
 	"context"
@@ -17,7 +17,11 @@ import (
 
 	"golang.org/x/crypto/bcrypt"
 
+	"github.com/kolla-build/kolla-build/internal/registrytest"
 	"github.com/kolla-build/kolla-build/internal/testenv"
+	"github.com/kolla-build/kolla-build/pkg/registry"
+	"github.com/kolla-build/kolla-build/pkg/registry/push"
+	"github.com/kolla-build/kolla-build/pkg/registry/server"
 )
 
 func htpasswd(t *testing.T, user, password string) string {
@@ -46,42 +50,42 @@ func login(t *testing.T, host, user, password string) {
 
 func TestBasicLogin(t *testing.T) {
 	ctx := context.Background()
-	host := startEmbedded(t, ServeOptions{Htpasswd: htpasswd(t, "ada", "s3cret")}).Host()
-	img := ociBase(t, 1000)
+	host := registrytest.Embedded(t, server.Options{Htpasswd: htpasswd(t, "ada", "s3cret")}).Host()
+	img := registrytest.Base(t, 1000)
 	ref := host + "/kolla/base"
 
-	var u *UnauthorizedError
-	_, err := newClient(t, Options{}).NewPublisher(PublishOptions{}).Push(ctx, ref, img)
+	var u *registry.UnauthorizedError
+	_, err := push.New(registrytest.Client(t, registry.Options{}), push.Options{}).Push(ctx, ref, img)
 	if !errors.As(err, &u) || u.Host != host || !strings.Contains(u.Hint(), "docker login "+host) {
 		t.Fatalf("without a login: %v", err)
 	}
-	if _, err := newClient(t, Options{}).Head(ctx, ref+":t"); !errors.As(err, &u) {
+	if _, err := registrytest.Client(t, registry.Options{}).Head(ctx, ref+":t"); !errors.As(err, &u) {
 		t.Fatalf("look-up without a login: %v", err)
 	}
 
 	login(t, host, "ada", "wrong")
-	_, err = newClient(t, Options{}).NewPublisher(PublishOptions{}).Push(ctx, ref, img)
+	_, err = push.New(registrytest.Client(t, registry.Options{}), push.Options{}).Push(ctx, ref, img)
 	if !errors.As(err, &u) || strings.Contains(err.Error(), "wrong") {
 		t.Fatalf("with a wrong password: %v", err)
 	}
 
 	login(t, host, "ada", "s3cret")
-	c := newClient(t, Options{})
-	p := c.NewPublisher(PublishOptions{})
+	c := registrytest.Client(t, registry.Options{})
+	p := push.New(c, push.Options{})
 	d, err := p.Push(ctx, ref, img)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := p.Commit(ctx, []Tag{{ref + ":t", d.Digest}}); err != nil {
+	if err := p.Commit(ctx, []push.Tag{{Ref: ref + ":t", Digest: d.Digest}}); err != nil {
 		t.Fatal(err)
 	}
 	if got, err := c.Head(ctx, ref+":t"); err != nil || got.Digest != d.Digest {
 		t.Fatalf("%v %v", got, err)
 	}
-	mustPull(t, host, ref+":t", d.Digest)
+	registrytest.MustPull(t, host, ref+":t", d.Digest)
 	// skopeo agrees that the login is needed, and that ours is one.
 	skopeo := testenv.Program(t, "skopeo", "skopeo")
-	runTool(t, skopeo, "inspect", "--tls-verify=false", "--creds", "ada:s3cret", "docker://"+ref+":t")
+	registrytest.Run(t, skopeo, "inspect", "--tls-verify=false", "--creds", "ada:s3cret", "docker://"+ref+":t")
 	if exec.Command(skopeo, "inspect", "--tls-verify=false", "--no-creds", "docker://"+ref+":t").Run() == nil {
 		t.Error("skopeo reads without a login")
 	}
@@ -89,7 +93,7 @@ func TestBasicLogin(t *testing.T) {
 
 func TestCredentialHelper(t *testing.T) {
 	ctx := context.Background()
-	host := startEmbedded(t, ServeOptions{Htpasswd: htpasswd(t, "ada", "s3cret")}).Host()
+	host := registrytest.Embedded(t, server.Options{Htpasswd: htpasswd(t, "ada", "s3cret")}).Host()
 	dir := t.TempDir()
 	script := "#!/bin/sh\ncat >/dev/null\necho '{\"Username\":\"ada\",\"Secret\":\"s3cret\"}'\n"
 	if err := os.WriteFile(filepath.Join(dir, "docker-credential-kbtest"), []byte(script), 0o755); err != nil {
@@ -100,7 +104,7 @@ func TestCredentialHelper(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "config.json"), fmt.Appendf(nil, `{"credHelpers":{%q:"kbtest"}}`, host), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := newClient(t, Options{}).NewPublisher(PublishOptions{}).Push(ctx, host+"/kolla/base", ociBase(t, 100)); err != nil {
+	if _, err := push.New(registrytest.Client(t, registry.Options{}), push.Options{}).Push(ctx, host+"/kolla/base", registrytest.Base(t, 100)); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -110,27 +114,26 @@ func TestCredentialHelper(t *testing.T) {
 func TestCredentialsAreWithheldFromPlainHTTP(t *testing.T) {
 	ctx := context.Background()
 	const host = "10.99.98.97:4000"
-	backend := startEmbedded(t, ServeOptions{Htpasswd: htpasswd(t, "ada", "s3cret")}).Host()
+	backend := registrytest.Embedded(t, server.Options{Htpasswd: htpasswd(t, "ada", "s3cret")}).Host()
 	sent := 0
-	px := startProxy(t, backend, func(r *http.Request) fault {
+	px := registrytest.StartProxy(t, backend, func(r *http.Request) registrytest.Fault {
 		if r.Header.Get("Authorization") != "" {
 			sent++
 		}
 		if r.Method == http.MethodConnect {
-			return faultReset // nothing speaks TLS there
+			return registrytest.Reset // nothing speaks TLS there
 		}
-		return faultNone
+		return registrytest.None
 	})
-	client := func(opts Options) *Client {
+	client := func(opts registry.Options) *registry.Client {
 		opts.Retries = -1
-		c := newClient(t, opts)
-		u := &url.URL{Scheme: "http", Host: px.host}
-		c.strict.Proxy, c.lax.Proxy = http.ProxyURL(u), http.ProxyURL(u)
+		c := registrytest.Client(t, opts)
+		registry.UseProxy(c, &url.URL{Scheme: "http", Host: px.Host})
 		return c
 	}
 	login(t, host, "ada", "s3cret")
-	var u *UnauthorizedError
-	_, err := client(Options{}).Head(ctx, host+"/kolla/base:t")
+	var u *registry.UnauthorizedError
+	_, err := client(registry.Options{}).Head(ctx, host+"/kolla/base:t")
 	if !errors.As(err, &u) || !u.Withheld || !strings.Contains(u.Hint(), "--registry-insecure "+host) {
 		t.Errorf("got %v", err)
 	}
@@ -138,7 +141,7 @@ func TestCredentialsAreWithheldFromPlainHTTP(t *testing.T) {
 		t.Error("credentials were sent")
 	}
 	for _, listed := range []string{host, "10.99.98.97"} {
-		_, err := client(Options{Insecure: []string{listed}}).NewPublisher(PublishOptions{}).Push(ctx, host+"/kolla/base", ociBase(t, 100))
+		_, err := push.New(client(registry.Options{Insecure: []string{listed}}), push.Options{}).Push(ctx, host+"/kolla/base", registrytest.Base(t, 100))
 		if err != nil || sent == 0 {
 			t.Errorf("%s is listed as insecure: %v", listed, err)
 		}
@@ -153,9 +156,9 @@ func TestUnreachable(t *testing.T) {
 	}
 	host := ln.Addr().String()
 	ln.Close()
-	c := newClient(t, Options{})
+	c := registrytest.Client(t, registry.Options{})
 	_, err = c.Head(ctx, host+"/kolla/base:t")
-	var un *UnreachableError
+	var un *registry.UnreachableError
 	if !errors.As(err, &un) || un.Host != host {
 		t.Fatalf("got %v", err)
 	}
@@ -169,12 +172,12 @@ func TestUnreachable(t *testing.T) {
 	if c.Retried() != 0 {
 		t.Errorf("a registry that is not there was asked %d times again", c.Retried())
 	}
-	if _, err := c.NewPublisher(PublishOptions{}).Push(ctx, host+"/kolla/base", ociBase(t, 10)); !errors.As(err, &un) {
+	if _, err := push.New(c, push.Options{}).Push(ctx, host+"/kolla/base", registrytest.Base(t, 10)); !errors.As(err, &un) {
 		t.Errorf("push: %v", err)
 	}
 	// And when it is started later, the same client reaches it.
-	startEmbedded(t, ServeOptions{Addr: host})
-	if _, err := c.NewPublisher(PublishOptions{}).Push(ctx, host+"/kolla/base", ociBase(t, 10)); err != nil {
+	registrytest.Embedded(t, server.Options{Addr: host})
+	if _, err := push.New(c, push.Options{}).Push(ctx, host+"/kolla/base", registrytest.Base(t, 10)); err != nil {
 		t.Errorf("after the registry was started: %v", err)
 	}
 }
@@ -183,25 +186,25 @@ func TestUnreachable(t *testing.T) {
 func TestRegistryRestartsMidway(t *testing.T) {
 	ctx := context.Background()
 	dir := t.TempDir()
-	s := startEmbedded(t, ServeOptions{Dir: dir})
+	s := registrytest.Embedded(t, server.Options{Dir: dir})
 	host := s.Addr().String()
-	c := newClient(t, Options{Retries: 30})
-	p := c.NewPublisher(PublishOptions{})
-	if _, err := p.Push(ctx, host+"/kolla/base", ociBase(t, 100)); err != nil {
+	c := registrytest.Client(t, registry.Options{Retries: 30})
+	p := push.New(c, push.Options{})
+	if _, err := p.Push(ctx, host+"/kolla/base", registrytest.Base(t, 100)); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
 	done := make(chan error, 1)
-	img := ociBase(t, 100_000)
+	img := registrytest.Base(t, 100_000)
 	go func() { _, err := p.Push(ctx, host+"/kolla/next", img); done <- err }()
 	for c.Retried() == 0 {
 		time.Sleep(time.Millisecond)
 	}
-	startEmbedded(t, ServeOptions{Dir: dir, Addr: host})
+	registrytest.Embedded(t, server.Options{Dir: dir, Addr: host})
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
-	mustPull(t, host, "HOST/kolla/next@"+digestOf(t, img).String(), digestOf(t, img))
+	registrytest.MustPull(t, host, "HOST/kolla/next@"+registrytest.Digest(t, img).String(), registrytest.Digest(t, img))
 }

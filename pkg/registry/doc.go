@@ -1,22 +1,11 @@
-// Package registry speaks to image registries and is one.
+// Package registry is a client of image registries: look-ups and pulls (Client), and
+// the operations on one repository's tags, manifests and blobs (Repository).
 //
-// It owns image names (Naming), look-ups and pulls (Client), the publication of
-// a set of images (Publisher: content goes up by digest as images finish, the
-// tags move together at the end), and the embedded registry that
-// "kolla-build registry serve" runs (Start, Serve, GarbageCollect).
+// It owns the protocol: logins, retries, limits, and which registries may be spoken
+// to in plain HTTP. It must not know the local store, what a set of images is
+// (package push) or how a registry is run (package server). Digests are
+// digest.Digest outside of this package, images are go-containerregistry's v1.Image.
 //
-// It knows nothing of templates, plans, BuildKit or the local store: what it
-// publishes is handed to it as go-containerregistry images, and credentials are
-// those that "docker login" and its helpers left in the user's configuration.
-//
-// A publication looks like this:
-//
-//	c, err := registry.New(registry.Options{})
-//	p := c.NewPublisher(registry.PublishOptions{})
-//	d, err := p.Push(ctx, "localhost:4000/kolla/base", image) // as images finish
-//	err = p.Commit(ctx, []registry.Tag{{Ref: "localhost:4000/kolla/base:2026.1", Digest: d.Digest}})
-//
-// Errors that a caller decides on have types (NotFoundError, UnauthorizedError,
-// UnreachableError, CommitError and others), and each of those has a Hint: one
-// line that says what the user can do.
+// Errors on which a caller decides have types (NotFoundError, UnauthorizedError,
+// UnreachableError and others), each with a Hint that says what the user can do.
 package registry

@@ -1,35 +1,36 @@
 package registry
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"strings"
-	"syscall"
-	"time"
 
-	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 	"github.com/kolla-build/kolla-build/pkg/imageref"
 )
 
-// NotFoundError says that the registry answers and does not have what was asked
-// for: neither the repository nor the tag, manifest or blob in it.
+// defaultPort is where "kolla-build registry serve" listens.
+const defaultPort = "4000"
+
+// NotFoundError says that the registry answers, and has neither the repository nor
+// the tag, manifest or blob in it.
 type NotFoundError struct {
-	Ref string // the reference, as asked for
+	Ref string // what was looked for
 	Err error  // the registry's answer
 }
 
 // Error implements error.
 func (e *NotFoundError) Error() string { return fmt.Sprintf("%s: not found in the registry", e.Ref) }
 
-// Unwrap gives the registry's answer.
+// Unwrap returns the registry's answer.
 func (e *NotFoundError) Unwrap() error { return e.Err }
 
 // Hint says what the user can do.
 func (e *NotFoundError) Hint() string {
-	host, scheme := hostOf(e.Ref), "https"
+	host, scheme := dockerHubAPI, "https"
+	if r, err := imageref.Parse(e.Ref); err == nil && r.Registry() != imageref.DockerHub {
+		host = r.Registry()
+	}
 	if imageref.IsLoopback(host) {
 		scheme = "http"
 	}
@@ -37,10 +38,9 @@ func (e *NotFoundError) Hint() string {
 		"`curl %s://%s/v2/_catalog` shows what %s has", scheme, host, host)
 }
 
-// NoRegistryError says that something answers at the address, and that it is no
-// registry.
+// NoRegistryError says that something answers at the address, but not a registry.
 type NoRegistryError struct {
-	Host   string // host[:port], as typed
+	Host   string // HOST[:PORT]
 	Status int    // HTTP status of GET /v2/, 0 if there was none
 	Says   string // what kind of content it answered with, or ""
 }
@@ -66,14 +66,14 @@ func (e *NoRegistryError) Hint() string {
 	return fmt.Sprintf("another program listens on port %s: `kolla-build registry serve` listens on %s, Docker's registry on 5000", port, defaultPort)
 }
 
-// UnauthorizedError says that the registry refuses the user: no credentials,
-// wrong ones, or ones that may not do this.
+// UnauthorizedError says that the registry refuses the user: there are no
+// credentials, wrong ones, or ones that do not suffice.
 type UnauthorizedError struct {
-	Host   string // host[:port] of the registry
-	Ref    string // the reference that was asked for, or ""
-	Denied bool   // the credentials were understood and do not suffice (403)
-	// Withheld is set when credentials exist but were not sent, because the
-	// registry answers in plain HTTP and is not listed as insecure.
+	Host   string // HOST[:PORT] of the registry
+	Ref    string // what was requested, or ""
+	Denied bool   // the credentials were accepted and do not suffice (403)
+	// Withheld is set if credentials exist but were not sent, because the registry
+	// answers in plain HTTP and is not listed as insecure.
 	Withheld bool
 	Err      error // the registry's answer
 }
@@ -86,20 +86,20 @@ func (e *UnauthorizedError) Error() string {
 	}
 	switch {
 	case e.Withheld:
-		return fmt.Sprintf("%s: the registry asks for a login over plain HTTP; credentials were not sent", what)
+		return fmt.Sprintf("%s: the registry requires a login over plain HTTP; credentials were not sent", what)
 	case e.Denied:
 		return fmt.Sprintf("%s: the registry denies access", what)
 	}
-	return fmt.Sprintf("%s: the registry asks for a login", what)
+	return fmt.Sprintf("%s: the registry requires a login", what)
 }
 
-// Unwrap gives the registry's answer.
+// Unwrap returns the registry's answer.
 func (e *UnauthorizedError) Unwrap() error { return e.Err }
 
 // Hint says what the user can do.
 func (e *UnauthorizedError) Hint() string {
 	host := e.Host
-	if host == dockerHub {
+	if host == imageref.DockerHub {
 		host = "" // "docker login" without a host means Docker Hub
 	}
 	login := strings.TrimSpace("docker login " + host)
@@ -112,58 +112,31 @@ func (e *UnauthorizedError) Hint() string {
 	return fmt.Sprintf("log in with `%s` (or `skopeo login`), then run the command again", login)
 }
 
-// UnreachableError says that nothing at the registry's address speaks to us.
-type UnreachableError struct {
-	Host string // host[:port], as typed
-	Err  error  // what the network said
-}
-
-// Error implements error.
-func (e *UnreachableError) Error() string {
-	return fmt.Sprintf("registry %s cannot be reached: %s", e.Host, networkCause(e.Err))
-}
-
-// Unwrap gives the network's error.
-func (e *UnreachableError) Unwrap() error { return e.Err }
-
-// Hint says what the user can do.
-func (e *UnreachableError) Hint() string {
-	var dns *net.DNSError
-	switch {
-	case imageref.IsLoopback(e.Host):
-		hint := "start one with `kolla-build registry serve"
-		if _, port, err := net.SplitHostPort(e.Host); err == nil && port != defaultPort {
-			hint += " --addr :" + port
-		}
-		return hint + "`, or name another with --registry HOST:PORT"
-	case errors.As(e.Err, &dns):
-		return fmt.Sprintf("the name %q does not resolve: check its spelling and the resolver", dns.Name)
-	case isPlainHTTPAnswer(e.Err):
-		return fmt.Sprintf("it answers in plain HTTP: allow that with --registry-insecure %s", e.Host)
-	}
-	return "check the address, the firewall and the proxy variables (HTTPS_PROXY, NO_PROXY)"
-}
-
-// AnswerError is an answer of the registry that is none of the other errors: a
-// fault of its own (5xx), a limit on the rate (429), or a refusal that says why.
+// AnswerError is an answer of the registry that is none of the other errors: a fault
+// of its own (5xx), a limit on the rate (429), or a refusal with a reason.
 type AnswerError struct {
-	Host   string
-	Ref    string
-	Status int    // HTTP status
-	Says   string // the registry's own words, or ""
-	Err    error
+	Host          string // HOST[:PORT] that answered
+	Ref           string // what was requested, or ""
+	Status        int    // HTTP status
+	Says          string // the registry's own words, or ""
+	TokenServerOf string // the registry whose token server answered, or ""
+	Err           error
 }
 
 // Error implements error.
 func (e *AnswerError) Error() string {
-	s := fmt.Sprintf("registry %s answers %d %s", e.Host, e.Status, http.StatusText(e.Status))
+	who := "registry " + e.Host
+	if e.TokenServerOf != "" {
+		who = fmt.Sprintf("token server %s of registry %s", e.Host, e.TokenServerOf)
+	}
+	s := fmt.Sprintf("%s answers %d %s", who, e.Status, http.StatusText(e.Status))
 	if e.Says != "" {
 		s += ": " + e.Says
 	}
 	return s
 }
 
-// Unwrap gives go-containerregistry's error.
+// Unwrap returns the error below.
 func (e *AnswerError) Unwrap() error { return e.Err }
 
 // Hint says what the user can do.
@@ -199,12 +172,13 @@ func (e *PlatformError) Hint() string {
 	return "choose the platform with --platform or --base-arch, or another base with --base-image and --base-tag"
 }
 
-// ContentError says that content does not match its digest, here or there.
+// ContentError says that content does not match its digest or size, here or in the
+// registry.
 type ContentError struct {
 	What   string // what was checked
 	Want   string // the digest that it should have
-	Got    string // the digest that it has
-	Remote bool   // the registry has it wrong, not we
+	Got    string // the digest that it has, or what else is wrong with it
+	Remote bool   // the registry's content is wrong, not ours
 }
 
 // Error implements error.
@@ -215,104 +189,46 @@ func (e *ContentError) Error() string {
 // Hint says what the user can do.
 func (e *ContentError) Hint() string {
 	if e.Remote {
-		return "the registry or a proxy before it changes content: check its storage, then push again"
+		return "the registry or a proxy in front of it changes content: check its storage, then push again"
 	}
 	return "the local store is damaged: build this image again"
 }
 
-// dockerHub is the host that go-containerregistry uses for docker.io.
-const dockerHub = "index.docker.io"
-
-// hostOf returns the registry's part of a reference, for messages.
-func hostOf(ref string) string {
-	host, _, ok := strings.Cut(ref, "/")
-	if !ok || (!strings.ContainsAny(host, ".:") && host != "localhost") {
-		return dockerHub
-	}
-	return host
-}
-
-// isPlainHTTPAnswer reports that TLS was spoken to a server that speaks HTTP.
-func isPlainHTTPAnswer(err error) bool {
-	return err != nil && strings.Contains(err.Error(), "server gave HTTP response to HTTPS client")
-}
-
-// networkCause shortens a chain of network errors to what a user needs.
-func networkCause(err error) string {
-	var dns *net.DNSError
-	var stalled *StalledError
-	switch {
-	case err == nil:
-		return "no answer"
-	case errors.As(err, &stalled):
-		return stalled.Error()
-	case errors.Is(err, syscall.ECONNREFUSED):
-		return "connection refused"
-	case errors.Is(err, syscall.EHOSTUNREACH):
-		return "no route to host"
-	case errors.Is(err, syscall.ENETUNREACH):
-		return "network is unreachable"
-	case errors.Is(err, syscall.ECONNRESET):
-		return "connection reset"
-	case errors.As(err, &dns):
-		if dns.IsNotFound {
-			return "no such host"
-		}
-		return dns.Error()
-	case isPlainHTTPAnswer(err):
-		return "it does not speak HTTPS"
-	}
-	return err.Error()
-}
-
-// StalledError says that a request was given up because no byte moved.
-type StalledError struct {
-	After time.Duration
+// SizeError says that a registry sends more than this program reads.
+type SizeError struct {
+	What  string
+	Limit int64 // bytes
 }
 
 // Error implements error.
-func (e *StalledError) Error() string { return fmt.Sprintf("no byte moved for %s", e.After) }
-
-// Timeout marks the error as a time-out, as net.Error does.
-func (e *StalledError) Timeout() bool { return true }
-
-// classify turns an error of the transport into one of this package's types
-// where there is one for it. ref is what was asked for, host its registry.
-func classify(host, ref string, err error) error {
-	if err == nil {
-		return nil
-	}
-	var (
-		known interface{ Hint() string }
-		terr  *transport.Error
-	)
-	if errors.As(err, &known) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
-		return err
-	}
-	if errors.As(err, &terr) {
-		switch terr.StatusCode {
-		case http.StatusNotFound:
-			return &NotFoundError{Ref: ref, Err: err}
-		case http.StatusUnauthorized:
-			return &UnauthorizedError{Host: host, Ref: ref, Err: err}
-		case http.StatusForbidden:
-			return &UnauthorizedError{Host: host, Ref: ref, Denied: true, Err: err}
-		}
-		e := &AnswerError{Host: host, Ref: ref, Status: terr.StatusCode, Err: err}
-		for _, d := range terr.Errors {
-			e.Says = strings.TrimPrefix(e.Says+"; "+d.String(), "; ")
-		}
-		return e
-	}
-	if isNetwork(err) || isPlainHTTPAnswer(err) {
-		return &UnreachableError{Host: host, Err: err}
-	}
-	return err
+func (e *SizeError) Error() string {
+	return fmt.Sprintf("%s: it is larger than the limit of %d bytes", e.What, e.Limit)
 }
 
-// isNetwork reports whether err comes from the network and not from us.
-func isNetwork(err error) bool {
-	var nerr net.Error
-	var op *net.OpError
-	return errors.As(err, &op) || errors.As(err, &nerr) || isTransient(err)
+// Hint says what the user can do.
+func (e *SizeError) Hint() string {
+	return "no image needs that: check that the registry is the right one"
+}
+
+// DeleteError says that a registry does not let tags be deleted, not at all or not by
+// this user. Trying again does not help.
+type DeleteError struct {
+	Host string
+	Err  error // its answer
+}
+
+// Error implements error.
+func (e *DeleteError) Error() string {
+	return fmt.Sprintf("registry %s does not allow tags to be deleted", e.Host)
+}
+
+// Unwrap returns the registry's answer.
+func (e *DeleteError) Unwrap() error { return e.Err }
+
+// Hint says what the user can do.
+func (e *DeleteError) Hint() string {
+	if e.Host == imageref.DockerHub {
+		return "Docker Hub deletes tags on its web page only"
+	}
+	return "allow it there (the CNCF distribution: storage.delete.enabled), or delete with the registry's own tools"
 }

@@ -1,93 +1,87 @@
 package registry
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/partial"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+	digest "github.com/opencontainers/go-digest"
 )
 
 // Fetch gets an image, for use as a base. An index is resolved to platform
-// ("linux/arm64", "linux/arm/v7"; "" means linux/amd64); an image that is for
-// another platform is a *PlatformError.
+// ("linux/arm64", "linux/arm/v7"; "" means linux/amd64); an image for another platform
+// is a *PlatformError.
 //
-// The hash is what the reference itself names (the index's digest where it names
-// an index); the image's own digest is image.Digest(). Layers are fetched when
-// they are read, so ctx must live as long as the image is used.
-func (c *Client) Fetch(ctx context.Context, ref, platform string) (v1.Image, v1.Hash, error) {
-	fail := func(err error) (v1.Image, v1.Hash, error) { return nil, v1.Hash{}, err }
+// The digest is that which the reference itself names (the index's if it names one);
+// the image's own is image.Digest(). Layers are fetched when they are read, so ctx must
+// live as long as the image is used. What is read is checked against its digest and
+// size.
+func (c *Client) Fetch(ctx context.Context, name, platform string) (v1.Image, digest.Digest, error) {
 	want, err := parsePlatform(platform)
 	if err != nil {
-		return fail(err)
+		return nil, "", err
 	}
-	r, err := c.parse(ref)
+	repo, identifier, err := c.resolve(name)
 	if err != nil {
-		return fail(err)
+		return nil, "", err
 	}
-	opts, err := c.remoteOptions(ctx, r.Context())
+	m, err := repo.Manifest(ctx, identifier)
 	if err != nil {
-		return fail(withRef(err, ref))
+		return nil, "", err
 	}
-	refuse := func(err error) error {
-		return c.session(r.Context().Registry).refused(classify(r.Context().RegistryStr(), ref, err))
-	}
-	d, err := remote.Get(r, opts...)
-	if err != nil {
-		return fail(refuse(err))
-	}
-	if d.MediaType.IsIndex() {
-		idx, err := d.ImageIndex()
+	named := m.Digest
+	if types.MediaType(m.MediaType).IsIndex() {
+		child, err := choose(m, name, want)
 		if err != nil {
-			return fail(fmt.Errorf("%s: reading the index: %w", ref, err))
+			return nil, "", err
 		}
-		img, err := pick(idx, ref, want)
+		if m, err = repo.Manifest(ctx, child); err != nil {
+			return nil, "", err
+		}
+	}
+	img, err := repo.image(ctx, m)
+	if err != nil {
+		return nil, "", fmt.Errorf("%s: %w", name, err)
+	}
+	if named == m.Digest { // no index has said what it is for
+		conf, err := img.ConfigFile()
 		if err != nil {
-			return fail(refuse(err))
+			return nil, "", fmt.Errorf("%s: reading the image's config: %w", name, err)
 		}
-		return img, d.Digest, nil
+		have := v1.Platform{OS: conf.OS, Architecture: conf.Architecture, Variant: conf.Variant}
+		// A config without an architecture says nothing; old tools wrote such.
+		if have.Architecture != "" && !matches(have, want) {
+			return nil, "", &PlatformError{Ref: name, Wanted: want.String(), Have: []string{have.String()}}
+		}
 	}
-	if !d.MediaType.IsImage() {
-		return fail(fmt.Errorf("%s: it is no image: its media type is %s", ref, d.MediaType))
-	}
-	img, err := d.Image()
-	if err != nil {
-		return fail(fmt.Errorf("%s: reading the manifest: %w", ref, err))
-	}
-	cf, err := img.ConfigFile()
-	if err != nil {
-		return fail(refuse(fmt.Errorf("%s: reading the image's config: %w", ref, err)))
-	}
-	have := v1.Platform{OS: cf.OS, Architecture: cf.Architecture, Variant: cf.Variant}
-	// A config without an architecture says nothing; old tools wrote such.
-	if have.Architecture != "" && !matches(have, want) {
-		return fail(&PlatformError{Ref: ref, Wanted: want.String(), Have: []string{have.String()}})
-	}
-	return img, d.Digest, nil
+	return img, named, nil
 }
 
-// pick chooses the image of an index that is for want.
-func pick(idx v1.ImageIndex, ref string, want v1.Platform) (v1.Image, error) {
-	m, err := idx.IndexManifest()
+// choose returns the digest of the image in an index that is for a platform.
+func choose(m Manifest, name string, want v1.Platform) (string, error) {
+	index, err := v1.ParseIndexManifest(bytes.NewReader(m.Raw))
 	if err != nil {
-		return nil, err
+		return "", fmt.Errorf("%s: reading the index: %w", name, err)
 	}
 	var have []string
-	for _, d := range m.Manifests {
-		// Attestations lie in indexes as images for "unknown/unknown".
+	for _, d := range index.Manifests {
+		// Attestations are in indexes as images for "unknown/unknown".
 		if !d.MediaType.IsImage() || d.Platform == nil || d.Platform.OS == "unknown" {
 			continue
 		}
 		if matches(*d.Platform, want) {
-			return idx.Image(d.Digest)
+			return d.Digest.String(), nil
 		}
 		have = append(have, d.Platform.String())
 	}
-	return nil, &PlatformError{Ref: ref, Wanted: want.String(), Have: have}
+	return "", &PlatformError{Ref: name, Wanted: want.String(), Have: have}
 }
 
-// matches reports whether an image for have runs as want. A variant counts only
-// when both name one; arm64 is v8 unless it says otherwise.
+// matches reports whether an image for have runs as want. A variant counts only if
+// both name one; arm64 is v8 unless it says otherwise.
 func matches(have, want v1.Platform) bool {
 	if have.OS != want.OS || have.Architecture != want.Architecture {
 		return false
@@ -95,13 +89,11 @@ func matches(have, want v1.Platform) bool {
 	return have.Variant == "" || want.Variant == "" || have.Variant == want.Variant
 }
 
-// parsePlatform reads os/arch[/variant], with "linux/" implied, and the names
-// that distributions and Kolla's base-arch use for architectures.
+// parsePlatform reads OS/ARCH[/VARIANT], with "linux/" implied, and the names that
+// distributions and Kolla's base-arch use for architectures.
 func parsePlatform(s string) (v1.Platform, error) {
 	switch s {
-	case "":
-		s = "linux/amd64"
-	case "x86_64", "amd64":
+	case "", "x86_64", "amd64":
 		s = "linux/amd64"
 	case "aarch64", "arm64":
 		s = "linux/arm64"
@@ -111,4 +103,16 @@ func parsePlatform(s string) (v1.Platform, error) {
 		return v1.Platform{}, fmt.Errorf("platform %q: expected OS/ARCH, as in linux/amd64 or linux/arm64", s)
 	}
 	return *p, nil
+}
+
+// image makes an image of its manifest.
+func (r *Repository) image(ctx context.Context, m Manifest) (v1.Image, error) {
+	if mt := types.MediaType(m.MediaType); !mt.IsImage() {
+		return nil, fmt.Errorf("it is not an image: its media type is %s", mt)
+	}
+	parsed, err := v1.ParseManifest(bytes.NewReader(m.Raw))
+	if err != nil {
+		return nil, fmt.Errorf("reading the manifest: %w", err)
+	}
+	return partial.CompressedToImage(&remoteImage{ctx: ctx, repo: r, manifest: m, parsed: parsed})
 }

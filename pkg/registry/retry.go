@@ -5,138 +5,27 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net"
 	"net/http"
-	"strconv"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/kolla-build/kolla-build/internal/retry"
 )
 
-// go-containerregistry retries too, but it does not see Retry-After, does not
-// bound the total time, sleeps without looking at the context, and cannot tell a
-// stalled transfer from a slow one. So its retries are left out (a
-// transport.Wrapper does that) and these take their place.
-
-// backoffBase and backoffMax bound the wait between two tries of one request.
-const (
-	backoffBase = 200 * time.Millisecond
-	backoffMax  = 20 * time.Second
-)
-
-// retryPolicy bounds how often and how long a request is tried again.
-type retryPolicy struct {
-	retries    int           // tries after the first
-	maxElapsed time.Duration // from the first try's start, waits included
-	stall      time.Duration // a try that moves no byte for so long is given up
-	base       time.Duration // the first wait, doubled each time
-}
-
-// delay says how long to wait before the next try, with full jitter over the
-// upper half so that fifty images that failed together do not return together.
-func (p retryPolicy) delay(attempt int, after time.Duration) time.Duration {
-	d := p.base << min(attempt, 16)
-	d = min(d, backoffMax)
-	d = d/2 + rand.N(d/2+1)
-	return max(d, after)
-}
-
-// wait sleeps before try number attempt+1. It returns false when the retries or
-// the time are used up, or when ctx ends.
-func (p retryPolicy) wait(ctx context.Context, attempt int, start time.Time, after time.Duration) bool {
-	if attempt >= p.retries {
-		return false
-	}
-	d := p.delay(attempt, after)
-	if time.Since(start)+d > p.maxElapsed {
-		return false
-	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}
-
-// retryAfter reads a Retry-After header: seconds or an HTTP date. Zero when
-// there is none.
-func retryAfter(resp *http.Response, now time.Time) time.Duration {
-	if resp == nil {
-		return 0
-	}
-	v := resp.Header.Get("Retry-After")
-	if v == "" {
-		return 0
-	}
-	if s, err := strconv.Atoi(strings.TrimSpace(v)); err == nil && s >= 0 {
-		return time.Duration(s) * time.Second
-	}
-	if t, err := http.ParseTime(v); err == nil && t.After(now) {
-		return t.Sub(now)
-	}
-	return 0
-}
-
-// transientStatus reports answers that a later try may not get.
-func transientStatus(code int) bool {
-	switch code {
-	case http.StatusRequestTimeout, http.StatusTooManyRequests,
-		http.StatusInternalServerError, http.StatusBadGateway,
-		http.StatusServiceUnavailable, http.StatusGatewayTimeout,
-		499, // nginx: the client (a proxy on the way) closed the request
-		522: // Cloudflare: connection timed out
-		return true
-	}
-	return false
-}
-
-// isTransient reports faults of the network that a later try may not meet.
-// Faults of the peer's identity or protocol (TLS, plain HTTP) are not among them.
-func isTransient(err error) bool {
-	var stalled *StalledError
-	var dns *net.DNSError
-	var nerr net.Error
-	switch {
-	case err == nil, errors.Is(err, context.Canceled):
-		return false
-	case errors.As(err, &stalled):
-		return true
-	case errors.As(err, &dns):
-		return dns.IsTemporary || dns.IsTimeout
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF),
-		errors.Is(err, net.ErrClosed),
-		errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE),
-		errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.ECONNABORTED),
-		errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH),
-		errors.Is(err, syscall.ETIMEDOUT):
-		return true
-	case errors.Is(err, context.DeadlineExceeded):
-		return false // the caller's own limit
-	case errors.As(err, &nerr) && nerr.Timeout():
-		return true
-	}
-	// net/http has no values for these two.
-	s := err.Error()
-	if strings.Contains(s, "malformed HTTP") {
-		return false // it speaks something else
-	}
-	return strings.Contains(s, "server closed idle connection") ||
-		strings.Contains(s, "transport connection broken")
-}
+// go-containerregistry retries too, but does not see Retry-After, does not bound the
+// total time, sleeps without looking at the context, and cannot tell a stalled
+// transfer from a slow one.
 
 type ctxKey int
 
 const (
-	// keyFirstContact marks the request that finds out whether there is a
-	// registry at all: a refused connection is then an answer, not a fault.
+	// keyFirstContact marks the request that finds out whether there is a registry at
+	// all: a refused connection is an answer then, not a fault.
 	keyFirstContact ctxKey = iota
-	// keyOnce marks requests that their caller repeats as a whole (uploads: the
-	// same bytes may not be sent to the same place twice).
+	// keyOnce marks requests that their caller repeats as a whole (uploads: the same
+	// bytes may not be sent to the same place twice).
 	keyOnce
 )
 
@@ -144,8 +33,9 @@ const (
 // resumes the bodies of GET answers that break off.
 type retryTransport struct {
 	inner  http.RoundTripper
-	policy retryPolicy
-	count  func() // called for every repeated request, for statistics
+	policy retry.Policy
+	stall  time.Duration // a try in which no byte moves for so long is given up
+	count  func()        // called for every repeated request
 }
 
 // RoundTrip implements http.RoundTripper.
@@ -164,107 +54,88 @@ func (t *retryTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 				}
 				try.Body = body
 			}
-			if t.count != nil {
-				t.count()
-			}
+			t.count()
 		}
 		resp, err := t.watched(try)
 		var after time.Duration
 		switch {
-		case err == nil && transientStatus(resp.StatusCode):
-			after = retryAfter(resp, time.Now())
+		case err == nil && retry.TransientStatus(resp.StatusCode):
+			after = retry.After(resp, time.Now())
 		case err == nil:
 			if req.Method == http.MethodGet && resp.StatusCode == http.StatusOK && resp.ContentLength > 0 {
 				resp.Body = &resumingBody{t: t, req: req, body: resp.Body, size: resp.ContentLength, etag: resp.Header.Get("ETag")}
 			}
 			return resp, nil
-		case !isTransient(err), ctx.Value(keyFirstContact) != nil && errors.Is(err, syscall.ECONNREFUSED):
+		case !retry.Transient(err), ctx.Value(keyFirstContact) != nil && errors.Is(err, syscall.ECONNREFUSED):
 			return nil, err
 		}
-		if once || !t.policy.wait(ctx, attempt, start, after) {
+		if once || !t.policy.Wait(ctx, attempt, start, after) {
 			if err != nil && ctx.Err() != nil {
 				err = context.Cause(ctx)
 			}
 			return resp, err
 		}
 		if resp != nil {
-			_, _ = io.CopyN(io.Discard, resp.Body, 64<<10) // so that the connection can be used again
-			resp.Body.Close()
+			drain(resp)
 		}
 	}
 }
 
+// drain reads the rest of a short answer, so that its connection can be used again.
+func drain(resp *http.Response) {
+	_, _ = io.CopyN(io.Discard, resp.Body, 64<<10)
+	resp.Body.Close()
+}
+
 // watched sends one try and ends it when no byte moves for the stall limit.
 func (t *retryTransport) watched(req *http.Request) (*http.Response, error) {
-	if t.policy.stall <= 0 {
+	if t.stall <= 0 {
 		return t.inner.RoundTrip(req)
 	}
-	ctx, cancel := context.WithCancelCause(req.Context())
-	stalled := &StalledError{After: t.policy.stall}
-	timer := time.AfterFunc(t.policy.stall, func() { cancel(stalled) })
-	w := &watch{timer: timer, limit: t.policy.stall, ctx: ctx, stop: func() { timer.Stop(); cancel(nil) }}
+	ctx, watch := retry.WatchStall(req.Context(), t.stall)
 	req = req.WithContext(ctx)
 	if req.Body != nil && req.Body != http.NoBody {
-		req.Body = &watchedBody{ReadCloser: req.Body, w: w, keep: true}
+		req.Body = &watchedBody{ReadCloser: req.Body, watch: watch, request: true}
 	}
 	resp, err := t.inner.RoundTrip(req)
 	if err != nil {
-		err = w.cause(err)
-		w.stop()
+		err = watch.Cause(err)
+		watch.Stop()
 		return nil, err
 	}
-	w.touch()
-	resp.Body = &watchedBody{ReadCloser: resp.Body, w: w}
+	watch.Touch()
+	resp.Body = &watchedBody{ReadCloser: resp.Body, watch: watch}
 	return resp, nil
 }
 
-// watch ends a request when nothing has touched it for its limit.
-type watch struct {
-	timer *time.Timer
-	limit time.Duration
-	ctx   context.Context // the request's, to read the cause from
-	stop  func()
-}
-
-func (w *watch) touch() { w.timer.Reset(w.limit) }
-
-// cause replaces the "context canceled" that a stall shows up as.
-func (w *watch) cause(err error) error {
-	var stalled *StalledError
-	if c := context.Cause(w.ctx); errors.As(c, &stalled) {
-		return stalled
-	}
-	return err
-}
-
-// watchedBody tells the watch of each byte read.
+// watchedBody reports each byte read to the watch.
 type watchedBody struct {
 	io.ReadCloser
-	w    *watch
-	keep bool // a request's body: closing it does not end the exchange
+	watch   *retry.StallWatch
+	request bool // a request's body: closing it does not end the exchange
 }
 
 func (b *watchedBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
-	if n > 0 || b.keep {
-		b.w.touch()
+	if n > 0 || b.request {
+		b.watch.Touch()
 	}
 	if err != nil && err != io.EOF {
-		err = b.w.cause(err)
+		err = b.watch.Cause(err)
 	}
 	return n, err
 }
 
 func (b *watchedBody) Close() error {
 	err := b.ReadCloser.Close()
-	if !b.keep {
-		b.w.stop()
+	if !b.request {
+		b.watch.Stop()
 	}
 	return err
 }
 
-// resumingBody continues a GET answer that broke off, from where it broke off.
-// A server that answers the whole content again is read past what was had.
+// resumingBody continues a GET answer that broke off, from where it broke off. If the
+// server sends the whole content again, what was read already is skipped.
 type resumingBody struct {
 	t    *retryTransport
 	req  *http.Request
@@ -274,41 +145,51 @@ type resumingBody struct {
 	mu     sync.Mutex // Close may come while a Read waits
 	body   io.ReadCloser
 	read   int64
-	tries  int
+	tries  int // without progress
 	closed bool
 }
 
 func (b *resumingBody) Read(p []byte) (int, error) {
 	n, err := b.body.Read(p)
 	b.read += int64(n)
-	if err == nil || b.read >= b.size || (err != io.EOF && !isTransient(err)) {
+	if err == nil || b.read >= b.size || (err != io.EOF && !retry.Transient(err)) {
 		return n, err
 	}
-	// io.EOF before the promised length is a broken transfer too.
 	if err == io.EOF {
-		err = io.ErrUnexpectedEOF
+		err = io.ErrUnexpectedEOF // before the promised length
 	}
 	if n > 0 {
-		b.tries = 0 // it moves: the limit is on tries in vain
+		b.tries = 0
 	}
-	if rerr := b.resume(); rerr != nil {
-		return n, fmt.Errorf("%w (and the transfer could not be continued: %w)", err, rerr)
+	if resumeErr := b.resume(); resumeErr != nil {
+		return n, fmt.Errorf("%w (resuming the transfer: %w)", err, resumeErr)
 	}
 	return n, nil
 }
 
 func (b *resumingBody) resume() error {
 	ctx := b.req.Context()
-	if !b.t.policy.wait(ctx, b.tries, time.Now(), 0) {
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
+	for start := time.Now(); ; {
+		if !b.t.policy.Wait(ctx, b.tries, start, 0) {
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			return errors.New("too many tries")
 		}
-		return errors.New("too many tries")
-	}
-	b.tries++
-	if b.t.count != nil {
+		b.tries++
 		b.t.count()
+		body, err := b.reopen(ctx)
+		switch {
+		case err == nil:
+			return b.replace(body)
+		case !retry.Transient(err):
+			return err
+		}
 	}
+}
+
+// reopen requests the rest of the content.
+func (b *resumingBody) reopen(ctx context.Context) (io.ReadCloser, error) {
 	req := b.req.Clone(ctx)
 	req.Header.Set("Range", fmt.Sprintf("bytes=%d-", b.read))
 	if b.etag != "" {
@@ -316,31 +197,32 @@ func (b *resumingBody) resume() error {
 	}
 	resp, err := b.t.watched(req)
 	if err != nil {
-		if isTransient(err) {
-			return b.resume()
-		}
-		return err
+		return nil, err
 	}
 	switch {
 	case resp.StatusCode == http.StatusPartialContent:
+		return resp.Body, nil
 	case resp.StatusCode == http.StatusOK:
 		if _, err := io.CopyN(io.Discard, resp.Body, b.read); err != nil {
 			resp.Body.Close()
-			return err
+			return nil, err
 		}
-	case transientStatus(resp.StatusCode):
-		resp.Body.Close()
-		return b.resume()
-	default:
-		resp.Body.Close()
-		return fmt.Errorf("unexpected status %s", resp.Status)
+		return resp.Body, nil
 	}
+	drain(resp)
+	if retry.TransientStatus(resp.StatusCode) {
+		return nil, io.ErrUnexpectedEOF
+	}
+	return nil, fmt.Errorf("unexpected status %s", resp.Status)
+}
+
+func (b *resumingBody) replace(body io.ReadCloser) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.body.Close()
-	b.body = resp.Body
+	b.body = body
 	if b.closed {
-		resp.Body.Close()
+		body.Close()
 		return net.ErrClosed
 	}
 	return nil

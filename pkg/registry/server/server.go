@@ -1,4 +1,4 @@
-package registry
+package server
 
 import (
 	"context"
@@ -32,8 +32,8 @@ const (
 	DefaultAddr = ":" + defaultPort
 )
 
-// ServeOptions say how the embedded registry runs.
-type ServeOptions struct {
+// Options say how the embedded registry runs.
+type Options struct {
 	Addr     string    // HOST:PORT to listen on; "" means DefaultAddr, port 0 picks one
 	Dir      string    // where content and tags lie; made when it is missing
 	Log      io.Writer // a line per request that changes something or fails; nil means none
@@ -135,27 +135,9 @@ func pathCause(err error) string {
 	return err.Error()
 }
 
-// Serve runs the embedded registry until ctx ends, then lets running requests
-// finish. It returns nil after that, and an error when it could not start
-// (*AddrInUseError, *DirError) or stopped by itself. Use Start to know when it
-// listens.
-func Serve(ctx context.Context, opts ServeOptions) error {
-	s, err := Start(opts)
-	if err != nil {
-		return err
-	}
-	select {
-	case <-ctx.Done():
-		return s.Close()
-	case <-s.done:
-		_ = s.Close()
-		return s.err
-	}
-}
-
 // Start starts the embedded registry. It listens, and takes requests, when Start
 // returns; Close ends it.
-func Start(opts ServeOptions) (*Server, error) {
+func Start(opts Options) (*Server, error) {
 	if opts.Addr == "" {
 		opts.Addr = DefaultAddr
 	}
@@ -198,7 +180,7 @@ func Start(opts ServeOptions) (*Server, error) {
 	return s, nil
 }
 
-func start(ln net.Listener, dir string, opts ServeOptions) (*Server, error) {
+func start(ln net.Listener, dir string, opts Options) (*Server, error) {
 	lock, err := lockDir(dir, "listens on "+ln.Addr().String())
 	if err != nil {
 		return nil, err
@@ -253,7 +235,7 @@ func (s *Server) Err() error {
 }
 
 // Close ends the server: no new requests, those that run may finish within
-// ServeOptions.Drain, then their connections are closed. Uploads that are cut
+// Options.Drain, then their connections are closed. Uploads that are cut
 // off leave no blob and no tag.
 func (s *Server) Close() error {
 	var err error
@@ -274,7 +256,7 @@ func (s *Server) Close() error {
 
 // configFor is the distribution's configuration: files in dir, deletions on, and
 // none of what reaches out of the machine.
-func configFor(dir, addr string, opts ServeOptions) *configuration.Configuration {
+func configFor(dir, addr string, opts Options) *configuration.Configuration {
 	c := &configuration.Configuration{
 		Version: "0.1",
 		Storage: configuration.Storage{

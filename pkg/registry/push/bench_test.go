@@ -1,4 +1,4 @@
-package registry
+package push_test
 
 import (
 	"context"
@@ -7,6 +7,10 @@ import (
 	"testing"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/kolla-build/kolla-build/internal/registrytest"
+	"github.com/kolla-build/kolla-build/pkg/registry"
+	"github.com/kolla-build/kolla-build/pkg/registry/push"
+	"github.com/kolla-build/kolla-build/pkg/registry/server"
 )
 
 // BenchmarkPushSet pushes and commits a set of 187 images in the shape of
@@ -15,24 +19,24 @@ import (
 func BenchmarkPushSet(b *testing.B) {
 	const n = 187
 	ctx := context.Background()
-	base := ociBase(b, 5_000_000)
+	base := registrytest.Base(b, 5_000_000)
 	images := make([]v1.Image, n)
 	for i := range images {
-		images[i] = testImage(b, base, 20_000, 2)
+		images[i] = registrytest.Image(b, base, 20_000, 2)
 	}
-	tags := func(host string) []Tag {
-		out := make([]Tag, n)
+	tags := func(host string) []push.Tag {
+		out := make([]push.Tag, n)
 		for i, img := range images {
-			out[i] = Tag{fmt.Sprintf("%s/kolla/image-%03d:t", host, i), digestOf(b, img)}
+			out[i] = push.Tag{Ref: fmt.Sprintf("%s/kolla/image-%03d:t", host, i), Digest: registrytest.Digest(b, img)}
 		}
 		return out
 	}
 	b.Run("new", func(b *testing.B) {
 		for range b.N {
 			b.StopTimer()
-			host := startEmbedded(b, ServeOptions{}).Host()
+			host := registrytest.Embedded(b, server.Options{}).Host()
 			b.StartTimer()
-			p := newClient(b, Options{}).NewPublisher(PublishOptions{})
+			p := push.New(registrytest.Client(b, registry.Options{}), push.Options{})
 			slots := make(chan struct{}, 8) // as builds end: not all at once
 			var wg sync.WaitGroup
 			for i, img := range images {
@@ -53,8 +57,8 @@ func BenchmarkPushSet(b *testing.B) {
 		}
 	})
 	b.Run("unchanged", func(b *testing.B) {
-		host := startEmbedded(b, ServeOptions{}).Host()
-		p := newClient(b, Options{}).NewPublisher(PublishOptions{})
+		host := registrytest.Embedded(b, server.Options{}).Host()
+		p := push.New(registrytest.Client(b, registry.Options{}), push.Options{})
 		var refs []string
 		for i, t := range tags(host) {
 			if _, err := p.Push(ctx, t.Ref, images[i]); err != nil {
@@ -66,7 +70,7 @@ func BenchmarkPushSet(b *testing.B) {
 			b.Fatal(err)
 		}
 		for b.Loop() {
-			for _, r := range newClient(b, Options{}).Heads(ctx, refs) {
+			for _, r := range registrytest.Client(b, registry.Options{}).Heads(ctx, refs) {
 				if r.Err != nil {
 					b.Fatal(r.Err)
 				}

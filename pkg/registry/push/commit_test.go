@@ -1,4 +1,4 @@
-package registry
+package push_test
 
 import (
 	"context"
@@ -15,13 +15,19 @@ import (
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/kolla-build/kolla-build/internal/registrytest"
+	"github.com/kolla-build/kolla-build/pkg/imageref"
+	"github.com/kolla-build/kolla-build/pkg/registry"
+	"github.com/kolla-build/kolla-build/pkg/registry/push"
+	"github.com/kolla-build/kolla-build/pkg/registry/server"
+	digest "github.com/opencontainers/go-digest"
 )
 
 // twoSets pushes two sets of n images, commits the first, and returns the tags
 // of both.
-func twoSets(t *testing.T, p *Publisher, host string, n int) (before, after []Tag) {
+func twoSets(t *testing.T, p *push.Publisher, host string, n int) (before, after []push.Tag) {
 	t.Helper()
-	old, img := ociBase(t, 500), ociBase(t, 600)
+	old, img := registrytest.Base(t, 500), registrytest.Base(t, 600)
 	for i := range n {
 		repo := fmt.Sprintf("%s/kolla/image-%d", host, i)
 		for _, x := range []v1.Image{old, img} {
@@ -29,8 +35,8 @@ func twoSets(t *testing.T, p *Publisher, host string, n int) (before, after []Ta
 				t.Fatal(err)
 			}
 		}
-		before = append(before, Tag{repo + ":t", digestOf(t, old)})
-		after = append(after, Tag{repo + ":t", digestOf(t, img)})
+		before = append(before, push.Tag{Ref: repo + ":t", Digest: registrytest.Digest(t, old)})
+		after = append(after, push.Tag{Ref: repo + ":t", Digest: registrytest.Digest(t, img)})
 	}
 	if err := p.Commit(context.Background(), before); err != nil {
 		t.Fatal(err)
@@ -38,9 +44,9 @@ func twoSets(t *testing.T, p *Publisher, host string, n int) (before, after []Ta
 	return before, after
 }
 
-func mustStand(t *testing.T, host string, tags []Tag) {
+func mustStand(t *testing.T, host string, tags []push.Tag) {
 	t.Helper()
-	c := newClient(t, Options{})
+	c := registrytest.Client(t, registry.Options{})
 	for _, tag := range tags {
 		ref := host + tag.Ref[strings.IndexByte(tag.Ref, '/'):]
 		d, err := c.Head(context.Background(), ref)
@@ -65,22 +71,22 @@ func isTagPut(r *http.Request) bool {
 // At whatever tag a registry begins to refuse, and whatever it does then, every
 // tag is where it was.
 func TestCommitRollsBack(t *testing.T) {
-	eachRegistry(t, func(t *testing.T, host string) {
-		px := startProxy(t, host, nil)
+	registrytest.Each(t, func(t *testing.T, host string) {
+		px := registrytest.StartProxy(t, host, nil)
 		journal := t.TempDir()
-		p := newClient(t, Options{Retries: 2, Jobs: 2}).NewPublisher(PublishOptions{Journal: journal})
+		p := push.New(registrytest.Client(t, registry.Options{Retries: 2, Jobs: 2}), push.Options{Journal: journal})
 		// Only where the fault is that nothing comes does anything wait for its limit.
 		// A busy machine must not reach it with requests that nothing holds up.
-		impatient := newClient(t, Options{Retries: -1, Jobs: 2, Timeout: 2 * time.Second}).NewPublisher(PublishOptions{Journal: journal})
-		before, after := twoSets(t, p, px.host, 8)
+		impatient := push.New(registrytest.Client(t, registry.Options{Retries: -1, Jobs: 2, Timeout: 2 * time.Second}), push.Options{Journal: journal})
+		before, after := twoSets(t, p, px.Host, 8)
 		restored := 0
 		for _, nth := range []int{0, 3, 7} {
-			for _, f := range []fault{fault503, faultReset, faultLost, faultStall} {
-				if f == faultStall && nth != 3 {
+			for _, f := range []registrytest.Fault{registrytest.Status503, registrytest.Reset, registrytest.Lost, registrytest.Stall} {
+				if f == registrytest.Stall && nth != 3 {
 					continue // each takes as long as the limit is
 				}
 				puts, bad := 0, ""
-				px.set(func(r *http.Request) fault {
+				px.Set(func(r *http.Request) registrytest.Fault {
 					if isTagPut(r) {
 						if puts == nth {
 							bad = r.URL.Path
@@ -91,20 +97,20 @@ func TestCommitRollsBack(t *testing.T) {
 					if r.URL.Path == bad && isTagPut(r) {
 						return f
 					}
-					return faultNone
+					return registrytest.None
 				})
 				by := p
-				if f == faultStall {
+				if f == registrytest.Stall {
 					by = impatient
 				}
 				err := by.Commit(context.Background(), after)
-				px.set(nil)
-				var ce *CommitError
+				px.Set(nil)
+				var ce *push.CommitError
 				if !errors.As(err, &ce) || len(ce.Failed) != 1 {
 					t.Fatalf("%s at tag %d: %v", f, nth, err)
 				}
-				if len(ce.Stuck) > 0 { // with faultLost the restoring loses its answer too, having worked
-					if f != faultLost {
+				if len(ce.Stuck) > 0 { // with registrytest.Lost the restoring loses its answer too, having worked
+					if f != registrytest.Lost {
 						t.Errorf("%s at tag %d: %v", f, nth, err)
 					}
 					if _, err := p.Recover(context.Background(), []string{after[0].Ref}); err != nil {
@@ -129,32 +135,32 @@ func TestCommitRollsBack(t *testing.T) {
 // A tag that was not there is not there after a failure, and other tags of the
 // same image stay.
 func TestRollBackOfNewTags(t *testing.T) {
-	eachRegistry(t, func(t *testing.T, host string) {
+	registrytest.Each(t, func(t *testing.T, host string) {
 		ctx := context.Background()
-		px := startProxy(t, host, nil)
-		p := newClient(t, Options{Retries: 2, Jobs: 1}).NewPublisher(PublishOptions{})
-		before, after := twoSets(t, p, px.host, 4)
-		var tags []Tag
+		px := registrytest.StartProxy(t, host, nil)
+		p := push.New(registrytest.Client(t, registry.Options{Retries: 2, Jobs: 1}), push.Options{})
+		before, after := twoSets(t, p, px.Host, 4)
+		var tags []push.Tag
 		for _, tag := range after {
-			tags = append(tags, Tag{strings.TrimSuffix(tag.Ref, ":t") + ":dated", before[0].Digest}, tag)
+			tags = append(tags, push.Tag{Ref: strings.TrimSuffix(tag.Ref, ":t") + ":dated", Digest: before[0].Digest}, tag)
 		}
-		px.set(func(r *http.Request) fault {
+		px.Set(func(r *http.Request) registrytest.Fault {
 			if isTagPut(r) && strings.Contains(r.URL.Path, "image-3") {
-				return fault503
+				return registrytest.Status503
 			}
-			return faultNone
+			return registrytest.None
 		})
-		var ce *CommitError
+		var ce *push.CommitError
 		if err := p.Commit(ctx, tags); !errors.As(err, &ce) || len(ce.Stuck) > 0 || len(ce.Restored) < 3 {
 			t.Fatalf("got %v", err)
 		}
 		mustStand(t, host, before)
 		for _, tag := range before {
-			tags, err := p.c.Tags(ctx, strings.TrimSuffix(tag.Ref, ":t"))
+			tags, err := registrytest.Client(t, registry.Options{}).Tags(ctx, strings.TrimSuffix(tag.Ref, ":t"))
 			if err != nil || len(tags) != 1 || tags[0] != "t" {
 				t.Errorf("tags %v (%v)", tags, err)
 			}
-			mustPull(t, host, "HOST"+tag.Ref[strings.IndexByte(tag.Ref, '/'):], tag.Digest)
+			registrytest.MustPull(t, host, "HOST"+tag.Ref[strings.IndexByte(tag.Ref, '/'):], tag.Digest)
 		}
 	})
 }
@@ -162,38 +168,38 @@ func TestRollBackOfNewTags(t *testing.T) {
 // Where the registry is gone while the tags go back, the error names those that
 // are stuck, and the next publication puts them right.
 func TestStuckTagsAreNamedAndRecovered(t *testing.T) {
-	host := startEmbedded(t, ServeOptions{}).Host()
-	px := startProxy(t, host, nil)
+	host := registrytest.Embedded(t, server.Options{}).Host()
+	px := registrytest.StartProxy(t, host, nil)
 	journal := t.TempDir()
-	p := newClient(t, Options{Retries: 2}).NewPublisher(PublishOptions{Journal: journal})
-	before, after := twoSets(t, p, px.host, 6)
+	p := push.New(registrytest.Client(t, registry.Options{Retries: 2}), push.Options{Journal: journal})
+	before, after := twoSets(t, p, px.Host, 6)
 	puts := 0
-	px.set(func(r *http.Request) fault {
+	px.Set(func(r *http.Request) registrytest.Fault {
 		if isTagPut(r) {
 			puts++
 		}
 		if puts > 3 {
-			return faultReset
+			return registrytest.Reset
 		}
-		return faultNone
+		return registrytest.None
 	})
-	var ce *CommitError
+	var ce *push.CommitError
 	err := p.Commit(context.Background(), after)
 	if !errors.As(err, &ce) || len(ce.Stuck) == 0 || ce.Journal == "" || !strings.Contains(ce.Hint(), ce.Journal) {
 		t.Fatalf("got %v", err)
 	}
 	for ref := range ce.Stuck {
-		if len(ce.Stuck) < mostListed && !strings.Contains(err.Error(), ref) {
+		if len(ce.Stuck) < 5 && !strings.Contains(err.Error(), ref) {
 			t.Errorf("the error does not name %s:\n%v", ref, err)
 		}
 	}
-	px.set(nil)
-	p = newClient(t, Options{}).NewPublisher(PublishOptions{Journal: journal})
+	px.Set(nil)
+	p = push.New(registrytest.Client(t, registry.Options{}), push.Options{Journal: journal})
 	if done, err := p.Recover(context.Background(), []string{"elsewhere.example/x/y:z"}); err != nil || len(done) != 0 {
 		t.Errorf("recovering for another registry: %q, %v", done, err)
 	}
 	done, err := p.Recover(context.Background(), []string{after[0].Ref})
-	if err != nil || len(done) != 1 || !strings.Contains(done[0], "were put back") {
+	if err != nil || len(done) != 1 || !strings.Contains(done[0], "were restored") {
 		t.Fatalf("recovering: %q, %v", done, err)
 	}
 	mustStand(t, host, before)
@@ -202,25 +208,25 @@ func TestStuckTagsAreNamedAndRecovered(t *testing.T) {
 
 // Ctrl-C while the tags move leaves every tag where it was.
 func TestInterruptedCommit(t *testing.T) {
-	eachRegistry(t, func(t *testing.T, host string) {
-		px := startProxy(t, host, nil)
+	registrytest.Each(t, func(t *testing.T, host string) {
+		px := registrytest.StartProxy(t, host, nil)
 		journal := t.TempDir()
-		p := newClient(t, Options{Jobs: 1}).NewPublisher(PublishOptions{Journal: journal})
-		before, after := twoSets(t, p, px.host, 6)
+		p := push.New(registrytest.Client(t, registry.Options{Jobs: 1}), push.Options{Journal: journal})
+		before, after := twoSets(t, p, px.Host, 6)
 		for nth := range 6 {
 			ctx, cancel := context.WithCancel(context.Background())
 			puts := 0
-			px.set(func(r *http.Request) fault {
+			px.Set(func(r *http.Request) registrytest.Fault {
 				if isTagPut(r) {
 					if puts++; puts > nth {
 						cancel()
 					}
 				}
-				return faultNone
+				return registrytest.None
 			})
 			err := p.Commit(ctx, after)
 			cancel()
-			var ce *CommitError
+			var ce *push.CommitError
 			if !errors.As(err, &ce) || len(ce.Stuck) > 0 {
 				t.Fatalf("interrupted at tag %d: %v", nth, err)
 			}
@@ -233,22 +239,22 @@ func TestInterruptedCommit(t *testing.T) {
 // Two that publish to the same names at once, from different machines: whatever
 // order their requests come in, at the end one of the sets is there whole.
 func TestTwoPublishersAtOnce(t *testing.T) {
-	host := startEmbedded(t, ServeOptions{}).Host()
+	host := registrytest.Embedded(t, server.Options{}).Host()
 	shared := t.TempDir()
 	// Requests that take a while meet each other more often than those of a quiet
 	// machine; the publishers must not count on the latter.
-	slow := startProxy(t, host, nil)
-	slow.delay = 5 * time.Millisecond
+	slow := registrytest.StartProxy(t, host, nil)
+	slow.Delay = 5 * time.Millisecond
 	for name, journals := range map[string][2]string{
 		"two machines": {t.TempDir(), t.TempDir()},
 		"one machine":  {shared, shared},
 	} {
 		t.Run(name, func(t *testing.T) {
-			var pubs [2]*Publisher
-			var sets [2][]Tag
+			var pubs [2]*push.Publisher
+			var sets [2][]push.Tag
 			for i := range pubs {
-				pubs[i] = newClient(t, Options{Jobs: 2}).NewPublisher(PublishOptions{Journal: journals[i]})
-				_, sets[i] = twoSets(t, pubs[i], slow.host, 12)
+				pubs[i] = push.New(registrytest.Client(t, registry.Options{Jobs: 2}), push.Options{Journal: journals[i]})
+				_, sets[i] = twoSets(t, pubs[i], slow.Host, 12)
 			}
 			for range 5 {
 				var errs [2]error
@@ -263,7 +269,7 @@ func TestTwoPublishersAtOnce(t *testing.T) {
 				if errs[0] != nil || errs[1] != nil {
 					t.Fatalf("%v\n%v", errs[0], errs[1])
 				}
-				d, err := pubs[0].c.Head(context.Background(), sets[0][0].Ref)
+				d, err := registrytest.Client(t, registry.Options{}).Head(context.Background(), sets[0][0].Ref)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -282,29 +288,30 @@ func TestTwoPublishersAtOnce(t *testing.T) {
 // Who cannot get a tag for himself, however often he tries, says so and leaves it
 // to who has it.
 func TestCommitAgainstARival(t *testing.T) {
-	host := startEmbedded(t, ServeOptions{}).Host()
-	px := startProxy(t, host, nil)
-	p := newClient(t, Options{}).NewPublisher(PublishOptions{Journal: t.TempDir()})
-	before, after := twoSets(t, p, px.host, 2)
-	theirs := Tag{host + before[0].Ref[strings.IndexByte(before[0].Ref, '/'):], before[0].Digest}
-	rival := newClient(t, Options{}).NewPublisher(PublishOptions{})
-	px.set(func(r *http.Request) fault {
+	host := registrytest.Embedded(t, server.Options{}).Host()
+	px := registrytest.StartProxy(t, host, nil)
+	journal := t.TempDir()
+	p := push.New(registrytest.Client(t, registry.Options{}), push.Options{Journal: journal})
+	before, after := twoSets(t, p, px.Host, 2)
+	theirs := push.Tag{Ref: host + before[0].Ref[strings.IndexByte(before[0].Ref, '/'):], Digest: before[0].Digest}
+	rival := push.New(registrytest.Client(t, registry.Options{}), push.Options{})
+	px.Set(func(r *http.Request) registrytest.Fault {
 		if r.Method == http.MethodHead && strings.HasSuffix(r.URL.Path, "image-0/manifests/t") {
-			if err := rival.Commit(context.Background(), []Tag{theirs}); err != nil {
+			if err := rival.Commit(context.Background(), []push.Tag{theirs}); err != nil {
 				t.Error(err)
 			}
 		}
-		return faultNone
+		return registrytest.None
 	})
 	err := p.Commit(context.Background(), after)
-	px.set(nil)
-	var conflict *ConflictError
-	var ce *CommitError
+	px.Set(nil)
+	var conflict *push.ConflictError
+	var ce *push.CommitError
 	if !errors.As(err, &conflict) || conflict.Tags != 1 || !errors.As(err, &ce) || len(ce.Stuck) > 0 {
 		t.Fatalf("got %v", err)
 	}
 	mustStand(t, host, before)
-	mustBeEmpty(t, p.opts.Journal)
+	mustBeEmpty(t, journal)
 }
 
 // A process that is killed while the tags move is this test's own, run again.
@@ -313,29 +320,30 @@ func TestKilledCommitIsFinished(t *testing.T) {
 		commitUntilKilled(host)
 		return
 	}
-	eachRegistry(t, func(t *testing.T, host string) {
+	registrytest.Each(t, func(t *testing.T, host string) {
 		for _, gone := range []bool{false, true} {
 			t.Run(fmt.Sprintf("content gone %v", gone), func(t *testing.T) {
 				journal := t.TempDir()
-				p := newClient(t, Options{}).NewPublisher(PublishOptions{Journal: journal})
+				p := push.New(registrytest.Client(t, registry.Options{}), push.Options{Journal: journal})
 				before, after := twoSets(t, p, host, 8)
 				killMidway(t, host, journal, after)
 				if gone {
 					// The registry has collected what no tag named.
+					c := registrytest.Client(t, registry.Options{})
 					for _, tag := range after {
-						r, err := p.c.parse(tag.Ref)
+						r, err := imageref.Parse(tag.Ref)
 						if err != nil {
 							t.Fatal(err)
 						}
-						if d, err := p.c.Head(context.Background(), tag.Ref); err != nil || d.Digest == tag.Digest {
+						if d, err := c.Head(context.Background(), tag.Ref); err != nil || d.Digest == tag.Digest {
 							continue
 						}
-						if _, err := p.deleteManifest(context.Background(), r.Context(), tag.Digest.String()); err != nil {
+						if err := c.Repository(r).DeleteManifest(context.Background(), tag.Digest); err != nil {
 							t.Fatal(err)
 						}
 					}
 				}
-				p = newClient(t, Options{}).NewPublisher(PublishOptions{Journal: journal})
+				p = push.New(registrytest.Client(t, registry.Options{}), push.Options{Journal: journal})
 				done, err := p.Recover(context.Background(), []string{after[0].Ref})
 				if err != nil || len(done) != 1 {
 					t.Fatalf("recovering: %q, %v", done, err)
@@ -353,25 +361,25 @@ func TestKilledCommitIsFinished(t *testing.T) {
 }
 
 // killMidway has another process commit tags, and kills it when some have moved.
-func killMidway(t *testing.T, host, journal string, tags []Tag) {
+func killMidway(t *testing.T, host, journal string, tags []push.Tag) {
 	t.Helper()
-	px := startProxy(t, host, nil)
+	px := registrytest.StartProxy(t, host, nil)
 	reached := make(chan struct{})
 	puts := 0
-	px.set(func(r *http.Request) fault {
+	px.Set(func(r *http.Request) registrytest.Fault {
 		if !isTagPut(r) {
-			return faultNone
+			return registrytest.None
 		}
 		if puts++; puts <= 3 {
-			return faultNone
+			return registrytest.None
 		}
 		if puts == 5 { // two are in flight at once: the third has been answered
 			close(reached)
 		}
-		return faultStall
+		return registrytest.Stall
 	})
 	cmd := exec.Command(os.Args[0], "-test.run", "^TestKilledCommitIsFinished$")
-	cmd.Env = append(os.Environ(), "REGISTRY_TEST_COMMIT="+px.host, "REGISTRY_TEST_JOURNAL="+journal, "REGISTRY_TEST_DIGEST="+tags[0].Digest.String())
+	cmd.Env = append(os.Environ(), "REGISTRY_TEST_COMMIT="+px.Host, "REGISTRY_TEST_JOURNAL="+journal, "REGISTRY_TEST_DIGEST="+tags[0].Digest.String())
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -383,14 +391,14 @@ func killMidway(t *testing.T, host, journal string, tags []Tag) {
 	_ = cmd.Process.Kill()
 	_ = cmd.Wait()
 	// The journal has the proxy's name; the proxy goes on as long as the test.
-	px.set(nil)
+	px.Set(nil)
 	files, err := filepath.Glob(filepath.Join(journal, "commit-*.json"))
 	if err != nil || len(files) != 1 {
 		t.Fatalf("journals: %v (%v)", files, err)
 	}
 	b, err := os.ReadFile(files[0])
 	if err == nil {
-		err = os.WriteFile(files[0], []byte(strings.ReplaceAll(string(b), px.host, host)), 0o644)
+		err = os.WriteFile(files[0], []byte(strings.ReplaceAll(string(b), px.Host, host)), 0o644)
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -398,41 +406,41 @@ func killMidway(t *testing.T, host, journal string, tags []Tag) {
 }
 
 func commitUntilKilled(host string) {
-	c, err := New(Options{Jobs: 1})
+	c, err := registry.New(registry.Options{Jobs: 1, BaseDelay: time.Millisecond})
 	if err != nil {
 		panic(err)
 	}
-	h, err := v1.NewHash(os.Getenv("REGISTRY_TEST_DIGEST"))
+	h, err := digest.Parse(os.Getenv("REGISTRY_TEST_DIGEST"))
 	if err != nil {
 		panic(err)
 	}
-	var tags []Tag
+	var tags []push.Tag
 	for i := range 8 {
-		tags = append(tags, Tag{fmt.Sprintf("%s/kolla/image-%d:t", host, i), h})
+		tags = append(tags, push.Tag{Ref: fmt.Sprintf("%s/kolla/image-%d:t", host, i), Digest: h})
 	}
-	p := c.NewPublisher(PublishOptions{Journal: os.Getenv("REGISTRY_TEST_JOURNAL")})
+	p := push.New(c, push.Options{Journal: os.Getenv("REGISTRY_TEST_JOURNAL")})
 	fmt.Println(p.Commit(context.Background(), tags))
 }
 
 // Whoever has published since a commit was cut off is not disturbed.
 func TestRecoverLeavesLaterPublications(t *testing.T) {
-	host := startEmbedded(t, ServeOptions{}).Host()
+	host := registrytest.Embedded(t, server.Options{}).Host()
 	journal := t.TempDir()
-	p := newClient(t, Options{}).NewPublisher(PublishOptions{Journal: journal})
+	p := push.New(registrytest.Client(t, registry.Options{}), push.Options{Journal: journal})
 	_, after := twoSets(t, p, host, 8)
 	killMidway(t, host, journal, after)
-	other := newClient(t, Options{}).NewPublisher(PublishOptions{})
+	other := push.New(registrytest.Client(t, registry.Options{}), push.Options{})
 	_, later := twoSets(t, other, host, 3)
 	if err := other.Commit(context.Background(), later); err != nil {
 		t.Fatal(err)
 	}
-	var now []Tag
+	var now []push.Tag
 	for _, tag := range after {
-		d, err := p.c.Head(context.Background(), tag.Ref)
+		d, err := registrytest.Client(t, registry.Options{}).Head(context.Background(), tag.Ref)
 		if err != nil {
 			t.Fatal(err)
 		}
-		now = append(now, Tag{tag.Ref, d.Digest})
+		now = append(now, push.Tag{Ref: tag.Ref, Digest: d.Digest})
 	}
 	done, err := p.Recover(context.Background(), []string{after[0].Ref})
 	if err != nil || len(done) != 1 || !strings.Contains(done[0], "nothing was changed") {
@@ -444,13 +452,13 @@ func TestRecoverLeavesLaterPublications(t *testing.T) {
 
 func TestJournalThatCannotBeRead(t *testing.T) {
 	journal := t.TempDir()
-	p := newClient(t, Options{}).NewPublisher(PublishOptions{Journal: journal})
+	p := push.New(registrytest.Client(t, registry.Options{}), push.Options{Journal: journal})
 	for _, text := range []string{"", "{", `{"version":2}`} {
 		path := filepath.Join(journal, "commit-1.json")
 		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		var je *JournalError
+		var je *push.JournalError
 		if _, err := p.Recover(context.Background(), []string{"localhost:1/a/b:c"}); !errors.As(err, &je) || je.Path != path || je.Hint() == "" {
 			t.Errorf("%q: got %v", text, err)
 		}

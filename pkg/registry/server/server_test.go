@@ -1,4 +1,4 @@
-package registry
+package server_test
 
 import (
 	"bytes"
@@ -15,7 +15,11 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/kolla-build/kolla-build/internal/registrytest"
 	"github.com/kolla-build/kolla-build/internal/testenv"
+	"github.com/kolla-build/kolla-build/pkg/registry"
+	"github.com/kolla-build/kolla-build/pkg/registry/push"
+	"github.com/kolla-build/kolla-build/pkg/registry/server"
 )
 
 // syncBuffer is a bytes.Buffer for several goroutines.
@@ -39,43 +43,33 @@ func (s *syncBuffer) String() string {
 func TestTagsSurviveARestart(t *testing.T) {
 	ctx := context.Background()
 	dir := filepath.Join(t.TempDir(), "a", "b") // made when it is missing
-	img := ociBase(t, 10_000)
-	s := startEmbedded(t, ServeOptions{Dir: dir})
-	p := newClient(t, Options{}).NewPublisher(PublishOptions{})
+	img := registrytest.Base(t, 10_000)
+	s := registrytest.Embedded(t, server.Options{Dir: dir})
+	p := push.New(registrytest.Client(t, registry.Options{}), push.Options{})
 	d, err := p.Push(ctx, s.Host()+"/kolla/base", img)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := p.Commit(ctx, []Tag{{s.Host() + "/kolla/base:t", d.Digest}}); err != nil {
+	if err := p.Commit(ctx, []push.Tag{{Ref: s.Host() + "/kolla/base:t", Digest: d.Digest}}); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	again := startEmbedded(t, ServeOptions{Dir: dir, ReadOnly: true})
-	mustPull(t, again.Host(), "HOST/kolla/base:t", d.Digest)
-	if _, err := newClient(t, Options{}).NewPublisher(PublishOptions{}).Push(ctx, again.Host()+"/kolla/base", ociBase(t, 10)); err == nil {
+	again := registrytest.Embedded(t, server.Options{Dir: dir, ReadOnly: true})
+	registrytest.MustPull(t, again.Host(), "HOST/kolla/base:t", d.Digest)
+	if _, err := push.New(registrytest.Client(t, registry.Options{}), push.Options{}).Push(ctx, again.Host()+"/kolla/base", registrytest.Base(t, 10)); err == nil {
 		t.Error("a read-only registry took a push")
-	}
-}
-
-func TestServeEndsWithItsContext(t *testing.T) {
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- Serve(ctx, ServeOptions{Addr: "127.0.0.1:0", Dir: t.TempDir()}) }()
-	cancel()
-	if err := <-done; err != nil {
-		t.Fatal(err)
 	}
 }
 
 func TestServeErrors(t *testing.T) {
 	dir := t.TempDir()
-	s := startEmbedded(t, ServeOptions{Dir: dir})
+	s := registrytest.Embedded(t, server.Options{Dir: dir})
 
 	t.Run("address in use by a registry", func(t *testing.T) {
-		_, err := Start(ServeOptions{Addr: s.Addr().String(), Dir: t.TempDir()})
-		var in *AddrInUseError
+		_, err := server.Start(server.Options{Addr: s.Addr().String(), Dir: t.TempDir()})
+		var in *server.AddrInUseError
 		if !errors.As(err, &in) || !in.IsRegistry || !strings.Contains(in.Hint(), "--registry "+s.Host()) {
 			t.Errorf("got %v", err)
 		}
@@ -88,20 +82,20 @@ func TestServeErrors(t *testing.T) {
 		srv := &http.Server{Handler: http.NotFoundHandler()}
 		go func() { _ = srv.Serve(ln) }()
 		defer srv.Close()
-		_, err = Start(ServeOptions{Addr: ln.Addr().String(), Dir: t.TempDir()})
-		var in *AddrInUseError
+		_, err = server.Start(server.Options{Addr: ln.Addr().String(), Dir: t.TempDir()})
+		var in *server.AddrInUseError
 		_, port, _ := net.SplitHostPort(ln.Addr().String())
 		if !errors.As(err, &in) || in.IsRegistry || !strings.Contains(in.Hint(), "ss -ltnp 'sport = :"+port+"'") {
 			t.Errorf("got %v", err)
 		}
 	})
 	t.Run("directory in use", func(t *testing.T) {
-		_, err := Start(ServeOptions{Addr: "127.0.0.1:0", Dir: dir})
-		var de *DirError
+		_, err := server.Start(server.Options{Addr: "127.0.0.1:0", Dir: dir})
+		var de *server.DirError
 		if !errors.As(err, &de) || !de.Locked || !strings.Contains(err.Error(), "listens on "+s.Addr().String()) {
 			t.Errorf("got %v", err)
 		}
-		if _, err := GarbageCollect(context.Background(), dir, GCOptions{}); err != nil && (!errors.As(err, &de) || !de.Locked) {
+		if _, err := server.GarbageCollect(context.Background(), dir, server.GCOptions{}); err != nil && (!errors.As(err, &de) || !de.Locked) {
 			t.Errorf("collecting garbage under a running registry: %v", err)
 		}
 	})
@@ -110,23 +104,23 @@ func TestServeErrors(t *testing.T) {
 		if err := os.WriteFile(file, nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		_, err := Start(ServeOptions{Addr: "127.0.0.1:0", Dir: file})
-		var de *DirError
+		_, err := server.Start(server.Options{Addr: "127.0.0.1:0", Dir: file})
+		var de *server.DirError
 		if !errors.As(err, &de) || de.Locked || !strings.Contains(err.Error(), "not a directory") {
 			t.Errorf("got %v", err)
 		}
 	})
 	t.Run("directory cannot be written", func(t *testing.T) {
 		// Root may write everywhere but to a file system that is read-only.
-		_, err := Start(ServeOptions{Addr: "127.0.0.1:0", Dir: "/proc/kolla-build-test"})
-		var de *DirError
+		_, err := server.Start(server.Options{Addr: "127.0.0.1:0", Dir: "/proc/kolla-build-test"})
+		var de *server.DirError
 		if !errors.As(err, &de) || !strings.Contains(de.Hint(), "--dir") {
 			t.Errorf("got %v", err)
 		}
 	})
 	t.Run("no password file", func(t *testing.T) {
 		missing := filepath.Join(t.TempDir(), "none")
-		if _, err := Start(ServeOptions{Addr: "127.0.0.1:0", Dir: t.TempDir(), Htpasswd: missing}); err == nil {
+		if _, err := server.Start(server.Options{Addr: "127.0.0.1:0", Dir: t.TempDir(), Htpasswd: missing}); err == nil {
 			t.Error("it started")
 		}
 		if _, err := os.Stat(missing); err == nil {
@@ -134,7 +128,7 @@ func TestServeErrors(t *testing.T) {
 		}
 	})
 	t.Run("nonsense address", func(t *testing.T) {
-		if _, err := Start(ServeOptions{Addr: "nowhere", Dir: t.TempDir()}); err == nil || !strings.Contains(err.Error(), "nowhere") {
+		if _, err := server.Start(server.Options{Addr: "nowhere", Dir: t.TempDir()}); err == nil || !strings.Contains(err.Error(), "nowhere") {
 			t.Errorf("got %v", err)
 		}
 	})
@@ -143,19 +137,19 @@ func TestServeErrors(t *testing.T) {
 // The log has what changes and what fails; nothing goes to standard error.
 func TestServeLog(t *testing.T) {
 	log := &syncBuffer{}
-	s := startEmbedded(t, ServeOptions{Log: log})
+	s := registrytest.Embedded(t, server.Options{Log: log})
 	ctx := context.Background()
-	c := newClient(t, Options{})
+	c := registrytest.Client(t, registry.Options{})
 	_, _ = c.Head(ctx, s.Host()+"/kolla/none:t")
 	if got := log.String(); got != "" {
 		t.Errorf("a look-up is logged: %s", got)
 	}
-	p := c.NewPublisher(PublishOptions{})
-	d, err := p.Push(ctx, s.Host()+"/kolla/base", ociBase(t, 10))
+	p := push.New(c, push.Options{})
+	d, err := p.Push(ctx, s.Host()+"/kolla/base", registrytest.Base(t, 10))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := p.Commit(ctx, []Tag{{s.Host() + "/kolla/base:t", d.Digest}}); err != nil {
+	if err := p.Commit(ctx, []push.Tag{{Ref: s.Host() + "/kolla/base:t", Digest: d.Digest}}); err != nil {
 		t.Fatal(err)
 	}
 	if got := log.String(); !strings.Contains(got, "PUT /v2/kolla/base/manifests/t 201") {
@@ -174,10 +168,10 @@ func TestServeLog(t *testing.T) {
 func TestGarbageCollect(t *testing.T) {
 	ctx := context.Background()
 	dir := t.TempDir()
-	s := startEmbedded(t, ServeOptions{Dir: dir})
+	s := registrytest.Embedded(t, server.Options{Dir: dir})
 	host := s.Host()
-	p := newClient(t, Options{}).NewPublisher(PublishOptions{})
-	kept, gone := ociBase(t, 10_000), ociBase(t, 300_000)
+	p := push.New(registrytest.Client(t, registry.Options{}), push.Options{})
+	kept, gone := registrytest.Base(t, 10_000), registrytest.Base(t, 300_000)
 	for _, img := range []struct {
 		tag string
 		d   string
@@ -191,40 +185,40 @@ func TestGarbageCollect(t *testing.T) {
 			t.Fatal(err)
 		}
 		if img.tag == "kept" {
-			if err := p.Commit(ctx, []Tag{{host + "/kolla/base:kept", d.Digest}}); err != nil {
+			if err := p.Commit(ctx, []push.Tag{{Ref: host + "/kolla/base:kept", Digest: d.Digest}}); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
-	if _, err := GarbageCollect(ctx, dir, GCOptions{Untagged: true}); err == nil {
+	if _, err := server.GarbageCollect(ctx, dir, server.GCOptions{Untagged: true}); err == nil {
 		t.Fatal("it collected under a running registry")
 	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if freed, err := GarbageCollect(ctx, dir, GCOptions{}); err != nil || freed != 0 {
+	if freed, err := server.GarbageCollect(ctx, dir, server.GCOptions{}); err != nil || freed != 0 {
 		t.Errorf("freed %d bytes (%v) of what manifests refer to", freed, err)
 	}
-	if freed, err := GarbageCollect(ctx, dir, GCOptions{Untagged: true, DryRun: true}); err != nil || freed != 0 {
+	if freed, err := server.GarbageCollect(ctx, dir, server.GCOptions{Untagged: true, DryRun: true}); err != nil || freed != 0 {
 		t.Errorf("a dry run freed %d bytes (%v)", freed, err)
 	}
-	if freed, err := GarbageCollect(ctx, dir, GCOptions{Untagged: true}); err != nil || freed < 300_000 {
+	if freed, err := server.GarbageCollect(ctx, dir, server.GCOptions{Untagged: true}); err != nil || freed < 300_000 {
 		t.Errorf("freed %d bytes (%v)", freed, err)
 	}
-	again := startEmbedded(t, ServeOptions{Dir: dir})
-	mustPull(t, again.Host(), "HOST/kolla/base:kept", digestOf(t, kept))
-	var nf *NotFoundError
-	if _, err := newClient(t, Options{}).Head(ctx, again.Host()+"/kolla/base@"+digestOf(t, gone).String()); !errors.As(err, &nf) {
+	again := registrytest.Embedded(t, server.Options{Dir: dir})
+	registrytest.MustPull(t, again.Host(), "HOST/kolla/base:kept", registrytest.Digest(t, kept))
+	var nf *registry.NotFoundError
+	if _, err := registrytest.Client(t, registry.Options{}).Head(ctx, again.Host()+"/kolla/base@"+registrytest.Digest(t, gone).String()); !errors.As(err, &nf) {
 		t.Errorf("the untagged image: %v", err)
 	}
 	// What was collected can be pushed again.
-	if _, err := newClient(t, Options{}).NewPublisher(PublishOptions{}).Push(ctx, again.Host()+"/kolla/base", gone); err != nil {
+	if _, err := push.New(registrytest.Client(t, registry.Options{}), push.Options{}).Push(ctx, again.Host()+"/kolla/base", gone); err != nil {
 		t.Error(err)
 	}
-	if _, err := GarbageCollect(ctx, filepath.Join(dir, "none"), GCOptions{}); err == nil {
+	if _, err := server.GarbageCollect(ctx, filepath.Join(dir, "none"), server.GCOptions{}); err == nil {
 		t.Error("collecting in a directory that is not there succeeded")
 	}
-	if freed, err := GarbageCollect(ctx, t.TempDir(), GCOptions{}); err != nil || freed != 0 {
+	if freed, err := server.GarbageCollect(ctx, t.TempDir(), server.GCOptions{}); err != nil || freed != 0 {
 		t.Errorf("an empty directory: %d, %v", freed, err)
 	}
 }
@@ -233,19 +227,19 @@ func TestGarbageCollect(t *testing.T) {
 func TestSkopeoPushesToUs(t *testing.T) {
 	skopeo := testenv.Program(t, "skopeo", "skopeo")
 	ctx := context.Background()
-	s := startEmbedded(t, ServeOptions{})
-	p := newClient(t, Options{}).NewPublisher(PublishOptions{})
-	img := ociBase(t, 5000)
+	s := registrytest.Embedded(t, server.Options{})
+	p := push.New(registrytest.Client(t, registry.Options{}), push.Options{})
+	img := registrytest.Base(t, 5000)
 	d, err := p.Push(ctx, s.Host()+"/a/b", img)
 	if err != nil {
 		t.Fatal(err)
 	}
-	runTool(t, skopeo, "copy", "--src-tls-verify=false", "--dest-tls-verify=false",
+	registrytest.Run(t, skopeo, "copy", "--src-tls-verify=false", "--dest-tls-verify=false",
 		"docker://"+s.Host()+"/a/b@"+d.Digest.String(), "docker://"+s.Host()+"/c/d:copied")
-	mustPull(t, s.Host(), "HOST/c/d:copied", d.Digest)
-	runTool(t, skopeo, "delete", "--tls-verify=false", "docker://"+s.Host()+"/c/d:copied")
-	var nf *NotFoundError
-	if _, err := newClient(t, Options{}).Head(ctx, s.Host()+"/c/d:copied"); !errors.As(err, &nf) {
+	registrytest.MustPull(t, s.Host(), "HOST/c/d:copied", d.Digest)
+	registrytest.Run(t, skopeo, "delete", "--tls-verify=false", "docker://"+s.Host()+"/c/d:copied")
+	var nf *registry.NotFoundError
+	if _, err := registrytest.Client(t, registry.Options{}).Head(ctx, s.Host()+"/c/d:copied"); !errors.As(err, &nf) {
 		t.Errorf("after the deletion: %v", err)
 	}
 }
@@ -260,15 +254,15 @@ func TestDiskFull(t *testing.T) {
 	t.Cleanup(func() { _ = syscall.Unmount(dir, syscall.MNT_DETACH) })
 	ctx := context.Background()
 	log := &syncBuffer{}
-	s := startEmbedded(t, ServeOptions{Dir: dir, Log: log})
+	s := registrytest.Embedded(t, server.Options{Dir: dir, Log: log})
 	ballast := filepath.Join(dir, "ballast")
 	if err := os.WriteFile(ballast, make([]byte, 900_000), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	img := ociBase(t, 400_000)
-	p := newClient(t, Options{}).NewPublisher(PublishOptions{})
+	img := registrytest.Base(t, 400_000)
+	p := push.New(registrytest.Client(t, registry.Options{}), push.Options{})
 	_, err := p.Push(ctx, s.Host()+"/kolla/base", img)
-	var ae *AnswerError
+	var ae *registry.AnswerError
 	if !errors.As(err, &ae) || !strings.Contains(err.Error(), "no space left") || !strings.Contains(ae.Hint(), "disk is full") {
 		t.Fatalf("got %v", err)
 	}
@@ -281,5 +275,5 @@ func TestDiskFull(t *testing.T) {
 	if _, err := p.Push(ctx, s.Host()+"/kolla/base", img); err != nil {
 		t.Fatal(err)
 	}
-	mustPull(t, s.Host(), "HOST/kolla/base@"+digestOf(t, img).String(), digestOf(t, img))
+	registrytest.MustPull(t, s.Host(), "HOST/kolla/base@"+registrytest.Digest(t, img).String(), registrytest.Digest(t, img))
 }

@@ -1,0 +1,313 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/containerd/containerd/v2/core/remotes/docker/auth"
+	remoteserrors "github.com/containerd/containerd/v2/core/remotes/errors"
+)
+
+// challenge is how a registry wants to be logged in to. The zero value asks for
+// nothing.
+type challenge struct {
+	scheme  auth.AuthenticationScheme
+	realm   string // of a bearer challenge: the token server
+	service string
+	scopes  string // that the refused request needs
+}
+
+// challengeOf reads what an answer asks for; tokens take precedence over passwords.
+func challengeOf(resp *http.Response) challenge {
+	if resp.StatusCode != http.StatusUnauthorized {
+		return challenge{}
+	}
+	for _, c := range auth.ParseAuthHeader(resp.Header) {
+		switch c.Scheme {
+		case auth.BearerAuth:
+			return challenge{scheme: c.Scheme, realm: c.Parameters["realm"], service: c.Parameters["service"], scopes: c.Parameters["scope"]}
+		case auth.BasicAuth:
+			return challenge{scheme: c.Scheme}
+		}
+	}
+	return challenge{}
+}
+
+// The actions that a token allows on a repository.
+const (
+	actionsPull   = "pull"
+	actionsPush   = "pull,push"
+	actionsDelete = "pull,push,delete"
+)
+
+func scope(repository, actions string) string { return "repository:" + repository + ":" + actions }
+
+// tokenKey tells tokens apart. A token is for a login, so credentials are part of it.
+type tokenKey struct {
+	realm, service, scopes string
+	login                  login
+}
+
+type token struct {
+	value   string
+	expires time.Time
+}
+
+// tokenMargin is how long before its end a token is no longer used, and tokenLife is
+// the life of tokens that do not say theirs (the specification's default).
+const (
+	tokenMargin = 5 * time.Second
+	tokenLife   = 60 * time.Second
+)
+
+// do sends a request to the registry, logged in for the scopes. repository says which
+// credentials to use. The first scope should be the one that matters most: some token
+// servers look at one only.
+func (h *host) do(req *http.Request, repository string, scopes ...string) (*http.Response, error) {
+	return send(&authTransport{host: h, repository: repository, scopes: scopes}, req)
+}
+
+// authTransport adds credentials to requests to one registry, and to no other host
+// that it redirects to.
+type authTransport struct {
+	host       *host
+	repository string
+	scopes     []string
+}
+
+// RoundTrip implements http.RoundTripper. A request that is refused for want of a
+// (valid) token is sent once more with one.
+func (t *authTransport) RoundTrip(req *http.Request) (*http.Response, error) {
+	h := t.host
+	if req.URL.Host != h.addr {
+		req = req.Clone(req.Context())
+		req.Header.Del("Authorization")
+		return h.client.network(req.URL.Host).RoundTrip(req)
+	}
+	login, err := h.login(req.Context(), t.repository, req.URL.Scheme)
+	if err != nil {
+		return nil, err
+	}
+	scopes := t.scopes
+	for first := true; ; first = false {
+		authorized := req.Clone(req.Context())
+		if !first && req.GetBody != nil {
+			if authorized.Body, err = req.GetBody(); err != nil {
+				return nil, err
+			}
+		}
+		h.mu.Lock()
+		ch := h.challenge
+		h.mu.Unlock()
+		used, err := h.authorize(authorized, ch, login, scopes)
+		if err != nil {
+			return nil, err
+		}
+		resp, err := h.base.RoundTrip(authorized)
+		if err != nil || resp.StatusCode != http.StatusUnauthorized || !first {
+			return resp, err
+		}
+		asked := challengeOf(resp)
+		if !h.learn(asked, ch, used) {
+			return resp, nil
+		}
+		if asked.scopes != "" && !covers(scopes, asked.scopes) {
+			scopes = append(strings.Fields(asked.scopes), scopes...)
+		}
+		if req.Body != nil && req.Body != http.NoBody && req.GetBody == nil {
+			return resp, nil // its caller repeats it as a whole
+		}
+		drain(resp)
+	}
+}
+
+// learn takes note of a challenge, forgets the token that was refused, and reports
+// whether the request may be answered otherwise when it is repeated.
+func (h *host) learn(asked, before challenge, used tokenKey) bool {
+	if asked.scheme == 0 {
+		return false
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	known := asked.scheme == before.scheme && asked.realm == before.realm && asked.service == before.service
+	if !known {
+		h.challenge = asked
+	}
+	_, had := h.tokens[used]
+	delete(h.tokens, used)
+	return !known || had
+}
+
+// authorize adds the credentials that a challenge asks for. It returns the key of the
+// token that was used, if one was.
+func (h *host) authorize(req *http.Request, ch challenge, login login, scopes []string) (tokenKey, error) {
+	req.Header.Del("Authorization")
+	switch {
+	case ch.scheme == auth.BasicAuth && login.Username != "":
+		req.SetBasicAuth(login.Username, login.Password)
+	case ch.scheme == auth.BearerAuth && login.RegistryToken != "":
+		req.Header.Set("Authorization", "Bearer "+login.RegistryToken)
+	case ch.scheme == auth.BearerAuth:
+		key := tokenKey{realm: ch.realm, service: ch.service, scopes: strings.Join(scopes, " "), login: login}
+		value, err := h.token(req.Context(), key)
+		if err != nil {
+			return key, err
+		}
+		req.Header.Set("Authorization", "Bearer "+value)
+		return key, nil
+	}
+	return tokenKey{}, nil
+}
+
+// token returns a token from memory, or gets one from the token server. Only those
+// who need the same one wait for each other.
+func (h *host) token(ctx context.Context, key tokenKey) (string, error) {
+	cached := func() (token, bool) {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		t, ok := h.tokens[key]
+		return t, ok && time.Now().Before(t.expires)
+	}
+	if t, ok := cached(); ok {
+		return t.value, nil
+	}
+	t, err := h.fetches.do(ctx, key, func() (token, error) {
+		if t, ok := cached(); ok {
+			return t, nil
+		}
+		t, err := h.fetchToken(ctx, key)
+		if err != nil {
+			return token{}, err
+		}
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		maps.DeleteFunc(h.tokens, func(_ tokenKey, t token) bool { return time.Now().After(t.expires) })
+		h.tokens[key] = t
+		return t, nil
+	})
+	return t.value, err
+}
+
+// maxTokenAnswer bounds the answer of a token server, in bytes.
+const maxTokenAnswer = 1 << 20
+
+// fetchToken gets a token. With a password it asks by GET, which every token server
+// supports; with an identity token by POST, as OAuth 2 has it.
+func (h *host) fetchToken(ctx context.Context, key tokenKey) (token, error) {
+	realm, err := url.Parse(key.realm)
+	if err != nil || realm.Host == "" || realm.Scheme != "https" && realm.Scheme != "http" {
+		return token{}, fmt.Errorf("registry %s: its token server %q is not a URL", h.name, key.realm)
+	}
+	if realm.Scheme == "http" && key.login != (login{}) && !h.client.mayBeInsecure(realm.Host) && !h.client.mayBeInsecure(h.addr) {
+		return token{}, &UnauthorizedError{Host: h.name, Withheld: true}
+	}
+	client := &http.Client{
+		Transport: &limitTransport{inner: h.client.network(realm.Host), limit: maxTokenAnswer},
+		CheckRedirect: func(next *http.Request, via []*http.Request) error {
+			if len(via) > maxRedirects {
+				return &RedirectError{URL: key.realm, Limit: maxRedirects}
+			}
+			if next.URL.Host != realm.Host || next.URL.Scheme != realm.Scheme && next.URL.Scheme != "https" {
+				return http.ErrUseLastResponse // it would get our password
+			}
+			return nil
+		},
+	}
+	opts := auth.TokenOptions{Realm: key.realm, Service: key.service, Scopes: strings.Fields(key.scopes), Username: key.login.Username, Secret: key.login.Password}
+	header := http.Header{"User-Agent": {h.client.opts.UserAgent}}
+	if key.login.IdentityToken != "" {
+		opts.Username, opts.Secret = "", key.login.IdentityToken
+		t, err := auth.FetchTokenWithOAuth(ctx, client, header, "kolla-build", opts)
+		if err == nil {
+			return newToken(t.AccessToken, t.ExpiresInSeconds), nil
+		}
+		return token{}, h.tokenError(ctx, realm, err)
+	}
+	t, err := auth.FetchToken(ctx, client, header, opts)
+	if err != nil {
+		return token{}, h.tokenError(ctx, realm, err)
+	}
+	return newToken(t.Token, t.ExpiresInSeconds), nil
+}
+
+func newToken(value string, seconds int) token {
+	life := tokenLife
+	if seconds > 0 {
+		life = min(time.Duration(seconds), 1e6) * time.Second
+	}
+	return token{value: value, expires: time.Now().Add(life - min(tokenMargin, life/4))}
+}
+
+// tokenError says that the token server, not the registry, refused or failed.
+func (h *host) tokenError(ctx context.Context, realm *url.URL, err error) error {
+	var status remoteserrors.ErrUnexpectedStatus
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case errors.As(err, &status) && status.StatusCode == http.StatusUnauthorized:
+		return &UnauthorizedError{Host: h.name, Err: err}
+	case errors.As(err, &status) && status.StatusCode == http.StatusForbidden:
+		return &UnauthorizedError{Host: h.name, Denied: true, Err: err}
+	case errors.As(err, &status):
+		return &AnswerError{Host: realm.Host, Status: status.StatusCode, TokenServerOf: h.name, Err: err}
+	}
+	var wrapped *url.Error
+	if errors.As(err, &wrapped) {
+		err = wrapped.Err
+	}
+	if classified := classify(realm.Host, "", err); classified != err {
+		return fmt.Errorf("token server of registry %s: %w", h.name, classified)
+	}
+	return fmt.Errorf("token server %s of registry %s: %w", realm.Host, h.name, err)
+}
+
+// covers reports whether scopes allow all that the wanted ones do.
+func covers(scopes []string, wanted string) bool {
+	for _, want := range strings.Fields(wanted) {
+		i := strings.LastIndexByte(want, ':')
+		if i < 0 {
+			if !slices.Contains(scopes, want) {
+				return false
+			}
+			continue
+		}
+		var allowed []string
+		for _, have := range scopes {
+			if actions, ok := strings.CutPrefix(have, want[:i+1]); ok {
+				allowed = append(allowed, strings.Split(actions, ",")...)
+			}
+		}
+		for _, action := range strings.Split(want[i+1:], ",") {
+			if !slices.Contains(allowed, action) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// limitTransport bounds the bodies of answers.
+type limitTransport struct {
+	inner http.RoundTripper
+	limit int64
+}
+
+// RoundTrip implements http.RoundTripper.
+func (t *limitTransport) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := t.inner.RoundTrip(req)
+	if err == nil {
+		resp.Body = struct {
+			io.Reader
+			io.Closer
+		}{io.LimitReader(resp.Body, t.limit), resp.Body}
+	}
+	return resp, err
+}

@@ -1,0 +1,145 @@
+package registry
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"syscall"
+
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+	"github.com/kolla-build/kolla-build/internal/retry"
+	"github.com/kolla-build/kolla-build/pkg/imageref"
+)
+
+// UnreachableError says that nothing at the registry's address speaks to us.
+type UnreachableError struct {
+	Host string // HOST[:PORT]
+	Err  error  // the network's error
+}
+
+// Error implements error.
+func (e *UnreachableError) Error() string {
+	return fmt.Sprintf("registry %s cannot be reached: %s", e.Host, networkCause(e.Err))
+}
+
+// Unwrap returns the network's error.
+func (e *UnreachableError) Unwrap() error { return e.Err }
+
+// Hint says what the user can do.
+func (e *UnreachableError) Hint() string {
+	var dns *net.DNSError
+	switch {
+	case imageref.IsLoopback(e.Host):
+		hint := "start one with `kolla-build registry serve"
+		if _, port, err := net.SplitHostPort(e.Host); err == nil && port != defaultPort {
+			hint += " --addr :" + port
+		}
+		return hint + "`, or name another with --registry HOST:PORT"
+	case errors.As(e.Err, &dns):
+		return fmt.Sprintf("the name %q does not resolve: check its spelling and the resolver", dns.Name)
+	case isPlainHTTPAnswer(e.Err):
+		return fmt.Sprintf("it answers in plain HTTP: allow that with --registry-insecure %s", e.Host)
+	}
+	return "check the address, the firewall and the proxy variables (HTTPS_PROXY, NO_PROXY)"
+}
+
+// isPlainHTTPAnswer reports that TLS was spoken to a server that speaks HTTP.
+func isPlainHTTPAnswer(err error) bool {
+	return err != nil && strings.Contains(err.Error(), "server gave HTTP response to HTTPS client")
+}
+
+// isCertificateError reports that the server speaks TLS, and its certificate cannot be
+// verified.
+func isCertificateError(err error) bool {
+	var verification *tls.CertificateVerificationError
+	return errors.As(err, &verification)
+}
+
+// networkCause shortens a chain of network errors to what a user needs.
+func networkCause(err error) string {
+	var dns *net.DNSError
+	var stalled *retry.StalledError
+	switch {
+	case err == nil:
+		return "no answer"
+	case errors.As(err, &stalled):
+		return stalled.Error()
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return "connection refused"
+	case errors.Is(err, syscall.EHOSTUNREACH):
+		return "no route to host"
+	case errors.Is(err, syscall.ENETUNREACH):
+		return "network is unreachable"
+	case errors.Is(err, syscall.ECONNRESET):
+		return "connection reset"
+	case errors.As(err, &dns):
+		if dns.IsNotFound {
+			return "no such host"
+		}
+		return dns.Error()
+	case isPlainHTTPAnswer(err):
+		return "it does not speak HTTPS"
+	}
+	return err.Error()
+}
+
+// classify turns an error of the transport into one of this package's types if there
+// is one for it. ref is what was requested, host its registry.
+func classify(host, ref string, err error) error {
+	if err == nil {
+		return nil
+	}
+	var (
+		known  interface{ Hint() string }
+		status *transport.Error
+	)
+	if errors.As(err, &known) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	if errors.As(err, &status) {
+		switch status.StatusCode {
+		case http.StatusNotFound:
+			return &NotFoundError{Ref: ref, Err: err}
+		case http.StatusUnauthorized:
+			return &UnauthorizedError{Host: host, Ref: ref, Err: err}
+		case http.StatusForbidden:
+			return &UnauthorizedError{Host: host, Ref: ref, Denied: true, Err: err}
+		}
+		e := &AnswerError{Host: host, Ref: ref, Status: status.StatusCode, Err: err}
+		for _, d := range status.Errors {
+			e.Says = strings.TrimPrefix(e.Says+"; "+d.String(), "; ")
+		}
+		return e
+	}
+	if isNetwork(err) || isPlainHTTPAnswer(err) {
+		return &UnreachableError{Host: host, Err: err}
+	}
+	return err
+}
+
+// isNetwork reports whether err comes from the network and not from us.
+func isNetwork(err error) bool {
+	var netErr net.Error
+	var op *net.OpError
+	return errors.As(err, &op) || errors.As(err, &netErr) || retry.Transient(err) || isCertificateError(err)
+}
+
+// failure classifies an error of a request for ref, and adds what is known about the
+// login.
+func (h *host) failure(ref string, err error) error {
+	err = classify(h.name, ref, err)
+	var u *UnauthorizedError
+	if errors.As(err, &u) {
+		h.mu.Lock()
+		u.Withheld = u.Withheld || h.withheld
+		h.mu.Unlock()
+		if u.Ref == "" {
+			u.Ref = ref
+		}
+	}
+	return err
+}

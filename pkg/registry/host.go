@@ -1,0 +1,239 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+	"github.com/kolla-build/kolla-build/pkg/imageref"
+)
+
+// dockerHubAPI is where Docker Hub's registry answers.
+const dockerHubAPI = "registry-1.docker.io"
+
+// host is what is known about one registry: its scheme, the login that it asks for,
+// and tokens.
+type host struct {
+	client *Client
+	name   string // as in the names of images: "localhost:4000"
+	addr   string // HOST[:PORT] of its API
+	base   http.RoundTripper
+
+	contacts shared[string, string]
+	fetches  shared[tokenKey, token]
+
+	mu        sync.Mutex
+	scheme    string // "http" or "https", "" until the registry has answered once
+	challenge challenge
+	tokens    map[tokenKey]token
+	logins    map[string]login // by repository
+	withheld  bool             // there are credentials that were not sent
+}
+
+func (c *Client) host(name string) *host {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	h := c.hosts[name]
+	if h == nil {
+		h = &host{client: c, name: name, addr: name, tokens: map[tokenKey]token{}, logins: map[string]login{}}
+		if name == imageref.DockerHub {
+			h.addr = dockerHubAPI
+		}
+		h.base = c.network(h.addr)
+		c.hosts[name] = h
+	}
+	return h
+}
+
+// url returns an address in the registry's API.
+func (h *host) url(scheme, path string, query url.Values) *url.URL {
+	return &url.URL{Scheme: scheme, Host: h.addr, Path: path, RawQuery: query.Encode()}
+}
+
+// contact finds out how to speak to the registry, unless that is known, and returns
+// the scheme.
+func (h *host) contact(ctx context.Context) (string, error) {
+	known := func() string {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		return h.scheme
+	}
+	if scheme := known(); scheme != "" {
+		return scheme, nil
+	}
+	return h.contacts.do(ctx, "", func() (string, error) {
+		if scheme := known(); scheme != "" {
+			return scheme, nil
+		}
+		a, err := h.ping(ctx)
+		if err != nil {
+			return "", err
+		}
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.scheme, h.challenge = a.scheme, a.challenge
+		return a.scheme, nil
+	})
+}
+
+// answer is a registry's answer to GET /v2/ on one scheme.
+type answer struct {
+	scheme    string
+	challenge challenge
+	err       error
+}
+
+// plainDelay is the head start of HTTPS where plain HTTP may be used, too. Servers
+// of plain HTTP usually refuse a TLS handshake at once.
+const plainDelay = 300 * time.Millisecond
+
+// ping asks GET /v2/. HTTPS is preferred; where plain HTTP may be used, it is tried
+// when HTTPS has failed or takes long, and the first usable answer counts.
+func (h *host) ping(ctx context.Context) (answer, error) {
+	if !h.client.mayBeInsecure(h.addr) && !isPrivate(h.addr) {
+		a := h.pingScheme(ctx, "https")
+		return a, a.err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	secure, plain := make(chan answer, 1), make(chan answer, 1)
+	go func() { secure <- h.pingScheme(ctx, "https") }()
+	timer := time.NewTimer(plainDelay)
+	defer timer.Stop()
+	var failed [2]answer // of HTTPS and of plain HTTP
+	select {
+	case failed[0] = <-secure:
+		if failed[0].err == nil {
+			return failed[0], nil
+		}
+		secure = nil
+	case <-timer.C:
+	}
+	go func() { plain <- h.pingScheme(ctx, "http") }()
+	for secure != nil || plain != nil {
+		select {
+		case failed[0] = <-secure:
+			if secure = nil; failed[0].err == nil {
+				return failed[0], nil
+			}
+		case failed[1] = <-plain:
+			if plain = nil; failed[1].err == nil {
+				return failed[1], nil
+			}
+		}
+	}
+	// A certificate that cannot be verified is what the user must know of, whatever
+	// the plain port says; otherwise the plain port is the one that is meant.
+	if errors.Is(failed[1].err, errHTTPSExpected) || isCertificateError(failed[0].err) {
+		return failed[0], failed[0].err
+	}
+	return failed[1], failed[1].err
+}
+
+// errHTTPSExpected is a plain HTTP answer of a server that speaks TLS.
+var errHTTPSExpected = errors.New("the server expects HTTPS")
+
+func (h *host) pingScheme(ctx context.Context, scheme string) answer {
+	fail := func(err error) answer { return answer{scheme: scheme, err: err} }
+	ctx = context.WithValue(ctx, keyFirstContact, true)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, h.url(scheme, "/v2/", nil).String(), nil)
+	if err != nil {
+		return fail(err)
+	}
+	resp, err := send(h.base, req)
+	if err != nil {
+		if strings.Contains(err.Error(), "malformed HTTP") {
+			err = &NoRegistryError{Host: h.name, Says: "not HTTP"}
+		}
+		return fail(classify(h.name, "", err))
+	}
+	defer drain(resp)
+	if scheme == "http" && resp.StatusCode == http.StatusBadRequest && resp.Header.Get("Docker-Distribution-Api-Version") == "" {
+		return fail(errHTTPSExpected)
+	}
+	if u := resp.Request.URL; u.Host == h.addr {
+		scheme = u.Scheme // it may have been redirected from HTTP to HTTPS
+	}
+	if err := notRegistry(h.name, resp); err != nil {
+		return fail(err)
+	}
+	if resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusUnauthorized && resp.StatusCode != http.StatusForbidden {
+		return fail(classify(h.name, "", transport.CheckError(resp, http.StatusOK)))
+	}
+	return answer{scheme: scheme, challenge: challengeOf(resp)}
+}
+
+// notRegistry recognizes servers that are no registries by their answer to GET /v2/:
+// they do not know it, or answer with a page for people.
+func notRegistry(name string, resp *http.Response) error {
+	if resp.Header.Get("Docker-Distribution-Api-Version") != "" {
+		return nil
+	}
+	contentType := resp.Header.Get("Content-Type")
+	page := strings.HasPrefix(contentType, "text/html")
+	switch {
+	case resp.StatusCode == http.StatusNotFound, resp.StatusCode == http.StatusMethodNotAllowed, resp.StatusCode == http.StatusOK && page:
+		return &NoRegistryError{Host: name, Status: resp.StatusCode, Says: contentType}
+	}
+	return nil
+}
+
+// isPrivate reports whether host is a literal address of a private network.
+func isPrivate(host string) bool {
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		host = h
+	}
+	ip := net.ParseIP(strings.Trim(host, "[]"))
+	return ip != nil && ip.IsPrivate()
+}
+
+// maxRedirects bounds the redirects that one request follows.
+const maxRedirects = 10
+
+// send sends a request through rt and follows a bounded number of redirects: those
+// of reads anywhere, as registries store blobs elsewhere, those of writes on the same
+// host.
+func send(rt http.RoundTripper, req *http.Request) (*http.Response, error) {
+	client := http.Client{Transport: rt, CheckRedirect: func(next *http.Request, via []*http.Request) error {
+		first := via[0]
+		switch {
+		case len(via) > maxRedirects:
+			return &RedirectError{URL: first.URL.Redacted(), Limit: maxRedirects}
+		case next.Method != http.MethodGet && next.Method != http.MethodHead && next.URL.Host != first.URL.Host:
+			return http.ErrUseLastResponse
+		}
+		return nil
+	}}
+	resp, err := client.Do(req)
+	if err != nil && req.Context().Err() != nil {
+		return nil, context.Cause(req.Context())
+	}
+	var wrapped *url.Error
+	if errors.As(err, &wrapped) {
+		err = wrapped.Err // the URL is in the message of whoever asked
+	}
+	return resp, err
+}
+
+// RedirectError says that a request was redirected more often than is useful.
+type RedirectError struct {
+	URL   string // of the first request
+	Limit int
+}
+
+// Error implements error.
+func (e *RedirectError) Error() string {
+	return fmt.Sprintf("%s: more than %d redirects", e.URL, e.Limit)
+}
+
+// Hint says what the user can do.
+func (e *RedirectError) Hint() string {
+	return "the registry, or a proxy in front of it, redirects in a circle: check its external URL"
+}

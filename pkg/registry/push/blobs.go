@@ -1,0 +1,111 @@
+package push
+
+import (
+	"context"
+	"errors"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	digest "github.com/opencontainers/go-digest"
+
+	"github.com/kolla-build/kolla-build/pkg/registry"
+)
+
+type blobKey struct {
+	registry string
+	digest   digest.Digest
+}
+
+// transfer is one blob on its way to one registry. The first image that has the blob
+// uploads it; the others wait until that is done, and mount it from its repository.
+type transfer struct {
+	done chan struct{}
+	repo *registry.Repository // where the blob is, once done and err is nil
+	err  error
+}
+
+// putBlob puts one blob into a repository.
+func (p *Publisher) putBlob(ctx context.Context, repo *registry.Repository, blob registry.Blob) error {
+	key := blobKey{repo.Registry(), blob.Digest}
+	for {
+		p.mu.Lock()
+		t := p.blobs[key]
+		if t == nil {
+			t = &transfer{done: make(chan struct{})}
+			p.blobs[key] = t
+			p.mu.Unlock()
+			t.repo, t.err = repo, p.upload(ctx, repo, blob, nil)
+			if t.err != nil {
+				// Forgotten, so that a later Push tries again.
+				p.mu.Lock()
+				delete(p.blobs, key)
+				p.mu.Unlock()
+			}
+			close(t.done)
+			return t.err
+		}
+		p.mu.Unlock()
+		select {
+		case <-t.done:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		switch {
+		case t.err == nil && t.repo.Name() == repo.Name():
+			return nil
+		case t.err == nil:
+			return p.upload(ctx, repo, blob, t.repo)
+		case errors.Is(t.err, context.Canceled), errors.Is(t.err, context.DeadlineExceeded):
+			// The other image was canceled, not the blob: take over.
+		default:
+			return t.err
+		}
+	}
+}
+
+// upload uploads or mounts a blob as soon as there is a slot for it.
+func (p *Publisher) upload(ctx context.Context, repo *registry.Repository, blob registry.Blob, from *registry.Repository) error {
+	select {
+	case p.slots <- struct{}{}:
+		defer func() { <-p.slots }()
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	progress := Progress{Repository: repo.Name(), Blob: blob.Digest, Size: blob.Size}
+	state, err := repo.Upload(ctx, blob, from, func(sent int64) {
+		progress.Done = sent
+		p.report(progress)
+	})
+	if err != nil {
+		return err
+	}
+	switch state {
+	case registry.BlobUploaded:
+		p.uploaded.Add(1)
+		p.bytes.Add(blob.Size)
+	case registry.BlobMounted:
+		p.mounted.Add(1)
+	case registry.BlobSkipped:
+		p.skipped.Add(1)
+	}
+	p.report(Progress{Repository: repo.Name(), Blob: blob.Digest, Done: blob.Size, Size: blob.Size, State: state})
+	return nil
+}
+
+// recordBlobs remembers that an image's blobs are in a repository.
+func (p *Publisher) recordBlobs(repo *registry.Repository, img v1.Image) error {
+	m, err := img.Manifest()
+	if err != nil {
+		return err
+	}
+	done := make(chan struct{})
+	close(done)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, d := range append([]v1.Descriptor{m.Config}, m.Layers...) {
+		key := blobKey{repo.Registry(), digest.Digest(d.Digest.String())}
+		if p.blobs[key] == nil {
+			p.blobs[key] = &transfer{done: done, repo: repo}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,197 @@
+package push
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	digest "github.com/opencontainers/go-digest"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/kolla-build/kolla-build/pkg/imageref"
+	"github.com/kolla-build/kolla-build/pkg/registry"
+)
+
+// Tag is one tag to update: Ref is REGISTRY/REPOSITORY:TAG, Digest the manifest (of an
+// image or index) in that repository that it shall refer to.
+type Tag struct {
+	Ref    string
+	Digest digest.Digest
+}
+
+// update is one tag of a commit.
+type update struct {
+	Tag
+	ref      imageref.Ref
+	repo     *registry.Repository
+	manifest registry.Manifest // that it shall refer to
+	previous digest.Digest     // that it referred to before, "" if there was no such tag
+	sent     bool              // it was tried: it may be updated, whatever the answer was
+}
+
+// Commit updates tags at the end of a set, all or none. First each manifest is looked
+// up in its repository; if one is missing, no tag is touched. Then the tags are updated
+// in parallel. If one cannot be, or ctx ends, those that were are restored to what they
+// referred to before, or deleted if they did not exist, and a *CommitError lists what
+// became of which. A process that dies meanwhile leaves a journal (Options.Journal), from
+// which Recover continues.
+//
+// Registries have no transactions: while the tags are updated, for as long as that many
+// small requests take, a reader may see some of them updated. Two publications with one
+// journal directory wait for each other. Two from different machines cannot; each checks
+// afterwards what its tags refer to, and updates them once more if needed, so that the
+// later of them has published its whole set.
+func (p *Publisher) Commit(ctx context.Context, tags []Tag) error {
+	updates, err := p.updates(tags)
+	if err != nil || len(updates) == 0 {
+		return err
+	}
+	fail := newCommitError(len(updates))
+	if p.forEach(ctx, updates, fail, p.verify); fail.failed() {
+		return fail
+	}
+	j, err := p.openJournal(ctx)
+	if err != nil {
+		return err
+	}
+	defer j.close()
+	readPrevious := func(ctx context.Context, u *update) (err error) {
+		u.previous, err = p.current(ctx, u)
+		return err
+	}
+	if p.forEach(ctx, updates, fail, readPrevious); fail.failed() {
+		return fail
+	}
+	// Tags that are right already are not put, but belong to the set all the same:
+	// another publisher may update them at this moment.
+	outdated := slices.DeleteFunc(slices.Clone(updates), func(u *update) bool { return u.previous == u.Digest })
+	if len(outdated) == 0 {
+		return nil
+	}
+	if err := j.begin(updates); err != nil {
+		return err
+	}
+	if p.forEach(ctx, outdated, fail, p.put); !fail.failed() {
+		err := p.confirm(ctx, updates)
+		if err == nil {
+			return j.end(updates)
+		}
+		fail.Failed["the set"] = err
+	}
+	p.rollBack(ctx, j, updates, fail)
+	return fail
+}
+
+// updates checks what is wanted.
+func (p *Publisher) updates(tags []Tag) ([]*update, error) {
+	updates := make([]*update, 0, len(tags))
+	seen := map[imageref.Ref]digest.Digest{}
+	for _, tag := range tags {
+		ref, err := imageref.ParseTag(tag.Ref)
+		if err == nil {
+			err = tag.Digest.Validate()
+		}
+		if err != nil {
+			return nil, fmt.Errorf("updating tag %s: %w", tag.Ref, err)
+		}
+		other, ok := seen[ref]
+		if ok && other != tag.Digest {
+			return nil, fmt.Errorf("updating tag %s: it is wanted for two images, %s and %s", tag.Ref, other, tag.Digest)
+		}
+		if !ok {
+			updates = append(updates, &update{Tag: tag, ref: ref, repo: p.client.Repository(ref)})
+		}
+		seen[ref] = tag.Digest
+	}
+	return updates, nil
+}
+
+// forEach runs work for the updates in parallel. After the first failure no other is
+// begun: what was updated has to be restored.
+func (p *Publisher) forEach(ctx context.Context, updates []*update, fail *CommitError, work func(context.Context, *update) error) {
+	var mu sync.Mutex
+	var g errgroup.Group
+	g.SetLimit(2 * p.client.Jobs())
+	for _, u := range updates {
+		g.Go(func() error {
+			mu.Lock()
+			stopped := ctx.Err() != nil || len(fail.Failed) > 0
+			if stopped {
+				fail.Untried = append(fail.Untried, u.Ref)
+			}
+			mu.Unlock()
+			if stopped {
+				return nil
+			}
+			err := work(ctx, u)
+			mu.Lock()
+			defer mu.Unlock()
+			switch {
+			case err == nil:
+			case ctx.Err() != nil:
+				fail.Untried = append(fail.Untried, u.Ref)
+			default:
+				fail.Failed[u.Ref] = err
+			}
+			return nil
+		})
+	}
+	_ = g.Wait()
+	slices.Sort(fail.Untried)
+}
+
+// verify makes sure that the repository has what a tag shall refer to. Push has read it
+// back when it put it there; what came there otherwise is read now.
+func (p *Publisher) verify(ctx context.Context, u *update) (err error) {
+	p.mu.Lock()
+	m, pushed := p.pushed[u.Digest]
+	p.mu.Unlock()
+	if !pushed {
+		u.manifest, err = u.repo.Manifest(ctx, u.Digest.String())
+		return err
+	}
+	u.manifest = m
+	there, err := u.repo.Has(ctx, u.Digest)
+	if err == nil && !there {
+		err = &registry.NotFoundError{Ref: u.ref.WithDigest(u.Digest).String()}
+	}
+	return err
+}
+
+// current returns what a tag refers to at this moment, "" if there is no such tag.
+func (p *Publisher) current(ctx context.Context, u *update) (digest.Digest, error) {
+	d, err := u.repo.Head(ctx, u.ref.Tag())
+	var missing *registry.NotFoundError
+	if errors.As(err, &missing) {
+		return "", nil
+	}
+	return d.Digest, err
+}
+
+func (p *Publisher) put(ctx context.Context, u *update) error {
+	u.sent = true // an answer that is lost on the way may have been a yes
+	ctx, cancel := withGrace(ctx)
+	defer cancel()
+	if err := u.repo.PutTag(ctx, u.ref.Tag(), u.manifest); err != nil {
+		return err
+	}
+	p.tags.Add(1)
+	return nil
+}
+
+// gracePeriod is how long the update of a tag may go on after the end of the run. If
+// the request were cut off, the registry might still carry it out, after the tag was
+// seen unchanged.
+const gracePeriod = 10 * time.Second
+
+// withGrace returns a context that ends some time after ctx.
+func withGrace(ctx context.Context) (context.Context, context.CancelFunc) {
+	out, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		time.AfterFunc(gracePeriod, func() { cancel(context.Cause(ctx)) })
+	})
+	return out, func() { stop(); cancel(nil) }
+}

@@ -1,0 +1,216 @@
+package push
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	digest "github.com/opencontainers/go-digest"
+
+	"github.com/kolla-build/kolla-build/internal/atomicfile"
+	"github.com/kolla-build/kolla-build/internal/filelock"
+	"github.com/kolla-build/kolla-build/pkg/imageref"
+)
+
+// journal remembers a commit that has begun, in case this process does not live to end
+// it: one file in a directory that is locked meanwhile. One without a directory remembers
+// nothing.
+type journal struct {
+	dir    string
+	lock   *filelock.Lock
+	path   string // of the commit's file, "" before begin
+	record record
+}
+
+// record is the file's content.
+type record struct {
+	Version int            `json:"version"`
+	State   state          `json:"state"`
+	Started time.Time      `json:"started"` // for people
+	Updates []recordUpdate `json:"moves"`
+}
+
+type recordUpdate struct {
+	Ref      string        `json:"ref"`
+	Previous digest.Digest `json:"old,omitempty"` // "" if there was no such tag
+	Digest   digest.Digest `json:"new"`
+}
+
+type state string
+
+const (
+	stateUpdating state = "moving"  // the set is complete in the registry: it can be finished
+	stateUndoing  state = "undoing" // it failed and has to be undone
+)
+
+const (
+	recordVersion = 1
+	recordSuffix  = ".json"
+	maxRecord     = 64 << 20 // bytes
+)
+
+func journalError(err error) error { return fmt.Errorf("publication journal: %w", err) }
+
+// openJournal takes the lock of the journal's directory. It waits while another
+// publication, which takes seconds, has it.
+func (p *Publisher) openJournal(ctx context.Context) (*journal, error) {
+	j := &journal{dir: p.opts.Journal}
+	if j.dir == "" {
+		return j, nil
+	}
+	if err := os.MkdirAll(j.dir, 0o755); err != nil {
+		return nil, journalError(err)
+	}
+	lock, err := filelock.AcquireContext(ctx, filepath.Join(j.dir, "lock"), func() {
+		p.notice("waiting for another publication that uses " + j.dir)
+	})
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		return nil, journalError(err)
+	}
+	j.lock = lock
+	return j, nil
+}
+
+// close releases the lock; the kernel does, too, when the process dies.
+func (j *journal) close() {
+	if j.lock != nil {
+		j.lock.Close()
+		j.lock = nil
+	}
+}
+
+// begin records what is about to be updated.
+func (j *journal) begin(updates []*update) error {
+	j.record = record{Version: recordVersion, State: stateUpdating, Started: time.Now().UTC().Truncate(time.Second), Updates: recordOf(updates)}
+	return j.write()
+}
+
+// undoing records that the tags shall be restored.
+func (j *journal) undoing(updates []*update) error {
+	j.record.State, j.record.Updates = stateUndoing, recordOf(updates)
+	return j.write()
+}
+
+// keep leaves what could not be restored to the next publication, and returns the
+// file's path.
+func (j *journal) keep(updates []*update) string {
+	j.record.Updates = recordOf(updates)
+	_ = j.write() // the old record has more tags, for which there is nothing to do
+	return j.path
+}
+
+// end forgets the commit, and the tags that it has settled in the records of earlier
+// ones.
+func (j *journal) end(updates []*update) error {
+	if j.dir == "" {
+		return nil
+	}
+	if j.path != "" {
+		if err := os.Remove(j.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return journalError(err)
+		}
+	}
+	settled := map[imageref.Ref]bool{}
+	for _, u := range updates {
+		settled[u.ref] = true
+	}
+	earlier, err := j.load()
+	if err != nil {
+		return nil // Recover reports it
+	}
+	for path, rec := range earlier {
+		n := len(rec.Updates)
+		rec.Updates = slices.DeleteFunc(rec.Updates, func(u recordUpdate) bool {
+			ref, err := imageref.ParseTag(u.Ref)
+			return err == nil && settled[ref]
+		})
+		if len(rec.Updates) < n {
+			other := journal{dir: j.dir, path: path, record: rec}
+			_ = other.write() // Recover finds these tags as they should be
+		}
+	}
+	return nil
+}
+
+func recordOf(updates []*update) []recordUpdate {
+	out := make([]recordUpdate, 0, len(updates))
+	for _, u := range updates {
+		out = append(out, recordUpdate{Ref: u.Ref, Previous: u.previous, Digest: u.Digest})
+	}
+	return out
+}
+
+// write replaces the commit's file, durably. A record without tags is no file.
+func (j *journal) write() error {
+	if j.dir == "" {
+		return nil
+	}
+	if len(j.record.Updates) == 0 {
+		if j.path == "" {
+			return nil
+		}
+		return os.Remove(j.path)
+	}
+	b, err := json.MarshalIndent(j.record, "", " ")
+	if err != nil {
+		return journalError(err)
+	}
+	if j.path == "" {
+		j.path = filepath.Join(j.dir, "commit-"+rand.Text()+recordSuffix)
+	}
+	if err := atomicfile.WriteFile(j.path, append(b, '\n'), atomicfile.Options{Durable: true}); err != nil {
+		return journalError(err)
+	}
+	return nil
+}
+
+// load reads the commits that did not end, by the paths of their files.
+func (j *journal) load() (map[string]record, error) {
+	names, err := os.ReadDir(j.dir)
+	if err != nil {
+		return nil, journalError(err)
+	}
+	out := map[string]record{}
+	for _, n := range names {
+		path := filepath.Join(j.dir, n.Name())
+		switch {
+		case strings.Contains(n.Name(), ".tmp"):
+			_ = os.Remove(path) // its writer is dead: we hold the lock
+		case strings.HasSuffix(path, recordSuffix):
+			rec, err := readRecord(path)
+			if err != nil {
+				return nil, &JournalError{Path: path, Err: err}
+			}
+			out[path] = rec
+		}
+	}
+	return out, nil
+}
+
+func readRecord(path string) (rec record, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return rec, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, maxRecord))
+	if err == nil {
+		err = json.Unmarshal(b, &rec)
+	}
+	if err == nil && rec.Version != recordVersion {
+		err = fmt.Errorf("its version is %d, this program knows %d", rec.Version, recordVersion)
+	}
+	return rec, err
+}

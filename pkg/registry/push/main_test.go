@@ -1,0 +1,9 @@
+package push_test
+
+import (
+	"testing"
+
+	"github.com/kolla-build/kolla-build/internal/registrytest"
+)
+
+func TestMain(m *testing.M) { registrytest.Main(m) }

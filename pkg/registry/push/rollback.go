@@ -1,0 +1,105 @@
+package push
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/kolla-build/kolla-build/pkg/registry"
+)
+
+// rollBackTime bounds how long the publisher tries to restore tags. It goes on after
+// the user has pressed Ctrl-C, too.
+const rollBackTime = time.Minute
+
+// rollBack restores the tags that may have been updated, with retries, and records in
+// fail what became of them. It goes on when ctx ends: half a set is worse than a wait of
+// a minute.
+func (p *Publisher) rollBack(ctx context.Context, j *journal, updates []*update, fail *CommitError) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rollBackTime)
+	defer cancel()
+	var left []*update
+	for _, u := range updates {
+		if u.sent {
+			left = append(left, u)
+		}
+	}
+	if err := j.undoing(left); err != nil {
+		fail.Failed["the journal"] = err
+	}
+	start := time.Now()
+	for attempt := 0; len(left) > 0; attempt++ {
+		left = p.restoreAll(ctx, left, fail)
+		if len(left) == 0 || !p.client.Policy().Wait(ctx, attempt, start, 0) {
+			break
+		}
+	}
+	if len(left) == 0 {
+		_ = j.end(updates) // if that fails, the next run restores again, and finds nothing to do
+		return
+	}
+	fail.Journal = j.keep(left)
+}
+
+// restoreAll tries once to restore tags, and returns those for which another try may
+// help.
+func (p *Publisher) restoreAll(ctx context.Context, updates []*update, fail *CommitError) []*update {
+	var mu sync.Mutex
+	var again []*update
+	var g errgroup.Group
+	g.SetLimit(2 * p.client.Jobs())
+	for _, u := range updates {
+		g.Go(func() error {
+			result, err := p.restore(ctx, u)
+			var forbidden *registry.DeleteError
+			mu.Lock()
+			defer mu.Unlock()
+			delete(fail.Stuck, u.Ref)
+			switch {
+			case err != nil:
+				fail.Stuck[u.Ref] = err
+				if !errors.As(err, &forbidden) {
+					again = append(again, u)
+				}
+			case result == changedElsewhere:
+				fail.Foreign = append(fail.Foreign, u.Ref)
+			case result == restored:
+				fail.Restored = append(fail.Restored, u.Ref)
+			}
+			return nil
+		})
+	}
+	_ = g.Wait()
+	return again
+}
+
+type restoreResult int
+
+const (
+	unchanged        restoreResult = iota // it had not been updated
+	restored                              // it refers to what it did before
+	changedElsewhere                      // another publisher updated it: left as it is
+)
+
+// restore makes a tag refer to what it did before.
+func (p *Publisher) restore(ctx context.Context, u *update) (restoreResult, error) {
+	switch now, err := p.current(ctx, u); {
+	case err != nil:
+		return unchanged, err
+	case now == u.previous:
+		return unchanged, nil
+	case now != u.Digest:
+		return changedElsewhere, nil
+	}
+	if u.previous == "" {
+		return restored, u.repo.DeleteTag(ctx, u.ref.Tag())
+	}
+	m, err := u.repo.Manifest(ctx, u.previous.String())
+	if err != nil {
+		return restored, err
+	}
+	return restored, u.repo.PutTag(ctx, u.ref.Tag(), m)
+}

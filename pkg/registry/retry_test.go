@@ -1,0 +1,135 @@
+package registry_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/kolla-build/kolla-build/internal/registrytest"
+	"github.com/kolla-build/kolla-build/pkg/registry"
+	"github.com/kolla-build/kolla-build/pkg/registry/push"
+	"github.com/kolla-build/kolla-build/pkg/registry/server"
+)
+
+func TestRetryAfterIsKept(t *testing.T) {
+	host := registrytest.Embedded(t, server.Options{}).Host()
+	px := registrytest.StartProxy(t, host, nil)
+	var mu sync.Mutex
+	var times []time.Time
+	px.Handler = func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Method == http.MethodHead {
+				mu.Lock()
+				times = append(times, time.Now())
+				first := len(times) == 1
+				mu.Unlock()
+				if first {
+					w.Header().Set("Retry-After", "1")
+					w.WriteHeader(http.StatusTooManyRequests)
+					return
+				}
+			}
+			next.ServeHTTP(w, r)
+		})
+	}(px.Handler)
+	c := registrytest.Client(t, registry.Options{})
+	var nf *registry.NotFoundError
+	if _, err := c.Head(context.Background(), px.Host+"/kolla/none:t"); !errors.As(err, &nf) {
+		t.Fatal(err)
+	}
+	if len(times) != 2 || times[1].Sub(times[0]) < time.Second {
+		t.Errorf("asked at %v", times)
+	}
+	// A wait that is longer than the whole may take is not begun.
+	times = nil
+	short := registrytest.Client(t, registry.Options{MaxElapsed: 500 * time.Millisecond})
+	if _, err := short.Head(context.Background(), px.Host+"/kolla/none:t"); err == nil || errors.As(err, &nf) {
+		t.Errorf("got %v, want the refusal", err)
+	}
+	if len(times) != 1 {
+		t.Errorf("asked %d times", len(times))
+	}
+}
+
+// Answers that will not change are not asked for again.
+func TestNoRetryOnFinalAnswers(t *testing.T) {
+	for _, code := range []int{400, 401, 403, 404} {
+		t.Run(fmt.Sprint(code), func(t *testing.T) {
+			n := 0
+			px := registrytest.StartProxy(t, "127.0.0.1:1", nil)
+			px.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.URL.Path == "/v2/" {
+					return
+				}
+				n++
+				w.WriteHeader(code)
+			})
+			c := registrytest.Client(t, registry.Options{})
+			_, err := c.Head(context.Background(), px.Host+"/kolla/base:t")
+			if err == nil || n != 1 {
+				t.Errorf("%d requests, error %v", n, err)
+			}
+			var u *registry.UnauthorizedError
+			if want := code == 401 || code == 403; errors.As(err, &u) != want {
+				t.Errorf("%T: %v", err, err)
+			}
+			if u != nil && (u.Denied != (code == 403) || !strings.Contains(u.Hint(), "docker login "+px.Host)) {
+				t.Errorf("%+v, hint %q", u, u.Hint())
+			}
+		})
+	}
+}
+
+// A pull that breaks off goes on where it broke off.
+func TestPullResumes(t *testing.T) {
+	registrytest.Each(t, func(t *testing.T, host string) {
+		ctx := context.Background()
+		img := registrytest.Base(t, 400_000)
+		p := push.New(registrytest.Client(t, registry.Options{}), push.Options{})
+		d, err := p.Push(ctx, host+"/kolla/base", img)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := p.Commit(ctx, []push.Tag{{Ref: host + "/kolla/base:t", Digest: d.Digest}}); err != nil {
+			t.Fatal(err)
+		}
+		cuts, ranges := 0, 0
+		px := registrytest.StartProxy(t, host, func(r *http.Request) registrytest.Fault {
+			if r.Method != http.MethodGet || !strings.Contains(r.URL.Path, "/blobs/") {
+				return registrytest.None
+			}
+			if r.Header.Get("Range") != "" {
+				ranges++
+			}
+			if cuts++; cuts%3 != 0 {
+				return registrytest.Cut
+			}
+			return registrytest.None
+		})
+		got, _, err := registrytest.Client(t, registry.Options{Retries: 4}).Fetch(ctx, px.Host+"/kolla/base:t", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		layers, err := got.Layers()
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := layers[0].Compressed()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Close()
+		if n, err := io.Copy(io.Discard, r); err != nil {
+			t.Fatalf("after %d bytes: %v", n, err)
+		}
+		if ranges == 0 {
+			t.Error("nothing was resumed")
+		}
+	})
+}

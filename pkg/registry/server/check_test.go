@@ -1,0 +1,70 @@
+package server_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/kolla-build/kolla-build/pkg/registry/server"
+)
+
+func TestForeignDirectoriesAreRefused(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "passwd"), []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var de *server.DirError
+	if _, err := server.GarbageCollect(context.Background(), dir, server.GCOptions{}); !errors.As(err, &de) || de.Foreign != "passwd" || de.Hint() == "" {
+		t.Errorf("collecting garbage: %v", err)
+	}
+	if _, err := server.Start(server.Options{Addr: "127.0.0.1:0", Dir: dir}); !errors.As(err, &de) || de.Foreign != "passwd" {
+		t.Errorf("serving: %v", err)
+	}
+	if names, _ := os.ReadDir(dir); len(names) != 1 {
+		t.Errorf("it holds %v now", names)
+	}
+	if n, err := server.GarbageCollect(context.Background(), t.TempDir(), server.GCOptions{}); n != 0 || err != nil {
+		t.Errorf("an empty directory: %d, %v", n, err)
+	}
+	if _, err := server.GarbageCollect(context.Background(), filepath.Join(dir, "none"), server.GCOptions{}); !errors.As(err, &de) || !strings.Contains(err.Error(), "no such file") {
+		t.Errorf("no directory: %v", err)
+	}
+}
+
+func TestHtpasswdIsChecked(t *testing.T) {
+	for text, want := range map[string]string{
+		"":                       "holds no user",
+		"# nobody\n\n":           "holds no user",
+		"\x00\xff\xfe":           ":1: expected USER:HASH",
+		"\nbob:secret\n":         `:2: the password of "bob" is not hashed with bcrypt`,
+		"bob:$apr1$abc$def\n":    "not hashed with bcrypt",
+		":$2y$05$" + "x" + "\n":  ":1: expected USER:HASH",
+		strings.Repeat("a", 1e5): "too long",
+	} {
+		path := filepath.Join(t.TempDir(), "htpasswd")
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, err := server.Start(server.Options{Addr: "127.0.0.1:0", Dir: t.TempDir(), Htpasswd: path})
+		var he *server.HtpasswdError
+		if !errors.As(err, &he) || !strings.Contains(err.Error(), want) || !strings.Contains(he.Hint(), path) {
+			t.Errorf("%.20q: got %v, want %q", text, err, want)
+		}
+	}
+	var he *server.HtpasswdError
+	if _, err := server.Start(server.Options{Addr: "127.0.0.1:0", Dir: t.TempDir(), Htpasswd: t.TempDir()}); !errors.As(err, &he) {
+		t.Errorf("a directory: %v", err)
+	}
+}
+
+func TestAddressesAreChecked(t *testing.T) {
+	for addr, hint := range map[string]string{"5941": "--addr :5941", "nowhere": ":4000", ":99999": ":4000", ":http": ":4000"} {
+		var ae *server.AddrError
+		if _, err := server.Start(server.Options{Addr: addr, Dir: t.TempDir()}); !errors.As(err, &ae) || !strings.Contains(ae.Hint(), hint) {
+			t.Errorf("%s: %v", addr, err)
+		}
+	}
+}

@@ -1,0 +1,9 @@
+package server_test
+
+import (
+	"testing"
+
+	"github.com/kolla-build/kolla-build/internal/registrytest"
+)
+
+func TestMain(m *testing.M) { registrytest.Main(m) }

@@ -1,0 +1,53 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"sync"
+)
+
+// shared runs work once for all goroutines that want its result at the same time. No
+// lock is held meanwhile. Results are not kept. The zero value is ready for use.
+type shared[K comparable, V any] struct {
+	mu    sync.Mutex
+	calls map[K]*call[V]
+}
+
+type call[V any] struct {
+	done  chan struct{}
+	value V
+	err   error
+}
+
+// do returns the result of work, which this or another goroutine does. If the other
+// one gives up because its own context ends, this one takes over.
+func (s *shared[K, V]) do(ctx context.Context, key K, work func() (V, error)) (V, error) {
+	for {
+		s.mu.Lock()
+		c := s.calls[key]
+		if c == nil {
+			c = &call[V]{done: make(chan struct{})}
+			if s.calls == nil {
+				s.calls = map[K]*call[V]{}
+			}
+			s.calls[key] = c
+			s.mu.Unlock()
+			c.value, c.err = work()
+			s.mu.Lock()
+			delete(s.calls, key)
+			s.mu.Unlock()
+			close(c.done)
+			return c.value, c.err
+		}
+		s.mu.Unlock()
+		select {
+		case <-c.done:
+		case <-ctx.Done():
+			var none V
+			return none, context.Cause(ctx)
+		}
+		if ctx.Err() != nil || !errors.Is(c.err, context.Canceled) && !errors.Is(c.err, context.DeadlineExceeded) {
+			return c.value, c.err
+		}
+	}
+}
