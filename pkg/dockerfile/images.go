@@ -1,12 +1,11 @@
 package dockerfile
 
 import (
-	"fmt"
 	"slices"
 	"strconv"
 	"strings"
 
-	"github.com/distribution/reference"
+	"github.com/kolla-build/kolla-build/pkg/imageref"
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
 )
 
@@ -20,11 +19,11 @@ type Image struct {
 // FamiliarName returns a reference in the short form in which references to the
 // same image are equal: docker.io/library/debian:latest is debian.
 func FamiliarName(ref string) (string, error) {
-	named, err := reference.ParseNormalizedNamed(ref)
+	r, err := imageref.Parse(ref)
 	if err != nil {
-		return "", fmt.Errorf("image name %q: %w", ref, err)
+		return "", err
 	}
-	return strings.TrimSuffix(reference.FamiliarString(named), ":latest"), nil
+	return strings.TrimSuffix(r.Familiar(), ":latest"), nil
 }
 
 // Images returns the images from outside that the stages and ONBUILD triggers
