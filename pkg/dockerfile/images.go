@@ -1,6 +1,8 @@
 package dockerfile
 
 import (
+	"bytes"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -102,7 +104,37 @@ func stagesByName(stages []instructions.Stage) map[string]int {
 // zero Image if there is no FROM. A Dockerfile with mistakes is read as far as
 // possible: Parse reports them. A variable without a value stays as written.
 func References(content []byte, o Options) (base Image, others []Image) {
-	d := parseTolerant(content)
+	var d *Dockerfile
+	if head := onlyReference(content); head != nil {
+		d = parseTolerant(head)
+	}
+	if d == nil || len(d.Stages) == 0 {
+		d = parseTolerant(content)
+	}
+	return d.references(o)
+}
+
+var (
+	fromLine   = regexp.MustCompile(`(?im)^[^\S\n]*FROM\b.*$`)
+	furtherUse = regexp.MustCompile(`(?i)\n\s*FROM|from\s*=`)
+)
+
+// onlyReference returns a Dockerfile up to its first FROM if nothing that
+// follows can refer to an image, else nil. Parsing a whole Dockerfile takes
+// longer than rendering it.
+func onlyReference(content []byte) []byte {
+	at := fromLine.FindIndex(content)
+	if at == nil {
+		return nil
+	}
+	head := content[:at[1]]
+	if furtherUse.Match(content[at[1]:]) || bytes.ContainsAny(bytes.TrimSpace(content[at[0]:at[1]]), "\\`<") {
+		return nil
+	}
+	return head
+}
+
+func (d *Dockerfile) references(o Options) (base Image, others []Image) {
 	if len(d.Stages) == 0 {
 		return Image{}, nil
 	}
@@ -125,9 +157,9 @@ func References(content []byte, o Options) (base Image, others []Image) {
 	return base, others
 }
 
-// SecondInstruction returns the line of the instruction that follows the first
+// InstructionAfterFrom returns the line of the instruction that follows the first
 // FROM; 0 if there is none.
-func SecondInstruction(content []byte) (line int) {
+func InstructionAfterFrom(content []byte) (line int) {
 	d := parseTolerant(content)
 	switch {
 	case len(d.Stages) == 0:

@@ -2,6 +2,7 @@ package dockerfile
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -62,8 +63,8 @@ func TestReferences(t *testing.T) {
 	}
 }
 
-// FuzzReferences checks that lines lie within the file and that a first line FROM is
-// always found.
+// FuzzReferences checks that lines are within the file, that a FROM on the first
+// line is always found, and that the short cut for one reference changes nothing.
 func FuzzReferences(f *testing.F) {
 	for _, s := range []string{"FROM a:1", "RUN <<EOF\nx\nEOF\nFROM b", "# escape=`\nFROM `\na", "FROM \\", "<<A", "RUN <<\"", "COPY --from= x"} {
 		f.Add(s)
@@ -71,6 +72,9 @@ func FuzzReferences(f *testing.F) {
 	f.Fuzz(func(t *testing.T, s string) {
 		base, others := References([]byte(s), amd64)
 		from, line := base.Reference, base.Line
+		if b, o := parseTolerant([]byte(s)).references(amd64); b != base || !slices.Equal(o, others) {
+			t.Errorf("%q: %v %v, in full %v %v", s, base, others, b, o)
+		}
 		lines := 1 + strings.Count(s, "\n")
 		if (from == "") != (line == 0) || line > lines {
 			t.Errorf("FROM %q on line %d of %d", from, line, lines)

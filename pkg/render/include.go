@@ -62,7 +62,7 @@ func (r *renderer) included(variable string) (string, error) {
 
 // insertAfterFrom puts text before the instruction that follows the first FROM.
 func insertAfterFrom(content []byte, text string) []byte {
-	line := dockerfile.SecondInstruction(content)
+	line := dockerfile.InstructionAfterFrom(content)
 	if line == 0 {
 		return append(endLine(content), text...)
 	}

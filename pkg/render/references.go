@@ -55,4 +55,3 @@ func platformOf(c *config.Config) ocispec.Platform {
 	}
 	return ocispec.Platform{OS: "linux", Architecture: c.DebianArch}
 }
-
