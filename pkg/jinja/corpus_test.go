@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/kolla-build/kolla-build/pkg/jinja/internal/value"
 	"github.com/rogpeppe/go-internal/txtar"
 )
 
@@ -113,10 +114,10 @@ func unwire(v any) any {
 		}
 		return l
 	case map[string]any:
-		d := NewDict()
+		d := value.MakeDict(0)
 		for _, pair := range v["d"].([]any) {
 			kv := pair.([]any)
-			d.Set(unwire(kv[0]), unwire(kv[1]))
+			d.Put(nil, unwire(kv[0]), unwire(kv[1]))
 		}
 		return d
 	}

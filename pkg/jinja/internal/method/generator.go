@@ -38,7 +38,7 @@ func generatorAttr(g *value.IterObject, name string) (any, bool) {
 			}
 			v, ok := g.Next(fr)
 			if !ok {
-				raise.Named("StopIteration", "")
+				raise.As(raise.KindRuntime, "StopIteration", "")
 			}
 			return v
 		})

@@ -205,10 +205,10 @@ func (s *Symbols) Stores() []StoredName {
 }
 
 // forBranch says which part of a for statement a scope covers.
-type ForPart uint8
+type forBranch uint8
 
 const (
-	ForBody ForPart = iota
+	ForBody forBranch = iota
 	ForElse
 	ForTest
 )
@@ -233,7 +233,7 @@ func (s *Symbols) Analyze(n syntax.Node) {
 }
 
 // analyzeFor records the names of one part of a for statement.
-func (s *Symbols) AnalyzeFor(n *syntax.For, branch ForPart) {
+func (s *Symbols) AnalyzeFor(n *syntax.For, branch forBranch) {
 	switch branch {
 	case ForBody:
 		s.visitParam(n.Target)

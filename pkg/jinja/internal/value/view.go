@@ -19,12 +19,12 @@ type DictView struct {
 }
 
 func (v *DictView) at(i int) any {
-	e := &v.D.entries[i]
+	e := &v.D.Ents[i]
 	switch v.Kind {
 	case ViewKeys:
-		return e.key
+		return e.Key
 	case viewValues:
-		return e.val
+		return e.Val
 	}
-	return Tuple{e.key, e.val}
+	return Tuple{e.Key, e.Val}
 }

@@ -5,12 +5,10 @@ import (
 	"io/fs"
 	"strings"
 	"testing"
-
-	"github.com/kolla-build/kolla-build/pkg/dockerfile"
 )
 
-// A COPY of a file that does not exist is found when the Dockerfile is
-// converted, unless only BuildKit can know.
+// A COPY of what is not there is found when the Dockerfile is converted, unless
+// it is for BuildKit to tell.
 func TestMissingCopy(t *testing.T) {
 	files := []ContextFile{{Path: "conf/nova.conf", Mode: 0o644}, {Path: "run.sh", Mode: 0o755}, {Path: "empty", Mode: fs.ModeDir | 0o755}}
 	for text, want := range map[string]string{
@@ -25,13 +23,13 @@ func TestMissingCopy(t *testing.T) {
 		"FROM scratch\nCOPY <<EOF /etc/made\nhello\nEOF\n":                                                               "",
 	} {
 		d := Dockerfile{Name: "x", Path: "x/Dockerfile", Content: []byte(text), Context: files}
-		file, err := d.parse()
+		stages, _, err := parseStages(d)
 		if err != nil {
 			t.Fatalf("%q: %v", text, err)
 		}
 		got := ""
-		if err := checkCopies(d, file, nil); err != nil {
-			var de *dockerfile.Error
+		if err := missingCopy(d, stages); err != nil {
+			var de *DockerfileError
 			if !errors.As(err, &de) {
 				t.Errorf("%q: %T", text, err)
 			}
@@ -42,11 +40,11 @@ func TestMissingCopy(t *testing.T) {
 		}
 	}
 	d := Dockerfile{Path: "x", Content: []byte("FROM scratch\nCOPY a /\n")}
-	file, err := d.parse()
+	stages, _, err := parseStages(d)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := checkCopies(d, file, nil); err == nil || !strings.Contains(err.Error(), "it is empty") {
+	if err := missingCopy(d, stages); err == nil || !strings.Contains(err.Error(), "it is empty") {
 		t.Errorf("an empty context: %v", err)
 	}
 }
