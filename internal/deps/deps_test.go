@@ -55,8 +55,9 @@ var allowed = map[string]string{
 	"pkg/bootstrap":       "pkg/bundle pkg/store internal/mounts",
 	"pkg/report":          "pkg/build pkg/image",
 	"pkg/report/page":     "pkg/report pkg/build pkg/image",
+	"pkg/engineload":      "pkg/bootstrap pkg/build pkg/config pkg/engine pkg/image pkg/plan pkg/store",
 	"pkg/imageset":        "dockerfiles pkg/config pkg/facts pkg/graph pkg/image pkg/render",
-	"pkg/pipeline": "pkg/imageset pkg/config pkg/facts pkg/graph pkg/image pkg/imageref pkg/store pkg/plan pkg/source pkg/render pkg/build pkg/build/buildkit pkg/build/limits pkg/runstate " +
+	"pkg/pipeline": "pkg/imageset pkg/config pkg/facts pkg/graph pkg/image pkg/imageref pkg/store pkg/plan pkg/source pkg/render pkg/build pkg/build/buildkit pkg/build/limits pkg/engineload pkg/runstate " +
 		"pkg/registry pkg/registry/push pkg/bundle pkg/bootstrap pkg/inspect pkg/packages pkg/report pkg/report/page pkg/trace pkg/engine pkg/squash",
 	"cmd/kolla-build": "pkg/imageset pkg/cli pkg/config pkg/facts pkg/graph pkg/pipeline pkg/registry/server pkg/bootstrap pkg/render  pkg/report profiles",
 }

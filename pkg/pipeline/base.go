@@ -15,6 +15,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/build/buildkit"
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/engine"
+	"github.com/kolla-build/kolla-build/pkg/engineload"
 	"github.com/kolla-build/kolla-build/pkg/facts"
 	"github.com/kolla-build/kolla-build/pkg/registry"
 	"github.com/kolla-build/kolla-build/pkg/store"
@@ -84,8 +85,8 @@ func (b *bases) find(ctx context.Context, ref string) (store.Entry, error) {
 	if ok && !isWhole(ctx, b.store, have.Digest) {
 		ok = false // a blob of it is gone or damaged: it is fetched again
 	}
-	if ok && have.Origin == originEngine && b.engine != nil && b.engine.Has(ref) {
-		ok = have.Key == "engine:"+b.engine.ID(ref) // else it was built anew there
+	if ok && have.Origin == engineload.Origin && b.engine != nil && b.engine.Has(ref) {
+		ok = have.Key == engineload.Key(b.engine, ref) // else it was built anew there
 	}
 	switch {
 	case b.local && ok:
@@ -125,7 +126,8 @@ func (b *bases) find(ctx context.Context, ref string) (store.Entry, error) {
 
 // copied brings an image over from the container engine, once for each content.
 func (b *bases) copied(ctx context.Context, ref string) (store.Entry, error) {
-	if err := b.fromEngine(ctx, ref, store.KindBase); err != nil {
+	b.env.Notice("copying %s from %s", ref, b.engine)
+	if err := engineload.Copy(ctx, b.engine, b.store, ref, store.KindBase); err != nil {
 		return store.Entry{}, fmt.Errorf("base image %s: %w", ref, err)
 	}
 	e, _, err := b.store.Lookup(ref)

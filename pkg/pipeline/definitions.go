@@ -14,6 +14,7 @@ import (
 
 	"github.com/kolla-build/kolla-build/pkg/build/buildkit"
 	"github.com/kolla-build/kolla-build/pkg/config"
+	"github.com/kolla-build/kolla-build/pkg/engineload"
 	"github.com/kolla-build/kolla-build/pkg/image"
 	"github.com/kolla-build/kolla-build/pkg/imageset"
 	"github.com/kolla-build/kolla-build/pkg/plan"
@@ -86,7 +87,8 @@ func (d *definer) external(ctx context.Context, ref string) (buildkit.External, 
 			return buildkit.External{}, err
 		}
 		if e := d.bases.engine; !ok && e != nil && e.Has(ref) {
-			if err := d.bases.fromEngine(ctx, ref, store.KindBuilt); err != nil {
+			d.bases.env.Notice("copying %s from %s", ref, e)
+			if err := engineload.Copy(ctx, e, d.store, ref, store.KindBuilt); err != nil {
 				return buildkit.External{}, err
 			}
 			ok = true

@@ -14,6 +14,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/build/limits"
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/engine"
+	"github.com/kolla-build/kolla-build/pkg/engineload"
 	"github.com/kolla-build/kolla-build/pkg/image"
 	"github.com/kolla-build/kolla-build/pkg/imageset"
 	"github.com/kolla-build/kolla-build/pkg/plan"
@@ -120,7 +121,7 @@ type buildRun struct {
 	*defined
 	up     *publisher
 	engine *engine.Engine // nil if images stay in the store
-	load   *loader
+	load   *engineload.Loader
 	local  bool       // nothing is fetched: what is not on this machine is an error
 	watch  *stopwatch // nil where nothing is built
 
@@ -170,7 +171,7 @@ func (r *buildRun) prepare(ctx context.Context) error {
 	baseImage := r.cfg.BaseImage
 	r.cfg = withLocalBase(r.cfg)
 	if !r.dry || r.cfg.SkipExisting {
-		if r.engine, err = openEngine(ctx, r.cfg, r.env); err != nil {
+		if r.engine, err = engineload.Open(ctx, r.cfg, r.env); err != nil {
 			return err
 		}
 	}
@@ -316,7 +317,10 @@ func (r *buildRun) run(ctx context.Context) ([]*report.Result, error) {
 	}
 	r.watch.builder(since)
 	if r.load != nil {
-		if line := r.load.finish(results); line != "" {
+		for _, res := range results {
+			res.Loaded = r.load.Loaded(res.Reference)
+		}
+		if line := r.load.Summary(); line != "" {
 			emit(build.Event{Time: time.Now(), Kind: build.EventMessage, Text: line})
 		}
 	}

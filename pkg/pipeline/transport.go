@@ -15,6 +15,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/bundle"
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/engine"
+	"github.com/kolla-build/kolla-build/pkg/engineload"
 	"github.com/kolla-build/kolla-build/pkg/imageset"
 	"github.com/kolla-build/kolla-build/pkg/store"
 	digest "github.com/opencontainers/go-digest"
@@ -232,7 +233,7 @@ func Load(ctx context.Context, cfg *config.Config, env Env, path string) error {
 	}
 	var e *engine.Engine
 	if cfg.IsSet("engine") { // a bundle is for the store and registries, unless somebody says so
-		if e, err = openEngine(ctx, cfg, env); err != nil {
+		if e, err = engineload.Open(ctx, cfg, env); err != nil {
 			return err
 		}
 	}
@@ -253,9 +254,11 @@ func Load(ctx context.Context, cfg *config.Config, env Env, path string) error {
 		}
 	}
 	if e != nil {
-		if err := loadSet(ctx, env, e, s, set); err != nil {
+		loaded, err := engineload.LoadSet(ctx, e, s, set)
+		if err != nil {
 			return err
 		}
+		env.Notice("%s", loaded)
 	}
 	retain, err := newRetention(cfg.Retain, append(tags, cfg.AlsoTag...), time.Now())
 	if err != nil {

@@ -1,0 +1,53 @@
+package engineload
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/kolla-build/kolla-build/pkg/bootstrap"
+	"github.com/kolla-build/kolla-build/pkg/engine"
+	"github.com/kolla-build/kolla-build/pkg/store"
+)
+
+// Origin is the store.Entry.Origin of images that were copied from an engine.
+const Origin = "engine"
+
+// Key returns the store.Entry.Key of an image that was copied from an engine. It
+// has the image's ID there, which tells whether the copy is still the same.
+func Key(e *engine.Engine, reference string) string { return "engine:" + e.ID(reference) }
+
+// Copy copies an image of the engine into the store under its reference: one that
+// another program built there, and that images of this run depend on.
+func Copy(ctx context.Context, e *engine.Engine, s *store.Store, reference string, kind store.Kind) error {
+	if err := copyImage(ctx, e, s, reference, kind); err != nil {
+		return fmt.Errorf("copying %s from %s: %w", reference, e, err)
+	}
+	return nil
+}
+
+func copyImage(ctx context.Context, e *engine.Engine, s *store.Store, reference string, kind store.Kind) error {
+	archive, err := os.CreateTemp("", "kolla-build-*.tar")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(archive.Name())
+	defer archive.Close()
+	content, err := e.Save(ctx, reference)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(archive, content)
+	if cerr := content.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		return err
+	}
+	im, err := bootstrap.ImportTar(ctx, s, archive.Name())
+	if err != nil {
+		return err
+	}
+	return s.Put(store.Entry{Name: reference, Digest: im.Digest, Kind: kind, Origin: Origin, Key: Key(e, reference)})
+}

@@ -1,0 +1,234 @@
+package engineload
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/random"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+	"github.com/kolla-build/kolla-build/internal/console"
+	"github.com/kolla-build/kolla-build/internal/testenv"
+	"github.com/kolla-build/kolla-build/internal/usererr"
+	"github.com/kolla-build/kolla-build/pkg/build"
+	"github.com/kolla-build/kolla-build/pkg/cli"
+	"github.com/kolla-build/kolla-build/pkg/config"
+	"github.com/kolla-build/kolla-build/pkg/engine"
+	"github.com/kolla-build/kolla-build/pkg/image"
+	"github.com/kolla-build/kolla-build/pkg/plan"
+	"github.com/kolla-build/kolla-build/pkg/store"
+	digest "github.com/opencontainers/go-digest"
+)
+
+// child returns an image with one more layer than its parent.
+func child(t *testing.T, parent v1.Image) v1.Image {
+	t.Helper()
+	layer, err := random.Layer(100_000, types.OCILayer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	img, err := mutate.AppendLayers(parent, layer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return img
+}
+
+func scratch(t *testing.T) v1.Image {
+	t.Helper()
+	img, err := mutate.ConfigFile(mutate.MediaType(empty.Image, types.OCIManifestSchema1), &v1.ConfigFile{OS: "linux", Architecture: "amd64"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return img
+}
+
+// chain stores base, service-base and service, each the parent of the next, and
+// returns their plan.
+func chain(t *testing.T, s *store.Store) (*plan.Plan, map[string]digest.Digest) {
+	t.Helper()
+	p, digests := &plan.Plan{}, map[string]digest.Digest{}
+	img, parent := scratch(t), image.ID{}
+	for _, name := range []string{"base", "service-base", "service"} {
+		img = child(t, img)
+		d, err := s.WriteImage(t.Context(), img)
+		if err != nil {
+			t.Fatal(err)
+		}
+		reference := "registry.example/kolla/" + name + ":t"
+		if err := s.Put(store.Entry{Name: reference, Digest: d, Kind: store.KindBuilt}); err != nil {
+			t.Fatal(err)
+		}
+		id := image.ID{Name: name}
+		p.Items = append(p.Items, &plan.Item{Image: id, Parent: parent, Reference: reference, Action: plan.Build})
+		digests[reference] = d
+		parent = id
+	}
+	return p, digests
+}
+
+func openStore(t *testing.T) *store.Store {
+	t.Helper()
+	s, err := store.Open(filepath.Join(t.TempDir(), "store"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s
+}
+
+func TestDocker(t *testing.T) {
+	d := testenv.Dockerd(t, "")
+	open := func() *engine.Engine {
+		e, err := engine.Open(t.Context(), engine.Options{Kind: engine.Docker, Addr: d.Addr})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(e.Close)
+		return e
+	}
+	s := openStore(t)
+	p, digests := chain(t, s)
+
+	t.Run("images of a run", func(t *testing.T) {
+		e := open()
+		var mu sync.Mutex
+		started, transfers := map[image.ID]bool{}, 0
+		l := NewLoader(Options{Engine: e, Store: s, Plan: p,
+			Ancestors: func(it *plan.Item) []digest.Digest {
+				var found []digest.Digest
+				for i := len(p.Items) - 1; i >= 0; i-- {
+					if p.Items[i].Image == it.Parent || len(found) > 0 {
+						found = append(found, digests[p.Items[i].Reference])
+					}
+				}
+				return found
+			},
+			Emit: func(event build.Event) {
+				mu.Lock()
+				defer mu.Unlock()
+				if event.Kind == build.EventTransfer {
+					transfers++
+				}
+				if event.Kind == build.EventImageStart {
+					started[event.Image] = true
+				}
+			}})
+		var uploads sync.WaitGroup // all at once: children wait for their parents
+		for _, it := range p.Items {
+			uploads.Go(func() {
+				if err := l.Upload(t.Context(), it, digests[it.Reference]); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		uploads.Wait()
+		for _, it := range p.Items {
+			if !e.Has(it.Reference) || l.Loaded(it.Reference) != e.String() {
+				t.Errorf("%s is not in %s", it.Image, e)
+			}
+		}
+		// Each image sends the one layer that its parent does not have.
+		if text := l.Summary(); !strings.Contains(text, "3 images: 3 loaded (3 layers, ") || !strings.Contains(text, "3 layers already present") {
+			t.Errorf("summary %q", text)
+		}
+		if transfers == 0 || len(started) > 0 {
+			t.Errorf("%d events of transfers; images that are built were started again: %v", transfers, started)
+		}
+		if l.Loaded("registry.example/kolla/other:t") != "" {
+			t.Error("an image that is in no plan was loaded")
+		}
+	})
+
+	t.Run("another platform's image stays out", func(t *testing.T) {
+		e := open()
+		it := &plan.Item{Image: image.ID{Name: "service", Platform: "linux/s390x"}, Reference: "registry.example/kolla/s390x:t"}
+		l := NewLoader(Options{Engine: e, Store: s, Plan: &plan.Plan{Items: []*plan.Item{it}}})
+		if err := l.Upload(t.Context(), it, digests[p.Items[0].Reference]); err != nil {
+			t.Fatal(err)
+		}
+		if e.Has(it.Reference) || l.Summary() != "" {
+			t.Errorf("it was loaded: %q", l.Summary())
+		}
+	})
+
+	t.Run("set", func(t *testing.T) {
+		e := open()
+		text, err := LoadSet(t.Context(), e, s, digests)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(text, "3 images: 0 loaded, 3 already present") {
+			t.Errorf("loaded again: %q", text)
+		}
+		tagged := map[string]digest.Digest{}
+		for reference, d := range digests {
+			tagged[strings.TrimSuffix(reference, "t")+"u"] = d
+		}
+		if text, err = LoadSet(t.Context(), e, s, tagged); err != nil || !strings.Contains(text, "0 loaded, 3 tagged") {
+			t.Errorf("under another tag: %q, %v", text, err)
+		}
+	})
+
+	t.Run("copy", func(t *testing.T) {
+		e := open()
+		other := openStore(t)
+		reference := p.Items[2].Reference
+		if err := Copy(t.Context(), e, other, reference, store.KindBase); err != nil {
+			t.Fatal(err)
+		}
+		entry, ok, err := other.Lookup(reference)
+		if err != nil || !ok || entry.Kind != store.KindBase || entry.Origin != Origin || entry.Key != Key(e, reference) {
+			t.Errorf("stored %+v, %t, %v", entry, ok, err)
+		}
+		if err := other.Verify(t.Context(), entry.Digest); err != nil {
+			t.Error(err)
+		}
+		if err := Copy(t.Context(), e, other, "registry.example/no/such:t", store.KindBase); err == nil || !strings.Contains(err.Error(), "registry.example/no/such:t") {
+			t.Errorf("an image that the engine does not have: %v", err)
+		}
+	})
+}
+
+// TestOpen holds when an engine is used, and when its absence is an error.
+func TestOpen(t *testing.T) {
+	dead := "DOCKER_HOST=unix://" + filepath.Join(t.TempDir(), "no.sock")
+	load := func(args ...string) *config.Config {
+		cfg, err := cli.Load(cli.Input{Args: args, Env: []string{"HOME=" + t.TempDir()}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return cfg
+	}
+	for name, c := range map[string]struct {
+		args        []string
+		environ     []string
+		unavailable bool
+		notice      bool
+	}{
+		"none":                         {[]string{"--engine", "none"}, []string{dead}, false, false},
+		"push":                         {[]string{"--push"}, []string{dead}, false, false},
+		"named engine does not answer": {[]string{"--engine", "docker"}, []string{dead}, true, false},
+		"Docker from the environment":  {nil, []string{dead}, false, true},
+	} {
+		var stderr bytes.Buffer
+		e, err := Open(t.Context(), load(c.args...), &console.Console{Stderr: &stderr, Environ: append(os.Environ(), c.environ...)})
+		if e != nil {
+			t.Errorf("%s: an engine that does not run was opened", name)
+		}
+		var unavailable *engine.UnavailableError
+		if errors.As(err, &unavailable) != c.unavailable || err != nil && usererr.Hint(err) == "" {
+			t.Errorf("%s: error %v", name, err)
+		}
+		if strings.Contains(stderr.String(), "warning: ") != c.notice {
+			t.Errorf("%s: printed %q", name, stderr.String())
+		}
+	}
+}
