@@ -81,7 +81,7 @@ func Debian(t testing.TB, config ...string) (host string) {
 	addr := FreeAddr(t)
 	dir := t.TempDir()
 	path := filepath.Join(dir, "config.yml")
-	text := fmt.Sprintf("version: 0.1\nlog:\n  level: fatal\n  accesslog:\n    disabled: true\nstorage:\n  filesystem:\n    rootdirectory: %s\n  delete:\n    enabled: true\nhttp:\n  addr: %s\n%s\n",
+	text := fmt.Sprintf("version: 0.1\nlog:\n  level: error\n  accesslog:\n    disabled: true\nstorage:\n  filesystem:\n    rootdirectory: %s\n  delete:\n    enabled: true\nhttp:\n  addr: %s\n%s\n",
 		filepath.Join(dir, "data"), addr, strings.Join(config, "\n"))
 	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
@@ -97,7 +97,7 @@ func Debian(t testing.TB, config ...string) (host string) {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 		if t.Failed() {
-			t.Logf("output of docker-registry:\n%s", out)
+			t.Logf("end of the output of docker-registry:\n%s", tail(out.String(), 4000))
 		}
 	})
 	for range 400 {
@@ -110,6 +110,8 @@ func Debian(t testing.TB, config ...string) (host string) {
 	t.Fatal("docker-registry does not answer")
 	return ""
 }
+
+func tail(s string, n int) string { return s[max(0, len(s)-n):] }
 
 // FreeAddr returns an address on which nothing listens.
 func FreeAddr(t testing.TB) string {

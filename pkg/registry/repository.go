@@ -273,8 +273,11 @@ func (r *Repository) Tags(ctx context.Context) ([]string, error) {
 		if last == "" {
 			return tags, nil
 		}
-		if page == maxTagPages || len(tags) > maxTags {
+		switch {
+		case page == maxTagPages || len(tags) > maxTags:
 			return fail(&SizeError{What: "the list of tags", Limit: maxTags})
+		case last == query.Get("last"):
+			return fail(fmt.Errorf("the page after %q is the same page", last))
 		}
 		query.Set("last", last)
 	}

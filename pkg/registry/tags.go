@@ -11,7 +11,7 @@ import (
 // Bounds on the lists of tags that are read.
 const (
 	maxTags     = 1_000_000
-	maxTagPages = 10_000
+	maxTagPages = 1_000
 	maxTagPage  = 32 << 20 // bytes
 )
 

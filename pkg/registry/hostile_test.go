@@ -1,0 +1,218 @@
+package registry_test
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	digest "github.com/opencontainers/go-digest"
+
+	"github.com/kolla-build/kolla-build/internal/registrytest"
+	"github.com/kolla-build/kolla-build/pkg/imageref"
+	"github.com/kolla-build/kolla-build/pkg/registry"
+	"github.com/kolla-build/kolla-build/pkg/registry/push"
+)
+
+// redirecting is a registry that redirects every request below a path, to itself or to
+// longer and longer addresses, and counts them.
+func redirecting(t *testing.T, target func(r *http.Request) string) (host string, requests *atomic.Int64) {
+	requests = new(atomic.Int64)
+	return registrytest.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		requests.Add(1)
+		_, _ = io.Copy(io.Discard, r.Body)
+		w.Header().Set("Docker-Distribution-Api-Version", "registry/2.0")
+		if r.URL.Path != "/v2/" {
+			w.Header().Set("Location", target(r))
+			w.WriteHeader(http.StatusTemporaryRedirect)
+		}
+	})), requests
+}
+
+// No request follows redirects for long, whatever it is for.
+func TestEndlessRedirects(t *testing.T) {
+	img := registrytest.Base(t, 100)
+	d := registrytest.Digest(t, img)
+	for name, target := range map[string]func(*http.Request) string{
+		"to itself":        func(r *http.Request) string { return r.URL.String() },
+		"growing":          func(r *http.Request) string { return r.URL.Path + "x" },
+		"between two":      func(r *http.Request) string { return strings.TrimSuffix(r.URL.Path+"/b", "/b/b") },
+		"with other hosts": func(r *http.Request) string { return "http://" + swapHost(r.Host) + r.URL.Path },
+	} {
+		t.Run(name, func(t *testing.T) {
+			host, requests := redirecting(t, target)
+			c := registrytest.Client(t, registry.Options{Retries: 3})
+			ref, err := imageref.Parse(host + "/kolla/base:t")
+			if err != nil {
+				t.Fatal(err)
+			}
+			repo := c.Repository(ref)
+			for operation, do := range map[string]func() error{
+				"look-up": func() error { _, err := c.Head(t.Context(), ref.String()); return err },
+				"pull":    func() error { _, _, err := c.Fetch(t.Context(), ref.String(), ""); return err },
+				"tags":    func() error { _, err := c.Tags(t.Context(), ref.String()); return err },
+				"push":    func() error { _, err := push.New(c, push.Options{}).Push(t.Context(), ref.String(), img); return err },
+				"manifest": func() error {
+					return repo.PutTag(t.Context(), "t", registry.Manifest{Raw: []byte("{}"), Digest: digest.FromString("{}")})
+				},
+				"delete": func() error { return c.DeleteTag(t.Context(), ref.String()) },
+				"commit": func() error {
+					return push.New(c, push.Options{}).Commit(t.Context(), []push.Tag{{Ref: ref.String(), Digest: d}})
+				},
+				"upload": func() error {
+					_, err := repo.Upload(t.Context(), registry.Blob{Digest: digest.FromString("x"), Size: 1, Open: func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader("x")), nil }}, repo, nil)
+					return err
+				},
+			} {
+				requests.Store(0)
+				if err := do(); err == nil {
+					t.Errorf("%s: no error", operation)
+				} else if n := requests.Load(); n > 25 {
+					t.Errorf("%s: %d requests; %v", operation, n, err)
+				}
+			}
+			var loop *registry.RedirectError
+			if _, err := c.Head(t.Context(), ref.String()); !errors.As(err, &loop) || loop.Hint() == "" {
+				t.Errorf("look-up: %v", err)
+			}
+		})
+	}
+}
+
+func swapHost(host string) string {
+	if port, ok := strings.CutPrefix(host, "127.0.0.1"); ok {
+		return "localhost" + port
+	}
+	return "127.0.0.1" + strings.TrimPrefix(host, "localhost")
+}
+
+// hostileRegistry answers requests below /v2/ with content of its own.
+func hostileRegistry(t *testing.T, content map[string]func(w http.ResponseWriter, r *http.Request)) string {
+	return registrytest.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Docker-Distribution-Api-Version", "registry/2.0")
+		for part, answer := range content {
+			if strings.Contains(r.URL.Path, part) {
+				answer(w, r)
+				return
+			}
+		}
+		if r.URL.Path != "/v2/" {
+			http.NotFound(w, r)
+		}
+	}))
+}
+
+func document(mediaType, text string) func(http.ResponseWriter, *http.Request) {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", mediaType)
+		_, _ = io.WriteString(w, text)
+	}
+}
+
+// forever answers bytes until the client goes away, and counts them.
+func forever(mediaType string, sent *atomic.Int64) func(http.ResponseWriter, *http.Request) {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", mediaType)
+		block := bytes.Repeat([]byte(" "), 64<<10)
+		for sent.Load() < 1<<30 {
+			n, err := w.Write(block)
+			sent.Add(int64(n))
+			if err != nil {
+				return
+			}
+		}
+	}
+}
+
+// What a registry sends is read up to a limit, and checked.
+func TestHostileContent(t *testing.T) {
+	const manifestType, indexType = "application/vnd.oci.image.manifest.v1+json", "application/vnd.oci.image.index.v1+json"
+	config := `{"os":"linux","architecture":"amd64","rootfs":{"type":"layers","diff_ids":[]}}`
+	sum := func(s string) string { return fmt.Sprintf("sha256:%x", sha256.Sum256([]byte(s))) }
+	manifest := func(digest string, size int64, layers string) string {
+		return fmt.Sprintf(`{"schemaVersion":2,"mediaType":%q,"config":{"mediaType":"application/vnd.oci.image.config.v1+json","digest":%q,"size":%d},"layers":[%s]}`, manifestType, digest, size, layers)
+	}
+	for name, c := range map[string]struct {
+		content func(sent *atomic.Int64) map[string]func(http.ResponseWriter, *http.Request)
+		want    string
+	}{
+		"endless manifest": {func(sent *atomic.Int64) map[string]func(http.ResponseWriter, *http.Request) {
+			return map[string]func(http.ResponseWriter, *http.Request){"/manifests/": forever(manifestType, sent)}
+		}, "larger than the limit"},
+		"endless config": {func(sent *atomic.Int64) map[string]func(http.ResponseWriter, *http.Request) {
+			return map[string]func(http.ResponseWriter, *http.Request){"/manifests/": document(manifestType, manifest(sum(config), int64(len(config)), "")), "/blobs/": forever("", sent)}
+		}, "content has digest"},
+		"config that claims to be huge": {func(sent *atomic.Int64) map[string]func(http.ResponseWriter, *http.Request) {
+			return map[string]func(http.ResponseWriter, *http.Request){"/manifests/": document(manifestType, manifest(sum(config), 1<<40, "")), "/blobs/": forever("", sent)}
+		}, "larger than the limit"},
+		"config of negative size": {func(*atomic.Int64) map[string]func(http.ResponseWriter, *http.Request) {
+			return map[string]func(http.ResponseWriter, *http.Request){"/manifests/": document(manifestType, manifest(sum(config), -5, "")), "/blobs/": document("", config)}
+		}, "size"},
+		"other config": {func(*atomic.Int64) map[string]func(http.ResponseWriter, *http.Request) {
+			return map[string]func(http.ResponseWriter, *http.Request){"/manifests/": document(manifestType, manifest(sum("x"), int64(len(config)), "")), "/blobs/": document("", config)}
+		}, "content has digest"},
+		"short config": {func(*atomic.Int64) map[string]func(http.ResponseWriter, *http.Request) {
+			return map[string]func(http.ResponseWriter, *http.Request){"/manifests/": document(manifestType, manifest(sum(config), int64(len(config))+1, "")), "/blobs/": document("", config)}
+		}, "bytes"},
+		"digest of an unknown kind": {func(*atomic.Int64) map[string]func(http.ResponseWriter, *http.Request) {
+			return map[string]func(http.ResponseWriter, *http.Request){"/manifests/": document(manifestType, manifest("md5:d41d8cd98f00b204e9800998ecf8427e", 1, ""))}
+		}, ""},
+		"digest with a path": {func(*atomic.Int64) map[string]func(http.ResponseWriter, *http.Request) {
+			return map[string]func(http.ResponseWriter, *http.Request){"/manifests/": document(manifestType, manifest("sha256:../../../etc/passwd", 1, ""))}
+		}, ""},
+		"not JSON": {func(*atomic.Int64) map[string]func(http.ResponseWriter, *http.Request) {
+			return map[string]func(http.ResponseWriter, *http.Request){"/manifests/": document(manifestType, "<html>")}
+		}, "reading the manifest"},
+		"page": {func(*atomic.Int64) map[string]func(http.ResponseWriter, *http.Request) {
+			return map[string]func(http.ResponseWriter, *http.Request){"/manifests/": document("text/html", "<html>")}
+		}, "not an image"},
+		"index of itself": {func(*atomic.Int64) map[string]func(http.ResponseWriter, *http.Request) {
+			return map[string]func(http.ResponseWriter, *http.Request){"/manifests/": document(indexType,
+				fmt.Sprintf(`{"schemaVersion":2,"mediaType":%q,"manifests":[{"mediaType":%q,"digest":%q,"size":3,"platform":{"os":"linux","architecture":"amd64"}}]}`, indexType, manifestType, sum("x")))}
+		}, "content has digest"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var sent atomic.Int64
+			host := hostileRegistry(t, c.content(&sent))
+			_, _, err := registrytest.Client(t, registry.Options{Retries: 1}).Fetch(t.Context(), host+"/kolla/base:t", "")
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got %v, expected %q", err, c.want)
+			}
+			if n := sent.Load(); n > 64<<20 {
+				t.Errorf("%d bytes were read", n)
+			}
+		})
+	}
+}
+
+// A list of tags that never ends is given up.
+func TestEndlessTags(t *testing.T) {
+	var sent atomic.Int64
+	host := hostileRegistry(t, map[string]func(http.ResponseWriter, *http.Request){"/tags/list": forever("application/json", &sent)})
+	var size *registry.SizeError
+	if _, err := registrytest.Client(t, registry.Options{}).Tags(t.Context(), host+"/kolla/base"); !errors.As(err, &size) {
+		t.Errorf("an endless page: %v", err)
+	}
+	var pages atomic.Int64
+	host = hostileRegistry(t, map[string]func(http.ResponseWriter, *http.Request){"/tags/list": func(w http.ResponseWriter, r *http.Request) {
+		n := pages.Add(1)
+		w.Header().Set("Link", fmt.Sprintf(`</v2/kolla/base/tags/list?last=%d&n=1>; rel="next"`, n))
+		fmt.Fprintf(w, `{"tags":["t%d"]}`, n)
+	}})
+	if _, err := registrytest.Client(t, registry.Options{}).Tags(t.Context(), host+"/kolla/base"); !errors.As(err, &size) {
+		t.Errorf("endless pages: %v", err)
+	}
+	// One that repeats a page is not followed either.
+	host = hostileRegistry(t, map[string]func(http.ResponseWriter, *http.Request){"/tags/list": func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Link", `</v2/kolla/base/tags/list?last=t&n=1>; rel="next"`)
+		fmt.Fprint(w, `{"tags":["t"]}`)
+	}})
+	if _, err := registrytest.Client(t, registry.Options{}).Tags(t.Context(), host+"/kolla/base"); err == nil {
+		t.Error("a list that repeats itself was read")
+	}
+}
