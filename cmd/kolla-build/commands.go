@@ -12,24 +12,20 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/config"
 )
 
-// command is one command: what is said about it, which help, completion and the
-// man page are made from, and what it does. Every command understands the whole
-// option table besides its own flags, so that one kolla-build.conf serves all.
+// command is a command: its description, which help, completion and the manual page
+// are made from, and what it does.
 type command struct {
 	cli.Command
 	run func(context.Context, *config.Config, *console.Console) error
-	// first marks a command whose name would select images if it were a regular
-	// expression (man: manila). It is a command as the first word only.
+	// first marks a command whose name is part of an image's name (man: manila). It
+	// is a command as the first word only.
 	first bool
-	// real marks a command that changes something and has no dry run: one that is
-	// asked for must not be a warning, after which the images are gone.
-	real bool
-	// raw commands take their arguments as they stand: these are no options.
+	// raw commands receive their arguments unparsed.
 	raw func(ctx context.Context, args []string, con *console.Console) error
 }
 
-// table makes the table of commands, the build itself first. A command's flags
-// are variables of its constructor, so a table serves one command line.
+// table returns all commands, the build itself first. A command's flags are variables
+// of its constructor, so that a table serves one command line.
 func table() []*command {
 	return []*command{
 		buildCommand(),
@@ -48,6 +44,7 @@ func table() []*command {
 		bootstrapCommand(),
 		completionCommand(),
 		manCommand(),
+		versionCommand(),
 		helpCommand(),
 		completeCommand(),
 	}
@@ -62,10 +59,13 @@ func find(commands []*command, name string) *command {
 	return commands[i]
 }
 
-// pick returns the command that a command line names, and the arguments without
-// its name. A command's name is the first word that is no option and no option's
-// value; what stands after "--" is a regular expression.
+// pick returns the command that a command line names, and the arguments without its
+// name. A command is the first word that is neither an option nor the value of one;
+// what follows "--" is a regular expression. The word build names the build itself.
 func pick(commands []*command, args []string) (*command, []string) {
+	if len(args) > 0 && args[0] == "build" {
+		return find(commands, ""), args[1:]
+	}
 	at, name := cli.FirstWord(args, func(name string) (cli.Command, bool) {
 		c := find(commands, name)
 		if c == nil || name == "" {
@@ -80,7 +80,7 @@ func pick(commands []*command, args []string) (*command, []string) {
 	return c, slices.Concat(args[:at], args[at+1:])
 }
 
-// described returns what the table says about its commands.
+// described returns the descriptions of commands.
 func described(commands []*command) []cli.Command {
 	var all []cli.Command
 	for _, c := range commands {
@@ -89,17 +89,23 @@ func described(commands []*command) []cli.Command {
 	return all
 }
 
-// help writes the help of a command.
-func help(commands []*command, name string, w io.Writer) error {
+// help writes the help of a command, with all that there is to say or on one screen.
+func help(commands []*command, name string, full bool, w io.Writer) error {
+	if name == "build" {
+		name = ""
+	}
 	c := find(commands, name)
 	if c == nil {
 		return &config.Error{Message: fmt.Sprintf("there is no command %q", name), Hint: didYouMean(commands, name, "kolla-build help lists them")}
 	}
+	if full {
+		return cli.HelpAll(w, c.Command, described(commands))
+	}
 	return cli.Help(w, c.Command, described(commands))
 }
 
-// didYouMean returns a hint with the command that is most like a word, else the
-// other hint.
+// didYouMean returns a hint with the command most similar to a word, else the other
+// hint.
 func didYouMean(commands []*command, word, other string) string {
 	var names []string
 	for _, c := range commands {
@@ -113,8 +119,8 @@ func didYouMean(commands []*command, word, other string) string {
 	return other
 }
 
-// oneArgument is the mistake of a command that takes one argument and was given
-// another number of them; nil if it was given one.
+// oneArgument returns the error of a command that takes one argument and was given
+// another number of them, nil if it was given one.
 func oneArgument(cfg *config.Config, what, hint string) error {
 	if len(cfg.Args) == 1 {
 		return nil

@@ -18,14 +18,13 @@ func bootstrapCommand() *command {
 	var mirror string
 	var components []string
 	return &command{
-		real: true,
 		Command: cli.Command{
 			Name: "bootstrap", Values: config.ValuesDistros, Args: "DISTRO[:SUITE]",
 			Summary: "Make a Debian or Ubuntu base image from a package mirror.",
-			Groups:  []config.Group{config.GroupBase, config.GroupBuilder, config.GroupConfig},
+			Options: []string{"data-dir", "base-mirror", "debian-arch", "base-arch", "openstack-release"},
 			Flags: func(f *pflag.FlagSet) {
-				f.StringVar(&mirror, "mirror", "", "The package mirror's `URL`; the host's own if it runs the same distribution.")
-				f.StringSliceVar(&components, "components", nil, "Archive `COMPONENTS`, by comma; main if there are none.")
+				f.StringVar(&mirror, "mirror", "", "`URL` of the package mirror. Default: the host's own, if it runs the same distribution.")
+				f.StringSliceVar(&components, "components", nil, "Archive `COMPONENTS`, separated by commas. Default: main.")
 			},
 			Examples: []cli.Example{
 				{Line: "kolla-build bootstrap debian:bookworm", Effect: "Make a base image of Debian 12."},
@@ -47,7 +46,7 @@ func bootstrapBase(ctx context.Context, cfg *config.Config, con *console.Console
 	name, suite, _ := strings.Cut(cfg.Args[0], ":")
 	d, ok := facts.LookupDistro(name)
 	if !ok {
-		return &config.Error{Message: fmt.Sprintf("no distribution %q", name), Hint: "debian and ubuntu can be bootstrapped"}
+		return &config.Error{Message: fmt.Sprintf("unknown distribution %q", name), Hint: "debian and ubuntu can be bootstrapped"}
 	}
 	if suite == "" || suite == "latest" {
 		release, _ := facts.LookupRelease(cfg.OpenstackRelease)

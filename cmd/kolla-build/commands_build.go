@@ -11,19 +11,19 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// buildCommand is what kolla-build does without a command's name.
+// buildCommand is the command without a name: the build.
 func buildCommand() *command {
 	return &command{
 		Command: cli.Command{
 			Args: "[REGEX…]", Values: config.ValuesImages,
 			Summary: "Build OpenStack container images from a tree of templates, with BuildKit.",
 			Examples: []cli.Example{
-				{Line: "kolla-build -b debian -t binary keystone", Effect: "Build keystone's images and their parents, from Debian's packages."},
-				{Line: "kolla-build -b ubuntu nova zun", Effect: "Build all images of nova and zun, from sources, on Ubuntu."},
-				{Line: "kolla-build --profile infra --push --registry localhost:4000", Effect: "Build a profile's images and push them to a registry."},
-				{Line: "kolla-build --base debian --list-images nova-", Effect: "List the images of nova and build nothing."},
-				{Line: "kolla-build --template-only --work-dir out", Effect: "Render the Dockerfiles and build nothing."},
-				{Line: "kolla-build --generate-config > kolla-build.conf", Effect: "Start a configuration file."},
+				{Line: "kolla-build -b debian -t binary keystone", Effect: "Build the images of keystone and their parents from Debian packages."},
+				{Line: "kolla-build -b ubuntu nova zun", Effect: "Build all images of nova and zun from source, on Ubuntu."},
+				{Line: "kolla-build --profile infra --push --registry localhost:4000", Effect: "Build the images of a profile and push them to a registry."},
+				{Line: "kolla-build --base debian --list-images nova-", Effect: "List the images of nova."},
+				{Line: "kolla-build --template-only --work-dir out", Effect: "Render the Dockerfiles."},
+				{Line: "kolla-build --generate-config > kolla-build.conf", Effect: "Write a sample configuration file."},
 			},
 		},
 		run: build,
@@ -50,9 +50,10 @@ func planCommand() *command {
 		Command: cli.Command{
 			Name: "plan", Values: config.ValuesImages, Args: "[REGEX…]",
 			Summary: "Show what a build would do, and why.",
-			Flags:   func(f *pflag.FlagSet) { jsonFlag(f, &asJSON) },
+			Options: planOptions, AnyOption: true,
+			Flags: func(f *pflag.FlagSet) { jsonFlag(f, &asJSON) },
 			Examples: []cli.Example{
-				{Line: "kolla-build plan -b debian nova-", Effect: "Show which of nova's images would be built, and why."},
+				{Line: "kolla-build plan -b debian nova-", Effect: "Show which images of nova would be built, and why."},
 			},
 		},
 		run: func(ctx context.Context, cfg *config.Config, con *console.Console) error {
@@ -66,15 +67,15 @@ func explainCommand() *command {
 	return &command{
 		Command: cli.Command{
 			Name: "explain", Values: config.ValuesImages, Args: "IMAGE…",
-			Summary: "Show where an image comes from, and what would build it anew.",
-			Groups:  []config.Group{config.GroupBase, config.GroupRelease, config.GroupTree, config.GroupNames, config.GroupBuilder, config.GroupConfig},
+			Summary: "Show what an image is made of and what would rebuild it.",
+			Options: explainOptions, AnyOption: true,
 			Flags: func(f *pflag.FlagSet) {
 				jsonFlag(f, &opts.JSON)
-				f.BoolVar(&opts.All, "all", false, "Show all options, not only those that matter to the image.")
+				f.BoolVar(&opts.All, "all", false, "Show all options, not only those that affect the image.")
 			},
 			Examples: []cli.Example{
-				{Line: "kolla-build explain -b debian keystone", Effect: "Show keystone's settings and where each comes from, its parents, sources, overrides and Dockerfile, and what has changed since it was built."},
-				{Line: "kolla-build explain --json nova-api", Effect: "The same for programs."},
+				{Line: "kolla-build explain -b debian keystone", Effect: "Show the settings of keystone and where each comes from, its parents, sources, overrides and Dockerfile, and what has changed since it was built."},
+				{Line: "kolla-build explain --json nova-api", Effect: "Print the same as JSON."},
 			},
 		},
 		run: func(ctx context.Context, cfg *config.Config, con *console.Console) error {

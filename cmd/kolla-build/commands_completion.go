@@ -30,7 +30,6 @@ func completionCommand() *command {
 		Command: cli.Command{
 			Name: "completion", Args: strings.Join(shells, "|"), Words: shells,
 			Summary: "Print a shell's completion script.",
-			Groups:  []config.Group{config.GroupConfig},
 			Examples: []cli.Example{
 				{Line: "kolla-build completion bash > /etc/bash_completion.d/kolla-build", Effect: "Complete in every new bash; \"source\" the file for this one."},
 				{Line: "kolla-build completion zsh > ~/.zfunc/_kolla-build", Effect: "Complete in zsh, with ~/.zfunc in fpath."},

@@ -17,7 +17,6 @@ func manCommand() *command {
 		Command: cli.Command{
 			Name:    "man",
 			Summary: "Print the manual page.",
-			Groups:  []config.Group{config.GroupConfig},
 			Examples: []cli.Example{
 				{Line: "kolla-build man | man -l -", Effect: "Read it."},
 			},

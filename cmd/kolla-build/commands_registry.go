@@ -18,11 +18,10 @@ import (
 func registryCommand() *command {
 	var opts server.Options
 	return &command{
-		real: true,
 		Command: cli.Command{
 			Name: "registry", Args: "serve|gc",
 			Summary: "Run a registry on this host, or free what nothing in it refers to.",
-			Groups:  []config.Group{config.GroupBuilder, config.GroupConfig},
+			Options: []string{"data-dir"},
 			Flags: func(f *pflag.FlagSet) {
 				f.StringVar(&opts.Addr, "addr", ":4000", "The `ADDRESS` to listen on.")
 				f.StringVar(&opts.Dir, "dir", "", "The `DIR` where images lie; registry/ in the data directory if none is given.")

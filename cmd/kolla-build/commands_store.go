@@ -18,10 +18,10 @@ func imagesCommand() *command {
 		Command: cli.Command{
 			Name: "images", Values: config.ValuesStored, Args: "[REGEX…]",
 			Summary: "List the images in the local store.",
-			Groups:  []config.Group{config.GroupBuilder, config.GroupConfig},
+			Options: []string{"data-dir"},
 			Flags:   func(f *pflag.FlagSet) { jsonFlag(f, &asJSON) },
 			Examples: []cli.Example{
-				{Line: "kolla-build images nova-", Effect: "List what was built of nova."},
+				{Line: "kolla-build images nova-", Effect: "List the images of nova that were built."},
 			},
 		},
 		run: func(_ context.Context, cfg *config.Config, con *console.Console) error {
@@ -35,12 +35,12 @@ func diffCommand() *command {
 	return &command{
 		Command: cli.Command{
 			Name: "diff", Values: config.ValuesStored, Args: "A B",
-			Summary: "Show which files, packages and settings two images do not have alike.",
-			Groups:  []config.Group{config.GroupBuilder, config.GroupOutput, config.GroupConfig},
+			Summary: "Show how two images differ in files, packages and settings.",
+			Options: []string{"data-dir", "debian-arch", "base-arch", "platform", "registry-insecure", "timeout", "debug"},
 			Flags:   func(f *pflag.FlagSet) { jsonFlag(f, &asJSON) },
 			Examples: []cli.Example{
-				{Line: "kolla-build diff nova-api:nightly nova-api:2026-11-21", Effect: "Compare two builds; ends with 0 if they are the same, 1 if not."},
-				{Line: "kolla-build diff --json nova-api:t registry.example:4000/kolla/nova-api:t", Effect: "Compare with what a registry has."},
+				{Line: "kolla-build diff nova-api:nightly nova-api:2026-11-21", Effect: "Compare two builds. The exit status is 0 if they are the same and 1 if not."},
+				{Line: "kolla-build diff --json nova-api:t registry.example:4000/kolla/nova-api:t", Effect: "Compare an image with one in a registry."},
 			},
 		},
 		run: func(ctx context.Context, cfg *config.Config, con *console.Console) error {
@@ -54,13 +54,12 @@ func diffCommand() *command {
 
 func removeCommand() *command {
 	return &command{
-		real: true,
 		Command: cli.Command{
 			Name: "remove", Values: config.ValuesStored, Args: "REGEX…",
-			Summary: "Take images out of the local store.",
-			Groups:  []config.Group{config.GroupNames, config.GroupBuilder, config.GroupConfig},
+			Summary: "Remove images from the local store.",
+			Options: storedOptions,
 			Examples: []cli.Example{
-				{Line: "kolla-build remove --tag old .", Effect: "Forget all images of a tag; gc frees their place."},
+				{Line: "kolla-build remove --tag old .", Effect: "Remove all images with a tag; gc then frees their space."},
 			},
 		},
 		run: func(_ context.Context, cfg *config.Config, con *console.Console) error {
@@ -72,21 +71,20 @@ func removeCommand() *command {
 func gcCommand() *command {
 	var days int
 	return &command{
-		real: true,
 		Command: cli.Command{
 			Name:    "gc",
-			Summary: "Free what nothing in the local store refers to.",
-			Groups:  []config.Group{config.GroupBuilder, config.GroupConfig},
+			Summary: "Free space that no image in the local store uses.",
+			Options: []string{"data-dir"},
 			Flags: func(f *pflag.FlagSet) {
-				f.IntVar(&days, "older-than", 30, "Forget unnamed images that are older than so many `DAYS`.")
+				f.IntVar(&days, "older-than", 30, "Remove unnamed images older than this number of `DAYS`.")
 			},
 			Examples: []cli.Example{
-				{Line: "kolla-build gc --older-than 7", Effect: "Keep a week of what no name stands for any more."},
+				{Line: "kolla-build gc --older-than 7", Effect: "Remove unnamed images older than a week."},
 			},
 		},
 		run: func(ctx context.Context, cfg *config.Config, con *console.Console) error {
 			if days < 0 {
-				return &config.Error{Message: fmt.Sprintf("--older-than %d: a number of days is not below 0", days)}
+				return &config.Error{Message: fmt.Sprintf("--older-than %d: the number of days is negative", days)}
 			}
 			return pipeline.Collect(ctx, cfg, con, time.Duration(days)*24*time.Hour)
 		},
@@ -96,17 +94,16 @@ func gcCommand() *command {
 func saveCommand() *command {
 	var output string
 	return &command{
-		real: true,
 		Command: cli.Command{
 			Name: "save", Values: config.ValuesStored, Args: "[REGEX…] --output FILE",
-			Summary: "Write built images into one file for a site without internet.",
-			Groups:  []config.Group{config.GroupSelect, config.GroupNames, config.GroupBuilder, config.GroupConfig},
+			Summary: "Write images to one file, for a site without internet.",
+			Options: storedOptions,
 			Flags: func(f *pflag.FlagSet) {
-				f.StringVarP(&output, "output", "o", "", "The `FILE` to write, - for standard output.")
+				f.StringVarP(&output, "output", "o", "", "Write to this `FILE`, or - for standard output.")
 			},
 			Examples: []cli.Example{
-				{Line: "kolla-build save --output set.tar", Effect: "Save every image that was built."},
-				{Line: "kolla-build save nova- --output nova.tar", Effect: "Save nova's images."},
+				{Line: "kolla-build save --output set.tar", Effect: "Save all images in the local store."},
+				{Line: "kolla-build save nova- --output nova.tar", Effect: "Save the images of nova."},
 			},
 		},
 		run: func(ctx context.Context, cfg *config.Config, con *console.Console) error {
@@ -117,11 +114,10 @@ func saveCommand() *command {
 
 func loadCommand() *command {
 	return &command{
-		real: true,
 		Command: cli.Command{
 			Name: "load", Values: config.ValuesFiles, Args: "FILE",
-			Summary: "Take images out of a saved file, and push them to a registry or load them into Docker or Podman.",
-			Groups:  []config.Group{config.GroupNames, config.GroupBuilder, config.GroupConfig},
+			Summary: "Load a saved file into the store, a registry or an engine.",
+			Options: loadOptions,
 			Examples: []cli.Example{
 				{Line: "kolla-build load set.tar --push --registry localhost:4000", Effect: "Push the images of a file to a registry."},
 				{Line: "kolla-build load set.tar --engine docker", Effect: "Load them into Docker on this host."},

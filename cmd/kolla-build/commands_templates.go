@@ -16,10 +16,10 @@ func lintCommand() *command {
 		Command: cli.Command{
 			Name: "lint", Values: config.ValuesFiles, Args: "[OVERRIDE…]",
 			Summary: "Check templates and overrides without rendering them.",
-			Groups:  []config.Group{config.GroupTree, config.GroupConfig},
+			Options: treeOptions,
 			Examples: []cli.Example{
 				{Line: "kolla-build lint my-overrides.j2", Effect: "Find blocks and variables that no template has."},
-				{Line: "kolla-build lint --docker-dir ./images", Effect: "Check a tree of one's own, laid over the built-in one."},
+				{Line: "kolla-build lint --docker-dir ./images", Effect: "Check your own tree on top of the built-in one."},
 			},
 		},
 		run: func(_ context.Context, cfg *config.Config, con *console.Console) error {
@@ -34,20 +34,20 @@ func renderCommand() *command {
 	return &command{
 		Command: cli.Command{
 			Name: "render", Values: config.ValuesFiles, Args: "TEMPLATE",
-			Summary: "Print one rendered template, to debug overrides.",
-			Groups:  []config.Group{config.GroupBase, config.GroupNames, config.GroupConfig},
+			Summary: "Render one template and print it, to debug overrides.",
+			Options: variableOptions,
 			Flags: func(f *pflag.FlagSet) {
-				f.StringArrayVar(&opts.Search, "search", nil, "A `DIR` for includes and imports, repeatable; the template's own if there is none.")
-				f.StringVar(&opts.Parent, "parent", "", "The template that {% extends parent_template %} extends, a `FILE`.")
+				f.StringArrayVar(&opts.Search, "search", nil, "`DIR` for includes and imports. Repeatable. Default: the template's own.")
+				f.StringVar(&opts.Parent, "parent", "", "Template `FILE` that {% extends parent_template %} extends.")
 				f.StringVar(&opts.VarsFile, "vars", "", "JSON or YAML `FILE` with variables.")
-				f.BoolVar(&build, "build-vars", false, "Bind all that a build binds: users, base_distro, tag and so on, and as image_name the name of the directory that the parent, or else the template, is in.")
-				f.StringArrayVar(&opts.Set, "set", nil, "A variable, a text, as `NAME=VALUE`, repeatable. users.nova.uid=1 sets an entry of a mapping.")
-				f.StringArrayVar(&opts.SetJSON, "set-json", nil, "A variable of any type as `NAME=JSON`, repeatable, such as 'list=[1, 2]'.")
+				f.BoolVar(&build, "build-vars", false, "Set the variables of a build: users, base_distro, tag and so on. image_name is the name of the directory of the parent or, without one, of the template.")
+				f.StringArrayVar(&opts.Set, "set", nil, "Set a variable to a string, as `NAME=VALUE`. Repeatable. users.nova.uid=1 sets an entry of a mapping.")
+				f.StringArrayVar(&opts.SetJSON, "set-json", nil, "Set a variable of any type, as `NAME=JSON`. Repeatable. Example: 'list=[1, 2]'.")
 			},
 			Examples: []cli.Example{
 				{Line: "kolla-build render --vars vars.yaml Dockerfile.j2", Effect: "Render a template with the variables of a file."},
 				{Line: "kolla-build render --build-vars --search . cron/Dockerfile.j2", Effect: "Render a template of a tree as a build would."},
-				{Line: "kolla-build render --build-vars --search . --parent cron/Dockerfile.j2 my.j2", Effect: "See what an override makes of an image."},
+				{Line: "kolla-build render --build-vars --search . --parent cron/Dockerfile.j2 my.j2", Effect: "Show what an override makes of an image."},
 			},
 		},
 		run: func(ctx context.Context, cfg *config.Config, con *console.Console) error {

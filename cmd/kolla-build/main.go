@@ -34,9 +34,6 @@ const (
 	exitInterrupted = 130
 )
 
-// version is set by the Makefile with -ldflags -X.
-var version = "devel"
-
 func main() {
 	os.Exit(run(os.Args[1:], os.Environ(), os.Stdout, os.Stderr))
 }
@@ -120,6 +117,9 @@ func dispatch(ctx context.Context, args []string, con *console.Console) error {
 			return c.raw(ctx, args[1:], con)
 		}
 	}
+	if err := foreignVerb(args); err != nil {
+		return err
+	}
 	c, rest := pick(commands, args)
 	in := cli.Input{Command: c.Command, Args: rest, Env: con.Environ, Commands: described(commands)}
 	var err error
@@ -129,16 +129,11 @@ func dispatch(ctx context.Context, args []string, con *console.Console) error {
 	cfg, err := cli.Load(in)
 	switch {
 	case errors.Is(err, cli.ErrHelp):
-		return help(commands, c.Name, con.Stdout)
+		return help(commands, c.Name, false, con.Stdout)
 	case errors.Is(err, cli.ErrVersion):
-		fmt.Fprintln(con.Stdout, "kolla-build", version)
-		return nil
+		return writeVersions(con.Stdout)
 	case err != nil:
 		return err
-	}
-	if c.real && cfg.DryRun && cfg.Origin("dry-run").Kind == config.OriginFlag {
-		return &config.Error{Option: "dry-run", Message: "--dry-run: kolla-build " + c.Name + " has no dry run: it would do its work",
-			Hint: "kolla-build images lists what the store has; leave --dry-run away to go on"}
 	}
 	con.SetJSON(cfg.Progress == string(report.ModeJSON) && (c.Name == "" || c.Name == "nightly"))
 	for _, w := range cfg.Warnings {

@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"slices"
+
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/spf13/pflag"
 )
@@ -15,8 +17,13 @@ type Command struct {
 	Summary  string        // one sentence
 	About    string        // more help, "" for none
 	Examples []Example
-	// Groups are the groups of options that it reads, nil for all.
-	Groups []config.Group
+	// Options are the names of the options of the table that it reads, besides those
+	// that every command has (see Everywhere). Any other option is a mistake. The
+	// build itself reads all.
+	Options []string
+	// AnyOption accepts the options that the command does not read, with a warning:
+	// for commands that are put before a build's command line.
+	AnyOption bool
 	// Flags defines its own flags, nil for none. They take precedence over options
 	// of the table with the same name.
 	Flags func(*pflag.FlagSet)
@@ -30,12 +37,27 @@ type Example struct {
 	Effect string
 }
 
-// groups returns the groups of options that the command's help shows.
-func (c Command) groups() []config.Group {
-	if c.Groups == nil {
-		return config.Groups()
+// Everywhere are the options that every command has, because reading the command
+// line and the files depends on them.
+var Everywhere = []string{"config-file", "config-dir", "strict", "help", "version"}
+
+// Reads reports whether the command reads an option of the table.
+func (c Command) Reads(o *config.Option) bool {
+	return c.Name == "" || slices.Contains(c.Options, o.Name) || slices.Contains(Everywhere, o.Name)
+}
+
+// options returns the options of the table that help and completion show, in the
+// order of the table: those that the command reads and no flag of its own replaces.
+func (c Command) options() []*config.Option {
+	own := c.ownFlags()
+	own.SetNormalizeFunc(normalize)
+	var shown []*config.Option
+	for _, o := range config.Options() {
+		if c.Reads(o) && own.Lookup(o.Name) == nil && (!o.Positional || c.Name == "") {
+			shown = append(shown, o)
+		}
 	}
-	return c.Groups
+	return shown
 }
 
 // ownFlags returns the command's own flags in the order of their definition.
@@ -46,6 +68,14 @@ func (c Command) ownFlags() *pflag.FlagSet {
 		c.Flags(own)
 	}
 	return own
+}
+
+// title returns the command as it is typed.
+func (c Command) title() string {
+	if c.Name == "" {
+		return "kolla-build"
+	}
+	return "kolla-build " + c.Name
 }
 
 // FirstWord returns the index and the name of the first argument that is neither an

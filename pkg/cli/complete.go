@@ -141,12 +141,9 @@ func (c *completer) argument() {
 	c.kind(c.cmd.Values, "", c.word)
 }
 
-// options completes the name of an option: those of the command's groups, and
-// the others only if none of them fits.
+// options completes the name of an option that the command reads.
 func (c *completer) options() {
-	taken := map[string]bool{}
 	c.cmd.ownFlags().VisitAll(func(f *pflag.Flag) {
-		taken[config.CanonicalName(f.Name)] = true
 		if !f.Hidden {
 			_, usage := pflag.UnquoteUsage(f)
 			c.add("--"+f.Name, usage)
@@ -155,16 +152,9 @@ func (c *completer) options() {
 			}
 		}
 	})
-	for _, mine := range []bool{true, false} {
-		for _, o := range config.Options() {
-			used := slices.Contains(c.given, o.Name) && o.Kind != config.Multi
-			if o.Positional || taken[config.CanonicalName(o.Name)] || used || slices.Contains(c.cmd.groups(), o.Group) != mine {
-				continue
-			}
+	for _, o := range c.cmd.options() {
+		if used := slices.Contains(c.given, o.Name) && o.Kind != config.Multi; !used && !o.Positional {
 			c.option(o)
-		}
-		if len(c.out.Candidates) > 0 {
-			return
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -12,93 +13,158 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// Lines of help are at most this many characters long, and explanations start at
-// this column.
+// Lines of help have at most helpWidth characters. Explanations begin at a column
+// that depends on what they explain.
 const (
-	helpWidth  = 80
-	helpColumn = 32
+	helpWidth     = 80
+	optionColumn  = 32
+	commandColumn = 14
 )
 
-// Help writes the help text of a command. That of the build itself, whose name is
-// "", ends with a list of all commands.
+// manyOptions is the number of options from which help shows the common ones only.
+const manyOptions = 12
+
+// Help writes the help text of a command, which fits on one screen: the first
+// sentence of what each option does and, if there are many options, only the common
+// ones. That of the build itself, whose name is "", begins with a list of all
+// commands.
 func Help(w io.Writer, cmd Command, all []Command) error {
-	var b bytes.Buffer
-	prefix := strings.TrimSpace("kolla-build " + cmd.Name)
-	fmt.Fprintf(&b, "Usage: %s\n", strings.TrimSpace(prefix+" [OPTION…] "+cmd.Args))
+	h := &helpWriter{}
+	h.usage(cmd)
+	h.paragraph(cmd.Summary)
 	if cmd.Name == "" {
-		b.WriteString("       kolla-build COMMAND [OPTION…] …\n")
+		h.commands(all)
+	} else {
+		h.paragraph(cmd.About)
 	}
-	if cmd.Summary != "" {
-		b.WriteByte('\n')
-		wrap(&b, cmd.Summary, 0)
-	}
-	if cmd.About != "" {
-		b.WriteString("\n")
-		wrap(&b, cmd.About, 0)
-	}
-	if len(cmd.Examples) > 0 {
-		b.WriteString("\nExamples:\n")
-		for _, e := range cmd.Examples {
-			fmt.Fprintf(&b, "  %s\n", e.Line)
-			b.WriteString("      ")
-			wrap(&b, e.Effect, 6)
-		}
-	}
-	taken := map[string]bool{}
-	if flags := cmd.ownFlags(); flags.HasFlags() {
-		fmt.Fprintf(&b, "\nOptions of %s:\n", prefix)
-		flags.VisitAll(func(f *pflag.Flag) {
-			taken[config.CanonicalName(f.Name)] = true
-			if !f.Hidden {
-				helpFlag(&b, f)
-			}
-		})
-	}
-	for _, group := range cmd.groups() {
-		var chapter bytes.Buffer
-		for _, o := range config.Options() {
-			if o.Group == group && !taken[config.CanonicalName(o.Name)] && (!o.Positional || cmd.Name == "") {
-				helpOption(&chapter, o)
+	options := cmd.options()
+	shown := options
+	title := "Options"
+	if len(options) > manyOptions {
+		shown, title = nil, "Common options"
+		for _, o := range options {
+			if o.Common {
+				shown = append(shown, o)
 			}
 		}
-		if chapter.Len() > 0 {
-			fmt.Fprintf(&b, "\n%s:\n", group)
-			b.Write(chapter.Bytes())
+	}
+	fmt.Fprintf(&h.b, "\n%s:\n", title)
+	h.ownFlags(cmd)
+	for _, o := range shown {
+		if o.Common || !slices.Contains(Everywhere, o.Name) {
+			h.option(o, false)
 		}
 	}
-	if cmd.Name == "" {
-		b.WriteString("\nCommands:\n")
-		for _, c := range all {
-			if c.Name != "" && !c.Hidden {
-				helpEntry(&b, "  "+c.Name, c.Summary)
-			}
-		}
-		b.WriteString("\n")
-		wrap(&b, "kolla-build help COMMAND shows the help of a command.", 0)
+	if cmd.Name != "" {
+		h.examples(cmd, 2)
 	}
-	b.WriteString("\n")
-	wrap(&b, "A switch is turned off by --noNAME or --no-NAME. Options can stand in a "+
-		"configuration file as well, with underscores for dashes, and in the environment, "+
-		"as KOLLA_BUILD_NAME. The command line counts more than the environment, and the "+
-		"environment more than the files.", 0)
-	_, err := w.Write(b.Bytes())
+	h.paragraph(seeAlso(cmd, len(options)))
+	_, err := w.Write(h.b.Bytes())
 	return err
 }
 
-func helpOption(b *bytes.Buffer, o *config.Option) {
-	var left string
+// seeAlso names the longer help.
+func seeAlso(cmd Command, options int) string {
+	switch {
+	case cmd.Name == "":
+		return fmt.Sprintf("\"kolla-build help COMMAND\" shows the help of a command, "+
+			"\"kolla-build help --all\" all %d options.", options)
+	case options > manyOptions:
+		return fmt.Sprintf("\"kolla-build help --all %s\" shows all %d options.", cmd.Name, options)
+	}
+	return fmt.Sprintf("\"kolla-build help --all %s\" shows more about each option.", cmd.Name)
+}
+
+// HelpAll writes the long help text of a command: all options that it reads, in
+// groups, with all that there is to say.
+func HelpAll(w io.Writer, cmd Command, all []Command) error {
+	h := &helpWriter{}
+	h.usage(cmd)
+	h.paragraph(cmd.Summary)
+	h.paragraph(cmd.About)
+	if cmd.Name == "" {
+		h.commands(all)
+	}
+	h.examples(cmd, len(cmd.Examples))
+	if cmd.ownFlags().HasFlags() {
+		fmt.Fprintf(&h.b, "\nOptions of %s:\n", cmd.title())
+		h.ownFlags(cmd)
+	}
+	options := cmd.options()
+	for _, group := range config.Groups() {
+		titled := false
+		for _, o := range options {
+			if o.Group != group {
+				continue
+			}
+			if !titled {
+				fmt.Fprintf(&h.b, "\n%s:\n", group)
+				titled = true
+			}
+			h.option(o, true)
+		}
+	}
+	h.paragraph("Turn a switch off with --noNAME or --no-NAME. Options can also be set in a " +
+		"configuration file, with underscores for dashes, and in the environment, as " +
+		"KOLLA_BUILD_NAME. The command line takes precedence over the environment, and the " +
+		"environment over the files.")
+	_, err := w.Write(h.b.Bytes())
+	return err
+}
+
+type helpWriter struct{ b bytes.Buffer }
+
+func (h *helpWriter) usage(cmd Command) {
+	fmt.Fprintf(&h.b, "Usage: %s\n", strings.TrimSpace(cmd.title()+" [OPTION…] "+cmd.Args))
+	if cmd.Name == "" {
+		h.b.WriteString("       kolla-build COMMAND [OPTION…] …\n")
+	}
+}
+
+func (h *helpWriter) paragraph(text string) {
+	if text != "" {
+		h.b.WriteString("\n" + textwrap.Wrap(text, 0, helpWidth) + "\n")
+	}
+}
+
+func (h *helpWriter) commands(all []Command) {
+	h.b.WriteString("\nCommands:\n")
+	for _, c := range all {
+		if c.Name != "" && !c.Hidden {
+			h.entry("  "+c.Name, c.Summary, commandColumn)
+		}
+	}
+}
+
+func (h *helpWriter) examples(cmd Command, limit int) {
+	if len(cmd.Examples) == 0 {
+		return
+	}
+	h.b.WriteString("\nExamples:\n")
+	for _, e := range cmd.Examples[:min(limit, len(cmd.Examples))] {
+		fmt.Fprintf(&h.b, "  %s\n      %s\n", e.Line, textwrap.Wrap(e.Effect, 6, helpWidth))
+	}
+}
+
+// option writes an entry for an option of the table, with all that there is to say or
+// the first sentence only.
+func (h *helpWriter) option(o *config.Option, long bool) {
+	left := "      --" + o.Name
 	switch {
 	case o.Positional:
 		left = "      " + o.Arg + "…"
 	case o.Short != "":
 		left = "  -" + o.Short + ", --" + o.Name
-	default:
-		left = "      --" + o.Name
 	}
 	if o.Arg != "" && !o.Positional {
 		left += " " + o.Arg
 	}
 	text := o.Help
+	if !long {
+		text, _, _ = strings.Cut(text, ". ")
+		h.entry(left, strings.TrimSuffix(text, ".")+".", optionColumn)
+		return
+	}
 	for _, alias := range o.Aliases {
 		text += fmt.Sprintf(" Also --%s.", alias)
 	}
@@ -108,45 +174,42 @@ func helpOption(b *bytes.Buffer, o *config.Option) {
 	switch {
 	case o.Kind == config.Bool && o.Default == "true":
 		text += fmt.Sprintf(" On unless --no%s.", o.Name)
-	case o.Kind == config.Bool:
-	case o.Choices != nil && o.Name != "bootstrap" && o.Name != "progress" && o.Name != "format":
+	case o.Kind != config.Bool && o.Choices != nil && !strings.Contains(o.Help, o.Choices[len(o.Choices)-1]):
 		text += fmt.Sprintf(" One of %s.", strings.Join(o.Choices, ", "))
 	}
 	if d := o.DefaultDescription(); d != "" && o.Kind != config.Bool {
 		text += fmt.Sprintf(" [%s]", d)
 	}
-	helpEntry(b, left, text)
+	h.entry(left, text, optionColumn)
 }
 
-func helpFlag(b *bytes.Buffer, f *pflag.Flag) {
-	arg, text := pflag.UnquoteUsage(f)
-	left := "      --" + f.Name
-	if f.Shorthand != "" {
-		left = "  -" + f.Shorthand + ", --" + f.Name
-	}
-	if arg != "" {
-		left += " " + arg
-	}
-	if f.DefValue != "" && f.DefValue != "false" && f.DefValue != "[]" && f.DefValue != "0" {
-		text += fmt.Sprintf(" [%s]", f.DefValue)
-	}
-	helpEntry(b, left, text)
+func (h *helpWriter) ownFlags(cmd Command) {
+	cmd.ownFlags().VisitAll(func(f *pflag.Flag) {
+		if f.Hidden {
+			return
+		}
+		arg, text := pflag.UnquoteUsage(f)
+		left := "      --" + f.Name
+		if f.Shorthand != "" {
+			left = "  -" + f.Shorthand + ", --" + f.Name
+		}
+		if arg != "" {
+			left += " " + arg
+		}
+		if f.DefValue != "" && f.DefValue != "false" && f.DefValue != "[]" && f.DefValue != "0" {
+			text += fmt.Sprintf(" [%s]", f.DefValue)
+		}
+		h.entry(left, text, optionColumn)
+	})
 }
 
-func helpEntry(b *bytes.Buffer, left, text string) {
-	b.WriteString(left)
-	if n := utf8.RuneCountInString(left); n+2 <= helpColumn {
-		b.WriteString(strings.Repeat(" ", helpColumn-n))
-		wrap(b, text, helpColumn)
-		return
+// entry writes a term and, from the column on, its explanation.
+func (h *helpWriter) entry(term, text string, column int) {
+	h.b.WriteString(term)
+	at := utf8.RuneCountInString(term)
+	if at+2 > column {
+		h.b.WriteByte('\n')
+		at = 0
 	}
-	b.WriteByte('\n')
-	b.WriteString(strings.Repeat(" ", helpColumn))
-	wrap(b, text, helpColumn)
-}
-
-// wrap writes a text as lines, the first of which continues the current one. indent is
-// what the current line has already and the others are indented by.
-func wrap(b *bytes.Buffer, text string, indent int) {
-	b.WriteString(textwrap.Wrap(text, indent, helpWidth) + "\n")
+	h.b.WriteString(strings.Repeat(" ", column-at) + textwrap.Wrap(text, column, helpWidth) + "\n")
 }

@@ -2,8 +2,6 @@ package cli
 
 import (
 	"errors"
-	"fmt"
-	"slices"
 
 	"github.com/kolla-build/kolla-build/pkg/config"
 )
@@ -36,26 +34,8 @@ func Load(in Input) (*config.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	arguments.Warnings = append(arguments.Warnings, ignored(in.Command, arguments.Options)...)
 	return config.Load(config.Input{
 		Command: in.Command.Name, Arguments: *arguments, Env: in.Env, Dir: in.Dir,
 		SystemFile: in.SystemFile, HostArch: in.HostArch, Profiles: in.Profiles,
 	})
-}
-
-// ignored warns of options on the command line that the command does not read. What a
-// file or the environment says is for all commands.
-func ignored(cmd Command, settings []config.Setting) []config.Warning {
-	groups := append(slices.Clone(cmd.groups()), config.GroupOutput, config.GroupConfig)
-	var warnings []config.Warning
-	var seen []*config.Option
-	for _, s := range settings {
-		if slices.Contains(groups, s.Option.Group) || slices.Contains(seen, s.Option) {
-			continue
-		}
-		seen = append(seen, s.Option)
-		warnings = append(warnings, config.Warning{Option: s.Option.Name,
-			Message: fmt.Sprintf("%s has no effect: kolla-build %s does not read it", s.Typed, cmd.Name)})
-	}
-	return warnings
 }

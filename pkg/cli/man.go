@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -30,7 +31,8 @@ func ManPage(all []Command, version string, date time.Time) string {
 	m.paragraph("Regular expressions select the images whose names they match anywhere, and the parents of these. " +
 		"Without any, the profiles do; without these, everything is built.")
 	m.section("COMMANDS")
-	m.text("The first word that is no option, and no option's value, can be a command; behind -- it is a regular expression. Every command understands all options.")
+	m.text("A command is the first word that is neither an option nor the value of one. After -- it is a regular expression. " +
+		"Each command has its own options, those of the section OPTIONS that it names, and --config-file, --config-dir, --strict and --help. Without a command, all options of that section can be given.")
 	for _, c := range all {
 		if c.Name == "" || c.Hidden {
 			continue
@@ -49,6 +51,17 @@ func ManPage(all []Command, version string, date time.Time) string {
 			m.entry(strings.TrimSpace(title+" "+arg), usage)
 			m.line(".RE")
 		})
+		var names []string
+		for _, o := range c.options() {
+			if !slices.Contains(Everywhere, o.Name) {
+				names = append(names, "--"+o.Name)
+			}
+		}
+		if len(names) > 0 {
+			m.line(".RS")
+			m.paragraph("Options: " + strings.Join(names, ", ") + ".")
+			m.line(".RE")
+		}
 	}
 	m.section("OPTIONS")
 	m.text("A switch is turned off by --noNAME, --no-NAME or --NAME=false. Lists are written a,b, dictionaries key:value,key:value. " +

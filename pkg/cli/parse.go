@@ -38,6 +38,7 @@ type parser struct {
 	typed  string // the arguments that pflag is reading, as typed
 	// pending is the option whose value is missing at the end of the arguments.
 	pending  *pflag.Flag
+	cmd      Command
 	commands []Command
 }
 
@@ -68,18 +69,22 @@ func parse(cmd Command, args []string, commands []Command) (*config.Arguments, e
 	if err != nil {
 		return nil, err
 	}
-	return p.result, nil
+	return p.result, p.check()
+}
+
+// normalize makes dashes and underscores in names of flags equal.
+func normalize(_ *pflag.FlagSet, name string) pflag.NormalizedName {
+	return pflag.NormalizedName(config.CanonicalName(name))
 }
 
 func newParser(cmd Command) *parser {
 	p := &parser{
+		cmd:    cmd,
 		flags:  pflag.NewFlagSet("kolla-build", pflag.ContinueOnError),
 		result: &config.Arguments{},
 	}
 	p.flags.Usage = func() {}
-	p.flags.SetNormalizeFunc(func(_ *pflag.FlagSet, name string) pflag.NormalizedName {
-		return pflag.NormalizedName(config.CanonicalName(name))
-	})
+	p.flags.SetNormalizeFunc(normalize)
 	if cmd.Flags != nil {
 		cmd.Flags(p.flags)
 		p.flags.VisitAll(func(f *pflag.Flag) { p.names = append(p.names, f.Name) })
@@ -285,8 +290,11 @@ func (p *parser) unknown(arg, name string) error {
 	flag, _, _ := strings.Cut(arg, "=")
 	hint := "kolla-build --help lists the options"
 	name, _, _ = strings.Cut(name, "=")
+	if p.cmd.Name != "" {
+		hint = fmt.Sprintf("kolla-build help %s lists its options", p.cmd.Name)
+	}
 	if len([]rune(name)) > 1 {
-		if n := suggest.Nearest(name, p.names); n != "" {
+		if n := suggest.Nearest(name, p.readable()); n != "" {
 			if o := tableOption(p.flags.Lookup(n)); o != nil && config.CanonicalName(o.Name) == n {
 				n = o.Name
 			}
@@ -297,7 +305,7 @@ func (p *parser) unknown(arg, name string) error {
 		hint = fmt.Sprintf("did you mean -b %s?", name)
 	}
 	if owners := p.commandsWith(name); len(owners) > 0 {
-		hint = fmt.Sprintf("it is an option of %s", joinAnd(owners))
+		hint = fmt.Sprintf("it is an option of %s", list(owners))
 	}
 	if o := config.Lookup(name); o != nil && o.Positional {
 		hint = "regular expressions are given without an option: kolla-build nova- keystone"
@@ -305,8 +313,19 @@ func (p *parser) unknown(arg, name string) error {
 	return &config.Error{SourceLine: arg, Message: "unknown option " + flag, Hint: hint}
 }
 
-// joinAnd writes a list as "a, b and c".
-func joinAnd(items []string) string {
+// readable returns the names of the options that the command reads.
+func (p *parser) readable() []string {
+	var names []string
+	for _, n := range p.names {
+		if t, ok := p.flags.Lookup(n).Value.(*tableFlag); !ok || p.cmd.Reads(t.option) {
+			names = append(names, n)
+		}
+	}
+	return names
+}
+
+// list writes a list as "a, b and c".
+func list(items []string) string {
 	if n := len(items) - 1; n > 0 {
 		return strings.Join(items[:n], ", ") + " and " + items[n]
 	}

@@ -62,6 +62,12 @@ type Option struct {
 	// restricts it to that value.
 	Note      string
 	NoteValue string
+	// Common marks the options that the short help of a command with many options
+	// shows.
+	Common bool
+	// NonEmpty marks the options that cannot be given an empty value on the command
+	// line, as by "$UNSET" in a script.
+	NonEmpty bool
 	// CommandLineOnly marks the options that a file cannot hold.
 	CommandLineOnly bool
 	// Positional marks the option that positional arguments fill.
@@ -95,16 +101,16 @@ type Group string
 
 // The groups in the order in which help shows them.
 const (
-	GroupSelect  Group = "What to build"
+	GroupSelect  Group = "Selection"
 	GroupBase    Group = "Base distribution"
 	GroupRelease Group = "OpenStack release and sources"
 	GroupTree    Group = "Templates"
-	GroupNames   Group = "Names, tags and pushing"
+	GroupNames   Group = "Names, tags and publication"
 	GroupBuild   Group = "Building"
-	GroupBuilder Group = "BuildKit and the store"
-	GroupOutput  Group = "What is shown and written"
+	GroupBuilder Group = "BuildKit, store and engines"
+	GroupOutput  Group = "Output and reports"
 	GroupConfig  Group = "Configuration"
-	GroupOlder   Group = "Accepted for older command lines"
+	GroupOlder   Group = "Options of older releases"
 )
 
 // Groups returns the groups in order.

@@ -1,0 +1,51 @@
+package main
+
+import "slices"
+
+// The options that several commands read, by subject. TestCommandsDeclareWhatTheyRead
+// compares what each command declares with what its code reads.
+var (
+	// baseOptions decide which distribution images are built on.
+	baseOptions = []string{"base", "base-tag", "base-image", "base-arch", "base_package_type", "distro_package_manager"}
+
+	// nameOptions decide the names of images.
+	nameOptions = []string{"registry", "namespace", "image-name-prefix", "tag"}
+
+	// variableOptions decide the variables that templates see.
+	variableOptions = slices.Concat(baseOptions, nameOptions, []string{
+		"install-type", "openstack-release", "openstack-release-codename", "openstack-branch", "openstack-branch-slashed",
+		"use-dumb-init", "docker-healthchecks", "clean_package_cache", "rpm_setup_config", "repos-yaml",
+		"maintainer", "patches-path", "include-header", "include-footer"})
+
+	// treeOptions name the templates.
+	treeOptions = []string{"images-dir", "docker-dir", "template-override"}
+
+	// explainOptions decide what images a configuration stands for.
+	explainOptions = slices.Concat(variableOptions, treeOptions, []string{
+		"regex", "profile", "skip-parents", "skip-existing", "enable-unbuildable", "rerun-failed",
+		"debian-arch", "platform", "base-mirror", "bootstrap", "apt_sources_list", "apt_preferences",
+		"tarballs-base", "tarballs-mirrors", "locals-base", "build-args",
+		"also-tag", "retain", "push", "registry-insecure",
+		"retries", "retry-time", "timeout", "cache", "refresh", "pull", "squash", "network_mode",
+		"engine", "podman_base_url", "buildkit-addr", "buildkit-builder", "buildkitd", "data-dir"})
+
+	// planOptions decide what a build would do.
+	planOptions = slices.Concat(explainOptions, []string{"threads"})
+
+	// nightlyOptions decide how a set is built, published and reported.
+	nightlyOptions = slices.Concat(planOptions, noteOptions, []string{
+		"allow-partial", "allowed-to-fail", "dry-run", "fail-fast", "push-threads",
+		"image-memory", "image-timeout", "step-timeout", "cache-size", "min-free", "package-cache", "clamp-times",
+		"debug", "quiet", "progress", "summary", "format", "logs-dir",
+		"summary-json-file", "junit-file", "metrics-file", "report-html", "report-dir"})
+
+	// noteOptions have no effect, and a warning says so.
+	noteOptions = []string{"keep", "buildkit", "squash-cleanup", "squash-tmp-dir", "infra-rename"}
+
+	// storedOptions select images of the local store by their names.
+	storedOptions = slices.Concat(nameOptions, []string{"data-dir"})
+
+	// loadOptions decide where the images of a bundle go.
+	loadOptions = slices.Concat(nameOptions, []string{"data-dir", "also-tag", "retain", "push", "registry-insecure",
+		"engine", "podman_base_url", "retries", "threads", "timeout"})
+)
