@@ -3,6 +3,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+COMMIT  := $(shell git rev-parse HEAD 2>/dev/null)
 GO      ?= go
 
 help: ## this list
@@ -13,7 +14,7 @@ build: bin/kolla-build bin/buildkitd ## bin/kolla-build and the builder that go.
 # Go's build cache knows what changed better than make does.
 .PHONY: help build install bin/kolla-build bin/buildkitd quickstart test test-faults check unit bench simulate microbench fuzz-jinja test-kolla deps docs clean
 bin/kolla-build:
-	$(GO) build -ldflags "-X main.version=$(VERSION)" -o $@ ./cmd/kolla-build
+	$(GO) build -ldflags "-X main.version=$(VERSION) -X main.commit=$(COMMIT)" -o $@ ./cmd/kolla-build
 bin/buildkitd:
 	$(GO) build -o $@ github.com/moby/buildkit/cmd/buildkitd
 

@@ -107,7 +107,7 @@ func help(commands []*command, name string, full bool, w io.Writer) error {
 // didYouMean returns a hint with the command most similar to a word, else the other
 // hint.
 func didYouMean(commands []*command, word, other string) string {
-	var names []string
+	names := []string{"build"}
 	for _, c := range commands {
 		if c.Name != "" && !c.Hidden {
 			names = append(names, c.Name)

@@ -2,37 +2,52 @@ package main
 
 import (
 	"bytes"
+	"maps"
 	"os"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/kolla-build/kolla-build/pkg/cli"
+	"github.com/kolla-build/kolla-build/pkg/config"
 )
 
-// TestHelpFits holds every command's help to the width of a terminal.
+// TestHelpFits checks that the help of every command fits on a screen of 80 columns
+// and 40 lines, and that the long help shows every option.
 func TestHelpFits(t *testing.T) {
 	commands := table()
 	for _, c := range commands {
-		var b bytes.Buffer
-		if err := cli.Help(&b, c.Command, described(commands)); err != nil {
+		var short, long bytes.Buffer
+		if err := cli.Help(&short, c.Command, described(commands)); err != nil {
 			t.Fatal(err)
 		}
-		for line := range strings.SplitSeq(b.String(), "\n") {
+		if err := cli.HelpAll(&long, c.Command, described(commands)); err != nil {
+			t.Fatal(err)
+		}
+		if n := strings.Count(short.String(), "\n"); n > 40 {
+			t.Errorf("help of %q: %d lines", c.Name, n)
+		}
+		for line := range strings.SplitSeq(short.String()+long.String(), "\n") {
 			if n := len([]rune(line)); n > 80 {
 				t.Errorf("help of %q: a line of %d characters: %s", c.Name, n, line)
 			}
 		}
-		if c.Summary == "" || !strings.HasSuffix(c.Summary, ".") {
-			t.Errorf("command %q: its summary is no sentence: %q", c.Name, c.Summary)
+		for _, o := range config.Options() {
+			shown := strings.Contains(long.String(), "--"+o.Name+" ") || strings.Contains(long.String(), "--"+o.Name+"\n")
+			if shown != c.Reads(o) && !o.Positional && !c.Hidden {
+				t.Errorf("long help of %q: --%s is shown: %v, the command reads it: %v", c.Name, o.Name, shown, c.Reads(o))
+			}
 		}
-		if len(c.Examples) == 0 && !c.Hidden && c.Name != "help" {
+		if c.Summary == "" || !strings.HasSuffix(c.Summary, ".") {
+			t.Errorf("command %q: the summary is no sentence: %q", c.Name, c.Summary)
+		}
+		if len(c.Examples) == 0 && !c.Hidden {
 			t.Errorf("command %q has no example", c.Name)
 		}
 	}
 }
 
-// TestExamplesParse holds the examples in the help to the options that exist.
+// TestExamplesParse checks that the examples in the help use options that exist.
 func TestExamplesParse(t *testing.T) {
 	for _, c := range table() {
 		for _, e := range c.Examples {
@@ -51,7 +66,7 @@ func TestExamplesParse(t *testing.T) {
 	}
 }
 
-// TestPick holds where a command's name may stand.
+// TestPick checks where on a command line a command is recognized.
 func TestPick(t *testing.T) {
 	for _, c := range []struct {
 		line, command, rest string
@@ -74,7 +89,10 @@ func TestPick(t *testing.T) {
 		{"plan -- plan", "plan", "-- plan"},
 		{"-profile containers plan", "plan", "-profile containers"},
 		{"plan plan", "plan", "plan"},
-		{"-z plan", "plan", "-z"}, // the unknown option is plan's mistake then
+		{"-z plan", "plan", "-z"}, // the unknown option is then a mistake of plan
+		{"build nova", "", "nova"},
+		{"nova build", "", "nova build"},
+		{"-- build", "", "-- build"},
 	} {
 		got, rest := pick(table(), strings.Fields(c.line))
 		if got.Name != c.command || !slices.Equal(rest, strings.Fields(c.rest)) {
@@ -83,9 +101,10 @@ func TestPick(t *testing.T) {
 	}
 }
 
-// TestCommandsSelectNoImage holds that no command hides a regular expression
-// which somebody may have typed after options, as upstream's habit is: its name
-// matches no image, or it is a command as the first word only.
+// TestCommandsSelectNoImage checks that no command hides a regular expression that
+// somebody may have typed after options, as with Kolla: its name matches no image, or
+// it is a command as the first word only. Words of other tools match none either,
+// unless their hint says how to use them as regular expressions.
 func TestCommandsSelectNoImage(t *testing.T) {
 	data, err := os.ReadFile("testdata/kolla-images.txt") // the images of Kolla, July 2026
 	if err != nil {
@@ -95,13 +114,16 @@ func TestCommandsSelectNoImage(t *testing.T) {
 	if len(images) < 100 {
 		t.Fatalf("%d images", len(images))
 	}
+	words := slices.Collect(maps.Keys(verbs))
 	for _, c := range table() {
-		if c.Name == "" || c.first {
-			continue
+		if c.Name != "" && !c.first {
+			words = append(words, c.Name)
 		}
+	}
+	for _, word := range words {
 		for _, im := range images {
-			if strings.Contains(im, c.Name) {
-				t.Errorf("the command %s is a part of the image name %s", c.Name, im)
+			if strings.Contains(im, word) {
+				t.Errorf("the word %s is part of the image name %s", word, im)
 			}
 		}
 	}

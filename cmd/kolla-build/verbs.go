@@ -1,6 +1,7 @@
 package main
 
 import (
+	"github.com/kolla-build/kolla-build/pkg/cli"
 	"github.com/kolla-build/kolla-build/pkg/config"
 )
 
@@ -36,18 +37,17 @@ var ambiguousVerbs = map[string]string{
 	"serve":   "kolla-build registry serve runs a registry",
 }
 
-// foreignVerb returns the error for a command line whose first word is a word of
-// another tool, nil for any other.
+// foreignVerb returns the error for a command line whose first word that is neither an
+// option nor the value of one is a word of another tool, nil for any other.
 func foreignVerb(args []string) error {
-	if len(args) == 0 {
-		return nil
+	at, word := cli.FirstWord(args, func(word string) (cli.Command, bool) {
+		return cli.Command{}, verbs[word] != "" || ambiguousVerbs[word] != ""
+	})
+	hint := verbs[word]
+	if ambiguous := ambiguousVerbs[word]; ambiguous != "" && at == 0 {
+		hint = ambiguous + "; kolla-build -- " + word + " builds the images whose names contain it"
 	}
-	word := args[0]
-	hint, ok := verbs[word]
-	if ambiguous := ambiguousVerbs[word]; ambiguous != "" {
-		hint, ok = ambiguous+"; kolla-build -- "+word+" builds the images whose names contain it", true
-	}
-	if !ok {
+	if hint == "" {
 		return nil
 	}
 	return &config.Error{Message: "there is no command " + word, Hint: hint}

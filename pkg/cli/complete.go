@@ -120,6 +120,7 @@ func (c *completer) add(word, help string) {
 }
 
 func (c *completer) commands() {
+	c.add("build", "Build images")
 	for _, k := range c.in.Commands {
 		if k.Name != "" && !k.Hidden {
 			c.add(k.Name, k.Summary)

@@ -12,7 +12,7 @@ import (
 // completeCommands are commands with one of each thing that completion knows.
 var completeCommands = []Command{
 	{Args: "[REGEX…]", Values: config.ValuesImages},
-	{Name: "plan", Summary: "Plan.", Values: config.ValuesImages, Groups: []config.Group{config.GroupSelect}, Flags: func(f *pflag.FlagSet) {
+	{Name: "plan", Summary: "Plan.", Values: config.ValuesImages, Options: []string{"base", "base-tag", "profile"}, Flags: func(f *pflag.FlagSet) {
 		f.Bool("json", false, "Print JSON.")
 		f.StringP("output", "o", "", "A `FILE`.")
 		f.String("where", "", "A `DIR`.")
@@ -37,7 +37,7 @@ func TestComplete(t *testing.T) {
 		line string // the words; a blank at the end begins a new one
 		want string // the candidates, joined by blanks; "+" before a kind of files
 	}{
-		{"", "bootstrap glance help load nova-api nova-base plan registry"},
+		{"", "bootstrap build glance help load nova-api nova-base plan registry"},
 		{"no", "nova-api nova-base"},
 		{"pl", "plan"},
 		{"plan pl", ""}, // a command's name comes once
@@ -70,14 +70,15 @@ func TestComplete(t *testing.T) {
 		{"--docker-dir ", "+dirs"},
 		{"-D", "-D"},
 		{"--tag ", ""},
-		{"--nosuch ", "bootstrap glance help load nova-api nova-base plan registry"},
+		{"--nosuch ", "bootstrap build glance help load nova-api nova-base plan registry"},
 		{"--nosuch=", ""},
 		{"plan --js", "--json"},
 		{"--json plan --js", "--json"},
 		{"plan --output ", "+files"},
 		{"plan -o ", "+files"},
 		{"plan --where=", "+dirs"},
-		{"plan --names", "--namespace"}, // of a group that is not plan's, as nothing else fits
+		{"plan --names", ""}, // plan does not read it
+		{"plan --ba", "--base --base-tag"},
 		{"registry ", "gc serve"},
 		{"registry serve ", ""},
 		{"help p", "plan"},

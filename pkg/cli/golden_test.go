@@ -8,7 +8,6 @@ import (
 	"testing"
 
 	"github.com/kolla-build/kolla-build/internal/testenv"
-	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/spf13/pflag"
 )
 
@@ -16,17 +15,20 @@ var update = flag.Bool("update", false, "write the golden files instead of compa
 
 func TestHelpTexts(t *testing.T) {
 	build := Command{Args: "[REGEX…]", Summary: "Build images.", Examples: []Example{{Line: "kolla-build -b debian nova", Effect: "Build nova."}}}
-	load := Command{Name: "load", Args: "FILE", Summary: "Load images.", Groups: []config.Group{config.GroupNames, config.GroupConfig}, Flags: func(f *pflag.FlagSet) {
+	load := Command{Name: "load", Args: "FILE", Summary: "Load images.", Options: []string{"registry", "namespace", "push", "threads", "data-dir"}, Flags: func(f *pflag.FlagSet) {
 		f.StringP("output", "o", "", "Write to this `FILE`.")
 		f.Bool("push", false, "Push what was loaded.")
 	}}
 	texts := map[string]string{}
 	for name, c := range map[string]Command{"help.txt": build, "help-load.txt": load} {
-		var b bytes.Buffer
-		if err := Help(&b, c, []Command{build, load}); err != nil {
+		var short, long bytes.Buffer
+		if err := Help(&short, c, []Command{build, load}); err != nil {
 			t.Fatal(err)
 		}
-		texts[name] = b.String()
+		if err := HelpAll(&long, c, []Command{build, load}); err != nil {
+			t.Fatal(err)
+		}
+		texts[name], texts["all-"+name] = short.String(), long.String()
 	}
 	for name, text := range texts {
 		t.Run(name, func(t *testing.T) { testenv.Golden(t, name, text, *update) })

@@ -129,6 +129,7 @@ func (h *helpWriter) paragraph(text string) {
 
 func (h *helpWriter) commands(all []Command) {
 	h.b.WriteString("\nCommands:\n")
+	h.entry("  build", "Build images. This is the default: the word can be omitted.", commandColumn)
 	for _, c := range all {
 		if c.Name != "" && !c.Hidden {
 			h.entry("  "+c.Name, c.Summary, commandColumn)

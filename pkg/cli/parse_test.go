@@ -103,7 +103,7 @@ func TestSubcommandFlags(t *testing.T) {
 		f.IntP("days", "D", 1, "")          // and that letter
 	}
 	run := func(words ...string) (*config.Config, error) {
-		return Load(Input{Command: Command{Name: "registry serve", Flags: extra}, Args: words, Dir: t.TempDir(), SystemFile: "none", Env: []string{"HOME=/h"}})
+		return Load(Input{Command: Command{Name: "registry serve", Flags: extra, Options: []string{"namespace", "push", "docker-dir"}}, Args: words, Dir: t.TempDir(), SystemFile: "none", Env: []string{"HOME=/h"}})
 	}
 	c, err := run("file.tar", "-addr", "x:1", "--push", "-n", "ns")
 	if err != nil {

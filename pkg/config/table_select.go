@@ -108,7 +108,7 @@ var treeOptions = []*Option{
 		Help: "Use this template tree instead of the built-in one. Kolla's docker directory can be used."},
 	{Name: "docker-dir", Short: "D", Kind: Multi, Arg: "DIR", Group: GroupTree, From: Upstream,
 		Help: "Add a template tree, which takes precedence over the others. Repeatable."},
-	{Name: "template-override", Kind: Multi, Arg: "FILE", Group: GroupTree, From: Upstream, Common: true,
+	{Name: "template-override", Kind: Multi, Arg: "FILE", Group: GroupTree, From: Upstream,
 		Help: "Apply a file of template overrides. Repeatable."},
 	{Name: "work-dir", Kind: String, Arg: "DIR", DefaultText: "a temporary directory", Group: GroupTree, From: Upstream,
 		Help: "Write the rendered Dockerfiles here and keep them."},
