@@ -28,6 +28,7 @@ type Limits struct {
 	Time      time.Duration
 	Memory    int64 // bytes of data of each process (RLIMIT_DATA)
 	Processes int   // at the same time, in the program's session
+	FileSize  int64 // bytes of each file that is written (RLIMIT_FSIZE)
 }
 
 // LimitError says that a program was stopped because it reached a limit.
@@ -95,10 +96,17 @@ func (c *Cmd) Run(ctx context.Context) error {
 		return err
 	}
 	session := cmd.Process.Pid
-	if c.Limits.Memory > 0 {
-		limit := unix.Rlimit{Cur: uint64(c.Limits.Memory), Max: uint64(c.Limits.Memory)}
-		if err := unix.Prlimit(session, unix.RLIMIT_DATA, &limit, nil); err != nil && !errors.Is(err, unix.ESRCH) {
-			cancel(fmt.Errorf("limiting the memory of %s: %w", c.Args[0], err))
+	for resource, value := range map[int]int64{unix.RLIMIT_DATA: c.Limits.Memory, unix.RLIMIT_FSIZE: c.Limits.FileSize} {
+		if value <= 0 {
+			continue
+		}
+		var current unix.Rlimit
+		if err := unix.Prlimit(session, resource, nil, &current); err == nil {
+			value = int64(min(uint64(value), current.Max)) // raising it needs a privilege
+		}
+		limit := unix.Rlimit{Cur: uint64(value), Max: uint64(value)}
+		if err := unix.Prlimit(session, resource, &limit, nil); err != nil && !errors.Is(err, unix.ESRCH) {
+			cancel(fmt.Errorf("limiting the resources of %s: %w", c.Args[0], err))
 		}
 	}
 	// Descendants of the program may hold its pipes open, or start more.

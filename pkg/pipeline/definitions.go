@@ -255,10 +255,10 @@ func (d *definer) prepare(ctx context.Context, f *render.Dockerfile) (p prepared
 	wants := func(name string) bool {
 		return all && d.set.Config.InstallType == "source" || slices.Contains(used, name)
 	}
-	var own []source.Own
+	var own []source.ContextEntry
 	for _, file := range f.Context {
 		if dir, _, _ := strings.Cut(filepath.ToSlash(file.Path), "/"); dir == "plugins" || dir == "additions" {
-			own = append(own, source.Own{Path: filepath.ToSlash(file.Path), Mode: file.Mode, Open: file.Open})
+			own = append(own, source.ContextEntry{Path: filepath.ToSlash(file.Path), Mode: file.Mode, Open: file.Open})
 		}
 	}
 	archives, err := d.arch.archives(ctx, f.Name, own, wants)

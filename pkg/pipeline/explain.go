@@ -20,7 +20,6 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/imageset"
 	"github.com/kolla-build/kolla-build/pkg/plan"
 	"github.com/kolla-build/kolla-build/pkg/render"
-	"github.com/kolla-build/kolla-build/pkg/source"
 )
 
 // Explanation is all that is known of an image before it is built.
@@ -291,7 +290,7 @@ func (r *buildRun) explainSources(image string, matters map[string]bool) ([]Sour
 		if s.Origin.Kind == config.OriginDefault {
 			where = "default"
 		}
-		out = append(out, SourceInfo{Section: s.Name, Type: s.Type, Location: source.Redact(s.Location), Reference: s.Reference, Version: s.Version,
+		out = append(out, SourceInfo{Section: s.Name, Type: s.Type, Location: redact.URL(s.Location), Reference: s.Reference, Version: s.Version,
 			Enabled: s.Enabled, Used: slices.Contains(used, archive) || all && r.cfg.InstallType == "source", Where: where})
 	}
 	return out, nil

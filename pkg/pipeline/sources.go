@@ -41,12 +41,12 @@ func newArchiver(cfg *config.Config, env Env, offline bool) (*archiver, error) {
 }
 
 // archives returns the archives of an image that wants names.
-func (a *archiver) archives(ctx context.Context, image string, own []source.Own, wants func(string) bool) ([]source.File, error) {
+func (a *archiver) archives(ctx context.Context, image string, own []source.ContextEntry, wants func(string) bool) ([]source.File, error) {
 	archive := image + "-archive"
 	if !wants(archive) && !wants("plugins-archive") && !wants("additions-archive") {
 		return nil, nil
 	}
-	req := source.Request{Image: image, Wants: wants, Own: own}
+	req := source.Request{Image: image, Wants: wants, Context: own}
 	if s, ok := a.cfg.Sources[image]; ok && s.Type != "" && wants(archive) {
 		spec, err := a.spec(image)
 		if err != nil {

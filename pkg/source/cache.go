@@ -5,43 +5,56 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/kolla-build/kolla-build/internal/atomicfile"
+	"github.com/kolla-build/kolla-build/internal/filelock"
 )
 
-// cache keeps content by its digest, and notes on what names which content.
+// cache stores content by its digest, and notes on the content of locations.
 //
 //	blobs/HEX        content, read-only
-//	notes/HEX.json   what a location named when it was last asked
-//	partial/HEX      a download that broke off, with its note beside it
-//	lock/HEX         locked while one process works on a location
-//	tmp/             files being written; moved to blobs when whole
+//	checks/HEX.json  the state of a blob when its digest was last computed
+//	notes/HEX.json   the content of a location when it was last asked for
+//	partial/HEX      an interrupted download, with its validators beside it
+//	lock/HEX         locked while a process works on a location
+//	tmp/             files being written; moved to blobs when complete
 //
-// Nothing in it is needed: any file may be removed at any time between runs.
+// Any file may be removed between runs: it is only fetched again.
 type cache struct{ dir string }
 
-// blob is a piece of content in the cache.
+// blob is content in the cache.
 type blob struct {
-	Digest string `json:"digest"` // "sha256:HEX"
-	Size   int64  `json:"size"`
+	Digest digest.Digest `json:"digest"`
+	Size   int64         `json:"size"`
 }
 
-func (b blob) hex() string { return strings.TrimPrefix(b.Digest, "sha256:") }
-
-// note says what a location named. Locations are not stored: they may hold
-// credentials, and the note's name is their digest.
+// note describes the content of a location. The location is not stored, because it
+// may contain credentials; the name of the note is its digest.
 type note struct {
 	Blob     blob      `json:"blob"`
 	ETag     string    `json:"etag,omitempty"`
 	LastMod  string    `json:"last_modified,omitempty"`
 	Commit   string    `json:"commit,omitempty"`
 	Modified time.Time `json:"modified,omitzero"`
-	Checked  time.Time `json:"checked"` // when its source was last asked
+	Checked  time.Time `json:"checked"` // when the server was last asked
+}
+
+// isRecent reports whether the server was asked within maxAge. A time in the future,
+// after the clock was set back, is not recent.
+func (n note) isRecent(maxAge time.Duration) bool {
+	age := time.Since(n.Checked)
+	return age >= 0 && age < maxAge
 }
 
 func openCache(dir string) (*cache, error) {
@@ -49,46 +62,110 @@ func openCache(dir string) (*cache, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, sub := range []string{"blobs", "notes", "partial", "lock", "tmp"} {
+	for _, sub := range []string{"blobs", "checks", "notes", "partial", "lock", "tmp"} {
 		if err := os.MkdirAll(filepath.Join(dir, sub), 0o755); err != nil {
 			return nil, err
 		}
 	}
-	// git compares directories by their real names.
+	// git compares directories by their real paths.
 	if dir, err = filepath.EvalSymlinks(dir); err != nil {
 		return nil, err
 	}
 	return &cache{dir: dir}, nil
 }
 
-// keyOf makes a file name of what identifies something.
+// keyOf returns a file name for what the parts identify.
 func keyOf(parts ...string) string {
 	sum := sha256.Sum256([]byte(strings.Join(parts, "\x00")))
 	return hex.EncodeToString(sum[:])
 }
 
-func (c *cache) path(digest string) string {
-	return filepath.Join(c.dir, "blobs", strings.TrimPrefix(digest, "sha256:"))
+func (c *cache) path(d digest.Digest) string {
+	return filepath.Join(c.dir, "blobs", d.Encoded())
 }
 
-// has reports whether a blob is there, whole by its size.
-func (c *cache) has(b blob) bool {
-	info, err := os.Stat(c.path(b.Digest))
-	return b.Digest != "" && err == nil && info.Mode().IsRegular() && info.Size() == b.Size
+// has reports whether the cache has a blob with the content that its digest
+// promises.
+func (c *cache) has(ctx context.Context, b blob) bool {
+	found, ok := c.find(ctx, b.Digest)
+	return ok && found.Size == b.Size
 }
 
-// find looks a blob up by its digest alone.
-func (c *cache) find(hexDigest string) (blob, bool) {
-	b := blob{Digest: "sha256:" + strings.ToLower(hexDigest)}
-	info, err := os.Stat(c.path(b.Digest))
-	if err != nil || !info.Mode().IsRegular() {
+// find returns the blob with a digest. A file with other content than its name
+// promises, such as a truncated one, is removed.
+func (c *cache) find(ctx context.Context, d digest.Digest) (blob, bool) {
+	if d.Validate() != nil || d.Algorithm() != digest.SHA256 {
 		return blob{}, false
 	}
-	b.Size = info.Size()
+	path := c.path(d)
+	current, err := checkOf(path)
+	if err != nil {
+		return blob{}, false
+	}
+	b := blob{Digest: d, Size: current.Size}
+	if data, err := os.ReadFile(c.checkFile(d)); err == nil {
+		var known check
+		if json.Unmarshal(data, &known) == nil && known == current {
+			return b, true
+		}
+	}
+	got, err := digestOf(ctx, path)
+	if err != nil {
+		return blob{}, false
+	}
+	if got != d {
+		os.Remove(path)
+		return blob{}, false
+	}
+	c.writeCheck(d)
 	return b, true
 }
 
-// readNote reads a note. A damaged one counts as none.
+// check is the state of a file whose digest was computed. Every change of the
+// content changes it, so that an unchanged file is not read again.
+type check struct {
+	Size     int64  `json:"size"`
+	Modified int64  `json:"mtime"` // in nanoseconds
+	Changed  int64  `json:"ctime"` // in nanoseconds
+	Inode    uint64 `json:"inode"`
+}
+
+func checkOf(path string) (check, error) {
+	info, err := os.Lstat(path)
+	if err != nil {
+		return check{}, err
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok || !info.Mode().IsRegular() {
+		return check{}, errNotRegular
+	}
+	return check{info.Size(), st.Mtim.Nano(), st.Ctim.Nano(), st.Ino}, nil
+}
+
+func (c *cache) checkFile(d digest.Digest) string {
+	return filepath.Join(c.dir, "checks", d.Encoded()+".json")
+}
+
+// writeCheck records the state of a blob. Errors are ignored: without the record,
+// the blob is read again.
+func (c *cache) writeCheck(d digest.Digest) {
+	if state, err := checkOf(c.path(d)); err == nil {
+		if data, err := json.Marshal(state); err == nil {
+			_ = atomicfile.WriteFile(c.checkFile(d), data, atomicfile.Options{TempDir: filepath.Join(c.dir, "tmp")})
+		}
+	}
+}
+
+func digestOf(ctx context.Context, path string) (digest.Digest, error) {
+	f, err := openRegular(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	return digest.SHA256.FromReader(&contextReader{ctx, f})
+}
+
+// readNote reads a note. A damaged note counts as missing.
 func (c *cache) readNote(key string) (note, bool) {
 	data, err := os.ReadFile(filepath.Join(c.dir, "notes", key+".json"))
 	if err != nil {
@@ -107,122 +184,112 @@ func (c *cache) writeNote(key string, n note) error {
 	if err != nil {
 		return err
 	}
-	f, err := c.temp()
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name())
-	if _, err := f.Write(append(data, '\n')); err != nil {
-		f.Close()
-		return err
-	}
-	if err := f.Close(); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), filepath.Join(c.dir, "notes", key+".json"))
+	return atomicfile.WriteFile(filepath.Join(c.dir, "notes", key+".json"), append(data, '\n'),
+		atomicfile.Options{TempDir: filepath.Join(c.dir, "tmp")})
 }
 
 func (c *cache) temp() (*os.File, error) { return os.CreateTemp(filepath.Join(c.dir, "tmp"), "new-*") }
 
-// adopt makes a written file a blob. The file is gone from its place after it.
-func (c *cache) adopt(path string, b blob) error {
-	if c.has(b) {
+// adopt moves a complete file into the cache.
+func (c *cache) adopt(ctx context.Context, path string, b blob) error {
+	if c.has(ctx, b) {
 		return os.Remove(path)
 	}
 	if err := os.Chmod(path, 0o444); err != nil {
 		return err
 	}
-	return os.Rename(path, c.path(b.Digest))
+	if err := os.Rename(path, c.path(b.Digest)); err != nil {
+		return err
+	}
+	c.writeCheck(b.Digest)
+	return nil
 }
 
-// addFile copies a file into the cache.
+// addFile copies a regular file into the cache.
 func (c *cache) addFile(ctx context.Context, path string) (blob, error) {
-	in, err := os.Open(path)
+	in, err := openRegular(path)
 	if err != nil {
 		return blob{}, err
 	}
 	defer in.Close()
+	info, err := in.Stat()
+	if err != nil {
+		return blob{}, err
+	}
 	return c.add(ctx, func(w io.Writer) error {
-		_, err := io.Copy(w, &ctxReader{ctx, in})
-		return err
+		return copyExactly(w, &contextReader{ctx, in}, info.Size())
 	})
 }
 
-// add writes a blob. What write leaves unfinished leaves nothing.
+// add stores what write writes. If write fails, nothing is stored.
 func (c *cache) add(ctx context.Context, write func(io.Writer) error) (blob, error) {
 	f, err := c.temp()
 	if err != nil {
 		return blob{}, err
 	}
-	defer os.Remove(f.Name()) // does nothing once it is adopted
+	defer os.Remove(f.Name()) // has no effect after adopt
 	defer f.Close()
-	sum := sha256.New()
-	n := &counter{}
-	if err := write(io.MultiWriter(f, sum, n)); err != nil {
+	sum := digest.SHA256.Digester()
+	if err := write(io.MultiWriter(f, sum.Hash())); err != nil {
 		return blob{}, err
 	}
 	if err := ctx.Err(); err != nil {
 		return blob{}, context.Cause(ctx)
 	}
+	info, err := f.Stat()
+	if err != nil {
+		return blob{}, err
+	}
 	if err := f.Close(); err != nil {
 		return blob{}, err
 	}
-	b := blob{Digest: fmt.Sprintf("sha256:%x", sum.Sum(nil)), Size: n.n}
-	return b, c.adopt(f.Name(), b)
+	b := blob{Digest: sum.Digest(), Size: info.Size()}
+	return b, c.adopt(ctx, f.Name(), b)
 }
 
-// fresh reports whether a note is young enough to be taken as it is. One from the
-// future (the clock was set back) is not.
-func (n note) fresh(maxAge time.Duration) bool {
-	age := time.Since(n.Checked)
-	return age >= 0 && age < maxAge
-}
-
-// lock keeps other processes, and other goroutines, from working on the same
-// location. The system releases it when the process ends.
-func (c *cache) lock(ctx context.Context, key string) (func(), error) {
-	f, err := os.OpenFile(filepath.Join(c.dir, "lock", key), os.O_RDWR|os.O_CREATE, 0o644)
+// lock keeps other processes and goroutines from working on the same location.
+func (c *cache) lock(ctx context.Context, key string) (unlock func(), err error) {
+	l, err := filelock.AcquireContext(ctx, filepath.Join(c.dir, "lock", key), nil)
 	if err != nil {
 		return nil, err
 	}
-	for {
-		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-		if err == nil {
-			return func() { f.Close() }, nil
-		}
-		if err != syscall.EWOULDBLOCK && err != syscall.EINTR {
-			f.Close()
-			return nil, err
-		}
-		select {
-		case <-ctx.Done():
-			f.Close()
-			return nil, context.Cause(ctx)
-		case <-time.After(50 * time.Millisecond):
-		}
+	return func() { l.Close() }, nil
+}
+
+var errNotRegular = errors.New("not a regular file")
+
+// openRegular opens a regular file. It does not wait for the writer of a FIFO.
+func openRegular(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
 	}
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+		f.Close()
+		return nil, errors.Join(&fs.PathError{Op: "open", Path: path, Err: errNotRegular}, err)
+	}
+	return f, nil
 }
 
-type counter struct{ n int64 }
-
-func (c *counter) Write(p []byte) (int, error) {
-	c.n += int64(len(p))
-	return len(p), nil
+// copyExactly copies the first size bytes of a file. Bytes that are appended
+// meanwhile are ignored.
+func copyExactly(w io.Writer, r io.Reader, size int64) error {
+	n, err := io.Copy(w, io.LimitReader(r, size))
+	if err == nil && n != size {
+		err = fmt.Errorf("the file became shorter while it was read: %d bytes instead of %d", n, size)
+	}
+	return err
 }
 
-// ctxReader ends a copy with its context.
-type ctxReader struct {
-	ctx context.Context
+// contextReader ends a copy with its context.
+type contextReader struct {
+	ctx context.Context //nolint:containedctx // lives as long as one copy
 	r   io.Reader
 }
 
-func (r *ctxReader) Read(p []byte) (int, error) {
+func (r *contextReader) Read(p []byte) (int, error) {
 	if err := r.ctx.Err(); err != nil {
 		return 0, context.Cause(r.ctx)
 	}
 	return r.r.Read(p)
-}
-
-func sameDigest(hexDigest, digest string) bool {
-	return strings.EqualFold(strings.TrimPrefix(hexDigest, "sha256:"), strings.TrimPrefix(digest, "sha256:"))
 }

@@ -1,8 +1,8 @@
 package source
 
 import (
-	"archive/tar"
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -10,76 +10,238 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/kolla-build/kolla-build/internal/redact"
 )
 
-// checkout is a repository being fetched for an archive. The archive holds the
-// work tree and, as Kolla's does, a ".git": Python's pbr reads a package's
-// version from the tags and commits. That ".git" is made anew with nothing in it
-// that depends on when and how it was fetched: no remote, no log, no dates.
-type checkout struct {
-	git
-	spec Spec
-	ref  gitRef
+// gitFormat is part of the cache key of archives from git. It changes with their
+// layout.
+const gitFormat = "1"
+
+func gitKey(s Spec, commit string) string {
+	return keyOf(TypeGit, gitFormat, s.Location, topDir(s), s.Reference, commit)
 }
 
-// fetch gets as little as the version needs: of a tag its one commit, of other
-// references the commits of their history with their tags, and of the files only
-// those of the commit itself, where the server can do that.
+// topDir returns the top directory in an archive from git, as in Kolla.
+func topDir(s Spec) string {
+	return s.Name + "-archive-" + strings.ReplaceAll(s.Reference, "/", "-")
+}
+
+// fetchGit archives a repository at a reference.
+func (f *Fetcher) fetchGit(ctx context.Context, s Spec) (blob, Resolved, error) {
+	fail := func(err error) (blob, Resolved, error) { return blob{}, Resolved{}, f.gitFail(ctx, s, err) }
+	if err := checkGit(s); err != nil {
+		return fail(err)
+	}
+	r, err := f.lookUp(ctx, s)
+	if err != nil {
+		return fail(err)
+	}
+	cached := func() (blob, bool) {
+		if !r.resolved() {
+			return blob{}, false
+		}
+		n, ok := f.cache.readNote(gitKey(s, r.commit))
+		return n.Blob, ok && f.cache.has(ctx, n.Blob)
+	}
+	if b, ok := cached(); ok {
+		return b, f.resolvedCommit(s, r.commit), nil
+	}
+	if f.opts.Offline {
+		return fail(&Error{Section: s.Name, Location: redact.URL(s.Location), Problem: "not in the cache, and nothing may be downloaded (offline)"})
+	}
+	unlock, err := f.cache.lock(ctx, keyOf(TypeGit, s.Location, s.Reference))
+	if err != nil {
+		return fail(err)
+	}
+	defer unlock()
+	if b, ok := cached(); ok { // another process fetched it meanwhile
+		return b, f.resolvedCommit(s, r.commit), nil
+	}
+	dir, err := os.MkdirTemp(filepath.Join(f.cache.dir, "tmp"), "git-*")
+	if err != nil {
+		return fail(err)
+	}
+	defer os.RemoveAll(dir)
+	c := &checkout{gitCommand: gitCommand{opts: f.opts, location: remoteLocation(s), workTree: filepath.Join(dir, "tree")},
+		f: f, spec: s, ref: r, gitDir: filepath.Join(dir, "tree", ".git"), newGitDir: filepath.Join(dir, "new.git")}
+	if err := c.fetch(ctx); err != nil {
+		return fail(err)
+	}
+	if !r.resolved() {
+		for _, key := range []string{keyOf("git-ref", s.Location, s.Reference), relativeKey(s, r)} {
+			if err := f.cache.writeNote(key, note{Commit: c.commit}); err != nil {
+				return fail(err)
+			}
+		}
+	}
+	modified, err := c.replaceGitDir(ctx)
+	if err != nil {
+		return fail(err)
+	}
+	t := newTree(f.cache)
+	defer t.close()
+	if err := t.addDir(ctx, c.workTree, topDir(s), f.opts.Log); err != nil {
+		return fail(err)
+	}
+	t.setGitModes()
+	b, err := t.write(ctx)
+	if err != nil {
+		return fail(err)
+	}
+	if !c.incomplete {
+		if err := f.cache.writeNote(gitKey(s, c.commit), note{Blob: b, Commit: c.commit, Modified: modified}); err != nil {
+			return fail(err)
+		}
+	}
+	f.opts.Log(fmt.Sprintf("source [%s]: fetched %s at %s (%s), %d bytes", s.Name, redact.URL(s.Location), s.Reference, c.commit[:12], b.Size))
+	res := f.resolvedCommit(s, c.commit)
+	res.Modified = modified
+	return b, res, nil
+}
+
+// checkout is a repository that is fetched for an archive. The archive has the work
+// tree and, as in Kolla, a ".git", because Python's pbr reads the version of a
+// package from tags and commits. That ".git" is written again without anything that
+// depends on when and how it was fetched: no remote, no log, no dates.
+type checkout struct {
+	gitCommand
+	f          *Fetcher
+	spec       Spec
+	ref        gitRef
+	gitDir     string // as fetched
+	newGitDir  string // as archived
+	commit     string // the full ID, after fetch
+	incomplete bool   // a submodule could not be fetched
+}
+
+// fetch gets what the version of a package needs: for a tag its commit, for other
+// references the commits of their history with their tags. Of the files, only those
+// of the commit are fetched, if the server supports that.
 func (c *checkout) fetch(ctx context.Context) error {
-	if _, err := c.run(ctx, "init", "-q", c.dir); err != nil {
+	var err error
+	if c.ref.remote, err = c.f.probe(ctx, c.spec, c.ref.remote); err != nil {
 		return err
 	}
+	if err := os.MkdirAll(c.workTree, 0o755); err != nil {
+		return err
+	}
+	init := []string{"init", "-q"}
+	if len(c.ref.commit) == 64 {
+		init = append(init, "--object-format=sha256")
+	}
+	if _, err := c.run(ctx, init...); err != nil {
+		return err
+	}
+	if err := c.fetchCommits(ctx); err != nil {
+		return err
+	}
+	want := c.ref.commit + c.ref.short + c.ref.suffix
+	id, err := c.run(ctx, "rev-parse", "--verify", "-q", want+"^{commit}")
+	if err != nil {
+		return &Error{Section: c.spec.Name, Location: redact.URL(c.location), Problem: fmt.Sprintf("no commit %s", want)}
+	}
+	c.commit = strings.TrimSpace(id)
+	if err := c.imitateShallow(ctx); err != nil {
+		return err
+	}
+	err = c.f.retryGit(ctx, c.spec, func() error {
+		_, err := c.run(ctx, "checkout", "-q", "-f", "--detach", c.commit)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return c.fetchSubmodules(ctx)
+}
+
+func (c *checkout) fetchCommits(ctx context.Context) error {
 	step := func(args ...string) error {
-		return c.f.retried(ctx, c.spec, func() error {
-			_, err := c.run(ctx, append([]string{"fetch", "-q", "--no-write-fetch-head", "--no-recurse-submodules"}, args...)...)
+		return c.f.retryGit(ctx, c.spec, func() error {
+			all := []string{"fetch", "-q", "--no-write-fetch-head", "--no-recurse-submodules"}
+			if c.ref.remote.filter && !c.ref.isTag() {
+				all = append(all, "--filter=tree:0")
+			}
+			g := c.gitCommand
+			g.noLazyFetch = true
+			_, err := g.run(ctx, append(all, args...)...)
 			return err
 		})
 	}
-	everything := []string{"--tags", "--filter=tree:0", "origin", "+refs/heads/*:refs/remotes/origin/*"}
-	var err error
-	switch name := c.ref.name; {
-	case strings.HasPrefix(name, "refs/tags/"):
-		err = step("--depth=1", "--no-tags", "origin", "+"+name+":"+name)
-	case name != "":
-		err = step("--filter=tree:0", "origin", "+"+name+":refs/remotes/origin/fetched")
-	case c.ref.commit != "":
-		// Servers may refuse to give a commit by its id: then all is fetched.
-		if err = step("--tags", "--filter=tree:0", "origin", c.ref.commit); err != nil {
-			err = step(everything...)
-		}
-	default:
-		err = step(everything...)
-	}
-	if err != nil {
-		return err
-	}
-	want := c.ref.commit
-	if want == "" {
-		want = c.spec.Reference
-	}
-	id, err := c.run(ctx, "rev-parse", "--verify", "-q", want+"^{commit}")
-	if err != nil {
-		return &Error{Section: c.spec.Name, Location: redact(c.location), Problem: fmt.Sprintf("there is no commit %s", want)}
-	}
-	c.ref.commit = strings.TrimSpace(id)
-	return c.f.retried(ctx, c.spec, func() error {
-		if _, err := c.run(ctx, "checkout", "-q", "-f", "--detach", c.ref.commit); err != nil {
+	everything := []string{"--tags", "origin", "+refs/heads/*:refs/remotes/origin/*"}
+	switch {
+	case c.ref.isTag() && c.ref.remote.smart:
+		return step("--depth=1", "--no-tags", "origin", "+"+c.ref.name+":"+c.ref.name)
+	case c.ref.isTag():
+		return step("--no-tags", "origin", "+"+c.ref.name+":"+c.ref.name)
+	case strings.HasPrefix(c.ref.name, "refs/tags/"):
+		return step("origin", "+"+c.ref.name+":"+c.ref.name)
+	case c.ref.name != "":
+		return step("origin", "+"+c.ref.name+":refs/remotes/origin/fetched")
+	case c.ref.commit != "" && c.ref.remote.smart:
+		// A server may refuse to send a commit by its ID.
+		if err := step("--tags", "origin", c.ref.commit); err == nil || ctx.Err() != nil {
 			return err
 		}
-		if _, err := os.Stat(filepath.Join(c.dir, ".gitmodules")); err != nil {
-			return nil
-		}
-		_, err := c.run(ctx, "submodule", "--quiet", "update", "--init", "--recursive", "--depth=1")
-		if err != nil && ctx.Err() == nil { // a server may refuse a commit that no branch names
-			_, err = c.run(ctx, "submodule", "--quiet", "update", "--init", "--recursive")
-		}
-		return err
-	})
+	}
+	return step(everything...)
 }
 
-// clean makes the ".git" anew and returns the commit's time.
-func (c *checkout) clean(ctx context.Context) (time.Time, error) {
-	out, err := c.run(ctx, "log", "-1", "--format=%ct", c.ref.commit)
+// imitateShallow reduces the history of a tag to its commit, if the server could not
+// do that: the archive must not depend on the server.
+func (c *checkout) imitateShallow(ctx context.Context) error {
+	if !c.ref.isTag() || c.ref.remote.smart {
+		return nil
+	}
+	out, err := c.run(ctx, "rev-list", "--parents", "-1", c.commit)
+	if err != nil || len(strings.Fields(out)) < 2 {
+		return err // a first commit has no history
+	}
+	return os.WriteFile(filepath.Join(c.gitDir, "shallow"), []byte(c.commit+"\n"), 0o644)
+}
+
+// fetchSubmodules fetches the files of submodules. Kolla leaves submodules empty, and
+// so does this where a server does not have one, or does not give it to us.
+func (c *checkout) fetchSubmodules(ctx context.Context) error {
+	if _, err := os.Lstat(filepath.Join(c.workTree, ".gitmodules")); err != nil {
+		return nil
+	}
+	entries, err := c.run(ctx, "ls-files", "-z", "--stage")
+	if err != nil {
+		return err
+	}
+	for entry := range strings.SplitSeq(entries, "\x00") {
+		meta, path, _ := strings.Cut(entry, "\t")
+		if !strings.HasPrefix(meta, "160000 ") {
+			continue
+		}
+		update := []string{"submodule", "--quiet", "update", "--init", "--recursive"}
+		err := c.f.retryGit(ctx, c.spec, func() error {
+			_, err := c.run(ctx, append(update, "--depth=1", "--", path)...)
+			if err != nil && ctx.Err() == nil { // a server may refuse a commit without a branch
+				_, err = c.run(ctx, append(update, "--", path)...)
+			}
+			return err
+		})
+		var ge *gitError
+		if err != nil && (ctx.Err() != nil || !errors.As(err, &ge) || ge.transient()) {
+			return err
+		}
+		if err != nil {
+			c.incomplete = true
+			c.f.opts.Log(fmt.Sprintf("warning: source [%s]: the submodule %s cannot be fetched and is left empty: %v", c.spec.Name, path, err))
+			dir := filepath.Join(c.workTree, filepath.FromSlash(path))
+			if err := errors.Join(os.RemoveAll(dir), os.MkdirAll(dir, 0o755)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// replaceGitDir writes the ".git" of the archive and returns the time of the commit.
+func (c *checkout) replaceGitDir(ctx context.Context) (time.Time, error) {
+	out, err := c.run(ctx, "log", "-1", "--format=%ct", c.commit)
 	if err != nil {
 		return time.Time{}, err
 	}
@@ -87,119 +249,109 @@ func (c *checkout) clean(ctx context.Context) (time.Time, error) {
 	if err != nil {
 		return time.Time{}, err
 	}
-	when := time.Unix(seconds, 0).UTC()
-	// Tags that point elsewhere would make the bytes depend on the day.
-	tags, err := c.run(ctx, "for-each-ref", "--format=%(objectname) %(refname)", "--merged="+c.ref.commit, "refs/tags")
+	modified := time.Unix(seconds, 0).UTC()
+	// Tags of other commits would make the bytes depend on the day.
+	tags, err := c.run(ctx, "for-each-ref", "--format=%(objectname) %(refname)", "--merged="+c.commit, "refs/tags")
 	if err != nil {
-		return when, err
+		return modified, err
 	}
-	old := filepath.Join(c.dir, ".git")
-	shallow, err := os.ReadFile(filepath.Join(old, "shallow"))
+	shallow, err := os.ReadFile(filepath.Join(c.gitDir, "shallow"))
 	if err != nil && !os.IsNotExist(err) {
-		return when, err
+		return modified, err
 	}
-	fresh := filepath.Join(c.dir, ".git-fresh")
 	for _, d := range []string{"objects/pack", "refs/heads", "refs/tags"} {
-		if err := os.MkdirAll(filepath.Join(fresh, d), 0o755); err != nil {
-			return when, err
+		if err := os.MkdirAll(filepath.Join(c.newGitDir, d), 0o755); err != nil {
+			return modified, err
 		}
 	}
-	if err := c.pack(ctx, filepath.Join(fresh, "objects", "pack", "pack"), tags); err != nil {
-		return when, err
+	if err := c.pack(ctx, filepath.Join(c.newGitDir, "objects", "pack", "pack"), tags); err != nil {
+		return modified, err
+	}
+	config := "[core]\n\trepositoryformatversion = 0\n\tbare = false\n"
+	if len(c.commit) == 64 {
+		config = "[core]\n\trepositoryformatversion = 1\n\tbare = false\n[extensions]\n\tobjectformat = sha256\n"
 	}
 	files := map[string]string{
-		"HEAD":        c.ref.commit + "\n",
-		"config":      "[core]\n\trepositoryformatversion = 0\n\tbare = false\n",
+		"HEAD":        c.commit + "\n",
+		"config":      config,
 		"packed-refs": "# pack-refs with: sorted \n" + tags,
 	}
 	if len(shallow) > 0 {
 		files["shallow"] = string(shallow)
 	}
 	for name, text := range files {
-		if err := os.WriteFile(filepath.Join(fresh, name), []byte(text), 0o644); err != nil {
-			return when, err
+		if err := os.WriteFile(filepath.Join(c.newGitDir, name), []byte(text), 0o644); err != nil {
+			return modified, err
 		}
 	}
-	// The index, without the files' dates: pbr lists a package's files by it.
-	if _, err := c.run(ctx, "read-tree", "--index-output="+filepath.Join(old, "index-fresh"), c.ref.commit); err != nil {
-		return when, err
+	// pbr lists the files of a package from the index, which has no dates here.
+	if _, err := c.run(ctx, "read-tree", "--index-output="+filepath.Join(c.gitDir, "new-index"), c.commit); err != nil {
+		return modified, err
 	}
-	if err := os.Rename(filepath.Join(old, "index-fresh"), filepath.Join(fresh, "index")); err != nil {
-		return when, err
+	if err := os.Rename(filepath.Join(c.gitDir, "new-index"), filepath.Join(c.newGitDir, "index")); err != nil {
+		return modified, err
 	}
-	if err := os.RemoveAll(old); err != nil {
-		return when, err
+	// Of submodules, only the files are needed.
+	if err := removeGitDirs(c.workTree); err != nil {
+		return modified, err
 	}
-	if err := os.Rename(fresh, old); err != nil {
-		return when, err
-	}
-	// Of submodules only the files are of use.
-	return when, filepath.WalkDir(c.dir, func(p string, d fs.DirEntry, err error) error {
-		if err != nil {
+	return modified, os.Rename(c.newGitDir, c.gitDir)
+}
+
+// removeGitDirs removes every ".git" in a work tree.
+func removeGitDirs(workTree string) error {
+	return filepath.WalkDir(workTree, func(p string, d fs.DirEntry, err error) error {
+		if err != nil || d.Name() != ".git" {
 			return err
 		}
-		if p == old {
-			return filepath.SkipDir
+		if err := os.RemoveAll(p); err != nil {
+			return err
 		}
-		if d.Name() == ".git" {
-			if d.IsDir() {
-				if err := os.RemoveAll(p); err != nil {
-					return err
-				}
-				return filepath.SkipDir
-			}
-			return os.Remove(p)
+		if d.IsDir() {
+			return filepath.SkipDir
 		}
 		return nil
 	})
 }
 
-// pack writes one pack with the history's commits, its tags, and the files of the
-// one commit. The same objects, told in the same order and packed anew by one
-// thread, give the same bytes by the same version of git, however they came here.
+// pack writes a pack with the commits of the history, its tags, and the files of the
+// commit. The same objects in the same order, compressed again by one thread, give
+// the same bytes with the same version of git, whatever the server sent.
 func (c *checkout) pack(ctx context.Context, base, tags string) error {
-	commits, err := c.run(ctx, "rev-list", c.ref.commit)
+	commits, err := c.run(ctx, "rev-list", c.commit)
 	if err != nil {
 		return err
 	}
+	known := map[string]bool{}
+	for id := range strings.SplitSeq(commits, "\n") {
+		known[id] = true
+	}
 	var list strings.Builder
 	list.WriteString(commits)
-	for _, line := range strings.Split(tags, "\n") {
-		// A light tag names a commit, which is in the list already.
-		if id, _, ok := strings.Cut(line, " "); ok && !strings.Contains(commits, id) {
+	for line := range strings.SplitSeq(tags, "\n") {
+		// A lightweight tag is a commit, which is in the list already.
+		if id, _, ok := strings.Cut(line, " "); ok && !known[id] {
 			list.WriteString(id + "\n")
 		}
 	}
-	root, err := c.run(ctx, "rev-parse", c.ref.commit+"^{tree}")
+	root, err := c.run(ctx, "rev-parse", c.commit+"^{tree}")
 	if err != nil {
 		return err
 	}
 	list.WriteString(root)
-	files, err := c.run(ctx, "ls-tree", "-r", "-t", "-z", "--full-tree", c.ref.commit)
+	files, err := c.run(ctx, "ls-tree", "-r", "-t", "-z", "--full-tree", c.commit)
 	if err != nil {
 		return err
 	}
-	for _, line := range strings.Split(files, "\x00") {
-		// MODE TYPE ID<tab>PATH; type "commit" is a submodule's.
+	for line := range strings.SplitSeq(files, "\x00") {
+		// MODE TYPE ID<tab>PATH; a submodule has the type "commit".
 		meta, path, _ := strings.Cut(line, "\t")
 		if f := strings.Fields(meta); len(f) == 3 && f[1] != "commit" {
 			list.WriteString(f[2] + " " + strings.ReplaceAll(path, "\n", " ") + "\n")
 		}
 	}
-	p := c.git
-	p.stdin = list.String()
-	_, err = p.run(ctx, "pack-objects", "-q", "--threads=1", "--no-reuse-delta", "--no-reuse-object", "--delta-base-offset", base)
+	g := c.gitCommand
+	g.stdin = list.String()
+	_, err = g.run(ctx, "pack-objects", "-q", "--threads=1", "--no-reuse-delta", "--no-reuse-object", "--delta-base-offset", base)
 	return err
-}
-
-// plainModes leaves of the files' modes what git keeps: executable or not.
-func (t *tree) plainModes() {
-	for _, e := range t.entries {
-		switch {
-		case e.kind == tar.TypeDir, e.kind == tar.TypeReg && e.mode&0o111 != 0:
-			e.mode = 0o755
-		case e.kind == tar.TypeReg:
-			e.mode = 0o644
-		}
-	}
 }

@@ -1,17 +1,13 @@
-// Package source gets what images are built from besides packages: sources from
-// a url, a git repository or this machine, with their plugins and additions.
-// It hands on archives: files with stable bytes, named and laid out as
-// OpenStack Kolla's templates expect them in an image's build context
-// (<image>-archive, plugins-archive, additions-archive).
-//
-// It owns the cache of downloads, which is addressed by content: what has not
-// moved is not fetched again. It knows nothing of configuration files, templates
-// or builders; where a source lies is told to it in a Spec, with all variables
-// put in.
+// Package source fetches the sources of images: archives from URLs, git
+// repositories and local files, with their plugins and additions. It owns the
+// layout of these archives, as OpenStack Kolla's templates expect them in a build
+// context (<image>-archive, plugins-archive, additions-archive), and the cache of
+// downloads. It must not know configuration files, templates or builders.
 //
 //	f, err := source.New(source.Options{CacheDir: dir, Arch: "amd64"})
 //	files, err := f.Archives(ctx, source.Request{Image: "keystone-base", Source: &spec})
 //
-// Credentials in a location (https://user:token@host/…) are used and nowhere
-// shown: not in archives, errors or log lines.
+// The same content gives the same bytes on every machine. Credentials in a location
+// (https://user:token@host/…) are used but never shown: not in archives, errors,
+// log lines or the arguments of other programs.
 package source

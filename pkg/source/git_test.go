@@ -95,7 +95,7 @@ func history(t testing.TB, dir string) (r *repo, commits []string) {
 	return r, append(commits, r.commit(nil))
 }
 
-// gitServer serves repositories below a directory.
+// gitServer serves the repositories in a directory.
 type gitServer struct {
 	*httptest.Server
 	mu    sync.Mutex
@@ -170,8 +170,8 @@ func gitIn(t testing.TB, dir string, args ...string) string {
 	return strings.TrimSpace(string(out))
 }
 
-// Every way to name a commit gives that commit, with what pbr needs to find the
-// package's version and files, by HTTP and from a path.
+// TestGitReferences fetches commits by every form of reference, over HTTP and from a
+// path, with what pbr needs to find the version and files of a package.
 func TestGitReferences(t *testing.T) {
 	ctx := context.Background()
 	root := t.TempDir()
@@ -182,7 +182,7 @@ func TestGitReferences(t *testing.T) {
 		f, _ := newFetcher(t, Options{})
 		for _, c := range []struct {
 			ref, commit, describe string
-			moving                bool
+			mutable               bool
 		}{
 			{"master", tip, "2.0.0-3-g" + tip[:7], true},
 			{"origin/master", tip, "2.0.0-3-g" + tip[:7], true},
@@ -194,13 +194,26 @@ func TestGitReferences(t *testing.T) {
 			{commits[3], commits[3], "2.0.0-1-g" + commits[3][:7], false},
 			{strings.ToUpper(commits[3]), commits[3], "2.0.0-1-g" + commits[3][:7], false},
 			{commits[4][:9], commits[4], "2.0.0-2-g" + commits[4][:7], true},
+			{"HEAD", tip, "2.0.0-3-g" + tip[:7], true},
+			{"heads/stable/2026.1", commits[2], "2.0.0", true},
+			{"tags/2.0.0", commits[2], "2.0.0", true},
+			{"remotes/origin/stable/2026.1", commits[2], "2.0.0", true},
+			{"2.0.0^{commit}", commits[2], "2.0.0", true},
+			{"2.0.0^{}", commits[2], "2.0.0", true},
+			{"2.0.0~1", commits[1], "1.0.0", true},
+			{"master~2", commits[3], "2.0.0-1-g" + commits[3][:7], true},
+			{"origin/master^", commits[4], "2.0.0-2-g" + commits[4][:7], true},
+			{"2.0.0-2-g" + commits[4][:7], commits[4], "2.0.0-2-g" + commits[4][:7], true},
 		} {
+			if location != r.dir && strings.ContainsAny(c.ref, "~^") {
+				continue // one location is enough for forms that git resolves here
+			}
 			s := Spec{Name: "gnocchi-base", Type: TypeGit, Location: location, Reference: c.ref, Enabled: true}
 			res, err := f.Resolve(ctx, s)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if res.Commit != c.commit || res.ID != "git:"+c.commit || res.Moving != c.moving {
+			if res.Commit != c.commit || res.ID != "git:"+c.commit || res.Mutable != c.mutable {
 				t.Errorf("%s: %+v, want %s", c.ref, res, c.commit)
 			}
 			files, err := f.Archives(ctx, Request{Image: "gnocchi-base", Source: &s})
@@ -247,8 +260,8 @@ func TestGitReferences(t *testing.T) {
 	}
 }
 
-// The same commit gives the same bytes: fetched at another time, from a server
-// that packed otherwise and cannot filter, by another user.
+// TestGitBytesAreStable: the same commit gives the same bytes at another time, from a
+// server with other packs that cannot filter, and by another user.
 func TestGitBytesAreStable(t *testing.T) {
 	ctx := context.Background()
 	root := t.TempDir()
@@ -265,7 +278,7 @@ func TestGitBytesAreStable(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			return files[0].Digest
+			return files[0].Digest.String()
 		}
 		r.git("config", "uploadpack.allowFilter", "true")
 		first := digest()
@@ -283,7 +296,7 @@ func TestGitBytesAreStable(t *testing.T) {
 	}
 }
 
-func TestGitIsFetchedWhenItMoves(t *testing.T) {
+func TestGitIsFetchedWhenItChanges(t *testing.T) {
 	ctx := context.Background()
 	root := t.TempDir()
 	r, _ := history(t, filepath.Join(root, "x.git"))
@@ -321,7 +334,7 @@ func TestGitIsFetchedWhenItMoves(t *testing.T) {
 	if moved.Digest == first.Digest || moved.Sources[0].Commit != tip {
 		t.Errorf("%+v", moved)
 	}
-	// A full commit id asks nobody once it is there.
+	// A cached full commit ID needs no request.
 	s.Reference = tip
 	get(Options{})
 	srv.take()
@@ -366,11 +379,11 @@ func TestGitErrors(t *testing.T) {
 	_, commits := history(t, filepath.Join(root, "x.git"))
 	srv := serveGit(t, root)
 	for _, c := range []struct{ location, ref, say, advise string }{
-		{srv.URL + "/x.git", "stable/2026-1", `there is no branch or tag "stable/2026-1"`, `did you mean "stable/2026.1"?`},
-		{srv.URL + "/x.git", "2026.1", `there is no branch or tag "2026.1"`, `"stable/2026.1"`},
-		{srv.URL + "/x.git", "nothing-like-it", "there is no branch or tag", ""},
-		{srv.URL + "/x.git", strings.Repeat("0", 40), "there is no commit 0000", ""},
-		{srv.URL + "/x.git", commits[0][:6] + "0000000000", "there is no commit", ""},
+		{srv.URL + "/x.git", "stable/2026-1", `no branch or tag "stable/2026-1"`, `did you mean "stable/2026.1"?`},
+		{srv.URL + "/x.git", "2026.1", `no branch or tag "2026.1"`, `"stable/2026.1"`},
+		{srv.URL + "/x.git", "nothing-like-it", "no branch or tag", ""},
+		{srv.URL + "/x.git", strings.Repeat("0", 40), "no commit 0000", ""},
+		{srv.URL + "/x.git", commits[0][:6] + "0000000000", "no commit", ""},
 		{srv.URL + "/none.git", "master", "not found", "check location"},
 		{"/none/such", "master", "does not appear to be a git repository", "check location"},
 		{"http://127.0.0.1:1/x.git", "master", "127.0.0.1", ""},
@@ -386,7 +399,7 @@ func TestGitErrors(t *testing.T) {
 	}
 }
 
-// Credentials reach the server and nothing else.
+// TestGitCredentials: credentials reach the server and nothing else.
 func TestGitCredentials(t *testing.T) {
 	ctx := context.Background()
 	root := t.TempDir()
@@ -413,7 +426,7 @@ func TestGitCredentials(t *testing.T) {
 		t.Fatal(err)
 	}
 	if bytes.Contains(data, []byte("s3cret")) || bytes.Contains(data, []byte("ada")) || bytes.Contains(data, []byte(host)) {
-		t.Error("the archive tells where it came from")
+		t.Error("the archive contains its location")
 	}
 	said := log.String() + fmt.Sprintf("%+v", files)
 	for _, location := range []string{"http://ada:s3cret-wrong@" + host + "/x.git", "http://" + host + "/x.git", "http://ada:s3cret@127.0.0.1:1/x.git", "http://s3cret-token@127.0.0.1:1/x.git"} {
@@ -463,7 +476,7 @@ func TestGitFaultsAreRetried(t *testing.T) {
 	checkClean(t, f.opts.CacheDir)
 }
 
-// A run inside of somebody's repository does not ask that one's remote.
+// TestGitInsideARepository: a run inside a repository does not use its remote.
 func TestGitInsideARepository(t *testing.T) {
 	ctx := context.Background()
 	root := t.TempDir()
@@ -484,7 +497,8 @@ func TestGitInsideARepository(t *testing.T) {
 	}
 }
 
-// Many images that need the same repository fetch it once; two processes too.
+// TestGitIsFetchedOnceAtATime: many images, and two processes, fetch a repository
+// once.
 func TestGitIsFetchedOnceAtATime(t *testing.T) {
 	ctx := context.Background()
 	root := t.TempDir()
@@ -493,7 +507,7 @@ func TestGitIsFetchedOnceAtATime(t *testing.T) {
 	s := Spec{Name: "x", Type: TypeGit, Location: srv.URL + "/x.git", Reference: "2.0.0", Enabled: true}
 	dir := t.TempDir()
 	f1, _ := newFetcher(t, Options{CacheDir: dir})
-	f2, _ := newFetcher(t, Options{CacheDir: dir}) // stands for another process
+	f2, _ := newFetcher(t, Options{CacheDir: dir}) // in place of another process
 	var wg sync.WaitGroup
 	for i := range 12 {
 		wg.Add(1)

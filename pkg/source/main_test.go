@@ -48,7 +48,7 @@ func newFetcher(t testing.TB, o Options) (*Fetcher, *logLines) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f.http.base = time.Millisecond
+	f.downloads.retry.BaseDelay = time.Millisecond
 	return f, log
 }
 

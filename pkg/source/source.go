@@ -2,17 +2,20 @@ package source
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/kolla-build/kolla-build/internal/redact"
 )
 
-// Types of sources, as in a section's "type" key.
+// Types of sources, as in the key "type" of a section.
 const (
 	TypeURL   = "url"
 	TypeGit   = "git"
@@ -22,85 +25,85 @@ const (
 // Spec is one source section of the configuration: [<image>],
 // [<image>-plugin-<name>] or [<image>-additions-<name>], with variables put in.
 type Spec struct {
-	Name      string            // the section's name
-	Type      string            // TypeURL, TypeGit, TypeLocal; "" means that there is no source
-	Location  string            // a url, a git url, or a path
-	Reference string            // git: branch, tag or commit
-	Version   string            // for messages only; it is in Location already
-	Enabled   bool              // a source that is not enabled is left out
+	Name      string            // of the section
+	Type      string            // TypeURL, TypeGit or TypeLocal; "" means no source
+	Location  string            // a URL, the URL of a git repository, or a path
+	Reference string            // git: a branch, tag or commit
+	Version   string            // for messages only; it is part of Location
+	Enabled   bool              // a disabled source is ignored
 	SHA256    map[string]string // digests in hex, by Debian architecture
-	Mirrors   []string          // url: further places of the same content
+	Mirrors   []string          // url: other locations of the same content
 }
 
-// active reports whether there is something to get.
+// active reports whether there is something to fetch.
 func (s *Spec) active() bool { return s != nil && s.Enabled && s.Type != "" }
 
-// Options say how a Fetcher works.
+// Options configure a Fetcher.
 type Options struct {
-	// CacheDir is where downloads and archives are kept. It may be shared by
-	// runs at the same time. It must not be empty.
+	// CacheDir is the directory of downloads and archives. Several processes may
+	// use it at the same time. It must not be "".
 	CacheDir string
 
-	// Arch is the architecture as Debian names it (amd64, arm64), by which
-	// Spec.SHA256 is looked up. "" means amd64.
+	// Arch is the Debian name of the architecture (amd64, arm64), the key of
+	// Spec.SHA256. "" means amd64.
 	Arch string
 
-	// LocalsBase is where relative local locations are looked for when they are
-	// not in the working directory.
+	// LocalsBase is the directory of relative local locations that do not exist in
+	// the working directory.
 	LocalsBase string
 
-	// Mirrors gives, for the beginning of a url, other beginnings to try after
-	// it. Spec.Mirrors come before these.
+	// Mirrors has, for a prefix of URLs, prefixes to try after it. Spec.Mirrors come
+	// before these.
 	Mirrors map[string][]string
 
-	// Offline uses what the cache has and asks nobody.
+	// Offline uses the cache only, without the network.
 	Offline bool
 
-	// MaxAge is for how long an answer on what a url or a git reference names is
-	// taken as it is, without asking again. 0 means that each run asks.
+	// MaxAge is how long the content of a URL or git reference is used without
+	// asking the server again. 0 means that each run asks.
 	MaxAge time.Duration
 
-	// Retries is how often a transfer is tried again after a transient fault,
-	// MaxElapsed how long all tries of one may take, Timeout how long one may
-	// move no byte. 0 means 5, 15 minutes and 2 minutes. Retries below 0 means
-	// never.
+	// Retries is how often a transfer is repeated after transient faults, MaxElapsed
+	// the time limit for all attempts, Timeout the longest time without a byte. 0
+	// means 5, 15 minutes and 2 minutes. A negative Retries means none.
 	Retries    int
 	MaxElapsed time.Duration
 	Timeout    time.Duration
 
-	// Jobs bounds the transfers at once. 0 means 8.
+	// Jobs is the number of transfers at the same time; 0 means 8.
 	Jobs int
 
 	// UserAgent is sent with HTTP requests. "" means "kolla-build".
 	UserAgent string
 
-	// Log gets lines worth telling: what is fetched, retried, skipped. May be nil.
+	// Log gets lines about what is fetched, retried or left out; may be nil.
 	Log func(line string)
 }
 
-// Fetcher gets sources. Safe for concurrent use; what several images need is
-// got once in its life.
+// Fetcher fetches sources. It is safe for concurrent use, and fetches each source
+// once.
 type Fetcher struct {
-	opts  Options
-	cache *cache
-	http  *httpClient
-	jobs  chan struct{}
+	opts      Options
+	cache     *cache
+	downloads *downloader
+	jobs      chan struct{}
 
-	mu   sync.Mutex
-	memo map[string]*flight
+	mu    sync.Mutex
+	calls map[string]*call
 }
 
-type flight struct {
+// call is a fetch that is running or has succeeded.
+type call struct {
 	done chan struct{}
 	blob blob
 	res  Resolved
 	err  error
 }
 
-// New makes a Fetcher and its cache directory. It touches no network.
+// New returns a Fetcher and creates its cache directory. It does not use the network.
 func New(opts Options) (*Fetcher, error) {
 	if opts.CacheDir == "" {
-		return nil, fmt.Errorf("opening the sources' cache: no directory is given")
+		return nil, errors.New("opening the cache of sources: no directory")
 	}
 	if opts.Arch == "" {
 		opts.Arch = "amd64"
@@ -128,31 +131,31 @@ func New(opts Options) (*Fetcher, error) {
 	}
 	c, err := openCache(opts.CacheDir)
 	if err != nil {
-		return nil, fmt.Errorf("opening the sources' cache: %w", err)
+		return nil, fmt.Errorf("opening the cache of sources: %w", err)
 	}
-	f := &Fetcher{opts: opts, cache: c, jobs: make(chan struct{}, opts.Jobs), memo: map[string]*flight{}}
-	f.http = newHTTPClient(f.opts)
+	f := &Fetcher{opts: opts, cache: c, jobs: make(chan struct{}, opts.Jobs), calls: map[string]*call{}}
+	f.downloads = newDownloader(f.opts)
 	return f, nil
 }
 
-// Resolved says what a source names at this moment.
+// Resolved is the current content of a source.
 type Resolved struct {
 	Type     string
-	Location string // for messages: without credentials
-	// ID decides the content: "sha256:…" of a url's or local source's archive,
-	// "git:COMMIT" for git. Equal IDs of one location give equal bytes.
+	Location string // without credentials
+	// ID identifies the content: the digest ("sha256:…") of the archive of a URL or
+	// local source, "git:COMMIT" for git. Equal IDs of a location mean equal bytes.
 	ID     string
-	Commit string // git: the commit's full id
-	ETag   string // url: the server's validator, if it gave one
-	// Moving is false when the Spec itself pins the content: a sha256 for the
-	// architecture, or a full commit id.
-	Moving   bool
-	Modified time.Time // of the content, as the server, the commit or the files say; may be zero
+	Commit string // git: the full ID
+	ETag   string // url: the validator of the server, if it has one
+	// Mutable is false if the Spec pins the content: with a sha256 for the
+	// architecture, or a full commit ID.
+	Mutable  bool
+	Modified time.Time // of the content, from the server, commit or files; may be zero
 }
 
-// Resolve finds out what a source names now. For git that is one look-up; for a
-// url the server is asked whether it changed, and if so it is downloaded into
-// the cache; local files are read. A Spec without a type gives a zero Resolved.
+// Resolve returns the current content of a source. For git, that is one request; for
+// a URL, the server is asked whether the content changed and it is then downloaded
+// into the cache; local files are read. A Spec without a type has a zero Resolved.
 func (f *Fetcher) Resolve(ctx context.Context, s Spec) (Resolved, error) {
 	if !s.active() {
 		return Resolved{}, nil
@@ -167,37 +170,37 @@ func (f *Fetcher) Resolve(ctx context.Context, s Spec) (Resolved, error) {
 // Request names the archives that an image needs.
 type Request struct {
 	Image     string
-	Source    *Spec  // nil: none
-	Plugins   []Spec // in order: files of later ones win
+	Source    *Spec  // may be nil
+	Plugins   []Spec // files of later ones replace those of earlier ones
 	Additions []Spec
-	// Wants filters by the archives' names: what it refuses is not got. nil
-	// means all.
+	// Wants reports whether an archive is needed, by its name. nil means all.
 	Wants func(archive string) bool
-	// Own is what the image's build context has below "plugins" and "additions"
-	// itself. It goes into the archives as well, under what is fetched.
-	Own []Own
+	// Context is the content of the directories "plugins" and "additions" in the
+	// build context of the image. It becomes part of the archives; fetched files
+	// replace it.
+	Context []ContextEntry
 }
 
-// Own is a file, a directory or a link of an image's build context.
-type Own struct {
-	Path string // in the context: "plugins/…" or "additions/…"
+// ContextEntry is a file, directory or symbolic link in a build context.
+type ContextEntry struct {
+	Path string // "plugins/…" or "additions/…"
 	Mode fs.FileMode
-	Open func() (io.ReadCloser, error) // a link's target for a link; not called for directories
+	Open func() (io.ReadCloser, error) // for a link, its target; not called for directories
 }
 
 // File is an archive of an image's build context.
 type File struct {
 	Name     string // in the build context: "keystone-base-archive"
-	Path     string // in the cache: read-only, with stable bytes
-	Digest   string // "sha256:…" of its bytes
+	Path     string // in the cache, read-only
+	Digest   digest.Digest
 	Size     int64
-	Modified time.Time // the newest of what is in it; zero when nothing says
+	Modified time.Time // the newest of its sources; may be zero
 	Sources  []Resolved
 }
 
-// Archives gets what an image needs: its own source as <section>-archive when it
-// has one, and plugins-archive and additions-archive always, with nothing but a
-// directory in them when there are no plugins or additions.
+// Archives fetches the archives that an image needs: its source as
+// <section>-archive, if it has one, and always plugins-archive and
+// additions-archive, with an empty directory if there are none.
 func (f *Fetcher) Archives(ctx context.Context, r Request) ([]File, error) {
 	wants := r.Wants
 	if wants == nil {
@@ -221,7 +224,7 @@ func (f *Fetcher) Archives(ctx context.Context, r Request) ([]File, error) {
 		if !wants(name) {
 			continue
 		}
-		file, err := f.bundle(ctx, group.dir, group.specs, r.Own)
+		file, err := f.mergedArchive(ctx, group.dir, group.specs, r.Context)
 		if err != nil {
 			return nil, err
 		}
@@ -240,38 +243,38 @@ func (f *Fetcher) file(name string, b blob, res ...Resolved) File {
 	return out
 }
 
-// get brings a source into the cache, once per Fetcher.
+// get fetches a source into the cache, once per Fetcher.
 func (f *Fetcher) get(ctx context.Context, s Spec) (blob, Resolved, error) {
 	key := strings.Join([]string{s.Type, s.Location, s.Reference, s.SHA256[f.opts.Arch]}, "\x00")
 	if s.Type == TypeGit {
-		key += "\x00" + s.Name // it names the top directory
+		key += "\x00" + s.Name // the top directory depends on it
 	}
 	for {
 		f.mu.Lock()
-		fl := f.memo[key]
-		if fl == nil {
-			fl = &flight{done: make(chan struct{})}
-			f.memo[key] = fl
+		c := f.calls[key]
+		if c == nil {
+			c = &call{done: make(chan struct{})}
+			f.calls[key] = c
 			f.mu.Unlock()
-			fl.blob, fl.res, fl.err = f.fetch(ctx, s)
-			if fl.err != nil {
+			c.blob, c.res, c.err = f.fetch(ctx, s)
+			if c.err != nil {
 				f.mu.Lock()
-				delete(f.memo, key) // a later call tries again
+				delete(f.calls, key) // a later call tries again
 				f.mu.Unlock()
 			}
-			close(fl.done)
-			return fl.blob, fl.res, fl.err
+			close(c.done)
+			return c.blob, c.res, c.err
 		}
 		f.mu.Unlock()
 		select {
-		case <-fl.done:
+		case <-c.done:
 		case <-ctx.Done():
 			return blob{}, Resolved{}, context.Cause(ctx)
 		}
-		if fl.err == nil || !isContext(fl.err) {
-			return fl.blob, fl.res, fl.err
+		if c.err == nil || !isContext(c.err) {
+			return c.blob, c.res, c.err
 		}
-		// The other caller was interrupted, not the transfer: take over.
+		// The context of the other caller ended; ours has not.
 	}
 }
 
@@ -283,8 +286,8 @@ func (f *Fetcher) fetch(ctx context.Context, s Spec) (blob, Resolved, error) {
 		return blob{}, Resolved{}, context.Cause(ctx)
 	}
 	if s.Location == "" {
-		return blob{}, Resolved{}, &Error{Section: s.Name, Problem: "it has a type and no location",
-			Advice: fmt.Sprintf("give location = … in [%s], or leave its type out", s.Name)}
+		return blob{}, Resolved{}, &Error{Section: s.Name, Problem: "a type without a location",
+			hint: fmt.Sprintf("set location = … in [%s], or omit its type", s.Name)}
 	}
 	switch s.Type {
 	case TypeURL:
@@ -294,71 +297,18 @@ func (f *Fetcher) fetch(ctx context.Context, s Spec) (blob, Resolved, error) {
 	case TypeLocal:
 		return f.fetchLocal(ctx, s)
 	}
-	return blob{}, Resolved{}, &Error{Section: s.Name, Problem: fmt.Sprintf("type %q is not one of url, git, local", s.Type)}
+	return blob{}, Resolved{}, &Error{Section: s.Name, Problem: fmt.Sprintf("type %q is not one of url, git and local", s.Type)}
 }
 
-// fetchLocal archives a directory, or takes a file as it is.
-func (f *Fetcher) fetchLocal(ctx context.Context, s Spec) (blob, Resolved, error) {
-	path := s.Location
-	fail := func(problem string, err error, advice string) (blob, Resolved, error) {
-		return blob{}, Resolved{}, &Error{Section: s.Name, Location: path, Problem: problem, Err: err, Advice: advice}
-	}
-	info, err := os.Stat(path)
-	if os.IsNotExist(err) && !filepath.IsAbs(path) && f.opts.LocalsBase != "" {
-		if in, err2 := os.Stat(filepath.Join(f.opts.LocalsBase, path)); err2 == nil {
-			path, info, err = filepath.Join(f.opts.LocalsBase, path), in, nil
-		}
-	}
-	if err != nil {
-		if os.IsNotExist(err) {
-			return fail("there is no such file or directory", nil, fmt.Sprintf("check location in [%s] and --locals-base", s.Name))
-		}
-		return fail("", err, "")
-	}
-	res := Resolved{Type: TypeLocal, Location: path, Moving: true}
-	var b blob
-	switch {
-	case info.IsDir():
-		abs, err := filepath.Abs(path)
-		if err != nil {
-			return fail("", err, "")
-		}
-		t := newTree(f.cache)
-		defer t.close()
-		if err := t.addDir(ctx, path, filepath.Base(abs), f.opts.Log); err != nil {
-			return fail("archiving it", err, "")
-		}
-		if b, err = t.write(ctx); err != nil {
-			return fail("archiving it", err, "")
-		}
-		res.Modified = t.newest
-	case info.Mode().IsRegular():
-		if b, err = f.cache.addFile(ctx, path); err != nil {
-			return fail("reading it", err, "")
-		}
-		if err := f.checkSafe(ctx, s, b); err != nil {
-			return blob{}, Resolved{}, err
-		}
-		res.Modified = info.ModTime()
-	default:
-		return fail("it is neither a file nor a directory", nil, "")
-	}
-	if want := s.SHA256[f.opts.Arch]; want != "" && info.Mode().IsRegular() && !sameDigest(want, b.Digest) {
-		return blob{}, Resolved{}, &ChecksumError{Section: s.Name, Location: path, Arch: f.opts.Arch, Want: strings.ToLower(want), Got: b.hex()}
-	}
-	res.ID = b.Digest
-	return b, res, nil
-}
-
-// bundle makes the archive of plugins or additions: each one unpacked into one
-// directory, later ones over earlier ones.
-func (f *Fetcher) bundle(ctx context.Context, dir string, specs []Spec, own []Own) (File, error) {
+// mergedArchive makes the archive of plugins or additions: all of them unpacked into
+// one directory.
+func (f *Fetcher) mergedArchive(ctx context.Context, dir string, specs []Spec, own []ContextEntry) (File, error) {
 	t := newTree(f.cache)
 	defer t.close()
 	t.addEmptyDir(dir)
-	for _, o := range own {
-		if o.Path == dir || strings.HasPrefix(o.Path, dir+"/") {
-			if err := t.addOwn(o); err != nil {
+	for _, c := range own {
+		if c.Path == dir || strings.HasPrefix(c.Path, dir+"/") {
+			if err := t.addContextEntry(c); err != nil {
 				return File{}, err
 			}
 		}
@@ -372,8 +322,8 @@ func (f *Fetcher) bundle(ctx context.Context, dir string, specs []Spec, own []Ow
 		if err != nil {
 			return File{}, err
 		}
-		if err := t.addTar(ctx, f.cache.path(b.Digest), dir); err != nil {
-			return File{}, &Error{Section: s.Name, Location: redact(s.Location), Problem: "unpacking it", Err: err}
+		if err := t.addArchive(ctx, f.cache.path(b.Digest), dir); err != nil {
+			return File{}, &Error{Section: s.Name, Location: redact.URL(s.Location), Problem: "unpacking it", Err: err}
 		}
 		res = append(res, r)
 	}

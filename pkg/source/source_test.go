@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/kolla-build/kolla-build/internal/testenv"
+	"github.com/kolla-build/kolla-build/internal/untar"
 )
 
 // An image without sources gets the two archives all the same, as upstream's do,
@@ -38,7 +39,7 @@ func TestEmptyArchives(t *testing.T) {
 			if !file.Modified.IsZero() {
 				t.Errorf("%s is dated %s", file.Name, file.Modified)
 			}
-			digests = append(digests, file.Digest)
+			digests = append(digests, file.Digest.String())
 		}
 	}
 	if digests[0] != digests[2] || digests[1] != digests[3] {
@@ -131,8 +132,7 @@ func TestLocalFileIsTakenAsItIs(t *testing.T) {
 	}
 }
 
-// Plugins are laid out as upstream lays them out: unpacked over each other below
-// one directory.
+// TestPluginsAndAdditions: as in Kolla, plugins are unpacked into one directory.
 func TestPluginsAndAdditions(t *testing.T) {
 	ctx := context.Background()
 	srv := serveFiles(t)
@@ -150,12 +150,12 @@ func TestPluginsAndAdditions(t *testing.T) {
 	text := func(s string) func() (io.ReadCloser, error) {
 		return func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(s)), nil }
 	}
-	own := []Own{
+	own := []ContextEntry{
 		{Path: "additions", Mode: fs.ModeDir | 0o755}, {Path: "additions/own", Mode: 0o644, Open: text("o")},
 		{Path: "additions/link", Mode: fs.ModeSymlink | 0o777, Open: text("own")}, {Path: "plugins/shared", Mode: 0o600, Open: text("the tree's")},
 	}
 	req := Request{
-		Image: "neutron-server", Own: own,
+		Image: "neutron-server", Context: own,
 		Plugins: []Spec{
 			{Name: "neutron-server-plugin-one", Type: TypeURL, Location: one, Enabled: true},
 			{Name: "neutron-server-plugin-two", Type: TypeURL, Location: two, Enabled: true},
@@ -276,7 +276,7 @@ func TestUnsafeMembersAreRefused(t *testing.T) {
 			f, _ := newFetcher(t, Options{})
 			s := Spec{Name: "a-plugin-p", Type: TypeLocal, Location: file, Enabled: true}
 			_, err := f.Archives(ctx, Request{Image: "a", Plugins: []Spec{s}})
-			var ue *UnsafeError
+			var ue *untar.UnsafeError
 			if !errors.As(err, &ue) || !strings.Contains(err.Error(), "[a-plugin-p]") {
 				t.Errorf("got %v", err)
 			}
@@ -294,7 +294,7 @@ func TestUnsafeMembersAreRefused(t *testing.T) {
 			specs = append(specs, Spec{Name: "p", Type: TypeLocal, Location: file, Enabled: true})
 		}
 		f, _ := newFetcher(t, Options{})
-		var ue *UnsafeError
+		var ue *untar.UnsafeError
 		if _, err := f.Archives(ctx, Request{Image: "a", Plugins: specs}); !errors.As(err, &ue) {
 			t.Errorf("got %v", err)
 		}
@@ -303,7 +303,7 @@ func TestUnsafeMembersAreRefused(t *testing.T) {
 		srv := serveFiles(t)
 		url := srv.put(t, "bad.tar.gz", makeTar(t, true, member{name: "../../x", text: "x"}))
 		f, _ := newFetcher(t, Options{})
-		var ue *UnsafeError
+		var ue *untar.UnsafeError
 		if _, err := f.Resolve(ctx, Spec{Name: "a", Type: TypeURL, Location: url, Enabled: true}); !errors.As(err, &ue) {
 			t.Errorf("got %v", err)
 		}
@@ -316,7 +316,7 @@ func TestUnsafeMembersAreRefused(t *testing.T) {
 			}
 			f, _ := newFetcher(t, Options{})
 			s := Spec{Name: "a-plugin-p", Type: TypeLocal, Location: file, Enabled: true}
-			if _, err := f.Archives(ctx, Request{Image: "a", Plugins: []Spec{s}}); !errors.Is(err, errNotTar) {
+			if _, err := f.Archives(ctx, Request{Image: "a", Plugins: []Spec{s}}); !errors.Is(err, untar.ErrNotTar) {
 				t.Errorf("%d bytes: %v", len(text), err)
 			}
 		}
@@ -328,18 +328,18 @@ func TestSpecMistakes(t *testing.T) {
 		s           Spec
 		say, advise string
 	}{
-		{Spec{Type: "svn", Location: "x"}, `type "svn" is not one of url, git, local`, ""},
-		{Spec{Type: TypeURL}, "it has a type and no location", "give location"},
-		{Spec{Type: TypeGit}, "it has a type and no location", "give location"},
-		{Spec{Type: TypeURL, Location: "example.org/x"}, "it is not a url", "https://"},
+		{Spec{Type: "svn", Location: "x"}, `type "svn" is not one of url, git and local`, ""},
+		{Spec{Type: TypeURL}, "a type without a location", "location ="},
+		{Spec{Type: TypeGit}, "a type without a location", "location ="},
+		{Spec{Type: TypeURL, Location: "example.org/x"}, "not a URL", "https://"},
 		{Spec{Type: TypeURL, Location: "ftp://example.org/x"}, `scheme "ftp"`, ""},
-		{Spec{Type: TypeURL, Location: "file:///none/such"}, "there is no such file", ""},
-		{Spec{Type: TypeLocal, Location: "/none/such"}, "there is no such file or directory", "--locals-base"},
-		{Spec{Type: TypeLocal, Location: "/dev/null"}, "neither a file nor a directory", ""},
+		{Spec{Type: TypeURL, Location: "file:///none/such"}, "no such file", ""},
+		{Spec{Type: TypeLocal, Location: "/none/such"}, "no such file or directory", "--locals-base"},
+		{Spec{Type: TypeLocal, Location: "/dev/null"}, "neither a regular file nor a directory", ""},
 		{Spec{Type: TypeGit, Location: "https://example.org/x"}, "without a reference", "reference = BRANCH"},
-		{Spec{Type: TypeGit, Location: "--upload-pack=x", Reference: "m"}, "is no name of", ""},
-		{Spec{Type: TypeGit, Location: "https://example.org/x", Reference: "-m"}, "is no name of", ""},
-		{Spec{Type: TypeGit, Location: "https://example.org/x", Reference: "a..b"}, "is no name of", ""},
+		{Spec{Type: TypeGit, Location: "--upload-pack=x", Reference: "m"}, "not a location", ""},
+		{Spec{Type: TypeGit, Location: "https://example.org/x", Reference: "-m"}, "is not the name of", ""},
+		{Spec{Type: TypeGit, Location: "https://example.org/x", Reference: "a..b"}, "is not the name of", ""},
 	} {
 		c.s.Name, c.s.Enabled = "nova-base", true
 		f, _ := newFetcher(t, Options{Retries: -1})
@@ -358,30 +358,12 @@ func TestSpecMistakes(t *testing.T) {
 	}
 }
 
-func TestRedact(t *testing.T) {
-	for in, want := range map[string]string{
-		"https://ada:s3cret@host/x.git":   "https://***@host/x.git",
-		"https://t0ken@host/x":            "https://***@host/x",
-		"https://host/x?private=t0ken":    "https://host/x?private=***",
-		"https://host/x":                  "https://host/x",
-		"git@host:team/x.git":             "git@host:team/x.git",
-		"/srv/x":                          "/srv/x",
-		"https://ada:s3%zzcret@host/x":    "https://***@host/x",
-		"ssh://git@host/x":                "ssh://***@host/x",
-		"https://host/a?b=1&c=2#fragment": "https://host/a?b=***&c=***#fragment",
-	} {
-		if got := redact(in); got != want {
-			t.Errorf("%s: got %s, want %s", in, got, want)
-		}
-	}
-}
-
-func FuzzSafeName(f *testing.F) {
+func FuzzMemberName(f *testing.F) {
 	for _, s := range []string{"a/b", "../x", "/x", "./", "a/../../b", "a//b/."} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, name string) {
-		clean, err := safeName(&tar.Header{Name: name, Typeflag: tar.TypeReg})
+		clean, err := memberName(&tar.Header{Name: name, Typeflag: tar.TypeReg})
 		if err == nil && !filepath.IsLocal(clean) {
 			t.Errorf("%q gives %q, which leads out", name, clean)
 		}

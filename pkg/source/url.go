@@ -13,49 +13,44 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/kolla-build/kolla-build/internal/httpget"
+	"github.com/kolla-build/kolla-build/internal/redact"
+	"github.com/kolla-build/kolla-build/internal/untar"
 )
 
-// fetchURL gets a url, or finds that the cache has it.
+// fetchURL gets a URL into the cache, unless its current content is there.
 func (f *Fetcher) fetchURL(ctx context.Context, s Spec) (blob, Resolved, error) {
-	shown := redact(s.Location)
-	res := Resolved{Type: TypeURL, Location: shown, Moving: true}
-	fail := func(problem string, err error, advice string) (blob, Resolved, error) {
+	location := redact.URL(s.Location)
+	res := Resolved{Type: TypeURL, Location: location, Mutable: true}
+	fail := func(problem string, err error, hint string) (blob, Resolved, error) {
 		if isContext(err) && ctx.Err() != nil {
 			return blob{}, Resolved{}, context.Cause(ctx)
 		}
-		return blob{}, Resolved{}, &Error{Section: s.Name, Location: shown, Problem: problem, Err: err, Advice: advice}
+		return blob{}, Resolved{}, &Error{Section: s.Name, Location: location, Problem: problem, Err: err, hint: hint}
 	}
 	u, err := url.Parse(s.Location)
 	if err != nil || u.Scheme == "" {
-		return fail("it is not a url", nil, fmt.Sprintf("write https://… or file:///…, or set type = local in [%s]", s.Name))
+		return fail("not a URL", nil, fmt.Sprintf("write https://… or file:///…, or set type = local in [%s]", s.Name))
 	}
 	if u.Scheme == "file" {
-		local := s
-		local.Location = u.Path
-		info, err := os.Stat(u.Path)
-		if err != nil || !info.Mode().IsRegular() {
-			return fail("there is no such file", nil, "")
-		}
-		b, r, err := f.fetchLocal(ctx, local)
-		if err != nil {
-			return b, r, err
-		}
-		r.Type, r.Location, r.Moving = TypeURL, shown, s.SHA256[f.opts.Arch] == ""
-		return b, r, nil
+		return f.fetchFileURL(ctx, s, u.Path)
 	}
 	if u.Scheme != "http" && u.Scheme != "https" {
-		return fail(fmt.Sprintf("scheme %q is not one of http, https, file", u.Scheme), nil, "")
+		return fail(fmt.Sprintf("scheme %q is not one of http, https and file", u.Scheme), nil, "")
 	}
 
 	want := strings.ToLower(s.SHA256[f.opts.Arch])
 	if want == "" && len(s.SHA256) > 0 {
-		f.opts.Log(fmt.Sprintf("source [%s]: sha256 names no digest for %s: it is not checked", s.Name, f.opts.Arch))
+		f.opts.Log(fmt.Sprintf("source [%s]: sha256 has no digest for %s: the content is not verified", s.Name, f.opts.Arch))
 	}
 	key := keyOf(TypeURL, s.Location)
 	if want != "" {
-		res.Moving = false
-		if b, ok := f.cache.find(want); ok {
-			res.ID = b.Digest
+		res.Mutable = false
+		if b, ok := f.cache.find(ctx, digest.NewDigestFromEncoded(digest.SHA256, want)); ok {
+			res.ID = b.Digest.String()
 			if n, ok := f.cache.readNote(key); ok && n.Blob == b {
 				res.Modified, res.ETag = n.Modified, n.ETag
 			}
@@ -67,40 +62,59 @@ func (f *Fetcher) fetchURL(ctx context.Context, s Spec) (blob, Resolved, error) 
 		return fail("locking the cache", err, "")
 	}
 	defer unlock()
-	old, known := f.cache.readNote(key)
-	known = known && f.cache.has(old.Blob)
-	if known && want == "" && (f.opts.Offline || old.fresh(f.opts.MaxAge)) {
-		res.ID, res.Modified, res.ETag = old.Blob.Digest, old.Modified, old.ETag
-		return old.Blob, res, nil
+	cached, known := f.cache.readNote(key)
+	known = known && f.cache.has(ctx, cached.Blob)
+	if known && want == "" && (f.opts.Offline || cached.isRecent(f.opts.MaxAge)) {
+		res.ID, res.Modified, res.ETag = cached.Blob.Digest.String(), cached.Modified, cached.ETag
+		return cached.Blob, res, nil
 	}
 	if f.opts.Offline {
-		return fail("it is not in the cache, and nothing may be fetched (offline)", nil, "run once with a network, or copy the cache of a machine that has one")
+		return fail("not in the cache, and nothing may be downloaded (offline)", nil, "run once with a network, or copy the cache of a machine that has one")
 	}
-	b, n, err := f.fromMirrors(ctx, s, key, want, old, known)
+	b, n, err := f.fromMirrors(ctx, s, key, want, cached, known)
 	if err != nil {
 		var ce *ChecksumError
 		if errors.As(err, &ce) {
 			return blob{}, Resolved{}, err
 		}
-		return fail("downloading it", err, adviceFor(err))
+		return fail("downloading", err, hintFor(err))
 	}
-	if err := f.checkSafe(ctx, s, b); err != nil {
+	if err := f.checkMembers(ctx, s, b); err != nil {
 		return blob{}, Resolved{}, err
 	}
 	if err := f.cache.writeNote(key, n); err != nil {
 		return fail("writing the cache", err, "")
 	}
-	res.ID, res.Modified, res.ETag = b.Digest, n.Modified, n.ETag
+	res.ID, res.Modified, res.ETag = b.Digest.String(), n.Modified, n.ETag
 	return b, res, nil
 }
 
-func adviceFor(err error) string {
-	var se *statusError
+// fetchFileURL gets a file:// URL.
+func (f *Fetcher) fetchFileURL(ctx context.Context, s Spec, path string) (blob, Resolved, error) {
+	info, err := os.Stat(path)
+	if err == nil && !info.Mode().IsRegular() {
+		err = errNotRegular
+	}
+	if err != nil {
+		return blob{}, Resolved{}, &Error{Section: s.Name, Location: redact.URL(s.Location), Err: plainFileError(err)}
+	}
+	local := s
+	local.Location = path
+	b, res, err := f.fetchLocal(ctx, local)
+	if err != nil {
+		return b, res, err
+	}
+	res.Type, res.Location, res.Mutable = TypeURL, redact.URL(s.Location), s.SHA256[f.opts.Arch] == ""
+	return b, res, nil
+}
+
+func hintFor(err error) string {
+	var status *httpget.StatusError
 	var dns *net.DNSError
 	switch {
-	case errors.As(err, &se) && (se.status == http.StatusUnauthorized || se.status == http.StatusForbidden):
-		return "the server wants a login: put user and token into the location (https://USER:TOKEN@HOST/…); they are not shown anywhere"
-	case errors.As(err, &se) && se.status == http.StatusNotFound:
+	case errors.As(err, &status) && (status.Code == http.StatusUnauthorized || status.Code == http.StatusForbidden):
+		return "the server requires a login: put user and token into the location (https://USER:TOKEN@HOST/…); they are never shown"
+	case errors.As(err, &status) && status.Code == http.StatusNotFound:
 		return "check the location, and the release and branch in it (--openstack-release, --openstack-branch)"
 	case errors.As(err, &dns):
 		return fmt.Sprintf("the name %q does not resolve: check --tarballs-base, the resolver and the proxy variables", dns.Name)
@@ -108,8 +122,8 @@ func adviceFor(err error) string {
 	return ""
 }
 
-// places lists where a url's content may be had: it, then its mirrors.
-func (f *Fetcher) places(s Spec) []string {
+// mirrorsOf returns the locations of a URL's content: itself, then its mirrors.
+func (f *Fetcher) mirrorsOf(s Spec) []string {
 	out := append([]string{s.Location}, s.Mirrors...)
 	for prefix, mirrors := range f.opts.Mirrors {
 		if rest, ok := strings.CutPrefix(s.Location, prefix); ok {
@@ -121,119 +135,120 @@ func (f *Fetcher) places(s Spec) []string {
 	return out
 }
 
-// fromMirrors tries each place in turn, in rounds: a fault at one leads to the
-// next, and only after a round without success there is a wait.
-func (f *Fetcher) fromMirrors(ctx context.Context, s Spec, key, want string, old note, known bool) (blob, note, error) {
-	places := f.places(s)
+// fromMirrors tries the locations in rounds: after a fault, the next location is
+// tried at once, and only after a round without success there is a wait.
+func (f *Fetcher) fromMirrors(ctx context.Context, s Spec, key, want string, cached note, known bool) (blob, note, error) {
+	locations := f.mirrorsOf(s)
 	start := time.Now()
-	dead := make([]error, len(places)) // places whose answer is final
-	mismatches := make([]int, len(places))
+	final := make([]error, len(locations)) // errors that another attempt would repeat
+	mismatches := make([]int, len(locations))
 	var last error
 	for attempt := 0; ; attempt++ {
 		var after time.Duration
-		alive := false
-		for i, place := range places {
-			if dead[i] != nil {
+		retryable := false
+		for i, location := range locations {
+			if final[i] != nil {
 				continue
 			}
-			b, n, err := f.fromPlace(ctx, s, place, key, want, old, known && i == 0)
+			b, n, err := f.fromLocation(ctx, s, location, key, want, cached, known && i == 0)
 			if err == nil {
 				return b, n, nil
 			}
 			if ctx.Err() != nil {
 				return blob{}, note{}, context.Cause(ctx)
 			}
-			var se *statusError
+			var status *httpget.StatusError
 			var ce *ChecksumError
 			switch {
 			case errors.As(err, &ce):
-				// A mirror in the middle of an update, or damage on the way: once
-				// more is worth it, the same again is not.
+				// A mirror that is being updated, or damage during the transfer:
+				// worth one more attempt.
 				if mismatches[i]++; mismatches[i] > 1 {
-					dead[i] = err
+					final[i] = err
 				}
 			case !transient(err):
-				dead[i] = err
-			case errors.As(err, &se):
-				after = max(after, se.after)
+				final[i] = err
+			case errors.As(err, &status):
+				after = max(after, status.After)
 			}
-			alive = alive || dead[i] == nil
+			retryable = retryable || final[i] == nil
 			last = err
-			f.opts.Log(fmt.Sprintf("source [%s]: %s: %v", s.Name, redact(place), err))
+			f.opts.Log(fmt.Sprintf("source [%s]: %s: %v", s.Name, redact.URL(location), err))
 		}
-		if !alive || !f.http.wait(ctx, attempt, start, after) {
+		if !retryable || !f.downloads.retry.Wait(ctx, attempt, start, after) {
 			if ctx.Err() != nil {
 				return blob{}, note{}, context.Cause(ctx)
 			}
-			return blob{}, note{}, worst(dead, last)
+			return blob{}, note{}, errorToShow(final, last)
 		}
 	}
 }
 
-// worst chooses the error to show: the first place's, which is what the user
-// wrote, unless only a mirror had content and it was wrong.
-func worst(dead []error, last error) error {
-	for _, err := range dead {
+// errorToShow returns the error of the first location, which the user wrote, unless
+// a mirror had wrong content.
+func errorToShow(final []error, last error) error {
+	for _, err := range final {
 		var ce *ChecksumError
 		if errors.As(err, &ce) {
 			return err
 		}
 	}
-	if dead[0] != nil {
-		return dead[0]
+	if final[0] != nil {
+		return final[0]
 	}
 	return last
 }
 
-// fromPlace is one try at one place.
-func (f *Fetcher) fromPlace(ctx context.Context, s Spec, place, key, want string, old note, known bool) (blob, note, error) {
-	part := filepath.Join(f.cache.dir, "partial", keyOf(key, place))
-	var have validators
+// fromLocation is one attempt at one location.
+func (f *Fetcher) fromLocation(ctx context.Context, s Spec, location, key, want string, cached note, known bool) (blob, note, error) {
+	part := filepath.Join(f.cache.dir, "partial", keyOf(key, location))
+	var have httpget.Validators
 	if known && want == "" {
-		have = validators{old.ETag, old.LastMod}
+		have = httpget.Validators{ETag: cached.ETag, LastModified: cached.LastMod}
 	}
-	b, v, unchanged, err := f.http.download(ctx, place, part, have)
+	b, v, unchanged, err := f.downloads.download(ctx, location, part, have)
 	if unchanged {
 		os.Remove(part)
-		return old.Blob, old, nil
+		return cached.Blob, cached, nil
 	}
 	if err != nil {
-		// What cannot be continued is of no use.
-		if _, serr := os.Stat(part + ".json"); serr != nil {
+		// Without validators, a partial file cannot be resumed.
+		if _, statErr := os.Stat(part + ".json"); statErr != nil {
 			os.Remove(part)
 		}
 		return blob{}, note{}, err
 	}
-	if want != "" && !sameDigest(want, b.Digest) {
+	if want != "" && want != b.Digest.Encoded() {
 		os.Remove(part)
-		return blob{}, note{}, &ChecksumError{Section: s.Name, Location: redact(place), Arch: f.opts.Arch, Want: want, Got: b.hex()}
+		return blob{}, note{}, &ChecksumError{Section: s.Name, Location: redact.URL(location), Arch: f.opts.Arch, Want: want, Got: b.Digest.Encoded()}
 	}
-	if err := f.cache.adopt(part, b); err != nil {
+	if err := f.cache.adopt(ctx, part, b); err != nil {
 		return blob{}, note{}, err
 	}
-	n := note{Blob: b, ETag: v.ETag, LastMod: v.LastMod}
-	if t, err := http.ParseTime(v.LastMod); err == nil {
+	n := note{Blob: b, ETag: v.ETag, LastMod: v.LastModified}
+	if t, err := http.ParseTime(v.LastModified); err == nil {
 		n.Modified = t.UTC()
 	}
-	if place != s.Location {
-		n.ETag, n.LastMod = "", "" // a mirror's validators say nothing to the origin
+	if location != s.Location {
+		n.ETag, n.LastMod = "", "" // the origin does not know a mirror's validators
 	}
-	f.opts.Log(fmt.Sprintf("source [%s]: fetched %s, %d bytes", s.Name, redact(place), b.Size))
+	f.opts.Log(fmt.Sprintf("source [%s]: downloaded %s, %d bytes", s.Name, redact.URL(location), b.Size))
 	return b, n, nil
 }
 
-// checkSafe refuses archives with unsafe members. Templates unpack them with
-// ADD; what is no archive is handed on as it is.
-func (f *Fetcher) checkSafe(ctx context.Context, s Spec, b blob) error {
+// checkMembers refuses an archive with unsafe members, or that expands without end:
+// templates unpack it with ADD. Content that is not an archive is used as it is.
+func (f *Fetcher) checkMembers(ctx context.Context, s Spec, b blob) error {
 	err := eachMember(ctx, f.cache.path(b.Digest), func(h *tar.Header, _ io.Reader) error {
-		_, err := safeName(h)
+		_, err := memberName(h)
 		return err
 	})
-	var ue *UnsafeError
-	if errors.As(err, &ue) {
-		return &Error{Section: s.Name, Location: redact(s.Location), Err: ue, Advice: "do not use this archive; get it from where it is published"}
-	}
-	if isContext(err) {
+	var unsafe *untar.UnsafeError
+	var limit *untar.LimitError
+	switch {
+	case errors.As(err, &unsafe), errors.As(err, &limit):
+		return &Error{Section: s.Name, Location: redact.URL(s.Location), Err: err, hint: "do not use this archive; get it from its publisher"}
+	case isContext(err):
 		return err
 	}
 	return nil

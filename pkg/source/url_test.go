@@ -14,6 +14,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/opencontainers/go-digest"
 )
 
 func randomBytes(n int) []byte {
@@ -47,7 +49,7 @@ func TestURLIsFetchedOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r.ID != "sha256:"+hexOf(data) || !r.Moving || r.Modified.IsZero() {
+	if r.ID != "sha256:"+hexOf(data) || !r.Mutable || r.Modified.IsZero() {
 		t.Errorf("%+v", r)
 	}
 	files, err := f.Archives(ctx, Request{Image: "keystone-base", Source: &s})
@@ -90,8 +92,8 @@ func TestURLIsFetchedOnce(t *testing.T) {
 	if r3, err := f3.Resolve(ctx, s); err != nil || r3.ID != "sha256:"+hexOf(changed) {
 		t.Errorf("%+v %v", r3, err)
 	}
-	// A damaged cache is noticed by its size, and repaired.
-	if err := os.Remove(f3.cache.path("sha256:" + hexOf(changed))); err != nil {
+	// A blob that was removed is downloaded again.
+	if err := os.Remove(f3.cache.path(digest.FromBytes(changed))); err != nil {
 		t.Fatal(err)
 	}
 	f4, _ := newFetcher(t, Options{CacheDir: dir})
@@ -109,7 +111,7 @@ func TestURLWithChecksum(t *testing.T) {
 		SHA256: map[string]string{"amd64": hexOf(data), "arm64": strings.Repeat("0", 64)}}
 	dir := t.TempDir()
 	f, _ := newFetcher(t, Options{CacheDir: dir})
-	if r, err := f.Resolve(ctx, s); err != nil || r.Moving || r.ID != "sha256:"+hexOf(data) {
+	if r, err := f.Resolve(ctx, s); err != nil || r.Mutable || r.ID != "sha256:"+hexOf(data) {
 		t.Fatalf("%+v %v", r, err)
 	}
 	srv.take()
@@ -133,7 +135,7 @@ func TestURLWithChecksum(t *testing.T) {
 		t.Errorf("requests: %q", got)
 	}
 	checkClean(t, f3.opts.CacheDir)
-	if _, ok := f3.cache.find(hexOf(data)); ok {
+	if _, ok := f3.cache.find(ctx, digest.FromBytes(data)); ok {
 		t.Error("content with a wrong checksum is in the cache")
 	}
 	// An architecture without a digest is not checked, and that is said.
@@ -174,7 +176,7 @@ func TestURLResumes(t *testing.T) {
 	if sent > int64(len(data))*5/4 {
 		t.Errorf("%d bytes were sent for %d", sent, len(data))
 	}
-	if !strings.Contains(log.String(), "continued from byte") {
+	if !strings.Contains(log.String(), "resumed at byte") {
 		t.Errorf("the log:\n%s", log)
 	}
 	checkClean(t, dir)

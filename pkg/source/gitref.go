@@ -1,0 +1,275 @@
+package source
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/kolla-build/kolla-build/internal/redact"
+	"github.com/kolla-build/kolla-build/internal/suggest"
+)
+
+var (
+	fullCommit  = regexp.MustCompile(`^[0-9a-f]{40}([0-9a-f]{24})?$`)
+	shortCommit = regexp.MustCompile(`^[0-9a-f]{4,39}$`)
+
+	// relativeSuffix is what may follow the name in a reference, as in v1.0~2.
+	relativeSuffix = regexp.MustCompile(`(\^\{(commit)?\}|[~^][0-9]*)*$`)
+	peelSuffix     = regexp.MustCompile(`(\^\{(commit)?\}|\^0)+$`)
+
+	// described is what git describe prints for a commit after a tag.
+	described = regexp.MustCompile(`-[0-9]+-g([0-9a-f]{4,40})$`)
+)
+
+// gitRef is the meaning of a reference in a remote repository.
+type gitRef struct {
+	commit string // the full ID; "" if it is only known after a fetch
+	name   string // HEAD, refs/tags/… or refs/heads/…; "" for commits
+	suffix string // such as "~2", relative to the name
+	short  string // an abbreviated commit ID, if there is no name
+	remote remote
+}
+
+// remote is what a server can do.
+type remote struct {
+	probed bool
+	smart  bool // it runs git; otherwise it serves files ("dumb HTTP")
+	filter bool // it can leave out files
+}
+
+// isTag reports whether a single commit is sufficient: a tag is a version by itself,
+// other references need the history for git describe.
+func (r gitRef) isTag() bool { return strings.HasPrefix(r.name, "refs/tags/") && r.suffix == "" }
+
+// resolved reports whether the commit is known without a fetch.
+func (r gitRef) resolved() bool { return r.commit != "" && r.suffix == "" }
+
+// candidates returns the full names that a reference may have, in git's order.
+// Branches of a clone's remote ("origin/x") are the branches of ours.
+func candidates(name string) []string {
+	var out []string
+	if name == "HEAD" || strings.HasPrefix(name, "refs/") {
+		out = append(out, name)
+	}
+	out = append(out, "refs/"+name, "refs/tags/"+name, "refs/heads/"+name)
+	for _, prefix := range []string{"origin/", "remotes/origin/", "refs/remotes/origin/"} {
+		if branch, ok := strings.CutPrefix(name, prefix); ok {
+			out = append(out, "refs/heads/"+branch)
+		}
+	}
+	return out
+}
+
+// checkGit returns an error if a Spec cannot be that of a git source.
+func checkGit(s Spec) error {
+	e := &Error{Section: s.Name, Location: redact.URL(s.Location)}
+	name, _ := splitReference(s.Reference)
+	switch {
+	case s.Location == "":
+		e.Problem, e.hint = "a type without a location", fmt.Sprintf("set location = … in [%s], or omit its type", s.Name)
+	case s.Reference == "":
+		e.Problem, e.hint = "a git source without a reference", fmt.Sprintf("set reference = BRANCH, TAG or COMMIT in [%s]", s.Name)
+	case strings.HasPrefix(s.Location, "-"):
+		e.Problem = "not a location of a git repository"
+	case name == "", strings.HasPrefix(name, "-"), strings.ContainsAny(name, " \t\n~^:?*[\\\x7f"), strings.Contains(name, ".."), strings.Contains(name, "@{"):
+		e.Problem = fmt.Sprintf("reference %q is not the name of a branch, tag or commit", s.Reference)
+	default:
+		return nil
+	}
+	return e
+}
+
+// splitReference splits a reference into a name and what is relative to it. A suffix
+// that only asks for the commit of a tag is dropped.
+func splitReference(reference string) (name, suffix string) {
+	suffix = relativeSuffix.FindString(reference)
+	name = strings.TrimSuffix(reference, suffix)
+	return name, peelSuffix.ReplaceAllString(suffix, "")
+}
+
+// scpLocation matches the short form of an SSH location, USER@HOST:PATH.
+var scpLocation = regexp.MustCompile(`^[^/@:]+@[^/:]+:`)
+
+// remoteLocation returns the location for git, which runs in another directory: a
+// relative path becomes absolute.
+func remoteLocation(s Spec) string {
+	if !strings.Contains(s.Location, "://") && !scpLocation.MatchString(s.Location) {
+		if abs, err := filepath.Abs(s.Location); err == nil {
+			return abs
+		}
+	}
+	return s.Location
+}
+
+// resolveGit returns the current commit of a reference.
+func (f *Fetcher) resolveGit(ctx context.Context, s Spec) (Resolved, error) {
+	if err := checkGit(s); err != nil {
+		return Resolved{}, err
+	}
+	r, err := f.lookUp(ctx, s)
+	if err == nil && !r.resolved() {
+		_, res, err := f.get(ctx, s)
+		return res, err
+	}
+	if err != nil {
+		return Resolved{}, f.gitFail(ctx, s, err)
+	}
+	return f.resolvedCommit(s, r.commit), nil
+}
+
+func (f *Fetcher) resolvedCommit(s Spec, commit string) Resolved {
+	res := Resolved{Type: TypeGit, Location: redact.URL(s.Location), ID: "git:" + commit, Commit: commit,
+		Mutable: !fullCommit.MatchString(strings.ToLower(s.Reference))}
+	if n, ok := f.cache.readNote(gitKey(s, commit)); ok {
+		res.Modified = n.Modified
+	}
+	return res
+}
+
+// lookUp asks the remote which commit a reference names now.
+func (f *Fetcher) lookUp(ctx context.Context, s Spec) (gitRef, error) {
+	name, suffix := splitReference(s.Reference)
+	if id := strings.ToLower(name); fullCommit.MatchString(id) && suffix == "" {
+		return gitRef{commit: id}, nil
+	}
+	key := keyOf("git-ref", s.Location, s.Reference)
+	cached, known := f.cache.readNote(key)
+	known = known && cached.Commit != ""
+	if known && (f.opts.Offline || cached.isRecent(f.opts.MaxAge)) {
+		return gitRef{commit: cached.Commit}, nil
+	}
+	if f.opts.Offline {
+		return gitRef{}, &Error{Section: s.Name, Location: redact.URL(s.Location), Problem: fmt.Sprintf("the commit of %q is not in the cache, and the server may not be asked (offline)", s.Reference)}
+	}
+	if id := strings.ToLower(name); fullCommit.MatchString(id) {
+		return f.relativeTo(s, gitRef{commit: id, suffix: suffix}), nil
+	}
+	refs, r, err := f.listRemote(ctx, s)
+	if err != nil {
+		return gitRef{}, err
+	}
+	for _, full := range candidates(name) {
+		id := refs[full]
+		if id == "" {
+			continue
+		}
+		if peeled := refs[full+"^{}"]; peeled != "" {
+			id = peeled // the commit of an annotated tag
+		}
+		ref := gitRef{commit: id, name: full, suffix: suffix, remote: r}
+		if suffix != "" {
+			return f.relativeTo(s, ref), nil
+		}
+		return ref, f.cache.writeNote(key, note{Commit: id})
+	}
+	short := strings.ToLower(name)
+	if m := described.FindStringSubmatch(name); m != nil {
+		short = m[1]
+	}
+	if fullCommit.MatchString(short) || shortCommit.MatchString(short) {
+		if known {
+			return gitRef{commit: cached.Commit, remote: r}, nil // an ID never changes its meaning
+		}
+		return gitRef{short: short, suffix: suffix, remote: r}, nil
+	}
+	return gitRef{}, &Error{Section: s.Name, Location: redact.URL(s.Location), Problem: fmt.Sprintf("no branch or tag %q", name), hint: similarRef(name, refs)}
+}
+
+// relativeTo returns a reference with a suffix, whose commit is known if it was
+// fetched before.
+func (f *Fetcher) relativeTo(s Spec, r gitRef) gitRef {
+	if n, ok := f.cache.readNote(relativeKey(s, r)); ok && n.Commit != "" {
+		return gitRef{commit: n.Commit, remote: r.remote}
+	}
+	return r
+}
+
+func relativeKey(s Spec, r gitRef) string {
+	return keyOf("git-relative", s.Location, r.commit, r.suffix)
+}
+
+// listRemote returns the IDs of the references of a remote, and what it can do.
+func (f *Fetcher) listRemote(ctx context.Context, s Spec) (map[string]string, remote, error) {
+	refs := map[string]string{}
+	var r remote
+	err := f.retryGit(ctx, s, func() error {
+		out, probed, err := f.lsRemote(ctx, s)
+		clear(refs)
+		for line := range strings.SplitSeq(out, "\n") {
+			if id, name, ok := strings.Cut(line, "\t"); ok {
+				refs[name] = id
+			}
+		}
+		r = probed
+		return err
+	})
+	return refs, r, err
+}
+
+// probe finds out what a remote can do, if that is not known yet.
+func (f *Fetcher) probe(ctx context.Context, s Spec, r remote) (remote, error) {
+	if r.probed {
+		return r, nil
+	}
+	err := f.retryGit(ctx, s, func() error {
+		_, probed, err := f.lsRemote(ctx, s, "HEAD")
+		r = probed
+		return err
+	})
+	return r, err
+}
+
+// lsRemote runs git ls-remote and learns from a trace of the protocol what the server
+// can do. A server that only serves files has no trace: of such a server, git must
+// not be asked for a part of the files, because git 2.39 then starts itself for each
+// missing object, without end.
+func (f *Fetcher) lsRemote(ctx context.Context, s Spec, patterns ...string) (string, remote, error) {
+	trace, err := os.CreateTemp(filepath.Join(f.cache.dir, "tmp"), "trace-*")
+	if err != nil {
+		return "", remote{}, err
+	}
+	trace.Close()
+	defer os.Remove(trace.Name())
+	g := &gitCommand{opts: f.opts, location: remoteLocation(s), workTree: filepath.Join(f.cache.dir, "tmp"), trace: trace.Name()}
+	out, err := g.run(ctx, append([]string{"ls-remote", "origin"}, patterns...)...)
+	if err != nil {
+		return "", remote{}, err
+	}
+	packets, err := os.ReadFile(trace.Name())
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return "", remote{}, err
+	}
+	r := remote{probed: true, smart: len(packets) > 0}
+	for line := range strings.SplitSeq(string(packets), "\n") {
+		// Version 2 of the protocol has a line per capability, version 0 a list
+		// behind the first reference.
+		_, capabilities, received := strings.Cut(line, "< ")
+		if received && (strings.HasPrefix(capabilities, "fetch=") || strings.Contains(capabilities, "multi_ack")) {
+			r.filter = r.filter || slices.Contains(strings.FieldsFunc(capabilities, func(c rune) bool { return c == ' ' || c == '=' }), "filter")
+		}
+	}
+	return out, r, nil
+}
+
+// similarRef returns a hint with the branches and tags that are similar to a name
+// that does not exist.
+func similarRef(name string, refs map[string]string) string {
+	var names []string
+	for ref := range maps.Keys(refs) {
+		short := strings.TrimPrefix(strings.TrimPrefix(ref, "refs/heads/"), "refs/tags/")
+		if short != ref && !strings.HasSuffix(ref, "^{}") {
+			names = append(names, short)
+		}
+	}
+	slices.Sort(names)
+	if near := suggest.Near(name, names, 1); len(near) > 0 {
+		return fmt.Sprintf("did you mean %q?", near[0])
+	}
+	return ""
+}

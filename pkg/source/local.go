@@ -1,0 +1,93 @@
+package source
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/opencontainers/go-digest"
+)
+
+// fetchLocal archives a directory, or copies a file as it is.
+func (f *Fetcher) fetchLocal(ctx context.Context, s Spec) (blob, Resolved, error) {
+	path := s.Location
+	fail := func(problem string, err error, hint string) (blob, Resolved, error) {
+		if isContext(err) && ctx.Err() != nil {
+			return blob{}, Resolved{}, context.Cause(ctx)
+		}
+		return blob{}, Resolved{}, &Error{Section: s.Name, Location: path, Problem: problem, Err: err, hint: hint}
+	}
+	info, err := os.Stat(path)
+	if os.IsNotExist(err) && !filepath.IsAbs(path) && f.opts.LocalsBase != "" {
+		if other, statErr := os.Stat(filepath.Join(f.opts.LocalsBase, path)); statErr == nil {
+			path, info, err = filepath.Join(f.opts.LocalsBase, path), other, nil
+		}
+	}
+	if os.IsNotExist(err) {
+		return fail("no such file or directory", nil, fmt.Sprintf("check location in [%s] and --locals-base", s.Name))
+	}
+	if err != nil {
+		return fail("", plainFileError(err), "")
+	}
+	res := Resolved{Type: TypeLocal, Location: path, Mutable: true}
+	var b blob
+	switch {
+	case info.IsDir():
+		top, err := topOfLocal(s.Location)
+		if err != nil {
+			return fail("", err, "")
+		}
+		t := newTree(f.cache)
+		defer t.close()
+		if err := t.addDir(ctx, path, top, f.opts.Log); err != nil {
+			return fail("archiving it", err, "")
+		}
+		if b, err = t.write(ctx); err != nil {
+			return fail("archiving it", err, "")
+		}
+		res.Modified = t.newest
+	case info.Mode().IsRegular():
+		if b, err = f.cache.addFile(ctx, path); err != nil {
+			return fail("reading it", err, "")
+		}
+		if err := f.checkMembers(ctx, s, b); err != nil {
+			return blob{}, Resolved{}, err
+		}
+		res.Modified = info.ModTime()
+	default:
+		return fail("neither a regular file nor a directory", nil, "")
+	}
+	if want := strings.ToLower(s.SHA256[f.opts.Arch]); want != "" && info.Mode().IsRegular() && b.Digest != digest.NewDigestFromEncoded(digest.SHA256, want) {
+		return blob{}, Resolved{}, &ChecksumError{Section: s.Name, Location: path, Arch: f.opts.Arch, Want: want, Got: b.Digest.Encoded()}
+	}
+	res.ID = b.Digest.String()
+	return b, res, nil
+}
+
+// topOfLocal returns the top directory in the archive of a local directory. As in
+// Kolla, it is the last element of the location as written: a location that ends in
+// a slash has none, and its files are at the top of the archive.
+func topOfLocal(location string) (string, error) {
+	switch last := location[strings.LastIndexByte(location, '/')+1:]; last {
+	case "", ".":
+		return ".", nil
+	case "..":
+		abs, err := filepath.Abs(location)
+		return filepath.Base(abs), err
+	default:
+		return last, nil
+	}
+}
+
+// plainFileError returns an error without the path, which messages have already.
+func plainFileError(err error) error {
+	var pe *fs.PathError
+	if errors.As(err, &pe) {
+		return pe.Err
+	}
+	return err
+}
