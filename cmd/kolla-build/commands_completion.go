@@ -13,7 +13,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/facts"
 	"github.com/kolla-build/kolla-build/pkg/imageset"
-	"github.com/kolla-build/kolla-build/pkg/pipeline"
+	"github.com/kolla-build/kolla-build/pkg/storecmd"
 	"github.com/kolla-build/kolla-build/profiles"
 )
 
@@ -110,7 +110,7 @@ func lookUp(cmd cli.Command, before []string, kind config.Values, con *console.C
 			out = append(out, cli.Candidate{Word: name})
 		}
 	case config.ValuesStored:
-		for _, name := range pipeline.StoredNames(cfg) {
+		for _, name := range storecmd.Names(cfg) {
 			out = append(out, cli.Candidate{Word: name})
 		}
 	}

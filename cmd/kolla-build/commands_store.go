@@ -8,7 +8,9 @@ import (
 	"github.com/kolla-build/kolla-build/internal/console"
 	"github.com/kolla-build/kolla-build/pkg/cli"
 	"github.com/kolla-build/kolla-build/pkg/config"
+	"github.com/kolla-build/kolla-build/pkg/imagediff"
 	"github.com/kolla-build/kolla-build/pkg/pipeline"
+	"github.com/kolla-build/kolla-build/pkg/storecmd"
 	"github.com/spf13/pflag"
 )
 
@@ -25,7 +27,7 @@ func imagesCommand() *command {
 			},
 		},
 		run: func(_ context.Context, cfg *config.Config, con *console.Console) error {
-			return pipeline.Images(cfg, con, asJSON)
+			return storecmd.Images(cfg, con, asJSON)
 		},
 	}
 }
@@ -47,7 +49,7 @@ func diffCommand() *command {
 			if len(cfg.Args) != 2 {
 				return &config.Error{Message: fmt.Sprintf("diff takes two images, not %d", len(cfg.Args)), Hint: "kolla-build diff nova-api:t1 nova-api:t2"}
 			}
-			return pipeline.Diff(ctx, cfg, con, cfg.Args[0], cfg.Args[1], asJSON)
+			return imagediff.Run(ctx, cfg, con, cfg.Args[0], cfg.Args[1], asJSON)
 		},
 	}
 }
@@ -63,7 +65,7 @@ func removeCommand() *command {
 			},
 		},
 		run: func(_ context.Context, cfg *config.Config, con *console.Console) error {
-			return pipeline.Remove(cfg, con)
+			return storecmd.Remove(cfg, con)
 		},
 	}
 }
@@ -86,7 +88,7 @@ func gcCommand() *command {
 			if days < 0 {
 				return &config.Error{Message: fmt.Sprintf("--older-than %d: the number of days is negative", days)}
 			}
-			return pipeline.Collect(ctx, cfg, con, time.Duration(days)*24*time.Hour)
+			return storecmd.GC(ctx, cfg, con, time.Duration(days)*24*time.Hour)
 		},
 	}
 }
@@ -107,7 +109,7 @@ func saveCommand() *command {
 			},
 		},
 		run: func(ctx context.Context, cfg *config.Config, con *console.Console) error {
-			return pipeline.Save(ctx, cfg, con, output)
+			return storecmd.Save(ctx, cfg, con, output)
 		},
 	}
 }

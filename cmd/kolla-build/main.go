@@ -97,7 +97,7 @@ func exitCode(ctx context.Context, err error, con *console.Console) int {
 	case errors.Is(context.Cause(ctx), errInterrupted):
 		con.Notice("kolla-build: interrupted")
 		return exitInterrupted
-	case errors.Is(err, pipeline.ErrFailed):
+	case errors.Is(err, usererr.ErrReported):
 		return exitFailed
 	}
 	con.Notice("kolla-build: %s", usererr.Text(err))

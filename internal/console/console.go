@@ -52,6 +52,14 @@ func (c *Console) Notice(format string, args ...any) {
 	fmt.Fprintln(c.Stderr, text)
 }
 
+// PrintJSON prints a value to standard output as indented JSON.
+func (c *Console) PrintJSON(v any) error {
+	enc := json.NewEncoder(c.Stdout)
+	enc.SetIndent("", "  ")
+	enc.SetEscapeHTML(false)
+	return enc.Encode(v)
+}
+
 // WriteJSON writes a message as one line, a "message" event of JSON progress.
 func WriteJSON(w io.Writer, text string) {
 	enc := json.NewEncoder(w)

@@ -50,6 +50,17 @@ func TestNotice(t *testing.T) {
 	}
 }
 
+func TestPrintJSON(t *testing.T) {
+	var stdout bytes.Buffer
+	c := &Console{Stdout: &stdout}
+	if err := c.PrintJSON(map[string]string{"a": "<b>"}); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := stdout.String(), "{\n  \"a\": \"<b>\"\n}\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
 func TestNoticesDoNotMix(t *testing.T) {
 	var stderr bytes.Buffer // not safe for concurrent use: the race detector sees writes at the same time
 	c := &Console{Stderr: &stderr}

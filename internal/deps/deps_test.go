@@ -56,10 +56,14 @@ var allowed = map[string]string{
 	"pkg/report":          "pkg/build pkg/image",
 	"pkg/report/page":     "pkg/report pkg/build pkg/image",
 	"pkg/engineload":      "pkg/bootstrap pkg/build pkg/config pkg/engine pkg/image pkg/plan pkg/store",
+	"pkg/workspace":       "pkg/config pkg/imageref pkg/packages pkg/registry pkg/store",
+	"pkg/store/repair":    "pkg/store",
+	"pkg/storecmd":        "pkg/bundle pkg/config pkg/imageref pkg/imageset pkg/store pkg/store/repair pkg/workspace",
+	"pkg/imagediff":       "pkg/config pkg/imageref pkg/imageset pkg/inspect pkg/packages pkg/registry pkg/store pkg/workspace",
 	"pkg/imageset":        "dockerfiles pkg/config pkg/facts pkg/graph pkg/image pkg/render",
 	"pkg/pipeline": "pkg/imageset pkg/config pkg/facts pkg/graph pkg/image pkg/imageref pkg/store pkg/plan pkg/source pkg/render pkg/build pkg/build/buildkit pkg/build/limits pkg/engineload pkg/runstate " +
-		"pkg/registry pkg/registry/push pkg/bundle pkg/bootstrap pkg/inspect pkg/packages pkg/report pkg/report/page pkg/trace pkg/engine pkg/squash",
-	"cmd/kolla-build": "pkg/imageset pkg/cli pkg/config pkg/facts pkg/graph pkg/pipeline pkg/registry/server pkg/bootstrap pkg/render  pkg/report profiles",
+		"pkg/registry pkg/registry/push pkg/bundle pkg/bootstrap pkg/packages pkg/report pkg/report/page pkg/trace pkg/engine pkg/squash",
+	"cmd/kolla-build": "pkg/imagediff pkg/storecmd pkg/imageset pkg/cli pkg/config pkg/facts pkg/graph pkg/pipeline pkg/registry/server pkg/bootstrap pkg/render  pkg/report profiles",
 }
 
 // shared lists the small packages with one subject each that every package may

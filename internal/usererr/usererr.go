@@ -7,11 +7,17 @@
 package usererr
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
 	"github.com/kolla-build/kolla-build/internal/redact"
 )
+
+// ErrReported is the error of a command whose result has been printed and is not
+// success, such as images that failed or differ: the exit status is 1, and
+// nothing is left to print.
+var ErrReported = errors.New("the command has reported a failure")
 
 // Error is an error with what a person needs to correct it. Every field but Err
 // may be left empty.

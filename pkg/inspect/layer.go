@@ -107,10 +107,16 @@ func (r *reader) pass(ctx context.Context, l v1.Layer, entry func(*tar.Header, i
 		return fmt.Errorf("reading layer: %w", err)
 	}
 	defer rc.Close()
-	tr := tar.NewReader(&bounded{ctx: ctx, r: rc, left: r.opts.Limits.Bytes, max: r.opts.Limits.Bytes})
+	content := &bounded{ctx: ctx, r: rc, left: r.opts.Limits.Bytes, max: r.opts.Limits.Bytes}
+	tr := tar.NewReader(content)
 	for n := 0; ; n++ {
 		h, err := tr.Next()
 		if errors.Is(err, io.EOF) {
+			// Checksums are verified at the end of the stream, which is after the
+			// end of the archive.
+			if _, err := io.Copy(io.Discard, content); err != nil {
+				return fmt.Errorf("reading layer: %w", err)
+			}
 			return nil
 		}
 		if err == nil && n >= r.opts.Limits.Entries {

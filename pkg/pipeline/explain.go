@@ -135,7 +135,7 @@ func Explain(ctx context.Context, cfg *config.Config, env Env, opts ExplainOptio
 		out = append(out, x)
 	}
 	if opts.JSON {
-		return writeJSON(env.Stdout, out)
+		return env.PrintJSON(out)
 	}
 	for i, x := range out {
 		if i > 0 {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/kolla-build/kolla-build/internal/console"
+	"github.com/kolla-build/kolla-build/internal/usererr"
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/imageref"
 	"github.com/kolla-build/kolla-build/pkg/registry"
@@ -33,7 +34,7 @@ func (e *HintError) Hint() string { return e.Advice }
 
 // ErrFailed is returned by runs in which images failed, after the summary has
 // said which: there is nothing left to print.
-var ErrFailed = fmt.Errorf("images failed")
+var ErrFailed = fmt.Errorf("images failed: %w", usererr.ErrReported)
 
 // withNormalizedNames returns a configuration whose registry and namespace are
 // spelled as in the names of images.
@@ -73,17 +74,6 @@ func naming(cfg *config.Config) (imageref.Naming, []string, error) {
 // OpenStore opens the local store of the data directory.
 func OpenStore(cfg *config.Config) (*store.Store, error) {
 	return store.Open(filepath.Join(cfg.DataDir, "store"))
-}
-
-// openToRead opens the store for what reads it alone: also one that this user
-// may not write to, such as root's.
-func openToRead(cfg *config.Config) (*store.Store, error) {
-	s, err := OpenStore(cfg)
-	var oe *store.OpenError
-	if errors.As(err, &oe) && oe.Problem == store.ProblemNotWritable {
-		return store.OpenReadOnly(filepath.Join(cfg.DataDir, "store"))
-	}
-	return s, err
 }
 
 func newClient(cfg *config.Config, env Env) (*registry.Client, error) {

@@ -61,7 +61,7 @@ func Plan(ctx context.Context, cfg *config.Config, env Env, asJSON bool) error {
 	}
 	p := r.shown()
 	if asJSON {
-		if err := writeJSON(env.Stdout, p); err != nil {
+		if err := env.PrintJSON(p); err != nil {
 			return err
 		}
 		return p.err()

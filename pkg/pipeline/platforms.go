@@ -222,25 +222,3 @@ func (r *buildRun) mayFail() []image.ID {
 	}
 	return ids
 }
-
-// platformsIn says what an image of the store is for.
-func platformsIn(s *store.Store, e store.Entry) string {
-	if !isIndex(e) {
-		return e.Platform
-	}
-	idx, err := s.ImageIndex(e.Digest)
-	if err != nil {
-		return ""
-	}
-	m, err := idx.IndexManifest()
-	if err != nil {
-		return ""
-	}
-	var all []string
-	for _, d := range m.Manifests {
-		if d.Platform != nil && d.Platform.OS != "unknown" {
-			all = append(all, d.Platform.String())
-		}
-	}
-	return strings.Join(all, ",")
-}

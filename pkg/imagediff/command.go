@@ -1,0 +1,58 @@
+package imagediff
+
+import (
+	"context"
+
+	"github.com/containerd/platforms"
+	"github.com/kolla-build/kolla-build/internal/console"
+	"github.com/kolla-build/kolla-build/internal/usererr"
+	"github.com/kolla-build/kolla-build/pkg/config"
+	"github.com/kolla-build/kolla-build/pkg/imageset"
+	"github.com/kolla-build/kolla-build/pkg/workspace"
+)
+
+// maxFiles is how many files of a layer are printed without --debug.
+const maxFiles = 100
+
+// Run is the diff command. It prints how two images differ, as text or as JSON,
+// and returns usererr.ErrReported if they do.
+func Run(ctx context.Context, cfg *config.Config, con *console.Console, a, b string, asJSON bool) error {
+	s, err := workspace.OpenStoreForReading(cfg)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	client, err := workspace.RegistryClient(cfg, con)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	all, err := imageset.Platforms(cfg)
+	if err != nil {
+		return err
+	}
+	f := Finder{Store: s, Client: client, Platform: platforms.Format(all[0])}
+	var images [2]Image
+	for i, ref := range []string{a, b} {
+		if images[i], err = f.Find(ctx, ref); err != nil {
+			return err
+		}
+	}
+	d, err := Compare(ctx, images[0], images[1], workspace.PackageReader(cfg))
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		err = con.PrintJSON(d)
+	} else {
+		limit := maxFiles
+		if cfg.Debug {
+			limit = 0
+		}
+		err = d.WriteText(con.Stdout, limit)
+	}
+	if err == nil && !d.Same {
+		err = usererr.ErrReported
+	}
+	return err
+}

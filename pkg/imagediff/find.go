@@ -1,0 +1,198 @@
+package imagediff
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/layout"
+	"github.com/kolla-build/kolla-build/internal/usererr"
+	"github.com/kolla-build/kolla-build/pkg/imageref"
+	"github.com/kolla-build/kolla-build/pkg/imageset"
+	"github.com/kolla-build/kolla-build/pkg/registry"
+	"github.com/kolla-build/kolla-build/pkg/store"
+	digest "github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// maxNames is how many names an error message lists.
+const maxNames = 8
+
+// Finder finds the images that a user names.
+type Finder struct {
+	Store    *store.Store
+	Client   *registry.Client
+	Platform string // of images that a registry has for several, such as "linux/amd64"
+}
+
+// Find finds an image by its name, its digest, or a regular expression with or
+// without a tag that finds one image in the store; by a reference in a registry;
+// or by oci:DIR:NAME in an OCI layout. The image is read while it is compared, so
+// ctx must last as long.
+func (f *Finder) Find(ctx context.Context, ref string) (Image, error) {
+	if rest, ok := strings.CutPrefix(ref, "oci:"); ok {
+		return inLayout(splitLayout(rest))
+	}
+	e, ok, err := findStored(f.Store, ref)
+	if err != nil {
+		return Image{}, err
+	}
+	if ok {
+		img, err := f.Store.Image(e.Digest)
+		name := e.Name
+		if name == "" {
+			name = e.Digest.String()
+		}
+		return Image{name, e.Digest, img}, err
+	}
+	if !strings.Contains(ref, "/") {
+		return Image{}, usererr.Usage(usererr.Errorf("kolla-build images lists what is stored; HOST/REPOSITORY:TAG names an image in a registry",
+			"no image %q in %s", ref, f.Store.Dir()))
+	}
+	return f.inRegistry(ctx, ref)
+}
+
+func (f *Finder) inRegistry(ctx context.Context, ref string) (Image, error) {
+	if err := f.Client.Reach(ctx, ref); err != nil {
+		if name := withRegistry(f.Store, ref); name != "" {
+			err = usererr.Usage(usererr.Errorf(fmt.Sprintf("did you mean %s?", name), "no image %q in %s, and %w", ref, f.Store.Dir(), err))
+		}
+		return Image{}, err
+	}
+	img, _, err := f.Client.Fetch(ctx, ref, f.Platform)
+	if err != nil {
+		return Image{}, err
+	}
+	d, err := img.Digest()
+	return Image{ref, digest.Digest(d.String()), img}, err
+}
+
+// withRegistry returns the stored name that is ref after a registry, "" if there
+// is none: a user who omits the registry means that image.
+func withRegistry(s *store.Store, ref string) string {
+	entries, err := s.Entries()
+	if err != nil {
+		return "" // the error that this would explain is reported
+	}
+	for _, e := range entries {
+		if strings.HasSuffix(e.Name, "/"+ref) {
+			return e.Name
+		}
+	}
+	return ""
+}
+
+// findStored finds the only image of the store that ref can mean.
+func findStored(s *store.Store, ref string) (store.Entry, bool, error) {
+	if d, err := digest.Parse(ref); err == nil {
+		return s.ByDigest(d)
+	}
+	if e, ok, err := s.Lookup(ref); ok || err != nil {
+		return e, ok, err
+	}
+	pattern, tag, _ := imageref.Split(ref)
+	if strings.Contains(pattern, "/") {
+		return store.Entry{}, false, nil
+	}
+	entries, err := s.Entries()
+	if err != nil {
+		return store.Entry{}, false, err
+	}
+	var candidates, exact []store.Entry
+	for _, e := range entries {
+		repository, entryTag, _ := imageref.Split(e.Name)
+		if e.Name == "" || tag != "" && entryTag != tag {
+			continue
+		}
+		candidates = append(candidates, e)
+		if shortName(repository) == pattern {
+			exact = append(exact, e)
+		}
+	}
+	found := exact
+	if len(found) == 0 {
+		if found, err = matching(candidates, pattern); err != nil {
+			return store.Entry{}, false, err
+		}
+	}
+	switch len(found) {
+	case 0:
+		return store.Entry{}, false, nil
+	case 1:
+		return found[0], true, nil
+	}
+	var names []string
+	for _, e := range found[:min(len(found), maxNames)] {
+		names = append(names, e.Name)
+	}
+	return store.Entry{}, false, usererr.Usage(usererr.Errorf("add the tag, or write the full name", "%q matches %d images: %s", ref, len(found), strings.Join(names, ", ")))
+}
+
+// matching returns the entries whose short names a regular expression matches.
+func matching(entries []store.Entry, pattern string) ([]store.Entry, error) {
+	patterns, err := imageset.CompilePatterns([]string{pattern})
+	if err != nil {
+		return nil, err
+	}
+	var failed error
+	found := slices.DeleteFunc(entries, func(e store.Entry) bool {
+		repository, _, _ := imageref.Split(e.Name)
+		ok, err := patterns.Match(shortName(repository))
+		if err != nil && failed == nil {
+			failed = err
+		}
+		return !ok
+	})
+	return found, failed
+}
+
+// shortName returns the last component of a repository.
+func shortName(repository string) string {
+	return repository[strings.LastIndexByte(repository, '/')+1:]
+}
+
+// splitLayout splits DIR:NAME, where both may contain colons, after the first DIR
+// that is a layout.
+func splitLayout(ref string) (dir, name string) {
+	for i, c := range ref {
+		if c != ':' {
+			continue
+		}
+		if _, err := os.Stat(filepath.Join(ref[:i], "index.json")); err == nil {
+			return ref[:i], ref[i+1:]
+		}
+	}
+	return ref, ""
+}
+
+// inLayout finds an image in an OCI layout, such as the store of another data
+// directory. The name may be empty if there is one image.
+func inLayout(dir, name string) (Image, error) {
+	index, err := layout.ImageIndexFromPath(dir)
+	if err != nil {
+		return Image{}, fmt.Errorf("reading OCI layout %s: %w", dir, err)
+	}
+	manifest, err := index.IndexManifest()
+	if err != nil {
+		return Image{}, fmt.Errorf("reading OCI layout %s: %w", dir, err)
+	}
+	var names []string
+	var found []v1.Descriptor
+	for _, d := range manifest.Manifests {
+		n := d.Annotations[ocispec.AnnotationRefName]
+		names = append(names, n)
+		if d.MediaType.IsImage() && (name == "" || n == name) {
+			found = append(found, d)
+		}
+	}
+	if len(found) == 0 || name == "" && len(found) > 1 {
+		return Image{}, usererr.Usage(usererr.Errorf("it has "+strings.Join(names[:min(len(names), maxNames)], ", "), "no image %q in the OCI layout %s", name, dir))
+	}
+	d := found[len(found)-1].Digest // the last one with a name is the current one
+	img, err := index.Image(d)
+	return Image{strings.TrimSuffix("oci:"+dir+":"+name, ":"), digest.Digest(d.String()), img}, err
+}

@@ -1,0 +1,202 @@
+// Package imagediff compares two images: their configuration, packages and files,
+// layer by layer. It finds them in the local store, in a registry or in an OCI
+// layout, and must not know how images are built.
+package imagediff
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/kolla-build/kolla-build/pkg/inspect"
+	"github.com/kolla-build/kolla-build/pkg/packages"
+	digest "github.com/opencontainers/go-digest"
+	"golang.org/x/sync/errgroup"
+)
+
+// Difference is how two images differ.
+type Difference struct {
+	A        Image                 `json:"a"`
+	B        Image                 `json:"b"`
+	Same     bool                  `json:"same"` // byte for byte
+	Config   []inspect.FieldChange `json:"config"`
+	Packages []packages.Change     `json:"packages"`
+	Layers   []LayerDifference     `json:"layers"` // those that differ
+}
+
+// Image is an image to compare.
+type Image struct {
+	Name   string        `json:"name"` // how it was found
+	Digest digest.Digest `json:"digest"`
+
+	content v1.Image
+}
+
+// LayerDifference is a layer that differs. If the images have different numbers of
+// layers, it stands for all layers after those that they share.
+type LayerDifference struct {
+	Layer int           `json:"layer"` // 1 for the lowest; with Rest, the first that differs
+	Rest  bool          `json:"rest,omitempty"`
+	Step  string        `json:"step,omitempty"` // the instruction that created it, by the history of B
+	A     digest.Digest `json:"a,omitempty"`
+	B     digest.Digest `json:"b,omitempty"`
+	// Packed says that the files are equal and only the archive differs, in its
+	// order or compression.
+	Packed bool                 `json:"packed,omitempty"`
+	Files  []inspect.FileChange `json:"files"`
+}
+
+// Compare compares two images. The reader reads which packages they contain.
+func Compare(ctx context.Context, a, b Image, reader *packages.Reader) (*Difference, error) {
+	d := &Difference{A: a, B: b, Same: a.Digest == b.Digest, Config: []inspect.FieldChange{}, Packages: []packages.Change{}, Layers: []LayerDifference{}}
+	if d.Same {
+		return d, nil
+	}
+	if err := d.compare(ctx, reader); err != nil {
+		return nil, fmt.Errorf("comparing %s with %s: %w", a.Name, b.Name, err)
+	}
+	return d, nil
+}
+
+func (d *Difference) compare(ctx context.Context, reader *packages.Reader) error {
+	var contents [2]*packages.Contents
+	var configs [2][]byte
+	for i, image := range []Image{d.A, d.B} {
+		var err error
+		if configs[i], err = image.content.RawConfigFile(); err != nil {
+			return err
+		}
+		if contents[i], err = reader.Read(ctx, image.content); err != nil {
+			return err
+		}
+	}
+	fields, err := inspect.CompareConfigs(configs[0], configs[1])
+	if err != nil {
+		return err
+	}
+	d.Config = append(d.Config, fields...)
+	d.Packages = append(d.Packages, packages.Changes(contents[0].Packages, contents[1].Packages)...)
+	return d.compareLayers(ctx)
+}
+
+func (d *Difference) compareLayers(ctx context.Context) error {
+	a, err := layersOf(d.A.content)
+	if err != nil {
+		return err
+	}
+	b, err := layersOf(d.B.content)
+	if err != nil {
+		return err
+	}
+	if len(a) != len(b) {
+		return d.compareRest(ctx, a, b)
+	}
+	steps := instructions(d.B.content)
+	for i := range a {
+		if a[i].digest == b[i].digest {
+			continue
+		}
+		l := LayerDifference{Layer: i + 1, A: a[i].digest, B: b[i].digest, Files: []inspect.FileChange{}}
+		if i < len(steps) {
+			l.Step = steps[i]
+		}
+		inA, inB, err := readBoth(ctx, a[i:i+1], b[i:i+1])
+		if err != nil {
+			return fmt.Errorf("layer %d: %w", i+1, err)
+		}
+		l.Files = append(l.Files, inspect.CompareLayers(inA[0], inB[0])...)
+		l.Packed = len(l.Files) == 0
+		d.Layers = append(d.Layers, l)
+	}
+	return nil
+}
+
+// compareRest compares what the layers after the common ones add up to.
+func (d *Difference) compareRest(ctx context.Context, a, b []layer) error {
+	common := 0
+	for common < min(len(a), len(b)) && a[common].digest == b[common].digest {
+		common++
+	}
+	l := LayerDifference{Layer: common + 1, Rest: true, Files: []inspect.FileChange{}}
+	a, b = a[common:], b[common:]
+	if len(a) > 0 {
+		l.A = a[0].digest
+	}
+	if len(b) > 0 {
+		l.B = b[0].digest
+	}
+	inA, inB, err := readBoth(ctx, a, b)
+	if err != nil {
+		return err
+	}
+	l.Files = append(l.Files, inspect.CompareTrees(inspect.Merge(inA), inspect.Merge(inB))...)
+	for i := range l.Files { // layers count from the lowest of the image
+		f := &l.Files[i]
+		if f.FromLayer >= 0 {
+			f.FromLayer += common
+		}
+		if f.ToLayer >= 0 {
+			f.ToLayer += common
+		}
+	}
+	d.Layers = append(d.Layers, l)
+	return nil
+}
+
+type layer struct {
+	v1.Layer
+	digest digest.Digest
+}
+
+func layersOf(img v1.Image) ([]layer, error) {
+	all, err := img.Layers()
+	if err != nil {
+		return nil, err
+	}
+	var layers []layer
+	for _, l := range all {
+		h, err := l.Digest()
+		if err != nil {
+			return nil, err
+		}
+		layers = append(layers, layer{l, digest.Digest(h.String())})
+	}
+	return layers, nil
+}
+
+// readBoth reads the layers of both images, the two images at the same time.
+func readBoth(ctx context.Context, a, b []layer) (inA, inB []*inspect.Layer, err error) {
+	g, ctx := errgroup.WithContext(ctx)
+	read := func(layers []layer, to *[]*inspect.Layer) {
+		g.Go(func() error {
+			for _, l := range layers {
+				content, _, err := inspect.ReadLayer(ctx, l.Layer, inspect.Options{Digests: true})
+				if err != nil {
+					return err
+				}
+				*to = append(*to, content)
+			}
+			return nil
+		})
+	}
+	read(a, &inA)
+	read(b, &inB)
+	return inA, inB, g.Wait()
+}
+
+// instructions returns the instructions that created an image's layers, as far as
+// its history has them.
+func instructions(img v1.Image) []string {
+	conf, err := img.ConfigFile()
+	if err != nil {
+		return nil
+	}
+	var found []string
+	for _, h := range conf.History {
+		if !h.EmptyLayer {
+			found = append(found, strings.Join(strings.Fields(strings.TrimSuffix(h.CreatedBy, "# buildkit")), " "))
+		}
+	}
+	return found
+}

@@ -1,0 +1,320 @@
+package imagediff
+
+import (
+	"archive/tar"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+	"github.com/kolla-build/kolla-build/internal/console"
+	"github.com/kolla-build/kolla-build/internal/registrytest"
+	"github.com/kolla-build/kolla-build/internal/testenv"
+	"github.com/kolla-build/kolla-build/internal/usererr"
+	"github.com/kolla-build/kolla-build/pkg/cli"
+	"github.com/kolla-build/kolla-build/pkg/config"
+	"github.com/kolla-build/kolla-build/pkg/registry"
+	"github.com/kolla-build/kolla-build/pkg/registry/push"
+	"github.com/kolla-build/kolla-build/pkg/registry/server"
+	"github.com/kolla-build/kolla-build/pkg/store"
+	"github.com/kolla-build/kolla-build/pkg/workspace"
+	digest "github.com/opencontainers/go-digest"
+	"golang.org/x/sys/unix"
+)
+
+func TestMain(m *testing.M) { registrytest.Main(m) }
+
+// step is an instruction of an image: the files of its layer by name, or, with no
+// files, a change of the environment.
+type step struct {
+	createdBy string
+	files     map[string]string
+	order     []string // of the files in the archive
+}
+
+func build(t *testing.T, env string, steps ...step) v1.Image {
+	t.Helper()
+	img := mutate.MediaType(empty.Image, types.OCIManifestSchema1)
+	img = mutate.ConfigMediaType(img, types.OCIConfigJSON)
+	img, err := mutate.ConfigFile(img, &v1.ConfigFile{OS: "linux", Architecture: "amd64", Config: v1.Config{Env: []string{env}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range steps {
+		var b bytes.Buffer
+		w := tar.NewWriter(&b)
+		for _, name := range s.order {
+			content := s.files[name]
+			if err := w.WriteHeader(&tar.Header{Name: name, Typeflag: tar.TypeReg, Mode: 0o644, Size: int64(len(content))}); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := io.WriteString(w, content); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+		layer, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(b.Bytes())), nil }, tarball.WithMediaType(types.OCILayer))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if img, err = mutate.Append(img, mutate.Addendum{Layer: layer, History: v1.History{CreatedBy: s.createdBy}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return img
+}
+
+var (
+	base  = step{"RUN base", map[string]string{"etc/os": "debian", "etc/old": "x"}, []string{"etc/os", "etc/old"}}
+	files = step{"RUN install", map[string]string{"a": "1", "b": "2"}, []string{"a", "b"}}
+)
+
+type fixture struct {
+	t              *testing.T
+	dir            string
+	stdout, stderr bytes.Buffer
+}
+
+func newFixture(t *testing.T, images map[string]v1.Image) *fixture {
+	t.Helper()
+	f := &fixture{t: t, dir: t.TempDir()}
+	s, err := workspace.OpenStore(f.config())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	for name, img := range images {
+		d, err := s.WriteImage(t.Context(), img)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Put(store.Entry{Name: name, Digest: d, Kind: store.KindBuilt}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return f
+}
+
+func (f *fixture) config(args ...string) *config.Config {
+	f.t.Helper()
+	cfg, err := cli.Load(cli.Input{Args: append([]string{"--data-dir", f.dir}, args...), Env: []string{"HOME=" + f.t.TempDir()}})
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return cfg
+}
+
+// diff runs the command and returns its output in JSON.
+func (f *fixture) diff(a, b string) (Difference, error) {
+	f.t.Helper()
+	f.stdout.Reset()
+	err := Run(f.t.Context(), f.config(), &console.Console{Stdout: &f.stdout, Stderr: &f.stderr}, a, b, true)
+	var d Difference
+	if f.stdout.Len() > 0 {
+		if err := json.Unmarshal(f.stdout.Bytes(), &d); err != nil {
+			f.t.Fatal(err)
+		}
+	}
+	return d, err
+}
+
+func (f *fixture) text(a, b string) string {
+	f.t.Helper()
+	f.stdout.Reset()
+	if err := Run(f.t.Context(), f.config(), &console.Console{Stdout: &f.stdout, Stderr: &f.stderr}, a, b, false); err != nil && !errors.Is(err, usererr.ErrReported) {
+		f.t.Fatal(err)
+	}
+	return f.stdout.String()
+}
+
+func TestDifferences(t *testing.T) {
+	changed := step{"RUN install", map[string]string{"a": "1", "b": "three", "c": "new"}, []string{"a", "b", "c"}}
+	reordered := step{"RUN install", files.files, []string{"b", "a"}}
+	f := newFixture(t, map[string]v1.Image{
+		"kolla/app:one":       build(t, "A=1", base, files),
+		"kolla/app:same":      build(t, "A=1", base, files),
+		"kolla/app:changed":   build(t, "A=2", base, changed),
+		"kolla/app:reordered": build(t, "A=1", base, reordered),
+		"kolla/app:short":     build(t, "A=1", base),
+	})
+
+	d, err := f.diff("app:one", "app:same")
+	if err != nil || !d.Same || len(d.Layers) != 0 {
+		t.Errorf("equal images: %+v, %v", d, err)
+	}
+
+	d, err = f.diff("app:one", "app:changed")
+	if !errors.Is(err, usererr.ErrReported) || d.Same {
+		t.Errorf("different images: %v", err)
+	}
+	if len(d.Config) != 1 || d.Config[0].Field != "config.Env.A" || d.Config[0].From != "1" || d.Config[0].To != "2" {
+		t.Errorf("configuration %+v", d.Config)
+	}
+	if len(d.Layers) != 1 || d.Layers[0].Layer != 2 || d.Layers[0].Step != "RUN install" || d.Layers[0].Packed {
+		t.Fatalf("layers %+v", d.Layers)
+	}
+	kinds := map[string]string{}
+	for _, c := range d.Layers[0].Files {
+		kinds[c.Path] = c.Kind
+	}
+	if len(kinds) != 2 || kinds["b"] != "changed" || kinds["c"] != "added" {
+		t.Errorf("files %v", kinds)
+	}
+	if text := f.text("app:one", "app:changed"); !strings.Contains(text, "~ /b  content 1 B → 5 B") || !strings.Contains(text, "+ /c") {
+		t.Errorf("text\n%s", text)
+	}
+
+	d, err = f.diff("app:one", "app:reordered")
+	if !errors.Is(err, usererr.ErrReported) || len(d.Layers) != 1 || !d.Layers[0].Packed || len(d.Layers[0].Files) != 0 {
+		t.Errorf("another order of the files: %+v, %v", d.Layers, err)
+	}
+
+	d, err = f.diff("app:one", "app:short")
+	if !errors.Is(err, usererr.ErrReported) || len(d.Layers) != 1 || !d.Layers[0].Rest || d.Layers[0].Layer != 2 || d.Layers[0].B != "" || len(d.Layers[0].Files) != 2 {
+		t.Errorf("another number of layers: %+v, %v", d.Layers, err)
+	}
+	for _, c := range d.Layers[0].Files {
+		if c.Kind != "removed" || c.FromLayer != 1 {
+			t.Errorf("file %+v, want it removed from layer 1, counted from 0", c)
+		}
+	}
+}
+
+func TestFind(t *testing.T) {
+	one, two := build(t, "A=1", base), build(t, "A=2", base)
+	f := newFixture(t, map[string]v1.Image{"registry.invalid/kolla/app:one": one, "registry.invalid/kolla/app:two": two, "registry.invalid/kolla/app-base:one": two})
+	for name, ref := range map[string]string{
+		"full name":          "registry.invalid/kolla/app:one",
+		"short name":         "app:one",
+		"regular expression": "^a..$:one",
+		"digest":             digestOf(t, one).String(),
+	} {
+		if d, err := f.diff(ref, ref); err != nil || d.A.Digest != digestOf(t, one) || d.A.Name != "registry.invalid/kolla/app:one" && name != "digest" {
+			t.Errorf("%s %q found %+v, %v", name, ref, d.A, err)
+		}
+	}
+	for ref, part := range map[string]string{
+		"app":          "2 images",
+		"a:one":        "2 images", // a pattern
+		"nosuch:one":   "no image",
+		"kolla/app:on": "", // a registry is asked, and the name is no stored one
+	} {
+		_, err := f.diff(ref, "app:two")
+		if err == nil || errors.Is(err, usererr.ErrReported) || !strings.Contains(err.Error(), part) {
+			t.Errorf("%q: %v", ref, err)
+		}
+	}
+	// A name without its registry is taken for one of Docker Hub's, which does
+	// not exist: the hint has the stored one.
+	_, err := f.diff("registry.invalid/none/app:one", "app:two")
+	if err == nil || strings.Contains(usererr.Hint(err), "did you mean") {
+		t.Errorf("a name that is not stored: %v, %q", err, usererr.Hint(err))
+	}
+}
+
+func digestOf(t *testing.T, img v1.Image) digest.Digest {
+	t.Helper()
+	return registrytest.Digest(t, img)
+}
+
+func TestRegistry(t *testing.T) {
+	s := registrytest.Embedded(t, server.Options{})
+	host := s.Host()
+	one := build(t, "A=1", base)
+	publisher := push.New(registrytest.Client(t, registry.Options{}), push.Options{})
+	ref := host + "/kolla/app:one"
+	d, err := publisher.Push(t.Context(), ref, one)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := publisher.Commit(t.Context(), []push.Tag{{Ref: ref, Digest: d.Digest}}); err != nil {
+		t.Fatal(err)
+	}
+	f := newFixture(t, map[string]v1.Image{"kolla/app:one": one})
+	found, err := f.diff("kolla/app:one", ref)
+	if err != nil || !found.Same || found.B.Name != ref {
+		t.Errorf("%+v, %v", found, err)
+	}
+	if _, err := f.diff("kolla/app:one", host+"/kolla/nosuch:one"); err == nil || errors.Is(err, usererr.ErrReported) {
+		t.Errorf("an image that the registry does not have: %v", err)
+	}
+}
+
+func TestLayout(t *testing.T) {
+	f := newFixture(t, map[string]v1.Image{"kolla/app:one": build(t, "A=1", base), "kolla/app:two": build(t, "A=2", base)})
+	layout := "oci:" + filepath.Join(f.dir, "store")
+	if d, err := f.diff("kolla/app:one", layout+":kolla/app:one"); err != nil || !d.Same {
+		t.Errorf("%+v, %v", d, err)
+	}
+	for _, ref := range []string{layout, layout + ":kolla/app:three", "oci:" + t.TempDir()} {
+		if _, err := f.diff("kolla/app:one", ref); err == nil || errors.Is(err, usererr.ErrReported) {
+			t.Errorf("%s: %v", ref, err)
+		}
+	}
+}
+
+// TestReadOnlyStore compares images of a store that cannot be written to.
+func TestReadOnlyStore(t *testing.T) {
+	testenv.Root(t)
+	f := newFixture(t, map[string]v1.Image{"kolla/app:one": build(t, "A=1", base, files), "kolla/app:two": build(t, "A=2", base)})
+	if err := unix.Mount(f.dir, f.dir, "", unix.MS_BIND, ""); err != nil {
+		testenv.Missing(t, "mounting is not permitted: "+err.Error())
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(f.dir, unix.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := unix.Mount("", f.dir, "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_RDONLY, ""); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(f.dir, "x"), nil, 0o644); err == nil {
+		t.Fatal("the directory can be written to")
+	}
+	if _, err := f.diff("app:one", "app:two"); !errors.Is(err, usererr.ErrReported) {
+		t.Errorf("got %v, want a difference", err)
+	}
+}
+
+// TestDamagedLayer holds that a damaged blob is an error and stays in the store.
+func TestDamagedLayer(t *testing.T) {
+	one := build(t, "A=1", base, files)
+	f := newFixture(t, map[string]v1.Image{"kolla/app:one": one, "kolla/app:two": build(t, "A=2", base)})
+	layers, err := one.Layers()
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, err := layers[1].Digest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(f.dir, "store", "blobs", h.Algorithm, h.Hex)
+	content, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	content[len(content)/2] ^= 1
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, content, 0o444); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.diff("app:one", "app:two"); err == nil || errors.Is(err, usererr.ErrReported) {
+		t.Errorf("got %v, want an error of reading", err)
+	}
+	if _, err := os.Stat(path); err != nil {
+		t.Errorf("comparing removed the blob: %v", err)
+	}
+}

@@ -1,0 +1,123 @@
+package imagediff
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/kolla-build/kolla-build/internal/units"
+	"github.com/kolla-build/kolla-build/pkg/inspect"
+)
+
+// WriteText writes the difference for people to read, with up to maxFiles files
+// of each layer; 0 means all.
+func (d *Difference) WriteText(w io.Writer, maxFiles int) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "A  %s  %s\nB  %s  %s\n", d.A.Name, d.A.Digest, d.B.Name, d.B.Digest)
+	if d.Same {
+		b.WriteString("the same\n")
+	}
+	if len(d.Packages) > 0 {
+		b.WriteString("\npackages\n")
+		for _, c := range d.Packages {
+			fmt.Fprintf(&b, "  %s %s\n", sign(c.Kind()), c)
+		}
+	}
+	if len(d.Config) > 0 {
+		b.WriteString("\nconfiguration\n")
+		for _, c := range d.Config {
+			fmt.Fprintf(&b, "  %s: %s → %s\n", c.Field, valueOrNone(c.From), valueOrNone(c.To))
+		}
+	}
+	for _, l := range d.Layers {
+		l.write(&b, maxFiles)
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func (l LayerDifference) write(b *strings.Builder, maxFiles int) {
+	title := fmt.Sprintf("layer %d", l.Layer)
+	if l.Rest {
+		title = fmt.Sprintf("layers from %d on", l.Layer)
+		switch "" {
+		case l.A.String():
+			title += ", which only B has"
+		case l.B.String():
+			title += ", which only A has"
+		}
+	}
+	if l.Step != "" {
+		title += ": " + truncate(l.Step, 100)
+	}
+	fmt.Fprintf(b, "\n%s\n", title)
+	if l.Packed {
+		b.WriteString("  equal files in another order or with another compression\n")
+	}
+	for i, f := range l.Files {
+		if maxFiles > 0 && i == maxFiles {
+			fmt.Fprintf(b, "  … and %d more; --debug or --json shows all\n", len(l.Files)-maxFiles)
+			break
+		}
+		fmt.Fprintf(b, "  %s /%s%s\n", sign(f.Kind), f.Path, details(f))
+	}
+}
+
+// details says what of a file changed, and from what to what.
+func details(f inspect.FileChange) string {
+	if f.Kind != "changed" {
+		return ""
+	}
+	var changes []string
+	for _, what := range f.What {
+		from, to := "", ""
+		switch what {
+		case "type":
+			from, to = string(f.From.Type), string(f.To.Type)
+		case "link":
+			from, to = f.From.Link, f.To.Link
+		case "mode":
+			from, to = f.From.Mode, f.To.Mode
+		case "owner":
+			from, to = f.From.Owner, f.To.Owner
+		case "time":
+			const format = "2006-01-02T15:04:05.999999999Z"
+			from, to = f.From.ModTime.Format(format), f.To.ModTime.Format(format)
+		case "content":
+			if f.From.Size != f.To.Size {
+				from, to = units.Bytes(f.From.Size), units.Bytes(f.To.Size)
+			}
+		}
+		if from != "" || to != "" {
+			what += " " + from + " → " + to
+		}
+		changes = append(changes, what)
+	}
+	return "  " + strings.Join(changes, ", ")
+}
+
+// sign returns the sign before a change of a kind, as diff tools have it.
+func sign(kind string) string {
+	switch kind {
+	case "added":
+		return "+"
+	case "removed":
+		return "-"
+	}
+	return "~"
+}
+
+func valueOrNone(s string) string {
+	if s == "" {
+		return "(none)"
+	}
+	return truncate(s, 200)
+}
+
+// truncate shortens a text to a number of characters.
+func truncate(s string, length int) string {
+	if r := []rune(s); len(r) > length {
+		return string(r[:length-1]) + "…"
+	}
+	return s
+}

@@ -1,0 +1,87 @@
+// Package repair owns what is done about damaged blobs in the store: finding
+// them, and removing them so that the images that have them are built or fetched
+// again. It must not know how images are built, and only removes blobs whose
+// content it has found to be wrong.
+package repair
+
+import (
+	"context"
+	"errors"
+
+	digest "github.com/opencontainers/go-digest"
+
+	"github.com/kolla-build/kolla-build/pkg/store"
+)
+
+// Whole reports whether the store has all blobs of an image with their right
+// sizes. It changes nothing.
+func Whole(ctx context.Context, s *store.Store, d digest.Digest) bool { return s.Check(ctx, d) == nil }
+
+// WholeOrRemove is Whole, and removes the first blob of the wrong size, since it
+// prevents the right one from being written.
+func WholeOrRemove(ctx context.Context, s *store.Store, d digest.Digest) bool {
+	err := s.Check(ctx, d)
+	var bad *store.BlobError
+	if errors.As(err, &bad) && !bad.Missing {
+		_, _ = s.DropBad(ctx, bad.Digest) // a blob that cannot be removed is found again when it is read
+	}
+	return err == nil
+}
+
+// DamageError reports a blob whose content is not what its digest says. The blob
+// has been removed.
+type DamageError struct{ Blob *store.BlobError }
+
+func (e *DamageError) Error() string { return "the store is damaged: " + e.Blob.Error() }
+
+// Unwrap returns the blob's error.
+func (e *DamageError) Unwrap() error { return e.Blob }
+
+// Hint says what the user can do.
+func (e *DamageError) Hint() string {
+	return "run the build again: it builds the images that have this blob, and nothing else"
+}
+
+// RemoveDamaged returns a *DamageError if err is about a damaged or missing
+// blob, after removing a damaged one; otherwise it returns err.
+func RemoveDamaged(ctx context.Context, s *store.Store, err error) error {
+	var bad *store.BlobError
+	if !errors.As(err, &bad) {
+		return err
+	}
+	if !bad.Missing {
+		if removed, rerr := s.DropBad(ctx, bad.Digest); rerr != nil || !removed {
+			return err
+		}
+	}
+	return &DamageError{bad}
+}
+
+// Verify reads every blob of the images and removes those that are damaged. It
+// reports whether any blob is missing or was removed; removed is called for each
+// of the latter.
+func Verify(ctx context.Context, s *store.Store, images []digest.Digest, removed func(*store.BlobError)) (damaged bool) {
+	seen := map[digest.Digest]bool{"": true}
+	for _, d := range images {
+		if seen[d] {
+			continue
+		}
+		seen[d] = true
+		for {
+			var bad *store.BlobError
+			if err := s.Verify(ctx, d); !errors.As(err, &bad) {
+				break
+			}
+			if bad.Missing { // such as one that an upload has found damaged and removed
+				damaged = true
+				break
+			}
+			if ok, err := s.DropBad(ctx, bad.Digest); err != nil || !ok {
+				break
+			}
+			damaged = true
+			removed(bad)
+		}
+	}
+	return damaged
+}

@@ -1,0 +1,138 @@
+// Package storecmd has the commands whose subject is the local store: images,
+// remove, gc, save and load. It must not know how images are built.
+package storecmd
+
+import (
+	"context"
+	"fmt"
+	"text/tabwriter"
+	"time"
+
+	"github.com/kolla-build/kolla-build/internal/console"
+	"github.com/kolla-build/kolla-build/internal/units"
+	"github.com/kolla-build/kolla-build/internal/usererr"
+	"github.com/kolla-build/kolla-build/pkg/bundle"
+	"github.com/kolla-build/kolla-build/pkg/config"
+	"github.com/kolla-build/kolla-build/pkg/store/repair"
+	"github.com/kolla-build/kolla-build/pkg/workspace"
+)
+
+// listedImage is an image as Images prints it in JSON.
+type listedImage struct {
+	Name     string `json:"name"`
+	Digest   string `json:"digest"`
+	Size     int64  `json:"size"`
+	Kind     string `json:"kind"`
+	Created  string `json:"created"`
+	Key      string `json:"key,omitempty"`
+	Platform string `json:"platform,omitempty"` // several are separated by commas
+}
+
+// Images lists the images in the store that the configured regular expressions
+// match, as a table or as JSON.
+func Images(cfg *config.Config, con *console.Console, asJSON bool) error {
+	s, err := workspace.OpenStoreForReading(cfg)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	entries, err := find(s, query{patterns: cfg.Regex})
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		images := []listedImage{}
+		for _, e := range entries {
+			images = append(images, listedImage{e.Name, e.Digest.String(), e.Size, string(e.Kind), e.Created.UTC().Format(time.RFC3339), e.Key, platforms(s, e)})
+		}
+		return con.PrintJSON(images)
+	}
+	w := tabwriter.NewWriter(con.Stdout, 0, 8, 2, ' ', 0)
+	fmt.Fprintln(w, "NAME\tPLATFORM\tDIGEST\tSIZE\tSTORED")
+	for _, e := range entries {
+		fmt.Fprintf(w, "%s\t%s\t%.19s\t%s\t%s\n", e.Name, platforms(s, e), e.Digest, units.Bytes(e.Size), e.Stored.Local().Format("2006-01-02 15:04"))
+	}
+	return w.Flush()
+}
+
+// GC forgets the images that have had no name for longer than keep, and removes
+// the blobs that no image uses.
+func GC(ctx context.Context, cfg *config.Config, con *console.Console, keep time.Duration) error {
+	s, err := workspace.OpenStore(cfg)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	forgotten, err := s.Forget(time.Now().Add(-keep))
+	if err != nil {
+		return err
+	}
+	removed, err := s.GC(ctx)
+	if err != nil {
+		return err
+	}
+	con.Notice("%s forgotten, %s removed, %s freed", units.Count(forgotten, "image"), units.Count(removed.Blobs, "blob"), units.Bytes(removed.Bytes))
+	return nil
+}
+
+// Remove removes the names of images in the store, base images included: those
+// that the configured regular expressions match, of the registry, namespace and
+// tag if they are set.
+func Remove(cfg *config.Config, con *console.Console) error {
+	if len(cfg.Regex) == 0 {
+		return usererr.Usage(usererr.Errorf("kolla-build remove '^nova' removes the images whose names begin with nova", "remove: no regular expression"))
+	}
+	s, err := workspace.OpenStore(cfg)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	q, err := selection(cfg, con)
+	if err != nil {
+		return err
+	}
+	entries, err := find(s, q)
+	if err != nil {
+		return err
+	}
+	var names []string
+	for _, e := range entries {
+		names = append(names, e.Name)
+	}
+	removed, err := s.Remove(names...)
+	con.Notice("%s removed; kolla-build gc frees the space", units.Count(removed, "name"))
+	return err
+}
+
+// Save writes built images to a bundle, a file or "-" for standard output: those
+// that the configured regular expressions match, of the registry, namespace and
+// tag if they are set.
+func Save(ctx context.Context, cfg *config.Config, con *console.Console, output string) error {
+	if output == "" {
+		return usererr.Usage(usererr.Errorf("kolla-build save --output set.tar, or - for standard output", "save: no --output"))
+	}
+	s, err := workspace.OpenStoreForReading(cfg)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	q, err := selection(cfg, con)
+	if err != nil {
+		return err
+	}
+	q.builtOnly = true
+	entries, err := find(s, q)
+	if err != nil {
+		return err
+	}
+	if len(entries) == 0 {
+		return usererr.Errorf("kolla-build images lists what is stored", "save: no built images in %s", s.Dir())
+	}
+	sum, err := bundle.Save(ctx, s, entries, output, bundle.SaveOptions{Stdout: con.Stdout})
+	if err != nil {
+		return repair.RemoveDamaged(ctx, s, err)
+	}
+	con.Notice("%s: %s, %s, %s", output, units.Count(len(sum.Images), "image"), units.Count(sum.Blobs, "blob"), units.Bytes(sum.Bytes))
+	con.Notice("on the other site: kolla-build load %s --push --registry localhost:4000", output)
+	return nil
+}
