@@ -276,7 +276,7 @@ func (m *macro) rejectKeywords(kw []value.Keyword, used func(int) bool) {
 		}
 	}
 	r := &raise.Exception{Class: "TypeError", Kind: KindRuntime, Message: "macro " + m.reprName() + " takes no keyword argument " + value.Repr(kw[first].Name)}
-	r.Hint = raise.Suggest(kw[first].Name, append([]string(nil), m.args...))
+	r.Hint = raise.Suggest(kw[first].Name, m.args)
 	panic(r)
 }
 

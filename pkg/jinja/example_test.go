@@ -44,7 +44,7 @@ func ExampleError() {
 	// motd.j2:2:11: No filter named 'uper'.
 	//     {{ name | uper }}
 	//               ^
-	//   hint: did you mean `upper`?
+	//   hint: did you mean "upper"?
 	// true syntax 2 11
 }
 

@@ -151,14 +151,14 @@ func TestErrorText(t *testing.T) {
 	dict := NewDict()
 	dict.Set("name", "n")
 	for name, want := range map[string]string{
-		"main": "inc:1:12: 'dict object' has no attribute 'nmae'\n    \t{{ p.nmae.x }}\n    \t          ^\n  in template 'inc', at lib:1:32\n  in macro 'outer', at main:3:10\n  hint: did you mean `name`?",
+		"main": "inc:1:12: 'dict object' has no attribute 'nmae'\n    \t{{ p.nmae.x }}\n    \t          ^\n  in template 'inc', at lib:1:32\n  in macro 'outer', at main:3:10\n  hint: did you mean \"name\"?",
 		"tag":  "tag:4:4: Encountered unknown tag 'endif'. You probably made a nesting mistake. Jinja is expecting this tag, but currently looking for 'endfor' or 'else'. The innermost block that needs to be closed is 'for'.\n    {% endif %}\n       ^\n  hint: `for` was opened at line 2, column 4",
-		"filt": "filt:1:6: No filter named 'uper'.\n    {{ x|uper }}\n         ^\n  hint: did you mean `upper`?",
-		"word": "word:1:4: Encountered unknown tag 'inclde'.\n    {% inclde 'x' %}\n       ^\n  hint: did you mean `include`?",
+		"filt": "filt:1:6: No filter named 'uper'.\n    {{ x|uper }}\n         ^\n  hint: did you mean \"upper\"?",
+		"word": "word:1:4: Encountered unknown tag 'inclde'.\n    {% inclde 'x' %}\n       ^\n  hint: did you mean \"include\"?",
 		"bad":  "bad:1:12: template \"brokn\" not found\n    {% include 'brokn' %}\n               ^",
-		"near": "near:1:34: 'pakages' is undefined\n    {% set packages = 1 %}{{ pakages + 1 }}\n                                     ^\n  hint: did you mean `packages`?",
+		"near": "near:1:34: 'pakages' is undefined\n    {% set packages = 1 %}{{ pakages + 1 }}\n                                     ^\n  hint: did you mean \"packages\"?",
 		"over": "over:3:24: 'nosuch' is undefined\n    {% block b %}{{ nosuch.x }}{% endblock %}\n                           ^\n  in block 'b', at base:1:4\n  in template 'base', at over:1:12",
-		"kw":   "kw:1:40: macro 'm' takes no keyword argument 'pakage'\n    {% macro m(package) %}{% endmacro %}{{ m(pakage=1) }}\n                                           ^\n  hint: did you mean `package`?",
+		"kw":   "kw:1:40: macro 'm' takes no keyword argument 'pakage'\n    {% macro m(package) %}{% endmacro %}{{ m(pakage=1) }}\n                                           ^\n  hint: did you mean \"package\"?",
 	} {
 		tmpl, err := env.Template(name)
 		if err == nil {

@@ -66,9 +66,9 @@ override.j2:5:1: no template reads nova_api_packages_append (did you mean "nova_
 		{"templates that do not compile", "-- bad/Dockerfile.j2 --\nFROM x\n{{ x | custmizable('y') }}\n-- worse/Dockerfile.j2 --\nFROM y\n{% if %}\n", "", "bad/Dockerfile.j2:2:\nworse/Dockerfile.j2:2:"},
 		{"a test that is not there", "-- bad/Dockerfile.j2 --\nFROM x\n{{ x is notest }}\n", "", "bad/Dockerfile.j2:2:"},
 		{"names in branches", "-- bad/Dockerfile.j2 --\nFROM x\n{% if a %}{{ x | uper }}{% elif b is dfined %}{{ c | custmizable('y') }}{% endif %}\n{{ a if b else c | nofilter }}\n", "",
-			`bad/Dockerfile.j2:2:18: No filter named 'uper'. (did you mean ` + "`upper`?" + `)
-bad/Dockerfile.j2:2:38: No test named 'dfined'. (did you mean ` + "`defined`?" + `)
-bad/Dockerfile.j2:2:54: No filter named 'custmizable'. (did you mean ` + "`customizable`?" + `)
+			`bad/Dockerfile.j2:2:18: No filter named 'uper'. (did you mean "upper"?)
+bad/Dockerfile.j2:2:38: No test named 'dfined'. (did you mean "defined"?)
+bad/Dockerfile.j2:2:54: No filter named 'custmizable'. (did you mean "customizable"?)
 bad/Dockerfile.j2:3:20: No filter named 'nofilter'.`},
 		{"names in a branch of an override", "", "{% extends parent_template %}\n{% block footer %}{% if a %}{{ x | uper }}{% endif %}{% endblock %}\n", "override.j2:2:36: No filter named 'uper'."},
 		{"several names that do not compile, and a block", "-- bad/Dockerfile.j2 --\nFROM x\n{{ x | one | two is three }}\n{% block bad_footer %}{% endblock %}\n", "{% extends parent_template %}\n{% block bad_footer %}x{% endblock %}\n",
@@ -152,7 +152,7 @@ func TestLintShowsTheLine(t *testing.T) {
 	want := []Finding{
 		{two, 2, 0, "text outside of a block is never shown", "put it between {% block … %} and {% endblock %}", "# comment"},
 		{two, 3, 3, `no template has a block "fotter": it is never shown`, `did you mean "footer"?`, line},
-		{two, 3, 28, "No filter named 'uper'.", "did you mean `upper`?", line},
+		{two, 3, 28, "No filter named 'uper'.", `did you mean "upper"?`, line},
 	}
 	if !slices.Equal(found, want) {
 		t.Errorf("got\n%+v\nwant\n%+v", found, want)

@@ -44,7 +44,7 @@ next:
 		panic(&raise.Exception{
 			Class: "TypeError", Kind: raise.KindRuntime,
 			Message: f.Name + "() got an unexpected keyword argument " + Repr(k.Name),
-			Hint:    raise.Suggest(k.Name, append([]string(nil), f.Params...)),
+			Hint:    raise.Suggest(k.Name, f.Params),
 		})
 	}
 	var absent []string
