@@ -60,8 +60,9 @@ var allowed = map[string]string{
 	"pkg/store/repair":    "pkg/store",
 	"pkg/storecmd":        "pkg/bundle pkg/config pkg/imageref pkg/imageset pkg/store pkg/store/repair pkg/workspace",
 	"pkg/imagediff":       "pkg/config pkg/imageref pkg/imageset pkg/inspect pkg/packages pkg/registry pkg/store pkg/workspace",
+	"pkg/explain":         "pkg/build/buildkit pkg/config pkg/graph pkg/image pkg/imageset pkg/plan pkg/render",
 	"pkg/imageset":        "dockerfiles pkg/config pkg/facts pkg/graph pkg/image pkg/render",
-	"pkg/pipeline": "pkg/imageset pkg/config pkg/facts pkg/graph pkg/image pkg/imageref pkg/store pkg/plan pkg/source pkg/render pkg/build pkg/build/buildkit pkg/build/limits pkg/engineload pkg/runstate " +
+	"pkg/pipeline": "pkg/explain pkg/workspace pkg/imageset pkg/config pkg/facts pkg/graph pkg/image pkg/imageref pkg/store pkg/plan pkg/source pkg/render pkg/build pkg/build/buildkit pkg/build/limits pkg/engineload pkg/runstate " +
 		"pkg/registry pkg/registry/push pkg/bundle pkg/bootstrap pkg/packages pkg/report pkg/report/page pkg/trace pkg/engine pkg/squash",
 	"cmd/kolla-build": "pkg/imagediff pkg/storecmd pkg/imageset pkg/cli pkg/config pkg/facts pkg/graph pkg/pipeline pkg/registry/server pkg/bootstrap pkg/render  pkg/report profiles",
 }
