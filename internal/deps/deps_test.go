@@ -41,9 +41,10 @@ var allowed = map[string]string{
 	"pkg/inspect":         "",
 	"pkg/packages":        "pkg/inspect",
 	"pkg/imageref":        "",
-	"pkg/render":          "pkg/config pkg/facts pkg/jinja pkg/imageref",
+	"pkg/dockerfile":      "pkg/imageref",
+	"pkg/render":          "pkg/config pkg/facts pkg/jinja pkg/imageref pkg/dockerfile",
 	"pkg/build":           "pkg/image pkg/plan",
-	"pkg/build/buildkit":  "pkg/build pkg/image internal/mounts",
+	"pkg/build/buildkit":  "pkg/build pkg/image internal/mounts pkg/dockerfile",
 	"pkg/build/limits":    "pkg/build pkg/image pkg/plan",
 	"pkg/runstate":        "pkg/build pkg/image pkg/plan",
 	"pkg/registry":        "pkg/imageref",
@@ -90,7 +91,7 @@ var shared = map[string]string{
 
 // outside lists what only some packages may import from elsewhere.
 var outside = map[string]string{
-	"github.com/moby/buildkit":                "pkg/build/buildkit",
+	"github.com/moby/buildkit":                "pkg/build/buildkit pkg/dockerfile",
 	"github.com/distribution/distribution/v3": "pkg/registry/server",
 	"gopkg.in/ini.v1":                         "internal/inifile",
 }

@@ -86,7 +86,7 @@ func init() {
 		Iterate: func(any, *value.Frame) value.Iterator {
 			// It has __getitem__ alone, and block 0 does not exist.
 			return value.NewIterator("iterator", func() (any, bool) {
-				raise.As(KindRuntime, "KeyError", "0")
+				raise.Named("KeyError", "0")
 				return nil, false
 			})
 		},

@@ -68,11 +68,11 @@ type compiler struct {
 
 func compileTemplate(env *Environment, name, source string) *Template {
 	if limit := env.cfg.Limits.Source; len(source) > limit {
-		raise.Again(&Error{Kind: KindLimit, Class: "LimitError", Template: name, Message: "the template is longer than " + value.ByteSize(limit)})
+		raise.Reraise(&Error{Kind: KindLimit, Class: "LimitError", Template: name, Message: "the template is longer than " + value.ByteSize(limit)})
 	}
 	tree, err := syntax.Parse(name, source, &env.syntax)
 	if err != nil {
-		raise.Again(err)
+		raise.Reraise(err)
 	}
 	t := &Template{env: env, name: name, src: tree.Source, tree: tree}
 	c := &compiler{env: env, tmpl: t, autoescape: env.cfg.Autoescape}
@@ -264,7 +264,7 @@ func (fr *frame) up(depth int) *frame {
 func (fr *frame) bound(slot int) any {
 	v := fr.slots[slot]
 	if v == unbound {
-		raise.As(KindRuntime, "NameError", "variable referenced before assignment")
+		raise.Named("NameError", "variable referenced before assignment")
 	}
 	return v
 }

@@ -182,7 +182,7 @@ func (c *compiler) constExpr(v any) expr {
 	if nonFinite(v) {
 		return func(*frame) any {
 			// Jinja2 writes such a constant as a name that Python does not have.
-			raise.As(KindRuntime, "NameError", "name '%s' is not defined", pystr.FloatRepr(firstNonFinite(v)))
+			raise.Named("NameError", "name '%s' is not defined", pystr.FloatRepr(firstNonFinite(v)))
 			return nil
 		}
 	}
@@ -207,7 +207,7 @@ func (c *compiler) dictExpr(n *syntax.Dict, sc *scope) expr {
 			vals = append(vals, pairs[i].key(fr), pairs[i].val(fr))
 		}
 		fr.pos = at
-		d := value.MakeDict(len(pairs))
+		d := value.NewDictSize(len(pairs))
 		for i := 0; i < len(vals); i += 2 {
 			d.Put(&fr.Frame, vals[i], vals[i+1])
 		}

@@ -33,7 +33,7 @@ func loadTemplate(fr *frame, name string) *Template {
 		if e.Kind == KindNotFound || e.Line == 0 {
 			panic(&raise.Exception{Class: e.Class, Kind: e.Kind, Message: e.Message, Hint: e.Hint, Cause: e.Cause})
 		}
-		raise.Again(e)
+		raise.Reraise(e)
 	}
 	return t
 }

@@ -222,7 +222,7 @@ func (m *macro) call(fr *frame, args []any, kw []value.Keyword) any {
 		return m.caller && !foundCaller && kw[i].Name == "caller"
 	}
 	if m.kwargs {
-		d := value.MakeDict(len(kw) - used)
+		d := value.NewDictSize(len(kw) - used)
 		for i := range kw {
 			if !isUsed(i) {
 				d.SetStr(kw[i].Name, kw[i].Value)

@@ -88,7 +88,7 @@ func New(cfg Config) *Environment {
 		if f, ok := value.AsFunc(v); ok {
 			v = value.FromGo(name, f)
 		}
-		e.globals[name] = value.Box(v)
+		e.globals[name] = value.BoxGlobal(v)
 	}
 	return e
 }

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/kolla-build/kolla-build/pkg/jinja/internal/value"
 	"github.com/rogpeppe/go-internal/txtar"
 )
 
@@ -114,10 +113,10 @@ func unwire(v any) any {
 		}
 		return l
 	case map[string]any:
-		d := value.MakeDict(0)
+		d := NewDict()
 		for _, pair := range v["d"].([]any) {
 			kv := pair.([]any)
-			d.Put(nil, unwire(kv[0]), unwire(kv[1]))
+			d.Set(unwire(kv[0]), unwire(kv[1]))
 		}
 		return d
 	}

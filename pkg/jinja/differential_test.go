@@ -216,7 +216,7 @@ func (g *generator) value(kind string, depth int) any {
 		switch g.intn(12) {
 		case 0:
 			b := new(big.Int).Lsh(big.NewInt(int64(g.intn(1000)-500)), uint(g.intn(90)))
-			return value.NormBig(b)
+			return value.NormInt(b)
 		case 1:
 			return int64(g.intn(100000) - 50000)
 		}
@@ -267,21 +267,21 @@ func (g *generator) value(kind string, depth int) any {
 		}
 		return t
 	case "dict":
-		d := value.MakeDict(0)
+		d := NewDict()
 		for range g.intn(5) {
-			d.Put(nil, g.key(), g.value("any", depth-1))
+			d.Set(g.key(), g.value("any", depth-1))
 		}
 		return d
 	case "dicts":
 		l := &List{}
 		for range g.intn(5) {
-			d := value.MakeDict(0)
-			d.Put(nil, "name", g.pick("ann", "Bob", "cid", "bob", ""))
-			d.Put(nil, "age", int64(g.intn(5)))
+			d := NewDict()
+			d.Set("name", g.pick("ann", "Bob", "cid", "bob", ""))
+			d.Set("age", int64(g.intn(5)))
 			if g.chance(4, 5) {
-				d.Put(nil, "city", g.pick("NY", "ny", "CA"))
+				d.Set("city", g.pick("NY", "ny", "CA"))
 			}
-			d.Put(nil, "sub", g.value("dict", 0))
+			d.Set("sub", g.value("dict", 0))
 			l.Items = append(l.Items, d)
 		}
 		return l

@@ -45,7 +45,7 @@ func (c *compiler) asConst(n syntax.Node) (any, bool) {
 func (c *compiler) tryConst(n syntax.Node) (v any, err *raise.Exception) {
 	c.fold.ctx.escape.autoescape = c.autoescape
 	st := c.fold.st
-	st.Steps, st.NextLook, st.Memory, st.Depth, st.Stack = 0, st.Limits.Steps, 0, 0, nil
+	st.Reset()
 	defer func() {
 		if p := recover(); p != nil {
 			r, is := p.(*raise.Exception)
@@ -170,7 +170,7 @@ func (c *compiler) compute(n syntax.Node) (any, bool) {
 		items, ok := c.constAll(n.Items)
 		return &List{Items: items}, ok
 	case *syntax.Dict:
-		d := value.MakeDict(len(n.Items))
+		d := value.NewDictSize(len(n.Items))
 		for _, p := range n.Items {
 			k, ok := c.constOf(p.Key)
 			if !ok {

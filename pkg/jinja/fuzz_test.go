@@ -8,7 +8,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/kolla-build/kolla-build/pkg/jinja/internal/syntax"
 	"github.com/rogpeppe/go-internal/txtar"
 )
 
@@ -40,31 +39,6 @@ func seedSources(f *testing.F) []string {
 		f.Fatalf("only %d seeds in testdata/jinja", len(seeds))
 	}
 	return seeds
-}
-
-// FuzzLexer: tokens come in the order of the source, and end.
-func FuzzLexer(f *testing.F) {
-	for _, s := range seedSources(f) {
-		f.Add(s, "", "", byte(0))
-	}
-	f.Add("# for x in y\n## c\n# endfor", "#", "##", byte(7))
-	f.Fuzz(func(t *testing.T, src, stmt, comment string, flags byte) {
-		if strings.ContainsAny(stmt+comment, "\n\r") || stmt == comment {
-			stmt, comment = "", ""
-		}
-		env := New(Config{
-			TrimBlocks: flags&1 != 0, LstripBlocks: flags&2 != 0, KeepTrailingNewline: flags&4 != 0,
-			LineStatementPrefix: stmt, LineCommentPrefix: comment,
-		})
-		src = syntax.NormalizeSource(src, flags&4 != 0)
-		pos := 0
-		for _, tok := range syntax.Lex(&env.syntax, src) {
-			if tok.Pos < pos || tok.Pos > len(src) {
-				t.Fatalf("token at %d after one at %d, in %d bytes", tok.Pos, pos, len(src))
-			}
-			pos = tok.Pos
-		}
-	})
 }
 
 // FuzzParser: a source compiles, or the error has a place in it.

@@ -154,10 +154,8 @@ func wire(v any) any {
 		return map[string]any{"t": wireAll(v)}
 	case *Dict:
 		pairs := []any{}
-		for i := range v.Ents {
-			if e := &v.Ents[i]; e.Live {
-				pairs = append(pairs, []any{wire(e.Key), wire(e.Val)})
-			}
+		for key, val := range v.All() {
+			pairs = append(pairs, []any{wire(key), wire(val)})
 		}
 		return map[string]any{"d": pairs}
 	case map[string]any:
@@ -198,11 +196,9 @@ func cloneValue(v any) any {
 		}
 		return t
 	case *Dict:
-		d := value.MakeDict(0)
-		for i := range v.Ents {
-			if e := &v.Ents[i]; e.Live {
-				d.Put(nil, e.Key, cloneValue(e.Val))
-			}
+		d := NewDict()
+		for key, val := range v.All() {
+			d.Set(key, cloneValue(val))
 		}
 		return d
 	}

@@ -31,9 +31,6 @@ type Template struct {
 	lines     []int // where its lines begin
 }
 
-// Name returns the name that the template was loaded or parsed under.
-func (t *Template) Name() string { return t.name }
-
 // Render renders the template with the variables. Values may be nil, booleans,
 // numbers, strings, [*List], [*Dict], [Tuple], [*Template], [Func], and Go maps
 // and slices of them, which are converted (maps in the order of their keys). A
@@ -43,7 +40,7 @@ func (t *Template) Name() string { return t.name }
 func (t *Template) Render(ctx context.Context, vars map[string]any) (text string, err error) {
 	st := newState(t.env, &t.env.cfg.Limits, ctx.Err)
 	defer recoverTo(&err, func() *state { return st })
-	st.Look()
+	st.Check()
 	scope := newContext(t.env, t, t.env.rootVars(st, vars))
 	out := &buffer{st: st, b: make([]byte, 0, len(t.src)+len(t.src)/2+64)}
 	t.root.call(st, scope, nil, out)
@@ -201,8 +198,6 @@ func (fr *frame) Filters() map[string]*value.Callable { return fr.fn.tmpl.env.fi
 
 func (fr *frame) Tests() map[string]*value.Callable { return fr.fn.tmpl.env.tests }
 
-func (fr *frame) TemplateName() string { return fr.fn.tmpl.name }
-
 // localContext is the context with the variables that the current loop and block have set.
 func (fr *frame) LocalContext(loop, block bool) value.Variables {
 	ctx := fr.ctx
@@ -231,18 +226,9 @@ func (f *function) newFrame(st *state, ctx *varContext, parent *frame, out *buff
 	return fr
 }
 
-// push and pop keep the stack of activations, for depth and traces. An error
-// leaves the stack as it is, so that the place can be read off it.
-func (fr *frame) push() {
-	st := fr.st
-	st.Step()
-	if len(st.Stack)+st.Depth >= st.Limits.Depth {
-		raise.As(KindLimit, "RecursionError", "maximum recursion depth exceeded (%d)", st.Limits.Depth)
-	}
-	st.Stack = append(st.Stack, &fr.Frame)
-}
+func (fr *frame) push() { fr.Push(&fr.Frame) }
 
-func (fr *frame) pop() { fr.st.Stack = fr.st.Stack[:len(fr.st.Stack)-1] }
+func (fr *frame) pop() { fr.Pop() }
 
 // call runs a function that takes no arguments.
 func (f *function) call(st *state, ctx *varContext, parent *frame, out *buffer) {
@@ -340,11 +326,11 @@ func toError(r *raise.Exception, st *state) *Error {
 	}
 	top := frameOf(st.Stack[len(st.Stack)-1])
 	e := &Error{Kind: r.Kind, Class: r.Class, Message: r.Message, Hint: r.Hint, Cause: r.Cause}
-	if r.Element != nil {
-		e.Hint = method.Hint(r.Element.(*Undefined))
+	if r.Undefined != nil {
+		e.Hint = method.Hint(r.Undefined.(*Undefined))
 	}
-	if r.Name != "" {
-		e.Hint = raise.Suggest(r.Name, top.visibleNames())
+	if r.UndefinedName != "" {
+		e.Hint = raise.Suggest(r.UndefinedName, top.visibleNames())
 	}
 	raise.Locate(e, top.fn.tmpl.name, top.fn.tmpl.src, top.pos)
 	e.Trace = clipTrace(frames[:len(frames)-1])
@@ -375,7 +361,7 @@ func clipTrace(frames []Frame) []Frame {
 		return frames
 	}
 	out := append(frames[:head:head], frames[len(frames)-tail:]...)
-	out[head].Left = n
+	out[head].Omitted = n
 	return out
 }
 

@@ -5,8 +5,6 @@ import (
 	"regexp"
 	"strings"
 	"unicode"
-
-	"github.com/kolla-build/kolla-build/pkg/jinja/internal/value"
 )
 
 // The typed grammar: it knows which names are bound to which type of value, and
@@ -68,18 +66,18 @@ func (g *generator) typedValue(name string) any {
 	case "ld":
 		return g.filled("dicts")
 	case "d":
-		d := value.MakeDict(0)
+		d := NewDict()
 		for _, k := range []string{"a", "b", "c", "name", "items"} {
 			if k == "a" || g.chance(2, 3) {
-				d.Put(nil, k, int64(g.intn(40)-10))
+				d.Set(k, int64(g.intn(40)-10))
 			}
 		}
 		return d
 	case "dd":
-		d := value.MakeDict(0)
+		d := NewDict()
 		for _, k := range []string{"a", "b", "x y", "Key", "é"} {
 			if g.chance(2, 3) {
-				d.Put(nil, k, g.value("any", 1))
+				d.Set(k, g.value("any", 1))
 			}
 		}
 		return d
@@ -109,13 +107,13 @@ func (g *generator) filled(kind string) any {
 func (g *generator) branches(depth int) any {
 	l := &List{}
 	for range 1 + g.intn(2) {
-		d := value.MakeDict(0)
-		d.Put(nil, "name", g.value("str", 0))
+		d := NewDict()
+		d.Set("name", g.value("str", 0))
 		kids := any(&List{})
 		if depth > 0 {
 			kids = g.branches(depth - 1)
 		}
-		d.Put(nil, "kids", kids)
+		d.Set("kids", kids)
 		l.Items = append(l.Items, d)
 	}
 	return l

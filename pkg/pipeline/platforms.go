@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -101,8 +100,6 @@ func (d *defined) add(o *defined, def *definer) {
 	}
 }
 
-var reRun = regexp.MustCompile(`(?mi)^\s*RUN\s`)
-
 // ready opens the builder and finds out whether it can run what it will have to,
 // before anything is built.
 func (b *builder) ready(ctx context.Context, p *plan.Plan) error {
@@ -114,7 +111,7 @@ func (b *builder) ready(ctx context.Context, p *plan.Plan) error {
 	var match platforms.MatchComparer
 	for _, it := range p.Items {
 		f, ok := b.files[it.Image]
-		if !ok || it.Action != plan.Build || !reRun.Match(f.Content) {
+		if !ok || it.Action != plan.Build || !f.Runs() {
 			continue // to copy files, nothing of the platform has to run
 		}
 		if match == nil {

@@ -5,12 +5,14 @@ import (
 	"path"
 	"slices"
 	"strings"
+
+	"github.com/kolla-build/kolla-build/pkg/dockerfile"
 )
 
-// include does what --include-header and --include-footer say for trees whose
-// templates do not know the variables of those names any more, as none has
-// since 2016: the header goes after the first FROM of the images that stand on
-// none of the set, the footer to the end of those that none stands on.
+// include applies --include-header and --include-footer to trees whose
+// templates do not use the variables of those names, as in Kolla since 2016:
+// the header follows the first FROM of images without a parent in the set, the
+// footer ends images without children.
 func (r *renderer) include(files []Dockerfile) error {
 	header, err := r.included("include_header")
 	if err != nil {
@@ -32,13 +34,13 @@ func (r *renderer) include(files []Dockerfile) error {
 		if footer != "" && !parents[d.Reference] {
 			d.Content = append(endLine(d.Content), footer...)
 		}
-		d.From, d.FromLine, d.Needs = bases(d.Content)
+		r.readReferences(d)
 	}
 	return nil
 }
 
-// included returns the text of a variable that holds a file's, "" if there is
-// none or the tree's templates use it themselves.
+// included returns the value of a variable that holds a file's content, "" if it
+// is not set or the tree's templates use it themselves.
 func (r *renderer) included(variable string) (string, error) {
 	content, _ := r.vars[variable].(string)
 	if content == "" {
@@ -59,17 +61,16 @@ func (r *renderer) included(variable string) (string, error) {
 }
 
 // insertAfterFrom puts text before the instruction that follows the first FROM.
-func insertAfterFrom(dockerfile []byte, text string) []byte {
-	all := instructions(dockerfile)
-	from := slices.IndexFunc(all, func(in instruction) bool { return in.name == "FROM" })
-	if from < 0 || from == len(all)-1 {
-		return append(endLine(dockerfile), text...)
+func insertAfterFrom(content []byte, text string) []byte {
+	line := dockerfile.InstructionAfterFrom(content)
+	if line == 0 {
+		return append(endLine(content), text...)
 	}
 	at := 0
-	for range all[from+1].line - 1 {
-		at += bytes.IndexByte(dockerfile[at:], '\n') + 1
+	for range line - 1 {
+		at += bytes.IndexByte(content[at:], '\n') + 1
 	}
-	return slices.Concat(dockerfile[:at], []byte(text), dockerfile[at:])
+	return slices.Concat(content[:at], []byte(text), content[at:])
 }
 
 // endLine returns b with a newline at its end, unless it is empty.

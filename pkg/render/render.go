@@ -42,9 +42,9 @@ type Dockerfile struct {
 	Template  string // its template in the tree, such as "nova/nova-api/Dockerfile.j2"
 	Place     string // the template as messages name it: its path, if it is on disk
 	Content   []byte
-	From      string // what the first FROM names, "" if there is none
-	FromLine  int    // its line in Content, 1-based, 0 if there is none
-	Needs     []Need // the further images that are used, stages of its own left out
+	From      string // the image that the first FROM names, "" if there is none
+	FromLine  int    // the line of that FROM in Content, 1-based, 0 if there is none
+	Needs     []Need // the other images that it refers to
 	// Context holds the files that the Dockerfile may copy, sorted by path: what
 	// lies in Dir, but for the template and an old Dockerfile, and the patches.
 	Context []File
@@ -96,6 +96,7 @@ func Render(ctx context.Context, o Options) ([]Dockerfile, error) {
 type renderer struct {
 	Options
 	vars     map[string]any
+	own      map[string]string // references of the tree's images by familiar name
 	apt      map[string]File
 	override *override
 	// overrideTemplate is compiled once; nil if there are no overrides.
@@ -103,7 +104,7 @@ type renderer struct {
 }
 
 func newRenderer(o Options) (*renderer, error) {
-	r := &renderer{Options: o}
+	r := &renderer{Options: o, own: ownNames(o.Tree, o.Config)}
 	var err error
 	if r.vars, err = variables(o.Config, o.Version, o.Date); err != nil {
 		return nil, err
@@ -151,7 +152,7 @@ func (r *renderer) image(ctx context.Context, dir string) (Dockerfile, error) {
 		return d, &TemplateError{d.Template, d.Place, r.locate(err)}
 	}
 	d.Content = []byte(content)
-	d.From, d.FromLine, d.Needs = bases(d.Content)
+	r.readReferences(&d)
 	d.Context, d.Patches = r.context(d)
 	return d, nil
 }

@@ -6,15 +6,19 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/moby/buildkit/client/llb"
 	digest "github.com/opencontainers/go-digest"
 )
 
-// inlineLimit is the size in bytes up to which a context file travels inside
-// the LLB, and InlineBudget that of all such files of an image: BuildKit takes
-// messages of 16 MiB at most. What goes beyond lies in the store and is fetched
-// by digest, once.
+// Epoch is the time of files of build contexts: the Unix epoch, as in upstream
+// Kolla, so that the dates of a checkout do not reach images.
+var Epoch = time.Unix(0, 0).UTC()
+
+// inlineLimit is the size in bytes up to which a context file is part of the
+// LLB, and InlineBudget that of all such files of an image: BuildKit's messages
+// have at most 16 MiB. Other files are blobs of the store, fetched by digest.
 const (
 	inlineLimit  = 64 << 10
 	InlineBudget = 2 << 20
@@ -35,12 +39,11 @@ type ContextFile struct {
 // in the store and named by Blob.
 func InlineLimit() int64 { return inlineLimit }
 
-// contextState makes the LLB of a build context that holds those of the files
-// that used names (all if used is nil).
+// contextState returns the LLB of a build context with the files that used
+// names, or all if used is nil.
 func contextState(files []ContextFile, used []string) (llb.State, error) {
 	st := llb.Scratch()
-	// The root is made in any case: the Dockerfile frontend cannot do with a
-	// context that is nothing at all, as when all that is copied is missing.
+	// The Dockerfile frontend needs a context even if nothing is copied.
 	action := llb.Mkdir("/", 0o755, llb.WithParents(true), llb.WithCreatedTime(Epoch))
 	dirs := map[string]bool{".": true}
 	var blobs []ContextFile
@@ -102,7 +105,7 @@ func wanted(file string, used []string) bool {
 			return true
 		}
 		if strings.ContainsAny(u, "*?[\\") {
-			// A pattern may match the file or a directory above it.
+			// A pattern may match the file or a directory that contains it.
 			for p := file; p != "."; p = path.Dir(p) {
 				if ok, err := path.Match(u, p); ok || err != nil {
 					return true

@@ -1,27 +1,21 @@
 package buildkit
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"path"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
 
-	"github.com/containerd/platforms"
-	"github.com/distribution/reference"
+	"github.com/kolla-build/kolla-build/pkg/dockerfile"
 	"github.com/moby/buildkit/client/llb"
 	"github.com/moby/buildkit/exporter/containerimage/exptypes"
 	"github.com/moby/buildkit/frontend/dockerfile/dockerfile2llb"
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
-	"github.com/moby/buildkit/frontend/dockerfile/parser"
-	"github.com/moby/buildkit/frontend/dockerfile/shell"
 	"github.com/moby/buildkit/frontend/dockerui"
 	"github.com/moby/buildkit/solver/pb"
 	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
@@ -29,68 +23,67 @@ import (
 	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// storeID names the local store among a session's content stores. It goes into
-// the LLB, and so into keys: it must not change between runs.
+// storeID names the local store among a session's content stores. It is part of
+// the LLB, and so of keys: it must not change between runs.
 const storeID = "kolla"
 
-// External is an image from outside the tree, such as debian:trixie, that lies
-// in the local store.
+// External is an image from outside the tree, such as debian:trixie, that is in
+// the local store.
 type External struct {
 	Digest digest.Digest // of its manifest, for the platform that is built for
 	Config []byte        // its image config, JSON
 }
 
-// ConvertOptions decide how all Dockerfiles of a run are converted.
+// ConvertOptions apply to all Dockerfiles of a run.
 type ConvertOptions struct {
 	Platform  ocispecs.Platform
 	BuildArgs map[string]string
 
-	// Network is the default network of RUN steps: "" for the builder's own
-	// default, "host" or "none".
+	// Network is the network of RUN steps that do not set one: "" for the
+	// builder's default, "host" or "none".
 	Network string
 
 	// PackageCache names a cache that steps which install packages share, for a
-	// distribution and architecture; "" for none. Keys do not depend on it.
+	// distribution and architecture; "" for none. It is not part of keys.
 	PackageCache string
 
 	// NoCache makes the builder run every step again.
 	NoCache bool
 
-	// CacheNamespace sets steps' cache mounts apart: those of another namespace
-	// hold what a package manager knew of its repositories before they moved.
-	// It is in no key.
+	// CacheNamespace separates cache mounts: those of an earlier namespace hold
+	// package lists from before the repositories changed. It is not part of
+	// keys.
 	CacheNamespace string
 
-	// VolatileLabels are labels that say when or as what an image was built.
-	// They are in the image and not in its key: otherwise a new tag or a new
-	// day would rebuild what has not changed.
+	// VolatileLabels are labels that say when or under which tag an image was
+	// built. They are part of the image and not of its key: a new tag or a new
+	// day must not cause a rebuild.
 	VolatileLabels []string
 
-	// ForKeys says that what comes out will be keyed and not built. An image's
-	// children then stand on its key instead of on its LLB: each Dockerfile is
-	// converted by itself, in time and memory that do not grow with what is
-	// above it.
+	// ForKeys says that the result is needed for its key and is not built. A
+	// child then depends on its parent's key instead of its parent's LLB, so
+	// that converting a Dockerfile takes the same time and memory at any depth.
 	ForKeys bool
 
-	// Epoch is what RUN steps find in SOURCE_DATE_EPOCH, which programs that
-	// write the date into files take for it: useradd, Python's compiler. It is
-	// not in the image's environment and in no key. Zero for none.
+	// Epoch is the value of SOURCE_DATE_EPOCH in RUN steps, for programs that
+	// write dates into files, such as useradd and Python's compiler. It is
+	// neither in the image's environment nor part of keys. Zero for none.
 	Epoch time.Time
 
-	// External resolves an image that is not one of the tree's own.
+	// External resolves an image that was not converted.
 	External func(ctx context.Context, ref string) (External, error)
 }
 
-// Dockerfile is one rendered Dockerfile with what belongs to it.
+// Dockerfile is one rendered Dockerfile with its build context.
 type Dockerfile struct {
 	Name      string // image name, for messages
-	Reference string // full name, as children's FROM lines have it
-	Path      string // where it lies, for messages
+	Reference string // full name, as in children's FROM lines
+	Path      string // for messages
 	Content   []byte
 	Context   []ContextFile
 	Labels    map[string]string
 
-	parsed *parsed // nil until it is
+	parsed *dockerfile.Dockerfile // nil until it is needed
 }
 
 // Definition is an image ready to be built.
@@ -99,68 +92,73 @@ type Definition struct {
 	Path   string
 	LLB    *llb.Definition
 	Config []byte        // image config, JSON
-	Base   []byte        // image config of what FROM names, JSON; nil for scratch
-	Key    digest.Digest // over everything that decides the content
+	Base   []byte        // image config of the parent, JSON; nil for scratch
+	Key    digest.Digest // of everything that determines the content
 
-	// Parts are digests of what the key is made of, by a name that users
-	// understand; the parents among the converted images are left out.
+	// Parts are digests of the parts of the key, by a name that users
+	// understand, without the parents among the converted images.
 	Parts map[string]digest.Digest
-	// External are the images from outside that it stands on, as written.
+	// External are the references of external images that it depends on, as
+	// written.
 	External []string
 
-	// Effort is a guess at how long its steps take, from what they say.
+	// Effort is an estimate of how long its steps take.
 	Effort time.Duration
 }
 
 // Converter converts a run's Dockerfiles, parents before children. Images that
-// are not each other's ancestors may be converted at once.
+// are not each other's ancestors may be converted concurrently.
 type Converter struct {
 	opts   ConvertOptions
 	mu     sync.Mutex
-	images map[string]spliced // by normalized reference
+	images map[string]parentImage // by familiar name
 }
 
-// spliced is what a child needs of an image that is its parent.
-type spliced struct {
+// parentImage is what a child needs of an image that it depends on.
+type parentImage struct {
 	state    llb.State
 	config   []byte
 	external bool
 	digest   digest.Digest // of an external image
 
-	key digest.Digest // with ForKeys: state is made of it for the first child
+	key digest.Digest // with ForKeys: state is made from it when first used
 }
 
 // NewConverter returns a Converter that has seen no image yet.
 func NewConverter(opts ConvertOptions) *Converter {
-	return &Converter{opts: opts, images: map[string]spliced{}}
+	return &Converter{opts: opts, images: map[string]parentImage{}}
 }
 
-// Convert turns one Dockerfile into LLB. What BuildKit's frontend cannot take
-// at all is an error too, not a panic: Dockerfiles are untrusted. Images that its FROM lines name must
-// have been converted before, or be known to ConvertOptions.External. Errors
-// about the Dockerfile are *DockerfileError.
+// Convert turns one Dockerfile into LLB. Images that it refers to must have been
+// converted before, or be known to ConvertOptions.External. Errors about the
+// Dockerfile are *dockerfile.Error; a panic of BuildKit's frontend is one too,
+// since Dockerfiles are untrusted.
 func (c *Converter) Convert(ctx context.Context, d Dockerfile) (def *Definition, err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			def, err = nil, &DockerfileError{Path: d.Path, Err: fmt.Errorf("BuildKit's Dockerfile frontend gave up: %v", r)}
+			def, err = nil, &dockerfile.Error{Path: d.Path, Err: fmt.Errorf("BuildKit's Dockerfile frontend gave up: %v", r)}
 		}
 	}()
 	return c.convert(ctx, d)
 }
 
 func (c *Converter) convert(ctx context.Context, d Dockerfile) (*Definition, error) {
-	stages, args, err := parseStages(d)
+	file, err := d.parse()
 	if err != nil {
 		return nil, err
 	}
-	if err := c.expandFrom(d, stages, args); err != nil {
+	if err := file.Resolve(dockerfile.Options{Platform: c.opts.Platform, BuildArgs: c.opts.BuildArgs}); err != nil {
 		return nil, err
 	}
-	own, err := contextState(d.Context, usedPaths(stages))
+	parents, triggers, err := c.parents(ctx, file)
+	if err != nil {
+		return nil, err
+	}
+	own, err := contextState(d.Context, usedPaths(file, triggers))
 	if err != nil {
 		return nil, fmt.Errorf("build context of %s: %w", d.Name, err)
 	}
-	if err := missingCopy(d, stages); err != nil {
+	if err := checkCopies(d, file, triggers); err != nil {
 		return nil, err
 	}
 	inputs := map[string]llb.State{dockerui.DefaultLocalNameContext: own}
@@ -168,25 +166,21 @@ func (c *Converter) convert(ctx context.Context, d Dockerfile) (*Definition, err
 	parts := map[string]digest.Digest{"context": contextDigest(d.Context), "settings": c.settings(d)}
 	text := string(d.Content)
 	var external []string
-	for _, name := range imageNames(stages) {
-		img, err := c.lookup(ctx, name)
-		if err != nil {
-			return nil, &DockerfileError{Path: d.Path, Line: name.line, Source: sourceLine(d.Content, name.line), Err: err}
-		}
-		key := "image:" + name.text
-		inputs[key] = img.state
-		meta, err := json.Marshal(map[string][]byte{exptypes.ExporterImageConfigKey: img.config})
+	for _, p := range parents {
+		key := "image:" + p.Reference
+		inputs[key] = p.state
+		meta, err := json.Marshal(map[string][]byte{exptypes.ExporterImageConfigKey: p.config})
 		if err != nil {
 			return nil, err
 		}
-		opts["context:"+name.norm] = "input:" + key
+		opts["context:"+p.Name] = "input:" + key
 		opts["input-metadata:"+key] = string(meta)
-		if img.external {
-			external = append(external, name.text)
-			parts["FROM "+name.text] = img.digest
+		if p.external {
+			external = append(external, p.Reference)
+			parts["FROM "+p.Reference] = p.digest
 		} else {
-			// A parent's tag is part of the text and decides nothing.
-			text = strings.ReplaceAll(text, name.text, "parent")
+			// A parent's tag is part of the text and does not affect the result.
+			text = strings.ReplaceAll(text, p.Reference, "parent")
 		}
 	}
 	parts["Dockerfile"] = digest.FromString(text)
@@ -214,7 +208,7 @@ func (c *Converter) convert(ctx context.Context, d Dockerfile) (*Definition, err
 		TargetPlatform: &c.opts.Platform,
 	})
 	if err != nil {
-		return nil, dockerfileError(d, err)
+		return nil, dockerfile.Locate(d.Path, d.Content, err)
 	}
 	def, err := res.State.Marshal(ctx)
 	if err != nil {
@@ -239,35 +233,87 @@ func (c *Converter) convert(ctx context.Context, d Dockerfile) (*Definition, err
 			return nil, fmt.Errorf("LLB of %s: %w", d.Name, err)
 		}
 	}
-	norm, err := normalize(d.Reference)
+	name, err := dockerfile.FamiliarName(d.Reference)
 	if err != nil {
 		return nil, err
 	}
-	made := spliced{state: res.State, config: config}
+	made := parentImage{state: res.State, config: config}
 	if c.opts.ForKeys {
-		made = spliced{key: key, config: keyed}
+		made = parentImage{key: key, config: keyed}
 	}
 	c.mu.Lock()
-	c.images[norm] = made
+	c.images[name] = made
 	c.mu.Unlock()
-	return &Definition{Name: d.Name, Path: d.Path, LLB: def, Config: config, Base: base, Key: key, Parts: parts, External: external, Effort: effort(stages)}, nil
+	return &Definition{Name: d.Name, Path: d.Path, LLB: def, Config: config, Base: base, Key: key, Parts: parts, External: external, Effort: effort(file.Stages)}, nil
 }
 
-// settings digests what decides an image beside its files.
+// settings returns a digest of what determines an image besides its files.
 func (c *Converter) settings(d Dockerfile) digest.Digest {
 	labels := maps.Clone(d.Labels)
 	for _, l := range c.opts.VolatileLabels {
 		delete(labels, l)
 	}
-	// Maps are printed in the order of their keys.
+	// fmt prints maps in the order of their keys.
 	return digest.FromString(fmt.Sprint(c.opts.Platform, c.opts.BuildArgs, c.opts.Network, labels))
 }
 
-// lookup finds an image by the name that a Dockerfile uses, converted earlier
-// in this run or external.
-func (c *Converter) lookup(ctx context.Context, name imageName) (spliced, error) {
+// namedParent is an image that a Dockerfile refers to.
+type namedParent struct {
+	dockerfile.Image
+	parentImage
+}
+
+// parents looks up the images that a Dockerfile refers to, and returns the
+// ONBUILD triggers of those that its stages are based on.
+func (c *Converter) parents(ctx context.Context, file *dockerfile.Dockerfile) (parents []namedParent, triggers []instructions.Command, err error) {
+	seen := map[string]bool{}
+	add := func(images []dockerfile.Image) error {
+		for _, im := range images {
+			if seen[im.Reference] {
+				continue
+			}
+			seen[im.Reference] = true
+			p, err := c.lookup(ctx, im)
+			if err != nil {
+				return file.ErrorAt(im.Line, err)
+			}
+			parents = append(parents, namedParent{im, p})
+		}
+		return nil
+	}
+	images := file.Images()
+	if err := add(images); err != nil {
+		return nil, nil, err
+	}
+	for _, p := range parents {
+		if !file.IsBase(p.Image) {
+			continue
+		}
+		of, err := triggersOf(p.config)
+		if err != nil {
+			return nil, nil, file.ErrorAt(p.Line, fmt.Errorf("image %s: %w", p.Reference, err))
+		}
+		triggers = append(triggers, of...)
+	}
+	// A trigger may copy from an image of its own.
+	return parents, triggers, add(file.Images(triggers...))
+}
+
+func triggersOf(config []byte) ([]instructions.Command, error) {
+	var image struct {
+		Config struct{ OnBuild []string }
+	}
+	if err := json.Unmarshal(config, &image); err != nil {
+		return nil, fmt.Errorf("image config: %w", err)
+	}
+	return dockerfile.Triggers(image.Config.OnBuild)
+}
+
+// lookup finds an image that was converted earlier in this run, or an external
+// one.
+func (c *Converter) lookup(ctx context.Context, im dockerfile.Image) (parentImage, error) {
 	c.mu.Lock()
-	img, ok := c.images[name.norm]
+	img, ok := c.images[im.Name]
 	c.mu.Unlock()
 	if ok && img.key == "" {
 		return img, nil
@@ -275,36 +321,36 @@ func (c *Converter) lookup(ctx context.Context, name imageName) (spliced, error)
 	if ok {
 		var err error
 		if img.state, err = c.stored("parent", img.key, img.config, ""); err != nil {
-			return spliced{}, fmt.Errorf("image config of %s: %w", name.text, err)
+			return parentImage{}, fmt.Errorf("image config of %s: %w", im.Reference, err)
 		}
 		img.key = ""
 		c.mu.Lock()
-		c.images[name.norm] = img
+		c.images[im.Name] = img
 		c.mu.Unlock()
 		return img, nil
 	}
 	if c.opts.External == nil {
-		return spliced{}, fmt.Errorf("image %s is not one of the tree's", name.text)
+		return parentImage{}, fmt.Errorf("image %s is not in the tree", im.Reference)
 	}
-	ext, err := c.opts.External(ctx, name.text)
+	ext, err := c.opts.External(ctx, im.Reference)
 	if err != nil {
-		return spliced{}, err
+		return parentImage{}, err
 	}
-	st, err := c.stored("external", ext.Digest, ext.Config, "load "+name.text)
+	st, err := c.stored("external", ext.Digest, ext.Config, "load "+im.Reference)
 	if err != nil {
-		return spliced{}, fmt.Errorf("image config of %s: %w", name.text, err)
+		return parentImage{}, fmt.Errorf("image config of %s: %w", im.Reference, err)
 	}
 	if !c.opts.Epoch.IsZero() && !c.opts.ForKeys {
 		st = st.AddEnv("SOURCE_DATE_EPOCH", strconv.FormatInt(c.opts.Epoch.Unix(), 10))
 	}
-	img = spliced{state: st, config: ext.Config, external: true, digest: ext.Digest}
+	img = parentImage{state: st, config: ext.Config, external: true, digest: ext.Digest}
 	c.mu.Lock()
-	c.images[name.norm] = img
+	c.images[im.Name] = img
 	c.mu.Unlock()
 	return img, nil
 }
 
-// stored is the state of an image that is named by a digest in the store.
+// stored returns the state of an image in the store.
 func (c *Converter) stored(kind string, d digest.Digest, config []byte, title string) (llb.State, error) {
 	opts := []llb.OCILayoutOption{llb.OCIStore("", storeID), llb.Platform(c.opts.Platform)}
 	if title != "" {
@@ -313,9 +359,10 @@ func (c *Converter) stored(kind string, d digest.Digest, config []byte, title st
 	return llb.OCILayout("kolla-build/"+kind+"@"+d.String(), opts...).WithImageConfig(config)
 }
 
-// key digests what decides an image's content: the LLB, whose head digest is a
-// Merkle root over parents, commands and context files, and the image config
-// without what only says when it was built. That config comes back too.
+// key returns the digest of what determines an image's content: the LLB, whose
+// head digest is a Merkle root over parents, commands and context files, and
+// the image config without what only says when it was built. It returns that
+// config too.
 func (c *Converter) key(def *llb.Definition, img *dockerspec.DockerOCIImage) (key digest.Digest, config []byte, err error) {
 	var head digest.Digest
 	if len(def.Def) > 0 {
@@ -330,157 +377,12 @@ func (c *Converter) key(def *llb.Definition, img *dockerspec.DockerOCIImage) (ke
 	for _, l := range c.opts.VolatileLabels {
 		delete(clean.Config.Labels, l)
 	}
-	// Nested Dockerfile ONBUILD and healthcheck fields are part of Config, so
-	// the JSON of the whole is what children inherit.
+	// The JSON of the whole config is what children inherit: ONBUILD and
+	// HEALTHCHECK are part of it.
 	if config, err = json.Marshal(clean); err != nil {
 		return "", nil, err
 	}
 	h := digest.Canonical.Digester()
 	fmt.Fprintf(h.Hash(), "kolla-build image key 1\n%s\n%s\n", head, config)
 	return h.Digest(), config, nil
-}
-
-// imageName is an image that a Dockerfile names, in FROM or --from.
-type imageName struct {
-	text string // as written
-	norm string // as BuildKit's named contexts are keyed
-	line int
-}
-
-func normalize(ref string) (string, error) {
-	named, err := reference.ParseNormalizedNamed(ref)
-	if err != nil {
-		return "", fmt.Errorf("image name %q: %w", ref, err)
-	}
-	return strings.TrimSuffix(reference.FamiliarString(named), ":latest"), nil
-}
-
-// imageNames lists the images from outside that a Dockerfile's stages need.
-// Variables in FROM have been expanded.
-func imageNames(stages []instructions.Stage) []imageName {
-	known := map[string]bool{"scratch": true, "context": true}
-	var names []imageName
-	add := func(text string, line int) {
-		if text == "" || known[strings.ToLower(text)] || strings.Contains(text, "$") {
-			return
-		}
-		norm, err := normalize(text)
-		if err != nil {
-			return // BuildKit says it with the place
-		}
-		known[text] = true
-		names = append(names, imageName{text, norm, line})
-	}
-	for i, st := range stages {
-		line := 0
-		if len(st.Location) > 0 {
-			line = st.Location[0].Start.Line
-		}
-		add(st.BaseName, line)
-		if st.Name != "" {
-			known[strings.ToLower(st.Name)] = true
-		}
-		known[fmt.Sprint(i)] = true
-	}
-	for _, st := range stages {
-		for _, cmd := range st.Commands {
-			line := 0
-			if loc := cmd.Location(); len(loc) > 0 {
-				line = loc[0].Start.Line
-			}
-			switch cmd := cmd.(type) {
-			case *instructions.CopyCommand:
-				add(cmd.From, line)
-			case *instructions.RunCommand:
-				for _, m := range instructions.GetMounts(cmd) {
-					add(m.From, line)
-				}
-			}
-		}
-	}
-	return names
-}
-
-// expandFrom puts the values of global ARGs and build arguments into the FROM
-// lines, so that every image that they name is resolved here and none by the
-// builder, behind the key's back.
-func (c *Converter) expandFrom(d Dockerfile, stages []instructions.Stage, args []instructions.ArgCommand) error {
-	values := map[string]string{"TARGETPLATFORM": platforms.Format(c.opts.Platform), "TARGETOS": c.opts.Platform.OS,
-		"TARGETARCH": c.opts.Platform.Architecture, "TARGETVARIANT": c.opts.Platform.Variant,
-		"BUILDPLATFORM": platforms.Format(c.opts.Platform)} // a stage for the builder is right on the target, too, if slower
-	lex := shell.NewLex('\\')
-	expand := func(word string) (string, map[string]struct{}, error) {
-		var env []string
-		for k, v := range values {
-			env = append(env, k+"="+v)
-		}
-		res, err := lex.ProcessWordWithMatches(word, shell.EnvsFromSlice(env))
-		return res.Result, res.Unmatched, err
-	}
-	for _, a := range args {
-		for _, kv := range a.Args {
-			if v, ok := c.opts.BuildArgs[kv.Key]; ok {
-				values[kv.Key] = v
-			} else if kv.Value != nil {
-				v, _, err := expand(*kv.Value)
-				if err != nil {
-					return dockerfileError(d, err)
-				}
-				values[kv.Key] = v
-			}
-		}
-	}
-	for i := range stages {
-		name, missing, err := expand(stages[i].BaseName)
-		if err == nil && name == "" {
-			err = fmt.Errorf("FROM %s: no value for %s", stages[i].BaseName, strings.Join(slices.Sorted(maps.Keys(missing)), ", "))
-		}
-		if p := stages[i].Platform; err == nil && p != "" {
-			p, _, err = expand(p)
-			if want, perr := platforms.Parse(p); err == nil && (perr != nil || !platforms.OnlyStrict(c.opts.Platform).Match(want)) {
-				err = fmt.Errorf("FROM --platform=%s: all images of a run are for %s, which --platform says", p, platforms.Format(c.opts.Platform))
-			}
-		}
-		if err != nil {
-			line := 0
-			if len(stages[i].Location) > 0 {
-				line = stages[i].Location[0].Start.Line
-			}
-			return &DockerfileError{Path: d.Path, Line: line, Source: sourceLine(d.Content, line), Err: err}
-		}
-		stages[i].BaseName = name
-	}
-	return nil
-}
-
-func parseStages(d Dockerfile) ([]instructions.Stage, []instructions.ArgCommand, error) {
-	if p := d.parsed; p != nil {
-		return p.stages, p.args, nil
-	}
-	if len(bytes.TrimSpace(d.Content)) == 0 {
-		return nil, nil, &DockerfileError{Path: d.Path, Err: errors.New("the rendered Dockerfile is empty")}
-	}
-	ast, err := parser.Parse(bytes.NewReader(d.Content))
-	if err != nil {
-		return nil, nil, dockerfileError(d, err)
-	}
-	stages, args, err := instructions.Parse(ast.AST, nil)
-	if err != nil {
-		return nil, nil, dockerfileError(d, err)
-	}
-	for _, st := range stages {
-		for _, cmd := range st.Commands {
-			if ex, ok := cmd.(interface {
-				Expand(instructions.SingleWordExpander) error
-			}); ok {
-				// RUN keeps its mounts unparsed until it is expanded.
-				if run, isRun := ex.(*instructions.RunCommand); isRun {
-					if err := run.Expand(func(w string) (string, error) { return w, nil }); err != nil {
-						return nil, nil, dockerfileError(d, err)
-					}
-				}
-			}
-		}
-	}
-	return stages, args, nil
 }

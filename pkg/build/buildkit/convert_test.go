@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/kolla-build/kolla-build/pkg/dockerfile"
 	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
 	digest "github.com/opencontainers/go-digest"
 	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
@@ -127,7 +128,7 @@ func TestConvertErrorsNameThePlace(t *testing.T) {
 	}
 	for _, tt := range tests {
 		_, err := converter().Convert(context.Background(), Dockerfile{Name: "base", Reference: "kolla/base:t", Path: "base/Dockerfile", Content: []byte(tt.content)})
-		var de *DockerfileError
+		var de *dockerfile.Error
 		if !errors.As(err, &de) || !strings.HasPrefix(err.Error(), tt.want) {
 			t.Errorf("%s: error %v, want it to start with %q", tt.name, err, tt.want)
 		}

@@ -1,126 +1,100 @@
 package buildkit
 
 import (
+	"fmt"
 	"path"
-	"regexp"
 	"slices"
 	"strings"
-	"time"
 
-	"github.com/moby/buildkit/frontend/dockerfile/dfgitutil"
+	"github.com/kolla-build/kolla-build/pkg/dockerfile"
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
 )
 
-// usedPaths lists the context paths that the stages copy or mount, or nil when
-// that cannot be told and the whole context counts.
-func usedPaths(stages []instructions.Stage) []string {
-	used := []string{}
-	for _, st := range stages {
-		for _, cmd := range st.Commands {
-			var paths []string
-			switch cmd := cmd.(type) {
-			case *instructions.AddCommand:
-				paths = cmd.SourcePaths
-			case *instructions.CopyCommand:
-				if cmd.Parents {
-					return nil // its paths have pivots in them
-				}
-				if cmd.From == "" {
-					paths = cmd.SourcePaths
-				}
-			case *instructions.OnbuildCommand:
-				return nil
-			case *instructions.RunCommand:
-				for _, m := range instructions.GetMounts(cmd) {
-					if m.Type == instructions.MountTypeBind && m.From == "" {
-						paths = append(paths, m.Source)
-					}
-				}
-			}
-			for _, p := range paths {
-				if strings.Contains(p, "$") {
-					return nil
-				}
-				// As the frontend has it: relative to the context's root, and
-				// never above it.
-				p = path.Clean("/" + p)[1:]
-				if p == "" {
-					return nil
-				}
-				used = append(used, p)
-			}
-		}
+// parse returns the parsed Dockerfile. ContextPaths keeps it; otherwise it is
+// parsed each time.
+func (d *Dockerfile) parse() (*dockerfile.Dockerfile, error) {
+	if d.parsed != nil {
+		return d.parsed, nil
 	}
-	slices.Sort(used)
-	return slices.Compact(used)
+	return dockerfile.Parse(d.Path, d.Content)
 }
 
-// Epoch is the time that files of build contexts carry: the Unix epoch, as in
-// upstream Kolla, so that a checkout's dates do not reach images.
-var Epoch = time.Unix(0, 0).UTC()
-
 // ContextPaths returns the paths of the build context that a Dockerfile copies
-// or mounts; all is true when it may use any. A Dockerfile that does not parse
-// uses none: Convert says what is wrong with it. What was parsed is kept for
-// Convert, until Forget.
+// or mounts; all is true if it may use any file. For a Dockerfile that does not
+// parse it returns none: Convert reports the error. The parsed Dockerfile is
+// kept for Convert until Forget.
 func (d *Dockerfile) ContextPaths() (paths []string, all bool) {
-	stages, args, err := parseStages(*d)
+	file, err := d.parse()
 	if err != nil {
 		return nil, false
 	}
-	d.parsed = &parsed{stages, args}
-	paths = usedPaths(stages)
-	return paths, paths == nil
+	d.parsed = file
+	return file.ContextPaths()
 }
-
-// Download is what an ADD instruction fetches and no checksum pins.
-type Download struct {
-	Location  string // a URL, of a git repository without its fragment
-	Git       bool
-	Reference string // git: branch, tag or commit, "" for the default branch
-}
-
-// Downloads lists what a Dockerfile's ADD instructions fetch from elsewhere,
-// where neither a checksum nor a whole commit id says what that is. Locations
-// with variables in them are left out.
-func (d *Dockerfile) Downloads() []Download {
-	stages, _, err := parseStages(*d)
-	if err != nil {
-		return nil
-	}
-	var out []Download
-	for _, st := range stages {
-		for _, cmd := range st.Commands {
-			add, ok := cmd.(*instructions.AddCommand)
-			if !ok || add.Checksum != "" {
-				continue
-			}
-			for _, src := range add.SourcePaths {
-				if strings.Contains(src, "$") {
-					continue
-				}
-				ref, isGit, err := dfgitutil.ParseGitRef(src)
-				switch {
-				case err == nil && isGit:
-					if !wholeCommit.MatchString(ref.Ref) {
-						out = append(out, Download{Location: ref.Remote, Git: true, Reference: ref.Ref})
-					}
-				case strings.HasPrefix(src, "http://") || strings.HasPrefix(src, "https://"):
-					out = append(out, Download{Location: src})
-				}
-			}
-		}
-	}
-	return out
-}
-
-var wholeCommit = regexp.MustCompile(`^[0-9a-f]{40}([0-9a-f]{24})?$`)
 
 // Forget frees what ContextPaths keeps.
 func (d *Dockerfile) Forget() { d.parsed = nil }
 
-// parsed is a Dockerfile's content as BuildKit's parser has it.
-type parsed struct {
-	stages []instructions.Stage
-	args   []instructions.ArgCommand
+// Downloads returns what ADD instructions fetch from elsewhere that is not
+// pinned.
+func (d *Dockerfile) Downloads() []dockerfile.Download {
+	file, err := d.parse()
+	if err != nil {
+		return nil
+	}
+	return file.Downloads()
+}
+
+// Runs reports whether building the image executes a command.
+func (d *Dockerfile) Runs() bool {
+	file, err := d.parse()
+	return err == nil && file.Runs()
+}
+
+// usedPaths returns the context paths that count for the image, nil for all.
+func usedPaths(file *dockerfile.Dockerfile, triggers []instructions.Command) []string {
+	paths, all := file.ContextPaths(triggers...)
+	switch {
+	case all:
+		return nil
+	case paths == nil:
+		return []string{}
+	}
+	return paths
+}
+
+// checkCopies finds the first COPY or ADD of a file that the build context does
+// not have. BuildKit would report it only when it gets to that step.
+func checkCopies(d Dockerfile, file *dockerfile.Dockerfile, triggers []instructions.Command) error {
+	for _, use := range file.CopiedPaths(triggers...) {
+		if !inContext(d.Context, use.Path) {
+			return file.ErrorAt(use.Line, fmt.Errorf("%s %s: the build context has no such file%s", use.Instruction, use.Path, contextListing(d.Context)))
+		}
+	}
+	return nil
+}
+
+func inContext(files []ContextFile, p string) bool {
+	p = path.Clean("/" + p)[1:]
+	return p == "" || slices.ContainsFunc(files, func(f ContextFile) bool { return f.Path == p || strings.HasPrefix(f.Path, p+"/") })
+}
+
+// maxListed is how many files of a context a message lists.
+const maxListed = 8
+
+func contextListing(files []ContextFile) string {
+	var names []string
+	for _, f := range files {
+		if !f.Mode.IsDir() {
+			names = append(names, f.Path)
+		}
+	}
+	slices.Sort(names)
+	switch n := len(names); {
+	case n == 0:
+		return ", it is empty"
+	case n > maxListed:
+		return fmt.Sprintf("; it has %s and %d more", strings.Join(names[:maxListed], ", "), n-maxListed)
+	}
+	return "; it has " + strings.Join(names, ", ")
 }

@@ -57,7 +57,7 @@ func textFilters() {
 	addFilter("center", "value width=80", func(fr *value.Frame, a []any) any {
 		v := value.SoftStr(fr, a[0])
 		s, _ := value.AsStr(v)
-		return value.Like(v, method.PadText(fr, s, value.IntArg(value.Optional(a[1], int64(80))), " ", '^'))
+		return value.Like(v, method.PadText(fr, s, value.IntArg(value.Or(a[1], int64(80))), " ", '^'))
 	})
 	addFilter("replace", "s old new count=None", replaceFilter)
 	addFilter("indent", "s width=4 first=False blank=False", indentFilter)
@@ -74,8 +74,8 @@ func textFilters() {
 	addFilter("urlencode", "value", urlencode)
 	addFilter("tojson", "value indent=None", tojson)
 	addFilter("default", "value default_value='' boolean=False", func(fr *value.Frame, a []any) any {
-		if value.IsUndefined(a[0]) || value.OptionalBool(a[2], false) && !value.Truth(a[0]) {
-			return value.Optional(a[1], "")
+		if value.IsUndefined(a[0]) || value.OrBool(a[2], false) && !value.Truth(a[0]) {
+			return value.Or(a[1], "")
 		}
 		return a[0]
 	})
@@ -126,7 +126,7 @@ func replaceFilter(fr *value.Frame, a []any) any {
 }
 
 func indentFilter(fr *value.Frame, a []any) any {
-	width := value.Optional(a[1], int64(4))
+	width := value.Or(a[1], int64(4))
 	indent, ok := value.AsStr(width)
 	if !ok {
 		v, isNum := operator.Repeat(fr, " ", width)
@@ -152,13 +152,13 @@ func indentFilter(fr *value.Frame, a []any) any {
 	fr.Alloc(len(s))
 	fr.AllocN(len(lines), len(indent)+1)
 	var b strings.Builder
-	if value.OptionalBool(a[2], false) {
+	if value.OrBool(a[2], false) {
 		b.WriteString(indent)
 	}
 	for i, line := range lines {
 		if i > 0 {
 			b.WriteByte('\n')
-			if line != "" || value.OptionalBool(a[3], false) {
+			if line != "" || value.OrBool(a[3], false) {
 				b.WriteString(indent)
 			}
 		}
@@ -168,23 +168,23 @@ func indentFilter(fr *value.Frame, a []any) any {
 }
 
 func truncateFilter(fr *value.Frame, a []any) any {
-	length, end := value.Optional(a[1], int64(255)), value.Optional(a[3], "...")
-	leeway := value.Optional(a[4], nil)
+	length, end := value.Or(a[1], int64(255)), value.Or(a[3], "...")
+	leeway := value.Or(a[4], nil)
 	if leeway == nil {
 		leeway = int64(5)
 	}
 	endLen := lengthOf(fr, end)
 	if !value.Compare(fr, length, endLen, ">=") {
-		raise.As(raise.KindRuntime, "AssertionError", "expected length >= %d, got %s", endLen, value.Str(fr, length))
+		raise.Named("AssertionError", "expected length >= %d, got %s", endLen, value.Str(fr, length))
 	}
 	if !value.Compare(fr, leeway, int64(0), ">=") {
-		raise.As(raise.KindRuntime, "AssertionError", "expected leeway >= 0, got %s", value.Str(fr, leeway))
+		raise.Named("AssertionError", "expected leeway >= 0, got %s", value.Str(fr, leeway))
 	}
 	if value.Compare(fr, lengthOf(fr, a[0]), operator.Add(fr, length, leeway), "<=") {
 		return a[0]
 	}
 	cut := value.Slicing(fr, a[0], &value.Slice{nil, operator.Subtract(fr, length, endLen), nil})
-	if value.OptionalBool(a[2], false) {
+	if value.OrBool(a[2], false) {
 		return operator.Add(fr, cut, end)
 	}
 	s, ok := value.AsStr(cut)
@@ -208,7 +208,7 @@ func formatFilter(fr *value.Frame, args []any, kw []value.Keyword) any {
 	}
 	v := value.SoftStr(fr, args[0])
 	if len(kw) > 0 {
-		d := value.MakeDict(len(kw))
+		d := value.NewDictSize(len(kw))
 		for _, k := range kw {
 			d.SetStr(k.Name, k.Value)
 		}

@@ -71,14 +71,14 @@ func sequenceFilters() {
 	addFilter("slice", "value slices fill_with=None", sliceFilter)
 	addFilter("batch", "value linecount fill_with=None", batchFilter)
 	addFilter("sum", "iterable attribute=None start=0", func(fr *value.Frame, a []any) any {
-		total := value.Optional(a[2], int64(0))
+		total := value.Or(a[2], int64(0))
 		if _, ok := value.AsStr(total); ok {
 			raise.Type("sum() can't sum strings [use ''.join(seq) instead]")
 		}
 		if _, ok := total.(value.Bytes); ok {
 			raise.Type("sum() can't sum bytes [use b''.join(seq) instead]")
 		}
-		get := attrGetter(fr, value.Optional(a[1], nil), nil, false)
+		get := attrGetter(fr, value.Or(a[1], nil), nil, false)
 		it := value.Iterate(fr, a[0])
 		for {
 			v, ok := it.Next(fr)
@@ -104,7 +104,7 @@ func joinFilter(fr *value.Frame, a []any) any {
 			items[i] = get(items[i])
 		}
 	}
-	sep := value.Optional(a[1], "")
+	sep := value.Or(a[1], "")
 	fr.Work(len(items))
 	parts := make([]string, len(items))
 	if !fr.Code.Autoescape() {
@@ -134,7 +134,7 @@ func sliceFilter(fr *value.Frame, a []any) any {
 	var seq []any
 	started := false
 	var n, per, extra, number, offset int64
-	fill := value.Optional(a[2], nil)
+	fill := value.Or(a[2], nil)
 	return value.NewGenerator("sync_do_slice", func() (any, bool) {
 		if !started {
 			started = true
@@ -172,7 +172,7 @@ func sliceFilter(fr *value.Frame, a []any) any {
 
 func batchFilter(fr *value.Frame, a []any) any {
 	var it value.Iterator
-	fill := value.Optional(a[2], nil)
+	fill := value.Or(a[2], nil)
 	done := false
 	var pending any
 	havePending := false

@@ -41,7 +41,7 @@ func xmlattr(fr *value.Frame, a []any) any {
 		items = append(items, string(value.Escape(fr, k))+`="`+string(value.Escape(fr, v))+`"`)
 	}
 	s := value.JoinStrings(fr, items, " ")
-	if s != "" && value.OptionalBool(a[1], true) {
+	if s != "" && value.OrBool(a[1], true) {
 		s = " " + s
 	}
 	if fr.Code.Autoescape() {

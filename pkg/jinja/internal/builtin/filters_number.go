@@ -19,7 +19,7 @@ func numberFilters() {
 			raise.Type("bad operand type for abs(): '%s'", value.TypeName(a[0]))
 		}
 		if large != nil || x == math.MinInt64 {
-			return value.NormBig(new(big.Int).Abs(value.ToBig(x, large)))
+			return value.NormInt(new(big.Int).Abs(value.ToBig(x, large)))
 		}
 		return value.Abs64(x)
 	})
@@ -27,7 +27,7 @@ func numberFilters() {
 		var v any
 		if fr.Try(func() {
 			if s, ok := value.AsStr(a[0]); ok {
-				base, large, isInt := value.AsInt(value.Optional(a[2], int64(10)))
+				base, large, isInt := value.AsInt(value.Or(a[2], int64(10)))
 				if !isInt {
 					raise.Type("'%s' object cannot be interpreted as an integer", value.TypeName(a[2]))
 				}
@@ -41,17 +41,17 @@ func numberFilters() {
 		}, "TypeError", "ValueError") == nil {
 			return v
 		}
-		if fr.Try(func() { v = value.NormBig(value.ToBigInt(value.ToFloat(a[0]))) }, "TypeError", "ValueError") == nil {
+		if fr.Try(func() { v = value.NormInt(value.ToBigInt(value.ToFloat(a[0]))) }, "TypeError", "ValueError") == nil {
 			return v
 		}
-		return value.Optional(a[1], int64(0))
+		return value.Or(a[1], int64(0))
 	})
 	addFilter("float", "value default=0.0", func(fr *value.Frame, a []any) any {
 		var v any
 		if fr.Try(func() { v = value.ToFloat(a[0]) }, "TypeError", "ValueError") == nil {
 			return v
 		}
-		return value.Optional(a[1], 0.0)
+		return value.Or(a[1], 0.0)
 	})
 	addFilter("round", "value precision=0 method='common'", roundFilter)
 	addFilter("filesizeformat", "value binary=False", fileSize)
@@ -60,14 +60,14 @@ func numberFilters() {
 func fileSize(fr *value.Frame, a []any) any {
 	n := value.ToFloat(a[0])
 	base, units := 1000.0, []string{"kB", "MB", "GB", "TB", "PB", "EB", "ZB", "YB"}
-	if value.OptionalBool(a[1], false) {
+	if value.OrBool(a[1], false) {
 		base, units = 1024, []string{"KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "ZiB", "YiB"}
 	}
 	switch {
 	case n == 1:
 		return "1 Byte"
 	case n < base:
-		return value.Str(fr, value.NormBig(value.ToBigInt(n))) + " Bytes"
+		return value.Str(fr, value.NormInt(value.ToBigInt(n))) + " Bytes"
 	}
 	unit := base
 	for i, name := range units {

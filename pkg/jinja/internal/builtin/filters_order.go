@@ -7,20 +7,20 @@ import (
 
 func orderFilters() {
 	addFilter("sort", "value reverse=False case_sensitive=False attribute=None", func(fr *value.Frame, a []any) any {
-		key := multiGetter(fr, value.Optional(a[3], nil), !value.OptionalBool(a[2], false))
+		key := multiGetter(fr, value.Or(a[3], nil), !value.OrBool(a[2], false))
 		items := value.Collect(fr, a[0])
-		return &value.List{Items: value.SortItems(fr, items, key, a[1] != value.Missing && value.TruthArg(a[1]))}
+		return &value.List{Items: value.SortItems(fr, items, key, a[1] != value.Missing && value.BoolArg(a[1]))}
 	})
 	addFilter("dictsort", "value case_sensitive=False by='key' reverse=False", func(fr *value.Frame, a []any) any {
 		pos := 0
-		switch by, _ := value.AsStr(value.Optional(a[2], "key")); by {
+		switch by, _ := value.AsStr(value.Or(a[2], "key")); by {
 		case "key":
 		case "value":
 			pos = 1
 		default:
 			raise.FilterArgument(`You can only sort by either "key" or "value"`)
 		}
-		fold := !value.OptionalBool(a[1], false)
+		fold := !value.OrBool(a[1], false)
 		key := func(v any) any {
 			if fold {
 				return foldCase(v.(value.Tuple)[pos])
@@ -28,12 +28,12 @@ func orderFilters() {
 			return v.(value.Tuple)[pos]
 		}
 		d := mapping(fr, a[0])
-		return &value.List{Items: value.SortItems(fr, value.Collect(fr, &value.DictView{D: d, Kind: value.ViewItems}), key, a[3] != value.Missing && value.TruthArg(a[3]))}
+		return &value.List{Items: value.SortItems(fr, value.Collect(fr, &value.DictView{D: d, Kind: value.ViewItems}), key, a[3] != value.Missing && value.BoolArg(a[3]))}
 	})
 	addFilter("unique", "value case_sensitive=False attribute=None", func(fr *value.Frame, a []any) any {
 		var it value.Iterator
-		get := attrGetter(fr, value.Optional(a[2], nil), nil, !value.OptionalBool(a[1], false))
-		seen := value.MakeDict(0)
+		get := attrGetter(fr, value.Or(a[2], nil), nil, !value.OrBool(a[1], false))
+		seen := value.NewDictSize(0)
 		return value.NewGenerator("do_unique", func() (any, bool) {
 			if it == nil {
 				it = value.Iterate(fr, a[0])
@@ -58,7 +58,7 @@ func orderFilters() {
 			if !ok {
 				return value.NewUndefined(fr.Code.UndefinedMode(), "No aggregated item, sequence was empty.")
 			}
-			get := attrGetter(fr, value.Optional(a[2], nil), nil, !value.OptionalBool(a[1], false))
+			get := attrGetter(fr, value.Or(a[2], nil), nil, !value.OrBool(a[1], false))
 			bestKey := get(best)
 			for {
 				v, ok := it.Next(fr)
@@ -85,20 +85,20 @@ func mapping(fr *value.Frame, v any) *value.Dict {
 	case *value.Undefined:
 		value.RaiseUndefined(d) // items() of a chainable one is itself, called
 	}
-	raise.As(raise.KindRuntime, "AttributeError", "'%s' object has no attribute 'items'", value.TypeName(v))
+	raise.Named("AttributeError", "'%s' object has no attribute 'items'", value.TypeName(v))
 	return nil
 }
 
 func groupBy(fr *value.Frame, a []any) any {
-	fold := !value.OptionalBool(a[3], false)
-	def := value.Optional(a[2], nil)
+	fold := !value.OrBool(a[3], false)
+	def := value.Or(a[2], nil)
 	get := attrGetter(fr, a[1], def, fold)
 	sorted := value.SortItems(fr, value.Collect(fr, a[0]), get, false)
 	out := &value.List{}
 	var key any
 	for i, v := range sorted {
 		k := get(v)
-		if i == 0 || !value.Same(k, key) && !value.Equal(fr, key, k) {
+		if i == 0 || !value.Identical(k, key) && !value.Equal(fr, key, k) {
 			key = k
 			fr.Alloc(64)
 			out.Items = append(out.Items, &value.GroupTuple{Grouper: key, List: &value.List{}})

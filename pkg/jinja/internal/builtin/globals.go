@@ -24,11 +24,11 @@ func init() {
 	Globals["cycler"] = &value.Callable{Name: "jinja2.utils.Cycler", Kind: value.ClassObject, Raw: func(fr *value.Frame, args []any, kw []value.Keyword) any {
 		value.RejectKeywords("Cycler.__init__", kw)
 		if len(args) == 0 {
-			raise.As(raise.KindRuntime, "RuntimeError", "at least one item has to be provided")
+			raise.Named("RuntimeError", "at least one item has to be provided")
 		}
 		return &cyclerValue{items: args}
 	}}
-	joiner := value.NewFunction("jinja2.utils.Joiner", "sep=None", func(fr *value.Frame, a []any) any { return &joinerValue{sep: value.Optional(a[0], ", ")} })
+	joiner := value.NewFunction("jinja2.utils.Joiner", "sep=None", func(fr *value.Frame, a []any) any { return &joinerValue{sep: value.Or(a[0], ", ")} })
 	joiner.Kind = value.ClassObject
 	Globals["joiner"] = joiner
 	Globals["lipsum"] = value.NewFunction("generate_lorem_ipsum", "n=5 html=True min=20 max=100", lipsum)
@@ -46,7 +46,7 @@ func rangeGlobal(fr *value.Frame, args []any, kw []value.Keyword) any {
 			raise.Type("'%s' object cannot be interpreted as an integer", value.TypeName(v))
 		}
 		if large != nil {
-			raise.As(raise.KindRuntime, "OverflowError", "Python int too large to convert to C ssize_t")
+			raise.Named("OverflowError", "Python int too large to convert to C ssize_t")
 		}
 		n[i] = x
 	}
@@ -61,7 +61,7 @@ func rangeGlobal(fr *value.Frame, args []any, kw []value.Keyword) any {
 		raise.Value("range() arg 3 must not be zero")
 	}
 	if r.Start < 0 && r.Stop > math.MaxInt64+r.Start || r.Stop < 0 && r.Start > math.MaxInt64+r.Stop {
-		raise.As(raise.KindRuntime, "OverflowError", "Python int too large to convert to C ssize_t")
+		raise.Named("OverflowError", "Python int too large to convert to C ssize_t")
 	}
 	if r.Len() > int64(fr.Limits.Range) {
 		raise.As(raise.KindLimit, "OverflowError", "Range too big. The sandbox blocks ranges larger than MAX_RANGE (%d).", fr.Limits.Range)
@@ -74,7 +74,7 @@ func dictGlobal(fr *value.Frame, args []any, kw []value.Keyword) *value.Dict {
 		raise.Type("dict expected at most 1 argument, got %d", len(args))
 	}
 	fr.AllocN(len(kw)+1, 64)
-	d := value.MakeDict(0)
+	d := value.NewDictSize(0)
 	value.UpdateDict(fr, d, args, kw)
 	return d
 }
@@ -207,7 +207,7 @@ func lipsum(fr *value.Frame, a []any) any {
 }
 
 func lipsumText(paragraphs []string, html any) any {
-	if !value.OptionalBool(html, true) {
+	if !value.OrBool(html, true) {
 		return strings.Join(paragraphs, "\n\n")
 	}
 	for i, p := range paragraphs {

@@ -16,7 +16,7 @@ import (
 // would trip over escaped.
 func tojson(fr *value.Frame, a []any) any {
 	w := &jsonWriter{fr: fr}
-	switch indent := value.Optional(a[1], nil).(type) {
+	switch indent := value.Or(a[1], nil).(type) {
 	case nil:
 	case string:
 		w.indent, w.pretty = indent, true

@@ -37,7 +37,7 @@ func (p *pretty) sorted(v any, depth int) any {
 		return v
 	}
 	for _, o := range p.open {
-		if value.Same(o, v) {
+		if value.Identical(o, v) {
 			return v
 		}
 	}
@@ -58,7 +58,7 @@ func (p *pretty) sorted(v any, depth int) any {
 		return t
 	case *value.Dict:
 		p.open = append(p.open, v)
-		d := value.MakeDict(v.Len())
+		d := value.NewDictSize(v.Len())
 		for _, item := range p.items(v) {
 			kv := item.(value.Tuple)
 			d.Put(p.fr, kv[0], p.sorted(kv[1], depth+1))
@@ -124,7 +124,7 @@ func (p *pretty) format(v any, indent, allowance, level int) {
 		raise.As(raise.KindLimit, "RecursionError", "maximum recursion depth exceeded")
 	}
 	for _, o := range p.open {
-		if value.Same(o, v) {
+		if value.Identical(o, v) {
 			p.b.WriteString("<Recursion on " + value.TypeName(v) + " with id=" + value.ObjectAddress(v) + ">")
 			return
 		}

@@ -11,13 +11,13 @@ import (
 )
 
 func roundFilter(fr *value.Frame, a []any) any {
-	how := value.Optional(a[2], "common")
+	how := value.Or(a[2], "common")
 	value.HashKey(fr, how)
 	m, _ := value.AsStr(how)
 	if m != "common" && m != "ceil" && m != "floor" {
 		raise.FilterArgument("method must be common, ceil or floor")
 	}
-	precision := value.Optional(a[1], int64(0))
+	precision := value.Or(a[1], int64(0))
 	if m == "common" {
 		if x, ok := a[0].(*big.Int); ok {
 			fr.Work(x.BitLen() / 64 * (1 + x.BitLen()/64) / 16)
@@ -34,7 +34,7 @@ func roundFilter(fr *value.Frame, a []any) any {
 		} else {
 			f = math.Floor(f)
 		}
-		whole = value.NormBig(value.ToBigInt(f))
+		whole = value.NormInt(value.ToBigInt(f))
 	} else if _, _, ok := value.AsInt(scaled); ok {
 		whole = scaled
 	} else {
@@ -54,7 +54,7 @@ func roundNumber(v, n any) any {
 	f, isF := v.(float64)
 	if n == nil {
 		if isF {
-			return value.NormBig(value.ToBigInt(math.RoundToEven(f)))
+			return value.NormInt(value.ToBigInt(math.RoundToEven(f)))
 		}
 		return operator.Positive(nil, v)
 	}
@@ -74,7 +74,7 @@ func roundNumber(v, n any) any {
 	}
 	switch {
 	case large != nil:
-		raise.As(raise.KindRuntime, "OverflowError", "Python int too large to convert to C ssize_t")
+		raise.Named("OverflowError", "Python int too large to convert to C ssize_t")
 	case math.IsNaN(f) || math.IsInf(f, 0) || f == 0:
 		return f
 	case digits > 400:
@@ -84,7 +84,7 @@ func roundNumber(v, n any) any {
 	case digits >= 0:
 		r, err := strconv.ParseFloat(strconv.FormatFloat(f, 'f', int(digits), 64), 64)
 		if err != nil {
-			raise.As(raise.KindRuntime, "OverflowError", "rounded value too large to represent")
+			raise.Named("OverflowError", "rounded value too large to represent")
 		}
 		return r
 	}
@@ -98,7 +98,7 @@ func roundTens(f float64, n int64) any {
 	whole := roundRat(q)
 	r, _ := new(big.Rat).SetInt(whole.Mul(whole, unit)).Float64()
 	if math.IsInf(r, 0) {
-		raise.As(raise.KindRuntime, "OverflowError", "rounded value too large to represent")
+		raise.Named("OverflowError", "rounded value too large to represent")
 	}
 	if r == 0 {
 		return math.Copysign(0, f)
@@ -131,5 +131,5 @@ func roundInt(x *big.Int, digits int64, same any) any {
 	case c > 0, c == 0 && whole.Bit(0) == 1:
 		whole.Add(whole, big.NewInt(1))
 	}
-	return value.NormBig(whole.Mul(whole, unit))
+	return value.NormInt(whole.Mul(whole, unit))
 }

@@ -47,7 +47,7 @@ func init() {
 	test("number", "value", func(fr *value.Frame, a []any) bool { return value.IsNumber(a[0]) })
 	test("sequence", "value", func(fr *value.Frame, a []any) bool { return isSequenceLike(fr, a[0]) })
 	test("iterable", "value", func(fr *value.Frame, a []any) bool { return value.IteratorOf(fr, a[0]) != nil })
-	test("sameas", "value other", func(fr *value.Frame, a []any) bool { return value.Same(a[0], a[1]) })
+	test("sameas", "value other", func(fr *value.Frame, a []any) bool { return value.Identical(a[0], a[1]) })
 	test("escaped", "value", func(fr *value.Frame, a []any) bool { return value.HasHTML(a[0]) })
 	test("in", "value seq", func(fr *value.Frame, a []any) bool { return value.Contains(fr, a[1], a[0]) })
 	Tests["callable"] = value.NewBuiltin("callable", "obj", func(fr *value.Frame, a []any) any { return value.IsCallable(a[0]) })

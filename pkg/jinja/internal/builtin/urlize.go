@@ -29,12 +29,12 @@ func urlizeFilter(fr *value.Frame, a []any) any {
 		}
 		s, ok := value.AsStr(v)
 		if !ok {
-			raise.As(raise.KindRuntime, "AttributeError", "'%s' object has no attribute 'split'", value.TypeName(v))
+			raise.Named("AttributeError", "'%s' object has no attribute 'split'", value.TypeName(v))
 		}
 		return pystr.Split(s, -1, false)
 	}
-	rel := words(value.Optional(a[4], nil))
-	if value.OptionalBool(a[2], false) {
+	rel := words(value.Or(a[4], nil))
+	if value.OrBool(a[2], false) {
 		rel = append(rel, "nofollow")
 	}
 	rel = append(rel, "noopener")
@@ -42,11 +42,11 @@ func urlizeFilter(fr *value.Frame, a []any) any {
 	rel = slices.Compact(rel)
 	relAttr := ` rel="` + pystr.Escape(strings.Join(rel, " ")) + `"`
 	targetAttr := ""
-	if target := value.Optional(a[3], nil); target != nil && value.Truth(target) {
+	if target := value.Or(a[3], nil); target != nil && value.Truth(target) {
 		targetAttr = ` target="` + string(value.Escape(fr, target)) + `"`
 	}
 	var schemes []string
-	if v := value.Optional(a[5], nil); v != nil {
+	if v := value.Or(a[5], nil); v != nil {
 		for _, s := range value.Collect(fr, v) {
 			scheme, ok := value.AsStr(s)
 			if !ok {
@@ -59,7 +59,7 @@ func urlizeFilter(fr *value.Frame, a []any) any {
 		}
 	}
 	trim := func(s string) string { return s }
-	if v := value.Optional(a[1], nil); v != nil {
+	if v := value.Or(a[1], nil); v != nil {
 		trim = func(s string) string {
 			if value.Compare(fr, int64(pystr.Len(s)), v, ">") {
 				cut, _ := value.AsStr(value.Slicing(fr, s, &value.Slice{nil, v, nil}))

@@ -14,18 +14,18 @@ func wordwrapFilter(fr *value.Frame, a []any) any {
 	s, ok := value.AsStr(a[0])
 	if !ok {
 		value.CheckUndefined(a[0], nil)
-		raise.As(raise.KindRuntime, "AttributeError", "'%s' object has no attribute 'splitlines'", value.TypeName(a[0]))
+		raise.Named("AttributeError", "'%s' object has no attribute 'splitlines'", value.TypeName(a[0]))
 	}
 	sep := "\n"
-	if v := value.Optional(a[3], nil); v != nil {
+	if v := value.Or(a[3], nil); v != nil {
 		sep = value.StrArg(v, "wrapstring")
 	}
-	breakLong, hyphens := value.OptionalBool(a[2], true), value.OptionalBool(a[4], true)
+	breakLong, hyphens := value.OrBool(a[2], true), value.OrBool(a[4], true)
 	fr.Alloc(8 * len(s))
 	var out []string
 	for _, line := range pystr.SplitLines(s, false) {
 		fr.Work(len(line))
-		w := pystr.Wrapper{Width: wrapWidth(value.Optional(a[1], int64(79)), line), BreakLong: breakLong, Hyphens: hyphens}
+		w := pystr.Wrapper{Width: wrapWidth(value.Or(a[1], int64(79)), line), BreakLong: breakLong, Hyphens: hyphens}
 		out = append(out, strings.Join(w.Wrap(line), sep))
 	}
 	return value.JoinStrings(fr, out, sep)

@@ -37,7 +37,7 @@ func methodsOf(v any) Table {
 }
 
 // Of returns the method that an attribute of a value is, or nil.
-func Of(v any, attr string) *method {
+func Of(v any, attr string) *Method {
 	if strings.HasPrefix(attr, "_") {
 		return nil
 	}
@@ -107,7 +107,7 @@ func Attribute(fr *value.Frame, v any, attr string) (any, bool) {
 }
 
 // dictClassMethod is a method of dict, taken from the class.
-func dictClassMethod(m *method) *value.Callable {
+func dictClassMethod(m *Method) *value.Callable {
 	return &value.Callable{Name: m.Name, Kind: value.BuiltinFunction, Raw: func(fr *value.Frame, args []any, kw []value.Keyword) any {
 		if m.Name == "fromkeys" {
 			return m.Call(fr, nil, args, kw)
@@ -195,7 +195,7 @@ func Getitem(fr *value.Frame, v, arg any) any {
 		}
 		var x any
 		var found bool
-		if r := fr.Try(func() { x, found = o.Find(fr, arg) }, "TypeError"); r == nil && found {
+		if r := fr.Try(func() { x, found = o.Lookup(fr, arg) }, "TypeError"); r == nil && found {
 			return x
 		}
 	case *value.List:

@@ -118,7 +118,7 @@ func addBytesMethods() {
 	bytesMethods.Add("splitlines", "keepends=False", func(fr *value.Frame, recv any, a []any) any {
 		fr.Alloc(32 * len(recv.(value.Bytes)))
 		s := strings.NewReplacer("\v", string(rune(byteRune+'\v')), "\f", string(rune(byteRune+'\f'))).Replace(bytesText(recv.(value.Bytes)))
-		return asBytes(listOf(pystr.SplitLines(s, a[0] != value.Missing && value.TruthArg(a[0]))))
+		return asBytes(listOf(pystr.SplitLines(s, a[0] != value.Missing && value.BoolArg(a[0]))))
 	})
 	bytesMethods.Add("join", "/iterable", func(fr *value.Frame, recv any, a []any) any {
 		items := value.Collect(fr, a[0])

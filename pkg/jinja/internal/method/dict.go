@@ -13,7 +13,7 @@ func dictAccess() {
 		})
 	}
 	m.Add("get", "/key default=None", func(fr *value.Frame, recv any, a []any) any {
-		if v, ok := recv.(*value.Dict).Find(fr, a[0]); ok {
+		if v, ok := recv.(*value.Dict).Lookup(fr, a[0]); ok {
 			return v
 		}
 		if a[1] == value.Missing {
@@ -26,7 +26,7 @@ func dictAccess() {
 		return recv.(*value.Dict).Copy()
 	})
 	m.Add("fromkeys", "/iterable value=None", func(fr *value.Frame, _ any, a []any) any {
-		d := value.MakeDict(0)
+		d := value.NewDictSize(0)
 		val := a[1]
 		if val == value.Missing {
 			val = nil
@@ -43,7 +43,7 @@ func dictMutators() {
 	m := dictMethods
 	m.Add("setdefault", "/key default=None", func(fr *value.Frame, recv any, a []any) any {
 		d := recv.(*value.Dict)
-		if v, ok := d.Find(fr, a[0]); ok {
+		if v, ok := d.Lookup(fr, a[0]); ok {
 			return v
 		}
 		v := a[1]
@@ -63,7 +63,7 @@ func dictMutators() {
 			return v
 		}
 		if a[1] == value.Missing {
-			raise.As(raise.KindRuntime, "KeyError", "%s", value.Repr(a[0]))
+			raise.Named("KeyError", "%s", value.Repr(a[0]))
 		}
 		return a[1]
 	})
@@ -71,7 +71,7 @@ func dictMutators() {
 		if key, val, ok := recv.(*value.Dict).PopLast(fr); ok {
 			return value.Tuple{key, val}
 		}
-		raise.As(raise.KindRuntime, "KeyError", "'popitem(): dictionary is empty'")
+		raise.Named("KeyError", "'popitem(): dictionary is empty'")
 		return nil
 	})
 	m.Add("clear", "/", func(fr *value.Frame, recv any, _ []any) any {

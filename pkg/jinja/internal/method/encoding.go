@@ -109,7 +109,7 @@ func (c wideCodec) decode(b, name, errors string) string {
 		case errors == "replace":
 			out.WriteRune(utf8.RuneError)
 		default:
-			raise.As(raise.KindRuntime, "UnicodeError", "'%s' codec can't decode bytes", name)
+			raise.Named("UnicodeError", "'%s' codec can't decode bytes", name)
 		}
 		b = b[size:]
 	}
@@ -139,7 +139,7 @@ func encode(fr *value.Frame, s string, encoding, errors any) any {
 			fr.Alloc(4 * len(s))
 			return c.encode(s)
 		}
-		raise.As(raise.KindRuntime, "LookupError", "unknown encoding: %s", name)
+		raise.Named("LookupError", "unknown encoding: %s", name)
 	}
 	out := make([]byte, 0, len(s))
 	for _, r := range s {
@@ -152,7 +152,7 @@ func encode(fr *value.Frame, s string, encoding, errors any) any {
 		case "replace":
 			out = append(out, '?')
 		default:
-			raise.As(raise.KindRuntime, "UnicodeError", "'%s' codec can't encode character", name)
+			raise.Named("UnicodeError", "'%s' codec can't encode character", name)
 		}
 	}
 	return value.Bytes(out)
@@ -180,7 +180,7 @@ func decode(fr *value.Frame, recv any, a []any) any {
 		if c, ok := wideNamed(strings.ReplaceAll(name, "_", "-")); ok {
 			return c.decode(string(b), name, errors)
 		}
-		raise.As(raise.KindRuntime, "LookupError", "unknown encoding: %s", name)
+		raise.Named("LookupError", "unknown encoding: %s", name)
 	}
 	var out strings.Builder
 	for i := 0; i < len(b); {
@@ -197,7 +197,7 @@ func decode(fr *value.Frame, recv any, a []any) any {
 		case errors == "replace":
 			out.WriteRune(utf8.RuneError)
 		default:
-			raise.As(raise.KindRuntime, "UnicodeError", "'%s' codec can't decode byte 0x%02x in position %d", name, b[i], i)
+			raise.Named("UnicodeError", "'%s' codec can't decode byte 0x%02x in position %d", name, b[i], i)
 		}
 		i += size
 	}

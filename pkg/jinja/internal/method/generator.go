@@ -38,7 +38,7 @@ func generatorAttr(g *value.IterObject, name string) (any, bool) {
 			}
 			v, ok := g.Next(fr)
 			if !ok {
-				raise.As(raise.KindRuntime, "StopIteration", "")
+				raise.Named("StopIteration", "")
 			}
 			return v
 		})

@@ -45,13 +45,13 @@ func listMutators() {
 		l := recv.(*value.List)
 		i := value.IntOr(a[0], -1)
 		if len(l.Items) == 0 {
-			raise.As(raise.KindRuntime, "IndexError", "pop from empty list")
+			raise.Named("IndexError", "pop from empty list")
 		}
 		if i < 0 {
 			i += len(l.Items)
 		}
 		if i < 0 || i >= len(l.Items) {
-			raise.As(raise.KindRuntime, "IndexError", "pop index out of range")
+			raise.Named("IndexError", "pop index out of range")
 		}
 		v := l.Items[i]
 		fr.Work(len(l.Items) - i)
@@ -62,7 +62,7 @@ func listMutators() {
 		l := recv.(*value.List)
 		fr.Work(len(l.Items) >> 3)
 		for i, v := range l.Items {
-			if value.Same(v, a[0]) || value.Equal(fr, v, a[0]) {
+			if value.Identical(v, a[0]) || value.Equal(fr, v, a[0]) {
 				l.Items = slices.Delete(l.Items, i, i+1)
 				return nil
 			}
@@ -91,7 +91,7 @@ func listMutators() {
 		}
 		items := l.Items
 		l.Items = nil
-		sorted := value.SortItems(fr, items, key, a[1] != value.Missing && value.TruthArg(a[1]))
+		sorted := value.SortItems(fr, items, key, a[1] != value.Missing && value.BoolArg(a[1]))
 		l.Items = sorted
 		return nil
 	})
@@ -116,7 +116,7 @@ func listQueries() {
 			start, _, _, count := value.SliceIndices(&b, int64(len(list)))
 			fr.Work(int(count))
 			for i := start; i < start+count; i++ {
-				if value.Same(list[i], a[0]) || value.Equal(fr, list[i], a[0]) {
+				if value.Identical(list[i], a[0]) || value.Equal(fr, list[i], a[0]) {
 					return i
 				}
 			}
@@ -129,7 +129,7 @@ func listQueries() {
 			n := int64(0)
 			fr.Work(len(items(recv)))
 			for _, v := range items(recv) {
-				if value.Same(v, a[0]) || value.Equal(fr, v, a[0]) {
+				if value.Identical(v, a[0]) || value.Equal(fr, v, a[0]) {
 					n++
 				}
 			}

@@ -7,7 +7,7 @@ import (
 )
 
 // method is a built-in method of a type.
-type method struct {
+type Method struct {
 	*value.Callable
 	// bound says that it prints as a method of a Python class, not as a built-in one.
 	Bound bool
@@ -17,10 +17,10 @@ type method struct {
 	rawly func(fr *value.Frame, recv any, args []any, kw []value.Keyword) any
 }
 
-func (m *method) Call(fr *value.Frame, recv any, args []any, kw []value.Keyword) any {
+func (m *Method) Call(fr *value.Frame, recv any, args []any, kw []value.Keyword) any {
 	fr.Step()
 	fr.ScanText(recv)
-	fr.ScanArgs(args)
+	fr.ScanArguments(args)
 	if m.rawly != nil {
 		return m.rawly(fr, recv, args, kw)
 	}
@@ -31,22 +31,22 @@ func (m *method) Call(fr *value.Frame, recv any, args []any, kw []value.Keyword)
 type BoundMethod struct {
 	Recv   any
 	Name   string
-	Method *method
+	Method *Method
 }
 
 // Table maps names to methods. Parameters are as for spec; a leading / makes
 // them positional.
-type Table map[string]*method
+type Table map[string]*Method
 
 func (t Table) Add(name, params string, run func(fr *value.Frame, recv any, a []any) any) {
 	pos := strings.HasPrefix(params, "/")
 	c := value.NewFunction(name, strings.TrimPrefix(params, "/"), nil)
 	c.PositionalOnly = pos
-	t[name] = &method{Callable: c, run: run}
+	t[name] = &Method{Callable: c, run: run}
 }
 
 func (t Table) addRaw(name string, run func(fr *value.Frame, recv any, args []any, kw []value.Keyword) any) {
-	t[name] = &method{Callable: &value.Callable{Name: name}, rawly: run}
+	t[name] = &Method{Callable: &value.Callable{Name: name}, rawly: run}
 }
 
 var boundClass = value.Class{Name: "builtin_function_or_method", Private: []string{"__call__", "__name__", "__qualname__", "__self__", "__text_signature__", "__module__"}}
@@ -67,7 +67,7 @@ func init() {
 		c.Equal = func(v any, _ *value.Frame, other any) bool {
 			x := v.(*BoundMethod)
 			y, ok := other.(*BoundMethod)
-			return ok && x.Name == y.Name && value.Same(x.Recv, y.Recv)
+			return ok && x.Name == y.Name && value.Identical(x.Recv, y.Recv)
 		}
 	}
 }

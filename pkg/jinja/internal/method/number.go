@@ -46,13 +46,13 @@ func numberMethods() {
 	f.Add("as_integer_ratio", "/", func(fr *value.Frame, recv any, _ []any) any {
 		x := recv.(float64)
 		if math.IsInf(x, 0) {
-			raise.As(raise.KindRuntime, "OverflowError", "cannot convert Infinity to integer ratio")
+			raise.Named("OverflowError", "cannot convert Infinity to integer ratio")
 		}
 		if math.IsNaN(x) {
 			raise.Value("cannot convert NaN to integer ratio")
 		}
 		r := new(big.Rat).SetFloat64(x)
-		return value.Tuple{value.NormBig(r.Num()), value.NormBig(r.Denom())}
+		return value.Tuple{value.NormInt(r.Num()), value.NormInt(r.Denom())}
 	})
 }
 
@@ -102,7 +102,7 @@ func intToBytes(fr *value.Frame, recv any, args []any, kw []value.Keyword) any {
 	small, large, _ := value.AsInt(recv)
 	x := value.ToBig(small, large)
 	if x.Sign() < 0 && !signed {
-		raise.As(raise.KindRuntime, "OverflowError", "can't convert negative int to unsigned")
+		raise.Named("OverflowError", "can't convert negative int to unsigned")
 	}
 	fr.Alloc(n)
 	bits := x.BitLen()
@@ -112,7 +112,7 @@ func intToBytes(fr *value.Frame, recv any, args []any, kw []value.Keyword) any {
 		}
 	}
 	if (bits+7)/8 > n {
-		raise.As(raise.KindRuntime, "OverflowError", "int too big to convert")
+		raise.Named("OverflowError", "int too big to convert")
 	}
 	if x.Sign() < 0 {
 		x = new(big.Int).Add(x, new(big.Int).Lsh(big.NewInt(1), uint(8*n)))
@@ -169,7 +169,7 @@ func intFromBytes(fr *value.Frame, recv any, args []any, kw []value.Keyword) any
 	if _, isBool := recv.(bool); isBool {
 		return x.Sign() != 0
 	}
-	return value.NormBig(x)
+	return value.NormInt(x)
 }
 
 // floatFromHex is float.fromhex.
@@ -193,7 +193,7 @@ func floatFromHex(fr *value.Frame, _ any, a []any) any {
 		raise.Value("invalid hexadecimal floating-point string")
 	}
 	if err != nil {
-		raise.As(raise.KindRuntime, "OverflowError", "hexadecimal value too large to represent as a float")
+		raise.Named("OverflowError", "hexadecimal value too large to represent as a float")
 	}
 	return f
 }

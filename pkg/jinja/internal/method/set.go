@@ -7,10 +7,10 @@ import (
 
 func init() {
 	m := setMethods
-	of := func(v any) *value.Dict { return v.(*value.Set).D }
+	of := func(v any) *value.Dict { return v.(*value.Set).Members }
 	// all collects what the arguments iterate over.
 	all := func(fr *value.Frame, args []any) *value.Dict {
-		d := value.MakeDict(0)
+		d := value.NewDictSize(0)
 		for _, a := range args {
 			for _, v := range value.Collect(fr, a) {
 				fr.Alloc(64)
@@ -56,7 +56,7 @@ func init() {
 	for name, op := range ops {
 		m.addRaw(name, func(fr *value.Frame, recv any, args []any, kw []value.Keyword) any {
 			value.RejectKeywords(name, kw)
-			return &value.Set{D: op(fr, of(recv), args)}
+			return &value.Set{Members: op(fr, of(recv), args)}
 		})
 		update := name + "_update"
 		if name == "union" {
@@ -64,7 +64,7 @@ func init() {
 		}
 		m.addRaw(update, func(fr *value.Frame, recv any, args []any, kw []value.Keyword) any {
 			value.RejectKeywords(update, kw)
-			recv.(*value.Set).D = op(fr, of(recv), args)
+			recv.(*value.Set).Members = op(fr, of(recv), args)
 			return nil
 		})
 	}
@@ -79,7 +79,7 @@ func init() {
 	})
 	m.Add("copy", "/", func(fr *value.Frame, recv any, _ []any) any {
 		fr.AllocN(of(recv).Len(), 64)
-		return &value.Set{D: of(recv).Copy()}
+		return &value.Set{Members: of(recv).Copy()}
 	})
 	m.Add("discard", "/object", func(fr *value.Frame, recv any, a []any) any {
 		of(recv).Remove(fr, a[0])
@@ -87,7 +87,7 @@ func init() {
 	})
 	m.Add("remove", "/object", func(fr *value.Frame, recv any, a []any) any {
 		if _, ok := of(recv).Remove(fr, a[0]); !ok {
-			raise.As(raise.KindRuntime, "KeyError", "%s", value.Repr(a[0]))
+			raise.Named("KeyError", "%s", value.Repr(a[0]))
 		}
 		return nil
 	})
@@ -95,7 +95,7 @@ func init() {
 		if key, _, ok := of(recv).PopFirst(fr); ok {
 			return key
 		}
-		raise.As(raise.KindRuntime, "KeyError", "'pop from an empty set'")
+		raise.Named("KeyError", "'pop from an empty set'")
 		return nil
 	})
 	m.Add("isdisjoint", "/other", func(fr *value.Frame, recv any, a []any) any {

@@ -65,7 +65,7 @@ func strChecks() {
 }
 
 func makeTrans(fr *value.Frame, a []any) any {
-	d := value.MakeDict(0)
+	d := value.NewDictSize(0)
 	if a[1] == value.Missing {
 		table, ok := a[0].(*value.Dict)
 		if !ok {

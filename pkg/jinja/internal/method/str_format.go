@@ -13,7 +13,7 @@ import (
 // strFormat adds str.format and str.format_map, within the sandbox.
 func strFormat() {
 	strMethods.addRaw("format", func(fr *value.Frame, recv any, args []any, kw []value.Keyword) any {
-		d := value.MakeDict(len(kw))
+		d := value.NewDictSize(len(kw))
 		for _, k := range kw {
 			d.SetStr(k.Name, k.Value)
 		}
@@ -203,7 +203,7 @@ func (f *formatter) value(name string) any {
 		}
 		if n >= len(f.args) {
 			// The sandbox's formatter takes it from the tuple itself.
-			raise.As(raise.KindRuntime, "IndexError", "tuple index out of range")
+			raise.Named("IndexError", "tuple index out of range")
 		}
 		v = f.args[n]
 	} else {

@@ -18,7 +18,7 @@ func strSplit() {
 	split("split", false)
 	split("rsplit", true)
 	addStr("splitlines", "keepends=False", false, func(fr *value.Frame, s string, a []any) any {
-		lines := pystr.SplitLines(s, a[0] != value.Missing && value.TruthArg(a[0]))
+		lines := pystr.SplitLines(s, a[0] != value.Missing && value.BoolArg(a[0]))
 		fr.AllocN(len(lines)+2, 32)
 		return listOf(lines)
 	})

@@ -38,7 +38,7 @@ func intOp(fr *value.Frame, a, b any, small func(x, y int64) (int64, bool), larg
 	if r.BitLen() > value.MaxIntBits {
 		raise.Limit("integer of more than %d bits", value.MaxIntBits)
 	}
-	return value.NormBig(r), true
+	return value.NormInt(r), true
 }
 
 func Add(fr *value.Frame, a, b any) any {
@@ -190,7 +190,7 @@ func Repeat(fr *value.Frame, seq, count any) (any, bool) {
 		return nil, false
 	}
 	if large != nil {
-		raise.As(raise.KindRuntime, "OverflowError", "cannot fit 'int' into an index-sized integer")
+		raise.Named("OverflowError", "cannot fit 'int' into an index-sized integer")
 	}
 	n = max(n, 0)
 	times := func(size, unit int) int {

@@ -8,7 +8,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/jinja/internal/value"
 )
 
-func zeroDivision(msg string) { raise.As(raise.KindRuntime, "ZeroDivisionError", "%s", msg) }
+func zeroDivision(msg string) { raise.Named("ZeroDivisionError", "%s", msg) }
 
 func Divide(fr *value.Frame, a, b any) any {
 	if !value.IsNumber(a) || !value.IsNumber(b) {
@@ -29,7 +29,7 @@ func Divide(fr *value.Frame, a, b any) any {
 			fr.Work(p.BitLen() / 64 * (1 + q.BitLen()/64) / 16)
 			f := quotient(p, q)
 			if math.IsInf(f, 0) {
-				raise.As(raise.KindRuntime, "OverflowError", "integer division result too large for a float")
+				raise.Named("OverflowError", "integer division result too large for a float")
 			}
 			return f
 		}
@@ -186,7 +186,7 @@ func Negate(fr *value.Frame, v any) any {
 	if large == nil && x != math.MinInt64 {
 		return -x
 	}
-	return value.NormBig(new(big.Int).Neg(value.ToBig(x, large)))
+	return value.NormInt(new(big.Int).Neg(value.ToBig(x, large)))
 }
 
 func Positive(fr *value.Frame, v any) any {
@@ -200,5 +200,5 @@ func Positive(fr *value.Frame, v any) any {
 	if !ok {
 		raise.Type("bad operand type for unary +: '%s'", value.TypeName(v))
 	}
-	return value.NormBig(value.ToBig(x, large))
+	return value.NormInt(value.ToBig(x, large))
 }

@@ -232,7 +232,7 @@ func formatInt(fr *value.Frame, v any, f formatSpec) string {
 			raise.Value("Precision not allowed in integer format specifier")
 		}
 		if !b.IsInt64() || b.Sign() < 0 || b.Int64() > 0x10ffff {
-			raise.As(raise.KindRuntime, "OverflowError", "%%c arg not in range(0x110000)")
+			raise.Named("OverflowError", "%%c arg not in range(0x110000)")
 		}
 		return padSpec(fr, string(rune(b.Int64())), f, '>')
 	case 'e', 'E', 'f', 'F', 'g', 'G', '%':

@@ -196,7 +196,7 @@ func (p *percent) number(s string, negative *bool, precision bool) (int, string)
 			raise.Type("* wants int")
 		}
 		if large != nil || precision && (x > math.MaxInt32 || x < math.MinInt32) || x == math.MinInt64 {
-			raise.As(raise.KindRuntime, "OverflowError", "Python int too large to convert to C int")
+			raise.Named("OverflowError", "Python int too large to convert to C int")
 		}
 		if x < 0 {
 			*negative = true
@@ -336,7 +336,7 @@ func (p *percent) char(v any) string {
 		raise.Type("%%c requires int or char")
 	}
 	if large != nil || x < 0 || x > utf8.MaxRune {
-		raise.As(raise.KindRuntime, "OverflowError", "%%c arg not in range(0x110000)")
+		raise.Named("OverflowError", "%%c arg not in range(0x110000)")
 	}
 	return string(rune(x))
 }

@@ -26,12 +26,12 @@ func Power(fr *value.Frame, a, b any) any {
 		zeroDivision("0.0 cannot be raised to a negative power")
 	}
 	if f < 0 && !math.IsInf(f, 0) && g != math.Trunc(g) && !math.IsInf(g, 0) {
-		raise.As(raise.KindRuntime, "TypeError", "a negative number to a fractional power is complex, which is not supported")
+		raise.Named("TypeError", "a negative number to a fractional power is complex, which is not supported")
 	}
 	fr.Work(64)
 	r := floatPower(f, g)
 	if math.IsInf(r, 0) && !math.IsInf(f, 0) && !math.IsInf(g, 0) {
-		raise.As(raise.KindRuntime, "OverflowError", "(34, 'Numerical result out of range')")
+		raise.Named("OverflowError", "(34, 'Numerical result out of range')")
 	}
 	return r
 }
@@ -52,7 +52,7 @@ func intPower(fr *value.Frame, base, exp *big.Int) any {
 	size := base.BitLen() * int(exp.Int64())
 	fr.Alloc(16 + size/8)
 	fr.Work(size / 64 * (1 + size/64) / 64)
-	return value.NormBig(new(big.Int).Exp(base, exp, nil))
+	return value.NormInt(new(big.Int).Exp(base, exp, nil))
 }
 
 // floatPower is x ** y for floats, rounded correctly: the C library that Python

@@ -37,12 +37,12 @@ type Frame struct {
 	What string
 	// Left is the number of frames that were left out before this one, where a
 	// runaway recursion made too many.
-	Left int
+	Omitted int
 }
 
 // sameStep says whether two frames show the same call, as those of a recursion do.
 func (f Frame) sameStep(o Frame) bool {
-	f.Left, o.Left = 0, 0
+	f.Omitted, o.Omitted = 0, 0
 	return f == o
 }
 
@@ -89,10 +89,10 @@ func (e *Error) Error() string {
 		f := e.Trace[i]
 		fmt.Fprintf(&b, "\n  in %s, at %s:%d:%d", f.What, f.Template, f.Line, f.Column)
 		// What repeats is told once.
-		more := f.Left
+		more := f.Omitted
 		for i > 0 && e.Trace[i-1].sameStep(f) {
 			i--
-			more += 1 + e.Trace[i].Left
+			more += 1 + e.Trace[i].Omitted
 		}
 		if more > 0 {
 			fmt.Fprintf(&b, "\n  … %d more like this", more)

@@ -1,10 +1,25 @@
 package raise
 
-import (
-	"fmt"
-)
+import "fmt"
 
-// FromError makes an exception of a Go error. A template error keeps its kind.
+// Exception is what code that runs a template panics with. Most exceptions have no
+// place: the engine knows it.
+type Exception struct {
+	Class         string // the class of Python's exception
+	Kind          Kind
+	Message       string
+	Hint          string
+	UndefinedName string // the undefined name, for a suggestion
+	Undefined     any    // the undefined attribute or item, for a suggestion
+	Cause         error
+	Located       *Error // set when the place is known already
+}
+
+// String is the text of the exception in a panic that nothing recovers.
+func (e *Exception) String() string { return e.Class + ": " + e.Message }
+
+// FromError returns the exception of an error that a Go function returned. A template
+// error keeps its kind.
 func FromError(err error) *Exception {
 	if e, ok := err.(*Error); ok {
 		return &Exception{Class: e.Class, Kind: e.Kind, Message: e.Message, Hint: e.Hint, Cause: err}
@@ -12,68 +27,56 @@ func FromError(err error) *Exception {
 	return &Exception{Class: "GoError", Kind: KindRuntime, Message: err.Error(), Cause: err}
 }
 
-// Exception is what the evaluator panics with: an exception that has no place yet.
-type Exception struct {
-	Class   string // the class of Python's exception
-	Kind    Kind
-	Message string
-	Hint    string
-	Name    string // the undefined name, for a suggestion
-	Element any    // the undefined attribute or item, for a suggestion
-	Cause   error
-	Located *Error // set when the place is known already
-}
+// Named raises an exception of a class of Python, of KindRuntime.
+func Named(class, format string, args ...any) { As(KindRuntime, class, format, args...) }
 
-// String makes a stray panic readable.
-func (r *Exception) String() string { return r.Class + ": " + r.Message }
-
+// As raises an exception of a class of Python.
 func As(kind Kind, class, format string, args ...any) {
 	panic(&Exception{Class: class, Kind: kind, Message: fmt.Sprintf(format, args...)})
 }
 
-func Type(format string, args ...any) { As(KindRuntime, "TypeError", format, args...) }
+// Type raises a TypeError.
+func Type(format string, args ...any) { Named("TypeError", format, args...) }
 
-func Value(format string, args ...any) { As(KindRuntime, "ValueError", format, args...) }
+// Value raises a ValueError.
+func Value(format string, args ...any) { Named("ValueError", format, args...) }
 
+// Limit raises an error of KindLimit.
 func Limit(format string, args ...any) { As(KindLimit, "LimitError", format, args...) }
 
-// Template is Jinja2's TemplateRuntimeError.
-func Template(format string, args ...any) {
-	As(KindRuntime, "TemplateRuntimeError", format, args...)
-}
+// Template raises Jinja2's TemplateRuntimeError.
+func Template(format string, args ...any) { Named("TemplateRuntimeError", format, args...) }
 
-// FilterArgument is Jinja2's FilterArgumentError.
-func FilterArgument(format string, args ...any) {
-	As(KindRuntime, "FilterArgumentError", format, args...)
-}
+// FilterArgument raises Jinja2's FilterArgumentError.
+func FilterArgument(format string, args ...any) { Named("FilterArgumentError", format, args...) }
 
-// is reports whether the exception is of one of the classes.
-func (r *Exception) Is(classes ...string) bool {
+// Is reports whether the exception is of one of the classes, or of a subclass.
+func (e *Exception) Is(classes ...string) bool {
 	for _, c := range classes {
-		if r.Class == c {
+		if e.Class == c {
 			return true
 		}
-		if c == "LookupError" && (r.Class == "KeyError" || r.Class == "IndexError" || r.Class == "TemplateNotFound") {
+		if c == "LookupError" && (e.Class == "KeyError" || e.Class == "IndexError" || e.Class == "TemplateNotFound") {
 			return true
 		}
-		if c == "ValueError" && r.Class == "UnicodeError" {
+		if c == "ValueError" && e.Class == "UnicodeError" {
 			return true
 		}
-		if c == "Exception" && r.Kind != KindLimit && r.Kind != KindCanceled {
+		if c == "Exception" && e.Kind != KindLimit && e.Kind != KindCanceled {
 			return true
 		}
 	}
 	return false
 }
 
-// At raises an error at a place of a source, an offset in bytes.
+// At raises an error at an offset, in bytes, of the source of the named template.
 func At(kind Kind, class, message, hint, name, src string, pos int) {
 	e := &Error{Kind: kind, Class: class, Message: message, Hint: hint}
 	Locate(e, name, src, pos)
-	Again(e)
+	Reraise(e)
 }
 
 // Again raises an error that has a place already.
-func Again(e *Error) {
+func Reraise(e *Error) {
 	panic(&Exception{Class: e.Class, Kind: e.Kind, Message: e.Message, Located: e})
 }

@@ -205,10 +205,10 @@ func (s *Symbols) Stores() []StoredName {
 }
 
 // forBranch says which part of a for statement a scope covers.
-type forBranch uint8
+type ForPart uint8
 
 const (
-	ForBody forBranch = iota
+	ForBody ForPart = iota
 	ForElse
 	ForTest
 )
@@ -233,7 +233,7 @@ func (s *Symbols) Analyze(n syntax.Node) {
 }
 
 // analyzeFor records the names of one part of a for statement.
-func (s *Symbols) AnalyzeFor(n *syntax.For, branch forBranch) {
+func (s *Symbols) AnalyzeFor(n *syntax.For, branch ForPart) {
 	switch branch {
 	case ForBody:
 		s.visitParam(n.Target)

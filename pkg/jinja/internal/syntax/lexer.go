@@ -64,7 +64,7 @@ var tokenNames = [...]string{
 
 type token struct {
 	typ TokenType
-	Pos int    // byte offset in the source
+	pos int    // byte offset in the source
 	str string // name, text, or what was written
 	val any    // value of a number
 }
@@ -105,7 +105,7 @@ type lexer struct {
 }
 
 // NormalizeSource brings line breaks to \n and drops the trailing one.
-func NormalizeSource(src string, keepTrailing bool) string {
+func normalizeSource(src string, keepTrailing bool) string {
 	if strings.IndexByte(src, '\r') >= 0 {
 		src = strings.ReplaceAll(src, "\r\n", "\n")
 		src = strings.ReplaceAll(src, "\r", "\n")
@@ -116,11 +116,11 @@ func NormalizeSource(src string, keepTrailing bool) string {
 	return src
 }
 
-func Lex(opts *Options, src string) []token {
+func lex(opts *Options, src string) []token {
 	lx := &lexer{opts: opts, src: src, lineStart: true, toks: make([]token, 0, 16+len(src)/8)}
 	lx.root()
 	if n := len(lx.toks); n == 0 || lx.toks[n-1].typ != tokError {
-		lx.emit(token{typ: tokEOF, Pos: len(src)})
+		lx.emit(token{typ: tokEOF, pos: len(src)})
 	}
 	return lx.toks
 }
@@ -128,7 +128,7 @@ func Lex(opts *Options, src string) []token {
 func (lx *lexer) emit(t token) { lx.toks = append(lx.toks, t) }
 
 func (lx *lexer) fail(pos int, msg string) {
-	lx.emit(token{typ: tokError, Pos: pos, str: msg})
+	lx.emit(token{typ: tokError, pos: pos, str: msg})
 	lx.pos = len(lx.src)
 }
 
@@ -138,7 +138,7 @@ func (lx *lexer) failed() bool {
 
 func (lx *lexer) data(pos int, s string) {
 	if s != "" {
-		lx.emit(token{typ: tokData, Pos: pos, str: s})
+		lx.emit(token{typ: tokData, pos: pos, str: s})
 	}
 }
 
@@ -177,10 +177,10 @@ func (lx *lexer) root() {
 		lx.advance(end)
 		switch kind {
 		case tagVariable:
-			lx.emit(token{typ: tokVariableBegin, Pos: at})
+			lx.emit(token{typ: tokVariableBegin, pos: at})
 			lx.inside(tagVariable, at)
 		case tagBlock, tagLineStatement:
-			lx.emit(token{typ: tokBlockBegin, Pos: at})
+			lx.emit(token{typ: tokBlockBegin, pos: at})
 			lx.inside(kind, at)
 		case tagComment:
 			lx.comment(at)
@@ -423,18 +423,18 @@ func (lx *lexer) tagEnd(kind tagKind) bool {
 	case tagVariable:
 		rest := lx.src[lx.pos:]
 		if r, ok := strings.CutPrefix(rest, "-}}"); ok {
-			lx.emit(token{typ: tokVariableEnd, Pos: lx.pos})
+			lx.emit(token{typ: tokVariableEnd, pos: lx.pos})
 			lx.advance(len(lx.src) - len(strings.TrimLeftFunc(r, pystr.IsSpace)))
 			return true
 		}
 		if strings.HasPrefix(rest, "}}") {
-			lx.emit(token{typ: tokVariableEnd, Pos: lx.pos})
+			lx.emit(token{typ: tokVariableEnd, pos: lx.pos})
 			lx.advance(lx.pos + 2)
 			return true
 		}
 	case tagBlock:
 		if end, ok := lx.closing(lx.pos, "%}"); ok {
-			lx.emit(token{typ: tokBlockEnd, Pos: lx.pos})
+			lx.emit(token{typ: tokBlockEnd, pos: lx.pos})
 			lx.advance(end)
 			return true
 		}
@@ -449,7 +449,7 @@ func (lx *lexer) tagEnd(kind tagKind) bool {
 			}
 			end = lx.pos + nl + 1
 		}
-		lx.emit(token{typ: tokBlockEnd, Pos: lx.pos})
+		lx.emit(token{typ: tokBlockEnd, pos: lx.pos})
 		lx.advance(end)
 		return true
 	}

@@ -56,7 +56,7 @@ func (lx *lexer) tagToken() {
 			lx.fail(pos, "Invalid character in identifier")
 			return
 		}
-		lx.emit(token{typ: tokName, Pos: pos, str: name})
+		lx.emit(token{typ: tokName, pos: pos, str: name})
 		lx.advance(end)
 	case r == '\'' || r == '"':
 		lx.stringToken(byte(r))
@@ -69,7 +69,7 @@ func (lx *lexer) operator(r rune) {
 	src, pos := lx.src, lx.pos
 	if pos+1 < len(src) {
 		if t, ok := operators2[src[pos:pos+2]]; ok {
-			lx.emit(token{typ: t, Pos: pos})
+			lx.emit(token{typ: t, pos: pos})
 			lx.advance(pos + 2)
 			return
 		}
@@ -98,7 +98,7 @@ func (lx *lexer) operator(r rune) {
 			return
 		}
 	}
-	lx.emit(token{typ: operators1[r], Pos: pos})
+	lx.emit(token{typ: operators1[r], pos: pos})
 	lx.advance(pos + 1)
 }
 
@@ -124,7 +124,7 @@ func (lx *lexer) number() {
 	if pos == 0 || src[pos-1] != '.' {
 		if end, ok := floatEnd(src, pos); ok {
 			f, _ := strconv.ParseFloat(strings.ReplaceAll(src[pos:end], "_", ""), 64)
-			lx.emit(token{typ: tokFloat, Pos: pos, val: f})
+			lx.emit(token{typ: tokFloat, pos: pos, val: f})
 			lx.advance(end)
 			return
 		}
@@ -144,7 +144,7 @@ func (lx *lexer) number() {
 		b, _ := new(big.Int).SetString(text, base)
 		val = b
 	}
-	lx.emit(token{typ: tokInteger, Pos: pos, val: val})
+	lx.emit(token{typ: tokInteger, pos: pos, val: val})
 	lx.advance(end)
 }
 
@@ -232,7 +232,7 @@ func (lx *lexer) stringToken(quote byte) {
 					return
 				}
 			}
-			lx.emit(token{typ: tokString, Pos: lx.pos, str: s})
+			lx.emit(token{typ: tokString, pos: lx.pos, str: s})
 			lx.advance(i + 1)
 			return
 		}

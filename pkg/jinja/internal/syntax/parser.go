@@ -38,8 +38,8 @@ func Parse(name, source string, opts *Options) (tree *Template, err *raise.Error
 			tree, err = nil, r.Located
 		}
 	}()
-	src := NormalizeSource(source, opts.KeepTrailingNewline)
-	p := &parser{opts: opts, name: name, src: src, toks: Lex(opts, src)}
+	src := normalizeSource(source, opts.KeepTrailingNewline)
+	p := &parser{opts: opts, name: name, src: src, toks: lex(opts, src)}
 	tree = &Template{Source: src, Body: p.subparse(nil)}
 	p.checkHeight(tree, 0)
 	return tree, nil
@@ -57,7 +57,7 @@ func (p *parser) checkHeight(n Node, depth int) {
 func (p *parser) cur() *token {
 	t := &p.toks[p.i]
 	if t.typ == tokError {
-		p.fail(t.Pos, t.str)
+		p.fail(t.pos, t.str)
 	}
 	return t
 }
@@ -69,7 +69,7 @@ func (p *parser) look() *token {
 	}
 	t := &p.toks[p.i+1]
 	if t.typ == tokError {
-		p.fail(t.Pos, t.str)
+		p.fail(t.pos, t.str)
 	}
 	return t
 }
@@ -122,9 +122,9 @@ func (p *parser) expectName(name string) token {
 func (p *parser) failExpected(want string) {
 	t := p.cur()
 	if t.typ == tokEOF {
-		p.fail(t.Pos, "unexpected end of template, expected "+pystr.Repr(want)+".")
+		p.fail(t.pos, "unexpected end of template, expected "+pystr.Repr(want)+".")
 	}
-	p.fail(t.Pos, "expected token "+pystr.Repr(want)+", got "+pystr.Repr(t.describe()))
+	p.fail(t.pos, "expected token "+pystr.Repr(want)+", got "+pystr.Repr(t.describe()))
 }
 
 // fail raises a syntax error at an offset.
@@ -147,7 +147,7 @@ func (p *parser) failHint(pos int, msg, hint string) {
 // enter counts nesting, so that a hostile source cannot exhaust the stack.
 func (p *parser) enter() {
 	if p.depth++; p.depth > maxParseDepth {
-		p.failDeep(p.toks[p.i].Pos)
+		p.failDeep(p.toks[p.i].pos)
 	}
 }
 
@@ -235,7 +235,7 @@ func (p *parser) subparse(ends []string) []Node {
 	for !p.is(tokEOF) {
 		switch t := p.cur(); t.typ {
 		case tokData:
-			data = append(data, &TemplateData{pos(t.Pos), t.str})
+			data = append(data, &TemplateData{pos(t.pos), t.str})
 			p.next()
 		case tokVariableBegin:
 			p.next()
@@ -255,7 +255,7 @@ func (p *parser) subparse(ends []string) []Node {
 			body = append(body, p.statement())
 			p.expect(tokBlockEnd)
 		default:
-			p.fail(t.Pos, "unexpected "+pystr.Repr(t.describe()))
+			p.fail(t.pos, "unexpected "+pystr.Repr(t.describe()))
 		}
 	}
 	flush()
@@ -271,7 +271,7 @@ func (p *parser) statements(drop bool, ends ...string) []Node {
 	body := p.subparse(ends)
 	if p.is(tokEOF) {
 		p.ends = append(p.ends, ends)
-		p.failUnknown("", p.cur().Pos, true)
+		p.failUnknown("", p.cur().pos, true)
 	}
 	if drop {
 		p.next()
@@ -282,9 +282,9 @@ func (p *parser) statements(drop bool, ends ...string) []Node {
 func (p *parser) statement() Node {
 	t := p.cur()
 	if t.typ != tokName {
-		p.fail(t.Pos, "tag name expected")
+		p.fail(t.pos, "tag name expected")
 	}
-	p.tags = append(p.tags, openTag{t.str, t.Pos})
+	p.tags = append(p.tags, openTag{t.str, t.pos})
 	n := p.statementOf(*t)
 	p.tags = p.tags[:len(p.tags)-1]
 	return n
@@ -300,10 +300,10 @@ func (p *parser) statementOf(t token) Node {
 		return p.blockStatement()
 	case "extends":
 		p.next()
-		return &Extends{pos(t.Pos), p.expression(true)}
+		return &Extends{pos(t.pos), p.expression(true)}
 	case "print":
 		p.next()
-		n := &Output{pos: pos(t.Pos)}
+		n := &Output{pos: pos(t.pos)}
 		for !p.is(tokBlockEnd) {
 			if len(n.Items) > 0 {
 				p.expect(tokComma)
@@ -313,14 +313,14 @@ func (p *parser) statementOf(t token) Node {
 		return n
 	case "macro":
 		p.next()
-		n := &Macro{pos: pos(t.Pos)}
+		n := &Macro{pos: pos(t.pos)}
 		n.Name = p.assignName().Name
 		n.Args, n.Defaults = p.signature()
 		n.Body = p.statements(true, "endmacro")
 		return n
 	case "include":
 		p.next()
-		n := &Include{pos: pos(t.Pos), Template: p.expression(true), WithContext: true}
+		n := &Include{pos: pos(t.pos), Template: p.expression(true), WithContext: true}
 		if p.isName("ignore") && p.look().typ == tokName && p.look().str == "missing" {
 			n.IgnoreMissing = true
 			p.next()
@@ -332,7 +332,7 @@ func (p *parser) statementOf(t token) Node {
 		return p.fromStatement()
 	case "import":
 		p.next()
-		n := &Import{pos: pos(t.Pos), Template: p.expression(true)}
+		n := &Import{pos: pos(t.pos), Template: p.expression(true)}
 		p.expectName("as")
 		n.Target = p.assignName().Name
 		p.importContext(&n.WithContext)
@@ -341,48 +341,48 @@ func (p *parser) statementOf(t token) Node {
 		p.next()
 		target := p.assignTarget(true)
 		if p.skip(tokAssign) {
-			return &Assign{pos(t.Pos), target, p.tuple(true, false)}
+			return &Assign{pos(t.pos), target, p.tuple(true, false)}
 		}
 		filter, _ := p.filters(nil, false).(*Filter)
-		return &AssignBlock{pos(t.Pos), target, filter, p.statements(true, "endset")}
+		return &AssignBlock{pos(t.pos), target, filter, p.statements(true, "endset")}
 	case "with":
 		return p.withStatement()
 	case "autoescape":
 		p.next()
-		n := &Autoescape{pos: pos(t.Pos), Enabled: p.expression(true)}
+		n := &Autoescape{pos: pos(t.pos), Enabled: p.expression(true)}
 		n.Body = p.statements(true, "endautoescape")
-		return &Scope{pos(t.Pos), []Node{n}}
+		return &Scope{pos(t.pos), []Node{n}}
 	case "call":
 		p.next()
-		n := &CallBlock{pos: pos(t.Pos)}
+		n := &CallBlock{pos: pos(t.pos)}
 		if p.is(tokLParen) {
 			n.Args, n.Defaults = p.signature()
 		}
 		call, ok := p.expression(true).(*Call)
 		if !ok {
-			p.fail(t.Pos, "expected call")
+			p.fail(t.pos, "expected call")
 		}
 		n.Call = call
 		n.Body = p.statements(true, "endcall")
 		return n
 	case "filter":
 		p.next()
-		n := &FilterBlock{pos: pos(t.Pos)}
+		n := &FilterBlock{pos: pos(t.pos)}
 		n.Filter = p.filters(nil, true).(*Filter)
 		n.Body = p.statements(true, "endfilter")
 		return n
 	case "do":
 		if p.opts.Do {
 			p.next()
-			return &ExprStatement{pos(t.Pos), p.tuple(true, false)}
+			return &ExprStatement{pos(t.pos), p.tuple(true, false)}
 		}
 	case "break", "continue":
 		if p.opts.LoopControls {
 			p.next()
-			return &LoopControl{pos(t.Pos), t.str == "break"}
+			return &LoopControl{pos(t.pos), t.str == "break"}
 		}
 	}
 	p.tags = p.tags[:len(p.tags)-1]
-	p.failUnknown(t.str, t.Pos, false)
+	p.failUnknown(t.str, t.pos, false)
 	return nil
 }

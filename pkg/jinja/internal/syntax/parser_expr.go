@@ -17,7 +17,7 @@ func (p *parser) expression(cond bool) Node {
 }
 
 func (p *parser) cond() Node {
-	start := p.cur().Pos
+	start := p.cur().pos
 	expr := p.or()
 	for p.skipName("if") {
 		n := &Conditional{pos: pos(start), Then: expr, Test: p.or()}
@@ -34,7 +34,7 @@ func (p *parser) cond() Node {
 func (p *parser) or() Node {
 	left := p.and()
 	for p.isName("or") {
-		at := p.next().Pos
+		at := p.next().pos
 		left = &Logical{pos(at), true, left, p.and()}
 	}
 	return left
@@ -43,7 +43,7 @@ func (p *parser) or() Node {
 func (p *parser) and() Node {
 	left := p.not()
 	for p.isName("and") {
-		at := p.next().Pos
+		at := p.next().pos
 		left = &Logical{pos(at), false, left, p.not()}
 	}
 	return left
@@ -53,7 +53,7 @@ func (p *parser) not() Node {
 	if p.isName("not") {
 		p.enter()
 		defer p.leave()
-		at := p.next().Pos
+		at := p.next().pos
 		return &Not{pos(at), p.not()}
 	}
 	return p.compare()
@@ -66,7 +66,7 @@ var compareOps = map[TokenType]CompareOp{
 func (p *parser) compare() Node {
 	expr := p.math1()
 	var ops []Operand
-	first := p.cur().Pos
+	first := p.cur().pos
 	for {
 		t := p.cur()
 		op, ok := CompareOp(0), false
@@ -85,7 +85,7 @@ func (p *parser) compare() Node {
 			break
 		}
 		p.next()
-		ops = append(ops, Operand{op, t.Pos, p.math1()})
+		ops = append(ops, Operand{op, t.pos, p.math1()})
 	}
 	if ops == nil {
 		return expr
@@ -97,7 +97,7 @@ func (p *parser) math1() Node {
 	left := p.concat()
 	for p.is(Add) || p.is(Sub) {
 		t := p.next()
-		left = &Binary{pos(t.Pos), t.typ, left, p.concat()}
+		left = &Binary{pos(t.pos), t.typ, left, p.concat()}
 	}
 	return left
 }
@@ -107,7 +107,7 @@ func (p *parser) concat() Node {
 	if !p.is(tokTilde) {
 		return first
 	}
-	n := &Concat{pos(p.cur().Pos), []Node{first}}
+	n := &Concat{pos(p.cur().pos), []Node{first}}
 	for p.skip(tokTilde) {
 		n.Items = append(n.Items, p.math2())
 	}
@@ -120,7 +120,7 @@ func (p *parser) math2() Node {
 		switch p.cur().typ {
 		case Mul, Div, FloorDiv, Mod:
 			t := p.next()
-			left = &Binary{pos(t.Pos), t.typ, left, p.pow()}
+			left = &Binary{pos(t.pos), t.typ, left, p.pow()}
 			continue
 		}
 		return left
@@ -131,7 +131,7 @@ func (p *parser) pow() Node {
 	left := p.unary(true)
 	for p.is(Pow) {
 		t := p.next()
-		left = &Binary{pos(t.Pos), Pow, left, p.unary(true)}
+		left = &Binary{pos(t.pos), Pow, left, p.unary(true)}
 	}
 	return left
 }
@@ -141,7 +141,7 @@ func (p *parser) unary(withFilter bool) Node {
 	switch t := p.cur(); t.typ {
 	case Sub, Add:
 		p.enter()
-		at, neg := t.Pos, t.typ == Sub
+		at, neg := t.pos, t.typ == Sub
 		p.next()
 		n = &Unary{pos(at), neg, p.unary(false)}
 		p.leave()
@@ -157,7 +157,7 @@ func (p *parser) unary(withFilter bool) Node {
 
 func (p *parser) primary() Node {
 	t := *p.cur()
-	at := pos(t.Pos)
+	at := pos(t.pos)
 	switch t.typ {
 	case tokName:
 		p.next()
@@ -195,7 +195,7 @@ func (p *parser) primary() Node {
 	case tokLBrace:
 		return p.dict()
 	}
-	p.fail(t.Pos, "unexpected "+pystr.Repr(t.describe()))
+	p.fail(t.pos, "unexpected "+pystr.Repr(t.describe()))
 	return nil
 }
 
@@ -205,7 +205,7 @@ func (p *parser) tuple(cond, parens bool) Node {
 
 // tupleOf reads one item, or several with commas, which make a tuple.
 func (p *parser) tupleOf(item func() Node, parens bool) Node {
-	at := p.cur().Pos
+	at := p.cur().pos
 	var items []Node
 	isTuple := false
 	for {
@@ -226,7 +226,7 @@ func (p *parser) tupleOf(item func() Node, parens bool) Node {
 			return items[0]
 		}
 		if !parens {
-			p.fail(p.cur().Pos, "Expected an expression, got "+pystr.Repr(p.cur().describe()))
+			p.fail(p.cur().pos, "Expected an expression, got "+pystr.Repr(p.cur().describe()))
 		}
 	}
 	return &Tuple{pos(at), items}
@@ -241,7 +241,7 @@ func (p *parser) tupleEnd() bool {
 }
 
 func (p *parser) list() Node {
-	n := &List{pos: pos(p.expect(tokLBracket).Pos)}
+	n := &List{pos: pos(p.expect(tokLBracket).pos)}
 	for !p.is(tokRBracket) {
 		if len(n.Items) > 0 {
 			p.expect(tokComma)
@@ -256,7 +256,7 @@ func (p *parser) list() Node {
 }
 
 func (p *parser) dict() Node {
-	n := &Dict{pos: pos(p.expect(tokLBrace).Pos)}
+	n := &Dict{pos: pos(p.expect(tokLBrace).pos)}
 	for !p.is(tokRBrace) {
 		if len(n.Items) > 0 {
 			p.expect(tokComma)
@@ -307,11 +307,11 @@ func (p *parser) subscript(n Node) Node {
 		attr := p.next()
 		switch attr.typ {
 		case tokName:
-			return &Getattr{pos(attr.Pos), n, attr.str}
+			return &Getattr{pos(attr.pos), n, attr.str}
 		case tokInteger:
-			return &Getitem{pos(attr.Pos), n, &Const{pos(attr.Pos), attr.val}}
+			return &Getitem{pos(attr.pos), n, &Const{pos(attr.pos), attr.val}}
 		}
-		p.fail(attr.Pos, "expected name or number")
+		p.fail(attr.pos, "expected name or number")
 	}
 	var args []Node
 	for !p.is(tokRBracket) {
@@ -322,13 +322,13 @@ func (p *parser) subscript(n Node) Node {
 	}
 	p.expect(tokRBracket)
 	if len(args) == 1 {
-		return &Getitem{pos(t.Pos), n, args[0]}
+		return &Getitem{pos(t.pos), n, args[0]}
 	}
-	return &Getitem{pos(t.Pos), n, &Tuple{pos(t.Pos), args}}
+	return &Getitem{pos(t.pos), n, &Tuple{pos(t.pos), args}}
 }
 
 func (p *parser) subscribed() Node {
-	n := &Slice{pos: pos(p.cur().Pos)}
+	n := &Slice{pos: pos(p.cur().pos)}
 	if p.is(tokColon) {
 		p.next()
 	} else {
@@ -354,7 +354,7 @@ func (p *parser) callArgs() Arguments {
 	var a Arguments
 	ensure := func(ok bool) {
 		if !ok {
-			p.fail(open.Pos, "invalid syntax for function call expression")
+			p.fail(open.pos, "invalid syntax for function call expression")
 		}
 	}
 	for comma := false; !p.is(tokRParen); comma = true {
@@ -388,7 +388,7 @@ func (p *parser) callArgs() Arguments {
 }
 
 func (p *parser) call(n Node) Node {
-	at := p.cur().Pos
+	at := p.cur().pos
 	if g, ok := n.(*Getattr); ok {
 		at = g.Pos()
 	} else if name, ok := n.(*Name); ok {
@@ -405,7 +405,7 @@ func (p *parser) filters(n Node, inline bool) Node {
 		}
 		inline = false
 		t := p.expect(tokName)
-		f := &Filter{pos: pos(t.Pos), Expr: n, Name: p.dotted(t.str)}
+		f := &Filter{pos: pos(t.pos), Expr: n, Name: p.dotted(t.str)}
 		if p.is(tokLParen) {
 			f.Arguments = p.callArgs()
 		}
@@ -423,10 +423,10 @@ func (p *parser) dotted(name string) string {
 
 func (p *parser) test(n Node) Node {
 	p.next()
-	not := pos(p.cur().Pos)
+	not := pos(p.cur().pos)
 	negated := p.skipName("not")
 	name := p.expect(tokName)
-	t := &Test{pos: pos(name.Pos), Expr: n, Name: p.dotted(name.str)}
+	t := &Test{pos: pos(name.pos), Expr: n, Name: p.dotted(name.str)}
 	switch cur := p.cur(); cur.typ {
 	case tokLParen:
 		t.Arguments = p.callArgs()
@@ -435,7 +435,7 @@ func (p *parser) test(n Node) Node {
 			break
 		}
 		if cur.typ == tokName && cur.str == "is" {
-			p.fail(cur.Pos, "You cannot chain multiple tests with is")
+			p.fail(cur.pos, "You cannot chain multiple tests with is")
 		}
 		t.Positional = []Node{p.postfix(p.primary())}
 	}

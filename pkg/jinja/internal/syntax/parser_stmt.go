@@ -7,7 +7,7 @@ import (
 )
 
 func (p *parser) forStatement() Node {
-	n := &For{pos: pos(p.next().Pos)}
+	n := &For{pos: pos(p.next().pos)}
 	n.Target = p.assignTarget(false)
 	p.expectName("in")
 	n.Iter = p.tuple(false, false)
@@ -23,14 +23,14 @@ func (p *parser) forStatement() Node {
 }
 
 func (p *parser) ifStatement() Node {
-	first := &If{pos: pos(p.next().Pos)}
+	first := &If{pos: pos(p.next().pos)}
 	n := first
 	for {
 		n.Test = p.tuple(false, false)
 		n.Body = p.statements(false, "elif", "else", "endif")
 		switch p.next().str {
 		case "elif":
-			n = &If{pos: pos(p.cur().Pos)}
+			n = &If{pos: pos(p.cur().pos)}
 			first.Elifs = append(first.Elifs, n)
 			continue
 		case "else":
@@ -41,7 +41,7 @@ func (p *parser) ifStatement() Node {
 }
 
 func (p *parser) withStatement() Node {
-	n := &With{pos: pos(p.next().Pos)}
+	n := &With{pos: pos(p.next().pos)}
 	for !p.is(tokBlockEnd) {
 		if len(n.Targets) > 0 {
 			p.expect(tokComma)
@@ -57,18 +57,18 @@ func (p *parser) withStatement() Node {
 }
 
 func (p *parser) blockStatement() Node {
-	n := &Block{pos: pos(p.next().Pos)}
+	n := &Block{pos: pos(p.next().pos)}
 	n.Name = p.expect(tokName).str
 	n.Scoped = p.skipName("scoped")
 	n.Required = p.skipName("required")
 	if p.is(Sub) {
-		p.fail(p.cur().Pos, "Block names in Jinja have to be valid Python identifiers and may not contain hyphens, use an underscore instead.")
+		p.fail(p.cur().pos, "Block names in Jinja have to be valid Python identifiers and may not contain hyphens, use an underscore instead.")
 	}
 	n.Body = p.statements(true, "endblock")
 	if n.Required {
 		for _, child := range n.Body {
 			if !onlySpace(child) {
-				p.fail(p.cur().Pos, "Required blocks can only contain comments or whitespace")
+				p.fail(p.cur().pos, "Required blocks can only contain comments or whitespace")
 			}
 		}
 	}
@@ -106,7 +106,7 @@ func (p *parser) importContext(with *bool) bool {
 }
 
 func (p *parser) fromStatement() Node {
-	n := &FromImport{pos: pos(p.next().Pos)}
+	n := &FromImport{pos: pos(p.next().pos)}
 	n.Template = p.expression(true)
 	p.expectName("import")
 	for {
@@ -146,7 +146,7 @@ func (p *parser) signature() (args []*Name, defaults []Node) {
 		if p.skip(tokAssign) {
 			defaults = append(defaults, p.expression(true))
 		} else if len(defaults) > 0 {
-			p.fail(p.cur().Pos, "non-default argument follows default argument")
+			p.fail(p.cur().pos, "non-default argument follows default argument")
 		}
 		args = append(args, arg)
 	}
@@ -157,9 +157,9 @@ func (p *parser) signature() (args []*Name, defaults []Node) {
 // assignName reads a plain name to assign to.
 func (p *parser) assignName() *Name {
 	t := p.expect(tokName)
-	n := &Name{pos(t.Pos), t.str, Store}
+	n := &Name{pos(t.pos), t.str, Store}
 	if !canAssign(n) {
-		p.fail(t.Pos, "can't assign to 'name'")
+		p.fail(t.pos, "can't assign to 'name'")
 	}
 	return n
 }
@@ -168,7 +168,7 @@ func (p *parser) assignTarget(withNamespace bool) Node {
 	if withNamespace && p.look().typ == tokDot {
 		t := p.expect(tokName)
 		p.next()
-		return &NamespaceRef{pos(t.Pos), t.str, p.expect(tokName).str}
+		return &NamespaceRef{pos(t.pos), t.str, p.expect(tokName).str}
 	}
 	target := p.tupleOf(p.primary, false)
 	setCtx(target, Store)

@@ -124,14 +124,14 @@ func AddKeyword(fr *Frame, kw []Keyword, name string, v any, replace bool) []Key
 }
 
 // Optional is an optional argument.
-func Optional(v, otherwise any) any {
+func Or(v, otherwise any) any {
 	if v == Missing {
 		return otherwise
 	}
 	return v
 }
 
-func OptionalBool(v any, otherwise bool) bool {
+func OrBool(v any, otherwise bool) bool {
 	if v == Missing {
 		return otherwise
 	}
@@ -139,7 +139,7 @@ func OptionalBool(v any, otherwise bool) bool {
 }
 
 // TruthArg is the truth of an argument that Python wants as an integer.
-func TruthArg(v any) bool { return IntArg(v) != 0 }
+func BoolArg(v any) bool { return IntArg(v) != 0 }
 
 // StrArg is an argument that must be text.
 func StrArg(v any, what string) string {
@@ -160,7 +160,7 @@ func IntArg(v any) int {
 		raise.Type("'%s' object cannot be interpreted as an integer", TypeName(v))
 	}
 	if large != nil {
-		raise.As(raise.KindRuntime, "OverflowError", "Python int too large to convert to C ssize_t")
+		raise.Named("OverflowError", "Python int too large to convert to C ssize_t")
 	}
 	return int(i)
 }

@@ -35,6 +35,3 @@ func (c *Call) Items(v any) (items []any, ok bool) {
 	}
 	return Collect(c.fr, v), true
 }
-
-// Template returns the name of the calling template.
-func (c *Call) Template() string { return c.fr.Code.TemplateName() }

@@ -7,10 +7,10 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/jinja/internal/raise"
 )
 
-type callableKind uint8
+type CallableKind uint8
 
 const (
-	PlainFunction callableKind = iota
+	PlainFunction CallableKind = iota
 	BuiltinFunction
 	ClassObject
 	BoundFunction
@@ -20,7 +20,7 @@ const (
 // global, or one of the caller's Go functions.
 type Callable struct {
 	Name string
-	Kind callableKind
+	Kind CallableKind
 	// params are the names of the parameters, req how many must be given.
 	Params   []string
 	Required int
@@ -29,7 +29,7 @@ type Callable struct {
 	// pure says that the result depends on the arguments alone, so that constants fold.
 	Pure bool
 	// fn gets the bound arguments, missing where none was given.
-	Bound func(fr *Frame, a []any) any
+	fn func(fr *Frame, a []any) any
 	// raw gets the arguments as they are.
 	Raw func(fr *Frame, args []any, kw []Keyword) any
 	// goFn is a function of the caller.
@@ -68,14 +68,14 @@ func (f *Callable) Call(fr *Frame, args []any, kw []Keyword) any {
 
 func (f *Callable) callIn(fr *Frame, args []any, kw []Keyword, loop, block bool) any {
 	fr.Step()
-	fr.ScanArgs(args)
+	fr.ScanArguments(args)
 	switch {
 	case f.goFn != nil:
 		return f.callGo(fr, args, kw, loop, block)
 	case f.Raw != nil:
 		return f.Raw(fr, args, kw)
 	}
-	return f.Bound(fr, Bind(f, args, kw))
+	return f.fn(fr, Bind(f, args, kw))
 }
 
 // callGo calls a function of the caller.
@@ -100,7 +100,7 @@ func (f *Callable) callGo(fr *Frame, args []any, kw []Keyword, loop, block bool)
 
 // scanArgs counts the text that a call is given: built-in filters, tests and
 // methods go through it once, or a bounded number of times.
-func (fr *Frame) ScanArgs(args []any) {
+func (fr *Frame) ScanArguments(args []any) {
 	for _, a := range args {
 		fr.ScanText(a)
 	}
@@ -127,7 +127,7 @@ func (fr *Frame) ScanText(v any) {
 // NewFunction makes a callable from its parameters: "value width=4" has one required
 // parameter and one optional. The value after = is for the reader.
 func NewFunction(name, params string, fn func(fr *Frame, a []any) any) *Callable {
-	f := &Callable{Name: name, Bound: fn, Pure: true}
+	f := &Callable{Name: name, fn: fn, Pure: true}
 	for p := range strings.FieldsSeq(params) {
 		p, _, optional := strings.Cut(p, "=")
 		if !optional {

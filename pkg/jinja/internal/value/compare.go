@@ -9,7 +9,7 @@ import (
 )
 
 // Same is Python's `is`, as far as values here have an identity.
-func Same(a, b any) bool {
+func Identical(a, b any) bool {
 	switch x := a.(type) {
 	case Tuple:
 		y, ok := b.(Tuple)
@@ -79,7 +79,7 @@ func Equal(fr *Frame, a, b any) bool {
 			return c.Equal(x, fr, b)
 		}
 	}
-	return Same(a, b)
+	return Identical(a, b)
 }
 
 func undefinedEqual(u *Undefined, other any) bool {
@@ -101,7 +101,7 @@ func equalItems(fr *Frame, x, y []any) bool {
 	defer fr.leave()
 	fr.Work(len(x))
 	for i := range x {
-		if !Same(x[i], y[i]) && !Equal(fr, x[i], y[i]) {
+		if !Identical(x[i], y[i]) && !Equal(fr, x[i], y[i]) {
 			return false
 		}
 	}
@@ -114,14 +114,14 @@ func equalDicts(fr *Frame, x, y *Dict) bool {
 	}
 	fr.enter()
 	defer fr.leave()
-	fr.Work(len(x.Ents))
-	for i := range x.Ents {
-		e := &x.Ents[i]
-		if !e.Live {
+	fr.Work(len(x.entries))
+	for i := range x.entries {
+		e := &x.entries[i]
+		if !e.live {
 			continue
 		}
 		j := y.index(e.hash)
-		if j < 0 || !Same(e.Val, y.Ents[j].Val) && !Equal(fr, e.Val, y.Ents[j].Val) {
+		if j < 0 || !Identical(e.val, y.entries[j].val) && !Equal(fr, e.val, y.entries[j].val) {
 			return false
 		}
 	}
@@ -262,7 +262,7 @@ func orderItems(fr *Frame, x, y []any, op string) bool {
 	defer fr.leave()
 	fr.Work(min(len(x), len(y)))
 	for i := range min(len(x), len(y)) {
-		if Same(x[i], y[i]) || Equal(fr, x[i], y[i]) {
+		if Identical(x[i], y[i]) || Equal(fr, x[i], y[i]) {
 			continue
 		}
 		return Compare(fr, x[i], y[i], op)
@@ -288,7 +288,7 @@ func Contains(fr *Frame, container, item any) bool {
 	case *Dict:
 		return c.index(HashKey(fr, item)) >= 0
 	case *Set:
-		return c.D.index(HashKey(fr, item)) >= 0
+		return c.Members.index(HashKey(fr, item)) >= 0
 	case *DictView:
 		switch c.Kind {
 		case ViewKeys:
@@ -298,8 +298,8 @@ func Contains(fr *Frame, container, item any) bool {
 			if !ok || len(t) != 2 {
 				return false
 			}
-			v, ok := c.D.Find(fr, t[0])
-			return ok && (Same(v, t[1]) || Equal(fr, v, t[1]))
+			v, ok := c.D.Lookup(fr, t[0])
+			return ok && (Identical(v, t[1]) || Equal(fr, v, t[1]))
 		}
 	case *Range:
 		if x, large, ok := AsInt(item); ok {
@@ -334,7 +334,7 @@ func Contains(fr *Frame, container, item any) bool {
 			return false
 		}
 		fr.Step()
-		if Same(v, item) || Equal(fr, v, item) {
+		if Identical(v, item) || Equal(fr, v, item) {
 			return true
 		}
 	}
@@ -343,7 +343,7 @@ func Contains(fr *Frame, container, item any) bool {
 func containsItem(fr *Frame, list []any, item any) bool {
 	fr.Work(len(list))
 	for _, v := range list {
-		if Same(v, item) || Equal(fr, v, item) {
+		if Identical(v, item) || Equal(fr, v, item) {
 			return true
 		}
 	}

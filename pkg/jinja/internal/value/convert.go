@@ -24,7 +24,7 @@ func convertReflect(v any) any {
 	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
 		return rv.Int()
 	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
-		return NormBig(new(big.Int).SetUint64(rv.Uint()))
+		return NormInt(new(big.Int).SetUint64(rv.Uint()))
 	case reflect.Float32, reflect.Float64:
 		return rv.Float()
 	case reflect.String:
@@ -42,7 +42,7 @@ func convertReflect(v any) any {
 		sort.Slice(keys, func(i, j int) bool {
 			return fmt.Sprint(keys[i].Interface()) < fmt.Sprint(keys[j].Interface())
 		})
-		d := MakeDict(len(keys))
+		d := NewDictSize(len(keys))
 		for _, k := range keys {
 			d.Put(nil, Convert(k.Interface()), Convert(rv.MapIndex(k).Interface()))
 		}
@@ -80,7 +80,7 @@ func (l *Lazy) Get() any {
 type Shared struct{ raw any }
 
 // Box prepares a global: containers stay as they are until a render converts them.
-func Box(v any) any {
+func BoxGlobal(v any) any {
 	if isContainer(v) {
 		return Shared{v}
 	}
@@ -110,7 +110,7 @@ func Convert(v any) any {
 		}
 		return out
 	case *big.Int:
-		return NormBig(new(big.Int).Set(v))
+		return NormInt(new(big.Int).Set(v))
 	case []any:
 		l := &List{Items: make([]any, len(v))}
 		for i := range v {
@@ -142,7 +142,7 @@ func convertMap[V any](m map[string]V, conv func(V) any) *Dict {
 		keys = append(keys, k)
 	}
 	sort.Strings(keys)
-	d := MakeDict(len(keys))
+	d := NewDictSize(len(keys))
 	for _, k := range keys {
 		d.SetStr(k, conv(m[k]))
 	}

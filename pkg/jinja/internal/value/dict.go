@@ -9,22 +9,22 @@ import (
 // Dict is Python's dict: it keeps the order of insertion, and every name bound
 // to it sees its changes. Keys may be of any hashable value.
 type Dict struct {
-	Ents []dictEntry
-	idx  map[any]int // nil while the dict is small
-	n    int         // live entries
+	entries []dictEntry
+	idx     map[any]int // nil while the dict is small
+	n       int         // live entries
 }
 
 type dictEntry struct {
-	Key, Val any
+	key, val any
 	hash     any // the canonical form of key, comparable by ==
-	Live     bool
+	live     bool
 }
 
 // dictSmall is the number of entries up to which a scan beats a map.
 const dictSmall = 8
 
-func MakeDict(size int) *Dict {
-	d := &Dict{Ents: make([]dictEntry, 0, size)}
+func NewDictSize(size int) *Dict {
+	d := &Dict{entries: make([]dictEntry, 0, size)}
 	if size > dictSmall {
 		d.idx = make(map[any]int, size)
 	}
@@ -32,7 +32,7 @@ func MakeDict(size int) *Dict {
 }
 
 // NewDict makes an empty dict.
-func NewDict() *Dict { return MakeDict(0) }
+func NewDict() *Dict { return NewDictSize(0) }
 
 // Len is the number of entries.
 func (d *Dict) Len() int { return d.n }
@@ -42,7 +42,7 @@ func (d *Dict) Get(key any) (any, bool) {
 	if s, ok := key.(string); ok {
 		return d.GetStr(s)
 	}
-	return d.Find(nil, Convert(key))
+	return d.Lookup(nil, Convert(key))
 }
 
 // Set binds a key to a value; the key must be hashable (no list, no dict). The
@@ -52,9 +52,9 @@ func (d *Dict) Set(key, val any) { d.Put(nil, Convert(key), Convert(val)) }
 // Keys returns the keys in their order.
 func (d *Dict) Keys() []any {
 	out := make([]any, 0, d.n)
-	for i := range d.Ents {
-		if d.Ents[i].Live {
-			out = append(out, d.Ents[i].Key)
+	for i := range d.entries {
+		if d.entries[i].live {
+			out = append(out, d.entries[i].key)
 		}
 	}
 	return out
@@ -67,8 +67,8 @@ func (d *Dict) index(hash any) int {
 		}
 		return -1
 	}
-	for i := range d.Ents {
-		if d.Ents[i].Live && d.Ents[i].hash == hash {
+	for i := range d.entries {
+		if d.entries[i].live && d.entries[i].hash == hash {
 			return i
 		}
 	}
@@ -79,8 +79,8 @@ func (d *Dict) findStr(s string) int {
 	if d.idx != nil {
 		return d.index(s)
 	}
-	for i := range d.Ents {
-		if h, ok := d.Ents[i].hash.(string); ok && h == s && d.Ents[i].Live {
+	for i := range d.entries {
+		if h, ok := d.entries[i].hash.(string); ok && h == s && d.entries[i].live {
 			return i
 		}
 	}
@@ -89,14 +89,14 @@ func (d *Dict) findStr(s string) int {
 
 func (d *Dict) GetStr(s string) (any, bool) {
 	if i := d.findStr(s); i >= 0 {
-		return d.Ents[i].Val, true
+		return d.entries[i].val, true
 	}
 	return nil, false
 }
 
-func (d *Dict) Find(fr *Frame, key any) (any, bool) {
+func (d *Dict) Lookup(fr *Frame, key any) (any, bool) {
 	if i := d.index(HashKey(fr, key)); i >= 0 {
-		return d.Ents[i].Val, true
+		return d.entries[i].val, true
 	}
 	return nil, false
 }
@@ -107,42 +107,42 @@ func (d *Dict) Put(fr *Frame, key, val any) { d.insert(key, HashKey(fr, key), va
 
 func (d *Dict) insert(key, hash, val any) {
 	if i := d.index(hash); i >= 0 {
-		d.Ents[i].Val = val
+		d.entries[i].val = val
 		return
 	}
-	if d.idx == nil && len(d.Ents) >= dictSmall {
+	if d.idx == nil && len(d.entries) >= dictSmall {
 		d.compact()
-		if len(d.Ents) >= dictSmall {
-			d.idx = make(map[any]int, 2*len(d.Ents))
-			for i := range d.Ents {
-				d.idx[d.Ents[i].hash] = i
+		if len(d.entries) >= dictSmall {
+			d.idx = make(map[any]int, 2*len(d.entries))
+			for i := range d.entries {
+				d.idx[d.entries[i].hash] = i
 			}
 		}
 	}
 	if d.idx != nil {
-		d.idx[hash] = len(d.Ents)
+		d.idx[hash] = len(d.entries)
 	}
-	d.Ents = append(d.Ents, dictEntry{key, val, hash, true})
+	d.entries = append(d.entries, dictEntry{key, val, hash, true})
 	d.n++
 }
 
 // compact drops the dead entries.
 func (d *Dict) compact() {
-	if d.n == len(d.Ents) {
+	if d.n == len(d.entries) {
 		return
 	}
-	live := d.Ents[:0]
-	for _, e := range d.Ents {
-		if e.Live {
+	live := d.entries[:0]
+	for _, e := range d.entries {
+		if e.live {
 			live = append(live, e)
 		}
 	}
-	clear(d.Ents[len(live):])
-	d.Ents = live
+	clear(d.entries[len(live):])
+	d.entries = live
 	if d.idx != nil {
 		clear(d.idx)
-		for i := range d.Ents {
-			d.idx[d.Ents[i].hash] = i
+		for i := range d.entries {
+			d.idx[d.entries[i].hash] = i
 		}
 	}
 }
@@ -152,16 +152,16 @@ func (d *Dict) Remove(fr *Frame, key any) (any, bool) {
 	if i < 0 {
 		return nil, false
 	}
-	e := d.Ents[i]
+	e := d.entries[i]
 	if d.idx != nil {
 		delete(d.idx, e.hash)
 	}
-	d.Ents[i] = dictEntry{}
+	d.entries[i] = dictEntry{}
 	d.n--
-	if len(d.Ents) > 2*dictSmall && d.n < len(d.Ents)/2 {
+	if len(d.entries) > 2*dictSmall && d.n < len(d.entries)/2 {
 		d.compact()
 	}
-	return e.Val, true
+	return e.val, true
 }
 
 // addNew adds a key that the dict lacks, with no value, and says whether it did.
@@ -177,8 +177,8 @@ func (d *Dict) AddNew(fr *Frame, key any) bool {
 // all yields the entries in their order. The dict must not change meanwhile.
 func (d *Dict) All() iter.Seq2[any, any] {
 	return func(yield func(key, val any) bool) {
-		for i := range d.Ents {
-			if e := &d.Ents[i]; e.Live && !yield(e.Key, e.Val) {
+		for i := range d.entries {
+			if e := &d.entries[i]; e.live && !yield(e.key, e.val) {
 				return
 			}
 		}
@@ -187,19 +187,19 @@ func (d *Dict) All() iter.Seq2[any, any] {
 
 // update sets all entries of another dict.
 func (d *Dict) Update(other *Dict) {
-	for i := range other.Ents {
-		if e := other.Ents[i]; e.Live {
-			d.insert(e.Key, e.hash, e.Val)
+	for i := range other.entries {
+		if e := other.entries[i]; e.live {
+			d.insert(e.key, e.hash, e.val)
 		}
 	}
 }
 
 // filter makes a dict of the keys that another has, or has not; their values are nil.
 func (d *Dict) Filter(other *Dict, has bool) *Dict {
-	out := MakeDict(0)
-	for i := range d.Ents {
-		if e := &d.Ents[i]; e.Live && (other.index(e.hash) >= 0) == has {
-			out.insert(e.Key, e.hash, nil)
+	out := NewDictSize(0)
+	for i := range d.entries {
+		if e := &d.entries[i]; e.live && (other.index(e.hash) >= 0) == has {
+			out.insert(e.key, e.hash, nil)
 		}
 	}
 	return out
@@ -207,10 +207,10 @@ func (d *Dict) Filter(other *Dict, has bool) *Dict {
 
 // mapValues makes a dict of the same keys with other values.
 func (d *Dict) MapValues(f func(val any) any) *Dict {
-	out := MakeDict(d.n)
-	for i := range d.Ents {
-		if e := &d.Ents[i]; e.Live {
-			out.insert(e.Key, e.hash, f(e.Val))
+	out := NewDictSize(d.n)
+	for i := range d.entries {
+		if e := &d.entries[i]; e.live {
+			out.insert(e.key, e.hash, f(e.val))
 		}
 	}
 	return out
@@ -218,11 +218,11 @@ func (d *Dict) MapValues(f func(val any) any) *Dict {
 
 // popFirst removes the first entry; the work of finding it is counted.
 func (d *Dict) PopFirst(fr *Frame) (key, val any, ok bool) {
-	for i := range d.Ents {
-		if e := d.Ents[i]; e.Live {
+	for i := range d.entries {
+		if e := d.entries[i]; e.live {
 			fr.Work(i >> 3)
-			d.Remove(fr, e.Key)
-			return e.Key, e.Val, true
+			d.Remove(fr, e.key)
+			return e.key, e.val, true
 		}
 	}
 	return nil, nil, false
@@ -230,11 +230,11 @@ func (d *Dict) PopFirst(fr *Frame) (key, val any, ok bool) {
 
 // popLast removes the last entry.
 func (d *Dict) PopLast(fr *Frame) (key, val any, ok bool) {
-	for i := len(d.Ents) - 1; i >= 0; i-- {
-		if e := d.Ents[i]; e.Live {
-			d.Remove(fr, e.Key)
-			d.Ents = d.Ents[:min(i, len(d.Ents))] // so that the next one is found at once
-			return e.Key, e.Val, true
+	for i := len(d.entries) - 1; i >= 0; i-- {
+		if e := d.entries[i]; e.live {
+			d.Remove(fr, e.key)
+			d.entries = d.entries[:min(i, len(d.entries))] // so that the next one is found at once
+			return e.key, e.val, true
 		}
 	}
 	return nil, nil, false
@@ -243,10 +243,10 @@ func (d *Dict) PopLast(fr *Frame) (key, val any, ok bool) {
 func (d *Dict) Clear() { *d = Dict{} }
 
 func (d *Dict) Copy() *Dict {
-	out := MakeDict(d.n)
-	for i := range d.Ents {
-		if e := &d.Ents[i]; e.Live {
-			out.insert(e.Key, e.hash, e.Val)
+	out := NewDictSize(d.n)
+	for i := range d.entries {
+		if e := &d.entries[i]; e.live {
+			out.insert(e.key, e.hash, e.val)
 		}
 	}
 	return out

@@ -107,12 +107,12 @@ func (it *dictIter) Next(fr *Frame) (any, bool) {
 	d := it.view.D
 	if d.n != it.n {
 		it.n = -1
-		raise.As(raise.KindRuntime, "RuntimeError", "dictionary changed size during iteration")
+		raise.Named("RuntimeError", "dictionary changed size during iteration")
 	}
 	start := it.i
-	for it.i < len(d.Ents) {
+	for it.i < len(d.entries) {
 		it.i++
-		if d.Ents[it.i-1].Live {
+		if d.entries[it.i-1].live {
 			fr.Work((it.i - start) >> 3) // dead entries that were passed over
 			return it.view.at(it.i - 1), true
 		}
@@ -169,7 +169,7 @@ func IteratorOf(fr *Frame, v any) Iterator {
 	case *IterObject:
 		return v
 	case *Set:
-		return &dictIter{view: DictView{v.D, ViewKeys}, n: v.D.n}
+		return &dictIter{view: DictView{v.Members, ViewKeys}, n: v.Members.n}
 	case Bytes:
 		return &bytesIter{b: v}
 	case *Undefined:
@@ -266,7 +266,7 @@ func TryLength(fr *Frame, v any) (int64, bool) {
 	case *DictView:
 		return int64(v.D.n), true
 	case *Set:
-		return int64(v.D.n), true
+		return int64(v.Members.n), true
 	case *Range:
 		return v.Len(), true
 	case Bytes:
@@ -323,7 +323,7 @@ func Truth(v any) bool {
 	case *DictView:
 		return v.D.n > 0
 	case *Set:
-		return v.D.n > 0
+		return v.Members.n > 0
 	case Bytes:
 		return v != ""
 	}

@@ -13,11 +13,11 @@ import (
 // ToInt is int(v) for what is not text.
 func ToInt(v any) any {
 	if x, large, ok := AsInt(v); ok {
-		return NormBig(ToBig(x, large))
+		return NormInt(ToBig(x, large))
 	}
 	switch v := v.(type) {
 	case float64:
-		return NormBig(ToBigInt(v))
+		return NormInt(ToBigInt(v))
 	case *Undefined:
 		RaiseUndefined(v)
 	}
@@ -57,7 +57,7 @@ func newBigFrom(s string, base int) (any, bool) {
 	if !ok {
 		return nil, false
 	}
-	return NormBig(b), true
+	return NormInt(b), true
 }
 
 // reprStart is the repr of a text for a message, of its beginning if it is long.
@@ -122,7 +122,7 @@ func ParseInt(s string, base int) any {
 }
 
 // NormBig makes an int64 of a big integer that fits.
-func NormBig(b *big.Int) any {
+func NormInt(b *big.Int) any {
 	if b.IsInt64() {
 		return b.Int64()
 	}
@@ -156,7 +156,7 @@ func ToBig(small int64, large *big.Int) *big.Int {
 func BigToFloat(b *big.Int) float64 {
 	f, _ := new(big.Float).SetInt(b).Float64()
 	if math.IsInf(f, 0) {
-		raise.As(raise.KindRuntime, "OverflowError", "int too large to convert to float")
+		raise.Named("OverflowError", "int too large to convert to float")
 	}
 	return f
 }
@@ -202,7 +202,7 @@ func ToBigInt(x float64) *big.Int {
 		raise.Value("cannot convert float NaN to integer")
 	}
 	if math.IsInf(x, 0) {
-		raise.As(raise.KindRuntime, "OverflowError", "cannot convert float infinity to integer")
+		raise.Named("OverflowError", "cannot convert float infinity to integer")
 	}
 	b, _ := big.NewFloat(x).Int(nil)
 	return b

@@ -142,8 +142,8 @@ func (p *printer) repr(v any, depth int) {
 		p.open = append(p.open, v.D)
 		b.WriteString(v.Kind.typeName() + "([")
 		first := true
-		for i := range v.D.Ents {
-			if v.D.Ents[i].Live {
+		for i := range v.D.entries {
+			if v.D.entries[i].live {
 				if !first {
 					b.WriteString(", ")
 				}
@@ -169,18 +169,18 @@ func (p *printer) items(list []any, depth int) {
 
 func (p *printer) entries(d *Dict, depth int) {
 	first := true
-	for i := range d.Ents {
-		e := &d.Ents[i]
-		if !e.Live {
+	for i := range d.entries {
+		e := &d.entries[i]
+		if !e.live {
 			continue
 		}
 		if !first {
 			p.b.WriteString(", ")
 		}
 		first = false
-		p.repr(e.Key, depth+1)
+		p.repr(e.key, depth+1)
 		p.b.WriteString(": ")
-		p.repr(e.Val, depth+1)
+		p.repr(e.val, depth+1)
 	}
 }
 
@@ -200,12 +200,12 @@ func (p *printer) object(v any, depth int) {
 			fmt.Fprintf(b, "range(%d, %d, %d)", v.Start, v.Stop, v.Step)
 		}
 	case *Set:
-		if v.D.n == 0 {
+		if v.Members.n == 0 {
 			b.WriteString("set()")
 			return
 		}
 		b.WriteByte('{')
-		p.items(v.D.Keys(), depth)
+		p.items(v.Members.Keys(), depth)
 		b.WriteByte('}')
 	case *Namespace:
 		if p.cyclic(v) {

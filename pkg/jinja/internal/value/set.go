@@ -1,21 +1,21 @@
 package value
 
 // Set is Python's set, which templates get from operations on dict views.
-type Set struct{ D *Dict }
+type Set struct{ Members *Dict }
 
 // setOf is a value seen as a set: sets, keys, and items when they can be hashed.
 func setOf(fr *Frame, v any) *Dict {
 	switch v := v.(type) {
 	case *Set:
-		return v.D
+		return v.Members
 	case *DictView:
 		switch v.Kind {
 		case ViewKeys:
 			return v.D
 		case ViewItems:
-			d := MakeDict(v.D.n)
-			for i := range v.D.Ents {
-				if v.D.Ents[i].Live {
+			d := NewDictSize(v.D.n)
+			for i := range v.D.entries {
+				if v.D.entries[i].live {
 					d.Put(fr, v.at(i), nil)
 				}
 			}
@@ -37,15 +37,15 @@ func SetDifference(fr *Frame, a, b any) (any, bool) {
 	if IteratorOf(fr, b) == nil {
 		return nil, false
 	}
-	fr.Work(len(x.Ents))
-	out := MakeDict(0)
-	drop := MakeDict(0)
+	fr.Work(len(x.entries))
+	out := NewDictSize(0)
+	drop := NewDictSize(0)
 	for _, v := range Collect(fr, b) {
 		drop.Put(fr, v, nil)
 	}
-	for i := range x.Ents {
-		if e := &x.Ents[i]; e.Live && drop.index(e.hash) < 0 {
-			out.insert(e.Key, e.hash, nil)
+	for i := range x.entries {
+		if e := &x.entries[i]; e.live && drop.index(e.hash) < 0 {
+			out.insert(e.key, e.hash, nil)
 		}
 	}
 	return &Set{out}, true

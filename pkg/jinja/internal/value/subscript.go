@@ -19,13 +19,13 @@ func Subscript(fr *Frame, v, arg any) any {
 			raise.Type("%s indices must be integers or slices, not %s", what, TypeName(arg))
 		}
 		if large != nil {
-			raise.As(raise.KindRuntime, "IndexError", "cannot fit 'int' into an index-sized integer")
+			raise.Named("IndexError", "cannot fit 'int' into an index-sized integer")
 		}
 		if i < 0 {
 			i += int64(n)
 		}
 		if i < 0 || i >= int64(n) {
-			raise.As(raise.KindRuntime, "IndexError", "%s index out of range", what)
+			raise.Named("IndexError", "%s index out of range", what)
 		}
 		return int(i)
 	}
@@ -46,9 +46,9 @@ func Subscript(fr *Frame, v, arg any) any {
 	case *GroupTuple:
 		return Subscript(fr, o.Tuple(), arg)
 	case *Dict:
-		x, ok := o.Find(fr, arg)
+		x, ok := o.Lookup(fr, arg)
 		if !ok {
-			raise.As(raise.KindRuntime, "KeyError", "%s", Repr(arg))
+			raise.Named("KeyError", "%s", Repr(arg))
 		}
 		return x
 	case *Range:
@@ -66,7 +66,7 @@ func Subscript(fr *Frame, v, arg any) any {
 				return x
 			}
 			HashKey(fr, arg)
-			raise.As(raise.KindRuntime, "KeyError", "%s", Repr(arg))
+			raise.Named("KeyError", "%s", Repr(arg))
 		}
 	}
 	raise.Type("'%s' object is not subscriptable", TypeName(v))

@@ -10,17 +10,17 @@ import (
 type Thread struct {
 	Limits *Limits
 	Stack  []*Frame
-	Depth  int
-	Steps  int
-	Memory int
+	depth  int
+	steps  int
+	memory int
 	// nextLook is the number of steps at which the limit and the context are checked.
-	NextLook int
+	nextCheck int
 	// interrupted is the Err of the render's context; nil if it has none.
 	interrupted func() error
 }
 
 func NewThread(limits *Limits, interrupted func() error) Thread {
-	return Thread{Limits: limits, interrupted: interrupted, NextLook: min(limits.Steps, checkInterval)}
+	return Thread{Limits: limits, interrupted: interrupted, nextCheck: min(limits.Steps, checkInterval)}
 }
 
 // Frame is what operations on values know of the template code that runs them:
@@ -36,7 +36,6 @@ type Code interface {
 	Autoescape() bool
 	Filters() map[string]*Callable
 	Tests() map[string]*Callable
-	TemplateName() string
 	// localContext is the context with the variables of the current loop and block.
 	LocalContext(loop, block bool) Variables
 }
@@ -46,19 +45,19 @@ type Variables interface{ Resolve(name string) any }
 
 // step counts a unit of work.
 func (t *Thread) Step() {
-	if t.Steps++; t.Steps > t.NextLook {
-		t.Look()
+	if t.steps++; t.steps > t.nextCheck {
+		t.Check()
 	}
 }
 
 // work counts n units of work, before they are done.
 func (t *Thread) Work(n int) {
-	t.Steps += n
-	if t.Steps > t.NextLook || n < 0 {
+	t.steps += n
+	if t.steps > t.nextCheck || n < 0 {
 		if n < 0 {
-			t.Steps = math.MaxInt
+			t.steps = math.MaxInt
 		}
-		t.Look()
+		t.Check()
 	}
 }
 
@@ -69,12 +68,12 @@ func (t *Thread) Scan(n int) {
 	}
 }
 
-// look ends a render that has done too much, or that nobody waits for any more.
-func (t *Thread) Look() {
-	if t.Steps > t.Limits.Steps {
+// Check ends a render that has done too much, or that nobody waits for any more.
+func (t *Thread) Check() {
+	if t.steps > t.Limits.Steps {
 		raise.Limit("the template takes more than %d steps", t.Limits.Steps)
 	}
-	t.NextLook = min(t.Limits.Steps, t.Steps+checkInterval)
+	t.nextCheck = min(t.Limits.Steps, t.steps+checkInterval)
 	if t.interrupted != nil {
 		if err := t.interrupted(); err != nil {
 			panic(&raise.Exception{Class: "Canceled", Kind: raise.KindCanceled, Message: "rendering was stopped: " + err.Error(), Cause: err})
@@ -84,10 +83,10 @@ func (t *Thread) Look() {
 
 // alloc counts bytes that a value takes, before it is built.
 func (t *Thread) Alloc(n int) {
-	if n < 0 || n > t.Limits.Memory-t.Memory {
+	if n < 0 || n > t.Limits.Memory-t.memory {
 		raise.Limit("the template builds values of more than %s", ByteSize(t.Limits.Memory))
 	}
-	t.Memory += n
+	t.memory += n
 	t.Scan(n)
 }
 
@@ -99,23 +98,45 @@ func (t *Thread) AllocN(count, size int) {
 	t.Alloc(count * size)
 }
 
+// Push adds a frame to the stack. An error leaves the stack as it is, so that the
+// place of the error can be read off it.
+func (t *Thread) Push(fr *Frame) {
+	t.Step()
+	if len(t.Stack)+t.depth >= t.Limits.Depth {
+		t.raiseDepth()
+	}
+	t.Stack = append(t.Stack, fr)
+}
+
+// Pop removes the frame that Push added last.
+func (t *Thread) Pop() { t.Stack = t.Stack[:len(t.Stack)-1] }
+
+// Reset forgets what was used and the stack. The context is not checked any more.
+func (t *Thread) Reset() {
+	t.steps, t.nextCheck, t.memory, t.depth, t.Stack = 0, t.Limits.Steps, 0, 0, nil
+}
+
+func (t *Thread) raiseDepth() {
+	raise.As(raise.KindLimit, "RecursionError", "maximum recursion depth exceeded (%d)", t.Limits.Depth)
+}
+
 // enter bounds recursion; every enter has its leave, except when an error ends the render.
 func (t *Thread) enter() {
-	if t.Depth++; t.Depth > t.Limits.Depth {
-		raise.As(raise.KindLimit, "RecursionError", "maximum recursion depth exceeded (%d)", t.Limits.Depth)
+	if t.depth++; t.depth > t.Limits.Depth {
+		t.raiseDepth()
 	}
 }
 
 // try runs f and returns the exception it raises, if that is of one of the classes.
 func (t *Thread) Try(f func(), classes ...string) (caught *raise.Exception) {
-	stack, depth := len(t.Stack), t.Depth
+	stack, depth := len(t.Stack), t.depth
 	defer func() {
 		if p := recover(); p != nil {
 			r, ok := p.(*raise.Exception)
 			if !ok || !r.Is(classes...) {
 				panic(p)
 			}
-			t.Stack, t.Depth = t.Stack[:stack], depth
+			t.Stack, t.depth = t.Stack[:stack], depth
 			caught = r
 		}
 	}()
@@ -123,4 +144,4 @@ func (t *Thread) Try(f func(), classes ...string) (caught *raise.Exception) {
 	return nil
 }
 
-func (t *Thread) leave() { t.Depth-- }
+func (t *Thread) leave() { t.depth-- }

@@ -94,9 +94,9 @@ func RaiseUndefined(u *Undefined) {
 	if u.security {
 		r.Class, r.Kind = "SecurityError", raise.KindSecurity
 	} else if u.hasObj {
-		r.Element = u
+		r.Undefined = u
 	} else if u.hint == "" {
-		r.Name, _ = u.name.(string)
+		r.UndefinedName, _ = u.name.(string)
 	}
 	panic(r)
 }

@@ -19,12 +19,12 @@ type DictView struct {
 }
 
 func (v *DictView) at(i int) any {
-	e := &v.D.Ents[i]
+	e := &v.D.entries[i]
 	switch v.Kind {
 	case ViewKeys:
-		return e.Key
+		return e.key
 	case viewValues:
-		return e.Val
+		return e.val
 	}
-	return Tuple{e.Key, e.Val}
+	return Tuple{e.key, e.val}
 }

@@ -1,12 +1,17 @@
-package render
+package dockerfile
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-func TestBases(t *testing.T) {
+var amd64 = Options{Platform: ocispec.Platform{OS: "linux", Architecture: "amd64"}}
+
+func TestReferences(t *testing.T) {
 	for _, c := range []struct{ name, in, want string }{
 		{"plain", "FROM kolla/base:t\nRUN x", "kolla/base:t@1"},
 		{"none", "RUN x", "@0"},
@@ -16,7 +21,19 @@ func TestBases(t *testing.T) {
 		{"indented", "  FROM a:1", "a:1@1"},
 		{"platform", "FROM --platform=linux/arm64 a:1", "a:1@1"},
 		{"ARG first", "ARG X=1\nFROM a:1", "a:1@2"},
-		{"variable stays as it is", "ARG X=1\nFROM a:${X}", "a:${X}@2"},
+		{"variable", "ARG X=1\nFROM a:${X}", "a:1@2"},
+		{"variable of a variable", "ARG N=b\nARG X=${N}:${V:-2}\nFROM $X AS s\nFROM c-$N:1", "b:2@3 c-b:1@4"},
+		{"build argument", "ARG G=1\nFROM a:${G}", "a:given@2"},
+		{"variable without a value", "ARG X\nFROM a:${X}", "a:${X}@2"},
+		{"variable of a stage is not one of FROM", "FROM b:1\nARG X=1\nFROM a:${X}", "b:1@1"},
+		{"platform variables", "FROM a:$TARGETARCH-$BUILDOS", "a:amd64-linux@1"},
+		{"copy from an image with a variable", "ARG X=1\nFROM a:1\nCOPY --from=b:$X /x /\nCOPY --from=c:1 /x /", "a:1@2 c:1@4"},
+		{"escape directive and a variable", "# escape=`\nARG X=a`-b\nFROM $X:1", "a-b:1@3"},
+		{"mistake after FROM", "FROM a:1\nENV novalue\nCOPY --from=b:1 / /", "a:1@1"},
+		{"unknown instruction", "FROM a:1\nRUNN x\nCOPY --from=b:1 / /", "a:1@1 b:1@3"},
+		{"wrong flag", "FROM a:1\nCOPY --nosuch=1 x /\nCOPY --from=b:1 / /", "a:1@1 b:1@3"},
+		{"FROM with too much", "FROM a:1 b c d\n", "a:1@1"},
+		{"heredoc without an end", "FROM a:1\nRUN <<EOF\nx\n", "a:1@1"},
 		{"digest", "FROM a@sha256:00 AS x", "a@sha256:00@1"},
 		{"stages", "FROM a:1 AS build\nFROM b:1 as two\nCOPY --from=build /x /\nFROM build\nFROM Two", "a:1@1 b:1@2"},
 		{"stages by number", "FROM a:1\nFROM b:1\nCOPY --from=0 /x /", "a:1@1 b:1@2"},
@@ -33,9 +50,11 @@ func TestBases(t *testing.T) {
 		{"CRLF", "FROM a:1\r\nRUN x \\\r\n y\r\nFROM b:1\r\n", "a:1@1 b:1@4"},
 		{"FROM with nothing", "FROM\nFROM a:1", "a:1@2"},
 	} {
-		from, line, needs := bases([]byte(c.in))
-		got := fmt.Sprintf("%s@%d", from, line)
-		for _, n := range needs {
+		o := amd64
+		o.BuildArgs = map[string]string{"G": "given"}
+		base, others := References([]byte(c.in), o)
+		got := fmt.Sprintf("%s@%d", base.Reference, base.Line)
+		for _, n := range others {
 			got += fmt.Sprintf(" %s@%d", n.Reference, n.Line)
 		}
 		if got != c.want {
@@ -44,25 +63,29 @@ func TestBases(t *testing.T) {
 	}
 }
 
-// FuzzBases checks that lines lie within the file and that a first line FROM is
-// always found.
-func FuzzBases(f *testing.F) {
+// FuzzReferences checks that lines are within the file, that a FROM on the first
+// line is always found, and that the short cut for one reference changes nothing.
+func FuzzReferences(f *testing.F) {
 	for _, s := range []string{"FROM a:1", "RUN <<EOF\nx\nEOF\nFROM b", "# escape=`\nFROM `\na", "FROM \\", "<<A", "RUN <<\"", "COPY --from= x"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		from, line, needs := bases([]byte(s))
+		base, others := References([]byte(s), amd64)
+		from, line := base.Reference, base.Line
+		if b, o := parseTolerant([]byte(s)).references(amd64); b != base || !slices.Equal(o, others) {
+			t.Errorf("%q: %v %v, in full %v %v", s, base, others, b, o)
+		}
 		lines := 1 + strings.Count(s, "\n")
 		if (from == "") != (line == 0) || line > lines {
 			t.Errorf("FROM %q on line %d of %d", from, line, lines)
 		}
-		for _, n := range needs {
+		for _, n := range others {
 			if n.Line < line || n.Line > lines || n.Reference == "" {
-				t.Errorf("need %+v", n)
+				t.Errorf("image %+v", n)
 			}
 		}
-		if from, line, _ := bases([]byte("FROM base:1\n" + s)); from != "base:1" || line != 1 {
-			t.Errorf("first line not found: %q %d", from, line)
+		if base, _ := References([]byte("FROM base:1\n"+s), amd64); base.Reference != "base:1" || base.Line != 1 {
+			t.Errorf("first line not found: %+v", base)
 		}
 	})
 }

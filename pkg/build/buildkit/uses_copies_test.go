@@ -5,10 +5,12 @@ import (
 	"io/fs"
 	"strings"
 	"testing"
+
+	"github.com/kolla-build/kolla-build/pkg/dockerfile"
 )
 
-// A COPY of what is not there is found when the Dockerfile is converted, unless
-// it is for BuildKit to tell.
+// A COPY of a file that does not exist is found when the Dockerfile is
+// converted, unless only BuildKit can know.
 func TestMissingCopy(t *testing.T) {
 	files := []ContextFile{{Path: "conf/nova.conf", Mode: 0o644}, {Path: "run.sh", Mode: 0o755}, {Path: "empty", Mode: fs.ModeDir | 0o755}}
 	for text, want := range map[string]string{
@@ -23,13 +25,13 @@ func TestMissingCopy(t *testing.T) {
 		"FROM scratch\nCOPY <<EOF /etc/made\nhello\nEOF\n":                                                               "",
 	} {
 		d := Dockerfile{Name: "x", Path: "x/Dockerfile", Content: []byte(text), Context: files}
-		stages, _, err := parseStages(d)
+		file, err := d.parse()
 		if err != nil {
 			t.Fatalf("%q: %v", text, err)
 		}
 		got := ""
-		if err := missingCopy(d, stages); err != nil {
-			var de *DockerfileError
+		if err := checkCopies(d, file, nil); err != nil {
+			var de *dockerfile.Error
 			if !errors.As(err, &de) {
 				t.Errorf("%q: %T", text, err)
 			}
@@ -40,11 +42,11 @@ func TestMissingCopy(t *testing.T) {
 		}
 	}
 	d := Dockerfile{Path: "x", Content: []byte("FROM scratch\nCOPY a /\n")}
-	stages, _, err := parseStages(d)
+	file, err := d.parse()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := missingCopy(d, stages); err == nil || !strings.Contains(err.Error(), "it is empty") {
+	if err := checkCopies(d, file, nil); err == nil || !strings.Contains(err.Error(), "it is empty") {
 		t.Errorf("an empty context: %v", err)
 	}
 }

@@ -1,0 +1,75 @@
+package dockerfile
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/moby/buildkit/frontend/dockerfile/parser"
+)
+
+// Error is a mistake in a rendered Dockerfile.
+type Error struct {
+	Path   string
+	Line   int    // 1-based, 0 if unknown
+	Source string // the text of that line
+	Err    error
+}
+
+func (e *Error) Error() string {
+	if e.Line == 0 {
+		return fmt.Sprintf("%s: %v", e.Path, e.Err)
+	}
+	s := fmt.Sprintf("%s:%d: %v", e.Path, e.Line, e.Err)
+	if e.Source != "" {
+		s += "\n  " + e.Source
+	}
+	return s
+}
+
+func (e *Error) Unwrap() error { return e.Err }
+
+// lineInMessage finds the line in BuildKit's messages that carry no location.
+var lineInMessage = regexp.MustCompile(`(?:parse error )?on line (\d+): `)
+
+// Locate returns an *Error for an error of BuildKit's parser or frontend, with
+// the line that the error refers to.
+func Locate(path string, content []byte, err error) *Error {
+	return errorAt(path, content, lineOf(err), err)
+}
+
+func errorAt(path string, content []byte, line int, err error) *Error {
+	return &Error{Path: path, Line: line, Source: sourceLine(content, line), Err: err}
+}
+
+func lineOf(err error) int {
+	var loc *parser.LocationError
+	if errors.As(err, &loc) && len(loc.Locations) > 0 && len(loc.Locations[0]) > 0 {
+		return loc.Locations[0][0].Start.Line
+	}
+	if m := lineInMessage.FindStringSubmatch(err.Error()); m != nil {
+		line, _ := strconv.Atoi(m[1])
+		return line
+	}
+	return 0
+}
+
+func sourceLine(content []byte, line int) string {
+	if line < 1 {
+		return ""
+	}
+	lines := strings.Split(string(content), "\n")
+	if line > len(lines) {
+		return ""
+	}
+	return strings.TrimSpace(lines[line-1])
+}
+
+func firstLine(ranges []parser.Range) int {
+	if len(ranges) == 0 {
+		return 0
+	}
+	return ranges[0].Start.Line
+}

@@ -1,0 +1,57 @@
+package render
+
+import (
+	"path"
+
+	"github.com/containerd/platforms"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/kolla-build/kolla-build/pkg/config"
+	"github.com/kolla-build/kolla-build/pkg/dockerfile"
+)
+
+// Need is an image that a Dockerfile refers to besides its parent.
+type Need struct {
+	Reference string
+	Line      int // 1-based, in the rendered Dockerfile
+}
+
+// readReferences fills in the images that a Dockerfile refers to, with the
+// values that variables in its FROM lines have. Mistakes in the Dockerfile are
+// reported when it is converted.
+func (r *renderer) readReferences(d *Dockerfile) {
+	base, others := dockerfile.References(d.Content, dockerfile.Options{Platform: platformOf(r.Config), BuildArgs: r.Config.BuildArgs})
+	d.From, d.FromLine, d.Needs = r.canonical(base), base.Line, nil
+	for _, im := range others {
+		d.Needs = append(d.Needs, Need{r.canonical(im), im.Line})
+	}
+}
+
+// canonical returns the Reference of an image of the set for all ways to refer
+// to it: docker.io/kolla/base:t is the same image as kolla/base:t.
+func (r *renderer) canonical(im dockerfile.Image) string {
+	if own := r.own[im.Name]; own != "" {
+		return own
+	}
+	return im.Reference
+}
+
+// ownNames returns the references of a tree's images by familiar name.
+func ownNames(t *Tree, c *config.Config) map[string]string {
+	own := make(map[string]string, len(t.images))
+	for _, dir := range t.images {
+		ref := Reference(c, path.Base(dir))
+		if name, err := dockerfile.FamiliarName(ref); err == nil {
+			own[name] = ref
+		}
+	}
+	return own
+}
+
+// platformOf returns the platform that a configuration renders for.
+func platformOf(c *config.Config) ocispec.Platform {
+	if p, err := platforms.Parse(c.Platform); err == nil && c.Platform != "" {
+		return platforms.Normalize(p)
+	}
+	return ocispec.Platform{OS: "linux", Architecture: c.DebianArch}
+}
