@@ -1,4 +1,4 @@
-// Package build runs a plan: it schedules images as their parents finish, hands
-// them to a builder, keeps logs and reports events. It knows no builder by name;
-// its buildkit subpackage is the one that does.
+// Package build runs a plan: it starts images when their parents have finished,
+// passes them to a builder and an uploader, retries, and emits events. It must not
+// know any particular builder; its subpackages do.
 package build

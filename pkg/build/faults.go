@@ -2,19 +2,19 @@ package build
 
 import "regexp"
 
-// passingWords are what package managers, pip, npm, git and downloaders print when a
-// server or the network failed, as opposed to what was asked of them; the
-// wording is each program's own. On lines in lower case.
+// passingWords match what package managers, pip, npm, git and downloaders print
+// when a server or the network failed, each in its own words. Lines are in lower
+// case.
 var passingWords = regexp.MustCompile(alternatives(
 	// Names and connections, as the C library and most programs word it.
 	`temporary failure (resolving|in name resolution)`, `could not resolve (host|proxy)`, `server misbehaving`,
 	`connection (timed out|reset by peer|refused|aborted|broken|failed)`, `(could not|failed to|unable to) connect to`,
 	`failed to establish a new connection`, `network is unreachable`, `no route to host`, `i/o timeout`,
 	`tls handshake timeout`, `gnutls recv error`, `remote(disconnected| end closed connection)`, `unexpected eof`, `operation timed out`,
-	// Servers that are not well: status codes as apt, curl, wget, pip, dnf and BuildKit write them.
+	// Server errors: status codes as apt, curl, wget, pip, dnf and BuildKit write them.
 	`\b(429  too many requests|50[0-4]  [a-z])`, `(http error|status code:?|status|returned error:|http/[0-9.]+) (429|50[0-4])\b`,
 	`(429|50[0-4]) (client|server) error`, `too many requests`, `bad gateway`, `service unavailable`, `gateway time-?out`,
-	// A mirror in the middle of an update, or damage on the way.
+	// A mirror that is being updated, or damage in transit.
 	`hash sum mismatch`, `file has unexpected size`, `mirror sync in progress`, `undetermined error`, `error reading from server`,
 	`writing more data than expected`, `bad header (line|data)`, `data socket timed out`,
 	`checksum doesn't match`, `checksum (error|mismatch)`, `do not match the hashes from the requirements file`,
@@ -27,8 +27,8 @@ var passingWords = regexp.MustCompile(alternatives(
 	`unexpected disconnect while reading`, `the remote end hung up unexpectedly`, `early eof`, `rpc failed`,
 ))
 
-// finalWords are what programs print when the same command would end in the same
-// way on any day. On lines in lower case.
+// finalWords match what programs print when the same command would fail again.
+// Lines are in lower case.
 var finalWords = regexp.MustCompile(alternatives(
 	`unable to locate package`, `has no installation candidate`, `unmet dependencies`, `version .* was not found`,
 	`no match for argument`, `unable to find a match`, `nothing provides`,

@@ -7,15 +7,17 @@ import (
 	"regexp"
 	"strings"
 	"time"
+
+	"github.com/kolla-build/kolla-build/internal/usererr"
 )
 
-// Temporary is what an error implements that may pass by itself.
+// Temporary is implemented by errors of faults that may be over next time.
 type Temporary interface {
 	error
 	Temporary() bool
 }
 
-// Detailed is what an error implements that knows where and why a build failed.
+// Detailed is implemented by errors that know where and why a build failed.
 type Detailed interface {
 	error
 	Detail() Failure
@@ -26,8 +28,8 @@ func temporary(err error) bool {
 	return errors.As(err, &t) && t.Temporary()
 }
 
-// failure makes what is shown of an error. An image that was tried several times
-// says so.
+// failure returns what is reported about an error, with the number of attempts if
+// there were several.
 func failure(err error, tries int) *Failure {
 	f := &Failure{Err: err}
 	var d Detailed
@@ -41,18 +43,13 @@ func failure(err error, tries int) *Failure {
 	if d != nil {
 		return f
 	}
-	var h interface {
-		error
-		Hint() string
-	}
-	if errors.As(err, &h) {
-		f.Hint = h.Hint()
-	}
+	f.Hint = usererr.Hint(err)
 	return f
 }
 
-// backoff is how long to wait before a further try, doubled each time and
-// spread, so that images that failed together do not come back together.
+// backoff returns how long to wait before another attempt. It doubles each time
+// and has a random part, so that images that failed together do not return
+// together.
 func backoff(attempt int) time.Duration {
 	d := min(time.Second<<min(attempt, 5), 30*time.Second)
 	return d/2 + rand.N(d)
@@ -63,12 +60,12 @@ func firstLine(err error) string {
 	return s
 }
 
-// PassingFault reports whether the last lines of a step speak of a fault of
-// the network or of a server that may be gone the next time.
+// PassingFault reports whether the last lines of a step show a fault of the
+// network or of a server that may be over next time.
 func PassingFault(tail []string) bool { return anyLine(tail, passingWords) }
 
-// FinalFault reports whether the last lines of a step speak of a mistake that
-// another try would make again.
+// FinalFault reports whether the last lines of a step show a mistake that another
+// attempt would repeat.
 func FinalFault(tail []string) bool { return anyLine(tail, finalWords) }
 
 func anyLine(lines []string, re *regexp.Regexp) bool {
@@ -80,42 +77,43 @@ func anyLine(lines []string, re *regexp.Regexp) bool {
 	return false
 }
 
-// Repeatable is what the error of a command implements about which nobody can
-// tell by what it said whether it would fail again. It is tried once more; if
-// that ends with the same signature, it is how this command ends.
+// Repeatable is implemented by errors of commands whose output does not show
+// whether they would fail again. Such a command is tried once more; a failure with
+// the same signature is final.
 type Repeatable interface {
 	error
-	// Signature is equal for failures of the same kind, "" if another try is
-	// of no use.
+	// Signature is equal for failures of the same kind, "" if another attempt is
+	// useless.
 	Signature() string
 }
 
-// changing are the parts of a line that differ between two like failures:
-// numbers, times, digests, addresses.
-var changing = regexp.MustCompile(`0x[0-9a-f]+|[0-9a-f]{7,}|[0-9]+`)
+// variableParts are the parts of a line that differ between two failures of the
+// same kind: numbers, times, digests, addresses.
+var variableParts = regexp.MustCompile(`0x[0-9a-f]+|[0-9a-f]{7,}|[0-9]+`)
 
-// SignatureOf makes a signature of a step and the last lines that it printed.
+// SignatureOf returns the signature of a step that failed, from its name, its exit
+// code and the last lines of its output.
 func SignatureOf(step string, exitCode int, tail []string) string {
 	if n := len(tail); n > signatureLines {
 		tail = tail[n-signatureLines:]
 	}
-	return fmt.Sprintf("%s\n%d\n%s", step, exitCode, changing.ReplaceAllString(strings.Join(tail, "\n"), "#"))
+	return fmt.Sprintf("%s\n%d\n%s", step, exitCode, variableParts.ReplaceAllString(strings.Join(tail, "\n"), "#"))
 }
 
-// signatureLines is how many of a step's last lines tell its failure from
-// another: the cause stands at the end, and what comes before varies.
+// signatureLines is how many of a step's last lines are part of its signature: the
+// cause is at the end, and what comes before varies.
 const signatureLines = 5
 
-// retryReason reports whether another try is worth it, and why. seen holds the
-// signatures of earlier tries.
+// retryReason reports whether another attempt is worthwhile, and why. seen has the
+// signatures of earlier attempts.
 func retryReason(err error, seen map[string]bool) (string, bool) {
 	if temporary(err) {
-		return "a passing fault", true
+		return "temporary fault", true
 	}
 	var c Repeatable
 	if !errors.As(err, &c) || c.Signature() == "" || seen[c.Signature()] {
 		return "", false
 	}
 	seen[c.Signature()] = true
-	return "a command failed, which may have been chance", true
+	return "a command failed for no known reason", true
 }

@@ -2,13 +2,14 @@
 // environment names one.
 //
 // It owns the settings (the OTEL_ variables that OpenTelemetry specifies) and the
-// exporter. Who makes spans takes the tracer from the context, as Start does, and
-// need not know whether anybody listens: without a collector it is the no-op one,
-// which costs nothing. The package must not know images, builders or events.
+// exporter, and must not know images, builders or events. Code that creates spans
+// takes the tracer from the context, as Start does; without a collector that is
+// the no-op tracer, which costs nothing.
 //
-// A collector that is down, slow or wrong must not hurt a run: spans wait in a
-// bounded queue and are dropped beyond it, sending happens in the background, the
-// end of a run waits a few seconds at most, and what went wrong is told once.
+// A collector that is down, slow or misconfigured must not affect a run: spans
+// wait in a bounded queue and are dropped when it is full, they are sent in the
+// background, the end of a run waits a few seconds at most, and the first error is
+// reported once.
 package trace
 
 import (
@@ -34,18 +35,17 @@ import (
 // scopeName is the instrumentation scope of our spans.
 const scopeName = "github.com/kolla-build/kolla-build"
 
-// flushTime bounds what the end of a run waits for a collector.
+// flushTime is the longest time that the end of a run waits for a collector.
 const flushTime = 5 * time.Second
 
-// Options say where spans go.
+// Options say where spans are sent.
 type Options struct {
-	// Getenv returns variables of the environment. The exporters read the
-	// process's own for what is not decided here: headers, certificates,
-	// compression, time-outs.
+	// Getenv returns environment variables. The exporters read the process's own
+	// for what is not decided here: headers, certificates, compression, timeouts.
 	Getenv func(string) string
 
 	Version string            // of this program, in the spans' resource
-	Warn    func(text string) // told once if spans cannot be sent; may be nil
+	Warn    func(text string) // called once if spans cannot be sent; may be nil
 }
 
 // Exporter sends spans. A nil Exporter sends none.
@@ -62,8 +62,8 @@ const (
 	protocolHTTP = "http/protobuf"
 )
 
-// Open returns an exporter if the environment names a collector, else nil. A
-// setting that makes no sense is told and turns tracing off.
+// Open returns an exporter if the environment names a collector, nil otherwise. An
+// invalid setting is reported and turns tracing off.
 func Open(ctx context.Context, opts Options) *Exporter {
 	if opts.Warn == nil {
 		opts.Warn = func(string) {}
@@ -81,17 +81,17 @@ func Open(ctx context.Context, opts Options) *Exporter {
 	case protocolHTTP:
 		client = otlptracehttp.NewClient(otlptracehttp.WithRetry(otlptracehttp.RetryConfig{Enabled: true, InitialInterval: 200 * time.Millisecond, MaxInterval: time.Second, MaxElapsedTime: flushTime}))
 	default:
-		opts.Warn(fmt.Sprintf("no traces are sent: OTEL_EXPORTER_OTLP_PROTOCOL is %q; it is grpc or http/protobuf", e.protocol))
+		opts.Warn(fmt.Sprintf("no traces are sent: OTEL_EXPORTER_OTLP_PROTOCOL is %q, not grpc or http/protobuf", e.protocol))
 		return nil
 	}
-	// What goes wrong in the background ends here and not on standard error.
+	// Otherwise errors in the background are printed to standard error.
 	otel.SetErrorHandler(otel.ErrorHandlerFunc(e.failed))
 	exp, err := otlptrace.New(ctx, client)
 	if err != nil {
 		opts.Warn(fmt.Sprintf("no traces are sent: %v", err))
 		return nil
 	}
-	// The environment's own words win over ours.
+	// Attributes of the environment take precedence over ours.
 	res, err := resource.New(ctx, resource.WithAttributes(attribute.String("service.name", "kolla-build"), attribute.String("service.version", opts.Version)),
 		resource.WithHost(), resource.WithFromEnv())
 	if err != nil && res == nil {
@@ -110,8 +110,8 @@ func first(getenv func(string) string, names ...string) string {
 	return ""
 }
 
-// protocol is what the endpoint speaks: as the environment says, else gRPC on
-// the port that is registered for it, else OpenTelemetry's default.
+// protocol returns the protocol of an endpoint: what the environment says, else
+// gRPC on the port that is registered for it, else OpenTelemetry's default.
 func protocol(getenv func(string) string, endpoint string) string {
 	if p := first(getenv, "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"); p != "" {
 		return p
@@ -122,14 +122,13 @@ func protocol(getenv func(string) string, endpoint string) string {
 	return protocolHTTP
 }
 
-// failed tells the first error only: a collector that is down fails each batch.
+// failed reports the first error only: a collector that is down fails every batch.
 func (e *Exporter) failed(err error) {
-	e.once.Do(func() { e.warn(fmt.Sprintf("traces cannot be sent, the run goes on without: %v", err)) })
+	e.once.Do(func() { e.warn(fmt.Sprintf("sending traces: %v", err)) })
 }
 
-// Start begins the root span of a run and returns a context that carries it. If
-// the environment has a TRACEPARENT, as a CI system that traces itself sets, the
-// span goes under that one.
+// Start begins the root span of a run and returns a context with it. Its parent is
+// the TRACEPARENT of the environment, if a CI system that traces itself has set it.
 func (e *Exporter) Start(ctx context.Context, getenv func(string) string, name string, attrs ...attribute.KeyValue) (context.Context, Span) {
 	if e == nil {
 		return ctx, Span{}
@@ -141,9 +140,8 @@ func (e *Exporter) Start(ctx context.Context, getenv func(string) string, name s
 	return ctx, Span{s}
 }
 
-// Environ is what a program that this one starts, and that traces itself, needs
-// in its environment besides this one's, so that its spans go to the same place
-// under its own name.
+// Environ returns the environment variables that a child program needs besides
+// this one's to send its own spans to the same collector, as the given service.
 func (e *Exporter) Environ(service string) []string {
 	if e == nil {
 		return nil
@@ -156,7 +154,7 @@ func (e *Exporter) Close() {
 	if e == nil {
 		return
 	}
-	// The run's own context may have been ended by Ctrl-C: its trace counts most.
+	// The run's own context may have been canceled, and its trace is needed then.
 	ctx, cancel := context.WithTimeout(context.Background(), flushTime)
 	defer cancel()
 	if err := e.provider.Shutdown(ctx); err != nil {
@@ -167,7 +165,7 @@ func (e *Exporter) Close() {
 // Span is a span of a run. The zero Span does nothing.
 type Span struct{ s trace.Span }
 
-// Start begins a span under that of the context, with the context's own tracer.
+// Start begins a child of the span in the context.
 func Start(ctx context.Context, name string, attrs ...attribute.KeyValue) (context.Context, Span) {
 	parent := trace.SpanFromContext(ctx)
 	if !parent.SpanContext().IsValid() {
@@ -177,7 +175,7 @@ func Start(ctx context.Context, name string, attrs ...attribute.KeyValue) (conte
 	return ctx, Span{s}
 }
 
-// Record adds a span under that of the context for something that is over.
+// Record adds a child of the span in the context for something that has ended.
 func Record(ctx context.Context, name string, start time.Time, took time.Duration, failure string, attrs ...attribute.KeyValue) {
 	parent := trace.SpanFromContext(ctx)
 	if !parent.IsRecording() {

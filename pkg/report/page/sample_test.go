@@ -135,7 +135,7 @@ func big(t testing.TB, dir string) *report.Run {
 	for i := range 9 {
 		run.Past = append(run.Past, report.Record{Started: began.Add(-time.Duration(i+2) * 24 * time.Hour), Seconds: float64(20 + rnd.IntN(3000)), Outcome: report.OutcomeOK, Built: rnd.IntN(40), Unchanged: 160})
 	}
-	run.Notes = []string{"builder: buildkitd v0.34.2, started for this run", "cinder-api: a passing fault, trying again in 2s (1 of 3): Temporary failure resolving 'deb.example'"}
+	run.Notes = []string{"builder: buildkitd v0.34.2, started for this run", "cinder-api: temporary fault, trying again in 2s (1 of 3): Temporary failure resolving 'deb.example'"}
 	if len(run.Results) != 187 {
 		t.Fatalf("%d images", len(run.Results))
 	}
