@@ -13,23 +13,23 @@ import (
 
 // GCOptions say what GarbageCollect removes.
 type GCOptions struct {
-	// Untagged removes manifests that no tag names, too. Images of a set that
-	// was pushed but not committed are among them.
+	// Untagged removes manifests without a tag, too. Images of a set that was pushed but
+	// not committed are among them.
 	Untagged bool
 	DryRun   bool
 }
 
-// GarbageCollect removes what no manifest refers to from the directory of an
-// embedded registry that does not run (*DirError when one does), and says how
-// many bytes that freed.
+// GarbageCollect removes uploads that were given up, and what no manifest refers to, from
+// the directory of an embedded registry that is not running (*DirError if it is). It
+// returns how many bytes that freed.
 func GarbageCollect(ctx context.Context, dir string, opts GCOptions) (freed int64, err error) {
 	if _, err := os.Stat(dir); err != nil {
 		return 0, &DirError{Dir: dir, Err: err}
 	}
-	if made, err := checkForeign(dir); err != nil || !made {
+	if used, err := checkDir(dir); err != nil || !used {
 		return 0, err // nothing was ever pushed
 	}
-	if _, err := os.Stat(filepath.Join(dir, "docker", "registry", "v2")); err != nil {
+	if _, err := os.Stat(filepath.Join(dir, treeDir)); err != nil {
 		return 0, nil
 	}
 	lock, err := lockDir(dir, "collects garbage")
@@ -37,24 +37,40 @@ func GarbageCollect(ctx context.Context, dir string, opts GCOptions) (freed int6
 		return 0, err
 	}
 	defer lock.Close()
-	driver := filesystem.New(filesystem.DriverParameters{RootDirectory: dir, MaxThreads: 25})
-	ns, err := storage.NewRegistry(ctx, driver, storage.EnableDelete)
-	if err != nil {
-		return 0, fmt.Errorf("opening the registry in %s: %w", dir, err)
-	}
 	before, err := treeSize(dir)
 	if err != nil {
 		return 0, err
 	}
-	l := &requestLog{}
-	defer l.takeOver()()
-	if err := storage.MarkAndSweep(ctx, driver, ns, storage.GCOpts{DryRun: opts.DryRun, RemoveUntagged: opts.Untagged, Quiet: true}); err != nil {
+	log := &requestLog{}
+	defer log.takeOver()()
+	if !opts.DryRun {
+		if err := repair(dir, log.printf); err != nil {
+			return 0, fmt.Errorf("repairing the registry in %s: %w", dir, err)
+		}
+	}
+	if err := sweep(ctx, dir, opts); err != nil {
 		return 0, fmt.Errorf("collecting garbage in %s: %w", dir, err)
 	}
 	after, err := treeSize(dir)
 	return before - after, err
 }
 
+// sweep runs the distribution's garbage collection.
+func sweep(ctx context.Context, dir string, opts GCOptions) error {
+	for _, part := range []string{"repositories", "blobs"} {
+		if _, err := os.Stat(filepath.Join(dir, treeDir, part)); err != nil {
+			return nil // nothing was ever pushed; the distribution fails on that
+		}
+	}
+	driver := filesystem.New(filesystem.DriverParameters{RootDirectory: dir, MaxThreads: 25})
+	ns, err := storage.NewRegistry(ctx, driver, storage.EnableDelete)
+	if err != nil {
+		return err
+	}
+	return storage.MarkAndSweep(ctx, driver, ns, storage.GCOpts{DryRun: opts.DryRun, RemoveUntagged: opts.Untagged, Quiet: true})
+}
+
+// treeSize is the size in bytes of the files below a directory.
 func treeSize(dir string) (int64, error) {
 	var n int64
 	err := filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {

@@ -12,8 +12,8 @@ import (
 	"github.com/sirupsen/logrus"
 )
 
-// requestLog writes a server's log: one line per request that matters, and what
-// the distribution itself warns of.
+// requestLog writes a server's log: one line for each request that matters, and the
+// warnings of the distribution.
 type requestLog struct {
 	mu  sync.Mutex
 	out io.Writer // nil: nothing
@@ -29,14 +29,10 @@ func (l *requestLog) printf(format string, args ...any) {
 	fmt.Fprintf(l.out, "%s %s\n", time.Now().UTC().Format("2006-01-02T15:04:05Z"), fmt.Sprintf(format, args...))
 }
 
-// wrap logs requests. Look-ups and their "not found" are the daily business of a
-// push, so they are logged only when all requests are.
+// wrap logs requests. Look-ups that find nothing are an ordinary part of a push, so they
+// are logged only if all requests are.
 func (l *requestLog) wrap(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/" {
-			fmt.Fprintln(w, "This is an image registry, served by kolla-build. Its API is under /v2/.")
-			return
-		}
 		start := time.Now()
 		rec := &statusWriter{ResponseWriter: w, status: http.StatusOK}
 		defer func() {
@@ -44,13 +40,13 @@ func (l *requestLog) wrap(next http.Handler) http.Handler {
 				if p == http.ErrAbortHandler {
 					panic(p)
 				}
-				l.printf("%s %s: fault: %v", r.Method, r.URL.Path, p)
+				l.printf("%s %q: fault: %v", r.Method, r.URL.Path, p)
 				http.Error(w, "internal fault", http.StatusInternalServerError)
 				return
 			}
 			read := r.Method == http.MethodGet || r.Method == http.MethodHead
-			if l.all || rec.status >= 500 || (!read && (rec.status >= 400 || rec.status == http.StatusCreated)) {
-				l.printf("%s %s %s %d %d bytes %s", r.RemoteAddr, r.Method, r.URL.Path, rec.status, rec.bytes,
+			if r.URL.Path != "/" && (l.all || rec.status >= 500 || (!read && (rec.status >= 400 || rec.status == http.StatusCreated))) {
+				l.printf("%s %s %s %d %d bytes %s", r.RemoteAddr, r.Method, printable(r.URL.Path), rec.status, rec.bytes,
 					time.Since(start).Round(time.Millisecond))
 			}
 		}()
@@ -58,7 +54,17 @@ func (l *requestLog) wrap(next http.Handler) http.Handler {
 	})
 }
 
-// std is for net/http's own complaints.
+// printable quotes a path with anything but ASCII in it: it is a client's choice.
+func printable(path string) string {
+	for _, r := range path {
+		if r <= ' ' || r >= 0x7f {
+			return fmt.Sprintf("%q", path)
+		}
+	}
+	return path
+}
+
+// std is for net/http's own messages.
 func (l *requestLog) std() *stdlog.Logger {
 	return stdlog.New(writerFunc(func(p []byte) (int, error) {
 		l.printf("%s", bytes.TrimSpace(p))
@@ -68,20 +74,23 @@ func (l *requestLog) std() *stdlog.Logger {
 
 type writerFunc func([]byte) (int, error)
 
+// Write implements io.Writer.
 func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
 
-// statusWriter remembers the answer's status and size.
+// statusWriter remembers an answer's status and size.
 type statusWriter struct {
 	http.ResponseWriter
 	status int
 	bytes  int64
 }
 
+// WriteHeader implements http.ResponseWriter.
 func (w *statusWriter) WriteHeader(code int) {
 	w.status = code
 	w.ResponseWriter.WriteHeader(code)
 }
 
+// Write implements http.ResponseWriter.
 func (w *statusWriter) Write(p []byte) (int, error) {
 	n, err := w.ResponseWriter.Write(p)
 	w.bytes += int64(n)
@@ -91,11 +100,11 @@ func (w *statusWriter) Write(p []byte) (int, error) {
 // Unwrap lets http.ResponseController reach the connection.
 func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// The distribution logs through logrus' one global logger, and the context key
-// by which another could be given is internal to it. Its entries can be told
-// from others': they all carry a "go.version" field. So the global logger gets a
-// formatter that takes those entries out (warnings and errors go to the servers'
-// logs) and leaves all others to the formatter that was there.
+// The distribution logs through the one global logger of logrus, and the context key by
+// which another could be given is internal to it. Its entries can be recognized: they
+// carry a "go.version" field. So the global logger gets a formatter that takes those
+// entries out (warnings and errors go to the servers' logs) and leaves all others to the
+// formatter that was there.
 var logTap struct {
 	once sync.Once
 	mu   sync.Mutex
@@ -104,6 +113,7 @@ var logTap struct {
 
 type tapFormatter struct{ next logrus.Formatter }
 
+// Format implements logrus.Formatter.
 func (t tapFormatter) Format(e *logrus.Entry) ([]byte, error) {
 	if _, ok := e.Data["go.version"]; !ok {
 		return t.next.Format(e)
@@ -129,8 +139,8 @@ func (t tapFormatter) Format(e *logrus.Entry) ([]byte, error) {
 	return nil, nil
 }
 
-// takeOver makes the distribution's warnings go to l until the returned function
-// is called.
+// takeOver makes the distribution's warnings go to l until the returned function is
+// called.
 func (l *requestLog) takeOver() func() {
 	logTap.once.Do(func() {
 		std := logrus.StandardLogger()

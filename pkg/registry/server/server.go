@@ -2,8 +2,7 @@ package server
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -11,132 +10,66 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
 
-	"github.com/distribution/distribution/v3/configuration"
 	"github.com/distribution/distribution/v3/registry/handlers"
 
-	// The driver and the login scheme register themselves; the embedded registry
-	// has one storage and at most one login.
-	_ "github.com/distribution/distribution/v3/registry/auth/htpasswd"
-	_ "github.com/distribution/distribution/v3/registry/storage/driver/filesystem"
+	"github.com/kolla-build/kolla-build/internal/filelock"
 )
 
 const (
 	defaultPort = "4000"
-	// DefaultAddr is where the embedded registry listens: port 4000 (Kolla's
-	// local registry's) on all interfaces.
-	DefaultAddr = ":" + defaultPort
+	// DefaultAddr is where the embedded registry listens: port 4000, which is that of
+	// Kolla's local registry, for clients on this host only.
+	DefaultAddr = "localhost:" + defaultPort
 )
 
 // Options say how the embedded registry runs.
 type Options struct {
-	Addr     string    // HOST:PORT to listen on; "" means DefaultAddr, port 0 picks one
-	Dir      string    // where content and tags lie; made when it is missing
-	Log      io.Writer // a line per request that changes something or fails; nil means none
-	Verbose  bool      // a line for each request
-	ReadOnly bool      // refuse pushes and deletions
-	// Htpasswd is a file of user:bcrypt lines; when it is set, each request must
-	// be logged in (Basic). "" means that everybody may pull and push.
+	Addr string // HOST:PORT to listen on; "" means DefaultAddr, port 0 picks one
+	Dir  string // where content and tags are stored; created if missing
+
+	// Htpasswd is a file of USER:BCRYPT lines. If it is set, requests need one of its
+	// logins, except as Anonymous allows.
 	Htpasswd string
-	// Drain bounds how long Close waits for requests that run. 0 means 10 s.
+	// Anonymous is what clients may do without a login. "" means everything on this host
+	// if there is no Htpasswd, and nothing otherwise. Start refuses to listen on other
+	// addresses without a Htpasswd, unless Anonymous or ReadOnly says what is meant.
+	Anonymous Access
+	ReadOnly  bool // refuse pushes and deletions, from everyone
+
+	// Certificate and Key are files with a certificate (chain) and its key, both PEM: the
+	// registry is served with TLS. "" means plain HTTP.
+	Certificate, Key string
+
+	Log     io.Writer // a line for each request that changes something or fails; nil means none
+	Verbose bool      // a line for each request
+	// Drain bounds how long Close waits for running requests. 0 means 10 seconds.
 	Drain time.Duration
 }
 
-// Server is a running embedded registry: the CNCF distribution on file storage.
-// Content and tags outlive it in its directory.
+// Server is a running embedded registry: the CNCF distribution on file storage. Content
+// and tags stay in its directory when it ends.
 type Server struct {
-	addr  net.Addr
-	dir   string
-	drain time.Duration
-	http  *http.Server
-	app   *handlers.App
-	lock  *os.File
-	unlog func()
+	addr   net.Addr
+	dir    string
+	drain  time.Duration
+	http   *http.Server
+	app    *handlers.App
+	lock   *filelock.Lock
+	unlog  func()
+	purger *purger
 
 	done chan struct{} // closed when serving ended
 	err  error         // why, nil after Close; valid once done is closed
 	once sync.Once
 }
 
-// AddrInUseError says that another process listens on the address.
-type AddrInUseError struct {
-	Addr       string
-	IsRegistry bool // what listens there is a registry
-	Err        error
-}
-
-// Error implements error.
-func (e *AddrInUseError) Error() string {
-	if e.IsRegistry {
-		return fmt.Sprintf("listening on %s: a registry answers there already", e.Addr)
-	}
-	return fmt.Sprintf("listening on %s: the address is in use", e.Addr)
-}
-
-// Unwrap gives the system's error.
-func (e *AddrInUseError) Unwrap() error { return e.Err }
-
-// Hint says what the user can do.
-func (e *AddrInUseError) Hint() string {
-	_, port, _ := net.SplitHostPort(e.Addr)
-	if e.IsRegistry {
-		return fmt.Sprintf("use it as it is with --registry localhost:%s, or choose another port with --addr :PORT", port)
-	}
-	return fmt.Sprintf("`ss -ltnp 'sport = :%s'` shows who listens there; choose another port with --addr :PORT", port)
-}
-
-// DirError says that the registry's directory cannot be used.
-type DirError struct {
-	Dir     string
-	Locked  bool // another registry uses it
-	Holder  string
-	Foreign string // it is no registry's: it holds this
-	Err     error
-}
-
-// Error implements error.
-func (e *DirError) Error() string {
-	if e.Locked {
-		s := fmt.Sprintf("registry directory %s: another registry uses it", e.Dir)
-		if e.Holder != "" {
-			s += " (" + e.Holder + ")"
-		}
-		return s
-	}
-	if e.Foreign != "" {
-		return fmt.Sprintf("registry directory %s: it is not a registry's, it holds %s", e.Dir, e.Foreign)
-	}
-	return fmt.Sprintf("registry directory %s: %s", e.Dir, pathCause(e.Err))
-}
-
-// Unwrap gives the system's error.
-func (e *DirError) Unwrap() error { return e.Err }
-
-// Hint says what the user can do.
-func (e *DirError) Hint() string {
-	if e.Locked {
-		return "use the registry that runs, or stop it first, or choose another directory with --dir"
-	}
-	if e.Foreign != "" {
-		return "name the registry's own directory, or an empty one, with --dir"
-	}
-	return "choose a directory that this user may write to with --dir"
-}
-
-func pathCause(err error) string {
-	var pe *os.PathError
-	if errors.As(err, &pe) {
-		return pe.Err.Error()
-	}
-	return err.Error()
-}
-
-// Start starts the embedded registry. It listens, and takes requests, when Start
-// returns; Close ends it.
+// Start starts the embedded registry. It takes requests when Start returns; Close ends
+// it. The errors are *AddrError, *AddrInUseError, *OpenError, *DirError and
+// *HtpasswdError where they fit.
 func Start(opts Options) (*Server, error) {
 	if opts.Addr == "" {
 		opts.Addr = DefaultAddr
@@ -144,27 +77,18 @@ func Start(opts Options) (*Server, error) {
 	if opts.Drain <= 0 {
 		opts.Drain = 10 * time.Second
 	}
-	if opts.Dir == "" {
-		return nil, &DirError{Dir: "", Err: errors.New("no directory is given")}
+	if err := opts.check(); err != nil {
+		return nil, err
 	}
 	dir, err := filepath.Abs(opts.Dir)
 	if err != nil {
 		return nil, err
 	}
-	if err := checkAddr(opts.Addr); err != nil {
+	if _, err := checkDir(dir); err != nil {
 		return nil, err
 	}
-	if opts.Htpasswd != "" {
-		// The distribution would make the file, with a password of its own.
-		if err := checkHtpasswd(opts.Htpasswd); err != nil {
-			return nil, err
-		}
-	}
-	if _, err := checkForeign(dir); err != nil {
-		return nil, err
-	}
-	// The address first: when a registry runs already, "it is there, use it" is
-	// what the user needs to hear, rather than that its directory is locked.
+	// The address comes first: if a registry is running already, that is what the user
+	// needs to know, rather than that its directory is locked.
 	ln, err := net.Listen("tcp", opts.Addr)
 	if err != nil {
 		if errors.Is(err, syscall.EADDRINUSE) {
@@ -180,23 +104,64 @@ func Start(opts Options) (*Server, error) {
 	return s, nil
 }
 
+// check finds mistakes in the options that show before anything is touched.
+func (o Options) check() error {
+	if err := checkAddr(o.Addr); err != nil {
+		return err
+	}
+	switch o.Anonymous {
+	case "", AccessNone, AccessPull, AccessPush:
+	default:
+		return &AccessError{Access: o.Anonymous}
+	}
+	if o.Htpasswd == "" && o.Anonymous == "" && !o.ReadOnly && !listensOnLoopback(o.Addr) {
+		return &OpenError{Addr: o.Addr}
+	}
+	if o.Dir == "" {
+		return &DirError{Dir: "", Err: errors.New("no directory is given")}
+	}
+	if (o.Certificate == "") != (o.Key == "") {
+		return errors.New("TLS needs a certificate and its key, and only one of them is given")
+	}
+	if o.Htpasswd != "" {
+		// The distribution would create a missing file, with a password of its own.
+		return checkHtpasswd(o.Htpasswd)
+	}
+	return nil
+}
+
 func start(ln net.Listener, dir string, opts Options) (*Server, error) {
+	if opts.Certificate != "" {
+		pair, err := tls.LoadX509KeyPair(opts.Certificate, opts.Key)
+		if err != nil {
+			return nil, fmt.Errorf("reading the certificate %s and its key: %w", opts.Certificate, err)
+		}
+		ln = tls.NewListener(ln, &tls.Config{Certificates: []tls.Certificate{pair}, NextProtos: []string{"h2", "http/1.1"}})
+	}
 	lock, err := lockDir(dir, "listens on "+ln.Addr().String())
 	if err != nil {
 		return nil, err
 	}
 	s := &Server{addr: ln.Addr(), dir: dir, drain: opts.Drain, lock: lock, done: make(chan struct{})}
 	log := &requestLog{out: opts.Log, all: opts.Verbose}
+	if !opts.ReadOnly {
+		if err := repair(dir, log.printf); err != nil {
+			lock.Close()
+			return nil, fmt.Errorf("repairing the registry in %s: %w", dir, err)
+		}
+	}
 	s.unlog = log.takeOver()
-	if s.app, err = newApp(configFor(dir, ln.Addr().String(), opts)); err != nil {
+	if s.app, err = newApp(distributionConfig(dir, ln.Addr().String(), opts)); err != nil {
 		s.unlog()
 		lock.Close()
 		return nil, fmt.Errorf("starting the registry in %s: %w", dir, err)
 	}
+	s.purger = startPurger(dir, opts.ReadOnly)
 	s.http = &http.Server{
-		Handler:           log.wrap(s.app),
+		Handler:           newHandler(s.app, opts, s.purger, log),
 		ReadHeaderTimeout: 30 * time.Second,
 		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
 		ErrorLog:          log.std(),
 	}
 	go func() {
@@ -208,10 +173,10 @@ func start(ln net.Listener, dir string, opts Options) (*Server, error) {
 	return s, nil
 }
 
-// Addr is where it listens.
+// Addr is the address that it listens on.
 func (s *Server) Addr() net.Addr { return s.addr }
 
-// Host is a HOST:PORT by which this machine reaches it, for image names.
+// Host is a HOST:PORT by which this machine reaches it, for names of images.
 func (s *Server) Host() string {
 	a, ok := s.addr.(*net.TCPAddr)
 	if !ok || a.IP.IsUnspecified() || a.IP.IsLoopback() {
@@ -234,19 +199,20 @@ func (s *Server) Err() error {
 	}
 }
 
-// Close ends the server: no new requests, those that run may finish within
-// Options.Drain, then their connections are closed. Uploads that are cut
-// off leave no blob and no tag.
+// Close ends the server: it accepts no more requests, those that run may finish within
+// Options.Drain, then their connections are closed. Uploads that are interrupted leave
+// no blob and no tag.
 func (s *Server) Close() error {
 	var err error
 	s.once.Do(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), s.drain)
 		defer cancel()
-		if e := s.http.Shutdown(ctx); e != nil {
+		if s.http.Shutdown(ctx) != nil {
 			// The time is up. A client that stalls is not our failure.
 			err = s.http.Close()
 		}
 		<-s.done
+		s.purger.stop()
 		err = errors.Join(err, s.app.Shutdown())
 		s.unlog()
 		s.lock.Close()
@@ -254,80 +220,7 @@ func (s *Server) Close() error {
 	return err
 }
 
-// configFor is the distribution's configuration: files in dir, deletions on, and
-// none of what reaches out of the machine.
-func configFor(dir, addr string, opts Options) *configuration.Configuration {
-	c := &configuration.Configuration{
-		Version: "0.1",
-		Storage: configuration.Storage{
-			"filesystem": configuration.Parameters{"rootdirectory": dir},
-			"delete":     configuration.Parameters{"enabled": true},
-			"cache":      configuration.Parameters{"blobdescriptor": "inmemory"},
-			"maintenance": configuration.Parameters{
-				"readonly": map[any]any{"enabled": opts.ReadOnly},
-				// Uploads that were cut off are swept away after a week.
-				"uploadpurging": map[any]any{
-					"enabled": !opts.ReadOnly, "age": "168h", "interval": "24h", "dryrun": false,
-				},
-			},
-		},
-	}
-	c.Catalog.MaxEntries = 1000
-	c.HTTP.Addr = addr
-	// Signs the state that clients carry during an upload. It need not outlive
-	// the process: clients begin an upload again that a restart has cut off.
-	secret := make([]byte, 32)
-	_, _ = rand.Read(secret) // never fails, says its documentation
-	c.HTTP.Secret = hex.EncodeToString(secret)
-	if opts.Htpasswd != "" {
-		c.Auth = configuration.Auth{"htpasswd": configuration.Parameters{"realm": "kolla-build registry", "path": opts.Htpasswd}}
-	}
-	return c
-}
-
-// newApp makes the distribution's application, which panics where others return
-// an error.
-func newApp(c *configuration.Configuration) (app *handlers.App, err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("%v", r)
-		}
-	}()
-	return handlers.NewApp(context.Background(), c), nil
-}
-
-// lockFile lies in the registry's directory beside the distribution's own tree.
-const lockFile = ".kolla-build-registry.lock"
-
-// lockDir makes the directory when it is missing, makes sure that it can be
-// written, and locks it. The system releases the lock when the process ends,
-// however it ends. who is told to the one who finds it locked.
-func lockDir(dir, who string) (*os.File, error) {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return nil, &DirError{Dir: dir, Err: err}
-	}
-	path := filepath.Join(dir, lockFile)
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
-	if err != nil {
-		return nil, &DirError{Dir: dir, Err: err}
-	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		defer f.Close()
-		if errors.Is(err, syscall.EWOULDBLOCK) {
-			b, _ := io.ReadAll(io.LimitReader(f, 200))
-			return nil, &DirError{Dir: dir, Locked: true, Holder: strings.TrimSpace(string(b)), Err: err}
-		}
-		return nil, &DirError{Dir: dir, Err: err}
-	}
-	_ = f.Truncate(0)
-	if _, err := fmt.Fprintf(f, "process %d, %s\n", os.Getpid(), who); err != nil {
-		f.Close()
-		return nil, &DirError{Dir: dir, Err: err}
-	}
-	return f, nil
-}
-
-// answersAsRegistry asks whether a registry answers on this machine at addr.
+// answersAsRegistry reports whether a registry answers on this machine at addr.
 func answersAsRegistry(addr string) bool {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
@@ -342,4 +235,26 @@ func answersAsRegistry(addr string) bool {
 	}
 	defer resp.Body.Close()
 	return resp.Header.Get("Docker-Distribution-Api-Version") != ""
+}
+
+// lockDir creates the directory if it is missing, makes sure that it can be written, and
+// locks it. The kernel releases the lock when the process ends, however it ends. holder
+// is shown to those who find it locked.
+func lockDir(dir, holder string) (*filelock.Lock, error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, &DirError{Dir: dir, Err: err}
+	}
+	lock, err := filelock.Try(filepath.Join(dir, lockFile))
+	if err != nil {
+		var held *filelock.HeldError
+		if errors.As(err, &held) {
+			return nil, &DirError{Dir: dir, Locked: true, Holder: held.Holder, Err: err}
+		}
+		return nil, &DirError{Dir: dir, Err: err}
+	}
+	if err := lock.SetHolder("process %d, %s", os.Getpid(), holder); err != nil {
+		lock.Close()
+		return nil, &DirError{Dir: dir, Err: err}
+	}
+	return lock, nil
 }

@@ -36,8 +36,8 @@ func TestForeignDirectoriesAreRefused(t *testing.T) {
 
 func TestHtpasswdIsChecked(t *testing.T) {
 	for text, want := range map[string]string{
-		"":                       "holds no user",
-		"# nobody\n\n":           "holds no user",
+		"":                       "no user",
+		"# nobody\n\n":           "no user",
 		"\x00\xff\xfe":           ":1: expected USER:HASH",
 		"\nbob:secret\n":         `:2: the password of "bob" is not hashed with bcrypt`,
 		"bob:$apr1$abc$def\n":    "not hashed with bcrypt",
@@ -65,6 +65,44 @@ func TestAddressesAreChecked(t *testing.T) {
 		var ae *server.AddrError
 		if _, err := server.Start(server.Options{Addr: addr, Dir: t.TempDir()}); !errors.As(err, &ae) || !strings.Contains(ae.Hint(), hint) {
 			t.Errorf("%s: %v", addr, err)
+		}
+	}
+}
+
+// Directories that look a little like a registry's are not one's.
+func TestUnrelatedDirectories(t *testing.T) {
+	for name, files := range map[string][]string{
+		"Docker's own":                     {"docker/overlay2/x"},
+		"configuration":                    {"docker/registry/config.yml", "passwd"},
+		"Docker's beside a registry":       {"docker/registry/v2/repositories/x", "docker/overlay2/x"},
+		"a registry and more":              {"docker/registry/v2/repositories/x", "notes.txt"},
+		"another version":                  {"docker/registry/v1/x"},
+		"a home directory":                 {".ssh/id"},
+		"hidden files":                     {".git/config"},
+		"a lock that is a directory":       {".kolla-build-registry.lock/x"},
+		"something else within a registry": {"docker/registry/v2/repositories/x", "docker/registry/v2/home/x"},
+	} {
+		dir := t.TempDir()
+		for _, f := range files {
+			path := filepath.Join(dir, f)
+			if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(path, []byte("x"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var de *server.DirError
+		if _, err := server.Start(server.Options{Addr: "127.0.0.1:0", Dir: dir}); !errors.As(err, &de) || de.Foreign == "" {
+			t.Errorf("%s: serving: %v", name, err)
+		}
+		if _, err := server.GarbageCollect(context.Background(), dir, server.GCOptions{Untagged: true}); !errors.As(err, &de) || de.Foreign == "" {
+			t.Errorf("%s: collecting garbage: %v", name, err)
+		}
+		for _, f := range files {
+			if _, err := os.Stat(filepath.Join(dir, f)); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
 		}
 	}
 }

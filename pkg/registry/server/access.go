@@ -1,0 +1,133 @@
+package server
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"strings"
+
+	"github.com/distribution/distribution/v3/registry/auth"
+	_ "github.com/distribution/distribution/v3/registry/auth/htpasswd" // registers itself
+)
+
+// Access is what clients may do.
+type Access string
+
+// Levels of access. Each one includes those before it.
+const (
+	AccessNone Access = "none"
+	AccessPull Access = "pull" // look up and pull, list tags and repositories
+	AccessPush Access = "push" // push and delete
+)
+
+// accessPolicy decides which requests need a login.
+type accessPolicy struct {
+	htpasswd  bool   // there are logins
+	anonymous Access // of clients elsewhere
+	local     Access // of clients on this host
+}
+
+func newAccessPolicy(opts Options) accessPolicy {
+	p := accessPolicy{htpasswd: opts.Htpasswd != "", anonymous: opts.Anonymous}
+	if p.anonymous == "" {
+		p.anonymous = AccessNone
+		if opts.ReadOnly && !p.htpasswd {
+			p.anonymous = AccessPull
+		}
+	}
+	if p.local = p.anonymous; !p.htpasswd && opts.Anonymous != AccessNone {
+		p.local = AccessPush
+	}
+	return p
+}
+
+// allows reports whether a request is allowed without a login.
+func (p accessPolicy) allows(r *http.Request) bool {
+	level := p.anonymous
+	if isLocal(r) {
+		level = p.local
+	}
+	switch {
+	case level == AccessPush:
+		return true
+	case level == AccessPull && r.URL.Path == "/v2/":
+		// Clients learn here whether there are logins, and keep to it: one that pushes
+		// would never log in.
+		return !p.htpasswd
+	case level == AccessPull:
+		return r.Method == http.MethodGet || r.Method == http.MethodHead
+	}
+	return false
+}
+
+// isLocal reports whether a request comes from this host. One that a proxy passes on
+// does not, nor does one that a web page makes a browser send.
+func isLocal(r *http.Request) bool {
+	for _, name := range []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "Via", "Origin"} {
+		if r.Header.Get(name) != "" {
+			return false
+		}
+	}
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return false
+	}
+	ip := net.ParseIP(host)
+	return ip != nil && ip.IsLoopback()
+}
+
+// listensOnLoopback reports whether an address to listen on is one of this host alone.
+func listensOnLoopback(addr string) bool {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return false
+	}
+	if host == "localhost" {
+		return true
+	}
+	ip := net.ParseIP(host)
+	return ip != nil && ip.IsLoopback()
+}
+
+// accessScheme is the name of our way to log in within the distribution.
+const accessScheme = "kolla-build"
+
+type allowedKey struct{}
+
+// withAllowed marks a request as allowed without a login.
+func withAllowed(r *http.Request) *http.Request {
+	return r.WithContext(context.WithValue(r.Context(), allowedKey{}, true))
+}
+
+// accessController asks for a login of the htpasswd file, unless the request is allowed
+// without.
+type accessController struct{ htpasswd auth.AccessController }
+
+func init() {
+	err := auth.Register(accessScheme, func(options map[string]any) (auth.AccessController, error) {
+		inner, err := auth.GetAccessController("htpasswd", map[string]any{"realm": "kolla-build registry", "path": options["path"]})
+		return &accessController{htpasswd: inner}, err
+	})
+	if err != nil {
+		panic(err) // a second scheme of that name
+	}
+}
+
+// Authorized implements auth.AccessController.
+func (c *accessController) Authorized(r *http.Request, access ...auth.Access) (*auth.Grant, error) {
+	user, password, login := r.BasicAuth()
+	anonymous := !login && r.Header.Get("Authorization") == "" || user == "" && password == ""
+	if anonymous && r.Context().Value(allowedKey{}) != nil {
+		return &auth.Grant{}, nil
+	}
+	return c.htpasswd.Authorized(r, access...)
+}
+
+// stripForwarded removes what a client or a proxy claims about hosts and addresses.
+func stripForwarded(h http.Header) {
+	for name := range h {
+		if strings.HasPrefix(name, "X-Forwarded-") || name == "Forwarded" || name == "X-Real-Ip" {
+			delete(h, name)
+		}
+	}
+}

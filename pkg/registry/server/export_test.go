@@ -1,0 +1,15 @@
+package server
+
+import "time"
+
+// SetPace makes clients of servers that are started afterwards keep another pace, until
+// the returned function is called.
+func SetPace(pause time.Duration, rate int64) (restore func()) {
+	before := defaultPace
+	defaultPace = pace{pause: pause, rate: rate}
+	return func() { defaultPace = before }
+}
+
+// Purge removes the uploads of a running server that have not been written to since a
+// time.
+func (s *Server) Purge(before time.Time) error { return s.purger.purge(before) }

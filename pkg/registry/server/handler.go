@@ -1,0 +1,202 @@
+package server
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/distribution/reference"
+)
+
+// handler stands in front of the distribution: it decides on access, bounds slow
+// clients, and corrects statuses that would make clients repeat what cannot succeed.
+type handler struct {
+	app    http.Handler
+	policy accessPolicy
+	purger *purger
+	log    *requestLog
+	pace   pace
+}
+
+func newHandler(app http.Handler, opts Options, purger *purger, log *requestLog) http.Handler {
+	return log.wrap(&handler{app: app, policy: newAccessPolicy(opts), purger: purger, log: log, pace: defaultPace})
+}
+
+// ServeHTTP implements http.Handler.
+func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path == "/" {
+		fmt.Fprintln(w, "This is an image registry, served by kolla-build. Its API is under /v2/.")
+		return
+	}
+	reads := r.Method == http.MethodGet || r.Method == http.MethodHead
+	if r.Header.Get("Origin") != "" && !reads {
+		// Only browsers send it, and a web page must not use the user's access.
+		refuse(w, http.StatusForbidden, "DENIED", "web pages may not change this registry")
+		return
+	}
+	switch {
+	case h.policy.allows(r):
+		r = withAllowed(r)
+	case !h.policy.htpasswd:
+		refuse(w, http.StatusForbidden, "DENIED", "this registry does not allow that without a login, and has none")
+		return
+	}
+	stripForwarded(r.Header)
+	for _, check := range []func(*http.Request) *problem{checkName, checkUpload} {
+		if p := check(r); p != nil {
+			refuse(w, p.status, p.code, p.message)
+			return
+		}
+	}
+	body := &watchedBody{inner: r.Body, control: http.NewResponseController(w), pace: h.pace}
+	r.Body = body
+	body.begin()
+	_ = body.control.SetWriteDeadline(time.Time{}) // an earlier request of the connection may have set one
+	answer := &answerWriter{ResponseWriter: w, control: body.control, pace: h.pace, started: time.Now()}
+	h.app.ServeHTTP(answer, r)
+	if answer.held != nil {
+		h.correct(answer, body, r)
+	}
+}
+
+// correct sends the answer that the distribution meant to be a fault of its own. A
+// status of 500 makes clients try again, so it is left for real faults alone.
+func (h *handler) correct(a *answerWriter, body *watchedBody, r *http.Request) {
+	upload := uploadPath.FindStringSubmatch(r.URL.Path)
+	switch text := a.held.String(); {
+	case body.err != nil && errors.Is(body.err, errTooSlow):
+		a.Header().Set("Connection", "close")
+		a.replace(http.StatusRequestTimeout, "BLOB_UPLOAD_INVALID", body.err.Error())
+	case body.err != nil:
+		a.replace(http.StatusBadRequest, "BLOB_UPLOAD_INVALID", "reading the request: "+body.err.Error())
+	case strings.Contains(text, "no space left on device"), strings.Contains(text, "disk quota exceeded"):
+		a.replace(http.StatusInsufficientStorage, "UNKNOWN", "the registry's disk is full: no space left on device")
+		h.log.printf("%s %s: no space left on device", r.Method, r.URL.Path)
+	default:
+		a.release()
+	}
+	if upload != nil && !errors.Is(body.err, io.ErrUnexpectedEOF) {
+		h.purger.remove(upload[1], upload[2]) // a client that may resume has been cut off; all others begin again
+	}
+}
+
+// uploadPath is the path of an upload that has begun.
+var uploadPath = regexp.MustCompile(`^/v2/(.+)/blobs/uploads/([0-9a-f-]{36})$`)
+
+// problem is a mistake of the client.
+type problem struct {
+	status        int
+	code, message string
+}
+
+// repositoryPath is the path of anything in a repository.
+var repositoryPath = regexp.MustCompile(`^/v2/(.+)/(?:blobs|manifests|tags|referrers)/`)
+
+// checkName finds names that are too long.
+func checkName(r *http.Request) *problem {
+	const limit = reference.RepositoryNameTotalLengthMax
+	if m := repositoryPath.FindStringSubmatch(r.URL.Path); m != nil && len(m[1]) > limit {
+		return &problem{http.StatusBadRequest, "NAME_INVALID", fmt.Sprintf("the repository's name is longer than %d characters", limit)}
+	}
+	return nil
+}
+
+// checkUpload finds mistakes in the headers of an upload that the distribution answers
+// with a fault of its own.
+func checkUpload(r *http.Request) *problem {
+	if !uploadPath.MatchString(r.URL.Path) || r.Method != http.MethodPatch && r.Method != http.MethodPut {
+		return nil
+	}
+	if ct := r.Header.Get("Content-Type"); r.Method == http.MethodPatch && ct != "" && ct != "application/octet-stream" {
+		return &problem{http.StatusBadRequest, "BLOB_UPLOAD_INVALID", fmt.Sprintf("Content-Type %q: expected application/octet-stream", ct)}
+	}
+	if cr := r.Header.Get("Content-Range"); cr != "" {
+		first, last, ok := strings.Cut(cr, "-")
+		_, err := strconv.ParseInt(first, 10, 64)
+		_, err2 := strconv.ParseInt(last, 10, 64)
+		if !ok || err != nil || err2 != nil {
+			return &problem{http.StatusRequestedRangeNotSatisfiable, "BLOB_UPLOAD_INVALID", fmt.Sprintf("Content-Range %q: expected FIRST-LAST", cr)}
+		}
+	}
+	return nil
+}
+
+// refuse answers with an error in the form of the distribution specification.
+func refuse(w http.ResponseWriter, status int, code, message string) {
+	w.Header().Set("Docker-Distribution-Api-Version", "registry/2.0")
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_, _ = w.Write(errorBody(code, message))
+}
+
+func errorBody(code, message string) []byte {
+	b, err := json.Marshal(map[string]any{"errors": []map[string]string{{"code": code, "message": message}}})
+	if err != nil {
+		return nil
+	}
+	return append(b, '\n')
+}
+
+// maxHeld bounds the error texts that are kept for correction, in bytes.
+const maxHeld = 64 << 10
+
+// answerWriter keeps an answer of status 500 and above until it is known what it should
+// have been, and moves the connection's deadline while the client reads.
+type answerWriter struct {
+	http.ResponseWriter
+	control *http.ResponseController
+	pace    pace
+	started time.Time
+	written int64
+
+	status int
+	held   *bytes.Buffer // nil if the answer is not kept
+}
+
+// WriteHeader implements http.ResponseWriter.
+func (a *answerWriter) WriteHeader(status int) {
+	a.status = status
+	if status >= http.StatusInternalServerError || status == 499 {
+		a.held = &bytes.Buffer{}
+		return
+	}
+	a.ResponseWriter.WriteHeader(status)
+}
+
+// Write implements http.ResponseWriter.
+func (a *answerWriter) Write(p []byte) (int, error) {
+	if a.held != nil {
+		if n := min(len(p), maxHeld-a.held.Len()); n > 0 {
+			a.held.Write(p[:n])
+		}
+		return len(p), nil
+	}
+	_ = a.control.SetWriteDeadline(a.pace.deadline(a.started, a.written))
+	n, err := a.ResponseWriter.Write(p)
+	a.written += int64(n)
+	return n, err
+}
+
+// Unwrap lets http.ResponseController reach the connection.
+func (a *answerWriter) Unwrap() http.ResponseWriter { return a.ResponseWriter }
+
+// replace sends another answer than the one that is kept.
+func (a *answerWriter) replace(status int, code, message string) {
+	a.Header().Del("Content-Length")
+	a.Header().Set("Content-Type", "application/json")
+	a.ResponseWriter.WriteHeader(status)
+	_, _ = a.ResponseWriter.Write(errorBody(code, message))
+}
+
+// release sends the answer that is kept.
+func (a *answerWriter) release() {
+	a.ResponseWriter.WriteHeader(a.status)
+	_, _ = a.ResponseWriter.Write(a.held.Bytes())
+}

@@ -1,0 +1,66 @@
+package server
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"golang.org/x/crypto/bcrypt"
+)
+
+// maxHtpasswd is the size in bytes of the largest password file that is read.
+const maxHtpasswd = 16 << 20
+
+// checkHtpasswd reads a password file as the distribution will, which accepts anything
+// and then lets nobody in.
+func checkHtpasswd(path string) error {
+	b, err := readFile(path, maxHtpasswd)
+	if err != nil {
+		return &HtpasswdError{Path: path, Problem: pathCause(err)}
+	}
+	users := 0
+	sc := bufio.NewScanner(bytes.NewReader(b))
+	for n := 1; sc.Scan(); n++ {
+		line := strings.TrimSpace(sc.Text())
+		if line == "" || strings.HasPrefix(line, "#") {
+			continue
+		}
+		user, hash, ok := strings.Cut(line, ":")
+		if !ok || user == "" {
+			return &HtpasswdError{Path: path, Line: n, Problem: "expected USER:HASH"}
+		}
+		if _, err := bcrypt.Cost([]byte(hash)); err != nil {
+			return &HtpasswdError{Path: path, Line: n, Problem: fmt.Sprintf("the password of %q is not hashed with bcrypt, the only form that a registry accepts", user)}
+		}
+		users++
+	}
+	if err := sc.Err(); err != nil {
+		return &HtpasswdError{Path: path, Problem: err.Error()}
+	}
+	if users == 0 {
+		return &HtpasswdError{Path: path, Problem: "it contains no user, so that nobody could log in"}
+	}
+	return nil
+}
+
+// readFile reads a regular file of a limited size.
+func readFile(path string, limit int64) ([]byte, error) {
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return nil, err
+	case !info.Mode().IsRegular():
+		return nil, fmt.Errorf("it is not a regular file")
+	case info.Size() > limit:
+		return nil, fmt.Errorf("it is larger than %d bytes", limit)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, limit))
+}

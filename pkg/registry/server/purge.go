@@ -1,0 +1,94 @@
+package server
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+)
+
+// An upload that its client has given up keeps its bytes on the disk. A client continues
+// within moments, or begins again: what rests for longer is removed.
+const (
+	purgeAge      = time.Hour
+	purgeInterval = 10 * time.Minute
+)
+
+// purger removes uploads that were given up.
+type purger struct {
+	dir  string
+	quit chan struct{}
+	wg   sync.WaitGroup
+}
+
+// startPurger starts to remove uploads every now and then, unless the registry is
+// read-only.
+func startPurger(dir string, readOnly bool) *purger {
+	p := &purger{dir: dir, quit: make(chan struct{})}
+	if readOnly {
+		return p
+	}
+	p.wg.Go(func() {
+		tick := time.NewTicker(purgeInterval)
+		defer tick.Stop()
+		for {
+			select {
+			case <-p.quit:
+				return
+			case now := <-tick.C:
+				_ = p.purge(now.Add(-purgeAge)) // the next time finds it again
+			}
+		}
+	})
+	return p
+}
+
+func (p *purger) stop() {
+	close(p.quit)
+	p.wg.Wait()
+}
+
+// purge removes uploads that have not been written to since a time.
+func (p *purger) purge(before time.Time) error {
+	return eachRepository(p.dir, func(_, path string) error {
+		uploads, err := os.ReadDir(filepath.Join(path, "_uploads"))
+		if err != nil {
+			return nil // it has none
+		}
+		for _, u := range uploads {
+			upload := filepath.Join(path, "_uploads", u.Name())
+			if last, err := lastWrite(upload); err != nil || last.After(before) {
+				continue
+			}
+			if err := os.RemoveAll(upload); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// lastWrite is when anything below a path was last written to.
+func lastWrite(path string) (last time.Time, err error) {
+	err = filepath.WalkDir(path, func(_ string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := d.Info()
+		if err == nil && info.ModTime().After(last) {
+			last = info.ModTime()
+		}
+		return err
+	})
+	return last, err
+}
+
+// remove removes one upload of a repository. The name and the upload are those of a
+// request that the distribution has accepted.
+func (p *purger) remove(name, upload string) {
+	path := filepath.Join(p.dir, treeDir, "repositories", filepath.FromSlash(name), "_uploads", upload)
+	if filepath.IsLocal(filepath.FromSlash(name)) {
+		_ = os.RemoveAll(path) // purge finds it again
+	}
+}
