@@ -2,53 +2,54 @@ package bootstrap
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os/exec"
 	"runtime"
-	"slices"
 	"strings"
 	"time"
 
+	"github.com/kolla-build/kolla-build/internal/redact"
+	"github.com/kolla-build/kolla-build/internal/units"
+	"github.com/kolla-build/kolla-build/internal/usererr"
 	"github.com/kolla-build/kolla-build/pkg/store"
 )
 
-// Options say what to bootstrap.
+// Options configure a bootstrap.
 type Options struct {
 	Distro string // "debian" or "ubuntu"
 	Suite  string // such as "trixie" or "noble"
 
-	// Name is the image's name in the store; "" is DISTRO:SUITE.
+	// Name is the name of the image in the store; "" means DISTRO:SUITE.
 	Name string
-	// Arch is the architecture as Debian names it; "" is this machine's.
+	// Arch is the Debian name of the architecture; "" means that of this machine.
 	Arch string
-	// Mirror is the archive's URL, the directory that holds dists/. "" takes
-	// the one that apt on this host uses, if the host runs the same Distro.
-	// A user and password in it are used and do not go into the image.
+	// Mirror is the URL of the archive: the directory that contains dists/. ""
+	// means that of apt on this host, if it runs the same Distro. Credentials in it
+	// are used but do not become part of the image.
 	Mirror string
-	// SecurityMirror is the archive of SUITE-security. "" takes the host's
-	// where Mirror is the host's, else Mirror if it has that suite.
+	// SecurityMirror is the archive of SUITE-security. "" means that of the host if
+	// Mirror is also the host's, and otherwise Mirror, if it has that suite.
 	SecurityMirror string
-	// Components of the archive; none means main for Debian, main and
-	// universe for Ubuntu, as their official images have.
+	// Components of the archive; none means those of the official images: main for
+	// Debian, main and universe for Ubuntu.
 	Components []string
-	// Keyring is the file of keys that the archive is signed with; "" is the
-	// distribution's on this host.
+	// Keyring is the file with the keys of the archive; "" means the file of the
+	// distribution on this host.
 	Keyring string
-	// Packages are installed beside the minimal ones.
+	// Packages are installed in addition to the minimal ones.
 	Packages []string
-	// AptOptions are lines for apt's configuration while bootstrapping only,
-	// such as `Acquire::Check-Valid-Until "false";` for a mirror that stands still.
+	// AptOptions are lines of apt's configuration for the bootstrap only, such as
+	// `Acquire::Check-Valid-Until "false";` for a mirror that is no longer updated.
 	AptOptions []string
-	// Progress gets a line of text for each thing that happens; nil is nobody.
+	// Progress gets a line of text for each step; may be nil.
 	Progress io.Writer
-	// Root is the host's file system, for its apt configuration and keyrings;
-	// "" is "/".
+	// Root is the file system of the host with its apt configuration and keyrings;
+	// "" means "/".
 	Root string
 }
 
-// debianArch names architectures of Go as Debian does.
+// debianArch has the Debian names of Go's architectures.
 var debianArch = map[string]string{
 	"amd64": "amd64", "arm64": "arm64", "386": "i386", "arm": "armhf", "ppc64le": "ppc64el",
 	"s390x": "s390x", "riscv64": "riscv64", "mips64le": "mips64el", "loong64": "loong64",
@@ -66,29 +67,9 @@ func goArch(deb string) (arch, variant string) {
 	return deb, ""
 }
 
-// Error is a reason why an image cannot be bootstrapped, with what to do.
-type Error struct {
-	Detail string
-	Hint   string
-	Err    error
-}
-
-func (e *Error) Error() string {
-	s := e.Detail
-	if e.Err != nil {
-		s += ": " + e.Err.Error()
-	}
-	if e.Hint != "" {
-		s += " (" + e.Hint + ")"
-	}
-	return s
-}
-
-func (e *Error) Unwrap() error { return e.Err }
-
-// Bootstrap makes a minimal image from a package mirror and puts it into the
-// store under its name. It takes as long as downloading and unpacking some 150
-// packages does. Problems of the user's are *Error or *MirrorError.
+// Bootstrap makes a minimal image from a package mirror and puts it into the store
+// under its name. It downloads and unpacks about 150 packages. If a mirror cannot be
+// reached, the error is a *MirrorError.
 func Bootstrap(ctx context.Context, st *store.Store, opts Options) (store.Entry, error) {
 	e, err := bootstrap(ctx, st, opts)
 	if err != nil {
@@ -103,7 +84,7 @@ func bootstrap(ctx context.Context, st *store.Store, opts Options) (store.Entry,
 		return none, err
 	}
 	if _, err := exec.LookPath("mmdebstrap"); err != nil {
-		return none, &Error{Detail: "mmdebstrap is not installed", Hint: "apt-get install mmdebstrap"}
+		return none, usererr.Errorf("apt-get install mmdebstrap", "mmdebstrap is not installed")
 	}
 	a, err := findArchive(ctx, &opts)
 	if err != nil {
@@ -114,10 +95,10 @@ func bootstrap(ctx context.Context, st *store.Store, opts Options) (store.Entry,
 		return none, err
 	}
 	for _, s := range a.sources {
-		opts.say("using %s %s", withoutUser(s.uri), s.suite)
+		opts.say("using %s %s", redact.URL(s.uri), s.suite)
 	}
 	created := a.release.date
-	opts.say("the release file of %s is of %s", opts.Suite, created.UTC().Format(time.RFC3339))
+	opts.say("the release file of %s is from %s", opts.Suite, created.UTC().Format(time.RFC3339))
 
 	build := debianImage{opts: opts, archive: a, keyring: keyring}
 	d, err := writeSingleLayer(ctx, st, build.config(), func(w io.Writer) error { return build.write(ctx, w) })
@@ -125,30 +106,35 @@ func bootstrap(ctx context.Context, st *store.Store, opts Options) (store.Entry,
 		return none, err
 	}
 	entry := store.Entry{Name: opts.Name, Digest: d, Kind: store.KindBase, Created: created,
-		Origin: "bootstrap " + withoutUser(a.sources[0].uri) + " " + opts.Suite}
+		Origin: "bootstrap " + withoutLogin(a.sources[0].uri) + " " + opts.Suite}
 	if err := st.Put(entry); err != nil {
 		return none, err
 	}
 	entry, _, err = st.Lookup(opts.Name)
-	opts.say("%s is %s, %s", entry.Name, entry.Digest, store.Bytes(entry.Size))
+	opts.say("%s is %s, %s", entry.Name, entry.Digest, units.Bytes(entry.Size))
 	return entry, err
 }
 
-// complete fills in defaults and refuses what makes no sense.
+// complete sets defaults and refuses invalid options.
 func (o *Options) complete() error {
 	if o.Distro != "debian" && o.Distro != "ubuntu" {
-		return &Error{Detail: fmt.Sprintf("distribution %q cannot be bootstrapped", o.Distro),
-			Hint: "debian and ubuntu can; for others give an image, an OCI layout or a root file system as --base-image"}
+		return usererr.Errorf("debian and ubuntu can; for others, use an image, an OCI layout or a root file system as --base-image",
+			"distribution %q cannot be bootstrapped", o.Distro)
 	}
 	if o.Suite == "" {
-		return &Error{Detail: "no suite is given", Hint: "known ones are " + strings.Join(knownSuites[o.Distro], ", ")}
+		return usererr.Errorf("such as "+strings.Join(knownSuites[o.Distro], ", "), "no suite")
 	}
 	if strings.ContainsAny(o.Suite, "/ \t\n'\"\\") || strings.HasPrefix(o.Suite, "-") || strings.HasPrefix(o.Suite, ".") {
-		return &Error{Detail: fmt.Sprintf("%q is no name of a suite", o.Suite)}
+		return fmt.Errorf("%q is not the name of a suite", o.Suite)
+	}
+	for _, c := range o.Components {
+		if c == "" || strings.ContainsAny(c, " \t\r\n[]") {
+			return fmt.Errorf("%q is not the name of a component", c)
+		}
 	}
 	for _, p := range o.Packages {
 		if strings.HasPrefix(p, "-") || strings.ContainsAny(p, " \t\n'\"\\") {
-			return &Error{Detail: fmt.Sprintf("%q is no name of a package", p)}
+			return fmt.Errorf("%q is not the name of a package", p)
 		}
 	}
 	if o.Name == "" {
@@ -168,8 +154,9 @@ func (o *Options) complete() error {
 	}
 	for _, m := range []*string{&o.Mirror, &o.SecurityMirror} {
 		*m = strings.TrimRight(*m, "/")
-		if *m != "" && !slices.ContainsFunc(mirrorSchemes, func(s string) bool { return strings.HasPrefix(*m, s+":/") }) {
-			return &Error{Detail: fmt.Sprintf("mirror %q is no URL", *m), Hint: "such as http://HOST/debian; " + strings.Join(mirrorSchemes, ", ") + " are known"}
+		// apt reads lines of the form "deb [OPTIONS] URI SUITE COMPONENT…".
+		if *m != "" && (!isMirrorURL(*m) || strings.ContainsAny(*m, " \t\r\n[]")) {
+			return usererr.Errorf("such as http://HOST/debian; the schemes are "+strings.Join(mirrorSchemes, ", "), "mirror %q is not a URL", redact.URL(*m))
 		}
 	}
 	return nil
@@ -180,24 +167,3 @@ func (o *Options) say(format string, args ...any) {
 		fmt.Fprintf(o.Progress, format+"\n", args...)
 	}
 }
-
-// MirrorError says that a package mirror cannot be reached or does not answer
-// as one.
-type MirrorError struct {
-	URL  string // without user and password
-	Host string // host and port that were tried, "" for a directory
-	Err  error
-}
-
-func (e *MirrorError) Error() string {
-	s := "package mirror " + e.URL
-	if e.Host != "" {
-		s += " (" + e.Host + ")"
-	}
-	return s + " cannot be reached: " + e.Err.Error() + " (give one that can with --mirror URL)"
-}
-
-func (e *MirrorError) Unwrap() error { return e.Err }
-
-// errAbsent is the answer of a mirror that works and has no such suite.
-var errAbsent = errors.New("not there")

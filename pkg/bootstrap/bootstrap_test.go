@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/kolla-build/kolla-build/internal/testenv"
+	"github.com/kolla-build/kolla-build/internal/usererr"
 	"github.com/kolla-build/kolla-build/pkg/store"
 )
 
@@ -66,7 +67,7 @@ func layerFiles(t *testing.T, s *store.Store, e store.Entry) (content map[string
 	}
 }
 
-// needMirror skips unless mmdebstrap and a reachable mirror are there.
+// needMirror skips the test without mmdebstrap and a reachable mirror.
 func needMirror(t *testing.T) {
 	t.Helper()
 	if testing.Short() {
@@ -181,7 +182,7 @@ func chrootRun(t *testing.T, s *store.Store, e store.Entry, args ...string) (str
 
 func TestErrors(t *testing.T) {
 	testenv.Program(t, "mmdebstrap", "mmdebstrap")
-	// A port that nobody listens on.
+	// A port without a listener.
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -206,13 +207,13 @@ func TestErrors(t *testing.T) {
 	}{
 		{"distro", Options{Distro: "fedora", Suite: "40"}, []string{`"fedora"`, "debian and ubuntu can"}},
 		{"no suite", Options{Distro: "debian"}, []string{"no suite", "trixie"}},
-		{"suite", Options{Distro: "debian", Suite: "trixy", Mirror: "file:" + mirror}, []string{`no suite "trixy"`, `did you mean "trixie"?`, "bookworm"}},
+		{"suite", Options{Distro: "debian", Suite: "trixi", Mirror: "file:" + mirror}, []string{`no suite "trixi"`, `did you mean "trixie"?`, "bookworm"}},
 		{"far suite", Options{Distro: "debian", Suite: "focal", Mirror: "file:" + mirror}, []string{`no suite "focal"`, "it has"}},
-		{"bad suite", Options{Distro: "debian", Suite: "../x", Mirror: "file:" + mirror}, []string{"no name of a suite"}},
+		{"bad suite", Options{Distro: "debian", Suite: "../x", Mirror: "file:" + mirror}, []string{"not the name of a suite"}},
 		{"refused", Options{Distro: "debian", Suite: "trixie", Mirror: "http://joe:secret@" + addr + "/debian"},
-			[]string{"http://" + addr + "/debian", "host 127.0.0.1, port " + port, "connection refused", "--mirror URL"}},
+			[]string{addr + "/debian", "host 127.0.0.1, port " + port, "connection refused", "--mirror URL"}},
 		{"no directory", Options{Distro: "debian", Suite: "trixie", Mirror: "file:/nonexistent/mirror"}, []string{"no such directory"}},
-		{"no URL", Options{Distro: "debian", Suite: "trixie", Mirror: "ftp.example.org"}, []string{"is no URL", "http"}},
+		{"no URL", Options{Distro: "debian", Suite: "trixie", Mirror: "ftp.example.org"}, []string{"not a URL", "http"}},
 		{"arch", Options{Distro: "debian", Suite: "trixie", Arch: "alpha", Mirror: "file:" + mirror}, []string{`no architecture "alpha"`, "amd64, arm64"}},
 		{"component", Options{Distro: "debian", Suite: "trixie", Arch: "amd64", Components: []string{"universe"}, Mirror: "file:" + mirror}, []string{`no component "universe"`, "main, contrib"}},
 		{"keyring", Options{Distro: "debian", Suite: "trixie", Arch: "amd64", Mirror: "file:" + mirror, Keyring: "/nonexistent.gpg"}, []string{"/nonexistent.gpg", "--keyring FILE"}},
@@ -226,11 +227,11 @@ func TestErrors(t *testing.T) {
 				t.Fatal("no error")
 			}
 			for _, want := range c.says {
-				if !strings.Contains(err.Error(), want) {
-					t.Errorf("%v\ndoes not say %q", err, want)
+				if !strings.Contains(usererr.Text(err), want) {
+					t.Errorf("%s\nhas no %q", usererr.Text(err), want)
 				}
 			}
-			if strings.Contains(err.Error(), "secret") {
+			if strings.Contains(usererr.Text(err), "secret") {
 				t.Errorf("the password is in %v", err)
 			}
 			if all, _ := s.Entries(); len(all) != 0 {
@@ -243,12 +244,12 @@ func TestErrors(t *testing.T) {
 func TestNoMmdebstrap(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
 	_, err := Bootstrap(context.Background(), openStore(t), Options{Distro: "debian", Suite: "trixie"})
-	if err == nil || !strings.Contains(err.Error(), "apt-get install mmdebstrap") {
+	if err == nil || !strings.Contains(usererr.Hint(err), "apt-get install mmdebstrap") {
 		t.Errorf("err = %v", err)
 	}
 }
 
-// An archive that is signed with none of the keys: real mmdebstrap, real apt.
+// TestBadSignature uses a keyring without the key of the archive.
 func TestBadSignature(t *testing.T) {
 	needMirror(t)
 	s := openStore(t)
@@ -257,7 +258,7 @@ func TestBadSignature(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := Bootstrap(context.Background(), s, Options{Distro: "debian", Suite: "trixie", Keyring: key})
-	if err == nil || !strings.Contains(err.Error(), "--keyring FILE") {
+	if err == nil || !strings.Contains(usererr.Hint(err), "--keyring FILE") {
 		t.Errorf("err = %v", err)
 	}
 	_, err = Bootstrap(context.Background(), s, Options{Distro: "debian", Suite: "trixie", Packages: []string{"no-such-package"}})
@@ -329,7 +330,7 @@ func TestAptConfiguration(t *testing.T) {
 				t.Errorf("got %+v, want %+v", got, c.want)
 			}
 			if _, ok := hostArchive(&Options{Distro: "ubuntu", Root: root}); ok {
-				t.Error("Debian's mirror taken for Ubuntu")
+				t.Error("the mirror of Debian is used for Ubuntu")
 			}
 		})
 	}
@@ -356,7 +357,7 @@ func TestSourcesInImage(t *testing.T) {
 	}
 }
 
-func TestReasons(t *testing.T) {
+func TestFailures(t *testing.T) {
 	for line, want := range map[string]string{
 		"W: GPG error: http://m trixie InRelease: EXPKEYSIG 0E98404D386FA1D9 Debian": "expired",
 		"tar: ./x: Cannot write: No space left on device":                            "TMPDIR",
@@ -365,8 +366,8 @@ func TestReasons(t *testing.T) {
 		"E: something else": "something else",
 	} {
 		err := debianImage{}.explain(fmt.Errorf("exit status 1"), []string{"I: automatically chosen mode: unshare", line, "E: apt failed"})
-		if !strings.Contains(err.Error(), want) {
-			t.Errorf("%q: %v", line, err)
+		if !strings.Contains(usererr.Text(err), want) {
+			t.Errorf("%q: %s", line, usererr.Text(err))
 		}
 	}
 }

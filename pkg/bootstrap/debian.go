@@ -6,20 +6,21 @@ import (
 	"io"
 	"os"
 	"path"
+	"slices"
 	"strings"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// debianImage makes the layer and the config of one bootstrapped image.
+// debianImage makes the layer and the configuration of a bootstrapped image.
 type debianImage struct {
 	opts    Options
 	archive archive
 	keyring string // on the host
 }
 
-// Labels of bootstrapped images. Images built on them inherit them, so they
-// say what stays true there: where the base comes from.
+// Labels of bootstrapped images. Child images inherit them, so they describe what
+// stays true: where the base image comes from.
 const (
 	labelDistro = "io.kolla-build.base.distro"
 	labelSuite  = "io.kolla-build.base.suite"
@@ -37,25 +38,25 @@ func (b debianImage) config() func() ocispec.Image {
 				Env: []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
 				Cmd: []string{"bash"},
 				Labels: map[string]string{
-					labelDistro: b.opts.Distro, labelSuite: b.opts.Suite, labelMirror: withoutUser(b.archive.sources[0].uri),
+					labelDistro: b.opts.Distro, labelSuite: b.opts.Suite, labelMirror: withoutLogin(b.archive.sources[0].uri),
 				},
 			},
 			History: []ocispec.History{{Created: &created,
-				CreatedBy: "mmdebstrap --variant=minbase " + b.opts.Suite + " " + withoutUser(b.archive.sources[0].uri)}},
+				CreatedBy: "mmdebstrap --variant=minbase " + b.opts.Suite + " " + withoutLogin(b.archive.sources[0].uri)}},
 		}
 	}
 }
 
-// write runs mmdebstrap and writes the layer: its files without those that
-// belong to the host or to apt's working state, and ours.
+// write runs mmdebstrap and writes the layer: its files, except those of the host and
+// of apt's working state, and our configuration.
 func (b debianImage) write(ctx context.Context, w io.Writer) error {
 	key, err := os.ReadFile(b.keyring)
 	if err != nil {
-		return &Error{Detail: "keyring", Err: err}
+		return fmt.Errorf("reading the keyring: %w", err)
 	}
 	p := newRepacker(w)
-	p.skip = b.leaveOut
-	if err := b.run(ctx, p.copy); err != nil {
+	p.skip = b.isLeftOut
+	if err := b.run(ctx, func(r io.Reader) error { return p.copy(ctx, r) }); err != nil {
 		return err
 	}
 	if err := p.addDir("dev/", b.archive.release.date); err != nil {
@@ -69,10 +70,10 @@ func (b debianImage) write(ctx context.Context, w io.Writer) error {
 	return p.tw.Close()
 }
 
-// leaveOut keeps files of the moment out of the layer.
-func (b debianImage) leaveOut(name string) bool {
+// isLeftOut reports whether a file does not become part of the layer.
+func (b debianImage) isLeftOut(name string) bool {
 	switch name {
-	case "etc/resolv.conf", "etc/hostname", // the host's
+	case "etc/resolv.conf", "etc/hostname", // of the host
 		"etc/apt/sources.list", "etc/apt/apt.conf.d/99mmdebstrap", // as mmdebstrap used them
 		"usr/sbin/policy-rc.d",
 		"var/cache/ldconfig/aux-cache", "var/log/dpkg.log", "var/log/alternatives.log", "var/log/bootstrap.log":
@@ -93,7 +94,7 @@ type file struct {
 	content string
 }
 
-// staticFiles are what makes a minimal system a base for images.
+// staticFiles make a minimal system a base for images.
 var staticFiles = []file{
 	{"etc/apt/apt.conf.d/90kolla-build", 0o644, `// Settings for building images.
 // Downloaded packages stay in /var/cache/apt/archives: a build mounts a cache
@@ -125,8 +126,8 @@ func (b debianImage) files(p *repacker, key []byte) []file {
 		}
 	}
 	if signedBy == "" {
-		// Keys that the distribution's own package does not bring. apt goes by
-		// the extension: .asc is text.
+		// The image does not have these keys. apt decides by the extension: .asc is
+		// text.
 		ext := ".gpg"
 		if strings.HasPrefix(string(key), "-----BEGIN PGP") {
 			ext = ".asc"
@@ -138,17 +139,12 @@ func (b debianImage) files(p *repacker, key []byte) []file {
 	return append(out, staticFiles...)
 }
 
-// oneLineSuites are the releases whose official images have apt's sources in
-// the old form; templates edit them where they are.
+// oneLineSuites are the releases whose official images have the sources of apt in the
+// old format; templates edit them there.
 var oneLineSuites = []string{"stretch", "buster", "bullseye", "xenial", "bionic", "focal", "jammy"}
 
 func (b debianImage) oneLine() bool {
-	for _, s := range oneLineSuites {
-		if s == b.opts.Suite {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(oneLineSuites, b.opts.Suite)
 }
 
 func (b debianImage) sourcesFile() string {
@@ -163,15 +159,15 @@ func (b debianImage) sourcesText(signedBy string) string {
 	components := strings.Join(b.opts.Components, " ")
 	if b.oneLine() {
 		for _, src := range b.archive.sources {
-			fmt.Fprintf(&s, "deb [signed-by=%s] %s %s %s\n", signedBy, withoutUser(src.uri), src.suite, components)
+			fmt.Fprintf(&s, "deb [signed-by=%s] %s %s %s\n", signedBy, withoutLogin(src.uri), src.suite, components)
 		}
 		return s.String()
 	}
-	// One paragraph for each archive, with its suites in one line.
+	// A paragraph per archive, with its suites on one line.
 	var uris []string
 	suites := map[string][]string{}
 	for _, src := range b.archive.sources {
-		u := withoutUser(src.uri)
+		u := withoutLogin(src.uri)
 		if suites[u] == nil {
 			uris = append(uris, u)
 		}
@@ -186,13 +182,14 @@ func (b debianImage) sourcesText(signedBy string) string {
 	return s.String()
 }
 
-// command is mmdebstrap's arguments.
+// command returns mmdebstrap with its arguments. The sources come from standard input
+// ("-"), because all users of a machine can read arguments.
 func (b debianImage) command() []string {
 	args := []string{
-		"--mode=auto", "--variant=minbase", "--format=tar", "--architectures=" + b.opts.Arch,
+		"mmdebstrap", "--mode=auto", "--variant=minbase", "--format=tar", "--architectures=" + b.opts.Arch,
 		"--skip=output/dev", // containers have their own
 		`--aptopt=Acquire::Languages "none"`,
-		// A mirror that drops a connection should not cost the whole run.
+		// A dropped connection must not fail the whole run.
 		`--aptopt=Acquire::Retries "3"`,
 	}
 	for _, o := range b.opts.AptOptions {
@@ -201,10 +198,15 @@ func (b debianImage) command() []string {
 	if len(b.opts.Packages) > 0 {
 		args = append(args, "--include="+strings.Join(b.opts.Packages, ","))
 	}
-	args = append(args, b.opts.Suite, "-")
-	for _, s := range b.archive.sources {
-		// Without signed-by, apt would also take any key that this host trusts.
-		args = append(args, fmt.Sprintf("deb [signed-by=%s] %s %s %s", b.keyring, s.uri, s.suite, strings.Join(b.opts.Components, " ")))
+	return append(args, b.opts.Suite, "-", "-")
+}
+
+// aptSources returns the package sources for the bootstrap.
+func (b debianImage) aptSources() string {
+	var s strings.Builder
+	for _, src := range b.archive.sources {
+		// Without signed-by, apt would accept any key that this host trusts.
+		fmt.Fprintf(&s, "deb [signed-by=%s] %s %s %s\n", b.keyring, src.uri, src.suite, strings.Join(b.opts.Components, " "))
 	}
-	return args
+	return s.String()
 }

@@ -1,18 +1,15 @@
-// Package bootstrap owns base images that come from no registry: a minimal
-// Debian or Ubuntu made from a package mirror with Debian's mmdebstrap, and
-// root file systems, archives and layouts that the user has already.
+// Package bootstrap owns base images that do not come from a registry: minimal
+// Debian and Ubuntu images made from a package mirror with mmdebstrap, and imported
+// root file systems, image archives and OCI layouts. It must not know templates,
+// configuration files or builders.
 //
-// A bootstrapped image is like the official one of its distribution as far as
-// Dockerfiles can tell: apt is there and its lists are not, no service starts
-// when a package is installed, and apt's sources name the mirror that it was
-// made from, with the updates and security suites that this mirror has. Unlike
-// it, apt keeps what it downloads: a build mounts a cache there, and an image
-// that empties it after each command would empty it for all.
+// To a Dockerfile, a bootstrapped image looks like the official one: apt has no
+// lists, no service starts when a package is installed, and the sources of apt are
+// the mirror with its updates and security suites. The difference is that apt keeps
+// downloaded packages, because builds mount a cache for them, which an image that
+// empties it after each command would empty for all.
 //
-// The same mirror state gives the same digest. No mirror's address is built in:
-// it comes from the caller, or from the apt configuration of a host of the same
-// distribution.
-//
-// Archives are taken for hostile: see Import. The package knows the store and
-// bundles. It must not know templates, configuration files or builders.
+// The same state of a mirror gives the same digest. No mirror is built in: its
+// address comes from the caller or from apt on a host of the same distribution.
+// Archives are untrusted, see Import.
 package bootstrap

@@ -16,9 +16,9 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/store"
 )
 
-// writeSingleLayer makes an image of one layer, whose tar write produces, and
-// returns its digest. The config's root file system is filled in here. An
-// error of write leaves no blob.
+// writeSingleLayer stores an image with one layer, whose tar is what write writes, and
+// returns its digest. It sets the root file system of the configuration, which is
+// called after write. If write fails, nothing is stored.
 func writeSingleLayer(ctx context.Context, st *store.Store, config func() ocispec.Image, write func(io.Writer) error) (digest.Digest, error) {
 	pr, pw := io.Pipe()
 	diff := digest.Canonical.Digester()
@@ -33,16 +33,17 @@ func writeSingleLayer(ctx context.Context, st *store.Store, config func() ocispe
 		done <- err
 	}()
 	d, n, err := st.WriteBlob(ctx, pr, "", -1)
-	pr.CloseWithError(errors.New("the store takes no more"))
-	if werr := <-done; err == nil || werr != nil && isCause(err, werr) {
-		err = werr
+	pr.CloseWithError(errors.New("the store stopped reading"))
+	// An error of the store, such as a full disk, makes the writer fail too: then
+	// the error of the store is the cause.
+	if writeErr := <-done; err == nil || writeErr != nil && errors.Is(err, writeErr) {
+		err = writeErr
 	}
 	if err != nil {
 		return "", err
 	}
 	layer := ocispec.Descriptor{MediaType: ocispec.MediaTypeImageLayerGzip, Digest: d, Size: n}
 
-	// Only now is everything known that the config tells.
 	c := config()
 	c.RootFS = ocispec.RootFS{Type: "layers", DiffIDs: []digest.Digest{diff.Digest()}}
 	cd, err := writeJSON(ctx, st, ocispec.MediaTypeImageConfig, c)
@@ -55,10 +56,6 @@ func writeSingleLayer(ctx context.Context, st *store.Store, config func() ocispe
 	})
 	return md.Digest, err
 }
-
-// isCause tells an error of the writer, which comes back through the pipe, from
-// one of the store, such as a full disk, which makes the writer fail as well.
-func isCause(err, werr error) bool { return errors.Is(err, werr) }
 
 func writeJSON(ctx context.Context, st *store.Store, mediaType string, v any) (ocispec.Descriptor, error) {
 	b, err := json.Marshal(v)

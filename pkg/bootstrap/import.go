@@ -2,7 +2,6 @@ package bootstrap
 
 import (
 	"archive/tar"
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -21,38 +20,31 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/kolla-build/kolla-build/internal/units"
+	"github.com/kolla-build/kolla-build/internal/untar"
+	"github.com/kolla-build/kolla-build/internal/usererr"
 	"github.com/kolla-build/kolla-build/pkg/bundle"
 	"github.com/kolla-build/kolla-build/pkg/store"
 )
 
-// ImportOptions say what to take from where.
+// ImportOptions configure an import.
 type ImportOptions struct {
-	// Name selects an image where there are several: its full name or the tag
-	// that the layout or archive gives it. "" takes the only one.
+	// Name selects an image if there are several: its full name, or its tag in the
+	// layout or archive. "" means the only one.
 	Name string
-	// Platform selects from a multi-platform image, and labels a root file
-	// system, which does not say; such as "linux/arm64". "" is this machine's.
+	// Platform selects an image of a multi-platform image, and is the platform of a
+	// root file system, such as "linux/arm64". "" means that of this machine.
 	Platform string
 }
 
-// ImportLayout brings an image of an OCI layout directory into the store. The
-// entry that it returns has no name in the store yet; Put gives it one. Every
-// blob's digest and size is checked.
-func ImportLayout(ctx context.Context, st *store.Store, dir, name string) (store.Entry, error) {
-	return Import(ctx, st, dir, ImportOptions{Name: name})
-}
-
-// ImportTar brings a base image from a tar into the store: an OCI archive, what
-// docker save writes, or a root file system, which becomes an image of one
-// layer; compressed or not. The entry has no name in the store yet.
-func ImportTar(ctx context.Context, st *store.Store, path string) (store.Entry, error) {
-	return Import(ctx, st, path, ImportOptions{})
-}
-
-// Import is ImportLayout or ImportTar, by what path is. Archives may be
-// hostile: names that lead out, devices, files that hide others, contents that
-// are not what their digest says, and what unpacks without end are errors, and
-// nothing of them becomes an image.
+// Import stores a base image from a path: a directory with an OCI layout, an archive
+// of docker save or skopeo, or a tar of a root file system, which becomes an image of
+// one layer. Archives may be compressed. The entry that it returns has no name in the
+// store yet.
+//
+// Archives are untrusted. Names that lead out of the archive, devices, files that
+// exist twice, content with another digest than announced, and archives that expand
+// without end are errors, and nothing of them becomes an image.
 func Import(ctx context.Context, st *store.Store, path string, opts ImportOptions) (store.Entry, error) {
 	e, err := importAny(ctx, st, path, opts)
 	if err != nil {
@@ -70,15 +62,15 @@ func importAny(ctx context.Context, st *store.Store, path string, opts ImportOpt
 	fi, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return store.Entry{}, &Error{Detail: "there is no such file or directory"}
+		return store.Entry{}, fs.ErrNotExist
 	case err != nil:
 		return store.Entry{}, err
 	case fi.IsDir():
 		return importLayout(ctx, st, path, opts)
 	case !fi.Mode().IsRegular():
-		return store.Entry{}, &Error{Detail: "it is neither a file nor a directory"}
+		return store.Entry{}, errors.New("neither a regular file nor a directory")
 	}
-	kind, err := sniff(path)
+	kind, err := sniff(ctx, path)
 	if err != nil {
 		return store.Entry{}, err
 	}
@@ -99,110 +91,104 @@ const (
 	dockerArchive
 )
 
-// sniff tells from its first level what a tar is. What docker save writes now
-// is both an OCI archive and its own older form; the former is checked better.
-func sniff(path string) (archiveKind, error) {
-	r, err := openTar(path)
+// formats of base images for error messages.
+const formats = "a base image is an OCI layout, an archive of docker save or skopeo, or a root file system in a tar"
+
+// sniff finds out what a tar is. The output of a current docker save is an OCI archive
+// and also has the older format; the former is verified better.
+func sniff(ctx context.Context, path string) (archiveKind, error) {
+	r, err := untar.Open(path)
 	if err != nil {
 		return 0, err
 	}
 	defer r.Close()
-	tr := tar.NewReader(r)
-	kind, root := rootfsTar, false
-	for n := 0; ; n++ {
-		h, err := tr.Next()
-		if err == io.EOF {
-			break
-		}
-		if err != nil {
-			if n == 0 {
-				return 0, &Error{Detail: "it is not a tar", Err: err, Hint: "a base image is an OCI layout, an archive of docker save or skopeo, or a root file system in a tar"}
-			}
-			return 0, fmt.Errorf("the tar is damaged after %d files: %w", n, err)
-		}
-		if n > maxFiles {
-			return 0, &unsafeError{h.Name, "is one too many"}
-		}
+	kind, members, root := rootfsTar, 0, false
+	found := errors.New("found")
+	err = untar.Each(ctx, r, rootfsLimits, func(h *tar.Header, _ io.Reader) error {
+		members++
 		switch name := strings.TrimPrefix(h.Name, "./"); {
 		case name == ocispec.ImageLayoutFile:
-			return ociArchive, nil
+			kind = ociArchive
+			return found
 		case name == "manifest.json":
 			if kind = dockerArchive; h.Size > maxRelease {
-				return 0, &unsafeError{h.Name, "is too large"}
+				return &untar.UnsafeError{Member: h.Name, Problem: "it is larger than " + units.Bytes(maxRelease)}
 			}
 		case strings.HasPrefix(name, "etc/") || strings.HasPrefix(name, "usr/"):
 			root = true
 		}
-		// In a root file system there is no manifest to come.
-		if root && n > 1000 {
-			return rootfsTar, nil
+		// A root file system has no oci-layout or manifest.json.
+		if root && members > 1000 {
+			return found
 		}
-	}
-	if kind == rootfsTar && !root {
-		return 0, &Error{Detail: "it is neither an image archive nor a root file system: it has no oci-layout, manifest.json, etc/ or usr/"}
+		return nil
+	})
+	switch {
+	case errors.Is(err, untar.ErrNotTar):
+		return 0, usererr.WithHint(err, formats)
+	case err != nil && !errors.Is(err, found):
+		return 0, err
+	case kind == rootfsTar && !root:
+		return 0, usererr.Errorf(formats, "neither an image archive nor a root file system: no oci-layout, manifest.json, etc/ or usr/")
 	}
 	return kind, nil
 }
 
-// importArchive takes an image of a tar that is an OCI layout.
+// importArchive stores an image of an OCI archive: an OCI layout in a tar.
 func importArchive(ctx context.Context, st *store.Store, path string, opts ImportOptions) (store.Entry, error) {
 	sum, err := bundle.Unpack(ctx, path, st, bundle.LoadOptions{})
 	if err != nil {
 		return store.Entry{}, err
 	}
-	i, err := choose(names(sum.Images), opts.Name)
+	names := make([]string, len(sum.Images))
+	for i, e := range sum.Images {
+		names[i] = e.Name
+	}
+	i, err := choose(names, opts.Name)
 	if err != nil {
 		return store.Entry{}, err
 	}
 	return ofPlatform(st, sum.Images[i], opts)
 }
 
-func names(entries []store.Entry) []string {
-	out := make([]string, len(entries))
-	for i, e := range entries {
-		out[i] = e.Name
-	}
-	return out
-}
-
 // choose returns the index of the wanted name, or of the only one.
-func choose(have []string, want string) (int, error) {
+func choose(names []string, want string) (int, error) {
 	if want == "" {
-		if len(have) == 1 {
+		if len(names) == 1 {
 			return 0, nil
 		}
-		return 0, &Error{Detail: fmt.Sprintf("it holds %d images", len(have)), Hint: "say which one, as oci:PATH:NAME; " + listNames(have)}
+		return 0, usererr.Errorf("select one with oci:PATH:NAME; "+listNames(names), "it has %d images", len(names))
 	}
-	if i := slices.Index(have, want); i >= 0 {
+	if i := slices.Index(names, want); i >= 0 {
 		return i, nil
 	}
-	// A layout may say "trixie" or "docker.io/library/debian:trixie" for
-	// what the user calls debian:trixie.
+	// In a layout, debian:trixie may be named "trixie" or
+	// "docker.io/library/debian:trixie".
 	found := -1
-	for i, h := range have {
-		if strings.HasSuffix(h, "/"+want) || strings.HasSuffix(h, ":"+want) || strings.HasSuffix(want, ":"+h) {
+	for i, name := range names {
+		if strings.HasSuffix(name, "/"+want) || strings.HasSuffix(name, ":"+want) || strings.HasSuffix(want, ":"+name) {
 			if found >= 0 {
-				return 0, &Error{Detail: fmt.Sprintf("%q may be %s or %s", want, have[found], h)}
+				return 0, fmt.Errorf("%q may be %s or %s", want, names[found], name)
 			}
 			found = i
 		}
 	}
 	if found < 0 {
-		return 0, &Error{Detail: fmt.Sprintf("it holds no image named %q", want), Hint: listNames(have)}
+		return 0, usererr.Errorf(listNames(names), "no image named %q", want)
 	}
 	return found, nil
 }
 
-func listNames(have []string) string {
+func listNames(names []string) string {
 	var named []string
-	for _, n := range have {
+	for _, n := range names {
 		if n != "" {
 			named = append(named, n)
 		}
 	}
 	sort.Strings(named)
 	if len(named) == 0 {
-		return "none in it has a name"
+		return "no image has a name"
 	}
 	more := ""
 	if len(named) > 10 {
@@ -211,7 +197,7 @@ func listNames(have []string) string {
 	return "it has " + strings.Join(named, ", ") + more
 }
 
-// ofPlatform replaces a multi-platform image by the one that is wanted.
+// ofPlatform returns the image of the wanted platform of a multi-platform image.
 func ofPlatform(st *store.Store, e store.Entry, opts ImportOptions) (store.Entry, error) {
 	idx, err := st.ImageIndex(e.Digest)
 	if err != nil {
@@ -236,7 +222,7 @@ func platform(opts ImportOptions) (v1.Platform, error) {
 	}
 	parsed, err := v1.ParsePlatform(p)
 	if err != nil {
-		return v1.Platform{}, &Error{Detail: fmt.Sprintf("platform %q", p), Err: err}
+		return v1.Platform{}, fmt.Errorf("platform %q: %w", p, err)
 	}
 	return *parsed, nil
 }
@@ -265,14 +251,14 @@ func platformOf(idx v1.ImageIndex, opts ImportOptions) (v1.Descriptor, error) {
 			have = append(have, d.Platform.String())
 		}
 	}
-	return v1.Descriptor{}, &Error{Detail: "it has no image for " + want.String(), Hint: "it has " + strings.Join(have, ", ")}
+	return v1.Descriptor{}, usererr.Errorf("it has "+strings.Join(have, ", "), "no image for %s", want)
 }
 
-// importLayout copies an image from a layout directory.
+// importLayout stores an image of a directory with an OCI layout.
 func importLayout(ctx context.Context, st *store.Store, dir string, opts ImportOptions) (store.Entry, error) {
 	var none store.Entry
 	notLayout := func(err error) error {
-		return &Error{Detail: "it is not an OCI layout", Err: err, Hint: "a directory is taken as one: with oci-layout, index.json and blobs/"}
+		return usererr.Errorf("a directory must be one, with oci-layout, index.json and blobs/", "not an OCI layout: %w", err)
 	}
 	if _, err := os.Stat(filepath.Join(dir, ocispec.ImageLayoutFile)); err != nil {
 		return none, notLayout(err)
@@ -282,7 +268,7 @@ func importLayout(ctx context.Context, st *store.Store, dir string, opts ImportO
 		return none, notLayout(err)
 	}
 	if fi, err := os.Stat(filepath.Join(dir, ocispec.ImageIndexFile)); err == nil && fi.Size() > maxRelease {
-		return none, notLayout(fmt.Errorf("its %s has %s", ocispec.ImageIndexFile, store.Bytes(fi.Size())))
+		return none, notLayout(fmt.Errorf("%s has %s", ocispec.ImageIndexFile, units.Bytes(fi.Size())))
 	}
 	idx, err := p.ImageIndex()
 	if err != nil {
@@ -292,7 +278,7 @@ func importLayout(ctx context.Context, st *store.Store, dir string, opts ImportO
 	if err != nil {
 		return none, notLayout(err)
 	}
-	// Several names of one image are one image.
+	// An image with several names is one image.
 	var list []v1.Descriptor
 	var have []string
 	for _, d := range m.Manifests {
@@ -341,15 +327,15 @@ func importLayout(ctx context.Context, st *store.Store, dir string, opts ImportO
 	if e.Digest, err = st.WriteImage(ctx, img); err != nil {
 		return none, err
 	}
-	// The store checks each blob against the name that it is asked for under;
-	// the manifest's name came from the index.
+	// The store verifies the blobs. The digest of the manifest is from the index.
 	if e.Digest.String() != d.Digest.String() {
-		return none, fmt.Errorf("manifest %s: its content has digest %s", d.Digest, e.Digest)
+		return none, fmt.Errorf("manifest %s: the content has digest %s", d.Digest, e.Digest)
 	}
 	return e, st.Check(ctx, e.Digest)
 }
 
-// checkSmall looks at a blob of a foreign layout before it is read into memory.
+// checkSmall checks the size of a blob of a foreign layout before it is read into
+// memory.
 func checkSmall(dir string, h v1.Hash) error {
 	d := digest.Digest(h.String())
 	if err := d.Validate(); err != nil {
@@ -362,26 +348,26 @@ func checkSmall(dir string, h v1.Hash) error {
 	case err != nil:
 		return err
 	case !fi.Mode().IsRegular() || fi.Size() > maxRelease:
-		return fmt.Errorf("blob %s is no manifest or config (%s)", d, store.Bytes(fi.Size()))
+		return fmt.Errorf("blob %s is too large for a manifest or configuration (%s)", d, units.Bytes(fi.Size()))
 	}
 	return nil
 }
 
-// importRootfs makes an image of a root file system.
+// importRootfs stores a root file system as an image.
 func importRootfs(ctx context.Context, st *store.Store, path string, opts ImportOptions) (store.Entry, error) {
 	var none store.Entry
 	want, err := platform(opts)
 	if err != nil {
 		return none, err
 	}
-	r, err := openTar(path)
+	r, err := untar.Open(path)
 	if err != nil {
 		return none, err
 	}
 	defer r.Close()
-	var newest time.Time
+	var modified time.Time
 	config := func() ocispec.Image {
-		created := newest.UTC()
+		created := modified.UTC()
 		return ocispec.Image{
 			Created:  &created,
 			Platform: ocispec.Platform{OS: want.OS, Architecture: want.Architecture, Variant: want.Variant},
@@ -394,38 +380,17 @@ func importRootfs(ctx context.Context, st *store.Store, path string, opts Import
 	}
 	d, err := writeSingleLayer(ctx, st, config, func(w io.Writer) error {
 		p := newRepacker(w)
-		if err := p.copy(bufio.NewReaderSize(contextReader{ctx, r}, 1<<20)); err != nil {
+		if err := p.copy(ctx, r); err != nil {
 			return err
 		}
-		if !p.isSystem() {
-			return &Error{Detail: "it is not a root file system: it has neither a shell nor an os-release"}
+		if !p.isRootFileSystem() {
+			return errors.New("not a root file system: neither a shell nor an os-release file")
 		}
-		newest = p.last
+		modified = p.modified
 		return p.tw.Close()
 	})
 	if err != nil {
 		return none, err
 	}
 	return store.Entry{Digest: d}, nil
-}
-
-func (p *repacker) isSystem() bool {
-	for _, n := range []string{"etc/os-release", "usr/lib/os-release", "bin/sh", "usr/bin/sh"} {
-		if p.seen[n] != 0 {
-			return true
-		}
-	}
-	return false
-}
-
-type contextReader struct {
-	ctx context.Context
-	r   io.Reader
-}
-
-func (c contextReader) Read(p []byte) (int, error) {
-	if err := c.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return c.r.Read(p)
 }

@@ -10,14 +10,16 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 	"github.com/opencontainers/go-digest"
 
+	"github.com/kolla-build/kolla-build/internal/units"
+	"github.com/kolla-build/kolla-build/internal/untar"
 	"github.com/kolla-build/kolla-build/pkg/store"
 )
 
-// importDocker takes an image of what docker save wrote before it wrote OCI
-// layouts. Its layers are not compressed; they are compressed on the way.
+// importDocker stores an image of an archive in the format of docker save before 25.0.
+// Its layers are not compressed; the store compresses them.
 func importDocker(ctx context.Context, st *store.Store, path string, opts ImportOptions) (store.Entry, error) {
 	var none store.Entry
-	opener := func() (io.ReadCloser, error) { return openTar(path) }
+	opener := func() (io.ReadCloser, error) { return untar.Open(path) }
 	m, err := tarball.LoadManifest(opener)
 	if err != nil {
 		return none, fmt.Errorf("manifest.json: %w", err)
@@ -54,8 +56,8 @@ func importDocker(ctx context.Context, st *store.Store, path string, opts Import
 	return store.Entry{Name: have[i], Digest: d}, st.Check(ctx, d)
 }
 
-// checkDocker compares layers with the config's diff ids, as nothing else in
-// that format says what a layer should be.
+// checkDocker compares the layers with the diff IDs in the configuration: this format
+// has no other digests of layers.
 func checkDocker(img v1.Image) error {
 	c, err := img.ConfigFile()
 	if err != nil {
@@ -66,7 +68,7 @@ func checkDocker(img v1.Image) error {
 		return err
 	}
 	if len(layers) != len(c.RootFS.DiffIDs) {
-		return fmt.Errorf("it has %d layers and its config %d", len(layers), len(c.RootFS.DiffIDs))
+		return fmt.Errorf("%d layers, but %d in the configuration", len(layers), len(c.RootFS.DiffIDs))
 	}
 	for i, l := range layers {
 		r, err := l.Uncompressed()
@@ -74,22 +76,22 @@ func checkDocker(img v1.Image) error {
 			return fmt.Errorf("layer %d of %d: %w", i+1, len(layers), err)
 		}
 		h := digest.Canonical.Digester()
-		n, err := io.Copy(h.Hash(), io.LimitReader(r, maxRootfs))
+		n, err := io.Copy(h.Hash(), io.LimitReader(r, rootfsLimits.Bytes))
 		r.Close()
 		switch {
 		case err != nil:
 			return fmt.Errorf("layer %d of %d: %w", i+1, len(layers), err)
-		case n == maxRootfs:
-			return fmt.Errorf("layer %d of %d is larger than %d GiB", i+1, len(layers), int64(maxRootfs)>>30)
+		case n == rootfsLimits.Bytes:
+			return fmt.Errorf("layer %d of %d is larger than %s", i+1, len(layers), units.Bytes(n))
 		case h.Digest().String() != c.RootFS.DiffIDs[i].String():
-			return fmt.Errorf("layer %d of %d has digest %s, its config says %s", i+1, len(layers), h.Digest(), c.RootFS.DiffIDs[i])
+			return fmt.Errorf("layer %d of %d has digest %s, but %s in the configuration", i+1, len(layers), h.Digest(), c.RootFS.DiffIDs[i])
 		}
 	}
 	return nil
 }
 
-// selectDocker makes what go-containerregistry wants to select an image by its
-// tag; an image without one is the only one.
+// selectDocker returns the tag by which go-containerregistry selects an image, or nil
+// for the only one.
 func selectDocker(ref string) (*name.Tag, error) {
 	if ref == "" {
 		return nil, nil

@@ -6,20 +6,29 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
-	"sort"
 	"strings"
 	"time"
+
+	"github.com/kolla-build/kolla-build/internal/apt"
+	"github.com/kolla-build/kolla-build/internal/httpget"
+	"github.com/kolla-build/kolla-build/internal/redact"
+	"github.com/kolla-build/kolla-build/internal/retry"
+	"github.com/kolla-build/kolla-build/internal/suggest"
+	"github.com/kolla-build/kolla-build/internal/usererr"
 )
 
-// mirrorSchemes are the kinds of archives that both apt and this package read.
+// mirrorSchemes are the schemes of archives that both apt and this package read.
 var mirrorSchemes = []string{"http", "https", "file", "copy"}
 
-// knownSuites are for suggestions only: any suite that a mirror has will do.
+func isMirrorURL(u string) bool {
+	return slices.ContainsFunc(mirrorSchemes, func(s string) bool { return strings.HasPrefix(u, s+":/") })
+}
+
+// knownSuites are for suggestions only: any suite of a mirror works.
 var knownSuites = map[string][]string{
 	"debian": {"bullseye", "bookworm", "trixie", "forky", "sid"},
 	"ubuntu": {"focal", "jammy", "noble", "questing", "resolute"},
@@ -29,67 +38,68 @@ var knownSuites = map[string][]string{
 type archive struct {
 	sources []packageSource // the suite itself first
 	release release         // of the suite itself
-	keyring string          // as the host's configuration names it, may be ""
+	keyring string          // from the configuration of the host; may be ""
 }
 
 type packageSource struct {
-	uri   string // may hold user and password
+	uri   string // may contain credentials
 	suite string
 }
 
-// release is what the signed file of a suite says. The signature is apt's to
-// check, before anything is unpacked.
+// release is the content of the release file of a suite. Its signature is verified
+// by apt before anything is unpacked.
 type release struct {
 	date       time.Time
 	arches     []string
 	components []string
 }
 
-// findArchive decides on mirrors and suites, and reads the suite's release file.
+// errNoSuite is the answer of a mirror that works and does not have a suite.
+var errNoSuite = errors.New("no such suite")
+
+// findArchive decides on mirrors and suites, and reads the release file of the suite.
 func findArchive(ctx context.Context, opts *Options) (archive, error) {
 	var a archive
-	security := opts.SecurityMirror
-	main := opts.Mirror
-	if main == "" {
+	mirror, security := opts.Mirror, opts.SecurityMirror
+	if mirror == "" {
 		host, ok := hostArchive(opts)
 		if !ok {
 			distro, _ := hostRelease(opts.Root)
-			return a, &Error{
-				Detail: fmt.Sprintf("no package mirror of %s is known: apt on this host (%s) has none", opts.Distro, orUnknown(distro)),
-				Hint:   "give one with --mirror URL: the directory that holds dists/" + opts.Suite,
+			if distro == "" {
+				distro = "unknown distribution"
 			}
+			return a, usererr.Errorf("set one with --mirror URL: the directory that contains dists/"+opts.Suite,
+				"no package mirror of %s is known: apt on this host (%s) has none", opts.Distro, distro)
 		}
-		main, a.keyring = host.main, host.keyring
+		mirror, a.keyring = host.main, host.keyring
 		if security == "" {
 			security = host.security
 		}
 	}
-	r, err := readRelease(ctx, main, opts.Suite)
-	if errors.Is(err, errAbsent) {
-		return a, unknownSuite(ctx, opts, main)
+	r, err := readRelease(ctx, mirror, opts.Suite)
+	if errors.Is(err, errNoSuite) {
+		return a, unknownSuite(ctx, opts, mirror)
 	}
 	if err != nil {
 		return a, err
 	}
 	if len(r.arches) > 0 && !slices.Contains(r.arches, opts.Arch) {
-		return a, &Error{Detail: fmt.Sprintf("%s %s has no architecture %q", withoutUser(main), opts.Suite, opts.Arch),
-			Hint: "it has " + strings.Join(r.arches, ", ")}
+		return a, usererr.Errorf("it has "+strings.Join(r.arches, ", "), "%s %s has no architecture %q", redact.URL(mirror), opts.Suite, opts.Arch)
 	}
 	for _, c := range opts.Components {
 		if len(r.components) > 0 && !slices.Contains(r.components, c) {
-			return a, &Error{Detail: fmt.Sprintf("%s %s has no component %q", withoutUser(main), opts.Suite, c),
-				Hint: "it has " + strings.Join(r.components, ", ")}
+			return a, usererr.Errorf("it has "+strings.Join(r.components, ", "), "%s %s has no component %q", redact.URL(mirror), opts.Suite, c)
 		}
 	}
 	a.release = r
-	a.sources = []packageSource{{main, opts.Suite}}
+	a.sources = []packageSource{{mirror, opts.Suite}}
 	if security == "" {
-		security = main
+		security = mirror
 	}
-	for _, s := range []packageSource{{main, opts.Suite + "-updates"}, {security, opts.Suite + "-security"}} {
+	for _, s := range []packageSource{{mirror, opts.Suite + "-updates"}, {security, opts.Suite + "-security"}} {
 		switch _, err := readRelease(ctx, s.uri, s.suite); {
-		case errors.Is(err, errAbsent):
-			opts.say("%s has no %s: going on without it", withoutUser(s.uri), s.suite)
+		case errors.Is(err, errNoSuite):
+			opts.say("%s has no %s: continuing without it", redact.URL(s.uri), s.suite)
 		case err != nil:
 			return a, err
 		default:
@@ -99,95 +109,34 @@ func findArchive(ctx context.Context, opts *Options) (archive, error) {
 	return a, nil
 }
 
-func orUnknown(s string) string {
-	if s == "" {
-		return "of an unknown distribution"
-	}
-	return s
-}
-
-type hostMirrors struct{ main, security, keyring string }
-
-// hostArchive finds the mirrors that apt on this host uses for its own release.
-func hostArchive(opts *Options) (hostMirrors, bool) {
-	var m hostMirrors
-	distro, codename := hostRelease(opts.Root)
-	if distro != opts.Distro {
-		return m, false
-	}
-	// A host that follows a class rather than a release names it so.
-	own := []string{codename, "stable", "oldstable", "testing", "unstable", "sid"}
-	for _, s := range hostSources(opts.Root) {
-		if !slices.Contains(s.components, "main") {
-			continue
-		}
-		for _, suite := range s.suites {
-			base, isSecurity := strings.CutSuffix(suite, "-security")
-			if base == "" || !slices.Contains(own, base) {
-				continue
-			}
-			if isSecurity && m.security == "" {
-				m.security = s.uris[0]
-			}
-			if !isSecurity && m.main == "" {
-				m.main, m.keyring = s.uris[0], s.signedBy
-			}
-		}
-	}
-	return m, m.main != ""
-}
-
-// unknownSuite names suites that the user may have meant.
+// unknownSuite returns the error for a suite that a mirror does not have, with the
+// suites that it has.
 func unknownSuite(ctx context.Context, opts *Options, mirror string) error {
-	var here []string
+	var available []string
 	for _, s := range knownSuites[opts.Distro] {
 		if _, err := readRelease(ctx, mirror, s); err == nil {
-			here = append(here, s)
+			available = append(available, s)
 		}
 	}
-	e := &Error{Detail: fmt.Sprintf("%s has no suite %q", withoutUser(mirror), opts.Suite)}
-	sort.SliceStable(here, func(i, j int) bool { return distance(here[i], opts.Suite) < distance(here[j], opts.Suite) })
-	switch {
-	case len(here) == 0:
-		e.Hint = "nor any other of " + opts.Distro + " that is known; --mirror URL is the directory that holds dists/"
-	case distance(here[0], opts.Suite) <= 1+len(opts.Suite)/3:
-		e.Hint = fmt.Sprintf("did you mean %q? It has %s", here[0], strings.Join(here, ", "))
-	default:
-		e.Hint = "it has " + strings.Join(here, ", ")
+	hint := "it has " + strings.Join(available, ", ")
+	if near := suggest.DidYouMean(opts.Suite, available); near != "" {
+		hint = near + "; the mirror has " + strings.Join(available, ", ")
 	}
-	return e
+	if len(available) == 0 {
+		hint = "it has no other known suite of " + opts.Distro + " either: --mirror URL is the directory that contains dists/"
+	}
+	return usererr.Errorf(hint, "%s has no suite %q", redact.URL(mirror), opts.Suite)
 }
 
-// distance is Levenshtein's.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diag := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diag
-			if a[i] != b[j] {
-				cost++
-			}
-			diag = row[j+1]
-			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
-}
-
-// maxRelease bounds the release file; real ones have 200 kB.
+// maxRelease limits the size of a release file. Real ones have 200 kB.
 const maxRelease = 16 << 20
 
-// readRelease reads the release file of a suite: errAbsent if the mirror
-// answers and has none, *MirrorError if it does not answer.
+// readRelease reads the release file of a suite. The error is errNoSuite if the mirror
+// does not have the suite, and a *MirrorError if it cannot be reached.
 func readRelease(ctx context.Context, mirror, suite string) (release, error) {
 	for _, file := range []string{"InRelease", "Release"} {
-		b, err := fetch(ctx, mirror, "dists/"+suite+"/"+file)
-		if errors.Is(err, errAbsent) {
+		b, err := readFromMirror(ctx, mirror, "dists/"+suite+"/"+file)
+		if errors.Is(err, errNoSuite) {
 			continue
 		}
 		if err != nil {
@@ -195,29 +144,30 @@ func readRelease(ctx context.Context, mirror, suite string) (release, error) {
 		}
 		return parseRelease(mirror, suite, string(b))
 	}
-	return release{}, errAbsent
+	return release{}, errNoSuite
 }
 
+// parseRelease reads a release file. In its signed form, the paragraph with the date
+// is between others.
 func parseRelease(mirror, suite, text string) (release, error) {
-	// The clear-signed form has a header and blank lines around the paragraph;
-	// the paragraph is the one that has a date.
-	for _, p := range paragraphs(text) {
-		date := p["date"]
-		if date == "" {
-			continue
-		}
+	var found release
+	apt.Paragraphs([]byte(text), []string{"architectures", "components"}, func(p apt.Paragraph) {
 		for _, layout := range []string{"Mon, 2 Jan 2006 15:04:05 MST", time.RFC1123Z, time.RFC1123} {
-			if t, err := time.Parse(layout, date); err == nil {
-				return release{date: t.UTC(), arches: strings.Fields(p["architectures"]), components: lastParts(p["components"])}, nil
+			if t, err := time.Parse(layout, p["date"]); err == nil && found.date.IsZero() {
+				found = release{date: t.UTC(), arches: strings.Fields(p["architectures"]), components: lastElements(p["components"])}
 			}
 		}
+	})
+	if found.date.IsZero() {
+		return found, usererr.Errorf("it is not a package archive, or a proxy answered in its place",
+			"%s/dists/%s has a release file without a date", redact.URL(mirror), suite)
 	}
-	return release{}, &Error{Detail: fmt.Sprintf("%s/dists/%s has a release file without a date", withoutUser(mirror), suite),
-		Hint: "it is no package archive, or something between answers in its place"}
+	return found, nil
 }
 
-// lastParts takes "updates/main" for "main", as the security archive once wrote it.
-func lastParts(s string) []string {
+// lastElements returns the last element of each component, because Debian's security
+// archive used to have "updates/main" for "main".
+func lastElements(s string) []string {
 	f := strings.Fields(s)
 	for i := range f {
 		f[i] = f[i][strings.LastIndexByte(f[i], '/')+1:]
@@ -225,63 +175,83 @@ func lastParts(s string) []string {
 	return f
 }
 
-func fetch(ctx context.Context, mirror, path string) ([]byte, error) {
+// MirrorError says that a package mirror cannot be reached.
+type MirrorError struct {
+	URL  string // without credentials
+	Host string // "host NAME, port N", or "" for a directory
+	Err  error
+}
+
+// Error implements error.
+func (e *MirrorError) Error() string {
+	s := "package mirror " + e.URL
+	if e.Host != "" {
+		s += " (" + e.Host + ")"
+	}
+	return s + " cannot be reached: " + e.Err.Error()
+}
+
+// Unwrap returns the cause.
+func (e *MirrorError) Unwrap() error { return e.Err }
+
+// Hint returns what the user can do.
+func (e *MirrorError) Hint() string { return "use another mirror with --mirror URL" }
+
+// mirrorClient reads release files.
+var mirrorClient = httpget.Client{Stall: 30 * time.Second, Retry: retry.Policy{Retries: 2, MaxElapsed: time.Minute}}
+
+// readFromMirror reads a file of a mirror. A file that does not exist is errNoSuite.
+func readFromMirror(ctx context.Context, mirror, path string) ([]byte, error) {
 	u, err := url.Parse(mirror + "/" + path)
 	if err != nil {
-		return nil, &Error{Detail: fmt.Sprintf("mirror %q is no URL", withoutUser(mirror))}
+		return nil, fmt.Errorf("mirror %q is not a URL", redact.URL(mirror))
 	}
 	if u.Scheme == "file" || u.Scheme == "copy" {
-		b, err := os.ReadFile(filepath.Clean(u.Path))
+		b, err := readSmallFile(filepath.Clean(u.Path))
 		switch {
 		case errors.Is(err, fs.ErrNotExist) && !isDir(strings.TrimSuffix(u.Path, path)):
-			return nil, &MirrorError{URL: mirror, Err: errors.New("there is no such directory")}
+			return nil, &MirrorError{URL: mirror, Err: errors.New("no such directory")}
 		case errors.Is(err, fs.ErrNotExist):
-			return nil, errAbsent
+			return nil, errNoSuite
 		case err != nil:
 			return nil, &MirrorError{URL: mirror, Err: err}
 		}
 		return b, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, 60*time.Second)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+	resp, err := mirrorClient.Get(ctx, u.String(), httpget.Validators{}, maxRelease)
+	switch {
+	case errors.Is(err, httpget.ErrNotFound):
+		return nil, errNoSuite
+	case err != nil && ctx.Err() != nil:
+		return nil, context.Cause(ctx)
+	case err != nil:
+		return nil, &MirrorError{URL: redact.URL(mirror), Host: hostAndPort(u), Err: err}
+	}
+	return resp.Body, nil
+}
+
+func readSmallFile(path string) ([]byte, error) {
+	info, err := os.Stat(path)
 	if err != nil {
-		return nil, &Error{Detail: fmt.Sprintf("mirror %q is no URL", withoutUser(mirror))}
+		return nil, err
 	}
-	unreachable := func(err error) error {
-		// The client's error repeats the URL, and with it a password.
-		var ue *url.Error
-		if errors.As(err, &ue) {
-			err = ue.Err
-		}
-		return &MirrorError{URL: withoutUser(mirror), Host: hostPort(u), Err: err}
+	if !info.Mode().IsRegular() || info.Size() > maxRelease {
+		return nil, errors.New("not a regular file, or too large")
 	}
-	resp, err := http.DefaultClient.Do(req)
+	f, err := os.Open(path)
 	if err != nil {
-		return nil, unreachable(err)
+		return nil, err
 	}
-	defer resp.Body.Close()
-	switch resp.StatusCode {
-	case http.StatusOK:
-	case http.StatusNotFound, http.StatusGone, http.StatusForbidden:
-		// Object stores answer 403 for what is not there.
-		return nil, errAbsent
-	default:
-		return nil, unreachable(fmt.Errorf("it answers %s for %s", resp.Status, path))
-	}
-	b, err := io.ReadAll(io.LimitReader(resp.Body, maxRelease))
-	if err != nil {
-		return nil, unreachable(err)
-	}
-	return b, nil
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, maxRelease))
 }
 
 func isDir(path string) bool {
-	st, err := os.Stat(path)
-	return err == nil && st.IsDir()
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir()
 }
 
-func hostPort(u *url.URL) string {
+func hostAndPort(u *url.URL) string {
 	port := u.Port()
 	if port == "" {
 		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
@@ -289,8 +259,8 @@ func hostPort(u *url.URL) string {
 	return "host " + u.Hostname() + ", port " + port
 }
 
-// withoutUser takes user and password out of a URL, for people and images.
-func withoutUser(s string) string {
+// withoutLogin removes the credentials from the URL of a mirror, for the image.
+func withoutLogin(s string) string {
 	u, err := url.Parse(s)
 	if err != nil || u.User == nil {
 		return s

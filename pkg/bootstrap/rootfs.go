@@ -2,115 +2,88 @@ package bootstrap
 
 import (
 	"archive/tar"
+	"context"
 	"fmt"
 	"io"
 	"path"
 	"strings"
 	"time"
+
+	"github.com/kolla-build/kolla-build/internal/untar"
 )
 
-// maxRootfs bounds what a root file system may unpack to: more than any base
-// image has, less than a small archive of zeros can become.
-const maxRootfs = 64 << 30
+// rootfsLimits limit what a root file system may expand to: more than any base image
+// has, and less than a small archive of zeros can become. The names of its files are
+// kept in memory.
+var rootfsLimits = untar.Limits{Members: 1 << 20, Bytes: 64 << 30}
 
-// maxFiles bounds its files; their names are kept in memory.
-const maxFiles = 4 << 20
-
-// repacker copies a root file system as a layer: the same files in the same
-// order, with names in one form and nothing in the headers that differs from
-// one packing to the next.
+// repacker copies a root file system to a layer: the same files in the same order,
+// with names in one form and without headers that differ between two archives of the
+// same files.
 type repacker struct {
-	tw   *tar.Writer
-	skip func(name string) bool // leaves a file out; directories are never asked for
-	seen map[string]byte        // name to type
-	size int64
-	last time.Time // newest modification time
+	tw       *tar.Writer
+	skip     func(name string) bool // leaves a file out; not called for directories
+	seen     map[string]byte        // type by name
+	modified time.Time              // the newest
 }
 
 func newRepacker(w io.Writer) *repacker {
 	return &repacker{tw: tar.NewWriter(w), seen: map[string]byte{}}
 }
 
-// unsafeError says why an archive is not taken as a root file system.
-type unsafeError struct{ name, detail string }
-
-func (e *unsafeError) Error() string {
-	return fmt.Sprintf("file %q in it %s (it is not taken as a base image)", e.name, e.detail)
-}
-
-// copy repacks all of a tar.
-func (p *repacker) copy(r io.Reader) error {
-	tr := tar.NewReader(r)
-	for {
-		h, err := tr.Next()
-		if err == io.EOF {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		if err := p.file(h, tr); err != nil {
-			return err
-		}
-	}
+// copy repacks an archive.
+func (p *repacker) copy(ctx context.Context, r io.Reader) error {
+	return untar.Each(ctx, r, rootfsLimits, p.file)
 }
 
 func (p *repacker) file(h *tar.Header, r io.Reader) error {
-	name, err := cleanName(h.Name)
+	unsafe := func(problem string) error { return &untar.UnsafeError{Member: h.Name, Problem: problem} }
+	name, err := untar.CleanName(h.Name)
 	if err != nil {
 		return err
 	}
-	if name == "" || p.skip != nil && h.Typeflag != tar.TypeDir && p.skip(name) {
+	if name == "." || p.skip != nil && h.Typeflag != tar.TypeDir && p.skip(name) {
 		return nil
 	}
-	if len(p.seen) >= maxFiles {
-		return &unsafeError{h.Name, "is one too many"}
-	}
 	if strings.HasPrefix(path.Base(name), ".wh.") {
-		return &unsafeError{h.Name, "has a name that deletes files when it is in a layer"}
+		return unsafe("in a layer, its name deletes files")
 	}
 	link := h.Linkname
 	switch h.Typeflag {
-	case tar.TypeReg:
-		if p.size += h.Size; p.size > maxRootfs {
-			return &unsafeError{h.Name, fmt.Sprintf("makes it larger than %d GiB", int64(maxRootfs)>>30)}
-		}
+	case tar.TypeReg, tar.TypeSymlink:
 	case tar.TypeDir:
 		name += "/"
 		if p.seen[name] != 0 {
 			return nil
 		}
-	case tar.TypeSymlink:
 	case tar.TypeLink:
-		if link, err = cleanName(link); err != nil {
+		if link, err = untar.CleanName(link); err != nil {
 			return err
 		}
-		if t, ok := p.seen[link]; !ok || t == tar.TypeDir {
-			return &unsafeError{h.Name, fmt.Sprintf("is a link to %q, which is no file before it", h.Linkname)}
+		if kind, ok := p.seen[link]; !ok || kind == tar.TypeDir {
+			return unsafe(fmt.Sprintf("a hard link to %q, which is not an earlier file", h.Linkname))
 		}
 	case tar.TypeChar, tar.TypeBlock, tar.TypeFifo:
-		// A container gets its devices from its runtime; archives of a running
-		// or debootstrapped system have some.
+		// A container gets its devices from the runtime. Archives of a running or
+		// debootstrapped system have some.
 		if strings.HasPrefix(name, "dev/") {
 			return nil
 		}
-		return &unsafeError{h.Name, "is a device or pipe outside of /dev"}
-	case tar.TypeXGlobalHeader:
-		return nil
+		return unsafe("a device or FIFO outside of /dev")
 	default:
-		return &unsafeError{h.Name, fmt.Sprintf("is of a type (%q) that layers do not have", h.Typeflag)}
+		return unsafe(fmt.Sprintf("its type %q does not exist in layers", h.Typeflag))
 	}
 	if p.seen[name] != 0 {
-		return &unsafeError{h.Name, "is there twice"}
+		return unsafe("it exists twice")
 	}
 	p.seen[name] = h.Typeflag
-	mod := h.ModTime.Truncate(time.Second)
-	if mod.After(p.last) {
-		p.last = mod
+	modified := h.ModTime.Truncate(time.Second)
+	if modified.After(p.modified) {
+		p.modified = modified
 	}
 	out := &tar.Header{
 		Typeflag: h.Typeflag, Name: name, Linkname: link, Size: h.Size, Mode: h.Mode & 0o7777,
-		Uid: h.Uid, Gid: h.Gid, ModTime: mod, PAXRecords: xattrs(h.PAXRecords),
+		Uid: h.Uid, Gid: h.Gid, ModTime: modified, PAXRecords: xattrs(h.PAXRecords),
 	}
 	if err := p.tw.WriteHeader(out); err != nil {
 		return fmt.Errorf("file %q: %w", h.Name, err)
@@ -123,8 +96,8 @@ func (p *repacker) file(h *tar.Header, r io.Reader) error {
 	return nil
 }
 
-// xattrs keeps extended attributes, such as a program's capabilities, of what
-// an extended header may say.
+// xattrs returns the extended attributes, such as the capabilities of a program, in
+// the records of an extended header.
 func xattrs(records map[string]string) map[string]string {
 	var out map[string]string
 	for k, v := range records {
@@ -138,18 +111,18 @@ func xattrs(records map[string]string) map[string]string {
 	return out
 }
 
-// add writes a file of our own, and the directories above it that are missing.
-func (p *repacker) add(name string, mode int64, mod time.Time, content []byte) error {
+// add writes a file of our own, and its missing parent directories.
+func (p *repacker) add(name string, mode int64, modified time.Time, content []byte) error {
 	for i, c := range name {
-		// A parent may also be a link, such as /sbin to /usr/sbin.
+		// A parent may be a link, such as /sbin to /usr/sbin.
 		if c == '/' && p.seen[name[:i]] == 0 {
-			if err := p.addDir(name[:i+1], mod); err != nil {
+			if err := p.addDir(name[:i+1], modified); err != nil {
 				return err
 			}
 		}
 	}
 	p.seen[name] = tar.TypeReg
-	h := &tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: mode, Size: int64(len(content)), ModTime: mod}
+	h := &tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: mode, Size: int64(len(content)), ModTime: modified}
 	if err := p.tw.WriteHeader(h); err != nil {
 		return err
 	}
@@ -157,31 +130,21 @@ func (p *repacker) add(name string, mode int64, mod time.Time, content []byte) e
 	return err
 }
 
-// addDir writes a directory, whose name ends with a slash, if it is missing.
-func (p *repacker) addDir(name string, mod time.Time) error {
+// addDir writes a directory, whose name ends in a slash, if it is missing.
+func (p *repacker) addDir(name string, modified time.Time) error {
 	if p.seen[name] != 0 {
 		return nil
 	}
 	p.seen[name] = tar.TypeDir
-	return p.tw.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: name, Mode: 0o755, ModTime: mod})
+	return p.tw.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: name, Mode: 0o755, ModTime: modified})
 }
 
-// cleanName brings "./usr/bin" and "usr/bin" to one form, and refuses names
-// that lead elsewhere. The root itself is "".
-func cleanName(n string) (string, error) {
-	if strings.HasPrefix(n, "/") {
-		return "", &unsafeError{n, "has an absolute name"}
-	}
-	if strings.ContainsRune(n, 0) {
-		return "", &unsafeError{n, "has a null byte in its name"}
-	}
-	for part := range strings.SplitSeq(n, "/") {
-		if part == ".." {
-			return "", &unsafeError{n, "leads out of the archive"}
+// isRootFileSystem reports whether there is a shell or an os-release file.
+func (p *repacker) isRootFileSystem() bool {
+	for _, n := range []string{"etc/os-release", "usr/lib/os-release", "bin/sh", "usr/bin/sh"} {
+		if p.seen[n] != 0 {
+			return true
 		}
 	}
-	if n = path.Clean(n); n == "." {
-		return "", nil
-	}
-	return n, nil
+	return false
 }

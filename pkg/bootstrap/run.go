@@ -9,93 +9,98 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
-	"runtime"
 	"strings"
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/kolla-build/kolla-build/internal/child"
+	"github.com/kolla-build/kolla-build/internal/redact"
+	"github.com/kolla-build/kolla-build/internal/usererr"
 )
 
-// keepLines is how many of mmdebstrap's last lines an error looks at.
-const keepLines = 200
+// Limits for mmdebstrap. It takes a minute natively, and a quarter of an hour with an
+// emulator; apt needs 200 MB.
+const (
+	bootstrapTime      = 3 * time.Hour
+	bootstrapMemory    = 8 << 30
+	bootstrapProcesses = 500
 
-// run runs mmdebstrap and hands its tar to read.
+	// mmdebstrap removes its directory when it is interrupted, which takes a while.
+	bootstrapGrace = 30 * time.Second
+)
+
+// run runs mmdebstrap and calls read with the tar that it writes.
 func (b debianImage) run(ctx context.Context, read func(io.Reader) error) error {
-	cmd := exec.CommandContext(ctx, "mmdebstrap", b.command()...)
-	// The time goes into every file that is made now, the language into what
-	// apt says, which is read below.
-	cmd.Env = append(os.Environ(), fmt.Sprintf("SOURCE_DATE_EPOCH=%d", b.archive.release.date.Unix()), "LC_ALL=C.UTF-8", "DEBIAN_FRONTEND=noninteractive")
-	work, lock, err := workDir()
+	dir, lock, err := makeWorkDir()
 	if err != nil {
-		return &Error{Detail: "making a directory to work in", Err: err, Hint: "TMPDIR names where"}
+		return usererr.Errorf("TMPDIR sets the directory for it", "creating a working directory: %w", err)
 	}
 	defer func() {
 		lock.Close()
-		_ = removeWork(work) // the next bootstrap tries again
+		_ = removeWorkDir(dir) // the next bootstrap tries again
 	}()
-	cmd.Env = append(cmd.Env, "TMPDIR="+work)
-	cmd.ExtraFiles = []*os.File{lock}
-	// mmdebstrap removes its directory when it is interrupted; that takes a while.
-	// It is interrupted too when this process is killed: that signal comes when the
-	// thread ends that has started it, so the thread is kept.
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGINT}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGINT) }
-	cmd.WaitDelay = 30 * time.Second
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		return err
+	out, in := io.Pipe()
+	log := &lineLog{w: b.opts.Progress, redact: b.redact}
+	cmd := child.Cmd{
+		Args:  b.command(),
+		Stdin: strings.NewReader(b.aptSources()),
+		// The epoch is the time of generated files; the messages of apt, which
+		// explain reads, must be in English.
+		Env: append(os.Environ(), fmt.Sprintf("SOURCE_DATE_EPOCH=%d", b.archive.release.date.Unix()),
+			"LC_ALL=C.UTF-8", "DEBIAN_FRONTEND=noninteractive", "TMPDIR="+dir),
+		Stdout: in, Stderr: log,
+		ExtraFiles: []*os.File{lock.File()}, // see makeWorkDir
+		Interrupt:  syscall.SIGINT, Grace: bootstrapGrace,
+		Limits: child.Limits{Time: bootstrapTime, Memory: bootstrapMemory, Processes: bootstrapProcesses},
 	}
-	log := &lines{to: b.opts.Progress, hide: b.hide}
-	cmd.Stderr = log
-	if err := cmd.Start(); err != nil {
-		return &Error{Detail: "starting mmdebstrap", Err: err}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() {
+		err := cmd.Run(ctx)
+		in.Close()
+		ended <- err
+	}()
+	// With a megabyte between them, mmdebstrap does not wait for gzip.
+	readErr := read(bufio.NewReaderSize(out, 1<<20))
+	if readErr != nil {
+		cancel()
 	}
-	// If it does not end after the signal, its children would keep the pipe open.
-	defer context.AfterFunc(ctx, func() {
-		time.AfterFunc(cmd.WaitDelay, func() { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) })
-	})()
-	// A megabyte between the two keeps mmdebstrap's tar from waiting for gzip.
-	rerr := read(bufio.NewReaderSize(stdout, 1<<20))
-	if rerr != nil {
-		// Whoever writes must not wait for us for ever.
-		cmd.Cancel()
-	}
-	_, _ = io.Copy(io.Discard, stdout)
-	werr := cmd.Wait()
+	_, _ = io.Copy(io.Discard, out)
+	runErr := <-ended
 	log.flush()
+	var exit *exec.ExitError
 	switch {
-	case ctx.Err() != nil:
-		return ctx.Err()
-	case rerr != nil && !isTarCut(rerr):
-		return rerr
-	case werr != nil:
-		return b.explain(werr, log.last())
+	case readErr != nil && !errors.Is(readErr, io.ErrUnexpectedEOF) && !errors.Is(readErr, io.EOF):
+		return readErr
+	case errors.As(runErr, &exit):
+		return b.explain(runErr, log.last())
+	case runErr != nil:
+		return fmt.Errorf("running mmdebstrap: %w", runErr)
 	}
-	return rerr
+	return readErr
 }
 
-// isTarCut reports whether a read error is what a killed mmdebstrap leaves.
-func isTarCut(err error) bool {
-	return errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF)
+// keepLines is the number of mmdebstrap's last lines that explain reads.
+const keepLines = 200
+
+// lineLog forwards the messages of a program line by line and keeps the last ones.
+type lineLog struct {
+	mu     sync.Mutex
+	w      io.Writer // may be nil
+	redact func(string) string
+	part   strings.Builder
+	kept   []string
 }
 
-// lines forwards what a process says, line by line, and keeps the last ones.
-type lines struct {
-	mu   sync.Mutex
-	to   io.Writer
-	hide func(string) string
-	part strings.Builder
-	kept []string
-}
-
-func (l *lines) Write(b []byte) (int, error) {
+// Write implements io.Writer.
+func (l *lineLog) Write(b []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, c := range b {
 		if c == '\n' || c == '\r' {
-			l.emit()
+			l.endLine()
 		} else if l.part.Len() < 4096 {
 			l.part.WriteByte(c)
 		}
@@ -103,82 +108,81 @@ func (l *lines) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-func (l *lines) emit() {
-	s := l.hide(strings.TrimSpace(l.part.String()))
+func (l *lineLog) endLine() {
+	line := l.redact(strings.TrimSpace(l.part.String()))
 	l.part.Reset()
-	if s == "" || isBar(s) {
+	if line == "" || progressBar.MatchString(line) {
 		return
 	}
-	if l.kept = append(l.kept, s); len(l.kept) > keepLines {
+	if l.kept = append(l.kept, line); len(l.kept) > keepLines {
 		l.kept = l.kept[1:]
 	}
-	if l.to != nil {
-		fmt.Fprintln(l.to, s)
+	if l.w != nil {
+		fmt.Fprintln(l.w, line)
 	}
 }
 
-var bar = regexp.MustCompile(`^\S.*\[[=#> -]*\]|^done$|^\d+(\.\d+)?%`)
+// progressBar matches progress bars, which have no meaning line by line.
+var progressBar = regexp.MustCompile(`^\S.*\[[=#> -]*\]|^done$|^\d+(\.\d+)?%`)
 
-// isBar tells progress bars, which mean nothing line by line.
-func isBar(s string) bool { return bar.MatchString(s) }
-
-func (l *lines) flush() {
+func (l *lineLog) flush() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.emit()
+	l.endLine()
 }
 
-func (l *lines) last() []string {
+func (l *lineLog) last() []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.kept
 }
 
-// reasons are what mmdebstrap and apt say, and what to do about it. The first
-// that matches a line is the reason.
-var reasons = []struct {
-	says   *regexp.Regexp
-	detail string
-	hint   string
+// failures are messages of mmdebstrap and apt, with their meaning and what to do. The
+// first that matches a line counts.
+var failures = []struct {
+	message *regexp.Regexp
+	meaning string
+	hint    string
 }{
-	{regexp.MustCompile(`No space left on device`), "no space left for the new root file system", "mmdebstrap works in $TMPDIR or /tmp and needs about 1 GB"},
-	{regexp.MustCompile(`EXPKEYSIG|KEYEXPIRED`), "the archive is signed with a key that has expired in this keyring", "update the keyring's package, or give a newer file with --keyring FILE"},
-	{regexp.MustCompile(`NO_PUBKEY|couldn't be verified|is not signed`), "the archive is not signed with a key of this keyring", "give the right one with --keyring FILE"},
-	{regexp.MustCompile(`(?i)release file .* (is expired|expired)|is not valid yet`), "the archive's release file is out of date, or the clock is wrong", `for a mirror that stands still: apt option Acquire::Check-Valid-Until "false"`},
+	{regexp.MustCompile(`No space left on device`), "no space for the new root file system", "mmdebstrap works in $TMPDIR or /tmp and needs about 1 GB"},
+	{regexp.MustCompile(`EXPKEYSIG|KEYEXPIRED`), "the archive is signed with a key that has expired in the keyring", "update the package of the keyring, or use a newer file with --keyring FILE"},
+	{regexp.MustCompile(`NO_PUBKEY|couldn't be verified|is not signed`), "the archive is not signed with a key in the keyring", "set the right one with --keyring FILE"},
+	{regexp.MustCompile(`(?i)release file .* (is expired|expired)|is not valid yet`), "the release file of the archive is out of date, or the clock is wrong", `for a mirror that is no longer updated: apt option Acquire::Check-Valid-Until "false"`},
 	{regexp.MustCompile(`Unable to locate package (\S+)|Package '?(\S+)'? has no installation candidate`), "a package is not in the archive", "check the names and the components"},
-	{regexp.MustCompile(`Hash Sum mismatch|File has unexpected size`), "the mirror is being updated, or gives wrong files", "try again in some minutes, or another mirror with --mirror URL"},
-	{regexp.MustCompile(`Could not resolve|Could not connect|Connection refused|Connection timed out|Unable to connect`), "the mirror cannot be reached", "give one that can with --mirror URL"},
-	{regexp.MustCompile(`newuidmap|newgidmap|/etc/subuid|unshare|user namespaces?`), "mmdebstrap cannot work without root here", "run as root, or install uidmap and give the user a range in /etc/subuid and /etc/subgid"},
-	{regexp.MustCompile(`install arch-test`), "mmdebstrap cannot tell whether programs of that architecture run here", "apt-get install arch-test, and for architectures that do not run here qemu-user-static binfmt-support"},
-	{regexp.MustCompile(`Exec format error|qemu|binfmt`), "programs of that architecture do not run here", "apt-get install qemu-user-static binfmt-support"},
-	{regexp.MustCompile(`(?i)mount.*(permission|not permitted)|unable to mount`), "mmdebstrap may not mount here", "in a container it needs CAP_SYS_ADMIN; or bootstrap on another host and give the result as --base-image oci:DIR"},
+	{regexp.MustCompile(`Hash Sum mismatch|File has unexpected size`), "the mirror is being updated, or has wrong files", "try again in some minutes, or use another mirror with --mirror URL"},
+	{regexp.MustCompile(`Could not resolve|Could not connect|Connection refused|Connection timed out|Unable to connect`), "the mirror cannot be reached", "use another one with --mirror URL"},
+	{regexp.MustCompile(`newuidmap|newgidmap|/etc/subuid|unshare|user namespaces?`), "mmdebstrap cannot work without root on this host", "run as root, or install uidmap and add ranges for the user to /etc/subuid and /etc/subgid"},
+	{regexp.MustCompile(`install arch-test`), "mmdebstrap cannot find out whether programs of that architecture run on this host", "apt-get install arch-test, and for foreign architectures qemu-user-static binfmt-support"},
+	{regexp.MustCompile(`Exec format error|qemu|binfmt`), "programs of that architecture do not run on this host", "apt-get install qemu-user-static binfmt-support"},
+	{regexp.MustCompile(`(?i)mount.*(permission|not permitted)|unable to mount`), "mmdebstrap may not mount on this host", "in a container it needs CAP_SYS_ADMIN; or bootstrap on another host and use the result with --base-image oci:DIR"},
 }
 
+// explain returns the error for a failed mmdebstrap, from its last lines.
 func (b debianImage) explain(err error, log []string) error {
-	for _, r := range reasons {
+	for _, f := range failures {
 		for _, line := range log {
-			// "I:" lines tell what is being done, in words that errors use too.
-			if !strings.HasPrefix(line, "I: ") && r.says.MatchString(line) {
-				return &Error{Detail: r.detail, Err: errors.New(line), Hint: r.hint}
+			// Lines with "I:" announce steps, with the same words as errors.
+			if !strings.HasPrefix(line, "I: ") && f.message.MatchString(line) {
+				return usererr.Errorf(f.hint, "%s: %s", f.meaning, line)
 			}
 		}
 	}
-	var said []string
+	var messages []string
 	for _, line := range log {
-		if strings.HasPrefix(line, "E: ") {
-			said = append(said, line[len("E: "):])
+		if text, ok := strings.CutPrefix(line, "E: "); ok {
+			messages = append(messages, text)
 		}
 	}
-	if len(said) == 0 && len(log) > 0 {
-		said = []string{log[len(log)-1]}
+	if len(messages) == 0 && len(log) > 0 {
+		messages = log[len(log)-1:]
 	}
-	return &Error{Detail: "mmdebstrap", Err: fmt.Errorf("%w: %s", err, strings.Join(said, "; "))}
+	return fmt.Errorf("running mmdebstrap: %w: %s", err, strings.Join(messages, "; "))
 }
 
-// hide takes mirrors' passwords out of a line.
-func (b debianImage) hide(line string) string {
+// redact removes the credentials of mirrors from a line.
+func (b debianImage) redact(line string) string {
 	for _, s := range b.archive.sources {
-		line = strings.ReplaceAll(line, s.uri, withoutUser(s.uri))
+		line = redact.Text(line, s.uri)
 	}
 	return line
 }

@@ -6,63 +6,62 @@ import (
 	"path/filepath"
 	"syscall"
 
+	"github.com/kolla-build/kolla-build/internal/filelock"
 	"github.com/kolla-build/kolla-build/internal/mounts"
 )
 
-// workPrefix begins the names of the directories that mmdebstrap works in.
+// workPrefix begins the names of working directories.
 const workPrefix = "kolla-bootstrap-"
 
-// workDir makes a directory for mmdebstrap to work in, and clears away those of
-// runs that were killed: gigabytes, with /proc, /sys and /dev mounted into them.
+// makeWorkDir creates a working directory for mmdebstrap, and removes those that
+// killed processes left: gigabytes, with /proc, /sys and /dev mounted in them.
 //
-// Each holds a lock file that mmdebstrap and all that it starts inherit. Whoever
-// can lock it knows that they are all gone.
-func workDir() (dir string, lock *os.File, err error) {
-	clearDead(os.TempDir())
+// Each has a lock file, which mmdebstrap and all its children inherit. Whoever can
+// lock it knows that they have all ended.
+func makeWorkDir() (dir string, lock *filelock.Lock, err error) {
+	removeAbandoned(os.TempDir())
 	dir, err = os.MkdirTemp("", workPrefix)
 	if err != nil {
 		return "", nil, err
 	}
-	// apt's own user has to get through.
+	// The user of apt's sandbox must be able to enter it.
 	if err := os.Chmod(dir, 0o755); err != nil {
 		return "", nil, err
 	}
-	lock, err = os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
-	if err == nil {
-		err = syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-	}
+	lock, err = filelock.Try(filepath.Join(dir, "lock"))
 	return dir, lock, err
 }
 
-// clearDead removes the directories of this user that nobody works in any more.
-// What cannot be unmounted stays: it could be the host's own /dev.
-func clearDead(tmp string) {
+// removeAbandoned removes the working directories of this user whose processes have
+// ended. A directory with mounts that cannot be removed stays: one of them could be
+// the host's own /dev.
+func removeAbandoned(tmp string) {
 	locks, err := filepath.Glob(filepath.Join(tmp, workPrefix+"*", "lock"))
 	if err != nil {
 		return
 	}
 	for _, path := range locks {
 		dir := filepath.Dir(path)
-		st, err := os.Lstat(dir)
-		if err != nil || !st.IsDir() {
+		info, err := os.Lstat(dir)
+		if err != nil || !info.IsDir() {
 			continue
 		}
-		if sys, ok := st.Sys().(*syscall.Stat_t); !ok || int(sys.Uid) != os.Geteuid() {
+		if sys, ok := info.Sys().(*syscall.Stat_t); !ok || int(sys.Uid) != os.Geteuid() {
 			continue
 		}
-		lock, err := os.OpenFile(path, os.O_RDWR|syscall.O_NOFOLLOW, 0)
+		lock, err := filelock.OpenExisting(path)
 		if err != nil {
 			continue
 		}
-		if syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil {
-			_ = removeWork(dir)
+		if lock.TryLock() == nil {
+			_ = removeWorkDir(dir)
 		}
 		lock.Close()
 	}
 }
 
-// removeWork removes such a directory, if nothing is mounted in it any more.
-func removeWork(dir string) error {
+// removeWorkDir removes a working directory, unless something is still mounted in it.
+func removeWorkDir(dir string) error {
 	if err := mounts.UnmountBelow(dir); err != nil {
 		return err
 	}

@@ -10,16 +10,16 @@ import (
 	"github.com/kolla-build/kolla-build/internal/testenv"
 )
 
-// What a killed bootstrap has left goes, with its mounts and never through
-// them; what lives stays.
-func TestClearDead(t *testing.T) {
+// TestRemoveAbandoned: the directory of a killed bootstrap is removed without what is
+// mounted in it, and that of a running one stays.
+func TestRemoveAbandoned(t *testing.T) {
 	testenv.Root(t)
 	tmp, host := t.TempDir(), t.TempDir()
 	t.Setenv("TMPDIR", tmp)
 	if err := os.WriteFile(filepath.Join(host, "precious"), nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	dead, lock, err := workDir()
+	dead, lock, err := makeWorkDir()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -30,7 +30,7 @@ func TestClearDead(t *testing.T) {
 	if out, err := exec.Command("mount", "--bind", host, root).CombinedOutput(); err != nil {
 		testenv.Missing(t, "nothing can be mounted here: "+string(out))
 	}
-	living, kept, err := workDir()
+	living, kept, err := makeWorkDir()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,22 +38,22 @@ func TestClearDead(t *testing.T) {
 	if _, err := os.Stat(root); err != nil {
 		t.Errorf("a bootstrap that runs lost its directory: %v", err)
 	}
-	lock.Close() // it was killed
-	next, third, err := workDir()
+	lock.Close() // as if killed
+	next, third, err := makeWorkDir()
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer third.Close()
 	if _, err := os.Stat(dead); !os.IsNotExist(err) {
-		t.Errorf("the dead one's directory is there: %v", err)
+		t.Errorf("an abandoned directory is left: %v", err)
 	}
 	for _, dir := range []string{living, next} {
 		if _, err := os.Stat(dir); err != nil {
-			t.Errorf("one that lives has gone: %v", err)
+			t.Errorf("the directory of a running bootstrap is gone: %v", err)
 		}
 	}
 	if _, err := os.Stat(filepath.Join(host, "precious")); err != nil {
-		t.Fatalf("what was mounted was removed with it: %v", err)
+		t.Fatalf("mounted files were removed: %v", err)
 	}
 	if below, err := mounts.Below(tmp); err != nil || len(below) > 0 {
 		t.Errorf("still mounted: %v (%v)", below, err)

@@ -45,7 +45,7 @@ func copyImage(ctx context.Context, e *engine.Engine, s *store.Store, reference 
 	if err != nil {
 		return err
 	}
-	im, err := bootstrap.ImportTar(ctx, s, archive.Name())
+	im, err := bootstrap.Import(ctx, s, archive.Name(), bootstrap.ImportOptions{})
 	if err != nil {
 		return err
 	}

@@ -13,23 +13,22 @@ import (
 	"time"
 )
 
-// FileChange is a file, directory or link that two layers, or two trees, do not
-// have alike.
+// FileChange is a file, directory or link that differs between two layers or trees.
 type FileChange struct {
 	Path string `json:"path"`
 	Kind string `json:"kind"` // "added", "removed" or "changed"
-	// What differs of something that both have: "type", "content", "link",
+	// What lists the differences if both sides have it: "type", "content", "link",
 	// "mode", "owner", "time", "attributes".
 	What []string `json:"what,omitempty"`
 	From *Facts   `json:"from,omitempty"` // nil if it was added
 	To   *Facts   `json:"to,omitempty"`   // nil if it was removed
-	// FromLayer and ToLayer are the layers' indexes, 0 for the lowest, where
-	// whole images are compared; -1 if the side has none.
+	// FromLayer and ToLayer are the indexes of the layers, 0 for the lowest, in a
+	// comparison of images; otherwise, or if the side does not have it, -1.
 	FromLayer int `json:"from_layer"`
 	ToLayer   int `json:"to_layer"`
 }
 
-// Facts are an entry's, as a comparison shows them.
+// Facts describe an entry in a comparison.
 type Facts struct {
 	Type    Type      `json:"type"`
 	Mode    string    `json:"mode"`  // octal
@@ -44,12 +43,12 @@ func facts(e Entry) *Facts {
 	return &Facts{e.Type, fmt.Sprintf("%04o", e.Mode), fmt.Sprintf("%d:%d", e.UID, e.GID), e.Size, e.ModTime.UTC(), e.Link, e.Digest.String()}
 }
 
-// removedType is the type of what a layer takes away from those below it, in
-// comparisons of layers.
+// removedType is the type, in comparisons of layers, of what a layer removes from the
+// layers below it.
 const removedType Type = "whiteout"
 
-// CompareLayers compares two layers as they are, with what they take away from
-// those below. Both must have been read with Options.Digests.
+// CompareLayers compares two layers, including what they remove from lower layers. Both
+// must have been read with Options.Digests.
 func CompareLayers(a, b *Layer) []FileChange {
 	return compare(entriesOf(a), entriesOf(b))
 }
@@ -69,7 +68,7 @@ func entriesOf(l *Layer) map[string]Found {
 	return out
 }
 
-// CompareTrees compares what the layers of two images come to.
+// CompareTrees compares the file systems of two images.
 func CompareTrees(a, b *Tree) []FileChange { return compare(a.byPath, b.byPath) }
 
 func compare(a, b map[string]Found) []FileChange {
@@ -94,7 +93,7 @@ func compare(a, b map[string]Found) []FileChange {
 		if _, ok := a[name]; !ok {
 			kind := "added"
 			if now.Type == removedType {
-				kind = "removed" // a layer below has it
+				kind = "removed" // from a lower layer
 			}
 			out = append(out, FileChange{Path: name, Kind: kind, To: facts(now.Entry), FromLayer: -1, ToLayer: now.Layer})
 		}
@@ -122,15 +121,15 @@ func differences(a, b Entry) []string {
 	return out
 }
 
-// FieldChange is a field of two images' configuration that differs.
+// FieldChange is a field that differs between the configurations of two images.
 type FieldChange struct {
 	Field string `json:"field"` // such as "config.Env.PATH" or "created"
 	From  string `json:"from,omitempty"`
 	To    string `json:"to,omitempty"`
 }
 
-// CompareConfigs compares two images' configurations, JSON: all but the layers'
-// digests, which say nothing that the layers do not.
+// CompareConfigs compares the configurations of two images, in JSON, except for the
+// digests of the layers.
 func CompareConfigs(a, b []byte) ([]FieldChange, error) {
 	before, err := fields(a)
 	if err != nil {
@@ -155,7 +154,7 @@ func CompareConfigs(a, b []byte) ([]FieldChange, error) {
 	return out, nil
 }
 
-// fields flattens a configuration to text by path.
+// fields returns the fields of a configuration as text, by path.
 func fields(config []byte) (map[string]string, error) {
 	var doc map[string]any
 	dec := json.NewDecoder(bytes.NewReader(config))
@@ -174,7 +173,7 @@ func fields(config []byte) (map[string]string, error) {
 			}
 		case []any:
 			for i, e := range v {
-				// Environment variables are known by their names.
+				// Environment variables are compared by name.
 				if s, ok := e.(string); ok && strings.HasSuffix(at, ".Env") {
 					name, value, _ := strings.Cut(s, "=")
 					out[at+"."+name] = value

@@ -1,14 +1,10 @@
-// Package inspect looks into stored images: what each layer adds, changes and
-// removes, what the layers come to together, and what is in named files.
+// Package inspect reads the content of images: what each layer adds, changes and
+// removes, the file system that the layers make together, and the content of named
+// files. It must not know package managers, stores or registries.
 //
-// It reads any v1.Image of go-containerregistry, from a store, a registry or a
-// file, and trusts none of them: everything that an image can make large is
-// bounded by Limits, and nothing is ever written to disk or followed outside of
-// the image. Symbolic links are not followed within it either: a path is what a
-// layer's tar calls it.
-//
-// The package knows layers and files. It must not know package managers, stores,
-// registries or any other package of this module.
+// It reads any v1.Image, from a store, a registry or a file. Images are untrusted:
+// everything that an image can make large has a limit, and nothing is written to
+// disk. Symbolic links are not followed: a path is the name in the tar of a layer.
 package inspect
 
 import (
@@ -17,43 +13,44 @@ import (
 	"strings"
 )
 
-// Limits bound what one layer may hold. What goes beyond is a *LimitError.
+// Limits are what a layer may contain. More is a *LimitError.
 type Limits struct {
-	Entries int   // files, directories and links of a layer; 0 for 4 million
-	Bytes   int64 // of a layer, uncompressed; 0 for 256 GiB
-	Capture int64 // bytes of named files' content that are kept of a layer; 0 for 1 GiB
+	Entries int   // files, directories and links; 0 means 1 million
+	Bytes   int64 // uncompressed; 0 means 256 GiB
+	Capture int64 // bytes of the content of named files; 0 means 512 MiB
 }
 
 func (l Limits) orDefault() Limits {
 	if l.Entries == 0 {
-		l.Entries = 4 << 20
+		l.Entries = 1 << 20
 	}
 	if l.Bytes == 0 {
 		l.Bytes = 256 << 30
 	}
 	if l.Capture == 0 {
-		l.Capture = 1 << 30
+		l.Capture = 512 << 20
 	}
 	return l
 }
 
-// LimitError says that a layer is larger than anything that an image needs.
+// LimitError says that a layer is larger than any image needs.
 type LimitError struct {
-	What string // "entries", "bytes" or "bytes of files' content"
+	What string // such as "entries" or "bytes"
 	Max  int64
 }
 
+// Error implements error.
 func (e *LimitError) Error() string {
 	return fmt.Sprintf("the layer has more than %d %s", e.Max, e.What)
 }
 
-// clean is a tar entry's name as the image's path: without leading slash or
-// dots, "" for the root.
+// clean returns the path in the image for the name of a tar entry: without a leading
+// slash or dots, "" for the root.
 func clean(name string) string {
 	return strings.TrimPrefix(path.Clean("/"+name), "/")
 }
 
-// The OCI image specification's marks for what a layer takes away.
+// Names by which a layer removes files, from the OCI image specification.
 const (
 	whiteout = ".wh."
 	opaque   = ".wh..wh..opq"

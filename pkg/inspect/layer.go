@@ -15,99 +15,94 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// Type is what an entry is.
+// Type is the type of an entry.
 type Type string
 
-// The types of entries.
+// Types of entries.
 const (
 	File     Type = "file"
 	Dir      Type = "directory"
 	Symlink  Type = "symlink"
-	Hardlink Type = "hardlink" // Link is the path of the other name in the same layer
+	Hardlink Type = "hardlink" // Link is the path of another entry in the same layer
 	Device   Type = "device"
 	Fifo     Type = "fifo"
 )
 
-// Entry is a file, directory or link as a layer has it.
+// Entry is a file, directory or link in a layer.
 type Entry struct {
 	Path     string // slash-separated, without a leading slash
 	Type     Type
 	Mode     int64 // permission bits, with setuid, setgid and sticky
 	UID, GID int
 	Size     int64     // bytes, of files
-	ModTime  time.Time // in seconds or finer, as the layer's tar has it
+	ModTime  time.Time // with the precision of the tar
 	Link     string    // target of a link
-	// Digest is that of a file's content, if it was asked for.
+	// Digest is that of the content of a file, see Options.Digests.
 	Digest digest.Digest
-	// Extra are extended attributes and device numbers, by name.
+	// Extra has extended attributes and device numbers, by name.
 	Extra map[string]string
 }
 
-// Layer is what one layer does to the tree below it.
+// Layer is what a layer changes in the layers below it.
 type Layer struct {
-	DiffID  v1.Hash // digest of the uncompressed layer, as far as the image says
-	Entries []Entry // in the order of the tar; of one path, the last counts
+	Entries []Entry // in the order of the tar; the last of a path counts
 	Removed []string
-	// Opaque are directories of which nothing from below is left.
+	// Opaque are directories whose content in lower layers is removed.
 	Opaque []string
 }
 
-// Content is what was read of a named file.
+// Content is the content of a named file.
 type Content struct {
 	Data []byte
-	Size int64 // of the whole file: larger than len(Data) where a bound cut it
+	Size int64 // of the whole file; more than len(Data) if Options.Want was less
 }
 
-// Options say what to read of a layer.
+// Options select what to read of a layer.
 type Options struct {
 	Limits Limits
 
-	// Digests asks for the digest of each file's content.
+	// Digests computes the digest of each file.
 	Digests bool
 
-	// Want says how many bytes of a file's content are wanted, 0 for none. It
-	// is asked for regular files and hard links, by their path.
+	// Want returns how many bytes of the content of a file are wanted, by its path.
+	// It is called for regular files and hard links.
 	Want func(path string) int64
 }
 
-// ReadLayer reads a layer once. The second result has the content of the files
-// that Options.Want wants, by path.
+// ReadLayer reads a layer. The second result is the content of the files that
+// Options.Want selects, by path.
 func ReadLayer(ctx context.Context, l v1.Layer, opts Options) (*Layer, map[string]Content, error) {
 	opts.Limits = opts.Limits.orDefault()
 	r := reader{opts: opts, layer: &Layer{}, files: map[string]Content{}}
-	if err := r.pass(ctx, l, r.entry); err != nil {
+	if err := r.eachEntry(ctx, l, r.entry); err != nil {
 		return nil, nil, err
 	}
 	if err := r.resolveLinks(ctx, l); err != nil {
 		return nil, nil, err
 	}
-	// Not every image says it, and nobody needs it to read files.
-	if d, err := l.DiffID(); err == nil {
-		r.layer.DiffID = d
-	}
 	return r.layer, r.files, nil
 }
 
-// maxPath is the longest path in bytes: Linux opens none that is longer.
+// maxPath is the longest path, in bytes: Linux opens no longer path.
 const maxPath = 4096
 
-// reader is the state of one ReadLayer.
+// reader is the state of ReadLayer.
 type reader struct {
 	opts     Options
 	layer    *Layer
 	files    map[string]Content
 	captured int64
-	links    map[string]string // wanted hard links whose other name was not
+	links    map[string]string // targets of wanted hard links
 }
 
-// pass goes through a layer's tar once.
-func (r *reader) pass(ctx context.Context, l v1.Layer, entry func(*tar.Header, io.Reader) error) error {
+// eachEntry calls yield with each entry of the tar of a layer.
+func (r *reader) eachEntry(ctx context.Context, l v1.Layer, yield func(*tar.Header, io.Reader) error) error {
 	rc, err := l.Uncompressed()
 	if err != nil {
 		return fmt.Errorf("reading layer: %w", err)
 	}
 	defer rc.Close()
-	content := &bounded{ctx: ctx, r: rc, left: r.opts.Limits.Bytes, max: r.opts.Limits.Bytes}
+	content := &limitedReader{ctx: ctx, r: rc, left: r.opts.Limits.Bytes, max: r.opts.Limits.Bytes}
 	tr := tar.NewReader(content)
 	for n := 0; ; n++ {
 		h, err := tr.Next()
@@ -123,7 +118,7 @@ func (r *reader) pass(ctx context.Context, l v1.Layer, entry func(*tar.Header, i
 			err = &LimitError{"entries", int64(r.opts.Limits.Entries)}
 		}
 		if err == nil {
-			err = entry(h, tr)
+			err = yield(h, tr)
 		}
 		if err != nil {
 			return fmt.Errorf("reading layer: %w", err)
@@ -145,7 +140,7 @@ func (r *reader) entry(h *tar.Header, body io.Reader) error {
 		r.layer.Removed = append(r.layer.Removed, dir+strings.TrimPrefix(base, whiteout))
 		return nil
 	}
-	e := Entry{Path: name, Mode: h.Mode & 0o7777, UID: h.Uid, GID: h.Gid, ModTime: h.ModTime, Extra: extra(h)}
+	e := Entry{Path: name, Mode: h.Mode & 0o7777, UID: h.Uid, GID: h.Gid, ModTime: h.ModTime, Extra: extraOf(h)}
 	switch h.Typeflag {
 	case tar.TypeReg:
 		e.Type, e.Size = File, h.Size
@@ -160,9 +155,9 @@ func (r *reader) entry(h *tar.Header, body io.Reader) error {
 	case tar.TypeFifo:
 		e.Type = Fifo
 	default:
-		return nil // global headers and the like describe no file
+		return nil // such as global headers
 	}
-	delete(r.files, name) // of one path, the last counts
+	delete(r.files, name) // the last entry of a path counts
 	delete(r.links, name)
 	if err := r.content(&e, body); err != nil {
 		return fmt.Errorf("%s: %w", name, err)
@@ -209,30 +204,29 @@ func (r *reader) content(e *Entry, body io.Reader) error {
 
 func (r *reader) capture(body io.Reader, n int64) ([]byte, error) {
 	if r.captured += n; r.captured > r.opts.Limits.Capture {
-		return nil, &LimitError{"bytes of files' content", r.opts.Limits.Capture}
+		return nil, &LimitError{"bytes of content", r.opts.Limits.Capture}
 	}
-	// The header's size is a claim: the buffer grows with what comes.
+	// The size in the header may be wrong: the buffer grows with the data.
 	return io.ReadAll(io.LimitReader(body, n))
 }
 
-// resolveLinks gives wanted hard links the content of their other name. It may
-// stand anywhere before them in the tar, and may not have been wanted itself:
-// then the layer is read again.
+// resolveLinks gives wanted hard links the content of their targets. If a target was
+// not wanted itself, the layer is read again.
 func (r *reader) resolveLinks(ctx context.Context, l v1.Layer) error {
-	again := map[string][]string{} // wanted links by the other name
+	missing := map[string][]string{} // wanted links by their target
 	for link, target := range r.links {
 		if c, ok := r.files[target]; ok {
 			r.files[link] = c
 		} else {
-			again[target] = append(again[target], link)
+			missing[target] = append(missing[target], link)
 		}
 	}
-	if len(again) == 0 {
+	if len(missing) == 0 {
 		return nil
 	}
 	found := map[string]Content{}
-	err := r.pass(ctx, l, func(h *tar.Header, body io.Reader) error {
-		links := again[clean(h.Name)]
+	err := r.eachEntry(ctx, l, func(h *tar.Header, body io.Reader) error {
+		links := missing[clean(h.Name)]
 		if h.Typeflag != tar.TypeReg || len(links) == 0 {
 			return nil
 		}
@@ -250,8 +244,8 @@ func (r *reader) resolveLinks(ctx context.Context, l v1.Layer) error {
 	return err
 }
 
-// extra are the parts of a header that few files have.
-func extra(h *tar.Header) map[string]string {
+// extraOf returns the attributes in a header that few files have.
+func extraOf(h *tar.Header) map[string]string {
 	var out map[string]string
 	set := func(k, v string) {
 		if out == nil {
@@ -270,14 +264,14 @@ func extra(h *tar.Header) map[string]string {
 	return out
 }
 
-// bounded reads no more than a layer may hold, and not after ctx has ended.
-type bounded struct {
-	ctx       context.Context //nolint:containedctx // it lives for one call
+// limitedReader ends with ctx, and with an error at a number of bytes.
+type limitedReader struct {
+	ctx       context.Context //nolint:containedctx // lives as long as one call
 	r         io.Reader
 	left, max int64
 }
 
-func (b *bounded) Read(p []byte) (int, error) {
+func (b *limitedReader) Read(p []byte) (int, error) {
 	if err := b.ctx.Err(); err != nil {
 		return 0, err
 	}

@@ -10,18 +10,18 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
-// Found is an entry of an image's effective tree.
+// Found is an entry of the file system of an image.
 type Found struct {
 	Entry
-	Layer int // index of the layer that it comes from, 0 for the lowest
+	Layer int // index of its layer, 0 for the lowest
 }
 
-// Tree is what the layers of an image come to: what a container would see.
+// Tree is the file system of an image, as a container sees it.
 type Tree struct {
 	byPath map[string]Found
 }
 
-// Merge lays layers over each other, the lowest first.
+// Merge applies layers, the lowest first.
 func Merge(layers []*Layer) *Tree {
 	o := overlay[Found]{}
 	for i, l := range layers {
@@ -33,7 +33,7 @@ func Merge(layers []*Layer) *Tree {
 	return &Tree{o.files()}
 }
 
-// ReadTree reads all layers of an image and lays them over each other.
+// ReadTree reads the file system of an image.
 func ReadTree(ctx context.Context, img v1.Image, opts Options) (*Tree, error) {
 	layers, err := img.Layers()
 	if err != nil {
@@ -41,61 +41,60 @@ func ReadTree(ctx context.Context, img v1.Image, opts Options) (*Tree, error) {
 	}
 	var all []*Layer
 	for i, l := range layers {
-		one, _, err := ReadLayer(ctx, l, opts)
+		layer, _, err := ReadLayer(ctx, l, opts)
 		if err != nil {
 			return nil, fmt.Errorf("layer %d of %d: %w", i+1, len(layers), err)
 		}
-		all = append(all, one)
+		all = append(all, layer)
 	}
 	return Merge(all), nil
 }
 
-// Lookup returns the entry at a path, written without a leading slash.
+// Lookup returns the entry at a path, which has no leading slash.
 func (t *Tree) Lookup(path string) (Found, bool) {
 	f, ok := t.byPath[path]
 	return f, ok
 }
 
-// Paths returns all paths of the tree, sorted.
+// Paths returns all paths, sorted.
 func (t *Tree) Paths() []string { return slices.Sorted(maps.Keys(t.byPath)) }
 
-// Part is what is known of some of a layer's files, such as those that a
-// package manager writes, whatever T that knowledge is: parts can be kept and
-// laid over each other again without reading the layers.
+// Part is the information T about some files of a layer, such as those of a package
+// manager. Parts can be stored, and merged without reading the layers again.
 type Part[T any] struct {
 	Files   map[string]T `json:"files,omitempty"` // by path
 	Removed []string     `json:"removed,omitempty"`
 	Opaque  []string     `json:"opaque,omitempty"`
-	// Other are paths of entries in the way of wanted files: what was a
-	// directory below is something else from this layer on.
+	// Other are paths of entries that replace a directory which may contain wanted
+	// files in lower layers.
 	Other []string `json:"other,omitempty"`
 }
 
-// MakePart keeps of a layer what concerns some files. files says what is known
-// of those that the layer has; mayHold reports whether a path is that of such a
-// file or of a directory that one may lie in.
-func MakePart[T any](l *Layer, files map[string]T, mayHold func(dir string) bool) Part[T] {
+// MakePart returns the Part of a layer. files is the information about the files in
+// the layer; relevant reports whether a path is that of such a file or of a directory
+// that may contain one.
+func MakePart[T any](l *Layer, files map[string]T, relevant func(path string) bool) Part[T] {
 	p := Part[T]{Files: files}
 	for _, r := range l.Removed {
-		if mayHold(r) {
+		if relevant(r) {
 			p.Removed = append(p.Removed, r)
 		}
 	}
 	for _, o := range l.Opaque {
-		if mayHold(o) {
+		if relevant(o) {
 			p.Opaque = append(p.Opaque, o)
 		}
 	}
 	for _, e := range l.Entries {
-		if _, known := files[e.Path]; !known && e.Type != Dir && mayHold(e.Path) {
+		if _, known := files[e.Path]; !known && e.Type != Dir && relevant(e.Path) {
 			p.Other = append(p.Other, e.Path)
 		}
 	}
 	return p
 }
 
-// MergeParts lays the parts of an image's layers over each other, the lowest
-// first, and returns what is left, by path.
+// MergeParts applies the parts of the layers of an image, the lowest first, and
+// returns the remaining information by path.
 func MergeParts[T any](parts []Part[T]) map[string]T {
 	o := overlay[*T]{}
 	for _, p := range parts {
@@ -117,8 +116,8 @@ func MergeParts[T any](parts []Part[T]) map[string]T {
 	return out
 }
 
-// ReadFiles returns the content of an image's files that Options.Want wants, as
-// a container would see them.
+// ReadFiles returns the content of the files of an image that Options.Want selects, as
+// a container sees them.
 func ReadFiles(ctx context.Context, img v1.Image, opts Options) (map[string]Content, error) {
 	layers, err := img.Layers()
 	if err != nil {
@@ -126,18 +125,17 @@ func ReadFiles(ctx context.Context, img v1.Image, opts Options) (map[string]Cont
 	}
 	var parts []Part[Content]
 	for i, l := range layers {
-		one, files, err := ReadLayer(ctx, l, opts)
+		layer, files, err := ReadLayer(ctx, l, opts)
 		if err != nil {
 			return nil, fmt.Errorf("layer %d of %d: %w", i+1, len(layers), err)
 		}
-		// Wherever wanted files may lie, all that layers do counts.
-		parts = append(parts, MakePart(one, files, func(string) bool { return true }))
+		parts = append(parts, MakePart(layer, files, func(string) bool { return true }))
 	}
 	return MergeParts(parts), nil
 }
 
-// overlay is a tree under construction: names by directory, so that taking a
-// directory away costs what it holds and not a look at all there is.
+// overlay is a tree under construction. Names are stored by directory, so that the
+// removal of a directory does not need a search through all names.
 type overlay[T any] struct {
 	root node[T]
 }
@@ -176,7 +174,8 @@ func (o *overlay[T]) find(name string) *node[T] {
 	return n
 }
 
-// put sets the entry at a path. What is no directory has nothing below it.
+// put sets the entry at a path. An entry that is not a directory removes what was
+// below its path.
 func (o *overlay[T]) put(name string, dir bool, v T) {
 	n := &o.root
 	if name != "" {

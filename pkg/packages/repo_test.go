@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -50,8 +51,7 @@ func TestRepositories(t *testing.T) {
 	}
 }
 
-// aptWorld is a repository of several suites, made as Debian's are, and a real
-// apt that is configured for it.
+// aptWorld is a repository of several suites and an apt that is configured for it.
 type aptWorld struct {
 	t      *testing.T
 	dir    string
@@ -118,7 +118,7 @@ func (w *aptWorld) compress(ext string, data []byte) []byte {
 	return out
 }
 
-// candidates asks the real apt.
+// candidates returns the candidates of apt.
 func (w *aptWorld) candidates(names ...string) map[string]string {
 	w.t.Helper()
 	root := w.t.TempDir()
@@ -205,7 +205,8 @@ func TestCandidatesAsApt(t *testing.T) {
 	}
 }
 
-// What did not change is not fetched again, and what moved is noticed.
+// TestIndexIsFetchedOnce: an unchanged index is not fetched again, and changes are
+// noticed.
 func TestIndexIsFetchedOnce(t *testing.T) {
 	w := newAptWorld(t)
 	w.suite("s", ".gz", "", "a=1")
@@ -226,22 +227,22 @@ func TestIndexIsFetchedOnce(t *testing.T) {
 		t.Errorf("the second time: candidate %q, asked for %q", got, w.asked)
 	}
 	w.suite("s", ".gz", "", "a=2", "b=1")
-	// The server tells by the time of its files, in seconds.
+	// The server compares the times of files in seconds.
 	later := time.Now().Add(time.Minute)
 	if err := os.Chtimes(filepath.Join(w.dir, "repo/dists/s/Release"), later, later); err != nil {
 		t.Fatal(err)
 	}
 	if got := candidate(); got != "2" {
-		t.Errorf("after a move: candidate %q, asked for %q", got, w.asked)
+		t.Errorf("after a change: candidate %q, asked for %q", got, w.asked)
 	}
 
-	// A list that is not the index's is not taken.
+	// A list with another digest than in the index is refused.
 	w.suite("s", ".gz", "", "a=3")
 	w.put("dists/s/main/binary-amd64/Packages.gz", []byte("other"))
 	if _, err := w.policy(&Client{}); err == nil || !strings.Contains(err.Error(), "a mirror is behind") {
 		t.Errorf("of a wrong list: %v", err)
 	}
-	// A server need not have all forms that its index names.
+	// A server may lack some of the compressions in its index.
 	w.suite("s", ".gz", "", "a=4")
 	if err := os.Remove(filepath.Join(w.dir, "repo/dists/s/main/binary-amd64/Packages.gz")); err != nil {
 		t.Fatal(err)
@@ -251,16 +252,16 @@ func TestIndexIsFetchedOnce(t *testing.T) {
 	}
 	w.put("dists/s/main/binary-amd64/Packages", []byte("Package: a\nVersion: 4\nArchitecture: all\nMaintainer: nobody\nFilename: pool/a\nSize: 1\nSHA256: "+strings.Repeat("0", 64)+"\nDescription: x\n\n"))
 	if p, err := w.policy(&Client{}); err != nil || p.Candidate(Package{Type: Deb, Name: "a"}) != "4" {
-		t.Errorf("of a list in another form: %v", err)
+		t.Errorf("of an uncompressed list: %v", err)
 	}
 	w.server.Close()
 	var re *RepositoryError
 	if _, err := w.policy(&Client{CacheDir: dir}); !errors.As(err, &re) || !strings.Contains(re.Error(), "connection refused") {
-		t.Errorf("of a server that is gone: %v", err)
+		t.Errorf("of a stopped server: %v", err)
 	}
 }
 
-// A real repository, and what the real dnf would install from it.
+// TestCandidatesAsDnf compares the candidates with those of dnf.
 func TestCandidatesAsDnf(t *testing.T) {
 	dnf := testenv.Program(t, "dnf", "dnf")
 	testenv.Program(t, "rpmbuild", "rpm")
@@ -289,7 +290,7 @@ func TestCandidatesAsDnf(t *testing.T) {
 	cmd := exec.Command(dnf, "--setopt=reposdir="+repos, "--setopt=cachedir="+filepath.Join(dir, "cache"), "--setopt=plugins=0", "--installroot="+filepath.Join(dir, "root"),
 		"--releasever=10", "--forcearch=x86_64", "--setopt=strict=0", "--nogpgcheck", "--assumeno", "install", "both", "alone", "better", "excluded")
 	cmd.Env = append(os.Environ(), "http_proxy=", "no_proxy=*", "LC_ALL=C")
-	out, _ := cmd.CombinedOutput() // told not to, it ends with 1
+	out, _ := cmd.CombinedOutput() // --assumeno makes it end with 1
 	want := map[string]string{}
 	for line := range strings.Lines(string(out)) {
 		if f := strings.Fields(line); len(f) >= 4 && f[1] == "noarch" {
@@ -318,7 +319,7 @@ func TestCandidatesAsDnf(t *testing.T) {
 			t.Errorf("%s: %q, dnf says %q", n, got, want[n])
 		}
 	}
-	// What came from a repository that is off again is looked for there.
+	// A package from a repository that is disabled again.
 	if got := p.Candidate(Package{RPM, "off", "101-1", "noarch"}); got != "101-2" {
 		t.Errorf("off: %q", got)
 	}
@@ -327,8 +328,7 @@ func TestCandidatesAsDnf(t *testing.T) {
 	}
 }
 
-// FuzzIndexes feeds what repositories and images may hold to all readers.
-// TestEndlessList: a server may send what it likes.
+// TestEndlessList reads lists with more versions than any archive has.
 func TestEndlessList(t *testing.T) {
 	var apt, rpm strings.Builder
 	rpm.WriteString("<metadata>")
@@ -348,10 +348,34 @@ func TestEndlessList(t *testing.T) {
 		many[fmt.Sprint(i)] = nil
 	}
 	if addVersion(many, "1", "1") != nil || addVersion(many, "one-more", "1") == nil {
-		t.Error("the number of packages has no bound")
+		t.Error("the number of packages has no limit")
 	}
 }
 
+// TestLargeFields reads files whose size is in one field: the time must be linear,
+// and text without an end is refused.
+func TestLargeFields(t *testing.T) {
+	c := &Contents{Files: map[string]string{"etc/yum.repos.d/x.repo": "[x]\nbaseurl=http://h/" + strings.Repeat("\n x", 300_000)}}
+	if got := c.Repositories("amd64"); len(got) != 1 || len(got[0].URLs) != 300_001 {
+		t.Errorf("%d repositories", len(got))
+	}
+	err := readPrimary(io.MultiReader(strings.NewReader("<metadata>"), &repeatReader{}), "x86_64", map[string][]string{})
+	if err == nil || !strings.Contains(err.Error(), "MiB") {
+		t.Errorf("endless text: %v", err)
+	}
+}
+
+// repeatReader is an endless text.
+type repeatReader struct{}
+
+func (*repeatReader) Read(p []byte) (int, error) {
+	for i := range p {
+		p[i] = 'x'
+	}
+	return len(p), nil
+}
+
+// FuzzIndexes reads the files of repositories and images.
 func FuzzIndexes(f *testing.F) {
 	f.Add([]byte("Package: a\nVersion: 1\nArchitecture: all\n\n"), []byte(`<metadata><package type="rpm"><name>a</name><arch>noarch</arch><version epoch="0" ver="1" rel="1"/></package></metadata>`))
 	f.Add([]byte("[a]\nbaseurl=http://x/$y\n z\n"), []byte(`<metalink><files><file><resources><url preference="1">http://x/repodata/repomd.xml</url></resources></file></files></metalink>`))
@@ -367,7 +391,7 @@ func FuzzIndexes(f *testing.F) {
 		for name, versions := range out {
 			for _, v := range versions {
 				if CompareVersions(Deb, v, v) != 0 || CompareVersions(RPM, v, v) != 0 {
-					t.Errorf("%s: %q is not itself", name, v)
+					t.Errorf("%s: %q differs from itself", name, v)
 				}
 			}
 		}

@@ -1,0 +1,92 @@
+package bootstrap
+
+import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/kolla-build/kolla-build/internal/untar"
+)
+
+// TestCredentialsInArguments runs a stand-in for mmdebstrap that prints its arguments
+// and standard input: credentials of a mirror must only be in the latter.
+func TestCredentialsInArguments(t *testing.T) {
+	bin := t.TempDir()
+	script := "#!/bin/sh\nfor a; do echo \"arg $a\" >&2; done\ncat >&2\nexit 1\n"
+	if err := os.WriteFile(filepath.Join(bin, "mmdebstrap"), []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
+	var log bytes.Buffer
+	b := debianImage{opts: Options{Distro: "debian", Suite: "trixie", Components: []string{"main"}, Progress: &log}, keyring: "/k",
+		archive: archive{sources: []packageSource{{"http://joe:s3cret@m/debian", "trixie"}}}}
+	err := b.run(t.Context(), func(r io.Reader) error { _, err := io.Copy(io.Discard, r); return err })
+	if err == nil {
+		t.Error("the failure of mmdebstrap is no error")
+	}
+	if args := strings.Join(b.command(), " "); strings.Contains(args, "s3cret") {
+		t.Errorf("arguments: %s", args)
+	}
+	if want := "deb [signed-by=/k] http://joe:s3cret@m/debian trixie main\n"; b.aptSources() != want {
+		t.Errorf("standard input: %s", b.aptSources())
+	}
+	// The stand-in printed both; what is shown has no credentials.
+	if shown := log.String() + err.Error(); strings.Contains(shown, "s3cret") || !strings.Contains(shown, "@m/debian trixie main") {
+		t.Errorf("shown: %s", shown)
+	}
+}
+
+// TestImportSpecialFiles: devices and FIFOs are errors and are never read.
+func TestImportSpecialFiles(t *testing.T) {
+	fifo := filepath.Join(t.TempDir(), "fifo")
+	if err := syscall.Mkfifo(fifo, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{fifo, "/dev/zero"} {
+		if _, err := Import(t.Context(), openStore(t), path, ImportOptions{}); err == nil || !strings.Contains(err.Error(), "regular file") {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+}
+
+// TestImportExpansion: small archives that expand to very much are refused.
+func TestImportExpansion(t *testing.T) {
+	old := rootfsLimits
+	t.Cleanup(func() { rootfsLimits = old })
+	rootfsLimits = untar.Limits{Members: 1000, Bytes: 1 << 20}
+	for name, write := range map[string]func(*tar.Writer){
+		"many members": func(w *tar.Writer) {
+			for i := range 2000 {
+				_ = w.WriteHeader(&tar.Header{Name: fmt.Sprint("etc/", i), Typeflag: tar.TypeReg})
+			}
+		},
+		"large member": func(w *tar.Writer) {
+			_ = w.WriteHeader(&tar.Header{Name: "etc/zeros", Typeflag: tar.TypeReg, Size: 2 << 20})
+			_, _ = w.Write(make([]byte, 2<<20))
+		},
+	} {
+		var b bytes.Buffer
+		z := gzip.NewWriter(&b)
+		w := tar.NewWriter(z)
+		write(w)
+		_ = w.Close()
+		_ = z.Close()
+		var limit *untar.LimitError
+		s := openStore(t)
+		if _, err := Import(context.Background(), s, save(t, b.Bytes()), ImportOptions{}); !errors.As(err, &limit) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if left, _ := os.ReadDir(s.Dir() + "/blobs/sha256"); len(left) != 0 {
+			t.Errorf("%s: %d blobs are left", name, len(left))
+		}
+	}
+}
