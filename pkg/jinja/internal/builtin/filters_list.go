@@ -60,7 +60,7 @@ func sequenceFilters() {
 				case *value.Undefined:
 					it = &value.SliceIter{}
 				case *value.Dict:
-					it = value.Iterate(fr, &value.DictView{D: d, Kind: value.ViewItems})
+					it = value.Iterate(fr, &value.DictView{Dict: d, Kind: value.ViewItems})
 				default:
 					raise.Type("Can only get item pairs from a mapping.")
 				}

@@ -82,7 +82,7 @@ func urlencode(fr *value.Frame, a []any) any {
 	}
 	v := a[0]
 	if d, ok := v.(*value.Dict); ok {
-		v = &value.DictView{D: d, Kind: value.ViewItems}
+		v = &value.DictView{Dict: d, Kind: value.ViewItems}
 	}
 	if value.Indexed(v) != nil || value.IteratorOf(fr, v) == nil {
 		return urlQuote(fr, v, false)

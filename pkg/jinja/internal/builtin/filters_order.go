@@ -28,7 +28,7 @@ func orderFilters() {
 			return v.(value.Tuple)[pos]
 		}
 		d := mapping(fr, a[0])
-		return &value.List{Items: value.SortItems(fr, value.Collect(fr, &value.DictView{D: d, Kind: value.ViewItems}), key, a[3] != value.Missing && value.BoolArg(a[3]))}
+		return &value.List{Items: value.SortItems(fr, value.Collect(fr, &value.DictView{Dict: d, Kind: value.ViewItems}), key, a[3] != value.Missing && value.BoolArg(a[3]))}
 	})
 	addFilter("unique", "value case_sensitive=False attribute=None", func(fr *value.Frame, a []any) any {
 		var it value.Iterator

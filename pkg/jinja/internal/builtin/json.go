@@ -151,7 +151,7 @@ func (w *jsonWriter) dict(d *value.Dict, depth int) {
 		w.b.WriteString("{}")
 		return
 	}
-	items := value.SortItems(w.fr, value.Collect(w.fr, &value.DictView{D: d, Kind: value.ViewItems}), nil, false)
+	items := value.SortItems(w.fr, value.Collect(w.fr, &value.DictView{Dict: d, Kind: value.ViewItems}), nil, false)
 	w.b.WriteByte('{')
 	for i, item := range items {
 		kv := item.(value.Tuple)

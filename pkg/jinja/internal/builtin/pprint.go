@@ -73,7 +73,7 @@ func (p *pretty) sorted(v any, depth int) any {
 // among them are ordered by their types.
 func (p *pretty) items(d *value.Dict) []any {
 	p.fr.AllocN(d.Len(), 64)
-	items := value.Collect(p.fr, &value.DictView{D: d, Kind: value.ViewItems})
+	items := value.Collect(p.fr, &value.DictView{Dict: d, Kind: value.ViewItems})
 	key := func(v any) any { return &safeKey{p.fr, v.(value.Tuple)[0]} }
 	return sortSafe(p.fr, items, key)
 }

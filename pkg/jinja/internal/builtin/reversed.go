@@ -35,7 +35,7 @@ func reversedOf(fr *value.Frame, v any) *value.IterObject {
 	case *value.Range:
 		return backwards("range_iterator", func() int { return int(o.Len()) }, func(i int) any { return o.At(int64(i)) })
 	case *value.Dict:
-		return reversedOf(fr, &value.DictView{D: o, Kind: value.ViewKeys})
+		return reversedOf(fr, &value.DictView{Dict: o, Kind: value.ViewKeys})
 	case *value.DictView:
 		items := value.Collect(fr, o)
 		name := [...]string{"dict_reversekeyiterator", "dict_reversevalueiterator", "dict_reverseitemiterator"}[o.Kind]

@@ -100,7 +100,7 @@ func Attribute(fr *value.Frame, v any, attr string) (any, bool) {
 		}
 	case *value.DictView:
 		if attr == "mapping" {
-			return o.D, true
+			return o.Dict, true
 		}
 	}
 	return nil, false

@@ -9,7 +9,7 @@ func dictAccess() {
 	m := dictMethods
 	for kind, name := range []string{"keys", "values", "items"} {
 		m.Add(name, "/", func(fr *value.Frame, recv any, _ []any) any {
-			return &value.DictView{D: recv.(*value.Dict), Kind: value.ViewKind(kind)}
+			return &value.DictView{Dict: recv.(*value.Dict), Kind: value.ViewKind(kind)}
 		})
 	}
 	m.Add("get", "/key default=None", func(fr *value.Frame, recv any, a []any) any {

@@ -7,7 +7,8 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/jinja/internal/raise"
 )
 
-// Bind sorts arguments into the parameters of a built-in.
+// Bind assigns the arguments of a call to the parameters of a built-in function.
+// Parameters without an argument are Missing.
 func Bind(f *Callable, args []any, kw []Keyword) []any {
 	if len(args) == len(f.Params) && len(kw) == 0 {
 		return args
@@ -66,7 +67,8 @@ next:
 	return out
 }
 
-// raiseCount is what Python's built-in functions say of a wrong number of arguments.
+// raiseCount raises what Python's built-in functions say about a wrong number of
+// arguments.
 func raiseCount(f *Callable, n int) {
 	most := len(f.Params)
 	switch {
@@ -82,7 +84,7 @@ func raiseCount(f *Callable, n int) {
 	raise.Type("%s expected at most %s, got %d", f.Name, counted(most, "argument"), n)
 }
 
-// counted is a number with what is counted, in the plural if it must be.
+// counted returns "1 argument", "2 arguments" and the like.
 func counted(n int, what string) string {
 	if n == 1 {
 		return "1 " + what
@@ -90,6 +92,7 @@ func counted(n int, what string) string {
 	return strconv.Itoa(n) + " " + what + "s"
 }
 
+// were returns "1 was", "2 were" and the like.
 func were(n int) string {
 	if n == 1 {
 		return "1 was"
@@ -97,6 +100,8 @@ func were(n int) string {
 	return strconv.Itoa(n) + " were"
 }
 
+// RejectKeywords raises a TypeError if a function that takes no keyword arguments gets
+// one.
 func RejectKeywords(name string, kw []Keyword) {
 	if len(kw) > 0 {
 		raise.Type("%s() got an unexpected keyword argument '%s'", name, kw[0].Name)
@@ -109,6 +114,8 @@ type Keyword struct {
 	Value any
 }
 
+// AddKeyword appends a keyword argument. One that is there already is replaced, or is
+// an error.
 func AddKeyword(fr *Frame, kw []Keyword, name string, v any, replace bool) []Keyword {
 	fr.Work(len(kw) >> 3)
 	for i := range kw {
@@ -123,7 +130,7 @@ func AddKeyword(fr *Frame, kw []Keyword, name string, v any, replace bool) []Key
 	return append(kw, Keyword{name, v})
 }
 
-// Optional is an optional argument.
+// Or returns an optional argument, or a default if it is Missing.
 func Or(v, otherwise any) any {
 	if v == Missing {
 		return otherwise
@@ -131,6 +138,7 @@ func Or(v, otherwise any) any {
 	return v
 }
 
+// OrBool returns the truth of an optional argument, or a default if it is Missing.
 func OrBool(v any, otherwise bool) bool {
 	if v == Missing {
 		return otherwise
@@ -138,10 +146,10 @@ func OrBool(v any, otherwise bool) bool {
 	return Truth(v)
 }
 
-// TruthArg is the truth of an argument that Python wants as an integer.
+// BoolArg returns the truth of an argument that Python wants as an integer.
 func BoolArg(v any) bool { return IntArg(v) != 0 }
 
-// StrArg is an argument that must be text.
+// StrArg returns an argument that must be a string; what names it in the error.
 func StrArg(v any, what string) string {
 	s, ok := AsStr(v)
 	if !ok {
@@ -153,7 +161,7 @@ func StrArg(v any, what string) string {
 	return s
 }
 
-// IntArg is an argument that must be an integer that fits a machine word.
+// IntArg returns an argument that must be an integer of at most 64 bits.
 func IntArg(v any) int {
 	i, large, ok := AsInt(v)
 	if !ok {
@@ -165,7 +173,7 @@ func IntArg(v any) int {
 	return int(i)
 }
 
-// IntOr is an optional integer argument.
+// IntOr returns an optional integer argument, or a default if it is Missing.
 func IntOr(v any, otherwise int) int {
 	if v == Missing {
 		return otherwise

@@ -1,9 +1,9 @@
 package value
 
-// Func is a Go function for templates: a filter, a test or a global. The value a
-// filter or test applies to is the first of the Args. What it returns is
-// converted like a variable of [Template.Render]. An error ends the render and
-// is found again by errors.Is and errors.As.
+// Func is a Go function for templates: a filter, a test or a global. The value that a
+// filter or test is applied to is the first of the Args. The result is converted like
+// a variable of a render. An error ends the render; errors.Is and errors.As find it in
+// the error of the render.
 type Func func(*Call) (any, error)
 
 // Call is one call of a [Func].
@@ -14,21 +14,21 @@ type Call struct {
 	Kwargs map[string]any
 
 	fr   *Frame
-	vars Variables // where Lookup looks
+	vars Variables // for Lookup
 }
 
-// Lookup returns a variable of the calling template's context, as Python's
-// `context[name]` does for a function marked with pass_context: the variables of
-// the render, the globals and what templates exported by a top-level set. The
-// variables that a block sets are not seen by filters.
+// Lookup returns a variable of the calling template's context, as `context[name]` does
+// in a Python function marked with pass_context: variables of the render, globals, and
+// what templates set at their top level. Filters do not see the variables that a block
+// sets.
 func (c *Call) Lookup(name string) (any, bool) {
 	v := c.vars.Resolve(name)
 	return v, v != Missing
 }
 
-// Items returns what a value gives when it is iterated over: a list's items, a
-// dict's keys, the characters of a text, what a generator yields. It counts as
-// work of the render. ok is false for what cannot be iterated over.
+// Items returns the items that iteration over a value yields: the items of a list, the
+// keys of a dict, the characters of a string. It counts against the limits of the
+// render. ok is false for a value that is not iterable.
 func (c *Call) Items(v any) (items []any, ok bool) {
 	if IteratorOf(c.fr, v) == nil {
 		return nil, false

@@ -7,32 +7,39 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/jinja/internal/raise"
 )
 
+// CallableKind says how a callable is printed, and which private attributes it has.
 type CallableKind uint8
 
 const (
+	// PlainFunction is a function written in Python.
 	PlainFunction CallableKind = iota
+	// BuiltinFunction is a function written in C.
 	BuiltinFunction
+	// ClassObject is a class, such as dict.
 	ClassObject
+	// BoundFunction is a method of an object.
 	BoundFunction
 )
 
-// Callable is a function as a value of templates: a built-in filter, test or
-// global, or one of the caller's Go functions.
+// Callable is a function as a value of templates: a built-in filter, test or global,
+// or a function of the caller.
 type Callable struct {
 	Name string
 	Kind CallableKind
-	// params are the names of the parameters, req how many must be given.
+	// Params are the names of the parameters; the first Required ones must be given.
 	Params   []string
 	Required int
-	// posOnly refuses keywords, as Python's built-in functions do.
+	// PositionalOnly says that keywords are refused, as by Python's built-in
+	// functions.
 	PositionalOnly bool
-	// pure says that the result depends on the arguments alone, so that constants fold.
+	// Pure says that the result depends on the arguments alone, so that calls with
+	// constant arguments are computed when a template is compiled.
 	Pure bool
-	// fn gets the bound arguments, missing where none was given.
+	// fn gets the bound arguments, Missing for those not given.
 	fn func(fr *Frame, a []any) any
-	// raw gets the arguments as they are.
+	// Raw, if set, gets the arguments of the call unbound.
 	Raw func(fr *Frame, args []any, kw []Keyword) any
-	// goFn is a function of the caller.
+	// goFn, if set, is a function of the caller.
 	goFn Func
 }
 
@@ -60,12 +67,16 @@ func (f *Callable) repr() string {
 	return "<function " + f.Name + " at " + ObjectAddress(f) + ">"
 }
 
+// FromGo returns a callable for a function of the caller.
 func FromGo(name string, f Func) *Callable { return &Callable{Name: name, goFn: f} }
 
+// Call calls the function.
 func (f *Callable) Call(fr *Frame, args []any, kw []Keyword) any {
 	return f.callIn(fr, args, kw, false, false)
 }
 
+// callIn calls the function. loop and block say that functions of the caller see the
+// variables that the current loop and block have set.
 func (f *Callable) callIn(fr *Frame, args []any, kw []Keyword, loop, block bool) any {
 	fr.Step()
 	fr.ScanArguments(args)
@@ -98,14 +109,15 @@ func (f *Callable) callGo(fr *Frame, args []any, kw []Keyword, loop, block bool)
 	return Convert(v)
 }
 
-// scanArgs counts the text that a call is given: built-in filters, tests and
-// methods go through it once, or a bounded number of times.
+// ScanArguments counts the work on strings and large integers among the arguments of a
+// call: built-in functions read them a bounded number of times.
 func (fr *Frame) ScanArguments(args []any) {
 	for _, a := range args {
 		fr.ScanText(a)
 	}
 }
 
+// ScanText counts the work on one argument.
 func (fr *Frame) ScanText(v any) {
 	n := 0
 	switch v := v.(type) {
@@ -124,8 +136,9 @@ func (fr *Frame) ScanText(v any) {
 	}
 }
 
-// NewFunction makes a callable from its parameters: "value width=4" has one required
-// parameter and one optional. The value after = is for the reader.
+// NewFunction returns a pure function from a description of its parameters: "value
+// width=4" has one required and one optional parameter. The default after = is for the
+// reader.
 func NewFunction(name, params string, fn func(fr *Frame, a []any) any) *Callable {
 	f := &Callable{Name: name, fn: fn, Pure: true}
 	for p := range strings.FieldsSeq(params) {
@@ -138,20 +151,20 @@ func NewFunction(name, params string, fn func(fr *Frame, a []any) any) *Callable
 	return f
 }
 
-// NewBuiltin is spec for functions that take no keywords.
+// NewBuiltin is NewFunction for functions that take no keyword arguments.
 func NewBuiltin(name, params string, fn func(fr *Frame, a []any) any) *Callable {
 	f := NewFunction(name, params, fn)
 	f.PositionalOnly, f.Kind = true, BuiltinFunction
 	return f
 }
 
-// Impure marks a built-in that looks at the render, so that it is never folded.
+// Impure marks a function whose result depends on more than its arguments.
 func Impure(f *Callable) *Callable {
 	f.Pure = false
 	return f
 }
 
-// Invoke calls any value.
+// Invoke calls any value; see callIn for loop and block.
 func Invoke(fr *Frame, fn any, args []any, kw []Keyword, loop, block bool) any {
 	switch f := fn.(type) {
 	case *Callable:
@@ -167,6 +180,7 @@ func Invoke(fr *Frame, fn any, args []any, kw []Keyword, loop, block bool) any {
 	return nil
 }
 
+// IsCallable is callable(v).
 func IsCallable(v any) bool {
 	switch v := v.(type) {
 	case *Callable, *Undefined:
@@ -177,7 +191,7 @@ func IsCallable(v any) bool {
 	return false
 }
 
-// SuggestCallable is a hint that names the filter or test nearest to a name, or "".
+// SuggestCallable returns the hint for a misspelled filter or test, or "".
 func SuggestCallable(name string, m map[string]*Callable) string {
 	names := make([]string, 0, len(m))
 	for n := range m {

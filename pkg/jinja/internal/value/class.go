@@ -1,38 +1,39 @@
 package value
 
-// Object is a value whose class is not one of this package's.
+// Object is a value of a class that another package defines.
 type Object interface{ Class() *Class }
 
-// Class says how the values of a class behave. Functions that are nil are what
-// the class does not support; each gets the value as its first argument.
+// Class says how the values of a class behave. A nil function is something that the
+// class does not support. The value is the first argument of each function.
 type Class struct {
-	// name is the name of the class, and module where Python has it, "" for built-ins.
+	// Name is the name of the class, and Module its module, "" for built-in classes.
 	Name, Module string
-	// private are the attributes with underscores that the class has beyond those of
-	// every object; the sandbox refuses them.
+	// Private are the attributes with underscores that the class has in addition to
+	// those of every object. The sandbox refuses them.
 	Private []string
-	// attr looks an attribute up.
+	// Attr returns an attribute.
 	Attr func(v any, fr *Frame, name string) (any, bool)
-	// names are the attributes to suggest for a misspelled one.
+	// Names returns the attributes to suggest for a misspelled one.
 	Names func(v any) []string
 	// Repr is repr(v); fr may be nil.
 	Repr func(v any, fr *Frame) string
-	// text is what the value prints, which is safe in HTML.
-	Text    func(v any) string
+	// Text is what the value prints. It needs no escaping for HTML.
+	Text func(v any) string
+	// Call, Iterate, Length and Equal are v(…), iter(v), len(v) and ==.
 	Call    func(v any, fr *Frame, args []any, kw []Keyword) any
 	Iterate func(v any, fr *Frame) Iterator
 	Length  func(v any, fr *Frame) int64
-	// item is the item of a key.
+	// Item returns the item of a key.
 	Item  func(v any, fr *Frame, key any) (any, bool)
 	Equal func(v any, fr *Frame, other any) bool
 }
 
-// PlainRepr is the repr of a value whose class has none of its own.
+// PlainRepr is the Repr of classes that do not define one.
 func PlainRepr(v any, _ *Frame) string {
 	return "<" + objectTypeRepr(v) + " at " + ObjectAddress(v) + ">"
 }
 
-// itemsOf is the class of a value that has items, or nil.
+// Indexed returns the class of an object that has items, or nil.
 func Indexed(v any) *Class {
 	if o, ok := v.(Object); ok {
 		if c := o.Class(); c.Item != nil {
@@ -42,6 +43,7 @@ func Indexed(v any) *Class {
 	return nil
 }
 
+// AsTuple returns a tuple, or what counts as one.
 func AsTuple(v any) (Tuple, bool) {
 	switch v := v.(type) {
 	case Tuple:

@@ -8,7 +8,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/jinja/internal/raise"
 )
 
-// Same is Python's `is`, as far as values here have an identity.
+// Identical is `a is b`, as far as values have an identity here.
 func Identical(a, b any) bool {
 	switch x := a.(type) {
 	case Tuple:
@@ -128,7 +128,7 @@ func equalDicts(fr *Frame, x, y *Dict) bool {
 	return true
 }
 
-// compareNumbers compares exactly, even an integer with a float; NaN compares as 2.
+// compareNumbers compares exactly, also an integer with a float. NaN is notComparable.
 func compareNumbers(a, b any) int {
 	x, bx, intA := AsInt(a)
 	y, by, intB := AsInt(b)
@@ -155,7 +155,8 @@ func compareNumbers(a, b any) int {
 	return notComparable
 }
 
-// notComparable is the order of NaN and anything; it is its own negative in effect.
+// notComparable is the result of comparing NaN with anything. Negated it is still
+// neither -1, 0 nor 1.
 const notComparable = 2
 
 func cmp64(x, y int64) int {
@@ -180,7 +181,7 @@ func compareFloatInt(f float64, i *big.Int) int {
 	return new(big.Float).SetPrec(2000).SetFloat64(f).Cmp(new(big.Float).SetPrec(uint(max(2000, i.BitLen()))).SetInt(i))
 }
 
-// scanNumbers counts the work of comparing integers that are large.
+// scanNumbers counts the work of comparing large integers.
 func (fr *Frame) scanNumbers(a, b any) {
 	for _, v := range [2]any{a, b} {
 		if x, ok := v.(*big.Int); ok {
@@ -189,7 +190,7 @@ func (fr *Frame) scanNumbers(a, b any) {
 	}
 }
 
-// Compare is a op b for one of < <= > >=.
+// Compare is `a op b` for one of < <= > >=.
 func Compare(fr *Frame, a, b any, op string) bool {
 	CheckUndefined(a, b)
 	var c int
@@ -270,7 +271,7 @@ func orderItems(fr *Frame, x, y []any, op string) bool {
 	return ordered(cmp64(int64(len(x)), int64(len(y))), op)
 }
 
-// Contains is item in container.
+// Contains is `item in container`.
 func Contains(fr *Frame, container, item any) bool {
 	switch c := container.(type) {
 	case string, Markup:
@@ -292,13 +293,13 @@ func Contains(fr *Frame, container, item any) bool {
 	case *DictView:
 		switch c.Kind {
 		case ViewKeys:
-			return c.D.index(HashKey(fr, item)) >= 0
+			return c.Dict.index(HashKey(fr, item)) >= 0
 		case ViewItems:
 			t, ok := AsTuple(item)
 			if !ok || len(t) != 2 {
 				return false
 			}
-			v, ok := c.D.Lookup(fr, t[0])
+			v, ok := c.Dict.Lookup(fr, t[0])
 			return ok && (Identical(v, t[1]) || Equal(fr, v, t[1]))
 		}
 	case *Range:

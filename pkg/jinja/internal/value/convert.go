@@ -16,8 +16,7 @@ func isReflectContainer(v any) bool {
 	return k == reflect.Map || k == reflect.Slice || k == reflect.Array
 }
 
-// convertReflect handles the Go types that are not named in convert. It runs
-// once for a value, when a render first looks at it.
+// convertReflect handles the Go types that Convert does not name.
 func convertReflect(v any) any {
 	rv := reflect.ValueOf(v)
 	switch rv.Kind() {
@@ -58,17 +57,18 @@ func convertReflect(v any) any {
 	return v
 }
 
-// opaqueValue carries a Go value that templates can pass on but not look into.
+// opaqueValue is a Go value that templates can pass on but not look into.
 type opaqueValue struct{ v any }
 
-// Lazy is a Go container that becomes a template value when it is first
-// looked at. All contexts of a render share it, so that all see one value.
+// Lazy is a Go value that is converted when it is first used. All contexts of a render
+// share it, so that all see the same value.
 type Lazy struct {
 	Raw  any
 	val  any
 	done bool
 }
 
+// Get returns the converted value.
 func (l *Lazy) Get() any {
 	if !l.done {
 		l.val, l.done = Convert(l.Raw), true
@@ -76,10 +76,10 @@ func (l *Lazy) Get() any {
 	return l.val
 }
 
-// Shared marks a Go container in the globals, which each render converts for itself.
+// Shared is a Go container in the globals, which each render converts for itself.
 type Shared struct{ raw any }
 
-// Box prepares a global: containers stay as they are until a render converts them.
+// BoxGlobal prepares a global: containers are kept for each render to convert.
 func BoxGlobal(v any) any {
 	if isContainer(v) {
 		return Shared{v}
@@ -95,8 +95,8 @@ func isContainer(v any) bool {
 	return isReflectContainer(v)
 }
 
-// Convert turns a Go value into a template's. Maps are read in sorted order of
-// their keys. What it does not know stays an opaque object.
+// Convert turns a Go value into a value of templates. Maps are read in the order of
+// their keys. A Go value of an unknown type becomes an opaque object.
 func Convert(v any) any {
 	switch v := v.(type) {
 	case nil, bool, int64, float64, string, Markup, *List, *Dict, *Undefined, *Callable, Object:
@@ -149,7 +149,7 @@ func convertMap[V any](m map[string]V, conv func(V) any) *Dict {
 	return d
 }
 
-// AsFunc recognizes the spellings of a Go function.
+// AsFunc returns v as a Func if it is a function with that signature.
 func AsFunc(v any) (Func, bool) {
 	switch f := v.(type) {
 	case Func:

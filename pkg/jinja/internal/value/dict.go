@@ -6,8 +6,8 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/jinja/internal/raise"
 )
 
-// Dict is Python's dict: it keeps the order of insertion, and every name bound
-// to it sees its changes. Keys may be of any hashable value.
+// Dict is Python's dict. It keeps the order of insertion, and is shared by all names
+// that are bound to it. Keys may be any hashable values.
 type Dict struct {
 	entries []dictEntry
 	idx     map[any]int // nil while the dict is small
@@ -20,9 +20,10 @@ type dictEntry struct {
 	live     bool
 }
 
-// dictSmall is the number of entries up to which a scan beats a map.
+// dictSmall is the number of entries up to which searching them is faster than a map.
 const dictSmall = 8
 
+// NewDictSize returns an empty dict with room for a number of entries.
 func NewDictSize(size int) *Dict {
 	d := &Dict{entries: make([]dictEntry, 0, size)}
 	if size > dictSmall {
@@ -31,10 +32,10 @@ func NewDictSize(size int) *Dict {
 	return d
 }
 
-// NewDict makes an empty dict.
+// NewDict returns an empty dict.
 func NewDict() *Dict { return NewDictSize(0) }
 
-// Len is the number of entries.
+// Len returns the number of entries.
 func (d *Dict) Len() int { return d.n }
 
 // Get returns the value of a key.
@@ -45,11 +46,11 @@ func (d *Dict) Get(key any) (any, bool) {
 	return d.Lookup(nil, Convert(key))
 }
 
-// Set binds a key to a value; the key must be hashable (no list, no dict). The
-// value is converted like a variable of a render.
+// Set sets the value of a key, which must be hashable: not a list or a dict. Both are
+// converted like variables of a render.
 func (d *Dict) Set(key, val any) { d.Put(nil, Convert(key), Convert(val)) }
 
-// Keys returns the keys in their order.
+// Keys returns the keys in order.
 func (d *Dict) Keys() []any {
 	out := make([]any, 0, d.n)
 	for i := range d.entries {
@@ -60,6 +61,7 @@ func (d *Dict) Keys() []any {
 	return out
 }
 
+// index returns the position of the entry with the canonical form of a key, or -1.
 func (d *Dict) index(hash any) int {
 	if d.idx != nil {
 		if i, ok := d.idx[hash]; ok {
@@ -87,6 +89,7 @@ func (d *Dict) findStr(s string) int {
 	return -1
 }
 
+// GetStr returns the value of a string key.
 func (d *Dict) GetStr(s string) (any, bool) {
 	if i := d.findStr(s); i >= 0 {
 		return d.entries[i].val, true
@@ -94,6 +97,7 @@ func (d *Dict) GetStr(s string) (any, bool) {
 	return nil, false
 }
 
+// Lookup returns the value of a key that is a value of templates; fr may be nil.
 func (d *Dict) Lookup(fr *Frame, key any) (any, bool) {
 	if i := d.index(HashKey(fr, key)); i >= 0 {
 		return d.entries[i].val, true
@@ -101,8 +105,10 @@ func (d *Dict) Lookup(fr *Frame, key any) (any, bool) {
 	return nil, false
 }
 
+// SetStr sets the value of a string key.
 func (d *Dict) SetStr(s string, val any) { d.insert(s, s, val) }
 
+// Put sets the value of a key. Both are values of templates; fr may be nil.
 func (d *Dict) Put(fr *Frame, key, val any) { d.insert(key, HashKey(fr, key), val) }
 
 func (d *Dict) insert(key, hash, val any) {
@@ -126,7 +132,7 @@ func (d *Dict) insert(key, hash, val any) {
 	d.n++
 }
 
-// compact drops the dead entries.
+// compact removes the deleted entries.
 func (d *Dict) compact() {
 	if d.n == len(d.entries) {
 		return
@@ -147,6 +153,7 @@ func (d *Dict) compact() {
 	}
 }
 
+// Remove removes a key and returns its value.
 func (d *Dict) Remove(fr *Frame, key any) (any, bool) {
 	i := d.index(HashKey(fr, key))
 	if i < 0 {
@@ -164,7 +171,8 @@ func (d *Dict) Remove(fr *Frame, key any) (any, bool) {
 	return e.val, true
 }
 
-// addNew adds a key that the dict lacks, with no value, and says whether it did.
+// AddNew adds a key without a value unless the dict has it, and reports whether it
+// did.
 func (d *Dict) AddNew(fr *Frame, key any) bool {
 	hash := HashKey(fr, key)
 	if d.index(hash) >= 0 {
@@ -174,7 +182,7 @@ func (d *Dict) AddNew(fr *Frame, key any) bool {
 	return true
 }
 
-// all yields the entries in their order. The dict must not change meanwhile.
+// All yields the entries in order. The dict must not change meanwhile.
 func (d *Dict) All() iter.Seq2[any, any] {
 	return func(yield func(key, val any) bool) {
 		for i := range d.entries {
@@ -185,7 +193,7 @@ func (d *Dict) All() iter.Seq2[any, any] {
 	}
 }
 
-// update sets all entries of another dict.
+// Update sets all entries of another dict.
 func (d *Dict) Update(other *Dict) {
 	for i := range other.entries {
 		if e := other.entries[i]; e.live {
@@ -194,7 +202,7 @@ func (d *Dict) Update(other *Dict) {
 	}
 }
 
-// filter makes a dict of the keys that another has, or has not; their values are nil.
+// Filter returns a dict of those keys that another dict has, or lacks. Values are nil.
 func (d *Dict) Filter(other *Dict, has bool) *Dict {
 	out := NewDictSize(0)
 	for i := range d.entries {
@@ -205,7 +213,7 @@ func (d *Dict) Filter(other *Dict, has bool) *Dict {
 	return out
 }
 
-// mapValues makes a dict of the same keys with other values.
+// MapValues returns a dict of the same keys with the results of f as values.
 func (d *Dict) MapValues(f func(val any) any) *Dict {
 	out := NewDictSize(d.n)
 	for i := range d.entries {
@@ -216,7 +224,7 @@ func (d *Dict) MapValues(f func(val any) any) *Dict {
 	return out
 }
 
-// popFirst removes the first entry; the work of finding it is counted.
+// PopFirst removes and returns the first entry.
 func (d *Dict) PopFirst(fr *Frame) (key, val any, ok bool) {
 	for i := range d.entries {
 		if e := d.entries[i]; e.live {
@@ -228,20 +236,22 @@ func (d *Dict) PopFirst(fr *Frame) (key, val any, ok bool) {
 	return nil, nil, false
 }
 
-// popLast removes the last entry.
+// PopLast removes and returns the last entry.
 func (d *Dict) PopLast(fr *Frame) (key, val any, ok bool) {
 	for i := len(d.entries) - 1; i >= 0; i-- {
 		if e := d.entries[i]; e.live {
 			d.Remove(fr, e.key)
-			d.entries = d.entries[:min(i, len(d.entries))] // so that the next one is found at once
+			d.entries = d.entries[:min(i, len(d.entries))] // makes the next search short
 			return e.key, e.val, true
 		}
 	}
 	return nil, nil, false
 }
 
+// Clear removes all entries.
 func (d *Dict) Clear() { *d = Dict{} }
 
+// Copy returns a dict with the same entries.
 func (d *Dict) Copy() *Dict {
 	out := NewDictSize(d.n)
 	for i := range d.entries {
@@ -252,7 +262,7 @@ func (d *Dict) Copy() *Dict {
 	return out
 }
 
-// UpdateDict is dict.update and the constructor of dict.
+// UpdateDict is dict.update, and the constructor of dict.
 func UpdateDict(fr *Frame, d *Dict, args []any, kw []Keyword) {
 	if len(args) > 0 {
 		switch src := args[0].(type) {

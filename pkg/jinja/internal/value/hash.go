@@ -9,8 +9,8 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/jinja/internal/raise"
 )
 
-// tupleHash and objectHash keep the canonical forms of tuples and of objects
-// apart from those of strings.
+// Canonical forms of keys. The types keep those of tuples, large integers and objects
+// apart from each other and from strings.
 type (
 	tupleHash  string
 	bigHash    string
@@ -18,7 +18,7 @@ type (
 	undefHash  UndefinedMode
 )
 
-// hashBig is the canonical form of an integer that needs more than 64 bits.
+// hashBig is the canonical form of an integer of more than 64 bits.
 func hashBig(b *big.Int) any { return bigHash(b.Text(16)) }
 
 // charge counts the work of reading n bytes; fr may be nil.
@@ -28,9 +28,8 @@ func charge(fr *Frame, n int) {
 	}
 }
 
-// HashKey is the canonical form of a dict key: equal keys have equal forms, and
-// forms compare by ==. It raises TypeError for what cannot be hashed. The work is
-// counted for fr, which may be nil.
+// HashKey returns the canonical form of a dict key: forms compare by ==, and are equal
+// for equal keys. It raises TypeError for a value that is not hashable. fr may be nil.
 func HashKey(fr *Frame, key any) any {
 	switch k := key.(type) {
 	case string:
@@ -57,7 +56,7 @@ func HashKey(fr *Frame, key any) any {
 			return hashBig(b)
 		}
 		if math.IsNaN(k) {
-			return objectHash{new(byte)} // Equal to nothing
+			return objectHash{new(byte)} // equals nothing
 		}
 		return k
 	case *big.Int:

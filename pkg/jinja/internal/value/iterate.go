@@ -6,13 +6,13 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/jinja/internal/raise"
 )
 
-// Iterator gives one value after another; it raises what its source raises.
+// Iterator yields values one by one. Next raises what its source raises.
 type Iterator interface {
 	Next(fr *Frame) (any, bool)
 }
 
-// IterObject is an iterator as a value of templates: a generator, or what
-// reversed() and iter() return.
+// IterObject is an iterator as a value of templates: a generator, or the result of
+// reversed() and the like.
 type IterObject struct {
 	TypeName string
 	name     string // of a generator's function
@@ -21,39 +21,41 @@ type IterObject struct {
 	done     bool
 }
 
-// NewIterator makes an iterator whose class has a name.
+// NewIterator returns an iterator of a named class.
 func NewIterator(typeName string, next func() (any, bool)) *IterObject {
 	return &IterObject{TypeName: typeName, Fn: next}
 }
 
+// NewGenerator returns a generator; name is the name of its function.
 func NewGenerator(name string, fn func() (any, bool)) *IterObject {
 	return &IterObject{TypeName: "generator", name: name, Fn: fn}
 }
 
+// Next returns the next value.
 func (g *IterObject) Next(fr *Frame) (any, bool) {
 	if g.done {
 		return nil, false
 	}
 	g.started = true
-	g.done = true // stays so when fn raises, or calls itself
+	g.done = true // also if fn raises, or calls Next
 	v, ok := g.Fn()
 	g.done = !ok
 	return v, ok
 }
 
-// isGenerator says whether the iterator is a generator.
+// IsGenerator reports whether the iterator is a generator.
 func (g *IterObject) IsGenerator() bool { return g.TypeName == "generator" }
 
-// hasStarted says whether the iterator was asked for a value.
+// HasStarted reports whether Next was called.
 func (g *IterObject) HasStarted() bool { return g.started }
 
-// ended says whether the iterator has no more values.
+// Ended reports whether the iterator has no more values.
 func (g *IterObject) Ended() bool { return g.done }
 
-// close ends the iterator.
+// Close ends the iterator.
 func (g *IterObject) Close() { g.done = true }
 
-// listIter follows the list while it changes, as Python's does.
+// listIter follows the list while it changes, as Python's iterator does.
 type listIter struct {
 	l *List
 	i int
@@ -68,11 +70,13 @@ func (it *listIter) Next(*Frame) (any, bool) {
 	return it.l.Items[it.i-1], true
 }
 
+// SliceIter is an iterator over a slice.
 type SliceIter struct {
 	Items []any
 	i     int
 }
 
+// Next returns the next item.
 func (it *SliceIter) Next(*Frame) (any, bool) {
 	if it.i >= len(it.Items) {
 		return nil, false
@@ -93,7 +97,7 @@ func (it *stringIter) Next(*Frame) (any, bool) {
 	return c, true
 }
 
-// dictIter refuses to go on when its dict has grown or shrunk.
+// dictIter fails once the size of its dict has changed.
 type dictIter struct {
 	view DictView
 	i, n int
@@ -104,7 +108,7 @@ func (it *dictIter) Next(fr *Frame) (any, bool) {
 	if it.done {
 		return nil, false
 	}
-	d := it.view.D
+	d := it.view.Dict
 	if d.n != it.n {
 		it.n = -1
 		raise.Named("RuntimeError", "dictionary changed size during iteration")
@@ -113,7 +117,7 @@ func (it *dictIter) Next(fr *Frame) (any, bool) {
 	for it.i < len(d.entries) {
 		it.i++
 		if d.entries[it.i-1].live {
-			fr.Work((it.i - start) >> 3) // dead entries that were passed over
+			fr.Work((it.i - start) >> 3) // deleted entries in between
 			return it.view.at(it.i - 1), true
 		}
 	}
@@ -147,7 +151,7 @@ func (it *bytesIter) Next(*Frame) (any, bool) {
 	return int64(it.b[it.i-1]), true
 }
 
-// IteratorOf returns an iterator over a value, or nil when it has none.
+// IteratorOf returns an iterator over a value, or nil if it is not iterable.
 func IteratorOf(fr *Frame, v any) Iterator {
 	switch v := v.(type) {
 	case *List:
@@ -163,7 +167,7 @@ func IteratorOf(fr *Frame, v any) Iterator {
 	case *Dict:
 		return &dictIter{view: DictView{v, ViewKeys}, n: v.n}
 	case *DictView:
-		return &dictIter{view: *v, n: v.D.n}
+		return &dictIter{view: *v, n: v.Dict.n}
 	case *Range:
 		return &rangeIter{r: v, n: v.Len()}
 	case *IterObject:
@@ -185,6 +189,7 @@ func IteratorOf(fr *Frame, v any) Iterator {
 	return nil
 }
 
+// Iterate returns an iterator over a value. It raises TypeError if it is not iterable.
 func Iterate(fr *Frame, v any) Iterator {
 	it := IteratorOf(fr, v)
 	if it == nil {
@@ -193,7 +198,7 @@ func Iterate(fr *Frame, v any) Iterator {
 	return it
 }
 
-// Collect makes a slice of all a value iterates over: list(v). The slice is new.
+// Collect returns a new slice of the items of a value: list(v).
 func Collect(fr *Frame, v any) []any {
 	switch v := v.(type) {
 	case *List:
@@ -216,7 +221,7 @@ func Collect(fr *Frame, v any) []any {
 	}
 }
 
-// Unpack takes a value apart into n values for an assignment.
+// Unpack returns the n items of a value that is assigned to n names.
 func Unpack(fr *Frame, v any, n int) []any {
 	var items []any
 	switch v := v.(type) {
@@ -246,7 +251,7 @@ func Unpack(fr *Frame, v any, n int) []any {
 	return items
 }
 
-// TryLength is len(v) for what has a length.
+// TryLength returns len(v), and whether the value has a length.
 func TryLength(fr *Frame, v any) (int64, bool) {
 	switch v := v.(type) {
 	case string:
@@ -264,7 +269,7 @@ func TryLength(fr *Frame, v any) (int64, bool) {
 	case *Dict:
 		return int64(v.n), true
 	case *DictView:
-		return int64(v.D.n), true
+		return int64(v.Dict.n), true
 	case *Set:
 		return int64(v.Members.n), true
 	case *Range:
@@ -284,6 +289,7 @@ func TryLength(fr *Frame, v any) (int64, bool) {
 	return 0, false
 }
 
+// Length is len(v).
 func Length(fr *Frame, v any) int64 {
 	n, ok := TryLength(fr, v)
 	if !ok {
@@ -321,7 +327,7 @@ func Truth(v any) bool {
 	case *Range:
 		return v.Len() > 0
 	case *DictView:
-		return v.D.n > 0
+		return v.Dict.n > 0
 	case *Set:
 		return v.Members.n > 0
 	case Bytes:
@@ -330,10 +336,11 @@ func Truth(v any) bool {
 	return true
 }
 
-// GroupTuple is what groupby gives: a tuple with names.
+// GroupTuple is a tuple with named items, an item of what groupby returns.
 type GroupTuple struct {
 	Grouper any
 	List    *List
 }
 
+// Tuple returns the plain tuple.
 func (g *GroupTuple) Tuple() Tuple { return Tuple{g.Grouper, g.List} }

@@ -4,26 +4,29 @@ import (
 	"strconv"
 )
 
-// Limits bounds what one render may use, so that no template can take the
-// process down. A zero field stands for its default. A bound that is reached is
-// an *Error of KindLimit.
+// Limits bound what one render may use, so that no template can exhaust the process. A
+// zero field means its default. Exceeding a limit is an error of KindLimit.
 type Limits struct {
-	// Depth is how deep includes, blocks, macro calls and nested expressions may go. Default 200.
+	// Depth bounds the nesting of includes, blocks, macro calls and expressions.
+	// Default 200.
 	Depth int
-	// Range is the longest range() allowed, in items. Default 100,000, as in Jinja2's sandbox.
+	// Range is the length of the longest range() allowed. Default 100,000, as in
+	// Jinja2's sandbox.
 	Range int
-	// Output is the longest text of one render, in bytes. Default 64 MiB.
+	// Output is the size of the longest text of one render, in bytes. Default 64 MiB.
 	Output int
-	// Steps is the work of one render: loop rounds, calls, items looked at, and one
-	// more for every 64 bytes of text that an operation goes through. Default
-	// 20,000,000, which is in the order of a second or two.
+	// Steps bounds the work of one render: rounds of loops, calls, items, and one step
+	// for every 64 bytes of text that an operation reads. Default 20,000,000, which
+	// takes about one or two seconds.
 	Steps int
-	// Memory is the sum, in bytes, of all the values built during one render. Default 256 MiB.
+	// Memory bounds the size of all values built during one render, in bytes. Default
+	// 256 MiB.
 	Memory int
-	// Source is the longest source of a template, in bytes. Default 4 MiB.
+	// Source is the size of the longest source of a template, in bytes. Default 4 MiB.
 	Source int
 }
 
+// WithDefaults returns the limits with defaults for those that are not positive.
 func (l Limits) WithDefaults() Limits {
 	set := func(p *int, v int) {
 		if *p <= 0 {
@@ -39,13 +42,14 @@ func (l Limits) WithDefaults() Limits {
 	return l
 }
 
-// checkInterval is how many steps may pass between two looks at the context.
+// checkInterval is the number of steps after which the limit and the context are
+// checked again.
 const checkInterval = 4096
 
-// MaxIntBits bounds integers: above it arithmetic gets slow enough to matter.
+// MaxIntBits bounds the size of integers: arithmetic with larger ones is slow.
 const MaxIntBits = 1 << 20
 
-// ByteSize names a number of bytes in the unit that people set limits in.
+// ByteSize returns a number of bytes in the unit that limits are set in.
 func ByteSize(n int) string {
 	switch {
 	case n >= 1<<20 && n%(1<<20) == 0:

@@ -6,7 +6,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/jinja/internal/pystr"
 )
 
-// textOf is what a value prints if that is safe in HTML.
+// textOf returns what a value prints if that needs no escaping for HTML.
 func textOf(v any) (string, bool) {
 	switch v := v.(type) {
 	case Markup:
@@ -19,7 +19,8 @@ func textOf(v any) (string, bool) {
 	return "", false
 }
 
-// Escape is markupsafe.escape: what is Markup, or has a form for HTML, stays.
+// Escape is markupsafe.escape. Markup, and values with a text of their own for HTML,
+// are not escaped.
 func Escape(fr *Frame, v any) Markup {
 	s, ok := v.(string)
 	if !ok {
@@ -36,10 +37,10 @@ func Escape(fr *Frame, v any) Markup {
 	return Markup(s)
 }
 
-// MarkSafe is Markup(v): marked as safe, not escaped.
+// MarkSafe is Markup(v): not escaped, but marked as safe.
 func MarkSafe(fr *Frame, v any) Markup { return Markup(Str(fr, v)) }
 
-// SoftStr is markupsafe.soft_str: text that stays Markup if it is.
+// SoftStr is markupsafe.soft_str: str(v), or v itself if it is Markup.
 func SoftStr(fr *Frame, v any) any {
 	switch v.(type) {
 	case string, Markup:
@@ -48,7 +49,7 @@ func SoftStr(fr *Frame, v any) any {
 	return Str(fr, v)
 }
 
-// HasHTML says whether a value has a form for HTML.
+// HasHTML reports whether a value has a text of its own for HTML.
 func HasHTML(v any) bool {
 	switch v := v.(type) {
 	case Markup:
@@ -61,7 +62,7 @@ func HasHTML(v any) bool {
 	return false
 }
 
-// MarkupJoin joins the values of `~` where output is escaped.
+// MarkupJoin joins the operands of `~` in templates whose output is escaped.
 func MarkupJoin(fr *Frame, vals []any) any {
 	parts := make([]string, len(vals))
 	markup := false
@@ -84,6 +85,7 @@ func MarkupJoin(fr *Frame, vals []any) any {
 	return s
 }
 
+// JoinStrings is strings.Join, counted against the limits.
 func JoinStrings(fr *Frame, parts []string, sep string) string {
 	n := 0
 	for _, p := range parts {
@@ -93,7 +95,7 @@ func JoinStrings(fr *Frame, parts []string, sep string) string {
 	return strings.Join(parts, sep)
 }
 
-// Like gives text the type of its source.
+// Like returns a string as Markup if v is Markup.
 func Like(v any, s string) any {
 	if _, ok := v.(Markup); ok {
 		return Markup(s)

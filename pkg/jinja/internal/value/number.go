@@ -10,7 +10,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/jinja/internal/raise"
 )
 
-// ToInt is int(v) for what is not text.
+// ToInt is int(v) for values other than strings.
 func ToInt(v any) any {
 	if x, large, ok := AsInt(v); ok {
 		return NormInt(ToBig(x, large))
@@ -60,7 +60,7 @@ func newBigFrom(s string, base int) (any, bool) {
 	return NormInt(b), true
 }
 
-// reprStart is the repr of a text for a message, of its beginning if it is long.
+// reprStart returns the repr of a string, shortened if it is long.
 func reprStart(s string) string {
 	const most = 200
 	if len(s) > 4*most {
@@ -73,7 +73,7 @@ func reprStart(s string) string {
 	return string(r)
 }
 
-// ParseInt is int(text, base); the error is Python's.
+// ParseInt is int(s, base).
 func ParseInt(s string, base int) any {
 	raw := s
 	bad := func() { raise.Value("invalid literal for int() with base %d: %s", base, reprStart(raw)) }
@@ -121,7 +121,7 @@ func ParseInt(s string, base int) any {
 	return v
 }
 
-// NormBig makes an int64 of a big integer that fits.
+// NormInt returns an integer as int64 if it fits, else as *big.Int.
 func NormInt(b *big.Int) any {
 	if b.IsInt64() {
 		return b.Int64()
@@ -129,7 +129,8 @@ func NormInt(b *big.Int) any {
 	return b
 }
 
-// AsInt returns an int's or a bool's value, as one of two forms.
+// AsInt returns an int or a bool: in large if it needs more than 64 bits, else in
+// small.
 func AsInt(v any) (small int64, large *big.Int, ok bool) {
 	switch v := v.(type) {
 	case int64:
@@ -145,6 +146,7 @@ func AsInt(v any) (small int64, large *big.Int, ok bool) {
 	return 0, nil, false
 }
 
+// ToBig joins the two results of AsInt.
 func ToBig(small int64, large *big.Int) *big.Int {
 	if large != nil {
 		return large
@@ -152,7 +154,7 @@ func ToBig(small int64, large *big.Int) *big.Int {
 	return big.NewInt(small)
 }
 
-// BigToFloat converts, or raises OverflowError.
+// BigToFloat is float(b). It raises OverflowError if b is too large.
 func BigToFloat(b *big.Int) float64 {
 	f, _ := new(big.Float).SetInt(b).Float64()
 	if math.IsInf(f, 0) {
@@ -179,6 +181,7 @@ func AsFloat(v any) (float64, bool) {
 	return 0, false
 }
 
+// IsNumber reports whether v is a number or a bool.
 func IsNumber(v any) bool {
 	switch v.(type) {
 	case int64, bool, float64, *big.Int:
@@ -187,8 +190,10 @@ func IsNumber(v any) bool {
 	return false
 }
 
+// IsFloat reports whether v is a float.
 func IsFloat(v any) bool { _, ok := v.(float64); return ok }
 
+// Abs64 returns the absolute value; that of the smallest integer is negative.
 func Abs64(x int64) int64 {
 	if x < 0 {
 		return -x
@@ -196,7 +201,7 @@ func Abs64(x int64) int64 {
 	return x
 }
 
-// ToBigInt is int(float).
+// ToBigInt is int(x).
 func ToBigInt(x float64) *big.Int {
 	if math.IsNaN(x) {
 		raise.Value("cannot convert float NaN to integer")
@@ -208,7 +213,7 @@ func ToBigInt(x float64) *big.Int {
 	return b
 }
 
-// BigString is the decimal text, which Python refuses for very big integers.
+// BigString returns the decimal digits. Python refuses to write more than 4,300.
 func BigString(b *big.Int) string {
 	if b.BitLen() > 14285 {
 		raise.Value("Exceeds the limit (%d digits) for integer string conversion", pystr.MaxIntDigits)

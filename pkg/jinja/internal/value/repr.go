@@ -10,7 +10,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/jinja/internal/raise"
 )
 
-// Str is str(v), what is printed.
+// Str is str(v), which is what templates print.
 func Str(fr *Frame, v any) string {
 	switch v := v.(type) {
 	case string:
@@ -32,10 +32,10 @@ func Str(fr *Frame, v any) string {
 	return ReprIn(fr, v)
 }
 
-// Repr is repr(v) for messages, where no render is at hand.
+// Repr is repr(v), for messages.
 func Repr(v any) string { return ReprIn(nil, v) }
 
-// ReprIn is repr(v), bounded by the limits of a render.
+// ReprIn is repr(v), counted against the limits of a render; fr may be nil.
 func ReprIn(fr *Frame, v any) string {
 	p := printer{fr: fr}
 	p.repr(v, 0)
@@ -49,10 +49,10 @@ func ReprIn(fr *Frame, v any) string {
 type printer struct {
 	fr   *Frame
 	b    strings.Builder
-	open []any // containers being printed, to see cycles
+	open []any // the containers being printed, for cycles
 }
 
-// MaxReprDepth is where Python gives up on nested containers.
+// MaxReprDepth is the depth at which Python gives up on nested containers.
 const MaxReprDepth = 200
 
 func (p *printer) check() {
@@ -135,15 +135,15 @@ func (p *printer) repr(v any, depth int) {
 		b.WriteByte('}')
 		p.open = p.open[:len(p.open)-1]
 	case *DictView:
-		if p.cyclic(v.D) {
+		if p.cyclic(v.Dict) {
 			b.WriteString("...")
 			return
 		}
-		p.open = append(p.open, v.D)
+		p.open = append(p.open, v.Dict)
 		b.WriteString(v.Kind.typeName() + "([")
 		first := true
-		for i := range v.D.entries {
-			if v.D.entries[i].live {
+		for i := range v.Dict.entries {
+			if v.Dict.entries[i].live {
 				if !first {
 					b.WriteString(", ")
 				}
@@ -237,8 +237,8 @@ func (p *printer) object(v any, depth int) {
 	}
 }
 
-// ObjectAddress stands for Python's id(), which differs from run to run; it is as
-// long as that mostly is.
+// ObjectAddress replaces Python's id(), which differs from run to run. Its length is
+// that of a typical one.
 func ObjectAddress(v any) string {
 	digits := "0000000000" + strings.TrimPrefix(fmt.Sprintf("%p", v), "0x")
 	return "0x7f" + digits[len(digits)-10:]

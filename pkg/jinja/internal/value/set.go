@@ -1,9 +1,10 @@
 package value
 
-// Set is Python's set, which templates get from operations on dict views.
+// Set is Python's set. Templates get sets from operations on the views of dicts.
 type Set struct{ Members *Dict }
 
-// setOf is a value seen as a set: sets, keys, and items when they can be hashed.
+// setOf returns the members of a set or of a view of keys or items, nil for other
+// values.
 func setOf(fr *Frame, v any) *Dict {
 	switch v := v.(type) {
 	case *Set:
@@ -11,11 +12,11 @@ func setOf(fr *Frame, v any) *Dict {
 	case *DictView:
 		switch v.Kind {
 		case ViewKeys:
-			return v.D
+			return v.Dict
 		case ViewItems:
-			d := NewDictSize(v.D.n)
-			for i := range v.D.entries {
-				if v.D.entries[i].live {
+			d := NewDictSize(v.Dict.n)
+			for i := range v.Dict.entries {
+				if v.Dict.entries[i].live {
 					d.Put(fr, v.at(i), nil)
 				}
 			}
@@ -25,7 +26,7 @@ func setOf(fr *Frame, v any) *Dict {
 	return nil
 }
 
-// SetDifference is a - b for views and sets.
+// SetDifference is a - b for views and sets; ok is false for other values.
 func SetDifference(fr *Frame, a, b any) (any, bool) {
 	x := setOf(fr, a)
 	if x == nil {
@@ -51,7 +52,7 @@ func SetDifference(fr *Frame, a, b any) (any, bool) {
 	return &Set{out}, true
 }
 
-// isSet says whether a value takes part in the comparisons of sets.
+// isSet reports whether a value compares like a set.
 func isSet(v any) bool {
 	switch v := v.(type) {
 	case *Set:
@@ -62,7 +63,7 @@ func isSet(v any) bool {
 	return false
 }
 
-// subset says whether all of x is in y.
+// subset reports whether y contains all of x.
 func subset(fr *Frame, x, y any) bool {
 	for _, v := range Collect(fr, x) {
 		if !Contains(fr, y, v) {
@@ -72,7 +73,7 @@ func subset(fr *Frame, x, y any) bool {
 	return true
 }
 
-// orderSets compares sets: the larger ones contain the smaller.
+// orderSets compares sets: a set is greater than its subsets.
 func orderSets(fr *Frame, x, y any, op string) bool {
 	n, m := Length(fr, x), Length(fr, y)
 	switch op {

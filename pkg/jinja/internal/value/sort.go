@@ -4,7 +4,7 @@ import (
 	"slices"
 )
 
-// SortItems is Python's sorted: stable, by < alone. The slice is new.
+// SortItems is sorted(items): stable, using < only. The slice is new.
 func SortItems(fr *Frame, items []any, key func(any) any, reverse bool) []any {
 	type entry struct{ key, val any }
 	list := make([]entry, len(items))
@@ -23,7 +23,7 @@ func SortItems(fr *Frame, items []any, key func(any) any, reverse bool) []any {
 		slices.Reverse(list)
 	}
 	if len(list) < 64 {
-		// Python's way with short lists, which shows when values have no order.
+		// Binary insertion, as Python sorts short lists: the result differs from other methods if values have no order.
 		run := 1
 		if len(list) > 1 {
 			if less(list[1].key, list[0].key) {

@@ -8,7 +8,7 @@ import (
 // Slice is Python's slice: start, stop, step.
 type Slice [3]any
 
-// Subscript is Python's own v[arg], which raises.
+// Subscript is Python's v[arg], which raises, unlike a template's.
 func Subscript(fr *Frame, v, arg any) any {
 	if bounds, ok := arg.(*Slice); ok {
 		return Slicing(fr, v, bounds)
@@ -125,7 +125,7 @@ func Slicing(fr *Frame, v any, b *Slice) any {
 	return nil
 }
 
-// SliceIndices is slice.indices, and how many there are.
+// SliceIndices is slice.indices(n), and the number of items selected.
 func SliceIndices(b *Slice, n int64) (start, stop, step, count int64) {
 	step = 1
 	if b[2] != nil {
@@ -162,6 +162,8 @@ func SliceIndices(b *Slice, n int64) (start, stop, step, count int64) {
 	return start, stop, step, count
 }
 
+// SliceIndex returns a bound of a slice, clipped to a range beyond the length of any
+// value.
 func SliceIndex(v any) int64 {
 	i, large, ok := AsInt(v)
 	if !ok {

@@ -13,44 +13,49 @@ type Thread struct {
 	depth  int
 	steps  int
 	memory int
-	// nextLook is the number of steps at which the limit and the context are checked.
+	// nextCheck is the number of steps at which the limit and the context are checked.
 	nextCheck int
-	// interrupted is the Err of the render's context; nil if it has none.
+	// interrupted returns the error of the render's context; nil if it has none.
 	interrupted func() error
 }
 
+// NewThread returns a thread. interrupted may be nil.
 func NewThread(limits *Limits, interrupted func() error) Thread {
 	return Thread{Limits: limits, interrupted: interrupted, nextCheck: min(limits.Steps, checkInterval)}
 }
 
-// Frame is what operations on values know of the template code that runs them:
-// the render it is part of, and the settings of its template.
+// Frame is what operations on values know of the template code that runs them: the
+// render, and the settings of the template.
 type Frame struct {
 	*Thread
 	Code Code
 }
 
-// Code is template code as operations on values see it.
+// Code is template code that runs.
 type Code interface {
+	// UndefinedMode is the mode of new undefined values.
 	UndefinedMode() UndefinedMode
+	// Autoescape reports whether output is escaped for HTML.
 	Autoescape() bool
+	// Filters and Tests are those of the template's environment.
 	Filters() map[string]*Callable
 	Tests() map[string]*Callable
-	// localContext is the context with the variables of the current loop and block.
+	// LocalContext returns the variables of the context, with those that the current
+	// loop or block has set if asked for.
 	LocalContext(loop, block bool) Variables
 }
 
-// Variables are names with values; missing is the value of an unknown name.
+// Variables are names with values. Resolve returns Missing for an unknown name.
 type Variables interface{ Resolve(name string) any }
 
-// step counts a unit of work.
+// Step counts one step.
 func (t *Thread) Step() {
 	if t.steps++; t.steps > t.nextCheck {
 		t.Check()
 	}
 }
 
-// work counts n units of work, before they are done.
+// Work counts n steps, before they are done.
 func (t *Thread) Work(n int) {
 	t.steps += n
 	if t.steps > t.nextCheck || n < 0 {
@@ -61,14 +66,14 @@ func (t *Thread) Work(n int) {
 	}
 }
 
-// scan counts the work of going once through n bytes.
+// Scan counts the work of reading n bytes.
 func (t *Thread) Scan(n int) {
 	if n >= 64 {
 		t.Work(n >> 6)
 	}
 }
 
-// Check ends a render that has done too much, or that nobody waits for any more.
+// Check ends a render that has used up its steps or whose context has ended.
 func (t *Thread) Check() {
 	if t.steps > t.Limits.Steps {
 		raise.Limit("the template takes more than %d steps", t.Limits.Steps)
@@ -81,7 +86,7 @@ func (t *Thread) Check() {
 	}
 }
 
-// alloc counts bytes that a value takes, before it is built.
+// Alloc counts the n bytes of a value, before it is built.
 func (t *Thread) Alloc(n int) {
 	if n < 0 || n > t.Limits.Memory-t.memory {
 		raise.Limit("the template builds values of more than %s", ByteSize(t.Limits.Memory))
@@ -90,7 +95,7 @@ func (t *Thread) Alloc(n int) {
 	t.Scan(n)
 }
 
-// allocN counts count values of size bytes each.
+// AllocN counts count values of size bytes each.
 func (t *Thread) AllocN(count, size int) {
 	if count > 0 && size > 0 && count > t.Limits.Memory/size {
 		t.Alloc(t.Limits.Memory + 1)
@@ -120,14 +125,15 @@ func (t *Thread) raiseDepth() {
 	raise.As(raise.KindLimit, "RecursionError", "maximum recursion depth exceeded (%d)", t.Limits.Depth)
 }
 
-// enter bounds recursion; every enter has its leave, except when an error ends the render.
+// enter bounds recursion. Each enter has a leave, unless an error ends the render.
 func (t *Thread) enter() {
 	if t.depth++; t.depth > t.Limits.Depth {
 		t.raiseDepth()
 	}
 }
 
-// try runs f and returns the exception it raises, if that is of one of the classes.
+// Try runs f and returns the exception that it raises, if that is of one of the
+// classes. Other exceptions are raised again.
 func (t *Thread) Try(f func(), classes ...string) (caught *raise.Exception) {
 	stack, depth := len(t.Stack), t.depth
 	defer func() {

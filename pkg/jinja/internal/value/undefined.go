@@ -4,7 +4,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/jinja/internal/raise"
 )
 
-// UndefinedMode says what happens when a template uses a name that is not there.
+// UndefinedMode says what happens when a template uses an unknown name.
 type UndefinedMode int
 
 // The modes, as Jinja2's classes Undefined, StrictUndefined and ChainableUndefined.
@@ -17,7 +17,7 @@ const (
 	Chainable
 )
 
-// CheckUndefined raises for an undefined operand: every operator of it does.
+// CheckUndefined raises an error if an operand is undefined: no operator accepts it.
 func CheckUndefined(a, b any) {
 	if u, ok := a.(*Undefined); ok {
 		RaiseUndefined(u)
@@ -27,34 +27,34 @@ func CheckUndefined(a, b any) {
 	}
 }
 
-// Undefined is the value of a name, attribute or item that is not there. It is
-// not None: nil is.
+// Undefined is the value of a name, attribute or item that does not exist. It is not
+// None, which is nil.
 type Undefined struct {
-	hint string // the whole message, if set
-	obj  any    // what was asked, if hasObj
-	name any    // what it was asked for
+	hint string // the message, if set
+	obj  any    // what lacks the attribute or item, if hasObj
+	name any    // of the variable, attribute or item
 
 	hasObj   bool
-	security bool // using it is a SecurityError
+	security bool // use is a SecurityError
 	mode     UndefinedMode
 }
 
-// NewUndefined makes an undefined value whose use is an error with a message.
+// NewUndefined returns an undefined value whose use is an error with the message.
 func NewUndefined(mode UndefinedMode, message string) *Undefined {
 	return &Undefined{hint: message, mode: mode}
 }
 
-// UndefinedName is the value of an unknown name.
+// UndefinedName returns the value of an unknown name.
 func UndefinedName(mode UndefinedMode, name string) *Undefined {
 	return &Undefined{name: name, mode: mode}
 }
 
-// UndefinedElement is the value of an attribute or item that an object lacks.
+// UndefinedElement returns the value of an attribute or item that obj lacks.
 func UndefinedElement(mode UndefinedMode, obj, name any) *Undefined {
 	return &Undefined{obj: obj, hasObj: true, name: name, mode: mode}
 }
 
-// UnsafeElement is the value of an attribute that the sandbox refuses.
+// UnsafeElement returns the value of an attribute that the sandbox refuses.
 func UnsafeElement(mode UndefinedMode, obj any, attr string) *Undefined {
 	return &Undefined{
 		hint: "access to attribute " + Repr(attr) + " of " + Repr(TypeName(obj)) + " object is unsafe.",
@@ -62,10 +62,10 @@ func UnsafeElement(mode UndefinedMode, obj any, attr string) *Undefined {
 	}
 }
 
-// element is the object and the attribute or item of it that is undefined.
+// Element returns the object, and the attribute or item that it lacks.
 func (u *Undefined) Element() (obj, name any) { return u.obj, u.name }
 
-// Mode is the mode of the environment that made the value.
+// Mode returns the mode of the environment that made the value.
 func (u *Undefined) Mode() UndefinedMode { return u.mode }
 
 // IsUndefined reports whether v is undefined.
@@ -74,7 +74,7 @@ func IsUndefined(v any) bool {
 	return ok
 }
 
-// Message says what is undefined, as the error of using it would.
+// Message says what is undefined, as the error of using it does.
 func (u *Undefined) Message() string {
 	if u.hint != "" {
 		return u.hint

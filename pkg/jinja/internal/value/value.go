@@ -4,9 +4,10 @@ import (
 	"math/big"
 )
 
-// Bytes is Python's bytes, which templates get from str.encode.
+// Bytes is Python's bytes. Templates get it from str.encode.
 type Bytes string
 
+// IsSequence reports whether v can be repeated by `*`.
 func IsSequence(v any) bool {
 	switch v.(type) {
 	case string, Markup, *List, Tuple, *GroupTuple, Bytes:
@@ -24,27 +25,29 @@ func IsSequence(v any) bool {
 //
 // and opaque ones: functions, macros, modules, iterators, ranges, views.
 
-// List is Python's list: every name bound to it sees its changes.
+// List is Python's list. It is shared by all names that are bound to it.
 type List struct{ Items []any }
 
-// NewList makes a list of the items.
+// NewList returns a list of the items.
 func NewList(items ...any) *List { return &List{Items: items} }
 
 // Tuple is Python's tuple.
 type Tuple []any
 
-// Markup is text that needs no more escaping for HTML.
+// Markup is text that needs no escaping for HTML.
 type Markup string
 
-// Missing marks a variable that has no value; it leaks into templates in the few
-// places where Jinja2's own marker does.
+// Missing marks a variable without a value. Templates see it in the few places where
+// they see Jinja2's own marker.
 var Missing any = &Marker{"missing"}
 
+// Marker is the type of Missing and of similar markers.
 type Marker struct{ Name string }
 
 // Range is Python's range.
 type Range struct{ Start, Stop, Step int64 }
 
+// Len is len(r).
 func (r *Range) Len() int64 {
 	switch {
 	case r.Step > 0 && r.Start < r.Stop:
@@ -55,12 +58,13 @@ func (r *Range) Len() int64 {
 	return 0
 }
 
+// At returns an item by its index.
 func (r *Range) At(i int64) int64 { return r.Start + i*r.Step }
 
 // Namespace is Jinja2's namespace().
 type Namespace struct{ Attrs *Dict }
 
-// TypeName is the name of a value's class.
+// TypeName returns the name of a value's class.
 func TypeName(v any) string {
 	switch v := v.(type) {
 	case nil:
@@ -108,7 +112,8 @@ func TypeName(v any) string {
 	return "object"
 }
 
-// objectTypeRepr is how Jinja2 names a value in messages about undefined ones.
+// objectTypeRepr returns the name of a value's class as in Jinja2's messages about
+// undefined attributes.
 func objectTypeRepr(v any) string {
 	switch v := v.(type) {
 	case nil:

@@ -1,8 +1,10 @@
 package value
 
+// ViewKind says what a view shows.
 type ViewKind int
 
 const (
+	// The views of a dict.
 	ViewKeys ViewKind = iota
 	viewValues
 	ViewItems
@@ -12,14 +14,16 @@ func (k ViewKind) typeName() string {
 	return [...]string{"dict_keys", "dict_values", "dict_items"}[k]
 }
 
-// DictView is what keys(), values() and items() return: it follows its dict.
+// DictView is the result of keys(), values() or items(). It follows the changes of its
+// dict.
 type DictView struct {
-	D    *Dict
+	Dict    *Dict
 	Kind ViewKind
 }
 
+// at returns the item of an entry.
 func (v *DictView) at(i int) any {
-	e := &v.D.entries[i]
+	e := &v.Dict.entries[i]
 	switch v.Kind {
 	case ViewKeys:
 		return e.key
