@@ -53,7 +53,7 @@ func init() {
 			x, ok := v.(*module).attrs[name]
 			return x, ok
 		},
-		Names: func(v any) []string {
+		AttrNames: func(v any) []string {
 			var names []string
 			for k := range v.(*module).attrs {
 				names = append(names, k)

@@ -130,7 +130,7 @@ func (c *compiler) call(n *syntax.Call, sc *scope, forwardCaller bool) func(fr *
 			return func(fr *frame, _ any) any {
 				v := obj(fr)
 				fr.pos = attrAt
-				m := method.Of(v, attr)
+				m := method.Find(v, attr)
 				var fn any
 				if m == nil {
 					fn = method.Getattr(&fr.Frame, v, attr)

@@ -327,7 +327,7 @@ func toError(r *raise.Exception, st *state) *Error {
 	top := frameOf(st.Stack[len(st.Stack)-1])
 	e := &Error{Kind: r.Kind, Class: r.Class, Message: r.Message, Hint: r.Hint, Cause: r.Cause}
 	if r.Undefined != nil {
-		e.Hint = method.Hint(r.Undefined.(*Undefined))
+		e.Hint = method.SuggestElement(r.Undefined.(*Undefined))
 	}
 	if r.UndefinedName != "" {
 		e.Hint = raise.Suggest(r.UndefinedName, top.visibleNames())

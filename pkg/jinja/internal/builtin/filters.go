@@ -173,14 +173,14 @@ func truncateFilter(fr *value.Frame, a []any) any {
 	if leeway == nil {
 		leeway = int64(5)
 	}
-	endLen := lengthOf(fr, end)
+	endLen := value.Length(fr, end)
 	if !value.Compare(fr, length, endLen, ">=") {
 		raise.Named("AssertionError", "expected length >= %d, got %s", endLen, value.Str(fr, length))
 	}
 	if !value.Compare(fr, leeway, int64(0), ">=") {
 		raise.Named("AssertionError", "expected leeway >= 0, got %s", value.Str(fr, leeway))
 	}
-	if value.Compare(fr, lengthOf(fr, a[0]), operator.Add(fr, length, leeway), "<=") {
+	if value.Compare(fr, value.Length(fr, a[0]), operator.Add(fr, length, leeway), "<=") {
 		return a[0]
 	}
 	cut := value.Slicing(fr, a[0], &value.Slice{nil, operator.Subtract(fr, length, endLen), nil})
@@ -196,8 +196,6 @@ func truncateFilter(fr *value.Frame, a []any) any {
 	}
 	return operator.Add(fr, value.Like(cut, s), end)
 }
-
-func lengthOf(fr *value.Frame, v any) int64 { return value.Length(fr, v) }
 
 func formatFilter(fr *value.Frame, args []any, kw []value.Keyword) any {
 	if len(args) == 0 {

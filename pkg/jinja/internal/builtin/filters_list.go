@@ -26,7 +26,7 @@ func sequenceFilters() {
 		return value.NewUndefined(fr.Code.UndefinedMode(), "No last item, sequence was empty.")
 	})
 	value.Impure(addFilter("random", "seq", func(fr *value.Frame, a []any) any {
-		n := lengthOf(fr, a[0])
+		n := value.Length(fr, a[0])
 		if n == 0 {
 			return value.NewUndefined(fr.Code.UndefinedMode(), "No random item, sequence was empty.")
 		}

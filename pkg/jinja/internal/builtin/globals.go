@@ -118,10 +118,10 @@ func init() {
 	}
 	cyclerClass = value.Class{
 		Name: "Cycler", Module: "jinja2.utils",
-		Private: []string{"__dict__", "__module__", "__next__", "__weakref__"},
-		Names:   func(any) []string { return []string{"next", "reset"} },
-		Attr:    func(v any, _ *value.Frame, name string) (any, bool) { return v.(*cyclerValue).attr(name) },
-		Repr:    value.PlainRepr,
+		Private:   []string{"__dict__", "__module__", "__next__", "__weakref__"},
+		AttrNames: func(any) []string { return []string{"next", "reset"} },
+		Attr:      func(v any, _ *value.Frame, name string) (any, bool) { return v.(*cyclerValue).attr(name) },
+		Repr:      value.PlainRepr,
 	}
 	joinerClass = value.Class{
 		Name: "Joiner", Module: "jinja2.utils",

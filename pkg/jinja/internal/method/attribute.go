@@ -37,7 +37,7 @@ func methodsOf(v any) Table {
 }
 
 // Of returns the method that an attribute of a value is, or nil.
-func Of(v any, attr string) *Method {
+func Find(v any, attr string) *Method {
 	if strings.HasPrefix(attr, "_") {
 		return nil
 	}
@@ -54,7 +54,7 @@ func Of(v any, attr string) *Method {
 
 // Attribute is Python's getattr within what the sandbox lets through.
 func Attribute(fr *value.Frame, v any, attr string) (any, bool) {
-	if m := Of(v, attr); m != nil {
+	if m := Find(v, attr); m != nil {
 		return &BoundMethod{v, attr, m}, true
 	}
 	switch o := v.(type) {
@@ -239,7 +239,7 @@ func attrAsItem(fr *value.Frame, v, arg any) any {
 }
 
 // Hint suggests a key or an attribute that is spelled nearly the same.
-func Hint(u *value.Undefined) string {
+func SuggestElement(u *value.Undefined) string {
 	obj, attr := u.Element()
 	name, ok := attr.(string)
 	if !ok {
@@ -251,7 +251,7 @@ func Hint(u *value.Undefined) string {
 	case *value.Namespace:
 		d = o.Attrs
 	case value.Object:
-		if f := o.Class().Names; f != nil {
+		if f := o.Class().AttrNames; f != nil {
 			names = f(o)
 		}
 	}

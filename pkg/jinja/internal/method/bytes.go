@@ -15,16 +15,16 @@ import (
 // no digit and no line break.
 
 // byteRune is where that range begins.
-const byteRune = 0xf700
+const privateBase = 0xf700
 
 // foreign says which bytes a str would see more in than bytes do.
-func foreign(c byte) bool { return c >= 0x80 || c >= 0x1c && c <= 0x1f }
+func differsInStr(c byte) bool { return c >= 0x80 || c >= 0x1c && c <= 0x1f }
 
 func bytesText(b value.Bytes) string {
 	var s strings.Builder
 	for i := range len(b) {
-		if foreign(b[i]) {
-			s.WriteRune(byteRune + rune(b[i]))
+		if differsInStr(b[i]) {
+			s.WriteRune(privateBase + rune(b[i]))
 		} else {
 			s.WriteByte(b[i])
 		}
@@ -35,8 +35,8 @@ func bytesText(b value.Bytes) string {
 func textBytes(s string) value.Bytes {
 	b := make([]byte, 0, len(s))
 	for _, r := range s {
-		if r >= byteRune {
-			r -= byteRune
+		if r >= privateBase {
+			r -= privateBase
 		}
 		b = append(b, byte(r))
 	}
@@ -117,7 +117,7 @@ func addBytesMethods() {
 	}
 	bytesMethods.Add("splitlines", "keepends=False", func(fr *value.Frame, recv any, a []any) any {
 		fr.Alloc(32 * len(recv.(value.Bytes)))
-		s := strings.NewReplacer("\v", string(rune(byteRune+'\v')), "\f", string(rune(byteRune+'\f'))).Replace(bytesText(recv.(value.Bytes)))
+		s := strings.NewReplacer("\v", string(rune(privateBase+'\v')), "\f", string(rune(privateBase+'\f'))).Replace(bytesText(recv.(value.Bytes)))
 		return asBytes(listOf(pystr.SplitLines(s, a[0] != value.Missing && value.BoolArg(a[0]))))
 	})
 	bytesMethods.Add("join", "/iterable", func(fr *value.Frame, recv any, a []any) any {

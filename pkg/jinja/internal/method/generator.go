@@ -7,7 +7,7 @@ import (
 
 // generatorAttr is an attribute of a generator.
 func generatorAttr(g *value.IterObject, name string) (any, bool) {
-	how := func(f func(fr *value.Frame, args []any) any) (any, bool) {
+	bound := func(f func(fr *value.Frame, args []any) any) (any, bool) {
 		return &value.Callable{Name: name, Kind: value.BuiltinFunction, Raw: func(fr *value.Frame, args []any, kw []value.Keyword) any {
 			value.RejectKeywords("generator."+name, kw)
 			return f(fr, args)
@@ -21,7 +21,7 @@ func generatorAttr(g *value.IterObject, name string) (any, bool) {
 	case "gi_yieldfrom":
 		return nil, true
 	case "close":
-		return how(func(_ *value.Frame, args []any) any {
+		return bound(func(_ *value.Frame, args []any) any {
 			if len(args) > 0 {
 				raise.Type("generator.close() takes no arguments (%d given)", len(args))
 			}
@@ -29,7 +29,7 @@ func generatorAttr(g *value.IterObject, name string) (any, bool) {
 			return nil
 		})
 	case "send":
-		return how(func(fr *value.Frame, args []any) any {
+		return bound(func(fr *value.Frame, args []any) any {
 			if len(args) != 1 {
 				raise.Type("generator.send() takes exactly one argument (%d given)", len(args))
 			}
@@ -44,7 +44,7 @@ func generatorAttr(g *value.IterObject, name string) (any, bool) {
 		})
 	case "throw":
 		// Templates have no exceptions to throw.
-		return how(func(_ *value.Frame, args []any) any {
+		return bound(func(_ *value.Frame, args []any) any {
 			if len(args) == 0 {
 				raise.Type("throw expected at least 1 argument, got 0")
 			}

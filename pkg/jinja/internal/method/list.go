@@ -13,7 +13,7 @@ func init() {
 	dictAccess()
 	dictMutators()
 	numberMethods()
-	otherMethods()
+	rangeAndViewMethods()
 }
 
 func listMutators() {

@@ -101,7 +101,7 @@ func init() {
 	})
 	strSearch()
 	strSplit()
-	strChecks()
+	strPredicates()
 	strFormat()
 	for _, name := range []string{"join", "split", "rsplit", "splitlines", "partition", "rpartition", "unescape", "striptags", "escape"} {
 		strMethods[name].owner = "Markup"

@@ -87,7 +87,7 @@ func splitText(fr *value.Frame, s string, sepArg any, limit int, right bool) *va
 	if sepArg == value.Missing || sepArg == nil {
 		return listOf(pystr.Split(s, limit, right))
 	}
-	sep := separator2(sepArg)
+	sep := splitSeparator(sepArg)
 	n := strings.Count(s, sep)
 	if limit >= 0 {
 		n = min(n, limit)
@@ -106,7 +106,7 @@ func splitText(fr *value.Frame, s string, sepArg any, limit int, right bool) *va
 	return listOf(parts)
 }
 
-func separator2(v any) string {
+func splitSeparator(v any) string {
 	s, ok := value.AsStr(v)
 	if !ok {
 		raise.Type("must be str or None, not %s", value.TypeName(v))

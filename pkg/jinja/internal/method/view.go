@@ -5,7 +5,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/jinja/internal/value"
 )
 
-func otherMethods() {
+func rangeAndViewMethods() {
 	rangeMethods.Add("index", "/value", func(fr *value.Frame, recv any, a []any) any {
 		r := recv.(*value.Range)
 		if !value.Contains(fr, r, a[0]) {

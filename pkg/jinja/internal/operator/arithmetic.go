@@ -11,12 +11,14 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/jinja/internal/value"
 )
 
+// unsupported raises the error of operands that an operator does not accept.
 func unsupported(op string, a, b any) {
 	value.CheckUndefined(a, b)
 	raise.Type("unsupported operand type(s) for %s: '%s' and '%s'", op, value.TypeName(a), value.TypeName(b))
 }
 
-// intOp applies an operation on integers, fast when both are small.
+// intOp applies an operation to integers, without big.Int if both and the result are
+// small.
 func intOp(fr *value.Frame, a, b any, small func(x, y int64) (int64, bool), large func(x, y *big.Int) *big.Int) (any, bool) {
 	x, bx, ok := value.AsInt(a)
 	if !ok {
@@ -41,6 +43,7 @@ func intOp(fr *value.Frame, a, b any, small func(x, y int64) (int64, bool), larg
 	return value.NormInt(r), true
 }
 
+// Add is a + b.
 func Add(fr *value.Frame, a, b any) any {
 	switch x := a.(type) {
 	case int64:
@@ -110,7 +113,8 @@ func Add(fr *value.Frame, a, b any) any {
 	return nil
 }
 
-// markupOperand escapes what may be added to Markup: text, or what has a form for HTML.
+// markupOperand returns an operand of Markup's +, escaped: a string, or a value with a
+// text for HTML.
 func markupOperand(fr *value.Frame, v any) (value.Markup, bool) {
 	switch v := v.(type) {
 	case string:
@@ -129,7 +133,7 @@ func markupOperand(fr *value.Frame, v any) (value.Markup, bool) {
 	return "", false
 }
 
-// floats converts two numbers of which one is a float.
+// floats returns two numbers as floats if one of them is a float.
 func floats(a, b any) (x, y float64, ok bool) {
 	if !value.IsFloat(a) && !value.IsFloat(b) || !value.IsNumber(a) || !value.IsNumber(b) {
 		return 0, 0, false
@@ -139,6 +143,7 @@ func floats(a, b any) (x, y float64, ok bool) {
 	return x, y, true
 }
 
+// Subtract is a - b.
 func Subtract(fr *value.Frame, a, b any) any {
 	if r, ok := intOp(fr, a, b, func(x, y int64) (int64, bool) {
 		s := x - y
@@ -156,6 +161,7 @@ func Subtract(fr *value.Frame, a, b any) any {
 	return nil
 }
 
+// Multiply is a * b.
 func Multiply(fr *value.Frame, a, b any) any {
 	if r, ok := intOp(fr, a, b, func(x, y int64) (int64, bool) {
 		hi, lo := bits.Mul64(uint64(value.Abs64(x)), uint64(value.Abs64(y)))
@@ -183,7 +189,7 @@ func Multiply(fr *value.Frame, a, b any) any {
 	return nil
 }
 
-// Repeat is sequence * count.
+// Repeat is seq * count; ok is false for other operands.
 func Repeat(fr *value.Frame, seq, count any) (any, bool) {
 	n, large, ok := value.AsInt(count)
 	if !ok || !value.IsSequence(seq) {

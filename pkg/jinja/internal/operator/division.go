@@ -10,6 +10,7 @@ import (
 
 func zeroDivision(msg string) { raise.Named("ZeroDivisionError", "%s", msg) }
 
+// Divide is a / b.
 func Divide(fr *value.Frame, a, b any) any {
 	if !value.IsNumber(a) || !value.IsNumber(b) {
 		unsupported("/", a, b)
@@ -42,14 +43,14 @@ func Divide(fr *value.Frame, a, b any) any {
 	return x / y
 }
 
-// quotient is p / q, rounded once. A fraction of big.Rat would be reduced first,
+// quotient returns p / q, rounded once. A big.Rat would reduce the fraction first,
 // which takes far longer than the division.
 func quotient(p, q *big.Int) float64 {
 	if p.Sign() == 0 {
 		return 0
 	}
-	// 66 bits or more of the quotient decide how it rounds, with one that says
-	// whether anything was left.
+	// Rounding depends on 66 bits of the quotient, and on whether there is a
+	// remainder.
 	shift := 66 + q.BitLen() - p.BitLen()
 	x, y := new(big.Int).Abs(p), new(big.Int).Abs(q)
 	if shift >= 0 {
@@ -69,6 +70,7 @@ func quotient(p, q *big.Int) float64 {
 	return r
 }
 
+// FloorDivide is a // b.
 func FloorDivide(fr *value.Frame, a, b any) any {
 	if !value.IsNumber(a) || !value.IsNumber(b) {
 		unsupported("//", a, b)
@@ -103,7 +105,7 @@ func checkZeroInt(v any, msg string) {
 	}
 }
 
-// BigDivmod divides with the quotient rounded down.
+// BigDivmod is divmod(x, y) for integers: the quotient is rounded down.
 func BigDivmod(x, y *big.Int) (q, r *big.Int) {
 	q, r = new(big.Int).QuoRem(x, y, new(big.Int))
 	if r.Sign() != 0 && (r.Sign() < 0) != (y.Sign() < 0) {
@@ -113,7 +115,7 @@ func BigDivmod(x, y *big.Int) (q, r *big.Int) {
 	return q, r
 }
 
-// floatDivmod is Python's divmod for floats.
+// floatDivmod is divmod(x, y) for floats.
 func floatDivmod(x, y float64) (q, r float64) {
 	r = math.Mod(x, y)
 	div := (x - r) / y
@@ -136,6 +138,7 @@ func floatDivmod(x, y float64) (q, r float64) {
 	return q, r
 }
 
+// Modulo is a % b, which formats strings.
 func Modulo(fr *value.Frame, a, b any) any {
 	switch x := a.(type) {
 	case string:
@@ -172,6 +175,7 @@ func Modulo(fr *value.Frame, a, b any) any {
 	return r
 }
 
+// Negate is -v.
 func Negate(fr *value.Frame, v any) any {
 	switch v := v.(type) {
 	case float64:
@@ -189,6 +193,7 @@ func Negate(fr *value.Frame, v any) any {
 	return value.NormInt(new(big.Int).Neg(value.ToBig(x, large)))
 }
 
+// Positive is +v.
 func Positive(fr *value.Frame, v any) any {
 	switch v := v.(type) {
 	case float64:

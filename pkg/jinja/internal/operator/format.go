@@ -11,7 +11,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/jinja/internal/value"
 )
 
-// formatSpec is Python's format specification mini-language.
+// formatSpec is a format specification, as in f"{x:>10.2f}".
 type formatSpec struct {
 	fill      string
 	align     byte // 0, <, >, = or ^
@@ -174,7 +174,7 @@ func formatText(fr *value.Frame, s string, f formatSpec) string {
 	case f.grouping != 0:
 		raise.Value("Cannot specify '%c' with 's'.", f.grouping)
 	case f.align == '=':
-		// A zero before the width asks for this alignment only when it is explicit.
+		// A zero before the width means this alignment for numbers only.
 		if f.fill != "0" {
 			raise.Value("'=' alignment not allowed in string format specifier")
 		}
@@ -186,7 +186,7 @@ func formatText(fr *value.Frame, s string, f formatSpec) string {
 	return padSpec(fr, s, f, '<')
 }
 
-// padSpec pads text; a '=' alignment has been done already.
+// padSpec pads a string; the caller has handled the alignment '='.
 func padSpec(fr *value.Frame, s string, f formatSpec, otherwise byte) string {
 	n := f.width - pystr.Len(s)
 	if n <= 0 {
@@ -256,6 +256,7 @@ func formatInt(fr *value.Frame, v any, f formatSpec) string {
 	return assemble(fr, signOf(b.Sign() < 0, f.sign), prefix, digits, "", f, every)
 }
 
+// signOf returns the sign that a number is written with.
 func signOf(negative bool, mode byte) string {
 	switch {
 	case negative:
@@ -268,8 +269,8 @@ func signOf(negative bool, mode byte) string {
 	return ""
 }
 
-// assemble puts a number together: sign, prefix, digits with grouping, and what
-// follows them, padded.
+// assemble joins and pads the parts of a number. digits are grouped; rest follows
+// them.
 func assemble(fr *value.Frame, sign, prefix, digits, rest string, f formatSpec, every int) string {
 	fixed := len(sign) + len(prefix) + len(rest)
 	if f.grouping != 0 {
@@ -290,7 +291,7 @@ func assemble(fr *value.Frame, sign, prefix, digits, rest string, f formatSpec, 
 	return padSpec(fr, s, f, '>')
 }
 
-// group inserts separators, and zeros up to a length.
+// group inserts separators into digits, after zeros up to a minimum length.
 func group(digits string, sep byte, every, minLen int) string {
 	var parts []string
 	length := 0
@@ -302,7 +303,7 @@ func group(digits string, sep byte, every, minLen int) string {
 			length++
 		}
 		if digits == "" {
-			// Zeros fill what is missing, with separators among them.
+			// Zeros fill up to the length, with separators between them.
 			need := minLen - length - len(part)
 			for need > 0 && len(part) < every {
 				part = "0" + part
@@ -377,7 +378,7 @@ func formatFloat(fr *value.Frame, x float64, f formatSpec, name string) string {
 	return assemble(fr, signOf(negative, f.sign), "", digits, rest+suffix, f, 3)
 }
 
-// formatFixed formats a non-negative number in one of the styles e, f, g, %.
+// formatFixed formats a non-negative number in the style e, f, g or %.
 func formatFixed(fr *value.Frame, a float64, typ byte, precision int, alternate bool) string {
 	if math.IsInf(a, 0) || math.IsNaN(a) {
 		return pystr.FloatRepr(a)
@@ -400,7 +401,8 @@ func formatFixed(fr *value.Frame, a float64, typ byte, precision int, alternate 
 	return s
 }
 
-// formatG is the style g; as repr-like it keeps a digit after the point.
+// formatG formats a non-negative number in the style g. With reprLike a digit follows
+// the point.
 func formatG(a float64, precision int, alternate, reprLike bool) string {
 	if math.IsInf(a, 0) || math.IsNaN(a) {
 		return pystr.FloatRepr(a)
@@ -433,7 +435,7 @@ func formatG(a float64, precision int, alternate, reprLike bool) string {
 	return s
 }
 
-// FixedPoint is f"{x:.1f}" for a number of digits after the point.
+// FixedPoint formats a number with the given number of digits after the point.
 func FixedPoint(fr *value.Frame, x float64, precision int) string {
 	return formatFloat(fr, x, formatSpec{fill: " ", precision: precision, typ: 'f'}, "float")
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/jinja/internal/value"
 )
 
-// percentFormat is format % arg. For Markup, text that goes in is escaped.
+// percentFormat is format % arg. For Markup, the texts inserted are escaped.
 func percentFormat(fr *value.Frame, format string, arg any, markup bool) string {
 	p := &percent{fr: fr, s: format, markup: markup}
 	if t, ok := value.AsTuple(arg); ok {
@@ -35,6 +35,7 @@ func percentFormat(fr *value.Frame, format string, arg any, markup bool) string 
 	return p.b.String()
 }
 
+// percent is one formatting by %.
 type percent struct {
 	fr      *value.Frame
 	s       string
@@ -68,7 +69,8 @@ func (p *percent) run() {
 	}
 }
 
-// conversion formats one value; it returns what follows the specification.
+// conversion formats one value. s begins after the percent sign; what follows the
+// conversion is returned.
 func (p *percent) conversion(s string) string {
 	incomplete := func() {
 		if s == "" {
@@ -125,7 +127,7 @@ flags:
 		s = s[1:]
 	}
 	if keyed {
-		// The value is looked up before a * can take one.
+		// The value is looked up before a * takes one.
 		v := value.Subscript(p.fr, p.mapping, key)
 		p.args, p.next = []any{v}, 0
 	}
@@ -171,7 +173,7 @@ flags:
 	return s[size:]
 }
 
-// zeroPad puts zeros between the sign or prefix of a number and its digits.
+// zeroPad inserts zeros between the sign or prefix of a number and its digits.
 func zeroPad(fr *value.Frame, s string, width int) string {
 	n := width - len(s)
 	if n <= 0 {
@@ -188,6 +190,7 @@ func zeroPad(fr *value.Frame, s string, width int) string {
 	return s[:i] + strings.Repeat("0", n) + s[i:]
 }
 
+// number reads a width or a precision: digits, or a * that takes an argument.
 func (p *percent) number(s string, negative *bool, precision bool) (int, string) {
 	if s != "" && s[0] == '*' {
 		v := p.arg()
@@ -216,7 +219,7 @@ func (p *percent) number(s string, negative *bool, precision bool) (int, string)
 	return n, s
 }
 
-// format converts one value; numeric ones may be padded with zeros.
+// format converts one value; numeric says that it may be padded with zeros.
 func (p *percent) format(v any, conv rune, f formatSpec) (text string, numeric bool) {
 	fr := p.fr
 	switch conv {
@@ -264,7 +267,7 @@ func (p *percent) text(v any, conv rune, precision int) string {
 	return s
 }
 
-// integer is %d and its kin.
+// integer formats %d, %x and the like.
 func (p *percent) integer(v any, conv byte, f formatSpec) string {
 	var b *big.Int
 	hex := conv == 'o' || conv == 'x' || conv == 'X'
@@ -309,7 +312,7 @@ func (p *percent) integer(v any, conv byte, f formatSpec) string {
 	return signOf(b.Sign() < 0, f.sign) + prefix + digits
 }
 
-// percentFloat is the value of a %f.
+// percentFloat returns the argument of %f and the like.
 func percentFloat(fr *value.Frame, v any) float64 {
 	if x, ok := value.AsFloat(v); ok {
 		return x
@@ -321,6 +324,7 @@ func percentFloat(fr *value.Frame, v any) float64 {
 	return 0
 }
 
+// char formats %c.
 func (p *percent) char(v any) string {
 	if p.markup {
 		raise.Type("%%c requires int or char")

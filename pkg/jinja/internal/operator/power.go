@@ -8,6 +8,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/jinja/internal/value"
 )
 
+// Power is a ** b.
 func Power(fr *value.Frame, a, b any) any {
 	if !value.IsNumber(a) || !value.IsNumber(b) {
 		unsupported("** or pow()", a, b)
@@ -55,8 +56,8 @@ func intPower(fr *value.Frame, base, exp *big.Int) any {
 	return value.NormInt(new(big.Int).Exp(base, exp, nil))
 }
 
-// floatPower is x ** y for floats, rounded correctly: the C library that Python
-// calls is that exact nearly always, and math.Pow is not.
+// floatPower is x ** y, rounded correctly. The C library that Python calls nearly
+// always is as exact; math.Pow is not.
 func floatPower(x, y float64) float64 {
 	plain := math.Pow(x, y)
 	if math.IsNaN(x) || math.IsNaN(y) || math.IsInf(x, 0) || math.IsInf(y, 0) || x == 0 || y == 0 || x == 1 ||
@@ -77,7 +78,7 @@ func floatPower(x, y float64) float64 {
 			return plain
 		}
 	}
-	// The fraction is a sum of powers of 1/2: as many square roots.
+	// The fraction is a sum of powers of 1/2, each a repeated square root.
 	root := base
 	for range 100 {
 		if frac == 0 {

@@ -9,20 +9,22 @@ import (
 	"golang.org/x/text/language"
 )
 
-// specialUpper are the characters whose upper case is several characters
-// (Unicode's SpecialCasing without conditions).
+// specialUpper has the characters whose upper case is several characters (the
+// unconditional rules of Unicode's SpecialCasing).
 var specialUpper = map[rune]string{
 	'ß': "SS", 'ŉ': "ʼN", 'ǰ': "J̌", 'ΐ': "Ϊ́", 'ΰ': "Ϋ́", 'և': "ԵՒ", 'ẖ': "H̱", 'ẗ': "T̈", 'ẘ': "W̊", 'ẙ': "Y̊", 'ẚ': "Aʾ",
 	'ﬀ': "FF", 'ﬁ': "FI", 'ﬂ': "FL", 'ﬃ': "FFI", 'ﬄ': "FFL", 'ﬅ': "ST", 'ﬆ': "ST",
 	'ﬓ': "ՄՆ", 'ﬔ': "ՄԵ", 'ﬕ': "ՄԻ", 'ﬖ': "ՎՆ", 'ﬗ': "ՄԽ",
 }
 
-// specialTitle are those whose title case differs from it.
+// specialTitle has the characters of specialUpper whose title case differs from their
+// upper case.
 var specialTitle = map[rune]string{
 	'ß': "Ss", 'և': "Եւ", 'ﬀ': "Ff", 'ﬁ': "Fi", 'ﬂ': "Fl", 'ﬃ': "Ffi", 'ﬄ': "Ffl", 'ﬅ': "St", 'ﬆ': "St",
 	'ﬓ': "Մն", 'ﬔ': "Մե", 'ﬕ': "Մի", 'ﬖ': "Վն", 'ﬗ': "Մխ",
 }
 
+// mapRunes builds a string from what f writes for each character and its offset.
 func mapRunes(s string, f func(b *strings.Builder, i int, r rune)) string {
 	var b strings.Builder
 	b.Grow(len(s))
@@ -32,7 +34,7 @@ func mapRunes(s string, f func(b *strings.Builder, i int, r rune)) string {
 	return b.String()
 }
 
-// greekSpecial are the Greek letters with cases of several characters.
+// greekSpecial reports whether a Greek letter may have cases of several characters.
 func greekSpecial(r rune) bool { return r == 0x390 || r == 0x3b0 || r >= 0x1f50 && r <= 0x1ffc }
 
 func writeUpper(b *strings.Builder, r rune) {
@@ -61,8 +63,8 @@ func writeTitle(b *strings.Builder, r rune) {
 	}
 }
 
-// writeLower writes the lower case of the character at an offset; a sigma at the
-// end of a word has a form of its own.
+// writeLower writes the lower case of the character at an offset of s. A sigma has
+// another form at the end of a word.
 func writeLower(b *strings.Builder, s string, i int, r rune) {
 	switch r {
 	case 'Σ':
@@ -77,6 +79,7 @@ func writeLower(b *strings.Builder, s string, i int, r rune) {
 	b.WriteRune(unicode.ToLower(r))
 }
 
+// finalSigma reports whether the sigma at an offset ends a word.
 func finalSigma(s string, i int) bool {
 	before := false
 	for j := i; j > 0; {
@@ -115,6 +118,7 @@ func isCased(r rune) bool {
 	return unicode.In(r, unicode.Lu, unicode.Ll, unicode.Lt, unicode.Other_Lowercase, unicode.Other_Uppercase)
 }
 
+// Upper is str.upper.
 func Upper(s string) string {
 	if IsASCII(s) {
 		return strings.ToUpper(s)
@@ -122,6 +126,7 @@ func Upper(s string) string {
 	return mapRunes(s, func(b *strings.Builder, _ int, r rune) { writeUpper(b, r) })
 }
 
+// Lower is str.lower.
 func Lower(s string) string {
 	if IsASCII(s) {
 		return strings.ToLower(s)
@@ -129,6 +134,7 @@ func Lower(s string) string {
 	return mapRunes(s, func(b *strings.Builder, i int, r rune) { writeLower(b, s, i, r) })
 }
 
+// Title is str.title.
 func Title(s string) string {
 	inWord := false
 	return mapRunes(s, func(b *strings.Builder, i int, r rune) {
@@ -141,6 +147,7 @@ func Title(s string) string {
 	})
 }
 
+// Capitalize is str.capitalize.
 func Capitalize(s string) string {
 	return mapRunes(s, func(b *strings.Builder, i int, r rune) {
 		if i == 0 {
@@ -151,6 +158,7 @@ func Capitalize(s string) string {
 	})
 }
 
+// Swapcase is str.swapcase.
 func Swapcase(s string) string {
 	return mapRunes(s, func(b *strings.Builder, i int, r rune) {
 		switch {
@@ -164,6 +172,7 @@ func Swapcase(s string) string {
 	})
 }
 
+// Casefold is str.casefold.
 func Casefold(s string) string {
 	if IsASCII(s) {
 		return strings.ToLower(s)
@@ -179,6 +188,7 @@ func isLowerRune(r rune) bool {
 	return unicode.IsLower(r) || r >= utf8.RuneSelf && unicode.Is(unicode.Other_Lowercase, r)
 }
 
+// IsLower is str.islower.
 func IsLower(s string) bool {
 	cased := false
 	for _, r := range s {
@@ -190,6 +200,7 @@ func IsLower(s string) bool {
 	return cased
 }
 
+// IsUpper is str.isupper.
 func IsUpper(s string) bool {
 	cased := false
 	for _, r := range s {
@@ -201,6 +212,7 @@ func IsUpper(s string) bool {
 	return cased
 }
 
+// IsTitle is str.istitle.
 func IsTitle(s string) bool {
 	cased, previous := false, false
 	for _, r := range s {
@@ -222,7 +234,8 @@ func IsTitle(s string) bool {
 	return cased
 }
 
-// TitleWords upper-cases the first letter after white space and some brackets.
+// TitleWords is the filter title: the first letter after white space and some brackets
+// becomes upper case, the others lower case.
 func TitleWords(s string) string {
 	first := true
 	item := 0
@@ -234,7 +247,7 @@ func TitleWords(s string) string {
 			return
 		}
 		if first {
-			_, size := utf8.DecodeRuneInString(s[i:]) // 1 for what is not UTF-8
+			_, size := utf8.DecodeRuneInString(s[i:]) // 1 if it is not UTF-8
 			item = i + size
 			writeUpper(b, r)
 		} else {

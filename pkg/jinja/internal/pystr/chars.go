@@ -14,7 +14,7 @@ func IsRegexWord(r rune) bool {
 	return unicode.In(r, unicode.L, unicode.N)
 }
 
-// IsSpace is Python's idea of white space in text, str.isspace and \s.
+// IsSpace is str.isspace for one character, and \s.
 func IsSpace(r rune) bool {
 	switch {
 	case r == ' ' || r >= '\t' && r <= '\r' || r >= 0x1c && r <= 0x1f:
@@ -25,7 +25,7 @@ func IsSpace(r rune) bool {
 	return unicode.IsSpace(r)
 }
 
-// IsWordChar is \w together with the extra characters that identifiers may hold.
+// IsWordChar is \w with the further characters that identifiers may contain.
 func IsWordChar(r rune) bool {
 	if r < utf8.RuneSelf {
 		return r == '_' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9'
@@ -50,10 +50,11 @@ func IsIdentifierWord(s string) bool {
 	return s != ""
 }
 
-// MaxIntDigits is Python's own bound on turning integers into decimal text and back.
+// MaxIntDigits is Python's limit on the decimal digits of an integer that is read or
+// written.
 const MaxIntDigits = 4300
 
-// IsIdentifier is str.isidentifier for any text.
+// IsIdentifier is str.isidentifier.
 func IsIdentifier(s string) bool {
 	for _, r := range s {
 		if !IsWordChar(r) {
@@ -66,10 +67,10 @@ func IsIdentifier(s string) bool {
 // IsNumeric is str.isnumeric for one character.
 func IsNumeric(r rune) bool { return unicode.In(r, unicode.N) || strings.ContainsRune(hanNumbers, r) }
 
-// hanNumbers are the ideographs that stand for numbers.
+// hanNumbers are the ideographs of numbers.
 const hanNumbers = "㐅㒃㠪㭍一七万三九二五亖亿什仟仨伍佰億兆兩八六十千卄卅卌叁参參叄四壱壹幺廾廿弌弍弎弐拾捌柒漆玖百肆萬貮貳贰阡陆陌陸零參拾兩零六陸什𠀁𠁤𠃢𠄡𠤪𠦃𠦌𠦜𠫪𠫽𠬙𢎐𢦘𣬛𦉭廾"
 
-// IsDigit is str.isdigit for one character: decimals, and superscripts and the like.
+// IsDigit is str.isdigit for one character: decimal digits, superscripts and the like.
 func IsDigit(r rune) bool {
 	if r < utf8.RuneSelf {
 		return r >= '0' && r <= '9'
@@ -85,7 +86,7 @@ func IsDigit(r rune) bool {
 	return false
 }
 
-// ASCIIDigits replaces the decimal digits of other scripts.
+// ASCIIDigits replaces the decimal digits of other scripts by ASCII ones.
 func ASCIIDigits(s string) string {
 	if IsASCII(s) {
 		return s
@@ -102,6 +103,7 @@ func ASCIIDigits(s string) string {
 	}, s)
 }
 
+// IsDecimal reports whether a string consists of ASCII digits.
 func IsDecimal(s string) bool {
 	for i := range len(s) {
 		if s[i] < '0' || s[i] > '9' {
@@ -119,9 +121,10 @@ func IsPrintable(r rune) bool {
 	return unicode.In(r, unicode.L, unicode.M, unicode.N, unicode.P, unicode.S)
 }
 
-// Len is the number of characters.
+// Len returns the number of characters.
 func Len(s string) int { return utf8.RuneCountInString(s) }
 
+// IsASCII is str.isascii.
 func IsASCII(s string) bool {
 	for i := range len(s) {
 		if s[i] >= utf8.RuneSelf {

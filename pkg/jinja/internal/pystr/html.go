@@ -8,13 +8,14 @@ import (
 // Unescape is html.unescape.
 func Unescape(s string) string { return html.UnescapeString(s) }
 
-// StripTags is Markup.striptags: no comments, no tags, single spaces, no entities.
+// StripTags is Markup.striptags: it removes comments and tags, collapses white space
+// and resolves entities.
 func StripTags(s string) string {
 	s = cutBetween(cutBetween(s, "<!--", "-->"), "<", ">")
 	return Unescape(strings.Join(Split(s, -1, false), " "))
 }
 
-// cutBetween drops every part from an opening to the next closing.
+// cutBetween removes every part from an opening to the next closing.
 func cutBetween(s, open, end string) string {
 	var b strings.Builder
 	for {
@@ -33,7 +34,7 @@ func cutBetween(s, open, end string) string {
 	return b.String()
 }
 
-// Escape escapes text for HTML.
+// Escape is markupsafe.escape.
 func Escape(s string) string {
 	if !strings.ContainsAny(s, `&<>'"`) {
 		return s

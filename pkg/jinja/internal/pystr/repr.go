@@ -8,7 +8,7 @@ import (
 	"unicode/utf8"
 )
 
-// WriteJSON writes a string in ASCII, as json.dumps does.
+// WriteJSON writes a string as json.dumps does, in ASCII.
 func WriteJSON(b *strings.Builder, s string) {
 	b.WriteByte('"')
 	for _, r := range s {
@@ -38,6 +38,7 @@ func WriteJSON(b *strings.Builder, s string) {
 	b.WriteByte('"')
 }
 
+// WriteBytesRepr writes the repr of bytes.
 func WriteBytesRepr(b *strings.Builder, s string) {
 	q := byte('\'')
 	if strings.IndexByte(s, '\'') >= 0 && strings.IndexByte(s, '"') < 0 {
@@ -65,6 +66,7 @@ func WriteBytesRepr(b *strings.Builder, s string) {
 	b.WriteByte(q)
 }
 
+// ASCIIRepr escapes the characters of a repr that are not ASCII.
 func ASCIIRepr(s string) string {
 	if IsASCII(s) {
 		return s
@@ -78,7 +80,7 @@ func ASCIIRepr(s string) string {
 	})
 }
 
-// asciiEscape is how ascii() writes a character.
+// asciiEscape returns the escape of ascii() for a character.
 func asciiEscape(r rune) string {
 	switch {
 	case r < 0x100:
@@ -89,7 +91,7 @@ func asciiEscape(r rune) string {
 	return fmt.Sprintf(`\U%08x`, r)
 }
 
-// FloatRepr is Python's shortest text of a float.
+// FloatRepr is repr(f): the shortest digits that give f again.
 func FloatRepr(f float64) string {
 	switch {
 	case math.IsNaN(f):
@@ -117,7 +119,7 @@ func Repr(s string) string {
 	return b.String()
 }
 
-// WriteRepr writes repr of a string.
+// WriteRepr writes repr(s).
 func WriteRepr(b *strings.Builder, s string) {
 	q := byte('\'')
 	if strings.IndexByte(s, '\'') >= 0 && strings.IndexByte(s, '"') < 0 {

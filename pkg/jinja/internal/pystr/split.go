@@ -5,7 +5,7 @@ import (
 	"unicode/utf8"
 )
 
-// Split splits at runs of white space.
+// Split is s.split(None, limit), or rsplit from the right. A negative limit is none.
 func Split(s string, limit int, right bool) []string {
 	var parts []string
 	if right {
@@ -44,7 +44,7 @@ func Split(s string, limit int, right bool) []string {
 	return parts
 }
 
-// SplitLines is str.splitlines, which knows more line breaks than \n.
+// SplitLines is str.splitlines. It knows more line breaks than \n.
 func SplitLines(s string, keep bool) []string {
 	var lines []string
 	start := 0
@@ -73,7 +73,7 @@ func SplitLines(s string, keep bool) []string {
 	return lines
 }
 
-// WordsWithSpace cuts a text into words, each with the white space after it.
+// WordsWithSpace splits a string into words with the white space that follows them.
 func WordsWithSpace(s string) []string {
 	var parts []string
 	start, space := 0, false
@@ -88,6 +88,7 @@ func WordsWithSpace(s string) []string {
 	return append(parts, s[start:])
 }
 
+// Slice returns count characters from start on, step apart.
 func Slice(s string, start, step, count int64) string {
 	if count == 0 {
 		return ""

@@ -5,12 +5,14 @@ import (
 	"unicode"
 )
 
+// Wrapper is Python's textwrap.TextWrapper: Width is the length of lines in
+// characters, BreakLong breaks longer words, and Hyphens breaks after hyphens.
 type Wrapper struct {
 	Width              int
 	BreakLong, Hyphens bool
 }
 
-// wrap fills lines with the chunks of a text.
+// Wrap splits a text into lines.
 func (w *Wrapper) Wrap(text string) []string {
 	chunks := w.split([]rune(text))
 	var lines []string
@@ -68,10 +70,10 @@ func blank(r []rune) bool {
 	return true
 }
 
-// wrapSpace is textwrap's white space: ASCII only.
+// wrapSpace reports white space of textwrap, which is ASCII only.
 func wrapSpace(r rune) bool { return r == ' ' || r >= '\t' && r <= '\r' }
 
-// split cuts a text into words, spaces and, where asked, at hyphens and dashes.
+// split splits a text into words, white space and, with Hyphens, parts of words.
 func (w *Wrapper) split(t []rune) [][]rune {
 	var chunks [][]rune
 	for i := 0; i < len(t); {
@@ -93,16 +95,19 @@ func (w *Wrapper) split(t []rune) [][]rune {
 	return chunks
 }
 
+// isLetter reports whether the character at an index is a letter.
 func isLetter(t []rune, i int) bool {
 	return i >= 0 && i < len(t) && IsRegexWord(t[i]) && !unicode.Is(unicode.Nd, t[i])
 }
 
-// wordPunct is what may stand before a dash between words.
+// wordPunct reports whether the character at an index may precede a dash between
+// words.
 func wordPunct(t []rune, i int) bool {
 	return i >= 0 && i < len(t) && (IsRegexWord(t[i]) || strings.ContainsRune(`!"'&.,?`, t[i]))
 }
 
-// dashes is the number of hyphens of a dash that a word follows, or 0.
+// dashes returns the number of hyphens at an index that form a dash before a word, or
+// 0.
 func dashes(t []rune, i int) int {
 	n := 0
 	for i+n < len(t) && t[i+n] == '-' {
@@ -114,7 +119,7 @@ func dashes(t []rune, i int) int {
 	return n
 }
 
-// hyphenChunk finds the end of the chunk that begins at i.
+// hyphenChunk returns the end of the chunk that starts at i.
 func hyphenChunk(t []rune, i int) int {
 	if wordPunct(t, i-1) {
 		if n := dashes(t, i); n > 0 {

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// Kind says what sort of mistake an [Error] is, as a caller may decide on it.
+// Kind is the sort of mistake that an [Error] is, for callers that decide on it.
 type Kind string
 
 // The kinds of errors.
@@ -14,65 +14,67 @@ const (
 	KindSyntax Kind = "syntax"
 	// KindUndefined is the use of an undefined value.
 	KindUndefined Kind = "undefined"
-	// KindNotFound is a template that no loader has.
+	// KindNotFound is a template that the loader does not have.
 	KindNotFound Kind = "notfound"
 	// KindSecurity is an access that the sandbox refuses.
 	KindSecurity Kind = "security"
 	// KindCanceled is a render whose context was canceled or passed its deadline.
 	KindCanceled Kind = "canceled"
-	// KindLimit is a bound of [Limits] that was reached.
+	// KindLimit is an exceeded limit of the render.
 	KindLimit Kind = "limit"
-	// KindRuntime is everything else: wrong types, wrong arguments, errors of Go functions.
+	// KindRuntime is any other error: wrong types, wrong arguments, errors of Go
+	// functions.
 	KindRuntime Kind = "runtime"
 )
 
-// Frame is one step of the way that led to an error: the place in a template
-// where something was included, imported, extended or called.
+// Frame is one step of the chain that led to an error: a place in a template where
+// something was included, imported, extended or called.
 type Frame struct {
 	// Template is the name of the template.
 	Template string
 	// Line and Column count from 1; Column counts characters.
 	Line, Column int
-	// What is what was entered there, such as `macro "install"` or `include`.
+	// What names what was entered there, such as `macro "install"` or `include`.
 	What string
-	// Left is the number of frames that were left out before this one, where a
-	// runaway recursion made too many.
+	// Omitted is the number of frames omitted before this one in a long recursion.
 	Omitted int
 }
 
-// sameStep says whether two frames show the same call, as those of a recursion do.
+// sameStep reports whether two frames show the same call, as in a recursion.
 func (f Frame) sameStep(o Frame) bool {
 	f.Omitted, o.Omitted = 0, 0
 	return f == o
 }
 
-// Error is a located template error. Every error that this package returns for
-// a template is one, or wraps one.
+// Error is a template error with its place.
 type Error struct {
 	// Template is the name of the template that holds the place.
 	Template string
 	// Line and Column count from 1, Column in characters; 0 when there is no place.
 	Line, Column int
-	// SourceLine is the line itself, without its newline.
+	// SourceLine is the text of the line.
 	SourceLine string
-	// Kind is what sort of mistake it is.
+	// Kind is the sort of mistake.
 	Kind Kind
-	// Message says what is wrong, in Jinja2's words where it has some.
+	// Message says what is wrong, in the words of Jinja2 and Python.
 	Message string
-	// Hint is a suggestion, or empty.
+	// Hint is a suggestion, "" if there is none.
 	Hint string
-	// Trace is the chain of templates, blocks and macros, outermost first, that led to the place.
+	// Trace is the chain of templates, blocks and macros that led to the place,
+	// outermost first.
 	Trace []Frame
-
-	Class string // the class of Python's exception
+	// Class is the class of the exception in Python.
+	Class string
+	// Cause is the error of the Go function or loader that caused this one, or nil.
 	Cause error
 }
 
 // Unwrap returns the error of the Go function or loader that caused this one, or nil.
 func (e *Error) Unwrap() error { return e.Cause }
 
-// Error is a message of several lines: the place and the message, the line with
-// a caret, the chain that led there, and the hint.
+// Error returns several lines: the place and the message, the line of the source with
+// a caret, the chain that led there, and the hint. The hint is part of the text
+// because an error of several templates shows each hint at its place.
 func (e *Error) Error() string {
 	var b strings.Builder
 	if e.Line > 0 {
@@ -88,7 +90,7 @@ func (e *Error) Error() string {
 	for i := len(e.Trace) - 1; i >= 0; i-- {
 		f := e.Trace[i]
 		fmt.Fprintf(&b, "\n  in %s, at %s:%d:%d", f.What, f.Template, f.Line, f.Column)
-		// What repeats is told once.
+		// Equal steps are printed once.
 		more := f.Omitted
 		for i > 0 && e.Trace[i-1].sameStep(f) {
 			i--
@@ -104,7 +106,7 @@ func (e *Error) Error() string {
 	return b.String()
 }
 
-// clipLine keeps the neighbourhood of the column of a very long line.
+// clipLine shortens a very long line to the surroundings of the column.
 func clipLine(line string, column int) (string, int) {
 	const width = 160
 	r := []rune(line)
@@ -115,7 +117,8 @@ func clipLine(line string, column int) (string, int) {
 	return string(r[start : start+width]), column - start
 }
 
-// caretPadding is white space as wide as the first n characters of line; tabs stay tabs.
+// caretPadding returns white space as wide as the first n characters of a line. Tabs
+// are kept.
 func caretPadding(line string, n int) string {
 	var b strings.Builder
 	for _, r := range line {

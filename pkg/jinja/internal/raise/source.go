@@ -4,7 +4,8 @@ import (
 	"unicode/utf8"
 )
 
-// LineColumn turns an offset into line and column, both from 1.
+// LineColumn returns the line and the column of an offset, both from 1, the column in
+// characters.
 func LineColumn(src string, pos int) (line, col int) {
 	pos = max(0, min(pos, len(src)))
 	line, start := 1, 0
@@ -17,7 +18,7 @@ func LineColumn(src string, pos int) (line, col int) {
 	return line, utf8.RuneCountInString(src[start:pos]) + 1
 }
 
-// Locate fills in the place of an error.
+// Locate sets the place of an error: an offset, in bytes, of the source of a template.
 func Locate(e *Error, name, src string, pos int) {
 	e.Template = name
 	e.Line, e.Column = LineColumn(src, pos)

@@ -7,8 +7,8 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/jinja/internal/syntax"
 )
 
-// maxNameWork bounds the work of name resolution in one template, which grows
-// with the product of its names and its if statements.
+// maxNameWork bounds the work of resolving the names of one template, which grows with
+// the product of its names and its if statements.
 const maxNameWork = 1 << 28
 
 // Names are resolved when a template is compiled, by the rules of Jinja2's
@@ -16,6 +16,8 @@ const maxNameWork = 1 << 28
 // an identifier of that level, and a load instruction says where its first
 // value comes from.
 
+// LoadKind says where the first value of a variable comes from when its scope is
+// entered.
 type LoadKind uint8
 
 const (
@@ -25,12 +27,13 @@ const (
 	loadUndef                   // starts out missing
 )
 
-// Ident is an identifier: a name as one level of scopes knows it.
+// Ident is a variable: a name at a level of scopes.
 type Ident struct {
 	Level int
 	Name  string
 }
 
+// symbol is what a scope knows about a name.
 type symbol struct {
 	Name   string
 	Load   LoadKind
@@ -38,6 +41,8 @@ type symbol struct {
 	Stored bool
 }
 
+// Symbols are the names of one scope. Each scope has a level and, unless it is the
+// outermost one, a parent.
 type Symbols struct {
 	Level   int
 	parent  *Symbols
@@ -45,17 +50,19 @@ type Symbols struct {
 	Work    *int // of the template, up to maxNameWork
 }
 
+// New returns the symbols of a scope. work counts the work of a whole template.
 func New(parent *Symbols, level int, work *int) *Symbols {
 	return &Symbols{Level: level, parent: parent, Work: work}
 }
 
-// spend counts n units of work.
+// spend counts n units of work and raises an error of KindLimit beyond the limit.
 func (s *Symbols) spend(n int) {
 	if *s.Work += n; *s.Work > maxNameWork {
 		raise.Limit("the template has too many names and branches to compile")
 	}
 }
 
+// Own returns what the scope itself knows about a name, or nil.
 func (s *Symbols) Own(name string) *symbol {
 	s.spend(len(s.Entries))
 	for i := range s.Entries {
@@ -66,7 +73,7 @@ func (s *Symbols) Own(name string) *symbol {
 	return nil
 }
 
-// findRef finds the identifier that a name means in this scope.
+// FindRef returns the variable that a name means in this scope.
 func (s *Symbols) FindRef(name string) (Ident, bool) {
 	for ; s != nil; s = s.parent {
 		if s.Own(name) != nil {
@@ -76,7 +83,7 @@ func (s *Symbols) FindRef(name string) (Ident, bool) {
 	return Ident{}, false
 }
 
-// findLoad finds the load instruction of an identifier.
+// FindLoad returns where a variable's first value comes from.
 func (s *Symbols) FindLoad(id Ident) (LoadKind, bool) {
 	for ; s != nil; s = s.parent {
 		if s.Level == id.Level {
@@ -115,6 +122,7 @@ func (s *Symbols) store(name string) {
 	s.define(name, loadUndef, Ident{}).Stored = true
 }
 
+// Param declares a name that the code of the scope sets.
 func (s *Symbols) Param(name string) Ident {
 	s.define(name, LoadParam, Ident{}).Stored = true
 	return Ident{s.Level, name}
@@ -127,8 +135,8 @@ func (s *Symbols) clone() *Symbols {
 	return &c
 }
 
-// merge takes over what the three branches of an if statement did: a name that
-// not all of them store falls back to its outer value.
+// merge adds what the three branches of an if statement know. A name that only some of
+// them store starts with its outer value.
 func (s *Symbols) merge(branches [3]*Symbols) {
 	type count struct {
 		name string
@@ -175,13 +183,13 @@ func (s *Symbols) merge(branches [3]*Symbols) {
 	}
 }
 
+// StoredName is a name and the variable that it means.
 type StoredName struct {
 	Name string
 	Id   Ident
 }
 
-// stores lists the names that this scope and the outer ones store, each with the
-// identifier it has here.
+// Stores returns the names that this scope and the outer ones store.
 func (s *Symbols) Stores() []StoredName {
 	var out []StoredName
 	for n := s; n != nil; n = n.parent {
@@ -204,16 +212,17 @@ func (s *Symbols) Stores() []StoredName {
 	return out
 }
 
-// forBranch says which part of a for statement a scope covers.
+// ForPart is a part of a for statement with a scope of its own.
 type ForPart uint8
 
 const (
+	// The parts of a for statement.
 	ForBody ForPart = iota
 	ForElse
 	ForTest
 )
 
-// analyze records the names of the scope that a node opens.
+// Analyze records the names of the scope that a node opens.
 func (s *Symbols) Analyze(n syntax.Node) {
 	switch n := n.(type) {
 	case *syntax.AssignBlock:
@@ -232,7 +241,7 @@ func (s *Symbols) Analyze(n syntax.Node) {
 	}
 }
 
-// analyzeFor records the names of one part of a for statement.
+// AnalyzeFor records the names of one part of a for statement.
 func (s *Symbols) AnalyzeFor(n *syntax.For, branch ForPart) {
 	switch branch {
 	case ForBody:
@@ -264,7 +273,8 @@ func (s *Symbols) visitAll(list []syntax.Node) {
 	}
 }
 
-// visit records the names of a node that opens no scope; it stops at those that do.
+// visit records the names of a node in this scope, and does not enter the scopes in
+// it.
 func (s *Symbols) visit(n syntax.Node) {
 	switch n := n.(type) {
 	case *syntax.Const, *syntax.TemplateData:
@@ -315,8 +325,8 @@ func (s *Symbols) visit(n syntax.Node) {
 	}
 }
 
-// Undeclared returns which of the names a list of nodes reads without having
-// stored them before, in Jinja2's order of search. Blocks are not entered.
+// Undeclared returns which of some names the nodes read before they store them,
+// searched in Jinja2's order. Blocks are not entered.
 func Undeclared(list []syntax.Node, names ...string) map[string]bool {
 	found := map[string]bool{}
 	watch := map[string]bool{}

@@ -40,7 +40,7 @@ func Parse(name, source string, opts *Options) (tree *Template, err *raise.Error
 	}()
 	src := normalizeSource(source, opts.KeepTrailingNewline)
 	p := &parser{opts: opts, name: name, src: src, toks: lex(opts, src)}
-	tree = &Template{Source: src, Body: p.subparse(nil)}
+	tree = &Template{Source: src, Body: p.body(nil)}
 	p.checkHeight(tree, 0)
 	return tree, nil
 }
@@ -63,7 +63,7 @@ func (p *parser) cur() *token {
 }
 
 // look is the token after the current one.
-func (p *parser) look() *token {
+func (p *parser) peek() *token {
 	if p.i+1 >= len(p.toks) {
 		return &p.toks[p.i]
 	}
@@ -219,7 +219,7 @@ func (p *parser) knownTags() []string {
 }
 
 // subparse reads text, print statements and statements up to one of the end tags.
-func (p *parser) subparse(ends []string) []Node {
+func (p *parser) body(ends []string) []Node {
 	p.enter()
 	defer p.leave()
 	var body, data []Node
@@ -268,7 +268,7 @@ func (p *parser) subparse(ends []string) []Node {
 func (p *parser) statements(drop bool, ends ...string) []Node {
 	p.skip(tokColon)
 	p.expect(tokBlockEnd)
-	body := p.subparse(ends)
+	body := p.body(ends)
 	if p.is(tokEOF) {
 		p.ends = append(p.ends, ends)
 		p.failUnknown("", p.cur().pos, true)
@@ -321,7 +321,7 @@ func (p *parser) statementOf(t token) Node {
 	case "include":
 		p.next()
 		n := &Include{pos: pos(t.pos), Template: p.expression(true), WithContext: true}
-		if p.isName("ignore") && p.look().typ == tokName && p.look().str == "missing" {
+		if p.isName("ignore") && p.peek().typ == tokName && p.peek().str == "missing" {
 			n.IgnoreMissing = true
 			p.next()
 			p.next()

@@ -64,7 +64,7 @@ var compareOps = map[TokenType]CompareOp{
 }
 
 func (p *parser) compare() Node {
-	expr := p.math1()
+	expr := p.additive()
 	var ops []Operand
 	first := p.cur().pos
 	for {
@@ -76,7 +76,7 @@ func (p *parser) compare() Node {
 		case t.typ == tokName && t.str == "in":
 			op, ok = In, true
 		case t.typ == tokName && t.str == "not":
-			if l := p.look(); l.typ == tokName && l.str == "in" {
+			if l := p.peek(); l.typ == tokName && l.str == "in" {
 				p.next()
 				op, ok = NotIn, true
 			}
@@ -85,7 +85,7 @@ func (p *parser) compare() Node {
 			break
 		}
 		p.next()
-		ops = append(ops, Operand{op, t.pos, p.math1()})
+		ops = append(ops, Operand{op, t.pos, p.additive()})
 	}
 	if ops == nil {
 		return expr
@@ -93,7 +93,7 @@ func (p *parser) compare() Node {
 	return &Compare{pos(first), expr, ops}
 }
 
-func (p *parser) math1() Node {
+func (p *parser) additive() Node {
 	left := p.concat()
 	for p.is(Add) || p.is(Sub) {
 		t := p.next()
@@ -103,31 +103,31 @@ func (p *parser) math1() Node {
 }
 
 func (p *parser) concat() Node {
-	first := p.math2()
+	first := p.multiplicative()
 	if !p.is(tokTilde) {
 		return first
 	}
 	n := &Concat{pos(p.cur().pos), []Node{first}}
 	for p.skip(tokTilde) {
-		n.Items = append(n.Items, p.math2())
+		n.Items = append(n.Items, p.multiplicative())
 	}
 	return n
 }
 
-func (p *parser) math2() Node {
-	left := p.pow()
+func (p *parser) multiplicative() Node {
+	left := p.power()
 	for {
 		switch p.cur().typ {
 		case Mul, Div, FloorDiv, Mod:
 			t := p.next()
-			left = &Binary{pos(t.pos), t.typ, left, p.pow()}
+			left = &Binary{pos(t.pos), t.typ, left, p.power()}
 			continue
 		}
 		return left
 	}
 }
 
-func (p *parser) pow() Node {
+func (p *parser) power() Node {
 	left := p.unary(true)
 	for p.is(Pow) {
 		t := p.next()
@@ -318,7 +318,7 @@ func (p *parser) subscript(n Node) Node {
 		if len(args) > 0 {
 			p.expect(tokComma)
 		}
-		args = append(args, p.subscribed())
+		args = append(args, p.subscriptArgument())
 	}
 	p.expect(tokRBracket)
 	if len(args) == 1 {
@@ -327,7 +327,7 @@ func (p *parser) subscript(n Node) Node {
 	return &Getitem{pos(t.pos), n, &Tuple{pos(t.pos), args}}
 }
 
-func (p *parser) subscribed() Node {
+func (p *parser) subscriptArgument() Node {
 	n := &Slice{pos: pos(p.cur().pos)}
 	if p.is(tokColon) {
 		p.next()
@@ -373,7 +373,7 @@ func (p *parser) callArgs() Arguments {
 			ensure(a.StarStar == nil)
 			p.next()
 			a.StarStar = p.expression(true)
-		case p.is(tokName) && p.look().typ == tokAssign:
+		case p.is(tokName) && p.peek().typ == tokAssign:
 			ensure(a.StarStar == nil)
 			name := p.next().str
 			p.next()

@@ -97,7 +97,7 @@ func (p *parser) importContext(with *bool) bool {
 	if t.typ != tokName || t.str != "with" && t.str != "without" {
 		return false
 	}
-	if l := p.look(); l.typ != tokName || l.str != "context" {
+	if l := p.peek(); l.typ != tokName || l.str != "context" {
 		return false
 	}
 	*with = p.next().str == "with"
@@ -165,7 +165,7 @@ func (p *parser) assignName() *Name {
 }
 
 func (p *parser) assignTarget(withNamespace bool) Node {
-	if withNamespace && p.look().typ == tokDot {
+	if withNamespace && p.peek().typ == tokDot {
 		t := p.expect(tokName)
 		p.next()
 		return &NamespaceRef{pos(t.pos), t.str, p.expect(tokName).str}

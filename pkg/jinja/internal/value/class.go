@@ -14,7 +14,7 @@ type Class struct {
 	// Attr returns an attribute.
 	Attr func(v any, fr *Frame, name string) (any, bool)
 	// Names returns the attributes to suggest for a misspelled one.
-	Names func(v any) []string
+	AttrNames func(v any) []string
 	// Repr is repr(v); fr may be nil.
 	Repr func(v any, fr *Frame) string
 	// Text is what the value prints. It needs no escaping for HTML.

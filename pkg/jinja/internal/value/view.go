@@ -17,7 +17,7 @@ func (k ViewKind) typeName() string {
 // DictView is the result of keys(), values() or items(). It follows the changes of its
 // dict.
 type DictView struct {
-	Dict    *Dict
+	Dict *Dict
 	Kind ViewKind
 }
 

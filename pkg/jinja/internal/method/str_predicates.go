@@ -10,7 +10,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/jinja/internal/value"
 )
 
-func strChecks() {
+func strPredicates() {
 	check := func(name string, f func(s string) bool) {
 		addStr(name, "/", false, func(fr *value.Frame, s string, _ []any) any { return f(s) })
 	}
