@@ -10,8 +10,10 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/jinja/internal/value"
 )
 
+// Filters are the built-in filters by name.
 var Filters = map[string]*value.Callable{}
 
+// addFilter adds a filter. Its parameters are described as for [value.NewFunction].
 func addFilter(name, params string, fn func(fr *value.Frame, a []any) any) *value.Callable {
 	f := value.NewFunction("do_"+name, params, fn)
 	Filters[name] = f

@@ -72,7 +72,7 @@ func prepareMap(fr *value.Frame, args []any, kw []value.Keyword) func(any) (any,
 	return func(v any) (any, bool) { return call(v), true }
 }
 
-// namedCall calls a filter or test whose name is a value.
+// namedCall returns a function that calls a filter or test by its name, a value.
 func namedCall(fr *value.Frame, kind string, name any, args []any, kw []value.Keyword) func(any) any {
 	m := fr.Code.Filters()
 	if kind == "test" {

@@ -50,7 +50,7 @@ func xmlattr(fr *value.Frame, a []any) any {
 	return s
 }
 
-// urlQuote quotes text for a URL: a path, or a query.
+// urlQuote quotes a value for a URL: for the path, or for the query.
 func urlQuote(fr *value.Frame, v any, query bool) string {
 	s := ""
 	if b, ok := v.(value.Bytes); ok {

@@ -77,13 +77,13 @@ func orderFilters() {
 	addFilter("groupby", "value attribute default=None case_sensitive=False", groupBy)
 }
 
-// mapping is a value that has items().
+// mapping returns a value that has items().
 func mapping(fr *value.Frame, v any) *value.Dict {
 	switch d := v.(type) {
 	case *value.Dict:
 		return d
 	case *value.Undefined:
-		value.RaiseUndefined(d) // items() of a chainable one is itself, called
+		value.RaiseUndefined(d) // items() of a chainable one is itself, which cannot be called
 	}
 	raise.Named("AttributeError", "'%s' object has no attribute 'items'", value.TypeName(v))
 	return nil

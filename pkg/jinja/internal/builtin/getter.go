@@ -8,8 +8,8 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/jinja/internal/value"
 )
 
-// attrGetter makes the function that looks up an attribute path such as
-// "address.city" or 0 in an item; nil is the item itself.
+// attrGetter returns a function that looks an attribute path, such as "address.city"
+// or 0, up in an item. The path nil is the item itself.
 func attrGetter(fr *value.Frame, attribute, defaultValue any, ignoreCase bool) func(any) any {
 	parts := attributeParts(attribute)
 	return func(v any) any {
@@ -26,6 +26,7 @@ func attrGetter(fr *value.Frame, attribute, defaultValue any, ignoreCase bool) f
 	}
 }
 
+// attributeParts splits an attribute path.
 func attributeParts(attribute any) []any {
 	if attribute == nil {
 		return nil
@@ -67,6 +68,7 @@ func multiGetter(fr *value.Frame, attribute any, ignoreCase bool) func(any) any 
 	}
 }
 
+// foldCase returns a string in lower case, other values as they are.
 func foldCase(v any) any {
 	if s, ok := value.AsStr(v); ok {
 		return value.Like(v, pystr.Lower(s))

@@ -11,6 +11,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/jinja/internal/value"
 )
 
+// Globals are the built-in globals by name.
 var Globals = map[string]any{}
 
 func init() {
@@ -79,13 +80,13 @@ func dictGlobal(fr *value.Frame, args []any, kw []value.Keyword) *value.Dict {
 	return d
 }
 
-// cyclerValue is cycler().
+// cyclerValue is the result of cycler().
 type cyclerValue struct {
 	items []any
 	pos   int
 }
 
-// joinerValue is joiner().
+// joinerValue is the result of joiner().
 type joinerValue struct {
 	sep  any
 	used bool
@@ -176,7 +177,7 @@ incididunt ut labore et dolore magna aliqua enim ad minim veniam quis nostrud ex
 aliquip ex ea commodo consequat duis aute irure in reprehenderit voluptate velit esse cillum eu fugiat nulla
 pariatur excepteur sint occaecat cupidatat non proident sunt culpa qui officia deserunt mollit anim id est laborum`)
 
-// lipsum makes filler text; it is random, so that only its shape is like Jinja2's.
+// lipsum returns random filler text. Only its structure is that of Jinja2's.
 func lipsum(fr *value.Frame, a []any) any {
 	n, low, high := value.IntOr(a[0], 5), value.IntOr(a[2], 20), value.IntOr(a[3], 100)
 	if n <= 0 {

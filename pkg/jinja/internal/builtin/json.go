@@ -12,8 +12,8 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/jinja/internal/value"
 )
 
-// tojson writes JSON as Python's json.dumps does with sorted keys, with what HTML
-// would trip over escaped.
+// tojson is the filter tojson: json.dumps with sorted keys, and escapes for what has a
+// meaning in HTML.
 func tojson(fr *value.Frame, a []any) any {
 	w := &jsonWriter{fr: fr}
 	switch indent := value.Or(a[1], nil).(type) {

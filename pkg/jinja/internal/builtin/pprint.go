@@ -8,7 +8,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/jinja/internal/value"
 )
 
-// pformat is pprint.pformat: what does not fit a line of 80 is broken up.
+// pformat is pprint.pformat: what does not fit into 80 columns is spread over lines.
 func pformat(fr *value.Frame, v any) string {
 	p := &pretty{fr: fr}
 	p.format(v, 0, 0, 1)
@@ -24,13 +24,13 @@ type pretty struct {
 	open []any
 }
 
-// Repr is the text on one line, with the keys of dicts sorted.
+// repr returns the text on one line, with the keys of dicts sorted.
 func (p *pretty) repr(v any) string {
 	s := value.ReprIn(p.fr, p.sorted(v, 0))
 	return s
 }
 
-// sorted copies containers with their keys sorted.
+// sorted copies containers with sorted keys.
 func (p *pretty) sorted(v any, depth int) any {
 	p.fr.Step()
 	if depth > value.MaxReprDepth {
@@ -69,8 +69,8 @@ func (p *pretty) sorted(v any, depth int) any {
 	return v
 }
 
-// items are a dict's items in the order of their keys; keys without an order
-// among them are ordered by their types.
+// items returns the items of a dict in the order of their keys. Keys that have no
+// order among them are ordered by their types.
 func (p *pretty) items(d *value.Dict) []any {
 	p.fr.AllocN(d.Len(), 64)
 	items := value.Collect(p.fr, &value.DictView{Dict: d, Kind: value.ViewItems})
@@ -78,6 +78,7 @@ func (p *pretty) items(d *value.Dict) []any {
 	return sortSafe(p.fr, items, key)
 }
 
+// safeKey is a key that can be compared with any other.
 type safeKey struct {
 	fr *value.Frame
 	v  any
@@ -91,6 +92,7 @@ func (k *safeKey) less(o *safeKey) bool {
 	return less
 }
 
+// sortSafe sorts by keys that are safeKeys.
 func sortSafe(fr *value.Frame, items []any, key func(any) any) []any {
 	out := make([]any, 0, len(items))
 	keys := make([]*safeKey, 0, len(items))
@@ -198,7 +200,7 @@ func (p *pretty) dict(d *value.Dict, indent, allowance, level int) {
 	}
 }
 
-// Str breaks a long string at white space into adjacent literals.
+// str splits a long string at white space into adjacent literals.
 func (p *pretty) str(s string, indent, allowance, level int) {
 	if s == "" {
 		p.b.WriteString("''")
@@ -261,7 +263,7 @@ func (p *pretty) str(s string, indent, allowance, level int) {
 	}
 }
 
-// bytes breaks long bytes into adjacent literals, four at a time.
+// bytes splits long bytes into adjacent literals, at multiples of four bytes.
 func (p *pretty) bytes(v value.Bytes, rep string, indent, allowance, level int) {
 	if len(v) <= 4 {
 		p.b.WriteString(rep)

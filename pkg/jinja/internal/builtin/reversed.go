@@ -5,7 +5,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/jinja/internal/value"
 )
 
-// reversedOf is reversed(v), or nil for what cannot be.
+// reversedOf is reversed(v), or nil if v cannot be reversed.
 func reversedOf(fr *value.Frame, v any) *value.IterObject {
 	backwards := func(typeName string, n func() int, at func(i int) any) *value.IterObject {
 		i := n() - 1
@@ -43,7 +43,7 @@ func reversedOf(fr *value.Frame, v any) *value.IterObject {
 	case value.Bytes:
 		return backwards("reversed", func() int { return len(o) }, func(i int) any { return int64(o[i]) })
 	case *value.Undefined:
-		// It has a length and items, as far as reversed() looks.
+		// To reversed() it is a sequence of length 0.
 		if o.Mode() == value.Strict {
 			value.RaiseUndefined(o)
 		}
@@ -52,6 +52,7 @@ func reversedOf(fr *value.Frame, v any) *value.IterObject {
 	return nil
 }
 
+// reversed is reversed(v).
 func reversed(fr *value.Frame, v any) value.Iterator {
 	it := reversedOf(fr, v)
 	if it == nil {

@@ -91,7 +91,7 @@ func roundNumber(v, n any) any {
 	return roundTens(f, -digits)
 }
 
-// roundTens rounds a float to a multiple of a power of ten, exactly, halves to even.
+// roundTens rounds a float exactly to a multiple of a power of ten, halves to even.
 func roundTens(f float64, n int64) any {
 	unit := new(big.Int).Exp(big.NewInt(10), big.NewInt(n), nil)
 	q := new(big.Rat).Quo(new(big.Rat).SetFloat64(f), new(big.Rat).SetInt(unit))
@@ -109,7 +109,7 @@ func roundTens(f float64, n int64) any {
 // roundRat rounds to an integer, halves to even.
 func roundRat(q *big.Rat) *big.Int {
 	two := big.NewInt(2)
-	// floor(q + 1/2), less one where q + 1/2 was odd and exact.
+	// floor(q + 1/2), minus one if q + 1/2 is an odd integer.
 	sum := new(big.Rat).Add(q, big.NewRat(1, 2))
 	whole, rem := new(big.Int).DivMod(sum.Num(), sum.Denom(), new(big.Int))
 	if rem.Sign() == 0 && new(big.Int).Mod(whole, two).Sign() != 0 {
@@ -118,12 +118,13 @@ func roundRat(q *big.Rat) *big.Int {
 	return whole
 }
 
+// roundInt is round(x, digits). same is x as a value.
 func roundInt(x *big.Int, digits int64, same any) any {
 	if digits >= 0 {
 		return same
 	}
 	if -digits > int64(x.BitLen())/3+2 {
-		return int64(0) // ten to that power is more than twice as large
+		return int64(0) // x is less than half of that power of ten
 	}
 	unit := new(big.Int).Exp(big.NewInt(10), big.NewInt(-digits), nil)
 	whole, rest := operator.BigDivmod(x, unit)

@@ -8,6 +8,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/jinja/internal/value"
 )
 
+// Tests are the built-in tests by name.
 var Tests = map[string]*value.Callable{}
 
 func init() {
@@ -68,13 +69,14 @@ func init() {
 	}
 }
 
+// hasName reports whether a value is the name of one of the callables.
 func hasName(fr *value.Frame, m map[string]*value.Callable, v any) bool {
 	value.HashKey(fr, v)
 	s, ok := value.AsStr(v)
 	return ok && m[s] != nil
 }
 
-// isSequenceLike is Jinja2's idea of a sequence: it has a length and items.
+// isSequenceLike is the test sequence: whether a value has a length and items.
 func isSequenceLike(fr *value.Frame, v any) bool {
 	switch v := v.(type) {
 	case string, value.Markup, *value.List, value.Tuple, *value.GroupTuple, *value.Dict, *value.Range, value.Bytes:

@@ -22,6 +22,7 @@ var (
 	urlSpaces = regexp.MustCompile(`[\s\v\x1c-\x1f\x85\p{Z}]+`)
 )
 
+// urlizeFilter is the filter urlize.
 func urlizeFilter(fr *value.Frame, a []any) any {
 	words := func(v any) []string {
 		if v == nil || !value.Truth(v) {
@@ -87,7 +88,7 @@ func urlizeFilter(fr *value.Frame, a []any) any {
 	return b.String()
 }
 
-// linkWord makes a link of a word that is an address.
+// linkWord returns a word as a link if it is an address.
 func linkWord(word, rel, target string, schemes []string, trim func(string) string) string {
 	head := urlHead.FindString(word)
 	middle, tail := word[len(head):], ""

@@ -9,7 +9,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/jinja/internal/value"
 )
 
-// wordwrapFilter wraps each line of a text by itself, as Python's textwrap does.
+// wordwrapFilter is the filter wordwrap, which wraps each line by itself.
 func wordwrapFilter(fr *value.Frame, a []any) any {
 	s, ok := value.AsStr(a[0])
 	if !ok {
@@ -31,6 +31,7 @@ func wordwrapFilter(fr *value.Frame, a []any) any {
 	return value.JoinStrings(fr, out, sep)
 }
 
+// wrapWidth returns the argument width.
 func wrapWidth(v any, line string) int {
 	f, ok := v.(float64)
 	if ok {

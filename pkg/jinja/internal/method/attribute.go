@@ -9,7 +9,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/jinja/internal/value"
 )
 
-// methodsOf is the table of a value's methods.
+// methodsOf returns the methods of a value's type.
 func methodsOf(v any) Table {
 	switch v.(type) {
 	case string, value.Markup:
@@ -36,7 +36,7 @@ func methodsOf(v any) Table {
 	return nil
 }
 
-// Of returns the method that an attribute of a value is, or nil.
+// Find returns the method that an attribute of a value is, or nil.
 func Find(v any, attr string) *Method {
 	if strings.HasPrefix(attr, "_") {
 		return nil
@@ -52,7 +52,7 @@ func Find(v any, attr string) *Method {
 	return nil
 }
 
-// Attribute is Python's getattr within what the sandbox lets through.
+// Attribute is Python's getattr, for what the sandbox allows.
 func Attribute(fr *value.Frame, v any, attr string) (any, bool) {
 	if m := Find(v, attr); m != nil {
 		return &BoundMethod{v, attr, m}, true
@@ -106,7 +106,7 @@ func Attribute(fr *value.Frame, v any, attr string) (any, bool) {
 	return nil, false
 }
 
-// dictClassMethod is a method of dict, taken from the class.
+// dictClassMethod returns a method of dict that is taken from the class.
 func dictClassMethod(m *Method) *value.Callable {
 	return &value.Callable{Name: m.Name, Kind: value.BuiltinFunction, Raw: func(fr *value.Frame, args []any, kw []value.Keyword) any {
 		if m.Name == "fromkeys" {
@@ -122,6 +122,7 @@ func dictClassMethod(m *Method) *value.Callable {
 	}}
 }
 
+// numberAttr returns an attribute of a number that is no method.
 func numberAttr(fr *value.Frame, v any, attr string) (any, bool) {
 	f, float := v.(float64)
 	switch attr {
@@ -147,15 +148,17 @@ func numberAttr(fr *value.Frame, v any, attr string) (any, bool) {
 	return nil, false
 }
 
+// UnsafeUndefined returns the value of an attribute that the sandbox refuses.
 func UnsafeUndefined(fr *value.Frame, v any, attr string) any {
 	return value.UnsafeElement(fr.Code.UndefinedMode(), v, attr)
 }
 
+// NoElement returns the value of an attribute or item that v lacks.
 func NoElement(fr *value.Frame, v, name any) any {
 	return value.UndefinedElement(fr.Code.UndefinedMode(), v, name)
 }
 
-// Getattr is `v.attr`: an attribute, or else an item.
+// Getattr is `v.attr` in a template: an attribute, or else an item.
 func Getattr(fr *value.Frame, v any, attr string) any {
 	if Unsafe(v, attr) {
 		return UnsafeUndefined(fr, v, attr)
@@ -183,7 +186,7 @@ func Getattr(fr *value.Frame, v any, attr string) any {
 	return NoElement(fr, v, attr)
 }
 
-// Getitem is `v[arg]`: an item, or else an attribute.
+// Getitem is `v[arg]` in a template: an item, or else an attribute.
 func Getitem(fr *value.Frame, v, arg any) any {
 	switch o := v.(type) {
 	case *value.Dict:
@@ -238,7 +241,8 @@ func attrAsItem(fr *value.Frame, v, arg any) any {
 	return NoElement(fr, v, arg)
 }
 
-// Hint suggests a key or an attribute that is spelled nearly the same.
+// SuggestElement returns the hint for an undefined attribute or item, or "": an
+// existing one with a similar name.
 func SuggestElement(u *value.Undefined) string {
 	obj, attr := u.Element()
 	name, ok := attr.(string)

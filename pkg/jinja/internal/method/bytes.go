@@ -9,17 +9,18 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/jinja/internal/value"
 )
 
-// The methods of bytes are those of text, confined to ASCII. So bytes are given
-// to them as text in which every byte that means something to a str but nothing
-// to bytes stands as a character of a private range, which is no letter, no space,
-// no digit and no line break.
+// The methods of bytes are those of str, limited to ASCII. They are called with a
+// string in which each byte that str treats differently, such as white space beyond
+// ASCII, is replaced by a character of a private range: not a letter, not white
+// space, not a digit and not a line break.
 
-// byteRune is where that range begins.
+// privateBase is the start of that range.
 const privateBase = 0xf700
 
-// foreign says which bytes a str would see more in than bytes do.
+// differsInStr reports whether str treats the character of a byte differently.
 func differsInStr(c byte) bool { return c >= 0x80 || c >= 0x1c && c <= 0x1f }
 
+// bytesText returns the string that stands for bytes.
 func bytesText(b value.Bytes) string {
 	var s strings.Builder
 	for i := range len(b) {
@@ -32,6 +33,7 @@ func bytesText(b value.Bytes) string {
 	return s.String()
 }
 
+// textBytes returns the bytes that a string stands for.
 func textBytes(s string) value.Bytes {
 	b := make([]byte, 0, len(s))
 	for _, r := range s {
@@ -43,7 +45,7 @@ func textBytes(s string) value.Bytes {
 	return value.Bytes(b)
 }
 
-// asTexts turns bytes in arguments to text; plain text is an error there.
+// asTexts replaces bytes in arguments by strings. Strings there are an error.
 func asTexts(v any) any {
 	switch v := v.(type) {
 	case value.Bytes:
@@ -60,7 +62,7 @@ func asTexts(v any) any {
 	return v
 }
 
-// asBytes turns the texts of a result to bytes.
+// asBytes replaces the strings of a result by bytes.
 func asBytes(v any) any {
 	switch v := v.(type) {
 	case string:
@@ -77,9 +79,9 @@ func asBytes(v any) any {
 	return v
 }
 
-// addBytesMethods fills the table of bytes from that of str, which must be complete.
+// addBytesMethods adds the methods of bytes. It needs the complete methods of str.
 func addBytesMethods() {
-	// With numbers, a number as the first argument stands for a byte.
+	// With numbers, the first argument may be the number of a byte.
 	lend := func(numbers bool, names ...string) {
 		for _, name := range names {
 			plain := strMethods[name]
@@ -212,7 +214,7 @@ func bytesHex(fr *value.Frame, recv any, a []any) any {
 	if every == 0 {
 		return digits
 	}
-	// A positive number counts from the right, a negative one from the left.
+	// A positive number groups from the right, a negative one from the left.
 	first := 2 * every
 	if every > 0 {
 		if first = len(digits) % (2 * every); first == 0 {

@@ -10,15 +10,16 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/jinja/internal/value"
 )
 
-// wideCodec is one of Python's encodings with two or four bytes per unit.
+// wideCodec is an encoding with units of two or four bytes.
 type wideCodec struct {
 	size  int
 	order binary.ByteOrder
-	// mark says that the text begins with a byte order mark, which decides when decoding.
+	// mark says that text begins with a byte order mark, which decides the order when
+	// decoding.
 	mark bool
 }
 
-// wideCodecs are those encodings by their normal name.
+// wideCodecs are the encodings by their usual name.
 var wideCodecs = map[string]wideCodec{
 	"utf-16":    {2, binary.LittleEndian, true},
 	"utf-16-le": {2, binary.LittleEndian, false},
@@ -28,13 +29,13 @@ var wideCodecs = map[string]wideCodec{
 	"utf-32-be": {4, binary.BigEndian, false},
 }
 
-// wideAliases are other names that Python has for them.
+// wideAliases are further names of the encodings.
 var wideAliases = map[string]string{
 	"utf16": "utf-16", "u16": "utf-16", "utf-16le": "utf-16-le", "utf-16be": "utf-16-be",
 	"utf32": "utf-32", "u32": "utf-32", "utf-32le": "utf-32-le", "utf-32be": "utf-32-be",
 }
 
-// wideNamed finds an encoding by a lower-case name with dashes.
+// wideNamed finds an encoding by its name in lower case with dashes.
 func wideNamed(name string) (wideCodec, bool) {
 	if other, ok := wideAliases[name]; ok {
 		name = other
@@ -76,7 +77,7 @@ func (c wideCodec) encode(s string) value.Bytes {
 	return value.Bytes(out)
 }
 
-// decode turns bytes into text; name and errors are as in bytes.decode.
+// decode decodes bytes; name and errors are the arguments of bytes.decode.
 func (c wideCodec) decode(b, name, errors string) string {
 	if c.mark && len(b) >= c.size {
 		big := c
@@ -116,7 +117,7 @@ func (c wideCodec) decode(b, name, errors string) string {
 	return out.String()
 }
 
-// encode is str.encode for the encodings that templates may want.
+// encode is str.encode, for common encodings.
 func encode(fr *value.Frame, s string, encoding, errors any) any {
 	name := "utf-8"
 	if encoding != value.Missing {
@@ -158,7 +159,7 @@ func encode(fr *value.Frame, s string, encoding, errors any) any {
 	return value.Bytes(out)
 }
 
-// decode is bytes.decode for the encodings that templates may want.
+// decode is bytes.decode, for common encodings.
 func decode(fr *value.Frame, recv any, a []any) any {
 	b := recv.(value.Bytes)
 	name, errors := "utf-8", "strict"

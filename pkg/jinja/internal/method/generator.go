@@ -5,7 +5,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/jinja/internal/value"
 )
 
-// generatorAttr is an attribute of a generator.
+// generatorAttr returns an attribute of a generator.
 func generatorAttr(g *value.IterObject, name string) (any, bool) {
 	bound := func(f func(fr *value.Frame, args []any) any) (any, bool) {
 		return &value.Callable{Name: name, Kind: value.BuiltinFunction, Raw: func(fr *value.Frame, args []any, kw []value.Keyword) any {

@@ -6,17 +6,18 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/jinja/internal/value"
 )
 
-// method is a built-in method of a type.
+// Method is a method of a built-in type.
 type Method struct {
 	*value.Callable
-	// bound says that it prints as a method of a Python class, not as a built-in one.
+	// Bound says that it is printed like a method of a class written in Python.
 	Bound bool
-	// owner is the class that Markup has the method from: "str" for wrapped ones.
+	// owner is the class from which Markup has the method: "str" if Markup wraps it.
 	owner string
 	run   func(fr *value.Frame, recv any, a []any) any
 	rawly func(fr *value.Frame, recv any, args []any, kw []value.Keyword) any
 }
 
+// Call calls the method of a value.
 func (m *Method) Call(fr *value.Frame, recv any, args []any, kw []value.Keyword) any {
 	fr.Step()
 	fr.ScanText(recv)
@@ -27,17 +28,18 @@ func (m *Method) Call(fr *value.Frame, recv any, args []any, kw []value.Keyword)
 	return m.run(fr, recv, value.Bind(m.Callable, args, kw))
 }
 
-// BoundMethod is a method taken from its object without calling it.
+// BoundMethod is a method with its object, as an attribute of which it was read.
 type BoundMethod struct {
 	Recv   any
 	Name   string
 	Method *Method
 }
 
-// Table maps names to methods. Parameters are as for spec; a leading / makes
-// them positional.
+// Table has the methods of a type by name. Parameters are described as for
+// [value.NewFunction]; a leading / makes them positional.
 type Table map[string]*Method
 
+// Add adds a method that gets its bound arguments.
 func (t Table) Add(name, params string, run func(fr *value.Frame, recv any, a []any) any) {
 	pos := strings.HasPrefix(params, "/")
 	c := value.NewFunction(name, strings.TrimPrefix(params, "/"), nil)
@@ -45,14 +47,15 @@ func (t Table) Add(name, params string, run func(fr *value.Frame, recv any, a []
 	t[name] = &Method{Callable: c, run: run}
 }
 
+// addRaw adds a method that gets its arguments unbound.
 func (t Table) addRaw(name string, run func(fr *value.Frame, recv any, args []any, kw []value.Keyword) any) {
 	t[name] = &Method{Callable: &value.Callable{Name: name}, rawly: run}
 }
 
 var boundClass = value.Class{Name: "builtin_function_or_method", Private: []string{"__call__", "__name__", "__qualname__", "__self__", "__text_signature__", "__module__"}}
 
-// formatClass is the class of the format methods: the sandbox has put functions
-// of its own in their place.
+// formatClass is the class of str.format and str.format_map: the sandbox replaces them
+// by functions.
 var formatClass = value.Class{Name: "builtin_function_or_method", Private: []string{
 	"__call__", "__code__", "__closure__", "__defaults__", "__dict__", "__globals__", "__module__", "__name__", "__qualname__", "__wrapped__",
 }}

@@ -56,6 +56,7 @@ func numberMethods() {
 	})
 }
 
+// floatHex is float.hex.
 func floatHex(x float64) string {
 	switch {
 	case math.IsNaN(x) || math.IsInf(x, 0):
@@ -72,7 +73,7 @@ func floatHex(x float64) string {
 	return fmt.Sprintf("%sp%+d", mantissa, n)
 }
 
-// byteOrder reads the arguments that to_bytes and from_bytes share.
+// byteOrder reads the argument byteorder of to_bytes and from_bytes.
 func byteOrder(v any) (little bool) {
 	order := "big"
 	if v != value.Missing {
@@ -89,6 +90,7 @@ var (
 	fromBytesSpec = &value.Callable{Name: "from_bytes", Params: []string{"bytes", "byteorder", "signed"}, Required: 1}
 )
 
+// intToBytes is int.to_bytes.
 func intToBytes(fr *value.Frame, recv any, args []any, kw []value.Keyword) any {
 	if len(args) > 2 {
 		raise.Type("to_bytes() takes at most 2 positional arguments (%d given)", len(args))
@@ -108,7 +110,7 @@ func intToBytes(fr *value.Frame, recv any, args []any, kw []value.Keyword) any {
 	bits := x.BitLen()
 	if signed {
 		if bits++; x.Sign() < 0 && x.TrailingZeroBits() == uint(bits-2) {
-			bits-- // -128 fits a byte
+			bits-- // -128 fits in a byte
 		}
 	}
 	if (bits+7)/8 > n {
@@ -130,6 +132,7 @@ func reverseBytes(b []byte) {
 	}
 }
 
+// intFromBytes is int.from_bytes.
 func intFromBytes(fr *value.Frame, recv any, args []any, kw []value.Keyword) any {
 	if len(args) > 2 {
 		raise.Type("from_bytes() takes at most 2 positional arguments (%d given)", len(args))

@@ -8,15 +8,15 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/jinja/internal/value"
 )
 
-// privateAttrs are the underscore attributes that every Python object has; the
-// sandbox refuses them. Other underscore names are merely not there.
+// privateAttrs are the attributes with underscores that every Python object has; the
+// sandbox refuses them. Other names with underscores are undefined.
 var privateAttrs = []string{
 	"__class__", "__delattr__", "__dir__", "__doc__", "__eq__", "__format__", "__ge__", "__getattribute__",
 	"__getstate__", "__gt__", "__hash__", "__init__", "__init_subclass__", "__le__", "__lt__", "__ne__", "__new__",
 	"__reduce__", "__reduce_ex__", "__repr__", "__setattr__", "__sizeof__", "__str__", "__subclasshook__",
 }
 
-// typePrivates are the further underscore attributes by type.
+// typePrivates returns the further attributes with underscores of a value's type.
 func typePrivates(v any) []string {
 	switch v := v.(type) {
 	case string, value.Markup:
@@ -66,7 +66,7 @@ func typePrivates(v any) []string {
 	return nil
 }
 
-// Unsafe says whether an attribute exists in Python but is refused.
+// Unsafe reports whether the sandbox refuses an attribute that exists in Python.
 func Unsafe(v any, attr string) bool {
 	if !strings.HasPrefix(attr, "_") {
 		if it, ok := v.(*value.IterObject); ok && it.IsGenerator() {

@@ -8,7 +8,7 @@ import (
 func init() {
 	m := setMethods
 	of := func(v any) *value.Dict { return v.(*value.Set).Members }
-	// all collects what the arguments iterate over.
+	// all returns the items of all arguments.
 	all := func(fr *value.Frame, args []any) *value.Dict {
 		d := value.NewDictSize(0)
 		for _, a := range args {
@@ -19,7 +19,7 @@ func init() {
 		}
 		return d
 	}
-	// filter makes a set of the members that another has, or has not.
+	// filter returns those members that another set has, or lacks.
 	filter := func(fr *value.Frame, d, other *value.Dict, has bool) *value.Dict {
 		fr.AllocN(d.Len(), 64)
 		return d.Filter(other, has)

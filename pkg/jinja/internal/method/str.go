@@ -10,8 +10,8 @@ import (
 
 var strMethods = Table{}
 
-// addStr adds a method of text. For Markup, a wrapped one escapes the text it is
-// given and returns Markup.
+// addStr adds a method of str. If it is wrapped, Markup's method escapes the strings
+// among the arguments and returns Markup.
 func addStr(name, params string, wrapped bool, f func(fr *value.Frame, s string, a []any) any) {
 	strMethods.Add(name, params, func(fr *value.Frame, recv any, a []any) any {
 		s, _ := value.AsStr(recv)
@@ -34,7 +34,7 @@ func addStr(name, params string, wrapped bool, f func(fr *value.Frame, s string,
 	}
 }
 
-// markupAll marks text, or the texts of a list or tuple, as safe.
+// markupAll marks a string, or the strings of a list or tuple, as safe.
 func markupAll(v any) any {
 	switch v := v.(type) {
 	case string:
@@ -110,7 +110,7 @@ func init() {
 }
 
 func strSearch() {
-	// window is s[start:end] for methods that take both, with where it starts.
+	// window returns s[start:end] for methods that take both, and its offset.
 	window := func(s string, start, end any) (string, int, bool) {
 		n := int64(pystr.Len(s))
 		var b value.Slice

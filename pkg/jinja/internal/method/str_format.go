@@ -10,7 +10,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/jinja/internal/value"
 )
 
-// strFormat adds str.format and str.format_map, within the sandbox.
+// strFormat adds str.format and str.format_map as the sandbox has them.
 func strFormat() {
 	strMethods.addRaw("format", func(fr *value.Frame, recv any, args []any, kw []value.Keyword) any {
 		d := value.NewDictSize(len(kw))
@@ -37,6 +37,7 @@ func formatString(fr *value.Frame, recv any, args []any, kwargs any) any {
 	return value.Like(recv, f.format(s, 2))
 }
 
+// formatter is one call of str.format.
 type formatter struct {
 	fr     *value.Frame
 	args   []any
@@ -46,6 +47,7 @@ type formatter struct {
 	manual bool // an explicit index was used
 }
 
+// format formats a string; depth bounds nested fields.
 func (f *formatter) format(s string, depth int) string {
 	if depth < 0 {
 		raise.Value("Max string recursion exceeded")
@@ -80,9 +82,10 @@ func (f *formatter) format(s string, depth int) string {
 	return b.String()
 }
 
-// field formats one replacement field; s begins after its brace.
+// field formats one replacement field. s begins after the brace; what follows the
+// field is returned.
 func (f *formatter) field(s string, depth int) (text, rest string) {
-	// The field ends at its matching brace; brackets hide what they hold.
+	// The field ends at its matching brace. Braces in brackets do not count.
 	name, i := "", 0
 	bracket := false
 scan:
@@ -158,7 +161,7 @@ scan:
 	return operator.FormatValue(f.fr, v, spec), s
 }
 
-// markupField formats for Markup.format: what goes in is escaped.
+// markupField formats a field of Markup.format, which escapes the values.
 func (f *formatter) markupField(v any, spec string) string {
 	if _, ok := v.(value.Markup); !ok && value.HasHTML(v) {
 		if spec != "" {
@@ -175,7 +178,8 @@ func (f *formatter) markupField(v any, spec string) string {
 	return pystr.Escape(operator.FormatValue(f.fr, v, spec))
 }
 
-// value finds what a field name means: an argument, then its attributes and items.
+// value returns the value of a field name: an argument, or an attribute or item of
+// one.
 func (f *formatter) value(name string) any {
 	end := strings.IndexAny(name, ".[")
 	first, rest := name, ""
@@ -202,7 +206,7 @@ func (f *formatter) value(name string) any {
 			raise.Value("Too many decimal digits in format string")
 		}
 		if n >= len(f.args) {
-			// The sandbox's formatter takes it from the tuple itself.
+			// The formatter of Jinja2's sandbox indexes the tuple of arguments.
 			raise.Named("IndexError", "tuple index out of range")
 		}
 		v = f.args[n]

@@ -64,6 +64,7 @@ func strPredicates() {
 	addStr("translate", "/table", true, translate)
 }
 
+// makeTrans is str.maketrans.
 func makeTrans(fr *value.Frame, a []any) any {
 	d := value.NewDictSize(0)
 	if a[1] == value.Missing {
@@ -100,6 +101,7 @@ func makeTrans(fr *value.Frame, a []any) any {
 	return d
 }
 
+// translate is str.translate.
 func translate(fr *value.Frame, s string, a []any) any {
 	var b strings.Builder
 	fr.Work(len(s))

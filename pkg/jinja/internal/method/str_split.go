@@ -67,6 +67,7 @@ func strSplit() {
 	})
 }
 
+// separator returns the argument of partition.
 func separator(v any) string {
 	sep := value.StrArg(v, "separator")
 	if sep == "" {
@@ -83,6 +84,7 @@ func listOf(parts []string) *value.List {
 	return l
 }
 
+// splitText is str.split and str.rsplit.
 func splitText(fr *value.Frame, s string, sepArg any, limit int, right bool) *value.List {
 	if sepArg == value.Missing || sepArg == nil {
 		return listOf(pystr.Split(s, limit, right))
@@ -106,6 +108,7 @@ func splitText(fr *value.Frame, s string, sepArg any, limit int, right bool) *va
 	return listOf(parts)
 }
 
+// splitSeparator returns the separator of split.
 func splitSeparator(v any) string {
 	s, ok := value.AsStr(v)
 	if !ok {

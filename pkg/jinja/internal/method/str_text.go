@@ -8,6 +8,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/jinja/internal/value"
 )
 
+// StripChars removes white space, or the characters of a string, from the ends of s.
 func StripChars(s string, chars any, left, right bool) string {
 	in := pystr.IsSpace
 	if chars != value.Missing && chars != nil {
@@ -26,6 +27,7 @@ func StripChars(s string, chars any, left, right bool) string {
 	return s
 }
 
+// Replace replaces up to limit occurrences; a negative limit is none.
 func Replace(fr *value.Frame, s, from, to string, limit int) string {
 	n := strings.Count(s, from)
 	if limit >= 0 {
@@ -36,7 +38,8 @@ func Replace(fr *value.Frame, s, from, to string, limit int) string {
 	return strings.Replace(s, from, to, limit)
 }
 
-// PadText pads on the right (<), the left (>) or both sides (^).
+// PadText pads a string to a width on the right (<), on the left (>) or on both sides
+// (^).
 func PadText(fr *value.Frame, s string, width int, fill string, mode byte) string {
 	n := width - pystr.Len(s)
 	if n <= 0 {
@@ -54,6 +57,7 @@ func PadText(fr *value.Frame, s string, width int, fill string, mode byte) strin
 	return strings.Repeat(fill, left) + s + strings.Repeat(fill, n-left)
 }
 
+// zfill is str.zfill.
 func zfill(fr *value.Frame, s string, width int) string {
 	n := width - pystr.Len(s)
 	if n <= 0 {
@@ -67,6 +71,7 @@ func zfill(fr *value.Frame, s string, width int) string {
 	return zeros + s
 }
 
+// expandTabs is str.expandtabs.
 func expandTabs(fr *value.Frame, s string, size int) string {
 	tabs := strings.Count(s, "\t")
 	fr.AllocN(tabs, max(size, 0))

@@ -1,22 +1,26 @@
 package syntax
 
-// Node is a node of the syntax tree. Offsets are bytes in the normalized source.
+// Node is a node of the syntax tree. Pos is its offset in the source of the template,
+// in bytes.
 type Node interface{ Pos() int }
 
 type pos int
 
 func (p pos) Pos() int { return int(p) }
 
-// NameContext says what a name in the tree is for.
+// NameContext says what happens to the variable of a name.
 type NameContext uint8
 
 const (
+	// Load reads it.
 	Load NameContext = iota
+	// Store sets it.
 	Store
+	// Param declares it: the target of a with statement, or a parameter of a macro.
 	Param
 )
 
-// Expressions.
+// The expressions, as in the syntax tree of Jinja2.
 type (
 	Name struct {
 		pos
@@ -50,7 +54,7 @@ type (
 	}
 	Conditional struct {
 		pos
-		Test, Then, OrElse Node // orElse may be nil
+		Test, Then, OrElse Node // OrElse may be nil
 	}
 	Binary struct {
 		pos
@@ -127,9 +131,11 @@ type (
 	}
 )
 
+// CompareOp is a comparison operator.
 type CompareOp uint8
 
 const (
+	// The comparison operators.
 	Equal CompareOp = iota
 	NotEqual
 	Greater
@@ -140,11 +146,11 @@ const (
 	NotIn
 )
 
-// Statements.
+// The statements, as in the syntax tree of Jinja2.
 type (
 	Template struct {
 		pos
-		// source is the source with \n as its only line break, which offsets refer to.
+		// Source is the source that offsets refer to: \n is its only line break.
 		Source string
 		Body   []Node
 	}
@@ -241,7 +247,7 @@ type (
 		pos
 		Body []Node
 	}
-	// Autoescape is the content of an autoescape statement's scope.
+	// Autoescape is an autoescape statement without its scope.
 	Autoescape struct {
 		pos
 		Enabled Node
@@ -249,8 +255,8 @@ type (
 	}
 )
 
-// VisitChildren calls f for the children of a node in the order of the fields
-// that Jinja2 gives its nodes, which its searches depend on.
+// VisitChildren calls f for the children of a node, in the order of the fields of
+// Jinja2's nodes: the results of Jinja2's searches depend on it.
 func VisitChildren(n Node, f func(Node)) {
 	one := func(n Node) {
 		if n != nil {
@@ -393,7 +399,8 @@ func visitStatement(n Node, f func(Node), all func([]Node)) {
 	}
 }
 
-// Walk calls f for a node and all below it; f returns false to stay above.
+// Walk calls f for a node and its descendants. If f returns false, it does not visit
+// the children.
 func Walk(n Node, f func(Node) bool) {
 	if !f(n) {
 		return

@@ -7,6 +7,8 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/jinja/internal/pystr"
 )
 
+// TokenType is the type of a token; those of arithmetic operators are the operators of
+// [Binary].
 type TokenType uint8
 
 const (
@@ -20,7 +22,7 @@ const (
 	tokString
 	tokInteger
 	tokFloat
-	tokError // ends the stream; the message is in str
+	tokError // the last token; str is the message
 	// operators
 	Add
 	tokAssign
@@ -50,7 +52,7 @@ const (
 	tokTilde
 )
 
-// tokenNames are what Jinja2 calls the tokens in its messages.
+// tokenNames are the names of tokens in Jinja2's messages.
 var tokenNames = [...]string{
 	tokEOF: "end of template", tokData: "template data / text",
 	tokBlockBegin: "begin of statement block", tokBlockEnd: "end of statement block",
@@ -65,11 +67,11 @@ var tokenNames = [...]string{
 type token struct {
 	typ TokenType
 	pos int    // byte offset in the source
-	str string // name, text, or what was written
+	str string // of a name, a string or data
 	val any    // value of a number
 }
 
-// describe names a token as Jinja2's messages do.
+// describe returns the name of a token in Jinja2's messages.
 func (t token) describe() string {
 	if t.typ == tokName {
 		return t.str
@@ -77,34 +79,36 @@ func (t token) describe() string {
 	return tokenNames[t.typ]
 }
 
-// Options say which tags a template may have and what becomes of the white space
-// around them.
+// Options say which tags a template may have and how white space around them is
+// treated.
 type Options struct {
 	// TrimBlocks removes the first newline after a block tag.
 	TrimBlocks bool
 	// LstripBlocks removes blanks between the start of a line and a block tag.
 	LstripBlocks bool
-	// KeepTrailingNewline keeps the last newline of a source, which is removed otherwise.
+	// KeepTrailingNewline keeps the last newline of a source, which otherwise is
+	// removed.
 	KeepTrailingNewline bool
-	// LineStatementPrefix and LineCommentPrefix start line statements and comments; empty for none.
+	// LineStatementPrefix and LineCommentPrefix start line statements and comments.
+	// Empty means that there are none.
 	LineStatementPrefix, LineCommentPrefix string
 	// Do and LoopControls allow `{% do %}`, and `{% break %}` and `{% continue %}`.
 	Do, LoopControls bool
 }
 
-// lexer cuts a source into tokens. The rules are those of Jinja2's regular
-// expressions with the default delimiters, tried in the same order.
+// lexer splits a source into tokens, by the rules of Jinja2's regular expressions for
+// the default delimiters, in the same order.
 type lexer struct {
 	opts   *Options
 	src    string // with \n as its only line break
 	pos    int
 	toks   []token
-	braces []byte // the closing brackets that are awaited
+	braces []byte // the closing brackets that are expected
 	// lineStart says that the last match ended a line, for LstripBlocks.
 	lineStart bool
 }
 
-// NormalizeSource brings line breaks to \n and drops the trailing one.
+// normalizeSource replaces line breaks by \n and removes the last one.
 func normalizeSource(src string, keepTrailing bool) string {
 	if strings.IndexByte(src, '\r') >= 0 {
 		src = strings.ReplaceAll(src, "\r\n", "\n")
@@ -154,7 +158,7 @@ const (
 	tagLineComment
 )
 
-// root scans text up to the next tag, again and again.
+// root splits the source into text and tags.
 func (lx *lexer) root() {
 	for lx.pos < len(lx.src) {
 		start := lx.pos
@@ -199,14 +203,14 @@ func (lx *lexer) root() {
 	}
 }
 
-// advance moves behind a match.
+// advance moves to the end of a match.
 func (lx *lexer) advance(end int) {
 	lx.lineStart = end > lx.pos && lx.src[end-1] == '\n'
 	lx.pos = end
 }
 
-// nextTag finds the first tag at or after pos: where its text begins, where its
-// opening ends, and its whitespace sign.
+// nextTag finds the next tag: its start, the end of its opening delimiter, and its
+// sign.
 func (lx *lexer) nextTag() (kind tagKind, at, end int, sign byte) {
 	src, cfg := lx.src, lx.opts
 	for i := lx.pos; i < len(src); i++ {
@@ -229,7 +233,7 @@ func (lx *lexer) nextTag() (kind tagKind, at, end int, sign byte) {
 	return tagNone, 0, 0, 0
 }
 
-// tagAt recognizes the delimiters at an offset.
+// tagAt recognizes an opening delimiter at an offset.
 func (lx *lexer) tagAt(i int) (kind tagKind, end int, sign byte) {
 	src := lx.src
 	if i+1 >= len(src) || src[i] != '{' {
@@ -258,6 +262,7 @@ func (lx *lexer) tagAt(i int) (kind tagKind, end int, sign byte) {
 	return kind, end, sign
 }
 
+// rawBegin recognizes the rest of a raw tag.
 func (lx *lexer) rawBegin(i int) (int, bool) {
 	rest := strings.TrimLeftFunc(lx.src[i:], pystr.IsSpace)
 	rest, ok := strings.CutPrefix(rest, "raw")
@@ -274,8 +279,8 @@ func (lx *lexer) rawBegin(i int) (int, bool) {
 	return 0, false
 }
 
-// lineTag recognizes line statements and line comments at an offset. The longer
-// prefix is tried first.
+// lineTag recognizes a line statement or line comment. The longer prefix is tried
+// first.
 func (lx *lexer) lineTag(i int) (tagKind, int, byte) {
 	stmt, comment := lx.opts.LineStatementPrefix, lx.opts.LineCommentPrefix
 	tryStmt := func() (tagKind, int, byte) {
@@ -319,8 +324,8 @@ func (lx *lexer) lineSign(kind tagKind, end int) (tagKind, int, byte) {
 	return kind, end, 0
 }
 
-// closing finds the end of a tag that may carry a sign: +%}, -%} with the white
-// space after it, or %} with a newline when blocks are trimmed.
+// closing finds the end of a closing delimiter with its sign: +%}, -%} and the white
+// space after it, or %} and, with TrimBlocks, a newline.
 func (lx *lexer) closing(i int, delim string) (int, bool) {
 	rest := lx.src[i:]
 	if rest == "" {
@@ -401,7 +406,7 @@ func (lx *lexer) raw(at int) {
 	}
 }
 
-// inside scans the tokens of one tag up to its end.
+// inside splits a tag into tokens, up to its end.
 func (lx *lexer) inside(kind tagKind, at int) {
 	lx.braces = lx.braces[:0]
 	for {

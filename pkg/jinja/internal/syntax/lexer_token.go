@@ -19,7 +19,7 @@ var operators1 = [128]TokenType{
 	'<': tokLt, '=': tokAssign, '.': tokDot, ':': tokColon, '|': tokPipe, ',': tokComma, ';': tokSemicolon,
 }
 
-// tagToken scans one token of an expression or statement.
+// tagToken reads one token of a tag.
 func (lx *lexer) tagToken() {
 	src, pos := lx.src, lx.pos
 	r, size := rune(src[pos]), 1
@@ -102,7 +102,7 @@ func (lx *lexer) operator(r rune) {
 	lx.advance(pos + 1)
 }
 
-// digits matches (\d+_)*\d+ and returns its end.
+// digits returns the end of a match of (\d+_)*\d+.
 func digits(s string, i int) int {
 	end := i
 	for i < len(s) {
@@ -118,7 +118,7 @@ func digits(s string, i int) int {
 	return end
 }
 
-// number scans a float or an integer; a float may not follow a dot.
+// number reads an integer, or a float unless a dot precedes it.
 func (lx *lexer) number() {
 	src, pos := lx.src, lx.pos
 	if pos == 0 || src[pos-1] != '.' {

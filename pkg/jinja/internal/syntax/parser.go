@@ -8,7 +8,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/jinja/internal/raise"
 )
 
-// parser turns tokens into a tree, accepting what Jinja2's parser accepts.
+// parser builds the tree from tokens. It accepts what Jinja2's parser accepts.
 type parser struct {
 	opts  *Options
 	name  string
@@ -18,7 +18,7 @@ type parser struct {
 	depth int
 	// tags are the statements being parsed, outermost first.
 	tags []openTag
-	// ends are the end tags that are awaited, outermost first.
+	// ends are the end tags that are expected, outermost first.
 	ends [][]string
 }
 
@@ -27,7 +27,7 @@ type openTag struct {
 	pos  int
 }
 
-// Parse parses a source under the name that its errors show.
+// Parse parses a source. name is the name of the template in errors.
 func Parse(name, source string, opts *Options) (tree *Template, err *raise.Error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -45,8 +45,8 @@ func Parse(name, source string, opts *Options) (tree *Template, err *raise.Error
 	return tree, nil
 }
 
-// checkHeight bounds the height of the tree: chains such as a+a+a+… nest
-// although the parser reads them in a loop.
+// checkHeight bounds the height of the tree, which the parser's depth does not bound:
+// chains such as a+a+a are parsed in a loop.
 func (p *parser) checkHeight(n Node, depth int) {
 	if depth > maxTreeHeight {
 		p.failDeep(n.Pos())
@@ -62,7 +62,7 @@ func (p *parser) cur() *token {
 	return t
 }
 
-// look is the token after the current one.
+// peek returns the token after the current one.
 func (p *parser) peek() *token {
 	if p.i+1 >= len(p.toks) {
 		return &p.toks[p.i]
@@ -144,7 +144,7 @@ func (p *parser) failHint(pos int, msg, hint string) {
 	raise.At(raise.KindSyntax, "TemplateSyntaxError", msg, hint, p.name, p.src, pos)
 }
 
-// enter counts nesting, so that a hostile source cannot exhaust the stack.
+// enter counts nesting, so that no source exhausts the stack.
 func (p *parser) enter() {
 	if p.depth++; p.depth > maxParseDepth {
 		p.failDeep(p.toks[p.i].pos)
@@ -157,13 +157,13 @@ func (p *parser) failDeep(pos int) {
 
 func (p *parser) leave() { p.depth-- }
 
-// maxParseDepth bounds how deep statements and expressions may nest.
+// maxParseDepth bounds the nesting of statements and expressions.
 const maxParseDepth = 250
 
 // maxTreeHeight bounds the height of the syntax tree.
 const maxTreeHeight = 4000
 
-// failUnknown reports a tag that is not known here, or the end of the source.
+// failUnknown raises the error of an unknown tag, or of the end of the source.
 func (p *parser) failUnknown(tag string, pos int, eof bool) {
 	var msg []string
 	if eof {
@@ -218,7 +218,7 @@ func (p *parser) knownTags() []string {
 	return tags
 }
 
-// subparse reads text, print statements and statements up to one of the end tags.
+// body parses text, print statements and statements up to one of the end tags.
 func (p *parser) body(ends []string) []Node {
 	p.enter()
 	defer p.leave()
@@ -265,6 +265,7 @@ func (p *parser) body(ends []string) []Node {
 	return body
 }
 
+// statements parses a body up to one of the end tags; drop consumes that tag.
 func (p *parser) statements(drop bool, ends ...string) []Node {
 	p.skip(tokColon)
 	p.expect(tokBlockEnd)

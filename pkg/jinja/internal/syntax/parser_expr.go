@@ -6,7 +6,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/jinja/internal/pystr"
 )
 
-// expression reads an expression; without conditionals the `if` after it is left.
+// expression parses an expression. Without cond, a following `if` is not part of it.
 func (p *parser) expression(cond bool) Node {
 	p.enter()
 	defer p.leave()
@@ -203,7 +203,7 @@ func (p *parser) tuple(cond, parens bool) Node {
 	return p.tupleOf(func() Node { return p.expression(cond) }, parens)
 }
 
-// tupleOf reads one item, or several with commas, which make a tuple.
+// tupleOf parses one item, or a tuple of items separated by commas.
 func (p *parser) tupleOf(item func() Node, parens bool) Node {
 	at := p.cur().pos
 	var items []Node
@@ -397,7 +397,7 @@ func (p *parser) call(n Node) Node {
 	return &Call{pos(at), n, p.callArgs()}
 }
 
-// filters reads `|name(args)|…`; inline, the first bar is not there.
+// filters parses `|name(args)|…`; inline omits the first bar.
 func (p *parser) filters(n Node, inline bool) Node {
 	for p.is(tokPipe) || inline {
 		if !inline {

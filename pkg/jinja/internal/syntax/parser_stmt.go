@@ -76,7 +76,7 @@ func (p *parser) blockStatement() Node {
 	return n
 }
 
-// onlySpace reports whether a statement prints nothing but white space.
+// onlySpace reports whether a statement prints only white space.
 func onlySpace(n Node) bool {
 	out, ok := n.(*Output)
 	if !ok {
@@ -91,7 +91,7 @@ func onlySpace(n Node) bool {
 	return true
 }
 
-// importContext reads "with context" or "without context".
+// importContext parses "with context" or "without context".
 func (p *parser) importContext(with *bool) bool {
 	t := p.cur()
 	if t.typ != tokName || t.str != "with" && t.str != "without" {
@@ -154,7 +154,7 @@ func (p *parser) signature() (args []*Name, defaults []Node) {
 	return args, defaults
 }
 
-// assignName reads a plain name to assign to.
+// assignName parses a name that is assigned to.
 func (p *parser) assignName() *Name {
 	t := p.expect(tokName)
 	n := &Name{pos(t.pos), t.str, Store}
@@ -206,7 +206,8 @@ func canAssign(n Node) bool {
 	return false
 }
 
-// NodeName is what Jinja2 calls a node that cannot be assigned to.
+// NodeName returns the name of a node in Jinja2's message that it cannot be assigned
+// to.
 func NodeName(n Node) string {
 	switch n := n.(type) {
 	case *Name:

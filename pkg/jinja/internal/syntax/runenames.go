@@ -6,8 +6,8 @@ import (
 	"golang.org/x/text/unicode/runenames"
 )
 
-// runeNamed finds a character by its Unicode name, in any case. It is a plain
-// search: \N{...} is rare in templates.
+// runeNamed finds a character by its Unicode name, in any case. It searches all:
+// \N{...} is rare in templates.
 func runeNamed(name string) (rune, bool) {
 	name = strings.ToUpper(name)
 	for r := rune(' '); r <= 0x1FBFF; r++ {

@@ -7,8 +7,8 @@ import (
 	"unicode/utf8"
 )
 
-// unescape replaces the escapes of a string literal as Python's unicode-escape
-// codec does. The message is empty unless an escape is malformed.
+// unescape resolves the escapes of a string literal as Python's unicode-escape codec
+// does. msg is the error of a malformed escape, else "".
 func unescape(s string) (out, msg string) {
 	var b strings.Builder
 	b.Grow(len(s))
@@ -82,8 +82,8 @@ func unescape(s string) (out, msg string) {
 				b.WriteByte(c)
 				break
 			}
-			// Jinja2 hands the codec characters beyond ASCII as escapes, so that the
-			// backslash before one takes the first half of its escape.
+			// Jinja2 passes characters beyond ASCII to the codec as escapes, so that a
+			// backslash before one escapes the first character of its escape.
 			r, size := utf8.DecodeRuneInString(s[i-1:])
 			i += size - 1
 			switch {
