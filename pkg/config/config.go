@@ -10,18 +10,17 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/facts"
 )
 
-// Config is what one command was told, with every default filled in. Load makes
-// it; from then on it is read-only. It has one field for each option of the
-// table, named as the option in CamelCase (base-tag is BaseTag); Option.Field
-// gives the name.
+// Config is the configuration of one command, with all defaults. It is read-only after
+// Load. Each option of the table has a field, named as the option in CamelCase (base-tag
+// is BaseTag, see Option.Field).
 type Config struct {
-	// What is built.
+	// Distribution, release and templates' variables.
 	Base                     string            // distribution: debian, ubuntu, centos, rocky, oraclelinux
-	BaseTag                  string            // tag of the base image, never "latest" unless the user wrote another image
+	BaseTag                  string            // tag of the base image, "latest" only for a user's own image
 	BaseImage                string            // name of the base image without its tag
 	BaseArch                 string            // x86_64 or aarch64
 	DebianArch               string            // amd64 or arm64
-	Platform                 string            // such as linux/arm64; several by comma
+	Platform                 string            // such as linux/arm64; several are separated by commas
 	InstallType              string            // source or binary
 	OpenstackRelease         string            // "master" or a stable release such as "2025.2"
 	OpenstackReleaseCodename string            // such as "Gazpacho"
@@ -31,8 +30,8 @@ type Config struct {
 	UseDumbInit              bool
 	DockerHealthchecks       bool
 	Maintainer               string // content of the maintainer label
-	DistroPackageManager     string // apt, dnf or what the user set
-	BasePackageType          string // deb, rpm or what the user set
+	DistroPackageManager     string // apt, dnf or a user's value
+	BasePackageType          string // deb, rpm or a user's value
 	RPMSetupConfig           []string
 	AptSourcesList           string
 	AptPreferences           string
@@ -41,9 +40,9 @@ type Config struct {
 	BaseMirror               string // package mirror for bootstrapping a base image
 	Bootstrap                string // auto or never
 
-	// Which images.
-	Regex             []string // expressions given as positional arguments, or as regex in a file
-	Profile           []string // names of profiles, all of them in Profiles
+	// Selection.
+	Regex             []string // from positional arguments, or the key regex of a file
+	Profile           []string // names of profiles, which are keys of Profiles
 	SkipParents       bool
 	SkipExisting      bool
 	EnableUnbuildable bool
@@ -51,27 +50,27 @@ type Config struct {
 
 	// Templates and sources.
 	ImagesDir        string   // template tree instead of the embedded one, "" for the embedded one
-	DockerDir        []string // further trees laid over it
+	DockerDir        []string // further trees, which take precedence over it
 	TemplateOverride []string
 	IncludeHeader    string
 	IncludeFooter    string
 	LocalsBase       string
 	PatchesPath      string
 	TarballsBase     string
-	TarballsMirrors  []string // further places of what is under TarballsBase
+	TarballsMirrors  []string // mirrors of TarballsBase
 	WorkDir          string
 
 	// Names.
 	Namespace       string
 	Registry        string
 	Tag             string
-	AlsoTag         []string // further tags, which move with the set
-	Retain          string   // a count or an age of dated sets, "" for all
+	AlsoTag         []string // further tags of the set
+	Retain          string   // a number or an age of dated sets, "" for all
 	AllowPartial    bool
 	ImageNamePrefix string
 	InfraRename     bool
 
-	// How it is built and published.
+	// Building and publication.
 	Engine           string
 	PodmanBaseURL    string
 	Buildkit         bool
@@ -81,7 +80,7 @@ type Config struct {
 	NetworkMode      string
 	Cache            bool
 	Refresh          bool
-	ClampTimes       bool // files in layers carry no time after the created time
+	ClampTimes       bool // files in layers are not newer than the created time
 	Pull             bool
 	Keep             bool
 	Squash           bool
@@ -101,10 +100,10 @@ type Config struct {
 	PackageCache     bool
 	Push             bool
 	PushThreads      int
-	RegistryInsecure []string // hosts spoken to in plain HTTP besides localhost
+	RegistryInsecure []string // hosts to use plain HTTP for, besides localhost
 	DataDir          string
 
-	// What is shown.
+	// Output.
 	TemplateOnly     bool
 	DryRun           bool
 	ListImages       bool
@@ -128,56 +127,53 @@ type Config struct {
 	ConfigDir  []string // as given with --config-dir
 	Strict     bool
 
-	// Files lists the configuration files that were read, in the order in which
-	// they were applied: later ones won.
+	// Files are the configuration files that were read; later ones take precedence.
 	Files []string
 	// Command is Input.Command.
 	Command string
-	// Args holds the positional arguments as typed. For commands that take
-	// regular expressions they are Regex as well.
+	// Args are the positional arguments as typed. They are Regex as well.
 	Args []string
-	// Profiles maps a profile's name to its regular expressions: the caller's
-	// defaults with the [profiles] sections of the files laid over them.
+	// Profiles maps the names of profiles to their regular expressions: those of
+	// Input, and those of the [profiles] sections of the files.
 	Profiles map[string][]string
-	// Users maps a user's name, without the "-user" of its section, to its ids.
+	// Users maps the names of users, without the "-user" of their sections, to their ids.
 	Users map[string]User
-	// Sources maps a section's name, such as "keystone-base" or
-	// "horizon-plugin-magnum-ui", to the source it describes. Values are as
-	// written; ExpandSource puts the options' values in.
+	// Sources maps the names of sections, such as "keystone-base" or
+	// "horizon-plugin-magnum-ui", to the sources they describe. Values are as written;
+	// ExpandSource replaces references.
 	Sources map[string]Source
-	// Warnings are the things that the user should be told before work starts.
+	// Warnings are to be shown before work starts.
 	Warnings []Warning
 
 	origins  map[string]Origin
-	resolver *resolver // nothing in it changes after Load
+	resolver *resolver // unchanged after Load
 }
 
-// NoID is the id of a user whose section gives none.
+// NoID is the id of a user whose section has none.
 const NoID = -1
 
-// User is a user of the images with its ids, from upstream's table of users or
-// from a [<name>-user] section.
+// User is a user in the images, from the built-in table or a section [NAME-user].
 type User struct {
 	UID, GID int
 	Group    string // name of the user's group
 	Origin   Origin
 }
 
-// Source says where an image's source comes from: one [<image>],
-// [<image>-plugin-<name>] or [<image>-additions-<name>] section.
+// Source is the place of an image's source: a section [IMAGE], [IMAGE-plugin-NAME] or
+// [IMAGE-additions-NAME].
 type Source struct {
 	Name      string // the section's name
-	Type      string // url, git, local or "" if the user gave none
+	Type      string // url, git, local or "" for none
 	Location  string
 	Reference string // git only: branch, tag or commit
 	Version   string
 	Enabled   bool
 	SHA256    map[string]string // digests in hex by Debian architecture
-	Mirrors   []string          // url only: further places of the same content
+	Mirrors   []string          // url only: further addresses of the same content
 	Origin    Origin
 }
 
-// OriginKind says which kind of place a value came from.
+// OriginKind is the kind of place that a value comes from.
 type OriginKind string
 
 // The kinds of places, weakest first.
@@ -188,16 +184,16 @@ const (
 	OriginFlag    OriginKind = "flag"
 )
 
-// Origin is the place a value came from.
+// Origin is the place that a value comes from.
 type Origin struct {
 	Kind OriginKind
 	File string // OriginFile: path of the file
 	Line int    // OriginFile: 1-based line
-	Text string // what was written there: the line, NAME=value, or the arguments
+	Text string // the text there: the line, NAME=value, or the arguments
 }
 
-// String returns the origin as a reader would say it: "kolla-build.conf:3",
-// "KOLLA_BUILD_BASE", "--base ubuntu" or "default".
+// String returns the origin for people: "kolla-build.conf:3",
+// "KOLLA_BUILD_BASE=debian", "--base ubuntu" or "default".
 func (o Origin) String() string {
 	switch o.Kind {
 	case OriginFile:
@@ -208,8 +204,8 @@ func (o Origin) String() string {
 	return string(OriginDefault)
 }
 
-// Origin tells where the value of an option came from. The option is named as in
-// the table, with dashes or underscores; an unknown name yields a default origin.
+// Origin returns where the value of an option comes from. The name can have dashes or
+// underscores. An unknown name has the default origin.
 func (c *Config) Origin(option string) Origin {
 	if o := Lookup(option); o != nil {
 		if origin, ok := c.origins[o.Name]; ok {
@@ -219,7 +215,7 @@ func (c *Config) Origin(option string) Origin {
 	return Origin{Kind: OriginDefault}
 }
 
-// IsSet reports whether the user gave the option anywhere.
+// IsSet reports whether the user set the option anywhere.
 func (c *Config) IsSet(option string) bool {
 	return c.Origin(option).Kind != OriginDefault
 }
@@ -234,8 +230,8 @@ func (c *Config) ProfileNames() []string {
 	return slices.Sorted(maps.Keys(c.Profiles))
 }
 
-// Value returns the value of an option, in the type of its field; nil for an
-// unknown name and for options without a field.
+// Value returns the value of an option in the type of its field, nil for an unknown
+// name and for options without a field.
 func (c *Config) Value(option string) any {
 	o := Lookup(option)
 	if o == nil || o.Field() == "" {
@@ -244,7 +240,7 @@ func (c *Config) Value(option string) any {
 	return reflect.ValueOf(c).Elem().FieldByName(o.Field()).Interface()
 }
 
-// Text returns the value of an option as a user would write it.
+// Text returns the value of an option in the form in which users write it.
 func (c *Config) Text(option string) string {
 	switch v := c.Value(option).(type) {
 	case bool:

@@ -8,8 +8,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/facts"
 )
 
-// The defaults in this file follow from other options, in the way of upstream's
-// config.parse.
+// The defaults in this file follow from other options, as in Kolla's config.parse.
 
 func deriveBaseTag(r *resolver) (string, error) {
 	base, err := r.string("base")
@@ -87,7 +86,7 @@ func deriveBuildkitAddr(r *resolver) (string, error) {
 	if err != nil || builder == "" {
 		return "", err
 	}
-	// The name that buildx gives the container of a builder's first node.
+	// The name of the container of a builder's first node in buildx.
 	return "docker-container://buildx_buildkit_" + builder + "0", nil
 }
 
@@ -100,14 +99,14 @@ func deriveDataDir(r *resolver) (string, error) {
 	case r.env["HOME"] != "":
 		return filepath.Join(r.env["HOME"], ".local/share/kolla-build"), nil
 	}
-	return "", &Error{Option: "data-dir", Message: "data-dir: there is no home directory to put it in",
+	return "", &Error{Option: "data-dir", Message: "data-dir: there is no home directory",
 		Hint: "set HOME, or give --data-dir"}
 }
 
 var retention = regexp.MustCompile(`^[0-9]+[hdw]?$`)
 
-// keepMeansRetain tells upstream's switch from the number of sets to keep. 0 and
-// 1 are booleans to oslo.config, and stay that.
+// keepMeansRetain distinguishes Kolla's switch --keep from a number of sets to keep. 0
+// and 1 are booleans for oslo.config and remain so.
 func keepMeansRetain(value string) string {
 	if _, err := parseBool(value); err != nil && retention.MatchString(value) {
 		return "retain"

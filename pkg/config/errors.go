@@ -7,31 +7,32 @@ import (
 	"github.com/kolla-build/kolla-build/internal/redact"
 )
 
-// Error is a mistake in what the user wrote, with its place as far as it has
-// one. File is "" for the command line and the environment.
+// Error is a mistake of the user, with its place. Several errors can be joined, each
+// with its own place and hint, which are therefore part of the text. File is "" for the
+// command line and the environment.
 type Error struct {
 	File       string
-	Line       int    // 1-based, 0 if it has none
-	Column     int    // 1-based, in characters, 0 if it has none
+	Line       int    // 1-based, 0 for none
+	Column     int    // 1-based, in characters, 0 for none
 	SourceLine string // the line, or the arguments, as written
-	Option     string // the option's name, "" if it concerns none
+	Option     string // the name of the option, "" for none
 	Message    string // what is wrong
-	Hint       string // what to do, "" if there is nothing to say
+	Hint       string // what to do, "" for nothing
 }
 
-// Error returns the message with its place, the line itself with a caret, and
-// the hint, on as many lines as there are.
+// Error returns the message with its place, the line with a caret, and the hint, each on
+// its own line.
 func (e *Error) Error() string {
 	return locate(e.File, e.Line, e.Column, e.SourceLine, e.Message, e.Hint)
 }
 
-// Usage reports whether the command line itself makes no sense: an option that
-// there is not, a value that is missing or cannot be. Upstream's tool ends with 2
-// for that, and with 1 for files that cannot be read and profiles that are not.
+// Usage reports whether the command line is wrong, for which the program exits with
+// status 2: an unknown option, a missing or an impossible value. Like Kolla's tool, it
+// exits with 1 for files that cannot be read and for unknown profiles.
 func (e *Error) Usage() bool { return e.File == "" && e.Option != "profile" }
 
-// Warning is something that the user should know and that does not stop the
-// command. With --strict, a warning about a misspelt name is an Error instead.
+// Warning is a problem that does not stop the command. With --strict, a warning about
+// an unknown name is an Error instead.
 type Warning struct {
 	File       string
 	Line       int
@@ -42,7 +43,7 @@ type Warning struct {
 	Hint       string
 }
 
-// String returns the warning as Error.Error does.
+// String returns the warning in the form of Error.Error.
 func (w Warning) String() string {
 	return locate(w.File, w.Line, w.Column, w.SourceLine, w.Message, w.Hint)
 }
@@ -64,7 +65,7 @@ func locate(file string, line, column int, source, message, hint string) string 
 		source = redact.InPlace(source)
 		fmt.Fprintf(&b, "\n    %s", source)
 		if column > 0 {
-			// Tabs stay tabs so that the caret stands under its character.
+			// Tabs are kept so that the caret is below its character.
 			b.WriteString("\n    ")
 			for i, r := range []rune(source) {
 				if i >= column-1 {

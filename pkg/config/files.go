@@ -13,14 +13,15 @@ import (
 	"github.com/kolla-build/kolla-build/internal/suggest"
 )
 
-// SystemFile is the configuration file that is read first.
-const SystemFile = "/etc/kolla/kolla-build.conf"
+// The configuration files that are read without being named: that of the system, then
+// the one in the working directory.
+const (
+	SystemFile = "/etc/kolla/kolla-build.conf"
+	localFile  = "kolla-build.conf"
+)
 
-// localFile is the one that is read next, from the working directory.
-const localFile = "kolla-build.conf"
-
-// readFiles reads the configuration files, in the order in which they apply. A
-// file that two names lead to is read once, at its last place.
+// readFiles reads the configuration files, the strongest last. A file that is named
+// twice is read once, at its last place.
 func (l *loader) readFiles() error {
 	system := l.in.SystemFile
 	if system == "" {
@@ -28,31 +29,32 @@ func (l *loader) readFiles() error {
 	}
 	type file struct {
 		path     string
-		required string // the option that named it, "" for those that may be missing
+		required string // the option that names it, "" if the file may be missing
 	}
 	files := []file{{path: system}, {path: localFile}}
-	fileOption, dirOption := Lookup("config-file"), Lookup("config-dir")
-	named := append(slices.Clone(l.flags[fileOption]), l.flags[dirOption]...)
-	slices.SortStableFunc(named, func(a, b given) int { return a.order - b.order })
-	for _, g := range named {
-		path := l.home(g.text)
-		if slices.ContainsFunc(l.flags[fileOption], func(f given) bool { return f.order == g.order }) {
-			files = append(files, file{path, g.origin.Text})
+	for _, s := range l.in.Arguments.Options {
+		path := l.home(s.Text)
+		switch s.Option.Name {
+		case "config-file":
+			files = append(files, file{path, s.Typed})
+			continue
+		case "config-dir":
+		default:
 			continue
 		}
 		info, err := os.Stat(l.path(path))
 		if err != nil {
-			return l.missing(path, g.origin.Text, err)
+			return l.missing(path, s.Typed, err)
 		}
 		if !info.IsDir() {
-			return &Error{Option: "config-dir", SourceLine: g.origin.Text,
-				Message: fmt.Sprintf("%s: %s is not a directory", g.origin.Text, path),
+			return &Error{Option: "config-dir", SourceLine: s.Typed,
+				Message: fmt.Sprintf("%s: %s is not a directory", s.Typed, path),
 				Hint:    "did you mean --config-file?"}
 		}
 		matches, _ := filepath.Glob(filepath.Join(globEscape(l.path(path)), "*.conf"))
 		slices.Sort(matches)
 		for _, m := range matches {
-			files = append(files, file{filepath.Join(path, filepath.Base(m)), g.origin.Text})
+			files = append(files, file{filepath.Join(path, filepath.Base(m)), s.Typed})
 		}
 	}
 
@@ -93,7 +95,7 @@ func (l *loader) readFiles() error {
 	return nil
 }
 
-// missing is the error for a file or directory that cannot be read.
+// missing returns the error for a file or directory that cannot be read.
 func (l *loader) missing(path, option string, err error) error {
 	cause := err
 	var pathError *fs.PathError
@@ -149,7 +151,7 @@ func hintForBareLine(line string) string {
 	return fmt.Sprintf("write %q with a value", o.Key()+" = ")
 }
 
-// path returns the path by which the file is opened.
+// path returns the path of a file relative to the working directory of the process.
 func (l *loader) path(name string) string {
 	if filepath.IsAbs(name) || l.in.Dir == "" {
 		return name
@@ -157,7 +159,7 @@ func (l *loader) path(name string) string {
 	return filepath.Join(l.in.Dir, name)
 }
 
-// home puts the home directory in for a ~ at the beginning.
+// home replaces ~ at the beginning by the home directory.
 func (l *loader) home(name string) string {
 	if home := l.env["HOME"]; home != "" && (name == "~" || strings.HasPrefix(name, "~/")) {
 		return home + name[1:]

@@ -5,17 +5,17 @@ import (
 	"strings"
 )
 
-// unknownName is the error for a $name that names nothing.
+// unknownName is the error for a $name that does not exist.
 type unknownName struct{ name string }
 
 func (e *unknownName) Error() string {
 	return fmt.Sprintf("$%s: there is no option %q", e.name, e.name)
 }
 
-// expand puts values in for $name and ${name}; $$ and \$ stand for a dollar sign,
-// and a dollar sign before anything else for itself. Names begin with a letter or
-// an underscore and go on with these, digits and dots. Values that are put in are
-// not looked at again.
+// expand replaces $name and ${name} by their values. $$ and \$ are a dollar sign, and
+// so is a dollar sign before anything else. Names consist of letters, underscores,
+// digits and dots, and begin with a letter or an underscore. Inserted values are not
+// expanded again.
 func expand(s string, lookup func(name string) (string, error)) (string, error) {
 	if !strings.Contains(s, "$") {
 		return s, nil
@@ -57,7 +57,7 @@ func expand(s string, lookup func(name string) (string, error)) (string, error) 
 	}
 }
 
-// nameLength returns how many bytes at the beginning of s are a name.
+// nameLength returns the number of bytes at the beginning of s that are a name.
 func nameLength(s string) int {
 	for i := range len(s) {
 		c := s[i]
@@ -70,8 +70,8 @@ func nameLength(s string) int {
 	return len(s)
 }
 
-// dashedNames returns the names in ${…} that would be options' if they were
-// written with underscores: oslo.config leaves them as they stand.
+// dashedNames returns the names in ${…} that are options but for their dashes, which
+// oslo.config does not accept in a reference.
 func dashedNames(s string) []string {
 	var names []string
 	for {

@@ -6,22 +6,20 @@ import (
 	"os"
 	"reflect"
 	"runtime"
-	"slices"
 	"strings"
 
 	"github.com/kolla-build/kolla-build/internal/inifile"
-	"github.com/kolla-build/kolla-build/internal/suggest"
 )
 
-// Input is what Load starts from; it looks at nothing else but the files named
-// here and on the command line.
+// Input is what Load starts from. Load reads no other files than those named here and
+// on the command line.
 type Input struct {
-	Command    string    // the subcommand, "" for the build itself
+	Command    string    // the command, "" for the build itself
 	Arguments  Arguments // the command line
 	Env        []string  // as os.Environ returns it
-	Dir        string    // the working directory; "" is the process's own
-	SystemFile string    // "" is /etc/kolla/kolla-build.conf
-	HostArch   string    // x86_64 or aarch64; "" is the machine's own
+	Dir        string    // the working directory, "" for the process's own
+	SystemFile string    // "" for the constant of that name
+	HostArch   string    // x86_64 or aarch64, "" for the architecture of this machine
 
 	// Profiles are the default profiles: name to regular expressions.
 	Profiles map[string][]string
@@ -42,19 +40,18 @@ type Setting struct {
 	Typed   string // the arguments as typed
 }
 
-// Load reads the command line, the environment and the files. What the user wrote
-// wrong is an *Error, or several of them joined.
+// Load merges the command line, the environment and the files. A user's mistake is an
+// *Error, or several of them joined.
 func Load(in Input) (*Config, error) {
-	l := &loader{in: in, env: map[string]string{}}
+	l := &loader{in: in, env: map[string]string{}, flags: map[*Option][]given{}}
 	for _, pair := range in.Env {
 		if name, value, ok := strings.Cut(pair, "="); ok {
 			l.env[name] = value
 		}
 	}
-	l.flags = map[*Option][]given{}
-	for i, s := range in.Arguments.Options {
+	for _, s := range in.Arguments.Options {
 		l.flags[s.Option] = append(l.flags[s.Option], given{text: s.Text, negated: s.Negated,
-			origin: Origin{Kind: OriginFlag, Text: s.Typed}, order: i})
+			origin: Origin{Kind: OriginFlag, Text: s.Typed}})
 	}
 	l.c = &Config{Command: in.Command, Args: in.Arguments.Positionals, origins: map[string]Origin{}}
 	l.warnings = append(l.warnings, in.Arguments.Warnings...)
@@ -81,18 +78,31 @@ func Load(in Input) (*Config, error) {
 	l.fillSources()
 	l.notes()
 	if l.c.Strict || len(l.errs) > 0 {
-		// A misspelt name may be the cause of another error: the profile that is
-		// not there, because its section is not [profiles].
-		for _, w := range l.misspelt {
+		// A misspelled name may be the cause of another error: a profile is missing
+		// because its section is not [profiles].
+		for _, w := range l.misspelled {
 			l.errs = append(l.errs, (*Error)(&w))
 		}
 	}
-	l.warnings = append(l.misspelt, l.warnings...)
 	if len(l.errs) > 0 {
 		return nil, joinErrors(l.errs)
 	}
-	l.c.Warnings = l.warnings
+	l.c.Warnings = append(l.misspelled, l.warnings...)
 	return l.c, nil
+}
+
+// loader is the state of one call of Load.
+type loader struct {
+	in    Input
+	env   map[string]string
+	flags map[*Option][]given // the options of the command line
+	files []*inifile.File     // the last one takes precedence
+	r     *resolver
+	c     *Config
+
+	warnings   []Warning
+	misspelled []Warning // unknown names, which are errors with --strict
+	errs       []error
 }
 
 // given is one value of an option or of a section's key.
@@ -101,28 +111,14 @@ type given struct {
 	origin  Origin
 	entry   *inifile.Entry // OriginFile only
 	negated bool           // --noNAME
-	order   int            // position among the options of the command line
 }
 
-func fileOrigin(e *inifile.Entry) Origin {
-	return Origin{Kind: OriginFile, File: e.File, Line: e.Line, Text: strings.TrimSpace(e.Text)}
+func givenInFile(e *inifile.Entry) given {
+	return given{text: e.Value, entry: e,
+		origin: Origin{Kind: OriginFile, File: e.File, Line: e.Line, Text: strings.TrimSpace(e.Text)}}
 }
 
-// loader holds what Load has found so far.
-type loader struct {
-	in    Input
-	env   map[string]string
-	flags map[*Option][]given
-	files []*inifile.File
-	r     *resolver
-	c     *Config
-
-	warnings []Warning
-	misspelt []Warning // warnings about unknown names: errors with --strict
-	errs     []error
-}
-
-// fail notes an error; one that several values met is noted once.
+// fail records an error, once if several values lead to it.
 func (l *loader) fail(err error) {
 	for _, e := range l.errs {
 		if e == err || e.Error() == err.Error() {
@@ -139,29 +135,12 @@ func joinErrors(errs []error) error {
 	return errors.Join(errs...)
 }
 
-// mergeOptions finds, for each option, what decides its value.
+// mergeOptions collects the values of each option, the strongest last.
 func (l *loader) mergeOptions() {
 	inFiles := map[*Option][]given{}
 	for _, f := range l.files {
-		for _, e := range f.Entries {
-			if normalSection(e.Section) != "DEFAULT" {
-				continue
-			}
-			o := lookupKey(e.Key)
-			switch {
-			case o == nil:
-				l.unknownKey(e, optionKeys())
-			case o.CommandLineOnly:
-				l.misspelt = append(l.misspelt, keyWarning(e, fmt.Sprintf("%s can be given on the command line only", e.Key), ""))
-			default:
-				g := given{text: e.Value, origin: fileOrigin(e), entry: e}
-				inFiles[o] = append(inFiles[o], g)
-				for _, name := range dashedNames(e.Value) {
-					w := keyWarning(e, fmt.Sprintf("${%s} stays as it is", name), fmt.Sprintf("write ${%s}", strings.ReplaceAll(name, "-", "_")))
-					w.Column = e.ValueColumn
-					l.warnings = append(l.warnings, w)
-				}
-			}
+		for _, e := range optionEntries(f) {
+			l.mergeEntry(e, inFiles)
 		}
 	}
 	for _, o := range table {
@@ -169,9 +148,9 @@ func (l *loader) mergeOptions() {
 		if fromEnv, ok := l.envValue(o); ok {
 			all = fromEnv
 		}
-		if o.Positional && len(l.in.Arguments.Positionals) > 0 {
+		if positionals := l.in.Arguments.Positionals; o.Positional && len(positionals) > 0 {
 			all = nil
-			for _, p := range l.in.Arguments.Positionals {
+			for _, p := range positionals {
 				all = append(all, given{text: p, origin: Origin{Kind: OriginFlag, Text: p}})
 			}
 		}
@@ -179,7 +158,7 @@ func (l *loader) mergeOptions() {
 		if len(flags) > 1 && (o.Kind == List || o.Kind == Dict) {
 			last := flags[len(flags)-1]
 			l.warnings = append(l.warnings, Warning{Option: o.Name,
-				Message: fmt.Sprintf("--%s is given %d times and the last one counts: %s", o.Name, len(flags), last.text),
+				Message: fmt.Sprintf("--%s is given %d times, and only the last one is used: %s", o.Name, len(flags), last.text),
 				Hint:    "give it once, with commas between the items"})
 		}
 		all = append(all, flags...)
@@ -191,25 +170,77 @@ func (l *loader) mergeOptions() {
 	l.unknownEnv()
 }
 
-// assign puts the options' values into the fields of Config.
-func (l *loader) assign() {
-	fields := reflect.ValueOf(l.c).Elem()
-	for _, o := range table {
-		v, err := l.r.value(o) // also of options without a field: then nothing is left to find later
-		if err != nil {
-			l.fail(l.placed(o, err))
-			continue
+// optionEntries returns the entries of a file that set options: those of [DEFAULT],
+// after those of [kolla-build], the section of Kolla's first releases.
+func optionEntries(f *inifile.File) []*inifile.Entry {
+	var older, current []*inifile.Entry
+	for _, e := range f.Entries {
+		switch normalSection(e.Section) {
+		case olderSection:
+			older = append(older, e)
+		case defaultSection:
+			current = append(current, e)
 		}
-		name := o.Field()
-		if name == "" {
-			continue
+	}
+	return append(older, current...)
+}
+
+// mergeEntry adds an entry to the values of its option, or warns of it.
+func (l *loader) mergeEntry(e *inifile.Entry, inFiles map[*Option][]given) {
+	o := lookupKey(e.Key)
+	if renamed := optionOfOlderKey(e); renamed != nil {
+		o = renamed
+		l.warnings = append(l.warnings, keyWarning(e, fmt.Sprintf("%s is read as %s", e.Key, o.Key()), fmt.Sprintf("write %s", o.Key())))
+	}
+	switch {
+	case o == nil:
+		l.unknownKey(e, optionKeys())
+	case o.CommandLineOnly:
+		l.misspelled = append(l.misspelled, keyWarning(e, fmt.Sprintf("%s can be given on the command line only", e.Key), ""))
+	default:
+		inFiles[o] = append(inFiles[o], givenInFile(e))
+		for _, name := range dashedNames(e.Value) {
+			w := keyWarning(e, fmt.Sprintf("${%s} is not replaced", name), fmt.Sprintf("write ${%s}", strings.ReplaceAll(name, "-", "_")))
+			w.Column = e.ValueColumn
+			l.warnings = append(l.warnings, w)
 		}
-		fields.FieldByName(name).Set(reflect.ValueOf(v))
 	}
 }
 
-// placed gives an error without a place that of the option's value.
-func (l *loader) placed(o *Option, err error) error {
+// optionOfOlderKey returns the option that a key of older releases sets, nil for
+// others. The key type is one only with an install type as value, because it is a key
+// of sources as well.
+func optionOfOlderKey(e *inifile.Entry) *Option {
+	o := Lookup(e.Key)
+	if o == nil || lookupKey(e.Key) == o {
+		return nil
+	}
+	value := strings.ToLower(e.Value)
+	for _, choice := range o.Choices {
+		if value == choice || otherNames[value] == choice {
+			return o
+		}
+	}
+	return nil
+}
+
+// assign sets the fields of Config to the options' values.
+func (l *loader) assign() {
+	fields := reflect.ValueOf(l.c).Elem()
+	for _, o := range table {
+		v, err := l.r.value(o) // also of options without a field, to find all mistakes
+		if err != nil {
+			l.fail(l.withPlace(o, err))
+			continue
+		}
+		if name := o.Field(); name != "" {
+			fields.FieldByName(name).Set(reflect.ValueOf(v))
+		}
+	}
+}
+
+// withPlace gives an error without a place that of the option's value.
+func (l *loader) withPlace(o *Option, err error) error {
 	var e *Error
 	if errors.As(err, &e) {
 		return err
@@ -220,7 +251,7 @@ func (l *loader) placed(o *Option, err error) error {
 	return &Error{Option: o.Name, Message: o.Name + ": " + err.Error()}
 }
 
-// notes adds the warnings of options that do something else than their names say.
+// notes adds the warnings about options that have no effect.
 func (l *loader) notes() {
 	for _, o := range table {
 		if o.Note == "" || !l.c.IsSet(o.Name) {
@@ -235,12 +266,12 @@ func (l *loader) notes() {
 	c := l.c
 	if len(c.Profile) > 0 && len(c.Regex) > 0 && c.Origin("profile").Kind == OriginFlag {
 		l.warnings = append(l.warnings, Warning{Option: "profile",
-			Message: "--profile is not used: regular expressions are given, too",
-			Hint:    "leave out one of them"})
+			Message: "--profile is ignored: regular expressions are given as well",
+			Hint:    "omit one of them"})
 	}
 	if c.IsSet("buildkit-builder") && c.IsSet("buildkit-addr") && c.BuildkitAddr != "" {
 		l.warnings = append(l.warnings, warningAt(c.Origin("buildkit-builder"), "buildkit-builder",
-			fmt.Sprintf("buildkit-builder is not used: buildkit-addr says %s", c.BuildkitAddr), ""))
+			fmt.Sprintf("buildkit-builder is ignored: buildkit-addr is %s", c.BuildkitAddr), ""))
 	}
 }
 
@@ -263,7 +294,7 @@ func hostArch(goarch string) string {
 	return goarch
 }
 
-// optionKeys returns the keys that [DEFAULT] can have.
+// optionKeys returns the keys of [DEFAULT].
 func optionKeys() []string {
 	var keys []string
 	for _, o := range table {
@@ -272,50 +303,4 @@ func optionKeys() []string {
 		}
 	}
 	return keys
-}
-
-// envValue returns what the environment says about an option.
-func (l *loader) envValue(o *Option) ([]given, bool) {
-	own := o.Env
-	for _, name := range o.EnvNames() {
-		value, ok := l.env[name]
-		// A variable that other programs have, too, and that is empty is not set.
-		if !ok || value == "" && slices.Contains(own, name) {
-			continue
-		}
-		origin := Origin{Kind: OriginEnv, Text: name + "=" + value}
-		if o.Kind != Multi {
-			return []given{{text: value, origin: origin}}, true
-		}
-		var all []given
-		for _, item := range parseList(value) {
-			all = append(all, given{text: item, origin: origin})
-		}
-		return all, true
-	}
-	return nil, false
-}
-
-// unknownEnv warns of variables that look like ours and name no option.
-func (l *loader) unknownEnv() {
-	var names []string
-	for name := range l.env {
-		if strings.HasPrefix(name, "KOLLA_BUILD_") {
-			names = append(names, name)
-		}
-	}
-	slices.Sort(names)
-	var known []string
-	for _, o := range table {
-		if !o.CommandLineOnly {
-			known = append(known, o.EnvNames()[0])
-		}
-	}
-	for _, name := range names {
-		if !slices.Contains(known, name) {
-			l.warnings = append(l.warnings, Warning{
-				Message: fmt.Sprintf("the environment has %s, which sets no option", name),
-				Hint:    suggest.DidYouMean(name, known)})
-		}
-	}
 }

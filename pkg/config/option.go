@@ -12,54 +12,52 @@ const (
 	String Kind = iota // text as it stands
 	Bool               // true, 1, on, yes; false, 0, off, no
 	Int                // a decimal number
-	List               // items separated by commas; the last list given counts
-	Dict               // key:value pairs separated by commas; the last one given counts
-	Multi              // the option is repeated, one item each time
-	Size               // bytes, such as 20G or 1.5GiB; 0 stands for the default that the help names
+	List               // items separated by commas; only the last list is used
+	Dict               // key:value pairs separated by commas; only the last one is used
+	Multi              // one item each time the option is given
+	Size               // bytes, such as 20G or 1.5GiB; 0 is the default that the help names
 )
 
-// String returns the kind as the documentation names it.
+// String returns the name of the kind in the documentation.
 func (k Kind) String() string {
 	return [...]string{"string", "boolean", "integer", "list", "dictionary", "repeatable", "size"}[k]
 }
 
-// Provenance says where an option comes from.
+// Provenance is where an option comes from.
 type Provenance int
 
 // Where options come from.
 const (
 	Upstream      Provenance = iota // Kolla's command line and file, July 2026
-	UpstreamFile                    // Kolla's file only; here also a flag
+	UpstreamFile                    // Kolla's file only; here also the command line
 	UpstreamOlder                   // an earlier release of Kolla
-	Ours                            // not Kolla's
+	Ours                            // not in Kolla
 )
 
-// Option describes one option: all that is said about it anywhere is made from
-// this.
+// Option describes one option. Help, documentation and samples are made from this.
 type Option struct {
-	// Name is the flag's name, as Kolla spells it. Dashes and underscores are
-	// alike wherever an option is named; the file's key has underscores.
+	// Name is the name of the flag, as Kolla spells it. Dashes and underscores are
+	// equal wherever an option is named; the key in a file has underscores.
 	Name    string
-	Short   string   // one letter, "" if it has none
+	Short   string   // one letter, "" for none
 	Aliases []string // further names of the flag
 	Kind    Kind
-	// Default is the default as a user would write it, "" if there is none. It
-	// may refer to other options.
+	// Default is the default in the form in which users write it, "" for none. It can
+	// refer to other options.
 	Default string
-	// DefaultText says what the default is where it follows from something else.
+	// DefaultText describes a default that follows from something else.
 	DefaultText string
-	Choices     []string // the values that are allowed, nil for any
-	Suggestions []string // values that completion offers, among others that are allowed
-	Values      Values   // what the value names, where Arg and Choices do not show it
-	Min         int      // Int: the least value
-	Arg         string   // what the value stands for in help, such as DIR
-	Env         []string // environment variables of its own, besides those made from the name
+	Choices     []string // the allowed values, nil for any
+	Suggestions []string // values that completion offers; others are allowed as well
+	Values      Values   // what the value names, if Arg and Choices do not show it
+	Min         int      // Int: the smallest value
+	Arg         string   // name of the value in help, such as DIR
+	Env         []string // further environment variables, besides those made from the name
 	Group       Group
 	From        Provenance
 	Help        string // one or more sentences
-	// Note is printed as a warning when the user sets the option: it says what
-	// happens instead of what the option's name promises. NoteValue, if not "",
-	// restricts it to that value.
+	// Note is printed as a warning if the user sets the option, which has no effect.
+	// NoteValue, if not "", restricts it to that value.
 	Note      string
 	NoteValue string
 	// Common marks the options that the short help of a command with many options
@@ -68,9 +66,9 @@ type Option struct {
 	// NonEmpty marks the options that cannot be given an empty value on the command
 	// line, as by "$UNSET" in a script.
 	NonEmpty bool
-	// CommandLineOnly marks the options that a file cannot hold.
+	// CommandLineOnly marks the options that a file cannot contain.
 	CommandLineOnly bool
-	// Positional marks the option that positional arguments fill.
+	// Positional marks the option that positional arguments set.
 	Positional bool
 
 	derive func(*resolver) (string, error)
@@ -79,8 +77,8 @@ type Option struct {
 	Redirect func(value string) string
 }
 
-// Values says what the value of an option or an argument of a command names, so that
-// a shell can complete it.
+// Values is what the value of an option or an argument of a command names, so that a
+// shell can complete it.
 type Values string
 
 // The kinds of things that values name.
@@ -119,16 +117,14 @@ func Groups() []Group {
 		GroupBuilder, GroupOutput, GroupConfig, GroupOlder}
 }
 
-// Options returns the option table in the order of help. Callers must not change
-// what it holds.
+// Options returns the option table in the order of help. Callers must not change it.
 func Options() []*Option { return table }
 
-// Lookup returns the option of that name or alias, with dashes or underscores,
-// and nil if there is none.
+// Lookup returns the option of that name or alias, with dashes or underscores, nil if
+// there is none.
 func Lookup(name string) *Option { return byName[CanonicalName(name)] }
 
-// lookupKey returns the option whose key in [DEFAULT] that is, nil if there is
-// none.
+// lookupKey returns the option with that key in [DEFAULT], nil if there is none.
 func lookupKey(key string) *Option {
 	if o := Lookup(key); o != nil && CanonicalName(key) == CanonicalName(o.Name) {
 		return o
@@ -157,12 +153,10 @@ func (o *Option) EnvNames() []string {
 	return append([]string{"KOLLA_BUILD_" + upper, "OS_DEFAULT__" + upper}, o.Env...)
 }
 
-// initialisms are the words that Go writes in capitals, as far as the Config
-// struct does.
+// initialisms are the words that are written in capitals in the fields of Config.
 var initialisms = map[string]string{"url": "URL", "json": "JSON", "yaml": "YAML", "rpm": "RPM", "html": "HTML", "junit": "JUnit"}
 
-// Field returns the name of the option's field in Config, "" for the options
-// that only steer Load.
+// Field returns the name of the option's field in Config, "" for help and version.
 func (o *Option) Field() string {
 	if o.Name == "help" || o.Name == "version" {
 		return ""
@@ -186,8 +180,8 @@ var (
 	byName map[string]*Option
 )
 
-// The table is put together here and not where the variables are declared because
-// its options' derived defaults look options up in it.
+// The table is initialized here and not in declarations, because the derived defaults
+// of its options look up options in it.
 func init() {
 	table = concat(selectOptions, baseOptions, releaseOptions, treeOptions, namesOptions,
 		buildOptions, builderOptions, outputOptions, configOptions, olderOptions)

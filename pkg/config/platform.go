@@ -6,10 +6,9 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/facts"
 )
 
-// ForPlatform returns the configuration for one platform: its --platform is that,
-// and base_arch and debian_arch follow from it where the user has not set them,
-// also in values of other options and sections that refer to them. platform is
-// OS/ARCH[/VARIANT], arch its ARCH.
+// ForPlatform returns the configuration for one platform, OS/ARCH[/VARIANT], of which
+// arch is the ARCH. --platform is that platform, and base_arch and debian_arch follow
+// from it unless the user has set them, also where other values refer to them.
 func (c *Config) ForPlatform(platform, arch string) *Config {
 	out, r := *c, *c.resolver
 	r.values, r.active = map[*Option]resolved{}, nil

@@ -6,33 +6,22 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/kolla-build/kolla-build/internal/inifile"
 	"github.com/kolla-build/kolla-build/internal/suggest"
 )
 
-// section is one group of keys other than DEFAULT, merged from all files; names
-// that differ in case are one section.
-type section struct {
-	name   string // as first written
-	first  Origin // the first line that a user wrote it on, or a default
-	head   inifile.Header
-	keys   map[string][]given // later ones win
-	inFile bool               // a user's file has it, not only the defaults
-}
-
-// resolver finds the values of options and of sections' keys. Values may refer to
-// each other in any order, so each is found when it is asked for.
+// resolver computes the values of options and of sections' keys. Values can refer to
+// each other in any order, so each is computed when it is needed.
 type resolver struct {
-	given    map[*Option][]given // what decides each option's value, strongest last
+	given    map[*Option][]given // values of each option, the strongest last
 	sections map[string]*section
-	vars     map[string]string // ExpandSource: values that come before the options
+	vars     map[string]string // ExpandSource: values that take precedence over options
 	env      map[string]string
 	hostArch string
 	root     bool
 
 	values map[*Option]resolved
-	fixed  map[*Option]any // values that come before what is given, as for one of several platforms
-	active []string        // what is being resolved, to find circles
+	fixed  map[*Option]any // values that take precedence over given ones, as for one of several platforms
+	active []string        // names of the values being computed, to detect cycles
 }
 
 type resolved struct {
@@ -65,7 +54,7 @@ func (r *resolver) compute(o *Option) (any, error) {
 	var texts []string
 	for _, g := range all {
 		if o.Kind == Multi && g.text == "" && g.origin.Kind == OriginFile {
-			continue // as the sample has it: nothing is listed there
+			continue // an empty item, as in the sample configuration, is no item
 		}
 		text, err := expand(g.text, r.in(""))
 		if err != nil {
@@ -90,9 +79,9 @@ func (r *resolver) compute(o *Option) (any, error) {
 	return v, nil
 }
 
-// isUnset reports whether the default applies. An empty value is none where the
-// default follows from something else, and "latest" is no tag of the
-// distribution's own image that a user could have meant.
+// isUnset reports whether the default applies. Where the default follows from
+// something else, an empty value means the default, and so does the tag "latest" of
+// the distribution's own image.
 func (r *resolver) isUnset(o *Option, texts []string) bool {
 	if len(texts) == 0 {
 		return true
@@ -123,7 +112,7 @@ func (r *resolver) fallback(o *Option) (any, error) {
 	return o.convert([]string{text})
 }
 
-// string returns a string option's value, for the defaults that follow from it.
+// string returns the value of a string option, for the defaults that follow from it.
 func (r *resolver) string(name string) (string, error) {
 	v, err := r.value(Lookup(name))
 	if err != nil {
@@ -133,7 +122,8 @@ func (r *resolver) string(name string) (string, error) {
 	return s, nil
 }
 
-// in returns the look-up for $names in values of that section, "" for DEFAULT.
+// in returns the function that looks up $names in values of that section, "" for
+// DEFAULT.
 func (r *resolver) in(sectionName string) func(string) (string, error) {
 	return func(name string) (string, error) {
 		if v, ok := r.vars[name]; ok {
@@ -169,7 +159,7 @@ func (r *resolver) key(sectionName, key string) (string, bool, error) {
 	}
 	all := s.keys[key]
 	if len(all) == 0 {
-		// A source's or a user's key that has no value is empty, not unknown.
+		// A key of a source or a user without a value is empty, not unknown.
 		known := slices.Contains(sourceKeys, key) && isSource(sectionName) ||
 			slices.Contains(userKeys, key) && isUser(sectionName)
 		return "", known, nil
@@ -188,8 +178,8 @@ func (r *resolver) key(sectionName, key string) (string, bool, error) {
 
 func (r *resolver) enter(name string) error {
 	if at := slices.Index(r.active, name); at >= 0 {
-		circle := append(slices.Clone(r.active[at:]), name)
-		return fmt.Errorf("this value needs itself: %s", strings.Join(circle, " needs "))
+		cycle := append(slices.Clone(r.active[at:]), name)
+		return fmt.Errorf("this value refers to itself: %s", strings.Join(cycle, " refers to "))
 	}
 	r.active = append(r.active, name)
 	return nil
@@ -197,11 +187,11 @@ func (r *resolver) enter(name string) error {
 
 func (r *resolver) leave() { r.active = r.active[:len(r.active)-1] }
 
-// fault puts the place of a value into an error that its expansion met. An error
-// that has its place already, because another value is wrong, stays as it is.
+// fault gives an error of a value's expansion the place of the value. An error that has
+// a place already, because another value is wrong, is returned unchanged.
 func (g given) fault(name string, err error) error {
-	var placed *Error
-	if errors.As(err, &placed) {
+	var located *Error
+	if errors.As(err, &located) {
 		return err
 	}
 	hint := ""
@@ -217,7 +207,7 @@ func (g given) fault(name string, err error) error {
 	return g.err(name, err.Error(), hint)
 }
 
-// badValue is the error for a value that the option cannot have.
+// badValue returns the error for a value that the option cannot have.
 func (g given) badValue(o *Option, value string, err error) error {
 	hint := ""
 	switch {
@@ -243,15 +233,15 @@ func (g given) badValue(o *Option, value string, err error) error {
 
 const boolHint = "write true, yes, on or 1, or false, no, off or 0"
 
-// otherNames are names by which others know what options' choices name.
+// otherNames are names that other tools, or older releases, use for values of options.
 var otherNames = map[string]string{
 	"amd64": "x86_64", "x64": "x86_64", "arm64": "aarch64", "aarch64": "arm64", "x86_64": "amd64",
 	"rockylinux": "rocky", "rhel": "rocky", "almalinux": "rocky", "oracle": "oraclelinux", "ol": "oraclelinux",
-	"rdo": "binary", "rpm": "binary", "deb": "binary", "pip": "source", "src": "source",
+	"rdo": "binary", "rhos": "binary", "rpm": "binary", "deb": "binary", "pip": "source", "src": "source",
 }
 
-// likeLongOption returns the long option that the user may have meant who typed
-// one dash and several letters, as in -registy, "" if there is none.
+// likeLongOption returns the long option that may have been meant by one dash and
+// several letters, as in -registy, "" for none.
 func (g given) likeLongOption() string {
 	typed, _, _ := strings.Cut(g.origin.Text, "=")
 	if g.origin.Kind != OriginFlag || len(typed) < 3 || typed[0] != '-' || typed[1] == '-' || strings.Contains(typed, " ") {
@@ -260,7 +250,7 @@ func (g given) likeLongOption() string {
 	return suggest.Nearest(strings.TrimLeft(typed, "-"), flagNames())
 }
 
-// err makes an error with the place of the value.
+// err returns an error with the place of the value.
 func (g given) err(name, message, hint string) *Error {
 	e := &Error{Option: name, Message: message, Hint: hint}
 	switch g.origin.Kind {

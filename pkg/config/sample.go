@@ -10,18 +10,17 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/facts"
 )
 
-// SampleConfig returns the commented sample configuration: every key that a file
-// can hold, commented out with its default, under the heading of its group.
+// SampleConfig returns a sample configuration with every key that a file can contain,
+// commented out with its default, under the heading of its group.
 func SampleConfig() string {
 	var b bytes.Buffer
-	comment(&b, "A sample configuration of kolla-build. Every key is commented out and shows its "+
-		"default.")
+	comment(&b, "Sample configuration of kolla-build. Every key is commented out and shows its default.")
 	b.WriteString("#\n")
-	comment(&b, "It is read from /etc/kolla/kolla-build.conf, then ./kolla-build.conf, then the files "+
-		"given by --config-file and --config-dir; later files win, and the environment and the "+
-		"command line win over all of them. $name and ${name} stand for the value of another "+
-		"option, $$ for a dollar sign. A comment needs a line of its own. Indented lines go on "+
-		"with the value above them.")
+	comment(&b, "Files are read in this order: /etc/kolla/kolla-build.conf, ./kolla-build.conf, those of "+
+		"--config-file and --config-dir. Later files take precedence over earlier ones, the environment "+
+		"over files, and the command line over the environment. $name and ${name} are replaced by the "+
+		"value of another option; $$ is a dollar sign. A comment needs a line of its own. Indented lines "+
+		"continue the value above them.")
 	b.WriteString("\n[DEFAULT]\n")
 	for _, group := range Groups() {
 		fmt.Fprintf(&b, "\n#\n# %s\n#\n", group)
@@ -32,20 +31,21 @@ func SampleConfig() string {
 		}
 	}
 	b.WriteString("\n\n")
-	comment(&b, "Named sets of images: a profile's name and, by comma, the regular expressions that "+
-		"select its images. One that stands here takes the place of a built-in one of the same name; "+
-		"$name stands for another profile.")
+	comment(&b, "Named sets of images: the name of a profile and the regular expressions that select its "+
+		"images, separated by commas. A profile here replaces the built-in one of the same name. $name "+
+		"is replaced by another profile.")
 	b.WriteString("[profiles]\n#containers = zun,magnum,heat\n#everything = $infra,$main,$aux\n\n\n")
-	comment(&b, "Where the sources of images come from: a section for each image, and further ones "+
-		"named IMAGE-plugin-NAME and IMAGE-additions-NAME. type is url, git or local; reference is a "+
-		"branch, tag or commit, for git only; version is for use in location; sha256 holds digests "+
-		"as amd64:DIGEST,arm64:DIGEST; mirrors are further places of a url, by comma; enabled = false leaves the source out.")
+	comment(&b, "Sources of images: one section per image, and further ones named IMAGE-plugin-NAME and "+
+		"IMAGE-additions-NAME. type is url, git or local; reference is a branch, tag or commit, for git "+
+		"only; version is for use in location; sha256 contains digests as amd64:DIGEST,arm64:DIGEST; "+
+		"mirrors are further addresses of a url, separated by commas; enabled = false omits the source. "+
+		"These are the sources of master; those of other releases differ.")
 	master, _ := facts.LookupRelease(facts.Master)
 	sampleSections(&b, master.Sources())
 	b.WriteString("\n\n")
-	comment(&b, "Users in the images: a section for each, named NAME-user. Without a group, the "+
-		"user's own name is the group's.")
-	sampleSections(&b, facts.Users())
+	comment(&b, "Users in the images: one section per user, named NAME-user. Without a group, the group "+
+		"has the name of the user.")
+	sampleSections(&b, master.Users())
 	return b.String()
 }
 
@@ -63,12 +63,11 @@ func sampleOption(b *bytes.Buffer, o *Option) {
 		text += " Default: " + o.DefaultText + "."
 	}
 	comment(b, text)
-	// An empty value means the same as none, should someone uncomment it.
+	// If the line is uncommented, an empty value means the same as none.
 	b.WriteString(strings.TrimRight(fmt.Sprintf("#%s = %s", o.Key(), o.Default), " ") + "\n")
 }
 
-// sampleSections writes the sections of an embedded file with their keys commented
-// out.
+// sampleSections writes assignments with their sections, commented out.
 func sampleSections(b *bytes.Buffer, entries []*inifile.Entry) {
 	section := ""
 	for _, e := range entries {

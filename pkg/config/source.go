@@ -10,14 +10,14 @@ import (
 	"github.com/kolla-build/kolla-build/internal/suggest"
 )
 
-// fillSources reads the sections that describe sources.
+// fillSources reads the sections of sources.
 func (l *loader) fillSources() {
 	l.c.Sources = map[string]Source{}
 	for name, s := range l.r.sections {
 		if !isSource(name) || !l.knownSource(name) {
 			continue
 		}
-		raw := func(key string) string { return l.lastGivenText(name, key) }
+		raw := func(key string) string { return l.lastGiven(name, key).text }
 		source := Source{Name: s.name, Mirrors: parseList(raw("mirrors")), Type: raw("type"), Location: raw("location"), Reference: raw("reference"),
 			Version: raw("version"), Enabled: true, Origin: s.first}
 		if text := l.sectionValue(name, "enabled"); text != "" {
@@ -38,8 +38,7 @@ func (l *loader) fillSources() {
 		if !s.inFile {
 			continue
 		}
-		// What a user wrote is tried now, so that a mistake is told at its place
-		// and before any work.
+		// Values of users are expanded now to report mistakes before any work starts.
 		for _, key := range []string{"location", "reference", "version", "mirrors"} {
 			l.sectionValue(name, key)
 		}
@@ -70,22 +69,20 @@ func (l *loader) checkDigests(name string, sums map[string]string) {
 	}
 }
 
-func (l *loader) lastGivenText(name, key string) string { return l.lastGiven(name, key).text }
-
-// ExpandSource returns the source of a section with values put in for $name and
-// ${name} in its type, location, reference, version and mirrors: those of vars first, then
-// the section's own, then the options'. A name that nothing has is an *Error.
-// Without a section of that name the result is a Source that is not enabled.
+// ExpandSource returns the source of a section with $name and ${name} replaced in its
+// type, location, reference, version and mirrors. Values are taken from vars, then from
+// the section itself, then from the options; an unknown name is an *Error. If there is
+// no such section, the result is a Source that is not enabled.
 func (c *Config) ExpandSource(name string, vars map[string]string) (Source, error) {
 	name = normalSection(name)
 	source, ok := c.Sources[name]
 	if !ok {
 		return Source{Name: name}, nil
 	}
-	r := *c.resolver // its own list of what is being resolved
+	r := *c.resolver // a copy, which has its own list of active names
 	r.vars, r.active = vars, nil
 	if len(vars) > 0 {
-		// The options' values may depend on vars, too.
+		// Values of options can depend on vars.
 		r.values = map[*Option]resolved{}
 	}
 	for key, field := range map[string]*string{"type": &source.Type, "location": &source.Location,
@@ -104,9 +101,8 @@ func (c *Config) ExpandSource(name string, vars map[string]string) (Source, erro
 	return source, nil
 }
 
-// KeyOrigin tells where the value of a section's key came from: of a source's
-// (type, location, reference, enabled, version, sha256), a user's (uid, gid,
-// group) or a profile's ([profiles] and its name).
+// KeyOrigin returns where the value of a section's key comes from. The section is one
+// of a source, of a user, or [profiles], whose keys are the names of profiles.
 func (c *Config) KeyOrigin(sectionName, key string) Origin {
 	if s := c.resolver.sections[normalSection(sectionName)]; s != nil {
 		if all := s.keys[key]; len(all) > 0 {
@@ -116,21 +112,9 @@ func (c *Config) KeyOrigin(sectionName, key string) Origin {
 	return Origin{Kind: OriginDefault}
 }
 
-// hasDefaults reports whether the section is one of those that we come with.
-func (s *section) hasDefaults() bool {
-	for _, values := range s.keys {
-		for _, v := range values {
-			if v.origin.Kind == OriginDefault {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-// CheckSources returns a warning for each section of the user's files that
-// describes the source of an image that is not there, once the images' names are
-// known. With --strict the caller takes them for errors.
+// CheckSources returns a warning for each section of a user's file that describes the
+// source of an image that does not exist. images are the names of all images. With
+// --strict, callers treat the warnings as errors.
 func (c *Config) CheckSources(images []string) []Warning {
 	known := map[string]bool{}
 	for _, name := range images {
@@ -143,8 +127,8 @@ func (c *Config) CheckSources(images []string) []Warning {
 		for _, infix := range []string{"-plugin-", "-additions-"} {
 			image, _, _ = strings.Cut(image, infix)
 		}
-		// The sample configuration lists every default source, and no tree has
-		// the images of all of them.
+		// The sample configuration lists every default source, and no tree has all
+		// of their images.
 		if !s.inFile || s.hasDefaults() || known[image] {
 			continue
 		}

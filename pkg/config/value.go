@@ -42,8 +42,8 @@ func parseInt(s string, least int) (int, error) {
 
 var size = regexp.MustCompile(`^(?i)([0-9]+(?:\.[0-9]+)?) *([kmgtp]?)(i?)b?$`)
 
-// parseSize reads a count of bytes: 20G and 20GB are powers of 1000, as disks
-// are sold, 20Gi and 20GiB powers of 1024.
+// parseSize reads a number of bytes. The units of 20G and 20GB are powers of 1000, those
+// of 20Gi and 20GiB powers of 1024.
 func parseSize(s string) (int64, error) {
 	m := size.FindStringSubmatch(strings.TrimFunc(s, inifile.IsSpace))
 	if m == nil || m[2] == "" && m[3] != "" {
@@ -66,7 +66,7 @@ func parseSize(s string) (int64, error) {
 	return int64(n), nil
 }
 
-// parseList reads items separated by commas; commas at the end do not count.
+// parseList reads items separated by commas. Commas at the end are ignored.
 func parseList(s string) []string {
 	s = strings.TrimRight(strings.TrimFunc(s, inifile.IsSpace), ",")
 	items := []string{}
@@ -79,8 +79,8 @@ func parseList(s string) []string {
 	return items
 }
 
-// parseDict reads key:value pairs separated by commas. A part without a colon
-// belongs to the key that follows it.
+// parseDict reads key:value pairs separated by commas. A part without a colon belongs
+// to the key that follows it.
 func parseDict(s string) (map[string]string, error) {
 	dict := map[string]string{}
 	s = strings.TrimFunc(s, inifile.IsSpace)
@@ -105,7 +105,7 @@ func parseDict(s string) (map[string]string, error) {
 			return nil, fmt.Errorf("%q has no key before the colon", strings.TrimFunc(pair, inifile.IsSpace))
 		}
 		if _, twice := dict[key]; twice {
-			return nil, fmt.Errorf("the key %q is there twice", key)
+			return nil, fmt.Errorf("the key %q is given twice", key)
 		}
 		dict[key] = strings.TrimFunc(value, inifile.IsSpace)
 	}
@@ -122,8 +122,8 @@ func formatDict(dict map[string]string) string {
 	return strings.Join(pairs, ",")
 }
 
-// convert turns the texts of an option, one for all kinds but Multi, into a value
-// of the type of its field in Config.
+// convert returns the value of an option in the type of its field in Config. Only
+// repeatable options have several texts.
 func (o *Option) convert(texts []string) (any, error) {
 	if o.Kind == Multi {
 		return append([]string(nil), texts...), nil
@@ -150,7 +150,7 @@ func (o *Option) convert(texts []string) (any, error) {
 	return text, nil
 }
 
-// format writes a converted value as interpolation puts it into other values.
+// format writes a value in the form that interpolation inserts into other values.
 func format(value any) string {
 	switch v := value.(type) {
 	case bool:

@@ -27,7 +27,7 @@ func TestDataFiles(t *testing.T) {
 				t.Errorf("%s:%d: [%s] is there twice", name, h.Line, h.Name)
 			}
 			seen[h.Name] = true
-			if user := strings.HasSuffix(h.Name, "-user"); user != strings.HasSuffix(name, "/users.conf") {
+			if user := strings.HasSuffix(h.Name, userSuffix); user != strings.HasSuffix(name, "/users.conf") && !strings.Contains(name, "/releases/") {
 				t.Errorf("%s:%d: [%s] does not belong there", name, h.Line, h.Name)
 			}
 		}
@@ -41,7 +41,8 @@ func TestDataFiles(t *testing.T) {
 // TestIDsAreUnique checks that no two users share an id.
 func TestIDsAreUnique(t *testing.T) {
 	owner := map[string]string{}
-	for _, e := range Users() {
+	master, _ := LookupRelease(Master)
+	for _, e := range master.Users() {
 		if e.Key != "uid" {
 			continue
 		}
@@ -220,7 +221,7 @@ func sections(entries []*inifile.Entry) map[string]map[string]string {
 			out[name] = map[string]string{}
 		}
 		out[name][e.Key] = e.Value
-		if e.Key == "type" && e.Value == "" {
+		if (e.Key == "type" || e.Key == "uid") && e.Value == "" {
 			delete(out, name)
 		}
 	}

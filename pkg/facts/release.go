@@ -16,7 +16,7 @@ const Master = "master"
 // them: an empty key is removed, and a source with an empty type as a whole. An image
 // that came later keeps its source, so that newer templates can be built from an
 // older release; a plugin or an addition, which would go into an older image, does
-// not. TestReleasesAsUpstream compares all of them with Kolla's own branches.
+// not. Tests compare all of them with Kolla's own branches.
 
 // Names of the sections of a release's file that are not sources.
 const (
@@ -24,6 +24,7 @@ const (
 	baseTagsSection    = "base-tags"
 	prettyNamesSection = "pretty-names"
 	unbuildablePrefix  = "unbuildable "
+	userSuffix         = "-user"
 )
 
 // Release is an OpenStack release.
@@ -36,6 +37,7 @@ type Release struct {
 	baseTags    map[string]string
 	prettyNames map[string]string
 	unbuildable []*inifile.Entry
+	users       []*inifile.Entry
 	sources     []*inifile.Entry
 }
 
@@ -52,6 +54,8 @@ var releases = sync.OnceValue(func() map[string]*Release {
 			case unbuildable:
 				e.Section = image
 				r.unbuildable = append(r.unbuildable, e)
+			case strings.HasSuffix(e.Section, userSuffix):
+				r.users = append(r.users, e)
 			case e.Section == baseTagsSection:
 				r.baseTags[e.Key] = e.Value
 			case e.Section == prettyNamesSection:
@@ -150,17 +154,22 @@ func (r Release) DefaultPrettyName(distro string) string {
 // ones replace earlier ones and an empty value removes one. Removing the type removes
 // the section.
 func (r Release) Sources() []*inifile.Entry {
-	f, _ := parse("data/sources.conf")
-	out := slices.Clone(f.Entries)
-	chain := r.chain()
-	for _, release := range slices.Backward(chain) {
-		out = append(out, release.sources...)
-	}
-	return out
+	return r.assignments("data/sources.conf", func(r *Release) []*inifile.Entry { return r.sources })
 }
 
-// Users returns the users of the images, as assignments in sections NAME-user.
-func Users() []*inifile.Entry {
-	f, _ := parse("data/users.conf")
-	return f.Entries
+// Users returns the users of the release's own tree, as assignments in sections
+// NAME-user of which later ones replace earlier ones. An empty uid removes the user.
+func (r Release) Users() []*inifile.Entry {
+	return r.assignments("data/users.conf", func(r *Release) []*inifile.Entry { return r.users })
+}
+
+// assignments returns those of master, which are in a file of their own, followed by
+// those of older releases.
+func (r Release) assignments(master string, of func(*Release) []*inifile.Entry) []*inifile.Entry {
+	f, _ := parse(master)
+	out := slices.Clone(f.Entries)
+	for _, release := range slices.Backward(r.chain()) {
+		out = append(out, of(release)...)
+	}
+	return out
 }

@@ -1,6 +1,7 @@
 package facts
 
 import (
+	"bytes"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -171,4 +172,156 @@ func writeRelease(t *testing.T, release, newer string, chain map[string]map[stri
 	if err := os.WriteFile(path, []byte(b.String()), 0o644); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// readUpstreamFacts prints facts of Kolla's Python files as JSON.
+const readUpstreamFacts = `
+import ast, json, sys
+out = {}
+for n in ast.parse(sys.stdin.read()).body:
+    if isinstance(n, ast.Assign) and getattr(n.targets[0], 'id', '') in ('USERS', 'DEFAULT_BASE_TAGS', 'DISTRO_PRETTY_NAME', 'DISTRO_RELEASE', 'OPENSTACK_RELEASE_CODENAME', 'UNBUILDABLE_IMAGES'):
+        value = ast.literal_eval(n.value)
+        if n.targets[0].id == 'UNBUILDABLE_IMAGES':
+            value = {k: sorted(v) for k, v in value.items() if v}
+        out[n.targets[0].id] = value
+print(json.dumps(out))
+`
+
+// upstreamFacts are what Kolla's branch of a release knows.
+type upstreamFacts struct {
+	Users map[string]struct {
+		UID, GID int
+		Group    string
+	} `json:"USERS"`
+	BaseTags map[string]struct {
+		Name, Tag string
+	} `json:"DEFAULT_BASE_TAGS"`
+	PrettyNames map[string]string   `json:"DISTRO_PRETTY_NAME"`
+	Releases    map[string]string   `json:"DISTRO_RELEASE"` // until Victoria
+	Codename    string              `json:"OPENSTACK_RELEASE_CODENAME"`
+	Unbuildable map[string][]string `json:"UNBUILDABLE_IMAGES"`
+}
+
+func readFacts(t *testing.T, repo, ref string) upstreamFacts {
+	t.Helper()
+	var all upstreamFacts
+	for _, file := range []string{"kolla/common/config.py", "kolla/common/users.py", "kolla/image/unbuildable.py", "kolla/image/build.py"} {
+		text, err := exec.Command("git", "-C", repo, "show", ref+":"+file).Output()
+		if err != nil {
+			continue // older releases have fewer files
+		}
+		cmd := exec.Command("python3", "-c", readUpstreamFacts)
+		cmd.Stdin = bytes.NewReader(text)
+		out, err := cmd.Output()
+		if err != nil {
+			t.Fatalf("%s: %v", file, err)
+		}
+		if err := json.Unmarshal(out, &all); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return all
+}
+
+// TestFactsAsUpstream compares each release's users, base tags, base image check and
+// unbuildable images with those of Kolla's own branch.
+func TestFactsAsUpstream(t *testing.T) {
+	repo := os.Getenv("KOLLA_GIT")
+	if repo == "" {
+		t.Skip("KOLLA_GIT names no clone of Kolla's repository")
+	}
+	for _, name := range Releases() {
+		t.Run(name, func(t *testing.T) {
+			ref := upstreamRefs[name]
+			if exec.Command("git", "-C", repo, "cat-file", "-e", ref).Run() != nil {
+				t.Skipf("%s has no %s", repo, ref)
+			}
+			up := readFacts(t, repo, ref)
+			r, _ := LookupRelease(name)
+			if up.Codename != "" && up.Codename != r.Codename {
+				t.Errorf("codename %q, upstream %q", r.Codename, up.Codename)
+			}
+			compareUsers(t, sections(r.Users()), up)
+			compareBases(t, r, up)
+			compareUnbuildable(t, name, up)
+		})
+	}
+}
+
+func compareUsers(t *testing.T, users map[string]map[string]string, up upstreamFacts) {
+	for user, want := range up.Users {
+		got := users[user]
+		if got["uid"] != fmt.Sprint(want.UID) || got["gid"] != fmt.Sprint(want.GID) || got["group"] != want.Group {
+			t.Errorf("[%s] is %v, upstream %+v", user, got, want)
+		}
+	}
+	for user := range users {
+		if _, ok := up.Users[user]; !ok {
+			t.Errorf("[%s] is not upstream's", user)
+		}
+	}
+}
+
+func compareBases(t *testing.T, r Release, up upstreamFacts) {
+	for distro, want := range up.BaseTags {
+		d, ok := LookupDistro(distro)
+		if !ok {
+			continue // rhel
+		}
+		if got := r.BaseTag(distro); got != want.Tag || d.Image != want.Name {
+			t.Errorf("%s: %s:%s, upstream %s:%s", distro, d.Image, got, want.Name, want.Tag)
+		}
+		pretty := up.PrettyNames[distro]
+		if pretty == "" {
+			pretty = up.Releases[distro]
+		}
+		if got := r.DefaultPrettyName(distro); got != pretty {
+			t.Errorf("%s: check for %q, upstream %q", distro, got, pretty)
+		}
+	}
+}
+
+// compareUnbuildable compares the images that cannot be built for each distribution,
+// with the branch's default tag, and architecture. We may know more.
+func compareUnbuildable(t *testing.T, name string, up upstreamFacts) {
+	r, _ := LookupRelease(name)
+	for distro, base := range up.BaseTags {
+		if _, ok := LookupDistro(distro); !ok {
+			continue
+		}
+		for _, arch := range []string{"x86_64", "aarch64"} {
+			got := Unbuildable(Target{name, distro, base.Tag, arch, "source"})
+			want := map[string]bool{}
+			for condition, images := range up.Unbuildable {
+				holds := true
+				for part := range strings.SplitSeq(condition, "+") {
+					holds = holds && (part == distro || part == arch || part == "source" || part == base.Tag)
+				}
+				for _, image := range images {
+					if holds {
+						want[image] = true
+						if got[image] == "" {
+							t.Errorf("%s %s on %s: %s is not marked", distro, base.Tag, arch, image)
+						}
+					}
+				}
+			}
+			for image := range got {
+				if !want[image] && isUpstreamImage(up, image) {
+					t.Errorf("%s %s on %s: %s is marked, and not upstream's: %s", distro, r.BaseTag(distro), arch, image, got[image])
+				}
+			}
+		}
+	}
+}
+
+// isUpstreamImage reports whether the branch marks the image for some target: then the
+// two must agree for all.
+func isUpstreamImage(up upstreamFacts, image string) bool {
+	for _, images := range up.Unbuildable {
+		if slices.Contains(images, image) {
+			return true
+		}
+	}
+	return false
 }
