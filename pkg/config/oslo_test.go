@@ -85,7 +85,7 @@ var osloCases = []osloCase{
 	args("-D", "x", "-D", "y", "--docker-dir=z"), args("--template-override", "a", "--template-override", "b"),
 	args("--registry", "localhost:4000", "--namespace", "n", "--image-name-prefix", "p-"),
 	args("--registry"), args("--registry", "--push"), args("-n"), args("--threads", "0"), args("--threads", "x"), args("--threads=-1"),
-	args("--retries", "-1"), args("--timeout", "-5"), args("--timeout", " 7 "), args("--timeout", "+7"), args("--timeout", "1_000"), args("--timeout", "1__0"),
+	args("--retries", "-1"), args("--timeout", " 7 "), args("--timeout", "+7"), args("--timeout", "1_000"), args("--timeout", "1__0"),
 	args("--push-threads", "3"), args("--push-threads", "3.5"), args("--base", "gentoo"), args("--base-arch", "sparc"), args("--engine", "podman"), args("--engine", "lxc"),
 	args("--format", "none"), args("-f", "json"), args("-f", "xml"),
 	args("--network_mode", "none"), args("--podman_base_url", "unix:///x"), args("--nosuch"), args("-Z"), args("--nosuch=1"),
