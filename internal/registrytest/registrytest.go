@@ -221,14 +221,14 @@ func Run(t testing.TB, name string, args ...string) []byte {
 	return out
 }
 
-// Crane builds the crane that go.mod pins, and returns its path.
-func Crane(t testing.TB) string {
+// Tool builds a tool that go.mod pins, such as crane, and returns its path.
+func Tool(t testing.TB, name string) string {
 	t.Helper()
-	cmd := exec.Command("go", "tool", "-n", "crane")
+	cmd := exec.Command("go", "tool", "-n", name)
 	cmd.Env = append(os.Environ(), "HOME="+os.Getenv("KOLLA_BUILD_TEST_HOME"))
 	out, err := cmd.Output() // standard error has the progress of downloads
 	if err != nil {
-		t.Fatalf("go tool -n crane: %v", err)
+		t.Fatalf("go tool -n %s: %v", name, err)
 	}
 	return strings.TrimSpace(string(out))
 }

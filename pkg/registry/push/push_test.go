@@ -88,7 +88,7 @@ func TestPushThenCommit(t *testing.T) {
 
 // Tools that are not ours must be able to read what was pushed.
 func TestForeignToolsRead(t *testing.T) {
-	crane := registrytest.Crane(t)
+	crane := registrytest.Tool(t, "crane")
 	registrytest.Each(t, func(t *testing.T, host string) {
 		ctx := context.Background()
 		img := registrytest.Image(t, registrytest.Base(t, 1000), 1000, 1)

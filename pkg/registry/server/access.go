@@ -2,6 +2,8 @@ package server
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"strings"
@@ -105,12 +107,31 @@ type accessController struct{ htpasswd auth.AccessController }
 
 func init() {
 	err := auth.Register(accessScheme, func(options map[string]any) (auth.AccessController, error) {
-		inner, err := auth.GetAccessController("htpasswd", map[string]any{"realm": "kolla-build registry", "path": options["path"]})
-		return &accessController{htpasswd: inner}, err
+		return newAccessController(fmt.Sprint(options["path"]))
 	})
 	if err != nil {
 		panic(err) // a second scheme of that name
 	}
+}
+
+func newAccessController(path string) (*accessController, error) {
+	inner, err := auth.GetAccessController("htpasswd", map[string]any{"realm": "kolla-build registry", "path": path})
+	return &accessController{htpasswd: inner}, err
+}
+
+// admit reports whether a request that the distribution does not see may be answered. If
+// not, it asks for a login.
+func (c *accessController) admit(w http.ResponseWriter, r *http.Request) bool {
+	_, err := c.Authorized(r)
+	if err == nil {
+		return true
+	}
+	var challenge auth.Challenge
+	if errors.As(err, &challenge) {
+		challenge.SetHeaders(r, w)
+	}
+	refuse(w, http.StatusUnauthorized, "UNAUTHORIZED", "authentication required")
+	return false
 }
 
 // Authorized implements auth.AccessController.

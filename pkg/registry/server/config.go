@@ -29,6 +29,8 @@ func distributionConfig(dir, addr string, opts Options) *configuration.Configura
 		},
 	}
 	c.Catalog.MaxEntries = 1000
+	// Layers that are elsewhere may be anywhere: nothing here fetches them.
+	c.Validation.Manifests.URLs.Allow = []string{"^https?://"}
 	c.HTTP.Addr = addr
 	// Locations without a host: what a client or a proxy claims to be the host (Host,
 	// X-Forwarded-Host) is not repeated.

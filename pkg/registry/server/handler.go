@@ -13,20 +13,30 @@ import (
 	"time"
 
 	"github.com/distribution/reference"
+	digest "github.com/opencontainers/go-digest"
 )
 
 // handler stands in front of the distribution: it decides on access, bounds slow
 // clients, and corrects statuses that would make clients repeat what cannot succeed.
 type handler struct {
 	app    http.Handler
+	dir    string
+	logins *accessController // nil if there are none
 	policy accessPolicy
 	purger *purger
 	log    *requestLog
 	pace   pace
 }
 
-func newHandler(app http.Handler, opts Options, purger *purger, log *requestLog) http.Handler {
-	return log.wrap(&handler{app: app, policy: newAccessPolicy(opts), purger: purger, log: log, pace: defaultPace})
+func newHandler(app http.Handler, dir string, opts Options, purger *purger, log *requestLog) (http.Handler, error) {
+	h := &handler{app: app, dir: dir, policy: newAccessPolicy(opts), purger: purger, log: log, pace: defaultPace}
+	if opts.Htpasswd != "" {
+		var err error
+		if h.logins, err = newAccessController(opts.Htpasswd); err != nil {
+			return nil, err
+		}
+	}
+	return log.wrap(h), nil
 }
 
 // ServeHTTP implements http.Handler.
@@ -55,11 +65,22 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
+	if m := referrersPath.FindStringSubmatch(r.URL.Path); m != nil && reads {
+		if h.logins == nil || h.logins.admit(w, r) {
+			serveReferrers(w, r, h.dir, m[1], m[2])
+		}
+		return
+	}
+	if q := r.URL.Query(); q.Get("mount") != "" && !strings.HasPrefix(q.Get("mount"), digest.Canonical.String()+":") {
+		q.Del("mount") // the distribution's mounts of other digests cannot be read; this makes it an upload
+		r.URL.RawQuery = q.Encode()
+		r.Form = nil
+	}
 	body := &watchedBody{inner: r.Body, control: http.NewResponseController(w), pace: h.pace}
 	r.Body = body
 	body.begin()
 	_ = body.control.SetWriteDeadline(time.Time{}) // an earlier request of the connection may have set one
-	answer := &answerWriter{ResponseWriter: w, control: body.control, pace: h.pace, started: time.Now()}
+	answer := &answerWriter{ResponseWriter: w, control: body.control, pace: h.pace, started: time.Now(), digest: requestedDigest(r), subject: subjectOf(r)}
 	h.app.ServeHTTP(answer, r)
 	if answer.held != nil {
 		h.correct(answer, body, r)
@@ -79,6 +100,8 @@ func (h *handler) correct(a *answerWriter, body *watchedBody, r *http.Request) {
 	case strings.Contains(text, "no space left on device"), strings.Contains(text, "disk quota exceeded"):
 		a.replace(http.StatusInsufficientStorage, "UNKNOWN", "the registry's disk is full: no space left on device")
 		h.log.printf("%s %s: no space left on device", r.Method, r.URL.Path)
+	case strings.Contains(text, `"detail":"unknown blob"`):
+		a.replace(http.StatusNotFound, "BLOB_UNKNOWN", "the repository has no such blob")
 	default:
 		a.release()
 	}
@@ -156,6 +179,9 @@ type answerWriter struct {
 	started time.Time
 	written int64
 
+	digest  digest.Digest // of the blob that the request names, or ""
+	subject string        // of the manifest that the request puts, or ""
+
 	status int
 	held   *bytes.Buffer // nil if the answer is not kept
 }
@@ -166,6 +192,16 @@ func (a *answerWriter) WriteHeader(status int) {
 	if status >= http.StatusInternalServerError || status == 499 {
 		a.held = &bytes.Buffer{}
 		return
+	}
+	if status < http.StatusMultipleChoices {
+		if a.subject != "" {
+			a.Header().Set("OCI-Subject", a.subject)
+		}
+		if a.digest != "" && a.Header().Get("Docker-Content-Digest") != "" {
+			// The distribution names every blob by its sha256 digest, having checked the
+			// one that was requested.
+			a.Header().Set("Docker-Content-Digest", a.digest.String())
+		}
 	}
 	a.ResponseWriter.WriteHeader(status)
 }

@@ -22,13 +22,8 @@ type purger struct {
 	wg   sync.WaitGroup
 }
 
-// startPurger starts to remove uploads every now and then, unless the registry is
-// read-only.
-func startPurger(dir string, readOnly bool) *purger {
-	p := &purger{dir: dir, quit: make(chan struct{})}
-	if readOnly {
-		return p
-	}
+// start removes uploads every now and then, until stop is called.
+func (p *purger) start() {
 	p.wg.Go(func() {
 		tick := time.NewTicker(purgeInterval)
 		defer tick.Stop()
@@ -41,7 +36,6 @@ func startPurger(dir string, readOnly bool) *purger {
 			}
 		}
 	})
-	return p
 }
 
 func (p *purger) stop() {

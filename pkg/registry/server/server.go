@@ -156,9 +156,18 @@ func start(ln net.Listener, dir string, opts Options) (*Server, error) {
 		lock.Close()
 		return nil, fmt.Errorf("starting the registry in %s: %w", dir, err)
 	}
-	s.purger = startPurger(dir, opts.ReadOnly)
+	s.purger = &purger{dir: dir, quit: make(chan struct{})}
+	handler, err := newHandler(s.app, dir, opts, s.purger, log)
+	if err != nil {
+		s.unlog()
+		lock.Close()
+		return nil, err
+	}
+	if !opts.ReadOnly {
+		s.purger.start()
+	}
 	s.http = &http.Server{
-		Handler:           newHandler(s.app, opts, s.purger, log),
+		Handler:           handler,
 		ReadHeaderTimeout: 30 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
