@@ -6,28 +6,28 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/jinja/internal/syntax"
 )
 
-// Analysis is what can be said of a template without rendering it, for tools
-// that check templates. Lists are in the order of the source and may repeat a name.
+// Analysis is what is known about a template without rendering it, for tools that
+// check templates. Lists are in the order of the source and may repeat a name.
 type Analysis struct {
 	// Blocks are the blocks that the template defines.
 	Blocks []Ref
-	// Extends, Includes and Imports name the templates that it refers to by a
-	// constant; Dynamic says that it refers to others, known at render time alone.
+	// Extends, Includes and Imports are the templates that it names by a constant.
+	// Dynamic says that it names others, which only a render knows.
 	Extends, Includes, Imports []Ref
 	Dynamic                    bool
-	// Sets are the variables that it sets at its top level, macros and imports
-	// apart: what a parent's blocks and functions see. Those set in an if statement count.
+	// Sets are the variables that it sets at its top level, also in if statements,
+	// except by macros and imports: the blocks of its parent and functions see them.
 	Sets []Ref
 	// Macros are the macros that it defines at its top level.
 	Macros []Ref
 	// Filters and Tests are the uses of filters and tests.
 	Filters, Tests []Use
-	// Reads are the names that it reads and does not bind itself, each once;
-	// names of the environment's globals are left out.
+	// Reads are the names that it reads and does not set itself, each once, without
+	// the globals of the environment.
 	Reads []Ref
 }
 
-// Ref is a name and where it stands, lines and columns from 1.
+// Ref is a name and its place. Lines and columns count from 1.
 type Ref struct {
 	Name         string
 	Line, Column int
@@ -36,11 +36,11 @@ type Ref struct {
 // Use is the use of a filter or test.
 type Use struct {
 	Ref
-	// Args are the positional arguments that are constant strings; "" stands for others.
+	// Args are the positional arguments that are constant strings, and "" for others.
 	Args []string
 }
 
-// Analyze looks at the template. The result is new at each call.
+// Analyze returns a new analysis of the template.
 func (t *Template) Analyze() *Analysis {
 	a := &Analysis{}
 	z := &analyzer{t: t, a: a}
@@ -48,7 +48,7 @@ func (t *Template) Analyze() *Analysis {
 	first := z.firstReads()
 	for _, name := range t.reads {
 		if _, global := t.env.globals[name]; !global {
-			// A name that is only set in some branch is looked up too, but not read.
+			// A name that only a branch sets is looked up, but not read.
 			if pos, ok := first[name]; ok {
 				a.Reads = append(a.Reads, z.ref(name, pos))
 			}
@@ -60,7 +60,7 @@ func (t *Template) Analyze() *Analysis {
 type analyzer struct {
 	t *Template
 	a *Analysis
-	// The place that was asked for last: others on its line are counted from it.
+	// The place of the last reference: others on its line are counted from it.
 	pos, line, col int
 }
 
@@ -84,7 +84,8 @@ func (z *analyzer) all(list []syntax.Node, top bool) {
 	}
 }
 
-// Node looks at a node and all below it; top says that a set here is exported.
+// node analyzes a node and its descendants; top says that variables set here are
+// exported.
 func (z *analyzer) node(n syntax.Node, top bool) {
 	a := z.a
 	switch n := n.(type) {
@@ -165,7 +166,7 @@ func (z *analyzer) use(name string, pos int, args []syntax.Node) Use {
 	return u
 }
 
-// firstReads finds where each name is read first.
+// firstReads returns the offset at which each name is first read.
 func (z *analyzer) firstReads() map[string]int {
 	first := map[string]int{}
 	note := func(name string, pos int) {

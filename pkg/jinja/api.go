@@ -5,16 +5,16 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/jinja/internal/value"
 )
 
-// Values of templates that Go code makes or looks into.
+// The values of templates that Go code makes and reads.
 type (
-	// List is Python's list: every name bound to it sees its changes.
+	// List is Python's list. It is shared by all names that are bound to it.
 	List = value.List
-	// Dict is Python's dict: it keeps the order of insertion, and every name bound
-	// to it sees its changes.
+	// Dict is Python's dict. It keeps the order of insertion, and is shared by all
+	// names that are bound to it.
 	Dict = value.Dict
 	// Tuple is Python's tuple.
 	Tuple = value.Tuple
-	// Markup is text that needs no more escaping for HTML.
+	// Markup is text that needs no escaping for HTML.
 	Markup = value.Markup
 	// Undefined is the value of a name, attribute or item that does not exist.
 	Undefined = value.Undefined
@@ -24,10 +24,10 @@ type (
 	Call = value.Call
 )
 
-// NewList makes a list of the items.
+// NewList returns a list of the items.
 func NewList(items ...any) *List { return value.NewList(items...) }
 
-// NewDict makes an empty dict.
+// NewDict returns an empty dict.
 func NewDict() *Dict { return value.NewDict() }
 
 // IsUndefined reports whether v is undefined.
@@ -46,17 +46,17 @@ const (
 	Chainable = value.Chainable
 )
 
-// Limits bounds what one render may use.
+// Limits bound what one render may use.
 type Limits = value.Limits
 
-// Error is a located template error. Every error that this package returns for a
-// template is one, or wraps one.
+// Error is a template error with its place. Every error that this package returns for
+// a template is one, or wraps one.
 type Error = raise.Error
 
-// Frame is one step of the way that led to an error.
+// Frame is one step of the chain that led to an error.
 type Frame = raise.Frame
 
-// Kind says what sort of mistake an [Error] is.
+// Kind is the sort of mistake that an [Error] is, for callers that decide on it.
 type Kind = raise.Kind
 
 // The kinds of errors.
@@ -65,14 +65,15 @@ const (
 	KindSyntax = raise.KindSyntax
 	// KindUndefined is the use of an undefined value.
 	KindUndefined = raise.KindUndefined
-	// KindNotFound is a template that no loader has.
+	// KindNotFound is a template that the loader does not have.
 	KindNotFound = raise.KindNotFound
 	// KindSecurity is an access that the sandbox refuses.
 	KindSecurity = raise.KindSecurity
 	// KindCanceled is a render whose context was canceled or passed its deadline.
 	KindCanceled = raise.KindCanceled
-	// KindLimit is a bound of [Limits] that was reached.
+	// KindLimit is an exceeded limit of [Limits].
 	KindLimit = raise.KindLimit
-	// KindRuntime is everything else: wrong types, wrong arguments, errors of Go functions.
+	// KindRuntime is any other error: wrong types, wrong arguments, errors of Go
+	// functions.
 	KindRuntime = raise.KindRuntime
 )

@@ -7,9 +7,9 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/jinja/internal/value"
 )
 
-// The classes of the values that a running template has: macros, templates,
-// imported templates, loops and blocks. They are filled in by init because their
-// functions lead back to them.
+// The classes of the values of a running template: macros, templates, imported
+// templates, loops and blocks. An init function fills them in, as their functions
+// refer to them.
 var macroClass, templateClass, moduleClass, loopClass, selfClass, blockClass value.Class
 
 func (*macro) Class() *value.Class { return &macroClass }
@@ -18,11 +18,11 @@ func (*module) Class() *value.Class { return &moduleClass }
 
 func (*loopContext) Class() *value.Class { return &loopClass }
 
-func (*templateRef) Class() *value.Class { return &selfClass }
+func (*selfRef) Class() *value.Class { return &selfClass }
 
 func (*blockRef) Class() *value.Class { return &blockClass }
 
-// Class describes the template as a value of templates, for the evaluator.
+// Class implements the interface of values that have a class.
 func (*Template) Class() *value.Class { return &templateClass }
 
 func init() {
@@ -81,10 +81,10 @@ func init() {
 		Name: "TemplateReference", Module: "jinja2.runtime",
 		Private: []string{"_TemplateReference__context", "__dict__", "__getitem__", "__module__", "__weakref__"},
 		Repr: func(v any, _ *value.Frame) string {
-			return "<TemplateReference " + value.Repr(v.(*templateRef).ctx.name) + ">"
+			return "<TemplateReference " + value.Repr(v.(*selfRef).ctx.name) + ">"
 		},
 		Iterate: func(any, *value.Frame) value.Iterator {
-			// It has __getitem__ alone, and block 0 does not exist.
+			// It has only __getitem__, and no block is called 0.
 			return value.NewIterator("iterator", func() (any, bool) {
 				raise.Named("KeyError", "0")
 				return nil, false
@@ -95,7 +95,7 @@ func init() {
 			if !ok {
 				return nil, false
 			}
-			return v.(*templateRef).block(name)
+			return v.(*selfRef).block(name)
 		},
 	}
 	blockClass = value.Class{
@@ -113,7 +113,7 @@ func init() {
 	}
 }
 
-// frameOf is the activation that a value's operation is called from.
+// frameOf returns the frame from which an operation on a value is called.
 func frameOf(fr *value.Frame) *frame { return fr.Code.(*frame) }
 
 func (t *Template) attr(fr *value.Frame, name string) (any, bool) {
@@ -161,7 +161,7 @@ func (m *macro) attr(name string) (any, bool) {
 	return nil, false
 }
 
-// loopIter is a loop iterated over by hand: it yields pairs, as Jinja2's own code expects.
+// loopIter is iter(loop). It yields pairs, as Jinja2's compiled code expects.
 type loopIter struct{ l *loopContext }
 
 func (it loopIter) Next(fr *value.Frame) (any, bool) {

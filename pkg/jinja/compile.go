@@ -10,28 +10,28 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/jinja/internal/value"
 )
 
-// scope is what the compiler knows of a stretch of template: Jinja2's Frame.
+// scope is what the compiler knows about a part of a template, Jinja2's Frame.
 type scope struct {
 	parent  *scope
 	symbols *resolve.Symbols
-	// checkOutput says that a parent template may make this text be dropped.
+	// checkOutput says that a parent template may suppress this output.
 	checkOutput bool
-	// toplevel and rootlevel are as in Jinja2: toplevel includes if statements at
-	// the top, rootlevel does not.
+	// toplevel is the top level of the template including if statements, and rootlevel
+	// excluding them.
 	toplevel, rootlevel bool
 	loop, block         bool
-	// soft says that unknown filters fail when they are reached, not before.
-	soft bool
+	// inBranch says that an unknown filter is an error only when it is reached.
+	inBranch bool
 }
 
 func (s *scope) inner() *scope {
 	return &scope{parent: s, symbols: resolve.New(s.symbols, s.symbols.Level+1, s.symbols.Work), checkOutput: s.checkOutput}
 }
 
-// softer is the scope of a branch: the same variables, not at the root.
-func (s *scope) softer() *scope {
+// branch returns the scope of a branch: the same variables, but not at the root level.
+func (s *scope) branch() *scope {
 	c := *s
-	c.rootlevel, c.soft = false, true
+	c.rootlevel, c.inBranch = false, true
 	return &c
 }
 
@@ -40,29 +40,30 @@ type compiler struct {
 	env  *Environment
 	tmpl *Template
 	fn   *function // the function being compiled
-	// loops is how many loops of the function are open, for break and continue.
+	// loops is the number of open loops of the function, for break and continue.
 	loops int
-	// autoescape is the mode known now; volatile says that it is known at run time alone.
+	// autoescape is the mode where it is known; volatile says that only a render knows
+	// it.
 	autoescape, volatile bool
 
-	blocks       []*syntax.Block
-	extends      int  // extends statements so far
-	knownExtends bool // one of them is unconditional
-	// assigned are the names that the assignments being compiled store.
+	blocks        []*syntax.Block
+	extends       int  // the extends statements compiled so far
+	alwaysExtends bool // one of them is unconditional
+	// assigned are the names that the open assignments store.
 	assigned []map[string]bool
-	// ended stops the compilation of statements that can never run.
-	ended bool
-	// optimized counts the open expressions that Jinja2's optimizer looks into.
-	optimized int
+	// unreachable ends the compilation of statements that cannot run.
+	unreachable bool
+	// optimizerDepth is the number of open expressions that Jinja2's optimizer enters.
+	optimizerDepth int
 	// fold is the frame in which constants are computed.
 	fold *frame
-	// unfit has expressions that lie deep in others and are known to be no constants.
-	unfit map[syntax.Node]bool
-	// nameWork is what name resolution has cost so far.
+	// notConstant has nested expressions that are known not to be constants.
+	notConstant map[syntax.Node]bool
+	// nameWork is the work that name resolution has done.
 	nameWork int
-	// depth is how deep in an expression a constant is being computed.
+	// depth is the nesting of the constant being computed.
 	depth int
-	// reads has the names in the template's list of reads.
+	// reads are the names in the template's list of reads.
 	reads map[string]bool
 }
 
@@ -81,7 +82,7 @@ func compileTemplate(env *Environment, name, source string) *Template {
 	return t
 }
 
-// fail raises an error of the template at an offset.
+// fail raises a syntax error at an offset.
 func (c *compiler) fail(pos int, msg, hint string) {
 	raise.At(KindSyntax, "TemplateAssertionError", msg, hint, c.tmpl.name, c.tmpl.src, pos)
 }
@@ -103,7 +104,7 @@ func (c *compiler) template(n *syntax.Template) {
 		return true
 	})
 	t := c.tmpl
-	t.root = &function{tmpl: t, what: "template " + value.Repr(t.name)}
+	t.root = &function{tmpl: t, traceName: "template " + value.Repr(t.name)}
 	c.fn = t.root
 	sc := &scope{symbols: resolve.New(nil, 0, &c.nameWork)}
 	var pre []stmt
@@ -116,12 +117,12 @@ func (c *compiler) template(n *syntax.Template) {
 	pre = append(pre, c.enter(sc)...)
 	t.root.body = append(pre, c.body(n.Body, sc)...)
 	if haveExtends {
-		t.root.body = append(t.root.body, func(fr *frame) ctl {
+		t.root.body = append(t.root.body, func(fr *frame) outcome {
 			if p := fr.extended; p != nil {
-				fr.pos = fr.extendedAt // not where the last {% set %} stands
+				fr.pos = fr.extendedAt // not the place of the last set statement
 				p.root.call(fr.st, fr.ctx, nil, fr.out)
 			}
-			return ctlNext
+			return outcomeNext
 		})
 	}
 	for _, b := range c.blocks {
@@ -131,15 +132,16 @@ func (c *compiler) template(n *syntax.Template) {
 
 func (c *compiler) declareSelf(sc *scope) stmt {
 	slot := c.fn.slot(sc.symbols.Param("self"))
-	return func(fr *frame) ctl {
-		fr.slots[slot] = &templateRef{fr.ctx}
-		return ctlNext
+	return func(fr *frame) outcome {
+		fr.slots[slot] = &selfRef{fr.ctx}
+		return outcomeNext
 	}
 }
 
-// blockFunction compiles a block: a scope apart from the rest of its template.
+// blockFunction compiles a block. It does not share the scopes of the template around
+// it.
 func (c *compiler) blockFunction(b *syntax.Block) *function {
-	f := &function{tmpl: c.tmpl, name: b.Name, what: "block " + value.Repr(b.Name), required: b.Required}
+	f := &function{tmpl: c.tmpl, name: b.Name, traceName: "block " + value.Repr(b.Name), required: b.Required}
 	c.fn, c.loops = f, 0
 	sc := &scope{symbols: resolve.New(nil, 0, &c.nameWork), block: true}
 	var pre []stmt
@@ -149,9 +151,9 @@ func (c *compiler) blockFunction(b *syntax.Block) *function {
 	}
 	if names["super"] {
 		slot := f.slot(sc.symbols.Param("super"))
-		pre = append(pre, func(fr *frame) ctl {
+		pre = append(pre, func(fr *frame) outcome {
 			fr.slots[slot] = fr.ctx.superBlock(fr.fn)
-			return ctlNext
+			return outcomeNext
 		})
 	}
 	sc.symbols.Analyze(b)
@@ -160,22 +162,23 @@ func (c *compiler) blockFunction(b *syntax.Block) *function {
 	return f
 }
 
-// body compiles statements; what follows a second extends is never reached.
+// body compiles statements. Those after a second unconditional extends are
+// unreachable.
 func (c *compiler) body(list []syntax.Node, sc *scope) []stmt {
 	var out []stmt
 	for _, n := range list {
 		if s := c.statement(n, sc); s != nil {
 			out = append(out, s)
 		}
-		if c.ended {
-			c.ended = false
+		if c.unreachable {
+			c.unreachable = false
 			break
 		}
 	}
 	return out
 }
 
-// enter compiles the loads of a scope's variables, done when it is entered.
+// enter compiles the loading of a scope's variables.
 func (c *compiler) enter(sc *scope) []stmt {
 	type load struct {
 		slot, from, depth int
@@ -201,37 +204,37 @@ func (c *compiler) enter(sc *scope) []stmt {
 		return nil
 	}
 	weight := len(loads) >> 5
-	return []stmt{func(fr *frame) ctl {
+	return []stmt{func(fr *frame) outcome {
 		fr.st.Work(weight)
 		for i := range loads {
 			switch l := &loads[i]; l.kind {
 			case resolve.LoadResolve:
 				fr.slots[l.slot] = fr.ctx.Resolve(l.name)
 			case resolve.LoadAlias:
-				fr.slots[l.slot] = fr.up(l.depth).bound(l.from)
+				fr.slots[l.slot] = fr.outer(l.depth).slotValue(l.from)
 			default:
 				fr.slots[l.slot] = value.Missing
 			}
 		}
-		return ctlNext
+		return outcomeNext
 	}}
 }
 
-// leave compiles the end of a scope: its variables go.
+// leave compiles the end of a scope, which unsets its variables.
 func (c *compiler) leave(sc *scope) stmt {
 	slots := make([]int, len(sc.symbols.Entries))
 	for i := range sc.symbols.Entries {
 		slots[i] = c.fn.slot(resolve.Ident{Level: sc.symbols.Level, Name: sc.symbols.Entries[i].Name})
 	}
-	return func(fr *frame) ctl {
+	return func(fr *frame) outcome {
 		for _, s := range slots {
 			fr.slots[s] = value.Missing
 		}
-		return ctlNext
+		return outcomeNext
 	}
 }
 
-// ref finds where an identifier's variable lives: how many functions out, and its slot.
+// ref returns where a variable is stored: how many functions out, and its slot.
 func (c *compiler) ref(id resolve.Ident) (depth, slot int) {
 	for f := c.fn; f != nil; f = f.parent {
 		if s, ok := f.slots[id]; ok {
@@ -242,26 +245,26 @@ func (c *compiler) ref(id resolve.Ident) (depth, slot int) {
 	return 0, c.fn.slot(id)
 }
 
-// refName finds the variable that a name means in a scope.
+// refName returns the variable that a name means in a scope.
 func (c *compiler) refName(sc *scope, name string, at int) resolve.Ident {
 	id, ok := sc.symbols.FindRef(name)
 	if !ok {
-		// Jinja2 loses track of names in the filters of set blocks.
+		// Jinja2 does not track the names in filters of set blocks.
 		c.fail(at, "Tried to resolve a name to a reference that was unknown to the frame ("+value.Repr(name)+")", "")
 	}
 	return id
 }
 
-// up is the activation that many functions out.
-func (fr *frame) up(depth int) *frame {
+// outer returns the frame of an enclosing function.
+func (fr *frame) outer(depth int) *frame {
 	for ; depth > 0; depth-- {
 		fr = fr.parent
 	}
 	return fr
 }
 
-// bound reads a slot that must have been written.
-func (fr *frame) bound(slot int) any {
+// slotValue returns the variable of a slot, which must have been set.
+func (fr *frame) slotValue(slot int) any {
 	v := fr.slots[slot]
 	if v == unbound {
 		raise.Named("NameError", "variable referenced before assignment")
@@ -269,7 +272,7 @@ func (fr *frame) bound(slot int) any {
 	return v
 }
 
-// seq makes one statement of several.
+// seq returns one statement that runs several.
 func seq(list ...stmt) stmt {
 	list = slices.DeleteFunc(list, func(s stmt) bool { return s == nil })
 	switch len(list) {
@@ -278,7 +281,7 @@ func seq(list ...stmt) stmt {
 	case 1:
 		return list[0]
 	}
-	return func(fr *frame) ctl { return fr.run(list) }
+	return func(fr *frame) outcome { return fr.run(list) }
 }
 
 func (c *compiler) statement(n syntax.Node, sc *scope) stmt {
@@ -313,19 +316,19 @@ func (c *compiler) statement(n syntax.Node, sc *scope) stmt {
 		return c.fromImport(n, sc)
 	case *syntax.ExprStatement:
 		e := c.expr(n.Expr, sc)
-		return func(fr *frame) ctl {
+		return func(fr *frame) outcome {
 			e(fr)
-			return ctlNext
+			return outcomeNext
 		}
 	case *syntax.LoopControl:
 		if c.loops == 0 {
 			c.fail(n.Pos(), "'"+map[bool]string{true: "break", false: "continue"}[n.Break]+"' outside loop", "")
 		}
-		result := ctlContinue
+		result := outcomeContinue
 		if n.Break {
-			result = ctlBreak
+			result = outcomeBreak
 		}
-		return func(*frame) ctl { return result }
+		return func(*frame) outcome { return result }
 	case *syntax.Scope:
 		inner := sc.inner()
 		inner.symbols.Analyze(n)
@@ -340,7 +343,7 @@ func (c *compiler) statement(n syntax.Node, sc *scope) stmt {
 }
 
 func (c *compiler) ifStatement(n *syntax.If, sc *scope) stmt {
-	soft := sc.softer()
+	soft := sc.branch()
 	type branch struct {
 		test expr
 		body []stmt
@@ -353,14 +356,14 @@ func (c *compiler) ifStatement(n *syntax.If, sc *scope) stmt {
 	orElse := c.body(n.OrElse, soft)
 	if len(branches) == 1 {
 		test, body := branches[0].test, branches[0].body
-		return func(fr *frame) ctl {
+		return func(fr *frame) outcome {
 			if value.Truth(test(fr)) {
 				return fr.run(body)
 			}
 			return fr.run(orElse)
 		}
 	}
-	return func(fr *frame) ctl {
+	return func(fr *frame) outcome {
 		for i := range branches {
 			if value.Truth(branches[i].test(fr)) {
 				return fr.run(branches[i].body)
@@ -370,9 +373,9 @@ func (c *compiler) ifStatement(n *syntax.If, sc *scope) stmt {
 	}
 }
 
-// output compiles text and print statements, joining what is constant.
+// output compiles text and print statements, and joins constant ones.
 func (c *compiler) output(n *syntax.Output, sc *scope) stmt {
-	if sc.checkOutput && c.knownExtends {
+	if sc.checkOutput && c.alwaysExtends {
 		return nil
 	}
 	type piece struct {
@@ -380,7 +383,7 @@ func (c *compiler) output(n *syntax.Output, sc *scope) stmt {
 		expr expr
 	}
 	var pieces []piece
-	var run []string // constant text, to be joined
+	var run []string // constant text to join
 	flush := func() {
 		if len(run) > 0 {
 			pieces = append(pieces, piece{text: strings.Join(run, "")})
@@ -401,7 +404,7 @@ func (c *compiler) output(n *syntax.Output, sc *scope) stmt {
 	}
 	flush()
 	auto, volatile := c.autoescape, c.volatile
-	write := func(fr *frame) ctl {
+	write := func(fr *frame) outcome {
 		for i := range pieces {
 			p := &pieces[i]
 			if p.expr == nil {
@@ -417,19 +420,19 @@ func (c *compiler) output(n *syntax.Output, sc *scope) stmt {
 				fr.out.write(value.Str(&fr.Frame, v))
 			}
 		}
-		return ctlNext
+		return outcomeNext
 	}
 	if len(pieces) == 1 && pieces[0].expr == nil {
 		text := pieces[0].text
-		write = func(fr *frame) ctl {
+		write = func(fr *frame) outcome {
 			fr.out.write(text)
-			return ctlNext
+			return outcomeNext
 		}
 	}
 	return c.unlessExtended(sc.checkOutput, write)
 }
 
-// unlessExtended skips a statement once a conditional extends has been taken.
+// unlessExtended skips a statement after a conditional extends that was taken.
 func (c *compiler) unlessExtended(check bool, s stmt) stmt {
 	if !check {
 		return s
@@ -438,9 +441,9 @@ func (c *compiler) unlessExtended(check bool, s stmt) stmt {
 	for f := c.fn; f.parent != nil; f = f.parent {
 		depth++
 	}
-	return func(fr *frame) ctl {
-		if fr.up(depth).extended != nil {
-			return ctlNext
+	return func(fr *frame) outcome {
+		if fr.outer(depth).extended != nil {
+			return outcomeNext
 		}
 		return s(fr)
 	}

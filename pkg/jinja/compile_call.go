@@ -15,8 +15,8 @@ var pythonKeywords = []string{
 	"not", "or", "pass", "raise", "return", "try", "while", "with", "yield",
 }
 
-// args compiles the arguments of a call, a filter or a test. The result appends
-// the positional ones to those given.
+// args compiles the arguments of a call, a filter or a test. The compiled function
+// appends the positional ones to a slice.
 func (c *compiler) args(a *syntax.Arguments, at int, sc *scope, forwardCaller bool) func(*frame, []any) ([]any, []value.Keyword) {
 	pos := c.exprs(a.Positional, sc)
 	names := make([]string, len(a.Keywords))
@@ -35,7 +35,8 @@ func (c *compiler) args(a *syntax.Arguments, at int, sc *scope, forwardCaller bo
 			seen[name] = true
 		}
 	}
-	// Add appends a keyword argument. Without a check above, names may repeat.
+	// add adds a keyword argument. Names may repeat only if they were not checked
+	// above.
 	add := func(fr *frame, kw []value.Keyword, name string, v any) []value.Keyword {
 		if !lenient {
 			return append(kw, value.Keyword{Name: name, Value: v})
@@ -91,7 +92,7 @@ func (c *compiler) args(a *syntax.Arguments, at int, sc *scope, forwardCaller bo
 	}
 }
 
-// starArgs is the value of `*value` in a call.
+// starArgs returns the arguments of `*value` in a call.
 func starArgs(fr *frame, v any) []any {
 	switch v.(type) {
 	case nil, bool, int64, float64:
@@ -119,7 +120,7 @@ func starKwargs(fr *frame, kw []value.Keyword, v any, replace bool) []value.Keyw
 	return kw
 }
 
-// call compiles a call; the macro of a call block is passed as caller.
+// call compiles a call. forwardCaller passes the macro of a call block.
 func (c *compiler) call(n *syntax.Call, sc *scope, forwardCaller bool) func(fr *frame, caller any) any {
 	args := c.args(&n.Arguments, n.Pos(), sc, forwardCaller)
 	at, count := n.Pos(), len(n.Positional)
@@ -156,7 +157,7 @@ func (c *compiler) call(n *syntax.Call, sc *scope, forwardCaller bool) func(fr *
 	}
 }
 
-// filterChain compiles the filters of a filter or set block, which apply to its text.
+// filterChain compiles the filters of a filter or set block.
 func (c *compiler) filterChain(n *syntax.Filter, sc *scope) func(*frame, any) any {
 	f := c.filterCall(n, sc)
 	if n.Expr == nil {
@@ -170,14 +171,14 @@ func (c *compiler) filterChain(n *syntax.Filter, sc *scope) func(*frame, any) an
 	return func(fr *frame, _ any) any { return f(fr, e(fr)) }
 }
 
-// lookup finds a filter or test when the template is compiled.
+// lookup returns a filter or test. An unknown one is an error, except in a branch.
 func (c *compiler) lookup(kind, name string, at int, sc *scope) *value.Callable {
 	m := c.env.filters
 	if kind == "test" {
 		m = c.env.tests
 	}
 	f := m[name]
-	if f == nil && !sc.soft {
+	if f == nil && !sc.inBranch {
 		c.fail(at, "No "+kind+" named "+value.Repr(name)+".", value.SuggestCallable(name, m))
 	}
 	return f
@@ -195,7 +196,7 @@ func (c *compiler) testExpr(n *syntax.Test, sc *scope) expr {
 	return func(fr *frame) any { return test(fr, e(fr)) }
 }
 
-// applied compiles a filter or test with its arguments.
+// applied compiles the application of a filter or test.
 func (c *compiler) applied(f *value.Callable, kind, name string, a *syntax.Arguments, at int, sc *scope) func(*frame, any) any {
 	args := c.args(a, at, sc, false)
 	count := len(a.Positional) + 1

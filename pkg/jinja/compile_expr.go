@@ -13,8 +13,8 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/jinja/internal/value"
 )
 
-// expr compiles an expression. Constant parts are computed now, where Jinja2
-// does so too: it can tell in autoescaped templates.
+// expr compiles an expression. Constant parts are computed where Jinja2 computes them,
+// as the results can differ in templates that escape output.
 func (c *compiler) expr(n syntax.Node, sc *scope) expr {
 	switch n := n.(type) {
 	case *syntax.Name:
@@ -43,7 +43,7 @@ func (c *compiler) expr(n syntax.Node, sc *scope) expr {
 			return l
 		}
 	case *syntax.Dict:
-		if c.optimized > 0 && !c.volatile {
+		if c.optimizerDepth > 0 && !c.volatile {
 			c.asConst(n) // for its errors
 		}
 		return c.dictExpr(n, sc)
@@ -57,9 +57,9 @@ func (c *compiler) expr(n syntax.Node, sc *scope) expr {
 			return c.constExpr(v)
 		}
 	}
-	c.optimized++
+	c.optimizerDepth++
 	e := c.operation(n, sc)
-	c.optimized--
+	c.optimizerDepth--
 	return e
 }
 
@@ -71,7 +71,8 @@ func (c *compiler) exprs(list []syntax.Node, sc *scope) []expr {
 	return out
 }
 
-// operation compiles the expressions that may fold to constants, and did not.
+// operation compiles an expression that Jinja2 could compute, but that is not
+// constant.
 func (c *compiler) operation(n syntax.Node, sc *scope) expr {
 	switch n := n.(type) {
 	case *syntax.Conditional:
@@ -104,7 +105,7 @@ func (c *compiler) operation(n syntax.Node, sc *scope) expr {
 		op, at := binaryOps[n.Op], n.Pos()
 		if n.Op == syntax.Pow && !c.volatile {
 			if v, ok := c.asConst(n.Left); ok && value.IsNumber(v) && strings.HasPrefix(value.Repr(v), "-") {
-				// Jinja2 writes -2 ** x for Python, to which that is -(2 ** x).
+				// Jinja2 compiles this to -2 ** x, which Python reads as -(2 ** x).
 				base := operator.Negate(&c.fold.Frame, v)
 				return func(fr *frame) any {
 					b := right(fr)
@@ -156,9 +157,9 @@ func (c *compiler) nameExpr(n *syntax.Name, sc *scope) expr {
 	mode, name := c.env.cfg.Undefined, n.Name
 	if ok && kind == resolve.LoadParam {
 		if depth == 0 {
-			return func(fr *frame) any { return fr.bound(slot) }
+			return func(fr *frame) any { return fr.slotValue(slot) }
 		}
-		return func(fr *frame) any { return fr.up(depth).bound(slot) }
+		return func(fr *frame) any { return fr.outer(depth).slotValue(slot) }
 	}
 	check := func(v any) any {
 		if v == value.Missing {
@@ -170,23 +171,23 @@ func (c *compiler) nameExpr(n *syntax.Name, sc *scope) expr {
 		return func(fr *frame) any {
 			v := fr.slots[slot]
 			if _, ok := v.(*value.Marker); ok {
-				return check(fr.bound(slot))
+				return check(fr.slotValue(slot))
 			}
 			return v
 		}
 	}
-	return func(fr *frame) any { return check(fr.up(depth).bound(slot)) }
+	return func(fr *frame) any { return check(fr.outer(depth).slotValue(slot)) }
 }
 
 func (c *compiler) constExpr(v any) expr {
 	if nonFinite(v) {
 		return func(*frame) any {
-			// Jinja2 writes such a constant as a name that Python does not have.
+			// Jinja2 compiles such a constant to a name that Python does not know.
 			raise.Named("NameError", "name '%s' is not defined", pystr.FloatRepr(firstNonFinite(v)))
 			return nil
 		}
 	}
-	if mutable(v) {
+	if isMutable(v) {
 		return func(fr *frame) any { return cloneConst(fr, v) }
 	}
 	return func(*frame) any { return v }
@@ -201,7 +202,7 @@ func (c *compiler) dictExpr(n *syntax.Dict, sc *scope) expr {
 	at := n.Pos()
 	return func(fr *frame) any {
 		fr.st.Alloc(64 + 64*len(pairs))
-		// All is evaluated before the first key is hashed.
+		// All keys and values are evaluated before the first key is hashed.
 		vals := make([]any, 0, 2*len(pairs))
 		for i := range pairs {
 			vals = append(vals, pairs[i].key(fr), pairs[i].val(fr))
@@ -216,7 +217,7 @@ func (c *compiler) dictExpr(n *syntax.Dict, sc *scope) expr {
 }
 
 func (c *compiler) condExpr(n *syntax.Conditional, sc *scope) expr {
-	soft := sc.softer()
+	soft := sc.branch()
 	then, test := c.expr(n.Then, soft), c.expr(n.Test, soft)
 	if n.OrElse != nil {
 		orElse := c.expr(n.OrElse, soft)
@@ -247,7 +248,7 @@ func (c *compiler) concatExpr(n *syntax.Concat, sc *scope) expr {
 			vals[i] = item(fr)
 		}
 		fr.pos = at
-		// In volatile mode Jinja2 asks for the mode in a place where it is never set.
+		// Jinja2 reads a volatile mode from a place where it is never set.
 		if auto && !volatile {
 			return value.MarkupJoin(&fr.Frame, vals)
 		}

@@ -8,7 +8,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/jinja/internal/value"
 )
 
-// forStatement compiles a loop. A recursive one becomes a function of its own.
+// forStatement compiles a loop. A recursive loop is a function.
 func (c *compiler) forStatement(n *syntax.For, sc *scope) stmt {
 	loopScope, elseScope := sc.inner(), sc.inner()
 	loopScope.loop = true
@@ -45,7 +45,7 @@ func (c *compiler) forStatement(n *syntax.For, sc *scope) stmt {
 	} else {
 		run := c.loopBody(n, filter, extended, loopScope, elseScope)
 		at := n.Iter.Pos()
-		s = func(fr *frame) ctl {
+		s = func(fr *frame) outcome {
 			v := iterable(fr)
 			fr.pos = at
 			return run(fr, v, nil, 0)
@@ -61,8 +61,7 @@ func (c *compiler) forStatement(n *syntax.For, sc *scope) stmt {
 	return s
 }
 
-// loopFilter compiles the `if` of a loop: a function that filters while it is
-// iterated, with variables of its own.
+// loopFilter compiles the `if` of a loop: a function that filters the items lazily.
 func (c *compiler) loopFilter(n *syntax.For, sc, loopScope *scope) func(*frame, any) any {
 	outer, loops := c.fn, c.loops
 	f := &function{tmpl: c.tmpl, parent: outer}
@@ -101,7 +100,7 @@ func (c *compiler) loopFilter(n *syntax.For, sc, loopScope *scope) func(*frame, 
 	}
 }
 
-// loopItem is the value of a loop's target in a filter: a tuple for several names.
+// loopItem returns the value of a loop's target in a filter.
 func loopItem(fr *frame, target syntax.Node, f *function, sc *scope) any {
 	switch n := target.(type) {
 	case *syntax.Name:
@@ -118,7 +117,7 @@ func loopItem(fr *frame, target syntax.Node, f *function, sc *scope) any {
 }
 
 // loopBody compiles a loop over a value, with its else part.
-func (c *compiler) loopBody(n *syntax.For, filter func(*frame, any) any, extended bool, loopScope, elseScope *scope) func(fr *frame, v any, recurse loopFunc, depth int) ctl {
+func (c *compiler) loopBody(n *syntax.For, filter func(*frame, any) any, extended bool, loopScope, elseScope *scope) func(fr *frame, v any, recurse loopFunc, depth int) outcome {
 	store := c.assignTo(n.Target, loopScope)
 	loopSlot := -1
 	if extended {
@@ -139,7 +138,7 @@ func (c *compiler) loopBody(n *syntax.For, filter func(*frame, any) any, extende
 	}
 	at := n.Target.Pos()
 	full := slices.Concat(enter, body)
-	return func(fr *frame, v any, recurse loopFunc, depth int) ctl {
+	return func(fr *frame, v any, recurse loopFunc, depth int) outcome {
 		if loopSlot >= 0 {
 			fr.slots[loopSlot] = value.Missing
 		}
@@ -166,11 +165,11 @@ func (c *compiler) loopBody(n *syntax.For, filter func(*frame, any) any, extende
 			}
 			fr.loopVars = nil
 			end := fr.run(full)
-			if end == ctlBreak {
+			if end == outcomeBreak {
 				break
 			}
-			// A round that continues does not count for the else part, as in Jinja2.
-			completed = completed || end == ctlNext
+			// As in Jinja2, a continued round does not prevent the else part.
+			completed = completed || end == outcomeNext
 		}
 		if leave != nil {
 			leave(fr)
@@ -178,16 +177,16 @@ func (c *compiler) loopBody(n *syntax.For, filter func(*frame, any) any, extende
 		if orElse != nil && !completed {
 			return fr.run(orElse)
 		}
-		return ctlNext
+		return outcomeNext
 	}
 }
 
-// loopFunc renders the body of a recursive loop over a value.
+// loopFunc renders the body of a recursive loop.
 type loopFunc func(fr *frame, v any, depth int) any
 
 func (c *compiler) recursiveLoop(n *syntax.For, iterable expr, sc, loopScope, elseScope *scope) stmt {
 	outer, loops := c.fn, c.loops
-	f := &function{tmpl: c.tmpl, parent: outer, what: "recursive loop", loop: true}
+	f := &function{tmpl: c.tmpl, parent: outer, traceName: "recursive loop", loop: true}
 	c.fn, c.loops = f, 0
 	var filter func(*frame, any) any
 	if n.Test != nil {
@@ -197,14 +196,14 @@ func (c *compiler) recursiveLoop(n *syntax.For, iterable expr, sc, loopScope, el
 	auto, volatile := c.autoescape, c.volatile
 	c.fn, c.loops = outer, loops
 	at := n.Iter.Pos()
-	return func(fr *frame) ctl {
+	return func(fr *frame) outcome {
 		parent := fr
 		var render loopFunc
 		render = func(caller *frame, v any, depth int) any {
 			st := caller.st
 			inner := f.newFrame(st, parent.ctx, parent, &buffer{st: st})
 			inner.pos = at
-			if f.yields {
+			if f.isGenerator {
 				return lazyGenerator(inner, func() { run(inner, v, render, depth) })
 			}
 			inner.push()
@@ -219,7 +218,7 @@ func (c *compiler) recursiveLoop(n *syntax.For, iterable expr, sc, loopScope, el
 		}
 		v := iterable(fr)
 		fr.pos = at
-		fr.writePlain(render(fr, v, 0))
-		return ctlNext
+		fr.writeText(render(fr, v, 0))
+		return outcomeNext
 	}
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/jinja/internal/value"
 )
 
-// load finds a template by a value: a name or a template.
+// templateOf returns the template of a value: a name or a template.
 func (c *compiler) templateOf(fr *frame, v any) *Template {
 	switch v := v.(type) {
 	case *Template:
@@ -38,7 +38,7 @@ func loadTemplate(fr *frame, name string) *Template {
 	return t
 }
 
-// selectTemplate takes the first template of several that is there.
+// selectTemplate returns the first of several templates that exists.
 func (c *compiler) selectTemplate(fr *frame, v any) *Template {
 	if u, ok := v.(*Undefined); ok {
 		value.RaiseUndefined(u)
@@ -66,7 +66,7 @@ func (c *compiler) selectTemplate(fr *frame, v any) *Template {
 			tried = append(tried, value.Str(&fr.Frame, name))
 		}
 	}
-	// The exception looks at the last name, which not everything has.
+	// Jinja2's exception reads the last name, which fails for some values.
 	value.Subscript(&fr.Frame, v, int64(-1))
 	raise.As(KindNotFound, "TemplatesNotFound", "none of the templates given were found: %s", strings.Join(tried, ", "))
 	return nil
@@ -78,21 +78,21 @@ func (c *compiler) extend(n *syntax.Extends, sc *scope) stmt {
 	}
 	at := n.Pos()
 	check := c.extends > 0
-	if check && c.knownExtends {
-		c.ended = true
-		return func(fr *frame) ctl {
+	if check && c.alwaysExtends {
+		c.unreachable = true
+		return func(fr *frame) outcome {
 			fr.pos = at
 			raise.Template("extended multiple times")
-			return ctlNext
+			return outcomeNext
 		}
 	}
 	name := c.expr(n.Template, sc)
 	if sc.rootlevel {
-		c.knownExtends = true
+		c.alwaysExtends = true
 	}
 	c.extends++
 	at = n.Template.Pos()
-	return func(fr *frame) ctl {
+	return func(fr *frame) outcome {
 		if check && fr.extended != nil {
 			fr.pos = at
 			raise.Template("extended multiple times")
@@ -108,14 +108,14 @@ func (c *compiler) extend(n *syntax.Extends, sc *scope) stmt {
 		for _, b := range t.blocks {
 			ctx.blocks[b.name] = append(ctx.blocks[b.name], b)
 		}
-		return ctlNext
+		return outcomeNext
 	}
 }
 
 func (c *compiler) block(n *syntax.Block, sc *scope) stmt {
 	check := false
 	if sc.toplevel {
-		if c.knownExtends {
+		if c.alwaysExtends {
 			return nil
 		}
 		check = c.extends > 0
@@ -126,7 +126,7 @@ func (c *compiler) block(n *syntax.Block, sc *scope) stmt {
 	}
 	name, at := n.Name, n.Pos()
 	required := n.Required
-	return c.unlessExtended(check, func(fr *frame) ctl {
+	return c.unlessExtended(check, func(fr *frame) outcome {
 		ctx := fr.ctx
 		fr.pos = at
 		if locals != nil {
@@ -138,11 +138,11 @@ func (c *compiler) block(n *syntax.Block, sc *scope) stmt {
 			raise.Template("Required block %s not found", value.Repr(name))
 		}
 		blocks[0].call(fr.st, ctx, nil, fr.out)
-		return ctlNext
+		return outcomeNext
 	})
 }
 
-// locals compiles the collection of the local variables of a scope.
+// locals compiles the collection of a scope's local variables.
 func (c *compiler) locals(sc *scope) func(*frame) map[string]any {
 	type local struct {
 		name        string
@@ -159,7 +159,7 @@ func (c *compiler) locals(sc *scope) func(*frame) map[string]any {
 		}
 		vars := make(map[string]any, len(list))
 		for _, l := range list {
-			vars[l.name] = fr.up(l.depth).bound(l.slot)
+			vars[l.name] = fr.outer(l.depth).slotValue(l.slot)
 		}
 		return vars
 	}
@@ -188,30 +188,30 @@ func (c *compiler) include(n *syntax.Include, sc *scope) stmt {
 	}
 	ignore := n.IgnoreMissing
 	if !n.WithContext {
-		c.fn.yields = true
+		c.fn.isGenerator = true
 	}
-	return func(fr *frame) ctl {
+	return func(fr *frame) outcome {
 		var t *Template
 		if ignore {
 			if fr.st.Try(func() { t = get(fr) }, "TemplateNotFound", "TemplatesNotFound") != nil {
-				return ctlNext
+				return outcomeNext
 			}
 		} else {
 			t = get(fr)
 		}
 		if locals == nil {
-			// Past any set or filter block, as Jinja2 does it.
+			// As in Jinja2, the output bypasses set and filter blocks.
 			m := t.defaultModule(fr, nil)
 			fr.base.write(m.body)
-			if fr.base.bad == nil {
-				fr.base.bad = m.bad
+			if fr.base.joinError == nil {
+				fr.base.joinError = m.joinError
 			}
-			return ctlNext
+			return outcomeNext
 		}
 		fr.st.Work(fr.ctx.size() >> 3)
 		ctx := newContext(t.env, t, fr.ctx.withLocals(locals(fr)))
 		t.root.call(fr.st, ctx, nil, fr.out)
-		return ctlNext
+		return outcomeNext
 	}
 }
 
@@ -223,7 +223,7 @@ func (c *compiler) templateOrSelect(fr *frame, v any) *Template {
 	return c.selectTemplate(fr, v)
 }
 
-// importModule compiles the import of a template as a module.
+// importModule compiles the import of a template.
 func (c *compiler) importModule(template syntax.Node, withContext bool, sc *scope) func(*frame) *module {
 	val := c.expr(template, sc)
 	var locals func(*frame) map[string]any
@@ -247,7 +247,7 @@ func (c *compiler) importStatement(n *syntax.Import, sc *scope) stmt {
 	load := c.importModule(n.Template, n.WithContext, sc)
 	slot := c.fn.slot(c.refName(sc, n.Target, n.Pos()))
 	top, name := sc.toplevel, n.Target
-	return func(fr *frame) ctl {
+	return func(fr *frame) outcome {
 		m := load(fr)
 		fr.slots[slot] = m
 		if top {
@@ -256,7 +256,7 @@ func (c *compiler) importStatement(n *syntax.Import, sc *scope) stmt {
 				delete(fr.ctx.exported, name)
 			}
 		}
-		return ctlNext
+		return outcomeNext
 	}
 }
 
@@ -267,7 +267,7 @@ func (c *compiler) fromImport(n *syntax.FromImport, sc *scope) stmt {
 		slots[i] = c.fn.slot(c.refName(sc, name.Alias, n.Pos()))
 	}
 	top, at := sc.toplevel, n.Pos()
-	return func(fr *frame) ctl {
+	return func(fr *frame) outcome {
 		m := load(fr)
 		for i, name := range n.Names {
 			v, ok := m.attrs[name.Name]
@@ -288,6 +288,6 @@ func (c *compiler) fromImport(n *syntax.FromImport, sc *scope) stmt {
 				}
 			}
 		}
-		return ctlNext
+		return outcomeNext
 	}
 }

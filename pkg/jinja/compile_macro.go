@@ -9,26 +9,26 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/jinja/internal/value"
 )
 
-// macro is a macro or a caller: a function with the variables around its definition.
+// macro is a macro or a caller: a function with the frame of its definition.
 type macro struct {
 	fn      *function
 	parent  *frame
 	name    string // "" for callers
 	args    []string
-	slots   []int // of the args
+	slots   []int // of the arguments
 	special [3]int
-	// what the body uses beyond its arguments
+	// The special variables that the body reads.
 	caller, kwargs, varargs bool
 	explicitCaller          bool
 	autoescape              bool
 	defaults                []macroDefault
 }
 
-// macroDefault gives a missing argument its value.
+// macroDefault is the default of an argument.
 type macroDefault struct {
 	slot  int
 	name  string
-	value expr // nil for an argument without default
+	value expr // nil if there is none
 }
 
 const (
@@ -44,7 +44,7 @@ func (c *compiler) macroBody(n syntax.Node, name string, args []*syntax.Name, de
 	if name != "" {
 		what = "macro " + value.Repr(name)
 	}
-	f := &function{tmpl: c.tmpl, parent: outer, what: what}
+	f := &function{tmpl: c.tmpl, parent: outer, traceName: what}
 	inner := sc.inner()
 	inner.symbols.Analyze(n)
 	m := &macro{fn: f, name: name}
@@ -97,7 +97,7 @@ func (c *compiler) macroBody(n syntax.Node, name string, args []*syntax.Name, de
 		}
 		m.defaults = append(m.defaults, d)
 	}
-	fill := func(fr *frame) ctl {
+	fill := func(fr *frame) outcome {
 		for i := range m.defaults {
 			d := &m.defaults[i]
 			if fr.slots[d.slot] != value.Missing {
@@ -109,21 +109,20 @@ func (c *compiler) macroBody(n syntax.Node, name string, args []*syntax.Name, de
 				fr.slots[d.slot] = value.NewUndefined(fr.fn.tmpl.env.cfg.Undefined, "parameter "+value.Repr(d.name)+" was not provided")
 			}
 		}
-		return ctlNext
+		return outcomeNext
 	}
 	f.body = append(append(enter, fill), c.body(body, inner)...)
 	c.fn, c.loops = outer, loops
 	return m
 }
 
-// macroDefaultExpr compiles a default, in which the arguments from this one on
-// may have no value yet.
+// macroDefaultExpr compiles a default. The arguments from its own on may be unset.
 func (c *compiler) macroDefaultExpr(n syntax.Node, sc *scope, unset []*syntax.Name) expr {
 	saved := make([]resolve.LoadKind, len(unset))
 	for i, a := range unset {
 		e := sc.symbols.Own(a.Name)
 		saved[i] = e.Load
-		e.Load = resolve.LoadResolve // makes a read check for missing
+		e.Load = resolve.LoadResolve // a read checks whether it is set
 	}
 	e := c.expr(n, sc)
 	for i, a := range unset {
@@ -132,7 +131,7 @@ func (c *compiler) macroDefaultExpr(n syntax.Node, sc *scope, unset []*syntax.Na
 	return e
 }
 
-// bindMacro makes the macro of a definition that runs.
+// bindMacro returns the macro that a definition makes when it runs.
 func bindMacro(proto *macro, fr *frame) *macro {
 	m := *proto
 	m.parent = fr
@@ -146,7 +145,7 @@ func (c *compiler) macroStatement(n *syntax.Macro, sc *scope) stmt {
 	slot := c.fn.slot(c.refName(sc, n.Name, n.Pos()))
 	top, public := sc.toplevel, !strings.HasPrefix(n.Name, "_")
 	name := n.Name
-	return func(fr *frame) ctl {
+	return func(fr *frame) outcome {
 		m := bindMacro(proto, fr)
 		fr.slots[slot] = m
 		if top {
@@ -155,20 +154,20 @@ func (c *compiler) macroStatement(n *syntax.Macro, sc *scope) stmt {
 			}
 			fr.ctx.set(name, m)
 		}
-		return ctlNext
+		return outcomeNext
 	}
 }
 
 func (c *compiler) callBlock(n *syntax.CallBlock, sc *scope) stmt {
 	proto := c.macroBody(n, "", n.Args, n.Defaults, n.Body, sc)
 	call := c.call(n.Call, sc, true)
-	return func(fr *frame) ctl {
-		fr.writePlain(call(fr, bindMacro(proto, fr)))
-		return ctlNext
+	return func(fr *frame) outcome {
+		fr.writeText(call(fr, bindMacro(proto, fr)))
+		return outcomeNext
 	}
 }
 
-// call calls a macro from a frame, by Jinja2's rules for its arguments.
+// call calls a macro, with Jinja2's rules for its arguments.
 func (m *macro) call(fr *frame, args []any, kw []value.Keyword) any {
 	inner := m.fn.newFrame(fr.st, m.parent.ctx, m.parent, nil)
 	out := &buffer{st: fr.st}
@@ -237,7 +236,7 @@ func (m *macro) call(fr *frame, args []any, kw []value.Keyword) any {
 	} else if len(args) > len(m.args) {
 		raise.Type("macro %s takes not more than %d argument(s)", m.reprName(), len(m.args))
 	}
-	if m.fn.yields {
+	if m.fn.isGenerator {
 		g := lazyGenerator(inner, func() { inner.run(m.fn.body) })
 		if fr.ctx.escape.autoescape {
 			return value.MarkSafe(&fr.Frame, g)
@@ -280,9 +279,9 @@ func (m *macro) rejectKeywords(kw []value.Keyword, used func(int) bool) {
 	panic(r)
 }
 
-// lazyGenerator is the value of a function that Python sees as a generator: one
-// with an include without context in it. Its body runs when it is iterated over,
-// and what it gives is what such includes print.
+// lazyGenerator returns the value of a function that is a generator in Python, as it
+// contains an include without context. Its body runs when it is iterated over, and it
+// yields the output of such includes.
 func lazyGenerator(inner *frame, run func()) *value.IterObject {
 	started := false
 	var items []any

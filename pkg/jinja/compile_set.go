@@ -8,7 +8,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/jinja/internal/value"
 )
 
-// assignTo compiles the storing of a value in a target.
+// assignTo compiles the assignment of a value to a target.
 func (c *compiler) assignTo(target syntax.Node, sc *scope) func(*frame, any) {
 	switch n := target.(type) {
 	case *syntax.Name:
@@ -32,13 +32,13 @@ func (c *compiler) assignTo(target syntax.Node, sc *scope) func(*frame, any) {
 	return nil
 }
 
-// nsCheck compiles the target of `set ns.name`: the check, and the storing.
+// nsTarget compiles the target of `set ns.name`: its check, and the assignment.
 func (c *compiler) nsTarget(n *syntax.NamespaceRef, sc *scope) (check func(*frame), store func(*frame, any)) {
 	depth, slot := c.ref(c.refName(sc, n.Name, n.Pos()))
 	at := n.Pos()
 	ns := func(fr *frame) *value.Namespace {
 		fr.pos = at
-		ns, ok := fr.up(depth).bound(slot).(*value.Namespace)
+		ns, ok := fr.outer(depth).slotValue(slot).(*value.Namespace)
 		if !ok {
 			raise.Template("cannot assign attribute on non-namespace object")
 		}
@@ -56,28 +56,28 @@ func (c *compiler) assign(n *syntax.Assign, sc *scope) stmt {
 		check, store := c.nsTarget(ns, sc)
 		val := c.expr(n.Expr, sc)
 		c.exportAssigned(sc)
-		return func(fr *frame) ctl {
+		return func(fr *frame) outcome {
 			check(fr)
 			store(fr, val(fr))
-			return ctlNext
+			return outcomeNext
 		}
 	}
 	at := n.Pos()
 	store, val := c.assignTo(n.Target, sc), c.expr(n.Expr, sc)
 	export := c.exportAssigned(sc)
-	return func(fr *frame) ctl {
+	return func(fr *frame) outcome {
 		v := val(fr)
 		fr.pos = at
 		store(fr, v)
 		if export != nil {
 			export(fr)
 		}
-		return ctlNext
+		return outcomeNext
 	}
 }
 
-// exportAssigned ends the tracking of an assignment: its names go to the context,
-// or to what functions see of the loop or the block.
+// exportAssigned ends an assignment: its names are exported to the context, or to what
+// functions see of the loop or block.
 func (c *compiler) exportAssigned(sc *scope) func(*frame) {
 	vars := c.assigned[len(c.assigned)-1]
 	c.assigned = c.assigned[:len(c.assigned)-1]
@@ -140,10 +140,10 @@ func (c *compiler) assignBlock(n *syntax.AssignBlock, sc *scope) stmt {
 	auto, volatile := c.autoescape, c.volatile
 	export := c.exportAssigned(sc)
 	leave := c.leave(inner)
-	return func(fr *frame) ctl {
+	return func(fr *frame) outcome {
 		fr.run(enter)
 		text, end := fr.capture(body)
-		if end != ctlNext {
+		if end != outcomeNext {
 			return end
 		}
 		check(fr)
@@ -173,27 +173,27 @@ func (c *compiler) filterBlock(n *syntax.FilterBlock, sc *scope) stmt {
 	filter := c.filterChain(n.Filter, inner)
 	leave := c.leave(inner)
 	auto, volatile := c.autoescape, c.volatile
-	return func(fr *frame) ctl {
+	return func(fr *frame) outcome {
 		fr.run(enter)
 		text, end := fr.capture(body)
-		if end != ctlNext {
+		if end != outcomeNext {
 			return end
 		}
 		var v any = text
 		if auto && !volatile || volatile && fr.ctx.escape.autoescape {
 			v = Markup(text)
 		}
-		fr.writePlain(filter(fr, v))
+		fr.writeText(filter(fr, v))
 		return leave(fr)
 	}
 }
 
-// writePlain outputs what must be text already: Jinja2 joins such values unconverted.
-func (fr *frame) writePlain(v any) {
+// writeText prints a value that must be a string: Jinja2 joins it without conversion.
+func (fr *frame) writeText(v any) {
 	s, ok := value.AsStr(v)
 	if !ok {
-		if fr.out.bad == nil {
-			fr.out.bad = &raise.Exception{Class: "TypeError", Kind: KindRuntime, Message: "sequence item 0: expected str instance, " + value.TypeName(v) + " found"}
+		if fr.out.joinError == nil {
+			fr.out.joinError = &raise.Exception{Class: "TypeError", Kind: KindRuntime, Message: "sequence item 0: expected str instance, " + value.TypeName(v) + " found"}
 		}
 		return
 	}
@@ -215,14 +215,14 @@ func (c *compiler) with(n *syntax.With, sc *scope) stmt {
 	}
 	body := c.body(n.Body, inner)
 	leave := c.leave(inner)
-	return func(fr *frame) ctl {
+	return func(fr *frame) outcome {
 		fr.run(enter)
 		for i := range bindings {
 			v := bindings[i].value(fr)
 			fr.pos = bindings[i].at
 			bindings[i].store(fr, v)
 		}
-		if end := fr.run(body); end != ctlNext {
+		if end := fr.run(body); end != outcomeNext {
 			return end
 		}
 		return leave(fr)
@@ -244,14 +244,14 @@ func (c *compiler) autoescapeStatement(n *syntax.Autoescape, sc *scope) stmt {
 		}
 	}
 	c.autoescape, c.volatile = auto, volatile
-	return func(fr *frame) ctl {
+	return func(fr *frame) outcome {
 		saved := *fr.ctx.escape
 		fr.ctx.escape.autoescape = value.Truth(val(fr))
-		// A break or continue leaves the mode as it is, as in Jinja2.
-		if end := fr.run(body); end != ctlNext {
+		// A break or continue keeps the mode, as in Jinja2.
+		if end := fr.run(body); end != outcomeNext {
 			return end
 		}
 		*fr.ctx.escape = saved
-		return ctlNext
+		return outcomeNext
 	}
 }

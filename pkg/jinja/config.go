@@ -9,7 +9,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/jinja/internal/value"
 )
 
-// Extensions are the statements of Jinja2 that are off unless asked for.
+// Extensions are the statements of Jinja2 that are disabled by default.
 type Extensions struct {
 	// Do is `{% do expression %}`.
 	Do bool
@@ -17,35 +17,39 @@ type Extensions struct {
 	LoopControls bool
 }
 
-// Config is what an [Environment] is made of. The zero value is Jinja2's default
+// Config has the settings of an [Environment]. The zero value is Jinja2's default,
 // with no loader.
 type Config struct {
-	// Loader finds templates by name; nil has none.
+	// Loader finds templates by name. It may be nil.
 	Loader Loader
-	// Filters and Tests are added to the built-in ones, or replace them.
+	// Filters and Tests are added to the built-in ones and replace those of the same
+	// name.
 	Filters, Tests map[string]Func
-	// Globals are names that every template sees, imported ones too. Values are as for [Template.Render].
+	// Globals are names that all templates see, also imported ones. Values are as for
+	// [Template.Render].
 	Globals map[string]any
-	// Undefined says what unknown names evaluate to.
+	// Undefined is the mode of unknown names.
 	Undefined UndefinedMode
 	// TrimBlocks removes the first newline after a block tag.
 	TrimBlocks bool
 	// LstripBlocks removes blanks between the start of a line and a block tag.
 	LstripBlocks bool
-	// KeepTrailingNewline keeps the last newline of a source, which is removed otherwise.
+	// KeepTrailingNewline keeps the last newline of a source, which otherwise is
+	// removed.
 	KeepTrailingNewline bool
-	// Autoescape escapes for HTML what is printed.
+	// Autoescape escapes output for HTML.
 	Autoescape bool
-	// Extensions switches statements on.
+	// Extensions enables statements.
 	Extensions Extensions
-	// LineStatementPrefix and LineCommentPrefix switch line statements and comments on when not empty.
+	// LineStatementPrefix and LineCommentPrefix enable line statements and comments
+	// unless they are empty.
 	LineStatementPrefix, LineCommentPrefix string
-	// Limits bounds what one render may use.
+	// Limits bound what one render may use.
 	Limits Limits
 }
 
-// Environment holds the settings, filters, tests and globals that its templates
-// share, and the templates compiled so far. It is safe for concurrent use.
+// Environment holds what its templates share: settings, filters, tests, globals, and
+// the templates compiled so far. It is safe for concurrent use.
 type Environment struct {
 	cfg     Config
 	syntax  syntax.Options
@@ -57,7 +61,7 @@ type Environment struct {
 	cache map[string]*Template
 }
 
-// New makes an environment. The maps of the configuration are copied.
+// New returns an environment. It copies the maps of the configuration.
 func New(cfg Config) *Environment {
 	cfg.Limits = cfg.Limits.WithDefaults()
 	e := &Environment{
@@ -93,8 +97,8 @@ func New(cfg Config) *Environment {
 	return e
 }
 
-// Template returns the template of that name, loaded and compiled at its first
-// use and kept. A missing one is an *Error of KindNotFound.
+// Template returns a template by its name. It is loaded and compiled at the first use.
+// If the loader does not have it, the error is an *Error of KindNotFound.
 func (e *Environment) Template(name string) (*Template, error) {
 	e.mu.RLock()
 	t := e.cache[name]
@@ -122,8 +126,8 @@ func (e *Environment) Template(name string) (*Template, error) {
 	return t, nil
 }
 
-// Parse compiles a template from a string. The name is for errors alone: the
-// result is not kept, and other templates do not find it.
+// Parse compiles a template from a string. The name is for errors; the environment
+// does not keep the template.
 func (e *Environment) Parse(name, source string) (t *Template, err error) {
 	defer recoverTo(&err, func() *state { return nil })
 	return compileTemplate(e, name, source), nil

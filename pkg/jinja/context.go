@@ -5,8 +5,8 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/jinja/internal/value"
 )
 
-// varContext is Jinja2's Context: what a template was given, what it has set at its
-// top level, what of that it exports, and the blocks in effect.
+// varContext is Jinja2's Context: the variables given to a template, those it has set
+// at its top level, the exported ones among them, and the blocks in effect.
 type varContext struct {
 	env      *Environment
 	name     string
@@ -14,15 +14,16 @@ type varContext struct {
 	vars     map[string]any
 	exported map[string]bool
 	blocks   map[string][]*function
-	// Escape is the eval context: whether output is escaped now. Derived contexts share it.
+	// escape says whether output is escaped now. Derived contexts share it.
 	escape *evalContext
-	// globals says whose globals are part of parent; nil for derived contexts.
+	// globals is the environment whose globals are in parent; nil for derived
+	// contexts.
 	globals *Environment
 }
 
 type evalContext struct{ autoescape bool }
 
-// newContext makes a template's own context; vars is not copied.
+// newContext returns the context of a template. It does not copy vars.
 func newContext(env *Environment, t *Template, vars map[string]any) *varContext {
 	c := &varContext{
 		env: env, name: t.name, parent: vars, globals: t.env,
@@ -37,7 +38,7 @@ func newContext(env *Environment, t *Template, vars map[string]any) *varContext 
 	return c
 }
 
-// resolve looks a name up; missing is what it gives for none.
+// Resolve returns a variable, or value.Missing.
 func (c *varContext) Resolve(name string) any {
 	v, ok := c.vars[name]
 	if !ok {
@@ -65,13 +66,13 @@ func (c *varContext) export(name string) {
 	c.exported[name] = true
 }
 
-// all is everything the context knows. It must not be written to.
+// all returns all variables. The map must not be modified.
 func (c *varContext) all() map[string]any {
 	if len(c.vars) == 0 {
 		return c.parent
 	}
 	if len(c.parent) == 0 {
-		// A copy: unlike the original's dict, ours may be read while vars grows.
+		// A copy: Python's dict could be read here while vars grows.
 		return c.merged(nil)
 	}
 	return c.merged(c.parent)
@@ -88,10 +89,10 @@ func (c *varContext) merged(parent map[string]any) map[string]any {
 	return all
 }
 
-// size is the number of names that a copy of the context takes over.
+// size is the number of variables to copy for a derived context.
 func (c *varContext) size() int { return len(c.parent) + len(c.vars) }
 
-// withLocals is all the context knows and the local variables that have values.
+// withLocals returns all variables, and the local ones that have values.
 func (c *varContext) withLocals(locals map[string]any) map[string]any {
 	if len(locals) == 0 {
 		return c.all()
@@ -105,7 +106,7 @@ func (c *varContext) withLocals(locals map[string]any) map[string]any {
 	return all
 }
 
-// derived is an independent context of the same template with more variables.
+// derived returns an independent context of the same template with more variables.
 func (c *varContext) derived(locals map[string]any) *varContext {
 	d := &varContext{env: c.env, name: c.name, parent: c.withLocals(locals), escape: c.escape}
 	d.blocks = make(map[string][]*function, len(c.blocks))
@@ -115,7 +116,7 @@ func (c *varContext) derived(locals map[string]any) *varContext {
 	return d
 }
 
-// superBlock is what `super` means in a block.
+// superBlock returns the value of `super` in a block.
 func (c *varContext) superBlock(current *function) any {
 	blocks := c.blocks[current.name]
 	for i, b := range blocks {
@@ -129,10 +130,10 @@ func (c *varContext) superBlock(current *function) any {
 	return value.NewUndefined(c.env.cfg.Undefined, "there is no parent block called "+value.Repr(current.name)+".")
 }
 
-// templateRef is `self`.
-type templateRef struct{ ctx *varContext }
+// selfRef is `self`.
+type selfRef struct{ ctx *varContext }
 
-func (t *templateRef) block(name string) (any, bool) {
+func (t *selfRef) block(name string) (any, bool) {
 	blocks, ok := t.ctx.blocks[name]
 	if !ok {
 		return nil, false
@@ -140,7 +141,7 @@ func (t *templateRef) block(name string) (any, bool) {
 	return &blockRef{name, t.ctx, blocks, 0}, true
 }
 
-// blockRef is `self.name` or `super`: a block that can be called.
+// blockRef is `self.name` or `super`, a block that can be called.
 type blockRef struct {
 	name  string
 	ctx   *varContext
@@ -166,18 +167,18 @@ func (b *blockRef) call(fr *frame) any {
 	return text
 }
 
-// module is an imported template: what it exports and what it printed.
+// module is an imported template: its exports and its output.
 type module struct {
-	name  string
-	attrs map[string]any
-	body  string
-	bad   *raise.Exception // the failure to join what it printed, shown when its text is used
+	name      string
+	attrs     map[string]any
+	body      string
+	joinError *raise.Exception // raised when the output is used
 }
 
-// text is what the template printed.
+// text returns the output of the template.
 func (m *module) text() string {
-	if m.bad != nil {
-		panic(m.bad)
+	if m.joinError != nil {
+		panic(m.joinError)
 	}
 	return m.body
 }
@@ -188,15 +189,15 @@ func (t *Template) makeModule(fr *frame, vars map[string]any) *module {
 	out := &buffer{st: fr.st}
 	t.root.call(fr.st, ctx, nil, out)
 	fr.st.Alloc(len(out.b))
-	m := &module{name: t.name, body: string(out.b), bad: out.bad, attrs: make(map[string]any, len(ctx.exported))}
+	m := &module{name: t.name, body: string(out.b), joinError: out.joinError, attrs: make(map[string]any, len(ctx.exported))}
 	for name := range ctx.exported {
 		m.attrs[name] = ctx.Resolve(name)
 	}
 	return m
 }
 
-// defaultModule is the template as imported without context. It is made once in
-// a render, unless the importing template has globals that this one lacks.
+// defaultModule returns the template as imported without context. A render makes it
+// once, unless the importing template has globals that this one lacks.
 func (t *Template) defaultModule(fr *frame, ctx *varContext) *module {
 	if ctx != nil && ctx.globals != nil && ctx.globals != t.env {
 		var more map[string]any

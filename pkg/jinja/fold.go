@@ -11,8 +11,8 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/jinja/internal/value"
 )
 
-// foldFrame is where constants are computed: a render with tight limits. What
-// fails there, or is too big, is left to the render.
+// foldFrame returns the frame in which constants are computed, with low limits. What
+// fails or exceeds them is left to the render.
 func (c *compiler) foldFrame() *frame {
 	limits := Limits{Depth: 50, Range: 1000, Output: 1 << 16, Steps: 1 << 16, Memory: 1 << 18}
 	st := newState(c.env, &limits, nil)
@@ -22,12 +22,12 @@ func (c *compiler) foldFrame() *frame {
 	return fr
 }
 
-// impossible is panicked with where Jinja2's optimizer gives up.
+// impossible is raised where Jinja2's optimizer gives up.
 var impossible = &raise.Exception{Class: "Impossible", Kind: KindRuntime, Message: "not constant"}
 
-// asConst computes an expression that depends on nothing, as Jinja2's optimizer
-// does. Most errors mean that it is not constant; the few that escape Jinja2's
-// own handling are errors of the template.
+// asConst computes a constant expression, as Jinja2's optimizer does. After most
+// errors it is no constant; the few that Jinja2 does not catch are errors of the
+// template.
 func (c *compiler) asConst(n syntax.Node) (any, bool) {
 	if !c.foldable(n, 0) {
 		return nil, false
@@ -62,7 +62,8 @@ func (c *compiler) tryConst(n syntax.Node) (v any, err *raise.Exception) {
 	return v, nil
 }
 
-// guarded runs a part of the computation whose every error means "not constant".
+// guarded runs a part of the computation after whose errors the expression is no
+// constant.
 func (c *compiler) guarded(f func() any) (v any, ok bool) {
 	if c.fold.st.Try(func() { v = f() }, "Exception") != nil {
 		return nil, false
@@ -70,38 +71,39 @@ func (c *compiler) guarded(f func() any) (v any, ok bool) {
 	return v, true
 }
 
-// must unwraps a part of a guarded computation.
-func must(v any, ok bool) any {
+// mustConst returns a constant within a guarded computation.
+func mustConst(v any, ok bool) any {
 	if !ok {
 		panic(impossible)
 	}
 	return v
 }
 
-// deepExpr is the depth from which on expressions that are no constants are
-// remembered: each level of a long chain would go through all the lower ones again.
-const deepExpr = 8
+// rememberDepth is the nesting from which on expressions that are no constants are
+// remembered. Without that each level of a long chain would search all lower ones
+// again.
+const rememberDepth = 8
 
-// foldable looks, quickly, for what no constant has.
+// foldable quickly excludes expressions that are no constants.
 func (c *compiler) foldable(n syntax.Node, depth int) bool {
-	if c.unfit[n] {
+	if c.notConstant[n] {
 		return false
 	}
-	ok := c.mayFold(n, depth+1)
-	if !ok && depth >= deepExpr {
-		c.noteUnfit(n)
+	ok := c.foldableKind(n, depth+1)
+	if !ok && depth >= rememberDepth {
+		c.noteNotConstant(n)
 	}
 	return ok
 }
 
-func (c *compiler) noteUnfit(n syntax.Node) {
-	if c.unfit == nil {
-		c.unfit = map[syntax.Node]bool{}
+func (c *compiler) noteNotConstant(n syntax.Node) {
+	if c.notConstant == nil {
+		c.notConstant = map[syntax.Node]bool{}
 	}
-	c.unfit[n] = true
+	c.notConstant[n] = true
 }
 
-func (c *compiler) mayFold(n syntax.Node, depth int) bool {
+func (c *compiler) foldableKind(n syntax.Node, depth int) bool {
 	switch n := n.(type) {
 	case *syntax.Const:
 		return true
@@ -135,17 +137,17 @@ func (c *compiler) mayFold(n syntax.Node, depth int) bool {
 	return ok
 }
 
-// constOf computes; the bool is false for what only a render can tell.
+// constOf computes an expression; ok is false if only a render can.
 func (c *compiler) constOf(n syntax.Node) (v any, ok bool) {
-	if c.unfit[n] {
+	if c.notConstant[n] {
 		return nil, false
 	}
 	c.depth++
 	done := false
 	defer func() {
 		c.depth--
-		if c.depth >= deepExpr && (!done || !ok) {
-			c.noteUnfit(n)
+		if c.depth >= rememberDepth && (!done || !ok) {
+			c.noteNotConstant(n)
 		}
 	}()
 	v, ok = c.compute(n)
@@ -201,21 +203,21 @@ func (c *compiler) compute(n syntax.Node) (any, bool) {
 		}
 		return c.constOf(n.Right)
 	case *syntax.Not:
-		return c.guarded(func() any { return !value.Truth(must(c.constOf(n.Expr))) })
+		return c.guarded(func() any { return !value.Truth(mustConst(c.constOf(n.Expr))) })
 	case *syntax.Unary:
 		return c.guarded(func() any {
 			if n.Negative {
-				return operator.Negate(&fr.Frame, must(c.constOf(n.Expr)))
+				return operator.Negate(&fr.Frame, mustConst(c.constOf(n.Expr)))
 			}
-			return operator.Positive(&fr.Frame, must(c.constOf(n.Expr)))
+			return operator.Positive(&fr.Frame, mustConst(c.constOf(n.Expr)))
 		})
 	case *syntax.Binary:
 		return c.guarded(func() any {
-			left := must(c.constOf(n.Left))
-			return binaryOps[n.Op](&fr.Frame, left, must(c.constOf(n.Right)))
+			left := mustConst(c.constOf(n.Left))
+			return binaryOps[n.Op](&fr.Frame, left, mustConst(c.constOf(n.Right)))
 		})
 	case *syntax.Concat:
-		// Without regard to escaping: Jinja2's constants differ from its renders here.
+		// Without escaping: constants of Jinja2 differ from its renders here.
 		var b strings.Builder
 		for _, item := range n.Items {
 			v, ok := c.constOf(item)
@@ -241,7 +243,7 @@ func (c *compiler) constAccess(n syntax.Node) (any, bool) {
 		}
 		return c.guarded(func() any {
 			for _, o := range n.Ops {
-				b := must(c.constOf(o.Expr))
+				b := mustConst(c.constOf(o.Expr))
 				if !compareFuncs[o.Op](&fr.Frame, a, b) {
 					return false
 				}
@@ -250,11 +252,11 @@ func (c *compiler) constAccess(n syntax.Node) (any, bool) {
 			return true
 		})
 	case *syntax.Getattr:
-		return c.guarded(func() any { return method.Getattr(&fr.Frame, must(c.constOf(n.Expr)), n.Attr) })
+		return c.guarded(func() any { return method.Getattr(&fr.Frame, mustConst(c.constOf(n.Expr)), n.Attr) })
 	case *syntax.Getitem:
 		return c.guarded(func() any {
-			v := must(c.constOf(n.Expr))
-			return method.Getitem(&fr.Frame, v, must(c.constOf(n.Arg)))
+			v := mustConst(c.constOf(n.Expr))
+			return method.Getitem(&fr.Frame, v, mustConst(c.constOf(n.Arg)))
 		})
 	case *syntax.Slice:
 		var s value.Slice
@@ -291,14 +293,14 @@ func (c *compiler) constApply(f *value.Callable, subject syntax.Node, a *syntax.
 		kw = value.AddKeyword(&c.fold.Frame, kw, k.Name, v, true)
 	}
 	if a.Star != nil {
-		more, ok := c.guarded(func() any { return value.Collect(&c.fold.Frame, must(c.constOf(a.Star))) })
+		more, ok := c.guarded(func() any { return value.Collect(&c.fold.Frame, mustConst(c.constOf(a.Star))) })
 		if !ok {
 			return nil, false
 		}
 		args = append(args, more.([]any)...)
 	}
 	if a.StarStar != nil {
-		more, ok := c.guarded(func() any { return starKwargs(c.fold, kw, must(c.constOf(a.StarStar)), true) })
+		more, ok := c.guarded(func() any { return starKwargs(c.fold, kw, mustConst(c.constOf(a.StarStar)), true) })
 		if !ok {
 			return nil, false
 		}
@@ -319,7 +321,7 @@ func (c *compiler) constAll(list []syntax.Node) ([]any, bool) {
 	return vals, true
 }
 
-// constOutput is the text of something printed that is constant.
+// constOutput returns the text of a printed expression that is constant.
 func (c *compiler) constOutput(n syntax.Node) (text string, ok bool) {
 	if d, isData := n.(*syntax.TemplateData); isData {
 		return d.Data, !c.volatile
@@ -343,8 +345,8 @@ func (c *compiler) constOutput(n syntax.Node) (text string, ok bool) {
 	return text, len(text) < 1<<16
 }
 
-// safeRepr says whether a constant may stand in compiled code: Jinja2 keeps
-// only what Python can write down.
+// safeRepr reports whether Jinja2 keeps a constant: Python must be able to write it as
+// a literal.
 func safeRepr(v any) bool {
 	switch v := v.(type) {
 	case nil, bool, int64, float64, string, Markup, *value.Range:
@@ -373,14 +375,14 @@ func allSafe(list []any) bool {
 	return true
 }
 
-// mutable says whether a constant must be made anew each time.
-func mutable(v any) bool {
+// isMutable reports whether each use of a constant needs its own copy.
+func isMutable(v any) bool {
 	switch v := v.(type) {
 	case *List, *Dict:
 		return true
 	case Tuple:
 		for _, item := range v {
-			if mutable(item) {
+			if isMutable(item) {
 				return true
 			}
 		}
@@ -410,8 +412,8 @@ func cloneConst(fr *frame, v any) any {
 	return v
 }
 
-// nonFinite says whether a constant holds an infinity or a NaN, which Python
-// cannot write down.
+// nonFinite reports whether a constant contains an infinity or a NaN, which are no
+// literals in Python.
 func nonFinite(v any) bool { return firstNonFinite(v) != 0 }
 
 func firstNonFinite(v any) float64 {

@@ -8,14 +8,14 @@ import (
 	"strings"
 )
 
-// Loader finds the source of a template. Load returns an error that is
-// fs.ErrNotExist (errors.Is) when it has none of that name; any other error
-// ends the render. It must be safe for concurrent use.
+// Loader finds the source of a template. If it has none of that name, Load returns an
+// error that is fs.ErrNotExist (errors.Is). Any other error ends the render. A loader
+// must be safe for concurrent use.
 type Loader interface {
 	Load(name string) (source string, err error)
 }
 
-// Map is a loader of templates held in memory, by name.
+// Map is a loader of templates in memory, by name.
 type Map map[string]string
 
 // Load returns the source of the name.
@@ -26,10 +26,10 @@ func (m Map) Load(name string) (string, error) {
 	return "", fs.ErrNotExist
 }
 
-// FS is a loader of the files of a file system, by slash-separated path. It
-// refuses absolute names, names with "..", and symbolic links that lead out of
-// the root (links inside are followed when the file system can read links).
-// Names with empty or "." elements mean what they mean to Jinja2: the same file.
+// FS returns a loader of the files of a file system. Names are slash-separated paths.
+// Absolute names, names with "..", and symbolic links that leave the root are refused;
+// other links are followed if the file system can read them. As in Jinja2, empty and
+// "." elements of a name are ignored.
 func FS(fsys fs.FS) Loader { return fsLoader{fsys} }
 
 type fsLoader struct{ fsys fs.FS }
@@ -43,7 +43,7 @@ func (l fsLoader) Load(name string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	// Only a regular file is a template: reading a pipe would wait for ever.
+	// Reading a pipe would block: only regular files are templates.
 	if info, err := fs.Stat(l.fsys, real); err == nil && !info.Mode().IsRegular() {
 		return "", fs.ErrNotExist
 	}
@@ -51,7 +51,7 @@ func (l fsLoader) Load(name string) (string, error) {
 	return string(b), err
 }
 
-// cleanName checks a template's name and brings it to the form io/fs wants.
+// cleanName checks a template's name and returns it as a path for io/fs.
 func cleanName(name string) (string, error) {
 	if strings.HasPrefix(name, "/") {
 		return "", fmt.Errorf("absolute template name %q: %w", name, fs.ErrNotExist)
@@ -73,8 +73,8 @@ func cleanName(name string) (string, error) {
 	return strings.Join(parts, "/"), nil
 }
 
-// resolve follows symbolic links by hand, so that one that leaves the root is
-// seen, whatever file system is below.
+// resolve follows symbolic links and refuses those that leave the root, on any file
+// system.
 func (l fsLoader) resolve(name string) (string, error) {
 	links, ok := l.fsys.(fs.ReadLinkFS)
 	if !ok {
@@ -108,7 +108,7 @@ func (l fsLoader) resolve(name string) (string, error) {
 	return done, nil
 }
 
-// loadError turns what a loader said into a template error.
+// loadError returns the template error of a loader's error.
 func loadError(name string, err error) *Error {
 	if errors.Is(err, fs.ErrNotExist) {
 		e := &Error{Kind: KindNotFound, Class: "TemplateNotFound", Message: fmt.Sprintf("template %q not found", name), Cause: err}

@@ -5,8 +5,8 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/jinja/internal/value"
 )
 
-// loopContext is the `loop` of a for statement. It looks one item ahead only
-// when asked to.
+// loopContext is the `loop` of a for statement. It reads one item ahead only when a
+// template needs it.
 type loopContext struct {
 	iterable any
 	it       value.Iterator
