@@ -16,11 +16,10 @@ import (
 	digest "github.com/opencontainers/go-digest"
 )
 
-// keepRecords is how many runs a history remembers: two months of nights.
+// keepRecords is how many runs a history keeps: two months of nightly runs.
 const keepRecords = 60
 
-// Record is one run in the history: enough to say what changed since, and what
-// the nights before were like.
+// Record is a run in the history: enough to report what has changed since then.
 type Record struct {
 	Started   time.Time                `json:"started"`
 	Seconds   float64                  `json:"seconds"`
@@ -36,14 +35,14 @@ type Record struct {
 type ImageRecord struct {
 	Digest  digest.Digest `json:"digest,omitempty"`
 	Size    int64         `json:"size,omitempty"`    // bytes
-	Seconds float64       `json:"seconds,omitempty"` // that its build took
+	Seconds float64       `json:"seconds,omitempty"` // of its build
 }
 
-// History is a file of records, a JSON object in each line, the oldest first.
+// History is a file of records, a JSON object per line, the oldest first.
 type History struct{ Path string }
 
-// Load returns the records, the newest first. A missing file is an empty
-// history, and so is a line that cannot be read: comparisons are all that is lost.
+// Load returns the records, the newest first. A missing file is an empty history,
+// and lines that cannot be read are ignored: only comparisons depend on them.
 func (h History) Load() ([]Record, error) {
 	f, err := os.Open(h.Path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -70,7 +69,7 @@ func (h History) Load() ([]Record, error) {
 	}
 }
 
-// Add appends a record, and forgets the oldest beyond the number that is kept.
+// Add appends a record and removes the oldest ones beyond keepRecords.
 func (h History) Add(rec Record) error {
 	records, err := h.Load()
 	if err != nil {

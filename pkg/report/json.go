@@ -10,27 +10,27 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/image"
 )
 
-// jsonEvent is one line of JSON progress. The names are stable: fields may be
-// added, none changes its meaning.
+// jsonEvent is a line of JSON progress. The format is stable: fields may be added,
+// and no field changes its meaning.
 //
 //	event        run_start, image_start, step_start, step_end, output, transfer,
 //	             image_end, push_start, push_end, message, run_end
 //	time         RFC 3339 with nanoseconds, UTC
-//	image        the image's name; not in run_start, run_end and message
+//	image        name of the image; not in run_start, run_end and message
 //	step         id, name; in step_end also cached, error, duration (seconds)
-//	text         output: as it came, if it is UTF-8; message: the line; push_end:
-//	             why it failed, absent if it did not
+//	text         output: as it was printed, if it is UTF-8; message: the line;
+//	             push_end: the error, absent on success
 //	data         output that is not UTF-8, in base64
-//	bytes        transfer: moved so far
-//	total_bytes  transfer: to be moved, absent while unknown
+//	bytes        transfer: transferred so far
+//	total_bytes  transfer: in total, absent while unknown
 //	total        run_start: images that will be built
 //	estimate     run_start, image_start: seconds expected, absent if unknown
 //	duration     run_end: seconds
 //	result       image_end: the object that the JSON summary has for the image,
 //	             with status built, unchanged, error, parent_error, push_error,
 //	             canceled, skipped or unbuildable
-//	dropped      with event "dropped": how many output and transfer events were
-//	             left out because the reader took nothing
+//	dropped      event "dropped": the number of output and transfer events that
+//	             were discarded because the reader was too slow
 type jsonEvent struct {
 	Time       string     `json:"time"`
 	Event      string     `json:"event"`
@@ -60,7 +60,7 @@ const transferEvery = 500 * time.Millisecond
 
 type jsonView struct {
 	q     *queue
-	moved map[transferKey]time.Time // when a transfer was last shown
+	shown map[transferKey]time.Time // when a transfer was last shown
 }
 
 type transferKey struct {
@@ -104,7 +104,7 @@ func (v *jsonView) event(_ *model, e build.Event, _ *imageState) {
 		j.Event = "image_end"
 		if e.Result != nil {
 			r := newJSONImage(Result{Result: *e.Result, Log: e.Log})
-			// The event tells our own statuses, which are finer than upstream's.
+			// Our own statuses, which distinguish more than upstream's.
 			r.Status = string(e.Result.Status)
 			j.Result = &r
 		}
@@ -132,20 +132,20 @@ func (v *jsonView) event(_ *model, e build.Event, _ *imageState) {
 	}
 }
 
-// due holds transfers to a readable rate; the last of each always passes.
+// due limits the rate of transfer events. The last one of each transfer is shown.
 func (v *jsonView) due(e build.Event) bool {
-	if v.moved == nil {
-		v.moved = map[transferKey]time.Time{}
+	if v.shown == nil {
+		v.shown = map[transferKey]time.Time{}
 	}
 	key := transferKey{e.Image, e.Step.ID}
 	if e.TotalBytes > 0 && e.Current >= e.TotalBytes {
-		delete(v.moved, key)
+		delete(v.shown, key)
 		return true
 	}
-	if last, ok := v.moved[key]; ok && e.Time.Sub(last) < transferEvery {
+	if last, ok := v.shown[key]; ok && e.Time.Sub(last) < transferEvery {
 		return false
 	}
-	v.moved[key] = e.Time
+	v.shown[key] = e.Time
 	return true
 }
 
@@ -153,7 +153,7 @@ func (v *jsonView) tick(*model, time.Time, bool) {}
 
 func marshalLine(j jsonEvent) string {
 	var b bytes.Buffer
-	// Only strings, numbers and structs of them: it cannot go wrong.
+	// Strings, numbers and structs of them can always be encoded.
 	_ = encode(&b, j, "")
 	return b.String()
 }

@@ -11,9 +11,9 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/build"
 )
 
-// The elements of JUnit's XML as Ant writes it. What the schemas in use ask for
-// differs; this is what all of them take: the attributes that the strict ones
-// want, and none that only some of them know.
+// The elements of JUnit XML as Ant writes it. The schemas in use differ. All of
+// them accept this: it has the attributes that strict ones require, and none that
+// only some know.
 type junitSuites struct {
 	XMLName xml.Name     `xml:"testsuites"`
 	Suites  []junitSuite `xml:"testsuite"`
@@ -60,11 +60,10 @@ type junitProblem struct {
 	Text    string `xml:",cdata"`
 }
 
-// WriteJUnit writes the run as JUnit XML: one suite, a test case for each image
-// that was asked for, and one more for the run itself, so that a run which ended
-// before its images, or published nothing, cannot look like a good one. An image
-// that failed is a failure, one that was not tried for its parent's sake is
-// skipped, one that the run left unfinished is an error.
+// WriteJUnit writes the run as JUnit XML: a suite with a test case for each
+// selected image, and one for the run itself, so that a run which ended early or
+// published nothing does not look successful. An image that failed is a failure,
+// one whose parent failed is skipped, and one that was not finished is an error.
 func (r *Run) WriteJUnit(w io.Writer) error {
 	host, err := os.Hostname()
 	if err != nil || host == "" {
@@ -134,7 +133,7 @@ func junitImage(res Result, allowed bool) junitCase {
 	return c
 }
 
-// failureLines is a failure as the text summary tells it.
+// failureLines returns a failure as the text summary prints it.
 func failureLines(res Result) []string {
 	f := res.Failure
 	if f == nil {
@@ -167,7 +166,7 @@ func failureLines(res Result) []string {
 	return lines
 }
 
-// xmlText joins lines, without what XML cannot hold: nothing in CDATA is escaped.
+// xmlText joins lines without the characters that XML forbids: CDATA has no escapes.
 func xmlText(lines []string) string {
 	var b strings.Builder
 	for _, l := range lines {

@@ -14,31 +14,30 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/image"
 )
 
-// FailedPrefix begins the name of the symbolic link to a failed image's log,
-// as upstream names it: it sorts first in a listing.
+// FailedPrefix begins the name of the symbolic link to the log of a failed image,
+// as in upstream. It sorts first in a listing.
 const FailedPrefix = "000_FAILED_"
 
 // LogsOptions are the settings of Logs.
 type LogsOptions struct {
-	// Dir is the directory of the log files. It is created if need be. With ""
+	// Dir is the directory of the log files. It is created if needed. If it is "",
 	// no files are written, and only the last lines of steps are kept.
 	Dir string
 
-	// TailLines is how many of a step's last lines are kept. 0 means 20.
+	// TailLines is how many of the last lines of a step are kept. 0 means 20.
 	TailLines int
 
-	// OnError is told the first error of writing, once; the run goes on without
-	// log files from there. It may be nil, and must not call the Logs' methods;
-	// handing a message to Progress is fine.
+	// OnError is called once, with the first error of writing. The run continues
+	// without log files. It may be nil and must not call methods of the Logs.
 	OnError func(error)
 }
 
 // Logs keeps a log file per image and the last lines of each step.
 //
-// A file, <image>.log, is created afresh when its image starts and holds the
-// output as the bytes that came, under a header per step. For a failed image
-// there is a symbolic link beside it, 000_FAILED_<image>.log; those of earlier
-// runs are removed when the run starts.
+// The file, <image>.log, is created when its image starts and contains the output
+// of each step, byte for byte, under a header. A failed image has a symbolic link
+// to it as well, 000_FAILED_<image>.log; those of earlier runs are removed when
+// the run starts.
 //
 // Its methods may be called from several goroutines.
 type Logs struct {
@@ -50,7 +49,7 @@ type Logs struct {
 	ended  map[image.ID]endedLog
 }
 
-// endedLog is what the log of a finished image says.
+// endedLog is the log of a finished image.
 type endedLog struct {
 	path    string         // "" if there is no file
 	failure *build.Failure // completed; nil if the image did not fail
@@ -60,11 +59,11 @@ type imageLog struct {
 	path     string
 	file     *os.File
 	w        *bufio.Writer
-	midLine  bool   // the output written last did not end its line
-	current  string // ID of the step whose output was written last
+	midLine  bool   // the last output written did not end its line
+	current  string // ID of the step whose output was last written
 	attempts int
 	steps    map[string]*stepLog
-	last     *stepLog // the step that failed last, else that spoke last
+	last     *stepLog // the step that failed last, else the one with the latest output
 }
 
 type stepLog struct {
@@ -74,8 +73,8 @@ type stepLog struct {
 	tail   []string
 }
 
-// NewLogs prepares a run's logs. An unusable directory is told to OnError, and
-// leaves a Logs that writes nothing.
+// NewLogs prepares the logs of a run. If the directory cannot be used, OnError is
+// called and no files are written.
 func NewLogs(opts LogsOptions) *Logs {
 	if opts.TailLines <= 0 {
 		opts.TailLines = 20
@@ -87,15 +86,15 @@ func NewLogs(opts LogsOptions) *Logs {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err := os.MkdirAll(opts.Dir, 0o755); err != nil {
-		l.fail(fmt.Errorf("making the log directory: %w", err))
+		l.fail(fmt.Errorf("creating the log directory: %w", err))
 		return l
 	}
 	l.removeStaleLinks()
 	return l
 }
 
-// removeStaleLinks takes away the marks of an earlier run's failures. Only
-// links: a file of that name is not ours.
+// removeStaleLinks removes the links to logs of images that failed in earlier runs.
+// A file of that name is not one of them.
 func (l *Logs) removeStaleLinks() {
 	links, err := filepath.Glob(filepath.Join(globEscape(l.opts.Dir), FailedPrefix+"*.log"))
 	if err != nil {
@@ -106,7 +105,7 @@ func (l *Logs) removeStaleLinks() {
 			continue
 		}
 		if err := os.Remove(link); err != nil {
-			l.fail(fmt.Errorf("removing an earlier run's mark: %w", err))
+			l.fail(fmt.Errorf("removing the link of an earlier failure: %w", err))
 			return
 		}
 	}
@@ -116,9 +115,8 @@ func globEscape(dir string) string {
 	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(dir)
 }
 
-// Handle takes an event; see Completing for handlers that show results.
-//
-// It writes to local files through a buffer, which is as much as it blocks.
+// Handle handles an event of a run; see Completing for handlers that show results.
+// It blocks no longer than a buffered write to a local file.
 func (l *Logs) Handle(e build.Event) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -152,8 +150,8 @@ func (l *Logs) Close() error {
 	return l.err
 }
 
-// fail notes the first error and stops all writing: on a full disk each
-// further write would fail too, and half a log misleads more than none.
+// fail records the first error and stops all writing: on a full disk every later
+// write would fail too, and an incomplete log misleads more than none.
 func (l *Logs) fail(err error) {
 	if l.err != nil {
 		return
@@ -194,7 +192,7 @@ func (l *Logs) step(im *imageLog, s build.Step) *stepLog {
 	return st
 }
 
-// fileName keeps an image name from leaving the directory.
+// fileName returns a file name for an image that cannot lead out of the directory.
 func fileName(image string) string {
 	return strings.NewReplacer("/", "_", string(filepath.Separator), "_", "\x00", "_").Replace(image)
 }
@@ -240,7 +238,7 @@ func (l *Logs) header(im *imageLog, s build.Step) {
 	l.line(im, "==> "+oneLine(name))
 }
 
-// line writes a line of our own, on a line of its own.
+// line writes a line that is not output, and starts a new line for it if needed.
 func (l *Logs) line(im *imageLog, text string) {
 	if im.w == nil {
 		return
@@ -261,8 +259,8 @@ func (l *Logs) output(e build.Event) {
 	im := l.image(e)
 	st := l.step(im, e.Step)
 	st.split.write(e.Data, func(line string) { l.keep(st, line) })
-	// Steps of one image may run side by side: the header is repeated wherever
-	// the output changes hands.
+	// Steps of an image may run at the same time: the header is repeated whenever
+	// the output changes from one to another.
 	l.header(im, build.Step{ID: e.Step.ID, Name: st.name})
 	if im.w == nil {
 		return
@@ -304,7 +302,7 @@ func (l *Logs) stepEnd(e build.Event) {
 	if !st.failed && im.last != st {
 		delete(im.steps, e.Step.ID)
 	}
-	// Flushed here, so that a long image's log can be followed.
+	// Flushed here, so that the log of a long build can be followed.
 	if im.w != nil {
 		if err := im.w.Flush(); err != nil {
 			l.fail(fmt.Errorf("writing a log: %w", err))
@@ -342,14 +340,13 @@ func (l *Logs) imageEnd(e build.Event) {
 		link := filepath.Join(l.opts.Dir, FailedPrefix+fileName(e.Image.String())+".log")
 		_ = os.Remove(link)
 		if err := os.Symlink(filepath.Base(ended.path), link); err != nil {
-			l.fail(fmt.Errorf("marking the log of %s as failed: %w", e.Image, err))
+			l.fail(fmt.Errorf("linking to the log of %s: %w", e.Image, err))
 		}
 	}
 }
 
-// Complete returns a copy of a build's result with what the logs know of it: the
-// log's path, and of a failure the step and its last lines if the builder did
-// not say.
+// Complete returns a build's result with the path of its log and, for a failure,
+// the step and its last lines if the builder did not report them.
 func (l *Logs) Complete(r build.Result) Result {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -363,8 +360,8 @@ func (l *Logs) Complete(r build.Result) Result {
 	return out
 }
 
-// Completing returns a consumer of events that writes them to the logs, and then
-// passes them on with what the logs know of an image's result.
+// Completing returns an event handler that writes events to the logs and passes
+// them to next, with results completed as by Complete.
 func (l *Logs) Completing(next func(build.Event)) func(build.Event) {
 	return func(e build.Event) {
 		l.Handle(e)
@@ -376,7 +373,7 @@ func (l *Logs) Completing(next func(build.Event)) func(build.Event) {
 	}
 }
 
-// complete returns f with what the builder left out of it.
+// complete returns f with the step and its last lines, if f does not have them.
 func (im *imageLog) complete(f build.Failure) *build.Failure {
 	st := im.last
 	for _, s := range im.steps {

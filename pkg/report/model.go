@@ -13,22 +13,22 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/image"
 )
 
-// model is what the events so far say about the run. It knows no output.
+// model is the state of the run by the events so far.
 type model struct {
 	started  time.Time
 	total    int
 	estimate time.Duration // of the whole run, from its start; 0 if unknown
 
-	running []*imageState // oldest first: the slowest stand on top
+	running []*imageState // oldest first
 	pushing int           // uploads under way
 	done    int           // ended, of those that count for total
-	bad     int           // failed themselves
-	victims int           // not tried because an ancestor failed
+	failed  int           // by themselves
+	skipped int           // because an ancestor failed
 
-	// What images took that had an estimate, and what they were estimated to
-	// take: their ratio is this run's pace against earlier ones.
+	// The time that finished images with an estimate took, and the sum of their
+	// estimates. The ratio is the pace of this run compared with earlier ones.
 	tookKnown, estimatedKnown time.Duration
-	paced                     int
+	known                     int // number of these images
 	nameWidth                 int
 }
 
@@ -38,7 +38,7 @@ type imageState struct {
 	started  time.Time
 	estimate time.Duration
 	steps    []*stepState // running ones, newest last
-	lastStep string       // name of the step that ended last
+	lastStep string       // name of the step that ended most recently
 	split    map[string]*lineSplitter
 }
 
@@ -49,8 +49,8 @@ type stepState struct {
 	moved          time.Time // when bytes were last reported
 }
 
-// apply takes an event and returns the state of the image that it is about, nil
-// if there is none. On EventImageEnd it is the state as it was before.
+// apply updates the model and returns the state of the event's image, nil if it
+// has none. For EventImageEnd that is the state before the event.
 func (m *model) apply(e build.Event) *imageState {
 	switch e.Kind {
 	case build.EventRunStart:
@@ -128,39 +128,39 @@ func (m *model) end(e build.Event) *imageState {
 	}
 	switch st := e.Result.Status; {
 	case st == build.StatusParentError:
-		m.victims++
+		m.skipped++
 		m.done++
 	case st.Bad():
-		m.bad++
+		m.failed++
 		m.done++
 	case st == build.StatusBuilt:
 		m.done++
 	case im != nil:
-		// Found unchanged after it was begun: it was among those to be built.
+		// It had started, so it counts as one of those to build.
 		m.done++
 	}
 	m.total = max(m.total, m.done)
 	if im != nil && im.estimate > 0 && e.Result.Status == build.StatusBuilt {
 		m.estimatedKnown += im.estimate
 		m.tookKnown += e.Time.Sub(im.started)
-		m.paced++
+		m.known++
 	}
 	m.nameWidth = max(m.nameWidth, len(e.Image.String()))
 	return im
 }
 
-// pace is how long things take in this run against what was expected of them.
+// pace returns the ratio of the time that images take in this run to the estimates.
 func (m *model) pace() float64 {
-	if m.paced == 0 || m.estimatedKnown <= 0 {
+	if m.known == 0 || m.estimatedKnown <= 0 {
 		return 1
 	}
 	p := float64(m.tookKnown) / float64(m.estimatedKnown)
 	return min(max(p, 0.2), 5)
 }
 
-// remaining estimates the time that is left, 0 if nothing can be said. It leans
-// on what earlier runs taught (the events' estimates, corrected by this run's
-// pace), and ever more on this run's own rate as images finish.
+// remaining estimates the time that is left, 0 if it is unknown. At first it relies
+// on the events' estimates, corrected by this run's pace, and as images finish
+// more and more on the rate of this run.
 func (m *model) remaining(now time.Time) time.Duration {
 	if m.total == 0 || m.done >= m.total || m.started.IsZero() {
 		return 0
@@ -183,7 +183,7 @@ func (m *model) remaining(now time.Time) time.Duration {
 	default:
 		left = byRate
 	}
-	// The run cannot end before what is running has.
+	// The run cannot end before the running images.
 	for _, im := range m.running {
 		if im.estimate > 0 {
 			left = max(left, time.Duration(float64(im.estimate)*m.pace())-now.Sub(im.started))
@@ -192,7 +192,7 @@ func (m *model) remaining(now time.Time) time.Duration {
 	return max(left, 0)
 }
 
-// counts is the head of the live area and of the line in a silence.
+// counts returns the first line of the live area: how far the run has come.
 func (m *model) counts(st style, now time.Time, width int) string {
 	sep := st.dot()
 	parts := []string{fmt.Sprintf("%d/%d done", m.done, m.total)}
@@ -206,12 +206,12 @@ func (m *model) counts(st style, now time.Time, width int) string {
 	if m.pushing > 0 {
 		parts = append(parts, fmt.Sprintf("%d pushing", m.pushing))
 	}
-	if m.bad > 0 {
-		parts = append(parts, fmt.Sprintf("%d failed", m.bad))
-		short = append(short, st.sign(badTone)+fmt.Sprint(m.bad))
+	if m.failed > 0 {
+		parts = append(parts, fmt.Sprintf("%d failed", m.failed))
+		short = append(short, st.sign(badTone)+fmt.Sprint(m.failed))
 	}
-	if m.victims > 0 {
-		parts = append(parts, fmt.Sprintf("%d skipped", m.victims))
+	if m.skipped > 0 {
+		parts = append(parts, fmt.Sprintf("%d skipped", m.skipped))
 	}
 	if !m.started.IsZero() {
 		parts = append(parts, units.Clock(now.Sub(m.started)))
@@ -231,12 +231,12 @@ func (m *model) counts(st style, now time.Time, width int) string {
 	return line
 }
 
-// slowest names the step that has run longest, if it has for a while.
+// slowest names the step that has been running longest, if that is a while.
 func (m *model) slowest(now time.Time) string {
 	name, longest := "", 10*time.Second
 	for _, im := range m.running {
 		for _, s := range im.steps {
-			if d := now.Sub(s.started); d > longest && im.doing(now) == s.name {
+			if d := now.Sub(s.started); d > longest && im.currentStep(now) == s.name {
 				name, longest = im.id.String(), d
 			}
 		}
@@ -247,16 +247,15 @@ func (m *model) slowest(now time.Time) string {
 	return "slowest step: " + oneLine(name) + " " + units.Clock(longest)
 }
 
-// idle is how long after its last report a transfer counts as moving.
-const idle = 5 * time.Second
+// transferTimeout is how long after its last event a transfer counts as active.
+const transferTimeout = 5 * time.Second
 
-// doing is the name of the step that an image is busy with: the newest that
-// runs, where a transfer that has ended or stands still does not count, since
-// builders do not always tell its end.
-func (im *imageState) doing(now time.Time) string {
+// currentStep returns the name of the newest running step. Transfers that are
+// complete or idle do not count, since builders do not always report their end.
+func (im *imageState) currentStep(now time.Time) string {
 	for i := len(im.steps) - 1; i >= 0; i-- {
 		s := im.steps[i]
-		ended := s.total > 0 && s.current >= s.total || now.Sub(s.moved) > idle
+		ended := s.total > 0 && s.current >= s.total || now.Sub(s.moved) > transferTimeout
 		if s.moved.IsZero() || !ended {
 			return s.name
 		}
@@ -267,12 +266,13 @@ func (im *imageState) doing(now time.Time) string {
 	return im.lastStep
 }
 
-// bytesText is the bytes that the image moves at the moment, "" if none do.
+// bytesText returns the progress of the image's active transfers, "" if there are
+// none.
 func (im *imageState) bytesText(now time.Time) string {
 	var current, total int64
 	moving, known := false, true
 	for _, s := range im.steps {
-		if s.moved.IsZero() || now.Sub(s.moved) > idle {
+		if s.moved.IsZero() || now.Sub(s.moved) > transferTimeout {
 			continue
 		}
 		moving = true

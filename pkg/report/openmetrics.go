@@ -10,15 +10,15 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/build"
 )
 
-// maxLabelled is how many images have series of their own. Templates are a
-// directory tree that people write, so that their number is bounded in practice;
-// this bounds it for a monitoring system that has to keep every name for ever.
+// maxLabelled is how many images have series of their own. In practice there are
+// fewer; the limit protects monitoring systems, which keep every name for ever.
 const maxLabelled = 2000
 
 // WriteOpenMetrics writes the run as OpenMetrics text, for a scrape target or for
-// the textfile collector of Prometheus' node_exporter. All are gauges, which say
-// what the last run was: the one type that both formats write alike. There are
-// no timestamps, which that collector refuses; when the run ended is a metric.
+// the textfile collector of Prometheus' node_exporter. All metrics are gauges that
+// describe the last run, the only type that both formats write in the same way.
+// They have no timestamps, which that collector rejects; the end of the run is a
+// metric.
 func (r *Run) WriteOpenMetrics(w io.Writer) error {
 	m := &metrics{w: w}
 	ok := 0.0
@@ -26,20 +26,20 @@ func (r *Run) WriteOpenMetrics(w io.Writer) error {
 		ok = 1
 	}
 	end := r.Started.Add(r.Duration)
-	m.gauge("kolla_build_success", "Whether the last run came to its end and nothing failed that must not.", sample{v: ok})
-	m.gauge("kolla_build_started_timestamp_seconds", "When the last run began, in seconds since 1970.", sample{v: unix(r.Started)})
-	m.gauge("kolla_build_ended_timestamp_seconds", "When the last run ended, in seconds since 1970.", sample{v: unix(end)})
-	if t := r.lastGood(end); !t.IsZero() {
-		m.gauge("kolla_build_last_success_timestamp_seconds", "When the last run that succeeded ended, in seconds since 1970.", sample{v: unix(t)})
+	m.gauge("kolla_build_success", "Whether the last run succeeded.", sample{v: ok})
+	m.gauge("kolla_build_started_timestamp_seconds", "Start of the last run, in seconds since 1970.", sample{v: unix(r.Started)})
+	m.gauge("kolla_build_ended_timestamp_seconds", "End of the last run, in seconds since 1970.", sample{v: unix(end)})
+	if t := r.lastSuccess(end); !t.IsZero() {
+		m.gauge("kolla_build_last_success_timestamp_seconds", "End of the last successful run, in seconds since 1970.", sample{v: unix(t)})
 	}
-	m.gauge("kolla_build_duration_seconds", "How long the last run took.", sample{v: r.Duration.Seconds()})
-	m.gauge("kolla_build_slots", "How many images may build at once.", sample{v: float64(r.Slots)})
+	m.gauge("kolla_build_duration_seconds", "Duration of the last run.", sample{v: r.Duration.Seconds()})
+	m.gauge("kolla_build_slots", "Images that may build at once.", sample{v: float64(r.Slots)})
 	var states []sample
 	for _, st := range []build.Status{build.StatusBuilt, build.StatusUnchanged, build.StatusError, build.StatusParentError,
 		build.StatusPushError, build.StatusLoadError, build.StatusCanceled, build.StatusSkipped, build.StatusUnbuildable} {
 		states = append(states, sample{labels: [][2]string{{"status", string(st)}}, v: float64(r.Count(st))})
 	}
-	m.gauge("kolla_build_images", "Images of the last run by what became of them.", states...)
+	m.gauge("kolla_build_images", "Images of the last run by status.", states...)
 	pushed, packages := 0, 0
 	for _, res := range r.Results {
 		if res.Pushed {
@@ -47,8 +47,8 @@ func (r *Run) WriteOpenMetrics(w io.Writer) error {
 		}
 		packages += len(res.Packages)
 	}
-	m.gauge("kolla_build_published_images", "Images whose tag in the registry names what the last run has.", sample{v: float64(pushed)})
-	m.gauge("kolla_build_package_changes", "Packages that images have in another version than before, counted per image.", sample{v: float64(packages)})
+	m.gauge("kolla_build_published_images", "Images whose tag in the registry names the image of the last run.", sample{v: float64(pushed)})
+	m.gauge("kolla_build_package_changes", "Packages with another version than before, counted per image.", sample{v: float64(packages)})
 	r.imageMetrics(m)
 	if m.err == nil {
 		_, m.err = expfmt.FinalizeOpenMetrics(w)
@@ -79,15 +79,15 @@ func (r *Run) imageMetrics(m *metrics) {
 			changes = append(changes, sample{label, float64(n)})
 		}
 	}
-	m.gauge("kolla_build_image_failed", "Whether the image failed in the last run, or was not tried because its parent did.", failed...)
-	m.gauge("kolla_build_image_build_duration_seconds", "How long the image took to build, for those that the last run built.", took...)
-	m.gauge("kolla_build_image_size_bytes", "The image's compressed layers, config and manifest.", size...)
-	m.gauge("kolla_build_image_size_change_bytes", "What the image has grown by since the run before.", grown...)
-	m.gauge("kolla_build_image_package_changes", "Packages that the image has in another version than before.", changes...)
+	m.gauge("kolla_build_image_failed", "Whether the image failed in the last run or was skipped because its parent failed.", failed...)
+	m.gauge("kolla_build_image_build_duration_seconds", "Build time of the images that the last run built.", took...)
+	m.gauge("kolla_build_image_size_bytes", "Size of the compressed layers, the config and the manifest.", size...)
+	m.gauge("kolla_build_image_size_change_bytes", "Change of the size since the run before.", grown...)
+	m.gauge("kolla_build_image_package_changes", "Packages of the image with another version than before.", changes...)
 }
 
-// lastGood is when the last run ended that succeeded, this one included.
-func (r *Run) lastGood(end time.Time) time.Time {
+// lastSuccess returns the end of the last successful run, which may be this one.
+func (r *Run) lastSuccess(end time.Time) time.Time {
 	if r.Outcome == OutcomeOK {
 		return end
 	}
@@ -106,8 +106,8 @@ type sample struct {
 	v      float64
 }
 
-// metrics writes families one after the other, until one cannot be written.
-// The text is made by Prometheus' own library, so that escapes are its business.
+// metrics writes families of metrics until one cannot be written. Prometheus' own
+// library formats and escapes them.
 type metrics struct {
 	w   io.Writer
 	err error

@@ -9,8 +9,8 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/build"
 )
 
-// plainView prints a line per event that matters. Nothing in it is ever taken
-// back, so that it reads well in a file.
+// plainView prints a line for each important event. Nothing is overwritten, so
+// that the output is readable in a file.
 type plainView struct {
 	style
 	q       *queue
@@ -18,12 +18,12 @@ type plainView struct {
 	quiet   bool
 	silence time.Duration
 
-	spoke     time.Time // when the last line was printed
-	unchanged []string  // not told yet
+	printed   time.Time // when the last line was printed
+	unchanged []string  // names that have not been printed yet
 }
 
 func (v *plainView) println(at time.Time, line string) {
-	v.spoke = at
+	v.printed = at
 	v.q.add(v.text(line) + "\n")
 }
 
@@ -38,7 +38,7 @@ func (v *plainView) event(m *model, e build.Event, im *imageState) {
 	}
 	if e.Kind == build.EventImageEnd && e.Result != nil && e.Result.Status == build.StatusUnchanged {
 		v.unchanged = append(v.unchanged, oneLine(e.Image.String()))
-		v.outputRest(im)
+		v.flushOutput(im)
 		return
 	}
 	switch e.Kind {
@@ -60,12 +60,12 @@ func (v *plainView) event(m *model, e build.Event, im *imageState) {
 	case build.EventLog:
 		if v.output && im != nil {
 			im.splitter(e.Step.ID).write(e.Data, func(line string) { v.outputLine(im, line) })
-			v.spoke = e.Time
+			v.printed = e.Time
 		}
 	case build.EventStepEnd:
 		v.stepEnd(e, im)
 	case build.EventImageEnd:
-		v.outputRest(im)
+		v.flushOutput(im)
 		if e.Result != nil {
 			v.flushUnchanged(e.Time)
 			v.println(e.Time, fmt.Sprintf("%s (%d/%d done)", resultLine(*e.Result), m.done, m.total))
@@ -84,7 +84,7 @@ func (v *plainView) outputLine(im *imageState, line string) {
 	v.q.addDroppable(v.text(oneLine(im.id.String())+" | "+line) + "\n")
 }
 
-func (v *plainView) outputRest(im *imageState) {
+func (v *plainView) flushOutput(im *imageState) {
 	if im == nil || !v.output {
 		return
 	}
@@ -113,15 +113,15 @@ func (v *plainView) tick(m *model, now time.Time, final bool) {
 	if v.quiet {
 		return
 	}
-	if final || len(v.unchanged) > 0 && now.Sub(v.spoke) > time.Second {
+	if final || len(v.unchanged) > 0 && now.Sub(v.printed) > time.Second {
 		v.flushUnchanged(now)
 	}
-	if final || m.total == 0 || m.started.IsZero() || now.Sub(v.spoke) < v.silence {
+	if final || m.total == 0 || m.started.IsZero() || now.Sub(v.printed) < v.silence {
 		return
 	}
 	line := fmt.Sprintf("%d/%d done", m.done, m.total)
-	if m.bad > 0 {
-		line += fmt.Sprintf(", %d failed", m.bad)
+	if m.failed > 0 {
+		line += fmt.Sprintf(", %d failed", m.failed)
 	}
 	if n := len(m.running); n > 0 {
 		names := []string{}
@@ -147,8 +147,7 @@ func (v *plainView) flushUnchanged(at time.Time) {
 	}
 }
 
-// unchangedLine tells images that need nothing in one line: there may be
-// hundreds of them.
+// unchangedLine lists unchanged images in a line. There may be hundreds of them.
 func unchangedLine(names []string) string {
 	if len(names) == 1 {
 		return names[0] + ": unchanged"
@@ -162,7 +161,7 @@ func unchangedLine(names []string) string {
 	return fmt.Sprintf("%d images unchanged: %s%s", len(names), strings.Join(shown, ", "), more)
 }
 
-// resultLine is what became of an image, in one line.
+// resultLine returns the result of an image in a line.
 func resultLine(r build.Result) string {
 	name := oneLine(r.Image.String())
 	switch r.Status {
@@ -202,7 +201,7 @@ func orText(s, fallback string) string {
 	return s
 }
 
-// failureText is why r failed, in one line: the step, and the error.
+// failureText returns why an image failed in a line: the step and the error.
 func failureText(r build.Result) string {
 	why := oneLine(r.Reason)
 	if f := r.Failure; f != nil {

@@ -12,22 +12,22 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/build"
 )
 
-// Mode is how progress is shown.
+// Mode is a way to show progress.
 type Mode string
 
-// The modes of progress, as docker buildx names those that it has.
+// The modes. Those that docker buildx has too are named as there.
 const (
-	ModeAuto  Mode = "auto"  // tty on a terminal that can draw, plain elsewhere
+	ModeAuto  Mode = "auto"  // tty on a terminal that can draw, else plain
 	ModeTTY   Mode = "tty"   // a live area below a line per finished image
-	ModePlain Mode = "plain" // a line per event that matters, no colours
-	ModeJSON  Mode = "json"  // an object per event and line, see jsonEvent
+	ModePlain Mode = "plain" // a line per important event, no colours
+	ModeJSON  Mode = "json"  // a JSON object per event, see jsonEvent
 	ModeQuiet Mode = "quiet" // failures only
 )
 
-// Modes are the names that ParseMode takes.
+// Modes are all modes.
 var Modes = []Mode{ModeAuto, ModeTTY, ModePlain, ModeJSON, ModeQuiet}
 
-// ParseMode returns the mode of that name. "" is ModeAuto.
+// ParseMode returns the mode with a name. "" is ModeAuto.
 func ParseMode(name string) (Mode, error) {
 	if name == "" {
 		return ModeAuto, nil
@@ -39,37 +39,37 @@ func ParseMode(name string) (Mode, error) {
 		}
 		names[i] = string(m)
 	}
-	return "", fmt.Errorf("unknown progress mode %q: it is one of %s", name, strings.Join(names, ", "))
+	return "", fmt.Errorf("unknown progress mode %q, not one of %s", name, strings.Join(names, ", "))
 }
 
 // ProgressOptions are the settings of Progress.
 type ProgressOptions struct {
-	// Out is where progress goes, standard error as a rule, so that standard
-	// output stays free for what programs read. nil means os.Stderr.
+	// Out is usually standard error, since programs read standard output. nil
+	// means os.Stderr.
 	Out io.Writer
 
-	// Mode is how; "" means ModeAuto. ModeTTY falls back to plain lines where
-	// nothing can be drawn: Out is no terminal, or TERM is dumb.
+	// Mode "" means ModeAuto. ModeTTY falls back to plain lines if Out is no
+	// terminal or TERM is dumb.
 	Mode Mode
 
-	// Output shows the output of steps too, each line after its image's name.
+	// Output also shows the output of steps, each line after the name of its image.
 	Output bool
 
-	// Silence is how long plain progress says nothing before it prints where the
-	// run stands. 0 means 30 seconds.
+	// Silence is the longest time for which plain progress prints nothing before it
+	// prints how far the run has come. 0 means 30 seconds.
 	Silence time.Duration
 
-	// Getenv is where NO_COLOR, TERM, LC_ALL, LC_CTYPE and LANG come from. nil
-	// means os.Getenv.
+	// Getenv returns NO_COLOR, TERM, LC_ALL, LC_CTYPE and LANG. nil means
+	// os.Getenv.
 	Getenv func(string) string
 
-	// Now is the clock that elapsed times are told by. nil means time.Now.
+	// Now is the clock for elapsed times. nil means time.Now.
 	Now func() time.Time
 }
 
-// Progress shows a run while it goes on. Its methods may be called from several
-// goroutines. Handle does no output itself and so never blocks, even where the
-// terminal is stopped; a goroutine of its own writes, until Close.
+// Progress shows a run while it is in progress. Its methods may be called from
+// several goroutines. Handle writes nothing itself and so never blocks, even if
+// the terminal is stopped: another goroutine writes, until Close.
 type Progress struct {
 	opts  ProgressOptions
 	view  view
@@ -80,22 +80,22 @@ type Progress struct {
 	closed bool
 
 	wake   chan struct{} // something is queued
-	redraw chan struct{} // the window has another size
+	redraw chan struct{} // the size of the window has changed
 	quit   chan struct{}
 	done   chan struct{}
 	stop   func() // ends the delivery of window signals
 }
 
-// view is one way to show a run. Its methods are called with the lock held.
+// view shows a run in one of the modes. Its methods are called with the lock held.
 type view interface {
-	// event is called after the model has taken e; im is e's image or nil.
+	// event is called after the model was updated; im is the event's image or nil.
 	event(m *model, e build.Event, im *imageState)
-	// tick is called now and then, and after events. final is the last call.
+	// tick is called regularly and after events. The last call has final set.
 	tick(m *model, now time.Time, final bool)
 }
 
-// NewProgress starts to show a run. Close must be called at its end, on every
-// path: it gives the terminal its cursor back.
+// NewProgress starts to show a run. The caller must call Close in any case, which
+// makes the cursor of the terminal visible again.
 func NewProgress(opts ProgressOptions) *Progress {
 	if opts.Out == nil {
 		opts.Out = os.Stderr
@@ -143,8 +143,8 @@ func NewProgress(opts ProgressOptions) *Progress {
 	return p
 }
 
-// ResolveMode says which mode NewProgress uses for one that was asked for: auto
-// becomes tty or plain, and tty becomes plain where nothing can be drawn.
+// ResolveMode returns the mode that NewProgress uses for a requested one: auto is
+// tty or plain, and tty is plain if out cannot be drawn on.
 func ResolveMode(mode Mode, out io.Writer, getenv func(string) string) Mode {
 	if getenv == nil {
 		getenv = os.Getenv
@@ -153,7 +153,7 @@ func ResolveMode(mode Mode, out io.Writer, getenv func(string) string) Mode {
 	case ModePlain, ModeJSON, ModeQuiet:
 		return mode
 	}
-	// An unset TERM, as under cron or in some CI terminals, can draw nothing.
+	// TERM is not set under cron and in some CI systems.
 	if t := getenv("TERM"); t == "" || t == "dumb" {
 		return ModePlain
 	}
@@ -163,8 +163,7 @@ func ResolveMode(mode Mode, out io.Writer, getenv func(string) string) Mode {
 	return ModeTTY
 }
 
-// Handle takes an event. It may be called until Close has returned; what comes
-// later is dropped.
+// Handle shows an event. Events after Close are ignored.
 func (p *Progress) Handle(e build.Event) {
 	if e.Time.IsZero() {
 		e.Time = p.opts.Now()
@@ -178,7 +177,7 @@ func (p *Progress) Handle(e build.Event) {
 	wake(p.wake)
 }
 
-// wake leaves one signal in ch, which has room for one.
+// wake puts a signal into ch, which has room for one.
 func wake(ch chan struct{}) {
 	select {
 	case ch <- struct{}{}:
@@ -186,8 +185,8 @@ func wake(ch chan struct{}) {
 	}
 }
 
-// Close shows what has not been shown yet, takes the live area away, gives the
-// cursor back, and returns the first error of writing. It may be called twice.
+// Close shows the remaining lines, removes the live area, makes the cursor visible
+// again, and returns the first error of writing. It may be called twice.
 func (p *Progress) Close() error {
 	p.mu.Lock()
 	first := !p.closed
@@ -205,7 +204,7 @@ func (p *Progress) Close() error {
 }
 
 // loop writes what the view has queued. It draws at most once per interval,
-// however many events come.
+// whatever the number of events.
 func (p *Progress) loop(every time.Duration) {
 	defer close(p.done)
 	timer := time.NewTicker(every)
@@ -220,7 +219,7 @@ func (p *Progress) loop(every time.Duration) {
 		case <-p.redraw:
 			p.tick()
 		case <-p.wake:
-			// A live view draws on its ticks; lines go out at once.
+			// A live view is drawn on ticks; lines are written at once.
 			if !p.queue.batch {
 				p.queue.drain()
 			}

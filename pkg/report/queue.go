@@ -6,28 +6,28 @@ import (
 	"sync"
 )
 
-// maxQueued bounds what waits for a terminal or a pipe that takes nothing.
-// Beyond it output of steps is left out; what matters still queues.
+// maxQueued is how many bytes may wait for a terminal or a pipe that accepts
+// nothing. Then output of steps is dropped; other lines are still queued.
 const maxQueued = 8 << 20
 
-// queue holds bytes to be written, so that whoever has them need not wait for
-// the writer.
+// queue holds bytes to be written, so that event handlers do not wait for a slow
+// writer.
 type queue struct {
 	out io.Writer
-	// batch says that writing may wait for the next tick.
+	// batch is set if writing may wait for the next tick.
 	batch bool
 
 	mu      sync.Mutex
 	buf     []byte
 	spare   []byte
 	dropped int
-	onDrop  func(n int) string // what to write for n pieces left out
+	onDrop  func(n int) string // returns the text for n dropped pieces
 	failure error
 }
 
 func newQueue(out io.Writer) *queue {
 	return &queue{out: out, onDrop: func(n int) string {
-		return fmt.Sprintf("(%d lines of output not shown: they came faster than they could be written)\n", n)
+		return fmt.Sprintf("(%d lines of output not shown: they were printed faster than they could be written)\n", n)
 	}}
 }
 
@@ -40,7 +40,7 @@ func (q *queue) add(s string) {
 	q.buf = append(q.buf, s...)
 }
 
-// addDroppable is add for what may be left out when too much waits.
+// addDroppable is add for text that may be dropped if the queue is full.
 func (q *queue) addDroppable(s string) {
 	q.mu.Lock()
 	full := len(q.buf) >= maxQueued
@@ -53,7 +53,7 @@ func (q *queue) addDroppable(s string) {
 	}
 }
 
-// drain writes what waits. Only one goroutine calls it.
+// drain writes what is queued. Only one goroutine may call it.
 func (q *queue) drain() {
 	for {
 		q.mu.Lock()
@@ -65,8 +65,8 @@ func (q *queue) drain() {
 			q.mu.Unlock()
 			return
 		}
-		// The buffer written last takes what comes meanwhile. It must be nobody
-		// else's: two names for one array would mix lines.
+		// The buffer that was written last receives new text meanwhile. No other
+		// slice may use its array, or lines would mix.
 		b := q.buf
 		q.buf, q.spare = q.spare[:0], nil
 		q.mu.Unlock()

@@ -9,13 +9,13 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/image"
 )
 
-// Activity is what a run did for one image, and when.
+// Activity is what a run did for an image, and when.
 type Activity struct {
 	Image      image.ID
 	Start, End time.Time // of the build; both zero for an image that was not built
-	Push       Interval  // of its content's upload, zero if there was none
+	Push       Interval  // the upload of its content, zero if there was none
 	Steps      []StepTime
-	Slot       int // from 0: the row of the timeline that it ran in
+	Slot       int // the row of the timeline, from 0
 }
 
 // Interval is a time from Start to End.
@@ -29,8 +29,8 @@ type StepTime struct {
 	Err   string
 }
 
-// Recorder keeps when things happened in a run, for the reports after it. It
-// needs no closing; its methods may be called from several goroutines.
+// Recorder records what happened in a run and when, for its reports. Its methods
+// may be called from several goroutines.
 type Recorder struct {
 	mu     sync.Mutex
 	images map[image.ID]*Activity
@@ -39,10 +39,10 @@ type Recorder struct {
 	notes  []string
 }
 
-// maxNotes bounds the messages of a run that are kept for its reports.
+// maxNotes is how many messages of a run are kept for its reports.
 const maxNotes = 200
 
-// Handle takes an event.
+// Handle records an event.
 func (r *Recorder) Handle(e build.Event) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -97,15 +97,15 @@ func (r *Recorder) image(id image.ID) *Activity {
 	return a
 }
 
-// Notes returns what the run told that belongs to no image.
+// Notes returns the messages of the run that belong to no image.
 func (r *Recorder) Notes() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.Clone(r.notes)
 }
 
-// Activities returns what was recorded, in the order of the builds' starts, with
-// images that were only pushed at the end. What has not ended ends at now.
+// Activities returns what was recorded, in the order of the starts of builds, then
+// images that were only pushed. What has not ended ends at now.
 func (r *Recorder) Activities(now time.Time) []Activity {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -142,8 +142,8 @@ func (r *Recorder) Activities(now time.Time) []Activity {
 	return out
 }
 
-// assignSlots puts each build into the first row that is free when it starts:
-// the scheduler's slots have no names of their own.
+// assignSlots assigns each build to the first row that is free when it starts. The
+// scheduler does not number its slots.
 func assignSlots(activities []Activity) {
 	var free []time.Time // when each row is free again
 	for i := range activities {
@@ -166,15 +166,15 @@ func assignSlots(activities []Activity) {
 	}
 }
 
-// Link is one image of the critical path.
+// Link is an image of the critical path.
 type Link struct {
 	Image      image.ID
 	Start, End time.Time // of its build
 }
 
-// CriticalPath returns the chain of builds, each standing on the one before,
-// that took longest together: the run cannot be shorter, however many slots it
-// has. needs lists each image's parents.
+// CriticalPath returns the chain of builds, each depending on the one before, that
+// took longest in total. The run cannot be shorter, whatever the number of slots.
+// needs has the parents of each image.
 func CriticalPath(activities []Activity, needs map[image.ID][]image.ID) []Link {
 	byID := map[image.ID]Activity{}
 	for _, a := range activities {
@@ -189,7 +189,7 @@ func CriticalPath(activities []Activity, needs map[image.ID][]image.ID) []Link {
 		if d, ok := took[id]; ok {
 			return d
 		}
-		took[id] = 0 // a circle, which a run has not, ends here
+		took[id] = 0 // ends a cycle, which a run does not have
 		var longest time.Duration
 		for _, n := range needs[id] {
 			if _, ok := byID[n]; !ok {

@@ -20,9 +20,9 @@ const (
 	OutcomeInterrupted Outcome = "interrupted"
 )
 
-// Run is a whole run as every report shows it: JUnit, metrics, the page and the
-// history are made from this one value, so that they cannot disagree. Whatever
-// is unknown, as after a run that failed early, is left empty.
+// Run is a finished run. JUnit, metrics, the page and the history are made from
+// this value alone, so that they cannot disagree. Fields that are unknown, as after
+// a run that failed early, are empty.
 type Run struct {
 	Summary
 
@@ -31,23 +31,23 @@ type Run struct {
 	Started time.Time
 	Slots   int // images that may build at once
 
-	// Outcome is how it ended. Summary.Err is what ended it, nil if it came to
-	// its end: images that failed are in Results.
+	// Outcome is how the run ended. If an error ended it, that is Summary.Err;
+	// images that failed are in Results.
 	Outcome Outcome
-	// Tags are the tags that the set was published under, Registry where;
-	// nothing was published if there are none.
+	// The set was published in Registry under Tags. If there are no tags, it was
+	// not published.
 	Registry string
 	Tags     []string
-	// Left are the images that a partial publication left out; Stuck counts tags
-	// of a publication that failed which could not be put back.
+	// Left are the images that a partial publication omitted. Stuck is the number
+	// of tags that a failed publication could not restore.
 	Left  []image.ID
 	Stuck int
 
-	Needs      map[image.ID][]image.ID // by image: its parents, that of its FROM first
+	Needs      map[image.ID][]image.ID // the parents of each image, that of its FROM first
 	Activities []Activity              // see Recorder
-	Notes      []string                // what the run told besides, such as warnings
+	Notes      []string                // messages such as warnings
 
-	// Past are earlier runs of the same set, the newest first.
+	// Past are earlier runs of the set, the newest first.
 	Past []Record
 }
 
@@ -63,7 +63,7 @@ func (r *Run) Selected() []Result {
 	return out
 }
 
-// Before returns an image's figures of the last run that has any.
+// Before returns the record of an image in the latest run that has one.
 func (r *Run) Before(id image.ID) (ImageRecord, bool) {
 	for _, p := range r.Past {
 		if im, ok := p.Images[id]; ok && im.Size > 0 {
@@ -73,7 +73,7 @@ func (r *Run) Before(id image.ID) (ImageRecord, bool) {
 	return ImageRecord{}, false
 }
 
-// Activity returns what was recorded of an image, the zero value if nothing was.
+// Activity returns the activity of an image, without times if there was none.
 func (r *Run) Activity(id image.ID) Activity {
 	for _, a := range r.Activities {
 		if a.Image == id {
@@ -101,7 +101,7 @@ func (r *Run) SlowestSteps(n int) []SlowStep {
 	return all[:min(n, len(all))]
 }
 
-// Record returns what the history keeps of the run.
+// Record returns the record of the run for the history.
 func (r *Run) Record() Record {
 	rec := Record{Started: r.Started.UTC(), Seconds: seconds(r.Duration), Outcome: r.Outcome, Tags: r.Tags,
 		Built: r.Count(build.StatusBuilt), Unchanged: r.Count(build.StatusUnchanged), Failed: r.Failed(), Images: map[image.ID]ImageRecord{}}
@@ -118,7 +118,7 @@ func (r *Run) Record() Record {
 	return rec
 }
 
-// WriteJUnitFile writes what WriteJUnit does to a file, whole or not at all.
+// WriteJUnitFile writes the output of WriteJUnit to a file, whole or not at all.
 func (r *Run) WriteJUnitFile(path string) error {
 	if err := atomicfile.Output(path, atomicfile.Options{}, r.WriteJUnit); err != nil {
 		return fmt.Errorf("writing the JUnit report: %w", err)
@@ -126,8 +126,8 @@ func (r *Run) WriteJUnitFile(path string) error {
 	return nil
 }
 
-// WriteOpenMetricsFile writes what WriteOpenMetrics does to a file, whole or not
-// at all, since a collector may read it at any time.
+// WriteOpenMetricsFile writes the output of WriteOpenMetrics to a file, whole or
+// not at all: a collector may read it at any time.
 func (r *Run) WriteOpenMetricsFile(path string) error {
 	if err := atomicfile.Output(path, atomicfile.Options{}, r.WriteOpenMetrics); err != nil {
 		return fmt.Errorf("writing metrics: %w", err)

@@ -6,21 +6,21 @@ import (
 	"unicode/utf8"
 )
 
-// MaxLine is the longest line of build output, in characters, that is shown;
-// what is beyond it is in the log file.
+// MaxLine is the length in characters to which a line of output is cut. The log file
+// has the complete line.
 const MaxLine = 2000
 
-// Sanitize makes one line of untrusted output safe to show: what it returns is
-// valid UTF-8 in one line, with no control characters and no escape sequences,
-// and at most MaxLine characters, with " …" after them if more was there.
+// Sanitize makes a line of untrusted output safe to show. The result is a line of
+// valid UTF-8 without control characters and escape sequences, of up to MaxLine
+// characters, followed by " …" if it was cut.
 //
-// Escape sequences are removed whole. An unterminated string sequence (an OSC
-// that never ends) loses only its introducer, so that output cannot hide the
-// rest of a line by it. A carriage return starts the line over, as on a
-// terminal, so that of a progress bar the last state is left; a backspace takes
-// one character back; tabs become spaces. Invalid UTF-8 shows as U+FFFD.
-// Invisible format characters, such as those that turn the direction of text,
-// are dropped: with them, output could show a path that is not there.
+// Escape sequences are removed completely. Of an unterminated string sequence (an
+// OSC without an end) only the introducer is removed, so that it cannot hide the
+// rest of a line. As on a terminal, a carriage return starts the line again, which
+// leaves the last state of a progress bar, and a backspace removes a character.
+// Tabs become spaces, and invalid UTF-8 becomes U+FFFD. Invisible format characters,
+// such as those that change the direction of text, are removed: with them, output
+// could show a path that does not exist.
 func Sanitize(line []byte) string {
 	var out []rune
 	cut := false
@@ -41,7 +41,7 @@ func Sanitize(line []byte) string {
 				out = out[:len(out)-1]
 			}
 		case r == '\t':
-			// The cut keeps a line of tabs from growing eightfold.
+			// A line of tabs grows no further than MaxLine.
 			for len(out) < MaxLine {
 				out = append(out, ' ')
 				if len(out)%8 == 0 {
@@ -70,7 +70,7 @@ func appendRune(out []rune, r rune, cut bool) ([]rune, bool) {
 	return append(out, r), cut
 }
 
-// printable reports whether r may reach a terminal as it is.
+// printable reports whether r may be written to a terminal.
 func printable(r rune) bool {
 	switch {
 	case r < 0x20, r >= 0x7f && r < 0xa0:
@@ -85,8 +85,8 @@ func printable(r rune) bool {
 	return true
 }
 
-// escapeLen is the length of the escape sequence that b, whose first byte is
-// ESC, begins with.
+// escapeLen returns the length of the escape sequence at the start of b, whose first
+// byte is ESC.
 func escapeLen(b []byte) int {
 	if len(b) < 2 {
 		return len(b)
@@ -122,7 +122,7 @@ func escapeLen(b []byte) int {
 	return 1
 }
 
-// csiLen is the length of a control sequence after its introducer. A malformed
+// csiLen returns the length of a control sequence after its introducer. A malformed
 // one ends before the first byte that cannot belong to it.
 func csiLen(b []byte) int {
 	i := 0
@@ -145,34 +145,34 @@ func trimLineEnd(b []byte) []byte {
 	return b
 }
 
-// oneLine is Sanitize for text that should be one line but may hold several,
-// such as an error: its lines are joined by spaces.
+// oneLine is Sanitize for text that may have several lines, such as an error. Its
+// lines are joined by spaces.
 func oneLine(s string) string {
 	return Sanitize([]byte(strings.Join(strings.Fields(s), " ")))
 }
 
-// brief shortens a command to what tells it from others. RUN lines can be
-// thousands of characters long, and the summary shows the failed one whole.
+// brief shortens a command. RUN lines can have thousands of characters, and the
+// summary shows the failed one completely.
 func brief(s string) string {
-	const most = 120
-	if r := []rune(s); len(r) > most {
-		return string(r[:most-1]) + "…"
+	const length = 120
+	if r := []rune(s); len(r) > length {
+		return string(r[:length-1]) + "…"
 	}
 	return s
 }
 
-// maxRaw bounds what a lineSplitter holds of one line.
+// maxRaw is how many bytes of a line a lineSplitter keeps.
 const maxRaw = 4 * MaxLine
 
-// lineSplitter cuts a stream of output into sanitised lines. It holds at most
-// maxRaw bytes, whatever the stream does: a segment that a carriage return
-// overwrites is forgotten at once, and the middle of an endless line is not kept.
+// lineSplitter splits a stream of output into sanitised lines. It keeps up to maxRaw
+// bytes: text that a carriage return overwrites is discarded at once, and so is
+// the rest of an endless line.
 type lineSplitter struct {
 	buf []byte
 	cr  bool // the last byte was a carriage return
 }
 
-// write hands each line that data completes to emit.
+// write calls emit for each line that data completes.
 func (l *lineSplitter) write(data []byte, emit func(string)) {
 	for _, c := range data {
 		switch {
@@ -192,7 +192,7 @@ func (l *lineSplitter) write(data []byte, emit func(string)) {
 	}
 }
 
-// flush hands on an unfinished last line, if there is one.
+// flush calls emit for an incomplete last line, if there is one.
 func (l *lineSplitter) flush(emit func(string)) {
 	if len(l.buf) > 0 {
 		emit(Sanitize(l.buf))

@@ -8,18 +8,17 @@ import (
 	"golang.org/x/term"
 )
 
-// style is what the output can show: colours or none, Unicode or ASCII.
+// style is what the output supports: colours, Unicode.
 //
-// Sequences and widths come from charmbracelet/x/ansi: it is maintained, is
-// plain functions without a goroutine or a screen of its own, and measures by
-// grapheme clusters, as terminals do today. See tty.go for why the drawing
-// itself is ours.
+// Escape sequences and widths come from charmbracelet/x/ansi: it is maintained,
+// consists of plain functions, and measures grapheme clusters, as terminals do
+// today. See tty.go for why the drawing itself is ours.
 type style struct {
 	color bool
 	utf8  bool
 }
 
-// tone is what a piece of text means; paint gives it its colour.
+// tone is the meaning of a text, which decides its colour.
 type tone int
 
 const (
@@ -45,7 +44,7 @@ func (s style) paint(t tone, text string) string {
 	return ansi.SGR(attr) + text + ansi.ResetStyle
 }
 
-// mark is the sign before a finished image's name, in its colour.
+// mark returns the coloured sign before the name of a finished image.
 func (s style) mark(t tone) string { return s.paint(t, s.sign(t)) }
 
 func (s style) sign(t tone) string {
@@ -76,8 +75,8 @@ func (s style) dot() string {
 	return ", "
 }
 
-// text makes sanitised text fit the locale: without UTF-8 what is not ASCII
-// becomes a question mark.
+// text adapts sanitised text to the locale: without UTF-8, characters that are not
+// ASCII become question marks.
 func (s style) text(t string) string {
 	if s.utf8 {
 		return t
@@ -91,7 +90,7 @@ func (s style) text(t string) string {
 	}, t)
 }
 
-// fit cuts t to width columns, with an ellipsis where something was cut.
+// fit cuts t to width columns, with an ellipsis if something was cut.
 func (s style) fit(t string, width int) string {
 	t = s.text(t)
 	if width <= 0 {
@@ -119,8 +118,8 @@ func (s style) padLeft(t string, width int) string {
 	return strings.Repeat(" ", max(0, width-ansi.StringWidth(t))) + t
 }
 
-// utf8Locale reports whether the environment's character set is UTF-8, by the
-// variables that POSIX names, the first set one deciding.
+// utf8Locale reports whether the character set of the environment is UTF-8. As in
+// POSIX, the first of the variables that is set decides.
 func utf8Locale(getenv func(string) string) bool {
 	for _, name := range []string{"LC_ALL", "LC_CTYPE", "LANG"} {
 		if v := getenv(name); v != "" {
@@ -136,7 +135,7 @@ func colorful(getenv func(string) string) bool {
 	return getenv("NO_COLOR") == "" && getenv("TERM") != "dumb"
 }
 
-// terminalSize returns columns and rows, 80 and 24 if the terminal does not say.
+// terminalSize returns columns and rows, 80 and 24 if they are unknown.
 func terminalSize(f *os.File) (int, int) {
 	w, h, err := term.GetSize(int(f.Fd()))
 	if err != nil || w <= 0 || h <= 0 {

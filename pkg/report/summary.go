@@ -9,28 +9,28 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/image"
 )
 
-// Summary is what became of a run. It is a value: fill it in and print it with
-// WriteText, WriteJSON or WriteJSONFile.
+// Summary is the result of a run, to be printed with WriteText, WriteJSON or
+// WriteJSONFile.
 type Summary struct {
-	// Results has one entry per image of the tree, in any order. Images that
-	// were not selected, excluded or unbuildable belong in it with their status.
+	// Results has an entry per image of the tree, in any order, also for images
+	// that were not selected, excluded or unbuildable.
 	Results []Result
 
-	// Duration is how long the run took, 0 if unknown.
+	// Duration is the duration of the run, 0 if unknown.
 	Duration time.Duration
 
-	// AllowedToFail names the images whose failure does not fail the run.
+	// AllowedToFail are the images whose failure does not fail the run.
 	AllowedToFail []image.ID
 
-	// Err is what ended the run before its images had, nil if it came to its end.
+	// Err is the error that ended the run before its images, nil if there is none.
 	Err error
 
-	// Next are lines for the user at the very end: what to type next.
+	// Next are suggestions for the next command, printed at the end.
 	Next []string
 }
 
-// Failed returns how many images failed, those that may fail left out: the run
-// as a whole failed if it is not 0.
+// Failed returns the number of images that failed, without those that are allowed
+// to. If it is not 0, the run failed.
 func (s Summary) Failed() int {
 	allowed := s.allowed()
 	n := 0
@@ -42,7 +42,7 @@ func (s Summary) Failed() int {
 	return n
 }
 
-// Count returns how many of the requested images have one of the statuses.
+// Count returns the number of requested images with one of the statuses.
 func (s Summary) Count(statuses ...build.Status) int {
 	n := 0
 	for _, r := range s.Results {
@@ -73,8 +73,8 @@ func (s Summary) with(statuses ...build.Status) []Result {
 	return out
 }
 
-// Culprit returns the failed ancestor because of which r was not tried, the zero
-// ID if it is unknown.
+// Culprit returns the ancestor whose failure caused r to be skipped, the zero ID if
+// it is unknown.
 func (s Summary) Culprit(r Result) image.ID { return culprit(r, s.byID()) }
 
 func (s Summary) byID() map[image.ID]Result {

@@ -10,10 +10,10 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/build"
 )
 
-// jsonSummary has the fields of upstream's summary, in upstream's order. Each
-// list is there even when it is empty, and sorted by name.
+// jsonSummary has the fields of upstream's summary, in upstream's order. Lists are
+// sorted by name and present even if they are empty.
 type jsonSummary struct {
-	Error       string      `json:"error,omitempty"` // what ended the run before its images had
+	Error       string      `json:"error,omitempty"` // that ended the run before its images
 	Built       []jsonImage `json:"built"`
 	Failed      []jsonImage `json:"failed"`
 	NotMatched  []jsonName  `json:"not_matched"`
@@ -25,8 +25,8 @@ type jsonName struct {
 	Name string `json:"name"`
 }
 
-// jsonImage is one image in a summary, and in the image_end event of JSON
-// progress. Upstream has name, and status among the failed; the rest is ours.
+// jsonImage is an image in a summary and in the image_end event of JSON progress.
+// Upstream has name and, for failed images, status; the other fields are ours.
 type jsonImage struct {
 	Name          string          `json:"name"`
 	Status        string          `json:"status,omitempty"`
@@ -39,11 +39,11 @@ type jsonImage struct {
 	Digest        string          `json:"digest,omitempty"`
 	Size          int64           `json:"size,omitempty"` // bytes
 	Pushed        *bool           `json:"pushed,omitempty"`
-	Moved         bool            `json:"moved,omitempty"`    // a tag was moved in this run
+	Moved         bool            `json:"moved,omitempty"`    // this run changed one of its tags
 	Started       string          `json:"started,omitempty"`  // RFC 3339
 	Duration      *float64        `json:"duration,omitempty"` // seconds
 	Log           string          `json:"log,omitempty"`
-	Packages      []PackageChange `json:"packages,omitempty"` // in another version than before
+	Packages      []PackageChange `json:"packages,omitempty"` // with another version than before
 	Loaded        string          `json:"loaded,omitempty"`   // the container engine that has it
 	Failure       *jsonFailure    `json:"failure,omitempty"`
 }
@@ -60,14 +60,14 @@ type jsonFailure struct {
 	Hint       string   `json:"hint,omitempty"`
 }
 
-// upstreamStatus is r's status in upstream's words. Upstream has none for an
-// interrupted image: in its summary such an image keeps the status it had, which
-// is "building" for one that was begun and "matched" for one that was not.
+// upstreamStatus returns the status of an image as upstream reports it. Upstream has
+// none for an interrupted image: its summary has the last status, which is
+// "building" for an image that was started and "matched" for another.
 func upstreamStatus(r Result) string {
 	switch r.Status {
 	case build.StatusUnchanged:
 		return string(build.StatusBuilt)
-	case build.StatusLoadError: // a build that its engine did not take is a failed one there
+	case build.StatusLoadError: // upstream builds in the engine
 		return string(build.StatusError)
 	case build.StatusCanceled:
 		if r.Started.IsZero() {
@@ -114,7 +114,7 @@ func newJSONImage(r Result) jsonImage {
 	return j
 }
 
-// seconds is d in seconds, to the millisecond.
+// seconds returns d in seconds, rounded to milliseconds.
 func seconds(d time.Duration) float64 {
 	return float64(d.Round(time.Millisecond)/time.Millisecond) / 1000
 }
@@ -147,15 +147,15 @@ func (s Summary) json() jsonSummary {
 }
 
 // WriteJSON writes the summary as one line of JSON, as upstream does with
-// --format json. The fields built, failed, not_matched, skipped and unbuildable
-// are upstream's, as is status among the failed; the others are beside them.
+// --format json. The fields built, failed, not_matched, skipped and unbuildable,
+// and the status of failed images, are upstream's; the others are additions.
 func (s Summary) WriteJSON(w io.Writer) error {
 	return encode(w, s.json(), "")
 }
 
-// WriteJSONFile writes what WriteJSON does to a file, indented by 4 as upstream
-// does with --summary-json-file. A reader sees the old file or the whole new
-// one. A path that is no regular file, such as /dev/stdout, is written in place.
+// WriteJSONFile writes the summary to a file, indented by four spaces as upstream
+// does with --summary-json-file. A regular file is replaced whole; anything else,
+// such as /dev/stdout, is written in place.
 func (s Summary) WriteJSONFile(path string) error {
 	err := atomicfile.Output(path, atomicfile.Options{}, func(w io.Writer) error { return encode(w, s.json(), "    ") })
 	if err != nil {

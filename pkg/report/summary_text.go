@@ -19,24 +19,24 @@ import (
 	digest "github.com/opencontainers/go-digest"
 )
 
-// TextOptions are the settings of WriteText. The zero value asks the writer: a
-// terminal gets its width and colours, anything else neither.
+// TextOptions are the settings of WriteText. With the zero value, output to a
+// terminal has its width and colours, other output neither.
 type TextOptions struct {
-	// Width is the widest line of a table, in columns. 0: the terminal's, or
-	// without limit if the writer is no terminal.
+	// Width is the maximum width of tables, in columns. 0 means the width of the
+	// terminal, or no limit if the writer is no terminal.
 	Width int
 
-	// NotMatched lists the images that were not selected too, as upstream does
+	// NotMatched also lists the images that were not selected, as upstream does
 	// with --debug.
 	NotMatched bool
 
-	// Getenv is where NO_COLOR, TERM, LC_ALL, LC_CTYPE and LANG come from. nil
-	// means the process's environment.
+	// Getenv returns NO_COLOR, TERM, LC_ALL, LC_CTYPE and LANG. nil means
+	// os.Getenv.
 	Getenv func(string) string
 }
 
-// maxVictims is how many names of skipped descendants are listed, and maxPeers
-// how many images that failed for the same cause; beyond it they are counted.
+// maxVictims is how many skipped descendants are listed by name, and maxPeers how
+// many images with the same failure. The others are counted.
 const maxVictims, maxPeers = 12, 12
 
 type textWriter struct {
@@ -45,8 +45,8 @@ type textWriter struct {
 	width int
 }
 
-// WriteText writes the summary for people: what was built, then what failed,
-// causes before victims and those with most victims first, then the totals. Its
+// WriteText writes the summary for people: the images that were built, then those
+// that failed, causes with the most skipped descendants first, then the totals. Its
 // headings are upstream's.
 func (s Summary) WriteText(w io.Writer, opts TextOptions) error {
 	getenv := opts.Getenv
@@ -94,7 +94,7 @@ func (t *textWriter) heading(title string, tn tone) {
 func (s Summary) writeBuilt(t *textWriter) {
 	built := s.with(build.StatusBuilt)
 	unchanged := s.with(build.StatusUnchanged)
-	var moved []Result // nothing to build, but a tag to move
+	var moved []Result // unchanged images with a changed tag
 	for _, r := range unchanged {
 		if r.Moved {
 			moved = append(moved, r)
@@ -116,7 +116,7 @@ func (s Summary) writeBuilt(t *textWriter) {
 	if len(built) > 0 {
 		t.heading("Successfully built images", boldTone)
 	} else {
-		t.heading("Images published as they were", boldTone)
+		t.heading("Images published without a build", boldTone)
 	}
 	built = append(built, moved...)
 	pattern := commonReference(built)
@@ -150,14 +150,14 @@ func (s Summary) writeBuilt(t *textWriter) {
 		t.println(line)
 	}
 	if pattern != "" {
-		t.println("Their names are ", t.text(pattern))
+		t.println("Their references are ", t.text(pattern))
 	}
 	t.println()
 }
 
-// commonReference is the form that the references of several images have, such
-// as "localhost:4000/kolla/IMAGE:tag", "" if they have none in common: one line
-// then says what would not fit in a column.
+// commonReference returns the pattern of the references of several images, such as
+// "localhost:4000/kolla/IMAGE:tag", "" if they have no common one. It takes a line
+// instead of a wide column.
 func commonReference(results []Result) string {
 	if len(results) < 2 {
 		return ""
@@ -184,8 +184,8 @@ func sizeText(n int64) string {
 	return units.Bytes(n)
 }
 
-// shortDigest is the algorithm and 12 digits, which registries and tools accept
-// as enough to recognise one.
+// shortDigest returns the algorithm and 12 digits, which are enough for registries
+// and tools to recognise a digest.
 func shortDigest(d digest.Digest) string {
 	algo, hex, ok := strings.Cut(d.String(), ":")
 	if !ok || len(hex) <= 12 {
@@ -194,14 +194,14 @@ func shortDigest(d digest.Digest) string {
 	return oneLine(algo + ":" + hex[:12])
 }
 
-// group is one cause of failure: images that failed in the same way, with the
-// images that were not tried because of them.
+// group is a cause of failure: the images that failed in the same way, and those
+// that were skipped because of them.
 type group struct {
 	peers   []Result
 	victims []image.ID
 }
 
-// groups sorts the failed into causes, the one with most victims first.
+// groups returns the failed images by cause, the one with the most victims first.
 func (s Summary) groups() (causes []*group, canceled []image.ID, orphans []Result) {
 	byID := s.byID()
 	owner := map[image.ID]*group{}
@@ -240,10 +240,9 @@ func (s Summary) groups() (causes []*group, canceled []image.ID, orphans []Resul
 	return causes, canceled, orphans
 }
 
-// causeKey is equal for images that failed of one cause outside of them, such as
-// a registry that could not be reached: the error without the image's own
-// names. An image whose own step failed is a cause of its own, since "exit code:
-// 1" says nothing about sameness.
+// causeKey is equal for images with the same external cause of failure, such as an
+// unreachable registry: it is the error without the image's own names. An image
+// with a failed step is a cause of its own, since equal exit codes mean nothing.
 func causeKey(r Result) string {
 	f := r.Failure
 	if f == nil || f.Err == nil || f.Step != "" || len(f.Source) > 0 || f.ExitCode != 0 {
@@ -311,7 +310,7 @@ func (s Summary) writeCause(t *textWriter, g *group, allowed map[image.ID]bool) 
 	t.block("cause", cause)
 	step := oneLine(f.Step)
 	if len(f.Source) > 0 {
-		step = brief(step) // the whole of it stands below
+		step = brief(step) // the complete instruction is printed below
 	}
 	if f.ExitCode != 0 {
 		step = strings.TrimSpace(fmt.Sprintf("%s (exit code %d)", step, f.ExitCode))
@@ -392,7 +391,7 @@ func names(ids []image.ID) []string {
 	return out
 }
 
-// names lists names over lines, at most limit of them.
+// names prints up to limit names, wrapped to lines.
 func (t *textWriter) names(names []string, indent string, limit int) {
 	rest := 0
 	if len(names) > limit+1 {
@@ -415,7 +414,7 @@ func (t *textWriter) names(names []string, indent string, limit int) {
 	}
 }
 
-// requested leaves out the images that nobody asked for.
+// requested returns the images that an expression or a profile names.
 func requested(rs []Result) []Result {
 	return slices.DeleteFunc(rs, func(r Result) bool { return r.NotRequested })
 }
@@ -475,14 +474,14 @@ func (s Summary) writeTotals(t *textWriter) {
 	}
 	line += "."
 	if size > 0 {
-		// Images share their parents' layers: the store takes less than the sum.
+		// Images share their parents' layers, so the store is smaller than the sum.
 		line += fmt.Sprintf(" Sizes add up to %s, shared layers counted each time.", units.Bytes(size))
 	}
 	if moved > 0 {
 		line += fmt.Sprintf(" %d pushed.", moved)
 	}
-	if there := pushed - moved; there > 0 {
-		line += fmt.Sprintf(" %d in the registry already.", there)
+	if present := pushed - moved; present > 0 {
+		line += fmt.Sprintf(" %d already in the registry.", present)
 	}
 	if t.width > 0 {
 		line = ansi.Wordwrap(line, t.width, "")

@@ -6,17 +6,17 @@ import (
 	"github.com/charmbracelet/x/ansi"
 )
 
-// column is one column of a table.
+// column is a column of a table.
 type column struct {
 	title string
-	right bool // numbers stand flush right
-	// keep holds the column in a table that is too wide, where others are dropped
-	// whole, from the last to the first: half a reference is of no use.
+	right bool // aligned to the right, as numbers are
+	// keep keeps the column in a table that is too wide. Other columns are dropped
+	// whole, from the last to the first: half a reference is useless.
 	keep bool
 }
 
-// table lays out rows under columns, at most width wide (0: as wide as need be).
-// A column that is empty in each row is left out. Lines have no trailing spaces.
+// table returns the lines of a table of up to the given width, 0 for no limit.
+// Columns that are empty in every row are omitted. Lines have no trailing spaces.
 func (s style) table(width int, cols []column, rows [][]string) []string {
 	const gap = 2
 	widths := make([]int, len(cols))
@@ -44,7 +44,7 @@ func (s style) table(width int, cols []column, rows [][]string) []string {
 			widths[i] = 0
 		}
 	}
-	// Even what must be kept has to give in on a very narrow window.
+	// On a very narrow window even columns to keep are cut.
 	for i := range cols {
 		if over := total() - width; width > 0 && over > 0 && cols[i].keep {
 			widths[i] = max(4, widths[i]-over)
@@ -74,8 +74,8 @@ func (s style) table(width int, cols []column, rows [][]string) []string {
 	return out
 }
 
-// wrapList writes names with commas over lines of at most width columns, each
-// after indent. Width 0 leaves one line.
+// wrapList returns names, separated by commas, in lines of up to width columns with
+// an indent. Width 0 means one line.
 func (s style) wrapList(names []string, indent string, width int) []string {
 	var lines []string
 	line := ""

@@ -11,25 +11,22 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/build"
 )
 
-// ttyView draws a live area under the permanent lines.
+// ttyView draws a live area below the permanent lines.
 //
-// Why not a progress bar library: those looked at (vbauerster/mpb, BuildKit's
-// progressui on containerd/console and aec) park the cursor below the live area
-// and climb back over as many rows as they wrote. When the window narrows, most
-// terminals break the old rows anew and some do not, the count is wrong, and
-// permanent lines are eaten. Here the cursor rests at the first cell of the live
-// area instead: terminals keep the cursor with its text, so "erase from here
-// down" takes nothing permanent away whatever the terminal does.
+// It uses no progress bar library, because those examined (vbauerster/mpb,
+// BuildKit's progressui) leave the cursor below the live area and move it up by
+// the number of rows that they wrote. When the window becomes narrower, most
+// terminals rewrap the old rows and some do not, so that number is wrong and
+// permanent lines are overwritten. Here the cursor stays at the first cell of the
+// live area: terminals keep the cursor with its text, so erasing everything below
+// it never erases a permanent line.
 //
-// What a terminal pushes into its scrollback when it breaks rows, nobody can
-// take back: after a narrowing, rows of the old area may be left there (tmux
-// does so when the area is high in the window). The area therefore takes half
-// the window at most, so that rows broken in two still fit where it is low in
-// the window, as in all but the first moments of a run.
+// Rows that a terminal moves to its scrollback when it rewraps cannot be erased.
+// To keep them in the window, the area takes up to half of its height.
 //
-// Further, rows are cut a column short of the window's width; line wrapping is
-// off while they are drawn; and each frame is one write between
-// synchronised-update marks, which terminals that do not know them ignore.
+// Rows are one column shorter than the window is wide, line wrapping is off while
+// they are drawn, and each frame is a single write between marks for synchronised
+// updates, which terminals that do not support them ignore.
 type ttyView struct {
 	style
 	q      *queue
@@ -38,16 +35,16 @@ type ttyView struct {
 
 	lines     []string // permanent lines not written yet
 	unchanged []string
-	active    bool // the cursor is hidden, a live area may be there
+	active    bool // the cursor is hidden and there may be a live area
 	last      string
 
-	width, height int // of the window when the area was drawn last
+	width, height int // of the window when the area was last drawn
 }
 
-// eraseDown clears everything from the cursor's row down, in a way that tmux
-// understands as nothing more: erasing from the window's first cell would move
-// the old rows to its scrollback, and a row erased by parts would keep its note
-// that it continues in the next, and join it when the window widens.
+// eraseDown erases everything from the cursor's row down. The sequence suits tmux:
+// erasing from the first cell of the window would move the old rows to its
+// scrollback, and a row that is erased in parts would still count as continued in
+// the next one and be joined with it when the window widens.
 const eraseDown = "\r" + ansi.EraseEntireLine + " " + ansi.EraseScreenBelow + "\r"
 
 func (v *ttyView) event(m *model, e build.Event, im *imageState) {
@@ -70,7 +67,7 @@ func (v *ttyView) event(m *model, e build.Event, im *imageState) {
 	}
 }
 
-// ending takes a step's splitter out, nil if it has none.
+// ending removes and returns the splitter of a step, nil if it has none.
 func (im *imageState) ending(step string) *lineSplitter {
 	if im == nil || im.split[step] == nil {
 		return nil
@@ -81,7 +78,7 @@ func (im *imageState) ending(step string) *lineSplitter {
 }
 
 func (v *ttyView) outputLine(im *imageState, line string) {
-	// A terminal that takes nothing must not make us hold all output.
+	// If the terminal accepts nothing, the output must not fill the memory.
 	if len(v.lines) > 10000 {
 		return
 	}
@@ -116,7 +113,7 @@ func (v *ttyView) flushUnchanged() {
 	}
 }
 
-// resultRow is the permanent line of a finished image.
+// resultRow returns the permanent line of a finished image.
 func (v *ttyView) resultRow(r build.Result, nameWidth, width int) string {
 	t, status := plainTone, string(r.Status)
 	switch r.Status {
@@ -135,8 +132,8 @@ func (v *ttyView) resultRow(r build.Result, nameWidth, width int) string {
 			status += ", " + oneLine(r.Reason)
 		}
 	}
-	room := width - 1 - 2 // a spare column, the mark and a space
-	// Columns that hold most names from the start do not jump as they come.
+	room := width - 1 - 2 // without a spare column, the mark and a space
+	// A column that is wide enough for most names does not change its width.
 	least := 16
 	if width >= 80 {
 		least = 26
@@ -167,8 +164,9 @@ func (v *ttyView) resultRow(r build.Result, nameWidth, width int) string {
 	return strings.TrimRight(b.String(), " ")
 }
 
-// frame is the live area: rows of at most width-1 columns, no more of them than
-// half the window has; in a low window five, and always one less than it has.
+// frame returns the rows of the live area. They are up to width-1 columns wide and
+// fill up to half of the window; in a low window up to five, and always one less
+// than it has.
 func (v *ttyView) frame(m *model, now time.Time, width, height int) []string {
 	width = max(width-1, 1)
 	rows := []string{v.paint(boldTone, v.fit(m.counts(v.style, now, width), width))}
@@ -192,8 +190,9 @@ func (v *ttyView) frame(m *model, now time.Time, width, height int) []string {
 	return rows
 }
 
-// runningRow is "  name  [3/7] RUN …  12.3 MiB/40.0 MiB  1m05s"; what does not
-// fit goes, the bytes first, then the step.
+// runningRow returns a row such as
+// "  name  [3/7] RUN …  12.3 MiB/40.0 MiB  1m05s". In a narrow window it has no
+// bytes, and in a very narrow one no step.
 func (v *ttyView) runningRow(im *imageState, now time.Time, nameWidth, width int) string {
 	const clockWidth = 6
 	clock := v.padLeft(units.Clock(now.Sub(im.started)), clockWidth)
@@ -203,7 +202,7 @@ func (v *ttyView) runningRow(im *imageState, now time.Time, nameWidth, width int
 		return v.fit("  "+v.pad(name, w)+clock, width)
 	}
 	nameWidth = min(nameWidth, max(width/3, 12))
-	doing := im.doing(now)
+	step := im.currentStep(now)
 	bytes := im.bytesText(now)
 	room := width - 2 - nameWidth - 2 - clockWidth
 	if bytes != "" && room-len(bytes)-2 >= 16 {
@@ -212,16 +211,16 @@ func (v *ttyView) runningRow(im *imageState, now time.Time, nameWidth, width int
 	} else {
 		bytes = ""
 	}
-	return "  " + v.pad(name, nameWidth) + "  " + v.paint(dimTone, v.pad(oneLine(doing), room)) + bytes + clock
+	return "  " + v.pad(name, nameWidth) + "  " + v.paint(dimTone, v.pad(oneLine(step), room)) + bytes + clock
 }
 
-// tick draws a frame: the permanent lines over the old live area, then the new
-// one, then the cursor back to its first cell.
+// tick draws a frame: the permanent lines in place of the old live area, then the
+// new one. The cursor returns to its first cell.
 func (v *ttyView) tick(m *model, now time.Time, final bool) {
 	if final {
 		v.flushUnchanged()
 		if len(m.running) > 0 {
-			// What was running is part of the trace that an interrupt leaves.
+			// The output of an interrupted run shows what was running.
 			v.permanent(v.interrupted(m, now))
 		}
 	}
