@@ -100,6 +100,19 @@ func eval[T any](b *browser, js string) T {
 	return v
 }
 
+// becomes waits for a JavaScript expression to be true, as it is after an event that
+// the browser delivers later. It reports whether it was.
+func (b *browser) becomes(js string) bool {
+	b.t.Helper()
+	for range 200 {
+		if eval[bool](b, js) {
+			return true
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	return false
+}
+
 // quiet fails the test if the page complained or fetched anything but itself.
 func (b *browser) quiet() {
 	b.t.Helper()
@@ -209,7 +222,7 @@ func (b *browser) graph() {
 		b.t.Errorf("right and down from base is %q", got)
 	}
 	b.do(chromedp.KeyEvent(kb.Enter))
-	if got := eval[bool](b, `document.activeElement.getAttribute("aria-expanded") === "true" && document.activeElement.closest("tbody").id === "image-collectd"`); !got {
+	if !b.becomes(`document.activeElement.getAttribute("aria-expanded") === "true" && document.activeElement.closest("tbody").id === "image-collectd"`) {
 		b.t.Errorf("Enter on an image leads to %s", eval[string](b, focused))
 	}
 	b.shot("row", false)
@@ -316,7 +329,7 @@ func TestChromiumEmpty(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			b := open(t, run, t.TempDir(), 1000, 800)
 			want := map[string]string{"early": "permission denied", "still": "Nothing to do",
-				"part": "Published in part: the tags of leaf, <b> were not changed.", "stuck": "2 tags could not be put back"}[name]
+				"part": "Published in part: the tags of leaf, <b> were not changed.", "stuck": "2 tags could not be restored"}[name]
 			if text := eval[string](b, `document.body.innerText`); !strings.Contains(text, want) {
 				t.Errorf("%q is not in %q", want, text)
 			}

@@ -13,7 +13,7 @@ const (
 	boxHeight = 24
 	rowGap    = 6  // between boxes of a grid
 	groupPad  = 8  // around a parent with its descendants
-	busWidth  = 22 // between a parent and what stands on it
+	busWidth  = 22 // between a parent and its children
 	charWidth = 7  // of the 12 pixel font, a little more than its mean
 	boxExtra  = 38 // the sign before the name, and room around both
 	markWidth = 14 // the mark of the critical path after the name
@@ -27,28 +27,28 @@ type node struct {
 	Critical                          bool
 
 	children []*node
-	needs    []string // beside the parent
+	needs    []string // without the parent
 }
 
 // H is the height of a node's box.
 func (n *node) H() int { return boxHeight }
 
-// frame is the ground under a parent and all that stands on it.
+// frame is the rectangle around a parent and its descendants.
 type frame struct{ X, Y, W, H, Depth int }
 
-// graph is laid out: parents left of what stands on them, each family in a frame
-// of its own. Leaves of one parent stand in a grid, and families beside each
-// other, so that hundreds of images make a picture of a screen's shape and not
-// a column a hundred rows long.
+// graph is the layout: parents are left of their children, and each family has a
+// frame. Leaves of a parent form a grid, and families are side by side, so that
+// hundreds of images make a picture with the shape of a screen instead of a column
+// of a hundred rows.
 type graph struct {
 	W, H   int
 	Nodes  []*node
 	Frames []frame
-	Edges  []string // paths from parents to what stands on them
-	Extra  []string // paths for what an image needs beside its parent
+	Edges  []string // paths from parents to their children
+	Extra  []string // paths to what an image needs besides its parent
 }
 
-// newGraph lays out nodes, which come in any order.
+// newGraph lays out nodes, which may be in any order.
 func newGraph(nodes []*node) *graph {
 	g := &graph{Nodes: nodes}
 	byName := map[string]*node{}
@@ -83,7 +83,7 @@ func newGraph(nodes []*node) *graph {
 	return g
 }
 
-// cyclic guards the layout against parents in a circle, which a run does not have.
+// cyclic protects the layout from cycles, which a run does not have.
 func cyclic(n *node, byName map[string]*node) bool {
 	seen := map[string]bool{}
 	for p := n; p != nil; p = byName[p.Parent] {
@@ -114,7 +114,8 @@ type cell struct {
 	area area // of the children, empty for a leaf
 }
 
-// pack arranges siblings in as many columns as make the area of a screen's shape.
+// pack arranges siblings in the number of columns that gives the area the shape of
+// a screen.
 func (g *graph) pack(siblings []*node, depth int) area {
 	var leaves, families []cell
 	slices.SortStableFunc(siblings, func(a, b *node) int { return strings.Compare(a.Name, b.Name) })
@@ -141,7 +142,7 @@ func (g *graph) pack(siblings []*node, depth int) area {
 	return best
 }
 
-// shape is how far an area is from the shape wanted, 0 for none.
+// shape returns how far an area is from the desired shape, 0 if it has it.
 func (a area) shape() float64 {
 	return math.Abs(math.Log(float64(a.w) / float64(a.h) / aspect))
 }
@@ -166,7 +167,7 @@ func columnsOf(cells []cell, n int) area {
 	}
 	flush()
 	for _, c := range cells {
-		// A cell goes to the next column when more than half of it would stand out.
+		// A cell moves to the next column if more than half of it would be too low.
 		if len(col.cells) > 0 && y+c.h/2 > target && len(a.columns) < n-1 {
 			flush()
 		}
@@ -179,7 +180,7 @@ func columnsOf(cells []cell, n int) area {
 	return a
 }
 
-// move gives nodes their places, with the area's corner at x and y.
+// move sets the positions of nodes, with the corner of the area at x and y.
 func (g *graph) move(siblings []*node, a area, x, y int) { g.moveAt(a, x, y, 0) }
 
 func (g *graph) moveAt(a area, x, y, depth int) {
@@ -225,7 +226,7 @@ func (g *graph) connect(n *node, a area, x, y int) {
 	g.Edges = append(g.Edges, b.String())
 }
 
-// entry is where the line to a cell's own box ends, below the cell's top.
+// entry returns where the line to a cell's box ends, below the top of the cell.
 func entry(c cell) int {
 	if len(c.area.columns) > 0 {
 		return groupPad + boxHeight/2

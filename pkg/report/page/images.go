@@ -16,7 +16,7 @@ type row struct {
 	ID, Name, Parent, Status, Sign, Word, Reason string
 	Reference, Digest                            string
 	Took, Size, Change                           string
-	Seconds, Bytes, Delta                        float64 // what the columns are sorted by
+	Seconds, Bytes, Delta                        float64 // sort keys of the columns
 	Pushed, Critical, AllowedToFail              bool
 	HasFailure                                   bool
 	Packages                                     []report.PackageChange
@@ -29,7 +29,7 @@ type step struct {
 	Share           int // of the image's time, in percent
 }
 
-// Limits of what the page holds of one image.
+// Limits of what the page contains of an image.
 const (
 	maxSteps    = 15
 	maxPackages = 500
@@ -63,7 +63,7 @@ func images(run *report.Run, logs *logReader, critical map[image.ID]bool) []row 
 		im.Steps = steps(run.Activity(r.Image))
 		out = append(out, im)
 	}
-	// What needs a look stands first, as in the legend.
+	// Failed images come first, as in the legend.
 	rank := map[string]int{}
 	for i, l := range legends {
 		rank[l.Status] = i
@@ -94,7 +94,7 @@ func steps(a report.Activity) []step {
 // id is an image's name as an element's id.
 func id(name string) string { return strings.Join(strings.Fields(clean(name)), "-") }
 
-// cause is a failure, with the images that stand on the failed one.
+// cause is a failure with the descendants of the failed image.
 type cause struct {
 	ID, Name, Word, Cause, Step, Template, Place, Hint string
 	AllowedToFail                                      bool
@@ -156,7 +156,7 @@ func causes(run *report.Run, logs *logReader) []cause {
 	return out
 }
 
-// victimsOf lists the images that were not tried, by the image that failed.
+// victimsOf returns the images that were skipped, by the image that failed.
 func victimsOf(run *report.Run) map[image.ID][]string {
 	victims := map[image.ID][]string{}
 	for _, r := range run.Results {

@@ -9,21 +9,21 @@ import (
 	"github.com/kolla-build/kolla-build/internal/units"
 )
 
-// Limits of the logs that the page holds: what is beyond them is in the files.
-// A log's end tells why it failed.
+// Limits of the logs in the page; the files are complete. The end of a log says why
+// the image failed.
 const (
 	maxLog  = 256 << 10
 	maxLogs = 6 << 20
 )
 
-// logReader reads logs for the page, until it holds enough.
+// logReader reads logs for the page, up to a total size.
 type logReader struct {
 	dir    string // of the page
 	budget int64
 }
 
-// read returns the end of a log file, safe to show, how large the whole is, and
-// what is left out of it.
+// read returns the end of a log file, safe to show, with the size of the file and
+// what was omitted.
 func (l *logReader) read(path string) (text, size, note string) {
 	if path == "" {
 		return "", "", ""
@@ -55,7 +55,7 @@ func (l *logReader) read(path string) (text, size, note string) {
 	l.budget -= int64(len(data))
 	lines := strings.Split(strings.TrimRight(string(data), "\n"), "\n")
 	if skipped > 0 {
-		lines = lines[1:] // the first is cut anywhere
+		lines = lines[1:] // the first one is incomplete
 		note = fmt.Sprintf("the first %s are left out here; the file has all", units.Bytes(skipped))
 	}
 	return cleanLines(lines), size, note

@@ -1,10 +1,9 @@
 // Package page makes the report of a run that is opened in a browser: one HTML
 // file that fetches nothing and needs no server.
 //
-// It shows what report.Run holds and must not know how a run goes. All text that
-// comes out of a build is untrusted: it passes report.Sanitize and html/template,
-// and a content security policy in the page lets nothing run but its own script,
-// by digest.
+// It shows a report.Run and must not know how a run works. The output of builds is
+// untrusted: it passes report.Sanitize and html/template, and the content security
+// policy of the page allows its own script only, by digest.
 package page
 
 import (
@@ -32,8 +31,8 @@ var script string
 
 var pageTemplate = template.Must(template.New("page").Parse(pageText))
 
-// WriteFile writes the page to a file, whole or not at all. Logs are linked
-// relative to it, so that a directory that holds both can be moved or served.
+// WriteFile writes the page to a file, whole or not at all. Links to logs are
+// relative, so that a directory with both can be moved or served.
 func WriteFile(path string, run *report.Run) error {
 	dir, err := filepath.Abs(filepath.Dir(path))
 	if err == nil {
@@ -45,13 +44,12 @@ func WriteFile(path string, run *report.Run) error {
 	return nil
 }
 
-// Write writes the page. dir is the directory that it will lie in.
+// Write writes the page. dir is the directory that it will be stored in.
 func Write(w io.Writer, run *report.Run, dir string) error {
 	v := newView(run, dir)
 	v.CSS, v.Script = template.CSS(css), template.JS(script)
 	v.Policy = fmt.Sprintf("default-src 'none'; style-src '%s'; script-src '%s'; img-src data:; base-uri 'none'; form-action 'none'", digest(css), digest(script))
-	// The template goes to memory first: what it cannot show must not leave half
-	// a page.
+	// The template is executed in memory first: an error must not leave half a page.
 	var b bytes.Buffer
 	if err := pageTemplate.Execute(&b, v); err != nil {
 		return err
@@ -60,7 +58,7 @@ func Write(w io.Writer, run *report.Run, dir string) error {
 	return err
 }
 
-// digest is how a content security policy names an inline text.
+// digest returns the name of an inline text in a content security policy.
 func digest(text string) string {
 	sum := sha256.Sum256([]byte(text))
 	return "sha256-" + base64.StdEncoding.EncodeToString(sum[:])

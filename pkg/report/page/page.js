@@ -166,7 +166,7 @@
     tell();
   });
 
-  // What an image stands on and what stands on it are picked out.
+  // Highlights the ancestors and descendants of an image.
   const children = new Map();
   for (const n of nodes) {
     const list = children.get(n.dataset.parent) || [];

@@ -10,8 +10,8 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/report"
 )
 
-// timeline is the run by slots. Places along the time are in percent of the
-// picture's width, so that it can be widened without its text.
+// timeline shows the run by slots. Positions in time are in percent of the width of
+// the picture, so that it can be widened without its text.
 type timeline struct {
 	H      int
 	Rows   []timelineRow
@@ -51,7 +51,7 @@ const (
 	axisHeight = 22
 )
 
-// newTimeline returns nil if nothing was built or pushed.
+// newTimeline returns the timeline, nil if nothing was built or pushed.
 func newTimeline(run *report.Run, path []report.Link, critical map[image.ID]bool) *timeline {
 	var from, to time.Time
 	slots, pushes := 0, false
@@ -124,7 +124,7 @@ func newTimeline(run *report.Run, path []report.Link, critical map[image.ID]bool
 	return t
 }
 
-// ticks puts five to ten marks along the time, at round numbers.
+// ticks returns five to ten marks along the time, at round numbers.
 func (t *timeline) ticks(span time.Duration) {
 	every := time.Hour
 	for _, d := range []time.Duration{10 * time.Millisecond, 50 * time.Millisecond, 100 * time.Millisecond, 500 * time.Millisecond, time.Second, 2 * time.Second, 5 * time.Second, 10 * time.Second, 30 * time.Second,

@@ -15,7 +15,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/report"
 )
 
-// view is what the template shows, in words.
+// view is what the template shows, as text.
 type view struct {
 	CSS    template.CSS
 	Script template.JS
@@ -40,14 +40,14 @@ type view struct {
 // tile is a figure at the top of the page.
 type tile struct{ Name, Value, Note, Class string }
 
-// legend is a status with the sign and the words that stand for it everywhere.
+// legend is a status with its sign and its words.
 type legend struct {
 	Status, Sign, Word string
 	N                  int
 }
 
-// legends are in the order in which a reader wants to see them. Signs differ as
-// well as colours: not everybody can tell those apart.
+// legends are ordered by importance. Statuses differ in their signs as well, since
+// not everybody can distinguish colours.
 var legends = []legend{
 	{Status: string(build.StatusError), Sign: "✗", Word: "failed"},
 	{Status: string(build.StatusPushError), Sign: "⇡", Word: "not pushed"},
@@ -103,7 +103,7 @@ func newView(run *report.Run, dir string) *view {
 	return v
 }
 
-// verdict says in one line and one sentence how it went.
+// verdict summarises the run in a line and a sentence.
 func (v *view) verdict(run *report.Run) {
 	built, selected := run.Count(build.StatusBuilt), len(run.Selected())
 	var lead []string
@@ -113,7 +113,7 @@ func (v *view) verdict(run *report.Run) {
 	case run.Outcome == report.OutcomeFailed && run.Failed() > 0:
 		v.Sign, v.Verdict = "✗", fmt.Sprintf("%d of %s failed", run.Failed(), units.Count(selected, "image"))
 		if own := run.Count(build.StatusError, build.StatusPushError, build.StatusLoadError); own < run.Failed() {
-			lead = append(lead, fmt.Sprintf("%d by themselves, the others for a parent's sake.", own))
+			lead = append(lead, fmt.Sprintf("%d by themselves, the others because a parent failed.", own))
 		}
 	case run.Outcome == report.OutcomeFailed:
 		v.Sign, v.Verdict = "✗", "The run failed"
@@ -121,12 +121,12 @@ func (v *view) verdict(run *report.Run) {
 		v.Sign, v.Verdict = "✓", "Nothing to do"
 		lead = append(lead, units.Count(selected, "image")+" unchanged.")
 	default:
-		v.Sign, v.Verdict = "✓", "All good"
+		v.Sign, v.Verdict = "✓", "Succeeded"
 		lead = append(lead, fmt.Sprintf("%d of %s built, the others unchanged.", built, units.Count(selected, "image")))
 	}
 	switch {
 	case run.Stuck > 0:
-		lead = append(lead, fmt.Sprintf("The set was not published, and %s could not be put back: the error says which.", units.Count(run.Stuck, "tag")))
+		lead = append(lead, fmt.Sprintf("The set was not published, and %s could not be restored: the error lists them.", units.Count(run.Stuck, "tag")))
 	case len(run.Left) > 0:
 		var left []string
 		for _, id := range run.Left {
@@ -137,7 +137,7 @@ func (v *view) verdict(run *report.Run) {
 	case run.Outcome != report.OutcomeOK:
 		lead = append(lead, "Nothing was published: no tag in the registry was changed.")
 	default:
-		lead = append(lead, "Nothing was to be published.")
+		lead = append(lead, "Publication was not requested.")
 	}
 	v.Lead = strings.Join(lead, " ")
 }
@@ -165,7 +165,7 @@ func tiles(run *report.Run, packages int) []tile {
 	}
 	failed := tile{Name: "failed", Value: fmt.Sprint(run.Count(build.StatusError, build.StatusPushError, build.StatusLoadError))}
 	if n := run.Count(build.StatusParentError, build.StatusCanceled); n > 0 {
-		failed.Note = fmt.Sprintf("%d more not tried", n)
+		failed.Note = fmt.Sprintf("%d more skipped", n)
 	}
 	if failed.Value != "0" {
 		failed.Class = "bad"
@@ -177,7 +177,7 @@ func tiles(run *report.Run, packages int) []tile {
 		{Name: "packages changed", Value: fmt.Sprint(packages)}, took, sum}
 }
 
-// change is a difference of sizes with its sign.
+// change formats a difference of sizes with its sign.
 func change(n int64) string {
 	switch {
 	case n > 0:
@@ -194,8 +194,8 @@ type packageChange struct {
 	Images         []string
 }
 
-// packageChanges turns changes per image into changes per package: one new openssl
-// is one line, however many images have it.
+// packageChanges groups changes by package: a new openssl is one row, whatever the
+// number of images that have it.
 func packageChanges(run *report.Run) []packageChange {
 	index := map[report.PackageChange][]string{}
 	for _, r := range run.Results {
@@ -217,7 +217,7 @@ func packageChanges(run *report.Run) []packageChange {
 	return out
 }
 
-// pastRun is an earlier run in the table of them.
+// pastRun is a row of the table of earlier runs.
 type pastRun struct {
 	When, ISO, Outcome, Sign, Took, Tags string
 	Built, Unchanged, Failed             int
@@ -225,7 +225,7 @@ type pastRun struct {
 	Current                              bool
 }
 
-// maxPast is how many runs that table has.
+// maxPast is how many runs the table shows.
 const maxPast = 14
 
 func pastRuns(run *report.Run) []pastRun {
@@ -250,7 +250,7 @@ func pastRuns(run *report.Run) []pastRun {
 	return out
 }
 
-// nodes are the images of the graph.
+// nodes returns the images of the graph.
 func nodes(run *report.Run, critical map[image.ID]bool) []*node {
 	var out []*node
 	for _, r := range run.Selected() {
@@ -278,8 +278,8 @@ func cleanLines(lines []string) string {
 	return strings.Join(out, "\n")
 }
 
-// link is a relative URL from the page's directory to a file, "" if there is
-// none, as on another drive.
+// link returns a relative URL from the page's directory to a file, "" if there is
+// none, such as on another drive.
 func link(dir, file string) string {
 	abs, err := filepath.Abs(file)
 	if err != nil || file == "" {
