@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// attributeSubjects are the values whose attributes are compared, by the name
-// that oracle.py knows them under.
+// attributeSubjects are the values whose attributes are compared, by their name in
+// oracle.py.
 var attributeSubjects = map[string]string{
 	"str": "'a b'", "Markup": "('a<b'|escape)", "bytes": "'aB\\té \\x1c1\\n\\x0bx'.encode()", "list": "[2, 1, 3]", "tuple": "(1, 'a')",
 	"dict": "{'a': 1, 2: 'b'}", "int": "70000", "bool": "true", "float": "1.5", "none": "none", "range": "range(1, 9, 3)",
@@ -19,9 +19,9 @@ var attributeSubjects = map[string]string{
 	"cycler": "cycler(1, 2)", "joiner": "joiner()", "namespace": "namespace(a=1)", "undefined": "nope", "function": "range",
 }
 
-// TestAttributes asks the original for all attributes of all types, and compares
-// which of them a template gets, is refused or does not find. Methods are
-// called with many kinds of arguments.
+// TestAttributes takes all attributes of all types from the original and compares
+// which of them a template gets, which the sandbox refuses and which are undefined.
+// Methods are called with many kinds of arguments.
 func TestAttributes(t *testing.T) {
 	o := startOracle(t)
 	dirs := o.ask(t, map[string]any{"dirs": true}).Dirs
@@ -29,7 +29,7 @@ func TestAttributes(t *testing.T) {
 		"[1, 'a']", "['a', 'b']", "[66, 67]", "['a'.encode(), 'b'.encode()]", "('a', 'b')", "('a'.encode(), 'b'.encode())", "{'a': 5}", "{'a': 5}, 'b'", "'0x1.8p3'", "'41 42'",
 		"4, 'big'", "4, 'little'", "1, 'big'", "3, 'middle'", "'ab'.encode(), 'little'", "8, byteorder='big', signed=true", "' '", "none, 2", "'b', 1, 3",
 		"true", "x=1", "key=none", "'utf-8', 'ignore'", "'ascii', 'replace'", "'latin-1'", "'-', 2", "'-', -3", "1.5", "dict(a=1), 2", "'a', 'b', 1", "{97: 'X', 98: none}"}
-	// An ordinary run takes a part, make fuzz-jinja all.
+	// An ordinary run compares a part, make fuzz-jinja all.
 	next, call, every, calls := 0, 0, 5, 29
 	if os.Getenv("JINJA_FUZZ_N") != "" {
 		every, calls = 1, 1
@@ -46,7 +46,7 @@ func TestAttributes(t *testing.T) {
 				exprs = append(exprs, "v['"+attr+"']|string|length > 0")
 			}
 			shown := "[v.%s(%s), v]|pprint"
-			if name == "set" { // has no order that could be compared
+			if name == "set" { // the order of its members differs
 				shown = "[v.%s(%s), v]|string|length"
 			}
 			if !strings.HasPrefix(attr, "_") {

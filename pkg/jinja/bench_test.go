@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// syntheticTree is a tree in the shape of Kolla's: children that extend a base,
-// import macros and set lists of packages.
+// syntheticTree is a tree like Kolla's: children that extend a base, import macros and
+// set lists of packages.
 func syntheticTree(n int) (Map, []string) {
 	tree := Map{
 		"macros.j2": `{% macro install(packages, chain=False, clean=clean) -%}
@@ -107,7 +107,7 @@ func BenchmarkSyntheticCold(b *testing.B) {
 	}
 }
 
-// BenchmarkSyntheticWarm renders them again for another distribution.
+// BenchmarkSyntheticWarm renders parsed templates for another distribution.
 func BenchmarkSyntheticWarm(b *testing.B) {
 	tree, names := syntheticTree(187)
 	env := New(Config{Loader: tree})
@@ -131,7 +131,7 @@ func renderNames(b *testing.B, env *Environment, names []string, vars map[string
 	}
 }
 
-// BenchmarkKolla does the same with Kolla's own tree, at KOLLA_TREE.
+// BenchmarkKolla renders Kolla's own tree, at KOLLA_TREE.
 func BenchmarkKolla(b *testing.B) {
 	tree := kollaTree(b)
 	names := kollaNames(b, tree)

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// TestCasing compares the cases of all characters with Python's.
+// TestCasing compares the upper, lower and title case of all characters with Python's.
 func TestCasing(t *testing.T) {
 	if testing.Short() {
 		t.Skip("compares 120,000 characters")

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// chain repeats a chain of n links until the source is some 200 KB long.
+// chain repeats a link until the source has some 200 KB, or n times.
 func chain(head, link, tail string, n int) string {
 	one := head + strings.Repeat(link, n) + tail
 	return strings.Repeat(one, 1+(200<<10)/len(one))
@@ -25,11 +25,10 @@ func numbered(n int, format string) string {
 	return b.String()
 }
 
-// TestLargeSources compiles sources that are long, or nest, in every way that
-// the grammar has. Each compiles, or ends with a clear error, in a time that
-// is far from what a quadratic step would take: 100,000 links of a chain are
-// 5,000,000,000 of those. An ordinary run takes shorter chains, make fuzz-jinja
-// the long ones, whose time it looks at.
+// TestLargeSources compiles long and deeply nested sources of every construct of the
+// grammar. Each compiles or ends with a clear error, in a time that excludes quadratic
+// steps: 100,000 links of a chain would be 5,000,000,000 of them. An ordinary run
+// compiles shorter chains; make fuzz-jinja compiles the long ones and checks the time.
 func TestLargeSources(t *testing.T) {
 	all := os.Getenv("JINJA_FUZZ_N") != ""
 	many := 10_000
@@ -78,7 +77,7 @@ func TestLargeSources(t *testing.T) {
 	} {
 		configs := []Config{{}, {LineStatementPrefix: "%", LineCommentPrefix: "##", TrimBlocks: true, LstripBlocks: true}}
 		if n := strings.Count(src, "{% if") + strings.Count(src, "{{ "); n > 0 && name != "dashes" {
-			configs = configs[:1] // the settings are the lexer's
+			configs = configs[:1] // the other settings concern the lexer only
 		}
 		for _, cfg := range configs {
 			start := time.Now()

@@ -27,7 +27,7 @@ func lineVars() map[string]any {
 	}
 }
 
-// TestLines renders the one-line templates of testdata/jinja/lines on both sides,
+// TestLines compares the one-line templates of testdata/jinja/lines with the original,
 // under several settings.
 func TestLines(t *testing.T) {
 	o := startOracle(t)
@@ -60,7 +60,7 @@ func TestLines(t *testing.T) {
 	t.Logf("%d renders of templates of one line", n)
 }
 
-// TestCases renders the archives of testdata/jinja/cases on both sides.
+// TestCases compares the archives of testdata/jinja/cases with the original.
 func TestCases(t *testing.T) {
 	o := startOracle(t)
 	files, err := filepath.Glob(testdata("cases", "*.txt"))
@@ -101,7 +101,7 @@ func TestCases(t *testing.T) {
 	}
 }
 
-// unwire decodes what wire encodes, as far as the cases use it.
+// unwire decodes what wire encodes, as far as the cases need it.
 func unwire(v any) any {
 	switch v := v.(type) {
 	case float64:

@@ -18,9 +18,9 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/jinja/internal/value"
 )
 
-// TestDifferential generates templates and contexts from a grammar and compares
-// what the real Jinja2 makes of them. JINJA_FUZZ_N sets the number of templates,
-// JINJA_FUZZ_SEED the first seed; a seed stands for one template and context.
+// TestDifferential generates templates and contexts from a grammar and compares the
+// results with those of the real Jinja2. JINJA_FUZZ_N is the number of templates and
+// JINJA_FUZZ_SEED the first seed. Each seed gives one template and context.
 func TestDifferential(t *testing.T) {
 	n := envInt(t, "JINJA_FUZZ_N", 3000)
 	seed := envInt(t, "JINJA_FUZZ_SEED", 1)
@@ -28,7 +28,7 @@ func TestDifferential(t *testing.T) {
 		n = min(n, 300)
 	}
 	start := time.Now()
-	end, bounded := t.Deadline() // a run that would not be done by -timeout ends early, with its figures
+	end, bounded := t.Deadline() // a run ends before -timeout, with its figures
 	var next, tried, failed, undetermined, size atomic.Int64
 	var mu sync.Mutex
 	outcomes := map[string]int{}
@@ -44,7 +44,7 @@ func TestDifferential(t *testing.T) {
 				tried.Add(1)
 				diff, want := o.compareAnswer(t, generate(uint64(seed+i)))
 				size.Add(int64(len(want.Text)))
-				if diff != "" && o.fickle(t, uint64(seed+i)) {
+				if diff != "" && o.differsByAddress(t, uint64(seed+i)) {
 					undetermined.Add(1)
 					t.Logf("seed %d: the length of a text with an address in it", seed+i)
 				} else if diff != "" {
@@ -69,10 +69,10 @@ func TestDifferential(t *testing.T) {
 	}
 }
 
-// fickle reports whether all that differs is the length of a text with an object's
-// address in memory, which has seven to twelve digits in Python as it happens:
-// with the texts in place of their lengths nothing differs.
-func (o *oracle) fickle(t *testing.T, seed uint64) bool {
+// differsByAddress reports whether the results differ only in the length of a text with an
+// object's address, which has seven to twelve digits in Python. It compares the texts
+// in place of their lengths.
+func (o *oracle) differsByAddress(t *testing.T, seed uint64) bool {
 	r := generate(seed)
 	for name, src := range r.Templates {
 		r.Templates[name] = lengths.ReplaceAllString(src, "${1}string")
@@ -101,7 +101,7 @@ func envInt(t testing.TB, name string, otherwise int) int {
 	return n
 }
 
-// generate makes a request from a seed.
+// generate makes the request of a seed.
 func generate(seed uint64) *request {
 	g := &generator{r: rand.New(rand.NewPCG(seed, 0x6a696e6a61)), names: map[string]bool{}}
 	r := &request{Templates: map[string]string{}, Main: "main", vars: map[string]any{}}
@@ -322,7 +322,7 @@ func (g *generator) key() any {
 	return g.pick("a", "b", "c", "name", "Key", "items", "x y", "age", "é")
 }
 
-// damage changes a template's text, mostly to nonsense.
+// damage changes a template's source, mostly to an invalid one.
 func (g *generator) damage(s string) string {
 	r := []rune(s)
 	for range 1 + g.intn(3) {

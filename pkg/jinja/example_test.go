@@ -33,7 +33,7 @@ func Example() {
 	// 0x1388 0x2246  <nil>
 }
 
-// An error has its place, the line, the way that led there and often a hint.
+// An error has its place, the line, the chain that led there and often a hint.
 func ExampleError() {
 	env := jinja.New(jinja.Config{})
 	_, err := env.Parse("motd.j2", "Welcome to {{ host }}\n{{ name | uper }}")
@@ -48,7 +48,7 @@ func ExampleError() {
 	// true syntax 2 11
 }
 
-// Templates of people who are not trusted end at a limit, or with the context.
+// Untrusted templates end at a limit, or with the context.
 func ExampleLimits() {
 	env := jinja.New(jinja.Config{Loader: jinja.FS(os.DirFS(".")), Limits: jinja.Limits{Steps: 1000, Output: 1 << 20}})
 	tmpl, err := env.Parse("loop.j2", "{% for i in range(100000) %}{% endfor %}")

@@ -11,9 +11,9 @@ import (
 	"github.com/rogpeppe/go-internal/txtar"
 )
 
-// seedSources are the templates of the corpus, as seeds for fuzzing. There must be some.
+// seedSources returns the templates of the corpus as seeds.
 func seedSources(f *testing.F) []string {
-	// What is not UTF-8 is not in the corpus, as the original cannot read it.
+	// The corpus has no invalid UTF-8, which the original cannot read.
 	seeds := []string{"{{ '\x9f0'|title }}", "{{ '\x9f\xffa\x80'.title()|capitalize|wordwrap(1)|truncate(1) }}\x80{{ \x9f }}"}
 	files, _ := filepath.Glob(testdata("lines", "*.txt"))
 	for _, file := range files {
@@ -41,7 +41,7 @@ func seedSources(f *testing.F) []string {
 	return seeds
 }
 
-// FuzzParser: a source compiles, or the error has a place in it.
+// FuzzParser checks that a source compiles, or that its error has a place in it.
 func FuzzParser(f *testing.F) {
 	for _, s := range seedSources(f) {
 		f.Add(s)
@@ -60,8 +60,8 @@ func FuzzParser(f *testing.F) {
 	})
 }
 
-// FuzzRender: a template renders within its limits, or fails with an *Error that
-// is not an internal one.
+// FuzzRender checks that a template renders within its limits, or fails with an *Error
+// that is not an internal one.
 func FuzzRender(f *testing.F) {
 	for _, s := range seedSources(f) {
 		f.Add(s)

@@ -33,8 +33,8 @@ func (g *generator) expr(depth int) string {
 	return g.atom()
 }
 
-// odd makes now and then something of any type.
-func (g *generator) odd(depth int) (string, bool) {
+// wrongType sometimes makes an expression of any type.
+func (g *generator) wrongType(depth int) (string, bool) {
 	if g.chance(1, 25) {
 		return "(" + g.expr(depth-1) + ")", true
 	}
@@ -63,7 +63,7 @@ func (g *generator) literalStr() string {
 }
 
 func (g *generator) integer(depth int) string {
-	if s, ok := g.odd(depth); ok || depth <= 0 {
+	if s, ok := g.wrongType(depth); ok || depth <= 0 {
 		if ok {
 			return s
 		}
@@ -100,7 +100,7 @@ func (g *generator) integer(depth int) string {
 }
 
 func (g *generator) str(depth int) string {
-	if s, ok := g.odd(depth); ok || depth <= 0 {
+	if s, ok := g.wrongType(depth); ok || depth <= 0 {
 		if ok {
 			return s
 		}
@@ -164,7 +164,7 @@ func (g *generator) slice() string {
 }
 
 func (g *generator) list(depth int) string {
-	if s, ok := g.odd(depth); ok || depth <= 0 {
+	if s, ok := g.wrongType(depth); ok || depth <= 0 {
 		if ok {
 			return s
 		}
@@ -211,7 +211,7 @@ func (g *generator) listFilter(depth int) string {
 }
 
 func (g *generator) dict(depth int) string {
-	if s, ok := g.odd(depth); ok || depth <= 0 {
+	if s, ok := g.wrongType(depth); ok || depth <= 0 {
 		if ok {
 			return s
 		}
@@ -233,7 +233,7 @@ func (g *generator) dict(depth int) string {
 }
 
 func (g *generator) boolean(depth int) string {
-	if s, ok := g.odd(depth); ok || depth <= 0 {
+	if s, ok := g.wrongType(depth); ok || depth <= 0 {
 		if ok {
 			return s
 		}

@@ -334,7 +334,7 @@ func (g *generator) child(parent string) string {
 	return b.String()
 }
 
-// blockFilter is a filter for a filter block.
+// blockFilter makes the filter of a filter block.
 func (g *generator) blockFilter() string {
 	return g.pick("upper", "lower", "trim", "replace('a', 'b')", "title", "indent(2)", "length", "escape", "list", "upper|replace('A', s)", "wordcount", "truncate(5)", "center(9)", "e|safe")
 }

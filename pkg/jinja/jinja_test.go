@@ -44,7 +44,8 @@ func TestGoValues(t *testing.T) {
 	}
 }
 
-// TestSharedMutation: a Go list given twice is one list, seen by Go functions too.
+// TestSharedMutation checks that a Go list given twice is one list, also for Go
+// functions.
 func TestSharedMutation(t *testing.T) {
 	l := NewList()
 	env := New(Config{
@@ -60,7 +61,8 @@ func TestSharedMutation(t *testing.T) {
 	}
 }
 
-// TestFuncs: filters, tests and functions of Go, with keywords, context and errors.
+// TestFuncs checks filters, tests and functions in Go, with keywords, context and
+// errors.
 func TestFuncs(t *testing.T) {
 	boom := errors.New("boom")
 	env := New(Config{
@@ -115,8 +117,8 @@ func look(c *Call) (any, error) {
 	return "-", nil
 }
 
-// TestForeignParent: a template object of another environment as parent, whose
-// imports and filters are those of its own environment.
+// TestForeignParent checks that a parent template of another environment keeps the
+// imports and filters of its own environment.
 func TestForeignParent(t *testing.T) {
 	tree := New(Config{
 		Loader:  Map{"img": `{% import "macros" as m with context %}{{ m.hi() }}{{ names|own|join(",") }}{% block b %}base{% endblock %}{{ only() }}`, "macros": "{% macro hi() %}hi {{ who }}{% endmacro %}"},
@@ -218,7 +220,8 @@ func TestFSLoader(t *testing.T) {
 	}
 }
 
-// TestConcurrent renders one environment's templates from many goroutines; run with -race.
+// TestConcurrent renders the templates of one environment from many goroutines; run it
+// with -race.
 func TestConcurrent(t *testing.T) {
 	tree, names := syntheticTree(10)
 	tree["mod"] = "{% set ns = namespace(n=0) %}{% macro bump() %}{% set ns.n = ns.n + 1 %}{{ ns.n }}{% endmacro %}"

@@ -16,7 +16,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/jinja/internal/value"
 )
 
-// kollaFuncs are stand-ins for the functions of Kolla's renderer; oracle.py has the same.
+// kollaFuncs replace the functions of Kolla's renderer, as in oracle.py.
 var kollaFuncs = map[string]any{
 	"handle_repos": Func(func(c *Call) (any, error) {
 		l, ok := c.Args[0].(*List)
@@ -76,7 +76,7 @@ func kollaConfig(loader Loader) Config {
 	return Config{Loader: loader, Globals: kollaFuncs, Filters: map[string]Func{"customizable": kollaCustomizable}}
 }
 
-// kollaTree is an upstream checkout's template tree, from the environment.
+// kollaTree returns the template tree of a checkout of Kolla, from the environment.
 func kollaTree(t testing.TB) string {
 	t.Helper()
 	tree := os.Getenv("KOLLA_TREE")
@@ -101,7 +101,7 @@ func kollaNames(t testing.TB, tree string) []string {
 	return names
 }
 
-// kollaVars are a render's variables as Kolla's tool sets them, of any branch.
+// kollaVars are the variables of Kolla's tool, of all branches.
 func kollaVars(distro, arch, installType string) map[string]any {
 	tag := map[string]string{"centos": "stream10", "rocky": "10", "debian": "trixie", "ubuntu": "noble"}[distro]
 	packageType := "rpm"
@@ -133,8 +133,8 @@ mysql neutron nova novajoin octavia odl opendaylight opensearch opensearch-dashb
 prometheus proxysql qdrouterd qemu qinling rabbitmq rally redis sahara searchlight senlin sensu skydive skyline solum stackalytics
 storm swift tacker td-agent telegraf tempest trove valkey venus vitrage vmtp watcher zaqar zookeeper zun`
 
-// kollaOverride is an override in the manner of a user's: blocks, package lists
-// appended to, removed from and replaced.
+// kollaOverride is a user's override: blocks, and package lists with additions,
+// removals and replacements.
 const kollaOverride = `{% extends parent_template %}
 {# an override of our own #}
 {% set base_centos_packages_append = ['our-tool'] %}
@@ -157,7 +157,7 @@ RUN echo {{ loop.index }} {{ x }}
 {% endblock %}
 `
 
-// renderKolla renders the tree with this package, as Kolla's tool does.
+// renderKolla renders the tree with this package.
 func renderKolla(env *Environment, names []string, vars map[string]any, override string) map[string]answer {
 	var over *Template
 	texts := map[string]answer{}
@@ -187,13 +187,14 @@ func renderKolla(env *Environment, names []string, vars map[string]any, override
 	return texts
 }
 
-// TestKollaTree renders Kolla's own templates on both sides, for each distribution,
-// architecture and install type, with and without an override.
+// TestKollaTree compares Kolla's own templates with the original, for each
+// distribution, architecture and install type, with and without an override.
 func TestKollaTree(t *testing.T) {
 	compareTree(t, startOracle(t), kollaTree(t), []string{"x86_64", "aarch64"})
 }
 
-// TestKollaBranches does so for older branches and tags of the git repository at KOLLA_GIT.
+// TestKollaBranches does the same for older branches and tags of the git repository at
+// KOLLA_GIT.
 func TestKollaBranches(t *testing.T) {
 	repo := os.Getenv("KOLLA_GIT")
 	if repo == "" {

@@ -27,7 +27,7 @@ func renderError(t *testing.T, cfg Config, src string) *Error {
 	return e
 }
 
-// TestLimits feeds templates that would take the process down.
+// TestLimits renders templates that would exhaust the process.
 func TestLimits(t *testing.T) {
 	for _, src := range []string{
 		"{{ 'a' * 10**9 }}",
@@ -102,8 +102,8 @@ func TestLimits(t *testing.T) {
 	}
 }
 
-// TestStepsOfText feeds templates that would go through long texts and lists for
-// hours, without building anything. They end at the limit of steps, soon.
+// TestStepsOfText renders templates that would search long texts and lists for hours
+// without building anything. They soon end at the limit of steps.
 func TestStepsOfText(t *testing.T) {
 	for _, use := range []string{
 		"'y' in s", "s in s", "s == q", "s < q", "s.count('y')", "s.find('y')", "s.rfind('y')", "s.replace('y', 'z')|length",
@@ -129,7 +129,7 @@ func TestStepsOfText(t *testing.T) {
 	}
 }
 
-// TestContext ends renders from outside.
+// TestContext ends renders by their context.
 func TestContext(t *testing.T) {
 	const endless = "{% for a in range(100000) %}{% for b in range(100000) %}{% endfor %}{% endfor %}"
 	tmpl, err := New(Config{Limits: Limits{Steps: 1 << 60}}).Parse("t", "one\n"+endless)
@@ -156,8 +156,8 @@ func TestContext(t *testing.T) {
 	}
 }
 
-// TestMemory measures what a render has in use when an integer argument asks for
-// far too much: little more than its limit.
+// TestMemory measures the memory of renders in which an integer argument asks for far
+// too much: it is little more than the limit.
 func TestMemory(t *testing.T) {
 	const limit = 64 << 20
 	for _, src := range []string{
@@ -194,14 +194,15 @@ func TestMemory(t *testing.T) {
 		}
 		close(stop)
 		<-done
-		// The heap may hold garbage as large as what is in use, and growing a list holds it twice.
+		// The heap may contain as much garbage as live memory, and a growing list is
+		// in it twice.
 		if used := int64(peak) - int64(before.HeapSys-before.HeapReleased); used > 6*limit {
 			t.Errorf("%s took %d MiB, with a limit of %d MiB (%v)", src, used>>20, limit>>20, err)
 		}
 	}
 }
 
-// TestOwnLimits sets the limits low.
+// TestOwnLimits sets low limits.
 func TestOwnLimits(t *testing.T) {
 	for name, c := range map[string]struct {
 		limits Limits

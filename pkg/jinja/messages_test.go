@@ -6,8 +6,7 @@ import (
 	"testing"
 )
 
-// TestMessages compares the words of errors with the original's, where templates
-// meet them most.
+// TestMessages compares the messages of common errors with the original's.
 func TestMessages(t *testing.T) {
 	o := startOracle(t)
 	for _, src := range []string{
@@ -42,7 +41,7 @@ func TestMessages(t *testing.T) {
 	}
 }
 
-// TestRepeatedTrace shows a runaway recursion without its hundred steps.
+// TestRepeatedTrace checks that the steps of a long recursion are not all printed.
 func TestRepeatedTrace(t *testing.T) {
 	e := renderError(t, Config{}, "{% macro m() %}\n{{ m() }}\n{% endmacro %}{{ m() }}")
 	if e == nil {

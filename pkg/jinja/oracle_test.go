@@ -23,14 +23,14 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/jinja/internal/value"
 )
 
-// oracle is a long-lived process that runs the real Jinja2.
+// oracle is a process that runs the real Jinja2 for the whole test.
 type oracle struct {
 	mu  sync.Mutex
 	in  io.WriteCloser
 	out *bufio.Reader
 }
 
-// answer is what the original made of a template.
+// answer is the result of rendering a template.
 type answer struct {
 	Text    string            `json:"text"`
 	Kind    string            `json:"kind"`
@@ -53,13 +53,14 @@ type oracleOptions struct {
 	LineCommentPrefix   string `json:"line_comment_prefix,omitempty"`
 }
 
-// request is one template to render, for both sides.
+// request is a template to render on both sides.
 type request struct {
 	Templates map[string]string `json:"templates"`
 	Main      string            `json:"main"`
 	Vars      any               `json:"vars"`
 	Options   oracleOptions     `json:"options"`
-	// Objects are templates that the variables parent_NAME (and part, for inc) are bound to.
+	// Objects are templates that the variables parent_NAME (and part, for inc) are
+	// bound to.
 	Objects []string `json:"objects,omitempty"`
 
 	vars map[string]any
@@ -70,7 +71,8 @@ func testdata(parts ...string) string {
 	return filepath.Join(append([]string{filepath.Dir(file), "..", "..", "testdata", "jinja"}, parts...)...)
 }
 
-// startOracle runs the original. Where Debian's python3-jinja2 is missing the test is skipped.
+// startOracle starts the original. Without Debian's python3-jinja2 the test is
+// skipped.
 func startOracle(t testing.TB) *oracle {
 	t.Helper()
 	python := os.Getenv("JINJA_PYTHON")
@@ -172,7 +174,7 @@ func wireAll(list []any) []any {
 	return out
 }
 
-// cloneVars copies variables, so that a render cannot change them for the next.
+// cloneVars copies variables, as a render can modify them.
 func cloneVars(vars map[string]any) map[string]any {
 	out := make(map[string]any, len(vars))
 	for k, v := range vars {
@@ -224,7 +226,7 @@ func (o oracleOptions) config(loader Loader) Config {
 	}
 }
 
-// seenFunc tells what a pass_context function sees of a variable.
+// seenFunc returns what a pass_context function sees of a variable.
 func seenFunc(c *Call) (any, error) {
 	name, ok := value.AsStr(c.Args[0])
 	if !ok {
@@ -239,8 +241,8 @@ func seenFunc(c *Call) (any, error) {
 
 var address = regexp.MustCompile(`(?i)0x[0-9a-f]{6,}`)
 
-// spelled is an address of an object in a text that was turned into a list.
-var spelled = regexp.MustCompile(`'0', 'x'(, '[0-9a-f]')+`)
+// listedAddress is an object's address in a text that was turned into a list.
+var listedAddress = regexp.MustCompile(`'0', 'x'(, '[0-9a-f]')+`)
 
 // ours renders a request with this package.
 func (r *request) ours() answer {
@@ -274,20 +276,21 @@ func (r *request) ours() answer {
 	return answer{Kind: string(e.Kind), Error: e.Class + ": " + e.Error()}
 }
 
-// compare renders a request on both sides; the string tells of a difference.
+// compare renders a request on both sides and returns the difference, "" if there is
+// none.
 func (o *oracle) compare(t testing.TB, r *request) string {
 	t.Helper()
 	diff, _ := o.compareAnswer(t, r)
 	return diff
 }
 
-// compareAnswer is compare; it also returns what the original made of it.
+// compareAnswer is compare, and also returns the original's answer.
 func (o *oracle) compareAnswer(t testing.TB, r *request) (diff string, want answer) {
 	t.Helper()
 	r.Vars = wire(r.vars)
 	want = o.ask(t, r)
 	got := r.ours()
-	if got.Kind == want.Kind && (want.Kind != "" || got.Text == want.Text || spelled.ReplaceAllString(got.Text, "") == spelled.ReplaceAllString(want.Text, "")) {
+	if got.Kind == want.Kind && (want.Kind != "" || got.Text == want.Text || listedAddress.ReplaceAllString(got.Text, "") == listedAddress.ReplaceAllString(want.Text, "")) {
 		return "", want
 	}
 	var b strings.Builder

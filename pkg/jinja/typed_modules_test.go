@@ -7,8 +7,8 @@ import (
 
 // Macros, and templates that use other templates, of the typed grammar.
 
-// macro2 is a macro, with a use of it mostly.
-func (g *generator) macro2(depth int) string {
+// typedMacro makes a macro and mostly a use of it.
+func (g *generator) typedMacro(depth int) string {
 	v, s := g.define(depth)
 	g.scope = append(g.scope, v)
 	if v.macro.caller >= 0 || g.chance(1, 4) {
@@ -17,7 +17,7 @@ func (g *generator) macro2(depth int) string {
 	return s + g.print(v.name+"("+g.arguments(v.macro, 1)+")"+g.pick("", "", "", "|upper", "|safe", "|length", " ~ '!'", "|e", "|indent"))
 }
 
-// define makes a macro and returns it as a variable, which is not yet in scope.
+// define makes a macro and returns it as a variable that is not in scope yet.
 func (g *generator) define(depth int) (variable, string) {
 	g.fresh++
 	v := variable{name: fmt.Sprintf("m%d", g.fresh), typ: "macro", top: g.top, macro: &signature{caller: -1}}
@@ -63,11 +63,11 @@ func (g *generator) define(depth int) (variable, string) {
 		g.loops, g.breaks = loops, breaks
 		return b.String()
 	})
-	return v, g.stag("macro %s(%s)", v.name, strings.Join(params, ", ")) + body + g.stag("endmacro")
+	return v, g.statementTag("macro %s(%s)", v.name, strings.Join(params, ", ")) + body + g.statementTag("endmacro")
 }
 
-// call2 is a call block, of a macro that takes one.
-func (g *generator) call2(depth int) string {
+// typedCallBlock makes a call block of a macro that accepts one.
+func (g *generator) typedCallBlock(depth int) string {
 	var macros []variable
 	for _, v := range g.scope {
 		if v.typ == "macro" && v.macro.caller >= 0 {
@@ -110,9 +110,9 @@ func (g *generator) callTo(v variable, depth int) string {
 	})
 }
 
-// library2 makes a template to import. It sees no variables unless it is
-// imported with context, which is fixed for each library.
-func (g *generator) library2(r *request) {
+// typedLibrary makes a template to import. It reads variables only if it is imported with
+// context, which is fixed for each library.
+func (g *generator) typedLibrary(r *request) {
 	for n := range 1 + g.intn(2) {
 		name := fmt.Sprintf("lib%d", n)
 		context := g.chance(3, 4)
@@ -150,8 +150,8 @@ type libModule struct {
 	exports []variable
 }
 
-// import2 imports a library, binds what it exports, and uses it.
-func (g *generator) import2(depth int) string {
+// typedImport imports a library, binds its exports, and uses it.
+func (g *generator) typedImport(depth int) string {
 	if len(g.modules) == 0 {
 		return g.assign(depth)
 	}
@@ -164,7 +164,7 @@ func (g *generator) import2(depth int) string {
 	g.fresh++
 	if g.chance(1, 2) || len(m.exports) == 0 {
 		alias := fmt.Sprintf("mod%d", g.fresh)
-		s := g.stag("import %s as %s%s", name, alias, how)
+		s := g.statementTag("import %s as %s%s", name, alias, how)
 		for _, v := range m.exports {
 			v.name, v.top = alias+"."+v.name, g.top
 			g.scope = append(g.scope, v)
@@ -188,30 +188,30 @@ func (g *generator) import2(depth int) string {
 	}
 	if len(names) == 0 {
 		names = append(names, "nope as gone")
-		return g.stag("from %s import %s%s", name, names[0], how) + "{{ gone is defined }}"
+		return g.statementTag("from %s import %s%s", name, names[0], how) + "{{ gone is defined }}"
 	}
-	return g.stag("from %s import %s%s", name, strings.Join(names, ", "), how) + g.print(g.ex("str", 3))
+	return g.statementTag("from %s import %s%s", name, strings.Join(names, ", "), how) + g.print(g.ex("str", 3))
 }
 
-// include2 includes a template in one of the ways there are.
-func (g *generator) include2() string {
+// typedInclude includes a template in one of the possible ways.
+func (g *generator) typedInclude() string {
 	if len(g.includes) == 0 || g.kind != "main" {
-		return g.stag("include %s ignore missing%s", g.pick("'missing'", "['missing', 'gone']", "[]", "'no' ~ 'pe'"), g.pick("", " with context", " without context"))
+		return g.statementTag("include %s ignore missing%s", g.pick("'missing'", "['missing', 'gone']", "[]", "'no' ~ 'pe'"), g.pick("", " with context", " without context"))
 	}
 	how := g.pick("'inc'", "'inc'", "['missing', 'inc']", "('inc',)", "'in' ~ 'c'", "'inc' if b else 'inc'", "part")
-	return g.stag("include %s%s%s", how, g.pick("", "", " ignore missing"), g.pick("", "", " with context"))
+	return g.statementTag("include %s%s%s", how, g.pick("", "", " ignore missing"), g.pick("", "", " with context"))
 }
 
-// block2 is a block in a template without a parent.
-func (g *generator) block2(depth int) string {
+// typedBlock makes a block in a template without a parent.
+func (g *generator) typedBlock(depth int) string {
 	g.blocks++
 	name := fmt.Sprintf("blk%d", g.blocks)
-	s := g.stag("block %s", name) + g.sealed(depth) + g.stag("endblock%s", g.pick("", " "+name))
+	s := g.statementTag("block %s", name) + g.blockBody(depth) + g.statementTag("endblock%s", g.pick("", " "+name))
 	return s + g.pick("", "", "{{ self."+name+"() }}", "{{ self."+name+"()|upper }}", "{{ self."+name+"()|length }}")
 }
 
-// sealed is the body of a block, which sees names of the top level alone.
-func (g *generator) sealed(depth int) string {
+// blockBody makes the body of a block, which reads names of the top level only.
+func (g *generator) blockBody(depth int) string {
 	scope := g.scope
 	g.scope = g.topScope()
 	s := g.function(depth - 1)
@@ -241,11 +241,11 @@ func (g *generator) family(r *request) {
 			required = name
 			b.WriteString("{% block " + name + g.pick(" required", " scoped required") + " %}" + g.pick("", " ", "{# c #}\n") + "{% endblock %}")
 		case 2:
-			b.WriteString("{% block " + name + " %}<{% block deep" + name + " %}" + g.sealed(1) + "{% endblock %}>" + g.sealed(1) + "{% endblock " + name + " %}")
+			b.WriteString("{% block " + name + " %}<{% block deep" + name + " %}" + g.blockBody(1) + "{% endblock %}>" + g.blockBody(1) + "{% endblock " + name + " %}")
 			names = append(names, "deep"+name)
 			parents[name], parents["deep"+name] = 1, 1
 		default:
-			b.WriteString(g.stag("block %s", name) + g.sealed(2) + g.pick("", "{{ title|default('none') }}", "{{ seen('title') }}") + g.stag("endblock"))
+			b.WriteString(g.statementTag("block %s", name) + g.blockBody(2) + g.pick("", "{{ title|default('none') }}", "{{ seen('title') }}") + g.statementTag("endblock"))
 			parents[name] = 1
 		}
 		b.WriteString(g.plain())
@@ -291,7 +291,7 @@ func (g *generator) child2(parent string, names []string, parents map[string]int
 	case 3:
 		where = "nope or " + where
 	}
-	extends := g.stag("extends %s", where)
+	extends := g.statementTag("extends %s", where)
 	if g.chance(1, 10) {
 		extends = "{% if true %}" + extends + "{% endif %}"
 	}
@@ -309,7 +309,7 @@ func (g *generator) child2(parent string, names []string, parents map[string]int
 		g.scope = append(g.scope, v)
 	}
 	if len(g.modules) > 0 && g.chance(1, 2) {
-		b.WriteString(g.import2(1))
+		b.WriteString(g.typedImport(1))
 	}
 	defined := map[string]bool{}
 	for _, name := range names {
@@ -326,7 +326,7 @@ func (g *generator) child2(parent string, names []string, parents map[string]int
 		if name == scoped {
 			super += g.pick("{{ item }}", "{{ item|upper }}{{ loop.index }}")
 		}
-		b.WriteString(g.stag("block %s", name) + super + g.sealed(2) + g.pick("", "", "{{ title|default('none') }}", "{{ seen('title') }}") + g.stag("endblock%s", g.pick("", " "+name)) + g.plain())
+		b.WriteString(g.statementTag("block %s", name) + super + g.blockBody(2) + g.pick("", "", "{{ title|default('none') }}", "{{ seen('title') }}") + g.statementTag("endblock%s", g.pick("", " "+name)) + g.plain())
 		defined[name] = true
 	}
 	for name := range defined {

@@ -143,7 +143,7 @@ func (g *generator) typed(r *request) {
 	}
 	if g.chance(1, 6) {
 		g.kind = "lib"
-		g.library2(r)
+		g.typedLibrary(r)
 	}
 	if g.chance(1, 6) {
 		g.kind, g.scope = "inc", g.contextScope()
