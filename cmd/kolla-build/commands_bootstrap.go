@@ -9,8 +9,9 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/bootstrap"
 	"github.com/kolla-build/kolla-build/pkg/cli"
 	"github.com/kolla-build/kolla-build/pkg/config"
+	"github.com/kolla-build/kolla-build/pkg/define"
 	"github.com/kolla-build/kolla-build/pkg/facts"
-	"github.com/kolla-build/kolla-build/pkg/pipeline"
+	"github.com/kolla-build/kolla-build/pkg/workspace"
 	"github.com/spf13/pflag"
 )
 
@@ -57,13 +58,13 @@ func bootstrapBase(ctx context.Context, cfg *config.Config, con *console.Console
 		suite = rel.Suite
 	}
 	opts.Distro, opts.Suite = name, suite
-	s, err := pipeline.OpenStore(cfg)
+	s, err := workspace.OpenStore(cfg)
 	if err != nil {
 		return err
 	}
 	defer s.Close()
 	ref := d.Image + ":" + tag
-	e, err := pipeline.Bootstrap(ctx, s, con, opts, ref)
+	e, err := define.Bootstrap(ctx, s, con, opts, ref)
 	if err != nil {
 		return err
 	}

@@ -9,7 +9,6 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/cli"
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/imagediff"
-	"github.com/kolla-build/kolla-build/pkg/pipeline"
 	"github.com/kolla-build/kolla-build/pkg/storecmd"
 	"github.com/spf13/pflag"
 )
@@ -129,7 +128,7 @@ func loadCommand() *command {
 			if err := oneArgument(cfg, "file", "kolla-build load set.tar, or - for standard input"); err != nil {
 				return err
 			}
-			return pipeline.Load(ctx, cfg, con, cfg.Args[0])
+			return storecmd.Load(ctx, cfg, con, cfg.Args[0])
 		},
 	}
 }

@@ -177,3 +177,10 @@ func (p Position) Excerpt() string {
 	b.WriteByte('^')
 	return b.String()
 }
+
+// FirstLine returns the first line of an error's message, for places that have
+// room for one.
+func FirstLine(err error) string {
+	line, _, _ := strings.Cut(strings.TrimSpace(err.Error()), "\n")
+	return line
+}

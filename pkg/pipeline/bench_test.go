@@ -16,7 +16,7 @@ import (
 
 type benchWorld struct {
 	cfg *config.Config
-	env Env
+	env *console.Console
 }
 
 func newBenchWorld(b *testing.B, images int, extra ...string) *benchWorld {
@@ -76,11 +76,14 @@ func BenchmarkPlan(b *testing.B) {
 			w := newBenchWorld(b, n)
 			b.ReportAllocs()
 			for b.Loop() {
-				r := &buildRun{cfg: w.cfg, env: w.env}
-				if err := r.prepare(b.Context()); err != nil {
+				s, rendered, err := open(b.Context(), w.cfg, w.env, nil, modeBuild)
+				if err == nil {
+					_, err = s.plan(b.Context(), rendered)
+				}
+				if err != nil {
 					b.Fatal(err)
 				}
-				r.close()
+				stages{session: s, rendered: rendered}.close()
 			}
 		})
 	}

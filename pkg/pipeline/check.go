@@ -9,28 +9,26 @@ import (
 	"strings"
 
 	"github.com/kolla-build/kolla-build/internal/suggest"
+	"github.com/kolla-build/kolla-build/internal/usererr"
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/imageset"
 )
 
-// checkEarly finds what can be found wrong before anything is read, fetched or
-// written: an hour into a build is late for a directory that cannot be written.
-func checkEarly(cfg *config.Config, env Env) error {
+// checkOptions finds mistakes in options before anything is read, fetched or
+// written.
+func checkOptions(cfg *config.Config) error {
 	if _, err := imageset.Platforms(cfg); err != nil {
 		return err
 	}
-	if _, err := sourceDateEpoch(env); err != nil {
-		return err
-	}
 	if strings.Trim(cfg.Namespace, "/") == "" {
-		return &HintError{errors.New("the namespace is empty: the images' names need one"), "--namespace NAME"}
+		return usererr.WithHint(errors.New("the namespace is empty: the images' names need one"), "--namespace NAME")
 	}
 	if err := oneOf("--network_mode", cfg.NetworkMode, "host", "none", "default", "bridge"); err != nil {
 		return err
 	}
 	if scheme, _, found := strings.Cut(cfg.BuildkitAddr, "://"); cfg.BuildkitAddr != "" {
 		if !found {
-			return &HintError{fmt.Errorf("--buildkit-addr %s: there is no scheme in it", cfg.BuildkitAddr), "such as unix:///run/buildkit/buildkitd.sock or tcp://HOST:1234"}
+			return usererr.Errorf("such as unix:///run/buildkit/buildkitd.sock or tcp://HOST:1234", "--buildkit-addr %s: no scheme", cfg.BuildkitAddr)
 		}
 		if err := oneOf("--buildkit-addr "+cfg.BuildkitAddr+": the scheme", scheme, "unix", "tcp", "docker-container", "podman-container", "nerdctl-container", "kube-pod", "ssh", "npipe"); err != nil {
 			return err
@@ -38,20 +36,20 @@ func checkEarly(cfg *config.Config, env Env) error {
 	}
 	if cfg.BuildkitAddr == "" && strings.Contains(cfg.Buildkitd, "/") {
 		if st, err := os.Stat(cfg.Buildkitd); err != nil || st.IsDir() {
-			return &HintError{fmt.Errorf("--buildkitd %s: there is no such program", cfg.Buildkitd), "without it, the one beside kolla-build or on PATH is started"}
+			return usererr.Errorf("without it, the one beside kolla-build or on PATH is started", "--buildkitd %s: no such program", cfg.Buildkitd)
 		}
 	}
 	return checkPatches(cfg)
 }
 
-// checkPatches finds a --patches-path that is none: nothing would be patched,
-// and nobody told.
+// checkPatches finds a --patches-path that is no directory: nothing would be
+// patched.
 func checkPatches(cfg *config.Config) error {
 	if cfg.PatchesPath == "" {
 		return nil
 	}
 	if st, err := os.Stat(cfg.PatchesPath); err != nil || !st.IsDir() {
-		return &HintError{fmt.Errorf("--patches-path %s: there is no such directory", cfg.PatchesPath), "it holds a directory for each image that is patched"}
+		return usererr.Errorf("it holds a directory for each image that is patched", "--patches-path %s: no such directory", cfg.PatchesPath)
 	}
 	return nil
 }
@@ -68,22 +66,11 @@ func oneOf(what, value string, choices ...string) error {
 	if hint == "" {
 		return err
 	}
-	return &HintError{err, hint}
+	return usererr.WithHint(err, hint)
 }
 
-// checkLogs sees to it that logs can be written.
-func checkLogs(cfg *config.Config) error {
-	if cfg.LogsDir == "" {
-		return nil
-	}
-	if err := writableDir(cfg.LogsDir); err != nil {
-		return fmt.Errorf("--logs-dir %s: %w", cfg.LogsDir, err)
-	}
-	return nil
-}
-
-// writableDir makes a directory, and a file in it for a moment.
-func writableDir(dir string) error {
+// checkWritable makes a directory, and a temporary file in it.
+func checkWritable(dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return reason(err)
 	}
@@ -95,8 +82,8 @@ func writableDir(dir string) error {
 	return os.Remove(f.Name())
 }
 
-// reason is an error of a file without the operation and the path, which are
-// said already.
+// reason is the error of a file operation without the operation and the path,
+// which the caller has named.
 func reason(err error) error {
 	var pe *fs.PathError
 	if errors.As(err, &pe) {

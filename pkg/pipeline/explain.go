@@ -2,9 +2,7 @@ package pipeline
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"os"
 	"regexp"
 	"slices"
 
@@ -15,7 +13,6 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/explain"
 	"github.com/kolla-build/kolla-build/pkg/image"
 	"github.com/kolla-build/kolla-build/pkg/imageset"
-	"github.com/kolla-build/kolla-build/pkg/workspace"
 )
 
 // ExplainOptions says which images Explain explains, and how.
@@ -33,16 +30,21 @@ func Explain(ctx context.Context, cfg *config.Config, con *console.Console, opts
 	}
 	c := *cfg
 	c.Regex, c.SkipExisting, c.SkipParents, c.Push = patterns, false, false, false
-	r := &buildRun{cfg: &c, env: con, local: true, dry: true}
-	defer r.close()
-	noPlan, err := r.prepareLocal(ctx)
-	if err != nil {
+	s, rendered, err := open(ctx, &c, con, nil, modeOffline)
+	defer stages{session: s, rendered: rendered}.close()
+	if rendered == nil {
 		return err
 	}
-	in := explain.Input{Set: r.set, All: opts.All, NoPlan: noPlan}
-	if noPlan == nil {
-		in.Plan, in.Parts = r.plan, r.keys.Parts
-		in.Failed = func(id image.ID) error { return r.defined.failed[id] }
+	in := explain.Input{Set: rendered.First(), All: opts.All, NoPlan: err}
+	if err == nil {
+		p, err := s.plan(ctx, rendered)
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if in.NoPlan = err; err == nil {
+			in.Plan, in.Parts = p.plan, p.keys.Parts
+			in.Failed = func(id image.ID) error { return p.defined.Image(id).Err }
+		}
 	}
 	var all []*explain.Explanation
 	for _, name := range opts.Images {
@@ -85,25 +87,4 @@ func checkNames(cfg *config.Config, names []string) ([]string, error) {
 		patterns = append(patterns, "^"+regexp.QuoteMeta(name)+"$")
 	}
 	return patterns, nil
-}
-
-// prepareLocal prepares a run with what is on this machine. The first result says
-// why there is no plan: a base image or a source is not here.
-func (r *buildRun) prepareLocal(ctx context.Context) (noPlan error, err error) {
-	if _, serr := os.Stat(workspace.StoreDir(r.cfg)); serr == nil {
-		if err = r.prepare(ctx); err == nil || r.set == nil || ctx.Err() != nil {
-			return nil, err
-		}
-		return err, nil
-	}
-	r.cfg = withLocalBase(r.cfg)
-	if r.cfg, err = withNormalizedNames(r.cfg, r.env); err != nil {
-		return nil, err
-	}
-	if r.rendered, err = imageset.Render(ctx, imageset.Options{Config: r.cfg, Console: r.env}); err != nil {
-		return nil, err
-	}
-	r.set = r.rendered.First()
-	r.cfg = r.set.Config
-	return errors.New("nothing was built here yet"), nil
 }

@@ -26,8 +26,9 @@ func Show(ctx context.Context, cfg *config.Config, c *console.Console) (bool, er
 	if !cfg.TemplateOnly && !cfg.ListImages && !cfg.ListDependencies && cfg.SaveDependency == "" {
 		return false, nil
 	}
-	cfg, err := withNormalizedNames(cfg, c)
-	if err != nil {
+	normalized := *cfg
+	cfg = &normalized
+	if err := normalizeNames(cfg, c); err != nil {
 		return true, err
 	}
 	all, err := imageset.Platforms(cfg)

@@ -1,0 +1,279 @@
+package imagebuilder
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/containerd/platforms"
+	digest "github.com/opencontainers/go-digest"
+
+	"github.com/kolla-build/kolla-build/internal/usererr"
+	"github.com/kolla-build/kolla-build/pkg/build"
+	"github.com/kolla-build/kolla-build/pkg/build/buildkit"
+	"github.com/kolla-build/kolla-build/pkg/build/limits"
+	"github.com/kolla-build/kolla-build/pkg/define"
+	"github.com/kolla-build/kolla-build/pkg/freshness"
+	"github.com/kolla-build/kolla-build/pkg/image"
+	"github.com/kolla-build/kolla-build/pkg/plan"
+	"github.com/kolla-build/kolla-build/pkg/runstate"
+	"github.com/kolla-build/kolla-build/pkg/store"
+)
+
+// Options are the settings of a Builder. All but the scalar ones are required.
+type Options struct {
+	Buildkit buildkit.Options
+	Store    *store.Store
+	Defined  *define.Defined
+	Inputs   *freshness.Inputs
+	Warmer   *freshness.Warmer
+	Keys     *runstate.KeyHistory
+	Busy     func() (done func()) // called when the builder starts to work on an image
+
+	BuildArgs    map[string]string // in addition to those of the definitions
+	NoCache      bool              // run every step again
+	PackageCache string            // see buildkit.ConvertOptions
+	Squash       bool
+	ClampTimes   bool // see buildkit.Request
+}
+
+// Builder builds the images of a plan. It implements build.Builder.
+type Builder struct {
+	opts Options
+	plan *plan.Plan
+
+	conn   sync.Mutex // held while a builder is opened
+	bk     *buildkit.Builder
+	opened bool // a builder was open before
+
+	mu     sync.Mutex
+	images map[imageName]digest.Digest // kept, and built so far
+	times  map[string]store.Record
+}
+
+// imageName is a reference, for one platform in runs for several.
+type imageName struct{ platform, reference string }
+
+// New returns a builder of a plan's images. BuildKit is opened when it is needed.
+func New(p *plan.Plan, opts Options) *Builder {
+	b := &Builder{opts: opts, plan: p, images: map[imageName]digest.Digest{}, times: map[string]store.Record{}}
+	for _, it := range p.Items {
+		if it.Action == plan.Keep {
+			b.images[imageName{it.Image.Platform, it.Reference}] = it.Digest
+		}
+		if opts.Defined.ConvertOptions(it.Image).Network == "host" {
+			b.opts.Buildkit.Entitlements = []string{"network.host"}
+		}
+	}
+	return b
+}
+
+// Ready opens BuildKit and finds out whether it can run the plan's images, before
+// anything is built.
+func (b *Builder) Ready(ctx context.Context) error {
+	bk, err := b.open(ctx)
+	if err != nil {
+		return err
+	}
+	var runs []string
+	var match platforms.MatchComparer
+	for _, it := range b.plan.Items {
+		im := b.opts.Defined.Image(it.Image)
+		if im == nil || im.Key == "" || it.Action != plan.Build || !hasRun(im.Dockerfile) {
+			continue // an image that only copies files runs nothing of its platform
+		}
+		if match == nil {
+			have, err := bk.Platforms(ctx)
+			if err != nil {
+				return err
+			}
+			match = platforms.Any(have...)
+			for _, p := range have {
+				runs = append(runs, platforms.Format(p))
+			}
+		}
+		if want := b.opts.Defined.ConvertOptions(it.Image).Platform; !match.Match(want) {
+			return usererr.Errorf("on its host, Debian's packages qemu-user-static and binfmt-support let it (slowly); or name a builder of that kind with --buildkit-addr",
+				"the builder cannot run %s, which %s needs; it runs %s", platforms.Format(want), it.Image, strings.Join(runs, ", "))
+		}
+	}
+	return nil
+}
+
+// open returns the open BuildKit, and opens one if there is none or it was lost.
+func (b *Builder) open(ctx context.Context) (*buildkit.Builder, error) {
+	b.conn.Lock()
+	defer b.conn.Unlock()
+	if b.bk != nil && !b.bk.Lost() {
+		return b.bk, nil
+	}
+	if b.bk != nil {
+		b.opts.Buildkit.Notice("the builder was lost; opening another")
+		_ = b.bk.Close()
+		b.bk = nil
+	}
+	bk, err := buildkit.Open(ctx, b.opts.Buildkit)
+	for tries := 0; tries < maxRestarts && wasKilled(err) && ctx.Err() == nil; tries++ {
+		b.opts.Buildkit.Notice("the builder was killed while it started; starting it again")
+		bk, err = buildkit.Open(ctx, b.opts.Buildkit)
+	}
+	switch {
+	case err == nil:
+		b.bk, b.opened = bk, true
+	case b.opened && ctx.Err() == nil:
+		// It was there a moment ago and may be restarting, so this can be retried.
+		err = &buildkit.LostError{Err: err}
+	}
+	return bk, err
+}
+
+// maxRestarts is how often a builder that is killed while it starts is started
+// again.
+const maxRestarts = 3
+
+func wasKilled(err error) bool {
+	var de *buildkit.DaemonError
+	return errors.As(err, &de) && de.Killed
+}
+
+// Cache returns the cache of the builder that this process started, nil if there
+// is none at the moment. The cache of a builder elsewhere is its owner's.
+func (b *Builder) Cache() limits.Cache {
+	if !b.conn.TryLock() {
+		return nil // a builder is being opened
+	}
+	defer b.conn.Unlock()
+	if b.opts.Buildkit.Addr != "" || b.bk == nil {
+		return nil
+	}
+	return b.bk
+}
+
+// Build implements build.Builder. As soon as the image is built, its name and its
+// key are in the store: a run that is killed then continues from there.
+func (b *Builder) Build(ctx context.Context, it *plan.Item, emit func(build.Event)) (build.Output, error) {
+	im := b.opts.Defined.Image(it.Image)
+	if im.Err != nil {
+		return build.Output{}, im.Err
+	}
+	bk, err := b.open(ctx)
+	if err != nil {
+		return build.Output{}, err
+	}
+	started := time.Now()
+	def, err := b.definition(ctx, im)
+	if err != nil {
+		return build.Output{}, err
+	}
+	done := b.opts.Busy()
+	desc, err := bk.Build(ctx, buildkit.Request{Image: it.Image, Definition: def, Created: im.Created, Clamp: b.opts.ClampTimes}, emit)
+	done()
+	if err != nil {
+		return build.Output{}, err
+	}
+	if b.opts.Squash {
+		if desc.Digest, err = b.squash(ctx, it, desc.Digest, def, emit); err != nil {
+			return build.Output{}, err
+		}
+	}
+	name := it.Reference
+	if it.Image.Platform != "" {
+		name = "" // it names the index of all platforms
+	}
+	if err := b.opts.Store.Put(store.Entry{Name: name, Digest: desc.Digest, Key: it.Key.String(), Kind: store.KindBuilt}); err != nil {
+		return build.Output{}, err
+	}
+	entry, _, err := b.opts.Store.ByDigest(desc.Digest)
+	if err != nil {
+		return build.Output{}, err
+	}
+	if err := b.opts.Inputs.Settle(it.Image); err != nil {
+		return build.Output{}, err
+	}
+	b.opts.Warmer.Add(desc.Digest)
+	b.opts.Keys.Record(it.Image, it.Parts)
+	b.mu.Lock()
+	b.images[imageName{it.Image.Platform, it.Reference}] = desc.Digest
+	b.times[b.opts.Keys.ScopedName(it.Image)] = store.Record{Took: time.Since(started), Size: entry.Size}
+	b.mu.Unlock()
+	return build.Output{Digest: desc.Digest, Size: entry.Size}, nil
+}
+
+// definition converts an image for building, on its parents as the store has
+// them. Built on their LLB, a parent's steps would run again wherever the
+// builder's cache has lost them, and the child would get a parent that nobody
+// publishes.
+func (b *Builder) definition(ctx context.Context, im *define.Image) (*buildkit.Definition, error) {
+	opts := b.opts.Defined.ConvertOptions(im.ID)
+	opts.BuildArgs = mergedArgs(b.opts.BuildArgs, opts.BuildArgs)
+	opts.External = func(ctx context.Context, ref string) (buildkit.External, error) { return b.dependency(ctx, im.ID, ref) }
+	opts.NoCache = b.opts.NoCache || b.opts.Inputs.Rebuild(im.ID)
+	opts.CacheNamespace = b.opts.Inputs.CacheNamespace(im.ID)
+	if b.opts.PackageCache != "" {
+		opts.PackageCache = b.opts.PackageCache + strings.TrimPrefix(im.ID.String(), im.ID.Name)
+	}
+	if b.opts.ClampTimes {
+		opts.Epoch = im.Created
+	}
+	return buildkit.NewConverter(opts).Convert(ctx, im.Dockerfile)
+}
+
+// dependency returns the image that another one depends on, or copies from, under
+// a name: an image that was kept or built in this run, else one from outside.
+func (b *Builder) dependency(ctx context.Context, id image.ID, ref string) (buildkit.External, error) {
+	b.mu.Lock()
+	d, ok := b.images[imageName{id.Platform, ref}]
+	b.mu.Unlock()
+	if !ok {
+		return b.opts.Defined.External(ctx, id, ref)
+	}
+	img, err := b.opts.Store.Image(d)
+	if err != nil {
+		return buildkit.External{}, err
+	}
+	conf, err := img.RawConfigFile()
+	return buildkit.External{Digest: d, Config: conf}, err
+}
+
+// Digest returns the image that a reference names in this run: one that was kept
+// or built, else what the store has; "" if there is none.
+func (b *Builder) Digest(platform, ref string) digest.Digest {
+	b.mu.Lock()
+	d, ok := b.images[imageName{platform, ref}]
+	b.mu.Unlock()
+	if ok {
+		return d
+	}
+	if e, ok, err := b.opts.Store.Lookup(ref); err == nil && ok {
+		return e.Digest
+	}
+	return ""
+}
+
+// Close stops the daemon, if one was started, and saves build times and keys.
+func (b *Builder) Close() error {
+	b.opts.Warmer.Wait()
+	var err error
+	if b.bk != nil {
+		err = b.bk.Close()
+	}
+	if len(b.times) > 0 {
+		// Without them, only estimates and explanations are lost.
+		_ = b.opts.Store.RecordDurations(b.times)
+		_ = b.opts.Keys.Save()
+	}
+	return err
+}
+
+// mergedArgs returns the arguments of both, those of over where both have one.
+func mergedArgs(args, over map[string]string) map[string]string {
+	all := make(map[string]string, len(args)+len(over))
+	for _, m := range []map[string]string{args, over} {
+		for name, value := range m {
+			all[name] = value
+		}
+	}
+	return all
+}

@@ -1,0 +1,76 @@
+package imagebuilder
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/kolla-build/kolla-build/pkg/build"
+	"github.com/kolla-build/kolla-build/pkg/build/buildkit"
+	"github.com/kolla-build/kolla-build/pkg/image"
+	"github.com/kolla-build/kolla-build/pkg/plan"
+	"github.com/kolla-build/kolla-build/pkg/squash"
+	digest "github.com/opencontainers/go-digest"
+)
+
+// squash merges the layers that a built image adds to its parent into one, and
+// returns the digest of the new image. It is reported as a step of the build.
+func (b *Builder) squash(ctx context.Context, it *plan.Item, d digest.Digest, def *buildkit.Definition, emit func(build.Event)) (digest.Digest, error) {
+	failed := func(err error) (digest.Digest, error) { return "", fmt.Errorf("squashing %s: %w", it.Image, err) }
+	img, err := b.opts.Store.Image(d)
+	if err != nil {
+		return failed(err)
+	}
+	parent, own, err := b.parentOf(ctx, it.Image, img, def.External)
+	if err != nil {
+		return failed(err)
+	}
+	if own < 2 {
+		return d, nil
+	}
+	step := build.Step{ID: "squash", Name: fmt.Sprintf("squash %d layers into one", own)}
+	started := time.Now()
+	emit(build.Event{Time: started, Kind: build.EventStepStart, Image: it.Image, Step: step})
+	res, err := squash.Image(ctx, img, parent, b.opts.Store)
+	step.Duration = time.Since(started)
+	if err != nil {
+		step.Err = err.Error()
+	}
+	emit(build.Event{Time: time.Now(), Kind: build.EventStepEnd, Image: it.Image, Step: step})
+	if err != nil {
+		return failed(err)
+	}
+	return res.Manifest, nil
+}
+
+// parentOf returns the image with whose layers an image begins, of those that its
+// Dockerfile names, and how many layers it adds. It is nil for an image from
+// scratch. A Dockerfile with several stages names more than its parent.
+func (b *Builder) parentOf(ctx context.Context, id image.ID, img v1.Image, refs []string) (parent v1.Image, own int, err error) {
+	conf, err := img.ConfigFile()
+	if err != nil {
+		return nil, 0, err
+	}
+	most, all := 0, len(conf.RootFS.DiffIDs)
+	for _, ref := range refs {
+		dep, err := b.dependency(ctx, id, ref)
+		if err != nil {
+			return nil, 0, err
+		}
+		p, err := b.opts.Store.Image(dep.Digest)
+		if err != nil {
+			return nil, 0, err
+		}
+		pc, err := p.ConfigFile()
+		if err != nil {
+			return nil, 0, err
+		}
+		n := len(pc.RootFS.DiffIDs)
+		if n > most && n <= all && slices.Equal(pc.RootFS.DiffIDs, conf.RootFS.DiffIDs[:n]) {
+			parent, most = p, n
+		}
+	}
+	return parent, all - most, nil
+}

@@ -1,0 +1,200 @@
+package define
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/containerd/platforms"
+	digest "github.com/opencontainers/go-digest"
+	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/kolla-build/kolla-build/internal/usererr"
+	"github.com/kolla-build/kolla-build/pkg/bootstrap"
+	"github.com/kolla-build/kolla-build/pkg/build/buildkit"
+	"github.com/kolla-build/kolla-build/pkg/config"
+	"github.com/kolla-build/kolla-build/pkg/engineload"
+	"github.com/kolla-build/kolla-build/pkg/facts"
+	"github.com/kolla-build/kolla-build/pkg/registry"
+	"github.com/kolla-build/kolla-build/pkg/store"
+	"github.com/kolla-build/kolla-build/pkg/store/repair"
+)
+
+// bases resolves images from outside the tree, such as debian:trixie, to images
+// in the store: from the store itself, a registry, a container engine, or
+// bootstrapped from a package mirror. The builder never contacts a registry, and
+// keys contain digests.
+type bases struct {
+	Options
+	cfg      *config.Config
+	platform ocispecs.Platform
+
+	mu       sync.Mutex
+	resolved map[string]buildkit.External // by reference
+	created  map[string]time.Time         // by reference
+}
+
+// originRegistry marks stored images that were pulled, and may have changed in
+// the registry since.
+const originRegistry = "registry"
+
+func (b *bases) resolve(ctx context.Context, ref string) (buildkit.External, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if ext, ok := b.resolved[ref]; ok {
+		return ext, nil
+	}
+	entry, err := b.find(ctx, ref)
+	if err != nil {
+		return buildkit.External{}, err
+	}
+	img, err := b.Store.Image(entry.Digest)
+	if err != nil {
+		return buildkit.External{}, fmt.Errorf("base image %s: %w", ref, err)
+	}
+	conf, err := img.RawConfigFile()
+	if err != nil {
+		return buildkit.External{}, fmt.Errorf("base image %s: %w", ref, err)
+	}
+	b.created[ref] = entry.Created
+	ext := buildkit.External{Digest: entry.Digest, Config: conf}
+	b.resolved[ref] = ext
+	return ext, nil
+}
+
+// createdOf returns the created time of a resolved image.
+func (b *bases) createdOf(ref string) time.Time {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.created[ref]
+}
+
+// used returns the images that were resolved.
+func (b *bases) used() []digest.Digest {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var all []digest.Digest
+	for _, ext := range b.resolved {
+		all = append(all, ext.Digest)
+	}
+	return all
+}
+
+// find returns the store's entry of an image after making sure that it is there
+// and current.
+func (b *bases) find(ctx context.Context, ref string) (store.Entry, error) {
+	have, ok, err := b.stored(ref)
+	if err != nil {
+		return have, err
+	}
+	if b.Offline {
+		if !ok {
+			return have, fmt.Errorf("base image %s is not in the store", ref)
+		}
+		return have, nil
+	}
+	if ok && !b.KeepDamaged {
+		ok = repair.WholeOrRemove(ctx, b.Store, have.Digest)
+	}
+	inEngine := b.Engine != nil && b.Engine.Has(ref)
+	if ok && have.Origin == engineload.Origin && inEngine {
+		ok = have.Key == engineload.Key(b.Engine, ref) // else the engine has another image of this name by now
+	}
+	// An image that was bootstrapped or imported does not change in any registry.
+	if ok && (have.Origin != originRegistry || !b.cfg.Pull) {
+		return have, nil
+	}
+	if ok {
+		desc, err := b.Client.Head(ctx, ref)
+		if err != nil {
+			b.Console.Notice("base image %s: %v; using the one of %s in the store", ref, usererr.FirstLine(err), have.Stored.Format(time.DateTime))
+			return have, nil
+		}
+		// The tag may name the image itself, or the index that it was taken from.
+		if d := desc.Digest.String(); d == have.Digest.String() || d == have.Key {
+			return have, nil
+		}
+	}
+	if inEngine && !b.cfg.Pull {
+		return b.copied(ctx, ref)
+	}
+	entry, err := b.pull(ctx, ref)
+	if err == nil {
+		return entry, nil
+	}
+	if inEngine && ctx.Err() == nil {
+		b.Console.Notice("base image %s: %v; using the one that %s has", ref, usererr.FirstLine(err), b.Engine)
+		return b.copied(ctx, ref)
+	}
+	return b.bootstrapInstead(ctx, ref, err)
+}
+
+// copied copies a base image from the container engine and returns its entry.
+func (b *bases) copied(ctx context.Context, ref string) (store.Entry, error) {
+	b.Console.Notice("copying %s from %s", ref, b.Engine)
+	if err := engineload.Copy(ctx, b.Engine, b.Store, ref, store.KindBase); err != nil {
+		return store.Entry{}, fmt.Errorf("base image %s: %w", ref, err)
+	}
+	e, _, err := b.Store.Lookup(ref)
+	return e, err
+}
+
+func (b *bases) pull(ctx context.Context, ref string) (store.Entry, error) {
+	if err := b.Client.Reach(ctx, ref); err != nil {
+		return store.Entry{}, err
+	}
+	img, named, err := b.Client.Fetch(ctx, ref, platforms.Format(b.platform))
+	if err != nil {
+		return store.Entry{}, err
+	}
+	b.Console.Notice("pulling base image %s", ref)
+	d, err := b.Store.WriteImage(ctx, img)
+	if err != nil {
+		return store.Entry{}, fmt.Errorf("base image %s: %w", ref, err)
+	}
+	// The key has what the tag named, so that one HEAD request tells later whether
+	// the tag changed, also where it names an index.
+	name := nameFor(b.Store, ref, b.platform)
+	err = b.Store.Put(store.Entry{Name: name, Digest: d, Kind: store.KindBase, Origin: originRegistry, Key: named.String()})
+	if err != nil {
+		return store.Entry{}, err
+	}
+	entry, _, err := b.Store.Lookup(name)
+	return entry, err
+}
+
+// bootstrapInstead bootstraps the configured base image if its registry cannot
+// be reached and the distribution's packages allow it.
+func (b *bases) bootstrapInstead(ctx context.Context, ref string, pullErr error) (store.Entry, error) {
+	distro, suite, ok := b.bootstrappable(ref)
+	var unreachable *registry.UnreachableError
+	if ctx.Err() != nil || !ok || b.cfg.Bootstrap == "never" || !errors.As(pullErr, &unreachable) {
+		hint := "name another with --base-image and --base-tag, or an OCI layout with --base-image oci:DIR"
+		if ok {
+			hint = fmt.Sprintf("kolla-build bootstrap %s:%s --mirror URL makes one from a package mirror; or --base-image oci:DIR", distro, suite)
+		}
+		return store.Entry{}, usererr.Errorf(hint, "base image %s: %w", ref, pullErr)
+	}
+	b.Console.Notice("base image %s: %v", ref, usererr.FirstLine(pullErr))
+	b.Console.Notice("bootstrapping %s:%s from a package mirror instead", distro, suite)
+	entry, err := Bootstrap(ctx, b.Store, b.Console, bootstrap.Options{Distro: distro, Suite: suite, Arch: b.cfg.DebianArch, Mirror: b.cfg.BaseMirror}, nameFor(b.Store, ref, b.platform))
+	if err != nil {
+		return store.Entry{}, usererr.Errorf("--base-mirror URL names the package mirror",
+			"base image %s: its registry cannot be reached (%s), and bootstrapping it: %w", ref, usererr.FirstLine(pullErr), err)
+	}
+	return entry, nil
+}
+
+func (b *bases) bootstrappable(ref string) (distro, suite string, ok bool) {
+	d, known := facts.LookupDistro(b.cfg.Base)
+	if !known || ref != b.cfg.BaseImage+":"+b.cfg.BaseTag || b.cfg.BaseImage != d.Image || (d.Name != "debian" && d.Name != "ubuntu") {
+		return "", "", false
+	}
+	rel, ok := d.Release(b.cfg.BaseTag)
+	if !ok || rel.Suite == "" || !rel.Current(b.cfg.BaseTag) {
+		return "", "", false
+	}
+	return d.Name, rel.Suite, true
+}

@@ -1,0 +1,111 @@
+package define
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	digest "github.com/opencontainers/go-digest"
+
+	"github.com/kolla-build/kolla-build/pkg/build/buildkit"
+	"github.com/kolla-build/kolla-build/pkg/render"
+	"github.com/kolla-build/kolla-build/pkg/source"
+)
+
+// prepare fills in an image's Dockerfile with its build context, and the time of
+// its newest source.
+func (d *definer) prepare(ctx context.Context, f *render.Dockerfile, x *definition) {
+	x.ID, x.Reference, x.From, x.Parts = d.set.ID(f.Name), f.Reference, f.From, map[string]string{}
+	x.Dockerfile = buildkit.Dockerfile{Name: f.Name, Reference: f.Reference, Path: f.Template, Content: f.Content, Labels: d.labels(f)}
+	used, all := x.Dockerfile.ContextPaths()
+	copied := func(dir string) bool {
+		return all || slices.ContainsFunc(used, func(u string) bool { return u == dir || strings.HasPrefix(u, dir+"/") })
+	}
+	if f.Patches != nil && copied("patches") {
+		x.Err = fmt.Errorf("patches of %s: %w", f.Name, f.Patches)
+		return
+	}
+	files := contextFiles{definer: d}
+	var own []source.ContextEntry
+	for _, file := range f.Context {
+		path := filepath.ToSlash(file.Path)
+		if err := files.add(ctx, path, file.Mode, file.Size, "", file.Open); err != nil {
+			x.Err = fmt.Errorf("build context of %s: %w", f.Name, err)
+			return
+		}
+		if dir, _, _ := strings.Cut(path, "/"); dir == "plugins" || dir == "additions" {
+			own = append(own, source.ContextEntry{Path: path, Mode: file.Mode, Open: file.Open})
+		}
+	}
+	// Archives are fetched for images that copy them: a template for packages
+	// copies none, whatever the configuration says about sources.
+	wants := func(name string) bool {
+		return all && d.set.Config.InstallType == "source" || slices.Contains(used, name)
+	}
+	archives, err := d.archiver.archives(ctx, f.Name, own, wants)
+	for _, a := range archives {
+		if err == nil {
+			err = files.add(ctx, a.Name, 0o644, a.Size, digest.Digest(a.Digest), func() (io.ReadCloser, error) { return os.Open(a.Path) })
+		}
+		if a.Modified.After(x.newest) {
+			x.newest = a.Modified
+		}
+	}
+	x.Dockerfile.Context = files.files
+	if err != nil {
+		x.Err = fmt.Errorf("sources of %s: %w", f.Name, err)
+	}
+}
+
+// contextFiles are the files of one image's build context.
+type contextFiles struct {
+	*definer
+	files  []buildkit.ContextFile
+	inline int64 // bytes of the files that are held in memory
+}
+
+// add reads a small file, and writes a large one to the store. A file whose
+// digest is known, and that the store has, is not read.
+func (c *contextFiles) add(ctx context.Context, path string, mode os.FileMode, size int64, known digest.Digest, open func() (io.ReadCloser, error)) error {
+	cf := buildkit.ContextFile{Path: path, Mode: mode}
+	if mode.IsDir() {
+		c.files = append(c.files, cf)
+		return nil
+	}
+	limit := buildkit.InlineLimit()
+	if c.inline+size > buildkit.InlineBudget {
+		limit = 0
+	}
+	r, err := open()
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	if size > limit {
+		cf.Blob, _, err = c.opts.Store.WriteBlob(ctx, r, known, size)
+	} else {
+		var b bytes.Buffer
+		_, err = io.Copy(&b, r)
+		cf.Data = b.Bytes()
+		c.inline += int64(len(cf.Data))
+	}
+	c.files = append(c.files, cf)
+	return err
+}
+
+// labels are the OCI labels that upstream sets on each image.
+func (d *definer) labels(f *render.Dockerfile) map[string]string {
+	cfg := d.set.Config
+	return map[string]string{
+		"org.opencontainers.image.title":       f.Name,
+		"org.opencontainers.image.description": "OpenStack Kolla " + f.Name + " image",
+		"org.opencontainers.image.version":     cfg.Tag,
+		"org.opencontainers.image.authors":     cfg.Maintainer,
+		"org.opencontainers.image.licenses":    "Apache-2.0",
+	}
+}

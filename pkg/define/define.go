@@ -1,0 +1,316 @@
+package define
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	digest "github.com/opencontainers/go-digest"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/kolla-build/kolla-build/internal/console"
+	"github.com/kolla-build/kolla-build/internal/usererr"
+	"github.com/kolla-build/kolla-build/pkg/build/buildkit"
+	"github.com/kolla-build/kolla-build/pkg/config"
+	"github.com/kolla-build/kolla-build/pkg/engine"
+	"github.com/kolla-build/kolla-build/pkg/engineload"
+	"github.com/kolla-build/kolla-build/pkg/image"
+	"github.com/kolla-build/kolla-build/pkg/imageset"
+	"github.com/kolla-build/kolla-build/pkg/registry"
+	"github.com/kolla-build/kolla-build/pkg/source"
+	"github.com/kolla-build/kolla-build/pkg/squash"
+	"github.com/kolla-build/kolla-build/pkg/store"
+)
+
+// Options are what definitions depend on besides the rendered Dockerfiles.
+type Options struct {
+	Console *console.Console
+	Store   *store.Store
+	Client  *registry.Client
+	Engine  *engine.Engine // nil if no container engine is used
+
+	// BaseImage is --base-image as the user gave it: the path of an archive or a
+	// layout is imported.
+	BaseImage string
+	// Epoch is SOURCE_DATE_EPOCH, zero if it is not set.
+	Epoch time.Time
+	// Offline takes what is on this machine and fetches nothing.
+	Offline bool
+	// KeepDamaged leaves damaged blobs of base images where they are, for
+	// commands that only show what a run does.
+	KeepDamaged bool
+}
+
+// Image is the definition of one image.
+type Image struct {
+	ID         image.ID
+	Reference  string     // full name with tag
+	From       string     // what its first FROM names
+	Parent     image.ID   // zero for a root
+	Needs      []image.ID // the selected images that it depends on, the parent included
+	Dockerfile buildkit.Dockerfile
+	Created    time.Time         // the created time it gets; zero if no input has a time
+	Key        digest.Digest     // over all that decides the content; "" if the image or one that it needs has an error
+	Parts      map[string]string // what the key is made of, by names that users understand
+	Effort     time.Duration     // a guess at the build time from what its steps do
+
+	// Err says why the image cannot be built: a source that cannot be fetched or
+	// a mistake in its Dockerfile. It affects only the image's descendants.
+	Err error
+}
+
+// Defined is the definitions of a run's images. It does not change.
+type Defined struct {
+	Images []Image // of each platform parents before children
+
+	byID      map[image.ID]*Image
+	platforms map[string]*definer // by image.ID.Platform
+}
+
+// Images defines the selected images of every platform. An image whose
+// definition fails is in the result with its error; only the failure of a root
+// image, of which all others are descendants, is returned.
+func Images(ctx context.Context, rendered *imageset.Rendered, opts Options) (*Defined, error) {
+	out := &Defined{byID: map[image.ID]*Image{}, platforms: map[string]*definer{}}
+	for _, set := range rendered.Sets {
+		d, err := newDefiner(ctx, set, opts)
+		if err != nil {
+			return nil, err
+		}
+		out.platforms[set.ID("").Platform] = d
+		images, err := d.images(ctx)
+		if err != nil {
+			return nil, err
+		}
+		out.Images = append(out.Images, images...)
+	}
+	for i := range out.Images {
+		out.byID[out.Images[i].ID] = &out.Images[i]
+	}
+	return out, nil
+}
+
+// Image returns the definition of an image, nil if there is none.
+func (d *Defined) Image(id image.ID) *Image { return d.byID[id] }
+
+// ConvertOptions returns the options with which an image's Dockerfile is
+// converted, without what only builds have.
+func (d *Defined) ConvertOptions(id image.ID) buildkit.ConvertOptions {
+	return d.platforms[id.Platform].options
+}
+
+// External resolves an image that is not built in the run, as the Dockerfile of
+// id names it.
+func (d *Defined) External(ctx context.Context, id image.ID, ref string) (buildkit.External, error) {
+	return d.platforms[id.Platform].external(ctx, ref)
+}
+
+// Bases returns the images from outside the tree that the images of id's
+// platform depend on.
+func (d *Defined) Bases(id image.ID) []digest.Digest { return d.platforms[id.Platform].bases.used() }
+
+// Sources returns the fetcher of the sources of id's platform.
+func (d *Defined) Sources(id image.ID) *source.Fetcher {
+	return d.platforms[id.Platform].archiver.fetcher
+}
+
+// Config returns the configuration of id's platform.
+func (d *Defined) Config(id image.ID) *config.Config { return d.platforms[id.Platform].set.Config }
+
+// volatileLabels say when, as what and by which version of this tool an image
+// was built. They are not part of its key.
+var volatileLabels = []string{
+	"org.opencontainers.image.created",
+	"org.opencontainers.image.version",
+	"build-date",
+	"kolla_version",
+}
+
+// definer defines the images of one platform.
+type definer struct {
+	set      *imageset.Set
+	opts     Options
+	bases    *bases
+	archiver *archiver
+	options  buildkit.ConvertOptions
+}
+
+func newDefiner(ctx context.Context, set *imageset.Set, opts Options) (*definer, error) {
+	cfg := set.Config
+	d := &definer{set: set, opts: opts}
+	d.bases = &bases{Options: opts, cfg: cfg, platform: set.Platform, resolved: map[string]buildkit.External{}, created: map[string]time.Time{}}
+	if err := d.bases.importFile(ctx); err != nil {
+		return nil, err
+	}
+	var err error
+	if d.archiver, err = newArchiver(cfg, opts.Console, opts.Offline); err != nil {
+		return nil, err
+	}
+	network := ""
+	if cfg.NetworkMode == "none" || cfg.NetworkMode == "host" && hostNetworkRequested(cfg) {
+		network = cfg.NetworkMode
+	}
+	d.options = buildkit.ConvertOptions{
+		Platform: set.Platform, BuildArgs: cfg.BuildArgs, Network: network,
+		VolatileLabels: volatileLabels, External: d.external,
+	}
+	return d, nil
+}
+
+// hostNetworkRequested reports whether steps request the host's network. It is
+// the default, and what a builder that we start provides in any case; one that
+// runs elsewhere must allow it first, so there it is requested only if the user
+// wrote it.
+func hostNetworkRequested(cfg *config.Config) bool {
+	return cfg.BuildkitAddr != "" && cfg.IsSet("network_mode") && cfg.NetworkMode == "host"
+}
+
+// external resolves an image that the run does not build: one from outside the
+// tree, or one of the tree that --skip-parents or --skip-existing leaves out.
+func (d *definer) external(ctx context.Context, ref string) (buildkit.External, error) {
+	for _, f := range d.set.Files {
+		if f.Reference != ref {
+			continue
+		}
+		_, ok, err := d.opts.Store.Lookup(ref)
+		if err != nil {
+			return buildkit.External{}, err
+		}
+		if e := d.opts.Engine; !ok && e != nil && e.Has(ref) {
+			d.opts.Console.Notice("copying %s from %s", ref, e)
+			if err := engineload.Copy(ctx, e, d.opts.Store, ref, store.KindBuilt); err != nil {
+				return buildkit.External{}, err
+			}
+			ok = true
+		}
+		if !ok {
+			return buildkit.External{}, usererr.Errorf("build it once without --skip-parents", "%s is skipped and not in the store", f.Name)
+		}
+		break
+	}
+	return d.bases.resolve(ctx, ref)
+}
+
+// definition is an image on its way to its key.
+type definition struct {
+	Image
+	newest  time.Time // of its sources, zero if none has a time
+	blocked bool      // a parent has no definition
+	def     *buildkit.Definition
+	done    chan struct{}
+}
+
+// maxParallel is how many images are defined at once: sources may have to be
+// fetched for them.
+const maxParallel = 8
+
+// images defines the selected images, parents first.
+func (d *definer) images(ctx context.Context) ([]Image, error) {
+	order := d.set.Selection.Order()
+	opts := d.options
+	opts.ForKeys = true
+	converter := buildkit.NewConverter(opts)
+	all := make([]definition, len(order))
+	index := make(map[string]int, len(order))
+	for i, im := range order {
+		all[i].done = make(chan struct{})
+		index[im.Name] = i
+	}
+	// They are started parents first, so that an image only waits for parents
+	// that are being defined.
+	var g errgroup.Group
+	g.SetLimit(maxParallel)
+	for i, im := range order {
+		g.Go(func() error {
+			x := &all[i]
+			defer close(x.done)
+			d.prepare(ctx, d.set.File(im.Name), x)
+			for _, p := range d.set.Graph.Parents(im.Name) {
+				if j, ok := index[p.Name]; ok {
+					<-all[j].done
+					x.Needs = append(x.Needs, d.set.ID(p.Name))
+					x.blocked = x.blocked || all[j].def == nil
+				}
+			}
+			if x.Err == nil && !x.blocked {
+				x.def, x.Err = converter.Convert(ctx, x.Dockerfile)
+				x.Dockerfile.Forget()
+				if x.def != nil {
+					// They are as large as all the rest, and converted again for building.
+					x.def.LLB, x.def.Config = nil, nil
+				}
+			}
+			return nil
+		})
+	}
+	_ = g.Wait() // each image has its own error
+	out := make([]Image, 0, len(all))
+	created := map[image.ID]time.Time{}
+	for i, im := range order {
+		x := &all[i]
+		if p := d.set.Graph.Parent(im.Name); p != nil {
+			x.Parent = d.set.ID(p.Name)
+		}
+		switch {
+		case x.def != nil:
+			x.Created = d.created(created, x)
+			created[x.ID] = x.Created
+			x.Key, x.Effort = x.def.Key, x.def.Effort
+			if d.set.Config.Squash {
+				x.Key, x.Parts["squash"] = squashKey(x.Key), squash.Version
+			}
+			for name, part := range x.def.Parts {
+				x.Parts[name] = part.String()
+			}
+		case x.blocked:
+			x.Err = nil
+		case ctx.Err() != nil || x.Parent.IsZero():
+			return nil, x.Err
+		}
+		out = append(out, x.Image)
+	}
+	return out, ctx.Err()
+}
+
+// squashKey is the key of an image whose layers are squashed. It differs from
+// that of the image with all its layers, and for each version of squashing.
+func squashKey(key digest.Digest) digest.Digest {
+	return digest.FromString("kolla-build squash " + squash.Version + "\n" + key.String())
+}
+
+// created is the created time of an image: SOURCE_DATE_EPOCH if it is set, else
+// that of the newest input that has one, its parents' inputs included. So the
+// same inputs give the same image on any day and in any selection.
+func (d *definer) created(so map[image.ID]time.Time, x *definition) time.Time {
+	if !d.opts.Epoch.IsZero() {
+		return d.opts.Epoch
+	}
+	newest := x.newest
+	for _, n := range x.Needs {
+		if t := so[n]; t.After(newest) {
+			newest = t
+		}
+	}
+	for _, ref := range x.def.External {
+		if t := d.bases.createdOf(ref); t.After(newest) {
+			newest = t
+		}
+	}
+	return newest
+}
+
+// SourceDateEpoch reads SOURCE_DATE_EPOCH from the environment. It is zero if
+// the variable is not set.
+func SourceDateEpoch(c *console.Console) (time.Time, error) {
+	s := strings.TrimSpace(c.Getenv("SOURCE_DATE_EPOCH"))
+	if s == "" {
+		return time.Time{}, nil
+	}
+	var secs int64
+	if _, err := fmt.Sscanf(s, "%d", &secs); err != nil || fmt.Sprint(secs) != s || secs < 0 {
+		return time.Time{}, usererr.Errorf("it holds seconds since 1970, such as `git log -1 --pretty=%ct` prints",
+			"SOURCE_DATE_EPOCH=%s in the environment is not a number of seconds", s)
+	}
+	return time.Unix(secs, 0).UTC(), nil
+}

@@ -1,0 +1,86 @@
+package define
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"github.com/containerd/platforms"
+
+	"github.com/kolla-build/kolla-build/internal/console"
+	"github.com/kolla-build/kolla-build/pkg/bootstrap"
+	"github.com/kolla-build/kolla-build/pkg/store"
+)
+
+// BaseImageName returns the name that FROM lines have for a --base-image: the
+// image itself, or a name of our own for an archive or a layout of the
+// distribution.
+func BaseImageName(baseImage, distro string) string {
+	if _, _, ok := localBase(baseImage); ok {
+		return "kolla-build.local/" + distro
+	}
+	return baseImage
+}
+
+// importFile imports a base image that is an archive or a layout into the store,
+// under the name that BaseImageName gave it.
+func (b *bases) importFile(ctx context.Context) error {
+	path, name, ok := localBase(b.BaseImage)
+	if !ok || b.Offline {
+		return nil
+	}
+	opts := bootstrap.ImportOptions{Name: name}
+	if b.cfg.Platform != "" {
+		opts.Platform = platforms.Format(b.platform)
+	}
+	e, err := bootstrap.Import(ctx, b.Store, path, opts)
+	if err != nil {
+		return fmt.Errorf("base image %s: %w", b.BaseImage, err)
+	}
+	return b.Store.Put(store.Entry{Name: nameFor(b.Store, b.cfg.BaseImage+":"+b.cfg.BaseTag, b.platform), Digest: e.Digest, Kind: store.KindBase, Origin: path})
+}
+
+// localBase splits a --base-image that is a path: oci:DIR[:NAME] or an archive.
+func localBase(image string) (path, name string, ok bool) {
+	if rest, isLayout := strings.CutPrefix(image, "oci:"); isLayout {
+		// The name may contain colons itself: it starts at the first one after the
+		// directory's last slash.
+		i := strings.LastIndexByte(rest, '/')
+		if j := strings.IndexByte(rest[i+1:], ':'); j >= 0 {
+			return rest[:i+1+j], rest[i+1+j+1:], true
+		}
+		return rest, "", true
+	}
+	if strings.HasPrefix(image, "/") || strings.HasPrefix(image, "./") || strings.HasPrefix(image, "../") {
+		return image, "", true // no repository's name starts like this
+	}
+	switch filepath.Ext(image) {
+	case ".tar", ".tgz", ".gz", ".xz", ".zst":
+		return image, "", true
+	}
+	return "", "", false
+}
+
+// Bootstrap makes a base image from a package mirror and stores it as ref.
+func Bootstrap(ctx context.Context, s *store.Store, c *console.Console, opts bootstrap.Options, ref string) (store.Entry, error) {
+	if opts.Progress == nil {
+		lines := c.Lines()
+		defer lines.Close()
+		opts.Progress = lines
+	}
+	if strings.Contains(ref, "@") {
+		opts.Name = ref // the plain name is that of an image for another platform
+	}
+	e, err := bootstrap.Bootstrap(ctx, s, opts)
+	if err != nil {
+		return store.Entry{}, err
+	}
+	if e.Name != ref {
+		if err := s.Tag(ref, e.Digest); err != nil {
+			return store.Entry{}, err
+		}
+	}
+	entry, _, err := s.Lookup(ref)
+	return entry, err
+}

@@ -1,0 +1,70 @@
+package define
+
+import (
+	"github.com/containerd/platforms"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+	digest "github.com/opencontainers/go-digest"
+	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/kolla-build/kolla-build/pkg/store"
+)
+
+// The store has one image for a name. If that is for another platform, an image
+// is stored under the name and its platform: "debian:trixie@linux/arm64".
+
+// stored looks an image up in the store, for the platform that is built for. Of
+// an index it is the image within.
+func (b *bases) stored(ref string) (store.Entry, bool, error) {
+	for _, name := range []string{ref, platformName(ref, b.platform)} {
+		e, ok, err := b.Store.Lookup(name)
+		if err != nil {
+			return e, false, err
+		}
+		switch {
+		case !ok:
+		case types.MediaType(e.MediaType).IsIndex():
+			if child, found := within(b.Store, e.Digest, b.platform); found {
+				e.Digest, e.Platform = child, platforms.Format(b.platform)
+				return e, true, nil
+			}
+		case e.Platform == "" || isFor(e.Platform, b.platform):
+			return e, true, nil
+		}
+	}
+	return store.Entry{}, false, nil
+}
+
+// isFor reports whether an image's platform is p, and not only one that runs on p.
+func isFor(platform string, p ocispecs.Platform) bool {
+	have, err := platforms.Parse(platform)
+	return err == nil && platforms.OnlyStrict(p).Match(have)
+}
+
+// within finds the image for a platform in an index.
+func within(s *store.Store, d digest.Digest, p ocispecs.Platform) (digest.Digest, bool) {
+	idx, err := s.ImageIndex(d)
+	if err != nil {
+		return "", false
+	}
+	m, err := idx.IndexManifest()
+	if err != nil {
+		return "", false
+	}
+	for _, c := range m.Manifests {
+		if c.Platform != nil && isFor(c.Platform.String(), p) {
+			return digest.Digest(c.Digest.String()), true
+		}
+	}
+	return "", false
+}
+
+func platformName(ref string, p ocispecs.Platform) string { return ref + "@" + platforms.Format(p) }
+
+// nameFor is the name under which an image for a platform is stored: its own,
+// unless an image for another platform has it.
+func nameFor(s *store.Store, ref string, p ocispecs.Platform) string {
+	if e, ok, err := s.Lookup(ref); err == nil && ok && e.Platform != "" && !isFor(e.Platform, p) {
+		return platformName(ref, p)
+	}
+	return ref
+}

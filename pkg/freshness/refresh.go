@@ -1,0 +1,309 @@
+package freshness
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	digest "github.com/opencontainers/go-digest"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/kolla-build/kolla-build/internal/usererr"
+	"github.com/kolla-build/kolla-build/pkg/define"
+	"github.com/kolla-build/kolla-build/pkg/packages"
+	"github.com/kolla-build/kolla-build/pkg/plan"
+	"github.com/kolla-build/kolla-build/pkg/source"
+	"github.com/kolla-build/kolla-build/pkg/store"
+)
+
+// refresher finds out which inputs of images changed since they were built.
+type refresher struct {
+	*Inputs
+	defined *define.Defined
+	client  *packages.Client
+
+	mu     sync.Mutex
+	warned map[string]bool // by repository
+}
+
+func newRefresher(in *Inputs, defined *define.Defined) *refresher {
+	dir := filepath.Join(in.opts.DataDir, "repositories")
+	packages.Prune(dir)
+	packages.Prune(in.opts.Reader.CacheDir)
+	return &refresher{Inputs: in, defined: defined, warned: map[string]bool{},
+		client: &packages.Client{CacheDir: dir, UserAgent: "kolla-build/" + in.opts.Console.Version, Timeout: in.opts.Timeout, Retries: min(in.opts.Retries, 3)}}
+}
+
+// finding is what was found out about one image.
+type finding struct {
+	changes []plan.Change
+	state   state
+	note    string
+	index   string // over the states of its repositories
+	unbuilt bool   // the store has no image to compare with
+}
+
+func (r *refresher) all(ctx context.Context) error {
+	images := r.defined.Images
+	findings := make([]finding, len(images))
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(max(2, runtime.NumCPU()))
+	for i := range images {
+		im := &images[i]
+		if im.Key == "" {
+			continue
+		}
+		g.Go(func() error {
+			var err error
+			if findings[i], err = r.image(gctx, im); err != nil {
+				return fmt.Errorf("looking for newer inputs of %s: %w", im.ID, err)
+			}
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	for i, f := range findings {
+		id := images[i].ID
+		if images[i].Key == "" {
+			continue
+		}
+		r.changes[id], r.notes[id] = f.changes, f.note
+		switch {
+		case f.unbuilt:
+			r.rebuild[id] = true
+			r.next[id] = f.state
+		case len(f.changes) > 0:
+			f.state.Salt = salt(f.state.Salt, f.changes)
+			f.state.Namespace = cmp.Or(f.index, f.state.Namespace)
+			r.rebuild[id] = true
+			r.next[id] = f.state
+		default:
+			r.states.put(images[i].Key, f.state)
+		}
+	}
+	return nil
+}
+
+func (r *refresher) image(ctx context.Context, im *define.Image) (finding, error) {
+	f := finding{state: r.states.get(im.Key)}
+	f.state.Image = im.ID.String()
+	entry, ok, err := r.opts.Store.ByKey(r.keys[im.ID].String())
+	if err != nil {
+		return f, err
+	}
+	f.unbuilt = !ok || r.opts.Store.Check(ctx, entry.Digest) != nil
+	if err := r.downloads(ctx, im, entry.Stored, &f); err != nil {
+		return f, err
+	}
+	if f.unbuilt {
+		f.state.Digest, f.state.Sources = "", nil
+		return f, nil
+	}
+	err = r.packages(ctx, im, entry, &f)
+	var re *packages.RepositoryError
+	if errors.As(err, &re) {
+		// A repository that cannot be read is not known to have changed.
+		r.warn(re)
+		f.note = "packages not compared: " + re.Error()
+		err = nil
+	}
+	return f, err
+}
+
+func (r *refresher) warn(re *packages.RepositoryError) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.warned[re.Repository] {
+		r.warned[re.Repository] = true
+		r.opts.Console.Notice("warning: %v; images that use it are kept", usererr.FirstLine(re))
+	}
+}
+
+// packages compares the packages that an image's own steps installed with what
+// its repositories offer.
+func (r *refresher) packages(ctx context.Context, im *define.Image, entry store.Entry, f *finding) error {
+	if f.state.Digest == entry.Digest {
+		if changed, err := r.sourcesChanged(ctx, f.state.Sources); err != nil || !changed {
+			return err
+		}
+	}
+	have, err := r.contents(ctx, entry.Digest)
+	if err != nil {
+		return err
+	}
+	parent, err := r.parent(ctx, im)
+	if err != nil || parent == nil {
+		return err
+	}
+	own := ownPackages(have.Packages, parent.Packages)
+	sources, policy, err := r.policy(ctx, have, own, r.defined.Config(im.ID).DebianArch)
+	if err != nil {
+		return err
+	}
+	for _, p := range own {
+		to := policy.Candidate(p)
+		if to == "" || to == p.Version || f.state.Offered[p.Type+" "+p.Name] == to {
+			continue
+		}
+		f.changes = append(f.changes, plan.Change{Input: plan.InputPackage, Package: p.Name, From: p.Version, To: to})
+		if f.state.Offered == nil {
+			f.state.Offered = map[string]string{}
+		}
+		f.state.Offered[p.Type+" "+p.Name] = to
+	}
+	h := digest.Canonical.Digester()
+	var states []sourceState
+	for _, s := range sources {
+		states = append(states, sourceState{s.Repository, s.Index.Digest})
+		fmt.Fprintln(h.Hash(), s.Repository, s.Index.Digest)
+	}
+	f.index = "refresh-" + h.Digest().Encoded()[:16]
+	f.state.Digest, f.state.Sources = entry.Digest, states
+	if len(f.changes) > 0 {
+		f.state.Digest, f.state.Sources = "", nil
+	}
+	if len(have.Problems) > 0 {
+		f.note = "some packages not compared: " + have.Problems[0]
+	}
+	return nil
+}
+
+func (r *refresher) sourcesChanged(ctx context.Context, states []sourceState) (bool, error) {
+	for _, s := range states {
+		ix, err := r.client.Index(ctx, s.Repository)
+		if err != nil && !s.Repository.Disabled {
+			return false, err
+		}
+		if err == nil && ix.Digest != s.Index {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// policy reads the repositories of an image as far as its own packages need it.
+// Disabled repositories are read if a package must have come from one.
+func (r *refresher) policy(ctx context.Context, have *packages.Contents, own []packages.Package, arch string) ([]packages.Source, *packages.Policy, error) {
+	wants := map[string]bool{}
+	for _, p := range own {
+		wants[p.Type] = true
+	}
+	var on, off []packages.Source
+	for _, repo := range have.Repositories(arch) {
+		if !wants[repo.Type] || repo.Disabled && (strings.Contains(repo.Name, "debug") || strings.Contains(repo.Name, "source")) {
+			continue
+		}
+		if repo.Disabled {
+			off = append(off, packages.Source{Repository: repo})
+			continue
+		}
+		ix, err := r.client.Index(ctx, repo)
+		if err != nil {
+			return nil, nil, err
+		}
+		on = append(on, packages.Source{Repository: repo, Index: ix})
+	}
+	p, err := packages.NewPolicy(ctx, have, on)
+	if err != nil || !slices.ContainsFunc(own, func(q packages.Package) bool {
+		v := p.Candidate(q)
+		return q.Type == packages.RPM && (v == "" || packages.CompareVersions(q.Type, v, q.Version) < 0)
+	}) {
+		return on, p, err
+	}
+	for _, s := range off {
+		if s.Index, err = r.client.Index(ctx, s.Repository); err == nil {
+			on = append(on, s)
+		} else if ctx.Err() != nil {
+			return nil, nil, err
+		}
+	}
+	p, err = packages.NewPolicy(ctx, have, on)
+	return on, p, err
+}
+
+// ownPackages returns the packages of apt and dnf that the parent does not have
+// in the same version. Those of other package managers are pinned by the sources.
+func ownPackages(have, parent []packages.Package) []packages.Package {
+	in := make(map[packages.Package]bool, len(parent))
+	for _, p := range parent {
+		in[p] = true
+	}
+	var own []packages.Package
+	for _, p := range have {
+		if p.Type != packages.Python && !in[p] {
+			own = append(own, p)
+		}
+	}
+	slices.SortFunc(own, func(a, b packages.Package) int { return cmp.Compare(a.Name, b.Name) })
+	return own
+}
+
+func (r *refresher) contents(ctx context.Context, d digest.Digest) (*packages.Contents, error) {
+	img, err := r.opts.Store.Image(d)
+	if err != nil {
+		return nil, err
+	}
+	return r.opts.Reader.Read(ctx, img)
+}
+
+// parent returns what an image's parent contains, nil if the parent is going to
+// be built.
+func (r *refresher) parent(ctx context.Context, im *define.Image) (*packages.Contents, error) {
+	if slices.Contains(im.Needs, im.Parent) {
+		entry, ok, err := r.opts.Store.ByKey(r.keys[im.Parent].String())
+		if err != nil || !ok {
+			return nil, err
+		}
+		return r.contents(ctx, entry.Digest)
+	}
+	if im.From == "scratch" {
+		return &packages.Contents{}, nil
+	}
+	ext, err := r.defined.External(ctx, im.ID, im.From)
+	if err != nil {
+		return nil, err
+	}
+	return r.contents(ctx, ext.Digest)
+}
+
+// downloads resolves what ADD instructions download to its content, or a commit.
+func (r *refresher) downloads(ctx context.Context, im *define.Image, stored time.Time, f *finding) error {
+	for _, d := range im.Dockerfile.Downloads() {
+		spec := source.Spec{Name: im.ID.String(), Type: source.TypeURL, Location: d.Location, Enabled: true}
+		location := d.Location
+		if d.Git {
+			spec.Type, spec.Reference = source.TypeGit, cmp.Or(d.Reference, "HEAD")
+			location += "#" + d.Reference
+		}
+		res, err := r.defined.Sources(im.ID).Resolve(ctx, spec)
+		if err != nil {
+			if ctx.Err() != nil {
+				return err
+			}
+			f.note = "an ADD not compared: " + usererr.FirstLine(err)
+			r.opts.Console.Notice("warning: %s: %s", im.ID, f.note)
+			continue
+		}
+		old, known := f.state.Downloads[location]
+		// The first comparison comes after the first build: what is younger than
+		// the image is not in it.
+		changed := known && old != res.ID || !known && !f.unbuilt && res.Modified.After(stored)
+		if changed && !f.unbuilt {
+			f.changes = append(f.changes, plan.Change{Input: "ADD " + res.Location, From: cmp.Or(old, "an older state"), To: res.ID})
+		}
+		if f.state.Downloads == nil {
+			f.state.Downloads = map[string]string{}
+		}
+		f.state.Downloads[location] = res.ID
+	}
+	return nil
+}

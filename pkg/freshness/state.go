@@ -1,0 +1,152 @@
+package freshness
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	digest "github.com/opencontainers/go-digest"
+
+	"github.com/kolla-build/kolla-build/internal/atomicfile"
+	"github.com/kolla-build/kolla-build/internal/filelock"
+	"github.com/kolla-build/kolla-build/internal/usererr"
+	"github.com/kolla-build/kolla-build/pkg/packages"
+)
+
+// state is what is known of the inputs of an image that its Dockerfile does not
+// contain: the packages that its steps install and the files that they download.
+// It belongs to a content key.
+type state struct {
+	Image string `json:"image"` // for people who read the file
+
+	// Salt distinguishes images with the same content key. It changes each time
+	// the image is built because such an input changed; the first build has none.
+	Salt string `json:"salt,omitempty"`
+
+	// Namespace separates the cache mounts of the image's steps, and of its
+	// descendants', from what package managers cached before the change.
+	Namespace string `json:"namespace,omitempty"`
+
+	// Digest is the image that was compared with Sources. As long as both are the
+	// same, there is nothing to compare.
+	Digest  digest.Digest `json:"digest,omitempty"`
+	Sources []sourceState `json:"sources,omitempty"`
+
+	// Offered are the versions because of which the image was built. A version
+	// that the build did not install, since the Dockerfile pins another, is not a
+	// reason again.
+	Offered map[string]string `json:"offered,omitempty"`
+
+	// Downloads are what the locations of ADD instructions had, by location.
+	Downloads map[string]string `json:"downloads,omitempty"`
+
+	Used time.Time `json:"used"`
+}
+
+// sourceState is a repository with the digest of its index.
+type sourceState struct {
+	Repository packages.Repository `json:"repository"`
+	Index      string              `json:"index"`
+}
+
+// states are the states of a data directory, by content key.
+type states struct {
+	path string
+
+	mu      sync.Mutex
+	all     map[digest.Digest]state
+	unsaved map[digest.Digest]state
+}
+
+// maxAge is how long a state is kept that --refresh does not use.
+const maxAge = 365 * 24 * time.Hour
+
+func openStates(dataDir string) (*states, error) {
+	s := &states{path: filepath.Join(dataDir, "inputs.json"), unsaved: map[digest.Digest]state{}}
+	var err error
+	s.all, err = s.read()
+	return s, err
+}
+
+// read reads the file. A damaged file is an error: without it, images would count
+// as current that were built before a repository changed.
+func (s *states) read() (map[digest.Digest]state, error) {
+	all := map[digest.Digest]state{}
+	data, err := os.ReadFile(s.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return all, nil
+	}
+	if err == nil {
+		err = json.Unmarshal(data, &all)
+	}
+	if err != nil {
+		return nil, usererr.Errorf("remove the file, and build once with --nocache: it says which package state images were built from",
+			"reading the state of images' inputs: %s: %w", s.path, err)
+	}
+	return all, nil
+}
+
+func (s *states) get(key digest.Digest) state {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st := s.all[key]
+	st.Offered, st.Downloads = maps.Clone(st.Offered), maps.Clone(st.Downloads)
+	return st
+}
+
+// put changes a state; save stores it.
+func (s *states) put(key digest.Digest, st state) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st.Used = time.Now().UTC().Truncate(time.Second)
+	s.all[key], s.unsaved[key] = st, st
+}
+
+// save stores the states that were put since the last save. Those of other keys
+// stay as another run may have stored them in the meantime.
+func (s *states) save() (err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.unsaved) == 0 {
+		return nil
+	}
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("writing the state of images' inputs: %w", err)
+		}
+	}()
+	if err := os.MkdirAll(filepath.Dir(s.path), 0o755); err != nil {
+		return err
+	}
+	lock, err := filelock.Acquire(s.path + ".lock")
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	all, err := s.read()
+	if err != nil {
+		return err
+	}
+	maps.Copy(all, s.unsaved)
+	for key, st := range all {
+		// A salt says which image is the current one, so it is never removed.
+		if st.Salt == "" && time.Since(st.Used) > maxAge {
+			delete(all, key)
+		}
+	}
+	data, err := json.Marshal(all)
+	if err != nil {
+		return err
+	}
+	if err := atomicfile.WriteFile(s.path, data, atomicfile.Options{Durable: true}); err != nil {
+		return err
+	}
+	clear(s.unsaved)
+	return nil
+}

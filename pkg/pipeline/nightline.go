@@ -1,0 +1,93 @@
+package pipeline
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/kolla-build/kolla-build/pkg/build"
+	"github.com/kolla-build/kolla-build/pkg/report"
+)
+
+// line describes a night in one line, for the mail of a job.
+func (n *night) line(s stages, run *report.Run, page string) string {
+	pushes := s.planned != nil && s.planned.registry != nil
+	nothingNew := s.planned != nil && s.planned.nothingNew
+	return "nightly: " + strings.Join(nightParts(run, pushes, nothingNew, page), "; ")
+}
+
+func nightParts(run *report.Run, pushes, nothingNew bool, page string) []string {
+	var parts []string
+	selected := len(run.Selected())
+	switch {
+	case run.Outcome == report.OutcomeInterrupted:
+		parts = append(parts, "interrupted")
+	case run.Outcome == report.OutcomeFailed && run.Failed() > 0:
+		parts = append(parts, fmt.Sprintf("%d of %d images failed (%s)", run.Failed(), selected, culprits(run)))
+	case run.Outcome == report.OutcomeFailed:
+		parts = append(parts, "failed")
+	case nothingNew:
+		parts = append(parts, fmt.Sprintf("nothing changed, %d images as they were, nothing published", selected))
+	default:
+		parts = append(parts, fmt.Sprintf("%d of %d images built", run.Count(build.StatusBuilt), selected))
+		if names := packageNames(run); names != "" {
+			parts = append(parts, names)
+		}
+	}
+	switch {
+	case len(run.Left) > 0:
+		parts = append(parts, "published without "+some(namesOf(run.Left))+" as "+strings.Join(run.Tags, " and "))
+	case len(run.Tags) > 0:
+		parts = append(parts, "published as "+strings.Join(run.Tags, " and "))
+	case run.Stuck > 0:
+		parts = append(parts, fmt.Sprintf("not published, and %d tags could not be restored", run.Stuck))
+	case run.Outcome != report.OutcomeOK && pushes:
+		parts = append(parts, "no tag was changed")
+	}
+	if page != "" {
+		parts = append(parts, "report "+page)
+	}
+	return parts
+}
+
+// maxNamed is how many names a line has before it counts the others.
+const maxNamed = 4
+
+func culprits(run *report.Run) string {
+	var names []string
+	for _, res := range run.Selected() {
+		if res.Status.Bad() && res.Status != build.StatusParentError {
+			names = append(names, res.Image.String())
+		}
+	}
+	return some(names)
+}
+
+func packageNames(run *report.Run) string {
+	var names []string
+	for _, res := range run.Results {
+		for _, c := range res.Packages {
+			text := c.Name + " " + c.From + " → " + c.To
+			switch {
+			case c.From == "":
+				text = c.Name + " " + c.To + " is new"
+			case c.To == "":
+				text = c.Name + " " + c.From + " was removed"
+			}
+			if !slices.Contains(names, text) {
+				names = append(names, text)
+			}
+		}
+	}
+	if len(names) == 0 {
+		return ""
+	}
+	return "packages: " + some(names)
+}
+
+func some(names []string) string {
+	if len(names) > maxNamed {
+		return fmt.Sprintf("%s and %d more", strings.Join(names[:maxNamed], ", "), len(names)-maxNamed)
+	}
+	return strings.Join(names, ", ")
+}

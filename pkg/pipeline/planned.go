@@ -1,0 +1,126 @@
+package pipeline
+
+import (
+	"context"
+	"time"
+
+	digest "github.com/opencontainers/go-digest"
+
+	"github.com/kolla-build/kolla-build/pkg/define"
+	"github.com/kolla-build/kolla-build/pkg/freshness"
+	"github.com/kolla-build/kolla-build/pkg/image"
+	"github.com/kolla-build/kolla-build/pkg/imageset"
+	"github.com/kolla-build/kolla-build/pkg/plan"
+	"github.com/kolla-build/kolla-build/pkg/publish"
+	"github.com/kolla-build/kolla-build/pkg/runstate"
+	"github.com/kolla-build/kolla-build/pkg/store"
+	"github.com/kolla-build/kolla-build/pkg/store/repair"
+	"github.com/kolla-build/kolla-build/pkg/workspace"
+)
+
+// planned is a run up to the point where building starts.
+type planned struct {
+	rendered *imageset.Rendered
+	defined  *define.Defined
+	inputs   *freshness.Inputs
+	keys     *runstate.KeyHistory
+	plan     *plan.Plan
+	registry *publish.Registry // nil if the set stays in the store
+
+	// nothingNew says of a nightly run that there is no set to publish.
+	nothingNew bool
+}
+
+// plan defines the selected images, looks for changed inputs, and decides what is
+// built.
+func (s *session) plan(ctx context.Context, rendered *imageset.Rendered) (*planned, error) {
+	p := &planned{rendered: rendered}
+	var err error
+	p.defined, err = define.Images(ctx, rendered, define.Options{
+		Console: s.console, Store: s.store, Client: s.client, Engine: s.engine,
+		BaseImage: s.baseImage, Epoch: s.epoch,
+		Offline: s.mode == modeOffline, KeepDamaged: s.mode != modeBuild,
+	})
+	if err != nil {
+		return nil, err
+	}
+	p.inputs, err = freshness.Check(ctx, p.defined, freshness.Options{
+		Console: s.console, Store: s.store, DataDir: s.cfg.DataDir,
+		Refresh: s.cfg.Refresh && s.mode != modeOffline, Reader: workspace.PackageReader(s.cfg), ReadOnly: s.mode != modeBuild,
+		Timeout: seconds(max(1, s.cfg.Timeout)), Retries: s.cfg.Retries,
+	})
+	if err != nil {
+		return nil, err
+	}
+	first := rendered.First().Config
+	p.keys = runstate.OpenKeyHistory(s.cfg.DataDir, first.Base+"/"+first.InstallType+"/"+first.BaseArch)
+	p.plan = s.decide(ctx, p)
+	for _, it := range p.plan.Items {
+		if it.Action == plan.Keep {
+			// An earlier run may have built it and died before it could say so.
+			if err := p.inputs.Settle(it.Image); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if s.cfg.Push {
+		p.registry, err = publish.OpenRegistry(ctx, references(p.plan), publish.RegistryOptions{
+			Console: s.console, Client: s.client, Store: s.store, AlsoTags: s.cfg.AlsoTag,
+			Journal: publish.JournalDir(s.cfg.DataDir), Recover: s.mode == modeBuild,
+		})
+	}
+	if err == nil {
+		p.nothingNew = s.night.nothingNew(p, s.store)
+	}
+	return p, err
+}
+
+// decide plans what is built of what is defined.
+func (s *session) decide(ctx context.Context, p *planned) *plan.Plan {
+	inputs := make([]plan.Input, 0, len(p.defined.Images))
+	ids := map[digest.Digest]image.ID{}
+	for _, im := range p.defined.Images {
+		key := p.inputs.Key(im.ID)
+		ids[key] = im.ID
+		inputs = append(inputs, plan.Input{Image: im.ID, Reference: im.Reference, Parent: im.Parent, Needs: im.Needs,
+			Key: key, Parts: im.Parts, Effort: im.Effort, Changes: p.inputs.Changes(im.ID), Note: p.inputs.Note(im.ID)})
+	}
+	var incomplete map[image.ID]bool // that are built although they are stored
+	if s.last != nil && !s.cfg.Cache {
+		incomplete = s.last.Incomplete(inputs)
+	}
+	whole := repair.Whole
+	if s.mode == modeBuild {
+		whole = repair.WholeOrRemove
+	}
+	times := s.store.Durations()
+	return plan.New(inputs, plan.Known{
+		Stored: func(key digest.Digest) (plan.Stored, bool) {
+			if key == "" || incomplete[ids[key]] {
+				return plan.Stored{}, false
+			}
+			e, ok, err := s.store.ByKey(key.String())
+			return plan.Stored{Digest: e.Digest, Size: e.Size}, ok && err == nil && whole(ctx, s.store, e.Digest)
+		},
+		Parts:    p.keys.Parts,
+		Duration: func(id image.ID) (time.Duration, bool) { return median(times, p.keys.ScopedName(id)) },
+	}, !s.cfg.Cache && s.last == nil)
+}
+
+func median(times map[string]store.Durations, name string) (time.Duration, bool) {
+	d, ok := times[name]
+	return d.Median(), ok
+}
+
+// references returns the references of a plan's images, each once.
+func references(p *plan.Plan) []string {
+	var refs []string
+	seen := map[string]bool{}
+	for _, it := range p.Items {
+		if !seen[it.Reference] {
+			seen[it.Reference] = true
+			refs = append(refs, it.Reference)
+		}
+	}
+	return refs
+}

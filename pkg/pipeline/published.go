@@ -1,0 +1,73 @@
+package pipeline
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"github.com/kolla-build/kolla-build/pkg/image"
+	"github.com/kolla-build/kolla-build/pkg/publish"
+)
+
+// published is what became of a run's set.
+type published struct {
+	publish.Outcome
+	set     publish.Set
+	missing []image.ID // images that a partial publication left out
+}
+
+// publish gives the set of a run its tags, in the registry and in the store: all
+// of them or, with --allow-partial, those of the images that are there with all
+// images that they depend on. Otherwise no tag changes.
+func (s *session) publish(ctx context.Context, p *planned, b *built, rep *reporter) (*published, error) {
+	pub := &published{}
+	if ctx.Err() != nil || p.registry == nil && len(s.cfg.AlsoTag) == 0 && s.retention == nil || p.nothingNew {
+		return pub, nil
+	}
+	if n := s.failed(p, b); n > 0 && !s.cfg.AllowPartial {
+		s.console.Notice("nothing was published: %d of %d images failed, and a set's tags change together; no tag was changed", n, len(b.results))
+		return pub, nil
+	}
+	pub.set, pub.missing = publish.Complete(p.plan, b.results, b.indexes)
+	if p.registry != nil {
+		defer rep.stopwatch.work()()
+	}
+	target := publish.Target{Console: s.console, Store: s.store, Registry: p.registry, AlsoTags: s.cfg.AlsoTag, Retention: s.retention, Threads: s.cfg.Threads}
+	// Images were sent as they finished; the indexes of several platforms were not.
+	var err error
+	pub.Outcome, err = target.Publish(ctx, pub.set, p.rendered.Several())
+	if len(pub.missing) > 0 && (p.registry == nil || pub.Published) {
+		s.console.Notice("%d of %d images were published; the tags of the others were not changed: %s",
+			len(b.results)-len(pub.missing), len(b.results), strings.Join(namesOf(pub.missing), ", "))
+	}
+	return pub, err
+}
+
+// mayFail returns the images whose failure does not fail the run.
+func (s *session) mayFail(p *planned) []image.ID {
+	var ids []image.ID
+	for _, name := range s.cfg.AllowedToFail {
+		ids = append(ids, p.rendered.IDs(name)...)
+	}
+	return ids
+}
+
+// failed counts the images whose failure fails the run.
+func (s *session) failed(p *planned, b *built) int {
+	mayFail := s.mayFail(p)
+	n := 0
+	for _, res := range b.results {
+		if res.Status.Bad() && !slices.Contains(mayFail, res.Image) {
+			n++
+		}
+	}
+	return n
+}
+
+func namesOf(ids []image.ID) []string {
+	names := make([]string, len(ids))
+	for i, id := range ids {
+		names[i] = id.String()
+	}
+	return names
+}

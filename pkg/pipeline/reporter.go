@@ -1,0 +1,256 @@
+package pipeline
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/term"
+
+	"github.com/kolla-build/kolla-build/internal/console"
+	"github.com/kolla-build/kolla-build/pkg/build"
+	"github.com/kolla-build/kolla-build/pkg/config"
+	"github.com/kolla-build/kolla-build/pkg/graph"
+	"github.com/kolla-build/kolla-build/pkg/image"
+	"github.com/kolla-build/kolla-build/pkg/plan"
+	"github.com/kolla-build/kolla-build/pkg/report"
+)
+
+// reporter observes a run, and reports it when it has ended, however it ended.
+type reporter struct {
+	cfg     *config.Config // as the user gave it
+	console *console.Console
+	night   *night
+	started time.Time
+
+	files     reportFiles
+	history   report.History
+	recorder  report.Recorder
+	stopwatch *stopwatch
+	daemonEnv []string // environment of a builder that is started
+}
+
+func newReporter(cfg *config.Config, c *console.Console, n *night) (*reporter, error) {
+	r := &reporter{cfg: cfg, console: c, night: n, started: time.Now(), stopwatch: newStopwatch(),
+		history: report.History{Path: filepath.Join(cfg.DataDir, "runs", historyName(cfg)+".jsonl")}}
+	var err error
+	r.files, err = openReports(cfg, r.started)
+	return r, err
+}
+
+// historyName names the set whose runs are compared with each other.
+func historyName(cfg *config.Config) string {
+	name := cfg.Base + "-" + cfg.InstallType + "-" + cfg.BaseArch
+	if cfg.ImageNamePrefix != "" {
+		name += "-" + cfg.ImageNamePrefix
+	}
+	return strings.NewReplacer("/", "_", "\x00", "_").Replace(name)
+}
+
+// finish reports a run and returns the error that the command ends with: the
+// run's own before one of writing a report.
+func (r *reporter) finish(ctx context.Context, s stages, ended error) error {
+	past, err := r.history.Load()
+	if err != nil {
+		r.console.Notice("warning: %v", err)
+	}
+	run := r.run(ctx, s, past)
+	if s.published != nil { // the run reached its end
+		ended = cmp.Or(r.summarize(ctx, s, run, ended), ended)
+	}
+	r.end(ctx, run, ended)
+	if r.files.summaryJSON != "" && r.cfg.Summary && r.cfg.Format == "json" && len(run.Results) == 0 && run.Err != nil {
+		err = run.WriteJSONFile(r.files.summaryJSON)
+	} else {
+		err = nil
+	}
+	err = errors.Join(err, r.files.write(run))
+	if s.built != nil && len(s.built.results) > 0 {
+		if herr := r.history.Add(run.Record()); herr != nil {
+			r.console.Notice("warning: %v", herr)
+		}
+	}
+	if r.night != nil && (!r.cfg.Quiet || run.Outcome != report.OutcomeOK) {
+		r.console.Notice("%s", r.night.line(s, run, r.files.latest(r.files.html)))
+	}
+	if err != nil && ended != nil {
+		r.console.Notice("warning: %v", err)
+	}
+	return cmp.Or(ended, err)
+}
+
+// run puts together what all reports are made from, but for how the run ended.
+func (r *reporter) run(ctx context.Context, s stages, past []report.Record) *report.Run {
+	now := time.Now()
+	run := &report.Run{Version: r.console.Version, Started: r.started, Slots: r.cfg.Threads, Past: past,
+		Title:      fmt.Sprintf("%s %s, %s, %s", r.cfg.Base, r.cfg.BaseTag, r.cfg.InstallType, r.cfg.OpenstackRelease),
+		Activities: r.recorder.Activities(now), Notes: r.recorder.Notes(), Needs: map[image.ID][]image.ID{}}
+	run.Duration = now.Sub(r.started)
+	if s.planned != nil {
+		for _, it := range s.planned.plan.Items {
+			run.Needs[it.Image] = it.Needs
+		}
+	}
+	if s.built == nil {
+		return run
+	}
+	run.AllowedToFail = s.session.mayFail(s.planned)
+	var changes map[image.ID][]report.PackageChange
+	if r.wantPackages() && ctx.Err() == nil && s.published != nil {
+		changes = packageChanges(ctx, s, run)
+	}
+	run.Results = results(s, changes)
+	if s.published == nil {
+		return run
+	}
+	run.Results = append(run.Results, leftOut(s)...)
+	run.Stuck = s.published.Stuck
+	if s.published.Published { // whatever failed after that does not undo it
+		run.Registry, run.Left = s.session.cfg.Registry, s.published.missing
+		run.Tags = append([]string{r.cfg.Tag}, r.cfg.AlsoTag...)
+	}
+	return run
+}
+
+// end adds how a run ended.
+func (r *reporter) end(ctx context.Context, run *report.Run, ended error) {
+	run.Outcome = report.OutcomeOK
+	switch {
+	case ctx.Err() != nil:
+		run.Outcome = report.OutcomeInterrupted
+	case ended != nil:
+		run.Outcome = report.OutcomeFailed
+	}
+	if ended != nil && !errors.Is(ended, ErrFailed) {
+		run.Err = ended
+	}
+}
+
+// wantPackages reports whether a report besides the summary will be read, or
+// packages were compared anyway.
+func (r *reporter) wantPackages() bool {
+	return r.cfg.Refresh || r.files.html != "" || r.files.junit != "" || r.files.metrics != ""
+}
+
+// results puts together what became of a run's images: by their build, by the
+// container engine, and by publication.
+func results(s stages, packages map[image.ID][]report.PackageChange) []report.Result {
+	var out []report.Result
+	for _, res := range s.built.results {
+		r := report.Result{Result: res, Log: s.built.logs[res.Image], Loaded: s.built.loaded[res.Reference], Packages: packages[res.Image]}
+		if p := s.published; p != nil {
+			r.Pushed, r.Moved = p.Named[res.Reference], p.Changed[res.Reference]
+			if err := p.Failed[res.Reference]; err != nil {
+				r.Status, r.Reason = build.StatusPushError, "not published: no tag of the set was changed"
+				r.Failure = &build.Failure{Err: err}
+			}
+			if s.planned.nothingNew {
+				r.Reference = s.session.night.reference(res.Reference)
+				r.Pushed = s.planned.registry != nil
+			}
+		}
+		out = append(out, r)
+	}
+	return out
+}
+
+// leftOut are the results of the images that the run left out.
+func leftOut(s stages) []report.Result {
+	var out []report.Result
+	for _, im := range s.rendered.LeftOut() {
+		out = append(out, report.Result{NotRequested: im.Status == graph.Unbuildable && !im.Requested,
+			Result: build.Result{Image: im.Image, Reference: im.Reference, Status: build.Status(im.Status), Reason: im.Reason}})
+	}
+	return out
+}
+
+// summarize prints the summary of a run that came to its end, and returns the
+// error that the command ends with.
+func (r *reporter) summarize(ctx context.Context, s stages, run *report.Run, published error) error {
+	sum := run.Summary
+	failed := s.session.failed(s.planned, s.built)
+	if published == nil && failed == 0 {
+		sum.Next = r.next(s, run)
+	}
+	run.Next = sum.Next
+	if r.cfg.Summary {
+		// With --progress json, standard error is JSON lines and nothing else. The
+		// summary then is JSON too, on standard output or in its file.
+		var textErr error // a log on a full disk must not cost programs their summary
+		if !r.cfg.Quiet && r.cfg.Progress != string(report.ModeJSON) {
+			textErr = sum.WriteText(r.console.Stderr, report.TextOptions{NotMatched: r.cfg.Debug, Getenv: r.console.Getenv})
+			r.noteUnknownInputs(s.planned.plan)
+		}
+		if err := cmp.Or(r.writeJSON(sum), textErr); err != nil {
+			return err
+		}
+	}
+	if r.cfg.Debug {
+		r.console.Notice("%v", r.stopwatch)
+	}
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case published != nil:
+		return published
+	case failed > 0:
+		return ErrFailed
+	}
+	return nil
+}
+
+func (r *reporter) writeJSON(s report.Summary) error {
+	if r.cfg.Format != "json" {
+		return nil
+	}
+	if r.files.summaryJSON != "" {
+		if err := s.WriteJSONFile(r.files.summaryJSON); err != nil {
+			return fmt.Errorf("writing the summary: %w", err)
+		}
+		return nil
+	}
+	if f, ok := r.console.Stdout.(*os.File); ok && term.IsTerminal(int(f.Fd())) && !r.cfg.IsSet("format") {
+		return nil // the text is enough for a person
+	}
+	return s.WriteJSON(r.console.Stdout)
+}
+
+// noteUnknownInputs repeats at the end of a run how many images --refresh could
+// not compare: the warnings at its beginning may have scrolled away.
+func (r *reporter) noteUnknownInputs(p *plan.Plan) {
+	n, first := 0, ""
+	for _, it := range p.Items {
+		if it.Action == plan.Keep && it.Note != "" {
+			n++
+			first = cmp.Or(first, it.Image.String()+": "+it.Note)
+		}
+	}
+	if n > 0 {
+		r.console.Notice("warning: %d images were kept without knowing whether their inputs changed, such as %s", n, first)
+	}
+}
+
+// next suggests what a user may want to type after a run.
+func (r *reporter) next(s stages, run *report.Run) []string {
+	if len(s.built.results) == 0 {
+		return nil
+	}
+	ref := run.Results[len(s.built.results)-1].Reference
+	var dir string // an option that was typed must be typed again
+	if o := r.cfg.Origin("data-dir"); o.Kind == config.OriginFlag {
+		dir = " " + o.Text
+	}
+	const push = "push them: add --push --registry localhost:4000 (kolla-build registry serve runs one)"
+	switch {
+	case s.planned.registry != nil:
+		return []string{"pull one:  docker pull " + ref, "carry all: kolla-build save --output set.tar" + dir}
+	case s.session.engine != nil:
+		return []string{"list them: " + strings.ToLower(s.session.engine.Title()) + " images", push}
+	}
+	return []string{"list them: kolla-build images" + dir, push}
+}

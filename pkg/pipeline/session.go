@@ -1,0 +1,101 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"os"
+
+	"github.com/kolla-build/kolla-build/internal/console"
+	"github.com/kolla-build/kolla-build/pkg/config"
+	"github.com/kolla-build/kolla-build/pkg/engine"
+	"github.com/kolla-build/kolla-build/pkg/engineload"
+	"github.com/kolla-build/kolla-build/pkg/imageset"
+	"github.com/kolla-build/kolla-build/pkg/registry"
+	"github.com/kolla-build/kolla-build/pkg/store"
+	"github.com/kolla-build/kolla-build/pkg/workspace"
+)
+
+// session is what the stages of a run work with. It is opened before them, closed
+// after them, and does not change in between.
+type session struct {
+	*settings
+	mode   mode
+	store  *store.Store
+	client *registry.Client
+	engine *engine.Engine // nil if images stay in the store
+}
+
+// mode is what a session is for.
+type mode int
+
+const (
+	modeBuild   mode = iota
+	modePreview      // the plan is shown; nothing is built, removed or published
+	modeOffline      // as modePreview, with what is on this machine
+)
+
+// open resolves the options, renders the templates, and then opens what the
+// stages work with: a mistake in a template is reported before anything is
+// written. The session and the rendering must be closed, unless they are nil;
+// with an error, the rendering tells how far it came.
+func open(ctx context.Context, cfg *config.Config, c *console.Console, n *night, m mode) (*session, *imageset.Rendered, error) {
+	st, err := resolve(cfg, c, n)
+	if err != nil {
+		return nil, nil, err
+	}
+	s := &session{settings: st, mode: m}
+	if m == modeBuild || s.cfg.SkipExisting {
+		if s.engine, err = engineload.Open(ctx, s.cfg, c); err != nil {
+			return s, nil, err
+		}
+	}
+	exists := func(string) bool { return false }
+	switch {
+	case s.cfg.SkipExisting && s.engine != nil:
+		exists = s.engine.Has
+	case s.cfg.SkipExisting:
+		if s.store, err = workspace.OpenStore(s.cfg); err != nil {
+			return s, nil, err
+		}
+		exists = func(ref string) bool { _, ok, err := s.store.Lookup(ref); return ok && err == nil }
+	}
+	rendered, err := imageset.Render(ctx, imageset.Options{Config: s.cfg, Console: c, Exists: exists})
+	if err != nil {
+		return s, nil, err
+	}
+	if s.store == nil {
+		if s.store, err = s.openStore(); err != nil {
+			return s, rendered, err
+		}
+	}
+	if s.client, err = workspace.RegistryClient(s.cfg, c); err != nil {
+		return s, rendered, err
+	}
+	if s.cfg.Push && len(rendered.First().Files) > 0 {
+		// Before base images and sources are fetched, which may take minutes.
+		err = s.client.Reach(ctx, rendered.First().Files[0].Reference)
+	}
+	return s, rendered, err
+}
+
+func (s *session) openStore() (*store.Store, error) {
+	if s.mode != modeOffline {
+		return workspace.OpenStore(s.cfg)
+	}
+	if _, err := os.Stat(workspace.StoreDir(s.cfg)); err != nil {
+		return nil, errors.New("nothing was built here yet") // opening the store would create it
+	}
+	return workspace.OpenStoreForReading(s.cfg)
+}
+
+func (s *session) close() {
+	if s.engine != nil {
+		s.engine.Close()
+	}
+	if s.client != nil {
+		s.client.Close()
+	}
+	if s.store != nil {
+		s.store.Close()
+	}
+}

@@ -1,0 +1,75 @@
+package pipeline
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	digest "github.com/opencontainers/go-digest"
+
+	"github.com/kolla-build/kolla-build/pkg/build"
+	"github.com/kolla-build/kolla-build/pkg/plan"
+)
+
+// stopwatch measures how much of a run this program itself takes: the time in
+// which no build and no upload is under way. Benchmarks limit it.
+type stopwatch struct {
+	started time.Time
+
+	mu       sync.Mutex
+	busy     int           // builds and uploads under way
+	since    time.Time     // when busy last changed
+	idle     time.Duration // with busy at 0
+	starting time.Duration // of idle: the builder's start and end
+}
+
+func newStopwatch() *stopwatch {
+	now := time.Now()
+	return &stopwatch{started: now, since: now}
+}
+
+// work counts a build or an upload until done is called.
+func (s *stopwatch) work() (done func()) {
+	s.count(1)
+	return func() { s.count(-1) }
+}
+
+func (s *stopwatch) count(n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	if s.busy == 0 {
+		s.idle += now.Sub(s.since)
+	}
+	s.since = now
+	s.busy += n
+}
+
+// builder adds the time since a moment to that of the builder's start and end.
+func (s *stopwatch) builder(since time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.starting += time.Since(since)
+}
+
+// String ends the measurement and describes it.
+func (s *stopwatch) String() string {
+	s.count(0)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return fmt.Sprintf("time: %.2f s in all, %.2f s without a build or an upload under way, %.2f s of them for the builder to start and end",
+		time.Since(s.started).Seconds(), s.idle.Seconds(), s.starting.Seconds())
+}
+
+// watchedUploader counts uploads.
+type watchedUploader struct {
+	build.Uploader
+	watch *stopwatch
+}
+
+// Upload implements build.Uploader.
+func (u watchedUploader) Upload(ctx context.Context, it *plan.Item, d digest.Digest) error {
+	defer u.watch.work()()
+	return u.Uploader.Upload(ctx, it, d)
+}

@@ -1,0 +1,172 @@
+package publish
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	digest "github.com/opencontainers/go-digest"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/kolla-build/kolla-build/internal/console"
+	"github.com/kolla-build/kolla-build/pkg/plan"
+	"github.com/kolla-build/kolla-build/pkg/registry"
+	"github.com/kolla-build/kolla-build/pkg/registry/push"
+	"github.com/kolla-build/kolla-build/pkg/store"
+	"github.com/kolla-build/kolla-build/pkg/store/repair"
+)
+
+// RegistryOptions are the settings of OpenRegistry.
+type RegistryOptions struct {
+	Console  *console.Console
+	Client   *registry.Client
+	Store    *store.Store
+	AlsoTags []string // further tags of every image
+
+	// Journal is the directory in which an interrupted publication is recorded.
+	// Publications with the same journal wait for each other.
+	Journal string
+	// Recover completes or undoes interrupted publications of the same images.
+	Recover bool
+}
+
+// JournalDir is the journal of a data directory.
+func JournalDir(dataDir string) string { return filepath.Join(dataDir, "publications") }
+
+// Registry is the registry that a set is published to. It implements
+// build.Uploader: content is sent as images finish, tags change at the end.
+type Registry struct {
+	opts   RegistryOptions
+	pub    *push.Publisher
+	before map[string]digest.Digest // by name: what the tag named when the run began
+}
+
+// OpenRegistry looks up what the tags of a set's references name: one HEAD
+// request each, in parallel. So a registry that cannot be reached, or does not
+// allow access, is found before anything is built.
+func OpenRegistry(ctx context.Context, references []string, opts RegistryOptions) (*Registry, error) {
+	r := &Registry{opts: opts, before: map[string]digest.Digest{},
+		pub: push.New(opts.Client, push.Options{Journal: opts.Journal, Notice: func(text string) { opts.Console.Notice("%s", text) }})}
+	if len(references) == 0 {
+		return r, nil
+	}
+	if err := opts.Client.Reach(ctx, references[0]); err != nil {
+		return nil, err
+	}
+	if opts.Recover {
+		done, err := r.pub.Recover(ctx, references)
+		for _, text := range done {
+			opts.Console.Notice("%s", text)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	var names []string
+	for _, ref := range references {
+		names = append(names, Names(ref, opts.AlsoTags)...)
+	}
+	for _, h := range opts.Client.Heads(ctx, names) {
+		var notFound *registry.NotFoundError
+		switch {
+		case h.Err == nil:
+			r.before[h.Ref] = h.Descriptor.Digest
+		case errors.As(h.Err, &notFound):
+		default:
+			return nil, fmt.Errorf("registry: %w", h.Err)
+		}
+	}
+	return r, nil
+}
+
+// Current returns what a name named when the registry was opened, "" if there was
+// no such tag.
+func (r *Registry) Current(name string) digest.Digest { return r.before[name] }
+
+// Stats counts what was sent.
+func (r *Registry) Stats() push.Stats { return r.pub.Stats() }
+
+// Change is what publication does with an image's tags in the registry.
+type Change string
+
+// The changes.
+const (
+	ChangeNone  Change = "there" // they name the image already
+	ChangeMoved Change = "moves" // one names another image
+	ChangeNew   Change = "new"   // one does not exist, and none names another image
+)
+
+// Change returns what publishing d as a reference changes. d is "" for an image
+// that has not been built.
+func (r *Registry) Change(reference string, d digest.Digest) Change {
+	change := ChangeNone
+	for _, name := range Names(reference, r.opts.AlsoTags) {
+		switch current := r.before[name]; {
+		case current == "" && change == ChangeNone:
+			change = ChangeNew
+		case current != "" && current != d:
+			change = ChangeMoved
+		}
+	}
+	return change
+}
+
+// Upload implements build.Uploader.
+func (r *Registry) Upload(ctx context.Context, it *plan.Item, d digest.Digest) error {
+	if r.has(it.Reference, d) {
+		return nil
+	}
+	return r.send(ctx, it.Reference, d)
+}
+
+// has reports whether one of the names of a reference names d, so that the
+// registry has its content.
+func (r *Registry) has(reference string, d digest.Digest) bool {
+	return slices.ContainsFunc(Names(reference, r.opts.AlsoTags), func(name string) bool { return r.before[name] == d })
+}
+
+// send copies an image's content into the repository of a reference. A blob that
+// is damaged in the store is removed there, so that the image is built again.
+func (r *Registry) send(ctx context.Context, reference string, d digest.Digest) error {
+	idx, err := r.opts.Store.ImageIndex(d)
+	if err == nil {
+		_, err = r.pub.PushIndex(ctx, reference, idx)
+	} else {
+		var img v1.Image
+		if img, err = r.opts.Store.Image(d); err == nil {
+			_, err = r.pub.Push(ctx, reference, img)
+		}
+	}
+	return repair.RemoveDamaged(ctx, r.opts.Store, err)
+}
+
+// sendSet sends the content of a set, of so many images at once.
+func (r *Registry) sendSet(ctx context.Context, set Set, threads int) error {
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(max(1, threads))
+	for _, ref := range set.References() {
+		if !r.has(ref, set[ref]) {
+			g.Go(func() error { return r.send(gctx, ref, set[ref]) })
+		}
+	}
+	return g.Wait()
+}
+
+// commit changes the tags of a set, all or none.
+func (r *Registry) commit(ctx context.Context, set Set) error {
+	var tags []push.Tag
+	for _, ref := range set.References() {
+		for _, name := range Names(ref, r.opts.AlsoTags) {
+			if r.before[name] != set[ref] {
+				tags = append(tags, push.Tag{Ref: name, Digest: set[ref]})
+			}
+		}
+	}
+	if len(tags) == 0 {
+		return nil
+	}
+	return r.pub.Commit(ctx, tags)
+}

@@ -1,0 +1,168 @@
+package publish
+
+import (
+	"cmp"
+	"maps"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/kolla-build/kolla-build/internal/usererr"
+)
+
+// Retention says which older sets are kept. A nil Retention keeps all.
+type Retention struct {
+	count int           // sets that are kept, 0 if age counts
+	age   time.Duration // how much older than this run's a set may be
+	own   []datedTag    // this run's tags that contain a date
+}
+
+// datedTag is a tag that contains a date. Tags of the same shape form a series:
+// the text around the date and the way it is written are the same.
+type datedTag struct {
+	tag   string
+	shape string
+	when  time.Time
+	nth   int // a number after the date, as in 2026-11-22.2
+}
+
+func (d datedTag) compare(o datedTag) int {
+	return cmp.Or(d.when.Compare(o.when), cmp.Compare(d.nth, o.nth), cmp.Compare(d.tag, o.tag))
+}
+
+var retainSyntax = regexp.MustCompile(`^([0-9]{1,6})([hdw]?)$`)
+
+// CheckRetention returns an error if --retain is not written correctly.
+func CheckRetention(text string) error {
+	_, err := parseRetention(text)
+	return err
+}
+
+func parseRetention(text string) (*Retention, error) {
+	if text == "" {
+		return nil, nil
+	}
+	m := retainSyntax.FindStringSubmatch(text)
+	if m == nil {
+		return nil, usererr.Errorf("such as --retain 14, --retain 30d or --retain 8w", "--retain %s: expected a number of sets, or an age", text)
+	}
+	n, err := strconv.Atoi(m[1])
+	if err != nil || n == 0 {
+		return nil, usererr.Errorf("omit it to keep every set", "--retain %s: no set would be kept", text)
+	}
+	k := &Retention{}
+	switch m[2] {
+	case "":
+		k.count = n
+	case "h":
+		k.age = time.Duration(n) * time.Hour
+	case "d":
+		k.age = time.Duration(n) * 24 * time.Hour
+	case "w":
+		k.age = time.Duration(n) * 7 * 24 * time.Hour
+	}
+	return k, nil
+}
+
+// ParseRetention reads --retain, nil if it is "". tags are those of this run; one
+// of them must contain a date, since without it there is no series of sets.
+// Where ages count, the date must not be in the future: a wrong year would remove
+// every set.
+func ParseRetention(text string, tags []string, now time.Time) (*Retention, error) {
+	k, err := parseRetention(text)
+	if k == nil || err != nil {
+		return nil, err
+	}
+	for _, tag := range tags {
+		if d, ok := parseDated(tag); ok && !slices.Contains(k.own, d) {
+			k.own = append(k.own, d)
+		}
+	}
+	for _, d := range k.own {
+		// The date may be that of a place whose day begins earlier.
+		if k.age > 0 && d.when.After(now.Add(24*time.Hour)) {
+			return nil, usererr.Errorf("is the date right? --retain 14 counts sets instead",
+				"--retain %s: ages count from the date in tag %s, which is in the future", text, d.tag)
+		}
+	}
+	if len(k.own) == 0 {
+		return nil, usererr.Errorf("name each set by its day: --tag \"$(date +%F)\" --also-tag nightly",
+			"--retain %s: no tag of this run contains a date, so there is no series of sets (%s)", text, strings.Join(slices.Compact(slices.Sorted(slices.Values(tags))), ", "))
+	}
+	return k, nil
+}
+
+// HasDate reports whether a tag contains a date.
+func HasDate(tag string) bool {
+	_, ok := parseDated(tag)
+	return ok
+}
+
+// dateSyntax finds a date with an optional time and an optional number after it.
+var dateSyntax = regexp.MustCompile(`(?:^|[^0-9])([0-9]{4})([-._]?)([0-9]{2})([-._]?)([0-9]{2})(?:([-._T]?)([0-9]{2})([-.:_]?)([0-9]{2})(?:([-.:_]?)([0-9]{2}))?(Z?))?(?:([-.])([0-9]{1,3}))?(?:[^0-9]|$)`)
+
+// parseDated reads a tag that contains a date, such as 2026-11-22, nightly-20261122
+// or 2026.11.22-0300-debian. It must be a day of the calendar.
+func parseDated(tag string) (datedTag, bool) {
+	m := dateSyntax.FindStringSubmatchIndex(tag)
+	if m == nil {
+		return datedTag{}, false
+	}
+	part := func(i int) string {
+		if m[2*i] < 0 {
+			return ""
+		}
+		return tag[m[2*i]:m[2*i+1]]
+	}
+	num := func(i int) int {
+		n, _ := strconv.Atoi(part(i)) // digits, or nothing
+		return n
+	}
+	if part(2) != part(4) {
+		return datedTag{}, false
+	}
+	when := time.Date(num(1), time.Month(num(3)), num(5), num(7), num(9), num(11), 0, time.UTC)
+	if when.Year() < 1990 || when.Month() != time.Month(num(3)) || when.Day() != num(5) || num(7) > 23 || num(9) > 59 || num(11) > 59 {
+		return datedTag{}, false
+	}
+	// The shape is the tag with a "#" for each digit of the date. The number after
+	// it may have any length.
+	shape := []byte(tag)
+	for _, i := range []int{1, 3, 5, 7, 9, 11} {
+		if m[2*i] >= 0 {
+			copy(shape[m[2*i]:m[2*i+1]], strings.Repeat("#", m[2*i+1]-m[2*i]))
+		}
+	}
+	d := datedTag{tag: tag, when: when, nth: num(14), shape: string(shape)}
+	if m[2*14] >= 0 {
+		d.shape = string(shape[:m[2*14]]) + "N" + string(shape[m[2*14+1]:])
+	}
+	return d, true
+}
+
+// expired returns which of the tags are removed: of each of this run's series the
+// older ones. A set is its tags in all repositories, so a tag is kept or removed
+// in all of them.
+func (k *Retention) expired(tags []string) map[string]bool {
+	expired := map[string]bool{}
+	for _, own := range k.own {
+		series := map[string]datedTag{own.tag: own}
+		for _, tag := range tags {
+			if d, ok := parseDated(tag); ok && d.shape == own.shape {
+				series[tag] = d
+			}
+		}
+		newest := slices.SortedFunc(maps.Values(series), func(a, b datedTag) int { return b.compare(a) })
+		for i, d := range newest {
+			if k.count > 0 && i >= k.count || k.count == 0 && own.when.Sub(d.when) > k.age {
+				expired[d.tag] = true
+			}
+		}
+	}
+	for _, own := range k.own {
+		delete(expired, own.tag)
+	}
+	return expired
+}

@@ -1,0 +1,124 @@
+package storecmd
+
+import (
+	"context"
+	"time"
+
+	"github.com/kolla-build/kolla-build/internal/console"
+	"github.com/kolla-build/kolla-build/internal/units"
+	"github.com/kolla-build/kolla-build/pkg/bundle"
+	"github.com/kolla-build/kolla-build/pkg/config"
+	"github.com/kolla-build/kolla-build/pkg/engineload"
+	"github.com/kolla-build/kolla-build/pkg/imageref"
+	"github.com/kolla-build/kolla-build/pkg/publish"
+	"github.com/kolla-build/kolla-build/pkg/store"
+	"github.com/kolla-build/kolla-build/pkg/workspace"
+)
+
+// Load reads a bundle into the store, with --engine also into a container engine,
+// and with --push into a registry.
+func Load(ctx context.Context, cfg *config.Config, con *console.Console, path string) error {
+	if err := publish.CheckRetention(cfg.Retain); err != nil {
+		return err
+	}
+	if err := publish.CheckNames(cfg); err != nil {
+		return err
+	}
+	naming, notes, err := workspace.Naming(cfg).Normalize()
+	if err != nil {
+		return err
+	}
+	opts := bundle.LoadOptions{}
+	if cfg.Registry != "" || cfg.IsSet("namespace") {
+		for _, note := range notes {
+			con.Notice("%s", note)
+		}
+		namespace := ""
+		if cfg.IsSet("namespace") {
+			namespace = naming.Namespace
+		}
+		opts.Rename = bundle.RenameTo(naming.Registry, namespace)
+	}
+	s, err := workspace.OpenStore(cfg)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	set, err := loadBundle(ctx, cfg, con, s, path, opts)
+	if err != nil {
+		return err
+	}
+	return publishSet(ctx, cfg, con, s, set)
+}
+
+// loadBundle reads the bundle, and loads its images into a container engine if
+// the user named one.
+func loadBundle(ctx context.Context, cfg *config.Config, con *console.Console, s *store.Store, path string, opts bundle.LoadOptions) (publish.Set, error) {
+	var load func(publish.Set) error
+	if cfg.IsSet("engine") {
+		e, err := engineload.Open(ctx, cfg, con)
+		if err != nil {
+			return nil, err
+		}
+		if e != nil {
+			defer e.Close()
+			load = func(set publish.Set) error {
+				loaded, err := engineload.LoadSet(ctx, e, s, set)
+				if err == nil {
+					con.Notice("%s", loaded)
+				}
+				return err
+			}
+		}
+	}
+	sum, err := bundle.Load(ctx, path, s, opts)
+	if err != nil {
+		return nil, err
+	}
+	con.Notice("%s: %d images, %d blobs, %s; %d blobs were in the store already", path, len(sum.Images), sum.Blobs, units.Bytes(sum.Bytes), sum.Reused)
+	set := publish.Set{}
+	for _, e := range sum.Images {
+		if e.Kind != store.KindBase {
+			set[e.Name] = e.Digest
+		}
+	}
+	if load != nil {
+		return set, load(set)
+	}
+	return set, nil
+}
+
+// publishSet gives the loaded images their tags, in the store and with --push in
+// the registries of their names.
+func publishSet(ctx context.Context, cfg *config.Config, con *console.Console, s *store.Store, set publish.Set) error {
+	tags := cfg.AlsoTag
+	for _, ref := range set.References() {
+		_, tag, _ := imageref.Split(ref)
+		tags = append(tags, tag)
+	}
+	retention, err := publish.ParseRetention(cfg.Retain, tags, time.Now())
+	if err != nil {
+		return err
+	}
+	target := publish.Target{Console: con, Store: s, AlsoTags: cfg.AlsoTag, Retention: retention, Threads: cfg.Threads}
+	if cfg.Push {
+		client, err := workspace.RegistryClient(cfg, con)
+		if err != nil {
+			return err
+		}
+		defer client.Close()
+		target.Registry, err = publish.OpenRegistry(ctx, set.References(), publish.RegistryOptions{Console: con, Client: client, Store: s,
+			AlsoTags: cfg.AlsoTag, Journal: publish.JournalDir(cfg.DataDir), Recover: true})
+		if err != nil {
+			return err
+		}
+	}
+	if _, err := target.Publish(ctx, set, true); err != nil {
+		return err
+	}
+	if target.Registry != nil {
+		st := target.Registry.Stats()
+		con.Notice("pushed %s: %d blobs sent (%s), %d mounted, %d were there", units.Count(len(set), "image"), st.Uploaded, units.Bytes(st.Bytes), st.Mounted, st.Skipped)
+	}
+	return nil
+}
