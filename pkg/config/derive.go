@@ -76,6 +76,7 @@ func deriveTag(r *resolver) (string, error) {
 		if err != nil {
 			return "", err
 		}
+		part, _, _ = strings.Cut(part, "@") // a digest that pins the base image
 		parts = append(parts, part)
 	}
 	return strings.Join(parts, "-"), nil

@@ -251,7 +251,8 @@ func (l *loader) withPlace(o *Option, err error) error {
 	return &Error{Option: o.Name, Message: o.Name + ": " + err.Error()}
 }
 
-// notes adds the warnings about options that have no effect.
+// notes adds the warnings about options that have no effect, and the errors about
+// options that contradict each other.
 func (l *loader) notes() {
 	for _, o := range table {
 		if o.Note == "" || !l.c.IsSet(o.Name) {
@@ -264,6 +265,10 @@ func (l *loader) notes() {
 		l.warnings = append(l.warnings, warningAt(l.c.Origin(o.Name), o.Name, o.Note, ""))
 	}
 	c := l.c
+	if name, digest, pinned := strings.Cut(c.BaseImage, "@sha256:"); pinned {
+		l.fail(l.lastOf("base-image").err("base-image", "a digest is not part of the name of the base image",
+			fmt.Sprintf("write --base-image %s --base-tag %s@sha256:%s", name, strings.SplitN(c.BaseTag, "@", 2)[0], digest)))
+	}
 	if len(c.Profile) > 0 && len(c.Regex) > 0 && c.Origin("profile").Kind == OriginFlag {
 		l.warnings = append(l.warnings, Warning{Option: "profile",
 			Message: "--profile is ignored: regular expressions are given as well",
@@ -273,6 +278,14 @@ func (l *loader) notes() {
 		l.warnings = append(l.warnings, warningAt(c.Origin("buildkit-builder"), "buildkit-builder",
 			fmt.Sprintf("buildkit-builder is ignored: buildkit-addr is %s", c.BuildkitAddr), ""))
 	}
+}
+
+// lastOf returns the value that decides an option.
+func (l *loader) lastOf(option string) given {
+	if all := l.r.given[Lookup(option)]; len(all) > 0 {
+		return all[len(all)-1]
+	}
+	return given{origin: Origin{Kind: OriginDefault}}
 }
 
 func warningAt(o Origin, option, message, hint string) Warning {

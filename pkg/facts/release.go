@@ -34,6 +34,7 @@ type Release struct {
 	Branch   string // the branch in the names of source archives, such as stable-2025.1
 
 	newer       string // the next newer release, "" for master
+	wholeRepos  string // true or false, "" for the value of the newer release
 	baseTags    map[string]string
 	prettyNames map[string]string
 	unbuildable []*inifile.Entry
@@ -64,6 +65,8 @@ var releases = sync.OnceValue(func() map[string]*Release {
 				r.sources = append(r.sources, e)
 			case e.Key == "newer":
 				r.newer = e.Value
+			case e.Key == "whole_repositories":
+				r.wholeRepos = e.Value
 			case e.Key == "codename":
 				r.Codename = e.Value
 			case e.Key == "branch":
@@ -127,6 +130,18 @@ func (r Release) BaseTag(distro string) string {
 		}
 	}
 	return ""
+}
+
+// WholeRepositories reports whether a repository in the release's repos.yaml replaces
+// one of a more general section as a whole, and a user's file the default one. Until
+// 2025.1 the file has another form, and since then fields are merged.
+func (r Release) WholeRepositories() bool {
+	for _, release := range r.chain() {
+		if release.wholeRepos != "" {
+			return release.wholeRepos == "true"
+		}
+	}
+	return false
 }
 
 // DistroRelease returns the distribution's release that a tag of its base image

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/kolla-build/kolla-build/pkg/facts"
 	"github.com/kolla-build/kolla-build/pkg/jinja"
 )
 
@@ -202,12 +203,14 @@ func (t *Tree) handleRepos(call *jinja.Call) (any, error) {
 		s, _ := text(v)
 		return s
 	}
-	p := platform{get("base_package_type"), get("base_distro"), get("base_arch"), get("openstack_release_codename")}
+	release, _ := facts.LookupRelease(get("openstack_release"))
+	p := platform{packageType: get("base_package_type"), distro: get("base_distro"), arch: get("base_arch"),
+		codename: get("openstack_release_codename"), whole: t.ownRepos && release.WholeRepositories()}
 	def, user, err := t.reposFor(p.distro, get("base_distro_tag"), get("repos_yaml"))
 	if err != nil {
 		return nil, err
 	}
-	if def.legacy() {
+	if t.repos.legacy() {
 		if user != nil {
 			def = user
 		}

@@ -125,7 +125,7 @@ func TestFunctionsAsPython(t *testing.T) {
 	}
 	for _, distro := range []string{"debian", "ubuntu", "centos", "rocky"} {
 		for _, arch := range []string{"x86_64", "aarch64"} {
-			p := platform{"deb", distro, arch, ""}
+			p := platform{packageType: "deb", distro: distro, arch: arch}
 			if distro == "centos" || distro == "rocky" {
 				p.packageType = "rpm"
 			}

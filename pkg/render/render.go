@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/jinja"
@@ -25,10 +24,6 @@ type Options struct {
 	Env map[string]string
 	// Version is what templates see as kolla_version.
 	Version string
-	// Date is what the trees of older releases see as build_date. Zero leaves it
-	// undefined, as it is in upstream today: a date of today would change every
-	// image every day.
-	Date time.Time
 	// Threads bounds how many templates are rendered at once; 0 takes the number
 	// of processors.
 	Threads int
@@ -106,7 +101,7 @@ type renderer struct {
 func newRenderer(o Options) (*renderer, error) {
 	r := &renderer{Options: o, own: ownNames(o.Tree, o.Config)}
 	var err error
-	if r.vars, err = variables(o.Config, o.Version, o.Date); err != nil {
+	if r.vars, err = variables(o.Config, o.Version, o.Env); err != nil {
 		return nil, err
 	}
 	env := map[string]any{}

@@ -20,7 +20,7 @@ func TestFunctions(t *testing.T) {
 		{"python's None and booleans", "{{ patches_path }} {{ use_dumb_init }} {{ docker_healthchecks }}", "None True False"},
 		{"users", "{{ users['nova'].uid }} {{ users.nova.group }} {{ 'glance' in users }}", "42436 nova False"},
 		{"env", "{{ env.HOME }} {{ env.get('X', 'none') }}", "/h none"},
-		{"older releases", "{{ install_type }} {{ install_metatype }} {{ build_date is defined }}", "binary rdo False"},
+		{"older releases", "{{ install_type }} {{ install_metatype }} {{ build_date | length }}", "binary rdo 8"},
 
 		{"append", "{% set nova_api_packages_append = ['c'] %}{{ ['a', 'b'] | customizable('packages') | join(' ') }}", "a b c"},
 		{"append changes the list itself", "{% set nova_api_p_append = ['c'] %}{% set l = ['a'] %}{% set x = l | customizable('p') %}{{ l }}", "['a', 'c']"},

@@ -12,7 +12,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/jinja"
@@ -181,7 +180,7 @@ func fileVars(o FileOptions) (map[string]any, error) {
 	vars := map[string]any{}
 	if o.Build != nil {
 		var err error
-		if vars, err = variables(o.Build, o.Version, time.Time{}); err != nil {
+		if vars, err = variables(o.Build, o.Version, o.Env); err != nil {
 			return nil, err
 		}
 		if dir := filepath.Base(filepath.Dir(cmp.Or(o.Parent, o.Template))); dir != "." {

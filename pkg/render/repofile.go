@@ -300,6 +300,7 @@ func (t *Tree) findRepos(o TreeOptions) error {
 		}
 		return err
 	}
+	t.ownRepos = true
 	t.variants = map[string]*repoFile{}
 	for _, v := range []string{"noble", "el10"} {
 		f, err := load("repos-" + v + ".yaml")

@@ -11,6 +11,10 @@ import (
 type platform struct {
 	packageType, distro, arch string
 	codename                  string // of the OpenStack release
+	// whole selects the rules of Kolla's 2025.2 and 2026.1: a repository replaces one of
+	// a more general section as a whole, a user's file replaces the default one, and
+	// enabling a repository does not remove an existing .repo file.
+	whole bool
 }
 
 // sections returns the sections that hold for the platform, the later ones
@@ -34,7 +38,7 @@ func (f *repoFile) merge(p platform) repoSet {
 		}
 		for name, r := range section.repos {
 			old := set[name]
-			if old == nil || r.isText || old.isText {
+			if old == nil || r.isText || old.isText || p.whole {
 				set[name] = r
 				continue
 			}
@@ -71,8 +75,11 @@ func (f *repoFile) over(user *repoFile) *repoFile {
 // repositories returns the platform's repositories from the default file and,
 // if not nil, the user's.
 func repositories(def, user *repoFile, p platform) (repoSet, error) {
-	if user == nil {
+	switch {
+	case user == nil:
 		return def.merge(p), nil
+	case p.whole:
+		return user.merge(p), nil
 	}
 	set := def.over(user).merge(p)
 	if p.packageType != "rpm" {
@@ -126,7 +133,7 @@ func repoCommand(set repoSet, names []string, enable bool, p platform) (string, 
 		part, err := "", error(nil)
 		switch {
 		case p.packageType == "rpm" && enable:
-			part, err = r.enableRPM(name)
+			part, err = r.enableRPM(name, p)
 		case p.packageType == "rpm" && pyTrue(r.fields["distro"]):
 			// Upstream puts nothing between several of these.
 			var real string
@@ -207,7 +214,7 @@ func (r *repo) enableDeb(name string, p platform) (string, error) {
 
 // enableRPM returns the commands that enable a repository of the distribution's,
 // or that write a .repo file for one that is found elsewhere.
-func (r *repo) enableRPM(name string) (string, error) {
+func (r *repo) enableRPM(name string, p platform) (string, error) {
 	real, err := r.text(name, "name")
 	if err != nil {
 		return "", err
@@ -252,8 +259,11 @@ func (r *repo) enableRPM(name string) (string, error) {
 	} else {
 		lines = append(lines, where+"="+place)
 	}
-	remove := "grep -rlF '[" + real + "]' /etc/yum.repos.d/ 2>/dev/null | xargs -r rm -f"
-	return remove + " && " + echoLines("/etc/yum.repos.d/"+name+".repo", lines), nil
+	write := echoLines("/etc/yum.repos.d/"+name+".repo", lines)
+	if p.whole {
+		return write, nil
+	}
+	return "grep -rlF '[" + real + "]' /etc/yum.repos.d/ 2>/dev/null | xargs -r rm -f && " + write, nil
 }
 
 // echoLines returns the commands that write a file line by line.

@@ -13,6 +13,9 @@ import (
 
 // legacy reports whether the file has that form.
 func (f *repoFile) legacy() bool {
+	if f == nil {
+		return false
+	}
 	for _, s := range f.sections {
 		for _, r := range s.repos {
 			if r.isText {

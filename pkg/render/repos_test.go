@@ -53,9 +53,10 @@ func TestRepoCommand(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	deb := platform{"deb", "debian", "x86_64", "Gazpacho"}
-	rpm := platform{"rpm", "rocky", "x86_64", ""}
+	deb := platform{packageType: "deb", distro: "debian", arch: "x86_64", codename: "Gazpacho"}
+	rpm := platform{packageType: "rpm", distro: "rocky", arch: "x86_64"}
 	arm := func(p platform) platform { p.arch = "aarch64"; return p }
+	whole := func(p platform) platform { p.whole = true; return p }
 	for _, c := range []struct {
 		name  string
 		p     platform
@@ -93,6 +94,11 @@ func TestRepoCommand(t *testing.T) {
 		{"half of a group", rpm, "epel", false, "rocky:\n  crb: {name: crb, baseurl: u, gpgkey: k}\n",
 			"error: user.yaml:2: crb of the distribution's own repositories is given a new place here, and extras is not: both are in one .repo file, which enabling the first removes (give a place for extras as well)"},
 		{"a whole group", rpm, "crb", true, "rocky:\n  crb: {name: crb, baseurl: u, gpgkey: k}\n  extras: {name: e, baseurl: u, gpgkey: k}\n", ""},
+		{"2026.1: an architecture's repository replaces as a whole", whole(arm(deb)), "grafana", false, "", `error: default.yaml:9: repository "grafana" has no gpg_key`},
+		{"2026.1: no file is removed", whole(rpm), "epel", false, "",
+			"RUN echo '[epel]' >Y/epel.repo && echo 'name=epel' >>Y/epel.repo && echo 'enabled=1' >>Y/epel.repo && echo 'gpgkey=https://k' >>Y/epel.repo && echo 'metalink=https://m' >>Y/epel.repo"},
+		{"2026.1: the user's file replaces the default one", whole(deb), "grafana", false, "debian:\n  mine: {url: u, suite: s, component: c, gpg_key: k}\n",
+			`error: there is no repository "grafana" for debian on x86_64: repos.yaml has it in none of the sections deb, debian, debian-x86_64`},
 		{"an empty section changes nothing", rpm, "crb", true, "rocky:\n", "RUN dnf config-manager --disable crb || true"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -134,12 +140,12 @@ ubuntu: {old: "deb http://x y"}
 		on   bool
 		want string
 	}{
-		{platform{"rpm", "centos", "x86_64", ""}, true, "RUN dnf config-manager  --enable centos-ceph --enable crb || true"},
-		{platform{"rpm", "centos", "aarch64", ""}, false, "RUN dnf config-manager  --disable arm-ceph || true"},
-		{platform{"deb", "ubuntu", "x86_64", ""}, true, `RUN echo "deb http://x y" >/etc/apt/sources.list.d/old.list`},
-		{platform{"deb", "debian", "x86_64", ""}, true, strings.ReplaceAll("RUN echo 'Uris: u' >G && echo 'Components: c' >>G && echo 'Types: deb' >>G && echo 'Suites: s' >>G && echo 'Signed-By: /etc/kolla/apt-keys/k' >>G && echo 'Architectures: amd64' >>G", "G", debSources+"grafana.sources")},
-		{platform{"deb", "debian", "x86_64", ""}, false, ""},
-		{platform{"rpm", "rocky", "x86_64", ""}, true, "error: repos.yaml: there is no section for rocky"},
+		{platform{packageType: "rpm", distro: "centos", arch: "x86_64"}, true, "RUN dnf config-manager  --enable centos-ceph --enable crb || true"},
+		{platform{packageType: "rpm", distro: "centos", arch: "aarch64"}, false, "RUN dnf config-manager  --disable arm-ceph || true"},
+		{platform{packageType: "deb", distro: "ubuntu", arch: "x86_64"}, true, `RUN echo "deb http://x y" >/etc/apt/sources.list.d/old.list`},
+		{platform{packageType: "deb", distro: "debian", arch: "x86_64"}, true, strings.ReplaceAll("RUN echo 'Uris: u' >G && echo 'Components: c' >>G && echo 'Types: deb' >>G && echo 'Suites: s' >>G && echo 'Signed-By: /etc/kolla/apt-keys/k' >>G && echo 'Architectures: amd64' >>G", "G", debSources+"grafana.sources")},
+		{platform{packageType: "deb", distro: "debian", arch: "x86_64"}, false, ""},
+		{platform{packageType: "rpm", distro: "rocky", arch: "x86_64"}, true, "error: repos.yaml: there is no section for rocky"},
 	} {
 		got, err := legacyRepoCommand(f, []string{"ceph", "crb", "nope", "grafana", "old"}, c.on, c.p)
 		if err != nil {
@@ -229,7 +235,7 @@ func FuzzParseRepos(f *testing.F) {
 			}
 			return
 		}
-		for _, p := range []platform{{"rpm", "rocky", "x86_64", ""}, {"deb", "debian", "aarch64", "G"}} {
+		for _, p := range []platform{{packageType: "rpm", distro: "rocky", arch: "x86_64"}, {packageType: "deb", distro: "debian", arch: "aarch64", codename: "G"}, {packageType: "rpm", distro: "rocky", arch: "x86_64", whole: true}} {
 			set, err := repositories(file, file, p)
 			if err != nil {
 				continue

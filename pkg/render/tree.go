@@ -106,11 +106,12 @@ type TreeOptions struct {
 // Tree is a set of templates with the files beside them. It does not change,
 // but for what Render adds to its caches, and may be used by several goroutines.
 type Tree struct {
-	files  map[string]File // by path
-	sorted []string        // the paths of files
-	images []string        // directories that hold a template, sorted
-	layers []Layer
-	repos  *repoFile // the default repositories, nil if there are none
+	files    map[string]File // by path
+	sorted   []string        // the paths of files
+	images   []string        // directories that hold a template, sorted
+	layers   []Layer
+	repos    *repoFile // the default repositories, nil if there are none
+	ownRepos bool      // repos are a file of the tree, not the built-in ones
 	// variants are repos-noble.yaml and repos-el10.yaml, which the trees of
 	// 2024.1 and 2025.1 have beside repos.yaml for newer base images.
 	variants map[string]*repoFile

@@ -3,6 +3,7 @@ package render
 import (
 	"fmt"
 	"path"
+	"strconv"
 	"strings"
 	"time"
 
@@ -28,7 +29,7 @@ func BaseReference(c *config.Config) string { return c.BaseImage + ":" + c.BaseT
 // variables returns what every template of a configuration sees, all but
 // image_name. Names and values are those of upstream's create_dockerfiles;
 // those that only its earlier releases had are kept for their trees.
-func variables(c *config.Config, version string, date time.Time) (map[string]any, error) {
+func variables(c *config.Config, version string, env map[string]string) (map[string]any, error) {
 	rpmSetup, err := rpmSetup(c.RPMSetupConfig)
 	if err != nil {
 		return nil, err
@@ -71,9 +72,7 @@ func variables(c *config.Config, version string, date time.Time) (map[string]any
 		"infra_image_prefix":       c.ImageNamePrefix,
 		"distro_python_version":    distroRelease.Python,
 		"supported_distro_release": pretty,
-	}
-	if !date.IsZero() {
-		vars["build_date"] = date.UTC().Format("20060102")
+		"build_date":               buildDate(env),
 	}
 	for name, file := range map[string]string{"include_header": c.IncludeHeader, "include_footer": c.IncludeFooter} {
 		content := ""
@@ -85,6 +84,17 @@ func variables(c *config.Config, version string, date time.Time) (map[string]any
 		vars[name] = content
 	}
 	return vars, nil
+}
+
+// buildDate returns the day of SOURCE_DATE_EPOCH or, without it, today. Templates of
+// releases until 2026.1 put it into the label build-date, which is not part of an
+// image's key.
+func buildDate(env map[string]string) string {
+	day := time.Now()
+	if seconds, err := strconv.ParseInt(env["SOURCE_DATE_EPOCH"], 10, 64); err == nil {
+		day = time.Unix(seconds, 0)
+	}
+	return day.UTC().Format("20060102")
 }
 
 // debianArch follows from the architecture: upstream takes --debian-arch for
