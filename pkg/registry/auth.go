@@ -90,7 +90,11 @@ func (t *authTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if req.URL.Host != h.addr {
 		req = req.Clone(req.Context())
 		req.Header.Del("Authorization")
-		return h.client.network(req.URL.Host).RoundTrip(req)
+		elsewhere, err := h.client.network(req.URL.Host)
+		if err != nil {
+			return nil, err
+		}
+		return elsewhere.RoundTrip(req)
 	}
 	login, err := h.login(req.Context(), t.repository, req.URL.Scheme)
 	if err != nil {
@@ -209,8 +213,12 @@ func (h *host) fetchToken(ctx context.Context, key tokenKey) (token, error) {
 	if realm.Scheme == "http" && key.login != (login{}) && !h.client.mayBeInsecure(realm.Host) && !h.client.mayBeInsecure(h.addr) {
 		return token{}, &UnauthorizedError{Host: h.name, Withheld: true}
 	}
+	network, err := h.client.network(realm.Host)
+	if err != nil {
+		return token{}, err
+	}
 	client := &http.Client{
-		Transport: &limitTransport{inner: h.client.network(realm.Host), limit: maxTokenAnswer},
+		Transport: &limitTransport{inner: network, limit: maxTokenAnswer},
 		CheckRedirect: func(next *http.Request, via []*http.Request) error {
 			if len(via) > maxRedirects {
 				return &RedirectError{URL: key.realm, Limit: maxRedirects}

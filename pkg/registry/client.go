@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -41,6 +42,10 @@ type Options struct {
 	// UserAgent is sent with each request. "" means "kolla-build".
 	UserAgent string
 
+	// EtcDir is where the host's configuration of registries is: docker/certs.d,
+	// containers/certs.d, containers/registries.conf. "" means /etc.
+	EtcDir string
+
 	// BaseDelay is the first wait before a request is repeated; it doubles each time.
 	// 0 means 200 milliseconds.
 	BaseDelay time.Duration
@@ -51,14 +56,16 @@ type Options struct {
 type Client struct {
 	opts        Options
 	policy      retry.Policy
-	credentials credentials
-	verified    *http.Transport
-	unverified  *http.Transport // for Options.Insecure: certificates are not checked
+	credentials *credentials
 	insecure    map[string]bool
 	retried     atomic.Int64
+	proxy       func(*http.Request) (*url.URL, error)
 
 	mu    sync.Mutex
 	hosts map[string]*host
+
+	transportsMu sync.Mutex
+	transports   map[string]*http.Transport // by host
 }
 
 // New makes a Client. It does not touch the network.
@@ -78,6 +85,9 @@ func New(opts Options) (*Client, error) {
 	if opts.Jobs <= 0 {
 		opts.Jobs = 8
 	}
+	if opts.EtcDir == "" {
+		opts.EtcDir = "/etc"
+	}
 	if opts.UserAgent == "" {
 		opts.UserAgent = "kolla-build"
 	}
@@ -85,7 +95,8 @@ func New(opts Options) (*Client, error) {
 		opts:     opts,
 		policy:   retry.Policy{Retries: opts.Retries, MaxElapsed: opts.MaxElapsed, BaseDelay: opts.BaseDelay},
 		insecure: map[string]bool{},
-		hosts:    map[string]*host{},
+		hosts:    map[string]*host{}, credentials: &credentials{},
+		transports: map[string]*http.Transport{}, proxy: http.ProxyFromEnvironment,
 	}
 	for _, typed := range opts.Insecure {
 		host, _, err := imageref.NormalizeRegistry(typed)
@@ -97,15 +108,43 @@ func New(opts Options) (*Client, error) {
 		}
 		c.insecure[host] = true
 	}
-	c.verified = newTransport(opts.Jobs)
-	c.unverified = newTransport(opts.Jobs)
-	c.unverified.TLSClientConfig = &tls.Config{InsecureSkipVerify: true} //nolint:gosec // only for hosts that the user listed
 	return c, nil
+}
+
+// transport returns the transport to a host, with the certificates that are configured
+// for it.
+func (c *Client) transport(host string) (*http.Transport, error) {
+	c.transportsMu.Lock()
+	defer c.transportsMu.Unlock()
+	if t := c.transports[host]; t != nil {
+		return t, nil
+	}
+	config, err := tlsConfig(c.opts.EtcDir, host)
+	if err != nil {
+		return nil, err
+	}
+	// This machine needs no certificate that can be verified, unless there is one that can.
+	if c.listed(host) || imageref.IsLoopback(host) && (config == nil || config.RootCAs == nil) {
+		if config == nil {
+			config = &tls.Config{}
+		}
+		config.InsecureSkipVerify = true //nolint:gosec // only for this machine and hosts that the user listed
+	}
+	t := newTransport(c.opts.Jobs)
+	t.TLSClientConfig = config
+	t.Proxy = func(r *http.Request) (*url.URL, error) { return c.proxy(r) }
+	c.transports[host] = t
+	return t, nil
+}
+
+// presentsCertificate reports whether there is a client certificate for a host.
+func (c *Client) presentsCertificate(host string) bool {
+	t, err := c.transport(host)
+	return err == nil && t.TLSClientConfig != nil && len(t.TLSClientConfig.Certificates) > 0
 }
 
 func newTransport(jobs int) *http.Transport {
 	return &http.Transport{
-		Proxy:                  http.ProxyFromEnvironment,
 		DialContext:            (&net.Dialer{Timeout: 15 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
 		ForceAttemptHTTP2:      true,
 		MaxIdleConns:           4 * jobs,
@@ -118,8 +157,11 @@ func newTransport(jobs int) *http.Transport {
 
 // Close closes idle connections. The Client can still be used.
 func (c *Client) Close() {
-	c.verified.CloseIdleConnections()
-	c.unverified.CloseIdleConnections()
+	c.transportsMu.Lock()
+	defer c.transportsMu.Unlock()
+	for _, t := range c.transports {
+		t.CloseIdleConnections()
+	}
 }
 
 // Retried returns how many requests were repeated so far.
@@ -135,23 +177,29 @@ func (c *Client) Jobs() int { return c.opts.Jobs }
 // mayBeInsecure reports whether plain HTTP and unverified certificates are allowed
 // for a host: it is this machine, or the user listed it.
 func (c *Client) mayBeInsecure(host string) bool {
-	if imageref.IsLoopback(host) || c.insecure[host] {
+	return imageref.IsLoopback(host) || c.listed(host)
+}
+
+// listed reports whether the user allows plain HTTP and unverified certificates for a
+// host.
+func (c *Client) listed(host string) bool {
+	if c.insecure[host] {
 		return true
 	}
 	h, _, err := net.SplitHostPort(host)
 	return err == nil && c.insecure[h]
 }
 
-// network returns the transport for requests to a host, with retries.
-func (c *Client) network(host string) http.RoundTripper {
-	inner := c.verified
-	if c.mayBeInsecure(host) {
-		inner = c.unverified
+// network returns what sends requests to a host, with retries.
+func (c *Client) network(host string) (http.RoundTripper, error) {
+	inner, err := c.transport(host)
+	if err != nil {
+		return nil, err
 	}
 	return &retryTransport{
 		inner: &userAgentTransport{inner: inner, userAgent: c.opts.UserAgent}, policy: c.policy, stall: c.opts.Timeout,
 		count: func() { c.retried.Add(1) },
-	}
+	}, nil
 }
 
 // userAgentTransport names this program in each request.

@@ -2,9 +2,11 @@ package registry
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"sync"
 
-	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/kolla-build/kolla-build/pkg/imageref"
 )
 
 // login is what a user is known by to a registry. The zero value is nobody.
@@ -15,43 +17,114 @@ type login struct {
 	RegistryToken string // sent as it is
 }
 
-// credentials finds logins in the user's configuration.
-type credentials struct{}
+// credentials finds logins where docker, podman and skopeo keep them.
+type credentials struct {
+	load    sync.Once
+	files   []authFile
+	err     error
+	helpers shared[helperKey, login]
 
-// resource names a repository to the keychain.
-type resource struct{ registry, repository string }
-
-func (r resource) String() string      { return r.repository }
-func (r resource) RegistryStr() string { return r.registry }
-
-func (credentials) find(ctx context.Context, registry, repository string) (login, error) {
-	if registry == "docker.io" {
-		registry = "index.docker.io"
-	}
-	found, err := authn.Resolve(ctx, authn.DefaultKeychain, resource{registry, registry})
-	if err != nil || found == authn.Anonymous {
-		return login{}, err
-	}
-	a, err := authn.Authorization(ctx, found)
-	if err != nil {
-		return login{}, err
-	}
-	return login{Username: a.Username, Password: a.Password, IdentityToken: a.IdentityToken, RegistryToken: a.RegistryToken}, nil
+	mu    sync.Mutex
+	known map[helperKey]login
 }
 
-// login returns the credentials for a repository, nobody's if there are none or if
-// they must not be sent in plain HTTP.
-func (h *host) login(ctx context.Context, repository, scheme string) (login, error) {
+// CredentialsError says that a login cannot be read.
+type CredentialsError struct {
+	Source string // a file, or a credential helper
+	Err    error
+}
+
+// Error implements error.
+func (e *CredentialsError) Error() string {
+	return fmt.Sprintf("reading logins from %s: %v", e.Source, e.Err)
+}
+
+// Unwrap returns the cause.
+func (e *CredentialsError) Unwrap() error { return e.Err }
+
+// Hint says what the user can do.
+func (e *CredentialsError) Hint() string {
+	return "correct it, or name another file with the environment variable REGISTRY_AUTH_FILE"
+}
+
+// find returns the login for a repository, nobody's if there is none. The first file
+// that has one counts, and in it the entry with the longest path: one for
+// registry/team/kolla before registry/team before the registry itself.
+func (c *credentials) find(ctx context.Context, registry, path string) (login, error) {
+	c.load.Do(func() { c.files, c.err = readAuthFiles() })
+	if c.err != nil {
+		return login{}, c.err
+	}
+	for _, f := range c.files {
+		found, helper, ok := f.find(registry, path)
+		if helper != "" {
+			var err error
+			if found, err = c.ask(ctx, helperKey{helper, helperServer(registry)}); err != nil {
+				return login{}, err
+			}
+			ok = found != login{}
+		}
+		if ok {
+			return found, nil
+		}
+	}
+	return login{}, nil
+}
+
+// helperKey is one question to a credential helper.
+type helperKey struct{ helper, server string }
+
+// ask asks a credential helper, once for each registry.
+func (c *credentials) ask(ctx context.Context, key helperKey) (login, error) {
+	c.mu.Lock()
+	found, ok := c.known[key]
+	c.mu.Unlock()
+	if ok {
+		return found, nil
+	}
+	return c.helpers.do(ctx, key, func() (login, error) {
+		found, err := runHelper(ctx, key)
+		if err != nil {
+			if ctx.Err() != nil {
+				return login{}, context.Cause(ctx)
+			}
+			return login{}, &CredentialsError{Source: "docker-credential-" + key.helper, Err: err}
+		}
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.known == nil {
+			c.known = map[helperKey]login{}
+		}
+		c.known[key] = found
+		return found, nil
+	})
+}
+
+// helperServer is how a registry is called in the questions to credential helpers.
+func helperServer(registry string) string {
+	if registry == imageref.DockerHub {
+		return "https://index.docker.io/v1/"
+	}
+	return registry
+}
+
+// login returns the credentials for a repository, nobody's if there are none or if they
+// must not be sent in plain HTTP.
+func (h *host) login(ctx context.Context, path, scheme string) (login, error) {
 	h.mu.Lock()
-	found, ok := h.logins[repository]
+	found, ok := h.logins[path]
 	h.mu.Unlock()
 	if !ok {
 		var err error
-		if found, err = h.client.credentials.find(ctx, h.name, repository); err != nil {
-			return login{}, fmt.Errorf("reading credentials for %s: %w", h.name, err)
+		if found, err = h.client.credentials.find(ctx, h.name, path); err != nil {
+			var known *CredentialsError
+			if errors.As(err, &known) {
+				return login{}, fmt.Errorf("registry %s: %w", h.name, err)
+			}
+			return login{}, err
 		}
 		h.mu.Lock()
-		h.logins[repository] = found
+		h.logins[path] = found
 		h.mu.Unlock()
 	}
 	if found != (login{}) && scheme == "http" && !h.client.mayBeInsecure(h.addr) {

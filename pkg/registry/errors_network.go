@@ -2,7 +2,6 @@ package registry
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -50,13 +49,6 @@ func (e *UnreachableError) Hint() string {
 // isPlainHTTPAnswer reports that TLS was spoken to a server that speaks HTTP.
 func isPlainHTTPAnswer(err error) bool {
 	return err != nil && strings.Contains(err.Error(), "server gave HTTP response to HTTPS client")
-}
-
-// isCertificateError reports that the server speaks TLS, and its certificate cannot be
-// verified.
-func isCertificateError(err error) bool {
-	var verification *tls.CertificateVerificationError
-	return errors.As(err, &verification)
 }
 
 // networkCause shortens a chain of network errors to what a user needs.
@@ -115,6 +107,9 @@ func classify(host, ref string, err error) error {
 		}
 		return e
 	}
+	if isTLS(err) {
+		return &TLSError{Host: host, Err: err}
+	}
 	if isNetwork(err) || isPlainHTTPAnswer(err) {
 		return &UnreachableError{Host: host, Err: err}
 	}
@@ -125,13 +120,17 @@ func classify(host, ref string, err error) error {
 func isNetwork(err error) bool {
 	var netErr net.Error
 	var op *net.OpError
-	return errors.As(err, &op) || errors.As(err, &netErr) || retry.Transient(err) || isCertificateError(err)
+	return errors.As(err, &op) || errors.As(err, &netErr) || retry.Transient(err)
 }
 
 // failure classifies an error of a request for ref, and adds what is known about the
 // login.
 func (h *host) failure(ref string, err error) error {
 	err = classify(h.name, ref, err)
+	var t *TLSError
+	if errors.As(err, &t) {
+		t.Presented = h.client.presentsCertificate(h.addr)
+	}
 	var u *UnauthorizedError
 	if errors.As(err, &u) {
 		h.mu.Lock()

@@ -7,7 +7,7 @@ import (
 
 // UseProxy makes all requests of a client go through an HTTP proxy.
 func UseProxy(c *Client, proxy *url.URL) {
-	c.verified.Proxy, c.unverified.Proxy = http.ProxyURL(proxy), http.ProxyURL(proxy)
+	c.proxy = http.ProxyURL(proxy)
 }
 
 // DeleteByPlaceholder deletes a tag as if the registry could delete digests only.

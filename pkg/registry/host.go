@@ -25,6 +25,7 @@ type host struct {
 	name   string // as in the names of images: "localhost:4000"
 	addr   string // HOST[:PORT] of its API
 	base   http.RoundTripper
+	broken error // why nothing can be requested, nil
 
 	contacts shared[string, string]
 	fetches  shared[tokenKey, token]
@@ -46,7 +47,7 @@ func (c *Client) host(name string) *host {
 		if name == imageref.DockerHub {
 			h.addr = dockerHubAPI
 		}
-		h.base = c.network(h.addr)
+		h.base, h.broken = c.network(h.addr)
 		c.hosts[name] = h
 	}
 	return h
@@ -67,6 +68,9 @@ func (h *host) contact(ctx context.Context) (string, error) {
 	}
 	if scheme := known(); scheme != "" {
 		return scheme, nil
+	}
+	if h.broken != nil {
+		return "", h.broken
 	}
 	return h.contacts.do(ctx, "", func() (string, error) {
 		if scheme := known(); scheme != "" {
@@ -129,9 +133,9 @@ func (h *host) ping(ctx context.Context) (answer, error) {
 			}
 		}
 	}
-	// A certificate that cannot be verified is what the user must know of, whatever
-	// the plain port says; otherwise the plain port is the one that is meant.
-	if errors.Is(failed[1].err, errHTTPSExpected) || isCertificateError(failed[0].err) {
+	// What is wrong with TLS is what the user must know, whatever the plain port says;
+	// without TLS the plain port is the one that is meant.
+	if errors.Is(failed[1].err, errHTTPSExpected) || isTLS(failed[0].err) {
 		return failed[0], failed[0].err
 	}
 	return failed[1], failed[1].err
@@ -152,7 +156,12 @@ func (h *host) pingScheme(ctx context.Context, scheme string) answer {
 		if strings.Contains(err.Error(), "malformed HTTP") {
 			err = &NoRegistryError{Host: h.name, Says: "not HTTP"}
 		}
-		return fail(classify(h.name, "", err))
+		if scheme == "https" && mayHideRefusal(err) {
+			if refusal := h.client.tlsRefusal(ctx, h.addr); refusal != nil {
+				err = refusal
+			}
+		}
+		return fail(h.failure("", err))
 	}
 	defer drain(resp)
 	if scheme == "http" && resp.StatusCode == http.StatusBadRequest && resp.Header.Get("Docker-Distribution-Api-Version") == "" {

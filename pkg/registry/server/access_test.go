@@ -63,26 +63,13 @@ func TestOpenRegistriesAreRefused(t *testing.T) {
 	}
 }
 
-// otherAddress is an address of this machine that is not a loopback one.
-func otherAddress(t *testing.T) string {
-	t.Helper()
-	addrs, err := net.InterfaceAddrs()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, a := range addrs {
-		if n, ok := a.(*net.IPNet); ok && !n.IP.IsLoopback() && n.IP.To4() != nil {
-			return n.IP.String()
-		}
-	}
-	testenv.Missing(t, "this machine has no address but loopback ones")
-	return ""
-}
-
 // Who may do what: clients on this host and elsewhere, with and without a login, through
 // a proxy, and web pages.
 func TestAccess(t *testing.T) {
-	remote := otherAddress(t)
+	remote := registrytest.OtherAddress(t)
+	if remote == "" {
+		testenv.Missing(t, "this machine has no address but loopback ones")
+	}
 	const pull, push = "GET /v2/_catalog", "POST /v2/kolla/base/blobs/uploads/"
 	for name, c := range map[string]struct {
 		opts server.Options

@@ -1,0 +1,64 @@
+package registry
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os/exec"
+	"strings"
+	"time"
+)
+
+// helperTime bounds how long a credential helper may take: it may ask the user.
+const helperTime = time.Minute
+
+// maxHelperOutput bounds what a credential helper prints, in bytes.
+const maxHelperOutput = 1 << 20
+
+// runHelper asks a credential helper for a login, as Docker does. It is nobody's if the
+// helper knows none.
+func runHelper(ctx context.Context, key helperKey) (login, error) {
+	if strings.ContainsAny(key.helper, `/\`) {
+		return login{}, errors.New("its name contains a path")
+	}
+	ctx, cancel := context.WithTimeout(ctx, helperTime)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "docker-credential-"+key.helper, "get")
+	cmd.Stdin = strings.NewReader(key.server)
+	cmd.WaitDelay = time.Second
+	out := &limitedBuffer{limit: maxHelperOutput}
+	cmd.Stdout, cmd.Stderr = out, &limitedBuffer{limit: maxHelperOutput}
+	if err := cmd.Run(); err != nil {
+		// It reports on standard output that it has no such login.
+		if text := strings.TrimSpace(out.kept.String()); strings.Contains(text, "credentials not found") {
+			return login{}, nil
+		} else if text != "" && len(text) < 200 {
+			return login{}, fmt.Errorf("%w: %s", err, text)
+		}
+		return login{}, err
+	}
+	var answer struct{ Username, Secret string }
+	if err := json.Unmarshal(out.kept.Bytes(), &answer); err != nil {
+		return login{}, errors.New("its answer is not JSON")
+	}
+	if answer.Username == "<token>" {
+		return login{IdentityToken: answer.Secret}, nil
+	}
+	return login{Username: answer.Username, Password: answer.Secret}, nil
+}
+
+// limitedBuffer keeps the beginning of what is written to it.
+type limitedBuffer struct {
+	kept  bytes.Buffer
+	limit int
+}
+
+// Write implements io.Writer.
+func (b *limitedBuffer) Write(p []byte) (int, error) {
+	if n := min(len(p), b.limit-b.kept.Len()); n > 0 {
+		b.kept.Write(p[:n])
+	}
+	return len(p), nil
+}
