@@ -3,6 +3,8 @@ package raise
 import (
 	"fmt"
 	"strings"
+
+	"github.com/kolla-build/kolla-build/internal/usererr"
 )
 
 // Kind is the sort of mistake that an [Error] is, for callers that decide on it.
@@ -73,7 +75,7 @@ type Error struct {
 func (e *Error) Unwrap() error { return e.Cause }
 
 // Error returns several lines: the place and the message, the line of the source with
-// a caret, the chain that led there, and the hint. The hint is part of the text
+// a caret and without credentials, the chain that led there, and the hint. The hint is part of the text
 // because an error of several templates shows each hint at its place.
 func (e *Error) Error() string {
 	var b strings.Builder
@@ -85,7 +87,7 @@ func (e *Error) Error() string {
 	b.WriteString(e.Message)
 	if e.Line > 0 && strings.TrimSpace(e.SourceLine) != "" {
 		line, column := clipLine(e.SourceLine, e.Column)
-		fmt.Fprintf(&b, "\n    %s\n    %s^", line, caretPadding(line, column-1))
+		b.WriteString("\n" + usererr.Position{Line: line, Column: column}.Excerpt())
 	}
 	for i := len(e.Trace) - 1; i >= 0; i-- {
 		f := e.Trace[i]
@@ -115,22 +117,4 @@ func clipLine(line string, column int) (string, int) {
 	}
 	start := max(0, min(column-width/2, len(r)-width))
 	return string(r[start : start+width]), column - start
-}
-
-// caretPadding returns white space as wide as the first n characters of a line. Tabs
-// are kept.
-func caretPadding(line string, n int) string {
-	var b strings.Builder
-	for _, r := range line {
-		if n <= 0 {
-			break
-		}
-		n--
-		if r == '\t' {
-			b.WriteByte('\t')
-		} else {
-			b.WriteByte(' ')
-		}
-	}
-	return b.String()
 }
