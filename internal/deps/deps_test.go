@@ -5,10 +5,14 @@ package deps
 import (
 	"encoding/json"
 	"io"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/kolla-build/kolla-build/internal/testenv"
 )
 
 const module = "github.com/kolla-build/kolla-build/"
@@ -157,5 +161,24 @@ func TestOrderOfPackages(t *testing.T) {
 	}
 	if want := len(allowed) + len(shared); seen < want {
 		t.Errorf("%d packages seen, %d in the order: remove what is gone", seen, want)
+	}
+}
+
+// TestArchitectureNamesPackages holds that docs/architecture.md lists every package.
+func TestArchitectureNamesPackages(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join(testenv.RepoRoot(t), "docs", "architecture.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name := range allowed {
+		if strings.Contains(name, "/internal/") { // named with the package that they are part of
+			continue
+		}
+		if name == "dockerfiles" || name == "profiles" {
+			name += "/"
+		}
+		if !strings.Contains(string(text), "`"+name+"`") {
+			t.Errorf("docs/architecture.md does not name %s", name)
+		}
 	}
 }
