@@ -1,9 +1,9 @@
-// Package faultproxy is an HTTP proxy that does to requests what networks and
-// tired servers do to them: at random requests, drawn from a seed, it drops the
-// connection, breaks it off in the middle of a body, stands still, ends a body
-// too early, answers 429, 500, 502 or 503, or changes a byte.
+// Package faultproxy is an HTTP proxy that injects faults into requests, as networks
+// and overloaded servers do: at random requests, drawn from a seed, it drops the
+// connection, breaks it in the middle of a body, stalls, ends a body too early,
+// answers 429, 500, 502 or 503, or changes a byte.
 //
-// It stands between the program under test and a real registry or a real
-// mirror, as a reverse proxy with a target or, without one, as the forward proxy
-// that http_proxy names. It is for tests alone and knows nothing of the project.
+// It runs between the program under test and a real registry or mirror, as a reverse
+// proxy with a target, or without one as the forward proxy of http_proxy. It is for
+// tests and must not know the program under test.
 package faultproxy

@@ -14,20 +14,20 @@ import (
 	"time"
 )
 
-// Fault is one kind of disturbance.
+// Fault is a kind of failure.
 type Fault string
 
 // The faults.
 const (
-	Refuse   Fault = "refused"   // the connection is reset before anything is answered
+	Refuse   Fault = "refused"   // the connection is reset before the answer
 	Reset    Fault = "reset"     // the connection is reset in the middle of a body
-	Stall    Fault = "stalled"   // a part of the answer comes, and then nothing
-	Truncate Fault = "truncated" // the body ends before its length, in good order
+	Stall    Fault = "stalled"   // part of the answer is sent, and then nothing
+	Truncate Fault = "truncated" // the body ends before its length, without an error
 	TooMany  Fault = "429"       // with Retry-After
 	Internal Fault = "500"
 	Gateway  Fault = "502"
 	Busy     Fault = "503"
-	Corrupt  Fault = "corrupted" // one byte of the body is another
+	Corrupt  Fault = "corrupted" // one byte of the body is changed
 )
 
 // All lists the faults.
@@ -35,19 +35,19 @@ func All() []Fault {
 	return []Fault{Refuse, Reset, Stall, Truncate, TooMany, Internal, Gateway, Busy, Corrupt}
 }
 
-// Options say where requests go and what happens to them.
+// Options are the settings of a proxy.
 type Options struct {
-	Target string // host:port that requests go to; "" makes a forward proxy
+	Target string // host:port that requests are sent to; "" makes a forward proxy
 	Seed   uint64
 	Faults []Fault       // nil for all
-	Rate   float64       // the share of requests that are disturbed, 0 to 1
-	Max    int           // faults after which there are no more, 0 for no end
-	Stall  time.Duration // how long a stalled answer stands still, 0 for 5 seconds
-	// Match says which requests may be disturbed; nil for all.
+	Rate   float64       // the share of requests that fail, 0 to 1
+	Max    int           // the maximum number of faults, 0 for no limit
+	Stall  time.Duration // how long an answer stalls, 0 for 5 seconds
+	// Match returns which requests may fail; nil for all.
 	Match func(*http.Request) bool
 }
 
-// Proxy is a proxy that runs.
+// Proxy is a running proxy.
 type Proxy struct {
 	server *http.Server
 	ln     net.Listener
@@ -73,16 +73,16 @@ func Start(opts Options) (*Proxy, error) {
 	return p, nil
 }
 
-// Addr is the proxy's host:port.
+// Addr returns the host:port of the proxy.
 func (p *Proxy) Addr() string { return p.ln.Addr().String() }
 
-// Close ends the proxy and what stalls in it.
+// Close stops the proxy and its stalled answers.
 func (p *Proxy) Close() error {
 	close(p.ended)
 	return p.server.Close()
 }
 
-// Set replaces the options, and begins to count and to draw anew.
+// Set replaces the options, and resets the counters and the random numbers.
 func (p *Proxy) Set(opts Options) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -96,14 +96,14 @@ func (p *Proxy) Set(opts Options) {
 	p.rng = rand.New(rand.NewPCG(opts.Seed, 0x6b6f6c6c61))
 }
 
-// Quiet lets everything pass undisturbed from here on.
+// Quiet ends the faults: all later requests pass.
 func (p *Proxy) Quiet() {
 	p.mu.Lock()
 	p.off = true
 	p.mu.Unlock()
 }
 
-// Injected counts the faults since Set.
+// Injected returns the number of faults since Set.
 func (p *Proxy) Injected() map[Fault]int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -114,8 +114,8 @@ func (p *Proxy) Injected() map[Fault]int {
 	return out
 }
 
-// draw decides what becomes of a request: "" for nothing. where is the share of
-// a body after which it happens.
+// draw selects the fault of a request, "" for none. where is the share of the body
+// after which it occurs.
 func (p *Proxy) draw(r *http.Request) (f Fault, where float64, opts Options) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -151,7 +151,7 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if f != "" && r.ContentLength > 0 && (r.Method == http.MethodPut || r.Method == http.MethodPatch || r.Method == http.MethodPost) {
-		// What is sent is as good a place for a fault as what is answered.
+		// Faults occur in requests as well as in answers.
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
 			reset(w)
@@ -163,7 +163,7 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			body[min(cut, len(body)-1)] ^= 0x20
 			f = ""
 		case Reset, Truncate:
-			// The server sees a part, the client a dead connection.
+			// The server receives a part, and the client loses the connection.
 			r.Body, r.ContentLength = io.NopCloser(io.MultiReader(bytes.NewReader(body[:cut]), brokenReader{})), int64(len(body))
 			p.pass(discardResponse{http.Header{}}, r, opts.Target)
 			reset(w)
@@ -175,8 +175,8 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		p.pass(w, r, opts.Target)
 		return
 	}
-	// HEAD requests and empty answers have no body to disturb: there the
-	// connection breaks.
+	// For HEAD requests and empty answers, which have no body, the connection
+	// breaks.
 	got := &recorded{header: http.Header{}}
 	p.pass(got, r, opts.Target)
 	if r.Method == http.MethodHead || got.body.Len() == 0 {
@@ -189,7 +189,7 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	p.disturb(w, r, got, f, where, opts)
 }
 
-// disturb gives an answer as the fault makes it.
+// disturb writes an answer with a fault.
 func (p *Proxy) disturb(w http.ResponseWriter, r *http.Request, got *recorded, f Fault, where float64, opts Options) {
 	body := got.body.Bytes()
 	cut := int(where * float64(len(body)))
@@ -219,7 +219,7 @@ func (p *Proxy) disturb(w http.ResponseWriter, r *http.Request, got *recorded, f
 	}
 }
 
-// stall waits, but not for longer than the client does.
+// stall waits, but no longer than the client.
 func (p *Proxy) stall(r *http.Request, d time.Duration) {
 	select {
 	case <-time.After(d):
@@ -228,20 +228,20 @@ func (p *Proxy) stall(r *http.Request, d time.Duration) {
 	}
 }
 
-// pass hands a request on and its answer back.
+// pass forwards a request and its answer.
 func (p *Proxy) pass(w http.ResponseWriter, r *http.Request, target string) {
 	rp := &httputil.ReverseProxy{
 		Rewrite: func(pr *httputil.ProxyRequest) {
 			if target != "" {
 				pr.SetURL(&url.URL{Scheme: "http", Host: target})
 			}
-			pr.Out.Host = pr.In.Host // Location headers shall lead back here
+			pr.Out.Host = pr.In.Host // Location headers must point to this proxy
 		},
 		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, _ error) { reset(w) },
 		Transport:    transport,
 	}
 	defer func() {
-		// The proxy panics so when an answer breaks off under way.
+		// ReverseProxy panics with it if an answer ends early.
 		if e := recover(); e != nil && e != http.ErrAbortHandler {
 			panic(e)
 		} else if e != nil {
@@ -251,10 +251,10 @@ func (p *Proxy) pass(w http.ResponseWriter, r *http.Request, target string) {
 	rp.ServeHTTP(w, r)
 }
 
-// A connection for each request: the server behind may be another one after Set.
+// No connection is reused: the target may be another one after Set.
 var transport = &http.Transport{DisableKeepAlives: true, DisableCompression: true}
 
-// reset ends a connection so that the other side sees an error, not an end.
+// reset closes a connection so that the other side gets an error.
 func reset(w http.ResponseWriter) {
 	h, ok := w.(http.Hijacker)
 	if !ok {
@@ -270,7 +270,7 @@ func reset(w http.ResponseWriter) {
 	c.Close()
 }
 
-// recorded keeps an answer.
+// recorded stores an answer.
 type recorded struct {
 	header http.Header
 	code   int
@@ -285,14 +285,14 @@ func (r *recorded) WriteHeader(code int) {
 }
 func (r *recorded) Write(b []byte) (int, error) { return r.body.Write(b) }
 
-// discardResponse takes an answer that nobody will see.
+// discardResponse discards an answer.
 type discardResponse struct{ header http.Header }
 
 func (d discardResponse) Header() http.Header         { return d.header }
 func (d discardResponse) WriteHeader(int)             {}
 func (d discardResponse) Write(b []byte) (int, error) { return len(b), nil }
 
-// brokenReader is a body that breaks off.
+// brokenReader is a body that ends with an error.
 type brokenReader struct{}
 
 func (brokenReader) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }

@@ -1,5 +1,5 @@
-// Package mounts finds and removes what is mounted below a directory: what runs
-// that were killed have left. It knows nothing of who mounted it and why.
+// Package mounts finds and removes mounts below a directory, such as those that a
+// killed run has left. It must not know who mounted them and why.
 package mounts
 
 import (
@@ -13,11 +13,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// UnmountBelow unmounts all that is mounted below a directory, the innermost
-// first. What cannot be unmounted is an error: files below it are not removed,
-// since they may be those of an image, or the host's own.
+// UnmountBelow unmounts everything below a directory, the innermost first. A mount
+// that remains is an error, after which no file below it may be removed: it may be
+// that of an image or of the host.
 func UnmountBelow(dir string) error {
-	for range 3 { // a mount point can hold several mounts, one on the other
+	for range 3 { // a mount point can have several mounts
 		points, err := Below(dir)
 		if err != nil || len(points) == 0 {
 			return err
@@ -35,8 +35,8 @@ func UnmountBelow(dir string) error {
 	return err
 }
 
-// Below lists the mount points below a directory, in the order in which
-// they were mounted.
+// Below returns the mount points below a directory, in the order in which they were
+// mounted.
 func Below(dir string) ([]string, error) {
 	dir, err := filepath.EvalSymlinks(dir)
 	if err != nil {
@@ -65,8 +65,8 @@ func Below(dir string) ([]string, error) {
 	return points, sc.Err()
 }
 
-// unescapeMount undoes the kernel's octal escapes of spaces, tabs, newlines and
-// backslashes in mountinfo.
+// unescapeMount decodes the octal escapes of spaces, tabs, newlines and backslashes
+// in mountinfo.
 func unescapeMount(s string) string {
 	if !strings.Contains(s, `\`) {
 		return s

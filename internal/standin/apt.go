@@ -12,19 +12,19 @@ import (
 	"time"
 )
 
-// An aptRepo is a repository of one component, main, with its indexes. It is
-// not signed: sources name it with "Trusted: yes".
+// An aptRepo is an unsigned repository with one component, main. Sources refer to
+// it with "Trusted: yes".
 type aptRepo struct {
 	suite string
 	debs  map[string]Deb // by name
 	files map[string][]byte
 
-	// modified is what HTTP says of every file: apt asks for nothing that is
-	// not younger than what it has.
+	// modified is the time of every file in HTTP: apt only downloads files that
+	// are newer than its own.
 	modified time.Time
 }
 
-// architectures that the index is offered for; the packages are for all.
+// architectures are those of the index; the packages are for all.
 var architectures = []string{"amd64", "arm64"}
 
 func newAptRepo(suite string, debs map[string]Deb, modified time.Time) *aptRepo {

@@ -12,12 +12,12 @@ import (
 	"time"
 )
 
-// stamp is the time that everything made here carries.
+// stamp is the time of all generated files.
 var stamp = time.Date(2025, 1, 2, 3, 4, 5, 0, time.UTC)
 
-// DebVersion is the version of stand-in .deb packages: new enough for whatever
-// real packages beside them want or break. A repository must not offer names
-// that the base has for real, apt would upgrade to it.
+// DebVersion is the version of stand-in .deb packages: new enough for the
+// dependencies of real packages. A repository must not offer packages that the base
+// image has, because apt would upgrade to them.
 const DebVersion = "99:1~standin"
 
 // Deb is a Debian package for all architectures with no maintainer scripts.
@@ -35,13 +35,13 @@ func (d Deb) version() string {
 	return d.Version
 }
 
-// fileName has no epoch, as Debian's archive does it.
+// fileName returns the name without the epoch, as in Debian's archive.
 func (d Deb) fileName() string {
 	v := d.version()
 	return d.Name + "_" + v[strings.IndexByte(v, ':')+1:] + "_all.deb"
 }
 
-// control returns the fields that both the package and the index have.
+// control returns the fields that are in both the package and the index.
 func (d Deb) control() string {
 	s := fmt.Sprintf("Package: %s\nVersion: %s\nArchitecture: all\nMaintainer: kolla-build tests <nobody@localhost>\n", d.Name, d.version())
 	if d.Depends != "" {
@@ -67,12 +67,12 @@ func (d Deb) Bytes() []byte {
 	return b.Bytes()
 }
 
-// TarGz packs files below prefix, with the directories that they lie in.
+// TarGz packs files below prefix, with their directories.
 func TarGz(prefix string, files map[string]string) []byte {
 	var b bytes.Buffer
 	z := gzip.NewWriter(&b)
 	w := tar.NewWriter(z)
-	// Writing to memory fails only for headers that no tar can hold.
+	// Writing to memory fails only for headers that tar cannot represent.
 	must := func(err error) {
 		if err != nil {
 			panic("standin: " + err.Error())

@@ -1,13 +1,14 @@
-// Package standin owns small stand-ins for what builds fetch from outside: a
-// Debian and an RPM repository, a Python package index, source tarballs, files,
-// all on one HTTP server on this machine. Real apt, dpkg, dnf, pip and BuildKit work
-// with them; only the content is made up: packages that are empty but for what
-// later steps touch, and projects that install and print their version.
+// Package standin owns local replacements for what builds download: a Debian and an
+// RPM repository, a Python package index, source tarballs and files, on an HTTP
+// server on this machine. It is for tests and must not know our templates,
+// configuration or builder.
 //
-// With it a test runs our real templates to the end where the distribution's
-// own mirror, PyPI and the source archives are not to be had.
+// The real apt, dpkg, dnf, pip and BuildKit work with them. Only the content is
+// generated: packages that have the files which later steps use, and projects that
+// can be installed and print their version. So tests can build with our real
+// templates where the mirrors of the distribution, PyPI and source archives cannot
+// be reached.
 //
-// The server gives the same bytes for the same path as long as it lives, as
-// the builder's caches expect. The package is for tests and knows nothing of
-// ours: not the templates, not the configuration, not the builder.
+// While the server runs, a path always has the same content, as the caches of
+// builders expect.
 package standin

@@ -6,20 +6,20 @@ import (
 	"strings"
 )
 
-// Project is the source tree of a Python project, as a release tarball has it.
-// pip builds it with a back end that lies in the tree: nothing is fetched.
+// Project is the source tree of a Python project, as in a release tarball. pip
+// builds it with a back end that is part of the tree and downloads nothing.
 type Project struct {
 	Name, Version string
 	Requires      []string
 	Scripts       []string
-	Files         map[string]string // beside what every project has
+	Files         map[string]string // besides those of every project
 	Extras        []string
 }
 
-// ProjectVersion is the version of projects that AnyProject makes.
+// ProjectVersion is the version of the projects of AnyProject.
 const ProjectVersion = "2026.1.0"
 
-// AnyProject makes up a service's sources: commands, and the configuration that
+// AnyProject returns the sources of a service: commands, and the configuration that
 // OpenStack's projects have in etc/NAME.
 func AnyProject(name string) Project {
 	return Project{
@@ -35,8 +35,8 @@ func AnyProject(name string) Project {
 	}
 }
 
-// backend makes a wheel of the directory NAME and of pyproject.toml's table
-// [tool.standin], with the standard library alone.
+// backend makes a wheel from the directory NAME and the table [tool.standin] of
+// pyproject.toml. It uses the standard library only.
 const backend = `import base64
 import hashlib
 import os

@@ -7,16 +7,16 @@ import (
 	"strings"
 )
 
-// What the index has of every project. A constraint may ask for the old one;
-// without one pip takes the new one. Both are older than the pip, setuptools
-// and wheel that the base may have, so that pip never replaces itself.
+// The versions of every project in the index. A constraint may require the old one;
+// otherwise pip uses the new one. Both are older than any pip, setuptools or wheel
+// in a base image, so that pip never replaces itself.
 const (
 	OldVersion = "0.1.0"
 	NewVersion = "0.2.0"
 )
 
-// A pyIndex answers for every name with two versions of a wheel made on the
-// fly: /simple/NAME/ and /files/FILE. special says what is in some of them.
+// A pyIndex has two versions of every name, as wheels that are generated on
+// request: /simple/NAME/ and /files/FILE. special has the content of some of them.
 type pyIndex struct {
 	special map[string]Wheel // by normalized name
 }

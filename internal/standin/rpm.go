@@ -19,8 +19,8 @@ type RPM struct {
 // RPMVersion is the version of stand-in RPM packages.
 const RPMVersion = "99-1"
 
-// WriteRPMs makes a repository in dir, with Debian's rpmbuild and createrepo_c:
-// all packages from one spec file, since each start of rpmbuild costs.
+// WriteRPMs makes a repository in dir with Debian's rpmbuild and createrepo_c. All
+// packages come from one spec file, because starting rpmbuild is slow.
 func WriteRPMs(dir string, packages ...RPM) error {
 	top, err := os.MkdirTemp("", "standin-rpm-")
 	if err != nil {
@@ -65,7 +65,7 @@ func WriteRPMs(dir string, packages ...RPM) error {
 	return nil
 }
 
-// RPMRepo is the repository as a .repo file has it. Nothing in it is signed.
+// RPMRepo returns a .repo file for the repository. Nothing in it is signed.
 func (s *Server) RPMRepo(ids ...string) string {
 	var b strings.Builder
 	for _, id := range ids {

@@ -7,10 +7,9 @@ import (
 	"strings"
 )
 
-// InstalledBy returns the words that a rendered Dockerfile hands to a command,
-// such as the packages that kolla_apt_install shall install, without options
-// and addresses; sorted, each once. $NAME in them is looked up in env; a word
-// with one that is not there is left out.
+// InstalledBy returns the arguments that a rendered Dockerfile passes to a command,
+// such as the packages for kolla_apt_install, without options and URLs, sorted, each
+// once. $NAME is replaced from env; arguments with an unknown name are omitted.
 func InstalledBy(dockerfile, command string, env map[string]string) []string {
 	call := regexp.MustCompile(`(?m)(?:^|\s)` + regexp.QuoteMeta(command) + `[ \t]+([^&|;\n]*)`)
 	var out []string
@@ -31,8 +30,8 @@ func InstalledBy(dockerfile, command string, env map[string]string) []string {
 	return slices.Compact(out)
 }
 
-// Env returns what the ENV instructions of a rendered Dockerfile set, but for
-// values in quotes.
+// Env returns the variables that the ENV instructions of a rendered Dockerfile set,
+// without those whose values are in quotes.
 func Env(dockerfile string) map[string]string {
 	out := map[string]string{}
 	for line := range strings.Lines(joined(dockerfile)) {
@@ -49,8 +48,8 @@ func Env(dockerfile string) map[string]string {
 	return out
 }
 
-// joined returns a Dockerfile with each instruction on one line: a RUN goes
-// over many, with comments between them.
+// joined returns a Dockerfile with each instruction on one line and without the
+// comments within RUN instructions.
 func joined(dockerfile string) string {
 	var lines []string
 	for line := range strings.Lines(dockerfile) {

@@ -14,21 +14,21 @@ import (
 	"time"
 )
 
-// Content is what a Server has to offer.
+// Content is what a Server serves.
 type Content struct {
-	// Suite is the name of the Debian repository's one suite.
+	// Suite is the name of the only suite of the Debian repository.
 	Suite string
-	// Wheels says what is in some of the index's packages: scripts, files,
-	// requirements. The index has every other name too, empty.
+	// Wheels has the content of some packages of the index. All other names exist
+	// too, as empty packages.
 	Wheels []Wheel
 	// Projects are the source tarballs below /tarballs, as
-	// openstack/NAME/NAME-VERSION.tar.gz for any VERSION in the path. Projects
-	// that are not here are made up: see AnyProject.
+	// openstack/NAME/NAME-VERSION.tar.gz for any VERSION. Other names are
+	// projects of AnyProject.
 	Projects []Project
 	// Files is served below /files by path.
 	Files map[string][]byte
-	// RPMDir is served below /rpm, as it is when it is asked for: a directory
-	// that WriteRPMs fills. "" is none.
+	// RPMDir is a directory that WriteRPMs fills, served below /rpm. "" means
+	// none.
 	RPMDir string
 }
 
@@ -95,19 +95,19 @@ func Start(c Content) (*Server, error) {
 	s.http = &http.Server{Handler: s.noteMissing(mux)}
 	go func() {
 		if err := s.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-			panic("standin: " + err.Error()) // the listener is ours alone
+			panic("standin: " + err.Error()) // nobody else uses the listener
 		}
 	}()
 	return s, nil
 }
 
-// URL is the server's address without a slash at its end.
+// URL returns the address of the server without a slash at the end.
 func (s *Server) URL() string { return "http://" + s.listener.Addr().String() }
 
-// Close ends the server.
+// Close stops the server.
 func (s *Server) Close() error { return s.http.Close() }
 
-// AddDebs puts packages into the repository, replacing those of the same name.
+// AddDebs adds packages to the repository in place of those with the same name.
 func (s *Server) AddDebs(debs ...Deb) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -118,26 +118,26 @@ func (s *Server) AddDebs(debs ...Deb) {
 	s.apt = newAptRepo(s.suite, s.debs, stamp.Add(time.Duration(s.moves)*time.Second))
 }
 
-// SetFile puts another file in the place of one of Content.Files.
+// SetFile replaces one of Content.Files.
 func (s *Server) SetFile(name string, data []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.files[name] = data
 }
 
-// Missing lists the paths that were asked for and are not here, each once.
+// Missing returns the paths that were requested and do not exist, each once.
 func (s *Server) Missing() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.missing)
 }
 
-// AptSource is the repository as a .sources file has it.
+// AptSource returns a .sources file for the repository.
 func (s *Server) AptSource() string {
 	return fmt.Sprintf("Types: deb\nURIs: %s/apt\nSuites: %s\nComponents: main\nTrusted: yes\n", s.URL(), s.suite)
 }
 
-// PipConf is an /etc/pip.conf that names the index.
+// PipConf returns an /etc/pip.conf with the index.
 func (s *Server) PipConf() string {
 	return fmt.Sprintf("[global]\nindex-url = %s/pypi/simple\ndisable-pip-version-check = true\n", s.URL())
 }
@@ -149,7 +149,7 @@ func (s *Server) serveApt(w http.ResponseWriter, r *http.Request) {
 	apt.ServeHTTP(w, r)
 }
 
-// noteMissing remembers what was not found.
+// noteMissing records a path that was not found.
 func (s *Server) noteMissing(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		rec := &statusRecorder{ResponseWriter: w}

@@ -15,25 +15,25 @@ import (
 // Wheel is a pure Python package for any Python 3.
 type Wheel struct {
 	Name, Version string
-	Requires      []string          // as Requires-Dist has them
+	Requires      []string          // as in Requires-Dist
 	Scripts       []string          // commands that print their name and the version
 	Files         map[string]string // modules and their data, by path
-	Data          map[string]string // what goes below the environment's root, by path
+	Data          map[string]string // files below the root of the environment, by path
 }
 
 var separators = regexp.MustCompile(`[-_.]+`)
 
-// normalize is a project's name as the index has it (PEP 503).
+// normalize returns a project's name as it is in the index (PEP 503).
 func normalize(name string) string { return strings.ToLower(separators.ReplaceAllString(name, "-")) }
 
 func (w Wheel) dist() string {
 	return strings.ReplaceAll(normalize(w.Name), "-", "_") + "-" + w.Version
 }
 
-// module is the Python module that each stand-in has beside Files.
+// module is the Python module of each stand-in, besides Files.
 func module(name string) string { return strings.ReplaceAll(normalize(name), "-", "_") }
 
-// FileName is the wheel's name, from which pip reads what it is.
+// FileName returns the name of the wheel, which describes it to pip.
 func (w Wheel) FileName() string { return w.dist() + "-py3-none-any.whl" }
 
 func (w Wheel) metadata() string {
@@ -44,7 +44,7 @@ func (w Wheel) metadata() string {
 	return s
 }
 
-// contents returns all files but RECORD.
+// contents returns all files except RECORD.
 func (w Wheel) contents() map[string]string {
 	info := w.dist() + ".dist-info/"
 	out := map[string]string{
@@ -78,7 +78,7 @@ func (w Wheel) Bytes() []byte {
 			_, err = f.Write([]byte(text))
 		}
 		if err != nil {
-			panic("standin: " + err.Error()) // memory does not fail
+			panic("standin: " + err.Error()) // writing to memory does not fail
 		}
 	}
 	files := w.contents()

@@ -1,5 +1,6 @@
-// Package synthetic makes template trees of any size in the shape of Kolla's
-// own, and a base image for them that needs no network: what benchmarks build.
+// Package synthetic makes template trees of any size in the shape of Kolla's, and a
+// base image for them that needs no network. It is for benchmarks and must not know
+// what is measured.
 package synthetic
 
 import (
@@ -23,15 +24,15 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
-// Image is one image of a tree.
+// Image is an image of a tree.
 type Image struct {
 	Name, Parent string // Parent is "" for the root
 	Dir          string // relative to the tree
 }
 
-// Shape names n images in Kolla's shape: base and openstack-base, and on it
-// services of a base with five images each, the last of them on its neighbour,
-// so that the tree is five deep.
+// Shape returns n images in the shape of Kolla's: base, openstack-base, and services
+// that have a base of their own and five images each. The last of these depends on
+// the one before, so that the tree has five levels.
 func Shape(n int) []Image {
 	images := []Image{{Name: "base", Dir: "base"}, {Name: "openstack-base", Parent: "base", Dir: "openstack-base"}}
 	for svc := 0; len(images) < n; svc++ {
@@ -50,8 +51,8 @@ func Shape(n int) []Image {
 	return images[:n]
 }
 
-// Write writes the templates of images into dir. Every image has one COPY and
-// two trivial RUNs, so that what a builder adds by itself is most of its time.
+// Write writes the templates of images into dir. Every image has a COPY and two
+// trivial RUN instructions, so that its time is mostly the overhead of the builder.
 func Write(dir string, images []Image) error {
 	for _, im := range images {
 		d := filepath.Join(dir, im.Dir)
@@ -68,7 +69,7 @@ func Write(dir string, images []Image) error {
 	return nil
 }
 
-// Template is the template of an image.
+// Template returns the template of an image.
 func Template(im Image) string {
 	from := "{{ namespace }}/{{ image_prefix }}" + im.Parent + ":{{ tag }}"
 	if im.Parent == "" {
@@ -85,16 +86,16 @@ RUN echo two >> /var/%[2]s
 `, from, im.Name)
 }
 
-// Created is the created time of Base.
+// Created is the creation time of Base.
 var Created = time.Date(2025, 1, 2, 3, 4, 5, 0, time.UTC)
 
-// programs are busybox's, by the names that Dockerfiles call them by.
+// programs are the applets of busybox that Dockerfiles call.
 var programs = []string{"sh", "cat", "echo", "ls", "true", "false", "sleep", "mkdir", "rm", "cp", "touch", "chmod", "grep", "id", "dd",
 	"date", "wget", "tar", "test", "env", "seq", "stat"}
 
-// Base is a one-layer image made of Debian's static busybox: a base of a
-// megabyte on which RUN works. files lie in it beside, by path without the
-// leading slash. The error is exec's if busybox is not installed.
+// Base returns an image with one layer of a megabyte, Debian's static busybox, in
+// which RUN works. files are added to it, by path without the leading slash. The
+// error is that of exec if busybox is not installed.
 func Base(files map[string]string) (v1.Image, error) {
 	path, err := exec.LookPath("busybox")
 	if err != nil {

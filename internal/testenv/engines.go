@@ -22,8 +22,8 @@ type Daemon struct {
 	Log     string
 }
 
-// Dockerd starts Debian's dockerd with state of its own and no network, and
-// stops it when the test ends. dir is where it keeps images; "" makes one.
+// Dockerd starts Debian's dockerd with its own state and no network, and stops it
+// when the test ends. dir is its data directory; "" creates one.
 func Dockerd(t testing.TB, dir string) *Daemon {
 	t.Helper()
 	if testing.Short() {
@@ -36,7 +36,7 @@ func Dockerd(t testing.TB, dir string) *Daemon {
 		dir = filepath.Join(run, "data")
 	}
 	sock := filepath.Join(run, "docker.sock")
-	// Its config file is another daemon's, on hosts that have one.
+	// The default configuration file belongs to the daemon of the host.
 	empty := filepath.Join(run, "daemon.json")
 	if err := os.WriteFile(empty, []byte("{}"), 0o644); err != nil {
 		t.Fatal(err)
@@ -45,8 +45,8 @@ func Dockerd(t testing.TB, dir string) *Daemon {
 		"--pidfile", filepath.Join(run, "pid"), "--host", "unix://"+sock, "--bridge", "none", "--iptables=false", "--ip6tables=false")
 }
 
-// Podman starts Podman's service with storage of its own. Environment holds
-// what makes the podman command use the same storage.
+// Podman starts Podman's service with its own storage. With the environment that is
+// returned, the podman command uses the same storage.
 func Podman(t testing.TB) (d *Daemon, environment string) {
 	t.Helper()
 	if testing.Short() {
@@ -65,7 +65,8 @@ func Podman(t testing.TB) (d *Daemon, environment string) {
 	return start(t, sock, filepath.Join(run, "log"), []string{environment}, bin, "system", "service", "--time=0", "unix://"+sock), environment
 }
 
-// shortDir is a temporary directory with a path short enough for sockets.
+// shortDir returns a temporary directory with a path that is short enough for
+// sockets.
 func shortDir(t testing.TB, prefix string) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("/tmp", prefix)
@@ -73,7 +74,7 @@ func shortDir(t testing.TB, prefix string) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		// A daemon that was killed leaves mounts behind, below it.
+		// A daemon that was killed leaves mounts.
 		mounts, _ := os.ReadFile("/proc/self/mounts")
 		lines := strings.Split(string(mounts), "\n")
 		for _, l := range slices.Backward(lines) {

@@ -9,15 +9,15 @@ import (
 	"time"
 )
 
-// Terminal is a real terminal: a tmux server of the test's own with one window.
+// Terminal is a real terminal: a tmux server with one window.
 type Terminal struct {
 	t      testing.TB
 	socket string
 }
 
-// NewTerminal runs a shell command in a window of the given size. The window
-// stays after the command, so that its last screen can be read; the server ends
-// with the test.
+// NewTerminal runs a shell command in a window of the given size. The window remains
+// after the end of the command, until the end of the test, so that its content can
+// be read.
 func NewTerminal(t testing.TB, width, height int, command string) *Terminal {
 	t.Helper()
 	Program(t, "tmux", "tmux")
@@ -36,7 +36,7 @@ func NewTerminal(t testing.TB, width, height int, command string) *Terminal {
 	return s
 }
 
-// Tmux gives the server a command and returns what it prints.
+// Tmux runs a tmux command and returns its output.
 func (s *Terminal) Tmux(args ...string) string {
 	s.t.Helper()
 	out, err := exec.Command("tmux", append([]string{"-S", s.socket, "-u"}, args...)...).CombinedOutput()
@@ -46,13 +46,13 @@ func (s *Terminal) Tmux(args ...string) string {
 	return string(out)
 }
 
-// All is the window with what has scrolled out of it; long lines are joined.
+// All returns the text of the window and its scrollback; wrapped lines are joined.
 func (s *Terminal) All() string { return s.Tmux("capture-pane", "-p", "-J", "-S", "-") }
 
-// Visible is what the window shows.
+// Visible returns what the window shows.
 func (s *Terminal) Visible() string { return s.Tmux("capture-pane", "-p") }
 
-// Until waits for the window to satisfy ok, and returns it.
+// Until waits until ok accepts the text, and returns it.
 func (s *Terminal) Until(what string, capture func() string, ok func(string) bool) string {
 	s.t.Helper()
 	var got string

@@ -1,7 +1,6 @@
-// Package testenv gives tests the real things that they need: a buildkitd, a
-// tiny base image, Debian's programs. What is missing skips a test with the
-// reason, or fails it when KOLLA_TEST_REQUIRE is set, as `make test` does for
-// root: there a skipped test would be a hole.
+// Package testenv provides what tests need: a buildkitd, a tiny base image, Debian's
+// programs, engines, a terminal. If something is missing, the test is skipped with
+// the reason, or fails if KOLLA_TEST_REQUIRE is set, as in `make test` as root.
 package testenv
 
 import (
@@ -16,7 +15,7 @@ import (
 	"github.com/kolla-build/kolla-build/internal/synthetic"
 )
 
-// Missing skips the test, or fails it where everything is required.
+// Missing skips the test, or fails it if everything is required.
 func Missing(t testing.TB, what string) {
 	t.Helper()
 	if os.Getenv("KOLLA_TEST_REQUIRE") != "" {
@@ -25,7 +24,7 @@ func Missing(t testing.TB, what string) {
 	t.Skip(what)
 }
 
-// Root skips a test that cannot do without root.
+// Root skips a test that needs root.
 func Root(t testing.TB) {
 	t.Helper()
 	if os.Geteuid() != 0 {
@@ -33,7 +32,7 @@ func Root(t testing.TB) {
 	}
 }
 
-// Program returns the path of a program from the Debian package named.
+// Program returns the path of a program of a Debian package.
 func Program(t testing.TB, name, pkg string) string {
 	t.Helper()
 	p, err := exec.LookPath(name)
@@ -47,7 +46,7 @@ var buildkitd = sync.OnceValues(func() (string, error) {
 	if p := os.Getenv("KOLLA_TEST_BUILDKITD"); p != "" {
 		return p, nil
 	}
-	// go.mod pins it as a tool; -n builds it into the build cache and names it.
+	// It is a tool of go.mod; -n builds it into the build cache and prints its path.
 	out, err := exec.Command("go", "tool", "-n", "buildkitd").Output()
 	return strings.TrimSpace(string(out)), err
 })
@@ -84,12 +83,12 @@ func RepoRoot(t testing.TB) string {
 	return ""
 }
 
-// BusyboxCreated is the created time of Busybox images.
+// BusyboxCreated is the creation time of Busybox images.
 var BusyboxCreated = synthetic.Created
 
-// Busybox returns a one-layer image made of Debian's static busybox: a base on
-// which RUN works, of a megabyte, that needs no network. extra files lie in
-// it beside, by path without the leading slash.
+// Busybox returns an image with one layer of a megabyte, Debian's static busybox, in
+// which RUN works. It needs no network. extra files are added to it, by path without
+// the leading slash.
 func Busybox(t testing.TB, extra map[string]string) v1.Image {
 	t.Helper()
 	Program(t, "busybox", "busybox-static")
