@@ -138,12 +138,6 @@ func indentFilter(fr *value.Frame, a []any) any {
 		}
 		indent = v.(string)
 	}
-	_, markup := a[0].(value.Markup)
-	if markup {
-		if _, safe := width.(value.Markup); !safe {
-			_ = indent
-		}
-	}
 	s, isText := value.AsStr(a[0])
 	if !isText {
 		value.CheckUndefined(a[0], nil)

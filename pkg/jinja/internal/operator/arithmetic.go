@@ -105,8 +105,7 @@ func Add(fr *value.Frame, a, b any) any {
 		}
 	}
 	value.CheckUndefined(a, b)
-	if s, ok := a.(string); ok {
-		_ = s
+	if _, ok := a.(string); ok {
 		raise.Type(`can only concatenate str (not "%s") to str`, value.TypeName(b))
 	}
 	unsupported("+", a, b)

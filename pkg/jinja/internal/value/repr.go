@@ -188,10 +188,6 @@ func (p *printer) object(v any, depth int) {
 	b := &p.b
 	switch v := v.(type) {
 	case *Undefined:
-		if v.mode == Strict {
-			b.WriteString("Undefined")
-			return
-		}
 		b.WriteString("Undefined")
 	case *Range:
 		if v.Step == 1 {
