@@ -1,0 +1,168 @@
+package storecmd
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/kolla-build/kolla-build/internal/console"
+	"github.com/kolla-build/kolla-build/internal/registrytest"
+	"github.com/kolla-build/kolla-build/internal/usererr"
+	"github.com/kolla-build/kolla-build/pkg/registry/server"
+	"github.com/kolla-build/kolla-build/pkg/store"
+	"github.com/kolla-build/kolla-build/pkg/workspace"
+	digest "github.com/opencontainers/go-digest"
+)
+
+func TestMain(m *testing.M) { registrytest.Main(m) }
+
+// site is the data directory of a site that bundles are loaded at.
+func site(t *testing.T) *fixture {
+	t.Helper()
+	f := &fixture{t: t, dir: filepath.Join(t.TempDir(), "data")}
+	f.con = &console.Console{Stdout: &f.stdout, Stderr: &f.stderr}
+	return f
+}
+
+// saved saves two images of the tag 2026-11-22 in a bundle.
+func saved(t *testing.T) (path string, digests map[string]digest.Digest) {
+	t.Helper()
+	f := site(t)
+	s, err := workspace.OpenStore(f.config())
+	if err != nil {
+		t.Fatal(err)
+	}
+	base := registrytest.Base(t, 1000)
+	digests = map[string]digest.Digest{}
+	for _, name := range []string{"nova-api", "nova-compute"} {
+		d, err := s.WriteImage(t.Context(), registrytest.Image(t, base, 500, 1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Put(store.Entry{Name: "origin.example/kolla/" + name + ":2026-11-22", Digest: d, Kind: store.KindBuilt}); err != nil {
+			t.Fatal(err)
+		}
+		digests[name] = d
+	}
+	s.Close()
+	path = filepath.Join(t.TempDir(), "set.tar")
+	if err := Save(t.Context(), f.config(), f.con, path); err != nil {
+		t.Fatal(err)
+	}
+	return path, digests
+}
+
+func TestLoad(t *testing.T) {
+	path, digests := saved(t)
+	f := site(t)
+	if err := Load(t.Context(), f.config(), f.con, path); err != nil {
+		t.Fatal(err)
+	}
+	names := strings.Join(f.names(), " ")
+	if names != "origin.example/kolla/nova-api:2026-11-22 origin.example/kolla/nova-compute:2026-11-22" {
+		t.Errorf("loaded %s", names)
+	}
+	s, err := workspace.OpenStoreForReading(f.config())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	for name, d := range digests {
+		if err := s.Verify(t.Context(), d); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// TestLoadAndPush renames the images to a real registry and publishes them under two
+// tags.
+func TestLoadAndPush(t *testing.T) {
+	path, digests := saved(t)
+	host := registrytest.Embedded(t, server.Options{}).Host()
+	f := site(t)
+	if err := Load(t.Context(), f.config("--push", "--registry", host, "--namespace", "site", "--also-tag", "nightly"), f.con, path); err != nil {
+		t.Fatal(err)
+	}
+	for name, d := range digests {
+		for _, tag := range []string{"2026-11-22", "nightly"} {
+			registrytest.MustPull(t, host, "HOST/site/"+name+":"+tag, d)
+		}
+	}
+	if got := len(f.names()); got != 4 {
+		t.Errorf("the store has %d names, want two for each image", got)
+	}
+}
+
+// TestLoadChecksOptionsFirst holds that a mistake in an option is found before
+// anything is loaded.
+func TestLoadChecksOptionsFirst(t *testing.T) {
+	path, _ := saved(t)
+	for name, args := range map[string][]string{
+		"retention":      {"--retain", "bogus"},
+		"no set is kept": {"--retain", "0"},
+		"further tag":    {"--also-tag", "not/a/tag"},
+		"registry":       {"--registry", "user:password@registry.example"},
+	} {
+		f := site(t)
+		err := Load(t.Context(), f.config(args...), f.con, path)
+		if err == nil || usererr.Text(err) == "" {
+			t.Errorf("%s: %v", name, err)
+		}
+		if got := f.names(); len(got) != 0 {
+			t.Errorf("%s: loaded %v in spite of %v", name, got, err)
+		}
+	}
+}
+
+// TestLoadRegistryDown holds that a bundle is loaded into the store although its
+// images cannot be published, and that a second attempt publishes them.
+func TestLoadRegistryDown(t *testing.T) {
+	path, digests := saved(t)
+	f := site(t)
+	host := registrytest.FreeAddr(t)
+	err := Load(t.Context(), f.config("--push", "--registry", host), f.con, path)
+	if err == nil || !strings.Contains(err.Error(), host) || usererr.Hint(err) == "" {
+		t.Errorf("a registry that does not run: %v", err)
+	}
+	registrytest.Embedded(t, server.Options{Addr: host})
+	if err := Load(t.Context(), f.config("--push", "--registry", host), f.con, path); err != nil {
+		t.Fatal(err)
+	}
+	for name, d := range digests {
+		registrytest.MustPull(t, host, "HOST/kolla/"+name+":2026-11-22", d)
+	}
+}
+
+// TestLoadDamagedBundle cuts the bundle at several places: the error names it, and no
+// image has a name.
+func TestLoadDamagedBundle(t *testing.T) {
+	path, _ := saved(t)
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, size := range []int{0, 1, 600, len(whole) / 2, len(whole) - 2000} {
+		cut := filepath.Join(t.TempDir(), "cut.tar")
+		if err := os.WriteFile(cut, whole[:size], 0o644); err != nil {
+			t.Fatal(err)
+		}
+		f := site(t)
+		if err := Load(t.Context(), f.config(), f.con, cut); err == nil || !strings.Contains(err.Error(), "cut.tar") {
+			t.Errorf("cut to %d bytes: %v", size, err)
+		}
+		if got := f.names(); len(got) != 0 {
+			t.Errorf("cut to %d bytes: loaded %v", size, got)
+		}
+	}
+	damaged := bytes.Clone(whole)
+	damaged[len(damaged)/2] ^= 1
+	if err := os.WriteFile(path, damaged, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	f := site(t)
+	if err := Load(t.Context(), f.config(), f.con, path); err == nil {
+		t.Error("a changed byte is not found")
+	}
+}
