@@ -187,14 +187,7 @@ func TestCatalogue(t *testing.T) {
 // Users' overrides rely on names of blocks and variables, and on their order.
 // This renders all images with an override that sets all of them.
 func TestOverridesReachEveryImage(t *testing.T) {
-	// Upstream's blocks of this image have another name.
-	special := map[string]string{"mariadb-server": "mariadb"}
-	block := func(image string) string {
-		if name, ok := special[image]; ok {
-			return name
-		}
-		return strings.ReplaceAll(image, "-", "_")
-	}
+	block := func(image string) string { return strings.ReplaceAll(image, "-", "_") }
 	var b strings.Builder
 	b.WriteString("{% extends parent_template %}\n{% block labels %}\nLABEL test=labels\n{% endblock %}\n{% block footer %}\nLABEL test=footer\n{% endblock %}\n")
 	for _, image := range imageNames(t) {

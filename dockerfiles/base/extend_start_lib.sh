@@ -17,9 +17,21 @@ kolla_log_dir() {
     if [[ -n ${2:-} && $(id -u) -eq 0 && $(stat -c %U:%G "${dir}") != "$2" ]]; then
         chown -R "$2" "${dir}"
     fi
-    # There may be a set-group-id bit before the three digits.
-    if [[ $(stat -c %a "${dir}") != *755 ]]; then
+    # The deployment may have made it writable for the group kolla.
+    if [[ $(stat -c %a "${dir}") != *[57]5 ]]; then
         chmod 755 "${dir}"
+    fi
+}
+
+# kolla_log_file FILE OWNER makes /var/log/kolla/FILE for a service that writes its
+# log as OWNER. One that exists stays as it is.
+kolla_log_file() {
+    local file=/var/log/kolla/$1
+    if [[ ! -e ${file} ]]; then
+        touch "${file}"
+        if [[ $(id -u) -eq 0 ]]; then
+            chown "$2" "${file}"
+        fi
     fi
 }
 

@@ -18,6 +18,12 @@ ARGS=""
 sudo kolla_copy_cacerts
 sudo kolla_install_projects
 
+# The APIs of deployments up to OpenStack 2025.2 run under Apache.
+if [[ ${CMD%% *} =~ ^(/usr/sbin/)?(apache2|httpd)$ ]]; then
+    # shellcheck source=/dev/null
+    . kolla_httpd_setup
+fi
+
 if [[ -z ${KOLLA_SKIP_EXTEND_START+set} ]]; then
     # shellcheck source=/dev/null
     . kolla_extend_start

@@ -205,7 +205,7 @@ func (t *Tree) handleRepos(call *jinja.Call) (any, error) {
 	}
 	release, _ := facts.LookupRelease(get("openstack_release"))
 	p := platform{packageType: get("base_package_type"), distro: get("base_distro"), arch: get("base_arch"),
-		codename: get("openstack_release_codename"), whole: t.ownRepos && release.WholeRepositories()}
+		codename: get("openstack_release_codename"), release: get("base_release"), whole: t.ownRepos && release.WholeRepositories()}
 	def, user, err := t.reposFor(p.distro, get("base_distro_tag"), get("repos_yaml"))
 	if err != nil {
 		return nil, err

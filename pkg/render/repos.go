@@ -11,6 +11,7 @@ import (
 type platform struct {
 	packageType, distro, arch string
 	codename                  string // of the OpenStack release
+	release                   string // of the distribution
 	// whole selects the rules of Kolla's 2025.2 and 2026.1: a repository replaces one of
 	// a more general section as a whole, a user's file replaces the default one, and
 	// enabling a repository does not remove an existing .repo file.
@@ -197,11 +198,11 @@ func (r *repo) enableDeb(name string, p platform) (string, error) {
 	if !strings.HasPrefix(key, "/") {
 		key = "/etc/kolla/apt-keys/" + key
 	}
-	suite := strings.ReplaceAll(field["suite"], "{openstack_release_codename}", strings.ToLower(p.codename))
+	fill := strings.NewReplacer("{openstack_release_codename}", strings.ToLower(p.codename), "{base_release}", p.release)
 	file := "/etc/apt/sources.list.d/" + name + ".sources"
 	lines := []string{
-		"Uris: " + field["url"], "Components: " + field["component"], "Types: deb",
-		"Suites: " + suite, "Signed-By: " + key,
+		"Uris: " + fill.Replace(field["url"]), "Components: " + field["component"], "Types: deb",
+		"Suites: " + fill.Replace(field["suite"]), "Signed-By: " + key,
 	}
 	if pyTrue(r.fields["trusted"]) {
 		lines = append(lines, "Trusted: yes")

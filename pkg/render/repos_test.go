@@ -18,7 +18,7 @@ deb:
 debian:
   debian:
     distro: True
-  own: {url: "https://o", suite: "x-{openstack_release_codename}", component: "", gpg_key: /k.gpg, trusted: yes, arch: amd64}
+  own: {url: "https://o/{base_release}", suite: "{base_release}-{openstack_release_codename}", component: "", gpg_key: /k.gpg, trusted: yes, arch: amd64}
 debian-aarch64:
   grafana: {suite: arm}
 rpm:
@@ -53,7 +53,7 @@ func TestRepoCommand(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	deb := platform{packageType: "deb", distro: "debian", arch: "x86_64", codename: "Gazpacho"}
+	deb := platform{packageType: "deb", distro: "debian", arch: "x86_64", codename: "Gazpacho", release: "trixie"}
 	rpm := platform{packageType: "rpm", distro: "rocky", arch: "x86_64"}
 	arm := func(p platform) platform { p.arch = "aarch64"; return p }
 	whole := func(p platform) platform { p.whole = true; return p }
@@ -71,7 +71,7 @@ func TestRepoCommand(t *testing.T) {
 		{"deb merged with the architecture's", arm(deb), "grafana", false, "",
 			"RUN echo 'Uris: https://g' >D/grafana.sources && echo 'Components: main' >>D/grafana.sources && echo 'Types: deb' >>D/grafana.sources && echo 'Suites: arm' >>D/grafana.sources && echo 'Signed-By: /etc/kolla/apt-keys/g.asc' >>D/grafana.sources"},
 		{"all fields, one of the distribution's at the end", deb, "own debian", false, "",
-			"RUN echo 'Uris: https://o' >D/own.sources && echo 'Components: ' >>D/own.sources && echo 'Types: deb' >>D/own.sources && echo 'Suites: x-gazpacho' >>D/own.sources && echo 'Signed-By: /k.gpg' >>D/own.sources && echo 'Trusted: yes' >>D/own.sources && echo 'Architectures: amd64' >>D/own.sources"},
+			"RUN echo 'Uris: https://o/trixie' >D/own.sources && echo 'Components: ' >>D/own.sources && echo 'Types: deb' >>D/own.sources && echo 'Suites: trixie-gazpacho' >>D/own.sources && echo 'Signed-By: /k.gpg' >>D/own.sources && echo 'Trusted: yes' >>D/own.sources && echo 'Architectures: amd64' >>D/own.sources"},
 		{"deb is not disabled", deb, "grafana", true, "", ""},
 		{"unknown", deb, "grafanna", false, "", `error: there is no repository "grafanna" for debian on x86_64 (did you mean "grafana"?)`},
 		{"unknown when disabling", deb, "zzz", true, "", `error: there is no repository "zzz" for debian on x86_64: repos.yaml has it in none of the sections deb, debian, debian-x86_64`},
@@ -235,7 +235,7 @@ func FuzzParseRepos(f *testing.F) {
 			}
 			return
 		}
-		for _, p := range []platform{{packageType: "rpm", distro: "rocky", arch: "x86_64"}, {packageType: "deb", distro: "debian", arch: "aarch64", codename: "G"}, {packageType: "rpm", distro: "rocky", arch: "x86_64", whole: true}} {
+		for _, p := range []platform{{packageType: "rpm", distro: "rocky", arch: "x86_64"}, {packageType: "deb", distro: "debian", arch: "aarch64", codename: "G", release: "r"}} {
 			set, err := repositories(file, file, p)
 			if err != nil {
 				continue

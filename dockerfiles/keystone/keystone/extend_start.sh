@@ -3,6 +3,12 @@
 
 . /usr/local/lib/kolla/extend_start_lib.sh
 
+# The deployment's script starts Apache, for OpenStack up to 2025.2.
+if [[ -e /usr/sbin/apache2 || -e /usr/sbin/httpd ]]; then
+    # shellcheck source=/dev/null
+    . kolla_httpd_setup
+fi
+
 kolla_log_dir keystone keystone:kolla
 touch /var/log/kolla/keystone/keystone.log
 chown keystone:keystone /var/log/kolla/keystone/keystone.log

@@ -1,0 +1,17 @@
+#!/bin/bash
+# kolla_extend_start of cron: logrotate runs as often as KOLLA_LOGROTATE_SCHEDULE
+# asks: hourly, daily, weekly or monthly.
+
+job=$(find /etc/cron.hourly /etc/cron.daily /etc/cron.weekly /etc/cron.monthly -name logrotate -print -quit)
+
+case ${KOLLA_LOGROTATE_SCHEDULE:-} in
+    hourly | daily | weekly | monthly)
+        if [[ -n ${job} && ${job} != "/etc/cron.${KOLLA_LOGROTATE_SCHEDULE}/logrotate" ]]; then
+            mv "${job}" "/etc/cron.${KOLLA_LOGROTATE_SCHEDULE}/logrotate"
+        fi
+        ;;
+    '') ;;
+    *)
+        echo "KOLLA_LOGROTATE_SCHEDULE is ${KOLLA_LOGROTATE_SCHEDULE}, which is not hourly, daily, weekly or monthly: ${job} stays." >&2
+        ;;
+esac

@@ -1,0 +1,16 @@
+#!/bin/bash
+# kolla_extend_start of opensearch-dashboards. Where OpenSearch has no security
+# plugin, the dashboards' part of it must go, or nobody could log in.
+
+. /usr/local/lib/kolla/extend_start_lib.sh
+
+kolla_log_dir opensearch-dashboards
+
+export DASHBOARDS_HOME=/usr/share/opensearch-dashboards
+
+if [[ ${OPENSEARCH_DASHBOARDS_SECURITY_PLUGIN:-True} == False ]]; then
+    plugins=$("${DASHBOARDS_HOME}/bin/opensearch-dashboards-plugin" list)
+    if [[ ${plugins} == *securityDashboards* ]]; then
+        "${DASHBOARDS_HOME}/bin/opensearch-dashboards-plugin" remove securityDashboards
+    fi
+fi

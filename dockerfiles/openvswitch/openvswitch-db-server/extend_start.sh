@@ -1,0 +1,14 @@
+#!/bin/bash
+# kolla_openvswitch_extend_start of openvswitch-db-server: a database of the
+# schema that this release has.
+
+database=/var/lib/openvswitch/conf.db
+
+mkdir -p /run/openvswitch
+if [[ ! -e ${database} ]]; then
+    ovsdb-tool create "${database}"
+elif [[ $(ovsdb-tool needs-conversion "${database}") == yes ]]; then
+    ovsdb-tool convert "${database}"
+fi
+
+kolla_log_file openvswitch/ovsdb-server.log openvswitch:openvswitch

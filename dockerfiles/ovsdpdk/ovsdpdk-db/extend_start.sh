@@ -1,0 +1,12 @@
+#!/bin/bash
+# kolla_ovsdpdk_extend_start of ovsdpdk-db: a database of the schema that this
+# release has.
+
+database=/var/lib/openvswitch/conf.db
+
+mkdir -p /run/openvswitch
+if [[ ! -e ${database} ]]; then
+    ovsdb-tool create "${database}"
+elif [[ $(ovsdb-tool needs-conversion "${database}") == yes ]]; then
+    ovsdb-tool convert "${database}"
+fi

@@ -1,0 +1,26 @@
+#!/bin/bash
+#
+# start-ovsdb-server ADDRESS [BRIDGE INTERFACE]
+#
+# Runs the database of Open vSwitch, which listens on ADDRESS. If a bridge is
+# given, the database has it, and INTERFACE on it, before the server starts.
+
+set -o errexit
+set -o nounset
+
+if [[ $# -ne 1 && $# -ne 3 ]]; then
+    echo "usage: start-ovsdb-server ADDRESS [BRIDGE INTERFACE]" >&2
+    exit 2
+fi
+
+database=/var/lib/openvswitch/conf.db
+socket=/run/openvswitch/db.sock
+
+if [[ $# -eq 3 ]]; then
+    ovsdb-server "${database}" "--remote=punix:${socket}" \
+        --run="ovs-vsctl --no-wait --db=unix:${socket} --may-exist add-br $2 -- --may-exist add-port $2 $3"
+fi
+
+exec ovsdb-server "${database}" -vconsole:emer -vsyslog:err -vfile:info \
+    "--remote=punix:${socket}" "--remote=ptcp:6640:$1" \
+    --log-file=/var/log/kolla/openvswitch/ovsdb-server.log
