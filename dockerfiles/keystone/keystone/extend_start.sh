@@ -3,12 +3,6 @@
 
 . /usr/local/lib/kolla/extend_start_lib.sh
 
-# The deployment's script starts Apache, for OpenStack up to 2025.2.
-if [[ -e /usr/sbin/apache2 || -e /usr/sbin/httpd ]]; then
-    # shellcheck source=/dev/null
-    . kolla_httpd_setup
-fi
-
 kolla_log_dir keystone keystone:kolla
 touch /var/log/kolla/keystone/keystone.log
 chown keystone:keystone /var/log/kolla/keystone/keystone.log
@@ -34,4 +28,11 @@ fi
 if kolla_is_set KOLLA_BOOTSTRAP; then
     keystone_manage db_sync
     exit 0
+fi
+
+# The deployment's script passes them on.
+if [[ ${KOLLA_API_SERVER:-} == apache ]]; then
+    . kolla_httpd_setup
+    # shellcheck disable=SC2034  # kolla_start adds it to the command
+    ARGS="-DFOREGROUND"
 fi
