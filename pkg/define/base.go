@@ -107,7 +107,7 @@ func (b *bases) find(ctx context.Context, ref string) (store.Entry, error) {
 		return have, nil
 	}
 	if ok {
-		desc, err := b.Client.Head(ctx, ref)
+		desc, err := b.Client.HeadSource(ctx, ref)
 		if err != nil {
 			b.Console.Notice("base image %s: %v; using the one of %s in the store", ref, usererr.FirstLine(err), have.Stored.Format(time.DateTime))
 			return have, nil
@@ -142,7 +142,7 @@ func (b *bases) copied(ctx context.Context, ref string) (store.Entry, error) {
 }
 
 func (b *bases) pull(ctx context.Context, ref string) (store.Entry, error) {
-	if err := b.Client.Reach(ctx, ref); err != nil {
+	if err := b.Client.ReachSource(ctx, ref); err != nil {
 		return store.Entry{}, err
 	}
 	img, named, err := b.Client.Fetch(ctx, ref, platforms.Format(b.platform))

@@ -46,7 +46,7 @@ type Registry struct {
 
 // OpenRegistry looks up what the tags of a set's references name: one HEAD
 // request each, in parallel. So a registry that cannot be reached, or does not
-// allow access, is found before anything is built.
+// allow access or pushes, is found before anything is built.
 func OpenRegistry(ctx context.Context, references []string, opts RegistryOptions) (*Registry, error) {
 	r := &Registry{opts: opts, before: map[string]digest.Digest{},
 		pub: push.New(opts.Client, push.Options{Journal: opts.Journal, Notice: func(text string) { opts.Console.Notice("%s", text) }})}
@@ -57,6 +57,9 @@ func OpenRegistry(ctx context.Context, references []string, opts RegistryOptions
 		return nil, err
 	}
 	if opts.Recover {
+		if err := opts.Client.CheckPush(ctx, references); err != nil {
+			return nil, err
+		}
 		done, err := r.pub.Recover(ctx, references)
 		for _, text := range done {
 			opts.Console.Notice("%s", text)

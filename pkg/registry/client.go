@@ -57,6 +57,7 @@ type Client struct {
 	opts        Options
 	policy      retry.Policy
 	credentials *credentials
+	conf        *registriesConf
 	insecure    map[string]bool
 	retried     atomic.Int64
 	proxy       func(*http.Request) (*url.URL, error)
@@ -68,7 +69,8 @@ type Client struct {
 	transports   map[string]*http.Transport // by host
 }
 
-// New makes a Client. It does not touch the network.
+// New makes a Client. It reads the host's configuration of registries, and does not touch
+// the network.
 func New(opts Options) (*Client, error) {
 	switch {
 	case opts.Retries == 0:
@@ -97,6 +99,13 @@ func New(opts Options) (*Client, error) {
 		insecure: map[string]bool{},
 		hosts:    map[string]*host{}, credentials: &credentials{},
 		transports: map[string]*http.Transport{}, proxy: http.ProxyFromEnvironment,
+	}
+	var err error
+	if c.conf, err = readRegistriesConf(opts.EtcDir); err != nil {
+		return nil, err
+	}
+	for _, host := range c.conf.insecureHosts() {
+		c.insecure[host] = true
 	}
 	for _, typed := range opts.Insecure {
 		host, _, err := imageref.NormalizeRegistry(typed)

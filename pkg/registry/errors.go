@@ -112,6 +112,25 @@ func (e *UnauthorizedError) Hint() string {
 	return fmt.Sprintf("log in with `%s` (or `skopeo login`), then run the command again", login)
 }
 
+// ReadOnlyError says that a registry does not take pushes from anyone.
+type ReadOnlyError struct {
+	Name string // of the repository
+	Err  error  // the registry's answer
+}
+
+// Error implements error.
+func (e *ReadOnlyError) Error() string {
+	return fmt.Sprintf("%s: the registry does not accept pushes", e.Name)
+}
+
+// Unwrap returns the registry's answer.
+func (e *ReadOnlyError) Unwrap() error { return e.Err }
+
+// Hint says what the user can do.
+func (e *ReadOnlyError) Hint() string {
+	return "it is read-only, or a cache of another registry: name the registry to publish to with --registry"
+}
+
 // AnswerError is an answer of the registry that is none of the other errors: a fault
 // of its own (5xx), a limit on the rate (429), or a refusal with a reason.
 type AnswerError struct {

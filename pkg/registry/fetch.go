@@ -8,26 +8,14 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/partial"
 	"github.com/google/go-containerregistry/pkg/v1/types"
+	"github.com/kolla-build/kolla-build/pkg/imageref"
 	digest "github.com/opencontainers/go-digest"
 )
 
-// Fetch gets an image, for use as a base. An index is resolved to platform
-// ("linux/arm64", "linux/arm/v7"; "" means linux/amd64); an image for another platform
-// is a *PlatformError.
-//
-// The digest is that which the reference itself names (the index's if it names one);
-// the image's own is image.Digest(). Layers are fetched when they are read, so ctx must
-// live as long as the image is used. What is read is checked against its digest and
-// size.
-func (c *Client) Fetch(ctx context.Context, name, platform string) (v1.Image, digest.Digest, error) {
-	want, err := parsePlatform(platform)
-	if err != nil {
-		return nil, "", err
-	}
-	repo, identifier, err := c.resolve(name)
-	if err != nil {
-		return nil, "", err
-	}
+// fetch gets an image from one source.
+func (c *Client) fetch(ctx context.Context, ref imageref.Ref, want v1.Platform) (v1.Image, digest.Digest, error) {
+	repo, identifier := c.repository(ref)
+	name := ref.Familiar()
 	m, err := repo.Manifest(ctx, identifier)
 	if err != nil {
 		return nil, "", err

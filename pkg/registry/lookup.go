@@ -8,17 +8,22 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// resolve returns the repository of a reference and the tag or digest in it.
+// resolve reads a reference.
 func (c *Client) resolve(name string) (repo *Repository, identifier string, err error) {
 	ref, err := imageref.Parse(name)
 	if err != nil {
 		return nil, "", err
 	}
-	ref = ref.WithDefaultTag()
+	repo, identifier = c.repository(ref.WithDefaultTag())
+	return repo, identifier, nil
+}
+
+// repository returns the repository of a reference and the tag or digest in it.
+func (c *Client) repository(ref imageref.Ref) (repo *Repository, identifier string) {
 	if d := ref.Digest(); d != "" {
-		return c.Repository(ref), d.String(), nil
+		return c.Repository(ref), d.String()
 	}
-	return c.Repository(ref), ref.Tag(), nil
+	return c.Repository(ref), ref.Tag()
 }
 
 // Head looks a reference up: one HEAD request, after the first contact with its

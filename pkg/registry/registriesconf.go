@@ -1,0 +1,239 @@
+package registry
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/pelletier/go-toml/v2"
+
+	"github.com/kolla-build/kolla-build/pkg/imageref"
+)
+
+// maxRegistriesConf is the size in bytes of the largest registries.conf that is read.
+const maxRegistriesConf = 4 << 20
+
+// registriesConf is what podman and skopeo are told about registries: mirrors, other
+// locations, and which may be spoken to without a certificate.
+type registriesConf struct {
+	registries []registryConf // the longest prefix first
+}
+
+// registryConf is a [[registry]] table. See containers-registries.conf(5).
+type registryConf struct {
+	Prefix             string       `toml:"prefix"`
+	Location           string       `toml:"location"`
+	Insecure           bool         `toml:"insecure"`
+	Blocked            bool         `toml:"blocked"`
+	MirrorByDigestOnly bool         `toml:"mirror-by-digest-only"`
+	Mirrors            []mirrorConf `toml:"mirror"`
+}
+
+type mirrorConf struct {
+	Location       string `toml:"location"`
+	Insecure       bool   `toml:"insecure"`
+	PullFromMirror string `toml:"pull-from-mirror"` // "all", "digest-only", "tag-only"
+}
+
+// RegistriesConfError says that a registries.conf file cannot be used.
+type RegistriesConfError struct {
+	Path string
+	Err  error
+}
+
+// Error implements error.
+func (e *RegistriesConfError) Error() string { return fmt.Sprintf("reading %s: %v", e.Path, e.Err) }
+
+// Unwrap returns the cause.
+func (e *RegistriesConfError) Unwrap() error { return e.Err }
+
+// Hint says what the user can do.
+func (e *RegistriesConfError) Hint() string {
+	return "correct it, or name another file with the environment variable CONTAINERS_REGISTRIES_CONF"
+}
+
+// BlockedError says that registries.conf forbids a registry.
+type BlockedError struct{ Name string }
+
+// Error implements error.
+func (e *BlockedError) Error() string { return fmt.Sprintf("%s: registries.conf blocks it", e.Name) }
+
+// Hint says what the user can do.
+func (e *BlockedError) Hint() string {
+	return "pull from another registry, or remove `blocked` from its entry"
+}
+
+// readRegistriesConf reads the configuration of podman and skopeo: one file, and those of
+// the directories registries.conf.d, in which an entry replaces an earlier one of the same
+// prefix.
+func readRegistriesConf(etc string) (*registriesConf, error) {
+	home, _ := os.UserHomeDir()
+	userDir := os.Getenv("XDG_CONFIG_HOME")
+	if userDir == "" && home != "" {
+		userDir = filepath.Join(home, ".config")
+	}
+	named := os.Getenv("CONTAINERS_REGISTRIES_CONF")
+	files := []string{named}
+	if named == "" {
+		files = []string{filepath.Join(etc, "containers", "registries.conf")}
+		if user := filepath.Join(userDir, "containers", "registries.conf"); userDir != "" && exists(user) {
+			files = []string{user}
+		}
+	}
+	for _, dir := range []string{etc, userDir} {
+		if dir == "" {
+			continue
+		}
+		dropIns, err := filepath.Glob(filepath.Join(dir, "containers", "registries.conf.d", "*.conf"))
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, dropIns...) // sorted
+	}
+	byPrefix := map[string]registryConf{}
+	for _, path := range files {
+		entries, err := readRegistriesFile(path)
+		if err != nil {
+			if path != named && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission)) {
+				continue
+			}
+			return nil, &RegistriesConfError{Path: path, Err: err}
+		}
+		for _, e := range entries {
+			byPrefix[e.Prefix] = e
+		}
+	}
+	conf := &registriesConf{}
+	for _, e := range byPrefix {
+		conf.registries = append(conf.registries, e)
+	}
+	slices.SortFunc(conf.registries, func(a, b registryConf) int {
+		if d := len(b.Prefix) - len(a.Prefix); d != 0 {
+			return d
+		}
+		return strings.Compare(a.Prefix, b.Prefix)
+	})
+	return conf, nil
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+func readRegistriesFile(path string) ([]registryConf, error) {
+	b, err := readFileLimited(path, maxRegistriesConf)
+	if err != nil {
+		return nil, err
+	}
+	var content struct {
+		Registry []registryConf `toml:"registry"`
+	}
+	if err := toml.Unmarshal(b, &content); err != nil {
+		var mistake *toml.DecodeError
+		if errors.As(err, &mistake) {
+			row, column := mistake.Position()
+			return nil, fmt.Errorf("line %d, column %d: %w", row, column, err)
+		}
+		return nil, err
+	}
+	for i := range content.Registry {
+		r := &content.Registry[i]
+		if r.Prefix == "" {
+			r.Prefix = r.Location
+		}
+		if r.Location == "" && !strings.HasPrefix(r.Prefix, "*.") {
+			r.Location = r.Prefix
+		}
+		r.Prefix, r.Location = strings.TrimRight(r.Prefix, "/"), strings.TrimRight(r.Location, "/")
+		if r.Prefix == "" {
+			return nil, fmt.Errorf("registry %d has neither a prefix nor a location", i+1)
+		}
+		for j, m := range r.Mirrors {
+			if m.Location == "" {
+				return nil, fmt.Errorf("mirror %d of %s has no location", j+1, r.Prefix)
+			}
+			switch m.PullFromMirror {
+			case "", "all", "digest-only", "tag-only":
+			default:
+				return nil, fmt.Errorf("mirror %s of %s: pull-from-mirror is %q; expected all, digest-only or tag-only", m.Location, r.Prefix, m.PullFromMirror)
+			}
+			r.Mirrors[j].Location = strings.TrimRight(m.Location, "/")
+		}
+	}
+	return content.Registry, nil
+}
+
+// insecureHosts lists the hosts that may be spoken to without a certificate.
+func (c *registriesConf) insecureHosts() []string {
+	var hosts []string
+	add := func(location string, insecure bool) {
+		if host, _, _ := strings.Cut(location, "/"); insecure && host != "" {
+			hosts = append(hosts, host)
+		}
+	}
+	for _, r := range c.registries {
+		add(r.Location, r.Insecure)
+		for _, m := range r.Mirrors {
+			add(m.Location, m.Insecure)
+		}
+	}
+	return hosts
+}
+
+// sources returns where an image is pulled from, in the order of preference: mirrors, then
+// its location.
+func (c *registriesConf) sources(ref imageref.Ref) ([]imageref.Ref, error) {
+	for _, r := range c.registries {
+		rest, ok := r.match(ref)
+		if !ok {
+			continue
+		}
+		if r.Blocked {
+			return nil, &BlockedError{Name: ref.Familiar()}
+		}
+		var out []imageref.Ref
+		for _, m := range r.Mirrors {
+			byDigest := ref.Digest() != ""
+			if m.PullFromMirror == "digest-only" && !byDigest || m.PullFromMirror == "tag-only" && byDigest || r.MirrorByDigestOnly && !byDigest {
+				continue
+			}
+			source, err := imageref.Parse(m.Location + rest)
+			if err != nil {
+				return nil, fmt.Errorf("mirror %s in registries.conf: %w", m.Location, err)
+			}
+			out = append(out, source)
+		}
+		source := ref
+		if r.Location != "" && r.Location != r.Prefix {
+			var err error
+			if source, err = imageref.Parse(r.Location + rest); err != nil {
+				return nil, fmt.Errorf("location %s in registries.conf: %w", r.Location, err)
+			}
+		}
+		return append(out, source), nil
+	}
+	return []imageref.Ref{ref}, nil
+}
+
+// match reports whether an entry is for a reference, and what follows the entry's prefix
+// in it.
+func (r registryConf) match(ref imageref.Ref) (rest string, ok bool) {
+	full := ref.String()
+	if domain, wildcard := strings.CutPrefix(r.Prefix, "*"); wildcard {
+		host := ref.Registry()
+		return strings.TrimPrefix(full, host), strings.HasSuffix(host, domain)
+	}
+	rest, ok = strings.CutPrefix(full, r.Prefix)
+	return rest, ok && (rest == "" || strings.ContainsRune("/:@", rune(rest[0]))) && !hostContinues(r.Prefix, rest)
+}
+
+// hostContinues reports that the prefix is a host without the port that the reference
+// has: it is another registry.
+func hostContinues(prefix, rest string) bool {
+	return !strings.Contains(prefix, "/") && strings.HasPrefix(rest, ":") && strings.Contains(rest, "/")
+}

@@ -1,0 +1,91 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	digest "github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/kolla-build/kolla-build/pkg/imageref"
+)
+
+// Pulling follows registries.conf: from mirrors first, then from the image's location.
+// What is about tags to be published does not.
+
+// Fetch gets an image, for use as a base, from the first of its sources that has it. An
+// index is resolved to platform ("linux/arm64", "linux/arm/v7"; "" means linux/amd64); an
+// image for another platform is a *PlatformError.
+//
+// The digest is that which the reference itself names (the index's if it names one);
+// the image's own is image.Digest(). Layers are fetched when they are read, so ctx must
+// live as long as the image is used. What is read is checked against its digest and
+// size.
+func (c *Client) Fetch(ctx context.Context, name, platform string) (v1.Image, digest.Digest, error) {
+	want, err := parsePlatform(platform)
+	if err != nil {
+		return nil, "", err
+	}
+	var img v1.Image
+	var named digest.Digest
+	err = c.eachSource(ctx, name, func(source imageref.Ref) (err error) {
+		img, named, err = c.fetch(ctx, source, want)
+		return err
+	})
+	return img, named, err
+}
+
+// HeadSource looks up an image that would be pulled, as Head does for one that would be
+// published.
+func (c *Client) HeadSource(ctx context.Context, name string) (ocispec.Descriptor, error) {
+	var d ocispec.Descriptor
+	err := c.eachSource(ctx, name, func(source imageref.Ref) (err error) {
+		repo, identifier := c.repository(source)
+		d, err = repo.Head(ctx, identifier)
+		return err
+	})
+	return d, err
+}
+
+// ReachSource finds out whether any registry answers that an image would be pulled from,
+// within Options.Timeout.
+func (c *Client) ReachSource(ctx context.Context, name string) error {
+	return c.eachSource(ctx, name, func(source imageref.Ref) error { return c.Reach(ctx, source.String()) })
+}
+
+// eachSource tries the sources of an image until one succeeds. The error is that of the
+// last one, which is the image's own location, and mentions those of the mirrors.
+func (c *Client) eachSource(ctx context.Context, name string, try func(imageref.Ref) error) error {
+	ref, err := imageref.Parse(name)
+	if err != nil {
+		return err
+	}
+	sources, err := c.conf.sources(ref.WithDefaultTag())
+	if err != nil {
+		return err
+	}
+	var mirrors []string
+	for i, source := range sources {
+		last := i == len(sources)-1
+		if !last {
+			err = c.Reach(ctx, source.String()) // a mirror that hangs must not take all the time
+		}
+		if last || err == nil {
+			err = try(source)
+		}
+		var platform *PlatformError
+		if err == nil || ctx.Err() != nil || errors.As(err, &platform) {
+			return err
+		}
+		if !last {
+			mirrors = append(mirrors, fmt.Sprintf("mirror %s: %v", source.Registry(), err))
+		}
+	}
+	if len(mirrors) > 0 {
+		return fmt.Errorf("%w (%s)", err, strings.Join(mirrors, "; "))
+	}
+	return err
+}

@@ -1,0 +1,140 @@
+package registry_test
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	digest "github.com/opencontainers/go-digest"
+
+	"github.com/kolla-build/kolla-build/internal/registrytest"
+	"github.com/kolla-build/kolla-build/pkg/registry"
+	"github.com/kolla-build/kolla-build/pkg/registry/push"
+	"github.com/kolla-build/kolla-build/pkg/registry/server"
+)
+
+// publish puts an image into a registry under a name without its host, and returns its
+// digest.
+func publish(t *testing.T, host, name string) digest.Digest {
+	t.Helper()
+	p := push.New(registrytest.Client(t, registry.Options{EtcDir: t.TempDir()}), push.Options{})
+	d, err := p.Push(t.Context(), host+"/"+name, registrytest.Base(t, 300))
+	if err == nil {
+		err = p.Commit(t.Context(), []push.Tag{{Ref: host + "/" + name, Digest: d.Digest}})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d.Digest
+}
+
+// Images are pulled as registries.conf says, and published where their names say.
+func TestRegistriesConf(t *testing.T) {
+	mirror := registrytest.Embedded(t, server.Options{}).Addr().String()
+	origin := registrytest.Embedded(t, server.Options{}).Addr().String()
+	gone := registrytest.FreeAddr(t)
+	inMirror := publish(t, mirror, "hub/library/debian:t")
+	inOrigin := publish(t, origin, "library/debian:t")
+	only := publish(t, origin, "library/only:t")
+	for name, c := range map[string]struct {
+		conf string // M, O and G are the registries' addresses
+		pull string
+		want digest.Digest
+		says string // of the error if want is ""
+	}{
+		"nothing":                    {``, "O/library/debian:t", inOrigin, ""},
+		"mirror":                     {"[[registry]]\nprefix='O'\n[[registry.mirror]]\nlocation='M/hub'", "O/library/debian:t", inMirror, ""},
+		"mirror of Docker Hub":       {"[[registry]]\nprefix='docker.io'\n[[registry.mirror]]\nlocation='M/hub'", "debian:t", inMirror, ""},
+		"not in the mirror":          {"[[registry]]\nprefix='O'\n[[registry.mirror]]\nlocation='M/hub'", "O/library/only:t", only, ""},
+		"mirror that is gone":        {"[[registry]]\nprefix='O'\n[[registry.mirror]]\nlocation='G/hub'", "O/library/debian:t", inOrigin, ""},
+		"two mirrors":                {"[[registry]]\nprefix='O'\n[[registry.mirror]]\nlocation='G/hub'\n[[registry.mirror]]\nlocation='M/hub'", "O/library/debian:t", inMirror, ""},
+		"mirror for digests":         {"[[registry]]\nprefix='O'\nmirror-by-digest-only=true\n[[registry.mirror]]\nlocation='M/hub'", "O/library/debian:t", inOrigin, ""},
+		"mirror for digests, digest": {"[[registry]]\nprefix='G'\n[[registry.mirror]]\nlocation='M/hub'\npull-from-mirror='digest-only'", "G/library/debian@" + inMirror.String(), inMirror, ""},
+		"mirror for tags":            {"[[registry]]\nprefix='G'\n[[registry.mirror]]\nlocation='M/hub'\npull-from-mirror='tag-only'", "G/library/debian:t", inMirror, ""},
+		"another location":           {"[[registry]]\nprefix='example.org/base'\nlocation='O/library'", "example.org/base/debian:t", inOrigin, ""},
+		"all hosts of a domain":      {"[[registry]]\nprefix='*.example.org'\nlocation='O'", "a.b.example.org/library/debian:t", inOrigin, ""},
+		"the longest prefix":         {"[[registry]]\nprefix='O'\nlocation='G'\n[[registry]]\nprefix='O/library'\nlocation='M/hub/library'", "O/library/debian:t", inMirror, ""},
+		"a similar name":             {"[[registry]]\nprefix='O/lib'\nlocation='G'", "O/library/debian:t", inOrigin, ""},
+		"a similar host":             {"[[registry]]\nprefix='127.0.0.1'\nlocation='G'", "O/library/debian:t", inOrigin, ""},
+		"blocked":                    {"[[registry]]\nprefix='O'\nblocked=true", "O/library/debian:t", "", "blocks it"},
+		"nowhere":                    {"[[registry]]\nprefix='G'\n[[registry.mirror]]\nlocation='M/none'", "G/library/debian:t", "", "cannot be reached: connection refused (mirror M: M/none/library/debian:t: not found"},
+		"a bad location":             {"[[registry]]\nprefix='O'\nlocation='NOT A NAME'", "O/library/debian:t", "", "not allowed"},
+		"not TOML":                   {"[[registry]\nprefix=", "O/library/debian:t", "", "registries.conf: line 1, column"},
+		"no prefix":                  {"[[registry]]\ninsecure=true", "O/library/debian:t", "", "neither a prefix nor a location"},
+		"a mirror without location":  {"[[registry]]\nprefix='O'\n[[registry.mirror]]\ninsecure=true", "O/library/debian:t", "", "has no location"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			address := strings.NewReplacer("'O", "'"+origin, "'M", "'"+mirror, "'G", "'"+gone).Replace
+			name := strings.NewReplacer("O/", origin+"/", "G/", gone+"/").Replace(c.pull)
+			etc := t.TempDir()
+			writeFile(t, filepath.Join(etc, "containers/registries.conf"), address(c.conf))
+			client, err := registry.New(registry.Options{EtcDir: etc, Retries: -1})
+			var got digest.Digest
+			if err == nil {
+				defer client.Close()
+				_, got, err = client.Fetch(t.Context(), name, "")
+				if d, herr := client.HeadSource(t.Context(), name); d.Digest != got || (herr == nil) != (err == nil) {
+					t.Errorf("the look-up gives %s, %v", d.Digest, herr)
+				}
+				if rerr := client.ReachSource(t.Context(), name); err == nil && rerr != nil {
+					t.Errorf("reaching: %v", rerr)
+				}
+			}
+			says := strings.NewReplacer("mirror M: M/", "mirror "+mirror+": "+mirror+"/").Replace(c.says)
+			if got != c.want || c.want == "" && (err == nil || !strings.Contains(err.Error(), says)) {
+				t.Errorf("got %s, %v; expected %s %s", got, err, c.want, says)
+			}
+			if c.want != "" && err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	// A set is published where its names say.
+	etc := t.TempDir()
+	writeFile(t, filepath.Join(etc, "containers/registries.conf.d/x.conf"), fmt.Sprintf("[[registry]]\nprefix=%q\nlocation=%q\n", origin, gone))
+	c := registrytest.Client(t, registry.Options{EtcDir: etc, Retries: -1})
+	if d, err := c.Head(t.Context(), origin+"/library/debian:t"); err != nil || d.Digest != inOrigin {
+		t.Errorf("looking up a tag to publish: %v", err)
+	}
+	if _, _, err := c.Fetch(t.Context(), origin+"/library/debian:t", ""); err == nil {
+		t.Error("a file of registries.conf.d is not read")
+	}
+}
+
+// A registry to which the user may not push is found before anything is built.
+func TestCheckPush(t *testing.T) {
+	check := func(names ...string) error {
+		return registrytest.Client(t, registry.Options{}).CheckPush(t.Context(), names)
+	}
+	open := registrytest.Embedded(t, server.Options{})
+	if err := check(open.Host()+"/kolla/base:t", open.Host()+"/kolla/nova:t"); err != nil {
+		t.Error(err)
+	}
+	var readOnly *registry.ReadOnlyError
+	if err := check(registrytest.Embedded(t, server.Options{ReadOnly: true}).Host() + "/kolla/base:t"); !errors.As(err, &readOnly) || readOnly.Hint() == "" {
+		t.Errorf("embedded, read-only: %v", err)
+	}
+	host, _ := registrytest.WithTokens(t, registrytest.TokenOptions{Public: true, Accounts: map[string]string{"ada": "s3cret"}, Paths: map[string][]string{"ada": {"kolla/"}}})
+	var refused *registry.UnauthorizedError
+	if err := check(host + "/kolla/base:t"); !errors.As(err, &refused) {
+		t.Errorf("everyone may pull: %v", err)
+	}
+	auths(t, map[string]map[string]string{host: {"username": "ada", "password": "s3cret"}})
+	if err := check(host + "/kolla/base:t"); err != nil {
+		t.Error(err)
+	}
+	if err := check(host+"/kolla/base:t", host+"/other/base:t"); !errors.As(err, &refused) {
+		t.Errorf("a namespace of others: %v", err)
+	}
+	// Nothing is left of the check.
+	px := registrytest.StartProxy(t, open.Host(), nil)
+	if err := check(px.Host+"/kolla/base:t", px.Host+"/kolla/nova:t", px.Host+"/team/nova:t"); err != nil {
+		t.Error(err)
+	}
+	if begun, canceled := px.Count(http.MethodPost), px.Count(http.MethodDelete); begun != 2 || canceled != 2 {
+		t.Errorf("%d uploads were begun, %d canceled", begun, canceled)
+	}
+}
