@@ -156,7 +156,10 @@ const NoID = -1
 type User struct {
 	UID, GID int
 	Group    string // name of the user's group
-	Origin   Origin
+	// Newer is set for a user that only newer OpenStack releases have: it is for newer
+	// templates that are built from an older release.
+	Newer  bool
+	Origin Origin
 }
 
 // Source is the place of an image's source: a section [IMAGE], [IMAGE-plugin-NAME] or

@@ -45,6 +45,7 @@ type section struct {
 	first  Origin // the first place where a user wrote it, or a default
 	keys   map[string][]given
 	inFile bool // a user's file has it
+	newer  bool // a user that only newer OpenStack releases have
 }
 
 // hasDefaults reports whether the section is one of the built-in ones.
@@ -76,9 +77,7 @@ func (l *loader) mergeSections() {
 	}
 }
 
-// mergeDefaults adds the users and the sources of the release that is built. The
-// built-in tree is of master and needs its users, whatever the release; other trees get
-// those of the release, like from Kolla's own branch.
+// mergeDefaults adds the users and the sources of the release that is built.
 func (l *loader) mergeDefaults() {
 	name, _ := l.r.string("openstack-release") // an error is reported where options are assigned
 	release, known := facts.LookupRelease(name)
@@ -87,16 +86,14 @@ func (l *loader) mergeDefaults() {
 			Message: fmt.Sprintf("openstack-release %s is not known: base tags and sources are those of master, sources from the branch %s", name, release.Branch),
 			Hint:    suggest.DidYouMean(name, facts.Releases())})
 	}
-	tree := release
-	if dir, _ := l.r.string("images-dir"); dir == "" {
-		tree, _ = facts.LookupRelease(facts.Master)
-	}
-	for _, e := range slices.Concat(tree.Users(), release.Sources()) {
+	for _, e := range slices.Concat(release.Users(), release.Sources()) {
 		s := l.section(e.Section, Origin{Kind: OriginDefault})
 		switch {
 		case e.Value != "":
 			s.keys[e.Key] = []given{{text: e.Value, origin: Origin{Kind: OriginDefault}}}
-		case e.Key == "type" || e.Key == "uid":
+		case e.Key == "uid":
+			s.newer = true
+		case e.Key == "type":
 			delete(l.r.sections, normalSection(e.Section))
 		default:
 			delete(s.keys, e.Key)

@@ -173,7 +173,8 @@ func (r Release) Sources() []*inifile.Entry {
 }
 
 // Users returns the users of the release's own tree, as assignments in sections
-// NAME-user of which later ones replace earlier ones. An empty uid removes the user.
+// NAME-user of which later ones replace earlier ones. An empty uid marks a user that
+// only newer releases have.
 func (r Release) Users() []*inifile.Entry {
 	return r.assignments("data/users.conf", func(r *Release) []*inifile.Entry { return r.users })
 }

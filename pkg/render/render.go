@@ -101,7 +101,7 @@ type renderer struct {
 func newRenderer(o Options) (*renderer, error) {
 	r := &renderer{Options: o, own: ownNames(o.Tree, o.Config)}
 	var err error
-	if r.vars, err = variables(o.Config, o.Version, o.Env); err != nil {
+	if r.vars, err = variables(o.Config, o.Version, o.Env, o.Tree.mentions); err != nil {
 		return nil, err
 	}
 	env := map[string]any{}

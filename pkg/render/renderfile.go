@@ -180,7 +180,7 @@ func fileVars(o FileOptions) (map[string]any, error) {
 	vars := map[string]any{}
 	if o.Build != nil {
 		var err error
-		if vars, err = variables(o.Build, o.Version, o.Env); err != nil {
+		if vars, err = variables(o.Build, o.Version, o.Env, func(string) bool { return true }); err != nil {
 			return nil, err
 		}
 		if dir := filepath.Base(filepath.Dir(cmp.Or(o.Parent, o.Template))); dir != "." {

@@ -45,6 +45,9 @@ func legacyRepoCommand(f *repoFile, names []string, enable bool, p platform) (st
 		r := section.repos[name]
 		switch {
 		case r == nil:
+		case p.packageType == "rpm" && !r.isText:
+			return "", &RepoError{f.name, r.line, fmt.Sprintf("repository %q has fields, and the tree has the form of OpenStack releases until 2025.1", name),
+				"write the name by which dnf enables it: " + name + ": NAME"}
 		case p.packageType == "rpm":
 			rpm += action + r.legacy
 		case p.packageType == "deb" && enable && r.isText:

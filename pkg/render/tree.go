@@ -10,6 +10,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -192,6 +193,20 @@ func (t *Tree) Files() []File {
 		out = append(out, t.files[p])
 	}
 	return out
+}
+
+// mentions reports whether a template of the tree contains a word.
+func (t *Tree) mentions(word string) bool {
+	pattern := regexp.MustCompile(`\b` + regexp.QuoteMeta(word) + `\b`)
+	for _, f := range t.files {
+		if path.Ext(f.Path) != ".j2" {
+			continue
+		}
+		if b, err := f.Read(); err == nil && pattern.Match(b) {
+			return true
+		}
+	}
+	return false
 }
 
 // place returns how messages name a file of the tree before its line: by its path

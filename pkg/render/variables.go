@@ -29,7 +29,9 @@ func BaseReference(c *config.Config) string { return c.BaseImage + ":" + c.BaseT
 // variables returns what every template of a configuration sees, all but
 // image_name. Names and values are those of upstream's create_dockerfiles;
 // those that only its earlier releases had are kept for their trees.
-func variables(c *config.Config, version string, env map[string]string) (map[string]any, error) {
+// mentions reports whether templates use a user that the OpenStack release does not
+// have.
+func variables(c *config.Config, version string, env map[string]string, mentions func(user string) bool) (map[string]any, error) {
 	rpmSetup, err := rpmSetup(c.RPMSetupConfig)
 	if err != nil {
 		return nil, err
@@ -61,7 +63,7 @@ func variables(c *config.Config, version string, env map[string]string) (map[str
 		"tag":                        c.Tag,
 		"maintainer":                 c.Maintainer,
 		"kolla_version":              version,
-		"users":                      users(c),
+		"users":                      users(c, mentions),
 		"distro_package_manager":     c.DistroPackageManager,
 		"rpm_setup":                  rpmSetup,
 		"clean_package_cache":        c.CleanPackageCache,
@@ -113,9 +115,12 @@ func noneIfEmpty(s string) any {
 	return s
 }
 
-func users(c *config.Config) map[string]any {
+func users(c *config.Config, mentions func(string) bool) map[string]any {
 	out := make(map[string]any, len(c.Users))
 	for name, u := range c.Users {
+		if u.Newer && !mentions(name) {
+			continue
+		}
 		out[name] = map[string]any{"uid": noneIfNoID(u.UID), "gid": noneIfNoID(u.GID), "group": noneIfEmpty(u.Group)}
 	}
 	return out
