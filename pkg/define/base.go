@@ -102,8 +102,9 @@ func (b *bases) find(ctx context.Context, ref string) (store.Entry, error) {
 	if ok && have.Origin == engineload.Origin && inEngine {
 		ok = have.Key == engineload.Key(b.Engine, ref) // else the engine has another image of this name by now
 	}
-	// An image that was bootstrapped or imported does not change in any registry.
-	if ok && (have.Origin != originRegistry || !b.cfg.Pull) {
+	// An image that was bootstrapped or imported does not change in any registry, and
+	// neither does one that is named by its digest.
+	if ok && (have.Origin != originRegistry || !b.cfg.Pull || pinned(ref) != "") {
 		return have, nil
 	}
 	if ok {

@@ -6,6 +6,7 @@ import (
 	digest "github.com/opencontainers/go-digest"
 	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/kolla-build/kolla-build/pkg/imageref"
 	"github.com/kolla-build/kolla-build/pkg/store"
 )
 
@@ -13,8 +14,12 @@ import (
 // is stored under the name and its platform: "debian:trixie@linux/arm64".
 
 // stored looks an image up in the store, for the platform that is built for. Of
-// an index it is the image within.
+// an index it is the image within. A reference with a digest names the image with
+// that digest, whatever its name in the store.
 func (b *bases) stored(ref string) (store.Entry, bool, error) {
+	if d := pinned(ref); d != "" {
+		return b.storedDigest(d)
+	}
 	for _, name := range []string{ref, platformName(ref, b.platform)} {
 		e, ok, err := b.Store.Lookup(name)
 		if err != nil {
@@ -22,6 +27,36 @@ func (b *bases) stored(ref string) (store.Entry, bool, error) {
 		}
 		switch {
 		case !ok:
+		case types.MediaType(e.MediaType).IsIndex():
+			if child, found := within(b.Store, e.Digest, b.platform); found {
+				e.Digest, e.Platform = child, platforms.Format(b.platform)
+				return e, true, nil
+			}
+		case e.Platform == "" || isFor(e.Platform, b.platform):
+			return e, true, nil
+		}
+	}
+	return store.Entry{}, false, nil
+}
+
+// pinned returns the digest of a reference, "" for none.
+func pinned(ref string) digest.Digest {
+	_, _, d := imageref.Split(ref)
+	return d
+}
+
+// storedDigest returns the image that has a digest, or that was pulled from an index
+// with that digest, for the platform that is built for.
+func (b *bases) storedDigest(d digest.Digest) (store.Entry, bool, error) {
+	entries, err := b.Store.Entries()
+	if err != nil {
+		return store.Entry{}, false, err
+	}
+	for _, e := range entries {
+		if e.Kind != store.KindBase || e.Digest != d && e.Key != d.String() {
+			continue
+		}
+		switch {
 		case types.MediaType(e.MediaType).IsIndex():
 			if child, found := within(b.Store, e.Digest, b.platform); found {
 				e.Digest, e.Platform = child, platforms.Format(b.platform)
