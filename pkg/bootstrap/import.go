@@ -62,7 +62,7 @@ func importAny(ctx context.Context, st *store.Store, path string, opts ImportOpt
 	fi, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return store.Entry{}, fs.ErrNotExist
+		return store.Entry{}, errors.New("no such file or directory")
 	case err != nil:
 		return store.Entry{}, err
 	case fi.IsDir():

@@ -166,7 +166,7 @@ func TestImportHostile(t *testing.T) {
 			t.Errorf("%s: imported", what)
 		}
 	}
-	if _, err := Import(context.Background(), openStore(t), "/nonexistent.tar", ImportOptions{}); err == nil || !strings.Contains(err.Error(), "does not exist") {
+	if _, err := Import(context.Background(), openStore(t), "/nonexistent.tar", ImportOptions{}); err == nil || !strings.Contains(err.Error(), "no such file") {
 		t.Errorf("err = %v", err)
 	}
 	if _, err := Import(context.Background(), openStore(t), t.TempDir(), ImportOptions{}); err == nil || !strings.Contains(err.Error(), "not an OCI layout") {

@@ -68,6 +68,9 @@ func Render(ctx context.Context, opts Options) (*Rendered, error) {
 		if i > 0 {
 			warn = func(string, ...any) {}
 		}
+		for _, err := range s.Tree.Broken() {
+			warn("warning: %v: images that use it cannot be built", err)
+		}
 		if err := s.fill(ctx, opts, warn); err != nil {
 			r.Close()
 			return nil, err

@@ -60,6 +60,7 @@ type File struct {
 	Origin string
 
 	onDisk bool // Origin is a path
+	broken bool // it cannot be read
 	open   func() (io.ReadCloser, error)
 }
 
@@ -110,6 +111,7 @@ type Tree struct {
 	files    map[string]File // by path
 	sorted   []string        // the paths of files
 	images   []string        // directories that hold a template, sorted
+	broken   []error         // files that cannot be read, such as broken links
 	layers   []Layer
 	repos    *repoFile // the default repositories, nil if there are none
 	ownRepos bool      // repos are a file of the tree, not the built-in ones
@@ -135,7 +137,7 @@ func OpenTree(o TreeOptions) (_ *Tree, err error) {
 		}
 	}()
 	for _, l := range o.Layers {
-		w := walker{tree: t, layer: l}
+		w := walker{tree: t, layer: l, base: l.dir}
 		if err := w.dir(".", ".", 0); err != nil {
 			return nil, err
 		}
@@ -176,7 +178,7 @@ func (t *Tree) index() {
 	t.sorted = slices.Sorted(maps.Keys(t.files))
 	t.images = nil
 	for _, p := range t.sorted {
-		if path.Base(p) == templateName && !t.files[p].IsDir() {
+		if f := t.files[p]; path.Base(p) == templateName && !f.IsDir() && !f.broken {
 			t.images = append(t.images, path.Dir(p))
 		}
 	}
@@ -185,6 +187,10 @@ func (t *Tree) index() {
 
 // Images returns the directories that hold an image's template, sorted.
 func (t *Tree) Images() []string { return slices.Clone(t.images) }
+
+// Broken returns the errors of files that cannot be read, such as symbolic links to
+// files that do not exist. Images that have one in their context fail.
+func (t *Tree) Broken() []error { return slices.Clone(t.broken) }
 
 // Files returns all files and directories of the tree, sorted by path.
 func (t *Tree) Files() []File {
@@ -234,18 +240,29 @@ func (t *Tree) below(dir string) []File {
 	return out
 }
 
-// maxLinks bounds how many symbolic links to directories may lie within each
-// other, so that a link to its own parent ends in an error.
-const maxLinks = 16
+// modeBits are the bits of a mode that files keep in a build context.
+const modeBits = fs.ModePerm | fs.ModeSetuid | fs.ModeSetgid | fs.ModeSticky
 
-// walker adds a layer's files to a tree. Links are followed, as upstream's copy
-// of the tree follows them.
+// maxLinks limits how many symbolic links may be within each other, and maxFiles the
+// files of a tree: links can make a small tree very large.
+const (
+	maxLinks = 16
+	maxFiles = 200_000
+)
+
+// walker adds the files of a layer to a tree. Symbolic links are followed, as in
+// Kolla's copy of the tree, also to files outside of the layer if that is a directory
+// of the user's.
 type walker struct {
 	tree  *Tree
 	layer Layer
+	// base is the directory on disk that layer.FS is, "" for embedded files.
+	base string
+	// outside is the path of the link that led out of the layer, "" within it.
+	outside string
 }
 
-// dir adds what lies in the layer's directory real under the name name.
+// dir adds the content of the directory real of the layer under the path name.
 func (w *walker) dir(real, name string, links int) error {
 	entries, err := fs.ReadDir(w.layer.FS, real)
 	if err != nil {
@@ -260,19 +277,36 @@ func (w *walker) dir(real, name string, links int) error {
 }
 
 func (w *walker) entry(real, name string, e fs.DirEntry, links int) error {
-	if e.Type()&fs.ModeSymlink != 0 {
+	isLink := e.Type()&fs.ModeSymlink != 0
+	if isLink {
 		if links++; links > maxLinks {
-			return fmt.Errorf("%s: symbolic links lead into each other", w.origin(real))
+			w.addBroken(name, real, errors.New("symbolic links lead into each other"))
+			return nil
 		}
 	}
-	info, err := fs.Stat(w.layer.FS, real) // follows links, but not out of the layer
-	if err != nil {
-		return w.linkError(real, e, err)
+	if len(w.tree.files) >= maxFiles {
+		return fmt.Errorf("template directory %s: more than %d files", w.layer.Name, maxFiles)
 	}
-	f := File{Path: name, Mode: info.Mode().Perm() | info.Mode().Type(), ModTime: info.ModTime(), Size: info.Size(), Origin: w.origin(real), onDisk: w.layer.dir != ""}
+	info, err := fs.Stat(w.layer.FS, real) // follows links within the layer only
+	if err != nil && isLink {
+		return w.outsideLink(real, name, links, err)
+	}
+	if err != nil {
+		return fmt.Errorf("reading %s: %w", w.origin(real), cause(err))
+	}
+	if isLink && info.IsDir() && w.base != "" && w.containsItself(real) {
+		w.addBroken(name, real, errors.New("symbolic links lead into each other"))
+		return nil
+	}
+	return w.add(real, name, info, links)
+}
+
+// add adds a file or directory whose links are resolved.
+func (w *walker) add(real, name string, info fs.FileInfo, links int) error {
+	f := File{Path: name, Mode: info.Mode() & (fs.ModeType | modeBits), ModTime: info.ModTime(), Size: info.Size(), Origin: w.origin(real), onDisk: w.layer.dir != ""}
 	old, exists := w.tree.files[name]
 	if exists && old.IsDir() != info.IsDir() {
-		return fmt.Errorf("%s cannot be laid over %s: one is a directory and the other is not", f.Origin, old.Origin)
+		return fmt.Errorf("%s cannot replace %s: one is a directory and the other is not", f.Origin, old.Origin)
 	}
 	switch {
 	case info.IsDir():
@@ -287,6 +321,7 @@ func (w *walker) entry(real, name string, e fs.DirEntry, links int) error {
 		f.open = func() (io.ReadCloser, error) { return fsys.Open(real) }
 		if f.ModTime.IsZero() {
 			// Embedded files have neither times nor useful modes.
+			var err error
 			if f.Mode, err = embeddedMode(f); err != nil {
 				return err
 			}
@@ -294,23 +329,64 @@ func (w *walker) entry(real, name string, e fs.DirEntry, links int) error {
 		w.tree.files[name] = f
 		return nil
 	}
-	return fmt.Errorf("%s is neither a file nor a directory nor a symbolic link to one (%s)", f.Origin, info.Mode().Type())
+	w.addBroken(name, real, fmt.Errorf("neither a file nor a directory (%s)", info.Mode().Type()))
+	return nil
 }
 
-func (w *walker) linkError(real string, e fs.DirEntry, err error) error {
-	if e.Type()&fs.ModeSymlink == 0 {
-		return fmt.Errorf("reading %s: %w", w.origin(real), cause(err))
-	}
+// outsideLink follows a link that leads out of the layer.
+func (w *walker) outsideLink(real, name string, links int, err error) error {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("%s is a symbolic link to a file that does not exist", w.origin(real))
+		w.addBroken(name, real, errors.New("a symbolic link to a file that does not exist"))
+		return nil
 	case errors.Is(err, syscall.ELOOP):
-		return fmt.Errorf("%s: symbolic links lead into each other", w.origin(real))
+		w.addBroken(name, real, errors.New("symbolic links lead into each other"))
+		return nil
+	case w.base == "":
+		return fmt.Errorf("%s is a symbolic link that leads out of the template directory %s", w.origin(real), w.layer.Name)
 	}
-	return fmt.Errorf("%s is a symbolic link that leads out of the template directory %s (%w)", w.origin(real), w.layer.Name, cause(err))
+	target, err := filepath.EvalSymlinks(filepath.Join(w.base, filepath.FromSlash(real)))
+	if err != nil {
+		w.addBroken(name, real, fmt.Errorf("following the symbolic link: %w", cause(err)))
+		return nil
+	}
+	if w.containsItself(real) {
+		w.addBroken(name, real, errors.New("symbolic links lead into each other"))
+		return nil
+	}
+	outside := walker{tree: w.tree, layer: w.layer, base: filepath.Dir(target), outside: w.origin(real)}
+	outside.layer.FS = os.DirFS(outside.base)
+	info, err := os.Stat(target)
+	if err != nil {
+		w.addBroken(name, real, fmt.Errorf("following the symbolic link: %w", cause(err)))
+		return nil
+	}
+	return outside.add(filepath.Base(target), name, info, links)
+}
+
+// containsItself reports whether a link leads to one of the directories that contain
+// the link, so that it would be followed without end.
+func (w *walker) containsItself(real string) bool {
+	target, err := filepath.EvalSymlinks(filepath.Join(w.base, filepath.FromSlash(real)))
+	if err != nil {
+		return false
+	}
+	parent, err := filepath.EvalSymlinks(filepath.Join(w.base, filepath.FromSlash(path.Dir(real))))
+	return err == nil && (parent == target || strings.HasPrefix(parent, strings.TrimSuffix(target, "/")+"/"))
+}
+
+// addBroken adds a file that cannot be read. Only the image that has it fails.
+func (w *walker) addBroken(name, real string, problem error) {
+	origin := w.origin(real)
+	w.tree.files[name] = File{Path: name, Mode: 0o644, Origin: origin, onDisk: w.layer.dir != "", broken: true,
+		open: func() (io.ReadCloser, error) { return nil, problem }}
+	w.tree.broken = append(w.tree.broken, fmt.Errorf("%s: %w", origin, problem))
 }
 
 func (w *walker) origin(real string) string {
+	if w.outside != "" {
+		return filepath.Join(w.base, filepath.FromSlash(real))
+	}
 	if w.layer.dir == "" {
 		return real + " (" + w.layer.Name + ")"
 	}

@@ -124,7 +124,7 @@ func (w *treeWriter) write(f File) {
 			return
 		}
 		// Files go in, whatever the mode of the source is.
-		w.fail(f.Path, w.root.Chmod(f.Path, f.Mode.Perm()|0o700))
+		w.fail(f.Path, w.root.Chmod(f.Path, f.Mode&modeBits|0o700))
 		return
 	}
 	r, err := f.Open()
@@ -145,7 +145,7 @@ func (w *treeWriter) write(f File) {
 	}
 	_, err = io.Copy(out, r)
 	w.fail(f.Path, err)
-	w.fail(f.Path, out.Chmod(f.Mode.Perm())) // the umask took its part
+	w.fail(f.Path, out.Chmod(f.Mode&modeBits)) // the umask took its part
 	w.fail(f.Path, out.Close())
 	w.times(f)
 }

@@ -1,12 +1,15 @@
 package buildkit
 
 import (
+	"archive/tar"
+	"bytes"
 	"fmt"
 	"io/fs"
 	"path"
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/moby/buildkit/client/llb"
 	digest "github.com/opencontainers/go-digest"
@@ -27,7 +30,7 @@ const (
 // ContextFile is a file, directory or symbolic link of a build context.
 type ContextFile struct {
 	Path string      // slash-separated, relative, clean
-	Mode fs.FileMode // type and permission bits
+	Mode fs.FileMode // type, permissions, setuid, setgid and sticky
 	Data []byte      // content, or a link's target
 
 	// Blob is the digest of a blob in the store that holds the content of a
@@ -46,7 +49,7 @@ func contextState(files []ContextFile, used []string) (llb.State, error) {
 	// The Dockerfile frontend needs a context even if nothing is copied.
 	action := llb.Mkdir("/", 0o755, llb.WithParents(true), llb.WithCreatedTime(Epoch))
 	dirs := map[string]bool{".": true}
-	var blobs []ContextFile
+	var blobs, special []ContextFile
 	mkdir := func(dir string, mode fs.FileMode) {
 		if dirs[dir] {
 			return
@@ -67,10 +70,15 @@ func contextState(files []ContextFile, used []string) (llb.State, error) {
 		perm := f.Mode.Perm()
 		if f.Mode.IsDir() {
 			mkdir(f.Path, perm)
+			if isSpecial(f) {
+				special = append(special, f)
+			}
 			continue
 		}
 		mkdir(path.Dir(f.Path), 0o755)
 		switch {
+		case f.Blob == "" && isSpecial(f):
+			special = append(special, f)
 		case f.Mode&fs.ModeSymlink != 0:
 			action = action.Symlink(string(f.Data), "/"+f.Path, llb.WithCreatedTime(Epoch))
 		case f.Blob != "":
@@ -82,16 +90,68 @@ func contextState(files []ContextFile, used []string) (llb.State, error) {
 		}
 	}
 	st = st.File(action, llb.WithCustomName("[internal] build context"))
+	if len(special) > 0 {
+		var err error
+		if st, err = unpackSpecial(st, special); err != nil {
+			return st, err
+		}
+	}
 	for _, f := range blobs {
 		name := path.Base(f.Path)
 		blob := llb.OCILayoutBlob("kolla-build/file@"+f.Blob.String(),
 			llb.ImageBlobOCIStore("", storeID), llb.Filename(name), llb.WithCustomName("load "+name))
-		perm := f.Mode.Perm()
 		st = st.File(llb.Copy(blob, "/"+name, "/"+f.Path, &llb.CopyInfo{
-			CreateDestPath: true, Mode: &llb.ChmodOpt{Mode: perm}, CreatedTime: &Epoch,
+			CreateDestPath: true, Mode: &llb.ChmodOpt{Mode: fs.FileMode(unixMode(f.Mode))}, CreatedTime: &Epoch,
 		}), llb.WithCustomName("[internal] "+name))
 	}
 	return st, nil
+}
+
+// isSpecial reports whether a file cannot be a Mkfile, Mkdir or Symlink of the LLB:
+// these have neither setuid, setgid and sticky bits nor names that are not UTF-8.
+func isSpecial(f ContextFile) bool {
+	return f.Mode&(fs.ModeSetuid|fs.ModeSetgid|fs.ModeSticky) != 0 || !utf8.ValidString(f.Path) ||
+		f.Mode&fs.ModeSymlink != 0 && !utf8.Valid(f.Data)
+}
+
+// unpackSpecial adds special files to a context, from a tar that is a file of the LLB.
+func unpackSpecial(st llb.State, files []ContextFile) (llb.State, error) {
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	for _, f := range files {
+		h := &tar.Header{Name: f.Path, Mode: unixMode(f.Mode), ModTime: Epoch, Typeflag: tar.TypeReg, Format: tar.FormatGNU}
+		data := f.Data
+		switch {
+		case f.Mode.IsDir():
+			h.Typeflag, h.Name, data = tar.TypeDir, f.Path+"/", nil
+		case f.Mode&fs.ModeSymlink != 0:
+			h.Typeflag, h.Linkname, data = tar.TypeSymlink, string(f.Data), nil
+		}
+		h.Size = int64(len(data))
+		if err := w.WriteHeader(h); err != nil {
+			return st, fmt.Errorf("%s: %w", f.Path, err)
+		}
+		if _, err := w.Write(data); err != nil {
+			return st, fmt.Errorf("%s: %w", f.Path, err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		return st, err
+	}
+	archive := llb.Scratch().File(llb.Mkfile("/special.tar", 0o600, b.Bytes(), llb.WithCreatedTime(Epoch)), llb.WithCustomName("[internal] special files"))
+	return st.File(llb.Copy(archive, "/special.tar", "/", &llb.CopyInfo{AttemptUnpack: true, CreateDestPath: true}),
+		llb.WithCustomName("[internal] special files")), nil
+}
+
+// unixMode returns the permissions with the special bits of Unix.
+func unixMode(mode fs.FileMode) int64 {
+	m := int64(mode.Perm())
+	for bit, unixBit := range map[fs.FileMode]int64{fs.ModeSetuid: 0o4000, fs.ModeSetgid: 0o2000, fs.ModeSticky: 0o1000} {
+		if mode&bit != 0 {
+			m |= unixBit
+		}
+	}
+	return m
 }
 
 // wanted reports whether a file is under one of the paths or matches one.
