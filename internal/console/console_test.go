@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"github.com/kolla-build/kolla-build/internal/testenv"
 )
 
 func TestGetenv(t *testing.T) {
@@ -94,33 +94,8 @@ func TestOutputRemembersErrors(t *testing.T) {
 }
 
 func TestTerminal(t *testing.T) {
-	pty, tty, err := openPTY()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer pty.Close()
-	defer tty.Close()
+	_, tty := testenv.PTY(t)
 	if Terminal(tty) != tty || Terminal(NewOutput(tty)) != tty {
 		t.Error("the terminal is not found")
 	}
-}
-
-// openPTY opens a pseudoterminal.
-func openPTY() (master, terminal *os.File, err error) {
-	master, err = os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
-	if err != nil {
-		return nil, nil, err
-	}
-	number, err := unix.IoctlGetInt(int(master.Fd()), unix.TIOCGPTN)
-	if err == nil {
-		err = unix.IoctlSetPointerInt(int(master.Fd()), unix.TIOCSPTLCK, 0)
-	}
-	if err == nil {
-		terminal, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", number), os.O_RDWR|unix.O_NOCTTY, 0)
-	}
-	if err != nil {
-		master.Close()
-		return nil, nil, err
-	}
-	return master, terminal, nil
 }

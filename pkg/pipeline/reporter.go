@@ -5,12 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 	"time"
-
-	"golang.org/x/term"
 
 	"github.com/kolla-build/kolla-build/internal/console"
 	"github.com/kolla-build/kolla-build/pkg/build"
@@ -214,7 +211,7 @@ func (r *reporter) writeJSON(s report.Summary) error {
 		}
 		return nil
 	}
-	if f, ok := r.console.Stdout.(*os.File); ok && term.IsTerminal(int(f.Fd())) && !r.cfg.IsSet("format") {
+	if console.Terminal(r.console.Stdout) != nil && !r.cfg.IsSet("format") {
 		return nil // the text is enough for a person
 	}
 	return s.WriteJSON(r.console.Stdout)

@@ -1,0 +1,49 @@
+package pipeline
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/kolla-build/kolla-build/internal/console"
+	"github.com/kolla-build/kolla-build/internal/testenv"
+	"github.com/kolla-build/kolla-build/pkg/config"
+	"github.com/kolla-build/kolla-build/pkg/report"
+)
+
+// TestSummaryOnTerminal holds that the JSON summary is for programs: a person at a
+// terminal sees the text summary only.
+func TestSummaryOnTerminal(t *testing.T) {
+	cfg := &config.Config{Format: "json"}
+	var piped bytes.Buffer
+	r := &reporter{cfg: cfg, console: &console.Console{Stdout: console.NewOutput(&piped)}}
+	if err := r.writeJSON(report.Summary{}); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(piped.String(), `"built"`) {
+		t.Errorf("a pipe got %q", piped.String())
+	}
+
+	master, terminal := testenv.PTY(t)
+	r.console = &console.Console{Stdout: console.NewOutput(terminal)}
+	if err := r.writeJSON(report.Summary{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := terminal.WriteString("end"); err != nil {
+		t.Fatal(err)
+	}
+	if err := master.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	got := make([]byte, 100)
+	n, err := master.Read(got)
+	if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatal(err)
+	}
+	if string(got[:n]) != "end" {
+		t.Errorf("the terminal got %q", got[:n])
+	}
+}
