@@ -114,11 +114,16 @@ func saveCommand() *command {
 }
 
 func loadCommand() *command {
+	var opts storecmd.LoadOptions
 	return &command{
 		Command: cli.Command{
 			Name: "load", Values: config.ValuesFiles, Args: "FILE",
 			Summary: "Load a saved file into the store, a registry or an engine.",
 			Options: loadOptions,
+			Flags: func(f *pflag.FlagSet) {
+				f.BoolVar(&opts.Replace, "replace", false, "Move names that other images in the store have to the loaded images.")
+				f.BoolVar(&opts.Trust, "trust", false, "Accept what the file says about its images: content keys, base images. For your own files.")
+			},
 			Examples: []cli.Example{
 				{Line: "kolla-build load set.tar --push --registry localhost:4000", Effect: "Push the images of a file to a registry."},
 				{Line: "kolla-build load set.tar --engine docker", Effect: "Load them into Docker on this host."},
@@ -128,7 +133,7 @@ func loadCommand() *command {
 			if err := oneArgument(cfg, "file", "kolla-build load set.tar, or - for standard input"); err != nil {
 				return err
 			}
-			return storecmd.Load(ctx, cfg, con, cfg.Args[0])
+			return storecmd.Load(ctx, cfg, con, cfg.Args[0], opts)
 		},
 	}
 }

@@ -12,8 +12,8 @@ import (
 	"testing"
 )
 
-// A pipe is written to, and stays one: as root, a file in the place of /dev/null
-// would be everybody's trouble.
+// A named pipe is written in place, not replaced by a file: as root, replacing
+// /dev/null would break the machine.
 func TestSaveToPipe(t *testing.T) {
 	s, entries := fill(t)
 	want, err := os.ReadFile(saveTo(t, s, entries, SaveOptions{}))
@@ -24,7 +24,7 @@ func TestSaveToPipe(t *testing.T) {
 	if err := syscall.Mkfifo(path, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	r, err := os.OpenFile(path, os.O_RDWR, 0) // so that whatever Save does, nothing waits for the other end
+	r, err := os.OpenFile(path, os.O_RDWR, 0) // so that neither side waits for the other
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,14 +39,14 @@ func TestSaveToPipe(t *testing.T) {
 		t.Fatal(err)
 	}
 	if st, err := os.Lstat(path); err != nil || st.Mode().Type() != os.ModeNamedPipe {
-		t.Fatalf("the pipe is %v now (%v)", st.Mode(), err)
+		t.Fatalf("the pipe became %v (%v)", st.Mode(), err)
 	}
 	if b := <-got; !bytes.Equal(b, want) {
 		t.Errorf("%d bytes came through, and not the bundle's %d", len(b), len(want))
 	}
 }
 
-// /dev/shm holds files as any directory does.
+// /dev/shm is a directory of ordinary files.
 func TestSaveToSharedMemory(t *testing.T) {
 	dir, err := os.MkdirTemp("/dev/shm", "kolla-build-*")
 	if err != nil {

@@ -89,6 +89,10 @@ func (b *bases) find(ctx context.Context, ref string) (store.Entry, error) {
 	if err != nil {
 		return have, err
 	}
+	if ok && have.Kind == store.KindLoaded {
+		b.Console.Notice("%s in the store is from a bundle that is not trusted, and is not used: load the bundle with --trust to build on it", ref)
+		ok = false
+	}
 	if b.Offline {
 		if !ok {
 			return have, fmt.Errorf("base image %s is not in the store", ref)

@@ -2,24 +2,29 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 
 	"github.com/opencontainers/go-digest"
+
+	"github.com/kolla-build/kolla-build/internal/atomicfile"
+	"github.com/kolla-build/kolla-build/internal/ocijson"
 )
 
-// touch notes that this process leans on a blob, so that GC leaves it. It comes
-// before any look at the file: then either the look or GC sees the other.
+// touch notes that this process uses a blob, so that GC keeps it. It must precede
+// any look at the file: then either the look or GC notices the other.
 func (s *Store) touch(d digest.Digest) {
 	s.touchMu.Lock()
 	s.touched[d] = true
 	s.touchMu.Unlock()
 }
 
-// HasBlob reports whether a blob of this size is in the store; size -1 matches
-// any. If it is, it stays until the store is closed, whatever GC runs meanwhile.
+// HasBlob reports whether a blob of this size is in the store; a negative size
+// matches any. GC keeps the blob until the store is closed. The content is not
+// checked.
 func (s *Store) HasBlob(d digest.Digest, size int64) bool {
 	if d.Validate() != nil {
 		return false
@@ -29,9 +34,9 @@ func (s *Store) HasBlob(d digest.Digest, size int64) bool {
 	return err == nil && st.Mode().IsRegular() && (size < 0 || st.Size() == size)
 }
 
-// OpenBlob opens a blob for reading. Its digest is checked while it is read:
-// a read that reaches the end of a blob that is not what it should be returns
-// a *BlobError instead of io.EOF.
+// OpenBlob opens a blob for reading. Its digest is checked while it is read: if
+// the content is damaged, the read that reaches the end returns a *BlobError
+// instead of io.EOF.
 func (s *Store) OpenBlob(d digest.Digest) (io.ReadCloser, error) {
 	if err := d.Validate(); err != nil {
 		return nil, fmt.Errorf("opening blob %q: %w", d, err)
@@ -63,10 +68,12 @@ func (v *verifyReader) Read(p []byte) (int, error) {
 
 func (v *verifyReader) Close() error { return v.f.Close() }
 
-// WriteBlob stores what r gives. If want is not "" the content must have that
-// digest, and if size is not negative that many bytes; a blob that is in the
-// store already is not read from r at all. The blob becomes visible only when
-// it is whole, checked and synced to disk. It returns the digest and the size.
+// WriteBlob stores the content of r. If want is not "", the content must have
+// that digest, and if size is not negative, that many bytes. r is not read if the
+// store has the blob; the content of a blob that is small enough to be a manifest
+// or config is verified first, and replaced if it is damaged. The blob becomes
+// visible when it is complete, verified and synced. WriteBlob returns its digest
+// and size.
 func (s *Store) WriteBlob(ctx context.Context, r io.Reader, want digest.Digest, size int64) (digest.Digest, int64, error) {
 	alg, what := digest.Canonical, "a blob"
 	if want != "" {
@@ -74,43 +81,57 @@ func (s *Store) WriteBlob(ctx context.Context, r io.Reader, want digest.Digest, 
 		if err := want.Validate(); err != nil {
 			return "", 0, fmt.Errorf("writing blob %q: %w", want, err)
 		}
-		if s.HasBlob(want, size) {
-			if size < 0 {
-				if st, err := os.Stat(s.blobPath(want)); err == nil {
-					size = st.Size()
-				}
-			}
-			return want, size, nil
+		if n, ok := s.intact(want, size); ok {
+			return want, n, nil
 		}
 		alg = want.Algorithm()
 	}
+	if s.readOnly {
+		return "", 0, fmt.Errorf("writing %s: %w", what, errReadOnly)
+	}
 	if size > 0 {
-		// Better now than after writing gigabytes; the rest is for the index.
-		if f := free(s.dir); f > 0 && uint64(size)+(1<<20) > f {
+		// Fail before gigabytes are written. 1 MiB is left for the index.
+		if f := freeSpace(s.dir); f > 0 && uint64(size)+(1<<20) > f {
 			return "", 0, fmt.Errorf("writing %s: %w", what, &FullError{Path: s.dir, Need: size, Free: f})
 		}
 	}
 	d, n, err := s.writeBlob(ctx, r, alg, want, size)
 	if err != nil {
-		return "", 0, fmt.Errorf("writing %s: %w", what, full(s.dir, size, err))
+		return "", 0, fmt.Errorf("writing %s: %w", what, noSpace(s.dir, size, err))
 	}
 	return d, n, nil
 }
 
-func (s *Store) writeBlob(ctx context.Context, r io.Reader, alg digest.Algorithm, want digest.Digest, size int64) (_ digest.Digest, _ int64, err error) {
-	f, err := os.CreateTemp(filepath.Join(s.dir, "tmp"), "blob.")
+// intact reports whether a blob is in the store, and its size. Small blobs are
+// verified; reading large ones whenever they are needed would take too long.
+func (s *Store) intact(d digest.Digest, size int64) (int64, bool) {
+	if !s.HasBlob(d, size) {
+		return 0, false
+	}
+	if size < 0 {
+		st, err := os.Stat(s.blobPath(d))
+		if err != nil {
+			return 0, false
+		}
+		size = st.Size()
+	}
+	if size <= ocijson.MaxBytes {
+		if _, err := s.readSmall(d, ""); err != nil {
+			return 0, false
+		}
+	}
+	return size, true
+}
+
+func (s *Store) writeBlob(ctx context.Context, r io.Reader, alg digest.Algorithm, want digest.Digest, size int64) (digest.Digest, int64, error) {
+	dir := filepath.Join(s.dir, "blobs", alg.String())
+	f, err := atomicfile.Create(filepath.Join(dir, "blob"), atomicfile.Options{Mode: 0o444, Durable: true, TempDir: filepath.Join(s.dir, "tmp")})
 	if err != nil {
 		return "", 0, err
 	}
-	defer func() {
-		if err != nil {
-			f.Close()
-			os.Remove(f.Name())
-		}
-	}()
+	defer f.Close()
 	if size >= 0 {
-		// One byte more than allowed tells too much from enough.
-		r = io.LimitReader(r, size+1)
+		r = io.LimitReader(r, size+1) // one more byte shows that there are too many
 	}
 	h := alg.Digester()
 	n, err := copyContext(ctx, io.MultiWriter(f, h.Hash()), r)
@@ -126,28 +147,15 @@ func (s *Store) writeBlob(ctx context.Context, r io.Reader, alg digest.Algorithm
 	case want != "" && got != want:
 		return "", 0, &BlobError{Digest: want, Detail: "its content has digest " + got.String()}
 	}
-	if err := f.Chmod(0o444); err != nil {
-		return "", 0, err
-	}
-	if err := f.Sync(); err != nil {
-		return "", 0, err
-	}
-	if err := f.Close(); err != nil {
-		return "", 0, err
-	}
 	s.touch(got)
-	path := s.blobPath(got)
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", 0, err
 	}
-	if err := os.Rename(f.Name(), path); err != nil {
-		return "", 0, err
-	}
-	return got, n, syncDir(filepath.Dir(path))
+	return got, n, f.CommitAs(s.blobPath(got))
 }
 
-// DropBad removes a blob if its content is not what its digest says, so that
-// it can be written again, and reports whether it did.
+// DropBad removes a blob if its content does not match its digest, so that it can
+// be written again, and reports whether it did.
 func (s *Store) DropBad(ctx context.Context, d digest.Digest) (bool, error) {
 	r, err := s.OpenBlob(d)
 	if err != nil {
@@ -155,11 +163,34 @@ func (s *Store) DropBad(ctx context.Context, d digest.Digest) (bool, error) {
 	}
 	defer r.Close()
 	_, err = copyContext(ctx, io.Discard, r)
-	if _, bad := err.(*BlobError); !bad {
+	var damaged *BlobError
+	if !errors.As(err, &damaged) {
 		return false, err
 	}
+	if s.readOnly {
+		return false, errReadOnly
+	}
 	if err := os.Remove(s.blobPath(d)); err != nil {
-		return false, fmt.Errorf("removing bad blob: %w", err)
+		return false, fmt.Errorf("removing damaged blob: %w", err)
 	}
 	return true, nil
 }
+
+// copyContext is io.Copy that stops when ctx does.
+func copyContext(ctx context.Context, w io.Writer, r io.Reader) (int64, error) {
+	return io.CopyBuffer(onlyWriter{w}, contextReader{ctx, r}, make([]byte, 256<<10))
+}
+
+type contextReader struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (c contextReader) Read(p []byte) (int, error) {
+	if err := c.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return c.r.Read(p)
+}
+
+type onlyWriter struct{ io.Writer }

@@ -16,13 +16,13 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// contentStore is containerd's store on our directory, with what it lacks to
-// be shared: two processes may write under the same ref, remains of a failed
-// write do not spoil the next one, and nothing is deleted through it.
+// contentStore is containerd's store on our directory, made safe for sharing:
+// two processes may write under the same ref, a failed write does not affect the
+// next one, and nothing is deleted through it.
 type contentStore struct {
 	content.Store
 	s      *Store
-	prefix string // of this process's refs: containerd locks refs within one process only
+	prefix string // of this process's refs, because containerd locks refs only within a process
 }
 
 func newContent(s *Store) (content.Store, error) {
@@ -37,7 +37,7 @@ func newContent(s *Store) (content.Store, error) {
 	return &contentStore{Store: inner, s: s, prefix: hex.EncodeToString(b) + "/"}, nil
 }
 
-// Delete refuses: a builder must not take blobs from images. See Store.GC.
+// Delete returns an error: a builder must not remove blobs of images. See Store.GC.
 func (c *contentStore) Delete(context.Context, digest.Digest) error {
 	return fmt.Errorf("deleting from the store through a builder's session: %w", errdefs.ErrPermissionDenied)
 }
@@ -59,7 +59,7 @@ func (c *contentStore) Status(ctx context.Context, ref string) (content.Status, 
 }
 
 func (c *contentStore) ListStatuses(ctx context.Context, fs ...string) ([]content.Status, error) {
-	// The filters are on refs as callers know them, so they come after ours.
+	// Filters apply to refs without our prefix.
 	filter, err := filters.ParseAll(fs...)
 	if err != nil {
 		return nil, err
@@ -99,11 +99,11 @@ func (c *contentStore) Writer(ctx context.Context, opts ...content.WriterOpt) (c
 		return nil, fmt.Errorf("ref must not be empty: %w", errdefs.ErrInvalidArgument)
 	}
 	if o.Desc.Digest != "" {
-		c.s.touch(o.Desc.Digest) // it is here already, or will be
+		c.s.touch(o.Desc.Digest)
 	}
 	w, err := c.Store.Writer(ctx, content.WithRef(c.prefix+o.Ref), content.WithDescriptor(o.Desc))
-	// Two builds may export the same layer at once. The second waits, and finds
-	// the blob there, rather than make its builder try the export again.
+	// If two builds export the same layer, the second waits and finds the blob;
+	// an error would make its builder repeat the export.
 	for i := 0; i < 600 && errdefs.IsUnavailable(err); i++ {
 		select {
 		case <-time.After(50 * time.Millisecond):
@@ -113,7 +113,7 @@ func (c *contentStore) Writer(ctx context.Context, opts ...content.WriterOpt) (c
 		w, err = c.Store.Writer(ctx, content.WithRef(c.prefix+o.Ref), content.WithDescriptor(o.Desc))
 	}
 	if err != nil {
-		return nil, full(c.s.dir, o.Desc.Size, err)
+		return nil, noSpace(c.s.dir, o.Desc.Size, err)
 	}
 	return &contentWriter{Writer: w, c: c, ref: o.Ref, size: o.Desc.Size}, nil
 }
@@ -127,7 +127,7 @@ type contentWriter struct {
 
 func (w *contentWriter) Write(p []byte) (int, error) {
 	n, err := w.Writer.Write(p)
-	return n, full(w.c.s.dir, w.size, err)
+	return n, noSpace(w.c.s.dir, w.size, err)
 }
 
 func (w *contentWriter) Status() (content.Status, error) {
@@ -141,11 +141,11 @@ func (w *contentWriter) Commit(ctx context.Context, size int64, expected digest.
 	w.c.s.touch(d)
 	err := w.Writer.Commit(ctx, size, expected, opts...)
 	if err != nil && !errors.Is(err, errdefs.ErrAlreadyExists) {
-		// containerd keeps the data to be resumed; data that came out wrong
-		// would come out wrong each time.
+		// containerd keeps the data to resume the write, but wrong data stays
+		// wrong.
 		if aerr := w.c.Abort(ctx, w.ref); aerr != nil && !errors.Is(aerr, errdefs.ErrNotFound) {
 			err = errors.Join(err, aerr)
 		}
 	}
-	return full(w.c.s.dir, w.size, err)
+	return noSpace(w.c.s.dir, w.size, err)
 }

@@ -1,34 +1,37 @@
-// Package store owns the local store: one directory, laid out as an OCI image
-// layout, in which built and base images lie, each blob once.
+// Package store owns the local store: one directory, in the form of an OCI image
+// layout, with built and base images, each blob once.
 //
-//	DIR/oci-layout       the layout's version
-//	DIR/index.json       images by name and by content key: the only file that changes
-//	DIR/blobs/sha256/…   manifests, configs and layers, immutable once they are there
-//	DIR/ingest/          blobs on their way in from a builder (containerd's content store)
-//	DIR/tmp/             blobs and files on their way in from elsewhere
-//	DIR/lock/            lock files, empty
-//	DIR/history.json     how long images took: a help for estimates, nothing else
+//	DIR/oci-layout       the version of the layout
+//	DIR/index.json       images by name and content key: the only file that changes
+//	DIR/blobs/sha256/…   manifests, configs and layers, which never change
+//	DIR/ingest/          blobs that a builder is writing (containerd's content store)
+//	DIR/tmp/             other blobs and files that are being written
+//	DIR/lock/            lock files
+//	DIR/history.json     how long images took, for estimates
 //
-// Any tool that reads OCI layouts reads it: skopeo as oci:DIR:NAME, crane and
+// All tools for OCI layouts can read it: skopeo as oci:DIR:NAME, crane and
 // go-containerregistry as a layout.
 //
-// # What survives what
+// # Durability
 //
-// A blob is written beside, checked against its digest, synced and renamed, so
-// that what lies under blobs/ is whole. index.json is replaced the same way,
-// under a lock, so that a reader sees the old or the new one. A process that
-// dies at any moment leaves the store as it was before its last finished call,
-// and what it had begun is removed when the store is next opened by a process
-// that has it to itself.
+// A blob is written to a temporary file, verified against its digest, synced and
+// renamed, so everything in blobs/ was complete when it was written. index.json is
+// replaced in the same way, under a lock. A process that is killed leaves the store
+// as it was after its last completed call; its temporary files are removed the next
+// time that a process opens the store while no other has it open.
 //
-// Content keys are annotations in index.json, not a file of their own: a name,
-// the digest it stands for and the key it was built from change in one rename,
-// so that no crash can make them disagree. An image whose name has moved on
-// stays in the index under its key alone.
+// Content keys are annotations in index.json, so that a name, its digest and the
+// key change in one rename and cannot disagree. An image whose name was moved to
+// another image stays in the index under its key.
 //
-// Nothing here trusts clocks: which blobs may go is decided by references and
-// by locks, never by age alone.
+// Which blobs GC removes is decided by references and locks, not by age, because
+// clocks can be wrong.
 //
-// The package knows images, names and digests. It must not know templates,
-// builders, registries or any other package of this module.
+// # Untrusted content
+//
+// Blobs can come from bundles and registries. Documents are parsed within the limits
+// of package ocijson, and texts of an image that reach index.json contain no control
+// characters.
+//
+// The package must not know templates, builders, registries or configuration.
 package store

@@ -5,20 +5,24 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"strings"
 	"syscall"
 
 	"github.com/opencontainers/go-digest"
+
+	"github.com/kolla-build/kolla-build/internal/units"
 )
 
-// ErrNotFound is what errors.Is finds in the error for a name, a digest or a
-// key that the store does not hold.
+// ErrNotFound is what errors.Is finds in the error for a name, a digest or a key
+// that is not in the store.
 var ErrNotFound = errors.New("not in the store")
 
 // Problem says why a directory cannot be opened as a store.
 type Problem string
 
-// The problems that Open tells apart.
+// The problems that Open distinguishes.
 const (
+	ProblemMissing      Problem = "no store"
 	ProblemNotDirectory Problem = "not a directory"
 	ProblemNotWritable  Problem = "not writable"
 	ProblemForeign      Problem = "not a store"
@@ -27,12 +31,12 @@ const (
 )
 
 // OpenError is the error of Open, and of later calls that find the index
-// broken. Its text names the path and what to do.
+// corrupt.
 type OpenError struct {
 	Path    string // the directory or file that is wrong
 	Problem Problem
 	Detail  string // what was found there
-	Hint    string // what to do about it
+	Advice  string // what the user can do, "" for nothing
 	Err     error  // the cause, may be nil
 }
 
@@ -44,38 +48,42 @@ func (e *OpenError) Error() string {
 	if e.Err != nil {
 		s += ": " + e.Err.Error()
 	}
-	if e.Hint != "" {
-		s += " (" + e.Hint + ")"
-	}
 	return s
 }
 
+// Hint returns what the user can do.
+func (e *OpenError) Hint() string { return e.Advice }
+
+// Unwrap returns the cause.
 func (e *OpenError) Unwrap() error { return e.Err }
 
-// FullError says that the file system of the store has no room. What was being
-// written is gone; what was in the store before is whole.
+// FullError says that the file system of the store has no space left. What was
+// being written was removed.
 type FullError struct {
 	Path string // the directory that was written to
 	Need int64  // bytes of the blob or file that did not fit, 0 if unknown
-	Free uint64 // bytes free when it was noticed
-	Err  error  // the system's error, nil if it was foreseen
+	Free uint64 // bytes free when that was noticed
+	Err  error  // the system's error, nil if it was predicted
 }
 
 func (e *FullError) Error() string {
 	need := ""
 	if e.Need > 0 {
-		need = fmt.Sprintf("%s needed, ", Bytes(e.Need))
+		need = fmt.Sprintf("%s needed, ", units.Bytes(e.Need))
 	}
-	return fmt.Sprintf("no space left in %s: %s%s free (free some space there, or use a store on another disk)",
-		e.Path, need, Bytes(int64(e.Free)))
+	return fmt.Sprintf("no space left in %s: %s%s free", e.Path, need, units.Bytes(int64(e.Free)))
 }
 
+// Hint returns what the user can do.
+func (e *FullError) Hint() string { return "free some space there, or use a directory on another disk" }
+
+// Unwrap returns the cause.
 func (e *FullError) Unwrap() error { return e.Err }
 
-// BlobError says which blob is missing or wrong.
+// BlobError says which blob is missing or damaged.
 type BlobError struct {
 	Digest  digest.Digest
-	Of      string // what it is to the image: "manifest", "config", "layer 3 of 7"
+	Of      string // its role in the image: "manifest", "config", "layer 3 of 7"
 	Path    string // the file, where there is or should be one
 	Missing bool
 	Detail  string
@@ -103,22 +111,59 @@ func (e *BlobError) Error() string {
 	return s
 }
 
+// Unwrap returns the cause.
 func (e *BlobError) Unwrap() error { return e.Err }
 
 // Is makes a missing blob match ErrNotFound.
 func (e *BlobError) Is(target error) bool { return target == ErrNotFound && e.Missing }
 
 // BusyError says that another process uses the store, so that nothing can be
-// removed from it now.
+// removed from it.
 type BusyError struct{ Dir string }
 
 func (e *BusyError) Error() string {
-	return fmt.Sprintf("store %s is in use by another process (run again when it has ended)", e.Dir)
+	return fmt.Sprintf("store %s is in use by another process", e.Dir)
 }
 
-// full turns a write error that means "no room" into a *FullError, and leaves
-// others as they are.
-func full(dir string, need int64, err error) error {
+// Hint returns what the user can do.
+func (e *BusyError) Hint() string { return "run the command again when that process has ended" }
+
+// NamesTakenError says that names in the store belong to other images.
+type NamesTakenError struct {
+	Names []string // sorted
+}
+
+// maxNamesShown bounds the names in a NamesTakenError's text.
+const maxNamesShown = 5
+
+func (e *NamesTakenError) Error() string {
+	shown, more := e.Names, ""
+	if n := len(shown) - maxNamesShown; n > 0 {
+		shown, more = shown[:maxNamesShown], fmt.Sprintf(" and %d more", n)
+	}
+	return fmt.Sprintf("the store has other images named %s%s", strings.Join(shown, ", "), more)
+}
+
+// DamagedError says that a named image's manifest cannot be read, so that it is
+// not known which blobs the image needs.
+type DamagedError struct {
+	Name string
+	Err  error // a *BlobError
+}
+
+func (e *DamagedError) Error() string { return fmt.Sprintf("image %s: %v", e.Name, e.Err) }
+
+// Hint returns what the user can do.
+func (e *DamagedError) Hint() string {
+	return "build, pull or load the image again, or remove its name: kolla-build remove"
+}
+
+// Unwrap returns the cause.
+func (e *DamagedError) Unwrap() error { return e.Err }
+
+// noSpace turns a write error for lack of space into a *FullError, and returns
+// other errors unchanged.
+func noSpace(dir string, need int64, err error) error {
 	if err == nil {
 		return nil
 	}
@@ -127,34 +172,9 @@ func full(dir string, need int64, err error) error {
 		return err
 	}
 	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
-		return &FullError{Path: dir, Need: need, Free: free(dir), Err: err}
+		return &FullError{Path: dir, Need: need, Free: freeSpace(dir), Err: err}
 	}
 	return err
-}
-
-// free returns the bytes that this user may still write in dir's file system,
-// 0 if that cannot be told.
-func free(dir string) uint64 {
-	var st syscall.Statfs_t
-	if err := syscall.Statfs(dir, &st); err != nil {
-		return 0
-	}
-	return st.Bavail * uint64(st.Bsize)
-}
-
-// Bytes formats a count of bytes for people: "512 B", "3.1 MB", in powers of
-// 1000 as registries and disks count.
-func Bytes(n int64) string {
-	const unit = 1000
-	if n < unit {
-		return fmt.Sprintf("%d B", n)
-	}
-	v, i := float64(n)/unit, 0
-	for v >= unit && i < 4 {
-		v /= unit
-		i++
-	}
-	return fmt.Sprintf("%.1f %cB", v, "kMGTP"[i])
 }
 
 func isDenied(err error) bool {

@@ -17,9 +17,9 @@ import (
 )
 
 func TestFullDisk(t *testing.T) {
-	err := full("/", 5_000_000, &os.PathError{Op: "write", Path: "x", Err: syscall.ENOSPC})
+	err := noSpace("/", 5_000_000, &os.PathError{Op: "write", Path: "x", Err: syscall.ENOSPC})
 	var fe *FullError
-	if !errors.As(err, &fe) || !errors.Is(err, syscall.ENOSPC) || !strings.Contains(err.Error(), "5.0 MB needed") {
+	if !errors.As(err, &fe) || !errors.Is(err, syscall.ENOSPC) || !strings.Contains(err.Error(), "4.8 MiB needed") {
 		t.Errorf("full = %v", err)
 	}
 	s := open(t, t.TempDir())

@@ -6,22 +6,27 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// GCResult counts what GC removed.
+// GCResult says what GC removed.
 type GCResult struct {
-	Blobs int
-	Bytes int64
+	Blobs   int
+	Bytes   int64
+	Damaged int // unnamed images whose manifest was damaged
 }
 
-// GC removes the blobs that no entry refers to. It wants the store to itself:
-// if another process has it open, that one may be between writing blobs and
-// naming them, and GC returns a *BusyError having removed nothing. Blobs that
-// this process has written or used stay, so that it may run beside a build.
-// A manifest that cannot be read ends it before anything is removed.
+// GC removes the blobs that no entry refers to. If another process has the store
+// open, which may have written blobs and not named them yet, GC removes nothing
+// and returns a *BusyError. Blobs that this process has written or used are kept,
+// so that it may run beside a build.
+//
+// If the manifest of a named image is damaged, GC removes nothing and returns a
+// *DamagedError, because the image's other blobs are needed to repair it. Entries
+// without a name whose manifest is damaged are removed.
 func (s *Store) GC(ctx context.Context) (GCResult, error) {
 	var res GCResult
 	err := s.alone(func() error {
@@ -41,33 +46,66 @@ func (s *Store) collect(ctx context.Context) (GCResult, error) {
 	if err != nil {
 		return res, err
 	}
-	live := map[digest.Digest]bool{}
-	for _, d := range p.index.Manifests {
-		if err := s.mark(ctx, d, live, 0); err != nil {
+	m := marker{s: s, manifests: map[digest.Digest]bool{}, live: map[digest.Digest]bool{}}
+	damaged := map[digest.Digest]bool{}
+	for _, e := range p.entries {
+		err := m.mark(ctx, e.Digest, 0)
+		var be *BlobError
+		switch {
+		case err == nil:
+		case !errors.As(err, &be):
 			return res, err
+		case e.Name != "":
+			return res, &DamagedError{Name: e.Name, Err: err}
+		default:
+			damaged[e.Digest] = true
 		}
 	}
-	blobs := filepath.Join(s.dir, ocispec.ImageBlobsDir)
-	algs, err := os.ReadDir(blobs)
-	if err != nil {
+	if res.Damaged, err = s.dropUnnamed(damaged); err != nil {
 		return res, err
 	}
-	for _, alg := range algs {
+	return res, s.removeDead(ctx, m.live, &res)
+}
+
+// dropUnnamed removes entries that have no name and one of the digests.
+func (s *Store) dropUnnamed(digests map[digest.Digest]bool) (int, error) {
+	if len(digests) == 0 {
+		return 0, nil
+	}
+	n := 0
+	err := s.update(func(p *snapshot) (bool, error) {
+		before := len(p.index.Manifests)
+		p.index.Manifests = slices.DeleteFunc(p.index.Manifests, func(d ocispec.Descriptor) bool {
+			return d.Annotations[ocispec.AnnotationRefName] == "" && digests[d.Digest]
+		})
+		n = before - len(p.index.Manifests)
+		return n > 0, nil
+	})
+	return n, err
+}
+
+func (s *Store) removeDead(ctx context.Context, live map[digest.Digest]bool, res *GCResult) error {
+	blobs := filepath.Join(s.dir, ocispec.ImageBlobsDir)
+	algorithms, err := os.ReadDir(blobs)
+	if err != nil {
+		return err
+	}
+	for _, alg := range algorithms {
 		files, err := os.ReadDir(filepath.Join(blobs, alg.Name()))
 		if err != nil {
-			return res, err
+			return err
 		}
 		for _, f := range files {
 			if err := ctx.Err(); err != nil {
-				return res, err
+				return err
 			}
 			d := digest.NewDigestFromEncoded(digest.Algorithm(alg.Name()), f.Name())
 			if d.Validate() != nil || live[d] {
-				continue // not a blob, so not ours to remove
+				continue // a file that is not a blob is not ours to remove
 			}
 			n, err := s.removeUnused(d)
 			if err != nil {
-				return res, err
+				return err
 			}
 			if n >= 0 {
 				res.Blobs++
@@ -75,46 +113,51 @@ func (s *Store) collect(ctx context.Context) (GCResult, error) {
 			}
 		}
 	}
-	return res, nil
+	return nil
 }
 
-// mark notes a manifest and all below it. What is missing is skipped: there is
-// nothing to keep. The touched set is left alone, unlike in walk.
-func (s *Store) mark(ctx context.Context, d ocispec.Descriptor, live map[digest.Digest]bool, depth int) error {
+// marker finds the blobs that images need. As in walker, a digest that occurs as
+// a layer may be a manifest elsewhere, so manifests are tracked apart.
+type marker struct {
+	s         *Store
+	manifests map[digest.Digest]bool // those that were read
+	live      map[digest.Digest]bool
+}
+
+// mark marks a manifest and what it refers to. A missing manifest is skipped: it
+// refers to nothing that could be kept. It does not touch what it finds.
+func (m *marker) mark(ctx context.Context, d digest.Digest, depth int) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if live[d.Digest] || depth > 4 {
+	if m.manifests[d] || depth > maxDepth {
+		m.live[d] = true
 		return nil
 	}
-	live[d.Digest] = true
-	b, err := s.readSmall(ocispec.Descriptor{Digest: d.Digest}, "manifest")
+	doc, _, err := m.s.readDocument(d, "manifest")
 	if errors.Is(err, ErrNotFound) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	m, err := parseDocument(b)
-	if err != nil {
-		return &BlobError{Digest: d.Digest, Of: "manifest", Path: s.blobPath(d.Digest), Detail: "not a manifest", Err: err}
+	m.manifests[d], m.live[d] = true, true
+	if doc.Config != nil {
+		m.live[doc.Config.Digest] = true
 	}
-	if m.Config != nil {
-		live[m.Config.Digest] = true
+	for _, l := range doc.Layers {
+		m.live[l.Digest] = true
 	}
-	for _, l := range m.Layers {
-		live[l.Digest] = true
-	}
-	for _, c := range m.Manifests {
-		if err := s.mark(ctx, c, live, depth+1); err != nil {
+	for _, c := range doc.Manifests {
+		if err := m.mark(ctx, c.Digest, depth+1); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// removeUnused removes a blob unless this process leans on it, and returns its
-// size, or -1 if it was left.
+// removeUnused removes a blob unless this process uses it, and returns its size,
+// or -1 if it was kept.
 func (s *Store) removeUnused(d digest.Digest) (int64, error) {
 	s.touchMu.Lock()
 	defer s.touchMu.Unlock()

@@ -7,34 +7,29 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 )
 
 const historyFile = "history.json"
 
-// Durations are what an image's last builds took, for estimates and for
+// Durations says how long an image's last builds took, for estimates and for
 // building the longest path first.
 type Durations struct {
-	Last []time.Duration // newest first, at most keepDurations
+	Last []time.Duration // newest first, up to keepDurations
 	Size int64           // bytes of the image when last built
 }
 
-// keepDurations is how many builds are remembered of each image: enough for a
-// median that one slow mirror does not move.
+// keepDurations is how many builds of an image are recorded: enough for a median
+// that one slow mirror does not change.
 const keepDurations = 5
 
-// Median returns the middle of the remembered durations, 0 if there are none.
+// Median returns the median of the recorded durations, 0 if there are none.
 func (d Durations) Median() time.Duration {
 	if len(d.Last) == 0 {
 		return 0
 	}
-	s := append([]time.Duration(nil), d.Last...)
-	for i := 1; i < len(s); i++ {
-		for j := i; j > 0 && s[j] < s[j-1]; j-- {
-			s[j], s[j-1] = s[j-1], s[j]
-		}
-	}
-	return s[len(s)/2]
+	return slices.Sorted(slices.Values(d.Last))[len(d.Last)/2]
 }
 
 // Record is one build of an image.
@@ -49,8 +44,8 @@ type historyEntry struct {
 	Bytes   int64     `json:"bytes,omitempty"`
 }
 
-// Durations returns what is remembered, by image name. A history that cannot
-// be read is no history: estimates are all that is lost.
+// Durations returns the recorded durations by image name. A history that cannot
+// be read counts as empty, since only estimates depend on it.
 func (s *Store) Durations() map[string]Durations {
 	out := map[string]Durations{}
 	for name, e := range s.readHistory() {
@@ -82,11 +77,11 @@ func (s *Store) RecordDurations(builds map[string]Record) error {
 	if len(builds) == 0 {
 		return nil
 	}
-	unlock, err := s.lock(lockTimes)
+	lock, err := s.lock(lockHistory)
 	if err != nil {
 		return fmt.Errorf("recording durations: %w", err)
 	}
-	defer unlock()
+	defer lock.Close()
 	h := s.readHistory()
 	for name, r := range builds {
 		e := h[name]

@@ -2,66 +2,80 @@ package store
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/partial"
-	"github.com/google/go-containerregistry/pkg/v1/stream"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 	"github.com/opencontainers/go-digest"
-	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/kolla-build/kolla-build/internal/ocijson"
+	"github.com/kolla-build/kolla-build/internal/units"
 )
 
-// Image returns the image with this manifest digest. Layers are read when they
-// are asked for, and checked against their digests while they are read.
+// Image returns the image with this manifest digest. Layers are verified while
+// they are read.
 func (s *Store) Image(d digest.Digest) (v1.Image, error) {
-	b, m, err := s.readDocument(d)
+	raw, m, err := s.document(d)
 	if err != nil {
 		return nil, fmt.Errorf("reading image: %w", err)
 	}
-	if m.Manifests != nil {
-		return nil, fmt.Errorf("reading image %s: it is an index of %d images", d, len(m.Manifests))
+	if m.IsIndex() {
+		return nil, fmt.Errorf("reading image %s: it is an index of %s", d, units.Count(len(m.Manifests), "image"))
 	}
-	man, err := v1.ParseManifest(bytes.NewReader(b))
+	parsed, err := v1.ParseManifest(bytes.NewReader(raw))
 	if err != nil {
 		return nil, fmt.Errorf("reading image: manifest %s: %w", d, err)
 	}
-	return partial.CompressedToImage(&image{s: s, raw: b, manifest: man, mediaType: types.MediaType(m.mediaType())})
+	return partial.CompressedToImage(&image{s: s, raw: raw, manifest: parsed, mediaType: types.MediaType(mediaTypeOf(m))})
 }
 
 // ImageIndex returns the multi-platform image with this digest.
 func (s *Store) ImageIndex(d digest.Digest) (v1.ImageIndex, error) {
-	b, m, err := s.readDocument(d)
+	raw, m, err := s.document(d)
 	if err != nil {
 		return nil, fmt.Errorf("reading image index: %w", err)
 	}
-	if m.Manifests == nil {
+	if !m.IsIndex() {
 		return nil, fmt.Errorf("reading image index %s: it is a single image", d)
 	}
-	return &index{s: s, raw: b, mediaType: types.MediaType(m.mediaType())}, nil
+	return &index{s: s, raw: raw, mediaType: types.MediaType(mediaTypeOf(m))}, nil
 }
 
-func (s *Store) readDocument(d digest.Digest) ([]byte, document, error) {
-	var m document
-	if err := d.Validate(); err != nil {
-		return nil, m, fmt.Errorf("digest %q: %w", d, err)
+// Platforms returns the platforms that an image is for, such as "linux/amd64".
+func (s *Store) Platforms(e Entry) []string {
+	if e.Platform != "" {
+		return []string{e.Platform}
 	}
-	s.touch(d)
-	b, err := s.readSmall(ocispec.Descriptor{Digest: d}, "manifest")
+	_, m, err := s.document(e.Digest)
 	if err != nil {
-		return nil, m, err
+		return nil
 	}
-	if err := json.Unmarshal(b, &m); err != nil {
+	var out []string
+	for _, c := range m.Manifests {
+		if c.Platform != nil && c.Platform.OS != "" && c.Platform.OS != "unknown" {
+			out = append(out, formatPlatform(*c.Platform))
+		}
+	}
+	return out
+}
+
+func (s *Store) document(d digest.Digest) ([]byte, ocijson.Document, error) {
+	s.touch(d)
+	b, err := s.readSmall(d, "manifest")
+	if err != nil {
+		return nil, ocijson.Document{}, err
+	}
+	m, err := ocijson.Parse(b)
+	if err != nil {
 		return nil, m, &BlobError{Digest: d, Of: "manifest", Path: s.blobPath(d), Detail: "not a manifest", Err: err}
 	}
 	return b, m, nil
 }
 
-// image is what partial needs to make a v1.Image of.
+// image implements partial.CompressedImageCore on the store.
 type image struct {
 	s         *Store
 	raw       []byte
@@ -74,7 +88,16 @@ func (i *image) Manifest() (*v1.Manifest, error)     { return i.manifest.DeepCop
 func (i *image) MediaType() (types.MediaType, error) { return i.mediaType, nil }
 
 func (i *image) RawConfigFile() ([]byte, error) {
-	return i.s.readSmall(ocispec.Descriptor{Digest: digest.Digest(i.manifest.Config.Digest.String())}, "config")
+	d := digest.Digest(i.manifest.Config.Digest.String())
+	b, err := i.s.readSmall(d, "config")
+	if err != nil {
+		return nil, err
+	}
+	if _, err := ocijson.ParseConfig(b); err != nil && json.Valid(b) {
+		// Other parsers allocate what the config asks for.
+		return nil, &BlobError{Digest: d, Of: "config", Path: i.s.blobPath(d), Detail: "not an image config", Err: err}
+	}
+	return b, nil
 }
 
 func (i *image) LayerByDigest(h v1.Hash) (partial.CompressedLayer, error) {
@@ -122,117 +145,4 @@ func (x *index) IndexManifest() (*v1.IndexManifest, error) {
 func (x *index) Image(h v1.Hash) (v1.Image, error) { return x.s.Image(digest.Digest(h.String())) }
 func (x *index) ImageIndex(h v1.Hash) (v1.ImageIndex, error) {
 	return x.s.ImageIndex(digest.Digest(h.String()))
-}
-
-// WriteImage copies an image's layers, config and manifest into the store and
-// returns the manifest's digest. Blobs that are here are not read again. The
-// image has no name yet: Put gives it one; until then only GC by another
-// process removes it.
-func (s *Store) WriteImage(ctx context.Context, img v1.Image) (digest.Digest, error) {
-	d, err := s.writeImage(ctx, img)
-	if err != nil {
-		return "", fmt.Errorf("writing image to store: %w", err)
-	}
-	return d, nil
-}
-
-func (s *Store) writeImage(ctx context.Context, img v1.Image) (digest.Digest, error) {
-	layers, err := img.Layers()
-	if err != nil {
-		return "", err
-	}
-	for i, l := range layers {
-		if err := s.writeLayer(ctx, l); err != nil {
-			return "", fmt.Errorf("layer %d of %d: %w", i+1, len(layers), err)
-		}
-	}
-	config, err := img.RawConfigFile()
-	if err != nil {
-		return "", fmt.Errorf("config: %w", err)
-	}
-	name, err := img.ConfigName()
-	if err != nil {
-		return "", fmt.Errorf("config: %w", err)
-	}
-	if _, _, err := s.WriteBlob(ctx, bytes.NewReader(config), digest.Digest(name.String()), int64(len(config))); err != nil {
-		return "", fmt.Errorf("config: %w", err)
-	}
-	raw, err := img.RawManifest()
-	if err != nil {
-		return "", fmt.Errorf("manifest: %w", err)
-	}
-	d, _, err := s.WriteBlob(ctx, bytes.NewReader(raw), digest.FromBytes(raw), int64(len(raw)))
-	return d, err
-}
-
-func (s *Store) writeLayer(ctx context.Context, l v1.Layer) error {
-	want, size := digest.Digest(""), int64(-1)
-	switch h, err := l.Digest(); {
-	case errors.Is(err, stream.ErrNotComputed):
-		// A streamed layer has no digest before it is read.
-	case err != nil:
-		return err
-	default:
-		want = digest.Digest(h.String())
-		if size, err = l.Size(); err != nil {
-			return err
-		}
-		if s.HasBlob(want, size) {
-			return nil
-		}
-	}
-	if mt, err := l.MediaType(); err == nil && !mt.IsDistributable() && want != "" {
-		return nil
-	}
-	rc, err := l.Compressed()
-	if err != nil {
-		return err
-	}
-	_, _, err = s.WriteBlob(ctx, rc, want, size)
-	if cerr := rc.Close(); err == nil {
-		err = cerr
-	}
-	return err
-}
-
-// WriteIndex copies a multi-platform image with all its images into the store
-// and returns the index's digest.
-func (s *Store) WriteIndex(ctx context.Context, idx v1.ImageIndex) (digest.Digest, error) {
-	return s.writeIndex(ctx, idx, 0)
-}
-
-func (s *Store) writeIndex(ctx context.Context, idx v1.ImageIndex, depth int) (digest.Digest, error) {
-	m, err := idx.IndexManifest()
-	if err != nil {
-		return "", fmt.Errorf("writing image index to store: %w", err)
-	}
-	if depth > 3 {
-		return "", errors.New("writing image index to store: indexes nested too deeply")
-	}
-	for _, d := range m.Manifests {
-		switch {
-		case d.MediaType.IsIndex():
-			sub, err := idx.ImageIndex(d.Digest)
-			if err != nil {
-				return "", fmt.Errorf("writing image index to store: %w", err)
-			}
-			if _, err := s.writeIndex(ctx, sub, depth+1); err != nil {
-				return "", err
-			}
-		default:
-			img, err := idx.Image(d.Digest)
-			if err != nil {
-				return "", fmt.Errorf("writing image index to store: %w", err)
-			}
-			if _, err := s.WriteImage(ctx, img); err != nil {
-				return "", err
-			}
-		}
-	}
-	raw, err := idx.RawManifest()
-	if err != nil {
-		return "", fmt.Errorf("writing image index to store: %w", err)
-	}
-	d, _, err := s.WriteBlob(ctx, bytes.NewReader(raw), digest.FromBytes(raw), int64(len(raw)))
-	return d, err
 }

@@ -4,69 +4,32 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"github.com/opencontainers/go-digest"
+	"github.com/opencontainers/image-spec/specs-go"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"sort"
-	"strconv"
-	"strings"
-	"time"
-	"unicode"
 
-	"github.com/google/go-containerregistry/pkg/name"
-	"github.com/opencontainers/go-digest"
-	"github.com/opencontainers/image-spec/specs-go"
-	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
-)
-
-// Annotations of a descriptor in index.json. The names of images are under
-// OCI's own annotation, where other tools look.
-const (
-	annotationKey    = "io.kolla-build.key"
-	annotationKind   = "io.kolla-build.kind"
-	annotationOrigin = "io.kolla-build.origin"
-	annotationSize   = "io.kolla-build.size"
-	annotationStored = "io.kolla-build.stored"
+	"github.com/kolla-build/kolla-build/pkg/imageref"
 )
 
 const emptyIndex = `{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}` + "\n"
 
-// Kind says how an image came into the store.
-type Kind string
-
-// The kinds of images.
-const (
-	KindBuilt Kind = "built" // by a run
-	KindBase  Kind = "base"  // from outside: bootstrapped, imported or pulled
-)
-
-// Entry is an image in the store.
-type Entry struct {
-	Name      string        // full reference, such as "localhost:4000/kolla/nova-api:t"; "" once its name moved on
-	Digest    digest.Digest // of the manifest, or of the index of a multi-platform image
-	MediaType string        // of what Digest names
-	Size      int64         // bytes of manifest, config and layers as stored (compressed)
-	Key       string        // content key of the build, "" for images from elsewhere
-	Platform  string        // such as "linux/amd64", "" for an index
-	Created   time.Time     // as the image's config says
-	Stored    time.Time     // when it was put here
-	Kind      Kind          // "" for images that another tool put here
-	Origin    string        // for people: where a base image came from
-}
-
 // snapshot is index.json as read, with its entries by name and key.
 type snapshot struct {
-	file    *os.File // kept open, so that its inode cannot come back as another file's
+	file    *os.File // kept open, so that its inode is not reused for another file
 	stat    os.FileInfo
 	index   ocispec.Index
 	entries []Entry
 	byName  map[string]int
 	byKey   map[string]int
-	normal  map[string]int // names as Docker completes them
+	full    map[string]int // by full reference
 }
 
-// snapshot returns the current index, reading it anew only if it changed.
+// snapshot returns the current index. It reads the file only if it changed.
 func (s *Store) snapshot() (*snapshot, error) {
 	path := filepath.Join(s.dir, ocispec.ImageIndexFile)
 	s.mu.Lock()
@@ -81,7 +44,7 @@ func (s *Store) snapshot() (*snapshot, error) {
 	}
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, corruptIndex(path, errors.New("the file has vanished"))
+		return nil, corruptIndex(path, errors.New("the file does not exist"))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("reading store index: %w", err)
@@ -118,7 +81,7 @@ func (p *snapshot) read(path string) error {
 
 func corruptIndex(path string, err error) error {
 	return &OpenError{Path: path, Problem: ProblemCorrupt, Err: err,
-		Hint: fmt.Sprintf("blobs are kept: move the file away with `mv %[1]s %[1]s.bad` and run again, the next build makes the names anew", path)}
+		Advice: fmt.Sprintf("blobs are kept: move the file away with `mv %[1]s %[1]s.bad` and run again; the next build writes a new index", path)}
 }
 
 func (p *snapshot) parse() error {
@@ -134,7 +97,7 @@ func (p *snapshot) parse() error {
 		}
 		e := EntryOf(d)
 		p.entries = append(p.entries, e)
-		// Later entries win: they were put later.
+		// Later entries are newer and win.
 		if e.Name != "" {
 			p.byName[e.Name] = i
 		}
@@ -145,112 +108,53 @@ func (p *snapshot) parse() error {
 	return nil
 }
 
-// EntryOf reads an entry from a descriptor in the index of this store, or of
-// any other layout.
-func EntryOf(d ocispec.Descriptor) Entry {
-	a := d.Annotations
-	e := Entry{
-		Name: a[ocispec.AnnotationRefName], Digest: d.Digest, MediaType: d.MediaType,
-		Key: a[annotationKey], Kind: Kind(a[annotationKind]), Origin: a[annotationOrigin],
-	}
-	if e.Size, _ = strconv.ParseInt(a[annotationSize], 10, 64); e.Size == 0 {
-		e.Size = d.Size
-	}
-	e.Created, _ = time.Parse(time.RFC3339Nano, a[ocispec.AnnotationCreated])
-	e.Stored, _ = time.Parse(time.RFC3339Nano, a[annotationStored])
-	if d.Platform != nil {
-		e.Platform = formatPlatform(*d.Platform)
-	}
-	return e
-}
-
-func formatPlatform(p ocispec.Platform) string {
-	s := p.OS + "/" + p.Architecture
-	if p.Variant != "" {
-		s += "/" + p.Variant
-	}
-	return s
-}
-
-func parsePlatform(s string) *ocispec.Platform {
-	parts := strings.Split(s, "/")
-	if len(parts) < 2 {
-		return nil
-	}
-	p := &ocispec.Platform{OS: parts[0], Architecture: parts[1]}
-	if len(parts) > 2 {
-		p.Variant = parts[2]
-	}
-	return p
-}
-
-// Descriptor is the inverse of EntryOf; size is that of the manifest alone, in
-// bytes.
-func (e Entry) Descriptor(size int64) ocispec.Descriptor {
-	a := map[string]string{}
-	set := func(k, v string) {
-		if v != "" {
-			a[k] = v
-		}
-	}
-	set(ocispec.AnnotationRefName, e.Name)
-	set(annotationKey, e.Key)
-	set(annotationKind, string(e.Kind))
-	set(annotationOrigin, e.Origin)
-	set(annotationSize, strconv.FormatInt(e.Size, 10))
-	if !e.Created.IsZero() {
-		set(ocispec.AnnotationCreated, e.Created.UTC().Format(time.RFC3339Nano))
-	}
-	if !e.Stored.IsZero() {
-		set(annotationStored, e.Stored.UTC().Format(time.RFC3339Nano))
-	}
-	return ocispec.Descriptor{
-		MediaType: e.MediaType, Digest: e.Digest, Size: size, Annotations: a, Platform: parsePlatform(e.Platform),
-	}
-}
-
-// Lookup returns the image with this name. A name is also found in its long
-// form: debian:trixie and docker.io/library/debian:trixie are the same image.
+// Lookup returns the image with this name. All spellings of a reference find it:
+// debian:trixie and docker.io/library/debian:trixie are the same image.
 func (s *Store) Lookup(ref string) (Entry, bool, error) {
 	p, err := s.snapshot()
 	if err != nil {
 		return Entry{}, false, err
 	}
+	e, ok := s.find(p, ref)
+	return e, ok, nil
+}
+
+func (s *Store) find(p *snapshot, ref string) (Entry, bool) {
 	if i, ok := p.byName[ref]; ok {
-		return p.entries[i], true, nil
+		return p.entries[i], true
 	}
-	n := normal(ref)
-	if n == "" {
-		return Entry{}, false, nil
+	full := fullReference(ref)
+	if full == "" {
+		return Entry{}, false
 	}
 	s.mu.Lock()
-	if p.normal == nil {
-		p.normal = make(map[string]int, len(p.byName))
-		for have, i := range p.byName {
-			if h := normal(have); h != "" {
-				p.normal[h] = i
+	defer s.mu.Unlock()
+	if p.full == nil {
+		p.full = make(map[string]int, len(p.byName))
+		for name, i := range p.byName {
+			if f := fullReference(name); f != "" {
+				p.full[f] = i
 			}
 		}
 	}
-	i, ok := p.normal[n]
-	s.mu.Unlock()
+	i, ok := p.full[full]
 	if !ok {
-		return Entry{}, false, nil
+		return Entry{}, false
 	}
-	return p.entries[i], true, nil
+	return p.entries[i], true
 }
 
-// normal completes a reference as Docker does, "" if it is none.
-func normal(ref string) string {
-	r, err := name.ParseReference(ref)
+// fullReference returns the complete form of a reference, "" if it is not valid.
+func fullReference(ref string) string {
+	r, err := imageref.Parse(ref)
 	if err != nil {
 		return ""
 	}
-	return r.Name()
+	return r.WithDefaultTag().String()
 }
 
-// ByKey returns the image that was built from this content key, the newest if
-// several were, whether or not it still has a name.
+// ByKey returns the newest image that was built from this content key, whether or
+// not it has a name.
 func (s *Store) ByKey(key string) (Entry, bool, error) {
 	p, err := s.snapshot()
 	if err != nil || key == "" {
@@ -263,7 +167,7 @@ func (s *Store) ByKey(key string) (Entry, bool, error) {
 	return p.entries[i], true, nil
 }
 
-// ByDigest returns an entry with this digest, a named one if there is one.
+// ByDigest returns an entry with this digest, one with a name if possible.
 func (s *Store) ByDigest(d digest.Digest) (Entry, bool, error) {
 	p, err := s.snapshot()
 	if err != nil {
@@ -278,8 +182,8 @@ func (s *Store) ByDigest(d digest.Digest) (Entry, bool, error) {
 	return found, ok, nil
 }
 
-// Entries returns all images: named ones sorted by name, then those that only
-// their key remembers, oldest first.
+// Entries returns all images: those with a name sorted by name, then those that
+// only have a key, oldest first.
 func (s *Store) Entries() ([]Entry, error) {
 	p, err := s.snapshot()
 	if err != nil {
@@ -298,33 +202,19 @@ func (s *Store) Entries() ([]Entry, error) {
 	return append(named, rest...), nil
 }
 
-// checkName refuses names that would confuse the tools that read the layout.
-func checkName(n string) error {
-	if len(n) > 4096 {
-		return fmt.Errorf("image name of %d bytes is too long", len(n))
-	}
-	for _, r := range n {
-		if r <= ' ' || r == unicode.ReplacementChar || unicode.IsControl(r) || unicode.IsSpace(r) {
-			return fmt.Errorf("image name %q holds a space or control character", n)
-		}
-	}
-	return nil
-}
-
-// update runs change on the index under its lock and replaces the file if
-// change reports that it did something.
+// update runs change on a copy of the index under its lock, and replaces the file
+// if change reports a change.
 func (s *Store) update(change func(*snapshot) (bool, error)) error {
-	unlock, err := s.lock(lockIndex)
+	lock, err := s.lock(lockIndex)
 	if err != nil {
 		return fmt.Errorf("writing store index: %w", err)
 	}
-	defer unlock()
+	defer lock.Close()
 	cur, err := s.snapshot()
 	if err != nil {
 		return err
 	}
-	// A copy: the current one is in the hands of readers.
-	next := &snapshot{index: cur.index}
+	next := &snapshot{index: cur.index, entries: cur.entries, byName: cur.byName} // others may be reading cur
 	next.index.Manifests = append([]ocispec.Descriptor(nil), cur.index.Manifests...)
 	changed, err := change(next)
 	if err != nil || !changed {

@@ -2,59 +2,40 @@ package store
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
-	"syscall"
+
+	"github.com/kolla-build/kolla-build/internal/filelock"
 )
 
-// Lock files. The kernel drops a flock when its holder dies, however it dies.
+// Lock files.
 const (
-	lockUsers = "users" // shared by all who have the store open; exclusive to remove things
-	lockGC    = "gc"    // held while trying for lockUsers exclusively, so that one tries at a time
-	lockIndex = "index" // exclusive while index.json is read, changed and replaced
-	lockTimes = "history"
+	lockUsers   = "users"   // shared by all who have the store open, exclusive to remove blobs
+	lockGC      = "gc"      // held while trying to make lockUsers exclusive
+	lockIndex   = "index"   // held while index.json is read, changed and replaced
+	lockHistory = "history" // the same for history.json
 )
 
-// lock takes the named lock exclusively and returns what gives it back. Each
-// call opens the file anew: flock belongs to the open file, so goroutines
-// exclude each other as processes do.
-func (s *Store) lock(name string) (func(), error) {
-	f, err := os.OpenFile(filepath.Join(s.dir, "lock", name), os.O_RDWR|os.O_CREATE, 0o644)
-	if err != nil {
-		return nil, err
+// lock takes a lock exclusively. It excludes goroutines as well as processes.
+func (s *Store) lock(name string) (*filelock.Lock, error) {
+	if s.readOnly {
+		return nil, errReadOnly
 	}
-	if err := flock(f, syscall.LOCK_EX); err != nil {
-		f.Close()
-		return nil, err
-	}
-	return func() { f.Close() }, nil
+	return filelock.Acquire(filepath.Join(s.dir, "lock", name))
 }
 
-func flock(f *os.File, how int) error {
-	for {
-		err := syscall.Flock(int(f.Fd()), how)
-		if !errors.Is(err, syscall.EINTR) {
-			if err != nil {
-				return fmt.Errorf("locking %s: %w", f.Name(), err)
-			}
-			return nil
-		}
-	}
-}
-
-// enter registers this process as a user of the store. The first one in cleans
-// up after those that died.
+// enter registers this process as a user of the store. The first user removes
+// what processes that were killed left behind.
 func (s *Store) enter() error {
-	f, err := os.OpenFile(filepath.Join(s.dir, "lock", lockUsers), os.O_RDWR|os.O_CREATE, 0o644)
+	l, err := filelock.Open(filepath.Join(s.dir, "lock", lockUsers))
 	if err != nil {
 		return err
 	}
-	s.users = f
+	s.users = l
 	if err := s.alone(s.sweep); err != nil {
 		var busy *BusyError
 		if !errors.As(err, &busy) {
-			f.Close()
+			l.Close()
 			s.users = nil
 			return err
 		}
@@ -63,30 +44,34 @@ func (s *Store) enter() error {
 }
 
 // alone runs fn while no other process has the store open, or returns a
-// *BusyError. Processes that open the store meanwhile wait. Afterwards the
+// *BusyError. Processes that open the store meanwhile wait. Afterwards this
 // process is a user of the store as before.
 func (s *Store) alone(fn func() error) error {
-	// Changing a shared flock into an exclusive one drops it first, and on
-	// failure it is lost. The gc lock sees to it that nobody else can take
-	// the exclusive one in that gap.
-	done, err := s.lock(lockGC)
+	if s.readOnly {
+		return errReadOnly
+	}
+	// Making a shared lock exclusive releases it for a moment. The gc lock keeps
+	// others from taking the exclusive lock in that moment.
+	gc, err := s.lock(lockGC)
 	if err != nil {
 		return err
 	}
-	defer done()
-	err = flock(s.users, syscall.LOCK_EX|syscall.LOCK_NB)
+	defer gc.Close()
+	var held *filelock.HeldError
+	err = s.users.TryLock()
 	if err == nil {
 		err = fn()
-	} else if errors.Is(err, syscall.EWOULDBLOCK) {
+	} else if errors.As(err, &held) {
 		err = &BusyError{Dir: s.dir}
 	}
-	if serr := flock(s.users, syscall.LOCK_SH); err == nil {
+	if serr := s.users.RLock(); err == nil {
 		err = serr
 	}
 	return err
 }
 
-// sweep removes what dead processes had begun. The caller is alone.
+// sweep removes the temporary files of processes that were killed. No other
+// process has the store open.
 func (s *Store) sweep() error {
 	for _, d := range []string{"ingest", "tmp"} {
 		names, err := os.ReadDir(filepath.Join(s.dir, d))

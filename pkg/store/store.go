@@ -16,34 +16,38 @@ import (
 	"github.com/containerd/log"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/kolla-build/kolla-build/internal/atomicfile"
+	"github.com/kolla-build/kolla-build/internal/disk"
+	"github.com/kolla-build/kolla-build/internal/filelock"
 )
 
-// Store is an open store. Its methods may be called by several goroutines, and
-// several processes may have the same directory open.
+// Store is an open store. It is safe for concurrent use, and several processes
+// may have the same directory open.
 type Store struct {
-	dir     string
-	users   *os.File // holds a shared lock for as long as the store is open
-	content content.Store
+	dir      string
+	readOnly bool
+	users    *filelock.Lock // shared for as long as the store is open
+	content  content.Store
 
 	mu   sync.Mutex // guards snap and serialises index writers of this process
 	snap *snapshot
 
-	// touched holds the digests that this process has written, or has found
-	// here and leans on. GC keeps them whether an image refers to them yet
-	// or not.
+	// touched holds the digests that this process has written or found. GC
+	// keeps them whether or not an image refers to them yet.
 	touchMu sync.Mutex
 	touched map[digest.Digest]bool
 }
 
-// files that may lie in a store's directory beside those of the layout.
-var ours = map[string]bool{
+// ownNames are the names that a store's directory may contain.
+var ownNames = map[string]bool{
 	ocispec.ImageLayoutFile: true, ocispec.ImageIndexFile: true, ocispec.ImageBlobsDir: true,
 	"ingest": true, "tmp": true, "lock": true, historyFile: true, "lost+found": true,
 }
 
-// Open opens the store in dir, and makes it first if dir is absent or empty.
-// Its errors are *OpenError where the directory is at fault. Remains of
-// processes that died are removed if no other process has the store open.
+// Open opens the store in dir, and creates it if dir does not exist or is empty.
+// If the directory is at fault, the error is an *OpenError. Temporary files of
+// processes that were killed are removed if no other process has the store open.
 func Open(dir string) (*Store, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
@@ -63,10 +67,10 @@ func Open(dir string) (*Store, error) {
 	return s, nil
 }
 
-// OpenReadOnly opens a store that this user may not write to, or shall not:
-// nothing in its directory is made, removed or changed. Calls that would write
-// fail. Where even the lock file cannot be opened, GC by another process is not
-// kept from removing what is read here; readers then see a *BlobError.
+// OpenReadOnly opens an existing store without creating, removing or changing
+// anything in its directory, which this user may not be allowed to. Methods that
+// write return errors. If the lock file cannot be opened, another process's GC
+// may remove what is being read; the reader then gets a *BlobError.
 func OpenReadOnly(dir string) (*Store, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
@@ -75,17 +79,17 @@ func OpenReadOnly(dir string) (*Store, error) {
 	layout := filepath.Join(dir, ocispec.ImageLayoutFile)
 	if _, err := os.Stat(layout); err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
-			return nil, &OpenError{Path: dir, Problem: ProblemForeign, Detail: "it holds no " + ocispec.ImageLayoutFile, Hint: "nothing has been built into it yet; --data-dir names another data directory"}
+			return nil, &OpenError{Path: dir, Problem: ProblemMissing, Advice: "build, load or bootstrap images first, or name another data directory with --data-dir"}
 		}
 		return nil, openError(dir, err)
 	}
-	s := &Store{dir: dir, touched: map[digest.Digest]bool{}}
-	if f, err := os.Open(filepath.Join(dir, "lock", lockUsers)); err == nil {
-		if err := flock(f, syscall.LOCK_SH); err != nil {
-			f.Close()
+	s := &Store{dir: dir, readOnly: true, touched: map[digest.Digest]bool{}}
+	if l, err := filelock.OpenExisting(filepath.Join(dir, "lock", lockUsers)); err == nil {
+		if err := l.RLock(); err != nil {
+			l.Close()
 			return nil, openError(dir, err)
 		}
-		s.users = f
+		s.users = l
 	}
 	if err := s.initLayout(); err != nil {
 		s.Close()
@@ -98,7 +102,14 @@ func OpenReadOnly(dir string) (*Store, error) {
 	return s, nil
 }
 
-// prepare makes the directories, or says why dir cannot become a store.
+// Exists reports whether dir contains a store.
+func Exists(dir string) bool { return exists(filepath.Join(dir, ocispec.ImageLayoutFile)) }
+
+// errReadOnly is the error of methods that write to a store that was opened by
+// OpenReadOnly.
+var errReadOnly = errors.New("the store is open for reading only")
+
+// prepare creates the directories, or says why dir cannot be a store.
 func prepare(dir string) error {
 	st, err := os.Stat(dir)
 	switch {
@@ -106,7 +117,7 @@ func prepare(dir string) error {
 	case err != nil:
 		return openError(dir, err)
 	case !st.IsDir():
-		return &OpenError{Path: dir, Problem: ProblemNotDirectory, Hint: "choose a directory, or remove the file"}
+		return &OpenError{Path: dir, Problem: ProblemNotDirectory, Advice: "choose a directory, or remove the file"}
 	default:
 		if err := checkForeign(dir); err != nil {
 			return err
@@ -120,8 +131,8 @@ func prepare(dir string) error {
 	return nil
 }
 
-// checkForeign refuses a directory that holds other things, so that a mistyped
-// path does not fill somebody's home directory with blobs.
+// checkForeign refuses a directory with other content, so that a mistyped path
+// does not fill a home directory with blobs.
 func checkForeign(dir string) error {
 	if exists(filepath.Join(dir, ocispec.ImageLayoutFile)) {
 		return nil
@@ -131,11 +142,11 @@ func checkForeign(dir string) error {
 		return openError(dir, err)
 	}
 	for _, n := range names {
-		if !ours[n.Name()] && !strings.HasPrefix(n.Name(), "."+ocispec.ImageLayoutFile) {
+		if !ownNames[n.Name()] && !strings.HasPrefix(n.Name(), "."+ocispec.ImageLayoutFile) {
 			return &OpenError{
 				Path: dir, Problem: ProblemForeign,
-				Detail: fmt.Sprintf("it holds %q and no %s", n.Name(), ocispec.ImageLayoutFile),
-				Hint:   "choose an empty directory, or one that was made by this tool or is an OCI layout",
+				Detail: fmt.Sprintf("it contains %q and no %s", n.Name(), ocispec.ImageLayoutFile),
+				Advice: "choose an empty directory, a store or an OCI layout",
 			}
 		}
 	}
@@ -149,20 +160,20 @@ func openError(dir string, err error) error {
 	}
 	switch {
 	case isDenied(err):
-		return &OpenError{Path: dir, Problem: ProblemNotWritable, Err: err, Hint: "run as its owner, or choose another data directory with --data-dir"}
+		return &OpenError{Path: dir, Problem: ProblemNotWritable, Err: err, Advice: "run as its owner, or choose another data directory with --data-dir"}
 	case errors.Is(err, syscall.ENOTDIR) || errors.Is(err, syscall.EEXIST):
-		return &OpenError{Path: dir, Problem: ProblemNotDirectory, Err: err, Hint: "a part of the path is a file; choose another data directory with --data-dir"}
+		return &OpenError{Path: dir, Problem: ProblemNotDirectory, Err: err, Advice: "a part of the path is a file; choose another data directory with --data-dir"}
 	}
-	return fmt.Errorf("opening store %s: %w", dir, full(dir, 0, err))
+	return fmt.Errorf("opening store %s: %w", dir, noSpace(dir, 0, err))
 }
 
-// init reads the layout's files, and writes them where they are missing.
+// init reads the layout's files, and writes those that do not exist.
 func (s *Store) init() error {
-	unlock, err := s.lock(lockIndex)
+	lock, err := s.lock(lockIndex)
 	if err != nil {
 		return openError(s.dir, err)
 	}
-	defer unlock()
+	defer lock.Close()
 	if err := s.initLayout(); err != nil {
 		return err
 	}
@@ -184,7 +195,7 @@ func (s *Store) init() error {
 func (s *Store) initLayout() error {
 	path := filepath.Join(s.dir, ocispec.ImageLayoutFile)
 	b, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, fs.ErrNotExist) && !s.readOnly {
 		b, err = json.Marshal(ocispec.ImageLayout{Version: ocispec.ImageLayoutVersion})
 		if err == nil {
 			err = s.replace(path, b)
@@ -196,18 +207,18 @@ func (s *Store) initLayout() error {
 	var l ocispec.ImageLayout
 	if err := json.Unmarshal(b, &l); err != nil {
 		return &OpenError{Path: path, Problem: ProblemCorrupt, Err: err,
-			Hint: fmt.Sprintf(`it should read {"imageLayoutVersion":"%s"}`, ocispec.ImageLayoutVersion)}
+			Advice: fmt.Sprintf(`it should contain {"imageLayoutVersion":"%s"}`, ocispec.ImageLayoutVersion)}
 	}
 	if major, _, _ := strings.Cut(l.Version, "."); major != "1" {
 		return &OpenError{Path: path, Problem: ProblemNewer,
 			Detail: fmt.Sprintf("layout version %q, this tool knows %s", l.Version, ocispec.ImageLayoutVersion),
-			Hint:   "use the tool that made it, or another directory"}
+			Advice: "use the tool that wrote it, or another directory"}
 	}
 	return nil
 }
 
-// Close gives the store back. Blobs and entries written before are durable
-// already; Close lets other processes clean up.
+// Close closes the store. Blobs and entries are durable when the method that
+// wrote them returns; Close lets other processes remove garbage.
 func (s *Store) Close() error {
 	s.mu.Lock()
 	if s.snap != nil {
@@ -226,67 +237,34 @@ func (s *Store) Close() error {
 // Dir returns the store's directory as an absolute path.
 func (s *Store) Dir() string { return s.dir }
 
-// Free returns the bytes that can still be written to the store's file system.
-func (s *Store) Free() uint64 { return free(s.dir) }
-
 // Content returns the blobs as containerd's content store, for a BuildKit
-// session: base images are read from it and built ones written to it. Several
-// sessions and processes may use it at once. It does not delete. A store that
-// was opened to be read has none.
+// session: base images are read from it and built images written to it. Several
+// sessions and processes may use it concurrently. It does not delete. It is nil
+// if the store is read-only.
 func (s *Store) Content() content.Store { return s.content }
 
 func (s *Store) blobPath(d digest.Digest) string {
 	return filepath.Join(s.dir, ocispec.ImageBlobsDir, d.Algorithm().String(), d.Encoded())
 }
 
-// replace writes a small file so that it is either the old or the new one,
-// whatever happens.
+// replace writes a small file atomically and durably.
 func (s *Store) replace(path string, b []byte) error {
-	f, err := os.CreateTemp(filepath.Join(s.dir, "tmp"), filepath.Base(path)+".")
-	if err != nil {
-		return full(s.dir, int64(len(b)), err)
-	}
-	tmp := f.Name()
-	_, err = f.Write(b)
-	if err == nil {
-		err = f.Chmod(0o644)
-	}
-	if err == nil {
-		err = f.Sync()
-	}
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	if err == nil {
-		err = os.Rename(tmp, path)
-	}
-	if err != nil {
-		os.Remove(tmp)
-		return full(s.dir, int64(len(b)), err)
-	}
-	return syncDir(filepath.Dir(path))
+	err := atomicfile.WriteFile(path, b, atomicfile.Options{Durable: true, TempDir: filepath.Join(s.dir, "tmp")})
+	return noSpace(s.dir, int64(len(b)), err)
 }
 
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	// Some file systems cannot sync directories and need not.
-	if err := d.Sync(); err != nil && !errors.Is(err, syscall.EINVAL) {
-		return err
-	}
-	return nil
+func freeSpace(dir string) uint64 {
+	_, free := disk.Space(dir)
+	return uint64(max(0, free))
 }
 
-var quiet sync.Mutex
+var logLevel sync.Mutex // guards the level of containerd's global log
 
-// newLocal opens containerd's content store. It warns on its global log if the
-// file system has no fs-verity, which few have and nobody here asked for.
+// newLocal opens containerd's content store, without its warning about a file
+// system that has no fs-verity.
 func newLocal(dir string) (content.Store, error) {
-	quiet.Lock()
-	defer quiet.Unlock()
+	logLevel.Lock()
+	defer logLevel.Unlock()
 	if level := log.GetLevel(); level >= log.WarnLevel {
 		if err := log.SetLevel(log.ErrorLevel.String()); err == nil {
 			defer func() { _ = log.SetLevel(level.String()) }()

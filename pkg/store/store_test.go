@@ -26,7 +26,7 @@ import (
 	"github.com/kolla-build/kolla-build/internal/testenv"
 )
 
-func open(t *testing.T, dir string) *Store {
+func open(t testing.TB, dir string) *Store {
 	t.Helper()
 	s, err := Open(dir)
 	if err != nil {
@@ -123,7 +123,7 @@ func TestOpenProblems(t *testing.T) {
 	} {
 		_, err := Open(c.dir)
 		var oe *OpenError
-		if !errors.As(err, &oe) || oe.Problem != c.problem || !strings.Contains(err.Error(), c.says) {
+		if !errors.As(err, &oe) || oe.Problem != c.problem || !strings.Contains(err.Error()+" "+oe.Hint(), c.says) {
 			t.Errorf("Open(%s) = %v, want %q saying %q", c.dir, err, c.problem, c.says)
 		}
 	}

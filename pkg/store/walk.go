@@ -2,21 +2,24 @@ package store
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/kolla-build/kolla-build/internal/ocijson"
+	"github.com/kolla-build/kolla-build/internal/units"
 )
 
-// maxManifest bounds what is read into memory as a manifest or config. Registries
-// allow 4 MiB for manifests; configs of images with long histories stay below.
-const maxManifest = 16 << 20
+// maxDepth is how deep indexes may be nested: an image is a manifest, or an index
+// of manifests. More than that protects nothing and costs time.
+const maxDepth = 3
 
 // summary is what a walk over an image finds.
 type summary struct {
@@ -26,44 +29,33 @@ type summary struct {
 	config    *ocispec.Descriptor
 }
 
-// visit is called for each blob of an image once, manifests before what they
-// refer to.
+// visit is called for each blob of an image once, for a manifest before the blobs
+// that it refers to.
 type visit func(ctx context.Context, s *Store, d ocispec.Descriptor, of string) error
 
-// walk reads the manifest with this digest, and those below it if it is an
-// index, and visits every blob.
+// walk reads the manifest with this digest, and those of an index, and visits
+// every blob.
 func (s *Store) walk(ctx context.Context, d digest.Digest, v visit) (summary, error) {
-	w := walker{s: s, visit: v, seen: map[digest.Digest]bool{}}
+	w := walker{s: s, visit: v, manifests: map[digest.Digest]bool{}, visited: map[digest.Digest]bool{}}
 	err := w.manifest(ctx, ocispec.Descriptor{Digest: d, Size: -1}, "manifest", 0)
 	return w.sum, err
 }
 
+// walker walks over an image. A digest can occur both as a layer and as a
+// manifest: what it refers to counts nevertheless, so the two are tracked apart.
 type walker struct {
-	s     *Store
-	visit visit
-	seen  map[digest.Digest]bool
-	sum   summary
+	s         *Store
+	visit     visit
+	manifests map[digest.Digest]bool // those that were read
+	visited   map[digest.Digest]bool // all blobs that were visited
+	sum       summary
 }
 
-// document is a manifest or an index: they share these fields.
-type document struct {
-	MediaType string               `json:"mediaType"`
-	Config    *ocispec.Descriptor  `json:"config"`
-	Layers    []ocispec.Descriptor `json:"layers"`
-	Manifests []ocispec.Descriptor `json:"manifests"`
-}
-
-func parseDocument(b []byte) (document, error) {
-	var m document
-	err := json.Unmarshal(b, &m)
-	return m, err
-}
-
-func (m document) mediaType() string {
+func mediaTypeOf(m ocijson.Document) string {
 	switch {
 	case m.MediaType != "":
 		return m.MediaType
-	case m.Manifests != nil:
+	case m.IsIndex():
 		return ocispec.MediaTypeImageIndex
 	}
 	return ocispec.MediaTypeImageManifest
@@ -73,29 +65,29 @@ func (w *walker) manifest(ctx context.Context, d ocispec.Descriptor, of string, 
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if w.seen[d.Digest] {
+	if w.manifests[d.Digest] {
 		return nil
 	}
-	w.seen[d.Digest] = true
+	w.manifests[d.Digest] = true
 	w.s.touch(d.Digest)
-	b, err := w.s.readSmall(d, of)
+	m, size, err := w.s.readDocument(d.Digest, of)
 	if err != nil {
 		return err
 	}
-	var m document
-	if err := json.Unmarshal(b, &m); err != nil {
-		return &BlobError{Digest: d.Digest, Of: of, Path: w.s.blobPath(d.Digest), Detail: "not a manifest", Err: err}
-	}
-	size := int64(len(b))
-	w.sum.total += size
 	if depth == 0 {
-		w.sum.mediaType, w.sum.size, w.sum.config = m.mediaType(), size, m.Config
+		w.sum.mediaType, w.sum.size, w.sum.config = mediaTypeOf(m), size, m.Config
 	}
-	d.Size = size
-	if err := w.visit(ctx, w.s, d, of); err != nil {
-		return err
+	if d.Size >= 0 && d.Size != size {
+		return &BlobError{Digest: d.Digest, Of: of, Path: w.s.blobPath(d.Digest), Detail: fmt.Sprintf("its size is %d, not %d", size, d.Size)}
 	}
-	if m.Manifests == nil && m.Config == nil {
+	if d.Size = size; !w.visited[d.Digest] {
+		w.visited[d.Digest] = true
+		w.sum.total += size
+		if err := w.visit(ctx, w.s, d, of); err != nil {
+			return err
+		}
+	}
+	if !m.IsIndex() && m.Config == nil {
 		return &BlobError{Digest: d.Digest, Of: of, Path: w.s.blobPath(d.Digest), Detail: "neither an image manifest nor an index"}
 	}
 	if m.Config != nil {
@@ -109,8 +101,7 @@ func (w *walker) manifest(ctx context.Context, d ocispec.Descriptor, of string, 
 		}
 	}
 	for i, c := range m.Manifests {
-		// An index of indexes of indexes is no image but an attack.
-		if depth >= 3 {
+		if depth >= maxDepth {
 			return &BlobError{Digest: d.Digest, Of: of, Detail: "indexes nested too deeply"}
 		}
 		if err := w.manifest(ctx, c, fmt.Sprintf("manifest %d of %d", i+1, len(m.Manifests)), depth+1); err != nil {
@@ -121,42 +112,63 @@ func (w *walker) manifest(ctx context.Context, d ocispec.Descriptor, of string, 
 }
 
 func (w *walker) blob(ctx context.Context, d ocispec.Descriptor, of string) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	if err := d.Digest.Validate(); err != nil {
 		return fmt.Errorf("%s: digest %q: %w", of, d.Digest, err)
 	}
-	if w.seen[d.Digest] {
+	if w.visited[d.Digest] {
 		return nil
 	}
-	w.seen[d.Digest] = true
+	w.visited[d.Digest] = true
 	w.s.touch(d.Digest)
 	// Layers that may not be redistributed are fetched from their URLs.
-	if len(d.URLs) > 0 && strings.Contains(d.MediaType, "foreign") && !exists(w.s.blobPath(d.Digest)) {
+	if isForeign(d) && !exists(w.s.blobPath(d.Digest)) {
 		return nil
 	}
 	w.sum.total += d.Size
 	return w.visit(ctx, w.s, d, of)
 }
 
-// readSmall reads a manifest or config whole and checks its digest.
-func (s *Store) readSmall(d ocispec.Descriptor, of string) ([]byte, error) {
-	if err := d.Digest.Validate(); err != nil {
-		return nil, fmt.Errorf("%s: digest %q: %w", of, d.Digest, err)
+func isForeign(d ocispec.Descriptor) bool {
+	return len(d.URLs) > 0 && strings.Contains(d.MediaType, "foreign")
+}
+
+// readDocument reads a manifest or an index and returns its size in bytes too.
+func (s *Store) readDocument(d digest.Digest, of string) (ocijson.Document, int64, error) {
+	b, err := s.readSmall(d, of)
+	if err != nil {
+		return ocijson.Document{}, 0, err
 	}
-	path := s.blobPath(d.Digest)
+	m, err := ocijson.Parse(b)
+	if err != nil {
+		return m, 0, &BlobError{Digest: d, Of: of, Path: s.blobPath(d), Detail: "not a manifest", Err: err}
+	}
+	return m, int64(len(b)), nil
+}
+
+// readSmall reads a manifest or config and checks its digest. of is its role in
+// the image, for errors.
+func (s *Store) readSmall(d digest.Digest, of string) ([]byte, error) {
+	if err := d.Validate(); err != nil {
+		return nil, fmt.Errorf("%s: digest %q: %w", of, d, err)
+	}
+	path := s.blobPath(d)
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, blobError(d.Digest, of, path, err)
+		return nil, blobError(d, of, path, err)
 	}
 	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxManifest+1))
+	b, err := io.ReadAll(io.LimitReader(f, ocijson.MaxBytes+1))
 	if err != nil {
-		return nil, blobError(d.Digest, of, path, err)
+		return nil, blobError(d, of, path, err)
 	}
-	if len(b) > maxManifest {
-		return nil, &BlobError{Digest: d.Digest, Of: of, Path: path, Detail: "larger than any manifest (" + Bytes(maxManifest) + ")"}
+	if len(b) > ocijson.MaxBytes {
+		return nil, &BlobError{Digest: d, Of: of, Path: path, Detail: "larger than a manifest or config can be (" + units.Bytes(ocijson.MaxBytes) + ")"}
 	}
-	if got := d.Digest.Algorithm().FromBytes(b); got != d.Digest {
-		return nil, &BlobError{Digest: d.Digest, Of: of, Path: path, Detail: "its content has digest " + got.String()}
+	if got := d.Algorithm().FromBytes(b); got != d {
+		return nil, &BlobError{Digest: d, Of: of, Path: path, Detail: "its content has digest " + got.String()}
 	}
 	return b, nil
 }
@@ -165,119 +177,20 @@ func blobError(d digest.Digest, of, path string, err error) error {
 	return &BlobError{Digest: d, Of: of, Path: path, Missing: errors.Is(err, fs.ErrNotExist), Err: err}
 }
 
-// visitStat checks that a blob is there with the right size.
-func visitStat(_ context.Context, s *Store, d ocispec.Descriptor, of string) error {
-	path := s.blobPath(d.Digest)
-	st, err := os.Stat(path)
-	if err != nil {
-		return blobError(d.Digest, of, path, err)
-	}
-	if d.Size >= 0 && st.Size() != d.Size {
-		return &BlobError{Digest: d.Digest, Of: of, Path: path, Detail: fmt.Sprintf("its size is %d, not %d", st.Size(), d.Size)}
-	}
-	return nil
-}
-
-// visitHash checks that a blob's content is what its digest says.
-func visitHash(ctx context.Context, s *Store, d ocispec.Descriptor, of string) error {
-	if err := visitStat(ctx, s, d, of); err != nil {
-		return err
-	}
-	path := s.blobPath(d.Digest)
-	f, err := os.Open(path)
-	if err != nil {
-		return blobError(d.Digest, of, path, err)
-	}
-	defer f.Close()
-	h := d.Digest.Algorithm().Digester()
-	if _, err := copyContext(ctx, h.Hash(), f); err != nil {
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		return blobError(d.Digest, of, path, err)
-	}
-	if got := h.Digest(); got != d.Digest {
-		return &BlobError{Digest: d.Digest, Of: of, Path: path, Detail: "its content has digest " + got.String()}
-	}
-	return nil
-}
-
-// Check says whether the image with this digest is whole, by the presence and
-// size of its blobs; only manifests are read. The error is a *BlobError that
-// names the first bad blob.
-func (s *Store) Check(ctx context.Context, d digest.Digest) error {
-	if _, err := s.walk(ctx, d, visitStat); err != nil {
-		return fmt.Errorf("checking image %s: %w", d, err)
-	}
-	return nil
-}
-
-// Verify is Check with every blob read and its digest computed. A blob that
-// turns out bad can be replaced by writing the image again after DropBad.
-func (s *Store) Verify(ctx context.Context, d digest.Digest) error {
-	if _, err := s.walk(ctx, d, visitHash); err != nil {
-		return fmt.Errorf("verifying image %s: %w", d, err)
-	}
-	return nil
-}
-
-// Blobs returns the descriptors of all blobs of an image, each once: manifests
-// before what they refer to, the image's own manifest first. Their presence and
-// sizes are checked.
-func (s *Store) Blobs(ctx context.Context, d digest.Digest) ([]ocispec.Descriptor, error) {
-	var out []ocispec.Descriptor
-	_, err := s.walk(ctx, d, func(ctx context.Context, s *Store, d ocispec.Descriptor, of string) error {
-		out = append(out, d)
-		return visitStat(ctx, s, d, of)
-	})
-	if err != nil {
-		return nil, fmt.Errorf("reading image %s: %w", d, err)
-	}
-	if len(out) > 0 && out[0].MediaType == "" {
-		b, err := s.readSmall(out[0], "manifest")
-		if err != nil {
-			return nil, err
-		}
-		var m document
-		if err := json.Unmarshal(b, &m); err != nil {
-			return nil, err
-		}
-		out[0].MediaType = m.mediaType()
-	}
-	return out, nil
-}
-
-// readConfig returns the config of a walked image, if it is one of the usual form.
-func (s *Store) readConfig(sum summary) (ocispec.Image, bool) {
+// readConfig returns platform and creation time of a walked image, if its config
+// is of the usual form.
+func (s *Store) readConfig(sum summary) (p ocispec.Platform, created time.Time, ok bool) {
 	if sum.config == nil {
-		return ocispec.Image{}, false
+		return p, created, false
 	}
-	b, err := s.readSmall(*sum.config, "config")
+	b, err := s.readSmall(sum.config.Digest, "config")
 	if err != nil {
-		return ocispec.Image{}, false
+		return p, created, false
 	}
-	var c ocispec.Image
-	if err := json.Unmarshal(b, &c); err != nil || c.OS == "" || c.Architecture == "" {
-		return ocispec.Image{}, false
+	c, err := ocijson.ParseConfig(b)
+	if err != nil || c.Platform.OS == "" || c.Platform.Architecture == "" {
+		return p, created, false
 	}
-	return c, true
+	created, _ = time.Parse(time.RFC3339Nano, c.Created)
+	return c.Platform, created, true
 }
-
-// copyContext is io.Copy that stops when ctx does.
-func copyContext(ctx context.Context, w io.Writer, r io.Reader) (int64, error) {
-	return io.CopyBuffer(onlyWriter{w}, contextReader{ctx, r}, make([]byte, 256<<10))
-}
-
-type contextReader struct {
-	ctx context.Context
-	r   io.Reader
-}
-
-func (c contextReader) Read(p []byte) (int, error) {
-	if err := c.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return c.r.Read(p)
-}
-
-type onlyWriter struct{ io.Writer }

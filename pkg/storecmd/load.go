@@ -6,6 +6,7 @@ import (
 
 	"github.com/kolla-build/kolla-build/internal/console"
 	"github.com/kolla-build/kolla-build/internal/units"
+	"github.com/kolla-build/kolla-build/internal/usererr"
 	"github.com/kolla-build/kolla-build/pkg/bundle"
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/engineload"
@@ -15,9 +16,19 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/workspace"
 )
 
+// LoadOptions are the options of Load alone.
+type LoadOptions struct {
+	Replace bool // move names that other images in the store have
+	Trust   bool // accept the keys and kinds of images that the bundle claims
+}
+
 // Load reads a bundle into the store, with --engine also into a container engine,
 // and with --push into a registry.
-func Load(ctx context.Context, cfg *config.Config, con *console.Console, path string) error {
+func Load(ctx context.Context, cfg *config.Config, con *console.Console, path string, o LoadOptions) error {
+	if cfg.Push && cfg.Registry == "" {
+		// The names in the bundle must not decide where images are sent.
+		return usererr.Usage(usererr.Errorf("add --registry HOST[:PORT]", "load --push: no registry"))
+	}
 	if err := publish.CheckRetention(cfg.Retain); err != nil {
 		return err
 	}
@@ -28,16 +39,15 @@ func Load(ctx context.Context, cfg *config.Config, con *console.Console, path st
 	if err != nil {
 		return err
 	}
-	opts := bundle.LoadOptions{}
+	opts := bundle.LoadOptions{Replace: o.Replace, Trust: o.Trust}
 	if cfg.Registry != "" || cfg.IsSet("namespace") {
 		for _, note := range notes {
 			con.Notice("%s", note)
 		}
-		namespace := ""
+		opts.Relocate.Registry = naming.Registry
 		if cfg.IsSet("namespace") {
-			namespace = naming.Namespace
+			opts.Relocate.Namespace = naming.Namespace
 		}
-		opts.Rename = bundle.RenameTo(naming.Registry, namespace)
 	}
 	s, err := workspace.OpenStore(cfg)
 	if err != nil {
@@ -75,7 +85,10 @@ func loadBundle(ctx context.Context, cfg *config.Config, con *console.Console, s
 	if err != nil {
 		return nil, err
 	}
-	con.Notice("%s: %d images, %d blobs, %s; %d blobs were in the store already", path, len(sum.Images), sum.Blobs, units.Bytes(sum.Bytes), sum.Reused)
+	con.Notice("%s: %s, %s, %s; %s already in the store", path, units.Count(len(sum.Images), "image"), units.Count(sum.Blobs, "blob"), units.Bytes(sum.Bytes), units.Count(sum.Reused, "blob"))
+	if sum.Repaired > 0 {
+		con.Notice("%s damaged in the store, replaced", units.Count(sum.Repaired, "blob"))
+	}
 	set := publish.Set{}
 	for _, e := range sum.Images {
 		if e.Kind != store.KindBase {

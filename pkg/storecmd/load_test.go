@@ -57,7 +57,7 @@ func saved(t *testing.T) (path string, digests map[string]digest.Digest) {
 func TestLoad(t *testing.T) {
 	path, digests := saved(t)
 	f := site(t)
-	if err := Load(t.Context(), f.config(), f.con, path); err != nil {
+	if err := Load(t.Context(), f.config(), f.con, path, LoadOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	names := strings.Join(f.names(), " ")
@@ -82,7 +82,7 @@ func TestLoadAndPush(t *testing.T) {
 	path, digests := saved(t)
 	host := registrytest.Embedded(t, server.Options{}).Host()
 	f := site(t)
-	if err := Load(t.Context(), f.config("--push", "--registry", host, "--namespace", "site", "--also-tag", "nightly"), f.con, path); err != nil {
+	if err := Load(t.Context(), f.config("--push", "--registry", host, "--namespace", "site", "--also-tag", "nightly"), f.con, path, LoadOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	for name, d := range digests {
@@ -104,9 +104,10 @@ func TestLoadChecksOptionsFirst(t *testing.T) {
 		"no set is kept": {"--retain", "0"},
 		"further tag":    {"--also-tag", "not/a/tag"},
 		"registry":       {"--registry", "user:password@registry.example"},
+		"no registry":    {"--push"},
 	} {
 		f := site(t)
-		err := Load(t.Context(), f.config(args...), f.con, path)
+		err := Load(t.Context(), f.config(args...), f.con, path, LoadOptions{})
 		if err == nil || usererr.Text(err) == "" {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -122,12 +123,12 @@ func TestLoadRegistryDown(t *testing.T) {
 	path, digests := saved(t)
 	f := site(t)
 	host := registrytest.FreeAddr(t)
-	err := Load(t.Context(), f.config("--push", "--registry", host), f.con, path)
+	err := Load(t.Context(), f.config("--push", "--registry", host), f.con, path, LoadOptions{})
 	if err == nil || !strings.Contains(err.Error(), host) || usererr.Hint(err) == "" {
 		t.Errorf("a registry that does not run: %v", err)
 	}
 	registrytest.Embedded(t, server.Options{Addr: host})
-	if err := Load(t.Context(), f.config("--push", "--registry", host), f.con, path); err != nil {
+	if err := Load(t.Context(), f.config("--push", "--registry", host), f.con, path, LoadOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	for name, d := range digests {
@@ -149,7 +150,7 @@ func TestLoadDamagedBundle(t *testing.T) {
 			t.Fatal(err)
 		}
 		f := site(t)
-		if err := Load(t.Context(), f.config(), f.con, cut); err == nil || !strings.Contains(err.Error(), "cut.tar") {
+		if err := Load(t.Context(), f.config(), f.con, cut, LoadOptions{}); err == nil || !strings.Contains(err.Error(), "cut.tar") {
 			t.Errorf("cut to %d bytes: %v", size, err)
 		}
 		if got := f.names(); len(got) != 0 {
@@ -162,7 +163,7 @@ func TestLoadDamagedBundle(t *testing.T) {
 		t.Fatal(err)
 	}
 	f := site(t)
-	if err := Load(t.Context(), f.config(), f.con, path); err == nil {
+	if err := Load(t.Context(), f.config(), f.con, path, LoadOptions{}); err == nil {
 		t.Error("a changed byte is not found")
 	}
 }

@@ -4,6 +4,7 @@ package storecmd
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"text/tabwriter"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"github.com/kolla-build/kolla-build/internal/usererr"
 	"github.com/kolla-build/kolla-build/pkg/bundle"
 	"github.com/kolla-build/kolla-build/pkg/config"
+	"github.com/kolla-build/kolla-build/pkg/store"
 	"github.com/kolla-build/kolla-build/pkg/store/repair"
 	"github.com/kolla-build/kolla-build/pkg/workspace"
 )
@@ -32,12 +34,16 @@ type listedImage struct {
 // match, as a table or as JSON.
 func Images(cfg *config.Config, con *console.Console, asJSON bool) error {
 	s, err := workspace.OpenStoreForReading(cfg)
-	if err != nil {
-		return err
-	}
-	defer s.Close()
-	entries, err := find(s, query{patterns: cfg.Regex})
-	if err != nil {
+	var entries []store.Entry
+	switch {
+	case err == nil:
+		defer s.Close()
+		if entries, err = find(s, query{patterns: cfg.Regex}); err != nil {
+			return err
+		}
+	case isMissing(err):
+		con.Notice("%v", err)
+	default:
 		return err
 	}
 	if asJSON {
@@ -55,10 +61,20 @@ func Images(cfg *config.Config, con *console.Console, asJSON bool) error {
 	return w.Flush()
 }
 
+// isMissing reports whether there is no store yet.
+func isMissing(err error) bool {
+	var oe *store.OpenError
+	return errors.As(err, &oe) && oe.Problem == store.ProblemMissing
+}
+
 // GC forgets the images that have had no name for longer than keep, and removes
 // the blobs that no image uses.
 func GC(ctx context.Context, cfg *config.Config, con *console.Console, keep time.Duration) error {
-	s, err := workspace.OpenStore(cfg)
+	s, err := workspace.OpenExistingStore(cfg)
+	if isMissing(err) {
+		con.Notice("%v", err)
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -71,7 +87,7 @@ func GC(ctx context.Context, cfg *config.Config, con *console.Console, keep time
 	if err != nil {
 		return err
 	}
-	con.Notice("%s forgotten, %s removed, %s freed", units.Count(forgotten, "image"), units.Count(removed.Blobs, "blob"), units.Bytes(removed.Bytes))
+	con.Notice("%s forgotten, %s removed, %s freed", units.Count(forgotten+removed.Damaged, "image"), units.Count(removed.Blobs, "blob"), units.Bytes(removed.Bytes))
 	return nil
 }
 
@@ -82,7 +98,7 @@ func Remove(cfg *config.Config, con *console.Console) error {
 	if len(cfg.Regex) == 0 {
 		return usererr.Usage(usererr.Errorf("kolla-build remove '^nova' removes the images whose names begin with nova", "remove: no regular expression"))
 	}
-	s, err := workspace.OpenStore(cfg)
+	s, err := workspace.OpenExistingStore(cfg)
 	if err != nil {
 		return err
 	}

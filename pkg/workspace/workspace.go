@@ -23,10 +23,20 @@ func StoreDir(cfg *config.Config) string { return filepath.Join(cfg.DataDir, "st
 // close it.
 func OpenStore(cfg *config.Config) (*store.Store, error) { return store.Open(StoreDir(cfg)) }
 
+// OpenExistingStore opens the local store for a command that makes no sense without
+// one. If there is none, the error is a *store.OpenError with ProblemMissing.
+func OpenExistingStore(cfg *config.Config) (*store.Store, error) {
+	if !store.Exists(StoreDir(cfg)) {
+		return store.OpenReadOnly(StoreDir(cfg))
+	}
+	return OpenStore(cfg)
+}
+
 // OpenStoreForReading opens the local store for a command that changes nothing in
-// it. It succeeds for a store that this user may not write to, such as root's.
+// it, and does not create it. It succeeds for a store that this user may not write
+// to, such as root's.
 func OpenStoreForReading(cfg *config.Config) (*store.Store, error) {
-	s, err := OpenStore(cfg)
+	s, err := OpenExistingStore(cfg)
 	var unusable *store.OpenError
 	if errors.As(err, &unusable) && unusable.Problem == store.ProblemNotWritable {
 		return store.OpenReadOnly(StoreDir(cfg))

@@ -1,0 +1,112 @@
+// Package inputfile reads files that a user named, which may be anything: a named
+// pipe that nobody writes to, a device without an end. Reading stops when its
+// context ends. It must not know what the files contain.
+package inputfile
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"syscall"
+
+	"github.com/kolla-build/kolla-build/internal/units"
+)
+
+// Open opens a file for reading. A directory is an error. If the result is an
+// *os.File, the file is a regular one; otherwise opening and reading end with ctx.
+func Open(ctx context.Context, path string) (io.ReadCloser, error) {
+	fi, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return nil, err
+	case fi.IsDir():
+		return nil, &fs.PathError{Op: "read", Path: path, Err: syscall.EISDIR}
+	case fi.Mode().IsRegular():
+		return os.Open(path)
+	}
+	type result struct {
+		f   *os.File
+		err error
+	}
+	opened := make(chan result, 1)
+	go func() {
+		f, err := os.Open(path) // of a named pipe it waits for a writer
+		opened <- result{f, err}
+	}()
+	select {
+	case r := <-opened:
+		if r.err != nil {
+			return nil, r.err
+		}
+		return Interruptible(ctx, r.f), nil
+	case <-ctx.Done():
+		go func() {
+			if r := <-opened; r.err == nil {
+				r.f.Close()
+			}
+		}()
+		return nil, fmt.Errorf("opening %s: %w", path, context.Cause(ctx))
+	}
+}
+
+// Interruptible returns a reader of r whose Read returns when ctx ends, even if a
+// read of r does not. Close closes r if it is an io.Closer; a goroutine can remain
+// that waits for r.
+func Interruptible(ctx context.Context, r io.Reader) io.ReadCloser {
+	pr, pw := io.Pipe()
+	go func() {
+		_, err := io.CopyBuffer(struct{ io.Writer }{pw}, struct{ io.Reader }{r}, make([]byte, 256<<10))
+		pw.CloseWithError(err)
+	}()
+	stop := context.AfterFunc(ctx, func() { pw.CloseWithError(context.Cause(ctx)) })
+	return &interruptible{PipeReader: pr, source: r, stop: stop}
+}
+
+type interruptible struct {
+	*io.PipeReader
+	source io.Reader
+	stop   func() bool
+}
+
+func (i *interruptible) Close() error {
+	i.stop()
+	err := i.PipeReader.Close()
+	if c, ok := i.source.(io.Closer); ok {
+		err = c.Close()
+	}
+	return err
+}
+
+// TooLargeError says that a file is larger than it can be.
+type TooLargeError struct {
+	Path  string
+	Limit int64 // in bytes
+}
+
+func (e *TooLargeError) Error() string {
+	return fmt.Sprintf("reading %s: more than %s", e.Path, units.Bytes(e.Limit))
+}
+
+// Read returns the content of a file of up to limit bytes. For a larger one the
+// error is a *TooLargeError.
+func Read(ctx context.Context, path string, limit int64) ([]byte, error) {
+	r, err := Open(ctx, path)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	return readAll(r, path, limit)
+}
+
+func readAll(r io.Reader, path string, limit int64) ([]byte, error) {
+	b, err := io.ReadAll(io.LimitReader(r, limit+1))
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("reading %s: %w", path, err)
+	case int64(len(b)) > limit:
+		return nil, &TooLargeError{path, limit}
+	}
+	return b, nil
+}

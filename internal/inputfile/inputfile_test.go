@@ -1,0 +1,77 @@
+package inputfile
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+func TestRead(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "f")
+	if err := os.WriteFile(path, []byte("12345"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := Read(t.Context(), path, 5); err != nil || string(b) != "12345" {
+		t.Errorf("%q, %v", b, err)
+	}
+	var large *TooLargeError
+	for _, p := range []string{path, "/dev/zero"} {
+		if _, err := Read(t.Context(), p, 4); !errors.As(err, &large) {
+			t.Errorf("%s: %v", p, err)
+		}
+	}
+	if _, err := Read(t.Context(), t.TempDir(), 4); !errors.Is(err, syscall.EISDIR) {
+		t.Errorf("a directory: %v", err)
+	}
+	if b, err := Read(t.Context(), "/dev/null", 4); err != nil || len(b) != 0 {
+		t.Errorf("/dev/null: %q, %v", b, err)
+	}
+}
+
+func TestNamedPipe(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	written := make(chan error, 1)
+	go func() { written <- os.WriteFile(path, []byte(strings.Repeat("x", 1<<20)), 0) }()
+	if b, err := Read(t.Context(), path, 2<<20); err != nil || len(b) != 1<<20 {
+		t.Errorf("%d bytes, %v", len(b), err)
+	}
+	if err := <-written; err != nil {
+		t.Error(err)
+	}
+	stop := errors.New("stop")
+	// Nobody writes: neither opening nor reading waits for longer than the context.
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(stop)
+	if _, err := Open(ctx, path); !errors.Is(err, stop) {
+		t.Errorf("opening: %v", err)
+	}
+	w, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	ctx, cancel = context.WithCancelCause(t.Context())
+	r, err := Open(ctx, path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if _, err := w.WriteString("a"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(r, make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	cancel(stop)
+	if _, err := r.Read(make([]byte, 1)); !errors.Is(err, stop) {
+		t.Errorf("reading: %v", err)
+	}
+}

@@ -1,0 +1,291 @@
+// Package ocijson parses manifests, indexes and image configs that come from
+// outside, within limits: whatever a document contains, parsing it takes a small
+// multiple of its size in memory. It must not know where documents come from.
+package ocijson
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// Limits of documents. Registries accept manifests of up to 4 MiB; engines mount
+// up to a few hundred layers.
+const (
+	MaxBytes     = 4 << 20 // of a manifest, of an image's index and of a config
+	MaxLayers    = 1000    // of an image
+	MaxManifests = 1000    // of an image's index
+	MaxHistory   = 10000   // entries in a config
+)
+
+// maxDescriptor is the size of one descriptor in bytes.
+const maxDescriptor = 64 << 10
+
+// Document is a manifest or an index: the fields that they share.
+type Document struct {
+	MediaType string
+	Config    *ocispec.Descriptor
+	Layers    []ocispec.Descriptor
+	Manifests []ocispec.Descriptor
+}
+
+// IsIndex reports whether the document refers to manifests instead of layers.
+func (d Document) IsIndex() bool { return d.Manifests != nil }
+
+// Parse parses a manifest or an index. Of annotations it keeps those that
+// KeepsAnnotation accepts.
+func Parse(b []byte) (Document, error) {
+	if len(b) > MaxBytes {
+		return Document{}, fmt.Errorf("%d bytes, more than the %d of the largest manifest", len(b), MaxBytes)
+	}
+	return parse(b, MaxLayers, MaxManifests)
+}
+
+func parse(b []byte, maxLayers, maxManifests int) (Document, error) {
+	var raw struct {
+		MediaType string          `json:"mediaType"`
+		Config    *descriptor     `json:"config"`
+		Layers    json.RawMessage `json:"layers"`
+		Manifests json.RawMessage `json:"manifests"`
+	}
+	if err := json.Unmarshal(b, &raw); err != nil {
+		return Document{}, err
+	}
+	d := Document{MediaType: clean(raw.MediaType)}
+	if raw.Config != nil {
+		config := raw.Config.descriptor()
+		d.Config = &config
+	}
+	var err error
+	if d.Layers, err = descriptors(raw.Layers, "layers", maxLayers); err != nil {
+		return Document{}, err
+	}
+	if d.Manifests, err = descriptors(raw.Manifests, "manifests", maxManifests); err != nil {
+		return Document{}, err
+	}
+	return d, nil
+}
+
+// ParseLayoutIndex parses the index.json of an OCI layout with up to limit
+// images. The caller bounds its size.
+func ParseLayoutIndex(b []byte, limit int) ([]ocispec.Descriptor, error) {
+	var raw struct {
+		SchemaVersion int `json:"schemaVersion"`
+	}
+	if err := json.Unmarshal(b, &raw); err != nil {
+		return nil, err
+	}
+	if raw.SchemaVersion != 2 {
+		return nil, fmt.Errorf("schemaVersion is %d, not 2", raw.SchemaVersion)
+	}
+	d, err := parse(b, MaxLayers, limit)
+	return d.Manifests, err
+}
+
+// descriptors parses an array of descriptors. It returns nil if there is no
+// array, and not nil for an empty one.
+func descriptors(b []byte, what string, limit int) ([]ocispec.Descriptor, error) {
+	if len(b) == 0 || bytes.Equal(b, []byte("null")) {
+		return nil, nil
+	}
+	dec := json.NewDecoder(bytes.NewReader(b))
+	if t, err := dec.Token(); err != nil || t != json.Delim('[') {
+		return nil, fmt.Errorf("%s is not an array", what)
+	}
+	out := []ocispec.Descriptor{}
+	for last := dec.InputOffset(); dec.More(); last = dec.InputOffset() {
+		if len(out) == limit {
+			return nil, fmt.Errorf("more than %d %s", limit, what)
+		}
+		var d descriptor
+		if err := dec.Decode(&d); err != nil {
+			return nil, fmt.Errorf("%s: entry %d: %w", what, len(out)+1, err)
+		}
+		if n := dec.InputOffset() - last; n > maxDescriptor {
+			return nil, fmt.Errorf("%s: entry %d has %d bytes, more than %d", what, len(out)+1, n, maxDescriptor)
+		}
+		out = append(out, d.descriptor())
+	}
+	return out, nil
+}
+
+// descriptor has the fields of a descriptor that are used, in types that take
+// no more memory than their JSON.
+type descriptor struct {
+	MediaType   string        `json:"mediaType"`
+	Digest      digest.Digest `json:"digest"`
+	Size        int64         `json:"size"`
+	URLs        notEmpty      `json:"urls"`
+	Annotations annotations   `json:"annotations"`
+	Platform    *platform     `json:"platform"`
+}
+
+type platform struct {
+	OS           string `json:"os"`
+	Architecture string `json:"architecture"`
+	Variant      string `json:"variant"`
+	OSVersion    string `json:"os.version"`
+}
+
+func (d *descriptor) descriptor() ocispec.Descriptor {
+	out := ocispec.Descriptor{MediaType: clean(d.MediaType), Digest: d.Digest, Size: d.Size, Annotations: d.Annotations}
+	if d.URLs {
+		out.URLs = []string{""}
+	}
+	if p := d.Platform; p != nil {
+		out.Platform = &ocispec.Platform{OS: clean(p.OS), Architecture: clean(p.Architecture), Variant: clean(p.Variant), OSVersion: clean(p.OSVersion)}
+	}
+	return out
+}
+
+// notEmpty is whether an array has elements, without keeping them.
+type notEmpty bool
+
+func (n *notEmpty) UnmarshalJSON(b []byte) error {
+	*n = notEmpty(len(b) > 2 && b[0] == '[' && len(bytes.Trim(b[1:len(b)-1], " \t\r\n")) > 0)
+	return nil
+}
+
+// annotations are those that KeepsAnnotation accepts.
+type annotations map[string]string
+
+// KeepsAnnotation reports whether Parse and ParseLayoutIndex keep an annotation.
+func KeepsAnnotation(key string) bool {
+	switch key {
+	case ocispec.AnnotationRefName, ocispec.AnnotationCreated, "io.containerd.image.name", "vnd.docker.reference.type":
+		return true
+	}
+	return strings.HasPrefix(key, "io.kolla-build.")
+}
+
+// maxAnnotations is how many annotations of one descriptor are kept.
+const maxAnnotations = 32
+
+func (a *annotations) UnmarshalJSON(b []byte) error {
+	*a = nil
+	dec := json.NewDecoder(bytes.NewReader(b))
+	t, err := dec.Token()
+	if err != nil || t == nil {
+		return err
+	}
+	if t != json.Delim('{') {
+		return fmt.Errorf("annotations are not an object")
+	}
+	for dec.More() {
+		key, err := dec.Token()
+		if err != nil {
+			return err
+		}
+		value, err := dec.Token()
+		if err != nil {
+			return err
+		}
+		k, _ := key.(string)
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("annotation %q is not a string", k)
+		}
+		if KeepsAnnotation(k) {
+			if *a == nil {
+				*a = annotations{}
+			}
+			if len(*a) == maxAnnotations {
+				return fmt.Errorf("more than %d annotations of this tool", maxAnnotations)
+			}
+			(*a)[k] = v
+		}
+	}
+	return nil
+}
+
+// Config is what Parse's counterpart for image configs returns.
+type Config struct {
+	Platform ocispec.Platform
+	Created  string // as written, RFC 3339
+	DiffIDs  []digest.Digest
+}
+
+// ParseConfig parses an image config and checks its limits, so that other
+// parsers may read it.
+func ParseConfig(b []byte) (Config, error) {
+	var c Config
+	if len(b) > MaxBytes {
+		return c, fmt.Errorf("%d bytes, more than the %d of the largest config", len(b), MaxBytes)
+	}
+	var raw struct {
+		platform
+		Created string  `json:"created"`
+		History counted `json:"history"`
+		RootFS  struct {
+			DiffIDs json.RawMessage `json:"diff_ids"`
+		} `json:"rootfs"`
+	}
+	if err := json.Unmarshal(b, &raw); err != nil {
+		return c, err
+	}
+	if raw.History > MaxHistory {
+		return c, fmt.Errorf("more than %d history entries", MaxHistory)
+	}
+	var ids counted
+	if err := ids.UnmarshalJSON(raw.RootFS.DiffIDs); err != nil || ids > MaxLayers {
+		return c, fmt.Errorf("more than %d layers", MaxLayers)
+	}
+	if len(raw.RootFS.DiffIDs) > 0 {
+		if err := json.Unmarshal(raw.RootFS.DiffIDs, &c.DiffIDs); err != nil {
+			return c, err
+		}
+	}
+	c.Platform = ocispec.Platform{OS: clean(raw.OS), Architecture: clean(raw.Architecture), Variant: clean(raw.Variant), OSVersion: clean(raw.OSVersion)}
+	c.Created = raw.Created
+	return c, nil
+}
+
+// counted is the number of elements of an array, without keeping them.
+type counted int
+
+func (n *counted) UnmarshalJSON(b []byte) error {
+	*n = 0
+	if len(b) == 0 || b[0] != '[' {
+		return nil
+	}
+	depth, inString := 0, false
+	for i := 1; i < len(b)-1; i++ {
+		switch c := b[i]; {
+		case inString && c == '\\':
+			i++
+		case c == '"':
+			inString = !inString
+		case inString:
+		case c == '[' || c == '{':
+			depth++
+		case c == ']' || c == '}':
+			depth--
+		case c == ',' && depth == 0:
+			*n++
+		}
+	}
+	if len(bytes.TrimSpace(b[1:len(b)-1])) > 0 {
+		*n++
+	}
+	return nil
+}
+
+// clean returns a media type or a part of a platform if it has only the
+// characters that these can have, else "": it can reach a terminal.
+func clean(s string) string {
+	if len(s) > 255 {
+		return ""
+	}
+	for _, c := range []byte(s) {
+		switch {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', strings.IndexByte("._+-/;= ", c) >= 0:
+		default:
+			return ""
+		}
+	}
+	return s
+}

@@ -1,0 +1,140 @@
+package ocijson
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"runtime"
+	"strings"
+	"testing"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+const someDigest = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+
+func TestParse(t *testing.T) {
+	manifest := `{"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{"digest":"` + someDigest + `","size":1},
+		"layers":[{"mediaType":"application/x","digest":"` + someDigest + `","size":2,"urls":["http://x"],"annotations":{"a":"b"}}]}`
+	d, err := Parse([]byte(manifest))
+	if err != nil || d.IsIndex() || d.Config.Size != 1 || len(d.Layers) != 1 || d.Layers[0].Size != 2 || len(d.Layers[0].URLs) == 0 || d.Layers[0].Annotations != nil {
+		t.Errorf("manifest: %+v, %v", d, err)
+	}
+	index := `{"manifests":[{"digest":"` + someDigest + `","size":3,"urls":[ ],"platform":{"os":"linux","architecture":"arm64","variant":"v8"},
+		"annotations":{"org.opencontainers.image.ref.name":"a:t","io.kolla-build.key":"k","other":"o"}}]}`
+	d, err = Parse([]byte(index))
+	if err != nil || !d.IsIndex() || len(d.Manifests) != 1 {
+		t.Fatalf("index: %+v, %v", d, err)
+	}
+	m := d.Manifests[0]
+	if m.Platform.Variant != "v8" || len(m.URLs) > 0 || fmt.Sprint(m.Annotations) != "map[io.kolla-build.key:k org.opencontainers.image.ref.name:a:t]" {
+		t.Errorf("%+v", m)
+	}
+	if d, err := Parse([]byte(`{"manifests":[]}`)); err != nil || !d.IsIndex() {
+		t.Errorf("an empty index: %+v, %v", d, err)
+	}
+}
+
+func TestParseRejects(t *testing.T) {
+	for name, c := range map[string]struct{ doc, want string }{
+		"not JSON":           {"x", "invalid character"},
+		"layers no array":    {`{"layers":{}}`, "layers is not an array"},
+		"too many layers":    {`{"layers":[` + strings.Repeat("{},", MaxLayers) + `{}]}`, "more than 1000 layers"},
+		"too many manifests": {`{"manifests":[` + strings.Repeat("{},", MaxManifests) + `{}]}`, "more than 1000 manifests"},
+		"large descriptor":   {`{"layers":[{"annotations":{"a":"` + strings.Repeat("b", maxDescriptor) + `"}}]}`, "bytes"},
+		"large document":     {strings.Repeat(" ", MaxBytes) + "{}", "bytes"},
+		"annotations":        {`{"layers":[{"annotations":[]}]}`, "not an object"},
+		"annotation":         {`{"layers":[{"annotations":{"a":1}}]}`, "not a string"},
+	} {
+		if _, err := Parse([]byte(c.doc)); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: got %v, want %s", name, err, c.want)
+		}
+	}
+}
+
+func TestTerminalSequencesAreDropped(t *testing.T) {
+	for _, bad := range []string{"linux\x1b[2J", "li\u202enux", "a\nb", strings.Repeat("a", 256)} {
+		quoted, _ := json.Marshal(bad)
+		d, err := Parse([]byte(`{"mediaType":` + string(quoted) + `,"manifests":[{"mediaType":` + string(quoted) + `,"platform":{"os":` + string(quoted) + `}}]}`))
+		if err != nil || d.MediaType != "" || d.Manifests[0].MediaType != "" || d.Manifests[0].Platform.OS != "" {
+			t.Errorf("%q: %+v, %v", bad, d, err)
+		}
+		c, err := ParseConfig([]byte(`{"os":` + string(quoted) + `,"architecture":"amd64"}`))
+		if err != nil || c.Platform.OS != "" || c.Platform.Architecture != "amd64" {
+			t.Errorf("%q: %+v, %v", bad, c, err)
+		}
+	}
+}
+
+func TestParseConfig(t *testing.T) {
+	c, err := ParseConfig([]byte(`{"os":"linux","architecture":"arm64","variant":"v8","created":"2024-01-01T00:00:00Z","history":[{"created_by":"[\",\"]"},{}],"rootfs":{"diff_ids":["` + someDigest + `"]}}`))
+	if err != nil || c.Platform.Variant != "v8" || len(c.DiffIDs) != 1 || c.Created == "" {
+		t.Errorf("%+v, %v", c, err)
+	}
+	for name, doc := range map[string]string{
+		"history": `{"history":[` + strings.Repeat("{},", MaxHistory) + `{}]}`,
+		"layers":  `{"rootfs":{"diff_ids":[` + strings.Repeat(`"",`, MaxLayers) + `""]}}`,
+		"size":    `{"a":"` + strings.Repeat("b", MaxBytes) + `"}`,
+	} {
+		if _, err := ParseConfig([]byte(doc)); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+}
+
+// The largest documents of the smallest elements.
+func TestMemoryIsBounded(t *testing.T) {
+	fill := func(head, element, tail string, size int) []byte {
+		return []byte(head + strings.Repeat(element, (size-len(head)-len(tail))/len(element)) + tail)
+	}
+	for name, doc := range map[string][]byte{
+		"layers":                 fill(`{"layers":[`, "{},", "{}]}", MaxBytes),
+		"other arrays":           fill(`{"x":[`, "{},", "{}]}", MaxBytes),
+		"annotations":            fill(`{"annotations":{"x":""`, `,"":""`, "}}", MaxBytes),
+		"annotations of a layer": fill(`{"layers":[{"annotations":{"x":""`, `,"":""`, "}}]}", maxDescriptor),
+		"urls":                   fill(`{"layers":[{"urls":[""`, `,""`, "]}]}", maxDescriptor),
+		"history":                fill(`{"history":[`, "{},", "{}]}", MaxBytes),
+		"nested":                 fill(`{"x":`, "[", "", 9000),
+	} {
+		var before, after runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&before)
+		_, _ = Parse(doc)
+		_, _ = ParseConfig(doc)
+		_, _ = ParseLayoutIndex(doc, 100)
+		runtime.ReadMemStats(&after)
+		if n := after.TotalAlloc - before.TotalAlloc; n > 16*MaxBytes {
+			t.Errorf("%s: %d bytes allocated for %d", name, n, len(doc))
+		}
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	for _, s := range []string{`{"layers":[{}]}`, `{"manifests":[{"annotations":{"org.opencontainers.image.ref.name":"x"}}]}`, `{"config":{},"history":[{}]}`, `{"os":"linux","rootfs":{"diff_ids":["sha256:00"]}}`, `[]`, `null`} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		d, err := Parse(b)
+		if err == nil {
+			// What is accepted means the same to the usual parser.
+			var m struct {
+				Layers    []ocispec.Descriptor
+				Manifests []ocispec.Descriptor
+			}
+			if uerr := json.Unmarshal(b, &m); uerr == nil && (len(m.Layers) != len(d.Layers) || len(m.Manifests) != len(d.Manifests)) {
+				t.Errorf("%s: %d layers and %d manifests, not %d and %d", b, len(d.Layers), len(d.Manifests), len(m.Layers), len(m.Manifests))
+			}
+			for _, l := range d.Layers {
+				if strings.ContainsRune(l.MediaType, 0x1b) {
+					t.Errorf("%s: media type %q", b, l.MediaType)
+				}
+			}
+		}
+		c, err := ParseConfig(b)
+		var img ocispec.Image
+		if err == nil && json.Unmarshal(b, &img) == nil && len(img.RootFS.DiffIDs) != len(c.DiffIDs) {
+			t.Errorf("%s: %d diff ids, not %d", b, len(c.DiffIDs), len(img.RootFS.DiffIDs))
+		}
+		_, _ = ParseLayoutIndex(bytes.Clone(b), 10)
+	})
+}

@@ -1,0 +1,400 @@
+package bundle
+
+import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/kolla-build/kolla-build/internal/ocijson"
+	"github.com/kolla-build/kolla-build/internal/usererr"
+	"github.com/kolla-build/kolla-build/pkg/store"
+)
+
+// packed is a bundle that is made by hand.
+type packed struct {
+	images []ocispec.Descriptor
+	blobs  map[digest.Digest][]byte
+}
+
+func (p *packed) add(mediaType string, b []byte) ocispec.Descriptor {
+	if p.blobs == nil {
+		p.blobs = map[digest.Digest][]byte{}
+	}
+	d := digest.FromBytes(b)
+	p.blobs[d] = b
+	return ocispec.Descriptor{MediaType: mediaType, Digest: d, Size: int64(len(b))}
+}
+
+func (p *packed) addJSON(t testing.TB, mediaType string, doc any) ocispec.Descriptor {
+	t.Helper()
+	return p.add(mediaType, must[[]byte](t)(json.Marshal(doc)))
+}
+
+// image adds an image of one layer.
+func (p *packed) image(t testing.TB, name, content string, annotations map[string]string) ocispec.Descriptor {
+	t.Helper()
+	config := p.addJSON(t, ocispec.MediaTypeImageConfig, map[string]string{"os": "linux", "architecture": "amd64"})
+	layer := p.add(ocispec.MediaTypeImageLayer, []byte(content))
+	d := p.addJSON(t, ocispec.MediaTypeImageManifest, ocispec.Manifest{MediaType: ocispec.MediaTypeImageManifest, Config: config, Layers: []ocispec.Descriptor{layer}})
+	d.Annotations = map[string]string{ocispec.AnnotationRefName: name}
+	for k, v := range annotations {
+		d.Annotations[k] = v
+	}
+	p.images = append(p.images, d)
+	return d
+}
+
+func (p *packed) bytes(t testing.TB) []byte {
+	t.Helper()
+	index := must[[]byte](t)(json.Marshal(map[string]any{"schemaVersion": 2, "manifests": p.images}))
+	items := []item{{tar.Header{Name: "oci-layout"}, layoutFile}, {tar.Header{Name: "index.json"}, string(index)}}
+	for d, b := range p.blobs {
+		items = append(items, item{tar.Header{Name: blobName(d)}, string(b)})
+	}
+	return makeTar(t, items...)
+}
+
+func loadBytes(t testing.TB, s *store.Store, b []byte, opts LoadOptions) (Summary, error) {
+	t.Helper()
+	opts.Stdin = bytes.NewReader(b)
+	return Load(t.Context(), "-", s, opts)
+}
+
+// Keys, kinds and origins in a bundle count only for a bundle that is trusted.
+func TestClaimsOfBundle(t *testing.T) {
+	claims := map[string]string{"io.kolla-build.key": "key-of-leaf", "io.kolla-build.kind": "base", "io.kolla-build.origin": "registry"}
+	var p packed
+	p.image(t, "site.example/unrelated/tool:1", "evil", claims)
+	b := p.bytes(t)
+	s := openStore(t)
+	sum := must[Summary](t)(loadBytes(t, s, b, LoadOptions{}))
+	if e := sum.Images[0]; e.Key != "" || e.Kind != store.KindLoaded || e.Origin != "" {
+		t.Errorf("not trusted: %+v", e)
+	}
+	if _, ok, _ := s.ByKey("key-of-leaf"); ok {
+		t.Error("the key of a bundle that is not trusted was stored")
+	}
+	sum = must[Summary](t)(loadBytes(t, s, b, LoadOptions{Trust: true}))
+	if e := sum.Images[0]; e.Key != "key-of-leaf" || e.Kind != store.KindBase || e.Origin != "registry" {
+		t.Errorf("trusted: %+v", e)
+	}
+	// An image without a name has nothing but its key.
+	p.images[0].Annotations[ocispec.AnnotationRefName] = ""
+	if _, err := loadBytes(t, openStore(t), p.bytes(t), LoadOptions{}); err == nil || !strings.Contains(err.Error(), "has a name") {
+		t.Errorf("an image without a name: %v", err)
+	}
+}
+
+// A name that the store has is not moved to another image unless asked for, in any
+// spelling, and before content is read.
+func TestNamesAreNotReplaced(t *testing.T) {
+	s := openStore(t)
+	var own packed
+	ours := own.image(t, "debian:trixie", "ours", nil)
+	must[Summary](t)(loadBytes(t, s, own.bytes(t), LoadOptions{}))
+	for _, name := range []string{"debian:trixie", "docker.io/library/debian:trixie"} {
+		var p packed
+		p.image(t, name, "theirs", nil)
+		p.image(t, "other:t", "other", nil)
+		_, err := loadBytes(t, s, p.bytes(t), LoadOptions{})
+		var taken *store.NamesTakenError
+		if !errors.As(err, &taken) || len(taken.Names) != 1 || !strings.Contains(usererr.Hint(err), "--replace") {
+			t.Errorf("%s: %v, hint %q", name, err, usererr.Hint(err))
+		}
+		for d := range p.blobs {
+			if own.blobs[d] == nil && s.HasBlob(d, -1) {
+				t.Errorf("%s: content was read", name)
+			}
+		}
+		if all, _ := s.Entries(); len(all) != 1 || all[0].Digest != ours.Digest {
+			t.Errorf("%s: entries %+v", name, all)
+		}
+	}
+	// The same image again is not a replacement.
+	must[Summary](t)(loadBytes(t, s, own.bytes(t), LoadOptions{}))
+	var p packed
+	theirs := p.image(t, "debian:trixie", "theirs", nil)
+	sum := must[Summary](t)(loadBytes(t, s, p.bytes(t), LoadOptions{Replace: true}))
+	if sum.Images[0].Digest != theirs.Digest {
+		t.Errorf("replaced: %+v", sum.Images[0])
+	}
+}
+
+func TestHostileNames(t *testing.T) {
+	for _, name := range []string{"kolla/../../base:t", "../base:t", "ba\u202ese:t", "a\x1b[2J:t", "Upper/Case:t", "a b:t", "kolla/base@sha256:" + strings.Repeat("a", 64), "kolla//base:t", "localhost:99999/x:t", strings.Repeat("a/", 200) + "b"} {
+		var p packed
+		p.image(t, name, "x", nil)
+		s := openStore(t)
+		_, err := loadBytes(t, s, p.bytes(t), LoadOptions{Trust: true})
+		var fe *FormatError
+		if !errors.As(err, &fe) || strings.ContainsAny(err.Error(), "\x1b\u202e") {
+			t.Errorf("%q: %v", name, err)
+		}
+		if all, _ := s.Entries(); len(all) != 0 {
+			t.Errorf("%q: entries %+v", name, all)
+		}
+	}
+}
+
+// An image that lists another image's manifest as a layer, within one bundle: save
+// writes all of both, and load reads it.
+func TestManifestListedAsLayer(t *testing.T) {
+	var p packed
+	victim := p.image(t, "", "victim", nil)
+	victim.Annotations, p.images = nil, nil
+	config := p.addJSON(t, ocispec.MediaTypeImageConfig, map[string]string{"os": "linux", "architecture": "arm64"})
+	layer := victim
+	layer.MediaType = ocispec.MediaTypeImageLayer
+	evil := p.addJSON(t, ocispec.MediaTypeImageManifest, ocispec.Manifest{Config: config, Layers: []ocispec.Descriptor{layer}})
+	index := p.addJSON(t, ocispec.MediaTypeImageIndex, ocispec.Index{MediaType: ocispec.MediaTypeImageIndex, Manifests: []ocispec.Descriptor{evil, victim}})
+	index.Annotations = map[string]string{ocispec.AnnotationRefName: "a:t"}
+	p.images = []ocispec.Descriptor{index}
+	s := openStore(t)
+	must[Summary](t)(loadBytes(t, s, p.bytes(t), LoadOptions{}))
+	var saved bytes.Buffer
+	must[Summary](t)(Save(t.Context(), s, must[[]store.Entry](t)(s.Entries()), "-", SaveOptions{Stdout: &saved}))
+	to := openStore(t)
+	sum := must[Summary](t)(loadBytes(t, to, saved.Bytes(), LoadOptions{}))
+	if sum.Blobs != len(p.blobs) {
+		t.Errorf("%d blobs, want %d", sum.Blobs, len(p.blobs))
+	}
+	if err := to.Verify(t.Context(), index.Digest); err != nil {
+		t.Error(err)
+	}
+}
+
+// Loading repairs blobs that are damaged in the store, of any role.
+func TestLoadRepairs(t *testing.T) {
+	s, entries := fill(t)
+	out := saveTo(t, s, entries, SaveOptions{})
+	to := openStore(t)
+	must[Summary](t)(Load(t.Context(), out, to, LoadOptions{}))
+	blobs := must[[]ocispec.Descriptor](t)(to.Blobs(t.Context(), entries[0].Digest))
+	for i, b := range blobs {
+		path := filepath.Join(to.Dir(), blobName(b.Digest))
+		content := must[[]byte](t)(os.ReadFile(path))
+		content[len(content)/2] ^= 1
+		if err := errors.Join(os.Chmod(path, 0o600), os.WriteFile(path, content, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		sum, err := Load(t.Context(), out, to, LoadOptions{})
+		if err != nil || sum.Repaired != 1 || sum.Reused != sum.Blobs-1 {
+			t.Errorf("blob %d: %d repaired, %d of %d reused, %v", i, sum.Repaired, sum.Reused, sum.Blobs, err)
+		}
+		if err := to.Verify(t.Context(), entries[0].Digest); err != nil {
+			t.Errorf("blob %d: %v", i, err)
+		}
+	}
+}
+
+// memoryLimit is what reading a hostile bundle may allocate at a time.
+const memoryLimit = 250 << 20
+
+// peak returns the greatest size of the heap while fn runs.
+func peak(fn func()) uint64 {
+	runtime.GC()
+	done := make(chan struct{})
+	result := make(chan uint64)
+	go func() {
+		var most uint64
+		var m runtime.MemStats
+		for {
+			runtime.ReadMemStats(&m)
+			most = max(most, m.HeapInuse)
+			select {
+			case <-done:
+				result <- most
+				return
+			default:
+				runtime.Gosched()
+			}
+		}
+	}()
+	fn()
+	close(done)
+	return <-result
+}
+
+// repeated yields head, n times element, and tail, without holding them.
+type repeated struct {
+	head, element, tail string
+	n                   int
+	buf                 []byte
+}
+
+func (r *repeated) size() int64 { return int64(len(r.head) + r.n*len(r.element) + len(r.tail)) }
+
+func (r *repeated) Read(p []byte) (int, error) {
+	for len(r.buf) < len(p) {
+		switch {
+		case r.head != "":
+			r.buf, r.head = append(r.buf, r.head...), ""
+		case r.n > 0:
+			k := min(r.n, 4096)
+			r.buf, r.n = append(r.buf, strings.Repeat(r.element, k)...), r.n-k
+		case r.tail != "":
+			r.buf, r.tail = append(r.buf, r.tail...), ""
+		case len(r.buf) == 0:
+			return 0, io.EOF
+		default:
+			n := copy(p, r.buf)
+			r.buf = r.buf[n:]
+			return n, nil
+		}
+	}
+	n := copy(p, r.buf)
+	r.buf = r.buf[n:]
+	return n, nil
+}
+
+// Small compressed bundles whose content is large: an error, in little memory.
+func TestMemoryIsBounded(t *testing.T) {
+	manifest := func(head, element, tail string, n int) func(*tar.Writer) {
+		return func(w *tar.Writer) {
+			doc := head + strings.Repeat(element, n) + tail
+			d := digest.FromString(doc)
+			writeFile(w, "index.json", fmt.Sprintf(`{"schemaVersion":2,"manifests":[{"digest":"%s","size":%d,"annotations":{"org.opencontainers.image.ref.name":"a:t"}}]}`, d, len(doc)))
+			writeFile(w, blobName(d), doc)
+		}
+	}
+	index := func(element string, n int) func(*tar.Writer) {
+		return func(w *tar.Writer) {
+			r := &repeated{head: `{"schemaVersion":2,"manifests":[`, element: element, tail: "{}]}", n: n}
+			_ = w.WriteHeader(header("index.json", r.size()))
+			_, _ = io.Copy(w, r)
+		}
+	}
+	const config = `{"config":{"digest":"sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855","size":1},`
+	for name, write := range map[string]func(*tar.Writer){
+		"20 million entries":      index("{},", 20<<20),
+		"largest index of images": index(`{"digest":"sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855","size":1},`, maxIndex/95),
+		"annotations":             index(`{"annotations":{`+strings.Repeat(`"":"",`, 9000)+`"":""}},`, maxIndex/9000/7),
+		"layers":                  manifest(config+`"layers":[`, "{},", "{}]}", maxManifest/3-100),
+		"16 MB manifest":          manifest(config+`"layers":[`, "{},", "{}]}", 5<<20),
+		"annotations of manifest": manifest(config+`"annotations":{`, `"":"",`, `"":""}}`, maxManifest/6-100),
+		"directories": func(w *tar.Writer) {
+			for range 2_000_000 {
+				h := header("blobs/sha256/", 0)
+				h.Typeflag = tar.TypeDir
+				if w.WriteHeader(h) != nil {
+					return
+				}
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := openStore(t)
+			pr, pw := io.Pipe()
+			go func() {
+				z := gzip.NewWriter(pw)
+				w := tar.NewWriter(z)
+				_ = writeFile(w, "oci-layout", layoutFile)
+				write(w)
+				_ = w.Close()
+				pw.CloseWithError(z.Close())
+			}()
+			defer pr.Close()
+			var err error
+			most := peak(func() { _, err = Load(t.Context(), "-", s, LoadOptions{Stdin: pr}) })
+			if err == nil || most > memoryLimit {
+				t.Errorf("%d MB of memory, %v", most>>20, err)
+			}
+			t.Logf("%d MB, %v", most>>20, err)
+		})
+	}
+}
+
+func writeFile(w *tar.Writer, name, content string) error {
+	if err := w.WriteHeader(header(name, int64(len(content)))); err != nil {
+		return err
+	}
+	_, err := io.WriteString(w, content)
+	return err
+}
+
+// The number of blobs that manifests refer to is bounded over all of them.
+func TestBlobsAreBounded(t *testing.T) {
+	l := newLoader(nil, LoadOptions{})
+	for i := range maxBlobs {
+		l.expected[digest.FromString(fmt.Sprint(i))] = expectation{}
+	}
+	d := ocispec.Descriptor{Digest: digest.FromString("one more"), Size: 1}
+	if err := l.expect(d, false, role{kind: "layer"}); err == nil {
+		t.Error("one more blob was accepted")
+	}
+	c := checker{seen: map[string]bool{}}
+	for i := range maxBlobs + 1 {
+		c.seen[fmt.Sprint(i)] = true
+	}
+	if _, err := c.check(&tar.Header{Typeflag: tar.TypeReg, Name: blobName(d.Digest)}); err == nil {
+		t.Error("one more file was accepted")
+	}
+}
+
+// A signal ends loading from a named pipe that nobody writes to, from standard
+// input, and from an archive without an end.
+func TestLoadStops(t *testing.T) {
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	stdin, w := io.Pipe()
+	defer w.Close()
+	stop := errors.New("stop")
+	for name, load := range map[string]func(context.Context) error{
+		"named pipe": func(ctx context.Context) error {
+			_, err := Load(ctx, pipe, openStore(t), LoadOptions{})
+			return err
+		},
+		"standard input": func(ctx context.Context) error {
+			_, err := Load(ctx, "-", openStore(t), LoadOptions{Stdin: stdin})
+			return err
+		},
+		"device": func(ctx context.Context) error {
+			_, err := Load(ctx, "/dev/zero", openStore(t), LoadOptions{})
+			if err != nil {
+				return stop
+			}
+			return nil
+		},
+	} {
+		ctx, cancel := context.WithCancelCause(t.Context())
+		ended := make(chan error)
+		go func() { ended <- load(ctx) }()
+		cancel(stop)
+		if err := <-ended; !errors.Is(err, stop) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// Images of many layers are an error as soon as their manifest is read.
+func TestTooManyLayers(t *testing.T) {
+	var p packed
+	config := p.addJSON(t, ocispec.MediaTypeImageConfig, map[string]string{"os": "linux"})
+	layer := p.add(ocispec.MediaTypeImageLayer, []byte("x"))
+	layers := make([]ocispec.Descriptor, 20_000)
+	for i := range layers {
+		layers[i] = layer
+	}
+	d := p.addJSON(t, ocispec.MediaTypeImageManifest, ocispec.Manifest{Config: config, Layers: layers})
+	d.Annotations = map[string]string{ocispec.AnnotationRefName: "a:t"}
+	p.images = append(p.images, d)
+	if _, err := loadBytes(t, openStore(t), p.bytes(t), LoadOptions{}); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("more than %d", ocijson.MaxLayers)) {
+		t.Errorf("20,000 layers: %v", err)
+	}
+}

@@ -1,0 +1,382 @@
+package bundle
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/kolla-build/kolla-build/internal/ocijson"
+	"github.com/kolla-build/kolla-build/internal/units"
+	"github.com/kolla-build/kolla-build/pkg/store"
+)
+
+// role is what a blob is to an image.
+type role struct {
+	kind  string // "manifest", "config", "layer"
+	image string // its name, "" if it has none
+	n, of int    // position of a layer, 1-based
+}
+
+func (r role) String() string {
+	s := r.kind
+	if r.of > 0 {
+		s += fmt.Sprintf(" %d of %d", r.n, r.of)
+	}
+	if r.image != "" {
+		s += " of " + r.image
+	}
+	return s
+}
+
+// expectation is what the index and the manifests say about a blob.
+type expectation struct {
+	size     int64
+	manifest bool
+	role     role
+}
+
+// loader reads a bundle once, from front to back.
+type loader struct {
+	st         *store.Store
+	opts       LoadOptions
+	src        *source
+	check      checker
+	checkIndex func() error // called when the index was read; may be nil
+
+	layoutSeen bool
+	indexSeen  bool
+	images     []ocispec.Descriptor // of the index
+	expected   map[digest.Digest]expectation
+	have       map[digest.Digest]int64 // size of the blobs that were read
+	pending    []digest.Digest         // manifests that were read before it was known that they are
+	total      int64
+	sum        Summary
+}
+
+func newLoader(st *store.Store, opts LoadOptions) *loader {
+	return &loader{st: st, opts: opts, expected: map[digest.Digest]expectation{}, have: map[digest.Digest]int64{}}
+}
+
+// read reads the bundle and stores its blobs.
+func (l *loader) read(ctx context.Context, path string) error {
+	src, err := openSource(ctx, path, l.opts.Stdin)
+	if err != nil {
+		return err
+	}
+	defer src.close()
+	l.src = src
+	if err := l.members(ctx); err != nil {
+		return err
+	}
+	switch {
+	case !l.indexSeen:
+		return &FormatError{Detail: "it contains no " + ocispec.ImageIndexFile, Advice: adviceNoBundle}
+	case !l.layoutSeen:
+		return &FormatError{Detail: "it contains no " + ocispec.ImageLayoutFile, Advice: adviceNoBundle}
+	}
+	if err := l.complete(ctx); err != nil {
+		return err
+	}
+	// Putting entries walks over the images too: an error must come before any
+	// name is added.
+	for _, d := range l.images {
+		if err := l.st.Check(ctx, d.Digest); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *loader) members(ctx context.Context) error {
+	for {
+		m, err := l.check.next(ctx, l.src)
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return l.withMissing(err)
+		}
+		switch {
+		case m.digest != "":
+			err = l.blob(ctx, m)
+		case m.name == ocispec.ImageLayoutFile:
+			l.layoutSeen, err = true, l.layout(m)
+		case m.name == ocispec.ImageIndexFile:
+			l.indexSeen, err = true, l.index(m)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func (l *loader) layout(m member) error {
+	b, err := readSmall(l.src, m, maxLayout)
+	if err != nil {
+		return err
+	}
+	var v ocispec.ImageLayout
+	if err := json.Unmarshal(b, &v); err != nil {
+		return &FormatError{Member: m.name, Detail: "not that of an OCI layout", Err: err}
+	}
+	if !strings.HasPrefix(v.Version, "1.") {
+		return &FormatError{Member: m.name, Detail: fmt.Sprintf("layout version %q, this tool knows %s", v.Version, ocispec.ImageLayoutVersion)}
+	}
+	return nil
+}
+
+func parseIndex(b []byte) ([]ocispec.Descriptor, error) {
+	bad := func(detail string, err error) error {
+		return &FormatError{Member: ocispec.ImageIndexFile, Detail: detail, Err: err}
+	}
+	images, err := ocijson.ParseLayoutIndex(b, maxImages)
+	if err != nil {
+		return nil, bad("not an index of images", err)
+	}
+	for i, d := range images {
+		if err := d.Digest.Validate(); err != nil {
+			return nil, bad(fmt.Sprintf("image %d: digest %q", i+1, d.Digest), err)
+		}
+		if d.Size <= 0 || d.Size > maxManifest {
+			return nil, bad(fmt.Sprintf("image %d: the size of its manifest is %d bytes", i+1, d.Size), nil)
+		}
+	}
+	return images, nil
+}
+
+// fullName returns the name of an image in an index. containerd and docker save
+// write the tag alone into OCI's annotation, and the name into containerd's.
+func fullName(d ocispec.Descriptor) string {
+	if n := d.Annotations[containerdName]; n != "" {
+		return n
+	}
+	return d.Annotations[ocispec.AnnotationRefName]
+}
+
+func (l *loader) index(m member) error {
+	b, err := readSmall(l.src, m, maxIndex)
+	if err != nil {
+		return err
+	}
+	if l.images, err = parseIndex(b); err != nil {
+		return err
+	}
+	if l.checkIndex != nil {
+		if err := l.checkIndex(); err != nil {
+			return err
+		}
+	}
+	for _, d := range l.images {
+		if err := l.expect(d, true, role{kind: "manifest", image: fullName(d)}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// expect records what a blob must be, and checks it if it was read already.
+func (l *loader) expect(d ocispec.Descriptor, manifest bool, r role) error {
+	e := expectation{size: d.Size, manifest: manifest, role: r}
+	if err := d.Digest.Validate(); err != nil {
+		return &FormatError{Detail: fmt.Sprintf("%s: digest %q", r, d.Digest), Err: err}
+	}
+	if e.size < 0 || manifest && e.size > maxManifest {
+		return &FormatError{Blob: d.Digest, Of: r.String(), Detail: fmt.Sprintf("its size is %d bytes", e.size), Advice: adviceForeign}
+	}
+	old, known := l.expected[d.Digest]
+	switch {
+	case known && old.size != e.size:
+		return &FormatError{Blob: d.Digest, Of: r.String(), Detail: fmt.Sprintf("its size is %d bytes here and %d bytes as %s", e.size, old.size, old.role)}
+	case known && (old.manifest || !manifest):
+		return nil
+	case !known && len(l.expected) == maxBlobs:
+		return &FormatError{Detail: fmt.Sprintf("it refers to more than %d blobs", maxBlobs), Advice: adviceForeign}
+	}
+	l.expected[d.Digest] = e
+	if !known {
+		l.total += e.size
+	}
+	if size, ok := l.have[d.Digest]; ok {
+		if size != e.size {
+			return sizeError(d.Digest, e, size)
+		}
+		if manifest {
+			l.pending = append(l.pending, d.Digest)
+		}
+	}
+	return nil
+}
+
+func sizeError(d digest.Digest, e expectation, got int64) error {
+	return &FormatError{Blob: d, Of: e.role.String(), Detail: fmt.Sprintf("its size is %d bytes in the tar, %d by its descriptor", got, e.size)}
+}
+
+func (l *loader) blob(ctx context.Context, m member) error {
+	e, known := l.expected[m.digest]
+	if known && e.size != m.size {
+		return sizeError(m.digest, e, m.size)
+	}
+	l.have[m.digest] = m.size
+	l.sum.Blobs++
+	if err := l.storeBlob(ctx, m, e, known && e.manifest); err != nil {
+		return err
+	}
+	l.sum.Bytes += m.size
+	if l.opts.Progress != nil {
+		l.opts.Progress(l.sum.Bytes, max(l.total, l.sum.Bytes))
+	}
+	return nil
+}
+
+// storeBlob stores a blob unless the store has it, undamaged.
+func (l *loader) storeBlob(ctx context.Context, m member, e expectation, manifest bool) error {
+	if l.st.HasBlob(m.digest, m.size) {
+		damaged, err := l.st.DropBad(ctx, m.digest)
+		switch {
+		case err != nil:
+			return err
+		case damaged:
+			l.sum.Repaired++
+		default:
+			l.sum.Reused++
+			if !manifest {
+				return nil
+			}
+		}
+	}
+	if !manifest {
+		_, _, err := l.st.WriteBlob(ctx, l.src.tr, m.digest, m.size)
+		return blobError(m, e, err)
+	}
+	b, err := readSmall(l.src, m, maxManifest)
+	if err != nil {
+		return err
+	}
+	if got := m.digest.Algorithm().FromBytes(b); got != m.digest {
+		return &FormatError{Blob: m.digest, Of: e.role.String(), Detail: "its content has digest " + got.String(), Advice: adviceDamaged}
+	}
+	if _, _, err = l.st.WriteBlob(ctx, bytes.NewReader(b), m.digest, m.size); err != nil {
+		return err
+	}
+	return l.children(m.digest, b, e)
+}
+
+// blobError adds the image to the error of a blob that could not be stored.
+func blobError(m member, e expectation, err error) error {
+	of := ""
+	if e.role.kind != "" {
+		of = e.role.String()
+	}
+	var be *store.BlobError
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return &FormatError{Blob: m.digest, Of: of, Detail: fmt.Sprintf("it ends before its %d bytes", m.size), Advice: adviceTruncated}
+	case errors.As(err, &be):
+		return &FormatError{Blob: m.digest, Of: of, Detail: be.Detail, Advice: adviceDamaged}
+	}
+	return err
+}
+
+// children records what a manifest refers to.
+func (l *loader) children(d digest.Digest, b []byte, e expectation) error {
+	doc, err := ocijson.Parse(b)
+	if err != nil {
+		return &FormatError{Blob: d, Of: e.role.String(), Detail: "not a manifest", Err: err}
+	}
+	image := e.role.image
+	if doc.Config != nil {
+		if err := l.expect(*doc.Config, false, role{kind: "config", image: image}); err != nil {
+			return err
+		}
+	}
+	for i, c := range doc.Layers {
+		if len(c.URLs) > 0 && strings.Contains(c.MediaType, "foreign") {
+			continue
+		}
+		if err := l.expect(c, false, role{"layer", image, i + 1, len(doc.Layers)}); err != nil {
+			return err
+		}
+	}
+	for _, c := range doc.Manifests {
+		if err := l.expect(c, true, role{kind: "manifest", image: image}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// complete reads the manifests that precede the index, and checks that no blob is
+// missing: each must be in the tar or, undamaged, in the store.
+func (l *loader) complete(ctx context.Context) error {
+	for len(l.pending) > 0 {
+		d := l.pending[0]
+		l.pending = l.pending[1:]
+		b, err := l.stored(d)
+		if err != nil {
+			return err
+		}
+		if err := l.children(d, b, l.expected[d]); err != nil {
+			return err
+		}
+	}
+	var missing []digest.Digest
+	for d, e := range l.expected {
+		if _, ok := l.have[d]; ok {
+			continue
+		}
+		if l.st.HasBlob(d, e.size) {
+			damaged, err := l.st.DropBad(ctx, d)
+			if err != nil {
+				return err
+			}
+			if !damaged {
+				continue
+			}
+		}
+		missing = append(missing, d)
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	d := slices.Min(missing)
+	detail := "it is neither in the bundle nor in the store"
+	if n := len(missing); n > 1 {
+		detail += fmt.Sprintf(", as %d others", n-1)
+	}
+	return &FormatError{Blob: d, Of: l.expected[d].role.String(), Detail: detail, Advice: adviceTruncated}
+}
+
+func (l *loader) stored(d digest.Digest) ([]byte, error) {
+	r, err := l.st.OpenBlob(d)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	return io.ReadAll(io.LimitReader(r, maxManifest))
+}
+
+// withMissing adds to the error of a truncated tar how many blobs are missing.
+func (l *loader) withMissing(err error) error {
+	var fe *FormatError
+	if !l.indexSeen || !errors.As(err, &fe) || fe.Advice != adviceTruncated {
+		return err
+	}
+	n := 0
+	for d := range l.expected {
+		if _, ok := l.have[d]; !ok {
+			n++
+		}
+	}
+	fe.Detail += fmt.Sprintf(", with at least %s missing", units.Count(n, "blob"))
+	return err
+}

@@ -1,0 +1,89 @@
+package bundle
+
+import (
+	"archive/tar"
+	"bufio"
+	"bytes"
+	"compress/gzip"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"syscall"
+
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/kolla-build/kolla-build/internal/inputfile"
+)
+
+// source is an open bundle: a tar, compressed or not.
+type source struct {
+	tr    *tar.Reader
+	close func()
+}
+
+// openSource opens a bundle file, or stdin for "-", and decompresses it.
+func openSource(ctx context.Context, file string, stdin io.Reader) (*source, error) {
+	var r io.ReadCloser
+	if file == "-" {
+		if stdin == nil {
+			stdin = os.Stdin
+		}
+		r = inputfile.Interruptible(ctx, io.NopCloser(stdin))
+	} else {
+		var err error
+		r, err = inputfile.Open(ctx, file)
+		if errors.Is(err, syscall.EISDIR) {
+			return nil, &FormatError{Detail: "it is a directory, not a tar"}
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	s, err := newSource(r, func() { r.Close() })
+	if err != nil {
+		r.Close()
+	}
+	return s, err
+}
+
+func newSource(r io.Reader, closer func()) (*source, error) {
+	magic := make([]byte, 6)
+	n, err := io.ReadFull(r, magic)
+	magic = magic[:n]
+	switch {
+	case n == 0 && (err == io.EOF || err == nil):
+		return nil, &FormatError{Detail: "it is empty"}
+	case err != nil && !errors.Is(err, io.ErrUnexpectedEOF):
+		return nil, err
+	}
+	var whole io.Reader
+	if sk, ok := r.(io.Seeker); ok {
+		// In a regular file, the tar reader skips content by seeking.
+		if _, err := sk.Seek(0, io.SeekStart); err == nil {
+			whole = r
+		}
+	}
+	if whole == nil {
+		whole = bufio.NewReaderSize(io.MultiReader(bytes.NewReader(magic), r), 1<<20)
+	}
+	switch {
+	case bytes.HasPrefix(magic, []byte{0x1f, 0x8b}):
+		z, err := gzip.NewReader(bufio.NewReaderSize(whole, 1<<20))
+		if err != nil {
+			return nil, &FormatError{Detail: "damaged gzip", Err: err}
+		}
+		return &source{tr: tar.NewReader(z), close: closer}, nil
+	case bytes.HasPrefix(magic, []byte{0x28, 0xb5, 0x2f, 0xfd}):
+		z, err := zstd.NewReader(whole, zstd.WithDecoderMaxWindow(128<<20), zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true))
+		if err != nil {
+			return nil, &FormatError{Detail: "damaged zstd", Err: err}
+		}
+		return &source{tr: tar.NewReader(z), close: func() { z.Close(); closer() }}, nil
+	case bytes.Equal(magic, []byte{0xfd, '7', 'z', 'X', 'Z', 0}):
+		return nil, &FormatError{Detail: "it is compressed with xz", Advice: "decompress it first: xz -dc FILE | kolla-build load -"}
+	case bytes.HasPrefix(magic, []byte("BZh")):
+		return nil, &FormatError{Detail: "it is compressed with bzip2", Advice: "decompress it first: bzip2 -dc FILE | kolla-build load -"}
+	}
+	return &source{tr: tar.NewReader(whole), close: closer}, nil
+}

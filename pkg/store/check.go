@@ -1,0 +1,91 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"os"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// visitStat checks that a blob exists and has the right size.
+func visitStat(_ context.Context, s *Store, d ocispec.Descriptor, of string) error {
+	path := s.blobPath(d.Digest)
+	st, err := os.Stat(path)
+	if err != nil {
+		return blobError(d.Digest, of, path, err)
+	}
+	if d.Size >= 0 && st.Size() != d.Size {
+		return &BlobError{Digest: d.Digest, Of: of, Path: path, Detail: fmt.Sprintf("its size is %d, not %d", st.Size(), d.Size)}
+	}
+	return nil
+}
+
+// visitSmall is visitStat that reads configs too; walk itself reads manifests.
+func visitSmall(ctx context.Context, s *Store, d ocispec.Descriptor, of string) error {
+	if of == "config" {
+		if _, err := s.readSmall(d.Digest, of); err != nil {
+			return err
+		}
+	}
+	return visitStat(ctx, s, d, of)
+}
+
+// visitHash checks that a blob's content matches its digest.
+func visitHash(ctx context.Context, s *Store, d ocispec.Descriptor, of string) error {
+	if err := visitStat(ctx, s, d, of); err != nil {
+		return err
+	}
+	path := s.blobPath(d.Digest)
+	f, err := os.Open(path)
+	if err != nil {
+		return blobError(d.Digest, of, path, err)
+	}
+	defer f.Close()
+	h := d.Digest.Algorithm().Digester()
+	if _, err := copyContext(ctx, h.Hash(), f); err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		return blobError(d.Digest, of, path, err)
+	}
+	if got := h.Digest(); got != d.Digest {
+		return &BlobError{Digest: d.Digest, Of: of, Path: path, Detail: "its content has digest " + got.String()}
+	}
+	return nil
+}
+
+// Check checks that the image with this digest is complete: manifests and configs
+// are verified, of layers only presence and size. The error is a *BlobError for
+// the first blob that is missing or damaged.
+func (s *Store) Check(ctx context.Context, d digest.Digest) error {
+	if _, err := s.walk(ctx, d, visitSmall); err != nil {
+		return fmt.Errorf("checking image %s: %w", d, err)
+	}
+	return nil
+}
+
+// Verify is Check that reads every blob and verifies its digest.
+func (s *Store) Verify(ctx context.Context, d digest.Digest) error {
+	if _, err := s.walk(ctx, d, visitHash); err != nil {
+		return fmt.Errorf("verifying image %s: %w", d, err)
+	}
+	return nil
+}
+
+// Blobs returns the descriptors of all blobs of an image, each once, the image's
+// own manifest first and other manifests before what they refer to, unless a
+// manifest is a layer at the same time. Presence and sizes are checked.
+func (s *Store) Blobs(ctx context.Context, d digest.Digest) ([]ocispec.Descriptor, error) {
+	var out []ocispec.Descriptor
+	sum, err := s.walk(ctx, d, func(ctx context.Context, s *Store, d ocispec.Descriptor, of string) error {
+		out = append(out, d)
+		return visitStat(ctx, s, d, of)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("reading image %s: %w", d, err)
+	}
+	out[0].MediaType = sum.mediaType
+	return out, nil
+}

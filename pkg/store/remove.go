@@ -1,0 +1,84 @@
+package store
+
+import (
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// Remove removes names in one write of the index, and returns how many existed.
+// Blobs stay until GC. When an image's last name is removed, its keys are, too.
+func (s *Store) Remove(names ...string) (int, error) {
+	n := 0
+	remove := make(map[string]bool, len(names))
+	for _, ref := range names {
+		remove[ref] = ref != ""
+	}
+	err := s.update(func(p *snapshot) (bool, error) {
+		n = 0
+		removed, named := map[digest.Digest]bool{}, map[digest.Digest]bool{}
+		var keep []ocispec.Descriptor
+		for _, d := range p.index.Manifests {
+			ref := d.Annotations[ocispec.AnnotationRefName]
+			if remove[ref] {
+				n++
+				removed[d.Digest] = true
+				continue
+			}
+			if ref != "" {
+				named[d.Digest] = true
+			}
+			keep = append(keep, d)
+		}
+		p.index.Manifests = nil
+		for _, d := range keep {
+			if d.Annotations[ocispec.AnnotationRefName] == "" && removed[d.Digest] && !named[d.Digest] {
+				continue
+			}
+			p.index.Manifests = append(p.index.Manifests, d)
+		}
+		return n > 0, nil
+	})
+	if err != nil {
+		return 0, err
+	}
+	return n, nil
+}
+
+// Forget removes entries that were stored before the given time and that have no
+// name, neither of their own nor through an index, and returns how many. It bounds
+// the index of a store with nightly builds; GC then frees the blobs.
+func (s *Store) Forget(before time.Time) (int, error) {
+	n := 0
+	err := s.update(func(p *snapshot) (bool, error) {
+		n = 0
+		var keep []ocispec.Descriptor
+		within := map[digest.Digest]bool{}
+		for _, d := range p.index.Manifests {
+			if d.Annotations[ocispec.AnnotationRefName] == "" || d.MediaType != ocispec.MediaTypeImageIndex {
+				continue
+			}
+			// An index that cannot be read refers to nothing.
+			if doc, _, err := s.readDocument(d.Digest, "index"); err == nil {
+				for _, c := range doc.Manifests {
+					within[c.Digest] = true
+				}
+			}
+		}
+		for _, d := range p.index.Manifests {
+			e := EntryOf(d)
+			if e.Name == "" && !within[e.Digest] && e.Stored.Before(before) {
+				n++
+				continue
+			}
+			keep = append(keep, d)
+		}
+		p.index.Manifests = keep
+		return n > 0, nil
+	})
+	if err != nil {
+		return 0, err
+	}
+	return n, nil
+}
