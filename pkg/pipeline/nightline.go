@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/kolla-build/kolla-build/internal/units"
 	"github.com/kolla-build/kolla-build/pkg/build"
 	"github.com/kolla-build/kolla-build/pkg/report"
 )
@@ -23,13 +24,13 @@ func nightParts(run *report.Run, pushes, nothingNew bool, page string) []string 
 	case run.Outcome == report.OutcomeInterrupted:
 		parts = append(parts, "interrupted")
 	case run.Outcome == report.OutcomeFailed && run.Failed() > 0:
-		parts = append(parts, fmt.Sprintf("%d of %d images failed (%s)", run.Failed(), selected, culprits(run)))
+		parts = append(parts, fmt.Sprintf("%d of %s failed (%s)", run.Failed(), units.Count(selected, "image"), culprits(run)))
 	case run.Outcome == report.OutcomeFailed:
 		parts = append(parts, "failed")
 	case nothingNew:
-		parts = append(parts, fmt.Sprintf("nothing changed, %d images as they were, nothing published", selected))
+		parts = append(parts, fmt.Sprintf("nothing changed, %s kept, nothing published", units.Count(selected, "image")))
 	default:
-		parts = append(parts, fmt.Sprintf("%d of %d images built", run.Count(build.StatusBuilt), selected))
+		parts = append(parts, fmt.Sprintf("%d of %s built", run.Count(build.StatusBuilt), units.Count(selected, "image")))
 		if names := packageNames(run); names != "" {
 			parts = append(parts, names)
 		}
@@ -40,7 +41,7 @@ func nightParts(run *report.Run, pushes, nothingNew bool, page string) []string 
 	case len(run.Tags) > 0:
 		parts = append(parts, "published as "+strings.Join(run.Tags, " and "))
 	case run.Stuck > 0:
-		parts = append(parts, fmt.Sprintf("not published, and %d tags could not be restored", run.Stuck))
+		parts = append(parts, fmt.Sprintf("not published, and %s could not be restored", units.Count(run.Stuck, "tag")))
 	case run.Outcome != report.OutcomeOK && pushes:
 		parts = append(parts, "no tag was changed")
 	}

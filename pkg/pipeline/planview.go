@@ -149,10 +149,10 @@ func (v planView) summary(threads int) string {
 		s = "nothing would be built"
 	}
 	if v.Build > 0 {
-		s = fmt.Sprintf("%d of %d images would be built, in about %s with %d threads", v.Build, len(v.Items), units.Duration(v.Estimate), threads)
+		s = fmt.Sprintf("%d of %s would be built, in about %s with %s", v.Build, units.Count(len(v.Items), "image"), units.Duration(v.Estimate), units.Count(threads, "thread"))
 	}
 	if v.pushes {
-		s += fmt.Sprintf("; %d tags would be new or change", v.Push)
+		s += fmt.Sprintf("; %s would be new or change", units.Count(v.Push, "tag"))
 	}
 	if v.Fail > 0 {
 		s += fmt.Sprintf("; %d cannot be built", v.Fail)

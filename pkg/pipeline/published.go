@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/kolla-build/kolla-build/internal/units"
 	"github.com/kolla-build/kolla-build/pkg/image"
 	"github.com/kolla-build/kolla-build/pkg/publish"
 )
@@ -25,7 +26,7 @@ func (s *session) publish(ctx context.Context, p *planned, b *built, rep *report
 		return pub, nil
 	}
 	if n := s.failed(p, b); n > 0 && !s.cfg.AllowPartial {
-		s.console.Notice("nothing was published: %d of %d images failed, and a set's tags change together; no tag was changed", n, len(b.results))
+		s.console.Notice("nothing was published: %d of %s failed, and the tags of a set change together; no tag was changed", n, units.Count(len(b.results), "image"))
 		return pub, nil
 	}
 	pub.set, pub.missing = publish.Complete(p.plan, b.results, b.indexes)

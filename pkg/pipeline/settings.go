@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/kolla-build/kolla-build/internal/console"
+	"github.com/kolla-build/kolla-build/internal/units"
 	"github.com/kolla-build/kolla-build/internal/usererr"
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/define"
@@ -109,7 +110,7 @@ func continueLastRun(cfg *config.Config, scope runstate.Scope, c *console.Consol
 	}
 	if len(images) == 0 {
 		return nil, nil, usererr.Errorf("omit the regular expressions to select them all",
-			"--rerun-failed: none of the %d images of the last run matches %q", len(last.Images), cfg.Regex)
+			"--rerun-failed: none of the last run's %s matches %q", units.Count(len(last.Images), "image"), cfg.Regex)
 	}
 	c.Notice("%s", last.Describe(images))
 	return last, exprs, nil
