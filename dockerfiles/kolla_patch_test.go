@@ -74,3 +74,90 @@ func TestKollaPatch(t *testing.T) {
 		})
 	}
 }
+
+// gitDiff is a patch as git makes it: a change of a file and a new file.
+func gitDiff(prefix, file, from, to, added string) string {
+	return "From 0123 Mon Sep 17 00:00:00 2001\nSubject: [PATCH] fix\n\ndiff --git a/" + prefix + file + " b/" + prefix + file + "\n--- a/" + prefix + file + "\n+++ b/" + prefix + file +
+		"\n@@ -1 +1 @@\n-" + from + "\n+" + to + "\n" + newFile(prefix+added)
+}
+
+func newFile(name string) string {
+	return "diff --git a/" + name + " b/" + name + "\nnew file mode 100644\n--- /dev/null\n+++ b/" + name + "\n@@ -0,0 +1 @@\n+new\n"
+}
+
+// TestKollaPatchSources applies patches to unpacked sources before they are installed,
+// with the strip level of the series or the one that fits, and makes files that a
+// patch adds part of the package.
+func TestKollaPatchSources(t *testing.T) {
+	r := newScratchRoot(t, "/usr/bin/patch", "/bin/bash", "/usr/bin/git")
+	r.install("base/kolla_patch.sh", "opt/kolla_patch")
+	kollaPatch := func(want int, args ...string) string {
+		t.Helper()
+		code, out := r.run(nil, append([]string{"/bin/bash", "/opt/kolla_patch"}, args...)...)
+		if code != want {
+			t.Fatalf("exit status %d, want %d:\n%s", code, want, out)
+		}
+		return out
+	}
+	r.write("src/nova-1/nova/api.py", "one\n")
+	r.write("src/nova-1/nova.egg-info/SOURCES.txt", "nova/api.py\n")
+	if err := os.Symlink("src/nova-1", r.path("nova")); err != nil {
+		t.Fatal(err)
+	}
+	r.write("plugins/plug/plug/main.py", "one\n")
+	if code, out := r.run(nil, "/bin/bash", "-c", "cd /plugins/plug && git init -q . && git add -A && git -c user.name=t -c user.email=t@localhost commit -qm one"); code != 0 {
+		t.Fatalf("git: %s", out)
+	}
+	r.write("var/lib/kolla/venv/site.py", "one\n")
+	r.write("patches/git.patch", gitDiff("", "nova/api.py", "one", "two", "nova/data.json"))
+	r.write("patches/explicit.patch", strings.ReplaceAll(gitDiff("x/", "nova/api.py", "two", "three", "nova/more.json"), "\n+++", "\n+++"))
+	r.write("patches/plugin.patch", gitDiff("", "plug/main.py", "one", "two", "plug/data.json"))
+	r.write("patches/only-adds.patch", newFile("nova/added.py"))
+	r.write("patches/reverse.patch", diffOf("nova/api.py", "four", "three"))
+	r.write("patches/installed.patch", diffOf("var/lib/kolla/venv/site.py", "one", "two"))
+	r.write("patches/installed1.patch", gitDiff("", "var/lib/kolla/venv/site.py", "two", "three", "var/lib/kolla/venv/new.py"))
+	// Line ends of Windows, a comment, and no end of the last line.
+	r.write("patches/series", "# fixes\ngit.patch -p1\r\nexplicit.patch -p2 # two levels\nplugin.patch\nonly-adds.patch\nreverse.patch -R\ninstalled.patch\ninstalled1.patch")
+	if out := kollaPatch(0, "sources", "/nova", "/plugins/plug", "/none"); !strings.Contains(out, "installed.patch is left") {
+		t.Errorf("sources: %s", out)
+	}
+	for name, want := range map[string]string{
+		"src/nova-1/nova/api.py": "four\n", "src/nova-1/nova/data.json": "new\n", "src/nova-1/nova/more.json": "new\n",
+		"src/nova-1/nova/added.py": "new\n", "plugins/plug/plug/main.py": "two\n", "var/lib/kolla/venv/site.py": "one\n",
+	} {
+		if got := r.read(name); got != want {
+			t.Errorf("%s: %q, want %q", name, got, want)
+		}
+	}
+	if got := r.read("src/nova-1/nova.egg-info/SOURCES.txt"); !strings.Contains(got, "nova/data.json\n") || !strings.Contains(got, "nova/more.json\n") {
+		t.Errorf("SOURCES.txt lacks the new files: %s", got)
+	}
+	if code, out := r.run(nil, "/bin/bash", "-c", "git -C /plugins/plug -c safe.directory='*' ls-files"); code != 0 || !strings.Contains(out, "plug/data.json") {
+		t.Errorf("git lacks the new file: %s", out)
+	}
+
+	// What the build stage has applied is done; the rest applies to installed files.
+	if err := os.MkdirAll(r.path("mnt/etc/kolla"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(r.path("etc/kolla/patched"), r.path("mnt/etc/kolla/patched")); err != nil {
+		t.Fatal(err)
+	}
+	kollaPatch(0, "adopt", "/mnt")
+	kollaPatch(0)
+	if got := r.read("var/lib/kolla/venv/site.py") + r.read("var/lib/kolla/venv/new.py"); got != "three\nnew\n" {
+		t.Errorf("installed files: %q", got)
+	}
+
+	// A patch that applies to nothing fails the build, also as the last one.
+	r.write("patches/nowhere.patch", gitDiff("", "cinder/api.py", "one", "two", "cinder/new.py"))
+	r.write("patches/series", "git.patch\nnowhere.patch -p1")
+	kollaPatch(0, "sources", "/nova")
+	if out := kollaPatch(1); !strings.Contains(out, "nowhere.patch does not apply") {
+		t.Errorf("a patch of nothing: %s", out)
+	}
+	r.write("patches/series", "other.patch --binary\n")
+	if out := kollaPatch(2); !strings.Contains(out, "unknown option --binary") {
+		t.Errorf("an unknown option: %s", out)
+	}
+}

@@ -12,6 +12,7 @@ import (
 
 	digest "github.com/opencontainers/go-digest"
 
+	"github.com/kolla-build/kolla-build/internal/usererr"
 	"github.com/kolla-build/kolla-build/pkg/build/buildkit"
 	"github.com/kolla-build/kolla-build/pkg/render"
 	"github.com/kolla-build/kolla-build/pkg/source"
@@ -28,6 +29,11 @@ func (d *definer) prepare(ctx context.Context, f *render.Dockerfile, x *definiti
 	}
 	if f.Patches != nil && copied("patches") {
 		x.Err = fmt.Errorf("patches of %s: %w", f.Name, f.Patches)
+		return
+	}
+	if render.HasPatches(d.set.Config.PatchesPath, f.Name) && !copied("patches") {
+		x.Err = usererr.Errorf("a template applies patches with {{ macros.kolla_patch_sources() }}, after COPY patches /patches",
+			"patches of %s: its template does not copy them, so they would be applied nowhere", f.Name)
 		return
 	}
 	files := contextFiles{definer: d}

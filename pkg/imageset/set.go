@@ -190,6 +190,9 @@ func (s *Set) fill(ctx context.Context, opts Options, warn func(string, ...any))
 	for _, w := range s.Config.CheckSources(names) {
 		warn("warning: %v", w)
 	}
+	if err := render.CheckPatches(s.Config.PatchesPath, names); err != nil {
+		return err
+	}
 	if s.Graph, err = graph.New(images, render.BaseReference(s.Config)); err != nil {
 		return err
 	}

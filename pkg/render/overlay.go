@@ -2,14 +2,9 @@ package render
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
-	"path"
-	"path/filepath"
-	"strings"
 
 	"github.com/kolla-build/kolla-build/pkg/config"
 )
@@ -61,73 +56,4 @@ func aptFiles(t *Tree, c *config.Config) (map[string]File, error) {
 		out[f.name] = file
 	}
 	return out, nil
-}
-
-// patchFiles returns the directory patches of an image's context: empty, or with
-// the series of --patches-path/IMAGE and the patches that it names. The error
-// says what is wrong with the series; what there is of the patches is returned
-// beside it, as upstream takes that and leaves the rest to the build.
-func patchFiles(patchesPath, image string) ([]File, error) {
-	out := []File{{Path: "patches", Mode: fs.ModeDir | 0o755, Origin: "patches"}}
-	if patchesPath == "" {
-		return out, nil
-	}
-	dir := filepath.Join(patchesPath, image)
-	seriesPath := filepath.Join(dir, "series")
-	if info, err := os.Stat(seriesPath); err != nil || !info.Mode().IsRegular() {
-		return out, nil // upstream wants no series, and copies no patch without one
-	}
-	series, err := diskFile(seriesPath, "patches/series")
-	if err != nil {
-		return out, err
-	}
-	out = append(out, series)
-	content, err := readTextFile(seriesPath)
-	if err != nil {
-		return out, err
-	}
-	var wrong []error
-	seen := map[string]bool{"patches/series": true}
-	for i, line := range strings.Split(content, "\n") {
-		name := strings.TrimSpace(line)
-		if name == "" || strings.HasPrefix(line, "#") {
-			continue
-		}
-		place := fmt.Sprintf("%s:%d", seriesPath, i+1)
-		if !filepath.IsLocal(name) {
-			wrong = append(wrong, fmt.Errorf("%s: the patch %q lies outside of %s", place, name, dir))
-			continue
-		}
-		at := path.Join("patches", filepath.ToSlash(name))
-		if seen[at] {
-			continue
-		}
-		seen[at] = true
-		file, err := diskFile(filepath.Join(dir, name), at)
-		if err != nil {
-			s := fmt.Sprintf("%s: the patch %q is not in %s", place, name, dir)
-			if hint := didYouMean(name, fileNames(dir)); hint != "" {
-				s += " (" + hint + ")"
-			}
-			wrong = append(wrong, errors.New(s))
-			continue
-		}
-		for d := path.Dir(at); d != "patches"; d = path.Dir(d) {
-			if !seen[d] {
-				seen[d] = true
-				out = append(out, File{Path: d, Mode: fs.ModeDir | 0o755, Origin: dir})
-			}
-		}
-		out = append(out, file)
-	}
-	return out, errors.Join(wrong...)
-}
-
-func fileNames(dir string) []string {
-	entries, _ := os.ReadDir(dir)
-	var names []string
-	for _, e := range entries {
-		names = append(names, e.Name())
-	}
-	return names
 }

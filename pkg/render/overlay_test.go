@@ -6,54 +6,6 @@ import (
 	"testing"
 )
 
-func TestPatchFiles(t *testing.T) {
-	dir := unpack(t, `
--- nova-api/series --
-# a comment
-one.patch
-  sub/two.patch
-
-one.patch
--- nova-api/one.patch --
-1
--- nova-api/sub/two.patch --
-2
--- nova-api/unused.patch --
-3
--- noseries/x.patch --
-x
--- missing/series --
-on.patch
--- missing/one.patch --
--- out/series --
-../nova-api/one.patch
-`)
-	for image, want := range map[string]string{
-		"nova-api": "patches/\npatches/series 644 # a comment\none.patch\n  sub/two.patch\n\none.patch\npatches/one.patch 644 1\npatches/sub/\npatches/sub/two.patch 644 2\n",
-		"noseries": "patches/\n",
-		"other":    "patches/\n",
-		"missing":  `error: D/missing/series:1: the patch "on.patch" is not in D/missing (did you mean "one.patch"?)`,
-		"out":      `error: D/out/series:1: the patch "../nova-api/one.patch" lies outside of D/out`,
-	} {
-		files, err := patchFiles(dir, image)
-		got := ""
-		if err != nil {
-			got = "error: " + strings.ReplaceAll(err.Error(), dir, "D")
-		} else {
-			got = listing(t, files)
-		}
-		if got != want {
-			t.Errorf("%s: got\n%s\nwant\n%s", image, got, want)
-		}
-	}
-	if files, err := patchFiles("", "x"); err != nil || listing(t, files) != "patches/\n" {
-		t.Error(files, err)
-	}
-	if files, err := patchFiles("/no/such", "x"); err != nil || listing(t, files) != "patches/\n" {
-		t.Error(files, err)
-	}
-}
-
 func TestMergeOverrides(t *testing.T) {
 	dir := unpack(t, `
 -- one.j2 --

@@ -1,0 +1,140 @@
+package render
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/kolla-build/kolla-build/internal/suggest"
+	"github.com/kolla-build/kolla-build/internal/usererr"
+)
+
+// seriesName is the name of the list of patches of an image, as in quilt: a patch per
+// line, with options of patch(1) after its name.
+const seriesName = "series"
+
+// patchOption matches the options that kolla_patch understands in a series.
+var patchOption = regexp.MustCompile(`^(-p[0-9]|-R)$`)
+
+// foldName makes the names of images comparable: dashes equal underscores.
+func foldName(name string) string { return strings.ReplaceAll(name, "_", "-") }
+
+// patchDir returns the directory of the patches of an image, "" if there is none with
+// a series.
+func patchDir(patchesPath, image string) string {
+	if patchesPath == "" {
+		return ""
+	}
+	names := []string{image}
+	for _, name := range fileNames(patchesPath) {
+		if name != image && foldName(name) == foldName(image) {
+			names = append(names, name)
+		}
+	}
+	for _, name := range names {
+		dir := filepath.Join(patchesPath, name)
+		if info, err := os.Stat(filepath.Join(dir, seriesName)); err == nil && info.Mode().IsRegular() {
+			return dir
+		}
+	}
+	return ""
+}
+
+// patchFiles returns the directory patches of an image's context: empty, or with the
+// series in --patches-path/IMAGE and the patches in it. The error describes mistakes
+// in the series; the valid patches are returned beside it. Without a series, no patch
+// is copied, as in Kolla.
+func patchFiles(patchesPath, image string) ([]File, error) {
+	out := []File{{Path: "patches", Mode: fs.ModeDir | 0o755, Origin: "patches"}}
+	dir := patchDir(patchesPath, image)
+	if dir == "" {
+		return out, nil
+	}
+	seriesPath := filepath.Join(dir, seriesName)
+	series, err := diskFile(seriesPath, "patches/series")
+	if err != nil {
+		return out, err
+	}
+	out = append(out, series)
+	content, err := readTextFile(seriesPath)
+	if err != nil {
+		return out, err
+	}
+	var mistakes []error
+	seen := map[string]bool{"patches/series": true}
+	for i, line := range strings.Split(content, "\n") {
+		fields := strings.Fields(line)
+		if j := slices.IndexFunc(fields, func(f string) bool { return strings.HasPrefix(f, "#") }); j >= 0 {
+			fields = fields[:j] // a comment
+		}
+		if len(fields) == 0 {
+			continue
+		}
+		name, place := fields[0], fmt.Sprintf("%s:%d", seriesPath, i+1)
+		if j := slices.IndexFunc(fields[1:], func(o string) bool { return !patchOption.MatchString(o) }); j >= 0 {
+			mistakes = append(mistakes, fmt.Errorf("%s: the option %q of the patch %q is not -pN or -R", place, fields[j+1], name))
+			continue
+		}
+		if !filepath.IsLocal(name) {
+			mistakes = append(mistakes, fmt.Errorf("%s: the patch %q is outside of %s", place, name, dir))
+			continue
+		}
+		at := path.Join("patches", filepath.ToSlash(name))
+		if seen[at] {
+			continue
+		}
+		seen[at] = true
+		file, err := diskFile(filepath.Join(dir, name), at)
+		if err != nil {
+			mistakes = append(mistakes, usererr.Errorf(suggest.DidYouMean(name, fileNames(dir)), "%s: the patch %q is not in %s", place, name, dir))
+			continue
+		}
+		for d := path.Dir(at); d != "patches"; d = path.Dir(d) {
+			if !seen[d] {
+				seen[d] = true
+				out = append(out, File{Path: d, Mode: fs.ModeDir | 0o755, Origin: dir})
+			}
+		}
+		out = append(out, file)
+	}
+	return out, errors.Join(mistakes...)
+}
+
+// CheckPatches returns an error if a series in patchesPath is not that of an image: its
+// patches would be applied nowhere.
+func CheckPatches(patchesPath string, images []string) error {
+	known := map[string]bool{}
+	for _, name := range images {
+		known[foldName(name)] = true
+	}
+	for _, name := range fileNames(patchesPath) {
+		series := filepath.Join(patchesPath, name, seriesName)
+		if info, err := os.Stat(series); err != nil || !info.Mode().IsRegular() || known[foldName(name)] {
+			continue
+		}
+		hint := suggest.DidYouMean(name, images)
+		if hint == "" {
+			hint = "the directories in --patches-path have the names of images"
+		}
+		return usererr.Errorf(hint, "%s: no image %q: its patches would be applied nowhere", series, name)
+	}
+	return nil
+}
+
+// HasPatches reports whether an image has a series of patches.
+func HasPatches(patchesPath, image string) bool { return patchDir(patchesPath, image) != "" }
+
+func fileNames(dir string) []string {
+	entries, _ := os.ReadDir(dir)
+	var names []string
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	return names
+}
