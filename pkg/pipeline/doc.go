@@ -1,5 +1,8 @@
-// Package pipeline is the flow of a run in one place: configuration, templates,
-// graph, plan, build, publication, report, each handed on to the next. It holds
-// no logic of its own beyond the order of things and the errors between them;
-// what it calls knows nothing of it.
+// Package pipeline owns the order of a run: the stages from rendering to reports,
+// several platforms, nightly runs, and which reports are written where. It must
+// not know how a stage works, nor flags and exit codes.
+//
+// run.go has the stages in their order. settings.go resolves the options once,
+// before them; session.go opens what they work with. planned.go, built.go and
+// published.go call the packages of the stages.
 package pipeline

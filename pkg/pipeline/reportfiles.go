@@ -61,7 +61,7 @@ func openReports(cfg *config.Config, started time.Time) (reportFiles, error) {
 			return f, fmt.Errorf("--%s %s: it is a directory", file.option, file.path)
 		}
 		// Metrics stay until new ones replace them: a series that ends every night
-		// and comes back raises alarms, and it tells when the run was.
+		// and comes back raises alarms, and it has the time of the run.
 		if file.option == "metrics-file" {
 			continue
 		}

@@ -38,7 +38,7 @@ func TestReasons(t *testing.T) {
 		force  bool
 		want   [4]string
 	}{
-		{"base image moved", nil, false, [4]string{"FROM debian:trixie changed", "parent base is built", "new", "parent base is built"}},
+		{"base image changed", nil, false, [4]string{"FROM debian:trixie changed", "parent base is built", "new", "parent base is built"}},
 		{"all there", map[digest.Digest]digest.Digest{"k1": "d1", "k2": "d2", "k3": "d3", "k4": "d4"}, false, [4]string{"unchanged", "unchanged", "unchanged", "unchanged"}},
 		{"leaf lost", map[digest.Digest]digest.Digest{"k1": "d1", "k2": "d2", "k3": "d3"}, false, [4]string{"unchanged", "unchanged", "unchanged", "not in the store"}},
 		{"forced", map[digest.Digest]digest.Digest{"k1": "d1"}, true, [4]string{"--nocache", "--nocache", "--nocache", "--nocache"}},
@@ -87,15 +87,15 @@ func TestGuessIsTheMedianOfWhatIsKnown(t *testing.T) {
 	}
 }
 
-// What moved by itself is said before what a parent does, and packages in few
+// Changes of an image's own inputs come before those of a parent, and packages in few
 // words; programs get all of it.
-func TestMovedInputs(t *testing.T) {
+func TestChangedInputs(t *testing.T) {
 	parts := map[string]string{"Dockerfile": "sha256:1"}
-	moved := []Change{{Input: InputPackage, Package: "nova-api", From: "3:26.0-1", To: "3:26.1-1"}, {Input: InputPackage, Package: "nova-common", From: "3:26.0-1", To: "3:26.1-1"},
+	changed := []Change{{Input: InputPackage, Package: "nova-api", From: "3:26.0-1", To: "3:26.1-1"}, {Input: InputPackage, Package: "nova-common", From: "3:26.0-1", To: "3:26.1-1"},
 		{Input: "ADD https://host/file", From: "sha256:1", To: "sha256:2"}}
 	p := New([]Input{
-		{Image: image.ID{Name: "base"}, Key: "b", Parts: parts, Changes: moved[:1]},
-		{Image: image.ID{Name: "api"}, Key: "a", Parts: parts, Parent: image.ID{Name: "base"}, Needs: []image.ID{{Name: "base"}}, Changes: moved},
+		{Image: image.ID{Name: "base"}, Key: "b", Parts: parts, Changes: changed[:1]},
+		{Image: image.ID{Name: "api"}, Key: "a", Parts: parts, Parent: image.ID{Name: "base"}, Needs: []image.ID{{Name: "base"}}, Changes: changed},
 		{Image: image.ID{Name: "leaf"}, Key: "l", Parts: parts, Parent: image.ID{Name: "api"}, Needs: []image.ID{{Name: "api"}}},
 		{Image: image.ID{Name: "file"}, Key: "f", Parts: map[string]string{"Dockerfile": "sha256:2"}},
 		{Image: image.ID{Name: "kept"}, Key: "kept", Note: "packages not looked at: repository r cannot be read: x"},

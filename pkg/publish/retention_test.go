@@ -38,12 +38,12 @@ func TestDatedTags(t *testing.T) {
 }
 
 func TestRetention(t *testing.T) {
-	for _, c := range []struct{ retain, own, have, gone string }{
+	for _, c := range []struct{ retain, own, have, removed string }{
 		{"2", "2026-11-22", "2026-11-20 2026-11-21 2026-11-22 latest v1", "2026-11-20"},
-		{"2", "2026-11-22", "2026-11-20 2026-11-21", "2026-11-20"}, // its own counts, there or not
+		{"2", "2026-11-22", "2026-11-20 2026-11-21", "2026-11-20"}, // the run's own tag counts, whether it exists or not
 		{"1", "2026-11-22", "2026-11-21 20261101 nightly-2026-11-01 2026-11-21-debian", "2026-11-21"},
 		{"3", "2026-11-22.2", "2026-11-22.1 2026-11-22.10 2026-11-21.9 2026-11-01", "2026-11-21.9"},
-		{"1", "2026-01-01", "2026-11-21 2026-11-22", "2026-11-21"}, // an old set published again stays
+		{"1", "2026-01-01", "2026-11-21 2026-11-22", "2026-11-21"}, // an old set that is published again is kept
 		{"2d", "2026-11-22", "2026-11-19 2026-11-20 2026-11-21 2027-01-01", "2026-11-19"},
 		{"1w", "2026-11-22", "2026-11-15 2026-11-14", "2026-11-14"},
 		{"36h", "2026-11-22", "2026-11-20 2026-11-21", "2026-11-20"},
@@ -54,19 +54,19 @@ func TestRetention(t *testing.T) {
 			t.Fatal(err)
 		}
 		got := strings.Join(slices.Sorted(maps.Keys(k.expired(strings.Fields(c.have)))), " ")
-		if got != c.gone {
-			t.Errorf("--retain %s --tag %s, with %s: %q go, want %q", c.retain, c.own, c.have, got, c.gone)
+		if got != c.removed {
+			t.Errorf("--retain %s --tag %s, with %s: %q are removed, want %q", c.retain, c.own, c.have, got, c.removed)
 		}
 	}
 	for _, bad := range []string{"0", "0d", "14x", "-1", "all", "1.5d"} {
 		if _, err := ParseRetention(bad, []string{"2026-11-22"}, tonight); err == nil {
-			t.Errorf("--retain %s was taken", bad)
+			t.Errorf("--retain %s is accepted", bad)
 		}
 	}
-	// With a year that was mistyped, all would be too old.
+	// With a mistyped year, all sets would be too old.
 	for retain, ok := range map[string]bool{"30d": false, "8w": false, "14": true} {
 		if _, err := ParseRetention(retain, []string{"nightly-2062-11-22"}, tonight); (err == nil) != ok {
-			t.Errorf("--retain %s with a date that has yet to come: %v", retain, err)
+			t.Errorf("--retain %s with a date in the future: %v", retain, err)
 		}
 	}
 	if _, err := ParseRetention("30d", []string{"2026-11-23"}, tonight); err != nil {
@@ -74,7 +74,7 @@ func TestRetention(t *testing.T) {
 	}
 }
 
-// A set goes from all repositories or none, also where one has fewer tags.
+// A set is removed from all repositories, or from none, also where one has fewer tags.
 func TestRetentionIsOfSets(t *testing.T) {
 	k, err := ParseRetention("2", []string{"2026-11-22"}, tonight)
 	if err != nil {
