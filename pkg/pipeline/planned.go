@@ -69,8 +69,16 @@ func (s *session) plan(ctx context.Context, rendered *imageset.Rendered) (*plann
 			Journal: publish.JournalDir(s.cfg.DataDir), Recover: s.mode == modeBuild,
 		})
 	}
-	if err == nil {
-		p.nothingNew = s.night.nothingNew(p, s.store)
+	if err != nil {
+		return nil, err
+	}
+	p.nothingNew = s.night.nothingNew(p, s.store)
+	if p.registry != nil && s.mode == modeBuild && !p.nothingNew {
+		set := publish.Set{}
+		for _, it := range p.plan.Items {
+			set[it.Reference] = it.Digest
+		}
+		err = p.registry.CheckPush(ctx, set)
 	}
 	return p, err
 }

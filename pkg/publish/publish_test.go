@@ -383,3 +383,22 @@ func TestCheckRetentionNeedsNoTags(t *testing.T) {
 		}
 	}
 }
+
+// Whether pushing is allowed is found out before anything is built, and not asked
+// if no tag changes.
+func TestCheckPush(t *testing.T) {
+	s := newSite(t)
+	proxy := registrytest.StartProxy(t, registrytest.Debian(t), nil)
+	set := s.images(proxy.Host, "t", "base")
+	target := s.open(set)
+	if err := target.Registry.CheckPush(t.Context(), set); err != nil || proxy.Count("POST") == 0 {
+		t.Errorf("a registry that allows it: %v, after %d requests", err, proxy.Count("POST"))
+	}
+	if _, err := target.Publish(t.Context(), set, true); err != nil {
+		t.Fatal(err)
+	}
+	before := proxy.Count("POST")
+	if err := s.open(set).Registry.CheckPush(t.Context(), set); err != nil || proxy.Count("POST") != before {
+		t.Errorf("without a change: %v, %d requests", err, proxy.Count("POST")-before)
+	}
+}

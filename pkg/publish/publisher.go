@@ -46,7 +46,7 @@ type Registry struct {
 
 // OpenRegistry looks up what the tags of a set's references name: one HEAD
 // request each, in parallel. So a registry that cannot be reached, or does not
-// allow access or pushes, is found before anything is built.
+// allow access, is found before anything is built.
 func OpenRegistry(ctx context.Context, references []string, opts RegistryOptions) (*Registry, error) {
 	r := &Registry{opts: opts, before: map[string]digest.Digest{},
 		pub: push.New(opts.Client, push.Options{Journal: opts.Journal, Notice: func(text string) { opts.Console.Notice("%s", text) }})}
@@ -57,9 +57,6 @@ func OpenRegistry(ctx context.Context, references []string, opts RegistryOptions
 		return nil, err
 	}
 	if opts.Recover {
-		if err := opts.Client.CheckPush(ctx, references); err != nil {
-			return nil, err
-		}
 		done, err := r.pub.Recover(ctx, references)
 		for _, text := range done {
 			opts.Console.Notice("%s", text)
@@ -83,6 +80,18 @@ func OpenRegistry(ctx context.Context, references []string, opts RegistryOptions
 		}
 	}
 	return r, nil
+}
+
+// CheckPush finds out whether the registry allows to publish a set, whose digests
+// are "" for images that have not been built. It asks nothing if no tag changes.
+func (r *Registry) CheckPush(ctx context.Context, set Set) error {
+	var changed []string
+	for _, ref := range set.References() {
+		if r.Change(ref, set[ref]) != ChangeNone {
+			changed = append(changed, ref)
+		}
+	}
+	return r.opts.Client.CheckPush(ctx, changed)
 }
 
 // Current returns what a name named when the registry was opened, "" if there was

@@ -122,6 +122,9 @@ func publishSet(ctx context.Context, cfg *config.Config, con *console.Console, s
 		defer client.Close()
 		target.Registry, err = publish.OpenRegistry(ctx, set.References(), publish.RegistryOptions{Console: con, Client: client, Store: s,
 			AlsoTags: cfg.AlsoTag, Journal: publish.JournalDir(cfg.DataDir), Recover: true})
+		if err == nil {
+			err = target.Registry.CheckPush(ctx, set)
+		}
 		if err != nil {
 			return err
 		}
