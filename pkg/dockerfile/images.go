@@ -2,7 +2,6 @@ package dockerfile
 
 import (
 	"bytes"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -104,34 +103,49 @@ func stagesByName(stages []instructions.Stage) map[string]int {
 // zero Image if there is no FROM. A Dockerfile with mistakes is read as far as
 // possible: Parse reports them. A variable without a value stays as written.
 func References(content []byte, o Options) (base Image, others []Image) {
-	var d *Dockerfile
-	if head := onlyReference(content); head != nil {
-		d = parseTolerant(head)
+	if base, ok := onlyReference(content); ok {
+		return base, nil
 	}
-	if d == nil || len(d.Stages) == 0 {
-		d = parseTolerant(content)
-	}
-	return d.references(o)
+	return parseTolerant(content).references(o)
 }
 
-var (
-	fromLine   = regexp.MustCompile(`(?im)^[^\S\n]*FROM\b.*$`)
-	furtherUse = regexp.MustCompile(`(?i)\n\s*FROM|from\s*=`)
-)
+// onlyReference returns the image of a Dockerfile whose first line is a plain
+// FROM, if no other line can refer to an image. It is for most Dockerfiles:
+// parsing one takes longer than rendering it.
+func onlyReference(content []byte) (Image, bool) {
+	line := 1
+	for len(content) > 0 && content[0] == '\n' {
+		content = content[1:]
+		line++
+	}
+	first, rest, _ := bytes.Cut(content, []byte("\n"))
+	words := strings.Fields(string(first))
+	if len(words) != 2 || !strings.EqualFold(words[0], "FROM") || refersToImage(rest) {
+		return Image{}, false
+	}
+	ref := words[1]
+	name, err := FamiliarName(ref)
+	if err != nil || ref == "scratch" || ref == "context" {
+		return Image{}, false // and for a name with variables, flags or quotes
+	}
+	return Image{ref, name, line}, true
+}
 
-// onlyReference returns a Dockerfile up to its first FROM if nothing that
-// follows can refer to an image, else nil. Parsing a whole Dockerfile takes
-// longer than rendering it.
-func onlyReference(content []byte) []byte {
-	at := fromLine.FindIndex(content)
-	if at == nil {
-		return nil
+// refersToImage reports whether lines of a Dockerfile may contain a FROM, or a
+// from= as in COPY --from=stage.
+func refersToImage(lines []byte) bool {
+	startOfLine := true
+	for i := 0; i < len(lines); i++ {
+		c := lines[i]
+		if c|0x20 == 'f' && len(lines)-i >= 4 && bytes.EqualFold(lines[i:i+4], []byte("from")) {
+			if startOfLine || bytes.HasPrefix(bytes.TrimLeft(lines[i+4:], " \t"), []byte("=")) {
+				return true
+			}
+		}
+		// Bytes of other white space than spaces are not letters.
+		startOfLine = c == '\n' || startOfLine && (c <= ' ' || c >= 0x80)
 	}
-	head := content[:at[1]]
-	if furtherUse.Match(content[at[1]:]) || bytes.ContainsAny(bytes.TrimSpace(content[at[0]:at[1]]), "\\`<") {
-		return nil
-	}
-	return head
+	return false
 }
 
 func (d *Dockerfile) references(o Options) (base Image, others []Image) {
