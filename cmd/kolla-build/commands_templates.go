@@ -22,8 +22,8 @@ func lintCommand() *command {
 				{Line: "kolla-build lint --docker-dir ./images", Effect: "Check your own tree on top of the built-in one."},
 			},
 		},
-		run: func(_ context.Context, cfg *config.Config, con *console.Console) error {
-			return pipeline.Lint(cfg, con)
+		run: func(ctx context.Context, cfg *config.Config, con *console.Console) error {
+			return pipeline.Lint(ctx, cfg, con)
 		},
 	}
 }

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -10,8 +11,12 @@ import (
 	"strings"
 
 	"github.com/kolla-build/kolla-build/internal/inifile"
+	"github.com/kolla-build/kolla-build/internal/inputfile"
 	"github.com/kolla-build/kolla-build/internal/suggest"
 )
+
+// maxFile is the size of the largest configuration file, in bytes.
+const maxFile = 16 << 20
 
 // The configuration files that are read without being named: that of the system, then
 // the one in the working directory.
@@ -81,7 +86,7 @@ func (l *loader) readFiles() error {
 		found = append(found, loaded{f.path, info})
 	}
 	for _, f := range found {
-		data, err := os.ReadFile(l.path(f.path))
+		data, err := inputfile.Read(context.Background(), l.path(f.path), maxFile)
 		if err != nil {
 			return l.missing(f.path, "", err)
 		}

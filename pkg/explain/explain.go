@@ -5,6 +5,7 @@
 package explain
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"slices"
@@ -106,9 +107,9 @@ type Input struct {
 }
 
 // Image explains an image of the set.
-func Image(in Input, name string) (*Explanation, error) {
+func Image(ctx context.Context, in Input, name string) (*Explanation, error) {
 	file := in.Set.File(name)
-	facts, err := render.Explain(in.Set.Options, name)
+	facts, err := render.Explain(ctx, in.Set.Options, name)
 	if err != nil {
 		return nil, err
 	}

@@ -48,7 +48,7 @@ func Explain(ctx context.Context, cfg *config.Config, con *console.Console, opts
 	}
 	var all []*explain.Explanation
 	for _, name := range opts.Images {
-		x, err := explain.Image(in, name)
+		x, err := explain.Image(ctx, in, name)
 		if err != nil {
 			return err
 		}

@@ -101,13 +101,13 @@ func RenderFile(ctx context.Context, c *console.Console, opts render.FileOptions
 
 // Lint checks the configuration's template tree and overrides, and prints the
 // findings. It returns ErrFailed if there are any.
-func Lint(cfg *config.Config, c *console.Console) error {
+func Lint(ctx context.Context, cfg *config.Config, c *console.Console) error {
 	tree, err := imageset.OpenTree(cfg)
 	if err != nil {
 		return err
 	}
 	defer tree.Close()
-	found, err := render.Lint(tree, append(cfg.TemplateOverride, cfg.Args...))
+	found, err := render.Lint(ctx, tree, append(cfg.TemplateOverride, cfg.Args...))
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package render
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"path"
 	"slices"
@@ -37,8 +38,8 @@ type Touch struct {
 }
 
 // Explain looks at the template of one image, and at what the overrides do to it.
-func Explain(o Options, image string) (*Facts, error) {
-	r, err := newRenderer(o)
+func Explain(ctx context.Context, o Options, image string) (*Facts, error) {
+	r, err := newRenderer(ctx, o)
 	if err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package render
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -48,7 +49,7 @@ func (f Finding) String() string {
 // X_override variables that no template reads, text that is never shown, and a
 // missing extends. The findings are sorted by place. The error is for files
 // that cannot be read.
-func Lint(t *Tree, overrides []string) ([]Finding, error) {
+func Lint(ctx context.Context, t *Tree, overrides []string) ([]Finding, error) {
 	l := &linter{tree: t, templates: map[string]*template{}}
 	for _, dir := range t.images {
 		if err := l.template(path.Join(dir, templateName), true); err != nil {
@@ -66,7 +67,7 @@ func Lint(t *Tree, overrides []string) ([]Finding, error) {
 	for _, dir := range t.images {
 		l.checkFrom(path.Join(dir, templateName))
 	}
-	if err := l.overrides(overrides); err != nil {
+	if err := l.overrides(ctx, overrides); err != nil {
 		return nil, err
 	}
 	slices.SortFunc(l.found, func(a, b Finding) int {
@@ -283,8 +284,8 @@ func (l *linter) checkFrom(name string) {
 		Hint: "begin it with FROM {{ namespace }}/{{ image_prefix }}base:{{ tag }}"})
 }
 
-func (l *linter) overrides(files []string) error {
-	merged, err := mergeOverrides(files)
+func (l *linter) overrides(ctx context.Context, files []string) error {
+	merged, err := mergeOverrides(ctx, files)
 	if err != nil || merged == nil {
 		return err
 	}

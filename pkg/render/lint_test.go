@@ -98,7 +98,7 @@ bad/Dockerfile.j2:3:20: No filter named 'nofilter'.`},
 			if c.override != "" {
 				overrides = []string{filepath.Join(unpack(t, "-- override.j2 --\n"+c.override), "override.j2")}
 			}
-			found, err := Lint(tree, overrides)
+			found, err := Lint(t.Context(), tree, overrides)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -144,7 +144,7 @@ func TestLintShowsTheLine(t *testing.T) {
   {% block fotter %}{{ x | uper }}{% endblock %}
 `)
 	two := filepath.Join(dir, "two.j2")
-	found, err := Lint(tree, []string{filepath.Join(dir, "one.j2"), two})
+	found, err := Lint(t.Context(), tree, []string{filepath.Join(dir, "one.j2"), two})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -175,7 +175,7 @@ func TestLintIsSilent(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		found, err := Lint(tree, nil)
+		found, err := Lint(t.Context(), tree, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -20,7 +20,7 @@ func TestMergeOverrides(t *testing.T) {
 {%- extends "x" -%}
 {% set d = 4 %}
 `)
-	o, err := mergeOverrides([]string{filepath.Join(dir, "one.j2"), filepath.Join(dir, "two.j2"), filepath.Join(dir, "three.j2")})
+	o, err := mergeOverrides(t.Context(), []string{filepath.Join(dir, "one.j2"), filepath.Join(dir, "two.j2"), filepath.Join(dir, "three.j2")})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,10 +34,10 @@ func TestMergeOverrides(t *testing.T) {
 			t.Errorf("line %d: got %s, want %s", line, got, want)
 		}
 	}
-	if o, err := mergeOverrides(nil); o != nil || err != nil {
+	if o, err := mergeOverrides(t.Context(), nil); o != nil || err != nil {
 		t.Error(o, err)
 	}
-	if _, err := mergeOverrides([]string{"/no/such"}); err == nil || !strings.Contains(err.Error(), "/no/such") {
+	if _, err := mergeOverrides(t.Context(), []string{"/no/such"}); err == nil || !strings.Contains(err.Error(), "/no/such") {
 		t.Error(err)
 	}
 }

@@ -1,17 +1,18 @@
 package render
 
 import (
+	"context"
 	"path/filepath"
 	"regexp"
 	"sort"
 	"strings"
 )
 
-// override is users' override files as one template.
+// override is the override files of a run as one template.
 type override struct {
-	name   string // the base name of the first file, which templates know it by
+	name   string // the base name of the first file, by which templates refer to it
 	source string
-	starts []overrideStart // where each file begins in source, for places
+	starts []overrideStart // where each file begins in source
 }
 
 type overrideStart struct {
@@ -21,13 +22,13 @@ type overrideStart struct {
 	removed []int
 }
 
-// extendsLine is what upstream takes out of all files but the first.
+// extendsLine is what upstream removes from all files but the first.
 var extendsLine = regexp.MustCompile(`.*\{%.*extends.*\n`)
 
-// mergeOverrides puts files one after the other into one template, as upstream
-// does: the first as it is, the others without the lines that hold an extends.
-// It returns nil if there are none.
-func mergeOverrides(files []string) (*override, error) {
+// mergeOverrides concatenates files to one template, as upstream does: the first
+// unchanged, the others without the lines that contain an extends. It returns nil
+// if there are no files.
+func mergeOverrides(ctx context.Context, files []string) (*override, error) {
 	if len(files) == 0 {
 		return nil, nil
 	}
@@ -35,7 +36,7 @@ func mergeOverrides(files []string) (*override, error) {
 	var b strings.Builder
 	line := 1
 	for i, file := range files {
-		src, err := readTextFile(file)
+		src, err := readTextFile(ctx, file)
 		if err != nil {
 			return nil, err
 		}
@@ -54,7 +55,8 @@ func mergeOverrides(files []string) (*override, error) {
 	return o, nil
 }
 
-// place returns the file and the line in it of a line of the merged template.
+// place returns the file, and the line of it, that a line of the merged template
+// comes from.
 func (o *override) place(line int) (string, int) {
 	i := sort.Search(len(o.starts), func(i int) bool { return o.starts[i].line > line }) - 1
 	if i < 0 {

@@ -1,6 +1,7 @@
 package render
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -62,7 +63,7 @@ func patchFiles(patchesPath, image string) ([]File, error) {
 		return out, err
 	}
 	out = append(out, series)
-	content, err := readTextFile(seriesPath)
+	content, err := readTextFile(context.Background(), seriesPath) // a regular file
 	if err != nil {
 		return out, err
 	}

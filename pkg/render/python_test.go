@@ -119,7 +119,7 @@ func TestFunctionsAsPython(t *testing.T) {
 	}
 	users := []string{"", filepath.Join(files, "repos-deb.yaml"), filepath.Join(files, "repos-rpm.yaml")}
 	for _, user := range users[1:] {
-		if _, err := tree.loadRepos(user); err != nil {
+		if _, err := tree.loadRepos(t.Context(), user); err != nil {
 			t.Fatal(err)
 		}
 	}

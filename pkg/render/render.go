@@ -52,7 +52,7 @@ type Dockerfile struct {
 // sorted by Dir. If templates are wrong, the error is an Errors with all that
 // was found, and no Dockerfile is returned.
 func Render(ctx context.Context, o Options) ([]Dockerfile, error) {
-	r, err := newRenderer(o)
+	r, err := newRenderer(ctx, o)
 	if err != nil {
 		return nil, err
 	}
@@ -98,10 +98,10 @@ type renderer struct {
 	overrideTemplate *jinja.Template
 }
 
-func newRenderer(o Options) (*renderer, error) {
+func newRenderer(ctx context.Context, o Options) (*renderer, error) {
 	r := &renderer{Options: o, own: ownNames(o.Tree, o.Config)}
 	var err error
-	if r.vars, err = variables(o.Config, o.Version, o.Env, o.Tree.mentions); err != nil {
+	if r.vars, err = variables(ctx, o.Config, o.Version, o.Env, o.Tree.mentions); err != nil {
 		return nil, err
 	}
 	env := map[string]any{}
@@ -110,14 +110,14 @@ func newRenderer(o Options) (*renderer, error) {
 	}
 	r.vars["env"] = env
 	if o.Config.ReposYAML != "" {
-		if _, err = o.Tree.loadRepos(o.Config.ReposYAML); err != nil {
+		if _, err = o.Tree.loadRepos(ctx, o.Config.ReposYAML); err != nil {
 			return nil, err
 		}
 	}
 	if r.apt, err = aptFiles(o.Tree, o.Config); err != nil {
 		return nil, err
 	}
-	if r.override, err = mergeOverrides(o.Config.TemplateOverride); err != nil {
+	if r.override, err = mergeOverrides(ctx, o.Config.TemplateOverride); err != nil {
 		return nil, fmt.Errorf("template-override: %w", err)
 	}
 	if r.override != nil {

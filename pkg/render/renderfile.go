@@ -7,12 +7,12 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 
+	"github.com/kolla-build/kolla-build/internal/inputfile"
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/jinja"
 )
@@ -51,7 +51,7 @@ type FileOptions struct {
 // and functions, for looking at what an override does. The text is exactly what
 // the template yields. A mistake in a template is a *jinja.Error.
 func RenderFile(ctx context.Context, o FileOptions) (string, error) {
-	vars, err := fileVars(o)
+	vars, err := fileVars(ctx, o)
 	if err != nil {
 		return "", err
 	}
@@ -62,7 +62,7 @@ func RenderFile(ctx context.Context, o FileOptions) (string, error) {
 		}
 	}
 	if path, ok := vars["repos_yaml"].(string); ok && path != "" {
-		if _, err := t.loadRepos(path); err != nil {
+		if _, err := t.loadRepos(ctx, path); err != nil {
 			return "", err
 		}
 	}
@@ -81,11 +81,11 @@ func RenderFile(ctx context.Context, o FileOptions) (string, error) {
 	}
 	env := newEnvironment(t, loader)
 	if o.Parent != "" {
-		if vars["parent_template"], err = fileTemplate(env, loader, o.Parent); err != nil {
+		if vars["parent_template"], err = fileTemplate(ctx, env, loader, o.Parent); err != nil {
 			return "", fmt.Errorf("parent: %w", err)
 		}
 	}
-	tpl, err := fileTemplate(env, loader, o.Template)
+	tpl, err := fileTemplate(ctx, env, loader, o.Template)
 	if err != nil {
 		return "", err
 	}
@@ -121,7 +121,7 @@ var undefinedName = regexp.MustCompile(`^'(\w+)' is undefined$`)
 
 // fileTemplate finds a template by its name in the search directories or, if
 // none has it, by its path.
-func fileTemplate(env *jinja.Environment, loader searchLoader, name string) (*jinja.Template, error) {
+func fileTemplate(ctx context.Context, env *jinja.Environment, loader searchLoader, name string) (*jinja.Template, error) {
 	slashed := filepath.ToSlash(name)
 	_, err := loader.Load(slashed)
 	if err == nil {
@@ -130,7 +130,7 @@ func fileTemplate(env *jinja.Environment, loader searchLoader, name string) (*ji
 	if !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	source, err := readTextFile(name)
+	source, err := readTextFile(ctx, name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("template %s is neither a file nor in %s", name, strings.Join(loader.names(), ", "))
 	} else if err != nil {
@@ -161,9 +161,13 @@ func (s searchLoader) Load(name string) (string, error) {
 		name = filepath.ToSlash(filepath.Clean(name))
 	}
 	for _, l := range s {
-		// Only a regular file is a template: reading a pipe would wait for ever.
-		if info, err := fs.Stat(l.FS, name); err == nil && !info.Mode().IsRegular() {
+		// Reading a named pipe could wait forever.
+		info, err := fs.Stat(l.FS, name)
+		if err == nil && !info.Mode().IsRegular() {
 			continue
+		}
+		if err == nil && info.Size() > maxText {
+			return "", &inputfile.TooLargeError{Path: filepath.Join(l.Name, name), Limit: maxText}
 		}
 		b, err := fs.ReadFile(l.FS, name)
 		if err == nil {
@@ -176,11 +180,11 @@ func (s searchLoader) Load(name string) (string, error) {
 	return "", fs.ErrNotExist
 }
 
-func fileVars(o FileOptions) (map[string]any, error) {
+func fileVars(ctx context.Context, o FileOptions) (map[string]any, error) {
 	vars := map[string]any{}
 	if o.Build != nil {
 		var err error
-		if vars, err = variables(o.Build, o.Version, o.Env, func(string) bool { return true }); err != nil {
+		if vars, err = variables(ctx, o.Build, o.Version, o.Env, func(string) bool { return true }); err != nil {
 			return nil, err
 		}
 		if dir := filepath.Base(filepath.Dir(cmp.Or(o.Parent, o.Template))); dir != "." {
@@ -188,9 +192,9 @@ func fileVars(o FileOptions) (map[string]any, error) {
 		}
 	}
 	if o.VarsFile != "" {
-		b, err := os.ReadFile(o.VarsFile)
+		b, err := readUserFile(ctx, o.VarsFile)
 		if err != nil {
-			return nil, fmt.Errorf("reading the variables file %s: %w", o.VarsFile, cause(err))
+			return nil, fmt.Errorf("variables: %w", err)
 		}
 		own, err := parseVars(o.VarsFile, b)
 		if err != nil {

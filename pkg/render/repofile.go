@@ -2,6 +2,7 @@ package render
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -195,15 +196,15 @@ func yamlError(name string, err error) error {
 }
 
 // loadRepos returns the user's repos.yaml of that path, read once for a tree.
-func (t *Tree) loadRepos(path string) (*repoFile, error) {
+func (t *Tree) loadRepos(ctx context.Context, path string) (*repoFile, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if f := t.overrides[path]; f != nil {
 		return f, nil
 	}
-	b, err := os.ReadFile(path)
+	b, err := readUserFile(ctx, path)
 	if err != nil {
-		return nil, fmt.Errorf("reading the repositories file %s: %w", path, cause(err))
+		return nil, fmt.Errorf("repositories: %w", err)
 	}
 	f, err := parseRepos(path, b)
 	if err != nil {
@@ -217,7 +218,7 @@ func (t *Tree) loadRepos(path string) (*repoFile, error) {
 // of, by line: "gpgcheck: 0" without quotes is no value for Kolla's templates,
 // and dnf's own default holds. A file that cannot be read says it elsewhere.
 func (t *Tree) Dropped(path string) []Finding {
-	f, err := t.loadRepos(path)
+	f, err := t.loadRepos(context.Background(), path) // newRenderer has read it
 	if err != nil {
 		return nil
 	}

@@ -2,14 +2,18 @@ package render
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"fmt"
-	"os"
+	"io/fs"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/kolla-build/kolla-build/internal/inputfile"
 )
 
-// readText reads a template as Python's open does by default: UTF-8 with any of
-// the three line ends read as "\n".
+// readText reads a template like Python's open: as UTF-8, with the three kinds of
+// line endings read as "\n".
 func readText(f File) (string, error) {
 	b, err := f.Read()
 	if err != nil {
@@ -18,12 +22,27 @@ func readText(f File) (string, error) {
 	return toText(f.Origin, b)
 }
 
-func readTextFile(name string) (string, error) {
-	b, err := os.ReadFile(name)
+// readTextFile is readText for a file that the user named, which may be anything.
+func readTextFile(ctx context.Context, name string) (string, error) {
+	b, err := readUserFile(ctx, name)
 	if err != nil {
-		return "", fmt.Errorf("reading %s: %w", name, cause(err))
+		return "", err
 	}
 	return toText(name, b)
+}
+
+// maxText is the size of the largest template, variables file and other text, in
+// bytes.
+const maxText = 16 << 20
+
+// readUserFile reads a file that the user named, of up to maxText.
+func readUserFile(ctx context.Context, name string) ([]byte, error) {
+	b, err := inputfile.Read(ctx, name, maxText)
+	var pe *fs.PathError
+	if errors.As(err, &pe) {
+		return nil, fmt.Errorf("reading %s: %w", name, pe.Err)
+	}
+	return b, err
 }
 
 func toText(name string, b []byte) (string, error) {

@@ -17,6 +17,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/kolla-build/kolla-build/internal/inputfile"
 	"github.com/kolla-build/kolla-build/pkg/jinja"
 )
 
@@ -76,16 +77,19 @@ func (f File) Open() (io.ReadCloser, error) {
 	return r, nil
 }
 
-// Read returns the file's content.
+// Read returns the content of a template or another text, of up to 16 MiB.
 func (f File) Read() ([]byte, error) {
 	r, err := f.Open()
 	if err != nil {
 		return nil, err
 	}
 	defer r.Close()
-	b, err := io.ReadAll(r)
+	b, err := io.ReadAll(io.LimitReader(r, maxText+1))
 	if err != nil {
 		return nil, fmt.Errorf("reading %s: %w", f.Origin, cause(err))
+	}
+	if len(b) > maxText {
+		return nil, &inputfile.TooLargeError{Path: f.Origin, Limit: maxText}
 	}
 	return b, nil
 }

@@ -1,6 +1,7 @@
 package render
 
 import (
+	"context"
 	"fmt"
 	"path"
 	"strconv"
@@ -31,7 +32,7 @@ func BaseReference(c *config.Config) string { return c.BaseImage + ":" + c.BaseT
 // those that only its earlier releases had are kept for their trees.
 // mentions reports whether templates use a user that the OpenStack release does not
 // have.
-func variables(c *config.Config, version string, env map[string]string, mentions func(user string) bool) (map[string]any, error) {
+func variables(ctx context.Context, c *config.Config, version string, env map[string]string, mentions func(user string) bool) (map[string]any, error) {
 	rpmSetup, err := rpmSetup(c.RPMSetupConfig)
 	if err != nil {
 		return nil, err
@@ -79,7 +80,7 @@ func variables(c *config.Config, version string, env map[string]string, mentions
 	for name, file := range map[string]string{"include_header": c.IncludeHeader, "include_footer": c.IncludeFooter} {
 		content := ""
 		if file != "" {
-			if content, err = readTextFile(file); err != nil {
+			if content, err = readTextFile(ctx, file); err != nil {
 				return nil, fmt.Errorf("%s: %w", strings.ReplaceAll(name, "_", "-"), err)
 			}
 		}

@@ -1,0 +1,73 @@
+package render
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/fstest"
+
+	"github.com/kolla-build/kolla-build/internal/inputfile"
+	"github.com/kolla-build/kolla-build/pkg/config"
+)
+
+// Every file that a user names may have no end, or nobody who writes it.
+func TestUserFilesAreBounded(t *testing.T) {
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	tree := openTestTree(t, fstest.MapFS{"base/Dockerfile.j2": {Data: []byte("FROM a:1\n")}})
+	stop := errors.New("stop")
+	for name, read := range map[string]func(ctx context.Context, path string) error{
+		"override": func(ctx context.Context, path string) error {
+			_, err := Render(ctx, Options{Tree: tree, Config: &config.Config{Base: "debian", TemplateOverride: []string{path}}})
+			return err
+		},
+		"override of lint": func(ctx context.Context, path string) error {
+			_, err := Lint(ctx, tree, []string{path})
+			return err
+		},
+		"repositories": func(ctx context.Context, path string) error {
+			_, err := Render(ctx, Options{Tree: tree, Config: &config.Config{Base: "debian", ReposYAML: path}})
+			return err
+		},
+		"header": func(ctx context.Context, path string) error {
+			_, err := Render(ctx, Options{Tree: tree, Config: &config.Config{Base: "debian", IncludeHeader: path}})
+			return err
+		},
+		"variables": func(ctx context.Context, path string) error {
+			_, err := RenderFile(ctx, FileOptions{Template: os.DevNull, VarsFile: path})
+			return err
+		},
+	} {
+		var large *inputfile.TooLargeError
+		if err := read(t.Context(), "/dev/zero"); !errors.As(err, &large) || !strings.Contains(err.Error(), "/dev/zero") {
+			t.Errorf("%s: /dev/zero: %v", name, err)
+		}
+		ctx, cancel := context.WithCancelCause(t.Context())
+		ended := make(chan error)
+		go func() { ended <- read(ctx, pipe) }()
+		cancel(stop)
+		if err := <-ended; !errors.Is(err, stop) {
+			t.Errorf("%s: a named pipe: %v", name, err)
+		}
+	}
+	large := openTestTree(t, fstest.MapFS{"base/Dockerfile.j2": {Data: []byte("FROM a:1\n" + strings.Repeat("#\n", maxText/2))}})
+	if _, err := Render(t.Context(), Options{Tree: large, Config: &config.Config{Base: "debian"}}); err == nil || !strings.Contains(err.Error(), "more than") {
+		t.Errorf("a large template: %v", err)
+	}
+}
+
+func openTestTree(t *testing.T, files fstest.MapFS) *Tree {
+	t.Helper()
+	tree, err := OpenTree(TreeOptions{Layers: []Layer{{Name: "test", FS: files}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { tree.Close() })
+	return tree
+}
