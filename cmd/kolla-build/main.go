@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log"
 	"os"
 	"os/signal"
 	"syscall"
@@ -55,6 +56,9 @@ func run(args, environ []string, stdout, stderr io.Writer) int {
 		signal.Notify(signals, syscall.SIGHUP)
 	}
 	defer signal.Stop(signals)
+	// Libraries log to the standard logger what is not for users, such as HTTP/2 when
+	// BuildKit closes a session. --debug shows it.
+	log.SetOutput(io.Discard)
 	out := console.NewOutput(stdout)
 	con := &console.Console{Stdout: out, Stderr: stderr, Environ: environ, Version: version}
 	go func() {
@@ -134,6 +138,9 @@ func dispatch(ctx context.Context, args []string, con *console.Console) error {
 		return writeVersions(con.Stdout)
 	case err != nil:
 		return err
+	}
+	if cfg.Debug {
+		log.SetOutput(con.Stderr)
 	}
 	con.SetJSON(cfg.Progress == string(report.ModeJSON) && (c.Name == "" || c.Name == "nightly"))
 	for _, w := range cfg.Warnings {
