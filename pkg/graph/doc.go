@@ -1,10 +1,9 @@
-// Package graph holds the images of a tree and who stands on whom: parents from
-// the rendered FROM lines, a deterministic order to build in, and the selection
-// of images by names, as Kolla's kolla-build selects them.
+// Package graph owns the relations between the images of a tree: parents from the
+// rendered FROM lines, a deterministic build order, and the selection of images by
+// name, as Kolla's kolla-build selects them. It must not know how Dockerfiles are
+// rendered, what stores and registries have, or what a build is: what it needs of
+// these is passed in as data or as a function.
 //
-// It owns the relations between images and nothing else. It must not know how a
-// Dockerfile is rendered, what is in a registry or a store, or what a build is:
-// what it needs from there is passed in as data or as a function. It uses the
-// standard library only. A Graph never changes once made and may be used by
-// several goroutines.
+// Apart from shared internal packages it uses the standard library only. A Graph
+// does not change and may be used by several goroutines.
 package graph

@@ -3,50 +3,57 @@ package graph
 import (
 	"fmt"
 	"strings"
+
+	"github.com/kolla-build/kolla-build/internal/suggest"
 )
 
-// DuplicateError says that two templates make an image of the same name.
+// DuplicateError reports two templates for images of the same name.
 type DuplicateError struct {
 	Name  string
 	Files [2]string
 }
 
 func (e *DuplicateError) Error() string {
-	return fmt.Sprintf("two templates make the image %q: %s and %s; an image is named after its directory, so rename one of the two",
-		e.Name, e.Files[0], e.Files[1])
+	return fmt.Sprintf("two templates for the image %q: %s and %s", e.Name, e.Files[0], e.Files[1])
 }
 
-// MissingParentError says that an image stands on one that its tree lacks.
+// Hint says what to do.
+func (e *DuplicateError) Hint() string {
+	return "an image is named after its directory: rename one of the two"
+}
+
+// MissingParentError reports an image that depends on one which the tree does not
+// have.
 type MissingParentError struct {
 	Image     string
 	File      string // the template
 	Line      int    // of the FROM, 0 if not known
 	Reference string // as the FROM has it
-	Near      string // the Reference of an image with a name like it, or ""
+	Near      string // the Reference of an image with a similar name, or ""
 }
 
 func (e *MissingParentError) Error() string {
-	s := fmt.Sprintf("%s: image %q stands on %s, which is not in the tree", place(e.File, e.Line), e.Image, e.Reference)
+	s := fmt.Sprintf("%s: image %q depends on %s, which is not in the tree", place(e.File, e.Line), e.Image, e.Reference)
 	if e.Near != "" {
 		s += fmt.Sprintf(" (did you mean %s?)", e.Near)
 	}
 	return s
 }
 
-// CycleError says that images stand on each other in a circle. Each image of
-// Images stands on the next one, the last one on the first.
+// CycleError reports images that depend on each other in a cycle: each on the next
+// one, the last on the first.
 type CycleError struct{ Images []Image }
 
 func (e *CycleError) Error() string {
 	if len(e.Images) == 1 {
 		im := e.Images[0]
-		return fmt.Sprintf("%s: image %q stands on itself", place(im.File, im.Line), im.Name)
+		return fmt.Sprintf("%s: image %q depends on itself", place(im.File, im.Line), im.Name)
 	}
 	names := make([]string, 0, len(e.Images)+1)
 	for _, im := range e.Images {
 		names = append(names, fmt.Sprintf("%s (%s)", im.Name, place(im.File, im.Line)))
 	}
-	return "images stand on each other in a circle: " + strings.Join(append(names, e.Images[0].Name), " -> ")
+	return "images depend on each other in a cycle: " + strings.Join(append(names, e.Images[0].Name), " -> ")
 }
 
 // Files returns the templates of the cycle in order.
@@ -65,7 +72,7 @@ func place(file string, line int) string {
 	return fmt.Sprintf("%s:%d", file, line)
 }
 
-// setNames knows how the images of a set are called.
+// setNames is what the names of a set's images have in common.
 type setNames struct {
 	like  map[[2]string]bool // the directory and tag pairs in use
 	bases map[string]bool
@@ -89,10 +96,10 @@ func newSetNames(nodes []*node, bases []string) setNames {
 	return s
 }
 
-// owns reports whether ref, which no image has, can only be meant to name an
-// image of the set: it has the set's registry and namespace and the set's tag.
-// With another tag it may well be an image that somebody keeps beside the set,
-// such as a site's own base image, and upstream takes it for one.
+// owns reports whether ref, which no image has, must be meant to name an image of
+// the set: it has the set's registry, namespace and tag. With another tag it may
+// be an image that is kept beside the set, such as a site's own base image, and
+// upstream treats it as one.
 func (s setNames) owns(ref string) bool {
 	dir, _, tag := splitReference(ref)
 	return s.like[[2]string{dir, tag}] && !s.bases[ref] && !strings.Contains(ref, "@")
@@ -101,7 +108,7 @@ func (s setNames) owns(ref string) bool {
 func missing(n *node, ref string, line int, set setNames) error {
 	_, name, _ := splitReference(ref)
 	e := &MissingParentError{Image: n.Name, File: n.File, Line: line, Reference: ref}
-	if near := Near(name, set.names, 1); len(near) > 0 {
+	if near := suggest.Near(name, set.names, 1); len(near) > 0 {
 		e.Near = set.refs[near[0]]
 	}
 	return e

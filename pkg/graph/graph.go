@@ -10,17 +10,17 @@ import (
 
 // Image is one rendered image as the graph sees it.
 type Image struct {
-	// Name is the image's short name, such as "nova-api": its directory's name.
+	// Name is the name of the image's directory, such as "nova-api".
 	Name string
 	// Reference is the image's own full name: [HOST/]NAMESPACE/[PREFIX]NAME:TAG.
 	Reference string
-	// From is the reference in the first FROM line of the rendered Dockerfile,
-	// as it is written there; "" if there is none. The image whose Reference
-	// equals it is the parent, which is what upstream takes for it too.
+	// From is the reference in the first FROM line of the rendered Dockerfile, ""
+	// if there is none. The image whose Reference equals it is the parent, as in
+	// upstream.
 	From string
-	// Needs are the further images that the Dockerfile uses: those of later
-	// FROM lines, COPY --from and RUN --mount=from. Those that are in the tree
-	// count for the order of building, but none of them is the parent.
+	// Needs are the other images that the Dockerfile uses, in later FROM lines,
+	// COPY --from and RUN --mount=from. Those of the tree are built before, but
+	// none of them is the parent.
 	Needs []Need
 	// File is the template's path in its tree, Line the 1-based line of From in
 	// the file that errors should point to, 0 if it is not known.
@@ -34,7 +34,7 @@ type Need struct {
 	Line      int // 1-based, 0 if not known
 }
 
-// Graph is the images of one tree with their relations.
+// Graph is the images of a tree with their relations.
 type Graph struct {
 	nodes  []*node // sorted by Image.File, then Name
 	byName map[string]*node
@@ -50,12 +50,12 @@ type node struct {
 	users    []*node // those that have this in parents, sorted likewise
 }
 
-// New makes the graph of images. bases are references that lie outside of the
-// tree for certain, such as the distribution's base image; a parent that looks
-// like an image of this set and is neither in the tree nor in bases is missing.
+// New returns the graph of images. bases are references that are certainly not of
+// the tree, such as the distribution's base image; a parent with a name like those
+// of this set that is neither in the tree nor in bases is missing.
 //
-// The error, if any, joins all that were found, sorted: *DuplicateError,
-// *MissingParentError or *CycleError (errors.As finds the first of each).
+// The error joins all that were found, sorted: *DuplicateError,
+// *MissingParentError and *CycleError.
 func New(images []Image, bases ...string) (*Graph, error) {
 	g := &Graph{byName: make(map[string]*node, len(images))}
 	for _, im := range images {
@@ -109,8 +109,8 @@ func New(images []Image, bases ...string) (*Graph, error) {
 	return g, nil
 }
 
-// sort fills g.order: parents before children and, where there is a choice, by
-// position in g.nodes. It returns one error for each cycle found.
+// sort fills in g.order: parents before children, otherwise in the order of
+// g.nodes. It returns an error for each cycle.
 func (g *Graph) sort() []error {
 	left := make([]int, len(g.nodes))
 	var ready indexHeap
@@ -136,11 +136,11 @@ func (g *Graph) sort() []error {
 	return g.cycles(left)
 }
 
-// cycles finds the cycles among the nodes that sort could not place. Every such
-// node has an unplaced parent, so following those must come back somewhere.
+// cycles finds the cycles among the nodes that sort could not place. Each of them
+// has a parent that could not be placed either, so following these leads back.
 func (g *Graph) cycles(left []int) []error {
 	var errs []error
-	walk := make([]int, len(g.nodes)) // the walk that saw a node first; 0: none
+	walk := make([]int, len(g.nodes)) // the walk that reached a node first, 0 for none
 	for i, n := range g.nodes {
 		if left[i] == 0 || walk[i] != 0 {
 			continue
@@ -153,7 +153,7 @@ func (g *Graph) cycles(left []int) []error {
 			n = n.parents[j]
 		}
 		if walk[n.index] != i+1 {
-			continue // ran into a cycle that was told already
+			continue // it leads to a cycle that was found already
 		}
 		e := &CycleError{}
 		for _, m := range path[slices.Index(path, n):] {
@@ -181,12 +181,12 @@ func (h *indexHeap) Pop() any {
 // Len returns the number of images.
 func (g *Graph) Len() int { return len(g.nodes) }
 
-// Images returns all images, sorted by their template's path. Upstream lists
-// them in the order in which the file system returns them, which is any.
+// Images returns all images, sorted by the path of the template. Upstream has them
+// in the order of the file system, which is arbitrary.
 func (g *Graph) Images() []*Image { return images(g.nodes) }
 
-// Order returns all images so that each comes after all that it needs; where
-// that leaves a choice, by template path.
+// Order returns all images, each after those that it needs, otherwise by template
+// path.
 func (g *Graph) Order() []*Image { return images(g.order) }
 
 // Roots returns the images that have no parent in the tree, by template path.
@@ -200,7 +200,7 @@ func (g *Graph) Roots() []*Image {
 	return images(roots)
 }
 
-// Image returns the image of that name, nil if there is none.
+// Image returns the image with a name, nil if there is none.
 func (g *Graph) Image(name string) *Image {
 	if n := g.byName[name]; n != nil {
 		return &n.Image
@@ -208,8 +208,7 @@ func (g *Graph) Image(name string) *Image {
 	return nil
 }
 
-// Parent returns the image that name's FROM names, nil for a root or an unknown
-// name.
+// Parent returns the parent of an image, nil for a root or an unknown name.
 func (g *Graph) Parent(name string) *Image {
 	if n := g.byName[name]; n != nil && n.parent != nil {
 		return &n.parent.Image
@@ -217,8 +216,8 @@ func (g *Graph) Parent(name string) *Image {
 	return nil
 }
 
-// Parents returns all images of the tree that must be built before name: its
-// parent first, then those of its further FROM lines and the like.
+// Parents returns all images of the tree that an image uses directly: its parent
+// first, then those of Image.Needs.
 func (g *Graph) Parents(name string) []*Image {
 	if n := g.byName[name]; n != nil {
 		return images(n.parents)
@@ -226,7 +225,7 @@ func (g *Graph) Parents(name string) []*Image {
 	return nil
 }
 
-// Children returns the images whose parent name is, by template path.
+// Children returns the images with this parent, by template path.
 func (g *Graph) Children(name string) []*Image {
 	if n := g.byName[name]; n != nil {
 		return images(n.children)
@@ -283,9 +282,9 @@ func images(nodes []*node) []*Image {
 	return out
 }
 
-// splitReference cuts a reference into what precedes the repository's last
-// element (with the slash), that element, and its tag ("" if none, and if there
-// is a digest).
+// splitReference splits a reference into what precedes the last element of its
+// repository (with the slash), that element, and the tag ("" if there is none or
+// a digest).
 func splitReference(ref string) (dir, name, tag string) {
 	ref, _, _ = strings.Cut(ref, "@")
 	if i := strings.LastIndexByte(ref, '/'); i >= 0 {

@@ -100,27 +100,27 @@ func TestNewErrors(t *testing.T) {
 		bases  []string
 		want   string // "" for no error
 	}{
-		{"self", tree("a a"), nil, `a/Dockerfile.j2:1: image "a" stands on itself`},
+		{"self", tree("a a"), nil, `a/Dockerfile.j2:1: image "a" depends on itself`},
 		{"cycle", tree("root x:1", "b/x y", "a/y z", "c/z x", "c/tail z"), nil,
-			"images stand on each other in a circle: y (a/y/Dockerfile.j2:1) -> z (c/z/Dockerfile.j2:1) -> x (b/x/Dockerfile.j2:1) -> y"},
+			"images depend on each other in a cycle: y (a/y/Dockerfile.j2:1) -> z (c/z/Dockerfile.j2:1) -> x (b/x/Dockerfile.j2:1) -> y"},
 		{"two cycles", tree("a b", "b a", "c d", "d c"), nil,
-			"images stand on each other in a circle: a (a/Dockerfile.j2:1) -> b (b/Dockerfile.j2:1) -> a\n" +
-				"images stand on each other in a circle: c (c/Dockerfile.j2:1) -> d (d/Dockerfile.j2:1) -> c"},
+			"images depend on each other in a cycle: a (a/Dockerfile.j2:1) -> b (b/Dockerfile.j2:1) -> a\n" +
+				"images depend on each other in a cycle: c (c/Dockerfile.j2:1) -> d (d/Dockerfile.j2:1) -> c"},
 		{"cycle by a need", tree("a x:1 b", "b a"), nil,
-			"images stand on each other in a circle: a (a/Dockerfile.j2:1) -> b (b/Dockerfile.j2:1) -> a"},
+			"images depend on each other in a cycle: a (a/Dockerfile.j2:1) -> b (b/Dockerfile.j2:1) -> a"},
 		{"missing", tree("openstack-base x:1", "keystone opnstack-base"), nil,
-			`keystone/Dockerfile.j2:1: image "keystone" stands on localhost:4000/kolla/opnstack-base:t, which is not in the tree (did you mean localhost:4000/kolla/openstack-base:t?)`},
+			`keystone/Dockerfile.j2:1: image "keystone" depends on localhost:4000/kolla/opnstack-base:t, which is not in the tree (did you mean localhost:4000/kolla/openstack-base:t?)`},
 		{"missing need", tree("base x:1", "b base nothing-like-it"), nil,
-			`b/Dockerfile.j2:2: image "b" stands on localhost:4000/kolla/nothing-like-it:t, which is not in the tree`},
+			`b/Dockerfile.j2:2: image "b" depends on localhost:4000/kolla/nothing-like-it:t, which is not in the tree`},
 		{"several missing", tree("base x:1", "b base1", "a base2"), nil,
-			`a/Dockerfile.j2:1: image "a" stands on localhost:4000/kolla/base2:t, which is not in the tree (did you mean localhost:4000/kolla/base:t?)` + "\n" +
-				`b/Dockerfile.j2:1: image "b" stands on localhost:4000/kolla/base1:t, which is not in the tree (did you mean localhost:4000/kolla/base:t?)`},
+			`a/Dockerfile.j2:1: image "a" depends on localhost:4000/kolla/base2:t, which is not in the tree (did you mean localhost:4000/kolla/base:t?)` + "\n" +
+				`b/Dockerfile.j2:1: image "b" depends on localhost:4000/kolla/base1:t, which is not in the tree (did you mean localhost:4000/kolla/base:t?)`},
 		{"a base in the namespace", tree("base localhost:4000/kolla/debian:t"), []string{"localhost:4000/kolla/debian:t"}, ""},
 		{"another tag in the namespace", tree("base localhost:4000/kolla/debian:bookworm"), nil, ""},
 		{"by digest", tree("base localhost:4000/kolla/debian:t@sha256:00"), nil, ""},
 		{"no FROM", tree("base"), nil, ""},
 		{"duplicate", tree("b/x r:1", "a/x r:1"), nil,
-			`two templates make the image "x": a/x/Dockerfile.j2 and b/x/Dockerfile.j2; an image is named after its directory, so rename one of the two`},
+			`two templates for the image "x": a/x/Dockerfile.j2 and b/x/Dockerfile.j2`},
 		{"empty", nil, nil, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -6,22 +6,23 @@ import (
 	"regexp"
 	"regexp/syntax"
 	"strings"
+
+	"github.com/kolla-build/kolla-build/internal/suggest"
 )
 
-// Regexes are compiled patterns, any of which selects an image.
+// Regexes are compiled patterns. An image is selected if any of them matches.
 type Regexes struct {
 	patterns []string
 	compiled []func(name string) bool
 }
 
-// Compiler compiles a pattern to a function that says whether a name matches.
+// Compiler compiles a pattern to a function that reports whether a name matches.
 type Compiler func(pattern string) (func(name string) bool, error)
 
-// CompileRegexes compiles patterns with Go's regexp package. A pattern matches
-// a name anywhere, as upstream's re.search does; what Python writes differently
-// for the same thing (\Z, {,n}) is understood. Patterns that Go's package does
-// not know, such as those with look-around, go to backtracking, unless that is
-// nil. The error is a *RegexError.
+// CompileRegexes compiles patterns with Go's regexp package. A pattern matches a
+// name anywhere, as upstream's re.search does; Python's spellings \Z and {,n} are
+// accepted. Patterns that Go does not support, such as those with look-around, are
+// compiled by backtracking, if it is not nil. The error is a *RegexError.
 func CompileRegexes(patterns []string, backtracking Compiler) (*Regexes, error) {
 	r := &Regexes{patterns: patterns}
 	for _, p := range patterns {
@@ -42,8 +43,8 @@ func CompileRegexes(patterns []string, backtracking Compiler) (*Regexes, error) 
 	return r, nil
 }
 
-// Match reports whether any of the patterns matches name. Without patterns it
-// is true for every name: nobody asked for less.
+// Match reports whether any of the patterns matches name. Without patterns, every
+// name matches.
 func (r *Regexes) Match(name string) bool {
 	if len(r.compiled) == 0 {
 		return true
@@ -56,9 +57,8 @@ func (r *Regexes) Match(name string) bool {
 	return false
 }
 
-// Check says which patterns match no image of g: the error joins one
-// *NoMatchError for each. Callers decide whether one that matches nothing among
-// others that do is a warning; NoneMatches tells.
+// Check returns an error that joins a *NoMatchError for each pattern that matches
+// no image of g. If NoneMatches is false, callers may treat it as a warning.
 func (r *Regexes) Check(g *Graph) error {
 	var errs []error
 	for i, match := range r.compiled {
@@ -88,11 +88,11 @@ func anyMatch(match func(string) bool, g *Graph) bool {
 	return false
 }
 
-// NoMatchError says that a pattern matches no image's name.
+// NoMatchError reports a pattern that matches no image.
 type NoMatchError struct {
 	Pattern string
 	Near    []string // names of images that may be meant
-	Total   int      // how many images there are
+	Total   int      // number of images
 }
 
 func newNoMatch(pattern string, g *Graph) error {
@@ -101,7 +101,7 @@ func newNoMatch(pattern string, g *Graph) error {
 	for i, n := range g.nodes {
 		names[i] = n.Name
 	}
-	e.Near = Near(strings.Trim(pattern, "^$.*-"), names, 3)
+	e.Near = suggest.Near(strings.Trim(pattern, "^$.*-"), names, 3)
 	return e
 }
 
@@ -113,29 +113,28 @@ func (e *NoMatchError) Error() string {
 	return s + "; --list-images lists them"
 }
 
-// RegexError says why a pattern does not compile.
+// RegexError reports a pattern that does not compile.
 type RegexError struct {
 	Pattern string
 	Offset  int // 0-based byte offset of the part at fault
 	Reason  string
-	Hint    string // what to write instead, or ""
+	Advice  string // what to write instead, or ""
 }
 
 func (e *RegexError) Error() string {
-	s := fmt.Sprintf("regex %q does not compile: %s at character %d\n    %s\n    %s^",
+	return fmt.Sprintf("regex %q does not compile: %s at character %d\n    %s\n    %s^",
 		e.Pattern, e.Reason, e.Offset+1, e.Pattern, strings.Repeat(" ", len([]rune(e.Pattern[:e.Offset]))))
-	if e.Hint != "" {
-		s += "\n  hint: " + e.Hint
-	}
-	return s
 }
+
+// Hint returns what to write instead, or "".
+func (e *RegexError) Hint() string { return e.Advice }
 
 func newRegexError(pattern string, err error) error {
 	e := &RegexError{Pattern: pattern, Reason: err.Error()}
 	if look := lookaround(pattern); look >= 0 {
 		e.Offset = look
-		e.Reason = "this look-around is not understood"
-		e.Hint = "write it as Python does, (?=…), (?!…), (?<=…) or (?<!…), with its closing parenthesis"
+		e.Reason = "this look-around is not valid"
+		e.Advice = "write it as Python does, (?=…), (?!…), (?<=…) or (?<!…), with its closing parenthesis"
 		return e
 	}
 	var se *syntax.Error
@@ -146,25 +145,25 @@ func newRegexError(pattern string, err error) error {
 	switch se.Code {
 	case syntax.ErrMissingParen:
 		e.Offset = unbalanced(pattern)
-		e.Hint = `write \( for a parenthesis that is meant as it is`
+		e.Advice = `write \( for a literal parenthesis`
 	case syntax.ErrUnexpectedParen:
 		e.Offset = unbalanced(pattern)
-		e.Hint = `write \) for a parenthesis that is meant as it is`
+		e.Advice = `write \) for a literal parenthesis`
 	case syntax.ErrMissingRepeatArgument:
 		e.Offset = strings.Index(pattern, se.Expr)
-		e.Hint = "a regex is not a shell pattern: write '.*' where a shell has '*'"
+		e.Advice = "a regex is not a shell pattern: write '.*' where a shell has '*'"
 	case syntax.ErrTrailingBackslash:
 		e.Offset = len(pattern) - 1
 	default:
 		e.Offset = strings.Index(pattern, se.Expr)
 	}
-	// The text may have been rewritten from Python's spelling.
+	// The pattern may have been rewritten from Python's spelling.
 	e.Offset = min(max(e.Offset, 0), len(pattern))
 	return e
 }
 
-// scan calls f for each byte of pattern that is neither escaped nor in a
-// character class, until f says false.
+// scan calls f for each byte of pattern that is neither escaped nor in a character
+// class, until f returns false.
 func scan(pattern string, f func(i int) bool) {
 	class := -1
 	for i := 0; i < len(pattern); i++ {
@@ -172,7 +171,7 @@ func scan(pattern string, f func(i int) bool) {
 		case c == '\\':
 			i++
 		case class >= 0:
-			// A ']' that comes first in a class is an ordinary character.
+			// As the first character of a class, ']' is literal.
 			if c == ']' && i > class+1 && (i != class+2 || pattern[class+1] != '^') {
 				class = -1
 			}
@@ -198,8 +197,8 @@ func lookaround(pattern string) int {
 	return at
 }
 
-// unbalanced returns the offset of the first closing parenthesis without an
-// opening one or, if there is none, of the last opening one that is not closed.
+// unbalanced returns the offset of the first unmatched closing parenthesis, else of
+// the last unmatched opening one.
 func unbalanced(pattern string) int {
 	var open []int
 	at := -1
@@ -222,7 +221,7 @@ func unbalanced(pattern string) int {
 	return max(at, 0)
 }
 
-// fromPython rewrites what Python's re spells differently from Go's regexp.
+// fromPython rewrites what Python's re and Go's regexp spell differently.
 func fromPython(pattern string) string {
 	var b strings.Builder
 	for i := 0; i < len(pattern); i++ {

@@ -1,27 +1,27 @@
 package graph
 
-// Status is what a selection makes of an image. The texts are upstream's.
+// Status is the outcome of a selection for an image. The texts are upstream's.
 type Status string
 
 // The outcomes of a selection.
 const (
-	Matched     Status = "matched"     // to be built: matches, or is needed by one that does
-	Unmatched   Status = "unmatched"   // not asked for
-	Skipped     Status = "skipped"     // asked for, but left out by an option
-	Unbuildable Status = "unbuildable" // it, or one that it needs, cannot be built here
+	Matched     Status = "matched"     // selected: it matches, or an image that matches needs it
+	Unmatched   Status = "unmatched"   // not selected
+	Skipped     Status = "skipped"     // selected, but left out by an option
+	Unbuildable Status = "unbuildable" // it, or an image that it needs, cannot be built here
 )
 
-// SelectOptions says which images are wanted. The zero value selects all.
+// SelectOptions says which images are selected. The zero value selects all.
 type SelectOptions struct {
-	// Match reports whether an image of that name is asked for; nil asks for
-	// all. See CompileRegexes.
+	// Match reports whether an image is requested by its name; nil requests all.
+	// See CompileRegexes.
 	Match func(name string) bool
-	// Unbuildable maps images that cannot be built here to the reason; what needs
-	// them cannot be built either.
+	// Unbuildable maps images that cannot be built here to the reason. Images that
+	// need them cannot be built either.
 	Unbuildable map[string]string
 	// SkipParents leaves out images that have children, selected or not.
 	SkipParents bool
-	// Exists, if not nil, leaves out the selected images for which it says true.
+	// Exists, if not nil, leaves out the selected images for which it returns true.
 	Exists func(*Image) bool
 }
 
@@ -32,9 +32,9 @@ type Selection struct {
 	reason []string
 }
 
-// Select applies o as upstream's filter_images does: unbuildable images and
-// what stands on them first, then what matches with all that it needs, then
-// what is skipped from among that.
+// Select selects images as upstream's filter_images does. Unbuildable images and
+// their descendants are left out first; then images that match are selected with
+// all that they need; of these, some are skipped.
 func (g *Graph) Select(o SelectOptions) *Selection {
 	s := &Selection{graph: g, status: make([]Status, len(g.nodes)), reason: make([]string, len(g.nodes))}
 	for _, n := range g.order {
@@ -49,8 +49,7 @@ func (g *Graph) Select(o SelectOptions) *Selection {
 			}
 		}
 	}
-	// Against the order of building: whoever needs an image has been seen when
-	// its turn comes.
+	// In reverse build order: the images that need another come before it.
 	neededBy := make([]*node, len(g.nodes))
 	for i := len(g.order) - 1; i >= 0; i-- {
 		n := g.order[i]
@@ -88,11 +87,10 @@ func (s *Selection) set(n *node, st Status, why string) {
 	s.status[n.index], s.reason[n.index] = st, why
 }
 
-// Graph returns the graph that the selection is of.
+// Graph returns the graph of the selection.
 func (s *Selection) Graph() *Graph { return s.graph }
 
-// Status returns what the selection made of the image of that name; "" if the
-// graph has no such image.
+// Status returns the status of an image, "" if the graph has none of that name.
 func (s *Selection) Status(name string) Status {
 	if n := s.graph.byName[name]; n != nil {
 		return s.status[n.index]
@@ -100,7 +98,7 @@ func (s *Selection) Status(name string) Status {
 	return ""
 }
 
-// Reason says in a few words why an image has its status.
+// Reason says why an image has its status.
 func (s *Selection) Reason(name string) string {
 	if n := s.graph.byName[name]; n != nil {
 		return s.reason[n.index]
@@ -108,12 +106,12 @@ func (s *Selection) Reason(name string) string {
 	return ""
 }
 
-// With returns the images of that status by template path.
+// With returns the images with a status, by template path.
 func (s *Selection) With(st Status) []*Image {
 	return images(s.filter(s.graph.nodes, st))
 }
 
-// Order returns the matched images so that each comes after all that it needs.
+// Order returns the matched images, each after those that it needs.
 func (s *Selection) Order() []*Image {
 	return images(s.filter(s.graph.order, Matched))
 }
