@@ -44,14 +44,15 @@ func twoSets(t *testing.T, p *push.Publisher, host string, n int) (before, after
 	return before, after
 }
 
-func mustStand(t *testing.T, host string, tags []push.Tag) {
+// mustReferTo checks what tags refer to, at the registry itself.
+func mustReferTo(t *testing.T, host string, tags []push.Tag) {
 	t.Helper()
 	c := registrytest.Client(t, registry.Options{})
 	for _, tag := range tags {
 		ref := host + tag.Ref[strings.IndexByte(tag.Ref, '/'):]
 		d, err := c.Head(context.Background(), ref)
 		if err != nil || d.Digest != tag.Digest {
-			t.Errorf("%s is at %s (%v), want %s", ref, d.Digest, err, tag.Digest)
+			t.Errorf("%s refers to %s (%v), expected %s", ref, d.Digest, err, tag.Digest)
 		}
 	}
 }
@@ -68,22 +69,21 @@ func isTagPut(r *http.Request) bool {
 	return r.Method == http.MethodPut && strings.HasSuffix(r.URL.Path, "/manifests/t")
 }
 
-// At whatever tag a registry begins to refuse, and whatever it does then, every
-// tag is where it was.
+// Whichever tag a registry refuses, and however, every tag keeps what it referred to.
 func TestCommitRollsBack(t *testing.T) {
 	registrytest.Each(t, func(t *testing.T, host string) {
 		px := registrytest.StartProxy(t, host, nil)
 		journal := t.TempDir()
 		p := push.New(registrytest.Client(t, registry.Options{Retries: 2, Jobs: 2}), push.Options{Journal: journal})
-		// Only where the fault is that nothing comes does anything wait for its limit.
-		// A busy machine must not reach it with requests that nothing holds up.
+		// Only the stall waits for this limit. Requests that nothing delays must not reach it
+		// on a busy machine.
 		impatient := push.New(registrytest.Client(t, registry.Options{Retries: -1, Jobs: 2, Timeout: 2 * time.Second}), push.Options{Journal: journal})
 		before, after := twoSets(t, p, px.Host, 8)
 		restored := 0
 		for _, nth := range []int{0, 3, 7} {
 			for _, f := range []registrytest.Fault{registrytest.Status503, registrytest.Reset, registrytest.Lost, registrytest.Stall} {
 				if f == registrytest.Stall && nth != 3 {
-					continue // each takes as long as the limit is
+					continue // each takes the whole limit
 				}
 				puts, bad := 0, ""
 				px.Set(func(r *http.Request) registrytest.Fault {
@@ -93,7 +93,7 @@ func TestCommitRollsBack(t *testing.T) {
 						}
 						puts++
 					}
-					// The tag is refused for good; when it comes to restoring, others are not.
+					// This tag is always refused; the others can be restored.
 					if r.URL.Path == bad && isTagPut(r) {
 						return f
 					}
@@ -118,22 +118,22 @@ func TestCommitRollsBack(t *testing.T) {
 					}
 				}
 				restored += len(ce.Restored)
-				mustStand(t, host, before)
+				mustReferTo(t, host, before)
 				mustBeEmpty(t, journal)
 			}
 		}
 		if restored == 0 {
-			t.Error("no tag had to be put back: the test tests nothing")
+			t.Error("no tag had to be restored: the test tests nothing")
 		}
 		if err := p.Commit(context.Background(), after); err != nil {
 			t.Fatal(err)
 		}
-		mustStand(t, host, after)
+		mustReferTo(t, host, after)
 	})
 }
 
-// A tag that was not there is not there after a failure, and other tags of the
-// same image stay.
+// A tag that did not exist does not exist after a failure, and other tags of the same
+// image stay.
 func TestRollBackOfNewTags(t *testing.T) {
 	registrytest.Each(t, func(t *testing.T, host string) {
 		ctx := context.Background()
@@ -154,7 +154,7 @@ func TestRollBackOfNewTags(t *testing.T) {
 		if err := p.Commit(ctx, tags); !errors.As(err, &ce) || len(ce.Stuck) > 0 || len(ce.Restored) < 3 {
 			t.Fatalf("got %v", err)
 		}
-		mustStand(t, host, before)
+		mustReferTo(t, host, before)
 		for _, tag := range before {
 			tags, err := registrytest.Client(t, registry.Options{}).Tags(ctx, strings.TrimSuffix(tag.Ref, ":t"))
 			if err != nil || len(tags) != 1 || tags[0] != "t" {
@@ -165,8 +165,8 @@ func TestRollBackOfNewTags(t *testing.T) {
 	})
 }
 
-// Where the registry is gone while the tags go back, the error names those that
-// are stuck, and the next publication puts them right.
+// If the registry cannot be reached while tags are restored, the error names those that
+// are stuck, and the next publication restores them.
 func TestStuckTagsAreNamedAndRecovered(t *testing.T) {
 	host := registrytest.Embedded(t, server.Options{}).Host()
 	px := registrytest.StartProxy(t, host, nil)
@@ -202,11 +202,11 @@ func TestStuckTagsAreNamedAndRecovered(t *testing.T) {
 	if err != nil || len(done) != 1 || !strings.Contains(done[0], "were restored") {
 		t.Fatalf("recovering: %q, %v", done, err)
 	}
-	mustStand(t, host, before)
+	mustReferTo(t, host, before)
 	mustBeEmpty(t, journal)
 }
 
-// Ctrl-C while the tags move leaves every tag where it was.
+// Ctrl-C while tags are updated leaves every tag as it was.
 func TestInterruptedCommit(t *testing.T) {
 	registrytest.Each(t, func(t *testing.T, host string) {
 		px := registrytest.StartProxy(t, host, nil)
@@ -230,19 +230,18 @@ func TestInterruptedCommit(t *testing.T) {
 			if !errors.As(err, &ce) || len(ce.Stuck) > 0 {
 				t.Fatalf("interrupted at tag %d: %v", nth, err)
 			}
-			mustStand(t, host, before)
+			mustReferTo(t, host, before)
 			mustBeEmpty(t, journal)
 		}
 	})
 }
 
-// Two that publish to the same names at once, from different machines: whatever
-// order their requests come in, at the end one of the sets is there whole.
+// Two publish to the same names at once, from different machines: in whatever order their
+// requests come, one of the sets is there as a whole at the end.
 func TestTwoPublishersAtOnce(t *testing.T) {
 	host := registrytest.Embedded(t, server.Options{}).Host()
 	shared := t.TempDir()
-	// Requests that take a while meet each other more often than those of a quiet
-	// machine; the publishers must not count on the latter.
+	// Requests that take a while collide more often than those on a quiet machine.
 	slow := registrytest.StartProxy(t, host, nil)
 	slow.Delay = 5 * time.Millisecond
 	for name, journals := range map[string][2]string{
@@ -277,7 +276,7 @@ func TestTwoPublishersAtOnce(t *testing.T) {
 				if d.Digest == sets[1][0].Digest {
 					winner = sets[1]
 				}
-				mustStand(t, host, winner)
+				mustReferTo(t, host, winner)
 			}
 			mustBeEmpty(t, journals[0])
 			mustBeEmpty(t, journals[1])
@@ -285,8 +284,8 @@ func TestTwoPublishersAtOnce(t *testing.T) {
 	}
 }
 
-// Who cannot get a tag for himself, however often he tries, says so and leaves it
-// to who has it.
+// A publisher that cannot get a tag, however often it tries, says so and leaves the tag to
+// the other one.
 func TestCommitAgainstARival(t *testing.T) {
 	host := registrytest.Embedded(t, server.Options{}).Host()
 	px := registrytest.StartProxy(t, host, nil)
@@ -310,11 +309,11 @@ func TestCommitAgainstARival(t *testing.T) {
 	if !errors.As(err, &conflict) || conflict.Tags != 1 || !errors.As(err, &ce) || len(ce.Stuck) > 0 {
 		t.Fatalf("got %v", err)
 	}
-	mustStand(t, host, before)
+	mustReferTo(t, host, before)
 	mustBeEmpty(t, journal)
 }
 
-// A process that is killed while the tags move is this test's own, run again.
+// The process that is killed while tags are updated is this test itself, run again.
 func TestKilledCommitIsFinished(t *testing.T) {
 	if host := os.Getenv("REGISTRY_TEST_COMMIT"); host != "" {
 		commitUntilKilled(host)
@@ -328,7 +327,7 @@ func TestKilledCommitIsFinished(t *testing.T) {
 				before, after := twoSets(t, p, host, 8)
 				killMidway(t, host, journal, after)
 				if gone {
-					// The registry has collected what no tag named.
+					// The registry has collected what no tag referred to.
 					c := registrytest.Client(t, registry.Options{})
 					for _, tag := range after {
 						r, err := imageref.Parse(tag.Ref)
@@ -350,9 +349,9 @@ func TestKilledCommitIsFinished(t *testing.T) {
 				}
 				t.Log(done[0])
 				if gone {
-					mustStand(t, host, before)
+					mustReferTo(t, host, before)
 				} else {
-					mustStand(t, host, after)
+					mustReferTo(t, host, after)
 				}
 				mustBeEmpty(t, journal)
 			})
@@ -360,7 +359,7 @@ func TestKilledCommitIsFinished(t *testing.T) {
 	})
 }
 
-// killMidway has another process commit tags, and kills it when some have moved.
+// killMidway has another process commit tags, and kills it when some are updated.
 func killMidway(t *testing.T, host, journal string, tags []push.Tag) {
 	t.Helper()
 	px := registrytest.StartProxy(t, host, nil)
@@ -373,7 +372,7 @@ func killMidway(t *testing.T, host, journal string, tags []push.Tag) {
 		if puts++; puts <= 3 {
 			return registrytest.None
 		}
-		if puts == 5 { // two are in flight at once: the third has been answered
+		if puts == 5 { // two are in flight at once, so the third has been answered
 			close(reached)
 		}
 		return registrytest.Stall
@@ -386,11 +385,11 @@ func killMidway(t *testing.T, host, journal string, tags []push.Tag) {
 	select {
 	case <-reached:
 	case <-time.After(30 * time.Second):
-		t.Error("the other process moves no tags")
+		t.Error("the other process updates no tags")
 	}
 	_ = cmd.Process.Kill()
 	_ = cmd.Wait()
-	// The journal has the proxy's name; the proxy goes on as long as the test.
+	// The journal has the proxy's address, which is replaced by the registry's.
 	px.Set(nil)
 	files, err := filepath.Glob(filepath.Join(journal, "commit-*.json"))
 	if err != nil || len(files) != 1 {
@@ -422,7 +421,7 @@ func commitUntilKilled(host string) {
 	fmt.Println(p.Commit(context.Background(), tags))
 }
 
-// Whoever has published since a commit was cut off is not disturbed.
+// What another publisher did since a commit was interrupted is not disturbed.
 func TestRecoverLeavesLaterPublications(t *testing.T) {
 	host := registrytest.Embedded(t, server.Options{}).Host()
 	journal := t.TempDir()
@@ -446,7 +445,7 @@ func TestRecoverLeavesLaterPublications(t *testing.T) {
 	if err != nil || len(done) != 1 || !strings.Contains(done[0], "nothing was changed") {
 		t.Fatalf("recovering: %q, %v", done, err)
 	}
-	mustStand(t, host, now)
+	mustReferTo(t, host, now)
 	mustBeEmpty(t, journal)
 }
 

@@ -22,8 +22,8 @@ import (
 // pushFaults are what may happen to any request of a push.
 var pushFaults = []registrytest.Fault{registrytest.Reset, registrytest.Status429, registrytest.Status503, registrytest.Truncate, registrytest.Cut, registrytest.Stall, registrytest.Lost}
 
-// A registry that fails at random requests: the set arrives whole all the same,
-// the tags stay where they were until the commit, and move all at once after it.
+// A registry fails at random requests: the set arrives as a whole all the same, and the tags
+// refer to what they did until the commit.
 func TestRandomFaultsLoseNothing(t *testing.T) {
 	registrytest.Each(t, func(t *testing.T, host string) {
 		ctx := context.Background()
@@ -44,8 +44,8 @@ func TestRandomFaultsLoseNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 
-		// A fixed seed, though the order of requests varies. Each kind is due in
-		// turn, so that each comes often.
+		// The seed is fixed, but the order of requests varies. The kinds take turns, so that
+		// each one comes often.
 		rng := rand.New(rand.NewPCG(1, 2))
 		turn := 0
 		px.Set(func(r *http.Request) registrytest.Fault {
@@ -59,7 +59,7 @@ func TestRandomFaultsLoseNothing(t *testing.T) {
 			turn++
 			return f
 		})
-		// Several sets, until each kind was met a dozen times.
+		// Several sets, until each kind has come a dozen times.
 		rounds := 0
 		for ; rounds < 20 && turn < 13*len(pushFaults); rounds++ {
 			p := push.New(c, push.Options{})
@@ -105,8 +105,7 @@ func TestRandomFaultsLoseNothing(t *testing.T) {
 	})
 }
 
-// When the faults do not end, the push fails, in time and clearly, and no tag has
-// moved.
+// If the faults do not end, the push fails in time, and no tag is changed.
 func TestLastingFaultsFail(t *testing.T) {
 	host := registrytest.Embedded(t, server.Options{}).Host()
 	ctx := context.Background()
@@ -143,7 +142,7 @@ func TestLastingFaultsFail(t *testing.T) {
 			if got, err := c.Head(ctx, repo+":t"); err != nil || got.Digest != d.Digest {
 				t.Errorf("the tag is at %s (%v), want %s", got.Digest, err, d.Digest)
 			}
-			// And when the faults are over, the same publisher goes on.
+			// When the faults are over, the same publisher continues.
 			if _, err := p.Push(ctx, repo, img); err != nil {
 				t.Errorf("pushing after the fault: %v", err)
 			}
@@ -166,7 +165,7 @@ func TestLostAnswerIsFoundAgain(t *testing.T) {
 	if _, err := p.Push(context.Background(), px.Host+"/kolla/base", registrytest.Base(t, 90_000)); err != nil {
 		t.Fatal(err)
 	}
-	// The blob whose answer was lost is found, not sent a second time.
+	// The blob whose answer was lost is found, not sent again.
 	if s := p.Stats(); s.Skipped != 1 || s.Uploaded != 1 {
 		t.Errorf("statistics %+v", s)
 	}
@@ -224,7 +223,7 @@ func TestPushEndsWithItsContext(t *testing.T) {
 	for px.Count("PUT ") == 0 {
 		time.Sleep(time.Millisecond)
 	}
-	// Another image waits for the same layer; its own context lives on.
+	// Another image waits for the same layer, with a context of its own.
 	go func() { _, err := p.Push(context.Background(), px.Host+"/kolla/b", other); errs <- err }()
 	time.Sleep(20 * time.Millisecond)
 	px.Set(nil)

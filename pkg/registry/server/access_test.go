@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/crypto/bcrypt"
 
@@ -129,6 +130,47 @@ func TestAccess(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A user who is removed from the file, or whose password changes, is refused at once.
+func TestPasswordFileChanges(t *testing.T) {
+	path := htpasswd(t, "ada", "s3cret")
+	s := registrytest.Embedded(t, server.Options{Htpasswd: path})
+	status := func(password string) int {
+		req, err := http.NewRequest(http.MethodGet, "http://"+s.Addr().String()+"/v2/", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.SetBasicAuth("ada", password)
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		return resp.StatusCode
+	}
+	for range 3 {
+		if got := status("s3cret"); got != 200 {
+			t.Fatalf("status %d", got)
+		}
+		if got := status("s3cre"); got != 401 {
+			t.Fatalf("a wrong password: status %d", got)
+		}
+	}
+	changed, err := os.ReadFile(htpasswd(t, "ada", "n3w"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, changed, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	later := time.Now().Add(time.Minute)
+	if err := os.Chtimes(path, later, later); err != nil {
+		t.Fatal(err)
+	}
+	if old, now := status("s3cret"), status("n3w"); old != 401 || now != 200 {
+		t.Errorf("the old password: status %d, the new one: %d", old, now)
 	}
 }
 
