@@ -17,7 +17,7 @@ import (
 	"github.com/kolla-build/kolla-build/profiles"
 )
 
-// The shells' sides of completion: they hand the words before the cursor to
+// The completion scripts of the shells pass the words before the cursor to
 // "kolla-build __complete" and show what it prints.
 //
 //go:embed completion
@@ -31,7 +31,7 @@ func completionCommand() *command {
 			Name: "completion", Args: strings.Join(shells, "|"), Words: shells,
 			Summary: "Print a shell's completion script.",
 			Examples: []cli.Example{
-				{Line: "kolla-build completion bash > /etc/bash_completion.d/kolla-build", Effect: "Complete in every new bash; \"source\" the file for this one."},
+				{Line: "kolla-build completion bash > /etc/bash_completion.d/kolla-build", Effect: "Complete in every new bash; \"source\" the file in this one."},
 				{Line: "kolla-build completion zsh > ~/.zfunc/_kolla-build", Effect: "Complete in zsh, with ~/.zfunc in fpath."},
 				{Line: "kolla-build completion fish > ~/.config/fish/completions/kolla-build.fish", Effect: "Complete in fish."},
 			},
@@ -54,9 +54,9 @@ func completionCommand() *command {
 	}
 }
 
-// completeCommand is what completion scripts call. It prints a candidate on each
-// line, with its help after a tab, and what else the shell is to do on the last
-// one: ":", then any of files, dirs and nospace.
+// completeCommand is called by completion scripts. It prints a candidate on each line,
+// with its help after a tab. The last line is ":", followed by files or dirs if the
+// shell is to complete file names as well.
 func completeCommand() *command {
 	return &command{
 		Command: cli.Command{Name: "__complete", Args: "WORD…", Hidden: true, Summary: "Complete a command line, for shells."},
@@ -64,24 +64,21 @@ func completeCommand() *command {
 			look := func(cmd cli.Command, before []string, kind config.Values) []cli.Candidate {
 				return lookUp(cmd, before, kind, con)
 			}
-			out := cli.Complete(cli.CompleteInput{Words: args, Commands: described(table()), Look: look})
+			out := cli.Complete(cli.CompleteInput{Words: args, Commands: described(table()), LookUp: look})
 			var b strings.Builder
 			for _, c := range out.Candidates {
 				help, _, _ := strings.Cut(c.Help, "\n")
 				fmt.Fprintf(&b, "%s\t%s\n", c.Word, help)
 			}
 			b.WriteString(":" + string(out.Files))
-			if out.NoSpace {
-				b.WriteString(" nospace")
-			}
 			_, err := io.WriteString(con.Stdout, b.String()+"\n")
 			return err
 		},
 	}
 }
 
-// lookUp finds the candidates that depend on the template tree, the store and the
-// configuration. What is wrong with these is said when the command runs.
+// lookUp returns the candidates that depend on the template tree, the store and the
+// configuration. Mistakes in these are ignored; the command reports them.
 func lookUp(cmd cli.Command, before []string, kind config.Values, con *console.Console) []cli.Candidate {
 	in := cli.Input{Command: cmd, Args: before, Env: con.Environ}
 	in.Profiles, _ = profiles.All()

@@ -7,17 +7,18 @@ import (
 	"testing"
 
 	"github.com/kolla-build/kolla-build/internal/testenv"
+	"github.com/kolla-build/kolla-build/pkg/cli"
 	"github.com/kolla-build/kolla-build/pkg/config"
 )
 
-var update = flag.Bool("update", false, "write the generated documents anew")
+var update = flag.Bool("update", false, "write the generated documents")
 
-// TestGeneratedDocs holds the documents that are made from the option table
-// to it.
+// TestGeneratedDocs compares the generated documents with the option table and the
+// commands.
 func TestGeneratedDocs(t *testing.T) {
 	root := testenv.RepoRoot(t)
 	for path, want := range map[string]string{
-		"docs/options.md":           config.Reference(),
+		"docs/options.md":           cli.Reference(described(table())),
 		"examples/kolla-build.conf": config.SampleConfig(),
 	} {
 		path = filepath.Join(root, path)
@@ -34,7 +35,7 @@ func TestGeneratedDocs(t *testing.T) {
 			t.Fatal(err)
 		}
 		if string(got) != want {
-			t.Errorf("%s is not what the option table says: make docs", path)
+			t.Errorf("%s differs from the option table: make docs", path)
 		}
 	}
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/config"
 )
 
-// TestManPage holds the manual page to what mandoc's lint says of it, and its
+// TestManPage checks the manual page with mandoc's lint, and its
 // content to the tables.
 func TestManPage(t *testing.T) {
 	mandoc := testenv.Program(t, "mandoc", "mandoc")
@@ -42,7 +42,7 @@ func TestManPage(t *testing.T) {
 	}
 }
 
-// unstrike takes away the letters that mandoc prints twice for bold ones.
+// unstrike removes the letters that mandoc prints twice for bold text.
 func unstrike(s string) string {
 	var out []rune
 	for _, r := range s {
@@ -55,7 +55,7 @@ func unstrike(s string) string {
 	return string(out)
 }
 
-// TestInstall holds where make install puts things.
+// TestInstall checks where make install puts files.
 func TestInstall(t *testing.T) {
 	testenv.Program(t, "make", "make")
 	root, dest := testenv.RepoRoot(t), t.TempDir()
@@ -78,7 +78,7 @@ func TestInstall(t *testing.T) {
 	} {
 		got, err := os.ReadFile(filepath.Join(dest, "usr", path))
 		if err != nil || !strings.Contains(string(got), want) {
-			t.Errorf("%s: %v; it does not hold %q", path, err, want)
+			t.Errorf("%s: %v; it does not contain %q", path, err, want)
 		}
 	}
 }

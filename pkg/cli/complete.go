@@ -9,33 +9,32 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// Candidate is a word that can stand where the cursor is.
+// Candidate is a word that the shell can insert.
 type Candidate struct {
 	Word string
-	Help string // what it means in one sentence, "" if the word says it
+	Help string // its meaning in one sentence, "" if the word needs none
 }
 
-// Completion is what can stand where the cursor is.
+// Completion is what the shell can insert at the cursor.
 type Completion struct {
 	Candidates []Candidate
 	Files      config.Values // ValuesFiles or ValuesDirs if the shell completes file names as well
-	NoSpace    bool          // a candidate is the beginning of a word: no space goes after it
 }
 
 // CompleteInput is the command line up to the cursor.
 type CompleteInput struct {
-	// Words are the words after the program's name; the last one is the one that
-	// the cursor is in, "" if it has not been begun.
+	// Words are the words after the program's name. The cursor is in the last one,
+	// which can be empty.
 	Words    []string
 	Commands []Command // the build itself included
-	// Look returns candidates of a kind that only the caller knows: images,
-	// stored ones, profiles. It is given the words before the cursor's without
-	// the command's name, and may be nil.
-	Look func(cmd Command, before []string, kind config.Values) []Candidate
+	// LookUp returns candidates of a kind that only the caller knows, such as images
+	// and profiles. before are the words before the cursor without the command's name.
+	// It can be nil.
+	LookUp func(cmd Command, before []string, kind config.Values) []Candidate
 }
 
-// Complete finds what can stand at the cursor. Mistakes in the words before it
-// are no reason to say nothing.
+// Complete returns what the shell can insert at the cursor. Mistakes in the words before
+// it are ignored.
 func Complete(in CompleteInput) Completion {
 	if len(in.Words) == 0 {
 		in.Words = []string{""}
@@ -55,7 +54,7 @@ func Complete(in CompleteInput) Completion {
 		return nil
 	})
 	if c.parser.pending != nil {
-		c.before = before[:len(before)-1] // it is not one yet
+		c.before = before[:len(before)-1] // an option without its value is no option yet
 	}
 	c.complete(name != "", slices.Contains(before, "--"))
 	slices.SortStableFunc(c.out.Candidates, func(a, b Candidate) int { return strings.Compare(a.Word, b.Word) })
@@ -81,7 +80,7 @@ func (c *completer) command(name string) (Command, bool) {
 	return c.in.Commands[i], true
 }
 
-// complete decides by what stands before the cursor what can stand at it.
+// complete decides from the words before the cursor what it offers.
 func (c *completer) complete(hasCommand, ended bool) {
 	if f := c.parser.pending; f != nil && !ended {
 		c.value(f, "", c.word)
@@ -102,8 +101,8 @@ func (c *completer) complete(hasCommand, ended bool) {
 		}
 		return
 	case len(c.word) > 2 && c.word[1] != '-':
-		// A short option with its value in the same word; or one dash before a
-		// long option, which is understood but not offered.
+		// A short option with its value in the same word. One dash before a long
+		// option is accepted but not offered.
 		if f := c.parser.flags.ShorthandLookup(c.word[1:2]); f != nil && f.NoOptDefVal == "" {
 			c.value(f, c.word[:2], c.word[2:])
 		}
@@ -160,8 +159,8 @@ func (c *completer) options() {
 	}
 }
 
-// option adds the names of an option. Of a switch that is on, the negative one is
-// offered first, as nobody needs the other; both to who has begun to type them.
+// option adds the names of an option. For a switch that is on by default, only the
+// negated name is offered until the user begins to type the other one.
 func (c *completer) option(o *config.Option) {
 	on := o.Kind == config.Bool && o.Default == "true"
 	if !on || len(c.word) > len("--") {
@@ -175,8 +174,7 @@ func (c *completer) option(o *config.Option) {
 	}
 }
 
-// value completes an option's value. prefix is what stands before it in the
-// same word.
+// value completes the value of an option. prefix precedes it in the same word.
 func (c *completer) value(f *pflag.Flag, prefix, value string) {
 	t, ok := f.Value.(*tableFlag)
 	if !ok {
@@ -186,7 +184,7 @@ func (c *completer) value(f *pflag.Flag, prefix, value string) {
 	}
 	o := t.option
 	if o.Kind == config.List {
-		// The last item of a list is the one that is being typed.
+		// The cursor is in the last item of the list.
 		if i := strings.LastIndexByte(value, ','); i >= 0 {
 			prefix, value = prefix+value[:i+1], value[i+1:]
 		}
@@ -205,7 +203,7 @@ func (c *completer) value(f *pflag.Flag, prefix, value string) {
 	c.kind(kind, prefix, value)
 }
 
-// valuesOf says what a placeholder in the help stands for.
+// valuesOf returns what a placeholder in help names.
 func valuesOf(placeholder string) config.Values {
 	switch strings.TrimSuffix(placeholder, ",…") {
 	case "FILE":
@@ -229,10 +227,10 @@ func (c *completer) kind(kind config.Values, prefix, value string) {
 			c.add(prefix+d.Name, "")
 		}
 	default:
-		if c.in.Look == nil {
+		if c.in.LookUp == nil {
 			return
 		}
-		for _, found := range c.in.Look(c.cmd, c.before, kind) {
+		for _, found := range c.in.LookUp(c.cmd, c.before, kind) {
 			c.add(prefix+found.Word, found.Help)
 		}
 	}

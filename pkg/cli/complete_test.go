@@ -86,7 +86,7 @@ func TestComplete(t *testing.T) {
 		{"bootstrap u", "ubuntu"},
 		{"__comp", ""},
 	} {
-		got := Complete(CompleteInput{Words: strings.Split(c.line, " "), Commands: completeCommands, Look: look})
+		got := Complete(CompleteInput{Words: strings.Split(c.line, " "), Commands: completeCommands, LookUp: look})
 		var words []string
 		for _, k := range got.Candidates {
 			words = append(words, k.Word)
@@ -100,7 +100,7 @@ func TestComplete(t *testing.T) {
 	}
 }
 
-// TestCompleteEveryOption holds that the name of each option can be completed,
+// TestCompleteEveryOption checks that the name of each option can be completed,
 // and its values if they are choices.
 func TestCompleteEveryOption(t *testing.T) {
 	has := func(word string, before ...string) bool {

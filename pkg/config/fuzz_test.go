@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// FuzzExpand holds that expansion ends, that text without a dollar sign stays, and
+// FuzzExpand checks that expansion ends, that text without a dollar sign stays, and
 // that doubling every dollar sign undoes it.
 func FuzzExpand(f *testing.F) {
 	for _, s := range []string{"", "a", "$base", "${base}x", "$$base", `\$base`, "$", "a$-b", "${base", "${base-tag}", "$base.x", "${}", "$é"} {

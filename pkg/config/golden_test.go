@@ -20,7 +20,6 @@ var update = flag.Bool("update", false, "write the golden files instead of compa
 func TestGoldenTexts(t *testing.T) {
 	texts := map[string]string{
 		"sample.conf":  config.SampleConfig(),
-		"reference.md": config.Reference(),
 		"mistakes.txt": mistakes(t),
 	}
 	for name, text := range texts {

@@ -45,7 +45,6 @@ _kolla_build() {
         done < <(compgen "$part" -- "$value")
         ;;
     esac
-    [[ $kind == *nospace ]] && compopt -o nospace 2>/dev/null
     return 0
 }
 

@@ -16,11 +16,7 @@ _kolla_build() {
         fi
     done
     if (( $#candidates )); then
-        if [[ $kind == *nospace ]]; then
-            _describe -V 'kolla-build' candidates -S ''
-        else
-            _describe 'kolla-build' candidates
-        fi
+        _describe 'kolla-build' candidates
     fi
     case $kind in
     files*)

@@ -1,0 +1,111 @@
+package cli
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/kolla-build/kolla-build/pkg/config"
+)
+
+// Reference returns the option reference as Markdown.
+func Reference(commands []Command) string {
+	var b strings.Builder
+	b.WriteString("# Options\n\n" +
+		"This page is made from the option table in `pkg/config` and the commands; a test compares them.\n\n" +
+		"The value of an option is taken from the first of these that has one: the command line; the environment; " +
+		"the configuration files, of which the last one read takes precedence " +
+		"(`/etc/kolla/kolla-build.conf`, `./kolla-build.conf`, then `--config-file` and `--config-dir` in their order); " +
+		"the default. Repeatable options collect the values of files and command line.\n\n" +
+		"- Dashes and underscores in names are equal. In a file, an option is a key of `[DEFAULT]`.\n" +
+		"- In the environment, an option is `KOLLA_BUILD_NAME` or, as for oslo.config, `OS_DEFAULT__NAME`.\n" +
+		"- Turn a switch off with `--noNAME`, `--no-NAME` or `--NAME=false`.\n" +
+		"- Lists are written `a,b`, dictionaries `key:value,key:value`.\n" +
+		"- In values, `$name` and `${name}` are replaced by another option's value, `${section.key}` by a section's; `$$` is a dollar sign.\n" +
+		"- Long options can be abbreviated as long as they are unambiguous.\n" +
+		"- A command accepts the options that it reads. Files and the environment apply to all commands.\n")
+	for _, group := range config.Groups() {
+		fmt.Fprintf(&b, "\n## %s\n", group)
+		for _, o := range config.Options() {
+			if o.Group == group {
+				referenceOption(&b, o, commands)
+			}
+		}
+	}
+	return b.String()
+}
+
+func referenceOption(b *strings.Builder, o *config.Option, commands []Command) {
+	title := "--" + o.Name
+	if o.Positional {
+		title = o.Arg
+	} else if o.Short != "" {
+		title = "-" + o.Short + ", " + title
+	}
+	fmt.Fprintf(b, "\n### `%s`\n\n%s\n\n", title, o.Help)
+	row := func(name, value string) {
+		if value != "" {
+			fmt.Fprintf(b, "- %s: %s\n", name, value)
+		}
+	}
+	row("Type", o.Kind.String())
+	if o.Kind == config.Int {
+		row("Minimum", fmt.Sprint(o.Min))
+	}
+	row("One of", code(o.Choices...))
+	switch {
+	case o.DefaultText != "":
+		row("Default", o.DefaultText)
+	case o.Default != "":
+		row("Default", code(o.Default))
+	}
+	var aliases []string
+	for _, a := range o.Aliases {
+		aliases = append(aliases, "--"+a)
+	}
+	row("Also", code(aliases...))
+	row("Commands", code(readers(o, commands)...))
+	if o.CommandLineOnly {
+		row("Where", "on the command line only")
+	} else {
+		row("In files", code(o.Key()))
+		row("In the environment", code(o.EnvNames()...))
+	}
+	switch o.From {
+	case config.UpstreamFile:
+		row("Kolla", "in files only, here on the command line as well")
+	case config.UpstreamOlder:
+		row("Kolla", "in earlier releases")
+	case config.Ours:
+		row("Kolla", "does not have it")
+	}
+	row("Note", o.Note)
+}
+
+// readers returns the commands that read an option, nil if all do.
+func readers(o *config.Option, commands []Command) []string {
+	var names []string
+	all := true
+	for _, c := range commands {
+		switch {
+		case c.Hidden:
+		case !c.Reads(o):
+			all = false
+		case c.Name == "":
+			names = append(names, "build")
+		default:
+			names = append(names, c.Name)
+		}
+	}
+	if all {
+		return nil
+	}
+	return names
+}
+
+func code(words ...string) string {
+	var quoted []string
+	for _, w := range words {
+		quoted = append(quoted, "`"+w+"`")
+	}
+	return strings.Join(quoted, ", ")
+}
