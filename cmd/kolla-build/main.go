@@ -20,6 +20,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/cli"
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/graph"
+	"github.com/kolla-build/kolla-build/pkg/imageref"
 	"github.com/kolla-build/kolla-build/pkg/pipeline"
 	"github.com/kolla-build/kolla-build/pkg/report"
 	"github.com/kolla-build/kolla-build/profiles"
@@ -146,7 +147,17 @@ func dispatch(ctx context.Context, args []string, con *console.Console) error {
 	for _, w := range cfg.Warnings {
 		con.Notice("warning: %v", w)
 	}
-	return withCommand(commands, cfg, c.run(ctx, cfg, con))
+	return withCommand(commands, cfg, usage(cfg, c.run(ctx, cfg, con)))
+}
+
+// usage marks an error in a part of images' names as a usage error if that part was
+// given on the command line.
+func usage(cfg *config.Config, err error) error {
+	var name *imageref.Error
+	if errors.As(err, &name) {
+		return cfg.UsageIfTyped(name.Part, err)
+	}
+	return err
 }
 
 // withCommand adds to the error for a regular expression that matches nothing

@@ -6,7 +6,9 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
+	"strings"
 
+	"github.com/kolla-build/kolla-build/internal/usererr"
 	"github.com/kolla-build/kolla-build/pkg/facts"
 )
 
@@ -231,6 +233,28 @@ func (c *Config) Target() facts.Target {
 // ProfileNames returns the names of all profiles, sorted.
 func (c *Config) ProfileNames() []string {
 	return slices.Sorted(maps.Keys(c.Profiles))
+}
+
+// Mistake returns the error for a value of an option that cannot be used, at the place
+// where it was set. On the command line it is a usage error.
+func (c *Config) Mistake(option, hint, message string) *Error {
+	e := &Error{Option: option, Message: option + ": " + message, Hint: hint}
+	switch origin := c.Origin(option); origin.Kind {
+	case OriginFile:
+		e.File, e.Line, e.SourceLine = origin.File, origin.Line, origin.Text
+	case OriginFlag, OriginEnv:
+		e.SourceLine, e.Message = origin.Text, strings.TrimSpace(origin.Text)+": "+message
+	}
+	return e
+}
+
+// UsageIfTyped marks an error about an option as a usage error if the option was given
+// on the command line. It returns nil for a nil error.
+func (c *Config) UsageIfTyped(option string, err error) error {
+	if c.Origin(option).Kind == OriginFlag {
+		return usererr.Usage(err)
+	}
+	return err
 }
 
 // Value returns the value of an option in the type of its field, nil for an unknown

@@ -1,15 +1,14 @@
 package imageset
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/containerd/platforms"
-	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
-
-	"github.com/kolla-build/kolla-build/internal/usererr"
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/facts"
+	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
 // Platforms returns what --platform asks for, in the order given, each once.
@@ -25,10 +24,10 @@ func Platforms(cfg *config.Config) ([]ocispecs.Platform, error) {
 		_, _, known := facts.ArchNames(p.Architecture)
 		switch {
 		case err != nil || !strings.Contains(text, "/") || !known:
-			return nil, usererr.Errorf("write OS/ARCH, several separated by commas: --platform linux/amd64,linux/arm64",
-				"--platform %s: %q is not a platform", cfg.Platform, text)
+			return nil, cfg.Mistake("platform", "write OS/ARCH, several separated by commas: --platform linux/amd64,linux/arm64",
+				fmt.Sprintf("%q is not a platform", text))
 		case p.OS != "linux":
-			return nil, usererr.Errorf("write linux/"+p.Architecture, "--platform %s: OpenStack's images are Linux images", cfg.Platform)
+			return nil, cfg.Mistake("platform", "write linux/"+p.Architecture, "OpenStack's images are Linux images")
 		}
 		if p = platforms.Normalize(p); !slices.ContainsFunc(out, func(o ocispecs.Platform) bool { return platforms.Format(o) == platforms.Format(p) }) {
 			out = append(out, p)
@@ -36,7 +35,7 @@ func Platforms(cfg *config.Config) ([]ocispecs.Platform, error) {
 	}
 	for _, name := range []string{"base-arch", "debian-arch"} {
 		if len(out) > 1 && cfg.IsSet(name) {
-			return nil, usererr.Errorf("omit it, it follows from the platform", "--platform %s: --%s cannot be right for all of them", cfg.Platform, name)
+			return nil, cfg.Mistake("platform", "omit --"+name+", which follows from the platform", fmt.Sprintf("--%s cannot be right for all of them", name))
 		}
 	}
 	return out, nil

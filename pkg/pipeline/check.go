@@ -21,16 +21,16 @@ func checkOptions(cfg *config.Config) error {
 		return err
 	}
 	if strings.Trim(cfg.Namespace, "/") == "" {
-		return usererr.WithHint(errors.New("the namespace is empty: the images' names need one"), "--namespace NAME")
+		return cfg.Mistake("namespace", "write --namespace NAME", "the namespace is empty, and images' names need one")
 	}
-	if err := oneOf("--network_mode", cfg.NetworkMode, "host", "none", "default", "bridge"); err != nil {
+	if err := oneOf(cfg, "network_mode", cfg.NetworkMode, "", "host", "none", "default", "bridge"); err != nil {
 		return err
 	}
 	if scheme, _, found := strings.Cut(cfg.BuildkitAddr, "://"); cfg.BuildkitAddr != "" {
 		if !found {
-			return usererr.Errorf("such as unix:///run/buildkit/buildkitd.sock or tcp://HOST:1234", "--buildkit-addr %s: no scheme", cfg.BuildkitAddr)
+			return cfg.Mistake("buildkit-addr", "such as unix:///run/buildkit/buildkitd.sock or tcp://HOST:1234", "the address has no scheme")
 		}
-		if err := oneOf("--buildkit-addr "+cfg.BuildkitAddr+": the scheme", scheme, "unix", "tcp", "docker-container", "podman-container", "nerdctl-container", "kube-pod", "ssh", "npipe"); err != nil {
+		if err := oneOf(cfg, "buildkit-addr", scheme, "the scheme ", "unix", "tcp", "docker-container", "podman-container", "nerdctl-container", "kube-pod", "ssh", "npipe"); err != nil {
 			return err
 		}
 	}
@@ -54,19 +54,14 @@ func checkPatches(cfg *config.Config) error {
 	return nil
 }
 
-func oneOf(what, value string, choices ...string) error {
+// oneOf checks that a value of an option, or the part of it that is named, is one of
+// the choices.
+func oneOf(cfg *config.Config, option, value, part string, choices ...string) error {
 	if slices.Contains(choices, value) {
 		return nil
 	}
-	hint := ""
-	if n := suggest.Nearest(value, choices); n != "" {
-		hint = fmt.Sprintf("did you mean %s?", n)
-	}
-	err := fmt.Errorf("%s %s is not one of %s", what, value, strings.Join(choices, ", "))
-	if hint == "" {
-		return err
-	}
-	return usererr.WithHint(err, hint)
+	return cfg.Mistake(option, suggest.DidYouMean(value, choices),
+		fmt.Sprintf("%s%q is not one of %s", part, value, strings.Join(choices, ", ")))
 }
 
 // checkWritable makes a directory, and a temporary file in it.

@@ -62,7 +62,7 @@ func resolve(cfg *config.Config, c *console.Console, n *night) (*settings, error
 		s.cfg.Profile = nil
 	}
 	s.retention, err = publish.ParseRetention(cfg.Retain, append([]string{cfg.Tag}, cfg.AlsoTag...), time.Now())
-	return s, err
+	return s, cfg.UsageIfTyped("retain", err)
 }
 
 // normalizeNames spells the registry and the namespace of a configuration as the

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/kolla-build/kolla-build/internal/inputfile"
+	"github.com/kolla-build/kolla-build/internal/usererr"
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/jinja"
 )
@@ -205,7 +206,7 @@ func fileVars(ctx context.Context, o FileOptions) (map[string]any, error) {
 	for _, s := range o.Set {
 		name, value, ok := strings.Cut(s, "=")
 		if !ok || name == "" {
-			return nil, fmt.Errorf("%q is not NAME=VALUE", s)
+			return nil, usererr.Usage(fmt.Errorf("%q is not NAME=VALUE", s))
 		}
 		if err := setPath(vars, name, value); err != nil {
 			return nil, err

@@ -30,10 +30,10 @@ func BaseReference(c *config.Config) string { return c.BaseImage + ":" + c.BaseT
 // variables returns what every template of a configuration sees, all but
 // image_name. Names and values are those of upstream's create_dockerfiles;
 // those that only its earlier releases had are kept for their trees.
-// mentions reports whether templates use a user that the OpenStack release does not
-// have.
+// Users that only newer OpenStack releases have are included if mentions reports that
+// templates use them.
 func variables(ctx context.Context, c *config.Config, version string, env map[string]string, mentions func(user string) bool) (map[string]any, error) {
-	rpmSetup, err := rpmSetup(c.RPMSetupConfig)
+	rpmSetup, err := rpmSetup(c)
 	if err != nil {
 		return nil, err
 	}
@@ -144,9 +144,9 @@ func installMetatype(installType string) string {
 
 // rpmSetup turns the items of rpm_setup_config into Dockerfile lines: packages
 // and repository files, by path or URL.
-func rpmSetup(items []string) ([]string, error) {
+func rpmSetup(c *config.Config) ([]string, error) {
 	out := []string{}
-	for _, item := range items {
+	for _, item := range c.RPMSetupConfig {
 		switch {
 		case strings.HasSuffix(item, ".rpm"):
 			out = append(out, "RUN dnf -y install "+item)
@@ -157,7 +157,7 @@ func rpmSetup(items []string) ([]string, error) {
 		case item == "":
 			out = append(out, "")
 		default:
-			return nil, fmt.Errorf("rpm_setup_config: %q is neither an .rpm nor a .repo file; both may be paths or URLs", item)
+			return nil, c.Mistake("rpm_setup_config", "write paths or URLs that end in .rpm or .repo", fmt.Sprintf("%q is neither an .rpm nor a .repo file", item))
 		}
 	}
 	return out, nil

@@ -30,7 +30,7 @@ func Load(ctx context.Context, cfg *config.Config, con *console.Console, path st
 		return usererr.Usage(usererr.Errorf("add --registry HOST[:PORT]", "load --push: no registry"))
 	}
 	if err := publish.CheckRetention(cfg.Retain); err != nil {
-		return err
+		return cfg.UsageIfTyped("retain", err)
 	}
 	if err := publish.CheckNames(cfg); err != nil {
 		return err
