@@ -56,8 +56,15 @@ func buildDeb(t *testing.T, dir, name, control string) string {
 		"opt/pkg/" + name:    strings.Repeat(name+"\n", 4096),
 		"etc/machine-id":     "0123456789abcdef0123456789abcdef\n",
 		"opt/pkg/.x-" + name: "",
+		// What the maintainer scripts of real packages make.
+		"etc/ssh/ssh_host_rsa_key":      "key\n",
+		"etc/ssh/ssh_host_rsa_key.pub":  "key\n",
+		"etc/ssh/sshd_config":           "kept\n",
+		"etc/iscsi/initiatorname.iscsi": "name\n",
+		"etc/nvme/hostnqn":              "name\n",
+		"etc/pacemaker/authkey":         "key\n",
 	} {
-		if file == "etc/machine-id" && name != "machine" {
+		if strings.HasPrefix(file, "etc/") && name != "machine" {
 			continue
 		}
 		path := filepath.Join(root, file)
@@ -79,6 +86,7 @@ func buildDeb(t *testing.T, dir, name, control string) string {
 func aptRoot(t *testing.T, repo *packageRepo, cache string) *scratchRoot {
 	r := newScratchRoot(t, "/usr/bin/apt-get", "/usr/bin/dpkg", "/usr/bin/flock", "/usr/bin/mountpoint")
 	r.install("base/kolla_apt_install.sh", "opt/kolla_apt_install")
+	r.install("base/machine_identity.sh", "opt/machine_identity.sh")
 	r.write("etc/apt/sources.list", "deb [trusted=yes] "+repo.server.URL+" ./\n")
 	// No retries: a server that is gone is gone.
 	r.write("etc/apt/apt.conf", "Dir::State::status \"/var/lib/dpkg/status\";\n")
@@ -105,7 +113,7 @@ func aptRoot(t *testing.T, repo *packageRepo, cache string) *scratchRoot {
 
 func (r *scratchRoot) apt(packages ...string) (int, string) {
 	r.t.Helper()
-	var env []string
+	env := []string{machineIdentity}
 	if r.cache != "" {
 		env = append(env, "KOLLA_APT_CACHE=/cache")
 	}
@@ -123,6 +131,9 @@ func (r *scratchRoot) mustApt(packages ...string) {
 		}
 	}
 }
+
+// machineIdentity is where the installing scripts find machine_identity.sh here.
+const machineIdentity = "KOLLA_MACHINE_IDENTITY=/opt/machine_identity.sh"
 
 // layerFiles lists what is in directories that should be empty in a layer.
 func (r *scratchRoot) layerFiles() []string {
@@ -147,7 +158,13 @@ func TestAptInstall(t *testing.T) {
 		t.Errorf("the layer has %v", left)
 	}
 	if r.read("etc/machine-id") != "" {
-		t.Error("the image is a certain machine")
+		t.Error("the image has a machine id")
+	}
+	for name, want := range map[string]bool{"etc/ssh/sshd_config": true, "etc/ssh/ssh_host_rsa_key": false, "etc/ssh/ssh_host_rsa_key.pub": false,
+		"etc/iscsi/initiatorname.iscsi": false, "etc/nvme/hostnqn": false, "etc/pacemaker/authkey": false} {
+		if got := r.exists(name); got != want {
+			t.Errorf("%s in the image: %v, want %v", name, got, want)
+		}
 	}
 	if matches, _ := filepath.Glob(filepath.Join(cache, "work/*")); len(matches) != 0 {
 		t.Errorf("left behind: %v", matches)
@@ -164,6 +181,17 @@ func TestAptInstall(t *testing.T) {
 	// And needs nobody where all is there.
 	repo.server.Close()
 	aptRoot(t, repo, cache).mustApt("one", "two")
+}
+
+// A key that was put into the image on purpose stays.
+func TestAptInstallKeepsGivenKeys(t *testing.T) {
+	r := aptRoot(t, newAptRepo(t, "one", "two"), "")
+	r.write("etc/ssh/ssh_host_rsa_key", "given\n")
+	r.mustApt("one")
+	r.mustApt("two")
+	if got := r.read("etc/ssh/ssh_host_rsa_key"); got != "given\n" {
+		t.Errorf("the key is %q now", got)
+	}
 }
 
 func TestAptInstallWithoutCache(t *testing.T) {

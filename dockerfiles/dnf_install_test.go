@@ -50,6 +50,7 @@ func newRPMRepo(t *testing.T, packages ...string) *packageRepo {
 func dnfRoot(t *testing.T, repo *packageRepo, cache string) *scratchRoot {
 	r := newScratchRoot(t, "/usr/bin/dnf", "/usr/bin/flock")
 	r.install("base/kolla_dnf_install.sh", "opt/kolla_dnf_install")
+	r.install("base/machine_identity.sh", "opt/machine_identity.sh")
 	conf, err := os.ReadFile("base/dnf.conf")
 	if err != nil {
 		t.Fatal(err)
@@ -67,7 +68,7 @@ func dnfRoot(t *testing.T, repo *packageRepo, cache string) *scratchRoot {
 
 func (r *scratchRoot) mustDnf(packages ...string) {
 	r.t.Helper()
-	env := []string{"HOME=/root"}
+	env := []string{"HOME=/root", machineIdentity}
 	if r.cache != "" {
 		env = append(env, "KOLLA_DNF_CACHE=/cache")
 	}

@@ -24,6 +24,10 @@ index_minutes=30        # an index younger than this is taken as it is
 keep_days=30            # .deb files unused for longer are removed
 py3compile=${KOLLA_PY3COMPILE:-/usr/local/lib/kolla/py3compile.py}
 
+# shellcheck source=machine_identity.sh
+. "${KOLLA_MACHINE_IDENTITY:-/usr/local/lib/kolla/machine_identity.sh}"
+machine_identity_remember
+
 cache_is_temporary=
 work=
 snapshot=
@@ -213,10 +217,7 @@ tidy() {
     rm -rf /var/log/apt/* /var/lib/apt/lists/* /var/cache/apt/*
     rm -f /var/log/dpkg.log /var/log/alternatives.log /var/log/bootstrap.log \
         /var/lib/dpkg/*-old /var/cache/debconf/*-old /var/cache/ldconfig/aux-cache
-    # Each container is its own machine.
-    if [[ -s /etc/machine-id ]]; then
-        : > /etc/machine-id
-    fi
+    machine_identity_remove
     # Operators mount the host's /etc/localtime, which a link would redirect.
     if [[ -L /etc/localtime ]]; then
         rm -f /etc/localtime

@@ -15,6 +15,10 @@ set -euo pipefail
 cache=${KOLLA_DNF_CACHE:-/var/cache/kolla/dnf}
 dnf=${KOLLA_DNF:-dnf}
 
+# shellcheck source=machine_identity.sh
+. "${KOLLA_MACHINE_IDENTITY:-/usr/local/lib/kolla/machine_identity.sh}"
+machine_identity_remember
+
 cache_is_temporary=
 work=
 
@@ -84,6 +88,4 @@ fi
 # What would make two builds of the same packages differ.
 rm -rf /var/log/dnf* /var/log/hawkey.log /var/cache/dnf/* /var/lib/dnf/history.sqlite* \
     /var/cache/ldconfig/aux-cache
-if [[ -s /etc/machine-id ]]; then
-    : > /etc/machine-id
-fi
+machine_identity_remove

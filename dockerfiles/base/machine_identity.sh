@@ -1,0 +1,36 @@
+#!/bin/bash
+#
+# Functions for kolla_apt_install and kolla_dnf_install. Packages make keys and
+# names of the machine on which they are installed. In an image all containers
+# would share them, and everybody who has the image would know the keys.
+
+machine_identity_files() {
+    find /etc/corosync/authkey \
+        /etc/iscsi/initiatorname.iscsi \
+        /etc/nvme/hostid /etc/nvme/hostnqn \
+        /etc/openvswitch/conf.db /etc/openvswitch/.conf.db.~lock~ /etc/openvswitch/system-id.conf \
+        /etc/pacemaker/authkey \
+        /etc/ssh/ssh_host_*_key /etc/ssh/ssh_host_*_key.pub \
+        /etc/ssl/private/ssl-cert-snakeoil.key \
+        /var/lib/dbus/machine-id \
+        -maxdepth 0 2>/dev/null | sort || true
+}
+
+# machine_identity_remember notes what is there before an installation: it is wanted.
+machine_identity_remember() {
+    machine_identity_before=$(machine_identity_files)
+}
+
+# machine_identity_remove removes what has been made since. /etc/machine-id stays as
+# an empty file, which says that the machine has no identity yet.
+machine_identity_remove() {
+    local file
+    while read -r file; do
+        if [[ -n ${file} ]] && ! grep -qxF "${file}" <<< "${machine_identity_before}"; then
+            rm -f "${file}"
+        fi
+    done < <(machine_identity_files)
+    if [[ -s /etc/machine-id ]]; then
+        : > /etc/machine-id
+    fi
+}
