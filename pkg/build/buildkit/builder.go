@@ -24,28 +24,28 @@ import (
 	sessioncontent "github.com/moby/buildkit/session/content"
 )
 
-// Options say which builder to use.
+// Options are the settings of Open.
 type Options struct {
-	// Addr is the address of a daemon that runs: unix://, tcp://,
+	// Addr is the address of a running daemon: unix://, tcp://,
 	// docker-container://, podman-container://, nerdctl-container://,
 	// kube-pod:// or ssh://. If it is empty, a daemon is started.
 	Addr string
 
-	DaemonPath string        // buildkitd to start, "" to look for one
-	StateDir   string        // where a started daemon keeps its cache
-	Store      content.Store // external images come from it, built ones go to it
-	Notice     func(string)  // told what the user should know while waiting; may be nil
+	DaemonPath string        // of the buildkitd to start, "" to look for one
+	StateDir   string        // of a started daemon
+	Store      content.Store // external images are read from it, built ones written to it
+	Notice     func(string)  // for messages to the user while waiting; may be nil
 	Cache      CacheLimits   // of a started daemon
-	Env        []string      // what a started daemon has in its environment besides this process's
+	Env        []string      // of a started daemon, in addition to this process's environment
 
-	// StepTimeout bounds the time of one step, 0 for no bound.
+	// StepTimeout is the longest time of a step, 0 for no limit.
 	StepTimeout time.Duration
 
 	// Entitlements that steps may need, such as "network.host".
 	Entitlements []string
 }
 
-// Builder builds images through one daemon and one session. It is safe for
+// Builder builds images with one daemon and in one session. It is safe for
 // concurrent use.
 type Builder struct {
 	opts    Options
@@ -56,8 +56,8 @@ type Builder struct {
 	ended   chan struct{}
 }
 
-// Open connects to the builder that opts name, or starts one, and opens a
-// session. Errors are *DaemonError. The builder must be closed.
+// Open connects to the daemon at Options.Addr, or starts one, and opens a session.
+// Errors are *DaemonError. The builder must be closed.
 func Open(ctx context.Context, opts Options) (*Builder, error) {
 	b := &Builder{opts: opts}
 	addr := opts.Addr
@@ -70,7 +70,7 @@ func Open(ctx context.Context, opts Options) (*Builder, error) {
 		addr = d.addr
 	} else if !strings.Contains(addr, "://") {
 		return nil, &DaemonError{Addr: addr, Err: errors.New("not an address"),
-			Hint: "write it as unix:///run/buildkit/buildkitd.sock, tcp://host:1234 or docker-container://name"}
+			Advice: "write it as unix:///run/buildkit/buildkitd.sock, tcp://host:1234 or docker-container://name"}
 	}
 	if err := b.connect(ctx, addr); err != nil {
 		_ = b.Close()
@@ -83,8 +83,8 @@ func Open(ctx context.Context, opts Options) (*Builder, error) {
 	return b, nil
 }
 
-// connect waits until the daemon answers: a started one for as long as it
-// lives, one that should run already for a few seconds.
+// connect waits until the daemon answers: one that was started as long as it runs,
+// another one for a few seconds.
 func (b *Builder) connect(ctx context.Context, addr string) error {
 	if b.daemon != nil {
 		b.daemon.awaitSocket(ctx)
@@ -120,15 +120,15 @@ func (b *Builder) connect(ctx context.Context, addr string) error {
 					err = cause
 				}
 			}
-			return &DaemonError{Addr: addr, Err: err, Hint: hint}
+			return &DaemonError{Addr: addr, Err: err, Advice: hint}
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
 }
 
-// dialError finds out why an address cannot be connected to. gRPC tries until
-// its time is up and then says only that it is; the words of the command that
-// a connection helper ran (docker, kubectl, ssh) are in a connection of our own.
+// dialError finds out why connecting to an address fails. gRPC only says that its
+// time is up; a connection of our own also has what the command of a connection
+// helper (docker, kubectl, ssh) printed.
 func dialError(addr string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
 	defer cancel()
@@ -156,15 +156,14 @@ func dialError(addr string) error {
 	case err := <-read:
 		return err
 	case <-ctx.Done():
-		return nil // it is connected, and says nothing: gRPC's own error is the better one
+		return nil // it is connected and silent: gRPC's own error says more
 	}
 }
 
-// openSession opens the one session that all builds share: it serves the store
-// to the daemon, for external images and large files to read and for built
-// images to be written.
+// openSession opens the session that all builds share. In it, the daemon reads
+// external images and large files from the store and writes built images to it.
 func (b *Builder) openSession(ctx context.Context) error {
-	// It lives until Close; what it carries, such as the run's trace, stays.
+	// It lives until Close, with the values of ctx, such as the trace.
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	b.end = cancel
 	s, err := session.NewSession(ctx, "kolla-build")
@@ -176,23 +175,23 @@ func (b *Builder) openSession(ctx context.Context) error {
 		"oci:" + storeID: b.opts.Store,
 		"export":         b.opts.Store,
 	}))
-	// The user's Docker credentials, for images that only BuildKit can see,
-	// such as a FROM line with a variable.
+	// The user's Docker credentials, for images that only BuildKit finds, such as
+	// those of a FROM line with a variable.
 	s.Allow(authprovider.NewDockerAuthProvider(authprovider.DockerAuthProviderConfig{
 		AuthConfigProvider: authprovider.LoadAuthConfig(config.LoadDefaultConfigFile(discard{})),
 	}))
 	b.ended = make(chan struct{})
 	go func() {
 		defer close(b.ended)
-		// How it ended does not matter: Lost says that it did, and whoever
-		// builds then sees the error of its own call.
+		// Its error does not matter: Lost reports the end, and builds get errors of
+		// their own.
 		_ = s.Run(ctx, b.client.Dialer())
 	}()
 	return nil
 }
 
-// Lost reports whether the session or the daemon has ended by itself. What was
-// built is in the store; a builder opened anew goes on from there.
+// Lost reports whether the session or the daemon has ended by itself. Built images
+// are in the store, so another builder can continue.
 func (b *Builder) Lost() bool {
 	select {
 	case <-b.ended:

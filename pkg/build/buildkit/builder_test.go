@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/kolla-build/kolla-build/internal/testenv"
+	"github.com/kolla-build/kolla-build/internal/usererr"
 	"github.com/kolla-build/kolla-build/pkg/build"
 	"github.com/kolla-build/kolla-build/pkg/store"
 	digest "github.com/opencontainers/go-digest"
@@ -208,7 +209,7 @@ func TestDaemonErrors(t *testing.T) {
 		_, err := Open(ctx, tt.opts)
 		cancel()
 		var de *DaemonError
-		if !errors.As(err, &de) || !strings.Contains(err.Error(), tt.want) {
+		if !errors.As(err, &de) || !strings.Contains(usererr.Text(err), tt.want) {
 			t.Errorf("%s: error %v, want %q in it", tt.name, err, tt.want)
 		}
 	}

@@ -8,17 +8,16 @@ import (
 	"github.com/moby/buildkit/client"
 )
 
-// CacheLimits bound the builder's cache: the unpacked layers, the cache mounts
-// and the results of steps of earlier builds. Sizes are in bytes; 0 stands for a
-// share of the disk that the state directory lies on.
+// CacheLimits are the limits of the builder's cache: unpacked layers, cache mounts
+// and the results of steps. Sizes are in bytes; 0 means a share of the disk with the
+// state directory.
 type CacheLimits struct {
-	MaxUsed int64 // what the cache may take at most; 0: 80 %
-	MinFree int64 // what stays free on the disk; 0: see disk.DefaultMinFree
+	MaxUsed int64 // that the cache may use at most; 0: 80 %
+	MinFree int64 // that stay free on the disk; 0: disk.DefaultMinFree
 }
 
-// reservedShare is what the cache keeps in any case, in percent of its limit:
-// were it thrown away whole whenever something else fills the disk, each run
-// would build everything again.
+// reservedShare is the part of its limit, in percent, that the cache always keeps.
+// Otherwise each run would start without a cache when something else fills the disk.
 const reservedShare = 10
 
 func (l CacheLimits) resolve(dir string) (reserved, maxUsed, minFree int64) {
@@ -33,10 +32,10 @@ func (l CacheLimits) resolve(dir string) (reserved, maxUsed, minFree int64) {
 	return maxUsed / 100 * reservedShare, maxUsed, minFree
 }
 
-// daemonConfig has one rule for all that the cache holds: what was used least
-// lately goes first, and nothing goes as long as there is room. BuildKit's own
-// rules drop cache mounts after two days, which a nightly run would miss. What
-// a build that runs holds is never dropped.
+// daemonConfig has one rule for the whole cache: entries are removed only when space
+// is needed, those used least recently first. BuildKit's own rules remove cache
+// mounts after two days, which nightly runs need. Entries that a running build uses
+// are never removed.
 func daemonConfig(dir string, l CacheLimits) string {
 	reserved, maxUsed, minFree := l.resolve(dir)
 	return fmt.Sprintf(`[worker.containerd]
@@ -54,9 +53,9 @@ func daemonConfig(dir string, l CacheLimits) string {
 `, reserved, maxUsed, minFree)
 }
 
-// Prune drops what was used least lately of the builder's cache, until so many
-// bytes are free on its disk or only what builds hold is left. It returns the
-// bytes that it freed.
+// Prune removes entries of the cache, those used least recently first, until so many
+// bytes are free on its disk or only entries in use are left. It returns the bytes
+// that it freed.
 func (b *Builder) Prune(ctx context.Context, free int64) (int64, error) {
 	ch := make(chan client.UsageInfo)
 	freed := make(chan int64)

@@ -14,44 +14,46 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/kolla-build/kolla-build/internal/filelock"
 )
 
-// startTimeout is how long a started buildkitd may take until it answers.
+// startTimeout is how long a buildkitd that was started may take to answer.
 const startTimeout = 60 * time.Second
 
-// stopTimeout is how long buildkitd may take to end before it is killed. Its
-// state survives a kill; a clean end spares the next start a recovery.
+// stopTimeout is how long buildkitd may take to end before it is killed. Its state
+// survives that, but the next start then needs a recovery.
 const stopTimeout = 20 * time.Second
 
 // DaemonError says why no builder could be started or reached.
 type DaemonError struct {
-	Addr string // address or path of what was tried
-	Err  error
-	Hint string // what to do about it
+	Addr   string // the address or path that was tried
+	Err    error
+	Advice string // what to do about it, or ""
 
-	// Killed says that a daemon that was started was ended by a signal from
-	// elsewhere, such as the kernel's for want of memory.
+	// Killed says that a daemon that was started got a signal from elsewhere,
+	// such as the kernel's when memory is short.
 	Killed bool
 }
 
 func (e *DaemonError) Error() string {
-	s := strings.TrimSpace(fmt.Sprintf("builder %s: %v", e.Addr, e.Err))
-	if e.Hint != "" {
-		s += "\n  hint: " + e.Hint
-	}
-	return s
+	return strings.TrimSpace(fmt.Sprintf("builder %s: %v", e.Addr, e.Err))
 }
 
+// Unwrap returns the cause.
 func (e *DaemonError) Unwrap() error { return e.Err }
 
-// lockName is the file in a state directory that says who uses it.
+// Hint returns what to do about it, or "".
+func (e *DaemonError) Hint() string { return e.Advice }
+
+// lockName is the lock file of a state directory.
 const lockName = "kolla-build.lock"
 
 // daemon is a buildkitd that this process started.
 type daemon struct {
 	addr string
 	cmd  *exec.Cmd
-	lock *os.File
+	lock *filelock.Lock
 	run  string // directory of its socket
 	done chan struct{}
 
@@ -66,7 +68,7 @@ type daemon struct {
 func FindDaemon(named string) (string, error) {
 	if named != "" {
 		if _, err := os.Stat(named); err != nil {
-			return "", &DaemonError{Addr: named, Err: err, Hint: "--buildkitd names the daemon's binary"}
+			return "", &DaemonError{Addr: named, Err: err, Advice: "--buildkitd names the daemon's binary"}
 		}
 		return named, nil
 	}
@@ -80,11 +82,11 @@ func FindDaemon(named string) (string, error) {
 		return p, nil
 	}
 	return "", &DaemonError{Addr: "buildkitd", Err: fs.ErrNotExist,
-		Hint: "`make build` puts one beside kolla-build; or name a running daemon with --buildkit-addr or BUILDKIT_HOST"}
+		Advice: "`make build` puts one beside kolla-build; or name a running daemon with --buildkit-addr or BUILDKIT_HOST"}
 }
 
-// startDaemon starts a buildkitd whose state lies in dir and waits until its
-// socket is there. One runs per directory: a second run waits for the first.
+// startDaemon starts a buildkitd with its state in Options.StateDir. Only one runs
+// in a directory: a second run waits for the first.
 func startDaemon(ctx context.Context, opts Options) (*daemon, error) {
 	bin, err := FindDaemon(opts.DaemonPath)
 	if err != nil {
@@ -92,13 +94,13 @@ func startDaemon(ctx context.Context, opts Options) (*daemon, error) {
 	}
 	if os.Geteuid() != 0 {
 		return nil, &DaemonError{Addr: bin, Err: errors.New("starting a builder needs root"),
-			Hint: "run as root, or name a running daemon with --buildkit-addr or BUILDKIT_HOST (rootless ones are fine)"}
+			Advice: "run as root, or name a running daemon with --buildkit-addr or BUILDKIT_HOST (rootless ones are fine)"}
 	}
 	if _, err := exec.LookPath("runc"); err != nil {
-		return nil, &DaemonError{Addr: bin, Err: errors.New("runc is not installed"), Hint: "apt-get install runc"}
+		return nil, &DaemonError{Addr: bin, Err: errors.New("runc is not installed"), Advice: "apt-get install runc"}
 	}
 	if err := os.MkdirAll(opts.StateDir, 0o711); err != nil {
-		return nil, &DaemonError{Addr: bin, Err: err, Hint: "--data-dir names a directory that can be written"}
+		return nil, &DaemonError{Addr: bin, Err: err, Advice: "--data-dir names a directory that can be written"}
 	}
 	d := &daemon{done: make(chan struct{}), log: filepath.Join(opts.StateDir, "buildkitd.log")}
 	if err := d.acquire(ctx, opts); err != nil {
@@ -111,39 +113,27 @@ func startDaemon(ctx context.Context, opts Options) (*daemon, error) {
 	return d, nil
 }
 
-// acquire locks the state directory. The daemon inherits the lock, so that it
-// holds for as long as the daemon lives, even if this process is killed.
+// acquire locks the state directory. The daemon inherits the lock, so that it is
+// held as long as the daemon runs, even if this process is killed.
 func (d *daemon) acquire(ctx context.Context, opts Options) error {
-	f, err := os.OpenFile(filepath.Join(opts.StateDir, lockName), os.O_CREATE|os.O_RDWR, 0o644)
+	lock, err := filelock.AcquireContext(ctx, filepath.Join(opts.StateDir, lockName), func() {
+		if opts.Notice != nil {
+			opts.Notice("waiting for another kolla-build that uses " + opts.StateDir)
+		}
+	})
+	if ctx.Err() != nil {
+		return fmt.Errorf("waiting for another kolla-build that uses %s: %w", opts.StateDir, context.Cause(ctx))
+	}
 	if err != nil {
 		return &DaemonError{Addr: opts.StateDir, Err: err}
 	}
-	for told := false; ; told = true {
-		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-		if err == nil {
-			d.lock = f
-			return nil
-		}
-		if !errors.Is(err, syscall.EWOULDBLOCK) {
-			f.Close()
-			return &DaemonError{Addr: opts.StateDir, Err: err}
-		}
-		if !told && opts.Notice != nil {
-			opts.Notice("waiting for another kolla-build that uses " + opts.StateDir)
-		}
-		select {
-		case <-ctx.Done():
-			f.Close()
-			return fmt.Errorf("waiting for another kolla-build that uses %s: %w", opts.StateDir, context.Cause(ctx))
-		case <-time.After(200 * time.Millisecond):
-		}
-	}
+	d.lock = lock
+	return nil
 }
 
-// makeRunDir makes the directory of the daemon's socket. It has one of its own:
-// paths of sockets end at 104 bytes for some, and a data directory, or TMPDIR,
-// may lie deeper than that. Its path is noted before it is made, so that sweep
-// finds it whenever this process is killed.
+// makeRunDir makes the directory of the daemon's socket. It is not in the state
+// directory, since the path of a socket may have at most 104 bytes. Its path is
+// noted first, so that sweep finds it whenever this process is killed.
 func makeRunDir(state string) (string, error) {
 	tmp := os.TempDir()
 	if len(tmp) > 60 {
@@ -163,10 +153,10 @@ func (d *daemon) start(bin string, opts Options) error {
 		return &DaemonError{Addr: opts.StateDir, Err: err}
 	}
 	if lost && opts.Notice != nil {
-		opts.Notice("the machine went down before the builder's cache was on the disk; it starts with an empty one")
+		opts.Notice("the machine stopped before the builder's cache was written to disk; it starts with an empty one")
 	}
 	if err := sweep(opts.StateDir); err != nil {
-		return &DaemonError{Addr: opts.StateDir, Err: err, Hint: "an earlier run was killed; what it left there could not be cleared away"}
+		return &DaemonError{Addr: opts.StateDir, Err: err, Advice: "an earlier run was killed, and what it left there could not be removed"}
 	}
 	run, err := makeRunDir(opts.StateDir)
 	if err != nil {
@@ -174,8 +164,8 @@ func (d *daemon) start(bin string, opts Options) error {
 	}
 	d.run = run
 	d.addr = "unix://" + filepath.Join(run, "buildkitd.sock")
-	// A configuration of our own keeps /etc/buildkit/buildkitd.toml, which may
-	// be written for another daemon, out of it.
+	// With a configuration of its own it does not read /etc/buildkit/buildkitd.toml,
+	// which may be for another daemon.
 	config := filepath.Join(run, "buildkitd.toml")
 	if err := os.WriteFile(config, []byte(daemonConfig(opts.StateDir, opts.Cache)), 0o644); err != nil {
 		return &DaemonError{Addr: bin, Err: err}
@@ -188,20 +178,19 @@ func (d *daemon) start(bin string, opts Options) error {
 	d.cmd = exec.Command(bin, "--config", config, "--addr", d.addr,
 		"--root", opts.StateDir, "--otel-socket-path", filepath.Join(run, "otel.sock"))
 	d.cmd.Stdout, d.cmd.Stderr = log, log
-	d.cmd.ExtraFiles = []*os.File{d.lock}
-	// Its temporary files, some of them mounts, lie where the next run finds
-	// them if it is killed. And no step's output is cut: the last lines, which
-	// say why it failed, would be what is lost.
+	d.cmd.ExtraFiles = []*os.File{d.lock.File()}
+	// The next run finds its temporary files, some of them mounts, if it is killed.
+	// The output of steps is not truncated: the last lines say why a step failed.
 	d.cmd.Env = append(os.Environ(), "TMPDIR="+filepath.Join(opts.StateDir, "tmp"),
 		"BUILDKIT_STEP_LOG_MAX_SIZE=-1", "BUILDKIT_STEP_LOG_MAX_SPEED=-1")
 	d.cmd.Env = append(d.cmd.Env, opts.Env...)
-	// A group of its own, so that Ctrl-C reaches us alone and we end it in
-	// order; and a signal of its own should we be killed.
+	// In a process group of its own, so that Ctrl-C reaches only this process, which
+	// then stops it. If this process is killed, it gets a signal.
 	d.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
 	started := make(chan error)
 	go func() {
-		// Pdeathsig is sent when the thread that forked ends, so that thread
-		// is kept until the daemon has ended.
+		// Pdeathsig is sent when the thread that forked ends, so the thread must
+		// live as long as the daemon.
 		runtime.LockOSThread()
 		suppressSync()
 		err := d.cmd.Start()
@@ -218,16 +207,16 @@ func (d *daemon) start(bin string, opts Options) error {
 	return nil
 }
 
-// runPrefix begins the name of the directory of a daemon's socket, and runNote
-// is the file in the state directory that holds its path.
+// runPrefix begins the name of the directory of a daemon's socket. runNote is the
+// file in the state directory with its path.
 const runPrefix, runNote = "kolla-buildkit-", "run"
 
-// exited describes the end of a daemon that should still run, or returns nil.
+// exited returns an error if the daemon has ended.
 func (d *daemon) exited() error {
 	select {
 	case <-d.done:
 		st, ok := d.cmd.ProcessState.Sys().(syscall.WaitStatus)
-		return &DaemonError{Addr: d.cmd.Path, Err: fmt.Errorf("ended: %v", d.err), Killed: ok && st.Signaled(), Hint: "its log is " + d.log + lastLines(d.log)}
+		return &DaemonError{Addr: d.cmd.Path, Err: fmt.Errorf("ended: %v%s", d.err, lastLines(d.log)), Killed: ok && st.Signaled(), Advice: "its log is " + d.log}
 	default:
 		return nil
 	}
@@ -245,8 +234,8 @@ func lastLines(file string) string {
 	return ":\n  " + strings.Join(lines, "\n  ")
 }
 
-// awaitSocket waits until the daemon listens, or will not: gRPC, which waits as
-// well, tries again only a second after a first try that came too early.
+// awaitSocket waits until the daemon listens or has ended. gRPC would wait too, but
+// a second after each failed attempt.
 func (d *daemon) awaitSocket(ctx context.Context) {
 	path := strings.TrimPrefix(d.addr, "unix://")
 	for end := time.Now().Add(startTimeout); time.Now().Before(end) && ctx.Err() == nil && d.exited() == nil; time.Sleep(5 * time.Millisecond) {
@@ -257,7 +246,7 @@ func (d *daemon) awaitSocket(ctx context.Context) {
 	}
 }
 
-// stop ends the daemon and releases its directory.
+// stop stops the daemon and releases its directory.
 func (d *daemon) stop() error {
 	defer d.release()
 	_ = d.cmd.Process.Signal(syscall.SIGTERM)
@@ -280,5 +269,5 @@ func (d *daemon) release() {
 	if d.run != "" {
 		os.RemoveAll(d.run)
 	}
-	d.lock.Close() // the lock ends with its last descriptor
+	d.lock.Close() // the last open descriptor releases it
 }

@@ -1,8 +1,6 @@
-// Package buildkit is the one package that knows BuildKit. It turns rendered
-// Dockerfiles into LLB in-process, with children spliced onto their parents'
-// state, finds or starts a buildkitd, and builds images in one session,
-// exporting each into the local store.
-//
-// It must not know templates, configuration, registries or how images are
-// ordered: it is handed Dockerfiles and contexts, and hands back digests.
+// Package buildkit owns building with BuildKit: it converts rendered Dockerfiles to
+// LLB in this process, connects to a buildkitd or starts one, and builds images in
+// one session, from which each is exported to the local store. It must not know
+// templates, configuration, registries or the order of images: it gets Dockerfiles
+// with their contexts and returns digests.
 package buildkit

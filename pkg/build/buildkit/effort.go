@@ -7,12 +7,12 @@ import (
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
 )
 
-// What steps take, as far as it can be told from their text. Only the ratios
-// matter: they decide which images are begun first before any has been timed.
+// What steps take, as far as their text says. Only the ratios matter: they decide
+// which images start first before any has been timed.
 const (
 	effortStep    = time.Second      // of any RUN, COPY or ADD
 	effortIndex   = 10 * time.Second // of fetching a package index
-	effortPackage = 3 * time.Second  // of each package that is installed
+	effortPackage = 3 * time.Second  // of each installed package
 )
 
 // effort guesses how long a Dockerfile's steps take.
@@ -35,8 +35,8 @@ func effort(stages []instructions.Stage) time.Duration {
 	return d
 }
 
-// commandEffort counts what a shell command installs: the words after an
-// install up to the end of that command, options left out.
+// commandEffort counts the packages that a shell command installs: the words after
+// "install" up to the end of the command, without options.
 func commandEffort(text string) (d time.Duration) {
 	installing := false
 	for _, w := range strings.Fields(strings.ReplaceAll(text, "\\\n", " ")) {

@@ -15,19 +15,17 @@ import (
 	digest "github.com/opencontainers/go-digest"
 )
 
-// inputsClient stands in for the gateway client that BuildKit's Dockerfile
-// frontend expects to talk to. The frontend asks it for named inputs only: the
-// build context and the images that FROM and COPY --from name, all of which
-// are LLB already. So a Dockerfile converts without a daemon, and a child's
-// parent is a piece of LLB instead of an image that was exported and is
-// imported again.
+// inputsClient replaces the gateway client of BuildKit's Dockerfile frontend. The
+// frontend only requests named inputs from it: the build context and the images of
+// FROM and COPY --from, which are LLB already. So a Dockerfile is converted without
+// a daemon.
 type inputsClient struct {
 	opts   map[string]string
 	inputs map[string]llb.State
 }
 
-// Every builder of these years can do what the frontend may ask for; making the
-// sets anew for each image would cost more than the rest of its conversion.
+// Every supported builder has the capabilities that the frontend may use. Making the
+// sets for each image would take longer than the rest of its conversion.
 var (
 	llbCaps     = sync.OnceValue(func() apicaps.CapSet { return pb.Caps.CapSet(pb.Caps.All()) })
 	gatewayCaps = sync.OnceValue(func() apicaps.CapSet { return gwpb.Caps.CapSet(gwpb.Caps.All()) })
@@ -61,8 +59,8 @@ func (c *inputsClient) NewContainer(context.Context, gateway.NewContainerRequest
 	return nil, errNoDaemon
 }
 
-// Warn drops the linter's warnings: they are about style, and the templates'
-// authors are not who reads them here.
+// Warn ignores the linter's warnings: they are about style, and not for those who
+// build the images.
 func (c *inputsClient) Warn(context.Context, digest.Digest, string, gateway.WarnOpts) error {
 	return nil
 }

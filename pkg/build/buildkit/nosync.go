@@ -13,21 +13,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A builder syncs its books to the disk some three hundred times for an image
-// of three steps, and dpkg in a RUN step each file that it unpacks. What they
-// protect is a cache: the images themselves are in the store, which this process
-// writes and syncs. So a daemon that we start, and all that runs in it, is told
-// that the disk has everything at once: fsync and its kin return without
-// effect, by a filter of system calls, as systemd-nspawn's --suppress-sync has
-// it. A process that is killed loses nothing by that. A machine that goes down
-// may: then the cache is thrown away (see unsynced).
+// A builder syncs its databases some three hundred times for an image of three
+// steps, and dpkg syncs each file that it unpacks in a RUN step. This protects only
+// a cache: the images are in the store, which this process writes and syncs. So for
+// a daemon that is started, and all that runs in it, a filter of system calls makes
+// fsync and the like return without effect, as with --suppress-sync of
+// systemd-nspawn. A killed process loses nothing by that. A machine that stops may;
+// then the cache is discarded (see unsynced).
 
-// syncCalls are the calls that are answered at once.
+// syncCalls are the system calls without effect.
 var syncCalls = []uint32{unix.SYS_FSYNC, unix.SYS_FDATASYNC, unix.SYS_SYNC, unix.SYS_SYNCFS, unix.SYS_SYNC_FILE_RANGE, unix.SYS_MSYNC}
 
-// suppressSync filters the system calls of the calling thread and of all that
-// it starts from now on. The thread must be locked, and end with its goroutine.
-// Where the kernel does not allow it, all is as it was, only slower.
+// suppressSync filters the system calls of the calling thread and of all processes
+// that it starts. The thread must be locked, and end with its goroutine. If the
+// kernel does not allow it, nothing changes.
 func suppressSync() bool {
 	var arch uint32
 	switch runtime.GOARCH {
@@ -46,7 +45,7 @@ func suppressSync() bool {
 	equal := func(k uint32, yes, no uint8) unix.SockFilter {
 		return unix.SockFilter{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: k, Jt: yes, Jf: no}
 	}
-	// struct seccomp_data: the call's number, then the architecture whose it is.
+	// struct seccomp_data: the number of the call, then its architecture.
 	filter := []unix.SockFilter{load(4), equal(arch, 1, 0), ret(unix.SECCOMP_RET_ALLOW), load(0)}
 	for i, call := range syncCalls {
 		filter = append(filter, equal(call, uint8(len(syncCalls)-i), 0))
@@ -58,12 +57,12 @@ func suppressSync() bool {
 	return errno == 0
 }
 
-// unsynced notes that what lies in state may not be on the disk yet. A note
-// names the boot in which that is so; one of an earlier boot means that the
-// machine went down before it was.
+// unsynced notes that the content of a state directory may not be on disk yet. A
+// note has the ID of the boot; one of an earlier boot means that the machine stopped
+// before it was.
 type unsynced struct {
 	state string
-	notes []string // of this run, and of those before it that were killed
+	notes []string // of this run, and of killed ones before it
 }
 
 func unsyncedDir(state string) string { return filepath.Join(state, "unsynced") }
@@ -73,8 +72,8 @@ func bootID() string {
 	return strings.TrimSpace(string(id))
 }
 
-// noteUnsynced makes a note for this run. lost says that one of an earlier boot
-// was there: what lies in state cannot be trusted, and has been removed.
+// noteUnsynced makes a note for this run. If there is one of an earlier boot, the
+// content of the directory cannot be trusted and is removed, and lost is true.
 func noteUnsynced(state string) (u *unsynced, lost bool, err error) {
 	u = &unsynced{state: state}
 	old, _ := filepath.Glob(filepath.Join(unsyncedDir(state), "*"))
@@ -109,7 +108,7 @@ func noteUnsynced(state string) (u *unsynced, lost bool, err error) {
 	return u, lost, err
 }
 
-// wipe removes a daemon's state, all but the lock, which is held.
+// wipe removes a daemon's state except for the lock, which is held.
 func wipe(state string) error {
 	names, err := os.ReadDir(state)
 	if err != nil {
@@ -126,8 +125,8 @@ func wipe(state string) error {
 	return nil
 }
 
-// flush brings what the daemon wrote to the disk, by a process that nobody
-// waits for, and takes the notes away after it.
+// flush starts a process that syncs what the daemon wrote and then removes the
+// notes. It does not wait for it.
 func (u *unsynced) flush() {
 	cmd := exec.Command("/bin/sh", append([]string{"-c", `sync -f "$1" && shift && rm -f "$@"`, "sync", u.state}, u.notes...)...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}

@@ -13,8 +13,8 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// Where a step that installs packages finds the cache, and the command that
-// runs it there. Nothing is left of either in its layer.
+// The paths of the cache and of the command that uses it, in steps that install
+// packages. Layers contain neither.
 const (
 	cacheDir  = "/run/kolla-build/cache"
 	cacheTool = "/run/kolla-build/tool"
@@ -30,8 +30,8 @@ var (
 	pipBypass = regexp.MustCompile(`\s--no-cache-dir\b`)
 )
 
-// cachesOf says which caches a step's command can use, as with-cache.sh names
-// them.
+// cachesOf returns which caches a step's command can use, by their names in
+// with-cache.sh.
 func cachesOf(args []string) []string {
 	command := strings.Join(args, " ")
 	var caches []string
@@ -42,9 +42,9 @@ func cachesOf(args []string) []string {
 			updates = updates || c[1] == "update"
 			installs = installs || c[1] != "update"
 		}
-		// A step that only fetches the lists does so for steps after it, which
-		// find them in the image; one that installs without fetching found them
-		// there itself. Only what does both needs nothing of the image's.
+		// A step that only fetches the package lists does so for later steps, which
+		// read them from the image, and one that only installs reads them there too.
+		// Only a step that does both can use cached lists.
 		if updates && installs {
 			caches = append(caches, "lists")
 		}
@@ -59,11 +59,11 @@ func cachesOf(args []string) []string {
 }
 
 // addPackageCaches returns def with a cache mount on each step that calls a
-// package manager and has no cache mount of its own. scope names the cache:
-// what it holds fits images of one distribution and architecture.
+// package manager and has no cache mount of its own. scope names the cache, whose
+// content is for one distribution and architecture.
 func addPackageCaches(ctx context.Context, def *llb.Definition, scope string) (*llb.Definition, error) {
 	out := &llb.Definition{Metadata: map[digest.Digest]llb.OpMetadata{}, Constraints: def.Constraints}
-	moved := map[string]string{} // digests of ops, before and now
+	replaced := map[string]string{} // new digests of ops, by the old ones
 	var tool digest.Digest
 	for _, dt := range def.Def {
 		var op pb.Op
@@ -73,7 +73,7 @@ func addPackageCaches(ctx context.Context, def *llb.Definition, scope string) (*
 		before := digest.FromBytes(dt)
 		changed := false
 		for _, in := range op.Inputs {
-			if now, ok := moved[in.Digest]; ok {
+			if now, ok := replaced[in.Digest]; ok {
 				in.Digest, changed = now, true
 			}
 		}
@@ -96,7 +96,7 @@ func addPackageCaches(ctx context.Context, def *llb.Definition, scope string) (*
 				return nil, err
 			}
 			now = digest.FromBytes(dt)
-			moved[before.String()] = now.String()
+			replaced[before.String()] = now.String()
 		}
 		out.Def = append(out.Def, dt)
 		if md, ok := def.Metadata[before]; ok {
@@ -105,7 +105,7 @@ func addPackageCaches(ctx context.Context, def *llb.Definition, scope string) (*
 	}
 	out.Source = &pb.Source{Infos: def.Source.GetInfos(), Locations: map[string]*pb.Locations{}}
 	for d, loc := range def.Source.GetLocations() {
-		if now, ok := moved[d]; ok {
+		if now, ok := replaced[d]; ok {
 			d = now
 		}
 		out.Source.Locations[d] = loc
@@ -122,7 +122,7 @@ func hasCache(exec *pb.ExecOp) bool {
 	return false
 }
 
-// cached makes a step run under with-cache.sh, with the cache mounted.
+// cached makes a step run in with-cache.sh, with the cache mounted.
 func cached(op *pb.Op, exec *pb.ExecOp, caches []string, tool digest.Digest, scope string) {
 	op.Inputs = append(op.Inputs, &pb.Input{Digest: tool.String()})
 	exec.Mounts = append(exec.Mounts,

@@ -14,17 +14,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// sweepTimeout bounds the wait for processes that have been killed.
+// sweepTimeout is how long to wait for killed processes to end.
 const sweepTimeout = 10 * time.Second
 
-// sweep removes what a daemon that was killed has left behind: the containers
-// of its RUN steps with their processes and control groups, its mounts, and
-// its temporary files. A daemon that ends in order leaves none of these.
+// sweep removes what a killed daemon has left: containers of RUN steps with their
+// processes and control groups, mounts, and temporary files. A daemon that was
+// stopped leaves none of these.
 //
-// The caller holds the lock of the state directory, which every daemon that we
-// start inherits: so whatever is found there belongs to nobody who lives.
-// Containers are known by their directories there, mounts by their place:
-// nothing of another daemon can be met.
+// The caller holds the lock of the state directory, which every daemon that is
+// started inherits, so no running process uses what is found there. Containers are
+// found by their directories in it, mounts by their path: those of another daemon
+// are not touched.
 func sweep(state string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), sweepTimeout)
 	defer cancel()
@@ -37,8 +37,7 @@ func sweep(state string) error {
 		if st, err := os.Lstat(b); err != nil || !st.IsDir() || !isContainerID(id) {
 			continue
 		}
-		// What runc knows of it goes in runc's own way; it says no if it knows
-		// nothing, and then there is nothing.
+		// It fails if runc does not know the container; then there is nothing to do.
 		_ = exec.CommandContext(ctx, "runc", "delete", "--force", id).Run()
 		if err := killGroup(ctx, id); err != nil {
 			return err
@@ -58,8 +57,8 @@ func sweep(state string) error {
 			_ = os.RemoveAll(b)
 		}
 	}
-	// Blobs that had not come whole into its own store: it would continue them,
-	// and what came damaged would be damaged for ever.
+	// Partial blobs in its own store: it would continue them, and a damaged
+	// beginning would stay damaged.
 	partial, err := filepath.Glob(filepath.Join(state, "runc-*", "content", "ingest", "*"))
 	if err != nil {
 		return err
@@ -74,14 +73,14 @@ func sweep(state string) error {
 	return os.Mkdir(filepath.Join(state, "tmp"), 0o700)
 }
 
-// isContainerID tells BuildKit's random identifiers from other names in the
-// executor's directory, such as resolv.conf.
+// isContainerID reports whether a name in the executor's directory is one of
+// BuildKit's random identifiers, and not a file such as resolv.conf.
 func isContainerID(name string) bool {
 	return len(name) == 25 && strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789") == ""
 }
 
-// killGroup kills the processes whose control group is named after a container
-// and waits until they are gone.
+// killGroup kills the processes whose control group is named after a container,
+// and waits until they have ended.
 func killGroup(ctx context.Context, id string) error {
 	for {
 		pids := inGroup(id)
@@ -93,7 +92,7 @@ func killGroup(ctx context.Context, id string) error {
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("processes %v of a step that was killed do not end", pids)
+			return fmt.Errorf("processes %v of a killed step do not end", pids)
 		case <-time.After(20 * time.Millisecond):
 		}
 	}

@@ -18,7 +18,7 @@ import (
 	digest "github.com/opencontainers/go-digest"
 )
 
-// tailLines is how many of a step's last lines a failure keeps.
+// tailLines is how many of a step's last lines a failure has.
 const tailLines = 30
 
 // watcher turns BuildKit's status of one solve into events of one image.
@@ -27,7 +27,7 @@ type watcher struct {
 	emit  func(build.Event)
 	steps map[digest.Digest]*watchedStep
 
-	firstFailed *watchedStep // what fails after it fails because of it
+	firstFailed *watchedStep // later failures are consequences
 
 	mu     sync.Mutex    // held by handle and by timers
 	limit  time.Duration // of a step, 0 for none
@@ -40,13 +40,13 @@ type watchedStep struct {
 	ended   bool
 	timer   *time.Timer
 	tail    lineTail
-	partial map[int][]byte // by stream: the beginning of a line whose end has not come
+	partial map[int][]byte // by stream: an incomplete line
 }
 
-// maxPartial bounds what is held back of a line without an end.
+// maxPartial is how much of an incomplete line is held back.
 const maxPartial = 64 << 10
 
-// lines returns what is whole of a stream, and keeps the rest.
+// lines returns the complete lines of a stream, and keeps the rest.
 func (s *watchedStep) lines(stream int, data []byte) []byte {
 	if s.partial == nil {
 		s.partial = map[int][]byte{}
@@ -60,7 +60,7 @@ func (s *watchedStep) lines(stream int, data []byte) []byte {
 	return all[:end:end]
 }
 
-// flush hands on what a step that ended has left of its last lines.
+// flush emits the incomplete lines of a step that has ended.
 func (w *watcher) flush(s *watchedStep) {
 	for _, stream := range slices.Sorted(maps.Keys(s.partial)) {
 		if rest := s.partial[stream]; len(rest) > 0 {
@@ -91,7 +91,7 @@ func (w *watcher) handle(s *client.SolveStatus) {
 			w.steps[v.Digest] = st
 		}
 		st.step.Name, st.step.Cached = v.Name, v.Cached
-		// Steps of ancestors come as cached ones; they are not this image's work.
+		// Steps of ancestors appear as cached ones; they are not this image's.
 		if v.Cached {
 			continue
 		}
@@ -101,7 +101,7 @@ func (w *watcher) handle(s *client.SolveStatus) {
 			w.send(build.Event{Kind: build.EventStepStart, Step: st.step})
 		}
 	}
-	// What a step said last may come with its end: it counts before.
+	// The last output of a step may come with its end, and belongs before it.
 	w.logs(s.Logs)
 	for _, v := range s.Vertexes {
 		if st := w.steps[v.Digest]; v.Completed != nil && !v.Cached && !st.ended && st.started {
@@ -127,15 +127,15 @@ func (w *watcher) handle(s *client.SolveStatus) {
 	}
 }
 
-// logs hands on what steps printed.
+// logs emits the output of steps.
 func (w *watcher) logs(all []*client.VertexLog) {
 	for _, l := range all {
 		st := w.steps[l.Vertex]
 		if st == nil {
 			continue
 		}
-		// Chunks of standard output and standard error come as they were written,
-		// lines cut anywhere: only whole lines of one stream are handed on.
+		// The chunks of standard output and standard error may end anywhere in a
+		// line. Only complete lines of a stream are emitted.
 		whole := st.lines(l.Stream, l.Data)
 		if len(whole) > 0 {
 			st.tail.write(whole)
@@ -144,7 +144,7 @@ func (w *watcher) logs(all []*client.VertexLog) {
 	}
 }
 
-// failure says what went wrong, where, and with which last words.
+// failure describes the error of a solve: what went wrong, where, and the last output.
 func (w *watcher) failure(def *Definition, err error) build.Failure {
 	f := build.Failure{Err: err, Dockerfile: def.Path}
 	var exit *gwpb.ExitError
@@ -152,8 +152,8 @@ func (w *watcher) failure(def *Definition, err error) build.Failure {
 		f.ExitCode = int(exit.ExitCode)
 	}
 	for _, src := range errdefs.Sources(err) {
-		// With parents spliced in, a step of an ancestor that the builder had
-		// to run again can fail here: its Dockerfile is the place, not ours.
+		// A step of an ancestor that the builder had to run again can fail here: then
+		// its Dockerfile is the place.
 		if src.Info == nil || len(src.Ranges) == 0 {
 			continue
 		}
@@ -164,8 +164,8 @@ func (w *watcher) failure(def *Definition, err error) build.Failure {
 		f.Step, f.Tail = st.step.Name, st.tail.lines()
 	}
 	if exit != nil && exit.ExitCode < 128 {
-		// The command stands in the Dockerfile, which is shown; what it said last
-		// is the likeliest cause.
+		// The command is in the Dockerfile, which is shown. Its last output is the most
+		// likely cause.
 		last := ""
 		if n := len(f.Tail); n > 0 {
 			last = ": " + f.Tail[n-1]
@@ -190,7 +190,7 @@ func (t *lineTail) write(data []byte) {
 		t.add(append(t.partial, data[:i]...))
 		t.partial, data = nil, data[i+1:]
 	}
-	// A line without an end is cut: it could be of any length.
+	// A line without an end is cut, since it may have any length.
 	if len(t.partial)+len(data) <= 64<<10 {
 		t.partial = append(t.partial, data...)
 	}
@@ -210,8 +210,7 @@ func (t *lineTail) lines() []string {
 	return t.full
 }
 
-// stepTimeout is the cause of a build that was ended since a step of it ran too
-// long.
+// stepTimeout is the cause of a build that was stopped because a step ran too long.
 type stepTimeout struct {
 	step  build.Step
 	id    digest.Digest
@@ -221,7 +220,7 @@ type stepTimeout struct {
 
 func (e *stepTimeout) Error() string { return fmt.Sprintf("a step ran for longer than %v", e.limit) }
 
-// failure says which step it was and where it stands.
+// failure describes the step and its place.
 func (e *stepTimeout) failure(def *Definition) build.Failure {
 	f := build.Failure{Err: e, Dockerfile: def.Path, Step: e.step.Name, Tail: e.tail,
 		Hint: "--step-timeout SECONDS allows more, if the step needs it; its last lines say what it waits for"}
@@ -240,7 +239,7 @@ func (e *stepTimeout) failure(def *Definition) build.Failure {
 	return f
 }
 
-// linesOf returns the lines from first to last, or nothing if they are not there.
+// linesOf returns the lines from first to last, nil if they do not exist.
 func linesOf(data []byte, first, last int) (int, []string) {
 	lines := strings.Split(string(data), "\n")
 	if first < 1 || last > len(lines) || first > last {
@@ -266,8 +265,8 @@ func (s *watchedStep) stopTimer() {
 	}
 }
 
-// stop ends the timers of steps whose end was not told, and hands on what is
-// left of their output.
+// stop ends the timers of steps whose end was not reported, and emits the rest of
+// their output.
 func (w *watcher) stop() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
