@@ -16,12 +16,11 @@ import (
 	digest "github.com/opencontainers/go-digest"
 )
 
-// The scheduler's behaviour does not depend on what builds; these tests give
-// it work that takes a set time on synctest's clock. The real builder runs in
-// buildkit's tests and in the end-to-end ones.
+// The scheduler does not depend on the builder. These tests give it work that takes a
+// fixed time on synctest's clock. The real builder runs in the tests of buildkit and
+// in the end-to-end tests.
 
-// work is what becomes of an image: how long it takes, and its errors, one for
-// each try.
+// work is the build of an image: its duration, and its errors, one for each attempt.
 type work struct {
 	took time.Duration
 	errs []error
@@ -72,8 +71,8 @@ func (s *site) emit(e Event) {
 
 func newSite(w map[string]work) *site { return &site{work: w, tries: map[string]int{}} }
 
-// items makes a plan of "child<parent" and "root" entries; a leading "=" means
-// that the store has the image.
+// items returns a plan of "child<parent" and "root" entries; a leading "=" means that
+// the image is stored.
 func items(t *testing.T, specs ...string) *plan.Plan {
 	t.Helper()
 	var in []plan.Input
@@ -138,7 +137,7 @@ func TestPassingFaultsAreTriedAgain(t *testing.T) {
 	})
 }
 
-// flaky is a command's failure that says nothing known.
+// flaky is the failure of a command with unknown output.
 type flaky struct {
 	error
 	sig string
@@ -300,7 +299,7 @@ func TestUploads(t *testing.T) {
 			}
 		}
 		if ends != 2 {
-			t.Errorf("%d ends of images were told, want one each", ends)
+			t.Errorf("%d ends of images were emitted, want one each", ends)
 		}
 	})
 }

@@ -16,9 +16,9 @@ import (
 	digest "github.com/opencontainers/go-digest"
 )
 
-// recorded is an image of testdata/times.json: what it took when a set was built
-// for real, with three at a time. The set has the names and parents of Kolla's
-// tree, and steps that write between nothing and 25 MB.
+// recorded is an image of testdata/times.json, with its time in a real build of three
+// images at a time. The set has the names and parents of Kolla's tree, and steps that
+// write up to 25 MB.
 type recorded struct {
 	Image   string  `json:"image"`
 	Parent  string  `json:"parent"`
@@ -43,7 +43,7 @@ func readRecord(t *testing.T) []recorded {
 
 func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
 
-// planOf is the plan of a first run (timed is false) or of a later one.
+// planOf returns the plan of a first run (timed is false) or of a later one.
 func planOf(set []recorded, timed bool) *plan.Plan {
 	var in []plan.Input
 	known := map[string]time.Duration{}
@@ -62,8 +62,8 @@ func planOf(set []recorded, timed bool) *plan.Plan {
 	}, false)
 }
 
-// ours is how long the set takes with this package's scheduler, the real one,
-// on synctest's clock.
+// ours returns how long the set takes with the scheduler of this package, on
+// synctest's clock.
 func ours(t *testing.T, set []recorded, slots int, timed bool) (took time.Duration) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -87,9 +87,9 @@ func ours(t *testing.T, set []recorded, slots int, timed bool) (took time.Durati
 	return took
 }
 
-// firstCome is how long the set takes in the Python tool's order: worker
-// threads take tasks from one queue, and a task that ends puts its image's
-// children there, in the order of the tree.
+// firstCome returns how long the set takes in the order of the Python tool: worker
+// threads take tasks from a queue, and a task that ends adds the children of its
+// image, in the order of the tree.
 func firstCome(t *testing.T, set []recorded, slots int) (took time.Duration) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -130,9 +130,9 @@ func firstCome(t *testing.T, set []recorded, slots int) (took time.Duration) {
 	return took
 }
 
-// bounds are what no order can be faster than. simple is the longest path, or
-// all the work shared out evenly, whichever is longer; tight knows besides that
-// there is nothing to do beside the image that all others stand on.
+// bounds returns lower bounds for every order. simple is the longest path or the work
+// divided by the slots, whichever is longer. tight also considers that nothing can
+// run in parallel with the root, which all others depend on.
 func bounds(set []recorded, slots int) (simple, tight time.Duration) {
 	var work, longest, root time.Duration
 	path := map[string]time.Duration{}
@@ -147,13 +147,13 @@ func bounds(set []recorded, slots int) (simple, tight time.Duration) {
 	return max(longest, work/time.Duration(slots)), max(longest, root+(work-root)/time.Duration(slots))
 }
 
-// TestOrderIsNearTheBound builds a recorded set with the real scheduler on a
-// simulated clock: with the times of an earlier run the order is within 5 % of
-// what no order can beat. `make simulate` prints the table.
+// TestOrderIsNearTheBound builds a recorded set with the real scheduler on a simulated
+// clock. With the times of an earlier run, the result is within 5 % of the lower
+// bound. `make simulate` prints the table.
 func TestOrderIsNearTheBound(t *testing.T) {
 	set := readRecord(t)
 	var table strings.Builder
-	fmt.Fprintf(&table, "| slots | path or work/slots | and nothing beside the root | by earlier times | first run | first come, first served |\n|---|---|---|---|---|---|\n")
+	fmt.Fprintf(&table, "| slots | path or work/slots | and nothing parallel to the root | by earlier times | first run | first come, first served |\n|---|---|---|---|---|---|\n")
 	for _, slots := range []int{2, 4, 8, 16, 32, 64} {
 		simple, tight := bounds(set, slots)
 		timed, first, fifo := ours(t, set, slots, true), ours(t, set, slots, false), firstCome(t, set, slots)

@@ -15,7 +15,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/image"
 )
 
-// t0 is when the recorded run began.
+// t0 is the start of the recorded run.
 var t0 = time.Date(2026, 11, 20, 1, 2, 3, 0, time.UTC)
 
 func at(seconds float64) time.Time { return t0.Add(time.Duration(seconds * float64(time.Second))) }
@@ -32,9 +32,9 @@ const (
 	mariaFile = "/tmp/kolla-x/docker/mariadb/mariadb-server/Dockerfile"
 )
 
-// recorded is a run with one of everything: images built, unchanged, failed,
-// skipped for a failed parent, not pushed; steps cached, side by side, with
-// bytes moving and hostile output.
+// recorded is a run with every kind of event: images that are built, unchanged,
+// failed, skipped because of a failed parent, not pushed; steps that are cached, run
+// in parallel, transfer bytes and print hostile output.
 func recorded() []build.Event {
 	maria := results()[4]
 	maria.Failure.Tail, maria.Failure.Step, maria.Log = nil, "", "" // Logs fills these in
@@ -82,7 +82,7 @@ func ptr(r Result) *build.Result { return &r.Result }
 // named is an image of a run for a single platform.
 func named(name string) image.ID { return image.ID{Name: name} }
 
-// results are the outcomes of the recorded run.
+// results are the results of the recorded run.
 func results() []Result {
 	pushErr := errors.New("pushing localhost:4000/kolla/keystone:demo: dial tcp 127.0.0.1:4000: connect: connection refused")
 	return []Result{
@@ -133,9 +133,9 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// demo shows a run on standard error. It stops at gates, each of which opens
-// when a file of its name appears in dir, so that what is on the screen at a
-// gate does not depend on time.
+// demo shows a run on standard error. It waits at gates, each of which opens when a
+// file with its name appears in dir, so that the screen at a gate does not depend on
+// time.
 func demo(dir string) {
 	start := time.Now()
 	gate := func(name string) {
@@ -146,7 +146,7 @@ func demo(dir string) {
 			time.Sleep(20 * time.Millisecond)
 		}
 	}
-	// The clock stands still: elapsed times on the screen are the same each time.
+	// The clock is stopped, so that elapsed times on the screen are always the same.
 	p := NewProgress(ProgressOptions{Out: os.Stderr, Mode: Mode(os.Getenv("REPORT_MODE")), Now: func() time.Time { return start.Add(90 * time.Second) }})
 	ch := make(chan os.Signal, 1)
 	signal.Notify(ch, os.Interrupt, syscall.SIGTERM)

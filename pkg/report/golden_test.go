@@ -12,7 +12,7 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files instead of comparing with them")
 
-// goldenUsed are the golden files that some test has asked for.
+// goldenUsed are the golden files that a test has used.
 var goldenUsed = map[string]bool{}
 
 // golden compares got with testdata/golden/name.
@@ -51,7 +51,7 @@ func golden(t *testing.T, name, got string) {
 	}
 }
 
-// orphans returns the golden files that no test has asked for.
+// orphans returns the golden files that no test has used.
 func orphans() []string {
 	files, _ := filepath.Glob(filepath.Join("testdata", "golden", "*"))
 	var out []string
@@ -64,8 +64,8 @@ func orphans() []string {
 	return out
 }
 
-// isFiltered reports whether only some tests ran, or some were skipped for want
-// of tmux: then golden files that were not asked for mean nothing.
+// isFiltered reports whether only some tests ran, or some were skipped because tmux
+// is missing: then unused golden files mean nothing.
 func isFiltered() bool {
 	run := flag.Lookup("test.run").Value.String() + flag.Lookup("test.skip").Value.String() +
 		flag.Lookup("test.fuzz").Value.String() + flag.Lookup("test.list").Value.String()

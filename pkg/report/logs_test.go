@@ -27,7 +27,7 @@ func TestLogFiles(t *testing.T) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	// What an earlier run left: marks, a log, and a file that is not ours.
+	// Files of an earlier run: links, a log, and a file of somebody else.
 	for _, link := range []string{"000_FAILED_base.log", "000_FAILED_gone.log"} {
 		if err := os.Symlink("gone.log", filepath.Join(dir, link)); err != nil {
 			t.Fatal(err)
@@ -133,21 +133,21 @@ func TestLogsStayInTheirDirectory(t *testing.T) {
 }
 
 // failing runs the recorded events against a directory that cannot be written,
-// and returns what was told.
+// and returns the errors that were reported.
 func failing(t *testing.T, dir string) []error {
 	t.Helper()
-	var told []error
-	l := NewLogs(LogsOptions{Dir: dir, OnError: func(err error) { told = append(told, err) }})
+	var reported []error
+	l := NewLogs(LogsOptions{Dir: dir, OnError: func(err error) { reported = append(reported, err) }})
 	for _, e := range recorded() {
 		l.Handle(e)
 		if e.Kind == build.EventImageEnd && e.Image == named("mariadb-server") && len(l.Complete(*e.Result).Failure.Tail) == 0 {
 			t.Error("without files the last lines of output are lost too")
 		}
 	}
-	if err := l.Close(); len(told) != 1 || !errors.Is(err, told[0]) {
-		t.Errorf("told %q, Close says %v: want one and the same", told, err)
+	if err := l.Close(); len(reported) != 1 || !errors.Is(err, reported[0]) {
+		t.Errorf("reported %q, Close says %v: want one and the same", reported, err)
 	}
-	return told
+	return reported
 }
 
 func TestLogsUnwritableDirectory(t *testing.T) {
@@ -155,9 +155,9 @@ func TestLogsUnwritableDirectory(t *testing.T) {
 	if err := os.WriteFile(file, nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	told := failing(t, filepath.Join(file, "logs"))
-	if !errors.Is(told[0], syscall.ENOTDIR) || !strings.Contains(told[0].Error(), "log directory") {
-		t.Errorf("told %v", told[0])
+	reported := failing(t, filepath.Join(file, "logs"))
+	if !errors.Is(reported[0], syscall.ENOTDIR) || !strings.Contains(reported[0].Error(), "log directory") {
+		t.Errorf("reported %v", reported[0])
 	}
 }
 
@@ -170,8 +170,8 @@ func TestLogsFullDisk(t *testing.T) {
 	if err := os.Symlink("/dev/full", filepath.Join(dir, "base.log")); err != nil {
 		t.Fatal(err)
 	}
-	told := failing(t, dir)
-	if !errors.Is(told[0], syscall.ENOSPC) {
-		t.Errorf("told %v", told[0])
+	reported := failing(t, dir)
+	if !errors.Is(reported[0], syscall.ENOSPC) {
+		t.Errorf("reported %v", reported[0])
 	}
 }

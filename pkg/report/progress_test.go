@@ -28,7 +28,7 @@ func env(pairs ...string) func(string) string {
 	}
 }
 
-// replay shows the recorded run in a mode, through the logs as a run does.
+// replay shows the recorded run in a mode, with logs as in a run.
 func replay(t *testing.T, opts ProgressOptions, logs *Logs) string {
 	t.Helper()
 	var out bytes.Buffer
@@ -175,7 +175,7 @@ func TestRemaining(t *testing.T) {
 	if got := run(0, two...).remaining(at(20)); got != 80*time.Second {
 		t.Errorf("by this run's rate: %v, want 1m20s", got)
 	}
-	// Both images took half of what was expected: so will the run, about.
+	// Both images took half of the expected time, so the run will take about half.
 	if got := run(400*time.Second, two...).remaining(at(20)); got != 160*time.Second {
 		t.Errorf("by both: %v, want 2m40s", got)
 	}
@@ -197,7 +197,7 @@ func TestParseMode(t *testing.T) {
 	}
 }
 
-// stuck is a terminal that takes nothing until it is let go.
+// stuck is a terminal that accepts nothing until it is released.
 type stuck struct {
 	go_  chan struct{}
 	mu   sync.Mutex
@@ -217,7 +217,7 @@ func TestHandleDoesNotBlock(t *testing.T) {
 	p.Handle(build.Event{Kind: build.EventRunStart, Total: 1})
 	p.Handle(build.Event{Kind: build.EventImageStart, Image: named("base")})
 	line := []byte(strings.Repeat("x", 1000) + "\n")
-	for range 20000 { // 20 MB, with nobody reading
+	for range 20000 { // 20 MB without a reader
 		p.Handle(build.Event{Kind: build.EventLog, Image: named("base"), Step: step("a", ""), Data: line})
 	}
 	p.Handle(build.Event{Kind: build.EventImageEnd, Image: named("base"), Result: &build.Result{Image: named("base"), Status: build.StatusBuilt}})
@@ -236,7 +236,7 @@ func TestHandleDoesNotBlock(t *testing.T) {
 	}
 }
 
-// What is written while more comes must come out whole and in order.
+// Lines that are added while others are written must be written whole and in order.
 func TestQueueKeepsOrder(t *testing.T) {
 	var out bytes.Buffer
 	p := NewProgress(ProgressOptions{Out: &out, Mode: ModePlain})

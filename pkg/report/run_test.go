@@ -21,8 +21,8 @@ import (
 	digest "github.com/opencontainers/go-digest"
 )
 
-// runs are runs of every outcome: with one of everything, good, interrupted,
-// ended before any image, and with names and texts that are meant to break out.
+// runs are runs of every outcome: with every kind of image, successful, interrupted,
+// ended before any image, and with hostile names and texts.
 func runs() map[string]*Run {
 	rec := &Recorder{}
 	for _, e := range recorded() {
@@ -90,7 +90,7 @@ func TestJUnitGolden(t *testing.T) {
 // TestOpenMetricsParses reads the text with the reference implementation's strict
 // parser, and with the one that node_exporter's textfile collector uses.
 func TestOpenMetricsParses(t *testing.T) {
-	// Debian's own: another one on PATH does not see Debian's modules.
+	// Debian's: another one on PATH does not have Debian's modules.
 	python := testenv.Program(t, "/usr/bin/python3", "python3")
 	if exec.Command(python, "-c", "import prometheus_client").Run() != nil {
 		testenv.Missing(t, "prometheus_client is not installed: apt-get install python3-prometheus-client")
@@ -201,7 +201,7 @@ func TestHistory(t *testing.T) {
 	if err != nil || len(past) != keepRecords || past[0].Images[named("base")].Size != keepRecords+5 {
 		t.Fatalf("%d records, %v", len(past), err)
 	}
-	// A run that was killed while it wrote leaves half a line at most.
+	// A run that is killed while it writes leaves up to half a line.
 	f, err := os.OpenFile(h.Path, os.O_APPEND|os.O_WRONLY, 0)
 	if err != nil {
 		t.Fatal(err)

@@ -93,7 +93,7 @@ func TestLineSplitter(t *testing.T) {
 	}
 }
 
-// outputs are recorded outputs of build steps: what the sanitiser meets.
+// outputs are recorded outputs of build steps.
 func outputs(t testing.TB) map[string][]byte {
 	t.Helper()
 	files, err := filepath.Glob("testdata/output/*.txt")
@@ -150,7 +150,7 @@ func FuzzSanitize(f *testing.F) {
 				t.Fatalf("sanitising twice gives %q, once %q", again, once)
 			}
 		}
-		// However the bytes are cut into pieces, the lines are the same.
+		// The lines do not depend on how the bytes are split.
 		lines := func(size int) string {
 			var l lineSplitter
 			var b strings.Builder

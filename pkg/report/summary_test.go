@@ -71,8 +71,8 @@ func TestSummaryNothingToDo(t *testing.T) {
 	}
 }
 
-// A registry that cannot be reached fails each image in the same way: that is
-// one cause, told once.
+// If a registry cannot be reached, each image fails in the same way. That is one
+// cause, printed once.
 func TestSummaryGroupsEqualCauses(t *testing.T) {
 	var s Summary
 	for i := range 30 {
@@ -136,7 +136,7 @@ func TestSummaryJSON(t *testing.T) {
 		t.Error("the line and the file differ")
 	}
 
-	// What a reader of upstream's summary sees.
+	// What a program that reads upstream's summary sees.
 	var up map[string][]struct{ Name, Status string }
 	if err := json.Unmarshal(b.Bytes(), &up); err != nil {
 		t.Fatal(err)

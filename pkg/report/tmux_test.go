@@ -51,7 +51,7 @@ func has(parts ...string) func(string) bool {
 	}
 }
 
-// once fails unless each part stands in got exactly once.
+// once fails unless each part occurs in got exactly once.
 func (s *screen) once(got string, parts ...string) {
 	s.t.Helper()
 	for _, p := range parts {
@@ -99,7 +99,7 @@ func TestTmuxLiveArea(t *testing.T) {
 	s.open("three")
 }
 
-// live is the live area in a capture, and what is below it.
+// live returns the live area of a capture, and what is below it.
 func live(got string) string { return got[max(strings.LastIndex(got, "3/12"), 0):] }
 
 func TestTmuxResize(t *testing.T) {
@@ -107,7 +107,7 @@ func TestTmuxResize(t *testing.T) {
 	s.Until("the live area", s.All, has("3/12 done", "zun-compute"))
 	permanent := []string{"message 00.", "message 39.", "✓ base", "✓ openstack-base", "✗ mariadb-server"}
 
-	// Narrower: the terminal breaks old rows anew, nothing of them may stay.
+	// Narrower: the terminal rewraps old rows, and nothing of them may remain.
 	s.resize(60, 30)
 	got := s.Until("the live area at 60 columns", s.All, has("zun-compute", "install pyt… 1m20s", "3/12 done"))
 	s.once(got, append(permanent, "3/12", "  nova-api ", "  heat-engine ", "  zun-compute ")...)
@@ -121,9 +121,8 @@ func TestTmuxResize(t *testing.T) {
 	got = s.Until("the wide live area", s.All, has("zun-compute", "all in one line"))
 	s.once(got, append(permanent, "3/12", "  nova-api ", "  zun-compute ")...)
 
-	// So small at once that the top of the live area goes out of sight, where
-	// nobody can take it back: what is in sight is right all the same, and no
-	// permanent line is lost.
+	// So small that the top of the live area leaves the window, where it cannot be
+	// erased. What is visible is right, and no permanent line is lost.
 	s.resize(20, 6)
 	got = s.Until("the live area at 20 by 6", s.Visible, has("… and 5 more"))
 	s.once(live(got), "3/12 ✗1 1m30s ~", "  nova-api ", "  glance-api ")
