@@ -18,7 +18,7 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// otlp is a collector that keeps the spans that it receives.
+// otlp is a collector that stores the spans it receives.
 type otlp struct {
 	collector.UnimplementedTraceServiceServer
 	mu    sync.Mutex
@@ -68,8 +68,8 @@ func (o *otlp) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // collectors are those of running scripts, by address.
 var collectors sync.Map
 
-// startCollector runs a collector for the script's time and puts its endpoint
-// into the environment: collector grpc|http.
+// startCollector runs a collector during the script and sets its endpoint in the
+// environment: collector grpc|http.
 func startCollector(ts *testscript.TestScript, _ bool, args []string) {
 	if len(args) != 1 {
 		ts.Fatalf("usage: collector grpc|http")
@@ -95,10 +95,9 @@ func startCollector(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Setenv("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)
 }
 
-// checkSpans looks at what the collector has got: spans [CHILD<PARENT ...] wants
-// one trace, with each CHILD right under its PARENT ("" for the root's) and, for
-// CHILD<<PARENT, a span of the service CHILD somewhere under it. It empties the
-// collector.
+// checkSpans checks the spans in the collector and empties it: spans [CHILD<PARENT ...]
+// expects one trace in which each CHILD is a child of its PARENT ("" for the root) and,
+// for CHILD<<PARENT, a span of the service CHILD is a descendant of it.
 func checkSpans(ts *testscript.TestScript, _ bool, args []string) {
 	v, _ := collectors.Load(ts.Getenv("OTEL_EXPORTER_OTLP_ENDPOINT"))
 	o, ok := v.(*otlp)

@@ -9,8 +9,8 @@ import (
 	"github.com/kolla-build/kolla-build/internal/testenv"
 )
 
-// shellCases are what somebody types, then Tab, and what stands on the line
-// then. Each is one word or path alone, so that the shells agree.
+// shellCases are what a user types before Tab, and the line after it. Each completion
+// is unique, so that the shells agree.
 var shellCases = []struct{ name, typed, want string }{
 	{"command", "kolla-build boots", "kolla-build bootstrap"},
 	{"long option", "kolla-build --openstack-release-c", "kolla-build --openstack-release-codename"},
@@ -52,7 +52,7 @@ func TestCompletionInShells(t *testing.T) {
 			shell, _, _ := strings.Cut(name, " ")
 			testenv.Program(t, shell, shell)
 			dir := t.TempDir()
-			// It completes and does nothing else, whatever the shell makes of the keys.
+			// The command line is not executed, whatever the shell makes of the keys.
 			linkSelf(t, filepath.Join(dir, "self", "kolla-build"))
 			only := "#!/bin/sh\ncase $1 in __complete|completion) exec " + filepath.Join(dir, "self", "kolla-build") + " \"$@\";; esac\n"
 			if err := os.MkdirAll(filepath.Join(dir, "bin"), 0o755); err != nil {
@@ -88,8 +88,8 @@ func TestCompletionInShells(t *testing.T) {
 				term.Tmux("send-keys", "-l", c.typed)
 				term.Until(c.typed, term.Visible, func(s string) bool { return strings.Contains(s, "$ "+c.typed) })
 				term.Tmux("send-keys", "Tab")
-				// A character typed behind it shows that the word has ended there,
-				// or, behind a directory, that it goes on.
+				// A character typed after it shows whether the word has ended there or,
+				// after a directory, goes on.
 				term.Tmux("send-keys", "-l", "Z")
 				space := " "
 				if strings.HasSuffix(c.want, "/") {
@@ -101,7 +101,7 @@ func TestCompletionInShells(t *testing.T) {
 	}
 }
 
-// linkSelf makes this test's binary a program that behaves as kolla-build does.
+// linkSelf makes this test's binary available as kolla-build.
 func linkSelf(t *testing.T, path string) {
 	t.Helper()
 	self, err := os.Executable()

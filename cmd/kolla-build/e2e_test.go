@@ -25,8 +25,8 @@ import (
 )
 
 // TestEndToEnd builds real Debian images from our own templates with real
-// packages, pushes them to a real registry, and starts what is in them as a
-// container engine would: entry point, user, environment and all.
+// packages, pushes them to a real registry, and runs them as a container engine does:
+// with entry point, user and environment.
 func TestEndToEnd(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds real images: minutes")
@@ -59,10 +59,10 @@ func TestEndToEnd(t *testing.T) {
 	}
 	noPackageCache(t, pull(t, host, "keystone"))
 
-	// Again: nothing to do, and no builder needed for it.
+	// A second run has nothing to do and needs no builder.
 	out := runBuild(t, append([]string{"--buildkitd", "/bin/false"}, without(args, "--buildkitd", buildkitd)...), exitOK)
 	if !strings.Contains(out, "Nothing to do") {
-		t.Errorf("a second run does not say that there is nothing to do:\n%s", out)
+		t.Errorf("the second run does not report that nothing is to be done:\n%s", out)
 	}
 }
 
@@ -131,8 +131,7 @@ func checkConfig(t *testing.T, img v1.Image, image string) {
 	}
 }
 
-// noPackageCache fails for files that a package manager left behind for its
-// own use.
+// noPackageCache fails for files that a package manager left for its own use.
 func noPackageCache(t *testing.T, img v1.Image) {
 	t.Helper()
 	rc := mutate.Extract(img)
@@ -202,10 +201,10 @@ func editSpec(t *testing.T, path, root string, conf v1.Config, command string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Where an operator mounts it; the environment is heard from root only.
+	// Operators mount it here; the environment variable is read for root only.
 	put(t, filepath.Join(root, "var/lib/kolla/config_files/config.json"), kolla)
 	put(t, filepath.Join(root, "etc/hosts"), []byte("127.0.0.1 localhost runc\n"))
-	// What Docker allows by default: kolla_start calls sudo.
+	// Docker's default capabilities, because kolla_start calls sudo.
 	caps := []string{"CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FSETID", "CAP_FOWNER", "CAP_SETGID", "CAP_SETUID", "CAP_SETPCAP", "CAP_KILL", "CAP_AUDIT_WRITE"}
 	uid, gid := ids(t, filepath.Join(root, "etc/passwd"), conf.User)
 	p := spec["process"].(map[string]any)
@@ -234,7 +233,7 @@ func put(t *testing.T, path string, data []byte) {
 	}
 }
 
-// ids finds a user in an image's passwd file; no user is root.
+// ids returns the ids of a user in an image's passwd file. An empty name is root.
 func ids(t *testing.T, passwd, user string) (uid, gid int) {
 	t.Helper()
 	if user == "" {
@@ -251,7 +250,7 @@ func ids(t *testing.T, passwd, user string) (uid, gid int) {
 	return 0, 0
 }
 
-// groups lists the groups that a user is in besides its own, as engines do.
+// groups returns the supplementary groups of a user, as engines do.
 func groups(t *testing.T, group, user string) []int {
 	t.Helper()
 	out := []int{}

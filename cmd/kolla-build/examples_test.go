@@ -47,7 +47,7 @@ func TestExampleGitHub(t *testing.T) {
 	calls(t, text)
 }
 
-// calls holds that an example calls the script that TestNights runs.
+// calls checks that an example calls the script that TestNights runs.
 func calls(t *testing.T, text string) {
 	t.Helper()
 	if !strings.Contains(text, "nightly.sh") {
@@ -55,7 +55,7 @@ func calls(t *testing.T, text string) {
 	}
 }
 
-// known fails for a key of m that is not among the words.
+// known fails for a key of m that is not one of the words.
 func known(t *testing.T, what string, m map[string]any, words string) {
 	t.Helper()
 	for key := range m {
@@ -65,8 +65,8 @@ func known(t *testing.T, what string, m map[string]any, words string) {
 	}
 }
 
-// TestExampleGitLab holds the job's keywords against those of GitLab's reference:
-// its schema is not to be had from a package.
+// TestExampleGitLab compares the job's keywords with those of GitLab's reference, since
+// no package has its schema.
 func TestExampleGitLab(t *testing.T) {
 	_, text := example(t, "gitlab/.gitlab-ci.yml")
 	var ci map[string]any
@@ -86,8 +86,8 @@ func TestExampleGitLab(t *testing.T) {
 	calls(t, text)
 }
 
-// TestExampleZuul holds the job's attributes against those of Zuul's reference,
-// and that the playbooks are there.
+// TestExampleZuul compares the job's attributes with those of Zuul's reference, and
+// checks that the playbooks exist.
 func TestExampleZuul(t *testing.T) {
 	_, text := example(t, "zuul/zuul.yaml")
 	var items []map[string]map[string]any
@@ -143,14 +143,14 @@ func TestExampleSystemd(t *testing.T) {
 	lint(t, analyze, "verify", "--man=no", service, timer)
 	lint(t, analyze, "calendar", "*-*-* 02:17:00")
 	calls(t, text)
-	// The linter is no rubber stamp.
+	// The linter does find mistakes.
 	broken := filepath.Join(t.TempDir(), "kolla-build-nightly.service")
 	if err := os.WriteFile(broken, []byte(strings.Replace(text, "Type=oneshot", "Type=sometimes", 1)), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	out, err := exec.Command(analyze, "verify", "--man=no", broken).CombinedOutput()
 	if err == nil && !strings.Contains(string(out), "sometimes") {
-		t.Errorf("a service of type sometimes is fine with it: %s", out)
+		t.Errorf("it accepts a service of type sometimes: %s", out)
 	}
 }
 

@@ -102,8 +102,8 @@ func (p *pair) python(extra ...string) outcome {
 	return p.start(cmd)
 }
 
-// oracle renders with shared/tools/kolla-oracle where there is one: the same
-// tool, called as everybody else here calls it.
+// oracle returns the command that renders with Kolla's tool: the script kolla-oracle,
+// which KOLLA_ORACLE can name.
 func (p *pair) oracle(out string) *exec.Cmd {
 	script := os.Getenv("KOLLA_ORACLE")
 	if script == "" {
@@ -137,7 +137,7 @@ func (p *pair) start(cmd *exec.Cmd) outcome {
 	return outcome{out.String(), errs.String(), cmd.ProcessState.ExitCode()}
 }
 
-// succeed runs both tools, each with further arguments; neither may fail.
+// succeed runs both tools, each with further arguments. Neither may fail.
 func (p *pair) succeed(python, ours []string) (want, got string) {
 	p.t.Helper()
 	w, g := p.python(python...), p.ours(ours...)
@@ -174,7 +174,7 @@ func (p *pair) tree() {
 	}
 	for path := range a {
 		if _, ok := b[path]; !ok && !(p.noPatches && filepath.Base(path) == "patches") {
-			p.t.Errorf("%s is too much", path)
+			p.t.Errorf("%s should not exist", path)
 		}
 	}
 }
@@ -200,18 +200,18 @@ func (p *pair) exit() {
 	work := p.t.TempDir()
 	w, g := p.python("--template-only", "--work-dir", work+"/python"), p.ours("--template-only", "--work-dir", work+"/ours")
 	if w.code == 0 {
-		p.t.Fatalf("the Python tool takes this: %s", w.stdout)
+		p.t.Fatalf("the Python tool accepts this: %s", w.stdout)
 	}
 	if g.code != w.code {
-		p.t.Errorf("exit status %d, the Python tool's is %d\nit says:\n%s\nwe say:\n%s", g.code, w.code, w.stderr, g.stderr)
+		p.t.Errorf("exit status %d, the Python tool's is %d\nit prints:\n%s\nwe print:\n%s", g.code, w.code, w.stderr, g.stderr)
 	}
 	if len(strings.TrimSpace(g.stderr)) == 0 {
-		p.t.Error("nothing is said")
+		p.t.Error("nothing is printed")
 	}
 }
 
-// refuse compares mistakes which the Python tool tells of, or takes for an empty
-// selection, with an exit status of 0.
+// refuse compares mistakes that the Python tool reports, or treats as an empty
+// selection, with exit status 0.
 func (p *pair) refuse() {
 	w, g := p.python("--list-images"), p.ours("--list-images")
 	if w.code != 0 || imageNames(w.stdout)[0] != "" {
@@ -265,7 +265,7 @@ func kollaProfiles(t *testing.T, kolla string) string {
 	return path
 }
 
-// versionLabel differs: each tool writes its own version.
+// versionLabel is the label with the version of the tool.
 var versionLabel = regexp.MustCompile(`(?m)^LABEL kolla_version=.*$`)
 
 func readTree(t *testing.T, dir string) map[string]string {
@@ -306,8 +306,8 @@ func firstDifference(a, b string) string {
 	return "(its end)"
 }
 
-// imageNames are the names of a numbered list, sorted: the Python tool has them
-// in the file system's order.
+// imageNames returns the names of a numbered list, sorted: the Python tool prints them
+// in the order of the file system.
 func imageNames(list string) []string {
 	var names []string
 	for l := range strings.SplitSeq(strings.TrimSpace(list), "\n") {
@@ -318,7 +318,7 @@ func imageNames(list string) []string {
 	return names
 }
 
-// sortedDot are the lines of a Graphviz file, sorted.
+// sortedDot returns the lines of a Graphviz file, sorted.
 func sortedDot(t *testing.T, path string) string {
 	t.Helper()
 	b, err := os.ReadFile(path)
@@ -330,7 +330,7 @@ func sortedDot(t *testing.T, path string) string {
 	return strings.Join(lines, "\n")
 }
 
-// sortedTree is a JSON tree with every list sorted.
+// sortedTree returns a JSON tree with every list sorted.
 func sortedTree(t *testing.T, s string) string {
 	t.Helper()
 	if strings.TrimSpace(s) == "" {

@@ -26,13 +26,12 @@ import (
 	"github.com/kolla-build/kolla-build/profiles"
 )
 
-// Exit codes. 1 and 2 are upstream's: a build that failed, and a command line
-// that makes no sense.
+// Exit statuses. Like Kolla's tool, 1 is a failure and 2 a usage error.
 const (
 	exitOK          = 0
 	exitFailed      = 1
 	exitUsage       = 2
-	exitBusy        = 75 // EX_TEMPFAIL of sysexits.h: another time it will do
+	exitBusy        = 75 // EX_TEMPFAIL of sysexits.h: try again later
 	exitInterrupted = 130
 )
 
@@ -40,9 +39,9 @@ func main() {
 	os.Exit(run(os.Args[1:], os.Environ(), os.Stdout, os.Stderr))
 }
 
-// sameSignal is how long after the first signal another one says nothing new:
-// timeout(1) signals its child and then its whole group, and a CI system may
-// signal a job's shell and what runs in it. Nobody presses Ctrl-C twice as fast.
+// sameSignal is the time after a signal in which another one is the same request:
+// timeout(1) signals its child and then its process group, and a CI system may signal a
+// shell and its children. Nobody presses Ctrl-C twice that fast.
 const sameSignal = 300 * time.Millisecond
 
 // errInterrupted is the cause of a context that a signal ended.
@@ -64,7 +63,7 @@ func run(args, environ []string, stdout, stderr io.Writer) int {
 	con := &console.Console{Stdout: out, Stderr: stderr, Environ: environ, Version: version}
 	go func() {
 		<-signals
-		con.Notice("stopping; press Ctrl-C again to end at once")
+		con.Notice("stopping; press Ctrl-C again to exit at once")
 		cancel(errInterrupted)
 		for first := time.Now(); time.Since(first) < sameSignal; {
 			<-signals
@@ -93,8 +92,8 @@ func withoutPath(err error) error {
 	return err
 }
 
-// exitCode prints what is left to say about a command's error and returns the
-// program's exit status.
+// exitCode prints a command's error, unless it was reported, and returns the exit
+// status of the program.
 func exitCode(ctx context.Context, err error, con *console.Console) int {
 	switch {
 	case err == nil:
@@ -160,8 +159,8 @@ func usage(cfg *config.Config, err error) error {
 	return err
 }
 
-// withCommand adds to the error for a regular expression that matches nothing
-// the command that may have been meant by it.
+// withCommand adds a hint to the error for a regular expression that matches nothing:
+// the command that may have been meant.
 func withCommand(commands []*command, cfg *config.Config, err error) error {
 	var none *graph.NoMatchError
 	if !errors.As(err, &none) || cfg.Command != "" || len(cfg.Args) == 0 || none.Pattern != cfg.Args[0] {

@@ -43,9 +43,9 @@ func TestScripts(t *testing.T) {
 			env.Setenv("KOLLA_BUILD_DATA_DIR", filepath.Join(env.WorkDir, "data"))
 			env.Setenv("HOME", env.WorkDir)
 			env.Setenv("NO_COLOR", "1")
-			env.Setenv("KOLLA_BUILD_ENGINE", "none") // the machine's own Docker is none of our business
+			env.Setenv("KOLLA_BUILD_ENGINE", "none") // do not use Docker of this machine
 			env.Setenv("SRC", testenv.RepoRoot(t))
-			// Nothing of the machine's own settings reaches a script.
+			// Scripts do not see the settings of this machine.
 			for _, v := range []string{"HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy", "BUILDKIT_HOST", "SOURCE_DATE_EPOCH"} {
 				env.Setenv(v, "")
 			}
@@ -91,15 +91,15 @@ func (s scriptTB) Logf(f string, a ...any)   { s.ts.Logf(f, a...) }
 func (s scriptTB) Fatal(args ...any)         { s.ts.Fatalf("%v", args) }
 func (s scriptTB) Fatalf(f string, a ...any) { s.ts.Fatalf(f, a...) }
 
-// needBuilder makes the pinned buildkitd the one that kolla-build starts.
+// needBuilder makes kolla-build start the pinned buildkitd.
 // Scripts that need one begin with "[!builder] skip".
 func needBuilder(ts *testscript.TestScript, _ bool, _ []string) {
 	ts.Setenv("KOLLA_BUILD_BUILDKITD", testenv.Buildkitd(scriptTB{ts: ts}))
 }
 
 // makeBase writes a busybox base image as an OCI layout: base DIR [FILE=TEXT ...].
-// With platforms=ARCH,ARCH it is an index of one image for each, all with this
-// machine's busybox: what its kernel runs, it runs under any name.
+// With platforms=ARCH,ARCH it is an index with one image for each, all with the busybox
+// of this machine, whose kernel runs it whatever the name of the platform.
 func makeBase(ts *testscript.TestScript, _ bool, args []string) {
 	if len(args) < 1 {
 		ts.Fatalf("usage: base DIR [platforms=ARCH,...] [FILE=TEXT ...]")
@@ -134,7 +134,7 @@ func makeBase(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(p.AppendIndex(idx))
 }
 
-// startRegistry runs an embedded registry for the script's time: registry VAR [DIR].
+// startRegistry runs an embedded registry during the script: registry VAR [DIR].
 func startRegistry(ts *testscript.TestScript, _ bool, args []string) {
 	if len(args) < 1 {
 		ts.Fatalf("usage: registry VAR [DIR]")
@@ -149,16 +149,16 @@ func startRegistry(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Setenv(args[0], s.Addr().String())
 }
 
-// startDockerd runs a Docker daemon for the script's time, with DOCKERD_PID: dockerd.
-// kolla-build finds it by DOCKER_HOST, and takes it where KOLLA_BUILD_ENGINE is taken away.
+// startDockerd runs a Docker daemon during the script and sets DOCKERD_PID: dockerd.
+// kolla-build finds it by DOCKER_HOST and uses it if KOLLA_BUILD_ENGINE is unset.
 func startDockerd(ts *testscript.TestScript, _ bool, args []string) {
 	d := testenv.Dockerd(scriptTB{ts: ts}, "")
 	ts.Setenv("DOCKER_HOST", d.Addr)
 	ts.Setenv("DOCKERD_PID", strconv.Itoa(d.Process.Pid))
 }
 
-// startPodman runs Podman's service for the script's time: podman VAR puts its
-// address into VAR.
+// startPodman runs Podman's service during the script and sets VAR to its address:
+// podman VAR.
 func startPodman(ts *testscript.TestScript, _ bool, args []string) {
 	d, environment := testenv.Podman(scriptTB{ts: ts})
 	ts.Setenv(args[0], d.Addr)
@@ -176,7 +176,7 @@ func serveFiles(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Setenv(args[0], s.URL)
 }
 
-// startSilent listens, accepts, and says nothing: silent VAR.
+// startSilent starts a server that accepts connections and sends nothing: silent VAR.
 func startSilent(ts *testscript.TestScript, _ bool, args []string) {
 	if len(args) != 1 {
 		ts.Fatalf("usage: silent VAR")
@@ -187,7 +187,7 @@ func startSilent(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Setenv(args[0], ln.Addr().String()) // the kernel accepts by itself
 }
 
-// countMatches checks how often a text is in a file: count N TEXT FILE.
+// countMatches checks how many times a file contains a text: count N TEXT FILE.
 func countMatches(ts *testscript.TestScript, _ bool, args []string) {
 	if len(args) != 3 {
 		ts.Fatalf("usage: count N TEXT FILE")
@@ -198,11 +198,10 @@ func countMatches(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-// transcript runs the command lines of a file, each after a "$ ", and writes
-// them with what they answer and their exit status to a second file:
-// transcript CASES GOT. What stands between the lines of CASES is the answer
-// that is wanted: "cmp GOT CASES" compares, and writes it anew with
-// UPDATE_SCRIPTS=1.
+// transcript runs the command lines of a file, each after "$ ", and writes them with
+// their output and exit status to a second file: transcript CASES GOT. CASES contains
+// the expected output as well, so that "cmp GOT CASES" compares them. UPDATE_SCRIPTS=1
+// updates it.
 func transcript(ts *testscript.TestScript, _ bool, args []string) {
 	if len(args) != 2 {
 		ts.Fatalf("usage: transcript CASES GOT")

@@ -13,8 +13,8 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/config"
 )
 
-// TestManPage checks the manual page with mandoc's lint, and its
-// content to the tables.
+// TestManPage checks the manual page with mandoc's lint, and that it has all options and
+// commands.
 func TestManPage(t *testing.T) {
 	mandoc := testenv.Program(t, "mandoc", "mandoc")
 	commands := described(table())
@@ -60,7 +60,7 @@ func TestInstall(t *testing.T) {
 	testenv.Program(t, "make", "make")
 	root, dest := testenv.RepoRoot(t), t.TempDir()
 	work := t.TempDir()
-	// The programs stand ready: what they are built from is not this test's.
+	// The programs are not built in this test.
 	linkSelf(t, filepath.Join(work, "bin", "kolla-build"))
 	linkSelf(t, filepath.Join(work, "bin", "buildkitd"))
 	cmd := exec.Command("make", "-f", filepath.Join(root, "Makefile"), "-o", "build", "install", "DESTDIR="+dest, "PREFIX=/usr")

@@ -21,8 +21,8 @@ import (
 	"github.com/prometheus/common/model"
 )
 
-// nights is a job that runs nightly against a registry and a package repository
-// of the test's own.
+// nights is a job that runs nightly with a registry and a package repository of the
+// test.
 type nights struct {
 	*refreshWorld
 	registry string
@@ -30,10 +30,10 @@ type nights struct {
 	log      *bytes.Buffer // the registry's, a line for each request
 }
 
-// night is what one night has left behind.
+// night is the result of one nightly run.
 type night struct {
 	code   int
-	said   string
+	stderr string
 	built  map[string]string // image to reason
 	kept   []string
 	failed []string
@@ -43,7 +43,7 @@ type night struct {
 	metric map[string]float64
 }
 
-// run runs one night: through the script of the examples, as a CI job does.
+// run runs one nightly run with the script of the examples, as a CI job does.
 func (n *nights) run(args ...string) night {
 	n.t.Helper()
 	script := filepath.Join(testenv.RepoRoot(n.t), "examples/ci/nightly.sh")
@@ -55,7 +55,7 @@ func (n *nights) run(args ...string) night {
 	reports := filepath.Join(n.dir, "reports")
 	cmd.Env = append(os.Environ(), "KOLLA_BUILD="+filepath.Join(n.dir, "kolla-build"), "REPORTS="+reports, "NO_COLOR=1",
 		"KOLLA_BUILD_DATA_DIR="+filepath.Join(n.dir, "data"))
-	// The test binary is the program: testscript.Main knows it by its name.
+	// The test binary is the program under its name, see TestMain.
 	if err := os.Symlink(exe, filepath.Join(n.dir, "kolla-build")); err != nil && !os.IsExist(err) {
 		n.t.Fatal(err)
 	}
@@ -63,7 +63,7 @@ func (n *nights) run(args ...string) night {
 	if cmd.ProcessState == nil {
 		n.t.Fatal(err)
 	}
-	r := night{code: cmd.ProcessState.ExitCode(), said: string(out), built: map[string]string{}}
+	r := night{code: cmd.ProcessState.ExitCode(), stderr: string(out), built: map[string]string{}}
 	n.t.Logf("the night ended with %d:\n%s", r.code, out)
 	latest := filepath.Join(reports, "latest")
 	read := func(file string) string {
@@ -128,7 +128,7 @@ func (n *nights) run(args ...string) night {
 	return r
 }
 
-// tags returns the tags of an image with the digests that they name.
+// tags returns the tags of an image with their digests.
 func (n *nights) tags(image string) map[string]string {
 	n.t.Helper()
 	repo, err := name.NewRepository(n.registry+"/t/"+image, name.Insecure)
@@ -165,8 +165,8 @@ func (n *nights) sameTags(image string, want ...string) map[string]string {
 	return tags
 }
 
-// TestNights is a job's first nights: all is built; nothing moved; a package
-// moved; a build fails half-way; it is mended, and the oldest set goes.
+// TestNights runs the first nights of a job: everything is built; nothing has changed; a
+// package has changed; a build fails; it is repaired, and the oldest set is removed.
 func TestNights(t *testing.T) {
 	w := newRefreshWorld(t)
 	n := &nights{refreshWorld: w, dir: w.dir, log: &bytes.Buffer{}}
@@ -179,35 +179,35 @@ func TestNights(t *testing.T) {
 	n.options = append(n.options, "--registry", n.registry, "--metrics-file", filepath.Join(w.dir, "kolla.prom"))
 	today := time.Now().Format(time.DateOnly)
 
-	// The first night builds all.
-	one := n.run()
-	if one.code != exitOK || len(one.built) != 4 || len(one.kept) != 0 {
-		t.Fatalf("first night: ended with %d, built %v, kept %v", one.code, one.built, one.kept)
+	// The first run builds everything.
+	firstNight := n.run()
+	if firstNight.code != exitOK || len(firstNight.built) != 4 || len(firstNight.kept) != 0 {
+		t.Fatalf("first night: ended with %d, built %v, kept %v", firstNight.code, firstNight.built, firstNight.kept)
 	}
 	first := n.sameTags("leaf", "t", "t-"+today)
 	if first["t"] != first["t-"+today] || first["t"] == "" {
 		t.Errorf("tags: %v", first)
 	}
-	if one.junit.tests != 5 || one.junit.failures+one.junit.errors != 0 || one.metric["kolla_build_images built"] != 4 || one.metric["kolla_build_success"] != 1 {
-		t.Errorf("first night: %+v %v", one.junit, one.metric)
+	if firstNight.junit.tests != 5 || firstNight.junit.failures+firstNight.junit.errors != 0 || firstNight.metric["kolla_build_images built"] != 4 || firstNight.metric["kolla_build_success"] != 1 {
+		t.Errorf("first night: %+v %v", firstNight.junit, firstNight.metric)
 	}
-	if !strings.Contains(one.said, "nightly: 4 of 4 images built; published as t-"+today+" and t; report ") {
-		t.Error("the last line does not say what was published")
+	if !strings.Contains(firstNight.stderr, "nightly: 4 of 4 images built; published as t-"+today+" and t; report ") {
+		t.Error("the last line does not name what was published")
 	}
 
-	// The second finds nothing to do: no builder, no push.
+	// The second has nothing to do: no builder, no push.
 	n.log.Reset()
 	started := filepath.Join(w.dir, "started")
 	put(t, filepath.Join(w.dir, "buildkitd"), []byte("#!/bin/sh\ntouch "+started+"\nexit 1\n"))
 	if err := os.Chmod(filepath.Join(w.dir, "buildkitd"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	two := n.run("--buildkitd", filepath.Join(w.dir, "buildkitd"))
+	secondNight := n.run("--buildkitd", filepath.Join(w.dir, "buildkitd"))
 	if _, err := os.Stat(started); err == nil {
 		t.Error("a night in which nothing changed started a builder")
 	}
-	if two.code != exitOK || len(two.built) != 0 || len(two.kept) != 4 {
-		t.Errorf("second night: ended with %d, built %v, kept %v", two.code, two.built, two.kept)
+	if secondNight.code != exitOK || len(secondNight.built) != 0 || len(secondNight.kept) != 4 {
+		t.Errorf("second night: ended with %d, built %v, kept %v", secondNight.code, secondNight.built, secondNight.kept)
 	}
 	for _, method := range []string{http.MethodPut, http.MethodPost, http.MethodPatch, http.MethodDelete} {
 		if strings.Contains(n.log.String(), method+" ") {
@@ -215,41 +215,40 @@ func TestNights(t *testing.T) {
 		}
 	}
 	if !strings.Contains(n.log.String(), "HEAD ") {
-		t.Errorf("the registry's log shows no requests: the test is blind\n%s", n.log.String())
+		t.Errorf("the log of the registry shows no requests, so the test proves nothing\n%s", n.log.String())
 	}
-	if two.metric["kolla_build_images unchanged"] != 4 || two.junit.tests != 5 || !strings.Contains(two.page, "Nothing to do") || !strings.Contains(two.said, "nothing changed, 4 images") {
-		t.Errorf("second night: %v", two.metric)
+	if secondNight.metric["kolla_build_images unchanged"] != 4 || secondNight.junit.tests != 5 || !strings.Contains(secondNight.page, "Nothing to do") || !strings.Contains(secondNight.stderr, "nothing changed, 4 images") {
+		t.Errorf("second night: %v", secondNight.metric)
 	}
-	// A second set of the same day needs a name of its own in this test only: the
-	// days that a test does not have.
+	// All sets of this test are of the same day, and need different names.
 	n.options = append(n.options, "--retain", "2")
 	publish := func(day string) []string { return []string{"--tag", "t-" + day, "--also-tag", "t"} }
 
-	// On the third a package has moved: what installed it is built, and what
-	// stands on it, and they are named with the versions.
+	// Before the third a package has changed: the images that install it and their
+	// descendants are built, and reported with the versions.
 	w.server.AddDebs(deb("beta", "2"))
-	three := n.run(publish("2999-01-03")...)
-	if three.code != exitOK || len(three.built) != 2 || three.built["app"] != "package beta 1 → 2" || three.built["leaf"] != "parent app is built" {
-		t.Errorf("third night: ended with %d, built %v", three.code, three.built)
+	thirdNight := n.run(publish("2999-01-03")...)
+	if thirdNight.code != exitOK || len(thirdNight.built) != 2 || thirdNight.built["app"] != "package beta 1 → 2" || thirdNight.built["leaf"] != "parent app is built" {
+		t.Errorf("third night: ended with %d, built %v", thirdNight.code, thirdNight.built)
 	}
-	if !strings.Contains(strings.Join(strings.Fields(three.json), ""), `"packages":[{"name":"beta","from":"1","to":"2"}]`) {
-		t.Errorf("the summary does not name the package:\n%s", three.json)
+	if !strings.Contains(strings.Join(strings.Fields(thirdNight.json), ""), `"packages":[{"name":"beta","from":"1","to":"2"}]`) {
+		t.Errorf("the summary does not name the package:\n%s", thirdNight.json)
 	}
-	if !strings.Contains(three.page, `<tr><th scope="row">beta</th><td><code>1</code></td><td><code>2</code></td><td>app, leaf</td></tr>`) {
+	if !strings.Contains(thirdNight.page, `<tr><th scope="row">beta</th><td><code>1</code></td><td><code>2</code></td><td>app, leaf</td></tr>`) {
 		t.Error("the page does not name the package")
 	}
-	if three.metric["kolla_build_package_changes"] != 2 || three.metric["kolla_build_image_package_changes leaf"] != 1 || !strings.Contains(three.said, "packages: beta 1 → 2; published as t-2999-01-03 and t;") {
-		t.Errorf("third night: %v", three.metric)
+	if thirdNight.metric["kolla_build_package_changes"] != 2 || thirdNight.metric["kolla_build_image_package_changes leaf"] != 1 || !strings.Contains(thirdNight.stderr, "packages: beta 1 → 2; published as t-2999-01-03 and t;") {
+		t.Errorf("third night: %v", thirdNight.metric)
 	}
 	third := n.sameTags("leaf", "t", "t-"+today, "t-2999-01-03")
 	if third["t"] == first["t"] || third["t"] != third["t-2999-01-03"] || third["t-"+today] != first["t"] {
 		t.Errorf("tags: %v, before %v", third, first)
 	}
 	if other := n.sameTags("other", "t", "t-"+today, "t-2999-01-03"); other["t"] != other["t-"+today] {
-		t.Errorf("an image that did not move has other digests: %v", other)
+		t.Errorf("an unchanged image has another digest: %v", other)
 	}
 
-	// The fourth fails half-way: every tag stays, and the reports say why.
+	// The fourth fails: no tag changes, and the reports show why.
 	broken := filepath.Join(w.dir, "tree/leaf/Dockerfile.j2")
 	text, err := os.ReadFile(broken)
 	if err != nil {
@@ -257,25 +256,25 @@ func TestNights(t *testing.T) {
 	}
 	w.server.AddDebs(deb("beta", "3"))
 	put(t, broken, append(text, "RUN echo no luck tonight; exit 7\n"...))
-	four := n.run(publish("2999-01-04")...)
-	if four.code != exitFailed || four.built["app"] == "" || !slices.Equal(four.failed, []string{"leaf"}) {
-		t.Errorf("fourth night: ended with %d, built %v, failed %v", four.code, four.built, four.failed)
+	fourthNight := n.run(publish("2999-01-04")...)
+	if fourthNight.code != exitFailed || fourthNight.built["app"] == "" || !slices.Equal(fourthNight.failed, []string{"leaf"}) {
+		t.Errorf("fourth night: ended with %d, built %v, failed %v", fourthNight.code, fourthNight.built, fourthNight.failed)
 	}
 	for _, image := range []string{"app", "leaf", "other"} {
 		n.sameTags(image, "t", "t-"+today, "t-2999-01-03")
 	}
 	if now := n.tags("leaf"); now["t"] != third["t"] {
-		t.Errorf("the moving tag has moved: %v", now)
+		t.Errorf("the floating tag has changed: %v", now)
 	}
-	if four.junit.failures != 1 || four.metric["kolla_build_success"] != 0 || four.metric["kolla_build_image_failed leaf"] != 1 || !strings.Contains(four.page, "no luck tonight") || !strings.Contains(four.said, "nightly: 1 of 4 images failed (leaf); no tag was changed;") {
-		t.Errorf("fourth night: %+v %v", four.junit, four.metric)
+	if fourthNight.junit.failures != 1 || fourthNight.metric["kolla_build_success"] != 0 || fourthNight.metric["kolla_build_image_failed leaf"] != 1 || !strings.Contains(fourthNight.page, "no luck tonight") || !strings.Contains(fourthNight.stderr, "nightly: 1 of 4 images failed (leaf); no tag was changed;") {
+		t.Errorf("fourth night: %+v %v", fourthNight.junit, fourthNight.metric)
 	}
 
-	// It is mended: the new set is whole, and the oldest goes.
+	// It is repaired: the new set is complete, and the oldest one is removed.
 	put(t, broken, text)
-	five := n.run(publish("2999-01-05")...)
-	if five.code != exitOK || five.built["leaf"] == "" || five.built["app"] != "" {
-		t.Errorf("fifth night: ended with %d, built %v", five.code, five.built)
+	fifthNight := n.run(publish("2999-01-05")...)
+	if fifthNight.code != exitOK || fifthNight.built["leaf"] == "" || fifthNight.built["app"] != "" {
+		t.Errorf("fifth night: ended with %d, built %v", fifthNight.code, fifthNight.built)
 	}
 	fifth := n.sameTags("leaf", "t", "t-2999-01-03", "t-2999-01-05")
 	if app := n.tags("app"); fifth["t"] == third["t"] || app["t"] != app["t-2999-01-05"] || app["t"] == app["t-2999-01-03"] {

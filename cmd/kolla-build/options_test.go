@@ -14,18 +14,18 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/config"
 )
 
-// effect is how a test shows what an option does, not only that it is read.
+// effect is how a test shows the effect of an option, not only that it is read.
 type effect struct {
-	// args are given to kolla-build; with them the outcome matches want, and
-	// without the option, or with without in its place, it does not.
+	// With args, the outcome matches want; without the option, or with without
+	// instead of args, it does not.
 	args, without string
 	want          string // a regular expression
 	look          look
-	// held names a test elsewhere, as FILE: TEXT; the text must be in the file.
+	// held is a test elsewhere, as FILE: TEXT. The file must contain the text.
 	held string
 }
 
-// look says where the outcome of a command line is seen.
+// look is where the outcome of a command line appears.
 type look int
 
 const (
@@ -34,10 +34,10 @@ const (
 	inNote                 // a warning, as the option does nothing else
 )
 
-// effects has every option of the table. An option without a test that shows its
-// effect does not belong into the table.
+// effects contains every option of the table. An option without a test that shows its
+// effect does not belong in the table.
 var effects = map[string]effect{
-	// What to build.
+	// Selection.
 	"regex":              {args: "--list-images base", without: "--list-images", want: `1 : base\n\z`, look: inOutput},
 	"profile":            {args: "--list-images --config-file my.conf --profile mine", without: "--list-images --config-file my.conf", want: `1 : base\n\z`, look: inOutput},
 	"skip-parents":       {held: "testdata/script/plan_push.txt: --skip-parents"},
@@ -88,7 +88,7 @@ var effects = map[string]effect{
 	"build-args":        {held: "testdata/script/options_build.txt: --build-args"},
 	"maintainer":        {args: "--maintainer somebody", want: "maintainer=somebody"},
 
-	// Names and pushing.
+	// Names, tags and publication.
 	"registry":          {args: "--registry localhost:4000", want: "FROM localhost:4000/kolla/base:"},
 	"namespace":         {args: "--namespace team/x", want: "FROM team/x/base:"},
 	"image-name-prefix": {args: "--image-name-prefix pre-", want: "FROM kolla/pre-base:"},
@@ -121,7 +121,7 @@ var effects = map[string]effect{
 	"squash-tmp-dir": {args: "--list-images --squash-tmp-dir x", want: "warning: squash-tmp-dir has no effect", look: inNote},
 	"network_mode":   {held: "testdata/script/options_build.txt: --network_mode none"},
 
-	// The builder and the store.
+	// BuildKit, store and engines.
 	"engine":           {held: "testdata/script/engine_docker.txt: --engine"},
 	"podman_base_url":  {held: "testdata/script/engine_podman.txt: --podman_base_url"},
 	"buildkit":         {args: "--list-images --nobuildkit", want: "warning: --nobuildkit has no effect", look: inNote},
@@ -132,7 +132,7 @@ var effects = map[string]effect{
 	"min-free":         {held: "pkg/build/buildkit/cache_test.go: MinFree"},
 	"data-dir":         {held: "testdata/script/options_base.txt: --data-dir"},
 
-	// What is shown.
+	// Output and reports.
 	"progress":          {held: "testdata/script/options_build.txt: --progress json"},
 	"quiet":             {held: "testdata/script/options_build.txt: --quiet"},
 	"debug":             {held: "testdata/script/options_build.txt: --debug"},
@@ -145,7 +145,7 @@ var effects = map[string]effect{
 	"metrics-file":      {held: "testdata/script/report_files.txt: --metrics-file"},
 	"report-dir":        {held: "testdata/script/report_files.txt: --report-dir"},
 
-	// The configuration itself.
+	// Configuration.
 	"config-file":     {args: "--config-file my.conf", want: "maintainer=of my.conf"},
 	"config-dir":      {args: "--config-dir conf.d", want: "maintainer=of conf.d"},
 	"strict":          {held: "testdata/script/errors_config.txt: --strict"},
@@ -153,13 +153,13 @@ var effects = map[string]effect{
 	"help":            {args: "--help", without: "--list-images", want: "Usage: kolla-build", look: inOutput},
 	"version":         {args: "--version", without: "--list-images", want: "kolla-build devel", look: inOutput},
 
-	// Those of older releases.
+	// Options of older releases.
 	"include-header": {args: "--include-header header", want: "FROM debian:trixie\n(.*\n)*# of the header|# of the header\n(.*\n)*FROM debian:trixie"},
 	"include-footer": {args: "--include-footer footer", want: "# of the footer"},
 	"infra-rename":   {args: "--list-images --infra-rename", want: "warning: --infra-rename has no effect", look: inNote},
 }
 
-// effectFiles are the working directory of the command lines in effects.
+// effectFiles are the files in the working directory of the command lines in effects.
 var effectFiles = map[string]string{
 	"tree/base/Dockerfile.j2": `FROM {{ base_image }}:{{ base_distro_tag }}
 # distro={{ base_distro }} arch={{ base_arch }}/{{ debian_arch }} type={{ base_package_type }} manager={{ distro_package_manager }}
@@ -184,8 +184,8 @@ var effectFiles = map[string]string{
 	"repos.yaml":               "debian:\n  extra:\n    name: extra\n    url: https://repo.example.org/debian\n    suite: trixie\n    component: main\n    gpg_key: extra.asc\n",
 }
 
-// TestEveryOptionHasAnEffect holds that each option of the table has a test
-// that shows what it does, and makes those that need no builder.
+// TestEveryOptionHasAnEffect checks that each option of the table has a test that shows
+// its effect, and runs those that need no builder.
 func TestEveryOptionHasAnEffect(t *testing.T) {
 	for _, o := range config.Options() {
 		if _, ok := effects[o.Name]; !ok {
@@ -213,7 +213,7 @@ func TestEveryOptionHasAnEffect(t *testing.T) {
 				file, text, _ := strings.Cut(e.held, ": ")
 				data, err := os.ReadFile(filepath.Join(root, file))
 				if err != nil || !bytes.Contains(data, []byte(text)) {
-					t.Errorf("%s does not hold it: %q is not there (%v)", file, text, err)
+					t.Errorf("%s does not contain %q (%v)", file, text, err)
 				}
 				return
 			}
@@ -232,7 +232,7 @@ func TestEveryOptionHasAnEffect(t *testing.T) {
 	}
 }
 
-// leaveOut takes an option and its value out of a command line.
+// leaveOut removes an option and its value from a command line.
 func leaveOut(args, name string) string {
 	words := strings.Fields(args)
 	o := config.Lookup(name)
@@ -244,7 +244,7 @@ func leaveOut(args, name string) string {
 	return strings.Join(slices.Delete(words, at, at+n), " ")
 }
 
-// whatIsSeen runs a command line and returns what there is to see.
+// whatIsSeen runs a command line and returns its outcome.
 func whatIsSeen(t *testing.T, where look, args string) string {
 	t.Helper()
 	dir := t.TempDir()

@@ -19,8 +19,7 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// countingProxy is a proxy that remembers which packages and package lists were
-// asked for through it.
+// countingProxy is a proxy that records the requests for packages and package lists.
 func countingProxy(t *testing.T) (address string, asked func() (debs, lists []string)) {
 	t.Helper()
 	var mu sync.Mutex
@@ -57,9 +56,9 @@ func countingProxy(t *testing.T) (address string, asked func() (debs, lists []st
 	}
 }
 
-// TestPackageCache installs the same packages from Debian's archive in two
-// images whose steps clean up after themselves, as templates do that know of no
-// cache: the second one downloads nothing.
+// TestPackageCache installs the same packages from Debian's archive in two images whose
+// steps remove the package cache, as many templates do. The second one downloads
+// nothing.
 func TestPackageCache(t *testing.T) {
 	dir := t.TempDir()
 	buildkitd := testenv.Buildkitd(t)
@@ -88,11 +87,11 @@ func TestPackageCache(t *testing.T) {
 	}
 	build("one", "--package-cache")
 	if debs, lists := asked(); len(debs) < 3 || len(lists) == 0 {
-		t.Fatalf("the first image asked for %d packages and %d lists: the proxy sees nothing", len(debs), len(lists))
+		t.Fatalf("the first image requested %d packages and %d lists: the proxy is not used", len(debs), len(lists))
 	}
 	build("two", "--package-cache")
 	if debs, lists := asked(); len(debs) > 0 || len(lists) > 0 {
-		t.Errorf("the second image asked for what the first had fetched: %q %q", debs, lists)
+		t.Errorf("the second image downloaded what the first one had: %q %q", debs, lists)
 	}
 	for _, image := range []string{"one", "two"} {
 		files := lastLayer(t, data, "packages/"+image+":t")
@@ -106,12 +105,11 @@ func TestPackageCache(t *testing.T) {
 			}
 		}
 	}
-	// The cache decides nothing about what an image is: without the option there
-	// is nothing to do.
+	// The cache is not part of an image's key: without the option nothing is built.
 	build("two", "--buildkitd", testenv.Program(t, "false", "coreutils")) // no builder at all
 }
 
-// lastLayer lists the files of a stored image's last layer.
+// lastLayer returns the files of a stored image's last layer.
 func lastLayer(t *testing.T, data, name string) []string {
 	t.Helper()
 	s, err := store.Open(filepath.Join(data, "store"))

@@ -15,8 +15,8 @@ import (
 	"github.com/kolla-build/kolla-build/internal/testenv"
 )
 
-// refreshWorld is a small tree on a real Debian whose packages come from a
-// repository that the test moves.
+// refreshWorld is a small tree on a real Debian whose packages come from a repository
+// that the test changes.
 type refreshWorld struct {
 	t       *testing.T
 	dir     string
@@ -37,7 +37,7 @@ func newRefreshWorld(t *testing.T) *refreshWorld {
 	}
 	t.Cleanup(func() { w.server.Close() })
 	w.server.AddDebs(deb("alpha", "1"), deb("beta", "1"), deb("gamma", "1"))
-	// What is removed says when and on which machine it was installed.
+	// The removed files contain the time and the machine of the installation.
 	install := func(p string) string {
 		return "RUN apt-get update && apt-get install -y " + p + " && rm -rf /var/log/apt /var/log/dpkg.log /var/log/alternatives.log " +
 			"/var/lib/apt/lists/* /var/cache/apt/* /var/lib/dpkg/*-old /var/cache/debconf/*-old /var/cache/ldconfig/aux-cache\n"
@@ -53,7 +53,7 @@ func newRefreshWorld(t *testing.T) *refreshWorld {
 	} {
 		put(t, filepath.Join(tree, image, "Dockerfile.j2"), []byte(text))
 	}
-	// Bootstrapping takes longest: whoever works on this test keeps its result.
+	// Bootstrapping takes longest, so its result can be kept while working on this test.
 	base := os.Getenv("KOLLA_TEST_STANDIN_DATA")
 	if base == "" {
 		base = filepath.Join(w.dir, "bootstrapped")
@@ -65,7 +65,7 @@ func newRefreshWorld(t *testing.T) *refreshWorld {
 	return w
 }
 
-// use makes a data directory the one of what follows.
+// use selects the data directory of the following commands.
 func (w *refreshWorld) use(data string) {
 	w.options = append(w.options, "--data-dir", filepath.Join(w.dir, data))
 }
@@ -131,14 +131,14 @@ func (w *refreshWorld) want(got, want string) {
 	}
 }
 
-// A repository moves, and the images that installed what moved are built again,
-// with what stands on them: nobody else, and nobody without --refresh.
+// When packages of a repository change, the images that install them and their
+// descendants are rebuilt, no others, and none without --refresh.
 func TestRefresh(t *testing.T) {
 	w := newRefreshWorld(t)
 	w.want(w.build("--refresh"), "app base leaf other")
 	w.want(w.build("--refresh"), "")
 
-	// What apt installs is the same on another builder.
+	// apt installs the same on another builder.
 	first := w.plan()
 	w.use("elsewhere")
 	w.want(w.build(), "app base leaf other")
@@ -165,7 +165,7 @@ func TestRefresh(t *testing.T) {
 	w.want(w.build(), "")
 	w.want(w.build("--refresh"), "")
 
-	// A download that no checksum pins is an input, too.
+	// A download without a checksum is an input as well.
 	w.server.SetFile("thing", []byte("2"))
 	w.want(w.build(), "")
 	if it, want := w.plan("--refresh")["other"], "ADD "+w.server.URL()+"/files/thing changed"; it.Reason != want {
@@ -174,8 +174,8 @@ func TestRefresh(t *testing.T) {
 	w.want(w.build("--refresh"), "other")
 	w.want(w.build("--refresh"), "")
 
-	// A run that dies between having an image and saying so: the next one finds
-	// the old set whole, and with --refresh the new one, and builds nothing.
+	// A run ends after storing an image and before recording it. The next run finds the
+	// old set complete, with --refresh the new one, and builds nothing.
 	states := filepath.Join(w.dir, "data/inputs.json")
 	before, err := os.ReadFile(states)
 	if err != nil {
@@ -198,22 +198,22 @@ func TestRefresh(t *testing.T) {
 		}
 	}
 
-	// A repository that does not answer is no reason to build, and is named.
+	// A repository that does not answer causes no build, and is reported.
 	w.server.Close()
 	p = w.plan("--refresh", "--retries", "0")
 	if it := p["app"]; it.Action != "keep" || !strings.Contains(it.Reason, "packages not compared") || !strings.Contains(it.Reason, w.server.URL()) {
 		t.Errorf("plan of app: %+v", it)
 	}
 	if s := runBuild(t, append([]string{"--refresh", "--retries", "0", "--format", "none"}, w.options...), exitOK); !strings.Contains(s, "3 images were kept without knowing whether their inputs changed") {
-		t.Errorf("the summary does not say what was not compared")
+		t.Errorf("the summary does not name what was not compared")
 	}
 	if s := p["stderr"].Reason; strings.Count(s, "images that use it are kept") != 1 {
 		t.Errorf("standard error: %s", s)
 	}
 }
 
-// Images whose packages are rpm's: a database that rpm wrote, a repository that
-// createrepo_c made. What builds them does not matter here.
+// Images with rpm packages: the database is written by rpm, the repository by
+// createrepo_c. How they are built does not matter here.
 func TestRefreshRPM(t *testing.T) {
 	w := &refreshWorld{t: t, dir: t.TempDir(), buildkitd: testenv.Buildkitd(t)}
 	rpm := testenv.Program(t, "rpm", "rpm")
@@ -229,7 +229,7 @@ func TestRefreshRPM(t *testing.T) {
 		if err := standin.WriteRPMs(repo, standin.RPM{Name: "alpha", Version: alpha}, standin.RPM{Name: "beta", Version: beta}); err != nil {
 			t.Fatal(err)
 		}
-		// The server tells by the file's time, in seconds: two moves in one would be one.
+		// The server compares the file's time in seconds, so changes must be a second apart.
 		moves = moves.Add(time.Minute)
 		if err := os.Chtimes(filepath.Join(repo, "repodata/repomd.xml"), moves, moves); err != nil {
 			t.Fatal(err)

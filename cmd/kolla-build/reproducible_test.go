@@ -27,8 +27,8 @@ func writeBusybox(t *testing.T, dir string) {
 	}
 }
 
-// Two builds of the same inputs on two builders that know nothing of each
-// other, at different times, give the same images to the last byte.
+// Two builds of the same inputs, on independent builders and at different times, give
+// identical images.
 func TestReproducible(t *testing.T) {
 	buildkitd := testenv.Buildkitd(t)
 	dir := t.TempDir()
@@ -43,7 +43,7 @@ func TestReproducible(t *testing.T) {
 		"mid/Dockerfile.j2": "FROM {{ namespace }}/base:{{ tag }}\nRUN for i in $(seq 300); do echo $i > /var/lib/nova/$i; done; rm /etc/conf/nova.conf; ls -s /bin/sh || true\n" +
 			"ENV A=b\nRUN cp /bin/busybox /usr/bin/again && touch /var/lib/nova/a\n",
 		"leaf/Dockerfile.j2": "FROM {{ namespace }}/mid:{{ tag }}\nRUN chmod 755 /var/lib/nova && cat /etc/passwd > /etc/passwd2\nUSER nova\n",
-		// A tree's times are the checkout's, and decide nothing.
+		// The times of files in the tree have no effect.
 		"leaf2/Dockerfile.j2": "FROM {{ namespace }}/mid:{{ tag }}\nCOPY . /src\n",
 		"leaf2/file":          "x\n",
 	} {
@@ -77,18 +77,18 @@ func TestReproducible(t *testing.T) {
 	if second := digests("two"); second != first {
 		t.Errorf("built\n%sand then\n%s", first, second)
 	}
-	// A builder that has lost its cache comes to the same.
+	// A builder without its cache gives the same images.
 	if third := digests("one", "--nocache"); third != first {
 		t.Errorf("built\n%sand without cache\n%s", first, third)
 	}
-	// It is the clamping that does it: this test can fail.
+	// Without clamping they differ, so the test proves something.
 	if without := digests("three", "--noclamp-times"); without == first {
 		t.Error("without clamping, times make no difference")
 	}
 }
 
-// fileOf returns a file of an image in a data directory's store, and fails the
-// test if the image's environment has what only steps shall see.
+// fileOf returns a file of an image in the store of a data directory. It fails the test
+// if the image's environment has variables that are for steps only.
 func fileOf(t *testing.T, data, image, path string) string {
 	t.Helper()
 	s, err := store.Open(filepath.Join(data, "store"))

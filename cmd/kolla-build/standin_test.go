@@ -9,12 +9,12 @@ import (
 	"github.com/kolla-build/kolla-build/internal/standin"
 )
 
-// TestStandin types what this project is for, `kolla-build -b ubuntu nova zun`
-// and `kolla-build --profile containers --push`, where Ubuntu's mirror, PyPI
-// and the source archives are not to be had: on a base that says it is Ubuntu,
-// with everything that our templates fetch served by this test. Templates,
-// BuildKit, apt, dpkg, Python, pip, git and the registry are the real ones, and
-// only the user's own means point them here: kolla-build.conf and --base-image.
+// TestStandin runs `kolla-build -b ubuntu nova zun` and `kolla-build --profile
+// containers --push` where Ubuntu's mirror, PyPI and the source archives are not
+// reachable: on a base image that identifies as Ubuntu, with everything that our
+// templates download served by this test. Templates, BuildKit, apt, dpkg, Python, pip,
+// git and the registry are real, and only users' means direct them to the test:
+// kolla-build.conf and --base-image.
 func TestStandin(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds real images: minutes")
@@ -22,14 +22,14 @@ func TestStandin(t *testing.T) {
 	w := newStandinWorld(t)
 	t.Run("ubuntu", w.testUbuntu)
 	t.Run("rocky", w.testRocky)
-	// Of the others that have rpm, only what differs.
+	// Of the other rpm distributions, only what differs.
 	t.Run("centos", func(t *testing.T) { w.testRPM(t, "centos", "stream10", "^base$", "^memcached$") })
 	t.Run("oraclelinux", func(t *testing.T) { w.testRPM(t, "oraclelinux", "10", "^base$", "^memcached$") })
 }
 
 func (w *standinWorld) testUbuntu(t *testing.T) {
 	w.makeUbuntu(t)
-	// The line, and nothing but what says where the stand-ins are.
+	// The command line, and besides it only where the stand-ins are.
 	summary := filepath.Join(w.dir, "summary.json")
 	line := append([]string{"-b", "ubuntu", "nova", "zun"}, w.options(summary)...)
 	runBuild(t, line, exitOK)
@@ -45,9 +45,8 @@ func (w *standinWorld) testUbuntu(t *testing.T) {
 	s = readSummary(t, summary)
 	s.check(t, want, true)
 
-	// The other line: a profile of the user's own, pushed to the registry that
-	// kolla-build.conf names. What is common with the images above is not built
-	// again.
+	// The other command line: a user's profile, pushed to the registry of
+	// kolla-build.conf. Images that were built above are not built again.
 	runBuild(t, append([]string{"--profile", "containers", "--push"}, w.options(summary)...), exitOK)
 	containers := imagesOfTree(t, "zun", "magnum", "heat")
 	s = readSummary(t, summary)
@@ -62,7 +61,7 @@ func (w *standinWorld) testUbuntu(t *testing.T) {
 		w.checkConfig(t, w.pull(t, "kolla/"+image+":t"), image, "ubuntu")
 	}
 
-	// Pushing what was built before needs no builder.
+	// Pushing images that are built needs no builder.
 	push := append([]string{"-b", "ubuntu", "nova", "--push"}, w.options(summary)...)
 	runBuild(t, append([]string{"--buildkitd", "/bin/false"}, without(push, "--buildkitd", w.buildkitd)...), exitOK)
 	s = readSummary(t, summary)
@@ -75,8 +74,8 @@ func (w *standinWorld) testUbuntu(t *testing.T) {
 	w.checkFailures(t)
 }
 
-// testRPM goes the same way with dnf and rpm. What cannot be built there is left
-// out, and said.
+// testRPM does the same with dnf and rpm. Images that cannot be built there are
+// skipped and reported.
 func (w *standinWorld) testRPM(t *testing.T, distro, tag string, regexes ...string) {
 	t.Helper()
 	w.makeRPM(t, distro, tag, regexes)
@@ -108,7 +107,7 @@ func (w *standinWorld) testRocky(t *testing.T) {
 	}
 }
 
-// checkNova looks into nova's images and starts one.
+// checkNova checks nova's images and starts one.
 func (w *standinWorld) checkNova(t *testing.T) {
 	t.Helper()
 	for _, image := range []string{"nova-api", "nova-compute", "nova-libvirt", "nova-scheduler"} {
@@ -119,10 +118,10 @@ func (w *standinWorld) checkNova(t *testing.T) {
 	has := inImage(t, api,
 		venv+"bin/nova-manage", venv+"bin/nova-rootwrap",
 		venv+"lib/python3.13/site-packages/nova-"+standin.ProjectVersion+".dist-info/METADATA",
-		// The constraint's version, and the index's where there is none.
+		// The version of the constraint or, without one, of the index.
 		venv+"lib/python3.13/site-packages/oslo_config-"+standin.OldVersion+".dist-info/METADATA",
 		venv+"lib/python3.13/site-packages/oslo_db-"+standin.NewVersion+".dist-info/METADATA",
-		// Plugins: one that every installation has, and one from a git repository.
+		// Plugins: a default one, and one from a git repository.
 		venv+"lib/python3.13/site-packages/blazar_nova-"+standin.ProjectVersion+".dist-info/METADATA",
 		venv+"lib/python3.13/site-packages/nova_standin-3.2.1.dist-info/METADATA",
 		"etc/nova/rootwrap.conf", "etc/nova/nova_api_audit_map.conf", "etc/sudoers.d/kolla_nova_sudoers",
@@ -145,8 +144,8 @@ func (w *standinWorld) checkNova(t *testing.T) {
 	}
 }
 
-// checkContainers looks at what came from places of the user's own, and starts
-// a service that runs as a user.
+// checkContainers checks what came from users' places, and starts a service that runs as
+// a user.
 func (w *standinWorld) checkContainers(t *testing.T) {
 	t.Helper()
 	if got := inImage(t, w.pull(t, "kolla/magnum-conductor:t"), "usr/local/bin/helm")["usr/local/bin/helm"]; got != "helm\n" {
@@ -160,8 +159,8 @@ func (w *standinWorld) checkContainers(t *testing.T) {
 	}
 }
 
-// checkFailures holds what a user is told where a site lacks something: what it
-// is, and where it was asked for. Images that need nothing of it are built.
+// checkFailures checks the errors at a site that lacks something: what is missing, and
+// where it was requested. Images that do not need it are built.
 func (w *standinWorld) checkFailures(t *testing.T) {
 	t.Helper()
 	addition := filepath.Join(w.dir, "append.j2")

@@ -27,7 +27,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/registry/server"
 )
 
-// standinWorld is what the lines meet: base images, a server, a registry.
+// standinWorld is the environment of the command lines: base images, a server, a registry.
 type standinWorld struct {
 	dir, data string
 	buildkitd string
@@ -40,7 +40,7 @@ func newStandinWorld(t *testing.T) *standinWorld {
 	t.Helper()
 	w := &standinWorld{dir: t.TempDir(), buildkitd: testenv.Buildkitd(t)}
 	testenv.Program(t, "mmdebstrap", "mmdebstrap")
-	// Bootstrapping takes longest: whoever works on this test keeps its result.
+	// Bootstrapping takes longest, so its result can be kept while working on this test.
 	if w.data = os.Getenv("KOLLA_TEST_STANDIN_DATA"); w.data == "" {
 		w.data = filepath.Join(w.dir, "data")
 	}
@@ -54,7 +54,7 @@ func newStandinWorld(t *testing.T) *standinWorld {
 	helm, cni := standin.TarGz("", map[string]string{"linux-amd64/helm": "helm\n", "linux-arm64/helm": "helm\n"}),
 		standin.TarGz("./", map[string]string{"loopback": "loopback\n", "bridge": "bridge\n"})
 	requirements := standin.Project{Name: "requirements", Version: "master", Files: map[string]string{
-		// Only one of them is what the index would give anyway.
+		// Only one of them is the version that the index has anyway.
 		"upper-constraints.txt": "oslo.config===" + standin.OldVersion + "\novs===9.9.9\nPyYAML===" + standin.OldVersion + "\noslo.log===" + standin.NewVersion + "\n",
 	}}
 	magnum := standin.AnyProject("magnum")
@@ -122,13 +122,12 @@ reference = main
 	return w
 }
 
-// Which programs the templates' steps run for real; the package manager comes
-// beside them.
+// The real programs that steps of the templates run, besides the package manager.
 const tools = "adduser ca-certificates curl dumb-init git iproute2 netbase patch procps python3-pip python3-venv python3-yaml sudo"
 
-// makeBase builds and pushes standin/DISTRO:TAG with kolla-build itself: Debian
-// with real programs from Debian's own mirror, and then files that say that it
-// is another distribution, which has nothing but this test to install from.
+// makeBase builds and pushes standin/DISTRO:TAG with kolla-build itself: Debian with real
+// programs from Debian's mirror, and files that identify it as another distribution,
+// whose only package repository is this test.
 func (w *standinWorld) makeBase(t *testing.T, distro, tag, osRelease, programs string, files map[string]string) {
 	t.Helper()
 	tree := filepath.Join(w.dir, "tree-"+distro)
@@ -153,7 +152,8 @@ func (w *standinWorld) makeBase(t *testing.T, distro, tag, osRelease, programs s
 		"--data-dir", w.data, "--buildkitd", w.buildkitd, "--logs-dir", filepath.Join(w.dir, "base-logs"), "--progress", "plain"}, exitOK)
 }
 
-// wanted returns the packages that rendered Dockerfiles hand to a command, with the files that later steps of the templates edit.
+// wanted returns the packages that rendered Dockerfiles pass to a command, with the files
+// that later steps edit.
 func (w *standinWorld) wanted(t *testing.T, distro, command string, regexes ...string) map[string]map[string]string {
 	t.Helper()
 	edited := map[string]map[string]string{
@@ -185,8 +185,8 @@ func (w *standinWorld) wanted(t *testing.T, distro, command string, regexes ...s
 	return packages
 }
 
-// makeUbuntu makes a base and a repository with a package for each name that
-// our Dockerfiles want and that the base does not have for real.
+// makeUbuntu makes a base image and a repository with a package for each name that our
+// Dockerfiles install and the base image does not have.
 func (w *standinWorld) makeUbuntu(t *testing.T) {
 	t.Helper()
 	w.makeBase(t, "ubuntu", "24.04", "PRETTY_NAME=\"Ubuntu 24.04 LTS\"\nNAME=\"Ubuntu\"\nVERSION_ID=\"24.04\"\nVERSION_CODENAME=noble\nID=ubuntu\nID_LIKE=debian\n",
@@ -201,22 +201,22 @@ func (w *standinWorld) makeUbuntu(t *testing.T) {
 	w.server.AddDebs(debs...)
 }
 
-// osReleases are those of the RPM distributions, as far as our steps read them.
+// osReleases are the parts of /etc/os-release of the rpm distributions that steps read.
 var osReleases = map[string]string{
 	"rocky":       "PRETTY_NAME=\"Rocky Linux 10.0 (Red Quartz)\"\nNAME=\"Rocky Linux\"\nVERSION_ID=\"10.0\"\nID=\"rocky\"\nID_LIKE=\"rhel centos fedora\"\n",
 	"centos":      "PRETTY_NAME=\"CentOS Stream 10 (Coughlan)\"\nNAME=\"CentOS Stream\"\nVERSION_ID=\"10\"\nID=\"centos\"\nID_LIKE=\"rhel fedora\"\n",
 	"oraclelinux": "PRETTY_NAME=\"Oracle Linux Server 10.0\"\nNAME=\"Oracle Linux Server\"\nVERSION_ID=\"10.0\"\nID=\"ol\"\nID_LIKE=\"fedora\"\n",
 }
 
-// makeRPM does so with Debian's dnf and rpm. rpm's database is empty: the
-// programs are known to dpkg alone, so every package is a stand-in.
+// makeRPM does the same with Debian's dnf and rpm. The database of rpm is empty, because
+// only dpkg knows the programs; so every package is a stand-in.
 func (w *standinWorld) makeRPM(t *testing.T, distro, tag string, images []string) {
 	t.Helper()
 	testenv.Program(t, "rpmbuild", "rpm")
 	testenv.Program(t, "createrepo_c", "createrepo-c")
 	w.makeBase(t, distro, tag, osReleases[distro], "dnf dnf-plugins-core rpm", map[string]string{
 		"etc/yum.repos.d/" + distro + ".repo": w.server.RPMRepo("baseos", "appstream", "crb"),
-		// Debian's dnf has this plugin on, and nothing that it needs.
+		// Debian's dnf enables this plugin without what it needs.
 		"etc/dnf/plugins/local.conf": "[main]\nenabled = 0\n",
 		"etc/pam.d/system-auth":      "session     required      pam_limits.so\n-session     optional      pam_systemd.so\n",
 	})
@@ -249,8 +249,8 @@ func (w *standinWorld) pull(t *testing.T, image string) v1.Image {
 	return img
 }
 
-// missing lists what was asked for in vain, but for what apt tries first where
-// a repository has no signature.
+// missing returns the requests that failed, except those that apt tries first at a
+// repository without a signature.
 func (w *standinWorld) missing() []string {
 	return slices.DeleteFunc(w.server.Missing(), func(p string) bool {
 		return strings.HasSuffix(p, "/InRelease") || strings.HasSuffix(p, "/Release.gpg")
@@ -286,7 +286,7 @@ func (w *standinWorld) checkConfig(t *testing.T, img v1.Image, image, distro str
 	}
 }
 
-// gitProject makes a git repository with a Python project in it.
+// gitProject makes a git repository with a Python project.
 func gitProject(t *testing.T, dir string) string {
 	t.Helper()
 	git := testenv.Program(t, "git", "git")
@@ -303,7 +303,7 @@ func gitProject(t *testing.T, dir string) string {
 	return dir
 }
 
-// imagesOfTree lists the images of our tree that one of the regexes matches,
+// imagesOfTree returns the images of our tree that match one of the regular expressions,
 // and their parents.
 func imagesOfTree(t *testing.T, regexes ...string) []string {
 	t.Helper()
@@ -335,7 +335,7 @@ func imagesOfTree(t *testing.T, regexes ...string) []string {
 	return slices.Sorted(maps.Keys(out))
 }
 
-// summaryJSON is what the test needs of a run's JSON summary.
+// summaryJSON is the part of a run's JSON summary that the test needs.
 type summaryJSON struct {
 	Built []struct {
 		Name, Status, Reference, Digest string
@@ -357,8 +357,8 @@ func readSummary(t *testing.T, path string) summaryJSON {
 	return s
 }
 
-// check fails unless the run's images are want, and all are fine. unchanged
-// says that none was built.
+// check fails unless the run's images are want and none failed. unchanged means that none
+// was built.
 func (s summaryJSON) check(t *testing.T, want []string, unchanged bool) {
 	t.Helper()
 	var got []string
@@ -386,9 +386,8 @@ func (s summaryJSON) pushed(t *testing.T, want bool) {
 	}
 }
 
-// inImage returns files of an image by path, with their content. It looks
-// through the layers from the top and stops where it has all of them: what it is
-// asked for lies above the base.
+// inImage returns files of an image by path, with their content. It reads the layers from
+// the last one and stops when it has all files, which are not in the base image.
 func inImage(t *testing.T, img v1.Image, paths ...string) map[string]string {
 	t.Helper()
 	layers, err := img.Layers()
