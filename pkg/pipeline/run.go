@@ -28,8 +28,8 @@ type stages struct {
 	session   *session
 	rendered  *imageset.Rendered // Dockerfiles, graph and selection
 	planned   *planned           // definitions, keys, and what is built and why
-	built     *built             // what became of each image, and of which the store has what
-	published *published         // what tags name now
+	built     *built             // what became of each image
+	published *published         // what the tags name now
 }
 
 // runStages runs the stages of a run in their order. What it returns is reported,
@@ -42,7 +42,10 @@ func runStages(ctx context.Context, cfg *config.Config, c *console.Console, n *n
 			s.session, s.rendered, err = open(pctx, cfg, c, n, modeBuild)
 		}
 		if err == nil {
-			s.planned, err = s.session.plan(pctx, s.rendered)
+			var p *planned
+			if p, err = s.session.plan(pctx, s.rendered); p != nil {
+				s.planned = p
+			}
 		}
 		span.End(err)
 		return err
