@@ -1,0 +1,191 @@
+package untar
+
+import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/kolla-build/kolla-build/internal/testenv"
+)
+
+func archiveOf(t testing.TB, headers ...*tar.Header) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	for _, h := range headers {
+		if err := w.WriteHeader(h); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.Write(make([]byte, h.Size)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+// TestDecompress reads what the usual programs wrote; truncated data is an error.
+func TestDecompress(t *testing.T) {
+	text := []byte(strings.Repeat("0123456789", 50_000))
+	compressed := map[string][]byte{"none": text}
+	for program, deb := range map[string]string{"gzip": "gzip", "bzip2": "bzip2", "xz": "xz-utils", "zstd": "zstd"} {
+		cmd := exec.Command(testenv.Program(t, program, deb), "-c")
+		cmd.Stdin = bytes.NewReader(text)
+		out, err := cmd.Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		compressed[program] = out
+	}
+	for name, data := range compressed {
+		read := func(data []byte) ([]byte, error) {
+			r, err := Decompress(bytes.NewReader(data))
+			if err != nil {
+				return nil, err
+			}
+			defer r.Close()
+			return io.ReadAll(r)
+		}
+		if got, err := read(data); err != nil || !bytes.Equal(got, text) {
+			t.Errorf("%s: %d bytes, %v", name, len(got), err)
+		}
+		if name != "none" {
+			if _, err := read(data[:len(data)-5]); err == nil {
+				t.Errorf("%s: truncated data is no error", name)
+			}
+		}
+	}
+}
+
+// TestMemory: a small file cannot demand much memory of its reader.
+func TestMemory(t *testing.T) {
+	for name, args := range map[string][]string{"xz": {"xz", "-c", "--lzma2=dict=1GiB"}, "zstd": {"zstd", "-c", "--ultra", "--long=30"}} {
+		cmd := exec.Command(testenv.Program(t, args[0], "xz-utils or zstd"), args[1:]...)
+		cmd.Stdin = strings.NewReader("small")
+		if name == "zstd" { // streams of unknown size have the whole window
+			cmd.Stdin = io.MultiReader(strings.NewReader("small"))
+		}
+		data, err := cmd.Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := Decompress(bytes.NewReader(data))
+		if err == nil {
+			_, err = io.ReadAll(r)
+		}
+		if err == nil {
+			t.Errorf("%s: a window of 1 GiB is no error", name)
+		}
+	}
+}
+
+func TestOpenSpecialFiles(t *testing.T) {
+	dir := t.TempDir()
+	for _, path := range []string{dir, "/dev/zero", filepath.Join(dir, "none")} {
+		if r, err := Open(path); err == nil {
+			r.Close()
+			t.Errorf("%s was opened", path)
+		}
+	}
+	file := filepath.Join(dir, "x")
+	if err := os.WriteFile(file, []byte("text"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	r, err := Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if b, err := io.ReadAll(r); err != nil || string(b) != "text" {
+		t.Errorf("%q, %v", b, err)
+	}
+}
+
+func TestEachLimits(t *testing.T) {
+	file := func(name string, size int64) *tar.Header {
+		return &tar.Header{Name: name, Typeflag: tar.TypeReg, Size: size}
+	}
+	limits := Limits{Members: 3, Bytes: 1 << 16}
+	var limit *LimitError
+	var unsafe *UnsafeError
+	for name, c := range map[string]struct {
+		data []byte
+		want func(error) bool
+	}{
+		"fits":      {archiveOf(t, file("a", 10), file("b", 10)), func(err error) bool { return err == nil }},
+		"members":   {archiveOf(t, file("a", 1), file("b", 1), file("c", 1), file("d", 1)), func(err error) bool { return errors.As(err, &limit) }},
+		"bytes":     {archiveOf(t, file("a", 1<<16+1)), func(err error) bool { return errors.As(err, &limit) }},
+		"not a tar": {[]byte(strings.Repeat("text", 1000)), func(err error) bool { return errors.Is(err, ErrNotTar) }},
+		"truncated": {archiveOf(t, file("a", 5000))[:1000], func(err error) bool { return err != nil }},
+		"long name": {archiveOf(t, file(strings.Repeat("x/", 3000)+"x", 0)), func(err error) bool { return errors.As(err, &unsafe) }},
+	} {
+		err := Each(t.Context(), bytes.NewReader(c.data), limits, func(_ *tar.Header, r io.Reader) error {
+			_, err := io.Copy(io.Discard, r)
+			return err
+		})
+		if !c.want(err) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cause := errors.New("the cause")
+	cancel(cause)
+	if err := Each(ctx, bytes.NewReader(archiveOf(t, file("a", 1))), limits, func(*tar.Header, io.Reader) error { return nil }); !errors.Is(err, cause) {
+		t.Errorf("canceled: %v", err)
+	}
+}
+
+func TestCleanName(t *testing.T) {
+	for name, want := range map[string]string{"a/b": "a/b", "./a//b/.": "a/b", ".": ".", "./": ".", "": ".", "a..b": "a..b", "caf\xe9": "caf\xe9"} {
+		if got, err := CleanName(name); err != nil || got != want {
+			t.Errorf("%q: %q, %v; want %q", name, got, err, want)
+		}
+	}
+	for _, name := range []string{"/a", "..", "a/../b", "../a", "a\x00b"} {
+		if got, err := CleanName(name); err == nil {
+			t.Errorf("%q: %q, want an error", name, got)
+		}
+	}
+}
+
+func FuzzEach(f *testing.F) {
+	data := archiveOf(f, &tar.Header{Name: "a", Typeflag: tar.TypeReg, Size: 3}, &tar.Header{Name: "l", Typeflag: tar.TypeSymlink, Linkname: "a"},
+		&tar.Header{Name: "x", Typeflag: tar.TypeReg, PAXRecords: map[string]string{"SCHILY.xattr.a": "b"}})
+	f.Add(data)
+	var b bytes.Buffer
+	z := gzip.NewWriter(&b)
+	_, _ = z.Write(data)
+	_ = z.Close()
+	f.Add(b.Bytes())
+	for _, program := range []string{"xz", "zstd", "bzip2"} {
+		cmd := exec.Command(program, "-c")
+		cmd.Stdin = bytes.NewReader(data)
+		if out, err := cmd.Output(); err == nil {
+			f.Add(out)
+		}
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		r, err := Decompress(bytes.NewReader(data))
+		if err != nil {
+			return
+		}
+		defer r.Close()
+		_ = Each(t.Context(), r, Limits{Members: 100, Bytes: 1 << 20}, func(h *tar.Header, r io.Reader) error {
+			if clean, err := CleanName(h.Name); err == nil && !filepath.IsLocal(clean) {
+				t.Errorf("%q is %q, which leads out of the directory", h.Name, clean)
+			}
+			_, err := io.Copy(io.Discard, r)
+			return err
+		})
+	})
+}
