@@ -101,7 +101,7 @@ func TestReadFiles(t *testing.T) {
 	}
 }
 
-// A hard link to a file that nobody asked for is still that file.
+// A hard link to a file that is not wanted itself has the content of that file.
 func TestHardLinkToUnwanted(t *testing.T) {
 	l := layer(t, "store/x=text", "want => store/x")
 	_, files, err := ReadLayer(t.Context(), l, Options{Want: func(p string) int64 {

@@ -22,7 +22,7 @@ import (
 	"github.com/kolla-build/kolla-build/internal/testenv"
 )
 
-// repo is a real repository, served by git's own HTTP backend.
+// repo is a git repository, which gitServer can serve.
 type repo struct {
 	t   testing.TB
 	dir string
@@ -226,7 +226,7 @@ func TestGitReferences(t *testing.T) {
 			list := listTar(t, files[0].Path)
 			top := "gnocchi-base-archive-" + strings.ReplaceAll(c.ref, "/", "-")
 			if list[0] != top+"/" || !slices.Contains(list, top+"/.git/HEAD") {
-				t.Errorf("%s: it holds %q", c.ref, list)
+				t.Errorf("%s: it contains %q", c.ref, list)
 			}
 			dir := unpack(t, files[0].Path)
 			if got := gitIn(t, dir, "describe", "--tags", "--always"); got != c.describe {
@@ -319,7 +319,7 @@ func TestGitIsFetchedWhenItChanges(t *testing.T) {
 		t.Errorf("%+v, before %+v", again, first)
 	}
 	if n := len(srv.take()); n == 0 || n > 2 || n >= all {
-		t.Errorf("looking up took %d requests, fetching %d", n, all)
+		t.Errorf("the look-up took %d requests, the fetch %d", n, all)
 	}
 	for _, o := range []Options{{Offline: true}, {MaxAge: time.Hour}} {
 		if again := get(o); again.Digest != first.Digest {
@@ -330,9 +330,9 @@ func TestGitIsFetchedWhenItChanges(t *testing.T) {
 		}
 	}
 	tip := r.commit(map[string]string{"new": "new"})
-	moved := get(Options{})
-	if moved.Digest == first.Digest || moved.Sources[0].Commit != tip {
-		t.Errorf("%+v", moved)
+	changed := get(Options{})
+	if changed.Digest == first.Digest || changed.Sources[0].Commit != tip {
+		t.Errorf("%+v", changed)
 	}
 	// A cached full commit ID needs no request.
 	s.Reference = tip
@@ -366,7 +366,7 @@ func TestGitSubmodules(t *testing.T) {
 	}
 	list := listTar(t, files[0].Path)
 	if !slices.Contains(list, "x-archive-master/vendor/lib/setup.py") || slices.Contains(list, "x-archive-master/vendor/lib/.git") {
-		t.Errorf("it holds %q", list)
+		t.Errorf("it contains %q", list)
 	}
 	if got := readMember(t, files[0].Path, "x-archive-master/vendor/lib/setup.py"); got != "v2" {
 		t.Errorf("the submodule is at %q", got)
@@ -428,7 +428,7 @@ func TestGitCredentials(t *testing.T) {
 	if bytes.Contains(data, []byte("s3cret")) || bytes.Contains(data, []byte("ada")) || bytes.Contains(data, []byte(host)) {
 		t.Error("the archive contains its location")
 	}
-	said := log.String() + fmt.Sprintf("%+v", files)
+	shown := log.String() + fmt.Sprintf("%+v", files)
 	for _, location := range []string{"http://ada:s3cret-wrong@" + host + "/x.git", "http://" + host + "/x.git", "http://ada:s3cret@127.0.0.1:1/x.git", "http://s3cret-token@127.0.0.1:1/x.git"} {
 		s.Location = location
 		_, err := f.Resolve(ctx, s)
@@ -439,11 +439,11 @@ func TestGitCredentials(t *testing.T) {
 		if strings.Contains(location, host) && (!errors.As(err, &e) || !strings.Contains(e.Hint(), "login")) {
 			t.Errorf("%v (hint %v)", err, e)
 		}
-		said += err.Error()
+		shown += err.Error()
 	}
-	said += log.String()
-	if strings.Contains(said, "s3cret") {
-		t.Errorf("the password is shown:\n%s", said)
+	shown += log.String()
+	if strings.Contains(shown, "s3cret") {
+		t.Errorf("the password is shown:\n%s", shown)
 	}
 	grepCache(t, f.opts.CacheDir, "s3cret")
 }
@@ -528,7 +528,7 @@ func TestGitIsFetchedOnceAtATime(t *testing.T) {
 	if _, err := f3.Archives(ctx, Request{Image: "x", Source: &s}); err != nil {
 		t.Fatal(err)
 	}
-	if one := len(srv.take()); together > one+2 { // and the other one's look-up
-		t.Errorf("%d requests together, %d for one", together, one)
+	if single := len(srv.take()); together > single+2 { // with the look-up of the other process
+		t.Errorf("%d requests together, %d for a single fetch", together, single)
 	}
 }

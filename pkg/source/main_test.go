@@ -18,7 +18,7 @@ import (
 	"time"
 )
 
-// logLines collects what a Fetcher tells.
+// logLines collects the log of a Fetcher.
 type logLines struct {
 	mu sync.Mutex
 	b  strings.Builder
@@ -36,7 +36,7 @@ func (l *logLines) String() string {
 	return l.b.String()
 }
 
-// newFetcher waits milliseconds where a real one waits seconds.
+// newFetcher returns a Fetcher with short waits between attempts.
 func newFetcher(t testing.TB, o Options) (*Fetcher, *logLines) {
 	t.Helper()
 	log := &logLines{}
@@ -52,7 +52,7 @@ func newFetcher(t testing.TB, o Options) (*Fetcher, *logLines) {
 	return f, log
 }
 
-// member is a file for an archive made by a test.
+// member is a file of an archive that a test makes.
 type member struct {
 	name, text string
 	kind       byte
@@ -96,8 +96,8 @@ func makeTar(t testing.TB, gz bool, members ...member) []byte {
 	return buf.Bytes()
 }
 
-// listTar lists an archive as "name" or "name -> link", in its order, and checks
-// that nothing in it depends on time and user.
+// listTar lists the members of an archive as "name" or "name -> link", and checks that
+// nothing in it depends on time and user.
 func listTar(t testing.TB, path string) []string {
 	t.Helper()
 	f, err := os.Open(path)
@@ -126,7 +126,7 @@ func listTar(t testing.TB, path string) []string {
 	}
 }
 
-// readMember reads one file of an uncompressed archive.
+// readMember returns the content of a file in an archive.
 func readMember(t testing.TB, path, name string) string {
 	t.Helper()
 	var out string
@@ -144,8 +144,8 @@ func readMember(t testing.TB, path, name string) string {
 	return out
 }
 
-// fileServer serves a directory by net/http's own file server (which does ranges
-// and conditional requests) and counts what it sends.
+// fileServer serves a directory with the file server of net/http, which supports
+// ranges and conditional requests, and counts what it sends.
 type fileServer struct {
 	*httptest.Server
 	dir string
@@ -153,7 +153,7 @@ type fileServer struct {
 	mu    sync.Mutex
 	seen  []string // "METHOD PATH STATUS"
 	bytes int64
-	spoil func(w http.ResponseWriter, r *http.Request) bool // true: it answered
+	spoil func(w http.ResponseWriter, r *http.Request) bool // returns true if it has answered
 }
 
 func serveFiles(t testing.TB) *fileServer {
@@ -225,7 +225,7 @@ func (s *fileServer) spoilWith(f func(w http.ResponseWriter, r *http.Request) bo
 	s.spoil = f
 }
 
-// checkClean makes sure that a cache holds nothing half-written.
+// checkClean fails if a cache contains unfinished files.
 func checkClean(t testing.TB, dir string) {
 	t.Helper()
 	for _, sub := range []string{"tmp", "partial"} {
@@ -239,7 +239,7 @@ func checkClean(t testing.TB, dir string) {
 	}
 }
 
-// grepCache looks for a text in all of a cache.
+// grepCache fails if a file of a cache contains a text.
 func grepCache(t testing.TB, dir, text string) {
 	t.Helper()
 	err := filepath.Walk(dir, func(p string, info os.FileInfo, err error) error {
@@ -248,7 +248,7 @@ func grepCache(t testing.TB, dir, text string) {
 		}
 		data, err := os.ReadFile(p)
 		if bytes.Contains(data, []byte(text)) {
-			t.Errorf("%s holds %q", p, text)
+			t.Errorf("%s contains %q", p, text)
 		}
 		return err
 	})

@@ -18,8 +18,8 @@ import (
 	"github.com/kolla-build/kolla-build/internal/untar"
 )
 
-// An image without sources gets the two archives all the same, as upstream's do,
-// and they have the same bytes each time.
+// TestEmptyArchives: as in Kolla, an image without sources has the two archives, with
+// the same bytes each time.
 func TestEmptyArchives(t *testing.T) {
 	var digests []string
 	for range 2 {
@@ -34,7 +34,7 @@ func TestEmptyArchives(t *testing.T) {
 		for _, file := range files {
 			dir := strings.TrimSuffix(file.Name, "-archive") + "/"
 			if got := listTar(t, file.Path); !slices.Equal(got, []string{dir}) {
-				t.Errorf("%s holds %v", file.Name, got)
+				t.Errorf("%s contains %v", file.Name, got)
 			}
 			if !file.Modified.IsZero() {
 				t.Errorf("%s is dated %s", file.Name, file.Modified)
@@ -97,10 +97,10 @@ func TestLocalDirectory(t *testing.T) {
 		}
 		want := []string{"keystone/", "keystone/a/", "keystone/a/b/", "keystone/a/b/c.py", "keystone/a-b", "keystone/bin/", "keystone/bin/run", "keystone/link -> setup.py", "keystone/setup.py"}
 		if got := listTar(t, files[0].Path); !slices.Equal(got, want) {
-			t.Errorf("it holds %q", got)
+			t.Errorf("it contains %q", got)
 		}
 		if !strings.Contains(log.String(), "pipe is left out") {
-			t.Errorf("the log has no word on the pipe:\n%s", log)
+			t.Errorf("the log does not mention the pipe:\n%s", log)
 		}
 		if i == 1 && files[0].Digest != first.Digest {
 			t.Errorf("digest %s, before %s", files[0].Digest, first.Digest)
@@ -110,7 +110,7 @@ func TestLocalDirectory(t *testing.T) {
 	}
 }
 
-func TestLocalFileIsTakenAsItIs(t *testing.T) {
+func TestLocalFileIsCopied(t *testing.T) {
 	f, _ := newFetcher(t, Options{})
 	path := filepath.Join(t.TempDir(), "x.bin")
 	if err := os.WriteFile(path, []byte("hello"), 0o644); err != nil {
@@ -186,7 +186,7 @@ func TestPluginsAndAdditions(t *testing.T) {
 	if len(files[0].Sources) != 3 || files[0].Modified.IsZero() {
 		t.Errorf("sources %+v, modified %s", files[0].Sources, files[0].Modified)
 	}
-	// What two archives need is fetched once.
+	// A source of two archives is fetched once.
 	n := 0
 	for _, s := range srv.take() {
 		if strings.Contains(s, "one.tar.gz") {
@@ -194,9 +194,9 @@ func TestPluginsAndAdditions(t *testing.T) {
 		}
 	}
 	if n != 1 {
-		t.Errorf("one.tar.gz was asked for %d times", n)
+		t.Errorf("%d requests for one.tar.gz", n)
 	}
-	// Another machine, another day: the same bytes.
+	// On another machine, the bytes are the same.
 	other, _ := newFetcher(t, Options{})
 	again, err := other.Archives(ctx, req)
 	if err != nil {
@@ -208,7 +208,7 @@ func TestPluginsAndAdditions(t *testing.T) {
 		}
 	}
 	checkClean(t, f.opts.CacheDir)
-	// tar(1) of this machine reads it too.
+	// tar(1) can read it.
 	out, err := exec.Command("tar", "-tf", files[0].Path).CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "plugins/plug-1.0/setup.py") {
 		t.Errorf("tar: %v\n%s", err, out)
@@ -237,7 +237,7 @@ func TestCompressedPlugins(t *testing.T) {
 			if got := readMember(t, files[0].Path, "plugins/p/x"); len(got) != 100_000 {
 				t.Errorf("%d bytes", len(got))
 			}
-			// Cut off, it is an error, not a smaller archive.
+			// A truncated archive is an error.
 			data, err := os.ReadFile(file + ext)
 			if err != nil {
 				t.Fatal(err)
@@ -247,7 +247,7 @@ func TestCompressedPlugins(t *testing.T) {
 			}
 			f2, _ := newFetcher(t, Options{})
 			if _, err := f2.Archives(ctx, Request{Image: "a", Plugins: []Spec{s}}); err == nil {
-				t.Error("a damaged archive was taken")
+				t.Error("a damaged archive was used")
 			}
 			checkClean(t, f2.opts.CacheDir)
 		})
@@ -354,7 +354,7 @@ func TestSpecMistakes(t *testing.T) {
 		t.Errorf("no source: %+v %v", r, err)
 	}
 	if _, err := New(Options{}); err == nil {
-		t.Error("a Fetcher without a cache was made")
+		t.Error("a Fetcher without a cache directory is no error")
 	}
 }
 
@@ -365,7 +365,7 @@ func FuzzMemberName(f *testing.F) {
 	f.Fuzz(func(t *testing.T, name string) {
 		clean, err := memberName(&tar.Header{Name: name, Typeflag: tar.TypeReg})
 		if err == nil && !filepath.IsLocal(clean) {
-			t.Errorf("%q gives %q, which leads out", name, clean)
+			t.Errorf("%q is %q, which leads out of the directory", name, clean)
 		}
 	})
 }

@@ -26,7 +26,7 @@ func randomBytes(n int) []byte {
 
 func hexOf(b []byte) string { return fmt.Sprintf("%x", sha256.Sum256(b)) }
 
-// reset breaks a connection so that the client sees it.
+// reset ends a connection with an error for the client.
 func reset(w http.ResponseWriter) {
 	conn, _, err := http.NewResponseController(w).Hijack()
 	if err != nil {
@@ -63,7 +63,7 @@ func TestURLIsFetchedOnce(t *testing.T) {
 		t.Errorf("requests: %q", got)
 	}
 
-	// A second run asks, and is told that nothing changed.
+	// A second run asks, and nothing has changed.
 	f2, _ := newFetcher(t, Options{CacheDir: dir})
 	if r2, err := f2.Resolve(ctx, s); err != nil || r2 != r {
 		t.Errorf("%+v, before %+v (%v)", r2, r, err)
@@ -71,7 +71,7 @@ func TestURLIsFetchedOnce(t *testing.T) {
 	if got := srv.take(); len(got) != 1 || !strings.HasSuffix(got[0], " 304") {
 		t.Errorf("requests: %q", got)
 	}
-	// One that need not know does not ask; nor does one without a network.
+	// With MaxAge or Offline, it does not ask.
 	for _, o := range []Options{{CacheDir: dir, MaxAge: time.Hour}, {CacheDir: dir, Offline: true}} {
 		f, _ := newFetcher(t, o)
 		if r2, err := f.Resolve(ctx, s); err != nil || r2 != r {
@@ -81,7 +81,7 @@ func TestURLIsFetchedOnce(t *testing.T) {
 	if got := srv.take(); len(got) != 0 {
 		t.Errorf("requests: %q", got)
 	}
-	// What changed there is fetched.
+	// Changed content is fetched.
 	changed := makeTar(t, true, member{name: "x-2/setup.py", text: "xx"})
 	srv.put(t, "x.tar.gz", changed)
 	later := time.Now().Add(2 * time.Hour)
@@ -115,7 +115,7 @@ func TestURLWithChecksum(t *testing.T) {
 		t.Fatalf("%+v %v", r, err)
 	}
 	srv.take()
-	// Pinned content in the cache asks nobody, wherever it came from.
+	// Pinned content in the cache needs no request, wherever it came from.
 	s2 := s
 	s2.Location = srv.URL + "/elsewhere"
 	f2, _ := newFetcher(t, Options{CacheDir: dir, Offline: true})
@@ -131,28 +131,27 @@ func TestURLWithChecksum(t *testing.T) {
 	if !errors.As(err, &ce) || ce.Arch != "arm64" || ce.Got != hexOf(data) || !strings.Contains(ce.Hint(), "[etcd]") {
 		t.Errorf("got %v", err)
 	}
-	if got := srv.take(); len(got) != 2 { // once more, in case it was damaged on the way
+	if got := srv.take(); len(got) != 2 { // once more, because it may have been damaged during the transfer
 		t.Errorf("requests: %q", got)
 	}
 	checkClean(t, f3.opts.CacheDir)
 	if _, ok := f3.cache.find(ctx, digest.FromBytes(data)); ok {
 		t.Error("content with a wrong checksum is in the cache")
 	}
-	// An architecture without a digest is not checked, and that is said.
+	// Content for an architecture without a digest is not verified, and the log says so.
 	f4, log := newFetcher(t, Options{Arch: "ppc64el"})
 	if _, err := f4.Resolve(ctx, s); err != nil || !strings.Contains(log.String(), "no digest for ppc64el") {
 		t.Errorf("%v\n%s", err, log)
 	}
 }
 
-// Downloads that break off go on where they broke off, within a run and in the
-// next one.
+// TestURLResumes: interrupted downloads are resumed, within a run and in the next.
 func TestURLResumes(t *testing.T) {
 	ctx := context.Background()
 	srv := serveFiles(t)
 	data := randomBytes(1_000_000)
 	s := Spec{Name: "big", Type: TypeURL, Location: srv.put(t, "big", data), Enabled: true}
-	cut := 0 // requests come one after the other
+	cut := 0 // one request at a time
 	srv.spoilWith(func(w http.ResponseWriter, r *http.Request) bool {
 		if cut++; cut > 6 {
 			return false
@@ -163,7 +162,7 @@ func TestURLResumes(t *testing.T) {
 	dir := t.TempDir()
 	f, _ := newFetcher(t, Options{CacheDir: dir, Retries: 2})
 	if _, err := f.Resolve(ctx, s); err == nil {
-		t.Fatal("it is said to be whole")
+		t.Fatal("a truncated download succeeded")
 	}
 	f2, log := newFetcher(t, Options{CacheDir: dir, Retries: 5})
 	r, err := f2.Resolve(ctx, s)
@@ -182,7 +181,8 @@ func TestURLResumes(t *testing.T) {
 	checkClean(t, dir)
 }
 
-// Content that changes between two tries is not patched together.
+// TestURLChangesWhileItIsFetched: content that changes between two attempts is not
+// combined.
 func TestURLChangesWhileItIsFetched(t *testing.T) {
 	srv := serveFiles(t)
 	s := Spec{Name: "big", Type: TypeURL, Location: srv.put(t, "big", randomBytes(500_000)), Enabled: true}
@@ -205,7 +205,7 @@ func TestURLChangesWhileItIsFetched(t *testing.T) {
 	}
 }
 
-// limited breaks the connection after some bytes.
+// limited ends the connection after some bytes.
 type limited struct {
 	http.ResponseWriter
 	left int
@@ -223,7 +223,7 @@ func (l *limited) Write(p []byte) (int, error) {
 	return l.ResponseWriter.Write(p)
 }
 
-// A mirror that fails at random requests: the content arrives whole.
+// TestURLFaults fetches from a server that fails every second request.
 func TestURLFaults(t *testing.T) {
 	ctx := context.Background()
 	kinds := map[string]func(http.ResponseWriter, *http.Request){
@@ -266,7 +266,7 @@ func TestURLFaults(t *testing.T) {
 			}
 			checkClean(t, f.opts.CacheDir)
 
-			// For good, it is an error in the end.
+			// If all requests fail, it is an error in the end.
 			srv.spoilWith(func(w http.ResponseWriter, r *http.Request) bool { spoil(w, r); return true })
 			f, _ = newFetcher(t, Options{Timeout: 50 * time.Millisecond, Retries: 2})
 			_, err := f.Resolve(ctx, Spec{Name: "x", Type: TypeURL, Location: srv.URL + "/0", Enabled: true, SHA256: map[string]string{"amd64": hexOf(nil)}})
@@ -317,11 +317,11 @@ func TestMirrors(t *testing.T) {
 		s2.Mirrors = []string{good.URL + "/none", good.URL + "/pub/x"}
 		f2, _ := newFetcher(t, Options{})
 		if _, err := f2.Resolve(ctx, s2); err != nil {
-			t.Errorf("%s, by the section's own: %v", name, err)
+			t.Errorf("%s, with mirrors of the section: %v", name, err)
 		}
 		checkClean(t, f2.opts.CacheDir)
 	}
-	// Nowhere: the error names what the user wrote.
+	// If no location has it, the error has the location that the user wrote.
 	f, _ := newFetcher(t, Options{Retries: -1})
 	s.Mirrors = []string{good.URL + "/none"}
 	bad.spoilWith(func(w http.ResponseWriter, _ *http.Request) bool { w.WriteHeader(404); return true })
@@ -330,7 +330,7 @@ func TestMirrors(t *testing.T) {
 	}
 }
 
-// Credentials are sent where they belong, and appear nowhere.
+// TestURLCredentials: credentials are sent to their server and shown nowhere.
 func TestURLCredentials(t *testing.T) {
 	ctx := context.Background()
 	srv := serveFiles(t)
@@ -350,22 +350,22 @@ func TestURLCredentials(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	said := log.String() + fmt.Sprintf("%+v", files)
-	for _, place := range []string{"http://ada:s3cret-wrong@" + host + "/x.tar?token=t0ken", "http://ada:s3cret@127.0.0.1:1/x?token=t0ken", "http://ada:s3cret@[bad/?token=t0ken"} {
-		s.Location = place
+	shown := log.String() + fmt.Sprintf("%+v", files)
+	for _, location := range []string{"http://ada:s3cret-wrong@" + host + "/x.tar?token=t0ken", "http://ada:s3cret@127.0.0.1:1/x?token=t0ken", "http://ada:s3cret@[bad/?token=t0ken"} {
+		s.Location = location
 		_, err := f.Resolve(ctx, s)
 		if err == nil {
 			t.Fatal("it succeeded")
 		}
 		var h interface{ Hint() string }
 		if errors.As(err, &h) {
-			said += h.Hint()
+			shown += h.Hint()
 		}
-		said += err.Error() + log.String()
+		shown += err.Error() + log.String()
 	}
 	for _, secret := range []string{"s3cret", "t0ken"} {
-		if strings.Contains(said, secret) {
-			t.Errorf("%q is shown:\n%s", secret, said)
+		if strings.Contains(shown, secret) {
+			t.Errorf("%q is shown:\n%s", secret, shown)
 		}
 		grepCache(t, f.opts.CacheDir, secret)
 	}
