@@ -1,0 +1,302 @@
+package compress
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+
+	"github.com/containerd/stargz-snapshotter/estargz"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/singleflight"
+)
+
+// Source has the manifests, configs and layers of exported images.
+type Source interface {
+	OpenBlob(d digest.Digest) (io.ReadCloser, error)
+}
+
+// Store is where compressed images are written to. It remembers which compressed
+// blob a layer has become, so that no layer is compressed twice on a machine.
+type Store interface {
+	// WriteBlob stores what r returns. With a digest, the content must have it, and
+	// nothing is read if the store has the blob; "" and -1 are unknown.
+	WriteBlob(ctx context.Context, r io.Reader, want digest.Digest, size int64) (digest.Digest, int64, error)
+
+	// Compressed returns the compressed form of the layer with this diff ID, if the
+	// store has it. version is that of Settings.
+	Compressed(diffID digest.Digest, version string) (Layer, bool)
+
+	// RecordCompressed remembers a compressed form.
+	RecordCompressed(diffID digest.Digest, version string, l Layer) error
+}
+
+// Layer is the compressed form of a layer.
+type Layer struct {
+	Descriptor ocispec.Descriptor
+	DiffID     digest.Digest // of the tar in it: another one if the algorithm changes the tar
+}
+
+// Compressor compresses the layers of images. It may be used by several
+// goroutines; each layer is compressed once.
+type Compressor struct {
+	settings Settings
+	source   Source
+	store    Store
+	slots    chan struct{}
+	running  singleflight.Group
+	temp     string
+
+	mu   sync.Mutex
+	done map[digest.Digest]Layer // by diff ID
+}
+
+// Options are the settings of a Compressor.
+type Options struct {
+	Settings Settings
+	Source   Source
+	Store    Store
+	Workers  int    // layers that are compressed at once, at least 1
+	TempDir  string // for algorithms that read a layer twice; "" is the system's
+}
+
+// New returns a compressor.
+func New(opts Options) *Compressor {
+	return &Compressor{settings: opts.Settings, source: opts.Source, store: opts.Store, temp: opts.TempDir,
+		slots: make(chan struct{}, max(1, opts.Workers)), done: map[digest.Digest]Layer{}}
+}
+
+// maxDocument is the size that a manifest or config may have, in bytes.
+const maxDocument = 16 << 20
+
+// Image writes the compressed form of the image with the given manifest to the
+// store, and returns the descriptor of its manifest. Layers that are compressed
+// already stay as they are.
+func (c *Compressor) Image(ctx context.Context, manifest digest.Digest) (ocispec.Descriptor, error) {
+	desc, err := c.image(ctx, manifest)
+	if err != nil {
+		return ocispec.Descriptor{}, fmt.Errorf("compressing image %s: %w", manifest, err)
+	}
+	return desc, nil
+}
+
+func (c *Compressor) image(ctx context.Context, manifest digest.Digest) (ocispec.Descriptor, error) {
+	var m ocispec.Manifest
+	if _, err := c.document(manifest, &m); err != nil {
+		return ocispec.Descriptor{}, fmt.Errorf("manifest: %w", err)
+	}
+	var config struct {
+		RootFS struct {
+			DiffIDs []digest.Digest `json:"diff_ids"`
+		} `json:"rootfs"`
+	}
+	raw, err := c.document(m.Config.Digest, &config)
+	if err != nil {
+		return ocispec.Descriptor{}, fmt.Errorf("config: %w", err)
+	}
+	diffIDs := config.RootFS.DiffIDs
+	if len(diffIDs) != len(m.Layers) {
+		return ocispec.Descriptor{}, fmt.Errorf("%d layers, but %d diff IDs", len(m.Layers), len(diffIDs))
+	}
+	layers := make([]Layer, len(m.Layers))
+	g, gctx := errgroup.WithContext(ctx)
+	for i, l := range m.Layers {
+		g.Go(func() error {
+			var err error
+			if layers[i], err = c.layer(gctx, l, diffIDs[i]); err != nil {
+				return fmt.Errorf("layer %d of %d: %w", i+1, len(m.Layers), err)
+			}
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return ocispec.Descriptor{}, err
+	}
+	changed := false
+	for i, l := range layers {
+		m.Layers[i] = l.Descriptor
+		changed = changed || l.DiffID != diffIDs[i]
+		diffIDs[i] = l.DiffID
+	}
+	if changed {
+		if raw, err = replaceDiffIDs(raw, diffIDs); err != nil {
+			return ocispec.Descriptor{}, fmt.Errorf("config: %w", err)
+		}
+		m.Config.Digest, m.Config.Size = digest.FromBytes(raw), int64(len(raw))
+	}
+	if _, _, err := c.store.WriteBlob(ctx, bytes.NewReader(raw), m.Config.Digest, m.Config.Size); err != nil {
+		return ocispec.Descriptor{}, fmt.Errorf("config: %w", err)
+	}
+	out, err := json.Marshal(m)
+	if err != nil {
+		return ocispec.Descriptor{}, err
+	}
+	desc := ocispec.Descriptor{MediaType: m.MediaType, Digest: digest.FromBytes(out), Size: int64(len(out))}
+	_, _, err = c.store.WriteBlob(ctx, bytes.NewReader(out), desc.Digest, desc.Size)
+	return desc, err
+}
+
+// document reads a small JSON blob, which must have its digest.
+func (c *Compressor) document(d digest.Digest, into any) ([]byte, error) {
+	r, err := c.source.OpenBlob(d)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	raw, err := io.ReadAll(io.LimitReader(r, maxDocument+1))
+	switch {
+	case err != nil:
+		return nil, err
+	case len(raw) > maxDocument:
+		return nil, fmt.Errorf("%s has more than %d bytes", d, maxDocument)
+	}
+	return raw, json.Unmarshal(raw, into)
+}
+
+// layer returns the compressed form of a layer, which it makes unless there is
+// one.
+func (c *Compressor) layer(ctx context.Context, l ocispec.Descriptor, diffID digest.Digest) (Layer, error) {
+	if l.MediaType != ocispec.MediaTypeImageLayer {
+		return c.copied(ctx, l, diffID)
+	}
+	for {
+		v, err, _ := c.running.Do(diffID.String(), func() (any, error) {
+			out, err := c.compressed(ctx, l, diffID)
+			if err != nil && ctx.Err() != nil {
+				err = &canceledError{err}
+			}
+			return out, err
+		})
+		var other *canceledError
+		if !errors.As(err, &other) || ctx.Err() != nil {
+			out, _ := v.(Layer)
+			return out, err
+		}
+		// The image that did the work was canceled, this one was not.
+	}
+}
+
+// canceledError is the error of work that ended with its context.
+type canceledError struct{ error }
+
+func (e *canceledError) Unwrap() error { return e.error }
+
+// copied takes a layer over that is compressed already: that of a base image, or
+// of a parent that was built earlier.
+func (c *Compressor) copied(ctx context.Context, l ocispec.Descriptor, diffID digest.Digest) (Layer, error) {
+	r, err := c.source.OpenBlob(l.Digest)
+	if err != nil {
+		return Layer{}, err
+	}
+	defer r.Close()
+	_, _, err = c.store.WriteBlob(ctx, r, l.Digest, l.Size)
+	return Layer{Descriptor: l, DiffID: diffID}, err
+}
+
+func (c *Compressor) compressed(ctx context.Context, l ocispec.Descriptor, diffID digest.Digest) (Layer, error) {
+	c.mu.Lock()
+	known, ok := c.done[diffID]
+	c.mu.Unlock()
+	if ok {
+		return known, nil
+	}
+	out, ok := c.store.Compressed(diffID, c.settings.Version())
+	if !ok {
+		select {
+		case c.slots <- struct{}{}:
+			defer func() { <-c.slots }()
+		case <-ctx.Done():
+			return Layer{}, context.Cause(ctx)
+		}
+		var err error
+		if out, err = c.compress(ctx, l, diffID); err != nil {
+			return Layer{}, err
+		}
+		if err := c.store.RecordCompressed(diffID, c.settings.Version(), out); err != nil {
+			return Layer{}, err
+		}
+	}
+	c.mu.Lock()
+	c.done[diffID] = out
+	c.mu.Unlock()
+	return out, nil
+}
+
+func (c *Compressor) compress(ctx context.Context, l ocispec.Descriptor, diffID digest.Digest) (Layer, error) {
+	r, err := c.source.OpenBlob(l.Digest)
+	if err != nil {
+		return Layer{}, err
+	}
+	defer r.Close()
+	if c.settings.Algorithm == EStargz {
+		return c.eStargz(ctx, r, l)
+	}
+	pr, pw := io.Pipe()
+	go func() {
+		w, err := c.settings.writer(pw)
+		if err == nil {
+			_, err = io.Copy(w, r)
+			if cerr := w.Close(); err == nil {
+				err = cerr
+			}
+		}
+		pw.CloseWithError(err)
+	}()
+	d, size, err := c.store.WriteBlob(ctx, pr, "", -1)
+	pr.CloseWithError(err) // ends the goroutine above if the store gave up
+	if err != nil {
+		return Layer{}, err
+	}
+	return Layer{DiffID: diffID, Descriptor: ocispec.Descriptor{MediaType: c.settings.MediaType(), Digest: d, Size: size}}, nil
+}
+
+// eStargz compresses a layer into the eStargz form, which reorders the tar.
+func (c *Compressor) eStargz(ctx context.Context, r io.Reader, l ocispec.Descriptor) (Layer, error) {
+	f, err := os.CreateTemp(c.temp, "layer-*")
+	if err != nil {
+		return Layer{}, err
+	}
+	defer f.Close()
+	defer os.Remove(f.Name())
+	if _, err := io.Copy(f, r); err != nil {
+		return Layer{}, err
+	}
+	blob, err := estargz.Build(io.NewSectionReader(f, 0, l.Size), estargz.WithCompressionLevel(c.settings.Level), estargz.WithContext(ctx))
+	if err != nil {
+		return Layer{}, err
+	}
+	defer blob.Close()
+	d, size, err := c.store.WriteBlob(ctx, blob, "", -1)
+	if err != nil {
+		return Layer{}, err
+	}
+	return Layer{DiffID: blob.DiffID(), Descriptor: ocispec.Descriptor{MediaType: c.settings.MediaType(), Digest: d, Size: size,
+		Annotations: map[string]string{estargz.TOCJSONDigestAnnotation: blob.TOCDigest().String(),
+			estargz.StoreUncompressedSizeAnnotation: fmt.Sprint(l.Size)}}}, nil
+}
+
+// replaceDiffIDs returns a config with other diff IDs. Fields that this program
+// does not know stay.
+func replaceDiffIDs(config []byte, diffIDs []digest.Digest) ([]byte, error) {
+	var fields, rootfs map[string]json.RawMessage
+	if err := json.Unmarshal(config, &fields); err != nil {
+		return nil, err
+	}
+	if err := json.Unmarshal(fields["rootfs"], &rootfs); err != nil {
+		return nil, err
+	}
+	var err error
+	if rootfs["diff_ids"], err = json.Marshal(diffIDs); err != nil {
+		return nil, err
+	}
+	if fields["rootfs"], err = json.Marshal(rootfs); err != nil {
+		return nil, err
+	}
+	return json.Marshal(fields)
+}
