@@ -18,6 +18,18 @@ import (
 // Image returns the image with this manifest digest. Layers are verified while
 // they are read.
 func (s *Store) Image(d digest.Digest) (v1.Image, error) {
+	return newImage(s, d)
+}
+
+// blobReader is a place that images are read from.
+type blobReader interface {
+	document(d digest.Digest) ([]byte, ocijson.Document, error)
+	readSmall(d digest.Digest, of string) ([]byte, error)
+	OpenBlob(d digest.Digest) (io.ReadCloser, error)
+	HasBlob(d digest.Digest, size int64) bool
+}
+
+func newImage(s blobReader, d digest.Digest) (v1.Image, error) {
 	raw, m, err := s.document(d)
 	if err != nil {
 		return nil, fmt.Errorf("reading image: %w", err)
@@ -77,7 +89,7 @@ func (s *Store) document(d digest.Digest) ([]byte, ocijson.Document, error) {
 
 // image implements partial.CompressedImageCore on the store.
 type image struct {
-	s         *Store
+	s         blobReader
 	raw       []byte
 	manifest  *v1.Manifest
 	mediaType types.MediaType
@@ -95,7 +107,7 @@ func (i *image) RawConfigFile() ([]byte, error) {
 	}
 	if _, err := ocijson.ParseConfig(b); err != nil && json.Valid(b) {
 		// Other parsers allocate what the config asks for.
-		return nil, &BlobError{Digest: d, Of: "config", Path: i.s.blobPath(d), Detail: "not an image config", Err: err}
+		return nil, &BlobError{Digest: d, Of: "config", Detail: "not an image config", Err: err}
 	}
 	return b, nil
 }
@@ -113,7 +125,7 @@ func (i *image) LayerByDigest(h v1.Hash) (partial.CompressedLayer, error) {
 }
 
 type layer struct {
-	s    *Store
+	s    blobReader
 	desc v1.Descriptor
 }
 

@@ -37,12 +37,16 @@ type Store struct {
 	// keeps them whether or not an image refers to them yet.
 	touchMu sync.Mutex
 	touched map[digest.Digest]bool
+
+	formsMu      sync.Mutex
+	forms        compressedForms // nil before the first look
+	formsChanged bool
 }
 
 // ownNames are the names that a store's directory may contain.
 var ownNames = map[string]bool{
 	ocispec.ImageLayoutFile: true, ocispec.ImageIndexFile: true, ocispec.ImageBlobsDir: true,
-	"ingest": true, "tmp": true, "lock": true, historyFile: true, "lost+found": true,
+	"ingest": true, "tmp": true, "lock": true, historyFile: true, compressedFile: true, "lost+found": true,
 }
 
 // Open opens the store in dir, and creates it if dir does not exist or is empty.

@@ -1,0 +1,106 @@
+package store
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/kolla-build/kolla-build/pkg/compress"
+	"github.com/opencontainers/go-digest"
+)
+
+// compressedFile has the compressed form of layers, by how it was made and by
+// diff ID. It saves work and nothing else: without it, layers are compressed
+// again to the same bytes.
+const compressedFile = "compressed.json"
+
+type compressedForms map[string]map[digest.Digest]compress.Layer
+
+// Compressed implements compress.Store.
+func (s *Store) Compressed(diffID digest.Digest, version string) (compress.Layer, bool) {
+	s.formsMu.Lock()
+	if s.forms == nil {
+		s.forms = s.readCompressed()
+	}
+	l, ok := s.forms[version][diffID]
+	s.formsMu.Unlock()
+	return l, ok && s.HasBlob(l.Descriptor.Digest, l.Descriptor.Size)
+}
+
+// RecordCompressed implements compress.Store. SaveCompressed makes it durable.
+func (s *Store) RecordCompressed(diffID digest.Digest, version string, l compress.Layer) error {
+	s.formsMu.Lock()
+	defer s.formsMu.Unlock()
+	if s.forms == nil {
+		s.forms = s.readCompressed()
+	}
+	if s.forms[version] == nil {
+		s.forms[version] = map[digest.Digest]compress.Layer{}
+	}
+	s.forms[version][diffID] = l
+	s.formsChanged = true
+	return nil
+}
+
+// SaveCompressed writes what RecordCompressed was given to the disk, and drops
+// what the store does not have any more.
+func (s *Store) SaveCompressed() error {
+	s.formsMu.Lock()
+	defer s.formsMu.Unlock()
+	if !s.formsChanged {
+		return nil
+	}
+	lock, err := s.lock(lockForms)
+	if err != nil {
+		return fmt.Errorf("recording compressed layers: %w", err)
+	}
+	defer lock.Close()
+	all := s.readCompressed() // other processes may have written since
+	for version, layers := range s.forms {
+		if all[version] == nil {
+			all[version] = map[digest.Digest]compress.Layer{}
+		}
+		for diffID, l := range layers {
+			all[version][diffID] = l
+		}
+	}
+	for version, layers := range all {
+		for diffID, l := range layers {
+			if st, err := os.Stat(s.blobPath(l.Descriptor.Digest)); err != nil || st.Size() != l.Descriptor.Size {
+				delete(layers, diffID)
+			}
+		}
+		if len(layers) == 0 {
+			delete(all, version)
+		}
+	}
+	b, err := json.Marshal(all)
+	if err != nil {
+		return fmt.Errorf("recording compressed layers: %w", err)
+	}
+	if err := s.replace(filepath.Join(s.dir, compressedFile), append(b, '\n')); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("recording compressed layers: %w", err)
+	}
+	s.forms, s.formsChanged = all, false
+	return nil
+}
+
+// readCompressed reads the file. One that is missing or damaged is empty.
+func (s *Store) readCompressed() compressedForms {
+	forms := compressedForms{}
+	b, err := os.ReadFile(filepath.Join(s.dir, compressedFile))
+	if err != nil || json.Unmarshal(b, &forms) != nil || forms == nil {
+		return compressedForms{}
+	}
+	for _, layers := range forms {
+		for diffID, l := range layers {
+			if diffID.Validate() != nil || l.DiffID.Validate() != nil || l.Descriptor.Digest.Validate() != nil {
+				delete(layers, diffID)
+			}
+		}
+	}
+	return forms
+}

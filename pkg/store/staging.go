@@ -1,0 +1,128 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/containerd/containerd/v2/core/content"
+	"github.com/containerd/errdefs"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/kolla-build/kolla-build/internal/ocijson"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// Staging holds the images of a run as their builder exported them, with plain
+// layers, until the compressed form of each is in the store. It shows the blobs
+// of the store, too. Nothing in it is durable: Close removes it, and that of a
+// process that died is removed when the store is next opened alone.
+type Staging struct {
+	main *Store
+	own  *Store
+}
+
+// Stage makes an empty staging area.
+func (s *Store) Stage() (*Staging, error) {
+	dir, err := os.MkdirTemp(filepath.Join(s.dir, "tmp"), "staging.")
+	if err != nil {
+		return nil, fmt.Errorf("making a staging area: %w", full(s.dir, 0, err))
+	}
+	own := &Store{dir: dir, touched: map[digest.Digest]bool{}}
+	for _, d := range []string{"blobs/sha256", "ingest", "tmp"} {
+		if err == nil {
+			err = os.MkdirAll(filepath.Join(dir, d), 0o755)
+		}
+	}
+	if err == nil {
+		own.content, err = newContent(own)
+	}
+	if err != nil {
+		os.RemoveAll(dir)
+		return nil, fmt.Errorf("making a staging area: %w", full(s.dir, 0, err))
+	}
+	return &Staging{main: s, own: own}, nil
+}
+
+// Close removes the staging area.
+func (g *Staging) Close() error { return os.RemoveAll(g.own.dir) }
+
+// Content returns the blobs of the staging area and of the store as containerd's
+// content store. What is written to it goes to the staging area.
+func (g *Staging) Content() content.Store {
+	return &stagedContent{Store: g.own.content, g: g}
+}
+
+// Image returns an image of the staging area or of the store.
+func (g *Staging) Image(d digest.Digest) (v1.Image, error) {
+	return newImage(g, d)
+}
+
+// OpenBlob opens a blob of the staging area or of the store, as Store.OpenBlob
+// does.
+func (g *Staging) OpenBlob(d digest.Digest) (io.ReadCloser, error) {
+	return g.holder(d).OpenBlob(d)
+}
+
+// WriteBlob writes to the staging area, as Store.WriteBlob does. Nothing is
+// written if the store has the blob.
+func (g *Staging) WriteBlob(ctx context.Context, r io.Reader, want digest.Digest, size int64) (digest.Digest, int64, error) {
+	if want != "" && g.main.HasBlob(want, size) {
+		return g.main.WriteBlob(ctx, r, want, size)
+	}
+	return g.own.WriteBlob(ctx, r, want, size)
+}
+
+// HasBlob reports whether the staging area or the store has a blob.
+func (g *Staging) HasBlob(d digest.Digest, size int64) bool {
+	return g.own.HasBlob(d, size) || g.main.HasBlob(d, size)
+}
+
+func (g *Staging) document(d digest.Digest) ([]byte, ocijson.Document, error) {
+	return g.holder(d).document(d)
+}
+
+func (g *Staging) readSmall(d digest.Digest, of string) ([]byte, error) {
+	return g.holder(d).readSmall(d, of)
+}
+
+// holder returns the place that has a blob, the store if neither has.
+func (g *Staging) holder(d digest.Digest) *Store {
+	if g.own.HasBlob(d, -1) {
+		return g.own
+	}
+	return g.main
+}
+
+// stagedContent is a staging area's content store, through which the store's
+// blobs can be read.
+type stagedContent struct {
+	content.Store // of the staging area
+	g             *Staging
+}
+
+// Info returns what is known of a blob.
+func (c *stagedContent) Info(ctx context.Context, d digest.Digest) (content.Info, error) {
+	return c.g.holder(d).content.Info(ctx, d)
+}
+
+// ReaderAt opens a blob.
+func (c *stagedContent) ReaderAt(ctx context.Context, d ocispec.Descriptor) (content.ReaderAt, error) {
+	return c.g.holder(d.Digest).content.ReaderAt(ctx, d)
+}
+
+// Writer writes a blob, unless the store has it.
+func (c *stagedContent) Writer(ctx context.Context, opts ...content.WriterOpt) (content.Writer, error) {
+	var o content.WriterOpts
+	for _, opt := range opts {
+		if err := opt(&o); err != nil {
+			return nil, err
+		}
+	}
+	if o.Desc.Digest != "" && c.g.main.HasBlob(o.Desc.Digest, -1) {
+		return nil, fmt.Errorf("content %s: %w", o.Desc.Digest, errdefs.ErrAlreadyExists)
+	}
+	return c.Store.Writer(ctx, opts...)
+}
