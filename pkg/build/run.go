@@ -24,6 +24,14 @@ type Builder interface {
 	Build(ctx context.Context, item *plan.Item, emit func(Event)) (Output, error)
 }
 
+// Finisher brings a built image into its final form, such as with compressed
+// layers. The image's children build meanwhile; the image is done, and is
+// uploaded, with what Finish returns. Finish calls for several images run at
+// once, outside of the slots of Threads.
+type Finisher interface {
+	Finish(ctx context.Context, item *plan.Item, built Output, emit func(Event)) (Output, error)
+}
+
 // Uploader copies a finished image to where it is wanted: a registry, to which
 // the set will be published, or a container engine. It sets no tags in registries.
 type Uploader interface {
@@ -42,6 +50,7 @@ func (e *LoadError) Unwrap() error { return e.Err }
 // Options are the settings of a run.
 type Options struct {
 	Builder  Builder
+	Finisher Finisher    // nil if built images are in their final form
 	Uploader Uploader    // nil if images stay in the store
 	Emit     func(Event) // must not block; required
 
@@ -104,19 +113,29 @@ type run struct {
 	ready    byPath
 	uploads  []*plan.Item
 	building int
+	finish   int // images that are finished now
 	pushing  int
 	held     bool // the gate holds images back
 	done     chan finished
 }
 
-// finished is the end of a build or an upload.
+// stage is a part of an image's way through a run.
+type stage int
+
+const (
+	stageBuild stage = iota
+	stageFinish
+	stageUpload
+)
+
+// finished is the end of a stage.
 type finished struct {
+	stage   stage
 	item    *plan.Item
 	started time.Time
 	out     Output
 	err     error
 	tries   int
-	upload  bool
 }
 
 var errFailFast = errors.New("stopped after the first failure")
@@ -146,7 +165,7 @@ func (r *run) loop(ctx context.Context) {
 		var poll <-chan time.Time
 		if r.held {
 			poll = time.After(gatePoll)
-		} else if r.building+r.pushing == 0 {
+		} else if r.building+r.finish+r.pushing == 0 {
 			return
 		}
 		var f finished
@@ -155,12 +174,16 @@ func (r *run) loop(ctx context.Context) {
 		case <-poll:
 			continue
 		}
-		if f.upload {
-			r.pushing--
-			r.uploaded(ctx, f)
-		} else {
+		switch f.stage {
+		case stageBuild:
 			r.building--
 			r.built(ctx, f)
+		case stageFinish:
+			r.finish--
+			r.finished(ctx, f)
+		case stageUpload:
+			r.pushing--
+			r.uploaded(ctx, f)
 		}
 	}
 }
@@ -175,7 +198,8 @@ func (r *run) startReady(ctx context.Context) {
 		case ctx.Err() != nil:
 			r.cancel(ctx, it)
 		case it.Action == plan.Keep:
-			r.succeed(it, Result{Status: StatusUnchanged, Digest: it.Digest, Size: it.Size})
+			r.releaseChildren(it)
+			r.complete(it, Result{Status: StatusUnchanged, Reason: it.Reason, Digest: it.Digest, Size: it.Size})
 		default:
 			if v := r.gate(it); v.Err != nil {
 				r.fail(it, Result{Status: StatusError, Reason: firstLine(v.Err), Failure: failure(v.Err, 1)})
@@ -192,7 +216,7 @@ func (r *run) startReady(ctx context.Context) {
 			go func() {
 				started := time.Now()
 				out, tries, err := r.build(ctx, it)
-				r.done <- finished{item: it, started: started, out: out, tries: tries, err: err}
+				r.done <- finished{stage: stageBuild, item: it, started: started, out: out, tries: tries, err: err}
 			}()
 		}
 	}
@@ -217,7 +241,7 @@ func (r *run) startUploads(ctx context.Context) {
 				end.Step.Err = firstLine(err)
 			}
 			r.opts.Emit(end)
-			r.done <- finished{item: it, err: err, upload: true}
+			r.done <- finished{stage: stageUpload, item: it, err: err}
 		}()
 	}
 }
@@ -263,8 +287,18 @@ func (r *run) built(ctx context.Context, f finished) {
 	res := Result{Started: f.started, Duration: time.Since(f.started), Digest: f.out.Digest, Size: f.out.Size}
 	switch {
 	case f.err == nil:
-		res.Status = StatusBuilt
-		r.succeed(f.item, res)
+		res.Status, res.Reason = StatusBuilt, f.item.Reason
+		r.releaseChildren(f.item)
+		if r.opts.Finisher == nil {
+			r.complete(f.item, res)
+			return
+		}
+		r.stored[f.item.Image] = res
+		r.finish++
+		go func() {
+			out, err := r.opts.Finisher.Finish(ctx, f.item, f.out, r.opts.Emit)
+			r.done <- finished{stage: stageFinish, item: f.item, out: out, err: err}
+		}()
 	case ctx.Err() != nil:
 		res.Status, res.Reason = StatusCanceled, cause(ctx)
 		r.fail(f.item, res)
@@ -277,15 +311,39 @@ func (r *run) built(ctx context.Context, f finished) {
 	}
 }
 
-// succeed takes a built or kept image: its children may start, and it is uploaded.
-func (r *run) succeed(it *plan.Item, res Result) {
-	res.Reason = it.Reason
+// finished takes an image in its final form. One that cannot be brought into it
+// fails alone: its children are built on what the builder has.
+func (r *run) finished(ctx context.Context, f finished) {
+	res := r.stored[f.item.Image]
+	res.Digest, res.Size = f.out.Digest, f.out.Size
+	switch {
+	case f.err == nil:
+		r.complete(f.item, res)
+		return
+	case ctx.Err() != nil:
+		res.Status, res.Reason = StatusCanceled, cause(ctx)
+	default:
+		res.Status, res.Reason, res.Failure = StatusError, firstLine(f.err), failure(f.err, 1)
+		if r.opts.FailFast {
+			r.stop(errFailFast)
+		}
+	}
+	r.end(f.item, res)
+}
+
+// releaseChildren lets the children of a built or kept image start.
+func (r *run) releaseChildren(it *plan.Item) {
 	for _, c := range r.children[it.Image] {
 		r.waits[c.Image]--
 		if r.waits[c.Image] == 0 && !r.ended(c) {
 			heap.Push(&r.ready, c)
 		}
 	}
+}
+
+// complete takes an image in its final form, which is uploaded if it is wanted
+// elsewhere.
+func (r *run) complete(it *plan.Item, res Result) {
 	if r.opts.Uploader == nil {
 		r.end(it, res)
 		return

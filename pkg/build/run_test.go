@@ -352,3 +352,58 @@ func TestBackoffIsBounded(t *testing.T) {
 		}
 	}
 }
+
+// finisher takes a set time for each image, and fails for some.
+type finisher struct {
+	took time.Duration
+	errs map[string]error
+
+	mu    sync.Mutex
+	ended map[string]time.Time
+}
+
+func (f *finisher) Finish(ctx context.Context, it *plan.Item, built Output, _ func(Event)) (Output, error) {
+	select {
+	case <-time.After(f.took):
+	case <-ctx.Done():
+		return Output{}, context.Cause(ctx)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.ended[it.Image.Name] = time.Now()
+	return Output{Digest: built.Digest + "-final", Size: 2}, f.errs[it.Image.Name]
+}
+
+// TestFinish holds that children build while their parent is finished, that
+// results and uploads have the final image, and that a failure to finish an
+// image is its own.
+func TestFinish(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(map[string]work{"base": {took: time.Minute}, "a": {took: time.Minute}, "b": {took: time.Minute}})
+		f := &finisher{took: 10 * time.Minute, errs: map[string]error{"a": errors.New("disk full")}, ended: map[string]time.Time{}}
+		start := time.Now()
+		rs := Run(t.Context(), items(t, "base", "a<base", "b<a"), Options{Builder: s, Finisher: f, Uploader: s, Emit: s.emit, Threads: 1, PushThreads: 1})
+		if got, want := statuses(rs), "base=built a=error b=built"; got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+		if took := time.Since(start); took != 13*time.Minute {
+			t.Errorf("the run took %v: children waited for their parent's final form", took)
+		}
+		if rs[0].Digest != "sha256:base-final" || rs[0].Size != 2 || rs[0].Duration != time.Minute {
+			t.Errorf("result %+v", rs[0])
+		}
+		if rs[1].Reason != "disk full" {
+			t.Errorf("reason %q", rs[1].Reason)
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(nil)
+		f := &finisher{took: time.Hour, ended: map[string]time.Time{}}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		rs := Run(ctx, items(t, "base", "a<base"), Options{Builder: s, Finisher: f, Emit: s.emit, Threads: 1})
+		if got, want := statuses(rs), "base=canceled a=canceled"; got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+	})
+}
