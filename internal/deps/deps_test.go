@@ -35,7 +35,8 @@ var allowed = map[string]string{
 	"pkg/jinja": "pkg/jinja/internal/raise pkg/jinja/internal/pystr pkg/jinja/internal/syntax pkg/jinja/internal/resolve " +
 		"pkg/jinja/internal/value pkg/jinja/internal/operator pkg/jinja/internal/method pkg/jinja/internal/builtin",
 	"pkg/graph":              "",
-	"pkg/store":              "pkg/imageref",
+	"pkg/compress":           "",
+	"pkg/store":              "pkg/compress pkg/imageref",
 	"pkg/image":              "",
 	"pkg/plan":               "pkg/image",
 	"pkg/trace":              "",
@@ -67,11 +68,11 @@ var allowed = map[string]string{
 	"pkg/imagediff":          "pkg/config pkg/imageref pkg/imageset pkg/inspect pkg/packages pkg/registry pkg/store pkg/workspace",
 	"pkg/explain":            "pkg/build/buildkit pkg/config pkg/graph pkg/image pkg/imageset pkg/plan pkg/render",
 	"pkg/imageset":           "dockerfiles pkg/config pkg/facts pkg/graph pkg/image pkg/render",
-	"pkg/define":             "pkg/bootstrap pkg/build/buildkit pkg/config pkg/engine pkg/engineload pkg/facts pkg/image pkg/imageref pkg/imageset pkg/registry pkg/render pkg/source pkg/squash pkg/store pkg/store/repair",
+	"pkg/define":             "pkg/bootstrap pkg/build/buildkit pkg/compress pkg/config pkg/engine pkg/engineload pkg/facts pkg/image pkg/imageref pkg/imageset pkg/registry pkg/render pkg/source pkg/squash pkg/store pkg/store/repair",
 	"pkg/freshness":          "pkg/define pkg/image pkg/packages pkg/plan pkg/source pkg/store",
-	"pkg/build/imagebuilder": "pkg/build pkg/build/buildkit pkg/build/limits pkg/define pkg/freshness pkg/image pkg/plan pkg/runstate pkg/squash pkg/store",
+	"pkg/build/imagebuilder": "pkg/build pkg/build/buildkit pkg/build/limits pkg/compress pkg/define pkg/freshness pkg/image pkg/plan pkg/runstate pkg/squash pkg/store",
 	"pkg/publish":            "pkg/build pkg/config pkg/image pkg/imageref pkg/plan pkg/registry pkg/registry/push pkg/store pkg/store/repair",
-	"pkg/pipeline":           "pkg/build pkg/build/buildkit pkg/build/imagebuilder pkg/build/limits pkg/config pkg/define pkg/engine pkg/engineload pkg/explain pkg/freshness pkg/graph pkg/image pkg/imageset pkg/packages pkg/plan pkg/publish pkg/registry pkg/render pkg/report pkg/report/page pkg/runstate pkg/store pkg/store/repair pkg/trace pkg/workspace",
+	"pkg/pipeline":           "pkg/build pkg/build/buildkit pkg/build/imagebuilder pkg/build/limits pkg/compress pkg/config pkg/define pkg/engine pkg/engineload pkg/explain pkg/freshness pkg/graph pkg/image pkg/imageset pkg/packages pkg/plan pkg/publish pkg/registry pkg/render pkg/report pkg/report/page pkg/runstate pkg/store pkg/store/repair pkg/trace pkg/workspace",
 	"cmd/kolla-build":        "pkg/bootstrap pkg/cli pkg/config pkg/define pkg/facts pkg/graph pkg/imageref pkg/imagediff pkg/imageset pkg/pipeline pkg/registry/server pkg/render pkg/report pkg/storecmd pkg/workspace profiles",
 }
 

@@ -255,11 +255,16 @@ func TestOnce(t *testing.T) {
 	}
 }
 
-// TestCompressedLayersStay holds that the layers of a base image are not
-// compressed again.
-func TestCompressedLayersStay(t *testing.T) {
+// TestCompressedLayers holds that compressed layers of final images stay as they
+// are, and that others are compressed again: what a builder's cache holds must
+// not decide the bytes.
+func TestCompressedLayers(t *testing.T) {
 	source, store := newBlobs(), newBlobs()
 	in := source.image(t, tarOf(t, "base", 1000))
+	want, err := compress.New(compress.Options{Settings: settings(t, "zstd"), Source: source, Store: newBlobs()}).Image(t.Context(), in)
+	if err != nil {
+		t.Fatal(err)
+	}
 	m := source.manifest(t, in)
 	var b bytes.Buffer
 	w := gzip.NewWriter(&b)
@@ -267,7 +272,12 @@ func TestCompressedLayersStay(t *testing.T) {
 	_ = w.Close()
 	m.Layers[0] = ocispec.Descriptor{MediaType: ocispec.MediaTypeImageLayerGzip, Digest: source.put(b.Bytes()), Size: int64(b.Len())}
 	in, _ = source.putJSON(t, m)
-	desc, err := compress.New(compress.Options{Settings: settings(t, "zstd"), Source: source, Store: store}).Image(t.Context(), in)
+	c := compress.New(compress.Options{Settings: settings(t, "zstd"), Source: source, Store: store})
+	if desc, err := c.Image(t.Context(), in); err != nil || desc.Digest != want.Digest {
+		t.Errorf("a layer as a cache has it: %s, %v, want %s", desc.Digest, err, want.Digest)
+	}
+	c.Keep(m.Layers[0].Digest)
+	desc, err := c.Image(t.Context(), in)
 	if err != nil {
 		t.Fatal(err)
 	}

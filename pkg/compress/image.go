@@ -8,9 +8,12 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"sync"
 
 	"github.com/containerd/stargz-snapshotter/estargz"
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
@@ -55,6 +58,7 @@ type Compressor struct {
 
 	mu   sync.Mutex
 	done map[digest.Digest]Layer // by diff ID
+	keep map[digest.Digest]bool  // compressed layers that stay as they are
 }
 
 // Options are the settings of a Compressor.
@@ -69,15 +73,26 @@ type Options struct {
 // New returns a compressor.
 func New(opts Options) *Compressor {
 	return &Compressor{settings: opts.Settings, source: opts.Source, store: opts.Store, temp: opts.TempDir,
-		slots: make(chan struct{}, max(1, opts.Workers)), done: map[digest.Digest]Layer{}}
+		slots: make(chan struct{}, max(1, opts.Workers)), done: map[digest.Digest]Layer{}, keep: map[digest.Digest]bool{}}
+}
+
+// Keep says which compressed layers stay as they are: those of images that are in
+// their final form. A builder may export other layers compressed, as its cache
+// has them; these are compressed again, so that the result does not depend on
+// what is in a cache.
+func (c *Compressor) Keep(layers ...digest.Digest) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, d := range layers {
+		c.keep[d] = true
+	}
 }
 
 // maxDocument is the size that a manifest or config may have, in bytes.
 const maxDocument = 16 << 20
 
 // Image writes the compressed form of the image with the given manifest to the
-// store, and returns the descriptor of its manifest. Layers that are compressed
-// already stay as they are.
+// store, and returns the descriptor of its manifest.
 func (c *Compressor) Image(ctx context.Context, manifest digest.Digest) (ocispec.Descriptor, error) {
 	desc, err := c.image(ctx, manifest)
 	if err != nil {
@@ -162,7 +177,10 @@ func (c *Compressor) document(d digest.Digest, into any) ([]byte, error) {
 // layer returns the compressed form of a layer, which it makes unless there is
 // one.
 func (c *Compressor) layer(ctx context.Context, l ocispec.Descriptor, diffID digest.Digest) (Layer, error) {
-	if l.MediaType != ocispec.MediaTypeImageLayer {
+	c.mu.Lock()
+	keep := c.keep[l.Digest]
+	c.mu.Unlock()
+	if keep {
 		return c.copied(ctx, l, diffID)
 	}
 	for {
@@ -187,8 +205,7 @@ type canceledError struct{ error }
 
 func (e *canceledError) Unwrap() error { return e.error }
 
-// copied takes a layer over that is compressed already: that of a base image, or
-// of a parent that was built earlier.
+// copied takes a layer over as it is.
 func (c *Compressor) copied(ctx context.Context, l ocispec.Descriptor, diffID digest.Digest) (Layer, error) {
 	r, err := c.source.OpenBlob(l.Digest)
 	if err != nil {
@@ -229,19 +246,24 @@ func (c *Compressor) compressed(ctx context.Context, l ocispec.Descriptor, diffI
 }
 
 func (c *Compressor) compress(ctx context.Context, l ocispec.Descriptor, diffID digest.Digest) (Layer, error) {
-	r, err := c.source.OpenBlob(l.Digest)
+	blob, err := c.source.OpenBlob(l.Digest)
 	if err != nil {
 		return Layer{}, err
 	}
-	defer r.Close()
+	defer blob.Close()
+	r, err := plain(blob, l.MediaType)
+	if err != nil {
+		return Layer{}, err
+	}
 	if c.settings.Algorithm == EStargz {
-		return c.eStargz(ctx, r, l)
+		return c.eStargz(ctx, r)
 	}
 	pr, pw := io.Pipe()
+	sum := digest.Canonical.Digester()
 	go func() {
 		w, err := c.settings.writer(pw)
 		if err == nil {
-			_, err = io.Copy(w, r)
+			_, err = io.Copy(w, io.TeeReader(r, sum.Hash()))
 			if cerr := w.Close(); err == nil {
 				err = cerr
 			}
@@ -253,21 +275,40 @@ func (c *Compressor) compress(ctx context.Context, l ocispec.Descriptor, diffID 
 	if err != nil {
 		return Layer{}, err
 	}
+	if got := sum.Digest(); got != diffID {
+		return Layer{}, fmt.Errorf("its tar has digest %s, the config says %s", got, diffID)
+	}
 	return Layer{DiffID: diffID, Descriptor: ocispec.Descriptor{MediaType: c.settings.MediaType(), Digest: d, Size: size}}, nil
 }
 
+// plain returns the tar of a layer.
+func plain(r io.Reader, mediaType string) (io.Reader, error) {
+	switch {
+	case strings.HasSuffix(mediaType, "gzip"):
+		return gzip.NewReader(r)
+	case strings.HasSuffix(mediaType, "zstd"):
+		d, err := zstd.NewReader(r)
+		if err != nil {
+			return nil, err
+		}
+		return d.IOReadCloser(), nil
+	}
+	return r, nil
+}
+
 // eStargz compresses a layer into the eStargz form, which reorders the tar.
-func (c *Compressor) eStargz(ctx context.Context, r io.Reader, l ocispec.Descriptor) (Layer, error) {
+func (c *Compressor) eStargz(ctx context.Context, r io.Reader) (Layer, error) {
 	f, err := os.CreateTemp(c.temp, "layer-*")
 	if err != nil {
 		return Layer{}, err
 	}
 	defer f.Close()
 	defer os.Remove(f.Name())
-	if _, err := io.Copy(f, r); err != nil {
+	length, err := io.Copy(f, r)
+	if err != nil {
 		return Layer{}, err
 	}
-	blob, err := estargz.Build(io.NewSectionReader(f, 0, l.Size), estargz.WithCompressionLevel(c.settings.Level), estargz.WithContext(ctx))
+	blob, err := estargz.Build(io.NewSectionReader(f, 0, length), estargz.WithCompressionLevel(c.settings.Level), estargz.WithContext(ctx))
 	if err != nil {
 		return Layer{}, err
 	}
@@ -278,7 +319,7 @@ func (c *Compressor) eStargz(ctx context.Context, r io.Reader, l ocispec.Descrip
 	}
 	return Layer{DiffID: blob.DiffID(), Descriptor: ocispec.Descriptor{MediaType: c.settings.MediaType(), Digest: d, Size: size,
 		Annotations: map[string]string{estargz.TOCJSONDigestAnnotation: blob.TOCDigest().String(),
-			estargz.StoreUncompressedSizeAnnotation: fmt.Sprint(l.Size)}}}, nil
+			estargz.StoreUncompressedSizeAnnotation: fmt.Sprint(length)}}}, nil
 }
 
 // replaceDiffIDs returns a config with other diff IDs. Fields that this program

@@ -83,6 +83,7 @@ type Config struct {
 	Cache            bool
 	Refresh          bool
 	ClampTimes       bool // files in layers are not newer than the created time
+	Compression      string // see package compress
 	Pull             bool
 	Keep             bool
 	Squash           bool

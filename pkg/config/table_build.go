@@ -51,6 +51,8 @@ var buildOptions = []*Option{
 		Help: "Rebuild images whose package repositories or downloads have changed. Their descendants are rebuilt as well."},
 	{Name: "clamp-times", Kind: Bool, Default: "true", Group: GroupBuild, From: Ours,
 		Help: "Set files in layers that are newer than the image's created time to that time. The same inputs then give the same digests."},
+	{Name: "compression", Kind: String, Default: "gzip", Arg: "ALGORITHM[:LEVEL]", Suggestions: []string{"gzip", "zstd", "estargz"}, Group: GroupBuild, From: Ours,
+		Help: "Compression of layers: gzip (levels 1 to 9), zstd (1 to 22), or estargz (1 to 9) for lazy pulling. Consumers of zstd need Docker 23, containerd 1.5 or Podman 3.3."},
 	{Name: "pull", Kind: Bool, Default: "true", Group: GroupBuild, From: Upstream,
 		Help: "Check the registry for a newer base image."},
 	{Name: "keep", Kind: Bool, Default: "false", Group: GroupBuild, From: Upstream,

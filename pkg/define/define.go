@@ -12,6 +12,7 @@ import (
 	"github.com/kolla-build/kolla-build/internal/console"
 	"github.com/kolla-build/kolla-build/internal/usererr"
 	"github.com/kolla-build/kolla-build/pkg/build/buildkit"
+	"github.com/kolla-build/kolla-build/pkg/compress"
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/engine"
 	"github.com/kolla-build/kolla-build/pkg/engineload"
@@ -33,6 +34,9 @@ type Options struct {
 	// BaseImage is --base-image as the user gave it: the path of an archive or a
 	// layout is imported.
 	BaseImage string
+	// Compression is that of the images' layers. The default is in no key.
+	Compression compress.Settings
+
 	// Epoch is SOURCE_DATE_EPOCH, zero if it is not set.
 	Epoch time.Time
 	// Offline takes what is on this machine and fetches nothing.
@@ -260,6 +264,9 @@ func (d *definer) images(ctx context.Context) ([]Image, error) {
 			if d.set.Config.Squash {
 				x.Key, x.Parts["squash"] = squashKey(x.Key), squash.Version
 			}
+			if c := d.opts.Compression; c != compress.Default {
+				x.Key, x.Parts["compression"] = compressedKey(x.Key, c), c.String()
+			}
 			for name, part := range x.def.Parts {
 				x.Parts[name] = part.String()
 			}
@@ -277,6 +284,12 @@ func (d *definer) images(ctx context.Context) ([]Image, error) {
 // that of the image with all its layers, and for each version of squashing.
 func squashKey(key digest.Digest) digest.Digest {
 	return digest.FromString("kolla-build squash " + squash.Version + "\n" + key.String())
+}
+
+// compressedKey is the key of an image whose layers are compressed otherwise than
+// by default.
+func compressedKey(key digest.Digest, c compress.Settings) digest.Digest {
+	return digest.FromString("kolla-build compression " + c.String() + "\n" + key.String())
 }
 
 // created is the created time of an image: SOURCE_DATE_EPOCH if it is set, else

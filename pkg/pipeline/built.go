@@ -75,7 +75,7 @@ func (s *session) build(ctx context.Context, p *planned, rep *reporter) (*built,
 	}
 	limiter := limits.New(limits.Options{Dir: s.cfg.DataDir, MinFree: s.cfg.MinFree, ImageMemory: s.cfg.ImageMemory,
 		LocalBuilder: s.cfg.BuildkitAddr == "" || strings.HasPrefix(s.cfg.BuildkitAddr, "unix://"), Cache: builder.Cache, Notice: message})
-	results := build.Run(ctx, p.plan, build.Options{Builder: tracedBuilder{builder}, Uploader: uploaderOf(loader, p, rep.stopwatch), Emit: emit, Gate: limiter.Admit,
+	results := build.Run(ctx, p.plan, build.Options{Builder: tracedBuilder{builder}, Finisher: builder, Uploader: uploaderOf(loader, p, rep.stopwatch), Emit: emit, Gate: limiter.Admit,
 		Threads: s.cfg.Threads, PushThreads: pushThreads(s.cfg), FailFast: s.cfg.FailFast, Retries: s.cfg.Retries,
 		RetryTime: seconds(s.cfg.RetryTime), Timeout: seconds(s.cfg.ImageTimeout)})
 	limiter.Close()
@@ -142,7 +142,7 @@ func (s *session) newProgress() *report.Progress {
 func (s *session) newBuilder(ctx context.Context, p *planned, rep *reporter, notice func(string)) *imagebuilder.Builder {
 	opts := imagebuilder.Options{
 		Store: s.store, Defined: p.defined, Inputs: p.inputs, Warmer: p.inputs.NewWarmer(ctx), Keys: p.keys, Busy: rep.stopwatch.work,
-		BuildArgs: imagebuilder.ProxyArgs(s.console.Getenv), NoCache: !s.cfg.Cache, Squash: s.cfg.Squash, ClampTimes: s.cfg.ClampTimes,
+		BuildArgs: imagebuilder.ProxyArgs(s.console.Getenv), NoCache: !s.cfg.Cache, Squash: s.cfg.Squash, Compression: s.compression, ClampTimes: s.cfg.ClampTimes,
 		Buildkit: buildkit.Options{Addr: s.cfg.BuildkitAddr, DaemonPath: s.cfg.Buildkitd, StateDir: filepath.Join(s.cfg.DataDir, "buildkit"), Store: s.store.Content(),
 			Cache: buildkit.CacheLimits{MaxUsed: s.cfg.CacheSize, MinFree: s.cfg.MinFree}, StepTimeout: seconds(s.cfg.StepTimeout), Env: rep.daemonEnv, Notice: notice},
 	}

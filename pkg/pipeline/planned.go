@@ -38,7 +38,7 @@ func (s *session) plan(ctx context.Context, rendered *imageset.Rendered) (*plann
 	var err error
 	p.defined, err = define.Images(ctx, rendered, define.Options{
 		Console: s.console, Store: s.store, Client: s.client, Engine: s.engine,
-		BaseImage: s.baseImage, Epoch: s.epoch,
+		BaseImage: s.baseImage, Epoch: s.epoch, Compression: s.compression,
 		Offline: s.mode == modeOffline, KeepDamaged: s.mode != modeBuild,
 	})
 	if err != nil {

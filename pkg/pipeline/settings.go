@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"fmt"
 	"regexp"
 	"slices"
 	"time"
@@ -8,6 +9,7 @@ import (
 	"github.com/kolla-build/kolla-build/internal/console"
 	"github.com/kolla-build/kolla-build/internal/units"
 	"github.com/kolla-build/kolla-build/internal/usererr"
+	"github.com/kolla-build/kolla-build/pkg/compress"
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/define"
 	"github.com/kolla-build/kolla-build/pkg/image"
@@ -22,12 +24,13 @@ type settings struct {
 	console *console.Console
 	cfg     *config.Config // for all platforms; names normalized
 
-	baseImage string    // --base-image as the user gave it
-	epoch     time.Time // SOURCE_DATE_EPOCH, zero if it is not set
-	scope     runstate.Scope
-	last      *runstate.LastRun // the run to continue, nil without --rerun-failed
-	retention *publish.Retention
-	night     *night // nil for a run that is not a nightly one
+	baseImage   string    // --base-image as the user gave it
+	epoch       time.Time // SOURCE_DATE_EPOCH, zero if it is not set
+	compression compress.Settings
+	scope       runstate.Scope
+	last        *runstate.LastRun // the run to continue, nil without --rerun-failed
+	retention   *publish.Retention
+	night       *night // nil for a run that is not a nightly one
 }
 
 // resolve checks options and resolves those that depend on others. What can be
@@ -40,6 +43,9 @@ func resolve(cfg *config.Config, c *console.Console, n *night) (*settings, error
 	var err error
 	if s.epoch, err = define.SourceDateEpoch(c); err != nil {
 		return nil, err
+	}
+	if s.compression, err = compress.Parse(cfg.Compression); err != nil {
+		return nil, usererr.Usage(fmt.Errorf("--compression: %w", err))
 	}
 	if cfg.Push && cfg.Registry == "" {
 		c.Notice("warning: --push without --registry pushes to Docker Hub, to the namespace %q", cfg.Namespace)

@@ -3,22 +3,18 @@ package squash
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"hash"
 	"io"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/klauspost/compress/gzip"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
 // Version is part of the keys of squashed images: it grows when the same layers
 // give other bytes.
-const Version = "1"
+const Version = "2"
 
 // Blobs takes the blobs of a squashed image; a store does.
 type Blobs interface {
@@ -64,10 +60,9 @@ func Image(ctx context.Context, img, parent v1.Image, blobs Blobs) (Result, erro
 	if err := json.Unmarshal(raw, &man); err != nil {
 		return Result{}, err
 	}
-	if man.Config.MediaType == ocispec.MediaTypeImageConfig {
-		desc.MediaType = ocispec.MediaTypeImageLayerGzip
-	} else {
-		desc.MediaType = "application/vnd.docker.image.rootfs.diff.tar.gzip"
+	desc.MediaType = ocispec.MediaTypeImageLayer
+	if man.Config.MediaType != ocispec.MediaTypeImageConfig {
+		desc.MediaType = "application/vnd.docker.image.rootfs.diff.tar"
 	}
 	man.Layers = append(man.Layers[:keep:keep], desc)
 	conf, err := squashedConfig(img, keep, history, len(layers)-keep, diffID)
@@ -111,13 +106,12 @@ func shared(img, parent v1.Image) (layers, history int, err error) {
 	return len(theirs), min(len(pc.History), len(conf.History)), nil
 }
 
-// store writes the squashed layer.
+// store writes the squashed layer, which is not compressed.
 func (m *merged) store(ctx context.Context, layers []v1.Layer, blobs Blobs) (digest.Digest, ocispec.Descriptor, error) {
 	pr, pw := io.Pipe()
-	sum := sha256.New()
 	done := make(chan error, 1)
 	go func() {
-		err := m.compress(ctx, pw, sum, layers)
+		err := m.write(ctx, pw, layers)
 		pw.CloseWithError(err)
 		done <- err
 	}()
@@ -127,15 +121,7 @@ func (m *merged) store(ctx context.Context, layers []v1.Layer, blobs Blobs) (dig
 	if err == nil {
 		err = werr
 	}
-	return digest.Digest("sha256:" + hex.EncodeToString(sum.Sum(nil))), ocispec.Descriptor{Digest: d, Size: size}, err
-}
-
-func (m *merged) compress(ctx context.Context, out io.Writer, sum hash.Hash, layers []v1.Layer) error {
-	z := gzip.NewWriter(out)
-	if err := m.write(ctx, io.MultiWriter(z, sum), layers); err != nil {
-		return err
-	}
-	return z.Close()
+	return d, ocispec.Descriptor{Digest: d, Size: size}, err
 }
 
 // squashedConfig is the image's config with one layer for those that were

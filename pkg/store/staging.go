@@ -28,7 +28,7 @@ type Staging struct {
 func (s *Store) Stage() (*Staging, error) {
 	dir, err := os.MkdirTemp(filepath.Join(s.dir, "tmp"), "staging.")
 	if err != nil {
-		return nil, fmt.Errorf("making a staging area: %w", full(s.dir, 0, err))
+		return nil, fmt.Errorf("making a staging area: %w", noSpace(s.dir, 0, err))
 	}
 	own := &Store{dir: dir, touched: map[digest.Digest]bool{}}
 	for _, d := range []string{"blobs/sha256", "ingest", "tmp"} {
@@ -41,7 +41,7 @@ func (s *Store) Stage() (*Staging, error) {
 	}
 	if err != nil {
 		os.RemoveAll(dir)
-		return nil, fmt.Errorf("making a staging area: %w", full(s.dir, 0, err))
+		return nil, fmt.Errorf("making a staging area: %w", noSpace(s.dir, 0, err))
 	}
 	return &Staging{main: s, own: own}, nil
 }

@@ -48,7 +48,10 @@ func (b *Builder) Build(ctx context.Context, req Request, emit func(build.Event)
 		}
 	}()
 	attrs := map[string]string{
-		"tar":                           "false",
+		"tar": "false",
+		// Compression is left to this process, beside the builds that follow. Layers
+		// of base images stay as they are.
+		"compression":                   "uncompressed",
 		exptypes.ExporterImageConfigKey: string(def.Config),
 	}
 	epoch := int64(0)

@@ -3,6 +3,8 @@ package imagebuilder
 import (
 	"context"
 	"errors"
+	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"time"
@@ -14,6 +16,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/build"
 	"github.com/kolla-build/kolla-build/pkg/build/buildkit"
 	"github.com/kolla-build/kolla-build/pkg/build/limits"
+	"github.com/kolla-build/kolla-build/pkg/compress"
 	"github.com/kolla-build/kolla-build/pkg/define"
 	"github.com/kolla-build/kolla-build/pkg/freshness"
 	"github.com/kolla-build/kolla-build/pkg/image"
@@ -35,22 +38,29 @@ type Options struct {
 	BuildArgs    map[string]string // in addition to those of the definitions
 	NoCache      bool              // run every step again
 	PackageCache string            // see buildkit.ConvertOptions
+	Compression  compress.Settings // of the layers of built images
 	Squash       bool
 	ClampTimes   bool // see buildkit.Request
 }
 
-// Builder builds the images of a plan. It implements build.Builder.
+// Builder builds the images of a plan. It implements build.Builder and
+// build.Finisher: images leave BuildKit with plain layers, on which their children
+// are built, and are finished with compressed ones.
 type Builder struct {
-	opts Options
-	plan *plan.Plan
+	opts    Options
+	plan    *plan.Plan
+	staging *store.Staging // images as BuildKit exported them
+	layers  *compress.Compressor
 
 	conn   sync.Mutex // held while a builder is opened
 	bk     *buildkit.Builder
 	opened bool // a builder was open before
 
-	mu     sync.Mutex
-	images map[imageName]digest.Digest // kept, and built so far
-	times  map[string]store.Record
+	mu       sync.Mutex
+	exported map[imageName]digest.Digest // built so far, in the staging area
+	final    map[imageName]digest.Digest // kept, and finished so far
+	took     map[image.ID]time.Duration
+	times    map[string]store.Record
 }
 
 // imageName is a reference, for one platform in runs for several.
@@ -58,10 +68,11 @@ type imageName struct{ platform, reference string }
 
 // New returns a builder of a plan's images. BuildKit is opened when it is needed.
 func New(p *plan.Plan, opts Options) *Builder {
-	b := &Builder{opts: opts, plan: p, images: map[imageName]digest.Digest{}, times: map[string]store.Record{}}
+	b := &Builder{opts: opts, plan: p, exported: map[imageName]digest.Digest{}, final: map[imageName]digest.Digest{},
+		took: map[image.ID]time.Duration{}, times: map[string]store.Record{}}
 	for _, it := range p.Items {
 		if it.Action == plan.Keep {
-			b.images[imageName{it.Image.Platform, it.Reference}] = it.Digest
+			b.final[imageName{it.Image.Platform, it.Reference}] = it.Digest
 		}
 		if opts.Defined.ConvertOptions(it.Image).Network == "host" {
 			b.opts.Buildkit.Entitlements = []string{"network.host"}
@@ -114,6 +125,15 @@ func (b *Builder) open(ctx context.Context) (*buildkit.Builder, error) {
 		_ = b.bk.Close()
 		b.bk = nil
 	}
+	if b.staging == nil {
+		staging, err := b.opts.Store.Stage()
+		if err != nil {
+			return nil, err
+		}
+		b.staging, b.opts.Buildkit.Store = staging, staging.Content()
+		b.layers = compress.New(compress.Options{Settings: b.opts.Compression, Source: staging, Store: b.opts.Store,
+			Workers: runtime.GOMAXPROCS(0), TempDir: filepath.Join(b.opts.Store.Dir(), "tmp")})
+	}
 	bk, err := buildkit.Open(ctx, b.opts.Buildkit)
 	for tries := 0; tries < maxRestarts && wasKilled(err) && ctx.Err() == nil; tries++ {
 		b.opts.Buildkit.Notice("the builder was killed while it started; starting it again")
@@ -151,8 +171,8 @@ func (b *Builder) Cache() limits.Cache {
 	return b.bk
 }
 
-// Build implements build.Builder. As soon as the image is built, its name and its
-// key are in the store: a run that is killed then continues from there.
+// Build implements build.Builder. The image is in the staging area then, where its
+// children are built on it.
 func (b *Builder) Build(ctx context.Context, it *plan.Item, emit func(build.Event)) (build.Output, error) {
 	im := b.opts.Defined.Image(it.Image)
 	if im.Err != nil {
@@ -178,27 +198,11 @@ func (b *Builder) Build(ctx context.Context, it *plan.Item, emit func(build.Even
 			return build.Output{}, err
 		}
 	}
-	name := it.Reference
-	if it.Image.Platform != "" {
-		name = "" // it names the index of all platforms
-	}
-	if err := b.opts.Store.Put(store.Entry{Name: name, Digest: desc.Digest, Key: it.Key.String(), Kind: store.KindBuilt}); err != nil {
-		return build.Output{}, err
-	}
-	entry, _, err := b.opts.Store.ByDigest(desc.Digest)
-	if err != nil {
-		return build.Output{}, err
-	}
-	if err := b.opts.Inputs.Settle(it.Image); err != nil {
-		return build.Output{}, err
-	}
-	b.opts.Warmer.Add(desc.Digest)
-	b.opts.Keys.Record(it.Image, it.Parts)
 	b.mu.Lock()
-	b.images[imageName{it.Image.Platform, it.Reference}] = desc.Digest
-	b.times[b.opts.Keys.ScopedName(it.Image)] = store.Record{Took: time.Since(started), Size: entry.Size}
+	b.exported[imageName{it.Image.Platform, it.Reference}] = desc.Digest
+	b.took[it.Image] = time.Since(started)
 	b.mu.Unlock()
-	return build.Output{Digest: desc.Digest, Size: entry.Size}, nil
+	return build.Output{Digest: desc.Digest}, nil
 }
 
 // definition converts an image for building, on its parents as the store has
@@ -223,27 +227,58 @@ func (b *Builder) definition(ctx context.Context, im *define.Image) (*buildkit.D
 // dependency returns the image that another one depends on, or copies from, under
 // a name: an image that was kept or built in this run, else one from outside.
 func (b *Builder) dependency(ctx context.Context, id image.ID, ref string) (buildkit.External, error) {
+	name := imageName{id.Platform, ref}
 	b.mu.Lock()
-	d, ok := b.images[imageName{id.Platform, ref}]
+	d, built := b.exported[name]
+	kept, isKept := b.final[name]
 	b.mu.Unlock()
-	if !ok {
-		return b.opts.Defined.External(ctx, id, ref)
+	switch {
+	case built:
+	case isKept:
+		d = kept
+	default:
+		ext, err := b.opts.Defined.External(ctx, id, ref)
+		if err != nil {
+			return ext, err
+		}
+		return ext, b.keepLayers(ext.Digest)
 	}
-	img, err := b.opts.Store.Image(d)
+	img, err := b.staging.Image(d)
 	if err != nil {
 		return buildkit.External{}, err
 	}
 	conf, err := img.RawConfigFile()
+	if err == nil && !built {
+		err = b.keepLayers(d)
+	}
 	return buildkit.External{Digest: d, Config: conf}, err
 }
 
+// keepLayers keeps the layers of an image in the store, or outside of the set, as
+// they are in the images that are built on it.
+func (b *Builder) keepLayers(d digest.Digest) error {
+	img, err := b.opts.Store.Image(d)
+	if err != nil {
+		return err
+	}
+	m, err := img.Manifest()
+	if err != nil {
+		return err
+	}
+	for _, l := range m.Layers {
+		b.layers.Keep(digest.Digest(l.Digest.String()))
+	}
+	return nil
+}
+
 // Digest returns the image that a reference names in this run: one that was kept
-// or built, else what the store has; "" if there is none.
+// or finished, else what the store has; "" if there is none, or it is not finished.
 func (b *Builder) Digest(platform, ref string) digest.Digest {
 	b.mu.Lock()
-	d, ok := b.images[imageName{platform, ref}]
+	d, ok := b.final[imageName{platform, ref}]
+	_, unfinished := b.exported[imageName{platform, ref}]
 	b.mu.Unlock()
-	if ok {
+	if ok || unfinished {
 		return d
 	}
 	if e, ok, err := b.opts.Store.Lookup(ref); err == nil && ok {
@@ -259,9 +294,15 @@ func (b *Builder) Close() error {
 	if b.bk != nil {
 		err = b.bk.Close()
 	}
+	if b.staging != nil {
+		if cerr := b.staging.Close(); err == nil {
+			err = cerr
+		}
+	}
 	if len(b.times) > 0 {
 		// Without them, only estimates and explanations are lost.
 		_ = b.opts.Store.RecordDurations(b.times)
+		_ = b.opts.Store.SaveCompressed()
 		_ = b.opts.Keys.Save()
 	}
 	return err

@@ -19,7 +19,7 @@ import (
 // returns the digest of the new image. It is reported as a step of the build.
 func (b *Builder) squash(ctx context.Context, it *plan.Item, d digest.Digest, def *buildkit.Definition, emit func(build.Event)) (digest.Digest, error) {
 	failed := func(err error) (digest.Digest, error) { return "", fmt.Errorf("squashing %s: %w", it.Image, err) }
-	img, err := b.opts.Store.Image(d)
+	img, err := b.staging.Image(d)
 	if err != nil {
 		return failed(err)
 	}
@@ -33,7 +33,7 @@ func (b *Builder) squash(ctx context.Context, it *plan.Item, d digest.Digest, de
 	step := build.Step{ID: "squash", Name: fmt.Sprintf("squash %d layers into one", own)}
 	started := time.Now()
 	emit(build.Event{Time: started, Kind: build.EventStepStart, Image: it.Image, Step: step})
-	res, err := squash.Image(ctx, img, parent, b.opts.Store)
+	res, err := squash.Image(ctx, img, parent, b.staging)
 	step.Duration = time.Since(started)
 	if err != nil {
 		step.Err = err.Error()
@@ -59,7 +59,7 @@ func (b *Builder) parentOf(ctx context.Context, id image.ID, img v1.Image, refs 
 		if err != nil {
 			return nil, 0, err
 		}
-		p, err := b.opts.Store.Image(dep.Digest)
+		p, err := b.staging.Image(dep.Digest)
 		if err != nil {
 			return nil, 0, err
 		}
