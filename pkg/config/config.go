@@ -82,7 +82,7 @@ type Config struct {
 	NetworkMode      string
 	Cache            bool
 	Refresh          bool
-	ClampTimes       bool // files in layers are not newer than the created time
+	ClampTimes       bool   // files in layers are not newer than the created time
 	Compression      string // see package compress
 	Pull             bool
 	Keep             bool

@@ -20,6 +20,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/define"
 	"github.com/kolla-build/kolla-build/pkg/freshness"
 	"github.com/kolla-build/kolla-build/pkg/image"
+	"github.com/kolla-build/kolla-build/pkg/imageref"
 	"github.com/kolla-build/kolla-build/pkg/plan"
 	"github.com/kolla-build/kolla-build/pkg/runstate"
 	"github.com/kolla-build/kolla-build/pkg/store"
@@ -63,8 +64,17 @@ type Builder struct {
 	times    map[string]store.Record
 }
 
-// imageName is a reference, for one platform in runs for several.
+// imageName is a normalized reference, for one platform in runs for several.
 type imageName struct{ platform, reference string }
+
+// nameOf returns the name of an image. A Dockerfile may spell a reference
+// otherwise than the set does, such as with "docker.io/".
+func nameOf(platform, reference string) imageName {
+	if ref, err := imageref.Parse(reference); err == nil {
+		reference = ref.String()
+	}
+	return imageName{platform, reference}
+}
 
 // New returns a builder of a plan's images. BuildKit is opened when it is needed.
 func New(p *plan.Plan, opts Options) *Builder {
@@ -72,7 +82,7 @@ func New(p *plan.Plan, opts Options) *Builder {
 		took: map[image.ID]time.Duration{}, times: map[string]store.Record{}}
 	for _, it := range p.Items {
 		if it.Action == plan.Keep {
-			b.final[imageName{it.Image.Platform, it.Reference}] = it.Digest
+			b.final[nameOf(it.Image.Platform, it.Reference)] = it.Digest
 		}
 		if opts.Defined.ConvertOptions(it.Image).Network == "host" {
 			b.opts.Buildkit.Entitlements = []string{"network.host"}
@@ -199,7 +209,7 @@ func (b *Builder) Build(ctx context.Context, it *plan.Item, emit func(build.Even
 		}
 	}
 	b.mu.Lock()
-	b.exported[imageName{it.Image.Platform, it.Reference}] = desc.Digest
+	b.exported[nameOf(it.Image.Platform, it.Reference)] = desc.Digest
 	b.took[it.Image] = time.Since(started)
 	b.mu.Unlock()
 	return build.Output{Digest: desc.Digest}, nil
@@ -227,7 +237,7 @@ func (b *Builder) definition(ctx context.Context, im *define.Image) (*buildkit.D
 // dependency returns the image that another one depends on, or copies from, under
 // a name: an image that was kept or built in this run, else one from outside.
 func (b *Builder) dependency(ctx context.Context, id image.ID, ref string) (buildkit.External, error) {
-	name := imageName{id.Platform, ref}
+	name := nameOf(id.Platform, ref)
 	b.mu.Lock()
 	d, built := b.exported[name]
 	kept, isKept := b.final[name]
@@ -275,8 +285,8 @@ func (b *Builder) keepLayers(d digest.Digest) error {
 // or finished, else what the store has; "" if there is none, or it is not finished.
 func (b *Builder) Digest(platform, ref string) digest.Digest {
 	b.mu.Lock()
-	d, ok := b.final[imageName{platform, ref}]
-	_, unfinished := b.exported[imageName{platform, ref}]
+	d, ok := b.final[nameOf(platform, ref)]
+	_, unfinished := b.exported[nameOf(platform, ref)]
 	b.mu.Unlock()
 	if ok || unfinished {
 		return d

@@ -42,7 +42,7 @@ func (b *Builder) Finish(ctx context.Context, it *plan.Item, built build.Output,
 	b.opts.Warmer.Add(desc.Digest)
 	b.opts.Keys.Record(it.Image, it.Parts)
 	b.mu.Lock()
-	b.final[imageName{it.Image.Platform, it.Reference}] = desc.Digest
+	b.final[nameOf(it.Image.Platform, it.Reference)] = desc.Digest
 	b.times[b.opts.Keys.ScopedName(it.Image)] = store.Record{Took: b.took[it.Image], Size: entry.Size}
 	b.mu.Unlock()
 	return build.Output{Digest: desc.Digest, Size: entry.Size}, nil
