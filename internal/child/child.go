@@ -109,9 +109,17 @@ func (c *Cmd) Run(ctx context.Context) error {
 			cancel(fmt.Errorf("limiting the resources of %s: %w", c.Args[0], err))
 		}
 	}
-	// Descendants of the program may hold its pipes open, or start more.
+	// Descendants of the program may ignore the signal, hold its pipes open or start
+	// more. The number of a session that has ended may be used again, so the timer
+	// must not fire after that.
+	ended := make(chan struct{})
+	defer close(ended)
 	stop := context.AfterFunc(ctx, func() {
-		time.AfterFunc(grace, func() { killSession(session) })
+		select {
+		case <-time.After(grace):
+			killSession(session)
+		case <-ended:
+		}
 	})
 	if c.Limits.Processes > 0 {
 		defer watchSession(session, c.Limits.Processes, func() {
