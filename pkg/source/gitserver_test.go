@@ -164,4 +164,3 @@ func gitIn(t testing.TB, dir string, args ...string) string {
 	}
 	return strings.TrimSpace(string(out))
 }
-
