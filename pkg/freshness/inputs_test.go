@@ -85,7 +85,8 @@ func TestEffectiveKeys(t *testing.T) {
 
 func TestSaltDependsOnHistoryAndChange(t *testing.T) {
 	x, y := []plan.Change{{Input: "x"}}, []plan.Change{{Input: "y"}}
-	if salt("a", x) == salt("b", x) || salt("a", x) == salt("a", y) || salt("a", x) != salt("a", x) {
+	same := []plan.Change{{Input: "x"}}
+	if salt("a", x) == salt("b", x) || salt("a", x) == salt("a", y) || salt("a", x) != salt("a", same) {
 		t.Error("a salt must depend on the old one and on what changed, and on nothing else")
 	}
 }
