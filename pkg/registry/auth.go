@@ -187,7 +187,14 @@ func (h *host) token(ctx context.Context, key tokenKey) (string, error) {
 		if t, ok := cached(); ok {
 			return t, nil
 		}
-		t, err := h.fetchToken(ctx, key)
+		var t token
+		err := h.client.repeat(ctx, func() (err error) {
+			t, err = h.fetchToken(ctx, key)
+			if !errors.Is(err, io.ErrUnexpectedEOF) {
+				err = final(err) // the answer did not break off, so the transport has repeated it
+			}
+			return err
+		})
 		if err != nil {
 			return token{}, err
 		}

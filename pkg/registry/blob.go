@@ -38,12 +38,8 @@ const (
 // sent to the same upload. progress, if not nil, is called with the bytes sent so far.
 func (r *Repository) Upload(ctx context.Context, blob Blob, from *Repository, progress func(sent int64)) (BlobState, error) {
 	var state BlobState
-	first, refused := true, false
-	err := r.host.client.policy.Do(ctx, func() (err error) {
-		if !first {
-			r.host.client.retried.Add(1)
-		}
-		first = false
+	refused := false
+	err := r.host.client.repeat(ctx, func() (err error) {
 		if state, err = r.tryUpload(ctx, blob, from, progress); err == nil {
 			return nil
 		}
@@ -54,7 +50,7 @@ func (r *Repository) Upload(ctx context.Context, blob Blob, from *Repository, pr
 		}
 		var known *retry.Error
 		if !errors.As(err, &known) {
-			err = &retry.Error{Err: err} // the transport has repeated what may be repeated
+			err = final(err)
 		}
 		return err
 	})
@@ -62,11 +58,7 @@ func (r *Repository) Upload(ctx context.Context, blob Blob, from *Repository, pr
 		return state, nil
 	}
 	if ctx.Err() != nil {
-		return "", context.Cause(ctx)
-	}
-	var tried *retry.Error
-	if errors.As(err, &tried) {
-		err = tried.Err
+		return "", err
 	}
 	return "", fmt.Errorf("blob %s: %w", blob.Digest, r.host.failure(r.Name(), err))
 }

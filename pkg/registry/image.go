@@ -106,7 +106,7 @@ func (r *Repository) blob(ctx context.Context, d digest.Digest, size int64) (io.
 	if size < 0 {
 		return nil, fmt.Errorf("blob %s: its size is %d bytes", d, size)
 	}
-	req, err := r.request(ctx, http.MethodGet, "/blobs/"+d.String(), nil, nil)
+	req, err := r.request(context.WithValue(ctx, keyResume, true), http.MethodGet, "/blobs/"+d.String(), nil, nil)
 	if err != nil {
 		return fail(err)
 	}

@@ -152,27 +152,44 @@ func (r *Repository) has(ctx context.Context, path string, d digest.Digest) (boo
 // Manifest reads a manifest by tag or digest. What is read by digest has been checked
 // against it.
 func (r *Repository) Manifest(ctx context.Context, identifier string) (Manifest, error) {
+	_, ref := r.reference(identifier)
+	var m Manifest
+	err := r.host.client.repeat(ctx, func() (err error) {
+		m, err = r.readManifest(ctx, identifier)
+		return err
+	})
+	if err != nil {
+		return Manifest{}, r.host.failure(ref, err)
+	}
+	return m, nil
+}
+
+// readManifest is one try of Manifest.
+func (r *Repository) readManifest(ctx context.Context, identifier string) (Manifest, error) {
 	path, ref := r.reference(identifier)
-	fail := func(err error) (Manifest, error) { return Manifest{}, r.host.failure(ref, err) }
 	req, err := r.request(ctx, http.MethodGet, path, nil, nil)
 	if err != nil {
-		return fail(err)
+		return Manifest{}, final(err)
 	}
 	req.Header.Set("Accept", manifestTypes)
 	resp, err := r.exchange(req, actionsPull, http.StatusOK)
 	if err != nil {
-		return fail(err)
+		return Manifest{}, final(err)
 	}
 	defer resp.Body.Close()
 	raw, err := readLimited(resp.Body, MaxManifest, "manifest "+ref)
 	if err != nil {
-		return fail(err)
+		return Manifest{}, err
 	}
 	m := Manifest{Raw: raw, MediaType: mediaType(resp.Header.Get("Content-Type")), Digest: digest.FromBytes(raw)}
-	if want, err := digest.Parse(identifier); err == nil {
-		if m.Digest = want.Algorithm().FromBytes(raw); m.Digest != want {
-			return Manifest{}, &ContentError{What: "manifest read from " + r.Name(), Want: want.String(), Got: m.Digest.String(), Remote: true}
+	want, err := digest.Parse(identifier)
+	if err != nil { // a tag
+		if want, err = digest.Parse(resp.Header.Get("Docker-Content-Digest")); err != nil {
+			return m, nil
 		}
+	}
+	if m.Digest = want.Algorithm().FromBytes(raw); m.Digest != want {
+		return Manifest{}, final(&ContentError{What: "manifest read from " + r.Name(), Want: want.String(), Got: m.Digest.String(), Remote: true})
 	}
 	return m, nil
 }
@@ -251,22 +268,26 @@ func (r *Repository) Tags(ctx context.Context) ([]string, error) {
 	path, query := "/tags/list", url.Values{"n": {"1000"}}
 	var tags []string
 	for page := 0; ; page++ {
-		req, err := r.request(ctx, http.MethodGet, path, query, nil)
+		var more []string
+		var last string
+		err := r.host.client.repeat(ctx, func() error {
+			req, err := r.request(ctx, http.MethodGet, path, query, nil)
+			if err != nil {
+				return final(err)
+			}
+			resp, err := r.exchange(req, actionsPull, http.StatusOK)
+			if err != nil {
+				return final(err)
+			}
+			defer resp.Body.Close()
+			more, last, err = readTags(resp)
+			return err
+		})
 		if err != nil {
-			return fail(err)
-		}
-		resp, err := r.exchange(req, actionsPull, http.StatusOK)
-		if err != nil {
-			err = r.host.failure(r.Name(), err)
 			var missing *NotFoundError
-			if errors.As(err, &missing) {
+			if errors.As(r.host.failure(r.Name(), err), &missing) {
 				return nil, nil
 			}
-			return fail(err)
-		}
-		more, last, err := readTags(resp)
-		resp.Body.Close()
-		if err != nil {
 			return fail(err)
 		}
 		tags = append(tags, more...)

@@ -27,10 +27,13 @@ const (
 	// keyOnce marks requests that their caller repeats as a whole (uploads: the same
 	// bytes may not be sent to the same place twice).
 	keyOnce
+	// keyResume marks requests whose answer is resumed when it breaks off: blobs, which
+	// do not change. Anything else may be another one by then.
+	keyResume
 )
 
-// retryTransport repeats requests that may be repeated, watches for stalls, and
-// resumes the bodies of GET answers that break off.
+// retryTransport repeats requests that may be repeated, watches for stalls, and resumes
+// the bodies of blobs that break off.
 type retryTransport struct {
 	inner  http.RoundTripper
 	policy retry.Policy
@@ -62,7 +65,7 @@ func (t *retryTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 		case err == nil && retry.TransientStatus(resp.StatusCode):
 			after = retry.After(resp, time.Now())
 		case err == nil:
-			if req.Method == http.MethodGet && resp.StatusCode == http.StatusOK && resp.ContentLength > 0 {
+			if req.Method == http.MethodGet && resp.StatusCode == http.StatusOK && resp.ContentLength > 0 && ctx.Value(keyResume) != nil {
 				resp.Body = &resumingBody{t: t, req: req, body: resp.Body, size: resp.ContentLength, etag: resp.Header.Get("ETag")}
 			}
 			return resp, nil
@@ -79,6 +82,35 @@ func (t *retryTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 			drain(resp)
 		}
 	}
+}
+
+// repeat calls try until it succeeds or fails for good. try says with a *retry.Error
+// whether to repeat; what the transport below has repeated already is final.
+func (c *Client) repeat(ctx context.Context, try func() error) error {
+	first := true
+	err := c.policy.Do(ctx, func() error {
+		if !first {
+			c.retried.Add(1)
+		}
+		first = false
+		return try()
+	})
+	var tried *retry.Error
+	if errors.As(err, &tried) {
+		err = tried.Err
+	}
+	if err != nil && ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	return err
+}
+
+// final marks an error as one that repeating does not help against.
+func final(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &retry.Error{Err: err}
 }
 
 // drain reads the rest of a short answer, so that its connection can be used again.
@@ -198,6 +230,10 @@ func (b *resumingBody) reopen(ctx context.Context) (io.ReadCloser, error) {
 	resp, err := b.t.watched(req)
 	if err != nil {
 		return nil, err
+	}
+	if etag := resp.Header.Get("ETag"); etag != b.etag && resp.StatusCode < http.StatusMultipleChoices {
+		resp.Body.Close()
+		return nil, errors.New("the content has changed meanwhile")
 	}
 	switch {
 	case resp.StatusCode == http.StatusPartialContent:

@@ -15,6 +15,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/registry"
 	"github.com/kolla-build/kolla-build/pkg/registry/push"
 	"github.com/kolla-build/kolla-build/pkg/registry/server"
+	digest "github.com/opencontainers/go-digest"
 )
 
 func TestRetryAfterIsKept(t *testing.T) {
@@ -130,6 +131,51 @@ func TestPullResumes(t *testing.T) {
 		}
 		if ranges == 0 {
 			t.Error("nothing was resumed")
+		}
+	})
+}
+
+// A manifest that breaks off while its tag changes is never made of two.
+func TestManifestIsReadWhole(t *testing.T) {
+	registrytest.Each(t, func(t *testing.T, host string) {
+		ctx := context.Background()
+		p := push.New(registrytest.Client(t, registry.Options{}), push.Options{})
+		repo := host + "/kolla/base"
+		var digests []digest.Digest
+		for range 2 {
+			d, err := p.Push(ctx, repo, registrytest.Image(t, registrytest.Base(t, 100), 100, 3))
+			if err != nil {
+				t.Fatal(err)
+			}
+			digests = append(digests, d.Digest)
+		}
+		if err := p.Commit(ctx, []push.Tag{{Ref: repo + ":t", Digest: digests[0]}}); err != nil {
+			t.Fatal(err)
+		}
+		cuts := 0
+		px := registrytest.StartProxy(t, host, func(r *http.Request) registrytest.Fault {
+			if r.Method != http.MethodGet || !strings.HasSuffix(r.URL.Path, "/manifests/t") || cuts > 0 {
+				return registrytest.None
+			}
+			cuts++
+			return registrytest.Cut
+		})
+		next := px.Handler
+		px.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			next.ServeHTTP(w, r)
+			if cuts == 1 { // the answer was cut: the tag changes before the client asks again
+				cuts++
+				if err := p.Commit(ctx, []push.Tag{{Ref: repo + ":t", Digest: digests[1]}}); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+		_, named, err := registrytest.Client(t, registry.Options{BaseDelay: 500 * time.Millisecond}).Fetch(ctx, px.Host+"/kolla/base:t", "")
+		if err != nil || named != digests[0] && named != digests[1] {
+			t.Errorf("got %s, %v; expected %s or %s", named, err, digests[0], digests[1])
+		}
+		if cuts < 2 {
+			t.Error("nothing was cut")
 		}
 	})
 }
