@@ -1,8 +1,8 @@
-// Command bench measures kolla-build beside its peers on this machine and
-// prints the figures as a markdown table. It drives the real programs: the
-// kolla-build and buildkitd that were built, docker buildx where it is there or
-// can be built from its Go module, and the Python tool where KOLLA_CHECKOUT
-// names a checkout of Kolla. What is missing is left out with the reason.
+// Command bench measures kolla-build and similar tools on this machine and prints the
+// figures as a markdown table. It runs the real programs: the kolla-build and
+// buildkitd that were built, docker buildx if it is installed or can be built from
+// its Go module, and the Python tool if KOLLA_CHECKOUT names a checkout of Kolla. A
+// tool that is missing is omitted with the reason.
 package main
 
 import (
@@ -18,7 +18,7 @@ import (
 	"time"
 )
 
-// options are the command line's.
+// options are those of the command line.
 type options struct {
 	tool, buildkitd string
 	buildx          string
@@ -91,7 +91,7 @@ func run(ctx context.Context, o options) (err error) {
 	return err
 }
 
-// bench is one run's measurements.
+// bench has the measurements of a run.
 type bench struct {
 	options
 	began string
@@ -99,7 +99,7 @@ type bench struct {
 	notes []string
 }
 
-// row is a line of the table: cells are the tool's and the peers' figures.
+// row is a line of the table, with the figures of our program and of others.
 type row struct {
 	what   string
 	target string

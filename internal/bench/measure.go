@@ -12,8 +12,7 @@ import (
 	"github.com/kolla-build/kolla-build/internal/synthetic"
 )
 
-// rendering measures templates alone: the synthetic set, and the tree that is
-// built in.
+// rendering measures rendering only: of the synthetic set and of the built-in tree.
 func (b *bench) rendering(ctx context.Context) error {
 	w, err := b.newWorld("render", b.images)
 	if err != nil {
@@ -33,14 +32,14 @@ func (b *bench) rendering(ctx context.Context) error {
 	return b.kollaRendering(ctx, w)
 }
 
-// planning measures plans of growing sets: seconds and memory.
+// planning measures plans of growing sets, in seconds and memory.
 func (b *bench) planning(ctx context.Context) error {
 	for _, n := range []int{b.images, 1000, 5000, 10000} {
 		w, err := b.newWorld(fmt.Sprintf("plan%d", n), n)
 		if err != nil {
 			return err
 		}
-		// The first one opens the store and warms the page cache.
+		// The first run creates the store and fills the page cache.
 		if _, err := measure(ctx, w.tool("plan", "--list-images")); err != nil {
 			progress("%v", err)
 		}
@@ -58,8 +57,8 @@ func (b *bench) planning(ctx context.Context) error {
 	return nil
 }
 
-// set measures the builds of the synthetic set, with and without changes,
-// pushed to a registry on localhost, beside docker buildx bake.
+// set measures builds of the synthetic set, with and without changes, pushed to a
+// registry on localhost, and docker buildx bake for comparison.
 func (b *bench) set(ctx context.Context) error {
 	w, err := b.newWorld("set", b.images)
 	if err != nil {
@@ -117,14 +116,14 @@ func (b *bench) set(ctx context.Context) error {
 	return nil
 }
 
-// built is what a run's summary says.
+// built is the summary of a run.
 type built struct {
 	built   int
 	longest time.Duration
 	timing  string
 }
 
-// own is the part of a run that is neither the builder's nor the uploads'.
+// own is the time of a run without a build or an upload under way.
 func (s built) own(u usage) string {
 	var idle, starting, total float64
 	if _, err := fmt.Sscanf(s.timing, "time: %f s in all, %f s without a build or an upload under way, %f s of them for the builder to start and end", &total, &idle, &starting); err != nil {

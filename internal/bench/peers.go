@@ -27,11 +27,11 @@ func lineWith(text, prefix string) string {
 	return ""
 }
 
-// buildxModule is built where docker has no buildx: the newest release, as
-// peers are compared with what their users have today.
+// buildxModule is built if docker has no buildx: the newest release, which users have
+// today.
 const buildxModule = "github.com/docker/buildx/cmd/buildx@latest"
 
-// findBuildx returns a buildx that works as a program of its own.
+// findBuildx returns a buildx that works as a separate program.
 func (b *bench) findBuildx(ctx context.Context) (string, error) {
 	if b.buildx != "" {
 		return b.buildx, nil
@@ -57,7 +57,7 @@ func (b *bench) findBuildx(ctx context.Context) (string, error) {
 	return filepath.Join(dir, "buildx"), nil
 }
 
-// bake is docker buildx bake on the same rendered Dockerfiles, the same kind of
+// bake is docker buildx bake with the same rendered Dockerfiles, the same kind of
 // buildkitd and the same kind of registry.
 type bake struct {
 	b       *bench
@@ -128,11 +128,11 @@ func (p *bake) open(ctx context.Context) (err error) {
 func (p *bake) cmd(ctx context.Context, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, p.buildx, args...)
 	cmd.Env = append(os.Environ(), "BUILDX_CONFIG="+filepath.Join(p.b.dir, "buildx-config"), "DOCKER_CONFIG="+filepath.Join(p.b.dir, "docker-config"),
-		"BUILDX_BAKE_ENTITLEMENTS_FS=0") // our contexts lie beside the bake file's directory
+		"BUILDX_BAKE_ENTITLEMENTS_FS=0") // our contexts are outside of the bake file's directory
 	return cmd
 }
 
-// measure bakes the world as it is, and says how that compares with ours.
+// measure bakes the world as it is, and compares the time with ours.
 func (p *bake) measure(ctx context.Context, ours time.Duration) string {
 	if p.missing != nil {
 		return "left out"
@@ -152,8 +152,8 @@ func (p *bake) measure(ctx context.Context, ours time.Duration) string {
 	return s
 }
 
-// write renders the world and writes the bake file: a target per image, with
-// its parent's target in the place of its FROM.
+// write renders the world and writes the bake file: a target per image, with the
+// target of its parent in place of its FROM.
 func (p *bake) write(ctx context.Context) (string, error) {
 	out := p.w.path("baked")
 	if _, err := measure(ctx, p.w.tool("--template-only", "--work-dir", out, "--registry", p.host)); err != nil {
@@ -180,7 +180,7 @@ func (p *bake) write(ctx context.Context) (string, error) {
 		}
 		contexts := map[string]string{from: "target:" + im.Parent}
 		if im.Parent == "" {
-			// Ours names an OCI layout here, which only ours understands.
+			// The name of an OCI layout, which only our program understands.
 			contexts = nil
 			text = []byte("FROM " + p.host + "/bench/base:t\n" + strings.TrimPrefix(string(text), first+"\n"))
 			if err := os.WriteFile(filepath.Join(dir, "Dockerfile"), text, 0o644); err != nil {
@@ -199,7 +199,7 @@ func (p *bake) write(ctx context.Context) (string, error) {
 	return file, os.WriteFile(file, data, 0o644)
 }
 
-// kollaRendering measures the Python tool's rendering of its own tree.
+// kollaRendering measures the rendering of Kolla's tree by the Python tool.
 func (b *bench) kollaRendering(ctx context.Context, w *world) error {
 	if b.checkout == "" {
 		b.note("%s is left out: KOLLA_CHECKOUT names no checkout of it", peerKolla)

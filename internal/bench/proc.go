@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// usage is what a program took.
+// usage is the time and memory of a program.
 type usage struct {
 	wall time.Duration
 	cpu  time.Duration // of the process itself, without its children
@@ -21,9 +21,8 @@ type usage struct {
 	out  string        // standard output and error
 }
 
-// measure runs a program to its end. Memory and time are read from /proc while
-// it runs: what wait reports afterwards has its children in it, and a builder
-// that it starts is not it.
+// measure runs a program until it ends. Memory and time are read from /proc while it
+// runs, because those that wait reports include child processes such as the builder.
 func measure(ctx context.Context, cmd *exec.Cmd) (usage, error) {
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
@@ -65,7 +64,7 @@ func (u *usage) sample(pid int) {
 		}
 	}
 	if stat, err := os.ReadFile(filepath.Join(dir, "stat")); err == nil {
-		// The name, in parentheses, may hold spaces.
+		// The name, in parentheses, may contain spaces.
 		if i := strings.LastIndexByte(string(stat), ')'); i > 0 {
 			if f := strings.Fields(string(stat[i+1:])); len(f) > 13 {
 				user, _ := strconv.ParseInt(f[11], 10, 64)
@@ -85,7 +84,7 @@ func lastLines(s string, n int) string {
 	return strings.Join(lines, "\n")
 }
 
-// background starts a program that serves others, and returns how it is ended.
+// background starts a server, and returns a function that stops it.
 func background(log string, cmd *exec.Cmd) (stop func(), err error) {
 	f, err := os.Create(log)
 	if err != nil {

@@ -14,8 +14,7 @@ import (
 	"github.com/kolla-build/kolla-build/internal/synthetic"
 )
 
-// world is a synthetic set on disk: templates, a base image, and where the
-// tool keeps what it builds.
+// world is a synthetic set on disk: templates, a base image and a data directory.
 type world struct {
 	b      *bench
 	dir    string
@@ -40,7 +39,7 @@ func (w *world) path(elem ...string) string {
 	return filepath.Join(append([]string{w.dir}, elem...)...)
 }
 
-// tool is a call of kolla-build on this world.
+// tool returns a kolla-build command for this world.
 func (w *world) tool(args ...string) *exec.Cmd {
 	common := []string{"-b", "debian", "--images-dir", w.path("tree"), "--base-image", "oci:" + w.path("base"), "--tag", "t",
 		"--data-dir", w.path("data"), "--buildkitd", w.b.buildkitd}
@@ -48,11 +47,11 @@ func (w *world) tool(args ...string) *exec.Cmd {
 		common, args = append([]string{"plan"}, common...), args[1:]
 	}
 	cmd := exec.Command(w.b.tool, append(common, args...)...)
-	cmd.Dir = w.dir // no kolla-build.conf lies there
+	cmd.Dir = w.dir // it has no kolla-build.conf
 	return cmd
 }
 
-// change alters the file that an image copies.
+// change changes the file that an image copies.
 func (w *world) change(im synthetic.Image) error {
 	f, err := os.OpenFile(w.path("tree", im.Dir, "extend_start.sh"), os.O_APPEND|os.O_WRONLY, 0)
 	if err != nil {
@@ -65,8 +64,8 @@ func (w *world) change(im synthetic.Image) error {
 	return err
 }
 
-// registry starts the tool's own registry, which is the CNCF distribution on
-// files, on a free port.
+// registry starts the embedded registry, which is the CNCF distribution on files, on
+// a free port.
 func (b *bench) registry(ctx context.Context, name string) (host string, stop func(), err error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

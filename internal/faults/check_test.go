@@ -17,7 +17,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/store"
 )
 
-// ref is an image's name in the registry itself, past the proxy.
+// ref returns the name of an image in the registry, without the proxy.
 func (tr *trial) ref(image, suffix string) name.Reference {
 	tr.Helper()
 	r, err := name.ParseReference(tr.server.Addr().String()+"/kolla/"+image+suffix, name.Insecure)
@@ -27,7 +27,7 @@ func (tr *trial) ref(image, suffix string) name.Reference {
 	return r
 }
 
-// tag returns the digest that an image's tag names in the registry.
+// tag returns the digest that the tag of an image names in the registry.
 func (tr *trial) tag(image string) string {
 	tr.Helper()
 	d, err := remote.Head(tr.ref(image, ":t"))
@@ -37,9 +37,8 @@ func (tr *trial) tag(image string) string {
 	return d.Digest.String()
 }
 
-// identity is what an image with a digest is: the digest itself where builds
-// are reproducible, else a digest of its files. Either way every blob of it is
-// read from the registry and its digest checked.
+// identity returns the digest of an image if builds are reproducible, else a digest
+// of its files. Every blob is read from the registry and verified in any case.
 func (tr *trial) identity(digest string) string {
 	tr.Helper()
 	if tr.contents[digest] == "" {
@@ -68,7 +67,7 @@ func (tr *trial) read(digest string) string {
 	return ""
 }
 
-// content digests an image's files without their times.
+// content returns a digest of the files of an image, without their times.
 func content(img v1.Image) (string, error) {
 	conf, err := img.ConfigFile()
 	if err != nil {
@@ -116,8 +115,8 @@ func content(img v1.Image) (string, error) {
 	return fmt.Sprintf("%x", h.Sum(nil)), nil
 }
 
-// published says which set the registry's tags name: old, new, or neither,
-// which must never be seen. Each image is whole.
+// published returns which set the tags in the registry name: old, new, or neither,
+// which is an error. Each image must be complete.
 func (tr *trial) published() string {
 	tr.Helper()
 	set := ""
@@ -138,12 +137,12 @@ func (tr *trial) published() string {
 		}
 	}
 	if set != old && set != new_ {
-		tr.Errorf("%s: the registry's tags name a set that nobody built: %s", tr.name, strings.Join(all, ", "))
+		tr.Errorf("%s: the tags in the registry name no set that was built: %s", tr.name, strings.Join(all, ", "))
 	}
 	return set
 }
 
-// storeIsWhole reads every blob of every image that the store names.
+// storeIsWhole reads every blob of every named image in the store.
 func (tr *trial) storeIsWhole() {
 	tr.Helper()
 	s, err := store.OpenReadOnly(filepath.Join(tr.dir, "data", "store"))
@@ -166,12 +165,11 @@ func (tr *trial) storeIsWhole() {
 	}
 }
 
-// nothingLeft looks for processes, mounts and temporary files of runs that
-// have ended.
+// nothingLeft checks that runs that have ended left no processes, mounts and
+// temporary files.
 func (tr *trial) nothingLeft() {
 	tr.Helper()
-	// What a builder wrote is brought to the disk by a process that outlives the
-	// run a little.
+	// A process that syncs the builder's files outlives the run for a moment.
 	left := processes(tr.dir)
 	for deadline := time.Now().Add(20 * time.Second); len(left) > 0 && time.Now().Before(deadline); left = processes(tr.dir) {
 		time.Sleep(50 * time.Millisecond)
@@ -200,8 +198,8 @@ func (tr *trial) nothingLeft() {
 	}
 }
 
-// processes lists processes that have to do with a directory: by their command
-// line, or by the root that they run on.
+// processes returns the processes that use a directory, by their command lines or
+// their roots.
 func processes(dir string) []string {
 	all, err := filepath.Glob("/proc/[0-9]*")
 	if err != nil {
@@ -226,7 +224,7 @@ func processes(dir string) []string {
 	return left
 }
 
-// nothingLost is what must hold after every fault, whatever became of the run.
+// nothingLost checks what must hold after every fault, whatever the result of the run.
 func (tr *trial) nothingLost() string {
 	tr.Helper()
 	set := tr.published()
@@ -234,8 +232,8 @@ func (tr *trial) nothingLost() string {
 	return set
 }
 
-// recovers is what must hold in the end: the next undisturbed run ends well,
-// with what an undisturbed run makes, and leaves nothing behind.
+// recovers checks that the next undisturbed run succeeds with the usual result, and
+// leaves nothing behind.
 func (tr *trial) recovers() {
 	tr.Helper()
 	out := tr.mustRun(new_)

@@ -17,12 +17,12 @@ import (
 	"github.com/kolla-build/kolla-build/internal/testenv"
 )
 
-// kind is one way of disturbing runs.
+// kind is a kind of fault.
 type kind struct {
 	name string
 	per  int // faults that a trial brings about, about
-	// disturb disturbs runs in tr with up to n faults and returns how many there
-	// were. After each, nothingLost must have been asked.
+	// disturb injects up to n faults into runs of tr, calls nothingLost after each
+	// one, and returns their number.
 	disturb func(tr *trial, rng *rand.Rand, n int) int
 }
 
@@ -37,8 +37,7 @@ var kinds = []kind{
 	{"two at once", 3, twoAtOnce},
 }
 
-// together is how many trials run at a time: they sleep and wait as much as
-// they work.
+// together is how many trials run at a time. They spend half of their time waiting.
 const together = 2
 
 func TestFaults(t *testing.T) {
@@ -117,12 +116,12 @@ func env(name, otherwise string) string {
 	return otherwise
 }
 
-// moment is a random time within an undisturbed run, and a little beyond.
+// moment returns a random time, up to a little more than that of an undisturbed run.
 func (tr *trial) moment(rng *rand.Rand) time.Duration {
 	return time.Duration(rng.Float64() * 1.1 * float64(tr.w.took))
 }
 
-// killTool kills the program with SIGKILL, again and again in the same place.
+// killTool kills the program with SIGKILL, several times in the same data directory.
 func killTool(tr *trial, rng *rand.Rand, n int) int {
 	for range n {
 		at := tr.moment(rng)
@@ -135,17 +134,17 @@ func killTool(tr *trial, rng *rand.Rand, n int) int {
 	return n
 }
 
-// killBuilder kills the buildkitd under a run that goes on: it opens another.
+// killBuilder kills the buildkitd of a run, which then starts another one.
 func killBuilder(tr *trial, rng *rand.Rand, n int) int {
 	killed := 0
 	for round := 0; killed < n && round < 4; round++ {
-		killed += tr.killedUnder(rng, n-killed, tr.anew(round)...)
+		killed += tr.killedUnder(rng, n-killed, tr.repeatFlags(round)...)
 	}
 	return killed
 }
 
-// anew are the flags with which a run has something to do again.
-func (tr *trial) anew(round int) []string {
+// repeatFlags returns the options with which a run has something to do again.
+func (tr *trial) repeatFlags(round int) []string {
 	if round == 0 {
 		return nil
 	}
@@ -153,7 +152,7 @@ func (tr *trial) anew(round int) []string {
 	return []string{"--nocache"}
 }
 
-// killedUnder kills up to n builders under one run.
+// killedUnder kills up to n builders during one run.
 func (tr *trial) killedUnder(rng *rand.Rand, n int, more ...string) int {
 	killed := 0
 	out, err := tr.run(tr.command(new_, append(more, "--retries", "6")...), func(c *exec.Cmd) {
@@ -178,7 +177,7 @@ func (tr *trial) killedUnder(rng *rand.Rand, n int, more ...string) int {
 	return killed
 }
 
-// ended reports whether a child has ended, though nobody has waited for it.
+// ended reports whether a child has ended, before anyone has waited for it.
 func ended(pid int) bool {
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
@@ -188,7 +187,7 @@ func ended(pid int) bool {
 	return i > 0 && strings.HasPrefix(string(data[i+1:]), " Z")
 }
 
-// daemons are the buildkitd processes of a trial.
+// daemons returns the buildkitd processes of a trial.
 func daemons(dir string) map[int]bool {
 	pids := map[int]bool{}
 	for _, p := range processes(dir) {
@@ -200,8 +199,8 @@ func daemons(dir string) map[int]bool {
 	return pids
 }
 
-// interrupt presses Ctrl-C, or sends the signal of a service manager; sometimes
-// twice, which ends the program at once.
+// interrupt sends the signal of Ctrl-C or of a service manager, sometimes twice, which
+// ends the program at once.
 func interrupt(tr *trial, rng *rand.Rand, n int) int {
 	for range n {
 		at, sig, twice, pause := tr.moment(rng), syscall.SIGINT, rng.IntN(3) == 0, time.Duration(rng.IntN(300))*time.Millisecond
@@ -221,22 +220,22 @@ func interrupt(tr *trial, rng *rand.Rand, n int) int {
 	return n
 }
 
-// registryFaults puts the faults between the program and its registry.
+// registryFaults injects faults between the program and its registry.
 func registryFaults(tr *trial, rng *rand.Rand, n int) int {
 	tr.registry.Set(faultproxy.Options{Target: tr.server.Addr().String(), Seed: rng.Uint64(), Rate: 0.1 + 0.2*rng.Float64(), Max: n, Stall: 3 * time.Second})
 	return tr.disturbed(tr.registry, n)
 }
 
-// mirrorFaults puts them between it, and its RUN steps, and the mirror.
+// mirrorFaults injects faults between the program with its RUN steps and the mirror.
 func mirrorFaults(tr *trial, rng *rand.Rand, n int) int {
 	tr.mirror.Set(faultproxy.Options{Target: tr.mirrorAddr(), Seed: rng.Uint64(), Rate: 0.4 + 0.2*rng.Float64(), Max: n, Stall: 3 * time.Second})
 	return tr.disturbed(tr.mirror, n)
 }
 
-// disturbed runs until a proxy has done its worst.
+// disturbed runs until a proxy has injected its faults.
 func (tr *trial) disturbed(p *faultproxy.Proxy, n int) int {
 	for round := 0; ; round++ {
-		out, err := tr.run(tr.command(new_, append(tr.anew(round), "--timeout", "2", "--retries", "6")...))
+		out, err := tr.run(tr.command(new_, append(tr.repeatFlags(round), "--timeout", "2", "--retries", "6")...))
 		set := tr.nothingLost()
 		if err != nil {
 			tr.Logf("%s: a disturbed run ends with %v, and the registry has the %s set:\n%s", tr.name, err, set, lastLines(out, 8))
@@ -257,8 +256,8 @@ func lastLines(s string, n int) string {
 	return strings.Join(lines[max(0, len(lines)-n):], "\n")
 }
 
-// fullDisk gives the data directory a disk with too little room, and after each
-// failure a little more.
+// fullDisk puts the data directory on a disk with too little space, and adds a little
+// after each failure.
 func fullDisk(tr *trial, rng *rand.Rand, n int) int {
 	data := filepath.Join(tr.dir, "data")
 	aside := filepath.Join(tr.dir, "aside")
@@ -309,9 +308,8 @@ func fullDisk(tr *trial, rng *rand.Rand, n int) int {
 	return done
 }
 
-// wrongClock runs with clocks that are years off, one way and the other; where
-// no such program is at hand, with what such runs leave: files from the future
-// and the past.
+// wrongClock runs a program whose clock is wrong by years in both directions. Without
+// such a program, files have dates in the future and the past, as after such runs.
 func wrongClock(tr *trial, rng *rand.Rand, n int) int {
 	for i := range n {
 		off := time.Duration(rng.Int64N(int64(20*365*24*time.Hour))) + time.Hour
@@ -338,7 +336,7 @@ func wrongClock(tr *trial, rng *rand.Rand, n int) int {
 	return n
 }
 
-// redate gives all files in the data directory another time.
+// redate changes the times of all files in the data directory.
 func (tr *trial) redate(when time.Time) {
 	tr.Helper()
 	err := filepath.Walk(filepath.Join(tr.dir, "data"), func(path string, info os.FileInfo, err error) error {
@@ -352,7 +350,7 @@ func (tr *trial) redate(when time.Time) {
 	}
 }
 
-// twoAtOnce starts two runs on the same directory; one of them may be killed.
+// twoAtOnce starts two runs with the same data directory. One of them may be killed.
 func twoAtOnce(tr *trial, rng *rand.Rand, n int) int {
 	for range n {
 		pause, kill, at := time.Duration(rng.Float64()*float64(tr.w.took)), rng.IntN(2) == 0, tr.moment(rng)
@@ -382,9 +380,9 @@ func twoAtOnce(tr *trial, rng *rand.Rand, n int) int {
 	return n
 }
 
-// buildClockTool builds the program with a standard library whose clock is off
-// by KOLLA_TEST_CLOCK seconds. Programs that preload a library to lie about the
-// time do not reach Go's, which asks the kernel itself.
+// buildClockTool builds the program with a standard library whose clock is wrong by
+// KOLLA_TEST_CLOCK seconds. Preloaded libraries do not affect Go programs, which read
+// the clock from the kernel.
 func buildClockTool(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()

@@ -26,23 +26,23 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/registry/server"
 )
 
-// images of the set, parents first, with their parents.
+// images are the images of the set with their parents, parents first.
 var images = []struct{ name, parent string }{
 	{"base", ""}, {"mid-a", "base"}, {"mid-b", "base"},
 	{"leaf-1", "mid-a"}, {"leaf-2", "mid-a"}, {"leaf-3", "mid-b"}, {"leaf-4", "mid-b"},
 }
 
-// The two states of the set: what the registry has before a disturbed run, and
-// what that run makes. Every image differs between them.
+// The two states of the set: the one in the registry before a disturbed run, and the
+// one that the run makes. Every image differs.
 const old, new_ = "old", "new"
 
-// mirrorHost is a name that only the fault proxy knows: it is http_proxy for
-// the runs' downloads and for those of their RUN steps. So addresses, which
-// differ from trial to trial, are in no Dockerfile and in no key.
+// mirrorHost is a name that only the fault proxy knows, which is the http_proxy of the
+// runs and of their RUN steps. So Dockerfiles and keys do not contain addresses,
+// which differ between trials.
 const mirrorHost = "http://mirror.test"
 
-// world is what all trials share: the program, the trees, the mirror, and the
-// state after an undisturbed run of the old set.
+// world is shared by all trials: the program, the trees, the mirror, and the state
+// after an undisturbed run of the old set.
 type world struct {
 	tool, clockTool, buildkitd string
 	dir                        string
@@ -86,8 +86,8 @@ func newWorld(t *testing.T) *world {
 	}))
 	t.Cleanup(w.mirror.Close)
 
-	// The reference: old, then new, undisturbed; and new once more on a builder
-	// that knows nothing, to see whether digests can be compared.
+	// The reference: old, then new, undisturbed; then new again with an empty builder,
+	// to find out whether digests can be compared.
 	ref := w.trial(t, "reference", "")
 	ref.mustRun(old)
 	for _, im := range images {
@@ -105,7 +105,7 @@ func newWorld(t *testing.T) *world {
 	for _, im := range images {
 		w.reproducible = w.reproducible && ref.tag(im.name) == again.tag(im.name)
 		if ref.tag(im.name) == w.was[im.name] {
-			t.Fatalf("%s is the same in both sets: tags could not be told apart", im.name)
+			t.Fatalf("%s is the same in both sets: tags could not be distinguished", im.name)
 		}
 	}
 	for _, im := range images {
@@ -118,8 +118,8 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
-// onTmpfs puts all that is written into memory, where it can be: every blob is
-// synced to disk, and a slow disk shows nothing here.
+// onTmpfs uses a tmpfs for all files if possible: every blob is synced, and a slow disk
+// adds nothing to the test.
 func (w *world) onTmpfs(t *testing.T) {
 	t.Helper()
 	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size=3g", "tmpfs", w.dir).CombinedOutput(); err != nil {
@@ -133,7 +133,7 @@ func (w *world) onTmpfs(t *testing.T) {
 	})
 }
 
-// buildTool builds the program under test as a user has it.
+// buildTool builds the program under test.
 func buildTool(t *testing.T, dir string, flags ...string) string {
 	t.Helper()
 	tool := filepath.Join(dir, "kolla-build")
@@ -146,9 +146,8 @@ func buildTool(t *testing.T, dir string, flags ...string) string {
 	return tool
 }
 
-// writeTree writes the templates of one state of the set: each image copies
-// something, has a source of its own, and runs commands with the same outcome
-// on any day; one downloads in a command.
+// writeTree writes the templates of one state of the set. Each image copies a file, has
+// a source, and runs deterministic commands; one image downloads in a command.
 func (w *world) writeTree(t *testing.T, gen string) {
 	t.Helper()
 	put := func(path, text string) {
@@ -181,7 +180,7 @@ func (w *world) writeTree(t *testing.T, gen string) {
 	put("kolla-build.conf", conf)
 }
 
-// noise is content that does not compress, always the same for a name.
+// noise returns content that cannot be compressed, always the same for a name.
 func noise(name string, n int) []byte {
 	src := rand.NewChaCha8(sha256.Sum256([]byte(name)))
 	b := make([]byte, n)
@@ -210,7 +209,7 @@ func archive(t *testing.T, name string) []byte {
 	return b.Bytes()
 }
 
-// copyTree copies a directory, which no process may be writing to.
+// copyTree copies a directory that no process writes to.
 func copyTree(t *testing.T, from, to string) {
 	t.Helper()
 	if err := os.MkdirAll(to, 0o755); err != nil {
@@ -221,8 +220,8 @@ func copyTree(t *testing.T, from, to string) {
 	}
 }
 
-// trial is one place in which runs are disturbed: a data directory and a
-// registry of its own, at first in the state after the old set was published.
+// trial is a data directory with a registry, in which runs are disturbed. It starts in
+// the state after the old set was published.
 type trial struct {
 	*testing.T
 	w        *world
@@ -236,7 +235,7 @@ type trial struct {
 	contents map[string]string
 }
 
-// trial makes a place to disturb, from a snapshot if one is named.
+// trial creates a trial, from a snapshot if one is named.
 func (w *world) trial(t *testing.T, name, snapshot string) *trial {
 	t.Helper()
 	tr := &trial{T: t, w: w, name: name, dir: filepath.Join(w.dir, name), contents: map[string]string{}}
@@ -247,7 +246,7 @@ func (w *world) trial(t *testing.T, name, snapshot string) *trial {
 	return tr
 }
 
-// place starts what a trial has around its directory.
+// place starts the servers of a trial.
 func (tr *trial) place() {
 	tr.Helper()
 	if err := os.MkdirAll(tr.dir, 0o755); err != nil {
@@ -287,7 +286,7 @@ func (tr *trial) stopRegistry() {
 	}
 }
 
-// command is a run of the program that builds and publishes a state of the set.
+// command returns a run of the program that builds and publishes a state of the set.
 func (tr *trial) command(gen string, more ...string) *exec.Cmd {
 	tool := tr.w.tool
 	if tr.w.clockTool != "" && strings.HasPrefix(tr.name, "clock") {
@@ -304,17 +303,17 @@ func (tr *trial) command(gen string, more ...string) *exec.Cmd {
 	return cmd
 }
 
-// tmpDir is where a trial's runs put their temporary files, to be looked at.
+// tmpDir is the directory for the temporary files of a trial's runs.
 func tmpDir(dir string) string {
 	tmp := filepath.Join(dir, "t")
 	_ = os.MkdirAll(tmp, 0o700)
 	return tmp
 }
 
-// runLimit is when a run counts as one that hangs.
+// runLimit is the time after which a run counts as hanging.
 const runLimit = 3 * time.Minute
 
-// run runs the program to its end, and returns what it said.
+// run runs the program until it ends, and returns its output.
 func (tr *trial) run(cmd *exec.Cmd, during ...func(*exec.Cmd)) (string, error) {
 	tr.Helper()
 	tr.runs++
