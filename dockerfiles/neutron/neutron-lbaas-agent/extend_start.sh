@@ -1,0 +1,7 @@
+#!/bin/bash
+# kolla_neutron_extend_start of neutron-lbaas-agent.
+
+if kolla_is_set KOLLA_BOOTSTRAP || kolla_is_set KOLLA_UPGRADE; then
+    neutron-db-manage --subproject neutron-lbaas upgrade head
+    exit 0
+fi
