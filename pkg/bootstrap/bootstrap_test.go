@@ -217,6 +217,7 @@ func TestErrors(t *testing.T) {
 		{"arch", Options{Distro: "debian", Suite: "trixie", Arch: "alpha", Mirror: "file:" + mirror}, []string{`no architecture "alpha"`, "amd64, arm64"}},
 		{"component", Options{Distro: "debian", Suite: "trixie", Arch: "amd64", Components: []string{"universe"}, Mirror: "file:" + mirror}, []string{`no component "universe"`, "main, contrib"}},
 		{"keyring", Options{Distro: "debian", Suite: "trixie", Arch: "amd64", Mirror: "file:" + mirror, Keyring: "/nonexistent.gpg"}, []string{"/nonexistent.gpg", "--keyring FILE"}},
+		{"special keyring", Options{Distro: "debian", Suite: "trixie", Arch: "amd64", Mirror: "file:" + mirror, Keyring: "/dev/zero"}, []string{"not a regular file", "--keyring FILE"}},
 		{"no keyring", Options{Distro: "ubuntu", Suite: "trixie", Arch: "amd64", Components: []string{"main"}, Mirror: "file:" + mirror, Root: mirror}, []string{"ubuntu-archive-keyring.gpg", "ubuntu-keyring"}},
 		{"no mirror", Options{Distro: "ubuntu", Suite: "noble", Root: mirror}, []string{"no package mirror of ubuntu", "--mirror URL"}},
 	} {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 	"path"
 	"slices"
 	"strings"
@@ -50,7 +49,7 @@ func (b debianImage) config() func() ocispec.Image {
 // write runs mmdebstrap and writes the layer: its files, except those of the host and
 // of apt's working state, and our configuration.
 func (b debianImage) write(ctx context.Context, w io.Writer) error {
-	key, err := os.ReadFile(b.keyring)
+	key, err := readSmallFile(b.keyring)
 	if err != nil {
 		return fmt.Errorf("reading the keyring: %w", err)
 	}

@@ -1,6 +1,7 @@
 package bootstrap
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -24,7 +25,11 @@ var keyrings = map[string]struct {
 // findKeyring returns the file with the keys of the archive on this host.
 func findKeyring(opts Options, a archive) (string, error) {
 	if opts.Keyring != "" {
-		if _, err := os.Stat(opts.Keyring); err != nil {
+		info, err := os.Stat(opts.Keyring)
+		if err == nil && !info.Mode().IsRegular() {
+			err = errors.New(opts.Keyring + " is not a regular file")
+		}
+		if err != nil {
 			return "", usererr.Errorf("set a file of OpenPGP keys with --keyring FILE", "reading the keyring: %w", err)
 		}
 		if strings.ContainsAny(opts.Keyring, " \t\n[],") {

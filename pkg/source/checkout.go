@@ -127,7 +127,7 @@ func (c *checkout) fetch(ctx context.Context) error {
 		return err
 	}
 	init := []string{"init", "-q"}
-	if len(c.ref.commit) == 64 {
+	if c.ref.remote.sha256 || len(c.ref.commit) == 64 {
 		init = append(init, "--object-format=sha256")
 	}
 	if _, err := c.run(ctx, init...); err != nil {

@@ -8,12 +8,15 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/kolla-build/kolla-build/internal/testenv"
 )
 
 // TestGitReferences fetches commits by every form of reference, over HTTP and from a
@@ -380,5 +383,29 @@ func TestGitIsFetchedOnceAtATime(t *testing.T) {
 	}
 	if single := len(srv.take()); together > single+2 { // with the look-up of the other process
 		t.Errorf("%d requests together, %d for a single fetch", together, single)
+	}
+}
+
+// TestGitSHA256 fetches from a repository whose object IDs are SHA-256.
+func TestGitSHA256(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "x.git")
+	r := &repo{t: t, dir: dir}
+	if out, err := exec.Command(testenv.Program(t, "git", "git"), "init", "-q", "-b", "master", "--object-format=sha256", dir).CombinedOutput(); err != nil {
+		testenv.Missing(t, "git cannot make SHA-256 repositories: "+string(out))
+	}
+	r.commit(map[string]string{"setup.py": "1"})
+	r.git("tag", "1.0")
+	commit := r.commit(map[string]string{"setup.py": "2"})
+	for _, ref := range []string{"master", commit, commit[:10], "1.0", "master~1"} {
+		f, _ := newFetcher(t, Options{Retries: -1})
+		s := Spec{Name: "x", Type: TypeGit, Location: dir, Reference: ref, Enabled: true}
+		files, err := f.Archives(t.Context(), Request{Image: "x", Source: &s})
+		if err != nil {
+			t.Errorf("%s: %v", ref, err)
+			continue
+		}
+		if got := gitIn(t, unpack(t, files[0].Path), "status", "--porcelain"); got != "" {
+			t.Errorf("%s: the work tree differs: %s", ref, got)
+		}
 	}
 }

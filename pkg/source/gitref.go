@@ -41,6 +41,7 @@ type remote struct {
 	probed bool
 	smart  bool // it runs git; otherwise it serves files ("dumb HTTP")
 	filter bool // it can leave out files
+	sha256 bool // its object IDs are SHA-256, not SHA-1
 }
 
 // isTag reports whether a single commit is sufficient: a tag is a version by itself,
@@ -250,6 +251,7 @@ func (f *Fetcher) lsRemote(ctx context.Context, s Spec, patterns ...string) (str
 		// Version 2 of the protocol has a line per capability, version 0 a list
 		// behind the first reference.
 		_, capabilities, received := strings.Cut(line, "< ")
+		r.sha256 = r.sha256 || received && strings.Contains(capabilities, "object-format=sha256")
 		if received && (strings.HasPrefix(capabilities, "fetch=") || strings.Contains(capabilities, "multi_ack")) {
 			r.filter = r.filter || slices.Contains(strings.FieldsFunc(capabilities, func(c rune) bool { return c == ' ' || c == '=' }), "filter")
 		}
