@@ -134,6 +134,11 @@ func (c *Cmd) Run(ctx context.Context) error {
 	if cause := context.Cause(ctx); cause != nil {
 		return cause
 	}
+	if errors.Is(err, exec.ErrWaitDelay) {
+		// The program has succeeded. What it left running on purpose, such as a
+		// shared connection of ssh, holds its pipes open.
+		return nil
+	}
 	return err
 }
 

@@ -101,6 +101,16 @@ func TestContext(t *testing.T) {
 	}
 }
 
+// TestBackgroundProcess: a program may leave a process that holds its pipes open.
+func TestBackgroundProcess(t *testing.T) {
+	out := &Buffer{Limit: 100}
+	c := sh("sleep 2 & echo done", Limits{Time: time.Minute})
+	c.Stdout = out
+	if err := c.Run(t.Context()); err != nil || out.String() != "done\n" {
+		t.Errorf("%q, %v", out, err)
+	}
+}
+
 func TestBufferAndTail(t *testing.T) {
 	b := &Buffer{Limit: 10}
 	c := sh("yes", Limits{Time: time.Minute})
