@@ -46,7 +46,7 @@ func WriteTree(dir string, o Options, rendered []Dockerfile, keep func(name stri
 	}
 	var dirs []File // their times change with what is put in them
 	for _, f := range o.Tree.Files() {
-		if isBelow(f.Path, dropped) {
+		if f.broken || isBelow(f.Path, dropped) {
 			continue
 		}
 		if a, ok := apt[f.Path]; ok {
