@@ -17,6 +17,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/build"
 	"github.com/kolla-build/kolla-build/pkg/build/buildkit"
 	"github.com/kolla-build/kolla-build/pkg/cli"
+	"github.com/kolla-build/kolla-build/pkg/compress"
 	"github.com/kolla-build/kolla-build/pkg/define"
 	"github.com/kolla-build/kolla-build/pkg/freshness"
 	"github.com/kolla-build/kolla-build/pkg/image"
@@ -98,7 +99,7 @@ func (s *site) run(args ...string) (map[string]build.Result, *Builder) {
 		Duration: func(image.ID) (time.Duration, bool) { return 0, false },
 	}, false)
 	b := New(p, Options{Store: s.store, Defined: defined, Inputs: inputs, Warmer: inputs.NewWarmer(s.t.Context()), Keys: s.keys,
-		Busy: func() func() { return func() {} }, Squash: cfg.Squash,
+		Busy: func() func() { return func() {} }, Squash: cfg.Squash, Compression: compress.Default,
 		Buildkit: buildkit.Options{DaemonPath: testenv.Buildkitd(s.t), StateDir: filepath.Join(s.dir, "buildkit"), Store: s.store.Content(), Notice: func(string) {}}})
 	if p.ToBuild() > 0 {
 		if err := b.Ready(s.t.Context()); err != nil {
@@ -106,7 +107,7 @@ func (s *site) run(args ...string) (map[string]build.Result, *Builder) {
 		}
 	}
 	out := map[string]build.Result{}
-	for _, res := range build.Run(s.t.Context(), p, build.Options{Builder: b, Threads: 2, Emit: func(build.Event) {}}) {
+	for _, res := range build.Run(s.t.Context(), p, build.Options{Builder: b, Finisher: b, Threads: 2, Emit: func(build.Event) {}}) {
 		out[res.Image.Name] = res
 	}
 	if err := b.Close(); err != nil {
