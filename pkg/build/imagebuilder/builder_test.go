@@ -77,7 +77,7 @@ func (s *site) run(args ...string) (map[string]build.Result, *Builder) {
 		s.t.Fatal(err)
 	}
 	defer rendered.Close()
-	defined, err := define.Images(s.t.Context(), rendered, define.Options{Console: con, Store: s.store})
+	defined, err := define.Images(s.t.Context(), rendered, define.Options{Console: con, Store: s.store, Compression: compress.Default})
 	if err != nil {
 		s.t.Fatal(err)
 	}
