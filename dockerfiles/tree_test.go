@@ -106,7 +106,7 @@ func TestScriptsParse(t *testing.T) {
 			check(name, "bash", "-n")
 		case strings.HasPrefix(content, "#!/bin/sh"):
 			check(name, "sh", "-n")
-		case strings.HasPrefix(content, "#!/usr/bin/python3"):
+		case strings.HasPrefix(content, "#!/usr/bin/python"):
 			check(name, testenv.Program(t, "python3", "python3"), "-c", "import ast, sys; ast.parse(open(sys.argv[1]).read())")
 		case strings.HasSuffix(name, ".sh"):
 			t.Errorf("%s: does not say who runs it", name)

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 """kolla_proxysql_config_sync: write ProxySQL's configuration.
 
 usage: kolla_proxysql_config_sync [DIRECTORY FILE]
