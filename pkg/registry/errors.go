@@ -196,12 +196,16 @@ func (e *PlatformError) Hint() string {
 type ContentError struct {
 	What   string // what was checked
 	Want   string // the digest that it should have
-	Got    string // the digest that it has, or what else is wrong with it
+	Got    string // the digest that it has, "" if its size is wrong already
+	Size   string // how its size is wrong, or ""
 	Remote bool   // the registry's content is wrong, not ours
 }
 
 // Error implements error.
 func (e *ContentError) Error() string {
+	if e.Got == "" {
+		return fmt.Sprintf("%s: %s %s", e.What, e.Want, e.Size)
+	}
 	return fmt.Sprintf("%s: content has digest %s, expected %s", e.What, e.Got, e.Want)
 }
 

@@ -146,7 +146,7 @@ func TestHostileContent(t *testing.T) {
 		}, "larger than the limit"},
 		"endless config": {func(sent *atomic.Int64) map[string]func(http.ResponseWriter, *http.Request) {
 			return map[string]func(http.ResponseWriter, *http.Request){"/manifests/": document(manifestType, manifest(sum(config), int64(len(config)), "")), "/blobs/": forever("", sent)}
-		}, "content has digest"},
+		}, "has more than"},
 		"config that claims to be huge": {func(sent *atomic.Int64) map[string]func(http.ResponseWriter, *http.Request) {
 			return map[string]func(http.ResponseWriter, *http.Request){"/manifests/": document(manifestType, manifest(sum(config), 1<<40, "")), "/blobs/": forever("", sent)}
 		}, "larger than the limit"},

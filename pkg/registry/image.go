@@ -137,7 +137,7 @@ func (b *verifiedBody) Read(p []byte) (int, error) {
 	b.left -= int64(n)
 	if errors.Is(err, io.EOF) {
 		if err = nil; b.left > 0 {
-			err = &ContentError{What: b.what, Want: b.want.String(), Got: fmt.Sprintf("of %d bytes instead of %d", b.size-b.left, b.size), Remote: true}
+			err = &ContentError{What: b.what, Want: b.want.String(), Size: fmt.Sprintf("has %d bytes, %d are expected", b.size-b.left, b.size), Remote: true}
 		}
 	}
 	return n, err
@@ -148,7 +148,7 @@ func (b *verifiedBody) verify() error {
 		return io.EOF
 	}
 	if n, _ := io.ReadFull(b.body, make([]byte, 1)); n > 0 {
-		return &ContentError{What: b.what, Want: b.want.String(), Got: fmt.Sprintf("of more than %d bytes", b.size), Remote: true}
+		return &ContentError{What: b.what, Want: b.want.String(), Size: fmt.Sprintf("has more than %d bytes", b.size), Remote: true}
 	}
 	if got := digest.NewDigest(b.want.Algorithm(), b.sum); got != b.want {
 		return &ContentError{What: b.what, Want: b.want.String(), Got: got.String(), Remote: true}

@@ -130,6 +130,10 @@ func readRegistriesFile(path string) ([]registryConf, error) {
 	if err != nil {
 		return nil, err
 	}
+	return parseRegistriesConf(b)
+}
+
+func parseRegistriesConf(b []byte) ([]registryConf, error) {
 	var content struct {
 		Registry []registryConf `toml:"registry"`
 	}
