@@ -7,6 +7,7 @@
 package atomicfile
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -14,7 +15,10 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // Options says how a file is written. The zero value is right for caches and
@@ -49,6 +53,7 @@ type File struct {
 	*os.File
 	path string
 	opts Options
+	temp string // its name so far, "" if it has none
 	done bool
 }
 
@@ -59,11 +64,36 @@ func Create(path string, opts Options) (*File, error) {
 	if dir == "" {
 		dir = filepath.Dir(path)
 	}
-	f, err := os.CreateTemp(dir, "."+filepath.Base(path)+".tmp-*")
+	// A file without a name disappears with the process, even if that is killed.
+	// Only /proc can give it a name.
+	if haveProc() {
+		if fd, err := unix.Open(dir, unix.O_TMPFILE|unix.O_RDWR|unix.O_CLOEXEC, 0o600); err == nil {
+			return &File{File: os.NewFile(uintptr(fd), path), path: path, opts: opts}, nil
+		}
+	}
+	f, err := os.CreateTemp(dir, tempPattern(path))
 	if err != nil {
 		return nil, err
 	}
-	return &File{File: f, path: path, opts: opts}, nil
+	return &File{File: f, path: path, opts: opts, temp: f.Name()}, nil
+}
+
+var haveProc = sync.OnceValue(func() bool { return unix.Access("/proc/self/fd", unix.X_OK) == nil })
+
+func tempPattern(path string) string { return "." + filepath.Base(path) + ".tmp-*" }
+
+// link gives a file without a name a temporary one in a directory: only a rename
+// can replace another file.
+func (f *File) link(dir string) error {
+	if f.temp != "" {
+		return nil
+	}
+	temp := filepath.Join(dir, strings.TrimSuffix(tempPattern(f.path), "*")+rand.Text()[:12])
+	if err := unix.Linkat(unix.AT_FDCWD, fmt.Sprintf("/proc/self/fd/%d", f.Fd()), unix.AT_FDCWD, temp, unix.AT_SYMLINK_FOLLOW); err != nil {
+		return &os.LinkError{Op: "link", Old: f.path, New: temp, Err: err}
+	}
+	f.temp = temp
+	return nil
 }
 
 // Commit closes the new file and puts it in place of the old one.
@@ -87,10 +117,17 @@ func (f *File) CommitAs(path string) error {
 			return err
 		}
 	}
+	dir := f.opts.TempDir
+	if dir == "" {
+		dir = filepath.Dir(f.path)
+	}
+	if err := f.link(dir); err != nil {
+		return err
+	}
 	if err := f.File.Close(); err != nil {
 		return err
 	}
-	if err := os.Rename(f.Name(), path); err != nil {
+	if err := os.Rename(f.temp, path); err != nil {
 		return err
 	}
 	f.done = true
@@ -110,7 +147,10 @@ func (f *File) Close() error {
 	if errors.Is(err, fs.ErrClosed) { // a failed commit
 		err = nil
 	}
-	return errors.Join(err, os.Remove(f.Name()))
+	if f.temp == "" {
+		return err
+	}
+	return errors.Join(err, os.Remove(f.temp))
 }
 
 // Rename renames a file so that the new name survives a power failure. The

@@ -233,3 +233,28 @@ func alone(t *testing.T, path string) {
 		t.Errorf("left behind: %v (%v)", names, err)
 	}
 }
+
+// A process that is killed while it writes leaves nothing behind.
+func TestNothingIsVisibleBeforeCommit(t *testing.T) {
+	dir := t.TempDir()
+	f, err := Create(filepath.Join(dir, "f"), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := f.WriteString("x"); err != nil {
+		t.Fatal(err)
+	}
+	if f.temp != "" {
+		t.Skip("this file system has no files without names")
+	}
+	if names, err := os.ReadDir(dir); err != nil || len(names) != 0 {
+		t.Errorf("%v, %v", names, err)
+	}
+	if err := f.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	if names, err := os.ReadDir(dir); err != nil || len(names) != 1 || names[0].Name() != "f" {
+		t.Errorf("%v, %v", names, err)
+	}
+}

@@ -9,9 +9,9 @@ import (
 	"strings"
 )
 
-// WriteDependencyGraph writes the matched images in the form that a file's name
-// asks for: SVG for .svg, Mermaid for .mmd and .mermaid, else Graphviz, which is
-// what --save-dependency writes in upstream.
+// WriteDependencyGraph writes the matched images in the format of a file name: SVG for
+// .svg, Mermaid for .mmd and .mermaid, otherwise Graphviz, which upstream's
+// --save-dependency writes.
 func (s *Selection) WriteDependencyGraph(w io.Writer, name string) error {
 	switch strings.ToLower(path.Ext(name)) {
 	case ".svg":
@@ -22,12 +22,12 @@ func (s *Selection) WriteDependencyGraph(w io.Writer, name string) error {
 	return s.WriteDot(w)
 }
 
-// Measures of the picture in pixels.
+// Sizes in pixels.
 const (
-	svgChar   = 7  // a character of the 12 pixel font, at most
-	svgRow    = 22 // from line to line
+	svgChar   = 7  // the widest character of the 12 pixel font
+	svgRow    = 22 // distance of two lines
 	svgBox    = 18
-	svgGap    = 40 // between a parent's box and its children's
+	svgGap    = 40 // between the boxes of a parent and its children
 	svgMargin = 10
 )
 
@@ -63,13 +63,13 @@ type svgLayout struct {
 	row   []float64 // by node.index
 	depth []int     // by node.index
 	width []int     // of the boxes, by depth
-	rows  int       // used so far
+	rows  int       // number of rows
 }
 
 func (l *svgLayout) children(n *node) []*node { return l.s.filter(n.children, Matched) }
 
-// place gives leaves the rows from top to bottom and others the middle of their
-// children's.
+// place assigns rows to leaves from top to bottom, and to other images the middle of
+// their children's rows.
 func (l *svgLayout) place(n *node) {
 	children := l.children(n)
 	for _, c := range children {
@@ -99,7 +99,7 @@ func (l *svgLayout) draw() []byte {
 			fmt.Fprintf(&b, "<path d=\"M%d %g C%d %g %d %g %d %g\" fill=\"none\" stroke=\"#999\"/>\n", x+w, y, x+w+half, y, to-half, middle(c), to, middle(c))
 		}
 		fmt.Fprintf(&b, "<rect x=\"%d\" y=\"%g\" width=\"%d\" height=\"%d\" rx=\"3\" fill=\"#f4f4f4\" stroke=\"#999\"/><text x=\"%d\" y=\"%g\">", x, y-svgBox/2, w, svgBox, x+svgMargin, y+4)
-		_ = xml.EscapeText(&b, []byte(n.Name)) // a Buffer takes everything
+		_ = xml.EscapeText(&b, []byte(n.Name)) // a Buffer returns no errors
 		b.WriteString("</text>\n")
 	}
 	b.WriteString("</svg>\n")

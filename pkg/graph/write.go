@@ -9,9 +9,9 @@ import (
 	"unicode/utf16"
 )
 
-// The functions of this file print what upstream's options of the same names
-// print, byte for byte, but for the order of images: upstream has them in the
-// order of the file system, we by template path.
+// The functions in this file write exactly what upstream's options of the same names
+// print, except for the order of images: upstream uses that of the file system, we
+// sort by template path.
 
 // WriteList writes the matched images as --list-images does: "N : NAME" lines.
 func (s *Selection) WriteList(w io.Writer) error {
@@ -23,12 +23,11 @@ func (s *Selection) WriteList(w io.Writer) error {
 	return err
 }
 
-// WriteDependencies writes the matched images as --list-dependencies does: a
-// JSON object with a key for the root, whose value lists its children; a child
-// that has children of its own is such an object again, another is its name.
-// Upstream knows one root and prints no newline at the end; where a tree has
-// several, upstream shows one of them, and this shows each that has anything
-// selected. With nothing matched it writes "Nothing matched!".
+// WriteDependencies writes the matched images as --list-dependencies does: a JSON
+// object with the root as key and the list of its children as value; a child with
+// children is such an object, another is its name. Like upstream it writes no newline
+// at the end. Of a tree with several roots, upstream shows one; this shows each that
+// has matched images. If nothing matched it writes "Nothing matched!".
 func (s *Selection) WriteDependencies(w io.Writer) error {
 	var b bytes.Buffer
 	var roots []*node
@@ -54,7 +53,7 @@ func (s *Selection) WriteDependencies(w io.Writer) error {
 	return err
 }
 
-// shows reports whether n or anything under it is matched.
+// shows reports whether n or a descendant is matched.
 func (s *Selection) shows(n *node) bool {
 	if s.status[n.index] == Matched {
 		return true
@@ -94,7 +93,7 @@ func (s *Selection) writeChildren(b *bytes.Buffer, n *node, indent int) {
 	b.WriteByte(']')
 }
 
-// pyJSON quotes s as Python's json.dumps does by default: ASCII only.
+// pyJSON quotes s like Python's json.dumps, in ASCII.
 func pyJSON(s string) string {
 	var b strings.Builder
 	b.WriteByte('"')
@@ -126,9 +125,9 @@ func pyJSON(s string) string {
 	return b.String()
 }
 
-// WriteDot writes the matched images as --save-dependency does: Graphviz text,
-// in the form of Python's graphviz module (0.19 and later, which put no newline
-// after a line that the program adds itself).
+// WriteDot writes the matched images as --save-dependency does: Graphviz text in the
+// form of Python's graphviz module since 0.19, which writes no newline after a line
+// that the program adds.
 func (s *Selection) WriteDot(w io.Writer) error {
 	var b bytes.Buffer
 	b.WriteString("// Container Images Dependency\ndigraph {\nrankdir=LR")

@@ -236,7 +236,7 @@ func (s *Set) choose(exists func(string) bool, warn func(string, ...any)) error 
 		// A profile may name images of other trees; an expression that a person
 		// typed is a mistake if it matches nothing.
 		if err := patterns.regexes.Check(s.Graph); err != nil {
-			warn("warning: %v", err)
+			warn("warning: %s", usererr.Text(err))
 		}
 	}
 	if patterns.slow != nil {

@@ -131,19 +131,30 @@ func (d *daemon) acquire(ctx context.Context, opts Options) error {
 	return nil
 }
 
-// makeRunDir makes the directory of the daemon's socket. It is not in the state
-// directory, since the path of a socket may have at most 104 bytes. Its path is
-// noted first, so that sweep finds it whenever this process is killed.
+// maxTempDir is the length of the longest directory for sockets: their paths have at
+// most 104 bytes on some systems.
+const maxTempDir = 60
+
+// makeRunDir creates the directory of the daemon's socket, in TMPDIR or, if that
+// cannot be used, in /tmp. Its path is recorded in the state directory first, so that
+// sweep finds it if this process is killed.
 func makeRunDir(state string) (string, error) {
-	tmp := os.TempDir()
-	if len(tmp) > 60 {
-		tmp = "/tmp"
+	var errs []error
+	for _, tmp := range []string{os.TempDir(), "/tmp"} {
+		if len(tmp) > maxTempDir {
+			continue
+		}
+		run := filepath.Join(tmp, runPrefix+strings.ToLower(rand.Text()[:12]))
+		if err := os.WriteFile(filepath.Join(state, runNote), []byte(run), 0o644); err != nil {
+			return "", err
+		}
+		err := os.Mkdir(run, 0o700)
+		if err == nil {
+			return run, nil
+		}
+		errs = append(errs, err, os.Remove(filepath.Join(state, runNote)))
 	}
-	run := filepath.Join(tmp, runPrefix+strings.ToLower(rand.Text()[:12]))
-	if err := os.WriteFile(filepath.Join(state, runNote), []byte(run), 0o644); err != nil {
-		return "", err
-	}
-	return run, os.Mkdir(run, 0o700)
+	return "", errors.Join(errs...)
 }
 
 func (d *daemon) start(bin string, opts Options) error {

@@ -22,17 +22,17 @@ import (
 type Request struct {
 	Image      image.ID // of the events
 	Definition *Definition
-	Created    time.Time // the image's created time, and that of its new history; zero for the Unix epoch
+	Created    time.Time // creation time of the image and of its new history; zero means the Unix epoch
 
-	// Clamp gives files of the image's own layers that are younger than Created
-	// that time, so that layers do not say when they were made. Layers of the
-	// image that it stands on are left as they are.
+	// Clamp sets the times of files in the image's own layers that are later than
+	// Created to Created, so that layers do not depend on the time of the build.
+	// Layers of the parent are unchanged.
 	Clamp bool
 }
 
 // Build builds an image, exports it into the store and returns its manifest's
-// descriptor. Events of its steps go to emit, which must not block. A build
-// that fails returns a *build.Failure's worth of detail as *BuildError.
+// descriptor. It calls emit, which must not block, with the events of its steps. If
+// the builder cannot build the image, the error is a *BuildError.
 func (b *Builder) Build(ctx context.Context, req Request, emit func(build.Event)) (ocispecs.Descriptor, error) {
 	def := req.Definition
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -62,7 +62,7 @@ func (b *Builder) Build(ctx context.Context, req Request, emit func(build.Event)
 	if req.Clamp {
 		attrs[string(exptypes.OptKeyRewriteTimestamp)] = "true"
 		if def.Base != nil {
-			// The layers that it names are not rewritten, nor compressed again.
+			// Its layers are neither rewritten nor compressed again.
 			attrs[exptypes.ExporterImageBaseConfigKey] = string(def.Base)
 		}
 	}
@@ -70,7 +70,7 @@ func (b *Builder) Build(ctx context.Context, req Request, emit func(build.Event)
 		Exports:               []client.ExportEntry{{Type: client.ExporterOCI, Attrs: attrs, OutputStore: b.opts.Store}},
 		SharedSession:         b.session,
 		SessionPreInitialized: true,
-		Internal:              true, // no record in the daemon's history of builds: it costs as much as a small step
+		Internal:              true, // a record in the daemon's build history takes as long as a small step
 		AllowedEntitlements:   b.opts.Entitlements,
 	}, status)
 	<-watched
@@ -106,13 +106,13 @@ func descriptor(response map[string]string) (ocispecs.Descriptor, error) {
 		err = errors.New("no digest")
 	}
 	if err != nil {
-		return desc, fmt.Errorf("the builder's answer names no image: %w", err)
+		return desc, fmt.Errorf("the builder returned no image: %w", err)
 	}
 	return desc, nil
 }
 
-// LostError says that the builder went away while it built. Another try, on a
-// builder opened anew, may well succeed.
+// LostError says that the connection to the builder was lost during a build. The
+// build may succeed with a new builder.
 type LostError struct{ Err error }
 
 func (e *LostError) Error() string { return "the builder was lost: " + e.Err.Error() }
@@ -135,8 +135,8 @@ func (e *BuildError) Unwrap() error { return e.Failure.Err }
 // Detail implements build.Detailed.
 func (e *BuildError) Detail() build.Failure { return e.Failure }
 
-// Temporary implements build.Temporary: a command that failed for the network's
-// sake is worth another try, as is a download by the builder itself.
+// Temporary implements build.Temporary: failures of the network, in a command or in
+// a download by the builder, may be temporary.
 func (e *BuildError) Temporary() bool {
 	if e.timeout {
 		return false
@@ -147,13 +147,13 @@ func (e *BuildError) Temporary() bool {
 	return build.PassingFault(e.Failure.Tail) || isUnavailable(e.Failure.Err)
 }
 
-// Signature implements build.Repeatable for commands that ended by themselves
-// and did not say why in words that are known. A command that is not there (127)
-// or that cannot be run (126) will not be next time either.
+// Signature implements build.Repeatable for commands that failed for no known
+// reason. A command that does not exist (127) or cannot be executed (126) always
+// fails.
 func (e *BuildError) Signature() string {
 	f := e.Failure
 	if e.timeout {
-		return build.SignatureOf(f.Step, 0, nil) // how far it came is chance
+		return build.SignatureOf(f.Step, 0, nil) // its progress is not deterministic
 	}
 	if f.ExitCode == 0 || f.ExitCode == 126 || f.ExitCode == 127 || build.FinalFault(f.Tail) {
 		return ""
@@ -161,8 +161,8 @@ func (e *BuildError) Signature() string {
 	return build.SignatureOf(f.Step, f.ExitCode, f.Tail)
 }
 
-// isUnavailable reports whether the daemon could not be reached, as opposed to
-// having answered with an error.
+// isUnavailable reports whether the daemon could not be reached, in contrast to an
+// error that it returned.
 func isUnavailable(err error) bool {
 	return grpcerrors.Code(err) == codes.Unavailable || errors.Is(err, context.DeadlineExceeded)
 }

@@ -44,8 +44,8 @@ func sweep(state string) error {
 		}
 	}
 	places := []string{state}
-	if old, err := os.ReadFile(filepath.Join(state, runNote)); err == nil && strings.HasPrefix(filepath.Base(string(old)), runPrefix) {
-		places = append(places, string(old))
+	if run := recordedRunDir(state); run != "" {
+		places = append(places, run)
 	}
 	for _, p := range places {
 		if err := mounts.UnmountBelow(p); err != nil {
@@ -71,6 +71,19 @@ func sweep(state string) error {
 		_ = os.RemoveAll(places[1])
 	}
 	return os.Mkdir(filepath.Join(state, "tmp"), 0o700)
+}
+
+// recordedRunDir returns the directory of an earlier daemon's socket, "" if it does
+// not exist any more.
+func recordedRunDir(state string) string {
+	run, err := os.ReadFile(filepath.Join(state, runNote))
+	if err != nil || !strings.HasPrefix(filepath.Base(string(run)), runPrefix) {
+		return ""
+	}
+	if st, err := os.Lstat(string(run)); err != nil || !st.IsDir() {
+		return ""
+	}
+	return string(run)
 }
 
 // isContainerID reports whether a name in the executor's directory is one of

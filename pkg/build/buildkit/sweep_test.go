@@ -116,3 +116,35 @@ func TestStepTimeout(t *testing.T) {
 		t.Errorf("the builder is of no use after a step's time-out: %v", err)
 	}
 }
+
+// A TMPDIR that cannot be used affects neither this run nor a later one.
+func TestUnusableTempDir(t *testing.T) {
+	loop := filepath.Join(t.TempDir(), "loop")
+	if err := os.Symlink(loop, loop); err != nil {
+		t.Fatal(err)
+	}
+	for _, tmp := range []string{"/etc/passwd", "/nonexistent", "/proc", loop, "/dev/null/x", strings.Repeat("/x", 500)} {
+		state := t.TempDir()
+		t.Setenv("TMPDIR", tmp)
+		run, err := makeRunDir(state)
+		if err != nil || filepath.Dir(run) != "/tmp" {
+			t.Errorf("TMPDIR=%s: %s, %v", tmp, run, err)
+		}
+		if err := sweep(state); err != nil {
+			t.Errorf("TMPDIR=%s: the next run: %v", tmp, err)
+		}
+		if _, err := os.Lstat(run); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("TMPDIR=%s: %s was not removed (%v)", tmp, run, err)
+		}
+	}
+	// What an earlier version recorded is no error either.
+	for _, note := range []string{"/etc/passwd/kolla-buildkit-x", "kolla-buildkit-x", loop + "/kolla-buildkit-x", "", "/\x00kolla-buildkit-", strings.Repeat("x", 5000)} {
+		state := t.TempDir()
+		if err := os.WriteFile(filepath.Join(state, runNote), []byte(note), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := sweep(state); err != nil {
+			t.Errorf("note %.40q: %v", note, err)
+		}
+	}
+}
