@@ -14,50 +14,56 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
-// The names by which a layer says what is gone from those below it.
+// Names of the files by which a layer deletes files of earlier layers.
 const (
 	whiteoutPrefix = ".wh."
 	opaqueMarker   = ".wh..wh..opq"
-	auFSMetadata   = ".wh..wh." // AUFS's own files, of which only the marker means something
+	auFSMetadata   = ".wh..wh." // files of AUFS, of which only the marker has a meaning
+)
+
+// Limits on layers, which bound time and memory.
+const (
+	maxPath    = 4096 // bytes of a path, as in Linux
+	maxEntries = 1_000_000
 )
 
 // inode is a file, which may have several names.
 type inode struct {
 	header *tar.Header
-	layer  int // whose member holds it
+	layer  int // the layer with its content
 	member int
 }
 
-// entry is what the squashed layer says about a path.
+// entry is what the squashed layer contains for a path.
 type entry struct {
-	*inode        // nil: the path is gone
-	layer  int    // that said it last
-	opaque bool   // a directory through which nothing of the parent is seen
-	link   string // a hard link to a file of the parent, which no layer here touches
+	*inode        // nil if the path is deleted
+	layer  int    // the last layer that changed it
+	opaque bool   // a directory that hides that of the parent
+	link   string // target of a hard link to a file of the parent that no layer changes
 }
 
 func (e *entry) isDir() bool { return e.inode != nil && e.header.Typeflag == tar.TypeDir }
 
-// merged is what several layers come to, laid over each other.
+// merged is the result of merging several layers.
 type merged struct {
-	entries map[string]*entry
-	kids    map[string]map[string]bool // names in a directory
-	parent  []v1.Layer                 // below them all
+	entries  map[string]*entry
+	children map[string]map[string]bool // names in a directory
+	parent   []v1.Layer                 // the layers of the parent
 }
 
-// merge lays layers over each other, the lowest first.
+// merge merges layers, the first one first.
 func merge(ctx context.Context, parent, layers []v1.Layer) (*merged, error) {
-	m := &merged{entries: map[string]*entry{}, kids: map[string]map[string]bool{}, parent: parent}
+	m := &merged{entries: map[string]*entry{}, children: map[string]map[string]bool{}, parent: parent}
 	for i, l := range layers {
 		if err := m.layer(ctx, i, l); err != nil {
 			return nil, fmt.Errorf("layer %d of %d: %w", i+1, len(layers), err)
 		}
 	}
-	return m, m.mendLinks(ctx)
+	return m, m.resolveLinks(ctx)
 }
 
-// layer lays one more layer over what there is. What it takes away is taken
-// away of the layers below it only, wherever in its tar it says so.
+// layer adds a layer. Its whiteouts apply only to earlier layers, wherever in its tar
+// they are.
 func (m *merged) layer(ctx context.Context, i int, l v1.Layer) error {
 	return eachMember(ctx, l, func(n int, h *tar.Header, _ io.Reader) error {
 		name, err := cleanName(h.Name)
@@ -68,15 +74,15 @@ func (m *merged) layer(ctx context.Context, i int, l v1.Layer) error {
 		dir = strings.TrimSuffix(dir, "/")
 		switch {
 		case base == opaqueMarker:
-			m.empty(dir, i)
+			m.removeBelow(dir, i)
 			m.directory(dir, i).opaque = true
 		case strings.HasPrefix(base, auFSMetadata):
 		case strings.HasPrefix(base, whiteoutPrefix):
-			what := strings.TrimPrefix(base, whiteoutPrefix)
-			if what == "" || what == "." || what == ".." {
-				return fmt.Errorf("%q says that a file is gone, and names none", h.Name)
+			deleted := strings.TrimPrefix(base, whiteoutPrefix)
+			if deleted == "" || deleted == "." || deleted == ".." {
+				return fmt.Errorf("%q is a whiteout of no file", h.Name)
 			}
-			m.gone(path.Join(dir, what), i)
+			m.remove(path.Join(dir, deleted), i)
 		default:
 			return m.add(name, i, n, h)
 		}
@@ -84,9 +90,9 @@ func (m *merged) layer(ctx context.Context, i int, l v1.Layer) error {
 	})
 }
 
-// add sets a path.
+// add adds a file.
 func (m *merged) add(name string, layer, member int, h *tar.Header) error {
-	if h.Typeflag == tar.TypeGNUSparse { // its holes are read as zeros
+	if h.Typeflag == tar.TypeGNUSparse { // holes are read as zeros
 		h.Typeflag = tar.TypeReg
 	}
 	e := &entry{inode: &inode{header: h, layer: layer, member: member}, layer: layer}
@@ -106,25 +112,28 @@ func (m *merged) add(name string, layer, member int, h *tar.Header) error {
 			return fmt.Errorf("%s is a hard link to %s, which is not a file", name, target)
 		}
 	}
-	m.above(name, layer)
+	if len(m.entries) >= maxEntries {
+		return fmt.Errorf("more than %d files", maxEntries)
+	}
+	m.restoreParents(name, layer)
 	old := m.entries[name]
 	switch {
 	case e.isDir() && old != nil && old.isDir():
 		e.opaque = old.opaque
 	case e.isDir():
-		// What was here before, if anything, was no directory: of a directory
-		// that the parent has here, nothing may come back.
+		// It replaces something that was not a directory, so a directory of the
+		// parent must stay hidden.
 		e.opaque = old != nil
 	case old != nil:
-		m.below(name, layer)
+		m.removeBelow(name, layer)
 	}
 	m.set(name, e)
 	return nil
 }
 
-// above makes sure of the directories over a path. One that is gone, or is no
-// directory, comes back empty: a layer need not list it.
-func (m *merged) above(name string, layer int) {
+// restoreParents replaces parent directories of a path that are deleted or not
+// directories by empty directories, since a layer need not list them.
+func (m *merged) restoreParents(name string, layer int) {
 	for dir := path.Dir(name); dir != "."; dir = path.Dir(dir) {
 		if e := m.entries[dir]; e != nil && !e.isDir() {
 			m.set(dir, &entry{inode: &inode{header: directoryHeader(dir), layer: layer, member: -1}, layer: layer, opaque: true})
@@ -132,14 +141,12 @@ func (m *merged) above(name string, layer int) {
 	}
 }
 
-// directory returns the entry of a directory, which is made if nothing is known
-// of it here.
+// directory returns the entry of a directory, and adds one if there is none.
 func (m *merged) directory(name string, layer int) *entry {
-	m.above(path.Join(name, "x"), layer)
+	m.restoreParents(path.Join(name, "x"), layer)
 	e := m.entries[name]
 	if e == nil || !e.isDir() {
-		// The parent has it, and its mode and owner are there: all that is said
-		// here is that it is opaque.
+		// Its mode and owner are those in the parent.
 		e = &entry{inode: &inode{header: nil, layer: layer, member: -1}, layer: layer}
 		e.header = &tar.Header{Typeflag: tar.TypeDir, Name: name}
 		e.member = markerOnly
@@ -148,37 +155,36 @@ func (m *merged) directory(name string, layer int) *entry {
 	return e
 }
 
-// markerOnly is the member of a directory of which no layer says more than that
-// it is opaque.
+// markerOnly is the member of a directory of which the layers contain only the opaque
+// marker.
 const markerOnly = -2
 
 func directoryHeader(name string) *tar.Header {
 	return &tar.Header{Typeflag: tar.TypeDir, Name: name, Mode: 0o755, Format: tar.FormatPAX}
 }
 
-// gone takes a path away, with all below it.
-func (m *merged) gone(name string, layer int) {
+// remove deletes a path and everything below it.
+func (m *merged) remove(name string, layer int) {
 	if e := m.entries[name]; e != nil && e.layer == layer && e.inode != nil {
-		// This layer has it as well: what is below is gone, and it is new.
+		// The same layer adds it again: only files of earlier layers are deleted.
 		if e.isDir() {
-			m.empty(name, layer)
+			m.removeBelow(name, layer)
 			e.opaque = true
 		}
 		return
 	}
-	m.below(name, layer)
-	if m.hidden(name) {
-		// Nothing of the parent is seen here, so nothing has to be taken away.
+	m.removeBelow(name, layer)
+	if m.isHidden(name) {
+		// The parent is hidden here, so no whiteout is needed.
 		m.drop(name)
 		return
 	}
-	m.above(name, layer)
+	m.restoreParents(name, layer)
 	m.set(name, &entry{layer: layer})
 }
 
-// hidden reports whether a directory over a path lets nothing of the parent
-// through.
-func (m *merged) hidden(name string) bool {
+// isHidden reports whether an opaque directory hides the parent's file of this path.
+func (m *merged) isHidden(name string) bool {
 	for dir := path.Dir(name); ; dir = path.Dir(dir) {
 		if dir == "." {
 			dir = ""
@@ -192,20 +198,17 @@ func (m *merged) hidden(name string) bool {
 	}
 }
 
-// below drops all that lower layers have under a path.
-func (m *merged) below(name string, layer int) {
-	for kid := range m.kids[name] {
-		full := path.Join(name, kid)
+// removeBelow drops what earlier layers have below a path.
+func (m *merged) removeBelow(name string, layer int) {
+	for child := range m.children[name] {
+		full := path.Join(name, child)
 		if e := m.entries[full]; e != nil && e.layer == layer && e.inode != nil {
-			continue // of this layer: it comes after
+			continue // of this layer
 		}
-		m.below(full, layer)
+		m.removeBelow(full, layer)
 		m.drop(full)
 	}
 }
-
-// empty is below, for a directory that stays.
-func (m *merged) empty(name string, layer int) { m.below(name, layer) }
 
 func (m *merged) set(name string, e *entry) {
 	m.entries[name] = e
@@ -215,10 +218,10 @@ func (m *merged) set(name string, e *entry) {
 	dir, base := path.Split(name)
 	dir = strings.TrimSuffix(dir, "/")
 	for {
-		if m.kids[dir] == nil {
-			m.kids[dir] = map[string]bool{}
+		if m.children[dir] == nil {
+			m.children[dir] = map[string]bool{}
 		}
-		m.kids[dir][base] = true
+		m.children[dir][base] = true
 		if dir == "" {
 			return
 		}
@@ -229,32 +232,31 @@ func (m *merged) set(name string, e *entry) {
 
 func (m *merged) drop(name string) {
 	delete(m.entries, name)
-	if len(m.kids[name]) > 0 {
-		return // it is still the way to something
+	if len(m.children[name]) > 0 {
+		return // it still has children
 	}
-	delete(m.kids, name)
+	delete(m.children, name)
 	dir, base := path.Split(name)
-	delete(m.kids[strings.TrimSuffix(dir, "/")], base)
+	delete(m.children[strings.TrimSuffix(dir, "/")], base)
 }
 
-// mendLinks sees to hard links to files of the parent: as long as nothing here
-// touches the file they stay links; else they take the file's content over,
-// which is what they had before it was touched.
-func (m *merged) mendLinks(ctx context.Context) error {
+// resolveLinks replaces hard links to files of the parent that are changed or hidden
+// by the content that the files have in the parent.
+func (m *merged) resolveLinks(ctx context.Context) error {
 	want := map[string][]*entry{}
 	for _, name := range slices.Sorted(maps.Keys(m.entries)) {
-		if e := m.entries[name]; e.link != "" && (m.entries[e.link] != nil || m.hidden(e.link)) {
+		if e := m.entries[name]; e.link != "" && (m.entries[e.link] != nil || m.isHidden(e.link)) {
 			want[e.link] = append(want[e.link], e)
 		}
 	}
-	for i, again := len(m.parent)-1, 0; i >= 0 && len(want) > 0; i-- {
+	for i, rereads := len(m.parent)-1, 0; i >= 0 && len(want) > 0; i-- {
 		renamed := false
 		err := eachMember(ctx, m.parent[i], func(n int, h *tar.Header, _ io.Reader) error {
 			name, err := cleanName(h.Name)
 			if err != nil || len(want[name]) == 0 || h.Typeflag == tar.TypeDir {
 				return err
 			}
-			if h.Typeflag == tar.TypeLink { // the content is under another name
+			if h.Typeflag == tar.TypeLink { // a link to another name
 				target, err := cleanName(h.Linkname)
 				want[target] = append(want[target], want[name]...)
 				delete(want, name)
@@ -271,21 +273,21 @@ func (m *merged) mendLinks(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if renamed && again < maxRenames {
-			again++
-			i++ // that name may stand before this one in the layer
+		if renamed && rereads < maxRereads {
+			rereads++
+			i++ // the target may precede the link in the layer
 		}
 	}
 	for target := range want {
-		return fmt.Errorf("a hard link to %s, which no layer has", target)
+		return fmt.Errorf("a hard link to %s, which is in no layer", target)
 	}
 	return nil
 }
 
-// maxRenames bounds how often a layer is read again for a link to a link.
-const maxRenames = 100
+// maxRereads is how often a layer is read again for a link to a link.
+const maxRereads = 100
 
-// eachMember goes through a layer's tar.
+// eachMember calls f for each member of a layer's tar.
 func eachMember(ctx context.Context, l v1.Layer, f func(n int, h *tar.Header, r io.Reader) error) error {
 	rc, err := l.Uncompressed()
 	if err != nil {
@@ -310,11 +312,14 @@ func eachMember(ctx context.Context, l v1.Layer, f func(n int, h *tar.Header, r 
 	}
 }
 
-// cleanName is a member's path without "./" and slashes at its ends; "" is the
-// root.
+// cleanName returns the path of a member without "./" and leading and trailing
+// slashes; "" is the root.
 func cleanName(name string) (string, error) {
 	if strings.ContainsRune(name, 0) {
-		return "", fmt.Errorf("the name %q holds a zero byte", name)
+		return "", fmt.Errorf("the name %q contains a zero byte", name)
+	}
+	if len(name) > maxPath {
+		return "", fmt.Errorf("a name of %d bytes is too long", len(name))
 	}
 	return path.Clean("/" + name)[1:], nil
 }

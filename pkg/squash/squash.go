@@ -12,26 +12,26 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// Version is part of the keys of squashed images: it grows when the same layers
+// Version is part of the keys of squashed images. It must change when the same layers
 // give other bytes.
 const Version = "2"
 
-// Blobs takes the blobs of a squashed image; a store does.
+// Blobs stores the blobs of a squashed image.
 type Blobs interface {
-	// WriteBlob stores what r gives and returns its digest and size. want and
-	// size are "" and -1 where they are not known before.
+	// WriteBlob stores the content of r and returns its digest and size. want and
+	// size are "" and -1 if they are not known.
 	WriteBlob(ctx context.Context, r io.Reader, want digest.Digest, size int64) (digest.Digest, int64, error)
 }
 
 // Result is a squashed image.
 type Result struct {
 	Manifest digest.Digest
-	Squashed int // layers that became one, 0 if there was nothing to do
+	Squashed int // number of layers that were merged, 0 if the image is unchanged
 }
 
-// Image squashes what img has beyond parent, and returns the new manifest's
-// digest; the blobs that are new are in blobs then. parent is nil for an image
-// that stands on nothing. An image that adds one layer or none stays as it is.
+// Image merges the layers that img adds to parent, writes the new blobs and returns
+// the new manifest's digest. parent is nil for an image without one. An image that
+// adds one layer or none is unchanged.
 func Image(ctx context.Context, img, parent v1.Image, blobs Blobs) (Result, error) {
 	raw, err := img.RawManifest()
 	if err != nil {
@@ -80,8 +80,7 @@ func Image(ctx context.Context, img, parent v1.Image, blobs Blobs) (Result, erro
 	return Result{Manifest: d, Squashed: len(layers) - keep}, err
 }
 
-// shared counts the layers and the entries of the history that an image has
-// from its parent.
+// shared returns how many layers and history entries an image has from its parent.
 func shared(img, parent v1.Image) (layers, history int, err error) {
 	if parent == nil {
 		return 0, 0, nil
@@ -100,7 +99,7 @@ func shared(img, parent v1.Image) (layers, history int, err error) {
 	}
 	for i := range theirs {
 		if ours[i] != theirs[i] {
-			return 0, 0, fmt.Errorf("layer %d is not the parent's", i+1)
+			return 0, 0, fmt.Errorf("layer %d differs from the parent's", i+1)
 		}
 	}
 	return len(theirs), min(len(pc.History), len(conf.History)), nil
@@ -124,8 +123,8 @@ func (m *merged) store(ctx context.Context, layers []v1.Layer, blobs Blobs) (dig
 	return d, ocispec.Descriptor{Digest: d, Size: size}, err
 }
 
-// squashedConfig is the image's config with one layer for those that were
-// squashed. The steps stay in the history, as ones that made no layer.
+// squashedConfig returns the image's config with one layer in place of those that
+// were merged. Their steps stay in the history as steps without a layer.
 func squashedConfig(img v1.Image, keep, history, squashed int, diffID digest.Digest) ([]byte, error) {
 	raw, err := img.RawConfigFile()
 	if err != nil {

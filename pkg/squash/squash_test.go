@@ -29,7 +29,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// layerFrom makes a layer of a tar.
+// layerFrom returns a tar as a layer.
 func layerFrom(t testing.TB, raw []byte) v1.Layer {
 	t.Helper()
 	l, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(raw)), nil },
@@ -40,7 +40,7 @@ func layerFrom(t testing.TB, raw []byte) v1.Layer {
 	return l
 }
 
-// layer makes a layer of lines: "dir/" a directory, "file=text", "link->target"
+// layer returns a tar of lines: "dir/" is a directory, "file=text", "link->target"
 // a symbolic link, "name=>target" a hard link.
 func layer(t testing.TB, lines ...string) []byte {
 	t.Helper()
@@ -72,7 +72,7 @@ func layer(t testing.TB, lines ...string) []byte {
 	return b.Bytes()
 }
 
-// squashed lays layers over each other and returns the one that comes of it.
+// squashed merges layers and returns the resulting tar.
 func squashed(t testing.TB, parent, layers [][]byte) []byte {
 	t.Helper()
 	all := func(raws [][]byte) []v1.Layer {
@@ -93,7 +93,7 @@ func squashed(t testing.TB, parent, layers [][]byte) []byte {
 	return b.Bytes()
 }
 
-// members lists a tar as layer reads it.
+// members lists a tar in the notation of layer.
 func members(t testing.TB, raw []byte) []string {
 	t.Helper()
 	var out []string
@@ -128,24 +128,24 @@ func TestMerge(t *testing.T) {
 		want   []string
 	}{
 		{"later content wins", nil, [][]string{{"a=1", "b=1"}, {"a=2"}}, []string{"b=1", "a=2"}},
-		{"what is deleted is not there, and the parent's is deleted", []string{"old=1"}, [][]string{{"a=1"}, {".wh.a", ".wh.old"}}, []string{".wh.a", ".wh.old"}},
-		{"a directory deleted and made again shows nothing of before", []string{"d/", "d/old=1"}, [][]string{{"d/", "d/x=1"}, {".wh.d"}, {"d/", "d/y=2"}}, []string{"d/", "d/.wh..wh..opq", "d/y=2"}},
-		{"deleted below such a one needs no mark", []string{"d/", "d/old=1"}, [][]string{{".wh.d"}, {"d/", "d/y=2"}, {"d/.wh.y", "d/.wh.old"}}, []string{"d/", "d/.wh..wh..opq"}},
-		{"an opaque directory empties what is below, not its own layer", []string{"d/", "d/old=1"}, [][]string{{"d/", "d/x=1"}, {"d/y=2", "d/.wh..wh..opq"}}, []string{"d/", "d/.wh..wh..opq", "d/y=2"}},
-		{"an opaque directory of which only that is said", []string{"d/"}, [][]string{{"d/.wh..wh..opq"}, {"d/y=2"}}, []string{"d/.wh..wh..opq", "d/y=2"}},
-		{"a file in a directory's place", nil, [][]string{{"d/", "d/x=1"}, {"d=file"}}, []string{"d=file"}},
-		{"a directory in a file's place", nil, [][]string{{"d=file"}, {"d/", "d/x=1"}}, []string{"d/", "d/.wh..wh..opq", "d/x=1"}},
+		{"deleted files", []string{"old=1"}, [][]string{{"a=1"}, {".wh.a", ".wh.old"}}, []string{".wh.a", ".wh.old"}},
+		{"a directory that is deleted and added again is opaque", []string{"d/", "d/old=1"}, [][]string{{"d/", "d/x=1"}, {".wh.d"}, {"d/", "d/y=2"}}, []string{"d/", "d/.wh..wh..opq", "d/y=2"}},
+		{"a deletion in an opaque directory needs no whiteout", []string{"d/", "d/old=1"}, [][]string{{".wh.d"}, {"d/", "d/y=2"}, {"d/.wh.y", "d/.wh.old"}}, []string{"d/", "d/.wh..wh..opq"}},
+		{"an opaque directory hides earlier layers, not its own", []string{"d/", "d/old=1"}, [][]string{{"d/", "d/x=1"}, {"d/y=2", "d/.wh..wh..opq"}}, []string{"d/", "d/.wh..wh..opq", "d/y=2"}},
+		{"an opaque marker alone", []string{"d/"}, [][]string{{"d/.wh..wh..opq"}, {"d/y=2"}}, []string{"d/.wh..wh..opq", "d/y=2"}},
+		{"a file replaces a directory", nil, [][]string{{"d/", "d/x=1"}, {"d=file"}}, []string{"d=file"}},
+		{"a directory replaces a file", nil, [][]string{{"d=file"}, {"d/", "d/x=1"}}, []string{"d/", "d/.wh..wh..opq", "d/x=1"}},
 		{"a whiteout after the member of its own layer", nil, [][]string{{"a=1"}, {"a=2", ".wh.a"}}, []string{"a=2"}},
-		{"a directory's later mode, its content kept", nil, [][]string{{"d/", "d/x=1"}, {"d/"}}, []string{"d/", "d/x=1"}},
+		{"a directory that is changed keeps its content", nil, [][]string{{"d/", "d/x=1"}, {"d/"}}, []string{"d/", "d/x=1"}},
 		{"hard links of one layer", nil, [][]string{{"b=1", "c=>b", "a=>b"}}, []string{"a=1", "b=>a", "c=>a"}},
 		{"a hard link whose first name is deleted", nil, [][]string{{"a=1", "b=>a"}, {".wh.a"}}, []string{".wh.a", "b=1"}},
-		{"a hard link whose first name gets other content", nil, [][]string{{"a=1", "b=>a"}, {"a=2"}}, []string{"b=1", "a=2"}},
-		{"a hard link to the layer below", nil, [][]string{{"a=1"}, {"b=>a"}}, []string{"a=1", "b=>a"}},
+		{"a hard link whose first name is replaced", nil, [][]string{{"a=1", "b=>a"}, {"a=2"}}, []string{"b=1", "a=2"}},
+		{"a hard link to an earlier layer", nil, [][]string{{"a=1"}, {"b=>a"}}, []string{"a=1", "b=>a"}},
 		{"a hard link to the parent", []string{"a=1"}, [][]string{{"b=>a"}, {"c=>b"}}, []string{"b=>a", "c=>a"}},
-		{"a hard link to what is deleted of the parent", []string{"x=1", "a=>x"}, [][]string{{"b=>a"}, {".wh.a"}}, []string{".wh.a", "b=1"}},
-		{"AUFS's own files", nil, [][]string{{".wh..wh.plnk/", ".wh..wh.aufs=x", "a=1"}}, []string{"a=1"}},
+		{"a hard link to a deleted file of the parent", []string{"x=1", "a=>x"}, [][]string{{"b=>a"}, {".wh.a"}}, []string{".wh.a", "b=1"}},
+		{"files of AUFS", nil, [][]string{{".wh..wh.plnk/", ".wh..wh.aufs=x", "a=1"}}, []string{"a=1"}},
 		{"names with dots and slashes", nil, [][]string{{"./", "./d/", "./d/x=1", "/y=2"}}, []string{"./", "d/", "d/x=1", "y=2"}},
-		{"a file below what was deleted", nil, [][]string{{".wh.d"}, {"d/x=1"}}, []string{"d/", "d/.wh..wh..opq", "d/x=1"}},
+		{"a file in a deleted directory", nil, [][]string{{".wh.d"}, {"d/x=1"}}, []string{"d/", "d/.wh..wh..opq", "d/x=1"}},
 		{"symbolic links", nil, [][]string{{"l->a", "d/", "d/x=1"}, {"l->b", "d->e"}}, []string{"l->b", "d->e"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -161,21 +161,19 @@ func TestMerge(t *testing.T) {
 	}
 }
 
-// A whiteout of no name must not take away the directory that it is in, or one
-// above that.
+// A whiteout of no name must not delete its own directory or a parent directory.
 func TestWhiteoutOfNothing(t *testing.T) {
 	for _, name := range []string{"d/.wh.", "d/.wh..", "d/.wh...", ".wh.", ".wh..."} {
 		layers := []v1.Layer{layerFrom(t, layer(t, "d/", "d/a=1")), layerFrom(t, layer(t, name))}
 		if _, err := merge(t.Context(), nil, layers); err == nil {
-			t.Errorf("%s was taken", name)
+			t.Errorf("%s was accepted", name)
 		}
 	}
 }
 
-// TestSameAsUnsquashed changes a file tree at random, has containerd make layers
-// of the changes and unpack them again, and compares what comes of all layers
-// with what comes of the squashed one: content, modes, owners, links, devices
-// and extended attributes.
+// TestSameAsUnsquashed changes a file tree at random, makes layers of the changes
+// with containerd, unpacks them, and compares the result with that of the squashed
+// layer: content, modes, owners, links, devices and extended attributes.
 func TestSameAsUnsquashed(t *testing.T) {
 	testenv.Root(t)
 	rounds := 20
@@ -243,7 +241,7 @@ func membersOf(t *testing.T, layers [][]byte) (out [][]string) {
 	return out
 }
 
-// change does one thing to a tree.
+// change makes a random change to a tree.
 func change(t *testing.T, r *rand.Rand, root string) {
 	t.Helper()
 	name := func() string {
@@ -276,7 +274,7 @@ func change(t *testing.T, r *rand.Rand, root string) {
 	}
 }
 
-// describe lists a tree, a line for each path.
+// describe lists a tree with a line for each path.
 func describe(t *testing.T, root string) string {
 	t.Helper()
 	var b strings.Builder
@@ -325,7 +323,7 @@ func describe(t *testing.T, root string) string {
 	return b.String()
 }
 
-// TestCapabilities keeps what setcap wrote.
+// TestCapabilities checks that file capabilities are kept.
 func TestCapabilities(t *testing.T) {
 	value, _ := hex.DecodeString("0100000200040000000000000000000000000000")
 	var b bytes.Buffer

@@ -12,9 +12,9 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
-// write writes the layer: directories first, so that all have their modes and
-// owners before something is in them, then what is gone, then files in the order
-// in which the layers hold them, with their further names right after them.
+// write writes the layer: directories first, so that they have their modes and owners
+// before they have content, then whiteouts, then files in the order of the layers,
+// each followed by its other names.
 func (m *merged) write(ctx context.Context, out io.Writer, layers []v1.Layer) error {
 	tw := tar.NewWriter(out)
 	names := slices.Sorted(maps.Keys(m.entries))
@@ -94,7 +94,7 @@ func (m *merged) writeDirectories(tw *tar.Writer, names []string) error {
 	return nil
 }
 
-// writeFile writes a file under its first name, and its further names as links.
+// writeFile writes a file under its first name and its other names as links.
 func writeFile(tw *tar.Writer, h *tar.Header, names []string, r io.Reader) error {
 	if err := tw.WriteHeader(outHeader(h, names[0])); err != nil {
 		return fmt.Errorf("%s: %w", names[0], err)
@@ -112,8 +112,8 @@ func writeFile(tw *tar.Writer, h *tar.Header, names []string, r io.Reader) error
 	return nil
 }
 
-// outHeader is a member's header under the name that it has here. Extended
-// attributes, among them capabilities, are in its PAX records.
+// outHeader returns the header of a member under another name. Extended attributes,
+// among them capabilities, are in its PAX records.
 func outHeader(h *tar.Header, name string) *tar.Header {
 	c := *h
 	c.Name, c.Format = name, tar.FormatPAX
@@ -130,7 +130,7 @@ func linkHeader(h *tar.Header, name, target string) *tar.Header {
 	return c
 }
 
-// marker is an empty file that says something about its neighbours.
+// marker returns the header of a whiteout or an opaque marker: an empty file.
 func marker(name, prefix string) *tar.Header {
 	i := strings.LastIndexByte(name, '/') + 1
 	return &tar.Header{Typeflag: tar.TypeReg, Name: name[:i] + prefix + name[i:], Format: tar.FormatPAX}
