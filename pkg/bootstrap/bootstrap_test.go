@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path"
 	"slices"
 	"strings"
 	"testing"
@@ -119,6 +120,12 @@ func TestBootstrapDebian(t *testing.T) {
 	}
 	if !strings.Contains(files["usr/sbin/policy-rc.d"], "exit 101") || files["etc/apt/apt.conf.d/90kolla-build"] == "" {
 		t.Error("settings are missing")
+	}
+	// The sources of the bootstrap, which may have credentials, are in no other file.
+	for n := range files {
+		if dir := path.Dir(n); (dir == "etc/apt" || dir == "etc/apt/sources.list.d") && n != "etc/apt/sources.list.d/debian.sources" {
+			t.Errorf("%s is in the layer", n)
+		}
 	}
 	for _, n := range names {
 		for _, bad := range []string{"var/lib/apt/lists/", "var/cache/apt/", "dev/", "etc/resolv.conf", "etc/hostname", "etc/apt/sources.list", "var/log/apt/"} {
