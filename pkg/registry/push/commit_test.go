@@ -255,7 +255,11 @@ func TestTwoPublishersAtOnce(t *testing.T) {
 				pubs[i] = push.New(registrytest.Client(t, registry.Options{Jobs: 2}), push.Options{Journal: journals[i]})
 				_, sets[i] = twoSets(t, pubs[i], slow.Host, 12)
 			}
-			for range 5 {
+			rounds := 5
+			if testing.Short() {
+				rounds = 1
+			}
+			for range rounds {
 				var errs [2]error
 				var wg sync.WaitGroup
 				for i := range pubs {

@@ -60,8 +60,11 @@ func TestRandomFaultsLoseNothing(t *testing.T) {
 			return f
 		})
 		// Several sets, until each kind has come a dozen times.
-		rounds := 0
-		for ; rounds < 20 && turn < 13*len(pushFaults); rounds++ {
+		rounds, each := 0, 13
+		if testing.Short() {
+			each = 2
+		}
+		for ; rounds < 20 && turn < each*len(pushFaults); rounds++ {
 			p := push.New(c, push.Options{})
 			base := registrytest.Base(t, 200_000)
 			var mu sync.Mutex

@@ -198,7 +198,7 @@ func TestTruncatedBodies(t *testing.T) {
 // A client that sends a byte now and then does not hold its connection for ever; one
 // that is slow but steady may.
 func TestSlowClientsAreCutOff(t *testing.T) {
-	defer server.SetPace(time.Second, 100)()
+	defer server.SetPace(3*time.Second, 100)()
 	s := registrytest.Embedded(t, server.Options{})
 	base := "http://" + s.Addr().String()
 	send := func(size int, chunk []byte, every time.Duration) (status int, sent int, err error) {
