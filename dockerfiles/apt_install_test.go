@@ -60,6 +60,7 @@ func buildDeb(t *testing.T, dir, name, control string) string {
 		"etc/ssh/ssh_host_rsa_key":      "key\n",
 		"etc/ssh/ssh_host_rsa_key.pub":  "key\n",
 		"etc/ssh/sshd_config":           "kept\n",
+		"etc/bind/rndc.key":             "key\n",
 		"etc/iscsi/initiatorname.iscsi": "name\n",
 		"etc/nvme/hostnqn":              "name\n",
 		"etc/pacemaker/authkey":         "key\n",
@@ -161,7 +162,7 @@ func TestAptInstall(t *testing.T) {
 		t.Error("the image has a machine id")
 	}
 	for name, want := range map[string]bool{"etc/ssh/sshd_config": true, "etc/ssh/ssh_host_rsa_key": false, "etc/ssh/ssh_host_rsa_key.pub": false,
-		"etc/iscsi/initiatorname.iscsi": false, "etc/nvme/hostnqn": false, "etc/pacemaker/authkey": false} {
+		"etc/bind/rndc.key": false, "etc/iscsi/initiatorname.iscsi": false, "etc/nvme/hostnqn": false, "etc/pacemaker/authkey": false} {
 		if got := r.exists(name); got != want {
 			t.Errorf("%s in the image: %v, want %v", name, got, want)
 		}

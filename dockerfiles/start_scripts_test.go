@@ -19,6 +19,15 @@ func (r *scratchRoot) extend(image string, env ...string) (int, string) {
 	return r.run(env, "bash", "-c", "set -o errexit -o pipefail -o nounset -o xtrace; . /opt/extend_start; echo started")
 }
 
+// extendWithLibrary runs the part of a family's image, whose base has sourced the
+// library already.
+func (r *scratchRoot) extendWithLibrary(image string, env ...string) (int, string) {
+	r.t.Helper()
+	r.install("base/extend_start_lib.sh", "opt/lib.sh")
+	r.install(image+"/extend_start.sh", "opt/extend_start")
+	return r.run(env, "bash", "-c", "set -o errexit -o pipefail -o nounset -o xtrace; . /opt/lib.sh; . /opt/extend_start; echo started")
+}
+
 func TestCronMovesLogrotate(t *testing.T) {
 	for _, c := range []struct{ schedule, want string }{
 		{"", "daily"}, {"daily", "daily"}, {"hourly", "hourly"}, {"monthly", "monthly"}, {"fortnightly", "daily"},
@@ -180,5 +189,24 @@ mysql_query_rules =
 	r.write("etc/proxysql/proxysql.yaml", "- a list\n")
 	if status, out := r.run(nil, "python3", "/opt/sync"); status == 0 || !strings.Contains(out, "/etc/proxysql/proxysql.yaml is not a mapping") {
 		t.Errorf("exit status %d\n%s", status, out)
+	}
+}
+
+// The bootstrap of ironic-pxe needs programs that only the image has; what it does
+// each time is to say where the TFTP server looks for files.
+func TestIronicPXEMapFile(t *testing.T) {
+	r := newScratchRoot(t, "/bin/bash", "/usr/bin/sed")
+	r.install("ironic/ironic-pxe/tftp-map-file-template", "map-file-template")
+	env := []string{"KOLLA_BASE_ARCH=x86_64", "KOLLA_BASE_DISTRO=debian", "TFTPBOOT_PATH=/var/lib/ironic/tftpboot", "HTTPBOOT_PATH=/httpboot"}
+	for range 2 {
+		if status, out := r.extendWithLibrary("ironic/ironic-pxe", env...); status != 0 {
+			t.Fatalf("exit status %d\n%s", status, out)
+		}
+	}
+	rules := r.read("map-file")
+	for _, want := range []string{"e ^/var/lib/ironic/tftpboot/\n", "re ^/ /var/lib/ironic/tftpboot/\n", "re ^([^/]) /var/lib/ironic/tftpboot/\\1\n"} {
+		if !strings.Contains(rules, want) {
+			t.Errorf("no rule %q in\n%s", want, rules)
+		}
 	}
 }

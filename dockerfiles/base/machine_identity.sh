@@ -5,11 +5,13 @@
 # would share them, and everybody who has the image would know the keys.
 
 machine_identity_files() {
-    find /etc/corosync/authkey \
+    find /etc/bind/rndc.key \
+        /etc/corosync/authkey \
         /etc/iscsi/initiatorname.iscsi \
         /etc/nvme/hostid /etc/nvme/hostnqn \
         /etc/openvswitch/conf.db /etc/openvswitch/.conf.db.~lock~ /etc/openvswitch/system-id.conf \
         /etc/pacemaker/authkey \
+        /etc/rndc.key \
         /etc/ssh/ssh_host_*_key /etc/ssh/ssh_host_*_key.pub \
         /etc/ssl/private/ssl-cert-snakeoil.key \
         /var/lib/dbus/machine-id \
