@@ -5,7 +5,9 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -85,7 +87,7 @@ func TestReadFiles(t *testing.T) {
 			for _, l := range c.layers {
 				layers = append(layers, layer(t, l...))
 			}
-			got, err := ReadFiles(t.Context(), image(t, layers...), Options{Want: all})
+			got, err := readFiles(t.Context(), image(t, layers...), Options{Want: all})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -119,14 +121,14 @@ func TestHardLinkToUnwanted(t *testing.T) {
 }
 
 func TestTree(t *testing.T) {
-	tree, err := ReadTree(t.Context(), image(t, layer(t, "d/", "d/a=1", "l -> d/a"), layer(t, "d/b=22", ".wh.l=")), Options{Digests: true})
+	tree, err := readTree(t.Context(), image(t, layer(t, "d/", "d/a=1", "l -> d/a"), layer(t, "d/b=22", ".wh.l=")), Options{Digests: true})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := strings.Join(tree.Paths(), " "); got != "d d/a d/b" {
+	if got := strings.Join(paths(tree), " "); got != "d d/a d/b" {
 		t.Errorf("paths %q", got)
 	}
-	b, ok := tree.Lookup("d/b")
+	b, ok := tree.byPath["d/b"]
 	if !ok || b.Layer != 1 || b.Size != 2 || b.Type != File || b.Digest.Encoded()[:8] != "785f3ec7" {
 		t.Errorf("d/b is %+v", b)
 	}
@@ -167,11 +169,11 @@ func FuzzLayer(f *testing.F) {
 		if err != nil {
 			return
 		}
-		one, _, err := ReadLayer(t.Context(), l, Options{Digests: true, Want: all})
+		layer, _, err := ReadLayer(t.Context(), l, Options{Digests: true, Want: all})
 		if err != nil {
 			return
 		}
-		for _, p := range Merge([]*Layer{one}).Paths() {
+		for _, p := range paths(Merge([]*Layer{layer})) {
 			if strings.HasPrefix(p, "/") || p == ".." || strings.HasPrefix(p, "../") {
 				t.Errorf("path %q leaves the image", p)
 			}
@@ -214,3 +216,40 @@ func TestCompareConfigs(t *testing.T) {
 		t.Errorf("got %v", got)
 	}
 }
+
+// readFiles returns the content of the files of an image that Options.Want selects, as
+// a container sees them.
+func readFiles(ctx context.Context, img v1.Image, opts Options) (map[string]Content, error) {
+	layers, err := img.Layers()
+	if err != nil {
+		return nil, fmt.Errorf("reading image: %w", err)
+	}
+	var parts []Part[Content]
+	for i, l := range layers {
+		layer, files, err := ReadLayer(ctx, l, opts)
+		if err != nil {
+			return nil, fmt.Errorf("layer %d of %d: %w", i+1, len(layers), err)
+		}
+		parts = append(parts, MakePart(layer, files, func(string) bool { return true }))
+	}
+	return MergeParts(parts), nil
+}
+
+// readTree reads the file system of an image.
+func readTree(ctx context.Context, img v1.Image, opts Options) (*Tree, error) {
+	layers, err := img.Layers()
+	if err != nil {
+		return nil, err
+	}
+	var all []*Layer
+	for _, l := range layers {
+		layer, _, err := ReadLayer(ctx, l, opts)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, layer)
+	}
+	return Merge(all), nil
+}
+
+func paths(t *Tree) []string { return slices.Sorted(maps.Keys(t.byPath)) }

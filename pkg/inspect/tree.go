@@ -1,13 +1,9 @@
 package inspect
 
 import (
-	"context"
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
-
-	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
 // Found is an entry of the file system of an image.
@@ -32,32 +28,6 @@ func Merge(layers []*Layer) *Tree {
 	}
 	return &Tree{o.files()}
 }
-
-// ReadTree reads the file system of an image.
-func ReadTree(ctx context.Context, img v1.Image, opts Options) (*Tree, error) {
-	layers, err := img.Layers()
-	if err != nil {
-		return nil, fmt.Errorf("reading image: %w", err)
-	}
-	var all []*Layer
-	for i, l := range layers {
-		layer, _, err := ReadLayer(ctx, l, opts)
-		if err != nil {
-			return nil, fmt.Errorf("layer %d of %d: %w", i+1, len(layers), err)
-		}
-		all = append(all, layer)
-	}
-	return Merge(all), nil
-}
-
-// Lookup returns the entry at a path, which has no leading slash.
-func (t *Tree) Lookup(path string) (Found, bool) {
-	f, ok := t.byPath[path]
-	return f, ok
-}
-
-// Paths returns all paths, sorted.
-func (t *Tree) Paths() []string { return slices.Sorted(maps.Keys(t.byPath)) }
 
 // Part is the information T about some files of a layer, such as those of a package
 // manager. Parts can be stored, and merged without reading the layers again.
@@ -114,24 +84,6 @@ func MergeParts[T any](parts []Part[T]) map[string]T {
 		}
 	}
 	return out
-}
-
-// ReadFiles returns the content of the files of an image that Options.Want selects, as
-// a container sees them.
-func ReadFiles(ctx context.Context, img v1.Image, opts Options) (map[string]Content, error) {
-	layers, err := img.Layers()
-	if err != nil {
-		return nil, fmt.Errorf("reading image: %w", err)
-	}
-	var parts []Part[Content]
-	for i, l := range layers {
-		layer, files, err := ReadLayer(ctx, l, opts)
-		if err != nil {
-			return nil, fmt.Errorf("layer %d of %d: %w", i+1, len(layers), err)
-		}
-		parts = append(parts, MakePart(layer, files, func(string) bool { return true }))
-	}
-	return MergeParts(parts), nil
 }
 
 // overlay is a tree under construction. Names are stored by directory, so that the

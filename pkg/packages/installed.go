@@ -3,7 +3,6 @@ package packages
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"path"
@@ -137,19 +136,6 @@ type Contents struct {
 	// Problems describe files that could not be read, such as a database in an
 	// unknown format. Packages lacks their content.
 	Problems []string
-}
-
-// Installed returns the packages of an image, sorted by type and name. A package
-// database that cannot be read is an error.
-func (r *Reader) Installed(ctx context.Context, img v1.Image) ([]Package, error) {
-	c, err := r.Read(ctx, img)
-	if err == nil && len(c.Problems) > 0 {
-		err = errors.New("reading packages: " + c.Problems[0])
-	}
-	if err != nil {
-		return nil, err
-	}
-	return c.Packages, nil
 }
 
 // Read returns the packages and the repository configuration of an image.

@@ -119,17 +119,6 @@ func without(a, b []string) []string {
 	return slices.DeleteFunc(slices.Clone(a), func(v string) bool { return slices.Contains(b, v) })
 }
 
-// Summary describes changes in one line: the first, and the number of the others.
-func Summary(changes []Change) string {
-	switch len(changes) {
-	case 0:
-		return "no package changes"
-	case 1:
-		return "package " + changes[0].String()
-	}
-	return fmt.Sprintf("package %s (and %d more)", changes[0], len(changes)-1)
-}
-
 // normalName returns the normalized name of a Python package (PEP 503).
 func normalName(name string) string {
 	return strings.ToLower(strings.Join(strings.FieldsFunc(name, func(r rune) bool { return r == '-' || r == '_' || r == '.' }), "-"))

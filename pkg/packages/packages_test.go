@@ -3,6 +3,8 @@ package packages
 import (
 	"archive/tar"
 	"bytes"
+	"context"
+	"errors"
 	"io"
 	"math/rand/v2"
 	"os"
@@ -175,6 +177,18 @@ func TestInstalledFromDpkgAndPython(t *testing.T) {
 	}
 }
 
+// installed returns the packages of an image, and the first problem as an error.
+func installed(ctx context.Context, img v1.Image) ([]Package, error) {
+	c, err := (&Reader{}).Read(ctx, img)
+	if err != nil {
+		return nil, err
+	}
+	if len(c.Problems) > 0 {
+		return nil, errors.New(c.Problems[0])
+	}
+	return c.Packages, nil
+}
+
 // TestInstalledFromRPM reads an image whose database rpm wrote; internal/rpmdb tests
 // every format.
 func TestInstalledFromRPM(t *testing.T) {
@@ -198,12 +212,12 @@ func TestInstalledFromRPM(t *testing.T) {
 			content["var/lib/rpm/"+name] = string(data)
 		}
 	}
-	got, err := (&Reader{}).Installed(t.Context(), image(t, layer(t, content)))
+	got, err := installed(t.Context(), image(t, layer(t, content)))
 	if want := (Package{RPM, "pack", standin.RPMVersion, "noarch"}); err != nil || len(got) != 1 || got[0] != want {
 		t.Errorf("got %v, %v; want %v", got, err, want)
 	}
 	damaged := image(t, layer(t, map[string]string{"var/lib/rpm/Packages": "not a database"}))
-	if _, err := (&Reader{}).Installed(t.Context(), damaged); err == nil || !strings.Contains(err.Error(), "var/lib/rpm/Packages") {
+	if _, err := installed(t.Context(), damaged); err == nil || !strings.Contains(err.Error(), "var/lib/rpm/Packages") {
 		t.Errorf("damaged database: %v", err)
 	}
 }
@@ -218,9 +232,6 @@ func TestChanges(t *testing.T) {
 	want := []string{"removed gone 1 (removed)", "added new 2 (added)", "changed nova-api 3:26.0-1 → 3:26.1-1", "changed kernel 5-1 → 5-10"}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %q", got)
-	}
-	if s := Summary(Changes(a, b)[2:]); s != "package nova-api 3:26.0-1 → 3:26.1-1 (and 1 more)" {
-		t.Error(s)
 	}
 	if c := Changes(a, a); len(c) != 0 {
 		t.Errorf("of the same: %v", c)
