@@ -159,9 +159,9 @@ const NoID = -1
 type User struct {
 	UID, GID int
 	Group    string // name of the user's group
-	// Newer is set for a user that only newer OpenStack releases have: it is for newer
-	// templates that are built from an older release.
-	Newer  bool
+	// Absent is set for a user that Kolla's branch of the OpenStack release does not
+	// have. It is for newer templates, and for the built-in ones.
+	Absent bool
 	Origin Origin
 }
 
@@ -228,7 +228,7 @@ func (c *Config) IsSet(option string) bool {
 
 // Target returns what decides which images can be built.
 func (c *Config) Target() facts.Target {
-	return facts.Target{OpenStack: c.OpenstackRelease, Distro: c.Base, BaseTag: c.BaseTag, Arch: c.BaseArch, InstallType: c.InstallType}
+	return facts.Target{OpenStack: c.OpenstackRelease, Distro: c.Base, BaseTag: c.BaseTag, Arch: c.BaseArch, InstallType: c.InstallType, BuiltIn: c.ImagesDir == ""}
 }
 
 // ProfileNames returns the names of all profiles, sorted.

@@ -71,6 +71,9 @@ func sampleOption(b *bytes.Buffer, o *Option) {
 func sampleSections(b *bytes.Buffer, entries []*inifile.Entry) {
 	section := ""
 	for _, e := range entries {
+		if e.Value == "" {
+			continue
+		}
 		if e.Section != section {
 			section = e.Section
 			fmt.Fprintf(b, "\n[%s]\n", section)

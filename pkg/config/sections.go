@@ -45,7 +45,7 @@ type section struct {
 	first  Origin // the first place where a user wrote it, or a default
 	keys   map[string][]given
 	inFile bool // a user's file has it
-	newer  bool // a user that only newer OpenStack releases have
+	absent bool // a user that Kolla's branch of the OpenStack release does not have
 }
 
 // hasDefaults reports whether the section is one of the built-in ones.
@@ -90,9 +90,10 @@ func (l *loader) mergeDefaults() {
 		s := l.section(e.Section, Origin{Kind: OriginDefault})
 		switch {
 		case e.Value != "":
+			s.absent = s.absent && e.Key != "uid"
 			s.keys[e.Key] = []given{{text: e.Value, origin: Origin{Kind: OriginDefault}}}
 		case e.Key == "uid":
-			s.newer = true
+			s.absent = true
 		case e.Key == "type":
 			delete(l.r.sections, normalSection(e.Section))
 		default:

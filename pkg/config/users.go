@@ -13,7 +13,7 @@ func (l *loader) fillUsers() {
 			continue
 		}
 		short := strings.TrimSuffix(name, userSuffix)
-		user := User{UID: NoID, Group: short, Newer: s.newer && !s.inFile, Origin: s.first}
+		user := User{UID: NoID, Group: short, Absent: s.absent && !s.inFile, Origin: s.first}
 		if text := l.sectionValue(name, "uid"); text != "" {
 			user.UID = l.userID(name, "uid", text)
 		} else {

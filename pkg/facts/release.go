@@ -169,23 +169,26 @@ func (r Release) DefaultPrettyName(distro string) string {
 // ones replace earlier ones and an empty value removes one. Removing the type removes
 // the section.
 func (r Release) Sources() []*inifile.Entry {
-	return r.assignments("data/sources.conf", func(r *Release) []*inifile.Entry { return r.sources })
-}
-
-// Users returns the users of the release's own tree, as assignments in sections
-// NAME-user of which later ones replace earlier ones. An empty uid marks a user that
-// only newer releases have.
-func (r Release) Users() []*inifile.Entry {
-	return r.assignments("data/users.conf", func(r *Release) []*inifile.Entry { return r.users })
-}
-
-// assignments returns those of master, which are in a file of their own, followed by
-// those of older releases.
-func (r Release) assignments(master string, of func(*Release) []*inifile.Entry) []*inifile.Entry {
-	f, _ := parse(master)
+	f, _ := parse("data/sources.conf")
 	out := slices.Clone(f.Entries)
 	for _, release := range slices.Backward(r.chain()) {
-		out = append(out, of(release)...)
+		out = append(out, release.sources...)
+	}
+	return out
+}
+
+// Users returns the users, as assignments in sections NAME-user of which later ones
+// replace earlier ones. An empty uid, after the ids, marks a user that Kolla's branch of
+// the release does not have: one of newer releases or of the built-in images.
+func (r Release) Users() []*inifile.Entry {
+	kolla, _ := parse("data/users.conf")
+	extra, _ := parse("data/users-extra.conf")
+	out := slices.Concat(kolla.Entries, extra.Entries)
+	for _, h := range extra.Headers {
+		out = append(out, &inifile.Entry{File: extra.Path, Section: h.Name, Key: "uid", Line: h.Line})
+	}
+	for _, release := range slices.Backward(r.chain()) {
+		out = append(out, release.users...)
 	}
 	return out
 }

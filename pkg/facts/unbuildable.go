@@ -12,6 +12,7 @@ type Target struct {
 	BaseTag     string // tag of the base image
 	Arch        string // x86_64 or aarch64
 	InstallType string // binary or source
+	BuiltIn     bool   // the templates are the built-in ones
 }
 
 // Unbuildable returns the images that cannot be built for a target, with the reason.
@@ -35,6 +36,9 @@ func Unbuildable(t Target) map[string]string {
 	}
 	distro, _ := LookupDistro(t.Distro)
 	words := []string{"any", t.Distro, distro.PackageType, release.DistroRelease(t.Distro, t.BaseTag).Name, t.Arch, t.InstallType}
+	if t.BuiltIn {
+		words = append(words, "builtin")
+	}
 	images := map[string]string{}
 	for _, m := range order {
 		if _, marked := images[m.image]; !marked && reasons[m] != "" && holds(m.condition, words) {

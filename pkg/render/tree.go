@@ -205,9 +205,14 @@ func (t *Tree) Files() []File {
 	return out
 }
 
-// mentions reports whether a template of the tree contains a word.
-func (t *Tree) mentions(word string) bool {
-	pattern := regexp.MustCompile(`\b` + regexp.QuoteMeta(word) + `\b`)
+// mentions reports whether templates use a user: by users.NAME, or by a string with its
+// name. Built-in templates compute names of users, and use all.
+func (t *Tree) mentions(user string) bool {
+	if !t.ownRepos {
+		return true
+	}
+	name := regexp.QuoteMeta(user)
+	pattern := regexp.MustCompile(`users\.` + name + `\b|'` + name + `'|"` + name + `"`)
 	for _, f := range t.files {
 		if path.Ext(f.Path) != ".j2" {
 			continue

@@ -30,8 +30,8 @@ func BaseReference(c *config.Config) string { return c.BaseImage + ":" + c.BaseT
 // variables returns what every template of a configuration sees, all but
 // image_name. Names and values are those of upstream's create_dockerfiles;
 // those that only its earlier releases had are kept for their trees.
-// Users that only newer OpenStack releases have are included if mentions reports that
-// templates use them.
+// Users that Kolla's branch of the release does not have are included if mentions reports
+// that templates use them.
 func variables(ctx context.Context, c *config.Config, version string, env map[string]string, mentions func(user string) bool) (map[string]any, error) {
 	rpmSetup, err := rpmSetup(c)
 	if err != nil {
@@ -119,7 +119,7 @@ func noneIfEmpty(s string) any {
 func users(c *config.Config, mentions func(string) bool) map[string]any {
 	out := make(map[string]any, len(c.Users))
 	for name, u := range c.Users {
-		if u.Newer && !mentions(name) {
+		if u.Absent && !mentions(name) {
 			continue
 		}
 		out[name] = map[string]any{"uid": noneIfNoID(u.UID), "gid": noneIfNoID(u.GID), "group": noneIfEmpty(u.Group)}
