@@ -1,6 +1,8 @@
 package dockerfiles_test
 
 import (
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -207,6 +209,32 @@ func TestIronicPXEMapFile(t *testing.T) {
 	for _, want := range []string{"e ^/var/lib/ironic/tftpboot/\n", "re ^/ /var/lib/ironic/tftpboot/\n", "re ^([^/]) /var/lib/ironic/tftpboot/\\1\n"} {
 		if !strings.Contains(rules, want) {
 			t.Errorf("no rule %q in\n%s", want, rules)
+		}
+	}
+}
+
+func TestHealthcheckCurl(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/down" {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+	}))
+	defer server.Close()
+	r := newScratchRoot(t, "/bin/bash", "/usr/bin/curl")
+	r.install("base/healthcheck_curl", "opt/healthcheck_curl")
+	address := strings.TrimPrefix(server.URL, "http://")
+	for _, c := range []struct {
+		path, env string
+		want      int
+		line      string
+	}{
+		{"/", "X=", 0, "200 " + address + " "},
+		{"/", "HEALTHCHECK_CURL_WRITE_OUT=own %{http_code}", 0, "own 200"},
+		{"/down", "X=", 1, "503 " + address + " "},
+	} {
+		status, out := r.run([]string{c.env}, "/opt/healthcheck_curl", server.URL+c.path)
+		if status != c.want || !strings.Contains(out, c.line) || strings.Contains(out, "unknown") {
+			t.Errorf("%s with %s: exit status %d, want %d with %q:\n%s", c.path, c.env, status, c.want, c.line, out)
 		}
 	}
 }
