@@ -106,11 +106,15 @@ func newNoMatch(pattern string, g *Graph) error {
 }
 
 func (e *NoMatchError) Error() string {
-	s := fmt.Sprintf("%q matches none of the %d images", e.Pattern, e.Total)
+	return fmt.Sprintf("%q matches none of the %d images", e.Pattern, e.Total)
+}
+
+// Hint suggests similar names.
+func (e *NoMatchError) Hint() string {
 	if len(e.Near) > 0 {
-		return s + " (did you mean " + strings.Join(e.Near, ", ") + "?)"
+		return "did you mean " + strings.Join(e.Near, ", ") + "?"
 	}
-	return s + "; --list-images lists them"
+	return "--list-images lists them"
 }
 
 // RegexError reports a pattern that does not compile.

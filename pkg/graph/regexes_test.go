@@ -4,6 +4,8 @@ import (
 	"errors"
 	"strings"
 	"testing"
+
+	"github.com/kolla-build/kolla-build/internal/usererr"
 )
 
 func TestRegexErrors(t *testing.T) {
@@ -61,9 +63,9 @@ func TestRegexesCheck(t *testing.T) {
 	}{
 		{[]string{"nova"}, false, ""},
 		{nil, false, ""},
-		{[]string{"nova", "corn"}, false, `"corn" matches none of the 7 images (did you mean cron?)`},
-		{[]string{"^nvoa-api$"}, true, `"^nvoa-api$" matches none of the 7 images (did you mean nova-api?)`},
-		{[]string{"zzzzz"}, true, `"zzzzz" matches none of the 7 images; --list-images lists them`},
+		{[]string{"nova", "corn"}, false, `"corn" matches none of the 7 images` + "\n  hint: did you mean cron?"},
+		{[]string{"^nvoa-api$"}, true, `"^nvoa-api$" matches none of the 7 images` + "\n  hint: did you mean nova-api?"},
+		{[]string{"zzzzz"}, true, `"zzzzz" matches none of the 7 images` + "\n  hint: --list-images lists them"},
 	} {
 		r, err := CompileRegexes(c.patterns, nil)
 		if err != nil {
@@ -71,7 +73,7 @@ func TestRegexesCheck(t *testing.T) {
 		}
 		got := ""
 		if err := r.Check(g); err != nil {
-			got = err.Error()
+			got = usererr.Text(err)
 		}
 		if got != c.want || r.NoneMatches(g) != c.none {
 			t.Errorf("%v: %v %q, want %v %q", c.patterns, r.NoneMatches(g), got, c.none, c.want)

@@ -5,23 +5,22 @@ import (
 	"strings"
 )
 
-// TemplateError is a mistake that was found while one image was rendered. Err
-// is a *jinja.Error, with its place, unless a file could not be read.
+// TemplateError is a mistake that was found while an image was rendered. Err is a
+// *jinja.Error with its place, unless a file could not be read.
 type TemplateError struct {
 	Template string // the image's template in the tree
-	Place    string // as messages name it
+	Place    string // the template's name in messages
 	Err      error
 }
 
 func (e *TemplateError) Error() string { return e.Err.Error() }
 func (e *TemplateError) Unwrap() error { return e.Err }
 
-// Errors is all that was wrong with the templates of a tree, sorted by the
-// image's directory. What several images meet, as in a macro that all of them
-// use, is told once.
+// Errors are the mistakes in the templates of a tree, sorted by the image's directory.
+// A mistake that affects several images, such as one in a common macro, is listed once.
 type Errors struct {
 	Errs []error
-	// Also has, for each of Errs, the templates of further images that met it.
+	// Also contains, for each of Errs, the templates of the other images with it.
 	Also [][]string
 }
 
@@ -33,18 +32,18 @@ func (e *Errors) Error() string {
 		}
 		b.WriteString(err.Error())
 		if n := len(e.Also[i]); n == 1 {
-			fmt.Fprintf(&b, "\n  (%s meets it too)", e.Also[i][0])
+			fmt.Fprintf(&b, "\n  (also in %s)", e.Also[i][0])
 		} else if n > 1 {
-			fmt.Fprintf(&b, "\n  (%d further templates meet it too)", n)
+			fmt.Fprintf(&b, "\n  (also in %d other templates)", n)
 		}
 	}
 	return b.String()
 }
 
-// Unwrap returns the errors, for errors.Is and errors.As.
+// Unwrap returns the errors.
 func (e *Errors) Unwrap() []error { return e.Errs }
 
-// collect makes an Errors of those that are not nil; nil if none is left.
+// collect returns an *Errors of those that are not nil, or nil.
 func collect(errs []error) error {
 	all := &Errors{}
 	seen := map[string]int{}
@@ -52,7 +51,7 @@ func collect(errs []error) error {
 		if err == nil {
 			continue
 		}
-		// The way to the place differs from image to image; the place does not.
+		// The trace differs from image to image, the place does not.
 		key, _, _ := strings.Cut(err.Error(), "\n  in ")
 		i, ok := seen[key]
 		if !ok {

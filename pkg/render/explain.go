@@ -11,21 +11,21 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/jinja"
 )
 
-// Facts is what can be said of one image's template besides what it renders to.
+// Facts are what an image's template uses, and what overrides change in it.
 type Facts struct {
-	// Variables are what the template reads and does not set itself, sorted; so
-	// do the templates that it imports and includes.
+	// Variables are those that the template, and those that it imports and includes,
+	// read and do not set, sorted.
 	Variables []Variable
-	// Overrides are the places where override files touch the image, by place.
+	// Overrides are the places in override files that change the image, sorted.
 	Overrides []Touch
 }
 
 // Variable is a variable that an image's template reads.
 type Variable struct {
 	Name  string
-	Known bool // Value is what the template sees; else it is undefined, or set by an override
+	Known bool // Value is the value in the template; otherwise it is undefined, or set by an override
 	Value any
-	Place string // the template that reads it first, as messages name it
+	Place string // name of the template that reads it first
 	Line  int    // 1-based
 }
 
@@ -37,7 +37,7 @@ type Touch struct {
 	Line int // 1-based
 }
 
-// Explain looks at the template of one image, and at what the overrides do to it.
+// Explain analyzes the template of an image, and what the overrides change in it.
 func Explain(ctx context.Context, o Options, image string) (*Facts, error) {
 	r, err := newRenderer(ctx, o)
 	if err != nil {
@@ -45,7 +45,7 @@ func Explain(ctx context.Context, o Options, image string) (*Facts, error) {
 	}
 	at := slices.IndexFunc(o.Tree.images, func(dir string) bool { return path.Base(dir) == image })
 	if at < 0 {
-		return nil, fmt.Errorf("there is no image %s", image)
+		return nil, fmt.Errorf("no image %s in the tree", image)
 	}
 	l := &linter{tree: o.Tree, templates: map[string]*template{}}
 	name := path.Join(o.Tree.images[at], templateName)
@@ -78,8 +78,8 @@ func Explain(ctx context.Context, o Options, image string) (*Facts, error) {
 	return f, nil
 }
 
-// reads returns the variables that templates read, each once, where it is read
-// first. What one of them sets another may read.
+// reads returns the variables that templates read, each once with the first place.
+// Variables that one template sets can be read by another.
 func (r *renderer) reads(used []*template) []Variable {
 	var out []Variable
 	seen := map[string]bool{}
@@ -105,8 +105,8 @@ func (r *renderer) reads(used []*template) []Variable {
 	return out
 }
 
-// reach returns the blocks that an image's templates have, and the names of the
-// variables that these or the filter customizable look up for that image.
+// reach returns the blocks of an image's templates, and the names of the variables
+// that these or the filter customizable use for the image.
 func reach(all, used []*template, image string) (blocks, reads map[string]bool) {
 	blocks, reads = map[string]bool{}, map[string]bool{}
 	prefix := strings.ReplaceAll(image, "-", "_") + "_"
@@ -118,7 +118,7 @@ func reach(all, used []*template, image string) (blocks, reads map[string]bool) 
 			reads[ref.Name] = true
 		}
 	}
-	for _, t := range all { // an override's block may use the filter, too
+	for _, t := range all { // a block of an override can use the filter too
 		for _, u := range t.Filters {
 			if u.Name == "customizable" && len(u.Args) > 0 && u.Args[0] != "" {
 				for _, suffix := range []string{"_append", "_remove", "_override"} {

@@ -9,8 +9,8 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/jinja"
 )
 
-// newEnvironment makes an environment with Kolla's filters and functions for
-// the templates of a loader; repositories are those of t.
+// newEnvironment returns an environment with Kolla's filters and functions for the
+// templates of a loader. Repositories are those of t.
 func newEnvironment(t *Tree, loader jinja.Loader) *jinja.Environment {
 	return jinja.New(jinja.Config{
 		Loader:  loader,
@@ -28,12 +28,12 @@ func kollaFunctions(t *Tree) map[string]any {
 	}
 }
 
-// params binds a call's arguments to names, as Python does. Missing ones are
-// absent from the result.
+// params binds a call's arguments to names, like Python. Missing arguments are not in
+// the result.
 func params(call *jinja.Call, function string, names ...string) (map[string]any, error) {
 	out := map[string]any{}
 	if len(call.Args) > len(names) {
-		return nil, fmt.Errorf("%s takes at most %d arguments: %s", function, len(names), strings.Join(names, ", "))
+		return nil, fmt.Errorf("%s takes up to %d arguments: %s", function, len(names), strings.Join(names, ", "))
 	}
 	for i, a := range call.Args {
 		out[names[i]] = a
@@ -58,11 +58,11 @@ func params(call *jinja.Call, function string, names ...string) (map[string]any,
 	return out, nil
 }
 
-// customizable is the filter with which templates let users change a list:
-// VALUE | customizable(KIND). Where the variable IMAGE_KIND_override is set, it
-// is the result; else IMAGE_KIND_append is added to the list itself and the
-// items of IMAGE_KIND_remove are taken out, the first of each. IMAGE is the
-// image's name with underscores.
+// customizable is the filter by which templates let users change a list:
+// VALUE | customizable(KIND). If the variable IMAGE_KIND_override is set, it is the
+// result; otherwise the items of IMAGE_KIND_append are added to the list, and the first
+// of each item of IMAGE_KIND_remove is removed. IMAGE is the image's name with
+// underscores.
 func customizable(call *jinja.Call) (any, error) {
 	arg, err := params(call, "customizable", "list", "call_type")
 	if err != nil {
@@ -70,13 +70,13 @@ func customizable(call *jinja.Call) (any, error) {
 	}
 	value := arg["list"]
 	if jinja.IsUndefined(value) {
-		// One overrides file serves several distributions and install types:
-		// not each of them has each list.
+		// An overrides file can be for several distributions and install types, and not
+		// every list exists in each of them.
 		return value, nil
 	}
 	kind, ok := text(arg["call_type"])
 	if !ok {
-		return nil, errors.New(`customizable wants the kind of list as its argument, such as customizable("packages")`)
+		return nil, errors.New(`customizable needs the kind of list as its argument, such as customizable("packages")`)
 	}
 	image, _ := call.Lookup("image_name")
 	imageName, ok := text(image)
@@ -120,8 +120,8 @@ func customizable(call *jinja.Call) (any, error) {
 	return list, nil
 }
 
-// debianPackageInstall returns the commands that install packages, given by
-// name or by the URL of a .deb file, which apt-get cannot install by itself.
+// debianPackageInstall returns the commands that install packages, by name or by the
+// URL of a .deb file, which apt-get cannot download.
 func debianPackageInstall(call *jinja.Call) (any, error) {
 	arg, err := params(call, "debian_package_install", "packages", "clean_package_cache")
 	if err != nil {
@@ -129,7 +129,7 @@ func debianPackageInstall(call *jinja.Call) (any, error) {
 	}
 	packages, ok := call.Items(arg["packages"])
 	if _, isText := text(arg["packages"]); isText || !ok {
-		return nil, fmt.Errorf("debian_package_install wants a list of packages, not %s", describe(arg["packages"]))
+		return nil, fmt.Errorf("debian_package_install needs a list of packages, not %s", describe(arg["packages"]))
 	}
 	clean := true
 	if v, ok := arg["clean_package_cache"]; ok {
@@ -140,7 +140,7 @@ func debianPackageInstall(call *jinja.Call) (any, error) {
 		s, ok := text(p)
 		switch {
 		case !ok:
-			return nil, fmt.Errorf("debian_package_install wants names of packages, not %s", describe(p))
+			return nil, fmt.Errorf("debian_package_install needs names of packages, not %s", describe(p))
 		case strings.HasPrefix(s, "http"):
 			urls = append(urls, s)
 		default:
@@ -161,7 +161,7 @@ func debianPackageInstall(call *jinja.Call) (any, error) {
 	return strings.Join(commands, " && "), nil
 }
 
-// raiseError ends the render with a template's own message.
+// raiseError ends rendering with a message of the template.
 func raiseError(call *jinja.Call) (any, error) {
 	arg, err := params(call, "raise_error", "msg")
 	if err != nil {
@@ -174,9 +174,8 @@ func raiseError(call *jinja.Call) (any, error) {
 	return nil, errors.New(s)
 }
 
-// handleRepos returns the RUN line that enables or disables repositories of
-// repos.yaml for the base distribution and architecture, "" if nothing is to be
-// done for them.
+// handleRepos returns the RUN line that enables or disables repositories of repos.yaml
+// for the base distribution and architecture, "" if there is nothing to do.
 func (t *Tree) handleRepos(call *jinja.Call) (any, error) {
 	arg, err := params(call, "handle_repos", "reponames", "mode")
 	if err != nil {
@@ -184,19 +183,19 @@ func (t *Tree) handleRepos(call *jinja.Call) (any, error) {
 	}
 	list, ok := arg["reponames"].(*jinja.List)
 	if !ok {
-		return nil, fmt.Errorf("handle_repos wants a list of repositories, not %s", describe(arg["reponames"]))
+		return nil, fmt.Errorf("handle_repos needs a list of repositories, not %s", describe(arg["reponames"]))
 	}
 	var names []string
 	for _, v := range list.Items {
 		s, ok := text(v)
 		if !ok {
-			return nil, fmt.Errorf("handle_repos wants names of repositories, not %s", describe(v))
+			return nil, fmt.Errorf("handle_repos needs names of repositories, not %s", describe(v))
 		}
 		names = append(names, s)
 	}
 	mode, _ := text(arg["mode"])
 	if mode != "enable" && mode != "disable" {
-		return nil, errors.New(`handle_repos wants "enable" or "disable" as its second argument`)
+		return nil, errors.New(`handle_repos needs "enable" or "disable" as its second argument`)
 	}
 	get := func(name string) string {
 		v, _ := call.Lookup(name)
@@ -223,16 +222,16 @@ func (t *Tree) handleRepos(call *jinja.Call) (any, error) {
 	return repoCommand(set, names, mode == "enable", p)
 }
 
-// reposFor returns the default repositories and those of the user's file, nil
-// if path is "". Only a file that Render was configured with is found: a
-// template that sets repos_yaml must not make us read another.
+// reposFor returns the default repositories and those of the user's file, nil if path
+// is "". Only a file of the configuration is found: a template that sets repos_yaml
+// cannot make this program read another.
 func (t *Tree) reposFor(distro, tag, path string) (def, user *repoFile, err error) {
 	def = t.defaultRepos(distro, tag)
 	t.mu.Lock()
 	user = t.overrides[path]
 	t.mu.Unlock()
 	if path != "" && user == nil {
-		return nil, nil, fmt.Errorf("repos_yaml is %q here, which is not what --repos-yaml says: a template cannot choose the file", path)
+		return nil, nil, fmt.Errorf("repos_yaml is %q, which is not the file of --repos-yaml: a template cannot choose the file", path)
 	}
 	if def == nil {
 		def = &repoFile{name: "repos.yaml", sections: map[string]*repoSection{}}

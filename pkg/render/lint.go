@@ -14,17 +14,16 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/jinja"
 )
 
-// Finding is something that Lint found.
+// Finding is a mistake that Lint found.
 type Finding struct {
-	File         string // as the user knows it: its path, or its place in the built-in tree
+	File         string // its path, or its name in the built-in tree
 	Line, Column int    // 1-based, 0 if it has none
 	Message      string
-	Hint         string // "" if there is nothing to say
-	Source       string // the line itself, "" if it is not known
+	Hint         string // what to do, or ""
+	Source       string // the text of the line, "" if not known
 }
 
-// String is the finding as it is shown: FILE:LINE:COLUMN: message (hint), and
-// the line itself below.
+// String formats the finding: FILE:LINE:COLUMN: message (hint), and the line below.
 func (f Finding) String() string {
 	s := f.File
 	if f.Line > 0 {
@@ -43,12 +42,11 @@ func (f Finding) String() string {
 	return s
 }
 
-// Lint checks a tree and override files without rendering them: templates that
-// do not compile, unknown filters and tests wherever they are, templates without
-// a FROM, and in overrides blocks that no template has, X_append, X_remove and
-// X_override variables that no template reads, text that is never shown, and a
-// missing extends. The findings are sorted by place. The error is for files
-// that cannot be read.
+// Lint checks a tree and override files without rendering them. It finds templates
+// that do not compile, unknown filters and tests, templates without a FROM, and in
+// overrides blocks that no template has, X_append, X_remove and X_override variables
+// that no template reads, text that is not rendered, and a missing extends. The
+// findings are sorted by place. It returns an error if a file cannot be read.
 func Lint(ctx context.Context, t *Tree, overrides []string) ([]Finding, error) {
 	l := &linter{tree: t, templates: map[string]*template{}}
 	for _, dir := range t.images {
@@ -56,7 +54,7 @@ func Lint(ctx context.Context, t *Tree, overrides []string) ([]Finding, error) {
 			return nil, err
 		}
 	}
-	// Those at the top are there to be imported, even if nobody does.
+	// Templates at the top of the tree are for imports, even if nothing imports them.
 	for _, p := range t.sorted {
 		if path.Ext(p) == ".j2" && !strings.Contains(p, "/") && !t.files[p].IsDir() {
 			if err := l.template(p, false); err != nil {
@@ -78,15 +76,15 @@ func Lint(ctx context.Context, t *Tree, overrides []string) ([]Finding, error) {
 
 type linter struct {
 	tree      *Tree
-	templates map[string]*template // all that were looked at, by path
+	templates map[string]*template // those that were analyzed, by path
 	found     []Finding
 }
 
-// template is a template and what the engine says of it. The scan adds what the
-// analysis has not: its text.
+// template is a template with its analysis. pieces add its text, which the analysis
+// does not have.
 type template struct {
 	source string
-	place  func(line int) (string, int) // the file and line that a line is shown as
+	place  func(line int) (string, int) // the file and line in messages for a line
 	pieces []piece
 	*jinja.Analysis
 	broken bool     // it does not parse: the analysis is empty
@@ -101,8 +99,8 @@ var (
 	unknownName  = regexp.MustCompile(`^No (filter|test) named '(.+)'\.$`)
 )
 
-// template looks at a template and at what it uses. required is false for those
-// that another one names: whether they are there is only known when it runs.
+// template analyzes a template and those that it uses. required is false for templates
+// that another one refers to: they need to exist only when that is rendered.
 func (l *linter) template(name string, required bool) error {
 	if l.templates[name] != nil {
 		return nil
@@ -129,7 +127,7 @@ func (l *linter) template(name string, required bool) error {
 	return nil
 }
 
-// analyze looks at one template and reports what the engine finds wrong with it.
+// analyze analyzes a template and adds the mistakes that the engine finds.
 func (l *linter) analyze(src string, place func(int) (string, int)) *template {
 	t := &template{source: src, place: place, pieces: scanTemplate(src), Analysis: &jinja.Analysis{}}
 	parsed, refused, err := parseAny(src)
@@ -154,13 +152,12 @@ func (l *linter) analyze(src string, place func(int) (string, int)) *template {
 	return t
 }
 
-// maxStandIns bounds how often one template is parsed.
+// maxStandIns is how often a template is parsed.
 const maxStandIns = 100
 
-// parseAny parses a template whatever filters and tests it has. The engine
-// refuses unknown ones one at a time, and each gets a stand-in, so that it hides
-// neither the next one nor what else the template says. refused has those that
-// needed one, as "filter NAME" and "test NAME".
+// parseAny parses a template with unknown filters and tests. The engine reports the
+// first unknown one, which then gets a stand-in, so that other mistakes are found too.
+// refused contains those, as "filter NAME" and "test NAME".
 func parseAny(src string) (t *jinja.Template, refused map[string]bool, err error) {
 	refused = map[string]bool{}
 	standIns := map[string]map[string]jinja.Func{"filter": {}, "test": {}}
@@ -179,8 +176,8 @@ func parseAny(src string) (t *jinja.Template, refused map[string]bool, err error
 	}
 }
 
-// filterNames returns where a template names filters, those that it passes to
-// the filter map included.
+// filterNames returns the filters that a template uses, including arguments of the
+// filter map.
 func filterNames(a *jinja.Analysis) []jinja.Ref {
 	var out []jinja.Ref
 	for _, u := range a.Filters {
@@ -192,7 +189,7 @@ func filterNames(a *jinja.Analysis) []jinja.Ref {
 	return out
 }
 
-// testNames returns where a template names tests, those that it passes to filters included.
+// testNames returns the tests that a template uses, including arguments of filters.
 func testNames(a *jinja.Analysis) []jinja.Ref {
 	var out []jinja.Ref
 	for _, u := range a.Tests {
@@ -207,10 +204,10 @@ func testNames(a *jinja.Analysis) []jinja.Ref {
 	return out
 }
 
-// checkNames finds filters or tests that the environment has not: it is asked to
-// compile a probe with the name. In branches they compile, as in Jinja2, and
-// fail when they are reached, unless the template asks before, as in
-// {% if "x" is filter %}: then the engine's refusal alone counts.
+// checkNames finds unknown filters or tests by compiling a template with each name. As
+// in Jinja2, unknown names in branches compile and fail only when they are reached. If
+// the template tests whether they exist, as in {% if "x" is filter %}, only names that
+// the engine rejects count.
 func (l *linter) checkNames(t *template, kind, probe string, names []jinja.Ref, refused map[string]bool) {
 	asks := slices.ContainsFunc(t.Tests, func(u jinja.Use) bool { return u.Name == kind })
 	for _, r := range names {
@@ -219,16 +216,15 @@ func (l *linter) checkNames(t *template, kind, probe string, names []jinja.Ref, 
 		}
 		_, err := l.tree.env.Parse("", fmt.Sprintf(probe, r.Name))
 		var e *jinja.Error
-		// The message has to be on this name: one that is passed as a text, such
-		// as the test "==", may be none that a template can write.
+		// The error must be about this name: one that is passed as a string, such as
+		// the test "==", may not be valid in the template that is compiled here.
 		if errors.As(err, &e) && strings.HasPrefix(e.Message, "No "+kind+" named '"+r.Name+"'") {
 			l.find(t, r.Line, r.Column, e.Message, e.Hint)
 		}
 	}
 }
 
-// find adds a finding with the line that it is about; line is that of the
-// template's source, 0 if there is none.
+// find adds a finding. line is a line of the template's source, 0 if unknown.
 func (l *linter) find(t *template, line, column int, message, hint string) {
 	file, shown := t.place(line)
 	source := ""
@@ -242,9 +238,8 @@ func (l *linter) find(t *template, line, column int, message, hint string) {
 	l.found = append(l.found, Finding{file, shown, column, message, hint, source})
 }
 
-// reach returns a template and all that it uses, directly or not. open says that
-// there may be more: it uses one whose name is only known when it runs, or one
-// that does not parse.
+// reach returns a template and those that it uses, directly or indirectly. open is true
+// if there may be more: a template whose name is computed, or one that does not parse.
 func (l *linter) reach(name string) (all []*template, open bool) {
 	seen := map[string]bool{}
 	var visit func(string)
@@ -262,7 +257,7 @@ func (l *linter) reach(name string) (all []*template, open bool) {
 	return all, open
 }
 
-// checkFrom finds a template that can yield no FROM.
+// checkFrom finds a template that cannot render to a FROM.
 func (l *linter) checkFrom(name string) {
 	all, open := l.reach(name)
 	if open {
@@ -291,13 +286,13 @@ func (l *linter) overrides(ctx context.Context, files []string) error {
 	}
 	t := l.analyze(merged.source, merged.place)
 	if !l.checkText(t) {
-		l.found = append(l.found, Finding{File: files[0], Line: 1, Message: "the override has no {% extends parent_template %}: it replaces every Dockerfile as a whole",
+		l.found = append(l.found, Finding{File: files[0], Line: 1, Message: "the override has no {% extends parent_template %}: it replaces every Dockerfile",
 			Hint: "write {% extends parent_template %} on its first line"})
 	}
 	blocks, r := l.known(t)
 	for _, b := range t.Blocks {
 		if !blocks[b.Name] && !r.broken[b.Name] {
-			l.find(t, b.Line, t.column(b), fmt.Sprintf("no template has a block %q: it is never shown", b.Name), didYouMean(b.Name, slices.Collect(maps.Keys(blocks))))
+			l.find(t, b.Line, t.column(b), fmt.Sprintf("no template has a block %q: it is not rendered", b.Name), didYouMean(b.Name, slices.Collect(maps.Keys(blocks))))
 		}
 	}
 	for _, s := range t.Sets {
@@ -308,7 +303,8 @@ func (l *linter) overrides(ctx context.Context, files []string) error {
 	return nil
 }
 
-// column returns where the tag begins that holds a name, if it does on its line.
+// column returns the column of the tag that contains a name, if it begins on the same
+// line.
 func (t *template) column(r jinja.Ref) int {
 	column := r.Column
 	for _, p := range t.pieces {
@@ -319,18 +315,18 @@ func (t *template) column(r jinja.Ref) int {
 	return column
 }
 
-// checkText finds text of an override that no block, macro or variable has, and
-// says whether it extends anything.
+// checkText finds text of an override that is in no block, macro or variable, and
+// reports whether the override extends a template.
 func (l *linter) checkText(t *template) (extends bool) {
-	depth, told := 0, false
+	depth, reported := 0, false
 	for _, p := range t.pieces {
 		switch {
 		case p.tag == nil:
-			if extends && depth == 0 && !told && strings.TrimSpace(p.data) != "" {
-				told = true // one is enough: what follows is of the same kind
+			if extends && depth == 0 && !reported && strings.TrimSpace(p.data) != "" {
+				reported = true // the rest is of the same kind
 				skipped := len(p.data) - len(strings.TrimLeft(p.data, " \t\n"))
 				l.find(t, p.line+strings.Count(p.data[:skipped], "\n"), 0,
-					"text outside of a block is never shown", "put it between {% block … %} and {% endblock %}")
+					"text outside of a block is not rendered", "put it between {% block … %} and {% endblock %}")
 			}
 		case p.tag.statement:
 			switch word.FindString(p.tag.text) {
@@ -350,15 +346,15 @@ func (l *linter) checkText(t *template) (extends bool) {
 	return extends
 }
 
-// readers is what reads the variables of overrides.
+// readers are the uses of variables that overrides set.
 type readers struct {
 	names    map[string]bool // variables that a template or the override itself reads
 	prefixes map[string]bool // IMAGE_KIND
-	open     []string        // IMAGE_ where the kinds are not all known
+	open     []string        // IMAGE_ of images whose kinds are not all known
 	broken   map[string]bool // words in the tags of templates that do not parse
 }
 
-// known collects the blocks of all templates, and what they and the override read.
+// known returns the blocks of all templates, and what they and the override read.
 func (l *linter) known(override *template) (map[string]bool, readers) {
 	blocks := map[string]bool{}
 	r := readers{names: map[string]bool{}, prefixes: map[string]bool{}, broken: map[string]bool{}}
@@ -377,8 +373,8 @@ func (l *linter) known(override *template) (map[string]bool, readers) {
 			}
 		}
 	}
-	// What the override both sets and reads is none of the analysis' Reads: it
-	// is there more often than it is set.
+	// A variable that the override sets and reads is not in the analysis' Reads, but
+	// occurs more often than it is set.
 	count := override.words()
 	for _, s := range override.Sets {
 		count[s.Name]--
@@ -391,7 +387,7 @@ func (l *linter) known(override *template) (map[string]bool, readers) {
 	for _, dir := range l.tree.images {
 		image := strings.ReplaceAll(path.Base(dir), "-", "_") + "_"
 		all, open := l.reach(path.Join(dir, templateName))
-		for _, t := range append(all, override) { // its blocks are shown in any image
+		for _, t := range append(all, override) { // its blocks are rendered in any image
 			for _, u := range t.Filters {
 				switch {
 				case u.Name != "customizable":
@@ -422,8 +418,8 @@ func (t *template) words() map[string]int {
 	return out
 }
 
-// check says whether something reads a variable that an override sets, with a
-// hint if not. Those that are not named like customizable's may be for anything.
+// check reports whether something reads a variable that an override sets, and returns
+// a hint if not. Variables with other names than those of customizable are not checked.
 func (r readers) check(name string) (hint string, ok bool) {
 	m := customSuffix.FindStringSubmatch(name)
 	if m == nil || r.names[name] || r.prefixes[m[1]] || r.broken[name] {

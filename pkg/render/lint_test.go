@@ -55,13 +55,13 @@ func TestLint(t *testing.T) {
 {% block zzz %}x{% endblock %}
 {% set base_pacakges_append = ['x'] %}
 {% set nova_api_packages_append = ['x'] %}
-`, `override.j2:2:1: no template has a block "fotter": it is never shown (did you mean "footer"?)
-override.j2:3:1: no template has a block "zzz": it is never shown
+`, `override.j2:2:1: no template has a block "fotter": it is not rendered (did you mean "footer"?)
+override.j2:3:1: no template has a block "zzz": it is not rendered
 override.j2:4:1: no template reads base_pacakges_append (did you mean "base_packages_append"?)
 override.j2:5:1: no template reads nova_api_packages_append (did you mean "nova_api_pip_packages_append"?)`},
 		{"no extends", "", "{% block footer %}x{% endblock %}\n", "override.j2:1:: the override has no {% extends parent_template %}"},
 		{"text outside", "", "{% extends parent_template %}\n\n\n  RUN x\n{% block footer %}y{% endblock %}\nRUN z\n",
-			"override.j2:4:: text outside of a block is never shown (put it between {% block … %} and {% endblock %})"},
+			"override.j2:4:: text outside of a block is not rendered (put it between {% block … %} and {% endblock %})"},
 		{"override that does not compile", "", "{% extends parent_template %}\n{% block footer %}{{ x | nofilter }}{% endblock %}\n", "override.j2:2:"},
 		{"templates that do not compile", "-- bad/Dockerfile.j2 --\nFROM x\n{{ x | custmizable('y') }}\n-- worse/Dockerfile.j2 --\nFROM y\n{% if %}\n", "", "bad/Dockerfile.j2:2:\nworse/Dockerfile.j2:2:"},
 		{"a test that is not there", "-- bad/Dockerfile.j2 --\nFROM x\n{{ x is notest }}\n", "", "bad/Dockerfile.j2:2:"},
@@ -80,7 +80,7 @@ bad/Dockerfile.j2:3:20: No filter named 'nofilter'.`},
 {% set bad_packages_append = [] %}
 {% block bad_footer %}x{% endblock %}
 {% block fotter %}x{% endblock %}
-`, "bad/Dockerfile.j2:4:\noverride.j2:4:1: no template has a block \"fotter\": it is never shown (did you mean \"footer\"?)"},
+`, "bad/Dockerfile.j2:4:\noverride.j2:4:1: no template has a block \"fotter\": it is not rendered (did you mean \"footer\"?)"},
 		{"customizable in an override", "", "{% extends parent_template %}\n{% set nova_api_mine_append = [1] %}\n{% block footer %}{{ [] | customizable('mine') }}{% set x | indent(width=2) %}text{% endset %}{% endblock %}\n", ""},
 		{"sets in a branch and several in one", "", "{% extends parent_template %}\n{% if x %}{% set nova_api_zzz_append, y = [], 1 %}{% endif %}\n{% set z | indent(width=2) %}text{% endset %}\n", "override.j2:2:11: no template reads nova_api_zzz_append"},
 		{"no FROM", "-- bad/Dockerfile.j2 --\nRUN x\n-- good/Dockerfile.j2 --\n{% include 'inc.j2' %}\n-- inc.j2 --\nFROM x\n-- unknown/Dockerfile.j2 --\n{% include image_name %}\n-- made/Dockerfile.j2 --\n{{ 'FROM x' }}\n", "",
@@ -150,8 +150,8 @@ func TestLintShowsTheLine(t *testing.T) {
 	}
 	line := "  {% block fotter %}{{ x | uper }}{% endblock %}"
 	want := []Finding{
-		{two, 2, 0, "text outside of a block is never shown", "put it between {% block … %} and {% endblock %}", "# comment"},
-		{two, 3, 3, `no template has a block "fotter": it is never shown`, `did you mean "footer"?`, line},
+		{two, 2, 0, "text outside of a block is not rendered", "put it between {% block … %} and {% endblock %}", "# comment"},
+		{two, 3, 3, `no template has a block "fotter": it is not rendered`, `did you mean "footer"?`, line},
 		{two, 3, 28, "No filter named 'uper'.", `did you mean "upper"?`, line},
 	}
 	if !slices.Equal(found, want) {

@@ -9,7 +9,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/config"
 )
 
-// diskFile is a file of the user's that gets a place in a tree or a context.
+// diskFile returns a file on disk as a file of a tree or a context.
 func diskFile(name, at string) (File, error) {
 	info, err := os.Stat(name)
 	if err != nil {
@@ -24,7 +24,7 @@ func diskFile(name, at string) (File, error) {
 	}, nil
 }
 
-// memoryFile is a file made by this package.
+// memoryFile returns a generated file.
 func memoryFile(at string, content []byte) File {
 	return File{
 		Path: at, Mode: 0o644, Size: int64(len(content)), Origin: at,
@@ -32,8 +32,8 @@ func memoryFile(at string, content []byte) File {
 	}
 }
 
-// aptFiles returns the files of apt_sources_list and apt_preferences with their
-// places in base/, where they replace the tree's own.
+// aptFiles returns the files of apt_sources_list and apt_preferences by their paths in
+// base/, where they replace those of the tree.
 func aptFiles(t *Tree, c *config.Config) (map[string]File, error) {
 	out := map[string]File{}
 	for _, f := range []struct{ option, from, name string }{

@@ -9,9 +9,9 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// pyScalar is the value that PyYAML's safe_load reads from a scalar: YAML 1.1,
-// in which yes and off are booleans. Dates, and numbers beyond 64 bits, stay
-// texts, which print the same.
+// pyScalar returns the value that PyYAML's safe_load reads from a scalar. In YAML 1.1,
+// yes and off are booleans. Dates and numbers of more than 64 bits stay strings, which
+// print the same.
 func pyScalar(n *yaml.Node) any {
 	if n.Style&(yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle|yaml.LiteralStyle|yaml.FoldedStyle) != 0 {
 		return n.Value
@@ -36,9 +36,9 @@ func pyScalar(n *yaml.Node) any {
 	return n.Value
 }
 
-// YAML 1.1's numbers: integers are decimal, 0b, 0x or octal with a 0; floats need
-// a dot, and an exponent its sign. Both may have underscores. Numbers to the base
-// of 60 (1:30) stay texts here: nobody means them.
+// Numbers of YAML 1.1: integers are decimal, binary with 0b, hexadecimal with 0x or
+// octal with 0; floats need a dot, and exponents a sign. Both can contain underscores.
+// Numbers in base 60 (1:30) stay strings: they are hardly ever meant.
 var (
 	yamlInt   = regexp.MustCompile(`^([-+]?)(?:0b([01_]+)|0([0-7_]+)|(0|[1-9][0-9_]*)|0x([0-9a-fA-F_]+))$`)
 	yamlFloat = regexp.MustCompile(`^(?:[-+]?[0-9][0-9_]*\.[0-9_]*(?:[eE][-+][0-9]+)?|\.[0-9][0-9_]*(?:[eE][-+][0-9]+)?)$`)
@@ -76,7 +76,7 @@ func pyYAMLFloat(s string) (float64, bool) {
 	return f, err == nil
 }
 
-// pyStr prints a value of pyScalar as Python's str does.
+// pyStr formats a value of pyScalar like Python's str.
 func pyStr(v any) string {
 	switch v := v.(type) {
 	case nil:
@@ -115,7 +115,7 @@ func pyFloat(f float64) string {
 	return s
 }
 
-// pyTrue is Python's truth of a value of pyScalar.
+// pyTrue reports whether a value of pyScalar is true in Python.
 func pyTrue(v any) bool {
 	switch v := v.(type) {
 	case nil:

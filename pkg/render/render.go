@@ -16,16 +16,16 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/jinja"
 )
 
-// Options says what Render makes.
+// Options are the input of Render.
 type Options struct {
 	Tree   *Tree
 	Config *config.Config
-	// Env is what templates see as env: the environment's variables.
+	// Env is the variable env of templates: the environment variables.
 	Env map[string]string
-	// Version is what templates see as kolla_version.
+	// Version is the variable kolla_version of templates.
 	Version string
-	// Threads bounds how many templates are rendered at once; 0 takes the number
-	// of processors.
+	// Threads is how many templates are rendered concurrently; 0 means the number of
+	// processors.
 	Threads int
 }
 
@@ -35,22 +35,21 @@ type Dockerfile struct {
 	Reference string // its full name: [REGISTRY/]NAMESPACE/[PREFIX]NAME:TAG
 	Dir       string // its directory in the tree, such as "nova/nova-api"
 	Template  string // its template in the tree, such as "nova/nova-api/Dockerfile.j2"
-	Place     string // the template as messages name it: its path, if it is on disk
+	Place     string // the name of the template in messages: its path, if it is on disk
 	Content   []byte
 	From      string // the image that the first FROM names, "" if there is none
 	FromLine  int    // the line of that FROM in Content, 1-based, 0 if there is none
 	Needs     []Need // the other images that it refers to
-	// Context holds the files that the Dockerfile may copy, sorted by path: what
-	// lies in Dir, but for the template and an old Dockerfile, and the patches.
+	// Context are the files that the Dockerfile can copy, sorted by path: those in Dir
+	// except for the template and a Dockerfile, and the patches.
 	Context []File
-	// Patches says what is wrong with the image's series of patches, nil if
-	// nothing is. It costs the image, if it copies them, and nobody else.
+	// Patches are the mistakes in the image's series of patches, or nil. The image
+	// fails if it copies the patches.
 	Patches error
 }
 
-// Render renders all images of a tree for one configuration. The result is
-// sorted by Dir. If templates are wrong, the error is an Errors with all that
-// was found, and no Dockerfile is returned.
+// Render renders all images of a tree for a configuration. The result is sorted by Dir.
+// If templates have mistakes, the error is an *Errors with all of them.
 func Render(ctx context.Context, o Options) ([]Dockerfile, error) {
 	r, err := newRenderer(ctx, o)
 	if err != nil {
@@ -87,7 +86,7 @@ func Render(ctx context.Context, o Options) ([]Dockerfile, error) {
 	return out, nil
 }
 
-// renderer is what the images of one Render share.
+// renderer is the state that the images of a call of Render share.
 type renderer struct {
 	Options
 	vars     map[string]any
@@ -152,8 +151,8 @@ func (r *renderer) image(ctx context.Context, dir string) (Dockerfile, error) {
 	return d, nil
 }
 
-// context returns the files of an image's build context, and what is wrong with
-// its patches.
+// context returns the files of an image's build context, and the mistakes in its
+// patches.
 func (r *renderer) context(d Dockerfile) ([]File, error) {
 	patches, wrong := patchFiles(r.Config.PatchesPath, d.Name)
 	files := map[string]File{}
@@ -177,8 +176,8 @@ func (r *renderer) context(d Dockerfile) ([]File, error) {
 	return slices.SortedFunc(maps.Values(files), func(a, b File) int { return cmp.Compare(a.Path, b.Path) }), wrong
 }
 
-// locate puts the files that the user knows into an error: those of the merged
-// overrides with their own lines, and the paths of templates on disk.
+// locate replaces the places in an error by files that the user knows: lines of merged
+// overrides by those of the override files, and templates on disk by their paths.
 func (r *renderer) locate(err error) error {
 	var je *jinja.Error
 	if !errors.As(err, &je) {

@@ -18,39 +18,37 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/jinja"
 )
 
-// FileOptions says what RenderFile renders.
+// FileOptions are the input of RenderFile.
 type FileOptions struct {
-	// Template is the file's path, or its name in one of the directories of
-	// Search, which is looked for first.
+	// Template is the name of the template in one of the directories of Search, or
+	// its path.
 	Template string
-	// Search are the directories in which includes, imports and the like are
-	// found, first one first. None stands for the template's own directory.
+	// Search are the directories of included and imported templates, in order. If it
+	// is empty, it is the directory of the template.
 	Search []string
 	// Parent is bound to parent_template as a template object; "" binds nothing.
 	Parent string
 	// VarsFile is a JSON or YAML file with a mapping of variables, or "".
 	VarsFile string
-	// Set are NAME=VALUE pairs, whose values are texts, and SetJSON are NAME=JSON
-	// pairs; they go over VarsFile, in this order. A NAME with dots, such as
-	// users.nova.uid, sets an entry of a mapping, which is made if it is not there.
+	// Set are NAME=VALUE pairs with strings as values, and SetJSON are NAME=JSON pairs.
+	// They override VarsFile, in this order. A NAME with dots, such as users.nova.uid,
+	// sets an entry of a mapping, which is created if needed.
 	Set, SetJSON []string
-	// Build, if set, binds all variables that a build with this configuration
-	// binds, before VarsFile and Set: users, base_distro and the like, and
-	// image_name, which is the name of the directory that Parent, or else the
-	// template, is in.
+	// Build, if not nil, sets all variables of a build with this configuration, such as
+	// users and base_distro, before VarsFile and Set. image_name is the name of the
+	// directory of Parent or, without one, of the template.
 	Build *config.Config
-	// Version is what Build binds as kolla_version.
+	// Version is the variable kolla_version if Build is set.
 	Version string
-	// Env is what templates see as env.
+	// Env is the variable env of templates.
 	Env map[string]string
 	// Repos and ReposName are as in TreeOptions.
 	Repos     []byte
 	ReposName string
 }
 
-// RenderFile renders one template with Jinja2's own settings and Kolla's filters
-// and functions, for looking at what an override does. The text is exactly what
-// the template yields. A mistake in a template is a *jinja.Error.
+// RenderFile renders a template with Jinja2's default settings and Kolla's filters and
+// functions, to show what an override does. A mistake in a template is a *jinja.Error.
 func RenderFile(ctx context.Context, o FileOptions) (string, error) {
 	vars, err := fileVars(ctx, o)
 	if err != nil {
@@ -95,9 +93,9 @@ func RenderFile(ctx context.Context, o FileOptions) (string, error) {
 	return text, hintVariables(err, known)
 }
 
-// hintVariables tells who met an undefined variable how to give it a value.
-// Templates of a tree check for what they need themselves, too: without the
-// variables of a build, any failure may come from that.
+// hintVariables adds to the error for an undefined variable how to set it. Templates of
+// a tree also check variables themselves: without those of a build, any failure can be
+// due to that.
 func hintVariables(err error, build bool) error {
 	var e *jinja.Error
 	if !errors.As(err, &e) || e.Hint != "" {
@@ -105,10 +103,10 @@ func hintVariables(err error, build bool) error {
 	}
 	var hints []string
 	if m := undefinedName.FindStringSubmatch(e.Message); m != nil && e.Kind == jinja.KindUndefined {
-		hints = append(hints, fmt.Sprintf("give it with --set %s=VALUE, --set-json %s=JSON or a --vars file", m[1], m[1]))
+		hints = append(hints, fmt.Sprintf("set it with --set %s=VALUE, --set-json %s=JSON or a --vars file", m[1], m[1]))
 	}
 	if !build && (e.Kind == jinja.KindUndefined || e.Kind == jinja.KindRuntime) {
-		hints = append(hints, "--build-vars binds all that a build does, such as users")
+		hints = append(hints, "--build-vars sets all variables of a build, such as users")
 	}
 	if hints == nil {
 		return err
@@ -120,8 +118,8 @@ func hintVariables(err error, build bool) error {
 
 var undefinedName = regexp.MustCompile(`^'(\w+)' is undefined$`)
 
-// fileTemplate finds a template by its name in the search directories or, if
-// none has it, by its path.
+// fileTemplate returns a template by its name in the search directories or, if none has
+// it, by its path.
 func fileTemplate(ctx context.Context, env *jinja.Environment, loader searchLoader, name string) (*jinja.Template, error) {
 	slashed := filepath.ToSlash(name)
 	_, err := loader.Load(slashed)
@@ -140,7 +138,7 @@ func fileTemplate(ctx context.Context, env *jinja.Environment, loader searchLoad
 	return env.Parse(name, source)
 }
 
-// searchLoader looks for templates in several directories, one after the other.
+// searchLoader loads templates from several directories, in order.
 type searchLoader []Layer
 
 func (s searchLoader) names() []string {
@@ -151,11 +149,11 @@ func (s searchLoader) names() []string {
 	return out
 }
 
-// Load returns the source of a template. A name that leaves the directories,
-// also by a symbolic link, is not found.
+// Load returns the source of a template. A name that leads out of the directories, also
+// through a symbolic link, is not found.
 func (s searchLoader) Load(name string) (string, error) {
 	if !fs.ValidPath(name) {
-		// Jinja2 takes ./x and x//y for names too, and refuses "..".
+		// Jinja2 accepts ./x and x//y as names, and rejects "..".
 		if filepath.IsAbs(name) || slices.Contains(strings.Split(name, "/"), "..") {
 			return "", fs.ErrNotExist
 		}
@@ -219,7 +217,7 @@ func fileVars(ctx context.Context, o FileOptions) (map[string]any, error) {
 		}
 		value, err := parseJSON("--set-json "+name, []byte(text))
 		if err != nil {
-			return nil, fmt.Errorf("%w (a text needs quotes of its own: '%s=\"…\"')", err, name)
+			return nil, fmt.Errorf("%w (a string needs quotes: '%s=\"…\"')", err, name)
 		}
 		if err := setPath(vars, name, value); err != nil {
 			return nil, err
@@ -235,7 +233,7 @@ func fileVars(ctx context.Context, o FileOptions) (map[string]any, error) {
 	return vars, nil
 }
 
-// setPath binds a variable, or an entry of one that is a mapping: a.b.c.
+// setPath sets a variable, or an entry of a mapping: a.b.c.
 func setPath(vars map[string]any, name string, value any) error {
 	first, rest, dotted := strings.Cut(name, ".")
 	if !dotted {
@@ -244,7 +242,7 @@ func setPath(vars map[string]any, name string, value any) error {
 	}
 	parts := strings.Split(rest, ".")
 	if first == "" || slices.Contains(parts, "") {
-		return fmt.Errorf("%q is not a name, or names with a dot between them", name)
+		return fmt.Errorf("%q is neither a name nor names separated by dots", name)
 	}
 	dict, ok := vars[first].(*jinja.Dict)
 	if plain, isMap := vars[first].(map[string]any); isMap {

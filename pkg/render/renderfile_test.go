@@ -86,12 +86,12 @@ debian: {mine: {url: u, suite: s, component: c, gpg_key: k}}
 func TestParseVarsErrors(t *testing.T) {
 	for _, c := range []struct{ name, in, want string }{
 		{"v.json", "{\n\"a\": }", "v.json:2: not valid JSON: "},
-		{"v.json", "{}\n{}", "v.json:2: not valid JSON: there is something after the value"},
-		{"v.json", "{", "v.json:1: not valid JSON: it ends too early"},
-		{"v.json", "[1]", "v.json: the file must hold a mapping of variables, not a list"},
-		{"v", "- 1", "v: the file must hold a mapping of variables, not a list"},
+		{"v.json", "{}\n{}", "v.json:2: not valid JSON: content after the value"},
+		{"v.json", "{", "v.json:1: not valid JSON: unexpected end"},
+		{"v.json", "[1]", "v.json: the file must contain a mapping of variables, not a list"},
+		{"v", "- 1", "v: the file must contain a mapping of variables, not a list"},
 		{"v", "a: [", "v:1: not valid YAML: "},
-		{"v", "1: 2", "v: a variable cannot be called 1"},
+		{"v", "1: 2", "v: a variable cannot be named 1"},
 		{"v", "a: &a [*a]", "v:1: "},
 		{"v", strings.Repeat("[", 5000), "v"},
 		{"v.json", strings.Repeat("[", 5000), "v.json:1: not valid JSON: "},

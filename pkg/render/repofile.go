@@ -18,7 +18,7 @@ import (
 // repoFile is a parsed repos.yaml: sections (deb, debian, debian-aarch64, rpm,
 // centos, …) of repositories by name.
 type repoFile struct {
-	name     string // what messages call the file
+	name     string // in messages
 	sections map[string]*repoSection
 }
 
@@ -28,8 +28,8 @@ type repoSection struct {
 	names []string // in the order of the file
 }
 
-// repo is one repository. In the files of Kolla's releases until 2022 it was a
-// plain text instead of a mapping: legacy.
+// repo is a repository. In the files of Kolla's releases until 2022 it was a string
+// instead of a mapping: legacy.
 type repo struct {
 	file   string
 	line   int
@@ -41,9 +41,9 @@ type repo struct {
 // RepoError is a mistake in a repos.yaml.
 type RepoError struct {
 	File    string
-	Line    int // 0 if it has none
+	Line    int // 1-based, 0 if unknown
 	Message string
-	Hint    string // "" if there is nothing to say
+	Advice  string // what to do, or ""
 }
 
 func (e *RepoError) Error() string {
@@ -52,13 +52,14 @@ func (e *RepoError) Error() string {
 		s += fmt.Sprintf(":%d", e.Line)
 	}
 	s += ": " + e.Message
-	if e.Hint != "" {
-		s += " (" + e.Hint + ")"
+	// Within a template's error, only the text is kept.
+	if e.Advice != "" {
+		s += " (" + e.Advice + ")"
 	}
 	return s
 }
 
-// repoFields are the keys that mean something in a repository.
+// repoFields are the keys of a repository that have a meaning.
 var repoFields = []string{
 	"distro", "name", "url", "suite", "component", "gpg_key", "trusted", "arch",
 	"baseurl", "metalink", "mirrorlist", "gpgkey", "gpgcheck", "repo_gpgcheck", "file_group",
@@ -87,7 +88,7 @@ func parseRepos(name string, content []byte) (*repoFile, error) {
 			return nil, err
 		}
 		if f.sections[key.Value] != nil {
-			return nil, &RepoError{name, key.Line, fmt.Sprintf("section %q is there twice; the first is on line %d", key.Value, f.sections[key.Value].line), ""}
+			return nil, &RepoError{name, key.Line, fmt.Sprintf("section %q occurs twice; the first is on line %d", key.Value, f.sections[key.Value].line), ""}
 		}
 		f.sections[key.Value] = section
 	}
@@ -131,8 +132,8 @@ func parseRepoSection(file string, key, value *yaml.Node) (*repoSection, error) 
 	return s, nil
 }
 
-// pairs iterates over a mapping's keys and values, aliases resolved, with the
-// pairs of merge keys (<<) first, so that the mapping's own come after them.
+// pairs iterates over the keys and values of a mapping, with aliases resolved. Those of
+// merge keys (<<) come first, so that the mapping's own override them.
 func pairs(n *yaml.Node) func(func(k, v *yaml.Node) bool) {
 	return func(yield func(k, v *yaml.Node) bool) {
 		var merged []*yaml.Node
@@ -152,7 +153,7 @@ func pairs(n *yaml.Node) func(func(k, v *yaml.Node) bool) {
 		}
 		for _, m := range merged {
 			m = resolveAlias(m)
-			// One level is enough: a merge of a merge is not worth its cycles.
+			// Only one level, since merges of merges can form cycles.
 			for i := 0; i+1 < len(m.Content) && m.Kind == yaml.MappingNode; i += 2 {
 				k := m.Content[i]
 				if own[k.Value] || k.Tag == "!!merge" {
@@ -184,18 +185,18 @@ func resolveAlias(n *yaml.Node) *yaml.Node {
 
 func isNull(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null" }
 
-// yamlError puts the file's name before what the parser says, which has the
-// line, in the form of every other message.
+// yamlError returns a parser's error with the name of the file and the line, in the form
+// of other messages.
 func yamlError(name string, err error) error {
 	msg := strings.TrimPrefix(err.Error(), "yaml: ")
-	line := 1 // the parser leaves it out for the first
+	line := 1 // the parser omits it for the first line
 	if n, _ := fmt.Sscanf(msg, "line %d:", &line); n == 1 {
 		_, msg, _ = strings.Cut(msg, ": ")
 	}
 	return &RepoError{name, line, "not valid YAML: " + msg, ""}
 }
 
-// loadRepos returns the user's repos.yaml of that path, read once for a tree.
+// loadRepos returns a repos.yaml of the user. A tree reads it once.
 func (t *Tree) loadRepos(ctx context.Context, path string) (*repoFile, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -214,9 +215,9 @@ func (t *Tree) loadRepos(ctx context.Context, path string) (*repoFile, error) {
 	return f, nil
 }
 
-// Dropped returns what a repositories file of the user's says that nothing comes
-// of, by line: "gpgcheck: 0" without quotes is no value for Kolla's templates,
-// and dnf's own default holds. A file that cannot be read says it elsewhere.
+// Dropped returns the fields of the user's repositories file that have no effect, by
+// line: "gpgcheck: 0" without quotes is not a value for Kolla's templates, so dnf's
+// default applies. If the file cannot be read, it returns nothing.
 func (t *Tree) Dropped(path string) []Finding {
 	f, err := t.loadRepos(context.Background(), path) // newRenderer has read it
 	if err != nil {
@@ -239,14 +240,14 @@ func (t *Tree) Dropped(path string) []Finding {
 	return out
 }
 
-// repoKey is what a set of repositories follows from.
+// repoKey determines a set of repositories.
 type repoKey struct {
 	def, user *repoFile
 	platform  platform
 }
 
-// repositories is the function of that name, whose results are kept: templates
-// ask hundreds of times for the same few.
+// repositories caches the results of the function repositories: templates need the same
+// few sets hundreds of times.
 func (t *Tree) repositories(def, user *repoFile, p platform) (repoSet, error) {
 	key := repoKey{def, user, p}
 	t.mu.Lock()
@@ -278,7 +279,7 @@ func (t *Tree) findRepos(o TreeOptions) error {
 		if len(t.layers) == 0 || t.layers[0].dir == "" {
 			return nil, nil
 		}
-		// Kolla's tree is kolla/docker since 2026.1 and docker before that.
+		// Kolla's tree is in kolla/docker since 2026.1, and in docker before.
 		for _, dir := range []string{"template", filepath.Join("kolla", "template")} {
 			beside := filepath.Join(t.layers[0].dir, "..", dir, name)
 			b, err := os.ReadFile(beside)

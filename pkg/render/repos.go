@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// platform is what repositories are looked up for.
+// platform is the distribution, release and architecture that repositories are for.
 type platform struct {
 	packageType, distro, arch string
 	codename                  string // of the OpenStack release
@@ -18,18 +18,16 @@ type platform struct {
 	whole bool
 }
 
-// sections returns the sections that hold for the platform, the later ones
-// going over the earlier ones.
+// sections returns the sections for the platform; later ones override earlier ones.
 func (p platform) sections() []string {
 	return []string{p.packageType, p.distro, p.distro + "-" + p.arch}
 }
 
-// repoSet is the repositories of one platform.
+// repoSet are the repositories of a platform.
 type repoSet map[string]*repo
 
-// merge lays the sections of a platform over each other, field by field. A
-// repository that says where it is found stops being one that the distribution
-// provides, if only the more general section says that it is.
+// merge merges the sections of a platform, field by field. A repository with a location
+// is not one that the distribution provides, even if a more general section says so.
 func (f *repoFile) merge(p platform) repoSet {
 	set := repoSet{}
 	for _, name := range p.sections() {
@@ -56,8 +54,8 @@ func (f *repoFile) merge(p platform) repoSet {
 	return set
 }
 
-// over returns f with the repositories of user laid over it: within a section, a
-// repository of the user's replaces one of the same name as a whole.
+// over returns f with the repositories of user: within a section, a repository of the
+// user replaces the one of the same name.
 func (f *repoFile) over(user *repoFile) *repoFile {
 	out := &repoFile{name: user.name, sections: maps.Clone(f.sections)}
 	for name, s := range user.sections {
@@ -73,8 +71,8 @@ func (f *repoFile) over(user *repoFile) *repoFile {
 	return out
 }
 
-// repositories returns the platform's repositories from the default file and,
-// if not nil, the user's.
+// repositories returns the platform's repositories from the default file and the user's
+// file, which may be nil.
 func repositories(def, user *repoFile, p platform) (repoSet, error) {
 	switch {
 	case user == nil:
@@ -89,9 +87,9 @@ func repositories(def, user *repoFile, p platform) (repoSet, error) {
 	return set, checkGroups(def.merge(p), set, user)
 }
 
-// checkGroups refuses a user's file that gives a new place for a repository
-// that the distribution provides and not for the others of the same .repo
-// file: enabling the one removes the file, and the others with it.
+// checkGroups returns an error if the user's file changes the location of a repository
+// that the distribution provides and not that of others in the same .repo file:
+// enabling it removes the file, and the others with it.
 func checkGroups(def, set repoSet, user *repoFile) error {
 	var changed []string
 	groups := map[string]bool{}
@@ -118,8 +116,8 @@ func checkGroups(def, set repoSet, user *repoFile) error {
 	slices.Sort(changed)
 	slices.Sort(left)
 	return &RepoError{user.name, set[changed[0]].line, fmt.Sprintf(
-		"%s of the distribution's own repositories is given a new place here, and %s is not: both are in one .repo file, which enabling the first removes",
-		strings.Join(changed, ", "), strings.Join(left, ", ")), "give a place for " + strings.Join(left, ", ") + " as well"}
+		"%s of the distribution's own repositories has a new location here, and %s is not: both are in one .repo file, which enabling the first removes",
+		strings.Join(changed, ", "), strings.Join(left, ", ")), "add a location for " + strings.Join(left, ", ") + " as well"}
 }
 
 // repoCommand returns the RUN line that enables or disables repositories, "" if
@@ -136,7 +134,7 @@ func repoCommand(set repoSet, names []string, enable bool, p platform) (string, 
 		case p.packageType == "rpm" && enable:
 			part, err = r.enableRPM(name, p)
 		case p.packageType == "rpm" && pyTrue(r.fields["distro"]):
-			// Upstream puts nothing between several of these.
+			// Upstream writes no separator between several of these.
 			var real string
 			if real, err = r.text(name, "name"); err == nil {
 				part = "dnf config-manager --disable " + real + " || true"
@@ -155,8 +153,8 @@ func repoCommand(set repoSet, names []string, enable bool, p platform) (string, 
 	if b.Len() == 0 {
 		return "", nil
 	}
-	// Upstream leaves the last "&&" where a repository that needs nothing ends
-	// the list, which no shell accepts.
+	// If the last repository needs no command, upstream leaves an "&&" at the end, which
+	// shells reject.
 	return "RUN " + strings.TrimSuffix(b.String(), " && "), nil
 }
 
@@ -165,10 +163,10 @@ func unknownRepo(set repoSet, name string, p platform) error {
 	if hint := didYouMean(name, slices.Collect(maps.Keys(set))); hint != "" {
 		return fmt.Errorf("%s (%s)", s, hint)
 	}
-	return fmt.Errorf("%s: repos.yaml has it in none of the sections %s", s, strings.Join(p.sections(), ", "))
+	return fmt.Errorf("%s: it is in none of the sections %s of repos.yaml", s, strings.Join(p.sections(), ", "))
 }
 
-// text returns a field that must be there and be a text.
+// text returns a field that must exist and be a string.
 func (r *repo) text(name, field string) (string, error) {
 	v, ok := r.fields[field]
 	if !ok {
@@ -176,7 +174,7 @@ func (r *repo) text(name, field string) (string, error) {
 	}
 	s, ok := v.(string)
 	if !ok && field != "name" && field != "component" && field != "url" {
-		return "", &RepoError{r.file, r.line, fmt.Sprintf("%s of repository %q is %s, not a text", field, name, pyStr(v)), "put it in quotes"}
+		return "", &RepoError{r.file, r.line, fmt.Sprintf("%s of repository %q is %s, not a string", field, name, pyStr(v)), "put it in quotes"}
 	}
 	if !ok {
 		s = pyStr(v)
@@ -184,7 +182,7 @@ func (r *repo) text(name, field string) (string, error) {
 	return s, nil
 }
 
-// enableDeb returns the commands that write an apt source in deb822 form.
+// enableDeb returns the commands that write an apt source in the deb822 format.
 func (r *repo) enableDeb(name string, p platform) (string, error) {
 	field := map[string]string{}
 	for _, f := range []string{"gpg_key", "suite", "component", "url"} {
@@ -213,8 +211,8 @@ func (r *repo) enableDeb(name string, p platform) (string, error) {
 	return echoLines(file, lines), nil
 }
 
-// enableRPM returns the commands that enable a repository of the distribution's,
-// or that write a .repo file for one that is found elsewhere.
+// enableRPM returns the commands that enable a repository of the distribution, or write
+// a .repo file for another one.
 func (r *repo) enableRPM(name string, p platform) (string, error) {
 	real, err := r.text(name, "name")
 	if err != nil {
@@ -280,7 +278,7 @@ func echoLines(file string, lines []string) string {
 	return strings.Join(parts, " && ")
 }
 
-// splitLines is Python's str.splitlines for the line ends that YAML lets through.
+// splitLines is Python's str.splitlines for the line endings that YAML allows.
 func splitLines(s string) []string {
 	if s == "" {
 		return nil

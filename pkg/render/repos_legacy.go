@@ -5,13 +5,12 @@ import (
 	"strings"
 )
 
-// The files of Kolla's releases up to 2025.1 have another form, and handle_repos
-// another behaviour, which their trees count on: an rpm repository is one text,
-// the name that dnf enables it by; a section for the architecture replaces the
-// distribution's, a user's file replaces the default one, and a repository that
-// is missing is left out.
+// The files of Kolla's releases up to 2025.1 have another format, and their trees rely
+// on another behaviour of handle_repos: an rpm repository is a string, the name by which
+// dnf enables it; a section for the architecture replaces that of the distribution, the
+// user's file replaces the default one, and a missing repository is ignored.
 
-// legacy reports whether the file has that form.
+// legacy reports whether the file has that format.
 func (f *repoFile) legacy() bool {
 	if f == nil {
 		return false
@@ -26,7 +25,7 @@ func (f *repoFile) legacy() bool {
 	return false
 }
 
-// legacyRepoCommand is repoCommand for those files.
+// legacyRepoCommand is repoCommand for such a file.
 func legacyRepoCommand(f *repoFile, names []string, enable bool, p platform) (string, error) {
 	section := f.sections[p.distro+"-"+p.arch]
 	if section == nil {

@@ -5,13 +5,12 @@ import (
 	"strings"
 )
 
-// tag is one statement or expression of a template, for the checks of Lint. The
-// scan needs no more of the language than where its parts begin and end: what a
-// template means, and whether it is right, the engine says.
+// tag is a statement or expression of a template, for Lint. The scan only finds where
+// the parts of a template begin and end; the engine parses them.
 type tag struct {
 	line, column int    // of its opening braces, 1-based
 	statement    bool   // {% … %}, not {{ … }}
-	text         string // what is within, without the signs for white space
+	text         string // the content without white space control
 }
 
 // piece is a part of a template: a tag, or text between tags.
@@ -23,8 +22,8 @@ type piece struct {
 
 var rawEnd = regexp.MustCompile(`\{%[-+]?\s*endraw\s*[-+]?%\}`)
 
-// scanTemplate cuts a template into its pieces. Comments are left out, and what
-// is within raw is text.
+// scanTemplate splits a template into its pieces. Comments are omitted, and the content
+// of raw is text.
 func scanTemplate(src string) []piece {
 	var out []piece
 	line, lineStart := 1, 0
@@ -89,8 +88,8 @@ func nextOpen(src string, from int) int {
 	return -1
 }
 
-// closing returns the offset after the end of a tag; texts in quotes may hold
-// what looks like an end.
+// closing returns the offset after the end of a tag. Strings can contain what looks like
+// an end.
 func closing(src string, from int, kind byte) int {
 	end := string(closeByte(kind)) + "}"
 	depth := 0

@@ -24,9 +24,9 @@ import (
 // templateName is the file that makes a directory an image.
 const templateName = "Dockerfile.j2"
 
-// Layer is one directory tree of templates and the files beside them.
+// Layer is a directory tree with templates and other files.
 type Layer struct {
-	// Name is what messages call it: its path, or "the built-in templates".
+	// Name is its name in messages: its path, or "the built-in templates".
 	Name string
 	FS   fs.FS
 
@@ -49,11 +49,11 @@ func DirLayer(dir string) (Layer, error) {
 
 // File is a file or a directory of a tree or of an image's build context.
 type File struct {
-	// Path is relative to the tree's root, or to the context's, with slashes.
+	// Path is relative to the root of the tree or context, with slashes.
 	Path string
 	// Mode holds the permission bits, and fs.ModeDir for a directory.
 	Mode fs.FileMode
-	// ModTime is the source's; zero where it has none, as for embedded files.
+	// ModTime is zero for files without one, such as embedded files.
 	ModTime time.Time
 	// Size in bytes, 0 for a directory.
 	Size int64
@@ -97,20 +97,20 @@ func (f File) Read() ([]byte, error) {
 // IsDir reports whether f is a directory.
 func (f File) IsDir() bool { return f.Mode.IsDir() }
 
-// TreeOptions says what a tree is made of.
+// TreeOptions are the input of OpenTree.
 type TreeOptions struct {
-	// Layers are laid over each other file by file, the last one on top: the
-	// built-in templates or --images-dir, then each --docker-dir.
+	// Layers are combined file by file; later layers replace files of earlier ones. They
+	// are the built-in templates or --images-dir, then each --docker-dir.
 	Layers []Layer
-	// Repos is the content of the repos.yaml to use if the tree has none of its
-	// own, and ReposName what messages call it. Its own is the one at the top of
-	// a layer or, for a tree in a checkout of Kolla, the one in template/.
+	// Repos is the content of the repos.yaml that is used if the tree has none, and
+	// ReposName its name in messages. That of a tree is at the top of a layer or, in a
+	// checkout of Kolla, in template/.
 	Repos     []byte
 	ReposName string
 }
 
-// Tree is a set of templates with the files beside them. It does not change,
-// but for what Render adds to its caches, and may be used by several goroutines.
+// Tree is a set of templates and other files. Except for caches it does not change, and
+// it is safe for concurrent use.
 type Tree struct {
 	files    map[string]File // by path
 	sorted   []string        // the paths of files
@@ -130,14 +130,14 @@ type Tree struct {
 	sets      map[repoKey]repoSet  // what repositories returned
 }
 
-// OpenTree reads the names in the layers; contents are read when needed, so the
-// layers must stay as they are. Close releases them, as OpenTree does itself if
-// there is an error.
+// OpenTree reads the names in the layers. Contents are read when needed, so the layers
+// must not change. The tree must be closed; OpenTree closes the layers if it returns an
+// error.
 func OpenTree(o TreeOptions) (_ *Tree, err error) {
 	t := &Tree{files: map[string]File{}, layers: o.Layers, overrides: map[string]*repoFile{}, sets: map[repoKey]repoSet{}}
 	defer func() {
 		if err != nil {
-			_ = t.Close() // there is an error to tell already
+			_ = t.Close() // err is returned
 		}
 	}()
 	for _, l := range o.Layers {
@@ -152,11 +152,11 @@ func OpenTree(o TreeOptions) (_ *Tree, err error) {
 		for _, l := range o.Layers {
 			names = append(names, l.Name)
 		}
-		return nil, fmt.Errorf("no %s below %s: a template tree is a directory such as Kolla's own docker/, with base/%s in it",
+		return nil, fmt.Errorf("no %s in %s: a template tree is a directory such as Kolla's docker/, with base/%s in it",
 			templateName, strings.Join(names, ", "), templateName)
 	}
 	if _, ok := t.files[templateName]; ok {
-		return nil, fmt.Errorf("%s lies at the top of its tree: an image is named after the directory that its template is in, so give the directory above",
+		return nil, fmt.Errorf("%s is at the top of its tree: an image is named after the directory of its template, so use the parent directory",
 			t.files[templateName].Origin)
 	}
 	if err := t.findRepos(o); err != nil {
@@ -166,7 +166,7 @@ func OpenTree(o TreeOptions) (_ *Tree, err error) {
 	return t, nil
 }
 
-// Close releases the directories that the tree reads from.
+// Close closes the directories of the tree.
 func (t *Tree) Close() error {
 	var errs []error
 	for _, l := range t.layers {
@@ -177,7 +177,7 @@ func (t *Tree) Close() error {
 	return errors.Join(errs...)
 }
 
-// index makes the sorted views of t.files.
+// index sets the sorted views of t.files.
 func (t *Tree) index() {
 	t.sorted = slices.Sorted(maps.Keys(t.files))
 	t.images = nil
@@ -224,8 +224,8 @@ func (t *Tree) mentions(user string) bool {
 	return false
 }
 
-// place returns how messages name a file of the tree before its line: by its path
-// if it is a user's, else by its place in the tree.
+// place returns the name of a file in messages: its path if it is on disk, otherwise its
+// path in the tree.
 func (t *Tree) place(name string) string {
 	if f, ok := t.files[name]; ok && f.onDisk {
 		return f.Origin
@@ -233,7 +233,7 @@ func (t *Tree) place(name string) string {
 	return name
 }
 
-// below returns what lies under dir, with paths relative to it.
+// below returns the files in dir, with paths relative to it.
 func (t *Tree) below(dir string) []File {
 	var out []File
 	prefix := dir + "/"
@@ -329,7 +329,7 @@ func (w *walker) add(real, name string, info fs.FileInfo, links int) error {
 		fsys := w.layer.FS
 		f.open = func() (io.ReadCloser, error) { return fsys.Open(real) }
 		if f.ModTime.IsZero() {
-			// Embedded files have neither times nor useful modes.
+			// Embedded files have no times and no useful modes.
 			var err error
 			if f.Mode, err = embeddedMode(f); err != nil {
 				return err
@@ -402,7 +402,7 @@ func (w *walker) origin(real string) string {
 	return filepath.Join(w.layer.Name, filepath.FromSlash(real))
 }
 
-// embeddedMode tells a script by its first two bytes.
+// embeddedMode returns the mode of an embedded file: scripts begin with "#!".
 func embeddedMode(f File) (fs.FileMode, error) {
 	r, err := f.Open()
 	if err != nil {
@@ -416,7 +416,7 @@ func embeddedMode(f File) (fs.FileMode, error) {
 	return 0o644, nil
 }
 
-// treeLoader gives the engine the tree's files by path.
+// treeLoader loads templates of a tree by path.
 type treeLoader struct{ tree *Tree }
 
 func (l treeLoader) Load(name string) (string, error) {
@@ -430,8 +430,8 @@ func (l treeLoader) Load(name string) (string, error) {
 	return readText(f)
 }
 
-// cause strips the operation and the path that package os puts before an error:
-// the messages of this package name the path themselves.
+// cause removes the operation and the path from an error of package os, since messages
+// of this package contain the path.
 func cause(err error) error {
 	var pe *fs.PathError
 	if errors.As(err, &pe) {

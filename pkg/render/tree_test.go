@@ -132,8 +132,8 @@ func TestTreeLinks(t *testing.T) {
 
 func TestTreeErrors(t *testing.T) {
 	for _, c := range []struct{ name, a, b, want string }{
-		{"empty", "-- x --\n", "", "no Dockerfile.j2 below A: a template tree is a directory"},
-		{"at the top", "-- Dockerfile.j2 --\n", "", "A/Dockerfile.j2 lies at the top of its tree"},
+		{"empty", "-- x --\n", "", "no Dockerfile.j2 in A: a template tree is a directory"},
+		{"at the top", "-- Dockerfile.j2 --\n", "", "A/Dockerfile.j2 is at the top of its tree"},
 		{"file over directory", "-- base/Dockerfile.j2 --\n-- base/x/y --\n", "-- base/x --\n", "B/base/x cannot replace A/base/x: one is a directory and the other is not"},
 		{"bad repos.yaml", "-- base/Dockerfile.j2 --\n-- repos.yaml --\n- x\n", "", "A/repos.yaml:1: the file must be a mapping"},
 	} {

@@ -8,7 +8,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/jinja"
 )
 
-// text returns the text of a str.
+// text returns the content of a str.
 func text(v any) (string, bool) {
 	switch v := v.(type) {
 	case string:
@@ -36,8 +36,8 @@ func truth(v any) bool {
 	return pyTrue(v)
 }
 
-// equal is Python's == for the values that are found in lists of packages: texts
-// of both kinds, numbers and booleans across types, and lists and tuples of those.
+// equal is Python's == for the values in lists of packages: strings of both kinds,
+// numbers and booleans across types, and lists and tuples of those.
 func equal(a, b any) bool {
 	if as, ok := text(a); ok {
 		bs, ok := text(b)
@@ -73,7 +73,7 @@ func number(v any) (float64, bool) {
 	return 0, false
 }
 
-// describe names a value for a message.
+// describe describes a value for a message.
 func describe(v any) string {
 	switch v := v.(type) {
 	case nil:

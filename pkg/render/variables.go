@@ -13,8 +13,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/imageref"
 )
 
-// Reference returns the full name of the image of that short name:
-// [REGISTRY/]NAMESPACE/[PREFIX]NAME:TAG.
+// Reference returns the full name of an image: [REGISTRY/]NAMESPACE/[PREFIX]NAME:TAG.
 func Reference(c *config.Config, name string) string {
 	return naming(c).Reference(name)
 }
@@ -23,15 +22,14 @@ func naming(c *config.Config) imageref.Naming {
 	return imageref.Naming{Registry: c.Registry, Namespace: c.Namespace, Prefix: c.ImageNamePrefix, Tag: c.Tag}
 }
 
-// BaseReference returns the name of the distribution's image that the set
-// depends on, as templates write it in FROM.
+// BaseReference returns the name of the distribution's image, as in FROM lines of
+// templates.
 func BaseReference(c *config.Config) string { return c.BaseImage + ":" + c.BaseTag }
 
-// variables returns what every template of a configuration sees, all but
-// image_name. Names and values are those of upstream's create_dockerfiles;
-// those that only its earlier releases had are kept for their trees.
-// Users that Kolla's branch of the release does not have are included if mentions reports
-// that templates use them.
+// variables returns the variables of all templates of a configuration, except for
+// image_name. Names and values are those of upstream's create_dockerfiles, including
+// those of earlier releases for their trees. Users that Kolla's branch of the release
+// does not have are included if mentions reports that templates use them.
 func variables(ctx context.Context, c *config.Config, version string, env map[string]string, mentions func(user string) bool) (map[string]any, error) {
 	rpmSetup, err := rpmSetup(c)
 	if err != nil {
@@ -100,8 +98,8 @@ func buildDate(env map[string]string) string {
 	return day.UTC().Format("20060102")
 }
 
-// debianArch follows from the architecture: upstream takes --debian-arch for
-// the names of sources only.
+// debianArch is derived from the architecture: upstream uses --debian-arch only for the
+// names of sources.
 func debianArch(c *config.Config) string {
 	if name, ok := facts.DebianArchOf(c.BaseArch); ok {
 		return name
@@ -134,7 +132,8 @@ func noneIfNoID(id int) any {
 	return id
 }
 
-// installMetatype is what releases until Yoga made of the install type.
+// installMetatype returns the variable that releases until Yoga derive from the install
+// type.
 func installMetatype(installType string) string {
 	if installType == "binary" {
 		return "rdo"
@@ -142,8 +141,8 @@ func installMetatype(installType string) string {
 	return "mixed"
 }
 
-// rpmSetup turns the items of rpm_setup_config into Dockerfile lines: packages
-// and repository files, by path or URL.
+// rpmSetup returns the Dockerfile lines for the items of rpm_setup_config: packages and
+// repository files, by path or URL.
 func rpmSetup(c *config.Config) ([]string, error) {
 	out := []string{}
 	for _, item := range c.RPMSetupConfig {

@@ -15,9 +15,9 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/jinja"
 )
 
-// parseVars reads a mapping of variables from JSON or YAML: JSON if the file's
-// name ends in .json, or if the content is valid JSON. Values are those that
-// Python's json and yaml libraries give, mappings in the order of the file.
+// parseVars parses a mapping of variables in JSON or YAML: JSON if the name of the file
+// ends in .json or the content is valid JSON. Values are those of Python's json and yaml
+// libraries, with mappings in the order of the file.
 func parseVars(name string, content []byte) (map[string]any, error) {
 	isJSON := strings.EqualFold(filepath.Ext(name), ".json")
 	var value any
@@ -35,20 +35,20 @@ func parseVars(name string, content []byte) (map[string]any, error) {
 	}
 	dict, ok := value.(*jinja.Dict)
 	if !ok {
-		return nil, fmt.Errorf("%s: the file must hold a mapping of variables, not %s", name, describe(value))
+		return nil, fmt.Errorf("%s: the file must contain a mapping of variables, not %s", name, describe(value))
 	}
 	vars := map[string]any{}
 	for _, k := range dict.Keys() {
 		key, ok := k.(string)
 		if !ok {
-			return nil, fmt.Errorf("%s: a variable cannot be called %v; put the name in quotes", name, k)
+			return nil, fmt.Errorf("%s: a variable cannot be named %v; put the name in quotes", name, k)
 		}
 		vars[key], _ = dict.Get(key)
 	}
 	return vars, nil
 }
 
-// maxDepth bounds how deep values may nest.
+// maxDepth is how deep values can be nested.
 const maxDepth = 1000
 
 func parseJSON(name string, content []byte) (any, error) {
@@ -57,14 +57,14 @@ func parseJSON(name string, content []byte) (any, error) {
 	v, err := jsonValue(dec, 0)
 	if err == nil {
 		if _, more := dec.Token(); !errors.Is(more, io.EOF) {
-			err = errors.New("there is something after the value")
+			err = errors.New("content after the value")
 		}
 	}
 	if err != nil {
 		at := min(int(dec.InputOffset()), len(content))
 		line := 1 + bytes.Count(content[:at], []byte("\n"))
 		if errors.Is(err, io.EOF) {
-			err = errors.New("it ends too early")
+			err = errors.New("unexpected end")
 		}
 		return nil, fmt.Errorf("%s:%d: not valid JSON: %w", name, line, err)
 	}
@@ -73,7 +73,7 @@ func parseJSON(name string, content []byte) (any, error) {
 
 func jsonValue(dec *json.Decoder, depth int) (any, error) {
 	if depth > maxDepth {
-		return nil, errors.New("values nest too deeply")
+		return nil, errors.New("values are nested too deeply")
 	}
 	tok, err := dec.Token()
 	if err != nil {
@@ -117,7 +117,7 @@ func jsonNumber(s string) (any, error) {
 	if !strings.ContainsAny(s, ".eE") {
 		i, ok := new(big.Int).SetString(s, 10)
 		if !ok {
-			return nil, fmt.Errorf("%s is no number", s)
+			return nil, fmt.Errorf("%s is not a number", s)
 		}
 		if i.IsInt64() {
 			return i.Int64(), nil
@@ -126,7 +126,7 @@ func jsonNumber(s string) (any, error) {
 	}
 	f, _, err := big.ParseFloat(s, 10, 53, big.ToNearestEven)
 	if err != nil {
-		return nil, fmt.Errorf("%s is no number", s)
+		return nil, fmt.Errorf("%s is not a number", s)
 	}
 	v, _ := f.Float64()
 	return v, nil
@@ -145,11 +145,11 @@ func parseYAML(name string, content []byte) (any, error) {
 	return c.value(doc.Content[0], 0)
 }
 
-// yamlConverter makes template values of a YAML document. What an alias names
-// is one value that is shared, as in Python.
+// yamlConverter converts a YAML document to template values. As in Python, aliases share
+// one value.
 type yamlConverter struct {
 	name string
-	left int // values that may still be made
+	left int // how many more values can be created
 	done map[*yaml.Node]any
 }
 

@@ -10,23 +10,21 @@ import (
 	"path/filepath"
 )
 
-// WriteTree writes a rendered tree to dir/docker in upstream's layout, as
-// --template-only --work-dir does: all files of the tree, a Dockerfile beside
-// each Dockerfile.j2 and the directory patches; then it removes the directories
-// of the images for which keep says false (nil keeps all). What lies in
-// dir/docker already is written over, other files stay. It returns the
-// directory written. o and rendered are those of one Render.
+// WriteTree writes a rendered tree to dir/docker in upstream's layout, as --template-only
+// --work-dir does: all files of the tree, a Dockerfile beside each Dockerfile.j2 and the
+// directory patches, without the directories of images for which keep returns false; nil
+// keeps all. Existing files of the same names are replaced, others stay. It returns
+// dir/docker. o and rendered are those of a call of Render.
 func WriteTree(dir string, o Options, rendered []Dockerfile, keep func(name string) bool) (string, error) {
 	out := filepath.Join(dir, "docker")
 	if err := os.MkdirAll(out, 0o755); err != nil {
-		return "", fmt.Errorf("making the work directory %s: %w", out, cause(err))
+		return "", fmt.Errorf("creating the work directory %s: %w", out, cause(err))
 	}
-	// As upstream's copytree: the directory has the mode of the last tree that
-	// was copied into it.
+	// As with upstream's copytree, the directory has the mode of the last layer.
 	for _, l := range o.Tree.layers {
 		if st, err := fs.Stat(l.FS, "."); err == nil && l.dir != "" {
 			if err := os.Chmod(out, st.Mode().Perm()|0o700); err != nil {
-				return "", fmt.Errorf("making the work directory %s: %w", out, cause(err))
+				return "", fmt.Errorf("creating the work directory %s: %w", out, cause(err))
 			}
 		}
 	}
@@ -44,7 +42,7 @@ func WriteTree(dir string, o Options, rendered []Dockerfile, keep func(name stri
 	for _, d := range rendered {
 		dropped[d.Dir] = keep != nil && !keep(d.Name)
 	}
-	var dirs []File // their times change with what is put in them
+	var dirs []File // their times are set last
 	for _, f := range o.Tree.Files() {
 		if f.broken || isBelow(f.Path, dropped) {
 			continue
@@ -68,8 +66,8 @@ func WriteTree(dir string, o Options, rendered []Dockerfile, keep func(name stri
 			continue
 		}
 		w.write(memoryFile(path.Join(d.Dir, "Dockerfile"), d.Content))
-		// A series with mistakes is no mistake of the templates: what there is of
-		// its patches is written.
+		// Mistakes in a series do not affect the templates: the valid patches are
+		// written.
 		patches, _ := patchFiles(o.Config.PatchesPath, d.Name)
 		for _, f := range patches {
 			if d := path.Join(d.Dir, f.Path); !f.IsDir() || o.Tree.files[d].Mode == 0 {
@@ -89,8 +87,7 @@ func WriteTree(dir string, o Options, rendered []Dockerfile, keep func(name stri
 	return out, w.err
 }
 
-// isBelow reports whether p is one of the directories that dirs has as true, or
-// lies below one.
+// isBelow reports whether p is, or is in, a directory that is true in dirs.
 func isBelow(p string, dirs map[string]bool) bool {
 	for ; p != "."; p = path.Dir(p) {
 		if dirs[p] {
@@ -100,8 +97,8 @@ func isBelow(p string, dirs map[string]bool) bool {
 	return false
 }
 
-// treeWriter writes files below a directory and nowhere else. It keeps the
-// first error and does nothing after it.
+// treeWriter writes files in a directory and nowhere else. After an error it does
+// nothing.
 type treeWriter struct {
 	root *os.Root
 	out  string
@@ -123,7 +120,7 @@ func (w *treeWriter) write(f File) {
 			w.fail(f.Path, err)
 			return
 		}
-		// Files go in, whatever the mode of the source is.
+		// Files are written to it, whatever its mode.
 		w.fail(f.Path, w.root.Chmod(f.Path, f.Mode&modeBits|0o700))
 		return
 	}
@@ -133,7 +130,7 @@ func (w *treeWriter) write(f File) {
 		return
 	}
 	defer r.Close()
-	// A symbolic link or a hard link of an earlier run's must not be followed.
+	// Links of an earlier run must not be followed.
 	if err := w.root.Remove(f.Path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		w.fail(f.Path, err)
 		return
@@ -145,7 +142,7 @@ func (w *treeWriter) write(f File) {
 	}
 	_, err = io.Copy(out, r)
 	w.fail(f.Path, err)
-	w.fail(f.Path, out.Chmod(f.Mode&modeBits)) // the umask took its part
+	w.fail(f.Path, out.Chmod(f.Mode&modeBits)) // the umask applied
 	w.fail(f.Path, out.Close())
 	w.times(f)
 }
