@@ -42,6 +42,7 @@ func TestWSGIModule(t *testing.T) {
 		{"svc.wsgi.api", "from svc.app import build; application = build([])", "built\n"},
 		{"has.wsgi.api", "application = 'shim'", "its own\n"},
 		{"flat.wsgi", "application = 'shim'", "flat\n"},
+		{"flat.wsgi.api", "from flat.wsgi import application", "flat\n"},
 	} {
 		if out, err := run("bash", script, c.module, c.code); err != nil {
 			t.Fatalf("%s: %v\n%s", c.module, err, out)
@@ -50,10 +51,12 @@ func TestWSGIModule(t *testing.T) {
 			t.Errorf("%s: %q, %v", c.module, out, err)
 		}
 	}
-	// A package would hide the module flat/wsgi.py; a package that is absent has no place for a shim.
-	for _, module := range []string{"flat.wsgi.api", "absent.wsgi.api"} {
-		if out, err := run("bash", script, module, "application = 1"); err == nil {
-			t.Errorf("%s was written: %s", module, out)
-		}
+	// The package flat.wsgi, which now hides the module flat/wsgi.py, still has its content.
+	if out, err := run(python, "-c", "import flat.wsgi; print(flat.wsgi.__path__ != [], flat.wsgi.application)"); err != nil || out != "True flat\n" {
+		t.Errorf("flat.wsgi: %q, %v", out, err)
+	}
+	// A package that is absent has no place for a module.
+	if out, err := run("bash", script, "absent.wsgi.api", "application = 1"); err == nil {
+		t.Errorf("absent.wsgi.api was written: %s", out)
 	}
 }

@@ -14,6 +14,14 @@ import importlib.util
 import os
 import pathlib
 
+RUN_MODULE = """\
+# Written by kolla_wsgi_module: this package has a new module and is otherwise the module of its name.
+import pathlib
+
+_module = pathlib.Path(__file__).parent.with_suffix(".py")
+exec(compile(_module.read_text(), str(_module), "exec"))
+"""
+
 names = os.environ["MODULE"].split(".")
 top = importlib.util.find_spec(names[0])
 if top is None or not top.submodule_search_locations:
@@ -21,11 +29,12 @@ if top is None or not top.submodule_search_locations:
 directory = pathlib.Path(list(top.submodule_search_locations)[0])
 for name in names[1:-1]:
     directory /= name
-    # A module of that name, as glance/wsgi.py, would be hidden by a package.
-    if directory.with_suffix(".py").exists():
-        raise SystemExit(f"kolla_wsgi_module: {directory}.py is not a package")
     directory.mkdir(exist_ok=True)
-    (directory / "__init__.py").touch()
+    init = directory / "__init__.py"
+    if not init.exists():
+        # A package hides the module of its name, as masakari/wsgi.py, so it has the module's content.
+        hidden = directory.with_suffix(".py")
+        init.write_text(RUN_MODULE if hidden.exists() else "")
 module = directory / (names[-1] + ".py")
 if not module.exists() and not (directory / names[-1]).is_dir():
     module.write_text("# Written by kolla_wsgi_module: this release has no such module.\n"
