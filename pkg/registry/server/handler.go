@@ -65,11 +65,13 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	if m := referrersPath.FindStringSubmatch(r.URL.Path); m != nil && reads {
-		if h.logins == nil || h.logins.admit(w, r) {
-			serveReferrers(w, r, h.dir, m[1], m[2])
+	if reads && strings.Contains(r.URL.Path, "/referrers/") {
+		if m := referrersPath.FindStringSubmatch(r.URL.Path); m != nil {
+			if h.logins == nil || h.logins.admit(w, r) {
+				serveReferrers(w, r, h.dir, m[1], m[2])
+			}
+			return
 		}
-		return
 	}
 	if q := r.URL.Query(); q.Get("mount") != "" && !strings.HasPrefix(q.Get("mount"), digest.Canonical.String()+":") {
 		q.Del("mount") // the distribution's mounts of other digests cannot be read; this makes it an upload
@@ -125,6 +127,9 @@ var repositoryPath = regexp.MustCompile(`^/v2/(.+)/(?:blobs|manifests|tags|refer
 // checkName finds names that are too long.
 func checkName(r *http.Request) *problem {
 	const limit = reference.RepositoryNameTotalLengthMax
+	if len(r.URL.Path) <= limit {
+		return nil
+	}
 	if m := repositoryPath.FindStringSubmatch(r.URL.Path); m != nil && len(m[1]) > limit {
 		return &problem{http.StatusBadRequest, "NAME_INVALID", fmt.Sprintf("the repository's name is longer than %d characters", limit)}
 	}
@@ -134,7 +139,7 @@ func checkName(r *http.Request) *problem {
 // checkUpload finds mistakes in the headers of an upload that the distribution answers
 // with a fault of its own.
 func checkUpload(r *http.Request) *problem {
-	if !uploadPath.MatchString(r.URL.Path) || r.Method != http.MethodPatch && r.Method != http.MethodPut {
+	if r.Method != http.MethodPatch && r.Method != http.MethodPut || !uploadPath.MatchString(r.URL.Path) {
 		return nil
 	}
 	if ct := r.Header.Get("Content-Type"); r.Method == http.MethodPatch && ct != "" && ct != "application/octet-stream" {
