@@ -209,7 +209,8 @@ func TestReleaseSources(t *testing.T) {
 		{"2024.1", "etcd", "/v3.4.27/etcd-v3.4.27-linux-amd64.tar.gz"},
 		{"2026.1", "etcd", "/v3.6.5/etcd-v3.6.5-linux-amd64.tar.gz"},
 		{"2023.1", "sahara-base", "/sahara/sahara-stable-2023.1.tar.gz"},
-		{"2025.1", "sahara-base", ""}, // it had gone
+		{"2025.1", "sahara-base", "/sahara/sahara-19.0.0.tar.gz"}, // the last release, for the built-in templates
+		{"2025.1", "horizon-plugin-sahara-dashboard", ""},         // it had gone
 		{"yoga", "neutron-base-plugin-tap-as-a-service", ""},
 		{"2099.1", "nova-base", "/nova/nova-stable-2099.1.tar.gz"},
 	} {
