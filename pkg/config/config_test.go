@@ -241,12 +241,6 @@ func TestUsersAndSources(t *testing.T) {
 			t.Errorf("%s: %+v, want %+v", name, got, want)
 		}
 	}
-	if o := c.KeyOrigin("nova-user", "uid"); o.String() != "kolla-build.conf:2" {
-		t.Errorf("nova's uid is from %v", o)
-	}
-	if o := c.KeyOrigin("nova-user", "gid"); o.Kind != config.OriginDefault {
-		t.Errorf("nova's gid is from %v", o)
-	}
 	for name, want := range map[string]string{
 		"keystone-base":         "https://x/stable/2026.1-amd64",
 		"zun-base":              "https://tarballs.opendev.org/openstack/zun/zun-stable-2026.1.tar.gz",

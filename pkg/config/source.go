@@ -101,17 +101,6 @@ func (c *Config) ExpandSource(name string, vars map[string]string) (Source, erro
 	return source, nil
 }
 
-// KeyOrigin returns where the value of a section's key comes from. The section is one
-// of a source, of a user, or [profiles], whose keys are the names of profiles.
-func (c *Config) KeyOrigin(sectionName, key string) Origin {
-	if s := c.resolver.sections[normalSection(sectionName)]; s != nil {
-		if all := s.keys[key]; len(all) > 0 {
-			return all[len(all)-1].origin
-		}
-	}
-	return Origin{Kind: OriginDefault}
-}
-
 // CheckSources returns a warning for each section of a user's file that describes the
 // source of an image that does not exist. images are the names of all images. With
 // --strict, callers treat the warnings as errors.
