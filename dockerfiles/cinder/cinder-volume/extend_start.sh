@@ -1,12 +1,16 @@
 #!/bin/bash
-# kolla_cinder_extend_start of cinder-volume.
+# kolla_cinder_extend_start of cinder-volume. Both directories are volumes to which
+# other containers write as well.
 
-# Both are volumes that other containers write to as well.
-for dir in /var/lib/cinder /etc/iscsi; do
-    if [[ $(stat -c %U:%G "${dir}") != cinder:kolla ]]; then
-        sudo chown -R cinder:kolla "${dir}"
-    fi
-    if [[ $(stat -c %a "${dir}") != 2775 ]]; then
-        sudo chmod 2775 "${dir}"
-    fi
-done
+if [[ $(stat -c %U:%G /var/lib/cinder) != cinder:kolla ]]; then
+    sudo chown -R cinder:kolla /var/lib/cinder
+fi
+if [[ $(stat -c %a /var/lib/cinder) != 2775 ]]; then
+    sudo chmod 2775 /var/lib/cinder
+fi
+if [[ $(stat -c %U:%G /etc/iscsi) != cinder:kolla ]]; then
+    sudo chown -R cinder:kolla /etc/iscsi
+fi
+if [[ $(stat -c %a /etc/iscsi) != 2775 ]]; then
+    sudo chmod 2775 /etc/iscsi
+fi

@@ -7,15 +7,14 @@
 kolla_log_dir ironic ironic:kolla
 
 # The conductor writes metrics here and the Prometheus exporter reads them.
-metrics=/var/lib/ironic-metrics
-if [[ ! -d ${metrics} ]]; then
-    sudo mkdir -p "${metrics}"
+if [[ ! -d /var/lib/ironic-metrics ]]; then
+    sudo mkdir -p /var/lib/ironic-metrics
 fi
-if [[ $(stat -c %U:%G "${metrics}") != ironic:ironic ]]; then
-    sudo chown ironic:ironic "${metrics}"
+if [[ $(stat -c %U:%G /var/lib/ironic-metrics) != ironic:ironic ]]; then
+    sudo chown ironic:ironic /var/lib/ironic-metrics
 fi
-if [[ $(stat -c %a "${metrics}") != 2775 ]]; then
-    sudo chmod 2775 "${metrics}"
+if [[ $(stat -c %a /var/lib/ironic-metrics) != 2775 ]]; then
+    sudo chmod 2775 /var/lib/ironic-metrics
 fi
 
 # shellcheck source=/dev/null
