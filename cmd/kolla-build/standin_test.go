@@ -94,7 +94,7 @@ func (w *standinWorld) testRPM(t *testing.T, distro, tag string, regexes ...stri
 }
 
 func (w *standinWorld) testRocky(t *testing.T) {
-	w.testRPM(t, "rocky", "10", "memcached", "keystone", "nova", "zun", "magnum", "heat")
+	w.testRPM(t, "rocky", "10", "^memcached$", "^keystone", "nova", "zun", "magnum", "heat")
 	const venv = "var/lib/kolla/venv/"
 	keystone := w.pull(t, "kolla/keystone:t")
 	inImage(t, keystone, venv+"bin/keystone-manage", venv+"lib/python3.13/site-packages/keystone-"+standin.ProjectVersion+".dist-info/METADATA",

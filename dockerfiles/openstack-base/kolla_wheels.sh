@@ -32,25 +32,36 @@ version_of() {
 }
 
 build() {
-    local dependencies=$1 package version options names=()
+    local dependencies=$1 package version options names=() directory wheel
     shift
     mkdir -p /wheels
     case ${dependencies} in
         pypi) options=(--constraint /requirements/upper-constraints.txt) ;;
-        distribution) options=(--no-index --no-deps --no-build-isolation) ;;
+        distribution) options=(--no-index --no-build-isolation) ;;
         *) echo "kolla_wheels: dependencies come from pypi or distribution, not ${dependencies}" >&2; exit 2 ;;
     esac
+    # Sources come first, each on its own, since each archive has a version of its
+    # own. Then everything is resolved together: a plugin that needs its project
+    # must get the one that was built here, not one of the index.
     for package in "$@"; do
         case ${package} in
             */\*) ;;     # a pattern without a match: there are no plugins
-            # Separately, since each archive has a version of its own.
             /*)
                 version=$(version_of "${package%%\[*}")
+                directory=$(mktemp -d)
                 env ${version:+"PBR_VERSION=${version}"} \
-                    python3 -m pip wheel --wheel-dir /wheels "${options[@]}" "${package}" ;;
+                    python3 -m pip wheel --wheel-dir "${directory}" --no-deps "${options[@]}" "${package%%\[*}"
+                wheel=("${directory}"/*.whl)
+                case ${package} in
+                    *\[*) names+=("${wheel[0]}[${package#*\[}") ;;
+                    *) names+=("${wheel[0]}") ;;
+                esac ;;
             *) names+=("${package}") ;;
         esac
     done
+    if [[ ${dependencies} == distribution ]]; then
+        options+=(--no-deps)
+    fi
     if [[ ${#names[@]} -gt 0 ]]; then
         python3 -m pip wheel --wheel-dir /wheels "${options[@]}" "${names[@]}"
     fi

@@ -53,6 +53,7 @@ def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
     metadata += ['Provides-Extra: ' + e for e in project['extras']]
     metadata += ['Requires-Dist: ' + r for r in project['requires']]
     scripts = ['[console_scripts]'] + ['%s = %s:main' % (s, package) for s in project['scripts']]
+    scripts += ['[oslo.config.opts]', '%s = %s:main' % (package, package)]
     files = {
         dist + '.dist-info/METADATA': '\n'.join(metadata) + '\n',
         dist + '.dist-info/WHEEL': 'Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n',
