@@ -13,11 +13,13 @@ keys=/etc/kolla/apt-keys
 
 declare -A known=(
     [docker-ce]=https://download.docker.com/linux/debian/gpg
+    [elasticsearch]=https://artifacts.elastic.co/GPG-KEY-elasticsearch
     [erlang-ppa]='https://keyserver.ubuntu.com/pks/lookup?op=get&search=0xF77F1EDA57EBB1CC'
     [fluentd]=https://fluentd.cdn.cncf.io/GPG-KEY-fluent-package
     [grafana]=https://rpm.grafana.com/gpg.key
     [hashicorp]=https://apt.releases.hashicorp.com/gpg
     [haproxy]='https://keyserver.ubuntu.com/pks/lookup?op=get&search=0xCFFB779AADC995E4F350A060505D97A41C61B9CD'
+    [influxdb]=https://repos.influxdata.com/influxdata-archive.key
     [mariadb]=https://downloads.mariadb.com/MariaDB/mariadb-keyring-2019.gpg
     [opensearch]=https://artifacts.opensearch.org/publickeys/opensearch-release.pgp
     [proxysql]=https://repo.proxysql.com/ProxySQL/proxysql-3.0.x/repo_pub_key
