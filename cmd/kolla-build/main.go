@@ -41,7 +41,7 @@ func main() {
 
 // sameSignal is the time after a signal in which another one is the same request:
 // timeout(1) signals its child and then its process group, and a CI system may signal a
-// shell and its children. Nobody presses Ctrl-C twice that fast.
+// shell and its children. A person does not press Ctrl-C twice that fast.
 const sameSignal = 300 * time.Millisecond
 
 // errInterrupted is the cause of a context that a signal ended.

@@ -51,7 +51,7 @@ fi
 # HAProxy's socket ends a certificate at an empty line.
 sed -i '/^$/d' "${certificate}"
 
-# Hosts have new keys whenever their container is created anew.
+# Hosts have new keys whenever their container is created again.
 options="-i /var/lib/letsencrypt/.ssh/id_rsa -o BatchMode=yes -o ConnectTimeout=30 -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR"
 addresses=$(ip -oneline address show | awk '{sub("/.*", "", $4); print $4}')
 failed=0

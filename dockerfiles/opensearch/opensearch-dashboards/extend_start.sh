@@ -1,6 +1,6 @@
 #!/bin/bash
 # kolla_extend_start of opensearch-dashboards. Where OpenSearch has no security
-# plugin, the dashboards' part of it must go, or nobody could log in.
+# plugin, the dashboards' part of it must be removed, or no login would work.
 
 . /usr/local/lib/kolla/extend_start_lib.sh
 
