@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/kolla-build/kolla-build/internal/testenv"
@@ -141,8 +142,8 @@ func TestEffort(t *testing.T) {
 	}
 }
 
-// TestCacheOfDnf runs the real dnf twice as two steps do that clean up after
-// themselves: the second one asks for the repository's index and no more.
+// TestCacheOfDnf runs the real dnf twice, as two steps that clean up after
+// themselves do: the second one requests the repository's index only.
 func TestCacheOfDnf(t *testing.T) {
 	dnf, createrepo := testenv.Program(t, "dnf", "dnf"), testenv.Program(t, "createrepo_c", "createrepo-c")
 	testenv.Root(t)
@@ -166,10 +167,13 @@ func TestCacheOfDnf(t *testing.T) {
 	if out, err := exec.Command(createrepo, "-q", repo).CombinedOutput(); err != nil {
 		t.Fatalf("createrepo_c: %v\n%s", err, out)
 	}
-	var asked []string
+	var mu sync.Mutex // dnf fetches several files at once
+	var requested []string
 	served := http.FileServer(http.Dir(repo))
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		asked = append(asked, r.URL.Path)
+		mu.Lock()
+		requested = append(requested, r.URL.Path)
+		mu.Unlock()
 		served.ServeHTTP(w, r)
 	}))
 	defer server.Close()
@@ -178,19 +182,23 @@ func TestCacheOfDnf(t *testing.T) {
 	}
 	step := func() []string {
 		t.Helper()
-		asked = nil
+		mu.Lock()
+		requested = nil
+		mu.Unlock()
 		dnf := filepath.Base(dnf) + " -c " + dir + "/dnf.conf --releasever=10 "
 		cmd := exec.Command("sh", filepath.Join(dir, "with-cache"), "dnf", "sh", "-c", dnf+"makecache && "+dnf+"clean all")
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("dnf: %v\n%s", err, out)
 		}
-		return asked
+		mu.Lock()
+		defer mu.Unlock()
+		return requested
 	}
-	if got := step(); len(got) < 3 {
-		t.Fatalf("the first step asked for %q: the cache was there before", got)
+	if got := step(); len(got) < 2 {
+		t.Fatalf("the first step requested %q: the cache was not empty", got)
 	}
 	if got := step(); len(got) != 1 || got[0] != "/repodata/repomd.xml" {
-		t.Errorf("the second step asked for %q", got)
+		t.Errorf("the second step requested %q", got)
 	}
 	if left, err := os.ReadDir(filepath.Join(dir, "cache/work")); err != nil || len(left) > 0 {
 		t.Errorf("%d private directories are left (%v)", len(left), err)
