@@ -286,9 +286,9 @@ func (e *Engine) firstAnswer(ctx context.Context) (about, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, e.opts.answerTimeout, &silentError{e.opts.answerTimeout})
 	defer cancel()
 	if e.opts.Notice != nil {
-		notice := time.AfterFunc(e.opts.noticeDelay, func() {
-			e.opts.Notice(fmt.Sprintf("waiting for %s at %s to answer", e.kind.title(), e.addr()))
-		})
+		// The kind may change when the engine has answered.
+		line := fmt.Sprintf("waiting for %s at %s to answer", e.kind.title(), e.addr())
+		notice := time.AfterFunc(e.opts.noticeDelay, func() { e.opts.Notice(line) })
 		defer notice.Stop()
 	}
 	a, err := e.backend.about(ctx)

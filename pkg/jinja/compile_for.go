@@ -71,6 +71,7 @@ func (c *compiler) loopFilter(n *syntax.For, sc, loopScope *scope) func(*frame, 
 	enter := c.enter(testScope)
 	store := c.assignTo(n.Target, loopScope)
 	test := c.expr(n.Test, testScope)
+	item := f.targetValue(n.Target, loopScope)
 	c.fn, c.loops = outer, loops
 	at := n.Test.Pos()
 	return func(fr *frame, v any) any {
@@ -84,36 +85,43 @@ func (c *compiler) loopFilter(n *syntax.For, sc, loopScope *scope) func(*frame, 
 				it = value.Iterate(&inner.Frame, v)
 			}
 			for {
-				item, ok := it.Next(&inner.Frame)
+				next, ok := it.Next(&inner.Frame)
 				if !ok {
 					inner.pop()
 					return nil, false
 				}
 				fr.st.Step()
-				store(inner, item)
+				store(inner, next)
 				if value.Truth(test(inner)) {
 					inner.pop()
-					return loopItem(inner, n.Target, f, loopScope), true
+					return item(inner), true
 				}
 			}
 		})
 	}
 }
 
-// loopItem returns the value of a loop's target in a filter.
-func loopItem(fr *frame, target syntax.Node, f *function, sc *scope) any {
+// targetValue compiles the value that the target of a loop has in a frame of f.
+func (f *function) targetValue(target syntax.Node, sc *scope) func(*frame) any {
 	switch n := target.(type) {
 	case *syntax.Name:
 		id, _ := sc.symbols.FindRef(n.Name)
-		return fr.slots[f.slots[id]]
+		slot := f.slot(id)
+		return func(fr *frame) any { return fr.slots[slot] }
 	case *syntax.Tuple:
-		t := make(Tuple, len(n.Items))
+		items := make([]func(*frame) any, len(n.Items))
 		for i, item := range n.Items {
-			t[i] = loopItem(fr, item, f, sc)
+			items[i] = f.targetValue(item, sc)
 		}
-		return t
+		return func(fr *frame) any {
+			t := make(Tuple, len(items))
+			for i, item := range items {
+				t[i] = item(fr)
+			}
+			return t
+		}
 	}
-	return nil
+	return func(*frame) any { return nil }
 }
 
 // loopBody compiles a loop over a value, with its else part.

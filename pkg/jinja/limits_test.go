@@ -5,6 +5,7 @@ import (
 	"errors"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -218,4 +219,23 @@ func TestOwnLimits(t *testing.T) {
 			t.Errorf("%s: error of kind %s: %v", name, e.Kind, e)
 		}
 	}
+}
+
+// TestFilteredLoopIsCompiledOnce renders a loop with a filter from several
+// goroutines: rendering changes nothing of the compiled template.
+func TestFilteredLoopIsCompiledOnce(t *testing.T) {
+	tmpl, err := New(Config{}).Parse("t", "{% for a, (b, c) in pairs if a > 1 %}{{ a }}{{ b }}{{ c }} {% endfor %}{% for x in range(5) if x is odd %}{{ loop.index }}{{ x }} {% endfor %}")
+	if err != nil {
+		t.Fatal(err)
+	}
+	pairs := []any{Tuple{1, Tuple{2, 3}}, Tuple{2, Tuple{3, 4}}, Tuple{5, Tuple{6, 7}}}
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			if got, err := tmpl.Render(t.Context(), map[string]any{"pairs": pairs}); err != nil || got != "234 567 11 23 " {
+				t.Errorf("%q, %v", got, err)
+			}
+		})
+	}
+	wg.Wait()
 }

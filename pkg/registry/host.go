@@ -153,7 +153,8 @@ func (h *host) pingScheme(ctx context.Context, scheme string) answer {
 	}
 	resp, err := send(h.base, req)
 	if err != nil {
-		if strings.Contains(err.Error(), "malformed HTTP") {
+		// The second text is net/http's for a server that speaks first, such as SSH.
+		if text := err.Error(); strings.Contains(text, "malformed HTTP") || strings.Contains(text, "readLoopPeekFailLocked") {
 			err = &NoRegistryError{Host: h.name, Says: "not HTTP"}
 		}
 		if scheme == "https" && mayHideRefusal(err) {
