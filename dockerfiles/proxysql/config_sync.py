@@ -42,15 +42,15 @@ def collect(directory, key):
 def first_of_each(entries, names, what):
     """Return entries without those whose name an earlier one has.
 
-    names returns the name of an entry, None if it must be left out.
+    names returns the name of an entry, None if it is to be ignored.
     """
     seen, kept = set(), []
     for entry in entries:
         name = names(entry)
         if name is None:
-            warn('%s that applies to nobody is left out: %s' % (what, sorted(entry)))
+            warn('%s that names no user is ignored: %s' % (what, sorted(entry)))
         elif name in seen:
-            warn('%s is given more than once; the first one counts: %s' % (what, name))
+            warn('%s is defined more than once; the first definition is used: %s' % (what, name))
         else:
             seen.add(name)
             kept.append(entry)
