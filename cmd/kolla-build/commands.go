@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -10,6 +11,7 @@ import (
 	"github.com/kolla-build/kolla-build/internal/suggest"
 	"github.com/kolla-build/kolla-build/pkg/cli"
 	"github.com/kolla-build/kolla-build/pkg/config"
+	"github.com/kolla-build/kolla-build/pkg/imageset"
 )
 
 // command is a command: its description, which help, completion and the manual page
@@ -96,7 +98,8 @@ func help(commands []*command, name string, full bool, w io.Writer) error {
 	}
 	c := find(commands, name)
 	if c == nil {
-		return &config.Error{Message: fmt.Sprintf("there is no command %q", name), Hint: didYouMean(commands, name, "kolla-build help lists them")}
+		hint := cmp.Or(verbs[name], ambiguousVerbs[name], didYouMean(commands, name, "kolla-build help lists them"))
+		return &config.Error{Message: fmt.Sprintf("there is no command %q", name), Hint: hint}
 	}
 	if full {
 		return cli.HelpAll(w, c.Command, described(commands))
@@ -107,16 +110,49 @@ func help(commands []*command, name string, full bool, w io.Writer) error {
 // didYouMean returns a hint with the command most similar to a word, else the other
 // hint.
 func didYouMean(commands []*command, word, other string) string {
+	if n := suggest.Nearest(word, commandNames(commands)); n != "" {
+		return fmt.Sprintf("did you mean kolla-build %s?", n)
+	}
+	return other
+}
+
+func commandNames(commands []*command) []string {
 	names := []string{"build"}
 	for _, c := range commands {
 		if c.Name != "" && !c.Hidden {
 			names = append(names, c.Name)
 		}
 	}
-	if n := suggest.Nearest(word, names); n != "" {
-		return fmt.Sprintf("did you mean kolla-build %s?", n)
+	return names
+}
+
+// misspelled returns the error for a build whose first regular expression matches no
+// image but is similar to a command's name, nil for any other: "buid keystone" must not
+// build keystone. What follows "--" is a regular expression.
+func misspelled(commands []*command, cfg *config.Config, args []string) error {
+	if cfg.Command != "" || len(cfg.Args) == 0 || slices.Contains(args, "--") {
+		return nil
 	}
-	return other
+	word, names := cfg.Args[0], commandNames(commands)
+	near := suggest.Nearest(word, names)
+	if near == "" {
+		return nil
+	}
+	patterns, err := imageset.CompilePatterns([]string{word})
+	if err != nil {
+		return nil // the build reports it
+	}
+	images := imageset.Names(cfg)
+	if len(images) == 0 || suggest.Nearest(word, append(names, images...)) != near {
+		return nil
+	}
+	for _, image := range images {
+		if ok, err := patterns.Match(image); ok || err != nil {
+			return nil
+		}
+	}
+	return &config.Error{Message: fmt.Sprintf("%q is not a command and matches none of the %d images", word, len(images)),
+		Hint: fmt.Sprintf("did you mean kolla-build %s?", near)}
 }
 
 // oneArgument returns the error of a command that takes one argument and was given

@@ -49,6 +49,10 @@ func bootstrapBase(ctx context.Context, cfg *config.Config, con *console.Console
 	if !ok {
 		return &config.Error{Message: fmt.Sprintf("unknown distribution %q", name), Hint: "debian and ubuntu can be bootstrapped"}
 	}
+	if name != "debian" && name != "ubuntu" {
+		return &config.Error{Message: fmt.Sprintf("%s cannot be bootstrapped from packages", name),
+			Hint: "debian and ubuntu can; for others, set --base-image to an image, oci:DIR or FILE.tar"}
+	}
 	if suite == "" || suite == "latest" {
 		release, _ := facts.LookupRelease(cfg.OpenstackRelease)
 		suite = release.BaseTag(name)

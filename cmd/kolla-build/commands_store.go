@@ -71,23 +71,27 @@ func removeCommand() *command {
 
 func gcCommand() *command {
 	var days int
+	var opts storecmd.GCOptions
 	return &command{
 		Command: cli.Command{
 			Name:    "gc",
-			Summary: "Free space that no image in the local store uses.",
+			Summary: "Free disk space in the data directory, and show what it holds.",
 			Options: []string{"data-dir"},
 			Flags: func(f *pflag.FlagSet) {
 				f.IntVar(&days, "older-than", 30, "Remove unnamed images older than this number of `DAYS`.")
+				f.BoolVar(&opts.BuilderCache, "builder-cache", false, "Remove the builder's cache too. The next build takes longer and gives the same images.")
 			},
 			Examples: []cli.Example{
-				{Line: "kolla-build gc --older-than 7", Effect: "Remove unnamed images older than a week."},
+				{Line: "kolla-build gc --older-than 7", Effect: "Remove unnamed images older than a week, and what no image uses."},
+				{Line: "kolla-build gc --builder-cache", Effect: "Remove the builder's cache too, often most of what the data directory holds."},
 			},
 		},
 		run: func(ctx context.Context, cfg *config.Config, con *console.Console) error {
 			if days < 0 {
 				return &config.Error{Message: fmt.Sprintf("--older-than %d: the number of days is negative", days)}
 			}
-			return storecmd.GC(ctx, cfg, con, time.Duration(days)*24*time.Hour)
+			opts.Keep = time.Duration(days) * 24 * time.Hour
+			return storecmd.GC(ctx, cfg, con, opts)
 		},
 	}
 }

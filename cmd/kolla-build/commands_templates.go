@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"slices"
 
 	"github.com/kolla-build/kolla-build/internal/console"
 	"github.com/kolla-build/kolla-build/pkg/cli"
@@ -33,9 +34,9 @@ func renderCommand() *command {
 	var build bool
 	return &command{
 		Command: cli.Command{
-			Name: "render", Values: config.ValuesFiles, Args: "TEMPLATE",
-			Summary: "Render one template and print it, to debug overrides.",
-			Options: variableOptions,
+			Name: "render", Values: config.ValuesFiles, Args: "IMAGE|TEMPLATE",
+			Summary: "Render an image's Dockerfile or a template file and print it, to debug overrides.",
+			Options: slices.Concat(variableOptions, treeOptions, []string{"apt_sources_list", "apt_preferences", "build-args", "debian-arch", "platform"}),
 			Flags: func(f *pflag.FlagSet) {
 				f.StringArrayVar(&opts.Search, "search", nil, "`DIR` for includes and imports. Repeatable. Default: the template's own.")
 				f.StringVar(&opts.Parent, "parent", "", "Template `FILE` that {% extends parent_template %} extends.")
@@ -45,20 +46,20 @@ func renderCommand() *command {
 				f.StringArrayVar(&opts.SetJSON, "set-json", nil, "Set a variable of any type, as `NAME=JSON`. Repeatable. Example: 'list=[1, 2]'.")
 			},
 			Examples: []cli.Example{
-				{Line: "kolla-build render --vars vars.yaml Dockerfile.j2", Effect: "Render a template with the variables of a file."},
-				{Line: "kolla-build render --build-vars --search . cron/Dockerfile.j2", Effect: "Render a template of a tree as a build would."},
-				{Line: "kolla-build render --build-vars --search . --parent cron/Dockerfile.j2 my.j2", Effect: "Show what an override makes of an image."},
+				{Line: "kolla-build render -b debian cron --template-override my.j2", Effect: "Print the Dockerfile of cron with an override."},
+				{Line: "kolla-build render --vars vars.yaml Dockerfile.j2", Effect: "Render a template file with the variables of another file."},
+				{Line: "kolla-build render --build-vars --search . --parent cron/Dockerfile.j2 my.j2", Effect: "Render a template file that extends another, with the variables of a build."},
 			},
 		},
 		run: func(ctx context.Context, cfg *config.Config, con *console.Console) error {
-			if err := oneArgument(cfg, "template", "kolla-build render --vars vars.yaml Dockerfile.j2"); err != nil {
+			if err := oneArgument(cfg, "image or template", "kolla-build render -b debian cron"); err != nil {
 				return err
 			}
 			opts.Template = cfg.Args[0]
 			if build {
 				opts.Build = cfg
 			}
-			return pipeline.RenderFile(ctx, con, opts)
+			return pipeline.Render(ctx, cfg, con, opts)
 		},
 	}
 }

@@ -19,7 +19,6 @@ import (
 	"github.com/kolla-build/kolla-build/internal/usererr"
 	"github.com/kolla-build/kolla-build/pkg/cli"
 	"github.com/kolla-build/kolla-build/pkg/config"
-	"github.com/kolla-build/kolla-build/pkg/graph"
 	"github.com/kolla-build/kolla-build/pkg/imageref"
 	"github.com/kolla-build/kolla-build/pkg/pipeline"
 	"github.com/kolla-build/kolla-build/pkg/report"
@@ -146,7 +145,10 @@ func dispatch(ctx context.Context, args []string, con *console.Console) error {
 	for _, w := range cfg.Warnings {
 		con.Notice("warning: %v", w)
 	}
-	return withCommand(commands, cfg, usage(cfg, c.run(ctx, cfg, con)))
+	if err := misspelled(commands, cfg, args); err != nil {
+		return err
+	}
+	return usage(cfg, c.run(ctx, cfg, con))
 }
 
 // usage marks an error in a part of images' names as a usage error if that part was
@@ -155,19 +157,6 @@ func usage(cfg *config.Config, err error) error {
 	var name *imageref.Error
 	if errors.As(err, &name) {
 		return cfg.UsageIfTyped(name.Part, err)
-	}
-	return err
-}
-
-// withCommand adds a hint to the error for a regular expression that matches nothing:
-// the command that may have been meant.
-func withCommand(commands []*command, cfg *config.Config, err error) error {
-	var none *graph.NoMatchError
-	if !errors.As(err, &none) || cfg.Command != "" || len(cfg.Args) == 0 || none.Pattern != cfg.Args[0] {
-		return err
-	}
-	if hint := didYouMean(commands, none.Pattern, ""); hint != "" {
-		return usererr.WithHint(err, hint)
 	}
 	return err
 }

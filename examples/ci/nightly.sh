@@ -5,13 +5,11 @@
 # All that is not given here comes from kolla-build.conf, see
 # `kolla-build --generate-config`. The environment may set
 #   KOLLA_BUILD  the program (default: kolla-build on PATH)
-#   KOLLA_BUILD_DATA_DIR   where images and the builder's state lie, as --data-dir;
-#                as an option it would not reach the clearing up
 #   REPORTS      where reports go (default: ./reports); REPORTS/latest is the newest
 #
-# It ends as kolla-build does: 0 all good, 1 something failed, 2 a mistake in the
-# command line, 75 the last night still runs, 130 interrupted. Reports are there in
-# each of these cases but 2 and 75.
+# The exit status is that of kolla-build: 0 success, 1 something failed, 2 a mistake in
+# the command line, 75 the last night is still running, 130 interrupted. There are
+# reports in each of these cases except 2 and 75.
 set -eu
 
 kolla=${KOLLA_BUILD:-kolla-build}
@@ -20,8 +18,22 @@ reports=${REPORTS:-$PWD/reports}
 status=0
 "$kolla" nightly --report-dir "$reports" "$@" || status=$?
 
-# A good night is the time to clear up. What is not freed tonight is tomorrow.
+# Free disk space after a successful night, in the same data directory: the options that
+# decide it are passed on. The loop rotates the arguments and keeps those.
 if [ "$status" = 0 ]; then
-  "$kolla" gc --older-than 30 || echo "nightly.sh: clearing up failed; going on" >&2
+  count=$#
+  keep=no
+  while [ "$count" -gt 0 ]; do
+    arg=$1
+    shift
+    count=$((count - 1))
+    case $arg in
+      --config-file=* | --config-dir=* | --data-dir=*) set -- "$@" "$arg" ;;
+      --config-file | --config-dir | --data-dir) set -- "$@" "$arg"; keep=yes; continue ;;
+      *) if [ "$keep" = yes ]; then set -- "$@" "$arg"; fi ;;
+    esac
+    keep=no
+  done
+  "$kolla" gc --older-than 30 "$@" || echo "nightly.sh: freeing disk space failed" >&2
 fi
 exit "$status"

@@ -40,13 +40,34 @@ func (o *Output) Err() error {
 	return o.err
 }
 
+// SameFile reports whether two streams are one file: a terminal, a pipe or a log that
+// has both standard output and standard error.
+func SameFile(a, b io.Writer) bool {
+	fa, fb := file(a), file(b)
+	if fa == nil || fb == nil {
+		return false
+	}
+	ia, err := fa.Stat()
+	if err != nil {
+		return false
+	}
+	ib, err := fb.Stat()
+	return err == nil && os.SameFile(ia, ib)
+}
+
 // Terminal returns the file of a stream that is a terminal, nil if it is not one.
 func Terminal(w io.Writer) *os.File {
-	if o, ok := w.(*Output); ok {
-		w = o.w
-	}
-	if f, ok := w.(*os.File); ok && f != nil && term.IsTerminal(int(f.Fd())) {
+	if f := file(w); f != nil && term.IsTerminal(int(f.Fd())) {
 		return f
 	}
 	return nil
+}
+
+// file returns the file that a stream writes to, nil for any other stream.
+func file(w io.Writer) *os.File {
+	if o, ok := w.(*Output); ok {
+		w = o.w
+	}
+	f, _ := w.(*os.File)
+	return f
 }

@@ -1,8 +1,14 @@
-// Package disk reports the size and the free space of file systems. It must not
-// know what is stored on them.
+// Package disk reports the size and the free space of file systems, and what
+// directories use. It must not know what is stored in them.
 package disk
 
-import "golang.org/x/sys/unix"
+import (
+	"io/fs"
+	"path/filepath"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
 
 // Space returns the size of the file system that holds a directory and what is
 // free of it for this user, in bytes; zeros if neither can be determined.
@@ -12,6 +18,37 @@ func Space(dir string) (total, free int64) {
 		return 0, 0
 	}
 	return int64(st.Blocks) * st.Bsize, int64(st.Bavail) * st.Bsize
+}
+
+// Usage returns the bytes that the files in a directory occupy. Files with several hard
+// links count once; what cannot be read does not count.
+func Usage(dir string) int64 {
+	type file struct{ device, inode uint64 }
+	linked := map[file]bool{}
+	var bytes int64
+	_ = filepath.WalkDir(dir, func(_ string, e fs.DirEntry, err error) error {
+		if err != nil {
+			return nil
+		}
+		info, err := e.Info()
+		if err != nil {
+			return nil
+		}
+		st, ok := info.Sys().(*syscall.Stat_t)
+		if !ok {
+			return nil
+		}
+		if !e.IsDir() && st.Nlink > 1 {
+			id := file{st.Dev, st.Ino}
+			if linked[id] {
+				return nil
+			}
+			linked[id] = true
+		}
+		bytes += st.Blocks * 512
+		return nil
+	})
+	return bytes
 }
 
 // DefaultMinFree returns how much of a file system of the given size should stay

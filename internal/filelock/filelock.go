@@ -66,7 +66,7 @@ func Acquire(path string) (*Lock, error) {
 
 // AcquireContext opens and locks a file, and waits until another holder releases
 // it or ctx ends. waiting, if not nil, is called once before the first wait.
-func AcquireContext(ctx context.Context, path string, waiting func()) (*Lock, error) {
+func AcquireContext(ctx context.Context, path string, waiting func(*HeldError)) (*Lock, error) {
 	return opened(path, func(l *Lock) error { return l.LockContext(ctx, waiting) })
 }
 
@@ -101,14 +101,14 @@ func (l *Lock) TryLock() error { return l.flock(unix.LOCK_EX | unix.LOCK_NB) }
 
 // LockContext makes the lock exclusive, and waits until another holder releases
 // it or ctx ends. waiting, if not nil, is called once before the first wait.
-func (l *Lock) LockContext(ctx context.Context, waiting func()) error {
+func (l *Lock) LockContext(ctx context.Context, waiting func(*HeldError)) error {
 	for {
 		var held *HeldError
 		if err := l.TryLock(); !errors.As(err, &held) {
 			return err
 		}
 		if waiting != nil {
-			waiting()
+			waiting(held)
 			waiting = nil
 		}
 		select {
@@ -131,6 +131,19 @@ func (l *Lock) flock(how int) error {
 			return fmt.Errorf("locking %s: %w", l.f.Name(), err)
 		}
 	}
+}
+
+// By returns who holds the lock in parentheses, after a space, "" if that is unknown.
+func (e *HeldError) By() string {
+	if e.Holder == "" {
+		return ""
+	}
+	return " (" + e.Holder + ")"
+}
+
+// SetProcess writes this process as the holder, as SetHolder does.
+func (l *Lock) SetProcess() error {
+	return l.SetHolder("process %d, since %s", os.Getpid(), time.Now().Format(time.DateTime))
 }
 
 // SetHolder writes who holds the lock into its file, for the error message of

@@ -3,6 +3,7 @@ package filelock
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -71,11 +72,20 @@ func TestAcquireContext(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cause := errors.New("interrupted")
-	if _, err := AcquireContext(ctx, path, func() { cancel(cause) }); !errors.Is(err, cause) {
+	if _, err := AcquireContext(ctx, path, func(*HeldError) { cancel(cause) }); !errors.Is(err, cause) {
 		t.Errorf("got %v, want the context's cause", err)
 	}
+	if err := holder.SetProcess(); err != nil {
+		t.Fatal(err)
+	}
 	notices := 0
-	l, err := AcquireContext(t.Context(), path, func() { notices++; holder.Close() })
+	l, err := AcquireContext(t.Context(), path, func(held *HeldError) {
+		notices++
+		if want := fmt.Sprintf("process %d", os.Getpid()); !strings.Contains(held.By(), want) {
+			t.Errorf("the holder is %q, want %q", held.By(), want)
+		}
+		holder.Close()
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,7 +19,7 @@ var keyrings = map[string]struct {
 	"debian": {[]string{"/usr/share/keyrings/debian-archive-keyring.pgp", "/usr/share/keyrings/debian-archive-keyring.gpg"},
 		"apt-get install debian-archive-keyring"},
 	"ubuntu": {[]string{"/usr/share/keyrings/ubuntu-archive-keyring.gpg"},
-		"install the package ubuntu-keyring on Ubuntu, ubuntu-archive-keyring on Debian releases that have it, or copy the file from an Ubuntu host"},
+		"apt-get install ubuntu-archive-keyring (Debian) or ubuntu-keyring (Ubuntu), or copy the file from an Ubuntu host"},
 }
 
 // findKeyring returns the file with the keys of the archive on this host.

@@ -113,7 +113,7 @@ var outputOptions = []*Option{
 	{Name: "summary", Kind: Bool, Default: "true", Group: GroupOutput, From: Upstream,
 		Help: "Print a summary at the end."},
 	{Name: "format", Short: "f", Kind: String, Default: "json", Choices: []string{"json", "none"}, Arg: "FORMAT", Group: GroupOutput, From: Upstream,
-		Help: "Format of the summary for programs: json or none."},
+		Help: "Format of the summary for programs: json or none. Without this option, JSON is not printed to a terminal, nor where standard output and standard error are the same file, such as the log of a job."},
 	{Name: "summary-json-file", Kind: String, Arg: "FILE", DefaultText: "standard output", Group: GroupOutput, From: Upstream,
 		Help: "Write the JSON summary to this file."},
 	{Name: "report-html", Kind: String, Arg: "FILE", Group: GroupOutput, From: Ours, NonEmpty: true,

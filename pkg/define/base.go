@@ -177,6 +177,9 @@ func (b *bases) bootstrapInstead(ctx context.Context, ref string, pullErr error)
 	var unreachable *registry.UnreachableError
 	if ctx.Err() != nil || !ok || b.cfg.Bootstrap == "never" || !errors.As(pullErr, &unreachable) {
 		hint := "name another with --base-image and --base-tag, or an OCI layout with --base-image oci:DIR"
+		if !b.cfg.IsSet("base") {
+			hint = fmt.Sprintf("without --base, images are built on %s, as with Kolla's tool; -b debian or -b ubuntu chooses another distribution", b.cfg.Base)
+		}
 		if ok {
 			hint = fmt.Sprintf("kolla-build bootstrap %s:%s --mirror URL makes one from a package mirror; or --base-image oci:DIR", distro, suite)
 		}

@@ -92,6 +92,7 @@ func anyMatch(match func(string) bool, g *Graph) bool {
 type NoMatchError struct {
 	Pattern string
 	Near    []string // names of images that may be meant
+	Parts   []string // the pattern split at commas, if each part matches an image
 	Total   int      // number of images
 }
 
@@ -102,7 +103,20 @@ func newNoMatch(pattern string, g *Graph) error {
 		names[i] = n.Name
 	}
 	e.Near = suggest.Near(strings.Trim(pattern, "^$.*-"), names, 3)
+	if parts := strings.Split(pattern, ","); len(parts) > 1 && eachMatches(parts, g) {
+		e.Parts = parts
+	}
 	return e
+}
+
+func eachMatches(patterns []string, g *Graph) bool {
+	for _, p := range patterns {
+		re, err := regexp.Compile(fromPython(p))
+		if p == "" || err != nil || !anyMatch(re.MatchString, g) {
+			return false
+		}
+	}
+	return true
 }
 
 func (e *NoMatchError) Error() string {
@@ -111,6 +125,9 @@ func (e *NoMatchError) Error() string {
 
 // Hint suggests similar names.
 func (e *NoMatchError) Hint() string {
+	if len(e.Parts) > 0 {
+		return "separate regular expressions with spaces: " + strings.Join(e.Parts, " ")
+	}
 	if len(e.Near) > 0 {
 		return "did you mean " + strings.Join(e.Near, ", ") + "?"
 	}

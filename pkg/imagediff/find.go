@@ -10,17 +10,18 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/layout"
+	"github.com/kolla-build/kolla-build/internal/suggest"
 	"github.com/kolla-build/kolla-build/internal/usererr"
 	"github.com/kolla-build/kolla-build/pkg/imageref"
-	"github.com/kolla-build/kolla-build/pkg/imageset"
 	"github.com/kolla-build/kolla-build/pkg/registry"
 	"github.com/kolla-build/kolla-build/pkg/store"
 	digest "github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// maxNames is how many names an error message lists.
-const maxNames = 8
+// maxNames is how many names an error message lists, and maxSimilar how many a
+// suggestion.
+const maxNames, maxSimilar = 8, 3
 
 // Finder finds the images that a user names.
 type Finder struct {
@@ -29,10 +30,10 @@ type Finder struct {
 	Platform string // of images that a registry has for several, such as "linux/amd64"
 }
 
-// Find finds an image by its name, its digest, or a regular expression with or
-// without a tag that finds one image in the store; by a reference in a registry;
-// or by oci:DIR:NAME in an OCI layout. The image is read while it is compared, so
-// ctx must last as long.
+// Find finds an image in the store by its digest, its name, or the last component of
+// its repository with or without a tag, if that names one image; by a reference in a
+// registry; or by oci:DIR:NAME in an OCI layout. The image is read while it is
+// compared, so ctx must last as long.
 func (f *Finder) Find(ctx context.Context, ref string) (Image, error) {
 	if rest, ok := strings.CutPrefix(ref, "oci:"); ok {
 		return inLayout(splitLayout(rest))
@@ -50,7 +51,8 @@ func (f *Finder) Find(ctx context.Context, ref string) (Image, error) {
 		return Image{name, e.Digest, img}, err
 	}
 	if !strings.Contains(ref, "/") {
-		return Image{}, usererr.Usage(usererr.Errorf("kolla-build images lists what is stored; HOST/REPOSITORY:TAG names an image in a registry",
+		const hint = "kolla-build images lists what is stored; HOST/REPOSITORY:TAG names an image in a registry"
+		return Image{}, usererr.Usage(usererr.Errorf(similar(f.Store, ref, hint),
 			"no image %q in %s", ref, f.Store.Dir()))
 	}
 	return f.inRegistry(ctx, ref)
@@ -86,7 +88,8 @@ func withRegistry(s *store.Store, ref string) string {
 	return ""
 }
 
-// findStored finds the only image of the store that ref can mean.
+// findStored finds the only image of the store that ref names: by its digest, its
+// name, or the last component of its repository, with or without a tag.
 func findStored(s *store.Store, ref string) (store.Entry, bool, error) {
 	if d, err := digest.Parse(ref); err == nil {
 		return s.ByDigest(d)
@@ -94,60 +97,65 @@ func findStored(s *store.Store, ref string) (store.Entry, bool, error) {
 	if e, ok, err := s.Lookup(ref); ok || err != nil {
 		return e, ok, err
 	}
-	pattern, tag, _ := imageref.Split(ref)
-	if strings.Contains(pattern, "/") {
+	short, tag, _ := imageref.Split(ref)
+	if strings.Contains(short, "/") {
 		return store.Entry{}, false, nil
 	}
 	entries, err := s.Entries()
 	if err != nil {
 		return store.Entry{}, false, err
 	}
-	var candidates, exact []store.Entry
+	var found []store.Entry
 	for _, e := range entries {
 		repository, entryTag, _ := imageref.Split(e.Name)
-		if e.Name == "" || tag != "" && entryTag != tag {
-			continue
-		}
-		candidates = append(candidates, e)
-		if shortName(repository) == pattern {
-			exact = append(exact, e)
+		if e.Name != "" && shortName(repository) == short && (tag == "" || entryTag == tag) {
+			found = append(found, e)
 		}
 	}
-	found := exact
 	if len(found) == 0 {
-		if found, err = matching(candidates, pattern); err != nil {
-			return store.Entry{}, false, err
-		}
-	}
-	switch len(found) {
-	case 0:
 		return store.Entry{}, false, nil
-	case 1:
-		return found[0], true, nil
+	}
+	if !slices.ContainsFunc(found, func(e store.Entry) bool { return e.Digest != found[0].Digest }) {
+		return found[0], true, nil // one image, whatever the number of its names
 	}
 	var names []string
 	for _, e := range found[:min(len(found), maxNames)] {
 		names = append(names, e.Name)
 	}
-	return store.Entry{}, false, usererr.Usage(usererr.Errorf("add the tag, or write the full name", "%q matches %d images: %s", ref, len(found), strings.Join(names, ", ")))
+	return store.Entry{}, false, usererr.Usage(usererr.Errorf("add the tag, or write the full name", "%q names %d images: %s", ref, len(found), strings.Join(names, ", ")))
 }
 
-// matching returns the entries whose short names a regular expression matches.
-func matching(entries []store.Entry, pattern string) ([]store.Entry, error) {
-	patterns, err := imageset.CompilePatterns([]string{pattern})
+// similar returns a hint with the stored names most similar to ref, another hint if
+// there is none. A name typed without its tag is compared without tags.
+func similar(s *store.Store, ref, other string) string {
+	entries, err := s.Entries()
 	if err != nil {
-		return nil, err
+		return other // the error that this would explain is reported
 	}
-	var failed error
-	found := slices.DeleteFunc(entries, func(e store.Entry) bool {
-		repository, _, _ := imageref.Split(e.Name)
-		ok, err := patterns.Match(shortName(repository))
-		if err != nil && failed == nil {
-			failed = err
+	short, tag, _ := imageref.Split(ref)
+	var candidates []string
+	for _, e := range entries {
+		if e.Name == "" {
+			continue
 		}
-		return !ok
-	})
-	return found, failed
+		repository, entryTag, _ := imageref.Split(e.Name)
+		name := shortName(repository)
+		if tag != "" && entryTag != "" {
+			name += ":" + entryTag
+		}
+		candidates = append(candidates, name)
+	}
+	slices.Sort(candidates)
+	near := suggest.Near(ref, slices.Compact(candidates), maxSimilar)
+	for _, c := range candidates { // the image with other tags
+		if len(near) < maxSimilar && strings.HasPrefix(c, short+":") && !slices.Contains(near, c) {
+			near = append(near, c)
+		}
+	}
+	if len(near) == 0 {
+		return other
+	}
+	return "did you mean " + strings.Join(near, ", ") + "?"
 }
 
 // shortName returns the last component of a repository.

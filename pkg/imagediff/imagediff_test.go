@@ -93,17 +93,28 @@ func newFixture(t *testing.T, images map[string]v1.Image) *fixture {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer s.Close()
+	s.Close()
 	for name, img := range images {
-		d, err := s.WriteImage(t.Context(), img)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := s.Put(store.Entry{Name: name, Digest: d, Kind: store.KindBuilt}); err != nil {
-			t.Fatal(err)
-		}
+		f.name(name, img)
 	}
 	return f
+}
+
+// name stores an image under a name.
+func (f *fixture) name(name string, img v1.Image) {
+	f.t.Helper()
+	s, err := workspace.OpenStore(f.config())
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	defer s.Close()
+	d, err := s.WriteImage(f.t.Context(), img)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	if err := s.Put(store.Entry{Name: name, Digest: d, Kind: store.KindBuilt}); err != nil {
+		f.t.Fatal(err)
+	}
 }
 
 func (f *fixture) config(args ...string) *config.Config {
@@ -195,10 +206,9 @@ func TestFind(t *testing.T) {
 	one, two := build(t, "A=1", base), build(t, "A=2", base)
 	f := newFixture(t, map[string]v1.Image{"registry.invalid/kolla/app:one": one, "registry.invalid/kolla/app:two": two, "registry.invalid/kolla/app-base:one": two})
 	for name, ref := range map[string]string{
-		"full name":          "registry.invalid/kolla/app:one",
-		"short name":         "app:one",
-		"regular expression": "^a..$:one",
-		"digest":             digestOf(t, one).String(),
+		"full name":  "registry.invalid/kolla/app:one",
+		"short name": "app:one",
+		"digest":     digestOf(t, one).String(),
 	} {
 		if d, err := f.diff(ref, ref); err != nil || d.A.Digest != digestOf(t, one) || d.A.Name != "registry.invalid/kolla/app:one" && name != "digest" {
 			t.Errorf("%s %q found %+v, %v", name, ref, d.A, err)
@@ -206,7 +216,9 @@ func TestFind(t *testing.T) {
 	}
 	for ref, part := range map[string]string{
 		"app":          "2 images",
-		"a:one":        "2 images", // a pattern
+		"a:one":        "no image", // part of two names
+		"a":            "no image",
+		"^app$:one":    "no image",
 		"nosuch:one":   "no image",
 		"kolla/app:on": "", // a registry is asked, and the name is no stored one
 	} {
@@ -215,7 +227,15 @@ func TestFind(t *testing.T) {
 			t.Errorf("%q: %v", ref, err)
 		}
 	}
-	// A name without its registry is taken for one of Docker Hub's, which does
+	if _, err := f.diff("ap:one", "app:two"); err == nil || !strings.Contains(usererr.Hint(err), "app:one") {
+		t.Errorf("a misspelled name: %v, %q", err, usererr.Hint(err))
+	}
+	// Two names of one image.
+	f.name("registry.invalid/kolla/app-base:nightly", two)
+	if d, err := f.diff("app-base", "app:two"); err != nil || !d.Same {
+		t.Errorf("two names of one image: %+v, %v", d, err)
+	}
+	// A name without its registry is treated as one of Docker Hub's, which does
 	// not exist: the hint has the stored one.
 	_, err := f.diff("registry.invalid/none/app:one", "app:two")
 	if err == nil || strings.Contains(usererr.Hint(err), "did you mean") {

@@ -253,12 +253,19 @@ func (s *Set) choose(exists func(string) bool, warn func(string, ...any)) error 
 	if len(s.Selection.With(graph.Matched)) > 0 || len(s.Selection.With(graph.Skipped)) > 0 {
 		return nil
 	}
-	var names []string
+	var reasons []string
 	for _, im := range s.Selection.With(graph.Unbuildable) {
 		if s.Requested(im.Name) {
-			names = append(names, im.Name)
+			reasons = append(reasons, im.Name+": "+s.Selection.Reason(im.Name))
 		}
 	}
-	return usererr.Errorf("another --base or --type may do; --enable-unbuildable tries all the same",
-		"no selected image can be built for %s, %s, %s: %s", cfg.Base, cfg.BaseArch, cfg.InstallType, strings.Join(names, ", "))
+	const shown = 5
+	if n := len(reasons) - shown; n > 1 {
+		reasons = append(reasons[:shown], fmt.Sprintf("and %d more", n))
+	}
+	hint := "another --base or --type may do; --enable-unbuildable tries all the same"
+	if cfg.InstallType == "binary" {
+		hint = "--type source may do; --enable-unbuildable tries all the same"
+	}
+	return usererr.Errorf(hint, "no selected image can be built for %s, %s, %s:\n  %s", cfg.Base, cfg.BaseArch, cfg.InstallType, strings.Join(reasons, "\n  "))
 }

@@ -3,7 +3,6 @@ package pipeline
 import (
 	"context"
 	"errors"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -22,6 +21,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/runstate"
 	"github.com/kolla-build/kolla-build/pkg/store"
 	"github.com/kolla-build/kolla-build/pkg/store/repair"
+	"github.com/kolla-build/kolla-build/pkg/workspace"
 )
 
 // built is what became of a plan's images.
@@ -143,7 +143,7 @@ func (s *session) newBuilder(ctx context.Context, p *planned, rep *reporter, not
 	opts := imagebuilder.Options{
 		Store: s.store, Defined: p.defined, Inputs: p.inputs, Warmer: p.inputs.NewWarmer(ctx), Keys: p.keys, Busy: rep.stopwatch.work,
 		BuildArgs: imagebuilder.ProxyArgs(s.console.Getenv), NoCache: !s.cfg.Cache, Squash: s.cfg.Squash, Compression: s.compression, ClampTimes: s.cfg.ClampTimes,
-		Buildkit: buildkit.Options{Addr: s.cfg.BuildkitAddr, DaemonPath: s.cfg.Buildkitd, StateDir: filepath.Join(s.cfg.DataDir, "buildkit"), Store: s.store.Content(),
+		Buildkit: buildkit.Options{Addr: s.cfg.BuildkitAddr, DaemonPath: s.cfg.Buildkitd, StateDir: workspace.BuilderDir(s.cfg), Store: s.store.Content(),
 			Cache: buildkit.CacheLimits{MaxUsed: s.cfg.CacheSize, MinFree: s.cfg.MinFree}, StepTimeout: seconds(s.cfg.StepTimeout), Env: rep.daemonEnv, Notice: notice},
 	}
 	if s.cfg.PackageCache {

@@ -37,6 +37,10 @@ var ErrBusy = errors.New("another nightly run is under way")
 // which nothing changed publishes nothing.
 func Nightly(ctx context.Context, cfg *config.Config, c *console.Console) error {
 	cfg, n := nightly(cfg, time.Now())
+	if cfg.Push && cfg.Registry == "" {
+		return usererr.Usage(usererr.Errorf("--registry HOST[:PORT] names it (docker.io is Docker Hub); --nopush builds without publishing",
+			"nightly: no registry to publish to"))
+	}
 	if cfg.DryRun {
 		return Plan(ctx, cfg, c, cfg.Format == "json" && cfg.Origin("format").Kind == config.OriginFlag)
 	}
@@ -85,17 +89,13 @@ func lockNight(dataDir string) (unlock func(), err error) {
 	lock, err := filelock.Try(filepath.Join(dataDir, "nightly.lock"))
 	var held *filelock.HeldError
 	if errors.As(err, &held) {
-		by := ""
-		if held.Holder != "" {
-			by = ": " + held.Holder
-		}
-		return nil, usererr.Errorf("wait for its end, or give this one its own --data-dir", "%w%s", ErrBusy, by)
+		return nil, usererr.Errorf("wait for its end, or give this one its own --data-dir", "%w%s", ErrBusy, held.By())
 	}
 	if err != nil {
 		return nil, err
 	}
 	// For the message of a second run; that it cannot be written is no reason to stop.
-	_ = lock.SetHolder("process %d, since %s", os.Getpid(), time.Now().Format(time.RFC3339))
+	_ = lock.SetProcess()
 	return func() { lock.Close() }, nil
 }
 

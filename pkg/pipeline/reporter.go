@@ -211,8 +211,9 @@ func (r *reporter) writeJSON(s report.Summary) error {
 		}
 		return nil
 	}
-	if console.Terminal(r.console.Stdout) != nil && !r.cfg.IsSet("format") {
-		return nil // the text is enough for a person
+	// The text is enough for a person, on a terminal or in a log of both streams.
+	if !r.cfg.IsSet("format") && (console.Terminal(r.console.Stdout) != nil || console.SameFile(r.console.Stdout, r.console.Stderr)) {
+		return nil
 	}
 	return s.WriteJSON(r.console.Stdout)
 }

@@ -1,16 +1,22 @@
 package pipeline
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
+	"strings"
 
 	"github.com/containerd/platforms"
 
 	"github.com/kolla-build/kolla-build/internal/atomicfile"
 	"github.com/kolla-build/kolla-build/internal/console"
+	"github.com/kolla-build/kolla-build/internal/suggest"
 	"github.com/kolla-build/kolla-build/internal/units"
 	"github.com/kolla-build/kolla-build/internal/usererr"
 	"github.com/kolla-build/kolla-build/pkg/config"
@@ -84,19 +90,73 @@ func saveDependency(path string, s *imageset.Set, c *console.Console) error {
 	return nil
 }
 
-// RenderFile prints one rendered template, with nothing added.
-func RenderFile(ctx context.Context, c *console.Console, opts render.FileOptions) error {
-	var err error
+// Render prints one rendered template, with nothing added: a file, or the Dockerfile of
+// an image of the tree as a build makes it.
+func Render(ctx context.Context, cfg *config.Config, c *console.Console, opts render.FileOptions) error {
+	tree, err := imageset.OpenTree(cfg)
+	if err != nil {
+		return err
+	}
+	defer tree.Close()
+	if name := treeImage(tree, opts.Template); name != "" {
+		if opts.Parent != "" || opts.VarsFile != "" || len(opts.Search)+len(opts.Set)+len(opts.SetJSON) > 0 {
+			return usererr.Usage(usererr.Errorf("an override changes it: --template-override FILE",
+				"%s is an image of the tree: --search, --parent, --vars, --set and --set-json are for template files", name))
+		}
+		return renderImage(ctx, cfg, c, tree, name)
+	}
+	if len(cfg.TemplateOverride) > 0 && cfg.Origin("template-override").Kind == config.OriginFlag {
+		return usererr.Usage(usererr.Errorf("kolla-build render IMAGE --template-override FILE shows what an override makes of an image",
+			"--template-override is for images of the tree, and %s is none", opts.Template))
+	}
 	if opts.Repos, opts.ReposName, err = imageset.Repos(); err != nil {
 		return err
 	}
 	opts.Version, opts.Env = c.Version, imageset.Environment(c)
 	text, err := render.RenderFile(ctx, opts)
 	if err != nil {
+		if errors.Is(err, fs.ErrNotExist) && usererr.Hint(err) == "" {
+			hint := suggest.DidYouMean(opts.Template, imageset.Names(cfg))
+			err = usererr.WithHint(err, cmp.Or(hint, "kolla-build render IMAGE renders an image of the tree; kolla-build --list-images lists them"))
+		}
 		return err
 	}
 	_, err = io.WriteString(c.Stdout, text)
 	return err
+}
+
+// treeImage returns the image that an argument of render names, as IMAGE or
+// IMAGE/Dockerfile.j2, "" if there is a file of that name or no such image.
+func treeImage(tree *render.Tree, template string) string {
+	if st, err := os.Stat(template); err == nil && !st.IsDir() {
+		return ""
+	}
+	dir := strings.TrimSuffix(strings.TrimSuffix(filepath.ToSlash(template), "/"), "/Dockerfile.j2")
+	for _, im := range tree.Images() {
+		if im == dir || path.Base(im) == dir {
+			return path.Base(im)
+		}
+	}
+	return ""
+}
+
+// renderImage prints the Dockerfile of an image of the tree.
+func renderImage(ctx context.Context, cfg *config.Config, c *console.Console, tree *render.Tree, name string) error {
+	normalized := *cfg
+	if err := normalizeNames(&normalized, c); err != nil {
+		return err
+	}
+	files, err := render.Render(ctx, render.Options{Tree: tree, Config: &normalized, Env: imageset.Environment(c), Version: c.Version})
+	if err != nil {
+		return err
+	}
+	for _, f := range files {
+		if f.Name == name {
+			_, err = c.Stdout.Write(f.Content)
+			return err
+		}
+	}
+	return fmt.Errorf("rendering %s: the tree has no Dockerfile of it", name)
 }
 
 // Lint checks the configuration's template tree and overrides, and prints the

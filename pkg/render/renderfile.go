@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -66,7 +67,11 @@ func RenderFile(ctx context.Context, o FileOptions) (string, error) {
 		}
 	}
 	if len(o.Search) == 0 {
-		o.Search = []string{filepath.Dir(o.Template)}
+		dir := filepath.Dir(o.Template)
+		if _, err := os.Stat(dir); err != nil {
+			return "", &noTemplateError{o.Template, []string{"."}}
+		}
+		o.Search = []string{dir}
 		o.Template = filepath.Base(o.Template)
 	}
 	loader := searchLoader{}
@@ -131,12 +136,25 @@ func fileTemplate(ctx context.Context, env *jinja.Environment, loader searchLoad
 	}
 	source, err := readTextFile(ctx, name)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("template %s is neither a file nor in %s", name, strings.Join(loader.names(), ", "))
+		return nil, &noTemplateError{name, loader.names()}
 	} else if err != nil {
 		return nil, err
 	}
 	return env.Parse(name, source)
 }
+
+// noTemplateError reports a template that neither the search directories nor its path
+// have. It is fs.ErrNotExist.
+type noTemplateError struct {
+	name string
+	dirs []string
+}
+
+func (e *noTemplateError) Error() string {
+	return fmt.Sprintf("template %s is neither a file nor in %s", e.name, strings.Join(e.dirs, ", "))
+}
+
+func (e *noTemplateError) Unwrap() error { return fs.ErrNotExist }
 
 // searchLoader loads templates from several directories, in order.
 type searchLoader []Layer

@@ -66,7 +66,7 @@ debian: {mine: {url: u, suite: s, component: c, gpg_key: k}}
 		{"env", FileOptions{Template: at("bad.j2"), Set: []string{"nope=x"}, Env: map[string]string{"A": "b"}}, "line\n"},
 		{"an error", FileOptions{Template: at("bad.j2")}, "error: bad.j2:2:"},
 		{"no template", FileOptions{Template: "zz.j2", Search: []string{at("one"), at("two")}}, "error: template zz.j2 is neither a file nor in D/one, D/two"},
-		{"no directory", FileOptions{Template: at("no/zz.j2")}, "error: template directory D/no does not exist"},
+		{"no directory", FileOptions{Template: at("no/zz.j2")}, "error: template D/no/zz.j2 is neither a file"},
 		{"a link out", FileOptions{Template: "out.j2", Search: []string{at("one")}}, "error: "},
 		{"a set without a value", FileOptions{Template: at("two/b.j2"), Set: []string{"x"}}, `error: "x" is not NAME=VALUE`},
 		{"no mapping", FileOptions{Template: at("two/b.j2"), VarsFile: at("one/a.j2")}, "error: D/one/a.j2:1: not valid YAML"},

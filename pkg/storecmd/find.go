@@ -3,10 +3,13 @@ package storecmd
 import (
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/kolla-build/kolla-build/internal/console"
+	"github.com/kolla-build/kolla-build/internal/suggest"
 	"github.com/kolla-build/kolla-build/internal/usererr"
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/imageref"
@@ -17,7 +20,7 @@ import (
 
 // query selects named images of the store. Empty fields do not restrict it.
 type query struct {
-	patterns                 []string // regular expressions for the last component of the repository
+	patterns                 []string // regular expressions, as matcher describes
 	registry, namespace, tag string
 	builtOnly                bool // no base images
 }
@@ -66,7 +69,7 @@ func find(s *store.Store, q query) ([]store.Entry, error) {
 	if err != nil {
 		return nil, err
 	}
-	patterns, err := imageset.CompilePatterns(q.patterns)
+	match, err := matcher(q.patterns)
 	if err != nil {
 		return nil, err
 	}
@@ -76,7 +79,7 @@ func find(s *store.Store, q query) ([]store.Entry, error) {
 		if e.Name == "" || q.builtOnly && e.Kind == store.KindBase {
 			continue
 		}
-		ok, err := patterns.Match(ShortName(e.Name))
+		ok, err := match(e.Name)
 		if err != nil {
 			return nil, err
 		}
@@ -89,9 +92,86 @@ func find(s *store.Store, q query) ([]store.Entry, error) {
 		}
 	}
 	if matched == 0 && len(q.patterns) > 0 {
-		return nil, usererr.Errorf("kolla-build images lists what is stored", "no image in %s matches %q", s.Dir(), q.patterns)
+		hint := "kolla-build images lists what is stored"
+		if near := suggest.Near(strings.Trim(q.patterns[0], "^$.*-"), shortNames(all), 3); len(near) > 0 {
+			hint = "did you mean " + strings.Join(near, ", ") + "?"
+		}
+		return nil, usererr.Errorf(hint, "no image in %s matches %s", s.Dir(), quoted(q.patterns))
 	}
 	return found, nil
+}
+
+// groupColon is a colon that is part of a regular expression's own syntax.
+var groupColon = regexp.MustCompile(`\(\?[a-zA-Z-]*:|\[\^?:|:\]`)
+
+// matcher returns a function that reports whether one of the patterns matches the name
+// of an image. A pattern is matched against the last component of the repository. One
+// with a colon is matched against that component with its tag, and one with a slash or
+// a colon against the whole name: app, app:v3, kolla/app:v3.
+func matcher(exprs []string) (func(name string) (bool, error), error) {
+	var short, tagged, whole []string
+	for _, expr := range exprs {
+		switch plain := groupColon.ReplaceAllString(expr, ""); {
+		case strings.Contains(plain, ":"):
+			tagged, whole = append(tagged, expr), append(whole, expr)
+		case strings.Contains(plain, "/"):
+			whole = append(whole, expr)
+		default:
+			short = append(short, expr)
+		}
+	}
+	type subject struct {
+		patterns *imageset.Patterns
+		of       func(name string) string
+	}
+	var subjects []subject
+	for _, s := range []struct {
+		exprs []string
+		of    func(string) string
+	}{{short, ShortName}, {tagged, taggedName}, {whole, func(name string) string { return name }}} {
+		if len(s.exprs) == 0 {
+			continue
+		}
+		patterns, err := imageset.CompilePatterns(s.exprs)
+		if err != nil {
+			return nil, err
+		}
+		subjects = append(subjects, subject{patterns, s.of})
+	}
+	return func(name string) (bool, error) {
+		for _, s := range subjects {
+			if ok, err := s.patterns.Match(s.of(name)); ok || err != nil {
+				return ok, err
+			}
+		}
+		return len(exprs) == 0, nil
+	}, nil
+}
+
+func quoted(patterns []string) string {
+	var all []string
+	for _, p := range patterns {
+		all = append(all, strconv.Quote(p))
+	}
+	return strings.Join(all, ", ")
+}
+
+// taggedName returns an image's name with its tag and without registry and namespace.
+func taggedName(reference string) string {
+	_, name, _ := cutLast(reference, "/")
+	return name
+}
+
+// shortNames returns the short names of the entries that have names, sorted, each once.
+func shortNames(entries []store.Entry) []string {
+	var names []string
+	for _, e := range entries {
+		if e.Name != "" {
+			names = append(names, ShortName(e.Name))
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 // ShortName returns an image's name without registry, namespace, tag and digest:
@@ -126,10 +206,5 @@ func Names(cfg *config.Config) []string {
 	if err != nil {
 		return nil
 	}
-	var names []string
-	for _, e := range entries {
-		names = append(names, ShortName(e.Name))
-	}
-	slices.Sort(names)
-	return slices.Compact(names)
+	return shortNames(entries)
 }

@@ -6,12 +6,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"text/tabwriter"
 	"time"
 
 	"github.com/kolla-build/kolla-build/internal/console"
+	"github.com/kolla-build/kolla-build/internal/disk"
 	"github.com/kolla-build/kolla-build/internal/units"
 	"github.com/kolla-build/kolla-build/internal/usererr"
+	"github.com/kolla-build/kolla-build/pkg/build/buildkit"
 	"github.com/kolla-build/kolla-build/pkg/bundle"
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/store"
@@ -67,9 +71,54 @@ func isMissing(err error) bool {
 	return errors.As(err, &oe) && oe.Problem == store.ProblemMissing
 }
 
-// GC forgets the images that have had no name for longer than keep, and removes
-// the blobs that no image uses.
-func GC(ctx context.Context, cfg *config.Config, con *console.Console, keep time.Duration) error {
+// GCOptions say what GC removes.
+type GCOptions struct {
+	Keep         time.Duration // how long images without a name are kept
+	BuilderCache bool          // remove the builder's cache too
+}
+
+// GC removes the images that have had no name for longer than opts.Keep, the blobs that
+// no image uses and, if asked for, the builder's cache. Then it prints what the data
+// directory holds.
+func GC(ctx context.Context, cfg *config.Config, con *console.Console, opts GCOptions) error {
+	if err := gcStore(ctx, cfg, con, opts.Keep); err != nil {
+		return err
+	}
+	if opts.BuilderCache {
+		freed, err := buildkit.RemoveCache(workspace.BuilderDir(cfg))
+		if err != nil {
+			return err
+		}
+		con.Notice("builder's cache: %s freed", units.Bytes(freed))
+	}
+	return writeUsage(cfg, con)
+}
+
+// writeUsage prints what the directories of the data directory hold.
+func writeUsage(cfg *config.Config, con *console.Console) error {
+	entries, err := os.ReadDir(cfg.DataDir)
+	if err != nil {
+		return nil // there is none yet
+	}
+	contents := map[string]string{
+		"store":    "images",
+		"buildkit": "the builder's cache; gc --builder-cache removes it",
+		"registry": "the embedded registry; kolla-build registry gc frees what it does not need",
+		"sources":  "downloaded sources",
+		"packages": "package lists of images",
+		"reports":  "reports of nightly runs",
+	}
+	w := tabwriter.NewWriter(con.Stdout, 0, 8, 2, ' ', 0)
+	for _, e := range entries {
+		if e.IsDir() {
+			path := filepath.Join(cfg.DataDir, e.Name())
+			fmt.Fprintf(w, "%s\t%s\t%s\n", path, units.Bytes(disk.Usage(path)), contents[e.Name()])
+		}
+	}
+	return w.Flush()
+}
+
+func gcStore(ctx context.Context, cfg *config.Config, con *console.Console, keep time.Duration) error {
 	s, err := workspace.OpenExistingStore(cfg)
 	if isMissing(err) {
 		con.Notice("%v", err)
@@ -87,7 +136,11 @@ func GC(ctx context.Context, cfg *config.Config, con *console.Console, keep time
 	if err != nil {
 		return err
 	}
-	con.Notice("%s forgotten, %s removed, %s freed", units.Count(forgotten+removed.Damaged, "image"), units.Count(removed.Blobs, "blob"), units.Bytes(removed.Bytes))
+	if forgotten += removed.Damaged; forgotten+removed.Blobs == 0 {
+		con.Notice("store: nothing to remove")
+		return nil
+	}
+	con.Notice("store: %s and %s removed, %s freed", units.Count(forgotten, "unnamed image"), units.Count(removed.Blobs, "blob"), units.Bytes(removed.Bytes))
 	return nil
 }
 

@@ -3,6 +3,8 @@ package storecmd
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -11,6 +13,8 @@ import (
 
 	"github.com/google/go-containerregistry/pkg/v1/random"
 	"github.com/kolla-build/kolla-build/internal/console"
+	"github.com/kolla-build/kolla-build/internal/filelock"
+	"github.com/kolla-build/kolla-build/internal/testenv"
 	"github.com/kolla-build/kolla-build/internal/usererr"
 	"github.com/kolla-build/kolla-build/pkg/cli"
 	"github.com/kolla-build/kolla-build/pkg/config"
@@ -160,24 +164,99 @@ func TestSelection(t *testing.T) {
 	}
 }
 
-// TestGC forgets an image whose name another one has taken.
+// TestGC removes an image whose name another one has taken.
 func TestGC(t *testing.T) {
 	f := newFixture(t)
 	f.build(map[string]store.Kind{"kolla/nova-api:a": store.KindBuilt}) // another image gets the name
 	f.stderr.Reset()
-	if err := GC(t.Context(), f.config(), f.con, time.Hour); err != nil {
+	if err := GC(t.Context(), f.config(), f.con, GCOptions{Keep: time.Hour}); err != nil {
 		t.Fatal(err)
 	}
-	if !strings.HasPrefix(f.stderr.String(), "0 images forgotten, 0 blobs removed") {
+	if !strings.HasPrefix(f.stderr.String(), "store: nothing to remove") {
 		t.Errorf("within the time: %s", f.stderr.String())
 	}
 	f.stderr.Reset()
-	if err := GC(t.Context(), f.config(), f.con, 0); err != nil {
+	if err := GC(t.Context(), f.config(), f.con, GCOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	if !strings.HasPrefix(f.stderr.String(), "1 image forgotten, 3 blobs removed") {
+	if !strings.HasPrefix(f.stderr.String(), "store: 1 unnamed image and 3 blobs removed") {
 		t.Errorf("after the time: %s", f.stderr.String())
 	}
+}
+
+// TestGCBuilderCache removes the builder's cache if asked to, and not while a builder
+// uses it.
+func TestGCBuilderCache(t *testing.T) {
+	testenv.Root(t)
+	f := newFixture(t)
+	dir := workspace.BuilderDir(f.config())
+	if err := os.MkdirAll(filepath.Join(dir, "runc-overlayfs"), 0o711); err != nil {
+		t.Fatal(err)
+	}
+	cached := filepath.Join(dir, "runc-overlayfs", "cache.db")
+	if err := os.WriteFile(cached, make([]byte, 1<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := GC(t.Context(), f.config(), f.con, GCOptions{Keep: time.Hour}); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(f.stdout.String(), dir) || !strings.Contains(f.stdout.String(), "1.0 MiB") {
+		t.Errorf("what the builder's cache holds is not printed: %s", f.stdout.String())
+	}
+	lock, err := filelock.Try(filepath.Join(dir, "kolla-build.lock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := lock.SetProcess(); err != nil {
+		t.Fatal(err)
+	}
+	err = GC(t.Context(), f.config(), f.con, GCOptions{Keep: time.Hour, BuilderCache: true})
+	if err == nil || !strings.Contains(err.Error(), fmt.Sprintf("process %d", os.Getpid())) {
+		t.Errorf("while a builder runs: %v", err)
+	}
+	if _, err := os.Stat(cached); err != nil {
+		t.Fatalf("removed while a builder runs: %v", err)
+	}
+	lock.Close()
+	if err := GC(t.Context(), f.config(), f.con, GCOptions{Keep: time.Hour, BuilderCache: true}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(cached); !os.IsNotExist(err) {
+		t.Errorf("the cache is still there: %v", err)
+	}
+}
+
+// TestImagesPatterns selects images by short name, by short name and tag, and by the
+// whole name.
+func TestImagesPatterns(t *testing.T) {
+	for pattern, want := range map[string]int{
+		"^nova-api$":                   3,
+		":b":                           1,
+		"^nova-api:a$":                 2,
+		"(?:nova|glance)-api":          3,
+		"registry.example:4000/kolla/": 1,
+		"deep/kolla":                   1,
+	} {
+		f := newFixture(t)
+		found, err := find(openStore(t, f), query{patterns: []string{pattern}})
+		if err != nil || len(found) != want {
+			t.Errorf("%q matches %v, %v, want %d images", pattern, found, err, want)
+		}
+	}
+	f := newFixture(t)
+	if _, err := find(openStore(t, f), query{patterns: []string{"novaapi"}}); err == nil || !strings.Contains(usererr.Hint(err), "nova-api") {
+		t.Errorf("a misspelled name: %v, %q", err, usererr.Hint(err))
+	}
+}
+
+func openStore(t *testing.T, f *fixture) *store.Store {
+	t.Helper()
+	s, err := workspace.OpenStoreForReading(f.config())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s
 }
 
 func TestSave(t *testing.T) {

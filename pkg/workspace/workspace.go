@@ -19,6 +19,9 @@ import (
 // StoreDir returns the directory of the local store.
 func StoreDir(cfg *config.Config) string { return filepath.Join(cfg.DataDir, "store") }
 
+// BuilderDir returns the directory with the state of the builder that is started.
+func BuilderDir(cfg *config.Config) string { return filepath.Join(cfg.DataDir, "buildkit") }
+
 // OpenStore opens the local store, and creates it if needed. The caller must
 // close it.
 func OpenStore(cfg *config.Config) (*store.Store, error) { return store.Open(StoreDir(cfg)) }

@@ -116,9 +116,9 @@ func startDaemon(ctx context.Context, opts Options) (*daemon, error) {
 // acquire locks the state directory. The daemon inherits the lock, so that it is
 // held as long as the daemon runs, even if this process is killed.
 func (d *daemon) acquire(ctx context.Context, opts Options) error {
-	lock, err := filelock.AcquireContext(ctx, filepath.Join(opts.StateDir, lockName), func() {
+	lock, err := filelock.AcquireContext(ctx, filepath.Join(opts.StateDir, lockName), func(held *filelock.HeldError) {
 		if opts.Notice != nil {
-			opts.Notice("waiting for another kolla-build that uses " + opts.StateDir)
+			opts.Notice("waiting for another kolla-build" + held.By() + " that uses the builder in " + opts.StateDir)
 		}
 	})
 	if ctx.Err() != nil {
@@ -127,6 +127,7 @@ func (d *daemon) acquire(ctx context.Context, opts Options) error {
 	if err != nil {
 		return &DaemonError{Addr: opts.StateDir, Err: err}
 	}
+	_ = lock.SetProcess() // for the notice of the next one
 	d.lock = lock
 	return nil
 }

@@ -70,8 +70,8 @@ func (p *Publisher) openJournal(ctx context.Context) (*journal, error) {
 	if err := os.MkdirAll(j.dir, 0o755); err != nil {
 		return nil, journalError(err)
 	}
-	lock, err := filelock.AcquireContext(ctx, filepath.Join(j.dir, "lock"), func() {
-		p.notice("waiting for another publication that uses " + j.dir)
+	lock, err := filelock.AcquireContext(ctx, filepath.Join(j.dir, "lock"), func(held *filelock.HeldError) {
+		p.notice("waiting for another publication that uses " + j.dir + held.By())
 	})
 	if err != nil {
 		if ctx.Err() != nil {
@@ -79,6 +79,7 @@ func (p *Publisher) openJournal(ctx context.Context) (*journal, error) {
 		}
 		return nil, journalError(err)
 	}
+	_ = lock.SetProcess() // for the notice of the next one
 	j.lock = lock
 	return j, nil
 }

@@ -1,0 +1,47 @@
+package buildkit
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/kolla-build/kolla-build/internal/disk"
+	"github.com/kolla-build/kolla-build/internal/filelock"
+	"github.com/kolla-build/kolla-build/internal/usererr"
+)
+
+// RemoveCache removes the cache of the builder that is started with its state in a
+// directory, and returns the bytes that it used. If a builder uses the directory,
+// nothing is removed and the error names the process.
+func RemoveCache(state string) (int64, error) {
+	if _, err := os.Stat(state); err != nil {
+		if errors.Is(err, os.ErrNotExist) {
+			return 0, nil
+		}
+		return 0, fmt.Errorf("removing the builder's cache: %w", err)
+	}
+	lock, err := filelock.Try(filepath.Join(state, lockName))
+	var held *filelock.HeldError
+	if errors.As(err, &held) {
+		return 0, usererr.Errorf("run it again when that has ended", "removing the builder's cache: a builder uses %s%s", state, held.By())
+	}
+	if err != nil {
+		return 0, fmt.Errorf("removing the builder's cache: %w", err)
+	}
+	defer lock.Close()
+	if err := sweep(state); err != nil { // mounts of a killed builder lead elsewhere
+		return 0, fmt.Errorf("removing the builder's cache: %w", err)
+	}
+	used := disk.Usage(state)
+	entries, err := os.ReadDir(state)
+	for _, e := range entries {
+		if e.Name() != lockName {
+			err = errors.Join(err, os.RemoveAll(filepath.Join(state, e.Name())))
+		}
+	}
+	if err != nil {
+		return 0, fmt.Errorf("removing the builder's cache: %w", err)
+	}
+	return used, nil
+}
