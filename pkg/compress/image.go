@@ -8,8 +8,10 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/containerd/stargz-snapshotter/estargz"
 	"github.com/klauspost/compress/gzip"
@@ -56,9 +58,10 @@ type Compressor struct {
 	running  singleflight.Group
 	temp     string
 
-	mu   sync.Mutex
-	done map[digest.Digest]Layer // by diff ID
-	keep map[digest.Digest]bool  // compressed layers that stay as they are
+	mu     sync.Mutex
+	done   map[digest.Digest]Layer     // by diff ID
+	limits map[digest.Digest]time.Time // of the times in layers, by diff ID
+	keep   map[digest.Digest]bool      // compressed layers that stay as they are
 }
 
 // Options are the settings of a Compressor.
@@ -73,7 +76,8 @@ type Options struct {
 // New returns a compressor.
 func New(opts Options) *Compressor {
 	return &Compressor{settings: opts.Settings, source: opts.Source, store: opts.Store, temp: opts.TempDir,
-		slots: make(chan struct{}, max(1, opts.Workers)), done: map[digest.Digest]Layer{}, keep: map[digest.Digest]bool{}}
+		slots: make(chan struct{}, max(1, opts.Workers)), done: map[digest.Digest]Layer{},
+		limits: map[digest.Digest]time.Time{}, keep: map[digest.Digest]bool{}}
 }
 
 // Keep says which compressed layers stay as they are: those of images that are in
@@ -86,6 +90,26 @@ func (c *Compressor) Keep(layers ...digest.Digest) {
 	for _, d := range layers {
 		c.keep[d] = true
 	}
+}
+
+// ClampTimes says that nothing in the published form of layers is later than limit.
+// For each layer, named by its diff ID, the first call counts, which is that of the
+// image that added it. Layers that are kept do not change.
+func (c *Compressor) ClampTimes(limit time.Time, diffIDs ...digest.Digest) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, d := range diffIDs {
+		if _, ok := c.limits[d]; !ok {
+			c.limits[d] = limit
+		}
+	}
+}
+
+// Known says which published form a layer has. It need not be in the source then.
+func (c *Compressor) Known(diffID digest.Digest, l Layer) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.done[diffID] = l
 }
 
 // maxDocument is the size that a manifest or config may have, in bytes.
@@ -133,14 +157,14 @@ func (c *Compressor) image(ctx context.Context, manifest digest.Digest) (ocispec
 	if err := g.Wait(); err != nil {
 		return ocispec.Descriptor{}, err
 	}
-	changed := false
+	before, changed := slices.Clone(diffIDs), false
 	for i, l := range layers {
 		m.Layers[i] = l.Descriptor
 		changed = changed || l.DiffID != diffIDs[i]
 		diffIDs[i] = l.DiffID
 	}
 	if changed {
-		if raw, err = replaceDiffIDs(raw, diffIDs); err != nil {
+		if raw, err = replaceDiffIDs(raw, before, diffIDs); err != nil {
 			return ocispec.Descriptor{}, fmt.Errorf("config: %w", err)
 		}
 		m.Config.Digest, m.Config.Size = digest.FromBytes(raw), int64(len(raw))
@@ -219,11 +243,16 @@ func (c *Compressor) copied(ctx context.Context, l ocispec.Descriptor, diffID di
 func (c *Compressor) compressed(ctx context.Context, l ocispec.Descriptor, diffID digest.Digest) (Layer, error) {
 	c.mu.Lock()
 	known, ok := c.done[diffID]
+	limit, clamp := c.limits[diffID]
 	c.mu.Unlock()
 	if ok {
 		return known, nil
 	}
-	out, ok := c.store.Compressed(diffID, c.settings.Version())
+	version := c.settings.Version()
+	if clamp {
+		version += fmt.Sprintf(" times up to %d", limit.Unix())
+	}
+	out, ok := c.store.Compressed(diffID, version)
 	if !ok {
 		select {
 		case c.slots <- struct{}{}:
@@ -232,10 +261,17 @@ func (c *Compressor) compressed(ctx context.Context, l ocispec.Descriptor, diffI
 			return Layer{}, context.Cause(ctx)
 		}
 		var err error
-		if out, err = c.compress(ctx, l, diffID); err != nil {
+		copyTar := func(w io.Writer, r io.Reader) error {
+			_, err := io.Copy(w, r)
+			return err
+		}
+		if clamp {
+			copyTar = func(w io.Writer, r io.Reader) error { return clampTimes(w, r, limit) }
+		}
+		if out, err = c.compress(ctx, l, diffID, copyTar); err != nil {
 			return Layer{}, err
 		}
-		if err := c.store.RecordCompressed(diffID, c.settings.Version(), out); err != nil {
+		if err := c.store.RecordCompressed(diffID, version, out); err != nil {
 			return Layer{}, err
 		}
 	}
@@ -245,7 +281,9 @@ func (c *Compressor) compressed(ctx context.Context, l ocispec.Descriptor, diffI
 	return out, nil
 }
 
-func (c *Compressor) compress(ctx context.Context, l ocispec.Descriptor, diffID digest.Digest) (Layer, error) {
+// compress makes the compressed form of a layer. copyTar copies its tar and may
+// change it.
+func (c *Compressor) compress(ctx context.Context, l ocispec.Descriptor, diffID digest.Digest, copyTar func(io.Writer, io.Reader) error) (Layer, error) {
 	blob, err := c.source.OpenBlob(l.Digest)
 	if err != nil {
 		return Layer{}, err
@@ -255,15 +293,31 @@ func (c *Compressor) compress(ctx context.Context, l ocispec.Descriptor, diffID 
 	if err != nil {
 		return Layer{}, err
 	}
+	sum := digest.Canonical.Digester()
+	r = io.TeeReader(r, sum.Hash())
+	var out Layer
 	if c.settings.Algorithm == EStargz {
-		return c.eStargz(ctx, r)
+		out, err = c.eStargz(ctx, r, copyTar)
+	} else {
+		out, err = c.stream(ctx, r, copyTar)
 	}
+	if err != nil {
+		return Layer{}, err
+	}
+	if got := sum.Digest(); got != diffID {
+		return Layer{}, fmt.Errorf("its tar has digest %s, the config says %s", got, diffID)
+	}
+	return out, nil
+}
+
+// stream compresses a layer while it is read.
+func (c *Compressor) stream(ctx context.Context, r io.Reader, copyTar func(io.Writer, io.Reader) error) (Layer, error) {
 	pr, pw := io.Pipe()
 	sum := digest.Canonical.Digester()
 	go func() {
 		w, err := c.settings.writer(pw)
 		if err == nil {
-			_, err = io.Copy(w, io.TeeReader(r, sum.Hash()))
+			err = copyTar(io.MultiWriter(w, sum.Hash()), r)
 			if cerr := w.Close(); err == nil {
 				err = cerr
 			}
@@ -275,10 +329,7 @@ func (c *Compressor) compress(ctx context.Context, l ocispec.Descriptor, diffID 
 	if err != nil {
 		return Layer{}, err
 	}
-	if got := sum.Digest(); got != diffID {
-		return Layer{}, fmt.Errorf("its tar has digest %s, the config says %s", got, diffID)
-	}
-	return Layer{DiffID: diffID, Descriptor: ocispec.Descriptor{MediaType: c.settings.MediaType(), Digest: d, Size: size}}, nil
+	return Layer{DiffID: sum.Digest(), Descriptor: ocispec.Descriptor{MediaType: c.settings.MediaType(), Digest: d, Size: size}}, nil
 }
 
 // plain returns the tar of a layer.
@@ -297,14 +348,17 @@ func plain(r io.Reader, mediaType string) (io.Reader, error) {
 }
 
 // eStargz compresses a layer into the eStargz form, which reorders the tar.
-func (c *Compressor) eStargz(ctx context.Context, r io.Reader) (Layer, error) {
+func (c *Compressor) eStargz(ctx context.Context, r io.Reader, copyTar func(io.Writer, io.Reader) error) (Layer, error) {
 	f, err := os.CreateTemp(c.temp, "layer-*")
 	if err != nil {
 		return Layer{}, err
 	}
 	defer f.Close()
 	defer os.Remove(f.Name())
-	length, err := io.Copy(f, r)
+	if err := copyTar(f, r); err != nil {
+		return Layer{}, err
+	}
+	length, err := f.Seek(0, io.SeekEnd)
 	if err != nil {
 		return Layer{}, err
 	}
@@ -322,9 +376,20 @@ func (c *Compressor) eStargz(ctx context.Context, r io.Reader) (Layer, error) {
 			estargz.StoreUncompressedSizeAnnotation: fmt.Sprint(length)}}}, nil
 }
 
-// replaceDiffIDs returns a config with other diff IDs. Fields that this program
-// does not know stay.
-func replaceDiffIDs(config []byte, diffIDs []digest.Digest) ([]byte, error) {
+// replaceDiffIDs returns a config with other diff IDs. All else stays as it is, byte
+// for byte if the config is written as encoding/json does.
+func replaceDiffIDs(config []byte, before, after []digest.Digest) ([]byte, error) {
+	was, err := json.Marshal(before)
+	if err != nil {
+		return nil, err
+	}
+	is, err := json.Marshal(after)
+	if err != nil {
+		return nil, err
+	}
+	if bytes.Count(config, was) == 1 {
+		return bytes.Replace(config, was, is, 1), nil
+	}
 	var fields, rootfs map[string]json.RawMessage
 	if err := json.Unmarshal(config, &fields); err != nil {
 		return nil, err
@@ -332,10 +397,7 @@ func replaceDiffIDs(config []byte, diffIDs []digest.Digest) ([]byte, error) {
 	if err := json.Unmarshal(fields["rootfs"], &rootfs); err != nil {
 		return nil, err
 	}
-	var err error
-	if rootfs["diff_ids"], err = json.Marshal(diffIDs); err != nil {
-		return nil, err
-	}
+	rootfs["diff_ids"] = is
 	if fields["rootfs"], err = json.Marshal(rootfs); err != nil {
 		return nil, err
 	}

@@ -113,7 +113,7 @@ func (s *Store) removeDead(ctx context.Context, live map[digest.Digest]bool, res
 			}
 		}
 	}
-	return nil
+	return s.forgetExported()
 }
 
 // marker finds the blobs that images need. As in walker, a digest that occurs as

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"sync"
 
 	"github.com/containerd/containerd/v2/core/content"
 	"github.com/containerd/errdefs"
@@ -22,6 +23,10 @@ import (
 type Staging struct {
 	main *Store
 	own  *Store
+
+	mu      sync.Mutex
+	absent  map[digest.Digest]digest.Digest // layers of recalled images that are not here, and the image
+	useless map[digest.Digest]bool          // recalled images of which the builder asked for a layer
 }
 
 // Stage makes an empty staging area.
@@ -43,7 +48,7 @@ func (s *Store) Stage() (*Staging, error) {
 		os.RemoveAll(dir)
 		return nil, fmt.Errorf("making a staging area: %w", noSpace(s.dir, 0, err))
 	}
-	return &Staging{main: s, own: own}, nil
+	return &Staging{main: s, own: own, absent: map[digest.Digest]digest.Digest{}, useless: map[digest.Digest]bool{}}, nil
 }
 
 // Close removes the staging area.
@@ -105,15 +110,17 @@ type stagedContent struct {
 
 // Info returns what is known of a blob.
 func (c *stagedContent) Info(ctx context.Context, d digest.Digest) (content.Info, error) {
+	c.g.request(d)
 	return c.g.holder(d).content.Info(ctx, d)
 }
 
 // ReaderAt opens a blob.
 func (c *stagedContent) ReaderAt(ctx context.Context, d ocispec.Descriptor) (content.ReaderAt, error) {
+	c.g.request(d.Digest)
 	return c.g.holder(d.Digest).content.ReaderAt(ctx, d)
 }
 
-// Writer writes a blob, unless the store has it.
+// Writer writes a blob, unless the store has it, or has another form of a layer.
 func (c *stagedContent) Writer(ctx context.Context, opts ...content.WriterOpt) (content.Writer, error) {
 	var o content.WriterOpts
 	for _, opt := range opts {
@@ -121,7 +128,7 @@ func (c *stagedContent) Writer(ctx context.Context, opts ...content.WriterOpt) (
 			return nil, err
 		}
 	}
-	if o.Desc.Digest != "" && c.g.main.HasBlob(o.Desc.Digest, -1) {
+	if o.Desc.Digest != "" && (c.g.isAbsent(o.Desc.Digest) || c.g.main.HasBlob(o.Desc.Digest, -1)) {
 		return nil, fmt.Errorf("content %s: %w", o.Desc.Digest, errdefs.ErrAlreadyExists)
 	}
 	return c.Store.Writer(ctx, opts...)

@@ -23,11 +23,6 @@ type Request struct {
 	Image      image.ID // of the events
 	Definition *Definition
 	Created    time.Time // creation time of the image and of its new history; zero means the Unix epoch
-
-	// Clamp sets the times of files in the image's own layers that are later than
-	// Created to Created, so that layers do not depend on the time of the build.
-	// Layers of the parent are unchanged.
-	Clamp bool
 }
 
 // Build builds an image, exports it into the store and returns its manifest's
@@ -49,8 +44,9 @@ func (b *Builder) Build(ctx context.Context, req Request, emit func(build.Event)
 	}()
 	attrs := map[string]string{
 		"tar": "false",
-		// Compression is left to this process, beside the builds that follow. Layers
-		// of base images stay as they are.
+		// Layers keep their times and are not compressed: that is left to this process,
+		// beside the builds that follow, which start on the builder's own snapshots.
+		// Layers of base images stay as they are.
 		"compression":                   "uncompressed",
 		exptypes.ExporterImageConfigKey: string(def.Config),
 	}
@@ -59,12 +55,8 @@ func (b *Builder) Build(ctx context.Context, req Request, emit func(build.Event)
 		epoch = req.Created.Unix()
 	}
 	attrs[string(exptypes.OptKeySourceDateEpoch)] = strconv.FormatInt(epoch, 10)
-	if req.Clamp {
-		attrs[string(exptypes.OptKeyRewriteTimestamp)] = "true"
-		if def.Base != nil {
-			// Its layers are neither rewritten nor compressed again.
-			attrs[exptypes.ExporterImageBaseConfigKey] = string(def.Base)
-		}
+	if def.Base != nil {
+		attrs[exptypes.ExporterImageBaseConfigKey] = string(def.Base) // its history keeps its times
 	}
 	res, err := b.client.Solve(ctx, def.LLB, client.SolveOpt{
 		Exports:               []client.ExportEntry{{Type: client.ExporterOCI, Attrs: attrs, OutputStore: b.opts.Store}},

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -41,7 +42,7 @@ type Options struct {
 	PackageCache string            // see buildkit.ConvertOptions
 	Compression  compress.Settings // of the layers of built images
 	Squash       bool
-	ClampTimes   bool // see buildkit.Request
+	ClampTimes   bool // files in the own layers of images are not later than their created time
 }
 
 // Builder builds the images of a plan. It implements build.Builder and
@@ -193,36 +194,93 @@ func (b *Builder) Build(ctx context.Context, it *plan.Item, emit func(build.Even
 		return build.Output{}, err
 	}
 	started := time.Now()
-	def, err := b.definition(ctx, im)
+	d, err := b.solve(ctx, bk, im, emit)
 	if err != nil {
 		return build.Output{}, err
 	}
-	done := b.opts.Busy()
-	desc, err := bk.Build(ctx, buildkit.Request{Image: it.Image, Definition: def, Created: im.Created, Clamp: b.opts.ClampTimes}, emit)
-	done()
-	if err != nil {
-		return build.Output{}, err
-	}
-	if b.opts.Squash {
-		if desc.Digest, err = b.squash(ctx, it, desc.Digest, def, emit); err != nil {
+	if b.opts.ClampTimes {
+		if err := b.clampTimes(d, im.Created); err != nil {
 			return build.Output{}, err
 		}
 	}
 	b.mu.Lock()
-	b.exported[nameOf(it.Image.Platform, it.Reference)] = desc.Digest
+	b.exported[nameOf(it.Image.Platform, it.Reference)] = d
 	b.took[it.Image] = time.Since(started)
 	b.mu.Unlock()
-	return build.Output{Digest: desc.Digest}, nil
+	return build.Output{Digest: d}, nil
+}
+
+// solve builds an image into the staging area and returns its digest. It is built
+// on the exported forms of its parents, unless the builder lost their snapshots.
+func (b *Builder) solve(ctx context.Context, bk *buildkit.Builder, im *define.Image, emit func(build.Event)) (digest.Digest, error) {
+	for {
+		parents := &dependencies{exported: !b.opts.Squash} // which reads the layers of parents
+		def, err := b.definition(ctx, im, parents)
+		if err != nil {
+			return "", err
+		}
+		var failed []build.Event // steps, which are not news if the image is built another way
+		done := b.opts.Busy()
+		desc, err := bk.Build(ctx, buildkit.Request{Image: im.ID, Definition: def, Created: im.Created}, func(e build.Event) {
+			if e.Step.Err != "" && len(parents.recalled) > 0 {
+				failed = append(failed, e)
+				return
+			}
+			emit(e)
+		})
+		done()
+		if err != nil && ctx.Err() == nil && slices.ContainsFunc(parents.recalled, b.staging.Requested) {
+			continue // these are not recalled again
+		}
+		for _, e := range failed {
+			emit(e)
+		}
+		switch {
+		case err != nil:
+			return "", err
+		case b.opts.Squash:
+			return b.squash(ctx, im.ID, desc.Digest, def, emit)
+		}
+		return desc.Digest, nil
+	}
+}
+
+// clampTimes says that no file in the layers that an exported image adds to its
+// parents is later than its creation.
+func (b *Builder) clampTimes(exported digest.Digest, created time.Time) error {
+	img, err := b.staging.Image(exported)
+	if err != nil {
+		return err
+	}
+	conf, err := img.ConfigFile()
+	if err != nil {
+		return err
+	}
+	if created.IsZero() {
+		created = time.Unix(0, 0)
+	}
+	for _, id := range conf.RootFS.DiffIDs {
+		b.layers.ClampTimes(created, digest.Digest(id.String()))
+	}
+	return nil
+}
+
+// dependencies are what an image is built on.
+type dependencies struct {
+	exported bool            // kept images may be used as their builder exported them
+	recalled []digest.Digest // kept images that are
 }
 
 // definition converts an image for building, on its parents as the store has
 // them. Built on their LLB, a parent's steps would run again wherever the
 // builder's cache has lost them, and the child would get a parent that nobody
 // publishes.
-func (b *Builder) definition(ctx context.Context, im *define.Image) (*buildkit.Definition, error) {
+func (b *Builder) definition(ctx context.Context, im *define.Image, parents *dependencies) (*buildkit.Definition, error) {
 	opts := b.opts.Defined.ConvertOptions(im.ID)
 	opts.BuildArgs = mergedArgs(b.opts.BuildArgs, opts.BuildArgs)
-	opts.External = func(ctx context.Context, ref string) (buildkit.External, error) { return b.dependency(ctx, im.ID, ref) }
+	opts.External = func(ctx context.Context, ref string) (buildkit.External, error) {
+		return b.dependency(ctx, im.ID, ref, parents)
+	}
 	opts.NoCache = b.opts.NoCache || b.opts.Inputs.Rebuild(im.ID)
 	opts.CacheNamespace = b.opts.Inputs.CacheNamespace(im.ID)
 	if b.opts.PackageCache != "" {
@@ -236,7 +294,7 @@ func (b *Builder) definition(ctx context.Context, im *define.Image) (*buildkit.D
 
 // dependency returns the image that another one depends on, or copies from, under
 // a name: an image that was kept or built in this run, else one from outside.
-func (b *Builder) dependency(ctx context.Context, id image.ID, ref string) (buildkit.External, error) {
+func (b *Builder) dependency(ctx context.Context, id image.ID, ref string, parents *dependencies) (buildkit.External, error) {
 	name := nameOf(id.Platform, ref)
 	b.mu.Lock()
 	d, built := b.exported[name]
@@ -246,6 +304,9 @@ func (b *Builder) dependency(ctx context.Context, id image.ID, ref string) (buil
 	case built:
 	case isKept:
 		d = kept
+		if exp, ok := b.recall(ctx, kept, parents); ok {
+			d = exp
+		}
 	default:
 		ext, err := b.opts.Defined.External(ctx, id, ref)
 		if err != nil {
@@ -259,9 +320,25 @@ func (b *Builder) dependency(ctx context.Context, id image.ID, ref string) (buil
 	}
 	conf, err := img.RawConfigFile()
 	if err == nil && !built {
-		err = b.keepLayers(d)
+		err = b.keepLayers(kept)
 	}
 	return buildkit.External{Digest: d, Config: conf}, err
+}
+
+// recall returns a kept image as its builder exported it.
+func (b *Builder) recall(ctx context.Context, kept digest.Digest, parents *dependencies) (digest.Digest, bool) {
+	if !parents.exported || !b.opts.ClampTimes {
+		return "", false
+	}
+	exp, ok := b.staging.Recall(ctx, kept)
+	if !ok {
+		return "", false
+	}
+	for diffID, l := range exp.Layers {
+		b.layers.Known(diffID, l)
+	}
+	parents.recalled = append(parents.recalled, kept)
+	return exp.Digest, true
 }
 
 // keepLayers keeps the layers of an image in the store, or outside of the set, as

@@ -99,7 +99,7 @@ func (s *site) run(args ...string) (map[string]build.Result, *Builder) {
 		Duration: func(image.ID) (time.Duration, bool) { return 0, false },
 	}, false)
 	b := New(p, Options{Store: s.store, Defined: defined, Inputs: inputs, Warmer: inputs.NewWarmer(s.t.Context()), Keys: s.keys,
-		Busy: func() func() { return func() {} }, Squash: cfg.Squash, Compression: compress.Default,
+		Busy: func() func() { return func() {} }, Squash: cfg.Squash, Compression: compress.Default, ClampTimes: true,
 		Buildkit: buildkit.Options{DaemonPath: testenv.Buildkitd(s.t), StateDir: filepath.Join(s.dir, "buildkit"), Store: s.store.Content(), Notice: func(string) {}}})
 	if p.ToBuild() > 0 {
 		if err := b.Ready(s.t.Context()); err != nil {
@@ -169,6 +169,41 @@ func TestBuildIntoTheStore(t *testing.T) {
 	}
 	if over := s.layers(second["child"].Digest); !slices.Equal(over[:len(under)], under) {
 		t.Errorf("base has layers %v, the new child %v", under, over)
+	}
+}
+
+// A child is the same image whether its parent is built in the same run, kept and
+// used as the builder has it, or kept and unpacked by a builder that has lost it.
+func TestChildOfKeptParent(t *testing.T) {
+	newTree := func() *site {
+		s := newSite(t)
+		s.write("tree/base/Dockerfile.j2", "FROM scratch\nCOPY file /made/by/copy/file\n")
+		s.write("tree/child/Dockerfile.j2", "FROM {{ namespace }}/base:{{ tag }}\nCOPY one /made/by/copy/one\nCOPY two /other/two\n")
+		return s
+	}
+	s := newTree()
+	first, _ := s.run()
+	parent := first["base"].Digest
+	rebuild := func(content string) (got, want digest.Digest, requested bool) {
+		t.Helper()
+		s.write("tree/child/one", content)
+		results, b := s.run()
+		if results["base"].Status != build.StatusUnchanged || results["child"].Status != build.StatusBuilt {
+			t.Fatalf("base %s, child %s: %v", results["base"].Status, results["child"].Status, results["child"].Failure)
+		}
+		fresh := newTree()
+		fresh.write("tree/child/one", content)
+		all, _ := fresh.run()
+		return results["child"].Digest, all["child"].Digest, b.staging.Requested(parent)
+	}
+	if got, want, requested := rebuild("2\n"); got != want || requested {
+		t.Errorf("child %s, want %s; asked for layers of base: %v", got, want, requested)
+	}
+	if err := os.RemoveAll(filepath.Join(s.dir, "buildkit")); err != nil {
+		t.Fatal(err)
+	}
+	if got, want, requested := rebuild("3\n"); got != want || !requested {
+		t.Errorf("with a new builder: child %s, want %s; asked for layers of base: %v", got, want, requested)
 	}
 }
 

@@ -36,6 +36,8 @@ func (b *Builder) Finish(ctx context.Context, it *plan.Item, built build.Output,
 	if err != nil {
 		return build.Output{}, err
 	}
+	// Without it, the next build on this image only takes longer.
+	_ = b.staging.Remember(desc.Digest, built.Digest)
 	if err := b.opts.Inputs.Settle(it.Image); err != nil {
 		return build.Output{}, err
 	}

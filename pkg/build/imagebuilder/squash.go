@@ -10,20 +10,19 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/build"
 	"github.com/kolla-build/kolla-build/pkg/build/buildkit"
 	"github.com/kolla-build/kolla-build/pkg/image"
-	"github.com/kolla-build/kolla-build/pkg/plan"
 	"github.com/kolla-build/kolla-build/pkg/squash"
 	digest "github.com/opencontainers/go-digest"
 )
 
 // squash merges the layers that a built image adds to its parent into one, and
 // returns the digest of the new image. It is reported as a step of the build.
-func (b *Builder) squash(ctx context.Context, it *plan.Item, d digest.Digest, def *buildkit.Definition, emit func(build.Event)) (digest.Digest, error) {
-	failed := func(err error) (digest.Digest, error) { return "", fmt.Errorf("squashing %s: %w", it.Image, err) }
+func (b *Builder) squash(ctx context.Context, id image.ID, d digest.Digest, def *buildkit.Definition, emit func(build.Event)) (digest.Digest, error) {
+	failed := func(err error) (digest.Digest, error) { return "", fmt.Errorf("squashing %s: %w", id, err) }
 	img, err := b.staging.Image(d)
 	if err != nil {
 		return failed(err)
 	}
-	parent, own, err := b.parentOf(ctx, it.Image, img, def.External)
+	parent, own, err := b.parentOf(ctx, id, img, def.External)
 	if err != nil {
 		return failed(err)
 	}
@@ -32,13 +31,13 @@ func (b *Builder) squash(ctx context.Context, it *plan.Item, d digest.Digest, de
 	}
 	step := build.Step{ID: "squash", Name: fmt.Sprintf("squash %d layers into one", own)}
 	started := time.Now()
-	emit(build.Event{Time: started, Kind: build.EventStepStart, Image: it.Image, Step: step})
+	emit(build.Event{Time: started, Kind: build.EventStepStart, Image: id, Step: step})
 	res, err := squash.Image(ctx, img, parent, b.staging)
 	step.Duration = time.Since(started)
 	if err != nil {
 		step.Err = err.Error()
 	}
-	emit(build.Event{Time: time.Now(), Kind: build.EventStepEnd, Image: it.Image, Step: step})
+	emit(build.Event{Time: time.Now(), Kind: build.EventStepEnd, Image: id, Step: step})
 	if err != nil {
 		return failed(err)
 	}
@@ -55,7 +54,7 @@ func (b *Builder) parentOf(ctx context.Context, id image.ID, img v1.Image, refs 
 	}
 	most, all := 0, len(conf.RootFS.DiffIDs)
 	for _, ref := range refs {
-		dep, err := b.dependency(ctx, id, ref)
+		dep, err := b.dependency(ctx, id, ref, &dependencies{})
 		if err != nil {
 			return nil, 0, err
 		}
