@@ -38,6 +38,7 @@ func table() []*command {
 		renderCommand(),
 		imagesCommand(),
 		diffCommand(),
+		contractCommand(),
 		removeCommand(),
 		gcCommand(),
 		saveCommand(),

@@ -3,11 +3,13 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/kolla-build/kolla-build/internal/console"
 	"github.com/kolla-build/kolla-build/pkg/cli"
 	"github.com/kolla-build/kolla-build/pkg/config"
+	"github.com/kolla-build/kolla-build/pkg/contract"
 	"github.com/kolla-build/kolla-build/pkg/imagediff"
 	"github.com/kolla-build/kolla-build/pkg/storecmd"
 	"github.com/spf13/pflag"
@@ -49,6 +51,30 @@ func diffCommand() *command {
 				return &config.Error{Message: fmt.Sprintf("diff takes two images, not %d", len(cfg.Args)), Hint: "kolla-build diff nova-api:t1 nova-api:t2"}
 			}
 			return imagediff.Run(ctx, cfg, con, cfg.Args[0], cfg.Args[1], asJSON)
+		},
+	}
+}
+
+func contractCommand() *command {
+	var opts contract.Options
+	return &command{
+		Command: cli.Command{
+			Name: "contract", Values: config.ValuesStored, Args: "[IMAGE…]",
+			Summary: "Check images against what deployments expect.",
+			Options: slices.Concat(storedOptions, []string{"debian-arch", "base-arch", "platform", "registry-insecure", "timeout"}),
+			Flags: func(f *pflag.FlagSet) {
+				f.StringVar(&opts.Table, "contract", "", "Check against the table in this `FILE` instead of the built-in one.")
+				f.StringVar(&opts.Exceptions, "exceptions", "", "Add the exceptions in this `FILE` to the built-in ones.")
+				f.BoolVarP(&opts.Verbose, "verbose", "v", false, "Print rows that hold, too.")
+				jsonFlag(f, &opts.JSON)
+			},
+			Examples: []cli.Example{
+				{Line: "kolla-build contract nova-", Effect: "Check the images of nova: programs and their libraries, users, files, Python modules. The exit status is 1 if a row fails."},
+				{Line: "kolla-build contract --contract mine.tsv localhost:4000/kolla/keystone:t", Effect: "Check an image in a registry against a table of yours."},
+			},
+		},
+		run: func(ctx context.Context, cfg *config.Config, con *console.Console) error {
+			return contract.Run(ctx, cfg, con, opts)
 		},
 	}
 }

@@ -33,6 +33,10 @@ type Image struct {
 	content v1.Image
 }
 
+// Content returns the image itself. It can be read as long as the context of
+// Finder.Find lasts.
+func (i Image) Content() v1.Image { return i.content }
+
 // LayerDifference is a layer that differs. If the images have different numbers of
 // layers, it stands for all layers after those that they share.
 type LayerDifference struct {

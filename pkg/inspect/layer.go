@@ -67,6 +67,11 @@ type Options struct {
 	// Want returns how many bytes of the content of a file are wanted, by its path.
 	// It is called for regular files and hard links.
 	Want func(path string) int64
+
+	// Visit is called with each regular file that Want does not select and with its
+	// content. An error ends the reading. The content that it does not read is
+	// skipped.
+	Visit func(e Entry, content io.Reader) error
 }
 
 // ReadLayer reads a layer. The second result is the content of the files that
@@ -192,6 +197,10 @@ func (r *reader) content(e *Entry, body io.Reader) error {
 			return err
 		}
 		r.files[e.Path] = Content{Data: data, Size: e.Size}
+	} else if r.opts.Visit != nil {
+		if err := r.opts.Visit(*e, body); err != nil {
+			return err
+		}
 	}
 	if hash != nil {
 		if _, err := io.Copy(io.Discard, body); err != nil {

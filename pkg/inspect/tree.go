@@ -1,6 +1,7 @@
 package inspect
 
 import (
+	"iter"
 	"maps"
 	"slices"
 	"strings"
@@ -16,6 +17,16 @@ type Found struct {
 type Tree struct {
 	byPath map[string]Found
 }
+
+// Lookup returns the entry at a path, which has no leading slash; the root is "".
+// Directories that no layer lists are not found.
+func (t *Tree) Lookup(path string) (Found, bool) {
+	f, ok := t.byPath[path]
+	return f, ok
+}
+
+// All returns the paths and entries in no particular order.
+func (t *Tree) All() iter.Seq2[string, Found] { return maps.All(t.byPath) }
 
 // Merge applies layers, the lowest first.
 func Merge(layers []*Layer) *Tree {

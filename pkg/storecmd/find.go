@@ -208,3 +208,18 @@ func Names(cfg *config.Config) []string {
 	}
 	return shortNames(entries)
 }
+
+// Built returns the built images of the store whose short names an expression matches, ""
+// for all, as far as the configuration sets registry, namespace and tag.
+func Built(s *store.Store, cfg *config.Config, con *console.Console, pattern string) ([]store.Entry, error) {
+	q, err := selection(cfg, con)
+	if err != nil {
+		return nil, err
+	}
+	q.builtOnly = true
+	q.patterns = nil
+	if pattern != "" {
+		q.patterns = []string{pattern}
+	}
+	return find(s, q)
+}

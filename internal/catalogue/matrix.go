@@ -1,0 +1,5 @@
+package main
+
+import "context"
+
+func Matrix(ctx context.Context, results string) (string, error) { return "", nil }

@@ -1,0 +1,393 @@
+package contract
+
+import (
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/kolla-build/kolla-build/pkg/inspect"
+)
+
+// Status is whether a row holds.
+type Status string
+
+// Statuses of rows.
+const (
+	Held   Status = "held"
+	Failed Status = "failed"
+	Exempt Status = "exempt" // it does not hold, and an exception says why
+	Absent Status = "n/a"    // it is for another distribution, or nothing in the image can be checked
+)
+
+// Result is a checked row.
+type Result struct {
+	Kind   Kind   `json:"kind"`
+	Value  string `json:"value"`
+	Status Status `json:"status"`
+	Detail string `json:"detail,omitempty"` // why it failed or is exempt
+}
+
+// Check checks an image against a table: first what holds for every image, then the rows.
+func Check(im *Image, t *Table, exceptions []Exception) []Result {
+	rows := t.Rows(im.Name)
+	c := checker{im: im, words: im.words()}
+	for _, r := range rows {
+		c.collect(r)
+	}
+	var out []Result
+	add := func(r Row, status Status, err error) {
+		res := Result{Kind: r.Kind, Value: r.Value, Status: status}
+		if err != nil {
+			res.Status, res.Detail = Failed, err.Error()
+			for _, e := range exceptions {
+				if e.matches(im.Name, c.words, r) {
+					res.Status, res.Detail = Exempt, e.Reason
+					break
+				}
+			}
+		}
+		out = append(out, res)
+	}
+	if words := slices.Concat(im.config.Entrypoint, im.config.Cmd); len(words) > 0 {
+		add(Row{Kind: KindCommand, Value: strings.Join(words, " ")}, Held, c.start(words))
+	}
+	if im.user.uid < 0 {
+		add(Row{Kind: KindUser, Value: im.config.User}, Held, fmt.Errorf("the image runs as %s, which is not in /etc/passwd", im.config.User))
+	}
+	for _, p := range c.allPrograms() {
+		add(Row{Kind: KindProgram, Value: p}, Held, im.runnable(p))
+	}
+	for _, r := range rows {
+		if len(r.When) > 0 && !slices.ContainsFunc(r.When, func(w string) bool { return c.words[strings.TrimSpace(w)] }) {
+			add(r, Absent, nil)
+			continue
+		}
+		status, err := c.row(r)
+		add(r, status, err)
+	}
+	return out
+}
+
+// checker is the state of Check.
+type checker struct {
+	im      *Image
+	words   map[string]bool
+	given   []string // paths that the deployment provides
+	scripts string   // the texts of all start scripts
+}
+
+// collect notes what a row says about what the deployment provides.
+func (c *checker) collect(r Row) {
+	switch r.Kind {
+	case KindConfig:
+		if _, dest, ok := strings.Cut(r.Value, " -> "); ok {
+			dest, _, _ = strings.Cut(dest, " ")
+			c.given = append(c.given, path.Clean(dest))
+		}
+	case KindVolume:
+		if dest := mountPoint(r.Value); strings.HasPrefix(dest, "/") && dest != "/run" && dest != "/dev" {
+			c.given = append(c.given, path.Clean(dest))
+		}
+	}
+}
+
+// provided reports whether the deployment provides a path or a directory above it.
+func (c *checker) provided(name string) bool {
+	return slices.ContainsFunc(c.given, func(g string) bool {
+		ok, _ := path.Match(g, name)
+		return ok || strings.HasPrefix(name, g+"/")
+	})
+}
+
+// mountPoint returns where a volume is mounted.
+func mountPoint(volume string) string {
+	parts := strings.Split(volume, ":")
+	if len(parts) > 1 && strings.HasPrefix(parts[1], "/") {
+		return parts[1]
+	}
+	return parts[0]
+}
+
+// start checks the command that a container starts with.
+func (c *checker) start(words []string) error {
+	for i, w := range words {
+		if i > 0 && words[i-1] != "--" {
+			continue
+		}
+		if err := c.program(program{name: w}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// allPrograms returns the files in the directories of PATH that can be executed. A
+// directory is read once, also if PATH has a link to it.
+func (c *checker) allPrograms() []string {
+	var out []string
+	seen := map[string]bool{}
+	for _, dir := range c.im.searchPath {
+		real, _, why := c.im.lookup(dir)
+		if why != "" || seen[real] {
+			continue
+		}
+		seen[real] = true
+		for _, name := range c.im.dirs[real] {
+			p := "/" + real + "/" + name
+			if _, e, why := c.im.lookup(p); why == "" && e.Type != inspect.Dir && e.Mode&0o111 != 0 {
+				out = append(out, p)
+			}
+		}
+	}
+	return out
+}
+
+func (c *checker) program(p program) error {
+	if c.provided(p.name) {
+		return nil
+	}
+	user := c.im.user
+	if p.root {
+		user = account{name: "root"}
+	}
+	found, err := c.im.which(p.name, user)
+	if err != nil {
+		return err
+	}
+	return c.im.runnable(found)
+}
+
+func (c *checker) row(r Row) (Status, error) {
+	switch r.Kind {
+	case KindCommand, KindExec, KindHealthcheck:
+		for _, p := range programs(r.Value) {
+			if err := c.program(p); err != nil {
+				return Held, err
+			}
+		}
+		return Held, nil
+	case KindFile, KindDirectory:
+		return Held, c.path(r)
+	case KindConfig:
+		_, rest, ok := strings.Cut(r.Value, " -> ")
+		if !ok || strings.Contains(r.Value, "<") {
+			return Absent, nil
+		}
+		dest, attributes := attributesOf(rest)
+		if err := c.owner(attributes["owner"]); err != nil {
+			return Held, err
+		}
+		return Held, c.possible(path.Dir(strings.TrimRight(dest, "/")))
+	case KindVolume:
+		dest := mountPoint(r.Value)
+		if !strings.HasPrefix(dest, "/") || strings.Contains(dest, "<") {
+			return Absent, nil
+		}
+		if _, _, why := c.im.lookup(dest); why == "" {
+			return Held, nil
+		}
+		return Held, c.possible(dest)
+	case KindUser:
+		return Held, c.user(r.Value)
+	case KindEnv:
+		return Held, c.variable(r.Value)
+	case KindLabel:
+		// A deployment sets labels of its own; those are no matter of the image.
+		name, want, _ := strings.Cut(r.Value, "=")
+		if strings.ToUpper(name) == name {
+			return Absent, nil
+		}
+		if got, ok := c.im.config.Labels[name]; !ok || want != "" && got != want {
+			return Held, fmt.Errorf("label %s is %q", name, got)
+		}
+		return Held, nil
+	case KindModule:
+		kind, module, _ := strings.Cut(r.Value, ":")
+		switch kind {
+		case "ansible":
+			return Held, c.im.hasAnsibleModule(module)
+		case "wsgi", "python":
+			module, name, _ := strings.Cut(module, ":")
+			return Held, c.im.hasModule(module, name)
+		}
+		return Held, fmt.Errorf("unknown kind of module %q", kind)
+	}
+	return Absent, nil
+}
+
+// attributesOf splits "PATH owner=… perm=… …".
+func attributesOf(value string) (string, map[string]string) {
+	words := strings.Fields(value)
+	attributes := map[string]string{}
+	for _, w := range words[min(1, len(words)):] {
+		k, v, _ := strings.Cut(w, "=")
+		attributes[k] = v
+	}
+	return at(words, 0), attributes
+}
+
+// owner checks that a USER[:GROUP] exists.
+func (c *checker) owner(owner string) error {
+	if owner == "" || strings.Contains(owner, "<") {
+		return nil
+	}
+	user, group, _ := strings.Cut(owner, ":")
+	if _, ok := c.im.users[user]; !ok {
+		return fmt.Errorf("no user %s", user)
+	}
+	if group == "" {
+		return nil
+	}
+	if _, ok := c.im.groups[group]; !ok {
+		return fmt.Errorf("no group %s", group)
+	}
+	return nil
+}
+
+func (c *checker) possible(dir string) error {
+	if ok, why := c.im.canMake(dir); !ok {
+		return errors.New(why)
+	}
+	return nil
+}
+
+// path checks a file or a directory. One with an owner is something that the deployment
+// makes or changes at the start: the account and the directory have to exist. With
+// exists, or without an owner, the file itself has to.
+func (c *checker) path(r Row) error {
+	name, attributes := attributesOf(r.Value)
+	if strings.Contains(name, "<") {
+		return nil
+	}
+	if err := c.owner(attributes["owner"]); err != nil {
+		return err
+	}
+	if _, exists := attributes["exists"]; exists {
+		return c.attributes(name, attributes)
+	}
+	if attributes["owner"] != "" || r.Kind == KindDirectory {
+		if r.Kind == KindFile {
+			name = path.Dir(name)
+		}
+		if strings.ContainsAny(name, "*?[") {
+			return nil
+		}
+		return c.possible(name)
+	}
+	if c.provided(name) || slices.Contains([]string{"/proc", "/run", "/sys", "/var/run", "/etc/localtime", "/etc/timezone"}, name) {
+		return nil
+	}
+	if len(c.im.glob(name)) == 0 {
+		_, _, why := c.im.lookup(name)
+		if why == "" {
+			why = name + " does not exist"
+		}
+		return errors.New(why)
+	}
+	return nil
+}
+
+// attributes checks owner and mode of a path that exists.
+func (c *checker) attributes(name string, want map[string]string) error {
+	_, e, why := c.im.lookup(name)
+	if why != "" {
+		return errors.New(why)
+	}
+	if owner := want["owner"]; owner != "" {
+		user, group, _ := strings.Cut(owner, ":")
+		if uid := c.im.users[user].uid; e.UID != uid {
+			return fmt.Errorf("%s has owner %d, not %d (%s)", name, e.UID, uid, user)
+		}
+		if group != "" && c.im.groups[group].gid != e.GID {
+			return fmt.Errorf("%s has group %d, not %d (%s)", name, e.GID, c.im.groups[group].gid, group)
+		}
+	}
+	if perm := want["perm"]; perm != "" {
+		mode, err := strconv.ParseInt(perm, 8, 64)
+		if err != nil {
+			return fmt.Errorf("perm=%s is not an octal number", perm)
+		}
+		if e.Mode != mode {
+			return fmt.Errorf("%s has mode %04o, not %04o", name, e.Mode, mode)
+		}
+	}
+	return nil
+}
+
+// user checks NAME[:UID[:GID]].
+func (c *checker) user(value string) error {
+	f := strings.Split(value, ":")
+	if strings.Contains(f[0], "<") {
+		return nil
+	}
+	if uid := at(f, 1); uid == "" {
+		// A deployment names groups as users as well.
+		_, isUser := c.im.users[f[0]]
+		_, isGroup := c.im.groups[f[0]]
+		if !isUser && !isGroup {
+			return fmt.Errorf("no user %s", f[0])
+		}
+		return nil
+	}
+	a, ok := c.im.users[f[0]]
+	if !ok {
+		return fmt.Errorf("no user %s", f[0])
+	}
+	if got := strconv.Itoa(a.uid); got != f[1] {
+		return fmt.Errorf("user %s has id %s, not %s", f[0], got, f[1])
+	}
+	if want := at(f, 2); want != "" && want != strconv.Itoa(a.gid) {
+		return fmt.Errorf("user %s has group %d, not %s", f[0], a.gid, want)
+	}
+	return nil
+}
+
+// variable checks that the image sets a variable or that one of its scripts reads it.
+func (c *checker) variable(value string) error {
+	name, want, _ := strings.Cut(value, "=")
+	if got, ok := c.im.env[name]; ok {
+		if want != "" && !strings.HasPrefix(name, "KOLLA_CONFIG") && got != want {
+			return fmt.Errorf("%s is %q", name, got)
+		}
+		return nil
+	}
+	if strings.HasPrefix(name, "uwsgi:") || outsideVariable(name) {
+		return nil
+	}
+	if c.scripts == "" {
+		var b strings.Builder
+		for _, pattern := range []string{"/usr/local/bin/*", "/usr/local/lib/kolla/*", "/usr/local/lib/neutron-wrappers/*"} {
+			for _, f := range c.im.glob(pattern) {
+				b.WriteString(c.im.text(f))
+				b.WriteByte('\n')
+			}
+		}
+		c.scripts = b.String()
+	}
+	if strings.Contains(c.scripts, name) {
+		return nil
+	}
+	// ENABLE_NAME is read by a loop over NAMEs.
+	if rest, ok := strings.CutPrefix(name, "ENABLE_"); ok && strings.Contains(c.scripts, rest) {
+		return nil
+	}
+	return fmt.Errorf("no start script reads %s, and the image does not set it", name)
+}
+
+// outsideVariable reports whether programs read a variable themselves.
+func outsideVariable(name string) bool {
+	switch name {
+	case "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "LIBGUESTFS_BACKEND", "DUMMY_ENVIRONMENT", "http_proxy", "https_proxy", "no_proxy",
+		"KOLLA_SERVICE_NAME", "KOLLA_NAME", "KOLLA_IMAGE", "OS_NEUTRON_CONFIG_FILES", "KOLLA_BOOTSTRAP_STATUS":
+		return true
+	}
+	for _, prefix := range []string{"OS_", "ETCD_", "ETCDCTL_", "PCMK_", "OVN_", "ANSIBLE_", "MYSQL_"} {
+		if strings.HasPrefix(name, prefix) {
+			return true
+		}
+	}
+	return name == "AVAILABLE_WHEN_DONOR"
+}

@@ -1,0 +1,199 @@
+package contract
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+
+	"github.com/containerd/platforms"
+	"github.com/kolla-build/kolla-build/internal/console"
+	"github.com/kolla-build/kolla-build/internal/units"
+	"github.com/kolla-build/kolla-build/internal/usererr"
+	"github.com/kolla-build/kolla-build/pkg/config"
+	"github.com/kolla-build/kolla-build/pkg/imagediff"
+	"github.com/kolla-build/kolla-build/pkg/imageref"
+	"github.com/kolla-build/kolla-build/pkg/imageset"
+	"github.com/kolla-build/kolla-build/pkg/store"
+	"github.com/kolla-build/kolla-build/pkg/storecmd"
+	"github.com/kolla-build/kolla-build/pkg/workspace"
+)
+
+// Options are the flags of the contract command.
+type Options struct {
+	Table      string // a file, "" for the built-in contract
+	Exceptions string // a file that is added to the built-in exceptions
+	JSON       bool
+	Verbose    bool // print rows that hold too
+}
+
+// Report is what the command prints about one image.
+type Report struct {
+	Image     string   `json:"image"` // without registry, prefix and tag
+	Reference string   `json:"reference"`
+	Held      int      `json:"held"`
+	Failed    int      `json:"failed"`
+	Exempt    int      `json:"exempt"`
+	Rows      []Result `json:"rows"`
+}
+
+// Run is the contract command. It returns usererr.ErrReported if a row fails.
+func Run(ctx context.Context, cfg *config.Config, con *console.Console, opts Options) error {
+	table, exceptions, err := opts.read()
+	if err != nil {
+		return err
+	}
+	s, err := workspace.OpenStoreForReading(cfg)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	client, err := workspace.RegistryClient(cfg, con)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	all, err := imageset.Platforms(cfg)
+	if err != nil {
+		return err
+	}
+	finder := imagediff.Finder{Store: s, Client: client, Platform: platforms.Format(all[0])}
+	references, err := chosen(cfg, con, s)
+	if err != nil {
+		return err
+	}
+	reader := NewReader(table)
+	reports := []Report{}
+	failed, held := 0, 0
+	for _, ref := range references {
+		found, err := finder.Find(ctx, ref)
+		if err != nil {
+			return err
+		}
+		im, err := reader.Open(ctx, imageName(found, cfg.ImageNamePrefix), found.Content())
+		if err != nil {
+			return err
+		}
+		r := Report{Image: im.Name, Reference: found.Name, Rows: Check(im, table, exceptions)}
+		for _, row := range r.Rows {
+			switch row.Status {
+			case Held:
+				r.Held++
+			case Failed:
+				r.Failed++
+			case Exempt:
+				r.Exempt++
+			}
+		}
+		held, failed = held+r.Held, failed+r.Failed
+		if opts.JSON {
+			reports = append(reports, r)
+		} else if err := r.write(con.Stdout, opts.Verbose); err != nil {
+			return err
+		}
+	}
+	if opts.JSON {
+		err = con.PrintJSON(reports)
+	} else if len(references) > 1 {
+		_, err = fmt.Fprintf(con.Stdout, "%s: %d held, %d failed\n", units.Count(len(references), "image"), held, failed)
+	}
+	if err == nil && failed > 0 {
+		err = usererr.ErrReported
+	}
+	return err
+}
+
+func (o Options) read() (*Table, []Exception, error) {
+	exceptions, err := BuiltInExceptions()
+	if err != nil {
+		return nil, nil, err
+	}
+	if o.Exceptions != "" {
+		var own []Exception
+		err := readFile(o.Exceptions, func(f io.Reader) (err error) { own, err = ReadExceptions(f, o.Exceptions); return })
+		if err != nil {
+			return nil, nil, err
+		}
+		exceptions = append(own, exceptions...)
+	}
+	if o.Table == "" {
+		t, err := BuiltIn()
+		return t, exceptions, err
+	}
+	var t *Table
+	err = readFile(o.Table, func(f io.Reader) (err error) { t, err = ReadTable(f, o.Table); return })
+	return t, exceptions, err
+}
+
+func readFile(name string, read func(io.Reader) error) error {
+	f, err := os.Open(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return usererr.Usage(err)
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return read(f)
+}
+
+// chosen returns what the arguments name. An argument can be a regular expression for
+// several images of the store; without arguments these are all built images.
+func chosen(cfg *config.Config, con *console.Console, s *store.Store) ([]string, error) {
+	var out []string
+	args := cfg.Args
+	if len(args) == 0 {
+		args = []string{""}
+	}
+	for _, arg := range args {
+		if strings.HasPrefix(arg, "oci:") || strings.ContainsAny(arg, "/@:") {
+			out = append(out, arg)
+			continue
+		}
+		entries, err := storecmd.Built(s, cfg, con, arg)
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range entries {
+			out = append(out, e.Name)
+		}
+	}
+	return out, nil
+}
+
+// imageName returns the name by which rows call an image.
+func imageName(found imagediff.Image, prefix string) string {
+	name := found.Name
+	if rest, ok := strings.CutPrefix(name, "oci:"); ok {
+		_, name, _ = strings.Cut(rest, ":")
+	}
+	repository, _, _ := imageref.Split(name)
+	repository = repository[strings.LastIndexByte(repository, '/')+1:]
+	return strings.TrimPrefix(repository, prefix)
+}
+
+func (r Report) write(w io.Writer, verbose bool) error {
+	line := fmt.Sprintf("%s: %d held, %d failed", r.Reference, r.Held, r.Failed)
+	if r.Exempt > 0 {
+		line += fmt.Sprintf(", %d exempt", r.Exempt)
+	}
+	if _, err := fmt.Fprintln(w, line); err != nil {
+		return err
+	}
+	for _, row := range r.Rows {
+		if row.Status != Failed && !verbose {
+			continue
+		}
+		detail := ""
+		if row.Detail != "" {
+			detail = ": " + row.Detail
+		}
+		if _, err := fmt.Fprintf(w, "  %-7s %-11s %s%s\n", row.Status, row.Kind, row.Value, detail); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,218 @@
+package contract
+
+import (
+	"bytes"
+	"context"
+	"debug/elf"
+	"fmt"
+	"io"
+	"path"
+	"slices"
+	"strings"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/kolla-build/kolla-build/pkg/inspect"
+)
+
+// Limits of what is read of a file and kept of layers.
+const (
+	maxText       = 256 << 10 // bytes of a text
+	maxExecutable = 256 << 20 // bytes of a program or library
+	maxKept       = 3 << 20   // entries of layers that a Reader keeps
+)
+
+// fileInfo is what matters about a file's content.
+type fileInfo struct {
+	interpreter string // of a script or program, "" if it needs none
+	script      bool
+	elf         *elfInfo
+	text        string // of files that the reader wants
+	bad         string // why the file could not be read as what it seems to be
+}
+
+// elfInfo is what the dynamic linker needs to know.
+type elfInfo struct {
+	class   elf.Class
+	machine elf.Machine
+	needed  []string // names of libraries
+	rpath   []string
+	runpath []string
+}
+
+// layerInfo is what a layer contains.
+type layerInfo struct {
+	layer *inspect.Layer
+	files map[string]fileInfo
+}
+
+// Reader reads images. It keeps the layers that it has read, since images share them.
+type Reader struct {
+	wanted map[string]bool // the ends of paths of Python modules
+	layers map[v1.Hash]*layerInfo
+	kept   int
+}
+
+// NewReader returns a Reader for images that are checked against the rows.
+func NewReader(t *Table) *Reader {
+	r := &Reader{wanted: map[string]bool{}, layers: map[v1.Hash]*layerInfo{}}
+	for _, row := range t.rows {
+		if kind, module, ok := strings.Cut(row.Value, ":"); ok && row.Kind == KindModule && kind != "ansible" {
+			module, _, _ = strings.Cut(module, ":")
+			for _, name := range moduleFiles(module) {
+				r.wanted[name] = true
+				if base := path.Base(name); base != "__init__.py" {
+					r.wanted[base] = true // packages link to files elsewhere
+				}
+			}
+		}
+	}
+	return r
+}
+
+// wantsText reports whether the text of a file matters: accounts, paths of libraries, the
+// start scripts, and Python modules that rows name.
+func (r *Reader) wantsText(name string) bool {
+	switch name {
+	case "etc/passwd", "etc/group", "etc/os-release", "usr/lib/os-release", "etc/ld.so.conf":
+		return true
+	}
+	switch dir := path.Dir(name); dir {
+	case "etc/ld.so.conf.d", "usr/local/bin", "usr/local/lib/kolla", "usr/local/lib/neutron-wrappers":
+		return true
+	}
+	for rest := name; strings.HasSuffix(name, ".py"); {
+		if r.wanted[rest] {
+			return true
+		}
+		_, after, ok := strings.Cut(rest, "/")
+		if !ok {
+			break
+		}
+		rest = after
+	}
+	return false
+}
+
+func (r *Reader) layer(ctx context.Context, l v1.Layer) (*layerInfo, error) {
+	id, err := l.Digest()
+	if err != nil {
+		return nil, err
+	}
+	if info, ok := r.layers[id]; ok {
+		return info, nil
+	}
+	info := &layerInfo{files: map[string]fileInfo{}}
+	var buffer bytes.Buffer
+	info.layer, _, err = inspect.ReadLayer(ctx, l, inspect.Options{Visit: func(e inspect.Entry, content io.Reader) error {
+		f, ok, err := r.file(e, content, &buffer)
+		if ok {
+			info.files[e.Path] = f
+		} else {
+			delete(info.files, e.Path) // the last entry of a path counts
+		}
+		return err
+	}})
+	if err != nil {
+		return nil, err
+	}
+	if r.kept += len(info.layer.Entries); r.kept > maxKept {
+		clear(r.layers)
+		r.kept = len(info.layer.Entries)
+	}
+	r.layers[id] = info
+	return info, nil
+}
+
+// file returns what matters about a file, false if nothing does. The buffer is reused.
+func (r *Reader) file(e inspect.Entry, content io.Reader, buffer *bytes.Buffer) (fileInfo, bool, error) {
+	library := strings.Contains(path.Base(e.Path), ".so")
+	text := r.wantsText(e.Path)
+	if e.Mode&0o111 == 0 && !library && !text {
+		return fileInfo{}, false, nil
+	}
+	const head = 256
+	buffer.Reset()
+	if _, err := io.CopyN(buffer, content, head); err != nil && err != io.EOF {
+		return fileInfo{}, false, err
+	}
+	var f fileInfo
+	switch first := buffer.Bytes(); {
+	case bytes.HasPrefix(first, []byte(elf.ELFMAG)):
+		if e.Size > maxExecutable {
+			return fileInfo{bad: fmt.Sprintf("is larger than %d bytes", maxExecutable)}, true, nil
+		}
+		if _, err := io.Copy(buffer, content); err != nil {
+			return f, false, err
+		}
+		f = readELF(buffer.Bytes())
+	case bytes.HasPrefix(first, []byte("#!")):
+		line, _, _ := strings.Cut(string(first[2:]), "\n")
+		f.script = true
+		if words := strings.Fields(line); len(words) > 0 {
+			f.interpreter = words[0]
+			if path.Base(words[0]) == "env" {
+				f.interpreter = envInterpreter(words[1:])
+			}
+		}
+	}
+	if text {
+		if _, err := io.CopyN(buffer, content, maxText-head); err != nil && err != io.EOF {
+			return f, false, err
+		}
+		f.text = strings.ToValidUTF8(buffer.String(), "?")
+	}
+	return f, true, nil
+}
+
+// envInterpreter returns the program that env runs with these arguments.
+func envInterpreter(args []string) string {
+	for _, a := range args {
+		if !strings.HasPrefix(a, "-") && !strings.Contains(a, "=") {
+			return a
+		}
+	}
+	return "env"
+}
+
+// readELF reads what the dynamic linker needs to know. The file is untrusted, and
+// debug/elf panics for some that are damaged.
+func readELF(content []byte) (f fileInfo) {
+	defer func() {
+		if p := recover(); p != nil {
+			f = fileInfo{bad: "is a damaged ELF file"}
+		}
+	}()
+	file, err := elf.NewFile(bytes.NewReader(content))
+	if err != nil {
+		return fileInfo{bad: "is a damaged ELF file"}
+	}
+	info := &elfInfo{class: file.Class, machine: file.Machine}
+	for _, p := range file.Progs {
+		if p.Type != elf.PT_INTERP {
+			continue
+		}
+		if name, err := io.ReadAll(io.LimitReader(p.Open(), 4096)); err == nil {
+			f.interpreter = strings.TrimRight(string(name), "\x00")
+		}
+	}
+	// A program without a dynamic section is static.
+	const most = 4096 // names in a dynamic section
+	if names, err := file.DynString(elf.DT_NEEDED); err == nil {
+		info.needed = slices.Clone(names[:min(len(names), most)])
+	}
+	for tag, to := range map[elf.DynTag]*[]string{elf.DT_RPATH: &info.rpath, elf.DT_RUNPATH: &info.runpath} {
+		if paths, err := file.DynString(tag); err == nil {
+			for _, p := range paths[:min(len(paths), 16)] {
+				*to = append(*to, strings.Split(p, ":")...)
+			}
+		}
+	}
+	f.elf = info
+	return f
+}
+
+// moduleFiles returns the paths of a Python module below a directory of modules.
+func moduleFiles(module string) []string {
+	p := strings.ReplaceAll(module, ".", "/")
+	return []string{p + ".py", p + "/__init__.py"}
+}
