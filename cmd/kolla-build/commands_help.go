@@ -14,7 +14,7 @@ func helpCommand() *command {
 	var full bool
 	return &command{
 		Command: cli.Command{
-			Name: "help", Values: config.ValuesCommands, Args: "[COMMAND]",
+			Name: "help", Minor: true, Values: config.ValuesCommands, Args: "[COMMAND]",
 			Summary: "Show the help of a command.",
 			Flags: func(f *pflag.FlagSet) {
 				f.BoolVar(&full, "all", false, "Show every option, and all about it.")
@@ -40,7 +40,7 @@ func helpCommand() *command {
 func versionCommand() *command {
 	return &command{
 		Command: cli.Command{
-			Name:    "version",
+			Name: "version", Minor: true,
 			Summary: "Print the versions of the program, BuildKit and Go.",
 			Examples: []cli.Example{
 				{Line: "kolla-build version", Effect: "Print the release, the commit, and the versions of BuildKit and Go."},

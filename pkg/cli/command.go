@@ -29,6 +29,8 @@ type Command struct {
 	Flags func(*pflag.FlagSet)
 	// Hidden commands are for programs: help and completion omit them.
 	Hidden bool
+	// Minor commands share a line of the help.
+	Minor bool
 }
 
 // Example is a command line that a user may type, and its effect.

@@ -130,10 +130,18 @@ func (h *helpWriter) paragraph(text string) {
 func (h *helpWriter) commands(all []Command) {
 	h.b.WriteString("\nCommands:\n")
 	h.entry("  build", "Build images. This is the default: the word can be omitted.", commandColumn)
+	var minor []string
 	for _, c := range all {
-		if c.Name != "" && !c.Hidden {
+		switch {
+		case c.Name == "" || c.Hidden:
+		case c.Minor:
+			minor = append(minor, c.Name)
+		default:
 			h.entry("  "+c.Name, c.Summary, commandColumn)
 		}
+	}
+	if len(minor) > 0 {
+		h.b.WriteString("  " + textwrap.Wrap(strings.Join(minor, ", "), 2, helpWidth) + "\n")
 	}
 }
 
