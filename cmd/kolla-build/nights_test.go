@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"encoding/xml"
+	"maps"
 	"net/http"
 	"os"
 	"os/exec"
@@ -47,14 +48,14 @@ type night struct {
 func (n *nights) run(args ...string) night {
 	n.t.Helper()
 	script := filepath.Join(testenv.RepoRoot(n.t), "examples/ci/nightly.sh")
-	cmd := exec.Command("sh", append([]string{script}, append(slices.Clone(n.options), args...)...)...)
+	data := filepath.Join(n.dir, "data")
+	cmd := exec.Command("sh", slices.Concat([]string{script, "--data-dir", data}, n.options, args)...)
 	exe, err := os.Executable()
 	if err != nil {
 		n.t.Fatal(err)
 	}
 	reports := filepath.Join(n.dir, "reports")
-	cmd.Env = append(os.Environ(), "KOLLA_BUILD="+filepath.Join(n.dir, "kolla-build"), "REPORTS="+reports, "NO_COLOR=1",
-		"KOLLA_BUILD_DATA_DIR="+filepath.Join(n.dir, "data"))
+	cmd.Env = append(os.Environ(), "KOLLA_BUILD="+filepath.Join(n.dir, "kolla-build"), "REPORTS="+reports, "NO_COLOR=1")
 	// The test binary is the program under its name, see TestMain.
 	if err := os.Symlink(exe, filepath.Join(n.dir, "kolla-build")); err != nil && !os.IsExist(err) {
 		n.t.Fatal(err)
@@ -65,6 +66,9 @@ func (n *nights) run(args ...string) night {
 	}
 	r := night{code: cmd.ProcessState.ExitCode(), stderr: string(out), built: map[string]string{}}
 	n.t.Logf("the night ended with %d:\n%s", r.code, out)
+	if r.code == exitOK && !strings.Contains(r.stderr, "\n"+filepath.Join(data, "store")+" ") {
+		n.t.Error("the script did not free space in the data directory of the night")
+	}
 	latest := filepath.Join(reports, "latest")
 	read := func(file string) string {
 		n.t.Helper()
@@ -118,9 +122,16 @@ func (n *nights) run(args ...string) night {
 	r.metric = map[string]float64{}
 	for name, f := range families {
 		for _, m := range f.Metric {
-			key := name
+			key, set := name, map[string]string{}
 			for _, l := range m.Label {
-				key += " " + l.GetValue()
+				if l.GetName() == "status" || l.GetName() == "image" {
+					key += " " + l.GetValue()
+				} else {
+					set[l.GetName()] = l.GetValue()
+				}
+			}
+			if want := map[string]string{"base": "debian", "type": "source", "set": n.registry + "/t:t"}; !maps.Equal(set, want) {
+				n.t.Errorf("%s has the labels %v, want %v", name, set, want)
 			}
 			r.metric[key] = m.GetGauge().GetValue()
 		}
@@ -220,14 +231,14 @@ func TestNights(t *testing.T) {
 	if secondNight.metric["kolla_build_images unchanged"] != 4 || secondNight.junit.tests != 5 || !strings.Contains(secondNight.page, "Nothing to do") || !strings.Contains(secondNight.stderr, "nothing changed, 4 images") {
 		t.Errorf("second night: %v", secondNight.metric)
 	}
-	// All sets of this test are of the same day, and need different names.
 	n.options = append(n.options, "--retain", "2")
 	publish := func(day string) []string { return []string{"--tag", "t-" + day, "--also-tag", "t"} }
 
 	// Before the third a package has changed: the images that install it and their
-	// descendants are built, and reported with the versions.
+	// descendants are built, and reported with the versions. It is the second set of
+	// this day, which must not overwrite the first one.
 	w.server.AddDebs(deb("beta", "2"))
-	thirdNight := n.run(publish("2999-01-03")...)
+	thirdNight, dated := n.run(), "t-"+today+"-2"
 	if thirdNight.code != exitOK || len(thirdNight.built) != 2 || thirdNight.built["app"] != "package beta 1 → 2" || thirdNight.built["leaf"] != "parent app is built" {
 		t.Errorf("third night: ended with %d, built %v", thirdNight.code, thirdNight.built)
 	}
@@ -237,14 +248,14 @@ func TestNights(t *testing.T) {
 	if !strings.Contains(thirdNight.page, `<tr><th scope="row">beta</th><td><code>1</code></td><td><code>2</code></td><td>app, leaf</td></tr>`) {
 		t.Error("the page does not name the package")
 	}
-	if thirdNight.metric["kolla_build_package_changes"] != 2 || thirdNight.metric["kolla_build_image_package_changes leaf"] != 1 || !strings.Contains(thirdNight.stderr, "packages: beta 1 → 2; published as t-2999-01-03 and t;") {
+	if thirdNight.metric["kolla_build_package_changes"] != 2 || thirdNight.metric["kolla_build_image_package_changes leaf"] != 1 || !strings.Contains(thirdNight.stderr, "packages: beta 1 → 2; published as "+dated+" and t;") {
 		t.Errorf("third night: %v", thirdNight.metric)
 	}
-	third := n.sameTags("leaf", "t", "t-"+today, "t-2999-01-03")
-	if third["t"] == first["t"] || third["t"] != third["t-2999-01-03"] || third["t-"+today] != first["t"] {
+	third := n.sameTags("leaf", "t", "t-"+today, dated)
+	if third["t"] == first["t"] || third["t"] != third[dated] || third["t-"+today] != first["t"] {
 		t.Errorf("tags: %v, before %v", third, first)
 	}
-	if other := n.sameTags("other", "t", "t-"+today, "t-2999-01-03"); other["t"] != other["t-"+today] {
+	if other := n.sameTags("other", "t", "t-"+today, dated); other["t"] != other["t-"+today] {
 		t.Errorf("an unchanged image has another digest: %v", other)
 	}
 
@@ -261,12 +272,12 @@ func TestNights(t *testing.T) {
 		t.Errorf("fourth night: ended with %d, built %v, failed %v", fourthNight.code, fourthNight.built, fourthNight.failed)
 	}
 	for _, image := range []string{"app", "leaf", "other"} {
-		n.sameTags(image, "t", "t-"+today, "t-2999-01-03")
+		n.sameTags(image, "t", "t-"+today, dated)
 	}
 	if now := n.tags("leaf"); now["t"] != third["t"] {
 		t.Errorf("the floating tag has changed: %v", now)
 	}
-	if fourthNight.junit.failures != 1 || fourthNight.metric["kolla_build_success"] != 0 || fourthNight.metric["kolla_build_image_failed leaf"] != 1 || !strings.Contains(fourthNight.page, "no luck tonight") || !strings.Contains(fourthNight.stderr, "nightly: 1 of 4 images failed (leaf); no tag was changed;") {
+	if fourthNight.junit.failures != 2 || fourthNight.metric["kolla_build_success"] != 0 || fourthNight.metric["kolla_build_image_failed leaf"] != 1 || !strings.Contains(fourthNight.page, "no luck tonight") || !strings.Contains(fourthNight.stderr, "nightly: 1 of 4 images failed (leaf); no tag was changed;") {
 		t.Errorf("fourth night: %+v %v", fourthNight.junit, fourthNight.metric)
 	}
 
@@ -276,8 +287,8 @@ func TestNights(t *testing.T) {
 	if fifthNight.code != exitOK || fifthNight.built["leaf"] == "" || fifthNight.built["app"] != "" {
 		t.Errorf("fifth night: ended with %d, built %v", fifthNight.code, fifthNight.built)
 	}
-	fifth := n.sameTags("leaf", "t", "t-2999-01-03", "t-2999-01-05")
-	if app := n.tags("app"); fifth["t"] == third["t"] || app["t"] != app["t-2999-01-05"] || app["t"] == app["t-2999-01-03"] {
+	fifth := n.sameTags("leaf", "t", dated, "t-2999-01-05")
+	if app := n.tags("app"); fifth["t"] == third["t"] || app["t"] != app["t-2999-01-05"] || app["t"] == app[dated] {
 		t.Errorf("tags: %v, app %v", fifth, app)
 	}
 	if entries, err := os.ReadDir(filepath.Join(w.dir, "reports")); err != nil || len(entries) != 6 {

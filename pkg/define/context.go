@@ -65,6 +65,9 @@ func (d *definer) prepare(ctx context.Context, f *render.Dockerfile, x *definiti
 	x.Dockerfile.Context = files.files
 	if err != nil {
 		x.Err = fmt.Errorf("sources of %s: %w", f.Name, err)
+		if hint := usererr.Hint(err); hint != "" && d.set.Config.InstallType == "source" && !d.set.Config.IsSet("install-type") {
+			x.Err = usererr.WithHint(x.Err, hint+"; -t binary installs the distribution's packages instead")
+		}
 	}
 }
 
@@ -110,7 +113,7 @@ func (d *definer) labels(f *render.Dockerfile) map[string]string {
 	return map[string]string{
 		"org.opencontainers.image.title":       f.Name,
 		"org.opencontainers.image.description": "OpenStack Kolla " + f.Name + " image",
-		"org.opencontainers.image.version":     cfg.Tag,
+		"org.opencontainers.image.version":     d.opts.VersionLabel,
 		"org.opencontainers.image.authors":     cfg.Maintainer,
 		"org.opencontainers.image.licenses":    "Apache-2.0",
 	}

@@ -44,6 +44,8 @@ type Options struct {
 	// KeepDamaged leaves damaged blobs of base images where they are, for
 	// commands that only show what a run does.
 	KeepDamaged bool
+	// VersionLabel is the value of the label org.opencontainers.image.version.
+	VersionLabel string
 }
 
 // Image is the definition of one image.

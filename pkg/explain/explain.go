@@ -228,6 +228,11 @@ func key(in Input, id image.ID) Key {
 	}
 	k := Key{Key: it.Key.String(), Action: string(it.Action), Reason: it.Reason}
 	before, _ := in.Parts(id)
+	if it.Action == plan.Keep {
+		// The stored image has this key. The history has the last build, which may have
+		// been with another tag of the base image or another registry.
+		before = it.Parts
+	}
 	names := map[string]bool{}
 	for part := range before {
 		names[part] = true

@@ -140,6 +140,13 @@ func TestKey(t *testing.T) {
 	if err := x.WriteText(&text); err != nil || !strings.Contains(text.String(), "context changed") {
 		t.Errorf("text %s, %v", text.String(), err)
 	}
+	// An image that is kept has its key, whatever the history of another build says.
+	p.Items[0].Action = plan.Keep
+	for _, part := range explained(t, in, "svc-base").Key.Parts {
+		if part.Change != "unchanged" {
+			t.Errorf("an image that is kept: %+v", part)
+		}
+	}
 	for name, reason := range map[string]string{"svc-a": "no such source", "svc-b": "has no key", "base": "not selected"} {
 		if x := explained(t, in, name); !strings.Contains(x.Key.Unknown, reason) {
 			t.Errorf("%s: %+v", name, x.Key)

@@ -1,9 +1,11 @@
 package imageset
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 
 	"github.com/containerd/platforms"
@@ -199,6 +201,37 @@ func (s *Set) fill(ctx context.Context, opts Options, warn func(string, ...any))
 	return s.choose(opts.Exists, warn)
 }
 
+// maxEntries is how many entries of a profile a warning names.
+const maxEntries = 5
+
+// checkProfiles warns of entries of the selected profiles that match no image.
+func (s *Set) checkProfiles(warn func(string, ...any)) {
+	for _, profile := range s.Config.Profile {
+		var unmatched []string
+		hint := ""
+		for _, entry := range s.Config.Profiles[profile] {
+			patterns, err := CompilePatterns([]string{entry})
+			if err != nil {
+				return // reported already
+			}
+			if err := patterns.regexes.Check(s.Graph); err != nil {
+				unmatched = append(unmatched, strconv.Quote(entry))
+				hint = cmp.Or(hint, usererr.Hint(err))
+			}
+		}
+		if len(unmatched) == 0 {
+			continue
+		}
+		if n := len(unmatched) - maxEntries; n > 1 {
+			unmatched = append(unmatched[:maxEntries], fmt.Sprintf("and %d more", n))
+		}
+		warn("warning: profile %s: no image matches %s", profile, strings.Join(unmatched, ", "))
+		if hint != "" {
+			warn("  hint: %s", hint)
+		}
+	}
+}
+
 // Environment returns the console's environment as templates see it.
 func Environment(c *console.Console) map[string]string {
 	env := make(map[string]string, len(c.Environ))
@@ -233,11 +266,12 @@ func (s *Set) choose(exists func(string) bool, warn func(string, ...any)) error 
 		return patterns.regexes.Check(s.Graph)
 	}
 	if len(cfg.Regex) > 0 {
-		// A profile may name images of other trees; an expression that a person
-		// typed is a mistake if it matches nothing.
 		if err := patterns.regexes.Check(s.Graph); err != nil {
 			warn("warning: %s", usererr.Text(err))
 		}
+	}
+	if len(cfg.Regex) == 0 {
+		s.checkProfiles(warn)
 	}
 	if patterns.slow != nil {
 		return patterns.slow

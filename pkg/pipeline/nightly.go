@@ -23,6 +23,7 @@ import (
 // night makes a run a nightly one.
 type night struct {
 	floating string // the tag that names the newest set, "" if the user gave a dated one alone
+	dated    bool   // the date was added to the tag, and gets a number if a set has it
 }
 
 // retainNights is how many dated sets are kept by default.
@@ -74,7 +75,7 @@ func nightly(cfg *config.Config, now time.Time) (*config.Config, *night) {
 		}
 		return &c, n
 	}
-	n.floating = c.Tag
+	n.floating, n.dated = c.Tag, true
 	c.Tag += "-" + now.Format(time.DateOnly)
 	c.AlsoTag = append([]string{n.floating}, slices.DeleteFunc(slices.Clone(c.AlsoTag), func(t string) bool { return t == n.floating })...)
 	return &c, n

@@ -6,6 +6,7 @@ import (
 
 	digest "github.com/opencontainers/go-digest"
 
+	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/define"
 	"github.com/kolla-build/kolla-build/pkg/freshness"
 	"github.com/kolla-build/kolla-build/pkg/image"
@@ -27,7 +28,7 @@ type planned struct {
 	plan     *plan.Plan
 	registry *publish.Registry // nil if the set stays in the store
 
-	// nothingNew says of a nightly run that there is no set to publish.
+	// nothingNew is set in nightly runs without a set to publish.
 	nothingNew bool
 }
 
@@ -39,7 +40,7 @@ func (s *session) plan(ctx context.Context, rendered *imageset.Rendered) (*plann
 	p.defined, err = define.Images(ctx, rendered, define.Options{
 		Console: s.console, Store: s.store, Client: s.client, Engine: s.engine,
 		BaseImage: s.baseImage, Epoch: s.epoch, Compression: s.compression,
-		Offline: s.mode == modeOffline, KeepDamaged: s.mode != modeBuild,
+		Offline: s.mode == modeOffline, KeepDamaged: s.mode != modeBuild, VersionLabel: versionLabel(s.cfg),
 	})
 	if err != nil {
 		return nil, err
@@ -72,6 +73,9 @@ func (s *session) plan(ctx context.Context, rendered *imageset.Rendered) (*plann
 	if err != nil {
 		return nil, err
 	}
+	if s.mode != modeOffline {
+		s.warnOtherType(p)
+	}
 	p.nothingNew = s.night.nothingNew(p, s.store)
 	if p.registry != nil && s.mode == modeBuild && !p.nothingNew {
 		set := publish.Set{}
@@ -81,6 +85,20 @@ func (s *session) plan(ctx context.Context, rendered *imageset.Rendered) (*plann
 		err = p.registry.CheckPush(ctx, set)
 	}
 	return p, err
+}
+
+// versionLabel returns what the images' version label has: the tag or, if that has a
+// date, the first other tag without one. Images are kept under many dated tags, and the
+// label must not name one that is removed while the image is used.
+func versionLabel(cfg *config.Config) string {
+	if publish.HasDate(cfg.Tag) {
+		for _, tag := range cfg.AlsoTag {
+			if !publish.HasDate(tag) {
+				return tag
+			}
+		}
+	}
+	return cfg.Tag
 }
 
 // decide plans what is built of what is defined.

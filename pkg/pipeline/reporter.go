@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path"
 	"path/filepath"
 	"strings"
 	"time"
@@ -85,7 +86,8 @@ func (r *reporter) finish(ctx context.Context, s stages, ended error) error {
 func (r *reporter) run(ctx context.Context, s stages, past []report.Record) *report.Run {
 	now := time.Now()
 	run := &report.Run{Version: r.console.Version, Started: r.started, Slots: r.cfg.Threads, Past: past,
-		Title:      fmt.Sprintf("%s %s, %s, %s", r.cfg.Base, r.cfg.BaseTag, r.cfg.InstallType, r.cfg.OpenstackRelease),
+		Title: fmt.Sprintf("%s %s, %s, %s", r.cfg.Base, r.cfg.BaseTag, r.cfg.InstallType, r.cfg.OpenstackRelease),
+		Set:   setOf(r.cfg, r.night), Publishes: r.cfg.Push, NothingNew: s.planned != nil && s.planned.nothingNew,
 		Activities: r.recorder.Activities(now), Notes: r.recorder.Notes(), Needs: map[image.ID][]image.ID{}}
 	run.Duration = now.Sub(r.started)
 	if s.planned != nil {
@@ -109,9 +111,18 @@ func (r *reporter) run(ctx context.Context, s stages, past []report.Record) *rep
 	run.Stuck = s.published.Stuck
 	if s.published.Published { // whatever failed after that does not undo it
 		run.Registry, run.Left = s.session.cfg.Registry, s.published.missing
-		run.Tags = append([]string{r.cfg.Tag}, r.cfg.AlsoTag...)
+		run.Tags = append([]string{s.session.cfg.Tag}, s.session.cfg.AlsoTag...)
 	}
 	return run
+}
+
+// setOf identifies the set of a run for metrics: by its names without a date.
+func setOf(cfg *config.Config, n *night) report.Set {
+	name := cfg.Tag
+	if n != nil && n.floating != "" {
+		name = n.floating
+	}
+	return report.Set{Base: cfg.Base, Type: cfg.InstallType, Name: path.Join(cfg.Registry, cfg.Namespace, cfg.ImageNamePrefix) + ":" + name}
 }
 
 // end adds how a run ended.

@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 	"errors"
+	"io"
 	"os"
 
 	"github.com/kolla-build/kolla-build/internal/console"
@@ -73,9 +74,24 @@ func open(ctx context.Context, cfg *config.Config, c *console.Console, n *night,
 	}
 	if s.cfg.Push && len(rendered.First().Files) > 0 {
 		// Before base images and sources are fetched, which may take minutes.
-		err = s.client.Reach(ctx, rendered.First().Files[0].Reference)
+		if err := s.client.Reach(ctx, rendered.First().Files[0].Reference); err != nil {
+			return s, rendered, err
+		}
 	}
-	return s, rendered, err
+	if n == nil || !n.dated {
+		return s, rendered, nil
+	}
+	tag, err := s.unusedDatedTag(ctx, rendered)
+	if err != nil || tag == s.cfg.Tag {
+		return s, rendered, err
+	}
+	rendered.Close() // the names of parents in it have the tag
+	s.cfg.Tag, s.scope.Tag = tag, tag
+	rendered, err = imageset.Render(ctx, imageset.Options{Config: s.cfg, Console: &console.Console{Stderr: io.Discard, Environ: c.Environ, Version: c.Version}, Exists: exists})
+	if err != nil {
+		return s, nil, err
+	}
+	return s, rendered, nil
 }
 
 func (s *session) openStore() (*store.Store, error) {

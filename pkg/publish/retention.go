@@ -127,8 +127,9 @@ func parseDated(tag string) (datedTag, bool) {
 	if when.Year() < 1990 || when.Month() != time.Month(num(3)) || when.Day() != num(5) || num(7) > 23 || num(9) > 59 || num(11) > 59 {
 		return datedTag{}, false
 	}
-	// The shape is the tag with a "#" for each digit of the date. The number after
-	// it may have any length.
+	// The shape is the tag with a "#" for each digit of the date. A number after it may
+	// have any length; one after a dash, as nightly runs add to the second set of a day,
+	// belongs to the series of sets without a number.
 	shape := []byte(tag)
 	for _, i := range []int{1, 3, 5, 7, 9, 11} {
 		if m[2*i] >= 0 {
@@ -136,7 +137,10 @@ func parseDated(tag string) (datedTag, bool) {
 		}
 	}
 	d := datedTag{tag: tag, when: when, nth: num(14), shape: string(shape)}
-	if m[2*14] >= 0 {
+	switch {
+	case part(13) == "-":
+		d.shape = string(shape[:m[2*13]]) + string(shape[m[2*14+1]:])
+	case m[2*14] >= 0:
 		d.shape = string(shape[:m[2*14]]) + "N" + string(shape[m[2*14+1]:])
 	}
 	return d, true

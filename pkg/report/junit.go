@@ -111,6 +111,8 @@ func (r *Run) junitRun() junitCase {
 		c.Error = &junitProblem{Type: string(r.Outcome), Message: oneLine(r.Err.Error()), Text: xmlText(strings.Split(r.Err.Error(), "\n"))}
 	case r.Outcome == OutcomeInterrupted:
 		c.Error = &junitProblem{Type: string(r.Outcome), Message: "the run was interrupted"}
+	case r.Publishes && !r.NothingNew && len(r.Tags) == 0:
+		c.Failure = &junitProblem{Type: "unpublished", Message: "nothing was published: no tag was changed"}
 	}
 	return c
 }

@@ -2,6 +2,7 @@ package report
 
 import (
 	"io"
+	"slices"
 	"time"
 
 	dto "github.com/prometheus/client_model/go"
@@ -11,7 +12,7 @@ import (
 )
 
 // maxLabelled is how many images have series of their own. In practice there are
-// fewer; the limit protects monitoring systems, which keep every name for ever.
+// fewer; the limit protects monitoring systems, which keep every name forever.
 const maxLabelled = 2000
 
 // WriteOpenMetrics writes the run as OpenMetrics text, for a scrape target or for
@@ -21,6 +22,11 @@ const maxLabelled = 2000
 // metric.
 func (r *Run) WriteOpenMetrics(w io.Writer) error {
 	m := &metrics{w: w}
+	for _, l := range [][2]string{{"base", r.Set.Base}, {"type", r.Set.Type}, {"set", r.Set.Name}} {
+		if l[1] != "" {
+			m.common = append(m.common, l)
+		}
+	}
 	ok := 0.0
 	if r.Outcome == OutcomeOK {
 		ok = 1
@@ -109,8 +115,9 @@ type sample struct {
 // metrics writes families of metrics until one cannot be written. Prometheus' own
 // library formats and escapes them.
 type metrics struct {
-	w   io.Writer
-	err error
+	w      io.Writer
+	common [][2]string // labels of all metrics
+	err    error
 }
 
 func (m *metrics) gauge(name, help string, samples ...sample) {
@@ -121,7 +128,7 @@ func (m *metrics) gauge(name, help string, samples ...sample) {
 	f := &dto.MetricFamily{Name: &name, Help: &help, Type: &kind}
 	for _, s := range samples {
 		d := &dto.Metric{Gauge: &dto.Gauge{Value: &s.v}}
-		for _, l := range s.labels {
+		for _, l := range slices.Concat(s.labels, m.common) {
 			d.Label = append(d.Label, &dto.LabelPair{Name: &l[0], Value: &l[1]})
 		}
 		f.Metric = append(f.Metric, d)

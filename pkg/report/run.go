@@ -27,6 +27,7 @@ type Run struct {
 	Summary
 
 	Title   string // what was built, such as "debian 12, binary, 2025.2"
+	Set     Set
 	Version string // of this program
 	Started time.Time
 	Slots   int // images that may build at once
@@ -38,6 +39,9 @@ type Run struct {
 	// not published.
 	Registry string
 	Tags     []string
+	// Publishes is set if the run was to publish a set. NothingNew is set if a
+	// nightly run had none to publish.
+	Publishes, NothingNew bool
 	// Left are the images that a partial publication omitted. Stuck is the number
 	// of tags that a failed publication could not restore.
 	Left  []image.ID
@@ -49,6 +53,13 @@ type Run struct {
 
 	// Past are earlier runs of the set, the newest first.
 	Past []Record
+}
+
+// Set identifies what a run builds, run after run.
+type Set struct {
+	Base string // such as "debian"
+	Type string // "binary" or "source"
+	Name string // registry, namespace, prefix and the tag without its date
 }
 
 // Selected returns the results of the requested images and their ancestors, in
