@@ -147,7 +147,7 @@ func TestRows(t *testing.T) {
 		"user\tkolla":                                                "",
 		"user\tglance":                                               "no user glance",
 		"env\tLANG":                                                  "",
-		"env\tLANG=de":                                               `"C"`,
+		"env\tLANG=de":                                               "",
 		"env\tKOLLA_BOOTSTRAP":                                       "",
 		"env\tKOLLA_UPGRADE":                                         "no start script reads",
 		"label\tkolla_version":                                       "",
