@@ -12,7 +12,7 @@ help: ## this list
 build: bin/kolla-build bin/buildkitd ## bin/kolla-build and the builder that go.mod pins
 
 # Go's build cache knows what changed better than make does.
-.PHONY: help build install bin/kolla-build bin/buildkitd quickstart test test-faults check unit bench simulate microbench fuzz-jinja test-kolla deps docs clean
+.PHONY: help build install bin/kolla-build bin/buildkitd quickstart test catalogue test-faults check unit bench simulate microbench fuzz-jinja test-kolla deps docs clean
 bin/kolla-build:
 	$(GO) build -ldflags "-X main.version=$(VERSION) -X main.commit=$(COMMIT)" -o $@ ./cmd/kolla-build
 bin/buildkitd:
@@ -61,6 +61,10 @@ simulate: ## the scheduler on recorded times, 2 to 64 slots, beside first come, 
 
 microbench: ## the benchmarks of single packages, with allocations
 	$(GO) test -run '^$$' -bench . -benchmem ./pkg/jinja ./pkg/render ./pkg/graph ./pkg/registry ./pkg/pipeline
+
+catalogue: build ## build every image that Debian has packages for (SUITE, TYPE=source, SHARD=I/N or ci, DATA_DIR)
+	@scripts/deps.sh runtime test
+	scripts/catalogue.sh
 
 test-faults: ## hundreds of faults, from killed processes to wrong clocks: nothing may be lost
 	@scripts/deps.sh runtime test

@@ -1,0 +1,126 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/kolla-build/kolla-build/internal/testenv"
+)
+
+var update = flag.Bool("update", false, "write docs/images.md")
+
+// TestSupportMatrix holds that docs/images.md is what the templates, the marks and the
+// results give.
+func TestSupportMatrix(t *testing.T) {
+	docs := filepath.Join(testenv.RepoRoot(t), "docs")
+	want, err := Matrix(context.Background(), filepath.Join(docs, "images.tsv"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(docs, "images.md")
+	if *update {
+		if err := os.WriteFile(path, []byte(want), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(got) != want {
+		t.Error("docs/images.md is not up to date: go test ./internal/catalogue -run TestSupportMatrix -update")
+	}
+}
+
+// Shards have every image once, and the images for CI exist.
+func TestShards(t *testing.T) {
+	ctx := context.Background()
+	to := Target{"debian", "trixie", "x86_64", "binary"}
+	all, err := choose(ctx, to, "1/1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(all) < 200 {
+		t.Errorf("%d images", len(all))
+	}
+	var together []string
+	for _, shard := range []string{"1/3", "2/3", "3/3"} {
+		part, err := choose(ctx, to, shard)
+		if err != nil {
+			t.Fatal(err)
+		}
+		together = append(together, part...)
+	}
+	slices.Sort(together)
+	if !slices.Equal(together, all) {
+		t.Errorf("three shards have %d images, one has %d", len(together), len(all))
+	}
+	if ci, err := choose(ctx, to, "ci"); err != nil || len(ci) < 25 {
+		t.Errorf("%d images for CI: %v", len(ci), err)
+	}
+	for _, shard := range []string{"0/3", "4/3", "x", "1/0"} {
+		if _, err := choose(ctx, to, shard); err == nil {
+			t.Errorf("shard %s is accepted", shard)
+		}
+	}
+}
+
+// Figures of an earlier build are kept, those of a new one replace them.
+func TestRecord(t *testing.T) {
+	dir := t.TempDir()
+	results := filepath.Join(dir, "images.tsv")
+	to := Target{"debian", "trixie", "x86_64", "binary"}
+	write := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	first := write("1.json", `{"built":[{"name":"base","status":"built","size":100,"duration":9},{"name":"cron","status":"built","parent":"base","size":130,"duration":5}],
+		"failed":[{"name":"etcd","status":"error","parent":"base","failure":{"error":"no\ttab\nsecond line"}},{"name":"x","status":"parent_error"}]}`)
+	contract := write("c.json", `[{"image":"cron","held":7,"failed":1}]`)
+	if err := record(results, to, first, contract); err != nil {
+		t.Fatal(err)
+	}
+	second := write("2.json", `{"built":[{"name":"cron","status":"built","parent":"base","size":130,"duration":0,"unchanged":true},{"name":"etcd","status":"built","parent":"base","size":120,"duration":3}]}`)
+	if err := record(results, to, second, ""); err != nil {
+		t.Fatal(err)
+	}
+	got, err := os.ReadFile(results)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := header + "base\ttrixie\tbinary\tx86_64\tbuilt\t100\t100\t9\t\t\n" +
+		"cron\ttrixie\tbinary\tx86_64\tbuilt\t130\t30\t5\t7/1\t\n" +
+		"etcd\ttrixie\tbinary\tx86_64\tbuilt\t120\t20\t3\t\t\n"
+	if string(got) != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+func TestTarballs(t *testing.T) {
+	index := `Package: keystone
+Directory: pool/main/k/keystone
+Checksums-Sha256:
+ aa 10 keystone_2.dsc
+ bb 20 keystone_2.orig.tar.xz
+ cc 20 keystone_2.orig.tar.xz.asc
+ dd 30 keystone_2.debian.tar.xz
+
+Package: glance
+Directory: pool/main/g/glance
+`
+	got, err := tarballs(strings.NewReader(index))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(got) != 1 || got["keystone"] != (tarball{"pool/main/k/keystone/keystone_2.orig.tar.xz", "bb"}) {
+		t.Errorf("%v", got)
+	}
+}

@@ -1,0 +1,174 @@
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/kolla-build/kolla-build/internal/atomicfile"
+)
+
+// Result is what a real build of an image gave: one line of docs/images.tsv.
+type Result struct {
+	Image, Suite, Type, Arch string
+	Status                   string  // built or failed
+	Size                     int64   // bytes of its compressed layers, with those of its parents
+	Own                      int64   // bytes that it adds to its parent
+	Seconds                  float64 // of the build
+	Contract                 string  // rows held and failed, such as "62/0"; "" if it was not checked
+	Error                    string  // the first line
+}
+
+const header = "image\tsuite\ttype\tarch\tstatus\tsize\town\tseconds\tcontract\terror\n"
+
+func (r Result) key() string { return strings.Join([]string{r.Image, r.Suite, r.Type, r.Arch}, "\t") }
+
+func readResults(path string) ([]Result, error) {
+	data, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var out []Result
+	for i, line := range strings.Split(strings.TrimSuffix(string(data), "\n"), "\n") {
+		if i == 0 {
+			if line+"\n" != header {
+				return nil, fmt.Errorf("%s: line 1 is not the header", path)
+			}
+			continue
+		}
+		f := strings.Split(line, "\t")
+		if len(f) != 10 {
+			return nil, fmt.Errorf("%s:%d: %d columns instead of 10", path, i+1, len(f))
+		}
+		r := Result{Image: f[0], Suite: f[1], Type: f[2], Arch: f[3], Status: f[4], Contract: f[8], Error: f[9]}
+		var errs [3]error
+		r.Size, errs[0] = strconv.ParseInt(f[5], 10, 64)
+		r.Own, errs[1] = strconv.ParseInt(f[6], 10, 64)
+		r.Seconds, errs[2] = strconv.ParseFloat(f[7], 64)
+		if err := errors.Join(errs[:]...); err != nil {
+			return nil, fmt.Errorf("%s:%d: %w", path, i+1, err)
+		}
+		out = append(out, r)
+	}
+	return out, nil
+}
+
+func writeResults(path string, results []Result) error {
+	slices.SortFunc(results, func(a, b Result) int { return cmp.Compare(a.key(), b.key()) })
+	var b bytes.Buffer
+	b.WriteString(header)
+	for _, r := range results {
+		fmt.Fprintf(&b, "%s\t%s\t%d\t%d\t%.0f\t%s\t%s\n", r.key(), r.Status, r.Size, r.Own, r.Seconds, r.Contract, r.Error)
+	}
+	return atomicfile.WriteFile(path, b.Bytes(), atomicfile.Options{Mode: 0o644})
+}
+
+// summaryImage is what record reads of an image in the summary of a run.
+type summaryImage struct {
+	Name      string
+	Status    string
+	Unchanged bool
+	Canceled  bool
+	Parent    string
+	Size      int64
+	Duration  float64
+	Failure   struct{ Error string }
+}
+
+// record adds the images of a run to the results. An image that the run did not have to
+// build keeps the figures of its build.
+func record(path string, to Target, summaryFile, contractFile string) error {
+	var summary struct{ Built, Failed []summaryImage }
+	if err := readJSON(summaryFile, &summary); err != nil {
+		return err
+	}
+	checked := map[string]string{}
+	if contractFile != "" {
+		var images []struct {
+			Image        string
+			Held, Failed int
+		}
+		if err := readJSON(contractFile, &images); err != nil {
+			return err
+		}
+		for _, im := range images {
+			checked[im.Image] = fmt.Sprintf("%d/%d", im.Held, im.Failed)
+		}
+	}
+	results, err := readResults(path)
+	if err != nil {
+		return err
+	}
+	known := map[string]int{}
+	for i, r := range results {
+		known[r.key()] = i
+	}
+	sizes := map[string]int64{}
+	for _, im := range summary.Built {
+		sizes[im.Name] = im.Size
+	}
+	// A parent that this run did not need has been recorded before.
+	for _, r := range results {
+		if _, ok := sizes[r.Image]; !ok && r.Suite == to.Tag && r.Type == to.InstallType {
+			sizes[r.Image] = r.Size
+		}
+	}
+	for _, im := range slices.Concat(summary.Built, summary.Failed) {
+		r := Result{Image: im.Name, Suite: to.Tag, Type: to.InstallType, Arch: to.Arch, Status: "built", Size: im.Size, Seconds: im.Duration}
+		r.Own = im.Size - sizes[im.Parent]
+		i, seen := known[r.key()]
+		if im.Status == "parent_error" || im.Canceled {
+			continue // not tried
+		}
+		if im.Status != "built" {
+			r.Status, r.Error = "failed", firstLine(im.Failure.Error)
+			r.Size, r.Own = 0, 0
+		}
+		if im.Unchanged && seen {
+			r.Seconds = results[i].Seconds
+			r.Contract = results[i].Contract
+		}
+		if c, ok := checked[im.Name]; ok {
+			r.Contract = c
+		}
+		if seen {
+			results[i] = r
+		} else {
+			known[r.key()] = len(results)
+			results = append(results, r)
+		}
+	}
+	return writeResults(path, results)
+}
+
+func readJSON(path string, v any) error {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(data, v); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return nil
+}
+
+// firstLine returns the first line of a message in a form that fits into the file.
+func firstLine(s string) string {
+	s, _, _ = strings.Cut(strings.TrimSpace(s), "\n")
+	s = strings.ReplaceAll(s, "\t", " ")
+	const most = 200
+	if r := []rune(s); len(r) > most {
+		s = string(r[:most]) + "…"
+	}
+	return s
+}

@@ -1,0 +1,79 @@
+#!/usr/bin/env bash
+# catalogue.sh: build the images that Debian has packages for, check their contract, and
+# record sizes and times in docs/images.tsv, from which docs/images.md is made.
+#
+#   SUITE=trixie|bookworm   Debian's release
+#   TYPE=binary|source      source: some services from the tarballs of Debian's source packages
+#   SHARD=I/N|ci            a part of the images: whole families, or the list for CI
+#   IMAGES=REGEX            these images instead
+#   DATA_DIR=DIR            of kolla-build; what it has already is not built again
+#   RECORD=no               leave docs/images.tsv as it is
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+suite=${SUITE:-trixie}
+type=${TYPE:-binary}
+shard=${SHARD:-1/1}
+data=${DATA_DIR:-/var/lib/kolla-build}
+if [ "$(id -u)" != 0 ]; then
+  echo "this starts a builder, which needs root" >&2
+  exit 1
+fi
+
+out=$(mktemp -d)
+trap 'rm -rf "$out"' EXIT
+
+if [ -n "${IMAGES:-}" ]; then
+  pattern=$IMAGES
+else
+  names=$(go run ./internal/catalogue list -suite "$suite" -type "$type" -shard "$shard")
+  echo "$(wc -l <<<"$names") images of $suite, $type, shard $shard"
+  pattern="^($(paste -sd'|' <<<"$names"))\$"
+fi
+
+options=(--base debian --base-tag "$suite" --type "$type" --data-dir "$data" --engine none)
+if [ "$type" = source ]; then
+  # The archives come from the package mirror that the host uses, the Python
+  # dependencies from Debian's packages.
+  # shellcheck disable=SC2016  # apt expands it
+  mirror=${MIRROR:-$(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' | grep -v security | head -1)}
+  go run ./internal/catalogue sources -suite "$suite" -mirror "$mirror" >"$out/sources.conf"
+  options+=(--config-file "$out/sources.conf" --template-override examples/without-pypi.j2)
+fi
+
+# A failure costs the image and its children; the others are built.
+status=0
+bin/kolla-build "${options[@]}" --threads "${THREADS:-3}" --package-cache --cache-size "${CACHE_SIZE:-8G}" \
+  --progress plain --quiet --logs-dir "$out/logs" --summary-json-file "$out/summary.json" --nosummary "$pattern" || status=$?
+for log in "$out"/logs/*FAILED*.log; do
+  [ -e "$log" ] || continue
+  echo "--- the end of $(basename "$log")"
+  tail -n 25 "$log"
+done
+
+contract=0
+python3 - "$out/summary.json" >"$out/references" <<'PY'
+import json, sys
+for image in json.load(open(sys.argv[1]))["built"]:
+    print(image["reference"])
+PY
+mapfile -t references <"$out/references"
+if [ "${#references[@]}" -gt 0 ]; then
+  bin/kolla-build contract --data-dir "$data" --json "${references[@]}" >"$out/contract.json" || contract=$?
+  python3 - "$out/contract.json" <<'PY'
+import json, sys
+images = json.load(open(sys.argv[1]))
+for image in images:
+    for row in image["rows"]:
+        if row["status"] == "failed":
+            print(image["image"], row["kind"], row["value"], row.get("detail", ""), sep=": ")
+print("contract:", len(images), "images,", sum(i["held"] for i in images), "rows held,", sum(i["failed"] for i in images), "failed")
+PY
+fi
+if [ "${RECORD:-yes}" != no ] && [ -e "$out/summary.json" ]; then
+  contracts=()
+  [ ! -s "$out/contract.json" ] || contracts=(-contract "$out/contract.json")
+  go run ./internal/catalogue record -suite "$suite" -type "$type" -summary "$out/summary.json" "${contracts[@]}"
+  go run ./internal/catalogue matrix
+fi
+exit $((status > contract ? status : contract))
