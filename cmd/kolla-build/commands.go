@@ -43,6 +43,8 @@ func table() []*command {
 		gcCommand(),
 		saveCommand(),
 		loadCommand(),
+		copyCommand(),
+		tagCommand(),
 		registryCommand(),
 		bootstrapCommand(),
 		completionCommand(),

@@ -65,6 +65,7 @@ var allowed = map[string]string{
 	"pkg/workspace":          "pkg/config pkg/imageref pkg/packages pkg/registry pkg/store",
 	"pkg/store/repair":       "pkg/store",
 	"pkg/storecmd":           "pkg/build/buildkit pkg/bundle pkg/config pkg/engineload pkg/imageref pkg/imageset pkg/publish pkg/store pkg/store/repair pkg/workspace",
+	"pkg/setcopy":            "pkg/config pkg/imageref pkg/imageset pkg/publish pkg/registry pkg/registry/push pkg/workspace",
 	"pkg/imagediff":          "pkg/config pkg/imageref pkg/imageset pkg/inspect pkg/packages pkg/registry pkg/store pkg/workspace",
 	"pkg/contract":           "pkg/config pkg/imagediff pkg/imageref pkg/imageset pkg/inspect pkg/store pkg/storecmd pkg/workspace",
 	"pkg/explain":            "pkg/build/buildkit pkg/config pkg/graph pkg/image pkg/imageset pkg/plan pkg/render",
@@ -74,7 +75,7 @@ var allowed = map[string]string{
 	"pkg/build/imagebuilder": "pkg/build pkg/build/buildkit pkg/build/limits pkg/compress pkg/define pkg/freshness pkg/image pkg/imageref pkg/plan pkg/runstate pkg/squash pkg/store",
 	"pkg/publish":            "pkg/build pkg/config pkg/image pkg/imageref pkg/plan pkg/registry pkg/registry/push pkg/store pkg/store/repair",
 	"pkg/pipeline":           "pkg/build pkg/build/buildkit pkg/build/imagebuilder pkg/build/limits pkg/compress pkg/config pkg/define pkg/engine pkg/engineload pkg/explain pkg/freshness pkg/graph pkg/image pkg/imageset pkg/packages pkg/plan pkg/publish pkg/registry pkg/render pkg/report pkg/report/page pkg/runstate pkg/store pkg/store/repair pkg/trace pkg/workspace",
-	"cmd/kolla-build":        "pkg/bootstrap pkg/cli pkg/config pkg/contract pkg/define pkg/facts pkg/imageref pkg/imagediff pkg/imageset pkg/pipeline pkg/registry/server pkg/render pkg/report pkg/storecmd pkg/workspace profiles",
+	"cmd/kolla-build":        "pkg/bootstrap pkg/cli pkg/config pkg/contract pkg/define pkg/facts pkg/imageref pkg/imagediff pkg/imageset pkg/pipeline pkg/registry/server pkg/render pkg/report pkg/setcopy pkg/storecmd pkg/workspace profiles",
 }
 
 // shared lists the small packages with one subject each that every package may

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -192,20 +193,7 @@ func MustPull(t testing.TB, host, name string, want digest.Digest) {
 	if got := Digest(t, img); got != want {
 		t.Fatalf("%s has digest %s, want %s", name, got, want)
 	}
-	layers, err := img.Layers()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, l := range layers {
-		r, err := l.Compressed()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := io.Copy(io.Discard, r); err != nil { // verifies the digest
-			t.Fatal(err)
-		}
-		r.Close()
-	}
+	ReadAll(t, img)
 }
 
 // Run runs a program and returns its standard output.
@@ -244,4 +232,49 @@ func Serve(t testing.TB, handler http.Handler) (host string) {
 	go func() { _ = s.Serve(ln) }()
 	t.Cleanup(func() { s.Close() })
 	return ln.Addr().String()
+}
+
+// ReadAll reads all layers of an image, which verifies their digests.
+func ReadAll(t testing.TB, img v1.Image) {
+	t.Helper()
+	layers, err := img.Layers()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range layers {
+		r, err := l.Compressed()
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = io.Copy(io.Discard, r)
+		r.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// Tags describes all tags of a registry, one a line: REPOSITORY:TAG DIGEST.
+func Tags(t testing.TB, c *registry.Client, host string) string {
+	t.Helper()
+	paths, err := c.Repositories(t.Context(), host, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var lines []string
+	for _, path := range paths {
+		tags, err := c.Tags(t.Context(), host+"/"+path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, tag := range tags {
+			d, err := c.Head(t.Context(), host+"/"+path+":"+tag)
+			if err != nil {
+				t.Fatal(err)
+			}
+			lines = append(lines, fmt.Sprintf("%s:%s %s", path, tag, d.Digest))
+		}
+	}
+	slices.Sort(lines)
+	return strings.Join(lines, "\n")
 }

@@ -6,6 +6,7 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	digest "github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/kolla-build/kolla-build/pkg/registry"
 )
@@ -97,15 +98,10 @@ func (p *Publisher) recordBlobs(repo *registry.Repository, img v1.Image) error {
 	if err != nil {
 		return err
 	}
-	done := make(chan struct{})
-	close(done)
-	p.mu.Lock()
-	defer p.mu.Unlock()
+	var blobs []ocispec.Descriptor
 	for _, d := range append([]v1.Descriptor{m.Config}, m.Layers...) {
-		key := blobKey{repo.Registry(), digest.Digest(d.Digest.String())}
-		if p.blobs[key] == nil {
-			p.blobs[key] = &transfer{done: done, repo: repo}
-		}
+		blobs = append(blobs, ocispec.Descriptor{Digest: digest.Digest(d.Digest.String())})
 	}
+	p.record(repo, blobs)
 	return nil
 }

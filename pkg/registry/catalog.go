@@ -1,0 +1,113 @@
+package registry
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+)
+
+// catalogScope is the scope of a token that may list repositories.
+const catalogScope = "registry:catalog:*"
+
+// NoCatalogError says that a registry does not list its repositories, or not to this
+// user. Its other requests may work.
+type NoCatalogError struct {
+	Host string
+	Err  error
+}
+
+// Error implements error.
+func (e *NoCatalogError) Error() string {
+	return fmt.Sprintf("%s does not list its repositories: %v", e.Host, e.Err)
+}
+
+// Hint says what the user can do.
+func (e *NoCatalogError) Hint() string {
+	return "name the images in full instead of by regular expressions: nova-api nova-conductor"
+}
+
+// Unwrap returns the cause.
+func (e *NoCatalogError) Unwrap() error { return e.Err }
+
+// Repositories lists the paths of a registry's repositories that begin with a prefix,
+// sorted. A registry that refuses the list is a *NoCatalogError.
+func (c *Client) Repositories(ctx context.Context, registry, prefix string) ([]string, error) {
+	h := c.host(registry)
+	fail := func(err error) ([]string, error) {
+		err = h.failure("", err)
+		var missing *NotFoundError
+		var refused *UnauthorizedError
+		if errors.As(err, &missing) || errors.As(err, &refused) {
+			return nil, &NoCatalogError{Host: registry, Err: err}
+		}
+		return nil, fmt.Errorf("listing the repositories of %s: %w", registry, err)
+	}
+	query := url.Values{"n": {"1000"}}
+	var found []string
+	for page, seen := 0, 0; ; page++ {
+		var names []string
+		var last string
+		err := c.repeat(ctx, func() error {
+			scheme, err := h.contact(ctx)
+			if err != nil {
+				return final(err)
+			}
+			req, err := http.NewRequestWithContext(ctx, http.MethodGet, h.url(scheme, "/v2/_catalog", query).String(), nil)
+			if err != nil {
+				return final(err)
+			}
+			resp, err := h.do(req, "", catalogScope)
+			if err != nil {
+				return final(err)
+			}
+			defer resp.Body.Close()
+			if err := transport.CheckError(resp, http.StatusOK); err != nil {
+				return final(err)
+			}
+			names, last, err = readCatalog(resp)
+			return err
+		})
+		if err != nil {
+			return fail(err)
+		}
+		seen += len(names)
+		for _, name := range names {
+			if strings.HasPrefix(name, prefix) {
+				found = append(found, name)
+			}
+		}
+		if last == "" {
+			slices.Sort(found)
+			return slices.Compact(found), nil
+		}
+		switch {
+		case page == maxTagPages || seen > maxTags:
+			return fail(&SizeError{What: "the list of repositories", Limit: maxTags})
+		case last == query.Get("last"):
+			return fail(fmt.Errorf("the page after %q is the same page", last))
+		}
+		query.Set("last", last)
+	}
+}
+
+// readCatalog reads one page of a list of repositories.
+func readCatalog(resp *http.Response) (names []string, last string, err error) {
+	b, err := readLimited(resp.Body, maxTagPage, "list of repositories")
+	if err != nil {
+		return nil, "", err
+	}
+	var page struct {
+		Repositories []string `json:"repositories"`
+	}
+	if err := json.Unmarshal(b, &page); err != nil {
+		return nil, "", fmt.Errorf("reading the list: %w", err)
+	}
+	return page.Repositories, nextPage(resp.Header.Get("Link")), nil
+}

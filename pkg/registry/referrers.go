@@ -1,0 +1,101 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+
+	"github.com/kolla-build/kolla-build/internal/ocijson"
+	digest "github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// maxReferrerPages bounds the pages of one list of referrers.
+const maxReferrerPages = 100
+
+// ReferrersTag is the tag under which registries without the referrers API keep the
+// index of what refers to a manifest.
+func ReferrersTag(subject digest.Digest) string {
+	return subject.Algorithm().String() + "-" + subject.Encoded()
+}
+
+// Referrers lists the manifests, such as signatures and SBOMs, whose subject is a
+// manifest of the repository. hasAPI reports whether the registry keeps the list
+// itself; if not, the list is an index under ReferrersTag, which clients keep.
+func (r *Repository) Referrers(ctx context.Context, subject digest.Digest) (found []ocispec.Descriptor, hasAPI bool, err error) {
+	fail := func(err error) ([]ocispec.Descriptor, bool, error) {
+		return nil, false, fmt.Errorf("listing the referrers of %s@%s: %w", r.Name(), subject, err)
+	}
+	query := url.Values{}
+	for range maxReferrerPages {
+		var page []ocispec.Descriptor
+		var last string
+		err := r.host.client.repeat(ctx, func() error {
+			req, err := r.request(ctx, http.MethodGet, "/referrers/"+subject.String(), query, nil)
+			if err != nil {
+				return final(err)
+			}
+			resp, err := r.exchange(req, actionsPull, http.StatusOK)
+			if err != nil {
+				return final(err)
+			}
+			defer resp.Body.Close()
+			if mediaType(resp.Header.Get("Content-Type")) != ocispec.MediaTypeImageIndex {
+				return final(&NotFoundError{Ref: "the list of referrers"}) // a page for people, of a server that answers anything
+			}
+			b, err := readLimited(resp.Body, MaxManifest, "list of referrers")
+			if err != nil {
+				return err
+			}
+			page, err = ocijson.ParseLayoutIndex(b, ocijson.MaxManifests)
+			last = nextPage(resp.Header.Get("Link"))
+			return err
+		})
+		if err != nil {
+			err = r.host.failure(r.Name(), err)
+			var missing *NotFoundError
+			if !errors.As(err, &missing) {
+				return fail(err)
+			}
+			found, err := r.taggedReferrers(ctx, subject)
+			if err != nil {
+				return fail(err)
+			}
+			return found, false, nil
+		}
+		found = append(found, page...)
+		if last == "" || last == query.Get("last") {
+			return found, true, nil
+		}
+		query.Set("last", last)
+	}
+	return fail(&SizeError{What: "the list of referrers", Limit: maxReferrerPages})
+}
+
+// taggedReferrers reads the index that clients keep where the registry has no API.
+func (r *Repository) taggedReferrers(ctx context.Context, subject digest.Digest) ([]ocispec.Descriptor, error) {
+	m, err := r.Manifest(ctx, ReferrersTag(subject))
+	var missing *NotFoundError
+	if errors.As(err, &missing) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	parsed, err := ocijson.Parse(m.Raw)
+	return parsed.Manifests, err
+}
+
+// Blob opens a blob for reading. It is checked against its digest and size while it is
+// read, and no more than size bytes are delivered. A connection that is lost is resumed.
+func (r *Repository) Blob(ctx context.Context, d digest.Digest, size int64) (io.ReadCloser, error) {
+	return r.blob(ctx, d, size)
+}
+
+// HasBlob reports whether the repository has a blob.
+func (r *Repository) HasBlob(ctx context.Context, d digest.Digest) (bool, error) {
+	return r.has(ctx, "/blobs/"+d.String(), d)
+}

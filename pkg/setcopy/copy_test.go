@@ -1,0 +1,385 @@
+package setcopy
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+	digest "github.com/opencontainers/go-digest"
+	"github.com/opencontainers/image-spec/specs-go"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/kolla-build/kolla-build/internal/console"
+	"github.com/kolla-build/kolla-build/internal/registrytest"
+	"github.com/kolla-build/kolla-build/internal/testenv"
+	"github.com/kolla-build/kolla-build/pkg/config"
+	"github.com/kolla-build/kolla-build/pkg/imageref"
+	"github.com/kolla-build/kolla-build/pkg/registry"
+	"github.com/kolla-build/kolla-build/pkg/registry/push"
+	"github.com/kolla-build/kolla-build/pkg/registry/server"
+)
+
+// childEnv has the arguments of a copy that a test runs as a process of its own, to kill
+// it.
+const childEnv = "KOLLA_TEST_COPY"
+
+func TestMain(m *testing.M) {
+	if args := os.Getenv(childEnv); args != "" {
+		words := strings.Fields(args)
+		con := &console.Console{Stdout: os.Stdout, Stderr: os.Stderr}
+		if err := Copy(context.Background(), settings(words[0]), con, words[1:], Options{}); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	registrytest.Main(m)
+}
+
+func settings(dataDir string) *config.Config {
+	return &config.Config{DataDir: dataDir, Threads: 4, Timeout: 20}
+}
+
+// site is a registry with a set of images.
+type site struct {
+	t      *testing.T
+	host   string
+	client *registry.Client
+	dir    string // data directory of copies
+	want   map[string]digest.Digest
+}
+
+// newSite fills a registry with a set of three images, one of them for two platforms and
+// one with a signature.
+func newSite(t *testing.T, host string) *site {
+	t.Helper()
+	s := &site{t: t, host: host, client: registrytest.Client(t, registry.Options{}), dir: t.TempDir(), want: map[string]digest.Digest{}}
+	base := registrytest.Base(t, 40_000)
+	s.push("base", "t1", base)
+	s.push("nova-api", "t1", registrytest.Image(t, base, 20_000, 2))
+	index := mutate.AppendManifests(mutate.IndexMediaType(empty.Index, types.OCIImageIndex),
+		mutate.IndexAddendum{Add: registrytest.Image(t, base, 9000, 1), Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: "linux", Architecture: "amd64"}}},
+		mutate.IndexAddendum{Add: registrytest.Image(t, base, 8000, 1), Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: "linux", Architecture: "arm64"}}})
+	s.pushIndex("keystone", "t1", index)
+	return s
+}
+
+func (s *site) commit(name, tag string, d digest.Digest) {
+	s.t.Helper()
+	p := push.New(s.client, push.Options{})
+	if err := p.Commit(s.t.Context(), []push.Tag{{Ref: s.host + "/kolla/" + name + ":" + tag, Digest: d}}); err != nil {
+		s.t.Fatal(err)
+	}
+	s.want[name+":"+tag] = d
+}
+
+func (s *site) push(name, tag string, img v1.Image) {
+	s.t.Helper()
+	d, err := push.New(s.client, push.Options{}).Push(s.t.Context(), s.host+"/kolla/"+name, img)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.commit(name, tag, d.Digest)
+}
+
+func (s *site) pushIndex(name, tag string, idx v1.ImageIndex) {
+	s.t.Helper()
+	d, err := push.New(s.client, push.Options{}).PushIndex(s.t.Context(), s.host+"/kolla/"+name, idx)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.commit(name, tag, d.Digest)
+}
+
+// sign puts an artifact into a repository whose subject is one of its images.
+func (s *site) sign(name, tag string) digest.Digest {
+	s.t.Helper()
+	repo := repository(s.t, s.client, s.host+"/kolla/"+name)
+	subject, err := repo.Head(s.t.Context(), tag)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	blob := []byte("signature of " + name)
+	raw, err := json.Marshal(ocispec.Manifest{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest,
+		ArtifactType: "application/vnd.example.signature", Config: put(s.t, repo, []byte("{}"), ocispec.MediaTypeEmptyJSON),
+		Layers: []ocispec.Descriptor{put(s.t, repo, blob, "text/plain")}, Subject: &subject})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	m := registry.Manifest{Raw: raw, MediaType: ocispec.MediaTypeImageManifest, Digest: digest.FromBytes(raw)}
+	if err := repo.PutManifest(s.t.Context(), m); err != nil {
+		s.t.Fatal(err)
+	}
+	return m.Digest
+}
+
+func put(t *testing.T, repo *registry.Repository, content []byte, mediaType string) ocispec.Descriptor {
+	t.Helper()
+	d := ocispec.Descriptor{MediaType: mediaType, Digest: digest.FromBytes(content), Size: int64(len(content))}
+	if _, err := repo.Upload(t.Context(), registry.Blob{Digest: d.Digest, Size: d.Size, Open: func() (r readCloser, err error) {
+		return nopCloser{bytes.NewReader(content)}, nil
+	}}, nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+func repository(t *testing.T, client *registry.Client, name string) *registry.Repository {
+	t.Helper()
+	ref, err := imageref.ParseTag(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return client.Repository(ref)
+}
+
+// copy copies and returns the result.
+func (s *site) copy(o Options, args ...string) (Result, error) {
+	s.t.Helper()
+	return s.run(Copy, o, args...)
+}
+
+func (s *site) run(command func(context.Context, *config.Config, *console.Console, []string, Options) error, o Options, args ...string) (Result, error) {
+	s.t.Helper()
+	var stdout, stderr bytes.Buffer
+	o.JSON = true
+	err := command(s.t.Context(), settings(s.dir), &console.Console{Stdout: &stdout, Stderr: &stderr}, args, o)
+	var r Result
+	if err == nil {
+		if err := json.Unmarshal(stdout.Bytes(), &r); err != nil {
+			s.t.Fatalf("%v: %s", err, stdout.String())
+		}
+	}
+	return r, err
+}
+
+// complete checks that a namespace of a registry has the whole set, readable.
+func (s *site) complete(host, namespace string) {
+	s.t.Helper()
+	for name, want := range s.want {
+		d, err := s.client.Head(s.t.Context(), host+"/"+namespace+"/"+name)
+		if err != nil || d.Digest != want {
+			s.t.Errorf("%s/%s/%s is %s (%v), want %s", host, namespace, name, d.Digest, err, want)
+			continue
+		}
+		for _, platform := range []string{"linux/amd64", "linux/arm64"} {
+			if platform == "linux/arm64" && !strings.HasPrefix(name, "keystone") {
+				continue
+			}
+			img, _, err := s.client.Fetch(s.t.Context(), host+"/"+namespace+"/"+name, platform)
+			if err != nil {
+				s.t.Errorf("%s %s: %v", name, platform, err)
+				continue
+			}
+			registrytest.ReadAll(s.t, img)
+		}
+	}
+}
+
+func TestCopy(t *testing.T) {
+	source := registrytest.Embedded(t, server.Options{}).Host()
+	s := newSite(t, source)
+	signature := s.sign("nova-api", "t1")
+	registrytest.Each(t, func(t *testing.T, host string) {
+		s.t = t
+		preview, err := s.copy(Options{DryRun: true}, source+"/kolla:t1", host+"/site")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if paths, err := s.client.Repositories(t.Context(), host, ""); err != nil || len(paths) > 0 {
+			t.Errorf("a dry run left %v (%v)", paths, err)
+		}
+		first, err := s.copy(Options{}, source+"/kolla:t1", host+"/site")
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.complete(host, "site")
+		if first.changed() != 3 || preview.changed() != 3 {
+			t.Errorf("%d tags changed, %d in the preview, want 3", first.changed(), preview.changed())
+		}
+		// The signature adds two blobs, of which the preview does not know.
+		if first.Sent != preview.Sent+2 {
+			t.Errorf("%d blobs sent, the preview says %d without the 2 of the signature", first.Sent, preview.Sent)
+		}
+		found, _, err := repository(t, s.client, host+"/site/nova-api").Referrers(t.Context(), s.want["nova-api:t1"])
+		if err != nil || len(found) != 1 || found[0].Digest != signature {
+			t.Errorf("referrers after the copy: %v (%v), want %s", found, err, signature)
+		}
+		again, err := s.copy(Options{}, source+"/kolla:t1", host+"/site")
+		if err != nil || again.Sent != 0 || again.Bytes != 0 || again.changed() != 0 {
+			t.Errorf("again: %+v (%v), want nothing sent and no tag changed", again, err)
+		}
+		// Clients of others agree.
+		raw := registrytest.Run(t, testenv.Program(t, "skopeo", "skopeo"), "inspect", "--raw", "--tls-verify=false", "docker://"+host+"/site/keystone:t1")
+		if got := digest.FromBytes(raw); got != s.want["keystone:t1"] {
+			t.Errorf("skopeo sees keystone as %s, want %s", got, s.want["keystone:t1"])
+		}
+	})
+}
+
+func TestCopySelectsImages(t *testing.T) {
+	source := registrytest.Embedded(t, server.Options{}).Host()
+	s := newSite(t, source)
+	s.push("base", "t2", registrytest.Base(t, 1000))
+	host := registrytest.Embedded(t, server.Options{}).Host()
+	for _, tc := range []struct {
+		args []string
+		want string // names in the destination
+	}{
+		{[]string{source + "/kolla:t1", host + "/a", "^nova-"}, "a/nova-api:t1"},
+		{[]string{source + "/kolla:t1", host + "/b:x", "base", "keystone"}, "b/base:x b/keystone:x"},
+		{[]string{source + "/kolla", host + "/c", "base"}, "c/base:t1 c/base:t2"},
+	} {
+		r, err := s.copy(Options{}, tc.args...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, tag := range r.Tags {
+			got = append(got, strings.TrimPrefix(tag.To, host+"/"))
+		}
+		if strings.Join(got, " ") != tc.want {
+			t.Errorf("copy %v: %v, want %s", tc.args, got, tc.want)
+		}
+	}
+	for _, tc := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{source + "/kolla:t1", host + "/a", "glance"}, "matches"},
+		{[]string{source + "/kolla:t9", host + "/a"}, "tag t9"},
+		{[]string{source + "/nowhere:t1", host + "/a"}, "no images"},
+		{[]string{source + "/kolla", host + "/a:one"}, "one tag"},
+		{[]string{source + "/kolla:t1", source + "/kolla"}, "the same"},
+		{[]string{source + "/kolla:t1"}, "two locations"},
+	} {
+		if _, err := s.copy(Options{}, tc.args...); err == nil || !strings.Contains(err.Error(), tc.want) {
+			t.Errorf("copy %v: %v, want an error about %q", tc.args, err, tc.want)
+		}
+	}
+}
+
+// TestTag gives a set new tags and a new namespace, for which nothing is downloaded.
+func TestTag(t *testing.T) {
+	registrytest.Each(t, func(t *testing.T, backend string) {
+		s := newSite(t, backend)
+		proxy := registrytest.StartProxy(t, backend, nil)
+		host := proxy.Host
+		r, err := s.run(AddTags, Options{}, host+"/kolla:t1", "t2", host+"/other:t3")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(r.Tags) != 6 || r.changed() != 6 || r.Sent != 0 {
+			t.Errorf("%+v, want 6 tags changed and no blob sent", r)
+		}
+		s.complete(backend, "kolla")
+		for name, d := range s.want {
+			name, _, _ = strings.Cut(name, ":")
+			for _, ref := range []string{"kolla/" + name + ":t2", "other/" + name + ":t3"} {
+				if got, err := s.client.Head(t.Context(), backend+"/"+ref); err != nil || got.Digest != d {
+					t.Errorf("%s is %s (%v), want %s", ref, got.Digest, err, d)
+				}
+			}
+		}
+		if n := proxy.Count("GET", "/blobs/"); n > 0 {
+			t.Errorf("%d blobs were downloaded", n)
+		}
+	})
+}
+
+// TestTagAllOrNone holds that no tag changes if one of them cannot.
+func TestTagAllOrNone(t *testing.T) {
+	backend := registrytest.Embedded(t, server.Options{}).Host()
+	s := newSite(t, backend)
+	proxy := registrytest.StartProxy(t, backend, nil)
+	s.client = registrytest.Client(t, registry.Options{})
+	before := registrytest.Tags(t, s.client, backend)
+	proxy.Set(refuseTag("keystone/manifests/t2"))
+	if _, err := s.run(AddTags, Options{}, proxy.Host+"/kolla:t1", "t2"); err == nil {
+		t.Fatal("no error although a tag could not be updated")
+	}
+	if after := registrytest.Tags(t, s.client, backend); after != before {
+		t.Errorf("tags before:\n%s\nafter:\n%s", before, after)
+	}
+}
+
+// TestInterruptedCopy kills copies, or cuts their connections, at every kind of request,
+// and repeats them: no tag may be changed before, and all of them after.
+// KOLLA_TEST_INTERRUPTIONS sets how many.
+func TestInterruptedCopy(t *testing.T) {
+	n := 8
+	if text := os.Getenv("KOLLA_TEST_INTERRUPTIONS"); text != "" {
+		var err error
+		if n, err = strconv.Atoi(text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	source := registrytest.Embedded(t, server.Options{}).Host()
+	s := newSite(t, source)
+	s.sign("base", "t1")
+	// One undisturbed copy counts the requests.
+	quiet := registrytest.StartProxy(t, registrytest.Embedded(t, server.Options{}).Host(), nil)
+	if _, err := s.copy(Options{}, source+"/kolla:t1", quiet.Host+"/site"); err != nil {
+		t.Fatal(err)
+	}
+	requests := quiet.Count("")
+	host := registrytest.Embedded(t, server.Options{}).Host()
+	for i := range n {
+		namespace := fmt.Sprintf("site%d", i)
+		proxy := registrytest.StartProxy(t, host, nil)
+		s.interrupt(proxy, namespace, source, 1+i*requests/n)
+		// Repeated through the proxy, whose name is in the journal.
+		if _, err := s.copy(Options{}, source+"/kolla:t1", proxy.Host+"/"+namespace); err != nil {
+			t.Fatalf("interruption %d, repeated: %v", i, err)
+		}
+		s.complete(host, namespace)
+		if left, _ := filepath.Glob(filepath.Join(s.dir, "publications", "commit-*")); len(left) > 0 {
+			t.Errorf("interruption %d left %v", i, left)
+		}
+	}
+}
+
+// interrupt runs a copy as a process, and kills it when the destination sees its
+// request number at. Before the first tag is updated, no tag may be there.
+func (s *site) interrupt(proxy *registrytest.Proxy, namespace, source string, at int) {
+	s.t.Helper()
+	exe, err := os.Executable()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	cmd := exec.Command(exe)
+	cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%s %s/kolla:t1 %s/%s", childEnv, s.dir, source, proxy.Host, namespace))
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	started := make(chan struct{})
+	seen, killed := 0, false
+	proxy.Set(killAt(&seen, at, func() {
+		<-started
+		killed = true
+		_ = cmd.Process.Kill()
+	}))
+	if err := cmd.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	close(started)
+	err = cmd.Wait()
+	proxy.Set(nil) // waits for a request that is being looked at
+	if !killed && err != nil {
+		s.t.Fatalf("copy: %v\n%s", err, out.String())
+	}
+	journals, _ := filepath.Glob(filepath.Join(s.dir, "publications", "commit-*"))
+	if tags := registrytest.Tags(s.t, s.client, proxy.Host); killed && len(journals) == 0 && strings.Contains(tags, namespace+"/") && strings.Count(tags, namespace+"/") < len(s.want) {
+		s.t.Errorf("killed at request %d: some tags were changed, and no journal knows:\n%s", at, tags)
+	}
+}

@@ -1,0 +1,36 @@
+package setcopy
+
+import (
+	"io"
+	"net/http"
+	"strings"
+
+	"github.com/kolla-build/kolla-build/internal/registrytest"
+)
+
+type readCloser = io.ReadCloser
+
+type nopCloser struct{ io.Reader }
+
+func (nopCloser) Close() error { return nil }
+
+// refuseTag drops updates of a tag.
+func refuseTag(path string) func(*http.Request) registrytest.Fault {
+	return func(r *http.Request) registrytest.Fault {
+		if r.Method == http.MethodPut && strings.HasSuffix(r.URL.Path, path) {
+			return registrytest.Truncate
+		}
+		return registrytest.None
+	}
+}
+
+// killAt calls kill before request number at is passed on, and drops that request.
+func killAt(seen *int, at int, kill func()) func(*http.Request) registrytest.Fault {
+	return func(*http.Request) registrytest.Fault {
+		if *seen++; *seen != at {
+			return registrytest.None
+		}
+		kill()
+		return registrytest.Reset
+	}
+}
