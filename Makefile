@@ -24,8 +24,9 @@ DESTDIR ?=
 bin      = $(DESTDIR)$(PREFIX)/bin
 share    = $(DESTDIR)$(PREFIX)/share
 
-install: build ## install the programs, the man page and the shells' completions under PREFIX (/usr/local)
+install: build ## install the programs, the registry's unit, the man page and the shells' completions under PREFIX (/usr/local)
 	install -D -t $(bin) bin/kolla-build bin/buildkitd
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/lib/systemd/system $(dir $(firstword $(MAKEFILE_LIST)))examples/systemd/kolla-build-registry.service
 	mkdir -p $(share)/man/man1 $(share)/bash-completion/completions $(share)/zsh/site-functions $(share)/fish/vendor_completions.d
 	bin/kolla-build man >$(share)/man/man1/kolla-build.1
 	bin/kolla-build completion bash >$(share)/bash-completion/completions/kolla-build

@@ -6,6 +6,7 @@ kolla=bin/kolla-build
 registry=localhost:4000
 
 answers() { curl -fsS -o /dev/null --max-time 2 "http://$registry/v2/" 2>/dev/null; }
+listens() { (exec 3<>/dev/tcp/127.0.0.1/4000) 2>/dev/null; }
 
 if [ "$(id -u)" != 0 ]; then
   echo "quickstart starts a builder, which needs root. Run it as root, or point kolla-build at a running one:" >&2
@@ -15,17 +16,36 @@ fi
 
 state=${KOLLA_BUILD_DATA_DIR:-/var/lib/kolla-build}
 mkdir -p "$state"
-stop=
+pid_file=$state/registry.pid
+# The registry of an earlier run, if it is still the process that the file names.
+ours() { [ -s "$pid_file" ] && tr '\0' ' ' <"/proc/$(cat "$pid_file")/cmdline" 2>/dev/null | grep -q 'registry serve'; }
+
 if answers; then
-  echo "registry: one answers on $registry already"
+  if ours; then
+    echo "registry: running on $registry (process $(cat "$pid_file"))"
+  else
+    echo "registry: another one answers on $registry; the images are pushed to it"
+  fi
+elif listens; then
+  echo "port 4000 is taken by a program that is no registry; stop it first. Who it is:" >&2
+  ss -ltnp 'sport = :4000' >&2 2>/dev/null || true
+  exit 1
 else
   # It stays when this script has ended: the images are in it.
   setsid nohup "$kolla" registry serve --addr 127.0.0.1:4000 --dir "$state/registry" </dev/null >"$state/registry.log" 2>&1 &
-  echo $! >"$state/registry.pid"
-  for _ in $(seq 100); do answers && break; sleep 0.1; done
+  started=$!
+  for _ in $(seq 100); do
+    answers && break
+    kill -0 "$started" 2>/dev/null || break
+    sleep 0.1
+  done
   answers || { echo "the registry does not answer:" >&2; tail -5 "$state/registry.log" >&2; exit 1; }
-  stop="  kill \$(cat $state/registry.pid)     stop the registry; its images stay in $state/registry"
-  echo "registry: started on $registry (process $(cat "$state/registry.pid"), log $state/registry.log)"
+  echo "$started" >"$pid_file"
+  echo "registry: started on $registry (process $started, log $state/registry.log)"
+fi
+stop=
+if ours; then
+  stop="  kill \$(cat $pid_file)     stop the registry; its images stay in $state/registry"
 fi
 
 "$kolla" -b debian -t binary --profile quickstart --registry "$registry" --push \

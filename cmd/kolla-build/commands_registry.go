@@ -2,68 +2,75 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"io"
+	"net"
+	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
+	"github.com/kolla-build/kolla-build/internal/atomicfile"
 	"github.com/kolla-build/kolla-build/internal/console"
 	"github.com/kolla-build/kolla-build/internal/suggest"
 	"github.com/kolla-build/kolla-build/internal/units"
 	"github.com/kolla-build/kolla-build/pkg/cli"
 	"github.com/kolla-build/kolla-build/pkg/config"
+	"github.com/kolla-build/kolla-build/pkg/registry"
 	"github.com/kolla-build/kolla-build/pkg/registry/server"
+	"github.com/kolla-build/kolla-build/pkg/storecmd"
 	"github.com/spf13/pflag"
 )
 
+// registryFlags are the options of the registry command alone.
+type registryFlags struct {
+	server.Options
+	anonymous string
+	unused    time.Duration
+	load      string
+	flags     *pflag.FlagSet
+}
+
+// defaultUnused is how long a running registry keeps what nothing refers to: pushes of
+// large sets take hours.
+const defaultUnused = 24 * time.Hour
+
 func registryCommand() *command {
-	var opts server.Options
-	var anonymous string
-	var flags *pflag.FlagSet
+	var o registryFlags
+	actions := []string{"serve", "gc", "trust"}
 	return &command{
 		Command: cli.Command{
-			Name: "registry", Args: "serve|gc",
+			Name: "registry", Args: "serve|gc|trust",
 			Summary: "Run a registry on this host, or free what nothing in it refers to.",
-			About: "Without options, the registry listens on localhost, and every program on this host may push. On other addresses " +
-				"it starts only if --htpasswd, --anonymous or --read-only says who may do what.",
-			Options: []string{"data-dir"},
-			Flags: func(f *pflag.FlagSet) {
-				flags = f
-				f.StringVar(&opts.Addr, "addr", server.DefaultAddr, "The `ADDRESS` to listen on; :4000 means all addresses of this host.")
-				f.StringVar(&opts.Dir, "dir", "", "The `DIR` where images are stored; registry/ in the data directory by default.")
-				f.StringVar(&opts.Htpasswd, "htpasswd", "", "Require a login from this `FILE` of USER:BCRYPT lines.")
-				f.StringVar(&anonymous, "anonymous", "", "The `LEVEL` of access that other hosts have without a login: none, pull, or push, which includes deletion.")
-				f.BoolVar(&opts.ReadOnly, "read-only", false, "Refuse pushes and deletions.")
-				f.StringVar(&opts.Certificate, "tls-certificate", "", "Serve TLS with this certificate, a PEM `FILE` with its chain.")
-				f.StringVar(&opts.Key, "tls-key", "", "The key of the certificate, a PEM `FILE`.")
-				f.BoolVar(&opts.Verbose, "verbose", false, "Print a line for each request.")
-			},
-			Words: []string{"serve", "gc"},
+			About: "By default it serves localhost only, and every program there may push. For other hosts, say who may do what with " +
+				"--htpasswd, --anonymous or --read-only. trust prints how they trust a generated certificate.",
+			Options: loadOptions,
+			Flags:   o.define,
+			Words:   actions,
 			Examples: []cli.Example{
 				{Line: "kolla-build registry serve", Effect: "Serve a registry on port 4000 of localhost."},
-				{Line: "kolla-build registry serve --addr :4000 --anonymous pull", Effect: "Let other hosts pull, and this one push."},
-				{Line: "kolla-build registry serve --addr :4000 --htpasswd users", Effect: "Require a login of everyone."},
+				{Line: "kolla-build registry serve --addr :4000 --htpasswd users --tls-generate", Effect: "Require TLS and a login of everyone."},
 			},
 		},
 		run: func(ctx context.Context, cfg *config.Config, con *console.Console) error {
-			if err := checkEmpty(flags, "addr", "dir", "htpasswd", "anonymous", "tls-certificate", "tls-key"); err != nil {
+			if err := checkEmpty(o.flags, "addr", "dir", "htpasswd", "anonymous", "tls-certificate", "tls-key", "load"); err != nil {
 				return err
 			}
-			if opts.Dir == "" {
-				opts.Dir = filepath.Join(cfg.DataDir, "registry")
+			if o.Dir == "" {
+				o.Dir = filepath.Join(cfg.DataDir, "registry")
 			}
-			opts.Log, opts.Anonymous = con.Stderr, server.Access(anonymous)
+			o.Log, o.Anonymous = con.Stderr, server.Access(o.anonymous)
 			switch action := strings.Join(cfg.Args, " "); action {
 			case "serve":
-				return serve(ctx, opts, con)
+				return o.serve(ctx, cfg, con)
 			case "gc":
-				freed, err := server.GarbageCollect(ctx, opts.Dir, server.GCOptions{Untagged: true})
-				if err == nil {
-					con.Notice("%s: freed %s", opts.Dir, units.Bytes(freed))
-				}
-				return err
+				return o.gc(ctx, con)
+			case "trust":
+				return printTrust(con.Stdout, o.Dir, o.Addr)
 			default:
 				hint := "kolla-build registry serve, or kolla-build registry gc"
-				if n := suggest.Nearest(action, []string{"serve", "gc"}); n != "" {
+				if n := suggest.Nearest(action, actions); n != "" {
 					hint = "did you mean kolla-build registry " + n + "?"
 				}
 				if action == "" {
@@ -73,6 +80,24 @@ func registryCommand() *command {
 			}
 		},
 	}
+}
+
+func (o *registryFlags) define(f *pflag.FlagSet) {
+	o.flags = f
+	f.StringVar(&o.Addr, "addr", server.DefaultAddr, "Listen on `ADDRESS`; :4000 is all.")
+	f.StringVar(&o.Dir, "dir", "", "Store images in `DIR`, not in the data directory.")
+	f.StringVar(&o.Htpasswd, "htpasswd", "", "Require a login of this `FILE` of USER:BCRYPT.")
+	f.StringSliceVar(&o.ReadOnlyUsers, "read-only-user", nil, "Let this `USER` only pull; may be repeated.")
+	f.StringVar(&o.anonymous, "anonymous", "", "Access without login: none, pull or push (`LEVEL`).")
+	f.BoolVar(&o.ReadOnly, "read-only", false, "Refuse pushes and deletions.")
+	f.StringVar(&o.Certificate, "tls-certificate", "", "Serve TLS with this PEM `FILE`.")
+	f.StringVar(&o.Key, "tls-key", "", "The key of the certificate, a PEM `FILE`.")
+	f.BoolVar(&o.GenerateTLS, "tls-generate", false, "Serve TLS with a generated certificate.")
+	f.StringSliceVar(&o.TLSNames, "tls-name", nil, "Add this `NAME` to it; may be repeated.")
+	f.DurationVar(&o.GCEvery, "gc-every", 0, "Collect garbage every `DURATION` (24h).")
+	f.DurationVar(&o.unused, "unused-for", defaultUnused, "Keep what was used within this `DURATION`.")
+	f.StringVar(&o.load, "load", "", "Load this saved `FILE` at the start.")
+	f.BoolVar(&o.Verbose, "verbose", false, "Print a line for each request.")
 }
 
 // checkEmpty refuses options that are given and empty, such as --htpasswd "$UNSET": they
@@ -86,16 +111,147 @@ func checkEmpty(flags *pflag.FlagSet, names ...string) error {
 	return nil
 }
 
-func serve(ctx context.Context, opts server.Options, con *console.Console) error {
-	s, err := server.Start(opts)
+func (o *registryFlags) serve(ctx context.Context, cfg *config.Config, con *console.Console) error {
+	if o.unused < server.MinUnused {
+		return &config.Error{Option: "unused-for", Message: fmt.Sprintf("--unused-for %v: at least %v while clients push", o.unused, server.MinUnused)}
+	}
+	if o.load != "" {
+		if o.ReadOnly {
+			return &config.Error{Option: "load", Message: "--load writes to the registry, and --read-only forbids it"}
+		}
+		if _, err := os.Stat(o.load); err != nil {
+			return &config.Error{Option: "load", Message: err.Error()}
+		}
+	}
+	o.GC = server.GCOptions{Untagged: true, Unused: o.unused}
+	_, err := os.Stat(server.AuthorityFile(o.Dir))
+	newAuthority := o.GenerateTLS && err != nil
+	s, err := server.Start(o.Options)
 	if err != nil {
 		return err
 	}
-	con.Notice("serving a registry on %s, stored in %s; press Ctrl-C to stop", s.Addr(), opts.Dir)
+	con.Notice("serving a registry on %s, stored in %s; press Ctrl-C to stop", s.Addr(), o.Dir)
+	if newAuthority {
+		if err := printTrust(con.Stderr, o.Dir, s.Host()); err != nil {
+			con.Notice("%v", err)
+		}
+	} else if o.GenerateTLS {
+		con.Notice("`kolla-build registry trust --dir %s` prints how other hosts trust its certificate", o.Dir)
+	}
+	if o.load != "" {
+		if err := o.loadBundle(ctx, cfg, con, s); err != nil {
+			_ = s.Close()
+			return fmt.Errorf("loading %s: %w", o.load, err)
+		}
+	}
+	notifySystemd("READY=1")
 	select {
 	case <-ctx.Done():
+		notifySystemd("STOPPING=1")
 		return s.Close()
 	case <-s.Done():
 		return s.Err()
 	}
+}
+
+// gc collects garbage, by way of the running registry if there is one.
+func (o *registryFlags) gc(ctx context.Context, con *console.Console) error {
+	opts := server.GCOptions{Untagged: true}
+	if o.flags.Changed("unused-for") {
+		opts.Unused = o.unused
+	}
+	result, err := server.GarbageCollect(ctx, o.Dir, opts)
+	if server.IsLocked(err) {
+		opts.Unused = o.unused
+		var running error
+		if result, running = server.CollectRunning(ctx, o.Dir, opts); !server.IsUnreachable(running) {
+			err = running
+		}
+	}
+	if err == nil {
+		con.Notice("%s: freed %s (%s, %s)", o.Dir, units.Bytes(result.Freed), units.Count(result.Blobs, "blob"), units.Count(result.Manifests, "manifest"))
+	}
+	return err
+}
+
+// loadBundle pushes the images of a bundle into the registry, unless it is the one that
+// was loaded before.
+func (o *registryFlags) loadBundle(ctx context.Context, cfg *config.Config, con *console.Console, s *server.Server) error {
+	record := filepath.Join(o.Dir, ".kolla-build-loaded.json")
+	path, err := filepath.Abs(o.load)
+	if err != nil {
+		return err
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	stamp, err := json.Marshal(map[string]any{"file": path, "size": info.Size(), "modified": info.ModTime()})
+	if err != nil {
+		return err
+	}
+	if before, err := os.ReadFile(record); err == nil && string(before) == string(stamp) {
+		con.Notice("%s has been loaded before", o.load)
+		return nil
+	}
+	// The registry has the images when this ends, so the store that they pass through is
+	// temporary.
+	own := *cfg
+	own.DataDir, own.Registry, own.Push = filepath.Join(o.Dir, ".kolla-build-load"), s.Host(), true
+	defer os.RemoveAll(own.DataDir)
+	ctx = registry.WithDial(ctx, s.Host(), func(ctx context.Context) (net.Conn, error) { return server.DialControl(ctx, o.Dir) })
+	if err := storecmd.Load(ctx, &own, con, path, storecmd.LoadOptions{}); err != nil {
+		return err
+	}
+	return atomicfile.WriteFile(record, stamp, atomicfile.Options{Durable: true})
+}
+
+// notifySystemd reports a state to systemd if it waits for one (Type=notify).
+func notifySystemd(state string) {
+	path := os.Getenv("NOTIFY_SOCKET")
+	if path == "" {
+		return
+	}
+	if conn, err := net.Dial("unixgram", path); err == nil {
+		_, _ = io.WriteString(conn, state) // systemd notices the lack of it
+		conn.Close()
+	}
+}
+
+// printTrust prints how other hosts trust the registry's generated certificate.
+func printTrust(w io.Writer, dir, addr string) error {
+	file := server.AuthorityFile(dir)
+	fingerprint, err := server.Fingerprint(file)
+	if err != nil {
+		return err
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		return err
+	}
+	_, port, _ := net.SplitHostPort(addr)
+	_, err = fmt.Fprintf(w, `The registry has a certificate authority of its own: %[1]s
+SHA-256 fingerprint: %[2]s
+
+On each host that pulls from %[3]s, as root:
+
+  curl -k -o registry.crt https://%[3]s/ca.crt      or copy the file by other means
+  openssl x509 -in registry.crt -noout -fingerprint -sha256      compare with the above
+
+and then, for what is in use there:
+
+  Docker            install -D registry.crt /etc/docker/certs.d/%[3]s/ca.crt
+  Podman, skopeo    install -D registry.crt /etc/containers/certs.d/%[3]s/ca.crt
+  kolla-build       either of the two
+  containerd        install -D registry.crt /etc/containerd/certs.d/%[3]s/ca.crt
+                    printf 'server = "https://%[3]s"\n[host."https://%[3]s"]\n  ca = "/etc/containerd/certs.d/%[3]s/ca.crt"\n' \
+                      > /etc/containerd/certs.d/%[3]s/hosts.toml
+                    (its config_path must be /etc/containerd/certs.d)
+  all programs      Debian, Ubuntu: install registry.crt /usr/local/share/ca-certificates/ && update-ca-certificates
+                    Enterprise Linux: install registry.crt /etc/pki/ca-trust/source/anchors/ && update-ca-trust
+                    others: cat registry.crt >> the bundle that the system uses, such as /etc/ssl/certs/ca-certificates.crt
+
+The names of this host are in the certificate. --tls-name NAME adds another one.
+`, file, fingerprint, net.JoinHostPort(host, port))
+	return err
 }

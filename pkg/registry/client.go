@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"context"
 	"crypto/tls"
 	"fmt"
 	"net"
@@ -154,7 +155,7 @@ func (c *Client) presentsCertificate(host string) bool {
 
 func newTransport(jobs int) *http.Transport {
 	return &http.Transport{
-		DialContext:            (&net.Dialer{Timeout: 15 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
+		DialContext:            dial,
 		ForceAttemptHTTP2:      true,
 		MaxIdleConns:           4 * jobs,
 		MaxIdleConnsPerHost:    4 * jobs, // more look-ups than uploads run at once
@@ -162,6 +163,29 @@ func newTransport(jobs int) *http.Transport {
 		TLSHandshakeTimeout:    15 * time.Second,
 		MaxResponseHeaderBytes: 256 << 10,
 	}
+}
+
+type dialKey struct{}
+
+// WithDial returns a context in which requests reach the registry at a HOST:PORT with a
+// function instead of by its address, such as through a socket.
+func WithDial(ctx context.Context, host string, do func(context.Context) (net.Conn, error)) context.Context {
+	return context.WithValue(ctx, dialKey{}, func(ctx context.Context, addr string) (net.Conn, bool, error) {
+		if addr != host {
+			return nil, false, nil
+		}
+		conn, err := do(ctx)
+		return conn, true, err
+	})
+}
+
+func dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	if special, ok := ctx.Value(dialKey{}).(func(context.Context, string) (net.Conn, bool, error)); ok {
+		if conn, taken, err := special(ctx, addr); taken {
+			return conn, err
+		}
+	}
+	return (&net.Dialer{Timeout: 15 * time.Second, KeepAlive: 30 * time.Second}).DialContext(ctx, network, addr)
 }
 
 // Close closes idle connections. The Client can still be used.

@@ -152,6 +152,12 @@ func (c *accessController) admit(w http.ResponseWriter, r *http.Request) bool {
 	return false
 }
 
+// admits reports whether a request comes with a right login, or needs none.
+func (c *accessController) admits(r *http.Request) bool {
+	_, err := c.Authorized(r)
+	return err == nil
+}
+
 // Authorized implements auth.AccessController.
 func (c *accessController) Authorized(r *http.Request, access ...auth.Access) (*auth.Grant, error) {
 	user, password, login := r.BasicAuth()

@@ -21,7 +21,6 @@ func distributionConfig(dir, addr string, opts Options) *configuration.Configura
 		Storage: configuration.Storage{
 			"filesystem": configuration.Parameters{"rootdirectory": dir},
 			"delete":     configuration.Parameters{"enabled": true},
-			"cache":      configuration.Parameters{"blobdescriptor": "inmemory"},
 			"maintenance": configuration.Parameters{
 				"readonly":      map[any]any{"enabled": opts.ReadOnly},
 				"uploadpurging": map[any]any{"enabled": false}, // see purger

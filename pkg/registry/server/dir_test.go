@@ -26,7 +26,7 @@ func TestForeignDirectoriesAreRefused(t *testing.T) {
 	if names, _ := os.ReadDir(dir); len(names) != 1 {
 		t.Errorf("it holds %v now", names)
 	}
-	if n, err := server.GarbageCollect(context.Background(), t.TempDir(), server.GCOptions{}); n != 0 || err != nil {
+	if n, err := server.GarbageCollect(context.Background(), t.TempDir(), server.GCOptions{}); n.Freed != 0 || err != nil {
 		t.Errorf("an empty directory: %d, %v", n, err)
 	}
 	if _, err := server.GarbageCollect(context.Background(), filepath.Join(dir, "none"), server.GCOptions{}); !errors.As(err, &de) || !strings.Contains(err.Error(), "no such file") {

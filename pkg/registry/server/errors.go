@@ -157,3 +157,15 @@ func (e *HtpasswdError) Error() string {
 func (e *HtpasswdError) Hint() string {
 	return "it contains a line USER:HASH for each user; `htpasswd -Bn USER >> " + e.Path + "` adds one (Debian's package apache2-utils)"
 }
+
+// IsLocked reports whether an error means that a registry uses the directory.
+func IsLocked(err error) bool {
+	var dirErr *DirError
+	return errors.As(err, &dirErr) && dirErr.Locked
+}
+
+// IsUnreachable reports whether an error of CollectRunning means that no registry answers.
+func IsUnreachable(err error) bool {
+	var dirErr *DirError
+	return errors.As(err, &dirErr)
+}

@@ -13,3 +13,10 @@ func SetPace(pause time.Duration, rate int64) (restore func()) {
 // Purge removes the uploads of a running server that have not been written to since a
 // time.
 func (s *Server) Purge(before time.Time) error { return s.purger.purge(before) }
+
+// Renew generates or renews the certificate of a registry's directory as of a time, and
+// returns the certificate and key files.
+func Renew(dir string, names []string, now time.Time) (certificate, key string, err error) {
+	c := &certificates{dir: dir, certificate: dir + "/server.crt", key: dir + "/server.key", names: names, log: func(string, ...any) {}}
+	return c.certificate, c.key, c.refresh(now)
+}

@@ -288,7 +288,7 @@ func TestFailedUploadsAreFreed(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if freed, err := server.GarbageCollect(context.Background(), dir, server.GCOptions{}); err != nil || freed < 3_000_000 {
+	if freed, err := server.GarbageCollect(context.Background(), dir, server.GCOptions{}); err != nil || freed.Freed < 3_000_000 {
 		t.Errorf("freed %d bytes (%v)", freed, err)
 	}
 	again := registrytest.Embedded(t, server.Options{Dir: dir})

@@ -2,86 +2,314 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
-	"github.com/distribution/distribution/v3/registry/storage"
-	"github.com/distribution/distribution/v3/registry/storage/driver/filesystem"
+	digest "github.com/opencontainers/go-digest"
 )
 
-// GCOptions say what GarbageCollect removes.
+// GCOptions say what garbage collection removes.
 type GCOptions struct {
-	// Untagged removes manifests without a tag, too. Images of a set that was pushed but
+	// Untagged removes manifests without a tag, too, unless they are part of a tagged
+	// index or refer to a kept image as their subject. Images of a set that was pushed but
 	// not committed are among them.
 	Untagged bool
-	DryRun   bool
+	// Unused keeps what a client has used within this time. 0 keeps nothing for that
+	// reason; for a registry that is running, MinUnused is the least.
+	Unused time.Duration
+	DryRun bool
+}
+
+// MinUnused is the least GCOptions.Unused of a registry that is running: a client must
+// have time from asking for a blob to pushing the manifest that refers to it.
+const MinUnused = time.Minute
+
+// GCResult is what garbage collection removed, or would remove in a dry run.
+type GCResult struct {
+	Freed     int64 `json:"freed"` // bytes
+	Blobs     int   `json:"blobs"`
+	Manifests int   `json:"manifests"`
 }
 
 // GarbageCollect removes uploads that were given up, and what no manifest refers to, from
-// the directory of an embedded registry that is not running (*DirError if it is). It
-// returns how many bytes that freed.
-func GarbageCollect(ctx context.Context, dir string, opts GCOptions) (freed int64, err error) {
+// the directory of an embedded registry that is not running (*DirError if it is; then
+// CollectRunning does it).
+func GarbageCollect(ctx context.Context, dir string, opts GCOptions) (GCResult, error) {
 	if _, err := os.Stat(dir); err != nil {
-		return 0, &DirError{Dir: dir, Err: err}
+		return GCResult{}, &DirError{Dir: dir, Err: err}
 	}
 	if used, err := checkDir(dir); err != nil || !used {
-		return 0, err // nothing was ever pushed
+		return GCResult{}, err // nothing was ever pushed
 	}
 	if _, err := os.Stat(filepath.Join(dir, treeDir)); err != nil {
-		return 0, nil
+		return GCResult{}, nil
 	}
 	lock, err := lockDir(dir, "collects garbage")
 	if err != nil {
-		return 0, err
+		return GCResult{}, err
 	}
 	defer lock.Close()
-	before, err := treeSize(dir)
-	if err != nil {
-		return 0, err
-	}
 	log := &requestLog{}
-	defer log.takeOver()()
+	var uploads int64
 	if !opts.DryRun {
+		if uploads, err = uploadSize(dir); err != nil {
+			return GCResult{}, err
+		}
 		if err := repair(dir, log.printf); err != nil {
-			return 0, fmt.Errorf("repairing the registry in %s: %w", dir, err)
+			return GCResult{}, fmt.Errorf("repairing the registry in %s: %w", dir, err)
 		}
 	}
-	if err := sweep(ctx, dir, opts); err != nil {
-		return 0, fmt.Errorf("collecting garbage in %s: %w", dir, err)
+	result, err := collect(ctx, newUsage(dir), opts)
+	result.Freed += uploads
+	if err != nil {
+		err = fmt.Errorf("collecting garbage in %s: %w", dir, err)
 	}
-	after, err := treeSize(dir)
-	return before - after, err
+	return result, err
 }
 
-// sweep runs the distribution's garbage collection.
-func sweep(ctx context.Context, dir string, opts GCOptions) error {
-	for _, part := range []string{"repositories", "blobs"} {
-		if _, err := os.Stat(filepath.Join(dir, treeDir, part)); err != nil {
-			return nil // nothing was ever pushed; the distribution fails on that
+// collect removes what no kept manifest refers to. Clients may use the registry meanwhile.
+func collect(ctx context.Context, use *usage, opts GCOptions) (GCResult, error) {
+	c := &collector{use: use, opts: opts, blobs: map[digest.Digest]bool{}, manifests: map[digest.Digest]manifest{}}
+	var repositories []repository
+	dir := filepath.Dir(filepath.Dir(filepath.Dir(use.tree)))
+	err := eachRepository(dir, func(name, path string) error {
+		r := repository{name: name, path: path, kept: map[digest.Digest]bool{}}
+		if err := c.mark(&r); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		repositories = append(repositories, r)
+		return ctx.Err()
+	})
+	if err != nil {
+		return GCResult{}, err
+	}
+	for _, r := range repositories {
+		if err := c.sweepManifests(ctx, r); err != nil {
+			return c.result, err
 		}
 	}
-	driver := filesystem.New(filesystem.DriverParameters{RootDirectory: dir, MaxThreads: 25})
-	ns, err := storage.NewRegistry(ctx, driver, storage.EnableDelete)
+	if err := c.sweepBlobs(ctx); err != nil {
+		return c.result, err
+	}
+	if !opts.DryRun {
+		for _, r := range repositories {
+			if err := c.sweepLinks(ctx, r); err != nil {
+				return c.result, err
+			}
+		}
+	}
+	return c.result, nil
+}
+
+// collector is one run of garbage collection.
+type collector struct {
+	use       *usage
+	opts      GCOptions
+	blobs     map[digest.Digest]bool     // to keep
+	manifests map[digest.Digest]manifest // read so far
+	result    GCResult
+}
+
+// repository is a repository with the manifests that are kept in it.
+type repository struct {
+	name, path string
+	revisions  []digest.Digest
+	kept       map[digest.Digest]bool
+}
+
+// mark finds the manifests of a repository that are kept, and what they refer to.
+func (c *collector) mark(r *repository) error {
+	links, err := filepath.Glob(filepath.Join(escape(r.path), "_manifests", "revisions", "*", "*", "link"))
 	if err != nil {
 		return err
 	}
-	return storage.MarkAndSweep(ctx, driver, ns, storage.GCOpts{DryRun: opts.DryRun, RemoveUntagged: opts.Untagged, Quiet: true})
+	referrers := map[digest.Digest][]digest.Digest{} // by subject
+	var roots []digest.Digest
+	for _, link := range links {
+		d := readLink(link)
+		if d == "" {
+			continue
+		}
+		r.revisions = append(r.revisions, d)
+		m, err := c.read(d)
+		if err != nil {
+			continue // it is being deleted; the next start repairs what is damaged
+		}
+		if m.Subject != nil {
+			referrers[m.Subject.Digest] = append(referrers[m.Subject.Digest], d)
+		}
+		if !c.opts.Untagged || c.recent(d) {
+			roots = append(roots, d)
+		}
+	}
+	// Tags are read after the manifests: a tag that is put meanwhile has a recent manifest.
+	tags, err := os.ReadDir(filepath.Join(r.path, "_manifests", "tags"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	for _, tag := range tags {
+		if d := readLink(filepath.Join(r.path, "_manifests", "tags", tag.Name(), "current", "link")); d != "" {
+			roots = append(roots, d)
+		}
+	}
+	for len(roots) > 0 {
+		d := roots[len(roots)-1]
+		roots = roots[:len(roots)-1]
+		if r.kept[d] {
+			continue
+		}
+		r.kept[d], c.blobs[d] = true, true
+		m, err := c.read(d)
+		if err != nil {
+			continue
+		}
+		for _, b := range m.blobs() {
+			c.blobs[b] = true
+			c.blobs[aliasTarget(c.use.tree, r.name, b)] = true
+		}
+		roots = append(roots, m.children()...)
+		roots = append(roots, referrers[d]...)
+	}
+	return nil
 }
 
-// treeSize is the size in bytes of the files below a directory.
-func treeSize(dir string) (int64, error) {
-	var n int64
-	err := filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
-		if err != nil || !d.Type().IsRegular() {
+func (c *collector) read(d digest.Digest) (manifest, error) {
+	if m, ok := c.manifests[d]; ok {
+		return m, nil
+	}
+	m, err := readManifest(c.use.blob(d))
+	if err == nil {
+		c.manifests[d] = m
+	}
+	return m, err
+}
+
+func (c *collector) recent(d digest.Digest) bool {
+	c.use.mu.Lock()
+	defer c.use.mu.Unlock()
+	return c.opts.Unused > 0 && c.use.usedSince(d, c.opts.Unused)
+}
+
+// remove removes content with do, unless a client uses it. A request records its use
+// before it looks whether the content exists, so it finds either all or nothing of it.
+func (c *collector) remove(d digest.Digest, do func() error) (removed bool, err error) {
+	c.use.mu.Lock()
+	defer c.use.mu.Unlock()
+	if c.use.unresolved > 0 || (c.opts.Unused > 0 && c.use.usedSince(d, c.opts.Unused)) {
+		return false, nil
+	}
+	if c.opts.DryRun {
+		return true, nil
+	}
+	return true, do()
+}
+
+// sweepManifests removes the manifests of a repository that are not kept.
+func (c *collector) sweepManifests(ctx context.Context, r repository) error {
+	for _, d := range r.revisions {
+		if r.kept[d] {
+			continue
+		}
+		if err := ctx.Err(); err != nil {
 			return err
 		}
-		info, err := d.Info()
-		if err == nil {
-			n += info.Size()
+		removed, err := c.remove(d, func() error {
+			former, err := filepath.Glob(filepath.Join(escape(r.path), "_manifests", "tags", "*", "index", d.Algorithm().String(), d.Encoded()))
+			if err != nil {
+				return err
+			}
+			for _, path := range append(former, filepath.Join(r.path, "_manifests", "revisions", d.Algorithm().String(), d.Encoded())) {
+				if err := os.RemoveAll(path); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return fmt.Errorf("%s@%s: %w", r.name, d, err)
+		}
+		if removed {
+			c.result.Manifests++
+		}
+	}
+	return nil
+}
+
+// sweepBlobs removes the blobs that nothing refers to.
+func (c *collector) sweepBlobs(ctx context.Context) error {
+	root := filepath.Join(c.use.tree, "blobs")
+	return filepath.WalkDir(root, func(path string, e fs.DirEntry, err error) error {
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return nil // nothing was ever pushed, or a client deletes it
+		case err != nil:
+			return err
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case e.Name() != "data" || e.IsDir():
+			return nil
+		}
+		hex := filepath.Dir(path)
+		d := validDigest(filepath.Base(filepath.Dir(filepath.Dir(hex))) + ":" + filepath.Base(hex))
+		if d == "" || c.blobs[d] {
+			return nil
+		}
+		info, err := e.Info()
+		if err != nil {
+			return nil
+		}
+		removed, err := c.remove(d, func() error { return os.RemoveAll(hex) })
+		if err == nil && removed {
+			c.result.Blobs++
+			c.result.Freed += info.Size()
 		}
 		return err
+	})
+}
+
+// sweepLinks removes a repository's references to blobs that do not exist.
+func (c *collector) sweepLinks(ctx context.Context, r repository) error {
+	links, err := filepath.Glob(filepath.Join(escape(r.path), "_layers", "*", "*", "link"))
+	if err != nil {
+		return err
+	}
+	for _, link := range links {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		d := readLink(link)
+		if d == "" {
+			continue
+		}
+		_, err := c.remove(d, func() error {
+			if _, err := os.Stat(c.use.blob(d)); err == nil || !errors.Is(err, fs.ErrNotExist) {
+				return nil
+			}
+			return os.RemoveAll(filepath.Dir(link))
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// uploadSize is the size in bytes of the uploads that were given up.
+func uploadSize(dir string) (n int64, err error) {
+	err = eachRepository(dir, func(_, path string) error {
+		return filepath.WalkDir(filepath.Join(path, "_uploads"), func(_ string, e fs.DirEntry, err error) error {
+			if err != nil || !e.Type().IsRegular() {
+				return nil // it has none
+			}
+			if info, err := e.Info(); err == nil {
+				n += info.Size()
+			}
+			return nil
+		})
 	})
 	return n, err
 }

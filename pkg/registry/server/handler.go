@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -19,30 +20,38 @@ import (
 // handler stands in front of the distribution: it decides on access, bounds slow
 // clients, and corrects statuses that would make clients repeat what cannot succeed.
 type handler struct {
-	app    http.Handler
-	dir    string
-	logins *accessController // nil if there are none
-	policy accessPolicy
-	purger *purger
-	log    *requestLog
-	pace   pace
+	app           http.Handler
+	dir           string
+	logins        *accessController // nil if there are none
+	policy        accessPolicy
+	readOnly      bool
+	readOnlyUsers []string
+	purger        *purger
+	use           *usage
+	log           *requestLog
+	certificates  *certificates // nil without TLS
+	authority     string        // the file of the generated authority, or ""
+	pace          pace
 }
 
-func newHandler(app http.Handler, dir string, opts Options, purger *purger, log *requestLog) (http.Handler, error) {
-	h := &handler{app: app, dir: dir, policy: newAccessPolicy(opts), purger: purger, log: log, pace: defaultPace}
+func newHandler(s *Server, opts Options, log *requestLog, certificates *certificates) (*handler, error) {
+	h := &handler{app: s.app, dir: s.dir, policy: newAccessPolicy(opts), readOnly: opts.ReadOnly, readOnlyUsers: opts.ReadOnlyUsers,
+		purger: s.purger, use: s.use, log: log, certificates: certificates, pace: defaultPace}
+	if opts.GenerateTLS {
+		h.authority = AuthorityFile(s.dir)
+	}
 	if opts.Htpasswd != "" {
 		var err error
 		if h.logins, err = newAccessController(opts.Htpasswd); err != nil {
 			return nil, err
 		}
 	}
-	return log.wrap(h), nil
+	return h, nil
 }
 
 // ServeHTTP implements http.Handler.
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if r.URL.Path == "/" {
-		fmt.Fprintln(w, "This is an image registry, served by kolla-build. Its API is under /v2/.")
+	if h.servePublic(w, r) {
 		return
 	}
 	reads := r.Method == http.MethodGet || r.Method == http.MethodHead
@@ -59,6 +68,32 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	stripForwarded(r.Header)
+	if user, _, ok := r.BasicAuth(); ok && !reads && slices.Contains(h.readOnlyUsers, user) {
+		if h.logins.admit(w, r) {
+			refuse(w, http.StatusForbidden, "DENIED", fmt.Sprintf("user %q may only pull", user))
+		}
+		return
+	}
+	if r.URL.Path == "/metrics" {
+		if h.logins == nil || h.logins.admit(w, r) {
+			h.serveMetrics(w)
+		}
+		return
+	}
+	h.serveAPI(w, r)
+}
+
+// trusted serves the API to those who need no login.
+func (h *handler) trusted() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.RemoteAddr = "socket"
+		h.serveAPI(w, withAllowed(r))
+	})
+}
+
+// serveAPI serves requests that may be answered, or that the distribution asks to log in.
+func (h *handler) serveAPI(w http.ResponseWriter, r *http.Request) {
+	reads := r.Method == http.MethodGet || r.Method == http.MethodHead
 	for _, check := range []func(*http.Request) *problem{checkName, checkUpload} {
 		if p := check(r); p != nil {
 			refuse(w, p.status, p.code, p.message)
@@ -81,12 +116,53 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body := &watchedBody{inner: r.Body, control: http.NewResponseController(w), pace: h.pace}
 	r.Body = body
 	body.begin()
+	put := putManifest(r)
+	done := func(string) {}
+	if h.logins == nil || h.logins.admits(r) {
+		done = h.use.begin(r, put)
+	}
 	_ = body.control.SetWriteDeadline(time.Time{}) // an earlier request of the connection may have set one
-	answer := &answerWriter{ResponseWriter: w, control: body.control, pace: h.pace, started: time.Now(), digest: requestedDigest(r), subject: subjectOf(r)}
+	answer := &answerWriter{ResponseWriter: w, control: body.control, pace: h.pace, started: time.Now(), digest: requestedDigest(r)}
+	if put.Subject != nil {
+		answer.subject = put.Subject.Digest.String()
+	}
+	defer func() { done(answer.stored) }()
 	h.app.ServeHTTP(answer, r)
 	if answer.held != nil {
 		h.correct(answer, body, r)
 	}
+}
+
+// servePublic answers what needs no login: what this is, whether it works, and the
+// certificate of the authority that clients have to trust.
+func (h *handler) servePublic(w http.ResponseWriter, r *http.Request) bool {
+	switch {
+	case r.URL.Path == "/":
+		fmt.Fprintln(w, "This is an image registry, served by kolla-build. Its API is under /v2/.")
+	case r.URL.Path == "/healthz":
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		if err := health(h.dir, h.readOnly); err != nil {
+			h.log.printf("not healthy: %v", err)
+			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+		} else {
+			fmt.Fprintln(w, "ok")
+		}
+	case r.URL.Path == "/ca.crt" && h.authority != "":
+		w.Header().Set("Content-Type", "application/x-pem-file")
+		http.ServeFile(w, r, h.authority)
+	default:
+		return false
+	}
+	return true
+}
+
+func (h *handler) serveMetrics(w http.ResponseWriter) {
+	var end time.Time
+	if h.certificates != nil {
+		end = h.certificates.notAfter()
+	}
+	w.Header().Set("Content-Type", "application/openmetrics-text; version=1.0.0; charset=utf-8")
+	_, _ = io.WriteString(w, h.log.metrics.text(h.dir, end))
 }
 
 // correct sends the answer that the distribution meant to be a fault of its own. A
@@ -188,12 +264,13 @@ type answerWriter struct {
 	subject string        // of the manifest that the request puts, or ""
 
 	status int
+	stored string        // the digest under which the distribution stores the blob
 	held   *bytes.Buffer // nil if the answer is not kept
 }
 
 // WriteHeader implements http.ResponseWriter.
 func (a *answerWriter) WriteHeader(status int) {
-	a.status = status
+	a.status, a.stored = status, a.Header().Get("Docker-Content-Digest")
 	if status >= http.StatusInternalServerError || status == 499 {
 		a.held = &bytes.Buffer{}
 		return

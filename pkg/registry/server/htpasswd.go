@@ -15,13 +15,12 @@ import (
 const maxHtpasswd = 16 << 20
 
 // checkHtpasswd reads a password file as the distribution will, which accepts anything
-// and then lets nobody in.
-func checkHtpasswd(path string) error {
+// and then lets nobody in. It returns the users.
+func checkHtpasswd(path string) (users []string, err error) {
 	b, err := readFile(path, maxHtpasswd)
 	if err != nil {
-		return &HtpasswdError{Path: path, Problem: pathCause(err)}
+		return nil, &HtpasswdError{Path: path, Problem: pathCause(err)}
 	}
-	users := 0
 	sc := bufio.NewScanner(bytes.NewReader(b))
 	for n := 1; sc.Scan(); n++ {
 		line := strings.TrimSpace(sc.Text())
@@ -30,20 +29,20 @@ func checkHtpasswd(path string) error {
 		}
 		user, hash, ok := strings.Cut(line, ":")
 		if !ok || user == "" {
-			return &HtpasswdError{Path: path, Line: n, Problem: "expected USER:HASH"}
+			return nil, &HtpasswdError{Path: path, Line: n, Problem: "expected USER:HASH"}
 		}
 		if _, err := bcrypt.Cost([]byte(hash)); err != nil {
-			return &HtpasswdError{Path: path, Line: n, Problem: fmt.Sprintf("the password of %q is not hashed with bcrypt, the only form that a registry accepts", user)}
+			return nil, &HtpasswdError{Path: path, Line: n, Problem: fmt.Sprintf("the password of %q is not hashed with bcrypt, the only form that a registry accepts", user)}
 		}
-		users++
+		users = append(users, user)
 	}
 	if err := sc.Err(); err != nil {
-		return &HtpasswdError{Path: path, Problem: err.Error()}
+		return nil, &HtpasswdError{Path: path, Problem: err.Error()}
 	}
-	if users == 0 {
-		return &HtpasswdError{Path: path, Problem: "it contains no user, so that nobody could log in"}
+	if len(users) == 0 {
+		return nil, &HtpasswdError{Path: path, Problem: "it contains no user, so that nobody could log in"}
 	}
-	return nil
+	return users, nil
 }
 
 // readFile reads a regular file of a limited size.

@@ -6,6 +6,7 @@ import (
 	"io"
 	stdlog "log"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -15,9 +16,10 @@ import (
 // requestLog writes a server's log: one line for each request that matters, and the
 // warnings of the distribution.
 type requestLog struct {
-	mu  sync.Mutex
-	out io.Writer // nil: nothing
-	all bool
+	mu      sync.Mutex
+	out     io.Writer // nil: nothing
+	all     bool
+	metrics *metrics
 }
 
 func (l *requestLog) printf(format string, args ...any) {
@@ -29,13 +31,17 @@ func (l *requestLog) printf(format string, args ...any) {
 	fmt.Fprintf(l.out, "%s %s\n", time.Now().UTC().Format("2006-01-02T15:04:05Z"), fmt.Sprintf(format, args...))
 }
 
-// wrap logs requests. Look-ups that find nothing are an ordinary part of a push, so they
-// are logged only if all requests are.
+// wrap counts and logs requests: tags and images that change, deletions, and faults. The
+// rest of a push (look-ups, uploads, refused logins of clients that then send one) is logged
+// only if all requests are.
 func (l *requestLog) wrap(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
+		l.metrics.running.Add(1)
 		rec := &statusWriter{ResponseWriter: w, status: http.StatusOK}
 		defer func() {
+			l.metrics.running.Add(-1)
+			l.metrics.observe(r.Method, rec.status, r.ContentLength, rec.bytes)
 			if p := recover(); p != nil {
 				if p == http.ErrAbortHandler {
 					panic(p)
@@ -44,14 +50,30 @@ func (l *requestLog) wrap(next http.Handler) http.Handler {
 				http.Error(w, "internal fault", http.StatusInternalServerError)
 				return
 			}
-			read := r.Method == http.MethodGet || r.Method == http.MethodHead
-			if r.URL.Path != "/" && (l.all || rec.status >= 500 || (!read && (rec.status >= 400 || rec.status == http.StatusCreated))) {
+			if user, _, ok := r.BasicAuth(); ok && rec.status == http.StatusUnauthorized {
+				l.printf("%s: the login of %q was refused", r.RemoteAddr, user)
+			}
+			if l.all || matters(r, rec.status) {
 				l.printf("%s %s %s %d %d bytes %s", r.RemoteAddr, r.Method, printable(r.URL.Path), rec.status, rec.bytes,
 					time.Since(start).Round(time.Millisecond))
 			}
 		}()
 		next.ServeHTTP(rec, r)
 	})
+}
+
+// matters reports whether a request is logged in any case.
+func matters(r *http.Request, status int) bool {
+	switch {
+	case status >= http.StatusInternalServerError:
+		return true
+	case r.Method == http.MethodGet || r.Method == http.MethodHead || status == http.StatusUnauthorized:
+		return false
+	case status >= http.StatusBadRequest:
+		return true
+	}
+	m := manifestPath.FindStringSubmatch(r.URL.Path)
+	return m != nil && (r.Method == http.MethodDelete || validDigest(m[2]) == "")
 }
 
 // printable quotes a path with anything but ASCII in it: it is a client's choice.
@@ -120,6 +142,9 @@ func (t tapFormatter) Format(e *logrus.Entry) ([]byte, error) {
 	}
 	if e.Level > logrus.WarnLevel {
 		return nil, nil
+	}
+	if strings.HasPrefix(e.Message, "error authorizing context") || strings.HasPrefix(e.Message, "error closing blobwriter: already closed") {
+		return nil, nil // a client that has not logged in yet; an upload that has ended
 	}
 	msg := e.Message
 	for _, k := range []string{"err.message", "err.detail"} {

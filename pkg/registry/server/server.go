@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -43,6 +44,17 @@ type Options struct {
 	// Certificate and Key are files with a certificate (chain) and its key, both PEM: the
 	// registry is served with TLS. "" means plain HTTP.
 	Certificate, Key string
+	// GenerateTLS serves TLS with a certificate of an authority that is generated in Dir,
+	// for the names and addresses of this host and TLSNames. It is renewed in time.
+	GenerateTLS bool
+	TLSNames    []string
+
+	// ReadOnlyUsers are logins of Htpasswd that may only pull.
+	ReadOnlyUsers []string
+
+	// GCEvery is how often garbage is collected, with GC; 0 means never.
+	GCEvery time.Duration
+	GC      GCOptions
 
 	Log     io.Writer // a line for each request that changes something or fails; nil means none
 	Verbose bool      // a line for each request
@@ -53,14 +65,20 @@ type Options struct {
 // Server is a running embedded registry: the CNCF distribution on file storage. Content
 // and tags stay in its directory when it ends.
 type Server struct {
-	addr   net.Addr
-	dir    string
-	drain  time.Duration
-	http   *http.Server
-	app    *handlers.App
-	lock   *filelock.Lock
-	unlog  func()
-	purger *purger
+	addr    net.Addr
+	dir     string
+	tls     bool
+	drain   time.Duration
+	http    *http.Server
+	app     *handlers.App
+	lock    *filelock.Lock
+	unlog   func()
+	purger  *purger
+	use     *usage
+	gc      *collecting
+	control *control
+	cancel  context.CancelFunc // of garbage collection
+	jobs    sync.WaitGroup
 
 	done chan struct{} // closed when serving ended
 	err  error         // why, nil after Close; valid once done is closed
@@ -123,64 +141,134 @@ func (o Options) check() error {
 	if (o.Certificate == "") != (o.Key == "") {
 		return errors.New("TLS needs a certificate and its key, and only one of them is given")
 	}
-	if o.Htpasswd != "" {
-		// The distribution would create a missing file, with a password of its own.
-		return checkHtpasswd(o.Htpasswd)
+	if o.GenerateTLS && o.Certificate != "" {
+		return errors.New("a certificate is given, and one is to be generated: only one of them can be used")
 	}
-	return nil
+	if o.GCEvery > 0 && o.GC.Unused < MinUnused {
+		return fmt.Errorf("collecting garbage while clients push: content that was used in the last %v must stay", MinUnused)
+	}
+	if o.Htpasswd == "" {
+		if len(o.ReadOnlyUsers) > 0 {
+			return errors.New("read-only users need a password file")
+		}
+		return nil
+	}
+	// The distribution would create a missing file, with a password of its own.
+	users, err := checkHtpasswd(o.Htpasswd)
+	for _, name := range o.ReadOnlyUsers {
+		if err == nil && !slices.Contains(users, name) {
+			err = &HtpasswdError{Path: o.Htpasswd, Problem: fmt.Sprintf("it does not contain the read-only user %q", name)}
+		}
+	}
+	return err
 }
 
-func start(ln net.Listener, dir string, opts Options) (*Server, error) {
-	if opts.Certificate != "" {
-		pair, err := tls.LoadX509KeyPair(opts.Certificate, opts.Key)
-		if err != nil {
-			return nil, fmt.Errorf("reading the certificate %s and its key: %w", opts.Certificate, err)
-		}
-		ln = tls.NewListener(ln, &tls.Config{Certificates: []tls.Certificate{pair}, NextProtos: []string{"h2", "http/1.1"}})
-	}
+func start(ln net.Listener, dir string, opts Options) (_ *Server, err error) {
 	lock, err := lockDir(dir, "listens on "+ln.Addr().String())
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{addr: ln.Addr(), dir: dir, drain: opts.Drain, lock: lock, done: make(chan struct{})}
-	log := &requestLog{out: opts.Log, all: opts.Verbose}
-	if !opts.ReadOnly {
-		if err := repair(dir, log.printf); err != nil {
-			lock.Close()
-			return nil, fmt.Errorf("repairing the registry in %s: %w", dir, err)
+	undo := []func(){func() { lock.Close() }}
+	defer func() {
+		for i := len(undo) - 1; err != nil && i >= 0; i-- {
+			undo[i]()
 		}
-	}
-	s.unlog = log.takeOver()
-	if s.app, err = newApp(distributionConfig(dir, ln.Addr().String(), opts)); err != nil {
-		s.unlog()
-		lock.Close()
-		return nil, fmt.Errorf("starting the registry in %s: %w", dir, err)
-	}
-	s.purger = &purger{dir: dir, quit: make(chan struct{})}
-	handler, err := newHandler(s.app, dir, opts, s.purger, log)
+	}()
+	log := &requestLog{out: opts.Log, all: opts.Verbose, metrics: newMetrics()}
+	certificates, err := openCertificates(dir, opts, log.printf)
 	if err != nil {
-		s.unlog()
-		lock.Close()
 		return nil, err
 	}
 	if !opts.ReadOnly {
-		s.purger.start()
+		if err := repair(dir, log.printf); err != nil {
+			return nil, fmt.Errorf("repairing the registry in %s: %w", dir, err)
+		}
 	}
+	s := &Server{addr: ln.Addr(), dir: dir, tls: certificates != nil, drain: opts.Drain, lock: lock, use: newUsage(dir), done: make(chan struct{})}
+	s.unlog = log.takeOver()
+	undo = append(undo, s.unlog)
+	if s.app, err = newApp(distributionConfig(dir, ln.Addr().String(), opts)); err != nil {
+		return nil, fmt.Errorf("starting the registry in %s: %w", dir, err)
+	}
+	s.purger = &purger{dir: dir, quit: make(chan struct{})}
+	handler, err := newHandler(s, opts, log, certificates)
+	if err != nil {
+		return nil, err
+	}
+	s.gc = &collecting{run: func(ctx context.Context, o GCOptions) (GCResult, error) {
+		began := time.Now()
+		result, err := collect(ctx, s.use, o)
+		if !o.DryRun {
+			log.metrics.collected(result, err)
+			log.printf("garbage collection: freed %d bytes, %d blobs, %d manifests in %v", result.Freed, result.Blobs, result.Manifests, time.Since(began).Round(time.Millisecond))
+		}
+		return result, err
+	}}
 	s.http = &http.Server{
-		Handler:           handler,
+		Handler:           log.wrap(handler),
 		ReadHeaderTimeout: 30 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
 		ErrorLog:          log.std(),
 	}
+	if !opts.ReadOnly {
+		if err := s.startJobs(opts, log.wrap(handler.trusted()), log); err != nil {
+			return nil, err
+		}
+	}
 	go func() {
 		defer close(s.done)
-		if err := s.http.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
+		serve := func() error { return s.http.Serve(ln) }
+		if certificates != nil {
+			s.http.TLSConfig = &tls.Config{GetCertificate: certificates.get, MinVersion: tls.VersionTLS12}
+			serve = func() error { return s.http.ServeTLS(ln, "", "") }
+		}
+		if err := serve(); !errors.Is(err, http.ErrServerClosed) {
 			s.err = fmt.Errorf("serving on %s: %w", s.addr, err)
 		}
 	}()
 	return s, nil
 }
+
+// startJobs starts what changes the directory beside requests.
+func (s *Server) startJobs(opts Options, api http.Handler, log *requestLog) (err error) {
+	if s.control, err = startControl(s.dir, api, s.gc.collect); err != nil {
+		return fmt.Errorf("starting the registry in %s: %w", s.dir, err)
+	}
+	s.purger.start()
+	var ctx context.Context
+	ctx, s.cancel = context.WithCancel(context.Background())
+	s.jobs.Go(func() {
+		every := opts.GCEvery
+		if every <= 0 {
+			every = 24 * time.Hour
+		}
+		tick := time.NewTicker(every)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+			if opts.GCEvery > 0 {
+				if _, err := s.gc.collect(ctx, opts.GC); err != nil && ctx.Err() == nil {
+					log.printf("garbage collection: %v", err)
+				}
+			}
+			s.use.forget(max(opts.GC.Unused, 24*time.Hour))
+		}
+	})
+	return nil
+}
+
+// Collect collects garbage while the server runs.
+func (s *Server) Collect(ctx context.Context, opts GCOptions) (GCResult, error) {
+	return s.gc.collect(ctx, opts)
+}
+
+// TLS reports whether clients must use TLS.
+func (s *Server) TLS() bool { return s.tls }
 
 // Addr is the address that it listens on.
 func (s *Server) Addr() net.Addr { return s.addr }
@@ -221,7 +309,12 @@ func (s *Server) Close() error {
 			err = s.http.Close()
 		}
 		<-s.done
-		s.purger.stop()
+		s.control.stop()
+		if s.cancel != nil {
+			s.cancel()
+			s.purger.stop()
+		}
+		s.jobs.Wait()
 		err = errors.Join(err, s.app.Shutdown())
 		s.unlog()
 		s.lock.Close()
@@ -238,12 +331,21 @@ func answersAsRegistry(addr string) bool {
 	if ip := net.ParseIP(host); host == "" || (ip != nil && ip.IsUnspecified()) {
 		host = "localhost"
 	}
-	resp, err := (&http.Client{Timeout: time.Second}).Get("http://" + net.JoinHostPort(host, port) + "/v2/")
-	if err != nil {
-		return false
+	client := &http.Client{Timeout: time.Second, Transport: &http.Transport{
+		DisableKeepAlives: true,
+		TLSClientConfig:   &tls.Config{InsecureSkipVerify: true}, // nothing is sent, and the answer is not believed
+	}}
+	for _, scheme := range []string{"http", "https"} {
+		resp, err := client.Get(scheme + "://" + net.JoinHostPort(host, port) + "/v2/")
+		if err != nil {
+			continue
+		}
+		resp.Body.Close()
+		if resp.Header.Get("Docker-Distribution-Api-Version") != "" {
+			return true
+		}
 	}
-	defer resp.Body.Close()
-	return resp.Header.Get("Docker-Distribution-Api-Version") != ""
+	return false
 }
 
 // lockDir creates the directory if it is missing, makes sure that it can be written, and

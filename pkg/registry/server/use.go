@@ -1,0 +1,280 @@
+package server
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	digest "github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// A push is many requests: a client asks which blobs exist, sends the missing ones, then
+// the manifests, and the tags when all images of its set are complete. Until then nothing
+// refers to what it relies on. So the content that a request names counts as used, and
+// garbage collection keeps what was used recently. The time of the last use is kept as the
+// modification time of the blob, so that it survives a restart, and in memory, so that it
+// does not depend on the system's clock.
+
+// useGranularity is how old the recorded time of a use may be before it is recorded again.
+const useGranularity = time.Minute
+
+// usage records which content requests have used.
+type usage struct {
+	tree string // the directory with blobs/ and repositories/
+
+	mu   sync.Mutex
+	last map[digest.Digest]time.Time
+	// unresolved counts the uploads whose blob will be stored under another digest than
+	// the one that the client names.
+	unresolved int
+}
+
+func newUsage(dir string) *usage {
+	return &usage{tree: filepath.Join(dir, treeDir), last: map[digest.Digest]time.Time{}}
+}
+
+// record records that blobs are used now. The caller is about to act on their existence.
+func (u *usage) record(digests ...digest.Digest) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	now := time.Now()
+	for _, d := range digests {
+		if d == "" {
+			continue
+		}
+		if at, ok := u.last[d]; ok && now.Sub(at) < useGranularity {
+			continue
+		}
+		u.last[d] = now
+		_ = os.Chtimes(u.blob(d), now, now) // if it does not exist, it is new when it is stored
+	}
+}
+
+// recordManifest records that a manifest is used, and all that it refers to.
+func (u *usage) recordManifest(repository string, d digest.Digest, m manifest) {
+	seen := map[digest.Digest]bool{}
+	var add func(digest.Digest, manifest, int)
+	add = func(d digest.Digest, m manifest, depth int) {
+		if d != "" && seen[d] {
+			return
+		}
+		seen[d] = true
+		u.record(d)
+		for _, b := range m.blobs() {
+			u.record(b, aliasTarget(u.tree, repository, b))
+		}
+		for _, child := range m.children() {
+			inner, err := readManifest(u.blob(child))
+			if depth < maxIndexDepth && err == nil {
+				add(child, inner, depth+1)
+			} else {
+				u.record(child)
+			}
+		}
+	}
+	add(d, m, 0)
+}
+
+// usedSince reports whether content was used within a time. Callers hold u.mu.
+func (u *usage) usedSince(d digest.Digest, age time.Duration) bool {
+	if at, ok := u.last[d]; ok && time.Since(at) < age+useGranularity {
+		return true
+	}
+	info, err := os.Stat(u.blob(d))
+	return err == nil && time.Since(info.ModTime()) < age
+}
+
+// forget drops what was used longer ago than any collection asks for.
+func (u *usage) forget(age time.Duration) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for d, at := range u.last {
+		if time.Since(at) > age+useGranularity {
+			delete(u.last, d)
+		}
+	}
+}
+
+func (u *usage) blob(d digest.Digest) string { return filepath.Join(u.tree, "blobs", blobPath(d)) }
+
+// begin records what a request uses before it is answered. The returned function is called
+// with the digest under which the answer says that content is stored.
+func (u *usage) begin(r *http.Request, put manifest) (done func(stored string)) {
+	query := r.URL.Query()
+	if m := manifestPath.FindStringSubmatch(r.URL.Path); m != nil && filepath.IsLocal(filepath.FromSlash(m[1])) {
+		u.beginManifest(r.Method, m[1], m[2], put)
+		return func(string) {}
+	}
+	m := repositoryPath.FindStringSubmatch(r.URL.Path)
+	if m == nil || !filepath.IsLocal(filepath.FromSlash(m[1])) {
+		return func(string) {}
+	}
+	unresolved := false
+	for _, d := range []digest.Digest{requestedDigest(r), validDigest(query.Get("mount"))} {
+		if d == "" {
+			continue
+		}
+		target := aliasTarget(u.tree, m[1], d)
+		u.record(d, target)
+		if d.Algorithm() != digest.Canonical && r.Method != http.MethodGet && r.Method != http.MethodHead {
+			unresolved = true
+		}
+	}
+	if !unresolved {
+		return func(string) {}
+	}
+	u.mu.Lock()
+	u.unresolved++
+	u.mu.Unlock()
+	return func(stored string) {
+		u.record(validDigest(stored))
+		u.mu.Lock()
+		u.unresolved--
+		u.mu.Unlock()
+	}
+}
+
+func (u *usage) beginManifest(method, repository, ref string, put manifest) {
+	switch method {
+	case http.MethodPut:
+		u.recordManifest(repository, put.digest, put)
+		u.record(validDigest(ref))
+	case http.MethodGet, http.MethodHead:
+		d := validDigest(ref)
+		if d == "" && !strings.ContainsAny(ref, `/\`) {
+			d = readLink(filepath.Join(u.tree, "repositories", filepath.FromSlash(repository), "_manifests", "tags", ref, "current", "link"))
+		}
+		if d == "" {
+			return
+		}
+		u.record(d)
+		if m, err := readManifest(u.blob(d)); err == nil {
+			u.recordManifest(repository, d, m)
+		}
+	}
+}
+
+// aliasTarget is the digest under which a repository stores a blob that it knows by
+// another algorithm's digest, "" if there is none.
+func aliasTarget(tree, repository string, d digest.Digest) digest.Digest {
+	if d == "" || d.Algorithm() == digest.Canonical {
+		return ""
+	}
+	return readLink(filepath.Join(tree, "repositories", filepath.FromSlash(repository), "_layers", d.Algorithm().String(), d.Encoded(), "link"))
+}
+
+func validDigest(s string) digest.Digest {
+	d, err := digest.Parse(s)
+	if err != nil {
+		return ""
+	}
+	return d
+}
+
+// maxIndexDepth is how deep indexes are followed into indexes.
+const maxIndexDepth = 8
+
+// manifest is what counts in a manifest or an index: what it refers to.
+type manifest struct {
+	MediaType    string               `json:"mediaType"`
+	ArtifactType string               `json:"artifactType"`
+	Config       *ocispec.Descriptor  `json:"config"`
+	Layers       []ocispec.Descriptor `json:"layers"`
+	Blobs        []ocispec.Descriptor `json:"blobs"`
+	Manifests    []ocispec.Descriptor `json:"manifests"`
+	Subject      *ocispec.Descriptor  `json:"subject"`
+	Annotations  map[string]string    `json:"annotations"`
+
+	digest digest.Digest
+	size   int64
+}
+
+// blobs lists the blobs that a manifest refers to.
+func (m manifest) blobs() []digest.Digest {
+	var out []digest.Digest
+	if m.Config != nil {
+		out = append(out, validDigest(m.Config.Digest.String()))
+	}
+	for _, list := range [][]ocispec.Descriptor{m.Layers, m.Blobs} {
+		for _, l := range list {
+			out = append(out, validDigest(l.Digest.String()))
+		}
+	}
+	return out
+}
+
+// children lists the manifests of an index.
+func (m manifest) children() []digest.Digest {
+	var out []digest.Digest
+	for _, c := range m.Manifests {
+		if d := validDigest(c.Digest.String()); d != "" {
+			out = append(out, d)
+		}
+	}
+	return out
+}
+
+func parseManifest(raw []byte) (manifest, error) {
+	m := manifest{}
+	err := json.Unmarshal(raw, &m)
+	m.digest, m.size = digest.FromBytes(raw), int64(len(raw))
+	return m, err
+}
+
+// readManifest reads a manifest of a size that a registry accepts.
+func readManifest(path string) (manifest, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return manifest{}, err
+	}
+	defer f.Close()
+	raw, err := io.ReadAll(io.LimitReader(f, maxManifest+1))
+	if err == nil && len(raw) > maxManifest {
+		err = errors.New("it is larger than a manifest")
+	}
+	if err != nil {
+		return manifest{}, err
+	}
+	return parseManifest(raw)
+}
+
+// putManifest reads the manifest that a request puts, and leaves the request's body as it
+// was. Of other requests and of what is no manifest it returns the zero value.
+func putManifest(r *http.Request) manifest {
+	if r.Method != http.MethodPut || !manifestPath.MatchString(r.URL.Path) {
+		return manifest{}
+	}
+	raw, err := io.ReadAll(io.LimitReader(r.Body, maxManifest+1))
+	rest := r.Body
+	r.Body = struct {
+		io.Reader
+		io.Closer
+	}{io.MultiReader(bytes.NewReader(raw), errorReader{err}, rest), rest}
+	if err != nil || len(raw) > maxManifest {
+		return manifest{}
+	}
+	m, err := parseManifest(raw)
+	if err != nil {
+		return manifest{}
+	}
+	return m
+}
+
+// errorReader fails with an error, or is empty.
+type errorReader struct{ err error }
+
+// Read implements io.Reader.
+func (e errorReader) Read([]byte) (int, error) {
+	if e.err != nil {
+		return 0, e.err
+	}
+	return 0, io.EOF
+}
