@@ -75,11 +75,7 @@ var allowed = map[string]string{
 	"pkg/build/imagebuilder": "pkg/build pkg/build/buildkit pkg/build/limits pkg/compress pkg/define pkg/freshness pkg/image pkg/imageref pkg/plan pkg/runstate pkg/squash pkg/store",
 	"pkg/publish":            "pkg/build pkg/config pkg/image pkg/imageref pkg/plan pkg/registry pkg/registry/push pkg/store pkg/store/repair",
 	"pkg/pipeline":           "pkg/build pkg/build/buildkit pkg/build/imagebuilder pkg/build/limits pkg/compress pkg/config pkg/define pkg/engine pkg/engineload pkg/explain pkg/freshness pkg/graph pkg/image pkg/imageset pkg/packages pkg/plan pkg/publish pkg/registry pkg/render pkg/report pkg/report/page pkg/runstate pkg/store pkg/store/repair pkg/trace pkg/workspace",
-<<<<<<< HEAD
-	"cmd/kolla-build":        "pkg/bootstrap pkg/cli pkg/config pkg/contract pkg/define pkg/facts pkg/imageref pkg/imagediff pkg/imageset pkg/pipeline pkg/registry/server pkg/render pkg/report pkg/setcopy pkg/storecmd pkg/workspace profiles",
-=======
-	"cmd/kolla-build":        "pkg/bootstrap pkg/cli pkg/config pkg/contract pkg/define pkg/facts pkg/imageref pkg/imagediff pkg/imageset pkg/pipeline pkg/registry pkg/registry/server pkg/render pkg/report pkg/storecmd pkg/workspace profiles",
->>>>>>> 455b3a2 (Site registry: generated TLS, read-only users, garbage collection while serving, health, metrics, a systemd unit, --load)
+	"cmd/kolla-build":        "pkg/bootstrap pkg/cli pkg/config pkg/contract pkg/define pkg/facts pkg/imageref pkg/imagediff pkg/imageset pkg/pipeline pkg/registry pkg/registry/server pkg/render pkg/report pkg/setcopy pkg/storecmd pkg/workspace profiles",
 }
 
 // shared lists the small packages with one subject each that every package may
