@@ -64,7 +64,8 @@ type daemon struct {
 }
 
 // FindDaemon returns the path of the buildkitd to start: named if it is not
-// empty, else one beside this executable, else one on PATH.
+// empty, else one beside this executable, else that of a package, in
+// ../lib/kolla-build, else one on PATH.
 func FindDaemon(named string) (string, error) {
 	if named != "" {
 		if _, err := os.Stat(named); err != nil {
@@ -73,9 +74,11 @@ func FindDaemon(named string) (string, error) {
 		return named, nil
 	}
 	if exe, err := os.Executable(); err == nil {
-		p := filepath.Join(filepath.Dir(exe), "buildkitd")
-		if st, err := os.Stat(p); err == nil && st.Mode().IsRegular() {
-			return p, nil
+		dir := filepath.Dir(exe)
+		for _, p := range []string{filepath.Join(dir, "buildkitd"), filepath.Join(dir, "../lib/kolla-build/buildkitd")} {
+			if st, err := os.Stat(p); err == nil && st.Mode().IsRegular() {
+				return p, nil
+			}
 		}
 	}
 	if p, err := exec.LookPath("buildkitd"); err == nil {
