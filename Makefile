@@ -12,7 +12,7 @@ help: ## this list
 build: bin/kolla-build bin/buildkitd ## bin/kolla-build and the builder that go.mod pins
 
 # Go's build cache knows what changed better than make does.
-.PHONY: help build install bin/kolla-build bin/buildkitd quickstart test catalogue test-faults check unit bench simulate microbench fuzz-jinja test-kolla deps docs clean
+.PHONY: help build install bin/kolla-build bin/buildkitd quickstart test catalogue test-faults check unit bench simulate microbench fuzz-jinja test-kolla release test-release deps docs clean
 bin/kolla-build:
 	$(GO) build -ldflags "-X main.version=$(VERSION) -X main.commit=$(COMMIT)" -o $@ ./cmd/kolla-build
 bin/buildkitd:
@@ -83,11 +83,19 @@ test-kolla: ## everything that compares with a checkout of OpenStack Kolla: KOLL
 	KOLLA_TREE=$(KOLLA_CHECKOUT)/kolla/docker $(GO) test -count=1 -timeout 40m ./cmd/kolla-build ./pkg/config ./pkg/facts ./pkg/jinja ./pkg/render ./dockerfiles \
 		-run 'TestKolla|TestAgainstOslo|AsUpstream|TestFunctionsAsPython'
 
+release: ## static binaries, .deb, .rpm, SBOM, container image and checksums in dist/ (VERSION, ARCHES)
+	@scripts/deps.sh runtime
+	scripts/release.sh
+
+test-release: ## make release twice, compare, and install, run and build with what it made (root)
+	@scripts/deps.sh runtime test
+	scripts/test-release.sh
+
 docs: ## docs/options.md and examples/kolla-build.conf, from the option table
 	$(GO) test ./cmd/kolla-build -run TestGeneratedDocs -update
 
 deps: ## install Debian's packages that running and testing need (root)
 	@scripts/deps.sh runtime test
 
-clean: ## remove bin/
-	rm -rf bin
+clean: ## remove bin/ and dist/
+	rm -rf bin dist
