@@ -36,6 +36,7 @@ var allowed = map[string]string{
 		"pkg/jinja/internal/value pkg/jinja/internal/operator pkg/jinja/internal/method pkg/jinja/internal/builtin",
 	"pkg/graph":              "",
 	"pkg/compress":           "",
+	"pkg/delta":              "pkg/compress",
 	"pkg/store":              "pkg/compress pkg/imageref",
 	"pkg/image":              "",
 	"pkg/plan":               "pkg/image",

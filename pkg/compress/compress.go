@@ -95,10 +95,10 @@ var libraries = sync.OnceValue(func() string {
 	return strings.Join(found, " ")
 })
 
-// writer compresses what is written to it. Only one goroutine works at a time:
+// NewWriter returns a writer that compresses what is written to it. Only one goroutine works at a time:
 // layers are compressed beside each other, and the bytes must not depend on the
 // number of processors.
-func (s Settings) writer(w io.Writer) (io.WriteCloser, error) {
+func (s Settings) NewWriter(w io.Writer) (io.WriteCloser, error) {
 	switch s.Algorithm {
 	case Zstd:
 		return zstd.NewWriter(w, zstd.WithEncoderLevel(zstd.EncoderLevelFromZstd(s.Level)), zstd.WithEncoderConcurrency(1))

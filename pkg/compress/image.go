@@ -315,7 +315,7 @@ func (c *Compressor) stream(ctx context.Context, r io.Reader, copyTar func(io.Wr
 	pr, pw := io.Pipe()
 	sum := digest.Canonical.Digester()
 	go func() {
-		w, err := c.settings.writer(pw)
+		w, err := c.settings.NewWriter(pw)
 		if err == nil {
 			err = copyTar(io.MultiWriter(w, sum.Hash()), r)
 			if cerr := w.Close(); err == nil {

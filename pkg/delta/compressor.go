@@ -1,0 +1,188 @@
+package delta
+
+import (
+	"bufio"
+	"compress/gzip"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"runtime"
+	"slices"
+	"strings"
+
+	kgzip "github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
+	"github.com/opencontainers/go-digest"
+
+	"github.com/kolla-build/kolla-build/pkg/compress"
+)
+
+// uncompressed is the compressor of a layer that is a plain tar, and goGzip that of the
+// standard library's gzip, which other builders use.
+const (
+	uncompressed = "none"
+	goGzip       = "go-gzip"
+)
+
+// maxWindow bounds the memory that decompressing a layer takes.
+const maxWindow = 32 << 20
+
+// openTar returns the tar of a layer in any compression, and its candidates: the
+// compressors that may have written it.
+func openTar(r io.Reader) (tar io.ReadCloser, candidates []string, err error) {
+	buffered := bufio.NewReaderSize(r, 256<<10)
+	start, err := buffered.Peek(4)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, nil, err
+	}
+	switch {
+	case strings.HasPrefix(string(start), "\x1f\x8b"):
+		z, err := kgzip.NewReader(buffered)
+		if err != nil {
+			return nil, nil, err
+		}
+		for _, level := range []int{6, 9, 1, 5, 7, 8, 2, 3, 4} {
+			candidates = append(candidates, fmt.Sprintf("%s:%d", compress.Gzip, level))
+		}
+		return z, slices.Insert(candidates, 1, goGzip), nil
+	case string(start) == "\x28\xb5\x2f\xfd":
+		z, err := zstd.NewReader(buffered, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxWindow))
+		if err != nil {
+			return nil, nil, err
+		}
+		for _, level := range []int{3, 1, 7, 12} { // the library has four
+			candidates = append(candidates, fmt.Sprintf("%s:%d", compress.Zstd, level))
+		}
+		return z.IOReadCloser(), candidates, nil
+	}
+	return io.NopCloser(buffered), []string{uncompressed}, nil
+}
+
+// newCompressor returns a writer that compresses as it was recorded.
+func newCompressor(name string, w io.Writer) (io.WriteCloser, error) {
+	switch name {
+	case uncompressed:
+		return nopCloser{w}, nil
+	case goGzip:
+		return gzip.NewWriter(w), nil
+	}
+	settings, err := compress.Parse(name)
+	if err != nil {
+		return nil, err
+	}
+	return settings.NewWriter(w)
+}
+
+type nopCloser struct{ io.Writer }
+
+func (nopCloser) Close() error { return nil }
+
+// versionOf returns what the bytes of a compressor depend on besides its name.
+func versionOf(name string) string {
+	switch name {
+	case uncompressed:
+		return ""
+	case goGzip:
+		return runtime.Version()
+	}
+	settings, err := compress.Parse(name)
+	if err != nil {
+		return ""
+	}
+	return settings.Version()
+}
+
+// errDiffers stops a compressor as soon as its output differs.
+var errDiffers = errors.New("the output differs")
+
+// comparer is a writer that expects the bytes of a reader.
+type comparer struct {
+	want io.Reader
+	buf  []byte
+}
+
+func (c *comparer) Write(p []byte) (int, error) {
+	for done := 0; done < len(p); {
+		n, err := io.ReadFull(c.want, c.buf[:min(len(c.buf), len(p)-done)])
+		if string(c.buf[:n]) != string(p[done:done+n]) || n == 0 {
+			return 0, errDiffers
+		}
+		if done += n; err != nil && done < len(p) {
+			return 0, errDiffers
+		}
+	}
+	return len(p), nil
+}
+
+// findCompressor returns the compressor that makes exactly this layer of its tar, "" if
+// none does, and describes the layer.
+func findCompressor(ctx context.Context, l Blob) (string, Layer, error) {
+	out := Layer{Digest: l.Digest, Size: l.Size}
+	var candidates []string
+	for i := 0; i == 0 || i < len(candidates); i++ {
+		name, found, err := tryCompressor(ctx, l, i, &candidates, &out)
+		if found || err != nil {
+			return name, out, err
+		}
+	}
+	return "", out, nil
+}
+
+// tryCompressor compresses the tar with candidate number i and compares.
+func tryCompressor(ctx context.Context, l Blob, i int, candidates *[]string, out *Layer) (name string, same bool, err error) {
+	blob, err := l.Open()
+	if err != nil {
+		return "", false, err
+	}
+	defer blob.Close()
+	tar, names, err := openTar(blob)
+	if err != nil {
+		return "", false, fmt.Errorf("layer %s: %w", l.Digest, err)
+	}
+	defer tar.Close()
+	*candidates = names
+	want, err := l.Open()
+	if err != nil {
+		return "", false, err
+	}
+	defer want.Close()
+	cmp := &comparer{want: want, buf: make([]byte, 64<<10)}
+	z, err := newCompressor(names[i], cmp)
+	if err != nil {
+		return "", false, err
+	}
+	sum := digest.Canonical.Digester()
+	n, err := copyContext(ctx, io.MultiWriter(z, sum.Hash()), tar)
+	if err == nil {
+		err = z.Close()
+	}
+	if errors.Is(err, errDiffers) {
+		return "", false, nil
+	}
+	if err != nil {
+		return "", false, fmt.Errorf("layer %s: %w", l.Digest, err)
+	}
+	if rest, err := io.CopyN(io.Discard, want, 1); rest > 0 || err != io.EOF {
+		return "", false, nil // something follows, such as another gzip member
+	}
+	out.DiffID, out.TarSize = sum.Digest(), n
+	return names[i], true, nil
+}
+
+// copyContext is io.Copy that ends with its context.
+func copyContext(ctx context.Context, w io.Writer, r io.Reader) (int64, error) {
+	return io.CopyBuffer(onlyWriter{w}, contextReader{ctx, r}, make([]byte, 256<<10))
+}
+
+type contextReader struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (c contextReader) Read(p []byte) (int, error) {
+	if c.ctx.Err() != nil {
+		return 0, context.Cause(c.ctx)
+	}
+	return c.r.Read(p)
+}

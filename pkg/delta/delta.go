@@ -1,0 +1,289 @@
+package delta
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/klauspost/compress/zstd"
+	"github.com/opencontainers/go-digest"
+)
+
+// Blob is a compressed layer.
+type Blob struct {
+	Digest digest.Digest
+	Size   int64
+	Open   func() (io.ReadCloser, error) // may be called several times; the reader verifies the digest
+}
+
+// CarryWholeError says that a layer cannot be carried as a byte delta, or that it would
+// save nothing.
+type CarryWholeError struct{ Reason string }
+
+// Error implements error.
+func (e *CarryWholeError) Error() string { return "no byte delta: " + e.Reason }
+
+// worthwhile is the largest part of a layer that a delta may have: 9/10.
+const worthwhile = 10
+
+// Make writes the byte delta that makes target of base. It verifies that applying it
+// gives the target's digest. The tar of the base is kept in a temporary file in tempDir
+// meanwhile. The error is a *CarryWholeError if there is no such delta.
+func Make(ctx context.Context, w io.Writer, base, target Blob, tempDir string) (Header, error) {
+	h, err := makeDelta(ctx, w, base, target, tempDir)
+	var whole *CarryWholeError
+	if err != nil && !errors.As(err, &whole) {
+		err = fmt.Errorf("byte delta of %s: %w", target.Digest, err)
+	}
+	return h, err
+}
+
+func makeDelta(ctx context.Context, w io.Writer, base, target Blob, tempDir string) (Header, error) {
+	compressor, layer, err := findCompressor(ctx, target)
+	if err != nil {
+		return Header{}, err
+	}
+	if compressor == "" {
+		return Header{}, &CarryWholeError{"no compressor makes exactly this layer of its tar"}
+	}
+	h := Header{Target: layer, Compressor: compressor, Version: versionOf(compressor), Base: Layer{Digest: base.Digest, Size: base.Size}}
+	old, err := tempFile(tempDir)
+	if err != nil {
+		return h, err
+	}
+	defer old.Close()
+	if h.Base.DiffID, h.Base.TarSize, err = extract(ctx, old, base, maxTar); err != nil {
+		return h, err
+	}
+	out, err := tempFile(tempDir)
+	if err != nil {
+		return h, err
+	}
+	defer out.Close()
+	if err := encodeTo(ctx, out, h, old, target); err != nil {
+		return h, err
+	}
+	size, err := out.Seek(0, io.SeekCurrent)
+	if err != nil {
+		return h, err
+	}
+	if size > target.Size/worthwhile*(worthwhile-1) {
+		return h, &CarryWholeError{fmt.Sprintf("it would have %d bytes, the layer has %d", size, target.Size)}
+	}
+	// The tar must come out as it was; that compressing it gives the layer is known.
+	sum := digest.Canonical.Digester()
+	r, err := openDelta(io.NewSectionReader(out, 0, size))
+	if err != nil {
+		return h, err
+	}
+	defer r.close()
+	if _, err := readHeader(r.Reader); err != nil {
+		return h, err
+	}
+	if err := decode(sum.Hash(), r.Reader, old, h.Base.TarSize, h.Target.TarSize); err != nil {
+		return h, err
+	}
+	if got := sum.Digest(); got != h.Target.DiffID {
+		return h, fmt.Errorf("verifying it: the tar has digest %s, not %s", got, h.Target.DiffID)
+	}
+	_, err = copyContext(ctx, w, io.NewSectionReader(out, 0, size))
+	return h, err
+}
+
+// encodeTo writes a delta.
+func encodeTo(ctx context.Context, w io.Writer, h Header, old *os.File, target Blob) error {
+	blob, err := target.Open()
+	if err != nil {
+		return err
+	}
+	defer blob.Close()
+	tar, _, err := openTar(blob)
+	if err != nil {
+		return err
+	}
+	defer tar.Close()
+	z, err := zstd.NewWriter(w, zstd.WithEncoderLevel(zstd.SpeedBetterCompression), zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(8<<20))
+	if err != nil {
+		return err
+	}
+	buffered := bufio.NewWriterSize(z, 64<<10)
+	if err := writeHeader(buffered, h); err != nil {
+		return err
+	}
+	if err := encode(buffered, old, h.Base.TarSize, contextReader{ctx, tar}); err != nil {
+		return err
+	}
+	return z.Close()
+}
+
+// deltaReader reads a delta's frame.
+type deltaReader struct {
+	*bufio.Reader
+	close func()
+}
+
+func openDelta(r io.Reader) (*deltaReader, error) {
+	z, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(16<<20))
+	if err != nil {
+		return nil, &FormatError{Detail: "it is not compressed with zstd", Err: err}
+	}
+	return &deltaReader{bufio.NewReaderSize(z, 64<<10), z.Close}, nil
+}
+
+// tempFile returns a file without a name.
+func tempFile(dir string) (*os.File, error) {
+	f, err := os.CreateTemp(dir, "delta-*")
+	if err != nil {
+		return nil, err
+	}
+	return f, os.Remove(f.Name())
+}
+
+// extract writes the tar of a layer to a file.
+func extract(ctx context.Context, f *os.File, l Blob, limit int64) (digest.Digest, int64, error) {
+	blob, err := l.Open()
+	if err != nil {
+		return "", 0, err
+	}
+	defer blob.Close()
+	tar, _, err := openTar(blob)
+	if err != nil {
+		return "", 0, fmt.Errorf("base %s: %w", l.Digest, err)
+	}
+	defer tar.Close()
+	sum := digest.Canonical.Digester()
+	n, err := copyContext(ctx, io.MultiWriter(f, sum.Hash()), io.LimitReader(tar, limit+1))
+	if err == nil && n > limit {
+		err = fmt.Errorf("its tar has more than %d bytes", limit)
+	}
+	if err == nil {
+		_, err = io.Copy(io.Discard, blob) // to the end, where the digest is verified
+	}
+	if err != nil {
+		return "", 0, fmt.Errorf("base %s: %w", l.Digest, err)
+	}
+	return sum.Digest(), n, nil
+}
+
+// WrongBaseError says that the base of a delta is not the layer that it was made from.
+type WrongBaseError struct {
+	Want, Got digest.Digest
+}
+
+// Error implements error.
+func (e *WrongBaseError) Error() string {
+	return fmt.Sprintf("the byte delta was made from %s, not from %s", e.Want, e.Got)
+}
+
+// CompressorError says that this program does not compress as the one that made the
+// delta.
+type CompressorError struct {
+	Target        digest.Digest
+	Wrote, Writes string
+	Digest        digest.Digest // of the result
+}
+
+// Error implements error.
+func (e *CompressorError) Error() string {
+	return fmt.Sprintf("layer %s: compressing its tar gives %s: the delta was made with %q, this program has %q", e.Target, e.Digest, e.Wrote, e.Writes)
+}
+
+// Hint says what the user can do.
+func (e *CompressorError) Hint() string {
+	return "load it with the release of kolla-build that wrote it, or save it again without --delta bytes"
+}
+
+// Apply makes a layer from a delta and its base, and writes it, compressed, to w. The
+// base is opened by its digest. It checks the result against target, which comes from
+// the image's manifest: what was written to w must not be used after an error.
+func Apply(ctx context.Context, w io.Writer, delta io.Reader, target Layer, open func(digest.Digest) (io.ReadCloser, error), tempDir string) error {
+	err := apply(ctx, w, delta, target, open, tempDir)
+	if err != nil {
+		return fmt.Errorf("layer %s: %w", target.Digest, err)
+	}
+	return nil
+}
+
+func apply(ctx context.Context, w io.Writer, delta io.Reader, target Layer, open func(digest.Digest) (io.ReadCloser, error), tempDir string) error {
+	r, err := openDelta(delta)
+	if err != nil {
+		return err
+	}
+	defer r.close()
+	h, err := readHeader(r.Reader)
+	if err != nil {
+		return err
+	}
+	if h.Target.Digest != target.Digest || h.Target.Size != target.Size {
+		return &FormatError{Detail: fmt.Sprintf("it makes %s of %d bytes, not %s of %d bytes", h.Target.Digest, h.Target.Size, target.Digest, target.Size)}
+	}
+	old, err := tempFile(tempDir)
+	if err != nil {
+		return err
+	}
+	defer old.Close()
+	base := Blob{Digest: h.Base.Digest, Size: h.Base.Size, Open: func() (io.ReadCloser, error) { return open(h.Base.Digest) }}
+	diffID, size, err := extract(ctx, old, base, h.Base.TarSize)
+	if err != nil {
+		return err
+	}
+	if diffID != h.Base.DiffID || size != h.Base.TarSize {
+		return &WrongBaseError{Want: h.Base.DiffID, Got: diffID}
+	}
+	limited := &limitedWriter{w: w, left: h.Target.Size}
+	sum, tarSum := digest.Canonical.Digester(), digest.Canonical.Digester()
+	z, err := newCompressor(h.Compressor, io.MultiWriter(limited, sum.Hash()))
+	if err != nil {
+		return &FormatError{Detail: "header", Err: err}
+	}
+	err = decode(contextWriter{ctx, io.MultiWriter(tarSum.Hash(), z)}, r.Reader, old, h.Base.TarSize, h.Target.TarSize)
+	if err == nil {
+		err = z.Close()
+	}
+	tarRight := tarSum.Digest() == h.Target.DiffID
+	var format *FormatError
+	switch {
+	case errors.As(err, &format), ctx.Err() != nil:
+		return err
+	case err != nil && !errors.Is(err, errTooLarge):
+		return err
+	case err == nil && !tarRight:
+		return &FormatError{Detail: fmt.Sprintf("its tar has digest %s, not %s", tarSum.Digest(), h.Target.DiffID)}
+	case err != nil && h.Version == versionOf(h.Compressor):
+		return &FormatError{Detail: fmt.Sprintf("it expands to more than the %d bytes of the layer", h.Target.Size)}
+	case err != nil || sum.Digest() != target.Digest:
+		return &CompressorError{Target: target.Digest, Digest: sum.Digest(), Wrote: h.Compressor + " " + h.Version, Writes: versionOf(h.Compressor)}
+	}
+	return nil
+}
+
+var errTooLarge = errors.New("more bytes than the layer has")
+
+// limitedWriter stops what expands without end.
+type limitedWriter struct {
+	w    io.Writer
+	left int64
+}
+
+func (l *limitedWriter) Write(p []byte) (int, error) {
+	if int64(len(p)) > l.left {
+		return 0, errTooLarge
+	}
+	l.left -= int64(len(p))
+	return l.w.Write(p)
+}
+
+type contextWriter struct {
+	ctx context.Context
+	w   io.Writer
+}
+
+func (c contextWriter) Write(p []byte) (int, error) {
+	if c.ctx.Err() != nil {
+		return 0, context.Cause(c.ctx)
+	}
+	return c.w.Write(p)
+}

@@ -1,0 +1,409 @@
+package delta
+
+import (
+	"archive/tar"
+	"bufio"
+	"bytes"
+	stdgzip "compress/gzip"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/klauspost/compress/zstd"
+	"github.com/opencontainers/go-digest"
+
+	"github.com/kolla-build/kolla-build/pkg/compress"
+)
+
+// file is a file of a layer.
+type file struct {
+	name    string
+	content []byte
+	mtime   int64
+}
+
+// files makes files like those of packages: text with repetitions, and binaries.
+func files(rng *rand.Rand, n int) []file {
+	var out []file
+	for i := range n {
+		size := 200 + rng.IntN(60_000)
+		content := make([]byte, size)
+		for j := 0; j < size; {
+			word := fmt.Sprintf("%x ", rng.Uint32N(1<<(8+4*(i%6))))
+			j += copy(content[j:], word)
+		}
+		out = append(out, file{fmt.Sprintf("usr/lib/pkg%03d/file%d", i/5, i), content, 1_700_000_000})
+	}
+	return out
+}
+
+func tarOf(t testing.TB, files []file) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	for _, f := range files {
+		if err := w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: f.name, Size: int64(len(f.content)), Mode: 0o644, ModTime: time.Unix(f.mtime, 0)}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.Write(f.content); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+// blobOf compresses a tar.
+func blobOf(t testing.TB, content []byte, compressor string) (Blob, []byte) {
+	t.Helper()
+	var b bytes.Buffer
+	w, err := newCompressor(compressor, &b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Write(content); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return memory(b.Bytes()), b.Bytes()
+}
+
+func memory(b []byte) Blob {
+	return Blob{Digest: digest.FromBytes(b), Size: int64(len(b)), Open: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(b)), nil }}
+}
+
+func opener(blobs ...Blob) func(digest.Digest) (io.ReadCloser, error) {
+	return func(d digest.Digest) (io.ReadCloser, error) {
+		for _, b := range blobs {
+			if b.Digest == d {
+				return b.Open()
+			}
+		}
+		return nil, fmt.Errorf("blob %s: %w", d, os.ErrNotExist)
+	}
+}
+
+// update changes some packages, and the time of every file, as a rebuild does.
+func update(rng *rand.Rand, old []file) []file {
+	var out []file
+	for i, f := range old {
+		f.mtime += 86_400
+		switch {
+		case i/5%20 == 3: // another version of the package
+			f.content = bytes.Clone(f.content)
+			for range 1 + len(f.content)/5000 {
+				f.content[rng.IntN(len(f.content))] ^= 0x55
+			}
+			f.content = append(f.content[:len(f.content)/2:len(f.content)/2], append([]byte("new"), f.content[len(f.content)/2:]...)...)
+		case i == 17:
+			continue // removed
+		}
+		out = append(out, f)
+	}
+	return append(out, files(rng, 1)...)
+}
+
+func TestRoundTrip(t *testing.T) {
+	for _, compressor := range []string{"gzip:6", "gzip:9", "gzip:1", "zstd:3", goGzip, uncompressed} {
+		t.Run(compressor, func(t *testing.T) {
+			rng := rand.New(rand.NewPCG(1, 2))
+			before := files(rng, 120)
+			base, _ := blobOf(t, tarOf(t, before), "gzip:6")
+			target, want := blobOf(t, tarOf(t, update(rng, before)), compressor)
+			var d bytes.Buffer
+			h, err := Make(t.Context(), &d, base, target, t.TempDir())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if h.Compressor != compressor {
+				t.Errorf("compressor %q was found, not %q", h.Compressor, compressor)
+			}
+			if limit := len(want) / 10; d.Len() > limit {
+				t.Errorf("the delta has %d bytes, more than a tenth of the layer's %d", d.Len(), len(want))
+			}
+			var got bytes.Buffer
+			if err := Apply(t.Context(), &got, &d, h.Target, opener(base), t.TempDir()); err != nil {
+				t.Fatal(err)
+			}
+			if !bytes.Equal(got.Bytes(), want) {
+				t.Error("the layer is another one")
+			}
+		})
+	}
+}
+
+// TestShapes tries small and odd tars, whose content decides which operations there are.
+func TestShapes(t *testing.T) {
+	rng := rand.New(rand.NewPCG(5, 6))
+	random := func(n int) []byte {
+		b := make([]byte, n)
+		for i := range b {
+			b[i] = byte(rng.Uint32())
+		}
+		return b
+	}
+	big := random(3 << 20)
+	for i, pair := range [][2][]byte{
+		{nil, random(1000)},
+		{random(1000), nil},
+		{random(31), random(31)},
+		{big, big},
+		{big, big[:1<<20]},
+		{big, append(random(777), big[5:]...)},
+		{big[:1<<20], append(bytes.Clone(big), big...)},
+		{make([]byte, 1<<20), make([]byte, 3<<20)},
+		{big, sprinkle(rng, big)},
+		{bytes.Repeat(big[:100], 5000), bytes.Repeat(big[:101], 5000)},
+	} {
+		for _, cut := range []int{0, 1, 63} {
+			tar := pair[1][min(cut, len(pair[1])):]
+			var b bytes.Buffer
+			w := bufio.NewWriter(&b)
+			if err := encode(w, bytes.NewReader(pair[0]), int64(len(pair[0])), bytes.NewReader(tar)); err != nil {
+				t.Fatal(err)
+			}
+			var got bytes.Buffer
+			if err := decode(&got, bufio.NewReader(bytes.NewReader(b.Bytes())), bytes.NewReader(pair[0]), int64(len(pair[0])), int64(len(tar))); err != nil {
+				t.Fatalf("shape %d, %d bytes cut: %v", i, cut, err)
+			}
+			if !bytes.Equal(got.Bytes(), tar) {
+				t.Errorf("shape %d, %d bytes cut: the tar is another one", i, cut)
+			}
+		}
+	}
+}
+
+// sprinkle changes single bytes, as addresses in code do.
+func sprinkle(rng *rand.Rand, b []byte) []byte {
+	b = bytes.Clone(b)
+	for i := 0; i < len(b); i += 10 + rng.IntN(60) {
+		b[i]++
+	}
+	return b
+}
+
+func TestCarryWhole(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 4))
+	content := tarOf(t, files(rng, 20))
+	base, _ := blobOf(t, content, "gzip:6")
+	_, blob := blobOf(t, content, "gzip:6")
+	foreign := append(bytes.Clone(blob), blob...) // two gzip members
+	other := make([]byte, 100_000)
+	for i := range other {
+		other[i] = byte(rng.Uint32())
+	}
+	random, _ := blobOf(t, other, "gzip:6")
+	for name, target := range map[string]Blob{"another compressor": memory(foreign), "nothing in common": random} {
+		var whole *CarryWholeError
+		if _, err := Make(t.Context(), io.Discard, base, target, t.TempDir()); !errors.As(err, &whole) {
+			t.Errorf("%s: %v, want a CarryWholeError", name, err)
+		}
+	}
+}
+
+// made returns a delta and what it was made of.
+func made(t testing.TB) (delta []byte, h Header, base Blob) {
+	t.Helper()
+	rng := rand.New(rand.NewPCG(7, 8))
+	before := files(rng, 30)
+	base, _ = blobOf(t, tarOf(t, before), "gzip:6")
+	target, _ := blobOf(t, tarOf(t, update(rng, before)), "gzip:6")
+	var b bytes.Buffer
+	h, err := Make(context.Background(), &b, base, target, t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes(), h, base
+}
+
+// assemble makes a delta of a header and operations.
+func assemble(t testing.TB, h Header, operations []byte) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	z, err := zstd.NewWriter(&b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := writeHeader(z, h); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := z.Write(operations); err != nil {
+		t.Fatal(err)
+	}
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+// op encodes a copy.
+func op(kind int, n, offset int64) []byte {
+	return binary.AppendVarint(binary.AppendUvarint(nil, uint64(n)<<2|uint64(kind)), offset)
+}
+
+func TestBadInput(t *testing.T) {
+	good, h, base := made(t)
+	other, _ := blobOf(t, []byte("another base"), "gzip:6")
+	with := func(change func(*Header)) Header {
+		c := h
+		change(&c)
+		return c
+	}
+	var endless []byte
+	endless = append(endless, op(opCopy, 1000, 0)...)
+	for range 1000 {
+		endless = append(endless, op(opCopy, 1000, -1000)...)
+	}
+	for _, tc := range []struct {
+		name  string
+		delta []byte
+		want  string
+		bases []Blob
+	}{
+		{"empty", nil, "ends before its header", nil},
+		{"not zstd", []byte("hello, world"), "byte delta", nil},
+		{"no delta", compressed(t, []byte(strings.Repeat("x", 100))), "does not begin as one", nil},
+		{"truncated", good[:len(good)/2], "byte delta", nil},
+		{"flipped bit", flip(good, len(good)/2), "byte delta", nil},
+		{"no base", good, "file does not exist", []Blob{other}},
+		{"wrong base", assemble(t, with(func(h *Header) { h.Base.Digest, h.Base.Size, h.Base.TarSize = other.Digest, other.Size, 100 }), []byte{0}), "was made from", []Blob{other}},
+		{"offset after the base", assemble(t, h, op(opCopy, 10, h.Base.TarSize-9)), "operation 1 at byte 0", nil},
+		{"negative offset", assemble(t, h, op(opCopy, 10, -1)), "operation 1 at byte 0", nil},
+		{"huge offset", assemble(t, h, op(opCopy, 10, 1<<62)), "operation 1 at byte 0", nil},
+		{"offset that overflows", assemble(t, h, append(op(opCopy, 10, 0), op(opCopy, 10, 1<<63-1)...)), "operation 2 at byte 10", nil},
+		{"huge length", assemble(t, h, op(opCopy, 1<<61-1, 0)), "more than the", nil},
+		{"huge insert", assemble(t, h, op(opInsert, maxRun+1, 0)), "at once", nil},
+		{"empty operation", assemble(t, h, op(opCopy, 0, 0)), "without bytes", nil},
+		{"too long", assemble(t, with(func(h *Header) { h.Target.TarSize = 5000 }), endless), "more than the 5000 bytes", nil},
+		{"too short", assemble(t, h, []byte{opEnd}), "ends after 0", nil},
+		{"no end", assemble(t, h, op(opCopy, 10, 0)), "without an end", nil},
+		{"bomb", assemble(t, with(func(h *Header) { h.Target.TarSize = 1 << 60 }), endless), "header: the target", nil},
+		{"another target", assemble(t, with(func(h *Header) { h.Target.Digest = base.Digest }), []byte{0}), "it makes", nil},
+		{"bad digest", assemble(t, with(func(h *Header) { h.Base.Digest = "sha256:../../etc/passwd" }), []byte{0}), "digest", nil},
+		{"unknown compressor", assemble(t, with(func(h *Header) { h.Compressor = "rar" }), []byte{0}), "compression", nil},
+		{"other compressor", replaceCompressor(t, good, "gzip:1"), "compressing its tar gives", nil},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			if tc.bases == nil {
+				tc.bases = []Blob{base}
+			}
+			err := Apply(t.Context(), io.Discard, bytes.NewReader(tc.delta), h.Target, opener(tc.bases...), t.TempDir())
+			if err == nil || !strings.Contains(err.Error(), tc.want) || !strings.Contains(err.Error(), h.Target.Digest.String()) {
+				t.Errorf("%v, want an error about layer %s with %q", err, h.Target.Digest, tc.want)
+			}
+		})
+	}
+}
+
+func compressed(t testing.TB, b []byte) []byte {
+	t.Helper()
+	z, err := zstd.NewWriter(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return z.EncodeAll(b, nil)
+}
+
+func flip(b []byte, i int) []byte {
+	b = bytes.Clone(b)
+	b[i] ^= 0x10
+	return b
+}
+
+// replaceCompressor changes the header of a delta.
+func replaceCompressor(t testing.TB, delta []byte, compressor string) []byte {
+	t.Helper()
+	r, err := openDelta(bytes.NewReader(delta))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.close()
+	h, err := readHeader(r.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	operations, err := io.ReadAll(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.Compressor, h.Version = compressor, "another release"
+	return assemble(t, h, operations)
+}
+
+// FuzzApply holds that no delta makes anything but its target, and that errors say which
+// layer they are about.
+func FuzzApply(f *testing.F) {
+	good, h, base := made(f)
+	f.Add(good)
+	f.Add(assemble(f, h, op(opCopy, 10, -1)))
+	f.Add(assemble(f, h, []byte{opEnd}))
+	dir := f.TempDir()
+	f.Fuzz(func(t *testing.T, delta []byte) {
+		var out bytes.Buffer
+		err := Apply(t.Context(), &out, bytes.NewReader(delta), h.Target, opener(base), dir)
+		if err == nil && digest.FromBytes(out.Bytes()) != h.Target.Digest {
+			t.Fatal("another layer without an error")
+		}
+		if int64(out.Len()) > h.Target.Size {
+			t.Fatalf("%d bytes were written for a layer of %d", out.Len(), h.Target.Size)
+		}
+	})
+}
+
+// FuzzDecode mutates the operations themselves, which FuzzApply reaches only through a
+// valid zstd frame.
+func FuzzDecode(f *testing.F) {
+	base := bytes.Repeat([]byte("0123456789abcdef"), 100)
+	var b bytes.Buffer
+	if err := encode(bufio.NewWriter(&b), bytes.NewReader(base), int64(len(base)), bytes.NewReader(append([]byte("new"), base[100:]...))); err != nil {
+		f.Fatal(err)
+	}
+	f.Add(b.Bytes(), int64(len(base)-97))
+	f.Add(op(opCopy, 10, 5), int64(10))
+	f.Fuzz(func(t *testing.T, operations []byte, size int64) {
+		size = min(max(size, 0), 1<<20)
+		var out bytes.Buffer
+		err := decode(&out, bufio.NewReader(bytes.NewReader(operations)), bytes.NewReader(base), int64(len(base)), size)
+		if int64(out.Len()) > size || err == nil && int64(out.Len()) != size {
+			t.Fatalf("%d bytes of %d: %v", out.Len(), size, err)
+		}
+	})
+}
+
+// TestNoFilesAreLeft holds that temporary files are gone, whatever happens.
+func TestNoFilesAreLeft(t *testing.T) {
+	good, h, base := made(t)
+	dir := t.TempDir()
+	_ = Apply(t.Context(), io.Discard, bytes.NewReader(good[:len(good)/2]), h.Target, opener(base), dir)
+	if left, _ := filepath.Glob(filepath.Join(dir, "*")); len(left) > 0 {
+		t.Errorf("left: %v", left)
+	}
+}
+
+// TestCompressorIsThePublished holds that layers of package compress are found.
+func TestCompressorIsThePublished(t *testing.T) {
+	_, b := blobOf(t, []byte(strings.Repeat("layer", 10_000)), compress.Default.String())
+	name, _, err := findCompressor(t.Context(), memory(b))
+	if err != nil || name != compress.Default.String() {
+		t.Errorf("%q (%v), want %s", name, err, compress.Default)
+	}
+	var other bytes.Buffer
+	z := stdgzip.NewWriter(&other)
+	_, _ = z.Write([]byte(strings.Repeat("layer", 10_000)))
+	z.Close()
+	if name, _, err := findCompressor(t.Context(), memory(other.Bytes())); err != nil || name == "" {
+		t.Errorf("the standard library's gzip: %q (%v)", name, err)
+	}
+}

@@ -1,0 +1,145 @@
+package delta
+
+import (
+	"bufio"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/opencontainers/go-digest"
+)
+
+// A delta is one zstd frame of:
+//
+//	magic
+//	header      its length as a varint, then JSON
+//	operations  until the end operation, after which nothing follows
+//
+// An operation begins with a varint: its kind in the two lowest bits, and the number of
+// bytes that it produces. Copies and differences have a signed varint next: their
+// offset in the base's tar, relative to where the copy or difference before them ended.
+// Inserts and differences have their bytes next; those of a difference are added to
+// those of the base.
+const magic = "kolla-build byte delta 1\n"
+
+const (
+	opEnd        = 0
+	opCopy       = 1
+	opInsert     = 2
+	opDifference = 3
+)
+
+const (
+	maxHeader = 64 << 10
+	maxRun    = 64 << 10 // bytes of one insert or difference
+
+	// maxTar bounds the tar that a delta may expand to, and maxRatio how much larger than
+	// the compressed layer it may be: gzip reaches 1,032.
+	maxTar   = 256 << 30
+	maxRatio = 20_000
+)
+
+// Header describes a delta.
+type Header struct {
+	Target     Layer  `json:"target"`
+	Base       Layer  `json:"base"`
+	Compressor string `json:"compressor"` // settings of package compress, or "none"
+	// Version is what the compressed bytes depend on besides Compressor.
+	Version string `json:"version,omitempty"`
+}
+
+// Layer is a compressed layer and its tar.
+type Layer struct {
+	Digest  digest.Digest `json:"digest"`
+	Size    int64         `json:"size"`
+	DiffID  digest.Digest `json:"diff_id"`
+	TarSize int64         `json:"tar_size"`
+}
+
+// FormatError says that a delta is damaged, or not one.
+type FormatError struct {
+	Operation int64 // position of the operation, 1-based; 0 if the error is not about one
+	At        int64 // byte of the target's tar
+	Detail    string
+	Err       error
+}
+
+// Error implements error.
+func (e *FormatError) Error() string {
+	s := "byte delta: "
+	if e.Operation > 0 {
+		s = fmt.Sprintf("byte delta, operation %d at byte %d of the tar: ", e.Operation, e.At)
+	}
+	s += e.Detail
+	if e.Err != nil {
+		s += ": " + e.Err.Error()
+	}
+	return s
+}
+
+// Unwrap returns the cause.
+func (e *FormatError) Unwrap() error { return e.Err }
+
+// Hint says what the user can do.
+func (e *FormatError) Hint() string { return "the file is damaged: copy it again" }
+
+func (l Layer) check(what string) error {
+	for _, d := range []digest.Digest{l.Digest, l.DiffID} {
+		if err := d.Validate(); err != nil {
+			return &FormatError{Detail: fmt.Sprintf("header: digest %q of the %s", d, what), Err: err}
+		}
+	}
+	if l.Size < 0 || l.TarSize < 0 || l.TarSize > maxTar || l.TarSize/maxRatio > l.Size {
+		return &FormatError{Detail: fmt.Sprintf("header: the %s has %d bytes, and its tar %d", what, l.Size, l.TarSize)}
+	}
+	return nil
+}
+
+func writeHeader(w io.Writer, h Header) error {
+	b, err := json.Marshal(h)
+	if err != nil {
+		return err
+	}
+	out := binary.AppendUvarint([]byte(magic), uint64(len(b)))
+	_, err = w.Write(append(out, b...))
+	return err
+}
+
+func readHeader(r *bufio.Reader) (Header, error) {
+	var h Header
+	fail := func(detail string, err error) (Header, error) {
+		return Header{}, &FormatError{Detail: detail, Err: noEOF(err)}
+	}
+	start := make([]byte, len(magic))
+	if _, err := io.ReadFull(r, start); err != nil {
+		return fail("it ends before its header", err)
+	}
+	if string(start) != magic {
+		return fail("it does not begin as one", nil)
+	}
+	n, err := binary.ReadUvarint(r)
+	if err != nil || n > maxHeader {
+		return fail("the length of its header", err)
+	}
+	b := make([]byte, n)
+	if _, err := io.ReadFull(r, b); err != nil {
+		return fail("it ends within its header", err)
+	}
+	if err := json.Unmarshal(b, &h); err != nil {
+		return fail("header", err)
+	}
+	if err := h.Target.check("target"); err != nil {
+		return Header{}, err
+	}
+	return h, h.Base.check("base")
+}
+
+// noEOF turns the end of a file into an error that says that it is too early.
+func noEOF(err error) error {
+	if errors.Is(err, io.EOF) {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
