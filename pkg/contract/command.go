@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/containerd/platforms"
@@ -46,11 +47,12 @@ func Run(ctx context.Context, cfg *config.Config, con *console.Console, opts Opt
 	if err != nil {
 		return err
 	}
-	s, err := workspace.OpenStoreForReading(cfg)
-	if err != nil {
+	var s *store.Store
+	if s, err = workspace.OpenStoreForReading(cfg); err == nil {
+		defer s.Close()
+	} else if s = nil; !elsewhere(cfg.Args) {
 		return err
 	}
-	defer s.Close()
 	client, err := workspace.RegistryClient(cfg, con)
 	if err != nil {
 		return err
@@ -138,6 +140,11 @@ func readFile(name string, read func(io.Reader) error) error {
 	}
 	defer f.Close()
 	return read(f)
+}
+
+// elsewhere reports whether all arguments name images outside of the store.
+func elsewhere(args []string) bool {
+	return len(args) > 0 && !slices.ContainsFunc(args, func(a string) bool { return !strings.HasPrefix(a, "oci:") && !strings.Contains(a, "/") })
 }
 
 // chosen returns what the arguments name. An argument can be a regular expression for

@@ -25,7 +25,7 @@ const maxNames, maxSimilar = 8, 3
 
 // Finder finds the images that a user names.
 type Finder struct {
-	Store    *store.Store
+	Store    *store.Store // nil if there is none
 	Client   *registry.Client
 	Platform string // of images that a registry has for several, such as "linux/amd64"
 }
@@ -37,6 +37,9 @@ type Finder struct {
 func (f *Finder) Find(ctx context.Context, ref string) (Image, error) {
 	if rest, ok := strings.CutPrefix(ref, "oci:"); ok {
 		return inLayout(splitLayout(rest))
+	}
+	if f.Store == nil {
+		return f.inRegistry(ctx, ref)
 	}
 	e, ok, err := findStored(f.Store, ref)
 	if err != nil {
@@ -60,6 +63,9 @@ func (f *Finder) Find(ctx context.Context, ref string) (Image, error) {
 
 func (f *Finder) inRegistry(ctx context.Context, ref string) (Image, error) {
 	if err := f.Client.Reach(ctx, ref); err != nil {
+		if f.Store == nil {
+			return Image{}, err
+		}
 		if name := withRegistry(f.Store, ref); name != "" {
 			err = usererr.Usage(usererr.Errorf(fmt.Sprintf("did you mean %s?", name), "no image %q in %s, and %w", ref, f.Store.Dir(), err))
 		}
