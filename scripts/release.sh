@@ -59,7 +59,9 @@ for arch in $arches; do
   stage=$dist/stage/$arch
   "$host" man | gzip -n9 >"$stage/kolla-build.1.gz"
   for shell in bash zsh fish; do "$host" completion $shell >"$stage/completion.$shell"; done
-  sed 's#/usr/local/lib/kolla-build/#/usr/lib/kolla-build/#' examples/systemd/kolla-build-nightly.service >"$stage/kolla-build-nightly.service"
+  for unit in kolla-build-nightly kolla-build-registry; do
+    sed -e 's#/usr/local/lib/#/usr/lib/#' -e 's#/usr/local/bin/#/usr/bin/#' "examples/systemd/$unit.service" >"$stage/$unit.service"
+  done
   STAGE=$stage ARCH=$arch ZSH_DIR=/usr/share/zsh/vendor-completions tool nfpm package -f packaging/nfpm.yaml -p deb -t "$dist/"
   STAGE=$stage ARCH=$arch ZSH_DIR=/usr/share/zsh/site-functions tool nfpm package -f packaging/nfpm.yaml -p rpm -t "$dist/"
 
