@@ -37,7 +37,7 @@ func checkout(b testing.TB) string {
 	return dir
 }
 
-// Kolla's tree for one distribution: read, parsed and rendered.
+// Reads, parses and renders Kolla's tree for one distribution.
 func BenchmarkKollaCold(b *testing.B) {
 	kolla := checkout(b)
 	c := kollaConfig(b, "debian")
@@ -51,7 +51,7 @@ func BenchmarkKollaCold(b *testing.B) {
 	}
 }
 
-// A second distribution, with the templates parsed.
+// Renders a second distribution, with the templates parsed before.
 func BenchmarkKollaWarm(b *testing.B) {
 	kolla := checkout(b)
 	tree, err := openDirs(b, filepath.Join(kolla, "kolla", "docker"))

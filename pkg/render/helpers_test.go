@@ -67,8 +67,8 @@ func mustOpen(t testing.TB, archive string) *Tree {
 	return tree
 }
 
-// testConfig is what Load makes of "-b debian" on an amd64 machine, as far as
-// templates see it.
+// testConfig is the configuration of "-b debian" on an amd64 machine, as far as
+// templates read it.
 func testConfig() *config.Config {
 	return &config.Config{
 		Base: "debian", BaseImage: "debian", BaseTag: "bookworm", BaseArch: "x86_64", DebianArch: "amd64",

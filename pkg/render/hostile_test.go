@@ -14,7 +14,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/config"
 )
 
-// Every file that a user names may have no end, or nobody who writes it.
+// A file that a user names may be endless, or a pipe without a writer.
 func TestUserFilesAreBounded(t *testing.T) {
 	pipe := filepath.Join(t.TempDir(), "pipe")
 	if err := syscall.Mkfifo(pipe, 0o600); err != nil {

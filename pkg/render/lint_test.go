@@ -121,7 +121,7 @@ bad/Dockerfile.j2:3:20: No filter named 'nofilter'.`},
 				t.Fatalf("got\n%s\nwant\n%s", strings.Join(got, "\n"), c.want)
 			}
 			for i := range want {
-				// "::" stands for a finding without a column.
+				// "::" means a finding without a column.
 				if !strings.HasPrefix(got[i], strings.Replace(want[i], "::", ":", 1)) {
 					t.Errorf("got  %s\nwant %s", got[i], want[i])
 				}
@@ -130,8 +130,7 @@ bad/Dockerfile.j2:3:20: No filter named 'nofilter'.`},
 	}
 }
 
-// TestLintShowsTheLine checks the places and lines of findings in overrides that
-// were merged.
+// TestLintShowsTheLine checks the locations of findings in merged overrides.
 func TestLintShowsTheLine(t *testing.T) {
 	tree := mustOpen(t, lintTree)
 	dir := unpack(t, `
@@ -159,8 +158,7 @@ func TestLintShowsTheLine(t *testing.T) {
 	}
 }
 
-// TestLintIsSilent checks the trees that are known to be good: the images that
-// come with the program, and OpenStack Kolla's own at KOLLA_CHECKOUT.
+// TestLintIsSilent checks trees without mistakes: the built-in images, and OpenStack Kolla's own at KOLLA_CHECKOUT.
 func TestLintIsSilent(t *testing.T) {
 	dirs := []string{filepath.Join("..", "..", "dockerfiles")}
 	if checkout := os.Getenv("KOLLA_CHECKOUT"); checkout != "" {
@@ -213,7 +211,8 @@ func TestScanTemplate(t *testing.T) {
 	}
 }
 
-// FuzzAnalyze checks that a look at a template ends and that findings have places in it.
+// FuzzAnalyze checks that the analysis of a template ends and that findings have
+// locations in it.
 func FuzzAnalyze(f *testing.F) {
 	for _, s := range []string{"{{ x | a | b is c }}", "{% set x_append = 1 %}", "{% if %}", "{{ x | map('a }}') }}", "{% block b %}{% endblock %}\n{% block b %}", "{% include ['', 'a'] %}"} {
 		f.Add(s)
@@ -237,12 +236,12 @@ func FuzzAnalyze(f *testing.F) {
 	})
 }
 
-// toLines makes line ends those of files as they are read.
+// toLines converts line ends as reading a file does.
 func toLines(s string) string {
 	return strings.ReplaceAll(strings.ReplaceAll(s, "\r\n", "\n"), "\r", "\n")
 }
 
-// FuzzScanTemplate checks that a scan ends and that its places are in the file.
+// FuzzScanTemplate checks that a scan ends and that its locations are in the file.
 func FuzzScanTemplate(f *testing.F) {
 	for _, s := range []string{"a{{ b }}", "{% raw %}{{", "{% set x = \"", "{#", "{{ '\\", "{{ } }}", "{%-", "{%}"} {
 		f.Add(s)

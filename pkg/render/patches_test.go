@@ -70,7 +70,7 @@ one.patch --binary
 	}
 }
 
-// TestCheckPatches: a series that is not that of an image is an error.
+// TestCheckPatches checks that a series which belongs to no image is an error.
 func TestCheckPatches(t *testing.T) {
 	dir := unpack(t, "-- nova-api/series --\nx\n-- nova_base/series --\nx\n-- noseries/x.patch --\nx\n-- README --\nx\n")
 	if err := CheckPatches(dir, []string{"nova-api", "nova-base", "base"}); err != nil {

@@ -64,7 +64,7 @@ print(json.dumps(out))
 	return out
 }
 
-// The filter and the functions do what Kolla's own do, and fail where they fail.
+// The filter and the functions give the results of Kolla's, and fail where they fail.
 func TestFunctionsAsPython(t *testing.T) {
 	kolla := checkout(t)
 	def, err := os.ReadFile(filepath.Join(kolla, "kolla", "template", "repos.yaml"))

@@ -220,7 +220,7 @@ a
 	}
 
 	work := t.TempDir()
-	// What an earlier run left does not lead the writer astray.
+	// Files of an earlier run do not change the result.
 	victim := filepath.Join(t.TempDir(), "victim")
 	for _, err := range []error{
 		os.WriteFile(victim, []byte("v"), 0o644),

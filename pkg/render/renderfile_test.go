@@ -107,7 +107,7 @@ func TestParseVarsErrors(t *testing.T) {
 	}
 }
 
-// FuzzParseVars checks that any file is read or refused by name, in bounds.
+// FuzzParseVars checks that any file is read, or rejected with its name, within limits.
 func FuzzParseVars(f *testing.F) {
 	for _, s := range []string{`{"a": [1, 2.5, null]}`, "a: &a {b: 1}\nc: *a\n<<: *a\n", "a: &a [*a, *a]", "? [x]\n: y", "{\"a\": 1e999}"} {
 		f.Add(s)

@@ -179,7 +179,7 @@ func TestParseReposErrors(t *testing.T) {
 	}
 }
 
-// The values of a repos.yaml are read as Python's YAML library reads them.
+// Values of repos.yaml are read like with Python's YAML library.
 func TestScalarsAsPyYAML(t *testing.T) {
 	scalars := []string{
 		"yes", "Yes", "y", "on", "OFF", "true", "TRUE", "tRue", "null", "~", "", "Null", "1", "01", "08", "0x1F", "0b11", "0o7",
@@ -219,8 +219,8 @@ print(json.dumps([str(v) + "|" + str(bool(v)) for v in (yaml.safe_load(s) for s 
 	}
 }
 
-// FuzzParseRepos checks that any file is read or refused with a place, and that
-// what is read can be used.
+// FuzzParseRepos checks that any file is read and can be used, or is rejected with a
+// location.
 func FuzzParseRepos(f *testing.F) {
 	f.Add(someRepos)
 	f.Add("a: &a {b: *a}")

@@ -92,7 +92,7 @@ func TestTreeOfFS(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// As a file system that is embedded, it has no modes of its own.
+	// Like an embedded file system, it has no file modes.
 	if got, want := listing(t, tree.Files()), "base/\nbase/Dockerfile.j2 644 FROM x\nbase/start 755 #!/bin/sh\nbase/x 644 #\n"; got != want {
 		t.Errorf("got\n%swant\n%s", got, want)
 	}
@@ -101,8 +101,8 @@ func TestTreeOfFS(t *testing.T) {
 	}
 }
 
-// TestTreeLinks: links are followed as in Kolla, also out of a tree on disk, and one
-// that cannot be followed is the error of the file.
+// TestTreeLinks checks that links are followed as in Kolla, also out of a tree on disk,
+// and that a link which cannot be followed is an error of that file.
 func TestTreeLinks(t *testing.T) {
 	out := unpack(t, "-- secret --\nx\n-- dir/f --\nf\n-- dir/more/g --\ng\n-- common/Dockerfile.j2 --\nFROM scratch\n-- common/ca.crt --\n-> ../secret\n")
 	tree, err := openDirs(t, unpack(t, "-- base/Dockerfile.j2 --\nFROM scratch\n-- base/absolute --\n-> "+out+"/secret\n-- base/dir --\n-> "+out+"/dir\n"+
@@ -159,7 +159,7 @@ func TestTreeErrors(t *testing.T) {
 }
 
 func TestDefaultRepos(t *testing.T) {
-	// As in a checkout of Kolla, with the variants of the releases that have some.
+	// As in a checkout of Kolla, with the variants that some releases have.
 	dir := unpack(t, `
 -- kolla/docker/base/Dockerfile.j2 --
 FROM x

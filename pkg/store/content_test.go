@@ -23,9 +23,9 @@ func TestContentIsTheStore(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !s.HasBlob(desc.Digest, desc.Size) {
-		t.Fatal("what a builder wrote is not in the store")
+		t.Fatal("the blob that a builder wrote is not in the store")
 	}
-	// Again, as each image on the same parent does.
+	// Every image with the same parent writes the blob again.
 	if err := content.WriteBlob(ctx, c, "layer", strings.NewReader(text), desc); err != nil {
 		t.Error(err)
 	}
@@ -46,7 +46,7 @@ func TestContentIsTheStore(t *testing.T) {
 	}
 }
 
-// Wrong data must not stay to be resumed by the next try.
+// Wrong data must be removed, so that the next attempt does not resume it.
 func TestContentAfterWrongData(t *testing.T) {
 	ctx := context.Background()
 	s := open(t, t.TempDir())
@@ -72,7 +72,7 @@ func TestContentAfterWrongData(t *testing.T) {
 	}
 }
 
-// Two processes write under one ref, as BuildKit names refs by what they hold.
+// Two processes write under one ref, since BuildKit names refs after their content.
 func TestContentOfTwoProcesses(t *testing.T) {
 	ctx := context.Background()
 	dir := t.TempDir()

@@ -23,15 +23,15 @@ const victimEnv = "KOLLA_BUILD_TEST_STORE"
 
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(victimEnv); dir != "" {
-		fmt.Fprintln(os.Stderr, writeForEver(dir))
+		fmt.Fprintln(os.Stderr, writeForever(dir))
 		os.Exit(3)
 	}
 	os.Exit(m.Run())
 }
 
-// writeForEver builds and publishes sets of two images, as a run does, until
+// writeForever builds and publishes sets of two images, as a run does, until
 // it is killed.
-func writeForEver(dir string) error {
+func writeForever(dir string) error {
 	ctx := context.Background()
 	s, err := Open(dir)
 	if err != nil {
@@ -60,10 +60,9 @@ func writeForEver(dir string) error {
 		if err := s.TagAll(map[string]digest.Digest{"set/a:t": d, "set/b:t": d}); err != nil {
 			return err
 		}
-		// And a blob by the builder's way, left open half of the time.
+		// A blob as a builder writes it; every second one is not committed.
 		b := make([]byte, 10_000)
-		// Seeded by the image's digest: the same bytes twice would be there
-		// already, which is not what this is about.
+		// Seeded with the image's digest, so that no blob exists already.
 		rand.NewChaCha8(sha256.Sum256([]byte(d))).Read(b)
 		w, err := s.Content().Writer(ctx, content.WithRef(d.String()), content.WithDescriptor(ocispec.Descriptor{Digest: digest.FromBytes(b), Size: 10_000}))
 		if err != nil {
@@ -80,8 +79,8 @@ func writeForEver(dir string) error {
 	}
 }
 
-// kill -9 at random moments, with two writers at once: the store is readable
-// and whole after each, and a set is under its names entirely or not at all.
+// Two writers are killed at random moments. After each, the store can be read and is
+// complete, and either all names of a set are there or none.
 func TestKilled(t *testing.T) {
 	ctx := context.Background()
 	dir := t.TempDir()

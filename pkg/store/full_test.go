@@ -29,7 +29,7 @@ func TestFullDisk(t *testing.T) {
 	}
 }
 
-// A full disk for real, where tmpfs can be mounted.
+// A full disk, where a tmpfs can be mounted.
 func TestFullTmpfs(t *testing.T) {
 	dir := t.TempDir()
 	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", dir).CombinedOutput(); err != nil {
@@ -75,11 +75,11 @@ func (e *endless) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// A store that cannot be written to is read all the same, and left as it is.
+// A store that cannot be written to can be read, and is not changed.
 func TestReadOnly(t *testing.T) {
 	dir := t.TempDir()
 	if _, err := OpenReadOnly(dir); err == nil {
-		t.Error("an empty directory is taken for a store")
+		t.Error("an empty directory is treated as a store")
 	}
 	s := open(t, dir)
 	d := write(t, s, randomImage(t, 1000, 2))

@@ -37,7 +37,7 @@ func writeBytes(t testing.TB, s *Store, mediaType string, b []byte) ocispec.Desc
 	return ocispec.Descriptor{MediaType: mediaType, Digest: d, Size: int64(len(b))}
 }
 
-// imageOf stores an image with the given layers and a config of its own.
+// imageOf stores an image with the given layers and its own config.
 func imageOf(t testing.TB, s *Store, comment string, layers ...ocispec.Descriptor) ocispec.Descriptor {
 	t.Helper()
 	config := writeJSON(t, s, ocispec.MediaTypeImageConfig, map[string]any{"os": "linux", "architecture": "amd64", "comment": comment})
@@ -51,7 +51,7 @@ func putNamed(t testing.TB, s *Store, name string, d digest.Digest) {
 	}
 }
 
-// reopen returns a store that has not touched any blob, as another process would.
+// reopen opens the store again, as another process does: no blob has been used.
 func reopen(t testing.TB, s *Store) *Store {
 	t.Helper()
 	s.Close()
@@ -111,7 +111,7 @@ func TestManifestListedAsLayer(t *testing.T) {
 	}
 }
 
-// The same within one index: check, verify and Blobs see all of both images.
+// The same within one index: Check, Verify and Blobs find the blobs of both images.
 func TestManifestListedAsLayerInIndex(t *testing.T) {
 	s := open(t, t.TempDir())
 	layer := writeBytes(t, s, ocispec.MediaTypeImageLayer, []byte("layer"))
@@ -135,7 +135,7 @@ func TestManifestListedAsLayerInIndex(t *testing.T) {
 	}
 }
 
-// A damaged manifest keeps GC from removing anything only while a name needs it.
+// GC removes nothing while an image with a name has a damaged manifest.
 func TestGCWithDamagedManifest(t *testing.T) {
 	s := open(t, t.TempDir())
 	layer := writeBytes(t, s, ocispec.MediaTypeImageLayer, []byte("layer"))
@@ -153,7 +153,7 @@ func TestGCWithDamagedManifest(t *testing.T) {
 	if !s.HasBlob(layer.Digest, -1) || !s.HasBlob(garbage.Digest, -1) {
 		t.Error("GC removed blobs")
 	}
-	// Another image takes the name: nobody can use the damaged one.
+	// Another image gets the name, so the damaged one can no longer be used.
 	other := imageOf(t, s, "other")
 	putNamed(t, s, "a:t", other.Digest)
 	s = reopen(t, s)
@@ -162,7 +162,7 @@ func TestGCWithDamagedManifest(t *testing.T) {
 		t.Errorf("a damaged image without a name: %+v, %v", res, err)
 	}
 	if _, ok, _ := s.ByKey("key"); ok {
-		t.Error("its key is still known")
+		t.Error("its key is still found")
 	}
 	if err := s.Verify(t.Context(), other.Digest); err != nil {
 		t.Error(err)
@@ -223,7 +223,7 @@ func TestLimitsOfImages(t *testing.T) {
 	}
 }
 
-// What index.json says about an image reaches terminals.
+// Texts of an image in index.json are printed to terminals.
 func TestTextsOfEntries(t *testing.T) {
 	s := open(t, t.TempDir())
 	config := writeJSON(t, s, ocispec.MediaTypeImageConfig, map[string]any{"os": "linux\x1b]0;x\a", "architecture": "\x1b[31mamd64"})

@@ -22,8 +22,8 @@ func writeContent(t *testing.T, cs content.Store, data []byte) error {
 	return content.WriteBlob(t.Context(), cs, "ref-"+desc.Digest.Encoded(), bytes.NewReader(data), desc)
 }
 
-// TestStaging holds that a builder sees the store's blobs through a staging
-// area, writes to the staging area alone, and that nothing of it stays.
+// TestStaging checks that a builder reads the store's blobs through a staging area,
+// writes only to the staging area, and that it is removed.
 func TestStaging(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "store")
 	s, err := store.Open(dir)
@@ -77,7 +77,7 @@ func TestStaging(t *testing.T) {
 		t.Errorf("left in tmp: %v", left)
 	}
 
-	// What a process leaves that dies is removed by the next one.
+	// The next process removes what a killed one left.
 	if _, err := s.Stage(); err != nil {
 		t.Fatal(err)
 	}
@@ -91,8 +91,8 @@ func TestStaging(t *testing.T) {
 	}
 }
 
-// TestCompressedForms holds that compressed forms of layers are remembered by
-// later processes, for as long as the store has them.
+// TestCompressedForms checks that later processes find the compressed forms of layers
+// as long as the store has them.
 func TestCompressedForms(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "store")
 	open := func() *store.Store {

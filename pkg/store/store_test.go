@@ -72,7 +72,7 @@ func put(t *testing.T, s *Store, entries ...Entry) {
 	}
 }
 
-// only makes byKey and friends short to compare: "" stands for not found.
+// only shortens the results of byKey and similar functions: "" means not found.
 func found(t *testing.T, e Entry, ok bool, err error) digest.Digest {
 	t.Helper()
 	if err != nil {
@@ -124,7 +124,7 @@ func TestOpenProblems(t *testing.T) {
 		_, err := Open(c.dir)
 		var oe *OpenError
 		if !errors.As(err, &oe) || oe.Problem != c.problem || !strings.Contains(err.Error()+" "+oe.Hint(), c.says) {
-			t.Errorf("Open(%s) = %v, want %q saying %q", c.dir, err, c.problem, c.says)
+			t.Errorf("Open(%s) = %v, want %q and the text %q", c.dir, err, c.problem, c.says)
 		}
 	}
 	if names, _ := os.ReadDir(foreign); len(names) != 1 {
@@ -134,7 +134,7 @@ func TestOpenProblems(t *testing.T) {
 
 func TestNotWritable(t *testing.T) {
 	if os.Getuid() == 0 {
-		// Root may write everywhere but to a read-only mount; /proc refuses all.
+		// Root may write everywhere except to read-only mounts and /proc.
 		_, err := Open("/proc/kolla-build-store")
 		if err == nil {
 			t.Fatal("opened a store in /proc")
@@ -164,7 +164,7 @@ func TestWriteAndReadImage(t *testing.T) {
 		t.Fatalf("Lookup = %v, %v", ok, err)
 	}
 	if e.Platform != "linux/amd64" || e.MediaType != string(types.OCIManifestSchema1) || e.Created.Unix() != 1700000000 || e.Stored.IsZero() {
-		t.Errorf("entry not filled from the image: %+v", e)
+		t.Errorf("the entry is not completed from the image: %+v", e)
 	}
 	var want int64
 	m, _ := img.Manifest()
@@ -299,20 +299,20 @@ func TestNamesAndKeys(t *testing.T) {
 	if len(all) != 2 || all[0].Key != "ka" || all[1].Key != "ka" || all[0].Kind != KindBuilt {
 		t.Errorf("after tagging: %+v", all)
 	}
-	// The names move on; the old image stays under its key.
+	// The names change to another image; the first one is kept under its key.
 	put(t, s, Entry{Name: "n:1", Digest: b, Key: "kb"}, Entry{Name: "n:nightly", Digest: b, Key: "kb"})
 	if byKey("ka") != a || byKey("kb") != b || byName("n:1") != b {
-		t.Error("keys or names lost when names moved")
+		t.Error("keys or names were lost when names changed")
 	}
 	if all, _ = s.Entries(); len(all) != 3 || all[2].Name != "" {
 		t.Errorf("entries: %+v", all)
 	}
-	// A key that is built again to another digest means the newer one.
+	// If a key is built again with another digest, the newer image has it.
 	put(t, s, Entry{Name: "n:2", Digest: b, Key: "ka"})
 	if byKey("ka") != b {
-		t.Error("the newer image does not win its key")
+		t.Error("the newer image does not have its key")
 	}
-	// Saying the same again changes nothing.
+	// Storing the same entry again changes nothing.
 	before, _ := os.Stat(filepath.Join(s.Dir(), "index.json"))
 	put(t, s, Entry{Name: "n:2", Digest: b, Key: "ka"})
 	if after, _ := os.Stat(filepath.Join(s.Dir(), "index.json")); !os.SameFile(before, after) {
@@ -331,7 +331,7 @@ func TestNamesAndKeys(t *testing.T) {
 	}
 	put(t, s, Entry{Name: "debian:trixie", Digest: a})
 	if byName("docker.io/library/debian:trixie") != a || byName("debian") != "" || byName("not a name") != "" {
-		t.Error("long and short names are not the same")
+		t.Error("the long and the short name differ")
 	}
 }
 
@@ -464,7 +464,7 @@ func TestSkopeoAndLayoutRead(t *testing.T) {
 	}
 	copied := filepath.Join(t.TempDir(), "copy")
 	run("copy", "oci:"+dir+":"+ref, "oci:"+copied+":x:y")
-	// And the other way: what skopeo writes here is an image like others.
+	// An image that skopeo writes into the store is read like any other.
 	run("copy", "oci:"+copied+":x:y", "oci:"+dir+":from/skopeo:t")
 	if e, ok, err := s.Lookup("from/skopeo:t"); found(t, e, ok, err) != d {
 		t.Errorf("skopeo's image: %+v %v", e, ok)

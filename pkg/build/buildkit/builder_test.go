@@ -200,7 +200,7 @@ func TestDaemonErrors(t *testing.T) {
 		want string
 	}{
 		{"no address", Options{Addr: "localhost:1234"}, "not an address"},
-		{"nobody there", Options{Addr: "tcp://127.0.0.1:1"}, "is buildkitd running there"},
+		{"no daemon", Options{Addr: "tcp://127.0.0.1:1"}, "is buildkitd running there"},
 		{"no socket", Options{Addr: "unix:///nonexistent/buildkitd.sock"}, "is buildkitd running there"},
 		{"no binary", Options{DaemonPath: "/nonexistent/buildkitd"}, "--buildkitd"},
 	}

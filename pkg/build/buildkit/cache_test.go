@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// TestDaemonConfig holds that the limits of the cache are what buildkitd is
+// TestDaemonConfig checks that the limits of the cache are what buildkitd is
 // started with, and that those not given follow from the disk.
 func TestDaemonConfig(t *testing.T) {
 	dir := t.TempDir()

@@ -69,8 +69,7 @@ func TestChildInheritsParentsConfig(t *testing.T) {
 	}
 }
 
-// TestKeys says what moves an image's key, and with it its child's, and what
-// does not.
+// TestKeys checks which changes give an image, and with it its child, another key.
 func TestKeys(t *testing.T) {
 	t.Run("spliced", func(t *testing.T) { testKeys(t, func() *Converter { return converter("version") }) })
 	t.Run("by parents' keys", func(t *testing.T) {
@@ -94,9 +93,9 @@ func testKeys(t *testing.T, converter func() *Converter) {
 		return files
 	}
 	tests := []struct {
-		name               string
-		base, child        Dockerfile
-		baseMoves, chMoves bool
+		name                      string
+		base, child               Dockerfile
+		baseChanges, childChanges bool
 	}{
 		{"again", Dockerfile{Content: []byte(baseFile), Context: baseContext()}, Dockerfile{Content: []byte(childFile)}, false, false},
 		{"command", Dockerfile{Content: []byte(strings.Replace(baseFile, "echo base", "echo other", 1)), Context: baseContext()}, Dockerfile{Content: []byte(childFile)}, true, true},
@@ -109,11 +108,11 @@ func testKeys(t *testing.T, converter func() *Converter) {
 	}
 	for _, tt := range tests {
 		b, c := pair(t, converter(), tt.base, tt.child)
-		if moved := b.Key != b0.Key; moved != tt.baseMoves {
-			t.Errorf("%s: the base's key moved: %v, want %v", tt.name, moved, tt.baseMoves)
+		if changed := b.Key != b0.Key; changed != tt.baseChanges {
+			t.Errorf("%s: the base's key changed: %v, want %v", tt.name, changed, tt.baseChanges)
 		}
-		if moved := c.Key != c0.Key; moved != tt.chMoves {
-			t.Errorf("%s: the child's key moved: %v, want %v", tt.name, moved, tt.chMoves)
+		if changed := c.Key != c0.Key; changed != tt.childChanges {
+			t.Errorf("%s: the child's key changed: %v, want %v", tt.name, changed, tt.childChanges)
 		}
 	}
 }

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// TestStartedBuilderDoesNotWaitForTheDisk holds that the daemon, and what it
+// TestStartedBuilderDoesNotWaitForTheDisk checks that the daemon, and what it
 // runs, is under the filter, and that this process is not.
 func TestStartedBuilderDoesNotWaitForTheDisk(t *testing.T) {
 	state := t.TempDir()

@@ -47,7 +47,7 @@ func TestKilledBuilderLeavesNothing(t *testing.T) {
 		t.Fatalf("the running step's container is not found in %v: BuildKit keeps it elsewhere", bundles)
 	}
 	if points, err := mounts.Below(state); err != nil || len(points) == 0 {
-		t.Fatalf("the running step's root is not mounted below %s: %v", state, err)
+		t.Fatalf("the root of the running step is not mounted in %s: %v", state, err)
 	}
 	if err := w.b.daemon.cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
@@ -56,7 +56,7 @@ func TestKilledBuilderLeavesNothing(t *testing.T) {
 		t.Fatal("the build succeeds without a builder")
 	}
 	if points, err := mounts.Below(state); err != nil || len(points) == 0 {
-		t.Fatalf("the killed builder has left no mount below %s (%v): this test shows nothing", state, err)
+		t.Fatalf("the killed builder left no mount in %s (%v), so the test proves nothing", state, err)
 	}
 	addr := w.b.daemon.addr
 	if err := w.b.Close(); err != nil {
@@ -75,11 +75,11 @@ func TestKilledBuilderLeavesNothing(t *testing.T) {
 		t.Errorf("the container's directory is there: %v", err)
 	}
 	if _, err := os.Stat(filepath.Dir(strings.TrimPrefix(addr, "unix://"))); !os.IsNotExist(err) {
-		t.Errorf("the socket's directory is there: %v", err)
+		t.Errorf("the directory of the socket still exists: %v", err)
 	}
 }
 
-// The last words of a step with much to say are those that matter.
+// The last lines of a long output are needed most: they have the error.
 func TestLongOutputIsWhole(t *testing.T) {
 	w := newWorld(t, t.TempDir())
 	// 6 MB: three times what BuildKit keeps of a step, in less than the second
@@ -91,11 +91,11 @@ func TestLongOutputIsWhole(t *testing.T) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if n := strings.Count(w.log.String(), "\n"); n < 800001 || strings.Contains(w.log.String(), "clipped") {
-		t.Errorf("%d lines of 800001 came", n)
+		t.Errorf("%d lines of 800001 arrived", n)
 	}
 }
 
-// A step that hangs is ended, and named with its place and its last words.
+// A step that hangs is ended, and reported with its location and its last output.
 func TestStepTimeout(t *testing.T) {
 	w := newWorld(t, t.TempDir())
 	w.b.opts.StepTimeout = 5 * time.Second
@@ -109,7 +109,7 @@ func TestStepTimeout(t *testing.T) {
 		t.Errorf("the failure is %+v", f)
 	}
 	if be.Temporary() || be.Signature() == "" {
-		t.Error("a step that hangs is tried once more, not as often as a network fault")
+		t.Error("a step that hangs is retried once, not as often as a network fault")
 	}
 	w.b.opts.StepTimeout = time.Hour
 	if _, err := w.build(t.Context(), "slow", "FROM busybox\nRUN echo quick\n"); err != nil {

@@ -36,6 +36,6 @@ func TestNamespaceAndEpochAreInTheLLBAlone(t *testing.T) {
 		t.Errorf("the cache mount is %q, and %q in a namespace", a, b)
 	}
 	if len(plain.Base) == 0 {
-		t.Error("the definition does not say what its base's config is")
+		t.Error("the definition lacks the config of its base image")
 	}
 }
