@@ -153,9 +153,13 @@ func loadCommand() *command {
 			Flags: func(f *pflag.FlagSet) {
 				f.BoolVar(&opts.Replace, "replace", false, "Move names that other images in the store have to the loaded images.")
 				f.BoolVar(&opts.Trust, "trust", false, "Accept what the file says about its images: content keys, base images. For your own files.")
+				f.StringArrayVar(&opts.Tags, "tag", nil, "Load the images under the tag `NEW`, or those of one tag under another: OLD=NEW. Repeatable.")
+				f.BoolVarP(&opts.DryRun, "dry-run", "", false, "Show what would be loaded, and store nothing.")
+				f.BoolVarP(&opts.List, "list-images", "", false, "Print the names that the images would get, and store nothing.")
 			},
 			Examples: []cli.Example{
-				{Line: "kolla-build load set.tar --push --registry localhost:4000", Effect: "Push the images of a file to a registry."},
+				{Line: "kolla-build load set.tar --push --registry localhost:4000", Effect: "Push the images of a file to a registry, and print their names."},
+				{Line: "kolla-build load set.tar --tag nightly=2026-11-28 --dry-run", Effect: "Show the names that the images would get under another tag."},
 				{Line: "kolla-build load set.tar --engine docker", Effect: "Load them into Docker on this host."},
 			},
 		},

@@ -17,6 +17,11 @@ type LoadOptions struct {
 	// Relocate puts images into another registry and namespace: those parts of
 	// their names that are set in it are replaced.
 	Relocate imageref.Naming
+	// Retag, if it is not nil, returns the tag that replaces a tag of a built image.
+	Retag func(tag string) string
+	// NamesOnly reads no more than the index and stores nothing: Load returns the
+	// entries that it would store. The store may be nil.
+	NamesOnly bool
 	// Replace moves names that other images in the store have. Without it they
 	// are an error.
 	Replace bool
@@ -52,6 +57,10 @@ func load(ctx context.Context, path string, st *store.Store, opts LoadOptions) (
 	l := newLoader(st, opts)
 	l.checkIndex = func() error {
 		entries, err := l.named()
+		if err == nil && opts.NamesOnly {
+			l.sum.Images = entries
+			return errNamesRead
+		}
 		if err != nil || opts.Replace {
 			return err
 		}
@@ -61,7 +70,9 @@ func load(ctx context.Context, path string, st *store.Store, opts LoadOptions) (
 		}
 		return err
 	}
-	if err := l.read(ctx, path); err != nil {
+	if err := l.read(ctx, path); errors.Is(err, errNamesRead) {
+		return l.sum, nil
+	} else if err != nil {
 		return l.sum, err
 	}
 	entries, err := l.named()
@@ -83,6 +94,9 @@ func load(ctx context.Context, path string, st *store.Store, opts LoadOptions) (
 	l.sum.Images = entries
 	return l.sum, nil
 }
+
+// errNamesRead ends the reading of a bundle whose names alone are wanted.
+var errNamesRead = errors.New("the names have been read")
 
 // Unpack stores the blobs of a bundle and checks them, but adds no names. The
 // entries that it returns say what the bundle says, names included; nothing of it
@@ -129,7 +143,7 @@ func (l *loader) named() ([]store.Entry, error) {
 			continue // without a name, an image could only have a key
 		}
 		from := e
-		if e.Name, err = l.relocate(e.Name); err != nil {
+		if e.Name, err = l.relocate(e); err != nil {
 			return nil, err
 		}
 		if other, ok := first[e.Name]; ok {
@@ -151,13 +165,19 @@ func (l *loader) named() ([]store.Entry, error) {
 	return entries, nil
 }
 
-func (l *loader) relocate(name string) (string, error) {
-	ref, err := imageref.ParseTag(name)
+// relocate returns the name under which an image of the bundle is stored.
+func (l *loader) relocate(e store.Entry) (string, error) {
+	ref, err := imageref.ParseTag(e.Name)
 	if err != nil {
 		return "", &FormatError{Detail: "image name", Err: err, Advice: adviceForeign}
 	}
+	name := e.Name
 	if l.opts.Relocate != (imageref.Naming{}) {
-		return l.opts.Relocate.Relocate(ref).Familiar(), nil
+		ref = l.opts.Relocate.Relocate(ref)
+		name = ref.Familiar()
+	}
+	if l.opts.Retag != nil && e.Kind != store.KindBase {
+		name = ref.WithTag(l.opts.Retag(ref.Tag())).Familiar()
 	}
 	return name, nil
 }

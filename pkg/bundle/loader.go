@@ -105,6 +105,8 @@ func (l *loader) members(ctx context.Context) error {
 			return l.withMissing(err)
 		}
 		switch {
+		case m.digest != "" && l.opts.NamesOnly:
+			// Its content is skipped.
 		case m.digest != "":
 			err = l.blob(ctx, m)
 		case m.name == ocispec.ImageLayoutFile:

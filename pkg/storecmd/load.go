@@ -2,6 +2,7 @@ package storecmd
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/kolla-build/kolla-build/internal/console"
@@ -20,6 +21,11 @@ import (
 type LoadOptions struct {
 	Replace bool // move names that other images in the store have
 	Trust   bool // accept the keys and kinds of images that the bundle claims
+	// Tags are NEW, the tag that all images get, or OLD=NEW, one that replaces another.
+	Tags []string
+	// DryRun prints what would be stored, and List the names only. Both read no more
+	// than the index of the bundle and store nothing.
+	DryRun, List bool
 }
 
 // Load reads a bundle into the store, with --engine also into a container engine,
@@ -39,7 +45,13 @@ func Load(ctx context.Context, cfg *config.Config, con *console.Console, path st
 	if err != nil {
 		return err
 	}
-	opts := bundle.LoadOptions{Replace: o.Replace, Trust: o.Trust}
+	opts := bundle.LoadOptions{Replace: o.Replace, Trust: o.Trust, NamesOnly: o.DryRun || o.List}
+	if opts.Retag, err = parseRetags(o.Tags); err != nil {
+		return err
+	}
+	if cfg.IsSet("image-name-prefix") {
+		opts.Relocate.Prefix = cfg.ImageNamePrefix
+	}
 	if cfg.Registry != "" || cfg.IsSet("namespace") {
 		for _, note := range notes {
 			con.Notice("%s", note)
@@ -48,6 +60,9 @@ func Load(ctx context.Context, cfg *config.Config, con *console.Console, path st
 		if cfg.IsSet("namespace") {
 			opts.Relocate.Namespace = naming.Namespace
 		}
+	}
+	if opts.NamesOnly {
+		return preview(ctx, cfg, con, path, opts, o.List)
 	}
 	s, err := workspace.OpenStore(cfg)
 	if err != nil {
@@ -131,6 +146,12 @@ func publishSet(ctx context.Context, cfg *config.Config, con *console.Console, s
 	}
 	if _, err := target.Publish(ctx, set, true); err != nil {
 		return err
+	}
+	for _, ref := range set.References() {
+		fmt.Fprintln(con.Stdout, ref)
+		for _, tag := range cfg.AlsoTag {
+			fmt.Fprintln(con.Stdout, publish.WithTag(ref, tag))
+		}
 	}
 	if target.Registry != nil {
 		st := target.Registry.Stats()

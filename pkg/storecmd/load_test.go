@@ -167,3 +167,64 @@ func TestLoadDamagedBundle(t *testing.T) {
 		t.Error("a changed byte is not found")
 	}
 }
+
+// TestLoadTags loads a bundle under other tags, prints the names, and previews both
+// without storing anything.
+func TestLoadTags(t *testing.T) {
+	path, digests := saved(t)
+	const old = "origin.example/kolla/nova-api:2026-11-22"
+	for _, c := range []struct {
+		args []string
+		tags []string
+		want string // the name of nova-api
+	}{
+		{nil, nil, old},
+		{nil, []string{"new"}, "origin.example/kolla/nova-api:new"},
+		{nil, []string{"2026-11-22=new", "other=x"}, "origin.example/kolla/nova-api:new"},
+		{nil, []string{"other=x"}, old},
+		{nil, []string{"other=x", "new"}, "origin.example/kolla/nova-api:new"},
+		{[]string{"-n", "site"}, []string{"new"}, "origin.example/site/nova-api:new"},
+		{[]string{"--registry", "localhost:4000", "--image-name-prefix", "x-"}, nil, "localhost:4000/kolla/x-nova-api:2026-11-22"},
+	} {
+		f := site(t)
+		if err := Load(t.Context(), f.config(c.args...), f.con, path, LoadOptions{Tags: c.tags, List: true}); err != nil {
+			t.Fatal(err)
+		}
+		listed := f.stdout.String()
+		f.stdout.Reset()
+		if err := Load(t.Context(), f.config(c.args...), f.con, path, LoadOptions{Tags: c.tags, DryRun: true}); err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(f.stdout.String(), c.want+" ") || !strings.Contains(f.stdout.String(), "new\n") {
+			t.Errorf("%q %q: dry run %s", c.args, c.tags, f.stdout.String())
+		}
+		if _, err := os.Stat(f.dir); !os.IsNotExist(err) {
+			t.Errorf("a preview made the data directory: %v", err)
+		}
+		f.stdout.Reset()
+		if err := Load(t.Context(), f.config(c.args...), f.con, path, LoadOptions{Tags: c.tags}); err != nil {
+			t.Fatal(err)
+		}
+		if got := f.stdout.String(); got != listed || !strings.HasPrefix(got, c.want+"\n") || strings.Count(got, "\n") != 2 {
+			t.Errorf("%q %q: printed %q, listed %q, want %s first", c.args, c.tags, got, listed, c.want)
+		}
+		s, err := workspace.OpenStoreForReading(f.config())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e, ok, err := s.Lookup(c.want); err != nil || !ok || e.Digest != digests["nova-api"] {
+			t.Errorf("%s: %+v, %v, %v", c.want, e, ok, err)
+		}
+		s.Close()
+		f.stdout.Reset()
+		if err := Load(t.Context(), f.config(c.args...), f.con, path, LoadOptions{Tags: c.tags, DryRun: true}); err != nil || strings.Count(f.stdout.String(), "unchanged") != 2 {
+			t.Errorf("a dry run after loading: %s, %v", f.stdout.String(), err)
+		}
+	}
+	for _, tags := range [][]string{{"a b"}, {"x="}, {"one", "two"}, {"a=b", "a=c"}} {
+		f := site(t)
+		if err := Load(t.Context(), f.config(), f.con, path, LoadOptions{Tags: tags}); !usererr.IsUsage(err) {
+			t.Errorf("--tag %q: %v", tags, err)
+		}
+	}
+}
