@@ -44,7 +44,7 @@ fi
 # A failure costs the image and its children; the others are built.
 status=0
 bin/kolla-build "${options[@]}" --threads "${THREADS:-3}" --package-cache --cache-size "${CACHE_SIZE:-8G}" \
-  --progress plain --quiet --logs-dir "$out/logs" --summary-json-file "$out/summary.json" --nosummary "$pattern" || status=$?
+  --progress plain --quiet --logs-dir "$out/logs" --summary-json-file "$out/summary.json" "$pattern" || status=$?
 for log in "$out"/logs/*FAILED*.log; do
   [ -e "$log" ] || continue
   echo "--- the end of $(basename "$log")"
