@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"strings"
 	"time"
 
@@ -43,6 +44,15 @@ type Options struct {
 
 	// Entitlements that steps may need, such as "network.host".
 	Entitlements []string
+
+	// NetNS is the network namespace of a started daemon and of all steps that it
+	// runs; nil for this process's.
+	NetNS *os.File
+
+	// Compatibility is BuildKit's compatibility version: what depends on the version
+	// of the builder is done as in the version of that number. 0 means
+	// DefaultCompatibility.
+	Compatibility int
 }
 
 // Builder builds images with one daemon and in one session. It is safe for

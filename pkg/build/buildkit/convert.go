@@ -70,6 +70,10 @@ type ConvertOptions struct {
 	// neither in the image's environment nor part of keys. Zero for none.
 	Epoch time.Time
 
+	// Trust is the PEM of a certificate authority that RUN steps trust; nil for
+	// none. It is neither in the image nor part of keys.
+	Trust []byte
+
 	// External resolves an image that was not converted.
 	External func(ctx context.Context, ref string) (External, error)
 }
@@ -230,6 +234,11 @@ func (c *Converter) convert(ctx context.Context, d Dockerfile) (*Definition, err
 	}
 	if c.opts.PackageCache != "" && !c.opts.ForKeys {
 		if def, err = addPackageCaches(ctx, def, path.Join(c.opts.PackageCache, c.opts.CacheNamespace)); err != nil {
+			return nil, fmt.Errorf("LLB of %s: %w", d.Name, err)
+		}
+	}
+	if c.opts.Trust != nil && !c.opts.ForKeys {
+		if def, err = addTrust(ctx, def, c.opts.Trust); err != nil {
 			return nil, fmt.Errorf("LLB of %s: %w", d.Name, err)
 		}
 	}

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/kolla-build/kolla-build/internal/filelock"
+	"github.com/kolla-build/kolla-build/internal/netns"
 )
 
 // startTimeout is how long a buildkitd that was started may take to answer.
@@ -208,7 +209,13 @@ func (d *daemon) start(bin string, opts Options) error {
 		// live as long as the daemon.
 		runtime.LockOSThread()
 		suppressSync()
-		err := d.cmd.Start()
+		var err error
+		if opts.NetNS != nil {
+			err = netns.Enter(opts.NetNS)
+		}
+		if err == nil {
+			err = d.cmd.Start()
+		}
 		started <- err
 		if err != nil {
 			return

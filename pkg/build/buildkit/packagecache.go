@@ -10,7 +10,6 @@ import (
 	"github.com/moby/buildkit/client/llb"
 	"github.com/moby/buildkit/solver/pb"
 	digest "github.com/opencontainers/go-digest"
-	"google.golang.org/protobuf/proto"
 )
 
 // The paths of the cache and of the command that uses it, in steps that install
@@ -62,55 +61,26 @@ func cachesOf(args []string) []string {
 // package manager and has no cache mount of its own. scope names the cache, whose
 // content is for one distribution and architecture.
 func addPackageCaches(ctx context.Context, def *llb.Definition, scope string) (*llb.Definition, error) {
-	out := &llb.Definition{Metadata: map[digest.Digest]llb.OpMetadata{}, Constraints: def.Constraints}
-	replaced := map[string]string{} // new digests of ops, by the old ones
 	var tool digest.Digest
-	for _, dt := range def.Def {
-		var op pb.Op
-		if err := op.UnmarshalVT(dt); err != nil {
-			return nil, err
+	return rewriteSteps(def, func(out *llb.Definition, op *pb.Op, exec *pb.ExecOp) (bool, error) {
+		if hasCache(exec) {
+			return false, nil
 		}
-		before := digest.FromBytes(dt)
-		changed := false
-		for _, in := range op.Inputs {
-			if now, ok := replaced[in.Digest]; ok {
-				in.Digest, changed = now, true
-			}
+		caches := cachesOf(exec.Meta.Args)
+		if caches == nil {
+			return false, nil
 		}
-		if exec := op.GetExec(); exec != nil && !hasCache(exec) {
-			if caches := cachesOf(exec.Meta.Args); caches != nil {
-				if tool == "" {
-					var err error
-					if tool, err = addTool(ctx, out, def.Constraints); err != nil {
-						return nil, err
-					}
-				}
-				cached(&op, exec, caches, tool, scope)
-				changed = true
-			}
-		}
-		now := before
-		if changed {
+		if tool == "" {
+			made := llb.Scratch().File(llb.Mkfile("/with-cache", 0o755, withCache, llb.WithCreatedTime(Epoch)),
+				llb.WithCustomName("[internal] package cache"))
 			var err error
-			if dt, err = (proto.MarshalOptions{Deterministic: true}).Marshal(&op); err != nil {
-				return nil, err
+			if tool, err = addState(ctx, out, made); err != nil {
+				return false, fmt.Errorf("adding package caches: %w", err)
 			}
-			now = digest.FromBytes(dt)
-			replaced[before.String()] = now.String()
 		}
-		out.Def = append(out.Def, dt)
-		if md, ok := def.Metadata[before]; ok {
-			out.Metadata[now] = md
-		}
-	}
-	out.Source = &pb.Source{Infos: def.Source.GetInfos(), Locations: map[string]*pb.Locations{}}
-	for d, loc := range def.Source.GetLocations() {
-		if now, ok := replaced[d]; ok {
-			d = now
-		}
-		out.Source.Locations[d] = loc
-	}
-	return out, nil
+		cached(op, exec, caches, tool, scope)
+		return true, nil
+	})
 }
 
 func hasCache(exec *pb.ExecOp) bool {
@@ -138,27 +108,4 @@ func cached(op *pb.Op, exec *pb.ExecOp, caches []string, tool digest.Digest, sco
 		args = append(args, a)
 	}
 	exec.Meta.Args = args
-}
-
-// addTool adds the file with-cache to a definition, and returns its digest.
-func addTool(ctx context.Context, def *llb.Definition, constraints *llb.Constraints) (digest.Digest, error) {
-	var opts []llb.ConstraintsOpt
-	if constraints != nil && constraints.Platform != nil {
-		opts = append(opts, llb.Platform(*constraints.Platform))
-	}
-	made, err := llb.Scratch().File(llb.Mkfile("/with-cache", 0o755, withCache, llb.WithCreatedTime(Epoch)),
-		llb.WithCustomName("[internal] package cache")).Marshal(ctx, opts...)
-	if err != nil {
-		return "", fmt.Errorf("adding package caches: %w", err)
-	}
-	head, err := made.Head()
-	if err != nil {
-		return "", err
-	}
-	for _, dt := range made.Def[:len(made.Def)-1] { // the last one names the result
-		def.Def = append(def.Def, dt)
-		d := digest.FromBytes(dt)
-		def.Metadata[d] = made.Metadata[d]
-	}
-	return head, nil
 }

@@ -1,6 +1,7 @@
 package buildkit
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -64,6 +65,7 @@ func (b *Builder) Build(ctx context.Context, req Request, emit func(build.Event)
 		SessionPreInitialized: true,
 		Internal:              true, // a record in the daemon's build history takes as long as a small step
 		AllowedEntitlements:   b.opts.Entitlements,
+		CompatibilityVersion:  cmp.Or(b.opts.Compatibility, DefaultCompatibility),
 	}, status)
 	<-watched
 	watch.stop()

@@ -1,0 +1,73 @@
+package stepproxy
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"sync"
+
+	"github.com/kolla-build/kolla-build/internal/redact"
+)
+
+// Player answers requests from records, without a network.
+type Player struct {
+	lookUp func(url string) (Record, bool)
+	open   func(Record) (io.ReadCloser, error)
+
+	mu      sync.Mutex
+	refused map[Unrecorded]bool
+}
+
+// NewPlayer returns a player. lookUp finds the record of a URL, open its content, which
+// it must have verified.
+func NewPlayer(lookUp func(url string) (Record, bool), open func(Record) (io.ReadCloser, error)) *Player {
+	return &Player{lookUp: lookUp, open: open, refused: map[Unrecorded]bool{}}
+}
+
+// Answer implements Source. What was not recorded is forbidden: clients do not repeat
+// such a request.
+func (p *Player) Answer(_ context.Context, req Request) (*Response, error) {
+	rec, ok := p.lookUp(req.URL)
+	if req.Method != http.MethodGet && req.Method != http.MethodHead {
+		ok = false
+	}
+	if !ok {
+		p.Refuse(req.Client, req.Method+" "+redact.URL(req.URL), "not among the inputs")
+		return &Response{Status: http.StatusForbidden, Size: -1}, nil
+	}
+	resp := &Response{Status: rec.Status, Location: rec.Location, Type: rec.Type, Modified: rec.Modified, Size: rec.Size}
+	if rec.Status != http.StatusOK {
+		return resp, nil
+	}
+	body, err := p.open(rec)
+	if err != nil {
+		p.Refuse(req.Client, req.Method+" "+redact.URL(req.URL), err.Error())
+		return nil, fmt.Errorf("input: %w", err)
+	}
+	resp.Body = body
+	return resp, nil
+}
+
+// Refuse implements Source.
+func (p *Player) Refuse(client, what, reason string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.refused[Unrecorded{client, what, reason}] = true
+}
+
+// Refused returns the requests that were not answered, sorted.
+func (p *Player) Refused() []Unrecorded {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var all []Unrecorded
+	for u := range p.refused {
+		all = append(all, u)
+	}
+	slices.SortFunc(all, func(a, b Unrecorded) int {
+		return cmp.Or(cmp.Compare(a.Client, b.Client), cmp.Compare(a.Request, b.Request), cmp.Compare(a.Reason, b.Reason))
+	})
+	return all
+}

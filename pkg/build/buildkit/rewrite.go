@@ -1,0 +1,80 @@
+package buildkit
+
+import (
+	"context"
+
+	"github.com/moby/buildkit/client/llb"
+	"github.com/moby/buildkit/solver/pb"
+	digest "github.com/opencontainers/go-digest"
+	"google.golang.org/protobuf/proto"
+)
+
+// rewriteSteps returns a definition whose RUN steps were edited. edit reports whether
+// it changed a step, and may add what the step needs to the new definition.
+func rewriteSteps(def *llb.Definition, edit func(out *llb.Definition, op *pb.Op, exec *pb.ExecOp) (bool, error)) (*llb.Definition, error) {
+	out := &llb.Definition{Metadata: map[digest.Digest]llb.OpMetadata{}, Constraints: def.Constraints}
+	replaced := map[string]string{} // new digests of ops, by the old ones
+	for _, dt := range def.Def {
+		var op pb.Op
+		if err := op.UnmarshalVT(dt); err != nil {
+			return nil, err
+		}
+		before := digest.FromBytes(dt)
+		changed := false
+		for _, in := range op.Inputs {
+			if now, ok := replaced[in.Digest]; ok {
+				in.Digest, changed = now, true
+			}
+		}
+		if exec := op.GetExec(); exec != nil {
+			edited, err := edit(out, &op, exec)
+			if err != nil {
+				return nil, err
+			}
+			changed = changed || edited
+		}
+		now := before
+		if changed {
+			var err error
+			if dt, err = (proto.MarshalOptions{Deterministic: true}).Marshal(&op); err != nil {
+				return nil, err
+			}
+			now = digest.FromBytes(dt)
+			replaced[before.String()] = now.String()
+		}
+		out.Def = append(out.Def, dt)
+		if md, ok := def.Metadata[before]; ok {
+			out.Metadata[now] = md
+		}
+	}
+	out.Source = &pb.Source{Infos: def.Source.GetInfos(), Locations: map[string]*pb.Locations{}}
+	for d, loc := range def.Source.GetLocations() {
+		if now, ok := replaced[d]; ok {
+			d = now
+		}
+		out.Source.Locations[d] = loc
+	}
+	return out, nil
+}
+
+// addState adds a state to a definition, and returns its digest.
+func addState(ctx context.Context, def *llb.Definition, st llb.State) (digest.Digest, error) {
+	var opts []llb.ConstraintsOpt
+	if c := def.Constraints; c != nil && c.Platform != nil {
+		opts = append(opts, llb.Platform(*c.Platform))
+	}
+	made, err := st.Marshal(ctx, opts...)
+	if err != nil {
+		return "", err
+	}
+	head, err := made.Head()
+	if err != nil {
+		return "", err
+	}
+	for _, dt := range made.Def[:len(made.Def)-1] { // the last one names the result
+		def.Def = append(def.Def, dt)
+		d := digest.FromBytes(dt)
+		def.Metadata[d] = made.Metadata[d]
+	}
+	return head, nil
+}
