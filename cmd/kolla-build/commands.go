@@ -45,6 +45,8 @@ func table() []*command {
 		loadCommand(),
 		copyCommand(),
 		tagCommand(),
+		lockCommand(),
+		fetchCommand(),
 		registryCommand(),
 		bootstrapCommand(),
 		completionCommand(),

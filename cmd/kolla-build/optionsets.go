@@ -26,7 +26,7 @@ var (
 		"debian-arch", "platform", "base-mirror", "bootstrap", "apt_sources_list", "apt_preferences",
 		"tarballs-base", "tarballs-mirrors", "locals-base", "build-args",
 		"also-tag", "retain", "push", "registry-insecure",
-		"retries", "retry-time", "timeout", "cache", "refresh", "pull", "squash", "compression", "network_mode",
+		"retries", "retry-time", "timeout", "cache", "refresh", "offline", "inputs", "pull", "squash", "compression", "network_mode",
 		"engine", "podman_base_url", "buildkit-addr", "buildkit-builder", "buildkitd", "data-dir"})
 
 	// planOptions decide what a build would do.
@@ -35,6 +35,13 @@ var (
 	// nightlyOptions decide how a set is built, published and reported.
 	nightlyOptions = slices.Concat(planOptions, noteOptions, []string{
 		"allow-partial", "allowed-to-fail", "dry-run", "fail-fast", "push-threads",
+		"image-memory", "image-timeout", "step-timeout", "cache-size", "min-free", "package-cache", "clamp-times",
+		"debug", "quiet", "progress", "summary", "format", "logs-dir",
+		"summary-json-file", "junit-file", "metrics-file", "report-html", "report-dir"})
+
+	// lockOptions decide how a recorded set is built.
+	lockOptions = slices.Concat(planOptions, []string{
+		"allow-partial", "allowed-to-fail", "fail-fast", "push-threads",
 		"image-memory", "image-timeout", "step-timeout", "cache-size", "min-free", "package-cache", "clamp-times",
 		"debug", "quiet", "progress", "summary", "format", "logs-dir",
 		"summary-json-file", "junit-file", "metrics-file", "report-html", "report-dir"})

@@ -82,6 +82,8 @@ type Config struct {
 	NetworkMode      string
 	Cache            bool
 	Refresh          bool
+	Offline          bool
+	Inputs           string
 	ClampTimes       bool   // files in layers are not newer than the created time
 	Compression      string // see package compress
 	Pull             bool

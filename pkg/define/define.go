@@ -1,11 +1,15 @@
 package define
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
+	"github.com/containerd/platforms"
 	digest "github.com/opencontainers/go-digest"
 	"golang.org/x/sync/errgroup"
 
@@ -41,6 +45,11 @@ type Options struct {
 	Epoch time.Time
 	// Offline takes what is on this machine and fetches nothing.
 	Offline bool
+	// Provided returns sources that are on this machine, see source.Options.
+	Provided func(source.Spec) (source.Provided, bool, error)
+	// Compatibility is BuildKit's compatibility version; 0 means the default, which is
+	// in no key.
+	Compatibility int
 	// KeepDamaged leaves damaged blobs of base images where they are, for
 	// commands that only show what a run does.
 	KeepDamaged bool
@@ -116,6 +125,38 @@ func (d *Defined) External(ctx context.Context, id image.ID, ref string) (buildk
 // platform depend on.
 func (d *Defined) Bases(id image.ID) []digest.Digest { return d.platforms[id.Platform].bases.used() }
 
+// Base is a resolved image from outside the tree.
+type Base struct {
+	Reference string // as Dockerfiles name it
+	Platform  string
+	Digest    digest.Digest
+}
+
+// BaseImages returns all images from outside the tree, sorted.
+func (d *Defined) BaseImages() []Base {
+	var all []Base
+	for _, p := range d.platforms {
+		p.bases.mu.Lock()
+		for ref, ext := range p.bases.resolved {
+			all = append(all, Base{Reference: ref, Platform: platforms.Format(p.set.Platform), Digest: ext.Digest})
+		}
+		p.bases.mu.Unlock()
+	}
+	slices.SortFunc(all, func(a, b Base) int {
+		return cmp.Or(cmp.Compare(a.Reference, b.Reference), cmp.Compare(a.Platform, b.Platform))
+	})
+	return all
+}
+
+// Fetched returns the sources that were fetched for images of all platforms.
+func (d *Defined) Fetched() []source.Fetched {
+	var all []source.Fetched
+	for _, name := range slices.Sorted(maps.Keys(d.platforms)) {
+		all = append(all, d.platforms[name].archiver.fetcher.Fetched()...)
+	}
+	return all
+}
+
 // Sources returns the fetcher of the sources of id's platform.
 func (d *Defined) Sources(id image.ID) *source.Fetcher {
 	return d.platforms[id.Platform].archiver.fetcher
@@ -150,7 +191,7 @@ func newDefiner(ctx context.Context, set *imageset.Set, opts Options) (*definer,
 		return nil, err
 	}
 	var err error
-	if d.archiver, err = newArchiver(cfg, opts.Console, opts.Offline); err != nil {
+	if d.archiver, err = newArchiver(cfg, opts); err != nil {
 		return nil, err
 	}
 	network := ""
@@ -269,6 +310,9 @@ func (d *definer) images(ctx context.Context) ([]Image, error) {
 			if c := d.opts.Compression; c != compress.Default {
 				x.Key, x.Parts["compression"] = compressedKey(x.Key, c), c.String()
 			}
+			if v := d.opts.Compatibility; v != 0 && v != buildkit.DefaultCompatibility {
+				x.Key, x.Parts["compatibility-version"] = compatibleKey(x.Key, v), fmt.Sprint(v)
+			}
 			for name, part := range x.def.Parts {
 				x.Parts[name] = part.String()
 			}
@@ -292,6 +336,12 @@ func squashKey(key digest.Digest) digest.Digest {
 // by default.
 func compressedKey(key digest.Digest, c compress.Settings) digest.Digest {
 	return digest.FromString("kolla-build compression " + c.String() + "\n" + key.String())
+}
+
+// compatibleKey is the key of an image that is built with another compatibility
+// version than the default.
+func compatibleKey(key digest.Digest, version int) digest.Digest {
+	return digest.FromString(fmt.Sprintf("kolla-build compatibility %d\n%s", version, key))
 }
 
 // created is the created time of an image: SOURCE_DATE_EPOCH if it is set, else

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/kolla-build/kolla-build/internal/console"
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/source"
 )
@@ -21,8 +20,9 @@ type archiver struct {
 	fetcher *source.Fetcher
 }
 
-// newArchiver makes an archiver; an offline one takes only what the cache has.
-func newArchiver(cfg *config.Config, c *console.Console, offline bool) (*archiver, error) {
+// newArchiver makes an archiver; an offline one takes only what the cache has or what
+// is provided.
+func newArchiver(cfg *config.Config, opts Options) (*archiver, error) {
 	mirrors := map[string][]string{}
 	if cfg.TarballsBase != "" && len(cfg.TarballsMirrors) > 0 {
 		for _, m := range cfg.TarballsMirrors {
@@ -36,7 +36,8 @@ func newArchiver(cfg *config.Config, c *console.Console, offline bool) (*archive
 	f, err := source.New(source.Options{
 		Mirrors:  mirrors,
 		CacheDir: filepath.Join(cfg.DataDir, "sources"), Arch: cfg.DebianArch, LocalsBase: cfg.LocalsBase,
-		Retries: retries, MaxElapsed: time.Duration(cfg.RetryTime) * time.Second, Timeout: time.Duration(cfg.Timeout) * time.Second, UserAgent: "kolla-build/" + c.Version, Offline: offline,
+		Retries: retries, MaxElapsed: time.Duration(cfg.RetryTime) * time.Second, Timeout: time.Duration(cfg.Timeout) * time.Second, UserAgent: "kolla-build/" + opts.Console.Version,
+		Offline: opts.Offline, Provided: opts.Provided,
 	})
 	return &archiver{cfg: cfg, fetcher: f}, err
 }

@@ -38,7 +38,7 @@ func TestArchivesOfImage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a, err := newArchiver(cfg, &console.Console{}, false)
+	a, err := newArchiver(cfg, Options{Console: &console.Console{}})
 	if err != nil {
 		t.Fatal(err)
 	}

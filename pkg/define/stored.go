@@ -1,6 +1,8 @@
 package define
 
 import (
+	"fmt"
+
 	"github.com/containerd/platforms"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 	digest "github.com/opencontainers/go-digest"
@@ -94,6 +96,25 @@ func within(s *store.Store, d digest.Digest, p ocispecs.Platform) (digest.Digest
 }
 
 func platformName(ref string, p ocispecs.Platform) string { return ref + "@" + platforms.Format(p) }
+
+// AddBase stores the name of a base image for a platform, whose content the store has.
+func AddBase(s *store.Store, ref, platform string, d digest.Digest, origin string) error {
+	p, err := platforms.Parse(platform)
+	if err != nil {
+		return fmt.Errorf("base image %s: platform %q: %w", ref, platform, err)
+	}
+	if pinned(ref) != "" {
+		ref = "" // it is found by its digest
+	}
+	name := ref
+	if ref != "" {
+		name = nameFor(s, ref, p)
+		if e, ok, err := s.Lookup(name); err == nil && ok && e.Digest == d && e.Kind == store.KindBase {
+			return nil
+		}
+	}
+	return s.Put(store.Entry{Name: name, Digest: d, Kind: store.KindBase, Origin: origin})
+}
 
 // nameFor is the name under which an image for a platform is stored: its own,
 // unless an image for another platform has it.

@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 	"errors"
+	"os"
 	"strings"
 	"time"
 
@@ -58,7 +59,17 @@ func (s *session) build(ctx context.Context, p *planned, rep *reporter) (*built,
 		emit(build.Event{Time: time.Now(), Kind: build.EventMessage, Text: text})
 	}
 
-	builder := s.newBuilder(ctx, p, rep, message)
+	network, endNetwork, err := s.openNetwork()
+	if err != nil {
+		b.record.Close()
+		return nil, err
+	}
+	defer endNetwork()
+	builder, err := s.newBuilder(ctx, p, rep, network, message)
+	if err != nil {
+		b.record.Close()
+		return nil, err
+	}
 	if p.plan.ToBuild() > 0 {
 		// If there is no builder, the run fails, not an image.
 		since := time.Now()
@@ -139,7 +150,35 @@ func (s *session) newProgress() *report.Progress {
 		Output: s.cfg.Debug || s.cfg.Threads == 1})
 }
 
-func (s *session) newBuilder(ctx context.Context, p *planned, rep *reporter, notice func(string)) *imagebuilder.Builder {
+// openNetwork returns what steps have instead of a network, nil for the builder's own,
+// and a function that ends it.
+func (s *session) openNetwork() (*stepNetwork, func(), error) {
+	switch {
+	case s.recording != nil:
+		n, err := s.recording.network(s)
+		if err != nil {
+			return nil, nil, err
+		}
+		return n, func() {
+			n.Close()
+			os.RemoveAll(s.recording.stateDir)
+		}, nil
+	case s.inputs != nil:
+		n, report, err := s.offlineNetwork()
+		if err != nil {
+			return nil, nil, err
+		}
+		return n, func() {
+			n.Close()
+			report()
+		}, nil
+	}
+	return nil, func() {}, nil
+}
+
+// newBuilder returns the builder of a plan's images, whose steps use a network if it
+// is not nil.
+func (s *session) newBuilder(ctx context.Context, p *planned, rep *reporter, network *stepNetwork, notice func(string)) (*imagebuilder.Builder, error) {
 	opts := imagebuilder.Options{
 		Store: s.store, Defined: p.defined, Inputs: p.inputs, Warmer: p.inputs.NewWarmer(ctx), Keys: p.keys, Busy: rep.stopwatch.work,
 		BuildArgs: imagebuilder.ProxyArgs(s.console.Getenv), NoCache: !s.cfg.Cache, Squash: s.cfg.Squash, Compression: s.compression, ClampTimes: s.cfg.ClampTimes,
@@ -150,7 +189,19 @@ func (s *session) newBuilder(ctx context.Context, p *planned, rep *reporter, not
 		first := p.rendered.First().Config
 		opts.PackageCache = first.Base + "-" + first.BaseTag + "-" + first.BaseArch
 	}
-	return imagebuilder.New(p.plan, opts)
+	if network != nil {
+		opts.Network, opts.BuildArgs = network, nil
+		if err := network.configure(ctx, &opts.Buildkit); err != nil {
+			return nil, err
+		}
+	}
+	if s.inputs != nil {
+		opts.Buildkit.Compatibility = s.inputs.Lock().Compatibility
+	}
+	if s.recording != nil {
+		opts.Buildkit.StateDir = s.recording.stateDir
+	}
+	return imagebuilder.New(p.plan, opts), nil
 }
 
 // ancestors returns a function that lists the images of the tree that an image

@@ -50,7 +50,7 @@ func Nightly(ctx context.Context, cfg *config.Config, c *console.Console) error 
 		return err
 	}
 	defer unlock()
-	return run(ctx, cfg, c, n)
+	return run(ctx, cfg, c, runOptions{night: n})
 }
 
 // nightly returns the configuration with the defaults of a nightly run.

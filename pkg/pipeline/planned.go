@@ -37,17 +37,21 @@ type planned struct {
 func (s *session) plan(ctx context.Context, rendered *imageset.Rendered) (*planned, error) {
 	p := &planned{rendered: rendered}
 	var err error
-	p.defined, err = define.Images(ctx, rendered, define.Options{
+	opts := define.Options{
 		Console: s.console, Store: s.store, Client: s.client, Engine: s.engine,
 		BaseImage: s.baseImage, Epoch: s.epoch, Compression: s.compression,
 		Offline: s.mode == modeOffline, KeepDamaged: s.mode != modeBuild, VersionLabel: versionLabel(s.cfg),
-	})
+	}
+	if s.inputs != nil {
+		opts.Offline, opts.Provided, opts.Compatibility = true, s.providedSource, s.inputs.Lock().Compatibility
+	}
+	p.defined, err = define.Images(ctx, rendered, opts)
 	if err != nil {
 		return nil, err
 	}
 	p.inputs, err = freshness.Check(ctx, p.defined, freshness.Options{
 		Console: s.console, Store: s.store, DataDir: s.cfg.DataDir,
-		Refresh: s.cfg.Refresh && s.mode != modeOffline, Reader: workspace.PackageReader(s.cfg), ReadOnly: s.mode != modeBuild,
+		Refresh: s.cfg.Refresh && s.mode != modeOffline && s.inputs == nil, Reader: workspace.PackageReader(s.cfg), ReadOnly: s.mode != modeBuild,
 		Timeout: seconds(max(1, s.cfg.Timeout)), Retries: s.cfg.Retries,
 	})
 	if err != nil {
@@ -56,6 +60,11 @@ func (s *session) plan(ctx context.Context, rendered *imageset.Rendered) (*plann
 	first := rendered.First().Config
 	p.keys = runstate.OpenKeyHistory(s.cfg.DataDir, first.Base+"/"+first.InstallType+"/"+first.BaseArch)
 	p.plan = s.decide(ctx, p)
+	if s.inputs != nil {
+		if err := s.checkInputs(p); err != nil {
+			return nil, err
+		}
+	}
 	for _, it := range p.plan.Items {
 		if it.Action == plan.Keep {
 			// An earlier run may have built it and died before it could say so.

@@ -3,9 +3,11 @@ package pipeline
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/kolla-build/kolla-build/internal/console"
 	"github.com/kolla-build/kolla-build/internal/usererr"
+	"github.com/kolla-build/kolla-build/pkg/build"
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/imageset"
 	"github.com/kolla-build/kolla-build/pkg/trace"
@@ -19,7 +21,7 @@ var ErrFailed = fmt.Errorf("images failed: %w", usererr.ErrReported)
 // configuration says. It returns ErrFailed if images failed and the summary has
 // said so.
 func Build(ctx context.Context, cfg *config.Config, c *console.Console) error {
-	return run(ctx, cfg, c, nil)
+	return run(ctx, cfg, c, runOptions{})
 }
 
 // stages is what each stage of a run made of those before it. Only runStages
@@ -32,14 +34,23 @@ type stages struct {
 	published *published         // what the tags name now
 }
 
+// runOptions are what only some commands do.
+type runOptions struct {
+	night     *night     // nil for a run that is not a nightly one
+	recording *recording // nil for a run whose inputs are not recorded
+}
+
 // runStages runs the stages of a run in their order. What it returns is reported,
 // however the run ended.
-func runStages(ctx context.Context, cfg *config.Config, c *console.Console, n *night, rep *reporter) (s stages, err error) {
+func runStages(ctx context.Context, cfg *config.Config, c *console.Console, o runOptions, rep *reporter) (s stages, err error) {
 	plan := func() error {
 		pctx, span := trace.Start(ctx, "plan")
 		var err error
 		if s.rendered == nil {
-			s.session, s.rendered, err = open(pctx, cfg, c, n, modeBuild)
+			s.session, s.rendered, err = open(pctx, cfg, c, o.night, modeBuild)
+			if s.session != nil {
+				s.session.recording = o.recording
+			}
 		}
 		if err == nil {
 			var p *planned
@@ -74,18 +85,24 @@ func runStages(ctx context.Context, cfg *config.Config, c *console.Console, n *n
 	s.published, err = s.session.publish(pctx, s.planned, s.built, rep)
 	span.End(err)
 	s.built.endRecord(ctx, err, c)
+	if s.session.inputs != nil && ctx.Err() == nil {
+		s.session.compareDigests(s.built.results)
+	}
+	if o.recording != nil && err == nil && !slices.ContainsFunc(s.built.results, func(r build.Result) bool { return r.Status.Bad() }) {
+		err = o.recording.finish(s.session, s.planned, s.built)
+	}
 	return s, err
 }
 
-// run runs the stages and reports them. n is nil unless the run is nightly.
-func run(ctx context.Context, cfg *config.Config, c *console.Console, n *night) error {
-	rep, err := newReporter(cfg, c, n)
+// run runs the stages and reports them.
+func run(ctx context.Context, cfg *config.Config, c *console.Console, o runOptions) error {
+	rep, err := newReporter(cfg, c, o.night)
 	if err != nil {
 		return err
 	}
 	ctx, exporter, end := startTrace(ctx, cfg, c)
 	rep.daemonEnv = exporter.Environ("buildkitd")
-	s, err := runStages(ctx, cfg, c, n, rep)
+	s, err := runStages(ctx, cfg, c, o, rep)
 	defer s.close()
 	err = rep.finish(ctx, s, err)
 	end(err)

@@ -11,6 +11,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/engine"
 	"github.com/kolla-build/kolla-build/pkg/engineload"
 	"github.com/kolla-build/kolla-build/pkg/imageset"
+	"github.com/kolla-build/kolla-build/pkg/inputs"
 	"github.com/kolla-build/kolla-build/pkg/registry"
 	"github.com/kolla-build/kolla-build/pkg/store"
 	"github.com/kolla-build/kolla-build/pkg/workspace"
@@ -24,6 +25,9 @@ type session struct {
 	store  *store.Store
 	client *registry.Client
 	engine *engine.Engine // nil if images stay in the store
+
+	inputs    *inputs.Dir // nil unless the run is offline
+	recording *recording  // nil unless inputs are recorded
 }
 
 // mode is what a session is for.
@@ -72,6 +76,9 @@ func open(ctx context.Context, cfg *config.Config, c *console.Console, n *night,
 	if s.client, err = workspace.RegistryClient(s.cfg, c); err != nil {
 		return s, rendered, err
 	}
+	if err := s.openInputs(ctx); err != nil {
+		return s, rendered, err
+	}
 	if s.cfg.Push && len(rendered.First().Files) > 0 {
 		// Before base images and sources are fetched, which may take minutes.
 		if err := s.client.Reach(ctx, rendered.First().Files[0].Reference); err != nil {
@@ -110,6 +117,9 @@ func (s *session) close() {
 	}
 	if s.client != nil {
 		s.client.Close()
+	}
+	if s.inputs != nil {
+		s.inputs.Close()
 	}
 	if s.store != nil {
 		s.store.Close()

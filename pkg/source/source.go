@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -59,6 +60,10 @@ type Options struct {
 	// Offline uses the cache only, without the network.
 	Offline bool
 
+	// Provided returns the archive of a source that need not be fetched; ok is false
+	// if there is none. Its content must have been verified. May be nil.
+	Provided func(Spec) (p Provided, ok bool, err error)
+
 	// MaxAge is how long the content of a URL or git reference is used without
 	// asking the server again. 0 means that each run asks.
 	MaxAge time.Duration
@@ -92,8 +97,16 @@ type Fetcher struct {
 	calls map[string]*call
 }
 
+// Provided is an archive that is there already, with what the fetcher would know of it.
+type Provided struct {
+	Path     string
+	Commit   string
+	Modified time.Time
+}
+
 // call is a fetch that is running or has succeeded.
 type call struct {
+	spec Spec
 	done chan struct{}
 	blob blob
 	res  Resolved
@@ -253,7 +266,7 @@ func (f *Fetcher) get(ctx context.Context, s Spec) (blob, Resolved, error) {
 		f.mu.Lock()
 		c := f.calls[key]
 		if c == nil {
-			c = &call{done: make(chan struct{})}
+			c = &call{spec: s, done: make(chan struct{})}
 			f.calls[key] = c
 			f.mu.Unlock()
 			c.blob, c.res, c.err = f.fetch(ctx, s)
@@ -289,6 +302,15 @@ func (f *Fetcher) fetch(ctx context.Context, s Spec) (blob, Resolved, error) {
 		return blob{}, Resolved{}, &Error{Section: s.Name, Problem: "a type without a location",
 			hint: fmt.Sprintf("set location = … in [%s], or omit its type", s.Name)}
 	}
+	if f.opts.Provided != nil {
+		p, ok, err := f.opts.Provided(s)
+		if err != nil {
+			return blob{}, Resolved{}, &Error{Section: s.Name, Location: redact.URL(s.Location), Err: err}
+		}
+		if ok {
+			return f.provided(ctx, s, p)
+		}
+	}
 	switch s.Type {
 	case TypeURL:
 		return f.fetchURL(ctx, s)
@@ -298,6 +320,45 @@ func (f *Fetcher) fetch(ctx context.Context, s Spec) (blob, Resolved, error) {
 		return f.fetchLocal(ctx, s)
 	}
 	return blob{}, Resolved{}, &Error{Section: s.Name, Problem: fmt.Sprintf("type %q is not one of url, git and local", s.Type)}
+}
+
+// provided copies an archive that is there already into the cache.
+func (f *Fetcher) provided(ctx context.Context, s Spec, p Provided) (blob, Resolved, error) {
+	b, err := f.cache.addFile(ctx, p.Path)
+	if err != nil {
+		return blob{}, Resolved{}, &Error{Section: s.Name, Location: redact.URL(s.Location), Err: err}
+	}
+	res := Resolved{Type: s.Type, Location: redact.URL(s.Location), ID: b.Digest.String(), Commit: p.Commit, Modified: p.Modified}
+	if p.Commit != "" {
+		res.ID = "git:" + p.Commit
+	}
+	return b, res, nil
+}
+
+// Fetched is a source that a Fetcher got.
+type Fetched struct {
+	Spec     Spec
+	Resolved Resolved
+	Digest   digest.Digest // of the archive
+	Size     int64         // of the archive, in bytes
+}
+
+// Fetched returns the sources that were fetched, sorted by section.
+func (f *Fetcher) Fetched() []Fetched {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var out []Fetched
+	for _, c := range f.calls {
+		select {
+		case <-c.done:
+			if c.err == nil {
+				out = append(out, Fetched{Spec: c.spec, Resolved: c.res, Digest: c.blob.Digest, Size: c.blob.Size})
+			}
+		default:
+		}
+	}
+	slices.SortFunc(out, func(a, b Fetched) int { return strings.Compare(a.Spec.Name, b.Spec.Name) })
+	return out
 }
 
 // mergedArchive makes the archive of plugins or additions: all of them unpacked into

@@ -42,7 +42,19 @@ type Options struct {
 	PackageCache string            // see buildkit.ConvertOptions
 	Compression  compress.Settings // of the layers of built images
 	Squash       bool
-	ClampTimes   bool // files in the own layers of images are not later than their created time
+	Network      StepNetwork // of steps; nil for that of the builder
+	ClampTimes   bool        // files in the own layers of images are not later than their created time
+}
+
+// StepNetwork is what steps have instead of the builder's network: a proxy.
+type StepNetwork interface {
+	// Args returns build arguments with the address of the proxy for an image.
+	Args(ctx context.Context, id image.ID) (map[string]string, error)
+	// Trust returns the PEM of the authority for certificates of the proxy.
+	Trust() []byte
+	// CacheNamespace separates the cache mounts of an image, which must not have what
+	// the proxy does not.
+	CacheNamespace(id image.ID) string
 }
 
 // Builder builds the images of a plan. It implements build.Builder and
@@ -283,6 +295,14 @@ func (b *Builder) definition(ctx context.Context, im *define.Image, parents *dep
 	}
 	opts.NoCache = b.opts.NoCache || b.opts.Inputs.Rebuild(im.ID)
 	opts.CacheNamespace = b.opts.Inputs.CacheNamespace(im.ID)
+	if n := b.opts.Network; n != nil {
+		args, err := n.Args(ctx, im.ID)
+		if err != nil {
+			return nil, err
+		}
+		opts.BuildArgs = mergedArgs(opts.BuildArgs, args)
+		opts.Trust, opts.CacheNamespace = n.Trust(), n.CacheNamespace(im.ID)
+	}
 	if b.opts.PackageCache != "" {
 		opts.PackageCache = b.opts.PackageCache + strings.TrimPrefix(im.ID.String(), im.ID.Name)
 	}

@@ -1,0 +1,55 @@
+package main
+
+import (
+	"context"
+
+	"github.com/kolla-build/kolla-build/internal/console"
+	"github.com/kolla-build/kolla-build/pkg/cli"
+	"github.com/kolla-build/kolla-build/pkg/config"
+	"github.com/kolla-build/kolla-build/pkg/pipeline"
+	"github.com/spf13/pflag"
+)
+
+func lockCommand() *command {
+	var opts pipeline.LockOptions
+	return &command{
+		Command: cli.Command{
+			Name: "lock", Values: config.ValuesImages, Args: "[REGEX…]",
+			Summary: "Record all inputs of images by digest in a lock file.",
+			Options: lockOptions,
+			Flags: func(f *pflag.FlagSet) {
+				f.StringVar(&opts.File, "lock", "", "Write this `FILE` instead of kolla-build.lock.")
+				f.BoolVar(&opts.Update, "update", false, "Replace an existing lock, and print what has changed.")
+			},
+			Examples: []cli.Example{
+				{Line: "kolla-build lock -b debian -t binary --profile quickstart", Effect: "Build the images of a profile while everything that they fetch is recorded, and write kolla-build.lock."},
+				{Line: "kolla-build lock --update -b debian -t binary --profile quickstart", Effect: "Do so again later. The packages and other inputs that changed are printed."},
+			},
+		},
+		run: func(ctx context.Context, cfg *config.Config, con *console.Console) error {
+			return pipeline.Lock(ctx, cfg, con, opts)
+		},
+	}
+}
+
+func fetchCommand() *command {
+	var opts pipeline.FetchOptions
+	return &command{
+		Command: cli.Command{
+			Name: "fetch", Args: "--output DIR",
+			Summary: "Get the inputs of a lock into a directory.",
+			Options: []string{"data-dir", "threads", "retries", "retry-time", "timeout", "registry-insecure"},
+			Flags: func(f *pflag.FlagSet) {
+				f.StringVar(&opts.Lock, "lock", "", "Read this `FILE` instead of kolla-build.lock.")
+				f.StringVarP(&opts.Output, "output", "o", "", "Write to this `DIR`. What is there already is verified and kept.")
+			},
+			Examples: []cli.Example{
+				{Line: "kolla-build fetch --output inputs", Effect: "Get everything that kolla-build.lock lists: packages with their indexes, sources and base images."},
+				{Line: "kolla-build --offline --inputs inputs -b debian -t binary --profile quickstart", Effect: "Build from it without a network."},
+			},
+		},
+		run: func(ctx context.Context, cfg *config.Config, con *console.Console) error {
+			return pipeline.Fetch(ctx, cfg, con, opts)
+		},
+	}
+}

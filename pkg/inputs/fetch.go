@@ -1,0 +1,366 @@
+package inputs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/kolla-build/kolla-build/internal/atomicfile"
+	"github.com/kolla-build/kolla-build/internal/disk"
+	"github.com/kolla-build/kolla-build/internal/filelock"
+	"github.com/kolla-build/kolla-build/internal/httpget"
+	"github.com/kolla-build/kolla-build/internal/redact"
+	"github.com/kolla-build/kolla-build/internal/retry"
+	"github.com/kolla-build/kolla-build/internal/units"
+	"github.com/kolla-build/kolla-build/internal/usererr"
+	"github.com/kolla-build/kolla-build/pkg/lock"
+)
+
+// FetchOptions are the settings of Fetch.
+type FetchOptions struct {
+	Lock *lock.Lock
+	Dir  string
+
+	// Caches are directories whose files are named after their sha256: what a lock
+	// recorded, and archives of sources.
+	Caches []string
+	// Images gets the base images of the lock into an OCI layout.
+	Images func(ctx context.Context, bases []lock.Base, layout string) error
+
+	HTTP    *http.Client
+	Threads int           // downloads at the same time
+	Stall   time.Duration // without a byte, after which a download is tried again
+	Retry   retry.Policy
+	Notice  func(format string, args ...any)
+}
+
+// Result is what Fetch did, in files and bytes.
+type Result struct {
+	Files, Present, Copied, Downloaded int
+	Bytes                              int64
+}
+
+// Fetch fills a directory with the inputs of a lock. What is there already stays if
+// its content is right, so that an interrupted fetch goes on where it ended. Each file
+// is verified before it gets its name.
+func Fetch(ctx context.Context, o FetchOptions) (Result, error) {
+	if err := os.MkdirAll(o.Dir, 0o755); err != nil {
+		return Result{}, fmt.Errorf("fetching inputs: %w", err)
+	}
+	held, err := filelock.Try(filepath.Join(o.Dir, ".lock"))
+	if err != nil {
+		return Result{}, fmt.Errorf("fetching inputs into %s: %w", o.Dir, err)
+	}
+	defer held.Close()
+	root, err := os.OpenRoot(o.Dir)
+	if err != nil {
+		return Result{}, fmt.Errorf("fetching inputs: %w", err)
+	}
+	defer root.Close()
+	f := &fetcher{FetchOptions: o, root: root, items: distinct(itemsOf(o.Lock))}
+	if err := f.run(ctx); err != nil {
+		return f.result(), err
+	}
+	return f.result(), nil
+}
+
+type fetcher struct {
+	FetchOptions
+	root  *os.Root
+	items []item
+
+	present, copied, downloaded atomic.Int64
+	bytes                       atomic.Int64 // got so far
+	total                       int64        // to get
+
+	mu     sync.Mutex
+	failed []string
+}
+
+func (f *fetcher) result() Result {
+	return Result{Files: len(f.items), Present: int(f.present.Load()), Copied: int(f.copied.Load()), Downloaded: int(f.downloaded.Load()), Bytes: f.bytes.Load()}
+}
+
+func (f *fetcher) run(ctx context.Context) error {
+	missing, err := f.missing(ctx)
+	if err != nil {
+		return err
+	}
+	for _, it := range missing {
+		f.total += it.size
+	}
+	need := f.total
+	for _, b := range f.Lock.Bases {
+		need += b.Size
+	}
+	if total, free := disk.Space(f.Dir); total > 0 && need > free {
+		return usererr.Errorf("--output names a directory on another disk", "the inputs need %s in %s, which has %s free", units.Bytes(need), f.Dir, units.Bytes(free))
+	}
+	stop := f.reportProgress()
+	var g errgroup.Group
+	g.SetLimit(max(1, f.Threads))
+	for _, it := range missing {
+		g.Go(func() error {
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			if err := f.get(ctx, it); err != nil {
+				if ctx.Err() != nil {
+					return context.Cause(ctx)
+				}
+				f.mu.Lock()
+				f.failed = append(f.failed, fmt.Sprintf("%s: %v", redact.InPlace(it.what), usererr.FirstLine(err)))
+				f.mu.Unlock()
+			}
+			return nil
+		})
+	}
+	err = g.Wait()
+	stop()
+	if err != nil {
+		return err
+	}
+	if len(f.failed) > 0 {
+		slices.Sort(f.failed)
+		return &FetchError{Failed: f.failed, Of: len(f.items)}
+	}
+	if err := f.Images(ctx, f.Lock.Bases, filepath.Join(f.Dir, "oci")); err != nil {
+		return err
+	}
+	if err := f.writePythonIndex(); err != nil {
+		return fmt.Errorf("writing the Python index: %w", err)
+	}
+	_ = os.RemoveAll(filepath.Join(f.Dir, partialDir))
+	// The lock comes last: a directory that has it is complete.
+	return atomicfile.WriteFile(filepath.Join(f.Dir, lock.FileName), f.Lock.Marshal(), atomicfile.Options{Durable: true, Mode: 0o644})
+}
+
+// FetchError lists inputs that could not be fetched.
+type FetchError struct {
+	Failed []string
+	Of     int
+}
+
+// Error implements error.
+func (e *FetchError) Error() string {
+	const shown = 10
+	files, more := e.Failed, ""
+	if len(files) > shown {
+		files, more = files[:shown], fmt.Sprintf("\n  and %d more", len(files)-shown)
+	}
+	return fmt.Sprintf("%d of %s could not be fetched:\n  %s%s", len(e.Failed), units.Count(e.Of, "input"), strings.Join(files, "\n  "), more)
+}
+
+// Hint implements the interface of hints.
+func (e *FetchError) Hint() string {
+	return "what was fetched stays, so the command can be repeated; where a repository has changed, fetch with the --data-dir of the lock, or write a new one with kolla-build lock --update"
+}
+
+// missing returns the items that are not in the directory. Those that are there are
+// verified.
+func (f *fetcher) missing(ctx context.Context) ([]item, error) {
+	absent := make([]bool, len(f.items))
+	var g errgroup.Group
+	g.SetLimit(max(1, f.Threads))
+	for i, it := range f.items {
+		g.Go(func() error {
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			file, err := openIn(f.root, it.path)
+			if err == nil {
+				err = verify(ctx, file, it.digest, it.size)
+				file.Close()
+			}
+			switch {
+			case err == nil:
+				f.present.Add(1)
+			case ctx.Err() != nil:
+				return context.Cause(ctx)
+			default:
+				absent[i] = true
+			}
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	var out []item
+	for i, it := range f.items {
+		if absent[i] {
+			out = append(out, it)
+		}
+	}
+	return out, nil
+}
+
+// partialDir has files that are being fetched, by their digests.
+const partialDir = ".partial"
+
+// get gets one item: from a cache, else from its URL.
+func (f *fetcher) get(ctx context.Context, it item) error {
+	if err := f.root.MkdirAll(partialDir, 0o755); err != nil {
+		return err
+	}
+	for _, dir := range f.Caches {
+		ok, err := f.fromCache(ctx, filepath.Join(dir, it.digest.Encoded()), it)
+		if err != nil {
+			return err
+		}
+		if ok {
+			f.copied.Add(1)
+			return nil
+		}
+	}
+	if it.url == "" {
+		return errors.New("only the machine that wrote the lock has it, and it is not in this data directory")
+	}
+	err := f.Retry.Do(ctx, func() error { return httpget.Retryable(f.download(ctx, it)) })
+	var r *retry.Error
+	if errors.As(err, &r) {
+		err = r.Err
+	}
+	if err == nil {
+		f.downloaded.Add(1)
+	}
+	return err
+}
+
+// fromCache copies an item from a cache, and reports whether the cache has it.
+func (f *fetcher) fromCache(ctx context.Context, path string, it item) (bool, error) {
+	in, err := os.OpenFile(path, os.O_RDONLY, 0)
+	if err != nil {
+		return false, nil
+	}
+	defer in.Close()
+	if verify(ctx, in, it.digest, it.size) != nil {
+		return false, ctx.Err()
+	}
+	partial := filepath.Join(partialDir, it.digest.Encoded()+".copy-"+filepath.Base(it.path)[:min(40, len(filepath.Base(it.path)))])
+	out, err := f.root.Create(partial)
+	if err != nil {
+		return false, err
+	}
+	defer out.Close()
+	n, err := io.Copy(out, &contextReader{ctx, in})
+	f.bytes.Add(n)
+	if err != nil {
+		return false, err
+	}
+	return true, f.name(partial, it)
+}
+
+// download is one attempt to download an item. It goes on where an earlier one ended.
+func (f *fetcher) download(ctx context.Context, it item) error {
+	partial := filepath.Join(partialDir, it.digest.Encoded())
+	out, err := f.root.OpenFile(partial, os.O_RDWR|os.O_CREATE, 0o644)
+	if err != nil {
+		return err
+	}
+	defer out.Close()
+	offset, err := out.Seek(0, io.SeekEnd)
+	if err != nil {
+		return err
+	}
+	if offset >= it.size {
+		offset = 0
+	}
+	ctx, watch := retry.WatchStall(ctx, f.Stall)
+	defer watch.Stop()
+	req, err := httpget.NewRequest(ctx, it.url, "kolla-build", httpget.Validators{})
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Accept-Encoding", "identity")
+	if offset > 0 {
+		req.Header.Set("Range", fmt.Sprintf("bytes=%d-", offset))
+	}
+	resp, err := f.HTTP.Do(req)
+	if err != nil {
+		return httpget.Cause(ctx, err)
+	}
+	defer resp.Body.Close()
+	switch {
+	case resp.StatusCode == http.StatusOK:
+		offset = 0
+	case resp.StatusCode == http.StatusPartialContent && offset > 0:
+		// A wrong range gives a wrong digest, and then a new start.
+	default:
+		return httpget.NewStatusError(resp)
+	}
+	if err := out.Truncate(offset); err != nil {
+		return err
+	}
+	if _, err := out.Seek(offset, io.SeekStart); err != nil {
+		return err
+	}
+	n, err := io.Copy(out, io.LimitReader(watch.Reader(resp.Body), it.size-offset+1))
+	f.bytes.Add(n)
+	if err != nil {
+		return httpget.Cause(ctx, err)
+	}
+	if _, err := out.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	if err := verify(ctx, out, it.digest, it.size); err != nil {
+		_ = out.Truncate(0)
+		if ctx.Err() == nil && offset > 0 {
+			return &retry.Error{Err: err, Again: true}
+		}
+		return fmt.Errorf("the server has another file by now: %w", err)
+	}
+	return f.name(partial, it)
+}
+
+// name gives a complete file its path.
+func (f *fetcher) name(partial string, it item) error {
+	if !it.modified.IsZero() {
+		_ = f.root.Chtimes(partial, it.modified, it.modified) // for servers of the directory
+	}
+	if err := f.root.MkdirAll(filepath.Dir(it.path), 0o755); err != nil {
+		return err
+	}
+	return f.root.Rename(partial, it.path)
+}
+
+// reportProgress prints progress every few seconds until the returned function is
+// called.
+func (f *fetcher) reportProgress() func() {
+	done := make(chan struct{})
+	var wg sync.WaitGroup
+	started := time.Now()
+	wg.Go(func() {
+		tick := time.NewTicker(5 * time.Second)
+		defer tick.Stop()
+		for {
+			select {
+			case <-done:
+				return
+			case <-tick.C:
+			}
+			got := f.bytes.Load()
+			rate := float64(got) / time.Since(started).Seconds()
+			left := ""
+			if rate > 0 && got < f.total {
+				left = ", " + units.Estimate(time.Duration(float64(f.total-got)/rate*float64(time.Second))) + " left"
+			}
+			f.Notice("fetched %s of %s, %s/s%s", units.Bytes(got), units.Bytes(f.total), units.Bytes(int64(rate)), left)
+		}
+	})
+	return func() {
+		close(done)
+		wg.Wait()
+	}
+}

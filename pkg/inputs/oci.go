@@ -1,0 +1,169 @@
+package inputs
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/layout"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/kolla-build/kolla-build/pkg/bootstrap"
+	"github.com/kolla-build/kolla-build/pkg/lock"
+	"github.com/kolla-build/kolla-build/pkg/store"
+)
+
+// maxManifest is the size of the largest manifest that is read, in bytes.
+const maxManifest = 4 << 20
+
+// WriteBases writes base images into an OCI layout. image returns one of them.
+func WriteBases(ctx context.Context, bases []lock.Base, dir string, image func(context.Context, lock.Base) (v1.Image, error)) error {
+	if len(bases) == 0 {
+		return nil
+	}
+	if err := removeDamagedBlobs(ctx, dir); err != nil {
+		return err
+	}
+	p, err := layout.Write(dir, empty.Index)
+	if err != nil {
+		return fmt.Errorf("writing the OCI layout: %w", err)
+	}
+	for _, b := range bases {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		img, err := image(ctx, b)
+		if err != nil {
+			return fmt.Errorf("base image %s: %w", b.Name, err)
+		}
+		if d, err := img.Digest(); err != nil || d.String() != b.Digest.String() {
+			return fmt.Errorf("base image %s: its digest is %s, the lock has %s", b.Name, d, b.Digest)
+		}
+		platform, err := v1.ParsePlatform(b.Platform)
+		if err != nil {
+			return fmt.Errorf("base image %s: platform %q: %w", b.Name, b.Platform, err)
+		}
+		name := map[string]string{ocispec.AnnotationRefName: layoutName(bases, b)}
+		if err := p.AppendImage(img, layout.WithAnnotations(name), layout.WithPlatform(*platform)); err != nil {
+			return fmt.Errorf("base image %s: writing the OCI layout: %w", b.Name, err)
+		}
+	}
+	return nil
+}
+
+// layoutName is the name of a base image in the layout: its own, with its platform if
+// there are several.
+func layoutName(bases []lock.Base, b lock.Base) string {
+	for _, other := range bases {
+		if other.Name == b.Name && other.Platform != b.Platform {
+			return b.Name + "@" + b.Platform
+		}
+	}
+	return b.Name
+}
+
+// removeDamagedBlobs removes blobs whose content is not what their names promise, such
+// as those of an interrupted copy.
+func removeDamagedBlobs(ctx context.Context, dir string) error {
+	blobs := filepath.Join(dir, "blobs", "sha256")
+	entries, err := os.ReadDir(blobs)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		name := filepath.Join(blobs, e.Name())
+		f, err := os.Open(name)
+		if err != nil {
+			return err
+		}
+		info, err := f.Stat()
+		if err == nil {
+			err = verify(ctx, f, digest.NewDigestFromEncoded(digest.SHA256, e.Name()), info.Size())
+		}
+		f.Close()
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if err != nil {
+			if err := os.Remove(name); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// ImportBases stores the base images in a store, and calls named with the digest that
+// each has.
+func (d *Dir) ImportBases(ctx context.Context, st *store.Store, named func(lock.Base) error) error {
+	for _, b := range d.lock.Bases {
+		if _, ok, err := st.ByDigest(b.Digest); err != nil || !ok {
+			if err := d.checkBase(b); err != nil {
+				return fmt.Errorf("base image %s: %w", b.Name, err)
+			}
+			e, err := bootstrap.Import(ctx, st, filepath.Join(d.path, "oci"), bootstrap.ImportOptions{Name: layoutName(d.lock.Bases, b), Platform: b.Platform})
+			if err != nil {
+				return err
+			}
+			if e.Digest != b.Digest {
+				return fmt.Errorf("base image %s: %s has %s, the lock has %s", b.Name, filepath.Join(d.path, "oci"), e.Digest, b.Digest)
+			}
+		}
+		if err := named(b); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkBase checks that the layout has all blobs of an image, as regular files within
+// the directory.
+func (d *Dir) checkBase(b lock.Base) error {
+	f, err := openIn(d.root, blobPath(b.Digest))
+	if err != nil {
+		return fmt.Errorf("%s: %w", filepath.Join(d.path, blobPath(b.Digest)), withoutPath(err))
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxManifest+1))
+	if err != nil {
+		return err
+	}
+	if len(data) > maxManifest || digest.FromBytes(data) != b.Digest {
+		return fmt.Errorf("%s does not have its digest", filepath.Join(d.path, blobPath(b.Digest)))
+	}
+	var m ocispec.Manifest
+	if err := json.Unmarshal(data, &m); err != nil {
+		return fmt.Errorf("its manifest: %w", err)
+	}
+	for _, desc := range append(m.Layers, m.Config) {
+		if err := desc.Digest.Validate(); err != nil {
+			return fmt.Errorf("its manifest: %w", err)
+		}
+		name := blobPath(desc.Digest)
+		switch info, err := d.root.Stat(name); {
+		case err != nil:
+			return fmt.Errorf("%s: %w", filepath.Join(d.path, name), withoutPath(err))
+		case !info.Mode().IsRegular():
+			return fmt.Errorf("%s: not a regular file", filepath.Join(d.path, name))
+		case info.Size() != desc.Size:
+			return fmt.Errorf("%s: %d bytes instead of %d", filepath.Join(d.path, name), info.Size(), desc.Size)
+		}
+	}
+	return nil
+}
+
+func blobPath(d digest.Digest) string {
+	return path.Join("oci", "blobs", d.Algorithm().String(), strings.ReplaceAll(d.Encoded(), "/", "_"))
+}

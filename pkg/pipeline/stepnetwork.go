@@ -1,0 +1,119 @@
+package pipeline
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"github.com/kolla-build/kolla-build/internal/atomicfile"
+	"github.com/kolla-build/kolla-build/internal/netns"
+	"github.com/kolla-build/kolla-build/internal/stepproxy"
+	"github.com/kolla-build/kolla-build/internal/usererr"
+	"github.com/kolla-build/kolla-build/pkg/build/buildkit"
+	"github.com/kolla-build/kolla-build/pkg/config"
+	"github.com/kolla-build/kolla-build/pkg/image"
+)
+
+// stepNetwork is the network of the steps of a run that is recorded or offline: a
+// namespace in which there is nothing but a proxy. Each image has an address of its
+// own, which tells whose request it is. It implements imagebuilder.StepNetwork.
+type stepNetwork struct {
+	ns        *netns.Namespace
+	ca        *stepproxy.CA
+	caFile    string
+	proxy     *stepproxy.Server
+	namespace func(image.ID) string // see CacheNamespace
+
+	mu        sync.Mutex
+	listeners map[image.ID]net.Listener
+}
+
+// openStepNetwork opens a network whose proxy answers from a source. It must be closed.
+func openStepNetwork(cfg *config.Config, source stepproxy.Source, namespace func(image.ID) string) (*stepNetwork, error) {
+	if cfg.BuildkitAddr != "" {
+		return nil, usererr.Errorf("omit --buildkit-addr and BUILDKIT_HOST", "steps can be kept from the network only by a builder that kolla-build starts, not by %s", cfg.BuildkitAddr)
+	}
+	if os.Geteuid() != 0 {
+		return nil, usererr.Errorf("run as root", "keeping steps from the network needs root")
+	}
+	dir := filepath.Join(cfg.DataDir, "stepproxy")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("opening the step proxy: %w", err)
+	}
+	n := &stepNetwork{namespace: namespace, listeners: map[image.ID]net.Listener{}, caFile: filepath.Join(dir, "trust.pem")}
+	var err error
+	if n.ca, err = stepproxy.OpenCA(dir); err != nil {
+		return nil, err
+	}
+	if err := atomicfile.WriteFile(n.caFile, n.ca.PEM(), atomicfile.Options{Mode: 0o644}); err != nil {
+		return nil, fmt.Errorf("opening the step proxy: %w", err)
+	}
+	if n.ns, err = netns.New(); err != nil {
+		return nil, err
+	}
+	n.proxy = stepproxy.New(n.ca, source)
+	return n, nil
+}
+
+// address returns the URL of the proxy for an image, or for the builder itself.
+func (n *stepNetwork) address(ctx context.Context, id image.ID) (string, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	l := n.listeners[id]
+	if l == nil {
+		var err error
+		if l, err = n.ns.Listen(ctx, "127.0.0.1:0"); err != nil {
+			return "", fmt.Errorf("opening the step proxy: %w", err)
+		}
+		n.listeners[id] = l
+		n.proxy.Serve(l, id.String())
+	}
+	return "http://" + l.Addr().String(), nil
+}
+
+// proxyNames are the variables that name a proxy. NO_PROXY is not set: servers of this
+// machine, too, are reached through the proxy.
+var proxyNames = []string{"HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy"}
+
+// Args implements imagebuilder.StepNetwork.
+func (n *stepNetwork) Args(ctx context.Context, id image.ID) (map[string]string, error) {
+	address, err := n.address(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	args := map[string]string{"NO_PROXY": "", "no_proxy": "", "FTP_PROXY": "", "ftp_proxy": ""}
+	for _, name := range proxyNames {
+		args[name] = address
+	}
+	return args, nil
+}
+
+// Trust implements imagebuilder.StepNetwork.
+func (n *stepNetwork) Trust() []byte { return n.ca.PEM() }
+
+// CacheNamespace implements imagebuilder.StepNetwork.
+func (n *stepNetwork) CacheNamespace(id image.ID) string { return n.namespace(id) }
+
+// configure sets the options of a builder whose steps use this network. What the
+// builder itself downloads, for ADD, comes from the proxy as well.
+func (n *stepNetwork) configure(ctx context.Context, opts *buildkit.Options) error {
+	address, err := n.address(ctx, image.ID{})
+	if err != nil {
+		return err
+	}
+	opts.NetNS = n.ns.File()
+	opts.Env = []string{"SSL_CERT_FILE=" + n.caFile, "NO_PROXY=", "no_proxy="}
+	for _, name := range proxyNames {
+		opts.Env = append(opts.Env, name+"="+address)
+	}
+	return nil
+}
+
+// Close ends all connections of steps.
+func (n *stepNetwork) Close() {
+	n.proxy.Close()
+	n.ns.Close()
+}
