@@ -44,6 +44,8 @@ type Recorder struct {
 	dir    string // of the contents, by digest
 	client *http.Client
 
+	running sync.WaitGroup
+
 	mu      sync.Mutex
 	fetches map[string]*fetch // by URL
 	refused map[Unrecorded]bool
@@ -99,6 +101,9 @@ func (r *Recorder) Answer(ctx context.Context, req Request) (*Response, error) {
 		resp.Size = f.size
 	}
 	file, err := os.Open(f.path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, errors.New("the transfer broke off") // and its file is removed
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -116,7 +121,7 @@ func (r *Recorder) fetch(req Request) *fetch {
 		f.grown = sync.NewCond(&f.mu)
 		r.fetches[req.URL] = f
 		// It goes on if the step that asked first ends.
-		go r.run(f, req)
+		r.running.Go(func() { r.run(f, req) })
 	}
 	f.clients[req.Client] = true
 	return f
@@ -131,19 +136,17 @@ func (e errStatus) Error() string {
 
 func (r *Recorder) run(f *fetch, req Request) {
 	err := r.get(f, req)
-	f.mu.Lock()
-	f.done = true
-	f.err = cmp.Or(f.err, err)
-	failed := f.err != nil
-	f.grown.Broadcast()
-	f.mu.Unlock()
-	if failed {
-		// The next request tries again.
+	if err != nil {
+		// The next request tries again. Clients learn of the fault after this.
 		r.mu.Lock()
 		delete(r.fetches, req.URL)
 		r.refused[Unrecorded{req.Client, "GET " + redact.URL(req.URL), err.Error()}] = true
 		r.mu.Unlock()
 	}
+	f.mu.Lock()
+	f.done, f.err = true, err
+	f.grown.Broadcast()
+	f.mu.Unlock()
 	select {
 	case <-f.ready:
 	default:
@@ -313,8 +316,10 @@ func (r *Recorder) Refuse(client, what, reason string) {
 }
 
 // Records returns what was recorded, sorted by URL, and the requests that cannot be
-// repeated. It must be called when no step runs any more.
+// repeated. It must be called when no step runs any more: a client that has all
+// announced bytes may have ended before the content is complete here.
 func (r *Recorder) Records() ([]Record, []Unrecorded) {
+	r.running.Wait()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var records []Record
