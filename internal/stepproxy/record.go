@@ -145,8 +145,12 @@ func (r *Recorder) run(f *fetch, req Request) {
 	}
 	f.mu.Lock()
 	f.done, f.err = true, err
+	path := f.path
 	f.grown.Broadcast()
 	f.mu.Unlock()
+	if err != nil && path != "" {
+		os.Remove(path)
+	}
 	select {
 	case <-f.ready:
 	default:
@@ -203,7 +207,6 @@ func (r *Recorder) get(f *fetch, req Request) error {
 	if err != nil {
 		return err
 	}
-	defer os.Remove(file.Name()) // has no effect once it is renamed
 	defer file.Close()
 	f.mu.Lock()
 	f.path, f.length = file.Name(), resp.ContentLength
