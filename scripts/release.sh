@@ -26,9 +26,13 @@ if [ -z "${VERSION:-}" ]; then
   fi
 fi
 export VERSION
-MTIME=$(date -u -d "@$SOURCE_DATE_EPOCH" +%Y-%m-%dT%H:%M:%SZ)
-export MTIME
 tool() { go tool -modfile=packaging/tools.mod "$@"; }
+
+# package FORMAT ARCH ZSH_DIR
+package() {
+  sed -e "s#\${STAGE}#$dist/stage/$2#; s#\${ARCH}#$2#; s#\${ZSH_DIR}#$3#; s#\${VERSION}#$VERSION#" packaging/nfpm.yaml >"$dist/stage/nfpm.yaml"
+  tool nfpm package -f "$dist/stage/nfpm.yaml" -p "$1" -t "$dist/"
+}
 
 rm -rf "$dist"
 mkdir -p "$dist/stage"
@@ -62,8 +66,8 @@ for arch in $arches; do
   for unit in kolla-build-nightly kolla-build-registry; do
     sed -e 's#/usr/local/lib/#/usr/lib/#' -e 's#/usr/local/bin/#/usr/bin/#' "examples/systemd/$unit.service" >"$stage/$unit.service"
   done
-  STAGE=$stage ARCH=$arch ZSH_DIR=/usr/share/zsh/vendor-completions tool nfpm package -f packaging/nfpm.yaml -p deb -t "$dist/"
-  STAGE=$stage ARCH=$arch ZSH_DIR=/usr/share/zsh/site-functions tool nfpm package -f packaging/nfpm.yaml -p rpm -t "$dist/"
+  package deb "$arch" /usr/share/zsh/vendor-completions
+  package rpm "$arch" /usr/share/zsh/site-functions
 
   name=kolla-build-$VERSION-linux-$arch
   mkdir -p "$dist/stage/$name"
