@@ -12,7 +12,7 @@ help: ## this list
 build: bin/kolla-build bin/buildkitd ## bin/kolla-build and the builder that go.mod pins
 
 # Go's build cache knows what changed better than make does.
-.PHONY: help build install bin/kolla-build bin/buildkitd quickstart test catalogue test-faults check unit bench simulate microbench fuzz-jinja test-kolla release test-release deps docs clean
+.PHONY: help build install bin/kolla-build bin/buildkitd quickstart test catalogue test-offline test-faults check unit bench simulate microbench fuzz-jinja test-kolla release test-release deps docs clean
 bin/kolla-build:
 	$(GO) build -ldflags "-X main.version=$(VERSION) -X main.commit=$(COMMIT)" -o $@ ./cmd/kolla-build
 bin/buildkitd:
@@ -66,6 +66,11 @@ microbench: ## the benchmarks of single packages, with allocations
 catalogue: build ## build every image that Debian has packages for (SUITE, TYPE=source, SHARD=I/N or ci, DATA_DIR)
 	@scripts/deps.sh runtime test
 	scripts/catalogue.sh
+
+test-offline: ## lock, fetch and build the quickstart set without a network, and compare digests (OFFLINE=REGEX for less)
+	@scripts/deps.sh runtime
+	$(MAKE) --no-print-directory build
+	scripts/test-offline.sh $(OFFLINE)
 
 test-faults: ## hundreds of faults, from killed processes to wrong clocks: nothing may be lost
 	@scripts/deps.sh runtime test
