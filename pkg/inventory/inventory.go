@@ -1,0 +1,194 @@
+// Package inventory owns the list of blobs and images that a site has, as a file that
+// travels to the site that saves a delta for it. It must not know where a list comes
+// from: callers add images.
+package inventory
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/kolla-build/kolla-build/internal/ocijson"
+)
+
+// Version is the version of the file.
+const Version = 1
+
+// Limits of a file that is read: it comes from outside.
+const (
+	maxBytes  = 128 << 20
+	maxBlobs  = 500_000
+	maxImages = 100_000
+)
+
+// Image is one image that a site has.
+type Image struct {
+	Name   string          `json:"name"`   // with registry, namespace and tag
+	Digest digest.Digest   `json:"digest"` // of the manifest or index
+	Layers []digest.Digest `json:"layers"` // of all platforms, in their order
+}
+
+// Inventory is what a site has.
+type Inventory struct {
+	Of     string // where it was taken: a registry's namespace or a store
+	Taken  time.Time
+	Blobs  map[digest.Digest]int64 // sizes, with manifests and configs
+	Images []Image                 // sorted by name
+}
+
+// file is the form of an inventory on the disk.
+type file struct {
+	Version int       `json:"version"`
+	Of      string    `json:"of"`
+	Taken   time.Time `json:"taken"`
+	Blobs   []blob    `json:"blobs"`
+	Images  []Image   `json:"images"`
+}
+
+type blob struct {
+	Digest digest.Digest `json:"digest"`
+	Size   int64         `json:"size"`
+}
+
+// New returns an empty inventory.
+func New(of string, taken time.Time) *Inventory {
+	return &Inventory{Of: of, Taken: taken.UTC().Truncate(time.Second), Blobs: map[digest.Digest]int64{}}
+}
+
+// Add adds an image with all that it refers to. read returns a manifest or index by
+// digest, of at most ocijson.MaxBytes.
+func (inv *Inventory) Add(name string, root digest.Digest, read func(digest.Digest) ([]byte, error)) error {
+	image := Image{Name: name, Digest: root, Layers: []digest.Digest{}}
+	if err := inv.walk(&image, root, read, 4); err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	inv.Images = append(inv.Images, image)
+	slices.SortFunc(inv.Images, func(a, b Image) int { return strings.Compare(a.Name, b.Name) })
+	return nil
+}
+
+func (inv *Inventory) walk(image *Image, d digest.Digest, read func(digest.Digest) ([]byte, error), depth int) error {
+	if depth == 0 {
+		return errors.New("indexes are nested too deep")
+	}
+	raw, err := read(d)
+	if err != nil {
+		return err
+	}
+	m, err := ocijson.Parse(raw)
+	if err != nil {
+		return fmt.Errorf("manifest %s: %w", d, err)
+	}
+	inv.Blobs[d] = int64(len(raw))
+	for _, child := range m.Manifests {
+		if err := inv.walk(image, child.Digest, read, depth-1); err != nil {
+			return err
+		}
+	}
+	for _, l := range m.Layers {
+		if len(l.URLs) == 0 {
+			inv.Blobs[l.Digest] = l.Size
+			image.Layers = append(image.Layers, l.Digest)
+		}
+	}
+	if m.Config != nil {
+		inv.Blobs[m.Config.Digest] = m.Config.Size
+	}
+	return nil
+}
+
+// Has reports whether the site has a blob.
+func (inv *Inventory) Has(d ocispec.Descriptor) bool {
+	size, ok := inv.Blobs[d.Digest]
+	return ok && size == d.Size
+}
+
+// LayersOf returns the layers of the image that one of this name replaces: the image of
+// the same name, else the one with the same last component and the greatest tag.
+func (inv *Inventory) LayersOf(name string) []digest.Digest {
+	var found []digest.Digest
+	for _, image := range inv.Images {
+		if image.Name == name {
+			return image.Layers
+		}
+		if short(image.Name) == short(name) {
+			found = image.Layers
+		}
+	}
+	return found
+}
+
+// short returns a name without registry, namespace and tag.
+func short(name string) string {
+	name = name[strings.LastIndexByte(name, '/')+1:]
+	name, _, _ = strings.Cut(name, ":")
+	return name
+}
+
+// Write writes the file.
+func (inv *Inventory) Write(w io.Writer) error {
+	f := file{Version: Version, Of: inv.Of, Taken: inv.Taken, Images: inv.Images, Blobs: []blob{}}
+	for _, d := range slices.Sorted(maps.Keys(inv.Blobs)) {
+		f.Blobs = append(f.Blobs, blob{d, inv.Blobs[d]})
+	}
+	enc := json.NewEncoder(w)
+	return enc.Encode(f)
+}
+
+// Read reads a file that Write has written. It is untrusted: its size and every digest
+// are checked.
+func Read(r io.Reader) (*Inventory, error) {
+	fail := func(format string, args ...any) (*Inventory, error) {
+		return nil, fmt.Errorf("inventory: "+format, args...)
+	}
+	b, err := io.ReadAll(io.LimitReader(r, maxBytes+1))
+	switch {
+	case err != nil:
+		return fail("%w", err)
+	case len(b) > maxBytes:
+		return fail("more than %d bytes", maxBytes)
+	}
+	var f file
+	if err := json.Unmarshal(b, &f); err != nil {
+		var syntax *json.SyntaxError
+		if errors.As(err, &syntax) {
+			at := min(int(syntax.Offset), len(b))
+			return fail("line %d: %w", 1+bytes.Count(b[:at], []byte("\n")), err)
+		}
+		return fail("%w", err)
+	}
+	switch {
+	case f.Version != Version:
+		return fail("its version is %d, this program knows %d", f.Version, Version)
+	case len(f.Blobs) > maxBlobs || len(f.Images) > maxImages:
+		return fail("%d blobs and %d images, more than %d and %d", len(f.Blobs), len(f.Images), maxBlobs, maxImages)
+	}
+	inv := New(f.Of, f.Taken)
+	for i, b := range f.Blobs {
+		if err := b.Digest.Validate(); err != nil {
+			return fail("blob %d: digest %q: %w", i+1, b.Digest, err)
+		}
+		if b.Size < 0 {
+			return fail("blob %d: its size is %d bytes", i+1, b.Size)
+		}
+		inv.Blobs[b.Digest] = b.Size
+	}
+	for i, image := range f.Images {
+		for _, d := range append([]digest.Digest{image.Digest}, image.Layers...) {
+			if _, ok := inv.Blobs[d]; !ok {
+				return fail("image %d refers to %q, which is not in the list of blobs", i+1, d)
+			}
+		}
+	}
+	inv.Images = f.Images
+	return inv, nil
+}

@@ -1,0 +1,79 @@
+package inventory
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+)
+
+func sample(t testing.TB) *Inventory {
+	t.Helper()
+	layer, config := digest.FromString("layer"), digest.FromString("config")
+	manifest := []byte(`{"schemaVersion":2,"config":{"digest":"` + config.String() + `","size":6},"layers":[{"digest":"` + layer.String() + `","size":5}]}`)
+	inv := New("localhost:4000/kolla", time.Unix(1_700_000_000, 0))
+	read := func(digest.Digest) ([]byte, error) { return manifest, nil }
+	if err := inv.Add("localhost:4000/kolla/base:t1", digest.FromBytes(manifest), read); err != nil {
+		t.Fatal(err)
+	}
+	return inv
+}
+
+func TestWriteAndRead(t *testing.T) {
+	inv := sample(t)
+	var b bytes.Buffer
+	if err := inv.Write(&b); err != nil {
+		t.Fatal(err)
+	}
+	got, err := Read(bytes.NewReader(b.Bytes()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var again bytes.Buffer
+	if err := got.Write(&again); err != nil || again.String() != b.String() {
+		t.Errorf("read and written again (%v):\n%s\nwas:\n%s", err, again.String(), b.String())
+	}
+	if len(got.Blobs) != 3 || len(got.LayersOf("site.example/other/base:t2")) != 1 || got.LayersOf("nova-api:t1") != nil {
+		t.Errorf("%d blobs, layers %v", len(got.Blobs), got.LayersOf("site.example/other/base:t2"))
+	}
+}
+
+func TestReadRefuses(t *testing.T) {
+	for text, want := range map[string]string{
+		"":              "EOF",
+		"[1]":           "cannot unmarshal",
+		"{\n\"a\":\n!}": "line 3",
+		`{"version":2}`: "version is 2",
+		`{"version":1,"blobs":[{"digest":"sha256:../x","size":1}]}`:                                           "blob 1",
+		`{"version":1,"blobs":[{"digest":"` + digest.FromString("").String() + `","size":-1}]}`:               "size is -1",
+		`{"version":1,"images":[{"name":"a","digest":"` + digest.FromString("").String() + `","layers":[]}]}`: "image 1",
+	} {
+		if _, err := Read(strings.NewReader(text)); err == nil || !strings.Contains(err.Error(), want) && want != "EOF" {
+			t.Errorf("%q: %v, want an error with %q", text, err, want)
+		}
+	}
+}
+
+// FuzzRead holds that what is accepted can be written and read again.
+func FuzzRead(f *testing.F) {
+	var b bytes.Buffer
+	if err := sample(f).Write(&b); err != nil {
+		f.Fatal(err)
+	}
+	f.Add(b.Bytes())
+	f.Fuzz(func(t *testing.T, b []byte) {
+		inv, err := Read(bytes.NewReader(b))
+		if err != nil {
+			return
+		}
+		var out bytes.Buffer
+		if err := inv.Write(&out); err != nil {
+			return // a time that JSON cannot have
+		}
+		if _, err := Read(&out); err != nil {
+			t.Fatalf("what was written is refused: %v", err)
+		}
+	})
+}
