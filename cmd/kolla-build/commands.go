@@ -43,6 +43,7 @@ func table() []*command {
 		gcCommand(),
 		saveCommand(),
 		loadCommand(),
+		inventoryCommand(),
 		copyCommand(),
 		tagCommand(),
 		lockCommand(),

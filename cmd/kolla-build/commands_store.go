@@ -124,21 +124,46 @@ func gcCommand() *command {
 
 func saveCommand() *command {
 	var output string
+	var opts storecmd.SaveOptions
 	return &command{
 		Command: cli.Command{
 			Name: "save", Values: config.ValuesStored, Args: "[REGEX…] --output FILE",
 			Summary: "Write images to one file, for a site without internet.",
-			Options: storedOptions,
+			Options: slices.Concat(storedOptions, []string{"registry-insecure", "timeout"}),
 			Flags: func(f *pflag.FlagSet) {
 				f.StringVarP(&output, "output", "o", "", "Write to this `FILE`, or - for standard output.")
+				f.StringVar(&opts.Since, "since", "", "Write only what `WHAT` lacks: a bundle, a file of kolla-build inventory, or HOST/NAMESPACE.")
+				f.StringVar(&opts.Delta, "delta", "", "With --since, and bytes as the `KIND`: write what changed within layers.")
 			},
 			Examples: []cli.Example{
 				{Line: "kolla-build save --output set.tar", Effect: "Save all images in the local store."},
 				{Line: "kolla-build save nova- --output nova.tar", Effect: "Save the images of nova."},
+				{Line: "kolla-build save --since have.json --delta bytes -o june.tar", Effect: "Save what a site lacks; it wrote have.json with kolla-build inventory."},
 			},
 		},
 		run: func(ctx context.Context, cfg *config.Config, con *console.Console) error {
-			return storecmd.Save(ctx, cfg, con, output)
+			return storecmd.Save(ctx, cfg, con, output, opts)
+		},
+	}
+}
+
+func inventoryCommand() *command {
+	var ofStore bool
+	return &command{
+		Command: cli.Command{
+			Name: "inventory", Minor: true, Args: "HOST/NAMESPACE[:TAG]|--store",
+			Summary: "List what a registry or the store has, for save --since on another host.",
+			Options: []string{"data-dir", "registry-insecure", "timeout"},
+			Flags: func(f *pflag.FlagSet) {
+				f.BoolVar(&ofStore, "store", false, "List the local store.")
+			},
+			Examples: []cli.Example{
+				{Line: "kolla-build inventory --store > have.json", Effect: "List what the local store has."},
+				{Line: "kolla-build inventory localhost:4000/kolla > have.json", Effect: "List what a registry has."},
+			},
+		},
+		run: func(ctx context.Context, cfg *config.Config, con *console.Console) error {
+			return storecmd.Inventory(ctx, cfg, con, cfg.Args, ofStore)
 		},
 	}
 }

@@ -107,8 +107,12 @@ func (l *loader) members(ctx context.Context) error {
 		switch {
 		case m.digest != "" && l.opts.NamesOnly:
 			// Its content is skipped.
+		case m.delta:
+			err = l.applyDelta(ctx, m)
 		case m.digest != "":
 			err = l.blob(ctx, m)
+		case m.name == deltaIndex && !l.opts.NamesOnly:
+			err = l.requirements(ctx, m)
 		case m.name == ocispec.ImageLayoutFile:
 			l.layoutSeen, err = true, l.layout(m)
 		case m.name == ocispec.ImageIndexFile:

@@ -19,6 +19,7 @@ import (
 
 	"github.com/kolla-build/kolla-build/internal/usererr"
 	"github.com/kolla-build/kolla-build/pkg/imageref"
+	"github.com/kolla-build/kolla-build/pkg/inventory"
 	"github.com/kolla-build/kolla-build/pkg/store"
 )
 
@@ -31,9 +32,10 @@ type plan struct {
 	st      *store.Store
 	entries []store.Entry
 	index   []byte
-	docker  []byte // manifest.json
-	small   []blob // manifests and configs
-	large   []blob // layers
+	docker  []byte     // manifest.json
+	small   []blob     // manifests and configs
+	large   []blob     // layers
+	delta   *deltaPlan // nil unless the bundle is a delta
 }
 
 type blob struct {
@@ -41,7 +43,7 @@ type blob struct {
 	size   int64
 }
 
-func newPlan(ctx context.Context, st *store.Store, entries []store.Entry) (*plan, error) {
+func newPlan(ctx context.Context, st *store.Store, entries []store.Entry, since *inventory.Inventory) (*plan, error) {
 	if len(entries) == 0 {
 		return nil, errors.New("no images to save")
 	}
@@ -50,6 +52,9 @@ func newPlan(ctx context.Context, st *store.Store, entries []store.Entry) (*plan
 	small, large := map[digest.Digest]int64{}, map[digest.Digest]int64{}
 	index := ocispec.Index{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageIndex}
 	docker := []dockerImage{}
+	if since != nil {
+		p.delta = newDeltaPlan(since)
+	}
 	for i, e := range p.entries {
 		if e.Name == "" {
 			return nil, fmt.Errorf("image %s has no name", e.Digest)
@@ -72,6 +77,9 @@ func newPlan(ctx context.Context, st *store.Store, entries []store.Entry) (*plan
 		if di, ok := dockerImageOf(e.Name, blobs); ok {
 			docker = append(docker, di)
 		}
+		if p.delta != nil {
+			blobs = p.delta.missing(e.Name, blobs)
+		}
 		for _, b := range blobs {
 			if isLayer(b.MediaType) {
 				large[b.Digest] = b.Size
@@ -91,6 +99,9 @@ func newPlan(ctx context.Context, st *store.Store, entries []store.Entry) (*plan
 	if len(p.index) > maxIndex || len(entries) > maxImages || len(p.small)+len(p.large) > maxBlobs {
 		return nil, usererr.Errorf("save them to several bundles", "%d images with %d blobs are too many for one bundle", len(entries), len(p.small)+len(p.large))
 	}
+	if p.delta != nil {
+		return p, nil // engines cannot load it
+	}
 	p.docker, err = json.Marshal(docker)
 	return p, err
 }
@@ -101,6 +112,9 @@ func (p *plan) summary() Summary {
 		for _, b := range list {
 			s.Bytes += b.size
 		}
+	}
+	if p.delta != nil {
+		p.delta.summarize(&s)
 	}
 	return s
 }
@@ -184,10 +198,21 @@ func (p *plan) writeTar(ctx context.Context, tw *tar.Writer, progress Progress) 
 	if err != nil {
 		return err
 	}
-	for _, f := range []struct {
+	type file struct {
 		name    string
 		content []byte
-	}{{ocispec.ImageLayoutFile, layout}, {ocispec.ImageIndexFile, p.index}, {dockerManifest, p.docker}} {
+	}
+	files := []file{{ocispec.ImageLayoutFile, layout}, {ocispec.ImageIndexFile, p.index}}
+	if p.delta == nil {
+		files = append(files, file{dockerManifest, p.docker})
+	} else {
+		index, err := p.delta.index()
+		if err != nil {
+			return err
+		}
+		files = append(files, file{deltaIndex, index})
+	}
+	for _, f := range files {
 		if err := tw.WriteHeader(header(f.name, int64(len(f.content)))); err != nil {
 			return err
 		}
@@ -204,7 +229,12 @@ func (p *plan) writeTar(ctx context.Context, tw *tar.Writer, progress Progress) 
 	}
 	done, total := int64(0), p.summary().Bytes
 	buf := make([]byte, 1<<20)
-	for _, list := range [][]blob{p.small, p.large} {
+	for i, list := range [][]blob{p.small, p.large} {
+		if i == 1 && p.delta != nil { // behind the manifests, which refer to the layers
+			if err := p.delta.write(ctx, tw); err != nil {
+				return err
+			}
+		}
 		for _, b := range list {
 			if err := p.writeBlob(ctx, tw, b, buf); err != nil {
 				return err

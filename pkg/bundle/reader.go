@@ -18,7 +18,8 @@ import (
 // member is a file of a bundle whose header was checked.
 type member struct {
 	name   string
-	digest digest.Digest // of a blob, "" for other files
+	digest digest.Digest // of a blob, or of the layer that a byte delta makes; "" for other files
+	delta  bool          // it is a byte delta
 	size   int64
 }
 
@@ -113,13 +114,14 @@ func (c *checker) check(h *tar.Header) (member, error) {
 	c.seen[name] = true
 	m := member{name: name, size: h.Size}
 	switch name {
-	case ocispec.ImageLayoutFile, ocispec.ImageIndexFile, dockerManifest, "repositories":
+	case ocispec.ImageLayoutFile, ocispec.ImageIndexFile, dockerManifest, deltaIndex, "repositories":
 		return m, nil
 	}
 	parts := strings.Split(name, "/")
-	if len(parts) != 3 || parts[0] != "blobs" {
+	if len(parts) != 3 || parts[0] != "blobs" && parts[0] != deltaDir {
 		return c.unexpected(h.Name)
 	}
+	m.delta = parts[0] == deltaDir
 	m.digest = digest.NewDigestFromEncoded(digest.Algorithm(parts[1]), parts[2])
 	if err := m.digest.Validate(); err != nil {
 		return refuse("its name is not a digest")

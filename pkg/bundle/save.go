@@ -12,6 +12,7 @@ import (
 	"github.com/kolla-build/kolla-build/internal/atomicfile"
 	"github.com/kolla-build/kolla-build/internal/disk"
 	"github.com/kolla-build/kolla-build/internal/usererr"
+	"github.com/kolla-build/kolla-build/pkg/inventory"
 	"github.com/kolla-build/kolla-build/pkg/store"
 )
 
@@ -35,6 +36,12 @@ type SaveOptions struct {
 	Compression Compression
 	Progress    Progress
 	Stdout      io.Writer // for output "-"; nil is os.Stdout
+	// Since is what the other side has: the bundle contains only what is not in it,
+	// and can be loaded only there. nil is a complete bundle.
+	Since *inventory.Inventory
+	// Bytes carries changed layers as byte deltas against the layers of Since that this
+	// store has, where that is possible.
+	Bytes bool
 }
 
 // Summary describes a bundle.
@@ -44,6 +51,10 @@ type Summary struct {
 	Bytes    int64         // of the blobs, each counted once
 	Reused   int           // Load: blobs that the store had
 	Repaired int           // Load: blobs that were damaged in the store
+	Required int           // blobs and images of the other side that a delta refers to
+	Deltas   int           // layers that are carried as byte deltas
+	// DeltaBytes is the size of the byte deltas, DeltaLayers that of their layers.
+	DeltaBytes, DeltaLayers int64
 }
 
 // Save writes images to the file output, or to stdout if it is "-". A device or
@@ -59,9 +70,15 @@ func Save(ctx context.Context, st *store.Store, entries []store.Entry, output st
 }
 
 func save(ctx context.Context, st *store.Store, entries []store.Entry, output string, opts SaveOptions) (Summary, error) {
-	p, err := newPlan(ctx, st, entries)
+	p, err := newPlan(ctx, st, entries, opts.Since)
 	if err != nil {
 		return Summary{}, err
+	}
+	if opts.Bytes && p.delta != nil {
+		defer p.delta.close()
+		if err := p.makeDeltas(ctx); err != nil {
+			return Summary{}, err
+		}
 	}
 	sum := p.summary()
 	if output == "-" {

@@ -101,6 +101,9 @@ func loadBundle(ctx context.Context, cfg *config.Config, con *console.Console, s
 		return nil, err
 	}
 	con.Notice("%s: %s, %s, %s; %s already in the store", path, units.Count(len(sum.Images), "image"), units.Count(sum.Blobs, "blob"), units.Bytes(sum.Bytes), units.Count(sum.Reused, "blob"))
+	if sum.Deltas > 0 {
+		con.Notice("%s made of byte deltas: %s instead of %s", units.Count(sum.Deltas, "layer"), units.Bytes(sum.DeltaBytes), units.Bytes(sum.DeltaLayers))
+	}
 	if sum.Repaired > 0 {
 		con.Notice("%s damaged in the store, replaced", units.Count(sum.Repaired, "blob"))
 	}

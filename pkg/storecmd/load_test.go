@@ -48,7 +48,7 @@ func saved(t *testing.T) (path string, digests map[string]digest.Digest) {
 	}
 	s.Close()
 	path = filepath.Join(t.TempDir(), "set.tar")
-	if err := Save(t.Context(), f.config(), f.con, path); err != nil {
+	if err := Save(t.Context(), f.config(), f.con, path, SaveOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	return path, digests

@@ -173,11 +173,22 @@ func Remove(cfg *config.Config, con *console.Console) error {
 	return err
 }
 
+// SaveOptions are the options of Save alone.
+type SaveOptions struct {
+	Since string // what the other side has: a bundle, an inventory or HOST/NAMESPACE; "" for nothing
+	Delta string // "bytes" for byte deltas of changed layers, "" for whole blobs
+}
+
 // Save writes built images to a bundle, a file or "-" for standard output: those
 // that the configured regular expressions match, of the registry, namespace and
 // tag if they are set.
-func Save(ctx context.Context, cfg *config.Config, con *console.Console, output string) error {
-	if output == "" {
+func Save(ctx context.Context, cfg *config.Config, con *console.Console, output string, o SaveOptions) error {
+	switch {
+	case o.Delta != "" && o.Delta != "bytes":
+		return usererr.Usage(usererr.Errorf("--delta bytes makes byte deltas of changed layers", "--delta %q is not known", o.Delta))
+	case o.Delta != "" && o.Since == "":
+		return usererr.Usage(usererr.Errorf("add --since, which says what the other side has", "--delta needs --since"))
+	case output == "":
 		return usererr.Usage(usererr.Errorf("kolla-build save --output set.tar, or - for standard output", "save: no --output"))
 	}
 	s, err := workspace.OpenStoreForReading(cfg)
@@ -197,11 +208,23 @@ func Save(ctx context.Context, cfg *config.Config, con *console.Console, output 
 	if len(entries) == 0 {
 		return usererr.Errorf("kolla-build images lists what is stored", "save: no built images in %s", s.Dir())
 	}
-	sum, err := bundle.Save(ctx, s, entries, output, bundle.SaveOptions{Stdout: con.Stdout})
+	opts := bundle.SaveOptions{Stdout: con.Stdout, Bytes: o.Delta != ""}
+	if o.Since != "" {
+		if opts.Since, err = readSince(ctx, cfg, con, s, o.Since); err != nil {
+			return err
+		}
+	}
+	sum, err := bundle.Save(ctx, s, entries, output, opts)
 	if err != nil {
 		return repair.RemoveDamaged(ctx, s, err)
 	}
 	con.Notice("%s: %s, %s, %s", output, units.Count(len(sum.Images), "image"), units.Count(sum.Blobs, "blob"), units.Bytes(sum.Bytes))
+	if opts.Since != nil {
+		con.Notice("a delta: it requires %s that %s has", units.Count(sum.Required, "blob"), opts.Since.Of)
+	}
+	if sum.Deltas > 0 {
+		con.Notice("byte deltas of %s: %s instead of %s", units.Count(sum.Deltas, "layer"), units.Bytes(sum.DeltaBytes), units.Bytes(sum.DeltaLayers))
+	}
 	con.Notice("on the other site: kolla-build load %s --push --registry localhost:4000", output)
 	return nil
 }

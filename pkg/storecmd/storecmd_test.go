@@ -261,17 +261,17 @@ func openStore(t *testing.T, f *fixture) *store.Store {
 
 func TestSave(t *testing.T) {
 	f := newFixture(t)
-	if err := Save(t.Context(), f.config(), f.con, ""); !usererr.IsUsage(err) {
+	if err := Save(t.Context(), f.config(), f.con, "", SaveOptions{}); !usererr.IsUsage(err) {
 		t.Errorf("save without --output: %v", err)
 	}
 	path := filepath.Join(t.TempDir(), "set.tar")
-	if err := Save(t.Context(), f.config("--tag", "a"), f.con, path); err != nil {
+	if err := Save(t.Context(), f.config("--tag", "a"), f.con, path, SaveOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	if !strings.Contains(f.stderr.String(), "5 images, 15 blobs") { // no base image, no tag b
 		t.Errorf("saved %s", f.stderr.String())
 	}
-	if err := Save(t.Context(), f.config("--tag", "z"), f.con, path); err == nil {
+	if err := Save(t.Context(), f.config("--tag", "z"), f.con, path, SaveOptions{}); err == nil {
 		t.Error("saved without an image")
 	}
 }

@@ -1,0 +1,367 @@
+package bundle
+
+import (
+	"archive/tar"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/kolla-build/kolla-build/pkg/delta"
+	"github.com/kolla-build/kolla-build/pkg/inventory"
+	"github.com/kolla-build/kolla-build/pkg/store"
+)
+
+// A delta is a bundle without what the other side has. Its member delta.json lists that;
+// deltas/sha256/HEX is what makes the layer HEX of one that the other side has.
+const (
+	deltaIndex   = "delta.json"
+	deltaDir     = "deltas"
+	deltaVersion = 1
+)
+
+// deltaDocument is the content of delta.json.
+type deltaDocument struct {
+	Version  int           `json:"version"`
+	Since    string        `json:"since,omitempty"` // where the inventory was taken
+	Requires []requirement `json:"requires"`
+}
+
+// requirement is what must be on the other side. A manifest stands for all that it refers
+// to.
+type requirement struct {
+	Digest   digest.Digest `json:"digest"`
+	Size     int64         `json:"size"`
+	Image    string        `json:"image"` // that needs it, the first of them
+	Manifest bool          `json:"manifest,omitempty"`
+}
+
+// deltaPlan is what makes a planned bundle a delta.
+type deltaPlan struct {
+	since    *inventory.Inventory
+	required map[digest.Digest]requirement
+	bases    map[digest.Digest]digest.Digest // by layer: what a byte delta could be made from
+	made     []madeDelta
+	dir      string // of made, "" before the first
+}
+
+type madeDelta struct {
+	target blob
+	path   string
+	size   int64
+}
+
+func newDeltaPlan(since *inventory.Inventory) *deltaPlan {
+	return &deltaPlan{since: since, required: map[digest.Digest]requirement{}, bases: map[digest.Digest]digest.Digest{}}
+}
+
+// missing returns the blobs of an image that the other side does not have. The first
+// blob is its manifest or index.
+func (p *deltaPlan) missing(name string, blobs []ocispec.Descriptor) []ocispec.Descriptor {
+	if p.since.Has(blobs[0]) {
+		p.require(name, blobs[0].Digest, blobs[0].Size, true)
+		return nil
+	}
+	inImage := map[digest.Digest]bool{}
+	var layers []ocispec.Descriptor
+	for _, b := range blobs {
+		inImage[b.Digest] = true
+		if isLayer(b.MediaType) {
+			layers = append(layers, b)
+		}
+	}
+	old := p.since.LayersOf(name)
+	for i, l := range layers {
+		if base := p.base(l, i, old, inImage); base != "" {
+			p.bases[l.Digest] = base
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(blobs), func(b ocispec.Descriptor) bool {
+		has := p.since.Has(b)
+		if has {
+			p.require(name, b.Digest, b.Size, false)
+		}
+		return has
+	})
+}
+
+// base returns the layer that one replaces: that at the same position, unless it is still
+// in the image, else the one that is nearest in size.
+func (p *deltaPlan) base(l ocispec.Descriptor, position int, old []digest.Digest, inImage map[digest.Digest]bool) digest.Digest {
+	if p.since.Has(l) {
+		return ""
+	}
+	if position < len(old) && !inImage[old[position]] {
+		return old[position]
+	}
+	var best digest.Digest
+	distance := int64(-1)
+	for _, d := range old {
+		n := p.since.Blobs[d] - l.Size
+		if n = max(n, -n); !inImage[d] && (distance < 0 || n < distance) {
+			best, distance = d, n
+		}
+	}
+	return best
+}
+
+func (p *deltaPlan) require(image string, d digest.Digest, size int64, manifest bool) {
+	if _, ok := p.required[d]; !ok {
+		p.required[d] = requirement{Digest: d, Size: size, Image: image, Manifest: manifest}
+	}
+}
+
+// index returns the content of delta.json.
+func (p *deltaPlan) index() ([]byte, error) {
+	doc := deltaDocument{Version: deltaVersion, Since: p.since.Of, Requires: []requirement{}}
+	for _, r := range p.required {
+		doc.Requires = append(doc.Requires, r)
+	}
+	slices.SortFunc(doc.Requires, func(a, b requirement) int { return strings.Compare(string(a.Digest), string(b.Digest)) })
+	return json.Marshal(doc)
+}
+
+// makeDeltas makes the byte deltas. Layers for which there is none stay in the plan.
+func (p *plan) makeDeltas(ctx context.Context) error {
+	var err error
+	if p.delta.dir, err = os.MkdirTemp("", "kolla-build-deltas-"); err != nil {
+		return err
+	}
+	images := map[digest.Digest]string{}
+	for _, e := range p.entries {
+		blobs, err := p.st.Blobs(ctx, e.Digest)
+		if err != nil {
+			return err
+		}
+		for _, b := range blobs {
+			if images[b.Digest] == "" {
+				images[b.Digest] = e.Name
+			}
+		}
+	}
+	var whole []blob
+	for _, b := range p.large {
+		made, err := p.makeDelta(ctx, b, images[b.digest])
+		if err != nil {
+			return err
+		}
+		if !made {
+			whole = append(whole, b)
+		}
+	}
+	p.large = whole
+	return nil
+}
+
+// makeDelta makes the byte delta of one layer, if that is possible.
+func (p *plan) makeDelta(ctx context.Context, b blob, image string) (bool, error) {
+	base := p.delta.bases[b.digest]
+	size := p.delta.since.Blobs[base]
+	if base == "" || !p.st.HasBlob(base, size) {
+		return false, nil
+	}
+	path := filepath.Join(p.delta.dir, b.digest.Encoded())
+	f, err := os.Create(path)
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	_, err = delta.Make(ctx, f, p.blobOf(base, size), p.blobOf(b.digest, b.size), p.delta.dir)
+	var none *delta.CarryWholeError
+	if errors.As(err, &none) {
+		return false, os.Remove(path)
+	}
+	if err != nil {
+		return false, err
+	}
+	st, err := f.Stat()
+	if err != nil {
+		return false, err
+	}
+	p.delta.made = append(p.delta.made, madeDelta{b, path, st.Size()})
+	p.delta.require(image, base, size, false)
+	return true, f.Close()
+}
+
+func (p *plan) blobOf(d digest.Digest, size int64) delta.Blob {
+	return delta.Blob{Digest: d, Size: size, Open: func() (io.ReadCloser, error) { return p.st.OpenBlob(d) }}
+}
+
+// write writes the byte deltas.
+func (p *deltaPlan) write(ctx context.Context, tw *tar.Writer) error {
+	for _, m := range p.made {
+		if err := ctx.Err(); err != nil {
+			return context.Cause(ctx)
+		}
+		f, err := os.Open(m.path)
+		if err != nil {
+			return err
+		}
+		err = tw.WriteHeader(header(deltaDir+"/"+m.target.digest.Algorithm().String()+"/"+m.target.digest.Encoded(), m.size))
+		if err == nil {
+			_, err = io.Copy(tw, f)
+		}
+		f.Close()
+		if err != nil {
+			return fmt.Errorf("byte delta of %s: %w", m.target.digest, err)
+		}
+	}
+	return nil
+}
+
+// summarize adds what is particular to a delta.
+func (p *deltaPlan) summarize(s *Summary) {
+	s.Required, s.Deltas = len(p.required), len(p.made)
+	for _, m := range p.made {
+		s.DeltaBytes += m.size
+		s.DeltaLayers += m.target.size
+	}
+}
+
+// close removes the temporary files.
+func (p *deltaPlan) close() {
+	if p.dir != "" {
+		os.RemoveAll(p.dir)
+	}
+}
+
+// MissingError says that a delta was made for a side that has more.
+type MissingError struct {
+	Since   string // what the delta was made for, "" if it does not say
+	Missing []string
+	Images  []string // that need it, each once
+}
+
+// Error implements error.
+func (e *MissingError) Error() string {
+	s := fmt.Sprintf("it is a delta, and %d of the blobs that it requires are not in the store: %s", len(e.Missing), some(e.Missing))
+	return s + ", for " + some(e.Images)
+}
+
+// Hint says what the user can do.
+func (e *MissingError) Hint() string {
+	hint := "load the earlier bundles first, or save a new one with --since and the output of kolla-build inventory --store"
+	if e.Since != "" {
+		hint += "; it was made for " + e.Since
+	}
+	return hint
+}
+
+// some lists the first of many names.
+func some(names []string) string {
+	if len(names) > 3 {
+		return fmt.Sprintf("%s and %d more", strings.Join(names[:3], ", "), len(names)-3)
+	}
+	return strings.Join(names, ", ")
+}
+
+// requirements reads delta.json and checks that everything required is in the store,
+// before any blob is written.
+func (l *loader) requirements(ctx context.Context, m member) error {
+	if len(l.have) > 0 {
+		return &FormatError{Member: m.name, Detail: "it follows blobs", Advice: adviceForeign}
+	}
+	b, err := readSmall(l.src, m, maxIndex)
+	if err != nil {
+		return err
+	}
+	var doc deltaDocument
+	if err := json.Unmarshal(b, &doc); err != nil {
+		return &FormatError{Member: m.name, Detail: "not the list of a delta", Err: err}
+	}
+	switch {
+	case doc.Version != deltaVersion:
+		return &FormatError{Member: m.name, Detail: fmt.Sprintf("its version is %d, this program knows %d", doc.Version, deltaVersion)}
+	case len(doc.Requires) > maxBlobs:
+		return &FormatError{Member: m.name, Detail: fmt.Sprintf("it requires more than %d blobs", maxBlobs), Advice: adviceForeign}
+	}
+	missing := &MissingError{Since: printable(doc.Since)}
+	for i, r := range doc.Requires {
+		if err := r.Digest.Validate(); err != nil {
+			return &FormatError{Member: m.name, Detail: fmt.Sprintf("requirement %d: digest %q", i+1, r.Digest), Err: err}
+		}
+		ok := l.st.HasBlob(r.Digest, r.Size)
+		if ok && r.Manifest {
+			var damaged *store.BlobError
+			err := l.st.Check(ctx, r.Digest)
+			if ok = err == nil; err != nil && !errors.As(err, &damaged) {
+				return err
+			}
+		}
+		if !ok {
+			missing.Missing = append(missing.Missing, r.Digest.String())
+			if image := printable(r.Image); !slices.Contains(missing.Images, image) && len(missing.Images) < 1000 {
+				missing.Images = append(missing.Images, image)
+			}
+		}
+	}
+	if len(missing.Missing) > 0 {
+		slices.Sort(missing.Images)
+		return missing
+	}
+	l.sum.Required = len(doc.Requires)
+	return nil
+}
+
+// printable returns a text of a bundle if it can be printed, else quoted.
+func printable(s string) string {
+	if q := fmt.Sprintf("%q", s); len(q) != len(s)+2 || len(s) > 300 {
+		return q[:min(len(q), 300)]
+	}
+	return s
+}
+
+// applyDelta makes a layer from a byte delta and stores it.
+func (l *loader) applyDelta(ctx context.Context, m member) error {
+	e, known := l.expected[m.digest]
+	if !known || e.manifest {
+		return &FormatError{Member: m.name, Detail: "no manifest before it refers to this layer", Advice: adviceForeign}
+	}
+	l.have[m.digest] = e.size
+	l.sum.Blobs++
+	l.sum.Deltas++
+	l.sum.DeltaBytes += m.size
+	l.sum.DeltaLayers += e.size
+	if l.st.HasBlob(m.digest, e.size) {
+		damaged, err := l.st.DropBad(ctx, m.digest)
+		if err != nil {
+			return err
+		}
+		if !damaged {
+			l.sum.Reused++
+			return nil
+		}
+		l.sum.Repaired++
+	}
+	pr, pw := io.Pipe()
+	done := make(chan error, 1)
+	go func() {
+		err := delta.Apply(ctx, pw, l.src.tr, delta.Layer{Digest: m.digest, Size: e.size}, l.st.OpenBlob, "")
+		pw.CloseWithError(err)
+		done <- err
+	}()
+	_, _, err := l.st.WriteBlob(ctx, pr, m.digest, e.size)
+	pr.CloseWithError(errStopped) // ends Apply if the store gave up
+	if applied := <-done; applied != nil && !errors.Is(applied, errStopped) {
+		return &FormatError{Member: m.name, Blob: m.digest, Of: e.role.String(), Err: applied}
+	}
+	if err != nil {
+		return err
+	}
+	l.sum.Bytes += m.size
+	if l.opts.Progress != nil {
+		l.opts.Progress(l.sum.Bytes, max(l.total, l.sum.Bytes))
+	}
+	return nil
+}
+
+// errStopped ends the writer of a pipe whose reader has given up.
+var errStopped = errors.New("the store stopped reading")

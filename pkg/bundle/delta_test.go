@@ -1,0 +1,253 @@
+package bundle
+
+import (
+	"archive/tar"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	"github.com/opencontainers/image-spec/specs-go"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/kolla-build/kolla-build/internal/usererr"
+	"github.com/kolla-build/kolla-build/pkg/compress"
+	"github.com/kolla-build/kolla-build/pkg/inventory"
+	"github.com/kolla-build/kolla-build/pkg/store"
+)
+
+// layerTar makes the tar of a layer with files of which some differ between versions.
+func layerTar(seed uint64, files, version int) []byte {
+	rng := rand.New(rand.NewPCG(seed, 1))
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	for i := range files {
+		content := make([]byte, 20_000)
+		for j := range content {
+			content[j] = "abcdefghijklmnopqrstuvwxyz \n"[rng.IntN(28)]
+		}
+		if version > 0 && i%25 == 7 {
+			copy(content[500*version:], fmt.Sprintf("version %d", version))
+		}
+		_ = w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: fmt.Sprintf("usr/share/f%d", i), Size: int64(len(content)), Mode: 0o644, ModTime: time.Unix(1_700_000_000+int64(version), 0)})
+		_, _ = w.Write(content)
+	}
+	_ = w.Close()
+	return b.Bytes()
+}
+
+func putBlob(t *testing.T, st *store.Store, b []byte, mediaType string) ocispec.Descriptor {
+	t.Helper()
+	d, n, err := st.WriteBlob(t.Context(), bytes.NewReader(b), digest.FromBytes(b), int64(len(b)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ocispec.Descriptor{MediaType: mediaType, Digest: d, Size: n}
+}
+
+// putImage stores an image of tars, which are compressed as built layers are.
+func putImage(t *testing.T, st *store.Store, name string, tars ...[]byte) store.Entry {
+	t.Helper()
+	m := ocispec.Manifest{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest}
+	config := ocispec.Image{Platform: ocispec.Platform{OS: "linux", Architecture: "amd64"}, RootFS: ocispec.RootFS{Type: "layers"}}
+	for _, content := range tars {
+		var b bytes.Buffer
+		w, err := compress.Default.NewWriter(&b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.Write(content); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+		m.Layers = append(m.Layers, putBlob(t, st, b.Bytes(), ocispec.MediaTypeImageLayerGzip))
+		config.RootFS.DiffIDs = append(config.RootFS.DiffIDs, digest.FromBytes(content))
+	}
+	raw, err := json.Marshal(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.Config = putBlob(t, st, raw, ocispec.MediaTypeImageConfig)
+	if raw, err = json.Marshal(m); err != nil {
+		t.Fatal(err)
+	}
+	e := store.Entry{Name: name, Digest: putBlob(t, st, raw, m.MediaType).Digest, Kind: store.KindBuilt}
+	if err := st.Put(e); err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+func emptyStore(t *testing.T) *store.Store {
+	t.Helper()
+	st, err := store.Open(filepath.Join(t.TempDir(), "store"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { st.Close() })
+	return st
+}
+
+// months are two months of a set: the first bundle, and a store with the second.
+type months struct {
+	st       *store.Store
+	first    string // the bundle of the first month
+	old, now []store.Entry
+}
+
+func newMonths(t *testing.T) months {
+	t.Helper()
+	m := months{st: emptyStore(t), first: filepath.Join(t.TempDir(), "first.tar")}
+	base, shared := layerTar(1, 150, 0), layerTar(2, 20, 0)
+	for i := range 4 {
+		m.old = append(m.old, putImage(t, m.st, fmt.Sprintf("kolla/image%d:t", i), shared, base, layerTar(uint64(10+i), 40, 0)))
+	}
+	m.old = append(m.old, putImage(t, m.st, "kolla/unchanged:t", shared, layerTar(99, 5, 0)))
+	if _, err := Save(t.Context(), m.st, m.old, m.first, SaveOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	updated := layerTar(1, 150, 1)
+	for i := range 4 {
+		m.now = append(m.now, putImage(t, m.st, fmt.Sprintf("kolla/image%d:t", i), shared, updated, layerTar(uint64(10+i), 40, 1)))
+	}
+	m.now = append(m.now, m.old[4])
+	return m
+}
+
+func (m months) save(t *testing.T, since *inventory.Inventory, byteDeltas bool) (string, Summary) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "delta.tar")
+	sum, err := Save(t.Context(), m.st, m.now, path, SaveOptions{Since: since, Bytes: byteDeltas})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path, sum
+}
+
+func (m months) since(t *testing.T) *inventory.Inventory {
+	t.Helper()
+	inv, err := Inventory(t.Context(), m.first, m.st)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return inv
+}
+
+func TestDelta(t *testing.T) {
+	m := newMonths(t)
+	for _, byteDeltas := range []bool{false, true} {
+		t.Run(fmt.Sprintf("bytes=%v", byteDeltas), func(t *testing.T) {
+			path, sum := m.save(t, m.since(t), byteDeltas)
+			st, err := os.Stat(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if limit := (sum.Bytes+sum.DeltaBytes)*101/100 + 32<<10; st.Size() > limit { // 32 KiB: the tar's headers
+				t.Errorf("the delta has %d bytes, more than %d", st.Size(), limit)
+			}
+			if byteDeltas && (sum.Deltas != 5 || sum.DeltaBytes > sum.DeltaLayers/10) {
+				t.Errorf("%d byte deltas with %d bytes for %d, want 5 with at most a tenth", sum.Deltas, sum.DeltaBytes, sum.DeltaLayers)
+			}
+			site := emptyStore(t)
+			var missing *MissingError
+			if _, err := Load(t.Context(), path, site, LoadOptions{}); !errors.As(err, &missing) || len(missing.Images) == 0 || usererr.Hint(err) == "" {
+				t.Fatalf("loaded into an empty store: %v, want a MissingError", err)
+			}
+			if left, _ := filepath.Glob(filepath.Join(site.Dir(), "blobs/sha256/*")); len(left) > 0 {
+				t.Errorf("%d blobs were written", len(left))
+			}
+			if _, err := Load(t.Context(), m.first, site, LoadOptions{}); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := Load(t.Context(), path, site, LoadOptions{Replace: true}); err != nil {
+				t.Fatal(err)
+			}
+			for _, want := range m.now {
+				got, ok, err := site.Lookup(want.Name)
+				if err != nil || !ok || got.Digest != want.Digest {
+					t.Errorf("%s is %s (%v), want %s", want.Name, got.Digest, err, want.Digest)
+				}
+				blobs, err := site.Blobs(t.Context(), want.Digest)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, b := range blobs {
+					r, err := site.OpenBlob(b.Digest)
+					if err != nil {
+						t.Fatal(err)
+					}
+					if _, err := io.Copy(io.Discard, r); err != nil { // verifies the digest
+						t.Errorf("%s: %v", want.Name, err)
+					}
+					r.Close()
+				}
+			}
+			// A delta is known as a base itself.
+			if inv, err := Inventory(t.Context(), path, m.st); err != nil || len(inv.Images) != len(m.now) {
+				t.Errorf("inventory of the delta: %+v (%v)", inv, err)
+			}
+		})
+	}
+}
+
+// TestDeltaOfOneLeaf holds that a delta is its own blobs and little else.
+func TestDeltaOfOneLeaf(t *testing.T) {
+	m := newMonths(t)
+	m.now = append([]store.Entry{putImage(t, m.st, "kolla/image0:t", layerTar(2, 20, 0), layerTar(1, 150, 0), layerTar(77, 40, 0))}, m.old[1:]...)
+	path, sum := m.save(t, m.since(t), false)
+	st, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if sum.Blobs != 3 { // manifest, config and layer
+		t.Errorf("%d blobs, want 3", sum.Blobs)
+	}
+	if st.Size() > sum.Bytes*101/100+16<<10 {
+		t.Errorf("%d bytes for blobs of %d", st.Size(), sum.Bytes)
+	}
+}
+
+// TestDamagedDelta holds that no damage goes unnoticed, and no name is stored then.
+func TestDamagedDelta(t *testing.T) {
+	m := newMonths(t)
+	path, _ := m.save(t, m.since(t), true)
+	good, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := bytes.Index(good, []byte(deltaDir+"/sha256/"))
+	size, err := strconv.ParseInt(strings.Trim(string(good[at+124:at+135]), " \x00"), 8, 64) // of the member, in its header
+	if err != nil {
+		t.Fatal(err)
+	}
+	rng := rand.New(rand.NewPCG(3, 3))
+	for i := range 8 {
+		bad := bytes.Clone(good)
+		bad[int64(at)+512+8+rng.Int64N(size-8)] ^= 1 << i // after the start of the zstd frame
+		if err := os.WriteFile(path, bad, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		site := emptyStore(t)
+		if _, err := Load(t.Context(), m.first, site, LoadOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		_, err := Load(t.Context(), path, site, LoadOptions{Replace: true})
+		if err == nil || !strings.Contains(err.Error(), "sha256") {
+			t.Fatalf("damage %d: %v, want an error that names the layer", i, err)
+		}
+		if e, _, _ := site.Lookup(m.old[0].Name); e.Digest != m.old[0].Digest {
+			t.Errorf("damage %d: %s was changed", i, e.Name)
+		}
+	}
+}

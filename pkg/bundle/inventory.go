@@ -1,0 +1,111 @@
+package bundle
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/kolla-build/kolla-build/pkg/inventory"
+	"github.com/kolla-build/kolla-build/pkg/store"
+)
+
+// maxManifests bounds the bytes of manifests that Inventory keeps in memory.
+const maxManifests = 512 << 20
+
+// Inventory lists what a site has that has loaded a bundle: what is in it and, if it is a
+// delta, what it requires. Manifests that a delta leaves out are looked up in the store.
+func Inventory(ctx context.Context, path string, st *store.Store) (*inventory.Inventory, error) {
+	inv, err := readInventory(ctx, path, st)
+	if err != nil {
+		return nil, fmt.Errorf("reading bundle %s: %w", path, err)
+	}
+	return inv, nil
+}
+
+func readInventory(ctx context.Context, path string, st *store.Store) (*inventory.Inventory, error) {
+	src, err := openSource(ctx, path, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer src.close()
+	inv := inventory.New(path, time.Now())
+	var check checker
+	var images []ocispec.Descriptor
+	manifests, total := map[digest.Digest][]byte{}, int64(0)
+	for {
+		m, err := check.next(ctx, src)
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return nil, err
+		}
+		switch {
+		case m.name == ocispec.ImageIndexFile:
+			var b []byte
+			if b, err = readSmall(src, m, maxIndex); err == nil {
+				images, err = parseIndex(b)
+			}
+		case m.name == deltaIndex:
+			err = addRequired(inv, src, m)
+		case m.digest != "" && !m.delta:
+			inv.Blobs[m.digest] = m.size
+			if m.size <= maxManifest && total+m.size <= maxManifests {
+				var b []byte
+				if b, err = readSmall(src, m, maxManifest); err == nil && len(b) > 0 && b[0] == '{' {
+					manifests[m.digest] = b
+					total += m.size
+				}
+			}
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	if images == nil {
+		return nil, &FormatError{Detail: "it contains no " + ocispec.ImageIndexFile, Advice: adviceNoBundle}
+	}
+	read := func(d digest.Digest) ([]byte, error) {
+		if b, ok := manifests[d]; ok {
+			if got := d.Algorithm().FromBytes(b); got != d {
+				return nil, &FormatError{Blob: d, Detail: "its content has digest " + got.String(), Advice: adviceDamaged}
+			}
+			return b, nil
+		}
+		r, err := st.OpenBlob(d)
+		if err != nil {
+			return nil, err
+		}
+		defer r.Close()
+		return io.ReadAll(io.LimitReader(r, maxManifest))
+	}
+	for _, d := range images {
+		if err := inv.Add(fullName(d), d.Digest, read); err != nil {
+			return nil, err
+		}
+	}
+	return inv, nil
+}
+
+// addRequired adds what a delta requires.
+func addRequired(inv *inventory.Inventory, src *source, m member) error {
+	b, err := readSmall(src, m, maxIndex)
+	if err != nil {
+		return err
+	}
+	var doc deltaDocument
+	if err := json.Unmarshal(b, &doc); err != nil {
+		return &FormatError{Member: m.name, Detail: "not the list of a delta", Err: err}
+	}
+	for _, r := range doc.Requires {
+		if r.Digest.Validate() == nil && len(inv.Blobs) < maxBlobs {
+			inv.Blobs[r.Digest] = r.Size
+		}
+	}
+	return nil
+}

@@ -1,0 +1,107 @@
+package storecmd
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/kolla-build/kolla-build/internal/console"
+	"github.com/kolla-build/kolla-build/internal/ocijson"
+	"github.com/kolla-build/kolla-build/internal/usererr"
+	"github.com/kolla-build/kolla-build/pkg/bundle"
+	"github.com/kolla-build/kolla-build/pkg/config"
+	"github.com/kolla-build/kolla-build/pkg/inventory"
+	"github.com/kolla-build/kolla-build/pkg/setcopy"
+	"github.com/kolla-build/kolla-build/pkg/store"
+	"github.com/kolla-build/kolla-build/pkg/workspace"
+)
+
+// Inventory prints what a registry's namespace, or the store, has.
+func Inventory(ctx context.Context, cfg *config.Config, con *console.Console, args []string, ofStore bool) error {
+	if ofStore == (len(args) == 1) || len(args) > 1 {
+		return usererr.Usage(usererr.Errorf("kolla-build inventory localhost:4000/kolla, or kolla-build inventory --store", "inventory takes HOST[:PORT]/NAMESPACE[:TAG] or --store"))
+	}
+	var inv *inventory.Inventory
+	if ofStore {
+		s, err := workspace.OpenStoreForReading(cfg)
+		if err != nil {
+			return err
+		}
+		defer s.Close()
+		if inv, err = storeInventory(s); err != nil {
+			return err
+		}
+	} else {
+		var err error
+		if inv, err = registryInventory(ctx, cfg, con, args[0]); err != nil {
+			return err
+		}
+	}
+	return inv.Write(con.Stdout)
+}
+
+func storeInventory(s *store.Store) (*inventory.Inventory, error) {
+	entries, err := s.Entries()
+	if err != nil {
+		return nil, err
+	}
+	inv := inventory.New("store", time.Now())
+	for _, e := range entries {
+		err := inv.Add(e.Name, e.Digest, func(d digest.Digest) ([]byte, error) {
+			r, err := s.OpenBlob(d)
+			if err != nil {
+				return nil, err
+			}
+			defer r.Close()
+			return io.ReadAll(io.LimitReader(r, ocijson.MaxBytes+1))
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return inv, nil
+}
+
+func registryInventory(ctx context.Context, cfg *config.Config, con *console.Console, location string) (*inventory.Inventory, error) {
+	from, err := setcopy.ParseLocation(location)
+	if err != nil {
+		return nil, err
+	}
+	client, err := workspace.RegistryClient(cfg, con)
+	if err != nil {
+		return nil, err
+	}
+	defer client.Close()
+	return setcopy.Inventory(ctx, client, from)
+}
+
+// readSince reads what the other side has: a bundle, a file of the inventory command, or
+// a registry's namespace.
+func readSince(ctx context.Context, cfg *config.Config, con *console.Console, s *store.Store, since string) (*inventory.Inventory, error) {
+	f, err := os.Open(since)
+	if errors.Is(err, fs.ErrNotExist) {
+		if _, notLocation := setcopy.ParseLocation(since); notLocation != nil {
+			return nil, usererr.Usage(usererr.Errorf("--since takes a bundle, a file of kolla-build inventory, or HOST[:PORT]/NAMESPACE[:TAG]", "--since: %w", err))
+		}
+		return registryInventory(ctx, cfg, con, since)
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	r := bufio.NewReader(f)
+	if first, err := r.Peek(1); err == nil && first[0] == '{' {
+		inv, err := inventory.Read(r)
+		if err != nil {
+			return nil, usererr.Errorf("write it again: kolla-build inventory", "%s: %w", since, err)
+		}
+		return inv, nil
+	}
+	return bundle.Inventory(ctx, since, s)
+}
