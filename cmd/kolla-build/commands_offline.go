@@ -14,7 +14,7 @@ func lockCommand() *command {
 	var opts pipeline.LockOptions
 	return &command{
 		Command: cli.Command{
-			Name: "lock", Values: config.ValuesImages, Args: "[REGEX…]",
+			Name: "lock", Minor: true, Values: config.ValuesImages, Args: "[REGEX…]",
 			Summary: "Record all inputs of images by digest in a lock file.",
 			Options: lockOptions,
 			Flags: func(f *pflag.FlagSet) {
@@ -22,8 +22,8 @@ func lockCommand() *command {
 				f.BoolVar(&opts.Update, "update", false, "Replace an existing lock, and print what has changed.")
 			},
 			Examples: []cli.Example{
-				{Line: "kolla-build lock -b debian -t binary --profile quickstart", Effect: "Build the images of a profile while everything that they fetch is recorded, and write kolla-build.lock."},
-				{Line: "kolla-build lock --update -b debian -t binary --profile quickstart", Effect: "Do so again later. The packages and other inputs that changed are printed."},
+				{Line: "kolla-build lock -b debian -t binary keystone", Effect: "Build the images of keystone while everything that they fetch is recorded, and write kolla-build.lock."},
+				{Line: "kolla-build lock --update -b debian -t binary keystone", Effect: "Do so again later. The packages and other inputs that changed are printed."},
 			},
 		},
 		run: func(ctx context.Context, cfg *config.Config, con *console.Console) error {
@@ -36,7 +36,7 @@ func fetchCommand() *command {
 	var opts pipeline.FetchOptions
 	return &command{
 		Command: cli.Command{
-			Name: "fetch", Args: "--output DIR",
+			Name: "fetch", Minor: true, Args: "--output DIR",
 			Summary: "Get the inputs of a lock into a directory.",
 			Options: []string{"data-dir", "threads", "retries", "retry-time", "timeout", "registry-insecure"},
 			Flags: func(f *pflag.FlagSet) {
@@ -45,7 +45,7 @@ func fetchCommand() *command {
 			},
 			Examples: []cli.Example{
 				{Line: "kolla-build fetch --output inputs", Effect: "Get everything that kolla-build.lock lists: packages with their indexes, sources and base images."},
-				{Line: "kolla-build --offline --inputs inputs -b debian -t binary --profile quickstart", Effect: "Build from it without a network."},
+				{Line: "kolla-build fetch --lock old.lock --output /media/disk/inputs", Effect: "Get the inputs of another lock onto a medium. A repeated command goes on where it ended."},
 			},
 		},
 		run: func(ctx context.Context, cfg *config.Config, con *console.Console) error {
