@@ -1,13 +1,23 @@
 #!/usr/bin/env bash
 # test-release-image.sh: run the container image of a release, and build an image in it.
-# usage: test-release-image.sh IMAGE.tar WORK
+# usage: test-release-image.sh IMAGE.tar WORK (with the unpacked archive in WORK/tar)
 set -euo pipefail
 image=$1 work=$2
-mkdir -p "$work/ci/tree/hello" "$work/run"
-tar -xf "$image" -C "$work/run"
+mkdir -p "$work/ci/tree/hello"
 
-# The base image of the build: the container image's own root file system would do; a
-# busybox is smaller.
+# A Docker of its own, so that nothing is left in that of the machine.
+export DOCKER_HOST=unix://$work/docker.sock
+dockerd --host "$DOCKER_HOST" --data-root "$work/docker" --exec-root "$work/docker-exec" --pidfile "$work/docker.pid" \
+  --iptables=false --ip6tables=false --bridge=none >"$work/dockerd.log" 2>&1 &
+dockerd=$!
+trap 'kill "$dockerd"; wait "$dockerd" || true' EXIT
+for _ in $(seq 600); do
+  docker version >/dev/null 2>&1 && break
+  kill -0 "$dockerd" || { tail "$work/dockerd.log"; exit 1; }
+  sleep 0.1
+done
+
+# The base image of the build is a busybox.
 mkdir -p "$work/base/bin" "$work/base/etc"
 cp "$(command -v busybox)" "$work/base/bin/busybox"
 for applet in sh cat echo; do ln -sf busybox "$work/base/bin/$applet"; done
@@ -15,8 +25,11 @@ echo 'root:x:0:0::/:/bin/sh' >"$work/base/etc/passwd"
 tar -C "$work/base" -cf "$work/ci/base.tar" .
 printf 'FROM {{ base_image }}:{{ base_distro_tag }}\nRUN echo built in a container > /hello\n' >"$work/ci/tree/hello/Dockerfile.j2"
 
-docker info >/dev/null 2>&1 || { echo "no Docker: the image is not run"; exit 1; }
-name=$(docker load -i "$image" | sed -n 's/^Loaded image: //p' | tail -1)
-docker run --rm --privileged -v "$work/ci:/work" -v /var/lib/kolla-build "$name" \
-  --images-dir tree -b debian --base-image base.tar hello
-docker rmi "$name" >/dev/null
+kolla-build() { "$work/tar/kolla-build" --data-dir "$work/data" "$@"; }
+name=$(kolla-build load "$image" --engine docker | head -1)
+# Not --privileged: it asks for capabilities that a CI system's own containers may lack.
+docker run --rm --cap-add SYS_ADMIN --security-opt seccomp=unconfined --security-opt apparmor=unconfined \
+  --security-opt systempaths=unconfined -v /sys/fs/cgroup:/sys/fs/cgroup --network host -v "$work/ci:/work" "$name" \
+  --images-dir tree -b debian --base-image base.tar --summary-json-file summary.json hello
+grep -q '"name": "hello"' "$work/ci/summary.json"
+docker run --rm "$name" version
