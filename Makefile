@@ -78,6 +78,10 @@ test-faults: ## hundreds of faults, from killed processes to wrong clocks: nothi
 	KOLLA_TEST_BUILDKITD=$(CURDIR)/bin/buildkitd KOLLA_TEST_REQUIRE=1 KOLLA_FAULTS=$(or $(FAULTS),30) KOLLA_FAULTS_CLOCK=1 \
 	  $(GO) test ./internal/faults -count=1 -v -timeout 120m
 
+test-bundles: ## 200 copies between registries, each killed at another request and repeated (INTERRUPTIONS)
+	@scripts/deps.sh test
+	KOLLA_TEST_INTERRUPTIONS=$(or $(INTERRUPTIONS),200) $(GO) test ./pkg/setcopy -run TestInterruptedCopy -count=1 -v -timeout 60m
+
 fuzz-jinja: ## 100,000 generated templates, and every attribute, against the real Jinja2 (JINJA_FUZZ_N, JINJA_FUZZ_SEED)
 	@scripts/deps.sh test
 	JINJA_FUZZ_N=$(or $(JINJA_FUZZ_N),100000) $(GO) test ./pkg/jinja -run 'TestDifferential|TestAttributes|TestLargeSources' -count=1 -v -timeout 120m
