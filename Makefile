@@ -12,7 +12,7 @@ help: ## this list
 build: bin/kolla-build bin/buildkitd ## bin/kolla-build and the builder that go.mod pins
 
 # Go's build cache knows what changed better than make does.
-.PHONY: help build install bin/kolla-build bin/buildkitd quickstart test catalogue test-offline test-faults check unit bench simulate microbench fuzz-jinja test-kolla release test-release deps docs clean
+.PHONY: help build install bin/kolla-build bin/buildkitd quickstart test catalogue test-offline test-faults test-bundles check unit bench simulate microbench fuzz-jinja test-kolla release test-release deps docs clean
 bin/kolla-build:
 	$(GO) build -ldflags "-X main.version=$(VERSION) -X main.commit=$(COMMIT)" -o $@ ./cmd/kolla-build
 bin/buildkitd:
