@@ -10,12 +10,15 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/kolla-build/kolla-build/internal/testenv"
 )
 
 // origin is a server with files, on which requests are counted.
@@ -219,6 +222,35 @@ func TestClientWithoutTrust(t *testing.T) {
 	}
 	if r := player.Refused()[0]; r.Request != "CONNECT host.example:443" {
 		t.Errorf("%v", r)
+	}
+}
+
+// TestOpenSSLTrustsTheProxy fetches with curl, as steps do.
+func TestOpenSSLTrustsTheProxy(t *testing.T) {
+	curl := testenv.Program(t, "curl", "curl")
+	ca, err := OpenCA(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	trust := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(trust, ca.PEM(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	player := NewPlayer(func(u string) (Record, bool) {
+		return Record{URL: u, Status: 200, Size: 4}, u == "https://host.example/x"
+	},
+		func(Record) (io.ReadCloser, error) { return io.NopCloser(strings.NewReader("text")), nil })
+	s := New(ca, player)
+	defer s.Close()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Serve(l, "image-a")
+	cmd := exec.Command(curl, "-fsS", "https://host.example/x")
+	cmd.Env = []string{"https_proxy=http://" + l.Addr().String(), "CURL_CA_BUNDLE=" + trust, "HOME=" + t.TempDir()}
+	if out, err := cmd.CombinedOutput(); err != nil || string(out) != "text" {
+		t.Errorf("%s: %v; refused: %v", out, err, player.Refused())
 	}
 }
 
