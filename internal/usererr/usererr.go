@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"unicode"
 
 	"github.com/kolla-build/kolla-build/internal/redact"
 )
@@ -111,7 +112,19 @@ func Text(err error) string {
 	if hint := Hint(err); hint != "" {
 		fmt.Fprintf(&b, "\n  hint: %s", hint)
 	}
-	return b.String()
+	return strings.Map(visible, b.String())
+}
+
+// visible replaces characters that control a terminal or change the direction of text:
+// errors quote what others wrote.
+func visible(r rune) rune {
+	switch {
+	case r == '\n' || r == '\t':
+		return r
+	case unicode.IsControl(r), unicode.Is(unicode.Bidi_Control, r):
+		return '\uFFFD'
+	}
+	return r
 }
 
 // walk calls visit for an error and all that it wraps, outermost first, until it

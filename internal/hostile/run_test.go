@@ -1,0 +1,411 @@
+package hostile
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/kolla-build/kolla-build/internal/testenv"
+)
+
+const (
+	maxMemory = 300 << 10 // KiB, resident
+	maxTime   = 90 * time.Second
+	slice     = 20 // cases of an ordinary test run
+)
+
+// hostileCase is one input with the command that reads it.
+type hostileCase struct {
+	kind string
+	args []string
+	// prepare changes the case's directory; args may name files in it by relative paths.
+	prepare func(dir string) error
+	stdin   []byte
+	// accepts says that the exit status may be 0.
+	accepts bool
+}
+
+// environment is what all cases share.
+type environment struct {
+	program string
+	root    string // of all cases
+	healthy string // a data directory with images that must not be lost
+	names   string // what its store lists
+	server  string // HOST:PORT of a misbehaving server
+
+	mu    sync.Mutex
+	tally map[string]*tally // by kind
+}
+
+// tally sums up the cases of a kind.
+type tally struct {
+	exits   map[int]int
+	memory  int64 // the most, in KiB
+	longest time.Duration
+}
+
+// count adds a case to the tally of its kind.
+func (env *environment) count(kind string, code int, memory int64, took time.Duration) {
+	env.mu.Lock()
+	defer env.mu.Unlock()
+	if env.tally == nil {
+		env.tally = map[string]*tally{}
+	}
+	s := env.tally[kind]
+	if s == nil {
+		s = &tally{exits: map[int]int{}}
+		env.tally[kind] = s
+	}
+	s.exits[code]++
+	s.memory, s.longest = max(s.memory, memory), max(s.longest, took)
+}
+
+// launchVariable makes this test's program run the command of its arguments. What a child
+// takes in memory is at least what its parent had when it was forked, so the parent must be
+// small.
+const launchVariable = "KOLLA_HOSTILE_LAUNCH"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(launchVariable) == "" {
+		os.Exit(m.Run())
+	}
+	os.Unsetenv(launchVariable)
+	report := os.NewFile(3, "memory")
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGQUIT) // it is the child's
+	cmd := exec.Command(os.Args[1], os.Args[2:]...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	err := cmd.Run()
+	if cmd.ProcessState == nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(100)
+	}
+	if usage, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
+		fmt.Fprintln(report, usage.Maxrss)
+	}
+	os.Exit(cmd.ProcessState.ExitCode())
+}
+
+// generators make cases, by kind. Each one draws from the generator that it is given only.
+var generators = []func(*rand.Rand, *environment) hostileCase{
+	bundleCase, tarCase, bundleCase, indexCase, templateCase, contextCase, registryCase, gitCase, commandLineCase, commandLineCase,
+}
+
+func number(t *testing.T, name string, otherwise int) int {
+	t.Helper()
+	text := os.Getenv(name)
+	if text == "" {
+		return otherwise
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	return n
+}
+
+// TestHostileInputs runs the generated cases, two at a time.
+func TestHostileInputs(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it runs the program many times")
+	}
+	seed := uint64(number(t, "KOLLA_HOSTILE_SEED", 1))
+	first, last := 0, number(t, "KOLLA_HOSTILE", slice)
+	if only := number(t, "KOLLA_HOSTILE_CASE", -1); only >= 0 {
+		first, last = only, only+1
+	}
+	env := newEnvironment(t)
+	var wg sync.WaitGroup
+	cases := make(chan int)
+	for range 2 {
+		wg.Go(func() {
+			for i := range cases {
+				if err := env.run(i, seed); err != nil {
+					t.Errorf("%v\nreproduce: KOLLA_HOSTILE_SEED=%d KOLLA_HOSTILE_CASE=%d go test ./internal/hostile -run TestHostileInputs", err, seed, i)
+				}
+			}
+		})
+	}
+	for i := first; i < last && t.Context().Err() == nil; i++ {
+		cases <- i
+	}
+	close(cases)
+	wg.Wait()
+	for kind, s := range env.tally {
+		t.Logf("%s: exit statuses %v, at most %d MiB and %v", kind, s.exits, s.memory>>10, s.longest.Round(time.Millisecond))
+	}
+	if left := processes("KOLLA_HOSTILE_RUN=" + env.root); len(left) > 0 {
+		t.Errorf("processes are left: %v", left)
+	}
+	for _, escaped := range []string{"/hostile-escaped", "/tmp/hostile-escaped", filepath.Join(filepath.Dir(env.root), "hostile-escaped")} {
+		if _, err := os.Lstat(escaped); err == nil {
+			t.Errorf("%s was written", escaped)
+			_ = os.RemoveAll(escaped)
+		}
+	}
+}
+
+func newEnvironment(t *testing.T) *environment {
+	t.Helper()
+	root := t.TempDir()
+	env := &environment{program: filepath.Join(root, "kolla-build"), root: root, healthy: filepath.Join(root, "healthy")}
+	build := exec.Command("go", "build", "-o", env.program, "./cmd/kolla-build")
+	build.Dir = testenv.RepoRoot(t)
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("building the program: %v\n%s", err, out)
+	}
+	env.server = startMisbehaving(t)
+	good := filepath.Join(root, "good.tar")
+	b := newBundle()
+	for _, name := range []string{"healthy-a", "healthy-b"} {
+		b.addImage("site.example/kolla/"+name+":1", map[string]string{"etc/" + name: name})
+	}
+	if err := os.WriteFile(good, b.tar(), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(env.program, "load", good, "--data-dir", env.healthy)
+	cmd.Env = env.environ(root)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("loading healthy images: %v\n%s", err, out)
+	}
+	var err error
+	if env.names, err = env.list(env.healthy, root); err != nil || !strings.Contains(env.names, "healthy-b") {
+		t.Fatalf("the store lists %q, %v", env.names, err)
+	}
+	return env
+}
+
+func (env *environment) environ(dir string) []string {
+	return []string{
+		"PATH=" + os.Getenv("PATH"), "HOME=" + filepath.Join(dir, "home"), "TMPDIR=" + filepath.Join(dir, "tmp"), "NO_COLOR=1",
+		"KOLLA_BUILD_DATA_DIR=" + filepath.Join(dir, "data"), "KOLLA_BUILD_ENGINE=none", "KOLLA_HOSTILE_RUN=" + env.root,
+		"GIT_TERMINAL_PROMPT=0", "GOTRACEBACK=single",
+	}
+}
+
+// run runs one case and returns what did not hold.
+func (env *environment) run(i int, seed uint64) error {
+	rnd := rand.New(rand.NewPCG(seed, uint64(i)))
+	c := generators[i%len(generators)](rnd, env)
+	dir := filepath.Join(env.root, fmt.Sprintf("case-%d", i))
+	fail := func(format string, args ...any) error {
+		return fmt.Errorf("case %d (%s, kolla-build %s): %s", i, c.kind, quote(c.args), fmt.Sprintf(format, args...))
+	}
+	for _, sub := range []string{"home", "tmp", "work"} {
+		if err := os.MkdirAll(filepath.Join(dir, sub), 0o755); err != nil {
+			return fail("%v", err)
+		}
+	}
+	defer os.RemoveAll(dir)
+	if err := os.CopyFS(filepath.Join(dir, "data"), os.DirFS(env.healthy)); err != nil {
+		return fail("%v", err)
+	}
+	if c.prepare != nil {
+		if err := c.prepare(filepath.Join(dir, "work")); err != nil {
+			return fail("preparing it: %v", err)
+		}
+	}
+	before, err := files(filepath.Join(dir, "work"))
+	if err != nil {
+		return fail("%v", err)
+	}
+
+	began := time.Now()
+	code, rss, out, err := env.execute(dir, c)
+	env.count(c.kind, code, rss, time.Since(began))
+	if os.Getenv("KOLLA_HOSTILE_CASE") != "" {
+		fmt.Printf("case %d (%s, kolla-build %s): exit status %d, %d MiB\n%s\n", i, c.kind, quote(c.args), code, rss>>10, tail(out))
+	}
+	switch {
+	case err != nil:
+		return fail("%v\n%s", err, tail(out))
+	case code == 0 && !c.accepts:
+		return fail("it was accepted\n%s", tail(out))
+	case code < 0 || code > 2 && code != 75:
+		return fail("exit status %d\n%s", code, tail(out))
+	case rss > maxMemory:
+		return fail("it took %d MiB of memory\n%s", rss>>10, tail(out))
+	case bytes.Contains(out, []byte("panic:")) || bytes.Contains(out, []byte("goroutine ")) || bytes.Contains(out, []byte("fatal error:")):
+		return fail("it panicked\n%s", tail(out))
+	}
+
+	if bytes.ContainsAny(out, "\x1b") {
+		return fail("it printed characters that control the terminal\n%q", tail(out))
+	}
+	after, err := files(filepath.Join(dir, "work"))
+	if err != nil {
+		return fail("%v", err)
+	}
+	for name := range after {
+		if !before[name] && !strings.HasPrefix(name, "out") {
+			return fail("it wrote %s", name)
+		}
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return fail("%v", err)
+	}
+	for _, e := range entries {
+		switch e.Name() {
+		case "home", "tmp", "work", "data":
+		default:
+			return fail("it wrote %s", e.Name())
+		}
+	}
+	if left, _ := os.ReadDir(filepath.Join(dir, "tmp")); len(left) > 0 {
+		return fail("it left %s in TMPDIR", left[0].Name())
+	}
+
+	// The store: garbage collection must not take what is healthy.
+	if out, err := env.command(dir, "gc", "--data-dir", filepath.Join(dir, "data")); err != nil {
+		return fail("gc afterwards: %v\n%s", err, tail(out))
+	}
+	names, err := env.list(filepath.Join(dir, "data"), dir)
+	if err != nil {
+		return fail("%v", err)
+	}
+	for line := range strings.Lines(env.names) {
+		if !strings.Contains(names, line) {
+			return fail("a healthy name was lost or moved:\n%s\nnow\n%s", line, names)
+		}
+	}
+	if strings.Contains(names, foreignKey) {
+		return fail("a foreign key was accepted:\n%s", names)
+	}
+	for name := range blobs(env.healthy) {
+		want, err := os.ReadFile(filepath.Join(env.healthy, name))
+		if err != nil {
+			return fail("%v", err)
+		}
+		if got, err := os.ReadFile(filepath.Join(dir, "data", name)); err != nil || !bytes.Equal(got, want) {
+			return fail("the healthy blob %s was lost or changed (%v)", name, err)
+		}
+	}
+	return nil
+}
+
+// execute runs the program on a case.
+func (env *environment) execute(dir string, c hostileCase) (code int, rss int64, out []byte, err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), maxTime)
+	defer cancel()
+	marker := "KOLLA_HOSTILE_CASE_DIR=" + dir
+	self, err := os.Executable()
+	if err != nil {
+		return 0, 0, nil, err
+	}
+	memory, report, err := os.Pipe()
+	if err != nil {
+		return 0, 0, nil, err
+	}
+	defer memory.Close()
+	cmd := exec.CommandContext(ctx, self, append([]string{env.program}, c.args...)...)
+	cmd.Dir = filepath.Join(dir, "work")
+	cmd.Env = append(env.environ(dir), marker, launchVariable+"=1")
+	cmd.Stdin = bytes.NewReader(c.stdin)
+	cmd.ExtraFiles = []*os.File{report}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	var output bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &output, &output
+	cmd.WaitDelay = 5 * time.Second
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGQUIT) } // shows where it hangs
+	err = cmd.Run()
+	report.Close()
+	if ctx.Err() != nil {
+		return 0, 0, output.Bytes(), fmt.Errorf("it did not end within %v", maxTime)
+	}
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		return 0, 0, output.Bytes(), err
+	}
+	if _, err := fmt.Fscan(memory, &rss); err != nil {
+		return 0, 0, output.Bytes(), fmt.Errorf("measuring memory: %w", err)
+	}
+	if left := processes(marker); len(left) > 0 {
+		return 0, 0, output.Bytes(), fmt.Errorf("it left processes: %v", left)
+	}
+	return cmd.ProcessState.ExitCode(), rss, output.Bytes(), nil
+}
+
+func (env *environment) command(dir string, args ...string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), maxTime)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, env.program, args...)
+	cmd.Env = env.environ(dir)
+	cmd.Dir = dir
+	return cmd.CombinedOutput()
+}
+
+// list is what `images` prints of a store, a line for each name with its digest and key.
+func (env *environment) list(data, dir string) (string, error) {
+	out, err := env.command(dir, "images", "--json", "--data-dir", data)
+	if err != nil {
+		return "", fmt.Errorf("listing images: %w\n%s", err, tail(out))
+	}
+	return imageLines(out)
+}
+
+// files lists what is below a directory.
+func files(dir string) (map[string]bool, error) {
+	found := map[string]bool{}
+	err := filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		name, err := filepath.Rel(dir, path)
+		found[name] = true
+		return err
+	})
+	return found, err
+}
+
+// blobs lists the blobs of a data directory's store.
+func blobs(data string) map[string]bool {
+	found := map[string]bool{}
+	_ = filepath.WalkDir(filepath.Join(data, "store", "blobs"), func(path string, e fs.DirEntry, err error) error {
+		if err == nil && e.Type().IsRegular() {
+			name, _ := filepath.Rel(data, path)
+			found[name] = true
+		}
+		return nil
+	})
+	return found
+}
+
+// processes lists the processes whose environment has a variable.
+func processes(variable string) []string {
+	environs, _ := filepath.Glob("/proc/[0-9]*/environ")
+	var found []string
+	for _, path := range environs {
+		raw, err := os.ReadFile(path)
+		if err != nil || !bytes.Contains(raw, []byte(variable+"\x00")) {
+			continue
+		}
+		cmdline, _ := os.ReadFile(filepath.Join(filepath.Dir(path), "cmdline"))
+		if len(cmdline) > 0 { // otherwise it has ended
+			found = append(found, filepath.Base(filepath.Dir(path))+" "+string(bytes.ReplaceAll(cmdline, []byte{0}, []byte{' '})))
+		}
+	}
+	return found
+}
+
+func quote(args []string) string {
+	var out []string
+	for _, a := range args {
+		out = append(out, strconv.Quote(a[:min(len(a), 80)]))
+	}
+	return strings.Join(out, " ")
+}
+
+func tail(out []byte) string { return string(out[max(0, len(out)-3000):]) }

@@ -1,0 +1,46 @@
+package hostile
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"testing"
+
+	"github.com/kolla-build/kolla-build/internal/testenv"
+)
+
+// TestThreatModelNamesTests holds that each line of the threat model names tests that exist.
+func TestThreatModelNamesTests(t *testing.T) {
+	root := testenv.RepoRoot(t)
+	page, err := os.ReadFile(filepath.Join(root, "docs", "security.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := regexp.MustCompile("`((?:pkg|internal|cmd)/[a-z/-]+)\\.((?:Test|Fuzz)\\w+)`")
+	for _, line := range regexp.MustCompile(`(?m)^\| .*never.*$|^\|.*$`).FindAllString(string(page), -1) {
+		if regexp.MustCompile(`^\|(-+\|)+$|^\| (what|target) \|`).MatchString(line) {
+			continue
+		}
+		if !named.MatchString(line) {
+			t.Errorf("no test is named in: %s", line)
+		}
+	}
+	for _, m := range named.FindAllStringSubmatch(string(page), -1) {
+		files, err := filepath.Glob(filepath.Join(root, m[1], "*_test.go"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		function := regexp.MustCompile(`(?m)^func ` + m[2] + `\(`)
+		found := false
+		for _, file := range files {
+			source, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			found = found || function.Match(source)
+		}
+		if !found {
+			t.Errorf("%s.%s does not exist", m[1], m[2])
+		}
+	}
+}
