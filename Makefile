@@ -12,7 +12,7 @@ help: ## this list
 build: bin/kolla-build bin/buildkitd ## bin/kolla-build and the builder that go.mod pins
 
 # Go's build cache knows what changed better than make does.
-.PHONY: help build install bin/kolla-build bin/buildkitd quickstart test catalogue test-offline test-faults test-bundles check unit bench simulate microbench fuzz-jinja test-kolla release test-release deps docs clean
+.PHONY: help build install bin/kolla-build bin/buildkitd quickstart test catalogue test-deploy test-offline test-faults test-bundles check unit bench simulate microbench fuzz-jinja test-kolla release test-release deps docs clean
 bin/kolla-build:
 	$(GO) build -ldflags "-X main.version=$(VERSION) -X main.commit=$(COMMIT)" -o $@ ./cmd/kolla-build
 bin/buildkitd:
@@ -71,6 +71,10 @@ test-offline: ## lock, fetch and build the quickstart set without a network, and
 	@scripts/deps.sh runtime
 	$(MAKE) --no-print-directory build
 	scripts/test-offline.sh $(OFFLINE)
+
+test-deploy: build ## kolla-ansible deploys a control plane from the images: KOLLA_ANSIBLE=DIR (STAGES, DEPLOY_DIR, SET, TAGS; docs/deploy.md)
+	@scripts/deps.sh runtime test
+	scripts/test-deploy.sh $(STAGES)
 
 test-faults: ## hundreds of faults, from killed processes to wrong clocks: nothing may be lost
 	@scripts/deps.sh runtime test

@@ -1,0 +1,86 @@
+#!/usr/bin/env bash
+# check.sh: use the deployed control plane as its users do. Runs in the node; one line for
+# each check, and exit status 1 if any failed.
+set -uo pipefail
+source /etc/kolla/admin-openrc.sh
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+failed=0
+
+# check NAME COMMAND...: the command must succeed.
+check() {
+  local name=$1
+  shift
+  if "$@" >"$work/out" 2>&1; then
+    printf 'ok    %-28s %s\n' "$name" "$(tail -n 1 "$work/out" | cut -c1-90)"
+  else
+    printf 'FAIL  %-28s %s\n' "$name" "$(tail -n 3 "$work/out" | tr '\n' ' ' | cut -c1-400)"
+    failed=1
+  fi
+}
+
+deployed() { docker inspect "$1" >/dev/null 2>&1; }
+token() { [ -n "$(openstack token issue -f value -c id)" ]; }
+image() {
+  head -c 2000000 /dev/urandom >"$work/image"
+  openstack image create --file "$work/image" --disk-format raw test-deploy -f value -c status
+  local id
+  id=$(openstack image list --name test-deploy --status active -f value -c ID | head -n 1)
+  openstack image save --file "$work/copy" "$id" && cmp "$work/image" "$work/copy" && openstack image delete "$id"
+}
+network() {
+  local id
+  id=$(openstack network create test-deploy -f value -c id) &&
+    openstack subnet create --network "$id" --subnet-range 10.50.0.0/24 test-deploy -f value -c cidr &&
+    openstack port create --network "$id" test-deploy -f value -c status &&
+    openstack port delete test-deploy && openstack network delete "$id"
+}
+# services_up LIST-COMMAND...: prints the states; every one must be "up" and one must exist.
+services_up() {
+  "$@" -f value >"$work/services" || return 1
+  cat "$work/services"
+  [ -s "$work/services" ] && ! grep -viE '(^| )up( |$)' "$work/services"
+}
+placement() { openstack resource provider list -f value -c name | grep .; }
+stack() { openstack stack list; }
+horizon() {
+  curl -fsSL -o "$work/login" "$OS_HORIZON/auth/login/" && grep -qi '<title>' "$work/login" || return 1
+  local css
+  css=$(grep -o '/static/[^"]*\.css' "$work/login" | head -n 1)
+  [ -n "$css" ] && curl -fsS -o /dev/null -w '%{size_download} bytes of CSS\n' "$OS_HORIZON$css"
+}
+# Health checks need their start period.
+healthy() {
+  local states
+  for _ in $(seq 60); do
+    states=$(docker ps -a --format '{{.Names}} {{.Status}}')
+    grep -qE 'health: starting' <<<"$states" || break
+    sleep 5
+  done
+  grep -vE ' Up .*\(healthy\)$| Up [^(]*$' <<<"$states" && return 1
+  echo "$(wc -l <<<"$states") containers"
+}
+configurations() {
+  local name count=0
+  for name in $(docker ps --format '{{.Names}}'); do
+    docker exec -u root "$name" kolla_set_configs --check || { echo "$name: configuration differs"; return 1; }
+    count=$((count + 1))
+  done
+  echo "$count containers"
+}
+
+OS_HORIZON=http://$(awk '/^kolla_internal_vip_address:/ { gsub(/"/, "", $2); print $2 }' /etc/kolla/globals.yml)
+deployed mariadb && check "database" docker exec mariadb /usr/bin/healthcheck.sh --defaults-file /etc/mysql/my.cnf --connect
+deployed rabbitmq && check "message queue" docker exec rabbitmq rabbitmqctl list_vhosts
+deployed keystone && check "token" token
+deployed keystone && check "endpoints" openstack endpoint list -f value
+deployed glance_api && check "image created and read" image
+deployed placement_api && deployed nova_compute && check "resource provider" placement
+deployed nova_api && check "compute services up" services_up openstack compute service list -c State
+deployed nova_compute && check "hypervisor up" services_up openstack hypervisor list -c State
+deployed neutron_server && check "network created" network
+deployed heat_api && check "stacks listed" stack
+deployed horizon && check "dashboard" horizon
+check "containers healthy" healthy
+check "configurations current" configurations
+exit "$failed"

@@ -1,0 +1,42 @@
+#!/usr/bin/python3
+"""Install kolla-ansible from a checkout without pip and without internet: the package, its
+metadata and its programs. The checkout's files are copied as they are.
+
+usage: install-kolla-ansible.py CHECKOUT VERSION"""
+import os
+import shutil
+import sys
+import sysconfig
+import tomllib
+
+checkout, version = sys.argv[1:3]
+# Where Debian's Python looks for software that is not from a package.
+library = "/usr/local/lib/python%s/dist-packages" % sysconfig.get_python_version()
+shutil.copytree(os.path.join(checkout, "kolla_ansible"), os.path.join(library, "kolla_ansible"), dirs_exist_ok=True)
+with open(os.path.join(checkout, "pyproject.toml"), "rb") as stream:
+    project = tomllib.load(stream)["project"]
+
+metadata = os.path.join(library, "kolla_ansible-%s.dist-info" % version)
+os.makedirs(metadata, exist_ok=True)
+with open(os.path.join(metadata, "METADATA"), "w") as stream:
+    stream.write("Metadata-Version: 2.1\nName: kolla-ansible\nVersion: %s\n" % version)
+groups = {"console_scripts": project["scripts"], **project.get("entry-points", {})}
+with open(os.path.join(metadata, "entry_points.txt"), "w") as stream:
+    for group, entries in groups.items():
+        stream.write("[%s]\n" % group)
+        for name, target in entries.items():
+            stream.write("%s = %s\n" % (name, target))
+
+for name, target in project["scripts"].items():
+    module, function = target.split(":")
+    path = os.path.join("/usr/local/bin", name)
+    with open(path, "w") as stream:
+        stream.write("#!/usr/bin/python3\nimport sys\nfrom %s import %s\nsys.exit(%s())\n" % (module, function, function))
+    os.chmod(path, 0o755)
+share = "/usr/local/share/kolla-ansible"
+shutil.rmtree(share, ignore_errors=True)
+for directory in ("ansible", "etc/kolla"):
+    shutil.copytree(os.path.join(checkout, directory), os.path.join(share, directory.replace("etc/kolla", "etc_examples/kolla")))
+for name in ("requirements.yml", "requirements-core.yml"):
+    if os.path.exists(os.path.join(checkout, name)):
+        shutil.copy(os.path.join(checkout, name), share)
