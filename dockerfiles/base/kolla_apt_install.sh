@@ -226,7 +226,7 @@ tidy() {
 
 # dependencies_of PACKAGE... prints what the packages depend on, as one clause.
 dependencies_of() {
-    apt-cache "${options[@]}" --no-all-versions show "$@" |
+    apt-cache "${options[@]}" "${index_options[@]}" --no-all-versions show "$@" |
         sed -n 's/^\(Pre-\)\?Depends: //p' | paste -sd, | sed 's/,/, /g'
 }
 

@@ -19,12 +19,12 @@ import (
 // installs them.
 var sourceTarballs = map[string]string{
 	"designate-base": "designate", "glance-base": "glance", "keystone-base": "keystone",
-	"mistral-base": "mistral", "octavia-base": "octavia", "zaqar-base": "zaqar",
+	"octavia-base": "octavia", "zaqar-base": "zaqar",
 }
 
 // sourceImages returns the images that are built from source: one of each project.
 func sourceImages() []string {
-	return []string{"designate-central", "glance-api", "keystone", "mistral-engine", "octavia-worker", "zaqar"}
+	return []string{"designate-central", "glance-api", "keystone", "octavia-worker", "zaqar"}
 }
 
 // printSources prints the sections of sources for tarballs of Debian's source packages.
