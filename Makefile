@@ -82,14 +82,11 @@ test-faults: ## hundreds of faults, from killed processes to wrong clocks: nothi
 	KOLLA_TEST_BUILDKITD=$(CURDIR)/bin/buildkitd KOLLA_TEST_REQUIRE=1 KOLLA_FAULTS=$(or $(FAULTS),30) KOLLA_FAULTS_CLOCK=1 \
 	  $(GO) test ./internal/faults -count=1 -v -timeout 120m
 
-<<<<<<< HEAD
 test-bundles: ## 200 copies between registries, each killed at another request and repeated (INTERRUPTIONS)
 	@scripts/deps.sh test
 	KOLLA_TEST_INTERRUPTIONS=$(or $(INTERRUPTIONS),200) $(GO) test ./pkg/setcopy -run TestInterruptedCopy -count=1 -v -timeout 60m
-=======
 test-hostile: ## thousands of generated hostile inputs (HOSTILE=N, SEED=N): no panic, no hang, nothing lost
 	KOLLA_HOSTILE=$(or $(HOSTILE),3000) KOLLA_HOSTILE_SEED=$(or $(SEED),1) $(GO) test ./internal/hostile -count=1 -v -timeout 240m
->>>>>>> 89600e9 (Threat model whose lines name tests; generated hostile inputs for the real program; errors control no terminal)
 
 fuzz-jinja: ## 100,000 generated templates, and every attribute, against the real Jinja2 (JINJA_FUZZ_N, JINJA_FUZZ_SEED)
 	@scripts/deps.sh test
