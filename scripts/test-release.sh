@@ -36,9 +36,9 @@ done
 
 echo "== .deb in a new Debian"
 deb=$(ls "$first"/*_"$arch".deb)
-mmdebstrap --quiet --variant=apt --include=ca-certificates "$(. /etc/os-release; echo "$VERSION_CODENAME")" "$work/root" >"$work/mmdebstrap.log" 2>&1 || { tail "$work/mmdebstrap.log"; fail "mmdebstrap"; }
+mmdebstrap --quiet --variant=apt --include=ca-certificates,runc "$(. /etc/os-release; echo "$VERSION_CODENAME")" "$work/root" >"$work/mmdebstrap.log" 2>&1 || { tail "$work/mmdebstrap.log"; fail "mmdebstrap"; }
 cp "$deb" "$work/root/tmp/kolla-build.deb"
-chroot "$work/root" apt-get install -y -qq --no-install-recommends /tmp/kolla-build.deb >"$work/apt.log" 2>&1 || { tail "$work/apt.log"; fail "installing the .deb"; }
+chroot "$work/root" dpkg -i /tmp/kolla-build.deb >"$work/apt.log" 2>&1 || { tail "$work/apt.log"; fail "installing the .deb"; }
 chroot "$work/root" kolla-build version
 chroot "$work/root" kolla-build --list-images -b debian keystone | grep -q ': keystone$' || fail "list-images"
 for path in usr/lib/kolla-build/buildkitd usr/lib/systemd/system/kolla-build-nightly.timer usr/share/man/man1/kolla-build.1.gz \
@@ -46,7 +46,7 @@ for path in usr/lib/kolla-build/buildkitd usr/lib/systemd/system/kolla-build-nig
   [ -e "$work/root/$path" ] || fail "/$path is missing"
 done
 grep -q 'ExecStart=/bin/sh /usr/lib/kolla-build/nightly.sh' "$work/root/usr/lib/systemd/system/kolla-build-nightly.service" || fail "the unit names another script"
-chroot "$work/root" apt-get purge -y -qq kolla-build >>"$work/apt.log" 2>&1 || fail "removing the .deb"
+chroot "$work/root" dpkg --purge kolla-build >>"$work/apt.log" 2>&1 || fail "removing the .deb"
 [ ! -e "$work/root/usr/bin/kolla-build" ] || fail "removal left /usr/bin/kolla-build"
 
 echo "== .rpm"
@@ -58,6 +58,6 @@ done
 rpm -qp --requires "$rpm" 2>/dev/null | grep -qx runc || fail "the .rpm does not require runc"
 
 echo "== the container image builds an image"
-image=$(ls "$first"/*-image-linux-"$arch".tar)
+image=$(ls "$first"/*-image-linux-"$arch".tar) || fail "no image: was the first release made with --no-image?"
 scripts/test-release-image.sh "$image" "$work"
 echo "the release is good"
