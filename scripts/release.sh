@@ -51,7 +51,9 @@ for arch in $arches; do
   build "$arch" "$stage/buildkitd" github.com/moby/buildkit/cmd/buildkitd
   # The SBOM is made from what the go command recorded in the binaries.
   for program in kolla-build buildkitd; do
-    tool cyclonedx-gomod bin -json -noserial -std -output "$dist/$program-$VERSION-linux-$arch.cdx.json" "$stage/$program"
+    sbom=$dist/$program-$VERSION-linux-$arch.cdx.json
+    tool cyclonedx-gomod bin -json -noserial -std -output "$sbom" "$stage/$program"
+    sed -i "s/\"timestamp\": \"[^\"]*\"/\"timestamp\": \"$(date -u -d "@$SOURCE_DATE_EPOCH" +%Y-%m-%dT%H:%M:%SZ)\"/" "$sbom"
   done
   cp "$dist/kolla-build-$VERSION-linux-$arch.cdx.json" "$stage/sbom.cdx.json"
 done
