@@ -1,0 +1,173 @@
+package parts
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/opencontainers/go-digest"
+)
+
+// Magic is how each part begins.
+const Magic = `{"kolla-bundle-part":`
+
+const (
+	headerSize = 1024
+	version    = 1
+
+	// MaxParts is the number of parts that a set may have, parity parts included.
+	MaxParts = 4096
+
+	// MinSize is the smallest size of a part, in bytes.
+	MinSize = 64 << 10
+
+	// align is what payloads are filled up to for the parity.
+	align = 64
+)
+
+// Header describes a part. Sizes are in bytes.
+type Header struct {
+	Version int           `json:"kolla-bundle-part"`
+	Set     digest.Digest `json:"set"`    // of the whole stream
+	Size    int64         `json:"size"`   // of the whole stream
+	Data    int           `json:"data"`   // parts that make up the stream
+	Parity  int           `json:"parity"` // parts that restore others
+	Payload int64         `json:"payload"`
+	Number  int           `json:"number"` // from 0, parity parts after data parts
+	Digest  digest.Digest `json:"digest"` // of this part's payload
+	Check   digest.Digest `json:"check"`  // of this header without this field
+}
+
+// length returns the bytes of the payload of this part.
+func (h *Header) length() int64 {
+	switch {
+	case h.Number >= h.Data:
+		return h.shard()
+	case h.Number == h.Data-1:
+		return h.Size - int64(h.Data-1)*h.Payload
+	}
+	return h.Payload
+}
+
+// shard returns the bytes of a payload as the parity sees it.
+func (h *Header) shard() int64 { return (h.Payload + align - 1) / align * align }
+
+// sameSet reports whether two parts belong together.
+func (h *Header) sameSet(o *Header) bool {
+	return h.Set == o.Set && h.Size == o.Size && h.Data == o.Data && h.Parity == o.Parity && h.Payload == o.Payload
+}
+
+func (h Header) check() digest.Digest {
+	h.Check = ""
+	b, _ := json.Marshal(h) // of numbers and strings
+	return digest.FromBytes(b)
+}
+
+func (h Header) encode() ([]byte, error) {
+	h.Check = h.check()
+	b, err := json.Marshal(h)
+	if err != nil {
+		return nil, err
+	}
+	if len(b) >= headerSize {
+		return nil, errors.New("the header is too long")
+	}
+	b = append(b, '\n')
+	return append(b, bytes.Repeat([]byte{' '}, headerSize-len(b))...), nil
+}
+
+// readHeader reads and checks the header of a part.
+func readHeader(r io.Reader) (*Header, error) {
+	b := make([]byte, headerSize)
+	if _, err := io.ReadFull(r, b); err != nil {
+		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+			return nil, errors.New("it is shorter than the header of a part")
+		}
+		return nil, err
+	}
+	if !bytes.HasPrefix(b, []byte(Magic)) {
+		return nil, errors.New("it is no part of a bundle, or its header is damaged")
+	}
+	h := &Header{}
+	if err := json.Unmarshal(b, h); err != nil {
+		return nil, fmt.Errorf("its header is damaged: %w", err)
+	}
+	switch {
+	case h.Version != version:
+		return nil, fmt.Errorf("it has version %d, this program knows %d", h.Version, version)
+	case h.Check != h.check():
+		return nil, errors.New("its header is damaged")
+	case h.Set.Validate() != nil || h.Digest.Validate() != nil || h.Set.Algorithm() != digest.SHA256 || h.Digest.Algorithm() != digest.SHA256,
+		h.Data < 1, h.Parity < 0, h.Data > MaxParts, h.Parity > MaxParts-h.Data, h.Number < 0, h.Number >= h.Data+h.Parity,
+		h.Payload < 1, h.Size < 1, h.Payload > h.Size, h.Size > int64(h.Data)*h.Payload, h.Size <= int64(h.Data-1)*h.Payload,
+		h.Payload > 1<<50:
+		return nil, errors.New("its header contradicts itself")
+	}
+	return h, nil
+}
+
+// IsPart reports whether a file begins as a part does.
+func IsPart(file string) bool {
+	if st, err := os.Stat(file); err != nil || !st.Mode().IsRegular() {
+		return false
+	}
+	f, err := os.Open(file)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	b := make([]byte, len(Magic))
+	_, err = io.ReadFull(f, b)
+	return err == nil && string(b) == Magic
+}
+
+// name returns the file name of a part: .001, .002, … and .p01, .p02, …
+func name(base string, data, number int) string {
+	if number >= data {
+		return fmt.Sprintf("%s.p%02d", base, number-data+1)
+	}
+	return fmt.Sprintf("%s.%03d", base, number+1)
+}
+
+// siblings returns the files beside a part that may be parts of the same set, itself
+// included.
+func siblings(file string) ([]string, error) {
+	ext := filepath.Ext(file)
+	if !isPartExt(ext) || filepath.Base(file) == ext {
+		return []string{file}, nil
+	}
+	base := file[:len(file)-len(ext)]
+	dir, err := os.ReadDir(filepath.Dir(file))
+	if err != nil {
+		return nil, err
+	}
+	var out []string
+	for _, e := range dir {
+		path := filepath.Join(filepath.Dir(file), e.Name())
+		if other := filepath.Ext(e.Name()); path[:len(path)-len(other)] == filepath.Clean(base) && isPartExt(other) {
+			out = append(out, path)
+		}
+	}
+	return out, nil
+}
+
+// isPartExt reports whether an extension is one that name gives.
+func isPartExt(ext string) bool {
+	if len(ext) < 4 {
+		return false
+	}
+	digits := ext[1:]
+	if digits[0] == 'p' {
+		digits = digits[1:]
+	}
+	for _, c := range []byte(digits) {
+		if c < '0' || c > '9' {
+			return false
+		}
+	}
+	return len(digits) >= 2
+}

@@ -1,0 +1,333 @@
+package parts
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"strings"
+	"testing"
+
+	"github.com/opencontainers/go-digest"
+)
+
+// write makes a set of a pseudo-random stream and returns both.
+func write(t *testing.T, rng *rand.Rand, length, size int64, parity int) (stream []byte, files []string) {
+	t.Helper()
+	stream = make([]byte, length)
+	for i := range stream {
+		stream[i] = byte(rng.Uint32())
+	}
+	w, err := Create(t.Context(), filepath.Join(t.TempDir(), "set.tar"), size, parity)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for rest := stream; len(rest) > 0; {
+		n := min(len(rest), 1+rng.IntN(100_000))
+		if _, err := w.Write(rest[:n]); err != nil {
+			t.Fatal(err)
+		}
+		rest = rest[n:]
+	}
+	if files, err = w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return stream, files
+}
+
+func read(t *testing.T, files ...string) ([]byte, *Set, error) {
+	t.Helper()
+	s, err := Open(files...)
+	if err != nil {
+		return nil, nil, err
+	}
+	r, err := s.Reader(t.Context())
+	if err != nil {
+		return nil, s, err
+	}
+	b, err := io.ReadAll(r)
+	if cerr := r.Close(); err == nil {
+		err = cerr
+	}
+	return b, s, err
+}
+
+func TestRoundTrip(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 1))
+	for _, length := range []int64{1, MinSize - headerSize, MinSize - headerSize + 1, 200_000, 1 << 20, 3<<20 + 17} {
+		for _, parity := range []int{0, 1, 10, 33, 50} {
+			stream, files := write(t, rng, length, MinSize, parity)
+			rng.Shuffle(len(files), func(i, j int) { files[i], files[j] = files[j], files[i] })
+			for _, named := range [][]string{files, files[:1]} {
+				if got, _, err := read(t, named...); err != nil || !bytes.Equal(got, stream) {
+					t.Errorf("%d bytes, parity %d%%: %d bytes, %v", length, parity, len(got), err)
+				}
+			}
+			var total int64
+			data := 0
+			for _, f := range files {
+				st, err := os.Stat(f)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if total += st.Size(); st.Size() > MinSize || st.Mode().Perm() != 0o644 {
+					t.Errorf("%s has %d bytes, mode %v", f, st.Size(), st.Mode())
+				}
+				if !strings.Contains(filepath.Ext(f), "p") {
+					data++
+				}
+			}
+			if lost := len(files) * parity / 100; len(files)-data < lost {
+				t.Errorf("%d of %d files are parity, which cannot replace %d%%", len(files)-data, len(files), parity)
+			}
+		}
+	}
+}
+
+// TestEveryLoss removes and damages every combination of parts of a small set.
+func TestEveryLoss(t *testing.T) {
+	rng := rand.New(rand.NewPCG(2, 2))
+	stream, files := write(t, rng, 5*MinSize, MinSize, 40) // 6 data, 3 parity
+	if len(files) != 9 {
+		t.Fatalf("%d files", len(files))
+	}
+	contents := map[string][]byte{}
+	for _, f := range files {
+		b, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		contents[f] = b
+	}
+	for mask := range 1 << len(files) {
+		lost := 0
+		for i, f := range files {
+			if mask&(1<<i) == 0 {
+				continue
+			}
+			lost++
+			damage(t, rng, f, contents[f])
+		}
+		got, s, err := read(t, files...)
+		switch {
+		case lost <= 3 && (err != nil || !bytes.Equal(got, stream)):
+			t.Errorf("without %09b: %v", mask, err)
+		case lost <= 3 && len(s.Problems()) != lost:
+			t.Errorf("without %09b: %d problems: %q", mask, len(s.Problems()), s.Problems())
+		case lost > 3 && err == nil:
+			t.Errorf("without %09b there is no error", mask)
+		}
+		for i, f := range files {
+			if mask&(1<<i) != 0 {
+				if err := os.WriteFile(f, contents[f], 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+}
+
+// damage makes a part unusable in one of the ways that media and people do.
+func damage(t *testing.T, rng *rand.Rand, file string, content []byte) {
+	t.Helper()
+	changed := bytes.Clone(content)
+	switch rng.IntN(6) {
+	case 0:
+		if err := os.Remove(file); err != nil {
+			t.Fatal(err)
+		}
+		return
+	case 1: // a bit of the payload
+		changed[headerSize+rng.IntN(len(content)-headerSize)] ^= 1 << rng.IntN(8)
+	case 2: // of the header
+		changed[rng.IntN(300)] ^= 1
+	case 3:
+		changed = changed[:rng.IntN(len(changed))]
+	case 4:
+		changed = append(changed, 0)
+	case 5:
+		clear(changed[len(changed)/2:])
+		changed[len(changed)-1] = content[len(content)-1] ^ 1
+	}
+	if err := os.WriteFile(file, changed, 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestDamagedMedia damages fifty sets as far as their parity allows, and beyond.
+func TestDamagedMedia(t *testing.T) {
+	for seed := range uint64(50) {
+		rng := rand.New(rand.NewPCG(3, seed))
+		parity := 5 + rng.IntN(40)
+		stream, files := write(t, rng, 1+rng.Int64N(3<<20), MinSize, parity)
+		data := 0
+		for _, f := range files {
+			if !strings.Contains(filepath.Ext(f), "p") {
+				data++
+			}
+		}
+		order := rng.Perm(len(files))
+		loss := func(n int) {
+			b, err := os.ReadFile(files[order[n]])
+			if err != nil {
+				t.Fatal(err)
+			}
+			damage(t, rng, files[order[n]], b)
+		}
+		for n := range len(files) - data {
+			loss(n)
+		}
+		var left []string
+		for _, f := range files {
+			if _, err := os.Stat(f); err == nil {
+				left = append(left, f)
+			}
+		}
+		if got, _, err := read(t, left...); err != nil || !bytes.Equal(got, stream) {
+			t.Fatalf("seed %d: %d of %d parts lost: %v", seed, len(files)-data, len(files), err)
+		}
+		loss(len(files) - data)
+		_, _, err := read(t, left...)
+		var se *SetError
+		if err == nil || !errors.As(err, &se) || se.Hint() == "" {
+			t.Errorf("seed %d: one part too many is lost: %v", seed, err)
+		}
+	}
+}
+
+// TestManyParts has more parts than a byte can count, and little memory.
+func TestManyParts(t *testing.T) {
+	defer debug.SetMemoryLimit(debug.SetMemoryLimit(200 << 20))
+	rng := rand.New(rand.NewPCG(4, 4))
+	stream, files := write(t, rng, 32<<20, MinSize, 10)
+	if len(files) < 500 {
+		t.Fatalf("%d files", len(files))
+	}
+	for i := range len(files) / 11 {
+		if err := os.Remove(files[i*11]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, s, err := read(t, files[1]); err != nil || !bytes.Equal(got, stream) || len(s.Problems()) != len(files)/11 {
+		t.Errorf("%v", err)
+	}
+}
+
+// TestMistakes holds the errors for parts that people mix up.
+func TestMistakes(t *testing.T) {
+	rng := rand.New(rand.NewPCG(5, 5))
+	stream, a := write(t, rng, 300_000, MinSize, 0)
+	_, b := write(t, rng, 300_000, MinSize, 0)
+	dir := t.TempDir()
+	other := filepath.Join(dir, "notes.txt")
+	if err := os.WriteFile(other, bytes.Repeat([]byte("x"), 2000), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	link := filepath.Join(dir, "set.tar.001")
+	if err := os.Mkdir(link, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for want, files := range map[string][]string{
+		"parts of different sets": {a[0], b[1]},
+		"part 002 is missing":     {a[0], a[2], a[3], a[4]},
+		"no part of a bundle":     {other},
+		"not a regular file":      {link, a[1]},
+		"no such file":            {a[0], filepath.Join(dir, "none")},
+	} {
+		if _, _, err := read(t, files...); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v", want, err)
+		}
+	}
+	if got, _, err := read(t, append(a, a...)...); err != nil || !bytes.Equal(got, stream) {
+		t.Errorf("each part named twice: %v", err)
+	}
+	// A swapped payload is damage, although it is a payload of the set.
+	first, err := os.ReadFile(a[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := os.ReadFile(a[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(a[1], append(bytes.Clone(second[:headerSize]), first[headerSize:]...), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := read(t, a...); err == nil || !strings.Contains(err.Error(), a[1]+": its content is damaged") {
+		t.Errorf("a swapped payload: %v", err)
+	}
+}
+
+// TestAbort holds that an interrupted Writer leaves nothing, and that a smaller set
+// replaces a larger one whole.
+func TestAbort(t *testing.T) {
+	dir := t.TempDir()
+	base := filepath.Join(dir, "set")
+	write := func(length int, finish bool) {
+		t.Helper()
+		w, err := Create(t.Context(), base, MinSize, 20)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.Write(make([]byte, length)); err != nil {
+			t.Fatal(err)
+		}
+		if !finish {
+			w.Abort()
+		} else if _, err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	count := func() int {
+		t.Helper()
+		all, err := os.ReadDir(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(all)
+	}
+	if write(1<<20, false); count() != 0 {
+		t.Errorf("%d files are left", count())
+	}
+	write(1<<20, true)
+	large := count()
+	if write(100_000, true); count() >= large {
+		t.Errorf("%d files in place of %d", count(), large)
+	}
+	if _, _, err := read(t, base+".001"); err != nil {
+		t.Error(err)
+	}
+}
+
+// FuzzHeader reads headers: accepted ones are consistent and written back equal.
+func FuzzHeader(f *testing.F) {
+	h := Header{Version: version, Set: digest.NewDigestFromEncoded(digest.SHA256, digestHex), Size: 100, Data: 2, Parity: 1, Payload: 64, Number: 1, Digest: digest.NewDigestFromEncoded(digest.SHA256, digestHex)}
+	b, err := h.encode()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(b)
+	f.Add([]byte(Magic + "1}"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		h, err := readHeader(bytes.NewReader(b))
+		if err != nil {
+			return
+		}
+		if h.length() < 0 || h.length() > h.shard() || h.Number >= h.Data+h.Parity {
+			t.Errorf("%+v", h)
+		}
+		again, err := h.encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if h2, err := readHeader(bytes.NewReader(again)); err != nil || *h2 != *h {
+			t.Errorf("%+v became %+v, %v", h, h2, err)
+		}
+	})
+}
+
+var digestHex = fmt.Sprintf("%064d", 1)

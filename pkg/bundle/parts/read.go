@@ -1,0 +1,378 @@
+package parts
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/klauspost/reedsolomon"
+	"github.com/opencontainers/go-digest"
+
+	"github.com/kolla-build/kolla-build/internal/units"
+)
+
+// Part is a file of a set.
+type Part struct {
+	File   string
+	Number int
+	Parity bool
+	Err    error // what is wrong with it; nil if nothing is known to be
+}
+
+// Set is the parts that are there of one set.
+type Set struct {
+	header Header
+	parts  map[int]*Part // by number; those without a usable header are in bad
+	bad    []*Part
+}
+
+// SetError says that the stream cannot be read from the parts that are there.
+type SetError struct {
+	Detail string
+	Parts  []string // what is wrong with each part that is missing or damaged
+	Advice string
+}
+
+func (e *SetError) Error() string {
+	if len(e.Parts) == 0 {
+		return e.Detail
+	}
+	shown := e.Parts
+	if len(shown) > 10 {
+		shown = append(slices.Clone(shown[:10]), fmt.Sprintf("and %d more", len(e.Parts)-10))
+	}
+	return e.Detail + ": " + strings.Join(shown, "; ")
+}
+
+// Hint returns what to do about it.
+func (e *SetError) Hint() string { return e.Advice }
+
+// Open opens a set from files in any order. For a single file, the ones beside it
+// that belong to it are found. It reads the headers only: see Verify.
+func Open(files ...string) (*Set, error) {
+	if len(files) == 1 {
+		var err error
+		if files, err = siblings(files[0]); err != nil {
+			return nil, err
+		}
+	}
+	if len(files) > MaxParts*2 {
+		return nil, &SetError{Detail: fmt.Sprintf("%d files: a set has at most %d parts", len(files), MaxParts)}
+	}
+	s := &Set{parts: map[int]*Part{}}
+	first := ""
+	for _, file := range files {
+		h, err := header(file)
+		switch {
+		case err != nil:
+			s.bad = append(s.bad, &Part{File: file, Number: -1, Err: err})
+			continue
+		case first == "":
+			first, s.header = file, *h
+		case !h.sameSet(&s.header):
+			return nil, &SetError{Detail: fmt.Sprintf("%s and %s are parts of different sets", first, file), Advice: "name the parts of one set"}
+		}
+		p := &Part{File: file, Number: h.Number, Parity: h.Number >= h.Data}
+		if st, err := os.Stat(file); err != nil {
+			p.Err = err
+		} else if want := headerSize + h.length(); st.Size() != want {
+			p.Err = fmt.Errorf("it has %d bytes in place of %d", st.Size(), want)
+		}
+		if other, ok := s.parts[h.Number]; !ok || other.Err != nil && p.Err == nil {
+			s.parts[h.Number] = p
+		}
+	}
+	if first == "" {
+		return nil, &SetError{Detail: "no part can be used", Parts: problems(s.bad)}
+	}
+	return s, nil
+}
+
+func header(file string) (*Header, error) {
+	st, err := os.Stat(file)
+	if err != nil {
+		return nil, err
+	}
+	if !st.Mode().IsRegular() {
+		return nil, errors.New("it is not a regular file")
+	}
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return readHeader(f)
+}
+
+func problems(parts []*Part) []string {
+	var out []string
+	for _, p := range parts {
+		if p.Err != nil {
+			out = append(out, p.File+": "+p.Err.Error())
+		}
+	}
+	return out
+}
+
+// Size returns the bytes of the stream.
+func (s *Set) Size() int64 { return s.header.Size }
+
+// Counts returns how many data and parity parts the set has.
+func (s *Set) Counts() (data, parity int) { return s.header.Data, s.header.Parity }
+
+// Problems returns what is known to be wrong, one line for each part: that it is
+// missing or damaged.
+func (s *Set) Problems() []string {
+	out := problems(s.bad)
+	for n := range s.header.Data + s.header.Parity {
+		p := s.parts[n]
+		switch {
+		case p == nil && n < s.header.Data:
+			out = append(out, fmt.Sprintf("part %03d is missing", n+1))
+		case p == nil:
+			out = append(out, fmt.Sprintf("parity part p%02d is missing", n-s.header.Data+1))
+		case p.Err != nil:
+			out = append(out, p.File+": "+p.Err.Error())
+		}
+	}
+	return out
+}
+
+// usable returns the parts that are not known to be missing or damaged.
+func (s *Set) usable() int {
+	n := 0
+	for _, p := range s.parts {
+		if p.Err == nil {
+			n++
+		}
+	}
+	return n
+}
+
+// complete returns an error if the stream cannot be restored.
+func (s *Set) complete() error {
+	if missing := s.header.Data - s.usable(); missing > 0 {
+		return &SetError{Detail: fmt.Sprintf("%s more of %d needed", units.Count(missing, "part"), s.header.Data), Parts: s.Problems(),
+			Advice: "copy the parts again that are missing or damaged"}
+	}
+	return nil
+}
+
+// Verify reads all parts and notes which are damaged. The error is nil if the stream
+// can be read: Problems has what was found.
+func (s *Set) Verify(ctx context.Context) error {
+	buf := make([]byte, 1<<20)
+	for _, n := range s.numbers() {
+		p := s.parts[n]
+		if p.Err != nil {
+			continue
+		}
+		if err := s.verify(ctx, p, buf); err != nil {
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			p.Err = err
+		}
+	}
+	return s.complete()
+}
+
+func (s *Set) numbers() []int {
+	var out []int
+	for n := range s.parts {
+		out = append(out, n)
+	}
+	slices.Sort(out)
+	return out
+}
+
+func (s *Set) verify(ctx context.Context, p *Part, buf []byte) error {
+	f, h, err := s.open(p)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	sum := digest.Canonical.Hash()
+	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		n, err := f.Read(buf)
+		sum.Write(buf[:n])
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if got := digest.NewDigest(digest.Canonical, sum); got != h.Digest {
+		return errors.New("its content is damaged")
+	}
+	return nil
+}
+
+// open opens a part whose header has been read, behind the header.
+func (s *Set) open(p *Part) (*os.File, *Header, error) {
+	f, err := os.Open(p.File)
+	if err != nil {
+		return nil, nil, err
+	}
+	h, err := readHeader(f)
+	if err == nil && (!h.sameSet(&s.header) || h.Number != p.Number) {
+		err = errors.New("it was replaced while it was read")
+	}
+	if err != nil {
+		f.Close()
+		return nil, nil, err
+	}
+	return f, h, nil
+}
+
+// Reader returns the stream. Missing and damaged parts are restored while it is
+// read. A set with parity is verified first; without parity, damage is found while
+// the damaged part is read. At its end the whole stream has been verified.
+func (s *Set) Reader(ctx context.Context) (io.ReadCloser, error) {
+	if s.header.Parity > 0 {
+		if err := s.Verify(ctx); err != nil {
+			return nil, err
+		}
+	} else if err := s.complete(); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	pr, pw := io.Pipe()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		w := bufio.NewWriterSize(pw, 1<<20)
+		err := s.write(ctx, w)
+		if err == nil {
+			err = w.Flush()
+		}
+		pw.CloseWithError(err)
+	}()
+	return &reader{PipeReader: pr, cancel: cancel, done: done}, nil
+}
+
+type reader struct {
+	*io.PipeReader
+	cancel context.CancelFunc
+	done   chan struct{}
+}
+
+func (r *reader) Close() error {
+	r.cancel()
+	err := r.PipeReader.Close()
+	<-r.done
+	return err
+}
+
+func (s *Set) write(ctx context.Context, w io.Writer) error {
+	whole := digest.Canonical.Hash()
+	w = io.MultiWriter(w, whole)
+	for n := range s.header.Data {
+		var err error
+		if p := s.parts[n]; p != nil && p.Err == nil {
+			err = s.copyPart(ctx, w, p)
+		} else {
+			err = s.restore(ctx, w, n)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if digest.NewDigest(digest.Canonical, whole) != s.header.Set {
+		return &SetError{Detail: "the parts do not give the stream that was saved", Advice: "kolla-build verify reads all of them"}
+	}
+	return nil
+}
+
+func (s *Set) copyPart(ctx context.Context, w io.Writer, p *Part) error {
+	f, h, err := s.open(p)
+	if err != nil {
+		return fmt.Errorf("%s: %w", p.File, err)
+	}
+	defer f.Close()
+	sum := digest.Canonical.Hash()
+	n, err := io.CopyBuffer(io.MultiWriter(w, sum), &contextReader{ctx, io.LimitReader(f, h.length())}, make([]byte, 1<<20))
+	switch {
+	case err != nil:
+		return err
+	case n != h.length() || digest.NewDigest(digest.Canonical, sum) != h.Digest:
+		return &SetError{Detail: p.File + ": its content is damaged", Advice: "copy this part again"}
+	}
+	return nil
+}
+
+// restore writes the payload of a data part, computed from other parts.
+func (s *Set) restore(ctx context.Context, w io.Writer, number int) error {
+	code, err := reedsolomon.New(s.header.Data, s.header.Parity)
+	if err != nil {
+		return err
+	}
+	files := map[int]*os.File{}
+	defer func() {
+		for _, f := range files {
+			f.Close()
+		}
+	}()
+	for _, n := range s.numbers() {
+		if p := s.parts[n]; p.Err == nil && len(files) < s.header.Data {
+			f, _, err := s.open(p)
+			if err != nil {
+				return fmt.Errorf("%s: %w", p.File, err)
+			}
+			files[n] = f
+		}
+	}
+	h := s.header
+	h.Number = number
+	left := h.length()
+	required := make([]bool, s.header.Data+s.header.Parity)
+	required[number] = true
+	buffers := map[int][]byte{}
+	shards := make([][]byte, len(required))
+	return blocks(ctx, &s.header, func(offset int64, size int) error {
+		if left == 0 {
+			return nil
+		}
+		for i := range shards {
+			shards[i] = nil
+		}
+		for n, f := range files {
+			if cap(buffers[n]) < size {
+				buffers[n] = make([]byte, size)
+			}
+			shards[n] = buffers[n][:size]
+			if err := readBlock(f, shards[n], offset); err != nil {
+				return err
+			}
+		}
+		if err := code.ReconstructSome(shards, required); err != nil {
+			return fmt.Errorf("restoring part %03d: %w", number+1, err)
+		}
+		n := min(left, int64(size))
+		left -= n
+		_, err := w.Write(shards[number][:n])
+		return err
+	})
+}
+
+// contextReader ends with its context.
+type contextReader struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (r *contextReader) Read(p []byte) (int, error) {
+	if r.ctx.Err() != nil {
+		return 0, context.Cause(r.ctx)
+	}
+	return r.r.Read(p)
+}
