@@ -133,11 +133,14 @@ func saveCommand() *command {
 			Flags: func(f *pflag.FlagSet) {
 				f.StringVarP(&output, "output", "o", "", "Write to this `FILE`, or - for standard output.")
 				f.StringVar(&opts.Since, "since", "", "Write only what `WHAT` lacks: a bundle, a file of kolla-build inventory, or HOST/NAMESPACE.")
+				f.StringVar(&opts.Split, "split", "", "Write parts of at most this `SIZE`, such as 4G, named FILE.001 and so on.")
+				f.StringVar(&opts.Parity, "parity", "", "With --split, write more parts, so that any `N%` of all parts can be lost.")
 				f.StringVar(&opts.Delta, "delta", "", "With --since, and bytes as the `KIND`: write what changed within layers.")
 			},
 			Examples: []cli.Example{
 				{Line: "kolla-build save --output set.tar", Effect: "Save all images in the local store."},
 				{Line: "kolla-build save nova- --output nova.tar", Effect: "Save the images of nova."},
+				{Line: "kolla-build save -o set.tar --split 4G --parity 10%", Effect: "Save in parts of 4 GB, of which any tenth can be lost."},
 				{Line: "kolla-build save --since have.json --delta bytes -o june.tar", Effect: "Save what a site lacks; it wrote have.json with kolla-build inventory."},
 			},
 		},
@@ -172,7 +175,7 @@ func loadCommand() *command {
 	var opts storecmd.LoadOptions
 	return &command{
 		Command: cli.Command{
-			Name: "load", Values: config.ValuesFiles, Args: "FILE",
+			Name: "load", Values: config.ValuesFiles, Args: "FILE | PART…",
 			Summary: "Load a saved file into the store, a registry or an engine.",
 			Options: loadOptions,
 			Flags: func(f *pflag.FlagSet) {
@@ -189,7 +192,9 @@ func loadCommand() *command {
 			},
 		},
 		run: func(ctx context.Context, cfg *config.Config, con *console.Console) error {
-			if err := oneArgument(cfg, "file", "kolla-build load set.tar, or - for standard input"); err != nil {
+			if len(cfg.Args) > 1 {
+				opts.Parts = cfg.Args
+			} else if err := oneArgument(cfg, "file", "kolla-build load set.tar, or - for standard input"); err != nil {
 				return err
 			}
 			return storecmd.Load(ctx, cfg, con, cfg.Args[0], opts)

@@ -31,6 +31,9 @@ type LoadOptions struct {
 	Trust    bool
 	Progress Progress
 	Stdin    io.Reader // for path "-"; nil is os.Stdin
+	// Parts are the files of a bundle that was split, in any order. Without it, path
+	// may be one of them, and the ones beside it are found.
+	Parts []string
 }
 
 // Load stores the images of a bundle and returns their entries. It reads the file

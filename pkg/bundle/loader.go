@@ -67,12 +67,21 @@ func newLoader(st *store.Store, opts LoadOptions) *loader {
 
 // read reads the bundle and stores its blobs.
 func (l *loader) read(ctx context.Context, path string) error {
-	src, err := openSource(ctx, path, l.opts.Stdin)
+	var src *source
+	var err error
+	if len(l.opts.Parts) > 0 {
+		src, err = openParts(ctx, l.opts.Parts...)
+	} else {
+		src, err = openSource(ctx, path, l.opts.Stdin)
+	}
 	if err != nil {
 		return err
 	}
 	defer src.close()
 	l.src = src
+	if src.parts != nil {
+		l.sum.Restored = src.parts.Problems()
+	}
 	if err := l.members(ctx); err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/kolla-build/kolla-build/internal/atomicfile"
 	"github.com/kolla-build/kolla-build/internal/disk"
 	"github.com/kolla-build/kolla-build/internal/usererr"
+	"github.com/kolla-build/kolla-build/pkg/bundle/parts"
 	"github.com/kolla-build/kolla-build/pkg/inventory"
 	"github.com/kolla-build/kolla-build/pkg/store"
 )
@@ -36,6 +37,12 @@ type SaveOptions struct {
 	Compression Compression
 	Progress    Progress
 	Stdout      io.Writer // for output "-"; nil is os.Stdout
+
+	// Split writes parts of at most this many bytes, named output.001 and so on, 0 one
+	// file. Parity is the percentage of them that may be lost, see package parts.
+	Split  int64
+	Parity int
+
 	// Since is what the other side has: the bundle contains only what is not in it,
 	// and can be loaded only there. nil is a complete bundle.
 	Since *inventory.Inventory
@@ -53,6 +60,8 @@ type Summary struct {
 	Repaired int           // Load: blobs that were damaged in the store
 	Required int           // blobs and images of the other side that a delta refers to
 	Deltas   int           // layers that are carried as byte deltas
+	Parts    []string      // Save: the files, if it was split
+	Restored []string      // Load: parts that were missing or damaged, and in which way
 	// DeltaBytes is the size of the byte deltas, DeltaLayers that of their layers.
 	DeltaBytes, DeltaLayers int64
 }
@@ -81,6 +90,9 @@ func save(ctx context.Context, st *store.Store, entries []store.Entry, output st
 		}
 	}
 	sum := p.summary()
+	if opts.Split > 0 {
+		return p.writeParts(ctx, output, sum, opts)
+	}
 	if output == "-" {
 		w := opts.Stdout
 		if w == nil {
@@ -109,5 +121,26 @@ func save(ctx context.Context, st *store.Store, entries []store.Entry, output st
 		_, free := disk.Space(dir)
 		err = &store.FullError{Path: dir, Need: sum.Bytes, Free: uint64(max(0, free)), Err: err}
 	}
+	return sum, err
+}
+
+// writeParts writes the bundle in parts. Without an error all are there, with one
+// none.
+func (p *plan) writeParts(ctx context.Context, output string, sum Summary, opts SaveOptions) (Summary, error) {
+	if output == "-" {
+		return sum, usererr.Errorf("name a file, which gives the parts their names", "parts cannot be written to standard output")
+	}
+	if _, free := disk.Space(filepath.Dir(output)); opts.Compression == None && free > 0 && free < sum.Bytes+sum.Bytes*int64(opts.Parity)/100 {
+		return sum, &store.FullError{Path: filepath.Dir(output), Need: sum.Bytes + sum.Bytes*int64(opts.Parity)/100, Free: uint64(free)}
+	}
+	w, err := parts.Create(ctx, output, opts.Split, opts.Parity)
+	if err != nil {
+		return sum, err
+	}
+	defer w.Abort()
+	if err := p.write(ctx, w, opts); err != nil {
+		return sum, err
+	}
+	sum.Parts, err = w.Close()
 	return sum, err
 }

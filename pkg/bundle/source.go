@@ -14,16 +14,40 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/kolla-build/kolla-build/internal/inputfile"
+	"github.com/kolla-build/kolla-build/pkg/bundle/parts"
 )
 
 // source is an open bundle: a tar, compressed or not.
 type source struct {
 	tr    *tar.Reader
 	close func()
+	parts *parts.Set // nil for one file
+}
+
+// openParts opens a bundle that is in several files.
+func openParts(ctx context.Context, files ...string) (*source, error) {
+	set, err := parts.Open(files...)
+	if err != nil {
+		return nil, err
+	}
+	r, err := set.Reader(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s, err := newSource(r, func() { r.Close() })
+	if err != nil {
+		r.Close()
+		return nil, err
+	}
+	s.parts = set
+	return s, nil
 }
 
 // openSource opens a bundle file, or stdin for "-", and decompresses it.
 func openSource(ctx context.Context, file string, stdin io.Reader) (*source, error) {
+	if file != "-" && parts.IsPart(file) {
+		return openParts(ctx, file)
+	}
 	var r io.ReadCloser
 	if file == "-" {
 		if stdin == nil {

@@ -42,9 +42,9 @@ func parseInt(s string, least int) (int, error) {
 
 var size = regexp.MustCompile(`^(?i)([0-9]+(?:\.[0-9]+)?) *([kmgtp]?)(i?)b?$`)
 
-// parseSize reads a number of bytes. The units of 20G and 20GB are powers of 1000, those
+// ParseSize reads a number of bytes. The units of 20G and 20GB are powers of 1000, those
 // of 20Gi and 20GiB powers of 1024.
-func parseSize(s string) (int64, error) {
+func ParseSize(s string) (int64, error) {
 	m := size.FindStringSubmatch(strings.TrimFunc(s, inifile.IsSpace))
 	if m == nil || m[2] == "" && m[3] != "" {
 		return 0, fmt.Errorf("%q is not a size", s)
@@ -142,7 +142,7 @@ func (o *Option) convert(texts []string) (any, error) {
 	case Dict:
 		return parseDict(text)
 	case Size:
-		return parseSize(text)
+		return ParseSize(text)
 	}
 	if o.Choices != nil && len(texts) > 0 && !slices.Contains(o.Choices, text) {
 		return nil, fmt.Errorf("%q is not one of %s", text, strings.Join(o.Choices, ", "))

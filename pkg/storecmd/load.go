@@ -9,6 +9,7 @@ import (
 	"github.com/kolla-build/kolla-build/internal/units"
 	"github.com/kolla-build/kolla-build/internal/usererr"
 	"github.com/kolla-build/kolla-build/pkg/bundle"
+	"github.com/kolla-build/kolla-build/pkg/bundle/parts"
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/engineload"
 	"github.com/kolla-build/kolla-build/pkg/imageref"
@@ -22,7 +23,8 @@ type LoadOptions struct {
 	Replace bool // move names that other images in the store have
 	Trust   bool // accept the keys and kinds of images that the bundle claims
 	// Tags are NEW, the tag that all images get, or OLD=NEW, one that replaces another.
-	Tags []string
+	Tags  []string
+	Parts []string // of a bundle that was split; the path is one of them
 	// DryRun prints what would be stored, and List the names only. Both read no more
 	// than the index of the bundle and store nothing.
 	DryRun, List bool
@@ -31,6 +33,11 @@ type LoadOptions struct {
 // Load reads a bundle into the store, with --engine also into a container engine,
 // and with --push into a registry.
 func Load(ctx context.Context, cfg *config.Config, con *console.Console, path string, o LoadOptions) error {
+	for _, file := range o.Parts {
+		if !parts.IsPart(file) {
+			return usererr.Usage(usererr.Errorf("load them one after another; several files are the parts of one", "load: %s is no part of a bundle", file))
+		}
+	}
 	if cfg.Push && cfg.Registry == "" {
 		// The names in the bundle must not decide where images are sent.
 		return usererr.Usage(usererr.Errorf("add --registry HOST[:PORT]", "load --push: no registry"))
@@ -45,7 +52,7 @@ func Load(ctx context.Context, cfg *config.Config, con *console.Console, path st
 	if err != nil {
 		return err
 	}
-	opts := bundle.LoadOptions{Replace: o.Replace, Trust: o.Trust, NamesOnly: o.DryRun || o.List}
+	opts := bundle.LoadOptions{Replace: o.Replace, Trust: o.Trust, Parts: o.Parts, NamesOnly: o.DryRun || o.List}
 	if opts.Retag, err = parseRetags(o.Tags); err != nil {
 		return err
 	}
@@ -97,8 +104,14 @@ func loadBundle(ctx context.Context, cfg *config.Config, con *console.Console, s
 		}
 	}
 	sum, err := bundle.Load(ctx, path, s, opts)
+	for _, p := range sum.Restored {
+		con.Notice("%s", p)
+	}
 	if err != nil {
 		return nil, err
+	}
+	if len(sum.Restored) > 0 {
+		con.Notice("everything was restored from the other parts")
 	}
 	con.Notice("%s: %s, %s, %s; %s already in the store", path, units.Count(len(sum.Images), "image"), units.Count(sum.Blobs, "blob"), units.Bytes(sum.Bytes), units.Count(sum.Reused, "blob"))
 	if sum.Deltas > 0 {
