@@ -204,6 +204,20 @@ func TestAptInstallWithoutCache(t *testing.T) {
 	}
 }
 
+// What a package depends on is installed, and not the package itself.
+func TestAptInstallDependencies(t *testing.T) {
+	r := aptRoot(t, newAptRepo(t, "one=base", "base"), t.TempDir())
+	if status, out := r.apt("--dependencies-of", "one"); status != 0 {
+		t.Fatalf("exit status %d\n%s", status, out)
+	}
+	if !r.exists("opt/pkg/base") || r.exists("opt/pkg/one") {
+		t.Error("the dependency is not installed, or the package is")
+	}
+	if left := r.layerFiles(); len(left) != 0 {
+		t.Errorf("the layer has %v", left)
+	}
+}
+
 func TestAptInstallURL(t *testing.T) {
 	repo := newAptRepo(t, "one=base", "base")
 	elsewhere := newAptRepo(t, "vendor=base")
