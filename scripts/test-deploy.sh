@@ -29,7 +29,7 @@ loadbalancer=${LOADBALANCER:-true}
 address=10.9.0.10
 vip=$address
 [ "$loadbalancer" = false ] || vip=10.9.0.250
-read -ra services <<<"${TAGS:-common loadbalancer mariadb memcached rabbitmq keystone glance placement nova openvswitch neutron heat horizon}"
+read -ra services <<<"${TAGS:-common cron loadbalancer mariadb memcached rabbitmq keystone glance placement nova openvswitch neutron heat horizon}"
 images='^(cron|kolla-toolbox|haproxy|haproxy-ssh|keepalived|mariadb-server|rabbitmq|memcached|keystone(-fernet|-ssh)?|glance-api|placement-api|nova-(api|conductor|scheduler|novncproxy|compute|libvirt|ssh)|openvswitch-(db-server|vswitchd)|neutron-(server|dhcp-agent|l3-agent|metadata-agent|openvswitch-agent)|heat-(api|api-cfn|engine)|horizon|httpd)$'
 
 fail() { echo "test-deploy: $*" >&2; exit 1; }
