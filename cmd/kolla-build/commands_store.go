@@ -134,13 +134,13 @@ func saveCommand() *command {
 				f.StringVarP(&output, "output", "o", "", "Write to this `FILE`, or - for standard output.")
 				f.StringVar(&opts.Since, "since", "", "Write only what `WHAT` lacks: a bundle, a file of kolla-build inventory, or HOST/NAMESPACE.")
 				f.StringVar(&opts.Split, "split", "", "Write parts of at most this `SIZE`, such as 4G, named FILE.001 and so on.")
-				f.StringVar(&opts.Parity, "parity", "", "With --split, write more parts, so that any `N%` of all parts can be lost.")
+				f.StringVar(&opts.Parity, "parity", "", "With --split, write `N%` more parts, from which as many lost ones are restored.")
 				f.StringVar(&opts.Delta, "delta", "", "With --since, and bytes as the `KIND`: write what changed within layers.")
 			},
 			Examples: []cli.Example{
 				{Line: "kolla-build save --output set.tar", Effect: "Save all images in the local store."},
 				{Line: "kolla-build save nova- --output nova.tar", Effect: "Save the images of nova."},
-				{Line: "kolla-build save -o set.tar --split 4G --parity 10%", Effect: "Save in parts of 4 GB, of which any tenth can be lost."},
+				{Line: "kolla-build save -o set.tar --split 4G --parity 10%", Effect: "Save in parts of 4 GB, a tenth of which can be lost."},
 				{Line: "kolla-build save --since have.json --delta bytes -o june.tar", Effect: "Save what a site lacks; it wrote have.json with kolla-build inventory."},
 			},
 		},

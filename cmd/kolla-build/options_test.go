@@ -112,6 +112,8 @@ var effects = map[string]effect{
 	"image-memory":   {held: "testdata/script/options_build.txt: --image-memory"},
 	"refresh":        {held: "cmd/kolla-build/refresh_test.go: --refresh"},
 	"clamp-times":    {held: "testdata/script/options_build.txt: --noclamp-times"},
+	"offline":        {held: "testdata/script/offline_build.txt: --offline"},
+	"inputs":         {held: "testdata/script/offline_build.txt: --inputs"},
 	"compression":    {held: "testdata/script/options_build.txt: --compression"},
 	"cache":          {held: "testdata/script/build_on_stored_parents.txt: --nocache"},
 	"package-cache":  {held: "pkg/build/buildkit/packagecache_test.go: PackageCache"},

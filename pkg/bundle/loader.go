@@ -85,6 +85,11 @@ func (l *loader) read(ctx context.Context, path string) error {
 	if err := l.members(ctx); err != nil {
 		return err
 	}
+	if src.rest != nil {
+		if _, err := io.Copy(io.Discard, src.rest); err != nil {
+			return err
+		}
+	}
 	switch {
 	case !l.indexSeen:
 		return &FormatError{Detail: "it contains no " + ocispec.ImageIndexFile, Advice: adviceNoBundle}

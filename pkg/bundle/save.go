@@ -138,9 +138,12 @@ func (p *plan) writeParts(ctx context.Context, output string, sum Summary, opts 
 		return sum, err
 	}
 	defer w.Abort()
-	if err := p.write(ctx, w, opts); err != nil {
-		return sum, err
+	if err = p.write(ctx, w, opts); err == nil {
+		sum.Parts, err = w.Close()
 	}
-	sum.Parts, err = w.Close()
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		_, free := disk.Space(filepath.Dir(output))
+		err = &store.FullError{Path: filepath.Dir(output), Need: sum.Bytes + sum.Bytes*int64(opts.Parity)/100, Free: uint64(max(0, free)), Err: err}
+	}
 	return sum, err
 }

@@ -22,6 +22,7 @@ type source struct {
 	tr    *tar.Reader
 	close func()
 	parts *parts.Set // nil for one file
+	rest  io.Reader  // of parts, behind the tar: its end is verified
 }
 
 // openParts opens a bundle that is in several files.
@@ -39,7 +40,7 @@ func openParts(ctx context.Context, files ...string) (*source, error) {
 		r.Close()
 		return nil, err
 	}
-	s.parts = set
+	s.parts, s.rest = set, r
 	return s, nil
 }
 

@@ -257,7 +257,7 @@ func splitting(o SaveOptions) (size int64, parity int, err error) {
 	}
 	if o.Parity != "" {
 		if parity, err = strconv.Atoi(strings.TrimSuffix(o.Parity, "%")); err != nil || parity < 1 || parity > 50 {
-			return 0, 0, usererr.Errorf("such as --parity 10%, which restores any tenth of the parts", "--parity %q is not a percentage from 1 to 50", o.Parity)
+			return 0, 0, usererr.Errorf("such as --parity 10%, which restores a tenth of the parts", "--parity %q is not a percentage from 1 to 50", o.Parity)
 		}
 	}
 	return size, parity, nil

@@ -288,7 +288,7 @@ func (s *Set) write(ctx context.Context, w io.Writer) error {
 		}
 	}
 	if digest.NewDigest(digest.Canonical, whole) != s.header.Set {
-		return &SetError{Detail: "the parts do not give the stream that was saved", Advice: "kolla-build verify reads all of them"}
+		return &SetError{Detail: "the parts do not give the stream that was saved", Advice: "copy the parts again"}
 	}
 	return nil
 }

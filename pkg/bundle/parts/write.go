@@ -11,6 +11,8 @@ import (
 
 	"github.com/klauspost/reedsolomon"
 	"github.com/opencontainers/go-digest"
+
+	"github.com/kolla-build/kolla-build/internal/atomicfile"
 )
 
 // memory is what the blocks that parity is computed from may take, in bytes.
@@ -34,7 +36,7 @@ type Writer struct {
 }
 
 // Create begins a set of parts named base.001 and so on, of at most size bytes
-// each. With parity, at most 50, any that many percent of all parts can be restored.
+// each. With parity, at most 50, any that many percent of the data parts can be restored.
 func Create(ctx context.Context, base string, size int64, parity int) (*Writer, error) {
 	switch {
 	case size < MinSize:
@@ -137,24 +139,31 @@ func (w *Writer) Close() (names []string, err error) {
 	}
 	for i, to := range names {
 		if err := os.Rename(w.files[i], to); err != nil {
+			for _, done := range names[:i] {
+				os.Remove(done) // a part of a set would be taken for damage to the one before
+			}
 			return nil, err
 		}
 	}
 	w.closed = true
+	if err := atomicfile.SyncDir(filepath.Dir(w.base)); err != nil {
+		return nil, err
+	}
 	return names, w.removeStale(names)
 }
 
-// parityParts returns how many parity parts let a percentage of all parts be lost,
-// at least 1.
+// parityParts returns how many parity parts let a percentage of the data parts be
+// lost, at least 1. Where it costs less than a hundredth of the stream, there are more
+// of them, so that the same percentage of all parts can be lost.
 func parityParts(data, percent int) int {
 	if percent == 0 {
 		return 0
 	}
-	n := 1
-	for n < (data+n)*percent/100 {
+	n, most := 1, max(1, data*(2*percent+1)/200)
+	for n < most && n < (data+n)*percent/100 {
 		n++
 	}
-	return n
+	return max(n, data*percent/100)
 }
 
 // removeStale removes parts of an earlier, larger set with the same name: they
