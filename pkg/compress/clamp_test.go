@@ -32,7 +32,7 @@ func entries(t *testing.T, r io.Reader) (headers map[string]tar.Header, times ma
 			t.Fatal(err)
 		}
 		times[h.Name], content[h.Name] = h.ModTime, string(b)
-		h.ModTime, h.PAXRecords, h.Xattrs = time.Time{}, maps.Clone(h.PAXRecords), nil //nolint:staticcheck // compared with PAXRecords
+		h.ModTime, h.PAXRecords = time.Time{}, maps.Clone(h.PAXRecords)
 		headers[h.Name] = *h
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/opencontainers/go-digest"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/kolla-build/kolla-build/internal/atomicfile"
@@ -206,8 +207,14 @@ func (f *fetcher) missing(ctx context.Context) ([]item, error) {
 	return out, nil
 }
 
-// partialDir has files that are being fetched, by their digests.
+// partialDir has files that are being fetched, see item.partial.
 const partialDir = ".partial"
+
+// partial returns the path of the item while it is fetched. Two items may have the
+// same content.
+func (it item) partial() string {
+	return filepath.Join(partialDir, digest.FromString(it.path).Encoded()[:16]+"-"+it.digest.Encoded())
+}
 
 // get gets one item: from a cache, else from its URL.
 func (f *fetcher) get(ctx context.Context, it item) error {
@@ -248,7 +255,7 @@ func (f *fetcher) fromCache(ctx context.Context, path string, it item) (bool, er
 	if verify(ctx, in, it.digest, it.size) != nil {
 		return false, ctx.Err()
 	}
-	partial := filepath.Join(partialDir, it.digest.Encoded()+".copy-"+filepath.Base(it.path)[:min(40, len(filepath.Base(it.path)))])
+	partial := it.partial() + ".copy"
 	out, err := f.root.Create(partial)
 	if err != nil {
 		return false, err
@@ -264,7 +271,7 @@ func (f *fetcher) fromCache(ctx context.Context, path string, it item) (bool, er
 
 // download is one attempt to download an item. It goes on where an earlier one ended.
 func (f *fetcher) download(ctx context.Context, it item) error {
-	partial := filepath.Join(partialDir, it.digest.Encoded())
+	partial := it.partial()
 	out, err := f.root.OpenFile(partial, os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {
 		return err

@@ -188,7 +188,11 @@ func TestFetchGoesOn(t *testing.T) {
 		t.Errorf("other content: %v", err)
 	}
 	w.files[deb] = whole
-	write(t, filepath.Join(dir, partialDir, digest.FromString(whole).Encoded()), whole[:3000])
+	partial, err := filepath.Glob(filepath.Join(dir, partialDir, "*-"+digest.FromString(whole).Encoded()))
+	if err != nil || len(partial) != 1 {
+		t.Fatalf("%q, %v", partial, err)
+	}
+	write(t, partial[0], whole[:3000])
 	write(t, filepath.Join(dir, w.hostDir(), "debian/dists/trixie/InRelease"), "sIgned") // damaged
 	w.mu.Lock()
 	w.requests = nil

@@ -68,7 +68,7 @@ func New(of string, taken time.Time) *Inventory {
 // digest, of at most ocijson.MaxBytes.
 func (inv *Inventory) Add(name string, root digest.Digest, read func(digest.Digest) ([]byte, error)) error {
 	image := Image{Name: name, Digest: root, Layers: []digest.Digest{}}
-	if err := inv.walk(&image, root, read, 4); err != nil {
+	if err := inv.walk(&image, root, read, map[digest.Digest]bool{}, 4); err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
 	inv.Images = append(inv.Images, image)
@@ -76,10 +76,14 @@ func (inv *Inventory) Add(name string, root digest.Digest, read func(digest.Dige
 	return nil
 }
 
-func (inv *Inventory) walk(image *Image, d digest.Digest, read func(digest.Digest) ([]byte, error), depth int) error {
+func (inv *Inventory) walk(image *Image, d digest.Digest, read func(digest.Digest) ([]byte, error), seen map[digest.Digest]bool, depth int) error {
 	if depth == 0 {
 		return errors.New("indexes are nested too deep")
 	}
+	if seen[d] {
+		return nil
+	}
+	seen[d] = true
 	raw, err := read(d)
 	if err != nil {
 		return err
@@ -90,7 +94,7 @@ func (inv *Inventory) walk(image *Image, d digest.Digest, read func(digest.Diges
 	}
 	inv.Blobs[d] = int64(len(raw))
 	for _, child := range m.Manifests {
-		if err := inv.walk(image, child.Digest, read, depth-1); err != nil {
+		if err := inv.walk(image, child.Digest, read, seen, depth-1); err != nil {
 			return err
 		}
 	}

@@ -38,7 +38,7 @@ func TestCertificateIsRenewed(t *testing.T) {
 		roots.AppendCertsFromPEM(pem)
 		for _, name := range names {
 			if _, err := pair.Leaf.Verify(x509.VerifyOptions{DNSName: name, Roots: roots, CurrentTime: now}); err != nil {
-				t.Errorf("%v after the start, %s: %v", now.Sub(time.Now()), name, err)
+				t.Errorf("%v after the start, %s: %v", time.Until(now), name, err)
 			}
 		}
 		return pair.Leaf

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	digest "github.com/opencontainers/go-digest"
@@ -130,14 +131,17 @@ func (c *collector) mark(r *repository) error {
 	referrers := map[digest.Digest][]digest.Digest{} // by subject
 	var roots []digest.Digest
 	for _, link := range links {
-		d := readLink(link)
+		d, err := linked(link)
+		if err != nil {
+			return err
+		}
 		if d == "" {
 			continue
 		}
 		r.revisions = append(r.revisions, d)
 		m, err := c.read(d)
 		if err != nil {
-			continue // it is being deleted; the next start repairs what is damaged
+			return err
 		}
 		if m.Subject != nil {
 			referrers[m.Subject.Digest] = append(referrers[m.Subject.Digest], d)
@@ -152,7 +156,11 @@ func (c *collector) mark(r *repository) error {
 		return err
 	}
 	for _, tag := range tags {
-		if d := readLink(filepath.Join(r.path, "_manifests", "tags", tag.Name(), "current", "link")); d != "" {
+		d, err := linked(filepath.Join(r.path, "_manifests", "tags", tag.Name(), "current", "link"))
+		if err != nil {
+			return err
+		}
+		if d != "" {
 			roots = append(roots, d)
 		}
 	}
@@ -165,7 +173,7 @@ func (c *collector) mark(r *repository) error {
 		r.kept[d], c.blobs[d] = true, true
 		m, err := c.read(d)
 		if err != nil {
-			continue
+			return err
 		}
 		for _, b := range m.blobs() {
 			c.blobs[b] = true
@@ -177,15 +185,35 @@ func (c *collector) mark(r *repository) error {
 	return nil
 }
 
+// read reads a manifest. One that does not exist, because a client deletes it, or that
+// is no manifest refers to nothing. Any other error ends the collection: what such a
+// manifest refers to must not be removed.
 func (c *collector) read(d digest.Digest) (manifest, error) {
 	if m, ok := c.manifests[d]; ok {
 		return m, nil
 	}
 	m, err := readManifest(c.use.blob(d))
-	if err == nil {
+	var pe *fs.PathError
+	switch {
+	case err == nil:
 		c.manifests[d] = m
+	case errors.As(err, &pe) && !errors.Is(err, fs.ErrNotExist):
+		return manifest{}, err
 	}
-	return m, err
+	return m, nil
+}
+
+// linked is readLink with the errors that are not of a link that does not exist.
+func linked(path string) (digest.Digest, error) {
+	f, err := os.Open(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR):
+		return "", nil
+	case err != nil:
+		return "", err
+	}
+	f.Close()
+	return readLink(path), nil
 }
 
 func (c *collector) recent(d digest.Digest) bool {

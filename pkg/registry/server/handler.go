@@ -116,9 +116,10 @@ func (h *handler) serveAPI(w http.ResponseWriter, r *http.Request) {
 	body := &watchedBody{inner: r.Body, control: http.NewResponseController(w), pace: h.pace}
 	r.Body = body
 	body.begin()
-	put := putManifest(r)
+	var put manifest
 	done := func(string) {}
 	if h.logins == nil || h.logins.admits(r) {
+		put = putManifest(r)
 		done = h.use.begin(r, put)
 	}
 	_ = body.control.SetWriteDeadline(time.Time{}) // an earlier request of the connection may have set one
