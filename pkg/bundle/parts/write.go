@@ -140,7 +140,7 @@ func (w *Writer) Close() (names []string, err error) {
 	for i, to := range names {
 		if err := os.Rename(w.files[i], to); err != nil {
 			for _, done := range names[:i] {
-				os.Remove(done) // a part of a set would be taken for damage to the one before
+				os.Remove(done) // leftover parts would look like damage to an earlier set
 			}
 			return nil, err
 		}
@@ -153,8 +153,8 @@ func (w *Writer) Close() (names []string, err error) {
 }
 
 // parityParts returns how many parity parts let a percentage of the data parts be
-// lost, at least 1. Where it costs less than a hundredth of the stream, there are more
-// of them, so that the same percentage of all parts can be lost.
+// lost, at least 1. If half a percent more is enough, the same percentage of all parts,
+// parity parts included, can be lost.
 func parityParts(data, percent int) int {
 	if percent == 0 {
 		return 0
@@ -166,8 +166,8 @@ func parityParts(data, percent int) int {
 	return max(n, data*percent/100)
 }
 
-// removeStale removes parts of an earlier, larger set with the same name: they
-// would be taken for parts of this one.
+// removeStale removes parts of an earlier, larger set with the same name, which would
+// look like parts of this one.
 func (w *Writer) removeStale(names []string) error {
 	keep := map[string]bool{}
 	for _, n := range names {

@@ -24,8 +24,8 @@ import (
 	"github.com/kolla-build/kolla-build/internal/atomicfile"
 )
 
-// Generated certificates: an authority that hosts are told to trust once, and a
-// certificate of the server that is renewed without their doing.
+// Generated certificates: an authority, which other hosts must trust once, and a
+// server certificate, which is renewed without any change on those hosts.
 const (
 	tlsDir            = "tls" // in the registry's directory
 	authorityValid    = 10 * 365 * 24 * time.Hour

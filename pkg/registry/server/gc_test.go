@@ -23,7 +23,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/registry/server"
 )
 
-// age makes all content of a registry look as if nobody had used it for a time.
+// age makes all content of a registry look unused for a time.
 func age(t *testing.T, dir string, by time.Duration) {
 	t.Helper()
 	then := time.Now().Add(-by)
