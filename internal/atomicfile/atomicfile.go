@@ -67,8 +67,8 @@ func Create(path string, opts Options) (*File, error) {
 	// A file without a name disappears with the process, even if that is killed.
 	// Only /proc can give it a name.
 	if haveProc() {
-		if fd, err := unix.Open(dir, unix.O_TMPFILE|unix.O_RDWR|unix.O_CLOEXEC, 0o600); err == nil {
-			return &File{File: os.NewFile(uintptr(fd), path), path: path, opts: opts}, nil
+		if f, err := openUnnamed(dir, path); err == nil {
+			return &File{File: f, path: path, opts: opts}, nil
 		}
 	}
 	f, err := os.CreateTemp(dir, tempPattern(path))
@@ -76,6 +76,31 @@ func Create(path string, opts Options) (*File, error) {
 		return nil, err
 	}
 	return &File{File: f, path: path, opts: opts, temp: f.Name()}, nil
+}
+
+// Unnamed returns a temporary file in a directory that has no name: it disappears when it
+// is closed, and when the process is killed.
+func Unnamed(dir string) (*os.File, error) {
+	if f, err := openUnnamed(dir, filepath.Join(dir, "(unnamed file)")); err == nil {
+		return f, nil
+	}
+	f, err := os.CreateTemp(dir, ".tmp-*") // the file system has no O_TMPFILE, or the directory is unusable
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Remove(f.Name()); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+func openUnnamed(dir, name string) (*os.File, error) {
+	fd, err := unix.Open(dir, unix.O_TMPFILE|unix.O_RDWR|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), name), nil
 }
 
 var haveProc = sync.OnceValue(func() bool { return unix.Access("/proc/self/fd", unix.X_OK) == nil })

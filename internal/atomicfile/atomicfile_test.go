@@ -258,3 +258,27 @@ func TestNothingIsVisibleBeforeCommit(t *testing.T) {
 		t.Errorf("%v, %v", names, err)
 	}
 }
+
+// TestUnnamed holds that nothing is left of a file when its process is killed: it has no
+// name from the beginning.
+func TestUnnamed(t *testing.T) {
+	dir := t.TempDir()
+	f, err := Unnamed(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if names, err := os.ReadDir(dir); err != nil || len(names) > 0 {
+		t.Errorf("the directory has %v (%v)", names, err)
+	}
+	if _, err := f.WriteString("content"); err != nil {
+		t.Fatal(err)
+	}
+	b := make([]byte, 7)
+	if _, err := f.ReadAt(b, 0); err != nil || string(b) != "content" {
+		t.Errorf("%q (%v)", b, err)
+	}
+	if _, err := Unnamed(filepath.Join(dir, "missing")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("in a missing directory: %v", err)
+	}
+}

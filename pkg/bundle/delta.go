@@ -15,6 +15,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/kolla-build/kolla-build/internal/atomicfile"
 	"github.com/kolla-build/kolla-build/pkg/delta"
 	"github.com/kolla-build/kolla-build/pkg/inventory"
 	"github.com/kolla-build/kolla-build/pkg/store"
@@ -50,13 +51,13 @@ type deltaPlan struct {
 	required map[digest.Digest]requirement
 	bases    map[digest.Digest]digest.Digest // by layer: what a byte delta could be made from
 	made     []madeDelta
-	dir      string // of made, "" before the first
+	file     *os.File // of made, one after another; nil before the first
 }
 
+// madeDelta is a byte delta, and its place in the file of all.
 type madeDelta struct {
-	target blob
-	path   string
-	size   int64
+	target       blob
+	offset, size int64
 }
 
 func newDeltaPlan(since *inventory.Inventory) *deltaPlan {
@@ -129,10 +130,11 @@ func (p *deltaPlan) index() ([]byte, error) {
 	return json.Marshal(doc)
 }
 
-// makeDeltas makes the byte deltas. Layers for which there is none stay in the plan.
-func (p *plan) makeDeltas(ctx context.Context) error {
+// makeDeltas makes the byte deltas, in files without a name in a directory. Layers for
+// which there is none stay in the plan.
+func (p *plan) makeDeltas(ctx context.Context, tempDir string) error {
 	var err error
-	if p.delta.dir, err = os.MkdirTemp("", "kolla-build-deltas-"); err != nil {
+	if p.delta.file, err = atomicfile.Unnamed(tempDir); err != nil {
 		return err
 	}
 	images := map[digest.Digest]string{}
@@ -149,7 +151,7 @@ func (p *plan) makeDeltas(ctx context.Context) error {
 	}
 	var whole []blob
 	for _, b := range p.large {
-		made, err := p.makeDelta(ctx, b, images[b.digest])
+		made, err := p.makeDelta(ctx, b, images[b.digest], tempDir)
 		if err != nil {
 			return err
 		}
@@ -161,34 +163,45 @@ func (p *plan) makeDeltas(ctx context.Context) error {
 	return nil
 }
 
+// tempDir returns the directory for byte deltas: the store's, or if that is read-only, that
+// of the bundle.
+func (p *plan) tempDir(output string) string {
+	if dir := p.st.TempDir(); dir != "" {
+		return dir
+	}
+	target, special, err := atomicfile.Target(output)
+	if output == "-" || special || err != nil {
+		return os.TempDir()
+	}
+	return filepath.Dir(target)
+}
+
 // makeDelta makes the byte delta of one layer, if that is possible.
-func (p *plan) makeDelta(ctx context.Context, b blob, image string) (bool, error) {
+func (p *plan) makeDelta(ctx context.Context, b blob, image, tempDir string) (bool, error) {
 	base := p.delta.bases[b.digest]
 	size := p.delta.since.Blobs[base]
 	if base == "" || !p.st.HasBlob(base, size) {
 		return false, nil
 	}
-	path := filepath.Join(p.delta.dir, b.digest.Encoded())
-	f, err := os.Create(path)
+	start, err := p.delta.file.Seek(0, io.SeekEnd)
 	if err != nil {
 		return false, err
 	}
-	defer f.Close()
-	_, err = delta.Make(ctx, f, p.blobOf(base, size), p.blobOf(b.digest, b.size), p.delta.dir)
-	var none *delta.CarryWholeError
-	if errors.As(err, &none) {
-		return false, os.Remove(path)
+	_, err = delta.Make(ctx, p.delta.file, p.blobOf(base, size), p.blobOf(b.digest, b.size), tempDir)
+	var whole *delta.CarryWholeError
+	if errors.As(err, &whole) {
+		return false, p.delta.file.Truncate(start)
 	}
 	if err != nil {
 		return false, err
 	}
-	st, err := f.Stat()
+	end, err := p.delta.file.Seek(0, io.SeekCurrent)
 	if err != nil {
 		return false, err
 	}
-	p.delta.made = append(p.delta.made, madeDelta{b, path, st.Size()})
+	p.delta.made = append(p.delta.made, madeDelta{b, start, end - start})
 	p.delta.require(image, base, size, false)
-	return true, f.Close()
+	return true, nil
 }
 
 func (p *plan) blobOf(d digest.Digest, size int64) delta.Blob {
@@ -201,15 +214,10 @@ func (p *deltaPlan) write(ctx context.Context, tw *tar.Writer) error {
 		if err := ctx.Err(); err != nil {
 			return context.Cause(ctx)
 		}
-		f, err := os.Open(m.path)
-		if err != nil {
-			return err
-		}
-		err = tw.WriteHeader(header(deltaDir+"/"+m.target.digest.Algorithm().String()+"/"+m.target.digest.Encoded(), m.size))
+		err := tw.WriteHeader(header(deltaDir+"/"+m.target.digest.Algorithm().String()+"/"+m.target.digest.Encoded(), m.size))
 		if err == nil {
-			_, err = io.Copy(tw, f)
+			_, err = io.Copy(tw, io.NewSectionReader(p.file, m.offset, m.size))
 		}
-		f.Close()
 		if err != nil {
 			return fmt.Errorf("byte delta of %s: %w", m.target.digest, err)
 		}
@@ -226,10 +234,10 @@ func (p *deltaPlan) summarize(s *Summary) {
 	}
 }
 
-// close removes the temporary files.
+// close removes the temporary file.
 func (p *deltaPlan) close() {
-	if p.dir != "" {
-		os.RemoveAll(p.dir)
+	if p.file != nil {
+		p.file.Close()
 	}
 }
 
@@ -307,6 +315,12 @@ func (l *loader) requirements(ctx context.Context, m member) error {
 		slices.Sort(missing.Images)
 		return missing
 	}
+	l.bases = map[digest.Digest]bool{}
+	for _, r := range doc.Requires {
+		if !r.Manifest {
+			l.bases[r.Digest] = true
+		}
+	}
 	l.sum.Required = len(doc.Requires)
 	return nil
 }
@@ -344,7 +358,7 @@ func (l *loader) applyDelta(ctx context.Context, m member) error {
 	pr, pw := io.Pipe()
 	done := make(chan error, 1)
 	go func() {
-		err := delta.Apply(ctx, pw, l.src.tr, delta.Layer{Digest: m.digest, Size: e.size}, l.st.OpenBlob, "")
+		err := delta.Apply(ctx, pw, l.src.tr, delta.Layer{Digest: m.digest, Size: e.size}, l.openBase, l.st.TempDir())
 		pw.CloseWithError(err)
 		done <- err
 	}()
@@ -361,6 +375,18 @@ func (l *loader) applyDelta(ctx context.Context, m member) error {
 		l.opts.Progress(l.sum.Bytes, max(l.total, l.sum.Bytes))
 	}
 	return nil
+}
+
+// openBase opens what a byte delta was made from. Only what delta.json lists is, so that
+// a bundle cannot make the site expand a layer of its own.
+func (l *loader) openBase(d digest.Digest, size int64) (io.ReadCloser, error) {
+	if !l.bases[d] {
+		return nil, fmt.Errorf("%s, which it was made from, is not in %s", d, deltaIndex)
+	}
+	if !l.st.HasBlob(d, size) {
+		return nil, fmt.Errorf("%s of %d bytes, which it was made from, is not in the store", d, size)
+	}
+	return l.st.OpenBlob(d)
 }
 
 // errStopped ends the writer of a pipe whose reader has given up.

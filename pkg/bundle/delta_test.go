@@ -251,3 +251,100 @@ func TestDamagedDelta(t *testing.T) {
 		}
 	}
 }
+
+// TestDeltaOfUnreadableLayer holds that a layer that cannot be decompressed is carried
+// whole, beside byte deltas of others.
+func TestDeltaOfUnreadableLayer(t *testing.T) {
+	m := newMonths(t)
+	content := layerTar(31, 20, 0)
+	m.old = append(m.old, putImage(t, m.st, "kolla/odd:t", content))
+	if _, err := Save(t.Context(), m.st, m.old, m.first, SaveOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	odd := ocispec.Manifest{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest}
+	odd.Layers = append(odd.Layers, putBlob(t, m.st, append([]byte("\x1f\x8b\x08"), content[:5000]...), ocispec.MediaTypeImageLayerGzip))
+	raw, err := json.Marshal(ocispec.Image{Platform: ocispec.Platform{OS: "linux", Architecture: "amd64"},
+		RootFS: ocispec.RootFS{Type: "layers", DiffIDs: []digest.Digest{digest.FromBytes(content)}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	odd.Config = putBlob(t, m.st, raw, ocispec.MediaTypeImageConfig)
+	if raw, err = json.Marshal(odd); err != nil {
+		t.Fatal(err)
+	}
+	e := store.Entry{Name: "kolla/odd:t", Digest: putBlob(t, m.st, raw, odd.MediaType).Digest, Kind: store.KindBuilt}
+	if err := m.st.Put(e); err != nil {
+		t.Fatal(err)
+	}
+	m.now = append(m.now, e)
+
+	// Nothing large goes to the system's temporary directory.
+	t.Setenv("TMPDIR", filepath.Join(t.TempDir(), "missing"))
+	path, sum := m.save(t, m.since(t), true)
+	if sum.Deltas != 5 {
+		t.Errorf("%d byte deltas, want 5", sum.Deltas)
+	}
+	site := emptyStore(t)
+	for _, bundle := range []string{m.first, path} {
+		if _, err := Load(t.Context(), bundle, site, LoadOptions{Replace: true}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := site.Verify(t.Context(), e.Digest); err != nil {
+		t.Error(err)
+	}
+	for _, st := range []*store.Store{m.st, site} {
+		if left, err := os.ReadDir(st.TempDir()); err != nil || len(left) > 0 {
+			t.Errorf("left in %s: %v (%v)", st.TempDir(), left, err)
+		}
+	}
+}
+
+// TestDeltaOfUnlistedBase holds that a byte delta is not applied to a layer that the
+// bundle does not require, such as one that it brings itself.
+func TestDeltaOfUnlistedBase(t *testing.T) {
+	m := newMonths(t)
+	path, _ := m.save(t, m.since(t), true)
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	w := tar.NewWriter(&out)
+	for r := tar.NewReader(bytes.NewReader(data)); ; {
+		h, err := r.Next()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		content, err := io.ReadAll(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if h.Name == deltaIndex {
+			content = []byte(`{"version":1,"requires":[]}`)
+			h.Size = int64(len(content))
+		}
+		if err := w.WriteHeader(h); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.Write(content); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, out.Bytes(), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	site := emptyStore(t)
+	if _, err := Load(t.Context(), m.first, site, LoadOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Load(t.Context(), path, site, LoadOptions{Replace: true}); err == nil || !strings.Contains(err.Error(), "is not in "+deltaIndex) {
+		t.Errorf("%v, want an error about %s", err, deltaIndex)
+	}
+}

@@ -57,6 +57,7 @@ type loader struct {
 	expected   map[digest.Digest]expectation
 	have       map[digest.Digest]int64 // size of the blobs that were read
 	pending    []digest.Digest         // manifests that were read before it was known that they are
+	bases      map[digest.Digest]bool  // what byte deltas may be applied to
 	total      int64
 	sum        Summary
 }

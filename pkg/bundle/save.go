@@ -85,7 +85,7 @@ func save(ctx context.Context, st *store.Store, entries []store.Entry, output st
 	}
 	if opts.Bytes && p.delta != nil {
 		defer p.delta.close()
-		if err := p.makeDeltas(ctx); err != nil {
+		if err := p.makeDeltas(ctx, p.tempDir(output)); err != nil {
 			return Summary{}, err
 		}
 	}

@@ -133,18 +133,18 @@ func findCompressor(ctx context.Context, l Blob) (string, Layer, error) {
 func tryCompressor(ctx context.Context, l Blob, i int, candidates *[]string, out *Layer) (name string, same bool, err error) {
 	blob, err := l.Open()
 	if err != nil {
-		return "", false, err
+		return "", false, &readError{err}
 	}
 	defer blob.Close()
 	tar, names, err := openTar(blob)
 	if err != nil {
-		return "", false, fmt.Errorf("layer %s: %w", l.Digest, err)
+		return "", false, fmt.Errorf("layer %s: %w", l.Digest, &readError{err})
 	}
 	defer tar.Close()
 	*candidates = names
 	want, err := l.Open()
 	if err != nil {
-		return "", false, err
+		return "", false, &readError{err}
 	}
 	defer want.Close()
 	cmp := &comparer{want: want, buf: make([]byte, 64<<10)}
@@ -184,5 +184,15 @@ func (c contextReader) Read(p []byte) (int, error) {
 	if c.ctx.Err() != nil {
 		return 0, context.Cause(c.ctx)
 	}
-	return c.r.Read(p)
+	n, err := c.r.Read(p)
+	if err != nil && err != io.EOF {
+		err = &readError{err}
+	}
+	return n, err
 }
+
+// readError says that a layer cannot be read or decompressed.
+type readError struct{ err error }
+
+func (e *readError) Error() string { return e.err.Error() }
+func (e *readError) Unwrap() error { return e.err }

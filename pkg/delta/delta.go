@@ -7,9 +7,13 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"syscall"
 
 	"github.com/klauspost/compress/zstd"
 	"github.com/opencontainers/go-digest"
+
+	"github.com/kolla-build/kolla-build/internal/atomicfile"
+	"github.com/kolla-build/kolla-build/internal/disk"
 )
 
 // Blob is a compressed layer.
@@ -19,8 +23,8 @@ type Blob struct {
 	Open   func() (io.ReadCloser, error) // may be called several times; the reader verifies the digest
 }
 
-// CarryWholeError says that a layer cannot be carried as a byte delta, or that it would
-// save nothing.
+// CarryWholeError says that a layer cannot be carried as a byte delta, such as one that
+// cannot be decompressed, or that it would save nothing.
 type CarryWholeError struct{ Reason string }
 
 // Error implements error.
@@ -31,11 +35,19 @@ const worthwhile = 10
 
 // Make writes the byte delta that makes target of base. It verifies that applying it
 // gives the target's digest. The tar of the base is kept in a temporary file in tempDir
-// meanwhile. The error is a *CarryWholeError if there is no such delta.
+// meanwhile, which has no name. The error is a *CarryWholeError if there is no such delta:
+// also if one of the layers cannot be read, or if there is no space for the base.
 func Make(ctx context.Context, w io.Writer, base, target Blob, tempDir string) (Header, error) {
 	h, err := makeDelta(ctx, w, base, target, tempDir)
 	var whole *CarryWholeError
-	if err != nil && !errors.As(err, &whole) {
+	var unreadable *readError
+	switch {
+	case errors.As(err, &whole), err == nil:
+	case ctx.Err() != nil:
+		err = context.Cause(ctx)
+	case errors.As(err, &unreadable), errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		err = &CarryWholeError{err.Error()}
+	default:
 		err = fmt.Errorf("byte delta of %s: %w", target.Digest, err)
 	}
 	return h, err
@@ -50,15 +62,19 @@ func makeDelta(ctx context.Context, w io.Writer, base, target Blob, tempDir stri
 		return Header{}, &CarryWholeError{"no compressor makes exactly this layer of its tar"}
 	}
 	h := Header{Target: layer, Compressor: compressor, Version: versionOf(compressor), Base: Layer{Digest: base.Digest, Size: base.Size}}
-	old, err := tempFile(tempDir)
+	old, err := atomicfile.Unnamed(tempDir)
 	if err != nil {
 		return h, err
 	}
 	defer old.Close()
-	if h.Base.DiffID, h.Base.TarSize, err = extract(ctx, old, base, maxTar); err != nil {
+	limit := int64(maxTar)
+	if _, free := disk.Space(tempDir); free > 0 {
+		limit = min(limit, free/10*9)
+	}
+	if h.Base.DiffID, h.Base.TarSize, err = extract(ctx, old, base, limit); err != nil {
 		return h, err
 	}
-	out, err := tempFile(tempDir)
+	out, err := atomicfile.Unnamed(tempDir)
 	if err != nil {
 		return h, err
 	}
@@ -97,12 +113,12 @@ func makeDelta(ctx context.Context, w io.Writer, base, target Blob, tempDir stri
 func encodeTo(ctx context.Context, w io.Writer, h Header, old *os.File, target Blob) error {
 	blob, err := target.Open()
 	if err != nil {
-		return err
+		return &readError{err}
 	}
 	defer blob.Close()
 	tar, _, err := openTar(blob)
 	if err != nil {
-		return err
+		return &readError{err}
 	}
 	defer tar.Close()
 	z, err := zstd.NewWriter(w, zstd.WithEncoderLevel(zstd.SpeedBetterCompression), zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(8<<20))
@@ -133,34 +149,26 @@ func openDelta(r io.Reader) (*deltaReader, error) {
 	return &deltaReader{bufio.NewReaderSize(z, 64<<10), z.Close}, nil
 }
 
-// tempFile returns a file without a name.
-func tempFile(dir string) (*os.File, error) {
-	f, err := os.CreateTemp(dir, "delta-*")
-	if err != nil {
-		return nil, err
-	}
-	return f, os.Remove(f.Name())
-}
-
-// extract writes the tar of a layer to a file.
+// extract writes the tar of a layer, of at most limit bytes, to a file. What is wrong with
+// the layer is a *readError.
 func extract(ctx context.Context, f *os.File, l Blob, limit int64) (digest.Digest, int64, error) {
 	blob, err := l.Open()
 	if err != nil {
-		return "", 0, err
+		return "", 0, &readError{err}
 	}
 	defer blob.Close()
 	tar, _, err := openTar(blob)
 	if err != nil {
-		return "", 0, fmt.Errorf("base %s: %w", l.Digest, err)
+		return "", 0, fmt.Errorf("base %s: %w", l.Digest, &readError{err})
 	}
 	defer tar.Close()
 	sum := digest.Canonical.Digester()
 	n, err := copyContext(ctx, io.MultiWriter(f, sum.Hash()), io.LimitReader(tar, limit+1))
 	if err == nil && n > limit {
-		err = fmt.Errorf("its tar has more than %d bytes", limit)
+		err = &readError{fmt.Errorf("its tar has more than %d bytes", limit)}
 	}
 	if err == nil {
-		_, err = io.Copy(io.Discard, blob) // to the end, where the digest is verified
+		_, err = copyContext(ctx, io.Discard, blob) // to the end, where the digest is verified
 	}
 	if err != nil {
 		return "", 0, fmt.Errorf("base %s: %w", l.Digest, err)
@@ -196,10 +204,15 @@ func (e *CompressorError) Hint() string {
 	return "load it with the release of kolla-build that wrote it, or save it again without --delta bytes"
 }
 
-// Apply makes a layer from a delta and its base, and writes it, compressed, to w. The
-// base is opened by its digest. It checks the result against target, which comes from
-// the image's manifest: what was written to w must not be used after an error.
-func Apply(ctx context.Context, w io.Writer, delta io.Reader, target Layer, open func(digest.Digest) (io.ReadCloser, error), tempDir string) error {
+// OpenBase opens the base of a delta. The digest and the size are claims of the delta: it
+// returns an error unless there is a layer with both.
+type OpenBase func(d digest.Digest, size int64) (io.ReadCloser, error)
+
+// Apply makes a layer from a delta and its base, and writes it, compressed, to w. The tar
+// of the base is kept in a temporary file in tempDir meanwhile, which has no name. Apply
+// checks the result against target, which comes from the image's manifest: what was
+// written to w must not be used after an error.
+func Apply(ctx context.Context, w io.Writer, delta io.Reader, target Layer, open OpenBase, tempDir string) error {
 	err := apply(ctx, w, delta, target, open, tempDir)
 	if err != nil {
 		return fmt.Errorf("layer %s: %w", target.Digest, err)
@@ -207,7 +220,7 @@ func Apply(ctx context.Context, w io.Writer, delta io.Reader, target Layer, open
 	return nil
 }
 
-func apply(ctx context.Context, w io.Writer, delta io.Reader, target Layer, open func(digest.Digest) (io.ReadCloser, error), tempDir string) error {
+func apply(ctx context.Context, w io.Writer, delta io.Reader, target Layer, open OpenBase, tempDir string) error {
 	r, err := openDelta(delta)
 	if err != nil {
 		return err
@@ -220,12 +233,15 @@ func apply(ctx context.Context, w io.Writer, delta io.Reader, target Layer, open
 	if h.Target.Digest != target.Digest || h.Target.Size != target.Size {
 		return &FormatError{Detail: fmt.Sprintf("it makes %s of %d bytes, not %s of %d bytes", h.Target.Digest, h.Target.Size, target.Digest, target.Size)}
 	}
-	old, err := tempFile(tempDir)
+	if _, free := disk.Space(tempDir); free > 0 && h.Base.TarSize > free {
+		return fmt.Errorf("its base needs %d bytes of temporary space in %s, which has %d", h.Base.TarSize, tempDir, free)
+	}
+	old, err := atomicfile.Unnamed(tempDir)
 	if err != nil {
 		return err
 	}
 	defer old.Close()
-	base := Blob{Digest: h.Base.Digest, Size: h.Base.Size, Open: func() (io.ReadCloser, error) { return open(h.Base.Digest) }}
+	base := Blob{Digest: h.Base.Digest, Size: h.Base.Size, Open: func() (io.ReadCloser, error) { return open(h.Base.Digest, h.Base.Size) }}
 	diffID, size, err := extract(ctx, old, base, h.Base.TarSize)
 	if err != nil {
 		return err

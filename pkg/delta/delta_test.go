@@ -15,11 +15,13 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/klauspost/compress/zstd"
 	"github.com/opencontainers/go-digest"
 
+	"github.com/kolla-build/kolla-build/internal/disk"
 	"github.com/kolla-build/kolla-build/pkg/compress"
 )
 
@@ -84,14 +86,14 @@ func memory(b []byte) Blob {
 	return Blob{Digest: digest.FromBytes(b), Size: int64(len(b)), Open: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(b)), nil }}
 }
 
-func opener(blobs ...Blob) func(digest.Digest) (io.ReadCloser, error) {
-	return func(d digest.Digest) (io.ReadCloser, error) {
+func opener(blobs ...Blob) OpenBase {
+	return func(d digest.Digest, size int64) (io.ReadCloser, error) {
 		for _, b := range blobs {
-			if b.Digest == d {
+			if b.Digest == d && b.Size == size {
 				return b.Open()
 			}
 		}
-		return nil, fmt.Errorf("blob %s: %w", d, os.ErrNotExist)
+		return nil, fmt.Errorf("blob %s of %d bytes: %w", d, size, os.ErrNotExist)
 	}
 }
 
@@ -205,10 +207,88 @@ func TestCarryWhole(t *testing.T) {
 		other[i] = byte(rng.Uint32())
 	}
 	random, _ := blobOf(t, other, "gzip:6")
-	for name, target := range map[string]Blob{"another compressor": memory(foreign), "nothing in common": random} {
+	cut := memory(blob[:len(blob)/2])
+	damaged := memory(blob)
+	damaged.Open = func() (io.ReadCloser, error) {
+		return io.NopCloser(io.MultiReader(bytes.NewReader(blob), iotest.ErrReader(errors.New("its content has another digest")))), nil
+	}
+	wide := memory(wideWindow(t, content))
+	for name, pair := range map[string][2]Blob{
+		"another compressor":    {base, memory(foreign)},
+		"nothing in common":     {base, random},
+		"truncated layer":       {base, cut},
+		"no gzip after a magic": {base, memory([]byte("\x1f\x8bno gzip"))},
+		"no zstd after a magic": {base, memory([]byte("\x28\xb5\x2f\xfdno zstd"))},
+		"window too large":      {base, wide},
+		"damaged layer":         {base, damaged},
+		"missing layer":         {base, absent("layer")},
+		"truncated base":        {cut, base},
+		"damaged base":          {damaged, base},
+		"missing base":          {absent("base"), base},
+		"unreadable base":       {wide, base},
+	} {
 		var whole *CarryWholeError
-		if _, err := Make(t.Context(), io.Discard, base, target, t.TempDir()); !errors.As(err, &whole) {
+		if _, err := Make(t.Context(), io.Discard, pair[0], pair[1], t.TempDir()); !errors.As(err, &whole) {
 			t.Errorf("%s: %v, want a CarryWholeError", name, err)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := Make(ctx, io.Discard, base, base, t.TempDir()); !errors.Is(err, context.Canceled) {
+		t.Errorf("canceled: %v", err)
+	}
+}
+
+// absent is a blob that cannot be opened.
+func absent(content string) Blob {
+	b := memory([]byte(content))
+	b.Open = func() (io.ReadCloser, error) { return nil, os.ErrNotExist }
+	return b
+}
+
+// wideWindow compresses with a window that needs more memory than is allowed.
+func wideWindow(t *testing.T, content []byte) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	w, err := zstd.NewWriter(&b, zstd.WithWindowSize(2*maxWindow))
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Without a flush, the frame has the size of its content instead of a window.
+	for range 2 {
+		if _, err := w.Write(content); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Flush(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+// zeros is a base of any size.
+type zeros struct{}
+
+func (zeros) ReadAt(p []byte, _ int64) (int, error) { clear(p); return len(p), nil }
+
+// TestLargeBase compares with blocks of the size that bases of more than 64 GiB have.
+func TestLargeBase(t *testing.T) {
+	const size = maxTar
+	table := &blockTable{size: minBlock}
+	for size/int64(table.size) > maxBlocks {
+		table.size *= 2
+	}
+	if table.size < 64<<10 {
+		t.Fatalf("blocks have %d bytes", table.size)
+	}
+	base := newCachedReader(zeros{}, size, table.size)
+	for _, off := range []int64{0, 1, behind, 70 << 30, size - int64(table.size), size - 1, 5} {
+		want := min(int64(table.size), size-off)
+		if got := base.at(off, table.size); int64(len(got)) != want || base.err != nil {
+			t.Errorf("%d bytes at %d (%v), want %d", len(got), off, base.err, want)
 		}
 	}
 }
@@ -261,6 +341,10 @@ func TestBadInput(t *testing.T) {
 		change(&c)
 		return c
 	}
+	tooLarge := "temporary space"
+	if _, free := disk.Space(t.TempDir()); free >= maxTar {
+		tooLarge = "file does not exist"
+	}
 	var endless []byte
 	endless = append(endless, op(opCopy, 1000, 0)...)
 	for range 1000 {
@@ -279,6 +363,8 @@ func TestBadInput(t *testing.T) {
 		{"flipped bit", flip(good, len(good)/2), "byte delta", nil},
 		{"no base", good, "file does not exist", []Blob{other}},
 		{"wrong base", assemble(t, with(func(h *Header) { h.Base.Digest, h.Base.Size, h.Base.TarSize = other.Digest, other.Size, 100 }), []byte{0}), "was made from", []Blob{other}},
+		{"another size of the base", assemble(t, with(func(h *Header) { h.Base.Size++ }), []byte{0}), "file does not exist", nil},
+		{"base larger than the disk", assemble(t, with(func(h *Header) { h.Base.Size, h.Base.TarSize = 1<<40, maxTar }), []byte{0}), tooLarge, nil},
 		{"offset after the base", assemble(t, h, op(opCopy, 10, h.Base.TarSize-9)), "operation 1 at byte 0", nil},
 		{"negative offset", assemble(t, h, op(opCopy, 10, -1)), "operation 1 at byte 0", nil},
 		{"huge offset", assemble(t, h, op(opCopy, 10, 1<<62)), "operation 1 at byte 0", nil},

@@ -112,14 +112,23 @@ type cachedReader struct {
 	err   error
 }
 
-// at returns up to n bytes of the base from an offset, fewer at its end.
+// behind is how much of the base before an offset is read with it: matches are extended
+// in both directions.
+const behind = 4096
+
+func newCachedReader(r io.ReaderAt, size int64, block int) *cachedReader {
+	return &cachedReader{r: r, size: size, block: make([]byte, 0, max(64<<10, behind+block))}
+}
+
+// at returns up to n bytes of the base from an offset, fewer at its end. n is at most the
+// size of a block, or 32 KiB.
 func (c *cachedReader) at(off int64, n int) []byte {
 	n = int(min(int64(n), c.size-off))
 	if n <= 0 || off < 0 {
 		return nil
 	}
 	if off < c.start || off+int64(n) > c.start+int64(len(c.block)) {
-		c.start = max(0, off-4096) // matches are extended in both directions
+		c.start = max(0, off-behind)
 		c.block = c.block[:min(int64(cap(c.block)), c.size-c.start)]
 		if m, err := c.r.ReadAt(c.block, c.start); err != nil && m < len(c.block) {
 			c.err, c.block = err, c.block[:0]
@@ -150,7 +159,7 @@ func encode(w *bufio.Writer, base io.ReaderAt, baseSize int64, tar io.Reader) er
 	if err != nil {
 		return err
 	}
-	e := &encoder{base: &cachedReader{r: base, size: baseSize, block: make([]byte, 0, 64<<10)}, table: table,
+	e := &encoder{base: newCachedReader(base, baseSize, table.size), table: table,
 		in: tar, out: &operations{w: w}, buf: make([]byte, 0, 2*lookAhead)}
 	if err := e.run(); err != nil {
 		return err

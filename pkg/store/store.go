@@ -241,6 +241,16 @@ func (s *Store) Close() error {
 // Dir returns the store's directory as an absolute path.
 func (s *Store) Dir() string { return s.dir }
 
+// TempDir returns the directory for temporary files that are too large for the system's,
+// "" if the store is open for reading only. What a killed process leaves in it is removed
+// when the store is next opened alone.
+func (s *Store) TempDir() string {
+	if s.readOnly {
+		return ""
+	}
+	return filepath.Join(s.dir, "tmp")
+}
+
 // Content returns the blobs as containerd's content store, for a BuildKit
 // session: base images are read from it and built images written to it. Several
 // sessions and processes may use it concurrently. It does not delete. It is nil
