@@ -1,9 +1,9 @@
 #!/usr/bin/python3
-"""Say whether this node's fernet keys need a synchronisation.
+"""Report whether this node's Fernet keys must be synchronized.
 
-Prints one line of JSON: "populated" when there are at least --number keys,
-"update_required" when the key file --filename is older than --time seconds or
-is not there.
+Prints one line of JSON: "populated" is true if there are at least --number keys,
+"update_required" if the key file --filename is older than --time seconds or does
+not exist.
 """
 
 import argparse
@@ -19,12 +19,16 @@ def main():
     parser.add_argument('-t', '--time', type=int, required=True,
                         help='seconds after which keys are rotated')
     parser.add_argument('-f', '--filename', default='0',
-                        help='the key whose age counts (default: 0)')
+                        help='name of the key whose age is checked (default: 0)')
     parser.add_argument('-n', '--number', type=int, required=True,
-                        help='how many keys there should be')
+                        help='expected number of keys')
     args = parser.parse_args()
 
-    count = sum(entry.is_file() for entry in os.scandir(KEYS))
+    # The directory is a volume, which is empty or missing before the first keys.
+    try:
+        count = sum(entry.is_file() for entry in os.scandir(KEYS))
+    except FileNotFoundError:
+        count = 0
     try:
         age = time.time() - os.path.getmtime(os.path.join(KEYS, args.filename))
         stale = age > args.time
