@@ -122,6 +122,9 @@ var effects = map[string]effect{
 	"squash":         {held: "testdata/script/squash.txt: --squash"},
 	"squash-cleanup": {args: "--list-images --nosquash-cleanup", want: "warning: --nosquash-cleanup has no effect", look: inNote},
 	"squash-tmp-dir": {args: "--list-images --squash-tmp-dir x", want: "warning: squash-tmp-dir has no effect", look: inNote},
+	"allow":          {held: "testdata/script/build_privileges.txt: --allow network.host"},
+	"secret":         {held: "testdata/script/build_secrets.txt: --secret"},
+	"ssh":            {held: "testdata/script/build_secrets.txt: --ssh"},
 	"network_mode":   {held: "testdata/script/options_build.txt: --network_mode none"},
 
 	// BuildKit, store and engines.

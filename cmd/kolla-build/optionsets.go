@@ -26,7 +26,7 @@ var (
 		"debian-arch", "platform", "base-mirror", "bootstrap", "apt_sources_list", "apt_preferences",
 		"tarballs-base", "tarballs-mirrors", "locals-base", "build-args",
 		"also-tag", "retain", "push", "registry-insecure",
-		"retries", "retry-time", "timeout", "cache", "refresh", "offline", "inputs", "pull", "squash", "compression", "network_mode",
+		"retries", "retry-time", "timeout", "cache", "refresh", "offline", "inputs", "pull", "squash", "compression", "network_mode", "allow", "secret", "ssh",
 		"engine", "podman_base_url", "buildkit-addr", "buildkit-builder", "buildkitd", "data-dir"})
 
 	// planOptions decide what a build would do.

@@ -80,6 +80,9 @@ type Config struct {
 	BuildkitAddr     string
 	Buildkitd        string
 	NetworkMode      string
+	Allow            []string // entitlements: network.host, security.insecure
+	Secret           []string // id=NAME,src=FILE or id=NAME,env=VARIABLE, see package buildkit
+	SSH              []string // default, ID or ID=PATH
 	Cache            bool
 	Refresh          bool
 	Offline          bool

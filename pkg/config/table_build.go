@@ -73,6 +73,12 @@ var buildOptions = []*Option{
 		Help: "Temporary directory for squashing. Not used: layers are squashed inside the store."},
 	{Name: "network_mode", Kind: String, Default: "host", Arg: "MODE", Suggestions: []string{"host", "none", "default"}, Group: GroupBuild, From: Upstream,
 		Help: "Network of build steps: host, none or default. The default is the builder's own."},
+	{Name: "allow", Kind: Multi, Arg: "ENTITLEMENT", Suggestions: []string{"network.host", "security.insecure"}, Group: GroupBuild, From: Ours,
+		Help: "Allow steps more than a sandbox: network.host for RUN --network=host, security.insecure for RUN --security=insecure. The host's network needs it only with --buildkit-addr or another --network_mode than host. Repeatable."},
+	{Name: "secret", Kind: Multi, Arg: "id=NAME[,src=FILE|,env=VARIABLE]", Group: GroupBuild, From: Ours, NonEmpty: true,
+		Help: "Secret for RUN --mount=type=secret,id=NAME, from a file or a variable of the environment. It is part of no image and no key: a changed secret rebuilds nothing. Repeatable."},
+	{Name: "ssh", Kind: Multi, Arg: "default|ID[=PATH]", Group: GroupBuild, From: Ours, NonEmpty: true,
+		Help: "SSH agent for RUN --mount=type=ssh. It is that of SSH_AUTH_SOCK, another one's socket, or made of private keys without a passphrase. Repeatable."},
 }
 
 var builderOptions = []*Option{

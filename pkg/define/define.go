@@ -70,6 +70,9 @@ type Image struct {
 	Parts      map[string]string // what the key is made of, by names that users understand
 	Effort     time.Duration     // a guess at the build time from what its steps do
 
+	// Required is what its steps need and only the user can grant.
+	Required []buildkit.Requirement
+
 	// Err says why the image cannot be built: a source that cannot be fetched or
 	// a mistake in its Dockerfile. It affects only the image's descendants.
 	Err error
@@ -303,7 +306,7 @@ func (d *definer) images(ctx context.Context) ([]Image, error) {
 		case x.def != nil:
 			x.Created = d.created(created, x)
 			created[x.ID] = x.Created
-			x.Key, x.Effort = x.def.Key, x.def.Effort
+			x.Key, x.Effort, x.Required = x.def.Key, x.def.Effort, x.def.Requirements
 			if d.set.Config.Squash {
 				x.Key, x.Parts["squash"] = squashKey(x.Key), squash.Version
 			}

@@ -40,6 +40,12 @@ func Locate(path string, content []byte, err error) *Error {
 	return errorAt(path, content, lineOf(err), err)
 }
 
+// At returns an *Error for a line of a Dockerfile, which is 1-based, or 0 if it is not
+// known.
+func At(path string, content []byte, line int, err error) *Error {
+	return errorAt(path, content, line, err)
+}
+
 func errorAt(path string, content []byte, line int, err error) *Error {
 	return &Error{Path: path, Line: line, Source: sourceLine(content, line), Err: err}
 }

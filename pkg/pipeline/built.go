@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -183,7 +184,8 @@ func (s *session) newBuilder(ctx context.Context, p *planned, rep *reporter, net
 		Store: s.store, Defined: p.defined, Inputs: p.inputs, Warmer: p.inputs.NewWarmer(ctx), Keys: p.keys, Busy: rep.stopwatch.work,
 		BuildArgs: imagebuilder.ProxyArgs(s.console.Getenv), NoCache: !s.cfg.Cache, Squash: s.cfg.Squash, Compression: s.compression, ClampTimes: s.cfg.ClampTimes,
 		Buildkit: buildkit.Options{Addr: s.cfg.BuildkitAddr, DaemonPath: s.cfg.Buildkitd, StateDir: workspace.BuilderDir(s.cfg), Store: s.store.Content(),
-			Cache: buildkit.CacheLimits{MaxUsed: s.cfg.CacheSize, MinFree: s.cfg.MinFree}, StepTimeout: seconds(s.cfg.StepTimeout), Env: rep.daemonEnv, Notice: notice},
+			Cache: buildkit.CacheLimits{MaxUsed: s.cfg.CacheSize, MinFree: s.cfg.MinFree}, StepTimeout: seconds(s.cfg.StepTimeout), Env: rep.daemonEnv, Notice: notice,
+			Entitlements: s.entitlements(), Secrets: s.secrets},
 	}
 	if s.cfg.PackageCache {
 		first := p.rendered.First().Config
@@ -202,6 +204,16 @@ func (s *session) newBuilder(ctx context.Context, p *planned, rep *reporter, net
 		opts.Buildkit.StateDir = s.recording.stateDir
 	}
 	return imagebuilder.New(p.plan, opts), nil
+}
+
+// entitlements returns what steps may have besides a sandbox. They have the host's
+// network anyway if a builder that this process starts uses it for all steps.
+func (s *session) entitlements() []string {
+	all := slices.Clone(s.cfg.Allow)
+	if s.cfg.BuildkitAddr == "" && s.cfg.NetworkMode == "host" {
+		all = append(all, buildkit.RequiresNetwork)
+	}
+	return all
 }
 
 // ancestors returns a function that lists the images of the tree that an image

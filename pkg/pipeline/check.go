@@ -10,6 +10,7 @@ import (
 
 	"github.com/kolla-build/kolla-build/internal/suggest"
 	"github.com/kolla-build/kolla-build/internal/usererr"
+	"github.com/kolla-build/kolla-build/pkg/build/buildkit"
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/imageset"
 )
@@ -37,6 +38,11 @@ func checkOptions(cfg *config.Config) error {
 	if cfg.BuildkitAddr == "" && strings.Contains(cfg.Buildkitd, "/") {
 		if st, err := os.Stat(cfg.Buildkitd); err != nil || st.IsDir() {
 			return usererr.Errorf("without it, the one beside kolla-build or on PATH is started", "--buildkitd %s: no such program", cfg.Buildkitd)
+		}
+	}
+	for _, entitlement := range cfg.Allow {
+		if err := oneOf(cfg, "allow", entitlement, "", buildkit.Entitlements...); err != nil {
+			return err
 		}
 	}
 	return checkPatches(cfg)

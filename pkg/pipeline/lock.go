@@ -96,7 +96,12 @@ func (r *recording) finish(s *session, p *planned, b *built) error {
 	if err != nil {
 		return fmt.Errorf("writing the lock: %w", err)
 	}
-	if err := atomicfile.WriteFile(r.file, l.Marshal(), atomicfile.Options{Durable: true, Mode: 0o644}); err != nil {
+	text := l.Marshal()
+	if s.secrets.Occurs(text) {
+		return usererr.Errorf("pass it in a header instead, such as curl -H @FILE or a .netrc file: headers are not recorded",
+			"writing the lock: a step has a secret in a URL that it fetches")
+	}
+	if err := atomicfile.WriteFile(r.file, text, atomicfile.Options{Durable: true, Mode: 0o644}); err != nil {
 		return fmt.Errorf("writing the lock: %w", err)
 	}
 	if r.older != nil {

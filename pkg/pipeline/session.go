@@ -7,6 +7,7 @@ import (
 	"os"
 
 	"github.com/kolla-build/kolla-build/internal/console"
+	"github.com/kolla-build/kolla-build/pkg/build/buildkit"
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/engine"
 	"github.com/kolla-build/kolla-build/pkg/engineload"
@@ -26,8 +27,9 @@ type session struct {
 	client *registry.Client
 	engine *engine.Engine // nil if images stay in the store
 
-	inputs    *inputs.Dir // nil unless the run is offline
-	recording *recording  // nil unless inputs are recorded
+	secrets   *buildkit.Secrets // of steps; nil unless something is built
+	inputs    *inputs.Dir       // nil unless the run is offline
+	recording *recording        // nil unless inputs are recorded
 }
 
 // mode is what a session is for.
@@ -49,6 +51,11 @@ func open(ctx context.Context, cfg *config.Config, c *console.Console, n *night,
 		return nil, nil, err
 	}
 	s := &session{settings: st, mode: m}
+	if m == modeBuild {
+		if s.secrets, err = buildkit.OpenSecrets(s.cfg.Secret, s.cfg.SSH, c.Getenv); err != nil {
+			return s, nil, err
+		}
+	}
 	if m == modeBuild || s.cfg.SkipExisting {
 		if s.engine, err = engineload.Open(ctx, s.cfg, c); err != nil {
 			return s, nil, err

@@ -42,8 +42,12 @@ type Options struct {
 	// StepTimeout is the longest time of a step, 0 for no limit.
 	StepTimeout time.Duration
 
-	// Entitlements that steps may need, such as "network.host".
+	// Entitlements are what steps may have besides a sandbox: "network.host" and
+	// "security.insecure".
 	Entitlements []string
+
+	// Secrets are what steps can mount; nil for none.
+	Secrets *Secrets
 
 	// NetNS is the network namespace of a started daemon and of all steps that it
 	// runs; nil for this process's.
@@ -190,6 +194,7 @@ func (b *Builder) openSession(ctx context.Context) error {
 	s.Allow(authprovider.NewDockerAuthProvider(authprovider.DockerAuthProviderConfig{
 		AuthConfigProvider: authprovider.LoadAuthConfig(config.LoadDefaultConfigFile(discard{})),
 	}))
+	b.opts.Secrets.attach(s)
 	b.ended = make(chan struct{})
 	go func() {
 		defer close(b.ended)

@@ -106,6 +106,9 @@ type Definition struct {
 	// written.
 	External []string
 
+	// Requirements are what its steps need and only the user can grant.
+	Requirements []Requirement
+
 	// Effort is an estimate of how long its steps take.
 	Effort time.Duration
 }
@@ -242,6 +245,12 @@ func (c *Converter) convert(ctx context.Context, d Dockerfile) (*Definition, err
 			return nil, fmt.Errorf("LLB of %s: %w", d.Name, err)
 		}
 	}
+	var required []Requirement
+	if len(triggers) > 0 || mayRequire.Match(d.Content) || c.opts.Network == "host" {
+		if required, err = requirements(def); err != nil {
+			return nil, err
+		}
+	}
 	name, err := dockerfile.FamiliarName(d.Reference)
 	if err != nil {
 		return nil, err
@@ -253,7 +262,8 @@ func (c *Converter) convert(ctx context.Context, d Dockerfile) (*Definition, err
 	c.mu.Lock()
 	c.images[name] = made
 	c.mu.Unlock()
-	return &Definition{Name: d.Name, Path: d.Path, LLB: def, Config: config, Base: base, Key: key, Parts: parts, External: external, Effort: effort(file.Stages)}, nil
+	return &Definition{Name: d.Name, Path: d.Path, LLB: def, Config: config, Base: base, Key: key, Parts: parts, External: external,
+		Requirements: required, Effort: effort(file.Stages)}, nil
 }
 
 // settings returns a digest of what determines an image besides its files.

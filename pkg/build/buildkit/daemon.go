@@ -136,9 +136,12 @@ func (d *daemon) acquire(ctx context.Context, opts Options) error {
 	return nil
 }
 
-// maxTempDir is the length of the longest directory for sockets: their paths have at
-// most 104 bytes on some systems.
-const maxTempDir = 60
+// The paths of sockets have at most 107 bytes. That of an SSH agent is 47 bytes longer
+// than the daemon's TMPDIR, which may be in the directory of the daemon's socket.
+const (
+	maxDaemonTemp = 60 // the longest TMPDIR of the daemon
+	maxTempDir    = 28 // the longest directory for the one of the daemon's socket
+)
 
 // makeRunDir creates the directory of the daemon's socket, in TMPDIR or, if that
 // cannot be used, in /tmp. Its path is recorded in the state directory first, so that
@@ -160,6 +163,18 @@ func makeRunDir(state string) (string, error) {
 		errs = append(errs, err, os.Remove(filepath.Join(state, runNote)))
 	}
 	return "", errors.Join(errs...)
+}
+
+// tempDir returns the daemon's directory for temporary files, in the state directory. If
+// its path is too long for the sockets of SSH agents, which are made in it, that is a
+// link in the directory of the daemon's socket.
+func tempDir(state, run string) (string, error) {
+	tmp, err := filepath.Abs(filepath.Join(state, "tmp"))
+	if err != nil || len(tmp) <= maxDaemonTemp {
+		return tmp, err
+	}
+	link := filepath.Join(run, "tmp")
+	return link, os.Symlink(tmp, link)
 }
 
 func (d *daemon) start(bin string, opts Options) error {
@@ -197,7 +212,11 @@ func (d *daemon) start(bin string, opts Options) error {
 	d.cmd.ExtraFiles = []*os.File{d.lock.File()}
 	// The next run finds its temporary files, some of them mounts, if it is killed.
 	// The output of steps is not truncated: the last lines say why a step failed.
-	d.cmd.Env = append(os.Environ(), "TMPDIR="+filepath.Join(opts.StateDir, "tmp"),
+	tmp, err := tempDir(opts.StateDir, run)
+	if err != nil {
+		return &DaemonError{Addr: opts.StateDir, Err: err}
+	}
+	d.cmd.Env = append(os.Environ(), "TMPDIR="+tmp,
 		"BUILDKIT_STEP_LOG_MAX_SIZE=-1", "BUILDKIT_STEP_LOG_MAX_SPEED=-1")
 	d.cmd.Env = append(d.cmd.Env, opts.Env...)
 	// In a process group of its own, so that Ctrl-C reaches only this process, which

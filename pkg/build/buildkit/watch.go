@@ -27,6 +27,8 @@ type watcher struct {
 	emit  func(build.Event)
 	steps map[digest.Digest]*watchedStep
 
+	redact func([]byte) []byte // removes secrets from the output of steps; may be nil
+
 	firstFailed *watchedStep // later failures are consequences
 
 	mu     sync.Mutex    // held by handle and by timers
@@ -64,12 +66,19 @@ func (s *watchedStep) lines(stream int, data []byte) []byte {
 func (w *watcher) flush(s *watchedStep) {
 	for _, stream := range slices.Sorted(maps.Keys(s.partial)) {
 		if rest := s.partial[stream]; len(rest) > 0 {
-			rest = append(rest, '\n')
-			s.tail.write(rest)
-			w.send(build.Event{Kind: build.EventLog, Step: s.step, Data: rest})
+			w.output(s, append(rest, '\n'))
 		}
 	}
 	s.partial = nil
+}
+
+// output emits lines that a step has printed.
+func (w *watcher) output(s *watchedStep, lines []byte) {
+	if w.redact != nil {
+		lines = w.redact(lines)
+	}
+	s.tail.write(lines)
+	w.send(build.Event{Kind: build.EventLog, Step: s.step, Data: lines})
 }
 
 func newWatcher(id image.ID, emit func(build.Event)) *watcher {
@@ -138,8 +147,7 @@ func (w *watcher) logs(all []*client.VertexLog) {
 		// line. Only complete lines of a stream are emitted.
 		whole := st.lines(l.Stream, l.Data)
 		if len(whole) > 0 {
-			st.tail.write(whole)
-			w.send(build.Event{Kind: build.EventLog, Step: st.step, Data: whole})
+			w.output(st, whole)
 		}
 	}
 }

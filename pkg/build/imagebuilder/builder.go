@@ -3,6 +3,7 @@ package imagebuilder
 import (
 	"context"
 	"errors"
+	"fmt"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -98,15 +99,33 @@ func New(p *plan.Plan, opts Options) *Builder {
 			b.final[nameOf(it.Image.Platform, it.Reference)] = it.Digest
 		}
 		if opts.Defined.ConvertOptions(it.Image).Network == "host" {
-			b.opts.Buildkit.Entitlements = []string{"network.host"}
+			b.opts.Buildkit.Entitlements = append(slices.Clone(opts.Buildkit.Entitlements), buildkit.RequiresNetwork)
 		}
 	}
 	return b
 }
 
+// Check returns an error for the first image whose steps require a secret, an SSH
+// agent or an entitlement that is not given.
+func (b *Builder) Check() error {
+	for _, it := range b.plan.Items {
+		im := b.opts.Defined.Image(it.Image)
+		if im == nil || im.Key == "" || it.Action != plan.Build {
+			continue
+		}
+		if err := b.opts.Buildkit.Check(im.Dockerfile, im.Required); err != nil {
+			return fmt.Errorf("%s: %w", it.Image, err)
+		}
+	}
+	return nil
+}
+
 // Ready opens BuildKit and finds out whether it can run the plan's images, before
 // anything is built.
 func (b *Builder) Ready(ctx context.Context) error {
+	if err := b.Check(); err != nil {
+		return err
+	}
 	bk, err := b.open(ctx)
 	if err != nil {
 		return err

@@ -1,0 +1,222 @@
+package buildkit
+
+import (
+	"bytes"
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/kolla-build/kolla-build/internal/usererr"
+	"github.com/moby/buildkit/session"
+	"github.com/moby/buildkit/session/secrets/secretsprovider"
+	"github.com/moby/buildkit/session/sshforward/sshprovider"
+)
+
+// Secrets are the secrets and SSH agents that RUN steps can mount. They reach
+// steps through the session alone: they are part of no key and of no image.
+type Secrets struct {
+	values map[string][]byte
+	agents map[string]bool
+	ssh    session.Attachable // nil without agents
+	masked [][]byte           // what is removed from the output of steps, longest first
+}
+
+const (
+	secretSyntax = "write --secret id=NAME,src=FILE or --secret id=NAME,env=VARIABLE"
+	sshSyntax    = "write --ssh default for the agent of SSH_AUTH_SOCK, or --ssh ID=PATH for a socket or a private key"
+)
+
+// minMasked is the length in bytes of the shortest text that is removed from the
+// output of steps. Shorter ones occur by chance.
+const minMasked = 6
+
+// OpenSecrets reads the secrets and connects the agents that options name, as
+// docker buildx build has them: id=NAME,src=FILE or id=NAME,env=VARIABLE, and
+// default, ID or ID=PATH[,PATH…]. Values are read once, so that a pipe can be named.
+func OpenSecrets(secrets, agents []string, getenv func(string) string) (*Secrets, error) {
+	s := &Secrets{values: map[string][]byte{}, agents: map[string]bool{}}
+	for _, text := range secrets {
+		if err := s.addSecret(text, getenv); err != nil {
+			return nil, err
+		}
+	}
+	slices.SortFunc(s.masked, func(a, b []byte) int { return len(b) - len(a) })
+	return s, s.addAgents(agents, getenv)
+}
+
+func (s *Secrets) addSecret(text string, getenv func(string) string) error {
+	fields, err := csv.NewReader(strings.NewReader(text)).Read()
+	if err != nil {
+		return usererr.Errorf(secretSyntax, "--secret %q: not a list of KEY=VALUE", text)
+	}
+	var id, file, variable, kind string
+	for _, field := range fields {
+		key, value, found := strings.Cut(field, "=")
+		if !found {
+			return usererr.Errorf(secretSyntax, "--secret %s: %q is not KEY=VALUE", text, field)
+		}
+		switch strings.ToLower(key) {
+		case "id":
+			id = value
+		case "src", "source":
+			file = value
+		case "env":
+			variable = value
+		case "type":
+			kind = value
+		default:
+			return usererr.Errorf(secretSyntax, "--secret %s: unknown key %q", text, key)
+		}
+	}
+	switch kind {
+	case "", "file":
+	case "env":
+		if variable == "" {
+			variable, file = file, ""
+		}
+	default:
+		return usererr.Errorf("the types are file and env", "--secret %s: unknown type %q", text, kind)
+	}
+	if id == "" {
+		return usererr.Errorf(secretSyntax, "--secret %s: no id", text)
+	}
+	if _, twice := s.values[id]; twice {
+		return fmt.Errorf("--secret id=%s is given twice", id)
+	}
+	if file == "" && variable == "" {
+		// As docker buildx does.
+		if variable = id; getenv(id) == "" {
+			variable, file = "", id
+		}
+	}
+	if variable != "" && file != "" {
+		return usererr.Errorf(secretSyntax, "--secret id=%s has both a file and a variable", id)
+	}
+	value := []byte(getenv(variable))
+	if file != "" {
+		if value, err = readSecret(file); err != nil {
+			return fmt.Errorf("--secret id=%s: %w", id, err)
+		}
+	} else if len(value) == 0 {
+		return fmt.Errorf("--secret id=%s: the variable %s is not set", id, variable)
+	}
+	s.values[id] = value
+	s.mask(value)
+	return nil
+}
+
+// readSecret reads a file of at most the size that a session can send.
+func readSecret(file string) ([]byte, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	value, err := io.ReadAll(io.LimitReader(f, secretsprovider.MaxSecretSize+1))
+	if err == nil && len(value) > secretsprovider.MaxSecretSize {
+		err = fmt.Errorf("%s is larger than %d KiB", file, secretsprovider.MaxSecretSize>>10)
+	}
+	return value, err
+}
+
+// mask adds the lines of a secret to what is removed from the output of steps,
+// which has lines.
+func (s *Secrets) mask(value []byte) {
+	for line := range bytes.Lines(value) {
+		if line = bytes.TrimSpace(line); len(line) >= minMasked {
+			s.masked = append(s.masked, bytes.Clone(line))
+		}
+	}
+}
+
+// addAgents connects agents. Each is opened on its own, for errors that name it.
+func (s *Secrets) addAgents(agents []string, getenv func(string) string) error {
+	var configs []sshprovider.AgentConfig
+	for _, text := range agents {
+		id, paths, _ := strings.Cut(text, "=")
+		if id == "" {
+			return usererr.Errorf(sshSyntax, "--ssh %q: no id", text)
+		}
+		if s.agents[id] {
+			return fmt.Errorf("--ssh %s is given twice", id)
+		}
+		s.agents[id] = true
+		conf := sshprovider.AgentConfig{ID: id}
+		if paths != "" {
+			conf.Paths = strings.Split(paths, ",")
+		} else if socket := getenv("SSH_AUTH_SOCK"); socket != "" {
+			conf.Paths = []string{socket}
+		} else {
+			return usererr.Errorf("start one with `eval $(ssh-agent)` and ssh-add, or write --ssh ID=PATH of a private key",
+				"--ssh %s: no SSH agent runs (SSH_AUTH_SOCK is not set)", text)
+		}
+		if _, err := sshprovider.NewSSHAgentProvider([]sshprovider.AgentConfig{conf}); err != nil {
+			return usererr.Errorf(sshSyntax, "--ssh %s: %w", text, rootCause(err))
+		}
+		configs = append(configs, conf)
+	}
+	if len(configs) == 0 {
+		return nil
+	}
+	var err error
+	s.ssh, err = sshprovider.NewSSHAgentProvider(configs)
+	return err
+}
+
+// rootCause returns the innermost error, without the steps of a library to it.
+func rootCause(err error) error {
+	for {
+		inner := errors.Unwrap(err)
+		if inner == nil {
+			return err
+		}
+		var path *os.PathError
+		if errors.As(err, &path) {
+			return path
+		}
+		err = inner
+	}
+}
+
+// attach makes the secrets available in a session.
+func (s *Secrets) attach(to *session.Session) {
+	if s == nil {
+		return
+	}
+	to.Allow(secretsprovider.FromMap(s.values))
+	if s.ssh != nil {
+		to.Allow(s.ssh)
+	}
+}
+
+// has reports whether a step's requirement is there.
+func (s *Secrets) has(r Requirement) bool {
+	switch {
+	case s == nil:
+		return false
+	case r.Kind == RequiresSecret:
+		_, ok := s.values[r.ID]
+		return ok
+	}
+	return s.agents[r.ID]
+}
+
+// Occurs reports whether a text contains a secret, or a line of one.
+func (s *Secrets) Occurs(text []byte) bool {
+	return s != nil && slices.ContainsFunc(s.masked, func(m []byte) bool { return bytes.Contains(text, m) })
+}
+
+// Redact returns a text without the lines of secrets.
+func (s *Secrets) Redact(text []byte) []byte {
+	if s == nil {
+		return text
+	}
+	for _, m := range s.masked {
+		text = bytes.ReplaceAll(text, m, []byte("***"))
+	}
+	return text
+}

@@ -1,0 +1,131 @@
+package buildkit
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/kolla-build/kolla-build/internal/usererr"
+	"github.com/moby/buildkit/session/secrets/secretsprovider"
+)
+
+func TestOpenSecrets(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for name, size := range map[string]int{"file": 20, "with,comma": 20, "NAMED": 20, "large": secretsprovider.MaxSecretSize + 1} {
+		if err := os.WriteFile(name, []byte(strings.Repeat("f", size)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	getenv := func(name string) string { return map[string]string{"VARIABLE": "v", "both": "v"}[name] }
+	for _, c := range []struct {
+		option string
+		id     string // "" for an error
+		want   string // the first byte of the value, or a part of the error
+	}{
+		{"id=x,src=file", "x", "f"},
+		{"source=file,id=x", "x", "f"},
+		{"type=file,id=x,src=file", "x", "f"},
+		{"id=x,env=VARIABLE", "x", "v"},
+		{"type=env,id=x,src=VARIABLE", "x", "v"},
+		{"type=env,id=x,env=VARIABLE", "x", "v"},
+		{"id=both", "both", "v"},
+		{"id=NAMED", "NAMED", "f"},
+		{`id=x,"src=with,comma"`, "x", "f"},
+		{"id=x,src=large", "", "larger than 500 KiB"},
+		{"id=x,src=nosuch", "", "open nosuch"},
+		{"id=x,env=NOSUCH", "", "NOSUCH is not set"},
+		{"id=x,src=file,env=VARIABLE", "", "both a file and a variable"},
+		{"id=x,file=file", "", `unknown key "file"`},
+		{"type=vault,id=x", "", `unknown type "vault"`},
+		{"src=file", "", "no id"},
+		{"file", "", "not KEY=VALUE"},
+		{`id="x`, "", "not a list"},
+		{"", "", "not a list"},
+	} {
+		s, err := OpenSecrets([]string{c.option}, nil, getenv)
+		switch {
+		case c.id == "" && (err == nil || !strings.Contains(err.Error(), c.want)):
+			t.Errorf("--secret %s: %v, want %q", c.option, err, c.want)
+		case c.id != "" && err != nil:
+			t.Errorf("--secret %s: %v", c.option, err)
+		case c.id != "" && !strings.HasPrefix(string(s.values[c.id]), c.want):
+			t.Errorf("--secret %s: %q, want %q", c.option, s.values[c.id], c.want)
+		}
+	}
+	if _, err := OpenSecrets([]string{"id=x,src=file", "id=x,env=VARIABLE"}, nil, getenv); err == nil {
+		t.Error("an id that is given twice is accepted")
+	}
+}
+
+func TestOpenAgents(t *testing.T) {
+	broken := filepath.Join(t.TempDir(), "key")
+	if err := os.WriteFile(broken, []byte("no key"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ option, want string }{
+		{"default", "SSH_AUTH_SOCK"},
+		{"default=/nosuch", "/nosuch"},
+		{"x=" + broken, broken},
+		{"=" + broken, "no id"},
+	} {
+		_, err := OpenSecrets(nil, []string{c.option}, func(string) string { return "" })
+		if err == nil || !strings.Contains(err.Error(), c.want) || usererr.Hint(err) == "" {
+			t.Errorf("--ssh %s: %v, want %q and a hint", c.option, err, c.want)
+		}
+	}
+}
+
+// TestRedact checks that no line of a secret is left in a text, the longest first.
+func TestRedact(t *testing.T) {
+	env := map[string]string{"KEY": "-----BEGIN KEY-----\nabcdefgh\n  indented-line\n-----END KEY-----\n", "LONG": "abcdefghij", "SHORT": "abc"}
+	s, err := OpenSecrets([]string{"id=k,env=KEY", "id=l,env=LONG", "id=s,env=SHORT"}, nil, func(name string) string { return env[name] })
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := string(s.Redact([]byte("1 abcdefghij 2 abcdefgh 3 indented-line 4 abc\n")))
+	if want := "1 *** 2 *** 3 *** 4 abc\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if !s.Occurs([]byte("https://host/?token=abcdefghij")) || s.Occurs([]byte("abc")) {
+		t.Error("Occurs")
+	}
+}
+
+// TestCheckRequirements checks what steps require, with the lines of their
+// instructions, and what grants it.
+func TestCheckRequirements(t *testing.T) {
+	d := Dockerfile{Name: "x", Reference: "kolla/x:t", Path: "x/Dockerfile.j2", Content: []byte(`FROM debian:trixie
+RUN --mount=type=secret,id=optional --mount=type=ssh echo 1
+RUN --mount=type=secret,id=needed,required=true echo 2
+RUN --mount=type=ssh,required=true echo 3
+RUN --network=none echo 4
+RUN --network=host echo 5
+RUN --security=insecure echo 6
+`)}
+	def, err := converter().Convert(t.Context(), d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []Requirement{{RequiresSecret, "needed", 3}, {RequiresSSH, "default", 4}, {RequiresNetwork, "", 6}, {RequiresInsecure, "", 7}}
+	if !slices.Equal(def.Requirements, want) {
+		t.Fatalf("requirements %v, want %v", def.Requirements, want)
+	}
+	given := &Secrets{values: map[string][]byte{"needed": nil}, agents: map[string]bool{"default": true}}
+	all := Options{Secrets: given, Entitlements: Entitlements}
+	if err := all.Check(d, def.Requirements); err != nil {
+		t.Errorf("everything is granted: %v", err)
+	}
+	for want, o := range map[string]Options{
+		"x/Dockerfile.j2:3: the secret needed": {Entitlements: Entitlements},
+		"x/Dockerfile.j2:4: the SSH agent":     {Entitlements: Entitlements, Secrets: &Secrets{values: given.values}},
+		"x/Dockerfile.j2:6: the step requires": {Secrets: given, Entitlements: []string{RequiresInsecure}},
+		"x/Dockerfile.j2:7: the step requires": {Secrets: given, Entitlements: []string{RequiresNetwork}},
+	} {
+		err := o.Check(d, def.Requirements)
+		if err == nil || !strings.Contains(err.Error(), want) || usererr.Hint(err) == "" {
+			t.Errorf("%v, want %s and a hint", err, want)
+		}
+	}
+}
