@@ -84,6 +84,7 @@ func (r *scratchRoot) mustDnf(packages ...string) {
 }
 
 func TestDnfInstall(t *testing.T) {
+	testenv.Slow(t)
 	repo := newRPMRepo(t, "one=base", "two=base", "three=base", "base")
 	cache := t.TempDir()
 	var wg sync.WaitGroup

@@ -67,6 +67,14 @@ func Buildkitd(t testing.TB) string {
 	return p
 }
 
+// Slow skips a test that takes more than about two seconds if -short is given.
+func Slow(t testing.TB) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("takes seconds")
+	}
+}
+
 // RepoRoot returns the directory of go.mod.
 func RepoRoot(t testing.TB) string {
 	t.Helper()

@@ -183,6 +183,7 @@ func layersOf(s *store.Store, e store.Entry) ([]v1.Descriptor, error) {
 // Every truncation and flipped bit is an error that adds no name, and does not
 // prevent a later load of the complete file.
 func TestDamaged(t *testing.T) {
+	testenv.Slow(t)
 	ctx := context.Background()
 	s, entries := fill(t)
 	whole := must[[]byte](t)(os.ReadFile(saveTo(t, s, entries, SaveOptions{})))

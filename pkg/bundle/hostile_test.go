@@ -20,6 +20,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/kolla-build/kolla-build/internal/ocijson"
+	"github.com/kolla-build/kolla-build/internal/testenv"
 	"github.com/kolla-build/kolla-build/internal/usererr"
 	"github.com/kolla-build/kolla-build/pkg/store"
 )
@@ -263,6 +264,7 @@ func (r *repeated) Read(p []byte) (int, error) {
 
 // Small compressed bundles whose content is large: an error, in little memory.
 func TestMemoryIsBounded(t *testing.T) {
+	testenv.Slow(t)
 	manifest := func(head, element, tail string, n int) func(*tar.Writer) {
 		return func(w *tar.Writer) {
 			doc := head + strings.Repeat(element, n) + tail

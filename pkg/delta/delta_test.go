@@ -22,6 +22,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/kolla-build/kolla-build/internal/disk"
+	"github.com/kolla-build/kolla-build/internal/testenv"
 	"github.com/kolla-build/kolla-build/pkg/compress"
 )
 
@@ -118,6 +119,7 @@ func update(rng *rand.Rand, old []file) []file {
 }
 
 func TestRoundTrip(t *testing.T) {
+	testenv.Slow(t)
 	for _, compressor := range []string{"gzip:6", "gzip:9", "gzip:1", "zstd:3", goGzip, uncompressed} {
 		t.Run(compressor, func(t *testing.T) {
 			rng := rand.New(rand.NewPCG(1, 2))

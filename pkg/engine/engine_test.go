@@ -395,6 +395,7 @@ func TestEndpoints(t *testing.T) {
 // TestSlowPodman opens a podman command that takes long to start, as the first one
 // after a boot does.
 func TestSlowPodman(t *testing.T) {
+	testenv.Slow(t)
 	if _, err := os.Stat(strings.TrimPrefix(podmanSocket, "unix://")); err == nil {
 		testenv.Missing(t, "this host runs Podman's service, and the command is for hosts that do not")
 	}

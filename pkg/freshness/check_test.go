@@ -21,6 +21,7 @@ import (
 
 	"github.com/kolla-build/kolla-build/internal/console"
 	"github.com/kolla-build/kolla-build/internal/standin"
+	"github.com/kolla-build/kolla-build/internal/testenv"
 	"github.com/kolla-build/kolla-build/pkg/cli"
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/define"
@@ -237,6 +238,7 @@ func TestChangedDownload(t *testing.T) {
 
 // A repository that cannot be read is no reason to build; the image has a note.
 func TestUnreadableRepository(t *testing.T) {
+	testenv.Slow(t)
 	s := newSite(t)
 	first := s.check(true)
 	s.build(first, "1")

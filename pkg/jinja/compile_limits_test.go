@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"github.com/kolla-build/kolla-build/internal/testenv"
 	"os"
 	"strings"
 	"testing"
@@ -30,6 +31,7 @@ func numbered(n int, format string) string {
 // steps: 100,000 links of a chain would be 5,000,000,000 of them. An ordinary run
 // compiles shorter chains; make fuzz-jinja compiles the long ones and checks the time.
 func TestLargeSources(t *testing.T) {
+	testenv.Slow(t)
 	all := os.Getenv("JINJA_FUZZ_N") != ""
 	many := 10_000
 	if all {

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/kolla-build/kolla-build/internal/testenv"
 	"github.com/rogpeppe/go-internal/txtar"
 )
 
@@ -30,6 +31,7 @@ func lineVars() map[string]any {
 // TestLines compares the one-line templates of testdata/jinja/lines with the original,
 // under several settings.
 func TestLines(t *testing.T) {
+	testenv.Slow(t)
 	o := startOracle(t)
 	files, err := filepath.Glob(testdata("lines", "*.txt"))
 	if err != nil || len(files) == 0 {

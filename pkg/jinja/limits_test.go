@@ -3,6 +3,7 @@ package jinja
 import (
 	"context"
 	"errors"
+	"github.com/kolla-build/kolla-build/internal/testenv"
 	"runtime"
 	"strings"
 	"sync"
@@ -160,6 +161,7 @@ func TestContext(t *testing.T) {
 // TestMemory measures the memory of renders in which an integer argument asks for far
 // too much: it is little more than the limit.
 func TestMemory(t *testing.T) {
+	testenv.Slow(t)
 	const limit = 64 << 20
 	for _, src := range []string{
 		"{{ [1]|slice(10**10, 'x')|list }}", "{{ [1]|slice(10**10)|list }}", "{{ [1]|batch(10**10, 'x')|list }}", "{{ 'x'.center(10**10) }}", "{{ 'x'|center(10**10) }}",

@@ -300,6 +300,7 @@ func TestTag(t *testing.T) {
 
 // TestTagAllOrNone holds that no tag changes if one of them cannot.
 func TestTagAllOrNone(t *testing.T) {
+	testenv.Slow(t)
 	backend := registrytest.Embedded(t, server.Options{}).Host()
 	s := newSite(t, backend)
 	proxy := registrytest.StartProxy(t, backend, nil)
@@ -318,6 +319,7 @@ func TestTagAllOrNone(t *testing.T) {
 // and repeats them: no tag may be changed before, and all of them after.
 // KOLLA_TEST_INTERRUPTIONS sets how many.
 func TestInterruptedCopy(t *testing.T) {
+	testenv.Slow(t)
 	n := 8
 	if text := os.Getenv("KOLLA_TEST_INTERRUPTIONS"); text != "" {
 		var err error

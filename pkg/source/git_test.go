@@ -22,6 +22,7 @@ import (
 // TestGitReferences fetches commits by every form of reference, over HTTP and from a
 // path, with what pbr needs to find the version and files of a package.
 func TestGitReferences(t *testing.T) {
+	testenv.Slow(t)
 	ctx := context.Background()
 	root := t.TempDir()
 	r, commits := history(t, filepath.Join(root, "x.git"))
@@ -116,6 +117,7 @@ func TestGitReferences(t *testing.T) {
 // TestGitBytesAreStable: the same commit gives the same bytes at another time, from a
 // server with other packs that cannot filter, and by another user.
 func TestGitBytesAreStable(t *testing.T) {
+	testenv.Slow(t)
 	ctx := context.Background()
 	root := t.TempDir()
 	r, commits := history(t, filepath.Join(root, "x.git"))

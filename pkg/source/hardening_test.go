@@ -23,6 +23,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/kolla-build/kolla-build/internal/testenv"
 	"github.com/kolla-build/kolla-build/internal/untar"
 )
 
@@ -172,6 +173,7 @@ func TestGitCredentialsInProcesses(t *testing.T) {
 // TestGitMissingSubmodule: a submodule that cannot be fetched is left empty, with a
 // warning, as Kolla leaves all submodules.
 func TestGitMissingSubmodule(t *testing.T) {
+	testenv.Slow(t)
 	root := t.TempDir()
 	srv := serveGit(t, root)
 	_, commits := history(t, filepath.Join(root, "sub.git"))

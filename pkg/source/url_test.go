@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kolla-build/kolla-build/internal/testenv"
 	"github.com/opencontainers/go-digest"
 )
 
@@ -225,6 +226,7 @@ func (l *limited) Write(p []byte) (int, error) {
 
 // TestURLFaults fetches from a server that fails every second request.
 func TestURLFaults(t *testing.T) {
+	testenv.Slow(t)
 	ctx := context.Background()
 	kinds := map[string]func(http.ResponseWriter, *http.Request){
 		"reset": func(w http.ResponseWriter, _ *http.Request) { reset(w) },

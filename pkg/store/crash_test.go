@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/random"
 	"github.com/google/go-containerregistry/pkg/v1/types"
+	"github.com/kolla-build/kolla-build/internal/testenv"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
@@ -82,6 +83,7 @@ func writeForever(dir string) error {
 // Two writers are killed at random moments. After each, the store can be read and is
 // complete, and either all names of a set are there or none.
 func TestKilled(t *testing.T) {
+	testenv.Slow(t)
 	ctx := context.Background()
 	dir := t.TempDir()
 	sets := 0

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/kolla-build/kolla-build/internal/testenv"
 	"github.com/opencontainers/go-digest"
 )
 
@@ -160,6 +161,7 @@ func damage(t *testing.T, rng *rand.Rand, file string, content []byte) {
 
 // TestDamagedMedia damages fifty sets as far as their parity allows, and beyond.
 func TestDamagedMedia(t *testing.T) {
+	testenv.Slow(t)
 	for seed := range uint64(50) {
 		rng := rand.New(rand.NewPCG(3, seed))
 		parity := 5 + rng.IntN(40)
@@ -201,6 +203,7 @@ func TestDamagedMedia(t *testing.T) {
 
 // TestManyParts has more parts than a byte can count.
 func TestManyParts(t *testing.T) {
+	testenv.Slow(t)
 	rng := rand.New(rand.NewPCG(4, 4))
 	stream, files := write(t, rng, 32<<20, MinSize, 10)
 	if len(files) < 500 {

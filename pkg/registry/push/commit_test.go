@@ -16,6 +16,7 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/kolla-build/kolla-build/internal/registrytest"
+	"github.com/kolla-build/kolla-build/internal/testenv"
 	"github.com/kolla-build/kolla-build/pkg/imageref"
 	"github.com/kolla-build/kolla-build/pkg/registry"
 	"github.com/kolla-build/kolla-build/pkg/registry/push"
@@ -71,6 +72,7 @@ func isTagPut(r *http.Request) bool {
 
 // Whichever tag a registry refuses, and however, every tag keeps what it referred to.
 func TestCommitRollsBack(t *testing.T) {
+	testenv.Slow(t)
 	registrytest.Each(t, func(t *testing.T, host string) {
 		px := registrytest.StartProxy(t, host, nil)
 		journal := t.TempDir()
@@ -239,6 +241,7 @@ func TestInterruptedCommit(t *testing.T) {
 // Two publish to the same names at once, from different machines: in whatever order their
 // requests come, one of the sets is there as a whole at the end.
 func TestTwoPublishersAtOnce(t *testing.T) {
+	testenv.Slow(t)
 	host := registrytest.Embedded(t, server.Options{}).Host()
 	shared := t.TempDir()
 	// Requests that take a while collide more often than those on a quiet machine.
@@ -319,6 +322,7 @@ func TestCommitAgainstARival(t *testing.T) {
 
 // The process that is killed while tags are updated is this test itself, run again.
 func TestKilledCommitIsFinished(t *testing.T) {
+	testenv.Slow(t)
 	if host := os.Getenv("REGISTRY_TEST_COMMIT"); host != "" {
 		commitUntilKilled(host)
 		return

@@ -14,6 +14,7 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/kolla-build/kolla-build/internal/registrytest"
+	"github.com/kolla-build/kolla-build/internal/testenv"
 	"github.com/kolla-build/kolla-build/pkg/registry"
 	"github.com/kolla-build/kolla-build/pkg/registry/push"
 	"github.com/kolla-build/kolla-build/pkg/registry/server"
@@ -25,6 +26,7 @@ var pushFaults = []registrytest.Fault{registrytest.Reset, registrytest.Status429
 // A registry fails at random requests: the set arrives as a whole all the same, and the tags
 // refer to what they did until the commit.
 func TestRandomFaultsLoseNothing(t *testing.T) {
+	testenv.Slow(t)
 	registrytest.Each(t, func(t *testing.T, host string) {
 		ctx := context.Background()
 		px := registrytest.StartProxy(t, host, nil)
@@ -110,6 +112,7 @@ func TestRandomFaultsLoseNothing(t *testing.T) {
 
 // If the faults do not end, the push fails in time, and no tag is changed.
 func TestLastingFaultsFail(t *testing.T) {
+	testenv.Slow(t)
 	host := registrytest.Embedded(t, server.Options{}).Host()
 	ctx := context.Background()
 	old := registrytest.Base(t, 100)
@@ -209,6 +212,7 @@ func TestDamagedLayerIsNotRetried(t *testing.T) {
 }
 
 func TestPushEndsWithItsContext(t *testing.T) {
+	testenv.Slow(t)
 	host := registrytest.Embedded(t, server.Options{}).Host()
 	px := registrytest.StartProxy(t, host, func(r *http.Request) registrytest.Fault {
 		if r.Method == http.MethodPut && strings.Contains(r.URL.Path, "/kolla/a/") {

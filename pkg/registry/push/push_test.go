@@ -135,6 +135,7 @@ func TestForeignToolsRead(t *testing.T) {
 
 // Fifty images on one base, pushed at the same time: the base goes up once.
 func TestBaseLayerGoesUpOnce(t *testing.T) {
+	testenv.Slow(t)
 	registrytest.Each(t, func(t *testing.T, host string) {
 		ctx := context.Background()
 		px := registrytest.StartProxy(t, host, nil)
@@ -262,6 +263,7 @@ func TestPushIndexAndFetchByPlatform(t *testing.T) {
 // An incomplete set touches no tag, neither does one of whose tags one is
 // refused, and the error says what happened to which.
 func TestCommitFailures(t *testing.T) {
+	testenv.Slow(t)
 	registrytest.Each(t, func(t *testing.T, host string) {
 		ctx := context.Background()
 		px := registrytest.StartProxy(t, host, nil)

@@ -198,6 +198,7 @@ func TestTruncatedBodies(t *testing.T) {
 // A client that sends a byte now and then does not hold its connection for ever; one
 // that is slow but steady may.
 func TestSlowClientsAreCutOff(t *testing.T) {
+	testenv.Slow(t)
 	defer server.SetPace(3*time.Second, 100)()
 	s := registrytest.Embedded(t, server.Options{})
 	base := "http://" + s.Addr().String()

@@ -18,6 +18,7 @@ import (
 	digest "github.com/opencontainers/go-digest"
 
 	"github.com/kolla-build/kolla-build/internal/registrytest"
+	"github.com/kolla-build/kolla-build/internal/testenv"
 	"github.com/kolla-build/kolla-build/pkg/registry"
 	"github.com/kolla-build/kolla-build/pkg/registry/push"
 	"github.com/kolla-build/kolla-build/pkg/registry/server"
@@ -63,6 +64,7 @@ func garbage(t *testing.T, dir string, n int) []v1.Image {
 // through a proxy that spoils requests, and publish a set, while garbage is collected
 // without a pause. What they were told to be stored must be there.
 func TestCollectWhileServing(t *testing.T) {
+	testenv.Slow(t)
 	const clients = 100
 	dir := t.TempDir()
 	old := garbage(t, dir, 60)
