@@ -73,7 +73,7 @@ test-offline: ## lock, fetch and build the quickstart set without a network, and
 	scripts/test-offline.sh $(OFFLINE)
 
 test-deploy: build ## kolla-ansible deploys a control plane from the images: KOLLA_ANSIBLE=DIR (STAGES, DEPLOY_DIR, SET, TAGS; docs/deploy.md)
-	@scripts/deps.sh runtime test
+	@scripts/deps.sh runtime deploy
 	scripts/test-deploy.sh $(STAGES)
 
 test-faults: ## hundreds of faults, from killed processes to wrong clocks: nothing may be lost

@@ -1,14 +1,16 @@
 #!/usr/bin/env bash
 # deps.sh: install the Debian packages that running or testing needs.
-# usage: deps.sh runtime|test|kolla ...
+# usage: deps.sh runtime|test|deploy|kolla ...
 set -euo pipefail
 
 declare -A packages=(
   [runtime]="runc mmdebstrap arch-test ca-certificates curl git"
-  [test]="skopeo docker-registry busybox-static tmux procps xz-utils bzip2 zstd mount util-linux
+  [test]="skopeo docker-registry busybox-static tmux procps iproute2 xz-utils bzip2 zstd mount util-linux
     python3 python3-pip python3-venv python3-jinja2 python3-markupsafe python3-yaml
     dnf rpm createrepo-c bash zsh fish mandoc make patch docker.io podman
     systemd chromium fonts-dejavu-core libxml2-utils python3-prometheus-client yamllint db5.3-util"
+  # For the node in which kolla-ansible works; see docs/deploy.md.
+  [deploy]="mmdebstrap iproute2 procps util-linux mount curl"
   # What OpenStack Kolla's own tool needs, to be compared with.
   [kolla]="python3-oslo.config python3-jinja2 python3-git python3-docker python3-pbr python3-yaml python3-requests python3-graphviz"
 )

@@ -69,11 +69,21 @@ stage_root() {
   # The package mirror that the host uses, of which mmdebstrap needs the address.
   # shellcheck disable=SC2016  # apt expands it
   mirror=${MIRROR:-$(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' | grep -v security | head -n 1)}
+  [ -n "$mirror" ] || fail "no package mirror found in apt's sources: set MIRROR to one that has Debian trixie"
+  curl -fsSL -m 60 -o /dev/null "$mirror/dists/trixie/Release" || fail "$mirror/dists/trixie/Release cannot be read: set MIRROR to a mirror that has Debian trixie"
   packages=ansible-core,ansible,systemd,systemd-sysv,dbus,docker.io,docker-cli,runc,iproute2,iptables,curl,ca-certificates,kmod,procps,openssl,sudo,netbase,hostname,openssh-client,tzdata
   packages+=,python3-docker,python3-dbus,python3-jmespath,python3-hvac,python3-bcrypt,python3-cliff,python3-pbr,python3-oslo.config,python3-oslo.utils,python3-passlib,python3-cryptography,python3-netaddr
   packages+=,python3-openstackclient,python3-heatclient,python3-osc-placement
+  # Of Ansible's collections, kolla-ansible uses those of three namespaces. Compiling all Python
+  # files takes minutes; those that are used are compiled at their first use.
+  # shellcheck disable=SC2016  # mmdebstrap's shell expands it
   mmdebstrap --variant=minbase --aptopt='Apt::Install-Recommends "false"' --include="$packages" \
-    trixie "$dir/root.new" "$mirror" >"$dir/logs/root" 2>&1 || { tail "$dir/logs/root"; fail "making the root file system"; }
+    --dpkgopt='path-exclude=/usr/lib/python3/dist-packages/ansible_collections/*/*' \
+    --dpkgopt='path-include=/usr/lib/python3/dist-packages/ansible_collections/ansible/*' \
+    --dpkgopt='path-include=/usr/lib/python3/dist-packages/ansible_collections/community/*' \
+    --dpkgopt='path-include=/usr/lib/python3/dist-packages/ansible_collections/containers/*' \
+    --essential-hook='chroot "$1" dpkg-divert --quiet --local --rename --add /usr/bin/py3compile; ln -s /bin/true "$1/usr/bin/py3compile"' \
+    trixie "$dir/root.new" "$mirror" >"$dir/logs/root" 2>&1 || { tail "$dir/logs/root"; rm -rf --one-file-system "$dir/root.new"; fail "making the root file system, see $dir/logs/root"; }
   mv "$dir/root.new" "$dir/root"
 }
 
@@ -108,7 +118,7 @@ stage_start() {
       inside docker info >/dev/null 2>&1 && break
       sleep 1
     done
-    inside docker info >/dev/null || { tail "$dir/logs/node"; fail "Docker does not answer in the node"; }
+    inside docker info >/dev/null 2>&1 || { tail "$dir/logs/node"; fail "Docker does not answer in the node"; }
   fi
   install -m 755 "$kolla" "$dir/shared/kolla-build"
   inside systemctl is-active -q registry ||
@@ -130,6 +140,9 @@ write_globals() {
   namespace=$(head -n 1 "$dir/shared/names" | awk -F/ '{ print $(NF-1) }')
   sed "s|@VIP@|$vip|; s|@ADDRESS@|$address|; s|@PORT@|$port|; s|@NAMESPACE@|$namespace|; s|@TAG@|$1|; s|@LOADBALANCER@|$loadbalancer|" \
     testdata/deploy/globals.yml >"$dir/root/etc/kolla/globals.yml"
+  # Without the kernel's module, Open vSwitch forwards packets itself.
+  grep -q '^openvswitch ' /proc/modules 2>/dev/null || [ -e /sys/module/openvswitch ] || modprobe -q openvswitch 2>/dev/null ||
+    echo 'ovs_datapath: "netdev"' >>"$dir/root/etc/kolla/globals.yml"
 }
 
 stage_install() {
@@ -150,7 +163,7 @@ ansible() {
   local log=$dir/logs/$1 status=0 started=$SECONDS
   shift
   inside kolla-ansible "$@" -i /etc/kolla/inventory >"$log" 2>&1 || status=$?
-  say "kolla-ansible $*: $((SECONDS - started)) s, $(grep -E '^localhost +: ' "$log" | tail -n 1 | tr -s ' ')"
+  say "kolla-ansible $*: $((SECONDS - started)) s at load $(cut -d' ' -f1 /proc/loadavg), $(grep -E '^localhost +: ' "$log" | tail -n 1 | tr -s ' ')"
   [ "$status" = 0 ] || { grep -nE -A12 '^(fatal|failed): ' "$log" | cut -c1-1500 | tail -n 40; fail "kolla-ansible $1 failed, see $log"; }
 }
 

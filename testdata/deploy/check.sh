@@ -22,6 +22,7 @@ check() {
 deployed() { docker inspect "$1" >/dev/null 2>&1; }
 token() { [ -n "$(openstack token issue -f value -c id)" ]; }
 image() {
+  remove_leftovers
   head -c 2000000 /dev/urandom >"$work/image"
   openstack image create --file "$work/image" --disk-format raw test-deploy -f value -c status
   local id
@@ -40,6 +41,39 @@ services_up() {
   "$@" -f value >"$work/services" || return 1
   cat "$work/services"
   [ -s "$work/services" ] && ! grep -viE '(^| )up( |$)' "$work/services"
+}
+# An instance with a port of its own, without an operating system: QEMU runs its firmware.
+instance() {
+  local image network status
+  remove_leftovers -instance
+  head -c 1000000 /dev/zero >"$work/disk"
+  image=$(openstack image create --file "$work/disk" --disk-format raw test-deploy-instance -f value -c id) &&
+    network=$(openstack network create test-deploy-instance -f value -c id) &&
+    openstack subnet create --network "$network" --subnet-range 10.51.0.0/24 test-deploy-instance -f value -c cidr &&
+    openstack flavor create --ram 64 --disk 1 --vcpus 1 test-deploy -f value -c name || return 1
+  openstack server create --image "$image" --network "$network" --flavor test-deploy --wait test-deploy-instance -f value -c status
+  status=$(openstack server show test-deploy-instance -f value -c status)
+  openstack server show test-deploy-instance -f value -c fault -c addresses
+  openstack server delete --wait test-deploy-instance && openstack flavor delete test-deploy &&
+    openstack network delete "$network" && openstack image delete "$image" && echo "$status" && [ "$status" = ACTIVE ]
+}
+# What an earlier run that failed has left behind.
+remove_leftovers() {
+  local kind
+  for kind in server image network; do
+    openstack $kind list --name "test-deploy${1:-}" -f value -c ID | xargs -r openstack $kind delete
+  done
+  openstack flavor list --all -f value -c Name | grep -x test-deploy | xargs -r openstack flavor delete
+}
+# Agents report every half minute.
+agents_up() {
+  local agents
+  for _ in $(seq 30); do
+    agents=$(openstack network agent list -f value -c Binary -c Alive) || return 1
+    if [ -n "$agents" ] && ! grep -qv ' True$' <<<"$agents"; then break; fi
+    sleep 5
+  done
+  [ -n "$agents" ] && ! grep -v ' True$' <<<"$agents" && echo "$(wc -l <<<"$agents") agents"
 }
 placement() { openstack resource provider list -f value -c name | grep .; }
 stack() { openstack stack list; }
@@ -79,6 +113,8 @@ deployed placement_api && deployed nova_compute && check "resource provider" pla
 deployed nova_api && check "compute services up" services_up openstack compute service list -c State
 deployed nova_compute && check "hypervisor up" services_up openstack hypervisor list -c State
 deployed neutron_server && check "network created" network
+deployed neutron_server && check "network agents up" agents_up
+deployed neutron_server && deployed nova_compute && check "instance runs" instance
 deployed heat_api && check "stacks listed" stack
 deployed horizon && check "dashboard" horizon
 check "containers healthy" healthy
