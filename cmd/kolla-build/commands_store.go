@@ -135,6 +135,7 @@ func saveCommand() *command {
 				f.StringVar(&opts.Since, "since", "", "Write only what `WHAT` lacks: a bundle, a file of kolla-build inventory, or HOST/NAMESPACE.")
 				f.StringVar(&opts.Split, "split", "", "Write parts of at most this `SIZE`, such as 4G, named FILE.001 and so on.")
 				f.StringVar(&opts.Parity, "parity", "", "With --split, write `N%` more parts, from which as many lost ones are restored.")
+				f.StringVar(&opts.SignKey, "sign-key", "", "Sign with the Ed25519 private key in this PEM `FILE`.")
 				f.StringVar(&opts.Delta, "delta", "", "With --since, and bytes as the `KIND`: write what changed within layers.")
 			},
 			Examples: []cli.Example{
@@ -181,6 +182,7 @@ func loadCommand() *command {
 			Flags: func(f *pflag.FlagSet) {
 				f.BoolVar(&opts.Replace, "replace", false, "Move names that other images in the store have to the loaded images.")
 				f.BoolVar(&opts.Trust, "trust", false, "Accept what the file says about its images: content keys, base images. For your own files.")
+				f.StringVar(&opts.VerifyKey, "verify-key", "", "Refuse files that are not signed with the key in this PEM `FILE`; what is signed is trusted.")
 				f.StringArrayVar(&opts.Tags, "tag", nil, "Load the images under the tag `NEW`, or those of one tag under another: OLD=NEW. Repeatable.")
 				f.BoolVarP(&opts.DryRun, "dry-run", "", false, "Show what would be loaded, and store nothing.")
 				f.BoolVarP(&opts.List, "list-images", "", false, "Print the names that the images would get, and store nothing.")

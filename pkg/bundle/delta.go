@@ -1,7 +1,6 @@
 package bundle
 
 import (
-	"archive/tar"
 	"context"
 	"encoding/json"
 	"errors"
@@ -58,6 +57,7 @@ type deltaPlan struct {
 type madeDelta struct {
 	target       blob
 	offset, size int64
+	digest       digest.Digest // of the delta
 }
 
 func newDeltaPlan(since *inventory.Inventory) *deltaPlan {
@@ -187,7 +187,8 @@ func (p *plan) makeDelta(ctx context.Context, b blob, image, tempDir string) (bo
 	if err != nil {
 		return false, err
 	}
-	_, err = delta.Make(ctx, p.delta.file, p.blobOf(base, size), p.blobOf(b.digest, b.size), tempDir)
+	sum := digest.Canonical.Digester()
+	_, err = delta.Make(ctx, io.MultiWriter(p.delta.file, sum.Hash()), p.blobOf(base, size), p.blobOf(b.digest, b.size), tempDir)
 	var whole *delta.CarryWholeError
 	if errors.As(err, &whole) {
 		return false, p.delta.file.Truncate(start)
@@ -199,30 +200,13 @@ func (p *plan) makeDelta(ctx context.Context, b blob, image, tempDir string) (bo
 	if err != nil {
 		return false, err
 	}
-	p.delta.made = append(p.delta.made, madeDelta{b, start, end - start})
+	p.delta.made = append(p.delta.made, madeDelta{b, start, end - start, sum.Digest()})
 	p.delta.require(image, base, size, false)
 	return true, nil
 }
 
 func (p *plan) blobOf(d digest.Digest, size int64) delta.Blob {
 	return delta.Blob{Digest: d, Size: size, Open: func() (io.ReadCloser, error) { return p.st.OpenBlob(d) }}
-}
-
-// write writes the byte deltas.
-func (p *deltaPlan) write(ctx context.Context, tw *tar.Writer) error {
-	for _, m := range p.made {
-		if err := ctx.Err(); err != nil {
-			return context.Cause(ctx)
-		}
-		err := tw.WriteHeader(header(deltaDir+"/"+m.target.digest.Algorithm().String()+"/"+m.target.digest.Encoded(), m.size))
-		if err == nil {
-			_, err = io.Copy(tw, io.NewSectionReader(p.file, m.offset, m.size))
-		}
-		if err != nil {
-			return fmt.Errorf("byte delta of %s: %w", m.target.digest, err)
-		}
-	}
-	return nil
 }
 
 // summarize adds what is particular to a delta.
@@ -277,7 +261,7 @@ func (l *loader) requirements(ctx context.Context, m member) error {
 	if len(l.have) > 0 {
 		return &FormatError{Member: m.name, Detail: "it follows blobs", Advice: adviceForeign}
 	}
-	b, err := readSmall(l.src, m, maxIndex)
+	b, err := l.readSmall(m, maxIndex)
 	if err != nil {
 		return err
 	}

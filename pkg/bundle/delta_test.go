@@ -226,7 +226,7 @@ func TestDamagedDelta(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	at := bytes.Index(good, []byte(deltaDir+"/sha256/"))
+	at := bytes.Index(good, append(make([]byte, 8), deltaDir+"/sha256/"...)) + 8             // behind padding: the manifest has the name, too
 	size, err := strconv.ParseInt(strings.Trim(string(good[at+124:at+135]), " \x00"), 8, 64) // of the member, in its header
 	if err != nil {
 		t.Fatal(err)

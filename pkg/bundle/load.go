@@ -2,6 +2,7 @@ package bundle
 
 import (
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"io"
@@ -28,9 +29,12 @@ type LoadOptions struct {
 	// Trust accepts what the bundle says about its images: the content keys that
 	// they were built from, and that they are base images. Without it, images are
 	// stored as store.KindLoaded, and no build uses them.
-	Trust    bool
-	Progress Progress
-	Stdin    io.Reader // for path "-"; nil is os.Stdin
+	Trust bool
+	// VerifyKey requires that the bundle is signed with this key, which is checked before
+	// anything is stored. A signed bundle is trusted.
+	VerifyKey ed25519.PublicKey
+	Progress  Progress
+	Stdin     io.Reader // for path "-"; nil is os.Stdin
 	// Parts are the files of a bundle that was split, in any order. Without it, path
 	// may be one of them, and the ones beside it are found.
 	Parts []string

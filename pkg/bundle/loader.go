@@ -49,6 +49,7 @@ type loader struct {
 	opts       LoadOptions
 	src        *source
 	check      checker
+	manifest   manifestCheck
 	checkIndex func() error // called when the index was read; may be nil
 
 	layoutSeen bool
@@ -63,7 +64,10 @@ type loader struct {
 }
 
 func newLoader(st *store.Store, opts LoadOptions) *loader {
-	return &loader{st: st, opts: opts, expected: map[digest.Digest]expectation{}, have: map[digest.Digest]int64{}}
+	if opts.VerifyKey != nil {
+		opts.Trust = true // nothing is read before the signature was verified
+	}
+	return &loader{st: st, opts: opts, manifest: manifestCheck{key: opts.VerifyKey}, expected: map[digest.Digest]expectation{}, have: map[digest.Digest]int64{}}
 }
 
 // read reads the bundle and stores its blobs.
@@ -97,6 +101,13 @@ func (l *loader) read(ctx context.Context, path string) error {
 	case !l.layoutSeen:
 		return &FormatError{Detail: "it contains no " + ocispec.ImageLayoutFile, Advice: adviceNoBundle}
 	}
+	if err := l.manifest.end(); err != nil {
+		return err
+	}
+	l.sum.Signed = l.manifest.verified
+	if err := l.manifest.images(l.images); err != nil {
+		return err
+	}
 	if err := l.complete(ctx); err != nil {
 		return err
 	}
@@ -119,6 +130,9 @@ func (l *loader) members(ctx context.Context) error {
 		if err != nil {
 			return l.withMissing(err)
 		}
+		if err := l.manifest.meet(m); err != nil {
+			return err
+		}
 		switch {
 		case m.digest != "" && l.opts.NamesOnly:
 			// Its content is skipped.
@@ -132,6 +146,8 @@ func (l *loader) members(ctx context.Context) error {
 			l.layoutSeen, err = true, l.layout(m)
 		case m.name == ocispec.ImageIndexFile:
 			l.indexSeen, err = true, l.index(m)
+		default:
+			err = l.other(m)
 		}
 		if err != nil {
 			return err
@@ -139,8 +155,28 @@ func (l *loader) members(ctx context.Context) error {
 	}
 }
 
+// other reads a file whose content matters to the manifest only.
+func (l *loader) other(m member) error {
+	limits := map[string]int64{manifestFile: maxBundleManifest, signatureFile: maxLayout, dockerManifest: maxIndex, deltaIndex: maxIndex}
+	limit, ok := limits[m.name]
+	if !ok {
+		return nil
+	}
+	_, err := l.readSmall(m, limit)
+	return err
+}
+
+// readSmall reads a file that is not a blob, and compares it with the manifest.
+func (l *loader) readSmall(m member, limit int64) ([]byte, error) {
+	b, err := readSmall(l.src, m, limit)
+	if err == nil {
+		err = l.manifest.content(m.name, b)
+	}
+	return b, err
+}
+
 func (l *loader) layout(m member) error {
-	b, err := readSmall(l.src, m, maxLayout)
+	b, err := l.readSmall(m, maxLayout)
 	if err != nil {
 		return err
 	}
@@ -183,11 +219,14 @@ func fullName(d ocispec.Descriptor) string {
 }
 
 func (l *loader) index(m member) error {
-	b, err := readSmall(l.src, m, maxIndex)
+	b, err := l.readSmall(m, maxIndex)
 	if err != nil {
 		return err
 	}
 	if l.images, err = parseIndex(b); err != nil {
+		return err
+	}
+	if err := l.manifest.images(l.images); err != nil {
 		return err
 	}
 	if l.checkIndex != nil {

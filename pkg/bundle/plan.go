@@ -1,18 +1,15 @@
 package bundle
 
 import (
-	"archive/tar"
-	"bufio"
-	"compress/gzip"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"sort"
+	"slices"
+	"strings"
 	"time"
 
-	"github.com/klauspost/compress/zstd"
 	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -27,15 +24,31 @@ import (
 // full name.
 const containerdName = "io.containerd.image.name"
 
+// Source is where the images of a bundle come from. A *store.Store is one.
+type Source interface {
+	// Blobs returns the descriptors of all blobs of an image, each once, its manifest or
+	// index first, then the config of an image that is no index.
+	Blobs(ctx context.Context, image digest.Digest) ([]ocispec.Descriptor, error)
+	// Platforms returns the platforms of an image, such as "linux/amd64".
+	Platforms(e store.Entry) []string
+	// OpenBlob opens a blob. At its end, damage is an error instead of io.EOF.
+	OpenBlob(d digest.Digest) (io.ReadCloser, error)
+	// HasBlob reports whether a blob of this size can be opened.
+	HasBlob(d digest.Digest, size int64) bool
+	// TempDir returns a directory for temporary files, "" if it has none.
+	TempDir() string
+}
+
 // plan is the content of a bundle that is to be written.
 type plan struct {
-	st      *store.Store
-	entries []store.Entry
-	index   []byte
-	docker  []byte     // manifest.json
-	small   []blob     // manifests and configs
-	large   []blob     // layers
-	delta   *deltaPlan // nil unless the bundle is a delta
+	st        Source
+	entries   []store.Entry
+	platforms map[string][]string // by the name of the image
+	index     []byte
+	docker    []byte     // manifest.json
+	small     []blob     // manifests and configs
+	large     []blob     // layers
+	delta     *deltaPlan // nil unless the bundle is a delta
 }
 
 type blob struct {
@@ -43,12 +56,12 @@ type blob struct {
 	size   int64
 }
 
-func newPlan(ctx context.Context, st *store.Store, entries []store.Entry, since *inventory.Inventory) (*plan, error) {
+func newPlan(ctx context.Context, st Source, entries []store.Entry, since *inventory.Inventory) (*plan, error) {
 	if len(entries) == 0 {
 		return nil, errors.New("no images to save")
 	}
-	p := &plan{st: st, entries: append([]store.Entry(nil), entries...)}
-	sort.Slice(p.entries, func(i, j int) bool { return p.entries[i].Name < p.entries[j].Name })
+	p := &plan{st: st, entries: slices.Clone(entries), platforms: map[string][]string{}}
+	slices.SortFunc(p.entries, func(a, b store.Entry) int { return strings.Compare(a.Name, b.Name) })
 	small, large := map[digest.Digest]int64{}, map[digest.Digest]int64{}
 	index := ocispec.Index{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageIndex}
 	docker := []dockerImage{}
@@ -66,6 +79,7 @@ func newPlan(ctx context.Context, st *store.Store, entries []store.Entry, since 
 		if err != nil {
 			return nil, fmt.Errorf("image %s: %w", e.Name, err)
 		}
+		p.platforms[e.Name] = st.Platforms(e)
 		e.MediaType = blobs[0].MediaType
 		e.Stored = time.Time{} // not a property of the image
 		if e.Kind == store.KindLoaded {
@@ -137,7 +151,7 @@ func sorted(m map[digest.Digest]int64) []blob {
 	for d, n := range m {
 		out = append(out, blob{d, n})
 	}
-	sort.Slice(out, func(i, j int) bool { return out[i].digest < out[j].digest })
+	slices.SortFunc(out, func(a, b blob) int { return strings.Compare(string(a.digest), string(b.digest)) })
 	return out
 }
 
@@ -166,115 +180,4 @@ func dockerImageOf(ref string, blobs []ocispec.Descriptor) (dockerImage, bool) {
 
 func blobName(d digest.Digest) string {
 	return "blobs/" + d.Algorithm().String() + "/" + d.Encoded()
-}
-
-func (p *plan) write(ctx context.Context, w io.Writer, opts SaveOptions) error {
-	buf := bufio.NewWriterSize(w, 1<<20)
-	var out io.Writer = buf
-	closeAll := buf.Flush
-	switch opts.Compression {
-	case None:
-	case Gzip:
-		z := gzip.NewWriter(buf)
-		out, closeAll = z, func() error { return errors.Join(z.Close(), buf.Flush()) }
-	case Zstd:
-		// With more than one goroutine, the bytes would depend on the machine.
-		z, err := zstd.NewWriter(buf, zstd.WithEncoderConcurrency(1))
-		if err != nil {
-			return err
-		}
-		out, closeAll = z, func() error { return errors.Join(z.Close(), buf.Flush()) }
-	default:
-		return fmt.Errorf("unknown compression %q: use %q or %q", opts.Compression, Gzip, Zstd)
-	}
-	if err := p.writeTar(ctx, tar.NewWriter(out), opts.Progress); err != nil {
-		return err
-	}
-	return closeAll()
-}
-
-func (p *plan) writeTar(ctx context.Context, tw *tar.Writer, progress Progress) error {
-	layout, err := json.Marshal(ocispec.ImageLayout{Version: ocispec.ImageLayoutVersion})
-	if err != nil {
-		return err
-	}
-	type file struct {
-		name    string
-		content []byte
-	}
-	files := []file{{ocispec.ImageLayoutFile, layout}, {ocispec.ImageIndexFile, p.index}}
-	if p.delta == nil {
-		files = append(files, file{dockerManifest, p.docker})
-	} else {
-		index, err := p.delta.index()
-		if err != nil {
-			return err
-		}
-		files = append(files, file{deltaIndex, index})
-	}
-	for _, f := range files {
-		if err := tw.WriteHeader(header(f.name, int64(len(f.content)))); err != nil {
-			return err
-		}
-		if _, err := tw.Write(f.content); err != nil {
-			return err
-		}
-	}
-	for _, dir := range []string{"blobs/", "blobs/sha256/"} {
-		h := header(dir, 0)
-		h.Typeflag, h.Mode = tar.TypeDir, 0o755
-		if err := tw.WriteHeader(h); err != nil {
-			return err
-		}
-	}
-	done, total := int64(0), p.summary().Bytes
-	buf := make([]byte, 1<<20)
-	for i, list := range [][]blob{p.small, p.large} {
-		if i == 1 && p.delta != nil { // behind the manifests, which refer to the layers
-			if err := p.delta.write(ctx, tw); err != nil {
-				return err
-			}
-		}
-		for _, b := range list {
-			if err := p.writeBlob(ctx, tw, b, buf); err != nil {
-				return err
-			}
-			if done += b.size; progress != nil {
-				progress(done, total)
-			}
-		}
-	}
-	return tw.Close()
-}
-
-func (p *plan) writeBlob(ctx context.Context, tw *tar.Writer, b blob, buf []byte) error {
-	r, err := p.st.OpenBlob(b.digest)
-	if err != nil {
-		return err
-	}
-	defer r.Close()
-	if err := tw.WriteHeader(header(blobName(b.digest), b.size)); err != nil {
-		return err
-	}
-	// The reader reports damage at the end of the blob, so it is read to the end.
-	for {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		n, err := r.Read(buf)
-		if _, werr := tw.Write(buf[:n]); werr != nil {
-			return fmt.Errorf("blob %s: %w", b.digest, werr)
-		}
-		if err == io.EOF {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-	}
-}
-
-// header returns the header of a file, with nothing that differs between machines.
-func header(name string, size int64) *tar.Header {
-	return &tar.Header{Typeflag: tar.TypeReg, Name: name, Size: size, Mode: 0o644, ModTime: time.Unix(0, 0)}
 }

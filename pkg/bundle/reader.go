@@ -114,7 +114,7 @@ func (c *checker) check(h *tar.Header) (member, error) {
 	c.seen[name] = true
 	m := member{name: name, size: h.Size}
 	switch name {
-	case ocispec.ImageLayoutFile, ocispec.ImageIndexFile, dockerManifest, deltaIndex, "repositories":
+	case ocispec.ImageLayoutFile, ocispec.ImageIndexFile, dockerManifest, deltaIndex, manifestFile, signatureFile, "repositories":
 		return m, nil
 	}
 	parts := strings.Split(name, "/")

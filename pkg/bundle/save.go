@@ -2,6 +2,7 @@ package bundle
 
 import (
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"io"
@@ -36,7 +37,11 @@ type Progress func(done, total int64)
 type SaveOptions struct {
 	Compression Compression
 	Progress    Progress
-	Stdout      io.Writer // for output "-"; nil is os.Stdout
+	// Tool and Configuration are recorded in the manifest. The caller removes secrets.
+	Tool          string
+	Configuration map[string]string
+	SignKey       ed25519.PrivateKey // signs the manifest, nil for no signature
+	Stdout        io.Writer          // for output "-"; nil is os.Stdout
 
 	// Split writes parts of at most this many bytes, named output.001 and so on, 0 one
 	// file. Parity is the percentage of them that may be lost, see package parts.
@@ -62,6 +67,7 @@ type Summary struct {
 	Deltas   int           // layers that are carried as byte deltas
 	Parts    []string      // Save: the files, if it was split
 	Restored []string      // Load: parts that were missing or damaged, and in which way
+	Signed   bool          // Load: the signature was verified
 	// DeltaBytes is the size of the byte deltas, DeltaLayers that of their layers.
 	DeltaBytes, DeltaLayers int64
 }
@@ -70,7 +76,7 @@ type Summary struct {
 // named pipe is written in place. A regular file is replaced when the bundle is
 // complete; an error leaves it unchanged. Every blob is verified. Every image must
 // have a name, and no two the same.
-func Save(ctx context.Context, st *store.Store, entries []store.Entry, output string, opts SaveOptions) (Summary, error) {
+func Save(ctx context.Context, st Source, entries []store.Entry, output string, opts SaveOptions) (Summary, error) {
 	sum, err := save(ctx, st, entries, output, opts)
 	if err != nil {
 		return sum, fmt.Errorf("saving bundle %s: %w", output, err)
@@ -78,7 +84,7 @@ func Save(ctx context.Context, st *store.Store, entries []store.Entry, output st
 	return sum, nil
 }
 
-func save(ctx context.Context, st *store.Store, entries []store.Entry, output string, opts SaveOptions) (Summary, error) {
+func save(ctx context.Context, st Source, entries []store.Entry, output string, opts SaveOptions) (Summary, error) {
 	p, err := newPlan(ctx, st, entries, opts.Since)
 	if err != nil {
 		return Summary{}, err
@@ -90,15 +96,19 @@ func save(ctx context.Context, st *store.Store, entries []store.Entry, output st
 		}
 	}
 	sum := p.summary()
+	files, err := p.files(opts)
+	if err != nil {
+		return sum, err
+	}
 	if opts.Split > 0 {
-		return p.writeParts(ctx, output, sum, opts)
+		return writeParts(ctx, output, files, sum, opts)
 	}
 	if output == "-" {
 		w := opts.Stdout
 		if w == nil {
 			w = os.Stdout
 		}
-		return sum, p.write(ctx, w, opts)
+		return sum, write(ctx, w, files, opts)
 	}
 	target, special, err := atomicfile.Target(output)
 	switch {
@@ -116,7 +126,7 @@ func save(ctx context.Context, st *store.Store, entries []store.Entry, output st
 			return sum, &store.FullError{Path: dir, Need: sum.Bytes, Free: uint64(free)}
 		}
 	}
-	err = atomicfile.Output(output, atomicfile.Options{Durable: true}, func(w io.Writer) error { return p.write(ctx, w, opts) })
+	err = atomicfile.Output(output, atomicfile.Options{Durable: true}, func(w io.Writer) error { return write(ctx, w, files, opts) })
 	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
 		_, free := disk.Space(dir)
 		err = &store.FullError{Path: dir, Need: sum.Bytes, Free: uint64(max(0, free)), Err: err}
@@ -126,7 +136,7 @@ func save(ctx context.Context, st *store.Store, entries []store.Entry, output st
 
 // writeParts writes the bundle in parts. Without an error all are there, with one
 // none.
-func (p *plan) writeParts(ctx context.Context, output string, sum Summary, opts SaveOptions) (Summary, error) {
+func writeParts(ctx context.Context, output string, files []file, sum Summary, opts SaveOptions) (Summary, error) {
 	if output == "-" {
 		return sum, usererr.Errorf("name a file, which gives the parts their names", "parts cannot be written to standard output")
 	}
@@ -138,7 +148,7 @@ func (p *plan) writeParts(ctx context.Context, output string, sum Summary, opts 
 		return sum, err
 	}
 	defer w.Abort()
-	if err = p.write(ctx, w, opts); err == nil {
+	if err = write(ctx, w, files, opts); err == nil {
 		sum.Parts, err = w.Close()
 	}
 	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {

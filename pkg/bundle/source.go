@@ -17,9 +17,15 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/bundle/parts"
 )
 
+// files are the files of a bundle, as a *tar.Reader has them.
+type files interface {
+	Next() (*tar.Header, error)
+	io.Reader // of the current file
+}
+
 // source is an open bundle: a tar, compressed or not.
 type source struct {
-	tr    *tar.Reader
+	tr    files
 	close func()
 	parts *parts.Set // nil for one file
 	rest  io.Reader  // of parts, behind the tar: its end is verified

@@ -21,7 +21,10 @@ import (
 // LoadOptions are the options of Load alone.
 type LoadOptions struct {
 	Replace bool // move names that other images in the store have
-	Trust   bool // accept the keys and kinds of images that the bundle claims
+	// VerifyKey is the file of a public key: bundles that are not signed with it are
+	// refused, and what is signed is trusted. "" requires no signature.
+	VerifyKey string
+	Trust     bool // accept the keys and kinds of images that the bundle claims
 	// Tags are NEW, the tag that all images get, or OLD=NEW, one that replaces another.
 	Tags  []string
 	Parts []string // of a bundle that was split; the path is one of them
@@ -53,6 +56,11 @@ func Load(ctx context.Context, cfg *config.Config, con *console.Console, path st
 		return err
 	}
 	opts := bundle.LoadOptions{Replace: o.Replace, Trust: o.Trust, Parts: o.Parts, NamesOnly: o.DryRun || o.List}
+	if o.VerifyKey != "" {
+		if opts.VerifyKey, err = bundle.ReadVerifyKey(ctx, o.VerifyKey); err != nil {
+			return fmt.Errorf("--verify-key: %w", err)
+		}
+	}
 	if opts.Retag, err = parseRetags(o.Tags); err != nil {
 		return err
 	}
@@ -109,6 +117,9 @@ func loadBundle(ctx context.Context, cfg *config.Config, con *console.Console, s
 	}
 	if err != nil {
 		return nil, err
+	}
+	if sum.Signed {
+		con.Notice("the signature is that of the key")
 	}
 	if len(sum.Restored) > 0 {
 		con.Notice("everything was restored from the other parts")

@@ -1,0 +1,101 @@
+package bundle
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+
+	"github.com/kolla-build/kolla-build/internal/inputfile"
+	"github.com/kolla-build/kolla-build/internal/usererr"
+)
+
+// signatureFile has the Ed25519 signature of kolla-bundle.json, 64 bytes, as openssl
+// pkeyutl writes and reads it.
+const signatureFile = "kolla-bundle.sig"
+
+const (
+	maxKey = 64 << 10
+
+	adviceSignKey   = "openssl genpkey -algorithm ed25519 -out bundle.key makes one"
+	adviceVerifyKey = "openssl pkey -in bundle.key -pubout -out bundle.pub makes it of the private key"
+)
+
+// ReadSignKey reads an Ed25519 private key in PEM (PKCS #8).
+func ReadSignKey(ctx context.Context, path string) (ed25519.PrivateKey, error) {
+	block, err := readPEM(ctx, path, adviceSignKey)
+	if err != nil {
+		return nil, err
+	}
+	if block.Type == "ENCRYPTED PRIVATE KEY" {
+		return nil, usererr.Errorf("decrypt it first: openssl pkey -in "+path+" -out /dev/shm/bundle.key", "%s: the private key is encrypted", path)
+	}
+	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	if err != nil {
+		return nil, usererr.Errorf(adviceSignKey, "%s: not a private key: %w", path, err)
+	}
+	private, ok := key.(ed25519.PrivateKey)
+	if !ok {
+		return nil, usererr.Errorf(adviceSignKey, "%s: it is no Ed25519 key", path)
+	}
+	return private, nil
+}
+
+// ReadVerifyKey reads an Ed25519 public key in PEM (PKIX).
+func ReadVerifyKey(ctx context.Context, path string) (ed25519.PublicKey, error) {
+	block, err := readPEM(ctx, path, adviceVerifyKey)
+	if err != nil {
+		return nil, err
+	}
+	key, err := x509.ParsePKIXPublicKey(block.Bytes)
+	if err != nil {
+		return nil, usererr.Errorf(adviceVerifyKey, "%s: not a public key: %w", path, err)
+	}
+	public, ok := key.(ed25519.PublicKey)
+	if !ok {
+		return nil, usererr.Errorf(adviceVerifyKey, "%s: it is no Ed25519 key", path)
+	}
+	return public, nil
+}
+
+func readPEM(ctx context.Context, path, advice string) (*pem.Block, error) {
+	b, err := inputfile.Read(ctx, path, maxKey)
+	if err != nil {
+		return nil, err
+	}
+	block, _ := pem.Decode(b)
+	if block == nil {
+		return nil, usererr.Errorf(advice, "%s: it is no PEM file", path)
+	}
+	return block, nil
+}
+
+// SignatureError says that a bundle does not have the signature that was asked for.
+type SignatureError struct{ Detail string }
+
+// Error implements error.
+func (e *SignatureError) Error() string { return e.Detail }
+
+// Hint returns what the user can do.
+func (e *SignatureError) Hint() string {
+	return "compare the key with that of the site that saved it; without --verify-key, no signature is required and content keys do not count"
+}
+
+// sign signs a manifest. Without a key it returns nil.
+func sign(manifest []byte, key ed25519.PrivateKey) []byte {
+	if key == nil {
+		return nil
+	}
+	return ed25519.Sign(key, manifest)
+}
+
+func checkSignature(manifest, signature []byte, key ed25519.PublicKey) error {
+	if len(signature) != ed25519.SignatureSize {
+		return &FormatError{Member: signatureFile, Detail: fmt.Sprintf("it has %d bytes, not the %d of a signature", len(signature), ed25519.SignatureSize)}
+	}
+	if !ed25519.Verify(key, manifest, signature) {
+		return &SignatureError{Detail: "its signature was made with another key, or " + manifestFile + " was changed"}
+	}
+	return nil
+}

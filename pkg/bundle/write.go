@@ -1,0 +1,173 @@
+package bundle
+
+import (
+	"archive/tar"
+	"bufio"
+	"bytes"
+	"compress/gzip"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/klauspost/compress/zstd"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// file is a file of a bundle that is to be written.
+type file struct {
+	name   string
+	size   int64
+	digest digest.Digest // of its content
+	open   func() (io.ReadCloser, error)
+}
+
+// contentFile returns a file whose content is in memory.
+func contentFile(name string, content []byte) file {
+	return file{name, int64(len(content)), digest.FromBytes(content), func() (io.ReadCloser, error) {
+		return io.NopCloser(bytes.NewReader(content)), nil
+	}}
+}
+
+// files returns the files of the bundle in the order of the tar. The manifest, its
+// signature and the index come first, so that a reader knows what it gets before it
+// stores anything.
+func (p *plan) files(opts SaveOptions) ([]file, error) {
+	layout, err := json.Marshal(ocispec.ImageLayout{Version: ocispec.ImageLayoutVersion})
+	if err != nil {
+		return nil, err
+	}
+	files := []file{contentFile(ocispec.ImageLayoutFile, layout), contentFile(ocispec.ImageIndexFile, p.index)}
+	if p.delta == nil {
+		files = append(files, contentFile(dockerManifest, p.docker))
+	} else {
+		index, err := p.delta.index()
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, contentFile(deltaIndex, index))
+	}
+	files = p.appendBlobs(files, p.small)
+	if p.delta != nil { // behind the manifests, which refer to the layers
+		for _, m := range p.delta.made {
+			d := m.target.digest
+			files = append(files, file{deltaDir + "/" + d.Algorithm().String() + "/" + d.Encoded(), m.size, m.digest, func() (io.ReadCloser, error) {
+				return io.NopCloser(io.NewSectionReader(p.delta.file, m.offset, m.size)), nil
+			}})
+		}
+	}
+	files = p.appendBlobs(files, p.large)
+	manifest, err := p.manifest(opts, files)
+	if err != nil {
+		return nil, err
+	}
+	head := []file{files[0], contentFile(manifestFile, manifest)}
+	if signature := sign(manifest, opts.SignKey); signature != nil {
+		head = append(head, contentFile(signatureFile, signature))
+	}
+	return append(head, files[1:]...), nil
+}
+
+func (p *plan) appendBlobs(files []file, blobs []blob) []file {
+	for _, b := range blobs {
+		files = append(files, file{blobName(b.digest), b.size, b.digest, func() (io.ReadCloser, error) { return p.st.OpenBlob(b.digest) }})
+	}
+	return files
+}
+
+// write writes the files as a tar.
+func write(ctx context.Context, w io.Writer, files []file, opts SaveOptions) error {
+	buf := bufio.NewWriterSize(w, 1<<20)
+	var out io.Writer = buf
+	closeAll := buf.Flush
+	switch opts.Compression {
+	case None:
+	case Gzip:
+		z := gzip.NewWriter(buf)
+		out, closeAll = z, func() error { return errors.Join(z.Close(), buf.Flush()) }
+	case Zstd:
+		// With more than one goroutine, the bytes would depend on the machine.
+		z, err := zstd.NewWriter(buf, zstd.WithEncoderConcurrency(1))
+		if err != nil {
+			return err
+		}
+		out, closeAll = z, func() error { return errors.Join(z.Close(), buf.Flush()) }
+	default:
+		return fmt.Errorf("unknown compression %q: use %q or %q", opts.Compression, Gzip, Zstd)
+	}
+	if err := writeTar(ctx, tar.NewWriter(out), files, opts.Progress); err != nil {
+		return err
+	}
+	return closeAll()
+}
+
+func writeTar(ctx context.Context, tw *tar.Writer, files []file, progress Progress) error {
+	done, total := int64(0), totalSize(files)
+	buf := make([]byte, 1<<20)
+	dirs := false
+	for _, f := range files {
+		if _, isBlob := blobDigest(f.name); isBlob && !dirs {
+			dirs = true
+			for _, dir := range []string{"blobs/", "blobs/sha256/"} {
+				h := header(dir, 0)
+				h.Typeflag, h.Mode = tar.TypeDir, 0o755
+				if err := tw.WriteHeader(h); err != nil {
+					return err
+				}
+			}
+		}
+		if err := tw.WriteHeader(header(f.name, f.size)); err != nil {
+			return err
+		}
+		err := copyFile(ctx, tw, f, buf, func(n int) {
+			if done += int64(n); progress != nil {
+				progress(done, total)
+			}
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return tw.Close()
+}
+
+func totalSize(files []file) int64 {
+	var n int64
+	for _, f := range files {
+		n += f.size
+	}
+	return n
+}
+
+// copyFile writes the content of a file. A blob's reader reports damage at the end, so it
+// is read to the end.
+func copyFile(ctx context.Context, w io.Writer, f file, buf []byte, copied func(int)) error {
+	r, err := f.open()
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	for {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		n, err := r.Read(buf)
+		if _, werr := w.Write(buf[:n]); werr != nil {
+			return fmt.Errorf("%s: %w", f.name, werr)
+		}
+		if copied(n); err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// header returns the header of a file, with nothing that differs between machines.
+func header(name string, size int64) *tar.Header {
+	return &tar.Header{Typeflag: tar.TypeReg, Name: name, Size: size, Mode: 0o644, ModTime: time.Unix(0, 0)}
+}

@@ -1,0 +1,52 @@
+package storecmd
+
+import (
+	"archive/tar"
+	"encoding/json"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/kolla-build/kolla-build/pkg/bundle"
+)
+
+// A bundle records the options that matter, and no secret of them.
+func TestConfigurationInBundle(t *testing.T) {
+	f := newFixture(t)
+	out := filepath.Join(t.TempDir(), "set.tar")
+	cfg := f.config("--base", "debian", "--base-mirror", "https://user:hunter2@mirror.example/debian?token=hunter3", "--build-args", "password:hunter4", "--tag", "a")
+	if err := Save(t.Context(), cfg, f.con, out, SaveOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	file, err := os.Open(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	for tr := tar.NewReader(file); ; {
+		h, err := tr.Next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if h.Name != "kolla-bundle.json" {
+			continue
+		}
+		b, err := io.ReadAll(tr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var m bundle.Manifest
+		if err := json.Unmarshal(b, &m); err != nil {
+			t.Fatal(err)
+		}
+		if m.Configuration["base"] != "debian" || m.Configuration["tag"] != "a" || !strings.Contains(m.Configuration["base-mirror"], "mirror.example/debian") {
+			t.Errorf("%v", m.Configuration)
+		}
+		if strings.Contains(string(b), "hunter") {
+			t.Errorf("a secret is recorded: %v", m.Configuration)
+		}
+		return
+	}
+}
