@@ -95,6 +95,11 @@ func renderTree(t *testing.T, to target) (*config.Config, []render.Dockerfile) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	for _, f := range files {
+		if err := g.Missing(f.Name); err != nil {
+			t.Fatal(err)
+		}
+	}
 	var out []render.Dockerfile
 	for _, im := range g.Select(graph.SelectOptions{Unbuildable: facts.Unbuildable(cfg.Target())}).Order() {
 		out = append(out, byName[im.Name])

@@ -71,6 +71,9 @@ func Images(ctx context.Context, to Target) ([]Image, error) {
 	done := map[string]Image{}
 	var out []Image
 	for _, node := range g.Order() {
+		if err := g.Missing(node.Name); err != nil {
+			return nil, err
+		}
 		f := byName[node.Name]
 		im := Image{Name: f.Name, Parent: byReference[f.From], Reason: marks[f.Name]}
 		im.Family, _, _ = strings.Cut(f.Dir, "/")

@@ -31,9 +31,17 @@ type bases struct {
 	cfg      *config.Config
 	platform ocispecs.Platform
 
-	mu       sync.Mutex
-	resolved map[string]buildkit.External // by reference
-	created  map[string]time.Time         // by reference
+	mu      sync.Mutex
+	lookups map[string]*lookup // by reference
+}
+
+// lookup is the resolution of one reference. It happens once, however many images
+// have the reference, and also if it fails.
+type lookup struct {
+	once     sync.Once
+	external buildkit.External
+	created  time.Time
+	err      error
 }
 
 // originRegistry marks stored images that were pulled, and may have changed in
@@ -42,42 +50,62 @@ const originRegistry = "registry"
 
 func (b *bases) resolve(ctx context.Context, ref string) (buildkit.External, error) {
 	b.mu.Lock()
-	defer b.mu.Unlock()
-	if ext, ok := b.resolved[ref]; ok {
-		return ext, nil
+	l := b.lookups[ref]
+	if l == nil {
+		l = &lookup{}
+		b.lookups[ref] = l
 	}
+	b.mu.Unlock()
+	l.once.Do(func() { l.err = b.lookUp(ctx, ref, l) })
+	return l.external, l.err
+}
+
+func (b *bases) lookUp(ctx context.Context, ref string, l *lookup) error {
 	entry, err := b.find(ctx, ref)
 	if err != nil {
-		return buildkit.External{}, err
+		return err
 	}
 	img, err := b.Store.Image(entry.Digest)
 	if err != nil {
-		return buildkit.External{}, fmt.Errorf("base image %s: %w", ref, err)
+		return fmt.Errorf("base image %s: %w", ref, err)
 	}
 	conf, err := img.RawConfigFile()
 	if err != nil {
-		return buildkit.External{}, fmt.Errorf("base image %s: %w", ref, err)
+		return fmt.Errorf("base image %s: %w", ref, err)
 	}
-	b.created[ref] = entry.Created
-	ext := buildkit.External{Digest: entry.Digest, Config: conf}
-	b.resolved[ref] = ext
-	return ext, nil
+	l.external, l.created = buildkit.External{Digest: entry.Digest, Config: conf}, entry.Created
+	return nil
 }
 
 // createdOf returns the created time of a resolved image.
 func (b *bases) createdOf(ref string) time.Time {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.created[ref]
+	if l := b.lookups[ref]; l != nil {
+		return l.created
+	}
+	return time.Time{}
 }
 
-// used returns the images that were resolved.
-func (b *bases) used() []digest.Digest {
+// resolved returns the images that were resolved, by reference. No look-up may be
+// under way.
+func (b *bases) resolved() map[string]*lookup {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	all := map[string]*lookup{}
+	for ref, l := range b.lookups {
+		if l.external.Digest != "" {
+			all[ref] = l
+		}
+	}
+	return all
+}
+
+// used returns the digests of the images that were resolved.
+func (b *bases) used() []digest.Digest {
 	var all []digest.Digest
-	for _, ext := range b.resolved {
-		all = append(all, ext.Digest)
+	for _, l := range b.resolved() {
+		all = append(all, l.external.Digest)
 	}
 	return all
 }
@@ -177,6 +205,9 @@ func (b *bases) bootstrapInstead(ctx context.Context, ref string, pullErr error)
 	var unreachable *registry.UnreachableError
 	if ctx.Err() != nil || !ok || b.cfg.Bootstrap == "never" || !errors.As(pullErr, &unreachable) {
 		hint := "name another with --base-image and --base-tag, or an OCI layout with --base-image oci:DIR"
+		if ref != b.cfg.BaseImage+":"+b.cfg.BaseTag {
+			return store.Entry{}, usererr.Errorf("the template names it: make its registry reachable, or name another image there", "base image %s: %w", ref, pullErr)
+		}
 		if !b.cfg.IsSet("base") {
 			hint = fmt.Sprintf("without --base, images are built on %s, as with Kolla's tool; -b debian or -b ubuntu chooses another distribution", b.cfg.Base)
 		}

@@ -23,6 +23,10 @@ import (
 func (d *definer) prepare(ctx context.Context, f *render.Dockerfile, x *definition) {
 	x.ID, x.Reference, x.From, x.Parts = d.set.ID(f.Name), f.Reference, f.From, map[string]string{}
 	x.Dockerfile = buildkit.Dockerfile{Name: f.Name, Reference: f.Reference, Path: f.Template, Content: f.Content, Labels: d.labels(f)}
+	if f.Err != nil {
+		x.Err = f.Err
+		return
+	}
 	used, all := x.Dockerfile.ContextPaths()
 	copied := func(dir string) bool {
 		return all || slices.ContainsFunc(used, func(u string) bool { return u == dir || strings.HasPrefix(u, dir+"/") })

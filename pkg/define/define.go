@@ -87,8 +87,9 @@ type Defined struct {
 }
 
 // Images defines the selected images of every platform. An image whose
-// definition fails is in the result with its error; only the failure of a root
-// image, of which all others are descendants, is returned.
+// definition fails is in the result with its error, and so are its descendants,
+// without one. If that leaves nothing to build, the first error is returned, unless
+// all these images are allowed to fail.
 func Images(ctx context.Context, rendered *imageset.Rendered, opts Options) (*Defined, error) {
 	out := &Defined{byID: map[image.ID]*Image{}, platforms: map[string]*definer{}}
 	for _, set := range rendered.Sets {
@@ -106,7 +107,22 @@ func Images(ctx context.Context, rendered *imageset.Rendered, opts Options) (*De
 	for i := range out.Images {
 		out.byID[out.Images[i].ID] = &out.Images[i]
 	}
-	return out, nil
+	return out, out.nothingToBuild()
+}
+
+// nothingToBuild returns the first error if no image has a key, nil if there is one
+// or if all that fail are allowed to.
+func (d *Defined) nothingToBuild() error {
+	var first error
+	for _, im := range d.Images {
+		if im.Key != "" {
+			return nil
+		}
+		if first == nil && im.Err != nil && !slices.Contains(d.Config(im.ID).AllowedToFail, im.ID.Name) {
+			first = im.Err
+		}
+	}
+	return first
 }
 
 // Image returns the definition of an image, nil if there is none.
@@ -139,11 +155,9 @@ type Base struct {
 func (d *Defined) BaseImages() []Base {
 	var all []Base
 	for _, p := range d.platforms {
-		p.bases.mu.Lock()
-		for ref, ext := range p.bases.resolved {
-			all = append(all, Base{Reference: ref, Platform: platforms.Format(p.set.Platform), Digest: ext.Digest})
+		for ref, l := range p.bases.resolved() {
+			all = append(all, Base{Reference: ref, Platform: platforms.Format(p.set.Platform), Digest: l.external.Digest})
 		}
-		p.bases.mu.Unlock()
 	}
 	slices.SortFunc(all, func(a, b Base) int {
 		return cmp.Or(cmp.Compare(a.Reference, b.Reference), cmp.Compare(a.Platform, b.Platform))
@@ -189,7 +203,7 @@ type definer struct {
 func newDefiner(ctx context.Context, set *imageset.Set, opts Options) (*definer, error) {
 	cfg := set.Config
 	d := &definer{set: set, opts: opts}
-	d.bases = &bases{Options: opts, cfg: cfg, platform: set.Platform, resolved: map[string]buildkit.External{}, created: map[string]time.Time{}}
+	d.bases = &bases{Options: opts, cfg: cfg, platform: set.Platform, lookups: map[string]*lookup{}}
 	if err := d.bases.importFile(ctx); err != nil {
 		return nil, err
 	}
@@ -295,6 +309,9 @@ func (d *definer) images(ctx context.Context) ([]Image, error) {
 		})
 	}
 	_ = g.Wait() // each image has its own error
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
 	out := make([]Image, 0, len(all))
 	created := map[image.ID]time.Time{}
 	for i, im := range order {
@@ -321,12 +338,10 @@ func (d *definer) images(ctx context.Context) ([]Image, error) {
 			}
 		case x.blocked:
 			x.Err = nil
-		case ctx.Err() != nil || x.Parent.IsZero():
-			return nil, x.Err
 		}
 		out = append(out, x.Image)
 	}
-	return out, ctx.Err()
+	return out, nil
 }
 
 // squashKey is the key of an image whose layers are squashed. It differs from

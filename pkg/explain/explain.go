@@ -81,6 +81,7 @@ type Key struct {
 	Reason  string `json:"reason,omitempty"`
 	Parts   []Part `json:"parts,omitempty"`
 	Unknown string `json:"unknown,omitempty"` // why there is no key
+	Fails   string `json:"fails,omitempty"`   // the mistake in the templates because of which there is no key
 }
 
 // Part is one of the things that a key is made of.
@@ -211,6 +212,9 @@ func archiveOf(name, section string) string {
 func key(in Input, id image.ID) Key {
 	if in.Set.Selection.Status(id.Name) != graph.Matched {
 		return Key{Unknown: in.Set.Selection.Reason(id.Name)}
+	}
+	if err := in.Set.File(id.Name).Err; err != nil {
+		return Key{Fails: firstLine(err)}
 	}
 	if in.Plan == nil {
 		return Key{Unknown: firstLine(in.NoPlan)}

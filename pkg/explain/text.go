@@ -80,8 +80,12 @@ func table(b *bytes.Buffer, title string, rows int, write func(w io.Writer, i in
 // writeKey writes what a build does with the image, and what decides that.
 func (x *Explanation) writeKey(b *bytes.Buffer) {
 	k := x.Key
+	if k.Fails != "" {
+		fmt.Fprintf(b, "  next build  fails: %s\n", k.Fails)
+		return
+	}
 	if k.Unknown != "" {
-		fmt.Fprintf(b, "  next build  unknown: %s (kolla-build plan %s fetches what is missing)\n", k.Unknown, x.Image)
+		fmt.Fprintf(b, "  next build  unknown: %s (kolla-build plan %s fetches what can be fetched)\n", k.Unknown, x.Image)
 		return
 	}
 	action := map[string]string{"build": "builds it", "keep": "keeps it"}[k.Action]

@@ -48,14 +48,14 @@ type node struct {
 	parents  []*node // parent first, then those of Needs; no duplicates
 	children []*node // those whose parent this is, sorted as Graph.nodes
 	users    []*node // those that have this in parents, sorted likewise
+	missing  error   // of Graph.Missing
 }
 
 // New returns the graph of images. bases are references that are certainly not of
 // the tree, such as the distribution's base image; a parent with a name like those
-// of this set that is neither in the tree nor in bases is missing.
+// of this set that is neither in the tree nor in bases is missing, see Missing.
 //
-// The error joins all that were found, sorted: *DuplicateError,
-// *MissingParentError and *CycleError.
+// The error joins all that were found, sorted: *DuplicateError and *CycleError.
 func New(images []Image, bases ...string) (*Graph, error) {
 	g := &Graph{byName: make(map[string]*node, len(images))}
 	for _, im := range images {
@@ -87,13 +87,13 @@ func New(images []Image, bases ...string) (*Graph, error) {
 				p.children = append(p.children, n)
 				p.users = append(p.users, n)
 			} else if set.owns(n.From) {
-				errs = append(errs, missing(n, n.From, n.Line, set))
+				n.missing = missing(n, n.From, n.Line, set)
 			}
 		}
 		for _, need := range n.Needs {
 			p := byRef[need.Reference]
-			if p == nil && set.owns(need.Reference) {
-				errs = append(errs, missing(n, need.Reference, need.Line, set))
+			if p == nil && n.missing == nil && set.owns(need.Reference) {
+				n.missing = missing(n, need.Reference, need.Line, set)
 			}
 			if p == nil || slices.Contains(n.parents, p) {
 				continue
@@ -204,6 +204,15 @@ func (g *Graph) Roots() []*Image {
 func (g *Graph) Image(name string) *Image {
 	if n := g.byName[name]; n != nil {
 		return &n.Image
+	}
+	return nil
+}
+
+// Missing returns a *MissingParentError if an image depends on one that the tree does
+// not have, else nil. Such an image cannot be built.
+func (g *Graph) Missing(name string) error {
+	if n := g.byName[name]; n != nil {
+		return n.missing
 	}
 	return nil
 }

@@ -125,7 +125,15 @@ func TestNewErrors(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got := ""
-			if _, err := New(c.images, c.bases...); err != nil {
+			g, err := New(c.images, c.bases...)
+			if err == nil {
+				var missing []error
+				for _, im := range g.Images() {
+					missing = append(missing, g.Missing(im.Name))
+				}
+				err = errors.Join(missing...)
+			}
+			if err != nil {
 				got = err.Error()
 			}
 			if got != c.want {

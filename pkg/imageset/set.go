@@ -3,8 +3,10 @@ package imageset
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -46,6 +48,7 @@ type Set struct {
 	idPlatform string // of image.IDs, "" in runs for a single platform
 	byName     map[string]*render.Dockerfile
 	requested  map[string]bool
+	mistakes   error // in the templates of all images
 }
 
 // Render renders the template tree for each platform of the configuration and
@@ -168,9 +171,10 @@ func (s *Set) Write(dir string) (string, error) {
 func (s *Set) fill(ctx context.Context, opts Options, warn func(string, ...any)) error {
 	s.Options = render.Options{Tree: s.Tree, Config: s.Config, Env: Environment(opts.Console), Version: opts.Console.Version}
 	var err error
-	if s.Files, err = render.Render(ctx, s.Options); err != nil {
+	if s.Files, err = render.Render(ctx, s.Options); s.Files == nil {
 		return err
 	}
+	s.mistakes = err
 	var names []string
 	s.byName = make(map[string]*render.Dockerfile, len(s.Files))
 	images := make([]graph.Image, 0, len(s.Files))
@@ -198,7 +202,47 @@ func (s *Set) fill(ctx context.Context, opts Options, warn func(string, ...any))
 	if s.Graph, err = graph.New(images, render.BaseReference(s.Config)); err != nil {
 		return err
 	}
-	return s.choose(opts.Exists, warn)
+	for _, name := range names {
+		if missing := s.Graph.Missing(name); missing != nil {
+			s.byName[name].Err = missing
+			s.mistakes = errors.Join(s.mistakes, missing)
+		}
+	}
+	if err := s.choose(opts.Exists, warn); err != nil {
+		return cmp.Or(s.mistakes, err)
+	}
+	return s.checkMistakes(warn)
+}
+
+// checkMistakes returns the mistakes in templates if every selected image has one, and
+// warns of those in others: they cost nothing now.
+func (s *Set) checkMistakes(warn func(string, ...any)) error {
+	selected := s.Selection.With(graph.Matched)
+	if len(selected) > 0 && s.Mistakes() != nil && !slices.ContainsFunc(selected, func(im *graph.Image) bool { return !s.fails(im.Name) }) {
+		return s.mistakes
+	}
+	for i := range s.Files {
+		if f := &s.Files[i]; f.Err != nil && s.Selection.Status(f.Name) != graph.Matched {
+			warn("warning: %s cannot be built: %s", f.Name, usererr.FirstLine(f.Err))
+		}
+	}
+	return nil
+}
+
+// fails reports whether the templates of an image, or of one that it depends on, have a
+// mistake.
+func (s *Set) fails(name string) bool {
+	return s.byName[name].Err != nil || slices.ContainsFunc(s.Graph.Ancestors(name), func(im *graph.Image) bool { return s.byName[im.Name].Err != nil })
+}
+
+// Mistakes returns the errors of the selected images that cannot be built because of
+// their templates, nil if there are none. The others can be built.
+func (s *Set) Mistakes() error {
+	var errs []error
+	for _, im := range s.Selection.With(graph.Matched) {
+		errs = append(errs, s.byName[im.Name].Err)
+	}
+	return render.Collect(errs)
 }
 
 // maxEntries is how many entries of a profile a warning names.

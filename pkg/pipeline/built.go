@@ -71,7 +71,7 @@ func (s *session) build(ctx context.Context, p *planned, rep *reporter) (*built,
 		b.record.Close()
 		return nil, err
 	}
-	if p.plan.ToBuild() > 0 {
+	if slices.ContainsFunc(p.plan.Items, func(it *plan.Item) bool { return it.Action == plan.Build && it.Key != "" }) {
 		// If there is no builder, the run fails, not an image.
 		since := time.Now()
 		if err := builder.Ready(ctx); err != nil {

@@ -18,6 +18,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/image"
 	"github.com/kolla-build/kolla-build/pkg/plan"
 	"github.com/kolla-build/kolla-build/pkg/publish"
+	"github.com/kolla-build/kolla-build/pkg/report"
 )
 
 // planItem is an image of a plan as it is shown.
@@ -129,7 +130,7 @@ func (v planView) write(out io.Writer) error {
 		name := x.Image.String()
 		switch {
 		case x.Error != "":
-			row(name, "fail", "", "", x.Error)
+			row(name, "fail", "", "", report.Sanitize([]byte(x.Error)))
 		case x.Action == plan.Build:
 			row(name, string(x.Action), units.Duration(x.Estimate), string(x.Push), x.Reason)
 		default:

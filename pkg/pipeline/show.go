@@ -55,23 +55,23 @@ func Show(ctx context.Context, cfg *config.Config, c *console.Console) (bool, er
 		if err := checkPatches(cfg); err != nil {
 			return true, err
 		}
-		dir, err := s.Write(cfg.WorkDir)
-		if err == nil {
+		var dir string
+		if dir, err = s.Write(cfg.WorkDir); err == nil {
 			c.Notice("Dockerfiles are generated in %s", dir)
 		}
-		return true, err
 	case cfg.SaveDependency != "":
-		return true, saveDependency(cfg.SaveDependency, s, c)
+		err = saveDependency(cfg.SaveDependency, s, c)
 	case cfg.ListImages:
 		for _, im := range rendered.LeftOut() {
 			if im.Status == graph.Unbuildable && im.Requested {
 				c.Notice("not listed: %s: %s", im.Image, im.Reason)
 			}
 		}
-		return true, s.Selection.WriteList(c.Stdout)
+		err = s.Selection.WriteList(c.Stdout)
 	default:
-		return true, s.Selection.WriteDependencies(c.Stdout)
+		err = s.Selection.WriteDependencies(c.Stdout)
 	}
+	return true, cmp.Or(err, s.Mistakes())
 }
 
 func saveDependency(path string, s *imageset.Set, c *console.Console) error {
@@ -147,10 +147,13 @@ func renderImage(ctx context.Context, cfg *config.Config, c *console.Console, tr
 		return err
 	}
 	files, err := render.Render(ctx, render.Options{Tree: tree, Config: &normalized, Env: imageset.Environment(c), Version: c.Version})
-	if err != nil {
+	if files == nil {
 		return err
 	}
 	for _, f := range files {
+		if f.Name == name && f.Err != nil {
+			return f.Err
+		}
 		if f.Name == name {
 			_, err = c.Stdout.Write(f.Content)
 			return err

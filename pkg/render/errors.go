@@ -43,8 +43,8 @@ func (e *Errors) Error() string {
 // Unwrap returns the errors.
 func (e *Errors) Unwrap() []error { return e.Errs }
 
-// collect returns an *Errors of those that are not nil, or nil.
-func collect(errs []error) error {
+// Collect returns an *Errors of those that are not nil, or nil.
+func Collect(errs []error) error {
 	all := &Errors{}
 	seen := map[string]int{}
 	for _, err := range errs {

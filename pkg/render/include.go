@@ -24,6 +24,9 @@ func (r *renderer) include(files []Dockerfile) error {
 	}
 	own, parents := map[string]bool{}, map[string]bool{}
 	for _, d := range files {
+		if d.Err != nil {
+			return d.Err // whose parent is not known, so that parent may seem to have no child
+		}
 		own[d.Reference], parents[d.From] = true, true
 	}
 	for i := range files {

@@ -46,10 +46,14 @@ type Dockerfile struct {
 	// Patches are the mistakes in the image's series of patches, or nil. The image
 	// fails if it copies the patches.
 	Patches error
+	// Err is the mistake in the image's templates, or nil. An image with one has no
+	// content.
+	Err error
 }
 
 // Render renders all images of a tree for a configuration. The result is sorted by Dir.
-// If templates have mistakes, the error is an *Errors with all of them.
+// If templates have mistakes, the error is an *Errors with all of them, and the images
+// that they do not affect are in the result all the same.
 func Render(ctx context.Context, o Options) ([]Dockerfile, error) {
 	r, err := newRenderer(ctx, o)
 	if err != nil {
@@ -77,13 +81,14 @@ func Render(ctx context.Context, o Options) ([]Dockerfile, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("rendering templates: %w", err)
 	}
-	if err := collect(errs); err != nil {
-		return nil, err
+	for i, err := range errs {
+		out[i].Err = err
 	}
+	mistakes := Collect(errs)
 	if err := r.include(out); err != nil {
-		return nil, err
+		return nil, cmp.Or(mistakes, err)
 	}
-	return out, nil
+	return out, mistakes
 }
 
 // renderer is the state that the images of a call of Render share.

@@ -16,6 +16,7 @@ import (
 	"sync"
 	"syscall"
 	"time"
+	"unicode/utf8"
 
 	"github.com/kolla-build/kolla-build/internal/inputfile"
 	"github.com/kolla-build/kolla-build/pkg/jinja"
@@ -182,7 +183,7 @@ func (t *Tree) index() {
 	t.sorted = slices.Sorted(maps.Keys(t.files))
 	t.images = nil
 	for _, p := range t.sorted {
-		if f := t.files[p]; path.Base(p) == templateName && !f.IsDir() && !f.broken {
+		if f := t.files[p]; path.Base(p) == templateName && !f.IsDir() {
 			t.images = append(t.images, path.Dir(p))
 		}
 	}
@@ -274,6 +275,10 @@ type walker struct {
 // dir adds the content of the directory real of the layer under the path name.
 func (w *walker) dir(real, name string, links int) error {
 	entries, err := fs.ReadDir(w.layer.FS, real)
+	if err != nil && name != "." {
+		w.addBroken(name, real, fmt.Errorf("reading the directory: %w", cause(err)))
+		return nil
+	}
 	if err != nil {
 		return fmt.Errorf("reading template directory %s: %w", w.origin(real), cause(err))
 	}
@@ -300,8 +305,12 @@ func (w *walker) entry(real, name string, e fs.DirEntry, links int) error {
 	if err != nil && isLink {
 		return w.outsideLink(real, name, links, err)
 	}
+	if err != nil && !utf8.ValidString(real) {
+		err = errors.New("its name is not UTF-8")
+	}
 	if err != nil {
-		return fmt.Errorf("reading %s: %w", w.origin(real), cause(err))
+		w.addBroken(name, real, cause(err))
+		return nil
 	}
 	if isLink && info.IsDir() && w.base != "" && w.containsItself(real) {
 		w.addBroken(name, real, errors.New("symbolic links lead into each other"))

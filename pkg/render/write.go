@@ -65,7 +65,9 @@ func WriteTree(dir string, o Options, rendered []Dockerfile, keep func(name stri
 		if dropped[d.Dir] {
 			continue
 		}
-		w.write(memoryFile(path.Join(d.Dir, "Dockerfile"), d.Content))
+		if d.Content != nil {
+			w.write(memoryFile(path.Join(d.Dir, "Dockerfile"), d.Content))
+		}
 		// Mistakes in a series do not affect the templates: the valid patches are
 		// written.
 		patches, _ := patchFiles(o.Config.PatchesPath, d.Name)

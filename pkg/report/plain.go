@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/kolla-build/kolla-build/internal/units"
+	"github.com/kolla-build/kolla-build/internal/usererr"
 	"github.com/kolla-build/kolla-build/pkg/build"
 )
 
@@ -206,7 +207,7 @@ func failureText(r build.Result) string {
 	why := oneLine(r.Reason)
 	if f := r.Failure; f != nil {
 		if f.Err != nil {
-			why = oneLine(f.Err.Error())
+			why = oneLine(usererr.FirstLine(f.Err))
 		}
 		if f.Step != "" {
 			why = brief(oneLine(f.Step)) + ": " + why

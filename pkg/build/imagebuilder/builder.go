@@ -218,7 +218,7 @@ func (b *Builder) Cache() limits.Cache {
 func (b *Builder) Build(ctx context.Context, it *plan.Item, emit func(build.Event)) (build.Output, error) {
 	im := b.opts.Defined.Image(it.Image)
 	if im.Err != nil {
-		return build.Output{}, im.Err
+		return build.Output{}, definitionError{im.Err}
 	}
 	bk, err := b.open(ctx)
 	if err != nil {
@@ -240,6 +240,15 @@ func (b *Builder) Build(ctx context.Context, it *plan.Item, emit func(build.Even
 	b.mu.Unlock()
 	return build.Output{Digest: d}, nil
 }
+
+// definitionError is the error of an image's definition. What can be tried again was
+// tried again when the image was defined.
+type definitionError struct{ error }
+
+func (e definitionError) Unwrap() error { return e.error }
+
+// Temporary implements build.Temporary.
+func (definitionError) Temporary() bool { return false }
 
 // solve builds an image into the staging area and returns its digest. It is built
 // on the exported forms of its parents, unless the builder lost their snapshots.
