@@ -32,6 +32,7 @@ type Response struct {
 	Status   int
 	Location string    // of a redirect
 	Type     string    // media type, "" if the server named none
+	Encoding string    // Content-Encoding, "" if the content is sent as it is
 	Modified time.Time // zero if the server named none
 	Size     int64     // in bytes, -1 if it is not known
 	Body     io.ReadCloser
@@ -145,7 +146,7 @@ func (s *Server) connect(w http.ResponseWriter, r *http.Request, client string) 
 			target = "[" + host + "]"
 		}
 	}
-	one := &oneConn{conn: secure, done: make(chan struct{})}
+	ln := &oneConn{conn: secure, done: make(chan struct{})}
 	srv := &http.Server{ReadHeaderTimeout: headerTime, BaseContext: func(net.Listener) context.Context { return s.ctx },
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			u := *r.URL
@@ -154,10 +155,10 @@ func (s *Server) connect(w http.ResponseWriter, r *http.Request, client string) 
 		}),
 		ConnState: func(_ net.Conn, state http.ConnState) {
 			if state == http.StateClosed || state == http.StateHijacked {
-				one.end()
+				ln.end()
 			}
 		}}
-	_ = srv.Serve(one)
+	_ = srv.Serve(ln)
 }
 
 func (s *Server) keep(c net.Conn, open bool) {
@@ -189,6 +190,9 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, client string, u
 		h.Set("Content-Type", resp.Type)
 	} else {
 		h["Content-Type"] = nil // otherwise it is guessed from the content
+	}
+	if resp.Encoding != "" {
+		h.Set("Content-Encoding", resp.Encoding)
 	}
 	if !resp.Modified.IsZero() {
 		h.Set("Last-Modified", resp.Modified.UTC().Format(http.TimeFormat))

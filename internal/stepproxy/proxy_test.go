@@ -108,7 +108,7 @@ func TestRecordAndReplay(t *testing.T) {
 			upstream := server.Client()
 			upstream.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 			dir := t.TempDir()
-			rec, err := NewRecorder(dir, upstream)
+			rec, err := NewRecorder(t.Context(), dir, upstream)
 			if err != nil {
 				t.Fatal(err)
 			}

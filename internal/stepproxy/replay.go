@@ -38,7 +38,7 @@ func (p *Player) Answer(_ context.Context, req Request) (*Response, error) {
 		p.Refuse(req.Client, req.Method+" "+redact.URL(req.URL), "not among the inputs")
 		return &Response{Status: http.StatusForbidden, Size: -1}, nil
 	}
-	resp := &Response{Status: rec.Status, Location: rec.Location, Type: rec.Type, Modified: rec.Modified, Size: rec.Size}
+	resp := &Response{Status: rec.Status, Location: rec.Location, Type: rec.Type, Encoding: rec.Encoding, Modified: rec.Modified, Size: rec.Size}
 	if rec.Status != http.StatusOK {
 		return resp, nil
 	}
@@ -55,7 +55,7 @@ func (p *Player) Answer(_ context.Context, req Request) (*Response, error) {
 func (p *Player) Refuse(client, what, reason string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.refused[Unrecorded{client, what, reason}] = true
+	note(p.refused, Unrecorded{client, what, reason})
 }
 
 // Refused returns the requests that were not answered, sorted.

@@ -74,7 +74,8 @@ type File struct {
 	URL      string        `toml:"url"`
 	Digest   digest.Digest `toml:"digest"`
 	Size     int64         `toml:"size"`
-	Type     string        `toml:"type,omitempty"` // the server's media type, where clients depend on it
+	Type     string        `toml:"type,omitempty"`     // the server's media type, where clients depend on it
+	Encoding string        `toml:"encoding,omitempty"` // Content-Encoding of a server that sends no other form
 	Modified time.Time     `toml:"modified,omitempty"`
 	Images   []string      `toml:"images"` // that fetched it; empty for those that ADD fetched
 }

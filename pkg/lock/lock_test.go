@@ -24,7 +24,7 @@ func example() *Lock {
 		Files: []File{
 			{URL: "http://deb/pool/m/memcached_1.6.38-1_amd64.deb", Digest: d("m"), Size: 3, Images: []string{"memcached"}},
 			{URL: "http://deb/dists/trixie/InRelease", Digest: d("r"), Size: 4, Modified: at, Images: []string{"base", "memcached"}},
-			{URL: "https://pypi/simple/pip/", Digest: d("p"), Size: 0, Type: "text/html; charset=\"utf-8\"", Images: []string{}},
+			{URL: "https://pypi/simple/pip/", Digest: d("p"), Size: 0, Type: "text/html; charset=\"utf-8\"", Encoding: "gzip", Images: []string{}},
 		},
 		Redirect: []Link{{"http://a/x", "https://b/y", 302, []string{"base"}}},
 		Absent:   []Absent{{"http://a/none", 404, []string{"base"}}},

@@ -179,7 +179,7 @@ func (c *checker) check(l *Lock) {
 	}
 	urls := map[string]bool{}
 	for i, f := range l.Files {
-		c.texts("file", i, append([]string{f.Type}, f.Images...)...)
+		c.texts("file", i, append([]string{f.Type, f.Encoding}, f.Images...)...)
 		c.url("file", i, f.URL, urls)
 		c.digest("file", i, f.Digest)
 		c.size("file", i, f.Size)

@@ -55,6 +55,7 @@ func (l *Lock) Marshal() []byte {
 		w.text("digest", f.Digest.String())
 		w.number("size", f.Size)
 		w.optional("type", f.Type)
+		w.optional("encoding", f.Encoding)
 		w.time("modified", f.Modified)
 		w.list("images", f.Images)
 	}

@@ -60,7 +60,7 @@ func (s *session) build(ctx context.Context, p *planned, rep *reporter) (*built,
 		emit(build.Event{Time: time.Now(), Kind: build.EventMessage, Text: text})
 	}
 
-	network, endNetwork, err := s.openNetwork()
+	network, endNetwork, err := s.openNetwork(ctx)
 	if err != nil {
 		b.record.Close()
 		return nil, err
@@ -153,10 +153,10 @@ func (s *session) newProgress() *report.Progress {
 
 // openNetwork returns what steps have instead of a network, nil for the builder's own,
 // and a function that ends it.
-func (s *session) openNetwork() (*stepNetwork, func(), error) {
+func (s *session) openNetwork(ctx context.Context) (*stepNetwork, func(), error) {
 	switch {
 	case s.recording != nil:
-		n, err := s.recording.network(s)
+		n, err := s.recording.network(ctx, s)
 		if err != nil {
 			return nil, nil, err
 		}

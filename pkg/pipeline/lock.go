@@ -76,11 +76,11 @@ type recording struct {
 func recordDir(cfg *config.Config) string { return filepath.Join(cfg.DataDir, "lock", "files") }
 
 // network returns the network of the steps of a recorded run.
-func (r *recording) network(s *session) (*stepNetwork, error) {
+func (r *recording) network(ctx context.Context, s *session) (*stepNetwork, error) {
 	client := httpget.NewHTTPClient(seconds(max(1, s.cfg.Timeout)), 2*max(1, s.cfg.Threads))
 	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	var err error
-	if r.recorder, err = stepproxy.NewRecorder(recordDir(s.cfg), client); err != nil {
+	if r.recorder, err = stepproxy.NewRecorder(ctx, recordDir(s.cfg), client); err != nil {
 		return nil, err
 	}
 	if r.stateDir, err = os.MkdirTemp(filepath.Join(s.cfg.DataDir, "lock"), "buildkit-"); err != nil {
@@ -147,7 +147,7 @@ func (r *recording) lock(s *session, p *planned, b *built) (*lock.Lock, error) {
 		}
 		switch {
 		case rec.Status == http.StatusOK:
-			l.Files = append(l.Files, lock.File{URL: rec.URL, Digest: rec.Digest, Size: rec.Size, Type: lockedType(rec.Type), Modified: rec.Modified, Images: images})
+			l.Files = append(l.Files, lock.File{URL: rec.URL, Digest: rec.Digest, Size: rec.Size, Type: lockedType(rec.Type), Encoding: rec.Encoding, Modified: rec.Modified, Images: images})
 		case rec.Location != "":
 			l.Redirect = append(l.Redirect, lock.Link{URL: rec.URL, To: rec.Location, Status: rec.Status, Images: images})
 		default:
