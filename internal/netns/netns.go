@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"runtime"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -15,14 +16,16 @@ import (
 // Namespace is a network namespace whose only interface is its loopback. Processes in
 // it reach each other, and nothing else.
 type Namespace struct {
-	file *os.File
-	work chan func()
+	file   *os.File
+	work   chan func()
+	closed chan struct{}
+	once   sync.Once
 }
 
 // New creates a namespace. It needs CAP_SYS_ADMIN. The namespace must be closed; it
 // lives on as long as processes are in it.
 func New() (*Namespace, error) {
-	n := &Namespace{work: make(chan func())}
+	n := &Namespace{work: make(chan func()), closed: make(chan struct{})}
 	ready := make(chan error)
 	go n.serve(ready)
 	if err := <-ready; err != nil {
@@ -41,15 +44,22 @@ func (n *Namespace) serve(ready chan<- error) {
 	}
 	file, err := os.Open(fmt.Sprintf("/proc/self/task/%d/ns/net", unix.Gettid()))
 	if err == nil {
-		n.file = file
-		err = raiseLoopback()
+		if err = raiseLoopback(); err != nil {
+			file.Close()
+		}
 	}
+	n.file = file
 	ready <- err
 	if err != nil {
 		return
 	}
-	for f := range n.work {
-		f()
+	for {
+		select {
+		case f := <-n.work:
+			f()
+		case <-n.closed:
+			return
+		}
 	}
 }
 
@@ -73,22 +83,28 @@ func raiseLoopback() error {
 // File is the namespace for setns(2). Close closes it.
 func (n *Namespace) File() *os.File { return n.file }
 
-// Listen listens on a loopback address in the namespace.
+// Listen listens on a loopback address in the namespace. After Close the error is
+// net.ErrClosed.
 func (n *Namespace) Listen(ctx context.Context, address string) (net.Listener, error) {
 	var l net.Listener
 	var err error
 	done := make(chan struct{})
-	n.work <- func() {
+	listen := func() {
 		defer close(done)
 		l, err = (&net.ListenConfig{}).Listen(ctx, "tcp4", address)
 	}
-	<-done
-	return l, err
+	select {
+	case n.work <- listen:
+		<-done
+		return l, err
+	case <-n.closed:
+		return nil, fmt.Errorf("listening in a network namespace: %w", net.ErrClosed)
+	}
 }
 
 // Close gives the namespace up. Listeners must be closed on their own.
 func (n *Namespace) Close() error {
-	close(n.work)
+	n.once.Do(func() { close(n.closed) })
 	return n.file.Close()
 }
 

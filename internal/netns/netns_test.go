@@ -2,6 +2,7 @@ package netns
 
 import (
 	"context"
+	"errors"
 	"net"
 	"os"
 	"runtime"
@@ -67,5 +68,24 @@ func TestNamespaceHasOnlyALoopback(t *testing.T) {
 	}
 	if r.outside == nil {
 		t.Error("another network is reached")
+	}
+}
+
+func TestListenAfterClose(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("not root")
+	}
+	n, err := New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := n.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := n.Listen(t.Context(), "127.0.0.1:0"); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("listening after Close: %v, want %v", err, net.ErrClosed)
+	}
+	if err := n.Close(); !errors.Is(err, os.ErrClosed) {
+		t.Errorf("closing it twice: %v", err)
 	}
 }

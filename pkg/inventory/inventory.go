@@ -77,11 +77,13 @@ func (inv *Inventory) Add(name string, root digest.Digest, read func(digest.Dige
 }
 
 func (inv *Inventory) walk(image *Image, d digest.Digest, read func(digest.Digest) ([]byte, error), seen map[digest.Digest]bool, depth int) error {
-	if depth == 0 {
-		return errors.New("indexes are nested too deep")
-	}
-	if seen[d] {
+	switch {
+	case seen[d]:
 		return nil
+	case depth == 0:
+		return errors.New("indexes are nested too deep")
+	case len(seen) > ocijson.MaxManifests:
+		return fmt.Errorf("it has more than %d manifests", ocijson.MaxManifests)
 	}
 	seen[d] = true
 	raw, err := read(d)

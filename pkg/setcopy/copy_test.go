@@ -270,6 +270,55 @@ func TestCopySelectsImages(t *testing.T) {
 	}
 }
 
+// TestIndexThatRepeatsItself holds that an image that an index names in 216,000 ways
+// is looked at, pushed and copied once.
+func TestIndexThatRepeatsItself(t *testing.T) {
+	backend := registrytest.Embedded(t, server.Options{}).Host()
+	proxy := registrytest.StartProxy(t, backend, nil)
+	s := newSite(t, proxy.Host)
+	var child mutate.Appendable = registrytest.Image(t, registrytest.Base(t, 1000), 500, 1)
+	var index v1.ImageIndex
+	for range 3 {
+		index = mutate.IndexMediaType(empty.Index, types.OCIImageIndex)
+		adds := make([]mutate.IndexAddendum, 60)
+		for i := range adds {
+			adds[i] = mutate.IndexAddendum{Add: child, Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: "linux", Architecture: "amd64"}}}
+		}
+		index = mutate.AppendManifests(index, adds...)
+		child = index
+	}
+	steps := []struct {
+		name string
+		run  func() error
+	}{
+		{"push", func() error { s.pushIndex("bomb", "t1", index); return nil }},
+		{"preview", func() error {
+			_, err := s.copy(Options{DryRun: true}, proxy.Host+"/kolla:t1", proxy.Host+"/other", "bomb")
+			return err
+		}},
+		{"copy", func() error {
+			_, err := s.copy(Options{}, proxy.Host+"/kolla:t1", proxy.Host+"/other", "bomb")
+			return err
+		}},
+		{"inventory", func() error {
+			from, err := ParseLocation(proxy.Host + "/kolla:t1")
+			if err == nil {
+				_, err = Inventory(t.Context(), s.client, from)
+			}
+			return err
+		}},
+	}
+	for _, step := range steps {
+		before := proxy.Count("/manifests/")
+		if err := step.run(); err != nil {
+			t.Errorf("%s: %v", step.name, err)
+		}
+		if n := proxy.Count("/manifests/") - before; n > 100 {
+			t.Errorf("%s: %d requests for manifests", step.name, n)
+		}
+	}
+}
+
 // TestTag gives a set new tags and a new namespace, for which nothing is downloaded.
 func TestTag(t *testing.T) {
 	registrytest.Each(t, func(t *testing.T, backend string) {

@@ -68,6 +68,9 @@ func (c *copier) tree(ctx context.Context, m registry.Manifest, depth int) error
 	c.done[m.Digest] = true
 	c.order = append(c.order, m.Digest)
 	for _, child := range parsed.Manifests {
+		if c.done[child.Digest] {
+			continue
+		}
 		sub, err := c.from.Manifest(ctx, child.Digest.String())
 		if err == nil {
 			err = c.tree(ctx, sub, depth-1)
@@ -156,6 +159,9 @@ func (c *copier) artifacts(ctx context.Context) error {
 			return fmt.Errorf("%s has more than %d artifacts", subject, maxArtifacts)
 		}
 		for _, d := range found {
+			if c.done[d.Digest] {
+				continue
+			}
 			m, err := c.from.Manifest(ctx, d.Digest.String())
 			if err == nil {
 				err = c.tree(ctx, m, 2)

@@ -15,6 +15,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/kolla-build/kolla-build/internal/ocijson"
 	"github.com/kolla-build/kolla-build/pkg/imageref"
 	"github.com/kolla-build/kolla-build/pkg/registry"
 )
@@ -107,7 +108,7 @@ func (p *Publisher) PushIndex(ctx context.Context, name string, idx v1.ImageInde
 	if err != nil {
 		return ocispec.Descriptor{}, fmt.Errorf("pushing %s: %w", name, err)
 	}
-	d, err := p.pushIndex(ctx, p.client.Repository(ref), idx, maxIndexDepth)
+	d, err := p.pushIndex(ctx, p.client.Repository(ref), idx)
 	if err != nil {
 		return ocispec.Descriptor{}, fmt.Errorf("pushing %s: %w", name, err)
 	}
@@ -144,44 +145,84 @@ func (p *Publisher) pushImage(ctx context.Context, repo *registry.Repository, im
 // maxIndexDepth bounds indexes within indexes.
 const maxIndexDepth = 4
 
-func (p *Publisher) pushIndex(ctx context.Context, repo *registry.Repository, idx v1.ImageIndex, depth int) (ocispec.Descriptor, error) {
-	if depth == 0 {
-		return ocispec.Descriptor{}, fmt.Errorf("indexes are nested more than %d levels deep", maxIndexDepth)
-	}
-	parsed, err := idx.IndexManifest()
-	if err != nil {
+func (p *Publisher) pushIndex(ctx context.Context, repo *registry.Repository, idx v1.ImageIndex) (ocispec.Descriptor, error) {
+	var t tree
+	if err := t.add(idx, maxIndexDepth); err != nil {
 		return ocispec.Descriptor{}, err
 	}
 	g, gctx := errgroup.WithContext(ctx)
-	for _, child := range parsed.Manifests {
+	for _, img := range t.images {
 		g.Go(func() error {
-			if child.MediaType.IsIndex() {
-				sub, err := idx.ImageIndex(child.Digest)
-				if err != nil {
-					return err
-				}
-				_, err = p.pushIndex(gctx, repo, sub, depth-1)
-				return err
-			}
-			img, err := idx.Image(child.Digest)
-			if err != nil {
-				return err
-			}
-			_, err = p.pushImage(gctx, repo, img)
+			_, err := p.pushImage(gctx, repo, img)
 			return err
 		})
 	}
 	if err := g.Wait(); err != nil {
 		return ocispec.Descriptor{}, err
 	}
-	m, err := manifestOf(idx)
+	var d ocispec.Descriptor
+	for _, idx := range t.indexes { // the last is the outermost
+		m, err := manifestOf(idx)
+		if err != nil {
+			return d, err
+		}
+		there, err := p.begin(ctx, repo, m)
+		if err == nil && !there {
+			_, err = p.finish(ctx, repo, m)
+		}
+		if err != nil {
+			return d, err
+		}
+		d = m.Descriptor()
+	}
+	return d, nil
+}
+
+// tree is an index with all that it refers to, each manifest once: indexes may come from
+// a bundle, and refer to the same manifest in countless ways.
+type tree struct {
+	images  []v1.Image
+	indexes []v1.ImageIndex // those that others refer to before these
+	seen    map[v1.Hash]bool
+}
+
+func (t *tree) add(idx v1.ImageIndex, depth int) error {
+	if depth == 0 {
+		return fmt.Errorf("indexes are nested more than %d levels deep", maxIndexDepth)
+	}
+	parsed, err := idx.IndexManifest()
 	if err != nil {
-		return ocispec.Descriptor{}, err
+		return err
 	}
-	if there, err := p.begin(ctx, repo, m); err != nil || there {
-		return m.Descriptor(), err
+	if t.seen == nil {
+		t.seen = map[v1.Hash]bool{}
 	}
-	return p.finish(ctx, repo, m)
+	for _, child := range parsed.Manifests {
+		if t.seen[child.Digest] {
+			continue
+		}
+		t.seen[child.Digest] = true
+		if len(t.seen) > ocijson.MaxManifests {
+			return fmt.Errorf("more than %d manifests", ocijson.MaxManifests)
+		}
+		if child.MediaType.IsIndex() {
+			sub, err := idx.ImageIndex(child.Digest)
+			if err == nil {
+				err = t.add(sub, depth-1)
+			}
+			if err != nil {
+				return err
+			}
+			continue
+		}
+		img, err := idx.Image(child.Digest)
+		if err != nil {
+			return err
+		}
+		t.images = append(t.images, img)
+	}
+	t.indexes = append(t.indexes, idx)
+	return nil
 }
 
 // begin remembers a manifest for Commit and reports whether the repository has it

@@ -11,7 +11,10 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // A running registry takes commands of the user who owns its directory through a socket
@@ -78,6 +81,16 @@ func inDirectory[T any](dir string, do func(path string) (T, error)) (T, error) 
 	return do(fmt.Sprintf("/proc/self/fd/%d/%s", d.Fd(), controlSocket))
 }
 
+// private makes sockets that their owner alone may use from the beginning: bind creates
+// the file with the mode of the socket.
+var private = net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
+	var err error
+	if ctl := c.Control(func(fd uintptr) { err = unix.Fchmod(int(fd), 0o600) }); ctl != nil {
+		return ctl
+	}
+	return err
+}}
+
 // control serves the control socket of a registry.
 type control struct {
 	dir  string
@@ -91,12 +104,11 @@ func startControl(dir string, api http.Handler, gc func(context.Context, GCOptio
 		return nil, err
 	}
 	ln, err := inDirectory(dir, func(path string) (net.Listener, error) {
-		ln, err := net.Listen("unix", path)
-		if err != nil {
-			return nil, err
+		ln, err := private.Listen(context.Background(), "unix", path)
+		if err == nil {
+			ln.(*net.UnixListener).SetUnlinkOnClose(false) // by then the path is another's
 		}
-		ln.(*net.UnixListener).SetUnlinkOnClose(false) // by then the path is another's
-		return ln, os.Chmod(path, 0o600)
+		return ln, err
 	})
 	if err != nil {
 		return nil, err

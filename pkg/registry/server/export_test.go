@@ -2,6 +2,9 @@ package server
 
 import "time"
 
+// ControlSocket is the name of the socket in a registry's directory.
+const ControlSocket = controlSocket
+
 // SetPace makes clients of servers that are started afterwards keep another pace, until
 // the returned function is called.
 func SetPace(pause time.Duration, rate int64) (restore func()) {
@@ -19,4 +22,11 @@ func (s *Server) Purge(before time.Time) error { return s.purger.purge(before) }
 func Renew(dir string, names []string, now time.Time) (certificate, key string, err error) {
 	c := &certificates{dir: dir, certificate: dir + "/server.crt", key: dir + "/server.key", names: names, log: func(string, ...any) {}}
 	return c.certificate, c.key, c.refresh(now)
+}
+
+// Remembered returns how many blobs a server remembers as used.
+func (s *Server) Remembered() int {
+	s.use.mu.Lock()
+	defer s.use.mu.Unlock()
+	return len(s.use.last) + len(s.use.stored)
 }

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -242,5 +243,38 @@ func TestCollectRunningNeedsARegistry(t *testing.T) {
 	var dirErr *server.DirError
 	if _, err := server.CollectRunning(t.Context(), t.TempDir(), server.GCOptions{}); !errors.As(err, &dirErr) {
 		t.Errorf("no registry: %v", err)
+	}
+}
+
+// TestRequestedDigestsAreNotRemembered holds that memory does not grow with what clients
+// ask for.
+func TestRequestedDigestsAreNotRemembered(t *testing.T) {
+	s := registrytest.Embedded(t, server.Options{})
+	const n = 200
+	for i := range n {
+		d := digest.FromString(fmt.Sprint(i))
+		for _, path := range []string{"blobs", "manifests"} {
+			if status, _ := request(t, http.MethodHead, fmt.Sprintf("http://%s/v2/kolla/base/%s/%s", s.Host(), path, d), nil, nil); status != http.StatusNotFound {
+				t.Fatalf("status %d", status)
+			}
+		}
+		if status, _ := request(t, http.MethodPost, fmt.Sprintf("http://%s/v2/kolla/base/blobs/uploads/?mount=%s&from=kolla/other", s.Host(), d), nil, nil); status != http.StatusAccepted {
+			t.Fatalf("mount: status %d", status)
+		}
+	}
+	if got := s.Remembered(); got > 0 {
+		t.Errorf("%d of %d digests are remembered", got, 3*n)
+	}
+}
+
+// TestControlSocketIsPrivate holds that the mode of the socket does not depend on the
+// umask.
+func TestControlSocketIsPrivate(t *testing.T) {
+	defer syscall.Umask(syscall.Umask(0))
+	dir := t.TempDir()
+	registrytest.Embedded(t, server.Options{Dir: dir})
+	info, err := os.Stat(filepath.Join(dir, server.ControlSocket))
+	if err != nil || info.Mode() != fs.ModeSocket|0o600 {
+		t.Errorf("mode %v (%v)", info.Mode(), err)
 	}
 }

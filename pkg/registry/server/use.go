@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"io/fs"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -32,16 +33,20 @@ type usage struct {
 
 	mu   sync.Mutex
 	last map[digest.Digest]time.Time
+	// stored counts the requests that are about to store a blob.
+	stored map[digest.Digest]int
 	// unresolved counts the uploads whose blob will be stored under another digest than
 	// the one that the client names.
 	unresolved int
 }
 
 func newUsage(dir string) *usage {
-	return &usage{tree: filepath.Join(dir, treeDir), last: map[digest.Digest]time.Time{}}
+	return &usage{tree: filepath.Join(dir, treeDir), last: map[digest.Digest]time.Time{}, stored: map[digest.Digest]int{}}
 }
 
 // record records that blobs are used now. The caller is about to act on their existence.
+// Those that do not exist are not remembered: clients may ask for any number of digests,
+// and what they store is recorded when it is stored.
 func (u *usage) record(digests ...digest.Digest) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -53,8 +58,10 @@ func (u *usage) record(digests ...digest.Digest) {
 		if at, ok := u.last[d]; ok && now.Sub(at) < useGranularity {
 			continue
 		}
+		if err := os.Chtimes(u.blob(d), now, now); errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
 		u.last[d] = now
-		_ = os.Chtimes(u.blob(d), now, now) // if it does not exist, it is new when it is stored
 	}
 }
 
@@ -85,6 +92,9 @@ func (u *usage) recordManifest(repository string, d digest.Digest, m manifest) {
 
 // usedSince reports whether content was used within a time. Callers hold u.mu.
 func (u *usage) usedSince(d digest.Digest, age time.Duration) bool {
+	if u.stored[d] > 0 {
+		return true
+	}
 	if at, ok := u.last[d]; ok && time.Since(at) < age+useGranularity {
 		return true
 	}
@@ -111,12 +121,16 @@ func (u *usage) begin(r *http.Request, put manifest) (done func(stored string)) 
 	query := r.URL.Query()
 	if m := manifestPath.FindStringSubmatch(r.URL.Path); m != nil && filepath.IsLocal(filepath.FromSlash(m[1])) {
 		u.beginManifest(r.Method, m[1], m[2], put)
-		return func(string) {}
+		if r.Method != http.MethodPut {
+			return func(string) {}
+		}
+		return u.storing(put.digest, false)
 	}
 	m := repositoryPath.FindStringSubmatch(r.URL.Path)
 	if m == nil || !filepath.IsLocal(filepath.FromSlash(m[1])) {
 		return func(string) {}
 	}
+	writes := r.Method != http.MethodGet && r.Method != http.MethodHead
 	unresolved := false
 	for _, d := range []digest.Digest{requestedDigest(r), validDigest(query.Get("mount"))} {
 		if d == "" {
@@ -124,21 +138,35 @@ func (u *usage) begin(r *http.Request, put manifest) (done func(stored string)) 
 		}
 		target := aliasTarget(u.tree, m[1], d)
 		u.record(d, target)
-		if d.Algorithm() != digest.Canonical && r.Method != http.MethodGet && r.Method != http.MethodHead {
+		if d.Algorithm() != digest.Canonical && writes {
 			unresolved = true
 		}
 	}
-	if !unresolved {
+	if !writes {
 		return func(string) {}
 	}
-	u.mu.Lock()
-	u.unresolved++
-	u.mu.Unlock()
-	return func(stored string) {
-		u.record(validDigest(stored))
+	return u.storing(requestedDigest(r), unresolved)
+}
+
+// storing keeps a blob that a request may store, until the returned function is called.
+func (u *usage) storing(d digest.Digest, unresolved bool) (done func(stored string)) {
+	count := func(n int) {
 		u.mu.Lock()
-		u.unresolved--
-		u.mu.Unlock()
+		defer u.mu.Unlock()
+		if unresolved {
+			u.unresolved += n
+		}
+		if d == "" {
+			return
+		}
+		if u.stored[d] += n; u.stored[d] == 0 {
+			delete(u.stored, d)
+		}
+	}
+	count(1)
+	return func(stored string) {
+		u.record(validDigest(stored), d)
+		count(-1)
 	}
 }
 
