@@ -323,6 +323,9 @@ func TestDeltaOfUnlistedBase(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if h.Name == manifestFile {
+			continue // it would notice the change
+		}
 		if h.Name == deltaIndex {
 			content = []byte(`{"version":1,"requires":[]}`)
 			h.Size = int64(len(content))
