@@ -75,7 +75,7 @@ var allowed = map[string]string{
 	"pkg/contract":           "pkg/config pkg/imagediff pkg/imageref pkg/imageset pkg/inspect pkg/store pkg/storecmd pkg/workspace",
 	"pkg/explain":            "pkg/build/buildkit pkg/config pkg/graph pkg/image pkg/imageset pkg/plan pkg/render",
 	"pkg/imageset":           "dockerfiles pkg/config pkg/facts pkg/graph pkg/image pkg/render",
-	"pkg/define":             "pkg/bootstrap pkg/build/buildkit pkg/compress pkg/config pkg/engine pkg/engineload pkg/facts pkg/image pkg/imageref pkg/imageset pkg/registry pkg/render pkg/source pkg/squash pkg/store pkg/store/repair",
+	"pkg/define":             "pkg/bootstrap pkg/build/buildkit pkg/compress pkg/config pkg/dockerfile pkg/engine pkg/engineload pkg/facts pkg/image pkg/imageref pkg/imageset pkg/registry pkg/render pkg/source pkg/squash pkg/store pkg/store/repair",
 	"pkg/freshness":          "pkg/define pkg/image pkg/packages pkg/plan pkg/source pkg/store",
 	"pkg/build/imagebuilder": "pkg/build pkg/build/buildkit pkg/build/limits pkg/compress pkg/define pkg/freshness pkg/image pkg/imageref pkg/plan pkg/runstate pkg/squash pkg/store",
 	"pkg/publish":            "pkg/build pkg/config pkg/image pkg/imageref pkg/plan pkg/registry pkg/registry/push pkg/store pkg/store/repair",
@@ -111,6 +111,7 @@ var shared = map[string]string{
 // outside lists what only some packages may import from elsewhere.
 var outside = map[string]string{
 	"github.com/moby/buildkit":                "pkg/build/buildkit pkg/dockerfile",
+	"github.com/moby/patternmatcher":          "pkg/dockerfile",
 	"github.com/distribution/distribution/v3": "pkg/registry/server",
 	"golang.org/x/term":                       "internal/console pkg/report",
 	"gopkg.in/ini.v1":                         "internal/inifile",

@@ -12,8 +12,10 @@ import (
 
 	digest "github.com/opencontainers/go-digest"
 
+	"github.com/kolla-build/kolla-build/internal/units"
 	"github.com/kolla-build/kolla-build/internal/usererr"
 	"github.com/kolla-build/kolla-build/pkg/build/buildkit"
+	"github.com/kolla-build/kolla-build/pkg/dockerfile"
 	"github.com/kolla-build/kolla-build/pkg/render"
 	"github.com/kolla-build/kolla-build/pkg/source"
 )
@@ -41,15 +43,25 @@ func (d *definer) prepare(ctx context.Context, f *render.Dockerfile, x *definiti
 		return
 	}
 	files := contextFiles{definer: d}
+	ignore, err := ignoreFile(f, &x.Dockerfile)
+	if err != nil {
+		x.Err = fmt.Errorf("build context of %s: %w", f.Name, err)
+		return
+	}
+	kept := ignore.Kept(contextPaths(f))
 	var own []source.ContextEntry
 	for _, file := range f.Context {
 		path := filepath.ToSlash(file.Path)
+		if dir, _, _ := strings.Cut(path, "/"); dir == "plugins" || dir == "additions" {
+			own = append(own, source.ContextEntry{Path: path, Mode: file.Mode, Open: file.Open})
+		}
+		if !kept[path] {
+			x.Dockerfile.Ignored = append(x.Dockerfile.Ignored, path)
+			continue
+		}
 		if err := files.add(ctx, path, file.Mode, file.Size, "", file.Open); err != nil {
 			x.Err = fmt.Errorf("build context of %s: %w", f.Name, err)
 			return
-		}
-		if dir, _, _ := strings.Cut(path, "/"); dir == "plugins" || dir == "additions" {
-			own = append(own, source.ContextEntry{Path: path, Mode: file.Mode, Open: file.Open})
 		}
 	}
 	// Archives are fetched for images that copy them: a template for packages
@@ -59,7 +71,11 @@ func (d *definer) prepare(ctx context.Context, f *render.Dockerfile, x *definiti
 	}
 	archives, err := d.archiver.archives(ctx, f.Name, own, wants)
 	for _, a := range archives {
-		if err == nil {
+		switch {
+		case !ignore.Kept([]string{a.Name})[a.Name]:
+			x.Dockerfile.Ignored = append(x.Dockerfile.Ignored, a.Name)
+			continue
+		case err == nil:
 			err = files.add(ctx, a.Name, 0o644, a.Size, digest.Digest(a.Digest), func() (io.ReadCloser, error) { return os.Open(a.Path) })
 		}
 		if a.Modified.After(x.newest) {
@@ -73,6 +89,36 @@ func (d *definer) prepare(ctx context.Context, f *render.Dockerfile, x *definiti
 			x.Err = usererr.WithHint(x.Err, hint+"; -t binary installs the distribution's packages instead")
 		}
 	}
+}
+
+// ignoreFile reads the file that says what the build context leaves out, if the image
+// has one.
+func ignoreFile(f *render.Dockerfile, d *buildkit.Dockerfile) (*dockerfile.Ignore, error) {
+	for _, name := range dockerfile.IgnoreFiles {
+		i := slices.IndexFunc(f.Context, func(file render.File) bool { return file.Path == name && file.Mode.IsRegular() })
+		if i < 0 {
+			continue
+		}
+		file := f.Context[i]
+		if file.Size > dockerfile.MaxIgnoreFile {
+			return nil, fmt.Errorf("%s is larger than %s", file.Origin, units.Bytes(dockerfile.MaxIgnoreFile))
+		}
+		content, err := file.Read()
+		if err != nil {
+			return nil, err
+		}
+		d.IgnoreFile = name
+		return dockerfile.ParseIgnore(file.Origin, content)
+	}
+	return nil, nil
+}
+
+func contextPaths(f *render.Dockerfile) []string {
+	paths := make([]string, len(f.Context))
+	for i, file := range f.Context {
+		paths[i] = filepath.ToSlash(file.Path)
+	}
+	return paths
 }
 
 // contextFiles are the files of one image's build context.

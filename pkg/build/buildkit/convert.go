@@ -85,7 +85,10 @@ type Dockerfile struct {
 	Path      string // for messages
 	Content   []byte
 	Context   []ContextFile
-	Labels    map[string]string
+	// Ignored are the paths that IgnoreFile leaves out of the context, for messages.
+	Ignored    []string
+	IgnoreFile string
+	Labels     map[string]string
 
 	parsed *dockerfile.Dockerfile // nil until it is needed
 }

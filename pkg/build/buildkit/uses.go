@@ -67,9 +67,14 @@ func usedPaths(file *dockerfile.Dockerfile, triggers []instructions.Command) []s
 // not have. BuildKit would report it only when it gets to that step.
 func checkCopies(d Dockerfile, file *dockerfile.Dockerfile, triggers []instructions.Command) error {
 	for _, use := range file.CopiedPaths(triggers...) {
-		if !inContext(d.Context, use.Path) {
-			return file.ErrorAt(use.Line, fmt.Errorf("%s %s: the build context has no such file%s", use.Instruction, use.Path, contextListing(d.Context)))
+		if inContext(d.Context, use.Path) {
+			continue
 		}
+		p := path.Clean("/" + use.Path)[1:]
+		if slices.ContainsFunc(d.Ignored, func(i string) bool { return i == p || strings.HasPrefix(i, p+"/") }) {
+			return file.ErrorAt(use.Line, fmt.Errorf("%s %s: %s leaves it out of the build context", use.Instruction, use.Path, d.IgnoreFile))
+		}
+		return file.ErrorAt(use.Line, fmt.Errorf("%s %s: the build context has no such file%s", use.Instruction, use.Path, contextListing(d.Context)))
 	}
 	return nil
 }
