@@ -26,7 +26,9 @@ tar -C "$work/base" -cf "$work/ci/base.tar" .
 printf 'FROM {{ base_image }}:{{ base_distro_tag }}\nRUN echo built in a container > /hello\n' >"$work/ci/tree/hello/Dockerfile.j2"
 
 kolla-build() { "$work/tar/kolla-build" --data-dir "$work/data" "$@"; }
-name=$(kolla-build load "$image" --engine docker | head -1)
+# head would end the pipe, and with pipefail the script, while load still writes.
+kolla-build load "$image" --engine docker >"$work/loaded"
+read -r name <"$work/loaded"
 # Not --privileged: it asks for capabilities that a CI system's own containers may lack.
 docker run --rm --cap-add SYS_ADMIN --security-opt seccomp=unconfined --security-opt apparmor=unconfined \
   --security-opt systempaths=unconfined -v /sys/fs/cgroup:/sys/fs/cgroup --network host -v "$work/ci:/work" "$name" \

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 
 	"github.com/kolla-build/kolla-build/internal/console"
 	"github.com/kolla-build/kolla-build/internal/suggest"
@@ -20,7 +21,8 @@ type command struct {
 	cli.Command
 	run func(context.Context, *config.Config, *console.Console) error
 	// first marks a command whose name is part of an image's name (man: manila). It
-	// is a command as the first word only.
+	// is a command as the first word of the command line, or if its arguments cannot be
+	// regular expressions, as those with a slash.
 	first bool
 	// raw commands receive their arguments unparsed.
 	raw func(ctx context.Context, args []string, con *console.Console) error
@@ -82,10 +84,14 @@ func pick(commands []*command, args []string) (*command, []string) {
 		return c.Command, true
 	})
 	c := find(commands, name)
-	if name == "" || at > 0 && c.first {
+	if name == "" {
 		return find(commands, ""), args
 	}
-	return c, slices.Concat(args[:at], args[at+1:])
+	rest := slices.Concat(args[:at], args[at+1:])
+	if at > 0 && c.first && !slices.ContainsFunc(cli.Words(c.Command, rest), func(w string) bool { return strings.Contains(w, "/") }) {
+		return find(commands, ""), args
+	}
+	return c, rest
 }
 
 // described returns the descriptions of commands.

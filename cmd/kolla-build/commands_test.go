@@ -100,6 +100,13 @@ func TestPick(t *testing.T) {
 		{"-z plan", "plan", "-z"}, // the unknown option is then a mistake of plan
 		{"build nova", "", "nova"},
 		{"nova build", "", "nova build"},
+		{"tag host/kolla:a b", "tag", "host/kolla:a b"},
+		{"--data-dir D tag host/kolla:a b", "tag", "--data-dir D host/kolla:a b"},
+		{"--data-dir=D tag -n host:4000/kolla:a b", "tag", "--data-dir=D -n host:4000/kolla:a b"},
+		{"--data-dir D tag", "", "--data-dir D tag"}, // trove-guestagent
+		{"--data-dir D tag --logs-dir /logs nova", "", "--data-dir D tag --logs-dir /logs nova"},
+		{"man", "man", ""},
+		{"--data-dir D man", "", "--data-dir D man"}, // manila
 		{"-- build", "", "-- build"},
 	} {
 		got, rest := pick(table(), strings.Fields(c.line))

@@ -126,7 +126,7 @@ func writeTar(members []member) []byte {
 
 // hostileNames are names of images and files that a reader must refuse or take as they are.
 var hostileNames = []string{
-	"", ".", "..", "../../hostile-escaped", "/hostile-escaped", "/tmp/hostile-escaped", "a/../../../hostile-escaped", "site.example/kolla/healthy-a:1",
+	"", ".", "..", "../../" + escapee, "/" + escapee, "/tmp/" + escapee, "a/../../../" + escapee, "site.example/kolla/healthy-a:1",
 	"kolla/\u202ehcet:1", "kolla/x:\x1b[2J", "kolla/x@sha256:abc", "kolla/x:1@sha256:" + strings.Repeat("a", 64), strings.Repeat("a", 5000), "kolla//x:1",
 	"localhost:99999/x:1", "x:" + strings.Repeat("t", 200), "KOLLA/x:1", "kolla/x:1\n", "kolla/x:1\x00", "-x", "--help", "debian:trixie",
 }
@@ -162,7 +162,7 @@ func bundleCase(rnd *rand.Rand, env *environment) hostileCase {
 		case 2:
 			d["size"] = pick(rnd, []any{0, -1, 1, 1 << 40, "1", nil, 1.5})
 		case 3:
-			d["digest"] = pick(rnd, []any{"sha256:" + strings.Repeat("0", 64), "sha256:../../../hostile-escaped", "md5:abc", "", nil, 7, "sha512:" + strings.Repeat("a", 128), v["digest"]})
+			d["digest"] = pick(rnd, []any{"sha256:" + strings.Repeat("0", 64), "sha256:../../../" + escapee, "md5:abc", "", nil, 7, "sha512:" + strings.Repeat("a", 128), v["digest"]})
 		case 4:
 			d["mediaType"] = pick(rnd, []any{indexType, layerType, configType, "", "x", nil})
 		case 5: // an index of indexes, deep or of itself

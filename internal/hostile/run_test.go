@@ -27,6 +27,10 @@ const (
 	slice     = 20 // cases of an ordinary test run
 )
 
+// escapee is the name of a file that cases try to write where they must not. Runs do not
+// share it.
+var escapee = fmt.Sprintf("hostile-escaped-%08d", os.Getpid())
+
 // hostileCase is one input with the command that reads it.
 type hostileCase struct {
 	kind string
@@ -149,7 +153,7 @@ func TestHostileInputs(t *testing.T) {
 	if left := processes("KOLLA_HOSTILE_RUN=" + env.root); len(left) > 0 {
 		t.Errorf("processes are left: %v", left)
 	}
-	for _, escaped := range []string{"/hostile-escaped", "/tmp/hostile-escaped", filepath.Join(filepath.Dir(env.root), "hostile-escaped")} {
+	for _, escaped := range []string{"/" + escapee, "/tmp/" + escapee, filepath.Join(filepath.Dir(env.root), escapee)} {
 		if _, err := os.Lstat(escaped); err == nil {
 			t.Errorf("%s was written", escaped)
 			_ = os.RemoveAll(escaped)

@@ -72,7 +72,7 @@ func misbehave(w http.ResponseWriter, r *http.Request, quit chan struct{}) {
 		fmt.Fprint(w, `{"schemaVersion":2,"manifests":[`+strings.Repeat("{},", 100_000)+"{}]}")
 	case 7:
 		w.Header().Set("Content-Type", "application/vnd.oci.image.manifest.v1+json")
-		fmt.Fprint(w, pick(rnd, []string{"{}", "null", "[]", `{"schemaVersion":2,"config":{"digest":"sha256:../../hostile-escaped"},"layers":[{}]}`, strings.Repeat("[", 100_000)}))
+		fmt.Fprint(w, pick(rnd, []string{"{}", "null", "[]", `{"schemaVersion":2,"config":{"digest":"sha256:../../` + escapee + `"},"layers":[{}]}`, strings.Repeat("[", 100_000)}))
 	case 8:
 		select { // it stalls
 		case <-quit:
@@ -132,7 +132,7 @@ func gitCase(rnd *rand.Rand, env *environment) hostileCase {
 	kind := pick(rnd, []string{"git", "url"})
 	location := fmt.Sprintf("http://%s/c%d.%s", env.server, rnd.Uint64(), kind)
 	if rnd.IntN(4) == 0 {
-		location = pick(rnd, []string{"--upload-pack=touch hostile-escaped", "ext::sh -c touch% hostile-escaped", "file:///etc", "/etc", "ssh://-oProxyCommand=x/y", "git://127.0.0.1:1/x", "http://[::1", "\x1b[2J", ""})
+		location = pick(rnd, []string{"--upload-pack=touch " + escapee, "ext::sh -c touch% " + escapee, "file:///etc", "/etc", "ssh://-oProxyCommand=x/y", "git://127.0.0.1:1/x", "http://[::1", "\x1b[2J", ""})
 	}
 	reference := pick(rnd, []string{"master", "-x", "--upload-pack=x", "a..b", "refs/../../x", strings.Repeat("a", 40), "\x1b"})
 	conf := fmt.Sprintf("[base-plugin-x]\ntype = %s\nlocation = %s\nreference = %s\n", kind, location, reference)

@@ -125,7 +125,7 @@ func contextCase(rnd *rand.Rand, env *environment) hostileCase {
 // values are option values of every kind of mistake.
 var values = append([]string{
 	"-1", "0", "99999999999999999999", "1e9", "nan", "{{", "[", "(", "*", "^(a+)+$", "/dev/zero", "/dev/full", "/proc/self/mem", "/etc/shadow", "http://127.0.0.1:1", "file:///etc/passwd",
-	"debian", "ubuntu", "none", "true", "linux/amd64,linux/arm64", "linux/\x1b[2J", "a=b", "=", ",", "\xff", "~", "$HOME", "`id`", "; touch hostile-escaped",
+	"debian", "ubuntu", "none", "true", "linux/amd64,linux/arm64", "linux/\x1b[2J", "a=b", "=", ",", "\xff", "~", "$HOME", "`id`", "; touch " + escapee,
 }, hostileNames...)
 
 // commandLineCase runs a command that starts no builder with arbitrary options and values.

@@ -101,3 +101,11 @@ func FirstWord(args []string, lookup func(name string) (Command, bool)) (int, st
 	}
 	return -1, ""
 }
+
+// Words returns the arguments of a command that are neither options nor values of
+// options.
+func Words(cmd Command, args []string) []string {
+	p := newParser(cmd)
+	_ = p.walk(args, func(string, string) error { return nil }) // mistakes are reported later
+	return p.result.Positionals
+}
