@@ -6,20 +6,22 @@ import (
 	"github.com/kolla-build/kolla-build/internal/console"
 	"github.com/kolla-build/kolla-build/pkg/cli"
 	"github.com/kolla-build/kolla-build/pkg/config"
+	"github.com/kolla-build/kolla-build/pkg/offline"
 	"github.com/kolla-build/kolla-build/pkg/pipeline"
 	"github.com/spf13/pflag"
 )
 
 func lockCommand() *command {
-	var opts pipeline.LockOptions
+	var file string
+	var update bool
 	return &command{
 		Command: cli.Command{
 			Name: "lock", Minor: true, Values: config.ValuesImages, Args: "[REGEX…]",
 			Summary: "Record all inputs of images by digest in a lock file.",
 			Options: lockOptions,
 			Flags: func(f *pflag.FlagSet) {
-				f.StringVar(&opts.File, "lock", "", "Write this `FILE` instead of kolla-build.lock.")
-				f.BoolVar(&opts.Update, "update", false, "Replace an existing lock, and print what has changed.")
+				f.StringVar(&file, "lock", "", "Write this `FILE` instead of kolla-build.lock.")
+				f.BoolVar(&update, "update", false, "Replace an existing lock, and print what has changed.")
 			},
 			Examples: []cli.Example{
 				{Line: "kolla-build lock -b debian -t binary keystone", Effect: "Build the images of keystone while everything that they fetch is recorded, and write kolla-build.lock."},
@@ -27,13 +29,13 @@ func lockCommand() *command {
 			},
 		},
 		run: func(ctx context.Context, cfg *config.Config, con *console.Console) error {
-			return pipeline.Lock(ctx, cfg, con, opts)
+			return pipeline.Lock(ctx, cfg, con, file, update)
 		},
 	}
 }
 
 func fetchCommand() *command {
-	var opts pipeline.FetchOptions
+	var opts offline.FetchOptions
 	return &command{
 		Command: cli.Command{
 			Name: "fetch", Minor: true, Args: "--output DIR",
@@ -49,7 +51,7 @@ func fetchCommand() *command {
 			},
 		},
 		run: func(ctx context.Context, cfg *config.Config, con *console.Console) error {
-			return pipeline.Fetch(ctx, cfg, con, opts)
+			return offline.Fetch(ctx, cfg, con, opts)
 		},
 	}
 }

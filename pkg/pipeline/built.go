@@ -3,7 +3,6 @@ package pipeline
 import (
 	"context"
 	"errors"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -18,6 +17,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/engineload"
 	"github.com/kolla-build/kolla-build/pkg/image"
+	"github.com/kolla-build/kolla-build/pkg/offline"
 	"github.com/kolla-build/kolla-build/pkg/plan"
 	"github.com/kolla-build/kolla-build/pkg/report"
 	"github.com/kolla-build/kolla-build/pkg/runstate"
@@ -60,12 +60,14 @@ func (s *session) build(ctx context.Context, p *planned, rep *reporter) (*built,
 		emit(build.Event{Time: time.Now(), Kind: build.EventMessage, Text: text})
 	}
 
-	network, endNetwork, err := s.openNetwork(ctx)
+	network, err := s.openNetwork(ctx)
 	if err != nil {
 		b.record.Close()
 		return nil, err
 	}
-	defer endNetwork()
+	if network != nil {
+		defer network.Close()
+	}
 	builder, err := s.newBuilder(ctx, p, rep, network, message)
 	if err != nil {
 		b.record.Close()
@@ -151,35 +153,21 @@ func (s *session) newProgress() *report.Progress {
 		Output: s.cfg.Debug || s.cfg.Threads == 1})
 }
 
-// openNetwork returns what steps have instead of a network, nil for the builder's own,
-// and a function that ends it.
-func (s *session) openNetwork(ctx context.Context) (*stepNetwork, func(), error) {
+// openNetwork returns what steps have instead of a network, nil for the builder's own.
+// It must be closed after the builder.
+func (s *session) openNetwork(ctx context.Context) (*offline.Network, error) {
 	switch {
 	case s.recording != nil:
-		n, err := s.recording.network(ctx, s)
-		if err != nil {
-			return nil, nil, err
-		}
-		return n, func() {
-			n.Close()
-			os.RemoveAll(s.recording.stateDir)
-		}, nil
+		return s.recording.OpenNetwork(ctx, s.cfg)
 	case s.inputs != nil:
-		n, report, err := s.offlineNetwork()
-		if err != nil {
-			return nil, nil, err
-		}
-		return n, func() {
-			n.Close()
-			report()
-		}, nil
+		return offline.OpenNetwork(s.cfg, s.inputs, s.console)
 	}
-	return nil, func() {}, nil
+	return nil, nil
 }
 
 // newBuilder returns the builder of a plan's images, whose steps use a network if it
 // is not nil.
-func (s *session) newBuilder(ctx context.Context, p *planned, rep *reporter, network *stepNetwork, notice func(string)) (*imagebuilder.Builder, error) {
+func (s *session) newBuilder(ctx context.Context, p *planned, rep *reporter, network *offline.Network, notice func(string)) (*imagebuilder.Builder, error) {
 	opts := imagebuilder.Options{
 		Store: s.store, Defined: p.defined, Inputs: p.inputs, Warmer: p.inputs.NewWarmer(ctx), Keys: p.keys, Busy: rep.stopwatch.work,
 		BuildArgs: imagebuilder.ProxyArgs(s.console.Getenv), NoCache: !s.cfg.Cache, Squash: s.cfg.Squash, Compression: s.compression, ClampTimes: s.cfg.ClampTimes,
@@ -193,15 +181,12 @@ func (s *session) newBuilder(ctx context.Context, p *planned, rep *reporter, net
 	}
 	if network != nil {
 		opts.Network, opts.BuildArgs = network, nil
-		if err := network.configure(ctx, &opts.Buildkit); err != nil {
+		if err := network.Configure(ctx, &opts.Buildkit); err != nil {
 			return nil, err
 		}
 	}
 	if s.inputs != nil {
 		opts.Buildkit.Compatibility = s.inputs.Lock().Compatibility
-	}
-	if s.recording != nil {
-		opts.Buildkit.StateDir = s.recording.stateDir
 	}
 	return imagebuilder.New(p.plan, opts), nil
 }

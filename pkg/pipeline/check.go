@@ -1,9 +1,7 @@
 package pipeline
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"slices"
 	"strings"
@@ -68,27 +66,4 @@ func oneOf(cfg *config.Config, option, value, part string, choices ...string) er
 	}
 	return cfg.Mistake(option, suggest.DidYouMean(value, choices),
 		fmt.Sprintf("%s%q is not one of %s", part, value, strings.Join(choices, ", ")))
-}
-
-// checkWritable makes a directory, and a temporary file in it.
-func checkWritable(dir string) error {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return reason(err)
-	}
-	f, err := os.CreateTemp(dir, ".kolla-build-*")
-	if err != nil {
-		return reason(err)
-	}
-	f.Close()
-	return os.Remove(f.Name())
-}
-
-// reason is the error of a file operation without the operation and the path,
-// which the caller has named.
-func reason(err error) error {
-	var pe *fs.PathError
-	if errors.As(err, &pe) {
-		return pe.Err
-	}
-	return err
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/freshness"
 	"github.com/kolla-build/kolla-build/pkg/image"
 	"github.com/kolla-build/kolla-build/pkg/imageset"
+	"github.com/kolla-build/kolla-build/pkg/offline"
 	"github.com/kolla-build/kolla-build/pkg/plan"
 	"github.com/kolla-build/kolla-build/pkg/publish"
 	"github.com/kolla-build/kolla-build/pkg/runstate"
@@ -43,7 +44,7 @@ func (s *session) plan(ctx context.Context, rendered *imageset.Rendered) (*plann
 		Offline: s.mode == modeOffline, KeepDamaged: s.mode != modeBuild, VersionLabel: versionLabel(s.cfg),
 	}
 	if s.inputs != nil {
-		opts.Offline, opts.Provided, opts.Compatibility = true, s.providedSource, s.inputs.Lock().Compatibility
+		opts.Offline, opts.Provided, opts.Compatibility = true, offline.Source(s.inputs), s.inputs.Lock().Compatibility
 	}
 	p.defined, err = define.Images(ctx, rendered, opts)
 	if err != nil {
@@ -61,7 +62,7 @@ func (s *session) plan(ctx context.Context, rendered *imageset.Rendered) (*plann
 	p.keys = runstate.OpenKeyHistory(s.cfg.DataDir, first.Base+"/"+first.InstallType+"/"+first.BaseArch)
 	p.plan = s.decide(ctx, p)
 	if s.inputs != nil {
-		if err := s.checkInputs(p); err != nil {
+		if err := offline.Check(s.inputs, p.plan, p.defined, s.console); err != nil {
 			return nil, err
 		}
 	}

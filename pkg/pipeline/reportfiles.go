@@ -15,6 +15,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/report"
 	"github.com/kolla-build/kolla-build/pkg/report/page"
+	"github.com/kolla-build/kolla-build/pkg/workspace"
 )
 
 // reportFiles are the paths of the files that a run writes, "" for none.
@@ -40,7 +41,7 @@ var reportNames = regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d{6}(-\d+)?$`)
 func openReports(cfg *config.Config, started time.Time) (reportFiles, error) {
 	f := reportFiles{summaryJSON: cfg.SummaryJSONFile, html: cfg.ReportHTML, junit: cfg.JUnitFile, metrics: cfg.MetricsFile, logs: cfg.LogsDir, parent: cfg.ReportDir}
 	if cfg.LogsDir != "" {
-		if err := checkWritable(cfg.LogsDir); err != nil {
+		if err := workspace.CheckWritable(cfg.LogsDir); err != nil {
 			return f, fmt.Errorf("--logs-dir %s: %w", cfg.LogsDir, err)
 		}
 	}

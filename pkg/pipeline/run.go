@@ -10,6 +10,8 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/build"
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/imageset"
+	"github.com/kolla-build/kolla-build/pkg/lock"
+	"github.com/kolla-build/kolla-build/pkg/offline"
 	"github.com/kolla-build/kolla-build/pkg/trace"
 )
 
@@ -36,8 +38,8 @@ type stages struct {
 
 // runOptions are what only some commands do.
 type runOptions struct {
-	night     *night     // nil for a run that is not a nightly one
-	recording *recording // nil for a run whose inputs are not recorded
+	night     *night             // nil for a run that is not a nightly one
+	recording *offline.Recording // nil for a run whose inputs are not recorded
 }
 
 // runStages runs the stages of a run in their order. What it returns is reported,
@@ -86,12 +88,31 @@ func runStages(ctx context.Context, cfg *config.Config, c *console.Console, o ru
 	span.End(err)
 	s.built.endRecord(ctx, err, c)
 	if s.session.inputs != nil && ctx.Err() == nil {
-		s.session.compareDigests(s.built.results)
+		offline.CompareDigests(s.session.inputs, s.built.results, c)
 	}
 	if o.recording != nil && err == nil && !slices.ContainsFunc(s.built.results, func(r build.Result) bool { return r.Status.Bad() }) {
-		err = o.recording.finish(s.session, s.planned, s.built)
+		err = o.recording.Finish(s.recorded(), c)
 	}
 	return s, err
+}
+
+// Lock builds the selected images while what their steps fetch is recorded, and
+// writes a lock of all inputs. The arguments are those of offline.NewRecording.
+func Lock(ctx context.Context, cfg *config.Config, c *console.Console, file string, update bool) error {
+	rec, err := offline.NewRecording(file, update)
+	if err != nil {
+		return err
+	}
+	all := *cfg
+	all.Cache, all.Refresh, all.Push, all.Engine, all.Offline = false, false, false, "none", false
+	return run(ctx, &all, c, runOptions{recording: rec})
+}
+
+// recorded returns what a lock of the run is made of.
+func (s stages) recorded() offline.Recorded {
+	first := s.rendered.First().Config
+	return offline.Recorded{Defined: s.planned.defined, Results: s.built.results, Store: s.session.store, Secrets: s.session.secrets,
+		Set: lock.Set{Base: first.Base, BaseTag: first.BaseTag, InstallType: first.InstallType, Release: first.OpenstackRelease}}
 }
 
 // run runs the stages and reports them.

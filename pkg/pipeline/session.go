@@ -13,6 +13,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/engineload"
 	"github.com/kolla-build/kolla-build/pkg/imageset"
 	"github.com/kolla-build/kolla-build/pkg/inputs"
+	"github.com/kolla-build/kolla-build/pkg/offline"
 	"github.com/kolla-build/kolla-build/pkg/registry"
 	"github.com/kolla-build/kolla-build/pkg/store"
 	"github.com/kolla-build/kolla-build/pkg/workspace"
@@ -27,9 +28,9 @@ type session struct {
 	client *registry.Client
 	engine *engine.Engine // nil if images stay in the store
 
-	secrets   *buildkit.Secrets // of steps; nil unless something is built
-	inputs    *inputs.Dir       // nil unless the run is offline
-	recording *recording        // nil unless inputs are recorded
+	secrets   *buildkit.Secrets  // of steps; nil unless something is built
+	inputs    *inputs.Dir        // nil unless the run is offline
+	recording *offline.Recording // nil unless inputs are recorded
 }
 
 // mode is what a session is for.
@@ -83,8 +84,10 @@ func open(ctx context.Context, cfg *config.Config, c *console.Console, n *night,
 	if s.client, err = workspace.RegistryClient(s.cfg, c); err != nil {
 		return s, rendered, err
 	}
-	if err := s.openInputs(ctx); err != nil {
-		return s, rendered, err
+	if m != modeOffline {
+		if s.inputs, err = offline.OpenInputs(ctx, s.cfg, s.store); err != nil {
+			return s, rendered, err
+		}
 	}
 	if s.cfg.Push && len(rendered.First().Files) > 0 {
 		// Before base images and sources are fetched, which may take minutes.

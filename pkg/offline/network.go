@@ -1,4 +1,4 @@
-package pipeline
+package offline
 
 import (
 	"context"
@@ -17,22 +17,24 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/image"
 )
 
-// stepNetwork is the network of the steps of a run that is recorded or offline: a
+// Network is the network of the steps of a run that is recorded or offline: a
 // namespace in which there is nothing but a proxy. Each image has an address of its
 // own, which tells whose request it is. It implements imagebuilder.StepNetwork.
-type stepNetwork struct {
+type Network struct {
 	ns        *netns.Namespace
 	ca        *stepproxy.CA
 	caFile    string
 	proxy     *stepproxy.Server
 	namespace func(image.ID) string // see CacheNamespace
+	state     string                // directory of a builder that is used once, "" for the usual builder
+	atEnd     func()                // called by Close, unless nil
 
 	mu        sync.Mutex
 	listeners map[image.ID]net.Listener
 }
 
-// openStepNetwork opens a network whose proxy answers from a source. It must be closed.
-func openStepNetwork(cfg *config.Config, source stepproxy.Source, namespace func(image.ID) string) (*stepNetwork, error) {
+// openNetwork opens a network whose proxy answers from a source. It must be closed.
+func openNetwork(cfg *config.Config, source stepproxy.Source, namespace func(image.ID) string) (*Network, error) {
 	if cfg.BuildkitAddr != "" {
 		return nil, usererr.Errorf("omit --buildkit-addr and BUILDKIT_HOST", "steps can be kept from the network only by a builder that kolla-build starts, not by %s", cfg.BuildkitAddr)
 	}
@@ -43,7 +45,7 @@ func openStepNetwork(cfg *config.Config, source stepproxy.Source, namespace func
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("opening the step proxy: %w", err)
 	}
-	n := &stepNetwork{namespace: namespace, listeners: map[image.ID]net.Listener{}, caFile: filepath.Join(dir, "trust.pem")}
+	n := &Network{namespace: namespace, listeners: map[image.ID]net.Listener{}, caFile: filepath.Join(dir, "trust.pem")}
 	var err error
 	if n.ca, err = stepproxy.OpenCA(dir); err != nil {
 		return nil, err
@@ -59,7 +61,7 @@ func openStepNetwork(cfg *config.Config, source stepproxy.Source, namespace func
 }
 
 // address returns the URL of the proxy for an image, or for the builder itself.
-func (n *stepNetwork) address(ctx context.Context, id image.ID) (string, error) {
+func (n *Network) address(ctx context.Context, id image.ID) (string, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	l := n.listeners[id]
@@ -79,7 +81,7 @@ func (n *stepNetwork) address(ctx context.Context, id image.ID) (string, error) 
 var proxyNames = []string{"HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy"}
 
 // Args implements imagebuilder.StepNetwork.
-func (n *stepNetwork) Args(ctx context.Context, id image.ID) (map[string]string, error) {
+func (n *Network) Args(ctx context.Context, id image.ID) (map[string]string, error) {
 	address, err := n.address(ctx, id)
 	if err != nil {
 		return nil, err
@@ -92,14 +94,14 @@ func (n *stepNetwork) Args(ctx context.Context, id image.ID) (map[string]string,
 }
 
 // Trust implements imagebuilder.StepNetwork.
-func (n *stepNetwork) Trust() []byte { return n.ca.PEM() }
+func (n *Network) Trust() []byte { return n.ca.PEM() }
 
 // CacheNamespace implements imagebuilder.StepNetwork.
-func (n *stepNetwork) CacheNamespace(id image.ID) string { return n.namespace(id) }
+func (n *Network) CacheNamespace(id image.ID) string { return n.namespace(id) }
 
-// configure sets the options of a builder whose steps use this network. What the
+// Configure sets the options of a builder whose steps use this network. What the
 // builder itself downloads, for ADD, comes from the proxy as well.
-func (n *stepNetwork) configure(ctx context.Context, opts *buildkit.Options) error {
+func (n *Network) Configure(ctx context.Context, opts *buildkit.Options) error {
 	address, err := n.address(ctx, image.ID{})
 	if err != nil {
 		return err
@@ -109,11 +111,20 @@ func (n *stepNetwork) configure(ctx context.Context, opts *buildkit.Options) err
 	for _, name := range proxyNames {
 		opts.Env = append(opts.Env, name+"="+address)
 	}
+	if n.state != "" {
+		opts.StateDir = n.state
+	}
 	return nil
 }
 
-// Close ends all connections of steps.
-func (n *stepNetwork) Close() {
+// Close ends all connections of steps. The builder must have ended.
+func (n *Network) Close() {
 	n.proxy.Close()
 	n.ns.Close()
+	if n.state != "" {
+		os.RemoveAll(n.state)
+	}
+	if n.atEnd != nil {
+		n.atEnd()
+	}
 }
