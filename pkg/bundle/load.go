@@ -68,7 +68,8 @@ func load(ctx context.Context, path string, st *store.Store, opts LoadOptions) (
 			l.sum.Images = entries
 			return errNamesRead
 		}
-		if err != nil || opts.Replace {
+		if err != nil || opts.Replace || l.manifest.doc == nil {
+			// Other tools' images may get another digest, see plain.go: PutNew decides.
 			return err
 		}
 		taken, err := st.TakenNames(entries)
@@ -178,13 +179,11 @@ func (l *loader) relocate(e store.Entry) (string, error) {
 	if err != nil {
 		return "", &FormatError{Detail: "image name", Err: err, Advice: adviceForeign}
 	}
-	name := e.Name
 	if l.opts.Relocate != (imageref.Naming{}) {
 		ref = l.opts.Relocate.Relocate(ref)
-		name = ref.Familiar()
 	}
 	if l.opts.Retag != nil && e.Kind != store.KindBase {
-		name = ref.WithTag(l.opts.Retag(ref.Tag())).Familiar()
+		ref = ref.WithTag(l.opts.Retag(ref.Tag()))
 	}
-	return name, nil
+	return ref.Familiar(), nil
 }

@@ -15,6 +15,8 @@ import (
 
 	"github.com/kolla-build/kolla-build/internal/ocijson"
 	"github.com/kolla-build/kolla-build/internal/units"
+	"github.com/kolla-build/kolla-build/pkg/compress"
+	"github.com/kolla-build/kolla-build/pkg/imagearchive"
 	"github.com/kolla-build/kolla-build/pkg/store"
 )
 
@@ -40,6 +42,8 @@ func (r role) String() string {
 type expectation struct {
 	size     int64
 	manifest bool
+	layer    bool // of an image
+	plain    bool // a layer that is not compressed, by its media type
 	role     role
 }
 
@@ -56,9 +60,12 @@ type loader struct {
 	indexSeen  bool
 	images     []ocispec.Descriptor // of the index
 	expected   map[digest.Digest]expectation
-	have       map[digest.Digest]int64 // size of the blobs that were read
-	pending    []digest.Digest         // manifests that were read before it was known that they are
-	bases      map[digest.Digest]bool  // what byte deltas may be applied to
+	have       map[digest.Digest]int64          // size of the blobs that were read
+	plain      map[digest.Digest]compress.Layer // what is stored instead of plain layers
+	lists      map[string][]byte                // see keepList
+	docker     *imagearchive.Archive            // nil unless the file is one of docker save
+	pending    []digest.Digest                  // manifests that were read before it was known that they are
+	bases      map[digest.Digest]bool           // what byte deltas may be applied to
 	total      int64
 	sum        Summary
 }
@@ -67,7 +74,8 @@ func newLoader(st *store.Store, opts LoadOptions) *loader {
 	if opts.VerifyKey != nil {
 		opts.Trust = true // nothing is read before the signature was verified
 	}
-	return &loader{st: st, opts: opts, manifest: manifestCheck{key: opts.VerifyKey}, expected: map[digest.Digest]expectation{}, have: map[digest.Digest]int64{}}
+	return &loader{st: st, opts: opts, manifest: manifestCheck{key: opts.VerifyKey}, expected: map[digest.Digest]expectation{}, have: map[digest.Digest]int64{},
+		plain: map[digest.Digest]compress.Layer{}}
 }
 
 // read reads the bundle and stores its blobs.
@@ -95,7 +103,13 @@ func (l *loader) read(ctx context.Context, path string) error {
 			return err
 		}
 	}
+	if l.lists[imagearchive.ManifestFile] != nil && l.docker == nil && !l.indexSeen && !l.layoutSeen {
+		if err := l.readDocker(ctx, nil); err != nil { // reports what is missing
+			return err
+		}
+	}
 	switch {
+	case l.docker != nil:
 	case !l.indexSeen:
 		return &FormatError{Detail: "it contains no " + ocispec.ImageIndexFile, Advice: adviceNoBundle}
 	case !l.layoutSeen:
@@ -110,6 +124,15 @@ func (l *loader) read(ctx context.Context, path string) error {
 	}
 	if err := l.complete(ctx); err != nil {
 		return err
+	}
+	if err := l.settlePlain(ctx); err != nil {
+		return err
+	}
+	if err := l.replacePlain(ctx); err != nil {
+		return err
+	}
+	if l.opts.NamesOnly {
+		return nil
 	}
 	// Putting entries walks over the images too: an error must come before any
 	// name is added.
@@ -134,6 +157,12 @@ func (l *loader) members(ctx context.Context) error {
 			return err
 		}
 		switch {
+		case m.foreign != nil:
+			if err = l.readDocker(ctx, m.foreign); err == nil {
+				return nil
+			}
+		case m.name == imagearchive.ManifestFile || m.name == imagearchive.RepositoriesFile:
+			err = l.keepList(m)
 		case m.digest != "" && l.opts.NamesOnly:
 			// Its content is skipped.
 		case m.delta:
@@ -245,6 +274,8 @@ func (l *loader) index(m member) error {
 // expect records what a blob must be, and checks it if it was read already.
 func (l *loader) expect(d ocispec.Descriptor, manifest bool, r role) error {
 	e := expectation{size: d.Size, manifest: manifest, role: r}
+	e.layer = r.kind == "layer" && isImageLayer(d.MediaType)
+	e.plain = e.layer && isPlainLayer(d.MediaType)
 	if err := d.Digest.Validate(); err != nil {
 		return &FormatError{Detail: fmt.Sprintf("%s: digest %q", r, d.Digest), Err: err}
 	}
@@ -286,7 +317,7 @@ func (l *loader) blob(ctx context.Context, m member) error {
 	}
 	l.have[m.digest] = m.size
 	l.sum.Blobs++
-	if err := l.storeBlob(ctx, m, e, known && e.manifest); err != nil {
+	if err := l.storeBlob(ctx, m, e, known); err != nil {
 		return err
 	}
 	l.sum.Bytes += m.size
@@ -297,7 +328,8 @@ func (l *loader) blob(ctx context.Context, m member) error {
 }
 
 // storeBlob stores a blob unless the store has it, undamaged.
-func (l *loader) storeBlob(ctx context.Context, m member, e expectation, manifest bool) error {
+func (l *loader) storeBlob(ctx context.Context, m member, e expectation, known bool) error {
+	manifest := known && e.manifest
 	if l.st.HasBlob(m.digest, m.size) {
 		damaged, err := l.st.DropBad(ctx, m.digest)
 		switch {
@@ -313,7 +345,11 @@ func (l *loader) storeBlob(ctx context.Context, m member, e expectation, manifes
 		}
 	}
 	if !manifest {
-		_, _, err := l.st.WriteBlob(ctx, l.src.tr, m.digest, m.size)
+		done, r, err := l.storePlain(ctx, m, e, known)
+		if err != nil || done {
+			return err
+		}
+		_, _, err = l.st.WriteBlob(ctx, r, m.digest, m.size)
 		return blobError(m, e, err)
 	}
 	b, err := readSmall(l.src, m, maxManifest)

@@ -7,12 +7,14 @@ import (
 	"fmt"
 	"io"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/kolla-build/kolla-build/internal/units"
+	"github.com/kolla-build/kolla-build/pkg/imagearchive"
 )
 
 // member is a file of a bundle whose header was checked.
@@ -21,12 +23,28 @@ type member struct {
 	digest digest.Digest // of a blob, or of the layer that a byte delta makes; "" for other files
 	delta  bool          // it is a byte delta
 	size   int64
+	// foreign is the first member that a bundle cannot have, but docker save writes.
+	foreign *tar.Header
 }
 
 // checker checks the headers of a tar.
 type checker struct {
 	seen map[string]bool // files by name
 	dirs int
+	// layout is whether a file was seen that only an OCI layout has.
+	layout bool
+}
+
+// count records a file.
+func (c *checker) count(name string) { c.seen[name] = true }
+
+// knownFiles are the files of a bundle, besides blobs and byte deltas.
+var knownFiles = []string{ocispec.ImageLayoutFile, ocispec.ImageIndexFile, imagearchive.ManifestFile, deltaIndex, manifestFile, signatureFile, imagearchive.RepositoriesFile}
+
+// isForeign reports whether docker save writes a file of this name and an OCI layout
+// has none.
+func isForeign(name string) bool {
+	return !slices.Contains(knownFiles, name) && imagearchive.IsMember(name)
 }
 
 // next returns the next file, without directories, or io.EOF at the end.
@@ -43,7 +61,7 @@ func (c *checker) next(ctx context.Context, s *source) (member, error) {
 			return member{}, c.damaged(err)
 		}
 		m, err := c.check(h)
-		if err != nil || m.name != "" {
+		if err != nil || m.name != "" || m.foreign != nil {
 			return m, err
 		}
 	}
@@ -83,6 +101,9 @@ func (c *checker) check(h *tar.Header) (member, error) {
 		}
 	}
 	name := path.Clean(h.Name) // removes "./", which tar adds when it packs "."
+	if !c.layout && isForeign(name) {
+		return member{foreign: h}, nil
+	}
 	switch h.Typeflag {
 	case tar.TypeDir:
 		if c.dirs++; c.dirs > maxDirs {
@@ -111,16 +132,17 @@ func (c *checker) check(h *tar.Header) (member, error) {
 	if c.seen[name] {
 		return refuse("it occurs twice")
 	}
-	c.seen[name] = true
+	c.count(name)
 	m := member{name: name, size: h.Size}
-	switch name {
-	case ocispec.ImageLayoutFile, ocispec.ImageIndexFile, dockerManifest, deltaIndex, manifestFile, signatureFile, "repositories":
+	if slices.Contains(knownFiles, name) {
+		c.layout = c.layout || name != imagearchive.ManifestFile && name != imagearchive.RepositoriesFile
 		return m, nil
 	}
 	parts := strings.Split(name, "/")
 	if len(parts) != 3 || parts[0] != "blobs" && parts[0] != deltaDir {
 		return c.unexpected(h.Name)
 	}
+	c.layout = true
 	m.delta = parts[0] == deltaDir
 	m.digest = digest.NewDigestFromEncoded(digest.Algorithm(parts[1]), parts[2])
 	if err := m.digest.Validate(); err != nil {

@@ -14,6 +14,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/kolla-build/kolla-build/internal/inputfile"
+	"github.com/kolla-build/kolla-build/internal/untar"
 	"github.com/kolla-build/kolla-build/pkg/bundle/parts"
 )
 
@@ -111,10 +112,12 @@ func newSource(r io.Reader, closer func()) (*source, error) {
 			return nil, &FormatError{Detail: "damaged zstd", Err: err}
 		}
 		return &source{tr: tar.NewReader(z), close: func() { z.Close(); closer() }}, nil
-	case bytes.Equal(magic, []byte{0xfd, '7', 'z', 'X', 'Z', 0}):
-		return nil, &FormatError{Detail: "it is compressed with xz", Advice: "decompress it first: xz -dc FILE | kolla-build load -"}
-	case bytes.HasPrefix(magic, []byte("BZh")):
-		return nil, &FormatError{Detail: "it is compressed with bzip2", Advice: "decompress it first: bzip2 -dc FILE | kolla-build load -"}
+	case bytes.HasPrefix(magic, []byte("\xfd7zXZ\x00")), bytes.HasPrefix(magic, []byte("BZh")):
+		z, err := untar.Decompress(whole)
+		if err != nil {
+			return nil, &FormatError{Detail: "damaged", Err: err}
+		}
+		return &source{tr: tar.NewReader(z), close: func() { z.Close(); closer() }}, nil
 	}
 	return &source{tr: tar.NewReader(whole), close: closer}, nil
 }

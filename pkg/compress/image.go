@@ -299,7 +299,7 @@ func (c *Compressor) compress(ctx context.Context, l ocispec.Descriptor, diffID 
 	if c.settings.Algorithm == EStargz {
 		out, err = c.eStargz(ctx, r, copyTar)
 	} else {
-		out, err = c.stream(ctx, r, copyTar)
+		out, err = c.settings.stream(ctx, c.store, r, copyTar)
 	}
 	if err != nil {
 		return Layer{}, err
@@ -308,28 +308,6 @@ func (c *Compressor) compress(ctx context.Context, l ocispec.Descriptor, diffID 
 		return Layer{}, fmt.Errorf("its tar has digest %s, the config says %s", got, diffID)
 	}
 	return out, nil
-}
-
-// stream compresses a layer while it is read.
-func (c *Compressor) stream(ctx context.Context, r io.Reader, copyTar func(io.Writer, io.Reader) error) (Layer, error) {
-	pr, pw := io.Pipe()
-	sum := digest.Canonical.Digester()
-	go func() {
-		w, err := c.settings.NewWriter(pw)
-		if err == nil {
-			err = copyTar(io.MultiWriter(w, sum.Hash()), r)
-			if cerr := w.Close(); err == nil {
-				err = cerr
-			}
-		}
-		pw.CloseWithError(err)
-	}()
-	d, size, err := c.store.WriteBlob(ctx, pr, "", -1)
-	pr.CloseWithError(err) // ends the goroutine above if the store gave up
-	if err != nil {
-		return Layer{}, err
-	}
-	return Layer{DiffID: sum.Digest(), Descriptor: ocispec.Descriptor{MediaType: c.settings.MediaType(), Digest: d, Size: size}}, nil
 }
 
 // plain returns the tar of a layer.

@@ -1,0 +1,108 @@
+package bundle
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"errors"
+	"io"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/kolla-build/kolla-build/pkg/imagearchive"
+)
+
+// keepList keeps a file that docker save and OCI layouts have in common, until it is
+// known which of the two is being read.
+func (l *loader) keepList(m member) error {
+	if l.check.layout {
+		return l.other(m)
+	}
+	b, err := l.readSmall(m, maxDockerList)
+	if err != nil {
+		return err
+	}
+	if l.lists == nil {
+		l.lists = map[string][]byte{}
+	}
+	l.lists[m.name] = b
+	return nil
+}
+
+// maxDockerList is the limit of package imagearchive for manifest.json, in bytes.
+const maxDockerList = 8 << 20
+
+// readDocker reads the rest of an archive in a format of docker save, of which h is
+// the first member that no OCI layout has.
+func (l *loader) readDocker(ctx context.Context, h *tar.Header) error {
+	l.docker = imagearchive.New(l.st, imagearchive.Options{NamesOnly: l.opts.NamesOnly})
+	if l.st != nil {
+		defer l.st.SaveCompressed() // saves work and nothing else
+	}
+	for _, name := range []string{imagearchive.ManifestFile, imagearchive.RepositoriesFile} {
+		if b, ok := l.lists[name]; ok {
+			if err := l.addDocker(ctx, &tar.Header{Name: name, Typeflag: tar.TypeReg, Size: int64(len(b))}, bytes.NewReader(b)); err != nil {
+				return err
+			}
+		}
+	}
+	for h != nil {
+		if err := l.addDocker(ctx, h, l.src.tr); err != nil {
+			return err
+		}
+		var err error
+		if h, err = l.src.tr.Next(); err != nil && err != io.EOF {
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			return l.check.damaged(err)
+		}
+	}
+	images, err := l.docker.Images(ctx)
+	if err != nil {
+		return foreignError(ctx, err)
+	}
+	for _, img := range images {
+		d := ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: img.Digest}
+		if len(img.Names) == 0 {
+			l.images = append(l.images, d)
+		}
+		for _, name := range img.Names {
+			d.Annotations = map[string]string{containerdName: name}
+			l.images = append(l.images, d)
+		}
+	}
+	if l.checkIndex != nil {
+		return l.checkIndex()
+	}
+	return nil
+}
+
+func (l *loader) addDocker(ctx context.Context, h *tar.Header, r io.Reader) error {
+	err := l.docker.Add(ctx, h, r)
+	stats := l.docker.Stats()
+	l.sum.Blobs, l.sum.Reused, l.sum.Bytes = stats.Layers, stats.Reused, stats.Bytes
+	if err != nil {
+		return foreignError(ctx, err)
+	}
+	l.check.count(h.Name)
+	if l.opts.Progress != nil {
+		l.opts.Progress(l.sum.Bytes, 0)
+	}
+	return nil
+}
+
+// foreignError adds to an error of imagearchive what the user can do.
+func foreignError(ctx context.Context, err error) error {
+	var ae *imagearchive.Error
+	if ctx.Err() != nil || !errors.As(err, &ae) {
+		return err
+	}
+	advice := adviceForeignArchive
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		advice = adviceTruncated
+	}
+	return &FormatError{Member: ae.Member, Detail: ae.Detail, Err: ae.Err, Advice: advice}
+}
+
+const adviceForeignArchive = "no tool writes this: the file is damaged or was changed"

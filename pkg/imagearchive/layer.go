@@ -1,0 +1,190 @@
+package imagearchive
+
+import (
+	"archive/tar"
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/kolla-build/kolla-build/internal/untar"
+	"github.com/kolla-build/kolla-build/pkg/compress"
+	"github.com/kolla-build/kolla-build/pkg/store"
+)
+
+// headSize is the number of bytes that tell what a file is: the header of a tar.
+const headSize = 512
+
+// Limits of what a layer may expand to. gzip expands a thousandfold at most; a zstd
+// of a few kilobytes can describe terabytes.
+const (
+	freeExpansion = 1 << 30 // bytes that any layer may expand to
+	maxExpansion  = 2000    // above that, times the size of the layer
+)
+
+// form is how the content of a file is stored.
+type form int
+
+const (
+	document   form = iota // no layer
+	plainTar               // is compressed
+	gzipped                // stays as it is
+	zstandard              // likewise
+	recompress             // xz or bzip2: is compressed again
+)
+
+// formOf tells from its first bytes what a file is.
+func formOf(head []byte) form {
+	switch {
+	case bytes.HasPrefix(head, []byte("\x1f\x8b")):
+		return gzipped
+	case bytes.HasPrefix(head, []byte("\x28\xb5\x2f\xfd")):
+		return zstandard
+	case bytes.HasPrefix(head, []byte("\xfd7zXZ\x00")), bytes.HasPrefix(head, []byte("BZh")):
+		return recompress
+	case isTar(head):
+		return plainTar
+	}
+	return document
+}
+
+// isTar reports whether a file begins like a tar. An empty one is all zeros.
+func isTar(head []byte) bool {
+	if len(head) < headSize {
+		return false
+	}
+	_, err := tar.NewReader(bytes.NewReader(head)).Next()
+	return !errors.Is(err, tar.ErrHeader)
+}
+
+// IsPlainLayer reports whether a file that begins with head is a layer that is not
+// compressed.
+func IsPlainLayer(head []byte) bool { return formOf(head) == plainTar }
+
+// settings are those of layers that were not compressed.
+var settings = compress.Default
+
+// Stored returns the form in which the store has a layer that was not compressed.
+func Stored(st *store.Store, diffID digest.Digest) (compress.Layer, bool) {
+	return st.Compressed(diffID, settings.Version())
+}
+
+// StoreLayer stores a layer, compressed unless it is. Its content must be a tar.
+func StoreLayer(ctx context.Context, st *store.Store, r io.Reader) (compress.Layer, error) {
+	in := bufio.NewReaderSize(r, 64<<10)
+	head, err := in.Peek(headSize)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return compress.Layer{}, err
+	}
+	switch f := formOf(head); f {
+	case plainTar:
+		return storePlain(ctx, st, in)
+	case recompress:
+		return storeRecompressed(ctx, st, in)
+	case gzipped, zstandard:
+		return storeCompressed(ctx, st, in, f)
+	}
+	return compress.Layer{}, errors.New("it is not a layer: not a tar, compressed or not")
+}
+
+func storePlain(ctx context.Context, st *store.Store, r io.Reader) (compress.Layer, error) {
+	l, err := settings.Stream(ctx, st, r)
+	if err != nil {
+		return compress.Layer{}, err
+	}
+	return l, st.RecordCompressed(l.DiffID, settings.Version(), l)
+}
+
+func storeRecompressed(ctx context.Context, st *store.Store, r io.Reader) (compress.Layer, error) {
+	compressed := &countingReader{r: r}
+	content, err := untar.Decompress(compressed)
+	if err != nil {
+		return compress.Layer{}, err
+	}
+	defer content.Close()
+	return storePlain(ctx, st, &expandedReader{r: content, compressed: compressed})
+}
+
+// storeCompressed stores a layer as it is. Its diff ID is computed at the same time.
+func storeCompressed(ctx context.Context, st *store.Store, r io.Reader, f form) (compress.Layer, error) {
+	pr, pw := io.Pipe()
+	type result struct {
+		diffID digest.Digest
+		err    error
+	}
+	expanded := make(chan result, 1)
+	go func() {
+		d, err := expandedDigest(pr)
+		pr.CloseWithError(err) // nil lets writes fail with io.ErrClosedPipe
+		expanded <- result{d, err}
+	}()
+	d, size, err := st.WriteBlob(ctx, io.TeeReader(r, pw), "", -1)
+	pw.CloseWithError(err) // nil is io.EOF
+	res := <-expanded
+	switch {
+	case res.err != nil && (err == nil || errors.Is(err, res.err)):
+		return compress.Layer{}, res.err
+	case err != nil:
+		return compress.Layer{}, err
+	}
+	mediaType := ocispec.MediaTypeImageLayerGzip
+	if f == zstandard {
+		mediaType = ocispec.MediaTypeImageLayerZstd
+	}
+	return compress.Layer{DiffID: res.diffID, Descriptor: ocispec.Descriptor{MediaType: mediaType, Digest: d, Size: size}}, nil
+}
+
+// expandedDigest returns the digest of the tar in a compressed layer.
+func expandedDigest(r io.Reader) (digest.Digest, error) {
+	compressed := &countingReader{r: r}
+	content, err := untar.Decompress(compressed)
+	if err != nil {
+		return "", err
+	}
+	defer content.Close()
+	sum := digest.Canonical.Digester()
+	if _, err := io.Copy(sum.Hash(), &expandedReader{r: content, compressed: compressed}); err != nil {
+		return "", fmt.Errorf("decompressing it: %w", err)
+	}
+	return sum.Digest(), nil
+}
+
+type countingReader struct {
+	r io.Reader
+	n int64
+}
+
+func (c *countingReader) Read(p []byte) (int, error) {
+	n, err := c.r.Read(p)
+	c.n += int64(n)
+	return n, err
+}
+
+// expandedReader reads the content of a compressed layer: it must be a tar, and its
+// size must be plausible.
+type expandedReader struct {
+	r          io.Reader
+	compressed *countingReader
+	head       []byte
+	n          int64
+}
+
+func (e *expandedReader) Read(p []byte) (int, error) {
+	n, err := e.r.Read(p)
+	if missing := headSize - len(e.head); missing > 0 {
+		e.head = append(e.head, p[:min(n, missing)]...)
+		if (len(e.head) == headSize || err == io.EOF) && !isTar(e.head) {
+			return 0, errors.New("its content is not a tar")
+		}
+	}
+	e.n += int64(n)
+	if e.n > freeExpansion && e.n/maxExpansion > e.compressed.n {
+		return 0, fmt.Errorf("it expands to more than %d times its size", maxExpansion)
+	}
+	return n, err
+}
