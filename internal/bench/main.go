@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -25,33 +26,46 @@ type options struct {
 	checkout        string
 	images          int
 	only            map[string]bool
+	peers, cases    map[string]bool // of the real set; empty means all
+	repeat          int
+	limit           time.Duration // 0 means none
 	dir             string
 	keep            bool
 }
 
 func main() {
 	var o options
-	var only string
+	var only, peers, cases string
 	flag.StringVar(&o.tool, "tool", "bin/kolla-build", "kolla-build to measure")
 	flag.StringVar(&o.buildkitd, "buildkitd", "bin/buildkitd", "buildkitd for all who build")
 	flag.StringVar(&o.buildx, "buildx", os.Getenv("BUILDX"), "buildx binary; by default docker's plugin, else one built from its Go module")
 	flag.StringVar(&o.checkout, "kolla", os.Getenv("KOLLA_CHECKOUT"), "checkout of OpenStack Kolla")
 	flag.IntVar(&o.images, "images", 187, "images of the synthetic set")
-	flag.StringVar(&only, "only", "set,plan,render", "what to measure")
+	flag.StringVar(&only, "only", "set,plan,render", "what to measure: set, plan, render, real")
+	flag.IntVar(&o.repeat, "repeat", 1, "real: how often to measure each build; medians are printed")
+	flag.StringVar(&peers, "peers", "bake,kolla", "real: what to compare with")
+	flag.StringVar(&cases, "cases", "cold,base,leaf", "real: which builds to measure")
+	flag.DurationVar(&o.limit, "limit", 0, "real: start no build that would end later than this after the beginning; 0 means no limit")
 	flag.StringVar(&o.dir, "dir", "", "where to work, and leave things (default: a temporary directory)")
 	flag.BoolVar(&o.keep, "keep", false, "keep the temporary directory")
 	flag.Parse()
-	o.only = map[string]bool{}
-	for _, w := range strings.Split(only, ",") {
-		o.only[w] = true
-	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	o.only, o.peers, o.cases = words(only), words(peers), words(cases)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := run(ctx, o); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		stop()
 		os.Exit(1)
 	}
+}
+
+// words returns the set of words in a list that is separated by commas.
+func words(list string) map[string]bool {
+	set := map[string]bool{}
+	for _, w := range strings.Split(list, ",") {
+		set[w] = true
+	}
+	return set
 }
 
 func run(ctx context.Context, o options) (err error) {
@@ -71,11 +85,11 @@ func run(ctx context.Context, o options) (err error) {
 			defer os.RemoveAll(o.dir)
 		}
 	}
-	b := &bench{options: o, began: load()}
+	b := &bench{options: o, began: load(), started: time.Now()}
 	steps := []struct {
 		name string
 		run  func(context.Context) error
-	}{{"render", b.rendering}, {"plan", b.planning}, {"set", b.set}}
+	}{{"render", b.rendering}, {"plan", b.planning}, {"set", b.set}, {"real", b.real}}
 	for _, s := range steps {
 		if !o.only[s.name] {
 			continue
@@ -84,7 +98,7 @@ func run(ctx context.Context, o options) (err error) {
 			err = errors.Join(err, fmt.Errorf("%s: %w", s.name, e))
 		}
 		if ctx.Err() != nil {
-			return ctx.Err()
+			break // what was measured is printed
 		}
 	}
 	b.print(os.Stdout)
@@ -94,9 +108,10 @@ func run(ctx context.Context, o options) (err error) {
 // bench has the measurements of a run.
 type bench struct {
 	options
-	began string
-	rows  []row
-	notes []string
+	began   string
+	started time.Time
+	rows    []row
+	notes   []string
 }
 
 // row is a line of the table, with the figures of our program and of others.

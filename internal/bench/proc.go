@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -19,6 +20,12 @@ type usage struct {
 	cpu  time.Duration // of the process itself, without its children
 	peak int64         // bytes of resident memory, at most
 	out  string        // standard output and error
+
+	// Of builds of the real set:
+	total       time.Duration // CPU time of the program, its builder and all steps
+	builderPeak int64         // bytes of resident memory of the builder, at most
+	pushed      int64         // bytes that the registry has in addition
+	note        string
 }
 
 // measure runs a program until it ends. Memory and time are read from /proc while it
@@ -55,14 +62,7 @@ func measure(ctx context.Context, cmd *exec.Cmd) (usage, error) {
 
 func (u *usage) sample(pid int) {
 	dir := filepath.Join("/proc", strconv.Itoa(pid))
-	if status, err := os.ReadFile(filepath.Join(dir, "status")); err == nil {
-		if _, rest, ok := strings.Cut(string(status), "VmHWM:"); ok {
-			if f := strings.Fields(rest); len(f) > 0 {
-				kb, _ := strconv.ParseInt(f[0], 10, 64)
-				u.peak = max(u.peak, kb<<10)
-			}
-		}
-	}
+	u.peak = max(u.peak, peakMemory(pid))
 	if stat, err := os.ReadFile(filepath.Join(dir, "stat")); err == nil {
 		// The name, in parentheses, may contain spaces.
 		if i := strings.LastIndexByte(string(stat), ')'); i > 0 {
@@ -73,6 +73,60 @@ func (u *usage) sample(pid int) {
 			}
 		}
 	}
+}
+
+// peakMemory returns the bytes of resident memory that a process has had at most.
+func peakMemory(pid int) int64 {
+	status, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "status"))
+	if err != nil {
+		return 0
+	}
+	_, rest, _ := strings.Cut(string(status), "VmHWM:")
+	f := strings.Fields(rest)
+	if len(f) == 0 {
+		return 0
+	}
+	kb, _ := strconv.ParseInt(f[0], 10, 64)
+	return kb << 10
+}
+
+// watchBuilder measures the memory of the buildkitd whose command line has the given
+// directory, until the function that it returns is called.
+func watchBuilder(dir string) (stop func() int64) {
+	end, result := make(chan struct{}), make(chan int64)
+	go func() {
+		var peak int64
+		tick := time.NewTicker(500 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-end:
+				result <- peak
+				return
+			case <-tick.C:
+			}
+			if pid := findBuilder(dir); pid != 0 {
+				peak = max(peak, peakMemory(pid))
+			}
+		}
+	}()
+	return func() int64 { close(end); return <-result }
+}
+
+func findBuilder(dir string) int {
+	all, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, file := range all {
+		line, err := os.ReadFile(file)
+		if err != nil {
+			continue
+		}
+		args := strings.Split(string(line), "\x00")
+		if i := slices.Index(args, "--root"); i > 0 && i+1 < len(args) && strings.HasSuffix(args[0], "buildkitd") && strings.HasPrefix(args[i+1], dir) {
+			pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(file)))
+			return pid
+		}
+	}
+	return 0
 }
 
 func lastLines(s string, n int) string {

@@ -1,0 +1,373 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+// realCase is a build of the quickstart set, whose images install real Debian
+// packages, after a change.
+type realCase struct {
+	name, what string
+	target     string
+	fresh      bool // nothing is cached, and the registry has no image of the set
+}
+
+var realCases = []realCase{
+	{name: "cold", what: "everything new", target: "0.6 of bake, 0.45 of Kolla", fresh: true},
+	{name: "base", what: "one package more in base, everything rebuilt", target: "0.6 of bake, 0.45 of Kolla"},
+	{name: "leaf", what: "one leaf changed (glance-api)", target: "its own steps + 1 s"},
+}
+
+// basePackages are small packages; each build of the case "base" adds another one.
+var basePackages = []string{"less", "file", "tree", "bc", "time", "rsync", "pv", "ed", "moreutils", "bsdextrautils"}
+
+// contender is a program that builds and pushes the quickstart set.
+type contender interface {
+	name() string
+
+	// reset forgets what earlier builds have left: caches, images, the registry.
+	reset(ctx context.Context) error
+
+	// build builds and pushes the set. What is not part of the program's own work,
+	// such as rendering for programs that cannot render, is not in the usage.
+	build(ctx context.Context, override string) (usage, error)
+
+	// pushed returns the bytes of all layers, configs and manifests in the registry.
+	pushed() (int64, error)
+
+	close()
+}
+
+// realSet is the quickstart set with the contenders that build it.
+type realSet struct {
+	b     *bench
+	dir   string
+	base  string // data directory with the base image in its store
+	round int    // builds so far, which makes each change another one
+	added int    // packages added to base so far
+	leaf  int    // changes of the leaf so far
+}
+
+// real measures builds of the quickstart set by this program, docker buildx bake
+// and Kolla's own tool, taking turns.
+func (b *bench) real(ctx context.Context) error {
+	s := &realSet{b: b, dir: filepath.Join(b.dir, "real"), base: filepath.Join(b.dir, "real", "base")}
+	if err := s.makeBase(ctx); err != nil {
+		return err
+	}
+	contenders, err := s.contenders(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		for _, c := range contenders {
+			c.close()
+		}
+	}()
+	results := map[string]map[string][]usage{}
+	defer b.realTable(results, contenders)
+	for _, c := range realCases {
+		if !b.cases[c.name] {
+			continue
+		}
+		results[c.name] = map[string][]usage{}
+		for round := range b.repeat {
+			override, err := s.change(c)
+			if err != nil {
+				return err
+			}
+			for _, who := range slices.Clone(contenders) {
+				if b.outOfTime(results[c.name][who.name()]) {
+					b.note("%s, round %d: %s is not measured, because the time that -limit allows is over", c.what, round+1, who.name())
+					continue
+				}
+				u, err := s.measure(ctx, c, who, override)
+				if ctx.Err() != nil {
+					return ctx.Err()
+				}
+				if err != nil {
+					if who.name() == self {
+						return err
+					}
+					b.note("%s is left out from here: %v", who.name(), err)
+					contenders = slices.DeleteFunc(contenders, func(o contender) bool { return o == who })
+					who.close()
+					continue
+				}
+				results[c.name][who.name()] = append(results[c.name][who.name()], u)
+			}
+		}
+	}
+	return nil
+}
+
+func (s *realSet) measure(ctx context.Context, c realCase, who contender, override string) (usage, error) {
+	if c.fresh {
+		if err := who.reset(ctx); err != nil {
+			return usage{}, err
+		}
+	}
+	before, err := who.pushed()
+	if err != nil {
+		return usage{}, err
+	}
+	began := load()
+	u, err := who.build(ctx, override)
+	if err != nil {
+		return u, err
+	}
+	after, err := who.pushed()
+	if err != nil {
+		return u, err
+	}
+	u.pushed = after - before
+	progress("%s, %s: %s, load before %s", c.what, who.name(), u.summary(), began)
+	return u, nil
+}
+
+// summary is a line with all figures of a build.
+func (u usage) summary() string {
+	text := fmt.Sprintf("%s, %.0f s of CPU time, %s pushed, memory at most %s", seconds(u.wall), u.total.Seconds(), megabytes(u.pushed), megabytes(u.peak))
+	if u.builderPeak > 0 {
+		text += " and the builder " + megabytes(u.builderPeak)
+	}
+	if u.note != "" {
+		text += ", " + u.note
+	}
+	return text
+}
+
+// outOfTime reports whether another measurement like the earlier ones would end
+// after the time that -limit allows.
+func (b *bench) outOfTime(earlier []usage) bool {
+	if b.limit == 0 {
+		return false
+	}
+	var expected time.Duration
+	for _, u := range earlier {
+		expected = max(expected, u.wall)
+	}
+	return time.Since(b.started)+expected > b.limit
+}
+
+// realTable adds the medians of what was measured to the table.
+func (b *bench) realTable(results map[string]map[string][]usage, contenders []contender) {
+	for _, c := range realCases {
+		our := results[c.name][self]
+		if len(our) == 0 {
+			continue
+		}
+		m := median(our)
+		r := b.add("quickstart set: "+c.what, c.target, m.summary()+rounds(our))
+		for _, peer := range []string{peerBake, peerKolla} {
+			if their := results[c.name][peer]; len(their) > 0 {
+				t := median(their)
+				r.peers[peer] = fmt.Sprintf("%s%s; ours takes %.2f of its time", t.summary(), rounds(their), m.wall.Seconds()/t.wall.Seconds())
+			}
+		}
+	}
+}
+
+// median returns the run with the median time.
+func median(runs []usage) usage {
+	sorted := slices.SortedFunc(slices.Values(runs), func(a, b usage) int { return cmp.Compare(a.wall, b.wall) })
+	return sorted[(len(sorted)-1)/2]
+}
+
+func rounds(runs []usage) string {
+	if len(runs) == 1 {
+		return " (1 run)"
+	}
+	var walls []string
+	for _, u := range runs {
+		walls = append(walls, seconds(u.wall))
+	}
+	return fmt.Sprintf(" (median of %s)", strings.Join(walls, ", "))
+}
+
+func (s *realSet) contenders(ctx context.Context) ([]contender, error) {
+	own, err := s.newOurs(ctx)
+	if err != nil {
+		return nil, err
+	}
+	all := []contender{own}
+	if s.b.peers["bake"] {
+		if c, err := s.newRealBake(ctx); err != nil {
+			s.b.note("%s is left out: %v", peerBake, err)
+		} else {
+			all = append(all, c)
+		}
+	}
+	if s.b.peers["kolla"] {
+		if c, err := s.newRealKolla(ctx); err != nil {
+			s.b.note("%s is left out: %v", peerKolla, err)
+		} else {
+			all = append(all, c)
+		}
+	}
+	return all, nil
+}
+
+// makeBase makes the base image once, so that no measurement includes it.
+func (s *realSet) makeBase(ctx context.Context) error {
+	if err := os.MkdirAll(s.dir, 0o755); err != nil {
+		return err
+	}
+	progress("making the base image")
+	cmd := exec.Command(s.b.tool, "bootstrap", "--data-dir", s.base, "debian:trixie")
+	cmd.Dir = s.dir
+	_, err := measure(ctx, cmd)
+	return err
+}
+
+// change writes the override file of the next build of a case. Changes accumulate,
+// so that a build finds all others in its cache.
+func (s *realSet) change(c realCase) (string, error) {
+	switch c.name {
+	case "base":
+		if s.added == len(basePackages) {
+			return "", fmt.Errorf("no more than %d rounds of this case are possible", len(basePackages))
+		}
+		s.added++
+	case "leaf":
+		s.leaf++
+	}
+	text := "{% extends parent_template %}\n"
+	if s.added > 0 {
+		text += "{% set base_apt_packages_append = ['" + strings.Join(basePackages[:s.added], "', '") + "'] %}\n"
+	}
+	if s.leaf > 0 {
+		text += fmt.Sprintf("{%% block glance_api_footer %%}\nRUN echo %d >/etc/changed\n{%% endblock %%}\n", s.leaf)
+	}
+	s.round++
+	file := filepath.Join(s.dir, fmt.Sprintf("override-%d.j2", s.round))
+	return file, os.WriteFile(file, []byte(text), 0o644)
+}
+
+// args are the options of kolla-build that all contenders' Dockerfiles are rendered
+// with.
+func (s *realSet) args(host, override string) []string {
+	return []string{"-b", "debian", "-t", "binary", "--profile", "quickstart", "--registry", host, "--tag", "t", "--template-override", override}
+}
+
+// rendered renders the set for other programs and returns the directory. The base
+// image, which the programs do not make themselves, is named base.
+func (s *realSet) rendered(ctx context.Context, host, override, base, out string) (string, error) {
+	if err := os.RemoveAll(out); err != nil {
+		return "", err
+	}
+	cmd := exec.Command(s.b.tool, append(s.args(host, override), "--template-only", "--work-dir", out)...)
+	cmd.Dir = s.dir
+	if _, err := measure(ctx, cmd); err != nil {
+		return "", err
+	}
+	tree := filepath.Join(out, "docker")
+	file := filepath.Join(tree, "base", "Dockerfile")
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return "", err
+	}
+	first, rest, _ := strings.Cut(string(text), "\n")
+	if first != "FROM debian:trixie" {
+		return "", fmt.Errorf("%s begins with %q", file, first)
+	}
+	return tree, os.WriteFile(file, []byte("FROM "+base+"\n"+rest), 0o644)
+}
+
+// newOurs returns this program as a contender.
+func (s *realSet) newOurs(ctx context.Context) (*realOurs, error) {
+	return &realOurs{s: s, dir: filepath.Join(s.dir, "ours")}, nil
+}
+
+const self = "kolla-build"
+
+type realOurs struct {
+	s        *realSet
+	dir      string
+	registry *realRegistry
+}
+
+func (o *realOurs) name() string { return self }
+
+func (o *realOurs) reset(ctx context.Context) error {
+	o.close()
+	if err := os.MkdirAll(o.dir, 0o755); err != nil {
+		return err
+	}
+	if err := os.CopyFS(filepath.Join(o.dir, "data"), os.DirFS(o.s.base)); err != nil {
+		return err
+	}
+	var err error
+	o.registry, err = o.s.newRegistry(ctx, o.dir)
+	return err
+}
+
+func (o *realOurs) build(ctx context.Context, override string) (usage, error) {
+	data := filepath.Join(o.dir, "data")
+	cmd := exec.Command(o.s.b.tool, append(o.s.args(o.registry.host, override), "--push", "--engine", "none", "--progress", "plain", "--debug", "--data-dir", data, "--buildkitd", o.s.b.buildkitd)...)
+	cmd.Dir = o.dir
+	stop := watchBuilder(data)
+	u, err := measure(ctx, cmd)
+	u.builderPeak = stop()
+	if cmd.ProcessState != nil {
+		u.total = cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
+	}
+	u.note = lineWith(u.out, "time: ")
+	return u, err
+}
+
+func (o *realOurs) pushed() (int64, error) { return o.registry.size() }
+
+func (o *realOurs) close() {
+	if o.registry != nil {
+		o.registry.stop()
+	}
+	os.RemoveAll(o.dir)
+}
+
+// realRegistry is a registry with a directory of its own.
+type realRegistry struct {
+	host string
+	dir  string
+	stop func()
+}
+
+func (s *realSet) newRegistry(ctx context.Context, dir string) (*realRegistry, error) {
+	r := &realRegistry{dir: filepath.Join(dir, "registry")}
+	relative, err := filepath.Rel(s.b.dir, r.dir)
+	if err != nil {
+		return nil, err
+	}
+	r.host, r.stop, err = s.b.registry(ctx, relative)
+	return r, err
+}
+
+// size returns the bytes of the registry's blobs. Those that repositories share
+// count once.
+func (r *realRegistry) size() (int64, error) {
+	var total int64
+	err := filepath.WalkDir(r.dir, func(path string, e fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // an upload's, that has ended
+		}
+		if err != nil || e.Name() != "data" || e.IsDir() {
+			return err
+		}
+		st, err := e.Info()
+		if err == nil {
+			total += st.Size()
+		}
+		return err
+	})
+	return total, err
+}

@@ -1,0 +1,259 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/v1/layout"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+)
+
+// realBuildx is what the programs that build with buildx have in common: a builder
+// of the remote driver, whose daemon is the one that this program starts too, and a
+// registry with the base image.
+type realBuildx struct {
+	s        *realSet
+	dir      string
+	buildx   string
+	registry *realRegistry
+	daemon   *builderDaemon
+}
+
+const builderName = "bench"
+
+func (s *realSet) newRealBuildx(ctx context.Context, dir string) (realBuildx, error) {
+	p := realBuildx{s: s, dir: filepath.Join(s.dir, dir)}
+	var err error
+	if p.buildx, err = s.b.findBuildx(ctx); err != nil {
+		return p, err
+	}
+	if s.b.buildx == "" {
+		s.b.buildx = p.buildx // it is built once
+		if v, err := exec.Command(p.buildx, "version").Output(); err == nil {
+			s.b.note("buildx is %s, with a remote driver on the same buildkitd; starting and stopping that is not in the time of %s and %s, and is in ours", strings.Join(strings.Fields(string(v))[:2], " "), peerBake, peerKolla)
+		}
+	}
+	return p, nil
+}
+
+func (p *realBuildx) close() {
+	if p.registry != nil {
+		p.registry.stop()
+	}
+	os.RemoveAll(p.dir)
+}
+
+func (p *realBuildx) pushed() (int64, error) { return p.registry.size() }
+
+func (p *realBuildx) reset(ctx context.Context) error {
+	p.close()
+	if err := os.MkdirAll(filepath.Join(p.dir, "state"), 0o755); err != nil {
+		return err
+	}
+	var err error
+	if p.registry, err = p.s.newRegistry(ctx, p.dir); err != nil {
+		return err
+	}
+	index, err := layout.ImageIndexFromPath(filepath.Join(p.s.base, "store"))
+	if err != nil {
+		return err
+	}
+	manifest, err := index.IndexManifest()
+	if err != nil {
+		return err
+	}
+	if len(manifest.Manifests) != 1 {
+		return fmt.Errorf("%d base images, not 1", len(manifest.Manifests))
+	}
+	image, err := index.Image(manifest.Manifests[0].Digest)
+	if err != nil {
+		return err
+	}
+	ref, err := name.ParseReference(p.baseName())
+	if err != nil {
+		return err
+	}
+	return remote.Write(ref, image, remote.WithContext(ctx))
+}
+
+func (p *realBuildx) baseName() string { return p.registry.host + "/bench/base:t" }
+
+// environ is the environment of buildx.
+func (p *realBuildx) environ() []string {
+	return append(os.Environ(), "BUILDX_CONFIG="+filepath.Join(p.dir, "buildx-config"), "DOCKER_CONFIG="+filepath.Join(p.dir, "docker-config"),
+		"BUILDX_BUILDER="+builderName,
+		"BUILDX_BAKE_ENTITLEMENTS_FS=0") // our contexts are outside of the bake file's directory
+}
+
+// run measures a program that builds with the builder. The builder's start and end
+// are not in the time; what it and its steps do is in the CPU time.
+func (p *realBuildx) run(ctx context.Context, cmd *exec.Cmd) (usage, error) {
+	d, err := startBuilder(p.s.b.buildkitd, p.dir)
+	if err != nil {
+		return usage{}, err
+	}
+	defer d.stop()
+	if _, err := os.Stat(filepath.Join(p.dir, "buildx-config")); err != nil {
+		create := exec.CommandContext(ctx, p.buildx, "create", "--name", builderName, "--driver", "remote", d.addr)
+		create.Env = p.environ()
+		if out, err := create.CombinedOutput(); err != nil {
+			return usage{}, fmt.Errorf("buildx create: %w\n%s", err, out)
+		}
+	}
+	inspect := exec.CommandContext(ctx, p.buildx, "inspect", "--bootstrap", builderName)
+	inspect.Env = p.environ()
+	if out, err := inspect.CombinedOutput(); err != nil {
+		return usage{}, fmt.Errorf("buildx inspect: %w\n%s", err, out)
+	}
+	stop := watchBuilder(filepath.Join(p.dir, "state"))
+	u, err := measure(ctx, cmd)
+	u.builderPeak = stop()
+	if cmd.ProcessState != nil {
+		u.total = cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
+	}
+	u.total += d.stop()
+	return u, err
+}
+
+// builderDaemon is a buildkitd.
+type builderDaemon struct {
+	addr string
+	cmd  *exec.Cmd
+	run  string
+}
+
+func startBuilder(buildkitd, dir string) (*builderDaemon, error) {
+	config := filepath.Join(dir, "buildkitd.toml")
+	// Kolla's tool builds with --network host, which must be allowed.
+	if err := os.WriteFile(config, []byte("insecure-entitlements = [\"network.host\"]\n[worker.containerd]\n  enabled = false\n[worker.oci]\n  enabled = true\n  networkMode = \"host\"\n"), 0o644); err != nil {
+		return nil, err
+	}
+	d := &builderDaemon{run: filepath.Join(os.TempDir(), fmt.Sprintf("bench-%d", os.Getpid()))}
+	if err := os.MkdirAll(d.run, 0o700); err != nil {
+		return nil, err
+	}
+	d.addr = "unix://" + filepath.Join(d.run, "b.sock")
+	log, err := os.Create(filepath.Join(dir, "buildkitd.log"))
+	if err != nil {
+		return nil, err
+	}
+	defer log.Close()
+	d.cmd = exec.Command(buildkitd, "--config", config, "--addr", d.addr, "--root", filepath.Join(dir, "state"), "--otel-socket-path", filepath.Join(d.run, "otel.sock"))
+	d.cmd.Stdout, d.cmd.Stderr = log, log
+	return d, d.cmd.Start()
+}
+
+// stop stops the daemon and returns the CPU time of it and of the steps that it ran.
+func (d *builderDaemon) stop() time.Duration {
+	if d.cmd.ProcessState == nil {
+		_ = d.cmd.Process.Signal(os.Interrupt)
+		_ = d.cmd.Wait()
+		os.RemoveAll(d.run)
+	}
+	if d.cmd.ProcessState == nil {
+		return 0
+	}
+	return d.cmd.ProcessState.UserTime() + d.cmd.ProcessState.SystemTime()
+}
+
+// realBake is docker buildx bake with a target for each image, the target of the
+// parent in place of its FROM.
+type realBake struct{ realBuildx }
+
+func (s *realSet) newRealBake(ctx context.Context) (*realBake, error) {
+	p, err := s.newRealBuildx(ctx, "bake")
+	return &realBake{p}, err
+}
+
+func (p *realBake) name() string { return peerBake }
+
+func (p *realBake) build(ctx context.Context, override string) (usage, error) {
+	tree, err := p.s.rendered(ctx, p.registry.host, override, p.baseName(), filepath.Join(p.dir, "rendered"))
+	if err != nil {
+		return usage{}, err
+	}
+	file, err := p.bakeFile(tree)
+	if err != nil {
+		return usage{}, err
+	}
+	cmd := exec.Command(p.buildx, "bake", "--progress", "plain", "--push", "--provenance=false", "-f", file)
+	cmd.Env, cmd.Dir = p.environ(), p.dir
+	return p.run(ctx, cmd)
+}
+
+func (p *realBake) bakeFile(tree string) (string, error) {
+	type target struct {
+		Context    string            `json:"context"`
+		Contexts   map[string]string `json:"contexts,omitempty"`
+		Args       map[string]string `json:"args,omitempty"`
+		Tags       []string          `json:"tags"`
+		Dockerfile string            `json:"dockerfile"`
+	}
+	targets := map[string]target{}
+	var all []string
+	dirs, err := renderedImages(tree)
+	if err != nil {
+		return "", err
+	}
+	for _, dir := range dirs {
+		text, err := os.ReadFile(filepath.Join(dir, "Dockerfile"))
+		if err != nil {
+			return "", err
+		}
+		first, _, _ := strings.Cut(string(text), "\n")
+		from := strings.TrimPrefix(first, "FROM ")
+		contexts := map[string]string{}
+		if parent, ok := strings.CutPrefix(from, p.registry.host+"/kolla/"); ok {
+			contexts[from] = "target:" + strings.TrimSuffix(parent, ":t")
+		}
+		image := filepath.Base(dir)
+		targets[image] = target{Context: dir, Contexts: contexts, Args: proxyArgs(), Tags: []string{p.registry.host + "/kolla/" + image + ":t"}, Dockerfile: "Dockerfile"}
+		all = append(all, image)
+	}
+	data, err := json.Marshal(map[string]any{"group": map[string]any{"default": map[string]any{"targets": all}}, "target": targets})
+	if err != nil {
+		return "", err
+	}
+	file := filepath.Join(p.dir, "docker-bake.json")
+	return file, os.WriteFile(file, data, 0o644)
+}
+
+// renderedImages returns the directories of a rendered tree with a Dockerfile.
+func renderedImages(tree string) ([]string, error) {
+	files, err := filepath.Glob(filepath.Join(tree, "*", "Dockerfile"))
+	if err != nil {
+		return nil, err
+	}
+	nested, err := filepath.Glob(filepath.Join(tree, "*", "*", "Dockerfile"))
+	if err != nil {
+		return nil, err
+	}
+	files = append(files, nested...)
+	if len(files) == 0 {
+		return nil, errors.New("no Dockerfiles in " + tree)
+	}
+	for i, f := range files {
+		files[i] = filepath.Dir(f)
+	}
+	return files, nil
+}
+
+// proxyArgs are the proxy variables of the environment, which this program and
+// Kolla's pass to the steps.
+func proxyArgs() map[string]string {
+	args := map[string]string{}
+	for _, name := range []string{"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"} {
+		if v := os.Getenv(name); v != "" {
+			args[name] = v
+		}
+	}
+	return args
+}
