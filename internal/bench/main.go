@@ -28,6 +28,7 @@ type options struct {
 	only            map[string]bool
 	peers, cases    map[string]bool // of the real set; empty means all
 	repeat          int
+	regex           string
 	limit           time.Duration // 0 means none
 	dir             string
 	keep            bool
@@ -43,6 +44,7 @@ func main() {
 	flag.IntVar(&o.images, "images", 187, "images of the synthetic set")
 	flag.StringVar(&only, "only", "set,plan,render", "what to measure: set, plan, render, real")
 	flag.IntVar(&o.repeat, "repeat", 1, "real: how often to measure each build; medians are printed")
+	flag.StringVar(&o.regex, "regex", "", "real: build the images that match instead of the quickstart set; memcached must be one of them")
 	flag.StringVar(&peers, "peers", "bake,kolla", "real: what to compare with")
 	flag.StringVar(&cases, "cases", "cold,base,leaf", "real: which builds to measure")
 	flag.DurationVar(&o.limit, "limit", 0, "real: start no build that would end later than this after the beginning; 0 means no limit")

@@ -40,7 +40,7 @@ func measure(ctx context.Context, cmd *exec.Cmd) (usage, error) {
 	done := make(chan error, 1)
 	go func() { done <- cmd.Wait() }()
 	var u usage
-	tick := time.NewTicker(10 * time.Millisecond)
+	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
 		select {
@@ -96,6 +96,7 @@ func watchBuilder(dir string) (stop func() int64) {
 	end, result := make(chan struct{}), make(chan int64)
 	go func() {
 		var peak int64
+		pid := 0
 		tick := time.NewTicker(500 * time.Millisecond)
 		defer tick.Stop()
 		for {
@@ -105,9 +106,10 @@ func watchBuilder(dir string) (stop func() int64) {
 				return
 			case <-tick.C:
 			}
-			if pid := findBuilder(dir); pid != 0 {
-				peak = max(peak, peakMemory(pid))
+			if pid == 0 {
+				pid = findBuilder(dir)
 			}
+			peak = max(peak, peakMemory(pid))
 		}
 	}()
 	return func() int64 { close(end); return <-result }

@@ -25,7 +25,7 @@ type realCase struct {
 var realCases = []realCase{
 	{name: "cold", what: "everything new", target: "0.6 of bake, 0.45 of Kolla", fresh: true},
 	{name: "base", what: "one package more in base, everything rebuilt", target: "0.6 of bake, 0.45 of Kolla"},
-	{name: "leaf", what: "one leaf changed (glance-api)", target: "its own steps + 1 s"},
+	{name: "leaf", what: "one leaf changed (memcached)", target: "its own steps + 1 s"},
 }
 
 // basePackages are small packages; each build of the case "base" adds another one.
@@ -168,7 +168,7 @@ func (b *bench) realTable(results map[string]map[string][]usage, contenders []co
 			continue
 		}
 		m := median(our)
-		r := b.add("quickstart set: "+c.what, c.target, m.summary()+rounds(our))
+		r := b.add(b.realName()+": "+c.what, c.target, m.summary()+rounds(our))
 		for _, peer := range []string{peerBake, peerKolla} {
 			if their := results[c.name][peer]; len(their) > 0 {
 				t := median(their)
@@ -176,6 +176,13 @@ func (b *bench) realTable(results map[string]map[string][]usage, contenders []co
 			}
 		}
 	}
+}
+
+func (b *bench) realName() string {
+	if b.regex != "" {
+		return "images " + b.regex
+	}
+	return "quickstart set"
 }
 
 // median returns the run with the median time.
@@ -247,7 +254,7 @@ func (s *realSet) change(c realCase) (string, error) {
 		text += "{% set base_apt_packages_append = ['" + strings.Join(basePackages[:s.added], "', '") + "'] %}\n"
 	}
 	if s.leaf > 0 {
-		text += fmt.Sprintf("{%% block glance_api_footer %%}\nRUN echo %d >/etc/changed\n{%% endblock %%}\n", s.leaf)
+		text += fmt.Sprintf("{%% block memcached_footer %%}\nRUN echo %d >/etc/changed\n{%% endblock %%}\n", s.leaf)
 	}
 	s.round++
 	file := filepath.Join(s.dir, fmt.Sprintf("override-%d.j2", s.round))
@@ -255,9 +262,13 @@ func (s *realSet) change(c realCase) (string, error) {
 }
 
 // args are the options of kolla-build that all contenders' Dockerfiles are rendered
-// with.
+// with. They end with what is selected.
 func (s *realSet) args(host, override string) []string {
-	return []string{"-b", "debian", "-t", "binary", "--profile", "quickstart", "--registry", host, "--tag", "t", "--template-override", override}
+	args := []string{"-b", "debian", "-t", "binary", "--registry", host, "--tag", "t", "--template-override", override}
+	if s.b.regex != "" {
+		return append(args, s.b.regex)
+	}
+	return append(args, "--profile", "quickstart")
 }
 
 // rendered renders the set for other programs and returns the directory. The base
@@ -266,7 +277,7 @@ func (s *realSet) rendered(ctx context.Context, host, override, base, out string
 	if err := os.RemoveAll(out); err != nil {
 		return "", err
 	}
-	cmd := exec.Command(s.b.tool, append(s.args(host, override), "--template-only", "--work-dir", out)...)
+	cmd := exec.Command(s.b.tool, append([]string{"--template-only", "--work-dir", out}, s.args(host, override)...)...)
 	cmd.Dir = s.dir
 	if _, err := measure(ctx, cmd); err != nil {
 		return "", err
@@ -314,7 +325,7 @@ func (o *realOurs) reset(ctx context.Context) error {
 
 func (o *realOurs) build(ctx context.Context, override string) (usage, error) {
 	data := filepath.Join(o.dir, "data")
-	cmd := exec.Command(o.s.b.tool, append(o.s.args(o.registry.host, override), "--push", "--engine", "none", "--progress", "plain", "--debug", "--data-dir", data, "--buildkitd", o.s.b.buildkitd)...)
+	cmd := exec.Command(o.s.b.tool, append([]string{"--push", "--engine", "none", "--progress", "plain", "--debug", "--data-dir", data, "--buildkitd", o.s.b.buildkitd}, o.s.args(o.registry.host, override)...)...)
 	cmd.Dir = o.dir
 	stop := watchBuilder(data)
 	u, err := measure(ctx, cmd)

@@ -75,12 +75,13 @@ func (s *session) build(ctx context.Context, p *planned, rep *reporter) (*built,
 	}
 	if slices.ContainsFunc(p.plan.Items, func(it *plan.Item) bool { return it.Action == plan.Build && it.Key != "" }) {
 		// If there is no builder, the run fails, not an image.
-		since := time.Now()
+		since, end := time.Now(), rep.recorder.Stage("start the builder")
 		if err := builder.Ready(ctx); err != nil {
 			_ = builder.Close()
 			b.record.Close()
 			return nil, err
 		}
+		end()
 		rep.stopwatch.builder(since)
 	}
 	var loader *engineload.Loader
@@ -93,10 +94,11 @@ func (s *session) build(ctx context.Context, p *planned, rep *reporter) (*built,
 		Threads: s.cfg.Threads, PushThreads: pushThreads(s.cfg), FailFast: s.cfg.FailFast, Retries: s.cfg.Retries,
 		RetryTime: seconds(s.cfg.RetryTime), Timeout: seconds(s.cfg.ImageTimeout)})
 	limiter.Close()
-	since := time.Now()
+	since, end := time.Now(), rep.recorder.Stage("stop the builder")
 	if err := builder.Close(); err != nil {
 		message(err.Error())
 	}
+	end()
 	rep.stopwatch.builder(since)
 	if loader != nil {
 		if line := loader.Summary(); line != "" {

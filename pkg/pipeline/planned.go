@@ -46,10 +46,13 @@ func (s *session) plan(ctx context.Context, rendered *imageset.Rendered) (*plann
 	if s.inputs != nil {
 		opts.Offline, opts.Provided, opts.Compatibility = true, offline.Source(s.inputs), s.inputs.Lock().Compatibility
 	}
+	end := s.recorder.Stage("define images")
 	p.defined, err = define.Images(ctx, rendered, opts)
+	end()
 	if err != nil {
 		return nil, err
 	}
+	end = s.recorder.Stage("check inputs and plan")
 	p.inputs, err = freshness.Check(ctx, p.defined, freshness.Options{
 		Console: s.console, Store: s.store, DataDir: s.cfg.DataDir,
 		Refresh: s.cfg.Refresh && s.mode != modeOffline && s.inputs == nil, Reader: workspace.PackageReader(s.cfg), ReadOnly: s.mode != modeBuild,
@@ -74,6 +77,9 @@ func (s *session) plan(ctx context.Context, rendered *imageset.Rendered) (*plann
 			}
 		}
 	}
+	end()
+	end = s.recorder.Stage("check the registry")
+	defer func() { end() }()
 	if s.cfg.Push {
 		p.registry, err = publish.OpenRegistry(ctx, references(p.plan), publish.RegistryOptions{
 			Console: s.console, Client: s.client, Store: s.store, AlsoTags: s.cfg.AlsoTag,

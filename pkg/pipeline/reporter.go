@@ -95,6 +95,7 @@ func (r *reporter) run(ctx context.Context, s stages, past []report.Record) *rep
 			run.Needs[it.Image] = it.Needs
 		}
 	}
+	run.Times = r.recorder.Times(run.Needs, r.started, now)
 	if s.built == nil {
 		return run
 	}

@@ -49,9 +49,11 @@ func runStages(ctx context.Context, cfg *config.Config, c *console.Console, o ru
 		pctx, span := trace.Start(ctx, "plan")
 		var err error
 		if s.rendered == nil {
+			end := rep.recorder.Stage("render templates")
 			s.session, s.rendered, err = open(pctx, cfg, c, o.night, modeBuild)
+			end()
 			if s.session != nil {
-				s.session.recording = o.recording
+				s.session.recording, s.session.recorder = o.recording, &rep.recorder
 			}
 		}
 		if err == nil {
@@ -84,7 +86,9 @@ func runStages(ctx context.Context, cfg *config.Config, c *console.Console, o ru
 		}
 	}
 	pctx, span := trace.Start(ctx, "publish")
+	end := rep.recorder.Stage("publish")
 	s.published, err = s.session.publish(pctx, s.planned, s.built, rep)
+	end()
 	span.End(err)
 	s.built.endRecord(ctx, err, c)
 	if s.session.inputs != nil && ctx.Err() == nil {

@@ -15,6 +15,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/inputs"
 	"github.com/kolla-build/kolla-build/pkg/offline"
 	"github.com/kolla-build/kolla-build/pkg/registry"
+	"github.com/kolla-build/kolla-build/pkg/report"
 	"github.com/kolla-build/kolla-build/pkg/store"
 	"github.com/kolla-build/kolla-build/pkg/workspace"
 )
@@ -31,6 +32,8 @@ type session struct {
 	secrets   *buildkit.Secrets  // of steps; nil unless something is built
 	inputs    *inputs.Dir        // nil unless the run is offline
 	recording *offline.Recording // nil unless inputs are recorded
+
+	recorder *report.Recorder // of the stages' times; nil in commands that build nothing
 }
 
 // mode is what a session is for.

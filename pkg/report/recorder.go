@@ -27,6 +27,9 @@ type StepTime struct {
 	Start time.Time
 	Took  time.Duration
 	Err   string
+
+	// Phases are what the time was used for.
+	Phases map[Phase]time.Duration
 }
 
 // Recorder records what happened in a run and when, for its reports. Its methods
@@ -34,9 +37,17 @@ type StepTime struct {
 type Recorder struct {
 	mu     sync.Mutex
 	images map[image.ID]*Activity
-	open   map[image.ID]map[string]StepTime // running steps, by image and ID
+	open   map[image.ID]map[string]openStep // running steps, by image and ID
 	order  []image.ID
 	notes  []string
+	stages []StageTime
+	begun  time.Time // when the scheduler began
+}
+
+// openStep is a running step.
+type openStep struct {
+	StepTime
+	clock *stepClock
 }
 
 // maxNotes is how many messages of a run are kept for its reports.
@@ -47,11 +58,19 @@ func (r *Recorder) Handle(e build.Event) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	switch e.Kind {
+	case build.EventRunStart:
+		if r.begun.IsZero() {
+			r.begun = e.Time
+		}
 	case build.EventImageStart:
 		r.image(e.Image).Start = e.Time
 	case build.EventStepStart:
 		r.image(e.Image)
-		r.open[e.Image][e.Step.ID] = StepTime{Name: e.Step.Name, Start: e.Time}
+		r.open[e.Image][e.Step.ID] = openStep{StepTime{Name: e.Step.Name, Start: e.Time}, newStepClock(e.Step.Name, e.Time)}
+	case build.EventLog:
+		if s, ok := r.open[e.Image][e.Step.ID]; ok {
+			s.clock.output(e.Time, e.Data)
+		}
 	case build.EventStepEnd:
 		a := r.image(e.Image)
 		s, ok := r.open[e.Image][e.Step.ID]
@@ -63,7 +82,8 @@ func (r *Recorder) Handle(e build.Event) {
 		if s.Took == 0 {
 			s.Took = e.Time.Sub(s.Start)
 		}
-		a.Steps = append(a.Steps, s)
+		s.Phases = s.clock.end(e.Time, s.Took)
+		a.Steps = append(a.Steps, s.StepTime)
 	case build.EventMessage:
 		if len(r.notes) < maxNotes {
 			r.notes = append(r.notes, oneLine(e.Text))
@@ -85,13 +105,13 @@ func (r *Recorder) Handle(e build.Event) {
 
 func (r *Recorder) image(id image.ID) *Activity {
 	if r.images == nil {
-		r.images, r.open = map[image.ID]*Activity{}, map[image.ID]map[string]StepTime{}
+		r.images, r.open = map[image.ID]*Activity{}, map[image.ID]map[string]openStep{}
 	}
 	a := r.images[id]
 	if a == nil {
 		a = &Activity{Image: id}
 		r.images[id] = a
-		r.open[id] = map[string]StepTime{}
+		r.open[id] = map[string]openStep{}
 		r.order = append(r.order, id)
 	}
 	return a
@@ -102,6 +122,29 @@ func (r *Recorder) Notes() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.Clone(r.notes)
+}
+
+// Stage records a stage of the run that belongs to no image. The caller calls end
+// when it is over. A nil Recorder records nothing.
+func (r *Recorder) Stage(name string) (end func()) {
+	if r == nil {
+		return func() {}
+	}
+	start := time.Now()
+	return func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.stages = append(r.stages, StageTime{Name: name, Start: start, Took: time.Since(start)})
+	}
+}
+
+// Times returns where the time of the run went, which started and ended at the given
+// times. needs has the parents of each image.
+func (r *Recorder) Times(needs map[image.ID][]image.ID, started, ended time.Time) Times {
+	activities := r.Activities(ended)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return timesOf(activities, needs, slices.Clone(r.stages), started, r.begun, ended)
 }
 
 // Activities returns what was recorded, in the order of the starts of builds, then
@@ -115,7 +158,8 @@ func (r *Recorder) Activities(now time.Time) []Activity {
 		a.Steps = slices.Clone(a.Steps)
 		for _, s := range r.open[id] {
 			s.Took = now.Sub(s.Start)
-			a.Steps = append(a.Steps, s)
+			s.Phases = map[Phase]time.Duration{stepPhase(s.Name): s.Took}
+			a.Steps = append(a.Steps, s.StepTime)
 		}
 		slices.SortStableFunc(a.Steps, func(x, y StepTime) int { return x.Start.Compare(y.Start) })
 		if !a.Start.IsZero() && a.End.IsZero() {

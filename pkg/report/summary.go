@@ -19,6 +19,9 @@ type Summary struct {
 	// Duration is the duration of the run, 0 if unknown.
 	Duration time.Duration
 
+	// Times are where the time went.
+	Times Times
+
 	// AllowedToFail are the images whose failure does not fail the run.
 	AllowedToFail []image.ID
 

@@ -19,6 +19,23 @@ type jsonSummary struct {
 	NotMatched  []jsonName  `json:"not_matched"`
 	Skipped     []jsonImage `json:"skipped"`
 	Unbuildable []jsonImage `json:"unbuildable"`
+	Times       *jsonTimes  `json:"times,omitempty"` // of a run that built images
+}
+
+// jsonTimes is where the time of a run went, in seconds. Phases are sums over all
+// images, several of which are built at once.
+type jsonTimes struct {
+	Total        float64           `json:"total"`
+	BeforeBuilds float64           `json:"before_first_build"`
+	AfterBuilds  float64           `json:"after_last_build"`
+	Stages       []jsonStage       `json:"stages"`
+	Phases       map[Phase]float64 `json:"phases"`
+}
+
+type jsonStage struct {
+	Name     string  `json:"name"`
+	Started  string  `json:"started"` // RFC 3339
+	Duration float64 `json:"duration"`
 }
 
 type jsonName struct {
@@ -46,6 +63,8 @@ type jsonImage struct {
 	Packages      []PackageChange `json:"packages,omitempty"` // with another version than before
 	Loaded        string          `json:"loaded,omitempty"`   // the container engine that has it
 	Failure       *jsonFailure    `json:"failure,omitempty"`
+
+	Phases map[Phase]float64 `json:"phases,omitempty"` // seconds
 }
 
 type jsonFailure struct {
@@ -119,6 +138,26 @@ func seconds(d time.Duration) float64 {
 	return float64(d.Round(time.Millisecond)/time.Millisecond) / 1000
 }
 
+func phaseSeconds(phases map[Phase]time.Duration) map[Phase]float64 {
+	if len(phases) == 0 {
+		return nil
+	}
+	out := make(map[Phase]float64, len(phases))
+	for p, d := range phases {
+		out[p] = seconds(d)
+	}
+	return out
+}
+
+func (t Times) json(total time.Duration) *jsonTimes {
+	j := &jsonTimes{Total: seconds(total), BeforeBuilds: seconds(t.BeforeBuilds), AfterBuilds: seconds(t.AfterBuilds),
+		Stages: []jsonStage{}, Phases: phaseSeconds(t.Total())}
+	for _, st := range t.Stages {
+		j.Stages = append(j.Stages, jsonStage{st.Name, st.Start.UTC().Format(time.RFC3339Nano), seconds(st.Took)})
+	}
+	return j
+}
+
 func (s Summary) json() jsonSummary {
 	allowed := s.allowed()
 	list := func(statuses ...build.Status) []jsonImage {
@@ -126,6 +165,7 @@ func (s Summary) json() jsonSummary {
 		for _, r := range s.with(statuses...) {
 			j := newJSONImage(r)
 			j.AllowedToFail = r.Status.Bad() && allowed[r.Image]
+			j.Phases = phaseSeconds(s.Times.Images[r.Image])
 			out = append(out, j)
 		}
 		return out
@@ -139,6 +179,9 @@ func (s Summary) json() jsonSummary {
 	}
 	if s.Err != nil {
 		js.Error = s.Err.Error()
+	}
+	if len(s.Times.Images) > 0 {
+		js.Times = s.Times.json(s.Duration)
 	}
 	for _, r := range s.with(build.StatusUnmatched) {
 		js.NotMatched = append(js.NotMatched, jsonName{r.Image.String()})

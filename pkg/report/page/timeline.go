@@ -32,7 +32,7 @@ type bar struct {
 	ID, Name, Status, Sign, Title string
 	X, W                          float64 // percent
 	Y, H                          int
-	Critical, Push                bool
+	Critical, Push, Stage         bool
 }
 
 type tick struct {
@@ -74,26 +74,39 @@ func newTimeline(run *report.Run, path []report.Link, critical map[image.ID]bool
 		}
 		pushes = pushes || !a.Push.Start.IsZero()
 	}
-	span := to.Sub(from)
-	if from.IsZero() || span <= 0 {
+	building := to.Sub(from)
+	if from.IsZero() || building <= 0 {
 		return nil
 	}
+	for _, s := range run.Times.Stages {
+		grow(s.Start, s.Start.Add(s.Took))
+	}
+	grow(run.Started, run.Started.Add(run.Duration))
+	span := to.Sub(from)
 	status := map[image.ID]build.Status{}
 	for _, r := range run.Results {
 		status[r.Image] = r.Status
 	}
-	t := &timeline{}
-	for i := range slots {
-		y := axisHeight + i*slotHeight
-		t.Rows = append(t.Rows, timelineRow{Name: fmt.Sprintf("slot %d", i+1), Y: y, Text: y + 15})
+	t := &timeline{H: axisHeight}
+	if len(run.Times.Stages) > 0 {
+		t.Rows = append(t.Rows, timelineRow{Name: "run", Y: t.H, Text: t.H + 15})
+		t.H += slotHeight
 	}
-	t.H = axisHeight + slots*slotHeight
+	firstSlot := t.H
+	for i := range slots {
+		t.Rows = append(t.Rows, timelineRow{Name: fmt.Sprintf("slot %d", i+1), Y: t.H, Text: t.H + 15})
+		t.H += slotHeight
+	}
 	pushRow := t.H
 	if pushes {
 		t.Rows = append(t.Rows, timelineRow{Name: "pushes", Y: pushRow, Text: pushRow + 15})
 		t.H += slotHeight
 	}
 	percent := func(at time.Time) float64 { return 100 * float64(at.Sub(from)) / float64(span) }
+	for _, s := range run.Times.Stages {
+		t.Bars = append(t.Bars, bar{Name: clean(s.Name), Stage: true, X: percent(s.Start), W: percent(s.Start.Add(s.Took)) - percent(s.Start), Y: axisHeight + 2, H: barHeight,
+			Title: fmt.Sprintf("%s: %s, from %s", clean(s.Name), units.Duration(s.Took), units.Duration(s.Start.Sub(from)))})
+	}
 	for _, a := range run.Activities {
 		st, ok := status[a.Image]
 		if !ok {
@@ -102,7 +115,7 @@ func newTimeline(run *report.Run, path []report.Link, critical map[image.ID]bool
 		l := legendOf(st)
 		b := bar{ID: id(a.Image.String()), Name: clean(a.Image.String()), Status: l.Status, Sign: l.Sign, Critical: critical[a.Image], H: barHeight}
 		if !a.Start.IsZero() {
-			b.X, b.W, b.Y = percent(a.Start), percent(a.End)-percent(a.Start), axisHeight+a.Slot*slotHeight+2
+			b.X, b.W, b.Y = percent(a.Start), percent(a.End)-percent(a.Start), firstSlot+a.Slot*slotHeight+2
 			b.Title = fmt.Sprintf("%s: %s, %s, from %s", b.Name, l.Word, units.Duration(a.End.Sub(a.Start)), units.Duration(a.Start.Sub(from)))
 			if b.Critical {
 				b.Title += ", on the critical path"
@@ -117,7 +130,7 @@ func newTimeline(run *report.Run, path []report.Link, critical map[image.ID]bool
 		}
 	}
 	t.ticks(span)
-	t.path(path, run, span)
+	t.path(path, run, building)
 	for _, s := range run.SlowestSteps(8) {
 		t.Slow = append(t.Slow, slowStep{id(s.Image.String()), clean(s.Image.String()), clean(s.Name), units.Duration(s.Took)})
 	}

@@ -31,6 +31,7 @@ type view struct {
 	Packages                            []packageChange
 	Graph                               *graph
 	Timeline                            *timeline
+	Times                               *times
 	Images                              []row
 	Statuses                            []legend // those that occur
 	Past                                []pastRun
@@ -90,6 +91,7 @@ func newView(run *report.Run, dir string) *view {
 	logs := &logReader{dir: dir, budget: maxLogs}
 	v.Causes = causes(run, logs)
 	v.Timeline = newTimeline(run, path, critical)
+	v.Times = newTimes(run)
 	v.Graph = newGraph(nodes(run, critical))
 	v.Images = images(run, logs, critical)
 	for _, l := range legends {
