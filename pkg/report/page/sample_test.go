@@ -130,7 +130,9 @@ func big(t testing.TB, dir string) *report.Run {
 		}
 	}
 	run.Needs[named("ironic-pxe")] = append(run.Needs[named("ironic-pxe")], named("dnsmasq"))
-	run.Activities = relane(run.Activities)
+	replayed := replay(run.Activities)
+	run.Activities, run.Times = replayed.Activities(began), replayed.Times(run.Needs, run.Started, run.Started.Add(run.Duration))
+	run.Times.Stages = []report.StageTime{{Name: "render templates", Start: began, Took: 3 * time.Second}, {Name: "define images", Start: began.Add(3 * time.Second), Took: 12 * time.Second}}
 	run.Past = []report.Record{past}
 	for i := range 9 {
 		run.Past = append(run.Past, report.Record{Started: began.Add(-time.Duration(i+2) * 24 * time.Hour), Seconds: float64(20 + rnd.IntN(3000)), Outcome: report.OutcomeOK, Built: rnd.IntN(40), Unchanged: 160})
@@ -144,9 +146,9 @@ func big(t testing.TB, dir string) *report.Run {
 
 func named(name string) image.ID { return image.ID{Name: name} }
 
-// relane gives activities their slots, as the recorder does.
-func relane(in []report.Activity) []report.Activity {
-	var r report.Recorder
+// replay records activities, which gives them their slots and phases.
+func replay(in []report.Activity) *report.Recorder {
+	r := &report.Recorder{}
 	for _, a := range in {
 		r.Handle(build.Event{Kind: build.EventImageStart, Image: a.Image, Time: a.Start})
 		for i, s := range a.Steps {
@@ -160,7 +162,7 @@ func relane(in []report.Activity) []report.Activity {
 		}
 		r.Handle(build.Event{Kind: build.EventImageEnd, Image: a.Image, Time: a.End, Result: &build.Result{Started: a.Start, Duration: a.End.Sub(a.Start)}})
 	}
-	return r.Activities(began)
+	return r
 }
 
 // hostile is output that tries to break out of the page.
