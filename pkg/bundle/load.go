@@ -68,8 +68,9 @@ func load(ctx context.Context, path string, st *store.Store, opts LoadOptions) (
 			l.sum.Images = entries
 			return errNamesRead
 		}
-		if err != nil || opts.Replace || l.manifest.doc == nil {
-			// Other tools' images may get another digest, see plain.go: PutNew decides.
+		if err != nil || opts.Replace || len(l.have) > 0 || l.docker != nil {
+			// Docker's index comes after the blobs, and its images may get other digests
+			// (see plain.go): PutNew decides.
 			return err
 		}
 		taken, err := st.TakenNames(entries)
