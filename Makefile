@@ -85,7 +85,7 @@ test-faults: ## hundreds of faults, from killed processes to wrong clocks: nothi
 test-bundles: ## 200 copies between registries, each killed at another request and repeated (INTERRUPTIONS)
 	@scripts/deps.sh test
 	KOLLA_TEST_INTERRUPTIONS=$(or $(INTERRUPTIONS),200) $(GO) test ./pkg/setcopy -run TestInterruptedCopy -count=1 -v -timeout 60m
-test-hostile: ## thousands of generated hostile inputs (HOSTILE=N, SEED=N): no panic, no hang, nothing lost
+test-hostile: ## thousands of generated hostile inputs, tens of thousands of requests (HOSTILE=N, SEED=N): no panic, no hang, nothing lost
 	KOLLA_HOSTILE=$(or $(HOSTILE),3000) KOLLA_HOSTILE_SEED=$(or $(SEED),1) $(GO) test ./internal/hostile -count=1 -v -timeout 240m
 
 fuzz-jinja: ## 100,000 generated templates, and every attribute, against the real Jinja2 (JINJA_FUZZ_N, JINJA_FUZZ_SEED)

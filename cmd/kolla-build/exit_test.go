@@ -2,14 +2,17 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 
 	"github.com/kolla-build/kolla-build/internal/console"
 	"github.com/kolla-build/kolla-build/internal/usererr"
+	"github.com/kolla-build/kolla-build/pkg/cli"
 	"github.com/kolla-build/kolla-build/pkg/pipeline"
 )
 
@@ -36,5 +39,19 @@ func TestExitCode(t *testing.T) {
 		if c.message == "" && stderr.Len() > 0 || !strings.Contains(stderr.String(), c.message) {
 			t.Errorf("%s: printed %q, want %q", name, stderr.String(), c.message)
 		}
+	}
+}
+
+// TestInterruptedConfiguration holds that a configuration that comes from a pipe to which
+// nobody writes does not outlast a signal.
+func TestInterruptedConfiguration(t *testing.T) {
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(errInterrupted)
+	if _, err := load(ctx, cli.Input{Command: buildCommand().Command, Args: []string{"--config-file", pipe}}); !errors.Is(err, errInterrupted) {
+		t.Errorf("%v, want %v", err, errInterrupted)
 	}
 }

@@ -129,7 +129,7 @@ func dispatch(ctx context.Context, args []string, con *console.Console) error {
 	if in.Profiles, err = profiles.All(); err != nil {
 		return err
 	}
-	cfg, err := cli.Load(in)
+	cfg, err := load(ctx, in)
 	switch {
 	case errors.Is(err, cli.ErrHelp):
 		return help(commands, c.Name, false, con.Stdout)
@@ -149,6 +149,26 @@ func dispatch(ctx context.Context, args []string, con *console.Console) error {
 		return err
 	}
 	return usage(cfg, c.run(ctx, cfg, con))
+}
+
+// load reads the configuration until ctx ends: a file may be a pipe to which nothing is
+// written.
+func load(ctx context.Context, in cli.Input) (*config.Config, error) {
+	type loaded struct {
+		cfg *config.Config
+		err error
+	}
+	done := make(chan loaded, 1)
+	go func() {
+		cfg, err := cli.Load(in)
+		done <- loaded{cfg, err}
+	}()
+	select {
+	case l := <-done:
+		return l.cfg, l.err
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
 }
 
 // usage marks an error in a part of images' names as a usage error if that part was

@@ -46,7 +46,7 @@ func mistakes(t *testing.T) string {
 		args("--bsae", "debian"), args("--base_tga", "x"), args("--nocahce"), args("-x"), args("-ubuntu"), args("--regex", "nova"),
 		args("--base", "ubunto"), args("-b", "fedora"), args("--base"), args("-b", "--push"), args("--registry", "--push"),
 		args("--threads", "0"), args("-T", "many"), args("--timeout", "-5"), args("--retries", "99999999999999999999"), args("--cache=maybe"),
-		args("--build-args", "http_proxy"), args("--build-args", "a:1", "--build-args", "b:2"), args("--list"),
+		args("--build-args", "http_proxy"), args("--build-args", "http_proxy=http://p:3128"), args("--build-args", "a:1", "--build-args", "b:2"), args("--list"),
 		args("-p", "infar"), args("-p", "infra,main"), args("-profil", "infra"), args("-profile", "infra", "-push", "-registry", "localhost:4000"), args("-threds=3"), args("-registy", "x"),
 		args("-p", "infra", "nova"), args("--config-file", "kolla-biuld.conf"), args("--config-dir", "nowhere"), args("--config-dir", "kolla-build.conf"), args("--config-file", "."),
 		args("--tag", "$bsae"), args("--tag", "$base.1"), args("--tag", "$namespace", "--namespace", "$tag"),

@@ -104,6 +104,9 @@ func parseDict(s string) (map[string]string, error) {
 		if key == "" {
 			return nil, fmt.Errorf("%q has no key before the colon", strings.TrimFunc(pair, inifile.IsSpace))
 		}
+		if strings.Contains(key, "=") { // NAME=https://HOST, which has a colon
+			return nil, fmt.Errorf("%q is not a key:value pair", strings.TrimFunc(pair, inifile.IsSpace))
+		}
 		if _, twice := dict[key]; twice {
 			return nil, fmt.Errorf("the key %q is given twice", key)
 		}

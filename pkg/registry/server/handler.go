@@ -271,6 +271,9 @@ type answerWriter struct {
 
 // WriteHeader implements http.ResponseWriter.
 func (a *answerWriter) WriteHeader(status int) {
+	if a.status != 0 {
+		return // the distribution reports some errors twice
+	}
 	a.status, a.stored = status, a.Header().Get("Docker-Content-Digest")
 	if status >= http.StatusInternalServerError || status == 499 {
 		a.held = &bytes.Buffer{}
