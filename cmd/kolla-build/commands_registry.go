@@ -200,7 +200,7 @@ func (o *registryFlags) loadBundle(ctx context.Context, cfg *config.Config, con 
 	own.DataDir, own.Registry, own.Push = filepath.Join(o.Dir, ".kolla-build-load"), s.Host(), true
 	defer os.RemoveAll(own.DataDir)
 	ctx = registry.WithDial(ctx, s.Host(), func(ctx context.Context) (net.Conn, error) { return server.DialControl(ctx, o.Dir) })
-	if err := storecmd.Load(ctx, &own, con, path, storecmd.LoadOptions{}); err != nil {
+	if err := storecmd.Load(ctx, &own, con, []string{path}, storecmd.LoadOptions{}); err != nil {
 		return err
 	}
 	return atomicfile.WriteFile(record, stamp, atomicfile.Options{Durable: true})

@@ -176,30 +176,32 @@ func loadCommand() *command {
 	var opts storecmd.LoadOptions
 	return &command{
 		Command: cli.Command{
-			Name: "load", Values: config.ValuesFiles, Args: "FILE | PART…",
-			Summary: "Load a saved file into the store, a registry or an engine.",
+			Name: "load", Values: config.ValuesFiles, Args: "FILE|DIR…",
+			Summary: "Load saved files into the store, a registry or an engine.",
 			Options: loadOptions,
 			Flags: func(f *pflag.FlagSet) {
 				f.BoolVar(&opts.Replace, "replace", false, "Move names that other images in the store have to the loaded images.")
 				f.BoolVar(&opts.Trust, "trust", false, "Accept what the file says about its images: content keys, base images. For your own files.")
 				f.StringVar(&opts.VerifyKey, "verify-key", "", "Refuse files that are not signed with the key in this PEM `FILE`; what is signed is trusted.")
 				f.StringArrayVar(&opts.Tags, "tag", nil, "Load the images under the tag `NEW`, or those of one tag under another: OLD=NEW. Repeatable.")
+				f.StringArrayVar(&opts.Renames, "rename", nil, "Change names, without their registry, as sed -E does: `s/OLD/NEW/`. Repeatable.")
+				f.StringVar(&opts.Name, "name", "", "Load the image that has no name in its file as `NAME`.")
 				f.BoolVarP(&opts.DryRun, "dry-run", "", false, "Show what would be loaded, and store nothing.")
 				f.BoolVarP(&opts.List, "list-images", "", false, "Print the names that the images would get, and store nothing.")
 			},
 			Examples: []cli.Example{
 				{Line: "kolla-build load set.tar --push --registry localhost:4000", Effect: "Push the images of a file to a registry, and print their names."},
 				{Line: "kolla-build load set.tar --tag nightly=2026-11-28 --dry-run", Effect: "Show the names that the images would get under another tag."},
+				{Line: "kolla-build load june.tar.xz nova.tar neutron.tar", Effect: "Load files of docker save, Podman or skopeo, all or none."},
+				{Line: "kolla-build load set.tar --rename 's|^lokolla/|kolla/|'", Effect: "Load them in another namespace."},
 				{Line: "kolla-build load set.tar --engine docker", Effect: "Load them into Docker on this host."},
 			},
 		},
 		run: func(ctx context.Context, cfg *config.Config, con *console.Console) error {
-			if len(cfg.Args) > 1 {
-				opts.Parts = cfg.Args
-			} else if err := oneArgument(cfg, "file", "kolla-build load set.tar, or - for standard input"); err != nil {
-				return err
+			if len(cfg.Args) == 0 {
+				return oneArgument(cfg, "file", "kolla-build load set.tar, or - for standard input")
 			}
-			return storecmd.Load(ctx, cfg, con, cfg.Args[0], opts)
+			return storecmd.Load(ctx, cfg, con, cfg.Args, opts)
 		},
 	}
 }

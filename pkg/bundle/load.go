@@ -7,14 +7,19 @@ import (
 	"fmt"
 	"io"
 	"sort"
+	"strings"
 
-	"github.com/kolla-build/kolla-build/internal/usererr"
 	"github.com/kolla-build/kolla-build/pkg/imageref"
 	"github.com/kolla-build/kolla-build/pkg/store"
 )
 
 // LoadOptions are the options of Load.
 type LoadOptions struct {
+	// Name is the name of an image that has none in its file, and the repository of one
+	// whose name there is only a tag.
+	Name string
+	// Renames are applied one after another, before Relocate and Retag.
+	Renames []imageref.Rename
 	// Relocate puts images into another registry and namespace: those parts of
 	// their names that are set in it are replaced.
 	Relocate imageref.Naming
@@ -35,73 +40,6 @@ type LoadOptions struct {
 	VerifyKey ed25519.PublicKey
 	Progress  Progress
 	Stdin     io.Reader // for path "-"; nil is os.Stdin
-	// Parts are the files of a bundle that was split, in any order. Without it, path
-	// may be one of them, and the ones beside it are found.
-	Parts []string
-}
-
-// Load stores the images of a bundle and returns their entries. It reads the file
-// path or, if path is "-", stdin. Every digest and size is checked. The names are
-// added together at the end, or not at all; blobs that arrived complete before an
-// error are kept without a name, so that loading again continues from there, or
-// until GC removes them.
-//
-// If a name belongs to another image, and opts.Replace is not set, the error is a
-// *store.NamesTakenError, as soon as the index has been read.
-func Load(ctx context.Context, path string, st *store.Store, opts LoadOptions) (Summary, error) {
-	sum, err := load(ctx, path, st, opts)
-	if err != nil {
-		var taken *store.NamesTakenError
-		if errors.As(err, &taken) {
-			err = usererr.WithHint(err, "--replace moves the names to the images of the bundle; --registry and --namespace load them under other names")
-		}
-		return sum, fmt.Errorf("loading bundle %s: %w", path, err)
-	}
-	return sum, nil
-}
-
-func load(ctx context.Context, path string, st *store.Store, opts LoadOptions) (Summary, error) {
-	l := newLoader(st, opts)
-	l.checkIndex = func() error {
-		entries, err := l.named()
-		if err == nil && opts.NamesOnly {
-			l.sum.Images = entries
-			return errNamesRead
-		}
-		if err != nil || opts.Replace || len(l.have) > 0 || l.docker != nil {
-			// Docker's index comes after the blobs, and its images may get other digests
-			// (see plain.go): PutNew decides.
-			return err
-		}
-		taken, err := st.TakenNames(entries)
-		if err == nil && len(taken) > 0 {
-			err = &store.NamesTakenError{Names: taken}
-		}
-		return err
-	}
-	if err := l.read(ctx, path); errors.Is(err, errNamesRead) {
-		return l.sum, nil
-	} else if err != nil {
-		return l.sum, err
-	}
-	entries, err := l.named()
-	if err != nil {
-		return l.sum, err
-	}
-	put := st.PutNew
-	if opts.Replace {
-		put = st.Put
-	}
-	if err := put(entries...); err != nil {
-		return l.sum, err
-	}
-	for i, e := range entries {
-		if entries[i], _, err = st.Lookup(e.Name); err != nil {
-			return l.sum, err
-		}
-	}
-	l.sum.Images = entries
-	return l.sum, nil
 }
 
 // errNamesRead ends the reading of a bundle whose names alone are wanted.
@@ -112,7 +50,7 @@ var errNamesRead = errors.New("the names have been read")
 // was checked.
 func Unpack(ctx context.Context, path string, st *store.Store, opts LoadOptions) (Summary, error) {
 	l := newLoader(st, opts)
-	err := l.read(ctx, path)
+	err := l.read(ctx, Input{Path: path})
 	if err == nil {
 		l.sum.Images, err = l.claimed()
 	}
@@ -138,29 +76,31 @@ func (l *loader) claimed() ([]store.Entry, error) {
 	return entries, nil
 }
 
-// named returns the entries to be stored: relocated, each name once, and without
-// what is not trusted.
+// named returns the entries to be stored: with their new names, each name once, and
+// without what is not trusted.
 func (l *loader) named() ([]store.Entry, error) {
 	claimed, err := l.claimed()
 	if err != nil {
 		return nil, err
 	}
+	unnamed := 0
 	first := map[string]store.Entry{} // with the name in the bundle
 	var entries []store.Entry
 	for _, e := range claimed {
-		if e.Name == "" {
-			continue // without a name, an image could only have a key
-		}
 		from := e
-		if e.Name, err = l.relocate(e); err != nil {
+		if e.Name, err = l.rename(e); err != nil {
 			return nil, err
+		}
+		if e.Name == "" {
+			unnamed++
+			continue // without a name, an image could only have a key
 		}
 		if other, ok := first[e.Name]; ok {
 			if other.Digest == e.Digest {
 				continue
 			}
-			return nil, &FormatError{Detail: fmt.Sprintf("images %s and %s would both be named %s", other.Name, from.Name, e.Name),
-				Advice: "save them to different bundles: kolla-build save has --registry, --namespace and --tag"}
+			return nil, &FormatError{Detail: fmt.Sprintf("images %s and %s would both be named %s", describe(other), describe(from), e.Name),
+				Advice: "--rename, --tag and --name give them different names"}
 		}
 		first[e.Name] = from
 		if !l.opts.Trust {
@@ -169,16 +109,49 @@ func (l *loader) named() ([]store.Entry, error) {
 		entries = append(entries, e)
 	}
 	if len(entries) == 0 {
-		return nil, &FormatError{Detail: "none of its images has a name"}
+		return nil, &FormatError{Detail: "none of its images has a name", Advice: "--name NAME gives one to the image that has none"}
 	}
 	return entries, nil
 }
 
-// relocate returns the name under which an image of the bundle is stored.
-func (l *loader) relocate(e store.Entry) (string, error) {
-	ref, err := imageref.ParseTag(e.Name)
+// describe names an image in an error.
+func describe(e store.Entry) string {
+	if e.Name == "" {
+		return "without a name"
+	}
+	return e.Name
+}
+
+// rename returns the name under which an image of the bundle is stored, "" if it has
+// none.
+func (l *loader) rename(e store.Entry) (string, error) {
+	name := e.Name
+	if l.opts.Name != "" {
+		switch {
+		case name == "":
+			name = l.opts.Name
+		case !strings.ContainsAny(name, "/:"): // skopeo copy … oci:DIR:TAG
+			given, err := imageref.Parse(l.opts.Name)
+			if err != nil {
+				return "", err
+			}
+			if given.Tag() == "" && imageref.CheckTag(name) == nil {
+				given = given.WithTag(name)
+			}
+			name = given.String()
+		}
+	}
+	if name == "" {
+		return "", nil
+	}
+	ref, err := imageref.ParseTag(name)
 	if err != nil {
 		return "", &FormatError{Detail: "image name", Err: err, Advice: adviceForeign}
+	}
+	for _, r := range l.opts.Renames {
+		if ref, err = r.Apply(ref); err != nil {
+			return "", fmt.Errorf("--rename: %w", err)
+		}
 	}
 	if l.opts.Relocate != (imageref.Naming{}) {
 		ref = l.opts.Relocate.Relocate(ref)

@@ -79,13 +79,13 @@ func newLoader(st *store.Store, opts LoadOptions) *loader {
 }
 
 // read reads the bundle and stores its blobs.
-func (l *loader) read(ctx context.Context, path string) error {
+func (l *loader) read(ctx context.Context, in Input) error {
 	var src *source
 	var err error
-	if len(l.opts.Parts) > 0 {
-		src, err = openParts(ctx, l.opts.Parts...)
+	if len(in.Parts) > 0 {
+		src, err = openParts(ctx, in.Parts...)
 	} else {
-		src, err = openSource(ctx, path, l.opts.Stdin)
+		src, err = openSource(ctx, in.Path, l.opts.Stdin)
 	}
 	if err != nil {
 		return err

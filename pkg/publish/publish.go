@@ -20,6 +20,9 @@ type Target struct {
 	AlsoTags  []string   // further tags of every image
 	Retention *Retention // nil keeps older sets
 	Threads   int        // images that are sent at once
+	// Accepted is called when the registry has taken all tags, before names in the
+	// store change. An error ends the publication. It may be nil.
+	Accepted func() error
 }
 
 // Outcome is what became of a set's tags in the registry, by reference.
@@ -51,6 +54,11 @@ func (t Target) Publish(ctx context.Context, set Set, upload bool) (Outcome, err
 			out.Changed[ref] = t.Registry.Change(ref, d) != ChangeNone
 		}
 		out.Published = len(set) > 0
+	}
+	if t.Accepted != nil {
+		if err := t.Accepted(); err != nil {
+			return out, err
+		}
 	}
 	if err := t.nameInStore(set); err != nil {
 		return out, err

@@ -3,6 +3,8 @@ package storecmd
 import (
 	"context"
 	"fmt"
+	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/kolla-build/kolla-build/internal/console"
@@ -11,6 +13,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/bundle"
 	"github.com/kolla-build/kolla-build/pkg/bundle/parts"
 	"github.com/kolla-build/kolla-build/pkg/config"
+	"github.com/kolla-build/kolla-build/pkg/engine"
 	"github.com/kolla-build/kolla-build/pkg/engineload"
 	"github.com/kolla-build/kolla-build/pkg/imageref"
 	"github.com/kolla-build/kolla-build/pkg/publish"
@@ -26,21 +29,20 @@ type LoadOptions struct {
 	VerifyKey string
 	Trust     bool // accept the keys and kinds of images that the bundle claims
 	// Tags are NEW, the tag that all images get, or OLD=NEW, one that replaces another.
-	Tags  []string
-	Parts []string // of a bundle that was split; the path is one of them
+	Tags []string
+	// Renames are substitutions like those of sed, applied to names without registry.
+	Renames []string
+	// Name is the name of an image that has none in its file.
+	Name string
 	// DryRun prints what would be stored, and List the names only. Both read no more
 	// than the index of the bundle and store nothing.
 	DryRun, List bool
 }
 
-// Load reads a bundle into the store, with --engine also into a container engine,
-// and with --push into a registry.
-func Load(ctx context.Context, cfg *config.Config, con *console.Console, path string, o LoadOptions) error {
-	for _, file := range o.Parts {
-		if !parts.IsPart(file) {
-			return usererr.Usage(usererr.Errorf("load them one after another; several files are the parts of one", "load: %s is no part of a bundle", file))
-		}
-	}
+// Load reads bundles and archives of other tools into the store, with --engine also into
+// a container engine, and with --push into a registry. The images are named when
+// everything else was successful, all together.
+func Load(ctx context.Context, cfg *config.Config, con *console.Console, paths []string, o LoadOptions) error {
 	if cfg.Push && cfg.Registry == "" {
 		// The names in the bundle must not decide where images are sent.
 		return usererr.Usage(usererr.Errorf("add --registry HOST[:PORT]", "load --push: no registry"))
@@ -51,18 +53,57 @@ func Load(ctx context.Context, cfg *config.Config, con *console.Console, path st
 	if err := publish.CheckNames(cfg); err != nil {
 		return err
 	}
-	naming, notes, err := workspace.Naming(cfg).Normalize()
+	inputs, err := loadInputs(paths)
 	if err != nil {
 		return err
 	}
-	opts := bundle.LoadOptions{Replace: o.Replace, Trust: o.Trust, Parts: o.Parts, NamesOnly: o.DryRun || o.List}
+	opts, err := bundleOptions(ctx, cfg, con, o)
+	if err != nil {
+		return err
+	}
+	if opts.NamesOnly {
+		return preview(ctx, cfg, con, inputs, opts, o.List)
+	}
+	s, err := workspace.OpenStore(cfg)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	loaded, set, err := loadBundles(ctx, cfg, con, s, inputs, opts)
+	if err != nil {
+		return err
+	}
+	return publishSet(ctx, cfg, con, s, loaded, set)
+}
+
+// bundleOptions returns how the images are read and named.
+func bundleOptions(ctx context.Context, cfg *config.Config, con *console.Console, o LoadOptions) (bundle.LoadOptions, error) {
+	opts := bundle.LoadOptions{Replace: o.Replace, Trust: o.Trust, NamesOnly: o.DryRun || o.List, Name: o.Name}
+	naming, notes, err := workspace.Naming(cfg).Normalize()
+	if err != nil {
+		return opts, err
+	}
 	if o.VerifyKey != "" {
 		if opts.VerifyKey, err = bundle.ReadVerifyKey(ctx, o.VerifyKey); err != nil {
-			return fmt.Errorf("--verify-key: %w", err)
+			return opts, fmt.Errorf("--verify-key: %w", err)
 		}
 	}
 	if opts.Retag, err = parseRetags(o.Tags); err != nil {
-		return err
+		return opts, err
+	}
+	if o.Name != "" {
+		if ref, err := imageref.Parse(o.Name); err != nil {
+			return opts, usererr.Usage(fmt.Errorf("--name: %w", err))
+		} else if ref.Digest() != "" {
+			return opts, usererr.Usage(fmt.Errorf("--name %s: a name has no digest", o.Name))
+		}
+	}
+	for _, text := range o.Renames {
+		r, err := imageref.ParseRename(text)
+		if err != nil {
+			return opts, usererr.Usage(fmt.Errorf("--rename: %w", err))
+		}
+		opts.Renames = append(opts.Renames, r)
 	}
 	if cfg.IsSet("image-name-prefix") {
 		opts.Relocate.Prefix = cfg.ImageNamePrefix
@@ -76,76 +117,102 @@ func Load(ctx context.Context, cfg *config.Config, con *console.Console, path st
 			opts.Relocate.Namespace = naming.Namespace
 		}
 	}
-	if opts.NamesOnly {
-		return preview(ctx, cfg, con, path, opts, o.List)
-	}
-	s, err := workspace.OpenStore(cfg)
-	if err != nil {
-		return err
-	}
-	defer s.Close()
-	set, err := loadBundle(ctx, cfg, con, s, path, opts)
-	if err != nil {
-		return err
-	}
-	return publishSet(ctx, cfg, con, s, set)
+	return opts, nil
 }
 
-// loadBundle reads the bundle, and loads its images into a container engine if
-// the user named one.
-func loadBundle(ctx context.Context, cfg *config.Config, con *console.Console, s *store.Store, path string, opts bundle.LoadOptions) (publish.Set, error) {
-	var load func(publish.Set) error
+// loadInputs puts together the parts of bundles that were split. They can be in different
+// directories.
+func loadInputs(paths []string) ([]bundle.Input, error) {
+	var inputs []bundle.Input
+	sets := map[string]int{} // positions in inputs, by the name of the bundle
+	stdin := 0
+	for _, p := range paths {
+		if p == "-" {
+			if stdin++; stdin > 1 {
+				return nil, usererr.Usage(fmt.Errorf("load: standard input can be read once"))
+			}
+		}
+		if p == "-" || !parts.IsPart(p) {
+			inputs = append(inputs, bundle.Input{Path: p})
+			continue
+		}
+		base := filepath.Base(p)
+		name := strings.TrimSuffix(base, filepath.Ext(base))
+		i, ok := sets[name]
+		if !ok {
+			sets[name] = len(inputs)
+			inputs = append(inputs, bundle.Input{Path: p})
+			continue
+		}
+		if inputs[i].Parts == nil {
+			inputs[i].Parts = []string{inputs[i].Path}
+		}
+		inputs[i].Parts = append(inputs[i].Parts, p)
+	}
+	return inputs, nil
+}
+
+// loadBundles reads the files, and loads their images into a container engine if the
+// user named one.
+func loadBundles(ctx context.Context, cfg *config.Config, con *console.Console, s *store.Store, inputs []bundle.Input, opts bundle.LoadOptions) (*bundle.Loaded, publish.Set, error) {
+	var e *engine.Engine
 	if cfg.IsSet("engine") {
-		e, err := engineload.Open(ctx, cfg, con)
-		if err != nil {
-			return nil, err
+		var err error
+		if e, err = engineload.Open(ctx, cfg, con); err != nil {
+			return nil, nil, err
 		}
 		if e != nil {
 			defer e.Close()
-			load = func(set publish.Set) error {
-				loaded, err := engineload.LoadSet(ctx, e, s, set)
-				if err == nil {
-					con.Notice("%s", loaded)
-				}
-				return err
-			}
 		}
 	}
-	sum, err := bundle.Load(ctx, path, s, opts)
-	for _, p := range sum.Restored {
+	loaded, err := bundle.Read(ctx, inputs, s, opts)
+	for _, p := range loaded.Restored {
 		con.Notice("%s", p)
 	}
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
+	report(con, inputs, loaded.Summary)
+	set := publish.Set{}
+	for _, e := range loaded.Images {
+		if e.Kind != store.KindBase {
+			set[e.Name] = e.Digest
+		}
+	}
+	if e != nil {
+		text, err := engineload.LoadSet(ctx, e, s, set)
+		if err != nil {
+			return nil, nil, err
+		}
+		con.Notice("%s", text)
+	}
+	return loaded, set, nil
+}
+
+// report prints what was read.
+func report(con *console.Console, inputs []bundle.Input, sum bundle.Summary) {
 	if sum.Signed {
 		con.Notice("the signature is that of the key")
 	}
 	if len(sum.Restored) > 0 {
 		con.Notice("everything was restored from the other parts")
 	}
-	con.Notice("%s: %s, %s, %s; %s already in the store", path, units.Count(len(sum.Images), "image"), units.Count(sum.Blobs, "blob"), units.Bytes(sum.Bytes), units.Count(sum.Reused, "blob"))
+	what := inputs[0].Path
+	if len(inputs) > 1 {
+		what = units.Count(len(inputs), "file")
+	}
+	con.Notice("%s: %s, %s, %s; %s already in the store", what, units.Count(len(sum.Images), "image"), units.Count(sum.Blobs, "blob"), units.Bytes(sum.Bytes), units.Count(sum.Reused, "blob"))
 	if sum.Deltas > 0 {
 		con.Notice("%s made of byte deltas: %s instead of %s", units.Count(sum.Deltas, "layer"), units.Bytes(sum.DeltaBytes), units.Bytes(sum.DeltaLayers))
 	}
 	if sum.Repaired > 0 {
 		con.Notice("%s damaged in the store, replaced", units.Count(sum.Repaired, "blob"))
 	}
-	set := publish.Set{}
-	for _, e := range sum.Images {
-		if e.Kind != store.KindBase {
-			set[e.Name] = e.Digest
-		}
-	}
-	if load != nil {
-		return set, load(set)
-	}
-	return set, nil
 }
 
-// publishSet gives the loaded images their tags, in the store and with --push in
-// the registries of their names.
-func publishSet(ctx context.Context, cfg *config.Config, con *console.Console, s *store.Store, set publish.Set) error {
+// publishSet gives the loaded images their names, with --push in the registries first:
+// if one does not take them all, the store has none of the names, either.
+func publishSet(ctx context.Context, cfg *config.Config, con *console.Console, s *store.Store, loaded *bundle.Loaded, set publish.Set) error {
 	tags := cfg.AlsoTag
 	for _, ref := range set.References() {
 		_, tag, _ := imageref.Split(ref)
@@ -155,7 +222,7 @@ func publishSet(ctx context.Context, cfg *config.Config, con *console.Console, s
 	if err != nil {
 		return err
 	}
-	target := publish.Target{Console: con, Store: s, AlsoTags: cfg.AlsoTag, Retention: retention, Threads: cfg.Threads}
+	target := publish.Target{Console: con, Store: s, AlsoTags: cfg.AlsoTag, Retention: retention, Threads: cfg.Threads, Accepted: loaded.Name}
 	if cfg.Push {
 		client, err := workspace.RegistryClient(cfg, con)
 		if err != nil {

@@ -57,7 +57,7 @@ func saved(t *testing.T) (path string, digests map[string]digest.Digest) {
 func TestLoad(t *testing.T) {
 	path, digests := saved(t)
 	f := site(t)
-	if err := Load(t.Context(), f.config(), f.con, path, LoadOptions{}); err != nil {
+	if err := Load(t.Context(), f.config(), f.con, []string{path}, LoadOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	names := strings.Join(f.names(), " ")
@@ -82,7 +82,7 @@ func TestLoadAndPush(t *testing.T) {
 	path, digests := saved(t)
 	host := registrytest.Embedded(t, server.Options{}).Host()
 	f := site(t)
-	if err := Load(t.Context(), f.config("--push", "--registry", host, "--namespace", "site", "--also-tag", "nightly"), f.con, path, LoadOptions{}); err != nil {
+	if err := Load(t.Context(), f.config("--push", "--registry", host, "--namespace", "site", "--also-tag", "nightly"), f.con, []string{path}, LoadOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	for name, d := range digests {
@@ -107,7 +107,7 @@ func TestLoadChecksOptionsFirst(t *testing.T) {
 		"no registry":    {"--push"},
 	} {
 		f := site(t)
-		err := Load(t.Context(), f.config(args...), f.con, path, LoadOptions{})
+		err := Load(t.Context(), f.config(args...), f.con, []string{path}, LoadOptions{})
 		if err == nil || usererr.Text(err) == "" {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -117,18 +117,21 @@ func TestLoadChecksOptionsFirst(t *testing.T) {
 	}
 }
 
-// TestLoadRegistryDown holds that a bundle is loaded into the store although its
-// images cannot be published, and that a second attempt publishes them.
+// TestLoadRegistryDown holds that no image has a name if the set cannot be published, and
+// that a second attempt publishes it.
 func TestLoadRegistryDown(t *testing.T) {
 	path, digests := saved(t)
 	f := site(t)
 	host := registrytest.FreeAddr(t)
-	err := Load(t.Context(), f.config("--push", "--registry", host), f.con, path, LoadOptions{})
+	err := Load(t.Context(), f.config("--push", "--registry", host), f.con, []string{path}, LoadOptions{})
 	if err == nil || !strings.Contains(err.Error(), host) || usererr.Hint(err) == "" {
 		t.Errorf("a registry that does not run: %v", err)
 	}
+	if got := f.names(); len(got) != 0 {
+		t.Errorf("named although the registry did not take them: %v", got)
+	}
 	registrytest.Embedded(t, server.Options{Addr: host})
-	if err := Load(t.Context(), f.config("--push", "--registry", host), f.con, path, LoadOptions{}); err != nil {
+	if err := Load(t.Context(), f.config("--push", "--registry", host), f.con, []string{path}, LoadOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	for name, d := range digests {
@@ -150,7 +153,7 @@ func TestLoadDamagedBundle(t *testing.T) {
 			t.Fatal(err)
 		}
 		f := site(t)
-		if err := Load(t.Context(), f.config(), f.con, cut, LoadOptions{}); err == nil || !strings.Contains(err.Error(), "cut.tar") {
+		if err := Load(t.Context(), f.config(), f.con, []string{cut}, LoadOptions{}); err == nil || !strings.Contains(err.Error(), "cut.tar") {
 			t.Errorf("cut to %d bytes: %v", size, err)
 		}
 		if got := f.names(); len(got) != 0 {
@@ -163,7 +166,7 @@ func TestLoadDamagedBundle(t *testing.T) {
 		t.Fatal(err)
 	}
 	f := site(t)
-	if err := Load(t.Context(), f.config(), f.con, path, LoadOptions{}); err == nil {
+	if err := Load(t.Context(), f.config(), f.con, []string{path}, LoadOptions{}); err == nil {
 		t.Error("a changed byte is not found")
 	}
 }
@@ -187,12 +190,12 @@ func TestLoadTags(t *testing.T) {
 		{[]string{"--registry", "localhost:4000", "--image-name-prefix", "x-"}, nil, "localhost:4000/kolla/x-nova-api:2026-11-22"},
 	} {
 		f := site(t)
-		if err := Load(t.Context(), f.config(c.args...), f.con, path, LoadOptions{Tags: c.tags, List: true}); err != nil {
+		if err := Load(t.Context(), f.config(c.args...), f.con, []string{path}, LoadOptions{Tags: c.tags, List: true}); err != nil {
 			t.Fatal(err)
 		}
 		listed := f.stdout.String()
 		f.stdout.Reset()
-		if err := Load(t.Context(), f.config(c.args...), f.con, path, LoadOptions{Tags: c.tags, DryRun: true}); err != nil {
+		if err := Load(t.Context(), f.config(c.args...), f.con, []string{path}, LoadOptions{Tags: c.tags, DryRun: true}); err != nil {
 			t.Fatal(err)
 		}
 		if !strings.Contains(f.stdout.String(), c.want+" ") || !strings.Contains(f.stdout.String(), "new\n") {
@@ -202,7 +205,7 @@ func TestLoadTags(t *testing.T) {
 			t.Errorf("a preview made the data directory: %v", err)
 		}
 		f.stdout.Reset()
-		if err := Load(t.Context(), f.config(c.args...), f.con, path, LoadOptions{Tags: c.tags}); err != nil {
+		if err := Load(t.Context(), f.config(c.args...), f.con, []string{path}, LoadOptions{Tags: c.tags}); err != nil {
 			t.Fatal(err)
 		}
 		if got := f.stdout.String(); got != listed || !strings.HasPrefix(got, c.want+"\n") || strings.Count(got, "\n") != 2 {
@@ -217,13 +220,13 @@ func TestLoadTags(t *testing.T) {
 		}
 		s.Close()
 		f.stdout.Reset()
-		if err := Load(t.Context(), f.config(c.args...), f.con, path, LoadOptions{Tags: c.tags, DryRun: true}); err != nil || strings.Count(f.stdout.String(), "unchanged") != 2 {
+		if err := Load(t.Context(), f.config(c.args...), f.con, []string{path}, LoadOptions{Tags: c.tags, DryRun: true}); err != nil || strings.Count(f.stdout.String(), "unchanged") != 2 {
 			t.Errorf("a dry run after loading: %s, %v", f.stdout.String(), err)
 		}
 	}
 	for _, tags := range [][]string{{"a b"}, {"x="}, {"one", "two"}, {"a=b", "a=c"}} {
 		f := site(t)
-		if err := Load(t.Context(), f.config(), f.con, path, LoadOptions{Tags: tags}); !usererr.IsUsage(err) {
+		if err := Load(t.Context(), f.config(), f.con, []string{path}, LoadOptions{Tags: tags}); !usererr.IsUsage(err) {
 			t.Errorf("--tag %q: %v", tags, err)
 		}
 	}

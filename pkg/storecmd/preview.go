@@ -52,13 +52,13 @@ func parseRetags(values []string) (func(string) string, error) {
 
 // preview prints what loading a bundle would store: the names or, with what the store
 // has, a table.
-func preview(ctx context.Context, cfg *config.Config, con *console.Console, path string, opts bundle.LoadOptions, namesOnly bool) error {
-	sum, err := bundle.Load(ctx, path, nil, opts)
+func preview(ctx context.Context, cfg *config.Config, con *console.Console, inputs []bundle.Input, opts bundle.LoadOptions, namesOnly bool) error {
+	loaded, err := bundle.Read(ctx, inputs, nil, opts)
 	if err != nil {
 		return err
 	}
 	if namesOnly {
-		for _, e := range sum.Images {
+		for _, e := range loaded.Images {
 			fmt.Fprintln(con.Stdout, e.Name)
 		}
 		return nil
@@ -74,12 +74,16 @@ func preview(ctx context.Context, cfg *config.Config, con *console.Console, path
 	}
 	w := tabwriter.NewWriter(con.Stdout, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(w, "NAME\tDIGEST\tSTORE")
-	for _, e := range sum.Images {
+	for _, e := range loaded.Images {
 		state, err := stateOf(s, e, opts.Replace)
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(w, "%s\t%.19s\t%s\n", e.Name, e.Digest, state)
+		d := e.Digest.String()
+		if d == "" {
+			d = "-" // it depends on layers that are not read
+		}
+		fmt.Fprintf(w, "%s\t%.19s\t%s\n", e.Name, d, state)
 	}
 	return w.Flush()
 }
@@ -95,6 +99,8 @@ func stateOf(s *store.Store, e store.Entry, replace bool) (string, error) {
 		return "", err
 	case !ok:
 		return "new", nil
+	case e.Digest == "":
+		return "exists", nil
 	case have.Digest == e.Digest:
 		return "unchanged", nil
 	case replace:
