@@ -30,6 +30,9 @@ func (d *definer) prepare(ctx context.Context, f *render.Dockerfile, x *definiti
 		return
 	}
 	used, all := x.Dockerfile.ContextPaths()
+	if used == nil {
+		used = []string{} // which names no file, in contrast to nil
+	}
 	copied := func(dir string) bool {
 		return all || slices.ContainsFunc(used, func(u string) bool { return u == dir || strings.HasPrefix(u, dir+"/") })
 	}
@@ -57,6 +60,10 @@ func (d *definer) prepare(ctx context.Context, f *render.Dockerfile, x *definiti
 		}
 		if !kept[path] {
 			x.Dockerfile.Ignored = append(x.Dockerfile.Ignored, path)
+			continue
+		}
+		if !all && file.Mode.IsRegular() && !buildkit.NamesPath(used, path) {
+			files.addUnread(path, file)
 			continue
 		}
 		if err := files.add(ctx, path, file.Mode, file.Size, "", file.Open); err != nil {
@@ -136,25 +143,44 @@ func (c *contextFiles) add(ctx context.Context, path string, mode os.FileMode, s
 		c.files = append(c.files, cf)
 		return nil
 	}
-	limit := buildkit.InlineLimit()
-	if c.inline+size > buildkit.InlineBudget {
-		limit = 0
-	}
-	r, err := open()
-	if err != nil {
-		return err
-	}
-	defer r.Close()
-	if size > limit {
-		cf.Blob, _, err = c.opts.Store.WriteBlob(ctx, r, known, size)
-	} else {
-		var b bytes.Buffer
-		_, err = io.Copy(&b, r)
-		cf.Data = b.Bytes()
-		c.inline += int64(len(cf.Data))
-	}
+	var err error
+	cf.Data, cf.Blob, err = c.read(ctx, c.reserve(size), size, known, open)
 	c.files = append(c.files, cf)
 	return err
+}
+
+// addUnread adds a file that is read when it turns out to be needed.
+func (c *contextFiles) addUnread(path string, file render.File) {
+	inline := c.reserve(file.Size)
+	c.files = append(c.files, buildkit.ContextFile{Path: path, Mode: file.Mode, Read: func(ctx context.Context) ([]byte, digest.Digest, error) {
+		return c.read(ctx, inline, file.Size, "", file.Open)
+	}})
+}
+
+// reserve reports whether a file of a size is held in memory. Files count that are
+// not read, too: whether a later one is in memory is part of its image's key.
+func (c *contextFiles) reserve(size int64) bool {
+	if size > buildkit.InlineLimit() || c.inline+size > buildkit.InlineBudget {
+		return false
+	}
+	c.inline += size
+	return true
+}
+
+// read returns the content of a file, or the blob of the store that has it.
+func (c *contextFiles) read(ctx context.Context, inline bool, size int64, known digest.Digest, open func() (io.ReadCloser, error)) ([]byte, digest.Digest, error) {
+	r, err := open()
+	if err != nil {
+		return nil, "", err
+	}
+	defer r.Close()
+	if !inline {
+		blob, _, err := c.opts.Store.WriteBlob(ctx, r, known, size)
+		return nil, blob, err
+	}
+	var b bytes.Buffer
+	_, err = io.Copy(&b, r)
+	return b.Bytes(), "", err
 }
 
 // labels are the OCI labels that upstream sets on each image.

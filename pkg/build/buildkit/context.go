@@ -3,6 +3,7 @@ package buildkit
 import (
 	"archive/tar"
 	"bytes"
+	"context"
 	"fmt"
 	"io/fs"
 	"path"
@@ -36,11 +37,37 @@ type ContextFile struct {
 	// Blob is the digest of a blob in the store that holds the content of a
 	// large regular file; Data is nil then.
 	Blob digest.Digest
+
+	// Read returns the content of a regular file that the Dockerfile does not name, as
+	// Data or Blob has it: it is read only if a trigger of a parent copies the file.
+	// nil for files that have been read.
+	Read func(context.Context) (data []byte, blob digest.Digest, err error)
 }
 
 // InlineLimit reports the size in bytes above which a file's content must be
 // in the store and named by Blob.
 func InlineLimit() int64 { return inlineLimit }
+
+// readFiles returns the files of a context that used names, or all if used is nil,
+// with their contents.
+func readFiles(ctx context.Context, files []ContextFile, used []string) ([]ContextFile, error) {
+	out := make([]ContextFile, 0, len(files))
+	for _, f := range files {
+		switch {
+		case f.Read == nil:
+		case !NamesPath(used, f.Path):
+			continue
+		default:
+			var err error
+			if f.Data, f.Blob, err = f.Read(ctx); err != nil {
+				return nil, err
+			}
+			f.Read = nil
+		}
+		out = append(out, f)
+	}
+	return out, nil
+}
 
 // contextState returns the LLB of a build context with the files that used
 // names, or all if used is nil.
@@ -64,7 +91,7 @@ func contextState(files []ContextFile, used []string) (llb.State, error) {
 		if f.Path == "" || path.IsAbs(f.Path) || path.Clean(f.Path) != f.Path || f.Path == ".." || strings.HasPrefix(f.Path, "../") {
 			return st, fmt.Errorf("unsafe path %q", f.Path)
 		}
-		if !wanted(f.Path, used) {
+		if !NamesPath(used, f.Path) {
 			continue
 		}
 		perm := f.Mode.Perm()
@@ -154,8 +181,9 @@ func unixMode(mode fs.FileMode) int64 {
 	return m
 }
 
-// wanted reports whether a file is under one of the paths or matches one.
-func wanted(file string, used []string) bool {
+// NamesPath reports whether a file of a context is under one of the paths that
+// instructions name, contains one, or matches one. nil names all files.
+func NamesPath(used []string, file string) bool {
 	if used == nil {
 		return true
 	}

@@ -164,7 +164,12 @@ func (c *Converter) convert(ctx context.Context, d Dockerfile) (*Definition, err
 	if err != nil {
 		return nil, err
 	}
-	own, err := contextState(d.Context, usedPaths(file, triggers))
+	used := usedPaths(file, triggers)
+	files, err := readFiles(ctx, d.Context, used)
+	if err != nil {
+		return nil, fmt.Errorf("build context of %s: %w", d.Name, err)
+	}
+	own, err := contextState(files, used)
 	if err != nil {
 		return nil, fmt.Errorf("build context of %s: %w", d.Name, err)
 	}
@@ -173,7 +178,7 @@ func (c *Converter) convert(ctx context.Context, d Dockerfile) (*Definition, err
 	}
 	inputs := map[string]llb.State{dockerui.DefaultLocalNameContext: own}
 	opts := map[string]string{}
-	parts := map[string]digest.Digest{"context": contextDigest(d.Context), "settings": c.settings(d)}
+	parts := map[string]digest.Digest{"context": contextDigest(files), "settings": c.settings(d)}
 	text := string(d.Content)
 	var external []string
 	for _, p := range parents {
