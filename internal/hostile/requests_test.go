@@ -189,6 +189,9 @@ func manifestRequest(rnd *rand.Rand, healthy served) request {
 		raw = raw[:rnd.IntN(len(raw))]
 	case 3:
 		raw = bytes.Repeat([]byte(" "), rnd.IntN(8<<20))
+	case 4:
+		entry := pick(rnd, []string{"{},", "null,", "[],", "7,", `"",`})
+		raw = []byte(`{"schemaVersion":2,"mediaType":"` + manifestType + `","` + pick(rnd, []string{"layers", "blobs", "manifests", "x"}) + `":[` + strings.Repeat(entry, (4<<20)/len(entry)-100) + entry[:len(entry)-1] + `]}`)
 	}
 	ref := pick(rnd, append(append([]string{}, references...), digest.FromBytes(raw).String(), digest.SHA512.FromBytes(raw).String()))
 	return request{method: "PUT", path: "/v2/kolla/other/manifests/" + ref, body: raw, header: http.Header{"Content-Type": {pick(rnd, []string{manifestType, indexType, "", "text/html", "application/vnd.docker.distribution.manifest.v1+prettyjws"})}}}

@@ -119,7 +119,11 @@ func (h *handler) serveAPI(w http.ResponseWriter, r *http.Request) {
 	var put manifest
 	done := func(string) {}
 	if h.logins == nil || h.logins.admits(r) {
-		put = putManifest(r)
+		var p *problem
+		if put, p = putManifest(r); p != nil {
+			refuse(w, p.status, p.code, p.message)
+			return
+		}
 		done = h.use.begin(r, put)
 	}
 	_ = body.control.SetWriteDeadline(time.Time{}) // an earlier request of the connection may have set one

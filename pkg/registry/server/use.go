@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"net/http"
@@ -275,10 +276,12 @@ func readManifest(path string) (manifest, error) {
 }
 
 // putManifest reads the manifest that a request puts, and leaves the request's body as it
-// was. Of other requests and of what is no manifest it returns the zero value.
-func putManifest(r *http.Request) manifest {
+// was. Of other requests and of what is no manifest it returns the zero value. A manifest
+// with more values than any image has is a problem: both this program and the distribution
+// need hundreds of bytes for a value of two.
+func putManifest(r *http.Request) (manifest, *problem) {
 	if r.Method != http.MethodPut || !manifestPath.MatchString(r.URL.Path) {
-		return manifest{}
+		return manifest{}, nil
 	}
 	raw, err := io.ReadAll(io.LimitReader(r.Body, maxManifest+1))
 	rest := r.Body
@@ -287,13 +290,38 @@ func putManifest(r *http.Request) manifest {
 		io.Closer
 	}{io.MultiReader(bytes.NewReader(raw), errorReader{err}, rest), rest}
 	if err != nil || len(raw) > maxManifest {
-		return manifest{}
+		return manifest{}, nil
+	}
+	if n := values(raw); n > maxValues {
+		return manifest{}, &problem{http.StatusBadRequest, "MANIFEST_INVALID", fmt.Sprintf("the manifest has %d values, more than %d", n, maxValues)}
 	}
 	m, err := parseManifest(raw)
 	if err != nil {
-		return manifest{}
+		return manifest{}, nil
 	}
-	return m
+	return m, nil
+}
+
+// maxValues bounds the values in a manifest. One of 1,000 layers, more than engines mount,
+// has about 4,000.
+const maxValues = 30_000
+
+// values counts the values in the arrays and objects of a JSON document.
+func values(raw []byte) int {
+	n, inString, escaped := 1, false, false
+	for _, c := range raw {
+		switch {
+		case escaped:
+			escaped = false
+		case inString && c == '\\':
+			escaped = true
+		case c == '"':
+			inString = !inString
+		case !inString && (c == ',' || c == '[' || c == '{'):
+			n++
+		}
+	}
+	return n
 }
 
 // errorReader fails with an error, or is empty.
