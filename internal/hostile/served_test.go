@@ -22,7 +22,7 @@ import (
 )
 
 const (
-	requestSlice = 60 // clients of an ordinary test run
+	requestSlice = 60  // clients of an ordinary test run
 	atOnce       = 6   // clients
 	restartEvery = 600 // clients; the server is killed
 )
