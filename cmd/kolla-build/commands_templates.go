@@ -16,11 +16,12 @@ func lintCommand() *command {
 	return &command{
 		Command: cli.Command{
 			Name: "lint", Values: config.ValuesFiles, Args: "[OVERRIDE…]",
-			Summary: "Check templates and overrides without rendering them.",
-			Options: treeOptions,
+			Summary: "Check templates, overrides and the Dockerfiles that they render to.",
+			Options: lintOptions,
 			Examples: []cli.Example{
 				{Line: "kolla-build lint my-overrides.j2", Effect: "Find blocks and variables that no template has."},
 				{Line: "kolla-build lint --docker-dir ./images", Effect: "Check your own tree on top of the built-in one."},
+				{Line: "kolla-build lint -b ubuntu --images-dir ./images", Effect: "Check a tree as it is rendered for Ubuntu."},
 			},
 		},
 		run: func(ctx context.Context, cfg *config.Config, con *console.Console) error {

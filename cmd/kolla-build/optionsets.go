@@ -20,9 +20,13 @@ var (
 	// treeOptions name the templates.
 	treeOptions = []string{"images-dir", "docker-dir", "template-override"}
 
+	// lintOptions decide what templates are rendered to.
+	lintOptions = slices.Concat(variableOptions, treeOptions, []string{"apt_sources_list", "apt_preferences", "build-args", "debian-arch", "platform",
+		"profile", "skip-parents", "skip-existing", "enable-unbuildable"})
+
 	// explainOptions decide what images a configuration stands for.
 	explainOptions = slices.Concat(variableOptions, treeOptions, []string{
-		"regex", "profile", "skip-parents", "skip-existing", "enable-unbuildable", "rerun-failed",
+		"regex", "profile", "skip-parents", "skip-existing", "enable-unbuildable", "rerun-failed", "allowed-to-fail",
 		"debian-arch", "platform", "base-mirror", "bootstrap", "apt_sources_list", "apt_preferences",
 		"tarballs-base", "tarballs-mirrors", "locals-base", "build-args",
 		"also-tag", "retain", "push", "registry-insecure",
@@ -34,14 +38,14 @@ var (
 
 	// nightlyOptions decide how a set is built, published and reported.
 	nightlyOptions = slices.Concat(planOptions, noteOptions, []string{
-		"allow-partial", "allowed-to-fail", "dry-run", "fail-fast", "push-threads",
+		"allow-partial", "dry-run", "fail-fast", "push-threads",
 		"image-memory", "image-timeout", "step-timeout", "cache-size", "min-free", "package-cache", "clamp-times",
 		"debug", "quiet", "progress", "summary", "format", "logs-dir",
 		"summary-json-file", "junit-file", "metrics-file", "report-html", "report-dir"})
 
 	// lockOptions decide how a recorded set is built.
 	lockOptions = slices.Concat(planOptions, []string{
-		"allow-partial", "allowed-to-fail", "fail-fast", "push-threads",
+		"allow-partial", "fail-fast", "push-threads",
 		"image-memory", "image-timeout", "step-timeout", "cache-size", "min-free", "package-cache", "clamp-times",
 		"debug", "quiet", "progress", "summary", "format", "logs-dir",
 		"summary-json-file", "junit-file", "metrics-file", "report-html", "report-dir"})

@@ -76,7 +76,7 @@ var allowed = map[string]string{
 	"pkg/contract":           "pkg/config pkg/imagediff pkg/imageref pkg/imageset pkg/inspect pkg/store pkg/storecmd pkg/workspace",
 	"pkg/explain":            "pkg/build/buildkit pkg/config pkg/graph pkg/image pkg/imageset pkg/plan pkg/render",
 	"pkg/imageset":           "dockerfiles pkg/config pkg/facts pkg/graph pkg/image pkg/render",
-	"pkg/define":             "pkg/bootstrap pkg/build/buildkit pkg/compress pkg/config pkg/dockerfile pkg/engine pkg/engineload pkg/facts pkg/image pkg/imageref pkg/imageset pkg/registry pkg/render pkg/source pkg/squash pkg/store pkg/store/repair",
+	"pkg/define":             "pkg/bootstrap pkg/build/buildkit pkg/compress pkg/config pkg/dockerfile pkg/engine pkg/engineload pkg/facts pkg/graph pkg/image pkg/imageref pkg/imageset pkg/registry pkg/render pkg/source pkg/squash pkg/store pkg/store/repair",
 	"pkg/freshness":          "pkg/define pkg/image pkg/packages pkg/plan pkg/source pkg/store",
 	"pkg/offline":            "pkg/build pkg/build/buildkit pkg/config pkg/define pkg/image pkg/inputs pkg/lock pkg/plan pkg/source pkg/store pkg/workspace",
 	"pkg/build/imagebuilder": "pkg/build pkg/build/buildkit pkg/build/limits pkg/compress pkg/define pkg/freshness pkg/image pkg/imageref pkg/plan pkg/runstate pkg/squash pkg/store",

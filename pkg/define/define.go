@@ -70,6 +70,8 @@ type Image struct {
 	Parts      map[string]string // what the key is made of, by names that users understand
 	Effort     time.Duration     // a guess at the build time from what its steps do
 
+	// Warnings are those of BuildKit's linter about its Dockerfile.
+	Warnings []buildkit.Warning
 	// Required is what its steps need and only the user can grant.
 	Required []buildkit.Requirement
 
@@ -323,7 +325,8 @@ func (d *definer) images(ctx context.Context) ([]Image, error) {
 		case x.def != nil:
 			x.Created = d.created(created, x)
 			created[x.ID] = x.Created
-			x.Key, x.Effort, x.Required = x.def.Key, x.def.Effort, x.def.Requirements
+			x.Key, x.Effort = x.def.Key, x.def.Effort
+			x.Required, x.Warnings = x.def.Requirements, x.def.Warnings
 			if d.set.Config.Squash {
 				x.Key, x.Parts["squash"] = squashKey(x.Key), squash.Version
 			}

@@ -20,19 +20,29 @@ type Error struct {
 
 func (e *Error) Error() string {
 	if e.Line == 0 {
-		return fmt.Sprintf("%s: %v", e.Path, e.Err)
+		return e.Path + ": " + e.Message()
 	}
-	s := fmt.Sprintf("%s:%d: %v", e.Path, e.Line, e.Err)
+	s := fmt.Sprintf("%s:%d: %s", e.Path, e.Line, e.Message())
 	if e.Source != "" {
 		s += "\n  " + e.Source
 	}
 	return s
 }
 
+// Message returns the text of the cause. BuildKit's parser repeats the line in it, which
+// may be that of another file than Path.
+func (e *Error) Message() string {
+	text := e.Err.Error()
+	if m := lineInMessage.FindStringIndex(text); m != nil && m[0] == 0 && e.Line > 0 {
+		return text[m[1]:]
+	}
+	return text
+}
+
 func (e *Error) Unwrap() error { return e.Err }
 
 // lineInMessage finds the line in BuildKit's messages that carry no location.
-var lineInMessage = regexp.MustCompile(`(?:parse error )?on line (\d+): `)
+var lineInMessage = regexp.MustCompile(`(?:(?:dockerfile )?parse error )?on line (\d+): `)
 
 // Locate returns an *Error for an error of BuildKit's parser or frontend, with
 // the line that the error refers to.

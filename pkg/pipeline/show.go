@@ -17,7 +17,6 @@ import (
 	"github.com/kolla-build/kolla-build/internal/atomicfile"
 	"github.com/kolla-build/kolla-build/internal/console"
 	"github.com/kolla-build/kolla-build/internal/suggest"
-	"github.com/kolla-build/kolla-build/internal/units"
 	"github.com/kolla-build/kolla-build/internal/usererr"
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/graph"
@@ -160,28 +159,4 @@ func renderImage(ctx context.Context, cfg *config.Config, c *console.Console, tr
 		}
 	}
 	return fmt.Errorf("rendering %s: the tree has no Dockerfile of it", name)
-}
-
-// Lint checks the configuration's template tree and overrides, and prints the
-// findings. It returns ErrFailed if there are any.
-func Lint(ctx context.Context, cfg *config.Config, c *console.Console) error {
-	tree, err := imageset.OpenTree(cfg)
-	if err != nil {
-		return err
-	}
-	defer tree.Close()
-	found, err := render.Lint(ctx, tree, append(cfg.TemplateOverride, cfg.Args...))
-	if err != nil {
-		return err
-	}
-	for _, f := range found {
-		fmt.Fprintln(c.Stdout, f)
-	}
-	templates := units.Count(len(tree.Images()), "image")
-	if len(found) > 0 {
-		c.Notice("%s in the templates of %s", units.Count(len(found), "finding"), templates)
-		return ErrFailed
-	}
-	c.Notice("no findings in the templates of %s", templates)
-	return nil
 }

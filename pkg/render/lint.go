@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/kolla-build/kolla-build/internal/usererr"
 	"github.com/kolla-build/kolla-build/pkg/jinja"
 )
 
@@ -21,6 +22,31 @@ type Finding struct {
 	Message      string
 	Hint         string // what to do, or ""
 	Source       string // the text of the line, "" if not known
+	Warning      bool   // images can be built nevertheless
+}
+
+// ErrorFinding returns an error of rendering a template as a finding.
+func ErrorFinding(err error, template string) Finding {
+	f := Finding{File: template, Message: usererr.FirstLine(err), Hint: usererr.Hint(err)}
+	var e *jinja.Error
+	if errors.As(err, &e) {
+		f.Message, f.Hint = e.Message, cmp.Or(e.Hint, f.Hint)
+		if e.Template != "" {
+			f.File, f.Line, f.Column = e.Template, e.Line, e.Column
+		}
+	}
+	return f
+}
+
+// SortFindings sorts findings by place and removes those that occur twice, which are
+// those of lines that several images have.
+func SortFindings(found []Finding) []Finding {
+	slices.SortFunc(found, func(a, b Finding) int {
+		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column), cmp.Compare(a.Message, b.Message))
+	})
+	return slices.CompactFunc(found, func(a, b Finding) bool {
+		return a.File == b.File && a.Line == b.Line && a.Message == b.Message
+	})
 }
 
 // String formats the finding: FILE:LINE:COLUMN: message (hint), and the line below.
@@ -32,7 +58,11 @@ func (f Finding) String() string {
 			s += fmt.Sprintf(":%d", f.Column)
 		}
 	}
-	s += ": " + f.Message
+	s += ": "
+	if f.Warning {
+		s += "warning: "
+	}
+	s += f.Message
 	if f.Hint != "" {
 		s += " (" + f.Hint + ")"
 	}
@@ -68,10 +98,7 @@ func Lint(ctx context.Context, t *Tree, overrides []string) ([]Finding, error) {
 	if err := l.overrides(ctx, overrides); err != nil {
 		return nil, err
 	}
-	slices.SortFunc(l.found, func(a, b Finding) int {
-		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column), cmp.Compare(a.Message, b.Message))
-	})
-	return slices.Compact(l.found), nil
+	return SortFindings(l.found), nil
 }
 
 type linter struct {
@@ -130,6 +157,7 @@ func (l *linter) template(name string, required bool) error {
 // analyze analyzes a template and adds the mistakes that the engine finds.
 func (l *linter) analyze(src string, place func(int) (string, int)) *template {
 	t := &template{source: src, place: place, pieces: scanTemplate(src), Analysis: &jinja.Analysis{}}
+	l.checkMarks(t)
 	parsed, refused, err := parseAny(src)
 	if err != nil {
 		t.broken = true
@@ -150,6 +178,28 @@ func (l *linter) analyze(src string, place func(int) (string, int)) *template {
 	l.checkNames(t, "filter", "{{ x | %s }}", filterNames(t.Analysis), refused)
 	l.checkNames(t, "test", "{{ x is %s }}", testNames(t.Analysis), refused)
 	return t
+}
+
+// byteOrderMark is a character that some editors put at the beginning of a file. In a
+// template it is text, so that a FROM that follows it is none.
+const byteOrderMark = "\ufeff"
+
+// checkMarks finds byte order marks. Merged overrides may have several.
+func (l *linter) checkMarks(t *template) {
+	for i, rest := 0, t.source; ; {
+		at := strings.Index(rest, byteOrderMark)
+		if at < 0 {
+			return
+		}
+		i += at
+		l.foundMark(t.place(1 + strings.Count(t.source[:i], "\n")))
+		i += len(byteOrderMark)
+		rest = t.source[i:]
+	}
+}
+
+func (l *linter) foundMark(file string, line int) {
+	l.found = append(l.found, Finding{File: file, Line: line, Message: "a byte order mark, which is rendered as text", Hint: "save the file as UTF-8 without it"})
 }
 
 // maxStandIns is how often a template is parsed.
@@ -235,7 +285,7 @@ func (l *linter) find(t *template, line, column int, message, hint string) {
 	} else {
 		shown = 0
 	}
-	l.found = append(l.found, Finding{file, shown, column, message, hint, source})
+	l.found = append(l.found, Finding{File: file, Line: shown, Column: column, Message: message, Hint: hint, Source: source})
 }
 
 // reach returns a template and those that it uses, directly or indirectly. open is true
@@ -280,6 +330,12 @@ func (l *linter) checkFrom(name string) {
 }
 
 func (l *linter) overrides(ctx context.Context, files []string) error {
+	for _, file := range files {
+		// In merged overrides, the lines with their extends are removed.
+		if src, err := readTextFile(ctx, file); err == nil && strings.HasPrefix(src, byteOrderMark) {
+			l.foundMark(file, 1)
+		}
+	}
 	merged, err := mergeOverrides(ctx, files)
 	if err != nil || merged == nil {
 		return err
@@ -315,18 +371,17 @@ func (t *template) column(r jinja.Ref) int {
 	return column
 }
 
-// checkText finds text of an override that is in no block, macro or variable, and
-// reports whether the override extends a template.
+// checkText finds text of an override that is in no block, macro or variable, except for
+// lines that begin with # as headings do, and reports whether the override extends a
+// template.
 func (l *linter) checkText(t *template) (extends bool) {
 	depth, reported := 0, false
 	for _, p := range t.pieces {
 		switch {
 		case p.tag == nil:
-			if extends && depth == 0 && !reported && strings.TrimSpace(p.data) != "" {
+			if line := unrenderedLine(p.data); extends && depth == 0 && !reported && line >= 0 {
 				reported = true // the rest is of the same kind
-				skipped := len(p.data) - len(strings.TrimLeft(p.data, " \t\n"))
-				l.find(t, p.line+strings.Count(p.data[:skipped], "\n"), 0,
-					"text outside of a block is not rendered", "put it between {% block … %} and {% endblock %}")
+				l.find(t, p.line+line, 0, "text outside of a block is not rendered", "put it between {% block … %} and {% endblock %}")
 			}
 		case p.tag.statement:
 			switch word.FindString(p.tag.text) {
@@ -344,6 +399,17 @@ func (l *linter) checkText(t *template) (extends bool) {
 		}
 	}
 	return extends
+}
+
+// unrenderedLine returns the first line of a text that is neither blank nor a heading, -1
+// if there is none.
+func unrenderedLine(text string) int {
+	for i, line := range strings.Split(text, "\n") {
+		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "#") {
+			return i
+		}
+	}
+	return -1
 }
 
 // readers are the uses of variables that overrides set.

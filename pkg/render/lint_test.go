@@ -139,7 +139,8 @@ func TestLintShowsTheLine(t *testing.T) {
 {% block footer %}x{% endblock %}
 -- two.j2 --
 {% extends parent_template %}
-# comment
+# a heading
+not one
   {% block fotter %}{{ x | uper }}{% endblock %}
 `)
 	two := filepath.Join(dir, "two.j2")
@@ -149,12 +150,43 @@ func TestLintShowsTheLine(t *testing.T) {
 	}
 	line := "  {% block fotter %}{{ x | uper }}{% endblock %}"
 	want := []Finding{
-		{two, 2, 0, "text outside of a block is not rendered", "put it between {% block … %} and {% endblock %}", "# comment"},
-		{two, 3, 3, `no template has a block "fotter": it is not rendered`, `did you mean "footer"?`, line},
-		{two, 3, 28, "No filter named 'uper'.", `did you mean "upper"?`, line},
+		{File: two, Line: 3, Message: "text outside of a block is not rendered", Hint: "put it between {% block … %} and {% endblock %}", Source: "not one"},
+		{File: two, Line: 4, Column: 3, Message: `no template has a block "fotter": it is not rendered`, Hint: `did you mean "footer"?`, Source: line},
+		{File: two, Line: 4, Column: 28, Message: "No filter named 'uper'.", Hint: `did you mean "upper"?`, Source: line},
 	}
 	if !slices.Equal(found, want) {
 		t.Errorf("got\n%+v\nwant\n%+v", found, want)
+	}
+}
+
+// TestLintOrdinaryOverrides checks what editors and sites do (field case 16): headings
+// between blocks, and byte order marks, also in the second of two files, whose extends is
+// removed when they are merged.
+func TestLintOrdinaryOverrides(t *testing.T) {
+	dir := unpack(t, "-- tree/svc/Dockerfile.j2 --\nFROM a\n{% block svc_footer %}{% endblock %}\n"+
+		"-- tree/marked/Dockerfile.j2 --\n\ufeff# c\nFROM a\n"+
+		"-- o.j2 --\n{% extends parent_template %}\n\n# My service\n{% block svc_footer %}\nLABEL c=d\n{% endblock %}\n   # the end\n"+
+		"-- bom.j2 --\n\ufeff{% extends parent_template %}\n")
+	tree, err := openDirs(t, filepath.Join(dir, "tree"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	mark := func(file string) Finding {
+		return Finding{File: file, Line: 1, Message: "a byte order mark, which is rendered as text", Hint: "save the file as UTF-8 without it"}
+	}
+	o, bom := filepath.Join(dir, "o.j2"), filepath.Join(dir, "bom.j2")
+	for _, tt := range []struct{ files, marked []string }{{[]string{o}, nil}, {[]string{bom}, []string{bom}}, {[]string{o, bom}, []string{bom}}} {
+		found, err := Lint(t.Context(), tree, tt.files)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := []Finding{mark(filepath.Join(dir, "tree", "marked", "Dockerfile.j2"))}
+		for _, file := range tt.marked {
+			want = append([]Finding{mark(file)}, want...)
+		}
+		if !slices.Equal(found, want) {
+			t.Errorf("%v: got\n%+v\nwant\n%+v", tt.files, found, want)
+		}
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/moby/buildkit/exporter/containerimage/exptypes"
 	"github.com/moby/buildkit/frontend/dockerfile/dockerfile2llb"
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
+	"github.com/moby/buildkit/frontend/dockerfile/linter"
 	"github.com/moby/buildkit/frontend/dockerui"
 	"github.com/moby/buildkit/solver/pb"
 	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
@@ -111,6 +112,9 @@ type Definition struct {
 
 	// Requirements are what its steps need and only the user can grant.
 	Requirements []Requirement
+
+	// Warnings are those of BuildKit's linter, by line. Only conversions for keys have them.
+	Warnings []Warning
 
 	// Effort is an estimate of how long its steps take.
 	Effort time.Duration
@@ -216,7 +220,13 @@ func (c *Converter) convert(ctx context.Context, d Dockerfile) (*Definition, err
 	case "none":
 		conf.NetworkMode = pb.NetMode_NONE
 	}
+	var warnings []Warning
+	var warn linter.LintWarnFunc
+	if c.opts.ForKeys {
+		warn = collectWarnings(&warnings)
+	}
 	res, err := dockerfile2llb.Dockerfile2LLB(ctx, d.Content, dockerfile2llb.ConvertOpt{
+		Warn:           warn,
 		Config:         conf,
 		Client:         ui,
 		SourceMap:      llb.NewSourceMap(nil, d.Path, "Dockerfile", d.Content),
@@ -271,7 +281,7 @@ func (c *Converter) convert(ctx context.Context, d Dockerfile) (*Definition, err
 	c.images[name] = made
 	c.mu.Unlock()
 	return &Definition{Name: d.Name, Path: d.Path, LLB: def, Config: config, Base: base, Key: key, Parts: parts, External: external,
-		Requirements: required, Effort: effort(file.Stages)}, nil
+		Requirements: required, Warnings: sortWarnings(warnings), Effort: effort(file.Stages)}, nil
 }
 
 // settings returns a digest of what determines an image besides its files.

@@ -59,8 +59,8 @@ func (c *inputsClient) NewContainer(context.Context, gateway.NewContainerRequest
 	return nil, errNoDaemon
 }
 
-// Warn ignores the linter's warnings: they are about style, and not for those who
-// build the images.
+// Warn is not called: the frontend's own client would send the linter's warnings with it.
+// See Definition.Warnings.
 func (c *inputsClient) Warn(context.Context, digest.Digest, string, gateway.WarnOpts) error {
 	return nil
 }

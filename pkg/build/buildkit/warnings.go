@@ -1,0 +1,39 @@
+package buildkit
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/moby/buildkit/frontend/dockerfile/linter"
+	"github.com/moby/buildkit/frontend/dockerfile/parser"
+)
+
+// Warning is what BuildKit's linter says about a Dockerfile.
+type Warning struct {
+	Rule string // such as "NoEmptyContinuation"
+	Text string
+	Line int // of the Dockerfile, 1-based; 0 if it is not known
+}
+
+// String formats a warning as docker build does.
+func (w Warning) String() string { return w.Rule + ": " + w.Text }
+
+// collectWarnings returns a function for BuildKit's frontend that adds to a list.
+func collectWarnings(to *[]Warning) linter.LintWarnFunc {
+	return func(rule, _, _, text string, location []parser.Range) {
+		w := Warning{Rule: rule, Text: text}
+		if len(location) > 0 {
+			w.Line = location[0].Start.Line
+		}
+		*to = append(*to, w)
+	}
+}
+
+// sortWarnings sorts warnings by line, each once: the frontend repeats those that it
+// finds for each stage.
+func sortWarnings(all []Warning) []Warning {
+	slices.SortFunc(all, func(a, b Warning) int {
+		return cmp.Or(a.Line-b.Line, cmp.Compare(a.Rule, b.Rule), cmp.Compare(a.Text, b.Text))
+	})
+	return slices.Compact(all)
+}

@@ -1,0 +1,100 @@
+package define
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	digest "github.com/opencontainers/go-digest"
+
+	"github.com/kolla-build/kolla-build/pkg/build/buildkit"
+	"github.com/kolla-build/kolla-build/pkg/dockerfile"
+	"github.com/kolla-build/kolla-build/pkg/graph"
+	"github.com/kolla-build/kolla-build/pkg/imageset"
+	"github.com/kolla-build/kolla-build/pkg/render"
+)
+
+// needsParents is a warning that depends on the variables of an image's parents, which
+// Check does not have.
+const needsParents = "UndefinedVar"
+
+// Check looks for mistakes in the Dockerfiles of a set's selected images, without their
+// base images, sources and a builder: instructions that do not exist, copies of files
+// that a context does not have, parents outside of the tree, and what BuildKit's linter
+// warns of.
+func Check(ctx context.Context, set *imageset.Set) []render.Finding {
+	var all []render.Finding
+	base := render.BaseReference(set.Config)
+	for _, im := range set.Selection.Order() {
+		f := set.File(im.Name)
+		warn := func(line int, text string) {
+			all = append(all, render.Finding{File: f.Place, Line: line, Message: text, Warning: true})
+		}
+		if f.Err != nil {
+			all = append(all, findingOf(f.Err, f))
+			continue
+		}
+		if len(set.Graph.Parents(im.Name)) == 0 && f.From != "scratch" && f.From != "" && !sameImage(f.From, base) {
+			warn(f.FromLine, fmt.Sprintf("FROM %s is neither an image of the tree nor the base image %s", f.From, base))
+		}
+		def, err := checkOne(ctx, set, f)
+		if err != nil {
+			all = append(all, findingOf(err, f))
+			continue
+		}
+		for _, w := range def.Warnings {
+			if w.Rule != needsParents {
+				warn(w.Line, w.String())
+			}
+		}
+	}
+	return all
+}
+
+// checkOne converts a Dockerfile as if its parents had no environment and no triggers.
+func checkOne(ctx context.Context, set *imageset.Set, f *render.Dockerfile) (*buildkit.Definition, error) {
+	parent := buildkit.External{Digest: digest.FromString(""), Config: []byte(`{"os":"linux","config":{}}`)}
+	c := buildkit.NewConverter(buildkit.ConvertOptions{ForKeys: true, Platform: set.Platform, BuildArgs: set.Config.BuildArgs,
+		External: func(context.Context, string) (buildkit.External, error) { return parent, nil }})
+	d := buildkit.Dockerfile{Name: f.Name, Reference: f.Reference, Path: f.Place, Content: f.Content}
+	ignore, err := ignoreFile(f, &d)
+	if err != nil {
+		return nil, err
+	}
+	kept := ignore.Kept(contextPaths(f))
+	for _, file := range f.Context {
+		if path := filepath.ToSlash(file.Path); kept[path] {
+			d.Context = append(d.Context, buildkit.ContextFile{Path: path, Mode: file.Mode})
+		} else {
+			d.Ignored = append(d.Ignored, path)
+		}
+	}
+	for _, archive := range []string{"plugins-archive", "additions-archive", f.Name + "-archive"} {
+		d.Context = append(d.Context, buildkit.ContextFile{Path: archive, Mode: 0o644})
+	}
+	return c.Convert(ctx, d)
+}
+
+// findingOf returns an error as a finding, at its own place if it has one.
+func findingOf(err error, f *render.Dockerfile) render.Finding {
+	x := render.ErrorFinding(err, f.Place)
+	var in *dockerfile.Error
+	var missing *graph.MissingParentError
+	switch {
+	case errors.As(err, &in):
+		x.File, x.Line, x.Message, x.Source = in.Path, in.Line, in.Message(), in.Source
+	case errors.As(err, &missing):
+		x.File, x.Line, x.Message = missing.File, missing.Line, fmt.Sprintf("%s, of which the image is made, is not in the tree", missing.Reference)
+		if missing.Near != "" {
+			x.Hint = "did you mean " + missing.Near + "?"
+		}
+	}
+	return x
+}
+
+func sameImage(a, b string) bool {
+	x, err := dockerfile.FamiliarName(a)
+	y, err2 := dockerfile.FamiliarName(b)
+	return err == nil && err2 == nil && x == y
+}

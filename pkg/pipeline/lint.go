@@ -1,0 +1,83 @@
+package pipeline
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+
+	"github.com/kolla-build/kolla-build/internal/console"
+	"github.com/kolla-build/kolla-build/internal/units"
+	"github.com/kolla-build/kolla-build/pkg/config"
+	"github.com/kolla-build/kolla-build/pkg/define"
+	"github.com/kolla-build/kolla-build/pkg/imageset"
+	"github.com/kolla-build/kolla-build/pkg/render"
+)
+
+// Lint checks the configuration's template tree and overrides, and what they render to,
+// and prints the findings. It returns ErrFailed if there are any but warnings.
+func Lint(ctx context.Context, cfg *config.Config, c *console.Console) error {
+	normalized := *cfg
+	normalized.TemplateOverride = distinctFiles(slices.Concat(cfg.TemplateOverride, cfg.Args))
+	normalized.Regex, normalized.Profile = nil, nil // the arguments are overrides
+	if err := normalizeNames(&normalized, c); err != nil {
+		return err
+	}
+	tree, err := imageset.OpenTree(&normalized)
+	if err != nil {
+		return err
+	}
+	defer tree.Close()
+	found, err := render.Lint(ctx, tree, normalized.TemplateOverride)
+	if err != nil {
+		return err
+	}
+	// A mistake in an override would be found again in every image.
+	if !slices.ContainsFunc(found, func(f render.Finding) bool { return slices.Contains(normalized.TemplateOverride, f.File) }) {
+		quiet := &console.Console{Stdout: io.Discard, Stderr: io.Discard, Environ: c.Environ, Version: c.Version}
+		rendered, err := imageset.Render(ctx, imageset.Options{Config: &normalized, Console: quiet})
+		switch {
+		case err == nil:
+			defer rendered.Close()
+			found = render.SortFindings(append(found, define.Check(ctx, rendered.First())...))
+		case len(found) == 0:
+			return err // the findings are the cause otherwise
+		}
+	}
+	warnings := 0
+	for _, f := range found {
+		fmt.Fprintln(c.Stdout, f)
+		if f.Warning {
+			warnings++
+		}
+	}
+	result := "no findings"
+	if n := len(found) - warnings; n > 0 {
+		result = units.Count(n, "finding")
+	}
+	if warnings > 0 {
+		result += " and " + units.Count(warnings, "warning")
+	}
+	c.Notice("%s in the templates of %s", result, units.Count(len(tree.Images()), "image"))
+	if len(found) > warnings {
+		return ErrFailed
+	}
+	return nil
+}
+
+// distinctFiles returns the names of files without those that name the same file again.
+func distinctFiles(names []string) []string {
+	var out []string
+	var seen []os.FileInfo
+	for _, name := range names {
+		if info, err := os.Stat(name); err == nil {
+			if slices.ContainsFunc(seen, func(o os.FileInfo) bool { return os.SameFile(o, info) }) {
+				continue
+			}
+			seen = append(seen, info)
+		}
+		out = append(out, name)
+	}
+	return out
+}
