@@ -77,7 +77,7 @@ type Event struct {
 // Step is one step of an image's build, as the builder names it.
 type Step struct {
 	ID       string // unique within the image
-	Name     string // such as "[3/7] RUN apt-get install …"
+	Name     string // such as "RUN apt-get install …"
 	Cached   bool
 	Err      string
 	Duration time.Duration
@@ -101,11 +101,12 @@ type Result struct {
 type Failure struct {
 	Err        error
 	Dockerfile string   // path of the rendered Dockerfile, as far as the user can find it
-	Template   string   // path of its template within the tree
+	Template   string   // FILE:LINE of the template or override that the failing line comes from
 	Line       int      // 1-based line in the rendered Dockerfile, 0 if unknown
 	Source     []string // the failing instruction's lines
 	Step       string   // the failing step's name
 	ExitCode   int      // of the command, 0 if no command failed
 	Tail       []string // the step's last lines of output
+	Name       string   // a package or program that does not exist, "" if that is not the cause
 	Hint       string   // what to do, "" if there is nothing to say
 }

@@ -24,6 +24,7 @@ import (
 // its newest source.
 func (d *definer) prepare(ctx context.Context, f *render.Dockerfile, x *definition) {
 	x.ID, x.Reference, x.From, x.Parts = d.set.ID(f.Name), f.Reference, f.From, map[string]string{}
+	x.PlaceOf = f.PlaceOf
 	x.Dockerfile = buildkit.Dockerfile{Name: f.Name, Reference: f.Reference, Path: f.Template, Content: f.Content, Labels: d.labels(f)}
 	if f.Err != nil {
 		x.Err = f.Err

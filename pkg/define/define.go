@@ -18,6 +18,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/build/buildkit"
 	"github.com/kolla-build/kolla-build/pkg/compress"
 	"github.com/kolla-build/kolla-build/pkg/config"
+	"github.com/kolla-build/kolla-build/pkg/dockerfile"
 	"github.com/kolla-build/kolla-build/pkg/engine"
 	"github.com/kolla-build/kolla-build/pkg/engineload"
 	"github.com/kolla-build/kolla-build/pkg/image"
@@ -68,7 +69,10 @@ type Image struct {
 	Created    time.Time         // the created time it gets; zero if no input has a time
 	Key        digest.Digest     // over all that decides the content; "" if the image or one that it needs has an error
 	Parts      map[string]string // what the key is made of, by names that users understand
-	Effort     time.Duration     // a guess at the build time from what its steps do
+	// PlaceOf returns the file and the line of the template or override that a line of
+	// the Dockerfile comes from, "" and 0 if it is not known.
+	PlaceOf func(line int) (file string, at int)
+	Effort  time.Duration // a guess at the build time from what its steps do
 
 	// Warnings are those of BuildKit's linter about its Dockerfile.
 	Warnings []buildkit.Warning
@@ -301,6 +305,7 @@ func (d *definer) images(ctx context.Context) ([]Image, error) {
 			}
 			if x.Err == nil && !x.blocked {
 				x.def, x.Err = converter.Convert(ctx, x.Dockerfile)
+				x.Err = inTemplate(x.Err, x.PlaceOf)
 				x.Dockerfile.Forget()
 				if x.def != nil {
 					// They are as large as all the rest, and converted again for building.
@@ -345,6 +350,20 @@ func (d *definer) images(ctx context.Context) ([]Image, error) {
 		out = append(out, x.Image)
 	}
 	return out, nil
+}
+
+// inTemplate returns a mistake in a Dockerfile with its place in the template.
+func inTemplate(err error, placeOf func(int) (string, int)) error {
+	mistake, ok := err.(*dockerfile.Error)
+	if !ok {
+		return err
+	}
+	if file, at := placeOf(mistake.Line); file != "" {
+		moved := *mistake
+		moved.Path, moved.Line = file, at
+		return &moved
+	}
+	return err
 }
 
 // squashKey is the key of an image whose layers are squashed. It differs from

@@ -381,32 +381,39 @@ func (c *compiler) output(n *syntax.Output, sc *scope) stmt {
 	type piece struct {
 		text string
 		expr expr
+		at   int
 	}
 	var pieces []piece
 	var run []string // constant text to join
+	runAt := 0
 	flush := func() {
 		if len(run) > 0 {
-			pieces = append(pieces, piece{text: strings.Join(run, "")})
+			pieces = append(pieces, piece{text: strings.Join(run, ""), at: runAt})
 			run = nil
 		}
 	}
 	for _, item := range n.Items {
 		if text, ok := c.constOutput(item); ok {
+			if len(run) == 0 {
+				runAt = item.Pos()
+			}
 			run = append(run, text)
 			continue
 		}
 		flush()
 		if d, ok := item.(*syntax.TemplateData); ok {
-			pieces = append(pieces, piece{text: d.Data})
+			pieces = append(pieces, piece{text: d.Data, at: item.Pos()})
 			continue
 		}
-		pieces = append(pieces, piece{expr: c.expr(item, sc)})
+		pieces = append(pieces, piece{expr: c.expr(item, sc), at: item.Pos()})
 	}
 	flush()
 	auto, volatile := c.autoescape, c.volatile
+	tmpl := c.tmpl
 	write := func(fr *frame) outcome {
 		for i := range pieces {
 			p := &pieces[i]
+			fr.out.mark(tmpl, p.at, p.expr == nil)
 			if p.expr == nil {
 				fr.out.write(p.text)
 				continue
@@ -423,8 +430,9 @@ func (c *compiler) output(n *syntax.Output, sc *scope) stmt {
 		return outcomeNext
 	}
 	if len(pieces) == 1 && pieces[0].expr == nil {
-		text := pieces[0].text
+		text, at := pieces[0].text, pieces[0].at
 		write = func(fr *frame) outcome {
+			fr.out.mark(tmpl, at, true)
 			fr.out.write(text)
 			return outcomeNext
 		}

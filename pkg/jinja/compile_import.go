@@ -202,6 +202,7 @@ func (c *compiler) include(n *syntax.Include, sc *scope) stmt {
 		if locals == nil {
 			// As in Jinja2, the output bypasses set and filter blocks.
 			m := t.defaultModule(fr, nil)
+			fr.base.mark(fr.fn.tmpl, at, false)
 			fr.base.write(m.body)
 			if fr.base.joinError == nil {
 				fr.base.joinError = m.joinError

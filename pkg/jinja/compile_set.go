@@ -197,6 +197,7 @@ func (fr *frame) writeText(v any) {
 		}
 		return
 	}
+	fr.out.mark(fr.fn.tmpl, fr.pos, false)
 	fr.out.write(s)
 }
 

@@ -32,11 +32,15 @@ type Template struct {
 // error is an [*Error]; if the context ends, it is of KindCanceled and wraps the
 // context's error.
 func (t *Template) Render(ctx context.Context, vars map[string]any) (text string, err error) {
+	return t.render(ctx, vars, nil)
+}
+
+func (t *Template) render(ctx context.Context, vars map[string]any, marks *[]mark) (text string, err error) {
 	st := newState(t.env, &t.env.cfg.Limits, ctx.Err)
 	defer recoverTo(&err, func() *state { return st })
 	st.Check()
 	scope := newContext(t.env, t, t.env.rootVars(st, vars))
-	out := &buffer{st: st, b: make([]byte, 0, len(t.src)+len(t.src)/2+64)}
+	out := &buffer{st: st, marks: marks, b: make([]byte, 0, len(t.src)+len(t.src)/2+64)}
 	t.root.call(st, scope, nil, out)
 	return out.text(), nil
 }

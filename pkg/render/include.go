@@ -32,7 +32,7 @@ func (r *renderer) include(files []Dockerfile) error {
 	for i := range files {
 		d := &files[i]
 		if header != "" && d.From != "" && !own[d.From] {
-			d.Content = insertAfterFrom(d.Content, header)
+			d.Content, d.places = insertAfterFrom(d.Content, header), nil
 		}
 		if footer != "" && !parents[d.Reference] {
 			d.Content = append(endLine(d.Content), footer...)

@@ -49,6 +49,18 @@ type Dockerfile struct {
 	// Err is the mistake in the image's templates, or nil. An image with one has no
 	// content.
 	Err error
+
+	places []jinja.Place // of the lines of Content
+}
+
+// PlaceOf returns the file and the line of a template, macro or override that a line of
+// Content comes from, "" and 0 if it is not known.
+func (d *Dockerfile) PlaceOf(line int) (file string, at int) {
+	if line < 1 || line > len(d.places) {
+		return "", 0
+	}
+	p := d.places[line-1]
+	return p.Template, p.Line
 }
 
 // Render renders all images of a tree for a configuration. The result is sorted by Dir.
@@ -146,11 +158,15 @@ func (r *renderer) image(ctx context.Context, dir string) (Dockerfile, error) {
 		vars["parent_template"] = tpl
 		tpl = r.overrideTemplate
 	}
-	content, err := tpl.Render(ctx, vars)
+	content, places, err := tpl.RenderPlaces(ctx, vars)
 	if err != nil {
 		return d, &TemplateError{d.Template, d.Place, r.locate(err)}
 	}
 	d.Content = []byte(content)
+	for i, p := range places {
+		places[i].Template, places[i].Line = r.placeOf(p.Template, p.Line)
+	}
+	d.places = places
 	r.readReferences(&d)
 	d.Context, d.Patches = r.context(d)
 	return d, nil
@@ -188,17 +204,19 @@ func (r *renderer) locate(err error) error {
 	if !errors.As(err, &je) {
 		return err
 	}
-	place := func(template string, line int) (string, int) {
-		if r.override != nil && template == r.override.name {
-			return r.override.place(line)
-		}
-		return r.Tree.place(template), line
-	}
 	e := *je
-	e.Template, e.Line = place(e.Template, e.Line)
+	e.Template, e.Line = r.placeOf(e.Template, e.Line)
 	e.Trace = slices.Clone(e.Trace)
 	for i, f := range e.Trace {
-		e.Trace[i].Template, e.Trace[i].Line = place(f.Template, f.Line)
+		e.Trace[i].Template, e.Trace[i].Line = r.placeOf(f.Template, f.Line)
 	}
 	return &e
+}
+
+// placeOf returns the file, and the line of it, that a line of a template is in.
+func (r *renderer) placeOf(template string, line int) (string, int) {
+	if r.override != nil && template == r.override.name {
+		return r.override.place(line)
+	}
+	return r.Tree.place(template), line
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -42,6 +43,7 @@ type watchedStep struct {
 	ended   bool
 	timer   *time.Timer
 	tail    lineTail
+	cause   build.CauseFinder
 	partial map[int][]byte // by stream: an incomplete line
 }
 
@@ -96,10 +98,11 @@ func (w *watcher) handle(s *client.SolveStatus) {
 	for _, v := range s.Vertexes {
 		st := w.steps[v.Digest]
 		if st == nil {
-			st = &watchedStep{step: build.Step{ID: v.Digest.String(), Name: v.Name}}
+			st = &watchedStep{step: build.Step{ID: v.Digest.String()}}
+			st.tail.each = st.cause.Line
 			w.steps[v.Digest] = st
 		}
-		st.step.Name, st.step.Cached = v.Name, v.Cached
+		st.step.Name, st.step.Cached = stepName(v.Name), v.Cached
 		// Steps of ancestors appear as cached ones; they are not this image's.
 		if v.Cached {
 			continue
@@ -168,10 +171,16 @@ func (w *watcher) failure(def *Definition, err error) build.Failure {
 		f.Dockerfile = src.Info.Filename
 		f.Line, f.Source = linesOf(src.Info.Data, int(src.Ranges[0].Start.Line), int(src.Ranges[len(src.Ranges)-1].End.Line))
 	}
+	var cause build.Cause
 	if st := w.firstFailed; st != nil {
 		f.Step, f.Tail = st.step.Name, st.tail.lines()
+		cause = st.cause.Cause(f.ExitCode)
 	}
-	if exit != nil && exit.ExitCode < 128 {
+	switch {
+	case exit == nil:
+	case cause.Text != "":
+		f.Err, f.Name, f.Hint = errors.New(cause.Text), cause.Name, cause.Hint
+	case exit.ExitCode < 128:
 		// The command is in the Dockerfile, which is shown. Its last output is the most
 		// likely cause.
 		last := ""
@@ -183,10 +192,22 @@ func (w *watcher) failure(def *Definition, err error) build.Failure {
 	return f
 }
 
+var (
+	stageOfStep = regexp.MustCompile(`^\[[^\]]*\b\d+/\d+\] `)
+	flagsOfRun  = regexp.MustCompile(`^((?:ONBUILD )?RUN) (?:--[a-z]+=\S+ )+`)
+)
+
+// stepName returns the name of a step without the number of its stage and the options of
+// RUN: what is left is the command.
+func stepName(vertex string) string {
+	return flagsOfRun.ReplaceAllString(stageOfStep.ReplaceAllString(vertex, ""), "$1 ")
+}
+
 // lineTail keeps the last lines of a stream.
 type lineTail struct {
 	full    []string
 	partial []byte
+	each    func(line string) // called with each line; may be nil
 }
 
 func (t *lineTail) write(data []byte) {
@@ -205,7 +226,11 @@ func (t *lineTail) write(data []byte) {
 }
 
 func (t *lineTail) add(line []byte) {
-	t.full = append(t.full, strings.TrimRight(string(line), "\r"))
+	text := strings.TrimRight(string(line), "\r")
+	if t.each != nil {
+		t.each(text)
+	}
+	t.full = append(t.full, text)
 	if len(t.full) > tailLines {
 		t.full = t.full[1:]
 	}

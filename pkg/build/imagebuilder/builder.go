@@ -1,6 +1,7 @@
 package imagebuilder
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 	"github.com/containerd/platforms"
 	digest "github.com/opencontainers/go-digest"
 
+	"github.com/kolla-build/kolla-build/internal/suggest"
 	"github.com/kolla-build/kolla-build/internal/usererr"
 	"github.com/kolla-build/kolla-build/pkg/build"
 	"github.com/kolla-build/kolla-build/pkg/build/buildkit"
@@ -44,7 +46,9 @@ type Options struct {
 	Compression  compress.Settings // of the layers of built images
 	Squash       bool
 	Network      StepNetwork // of steps; nil for that of the builder
-	ClampTimes   bool        // files in the own layers of images are not later than their created time
+	// KnownNames returns names of packages, of which a misspelled one may be meant.
+	KnownNames func() []string
+	ClampTimes bool // files in the own layers of images are not later than their created time
 }
 
 // StepNetwork is what steps have instead of the builder's network: a proxy.
@@ -227,7 +231,7 @@ func (b *Builder) Build(ctx context.Context, it *plan.Item, emit func(build.Even
 	started := time.Now()
 	d, err := b.solve(ctx, bk, im, emit)
 	if err != nil {
-		return build.Output{}, err
+		return build.Output{}, b.explain(im, err)
 	}
 	if b.opts.ClampTimes {
 		if err := b.clampTimes(d, im.Created); err != nil {
@@ -239,6 +243,25 @@ func (b *Builder) Build(ctx context.Context, it *plan.Item, emit func(build.Even
 	b.took[it.Image] = time.Since(started)
 	b.mu.Unlock()
 	return build.Output{Digest: d}, nil
+}
+
+// explain adds to a failed step where it is in the templates, and what a name that does
+// not exist may have been meant to be.
+func (b *Builder) explain(im *define.Image, err error) error {
+	var failed *buildkit.BuildError
+	if !errors.As(err, &failed) {
+		return err
+	}
+	f := &failed.Failure
+	if f.Dockerfile == im.Dockerfile.Path {
+		if file, at := im.PlaceOf(f.Line); file != "" {
+			f.Template = fmt.Sprintf("%s:%d", file, at)
+		}
+	}
+	if f.Name != "" && b.opts.KnownNames != nil {
+		f.Hint = cmp.Or(suggest.DidYouMean(f.Name, b.opts.KnownNames()), f.Hint)
+	}
+	return err
 }
 
 // definitionError is the error of an image's definition. What can be tried again was

@@ -1,0 +1,63 @@
+package build
+
+import (
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// The cause is found in the outputs of real programs. Each file was made by running the
+// program, and begins with what is expected.
+func TestCauses(t *testing.T) {
+	files, err := filepath.Glob("testdata/causes/*.txt")
+	if err != nil || len(files) < 30 {
+		t.Fatalf("%d files, %v", len(files), err)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
+			data, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			head, output, ok := strings.Cut(string(data), "\n--\n")
+			if !ok {
+				t.Fatal("no line -- ends the expectations")
+			}
+			want := map[string]string{}
+			for line := range strings.SplitSeq(head, "\n") {
+				name, value, _ := strings.Cut(line, ":")
+				want[name] = strings.TrimSpace(value)
+			}
+			exit, err := strconv.Atoi(want["exit"])
+			if err != nil {
+				t.Fatal(err)
+			}
+			var f CauseFinder
+			for line := range strings.Lines(output) {
+				f.Line(line)
+			}
+			got := f.Cause(exit)
+			if got.Text != want["cause"] || got.Name != want["name"] {
+				t.Errorf("got  %q, name %q\nwant %q, name %q", got.Text, got.Name, want["cause"], want["name"])
+			}
+			if resource := strings.HasPrefix(filepath.Base(file), "disk-") || exit == 127; resource && got.Hint == "" {
+				t.Error("there is no hint")
+			}
+		})
+	}
+}
+
+func TestCauseOfNothing(t *testing.T) {
+	var f CauseFinder
+	for _, line := range []string{"", "done", "+ echo E: not an error", strings.Repeat("E: x", 10000)} {
+		f.Line(line)
+	}
+	if c := f.Cause(1); c != (Cause{}) {
+		t.Errorf("the cause is %+v", c)
+	}
+	if c := f.Cause(137); !strings.Contains(c.Text, "memory") || c.Hint == "" {
+		t.Errorf("a killed command: %+v", c)
+	}
+}
