@@ -39,6 +39,7 @@ func table() []*command {
 		lintCommand(),
 		renderCommand(),
 		imagesCommand(),
+		logsCommand(),
 		diffCommand(),
 		contractCommand(),
 		removeCommand(),

@@ -59,7 +59,7 @@ func contractCommand() *command {
 	var opts contract.Options
 	return &command{
 		Command: cli.Command{
-			Name: "contract", Values: config.ValuesStored, Args: "[IMAGE…]",
+			Name: "contract", Minor: true, Values: config.ValuesStored, Args: "[IMAGE…]",
 			Summary: "Check images against what deployments expect.",
 			Options: slices.Concat(storedOptions, []string{"debian-arch", "base-arch", "platform", "registry-insecure", "timeout"}),
 			Flags: func(f *pflag.FlagSet) {

@@ -15,7 +15,6 @@ var verbs = map[string]string{
 	"init":    "kolla-build --generate-config > kolla-build.conf starts a configuration",
 	"login":   "kolla-build uses the logins of docker login, podman login and skopeo login",
 	"logout":  "kolla-build uses the logins of docker login, podman login and skopeo login",
-	"logs":    "kolla-build --logs-dir DIR writes the log of each image to DIR",
 	"prune":   "kolla-build gc frees space in the local store",
 	"pull":    "a build pulls its base image; kolla-build --pull checks for a newer one",
 	"push":    "kolla-build --push --registry HOST [REGEX…] builds what has changed and pushes",

@@ -66,6 +66,7 @@ var allowed = map[string]string{
 	"pkg/squash":             "",
 	"pkg/bootstrap":          "pkg/bundle pkg/store internal/mounts",
 	"pkg/report":             "pkg/build pkg/image",
+	"pkg/runlogs":            "pkg/report",
 	"pkg/report/page":        "pkg/report pkg/build pkg/image",
 	"pkg/engineload":         "pkg/bootstrap pkg/build pkg/config pkg/engine pkg/image pkg/plan pkg/store",
 	"pkg/workspace":          "pkg/config pkg/imageref pkg/packages pkg/registry pkg/store",
@@ -81,8 +82,8 @@ var allowed = map[string]string{
 	"pkg/offline":            "pkg/build pkg/build/buildkit pkg/config pkg/define pkg/image pkg/inputs pkg/lock pkg/plan pkg/source pkg/store pkg/workspace",
 	"pkg/build/imagebuilder": "pkg/build pkg/build/buildkit pkg/build/limits pkg/compress pkg/define pkg/freshness pkg/image pkg/imageref pkg/plan pkg/runstate pkg/squash pkg/store",
 	"pkg/publish":            "pkg/build pkg/config pkg/image pkg/imageref pkg/plan pkg/registry pkg/registry/push pkg/store pkg/store/repair",
-	"pkg/pipeline":           "pkg/build pkg/build/buildkit pkg/build/imagebuilder pkg/build/limits pkg/compress pkg/config pkg/define pkg/engine pkg/engineload pkg/explain pkg/freshness pkg/graph pkg/image pkg/imageset pkg/inputs pkg/lock pkg/offline pkg/packages pkg/plan pkg/publish pkg/registry pkg/render pkg/report pkg/report/page pkg/runstate pkg/store pkg/store/repair pkg/trace pkg/workspace",
-	"cmd/kolla-build":        "pkg/bootstrap pkg/cli pkg/config pkg/contract pkg/define pkg/facts pkg/imageref pkg/imagediff pkg/imageset pkg/offline pkg/pipeline pkg/registry pkg/registry/server pkg/render pkg/report pkg/setcopy pkg/storecmd pkg/workspace profiles",
+	"pkg/pipeline":           "pkg/build pkg/build/buildkit pkg/build/imagebuilder pkg/build/limits pkg/compress pkg/config pkg/define pkg/engine pkg/engineload pkg/explain pkg/freshness pkg/graph pkg/image pkg/imageset pkg/inputs pkg/lock pkg/offline pkg/packages pkg/plan pkg/publish pkg/registry pkg/render pkg/report pkg/report/page pkg/runlogs pkg/runstate pkg/store pkg/store/repair pkg/trace pkg/workspace",
+	"cmd/kolla-build":        "pkg/bootstrap pkg/cli pkg/config pkg/contract pkg/define pkg/facts pkg/imageref pkg/imagediff pkg/imageset pkg/offline pkg/pipeline pkg/registry pkg/registry/server pkg/render pkg/report pkg/runlogs pkg/setcopy pkg/storecmd pkg/workspace profiles",
 }
 
 // shared lists the small packages with one subject each that every package may

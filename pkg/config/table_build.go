@@ -119,7 +119,7 @@ var outputOptions = []*Option{
 	{Name: "debug", Short: "d", Kind: Bool, Default: "false", Group: GroupOutput, From: Upstream,
 		Help: "Print more about what is done."},
 	{Name: "logs-dir", Kind: String, Arg: "DIR", Group: GroupOutput, From: Upstream,
-		Help: "Write the log of each image to this directory, as IMAGE.log."},
+		Help: "Write the log of each image to this directory, as IMAGE.log, and not to the data directory."},
 	{Name: "summary", Kind: Bool, Default: "true", Group: GroupOutput, From: Upstream,
 		Help: "Print a summary at the end."},
 	{Name: "format", Short: "f", Kind: String, Default: "json", Choices: []string{"json", "none"}, Arg: "FORMAT", Group: GroupOutput, From: Upstream,

@@ -21,6 +21,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/offline"
 	"github.com/kolla-build/kolla-build/pkg/plan"
 	"github.com/kolla-build/kolla-build/pkg/report"
+	"github.com/kolla-build/kolla-build/pkg/runlogs"
 	"github.com/kolla-build/kolla-build/pkg/runstate"
 	"github.com/kolla-build/kolla-build/pkg/store"
 	"github.com/kolla-build/kolla-build/pkg/store/repair"
@@ -38,6 +39,9 @@ type built struct {
 
 // build builds what the plan says, from the first image to the names in the store.
 func (s *session) build(ctx context.Context, p *planned, rep *reporter) (*built, error) {
+	if err := rep.files.keepLogs(s.cfg.DataDir, rep.started); err != nil {
+		s.console.Notice("warning: %v", err)
+	}
 	b := &built{logs: map[image.ID]string{}, loaded: map[string]string{}}
 	var images []image.ID
 	for _, it := range p.plan.Items {
@@ -52,7 +56,11 @@ func (s *session) build(ctx context.Context, p *planned, rep *reporter) (*built,
 	if warning := limits.CheckDisk(p.plan, size, s.cfg.DataDir, s.cfg.MinFree); warning != "" {
 		s.console.Notice("%s", warning)
 	}
-	logs := report.NewLogs(report.LogsOptions{Dir: rep.files.logs, OnError: func(err error) { s.console.Notice("warning: %v", err) }})
+	logOptions := report.LogsOptions{Dir: rep.files.logs, Lazy: rep.files.keptLogs, OnError: func(err error) { s.console.Notice("warning: %v", err) }}
+	if rep.files.keptLogs {
+		logOptions.MaxSize = runlogs.MaxLog
+	}
+	logs := report.NewLogs(logOptions)
 	defer logs.Close()
 	progress := s.newProgress()
 	defer progress.Close()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -51,7 +52,7 @@ type planView struct {
 
 // Plan shows what Build does, as a table or as JSON. Base images and sources are
 // fetched as for a build, since without them there are no keys. It returns
-// ErrFailed if the run is known to fail.
+// ErrFailed if the run is known to fail: if an image that is not allowed to fail does.
 func Plan(ctx context.Context, cfg *config.Config, c *console.Console, asJSON bool) error {
 	s, rendered, err := open(ctx, cfg, c, nil, modePreview)
 	defer stages{session: s, rendered: rendered}.close()
@@ -72,7 +73,7 @@ func Plan(ctx context.Context, cfg *config.Config, c *console.Console, asJSON bo
 	} else if err = v.write(c.Stdout); err == nil {
 		c.Notice("%s", v.summary(cfg.Threads))
 	}
-	if err == nil && v.Fail > 0 {
+	if mayFail := s.mayFail(p); err == nil && slices.ContainsFunc(v.Items, func(x planItem) bool { return x.Error != "" && !slices.Contains(mayFail, x.Image) }) {
 		return ErrFailed
 	}
 	return err

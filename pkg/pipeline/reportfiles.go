@@ -15,6 +15,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/report"
 	"github.com/kolla-build/kolla-build/pkg/report/page"
+	"github.com/kolla-build/kolla-build/pkg/runlogs"
 	"github.com/kolla-build/kolla-build/pkg/workspace"
 )
 
@@ -22,6 +23,10 @@ import (
 type reportFiles struct {
 	summaryJSON, html, junit, metrics string
 	logs                              string // directory
+
+	// keptLogs says that the logs are in the data directory, which is made when the first
+	// image starts.
+	keptLogs bool
 
 	parent string // --report-dir
 	dir    string // this run's directory in it
@@ -116,6 +121,19 @@ func (f *reportFiles) makeDir(started time.Time) error {
 		}
 	}
 	return nil
+}
+
+// keepLogs makes a run's logs those that the command logs finds: in the data directory,
+// unless the user named another one. If that fails, the run has no logs.
+func (f *reportFiles) keepLogs(dataDir string, started time.Time) error {
+	if f.keptLogs {
+		return nil // the second attempt of a run
+	}
+	dir, err := runlogs.Start(dataDir, started, f.logs)
+	if err == nil && f.logs == "" {
+		f.logs, f.keptLogs = dir, true
+	}
+	return err
 }
 
 // latest returns the path of a report by the name that always leads to the newest.

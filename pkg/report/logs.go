@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"time"
@@ -23,6 +24,13 @@ type LogsOptions struct {
 	// Dir is the directory of the log files. It is created if needed. If it is "",
 	// no files are written, and only the last lines of steps are kept.
 	Dir string
+
+	// Lazy says that Dir is created when the first image starts.
+	Lazy bool
+
+	// MaxSize is how many bytes of output a file holds, 0 for no limit. What comes after
+	// them is not written.
+	MaxSize int64
 
 	// TailLines is how many of the last lines of a step are kept. 0 means 20.
 	TailLines int
@@ -45,6 +53,7 @@ type Logs struct {
 
 	mu     sync.Mutex
 	err    error
+	made   bool // the directory
 	images map[image.ID]*imageLog
 	ended  map[image.ID]endedLog
 }
@@ -59,6 +68,7 @@ type imageLog struct {
 	path     string
 	file     *os.File
 	w        *bufio.Writer
+	size     int64  // bytes of output
 	midLine  bool   // the last output written did not end its line
 	current  string // ID of the step whose output was last written
 	attempts int
@@ -85,12 +95,19 @@ func NewLogs(opts LogsOptions) *Logs {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if err := os.MkdirAll(opts.Dir, 0o755); err != nil {
+	if !opts.Lazy {
+		l.makeDir()
+	}
+	return l
+}
+
+func (l *Logs) makeDir() {
+	l.made = true
+	if err := os.MkdirAll(l.opts.Dir, 0o755); err != nil {
 		l.fail(fmt.Errorf("creating the log directory: %w", err))
-		return l
+		return
 	}
 	l.removeStaleLinks()
-	return l
 }
 
 // removeStaleLinks removes the links to logs of images that failed in earlier runs.
@@ -192,8 +209,9 @@ func (l *Logs) step(im *imageLog, s build.Step) *stepLog {
 	return st
 }
 
-// fileName returns a file name for an image that cannot lead out of the directory.
-func fileName(image string) string {
+// LogName returns the name of an image's log without ".log". It cannot lead out of the
+// directory.
+func LogName(image string) string {
 	return strings.NewReplacer("/", "_", string(filepath.Separator), "_", "\x00", "_").Replace(image)
 }
 
@@ -208,7 +226,12 @@ func (l *Logs) start(e build.Event) {
 		l.line(im, fmt.Sprintf("# attempt %d, %s", im.attempts, stamp(e.Time)))
 		return
 	}
-	path := filepath.Join(l.opts.Dir, fileName(e.Image.String())+".log")
+	if !l.made {
+		if l.makeDir(); l.err != nil {
+			return
+		}
+	}
+	path := filepath.Join(l.opts.Dir, LogName(e.Image.String())+".log")
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o644)
 	if err != nil {
 		l.fail(fmt.Errorf("creating the log of %s: %w", e.Image, err))
@@ -265,11 +288,37 @@ func (l *Logs) output(e build.Event) {
 	if im.w == nil {
 		return
 	}
-	if _, err := im.w.Write(e.Data); err != nil {
-		l.fail(fmt.Errorf("writing a log: %w", err))
-		return
+	data := e.Data
+	if limit := l.opts.MaxSize; limit > 0 {
+		if im.size >= limit {
+			return
+		}
+		data = data[:min(int64(len(data)), limit-im.size)]
 	}
-	im.midLine = e.Data[len(e.Data)-1] != '\n'
+	im.size += int64(len(data))
+	_, err := im.w.Write(data)
+	if im.midLine = data[len(data)-1] != '\n'; im.size == l.opts.MaxSize && err == nil {
+		l.line(im, "# the output is longer; the rest of it is not here")
+	}
+	// Flushed here, so that the log can be followed, and that a run that is killed has one.
+	if err == nil && im.w != nil {
+		err = im.w.Flush()
+	}
+	if err != nil {
+		l.fail(fmt.Errorf("writing a log: %w", err))
+	}
+}
+
+// ending matches the last line of the log of an image that has ended.
+var ending = regexp.MustCompile(`^# ((?:built|unchanged|[a-z]*_?error|canceled|skipped) after .*)$`)
+
+// LogEnding returns what the last line of a log says about how its image ended, "" if
+// the line says nothing about that.
+func LogEnding(line string) string {
+	if m := ending.FindStringSubmatch(line); m != nil {
+		return m[1]
+	}
+	return ""
 }
 
 func (l *Logs) keep(st *stepLog, line string) {
@@ -302,7 +351,6 @@ func (l *Logs) stepEnd(e build.Event) {
 	if !st.failed && im.last != st {
 		delete(im.steps, e.Step.ID)
 	}
-	// Flushed here, so that the log of a long build can be followed.
 	if im.w != nil {
 		if err := im.w.Flush(); err != nil {
 			l.fail(fmt.Errorf("writing a log: %w", err))
@@ -337,7 +385,7 @@ func (l *Logs) imageEnd(e build.Event) {
 		return
 	}
 	if r.Status == build.StatusError && ended.path != "" && l.err == nil {
-		link := filepath.Join(l.opts.Dir, FailedPrefix+fileName(e.Image.String())+".log")
+		link := filepath.Join(l.opts.Dir, FailedPrefix+LogName(e.Image.String())+".log")
 		_ = os.Remove(link)
 		if err := os.Symlink(filepath.Base(ended.path), link); err != nil {
 			l.fail(fmt.Errorf("linking to the log of %s: %w", e.Image, err))

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/kolla-build/kolla-build/pkg/build"
+	"github.com/kolla-build/kolla-build/pkg/image"
 )
 
 func read(t *testing.T, path string) string {
@@ -173,5 +174,31 @@ func TestLogsFullDisk(t *testing.T) {
 	reported := failing(t, dir)
 	if !errors.Is(reported[0], syscall.ENOSPC) {
 		t.Errorf("reported %v", reported[0])
+	}
+}
+
+// The output of an image that prints without end does not fill the disk.
+func TestLogMaxSize(t *testing.T) {
+	dir := t.TempDir()
+	logs := NewLogs(LogsOptions{Dir: dir, MaxSize: 10})
+	id, step := image.ID{Name: "a"}, build.Step{ID: "1", Name: "RUN x"}
+	logs.Handle(build.Event{Kind: build.EventImageStart, Image: id})
+	for range 5 {
+		logs.Handle(build.Event{Kind: build.EventLog, Image: id, Step: step, Data: []byte("123456\n")})
+	}
+	logs.Handle(build.Event{Kind: build.EventImageEnd, Image: id, Result: &build.Result{Image: id, Status: build.StatusError}})
+	if err := logs.Close(); err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(filepath.Join(dir, "a.log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := string(data)
+	if strings.Count(text, "456") != 1 || !strings.Contains(text, "the output is longer") || !strings.Contains(text, "# error after") {
+		t.Errorf("%s", text)
+	}
+	if last := text[strings.LastIndex(strings.TrimSpace(text), "\n")+1:]; LogEnding(strings.TrimSpace(last)) == "" {
+		t.Errorf("the last line is %q", last)
 	}
 }

@@ -1,0 +1,163 @@
+// Package runlogs keeps the logs of images in the data directory, a directory for each
+// run, and finds and prints them. It must not know how logs are written.
+package runlogs
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/kolla-build/kolla-build/pkg/report"
+)
+
+// Limits of what is kept. Older runs are removed when a run starts.
+const (
+	MaxRuns  = 30       // runs
+	MaxTotal = 1 << 30  // bytes of all runs
+	MaxLog   = 64 << 20 // bytes of one image's log
+)
+
+// nameLayout is the form of the names of runs, in UTC. Directories with other names are
+// never removed.
+const nameLayout = "2006-01-02T150405Z"
+
+var names = regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d{6}Z(-\d+)?$`)
+
+// Dir returns where a data directory keeps logs.
+func Dir(dataDir string) string { return filepath.Join(dataDir, "logs") }
+
+// Start returns the directory for the logs of a run that starts now, which does not exist
+// yet, and removes those of runs beyond the limits. If elsewhere is not "", the run writes
+// its logs there, and a link leads to it.
+func Start(dataDir string, now time.Time, elsewhere string) (string, error) {
+	dir := Dir(dataDir)
+	runs, err := list(dir)
+	if err != nil {
+		return "", err
+	}
+	if elsewhere != "" {
+		if elsewhere, err = filepath.Abs(elsewhere); err != nil {
+			return "", fmt.Errorf("linking to the logs: %w", err)
+		}
+		// The directory is used again, so its earlier runs have no logs any more.
+		runs = slices.DeleteFunc(runs, func(r run) bool {
+			target, err := os.Readlink(r.path)
+			return err == nil && target == elsewhere && os.Remove(r.path) == nil
+		})
+	}
+	if err := removeOld(runs, MaxRuns-1, MaxTotal); err != nil {
+		return "", err
+	}
+	path := filepath.Join(dir, now.UTC().Format(nameLayout))
+	for i := 2; ; i++ {
+		if elsewhere == "" {
+			if _, err = os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+				return path, nil
+			}
+		} else if err = os.MkdirAll(dir, 0o755); err == nil {
+			if err = os.Symlink(elsewhere, path); err == nil {
+				return elsewhere, nil
+			}
+		}
+		if err != nil && !errors.Is(err, fs.ErrExist) {
+			return "", fmt.Errorf("keeping logs: %w", err)
+		}
+		path = filepath.Join(dir, fmt.Sprintf("%s-%d", now.UTC().Format(nameLayout), i))
+	}
+}
+
+// run is the directory of a run.
+type run struct {
+	name, path string
+}
+
+// list returns the runs of a directory, the newest first.
+func list(dir string) ([]run, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("reading logs: %w", err)
+	}
+	var runs []run
+	for _, e := range entries {
+		if names.MatchString(e.Name()) {
+			runs = append(runs, run{e.Name(), filepath.Join(dir, e.Name())})
+		}
+	}
+	slices.SortFunc(runs, func(a, b run) int { return strings.Compare(b.sortKey(), a.sortKey()) })
+	return runs, nil
+}
+
+// sortKey sorts the tenth run of a second after the second one.
+func (r run) sortKey() string {
+	base, n, _ := strings.Cut(r.name, "Z")
+	return fmt.Sprintf("%s %9s", base, strings.TrimPrefix(n, "-"))
+}
+
+// removeOld removes the oldest of the runs until there are at most count of them, with at
+// most total bytes. Logs that a link leads to are the user's.
+func removeOld(runs []run, count int, total int64) error {
+	var errs []error
+	for i, r := range runs {
+		total -= r.size()
+		if i >= count || total < 0 {
+			errs = append(errs, os.RemoveAll(r.path))
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("removing old logs: %w", err)
+	}
+	return nil
+}
+
+// size returns the bytes of a run's logs, 0 if a link leads to them.
+func (r run) size() int64 {
+	var total int64
+	entries, _ := os.ReadDir(r.path)
+	if st, err := os.Lstat(r.path); err != nil || !st.IsDir() {
+		return 0
+	}
+	for _, e := range entries {
+		if st, err := e.Info(); err == nil && st.Mode().IsRegular() {
+			total += st.Size()
+		}
+	}
+	return total
+}
+
+// Log is the log of an image in a run.
+type Log struct {
+	Image  string // as in its file name
+	Path   string
+	Size   int64
+	Failed bool
+}
+
+// logs returns the logs of a run, sorted by image.
+func (r run) logs() []Log {
+	entries, _ := os.ReadDir(r.path) // the target of a link may have been removed
+	failed := map[string]bool{}
+	var logs []Log
+	for _, e := range entries {
+		name, isLog := strings.CutSuffix(e.Name(), ".log")
+		if !isLog {
+			continue
+		}
+		if image, is := strings.CutPrefix(name, report.FailedPrefix); is {
+			failed[image] = true
+			continue
+		}
+		if st, err := e.Info(); err == nil && st.Mode().IsRegular() {
+			logs = append(logs, Log{Image: name, Path: filepath.Join(r.path, e.Name()), Size: st.Size()})
+		}
+	}
+	for i := range logs {
+		logs[i].Failed = failed[logs[i].Image]
+	}
+	return logs
+}
