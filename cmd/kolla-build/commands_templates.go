@@ -16,7 +16,7 @@ func lintCommand() *command {
 	return &command{
 		Command: cli.Command{
 			Name: "lint", Values: config.ValuesFiles, Args: "[OVERRIDE…]",
-			Summary: "Check templates, overrides and the Dockerfiles that they render to.",
+			Summary: "Check templates, overrides and rendered Dockerfiles.",
 			Options: lintOptions,
 			Examples: []cli.Example{
 				{Line: "kolla-build lint my-overrides.j2", Effect: "Find blocks and variables that no template has."},
