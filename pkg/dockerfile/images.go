@@ -37,7 +37,8 @@ func (d *Dockerfile) Images(triggers ...instructions.Command) []Image {
 		if text == "" || known[strings.ToLower(text)] || strings.Contains(text, "$") {
 			return
 		}
-		name, err := FamiliarName(text)
+		// With an empty namespace, {{ namespace }}/NAME is rendered to /NAME.
+		name, err := FamiliarName(strings.TrimPrefix(text, "/"))
 		if err != nil {
 			return
 		}

@@ -87,9 +87,10 @@ func newSetNames(nodes []*node, bases []string) setNames {
 	}
 	for _, n := range nodes {
 		dir, name, tag := splitReference(n.Reference)
-		if dir != "" {
-			s.like[[2]string{dir, tag}] = true
+		if dir == "" {
+			dir = "/" // as in {{ namespace }}/NAME; a plain NAME may be an image from elsewhere
 		}
+		s.like[[2]string{dir, tag}] = true
 		s.refs[name] = n.Reference
 		s.names = append(s.names, name)
 	}

@@ -19,8 +19,8 @@ func checkOptions(cfg *config.Config) error {
 	if _, err := imageset.Platforms(cfg); err != nil {
 		return err
 	}
-	if strings.Trim(cfg.Namespace, "/") == "" {
-		return cfg.Mistake("namespace", "write --namespace NAME", "the namespace is empty, and images' names need one")
+	if strings.Trim(cfg.Namespace, "/") == "" && cfg.Registry == "" {
+		return cfg.Mistake("namespace", "write --namespace NAME", "the namespace is empty, and images' names need one without a registry")
 	}
 	if err := oneOf(cfg, "network_mode", cfg.NetworkMode, "", "host", "none", "default", "bridge"); err != nil {
 		return err
