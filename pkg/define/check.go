@@ -29,7 +29,11 @@ func Check(ctx context.Context, set *imageset.Set) []render.Finding {
 	for _, im := range set.Selection.Order() {
 		f := set.File(im.Name)
 		warn := func(line int, text string) {
-			all = append(all, render.Finding{File: f.Place, Line: line, Message: text, Warning: true})
+			file, at := f.PlaceOf(line)
+			if file == "" {
+				file, at = f.Place, line
+			}
+			all = append(all, render.Finding{File: file, Line: at, Message: text, Warning: true})
 		}
 		if f.Err != nil {
 			all = append(all, findingOf(f.Err, f))
@@ -40,7 +44,7 @@ func Check(ctx context.Context, set *imageset.Set) []render.Finding {
 		}
 		def, err := checkOne(ctx, set, f)
 		if err != nil {
-			all = append(all, findingOf(err, f))
+			all = append(all, findingOf(inTemplate(err, f.PlaceOf), f))
 			continue
 		}
 		for _, w := range def.Warnings {

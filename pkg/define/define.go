@@ -352,7 +352,10 @@ func (d *definer) images(ctx context.Context) ([]Image, error) {
 	return out, nil
 }
 
-// inTemplate returns a mistake in a Dockerfile with its place in the template.
+// InTemplate returns a mistake in the image's Dockerfile with its place in the template
+// or override, and other errors as they are.
+func (im *Image) InTemplate(err error) error { return inTemplate(err, im.PlaceOf) }
+
 func inTemplate(err error, placeOf func(int) (string, int)) error {
 	mistake, ok := err.(*dockerfile.Error)
 	if !ok {

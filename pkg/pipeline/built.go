@@ -92,6 +92,9 @@ func (s *session) build(ctx context.Context, p *planned, rep *reporter) (*built,
 		}
 		end()
 		rep.stopwatch.builder(since)
+		for _, warning := range newWarnings(p) {
+			message(warning)
+		}
 	}
 	var loader *engineload.Loader
 	if s.engine != nil {

@@ -151,7 +151,7 @@ func (r *reporter) wantPackages() bool {
 func results(s stages, packages map[image.ID][]report.PackageChange) []report.Result {
 	var out []report.Result
 	for _, res := range s.built.results {
-		r := report.Result{Result: res, Log: s.built.logs[res.Image], Loaded: s.built.loaded[res.Reference], Packages: packages[res.Image]}
+		r := report.Result{Result: res, Log: s.built.logs[res.Image], Loaded: s.built.loaded[res.Reference], Packages: packages[res.Image], Warnings: warningsOf(s.planned.defined.Image(res.Image))}
 		if p := s.published; p != nil {
 			r.Pushed, r.Moved = p.Named[res.Reference], p.Changed[res.Reference]
 			if err := p.Failed[res.Reference]; err != nil {

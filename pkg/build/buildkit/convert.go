@@ -235,6 +235,7 @@ func (c *Converter) convert(ctx context.Context, d Dockerfile) (*Definition, err
 	if err != nil {
 		return nil, dockerfile.Locate(d.Path, d.Content, err)
 	}
+	emptyContinuation(warnings, d.Content)
 	def, err := res.State.Marshal(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("LLB of %s: %w", d.Name, err)

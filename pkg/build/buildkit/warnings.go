@@ -1,6 +1,7 @@
 package buildkit
 
 import (
+	"bytes"
 	"cmp"
 	"slices"
 
@@ -26,6 +27,23 @@ func collectWarnings(to *[]Warning) linter.LintWarnFunc {
 			w.Line = location[0].Start.Line
 		}
 		*to = append(*to, w)
+	}
+}
+
+// emptyContinuation moves warnings of empty lines within an instruction from its last line,
+// where BuildKit has them, to the empty one.
+func emptyContinuation(all []Warning, content []byte) {
+	lines := bytes.Split(content, []byte("\n"))
+	for i, w := range all {
+		if w.Rule != linter.RuleNoEmptyContinuation.Name {
+			continue
+		}
+		for n := min(w.Line, len(lines)) - 1; n > 0; n-- {
+			if len(bytes.TrimSpace(lines[n-1])) == 0 {
+				all[i].Line = n
+				break
+			}
+		}
 	}
 }
 

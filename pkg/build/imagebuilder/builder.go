@@ -118,7 +118,7 @@ func (b *Builder) Check() error {
 			continue
 		}
 		if err := b.opts.Buildkit.Check(im.Dockerfile, im.Required); err != nil {
-			return fmt.Errorf("%s: %w", it.Image, err)
+			return fmt.Errorf("%s: %w", it.Image, im.InTemplate(err))
 		}
 	}
 	return nil

@@ -1,0 +1,61 @@
+package pipeline
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/kolla-build/kolla-build/internal/units"
+	"github.com/kolla-build/kolla-build/pkg/define"
+	"github.com/kolla-build/kolla-build/pkg/image"
+	"github.com/kolla-build/kolla-build/pkg/plan"
+)
+
+// warningsOf returns what BuildKit's linter warns of in an image, with the places in its
+// templates and overrides.
+func warningsOf(im *define.Image) []string {
+	if im == nil {
+		return nil
+	}
+	var all []string
+	for _, w := range im.Warnings {
+		text := w.String()
+		if file, line := im.PlaceOf(w.Line); file != "" {
+			text = fmt.Sprintf("%s:%d: %s", file, line, text)
+		}
+		all = append(all, text)
+	}
+	return all
+}
+
+// maxWarned is how many images a warning names.
+const maxWarned = 3
+
+// newWarnings returns the warnings about the images that a plan builds, each once: the
+// lines of macros and overrides are in several images.
+func newWarnings(p *planned) []string {
+	var order []string
+	images := map[string][]image.ID{}
+	for _, it := range p.plan.Items {
+		if it.Action != plan.Build {
+			continue
+		}
+		for _, text := range warningsOf(p.defined.Image(it.Image)) {
+			if images[text] == nil {
+				order = append(order, text)
+			}
+			images[text] = append(images[text], it.Image)
+		}
+	}
+	for i, text := range order {
+		var names []string
+		all := images[text]
+		for _, id := range all[:min(len(all), maxWarned)] {
+			names = append(names, id.String())
+		}
+		if more := len(all) - maxWarned; more > 0 {
+			names = append(names, units.Count(more, "other image"))
+		}
+		order[i] = fmt.Sprintf("warning: %s (%s)", text, strings.Join(names, ", "))
+	}
+	return order
+}
