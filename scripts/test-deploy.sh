@@ -15,7 +15,7 @@
 #   KOLLA_ANSIBLE=DIR      a checkout of openstack/kolla-ansible
 #   DEPLOY_DIR=DIR         where everything is stored (/var/tmp/kolla-build-deploy)
 #   SET=FILE, NEXT_SET=FILE   images to deploy and to upgrade to, instead of building them
-#   TAGS="keystone …"      deploy these services only, one after another
+#   TAGS="keystone …"      deploy and upgrade these services only, one after another
 #   LOADBALANCER=false     without haproxy and keepalived
 #   PORT=14000             port of the registry, inside the node
 set -euo pipefail
@@ -149,7 +149,7 @@ stage_install() {
   [ -d "${KOLLA_ANSIBLE:-}" ] || fail "set KOLLA_ANSIBLE to a checkout of openstack/kolla-ansible"
   rm -rf "$dir/shared/kolla-ansible"
   cp -r "$KOLLA_ANSIBLE" "$dir/shared/kolla-ansible"
-  cp testdata/deploy/{install-kolla-ansible.py,check.sh} "$dir/shared/"
+  cp testdata/deploy/install-kolla-ansible.py "$dir/shared/"
   inside python3 /shared/install-kolla-ansible.py /shared/kolla-ansible "${KOLLA_ANSIBLE_VERSION:-22.0.0}"
   write_globals "$tag"
   inside sh -euc '
@@ -181,7 +181,10 @@ stage_deploy() {
   ansible post-deploy post-deploy
 }
 
-stage_check() { inside bash /shared/check.sh; }
+stage_check() {
+  install -m 755 testdata/deploy/check.sh "$dir/shared/check.sh"
+  inside bash /shared/check.sh
+}
 
 # Containers that a second deployment replaced or restarted.
 stage_again() {
@@ -210,7 +213,12 @@ stage_upgrade() {
   load_set /shared/next.tar
   next=$("$kolla" load --data-dir "$dir/none" --list-images "$dir/shared/next.tar" | head -n 1 | sed 's/.*://')
   write_globals "$next"
-  ansible upgrade upgrade
+  # An upgrade compares containers with images that must be there: kolla-ansible's manual has pull first.
+  ansible pull pull
+  local service
+  for service in "${services[@]}"; do
+    ansible "upgrade-$service" upgrade --tags "$service"
+  done
   inside docker ps --format '{{.Image}}' | grep -v ":$next\$" && fail "containers of the earlier images are left"
   stage_check
 }

@@ -69,11 +69,11 @@ remove_leftovers() {
 agents_up() {
   local agents
   for _ in $(seq 30); do
-    agents=$(openstack network agent list -f value -c Binary -c Alive) || return 1
-    if [ -n "$agents" ] && ! grep -qv ' True$' <<<"$agents"; then break; fi
+    agents=$(openstack network agent list -f value -c Alive) || return 1
+    if [ -n "$agents" ] && ! grep -qvx True <<<"$agents"; then break; fi
     sleep 5
   done
-  [ -n "$agents" ] && ! grep -v ' True$' <<<"$agents" && echo "$(wc -l <<<"$agents") agents"
+  [ -n "$agents" ] && ! grep -vx True <<<"$agents" && echo "$(wc -l <<<"$agents") agents"
 }
 placement() { openstack resource provider list -f value -c name | grep .; }
 stack() { openstack stack list; }
@@ -104,7 +104,7 @@ configurations() {
 }
 
 OS_HORIZON=http://$(awk '/^kolla_internal_vip_address:/ { gsub(/"/, "", $2); print $2 }' /etc/kolla/globals.yml)
-deployed mariadb && check "database" docker exec mariadb /usr/bin/healthcheck.sh --defaults-file /etc/mysql/my.cnf --connect
+deployed mariadb && check "database" docker exec mariadb /usr/bin/healthcheck.sh --defaults-file /etc/mysql/healthcheck.cnf --connect --galera_online
 deployed rabbitmq && check "message queue" docker exec rabbitmq rabbitmqctl list_vhosts
 deployed keystone && check "token" token
 deployed keystone && check "endpoints" openstack endpoint list -f value
