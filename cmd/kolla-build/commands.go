@@ -46,6 +46,8 @@ func table() []*command {
 		gcCommand(),
 		saveCommand(),
 		loadCommand(),
+		verifyCommand(),
+		listCommand(),
 		inventoryCommand(),
 		copyCommand(),
 		tagCommand(),

@@ -151,6 +151,54 @@ func saveCommand() *command {
 	}
 }
 
+func verifyCommand() *command {
+	var opts storecmd.VerifyOptions
+	return &command{
+		Command: cli.Command{
+			Name: "verify", Minor: true, Values: config.ValuesFiles, Args: "FILE|DIR|PART…",
+			Summary: "Verify a saved file, and show which images damage affects.",
+			About: "Every blob and every reference is verified: nothing may be damaged, missing or extra. The exit status is 1 if the file " +
+				"cannot be loaded, or something in it is wrong. Parts can be given in any order; one is enough if the others are beside it.",
+			Flags: func(f *pflag.FlagSet) {
+				f.StringVar(&opts.VerifyKey, "verify-key", "", "Require a signature of the key in this PEM `FILE`.")
+				f.BoolVar(&opts.EachPart, "each", false, "Verify the given parts only, not whether they are enough.")
+				jsonFlag(f, &opts.JSON)
+			},
+			Examples: []cli.Example{
+				{Line: "kolla-build verify set.tar", Effect: "Verify a file. Each problem is a line."},
+				{Line: "kolla-build verify /media/*/set.tar.*", Effect: "Verify the parts on several media, and whether lost ones can be restored."},
+			},
+		},
+		run: func(ctx context.Context, cfg *config.Config, con *console.Console) error {
+			if len(cfg.Args) == 0 {
+				return oneArgument(cfg, "saved file", "kolla-build verify set.tar; kolla-build lint checks templates")
+			}
+			return storecmd.Verify(ctx, con, cfg.Args, opts)
+		},
+	}
+}
+
+func listCommand() *command {
+	var asJSON bool
+	return &command{
+		Command: cli.Command{
+			Name: "list", Minor: true, Values: config.ValuesFiles, Args: "FILE|DIR|PART…",
+			Summary: "List the images in a saved file.",
+			Flags:   func(f *pflag.FlagSet) { jsonFlag(f, &asJSON) },
+			Examples: []cli.Example{
+				{Line: "kolla-build list set.tar", Effect: "List images with their sizes, and what a delta requires."},
+			},
+		},
+		first: true, // aodh-listener
+		run: func(ctx context.Context, cfg *config.Config, con *console.Console) error {
+			if len(cfg.Args) == 0 {
+				return oneArgument(cfg, "saved file", "kolla-build list set.tar; --list-images lists what can be built, kolla-build images what was built")
+			}
+			return storecmd.List(ctx, con, cfg.Args, asJSON)
+		},
+	}
+}
+
 func inventoryCommand() *command {
 	var ofStore bool
 	return &command{

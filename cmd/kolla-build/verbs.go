@@ -21,17 +21,15 @@ var verbs = map[string]string{
 	"show":    "kolla-build explain IMAGE shows where an image comes from",
 	"status":  "kolla-build plan shows what a build would do, kolla-build images what was built",
 	"upgrade": "kolla-build --refresh rebuilds images whose packages have changed",
-	"verify":  "kolla-build lint checks templates, kolla-build diff A B compares images",
 }
 
-// ambiguousVerbs are verbs that are also part of image names, such as list in
-// aodh-listener. After -- they select those images.
+// ambiguousVerbs are verbs that are also part of image names, such as export in
+// ovs-exporter. After -- they select those images.
 var ambiguousVerbs = map[string]string{
 	"check":   "kolla-build lint checks templates, kolla-build plan shows what a build would do",
 	"deploy":  "kolla-build builds and publishes images; kolla-ansible deploys them",
 	"export":  "kolla-build save writes images to a file",
 	"inspect": "kolla-build explain IMAGE shows where an image comes from",
-	"list":    "kolla-build --list-images lists what can be built, kolla-build images what was built",
 	"publish": "kolla-build --push --registry HOST [REGEX…] builds what has changed and pushes",
 	"serve":   "kolla-build registry serve runs a registry",
 }

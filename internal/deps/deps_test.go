@@ -71,7 +71,7 @@ var allowed = map[string]string{
 	"pkg/engineload":         "pkg/bootstrap pkg/build pkg/config pkg/engine pkg/image pkg/plan pkg/store",
 	"pkg/workspace":          "pkg/config pkg/imageref pkg/packages pkg/registry pkg/store",
 	"pkg/store/repair":       "pkg/store",
-	"pkg/storecmd":           "pkg/build/buildkit pkg/bundle pkg/bundle/parts pkg/config pkg/engineload pkg/imageref pkg/imageset pkg/inventory pkg/publish pkg/setcopy pkg/store pkg/store/repair pkg/workspace",
+	"pkg/storecmd":           "pkg/build/buildkit pkg/bundle pkg/bundle/parts pkg/config pkg/engine pkg/engineload pkg/imageref pkg/imageset pkg/inventory pkg/publish pkg/setcopy pkg/store pkg/store/repair pkg/workspace",
 	"pkg/setcopy":            "pkg/config pkg/imageref pkg/imageset pkg/inventory pkg/publish pkg/registry pkg/registry/push pkg/workspace",
 	"pkg/imagediff":          "pkg/config pkg/imageref pkg/imageset pkg/inspect pkg/packages pkg/registry pkg/store pkg/workspace",
 	"pkg/contract":           "pkg/config pkg/imagediff pkg/imageref pkg/imageset pkg/inspect pkg/store pkg/storecmd pkg/workspace",
@@ -90,6 +90,7 @@ var allowed = map[string]string{
 // import. They import one another only as listed here.
 var shared = map[string]string{
 	"internal/apt":        "",
+	"internal/asynchash":  "",
 	"internal/atomicfile": "",
 	"internal/child":      "internal/units",
 	"internal/console":    "",

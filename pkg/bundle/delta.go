@@ -255,6 +255,37 @@ func some(names []string) string {
 	return strings.Join(names, ", ")
 }
 
+// parseDelta parses delta.json. However it is made, this takes a small multiple of its size
+// in memory.
+func parseDelta(b []byte) (deltaDocument, error) {
+	var doc deltaDocument
+	err := object(b, func(key string, dec *json.Decoder) error {
+		switch key {
+		case "version":
+			return dec.Decode(&doc.Version)
+		case "since":
+			return dec.Decode(&doc.Since)
+		case "requires":
+			return elements(dec, maxBlobs, func(dec *json.Decoder) error {
+				var r requirement
+				if err := dec.Decode(&r); err != nil {
+					return err
+				}
+				doc.Requires = append(doc.Requires, r)
+				if err := r.Digest.Validate(); err != nil {
+					return fmt.Errorf("digest %q: %w", r.Digest, err)
+				}
+				return nil
+			})
+		}
+		return ignore(dec)
+	})
+	if err == nil && doc.Version != deltaVersion {
+		err = fmt.Errorf("its version is %d, this program knows %d", doc.Version, deltaVersion)
+	}
+	return doc, err
+}
+
 // requirements reads delta.json and checks that everything required is in the store,
 // before any blob is written.
 func (l *loader) requirements(ctx context.Context, m member) error {
@@ -265,21 +296,12 @@ func (l *loader) requirements(ctx context.Context, m member) error {
 	if err != nil {
 		return err
 	}
-	var doc deltaDocument
-	if err := json.Unmarshal(b, &doc); err != nil {
+	doc, err := parseDelta(b)
+	if err != nil {
 		return &FormatError{Member: m.name, Detail: "not the list of a delta", Err: err}
 	}
-	switch {
-	case doc.Version != deltaVersion:
-		return &FormatError{Member: m.name, Detail: fmt.Sprintf("its version is %d, this program knows %d", doc.Version, deltaVersion)}
-	case len(doc.Requires) > maxBlobs:
-		return &FormatError{Member: m.name, Detail: fmt.Sprintf("it requires more than %d blobs", maxBlobs), Advice: adviceForeign}
-	}
 	missing := &MissingError{Since: printable(doc.Since)}
-	for i, r := range doc.Requires {
-		if err := r.Digest.Validate(); err != nil {
-			return &FormatError{Member: m.name, Detail: fmt.Sprintf("requirement %d: digest %q", i+1, r.Digest), Err: err}
-		}
+	for _, r := range doc.Requires {
 		ok := l.st.HasBlob(r.Digest, r.Size)
 		if ok && r.Manifest {
 			var damaged *store.BlobError

@@ -2,7 +2,6 @@ package bundle
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"time"
@@ -98,12 +97,12 @@ func addRequired(inv *inventory.Inventory, src *source, m member) error {
 	if err != nil {
 		return err
 	}
-	var doc deltaDocument
-	if err := json.Unmarshal(b, &doc); err != nil {
+	doc, err := parseDelta(b)
+	if err != nil {
 		return &FormatError{Member: m.name, Detail: "not the list of a delta", Err: err}
 	}
 	for _, r := range doc.Requires {
-		if r.Digest.Validate() == nil && len(inv.Blobs) < maxBlobs {
+		if len(inv.Blobs) < maxBlobs {
 			inv.Blobs[r.Digest] = r.Size
 		}
 	}

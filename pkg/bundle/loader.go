@@ -209,12 +209,20 @@ func (l *loader) layout(m member) error {
 	if err != nil {
 		return err
 	}
-	var v ocispec.ImageLayout
-	if err := json.Unmarshal(b, &v); err != nil {
+	if err := checkLayout(b); err != nil {
 		return &FormatError{Member: m.name, Detail: "not that of an OCI layout", Err: err}
 	}
+	return nil
+}
+
+// checkLayout checks the content of oci-layout.
+func checkLayout(b []byte) error {
+	var v ocispec.ImageLayout
+	if err := json.Unmarshal(b, &v); err != nil {
+		return err
+	}
 	if !strings.HasPrefix(v.Version, "1.") {
-		return &FormatError{Member: m.name, Detail: fmt.Sprintf("layout version %q, this tool knows %s", v.Version, ocispec.ImageLayoutVersion)}
+		return fmt.Errorf("its version is %q, this program knows %s", v.Version, ocispec.ImageLayoutVersion)
 	}
 	return nil
 }

@@ -119,31 +119,25 @@ func parseManifest(b []byte) (*Manifest, error) {
 	}
 	m := &Manifest{}
 	names := map[string]bool{}
-	dec := json.NewDecoder(bytes.NewReader(b))
-	if t, err := dec.Token(); err != nil || t != json.Delim('{') {
-		return nil, errors.New("not a JSON object")
-	}
-	for dec.More() {
-		key, err := dec.Token()
-		if err != nil {
-			return nil, err
-		}
+	err := object(b, func(key string, dec *json.Decoder) error {
 		switch key {
 		case "kolla-bundle":
-			err = dec.Decode(&m.Version)
+			return dec.Decode(&m.Version)
 		case "tool":
-			err = dec.Decode(&m.Tool)
+			return dec.Decode(&m.Tool)
 		case "configuration":
+			var err error
 			m.Configuration, err = parseConfiguration(dec)
+			return err
 		case "images":
-			err = elements(dec, maxImages, func(dec *json.Decoder) error {
+			return elements(dec, maxImages, func(dec *json.Decoder) error {
 				var image ManifestImage
 				err := dec.Decode(&image)
 				m.Images = append(m.Images, image)
 				return err
 			})
 		case "files":
-			err = elements(dec, maxFiles, func(dec *json.Decoder) error {
+			return elements(dec, maxFiles, func(dec *json.Decoder) error {
 				var f ManifestFile
 				if err := dec.Decode(&f); err != nil {
 					return err
@@ -155,24 +149,64 @@ func parseManifest(b []byte) (*Manifest, error) {
 				m.Files = append(m.Files, f)
 				return f.check()
 			})
-		default: // of a later version
-			var ignored json.RawMessage
-			err = dec.Decode(&ignored)
 		}
-		if err != nil {
-			return nil, fmt.Errorf("%v: %w", key, err)
-		}
-	}
-	if _, err := dec.Token(); err != nil {
+		return ignore(dec) // of a later version
+	})
+	if err != nil {
 		return nil, err
-	}
-	if _, err := dec.Token(); err != io.EOF {
-		return nil, errors.New("more follows the JSON object")
 	}
 	if m.Version != manifestVersion {
 		return nil, fmt.Errorf("its version is %d, this program knows %d", m.Version, manifestVersion)
 	}
 	return m, nil
+}
+
+// names returns the names of all files in the manifest.
+func (m *Manifest) names() map[string]bool {
+	names := make(map[string]bool, len(m.Files))
+	for _, f := range m.Files {
+		names[f.Name] = true
+	}
+	return names
+}
+
+// bytes returns the size of all files in the manifest.
+func (m *Manifest) bytes() int64 {
+	var n int64
+	for _, f := range m.Files {
+		n += f.Size
+	}
+	return n
+}
+
+// object calls field for each field of a JSON object, which decodes its value.
+func object(b []byte, field func(key string, dec *json.Decoder) error) error {
+	dec := json.NewDecoder(bytes.NewReader(b))
+	if t, err := dec.Token(); err != nil || t != json.Delim('{') {
+		return errors.New("not a JSON object")
+	}
+	for dec.More() {
+		t, err := dec.Token()
+		if err != nil {
+			return err
+		}
+		key, _ := t.(string)
+		if err := field(key, dec); err != nil {
+			return fmt.Errorf("%s: %w", key, err)
+		}
+	}
+	if _, err := dec.Token(); err != nil {
+		return err
+	}
+	if _, err := dec.Token(); err != io.EOF {
+		return errors.New("more follows the JSON object")
+	}
+	return nil
+}
+
+func ignore(dec *json.Decoder) error {
+	var value json.RawMessage
+	return dec.Decode(&value)
 }
 
 // elements calls decode for each element of an array.

@@ -30,6 +30,8 @@ type source struct {
 	close func()
 	parts *parts.Set // nil for one file
 	rest  io.Reader  // of parts, behind the tar: its end is verified
+	dir   bool       // it is a directory
+	extra []string   // of a directory: files that do not belong to the bundle
 }
 
 // openParts opens a bundle that is in several files.
@@ -66,7 +68,7 @@ func openSource(ctx context.Context, file string, stdin io.Reader) (*source, err
 		var err error
 		r, err = inputfile.Open(ctx, file)
 		if errors.Is(err, syscall.EISDIR) {
-			return nil, &FormatError{Detail: "it is a directory, not a tar"}
+			return openDir(ctx, file)
 		}
 		if err != nil {
 			return nil, err

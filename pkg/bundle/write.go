@@ -111,12 +111,8 @@ func writeTar(ctx context.Context, tw *tar.Writer, files []file, progress Progre
 	for _, f := range files {
 		if _, isBlob := blobDigest(f.name); isBlob && !dirs {
 			dirs = true
-			for _, dir := range []string{"blobs/", "blobs/sha256/"} {
-				h := header(dir, 0)
-				h.Typeflag, h.Mode = tar.TypeDir, 0o755
-				if err := tw.WriteHeader(h); err != nil {
-					return err
-				}
+			if err := writeDirs(tw); err != nil {
+				return err
 			}
 		}
 		if err := tw.WriteHeader(header(f.name, f.size)); err != nil {
@@ -132,6 +128,18 @@ func writeTar(ctx context.Context, tw *tar.Writer, files []file, progress Progre
 		}
 	}
 	return tw.Close()
+}
+
+// writeDirs writes the directories of blobs.
+func writeDirs(tw *tar.Writer) error {
+	for _, dir := range []string{"blobs/", "blobs/sha256/"} {
+		h := header(dir, 0)
+		h.Typeflag, h.Mode = tar.TypeDir, 0o755
+		if err := tw.WriteHeader(h); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func totalSize(files []file) int64 {

@@ -7,21 +7,52 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 
 	"github.com/klauspost/reedsolomon"
 	"github.com/opencontainers/go-digest"
+	"golang.org/x/sync/errgroup"
 
+	"github.com/kolla-build/kolla-build/internal/asynchash"
 	"github.com/kolla-build/kolla-build/internal/units"
 )
 
 // Part is a file of a set.
 type Part struct {
 	File   string
-	Number int
+	Number int // from 0, parity parts after data parts; -1 if it is not known
 	Parity bool
 	Err    error // what is wrong with it; nil if nothing is known to be
+}
+
+// Parts returns the parts that are there, by number, those without a usable header last.
+func (s *Set) Parts() []Part {
+	var out []Part
+	for _, n := range s.numbers() {
+		out = append(out, *s.parts[n])
+	}
+	for _, p := range s.bad {
+		out = append(out, *p)
+	}
+	return out
+}
+
+// Needed returns how many more parts are needed before the stream can be read.
+func (s *Set) Needed() int { return max(0, s.header.Data-s.usable()) }
+
+// Lost returns which parts of the stream are in missing or damaged parts: pairs of their
+// first byte and the one behind their last.
+func (s *Set) Lost() [][2]int64 {
+	var out [][2]int64
+	for n := range s.header.Data {
+		if p := s.parts[n]; p == nil || p.Err != nil {
+			start := int64(n) * s.header.Payload
+			out = append(out, [2]int64{start, min(start+s.header.Payload, s.header.Size)})
+		}
+	}
+	return out
 }
 
 // Set is the parts that are there of one set.
@@ -163,23 +194,34 @@ func (s *Set) complete() error {
 	return nil
 }
 
-// Verify reads all parts and notes which are damaged. The error is nil if the stream
-// can be read: Problems has what was found.
+// Verify reads all parts, several at the same time, and notes which are damaged. The error
+// is nil if the stream can be read: Problems has what was found.
 func (s *Set) Verify(ctx context.Context) error {
-	buf := make([]byte, 1<<20)
-	for _, n := range s.numbers() {
-		p := s.parts[n]
-		if p.Err != nil {
-			continue
-		}
-		if err := s.verify(ctx, p, buf); err != nil {
-			if ctx.Err() != nil {
-				return context.Cause(ctx)
-			}
-			p.Err = err
-		}
+	if err := s.verifyAll(ctx, func(*Part) bool { return true }); err != nil {
+		return err
 	}
 	return s.complete()
+}
+
+// verifyAll verifies those parts that a function selects.
+func (s *Set) verifyAll(ctx context.Context, selected func(*Part) bool) error {
+	var g errgroup.Group
+	g.SetLimit(runtime.GOMAXPROCS(0))
+	for _, n := range s.numbers() {
+		p := s.parts[n]
+		if p.Err != nil || !selected(p) {
+			continue
+		}
+		g.Go(func() error {
+			if err := s.verify(ctx, p, make([]byte, 1<<20)); ctx.Err() != nil {
+				return context.Cause(ctx)
+			} else if err != nil {
+				p.Err = err
+			}
+			return nil
+		})
+	}
+	return g.Wait()
 }
 
 func (s *Set) numbers() []int {
@@ -190,6 +232,8 @@ func (s *Set) numbers() []int {
 	slices.Sort(out)
 	return out
 }
+
+var errDamaged = errors.New("its content is damaged")
 
 func (s *Set) verify(ctx context.Context, p *Part, buf []byte) error {
 	f, h, err := s.open(p)
@@ -212,7 +256,7 @@ func (s *Set) verify(ctx context.Context, p *Part, buf []byte) error {
 		}
 	}
 	if got := digest.NewDigest(digest.Canonical, sum); got != h.Digest {
-		return errors.New("its content is damaged")
+		return errDamaged
 	}
 	return nil
 }
@@ -245,19 +289,47 @@ func (s *Set) Reader(ctx context.Context) (io.ReadCloser, error) {
 	} else if err := s.complete(); err != nil {
 		return nil, err
 	}
+	return pipe(ctx, s.write), nil
+}
+
+// Scan returns the stream as the parts have it, damage included, up to the first data part
+// that is missing or has another size. At its end, all parts have been verified: Problems has
+// what was found.
+func (s *Set) Scan(ctx context.Context) io.ReadCloser { return pipe(ctx, s.scan) }
+
+func (s *Set) scan(ctx context.Context, w io.Writer) error {
+	scanned := 0
+	for n := range s.header.Data {
+		p := s.parts[n]
+		if p == nil || p.Err != nil {
+			break
+		}
+		scanned++
+		var damaged *SetError
+		if err := s.copyPart(ctx, w, p); errors.As(err, &damaged) {
+			p.Err = errDamaged
+		} else if err != nil {
+			return err
+		}
+	}
+	return s.verifyAll(ctx, func(p *Part) bool { return p.Number >= scanned })
+}
+
+// pipe returns what a function writes.
+func pipe(ctx context.Context, write func(context.Context, io.Writer) error) io.ReadCloser {
 	ctx, cancel := context.WithCancel(ctx)
 	pr, pw := io.Pipe()
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		w := bufio.NewWriterSize(pw, 1<<20)
-		err := s.write(ctx, w)
+		err := write(ctx, w)
 		if err == nil {
 			err = w.Flush()
 		}
 		pw.CloseWithError(err)
 	}()
-	return &reader{PipeReader: pr, cancel: cancel, done: done}, nil
+	return &reader{PipeReader: pr, cancel: cancel, done: done}
 }
 
 type reader struct {
@@ -274,7 +346,8 @@ func (r *reader) Close() error {
 }
 
 func (s *Set) write(ctx context.Context, w io.Writer) error {
-	whole := digest.Canonical.Hash()
+	whole := asynchash.New(digest.Canonical.Hash())
+	defer whole.Sum()
 	w = io.MultiWriter(w, whole)
 	for n := range s.header.Data {
 		var err error
@@ -287,7 +360,7 @@ func (s *Set) write(ctx context.Context, w io.Writer) error {
 			return err
 		}
 	}
-	if digest.NewDigest(digest.Canonical, whole) != s.header.Set {
+	if digest.NewDigestFromBytes(digest.Canonical, whole.Sum()) != s.header.Set {
 		return &SetError{Detail: "the parts do not give the stream that was saved", Advice: "copy the parts again"}
 	}
 	return nil
@@ -299,12 +372,13 @@ func (s *Set) copyPart(ctx context.Context, w io.Writer, p *Part) error {
 		return fmt.Errorf("%s: %w", p.File, err)
 	}
 	defer f.Close()
-	sum := digest.Canonical.Hash()
+	sum := asynchash.New(digest.Canonical.Hash())
+	defer sum.Sum()
 	n, err := io.CopyBuffer(io.MultiWriter(w, sum), &contextReader{ctx, io.LimitReader(f, h.length())}, make([]byte, 1<<20))
 	switch {
 	case err != nil:
 		return err
-	case n != h.length() || digest.NewDigest(digest.Canonical, sum) != h.Digest:
+	case n != h.length() || digest.NewDigestFromBytes(digest.Canonical, sum.Sum()) != h.Digest:
 		return &SetError{Detail: p.File + ": its content is damaged", Advice: "copy this part again"}
 	}
 	return nil

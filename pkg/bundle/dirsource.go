@@ -1,0 +1,242 @@
+package bundle
+
+import (
+	"archive/tar"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"slices"
+	"strings"
+	"syscall"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// dirFiles has the files of a directory in the order in which a tar would have them.
+type dirFiles struct {
+	root    *os.Root
+	headers []*tar.Header
+	current *os.File
+	left    int64
+}
+
+// openDir opens a bundle that is a directory. What does not belong to it is not read: it
+// is in the source's extra.
+func openDir(ctx context.Context, dir string) (*source, error) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, err
+	}
+	d := &dirFiles{root: root}
+	extra, err := d.scan(ctx)
+	if err != nil {
+		root.Close()
+		return nil, err
+	}
+	return &source{tr: d, close: d.close, extra: extra, dir: true}, nil
+}
+
+// scan lists the files and those that do not belong to the bundle.
+func (d *dirFiles) scan(ctx context.Context) (extra []string, err error) {
+	listed, err := d.listed()
+	if err != nil {
+		return nil, err
+	}
+	found := 0
+	add := func(name string, e fs.DirEntry) error {
+		if found++; found > 2*maxFiles {
+			return &FormatError{Detail: fmt.Sprintf("more than %d files", 2*maxFiles), Advice: adviceForeign}
+		}
+		if listed != nil && !listed[name] || listed == nil && !belongs(name) {
+			extra = append(extra, name)
+			return nil
+		}
+		h, err := d.header(name, e)
+		if err == nil {
+			d.headers = append(d.headers, h)
+		}
+		return err
+	}
+	err = d.each(ctx, ".", func(e fs.DirEntry) error {
+		if e.IsDir() && (e.Name() == "blobs" || e.Name() == deltaDir) {
+			return d.each(ctx, e.Name(), func(algorithm fs.DirEntry) error {
+				name := path.Join(e.Name(), algorithm.Name())
+				if !algorithm.IsDir() {
+					return add(name, algorithm)
+				}
+				return d.each(ctx, name, func(blob fs.DirEntry) error { return add(path.Join(name, blob.Name()), blob) })
+			})
+		}
+		return add(e.Name(), e)
+	})
+	slices.SortFunc(d.headers, func(a, b *tar.Header) int {
+		return cmp.Or(cmp.Compare(rank(a), rank(b)), strings.Compare(a.Name, b.Name))
+	})
+	slices.Sort(extra)
+	return extra, err
+}
+
+// rank returns the position of a file: those that a reader needs first, then what can be a
+// manifest, byte deltas, and layers.
+func rank(h *tar.Header) int {
+	first := []string{ocispec.ImageLayoutFile, manifestFile, signatureFile, ocispec.ImageIndexFile, deltaIndex, dockerManifest}
+	_, isBlob := blobDigest(h.Name)
+	switch n := slices.Index(first, h.Name); {
+	case n >= 0:
+		return n
+	case isBlob && h.Size <= maxManifest:
+		return len(first)
+	case isBlob:
+		return len(first) + 2
+	}
+	return len(first) + 1
+}
+
+// belongs reports whether a file of this name can be in a bundle.
+func belongs(name string) bool {
+	switch name {
+	case ocispec.ImageLayoutFile, manifestFile, signatureFile, ocispec.ImageIndexFile, deltaIndex, dockerManifest:
+		return true
+	}
+	_, isBlob := blobDigest(name)
+	_, isDelta := blobDigest(strings.Replace(name, deltaDir+"/", "blobs/", 1))
+	return isBlob || isDelta
+}
+
+// listed returns the files that the manifest lists, and itself; nil without a manifest, or
+// if it is damaged, which its reader reports.
+func (d *dirFiles) listed() (map[string]bool, error) {
+	f, err := d.open(manifestFile)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, errNotRegular) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, maxBundleManifest+1))
+	if err != nil {
+		return nil, err
+	}
+	m, err := parseManifest(b)
+	if err != nil || len(b) > maxBundleManifest {
+		return nil, nil
+	}
+	names := m.names()
+	names[manifestFile], names[signatureFile] = true, true
+	return names, nil
+}
+
+var errNotRegular = errors.New("it is not a regular file")
+
+// open opens a regular file. It does not wait for the writer of a named pipe.
+func (d *dirFiles) open(name string) (*os.File, error) {
+	f, err := d.root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s: %w", name, errNotRegular)
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// each calls f for each entry of a directory, not all of which need to fit into memory.
+func (d *dirFiles) each(ctx context.Context, dir string, f func(fs.DirEntry) error) error {
+	open, err := d.root.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer open.Close()
+	for {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		entries, err := open.ReadDir(1000)
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		for _, e := range entries {
+			if err := f(e); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+func (d *dirFiles) header(name string, e fs.DirEntry) (*tar.Header, error) {
+	info, err := e.Info()
+	if err != nil {
+		return nil, err
+	}
+	target := ""
+	if info.Mode()&fs.ModeSymlink != 0 {
+		if target, err = d.root.Readlink(name); err != nil {
+			return nil, err
+		}
+	}
+	h, err := tar.FileInfoHeader(info, target)
+	if err != nil {
+		return nil, err
+	}
+	h.Name = name
+	return h, nil
+}
+
+// Next returns the next file.
+func (d *dirFiles) Next() (*tar.Header, error) {
+	if d.current != nil {
+		d.current.Close()
+		d.current = nil
+	}
+	if len(d.headers) == 0 {
+		return nil, io.EOF
+	}
+	h := d.headers[0]
+	d.headers = d.headers[1:]
+	if d.left = 0; h.Typeflag == tar.TypeReg {
+		f, err := d.open(h.Name)
+		if err != nil {
+			return nil, err
+		}
+		info, err := f.Stat()
+		if err != nil {
+			f.Close()
+			return nil, err
+		}
+		d.current, d.left, h.Size = f, info.Size(), info.Size()
+	}
+	return h, nil
+}
+
+// Read reads the current file.
+func (d *dirFiles) Read(p []byte) (int, error) {
+	if d.left == 0 || d.current == nil {
+		return 0, io.EOF
+	}
+	n, err := d.current.Read(p[:min(int64(len(p)), d.left)])
+	if d.left -= int64(n); err == io.EOF {
+		err = io.ErrUnexpectedEOF // it became shorter
+	}
+	return n, err
+}
+
+func (d *dirFiles) close() {
+	if d.current != nil {
+		d.current.Close()
+	}
+	d.root.Close()
+}

@@ -1,0 +1,95 @@
+package bundle
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/kolla-build/kolla-build/internal/ocijson"
+)
+
+// maxReferences bounds the memory that a graph takes.
+const maxReferences = 1_000_000
+
+// graph is what the manifests of a bundle refer to.
+type graph struct {
+	documents map[digest.Digest][]reference
+	digests   map[digest.Digest]digest.Digest // each text once in memory
+	count     int
+}
+
+// reference is a blob that a manifest refers to.
+type reference struct {
+	digest digest.Digest
+	size   int64
+	role   role // without the image
+}
+
+// add keeps what a blob refers to, if it is a manifest or an index.
+func (g *graph) add(d digest.Digest, b []byte) error {
+	doc, err := ocijson.Parse(b)
+	if err != nil || doc.Config == nil && doc.Layers == nil && doc.Manifests == nil {
+		return nil // a config, or a small layer
+	}
+	var refs []reference
+	if doc.Config != nil {
+		refs = append(refs, reference{doc.Config.Digest, doc.Config.Size, role{kind: "config"}})
+	}
+	for i, l := range doc.Layers {
+		if len(l.URLs) == 0 || !strings.Contains(l.MediaType, "foreign") {
+			refs = append(refs, reference{l.Digest, l.Size, role{kind: "layer", n: i + 1, of: len(doc.Layers)}})
+		}
+	}
+	for _, m := range doc.Manifests {
+		refs = append(refs, reference{m.Digest, m.Size, role{kind: "manifest"}})
+	}
+	if g.documents == nil {
+		g.documents, g.digests = map[digest.Digest][]reference{}, map[digest.Digest]digest.Digest{}
+	}
+	if g.count += len(refs); g.count > maxReferences {
+		return fmt.Errorf("its manifests have more than %d references", maxReferences)
+	}
+	for i, r := range refs {
+		if r.digest.Validate() != nil {
+			return nil // such as the config of a config
+		}
+		if known, ok := g.digests[r.digest]; ok {
+			refs[i].digest = known
+		} else {
+			g.digests[r.digest] = r.digest
+		}
+	}
+	g.documents[d] = refs
+	return nil
+}
+
+// walk calls visit for each blob of an image once, its manifest first; twice for one that is
+// both a manifest and a layer. It reports whether all manifests are known.
+func (g *graph) walk(root reference, visit func(reference)) bool {
+	complete := true
+	type key struct {
+		digest   digest.Digest
+		manifest bool
+	}
+	seen := map[key]bool{}
+	var from func(r reference)
+	from = func(r reference) {
+		k := key{r.digest, r.role.kind == "manifest"}
+		if seen[k] {
+			return
+		}
+		seen[k] = true
+		visit(r)
+		if !k.manifest {
+			return
+		}
+		refs, ok := g.documents[r.digest]
+		complete = complete && ok
+		for _, child := range refs {
+			from(child)
+		}
+	}
+	from(root)
+	return complete
+}

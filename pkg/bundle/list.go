@@ -1,0 +1,229 @@
+package bundle
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/kolla-build/kolla-build/pkg/bundle/parts"
+	"github.com/kolla-build/kolla-build/pkg/store"
+)
+
+// Contents is what a bundle says about itself. Nothing of it has been verified.
+type Contents struct {
+	Bundle        string            `json:"bundle"`
+	Tool          string            `json:"tool,omitempty"`
+	Configuration map[string]string `json:"configuration,omitempty"`
+	Signed        bool              `json:"signed"` // by anyone
+	Images        []ContentImage    `json:"images"`
+	Blobs         int               `json:"blobs"`  // that the images have, each counted once
+	Bytes         int64             `json:"bytes"`  // of these blobs
+	Shared        int64             `json:"shared"` // bytes that the images would have in addition if each were a file of its own
+	Delta         *ContentDelta     `json:"delta,omitempty"`
+	Extra         []string          `json:"extra,omitempty"` // files in a directory that do not belong to the bundle
+}
+
+// ContentImage is an image of a bundle.
+type ContentImage struct {
+	Name      string        `json:"name"`
+	Digest    digest.Digest `json:"digest"`
+	Platforms []string      `json:"platforms,omitempty"`
+	Size      int64         `json:"size"` // bytes of its blobs, in this bundle or required
+	Own       int64         `json:"own"`  // bytes of the blobs that no other image of the bundle has
+	Created   string        `json:"created,omitempty"`
+	Key       string        `json:"key,omitempty"`
+	Kind      store.Kind    `json:"kind,omitempty"`
+}
+
+// ContentDelta is what a delta needs.
+type ContentDelta struct {
+	Since    string        `json:"since,omitempty"` // where the inventory was taken that it was made for
+	Requires []Requirement `json:"requires"`
+	Bytes    int64         `json:"bytes"` // of what it requires
+}
+
+// Requirement is a blob or image that a delta requires.
+type Requirement struct {
+	Digest digest.Digest `json:"digest"`
+	Size   int64         `json:"size"`
+	Image  string        `json:"image"` // the first that needs it
+}
+
+// List reads what is in a bundle: no more of it than the manifests of its images. files
+// are the parts of a bundle that was split, of which path is one, or nil.
+func List(ctx context.Context, path string, files []string, stdin io.Reader) (*Contents, error) {
+	c, err := list(ctx, path, files, stdin)
+	if err != nil {
+		return nil, fmt.Errorf("reading bundle %s: %w", path, err)
+	}
+	return c, nil
+}
+
+func list(ctx context.Context, path string, files []string, stdin io.Reader) (*Contents, error) {
+	src, err := openUnverified(ctx, path, files, stdin)
+	if err != nil {
+		return nil, err
+	}
+	defer src.close()
+	l := lister{src: src}
+	if err := l.read(ctx); err != nil {
+		return nil, err
+	}
+	if !l.indexed {
+		return nil, &FormatError{Detail: "it contains no " + ocispec.ImageIndexFile, Advice: adviceNoBundle}
+	}
+	if err := l.check.images(l.images); err != nil {
+		return nil, err
+	}
+	c := l.contents()
+	c.Bundle, c.Extra = path, src.extra
+	return c, nil
+}
+
+// openUnverified opens a bundle; its parts are read as they are.
+func openUnverified(ctx context.Context, path string, files []string, stdin io.Reader) (*source, error) {
+	if len(files) == 0 && path != "-" && parts.IsPart(path) {
+		files = []string{path}
+	}
+	if len(files) == 0 {
+		return openSource(ctx, path, stdin)
+	}
+	set, err := parts.Open(files...)
+	if err != nil {
+		return nil, err
+	}
+	r := set.Scan(ctx)
+	s, err := newSource(r, func() { r.Close() })
+	if err != nil {
+		r.Close()
+	}
+	return s, err
+}
+
+// lister reads the descriptions in a bundle.
+type lister struct {
+	src     *source
+	check   manifestCheck
+	signed  bool
+	indexed bool
+	images  []ocispec.Descriptor
+	delta   *deltaDocument
+	graph   graph
+}
+
+func (l *lister) read(ctx context.Context) error {
+	var check checker
+	for {
+		m, err := check.next(ctx, l.src)
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if err := l.member(m); err != nil {
+			return err
+		}
+		if m.digest != "" && l.complete() {
+			return nil
+		}
+	}
+}
+
+// complete reports whether all manifests of all images are known.
+func (l *lister) complete() bool {
+	if !l.indexed || l.check.doc == nil {
+		return false // anything can follow
+	}
+	for _, d := range l.images {
+		if !l.graph.walk(root(d), func(reference) {}) {
+			return false
+		}
+	}
+	return true
+}
+
+func (l *lister) member(m member) error {
+	if m.digest != "" {
+		if m.delta || m.size > maxManifest {
+			return nil
+		}
+		b, err := readSmall(l.src, m, maxManifest)
+		if err != nil || len(b) == 0 || b[0] != '{' {
+			return err
+		}
+		return l.graph.add(m.digest, b)
+	}
+	limit := int64(maxIndex)
+	if m.name == manifestFile {
+		limit = maxBundleManifest
+	}
+	b, err := readSmall(l.src, m, limit)
+	if err == nil {
+		err = l.check.content(m.name, b)
+	}
+	if err != nil {
+		return err
+	}
+	switch m.name {
+	case signatureFile:
+		l.signed = true
+	case ocispec.ImageIndexFile:
+		l.indexed = true
+		l.images, err = parseIndex(b)
+	case deltaIndex:
+		var doc deltaDocument
+		doc, err = parseDelta(b)
+		l.delta = &doc
+	}
+	return err
+}
+
+func (l *lister) contents() *Contents {
+	c := &Contents{Signed: l.signed, Images: []ContentImage{}}
+	described := map[string]ManifestImage{}
+	if doc := l.check.doc; doc != nil {
+		c.Tool, c.Configuration = printable(doc.Tool), doc.Configuration
+		for _, image := range doc.Images {
+			described[image.Name] = image
+		}
+	}
+	users := map[digest.Digest]int{}
+	for _, d := range l.images {
+		l.graph.walk(root(d), func(r reference) {
+			if users[r.digest]++; users[r.digest] == 1 {
+				c.Blobs++
+				c.Bytes += r.size
+			} else {
+				c.Shared += r.size
+			}
+		})
+	}
+	for _, d := range l.images {
+		e := store.EntryOf(d)
+		image := ContentImage{Name: fullName(d), Digest: d.Digest, Key: e.Key, Kind: e.Kind}
+		m := described[image.Name]
+		image.Platforms, image.Created = m.Platforms, m.Created
+		l.graph.walk(root(d), func(r reference) {
+			image.Size += r.size
+			if users[r.digest] == 1 {
+				image.Own += r.size
+			}
+		})
+		if _, known := l.graph.documents[d.Digest]; !known {
+			image.Size, image.Own = m.Size, 0 // a delta that leaves all of it out
+		}
+		c.Images = append(c.Images, image)
+	}
+	if l.delta != nil {
+		c.Delta = &ContentDelta{Since: printable(l.delta.Since), Requires: []Requirement{}}
+		for _, r := range l.delta.Requires {
+			c.Delta.Requires = append(c.Delta.Requires, Requirement{r.Digest, r.Size, printable(r.Image)})
+			c.Delta.Bytes += r.Size
+		}
+	}
+	return c
+}

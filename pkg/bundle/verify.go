@@ -1,0 +1,479 @@
+package bundle
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/kolla-build/kolla-build/internal/asynchash"
+	"github.com/kolla-build/kolla-build/pkg/bundle/parts"
+)
+
+// VerifyOptions are the options of Verify.
+type VerifyOptions struct {
+	Parts     []string          // files of a bundle that was split, in any order; path is one of them
+	EachPart  bool              // look at these parts only, not at what they contain together
+	VerifyKey ed25519.PublicKey // the signature must be of this key, nil for any or none
+	Stdin     io.Reader         // for path "-"; nil is os.Stdin
+	Progress  Progress
+}
+
+// Report is what Verify found.
+type Report struct {
+	Bundle   string   `json:"bundle"`
+	OK       bool     `json:"ok"`       // the bundle can be loaded, and nothing in it is wrong
+	Manifest bool     `json:"manifest"` // it has one: without it, nothing protects names and tags
+	Signed   string   `json:"signed"`   // "no", "unverified", or "verified" with the key that was given
+	Images   []string `json:"images"`
+	Blobs    int      `json:"blobs"`
+	Bytes    int64    `json:"bytes"` // that were verified
+	// Required is the number of blobs and images that a delta leaves out. What the other
+	// side has is not looked at.
+	Required int          `json:"required,omitempty"`
+	Parts    *PartsReport `json:"parts,omitempty"`
+	Problems []Problem    `json:"problems"`
+}
+
+// PartsReport is what Verify found about the files of a bundle that was split.
+type PartsReport struct {
+	Data     int      `json:"data"`   // parts that contain the bundle
+	Parity   int      `json:"parity"` // parts from which others can be restored
+	Good     []string `json:"good"`
+	Problems []string `json:"problems"` // a line for each part that is missing or damaged
+	Needed   int      `json:"needed"`   // how many more good parts are needed
+	Restored bool     `json:"restored"` // parts are missing or damaged, and the others are enough
+}
+
+// The kinds of problems.
+const (
+	ProblemDamaged   = "damaged"   // the content is not what its digest says
+	ProblemMissing   = "missing"   // something refers to it
+	ProblemExtra     = "extra"     // nothing refers to it
+	ProblemInvalid   = "invalid"   // it is against the format
+	ProblemSignature = "signature" // not that of the key
+)
+
+// Problem is something wrong with a bundle.
+type Problem struct {
+	Kind   string   `json:"kind"`
+	File   string   `json:"file,omitempty"` // within the bundle, "" if it is about the whole
+	Role   string   `json:"role,omitempty"` // of a blob: "layer 3 of 7"
+	Detail string   `json:"detail,omitempty"`
+	Images []string `json:"images,omitempty"` // that cannot be used because of it
+}
+
+// maxProblems bounds how many problems a report lists.
+const maxProblems = 10_000
+
+// Verify reads a bundle and reports everything that is wrong with it. The error says that
+// it could not be examined.
+func Verify(ctx context.Context, path string, opts VerifyOptions) (*Report, error) {
+	v := &verifier{opts: opts, report: Report{Bundle: path, Signed: "no", Images: []string{}, Problems: []Problem{}}}
+	err := v.verify(ctx, path)
+	if err != nil {
+		return nil, fmt.Errorf("verifying %s: %w", path, err)
+	}
+	r := &v.report
+	r.OK = len(r.Problems) == 0 && (r.Parts == nil || r.Parts.Needed == 0 || opts.EachPart) &&
+		(r.Parts == nil || !opts.EachPart || len(r.Parts.Problems) == 0)
+	return r, nil
+}
+
+// verifier reads a bundle from front to back.
+type verifier struct {
+	opts   VerifyOptions
+	report Report
+
+	doc       *Manifest
+	raw       []byte          // of doc
+	listed    map[string]bool // names of its files
+	signature []byte
+	images    []ocispec.Descriptor
+	indexed   bool
+	required  map[digest.Digest]requirement
+	graph     graph
+	sizes     map[string]int64         // of all files, by name
+	sums      map[string]digest.Digest // of files that are not blobs, and of byte deltas
+	stopped   bool                     // the rest could not be read
+
+	mu  sync.Mutex // guards sums and bad, which hashing goroutines set
+	bad map[string]Problem
+}
+
+func (v *verifier) verify(ctx context.Context, path string) error {
+	if len(v.opts.Parts) == 0 && path != "-" && parts.IsPart(path) {
+		v.opts.Parts = []string{path}
+	}
+	if len(v.opts.Parts) > 0 {
+		return v.parts(ctx)
+	}
+	src, err := openSource(ctx, path, v.opts.Stdin)
+	if err != nil {
+		return err
+	}
+	defer src.close()
+	return v.source(ctx, src)
+}
+
+// source examines an open bundle.
+func (v *verifier) source(ctx context.Context, src *source) error {
+	v.reset()
+	if err := v.read(ctx, src); err != nil {
+		return err
+	}
+	if src.rest != nil {
+		if _, err := io.Copy(io.Discard, src.rest); err != nil && ctx.Err() != nil {
+			return err
+		}
+	}
+	for _, name := range src.extra {
+		v.problem(Problem{Kind: ProblemExtra, File: name, Detail: "it does not belong to the bundle"})
+	}
+	v.conclude()
+	return nil
+}
+
+// reset forgets what an earlier reading found.
+func (v *verifier) reset() {
+	*v = verifier{opts: v.opts, report: Report{Bundle: v.report.Bundle, Signed: "no", Images: []string{}, Problems: []Problem{}, Parts: v.report.Parts},
+		required: map[digest.Digest]requirement{}, sizes: map[string]int64{}, sums: map[string]digest.Digest{}, bad: map[string]Problem{}}
+}
+
+func (v *verifier) problem(p Problem) {
+	if len(v.report.Problems) < maxProblems {
+		v.report.Problems = append(v.report.Problems, p)
+	}
+}
+
+// damaged notes that the content of a file is not what it should be.
+func (v *verifier) damaged(name string, p Problem) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if _, known := v.bad[name]; !known && len(v.bad) < maxProblems {
+		p.File = name
+		v.bad[name] = p
+	}
+}
+
+// read reads all files. Their contents are hashed meanwhile.
+func (v *verifier) read(ctx context.Context, src *source) error {
+	var check checker
+	var hashing sync.WaitGroup
+	defer hashing.Wait()
+	slots := make(chan struct{}, 2*runtime.GOMAXPROCS(0))
+	buf := make([]byte, 1<<20)
+	for invalid := 0; ; {
+		m, err := check.next(ctx, src)
+		var fe *FormatError
+		switch {
+		case err == io.EOF:
+			return nil
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case errors.As(err, &fe) && fe.Member != "" && invalid < maxProblems:
+			v.problem(Problem{Kind: ProblemInvalid, File: fe.Member, Detail: fe.Detail})
+			invalid++
+			continue
+		case err != nil && len(v.sizes) == 0 && v.report.Parts == nil:
+			return err // it is no bundle
+		case err != nil:
+			v.stop(err)
+			return nil
+		}
+		v.sizes[m.name] = m.size
+		if m.digest == "" {
+			err = v.small(src, m)
+		} else {
+			slots <- struct{}{}
+			hashing.Add(1)
+			err = v.blob(ctx, src, m, buf, func() { <-slots; hashing.Done() })
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if err != nil {
+			v.damaged(m.name, Problem{Kind: ProblemDamaged, Detail: err.Error()})
+			v.stop(err)
+			return nil
+		}
+	}
+}
+
+// stop notes that the rest of the bundle cannot be read.
+func (v *verifier) stop(err error) {
+	v.stopped = true
+	var fe *FormatError
+	detail := err.Error()
+	if errors.As(err, &fe) {
+		detail = (&FormatError{Detail: fe.Detail, Err: fe.Err}).Error()
+	}
+	v.problem(Problem{Kind: ProblemDamaged, Detail: "the rest cannot be read: " + detail})
+}
+
+// small reads a file that is not a blob.
+func (v *verifier) small(src *source, m member) error {
+	limit := int64(maxIndex)
+	switch m.name {
+	case ocispec.ImageLayoutFile, signatureFile:
+		limit = maxLayout
+	case manifestFile:
+		limit = maxBundleManifest
+	}
+	b, err := readSmall(src, m, limit)
+	if err != nil {
+		return err
+	}
+	v.mu.Lock()
+	v.sums[m.name] = digest.FromBytes(b)
+	v.mu.Unlock()
+	v.report.Bytes += m.size
+	switch m.name {
+	case manifestFile:
+		v.doc, err = parseManifest(b)
+		if v.raw, v.report.Manifest = b, err == nil; err == nil {
+			v.listed = v.doc.names()
+		}
+	case signatureFile:
+		v.signature = b
+	case ocispec.ImageIndexFile:
+		v.images, err = parseIndex(b)
+		v.indexed = err == nil
+	case deltaIndex:
+		err = v.requirements(b)
+	case ocispec.ImageLayoutFile:
+		err = checkLayout(b)
+	}
+	if err != nil {
+		v.damaged(m.name, Problem{Kind: ProblemDamaged, Detail: err.Error()})
+	}
+	return nil
+}
+
+func (v *verifier) requirements(b []byte) error {
+	doc, err := parseDelta(b)
+	for _, r := range doc.Requires {
+		v.required[r.Digest] = r
+	}
+	v.report.Required = len(v.required)
+	return err
+}
+
+// blob reads a blob or a byte delta, and calls done when its hash is known.
+func (v *verifier) blob(ctx context.Context, src *source, m member, buf []byte, done func()) error {
+	algorithm := m.digest.Algorithm()
+	if m.delta {
+		algorithm = digest.Canonical
+	}
+	h := asynchash.New(algorithm.Hash())
+	defer func() {
+		go func() {
+			defer done()
+			got := digest.NewDigestFromBytes(algorithm, h.Sum())
+			if m.delta {
+				v.mu.Lock()
+				v.sums[m.name] = got
+				v.mu.Unlock()
+			} else if got != m.digest {
+				v.damaged(m.name, Problem{Kind: ProblemDamaged, Detail: "its content has digest " + got.String()})
+			}
+		}()
+	}()
+	var document []byte
+	for n := int64(0); n < m.size; {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		k, err := src.tr.Read(buf[:min(int64(len(buf)), m.size-n)])
+		h.Write(buf[:k])
+		if n == 0 && k > 0 && buf[0] == '{' && m.size <= maxManifest && !m.delta {
+			document = make([]byte, 0, m.size)
+		}
+		if document != nil {
+			document = append(document, buf[:k]...)
+		}
+		n += int64(k)
+		if v.report.Bytes += int64(k); v.opts.Progress != nil {
+			v.opts.Progress(v.report.Bytes, v.total())
+		}
+		if err == nil || err == io.EOF && n == m.size {
+			continue
+		}
+		if err == io.EOF || errors.Is(err, io.ErrUnexpectedEOF) {
+			return fmt.Errorf("it ends after %d of %d bytes", n, m.size)
+		}
+		return err
+	}
+	v.report.Blobs++
+	if document != nil {
+		return v.graph.add(m.digest, document)
+	}
+	return nil
+}
+
+// total returns the bytes of all files, 0 if it is not known.
+func (v *verifier) total() int64 {
+	if v.doc == nil {
+		return 0
+	}
+	return v.doc.bytes() + int64(len(v.raw)+len(v.signature))
+}
+
+// conclude compares what was read with the manifest and the index.
+func (v *verifier) conclude() {
+	for _, name := range []string{ocispec.ImageLayoutFile, ocispec.ImageIndexFile} {
+		if _, ok := v.sizes[name]; !ok && !v.listed[name] {
+			v.problem(Problem{Kind: ProblemMissing, File: name, Detail: "every bundle has it"})
+		}
+	}
+	v.report.Images = v.names()
+	v.checkSignature()
+	v.compareManifest()
+	v.compareImages()
+	v.attribute()
+	slices.SortStableFunc(v.report.Problems, func(a, b Problem) int { return strings.Compare(a.File, b.File) })
+}
+
+// names returns the names of the images: by the manifest, which has a digest of its own,
+// else by the index.
+func (v *verifier) names() []string {
+	names := []string{}
+	if v.doc != nil {
+		for _, image := range v.doc.Images {
+			names = append(names, image.Name)
+		}
+		return names
+	}
+	for _, d := range v.images {
+		names = append(names, fullName(d))
+	}
+	return names
+}
+
+func (v *verifier) checkSignature() {
+	if v.signature != nil {
+		v.report.Signed = "unverified"
+	}
+	var err error
+	switch {
+	case v.opts.VerifyKey == nil:
+	case v.signature == nil || v.doc == nil:
+		err = &SignatureError{Detail: "it is not signed"}
+	default:
+		if err = checkSignature(v.raw, v.signature, v.opts.VerifyKey); err == nil {
+			v.report.Signed = "verified"
+		}
+	}
+	if err != nil {
+		v.problem(Problem{Kind: ProblemSignature, Detail: err.Error()})
+	}
+}
+
+// compareManifest compares the files with the manifest. Without one, byte deltas cannot be
+// verified.
+func (v *verifier) compareManifest() {
+	if v.doc == nil {
+		return
+	}
+	for _, f := range v.doc.Files {
+		size, found := v.sizes[f.Name]
+		sum, hashed := v.sums[f.Name]
+		switch {
+		case !found:
+			v.bad[f.Name] = Problem{Kind: ProblemMissing, File: f.Name, Detail: manifestFile + " lists it"}
+		case size != f.Size:
+			v.damaged(f.Name, Problem{Kind: ProblemDamaged, Detail: fmt.Sprintf("it has %d bytes, and %d by %s", size, f.Size, manifestFile)})
+		case hashed && sum != f.sum():
+			v.damaged(f.Name, Problem{Kind: ProblemDamaged, Detail: "its content has digest " + sum.String()})
+		}
+	}
+	for name := range v.sizes {
+		if !v.listed[name] && name != manifestFile && name != signatureFile {
+			v.problem(Problem{Kind: ProblemExtra, File: name, Detail: manifestFile + " does not list it"})
+		}
+	}
+	if _, damaged := v.bad[ocispec.ImageIndexFile]; !damaged && v.indexed {
+		check := manifestCheck{doc: v.doc}
+		if err := check.images(v.images); err != nil {
+			v.problem(Problem{Kind: ProblemInvalid, File: ocispec.ImageIndexFile, Detail: "its images are not those of " + manifestFile})
+		}
+	}
+}
+
+// compareImages walks over the images of the index: every blob must be there with its size,
+// and no other.
+func (v *verifier) compareImages() {
+	if !v.indexed {
+		return
+	}
+	used := map[string]bool{}
+	complete := !v.stopped
+	for _, d := range v.images {
+		known := v.graph.walk(root(d), func(r reference) {
+			name := blobName(r.digest)
+			used[name] = true
+			size, found := v.sizes[name]
+			if delta := deltaName(r.digest); !found {
+				if _, found = v.sizes[delta]; found {
+					used[delta], size = true, r.size
+				}
+			}
+			_, required := v.required[r.digest]
+			switch {
+			case !found && required:
+			case !found && !v.listed[name]:
+				v.damaged(name, Problem{Kind: ProblemMissing, Detail: "a manifest refers to it"})
+			case found && size != r.size:
+				v.damaged(name, Problem{Kind: ProblemDamaged, Detail: fmt.Sprintf("it has %d bytes, and %d by its descriptor", size, r.size)})
+			}
+		})
+		complete = complete && (known || v.required[d.Digest].Manifest)
+	}
+	for name := range v.sizes {
+		isBlob := strings.Contains(name, "/")
+		if isBlob && !used[name] && complete && (v.doc == nil || v.listed[name]) {
+			v.problem(Problem{Kind: ProblemExtra, File: name, Detail: "no image refers to it"})
+		}
+	}
+}
+
+// attribute names the images that a damaged or missing file affects.
+func (v *verifier) attribute() {
+	affected := map[string][]string{}
+	roles := map[string]string{}
+	for _, d := range v.images {
+		v.graph.walk(root(d), func(r reference) {
+			for _, name := range []string{blobName(r.digest), deltaName(r.digest)} {
+				if _, bad := v.bad[name]; bad {
+					affected[name] = append(affected[name], fullName(d))
+					roles[name] = r.role.String()
+				}
+			}
+		})
+	}
+	for _, name := range slices.Sorted(maps.Keys(v.bad)) {
+		p := v.bad[name]
+		p.Images, p.Role = slices.Compact(affected[name]), roles[name]
+		if !strings.Contains(name, "/") {
+			p.Images = v.report.Images // nothing can be loaded without it
+		}
+		v.problem(p)
+	}
+}
+
+func root(d ocispec.Descriptor) reference {
+	return reference{d.Digest, d.Size, role{kind: "manifest"}}
+}
+
+func deltaName(d digest.Digest) string {
+	return deltaDir + "/" + d.Algorithm().String() + "/" + d.Encoded()
+}

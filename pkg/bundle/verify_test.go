@@ -1,0 +1,403 @@
+package bundle
+
+import (
+	"archive/tar"
+	"bytes"
+	"crypto/ed25519"
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/kolla-build/kolla-build/pkg/bundle/parts"
+	"github.com/kolla-build/kolla-build/pkg/store"
+)
+
+func verifyBytes(t testing.TB, b []byte, key ed25519.PublicKey) (*Report, error) {
+	t.Helper()
+	return Verify(t.Context(), "-", VerifyOptions{Stdin: bytes.NewReader(b), VerifyKey: key})
+}
+
+// writeDir unpacks a tar into a new directory.
+func writeDir(t testing.TB, b []byte) string {
+	t.Helper()
+	dir := t.TempDir()
+	for _, i := range unpack(t, b) {
+		path := filepath.Join(dir, i.h.Name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if i.h.Typeflag == tar.TypeDir {
+			continue
+		}
+		if err := os.WriteFile(path, []byte(i.c), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+func TestVerify(t *testing.T) {
+	s, entries := fill(t)
+	public, private := newKey(t)
+	for _, comp := range []Compression{None, Gzip, Zstd} {
+		out := saveTo(t, s, entries, SaveOptions{Compression: comp, SignKey: private})
+		var done, total int64
+		r := must[*Report](t)(Verify(t.Context(), out, VerifyOptions{VerifyKey: public, Progress: func(d, n int64) { done, total = d, n }}))
+		if !r.OK || !r.Manifest || r.Signed != "verified" || !slices.Equal(r.Images, []string{refA, refB}) || r.Blobs != 7 || len(r.Problems) > 0 {
+			t.Errorf("compression %q: %+v", comp, r)
+		}
+		if done == 0 || done > total {
+			t.Errorf("compression %q: progress ended at %d of %d", comp, done, total)
+		}
+	}
+	out := saveTo(t, s, entries, SaveOptions{})
+	if r := must[*Report](t)(Verify(t.Context(), out, VerifyOptions{VerifyKey: public})); r.OK || r.Problems[0].Kind != ProblemSignature {
+		t.Errorf("not signed: %+v", r)
+	}
+	// A bundle of an earlier release has no manifest.
+	var p packed
+	p.image(t, "kolla/a:t", "a", nil)
+	if r := must[*Report](t)(verifyBytes(t, p.bytes(t), nil)); !r.OK || r.Manifest || len(r.Images) != 1 {
+		t.Errorf("without a manifest: %+v", r)
+	}
+}
+
+// Verify names each damaged, missing and added file, and the images that it affects.
+func TestVerifyNamesDamage(t *testing.T) {
+	s, entries := fill(t)
+	whole := must[[]byte](t)(os.ReadFile(saveTo(t, s, entries, SaveOptions{})))
+	both, a := []string{refA, refB}, []string{refA}
+	layersA := must[[]digest.Digest](t)(layerDigests(s, entries[0]))
+	base, own := blobName(layersA[0]), blobName(layersA[1])
+	change := func(name string, f func(i *item) *item) []byte {
+		var out []item
+		for _, i := range unpack(t, whole) {
+			if i.h.Name == name {
+				if c := f(&i); c != nil {
+					out = append(out, *c)
+				}
+				continue
+			}
+			out = append(out, i)
+		}
+		return makeTar(t, out...)
+	}
+	flip := func(i *item) *item {
+		b := []byte(i.c)
+		b[len(b)/2] ^= 1
+		i.c = string(b)
+		return i
+	}
+	remove := func(*item) *item { return nil }
+	shorter := func(i *item) *item { i.c = i.c[:len(i.c)-1]; i.h.Size--; return i }
+	extra := blobName(digest.FromString("x"))
+	for _, c := range []struct {
+		name, kind, file string
+		images           []string
+		b                []byte
+	}{
+		{"layer of both", ProblemDamaged, base, both, change(base, flip)},
+		{"layer of one", ProblemDamaged, own, a, change(own, flip)},
+		{"missing layer", ProblemMissing, own, a, change(own, remove)},
+		{"short layer", ProblemDamaged, own, a, change(own, shorter)},
+		{"manifest of an image", ProblemDamaged, blobName(entries[0].Digest), a, change(blobName(entries[0].Digest), flip)},
+		{"missing manifest", ProblemMissing, blobName(entries[0].Digest), a, change(blobName(entries[0].Digest), remove)},
+		{"index", ProblemDamaged, "index.json", both, change("index.json", func(i *item) *item {
+			i.c = strings.Replace(i.c, "nova-api:2026.1", "nova-api:2026.2", 1)
+			return i
+		})},
+		{"no index", ProblemMissing, "index.json", both, change("index.json", remove)},
+		{"layout", ProblemDamaged, "oci-layout", both, change("oci-layout", flip)},
+		{"for docker load", ProblemDamaged, "manifest.json", both, change("manifest.json", flip)},
+		{"manifest", ProblemDamaged, manifestFile, both, change(manifestFile, flip)},
+		{"added blob", ProblemExtra, extra, nil, makeTar(t, append(unpack(t, whole), item{tar.Header{Name: extra}, "x"})...)},
+		{"added file", ProblemInvalid, "install.sh", nil, makeTar(t, append(unpack(t, whole), item{tar.Header{Name: "install.sh"}, "x"})...)},
+		{"link", ProblemInvalid, extra, nil, makeTar(t, append(unpack(t, whole), item{tar.Header{Name: extra, Typeflag: tar.TypeSymlink, Linkname: "/etc/passwd"}, ""})...)},
+		{"leads out", ProblemInvalid, "blobs/../../x", nil, makeTar(t, append(unpack(t, whole), item{tar.Header{Name: "blobs/../../x"}, "x"})...)},
+		{"twice", ProblemInvalid, own, nil, makeTar(t, append(unpack(t, whole), item{tar.Header{Name: own}, "x"})...)},
+		{"cut", ProblemDamaged, "", nil, whole[:len(whole)/2]},
+	} {
+		r, err := verifyBytes(t, c.b, nil)
+		if err != nil {
+			t.Errorf("%s: %v", c.name, err)
+			continue
+		}
+		at := slices.IndexFunc(r.Problems, func(p Problem) bool { return p.Kind == c.kind && p.File == c.file })
+		if r.OK || at < 0 {
+			t.Errorf("%s: %+v", c.name, r.Problems)
+			continue
+		}
+		if c.name == "cut" {
+			continue // what is missing depends on the place
+		}
+		if p := r.Problems[at]; !reflect.DeepEqual(p.Images, c.images) {
+			t.Errorf("%s: %v are affected, want %v", c.name, p.Images, c.images)
+		}
+		if len(r.Problems) > 1 {
+			t.Errorf("%s: follow-up problems: %+v", c.name, r.Problems)
+		}
+	}
+}
+
+func layerDigests(s *store.Store, e store.Entry) ([]digest.Digest, error) {
+	layers, err := layersOf(s, e)
+	var out []digest.Digest
+	for _, l := range layers {
+		out = append(out, digest.Digest(l.Digest.String()))
+	}
+	return out, err
+}
+
+// Whatever bit is flipped, Verify notices it, or it is in padding that nothing reads.
+func TestVerifyFindsEveryBit(t *testing.T) {
+	s, entries := fillSize(t, 500)
+	whole := must[[]byte](t)(os.ReadFile(saveTo(t, s, entries, SaveOptions{})))
+	want := manifestOf(t, whole)
+	for at := 0; at < len(whole); at += 13 {
+		b := bytes.Clone(whole)
+		b[at] ^= 1 << (at % 8)
+		r, err := verifyBytes(t, b, nil)
+		if err != nil || !r.OK {
+			continue
+		}
+		same := map[string]string{}
+		for _, i := range unpack(t, b) {
+			same[i.h.Name] = i.c
+		}
+		for _, f := range want.Files {
+			if digest.FromString(same[f.Name]) != f.sum() {
+				t.Fatalf("bit at %d: %s has changed", at, f.Name)
+			}
+		}
+	}
+}
+
+// A directory is read like a tar; what does not belong to it is named.
+func TestDirectory(t *testing.T) {
+	s, entries := fill(t)
+	public, private := newKey(t)
+	dir := writeDir(t, must[[]byte](t)(os.ReadFile(saveTo(t, s, entries, SaveOptions{SignKey: private}))))
+	if r := must[*Report](t)(Verify(t.Context(), dir, VerifyOptions{VerifyKey: public})); !r.OK || len(r.Images) != 2 {
+		t.Fatalf("%+v", r)
+	}
+	to := openStore(t)
+	sum := must[Summary](t)(Load(t.Context(), dir, to, LoadOptions{VerifyKey: public}))
+	if len(sum.Images) != 2 || !sum.Signed {
+		t.Errorf("%+v", sum)
+	}
+	for _, e := range entries {
+		if err := to.Verify(t.Context(), e.Digest); err != nil {
+			t.Error(err)
+		}
+	}
+	stale := blobName(digest.FromString("stale"))
+	for _, name := range []string{"README", stale} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("x"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := syscall.Mkfifo(filepath.Join(dir, "pipe"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r := must[*Report](t)(Verify(t.Context(), dir, VerifyOptions{}))
+	var extra []string
+	for _, p := range r.Problems {
+		if p.Kind == ProblemExtra {
+			extra = append(extra, p.File)
+		}
+	}
+	if want := []string{"README", stale, "pipe"}; r.OK || !slices.Equal(extra, want) {
+		t.Errorf("%+v", r.Problems)
+	}
+	c := must[*Contents](t)(List(t.Context(), dir, nil, nil))
+	if len(c.Extra) != 3 || len(c.Images) != 2 {
+		t.Errorf("%+v", c)
+	}
+	must[Summary](t)(Load(t.Context(), dir, openStore(t), LoadOptions{}))
+
+	// Links and pipes in place of files are not followed.
+	layer := filepath.Join(dir, blobName(must[[]digest.Digest](t)(layerDigests(s, entries[0]))[0]))
+	outside := filepath.Join(t.TempDir(), "layer")
+	if err := errors.Join(os.Rename(layer, outside), os.Symlink(outside, layer)); err != nil {
+		t.Fatal(err)
+	}
+	var fe *FormatError
+	if _, err := Load(t.Context(), dir, openStore(t), LoadOptions{}); !errors.As(err, &fe) || !strings.Contains(err.Error(), "link") {
+		t.Errorf("a link: %v", err)
+	}
+	for _, name := range []string{layer, filepath.Join(dir, manifestFile)} {
+		if err := errors.Join(os.Remove(name), syscall.Mkfifo(name, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Load(t.Context(), dir, openStore(t), LoadOptions{}); !errors.As(err, &fe) {
+			t.Errorf("a pipe in place of %s: %v", name, err)
+		}
+	}
+}
+
+func splitSet(t testing.TB, size, split int64, parity int) (*store.Store, []store.Entry, []string) {
+	t.Helper()
+	s, entries := fillSize(t, size)
+	sum := must[Summary](t)(Save(t.Context(), s, entries, filepath.Join(t.TempDir(), "set"), SaveOptions{Split: split, Parity: parity}))
+	return s, entries, sum.Parts
+}
+
+// Parts verify alone and together; lost ones are restored, or what they contain is named.
+func TestVerifyParts(t *testing.T) {
+	s, entries, files := splitSet(t, 150_000, parts.MinSize, 20)
+	r := must[*Report](t)(Verify(t.Context(), files[0], VerifyOptions{}))
+	if !r.OK || len(r.Images) != 2 || len(r.Parts.Good) != len(files) || r.Parts.Restored {
+		t.Fatalf("%+v, %+v", r, r.Parts)
+	}
+	original := must[[]byte](t)(os.ReadFile(files[3]))
+	bad := bytes.Clone(original)
+	bad[len(bad)/2] ^= 1
+	if err := os.WriteFile(files[3], bad, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for i, f := range files {
+		r := must[*Report](t)(Verify(t.Context(), f, VerifyOptions{Parts: []string{f}, EachPart: true}))
+		if len(files) > 1 && r.OK != (i != 3) && len(r.Parts.Good) == 1 {
+			t.Errorf("%s alone: %+v", f, r.Parts)
+		}
+	}
+	if r := must[*Report](t)(Verify(t.Context(), files[1], VerifyOptions{})); !r.OK || !r.Parts.Restored || len(r.Parts.Problems) != 1 || len(r.Problems) > 0 {
+		t.Errorf("one damaged: %+v, %+v", r, r.Parts)
+	}
+	if err := os.Remove(files[4]); err != nil {
+		t.Fatal(err)
+	}
+	data := r.Parts.Data
+	for _, f := range files[data:] {
+		if err := os.Remove(f); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r = must[*Report](t)(Verify(t.Context(), files[0], VerifyOptions{}))
+	if r.OK || r.Parts.Needed != 2 || len(r.Problems) == 0 {
+		t.Fatalf("too few: %+v, %+v", r, r.Parts)
+	}
+	// The layers that the manifest places there are named, with their images.
+	layers := map[string]bool{}
+	for _, e := range entries {
+		for _, d := range must[[]digest.Digest](t)(layerDigests(s, e)) {
+			layers[blobName(d)] = true
+		}
+	}
+	for _, p := range r.Problems {
+		if p.Kind != ProblemMissing || !layers[p.File] || len(p.Images) == 0 {
+			t.Errorf("%+v", p)
+		}
+	}
+	// Without the first part, nothing is known about its content.
+	if err := os.Remove(files[0]); err != nil {
+		t.Fatal(err)
+	}
+	if r := must[*Report](t)(Verify(t.Context(), files[1], VerifyOptions{})); r.OK || r.Parts.Needed != 3 {
+		t.Errorf("without the first: %+v, %+v", r, r.Parts)
+	}
+}
+
+// The places that the manifest gives the files are those in the tar.
+func TestContentOffset(t *testing.T) {
+	s, entries := fill(t)
+	_, key := newKey(t)
+	for _, opts := range []SaveOptions{{}, {SignKey: key}} {
+		b := must[[]byte](t)(os.ReadFile(saveTo(t, s, entries, opts)))
+		m := manifestOf(t, b)
+		signature := int64(0)
+		if opts.SignKey != nil {
+			signature = ed25519.SignatureSize
+		}
+		var size int64
+		for _, i := range unpack(t, b) {
+			if i.h.Name == manifestFile {
+				size = i.h.Size
+			}
+		}
+		offsets := must[map[string]int64](t)(contentOffset(m, size, signature))
+		for _, f := range m.Files {
+			if at := offsets[f.Name]; digest.FromBytes(b[at:at+f.Size]) != f.sum() {
+				t.Errorf("%s is not at %d", f.Name, at)
+			}
+		}
+	}
+}
+
+func TestList(t *testing.T) {
+	s, entries := fill(t)
+	c := must[*Contents](t)(List(t.Context(), saveTo(t, s, entries, SaveOptions{Tool: "kolla-build 1"}), nil, nil))
+	if len(c.Images) != 2 || c.Blobs != 7 || c.Tool != "kolla-build 1" || c.Signed || c.Delta != nil {
+		t.Errorf("%+v", c)
+	}
+	var sizes int64
+	for i, image := range c.Images {
+		if e := entries[i]; image.Name != e.Name || image.Digest != e.Digest || image.Size != e.Size || image.Key != e.Key || image.Own >= image.Size || image.Own == 0 {
+			t.Errorf("%+v, want %+v", image, e)
+		}
+		sizes += image.Size
+	}
+	if c.Bytes+c.Shared != sizes || c.Shared < 20_000 {
+		t.Errorf("%d bytes and %d shared, for images of %d", c.Bytes, c.Shared, sizes)
+	}
+	_, _, files := splitSet(t, 50_000, parts.MinSize, 10)
+	if err := os.Remove(files[1]); err != nil {
+		t.Fatal(err)
+	}
+	if c := must[*Contents](t)(List(t.Context(), files[0], nil, nil)); len(c.Images) != 2 {
+		t.Errorf("of parts: %+v", c)
+	}
+	m := newMonths(t)
+	path, sum := m.save(t, m.since(t), true)
+	if c := must[*Contents](t)(List(t.Context(), path, nil, nil)); c.Delta == nil || len(c.Delta.Requires) != sum.Required || c.Delta.Bytes == 0 {
+		t.Errorf("of a delta: %+v", c)
+	}
+	if r := must[*Report](t)(Verify(t.Context(), path, VerifyOptions{})); !r.OK || r.Required != sum.Required {
+		t.Errorf("of a delta: %+v", r)
+	}
+}
+
+// FuzzVerify holds that a bundle that Verify accepts can be loaded.
+func FuzzVerify(f *testing.F) {
+	s, entries := fillSize(f, 50)
+	var b bytes.Buffer
+	if _, err := Save(f.Context(), s, entries, "-", SaveOptions{Stdout: &b}); err != nil {
+		f.Fatal(err)
+	}
+	f.Add(b.Bytes())
+	f.Add(b.Bytes()[:5000])
+	f.Add(makeTar(f, item{tar.Header{Name: "oci-layout"}, layoutFile}))
+	f.Add([]byte{0x28, 0xb5, 0x2f, 0xfd, 0, 0})
+	to := openStore(f)
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if _, err := List(t.Context(), "-", nil, bytes.NewReader(b)); err != nil {
+			_ = err // whatever it is
+		}
+		r, err := verifyBytes(t, b, nil)
+		if err != nil || !r.OK || r.Required > 0 || len(r.Images) == 0 {
+			return
+		}
+		if _, err := json.Marshal(r); err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range r.Images {
+			if name == "" || strings.ContainsFunc(name, func(c rune) bool { return c < ' ' || c > '~' }) {
+				return // load refuses the name
+			}
+		}
+		if _, err := Load(t.Context(), "-", to, LoadOptions{Stdin: bytes.NewReader(b), Replace: true}); err != nil {
+			var fe *FormatError
+			if !errors.As(err, &fe) || fe.Detail != "image name" {
+				t.Errorf("verified, but not loaded: %v", err)
+			}
+		}
+	})
+}

@@ -1,0 +1,155 @@
+package bundle
+
+import (
+	"archive/tar"
+	"context"
+	"io"
+
+	"github.com/kolla-build/kolla-build/pkg/bundle/parts"
+)
+
+// parts examines a bundle that was split: each part, and what they contain together.
+func (v *verifier) parts(ctx context.Context) error {
+	set, err := parts.Open(v.opts.Parts...)
+	if err != nil {
+		return err
+	}
+	defer func() { v.report.Parts = partsReport(set) }()
+	v.report.Parts = partsReport(set) // the parts have been recognized
+	if v.opts.EachPart {
+		if err := set.Verify(ctx); ctx.Err() != nil {
+			return err
+		}
+		return nil
+	}
+	// One reading is enough if all data parts are there and undamaged.
+	if len(set.Lost()) == 0 {
+		if err := v.stream(ctx, set, set.Scan(ctx)); err != nil || len(set.Lost()) == 0 {
+			return err
+		}
+	} else if err := set.Verify(ctx); ctx.Err() != nil {
+		return err
+	}
+	if set.Needed() == 0 {
+		// What the bundle is when the lost parts have been restored.
+		r, err := set.Reader(ctx)
+		if err != nil {
+			return err
+		}
+		return v.stream(ctx, set, r)
+	}
+	return v.beginning(ctx, set)
+}
+
+func (v *verifier) stream(ctx context.Context, set *parts.Set, r io.ReadCloser) error {
+	defer r.Close()
+	src, err := newSource(r, func() {})
+	if err != nil {
+		return err
+	}
+	defer src.close()
+	src.parts, src.rest = set, r
+	return v.source(ctx, src)
+}
+
+// beginning examines what can be read of a set with too few parts. The manifest, which is in
+// the first one, tells which files are lost with the others.
+func (v *verifier) beginning(ctx context.Context, set *parts.Set) error {
+	v.reset()
+	r := set.Scan(ctx)
+	defer r.Close()
+	src, err := newSource(r, func() {})
+	if err != nil {
+		return nil //nolint:nilerr // the first part is lost, which the report says
+	}
+	defer src.close()
+	if err := v.read(ctx, src); err != nil {
+		return err
+	}
+	v.report.Problems = []Problem{} // follow from the lost parts
+	if v.doc == nil {
+		return nil
+	}
+	offset, err := contentOffset(v.doc, int64(len(v.raw)), int64(len(v.signature)))
+	if err != nil {
+		return err
+	}
+	clear(v.bad)
+	for _, f := range v.doc.Files {
+		start := offset[f.Name]
+		for _, lost := range set.Lost() {
+			if start < lost[1] && start+f.Size > lost[0] {
+				v.damaged(f.Name, Problem{Kind: ProblemMissing, Detail: "it is in a part that is missing or damaged"})
+			}
+		}
+	}
+	v.report.Images = v.names()
+	v.checkSignature()
+	v.attribute()
+	return nil
+}
+
+// contentOffset returns where the contents of the files of a manifest begin in the tar that
+// save writes.
+func contentOffset(m *Manifest, manifestSize, signatureSize int64) (map[string]int64, error) {
+	var headers counter
+	tw := tar.NewWriter(&headers)
+	var contents int64
+	offsets := map[string]int64{}
+	dirs := false
+	put := func(name string, size int64) error {
+		if _, isBlob := blobDigest(name); isBlob && !dirs {
+			dirs = true
+			if err := writeDirs(tw); err != nil {
+				return err
+			}
+		}
+		// A header does not depend on what follows; its own writer accepts no content.
+		h := tar.NewWriter(&headers)
+		if err := h.WriteHeader(header(name, size)); err != nil {
+			return err
+		}
+		offsets[name] = int64(headers) + contents
+		contents += (size + 511) / 512 * 512
+		return nil
+	}
+	for i, f := range m.Files {
+		if err := put(f.Name, f.Size); err != nil {
+			return nil, err
+		}
+		if i == 0 {
+			if err := put(manifestFile, manifestSize); err != nil {
+				return nil, err
+			}
+			if signatureSize > 0 {
+				if err := put(signatureFile, signatureSize); err != nil {
+					return nil, err
+				}
+			}
+		}
+	}
+	return offsets, nil
+}
+
+// counter counts what is written to it.
+type counter int64
+
+func (c *counter) Write(p []byte) (int, error) {
+	*c += counter(len(p))
+	return len(p), nil
+}
+
+func partsReport(set *parts.Set) *PartsReport {
+	r := &PartsReport{Good: []string{}, Problems: set.Problems(), Needed: set.Needed()}
+	r.Data, r.Parity = set.Counts()
+	for _, p := range set.Parts() {
+		if p.Err == nil {
+			r.Good = append(r.Good, p.File)
+		}
+	}
+	if r.Problems == nil {
+		r.Problems = []string{}
+	}
+	r.Restored = len(r.Problems) > 0 && r.Needed == 0 && len(set.Lost()) > 0
+	return r
+}

@@ -1,0 +1,186 @@
+package storecmd
+
+import (
+	"context"
+	"crypto/ed25519"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/kolla-build/kolla-build/internal/console"
+	"github.com/kolla-build/kolla-build/internal/units"
+	"github.com/kolla-build/kolla-build/internal/usererr"
+	"github.com/kolla-build/kolla-build/pkg/bundle"
+)
+
+// VerifyOptions are the options of Verify.
+type VerifyOptions struct {
+	VerifyKey string // file of the public key that must have signed the bundle, "" for none
+	EachPart  bool   // look at the parts that are given only, not at what they contain together
+	JSON      bool
+}
+
+// Verify examines a bundle and prints what is wrong with it. files are a file, a directory
+// or the parts of one bundle.
+func Verify(ctx context.Context, con *console.Console, files []string, o VerifyOptions) error {
+	opts := bundle.VerifyOptions{EachPart: o.EachPart}
+	if len(files) > 1 {
+		opts.Parts = files
+	}
+	var err error
+	if opts.VerifyKey, err = readVerifyKey(ctx, o.VerifyKey); err != nil {
+		return err
+	}
+	report, err := bundle.Verify(ctx, files[0], opts)
+	if err != nil {
+		return err
+	}
+	if o.JSON {
+		err = con.PrintJSON(report)
+	} else {
+		err = writeReport(con.Stdout, report)
+	}
+	if err == nil && !report.OK {
+		err = usererr.ErrReported
+	}
+	return err
+}
+
+// readVerifyKey reads the public key that --verify-key names, if it does.
+func readVerifyKey(ctx context.Context, path string) (ed25519.PublicKey, error) {
+	if path == "" {
+		return nil, nil
+	}
+	key, err := bundle.ReadVerifyKey(ctx, path)
+	if err != nil {
+		return nil, fmt.Errorf("--verify-key: %w", err)
+	}
+	return key, nil
+}
+
+// writeReport prints what was found: a line for each problem, and a summary.
+func writeReport(w io.Writer, r *bundle.Report) error {
+	if p := r.Parts; p != nil {
+		for _, line := range p.Problems {
+			fmt.Fprintln(w, line)
+		}
+		switch {
+		case p.Restored:
+			fmt.Fprintf(w, "everything can be restored from the other parts\n")
+		case p.Needed > 0:
+			fmt.Fprintf(w, "%s more of %d needed; %s undamaged\n", units.Count(p.Needed, "part"), p.Data, units.Count(len(p.Good), "part"))
+		default:
+			fmt.Fprintf(w, "%s undamaged\n", units.Count(len(p.Good), "part"))
+		}
+	}
+	for _, p := range r.Problems {
+		fmt.Fprintln(w, problemText(p))
+	}
+	if len(r.Images)+r.Blobs == 0 {
+		return nil // parts alone
+	}
+	affected := map[string]bool{}
+	for _, p := range r.Problems {
+		for _, image := range p.Images {
+			affected[image] = true
+		}
+	}
+	if len(affected) > 0 {
+		fmt.Fprintf(w, "%d of %s affected:\n", len(affected), units.Count(len(r.Images), "image"))
+		for _, name := range slices.Sorted(maps.Keys(affected)) {
+			fmt.Fprintf(w, "  %s\n", name)
+		}
+	}
+	notes := []string{units.Count(len(r.Images), "image"), units.Count(r.Blobs, "blob"), units.Bytes(r.Bytes)}
+	if r.Required > 0 {
+		notes = append(notes, "a delta: it requires "+units.Count(r.Required, "blob"))
+	}
+	if !r.Manifest {
+		notes = append(notes, "no manifest: names and tags have no checksum")
+	}
+	switch r.Signed {
+	case "verified":
+		notes = append(notes, "signature verified")
+	case "unverified":
+		notes = append(notes, "signed, not verified without --verify-key")
+	}
+	state := "undamaged"
+	if !r.OK {
+		state = units.Count(len(r.Problems), "problem")
+	}
+	_, err := fmt.Fprintf(w, "%s: %s (%s)\n", r.Bundle, state, strings.Join(notes, ", "))
+	return err
+}
+
+func problemText(p bundle.Problem) string {
+	s := p.Kind
+	if p.File != "" {
+		s += " " + printable(p.File)
+	}
+	if p.Role != "" {
+		s += " (" + p.Role + ")"
+	}
+	if p.Detail != "" {
+		s += ": " + p.Detail
+	}
+	if n := len(p.Images); n > 0 {
+		s += "; " + units.Count(n, "image") + " affected"
+	}
+	return s
+}
+
+// printable returns a text of a bundle if a terminal can show it, else quoted.
+func printable(s string) string {
+	if q := fmt.Sprintf("%q", s); len(q) != len(s)+2 {
+		return q
+	}
+	return s
+}
+
+// List prints what is in a bundle. files are as for Verify.
+func List(ctx context.Context, con *console.Console, files []string, asJSON bool) error {
+	var set []string
+	if len(files) > 1 {
+		set = files
+	}
+	c, err := bundle.List(ctx, files[0], set, nil)
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		return con.PrintJSON(c)
+	}
+	for _, name := range c.Extra {
+		con.Notice("%s: %s does not belong to the bundle", c.Bundle, printable(name))
+	}
+	w := tabwriter.NewWriter(con.Stdout, 0, 8, 2, ' ', 0)
+	fmt.Fprintln(w, "NAME\tPLATFORM\tDIGEST\tSIZE\tOWN")
+	for _, image := range c.Images {
+		fmt.Fprintf(w, "%s\t%s\t%.19s\t%s\t%s\n", printable(image.Name), strings.Join(image.Platforms, ","), image.Digest, units.Bytes(image.Size), units.Bytes(image.Own))
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	fmt.Fprintf(con.Stdout, "\n%s, %s, %s; %s shared\n", units.Count(len(c.Images), "image"), units.Count(c.Blobs, "blob"), units.Bytes(c.Bytes), units.Bytes(c.Shared))
+	if d := c.Delta; d != nil {
+		from := ""
+		if d.Since != "" {
+			from = " of " + d.Since
+		}
+		fmt.Fprintf(con.Stdout, "a delta: it requires %s%s, %s\n", units.Count(len(d.Requires), "blob"), from, units.Bytes(d.Bytes))
+	}
+	if c.Tool != "" {
+		fmt.Fprintf(con.Stdout, "saved by %s", c.Tool)
+		for _, key := range slices.Sorted(maps.Keys(c.Configuration)) {
+			fmt.Fprintf(con.Stdout, ", %s %s", printable(key), printable(c.Configuration[key]))
+		}
+		fmt.Fprintln(con.Stdout)
+	}
+	if c.Signed {
+		fmt.Fprintln(con.Stdout, "signed; kolla-build verify --verify-key FILE verifies the signature")
+	}
+	return nil
+}
