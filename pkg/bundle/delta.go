@@ -351,7 +351,7 @@ func (l *loader) applyDelta(ctx context.Context, m member) error {
 	l.sum.DeltaBytes += m.size
 	l.sum.DeltaLayers += e.size
 	if l.st.HasBlob(m.digest, e.size) {
-		damaged, err := l.st.DropBad(ctx, m.digest)
+		damaged, err := l.st.CheckBlob(ctx, m.digest)
 		if err != nil {
 			return err
 		}

@@ -91,6 +91,9 @@ func (l *loader) read(ctx context.Context, in Input) error {
 		return err
 	}
 	defer src.close()
+	if l.st != nil {
+		defer l.st.SaveVerified() // saves work and nothing else
+	}
 	l.src = src
 	if src.parts != nil {
 		l.sum.Restored = src.parts.Problems()
@@ -339,7 +342,7 @@ func (l *loader) blob(ctx context.Context, m member) error {
 func (l *loader) storeBlob(ctx context.Context, m member, e expectation, known bool) error {
 	manifest := known && e.manifest
 	if l.st.HasBlob(m.digest, m.size) {
-		damaged, err := l.st.DropBad(ctx, m.digest)
+		damaged, err := l.st.CheckBlob(ctx, m.digest)
 		switch {
 		case err != nil:
 			return err
@@ -439,7 +442,7 @@ func (l *loader) complete(ctx context.Context) error {
 			continue
 		}
 		if l.st.HasBlob(d, e.size) {
-			damaged, err := l.st.DropBad(ctx, d)
+			damaged, err := l.st.CheckBlob(ctx, d)
 			if err != nil {
 				return err
 			}

@@ -151,7 +151,13 @@ func (s *Store) writeBlob(ctx context.Context, r io.Reader, alg digest.Algorithm
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", 0, err
 	}
-	return got, n, f.CommitAs(s.blobPath(got))
+	if err := f.CommitAs(s.blobPath(got)); err != nil {
+		return "", 0, err
+	}
+	if st, ok := s.stampOf(got); ok && st.Size == n {
+		s.recordVerified(got, st)
+	}
+	return got, n, nil
 }
 
 // DropBad removes a blob if its content does not match its digest, so that it can

@@ -8,6 +8,7 @@
 //	DIR/tmp/             other blobs and files that are being written
 //	DIR/lock/            lock files
 //	DIR/history.json     how long images took, for estimates
+//	DIR/verified.json    when which blobs were verified, so that they are not read again
 //
 // All tools for OCI layouts can read it: skopeo as oci:DIR:NAME, crane and
 // go-containerregistry as a layout.

@@ -10,11 +10,12 @@ import (
 
 // Lock files.
 const (
-	lockUsers   = "users"      // shared by all who have the store open, exclusive to remove blobs
-	lockGC      = "gc"         // held while trying to make lockUsers exclusive
-	lockIndex   = "index"      // held while index.json is read, changed and replaced
-	lockHistory = "history"    // the same for history.json
-	lockForms   = "compressed" // the same for compressed.json
+	lockUsers    = "users"      // shared by all who have the store open, exclusive to remove blobs
+	lockGC       = "gc"         // held while trying to make lockUsers exclusive
+	lockIndex    = "index"      // held while index.json is read, changed and replaced
+	lockHistory  = "history"    // the same for history.json
+	lockForms    = "compressed" // the same for compressed.json
+	lockVerified = "verified"   // the same for verified.json
 )
 
 // lock takes a lock exclusively. It excludes goroutines as well as processes.

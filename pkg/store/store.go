@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/containerd/containerd/v2/core/content"
 	"github.com/containerd/containerd/v2/plugins/content/local"
@@ -41,12 +42,17 @@ type Store struct {
 	formsMu      sync.Mutex
 	forms        compressedForms // nil before the first look
 	formsChanged bool
+
+	verifiedMu    sync.Mutex
+	verified      map[digest.Digest]stamp // on the disk; nil before the first look
+	newlyVerified map[digest.Digest]stamp // by this process
+	settled       time.Duration           // the constant, except in tests
 }
 
 // ownNames are the names that a store's directory may contain.
 var ownNames = map[string]bool{
 	ocispec.ImageLayoutFile: true, ocispec.ImageIndexFile: true, ocispec.ImageBlobsDir: true,
-	"ingest": true, "tmp": true, "lock": true, historyFile: true, compressedFile: true, exportedDir: true, "lost+found": true,
+	"ingest": true, "tmp": true, "lock": true, historyFile: true, compressedFile: true, verifiedFile: true, exportedDir: true, "lost+found": true,
 }
 
 // Open opens the store in dir, and creates it if dir does not exist or is empty.
@@ -60,7 +66,7 @@ func Open(dir string) (*Store, error) {
 	if err := prepare(dir); err != nil {
 		return nil, err
 	}
-	s := &Store{dir: dir, touched: map[digest.Digest]bool{}}
+	s := &Store{dir: dir, touched: map[digest.Digest]bool{}, settled: settled}
 	if err := s.enter(); err != nil {
 		return nil, openError(dir, err)
 	}
@@ -87,7 +93,7 @@ func OpenReadOnly(dir string) (*Store, error) {
 		}
 		return nil, openError(dir, err)
 	}
-	s := &Store{dir: dir, readOnly: true, touched: map[digest.Digest]bool{}}
+	s := &Store{dir: dir, readOnly: true, touched: map[digest.Digest]bool{}, settled: settled}
 	if l, err := filelock.OpenExisting(filepath.Join(dir, "lock", lockUsers)); err == nil {
 		if err := l.RLock(); err != nil {
 			l.Close()

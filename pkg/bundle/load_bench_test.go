@@ -1,0 +1,64 @@
+package bundle
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/kolla-build/kolla-build/internal/registrytest"
+	"github.com/kolla-build/kolla-build/pkg/store"
+)
+
+// BenchmarkLoadNothingNew loads a set of 187 images again that the store has: 20 layers
+// in common, 7 of their own each. KOLLA_BENCH_LAYER is the size of a layer in bytes.
+func BenchmarkLoadNothingNew(b *testing.B) {
+	size := int64(100_000)
+	if text := os.Getenv("KOLLA_BENCH_LAYER"); text != "" {
+		if _, err := fmt.Sscan(text, &size); err != nil {
+			b.Fatal(err)
+		}
+	}
+	s, err := store.Open(filepath.Join(b.TempDir(), "store"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer s.Close()
+	base := registrytest.Image(b, registrytest.Base(b, size), size, 19)
+	var entries []store.Entry
+	for i := range 187 {
+		d, err := s.WriteImage(b.Context(), registrytest.Image(b, base, size, 7))
+		if err != nil {
+			b.Fatal(err)
+		}
+		entries = append(entries, store.Entry{Name: fmt.Sprintf("site.example/kolla/image-%d:1", i), Digest: d, Kind: store.KindLoaded})
+	}
+	if err := s.Put(entries...); err != nil {
+		b.Fatal(err)
+	}
+	path := filepath.Join(b.TempDir(), "set.tar")
+	sum, err := Save(b.Context(), s, entries, path, SaveOptions{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	time.Sleep(time.Second) // younger files are read again
+	load := func() {
+		again, err := store.Open(s.Dir()) // as a process of its own
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer again.Close()
+		if _, err := Load(b.Context(), path, again, LoadOptions{}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	start := time.Now()
+	load()
+	first := time.Since(start).Seconds()
+	b.SetBytes(sum.Bytes)
+	for b.Loop() {
+		load()
+	}
+	b.ReportMetric(first, "s/first")
+}

@@ -1,0 +1,151 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+)
+
+// verifiedFile says when which blobs were verified. It saves reading and nothing else:
+// without it, blobs are read again. See docs/decisions/016-verified-blobs.md.
+const verifiedFile = "verified.json"
+
+// verifiedFor is how long a verification counts. After that a blob is read again, because
+// a medium can damage a file without changing its times.
+const verifiedFor = 7 * 24 * time.Hour
+
+// settled is how old the last change of a file must be when a verification is relied on.
+// The times of files have a granularity of milliseconds or more: of a file that changed
+// just now, another change could remain unnoticed.
+const settled = time.Second
+
+// stamp is the state of a blob's file when it was verified. Any write changes it.
+type stamp struct {
+	Size  int64  `json:"size"`
+	MTime int64  `json:"mtime"` // in nanoseconds, as the others
+	CTime int64  `json:"ctime"`
+	Inode uint64 `json:"inode"`
+	At    int64  `json:"at"` // when it was verified
+}
+
+func (s stamp) sameFile(o stamp) bool {
+	s.At = o.At
+	return s == o
+}
+
+// counts reports whether a verification still says something. What is younger than
+// settled does not.
+func (s stamp) counts(now time.Time, settled time.Duration) bool {
+	age := now.Sub(time.Unix(0, s.At))
+	return age >= 0 && age < verifiedFor && now.Sub(time.Unix(0, max(s.CTime, s.MTime))) >= settled
+}
+
+// stampOf returns the state of a blob's file now.
+func (s *Store) stampOf(d digest.Digest) (stamp, bool) {
+	info, err := os.Stat(s.blobPath(d))
+	if err != nil {
+		return stamp{}, false
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return stamp{}, false
+	}
+	return stamp{Size: info.Size(), MTime: info.ModTime().UnixNano(), CTime: time.Unix(st.Ctim.Unix()).UnixNano(), Inode: st.Ino, At: time.Now().UnixNano()}, true
+}
+
+// recordVerified notes that the content of a blob was verified, when its file was in this
+// state.
+func (s *Store) recordVerified(d digest.Digest, at stamp) {
+	s.verifiedMu.Lock()
+	defer s.verifiedMu.Unlock()
+	if s.newlyVerified == nil {
+		s.newlyVerified = map[digest.Digest]stamp{}
+	}
+	s.newlyVerified[d] = at
+}
+
+// lastVerified returns in which state the file of a blob was verified.
+func (s *Store) lastVerified(d digest.Digest) (stamp, bool) {
+	s.verifiedMu.Lock()
+	defer s.verifiedMu.Unlock()
+	if st, ok := s.newlyVerified[d]; ok {
+		return st, true
+	}
+	if s.verified == nil {
+		s.verified = s.readVerified()
+	}
+	st, ok := s.verified[d]
+	return st, ok
+}
+
+// CheckBlob is DropBad that does not read a blob whose file is as it was when it was
+// verified during the last week.
+func (s *Store) CheckBlob(ctx context.Context, d digest.Digest) (damaged bool, err error) {
+	before, ok := s.stampOf(d)
+	if known, found := s.lastVerified(d); ok && found && known.sameFile(before) && known.counts(time.Now(), s.settled) {
+		return false, nil
+	}
+	damaged, err = s.DropBad(ctx, d)
+	if err == nil && !damaged && ok {
+		s.recordVerified(d, before)
+	}
+	return damaged, err
+}
+
+// SaveVerified writes to the disk which blobs this process has written or verified.
+func (s *Store) SaveVerified() error {
+	s.verifiedMu.Lock()
+	defer s.verifiedMu.Unlock()
+	if len(s.newlyVerified) == 0 || s.readOnly {
+		return nil
+	}
+	lock, err := s.lock(lockVerified)
+	if err != nil {
+		return fmt.Errorf("recording verified blobs: %w", err)
+	}
+	defer lock.Close()
+	all := s.readVerified() // other processes may have written since
+	for d, st := range s.newlyVerified {
+		if st.At > all[d].At {
+			all[d] = st
+		}
+	}
+	now := time.Now()
+	for d, st := range all {
+		if current, ok := s.stampOf(d); !ok || !st.sameFile(current) || now.Sub(time.Unix(0, st.At)) >= verifiedFor {
+			delete(all, d)
+		}
+	}
+	b, err := json.Marshal(all)
+	if err != nil {
+		return fmt.Errorf("recording verified blobs: %w", err)
+	}
+	if err := s.replace(filepath.Join(s.dir, verifiedFile), append(b, '\n')); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("recording verified blobs: %w", err)
+	}
+	s.verified, s.newlyVerified = all, nil
+	return nil
+}
+
+// readVerified reads the file. One that is missing or damaged is empty.
+func (s *Store) readVerified() map[digest.Digest]stamp {
+	all := map[digest.Digest]stamp{}
+	b, err := os.ReadFile(filepath.Join(s.dir, verifiedFile))
+	if err != nil || json.Unmarshal(b, &all) != nil || all == nil {
+		return map[digest.Digest]stamp{}
+	}
+	for d := range all {
+		if d.Validate() != nil {
+			delete(all, d)
+		}
+	}
+	return all
+}
