@@ -2,6 +2,7 @@ package testenv
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"net/http"
 	"os"
@@ -65,6 +66,36 @@ func Podman(t testing.TB) (d *Daemon, environment string) {
 	return start(t, sock, filepath.Join(run, "log"), []string{environment}, bin, "system", "service", "--time=0", "unix://"+sock), environment
 }
 
+// Containerd starts Debian's containerd with its own state, and stops it when the test
+// ends.
+func Containerd(t testing.TB) *Daemon {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("starts containerd")
+	}
+	Root(t)
+	bin := Program(t, "containerd", "containerd")
+	run := shortDir(t, "kolla-containerd-")
+	sock := filepath.Join(run, "containerd.sock")
+	conf := filepath.Join(run, "config.toml")
+	// The plugin for Kubernetes would change the network of the host.
+	text := fmt.Sprintf("version = 2\nroot = %q\nstate = %q\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n[grpc]\naddress = %q\n",
+		filepath.Join(run, "root"), filepath.Join(run, "state"), sock)
+	if err := os.WriteFile(conf, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	d, ended := launch(t, sock, filepath.Join(run, "log"), nil, bin, "--config", conf)
+	await(t, d, ended, func() bool {
+		c, err := net.Dial("unix", sock)
+		if err != nil {
+			return false
+		}
+		c.Close()
+		return true
+	})
+	return d
+}
+
 // shortDir returns a temporary directory with a path that is short enough for
 // sockets.
 func shortDir(t testing.TB, prefix string) string {
@@ -89,8 +120,28 @@ func shortDir(t testing.TB, prefix string) string {
 	return dir
 }
 
-// start starts a daemon and waits until it answers on its socket.
+// start starts a daemon that serves Docker's API and waits until it answers.
 func start(t testing.TB, sock, log string, env []string, bin string, args ...string) *Daemon {
+	t.Helper()
+	d, ended := launch(t, sock, log, env, bin, args...)
+	client := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "unix", sock)
+	}}}
+	defer client.CloseIdleConnections()
+	await(t, d, ended, func() bool {
+		res, err := client.Get("http://engine/_ping")
+		if err != nil {
+			return false
+		}
+		res.Body.Close()
+		return res.StatusCode == http.StatusOK
+	})
+	return d
+}
+
+// launch starts a daemon, and stops it when the test ends. The channel gets the error of
+// one that ends before.
+func launch(t testing.TB, sock, log string, env []string, bin string, args ...string) (*Daemon, chan error) {
 	t.Helper()
 	out, err := os.Create(log)
 	if err != nil {
@@ -123,26 +174,24 @@ func start(t testing.TB, sock, log string, env []string, bin string, args ...str
 			<-ended
 		}
 	})
-	client := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return (&net.Dialer{}).DialContext(ctx, "unix", sock)
-	}}}
-	defer client.CloseIdleConnections()
+	return &Daemon{Addr: "unix://" + sock, Process: cmd.Process, Log: log}, ended
+}
+
+// await waits until a daemon answers.
+func await(t testing.TB, d *Daemon, ended chan error, answers func() bool) {
+	t.Helper()
 	for range 600 {
-		if res, err := client.Get("http://engine/_ping"); err == nil {
-			res.Body.Close()
-			if res.StatusCode == http.StatusOK {
-				return &Daemon{Addr: "unix://" + sock, Process: cmd.Process, Log: log}
-			}
+		if answers() {
+			return
 		}
 		select {
 		case err := <-ended:
-			text, _ := os.ReadFile(log)
+			text, _ := os.ReadFile(d.Log)
 			ended <- err
-			t.Fatalf("%s ended: %v\n%s", filepath.Base(bin), err, text)
+			t.Fatalf("%s ended: %v\n%s", d.Addr, err, text)
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
-	text, _ := os.ReadFile(log)
-	t.Fatalf("%s does not answer\n%s", filepath.Base(bin), text)
-	return nil
+	text, _ := os.ReadFile(d.Log)
+	t.Fatalf("%s does not answer\n%s", d.Addr, text)
 }

@@ -88,7 +88,7 @@ func (e *Engine) archive(img v1.Image, name string, skip int) (*archive, error) 
 		return nil, err
 	}
 	annotations := map[string]string{ocispec.AnnotationRefName: name}
-	if e.kind == Docker {
+	if e.kind != Podman {
 		full, err := reference.ParseNormalizedNamed(name)
 		if err != nil {
 			return nil, err

@@ -36,6 +36,13 @@ type endpoint struct {
 
 // dial returns the backend for the options. It does not connect yet.
 func dial(opts Options) (backend, error) {
+	if opts.Kind == Containerd {
+		c, err := containerdEndpoint(opts)
+		if err != nil {
+			return nil, unavailable(opts.Kind, opts.Addr, err)
+		}
+		return c, nil
+	}
 	ep := endpoint{addr: opts.Addr, verify: true}
 	if opts.Kind == Docker && opts.Addr == "" {
 		var err error

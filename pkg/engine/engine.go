@@ -19,14 +19,18 @@ type Kind string
 
 // Kinds of engines.
 const (
-	Docker Kind = "docker"
-	Podman Kind = "podman"
+	Docker     Kind = "docker"
+	Podman     Kind = "podman"
+	Containerd Kind = "containerd"
 )
 
 // title returns the name for people.
 func (k Kind) title() string {
-	if k == Podman {
+	switch k {
+	case Podman:
 		return "Podman"
+	case Containerd:
+		return "containerd"
 	}
 	return "Docker"
 }
@@ -38,7 +42,9 @@ type Options struct {
 	// Addr is its address: unix:///run/docker.sock, tcp://host:2376 or
 	// ssh://user@host. "" means that of the engine's own client: for Docker
 	// DOCKER_HOST, DOCKER_CONTEXT or the context in its configuration; for Podman
-	// its system socket or, if that does not exist, the podman command.
+	// its system socket or, if that does not exist, the podman command; for containerd
+	// CONTAINERD_ADDRESS, else its system socket or that of a Kubernetes distribution.
+	// CONTAINERD_NAMESPACE sets the namespace, CONTAINERD_SNAPSHOTTER the snapshotter.
 	Addr string
 
 	// Getenv reads the environment; nil means an empty one.
@@ -427,15 +433,18 @@ func idsOf(img v1.Image) ([]string, error) {
 }
 
 // name returns a reference in the engine's notation. Podman puts a name without a
-// host under localhost, Docker under Docker Hub.
+// host under localhost, Docker under Docker Hub; containerd has only full names.
 func (e *Engine) name(ref string) (string, error) {
 	named, err := reference.ParseNormalizedNamed(ref)
 	if err != nil {
 		return "", fmt.Errorf("image name %q: %w", ref, err)
 	}
 	named = reference.TagNameOnly(named)
-	if e.kind == Docker {
+	switch e.kind {
+	case Docker:
 		return reference.FamiliarString(named), nil
+	case Containerd:
+		return named.String(), nil
 	}
 	if first, _, ok := strings.Cut(ref, "/"); ok && (strings.ContainsAny(first, ".:") || first == "localhost") {
 		return named.String(), nil

@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/containerd/errdefs"
 	"github.com/kolla-build/kolla-build/internal/units"
 )
 
@@ -46,6 +47,10 @@ func unavailable(kind Kind, addr string, err error) error {
 		e.hint = "run again: the engine may have been starting" + skip
 	case e.Denied && kind == Docker:
 		e.hint = "run as root, or join the group docker (usermod -aG docker $USER, then log in again)" + skip
+	case e.Denied && kind == Containerd:
+		e.hint = "run as root" + skip
+	case kind == Containerd:
+		e.hint = "start it (systemctl start containerd), or set its socket with CONTAINERD_ADDRESS" + skip
 	case e.Denied:
 		e.hint = "run as root, or use your own socket with --podman_base_url unix:///run/user/$UID/podman/podman.sock" + skip
 	case kind == Docker:
@@ -89,6 +94,8 @@ func (e *Error) Hint() string {
 		program = "podman"
 	}
 	switch {
+	case e.Full && strings.HasPrefix(e.Engine, Containerd.title()):
+		return "the disk of containerd is full: ctr images ls shows its images, ctr images prune frees space; then run again: loaded images are not sent again"
 	case e.Full:
 		return fmt.Sprintf("the disk of the engine is full: %[1]s system df shows its use, %[1]s image prune frees space; then run again: loaded images are not sent again", program)
 	case e.Lost:
@@ -114,7 +121,7 @@ func isLost(err error) bool {
 		return false
 	}
 	var op *net.OpError
-	return errors.As(err, &op) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
+	return errdefs.IsUnavailable(err) || errors.As(err, &op) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
 		errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET)
 }
 

@@ -1,5 +1,5 @@
-// Package engineload brings finished images from the local store into Docker or
-// Podman, and images of the engine into the store. It must not know how images
+// Package engineload brings finished images from the local store into Docker, Podman
+// or containerd, and images of the engine into the store. It must not know how images
 // are built or published; pkg/engine knows the engines' interfaces.
 package engineload
 
@@ -163,9 +163,9 @@ func LoadSet(ctx context.Context, e *engine.Engine, s *store.Store, set map[stri
 	}
 	var members []member
 	for reference, d := range set {
-		img, err := s.Image(d)
+		img, err := ownPlatform(s, d)
 		if err != nil {
-			return "", err
+			return "", fmt.Errorf("loading %s: %w", reference, err)
 		}
 		conf, err := img.ConfigFile()
 		if err != nil {
@@ -191,6 +191,25 @@ func LoadSet(ctx context.Context, e *engine.Engine, s *store.Store, set map[stri
 		sum.add(m.reference, loaded)
 	}
 	return sum.summary(e), nil
+}
+
+// ownPlatform returns an image or, of a multi-platform image, that for this host.
+func ownPlatform(s *store.Store, d digest.Digest) (v1.Image, error) {
+	index, err := s.ImageIndex(d)
+	if err != nil {
+		return s.Image(d)
+	}
+	m, err := index.IndexManifest()
+	if err != nil {
+		return nil, err
+	}
+	match := platforms.Default()
+	for _, child := range m.Manifests {
+		if p := child.Platform; p != nil && match.Match(platforms.Platform{OS: p.OS, Architecture: p.Architecture, Variant: p.Variant}) {
+			return index.Image(child.Digest)
+		}
+	}
+	return nil, fmt.Errorf("it has no image for %s", platforms.Format(platforms.DefaultSpec()))
 }
 
 // totals adds up what was loaded.

@@ -1,0 +1,154 @@
+package engine
+
+import (
+	"context"
+	"io"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/random"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+
+	"github.com/kolla-build/kolla-build/internal/testenv"
+)
+
+// snapshotter is one that works on any file system.
+const snapshotter = "native"
+
+func openContainerd(t *testing.T, d *testenv.Daemon, namespace string) *Engine {
+	t.Helper()
+	env := map[string]string{"CONTAINERD_ADDRESS": strings.TrimPrefix(d.Addr, "unix://"), "CONTAINERD_NAMESPACE": namespace, "CONTAINERD_SNAPSHOTTER": snapshotter}
+	e, err := Open(t.Context(), Options{Kind: Containerd, Getenv: func(name string) string { return env[name] }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(e.Close)
+	return e
+}
+
+// TestContainerd loads images into Debian's containerd and starts a container with ctr.
+func TestContainerd(t *testing.T) {
+	d := testenv.Containerd(t)
+	bin := testenv.Program(t, "ctr", "containerd")
+	ctr := func(namespace string, args ...string) string {
+		t.Helper()
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+		defer cancel()
+		cmd := exec.CommandContext(ctx, bin, append([]string{"--address", strings.TrimPrefix(d.Addr, "unix://"), "--namespace", namespace}, args...)...)
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Errorf("ctr %s: %v\n%s", strings.Join(args, " "), err, out)
+		}
+		return string(out)
+	}
+	base := testenv.Busybox(t, nil)
+	layer, err := random.Layer(200_000, types.OCILayer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	child, err := mutate.AppendLayers(base, layer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, namespace := range []string{"", "k8s.io"} {
+		e := openContainerd(t, d, namespace)
+		if !strings.HasPrefix(e.String(), "containerd 1.") && !strings.HasPrefix(e.String(), "containerd 2.") {
+			t.Errorf("version %s", e)
+		}
+		if namespace == "" {
+			namespace = "default"
+		}
+		if !strings.Contains(e.Addr(), namespace) {
+			t.Errorf("address %s", e.Addr())
+		}
+		loaded, err := e.Load(t.Context(), Request{Ref: "site.example:4000/kolla/base:t", Image: base})
+		if err != nil || loaded.Layers != 1 {
+			t.Fatalf("%+v, %v", loaded, err)
+		}
+		loaded, err = e.Load(t.Context(), Request{Ref: "nova:t", Image: child})
+		if err != nil || loaded.Layers != 2 {
+			t.Fatalf("%+v, %v", loaded, err)
+		}
+		names := ctr(namespace, "images", "ls")
+		want, _ := child.Digest()
+		for _, text := range []string{"site.example:4000/kolla/base:t", "docker.io/library/nova:t", want.String()} {
+			if !strings.Contains(names, text) {
+				t.Errorf("ctr images ls does not show %s:\n%s", text, names)
+			}
+		}
+		if out := ctr(namespace, "images", "check"); strings.Contains(out, "incomplete") {
+			t.Errorf("ctr images check:\n%s", out)
+		}
+		// What a later process finds: the image is there; a second name needs no content.
+		e = openContainerd(t, d, namespace)
+		if again, err := e.Load(t.Context(), Request{Ref: "nova:t", Image: child}); err != nil || !again.Present {
+			t.Errorf("loaded again: %+v, %v", again, err)
+		}
+		if tagged, err := e.Load(t.Context(), Request{Ref: "nova:u", Image: child}); err != nil || !tagged.Tagged {
+			t.Errorf("another name: %+v, %v", tagged, err)
+		}
+	}
+	t.Run("ancestors", func(t *testing.T) {
+		e := openContainerd(t, d, "other")
+		if _, err := e.Load(t.Context(), Request{Ref: "base:t", Image: base}); err != nil {
+			t.Fatal(err)
+		}
+		loaded, err := e.Load(t.Context(), Request{Ref: "nova:t", Image: child, Ancestors: nil})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if loaded.Layers == 0 {
+			t.Errorf("%+v", loaded)
+		}
+		// Replaced by its child: the first layer is there.
+		if loaded, err = e.Load(t.Context(), Request{Ref: "base:t", Image: mustAppend(t, base)}); err != nil || loaded.Reused != 1 || loaded.Layers != 1 {
+			t.Errorf("a child: %+v, %v", loaded, err)
+		}
+	})
+	t.Run("collected", func(t *testing.T) {
+		// Removing an image runs the garbage collector, which must keep the others.
+		ctr("k8s.io", "images", "rm", "--sync", "docker.io/library/nova:u")
+		e := openContainerd(t, d, "k8s.io")
+		r, err := e.Save(t.Context(), "nova:t")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Close()
+		if n, err := io.Copy(io.Discard, r); err != nil || n < 200_000 {
+			t.Errorf("saved %d bytes, %v", n, err)
+		}
+	})
+	t.Run("run", func(t *testing.T) {
+		testenv.Program(t, "runc", "runc")
+		out := ctr("k8s.io", "run", "--rm", "--snapshotter", snapshotter, "docker.io/library/nova:t", "c1", "/bin/busybox", "echo", "started")
+		if !strings.Contains(out, "started") {
+			t.Errorf("ctr run printed %q", out)
+		}
+	})
+	t.Run("not running", func(t *testing.T) {
+		_, err := Open(t.Context(), Options{Kind: Containerd, Addr: "unix:///nothing/containerd.sock"})
+		if err == nil || !strings.Contains(err.Error(), "/nothing/containerd.sock") {
+			t.Errorf("error %v", err)
+		}
+		if _, err := Open(t.Context(), Options{Kind: Containerd, Addr: "tcp://localhost:1"}); err == nil {
+			t.Error("a TCP address was accepted")
+		}
+	})
+}
+
+func mustAppend(t *testing.T, base v1.Image) v1.Image {
+	t.Helper()
+	layer, err := random.Layer(1000, types.OCILayer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	img, err := mutate.AppendLayers(base, layer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return img
+}
