@@ -2,6 +2,7 @@ package hostile
 
 import (
 	"archive/tar"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -114,7 +115,8 @@ func contextCase(rnd *rand.Rand, env *environment) hostileCase {
 				default:
 					err = os.Symlink(name, name)
 				}
-				if err != nil && !os.IsExist(err) {
+				taken := os.IsExist(err) || errors.Is(err, syscall.ENOTDIR) || errors.Is(err, syscall.EISDIR) || errors.Is(err, syscall.ENXIO)
+				if err != nil && !taken {
 					return err
 				}
 			}

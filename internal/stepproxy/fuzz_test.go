@@ -1,0 +1,32 @@
+package stepproxy
+
+import (
+	"net/url"
+	"strings"
+	"testing"
+)
+
+// FuzzCleanURL holds that the URL of any request has one form, without credentials, so
+// that it finds its record.
+func FuzzCleanURL(f *testing.F) {
+	f.Add("HTTP://User:pw@Host.Example:80/a%2bb/../c/?x=%20#f")
+	f.Add("https://[::1]:443/./..//%2e%2e/x")
+	f.Add("http://h?q")
+	f.Fuzz(func(t *testing.T, text string) {
+		u, err := url.Parse(text)
+		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+			return
+		}
+		clean := CleanURL(u)
+		again, err := url.Parse(clean)
+		if err != nil {
+			t.Fatalf("%q of %q: %v", clean, text, err)
+		}
+		if twice := CleanURL(again); twice != clean {
+			t.Errorf("%q, then %q", clean, twice)
+		}
+		if again.User != nil || again.Fragment != "" || strings.Contains("/"+again.Path+"/", "/../") {
+			t.Errorf("%q of %q", clean, text)
+		}
+	})
+}
