@@ -18,7 +18,9 @@ func FuzzText(f *testing.F) {
 		if !utf8.ValidString(text) {
 			t.Errorf("%q is no text", text)
 		}
-		if strings.ContainsFunc(text, func(r rune) bool { return r != '\n' && r != '\t' && unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) }) {
+		if strings.ContainsFunc(text, func(r rune) bool {
+			return r != '\n' && r != '\t' && unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r)
+		}) {
 			t.Errorf("%q controls the terminal", text)
 		}
 		if strings.ContainsAny(FirstLine(err), "\n") {
