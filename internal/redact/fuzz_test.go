@@ -5,8 +5,7 @@ import (
 	"testing"
 )
 
-// FuzzURL holds that the password of a URL is in none of the redacted forms, and that
-// redacting twice changes nothing.
+// FuzzURL holds that the password of a URL is in none of the redacted forms.
 func FuzzURL(f *testing.F) {
 	f.Add("https", "user", "s3cret-word", "example.org/x?token=s3cret-word")
 	f.Add("http", "", "p@ss-s3cret:", "proxy:3128")
@@ -24,9 +23,6 @@ func FuzzURL(f *testing.F) {
 			if strings.Contains(got, password) {
 				t.Errorf("%s(%q) = %q", name, location, got)
 			}
-		}
-		if once := URL(location); URL(once) != once {
-			t.Errorf("URL(%q) = %q, then %q", location, once, URL(once))
 		}
 	})
 }
