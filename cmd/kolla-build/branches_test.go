@@ -33,7 +33,8 @@ func renderBase(t *testing.T, template, line string) string {
 	return strings.TrimSpace(string(got))
 }
 
-// TestMinorAndDatedBaseTags checks the release that a base image's tag contains.
+// TestMinorAndDatedBaseTags checks the release that a base image's tag contains (field
+// case 01).
 func TestMinorAndDatedBaseTags(t *testing.T) {
 	for line, want := range map[string]string{
 		"-b rocky --base-tag 9 --openstack-release 2025.1":                  "rocky:9 Rocky Linux 9.* (Blue Onyx) python3.9",
@@ -53,7 +54,7 @@ func TestMinorAndDatedBaseTags(t *testing.T) {
 	}
 }
 
-// TestDefaultBaseTags checks the default base image of OpenStack releases.
+// TestDefaultBaseTags checks the default base image of OpenStack releases (field case 02).
 func TestDefaultBaseTags(t *testing.T) {
 	for line, want := range map[string]string{
 		"-b rocky --openstack-release 2024.1":                    "FROM quay.io/rockylinux/rockylinux:9",
@@ -72,7 +73,7 @@ func TestDefaultBaseTags(t *testing.T) {
 }
 
 // TestBuildDate checks the variable build_date, which templates of releases until
-// 2026.1 use.
+// 2026.1 use (field case 13).
 func TestBuildDate(t *testing.T) {
 	got := renderBase(t, `LABEL build-date="{{ build_date }}"`, "-b debian --openstack-release 2026.1")
 	day := regexp.MustCompile(`^LABEL build-date="(\d{8})"$`).FindStringSubmatch(got)
@@ -86,7 +87,7 @@ func TestBuildDate(t *testing.T) {
 }
 
 // TestPinnedBaseTag checks that a digest pins the base image and is not part of the
-// images' default tag.
+// images' default tag (field case 15).
 func TestPinnedBaseTag(t *testing.T) {
 	digest := "sha256:" + strings.Repeat("5", 64)
 	got := renderBase(t, "FROM {{ base_image }}:{{ base_distro_tag }} {{ tag }} {{ supported_distro_release }}", "-b debian --base-tag bookworm@"+digest)

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// TestLibraryLog: what libraries log with the standard logger is shown with --debug
-// only.
+// TestLibraryLog checks that what libraries log with the standard logger is shown with
+// --debug only (field case 22).
 func TestLibraryLog(t *testing.T) {
 	old := log.Writer()
 	t.Cleanup(func() { log.SetOutput(old) })

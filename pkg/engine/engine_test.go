@@ -393,7 +393,7 @@ func TestEndpoints(t *testing.T) {
 }
 
 // TestSlowPodman opens a podman command that takes long to start, as the first one
-// after a boot does.
+// after a boot does (field case 23).
 func TestSlowPodman(t *testing.T) {
 	testenv.Slow(t)
 	if _, err := os.Stat(strings.TrimPrefix(podmanSocket, "unix://")); err == nil {

@@ -29,7 +29,7 @@ func writeFile(t *testing.T, path, text string) {
 }
 
 // Accounts that are for parts of a registry: the entry with the longest path counts, in
-// every order.
+// every order (field case 05).
 func TestPathScopedAccounts(t *testing.T) {
 	users := map[string]string{"all": "p0", "team": "p1", "one": "p2"}
 	host, _ := registrytest.WithTokens(t, registrytest.TokenOptions{Accounts: users, Paths: map[string][]string{

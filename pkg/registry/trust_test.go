@@ -17,7 +17,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/registry/server"
 )
 
-// A registry behind a private authority that requires client certificates.
+// A registry behind a private authority that requires client certificates (field case 10).
 func TestPrivateAuthorityAndClientCertificates(t *testing.T) {
 	ca := registrytest.NewAuthority(t, "site CA")
 	cert, key := ca.Issue(t, "server", 2*time.Hour, "127.0.0.1", "localhost")
