@@ -193,9 +193,8 @@ func (s *Set) fill(ctx context.Context, opts Options, warn func(string, ...any))
 			warn("warning: %v", f)
 		}
 	}
-	for _, w := range s.Config.CheckSources(names) {
-		warn("warning: %v", w)
-	}
+	s.checkOverrides(ctx, warn)
+	s.checkSources(warn)
 	if err := render.CheckPatches(s.Config.PatchesPath, names); err != nil {
 		return err
 	}
@@ -245,12 +244,30 @@ func (s *Set) Mistakes() error {
 	return render.Collect(errs)
 }
 
+// checkSources warns of sections for sources of images that do not exist.
+func (s *Set) checkSources(warn func(string, ...any)) {
+	var names []string
+	for _, f := range s.Files {
+		names = append(names, f.Name)
+	}
+	for _, w := range s.Config.CheckSources(names) {
+		warn("warning: %v", w)
+	}
+}
+
+// CheckNames warns of names in the configuration that have no effect: of sections, and of
+// entries of these profiles.
+func (s *Set) CheckNames(profiles []string, warn func(string, ...any)) {
+	s.checkSources(warn)
+	s.checkProfiles(profiles, warn)
+}
+
 // maxEntries is how many entries of a profile a warning names.
 const maxEntries = 5
 
-// checkProfiles warns of entries of the selected profiles that match no image.
-func (s *Set) checkProfiles(warn func(string, ...any)) {
-	for _, profile := range s.Config.Profile {
+// checkProfiles warns of entries of profiles that match no image.
+func (s *Set) checkProfiles(profiles []string, warn func(string, ...any)) {
+	for _, profile := range profiles {
 		var unmatched []string
 		hint := ""
 		for _, entry := range s.Config.Profiles[profile] {
@@ -273,6 +290,19 @@ func (s *Set) checkProfiles(warn func(string, ...any)) {
 		if hint != "" {
 			warn("  hint: %s", hint)
 		}
+	}
+}
+
+// checkOverrides warns of blocks and variables of overrides that have no effect.
+func (s *Set) checkOverrides(ctx context.Context, warn func(string, ...any)) {
+	found := render.UnknownNames(ctx, s.Tree, s.Config.TemplateOverride)
+	for i, f := range found {
+		if len(found) > maxEntries+1 && i == maxEntries {
+			warn("warning: %d more names in overrides have no effect; kolla-build lint lists them", len(found)-i)
+			return
+		}
+		f.Source, f.Warning = "", false
+		warn("warning: %v", f)
 	}
 }
 
@@ -315,7 +345,7 @@ func (s *Set) choose(exists func(string) bool, warn func(string, ...any)) error 
 		}
 	}
 	if len(cfg.Regex) == 0 {
-		s.checkProfiles(warn)
+		s.checkProfiles(cfg.Profile, warn)
 	}
 	if patterns.slow != nil {
 		return patterns.slow

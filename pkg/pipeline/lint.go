@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 
 	"github.com/kolla-build/kolla-build/internal/console"
@@ -19,7 +18,7 @@ import (
 // and prints the findings. It returns ErrFailed if there are any but warnings.
 func Lint(ctx context.Context, cfg *config.Config, c *console.Console) error {
 	normalized := *cfg
-	normalized.TemplateOverride = distinctFiles(slices.Concat(cfg.TemplateOverride, cfg.Args))
+	normalized.TemplateOverride = render.DistinctFiles(slices.Concat(cfg.TemplateOverride, cfg.Args))
 	normalized.Regex, normalized.Profile = nil, nil // the arguments are overrides
 	if err := normalizeNames(&normalized, c); err != nil {
 		return err
@@ -40,6 +39,7 @@ func Lint(ctx context.Context, cfg *config.Config, c *console.Console) error {
 		switch {
 		case err == nil:
 			defer rendered.Close()
+			rendered.First().CheckNames(cfg.Profile, c.Notice)
 			found = render.SortFindings(append(found, define.Check(ctx, rendered.First())...))
 		case len(found) == 0:
 			return err // the findings are the cause otherwise
@@ -64,20 +64,4 @@ func Lint(ctx context.Context, cfg *config.Config, c *console.Console) error {
 		return ErrFailed
 	}
 	return nil
-}
-
-// distinctFiles returns the names of files without those that name the same file again.
-func distinctFiles(names []string) []string {
-	var out []string
-	var seen []os.FileInfo
-	for _, name := range names {
-		if info, err := os.Stat(name); err == nil {
-			if slices.ContainsFunc(seen, func(o os.FileInfo) bool { return os.SameFile(o, info) }) {
-				continue
-			}
-			seen = append(seen, info)
-		}
-		out = append(out, name)
-	}
-	return out
 }

@@ -345,6 +345,35 @@ func (l *linter) overrides(ctx context.Context, files []string) error {
 		l.found = append(l.found, Finding{File: files[0], Line: 1, Message: "the override has no {% extends parent_template %}: it replaces every Dockerfile",
 			Hint: "write {% extends parent_template %} on its first line"})
 	}
+	l.checkOverriddenNames(t)
+	return nil
+}
+
+// UnknownNames returns the blocks and variables of the configuration's overrides that no
+// template has or reads, as warnings: they have no effect. Files with mistakes are left
+// to Render.
+func UnknownNames(ctx context.Context, t *Tree, overrides []string) []Finding {
+	merged, err := mergeOverrides(ctx, overrides)
+	if err != nil || merged == nil {
+		return nil
+	}
+	l := &linter{tree: t, templates: map[string]*template{}}
+	for _, p := range t.sorted {
+		if path.Ext(p) == ".j2" && !t.files[p].IsDir() && l.template(p, false) != nil {
+			return nil
+		}
+	}
+	override := l.analyze(merged.source, merged.place)
+	l.found = nil // what is wrong in templates
+	l.checkOverriddenNames(override)
+	for i := range l.found {
+		l.found[i].Warning = true
+	}
+	return SortFindings(l.found)
+}
+
+// checkOverriddenNames finds the blocks and variables of an override that have no effect.
+func (l *linter) checkOverriddenNames(t *template) {
 	blocks, r := l.known(t)
 	for _, b := range t.Blocks {
 		if !blocks[b.Name] && !r.broken[b.Name] {
@@ -356,7 +385,6 @@ func (l *linter) overrides(ctx context.Context, files []string) error {
 			l.find(t, s.Line, t.column(s), fmt.Sprintf("no template reads %s", s.Name), hint)
 		}
 	}
-	return nil
 }
 
 // column returns the column of the tag that contains a name, if it begins on the same
@@ -484,11 +512,31 @@ func (t *template) words() map[string]int {
 	return out
 }
 
+// checkSuffix finds a variable whose suffix is misspelled: one that begins like a
+// customizable list and is not read.
+func (r readers) checkSuffix(name string) (hint string, ok bool) {
+	at := strings.LastIndexByte(name, '_')
+	if at < 0 || !r.prefixes[name[:at]] {
+		return "", true
+	}
+	near := nearest(name[at+1:], []string{"append", "remove", "override"})
+	if near == "" {
+		return "", true
+	}
+	return fmt.Sprintf("did you mean \"%s_%s\"?", name[:at], near), false
+}
+
 // check reports whether something reads a variable that an override sets, and returns
 // a hint if not. Variables with other names than those of customizable are not checked.
 func (r readers) check(name string) (hint string, ok bool) {
 	m := customSuffix.FindStringSubmatch(name)
-	if m == nil || r.names[name] || r.prefixes[m[1]] || r.broken[name] {
+	if r.names[name] || r.broken[name] {
+		return "", true
+	}
+	if m == nil {
+		return r.checkSuffix(name)
+	}
+	if r.prefixes[m[1]] {
 		return "", true
 	}
 	for _, o := range r.open {

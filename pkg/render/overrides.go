@@ -2,8 +2,10 @@ package render
 
 import (
 	"context"
+	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"sort"
 	"strings"
 )
@@ -27,11 +29,13 @@ var extendsLine = regexp.MustCompile(`.*\{%.*extends.*\n`)
 
 // mergeOverrides concatenates files to one template, as upstream does: the first
 // unchanged, the others without the lines that contain an extends. It returns nil
-// if there are no files.
+// if there are no files. A file that is named again, such as in the configuration and on
+// the command line, counts once.
 func mergeOverrides(ctx context.Context, files []string) (*override, error) {
 	if len(files) == 0 {
 		return nil, nil
 	}
+	files = DistinctFiles(files)
 	o := &override{name: filepath.Base(files[0])}
 	var b strings.Builder
 	line := 1
@@ -70,4 +74,20 @@ func (o *override) place(line int) (string, int) {
 		}
 	}
 	return s.file, line
+}
+
+// DistinctFiles returns the names of files without those that name the same file again.
+func DistinctFiles(names []string) []string {
+	var out []string
+	var seen []os.FileInfo
+	for _, name := range names {
+		if info, err := os.Stat(name); err == nil {
+			if slices.ContainsFunc(seen, func(o os.FileInfo) bool { return os.SameFile(o, info) }) {
+				continue
+			}
+			seen = append(seen, info)
+		}
+		out = append(out, name)
+	}
+	return out
 }
