@@ -49,7 +49,7 @@ func (b *bench) planning(ctx context.Context) error {
 		}
 		target := ""
 		if n == 10000 {
-			target = "3 s, 500 MB"
+			target = "2 s, 300 MB"
 		}
 		b.add(fmt.Sprintf("planning %d images: render, graph, keys, plan", n), target, seconds(u.wall)+", "+megabytes(u.peak)+" ("+seconds(u.cpu)+" of CPU time)")
 		os.RemoveAll(w.dir)

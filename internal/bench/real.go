@@ -13,6 +13,10 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/v1/layout"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
 )
 
 // realCase is a build of the quickstart set, whose images install real Debian
@@ -240,11 +244,22 @@ func (s *realSet) makeBase(ctx context.Context) error {
 	if err := os.MkdirAll(s.dir, 0o755); err != nil {
 		return err
 	}
+	if free, need := freeSpace(s.dir), int64(15e9); s.b.regex == "" && free < need {
+		return fmt.Errorf("%s of disk space are free in %s, and %s are needed; -dir names another directory", megabytes(free), s.dir, megabytes(need))
+	}
 	progress("making the base image")
 	cmd := exec.Command(s.b.tool, "bootstrap", "--data-dir", s.base, "debian:trixie")
 	cmd.Dir = s.dir
 	_, err := measure(ctx, cmd)
 	return err
+}
+
+func freeSpace(dir string) int64 {
+	var st syscall.Statfs_t
+	if syscall.Statfs(dir, &st) != nil {
+		return 0
+	}
+	return int64(st.Bavail) * st.Bsize
 }
 
 // change writes the override file of the next build of a case. Changes accumulate,
@@ -333,6 +348,13 @@ func (o *realOurs) reset(ctx context.Context) error {
 	return err
 }
 
+// failedOutput is the output of a run that failed, without the list of images that
+// were not selected.
+func failedOutput(out string) string {
+	out, _, _ = strings.Cut(out, "Images not matched")
+	return lastLines(out, 30)
+}
+
 func (o *realOurs) build(ctx context.Context, override string) (usage, error) {
 	data := filepath.Join(o.dir, "data")
 	cmd := exec.Command(o.s.b.tool, append([]string{"--push", "--engine", "none", "--progress", "plain", "--debug", "--data-dir", data, "--buildkitd", o.s.b.buildkitd}, o.s.args(o.registry.host, override)...)...)
@@ -344,6 +366,9 @@ func (o *realOurs) build(ctx context.Context, override string) (usage, error) {
 		u.total = cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
 	}
 	u.note = lineWith(u.out, "time: ")
+	if err != nil {
+		err = fmt.Errorf("%s failed:\n%s", self, failedOutput(u.out))
+	}
 	return u, err
 }
 
@@ -369,8 +394,37 @@ func (s *realSet) newRegistry(ctx context.Context, dir string) (*realRegistry, e
 	if err != nil {
 		return nil, err
 	}
-	r.host, r.stop, err = s.b.registry(ctx, relative)
-	return r, err
+	if r.host, r.stop, err = s.b.registry(ctx, relative); err != nil {
+		return nil, err
+	}
+	return r, s.pushBase(ctx, r.baseName())
+}
+
+// baseName is the name of the base image in the registry, where all contenders have it:
+// it does not count as pushed.
+func (r *realRegistry) baseName() string { return r.host + "/kolla/debian:trixie" }
+
+func (s *realSet) pushBase(ctx context.Context, reference string) error {
+	index, err := layout.ImageIndexFromPath(filepath.Join(s.base, "store"))
+	if err != nil {
+		return err
+	}
+	manifest, err := index.IndexManifest()
+	if err != nil {
+		return err
+	}
+	if len(manifest.Manifests) != 1 {
+		return fmt.Errorf("%d base images, not 1", len(manifest.Manifests))
+	}
+	image, err := index.Image(manifest.Manifests[0].Digest)
+	if err != nil {
+		return err
+	}
+	ref, err := name.ParseReference(reference)
+	if err != nil {
+		return err
+	}
+	return remote.Write(ref, image, remote.WithContext(ctx))
 }
 
 // size returns the bytes of the registry's blobs. Those that repositories share

@@ -10,10 +10,6 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
-
-	"github.com/google/go-containerregistry/pkg/name"
-	"github.com/google/go-containerregistry/pkg/v1/layout"
-	"github.com/google/go-containerregistry/pkg/v1/remote"
 )
 
 // realBuildx is what the programs that build with buildx have in common: a builder
@@ -24,7 +20,6 @@ type realBuildx struct {
 	dir      string
 	buildx   string
 	registry *realRegistry
-	daemon   *builderDaemon
 }
 
 const builderName = "bench"
@@ -59,32 +54,9 @@ func (p *realBuildx) reset(ctx context.Context) error {
 		return err
 	}
 	var err error
-	if p.registry, err = p.s.newRegistry(ctx, p.dir); err != nil {
-		return err
-	}
-	index, err := layout.ImageIndexFromPath(filepath.Join(p.s.base, "store"))
-	if err != nil {
-		return err
-	}
-	manifest, err := index.IndexManifest()
-	if err != nil {
-		return err
-	}
-	if len(manifest.Manifests) != 1 {
-		return fmt.Errorf("%d base images, not 1", len(manifest.Manifests))
-	}
-	image, err := index.Image(manifest.Manifests[0].Digest)
-	if err != nil {
-		return err
-	}
-	ref, err := name.ParseReference(p.baseName())
-	if err != nil {
-		return err
-	}
-	return remote.Write(ref, image, remote.WithContext(ctx))
+	p.registry, err = p.s.newRegistry(ctx, p.dir)
+	return err
 }
-
-func (p *realBuildx) baseName() string { return p.registry.host + "/bench/base:t" }
 
 // environ is the environment of buildx.
 func (p *realBuildx) environ() []string {
@@ -176,7 +148,7 @@ func (s *realSet) newRealBake(ctx context.Context) (*realBake, error) {
 func (p *realBake) name() string { return peerBake }
 
 func (p *realBake) build(ctx context.Context, override string) (usage, error) {
-	tree, err := p.s.rendered(ctx, p.registry.host, override, p.baseName(), filepath.Join(p.dir, "rendered"))
+	tree, err := p.s.rendered(ctx, p.registry.host, override, p.registry.baseName(), filepath.Join(p.dir, "rendered"))
 	if err != nil {
 		return usage{}, err
 	}
@@ -211,7 +183,7 @@ func (p *realBake) bakeFile(tree string) (string, error) {
 		first, _, _ := strings.Cut(string(text), "\n")
 		from := strings.TrimPrefix(first, "FROM ")
 		contexts := map[string]string{}
-		if parent, ok := strings.CutPrefix(from, p.registry.host+"/kolla/"); ok {
+		if parent, ok := strings.CutPrefix(from, p.registry.host+"/kolla/"); ok && from != p.registry.baseName() {
 			contexts[from] = "target:" + strings.TrimSuffix(parent, ":t")
 		}
 		image := filepath.Base(dir)

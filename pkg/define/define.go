@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/containerd/platforms"
@@ -269,6 +270,8 @@ type definition struct {
 	blocked bool      // a parent has no definition
 	def     *buildkit.Definition
 	done    chan struct{}
+
+	unconverted atomic.Int32 // images that depend on it and are not converted yet
 }
 
 // maxParallel is how many images are defined at once: sources may have to be
@@ -286,6 +289,13 @@ func (d *definer) images(ctx context.Context) ([]Image, error) {
 	for i, im := range order {
 		all[i].done = make(chan struct{})
 		index[im.Name] = i
+	}
+	for _, im := range order {
+		for _, p := range d.set.Graph.Parents(im.Name) {
+			if j, ok := index[p.Name]; ok {
+				all[j].unconverted.Add(1)
+			}
+		}
 	}
 	// They are started parents first, so that an image only waits for parents
 	// that are being defined.
@@ -310,6 +320,14 @@ func (d *definer) images(ctx context.Context) ([]Image, error) {
 				if x.def != nil {
 					// They are as large as all the rest, and converted again for building.
 					x.def.LLB, x.def.Config = nil, nil
+				}
+			}
+			if x.unconverted.Load() == 0 {
+				converter.Forget(x.Reference)
+			}
+			for _, p := range d.set.Graph.Parents(im.Name) {
+				if j, ok := index[p.Name]; ok && all[j].unconverted.Add(-1) == 0 {
+					converter.Forget(all[j].Reference)
 				}
 			}
 			return nil

@@ -126,6 +126,14 @@ func (e *Environment) Template(name string) (*Template, error) {
 	return t, nil
 }
 
+// Forget frees a compiled template, which the next use compiles again. Renders under
+// way are not affected.
+func (e *Environment) Forget(name string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.cache, name)
+}
+
 // Parse compiles a template from a string. The name is for errors; the environment
 // does not keep the template.
 func (e *Environment) Parse(name, source string) (t *Template, err error) {

@@ -152,6 +152,7 @@ func (r *renderer) image(ctx context.Context, dir string) (Dockerfile, error) {
 	if err != nil {
 		return d, &TemplateError{d.Template, d.Place, r.locate(err)}
 	}
+	defer r.Tree.env.Forget(d.Template) // thousands of them take as much memory as all else
 	vars := maps.Clone(r.vars)
 	vars["image_name"] = d.Name
 	if r.overrideTemplate != nil {

@@ -18,8 +18,7 @@ const (
 	PhaseDownload    Phase = "package_download"   // including package lists
 	PhaseUnpack      Phase = "unpacking"          // of packages
 	PhaseScripts     Phase = "maintainer_scripts" // of packages
-	PhaseTriggers    Phase = "triggers"           // of packages
-	PhaseCompile     Phase = "byte_compiling"     // of Python modules
+	PhaseTriggers    Phase = "triggers"           // of packages, and byte-compiling, which follows them
 	PhaseCommands    Phase = "other_commands"     // all else that RUN steps do
 	PhaseSnapshots   Phase = "between_steps"      // the builder's snapshots and layers
 	PhaseExport      Phase = "export"             // from the builder into the store
@@ -35,7 +34,7 @@ var Phases = []struct {
 }{
 	{PhaseParents, "waiting for parents"}, {PhaseSlot, "waiting for a slot"}, {PhaseFiles, "files"},
 	{PhaseDownload, "package download"}, {PhaseUnpack, "unpacking"}, {PhaseScripts, "maintainer scripts"},
-	{PhaseTriggers, "triggers"}, {PhaseCompile, "byte-compiling"}, {PhaseCommands, "other commands"},
+	{PhaseTriggers, "triggers"}, {PhaseCommands, "other commands"},
 	{PhaseSnapshots, "between steps"}, {PhaseExport, "export"}, {PhaseCompression, "compression"},
 	{PhaseUploadWait, "waiting for upload"}, {PhaseUpload, "upload"},
 }
@@ -68,7 +67,7 @@ var outputPhases = []struct {
 	{"Reading package lists", PhaseCommands}, {"Selecting previously unselected package", PhaseUnpack},
 	{"Preparing to unpack ", PhaseUnpack}, {"Unpacking ", PhaseUnpack}, {"(Reading database", PhaseUnpack},
 	{"Setting up ", PhaseScripts}, {"Preconfiguring packages", PhaseScripts}, {"Processing triggers for ", PhaseTriggers},
-	{"kolla_apt_install: byte-compiling", PhaseCompile}, {"kolla_apt_install: ", PhaseCommands},
+	{"kolla_apt_install: ", PhaseCommands},
 	// dnf.
 	{"Downloading Packages:", PhaseDownload}, {"Running transaction", PhaseUnpack}, {"Running scriptlet", PhaseScripts},
 	{"Installing  ", PhaseUnpack}, {"Upgrading  ", PhaseUnpack}, {"Complete!", PhaseCommands},

@@ -285,6 +285,15 @@ func (c *Converter) convert(ctx context.Context, d Dockerfile) (*Definition, err
 		Requirements: required, Warnings: sortWarnings(warnings), Effort: effort(file.Stages)}, nil
 }
 
+// Forget frees what children need of a converted image: all of them are converted.
+func (c *Converter) Forget(reference string) {
+	if name, err := dockerfile.FamiliarName(reference); err == nil {
+		c.mu.Lock()
+		delete(c.images, name)
+		c.mu.Unlock()
+	}
+}
+
 // settings returns a digest of what determines an image besides its files.
 func (c *Converter) settings(d Dockerfile) digest.Digest {
 	labels := maps.Clone(d.Labels)
