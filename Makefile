@@ -12,7 +12,7 @@ help: ## this list
 build: bin/kolla-build bin/buildkitd ## bin/kolla-build and the builder that go.mod pins
 
 # Go's build cache knows what changed better than make does.
-.PHONY: help build install bin/kolla-build bin/buildkitd quickstart test catalogue test-deploy test-offline test-faults test-bundles check unit bench simulate microbench fuzz-jinja test-kolla release test-release deps docs clean
+.PHONY: help build install bin/kolla-build bin/buildkitd quickstart test catalogue test-deploy test-offline test-faults test-bundles test-roundtrips check unit bench simulate microbench fuzz-jinja test-kolla release test-release deps docs clean
 bin/kolla-build:
 	$(GO) build -ldflags "-X main.version=$(VERSION) -X main.commit=$(COMMIT)" -o $@ ./cmd/kolla-build
 bin/buildkitd:
@@ -85,6 +85,9 @@ test-faults: ## hundreds of faults, from killed processes to wrong clocks: nothi
 test-bundles: ## 200 copies between registries, each killed at another request and repeated (INTERRUPTIONS)
 	@scripts/deps.sh test
 	KOLLA_TEST_INTERRUPTIONS=$(or $(INTERRUPTIONS),200) $(GO) test ./pkg/setcopy -run TestInterruptedCopy -count=1 -v -timeout 60m
+test-roundtrips: ## images saved, converted and loaded with skopeo, Debian's Docker, Podman and containerd
+	@scripts/deps.sh test
+	KOLLA_TEST_REQUIRE=1 $(GO) test ./pkg/bundle ./pkg/engine ./pkg/engineload -run 'RoundTrip|Foreign|Containerd|Docker|Podman' -count=1 -v -timeout 20m
 test-hostile: ## thousands of generated hostile inputs, tens of thousands of requests (HOSTILE=N, SEED=N): no panic, no hang, nothing lost
 	KOLLA_HOSTILE=$(or $(HOSTILE),3000) KOLLA_HOSTILE_SEED=$(or $(SEED),1) $(GO) test ./internal/hostile -count=1 -v -timeout 240m
 

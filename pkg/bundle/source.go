@@ -68,6 +68,9 @@ func openSource(ctx context.Context, file string, stdin io.Reader) (*source, err
 		var err error
 		r, err = inputfile.Open(ctx, file)
 		if errors.Is(err, syscall.EISDIR) {
+			if s, err := openForeignDir(ctx, file); s != nil || err != nil {
+				return s, err
+			}
 			return openDir(ctx, file)
 		}
 		if err != nil {

@@ -1,0 +1,192 @@
+package bundle
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/kolla-build/kolla-build/internal/archivetest"
+	"github.com/kolla-build/kolla-build/internal/registrytest"
+	"github.com/kolla-build/kolla-build/internal/testenv"
+	"github.com/kolla-build/kolla-build/pkg/store"
+)
+
+// tool returns a function that runs a program.
+func tool(t *testing.T, bin string, env ...string) func(args ...string) {
+	return func(args ...string) {
+		t.Helper()
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+		defer cancel()
+		cmd := exec.CommandContext(ctx, bin, args...)
+		cmd.Env = append(os.Environ(), env...)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%s %s: %v\n%s", filepath.Base(bin), strings.Join(args, " "), err, out)
+		}
+	}
+}
+
+// TestRoundTripSkopeo saves an image, has skopeo convert the bundle into each of its
+// forms, and loads these again. Config and layers are the same.
+func TestRoundTripSkopeo(t *testing.T) {
+	skopeo := tool(t, testenv.Program(t, "skopeo", "skopeo"))
+	const name = "site.example/kolla/nova:1"
+	img := registrytest.Image(t, registrytest.Base(t, 3000), 2000, 2)
+	st := openStore(t)
+	d, err := st.WriteImage(t.Context(), img)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := st.Put(store.Entry{Name: name, Digest: d, Kind: store.KindBuilt}); err != nil {
+		t.Fatal(err)
+	}
+	entries, err := st.Entries()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	saved := filepath.Join(dir, "saved.tar")
+	if _, err := Save(t.Context(), st, entries, saved, SaveOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	unpacked := filepath.Join(dir, "unpacked")
+	if err := os.Mkdir(unpacked, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		transport, path string
+		name            string // with which it is loaded, "" if the file has it
+		sameDigest      bool
+	}{
+		{"oci-archive", "oci.tar:" + name, "", true},
+		{"oci", "oci:" + name, "", true},
+		{"oci", "tagged:1", "site.example/kolla/nova", true},
+		{"oci", "unnamed", name, true},
+		{"dir", "dir", name, true},
+		{"docker-archive", "docker.tar:" + name, "", false},
+	} {
+		t.Run(c.transport+" "+c.path, func(t *testing.T) {
+			skopeo("copy", "--quiet", "--insecure-policy", "oci-archive:"+saved+":"+name, c.transport+":"+filepath.Join(dir, c.path))
+			path, _, _ := strings.Cut(c.path, ":")
+			check := func(path string) {
+				t.Helper()
+				to := openStore(t)
+				sum, err := Load(t.Context(), path, to, LoadOptions{Name: c.name})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if len(sum.Images) != 1 || sum.Images[0].Name != name || c.sameDigest && sum.Images[0].Digest != d {
+					t.Fatalf("loaded %+v", sum.Images)
+				}
+				got, err := to.Image(sum.Images[0].Digest)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := to.Verify(t.Context(), sum.Images[0].Digest); err != nil {
+					t.Error(err)
+				}
+				a, _ := got.ConfigName()
+				if b, _ := img.ConfigName(); a != b || !slices.Equal(diffIDs(t, got), diffIDs(t, img)) {
+					t.Errorf("config %s, want %s", a, b)
+				}
+			}
+			check(filepath.Join(dir, path))
+			if c.transport == "docker-archive" {
+				tool(t, testenv.Program(t, "tar", "tar"))("-xf", filepath.Join(dir, path), "-C", unpacked)
+				check(unpacked)
+				for _, program := range []string{"gzip", "xz", "zstd", "bzip2"} {
+					pack := exec.Command(testenv.Program(t, program, program), "-c", filepath.Join(dir, path))
+					packed, err := pack.Output()
+					if err != nil {
+						t.Fatal(err)
+					}
+					file := filepath.Join(dir, "docker.tar."+program)
+					if err := os.WriteFile(file, packed, 0o644); err != nil {
+						t.Fatal(err)
+					}
+					check(file)
+				}
+			}
+		})
+	}
+}
+
+// TestRoundTripEngines loads archives of docker save's formats into Debian's Docker and
+// Podman, and what these save into a store.
+func TestRoundTripEngines(t *testing.T) {
+	const name = "site.example/kolla/nova:1"
+	img := registrytest.Image(t, registrytest.Base(t, 3000), 2000, 2)
+	path := filepath.Join(t.TempDir(), "image.tar")
+	if err := os.WriteFile(path, archivetest.Archive(t, archivetest.Docker10, archivetest.Image{Image: img, Names: []string{name}}), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	check := func(t *testing.T, file string, sameConfig bool) {
+		t.Helper()
+		to := openStore(t)
+		sum, err := Load(t.Context(), file, to, LoadOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(sum.Images) != 1 || sum.Images[0].Name != name {
+			t.Fatalf("loaded %+v", sum.Images)
+		}
+		got, err := to.Image(sum.Images[0].Digest)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, _ := got.ConfigName()
+		if b, _ := img.ConfigName(); sameConfig && a != b || !slices.Equal(diffIDs(t, got), diffIDs(t, img)) {
+			t.Errorf("%s: config %s, want %s; layers %s", file, a, b, diffIDs(t, got))
+		}
+	}
+	t.Run("Docker", func(t *testing.T) {
+		d := testenv.Dockerd(t, "")
+		docker := tool(t, testenv.Program(t, "docker", "docker.io"), "DOCKER_HOST="+d.Addr)
+		out := filepath.Join(t.TempDir(), "out.tar")
+		docker("load", "--input", path)
+		docker("save", "--output", out, name)
+		check(t, out, true)
+	})
+	t.Run("Podman", func(t *testing.T) {
+		_, environment := testenv.Podman(t)
+		podman := tool(t, testenv.Program(t, "podman", "podman"), environment)
+		podman("load", "--quiet", "--input", path)
+		for _, format := range []string{"docker-archive", "oci-archive", "docker-dir"} {
+			out := filepath.Join(t.TempDir(), format)
+			podman("save", "--quiet", "--format", format, "--output", out, name)
+			if format == "docker-dir" {
+				to := openStore(t)
+				if sum, err := Load(t.Context(), out, to, LoadOptions{Name: name}); err != nil || sum.Images[0].Name != name {
+					t.Errorf("%s: %+v, %v", format, sum.Images, err)
+				}
+				continue
+			}
+			check(t, out, format == "docker-archive") // Podman converts the config for OCI
+		}
+	})
+}
+
+// FuzzLoadForeign loads any bytes: an error, or images that are complete.
+func FuzzLoadForeign(f *testing.F) {
+	for _, format := range archivetest.Formats {
+		f.Add(archivetest.Archive(f, format, foreignImages(f)[1]))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		st := openStore(t)
+		sum, err := Load(t.Context(), "-", st, LoadOptions{Stdin: bytes.NewReader(b)})
+		if err != nil {
+			noImages(t, st)
+			return
+		}
+		for _, e := range sum.Images {
+			if err := st.Verify(t.Context(), e.Digest); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}
