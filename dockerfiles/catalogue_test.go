@@ -24,12 +24,15 @@ import (
 )
 
 // target is what a test renders the tree for.
-type target struct{ base, tag, arch, installType, override string }
+type target struct{ base, tag, arch, installType, override, release string }
 
 func (t target) String() string {
 	s := strings.Join([]string{t.base, t.tag, t.arch, t.installType}, "-")
 	if t.override != "" {
 		s += "-" + strings.TrimSuffix(filepath.Base(t.override), ".j2")
+	}
+	if t.release != "" {
+		s += "-" + t.release
 	}
 	return s
 }
@@ -60,6 +63,9 @@ func renderTree(t *testing.T, to target) (*config.Config, []render.Dockerfile) {
 	t.Helper()
 	dir := t.TempDir()
 	args := []string{"--base", to.base, "--base-tag", to.tag, "--base-arch", to.arch, "--type", to.installType}
+	if to.release != "" {
+		args = append(args, "--openstack-release", to.release)
+	}
 	if to.override != "" {
 		args = append(args, "--template-override", to.override)
 	}
@@ -121,6 +127,49 @@ func TestEveryImageConvertsToLLB(t *testing.T) {
 			cfg, files := renderTree(t, to)
 			convert(t, cfg, to, files)
 		})
+	}
+}
+
+// The same holds for the releases before master, each with the base images of its
+// distributions. Only base and openstack-base name the release, so that their descendants
+// are converted where they differ from master's.
+func TestEveryReleaseConvertsToLLB(t *testing.T) {
+	releases := []string{"2026.1", "2025.2", "2025.1", "2024.2", "2024.1"}
+	if testing.Short() {
+		releases = []string{"2025.1"}
+	}
+	type key struct{ arch, name, content string }
+	converted := map[key]bool{}
+	for i, release := range releases {
+		data, ok := facts.LookupRelease(release)
+		if !ok {
+			t.Fatalf("no data of release %s", release)
+		}
+		for j, d := range facts.Distros() {
+			// Each distribution with both types and both architectures, in turn.
+			for _, to := range []target{{arch: "x86_64", installType: "binary"}, {arch: "aarch64", installType: "source"}} {
+				if (i+j)%2 == 1 {
+					to.arch = map[string]string{"x86_64": "aarch64", "aarch64": "x86_64"}[to.arch]
+				}
+				to.base, to.tag, to.release = d.Name, data.BaseTag(d.Name), release
+				t.Run(to.String(), func(t *testing.T) {
+					cfg, files := renderTree(t, to)
+					if len(files) < 100 {
+						t.Errorf("%d images", len(files))
+					}
+					convert(t, cfg, to, slices.DeleteFunc(files, func(f render.Dockerfile) bool {
+						content := string(f.Content)
+						if _, tag, ok := strings.Cut(f.Reference, ":"); ok {
+							content = strings.ReplaceAll(content, ":"+tag, ":any")
+						}
+						k := key{to.arch, f.Name, content}
+						seen := converted[k]
+						converted[k] = true
+						return seen
+					}))
+				})
+			}
+		}
 	}
 }
 
@@ -196,7 +245,8 @@ func TestOverridesReachEveryImage(t *testing.T) {
 	var b strings.Builder
 	b.WriteString("{% extends parent_template %}\n{% block labels %}\nLABEL test=labels\n{% endblock %}\n{% block footer %}\nLABEL test=footer\n{% endblock %}\n")
 	for _, image := range imageNames(t) {
-		fmt.Fprintf(&b, "{%% set %s_packages_append = ['added-to-%s'] %%}\n", strings.ReplaceAll(image, "-", "_"), image)
+		fmt.Fprintf(&b, "{%% set %s_packages_append = ['added-to-%s', 'removed'] %%}\n{%% set %[1]s_packages_remove = ['removed'] %%}\n", block(image), image)
+		fmt.Fprintf(&b, "{%% set %s_pip_packages_append = ['pip-for-%s'] %%}\n", block(image), image)
 		for _, part := range []string{"header", "footer"} {
 			fmt.Fprintf(&b, "{%% block %s_%s %%}\nLABEL test=%s_%s\n{%% endblock %%}\n", block(image), part, image, part)
 		}
@@ -206,7 +256,7 @@ func TestOverridesReachEveryImage(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, to := range []target{
-		{"debian", "bookworm", "x86_64", "binary", override}, {"debian", "trixie", "x86_64", "source", override}, {"rocky", "10", "x86_64", "source", override},
+		{"debian", "bookworm", "x86_64", "binary", override, ""}, {"debian", "trixie", "x86_64", "source", override, ""}, {"rocky", "10", "x86_64", "source", override, ""},
 	} {
 		_, files := renderTree(t, to)
 		for _, f := range files {
@@ -225,7 +275,13 @@ func TestOverridesReachEveryImage(t *testing.T) {
 			}
 			// base has lists by distribution.
 			if f.Name != "base" && !bytes.Contains(f.Content, []byte("added-to-"+f.Name)) {
-				t.Errorf("%s for %v does not read %s_packages_append", f.Template, to, strings.ReplaceAll(f.Name, "-", "_"))
+				t.Errorf("%s for %v does not read %s_packages_append", f.Template, to, block(f.Name))
+			}
+			if bytes.Contains(f.Content, []byte(" removed")) {
+				t.Errorf("%s for %v does not read %s_packages_remove", f.Template, to, block(f.Name))
+			}
+			if bytes.Contains(f.Content, []byte("kolla_wheels build")) && !bytes.Contains(f.Content, []byte("pip-for-"+f.Name)) {
+				t.Errorf("%s for %v does not read %s_pip_packages_append", f.Template, to, block(f.Name))
 			}
 		}
 	}

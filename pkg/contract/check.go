@@ -65,6 +65,12 @@ func Check(im *Image, t *Table, exceptions []Exception) []Result {
 			add(r, Absent, nil)
 			continue
 		}
+		if r.Kind == KindClean {
+			for _, f := range im.clean(r) {
+				add(f.row, Held, f.err)
+			}
+			continue
+		}
 		status, err := c.row(r)
 		add(r, status, err)
 	}

@@ -338,3 +338,76 @@ func FuzzPrograms(f *testing.F) {
 		programs(line)
 	})
 }
+
+// Each check of a clean image finds what it is for, and exceptions name single files.
+func TestCleanImages(t *testing.T) {
+	passwd := file{name: "etc/passwd", mode: 0o644, text: "root:x:0:0::/:\nnova:x:42436:42436::/:\n"}
+	for _, c := range []struct {
+		check string
+		file  file
+		want  string // the value of the row that fails, "" for none
+	}{
+		{"compilers", file{name: "usr/bin/x86_64-linux-gnu-gcc-14", mode: 0o755}, "compilers"},
+		{"compilers", file{name: "usr/share/gcc", mode: 0o755}, ""},
+		{"headers", file{name: "usr/include/python3.13/Python.h", mode: 0o644}, "headers /usr/include/python3.13/Python.h"},
+		{"headers", file{name: "usr/include/sudo_plugin.h", mode: 0o644}, "headers /usr/include/sudo_plugin.h"},
+		{"caches", file{name: "var/lib/apt/lists/x_Packages", mode: 0o644}, "caches"},
+		{"caches", file{name: "root/.cache/pip/http/a", mode: 0o644}, "caches"},
+		{"caches", file{name: "var/cache/apt/archives/lock", mode: 0o644}, ""},
+		{"host-keys", file{name: "etc/ssh/ssh_host_rsa_key", mode: 0o600}, "host-keys"},
+		{"host-keys", file{name: "etc/ssh/sshd_config", mode: 0o600}, ""},
+		{"machine-id", file{name: "etc/machine-id", mode: 0o444, text: "0123\n"}, "machine-id"},
+		{"machine-id", file{name: "etc/machine-id", mode: 0o444}, ""},
+		{"bytecode", file{name: "usr/lib/python3/a/__pycache__/b.cpython-311.pyc", mode: 0o644}, "bytecode"},
+		{"bytecode", file{name: "usr/lib/python3/a/__pycache__/b.cpython-313.opt-1.pyc", mode: 0o644}, ""},
+		{"world-writable", file{name: "var/lib/x", mode: 0o666}, "world-writable /var/lib/x"},
+		{"world-writable", file{name: "var/lib/link", mode: 0o777, link: "x"}, ""},
+		{"setuid", file{name: "usr/bin/su", mode: 0o4755}, "setuid /usr/bin/su"},
+		{"setuid", file{name: "usr/bin/wall", mode: 0o2755}, "setuid /usr/bin/wall"},
+		{"user", file{name: "usr/bin/x", mode: 0o755}, ""},
+		{"unknown", file{name: "usr/bin/x", mode: 0o755}, "unknown"},
+	} {
+		table, err := ReadTable(strings.NewReader("image\tkind\tvalue\nx\tclean\t"+c.check+"\n"), "t")
+		if err != nil {
+			t.Fatal(err)
+		}
+		python := file{name: "usr/bin/python3.13", mode: 0o755}
+		im, err := NewReader(table).Open(context.Background(), "x", image(t, v1.Config{User: "nova"}, layer(t, passwd, python, c.file)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var failed []string
+		for _, r := range Check(im, table, nil) {
+			if r.Kind == KindClean && r.Status == Failed {
+				failed = append(failed, r.Value)
+			}
+		}
+		if got := strings.Join(failed, " and "); got != c.want {
+			t.Errorf("%s with %s: %q fails, want %q", c.check, c.file.name, got, c.want)
+		}
+		if c.want == "" {
+			continue
+		}
+		exception := []Exception{{Image: "x", Condition: "any", Kind: KindClean, Value: c.want, Reason: "a reason"}}
+		for _, r := range Check(im, table, exception) {
+			if r.Kind == KindClean && r.Status == Failed {
+				t.Errorf("%s with %s fails in spite of an exception", c.check, c.file.name)
+			}
+		}
+	}
+
+	table, err := ReadTable(strings.NewReader("image\tkind\tvalue\nx\tclean\tuser\nx\tclean\thost-keys\n"), "t")
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := file{name: "etc/ssh/ssh_host_rsa_key", mode: 0o600, text: "key"}
+	im, err := NewReader(table).Open(context.Background(), "x", image(t, v1.Config{}, layer(t, passwd, key), layer(t, file{name: "etc/ssh/.wh.ssh_host_rsa_key"})))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range Check(im, table, nil) {
+		if r.Kind == KindClean && r.Status != Failed {
+			t.Errorf("%s is %s for an image of root with a key in a lower layer", r.Value, r.Status)
+		}
+	}
+}

@@ -29,11 +29,12 @@ const (
 	KindEnv         Kind = "env"         // NAME[=VALUE]: a variable that a start script reads, or that the image sets
 	KindLabel       Kind = "label"       // NAME[=VALUE]
 	KindModule      Kind = "module"      // wsgi:MODULE:NAME, python:MODULE or ansible:MODULE
+	KindClean       Kind = "clean"       // a check of what an image must not contain, see cleanChecks
 	KindRun         Kind = "run"         // an option of the container; images have no part in it
 	KindProgram     Kind = "program"
 )
 
-var kinds = []Kind{KindCommand, KindExec, KindHealthcheck, KindFile, KindDirectory, KindConfig, KindVolume, KindUser, KindEnv, KindLabel, KindModule, KindRun}
+var kinds = []Kind{KindCommand, KindExec, KindHealthcheck, KindFile, KindDirectory, KindConfig, KindVolume, KindUser, KindEnv, KindLabel, KindModule, KindClean, KindRun}
 
 // Row is one expectation.
 type Row struct {

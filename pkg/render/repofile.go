@@ -302,7 +302,10 @@ func (t *Tree) findRepos(o TreeOptions) error {
 		}
 		return err
 	}
-	t.ownRepos = true
+	// Kolla's file is beside its templates. One among the templates, as the built-in one,
+	// is not of an OpenStack release.
+	_, among := t.files["repos.yaml"]
+	t.ownRepos = !among
 	t.variants = map[string]*repoFile{}
 	for _, v := range []string{"noble", "el10"} {
 		f, err := load("repos-" + v + ".yaml")

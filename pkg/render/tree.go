@@ -119,7 +119,7 @@ type Tree struct {
 	broken   []error         // files that cannot be read, such as broken links
 	layers   []Layer
 	repos    *repoFile // the default repositories, nil if there are none
-	ownRepos bool      // repos are a file of the tree, not the built-in ones
+	ownRepos bool      // repos are the file of Kolla's tree, not the built-in ones
 	// variants are repos-noble.yaml and repos-el10.yaml, which the trees of
 	// 2024.1 and 2025.1 have beside repos.yaml for newer base images.
 	variants map[string]*repoFile

@@ -1,0 +1,207 @@
+package contract
+
+import (
+	"errors"
+	"fmt"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/kolla-build/kolla-build/pkg/inspect"
+)
+
+// cleanChecks are the values of rows of KindClean: what an image must not contain. Each
+// returns findings. Findings of a check that is perFile are rows of their own, so that
+// exceptions name files; those of others make one row.
+var cleanChecks = map[string]struct {
+	find    func(*Image) []string
+	perFile bool
+}{
+	"compilers":      {find: (*Image).compilers},
+	"headers":        {find: (*Image).headers, perFile: true},
+	"caches":         {find: (*Image).caches},
+	"host-keys":      {find: (*Image).hostKeys},
+	"machine-id":     {find: (*Image).machineID},
+	"bytecode":       {find: (*Image).foreignBytecode},
+	"world-writable": {find: (*Image).worldWritable, perFile: true},
+	"setuid":         {find: (*Image).setuid, perFile: true},
+	"user":           {find: (*Image).runsAsRoot},
+}
+
+// maxFindings is how many findings of a check are reported.
+const maxFindings = 20
+
+// finding is a row with the reason why it does not hold.
+type finding struct {
+	row Row
+	err error
+}
+
+// clean returns the results of a row of KindClean, at least one.
+func (im *Image) clean(r Row) []finding {
+	check, ok := cleanChecks[r.Value]
+	if !ok {
+		return []finding{{r, fmt.Errorf("unknown check %q", r.Value)}}
+	}
+	found := check.find(im)
+	if len(found) == 0 {
+		return []finding{{row: r}}
+	}
+	slices.Sort(found)
+	if !check.perFile {
+		text := strings.Join(found[:min(3, len(found))], ", ")
+		if n := len(found) - 3; n > 0 {
+			text += fmt.Sprintf(" and %d more", n)
+		}
+		return []finding{{r, errors.New(text)}}
+	}
+	var out []finding
+	for i, f := range found {
+		if i == maxFindings {
+			return append(out, finding{r, fmt.Errorf("%d more", len(found)-i)})
+		}
+		name, detail, _ := strings.Cut(f, " ")
+		out = append(out, finding{Row{Kind: r.Kind, Value: r.Value + " " + name}, errors.New(detail)})
+	}
+	return out
+}
+
+var compiler = regexp.MustCompile(`^([a-z0-9_]+-linux-gnu-)?(gcc|g\+\+|cc|c\+\+|cpp|clang|clang\+\+|gfortran|rustc|cargo|javac|gccgo)(-[0-9.]+)?$`)
+
+func (im *Image) compilers() []string {
+	var out []string
+	for p, e := range im.tree.All() {
+		dir, base := path.Split(p)
+		if e.Type != inspect.Dir && e.Mode&0o111 != 0 && strings.HasSuffix(dir, "bin/") && compiler.MatchString(base) {
+			out = append(out, "/"+p)
+		}
+	}
+	return out
+}
+
+func (im *Image) headers() []string {
+	return im.matching(func(p string) bool {
+		return (strings.HasPrefix(p, "usr/include/") || strings.HasPrefix(p, "usr/local/include/")) && (strings.HasSuffix(p, ".h") || strings.HasSuffix(p, ".hpp"))
+	})
+}
+
+// cacheDirectories have what package managers fetched.
+var cacheDirectories = []string{
+	"var/lib/apt/lists/", "var/cache/apt/", "var/cache/dnf/", "var/cache/yum/", "var/cache/libdnf5/", "var/cache/kolla/",
+	"root/.cache/", "root/.npm/", "root/.cargo/", "var/cache/ldconfig/",
+}
+
+func (im *Image) caches() []string {
+	return im.matching(func(p string) bool {
+		return slices.ContainsFunc(cacheDirectories, func(dir string) bool { return strings.HasPrefix(p, dir) }) && path.Base(p) != "lock"
+	})
+}
+
+// matching returns the files whose paths match.
+func (im *Image) matching(match func(string) bool) []string {
+	var out []string
+	for p, e := range im.tree.All() {
+		if e.Type != inspect.Dir && match(p) {
+			out = append(out, "/"+p)
+		}
+	}
+	return out
+}
+
+// hostKeys looks into all layers: what an upper one removes can still be read.
+func (im *Image) hostKeys() []string {
+	var out []string
+	for _, l := range im.layers {
+		for _, e := range l.layer.Entries {
+			if ok, _ := path.Match("etc/ssh/ssh_host_*_key", e.Path); ok && e.Type == inspect.File {
+				out = append(out, "/"+e.Path)
+			}
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+func (im *Image) machineID() []string {
+	var out []string
+	for _, name := range []string{"/etc/machine-id", "/var/lib/dbus/machine-id"} {
+		real, e, why := im.lookup(name)
+		if why == "" && e.Type == inspect.File && e.Size > 0 && !slices.Contains(out, "/"+real) {
+			out = append(out, "/"+real)
+		}
+	}
+	return out
+}
+
+var (
+	bytecode    = regexp.MustCompile(`/__pycache__/[^/]*\.cpython-([0-9]+)\.(opt-[12]\.)?pyc$`)
+	interpreter = regexp.MustCompile(`/python3\.([0-9]+)$`)
+)
+
+// foreignBytecode returns byte code that no interpreter of the image reads.
+func (im *Image) foreignBytecode() []string {
+	versions := map[string]bool{}
+	for _, dir := range []string{"/usr/bin", "/usr/local/bin"} {
+		for _, p := range im.glob(dir + "/python3.*") {
+			if m := interpreter.FindStringSubmatch(p); m != nil {
+				versions["3"+m[1]] = true
+			}
+		}
+	}
+	return im.matching(func(p string) bool {
+		if !strings.HasSuffix(p, ".pyc") {
+			return false
+		}
+		m := bytecode.FindStringSubmatch(p)
+		return m != nil && !versions[m[1]]
+	})
+}
+
+// worldWritable returns files and directories that everybody may write, but for
+// directories with the sticky bit that are for temporary files.
+func (im *Image) worldWritable() []string {
+	var out []string
+	for p, e := range im.tree.All() {
+		if e.Mode&0o002 == 0 || e.Type == inspect.Symlink {
+			continue
+		}
+		switch p {
+		case "tmp", "var/tmp", "run/lock", "var/lock":
+			if e.Mode&0o1000 != 0 {
+				continue
+			}
+		}
+		if strings.HasPrefix(p, "dev/") {
+			continue // the container's own
+		}
+		out = append(out, fmt.Sprintf("/%s mode %04o", p, e.Mode))
+	}
+	return out
+}
+
+// setuid returns programs that run with another account's permissions or capabilities.
+func (im *Image) setuid() []string {
+	var out []string
+	for p, e := range im.tree.All() {
+		if e.Type == inspect.Dir {
+			continue
+		}
+		if e.Mode&0o6000 != 0 && e.Type != inspect.Symlink {
+			out = append(out, fmt.Sprintf("/%s mode %04o, owner %d:%d", p, e.Mode, e.UID, e.GID))
+		}
+		for name := range e.Extra {
+			if strings.HasSuffix(name, "security.capability") {
+				out = append(out, fmt.Sprintf("/%s capabilities", p))
+			}
+		}
+	}
+	return out
+}
+
+func (im *Image) runsAsRoot() []string {
+	if im.user.uid == 0 {
+		return []string{"the image runs as root"}
+	}
+	return nil
+}
