@@ -32,18 +32,18 @@ func Lint(ctx context.Context, cfg *config.Config, c *console.Console) error {
 	if err != nil {
 		return err
 	}
-	// A mistake in an override would be found again in every image.
-	if !slices.ContainsFunc(found, func(f render.Finding) bool { return slices.Contains(normalized.TemplateOverride, f.File) }) {
-		quiet := &console.Console{Stdout: io.Discard, Stderr: io.Discard, Environ: c.Environ, Version: c.Version}
-		rendered, err := imageset.Render(ctx, imageset.Options{Config: &normalized, Console: quiet})
-		switch {
-		case err == nil:
-			defer rendered.Close()
-			rendered.First().CheckNames(cfg.Profile, c.Notice)
+	quiet := &console.Console{Stdout: io.Discard, Stderr: io.Discard, Environ: c.Environ, Version: c.Version}
+	rendered, err := imageset.Render(ctx, imageset.Options{Config: &normalized, Console: quiet})
+	switch {
+	case err == nil:
+		defer rendered.Close()
+		rendered.First().CheckNames(cfg.Profile, c.Notice)
+		// A mistake in an override would be found again in every image.
+		if !slices.ContainsFunc(found, func(f render.Finding) bool { return slices.Contains(normalized.TemplateOverride, f.File) }) {
 			found = render.SortFindings(append(found, define.Check(ctx, rendered.First())...))
-		case len(found) == 0:
-			return err // the findings are the cause otherwise
 		}
+	case len(found) == 0:
+		return err // the findings are the cause otherwise
 	}
 	warnings := 0
 	for _, f := range found {
