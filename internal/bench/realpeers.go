@@ -39,7 +39,9 @@ func (s *realSet) newRealBuildx(ctx context.Context, dir string) (realBuildx, er
 	return p, nil
 }
 
-func (p *realBuildx) close() {
+func (p *realBuildx) close() { p.clear() }
+
+func (p *realBuildx) clear() {
 	if p.registry != nil {
 		p.registry.stop()
 	}
@@ -49,7 +51,7 @@ func (p *realBuildx) close() {
 func (p *realBuildx) pushed() (int64, error) { return p.registry.size() }
 
 func (p *realBuildx) reset(ctx context.Context) error {
-	p.close()
+	p.clear()
 	if err := os.MkdirAll(filepath.Join(p.dir, "state"), 0o755); err != nil {
 		return err
 	}
