@@ -127,11 +127,11 @@ func saveCommand() *command {
 	var opts storecmd.SaveOptions
 	return &command{
 		Command: cli.Command{
-			Name: "save", Values: config.ValuesStored, Args: "[REGEX…] --output FILE",
+			Name: "save", Values: config.ValuesStored, Args: "[REGEX…] --output FILE|DIR/",
 			Summary: "Write images to one file, for a site without internet.",
 			Options: slices.Concat(storedOptions, []string{"registry-insecure", "timeout"}),
 			Flags: func(f *pflag.FlagSet) {
-				f.StringVarP(&output, "output", "o", "", "Write to this `FILE`, or - for standard output.")
+				f.StringVarP(&output, "output", "o", "", "Write to this `FILE`, to a directory if it ends with /, or - for standard output.")
 				f.StringVar(&opts.Since, "since", "", "Write only what `WHAT` lacks: a bundle, a file of kolla-build inventory, or HOST/NAMESPACE.")
 				f.StringVar(&opts.Split, "split", "", "Write parts of at most this `SIZE`, such as 4G, named FILE.001 and so on.")
 				f.StringVar(&opts.Parity, "parity", "", "With --split, write `N%` more parts, from which as many lost ones are restored.")

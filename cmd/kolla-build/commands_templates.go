@@ -36,7 +36,7 @@ func renderCommand() *command {
 	return &command{
 		Command: cli.Command{
 			Name: "render", Values: config.ValuesFiles, Args: "IMAGE|TEMPLATE",
-			Summary: "Render an image's Dockerfile or a template file and print it, to debug overrides.",
+			Summary: "Render an image's Dockerfile or a template file and print it.",
 			Options: slices.Concat(variableOptions, treeOptions, []string{"apt_sources_list", "apt_preferences", "build-args", "debian-arch", "platform"}),
 			Flags: func(f *pflag.FlagSet) {
 				f.StringArrayVar(&opts.Search, "search", nil, "`DIR` for includes and imports. Repeatable. Default: the template's own.")

@@ -66,14 +66,15 @@ type Summary struct {
 	Required int           // blobs and images of the other side that a delta refers to
 	Deltas   int           // layers that are carried as byte deltas
 	Parts    []string      // Save: the files, if it was split
+	Extra    []string      // Save to a directory: files in it that belong to no bundle
 	Restored []string      // Load: parts that were missing or damaged, and in which way
 	Signed   bool          // Load: the signature was verified
 	// DeltaBytes is the size of the byte deltas, DeltaLayers that of their layers.
 	DeltaBytes, DeltaLayers int64
 }
 
-// Save writes images to the file output, or to stdout if it is "-". A device or
-// named pipe is written in place. A regular file is replaced when the bundle is
+// Save writes images to the file output, to stdout if it is "-", or to a directory if it
+// ends with a slash. A device or named pipe is written in place. A regular file is replaced when the bundle is
 // complete; an error leaves it unchanged. Every blob is verified. Every image must
 // have a name, and no two the same.
 func Save(ctx context.Context, st Source, entries []store.Entry, output string, opts SaveOptions) (Summary, error) {
@@ -110,10 +111,14 @@ func save(ctx context.Context, st Source, entries []store.Entry, output string, 
 		}
 		return sum, write(ctx, w, files, opts)
 	}
+	if isDir(output) {
+		sum.Extra, err = writeDir(ctx, output, files, opts)
+		return sum, noSpace(filepath.Clean(output), sum.Bytes, err)
+	}
 	target, special, err := atomicfile.Target(output)
 	switch {
 	case errors.Is(err, syscall.EISDIR):
-		return sum, usererr.Errorf("name a file in it, such as "+filepath.Join(output, "set.tar"), "it is a directory")
+		return sum, usererr.Errorf("name a file in it, such as "+filepath.Join(output, "set.tar")+", or write "+output+"/ to save to the directory", "it is a directory")
 	case err != nil:
 		return sum, err
 	}
@@ -127,11 +132,16 @@ func save(ctx context.Context, st Source, entries []store.Entry, output string, 
 		}
 	}
 	err = atomicfile.Output(output, atomicfile.Options{Durable: true}, func(w io.Writer) error { return write(ctx, w, files, opts) })
+	return sum, noSpace(dir, sum.Bytes, err)
+}
+
+// noSpace says what was needed if a directory's file system is full.
+func noSpace(dir string, need int64, err error) error {
 	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
 		_, free := disk.Space(dir)
-		err = &store.FullError{Path: dir, Need: sum.Bytes, Free: uint64(max(0, free)), Err: err}
+		return &store.FullError{Path: dir, Need: need, Free: uint64(max(0, free)), Err: err}
 	}
-	return sum, err
+	return err
 }
 
 // writeParts writes the bundle in parts. Without an error all are there, with one
@@ -151,9 +161,5 @@ func writeParts(ctx context.Context, output string, files []file, sum Summary, o
 	if err = write(ctx, w, files, opts); err == nil {
 		sum.Parts, err = w.Close()
 	}
-	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
-		_, free := disk.Space(filepath.Dir(output))
-		err = &store.FullError{Path: filepath.Dir(output), Need: sum.Bytes + sum.Bytes*int64(opts.Parity)/100, Free: uint64(max(0, free)), Err: err}
-	}
-	return sum, err
+	return sum, noSpace(filepath.Dir(output), sum.Bytes+sum.Bytes*int64(opts.Parity)/100, err)
 }

@@ -25,8 +25,8 @@ func verifyBytes(t testing.TB, b []byte, key ed25519.PublicKey) (*Report, error)
 	return Verify(t.Context(), "-", VerifyOptions{Stdin: bytes.NewReader(b), VerifyKey: key})
 }
 
-// writeDir unpacks a tar into a new directory.
-func writeDir(t testing.TB, b []byte) string {
+// unpackDir unpacks a tar into a new directory.
+func unpackDir(t testing.TB, b []byte) string {
 	t.Helper()
 	dir := t.TempDir()
 	for _, i := range unpack(t, b) {
@@ -184,7 +184,7 @@ func TestVerifyFindsEveryBit(t *testing.T) {
 func TestDirectory(t *testing.T) {
 	s, entries := fill(t)
 	public, private := newKey(t)
-	dir := writeDir(t, must[[]byte](t)(os.ReadFile(saveTo(t, s, entries, SaveOptions{SignKey: private}))))
+	dir := unpackDir(t, must[[]byte](t)(os.ReadFile(saveTo(t, s, entries, SaveOptions{SignKey: private}))))
 	if r := must[*Report](t)(Verify(t.Context(), dir, VerifyOptions{VerifyKey: public})); !r.OK || len(r.Images) != 2 {
 		t.Fatalf("%+v", r)
 	}

@@ -40,6 +40,9 @@ func Save(ctx context.Context, cfg *config.Config, con *console.Console, output 
 	case output == "":
 		return usererr.Usage(usererr.Errorf("kolla-build save --output set.tar, or - for standard output", "save: no --output"))
 	}
+	if o.Split != "" && strings.HasSuffix(output, "/") {
+		return usererr.Usage(usererr.Errorf("name a file, which gives the parts their names", "--split: %s is a directory", output))
+	}
 	split, parity, err := splitting(o)
 	if err != nil {
 		return usererr.Usage(err)
@@ -83,6 +86,9 @@ func Save(ctx context.Context, cfg *config.Config, con *console.Console, output 
 	}
 	if sum.Deltas > 0 {
 		con.Notice("byte deltas of %s: %s instead of %s", units.Count(sum.Deltas, "layer"), units.Bytes(sum.DeltaBytes), units.Bytes(sum.DeltaLayers))
+	}
+	for _, name := range sum.Extra {
+		con.Notice("%s: %s belongs to no bundle and was left there", output, printable(name))
 	}
 	file := output
 	if n := len(sum.Parts); n > 0 {

@@ -305,6 +305,25 @@ func TestAbort(t *testing.T) {
 	}
 }
 
+// A Writer removes what one of the same name has left that was killed, and nothing else.
+func TestLeftovers(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{".set-123", ".set-notes", ".set2-123", ".set"} {
+		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w, err := Create(t.Context(), filepath.Join(dir, "set"), MinSize, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Abort()
+	left, err := filepath.Glob(filepath.Join(dir, ".*"))
+	if err != nil || len(left) != 3 {
+		t.Errorf("left: %v (%v)", left, err)
+	}
+}
+
 // FuzzHeader reads headers: accepted ones are consistent and written back equal.
 func FuzzHeader(f *testing.F) {
 	h := Header{Version: version, Set: digest.NewDigestFromEncoded(digest.SHA256, digestHex), Size: 100, Data: 2, Parity: 1, Payload: 64, Number: 1, Digest: digest.NewDigestFromEncoded(digest.SHA256, digestHex)}

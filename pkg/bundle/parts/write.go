@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/klauspost/reedsolomon"
 	"github.com/opencontainers/go-digest"
@@ -44,7 +45,27 @@ func Create(ctx context.Context, base string, size int64, parity int) (*Writer, 
 	case parity < 0 || parity > 50:
 		return nil, fmt.Errorf("a parity of %d%%: it can be 0 to 50", parity)
 	}
+	if err := removeTemporary(base); err != nil {
+		return nil, err
+	}
 	return &Writer{ctx: ctx, base: base, size: size, parity: parity, whole: digest.Canonical.Hash()}, nil
+}
+
+// removeTemporary removes what a Writer with the same name has left that was killed.
+func removeTemporary(base string) error {
+	entries, err := os.ReadDir(filepath.Dir(base))
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		random, ok := strings.CutPrefix(e.Name(), "."+filepath.Base(base)+"-")
+		if ok && random != "" && strings.Trim(random, "0123456789") == "" && e.Type().IsRegular() {
+			if err := os.Remove(filepath.Join(filepath.Dir(base), e.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 func (w *Writer) payload() int64 { return (w.size - headerSize) / align * align }

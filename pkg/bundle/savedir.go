@@ -1,0 +1,229 @@
+package bundle
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/kolla-build/kolla-build/internal/atomicfile"
+	"github.com/kolla-build/kolla-build/internal/disk"
+	"github.com/kolla-build/kolla-build/internal/usererr"
+	"github.com/kolla-build/kolla-build/pkg/store"
+)
+
+// isDir reports whether an output names a directory: with a slash at its end.
+func isDir(output string) bool { return strings.HasSuffix(output, "/") }
+
+// writeDir makes a directory contain a bundle and nothing else of an earlier one. Files that
+// are there already are not written again, so that rsync does not send them. Blobs are
+// written first and index.json last; then what the bundle does not have is removed. It
+// returns the names of files that belong to no bundle, which it leaves alone.
+func writeDir(ctx context.Context, dir string, files []file, opts SaveOptions) (extra []string, err error) {
+	dir = filepath.Clean(dir)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, err
+	}
+	if err := checkDir(dir); err != nil {
+		return nil, err
+	}
+	if err := removeTemporary(dir); err != nil {
+		return nil, err
+	}
+	w := dirWriter{dir: dir, progress: opts.Progress, total: totalSize(files), buf: make([]byte, 1<<20)}
+	if err := w.checkSpace(files); err != nil {
+		return nil, err
+	}
+	var head []file
+	for _, f := range files {
+		if !strings.Contains(f.name, "/") {
+			head = append(head, f)
+			continue
+		}
+		if err := w.write(ctx, f); err != nil {
+			return nil, err
+		}
+	}
+	// The manifest before the index: a directory between the two is refused, not mistaken.
+	var index file
+	for _, f := range head {
+		if f.name == ocispec.ImageIndexFile {
+			index = f
+		} else if err := w.write(ctx, f); err != nil {
+			return nil, err
+		}
+	}
+	if err := w.write(ctx, index); err != nil {
+		return nil, err
+	}
+	return removeStale(ctx, dir, files)
+}
+
+// checkDir refuses a directory in which something else is.
+func checkDir(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil || len(entries) == 0 {
+		return err
+	}
+	for _, e := range entries {
+		// An interrupted save has written blobs, at least.
+		if e.Name() == ocispec.ImageLayoutFile || e.Name() == "blobs" {
+			return nil
+		}
+	}
+	return usererr.Errorf("name a new or empty directory, or one that save has written", "it is not empty and contains no bundle")
+}
+
+// removeTemporary removes what a save that was killed has left.
+func removeTemporary(dir string) error {
+	for _, pattern := range []string{".*", "blobs/*/.*", deltaDir + "/*/.*"} {
+		found, err := filepath.Glob(filepath.Join(dir, pattern))
+		if err != nil {
+			return err
+		}
+		for _, path := range found {
+			name := strings.TrimPrefix(filepath.Base(path), ".")
+			name = name[:max(0, strings.LastIndexByte(name, '-'))]
+			rel, err := filepath.Rel(dir, filepath.Join(filepath.Dir(path), name))
+			if err == nil && belongs(filepath.ToSlash(rel)) {
+				err = os.Remove(path)
+			}
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// dirWriter writes files to a directory.
+type dirWriter struct {
+	dir         string
+	progress    Progress
+	done, total int64
+	buf         []byte
+}
+
+// checkSpace fails if the file system has too little space for the files that are missing.
+func (w *dirWriter) checkSpace(files []file) error {
+	var need int64
+	for _, f := range files {
+		if st, err := os.Lstat(w.path(f)); err != nil || st.Size() != f.size {
+			need += f.size
+		}
+	}
+	if _, free := disk.Space(w.dir); free > 0 && free < need {
+		return &store.FullError{Path: w.dir, Need: need, Free: uint64(free)}
+	}
+	return nil
+}
+
+func (w *dirWriter) path(f file) string { return filepath.Join(w.dir, filepath.FromSlash(f.name)) }
+
+// write writes a file unless it is there, undamaged.
+func (w *dirWriter) write(ctx context.Context, f file) error {
+	path := w.path(f)
+	same, err := w.unchanged(ctx, path, f)
+	if err != nil {
+		return err
+	}
+	if same {
+		w.add(int(f.size))
+		return nil
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	out, err := atomicfile.Create(path, atomicfile.Options{Durable: true})
+	if err != nil {
+		return err
+	}
+	defer out.Close()
+	if err := copyFile(ctx, out, f, w.buf, w.add); err != nil {
+		return err
+	}
+	return out.Commit()
+}
+
+func (w *dirWriter) add(n int) {
+	if w.done += int64(n); w.progress != nil {
+		w.progress(w.done, w.total)
+	}
+}
+
+// unchanged reports whether a path has the content of a file.
+func (w *dirWriter) unchanged(ctx context.Context, path string, f file) (bool, error) {
+	st, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	if st.IsDir() {
+		return false, fmt.Errorf("%s is a directory", path)
+	}
+	if !st.Mode().IsRegular() || st.Size() != f.size {
+		return false, nil
+	}
+	in, err := os.Open(path)
+	if err != nil {
+		return false, err
+	}
+	defer in.Close()
+	algorithm := f.digest.Algorithm()
+	sum := algorithm.Hash()
+	for {
+		if ctx.Err() != nil {
+			return false, context.Cause(ctx)
+		}
+		n, err := in.Read(w.buf)
+		sum.Write(w.buf[:n])
+		if err == io.EOF {
+			return digest.NewDigest(algorithm, sum) == f.digest, nil
+		}
+		if err != nil {
+			return false, nil //nolint:nilerr // it is written again
+		}
+	}
+}
+
+// removeStale removes the files of earlier bundles, and returns the names of other files.
+func removeStale(ctx context.Context, dir string, files []file) (extra []string, err error) {
+	keep := make(map[string]bool, len(files))
+	for _, f := range files {
+		keep[f.name] = true
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	d := &dirFiles{root: root}
+	names, err := d.scan(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, h := range d.headers {
+		names = append(names, h.Name)
+	}
+	for _, name := range names {
+		switch {
+		case keep[name]:
+		case !belongs(name):
+			extra = append(extra, name)
+		default:
+			if err := root.Remove(filepath.FromSlash(name)); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return extra, nil
+}

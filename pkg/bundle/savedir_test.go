@@ -1,0 +1,166 @@
+package bundle
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/kolla-build/kolla-build/internal/usererr"
+	"github.com/kolla-build/kolla-build/pkg/store"
+)
+
+// filesOf returns the times of the files in a directory, by name.
+func filesOf(t testing.TB, dir string) map[string]time.Time {
+	t.Helper()
+	found := map[string]time.Time{}
+	err := filepath.WalkDir(dir, func(path string, e os.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return err
+		}
+		info, err := e.Info()
+		if err == nil {
+			found[path[len(dir)+1:]] = info.ModTime()
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found
+}
+
+// A directory gets what it lacks, and loses what the bundle does not have.
+func TestSaveToDirectory(t *testing.T) {
+	s, entries := fill(t)
+	dir := filepath.Join(t.TempDir(), "set")
+	var done, total int64
+	opts := SaveOptions{Progress: func(d, n int64) { done, total = d, n }}
+	must[Summary](t)(Save(t.Context(), s, entries, dir+"/", opts))
+	if done != total || total == 0 {
+		t.Errorf("progress ended at %d of %d", done, total)
+	}
+	if r := must[*Report](t)(Verify(t.Context(), dir, VerifyOptions{})); !r.OK || len(r.Images) != 2 {
+		t.Fatalf("%+v", r)
+	}
+	old := time.Unix(1_000_000_000, 0)
+	for name := range filesOf(t, dir) {
+		if err := os.Chtimes(filepath.Join(dir, name), old, old); err != nil {
+			t.Fatal(err)
+		}
+	}
+	changed := func() []string {
+		var names []string
+		for name, at := range filesOf(t, dir) {
+			if !at.Equal(old) {
+				names = append(names, name)
+			}
+		}
+		slices.Sort(names)
+		return names
+	}
+	must[Summary](t)(Save(t.Context(), s, entries, dir+"/", SaveOptions{}))
+	if names := changed(); len(names) > 0 {
+		t.Errorf("saving the same again writes %v", names)
+	}
+	// A damaged blob is written again; other files are named and left.
+	layers := must[[]string](t)(layerNames(s, entries[0].Name, entries))
+	damaged := filepath.Join(dir, layers[1])
+	b := must[[]byte](t)(os.ReadFile(damaged))
+	b[5] ^= 1
+	leftover := filepath.Join(dir, filepath.Dir(layers[1]), "."+filepath.Base(layers[1])+"-123")
+	if err := errors.Join(os.WriteFile(damaged, b, 0o644), os.Chtimes(damaged, old, old), os.WriteFile(leftover, nil, 0o600),
+		os.WriteFile(filepath.Join(dir, "README"), []byte("x"), 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	sum := must[Summary](t)(Save(t.Context(), s, entries, dir+"/", SaveOptions{}))
+	if names := changed(); !slices.Equal(names, []string{"README", layers[1]}) || !slices.Equal(sum.Extra, []string{"README"}) {
+		t.Errorf("written: %v, extra: %v", names, sum.Extra)
+	}
+	if err := os.Remove(filepath.Join(dir, "README")); err != nil {
+		t.Fatal(err)
+	}
+	// One image less: its own blobs go.
+	must[Summary](t)(Save(t.Context(), s, entries[1:], dir+"/", SaveOptions{}))
+	if r := must[*Report](t)(Verify(t.Context(), dir, VerifyOptions{})); !r.OK || len(r.Images) != 1 {
+		t.Errorf("%+v", r)
+	}
+	if _, err := os.Stat(damaged); err == nil {
+		t.Error("a layer of the removed image is left")
+	}
+	want := filesOf(t, filepath.Clean(writeNew(t, s, entries[1:])))
+	if got := filesOf(t, dir); !slices.Equal(slices.Sorted(maps.Keys(got)), slices.Sorted(maps.Keys(want))) {
+		t.Errorf("%v, want %v", got, want)
+	}
+}
+
+func layerNames(s Source, name string, entries []store.Entry) ([]string, error) {
+	for _, e := range entries {
+		if e.Name != name {
+			continue
+		}
+		blobs, err := s.Blobs(context.Background(), e.Digest)
+		var names []string
+		for _, b := range blobs {
+			if isLayer(b.MediaType) {
+				names = append(names, blobName(b.Digest))
+			}
+		}
+		return names, err
+	}
+	return nil, errors.New("no such image")
+}
+
+func writeNew(t testing.TB, s Source, entries []store.Entry) string {
+	t.Helper()
+	dir := t.TempDir() + "/"
+	must[Summary](t)(Save(t.Context(), s, entries, dir, SaveOptions{}))
+	return dir
+}
+
+// Files that are no bundle are not touched.
+func TestSaveToForeignDirectory(t *testing.T) {
+	s, entries := fill(t)
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "thesis.tex"), []byte("x"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	_, err := Save(t.Context(), s, entries, dir+"/", SaveOptions{})
+	if err == nil || !strings.Contains(err.Error(), "contains no bundle") || usererr.Hint(err) == "" {
+		t.Errorf("%v", err)
+	}
+	if got := filesOf(t, dir); len(got) != 1 {
+		t.Errorf("%v", got)
+	}
+}
+
+// Wherever saving to a directory is interrupted, the same again completes it, and until then
+// no other set is read from it.
+func TestInterruptedSaveToDirectory(t *testing.T) {
+	s, entries := fill(t)
+	for stop := int64(0); stop < 60_000; stop += 4_001 {
+		dir := writeNew(t, s, entries[:1])
+		ctx, cancel := context.WithCancel(t.Context())
+		_, err := Save(ctx, s, entries, dir, SaveOptions{Progress: func(done, _ int64) {
+			if done >= stop {
+				cancel()
+			}
+		}})
+		cancel()
+		if err != nil {
+			r := must[*Report](t)(Verify(t.Context(), dir, VerifyOptions{}))
+			if r.OK && len(r.Images) != 1 {
+				t.Errorf("stopped at %d: %+v", stop, r)
+			}
+		}
+		must[Summary](t)(Save(t.Context(), s, entries, dir, SaveOptions{}))
+		if r := must[*Report](t)(Verify(t.Context(), dir, VerifyOptions{})); !r.OK || len(r.Images) != 2 {
+			t.Errorf("stopped at %d, again: %+v", stop, r)
+		}
+	}
+}
