@@ -119,6 +119,7 @@ func TestClientErrorsAreNotFaults(t *testing.T) {
 		"deeply nested manifest":       {"PUT", v2 + "/manifests/u", strings.Repeat("[", 100_000), map[string]string{"Content-Type": manifest}},
 		"manifest of a million values": {"PUT", v2 + "/manifests/u", `{"schemaVersion":2,"mediaType":"` + manifest + `","layers":[` + strings.Repeat("{},", 1_000_000) + `{}]}`, map[string]string{"Content-Type": manifest}},
 		"manifest of a million nulls":  {"PUT", v2 + "/manifests/u", `{"schemaVersion":2,"mediaType":"` + manifest + `","blobs":[` + strings.Repeat("null,", 700_000) + `null]}`, map[string]string{"Content-Type": manifest}},
+		"index of another version":     {"PUT", v2 + "/manifests/u", `{"schemaVersion":1,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}`, map[string]string{"Content-Type": "application/vnd.oci.image.index.v1+json"}},
 		"manifest with sha512":         {"PUT", v2 + "/manifests/" + digest.SHA512.FromString("n").String(), "{}", map[string]string{"Content-Type": manifest}},
 		"nonsense tag":                 {"PUT", v2 + "/manifests/-u", "{}", map[string]string{"Content-Type": manifest}},
 		"long tag":                     {"PUT", v2 + "/manifests/" + long, "{}", map[string]string{"Content-Type": manifest}},
@@ -459,5 +460,28 @@ func TestKilledWhileTagging(t *testing.T) {
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// TestVanishedUpload holds that an upload that another request has just ended is unknown,
+// which is no fault of the server.
+func TestVanishedUpload(t *testing.T) {
+	dir := t.TempDir()
+	s := registrytest.Embedded(t, server.Options{Dir: dir})
+	location := startUpload(t, "http://"+s.Host(), "kolla/base")
+	status, body := request(t, http.MethodPatch, location, strings.NewReader("content"), nil)
+	if status != http.StatusAccepted {
+		t.Fatalf("status %d: %s", status, body)
+	}
+	found, err := filepath.Glob(filepath.Join(dir, "docker/registry/v2/repositories/kolla/base/_uploads/*/data"))
+	if err != nil || len(found) != 1 {
+		t.Fatalf("%v (%v)", found, err)
+	}
+	if err := os.Remove(found[0]); err != nil {
+		t.Fatal(err)
+	}
+	status, body = request(t, http.MethodPut, location+"&digest="+digest.FromString("content").String(), nil, nil)
+	if status < 400 || status >= 500 {
+		t.Errorf("status %d: %s", status, body)
 	}
 }
