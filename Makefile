@@ -82,9 +82,9 @@ test-faults: ## hundreds of faults, from killed processes to wrong clocks: nothi
 	KOLLA_TEST_BUILDKITD=$(CURDIR)/bin/buildkitd KOLLA_TEST_REQUIRE=1 KOLLA_FAULTS=$(or $(FAULTS),30) KOLLA_FAULTS_CLOCK=1 \
 	  $(GO) test ./internal/faults -count=1 -v -timeout 120m
 
-test-bundles: ## 200 copies between registries, each killed at another request and repeated (INTERRUPTIONS)
+test-bundles: ## 200 copies between registries and 200 loads, each killed at another place and repeated (INTERRUPTIONS)
 	@scripts/deps.sh test
-	KOLLA_TEST_INTERRUPTIONS=$(or $(INTERRUPTIONS),200) $(GO) test ./pkg/setcopy -run TestInterruptedCopy -count=1 -v -timeout 60m
+	KOLLA_TEST_INTERRUPTIONS=$(or $(INTERRUPTIONS),200) $(GO) test ./pkg/setcopy ./pkg/bundle -run 'TestInterrupted(Copy|Load)$$' -count=1 -v -timeout 60m
 test-roundtrips: ## images saved, converted and loaded with skopeo, Debian's Docker, Podman and containerd
 	@scripts/deps.sh test
 	KOLLA_TEST_REQUIRE=1 $(GO) test ./pkg/bundle ./pkg/engine ./pkg/engineload -run 'RoundTrip|Foreign|Containerd|Docker|Podman' -count=1 -v -timeout 20m

@@ -1,0 +1,120 @@
+package imagearchive
+
+import (
+	"archive/tar"
+	"bytes"
+	"fmt"
+	"io"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/klauspost/compress/zstd"
+	"github.com/opencontainers/go-digest"
+
+	"github.com/kolla-build/kolla-build/pkg/store"
+)
+
+func openStore(t testing.TB) *store.Store {
+	t.Helper()
+	st, err := store.Open(filepath.Join(t.TempDir(), "store"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { st.Close() })
+	return st
+}
+
+// TestLimits holds that an archive with countless members ends with an error, before it
+// takes much memory.
+func TestLimits(t *testing.T) {
+	for name, header := range map[string]func(i int) *tar.Header{
+		"files": func(i int) *tar.Header { return &tar.Header{Typeflag: tar.TypeReg, Name: fmt.Sprintf("%064x.json", i)} },
+		"links": func(i int) *tar.Header {
+			return &tar.Header{Typeflag: tar.TypeSymlink, Name: fmt.Sprintf("%064x.tar", i), Linkname: "a"}
+		},
+		"directories": func(i int) *tar.Header { return &tar.Header{Typeflag: tar.TypeDir, Name: fmt.Sprintf("%064x/", i)} },
+		"long names": func(i int) *tar.Header {
+			return &tar.Header{Typeflag: tar.TypeReg, Name: fmt.Sprintf("%s%d", strings.Repeat("x", 4000), i)}
+		},
+	} {
+		a := New(nil, Options{NamesOnly: true})
+		a.members = maxMembers - 20_000
+		var err error
+		n := 0
+		for ; err == nil && n <= maxMembers; n++ {
+			err = a.Add(t.Context(), header(n), bytes.NewReader(nil))
+		}
+		if err == nil {
+			t.Errorf("%s: %d members were read", name, n)
+		}
+	}
+	a := New(nil, Options{NamesOnly: true})
+	big := &tar.Header{Typeflag: tar.TypeReg, Name: "config.json", Size: 1 << 40}
+	if err := a.Add(t.Context(), big, strings.NewReader(strings.Repeat("x", 1000))); err == nil {
+		t.Error("a config of a terabyte was read")
+	}
+}
+
+// zeros is a reader of zeros.
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) {
+	clear(p)
+	return len(p), nil
+}
+
+// TestExpandingLayer holds that a layer that expands endlessly ends with an error.
+func TestExpandingLayer(t *testing.T) {
+	for packed, fails := range map[int64]bool{100: true, freeExpansion: false} {
+		r := &expandedReader{r: zeros{}, compressed: &countingReader{n: packed}}
+		n, err := io.CopyN(io.Discard, r, freeExpansion+10<<20)
+		if fails != (err != nil) || n > freeExpansion+10<<20 {
+			t.Errorf("%d bytes expanded to %d, %v", packed, n, err)
+		}
+	}
+}
+
+// TestStoreLayer holds that a layer is stored with the same digest however it was
+// compressed with what is compressed again, and that the rest is kept.
+func TestStoreLayer(t *testing.T) {
+	var content bytes.Buffer
+	w := tar.NewWriter(&content)
+	if err := w.WriteHeader(&tar.Header{Name: "f", Typeflag: tar.TypeReg, Size: 5}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Write([]byte("hello")); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	var packed bytes.Buffer
+	z, err := zstd.NewWriter(&packed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := z.Write(content.Bytes()); err != nil {
+		t.Fatal(err)
+	}
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	st := openStore(t)
+	kept, err := StoreLayer(t.Context(), st, bytes.NewReader(packed.Bytes()))
+	if err != nil || kept.DiffID != digest.FromBytes(content.Bytes()) || kept.Descriptor.Digest != digest.FromBytes(packed.Bytes()) {
+		t.Errorf("zstd: %+v, %v", kept, err)
+	}
+	plain, err := StoreLayer(t.Context(), st, bytes.NewReader(content.Bytes()))
+	if err != nil || plain.DiffID != kept.DiffID {
+		t.Errorf("plain: %+v, %v", plain, err)
+	}
+	if again, ok := Stored(st, plain.DiffID); !ok || again.Descriptor.Digest != plain.Descriptor.Digest {
+		t.Errorf("recorded: %+v", again)
+	}
+	for name, b := range map[string][]byte{"text": []byte("text"), "cut": packed.Bytes()[:packed.Len()-3], "empty": nil} {
+		if _, err := StoreLayer(t.Context(), st, bytes.NewReader(b)); err == nil {
+			t.Errorf("%s was stored as a layer", name)
+		}
+	}
+}
