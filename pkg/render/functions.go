@@ -58,6 +58,19 @@ func params(call *jinja.Call, function string, names ...string) (map[string]any,
 	return out, nil
 }
 
+// isText reports whether a value is a string, whose items are its letters.
+func isText(v any) bool {
+	_, ok := text(v)
+	return ok
+}
+
+func notAList(name string, v any) error {
+	if s, ok := text(v); ok {
+		return fmt.Errorf("%s must be a list, not the string %q: write ['%s']", name, s, s)
+	}
+	return fmt.Errorf("%s must be a list, not %s", name, describe(v))
+}
+
 // customizable is the filter by which templates let users change a list:
 // VALUE | customizable(KIND). If the variable IMAGE_KIND_override is set, it is the
 // result; otherwise the items of IMAGE_KIND_append are added to the list, and the first
@@ -98,15 +111,15 @@ func customizable(call *jinja.Call) (any, error) {
 	}
 	if appends {
 		add, ok := call.Items(more)
-		if !ok {
-			return nil, fmt.Errorf("%sappend must be a list, not %s", prefix, describe(more))
+		if !ok || isText(more) {
+			return nil, notAList(prefix+"append", more)
 		}
 		list.Items = append(list.Items, add...)
 	}
 	if removes {
 		drop, ok := call.Items(less)
-		if !ok {
-			return nil, fmt.Errorf("%sremove must be a list, not %s", prefix, describe(less))
+		if !ok || isText(less) {
+			return nil, notAList(prefix+"remove", less)
 		}
 		for _, d := range drop {
 			for i, v := range list.Items {
