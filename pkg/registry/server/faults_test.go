@@ -149,6 +149,7 @@ func TestClientErrorsAreNotFaults(t *testing.T) {
 		"deleting a missing blob":      {"DELETE", v2 + "/blobs/" + digest.FromString("n").String(), "", nil},
 		"unknown method":               {"PURGE", v2 + "/manifests/t", "", nil},
 		"unknown path":                 {"GET", "/v2/kolla/base/other/x", "", nil},
+		"path of another host":         {"GET", "//evil.example/..", "", nil},
 		"not the API":                  {"GET", "/etc/passwd", "", nil},
 		"referrers of nonsense":        {"GET", v2 + "/referrers/nonsense", "", nil},
 	} {

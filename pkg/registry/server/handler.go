@@ -94,7 +94,7 @@ func (h *handler) trusted() http.Handler {
 // serveAPI serves requests that may be answered, or that the distribution asks to log in.
 func (h *handler) serveAPI(w http.ResponseWriter, r *http.Request) {
 	reads := r.Method == http.MethodGet || r.Method == http.MethodHead
-	for _, check := range []func(*http.Request) *problem{checkName, checkUpload} {
+	for _, check := range []func(*http.Request) *problem{checkPath, checkName, checkUpload} {
 		if p := check(r); p != nil {
 			refuse(w, p.status, p.code, p.message)
 			return
@@ -208,6 +208,14 @@ type problem struct {
 
 // repositoryPath is the path of anything in a repository.
 var repositoryPath = regexp.MustCompile(`^/v2/(.+)/(?:blobs|manifests|tags|referrers)/`)
+
+// checkPath finds paths that would be answered with a redirect to another host.
+func checkPath(r *http.Request) *problem {
+	if !strings.HasPrefix(r.URL.Path, "/") || strings.HasPrefix(r.URL.Path, "//") {
+		return &problem{http.StatusBadRequest, "UNSUPPORTED", "the path is none of the API"}
+	}
+	return nil
+}
 
 // checkName finds names that are too long.
 func checkName(r *http.Request) *problem {
