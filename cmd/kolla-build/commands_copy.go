@@ -17,7 +17,7 @@ func copyCommand() *command {
 	var opts setcopy.Options
 	return &command{
 		Command: cli.Command{
-			Name: "copy", Args: "FROM TO [REGEX…]",
+			Name: "copy", Minor: true, Args: "FROM TO [REGEX…]",
 			Summary: "Copy images from one registry to another.",
 			About: "FROM and TO are HOST[:PORT]/NAMESPACE[:TAG]: all images in a namespace that have a tag. Regular expressions select " +
 				"images by name. Without a tag, FROM means all tags, and TO the same ones. All platforms, signatures and SBOMs are copied. " +
