@@ -84,7 +84,7 @@ var buildOptions = []*Option{
 var builderOptions = []*Option{
 	{Name: "engine", Kind: String, Default: "docker", Choices: []string{"docker", "podman", "containerd", "none"}, Arg: "NAME", Group: GroupBuilder, From: Upstream, Common: true,
 		DefaultText: "docker, if it is running and nothing is pushed",
-		Help:        "Load the images into docker, podman, containerd or none. The named engine must be running. Without this option, images are loaded into Docker if it is running and they are not pushed."},
+		Help:        "Load into docker, podman, containerd or none. The named engine must be running. Without this option, images are loaded into Docker if it is running and they are not pushed."},
 	{Name: "podman_base_url", Kind: String, Default: "unix:///run/podman/podman.sock", Arg: "URL", Group: GroupBuilder, From: Upstream,
 		Help: "Address of Podman's service, for --engine podman. Without this option, and without a service there, the podman command is used."},
 	{Name: "buildkit", Kind: Bool, Default: "true", Group: GroupBuilder, From: Upstream,
