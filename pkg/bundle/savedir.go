@@ -72,11 +72,15 @@ func checkDir(dir string) error {
 	if err != nil || len(entries) == 0 {
 		return err
 	}
+	has := map[string]bool{}
 	for _, e := range entries {
-		// An interrupted save has written blobs, at least.
-		if e.Name() == ocispec.ImageLayoutFile || e.Name() == "blobs" {
-			return nil
-		}
+		has[e.Name()] = true
+	}
+	// An interrupted save has written blobs, at least, and the index last. Another layout,
+	// such as the store or one of skopeo, has an index and no manifest of a bundle.
+	foreign := (has[ocispec.ImageIndexFile] || has["manifest.json"]) && !has[manifestFile]
+	if !foreign && (has[ocispec.ImageLayoutFile] || has["blobs"]) {
+		return nil
 	}
 	return usererr.Errorf("name a new or empty directory, or one that save has written", "it is not empty and contains no bundle")
 }

@@ -91,7 +91,7 @@ func writeReport(w io.Writer, r *bundle.Report) error {
 	if len(affected) > 0 {
 		fmt.Fprintf(w, "%d of %s affected:\n", len(affected), units.Count(len(r.Images), "image"))
 		for _, name := range slices.Sorted(maps.Keys(affected)) {
-			fmt.Fprintf(w, "  %s\n", name)
+			fmt.Fprintf(w, "  %s\n", printable(name))
 		}
 	}
 	notes := []string{units.Count(len(r.Images), "image"), units.Count(r.Blobs, "blob"), units.Bytes(r.Bytes)}
