@@ -221,7 +221,11 @@ stage_upgrade() {
     ansible "upgrade-$service" upgrade --tags "$service"
   done
   # The agents' helpers of existing networks (dnsmasq, haproxy) run on until their network is restarted.
-  inside docker ps --format '{{.Names}} {{.Image}}' | grep -vE '_(qdhcp|qrouter)-' | grep -v ":$next\$" && fail "containers of the earlier images are left"
+  local containers
+  containers=$(inside docker ps --format '{{.Names}} {{.Image}}')
+  if grep -vE '_(qdhcp|qrouter)-' <<<"$containers" | grep -v ":$next\$"; then
+    fail "containers of the earlier images are left"
+  fi
   stage_check
 }
 

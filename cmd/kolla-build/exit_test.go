@@ -43,7 +43,7 @@ func TestExitCode(t *testing.T) {
 }
 
 // TestInterruptedConfiguration holds that a configuration that comes from a pipe to which
-// nobody writes does not outlast a signal.
+// nobody writes does not survive a signal.
 func TestInterruptedConfiguration(t *testing.T) {
 	pipe := filepath.Join(t.TempDir(), "pipe")
 	if err := syscall.Mkfifo(pipe, 0o600); err != nil {

@@ -128,15 +128,26 @@ def armor(data):
     return f"-----BEGIN PGP PUBLIC KEY BLOCK-----\n\n{body}={check}\n-----END PGP PUBLIC KEY BLOCK-----\n"
 
 
+def matches(word, fingerprint):
+    """Report whether a fingerprint is, or a key id is of, the key."""
+    if len(word) >= 40:
+        return word == fingerprint
+    return fingerprint.startswith(word) if len(fingerprint) == 64 else fingerprint.endswith(word)
+
+
 def select(data, allowed):
     """Return the allowed keys of a file."""
     kept, keep, found = b"", False, []
     for tag, body, whole in packets(dearmor(data)):
         if tag == PUBLIC_KEY:
             found.append(fingerprint(body))
-            keep = not allowed or any(found[-1] == a or len(a) == 16 and found[-1][:40].endswith(a) for a in allowed)
+            keep = not allowed or any(matches(word, found[-1]) for word in allowed)
         if keep:
             kept += whole
+    for word in allowed:
+        same = [f for f in found if matches(word, f)]
+        if len(word) < 40 and len(set(same)) > 1:
+            raise Problem(f"several keys have the id {word}: {', '.join(same)}. Name the fingerprint of the right one")
     if not kept:
         raise Problem(f"expected the key {' or '.join(allowed) or '(any)'}, found {', '.join(found) or 'no key'}")
     return kept
@@ -173,7 +184,7 @@ def apt(known):
             name = file.rsplit(".", 1)[0]
             entry = next((e for e in known if e[0] == name), None)
             if entry is None:
-                raise Problem(f"{sources} names the key /{APT_KEYS}/{file}, which is not there.\n"
+                raise Problem(f"{sources} names the key /{APT_KEYS}/{file}, which does not exist.\n"
                               "Add it to base_remote_apt_keys_append, or copy it or a line of /etc/kolla/repo_keys in base_header.")
             store_for_apt(name, fetch(entry[1], entry[2]))
 

@@ -105,6 +105,17 @@ func openUnnamed(dir, name string) (*os.File, error) {
 
 var haveProc = sync.OnceValue(func() bool { return unix.Access("/proc/self/fd", unix.X_OK) == nil })
 
+// FinalName returns the name of the file that a temporary file of this package was to
+// replace. ok is false for names of other files.
+func FinalName(temp string) (name string, ok bool) {
+	name, hidden := strings.CutPrefix(temp, ".")
+	at := strings.LastIndex(name, ".tmp-")
+	if !hidden || at <= 0 {
+		return "", false
+	}
+	return name[:at], true
+}
+
 func tempPattern(path string) string { return "." + filepath.Base(path) + ".tmp-*" }
 
 // link gives a file without a name a temporary one in a directory: only a rename

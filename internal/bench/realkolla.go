@@ -81,7 +81,7 @@ func (k *realKolla) close() {
 }
 
 func (k *realKolla) build(ctx context.Context, override string) (usage, error) {
-	tree, err := k.s.rendered(ctx, k.registry.host, override, k.registry.baseName(), filepath.Join(k.dir, "rendered"))
+	tree, err := k.tree(ctx, override)
 	if err != nil {
 		return usage{}, err
 	}

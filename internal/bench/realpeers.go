@@ -138,6 +138,11 @@ func (d *builderDaemon) stop() time.Duration {
 	return d.cmd.ProcessState.UserTime() + d.cmd.ProcessState.SystemTime()
 }
 
+// tree renders the set with an override, "" for none, and returns its directory.
+func (p *realBuildx) tree(ctx context.Context, override string) (string, error) {
+	return p.s.rendered(ctx, p.registry.host, override, p.registry.baseName(), filepath.Join(p.dir, "rendered"))
+}
+
 // realBake is docker buildx bake with a target for each image, the target of the
 // parent in place of its FROM.
 type realBake struct{ realBuildx }
@@ -150,7 +155,7 @@ func (s *realSet) newRealBake(ctx context.Context) (*realBake, error) {
 func (p *realBake) name() string { return peerBake }
 
 func (p *realBake) build(ctx context.Context, override string) (usage, error) {
-	tree, err := p.s.rendered(ctx, p.registry.host, override, p.registry.baseName(), filepath.Join(p.dir, "rendered"))
+	tree, err := p.tree(ctx, override)
 	if err != nil {
 		return usage{}, err
 	}

@@ -75,6 +75,21 @@ func Try(path string) (*Lock, error) {
 	return opened(path, (*Lock).TryLock)
 }
 
+// TryDir locks a directory, without a file in it, or returns a *HeldError if another
+// holder has it.
+func TryDir(path string) (*Lock, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_DIRECTORY, 0)
+	if err != nil {
+		return nil, err
+	}
+	l := &Lock{f}
+	if err := l.TryLock(); err != nil {
+		l.Close()
+		return nil, err
+	}
+	return l, nil
+}
+
 func opened(path string, lock func(*Lock) error) (*Lock, error) {
 	l, err := Open(path)
 	if err != nil {

@@ -81,7 +81,7 @@ func (f *fetch) end(err error) {
 	}
 }
 
-// errStatus is an answer that says nothing about the file.
+// errStatus is an answer from which nothing about the file follows.
 type errStatus int
 
 func (e errStatus) Error() string {
@@ -186,7 +186,7 @@ func causeOf(ctx context.Context, err error) error {
 	return err
 }
 
-// tooLargeError says that a file is not recorded.
+// tooLargeError reports that a file is not recorded.
 type tooLargeError struct{ limit int64 }
 
 func (e *tooLargeError) Error() string {

@@ -135,7 +135,7 @@ func TestEncodedContent(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		resp, err := c.Do(req) // the transport decodes what it is told to be gzip
+		resp, err := c.Do(req) // the transport decodes gzip
 		if err != nil {
 			t.Fatal(err)
 		}

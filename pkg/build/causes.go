@@ -8,7 +8,7 @@ import (
 	"github.com/charmbracelet/x/ansi"
 )
 
-// Cause is the line of a command's output that says why it failed.
+// Cause is the line of a command's output that gives the reason of its failure.
 type Cause struct {
 	Text string
 	Name string // the name in it that does not exist, of a package or a program, or ""
@@ -32,9 +32,9 @@ const (
 	rankNone     causeRank = iota
 	rankLine               // a line that mentions an error
 	rankSummary            // a program's last words, which repeat that it failed
-	rankProgram            // a program that steps call says that it failed; a wrapper may repeat it
-	rankCause              // says what is wrong
-	rankResource           // no memory or disk space, of which other errors are consequences
+	rankProgram            // a program that steps call reports that it failed; a wrapper may repeat it
+	rankCause              // the reason itself
+	rankResource           // no memory or disk space, which causes other errors
 )
 
 const (
@@ -48,7 +48,7 @@ const (
 var causePatterns = []causePattern{
 	// Resources.
 	{re: line(`.*No space left on device.*`), rank: rankResource, hint: diskHint},
-	{re: line(`.*(Cannot allocate memory|[Oo]ut of memory|virtual memory exhausted|MemoryError).*`), rank: rankResource, hint: memoryHint},
+	{re: line(`.*(Cannot allocate memory|[Oo]ut of memory|virtual memory exhausted).*|MemoryError(: .*)?`), rank: rankResource, hint: memoryHint},
 	{re: line(`.*(fatal error: Killed signal terminated program|\bKilled$).*`), rank: rankResource, hint: memoryHint},
 
 	// apt and dpkg.

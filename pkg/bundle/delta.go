@@ -305,7 +305,7 @@ func (l *loader) requirements(ctx context.Context, m member) error {
 		ok := l.st.HasBlob(r.Digest, r.Size)
 		if ok && r.Manifest {
 			var damaged *store.BlobError
-			err := l.st.Check(ctx, r.Digest)
+			err := l.st.CheckBlobs(ctx, r.Digest)
 			if ok = err == nil; err != nil && !errors.As(err, &damaged) {
 				return err
 			}

@@ -12,7 +12,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/store"
 )
 
-// Contents is what a bundle says about itself. Nothing of it has been verified.
+// Contents describes a bundle, as the bundle itself does: nothing is verified.
 type Contents struct {
 	Bundle        string            `json:"bundle"`
 	Tool          string            `json:"tool,omitempty"`
@@ -78,7 +78,10 @@ func list(ctx context.Context, path string, files []string, stdin io.Reader) (*C
 	if err := l.check.images(l.images); err != nil {
 		return nil, err
 	}
-	c := l.contents()
+	c, err := l.contents(ctx)
+	if err != nil {
+		return nil, err
+	}
 	c.Bundle, c.Extra = path, src.extra
 	return c, nil
 }
@@ -110,12 +113,13 @@ type lister struct {
 	signed  bool
 	indexed bool
 	images  []ocispec.Descriptor
+	known   int // images whose manifests are all known, from the first
 	delta   *deltaDocument
 	graph   graph
 }
 
 func (l *lister) read(ctx context.Context) error {
-	var check checker
+	check := checker{layoutOnly: true}
 	for {
 		m, err := check.next(ctx, l.src)
 		if err == io.EOF {
@@ -130,6 +134,9 @@ func (l *lister) read(ctx context.Context) error {
 		if m.digest != "" && l.complete() {
 			return nil
 		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
 	}
 }
 
@@ -138,8 +145,8 @@ func (l *lister) complete() bool {
 	if !l.indexed || l.check.doc == nil {
 		return false // anything can follow
 	}
-	for _, d := range l.images {
-		if !l.graph.walk(root(d), func(reference) {}) {
+	for ; l.known < len(l.images); l.known++ {
+		if !l.graph.walk(root(l.images[l.known]), func(reference) {}) {
 			return false
 		}
 	}
@@ -182,7 +189,7 @@ func (l *lister) member(m member) error {
 	return err
 }
 
-func (l *lister) contents() *Contents {
+func (l *lister) contents(ctx context.Context) (*Contents, error) {
 	c := &Contents{Signed: l.signed, Images: []ContentImage{}}
 	described := map[string]ManifestImage{}
 	if doc := l.check.doc; doc != nil {
@@ -193,6 +200,9 @@ func (l *lister) contents() *Contents {
 	}
 	users := map[digest.Digest]int{}
 	for _, d := range l.images {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
 		l.graph.walk(root(d), func(r reference) {
 			if users[r.digest]++; users[r.digest] == 1 {
 				c.Blobs++
@@ -203,6 +213,9 @@ func (l *lister) contents() *Contents {
 		})
 	}
 	for _, d := range l.images {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
 		e := store.EntryOf(d)
 		image := ContentImage{Name: fullName(d), Digest: d.Digest, Key: e.Key, Kind: e.Kind}
 		m := described[image.Name]
@@ -225,5 +238,5 @@ func (l *lister) contents() *Contents {
 			c.Delta.Bytes += r.Size
 		}
 	}
-	return c
+	return c, nil
 }

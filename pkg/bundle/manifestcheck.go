@@ -121,7 +121,7 @@ func (c *manifestCheck) manifest(b []byte) error {
 	return c.verify()
 }
 
-// verify checks the signature when it and the manifest are there.
+// verify checks the signature when it and the manifest have been read.
 func (c *manifestCheck) verify() error {
 	if c.doc == nil || c.signature == nil || c.key == nil {
 		return nil

@@ -39,7 +39,10 @@ func (l *loader) storePlain(ctx context.Context, m member, e expectation, known 
 	if known && !e.layer || m.digest.Algorithm() != digest.Canonical {
 		return false, l.src.tr, nil
 	}
-	if layer, ok := imagearchive.Stored(l.st, m.digest); ok {
+	switch layer, ok, err := imagearchive.Stored(ctx, l.st, m.digest); {
+	case err != nil:
+		return false, nil, err
+	case ok:
 		l.plain[m.digest] = layer
 		l.sum.Reused++
 		return true, nil, nil

@@ -33,6 +33,8 @@ type checker struct {
 	dirs int
 	// layout is whether a file was seen that only an OCI layout has.
 	layout bool
+	// layoutOnly refuses what docker save writes.
+	layoutOnly bool
 }
 
 // count records a file.
@@ -101,6 +103,9 @@ func (c *checker) check(h *tar.Header) (member, error) {
 		}
 	}
 	name := path.Clean(h.Name) // removes "./", which tar adds when it packs "."
+	if !c.layout && isForeign(name) && c.layoutOnly {
+		return member{}, &FormatError{Detail: fmt.Sprintf("%q is of an archive of another tool", h.Name), Advice: "kolla-build load --dry-run shows what such an archive contains"}
+	}
 	if !c.layout && isForeign(name) {
 		return member{foreign: h}, nil
 	}

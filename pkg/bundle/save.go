@@ -135,7 +135,7 @@ func save(ctx context.Context, st Source, entries []store.Entry, output string, 
 	return sum, noSpace(dir, sum.Bytes, err)
 }
 
-// noSpace says what was needed if a directory's file system is full.
+// noSpace returns the error for a full file system, with the space that was needed.
 func noSpace(dir string, need int64, err error) error {
 	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
 		_, free := disk.Space(dir)

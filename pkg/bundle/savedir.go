@@ -7,14 +7,17 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/kolla-build/kolla-build/internal/atomicfile"
 	"github.com/kolla-build/kolla-build/internal/disk"
+	"github.com/kolla-build/kolla-build/internal/filelock"
 	"github.com/kolla-build/kolla-build/internal/usererr"
 	"github.com/kolla-build/kolla-build/pkg/store"
 )
@@ -23,7 +26,7 @@ import (
 func isDir(output string) bool { return strings.HasSuffix(output, "/") }
 
 // writeDir makes a directory contain a bundle and nothing else of an earlier one. Files that
-// are there already are not written again, so that rsync does not send them. Blobs are
+// exist already are not written again, so that rsync does not send them. Blobs are
 // written first and index.json last; then what the bundle does not have is removed. It
 // returns the names of files that belong to no bundle, which it leaves alone.
 func writeDir(ctx context.Context, dir string, files []file, opts SaveOptions) (extra []string, err error) {
@@ -33,6 +36,16 @@ func writeDir(ctx context.Context, dir string, files []file, opts SaveOptions) (
 	}
 	if err := checkDir(dir); err != nil {
 		return nil, err
+	}
+	lock, err := filelock.TryDir(dir)
+	if held := (*filelock.HeldError)(nil); errors.As(err, &held) {
+		return nil, errors.New("another save writes to it")
+	}
+	switch {
+	case err == nil:
+		defer lock.Close()
+	case !errors.Is(err, syscall.EBADF) && !errors.Is(err, syscall.ENOLCK) && !errors.Is(err, syscall.EOPNOTSUPP):
+		return nil, err // else the file system cannot lock directories, as NFS cannot
 	}
 	if err := removeTemporary(dir); err != nil {
 		return nil, err
@@ -87,20 +100,24 @@ func checkDir(dir string) error {
 
 // removeTemporary removes what a save that was killed has left.
 func removeTemporary(dir string) error {
-	for _, pattern := range []string{".*", "blobs/*/.*", deltaDir + "/*/.*"} {
-		found, err := filepath.Glob(filepath.Join(dir, pattern))
+	for _, pattern := range []string{".", "blobs/*", deltaDir + "/*"} {
+		found, err := fs.Glob(os.DirFS(dir), pattern)
 		if err != nil {
 			return err
 		}
-		for _, path := range found {
-			name := strings.TrimPrefix(filepath.Base(path), ".")
-			name = name[:max(0, strings.LastIndexByte(name, '-'))]
-			rel, err := filepath.Rel(dir, filepath.Join(filepath.Dir(path), name))
-			if err == nil && belongs(filepath.ToSlash(rel)) {
-				err = os.Remove(path)
-			}
+		for _, parent := range found {
+			entries, err := os.ReadDir(filepath.Join(dir, parent))
 			if err != nil {
-				return err
+				continue // a file, which is reported as one that belongs to no bundle
+			}
+			for _, e := range entries {
+				name, ok := atomicfile.FinalName(e.Name())
+				if !ok || !belongs(path.Join(parent, name)) {
+					continue
+				}
+				if err := os.Remove(filepath.Join(dir, parent, e.Name())); err != nil {
+					return err
+				}
 			}
 		}
 	}
@@ -131,7 +148,7 @@ func (w *dirWriter) checkSpace(files []file) error {
 
 func (w *dirWriter) path(f file) string { return filepath.Join(w.dir, filepath.FromSlash(f.name)) }
 
-// write writes a file unless it is there, undamaged.
+// write writes a file unless it exists and is undamaged.
 func (w *dirWriter) write(ctx context.Context, f file) error {
 	path := w.path(f)
 	same, err := w.unchanged(ctx, path, f)

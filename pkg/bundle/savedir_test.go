@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kolla-build/kolla-build/internal/filelock"
 	"github.com/kolla-build/kolla-build/internal/usererr"
 	"github.com/kolla-build/kolla-build/pkg/store"
 )
@@ -73,7 +74,7 @@ func TestSaveToDirectory(t *testing.T) {
 	damaged := filepath.Join(dir, layers[1])
 	b := must[[]byte](t)(os.ReadFile(damaged))
 	b[5] ^= 1
-	leftover := filepath.Join(dir, filepath.Dir(layers[1]), "."+filepath.Base(layers[1])+"-123")
+	leftover := filepath.Join(dir, filepath.Dir(layers[1]), "."+filepath.Base(layers[1])+".tmp-123")
 	if err := errors.Join(os.WriteFile(damaged, b, 0o644), os.Chtimes(damaged, old, old), os.WriteFile(leftover, nil, 0o600),
 		os.WriteFile(filepath.Join(dir, "README"), []byte("x"), 0o644)); err != nil {
 		t.Fatal(err)
@@ -163,4 +164,35 @@ func TestInterruptedSaveToDirectory(t *testing.T) {
 			t.Errorf("stopped at %d, again: %+v", stop, r)
 		}
 	}
+}
+
+// A layout of another program, such as the store or one of skopeo, is not replaced, and two
+// saves do not write to one directory at once.
+func TestSaveToLayoutOfOthers(t *testing.T) {
+	s, entries := fill(t)
+	for _, index := range []string{"index.json", "manifest.json"} {
+		dir := t.TempDir()
+		for name, content := range map[string]string{"oci-layout": layoutFile, index: `{"schemaVersion":2,"manifests":[]}`} {
+			if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		before := filesOf(t, dir)
+		if _, err := Save(t.Context(), s, entries, dir+"/", SaveOptions{}); err == nil || !strings.Contains(err.Error(), "contains no bundle") {
+			t.Errorf("%s: %v", index, err)
+		}
+		if after := filesOf(t, dir); !maps.Equal(before, after) {
+			t.Errorf("%s: %v", index, after)
+		}
+	}
+	dir := t.TempDir()
+	lock, err := filelock.TryDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Save(t.Context(), s, entries, dir+"/", SaveOptions{}); err == nil || !strings.Contains(err.Error(), "another save") {
+		t.Errorf("a directory that is being written: %v", err)
+	}
+	lock.Close()
+	must[Summary](t)(Save(t.Context(), s, entries, dir+"/", SaveOptions{}))
 }

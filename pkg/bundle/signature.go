@@ -71,7 +71,7 @@ func readPEM(ctx context.Context, path, advice string) (*pem.Block, error) {
 	return block, nil
 }
 
-// SignatureError says that a bundle does not have the signature that was asked for.
+// SignatureError reports that a bundle does not have the required signature.
 type SignatureError struct{ Detail string }
 
 // Error implements error.

@@ -84,8 +84,14 @@ func Verify(ctx context.Context, path string, opts VerifyOptions) (*Report, erro
 		return nil, fmt.Errorf("verifying %s: %w", path, err)
 	}
 	r := &v.report
-	r.OK = len(r.Problems) == 0 && (r.Parts == nil || r.Parts.Needed == 0 || opts.EachPart) &&
-		(r.Parts == nil || !opts.EachPart || len(r.Parts.Problems) == 0)
+	r.OK = len(r.Problems) == 0
+	switch {
+	case r.Parts == nil:
+	case opts.EachPart:
+		r.OK = r.OK && len(r.Parts.Problems) == 0
+	default:
+		r.OK = r.OK && r.Parts.Needed == 0
+	}
 	return r, nil
 }
 
@@ -139,8 +145,7 @@ func (v *verifier) source(ctx context.Context, src *source) error {
 	for _, name := range src.extra {
 		v.problem(Problem{Kind: ProblemExtra, File: name, Detail: "it does not belong to the bundle"})
 	}
-	v.conclude()
-	return nil
+	return v.conclude(ctx)
 }
 
 // reset forgets what an earlier reading found.
@@ -167,7 +172,7 @@ func (v *verifier) damaged(name string, p Problem) {
 
 // read reads all files. Their contents are hashed meanwhile.
 func (v *verifier) read(ctx context.Context, src *source) error {
-	var check checker
+	check := checker{layoutOnly: true}
 	var hashing sync.WaitGroup
 	defer hashing.Wait()
 	slots := make(chan struct{}, 2*runtime.GOMAXPROCS(0))
@@ -329,7 +334,7 @@ func (v *verifier) total() int64 {
 }
 
 // conclude compares what was read with the manifest and the index.
-func (v *verifier) conclude() {
+func (v *verifier) conclude(ctx context.Context) error {
 	for _, name := range []string{ocispec.ImageLayoutFile, ocispec.ImageIndexFile} {
 		if _, ok := v.sizes[name]; !ok && !v.listed[name] {
 			v.problem(Problem{Kind: ProblemMissing, File: name, Detail: "every bundle has it"})
@@ -338,9 +343,14 @@ func (v *verifier) conclude() {
 	v.report.Images = v.names()
 	v.checkSignature()
 	v.compareManifest()
-	v.compareImages()
-	v.attribute()
+	if err := v.compareImages(ctx); err != nil {
+		return err
+	}
+	if err := v.attribute(ctx); err != nil {
+		return err
+	}
 	slices.SortStableFunc(v.report.Problems, func(a, b Problem) int { return strings.Compare(a.File, b.File) })
+	return nil
 }
 
 // names returns the names of the images: by the manifest, which has a digest of its own,
@@ -378,10 +388,14 @@ func (v *verifier) checkSignature() {
 	}
 }
 
-// compareManifest compares the files with the manifest. Without one, byte deltas cannot be
-// verified.
+// compareManifest compares the files with the manifest.
 func (v *verifier) compareManifest() {
 	if v.doc == nil {
+		for name := range v.sums {
+			if strings.HasPrefix(name, deltaDir+"/") {
+				v.damaged(name, Problem{Kind: ProblemInvalid, Detail: "a byte delta cannot be verified without " + manifestFile})
+			}
+		}
 		return
 	}
 	for _, f := range v.doc.Files {
@@ -411,13 +425,19 @@ func (v *verifier) compareManifest() {
 
 // compareImages walks over the images of the index: every blob must be there with its size,
 // and no other.
-func (v *verifier) compareImages() {
+func (v *verifier) compareImages(ctx context.Context) error {
 	if !v.indexed {
-		return
+		return nil
+	}
+	if len(v.images) == 0 {
+		v.problem(Problem{Kind: ProblemInvalid, File: ocispec.ImageIndexFile, Detail: "it contains no image"})
 	}
 	used := map[string]bool{}
 	complete := !v.stopped
-	for _, d := range v.images {
+	for _, d := range v.distinct() {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
 		known := v.graph.walk(root(d), func(r reference) {
 			name := blobName(r.digest)
 			used[name] = true
@@ -444,17 +464,45 @@ func (v *verifier) compareImages() {
 			v.problem(Problem{Kind: ProblemExtra, File: name, Detail: "no image refers to it"})
 		}
 	}
+	return nil
 }
 
+// distinct returns the descriptors of the images, each once.
+func (v *verifier) distinct() []ocispec.Descriptor {
+	seen := map[reference]bool{}
+	var all []ocispec.Descriptor
+	for _, d := range v.images {
+		if r := root(d); !seen[r] {
+			seen[r] = true
+			all = append(all, d)
+		}
+	}
+	return all
+}
+
+// maxAffected bounds how many names of images a report lists, over all problems.
+const maxAffected = 1_000_000
+
 // attribute names the images that a damaged or missing file affects.
-func (v *verifier) attribute() {
+func (v *verifier) attribute(ctx context.Context) error {
+	names := map[reference][]string{}
+	for _, d := range v.images {
+		names[root(d)] = append(names[root(d)], fullName(d))
+	}
 	affected := map[string][]string{}
 	roles := map[string]string{}
-	for _, d := range v.images {
+	total := 0
+	for _, d := range v.distinct() {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
 		v.graph.walk(root(d), func(r reference) {
 			for _, name := range []string{blobName(r.digest), deltaName(r.digest)} {
 				if _, bad := v.bad[name]; bad {
-					affected[name] = append(affected[name], fullName(d))
+					images := names[root(d)]
+					images = images[:min(len(images), maxAffected-total)]
+					total += len(images)
+					affected[name] = append(affected[name], images...)
 					roles[name] = r.role.String()
 				}
 			}
@@ -462,12 +510,14 @@ func (v *verifier) attribute() {
 	}
 	for _, name := range slices.Sorted(maps.Keys(v.bad)) {
 		p := v.bad[name]
+		slices.Sort(affected[name])
 		p.Images, p.Role = slices.Compact(affected[name]), roles[name]
 		if !strings.Contains(name, "/") {
 			p.Images = v.report.Images // nothing can be loaded without it
 		}
 		v.problem(p)
 	}
+	return nil
 }
 
 func root(d ocispec.Descriptor) reference {

@@ -6,6 +6,7 @@ import (
 	"crypto/ed25519"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -15,6 +16,7 @@ import (
 	"testing"
 
 	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/kolla-build/kolla-build/pkg/bundle/parts"
 	"github.com/kolla-build/kolla-build/pkg/store"
@@ -265,7 +267,7 @@ func TestVerifyParts(t *testing.T) {
 	}
 	for i, f := range files {
 		r := must[*Report](t)(Verify(t.Context(), f, VerifyOptions{Parts: []string{f}, EachPart: true}))
-		if len(files) > 1 && r.OK != (i != 3) && len(r.Parts.Good) == 1 {
+		if r.OK != (i != 3) || (len(r.Parts.Good) == 1) != r.OK || r.Parts.Needed != 0 {
 			t.Errorf("%s alone: %+v", f, r.Parts)
 		}
 	}
@@ -400,4 +402,42 @@ func FuzzVerify(f *testing.F) {
 			}
 		}
 	})
+}
+
+// What load reads as an archive of docker save, and an index without images, is no sound bundle.
+func TestVerifyRefusesWhatLoadReadsAsSomethingElse(t *testing.T) {
+	var p packed
+	p.image(t, "kolla/a:t", "a", nil)
+	sound := unpack(t, p.bytes(t))
+	docker := append([]item{{tar.Header{Name: strings.Repeat("0", 64) + "/layer.tar"}, "x"}}, sound...)
+	if r, err := verifyBytes(t, makeTar(t, docker...), nil); err == nil || !strings.Contains(err.Error(), "another tool") {
+		t.Errorf("a layer of docker save: %+v, %v", r, err)
+	}
+	if _, err := List(t.Context(), "-", nil, bytes.NewReader(makeTar(t, docker...))); err == nil || !strings.Contains(err.Error(), "another tool") {
+		t.Errorf("list: %v", err)
+	}
+	empty := []item{{tar.Header{Name: "oci-layout"}, layoutFile}, {tar.Header{Name: "index.json"}, `{"schemaVersion":2,"manifests":[]}`}}
+	if r := must[*Report](t)(verifyBytes(t, makeTar(t, empty...), nil)); r.OK {
+		t.Errorf("an empty index: %+v", r)
+	}
+}
+
+// The names of affected images are bounded, and each manifest is walked once, however many
+// names an index has for it.
+func TestVerifyOfManyNamesIsBounded(t *testing.T) {
+	var p packed
+	d := p.image(t, "kolla/a:0", "a", nil)
+	for i := range 20_000 {
+		d.Annotations = map[string]string{ocispec.AnnotationRefName: fmt.Sprintf("kolla/a:%d", i+1)}
+		p.images = append(p.images, d)
+	}
+	for digest, b := range p.blobs {
+		if string(b) == "a" {
+			delete(p.blobs, digest)
+		}
+	}
+	r := must[*Report](t)(verifyBytes(t, p.bytes(t), nil))
+	if r.OK || len(r.Problems) != 1 || len(r.Problems[0].Images) != 20_001 {
+		t.Errorf("%d problems, %d images", len(r.Problems), len(r.Problems[0].Images))
+	}
 }

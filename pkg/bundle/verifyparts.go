@@ -10,19 +10,27 @@ import (
 
 // parts examines a bundle that was split: each part, and what they contain together.
 func (v *verifier) parts(ctx context.Context) error {
-	set, err := parts.Open(v.opts.Parts...)
+	open := parts.Open
+	if v.opts.EachPart {
+		open = parts.OpenThese
+	}
+	set, err := open(v.opts.Parts...)
 	if err != nil {
 		return err
 	}
-	defer func() { v.report.Parts = partsReport(set) }()
+	defer func() {
+		if v.report.Parts = partsReport(set); v.opts.EachPart {
+			v.report.Parts.Needed = 0
+		}
+	}()
 	v.report.Parts = partsReport(set) // the parts have been recognized
 	if v.opts.EachPart {
-		if err := set.Verify(ctx); ctx.Err() != nil {
-			return err
+		if _ = set.Verify(ctx); ctx.Err() != nil { // what is wrong is in the report
+			return context.Cause(ctx)
 		}
 		return nil
 	}
-	// One reading is enough if all data parts are there and undamaged.
+	// One reading is enough if all data parts exist and are undamaged.
 	if len(set.Lost()) == 0 {
 		if err := v.stream(ctx, set, set.Scan(ctx)); err != nil || len(set.Lost()) == 0 {
 			return err
@@ -60,7 +68,7 @@ func (v *verifier) beginning(ctx context.Context, set *parts.Set) error {
 	defer r.Close()
 	src, err := newSource(r, func() {})
 	if err != nil {
-		return nil //nolint:nilerr // the first part is lost, which the report says
+		return nil //nolint:nilerr // the report has the lost first part
 	}
 	defer src.close()
 	if err := v.read(ctx, src); err != nil {
@@ -85,8 +93,7 @@ func (v *verifier) beginning(ctx context.Context, set *parts.Set) error {
 	}
 	v.report.Images = v.names()
 	v.checkSignature()
-	v.attribute()
-	return nil
+	return v.attribute(ctx)
 }
 
 // contentOffset returns where the contents of the files of a manifest begin in the tar that

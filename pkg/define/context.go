@@ -99,7 +99,7 @@ func (d *definer) prepare(ctx context.Context, f *render.Dockerfile, x *definiti
 	}
 }
 
-// ignoreFile reads the file that says what the build context leaves out, if the image
+// ignoreFile reads the file that lists what the build context leaves out, if the image
 // has one.
 func ignoreFile(f *render.Dockerfile, d *buildkit.Dockerfile) (*dockerfile.Ignore, error) {
 	for _, name := range dockerfile.IgnoreFiles {

@@ -191,7 +191,7 @@ func (c contextReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// readError says that a layer cannot be read or decompressed.
+// readError reports that a layer cannot be read or decompressed.
 type readError struct{ err error }
 
 func (e *readError) Error() string { return e.err.Error() }

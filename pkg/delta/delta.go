@@ -23,7 +23,7 @@ type Blob struct {
 	Open   func() (io.ReadCloser, error) // may be called several times; the reader verifies the digest
 }
 
-// CarryWholeError says that a layer cannot be carried as a byte delta, such as one that
+// CarryWholeError reports that a layer cannot be carried as a byte delta, such as one that
 // cannot be decompressed, or that it would save nothing.
 type CarryWholeError struct{ Reason string }
 

@@ -10,6 +10,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/core/content"
@@ -164,7 +165,12 @@ func (c *containerd) load(ctx context.Context, r io.Reader) error {
 	if err != nil {
 		return err
 	}
-	defer release(context.WithoutCancel(ctx))
+	defer func() {
+		// A lease that cannot be released expires.
+		rctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+		defer cancel()
+		_ = release(rctx)
+	}()
 	cs := cl.ContentStore()
 	desc, err := imagetar.ImportIndex(ctx, cs, r)
 	if err != nil {

@@ -38,7 +38,7 @@ const (
 	maxLinks     = 40 // from one link to the next
 )
 
-// Error says what is wrong with an archive, and where.
+// Error describes what is wrong with an archive, and where.
 type Error struct {
 	Member string // the file in it, "" if the error is about the whole
 	Detail string
@@ -82,7 +82,7 @@ type Archive struct {
 	stats                     Stats
 }
 
-// Stats says what was read.
+// Stats counts what was read.
 type Stats struct {
 	Layers int
 	Reused int   // layers whose content the store had
@@ -251,7 +251,10 @@ func (a *Archive) readLayer(ctx context.Context, name string, size int64, r io.R
 	// Many tools name a plain layer by its diff ID. Whether it has it is not checked
 	// if the store has that layer: the config decides which layer is needed.
 	if m := hexName.FindStringSubmatch(name); m != nil && f == plainTar {
-		if l, ok := Stored(a.st, digest.NewDigestFromEncoded(digest.Canonical, m[1])); ok {
+		switch l, ok, err := Stored(ctx, a.st, digest.NewDigestFromEncoded(digest.Canonical, m[1])); {
+		case err != nil:
+			return file{}, err
+		case ok:
 			a.stats.Reused++
 			return file{size: size, layer: &l}, nil
 		}

@@ -69,9 +69,15 @@ func IsPlainLayer(head []byte) bool { return formOf(head) == plainTar }
 // settings are those of layers that were not compressed.
 var settings = compress.Default
 
-// Stored returns the form in which the store has a layer that was not compressed.
-func Stored(st *store.Store, diffID digest.Digest) (compress.Layer, bool) {
-	return st.Compressed(diffID, settings.Version())
+// Stored returns the form in which the store has a layer that was not compressed. A
+// damaged one is removed.
+func Stored(ctx context.Context, st *store.Store, diffID digest.Digest) (compress.Layer, bool, error) {
+	layer, ok := st.Compressed(diffID, settings.Version())
+	if !ok {
+		return layer, false, nil
+	}
+	damaged, err := st.CheckBlob(ctx, layer.Descriptor.Digest)
+	return layer, err == nil && !damaged, err
 }
 
 // StoreLayer stores a layer, compressed unless it is. Its content must be a tar.

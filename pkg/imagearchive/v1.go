@@ -18,9 +18,9 @@ import (
 )
 
 // Docker before 1.10 has no manifest.json. Each layer is a directory ID with its own
-// json, which names its parent; the file repositories says which layers have names.
+// json, which names its parent; the file repositories gives names to layers.
 
-// v1Layer is what a json says about a layer.
+// v1Layer is the description of a layer in its json.
 type v1Layer struct {
 	ID              string
 	Parent          string
@@ -102,7 +102,7 @@ func (a *Archive) v1Heads() (map[string][]string, error) {
 	return heads, nil
 }
 
-// v1Layer returns what the json of a layer says, and the json.
+// v1Layer returns the description of a layer, and the json that has it.
 func (a *Archive) v1Layer(id string) (v1Layer, []byte, error) {
 	f, err := a.find(path.Join(id, "json"))
 	switch {

@@ -12,7 +12,7 @@ type Place struct {
 	Line     int    // 1-based
 }
 
-// mark says where the output from an offset on comes from.
+// mark is the place that the output from an offset on comes from.
 type mark struct {
 	offset int
 	tmpl   *Template

@@ -24,7 +24,7 @@ type reportFiles struct {
 	summaryJSON, html, junit, metrics string
 	logs                              string // directory
 
-	// keptLogs says that the logs are in the data directory, which is made when the first
+	// keptLogs is whether the logs are in the data directory, which is made when the first
 	// image starts.
 	keptLogs bool
 

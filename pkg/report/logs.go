@@ -25,7 +25,7 @@ type LogsOptions struct {
 	// no files are written, and only the last lines of steps are kept.
 	Dir string
 
-	// Lazy says that Dir is created when the first image starts.
+	// Lazy is whether Dir is created only when the first image starts.
 	Lazy bool
 
 	// MaxSize is how many bytes of output a file holds, 0 for no limit. What comes after
@@ -312,8 +312,8 @@ func (l *Logs) output(e build.Event) {
 // ending matches the last line of the log of an image that has ended.
 var ending = regexp.MustCompile(`^# ((?:built|unchanged|[a-z]*_?error|canceled|skipped) after .*)$`)
 
-// LogEnding returns what the last line of a log says about how its image ended, "" if
-// the line says nothing about that.
+// LogEnding returns how an image ended, from the last line of its log, "" if
+// the image has not ended.
 func LogEnding(line string) string {
 	if m := ending.FindStringSubmatch(line); m != nil {
 		return m[1]

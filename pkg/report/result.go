@@ -13,7 +13,7 @@ type Result struct {
 	Moved    bool            // this run set or changed one of these tags
 	Loaded   string          // the container engine that has it under Reference, "" if none
 	Log      string          // path of its log file, "" if it has none
-	Warnings []string        // what BuildKit's linter says about its Dockerfile, with the places
+	Warnings []string        // findings of BuildKit's linter in its Dockerfile, with the places
 	Packages []PackageChange // packages that differ from the last image of its name
 
 	// NotRequested marks an unbuildable image that no expression or profile named:

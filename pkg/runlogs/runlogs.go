@@ -100,12 +100,12 @@ func (r run) sortKey() string {
 }
 
 // removeOld removes the oldest of the runs until there are at most count of them, with at
-// most total bytes. Logs that a link leads to are the user's.
+// most total bytes. The newest one stays, whatever its size. Logs that a link leads to are the user's.
 func removeOld(runs []run, count int, total int64) error {
 	var errs []error
 	for i, r := range runs {
 		total -= r.size()
-		if i >= count || total < 0 {
+		if i > 0 && (i >= count || total < 0) {
 			errs = append(errs, os.RemoveAll(r.path))
 		}
 	}

@@ -52,11 +52,18 @@ func Show(ctx context.Context, con *console.Console, opts Options) error {
 	var logs []Log
 	switch {
 	case opts.Failed:
-		if logs, err = failedOf(runs[0], opts.Images); err != nil {
-			return err
+		for _, image := range opts.Images {
+			if _, err := find(runs[:1], image); err != nil {
+				return err
+			}
 		}
+		logs = failedOf(runs[0], opts.Images)
 		if len(logs) == 0 {
-			con.Notice("no image failed in the run %s", runs[0].name)
+			which := "no image"
+			if len(opts.Images) > 0 {
+				which = "none of these images"
+			}
+			con.Notice("%s failed in the run %s", which, runs[0].name)
 			return nil
 		}
 	case len(opts.Images) == 0:
@@ -96,14 +103,15 @@ func newest(runs []run) []string {
 
 // failedOf returns the logs of the images of a run that failed, of some of them if images
 // are named.
-func failedOf(r run, images []string) ([]Log, error) {
+func failedOf(r run, images []string) []Log {
 	var logs []Log
 	for _, l := range r.logs() {
-		if l.Failed && (len(images) == 0 || slices.Contains(images, l.Image)) {
+		named := func(image string) bool { return report.LogName(image) == l.Image }
+		if l.Failed && (len(images) == 0 || slices.ContainsFunc(images, named)) {
 			logs = append(logs, l)
 		}
 	}
-	return logs, nil
+	return logs
 }
 
 // find returns the log of an image in the newest run that has one.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -176,7 +177,15 @@ func (s *Store) DropBad(ctx context.Context, d digest.Digest) (bool, error) {
 	if s.readOnly {
 		return false, errReadOnly
 	}
-	if err := os.Remove(s.blobPath(d)); err != nil {
+	// Another process may have repaired the blob meanwhile.
+	read, err := r.(*verifyReader).f.Stat()
+	if err != nil {
+		return false, fmt.Errorf("removing damaged blob: %w", err)
+	}
+	if now, err := os.Lstat(s.blobPath(d)); err == nil && !os.SameFile(read, now) {
+		return false, nil
+	}
+	if err := os.Remove(s.blobPath(d)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return false, fmt.Errorf("removing damaged blob: %w", err)
 	}
 	return true, nil

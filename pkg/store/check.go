@@ -66,6 +66,27 @@ func (s *Store) Check(ctx context.Context, d digest.Digest) error {
 	return nil
 }
 
+// CheckBlobs is Check that also verifies layers, except those that CheckBlob need not
+// read. Damaged ones are removed, as by DropBad.
+func (s *Store) CheckBlobs(ctx context.Context, d digest.Digest) error {
+	if err := s.Check(ctx, d); err != nil {
+		return err
+	}
+	blobs, err := s.Blobs(ctx, d)
+	if err != nil {
+		return err
+	}
+	for _, b := range blobs {
+		switch damaged, err := s.CheckBlob(ctx, b.Digest); {
+		case err != nil:
+			return fmt.Errorf("checking image %s: %w", d, err)
+		case damaged:
+			return fmt.Errorf("checking image %s: %w", d, &BlobError{Digest: b.Digest, Detail: "its content was damaged, and was removed"})
+		}
+	}
+	return nil
+}
+
 // Verify is Check that reads every blob and verifies its digest.
 func (s *Store) Verify(ctx context.Context, d digest.Digest) error {
 	if _, err := s.walk(ctx, d, visitHash); err != nil {

@@ -1,15 +1,12 @@
 package store
 
 import (
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
-	"path/filepath"
+
+	"github.com/opencontainers/go-digest"
 
 	"github.com/kolla-build/kolla-build/pkg/compress"
-	"github.com/opencontainers/go-digest"
 )
 
 // compressedFile has the compressed form of layers, by how it was made and by
@@ -77,11 +74,7 @@ func (s *Store) SaveCompressed() error {
 			delete(all, version)
 		}
 	}
-	b, err := json.Marshal(all)
-	if err != nil {
-		return fmt.Errorf("recording compressed layers: %w", err)
-	}
-	if err := s.replace(filepath.Join(s.dir, compressedFile), append(b, '\n')); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := s.writeRecord(compressedFile, all); err != nil {
 		return fmt.Errorf("recording compressed layers: %w", err)
 	}
 	s.forms, s.formsChanged = all, false
@@ -90,10 +83,9 @@ func (s *Store) SaveCompressed() error {
 
 // readCompressed reads the file. One that is missing or damaged is empty.
 func (s *Store) readCompressed() compressedForms {
-	forms := compressedForms{}
-	b, err := os.ReadFile(filepath.Join(s.dir, compressedFile))
-	if err != nil || json.Unmarshal(b, &forms) != nil || forms == nil {
-		return compressedForms{}
+	forms := readRecord[compressedForms](s, compressedFile)
+	if forms == nil {
+		forms = compressedForms{}
 	}
 	for _, layers := range forms {
 		for diffID, l := range layers {

@@ -2,19 +2,15 @@ package store
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
-	"path/filepath"
 	"syscall"
 	"time"
 
 	"github.com/opencontainers/go-digest"
 )
 
-// verifiedFile says when which blobs were verified. It saves reading and nothing else:
+// verifiedFile records when blobs were verified. It saves reading and nothing else:
 // without it, blobs are read again. See docs/decisions/016-verified-blobs.md.
 const verifiedFile = "verified.json"
 
@@ -41,7 +37,7 @@ func (s stamp) sameFile(o stamp) bool {
 	return s == o
 }
 
-// counts reports whether a verification still says something. What is younger than
+// counts reports whether a verification is still relied on. What is younger than
 // settled does not.
 func (s stamp) counts(now time.Time, settled time.Duration) bool {
 	age := now.Sub(time.Unix(0, s.At))
@@ -124,11 +120,7 @@ func (s *Store) SaveVerified() error {
 			delete(all, d)
 		}
 	}
-	b, err := json.Marshal(all)
-	if err != nil {
-		return fmt.Errorf("recording verified blobs: %w", err)
-	}
-	if err := s.replace(filepath.Join(s.dir, verifiedFile), append(b, '\n')); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := s.writeRecord(verifiedFile, all); err != nil {
 		return fmt.Errorf("recording verified blobs: %w", err)
 	}
 	s.verified, s.newlyVerified = all, nil
@@ -137,10 +129,9 @@ func (s *Store) SaveVerified() error {
 
 // readVerified reads the file. One that is missing or damaged is empty.
 func (s *Store) readVerified() map[digest.Digest]stamp {
-	all := map[digest.Digest]stamp{}
-	b, err := os.ReadFile(filepath.Join(s.dir, verifiedFile))
-	if err != nil || json.Unmarshal(b, &all) != nil || all == nil {
-		return map[digest.Digest]stamp{}
+	all := readRecord[map[digest.Digest]stamp](s, verifiedFile)
+	if all == nil {
+		all = map[digest.Digest]stamp{}
 	}
 	for d := range all {
 		if d.Validate() != nil {

@@ -26,6 +26,9 @@ type VerifyOptions struct {
 // Verify examines a bundle and prints what is wrong with it. files are a file, a directory
 // or the parts of one bundle.
 func Verify(ctx context.Context, con *console.Console, files []string, o VerifyOptions) error {
+	if o.EachPart && o.VerifyKey != "" {
+		return usererr.Usage(usererr.Errorf("omit --each: it verifies parts one by one, and the signature is of all of them", "--each and --verify-key exclude each other"))
+	}
 	opts := bundle.VerifyOptions{EachPart: o.EachPart}
 	if len(files) > 1 {
 		opts.Parts = files
@@ -124,7 +127,7 @@ func problemText(p bundle.Problem) string {
 		s += " (" + p.Role + ")"
 	}
 	if p.Detail != "" {
-		s += ": " + p.Detail
+		s += ": " + printable(p.Detail)
 	}
 	if n := len(p.Images); n > 0 {
 		s += "; " + units.Count(n, "image") + " affected"

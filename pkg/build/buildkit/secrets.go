@@ -48,16 +48,18 @@ func OpenSecrets(secrets, agents []string, getenv func(string) string) (*Secrets
 	return s, s.addAgents(agents, getenv)
 }
 
+// addSecret adds the secret of an option. Errors do not repeat the option: somebody may
+// have written the secret itself into it.
 func (s *Secrets) addSecret(text string, getenv func(string) string) error {
 	fields, err := csv.NewReader(strings.NewReader(text)).Read()
 	if err != nil {
-		return usererr.Errorf(secretSyntax, "--secret %q: not a list of KEY=VALUE", text)
+		return usererr.Errorf(secretSyntax, "--secret: not a list of KEY=VALUE")
 	}
 	var id, file, variable, kind string
 	for _, field := range fields {
 		key, value, found := strings.Cut(field, "=")
 		if !found {
-			return usererr.Errorf(secretSyntax, "--secret %s: %q is not KEY=VALUE", text, field)
+			return usererr.Errorf(secretSyntax, "--secret: a field is not KEY=VALUE")
 		}
 		switch strings.ToLower(key) {
 		case "id":
@@ -69,7 +71,7 @@ func (s *Secrets) addSecret(text string, getenv func(string) string) error {
 		case "type":
 			kind = value
 		default:
-			return usererr.Errorf(secretSyntax, "--secret %s: unknown key %q", text, key)
+			return usererr.Errorf(secretSyntax, "--secret: unknown key %q", key)
 		}
 	}
 	switch kind {
@@ -79,10 +81,10 @@ func (s *Secrets) addSecret(text string, getenv func(string) string) error {
 			variable, file = file, ""
 		}
 	default:
-		return usererr.Errorf("the types are file and env", "--secret %s: unknown type %q", text, kind)
+		return usererr.Errorf("the types are file and env", "--secret: unknown type %q", kind)
 	}
 	if id == "" {
-		return usererr.Errorf(secretSyntax, "--secret %s: no id", text)
+		return usererr.Errorf(secretSyntax, "--secret: no id")
 	}
 	if _, twice := s.values[id]; twice {
 		return fmt.Errorf("--secret id=%s is given twice", id)
@@ -193,7 +195,7 @@ func (s *Secrets) attach(to *session.Session) {
 	}
 }
 
-// has reports whether a step's requirement is there.
+// has reports whether a step's requirement is met.
 func (s *Secrets) has(r Requirement) bool {
 	switch {
 	case s == nil:

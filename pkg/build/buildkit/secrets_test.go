@@ -54,6 +54,11 @@ func TestOpenSecrets(t *testing.T) {
 			t.Errorf("--secret %s: %q, want %q", c.option, s.values[c.id], c.want)
 		}
 	}
+	for _, option := range []string{"id=x,value=hunter2", "hunter2", "id=x,hunter2", `id=x,"hunter2`, "type=vault,value=hunter2"} {
+		if _, err := OpenSecrets([]string{option}, nil, getenv); err == nil || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("--secret %s: %v", option, err)
+		}
+	}
 	if _, err := OpenSecrets([]string{"id=x,src=file", "id=x,env=VARIABLE"}, nil, getenv); err == nil {
 		t.Error("an id that is given twice is accepted")
 	}

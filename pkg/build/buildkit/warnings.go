@@ -9,7 +9,7 @@ import (
 	"github.com/moby/buildkit/frontend/dockerfile/parser"
 )
 
-// Warning is what BuildKit's linter says about a Dockerfile.
+// Warning is a finding of BuildKit's linter.
 type Warning struct {
 	Rule string // such as "NoEmptyContinuation"
 	Text string

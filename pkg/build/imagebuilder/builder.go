@@ -46,7 +46,7 @@ type Options struct {
 	Compression  compress.Settings // of the layers of built images
 	Squash       bool
 	Network      StepNetwork // of steps; nil for that of the builder
-	// KnownNames returns names of packages, of which a misspelled one may be meant.
+	// KnownNames returns names of packages, one of which a misspelled name may mean.
 	KnownNames func() []string
 	ClampTimes bool // files in the own layers of images are not later than their created time
 }

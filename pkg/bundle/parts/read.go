@@ -27,7 +27,7 @@ type Part struct {
 	Err    error // what is wrong with it; nil if nothing is known to be
 }
 
-// Parts returns the parts that are there, by number, those without a usable header last.
+// Parts returns the parts that were found, by number, those without a usable header last.
 func (s *Set) Parts() []Part {
 	var out []Part
 	for _, n := range s.numbers() {
@@ -60,6 +60,7 @@ type Set struct {
 	header Header
 	parts  map[int]*Part // by number; those without a usable header are in bad
 	bad    []*Part
+	given  bool // parts that are not given are no problem
 }
 
 // SetError says that the stream cannot be read from the parts that are there.
@@ -92,6 +93,20 @@ func Open(files ...string) (*Set, error) {
 			return nil, err
 		}
 	}
+	return open(files)
+}
+
+// OpenThese is Open that does not look for the other parts of a single one. Problems
+// then does not list parts that are not given.
+func OpenThese(files ...string) (*Set, error) {
+	s, err := open(files)
+	if err == nil {
+		s.given = true
+	}
+	return s, err
+}
+
+func open(files []string) (*Set, error) {
 	if len(files) > MaxParts*2 {
 		return nil, &SetError{Detail: fmt.Sprintf("%d files: a set has at most %d parts", len(files), MaxParts)}
 	}
@@ -163,6 +178,7 @@ func (s *Set) Problems() []string {
 	for n := range s.header.Data + s.header.Parity {
 		p := s.parts[n]
 		switch {
+		case p == nil && s.given:
 		case p == nil && n < s.header.Data:
 			out = append(out, fmt.Sprintf("part %03d is missing", n+1))
 		case p == nil:

@@ -1,0 +1,233 @@
+package render
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/kolla-build/kolla-build/pkg/jinja"
+)
+
+func (l *linter) overrides(ctx context.Context, files []string) error {
+	for _, file := range files {
+		// In merged overrides, the lines with their extends are removed.
+		if src, err := readTextFile(ctx, file); err == nil && strings.HasPrefix(src, byteOrderMark) {
+			l.foundMark(file, 1)
+		}
+	}
+	merged, err := mergeOverrides(ctx, files)
+	if err != nil || merged == nil {
+		return err
+	}
+	t := l.analyze(merged.source, merged.place)
+	if !l.checkText(t) {
+		l.found = append(l.found, Finding{File: files[0], Line: 1, Message: "the override has no {% extends parent_template %}: it replaces every Dockerfile",
+			Hint: "write {% extends parent_template %} on its first line"})
+	}
+	l.checkOverriddenNames(t)
+	return nil
+}
+
+// UnknownNames returns the blocks and variables of the configuration's overrides that no
+// template has or reads, as warnings: they have no effect. Files with mistakes are left
+// to Render.
+func UnknownNames(ctx context.Context, t *Tree, overrides []string) []Finding {
+	merged, err := mergeOverrides(ctx, overrides)
+	if err != nil || merged == nil {
+		return nil
+	}
+	l := &linter{tree: t, templates: map[string]*template{}}
+	for _, p := range t.sorted {
+		if path.Ext(p) == ".j2" && !t.files[p].IsDir() && l.template(p, false) != nil {
+			return nil
+		}
+	}
+	override := l.analyze(merged.source, merged.place)
+	l.found = nil // what is wrong in templates
+	l.checkOverriddenNames(override)
+	for i := range l.found {
+		l.found[i].Warning = true
+	}
+	return SortFindings(l.found)
+}
+
+// checkOverriddenNames finds the blocks and variables of an override that have no effect.
+func (l *linter) checkOverriddenNames(t *template) {
+	blocks, r := l.known(t)
+	for _, b := range t.Blocks {
+		if !blocks[b.Name] && !r.broken[b.Name] {
+			l.find(t, b.Line, t.column(b), fmt.Sprintf("no template has a block %q: it is not rendered", b.Name), didYouMean(b.Name, slices.Collect(maps.Keys(blocks))))
+		}
+	}
+	for _, s := range t.Sets {
+		if hint, ok := r.check(s.Name); !ok {
+			l.find(t, s.Line, t.column(s), fmt.Sprintf("no template reads %s", s.Name), hint)
+		}
+	}
+}
+
+// column returns the column of the tag that contains a name, if it begins on the same
+// line.
+func (t *template) column(r jinja.Ref) int {
+	column := r.Column
+	for _, p := range t.pieces {
+		if p.tag != nil && p.tag.line == r.Line && p.tag.column <= r.Column {
+			column = p.tag.column
+		}
+	}
+	return column
+}
+
+// checkText finds text of an override that is in no block, macro or variable, except for
+// lines that begin with # as headings do, and reports whether the override extends a
+// template.
+func (l *linter) checkText(t *template) (extends bool) {
+	depth, reported := 0, false
+	for _, p := range t.pieces {
+		switch {
+		case p.tag == nil:
+			if line := unrenderedLine(p.data); extends && depth == 0 && !reported && line >= 0 {
+				reported = true // the rest is of the same kind
+				l.find(t, p.line+line, 0, "text outside of a block is not rendered", "put it between {% block … %} and {% endblock %}")
+			}
+		case p.tag.statement:
+			switch word.FindString(p.tag.text) {
+			case "extends":
+				extends = true
+			case "block", "macro":
+				depth++
+			case "endblock", "endmacro", "endset":
+				depth--
+			case "set":
+				if !plainSet.MatchString(p.tag.text) {
+					depth++
+				}
+			}
+		}
+	}
+	return extends
+}
+
+// unrenderedLine returns the first line of a text that is neither blank nor a heading, -1
+// if there is none.
+func unrenderedLine(text string) int {
+	for i, line := range strings.Split(text, "\n") {
+		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "#") {
+			return i
+		}
+	}
+	return -1
+}
+
+// readers are the uses of variables that overrides set.
+type readers struct {
+	names    map[string]bool // variables that a template or the override itself reads
+	prefixes map[string]bool // IMAGE_KIND
+	open     []string        // IMAGE_ of images whose kinds are not all known
+	broken   map[string]bool // words in the tags of templates that do not parse
+}
+
+// known returns the blocks of all templates, and what they and the override read.
+func (l *linter) known(override *template) (map[string]bool, readers) {
+	blocks := map[string]bool{}
+	r := readers{names: map[string]bool{}, prefixes: map[string]bool{}, broken: map[string]bool{}}
+	for _, t := range l.templates {
+		for _, b := range t.Blocks {
+			blocks[b.Name] = true
+		}
+		for _, refs := range [][]jinja.Ref{t.Reads, t.Sets} {
+			for _, ref := range refs {
+				r.names[ref.Name] = true
+			}
+		}
+		if t.broken {
+			for name := range t.words() {
+				r.broken[name] = true
+			}
+		}
+	}
+	// A variable that the override sets and reads is not in the analysis' Reads, but
+	// occurs more often than it is set.
+	count := override.words()
+	for _, s := range override.Sets {
+		count[s.Name]--
+	}
+	for name, n := range count {
+		if n > 0 {
+			r.names[name] = true
+		}
+	}
+	for _, dir := range l.tree.images {
+		image := strings.ReplaceAll(path.Base(dir), "-", "_") + "_"
+		all, open := l.reach(path.Join(dir, templateName))
+		for _, t := range append(all, override) { // its blocks are rendered in any image
+			for _, u := range t.Filters {
+				switch {
+				case u.Name != "customizable":
+				case len(u.Args) > 0 && u.Args[0] != "":
+					r.prefixes[image+u.Args[0]] = true
+				default:
+					open = true
+				}
+			}
+		}
+		if open {
+			r.open = append(r.open, image)
+		}
+	}
+	return blocks, r
+}
+
+// words counts the words in a template's tags.
+func (t *template) words() map[string]int {
+	out := map[string]int{}
+	for _, p := range t.pieces {
+		if p.tag != nil {
+			for _, w := range word.FindAllString(p.tag.text, -1) {
+				out[w]++
+			}
+		}
+	}
+	return out
+}
+
+// checkSuffix finds a variable whose suffix is misspelled: one that begins like a
+// customizable list and is not read.
+func (r readers) checkSuffix(name string) (hint string, ok bool) {
+	at := strings.LastIndexByte(name, '_')
+	if at < 0 || !r.prefixes[name[:at]] {
+		return "", true
+	}
+	near := nearest(name[at+1:], []string{"append", "remove", "override"})
+	if near == "" {
+		return "", true
+	}
+	return fmt.Sprintf("did you mean \"%s_%s\"?", name[:at], near), false
+}
+
+// check reports whether something reads a variable that an override sets, and returns
+// a hint if not. Variables with other names than those of customizable are not checked.
+func (r readers) check(name string) (hint string, ok bool) {
+	m := customSuffix.FindStringSubmatch(name)
+	if r.names[name] || r.broken[name] {
+		return "", true
+	}
+	if m == nil {
+		return r.checkSuffix(name)
+	}
+	if r.prefixes[m[1]] {
+		return "", true
+	}
+	for _, o := range r.open {
+		if strings.HasPrefix(name, o) {
+			return "", true
+		}
+	}
+	if near := nearest(m[1], slices.Collect(maps.Keys(r.prefixes))); near != "" {
+		hint = fmt.Sprintf("did you mean \"%s_%s\"?", near, m[2])
+	}
+	return hint, false
+}

@@ -1,0 +1,33 @@
+package store
+
+import (
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// Records save work and nothing else: without one, the work is done again.
+
+// writeRecord replaces a record. It does nothing if the store was removed meanwhile.
+func (s *Store) writeRecord(name string, content any) error {
+	b, err := json.Marshal(content)
+	if err == nil {
+		err = s.replace(filepath.Join(s.dir, name), append(b, '\n'))
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// readRecord reads a record. One that is missing or damaged is the zero value.
+func readRecord[T any](s *Store, name string) T {
+	var content, none T
+	b, err := os.ReadFile(filepath.Join(s.dir, name))
+	if err != nil || json.Unmarshal(b, &content) != nil {
+		return none
+	}
+	return content
+}
