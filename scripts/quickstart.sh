@@ -58,6 +58,6 @@ What to type next:
   $kolla -b debian -t binary --registry $registry --push heat     one more service
   $kolla --list-images -b debian -t binary               all that can be built
   $kolla save --output set.tar                           the set as one file, for a site without internet
-  go tool crane config $registry/kolla/keystone:master-debian-trixie      what one of them says of itself
+  go tool crane config $registry/kolla/keystone:master-debian-trixie      the configuration of an image
 $stop
 EOF
