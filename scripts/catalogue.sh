@@ -7,6 +7,7 @@
 #   SHARD=I/N|ci            a part of the images: whole families, or the list for CI
 #   IMAGES=REGEX            these images instead
 #   DATA_DIR=DIR            of kolla-build; what it has already is not built again
+#   MIN_FREE=SIZE           what stays free on the disk, in place of kolla-build's default
 #   RECORD=no               leave docs/images.tsv as it is
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -32,6 +33,7 @@ else
 fi
 
 options=(--base debian --base-tag "$suite" --type "$type" --data-dir "$data" --engine none)
+[ -z "${MIN_FREE:-}" ] || options+=(--min-free "$MIN_FREE")
 if [ "$type" = source ]; then
   # The archives come from the package mirror that the host uses, the Python
   # dependencies from Debian's packages.
