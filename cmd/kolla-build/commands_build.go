@@ -4,11 +4,14 @@ import (
 	"context"
 	"io"
 
+	"github.com/spf13/pflag"
+
 	"github.com/kolla-build/kolla-build/internal/console"
 	"github.com/kolla-build/kolla-build/pkg/cli"
 	"github.com/kolla-build/kolla-build/pkg/config"
+	"github.com/kolla-build/kolla-build/pkg/explain"
 	"github.com/kolla-build/kolla-build/pkg/pipeline"
-	"github.com/spf13/pflag"
+	"github.com/kolla-build/kolla-build/pkg/templates"
 )
 
 // buildCommand is the command without a name: the build.
@@ -38,7 +41,7 @@ func build(ctx context.Context, cfg *config.Config, con *console.Console) error 
 	if cfg.DryRun {
 		return pipeline.Plan(ctx, cfg, con, cfg.Format == "json" && cfg.Origin("format").Kind == config.OriginFlag)
 	}
-	if done, err := pipeline.Show(ctx, cfg, con); done {
+	if done, err := templates.Show(ctx, cfg, con); done {
 		return err
 	}
 	return pipeline.Build(ctx, cfg, con)
@@ -63,7 +66,7 @@ func planCommand() *command {
 }
 
 func explainCommand() *command {
-	var opts pipeline.ExplainOptions
+	var opts explain.Options
 	return &command{
 		Command: cli.Command{
 			Name: "explain", Values: config.ValuesImages, Args: "IMAGE…",

@@ -4,12 +4,13 @@ import (
 	"context"
 	"slices"
 
+	"github.com/spf13/pflag"
+
 	"github.com/kolla-build/kolla-build/internal/console"
 	"github.com/kolla-build/kolla-build/pkg/cli"
 	"github.com/kolla-build/kolla-build/pkg/config"
-	"github.com/kolla-build/kolla-build/pkg/pipeline"
 	"github.com/kolla-build/kolla-build/pkg/render"
-	"github.com/spf13/pflag"
+	"github.com/kolla-build/kolla-build/pkg/templates"
 )
 
 func lintCommand() *command {
@@ -25,7 +26,7 @@ func lintCommand() *command {
 			},
 		},
 		run: func(ctx context.Context, cfg *config.Config, con *console.Console) error {
-			return pipeline.Lint(ctx, cfg, con)
+			return templates.Lint(ctx, cfg, con)
 		},
 	}
 }
@@ -60,7 +61,7 @@ func renderCommand() *command {
 			if build {
 				opts.Build = cfg
 			}
-			return pipeline.Render(ctx, cfg, con, opts)
+			return templates.Render(ctx, cfg, con, opts)
 		},
 	}
 }

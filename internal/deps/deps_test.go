@@ -78,12 +78,14 @@ var allowed = map[string]string{
 	"pkg/explain":            "pkg/build/buildkit pkg/config pkg/graph pkg/image pkg/imageset pkg/plan pkg/render",
 	"pkg/imageset":           "dockerfiles pkg/config pkg/facts pkg/graph pkg/image pkg/render",
 	"pkg/define":             "pkg/bootstrap pkg/build/buildkit pkg/compress pkg/config pkg/dockerfile pkg/engine pkg/engineload pkg/facts pkg/graph pkg/image pkg/imageref pkg/imageset pkg/registry pkg/render pkg/source pkg/squash pkg/store pkg/store/repair",
+	"pkg/templates":          "pkg/config pkg/define pkg/graph pkg/imageset pkg/render pkg/workspace",
 	"pkg/freshness":          "pkg/define pkg/image pkg/packages pkg/plan pkg/source pkg/store",
 	"pkg/offline":            "pkg/build pkg/build/buildkit pkg/config pkg/define pkg/image pkg/inputs pkg/lock pkg/plan pkg/source pkg/store pkg/workspace",
 	"pkg/build/imagebuilder": "pkg/build pkg/build/buildkit pkg/build/limits pkg/compress pkg/define pkg/freshness pkg/image pkg/imageref pkg/plan pkg/runstate pkg/squash pkg/store",
 	"pkg/publish":            "pkg/build pkg/config pkg/image pkg/imageref pkg/plan pkg/registry pkg/registry/push pkg/store pkg/store/repair",
-	"pkg/pipeline":           "pkg/build pkg/build/buildkit pkg/build/imagebuilder pkg/build/limits pkg/compress pkg/config pkg/define pkg/engine pkg/engineload pkg/explain pkg/freshness pkg/graph pkg/image pkg/imageset pkg/inputs pkg/lock pkg/offline pkg/packages pkg/plan pkg/publish pkg/registry pkg/render pkg/report pkg/report/page pkg/runlogs pkg/runstate pkg/store pkg/store/repair pkg/trace pkg/workspace",
-	"cmd/kolla-build":        "pkg/bootstrap pkg/cli pkg/config pkg/contract pkg/define pkg/facts pkg/imageref pkg/imagediff pkg/imageset pkg/offline pkg/pipeline pkg/registry pkg/registry/server pkg/render pkg/report pkg/runlogs pkg/setcopy pkg/storecmd pkg/workspace profiles",
+	"pkg/planview":           "pkg/graph pkg/image pkg/imageset pkg/plan pkg/publish pkg/report",
+	"pkg/pipeline":           "pkg/build pkg/build/buildkit pkg/build/imagebuilder pkg/build/limits pkg/compress pkg/config pkg/define pkg/engine pkg/engineload pkg/explain pkg/freshness pkg/graph pkg/image pkg/imageset pkg/inputs pkg/lock pkg/offline pkg/packages pkg/plan pkg/planview pkg/publish pkg/registry pkg/render pkg/report pkg/report/page pkg/runlogs pkg/runstate pkg/store pkg/store/repair pkg/trace pkg/workspace",
+	"cmd/kolla-build":        "pkg/bootstrap pkg/cli pkg/config pkg/contract pkg/define pkg/explain pkg/facts pkg/imagediff pkg/imageref pkg/imageset pkg/offline pkg/pipeline pkg/registry pkg/registry/server pkg/render pkg/report pkg/runlogs pkg/setcopy pkg/storecmd pkg/templates pkg/workspace profiles",
 }
 
 // shared lists the small packages with one subject each that every package may

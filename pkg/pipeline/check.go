@@ -11,6 +11,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/build/buildkit"
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/imageset"
+	"github.com/kolla-build/kolla-build/pkg/render"
 )
 
 // checkOptions finds mistakes in options before anything is read, fetched or
@@ -43,19 +44,7 @@ func checkOptions(cfg *config.Config) error {
 			return err
 		}
 	}
-	return checkPatches(cfg)
-}
-
-// checkPatches finds a --patches-path that is no directory: nothing would be
-// patched.
-func checkPatches(cfg *config.Config) error {
-	if cfg.PatchesPath == "" {
-		return nil
-	}
-	if st, err := os.Stat(cfg.PatchesPath); err != nil || !st.IsDir() {
-		return usererr.Errorf("it holds a directory for each image that is patched", "--patches-path %s: no such directory", cfg.PatchesPath)
-	}
-	return nil
+	return render.CheckPatchesPath(cfg.PatchesPath)
 }
 
 // oneOf checks that a value of an option, or the part of it that is named, is one of

@@ -154,6 +154,9 @@ func median(times map[string]store.Durations, name string) (time.Duration, bool)
 	return d.Median(), ok
 }
 
+// failure returns why an image cannot be built, nil if that is not known.
+func (p *planned) failure(id image.ID) error { return p.defined.Image(id).Err }
+
 // references returns the references of a plan's images, each once.
 func references(p *plan.Plan) []string {
 	var refs []string

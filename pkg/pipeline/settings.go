@@ -56,7 +56,7 @@ func resolve(cfg *config.Config, c *console.Console, n *night) (*settings, error
 	if err := publish.CheckNames(cfg); err != nil {
 		return nil, err
 	}
-	if err := normalizeNames(s.cfg, c); err != nil {
+	if err := workspace.NormalizeNames(s.cfg, c); err != nil {
 		return nil, err
 	}
 	s.scope = runstate.Scope{Base: s.cfg.Base, InstallType: s.cfg.InstallType, Arch: s.cfg.BaseArch, Platform: s.cfg.Platform,
@@ -69,20 +69,6 @@ func resolve(cfg *config.Config, c *console.Console, n *night) (*settings, error
 	}
 	s.retention, err = publish.ParseRetention(cfg.Retain, append([]string{cfg.Tag}, cfg.AlsoTag...), time.Now())
 	return s, cfg.UsageIfTyped("retain", err)
-}
-
-// normalizeNames spells the registry and the namespace of a configuration as the
-// names of images have them, and reports what it changed.
-func normalizeNames(cfg *config.Config, c *console.Console) error {
-	n, notes, err := workspace.Naming(cfg).Normalize()
-	if err != nil {
-		return err
-	}
-	for _, note := range notes {
-		c.Notice("%s", note)
-	}
-	cfg.Registry, cfg.Namespace = n.Registry, n.Namespace
-	return nil
 }
 
 // continueLastRun reads the record of the last run, and returns expressions that

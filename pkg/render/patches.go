@@ -107,6 +107,18 @@ func patchFiles(patchesPath, image string) ([]File, error) {
 	return out, errors.Join(mistakes...)
 }
 
+// CheckPatchesPath returns an error if patchesPath is set and is not a directory: no image
+// would be patched.
+func CheckPatchesPath(patchesPath string) error {
+	if patchesPath == "" {
+		return nil
+	}
+	if st, err := os.Stat(patchesPath); err != nil || !st.IsDir() {
+		return usererr.Errorf("it holds a directory for each image that is patched", "--patches-path %s: no such directory", patchesPath)
+	}
+	return nil
+}
+
 // CheckPatches returns an error if a series in patchesPath is not that of an image: its
 // patches would be applied nowhere.
 func CheckPatches(patchesPath string, images []string) error {

@@ -28,12 +28,9 @@ type query struct {
 // selection returns the query for the images that the command line names: by
 // regular expressions, and by registry, namespace and tag as far as they are set.
 func selection(cfg *config.Config, con *console.Console) (query, error) {
-	naming, notes, err := workspace.Naming(cfg).Normalize()
+	naming, err := workspace.NormalNaming(cfg, con)
 	if err != nil {
 		return query{}, err
-	}
-	for _, note := range notes {
-		con.Notice("%s", note)
 	}
 	q := query{patterns: cfg.Regex}
 	if cfg.IsSet("registry") {

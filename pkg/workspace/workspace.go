@@ -64,3 +64,26 @@ func PackageReader(cfg *config.Config) *packages.Reader {
 func Naming(cfg *config.Config) imageref.Naming {
 	return imageref.Naming{Registry: cfg.Registry, Namespace: cfg.Namespace, Prefix: cfg.ImageNamePrefix, Tag: cfg.Tag}
 }
+
+// NormalNaming returns Naming in the form that names of images have, and prints what
+// differs from what the user wrote.
+func NormalNaming(cfg *config.Config, con *console.Console) (imageref.Naming, error) {
+	naming, notes, err := Naming(cfg).Normalize()
+	if err != nil {
+		return naming, err
+	}
+	for _, note := range notes {
+		con.Notice("%s", note)
+	}
+	return naming, nil
+}
+
+// NormalizeNames sets the registry and the namespace of cfg to those of NormalNaming.
+func NormalizeNames(cfg *config.Config, con *console.Console) error {
+	naming, err := NormalNaming(cfg, con)
+	if err != nil {
+		return err
+	}
+	cfg.Registry, cfg.Namespace = naming.Registry, naming.Namespace
+	return nil
+}

@@ -1,7 +1,9 @@
-package pipeline
+// Package planview shows a plan before it is run: for each image whether it is built, kept or
+// fails, what happens to its tag, and why. It is given the plan and what the stages before it
+// found, and must not know how they were made.
+package planview
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"slices"
@@ -11,81 +13,61 @@ import (
 
 	digest "github.com/opencontainers/go-digest"
 
-	"github.com/kolla-build/kolla-build/internal/console"
 	"github.com/kolla-build/kolla-build/internal/units"
 	"github.com/kolla-build/kolla-build/internal/usererr"
-	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/graph"
 	"github.com/kolla-build/kolla-build/pkg/image"
+	"github.com/kolla-build/kolla-build/pkg/imageset"
 	"github.com/kolla-build/kolla-build/pkg/plan"
 	"github.com/kolla-build/kolla-build/pkg/publish"
 	"github.com/kolla-build/kolla-build/pkg/report"
 )
 
-// planItem is an image of a plan as it is shown.
-type planItem struct {
+// Input is what is known of a run before it builds anything.
+type Input struct {
+	Plan     *plan.Plan
+	Failed   func(image.ID) error // why an image cannot be built, nil if it can
+	LeftOut  []imageset.LeftOut
+	Registry *publish.Registry // nil if nothing is pushed
+	Threads  int               // images that are built at once
+}
+
+// Item is an image of a plan.
+type Item struct {
 	*plan.Item
 	Push   publish.Change `json:"push,omitempty"`   // "" without --push
 	Tagged digest.Digest  `json:"tagged,omitempty"` // what the tag names in the registry
 	Error  string         `json:"error,omitempty"`  // why it cannot be built
 }
 
-// leftOutItem is a requested image that a run does not build.
-type leftOutItem struct {
+// LeftOut is a requested image that a run does not build.
+type LeftOut struct {
 	Image  image.ID `json:"image"`
 	Status string   `json:"status"` // skipped or unbuildable
 	Reason string   `json:"reason"`
 }
 
-// planView is what a run does, as it is shown.
-type planView struct {
-	Items    []planItem    `json:"items"` // parents before children
-	LeftOut  []leftOutItem `json:"left_out"`
+// View is a plan as it is shown, as JSON or with WriteText and Summary.
+type View struct {
+	Items    []Item        `json:"items"` // parents before children
+	LeftOut  []LeftOut     `json:"left_out"`
 	Build    int           `json:"build"`
 	Keep     int           `json:"keep"`
 	Fail     int           `json:"fail"` // known to fail before anything is built
 	Push     int           `json:"push"` // tags that are new or change
 	Estimate time.Duration `json:"estimate_ns"`
 
-	pushes bool // with --push
+	threads int
+	pushes  bool // with --push
 }
 
-// Plan shows what Build does, as a table or as JSON. Base images and sources are
-// fetched as for a build, since without them there are no keys. It returns
-// ErrFailed if the run is known to fail: if an image that is not allowed to fail does.
-func Plan(ctx context.Context, cfg *config.Config, c *console.Console, asJSON bool) error {
-	s, rendered, err := open(ctx, cfg, c, nil, modePreview)
-	defer stages{session: s, rendered: rendered}.close()
-	if err != nil {
-		return err
-	}
-	p, err := s.plan(ctx, rendered)
-	if err != nil {
-		return err
-	}
-	target := publish.Target{Console: c, Store: s.store, Registry: p.registry, AlsoTags: s.cfg.AlsoTag, Retention: s.retention}
-	if err := target.PreviewExpiry(ctx, references(p.plan)); err != nil {
-		return err
-	}
-	v := viewOf(p, cfg.Threads)
-	if asJSON {
-		err = c.PrintJSON(v)
-	} else if err = v.write(c.Stdout); err == nil {
-		c.Notice("%s", v.summary(cfg.Threads))
-	}
-	if mayFail := s.mayFail(p); err == nil && slices.ContainsFunc(v.Items, func(x planItem) bool { return x.Error != "" && !slices.Contains(mayFail, x.Image) }) {
-		return ErrFailed
-	}
-	return err
-}
-
-// viewOf puts together what is shown of a plan.
-func viewOf(p *planned, threads int) planView {
-	v := planView{Items: []planItem{}, LeftOut: []leftOutItem{}, Estimate: p.plan.Estimate(threads), pushes: p.registry != nil}
+// New returns the view of a plan.
+func New(in Input) View {
+	v := View{Items: []Item{}, LeftOut: []LeftOut{}, Estimate: in.Plan.Estimate(in.Threads), threads: in.Threads, pushes: in.Registry != nil}
 	failing := map[image.ID]string{}
-	for _, it := range p.plan.Items {
-		x := planItem{Item: it}
-		if err := p.defined.Image(it.Image).Err; err != nil {
+	for _, it := range in.Plan.Items {
+		x := Item{Item: it}
+		if err := in.Failed(it.Image); err != nil {
 			failing[it.Image] = usererr.FirstLine(err)
 		}
 		for _, n := range it.Needs {
@@ -103,22 +85,29 @@ func viewOf(p *planned, threads int) planView {
 			v.Keep++
 		}
 		if v.pushes && x.Error == "" {
-			x.Push, x.Tagged = p.registry.Change(it.Reference, it.Digest), p.registry.Current(it.Reference)
+			x.Push, x.Tagged = in.Registry.Change(it.Reference, it.Digest), in.Registry.Current(it.Reference)
 			if x.Push != publish.ChangeNone {
 				v.Push++
 			}
 		}
 		v.Items = append(v.Items, x)
 	}
-	for _, im := range p.rendered.LeftOut() {
+	for _, im := range in.LeftOut {
 		if im.Status == graph.Skipped || im.Status == graph.Unbuildable && im.Requested {
-			v.LeftOut = append(v.LeftOut, leftOutItem{im.Image, string(im.Status), im.Reason})
+			v.LeftOut = append(v.LeftOut, LeftOut{im.Image, string(im.Status), im.Reason})
 		}
 	}
 	return v
 }
 
-func (v planView) write(out io.Writer) error {
+// Fails reports whether the run is known to fail: whether an image that is not one of
+// mayFail cannot be built.
+func (v View) Fails(mayFail []image.ID) bool {
+	return slices.ContainsFunc(v.Items, func(x Item) bool { return x.Error != "" && !slices.Contains(mayFail, x.Image) })
+}
+
+// WriteText writes the view as a table.
+func (v View) WriteText(out io.Writer) error {
 	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
 	row := func(cells ...string) {
 		if !v.pushes {
@@ -144,14 +133,14 @@ func (v planView) write(out io.Writer) error {
 	return w.Flush()
 }
 
-// summary describes the plan in a sentence.
-func (v planView) summary(threads int) string {
+// Summary describes the plan in a sentence.
+func (v View) Summary() string {
 	s := fmt.Sprintf("nothing to do: %s unchanged", units.Count(v.Keep, "image"))
 	if v.Build == 0 && v.Fail > 0 {
 		s = "nothing would be built"
 	}
 	if v.Build > 0 {
-		s = fmt.Sprintf("%d of %s would be built, in about %s with %s", v.Build, units.Count(len(v.Items), "image"), units.Duration(v.Estimate), units.Count(threads, "thread"))
+		s = fmt.Sprintf("%d of %s would be built, in about %s with %s", v.Build, units.Count(len(v.Items), "image"), units.Duration(v.Estimate), units.Count(v.threads, "thread"))
 	}
 	if v.pushes {
 		s += fmt.Sprintf("; %s would be new or change", units.Count(v.Push, "tag"))

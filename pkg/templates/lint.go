@@ -1,4 +1,4 @@
-package pipeline
+package templates
 
 import (
 	"context"
@@ -8,19 +8,21 @@ import (
 
 	"github.com/kolla-build/kolla-build/internal/console"
 	"github.com/kolla-build/kolla-build/internal/units"
+	"github.com/kolla-build/kolla-build/internal/usererr"
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/define"
 	"github.com/kolla-build/kolla-build/pkg/imageset"
 	"github.com/kolla-build/kolla-build/pkg/render"
+	"github.com/kolla-build/kolla-build/pkg/workspace"
 )
 
 // Lint checks the configuration's template tree and overrides, and what they render to,
-// and prints the findings. It returns ErrFailed if there are any but warnings.
+// and prints the findings. It returns usererr.ErrReported if there are any but warnings.
 func Lint(ctx context.Context, cfg *config.Config, c *console.Console) error {
 	normalized := *cfg
 	normalized.TemplateOverride = render.DistinctFiles(slices.Concat(cfg.TemplateOverride, cfg.Args))
 	normalized.Regex, normalized.Profile = nil, nil // the arguments are overrides
-	if err := normalizeNames(&normalized, c); err != nil {
+	if err := workspace.NormalizeNames(&normalized, c); err != nil {
 		return err
 	}
 	tree, err := imageset.OpenTree(&normalized)
@@ -61,7 +63,7 @@ func Lint(ctx context.Context, cfg *config.Config, c *console.Console) error {
 	}
 	c.Notice("%s in the templates of %s", result, units.Count(len(tree.Images()), "image"))
 	if len(found) > warnings {
-		return ErrFailed
+		return usererr.ErrReported
 	}
 	return nil
 }

@@ -1,4 +1,4 @@
-package pipeline
+package templates
 
 import (
 	"cmp"
@@ -12,82 +12,14 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/containerd/platforms"
-
-	"github.com/kolla-build/kolla-build/internal/atomicfile"
 	"github.com/kolla-build/kolla-build/internal/console"
 	"github.com/kolla-build/kolla-build/internal/suggest"
 	"github.com/kolla-build/kolla-build/internal/usererr"
 	"github.com/kolla-build/kolla-build/pkg/config"
-	"github.com/kolla-build/kolla-build/pkg/graph"
 	"github.com/kolla-build/kolla-build/pkg/imageset"
 	"github.com/kolla-build/kolla-build/pkg/render"
+	"github.com/kolla-build/kolla-build/pkg/workspace"
 )
-
-// Show does what needs no builder: --template-only, --list-images,
-// --list-dependencies and --save-dependency. It reports whether one of them was
-// given. Of several platforms it shows the first.
-func Show(ctx context.Context, cfg *config.Config, c *console.Console) (bool, error) {
-	if !cfg.TemplateOnly && !cfg.ListImages && !cfg.ListDependencies && cfg.SaveDependency == "" {
-		return false, nil
-	}
-	normalized := *cfg
-	cfg = &normalized
-	if err := normalizeNames(cfg, c); err != nil {
-		return true, err
-	}
-	all, err := imageset.Platforms(cfg)
-	if err != nil {
-		return true, err
-	}
-	if len(all) > 1 {
-		c.Notice("of several platforms this is %s", platforms.Format(all[0]))
-	}
-	rendered, err := imageset.Render(ctx, imageset.Options{Config: imageset.ForPlatform(cfg, all[0]), Console: c})
-	if err != nil {
-		return true, err
-	}
-	defer rendered.Close()
-	s := rendered.First()
-	switch {
-	case cfg.TemplateOnly:
-		if err := checkPatches(cfg); err != nil {
-			return true, err
-		}
-		var dir string
-		if dir, err = s.Write(cfg.WorkDir); err == nil {
-			c.Notice("Dockerfiles are generated in %s", dir)
-		}
-	case cfg.SaveDependency != "":
-		err = saveDependency(cfg.SaveDependency, s, c)
-	case cfg.ListImages:
-		for _, im := range rendered.LeftOut() {
-			if im.Status == graph.Unbuildable && im.Requested {
-				c.Notice("not listed: %s: %s", im.Image, im.Reason)
-			}
-		}
-		err = s.Selection.WriteList(c.Stdout)
-	default:
-		err = s.Selection.WriteDependencies(c.Stdout)
-	}
-	return true, cmp.Or(err, s.Mistakes())
-}
-
-func saveDependency(path string, s *imageset.Set, c *console.Console) error {
-	if st, err := os.Stat(path); err == nil && st.IsDir() {
-		return usererr.Errorf("name a file in it, such as "+filepath.Join(path, "images.dot"), "--save-dependency %s: it is a directory", path)
-	}
-	err := os.MkdirAll(filepath.Dir(path), 0o755)
-	if err == nil {
-		// A pipe or /dev/stdout is written to, as upstream does, not replaced.
-		err = atomicfile.Output(path, atomicfile.Options{}, func(w io.Writer) error { return s.Selection.WriteDependencyGraph(w, path) })
-	}
-	if err != nil {
-		return fmt.Errorf("writing the images' dependencies: %w", err)
-	}
-	c.Notice("Container images dependency are saved in %s", path)
-	return nil
-}
 
 // Render prints one rendered template, with nothing added: a file, or the Dockerfile of
 // an image of the tree as a build makes it.
@@ -142,7 +74,7 @@ func treeImage(tree *render.Tree, template string) string {
 // renderImage prints the Dockerfile of an image of the tree.
 func renderImage(ctx context.Context, cfg *config.Config, c *console.Console, tree *render.Tree, name string) error {
 	normalized := *cfg
-	if err := normalizeNames(&normalized, c); err != nil {
+	if err := workspace.NormalizeNames(&normalized, c); err != nil {
 		return err
 	}
 	files, err := render.Render(ctx, render.Options{Tree: tree, Config: &normalized, Env: imageset.Environment(c), Version: c.Version})

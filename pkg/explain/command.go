@@ -1,0 +1,67 @@
+package explain
+
+import (
+	"context"
+	"fmt"
+	"regexp"
+	"slices"
+
+	"github.com/kolla-build/kolla-build/internal/console"
+	"github.com/kolla-build/kolla-build/internal/suggest"
+	"github.com/kolla-build/kolla-build/internal/usererr"
+	"github.com/kolla-build/kolla-build/pkg/config"
+	"github.com/kolla-build/kolla-build/pkg/imageset"
+)
+
+// Options says which images the command explains, and how.
+type Options struct {
+	Images []string
+	JSON   bool
+	All    bool // all options, not only those that matter
+}
+
+// Select returns the regular expressions that select the named images. It is an error if the
+// configuration's tree has no image of one of the names.
+func Select(cfg *config.Config, names []string) ([]string, error) {
+	if len(names) == 0 {
+		return nil, usererr.Usage(usererr.Errorf("kolla-build explain nova-api", "explain: no image is named"))
+	}
+	known := imageset.Names(cfg)
+	var patterns []string
+	for _, name := range names {
+		if len(known) > 0 && !slices.Contains(known, name) {
+			hint := suggest.DidYouMean(name, known)
+			if hint == "" {
+				hint = "kolla-build --list-images lists the images"
+			}
+			return nil, usererr.Errorf(hint, "no image %q in the template tree", name)
+		}
+		patterns = append(patterns, "^"+regexp.QuoteMeta(name)+"$")
+	}
+	return patterns, nil
+}
+
+// Run explains images and prints the explanations.
+func Run(ctx context.Context, con *console.Console, in Input, opts Options) error {
+	in.All = opts.All
+	var all []*Explanation
+	for _, name := range opts.Images {
+		x, err := Image(ctx, in, name)
+		if err != nil {
+			return err
+		}
+		all = append(all, x)
+	}
+	if opts.JSON {
+		return con.PrintJSON(all)
+	}
+	for i, x := range all {
+		if i > 0 {
+			fmt.Fprintln(con.Stdout)
+		}
+		if err := x.WriteText(con.Stdout); err != nil {
+			return err
+		}
+	}
+	return nil
+}
