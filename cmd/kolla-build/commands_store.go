@@ -132,6 +132,7 @@ func saveCommand() *command {
 			Options: slices.Concat(storedOptions, []string{"registry-insecure", "timeout"}),
 			Flags: func(f *pflag.FlagSet) {
 				f.StringVarP(&output, "output", "o", "", "Write to this `FILE`, to a directory if it ends with /, or - for standard output.")
+				f.StringVar(&opts.From, "from", "", "Read the images from a registry, `HOST/NAMESPACE[:TAG]`, without storing them.")
 				f.StringVar(&opts.Since, "since", "", "Write only what `WHAT` lacks: a bundle, a file of kolla-build inventory, or HOST/NAMESPACE.")
 				f.StringVar(&opts.Split, "split", "", "Write parts of at most this `SIZE`, such as 4G, named FILE.001 and so on.")
 				f.StringVar(&opts.Parity, "parity", "", "With --split, write `N%` more parts, from which as many lost ones are restored.")
@@ -141,6 +142,7 @@ func saveCommand() *command {
 			Examples: []cli.Example{
 				{Line: "kolla-build save --output set.tar", Effect: "Save all images in the local store."},
 				{Line: "kolla-build save nova- --output nova.tar", Effect: "Save the images of nova."},
+				{Line: "kolla-build save --from localhost:4000/kolla:2026.1 -o set.tar", Effect: "Save a set of a registry, without storing it."},
 				{Line: "kolla-build save -o set.tar --split 4G --parity 10%", Effect: "Save in parts of 4 GB, a tenth of which can be lost."},
 				{Line: "kolla-build save --since have.json --delta bytes -o june.tar", Effect: "Save what a site lacks; it wrote have.json with kolla-build inventory."},
 			},

@@ -17,7 +17,7 @@ import (
 const maxManifests = 512 << 20
 
 // Inventory lists what a site has that has loaded a bundle: what is in it and, if it is a
-// delta, what it requires. Manifests that a delta leaves out are looked up in the store.
+// delta, what it requires. Manifests that a delta leaves out are looked up in the store, which may be nil.
 func Inventory(ctx context.Context, path string, st *store.Store) (*inventory.Inventory, error) {
 	inv, err := readInventory(ctx, path, st)
 	if err != nil {
@@ -75,6 +75,9 @@ func readInventory(ctx context.Context, path string, st *store.Store) (*inventor
 				return nil, &FormatError{Blob: d, Detail: "its content has digest " + got.String(), Advice: adviceDamaged}
 			}
 			return b, nil
+		}
+		if st == nil {
+			return nil, fmt.Errorf("manifest %s is not in it, and there is no store", d)
 		}
 		r, err := st.OpenBlob(d)
 		if err != nil {

@@ -61,9 +61,13 @@ func Complete(p *plan.Plan, results []build.Result, indexes map[string]digest.Di
 }
 
 // Names returns the names that an image gets: its reference, and that with each
-// of the additional tags in place of its own.
+// of the additional tags in place of its own. A signature or SBOM, which an image has
+// under a tag made of its digest, gets no other.
 func Names(reference string, alsoTags []string) []string {
 	names := []string{reference}
+	if imageref.IsArtifactTag(tagOf(reference)) {
+		return names
+	}
 	for _, tag := range alsoTags {
 		if name := WithTag(reference, tag); !slices.Contains(names, name) {
 			names = append(names, name)

@@ -2,6 +2,7 @@ package registry
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -87,6 +88,23 @@ func (r *Repository) taggedReferrers(ctx context.Context, subject digest.Digest)
 	}
 	parsed, err := ocijson.Parse(m.Raw)
 	return parsed.Manifests, err
+}
+
+// ReferrerDescriptor describes a manifest as lists of referrers do.
+func ReferrerDescriptor(m Manifest) ocispec.Descriptor {
+	d := m.Descriptor()
+	var fields struct {
+		ArtifactType string              `json:"artifactType"`
+		Config       *ocispec.Descriptor `json:"config"`
+		Annotations  map[string]string   `json:"annotations"`
+	}
+	if json.Unmarshal(m.Raw, &fields) == nil {
+		d.ArtifactType, d.Annotations = fields.ArtifactType, fields.Annotations
+		if d.ArtifactType == "" && fields.Config != nil {
+			d.ArtifactType = fields.Config.MediaType
+		}
+	}
+	return d
 }
 
 // Blob opens a blob for reading. It is checked against its digest and size while it is

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -48,6 +49,18 @@ func (c *Client) HeadSource(ctx context.Context, name string) (ocispec.Descripto
 		return err
 	})
 	return d, err
+}
+
+// SourceBlob opens a blob of a repository from the first of the repository's sources that
+// has it, as Repository.Blob does.
+func (c *Client) SourceBlob(ctx context.Context, repository imageref.Ref, d digest.Digest, size int64) (io.ReadCloser, error) {
+	var body io.ReadCloser
+	err := c.eachSource(ctx, repository.WithDigest(d).String(), func(source imageref.Ref) (err error) {
+		repo, _ := c.repository(source)
+		body, err = repo.Blob(ctx, d, size)
+		return err
+	})
+	return body, err
 }
 
 // ReachSource finds out whether any registry answers that an image would be pulled from,

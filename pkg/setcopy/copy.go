@@ -136,7 +136,7 @@ func run(ctx context.Context, cfg *config.Config, con *console.Console, from Loc
 	}
 	if !o.DryRun {
 		// What an interrupted publication left comes first: its tags may be ours.
-		done, err := c.pub.Recover(ctx, []string{to[0].repository(images[0].Name)})
+		done, err := c.pub.Recover(ctx, []string{to[0].Repository(images[0].Name)})
 		for _, text := range done {
 			con.Notice("%s", text)
 		}
@@ -183,11 +183,11 @@ func (c *job) add(from, to Location, image Image) {
 		tag = image.Tag
 	}
 	repository := func(l Location) *registry.Repository {
-		ref, _ := imageref.ParseTag(l.repository(image.Name)) // names were checked
+		ref, _ := imageref.ParseTag(l.Repository(image.Name)) // names were checked
 		return c.client.Repository(ref)
 	}
 	c.pairs = append(c.pairs, pair{repository(from), repository(to)})
-	c.result.Tags = append(c.result.Tags, Tag{From: from.repository(image.Name) + ":" + image.Tag, To: to.repository(image.Name) + ":" + tag, Digest: image.Digest})
+	c.result.Tags = append(c.result.Tags, Tag{From: from.Repository(image.Name) + ":" + image.Tag, To: to.Repository(image.Name) + ":" + tag, Digest: image.Digest})
 }
 
 // compare looks up what the tags refer to now.

@@ -28,9 +28,6 @@ type Image struct {
 // plainName is a name that needs no list of repositories to be found.
 var plainName = regexp.MustCompile(`^\^?[a-z0-9][a-z0-9_-]*\$?$`)
 
-// artifactTag is a tag of a signature or SBOM, which belongs to the image it names.
-var artifactTag = regexp.MustCompile(`^sha256-[0-9a-f]{64}(\.[a-z]+)?$`)
-
 // Find returns the images of a location whose names match one of the regular
 // expressions, or all without expressions, sorted by name and tag. No image is an error.
 func Find(ctx context.Context, client *registry.Client, from Location, exprs []string) ([]Image, error) {
@@ -102,7 +99,7 @@ func names(ctx context.Context, client *registry.Client, from Location, exprs []
 	var all []string
 	for _, path := range paths {
 		name := strings.TrimPrefix(path, prefix)
-		if _, err := imageref.ParseTag(from.repository(name)); err != nil || strings.Contains(name, "/") {
+		if _, err := imageref.ParseTag(from.Repository(name)); err != nil || strings.Contains(name, "/") {
 			continue
 		}
 		all = append(all, name)
@@ -114,15 +111,15 @@ func names(ctx context.Context, client *registry.Client, from Location, exprs []
 func tagged(ctx context.Context, client *registry.Client, from Location, name string) (images []Image, tags []string, err error) {
 	tags = []string{from.Tag}
 	if from.Tag == "" {
-		if tags, err = client.Tags(ctx, from.repository(name)); err != nil {
+		if tags, err = client.Tags(ctx, from.Repository(name)); err != nil {
 			return nil, nil, err
 		}
 	}
 	for _, tag := range tags {
-		if artifactTag.MatchString(tag) {
+		if imageref.IsArtifactTag(tag) {
 			continue
 		}
-		d, err := client.Head(ctx, from.repository(name)+":"+tag)
+		d, err := client.Head(ctx, from.Repository(name)+":"+tag)
 		var missing *registry.NotFoundError
 		if errors.As(err, &missing) {
 			continue
@@ -169,7 +166,7 @@ func nothingFound(ctx context.Context, client *registry.Client, from Location, a
 // noTag is the error if no selected image has the tag.
 func noTag(ctx context.Context, client *registry.Client, from Location, selected []string) error {
 	hint := ""
-	if tags, err := client.Tags(ctx, from.repository(selected[0])); err == nil && len(tags) > 0 {
+	if tags, err := client.Tags(ctx, from.Repository(selected[0])); err == nil && len(tags) > 0 {
 		slices.Sort(tags)
 		hint = "the tags of " + selected[0] + " are " + strings.Join(tags[max(0, len(tags)-5):], ", ")
 	}

@@ -24,7 +24,7 @@ func Inventory(ctx context.Context, client *registry.Client, from Location) (*in
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(4 * client.Jobs())
 	for _, image := range images {
-		ref, err := imageref.ParseTag(from.repository(image.Name) + ":" + image.Tag)
+		ref, err := imageref.ParseTag(from.Repository(image.Name) + ":" + image.Tag)
 		if err != nil {
 			return nil, err
 		}

@@ -55,8 +55,8 @@ func (l Location) String() string {
 	return s
 }
 
-// repository returns the full name of an image's repository.
-func (l Location) repository(image string) string {
+// Repository returns the full name of an image's repository.
+func (l Location) Repository(image string) string {
 	return l.Registry + "/" + l.Namespace + "/" + image
 }
 

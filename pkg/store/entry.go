@@ -59,12 +59,13 @@ func EntryOf(d ocispec.Descriptor) Entry {
 	e.Created, _ = time.Parse(time.RFC3339Nano, a[ocispec.AnnotationCreated])
 	e.Stored, _ = time.Parse(time.RFC3339Nano, a[annotationStored])
 	if d.Platform != nil {
-		e.Platform = formatPlatform(*d.Platform)
+		e.Platform = FormatPlatform(*d.Platform)
 	}
 	return e
 }
 
-func formatPlatform(p ocispec.Platform) string {
+// FormatPlatform returns a platform as Entry.Platform has it: "linux/arm64/v8".
+func FormatPlatform(p ocispec.Platform) string {
 	s := p.OS + "/" + p.Architecture
 	if p.Variant != "" {
 		s += "/" + p.Variant

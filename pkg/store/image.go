@@ -68,7 +68,7 @@ func (s *Store) Platforms(e Entry) []string {
 	var out []string
 	for _, c := range m.Manifests {
 		if c.Platform != nil && c.Platform.OS != "" && c.Platform.OS != "unknown" {
-			out = append(out, formatPlatform(*c.Platform))
+			out = append(out, FormatPlatform(*c.Platform))
 		}
 	}
 	return out

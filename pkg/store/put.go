@@ -159,7 +159,7 @@ func (s *Store) describe(e Entry) (Entry, int64, error) {
 	if e.Platform == "" || e.Created.IsZero() {
 		if platform, created, ok := s.readConfig(sum); ok {
 			if e.Platform == "" {
-				e.Platform = formatPlatform(platform)
+				e.Platform = FormatPlatform(platform)
 			}
 			if e.Created.IsZero() {
 				e.Created = created

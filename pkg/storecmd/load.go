@@ -3,9 +3,12 @@ package storecmd
 import (
 	"context"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/opencontainers/go-digest"
 
 	"github.com/kolla-build/kolla-build/internal/console"
 	"github.com/kolla-build/kolla-build/internal/units"
@@ -180,13 +183,21 @@ func loadBundles(ctx context.Context, cfg *config.Config, con *console.Console, 
 		}
 	}
 	if e != nil {
-		text, err := engineload.LoadSet(ctx, e, s, set)
+		images := maps.Clone(set)
+		maps.DeleteFunc(images, func(ref string, _ digest.Digest) bool { return isArtifact(ref) })
+		text, err := engineload.LoadSet(ctx, e, s, images)
 		if err != nil {
 			return nil, nil, err
 		}
 		con.Notice("%s", text)
 	}
 	return loaded, set, nil
+}
+
+// isArtifact reports whether a name is that of a signature or SBOM.
+func isArtifact(reference string) bool {
+	_, tag, _ := imageref.Split(reference)
+	return imageref.IsArtifactTag(tag)
 }
 
 // report prints what was read.
@@ -215,8 +226,9 @@ func report(con *console.Console, inputs []bundle.Input, sum bundle.Summary) {
 func publishSet(ctx context.Context, cfg *config.Config, con *console.Console, s *store.Store, loaded *bundle.Loaded, set publish.Set) error {
 	tags := cfg.AlsoTag
 	for _, ref := range set.References() {
-		_, tag, _ := imageref.Split(ref)
-		tags = append(tags, tag)
+		if _, tag, _ := imageref.Split(ref); !imageref.IsArtifactTag(tag) {
+			tags = append(tags, tag)
+		}
 	}
 	retention, err := publish.ParseRetention(cfg.Retain, tags, time.Now())
 	if err != nil {
@@ -242,9 +254,8 @@ func publishSet(ctx context.Context, cfg *config.Config, con *console.Console, s
 		return err
 	}
 	for _, ref := range set.References() {
-		fmt.Fprintln(con.Stdout, ref)
-		for _, tag := range cfg.AlsoTag {
-			fmt.Fprintln(con.Stdout, publish.WithTag(ref, tag))
+		for _, name := range publish.Names(ref, cfg.AlsoTag) {
+			fmt.Fprintln(con.Stdout, name)
 		}
 	}
 	if target.Registry != nil {

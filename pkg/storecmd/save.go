@@ -13,12 +13,18 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/bundle"
 	"github.com/kolla-build/kolla-build/pkg/bundle/parts"
 	"github.com/kolla-build/kolla-build/pkg/config"
+	"github.com/kolla-build/kolla-build/pkg/imageref"
+	"github.com/kolla-build/kolla-build/pkg/remoteset"
+	"github.com/kolla-build/kolla-build/pkg/setcopy"
+	"github.com/kolla-build/kolla-build/pkg/store"
 	"github.com/kolla-build/kolla-build/pkg/store/repair"
 	"github.com/kolla-build/kolla-build/pkg/workspace"
 )
 
 // SaveOptions are the options of Save alone.
 type SaveOptions struct {
+	From string // HOST[:PORT]/NAMESPACE[:TAG] of the images, "" for the store
+
 	Since string // what the other side has: a bundle, an inventory or HOST/NAMESPACE; "" for nothing
 	Delta string // "bytes" for byte deltas of changed layers, "" for whole blobs
 
@@ -28,13 +34,15 @@ type SaveOptions struct {
 	SignKey string // file of the private key that signs the bundle, "" for no signature
 }
 
-// Save writes built images to a bundle, a file or "-" for standard output: those
-// that the configured regular expressions match, of the registry, namespace and
-// tag if they are set.
+// Save writes images to a bundle, a file or "-" for standard output: those that the
+// configured regular expressions match, built ones of the store, of the registry, namespace
+// and tag if they are set, or with o.From those of a registry.
 func Save(ctx context.Context, cfg *config.Config, con *console.Console, output string, o SaveOptions) error {
 	switch {
 	case o.Delta != "" && o.Delta != "bytes":
 		return usererr.Usage(usererr.Errorf("--delta bytes makes byte deltas of changed layers", "--delta %q is not known", o.Delta))
+	case o.Delta != "" && o.From != "":
+		return usererr.Usage(usererr.Errorf("omit --delta, or load the images into the store first", "--delta bytes reads layers several times: it cannot be combined with --from"))
 	case o.Delta != "" && o.Since == "":
 		return usererr.Usage(usererr.Errorf("add --since, which says what the other side has", "--delta needs --since"))
 	case output == "":
@@ -47,38 +55,22 @@ func Save(ctx context.Context, cfg *config.Config, con *console.Console, output 
 	if err != nil {
 		return usererr.Usage(err)
 	}
-	s, err := workspace.OpenStoreForReading(cfg)
-	if err != nil {
-		return err
-	}
-	defer s.Close()
-	q, err := selection(cfg, con)
-	if err != nil {
-		return err
-	}
-	q.builtOnly = true
-	entries, err := find(s, q)
-	if err != nil {
-		return err
-	}
-	if len(entries) == 0 {
-		return usererr.Errorf("kolla-build images lists what is stored", "save: no built images in %s", s.Dir())
-	}
 	opts := bundle.SaveOptions{Stdout: con.Stdout, Bytes: o.Delta != "", Split: split, Parity: parity,
-		Tool: "kolla-build " + con.Version, Configuration: recordedConfiguration(cfg)}
+		Tool: "kolla-build " + con.Version}
 	if o.SignKey != "" {
 		if opts.SignKey, err = bundle.ReadSignKey(ctx, o.SignKey); err != nil {
 			return fmt.Errorf("--sign-key: %w", err)
 		}
 	}
-	if o.Since != "" {
-		if opts.Since, err = readSince(ctx, cfg, con, s, o.Since); err != nil {
-			return err
-		}
+	var sum bundle.Summary
+	if o.From != "" {
+		sum, err = saveFromRegistry(ctx, cfg, con, output, o, &opts)
+	} else {
+		opts.Configuration = recordedConfiguration(cfg)
+		sum, err = saveFromStore(ctx, cfg, con, output, o, &opts)
 	}
-	sum, err := bundle.Save(ctx, s, entries, output, opts)
 	if err != nil {
-		return repair.RemoveDamaged(ctx, s, err)
+		return err
 	}
 	con.Notice("%s: %s, %s, %s", output, units.Count(len(sum.Images), "image"), units.Count(sum.Blobs, "blob"), units.Bytes(sum.Bytes))
 	if opts.Since != nil {
@@ -97,6 +89,114 @@ func Save(ctx context.Context, cfg *config.Config, con *console.Console, output 
 	}
 	con.Notice("on the other site: kolla-build load %s --push --registry localhost:4000", file)
 	return nil
+}
+
+// saveFromStore saves images of the local store.
+func saveFromStore(ctx context.Context, cfg *config.Config, con *console.Console, output string, o SaveOptions, opts *bundle.SaveOptions) (bundle.Summary, error) {
+	s, err := workspace.OpenStoreForReading(cfg)
+	if err != nil {
+		return bundle.Summary{}, err
+	}
+	defer s.Close()
+	q, err := selection(cfg, con)
+	if err != nil {
+		return bundle.Summary{}, err
+	}
+	q.builtOnly = true
+	entries, err := find(s, q)
+	if err != nil {
+		return bundle.Summary{}, err
+	}
+	if len(entries) == 0 {
+		return bundle.Summary{}, usererr.Errorf("kolla-build images lists what is stored", "save: no built images in %s", s.Dir())
+	}
+	if entries, err = withArtifacts(ctx, s, entries); err != nil {
+		return bundle.Summary{}, err
+	}
+	if o.Since != "" {
+		if opts.Since, err = readSince(ctx, cfg, con, s, o.Since); err != nil {
+			return bundle.Summary{}, err
+		}
+	}
+	sum, err := bundle.Save(ctx, s, entries, output, *opts)
+	if err != nil {
+		return sum, repair.RemoveDamaged(ctx, s, err)
+	}
+	return sum, nil
+}
+
+// withArtifacts adds the signatures and SBOMs of images, which have tags of their own.
+func withArtifacts(ctx context.Context, s *store.Store, entries []store.Entry) ([]store.Entry, error) {
+	all, err := s.Entries()
+	if err != nil {
+		return nil, err
+	}
+	bySubject := map[string][]store.Entry{} // by repository and digest
+	for _, e := range all {
+		repository, tag, _ := imageref.Split(e.Name)
+		if hex := imageref.ArtifactSubject(tag); hex != "" {
+			key := repository + "@" + hex
+			bySubject[key] = append(bySubject[key], e)
+		}
+	}
+	if len(bySubject) == 0 {
+		return entries, nil
+	}
+	names := map[string]bool{}
+	for _, e := range entries {
+		names[e.Name] = true
+	}
+	for i := 0; i < len(entries); i++ { // artifacts can have artifacts
+		blobs, err := s.Blobs(ctx, entries[i].Digest)
+		if err != nil {
+			return nil, fmt.Errorf("image %s: %w", entries[i].Name, err)
+		}
+		repository, _, _ := imageref.Split(entries[i].Name)
+		for _, b := range blobs {
+			for _, e := range bySubject[repository+"@"+b.Digest.Encoded()] {
+				if !names[e.Name] {
+					names[e.Name] = true
+					entries = append(entries, e)
+				}
+			}
+		}
+	}
+	return entries, nil
+}
+
+// saveFromRegistry saves images of a registry, without storing them.
+func saveFromRegistry(ctx context.Context, cfg *config.Config, con *console.Console, output string, o SaveOptions, opts *bundle.SaveOptions) (bundle.Summary, error) {
+	from, err := setcopy.ParseLocation(o.From)
+	if err != nil {
+		return bundle.Summary{}, fmt.Errorf("--from: %w", err)
+	}
+	if from.Tag == "" && cfg.IsSet("tag") {
+		from.Tag = cfg.Tag
+	}
+	client, err := workspace.RegistryClient(cfg, con)
+	if err != nil {
+		return bundle.Summary{}, err
+	}
+	defer client.Close()
+	if o.Since != "" {
+		s, err := workspace.OpenStoreForReading(cfg)
+		switch {
+		case err == nil:
+			defer s.Close()
+		case isMissing(err):
+			s = nil // a bundle or an inventory says what the other side has
+		default:
+			return bundle.Summary{}, err
+		}
+		if opts.Since, err = readSince(ctx, cfg, con, s, o.Since); err != nil {
+			return bundle.Summary{}, err
+		}
+	}
+	set, err := remoteset.Open(ctx, client, from, cfg.Regex)
+	if err != nil {
+		return bundle.Summary{}, err
+	}
+	return bundle.Save(ctx, set, set.Entries(), output, *opts)
 }
 
 // recordedConfiguration returns what a bundle says about the configuration: the options

@@ -227,7 +227,7 @@ func (c *copier) listReferrers(ctx context.Context, subject digest.Digest, add [
 			if err != nil {
 				return err
 			}
-			index.Manifests = append(index.Manifests, artifactDescriptor(m))
+			index.Manifests = append(index.Manifests, registry.ReferrerDescriptor(m))
 		}
 	}
 	raw, err := json.Marshal(index)
@@ -244,21 +244,4 @@ func (c *copier) listReferrers(ctx context.Context, subject digest.Digest, add [
 	}
 	c.tags = append(c.tags, Tag{Ref: c.to.Name() + ":" + registry.ReferrersTag(subject), Digest: m.Digest})
 	return nil
-}
-
-// artifactDescriptor describes a manifest as lists of referrers do.
-func artifactDescriptor(m registry.Manifest) ocispec.Descriptor {
-	d := m.Descriptor()
-	var fields struct {
-		ArtifactType string              `json:"artifactType"`
-		Config       *ocispec.Descriptor `json:"config"`
-		Annotations  map[string]string   `json:"annotations"`
-	}
-	if json.Unmarshal(m.Raw, &fields) == nil {
-		d.ArtifactType, d.Annotations = fields.ArtifactType, fields.Annotations
-		if d.ArtifactType == "" && fields.Config != nil {
-			d.ArtifactType = fields.Config.MediaType
-		}
-	}
-	return d
 }

@@ -1,0 +1,160 @@
+package remoteset
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/kolla-build/kolla-build/pkg/imageref"
+	"github.com/kolla-build/kolla-build/pkg/registry"
+	"github.com/kolla-build/kolla-build/pkg/setcopy"
+	"github.com/kolla-build/kolla-build/pkg/store"
+)
+
+// maxCached bounds the bytes of manifests and configs that are kept in memory. Those beyond
+// it are read twice.
+const maxCached = 32 << 20
+
+// Set is a set of images in a registry. It is a bundle.Source.
+type Set struct {
+	ctx     context.Context // of Open: a bundle.Source opens blobs without one
+	client  *registry.Client
+	entries []store.Entry
+
+	images map[digest.Digest]image // by the digest of a manifest or index
+	blobs  map[digest.Digest]location
+
+	bytes  atomic.Int64 // of manifests that were read
+	mu     sync.Mutex
+	cached int64
+}
+
+// image is what an image consists of.
+type image struct {
+	blobs     []ocispec.Descriptor // as bundle.Source.Blobs returns them
+	platforms []string
+}
+
+// location says where a blob is.
+type location struct {
+	repository imageref.Ref
+	size       int64
+	manifest   bool
+	content    []byte // if it is small, else nil
+}
+
+// Open reads the manifests of the images of a location whose names match one of the regular
+// expressions, of all without expressions, and those of the signatures, SBOMs and other
+// artifacts that refer to them. ctx must live as long as the set is used.
+func Open(ctx context.Context, client *registry.Client, from setcopy.Location, exprs []string) (*Set, error) {
+	found, err := setcopy.Find(ctx, client, from, exprs)
+	if err != nil {
+		return nil, err
+	}
+	s := &Set{ctx: ctx, client: client, images: map[digest.Digest]image{}, blobs: map[digest.Digest]location{}}
+	byName := map[string][]setcopy.Image{}
+	for _, f := range found {
+		byName[f.Name] = append(byName[f.Name], f)
+	}
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(4 * client.Jobs())
+	for name, images := range byName {
+		ref, err := imageref.ParseTag(from.Repository(name))
+		if err != nil {
+			return nil, err
+		}
+		g.Go(func() error {
+			r := &reader{set: s, ref: ref, repo: client.Repository(ref), read: map[digest.Digest]*document{}}
+			if err := r.repository(gctx, images); err != nil {
+				return fmt.Errorf("reading %s: %w", ref.Repository(), err)
+			}
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		if ctx.Err() != nil {
+			err = context.Cause(ctx)
+		}
+		return nil, err
+	}
+	slices.SortFunc(s.entries, func(a, b store.Entry) int { return strings.Compare(a.Name, b.Name) })
+	return s, nil
+}
+
+// Entries returns the images, sorted by name. Artifacts follow as images whose tag is the one
+// by which they are found in a registry: see imageref.IsArtifactTag.
+func (s *Set) Entries() []store.Entry { return slices.Clone(s.entries) }
+
+// Blobs implements bundle.Source.
+func (s *Set) Blobs(_ context.Context, d digest.Digest) ([]ocispec.Descriptor, error) {
+	img, ok := s.images[d]
+	if !ok {
+		return nil, fmt.Errorf("image %s is not in the set", d)
+	}
+	return slices.Clone(img.blobs), nil
+}
+
+// Platforms implements bundle.Source.
+func (s *Set) Platforms(e store.Entry) []string { return s.images[e.Digest].platforms }
+
+// OpenBlob implements bundle.Source.
+func (s *Set) OpenBlob(d digest.Digest) (io.ReadCloser, error) {
+	at, ok := s.blobs[d]
+	switch {
+	case !ok:
+		return nil, fmt.Errorf("blob %s is not in the set", d)
+	case at.content != nil:
+		return io.NopCloser(bytes.NewReader(at.content)), nil
+	case at.manifest:
+		m, err := s.client.Repository(at.repository).Manifest(s.ctx, d.String())
+		if err == nil && int64(len(m.Raw)) != at.size {
+			err = fmt.Errorf("manifest %s of %s has %d bytes, %d are expected", d, at.repository.Repository(), len(m.Raw), at.size)
+		}
+		return io.NopCloser(bytes.NewReader(m.Raw)), err
+	}
+	return s.client.SourceBlob(s.ctx, at.repository, d, at.size)
+}
+
+// HasBlob implements bundle.Source.
+func (s *Set) HasBlob(d digest.Digest, size int64) bool {
+	at, ok := s.blobs[d]
+	return ok && at.size == size
+}
+
+// TempDir implements bundle.Source.
+func (s *Set) TempDir() string { return "" }
+
+// add adds an image and its blobs.
+func (s *Set) add(e store.Entry, img image, blobs map[digest.Digest]location) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for d, at := range blobs {
+		known, ok := s.blobs[d]
+		if ok && known.size != at.size {
+			return fmt.Errorf("blob %s has %d bytes in %s, and %d in %s", d, at.size, at.repository.Repository(), known.size, known.repository.Repository())
+		}
+		if ok && (known.content != nil || at.content == nil) {
+			continue
+		}
+		if s.cached += int64(len(at.content)); s.cached > maxCached {
+			at.content = nil
+		}
+		s.blobs[d] = at
+	}
+	s.images[e.Digest] = img
+	s.entries = append(s.entries, e)
+	return nil
+}
+
+// errTooMany ends the reading of an image that a registry makes endless.
+var errTooMany = errors.New("it has too many manifests")
