@@ -116,7 +116,8 @@ stage_start() {
       setsid testdata/deploy/node.sh >"$dir/logs/node" 2>&1 </dev/null &
     echo $! >"$dir/node.pid"
     for _ in $(seq 120); do
-      inside docker info >/dev/null 2>&1 && break
+      # inside ends the script if the node is not there yet.
+      node_pid >/dev/null && inside docker info >/dev/null 2>&1 && break
       sleep 1
     done
     inside docker info >/dev/null 2>&1 || { tail "$dir/logs/node"; fail "Docker does not answer in the node"; }
