@@ -8,7 +8,7 @@ declare -A packages=(
   [test]="skopeo docker-registry busybox-static tmux procps iproute2 xz-utils bzip2 zstd mount util-linux
     python3 python3-pip python3-venv python3-jinja2 python3-markupsafe python3-yaml
     dnf rpm createrepo-c bash zsh fish mandoc make patch docker.io podman containerd
-    systemd chromium fonts-dejavu-core libxml2-utils python3-prometheus-client yamllint db5.3-util gnupg"
+    systemd chromium fonts-dejavu-core libxml2-utils python3-prometheus-client yamllint db5.3-util gnupg sudo"
   # For the node in which kolla-ansible works; see docs/deploy.md.
   [deploy]="mmdebstrap iproute2 procps util-linux mount curl"
   # What OpenStack Kolla's own tool needs, to be compared with.

@@ -94,6 +94,30 @@ healthy() {
   grep -vE ' Up .*\(healthy\)$| Up [^(]*$' <<<"$states" && return 1
   echo "$(wc -l <<<"$states") containers"
 }
+# Every API that uwsgi runs answers at the address in its configuration.
+apis_answer() {
+  local file address status count=0
+  for file in /etc/kolla/*/*-uwsgi.ini; do
+    [ -e "$file" ] || continue
+    address=$(sed -nE 's/^https? = ([^,]+).*/\1/p' "$file")
+    status=$(curl -s -o /dev/null -w '%{http_code}' -m 60 "http://$address/")
+    case $status in
+      [234]??) count=$((count + 1)) ;;
+      *) echo "$file: status $status of http://$address/"; return 1 ;;
+    esac
+  done
+  echo "$count APIs" && [ "$count" -gt 0 ]
+}
+# sudo ignores a file of rules with an error or with another owner or mode.
+sudo_rules() {
+  local name count=0
+  for name in $(docker ps --format '{{.Names}}'); do
+    docker exec "$name" test -e /usr/sbin/visudo || continue
+    docker exec -u root "$name" /usr/sbin/visudo --check --strict || { echo "$name: rules of sudo have an error"; return 1; }
+    count=$((count + 1))
+  done
+  echo "$count containers" && [ "$count" -gt 0 ]
+}
 configurations() {
   local name count=0
   for name in $(docker ps --format '{{.Names}}'); do
@@ -118,5 +142,7 @@ deployed neutron_server && deployed nova_compute && check "instance runs" instan
 deployed heat_api && check "stacks listed" stack
 deployed horizon && check "dashboard" horizon
 check "containers healthy" healthy
+check "APIs answer" apis_answer
+check "rules of sudo" sudo_rules
 check "configurations current" configurations
 exit "$failed"
