@@ -161,6 +161,7 @@ func verifyCommand() *command {
 			Summary: "Verify a saved file, and show which images damage affects.",
 			About: "Every blob and every reference is verified: nothing may be damaged, missing or extra. The exit status is 1 if the file " +
 				"cannot be loaded, or something in it is wrong. Parts can be given in any order; one is enough if the others are beside it.",
+			Options: []string{"progress"},
 			Flags: func(f *pflag.FlagSet) {
 				f.StringVar(&opts.VerifyKey, "verify-key", "", "Require a signature of the key in this PEM `FILE`.")
 				f.BoolVar(&opts.EachPart, "each", false, "Verify the given parts only, not whether they are enough.")
@@ -175,6 +176,7 @@ func verifyCommand() *command {
 			if len(cfg.Args) == 0 {
 				return oneArgument(cfg, "saved file", "kolla-build verify set.tar; kolla-build lint checks templates")
 			}
+			opts.Progress = cfg.Progress
 			return storecmd.Verify(ctx, con, cfg.Args, opts)
 		},
 	}

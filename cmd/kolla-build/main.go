@@ -12,6 +12,7 @@ import (
 	"log"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 	"time"
 
@@ -141,7 +142,7 @@ func dispatch(ctx context.Context, args []string, con *console.Console) error {
 	if cfg.Debug {
 		log.SetOutput(con.Stderr)
 	}
-	con.SetJSON(cfg.Progress == string(report.ModeJSON) && (c.Name == "" || c.Name == "nightly"))
+	con.SetJSON(cfg.Progress == string(report.ModeJSON) && (c.Name == "" || slices.Contains(c.Options, "progress")))
 	for _, w := range cfg.Warnings {
 		con.Notice("warning: %v", w)
 	}

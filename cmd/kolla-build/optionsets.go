@@ -58,5 +58,5 @@ var (
 
 	// loadOptions decide where the images of a bundle go.
 	loadOptions = slices.Concat(nameOptions, []string{"data-dir", "also-tag", "retain", "push", "registry-insecure",
-		"engine", "podman_base_url", "retries", "threads", "timeout"})
+		"engine", "podman_base_url", "retries", "threads", "timeout", "progress"})
 )

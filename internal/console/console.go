@@ -4,6 +4,7 @@
 package console
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -20,8 +21,9 @@ type Console struct {
 	Environ        []string // as os.Environ returns it
 	Version        string   // of this program
 
-	json atomic.Bool
-	mu   sync.Mutex // keeps notices of goroutines from mixing
+	json   atomic.Bool
+	mu     sync.Mutex // keeps notices of goroutines from mixing
+	status string     // the line at the end of the terminal, "" if there is none
 }
 
 // Getenv returns the value of an environment variable, "" if it is not set. As in
@@ -49,6 +51,11 @@ func (c *Console) Notice(format string, args ...any) {
 		WriteJSON(c.Stderr, text)
 		return
 	}
+	if c.status != "" {
+		text = clearLine + text + "\n" + c.status
+		fmt.Fprint(c.Stderr, text)
+		return
+	}
 	fmt.Fprintln(c.Stderr, text)
 }
 
@@ -60,14 +67,28 @@ func (c *Console) PrintJSON(v any) error {
 	return enc.Encode(v)
 }
 
+// Event prints an event of JSON progress to standard error, as one line: the time, the
+// name of the event and the fields of a struct.
+func (c *Console) Event(name string, at time.Time, fields any) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	writeEvent(c.Stderr, name, at, fields)
+}
+
 // WriteJSON writes a message as one line, a "message" event of JSON progress.
 func WriteJSON(w io.Writer, text string) {
-	enc := json.NewEncoder(w)
+	writeEvent(w, "message", time.Now(), struct {
+		Text string `json:"text"`
+	}{strings.TrimRight(text, "\n")})
+}
+
+func writeEvent(w io.Writer, name string, at time.Time, fields any) {
+	var line bytes.Buffer
+	enc := json.NewEncoder(&line)
 	enc.SetEscapeHTML(false)
+	if err := enc.Encode(fields); err != nil {
+		return
+	}
 	// A progress reader that has gone away does not stop the command.
-	_ = enc.Encode(struct {
-		Time  string `json:"time"`
-		Event string `json:"event"`
-		Text  string `json:"text"`
-	}{time.Now().UTC().Format(time.RFC3339Nano), "message", strings.TrimRight(text, "\n")})
+	_, _ = fmt.Fprintf(w, "{\"time\":%q,\"event\":%q,%s", at.UTC().Format(time.RFC3339Nano), name, line.Bytes()[1:])
 }

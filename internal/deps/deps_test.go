@@ -110,6 +110,7 @@ var shared = map[string]string{
 	"internal/stepproxy":  "internal/atomicfile internal/redact",
 	"internal/suggest":    "",
 	"internal/textwrap":   "",
+	"internal/transfer":   "internal/console internal/units",
 	"internal/untar":      "internal/units",
 	"internal/units":      "",
 	"internal/usererr":    "internal/redact",

@@ -377,9 +377,6 @@ func (l *loader) applyDelta(ctx context.Context, m member) error {
 		return err
 	}
 	l.sum.Bytes += m.size
-	if l.opts.Progress != nil {
-		l.opts.Progress(l.sum.Bytes, max(l.total, l.sum.Bytes))
-	}
 	return nil
 }
 

@@ -86,9 +86,6 @@ func (l *loader) addDocker(ctx context.Context, h *tar.Header, r io.Reader) erro
 		return foreignError(ctx, err)
 	}
 	l.check.count(h.Name)
-	if l.opts.Progress != nil {
-		l.opts.Progress(l.sum.Bytes, 0)
-	}
 	return nil
 }
 

@@ -27,7 +27,7 @@ func Inventory(ctx context.Context, path string, st *store.Store) (*inventory.In
 }
 
 func readInventory(ctx context.Context, path string, st *store.Store) (*inventory.Inventory, error) {
-	src, err := openSource(ctx, path, nil)
+	src, err := openSource(ctx, path, nil, nil)
 	if err != nil {
 		return nil, err
 	}

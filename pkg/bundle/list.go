@@ -92,7 +92,7 @@ func openUnverified(ctx context.Context, path string, files []string, stdin io.R
 		files = []string{path}
 	}
 	if len(files) == 0 {
-		return openSource(ctx, path, stdin)
+		return openSource(ctx, path, stdin, nil)
 	}
 	set, err := parts.Open(files...)
 	if err != nil {

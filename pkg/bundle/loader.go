@@ -15,6 +15,7 @@ import (
 
 	"github.com/kolla-build/kolla-build/internal/ocijson"
 	"github.com/kolla-build/kolla-build/internal/units"
+	"github.com/kolla-build/kolla-build/pkg/bundle/parts"
 	"github.com/kolla-build/kolla-build/pkg/compress"
 	"github.com/kolla-build/kolla-build/pkg/imagearchive"
 	"github.com/kolla-build/kolla-build/pkg/store"
@@ -66,7 +67,6 @@ type loader struct {
 	docker     *imagearchive.Archive            // nil unless the file is one of docker save
 	pending    []digest.Digest                  // manifests that were read before it was known that they are
 	bases      map[digest.Digest]bool           // what byte deltas may be applied to
-	total      int64
 	sum        Summary
 }
 
@@ -82,10 +82,14 @@ func newLoader(st *store.Store, opts LoadOptions) *loader {
 func (l *loader) read(ctx context.Context, in Input) error {
 	var src *source
 	var err error
-	if len(in.Parts) > 0 {
-		src, err = openParts(ctx, in.Parts...)
+	files := in.Parts
+	if len(files) == 0 && in.Path != "-" && parts.IsPart(in.Path) {
+		files = []string{in.Path}
+	}
+	if len(files) > 0 {
+		src, err = openParts(ctx, l.opts.Progress, l.tempDir(), files...)
 	} else {
-		src, err = openSource(ctx, in.Path, l.opts.Stdin)
+		src, err = openSource(ctx, in.Path, l.opts.Stdin, l.opts.Progress)
 	}
 	if err != nil {
 		return err
@@ -194,8 +198,11 @@ func (l *loader) other(m member) error {
 	if !ok {
 		return nil
 	}
-	_, err := l.readSmall(m, limit)
-	return err
+	if _, err := l.readSmall(m, limit); err != nil || m.name != manifestFile {
+		return err
+	}
+	l.src.expect(l.manifest.doc)
+	return l.checkSpace()
 }
 
 // readSmall reads a file that is not a blob, and compares it with the manifest.
@@ -303,9 +310,6 @@ func (l *loader) expect(d ocispec.Descriptor, manifest bool, r role) error {
 		return &FormatError{Detail: fmt.Sprintf("it refers to more than %d blobs", maxBlobs), Advice: adviceForeign}
 	}
 	l.expected[d.Digest] = e
-	if !known {
-		l.total += e.size
-	}
 	if size, ok := l.have[d.Digest]; ok {
 		if size != e.size {
 			return sizeError(d.Digest, e, size)
@@ -332,9 +336,6 @@ func (l *loader) blob(ctx context.Context, m member) error {
 		return err
 	}
 	l.sum.Bytes += m.size
-	if l.opts.Progress != nil {
-		l.opts.Progress(l.sum.Bytes, max(l.total, l.sum.Bytes))
-	}
 	return nil
 }
 

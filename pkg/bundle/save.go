@@ -28,11 +28,6 @@ const (
 	Zstd Compression = "zstd"
 )
 
-// Progress is called with the bytes of blobs that were saved or loaded so far;
-// total is 0 while it is not known. It is called from one goroutine and must not
-// block.
-type Progress func(done, total int64)
-
 // SaveOptions are the options of Save.
 type SaveOptions struct {
 	Compression Compression

@@ -47,10 +47,12 @@ func Load(ctx context.Context, path string, st *store.Store, opts LoadOptions) (
 func Read(ctx context.Context, inputs []Input, st *store.Store, opts LoadOptions) (*Loaded, error) {
 	set := &Loaded{st: st, replace: opts.Replace}
 	named := map[string]origin{}
+	progress := newOverall(inputs, opts.Progress)
 	for pending := inputs; len(pending) > 0; {
 		var deferred []Input
 		var missing error
 		for _, in := range pending {
+			opts.Progress = progress.of(in)
 			l, entries, err := readInput(ctx, in, st, opts)
 			var base *MissingError
 			if errors.As(err, &base) && in.Path != "-" && len(inputs) > 1 {
@@ -58,6 +60,7 @@ func Read(ctx context.Context, inputs []Input, st *store.Store, opts LoadOptions
 				deferred, missing = append(deferred, in), fmt.Errorf("loading bundle %s: %w", in.Path, err)
 				continue
 			}
+			progress.read(in)
 			set.add(l.sum)
 			if err == nil {
 				err = set.merge(named, in, entries)

@@ -32,14 +32,17 @@ type source struct {
 	rest  io.Reader  // of parts, behind the tar: its end is verified
 	dir   bool       // it is a directory
 	extra []string   // of a directory: files that do not belong to the bundle
+	// track is how far it has been read.
+	track *tracker
 }
 
-// openParts opens a bundle that is in several files.
-func openParts(ctx context.Context, files ...string) (*source, error) {
+// openParts opens a bundle that is in several files. Lost ones are restored in tempDir.
+func openParts(ctx context.Context, report Progress, tempDir string, files ...string) (*source, error) {
 	set, err := parts.Open(files...)
 	if err != nil {
 		return nil, err
 	}
+	set.Progress, set.TempDir = report, tempDir
 	r, err := set.Reader(ctx)
 	if err != nil {
 		return nil, err
@@ -53,11 +56,13 @@ func openParts(ctx context.Context, files ...string) (*source, error) {
 	return s, nil
 }
 
-// openSource opens a bundle file, or stdin for "-", and decompresses it.
-func openSource(ctx context.Context, file string, stdin io.Reader) (*source, error) {
+// openSource opens a bundle file, or stdin for "-", and decompresses it. report is called
+// while it is read; it may be nil.
+func openSource(ctx context.Context, file string, stdin io.Reader, report Progress) (*source, error) {
 	if file != "-" && parts.IsPart(file) {
-		return openParts(ctx, file)
+		return openParts(ctx, report, "", file)
 	}
+	track := &tracker{report: report}
 	var r io.ReadCloser
 	if file == "-" {
 		if stdin == nil {
@@ -68,20 +73,48 @@ func openSource(ctx context.Context, file string, stdin io.Reader) (*source, err
 		var err error
 		r, err = inputfile.Open(ctx, file)
 		if errors.Is(err, syscall.EISDIR) {
-			if s, err := openForeignDir(ctx, file); s != nil || err != nil {
-				return s, err
-			}
-			return openDir(ctx, file)
+			return openDirectory(ctx, file, track)
 		}
 		if err != nil {
 			return nil, err
 		}
 	}
+	r = track.reader(r)
 	s, err := newSource(r, func() { r.Close() })
 	if err != nil {
 		r.Close()
+		return nil, err
 	}
-	return s, err
+	s.track = track
+	return s, nil
+}
+
+// expect sets how much there is to read of a bundle that comes through a pipe.
+func (s *source) expect(m *Manifest) {
+	if s.track != nil {
+		// Each file has a header of 512 bytes, and is followed by zeros up to a multiple of them.
+		s.track.expect(m.bytes() + int64(len(m.Files))*768)
+	}
+}
+
+// openDirectory opens a directory that Save or another tool wrote.
+func openDirectory(ctx context.Context, dir string, track *tracker) (*source, error) {
+	s, err := openForeignDir(ctx, dir)
+	if s == nil && err == nil {
+		s, err = openDir(ctx, dir)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if d, ok := s.tr.(*dirFiles); ok {
+		var total int64
+		for _, h := range d.headers {
+			total += h.Size
+		}
+		track.expect(total)
+	}
+	s.tr, s.track = &trackedFiles{files: s.tr, tracker: track}, track
+	return s, nil
 }
 
 func newSource(r io.Reader, closer func()) (*source, error) {

@@ -123,7 +123,7 @@ func (v *verifier) verify(ctx context.Context, path string) error {
 	if len(v.opts.Parts) > 0 {
 		return v.parts(ctx)
 	}
-	src, err := openSource(ctx, path, v.opts.Stdin)
+	src, err := openSource(ctx, path, v.opts.Stdin, v.opts.Progress)
 	if err != nil {
 		return err
 	}
@@ -247,6 +247,7 @@ func (v *verifier) small(src *source, m member) error {
 		v.doc, err = parseManifest(b)
 		if v.raw, v.report.Manifest = b, err == nil; err == nil {
 			v.listed = v.doc.names()
+			src.expect(v.doc)
 		}
 	case signatureFile:
 		v.signature = b
@@ -307,9 +308,7 @@ func (v *verifier) blob(ctx context.Context, src *source, m member, buf []byte, 
 			document = append(document, buf[:k]...)
 		}
 		n += int64(k)
-		if v.report.Bytes += int64(k); v.opts.Progress != nil {
-			v.opts.Progress(v.report.Bytes, v.total())
-		}
+		v.report.Bytes += int64(k)
 		if err == nil || err == io.EOF && n == m.size {
 			continue
 		}
@@ -323,14 +322,6 @@ func (v *verifier) blob(ctx context.Context, src *source, m member, buf []byte, 
 		return v.graph.add(m.digest, document)
 	}
 	return nil
-}
-
-// total returns the bytes of all files, 0 if it is not known.
-func (v *verifier) total() int64 {
-	if v.doc == nil {
-		return 0
-	}
-	return v.doc.bytes() + int64(len(v.raw)+len(v.signature))
 }
 
 // conclude compares what was read with the manifest and the index.

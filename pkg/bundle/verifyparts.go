@@ -18,6 +18,7 @@ func (v *verifier) parts(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	set.Progress = v.opts.Progress
 	defer func() {
 		if v.report.Parts = partsReport(set); v.opts.EachPart {
 			v.report.Parts.Needed = 0

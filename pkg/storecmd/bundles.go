@@ -11,6 +11,7 @@ import (
 	"text/tabwriter"
 
 	"github.com/kolla-build/kolla-build/internal/console"
+	"github.com/kolla-build/kolla-build/internal/transfer"
 	"github.com/kolla-build/kolla-build/internal/units"
 	"github.com/kolla-build/kolla-build/internal/usererr"
 	"github.com/kolla-build/kolla-build/pkg/bundle"
@@ -21,6 +22,7 @@ type VerifyOptions struct {
 	VerifyKey string // file of the public key that must have signed the bundle, "" for none
 	EachPart  bool   // look at the parts that are given only, not at what they contain together
 	JSON      bool
+	Progress  string // how progress is shown: a value of the option --progress
 }
 
 // Verify examines a bundle and prints what is wrong with it. files are a file, a directory
@@ -37,7 +39,10 @@ func Verify(ctx context.Context, con *console.Console, files []string, o VerifyO
 	if opts.VerifyKey, err = readVerifyKey(ctx, o.VerifyKey); err != nil {
 		return err
 	}
+	progress := transfer.Start(con, "verifying", o.Progress)
+	opts.Progress = progress.Update
 	report, err := bundle.Verify(ctx, files[0], opts)
+	progress.Stop()
 	if err != nil {
 		return err
 	}

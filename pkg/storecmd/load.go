@@ -11,6 +11,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/kolla-build/kolla-build/internal/console"
+	"github.com/kolla-build/kolla-build/internal/transfer"
 	"github.com/kolla-build/kolla-build/internal/units"
 	"github.com/kolla-build/kolla-build/internal/usererr"
 	"github.com/kolla-build/kolla-build/pkg/bundle"
@@ -168,7 +169,10 @@ func loadBundles(ctx context.Context, cfg *config.Config, con *console.Console, 
 			defer e.Close()
 		}
 	}
+	progress := transfer.Start(con, "loading", cfg.Progress)
+	opts.Progress = progress.Update
 	loaded, err := bundle.Read(ctx, inputs, s, opts)
+	progress.Stop()
 	for _, p := range loaded.Restored {
 		con.Notice("%s", p)
 	}

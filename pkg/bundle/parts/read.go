@@ -10,8 +10,8 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 
-	"github.com/klauspost/reedsolomon"
 	"github.com/opencontainers/go-digest"
 	"golang.org/x/sync/errgroup"
 
@@ -61,6 +61,34 @@ type Set struct {
 	parts  map[int]*Part // by number; those without a usable header are in bad
 	bad    []*Part
 	given  bool // parts that are not given are no problem
+
+	// Progress, if it is not nil, is called as parts are read: with the bytes that were
+	// read, and those that will be. It is called from several goroutines, and must not block.
+	Progress func(done, total int64)
+	// TempDir is where lost parts are restored, in files without a name; "" is the system's
+	// directory. Without enough space there, all parts are read once for each lost one.
+	TempDir string
+
+	mu            sync.Mutex
+	read, planned int64
+}
+
+// count reports that bytes were read.
+func (s *Set) count(n int64) {
+	s.mu.Lock()
+	s.read += n
+	done, total := s.read, s.planned
+	s.mu.Unlock()
+	if s.Progress != nil {
+		s.Progress(done, total)
+	}
+}
+
+// plan notes that bytes will be read.
+func (s *Set) plan(n int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.planned += n
 }
 
 // SetError says that the stream cannot be read from the parts that are there.
@@ -168,6 +196,13 @@ func problems(parts []*Part) []string {
 // Size returns the bytes of the stream.
 func (s *Set) Size() int64 { return s.header.Size }
 
+// length returns the bytes of the payload of a part.
+func (s *Set) length(number int) int64 {
+	h := s.header
+	h.Number = number
+	return h.length()
+}
+
 // Counts returns how many data and parity parts the set has.
 func (s *Set) Counts() (data, parity int) { return s.header.Data, s.header.Parity }
 
@@ -228,6 +263,7 @@ func (s *Set) verifyAll(ctx context.Context, selected func(*Part) bool) error {
 		if p.Err != nil || !selected(p) {
 			continue
 		}
+		s.plan(s.length(p.Number))
 		g.Go(func() error {
 			if err := s.verify(ctx, p, make([]byte, 1<<20)); ctx.Err() != nil {
 				return context.Cause(ctx)
@@ -264,6 +300,7 @@ func (s *Set) verify(ctx context.Context, p *Part, buf []byte) error {
 		}
 		n, err := f.Read(buf)
 		sum.Write(buf[:n])
+		s.count(int64(n))
 		if errors.Is(err, io.EOF) {
 			break
 		}
@@ -298,6 +335,7 @@ func (s *Set) open(p *Part) (*os.File, *Header, error) {
 // read. A set with parity is verified first; without parity, damage is found while
 // the damaged part is read. At its end the whole stream has been verified.
 func (s *Set) Reader(ctx context.Context) (io.ReadCloser, error) {
+	s.plan(s.header.Size)
 	if s.header.Parity > 0 {
 		if err := s.Verify(ctx); err != nil {
 			return nil, err
@@ -321,6 +359,7 @@ func (s *Set) scan(ctx context.Context, w io.Writer) error {
 			break
 		}
 		scanned++
+		s.plan(s.length(n))
 		var damaged *SetError
 		if err := s.copyPart(ctx, w, p); errors.As(err, &damaged) {
 			p.Err = errDamaged
@@ -365,12 +404,19 @@ func (s *Set) write(ctx context.Context, w io.Writer) error {
 	whole := asynchash.New(digest.Canonical.Hash())
 	defer whole.Sum()
 	w = io.MultiWriter(w, whole)
+	restored, err := s.restore(ctx)
+	if err != nil {
+		return err
+	}
+	defer restored.close()
 	for n := range s.header.Data {
-		var err error
 		if p := s.parts[n]; p != nil && p.Err == nil {
 			err = s.copyPart(ctx, w, p)
+		} else if f := restored[n]; f != nil {
+			_, err = io.CopyBuffer(w, &contextReader{ctx, f, s}, make([]byte, 1<<20))
 		} else {
-			err = s.restore(ctx, w, n)
+			err = s.reconstruct(ctx, map[int]io.Writer{n: w})
+			s.count(s.length(n))
 		}
 		if err != nil {
 			return err
@@ -390,7 +436,7 @@ func (s *Set) copyPart(ctx context.Context, w io.Writer, p *Part) error {
 	defer f.Close()
 	sum := asynchash.New(digest.Canonical.Hash())
 	defer sum.Sum()
-	n, err := io.CopyBuffer(io.MultiWriter(w, sum), &contextReader{ctx, io.LimitReader(f, h.length())}, make([]byte, 1<<20))
+	n, err := io.CopyBuffer(io.MultiWriter(w, sum), &contextReader{ctx, io.LimitReader(f, h.length()), s}, make([]byte, 1<<20))
 	switch {
 	case err != nil:
 		return err
@@ -400,69 +446,18 @@ func (s *Set) copyPart(ctx context.Context, w io.Writer, p *Part) error {
 	return nil
 }
 
-// restore writes the payload of a data part, computed from other parts.
-func (s *Set) restore(ctx context.Context, w io.Writer, number int) error {
-	code, err := reedsolomon.New(s.header.Data, s.header.Parity)
-	if err != nil {
-		return err
-	}
-	files := map[int]*os.File{}
-	defer func() {
-		for _, f := range files {
-			f.Close()
-		}
-	}()
-	for _, n := range s.numbers() {
-		if p := s.parts[n]; p.Err == nil && len(files) < s.header.Data {
-			f, _, err := s.open(p)
-			if err != nil {
-				return fmt.Errorf("%s: %w", p.File, err)
-			}
-			files[n] = f
-		}
-	}
-	h := s.header
-	h.Number = number
-	left := h.length()
-	required := make([]bool, s.header.Data+s.header.Parity)
-	required[number] = true
-	buffers := map[int][]byte{}
-	shards := make([][]byte, len(required))
-	return blocks(ctx, &s.header, func(offset int64, size int) error {
-		if left == 0 {
-			return nil
-		}
-		for i := range shards {
-			shards[i] = nil
-		}
-		for n, f := range files {
-			if cap(buffers[n]) < size {
-				buffers[n] = make([]byte, size)
-			}
-			shards[n] = buffers[n][:size]
-			if err := readBlock(f, shards[n], offset); err != nil {
-				return err
-			}
-		}
-		if err := code.ReconstructSome(shards, required); err != nil {
-			return fmt.Errorf("restoring part %03d: %w", number+1, err)
-		}
-		n := min(left, int64(size))
-		left -= n
-		_, err := w.Write(shards[number][:n])
-		return err
-	})
-}
-
-// contextReader ends with its context.
+// contextReader ends with its context, and counts what it reads.
 type contextReader struct {
 	ctx context.Context
 	r   io.Reader
+	set *Set
 }
 
 func (r *contextReader) Read(p []byte) (int, error) {
 	if r.ctx.Err() != nil {
 		return 0, context.Cause(r.ctx)
 	}
-	return r.r.Read(p)
+	n, err := r.r.Read(p)
+	r.set.count(int64(n))
+	return n, err
 }

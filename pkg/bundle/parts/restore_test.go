@@ -1,0 +1,68 @@
+package parts
+
+import (
+	"bytes"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+)
+
+// TestLostPartsAreRestoredInOneReading compares what is read for one lost part and for
+// five, with space for restored parts and without. Progress ends at what it announced.
+func TestLostPartsAreRestoredInOneReading(t *testing.T) {
+	rng := rand.New(rand.NewPCG(6, 6))
+	stream, files := write(t, rng, 2<<20, MinSize, 20)
+	missing := filepath.Join(t.TempDir(), "missing") // where nothing can be restored
+	read := func(tempDir string) int64 {
+		t.Helper()
+		set, err := Open(files[len(files)-1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		var mu sync.Mutex
+		var done, total int64
+		set.TempDir, set.Progress = tempDir, func(d, n int64) {
+			mu.Lock()
+			defer mu.Unlock()
+			done, total = max(done, d), max(total, n)
+		}
+		r, err := set.Reader(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Close()
+		if got, err := io.ReadAll(r); err != nil || !bytes.Equal(got, stream) {
+			t.Fatalf("%d bytes, %v", len(got), err)
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		if done < total-total/100 || done > total {
+			t.Errorf("progress ended at %d of %d", done, total)
+		}
+		return done
+	}
+	undamaged := read("")
+	lose := func(n int) {
+		t.Helper()
+		if err := os.Remove(files[n]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	lose(3)
+	one := read("")
+	if one >= 2*undamaged {
+		t.Errorf("%d bytes read with one part lost, %d with none", one, undamaged)
+	}
+	for _, n := range []int{0, 7, 8, 20} {
+		lose(n)
+	}
+	if five := read(""); five > one {
+		t.Errorf("%d bytes read with five parts lost, %d with one", five, one)
+	}
+	if again := read(missing); again < one+3*int64(len(stream)) {
+		t.Errorf("%d bytes read without space: where do the restored parts come from?", again)
+	}
+}

@@ -1,0 +1,180 @@
+package bundle
+
+import (
+	"archive/tar"
+	"io"
+	"os"
+	"sync"
+)
+
+// Progress is called with the bytes that were written or read so far; total is 0 while it
+// is not known. It is called often, possibly from several goroutines, and must not block.
+type Progress func(done, total int64)
+
+// tracker reports how far a file has been read.
+type tracker struct {
+	report Progress // nil reports nothing
+
+	mu          sync.Mutex
+	done, total int64
+}
+
+// set sets the position.
+func (t *tracker) set(done, total int64) {
+	t.mu.Lock()
+	t.done, t.total = done, total
+	t.mu.Unlock()
+	if t.report != nil {
+		t.report(done, total)
+	}
+}
+
+func (t *tracker) add(n int64) {
+	t.mu.Lock()
+	done, total := t.done+n, t.total
+	t.done = done
+	t.mu.Unlock()
+	if t.report != nil && n != 0 {
+		t.report(done, total)
+	}
+}
+
+// expect sets the total if it is not known otherwise.
+func (t *tracker) expect(total int64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.total == 0 {
+		t.total = total
+	}
+}
+
+// reader returns what reads r and tracks it. The file keeps its Seek: the tar reader skips
+// content with it.
+func (t *tracker) reader(r io.ReadCloser) io.ReadCloser {
+	f, ok := r.(*os.File)
+	if !ok {
+		return &trackedReader{r, t}
+	}
+	if info, err := f.Stat(); err == nil {
+		t.set(0, info.Size())
+	}
+	return &trackedFile{f, t}
+}
+
+type trackedReader struct {
+	io.ReadCloser
+	tracker *tracker
+}
+
+func (r *trackedReader) Read(p []byte) (int, error) {
+	n, err := r.ReadCloser.Read(p)
+	r.tracker.add(int64(n))
+	return n, err
+}
+
+type trackedFile struct {
+	f       *os.File
+	tracker *tracker
+}
+
+func (r *trackedFile) Read(p []byte) (int, error) {
+	n, err := r.f.Read(p)
+	r.tracker.add(int64(n))
+	return n, err
+}
+
+func (r *trackedFile) Seek(offset int64, whence int) (int64, error) {
+	at, err := r.f.Seek(offset, whence)
+	if err == nil {
+		r.tracker.mu.Lock()
+		r.tracker.done = at
+		r.tracker.mu.Unlock()
+	}
+	return at, err
+}
+
+func (r *trackedFile) Close() error { return r.f.Close() }
+
+// trackedFiles tracks the files of a directory.
+type trackedFiles struct {
+	files
+	tracker *tracker
+	left    int64 // of the current file
+}
+
+func (f *trackedFiles) Next() (*tar.Header, error) {
+	f.tracker.add(f.left) // it was skipped
+	f.left = 0
+	h, err := f.files.Next()
+	if err == nil {
+		f.left = h.Size
+	}
+	return h, err
+}
+
+func (f *trackedFiles) Read(p []byte) (int, error) {
+	n, err := f.files.Read(p)
+	f.left -= int64(n)
+	f.tracker.add(int64(n))
+	return n, err
+}
+
+// size returns the size of an input before it is read, 0 if it is not known.
+func (in Input) size() int64 {
+	var total int64
+	for _, path := range append([]string{in.Path}, in.Parts...) {
+		if len(in.Parts) > 0 && path == in.Path {
+			continue
+		}
+		info, err := os.Stat(path)
+		if err != nil || !info.Mode().IsRegular() {
+			return 0
+		}
+		total += info.Size()
+	}
+	return total
+}
+
+// overall adds up the progress of several files that are read one after another.
+type overall struct {
+	report Progress
+	sizes  map[string]int64 // of files that have not been read yet, by path; 0 if not known
+	before int64            // bytes of those that have been read
+}
+
+func newOverall(inputs []Input, report Progress) *overall {
+	o := &overall{report: report, sizes: map[string]int64{}}
+	for _, in := range inputs {
+		o.sizes[in.Path] = in.size()
+	}
+	return o
+}
+
+// of returns what is called while a file is read.
+func (o *overall) of(in Input) Progress {
+	if o.report == nil {
+		return nil
+	}
+	var others int64
+	known := true
+	for path, size := range o.sizes {
+		if path != in.Path {
+			others += size
+			known = known && size > 0
+		}
+	}
+	before := o.before
+	return func(done, total int64) {
+		if !known || total == 0 {
+			o.report(before+done, 0)
+			return
+		}
+		o.report(before+done, before+total+others)
+	}
+}
+
+// read notes that a file has been read.
+func (o *overall) read(in Input) {
+	o.before += o.sizes[in.Path]
+	delete(o.sizes, in.Path)
+}
