@@ -68,6 +68,7 @@ var allowed = map[string]string{
 	"pkg/report":             "pkg/build pkg/image",
 	"pkg/runlogs":            "pkg/report",
 	"pkg/report/page":        "pkg/report pkg/build pkg/image",
+	"pkg/report/files":       "pkg/config pkg/report pkg/report/page pkg/runlogs pkg/workspace",
 	"pkg/engineload":         "pkg/bootstrap pkg/build pkg/config pkg/engine pkg/image pkg/plan pkg/store",
 	"pkg/workspace":          "pkg/config pkg/imageref pkg/packages pkg/registry pkg/store",
 	"pkg/store/repair":       "pkg/store",
@@ -85,7 +86,7 @@ var allowed = map[string]string{
 	"pkg/build/imagebuilder": "pkg/build pkg/build/buildkit pkg/build/limits pkg/compress pkg/define pkg/freshness pkg/image pkg/imageref pkg/plan pkg/runstate pkg/squash pkg/store",
 	"pkg/publish":            "pkg/build pkg/config pkg/image pkg/imageref pkg/plan pkg/registry pkg/registry/push pkg/store pkg/store/repair",
 	"pkg/planview":           "pkg/graph pkg/image pkg/imageset pkg/plan pkg/publish pkg/report",
-	"pkg/pipeline":           "pkg/build pkg/build/buildkit pkg/build/imagebuilder pkg/build/limits pkg/compress pkg/config pkg/define pkg/engine pkg/engineload pkg/explain pkg/freshness pkg/graph pkg/image pkg/imageset pkg/inputs pkg/lock pkg/offline pkg/packages pkg/plan pkg/planview pkg/publish pkg/registry pkg/render pkg/report pkg/report/page pkg/runlogs pkg/runstate pkg/store pkg/store/repair pkg/trace pkg/workspace",
+	"pkg/pipeline":           "pkg/build pkg/build/buildkit pkg/build/imagebuilder pkg/build/limits pkg/compress pkg/config pkg/define pkg/engine pkg/engineload pkg/explain pkg/freshness pkg/graph pkg/image pkg/imageset pkg/inputs pkg/lock pkg/offline pkg/packages pkg/plan pkg/planview pkg/publish pkg/registry pkg/render pkg/report pkg/report/files pkg/runlogs pkg/runstate pkg/store pkg/store/repair pkg/trace pkg/workspace",
 	"cmd/kolla-build":        "pkg/bootstrap pkg/cli pkg/config pkg/contract pkg/define pkg/explain pkg/facts pkg/imagediff pkg/imageref pkg/imageset pkg/offline pkg/pipeline pkg/registry pkg/registry/server pkg/render pkg/report pkg/runlogs pkg/setcopy pkg/storecmd pkg/templates pkg/workspace profiles",
 }
 

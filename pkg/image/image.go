@@ -41,6 +41,15 @@ func Compare(a, b ID) int {
 	return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Platform, b.Platform))
 }
 
+// Strings returns the names of images as String has them.
+func Strings(ids []ID) []string {
+	names := make([]string, len(ids))
+	for i, id := range ids {
+		names[i] = id.String()
+	}
+	return names
+}
+
 // MarshalText implements encoding.TextMarshaler with String.
 func (id ID) MarshalText() ([]byte, error) { return []byte(id.String()), nil }
 

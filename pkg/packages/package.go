@@ -2,9 +2,12 @@ package packages
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"slices"
 	"strings"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
 // Types of packages.
@@ -122,4 +125,17 @@ func without(a, b []string) []string {
 // normalName returns the normalized name of a Python package (PEP 503).
 func normalName(name string) string {
 	return strings.ToLower(strings.Join(strings.FieldsFunc(name, func(r rune) bool { return r == '-' || r == '_' || r == '.' }), "-"))
+}
+
+// Compare returns the differences between the packages of two images.
+func (r *Reader) Compare(ctx context.Context, from, to v1.Image) ([]Change, error) {
+	before, err := r.Read(ctx, from)
+	if err != nil {
+		return nil, err
+	}
+	after, err := r.Read(ctx, to)
+	if err != nil {
+		return nil, err
+	}
+	return Changes(before.Packages, after.Packages), nil
 }

@@ -76,7 +76,7 @@ func BenchmarkPlan(b *testing.B) {
 			w := newBenchWorld(b, n)
 			b.ReportAllocs()
 			for b.Loop() {
-				s, rendered, err := open(b.Context(), w.cfg, w.env, nil, modeBuild)
+				s, rendered, err := open(b.Context(), w.cfg, w.env, runOptions{})
 				if err == nil {
 					_, err = s.plan(b.Context(), rendered)
 				}

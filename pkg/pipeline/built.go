@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -21,6 +22,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/offline"
 	"github.com/kolla-build/kolla-build/pkg/plan"
 	"github.com/kolla-build/kolla-build/pkg/report"
+	"github.com/kolla-build/kolla-build/pkg/report/files"
 	"github.com/kolla-build/kolla-build/pkg/runlogs"
 	"github.com/kolla-build/kolla-build/pkg/runstate"
 	"github.com/kolla-build/kolla-build/pkg/store"
@@ -38,10 +40,7 @@ type built struct {
 }
 
 // build builds what the plan says, from the first image to the names in the store.
-func (s *session) build(ctx context.Context, p *planned, rep *reporter) (*built, error) {
-	if err := rep.files.keepLogs(s.cfg.DataDir, rep.started); err != nil {
-		s.console.Notice("warning: %v", err)
-	}
+func (s *session) build(ctx context.Context, p *planned, logFiles files.Logs, rep *reporter) (*built, error) {
 	b := &built{logs: map[image.ID]string{}, loaded: map[string]string{}}
 	var images []image.ID
 	for _, it := range p.plan.Items {
@@ -56,15 +55,15 @@ func (s *session) build(ctx context.Context, p *planned, rep *reporter) (*built,
 	if warning := limits.CheckDisk(p.plan, size, s.cfg.DataDir, s.cfg.MinFree); warning != "" {
 		s.console.Notice("%s", warning)
 	}
-	logOptions := report.LogsOptions{Dir: rep.files.logs, Lazy: rep.files.keptLogs, OnError: func(err error) { s.console.Notice("warning: %v", err) }}
-	if rep.files.keptLogs {
+	logOptions := report.LogsOptions{Dir: logFiles.Dir, Lazy: logFiles.Kept, OnError: func(err error) { s.console.Notice("warning: %v", err) }}
+	if logFiles.Kept {
 		logOptions.MaxSize = runlogs.MaxLog
 	}
 	logs := report.NewLogs(logOptions)
 	defer logs.Close()
 	progress := s.newProgress()
 	defer progress.Close()
-	emit := logs.Completing(report.Tee(rep.recorder.Handle, b.record.Handle, progress.Handle))
+	emit := logs.Completing(report.Tee(s.recorder.Handle, b.record.Handle, progress.Handle))
 	message := func(text string) {
 		emit(build.Event{Time: time.Now(), Kind: build.EventMessage, Text: text})
 	}
@@ -84,7 +83,7 @@ func (s *session) build(ctx context.Context, p *planned, rep *reporter) (*built,
 	}
 	if slices.ContainsFunc(p.plan.Items, func(it *plan.Item) bool { return it.Action == plan.Build && it.Key != "" }) {
 		// If there is no builder, the run fails, not an image.
-		since, end := time.Now(), rep.recorder.Stage("start the builder")
+		since, end := time.Now(), s.recorder.Stage("start the builder")
 		if err := builder.Ready(ctx); err != nil {
 			_ = builder.Close()
 			b.record.Close()
@@ -106,7 +105,7 @@ func (s *session) build(ctx context.Context, p *planned, rep *reporter) (*built,
 		Threads: s.cfg.Threads, PushThreads: pushThreads(s.cfg), FailFast: s.cfg.FailFast, Retries: s.cfg.Retries,
 		RetryTime: seconds(s.cfg.RetryTime), Timeout: seconds(s.cfg.ImageTimeout)})
 	limiter.Close()
-	since, end := time.Now(), rep.recorder.Stage("stop the builder")
+	since, end := time.Now(), s.recorder.Stage("stop the builder")
 	if err := builder.Close(); err != nil {
 		message(err.Error())
 	}
@@ -317,6 +316,7 @@ func (b *built) after(first *built) *built {
 		}
 	}
 	both := *b
+	both.logs = maps.Clone(b.logs)
 	both.results = make([]build.Result, len(b.results))
 	for i, res := range b.results {
 		if f, ok := earlier[res.Image]; ok && res.Status == build.StatusUnchanged && res.Digest == f.Digest {

@@ -50,21 +50,20 @@ func packageChanges(ctx context.Context, s stages, run *report.Run) map[image.ID
 }
 
 func packagesBetween(ctx context.Context, s *store.Store, reader *packages.Reader, from, to digest.Digest) ([]report.PackageChange, error) {
-	var all [2]*packages.Contents
-	for i, d := range []digest.Digest{from, to} {
-		img, err := s.Image(d)
-		if err == nil {
-			all[i], err = reader.Read(ctx, img)
-		}
-		if err != nil {
-			return nil, err
-		}
+	old, err := s.Image(from)
+	if err != nil {
+		return nil, err
 	}
+	img, err := s.Image(to)
+	if err != nil {
+		return nil, err
+	}
+	changes, err := reader.Compare(ctx, old, img)
 	var out []report.PackageChange
-	for _, c := range packages.Changes(all[0].Packages, all[1].Packages) {
+	for _, c := range changes {
 		out = append(out, report.PackageChange{Name: c.Name, From: c.From, To: c.To})
 	}
-	return out, nil
+	return out, err
 }
 
 func plannedChanges(it *plan.Item) []report.PackageChange {

@@ -17,6 +17,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/runstate"
 	"github.com/kolla-build/kolla-build/pkg/store"
 	"github.com/kolla-build/kolla-build/pkg/store/repair"
+	"github.com/kolla-build/kolla-build/pkg/trace"
 	"github.com/kolla-build/kolla-build/pkg/workspace"
 )
 
@@ -35,9 +36,10 @@ type planned struct {
 
 // plan defines the selected images, looks for changed inputs, and decides what is
 // built.
-func (s *session) plan(ctx context.Context, rendered *imageset.Rendered) (*planned, error) {
+func (s *session) plan(ctx context.Context, rendered *imageset.Rendered) (_ *planned, err error) {
+	ctx, span := trace.Start(ctx, "plan")
+	defer func() { span.End(err) }()
 	p := &planned{rendered: rendered}
-	var err error
 	opts := define.Options{
 		Console: s.console, Store: s.store, Client: s.client, Engine: s.engine,
 		BaseImage: s.baseImage, Epoch: s.epoch, Compression: s.compression,

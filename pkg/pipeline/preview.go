@@ -14,7 +14,7 @@ import (
 // fetched as for a build, since without them there are no keys. It returns
 // ErrFailed if the run is known to fail: if an image that is not allowed to fail does.
 func Plan(ctx context.Context, cfg *config.Config, c *console.Console, asJSON bool) error {
-	s, rendered, err := open(ctx, cfg, c, nil, modePreview)
+	s, rendered, err := open(ctx, cfg, c, runOptions{mode: modePreview})
 	defer stages{session: s, rendered: rendered}.close()
 	if err != nil {
 		return err
@@ -47,7 +47,7 @@ func Explain(ctx context.Context, cfg *config.Config, con *console.Console, opts
 	}
 	c := *cfg
 	c.Regex, c.SkipExisting, c.SkipParents, c.Push = patterns, false, false, false
-	s, rendered, err := open(ctx, &c, con, nil, modeOffline)
+	s, rendered, err := open(ctx, &c, con, runOptions{mode: modeOffline})
 	defer stages{session: s, rendered: rendered}.close()
 	if rendered == nil {
 		return err

@@ -8,6 +8,7 @@ import (
 	"github.com/kolla-build/kolla-build/internal/units"
 	"github.com/kolla-build/kolla-build/pkg/image"
 	"github.com/kolla-build/kolla-build/pkg/publish"
+	"github.com/kolla-build/kolla-build/pkg/trace"
 )
 
 // published is what became of a run's set.
@@ -20,8 +21,11 @@ type published struct {
 // publish gives the set of a run its tags, in the registry and in the store: all
 // of them or, with --allow-partial, those of the images that are there with all
 // images that they depend on. Otherwise no tag changes.
-func (s *session) publish(ctx context.Context, p *planned, b *built, rep *reporter) (*published, error) {
-	pub := &published{}
+func (s *session) publish(ctx context.Context, p *planned, b *built, rep *reporter) (pub *published, err error) {
+	ctx, span := trace.Start(ctx, "publish")
+	defer func() { span.End(err) }()
+	defer s.recorder.Stage("publish")()
+	pub = &published{}
 	if ctx.Err() != nil || p.registry == nil && len(s.cfg.AlsoTag) == 0 && s.retention == nil || p.nothingNew {
 		return pub, nil
 	}
@@ -35,11 +39,10 @@ func (s *session) publish(ctx context.Context, p *planned, b *built, rep *report
 	}
 	target := publish.Target{Console: s.console, Store: s.store, Registry: p.registry, AlsoTags: s.cfg.AlsoTag, Retention: s.retention, Threads: s.cfg.Threads}
 	// Images were sent as they finished; the indexes of several platforms were not.
-	var err error
 	pub.Outcome, err = target.Publish(ctx, pub.set, p.rendered.Several())
 	if len(pub.missing) > 0 && (p.registry == nil || pub.Published) {
 		s.console.Notice("%d of %d images were published; the tags of the others were not changed: %s",
-			len(b.results)-len(pub.missing), len(b.results), strings.Join(namesOf(pub.missing), ", "))
+			len(b.results)-len(pub.missing), len(b.results), strings.Join(image.Strings(pub.missing), ", "))
 	}
 	return pub, err
 }
@@ -63,12 +66,4 @@ func (s *session) failed(p *planned, b *built) int {
 		}
 	}
 	return n
-}
-
-func namesOf(ids []image.ID) []string {
-	names := make([]string, len(ids))
-	for i, id := range ids {
-		names[i] = id.String()
-	}
-	return names
 }

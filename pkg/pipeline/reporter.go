@@ -17,6 +17,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/image"
 	"github.com/kolla-build/kolla-build/pkg/plan"
 	"github.com/kolla-build/kolla-build/pkg/report"
+	"github.com/kolla-build/kolla-build/pkg/report/files"
 )
 
 // reporter observes a run, and reports it when it has ended, however it ended.
@@ -26,7 +27,7 @@ type reporter struct {
 	night   *night
 	started time.Time
 
-	files     reportFiles
+	files     files.Files
 	history   report.History
 	recorder  report.Recorder
 	stopwatch *stopwatch
@@ -37,8 +38,17 @@ func newReporter(cfg *config.Config, c *console.Console, n *night) (*reporter, e
 	r := &reporter{cfg: cfg, console: c, night: n, started: time.Now(), stopwatch: newStopwatch(),
 		history: report.History{Path: filepath.Join(cfg.DataDir, "runs", historyName(cfg)+".jsonl")}}
 	var err error
-	r.files, err = openReports(cfg, r.started)
+	r.files, err = files.Open(cfg, r.started)
 	return r, err
+}
+
+// startLogs starts the logs of the run's images.
+func (r *reporter) startLogs() files.Logs {
+	logs, err := r.files.StartLogs(r.cfg.DataDir, r.started)
+	if err != nil {
+		r.console.Notice("warning: %v", err)
+	}
+	return logs
 }
 
 // historyName names the set whose runs are compared with each other.
@@ -62,19 +72,19 @@ func (r *reporter) finish(ctx context.Context, s stages, ended error) error {
 		ended = cmp.Or(r.summarize(ctx, s, run, ended), ended)
 	}
 	r.end(ctx, run, ended)
-	if r.files.summaryJSON != "" && r.cfg.Summary && r.cfg.Format == "json" && len(run.Results) == 0 && run.Err != nil {
-		err = run.WriteJSONFile(r.files.summaryJSON)
+	if r.files.SummaryJSON != "" && r.cfg.Summary && r.cfg.Format == "json" && len(run.Results) == 0 && run.Err != nil {
+		err = run.WriteJSONFile(r.files.SummaryJSON)
 	} else {
 		err = nil
 	}
-	err = errors.Join(err, r.files.write(run))
+	err = errors.Join(err, r.files.Write(run))
 	if s.built != nil && len(s.built.results) > 0 {
 		if herr := r.history.Add(run.Record()); herr != nil {
 			r.console.Notice("warning: %v", herr)
 		}
 	}
 	if r.night != nil && (!r.cfg.Quiet || run.Outcome != report.OutcomeOK) {
-		r.console.Notice("%s", r.night.line(s, run, r.files.latest(r.files.html)))
+		r.console.Notice("%s", run.NightLine(s.planned != nil && s.planned.registry != nil, r.files.Latest(r.files.HTML)))
 	}
 	if err != nil && ended != nil {
 		r.console.Notice("warning: %v", err)
@@ -143,7 +153,7 @@ func (r *reporter) end(ctx context.Context, run *report.Run, ended error) {
 // wantPackages reports whether a report besides the summary will be read, or
 // packages were compared anyway.
 func (r *reporter) wantPackages() bool {
-	return r.cfg.Refresh || r.files.html != "" || r.files.junit != "" || r.files.metrics != ""
+	return r.cfg.Refresh || r.files.HTML != "" || r.files.JUnit != "" || r.files.Metrics != ""
 }
 
 // results puts together what became of a run's images: by their build, by the
@@ -217,8 +227,8 @@ func (r *reporter) writeJSON(s report.Summary) error {
 	if r.cfg.Format != "json" {
 		return nil
 	}
-	if r.files.summaryJSON != "" {
-		if err := s.WriteJSONFile(r.files.summaryJSON); err != nil {
+	if r.files.SummaryJSON != "" {
+		if err := s.WriteJSONFile(r.files.SummaryJSON); err != nil {
 			return fmt.Errorf("writing the summary: %w", err)
 		}
 		return nil

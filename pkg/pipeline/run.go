@@ -12,7 +12,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/imageset"
 	"github.com/kolla-build/kolla-build/pkg/lock"
 	"github.com/kolla-build/kolla-build/pkg/offline"
-	"github.com/kolla-build/kolla-build/pkg/trace"
+	"github.com/kolla-build/kolla-build/pkg/report"
 )
 
 // ErrFailed is returned by runs in which images failed, after the summary has
@@ -36,60 +36,42 @@ type stages struct {
 	published *published         // what the tags name now
 }
 
-// runOptions are what only some commands do.
+// runOptions are what the commands that run stages differ in.
 type runOptions struct {
+	mode      mode
 	night     *night             // nil for a run that is not a nightly one
 	recording *offline.Recording // nil for a run whose inputs are not recorded
+	recorder  *report.Recorder   // of the stages' times; nil in commands that build nothing
 }
 
 // runStages runs the stages of a run in their order. What it returns is reported,
 // however the run ended.
 func runStages(ctx context.Context, cfg *config.Config, c *console.Console, o runOptions, rep *reporter) (s stages, err error) {
-	plan := func() error {
-		pctx, span := trace.Start(ctx, "plan")
-		var err error
-		if s.rendered == nil {
-			end := rep.recorder.Stage("render templates")
-			s.session, s.rendered, err = open(pctx, cfg, c, o.night, modeBuild)
-			end()
-			if s.session != nil {
-				s.session.recording, s.session.recorder = o.recording, &rep.recorder
-			}
-		}
-		if err == nil {
-			var p *planned
-			if p, err = s.session.plan(pctx, s.rendered); p != nil {
-				s.planned = p
-			}
-		}
-		span.End(err)
-		return err
-	}
-	if err = plan(); err != nil {
+	if s.session, s.rendered, err = open(ctx, cfg, c, o); err != nil {
 		return s, err
 	}
-	if s.built, err = s.session.build(ctx, s.planned, rep); err != nil {
+	if s.planned, err = s.session.plan(ctx, s.rendered); err != nil {
+		return s, err
+	}
+	logs := rep.startLogs()
+	if s.built, err = s.session.build(ctx, s.planned, logs, rep); err != nil {
 		return s, err
 	}
 	if ctx.Err() == nil && s.session.removeDamaged(ctx, s.planned, s.built) {
 		c.Notice("building the images that depend on the removed blobs again")
-		first := s.built
-		if err = plan(); err != nil {
+		planned, err := s.session.plan(ctx, s.rendered)
+		if err != nil {
 			return s, err
 		}
-		second, err := s.session.build(ctx, s.planned, rep)
+		second, err := s.session.build(ctx, planned, logs, rep)
 		if second != nil {
-			s.built = second.after(first)
+			s.planned, s.built = planned, second.after(s.built)
 		}
 		if err != nil {
 			return s, err
 		}
 	}
-	pctx, span := trace.Start(ctx, "publish")
-	end := rep.recorder.Stage("publish")
-	s.published, err = s.session.publish(pctx, s.planned, s.built, rep)
-	end()
-	span.End(err)
+	s.published, err = s.session.publish(ctx, s.planned, s.built, rep)
 	s.built.endRecord(ctx, err, c)
 	if s.session.inputs != nil && ctx.Err() == nil {
 		offline.CompareDigests(s.session.inputs, s.built.results, c)
@@ -127,6 +109,7 @@ func run(ctx context.Context, cfg *config.Config, c *console.Console, o runOptio
 	}
 	ctx, exporter, end := startTrace(ctx, cfg, c)
 	rep.daemonEnv = exporter.Environ("buildkitd")
+	o.recorder = &rep.recorder
 	s, err := runStages(ctx, cfg, c, o, rep)
 	defer s.close()
 	err = rep.finish(ctx, s, err)

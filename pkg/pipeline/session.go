@@ -15,8 +15,8 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/inputs"
 	"github.com/kolla-build/kolla-build/pkg/offline"
 	"github.com/kolla-build/kolla-build/pkg/registry"
-	"github.com/kolla-build/kolla-build/pkg/report"
 	"github.com/kolla-build/kolla-build/pkg/store"
+	"github.com/kolla-build/kolla-build/pkg/trace"
 	"github.com/kolla-build/kolla-build/pkg/workspace"
 )
 
@@ -24,16 +24,13 @@ import (
 // after them, and does not change in between.
 type session struct {
 	*settings
-	mode   mode
+	runOptions
 	store  *store.Store
 	client *registry.Client
 	engine *engine.Engine // nil if images stay in the store
 
-	secrets   *buildkit.Secrets  // of steps; nil unless something is built
-	inputs    *inputs.Dir        // nil unless the run is offline
-	recording *offline.Recording // nil unless inputs are recorded
-
-	recorder *report.Recorder // of the stages' times; nil in commands that build nothing
+	secrets *buildkit.Secrets // of steps; nil unless something is built
+	inputs  *inputs.Dir       // nil unless the run is offline
 }
 
 // mode is what a session is for.
@@ -49,18 +46,21 @@ const (
 // stages work with: a mistake in a template is reported before anything is
 // written. The session and the rendering must be closed, unless they are nil;
 // with an error, the rendering tells how far it came.
-func open(ctx context.Context, cfg *config.Config, c *console.Console, n *night, m mode) (*session, *imageset.Rendered, error) {
-	st, err := resolve(cfg, c, n)
+func open(ctx context.Context, cfg *config.Config, c *console.Console, o runOptions) (s *session, rendered *imageset.Rendered, err error) {
+	ctx, span := trace.Start(ctx, "render")
+	defer func() { span.End(err) }()
+	defer o.recorder.Stage("render templates")()
+	st, err := resolve(cfg, c)
 	if err != nil {
 		return nil, nil, err
 	}
-	s := &session{settings: st, mode: m}
-	if m == modeBuild {
+	s = &session{settings: st, runOptions: o}
+	if o.mode == modeBuild {
 		if s.secrets, err = buildkit.OpenSecrets(s.cfg.Secret, s.cfg.SSH, c.Getenv); err != nil {
 			return s, nil, err
 		}
 	}
-	if m == modeBuild || s.cfg.SkipExisting {
+	if o.mode == modeBuild || s.cfg.SkipExisting {
 		if s.engine, err = engineload.Open(ctx, s.cfg, c); err != nil {
 			return s, nil, err
 		}
@@ -75,7 +75,7 @@ func open(ctx context.Context, cfg *config.Config, c *console.Console, n *night,
 		}
 		exists = func(ref string) bool { _, ok, err := s.store.Lookup(ref); return ok && err == nil }
 	}
-	rendered, err := imageset.Render(ctx, imageset.Options{Config: s.cfg, Console: c, Exists: exists})
+	rendered, err = imageset.Render(ctx, imageset.Options{Config: s.cfg, Console: c, Exists: exists})
 	if err != nil {
 		return s, nil, err
 	}
@@ -87,7 +87,7 @@ func open(ctx context.Context, cfg *config.Config, c *console.Console, n *night,
 	if s.client, err = workspace.RegistryClient(s.cfg, c); err != nil {
 		return s, rendered, err
 	}
-	if m != modeOffline {
+	if o.mode != modeOffline {
 		if s.inputs, err = offline.OpenInputs(ctx, s.cfg, s.store); err != nil {
 			return s, rendered, err
 		}
@@ -98,7 +98,7 @@ func open(ctx context.Context, cfg *config.Config, c *console.Console, n *night,
 			return s, rendered, err
 		}
 	}
-	if n == nil || !n.dated {
+	if o.night == nil || !o.night.dated {
 		return s, rendered, nil
 	}
 	tag, err := s.unusedDatedTag(ctx, rendered)

@@ -30,16 +30,15 @@ type settings struct {
 	scope       runstate.Scope
 	last        *runstate.LastRun // the run to continue, nil without --rerun-failed
 	retention   *publish.Retention
-	night       *night // nil for a run that is not a nightly one
 }
 
 // resolve checks options and resolves those that depend on others. What can be
 // found wrong is found here, before anything is read, fetched or written.
-func resolve(cfg *config.Config, c *console.Console, n *night) (*settings, error) {
+func resolve(cfg *config.Config, c *console.Console) (*settings, error) {
 	if err := checkOptions(cfg); err != nil {
 		return nil, err
 	}
-	s := &settings{console: c, baseImage: cfg.BaseImage, night: n}
+	s := &settings{console: c, baseImage: cfg.BaseImage}
 	var err error
 	if s.epoch, err = define.SourceDateEpoch(c); err != nil {
 		return nil, err

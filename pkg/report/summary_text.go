@@ -12,11 +12,12 @@ import (
 
 	"github.com/charmbracelet/x/ansi"
 
+	digest "github.com/opencontainers/go-digest"
+
 	"github.com/kolla-build/kolla-build/internal/console"
 	"github.com/kolla-build/kolla-build/internal/units"
 	"github.com/kolla-build/kolla-build/pkg/build"
 	"github.com/kolla-build/kolla-build/pkg/image"
-	digest "github.com/opencontainers/go-digest"
 )
 
 // TextOptions are the settings of WriteText. With the zero value, output to a
@@ -274,7 +275,7 @@ func (s Summary) writeFailed(t *textWriter) {
 	}
 	if len(canceled) > 0 {
 		t.println(t.mark(plainTone), " ", units.Count(len(canceled), "image"), " not finished, the run was interrupted:")
-		t.names(names(canceled), "    ", 4*maxVictims)
+		t.names(image.Strings(canceled), "    ", 4*maxVictims)
 	}
 	if len(canceled)+len(orphans) > 0 {
 		t.println()
@@ -351,7 +352,7 @@ func (s Summary) writeCause(t *textWriter, g *group, allowed map[image.ID]bool) 
 			who = "they"
 		}
 		t.println("    ", units.Count(len(g.victims), "image"), " skipped because ", t.text(oneLine(who)), " failed:")
-		t.names(names(g.victims), "      ", maxVictims)
+		t.names(image.Strings(g.victims), "      ", maxVictims)
 	}
 }
 
@@ -381,14 +382,6 @@ func (t *textWriter) block(name, value string) {
 	for _, line := range lines[1:] {
 		t.println("              ", t.text(Sanitize([]byte(line))))
 	}
-}
-
-func names(ids []image.ID) []string {
-	out := make([]string, len(ids))
-	for i, id := range ids {
-		out[i] = id.String()
-	}
-	return out
 }
 
 // names prints up to limit names, wrapped to lines.

@@ -1,4 +1,4 @@
-package pipeline
+package files
 
 import (
 	"errors"
@@ -22,7 +22,7 @@ func TestOldReportsAreRemoved(t *testing.T) {
 		t.Fatal(err)
 	}
 	cfg := &config.Config{DataDir: dir, JUnitFile: link, ReportHTML: pipe, SummaryJSONFile: old}
-	if _, err := openReports(cfg, time.Now()); err != nil {
+	if _, err := Open(cfg, time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	for path, want := range map[string]fs.FileMode{link: fs.ModeSymlink, pipe: fs.ModeNamedPipe} {

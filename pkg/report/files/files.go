@@ -1,4 +1,6 @@
-package pipeline
+// Package files decides where a run's reports and logs go, writes the reports, and keeps the
+// directories of the last runs. It must not know what reports contain.
+package files
 
 import (
 	"errors"
@@ -19,32 +21,36 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/workspace"
 )
 
-// reportFiles are the paths of the files that a run writes, "" for none.
-type reportFiles struct {
-	summaryJSON, html, junit, metrics string
-	logs                              string // directory
+// Files are the paths of the files that a run writes, "" for none.
+type Files struct {
+	SummaryJSON, HTML, JUnit, Metrics string
 
-	// keptLogs is whether the logs are in the data directory, which is made when the first
-	// image starts.
-	keptLogs bool
+	logsDir string // that the user named
+	parent  string // --report-dir
+	dir     string // this run's directory in it
+}
 
-	parent string // --report-dir
-	dir    string // this run's directory in it
+// Logs is where the logs of a run's images go.
+type Logs struct {
+	Dir string // "" for nowhere
+	// Kept is whether Dir is in the data directory: it is made when the first image starts,
+	// and the sizes of logs are limited.
+	Kept bool
 }
 
 // keepReports is how many runs' directories --report-dir has.
 const keepReports = 30
 
-// reportName is the form of their names; directories with other names are never
+// nameLayout is the form of their names; directories with other names are never
 // removed.
-const reportName = "2006-01-02T150405"
+const nameLayout = "2006-01-02T150405"
 
-var reportNames = regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d{6}(-\d+)?$`)
+var dirNames = regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d{6}(-\d+)?$`)
 
-// openReports decides where the files go and removes those of an earlier run: a
-// run that ends before its reports must not leave the last run's there.
-func openReports(cfg *config.Config, started time.Time) (reportFiles, error) {
-	f := reportFiles{summaryJSON: cfg.SummaryJSONFile, html: cfg.ReportHTML, junit: cfg.JUnitFile, metrics: cfg.MetricsFile, logs: cfg.LogsDir, parent: cfg.ReportDir}
+// Open decides where the files of a run that started at a time go, and removes those of an
+// earlier run: a run that ends before its reports must not leave the last run's there.
+func Open(cfg *config.Config, started time.Time) (Files, error) {
+	f := Files{SummaryJSON: cfg.SummaryJSONFile, HTML: cfg.ReportHTML, JUnit: cfg.JUnitFile, Metrics: cfg.MetricsFile, logsDir: cfg.LogsDir, parent: cfg.ReportDir}
 	if cfg.LogsDir != "" {
 		if err := workspace.CheckWritable(cfg.LogsDir); err != nil {
 			return f, fmt.Errorf("--logs-dir %s: %w", cfg.LogsDir, err)
@@ -56,7 +62,7 @@ func openReports(cfg *config.Config, started time.Time) (reportFiles, error) {
 		}
 	}
 	for _, file := range []struct{ option, path string }{
-		{"summary-json-file", f.summaryJSON}, {"report-html", f.html}, {"junit-file", f.junit}, {"metrics-file", f.metrics}} {
+		{"summary-json-file", f.SummaryJSON}, {"report-html", f.HTML}, {"junit-file", f.JUnit}, {"metrics-file", f.Metrics}} {
 		if file.path == "" {
 			continue
 		}
@@ -98,8 +104,8 @@ func removeReport(path string) error {
 }
 
 // makeDir makes this run's directory, for the files that no option puts elsewhere.
-func (f *reportFiles) makeDir(started time.Time) error {
-	name := started.Format(reportName)
+func (f *Files) makeDir(started time.Time) error {
+	name := started.Format(nameLayout)
 	for i := 2; ; i++ {
 		f.dir = filepath.Join(f.parent, name)
 		err := os.MkdirAll(f.parent, 0o755)
@@ -112,10 +118,10 @@ func (f *reportFiles) makeDir(started time.Time) error {
 		if !errors.Is(err, fs.ErrExist) {
 			return usererr.Errorf("name a directory that this user may write to", "--report-dir: %w", err)
 		}
-		name = fmt.Sprintf("%s-%d", started.Format(reportName), i)
+		name = fmt.Sprintf("%s-%d", started.Format(nameLayout), i)
 	}
-	for path, name := range map[*string]string{&f.html: "index.html", &f.junit: "junit.xml",
-		&f.metrics: "metrics.prom", &f.summaryJSON: "summary.json", &f.logs: "logs"} {
+	for path, name := range map[*string]string{&f.HTML: "index.html", &f.JUnit: "junit.xml",
+		&f.Metrics: "metrics.prom", &f.SummaryJSON: "summary.json", &f.logsDir: "logs"} {
 		if *path == "" {
 			*path = filepath.Join(f.dir, name)
 		}
@@ -123,35 +129,33 @@ func (f *reportFiles) makeDir(started time.Time) error {
 	return nil
 }
 
-// keepLogs makes a run's logs those that the command logs finds: in the data directory,
-// unless the user named another one. If that fails, the run has no logs.
-func (f *reportFiles) keepLogs(dataDir string, started time.Time) error {
-	if f.keptLogs {
-		return nil // the second attempt of a run
+// StartLogs makes a run's logs those that the command logs finds: in the data directory,
+// unless the user named another one. With an error, they are not found later, and without a
+// directory of the user's there are none.
+func (f Files) StartLogs(dataDir string, started time.Time) (Logs, error) {
+	dir, err := runlogs.Start(dataDir, started, f.logsDir)
+	if err != nil || f.logsDir != "" {
+		return Logs{Dir: f.logsDir}, err
 	}
-	dir, err := runlogs.Start(dataDir, started, f.logs)
-	if err == nil && f.logs == "" {
-		f.logs, f.keptLogs = dir, true
-	}
-	return err
+	return Logs{Dir: dir, Kept: true}, nil
 }
 
-// latest returns the path of a report by the name that always leads to the newest.
-func (f reportFiles) latest(path string) string {
+// Latest returns the path of a report by the name that always leads to the newest.
+func (f Files) Latest(path string) string {
 	if f.dir != "" && filepath.Dir(path) == f.dir {
 		return filepath.Join(f.parent, "latest", filepath.Base(path))
 	}
 	return path
 }
 
-// write writes the reports of a run, except the JSON summary.
-func (f reportFiles) write(run *report.Run) error {
+// Write writes the reports of a run, except the JSON summary.
+func (f Files) Write(run *report.Run) error {
 	var errs []error
 	for _, file := range []struct {
 		path  string
 		write func(string) error
-	}{{f.html, func(path string) error { return page.WriteFile(path, run) }},
-		{f.junit, run.WriteJUnitFile}, {f.metrics, run.WriteOpenMetricsFile}} {
+	}{{f.HTML, func(path string) error { return page.WriteFile(path, run) }},
+		{f.JUnit, run.WriteJUnitFile}, {f.Metrics, run.WriteOpenMetricsFile}} {
 		if file.path != "" {
 			errs = append(errs, file.write(file.path))
 		}
@@ -163,7 +167,7 @@ func (f reportFiles) write(run *report.Run) error {
 }
 
 // pointLatest points the link "latest" to this run, atomically.
-func (f reportFiles) pointLatest() error {
+func (f Files) pointLatest() error {
 	link := filepath.Join(f.parent, "latest")
 	next := filepath.Join(f.parent, "."+filepath.Base(f.dir)+".latest")
 	if err := os.Symlink(filepath.Base(f.dir), next); err != nil {
@@ -177,23 +181,23 @@ func (f reportFiles) pointLatest() error {
 }
 
 // removeOld removes the oldest runs' directories.
-func (f reportFiles) removeOld() error {
+func (f Files) removeOld() error {
 	entries, err := os.ReadDir(f.parent)
 	if err != nil {
 		return fmt.Errorf("removing old reports: %w", err)
 	}
-	var names []string
+	var runs []string
 	for _, e := range entries {
-		if e.IsDir() && reportNames.MatchString(e.Name()) {
-			names = append(names, e.Name())
+		if e.IsDir() && dirNames.MatchString(e.Name()) {
+			runs = append(runs, e.Name())
 		}
 	}
-	slices.Sort(names)
-	for len(names) > keepReports {
-		if err := os.RemoveAll(filepath.Join(f.parent, names[0])); err != nil {
+	slices.Sort(runs)
+	for len(runs) > keepReports {
+		if err := os.RemoveAll(filepath.Join(f.parent, runs[0])); err != nil {
 			return fmt.Errorf("removing old reports: %w", err)
 		}
-		names = names[1:]
+		runs = runs[1:]
 	}
 	return nil
 }

@@ -1,4 +1,4 @@
-package pipeline
+package report
 
 import (
 	"fmt"
@@ -7,27 +7,22 @@ import (
 
 	"github.com/kolla-build/kolla-build/internal/units"
 	"github.com/kolla-build/kolla-build/pkg/build"
-	"github.com/kolla-build/kolla-build/pkg/report"
+	"github.com/kolla-build/kolla-build/pkg/image"
 )
 
-// line describes a night in one line, for the mail of a job.
-func (n *night) line(s stages, run *report.Run, page string) string {
-	pushes := s.planned != nil && s.planned.registry != nil
-	nothingNew := s.planned != nil && s.planned.nothingNew
-	return "nightly: " + strings.Join(nightParts(run, pushes, nothingNew, page), "; ")
-}
-
-func nightParts(run *report.Run, pushes, nothingNew bool, page string) []string {
+// NightLine describes a nightly run in one line, for the mail of a job. pushes is whether the
+// run came so far that it knew what it would push; page is the path of its report, "" for none.
+func (run *Run) NightLine(pushes bool, page string) string {
 	var parts []string
 	selected := len(run.Selected())
 	switch {
-	case run.Outcome == report.OutcomeInterrupted:
+	case run.Outcome == OutcomeInterrupted:
 		parts = append(parts, "interrupted")
-	case run.Outcome == report.OutcomeFailed && run.Failed() > 0:
+	case run.Outcome == OutcomeFailed && run.Failed() > 0:
 		parts = append(parts, fmt.Sprintf("%d of %s failed (%s)", run.Failed(), units.Count(selected, "image"), culprits(run)))
-	case run.Outcome == report.OutcomeFailed:
+	case run.Outcome == OutcomeFailed:
 		parts = append(parts, "failed")
-	case nothingNew:
+	case run.NothingNew:
 		parts = append(parts, fmt.Sprintf("nothing changed, %s kept, nothing published", units.Count(selected, "image")))
 	default:
 		parts = append(parts, fmt.Sprintf("%d of %s built", run.Count(build.StatusBuilt), units.Count(selected, "image")))
@@ -37,24 +32,24 @@ func nightParts(run *report.Run, pushes, nothingNew bool, page string) []string 
 	}
 	switch {
 	case len(run.Left) > 0:
-		parts = append(parts, "published without "+some(namesOf(run.Left))+" as "+strings.Join(run.Tags, " and "))
+		parts = append(parts, "published without "+some(image.Strings(run.Left))+" as "+strings.Join(run.Tags, " and "))
 	case len(run.Tags) > 0:
 		parts = append(parts, "published as "+strings.Join(run.Tags, " and "))
 	case run.Stuck > 0:
 		parts = append(parts, fmt.Sprintf("not published, and %s could not be restored", units.Count(run.Stuck, "tag")))
-	case run.Outcome != report.OutcomeOK && pushes:
+	case run.Outcome != OutcomeOK && pushes:
 		parts = append(parts, "no tag was changed")
 	}
 	if page != "" {
 		parts = append(parts, "report "+page)
 	}
-	return parts
+	return "nightly: " + strings.Join(parts, "; ")
 }
 
 // maxNamed is how many names a line has before it counts the others.
 const maxNamed = 4
 
-func culprits(run *report.Run) string {
+func culprits(run *Run) string {
 	var names []string
 	for _, res := range run.Selected() {
 		if res.Status.Bad() && res.Status != build.StatusParentError {
@@ -64,7 +59,7 @@ func culprits(run *report.Run) string {
 	return some(names)
 }
 
-func packageNames(run *report.Run) string {
+func packageNames(run *Run) string {
 	var names []string
 	for _, res := range run.Results {
 		for _, c := range res.Packages {
