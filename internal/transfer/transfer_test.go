@@ -132,7 +132,7 @@ func TestTerminal(t *testing.T) {
 		return
 	}
 	term := testenv.NewTerminal(t, 30, 10, "KOLLA_TEST_TRANSFER=1 "+os.Args[0]+" -test.run=TestTerminal")
-	got := term.Until("the end", term.Visible, func(s string) bool { return strings.Contains(s, "PASS") })
+	got := term.Until("the end", term.All, func(s string) bool { return strings.Contains(s, "PASS") })
 	if !strings.HasPrefix(got, "a notice\nPASS") {
 		t.Errorf("the terminal shows %q", got)
 	}
