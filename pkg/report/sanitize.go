@@ -1,9 +1,12 @@
 package report
 
 import (
+	"bytes"
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/kolla-build/kolla-build/internal/redact"
 )
 
 // MaxLine is the length in characters to which a line of output is cut. The log file
@@ -21,10 +24,15 @@ const MaxLine = 2000
 // Tabs become spaces, and invalid UTF-8 becomes U+FFFD. Invisible format characters,
 // such as those that change the direction of text, are removed: with them, output
 // could show a path that does not exist.
+//
+// The logins of URLs are masked, also where escape sequences interrupt them.
 func Sanitize(line []byte) string {
 	var out []rune
 	cut := false
 	line = trimLineEnd(line)
+	if bytes.Contains(line, []byte("://")) {
+		line = []byte(redact.InPlace(string(line))) // before it is cut
+	}
 	for i := 0; i < len(line); {
 		r, n := utf8.DecodeRune(line[i:])
 		switch {
@@ -57,6 +65,9 @@ func Sanitize(line []byte) string {
 		i += n
 	}
 	s := string(out)
+	if strings.Contains(s, "://") {
+		s = redact.InPlace(s)
+	}
 	if cut {
 		s += " …"
 	}

@@ -222,3 +222,33 @@ func (s *Secrets) Redact(text []byte) []byte {
 	}
 	return text
 }
+
+// longest returns how many bytes the longest text has that Redact removes.
+func (s *Secrets) longest() int {
+	if s == nil || len(s.masked) == 0 {
+		return 0
+	}
+	return len(s.masked[0])
+}
+
+// cut returns how much of the beginning of a line can be redacted alone: no secret is
+// on both sides of it, also if the line continues.
+func (s *Secrets) cut(line []byte) int {
+	if s.longest() == 0 {
+		return len(line)
+	}
+	at := len(line) - s.longest()
+	for moved := true; moved && at > 0; {
+		moved = false
+		for _, m := range s.masked {
+			start := max(0, at-len(m)+1)
+			if i := bytes.Index(line[start:min(len(line), at+len(m)-1)], m); i >= 0 {
+				at, moved = start+i, true
+			}
+		}
+	}
+	if at <= 0 { // a line of nothing else
+		return len(line)
+	}
+	return at
+}

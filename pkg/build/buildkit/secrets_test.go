@@ -1,14 +1,21 @@
 package buildkit
 
 import (
+	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/kolla-build/kolla-build/internal/usererr"
+	"github.com/kolla-build/kolla-build/pkg/build"
+	"github.com/kolla-build/kolla-build/pkg/image"
+	"github.com/moby/buildkit/client"
 	"github.com/moby/buildkit/session/secrets/secretsprovider"
+	digest "github.com/opencontainers/go-digest"
 )
 
 func TestOpenSecrets(t *testing.T) {
@@ -132,5 +139,54 @@ RUN --security=insecure echo 6
 		if err == nil || !strings.Contains(err.Error(), want) || usererr.Hint(err) == "" {
 			t.Errorf("%v, want %s and a hint", err, want)
 		}
+	}
+}
+
+// TestSecretAcrossBuffers checks that no part of a secret is emitted, wherever the builder
+// cuts the output of a step and wherever an endless line is cut.
+func TestSecretAcrossBuffers(t *testing.T) {
+	const secret = "correct-horse-battery-staple"
+	s, err := OpenSecrets([]string{"id=x,env=X", "id=y,env=Y"}, nil, func(name string) string {
+		return map[string]string{"X": secret, "Y": "horse-"}[name]
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, chunk := range []int{50, 999, 4096, maxPartial + 100} {
+		t.Run(fmt.Sprint("pieces of ", chunk), func(t *testing.T) {
+			// An incomplete line is emitted when it is longer than this, at the end of a piece.
+			limit := maxPartial + len(secret)
+			boundary := (limit/chunk + 1) * chunk
+			for shift := -3; shift < 2*len(secret); shift += 5 {
+				before := boundary - shift
+				var out []byte
+				w := newWatcher(image.ID{Name: "nova"}, func(e build.Event) {
+					if e.Kind == build.EventLog {
+						out = append(out, e.Data...)
+					}
+				})
+				w.secrets = s
+				line := strings.Repeat("-", before) + secret + strings.Repeat("=", maxPartial/2) + secret
+				now := time.Now()
+				v := &client.Vertex{Digest: digest.FromString("step"), Name: "RUN x", Started: &now}
+				w.handle(&client.SolveStatus{Vertexes: []*client.Vertex{v}})
+				for rest := []byte(line); len(rest) > 0; {
+					n := min(chunk, len(rest))
+					w.handle(&client.SolveStatus{Logs: []*client.VertexLog{{Vertex: v.Digest, Data: rest[:n]}}})
+					rest = rest[n:]
+				}
+				ended := *v
+				ended.Completed = &now
+				w.handle(&client.SolveStatus{Vertexes: []*client.Vertex{&ended}})
+				for _, part := range []string{secret[:6], secret[len(secret)-6:], "horse-", "battery"} {
+					if bytes.Contains(out, []byte(part)) {
+						t.Fatalf("with %d bytes before it, %q is in the output", before, part)
+					}
+				}
+				if got := bytes.Count(out, []byte("=")); got != maxPartial/2 {
+					t.Fatalf("%d bytes of the line are left", got)
+				}
+			}
+		})
 	}
 }

@@ -34,7 +34,7 @@ func (b *Builder) Build(ctx context.Context, req Request, emit func(build.Event)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	watch := newWatcher(req.Image, emit)
-	watch.redact = b.opts.Secrets.Redact
+	watch.secrets = b.opts.Secrets
 	watch.limit, watch.expire = b.opts.StepTimeout, cancel
 	status := make(chan *client.SolveStatus)
 	watched := make(chan struct{})

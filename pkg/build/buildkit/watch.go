@@ -28,7 +28,7 @@ type watcher struct {
 	emit  func(build.Event)
 	steps map[digest.Digest]*watchedStep
 
-	redact func([]byte) []byte // removes secrets from the output of steps; may be nil
+	secrets *Secrets // removed from the output of steps; may be nil
 
 	firstFailed *watchedStep // later failures are consequences
 
@@ -47,38 +47,40 @@ type watchedStep struct {
 	partial map[int][]byte // by stream: an incomplete line
 }
 
-// maxPartial is how much of an incomplete line is held back.
+// maxPartial is how much of an incomplete line is held back, besides what may be the
+// beginning of a secret.
 const maxPartial = 64 << 10
 
-// lines returns the complete lines of a stream, and keeps the rest.
-func (s *watchedStep) lines(stream int, data []byte) []byte {
+// lines returns the complete lines of a stream without secrets, and keeps the rest.
+func (s *watchedStep) lines(stream int, data []byte, secrets *Secrets) []byte {
 	if s.partial == nil {
 		s.partial = map[int][]byte{}
 	}
 	all := append(s.partial[stream], data...)
 	end := bytes.LastIndexByte(all, '\n') + 1
-	if end == 0 && len(all) > maxPartial {
-		end = len(all)
+	if end == 0 && len(all) > maxPartial+secrets.longest() {
+		end = secrets.cut(all)
+	}
+	if end == 0 {
+		s.partial[stream] = all
+		return nil
 	}
 	s.partial[stream] = bytes.Clone(all[end:])
-	return all[:end:end]
+	return secrets.Redact(all[:end:end])
 }
 
 // flush emits the incomplete lines of a step that has ended.
 func (w *watcher) flush(s *watchedStep) {
 	for _, stream := range slices.Sorted(maps.Keys(s.partial)) {
 		if rest := s.partial[stream]; len(rest) > 0 {
-			w.output(s, append(rest, '\n'))
+			w.output(s, append(w.secrets.Redact(rest), '\n'))
 		}
 	}
 	s.partial = nil
 }
 
-// output emits lines that a step has printed.
+// output emits lines that a step has printed, without secrets.
 func (w *watcher) output(s *watchedStep, lines []byte) {
-	if w.redact != nil {
-		lines = w.redact(lines)
-	}
 	s.tail.write(lines)
 	w.send(build.Event{Kind: build.EventLog, Step: s.step, Data: lines})
 }
@@ -148,7 +150,7 @@ func (w *watcher) logs(all []*client.VertexLog) {
 		}
 		// The chunks of standard output and standard error may end anywhere in a
 		// line. Only complete lines of a stream are emitted.
-		whole := st.lines(l.Stream, l.Data)
+		whole := st.lines(l.Stream, l.Data, w.secrets)
 		if len(whole) > 0 {
 			w.output(st, whole)
 		}
