@@ -12,7 +12,7 @@ help: ## this list
 build: bin/kolla-build bin/buildkitd ## bin/kolla-build and the builder that go.mod pins
 
 # Go's build cache knows what changed better than make does.
-.PHONY: help build install bin/kolla-build bin/buildkitd quickstart test catalogue test-deploy test-offline test-faults test-bundles test-roundtrips check unit bench simulate microbench fuzz-jinja test-kolla release test-release deps docs clean
+.PHONY: help build install bin/kolla-build bin/buildkitd quickstart test catalogue test-deploy test-offline test-faults test-bundles test-roundtrips test-hostile check unit bench simulate microbench fuzz fuzz-jinja test-kolla release test-release deps docs clean
 bin/kolla-build:
 	$(GO) build -ldflags "-X main.version=$(VERSION) -X main.commit=$(COMMIT)" -o $@ ./cmd/kolla-build
 bin/buildkitd:
@@ -88,8 +88,12 @@ test-bundles: ## 200 copies between registries and 200 loads, each killed at ano
 test-roundtrips: ## images saved, converted and loaded with skopeo, Debian's Docker, Podman and containerd
 	@scripts/deps.sh test
 	KOLLA_TEST_REQUIRE=1 $(GO) test ./pkg/bundle ./pkg/engine ./pkg/engineload -run 'RoundTrip|Foreign|Containerd|Docker|Podman' -count=1 -v -timeout 20m
-test-hostile: ## thousands of generated hostile inputs, tens of thousands of requests (HOSTILE=N, SEED=N): no panic, no hang, nothing lost
+
+test-hostile: ## thousands of hostile command lines, ten times as many inputs and clients (HOSTILE=N, SEED=N): no panic, no hang, nothing lost
 	KOLLA_HOSTILE=$(or $(HOSTILE),3000) KOLLA_HOSTILE_SEED=$(or $(SEED),1) $(GO) test ./internal/hostile -count=1 -v -timeout 240m
+
+fuzz: ## every fuzz target, one after the other (TARGETS=REGEX, EXECS=N each, SECONDS_EACH=N at most)
+	@TARGETS='$(or $(TARGETS),.)' EXECS=$(or $(EXECS),10000000) SECONDS_EACH=$(or $(SECONDS_EACH),900) scripts/fuzz.sh
 
 fuzz-jinja: ## 100,000 generated templates, and every attribute, against the real Jinja2 (JINJA_FUZZ_N, JINJA_FUZZ_SEED)
 	@scripts/deps.sh test

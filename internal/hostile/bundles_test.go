@@ -20,21 +20,21 @@ const foreignKey = "sha256:feedfacefeedfacefeedfacefeedfacefeedfacefeedfacefeedf
 
 type object = map[string]any
 
-// bundle is an OCI layout in the making.
-type bundle struct {
+// layout is an OCI layout in the making.
+type layout struct {
 	blobs map[string][]byte // by digest
 	index []object
 }
 
-func newBundle() *bundle { return &bundle{blobs: map[string][]byte{}} }
+func newBundle() *layout { return &layout{blobs: map[string][]byte{}} }
 
-func (b *bundle) add(content []byte, mediaType string) object {
+func (b *layout) add(content []byte, mediaType string) object {
 	d := digest.FromBytes(content).String()
 	b.blobs[d] = content
 	return object{"mediaType": mediaType, "digest": d, "size": len(content)}
 }
 
-func (b *bundle) addJSON(v any, mediaType string) object {
+func (b *layout) addJSON(v any, mediaType string) object {
 	raw, err := json.Marshal(v)
 	if err != nil {
 		panic(err) // the generator's own mistake
@@ -50,7 +50,7 @@ const (
 )
 
 // addImage adds an image with one layer and returns its descriptor.
-func (b *bundle) addImage(name string, content map[string]string) object {
+func (b *layout) addImage(name string, content map[string]string) object {
 	var layer bytes.Buffer
 	w := tar.NewWriter(&layer)
 	for file, text := range content {
@@ -76,7 +76,7 @@ func compress(raw []byte) []byte {
 	return out.Bytes()
 }
 
-func (b *bundle) indexJSON() []byte {
+func (b *layout) indexJSON() []byte {
 	raw, err := json.Marshal(object{"schemaVersion": 2, "mediaType": indexType, "manifests": b.index})
 	if err != nil {
 		panic(err)
@@ -85,14 +85,14 @@ func (b *bundle) indexJSON() []byte {
 }
 
 // tar writes the layout with its members in a fixed order.
-func (b *bundle) tar() []byte { return writeTar(b.members()) }
+func (b *layout) tar() []byte { return writeTar(b.members()) }
 
 type member struct {
 	tar.Header
 	content []byte
 }
 
-func (b *bundle) members() []member {
+func (b *layout) members() []member {
 	file := func(name string, content []byte) member {
 		return member{tar.Header{Name: name, Mode: 0o644, Size: int64(len(content))}, content}
 	}
@@ -133,12 +133,18 @@ var hostileNames = []string{
 
 func pick[T any](rnd *rand.Rand, list []T) T { return list[rnd.IntN(len(list))] }
 
-// bundleCase loads a bundle whose descriptors, manifests or configs are changed.
+// bundleCase loads a hostile bundle.
 func bundleCase(rnd *rand.Rand, env *environment) hostileCase {
-	b := newBundle()
+	b, kind := hostileBundle(rnd)
+	return loadCase(rnd, kind, damage(rnd, b.tar()))
+}
+
+// hostileBundle makes a bundle whose descriptors, manifests or configs are changed.
+func hostileBundle(rnd *rand.Rand) (b *layout, kind string) {
+	b = newBundle()
 	victim := newBundle()
 	v := victim.addImage("site.example/kolla/healthy-a:1", map[string]string{"etc/healthy-a": "healthy-a"})
-	kind := "bundle"
+	kind = "bundle"
 	for range 1 + rnd.IntN(4) {
 		name := fmt.Sprintf("other.example/kolla/x%d:1", rnd.IntN(100))
 		if rnd.IntN(6) == 0 {
@@ -190,7 +196,7 @@ func bundleCase(rnd *rand.Rand, env *environment) hostileCase {
 			}
 		}
 	}
-	return loadCase(rnd, kind, damage(rnd, b.tar()))
+	return b, kind
 }
 
 // damage sometimes changes, cuts, repeats or compresses a file.
@@ -232,13 +238,7 @@ func tarCase(rnd *rand.Rand, env *environment) hostileCase {
 	b.addImage("other.example/kolla/x:1", map[string]string{"f": "x"})
 	members := b.members()
 	for range 1 + rnd.IntN(5) {
-		m := member{Header: tar.Header{Name: pick(rnd, append(hostileNames, "index.json", "oci-layout", "blobs", "blobs/sha256/x", "manifest.json", "repositories")), Mode: int64(rnd.IntN(0o10000))}}
-		m.Typeflag = pick(rnd, []byte{tar.TypeReg, tar.TypeSymlink, tar.TypeLink, tar.TypeChar, tar.TypeBlock, tar.TypeFifo, tar.TypeDir, 'x', 'g', 'S', 0})
-		m.Linkname = pick(rnd, append(hostileNames, "/etc/passwd", "index.json"))
-		if m.Typeflag == tar.TypeReg {
-			m.content = bytes.Repeat([]byte("x"), rnd.IntN(2000))
-			m.Size = int64(len(m.content))
-		}
+		m := hostileMember(rnd, pick(rnd, []string{"index.json", "oci-layout", "blobs", "blobs/sha256/x", "manifest.json", "repositories"}))
 		members = slices.Insert(members, rnd.IntN(len(members)+1), m)
 	}
 	if rnd.IntN(3) == 0 { // an archive that expands
@@ -258,8 +258,13 @@ func tarCase(rnd *rand.Rand, env *environment) hostileCase {
 		}}
 }
 
-// indexCase loads a layout whose index is large, deep or nonsense.
+// indexCase loads a layout with a hostile index.
 func indexCase(rnd *rand.Rand, env *environment) hostileCase {
+	return loadCase(rnd, "index", hostileIndex(rnd))
+}
+
+// hostileIndex makes a layout whose index is large, deep or nonsense.
+func hostileIndex(rnd *rand.Rand) []byte {
 	entry := pick(rnd, []string{"{}", "null", "[]", "7", `{"digest":"x"}`, `{"annotations":{"a":"b"}}`, `{"manifests":[{}]}`})
 	count := pick(rnd, []int{1, 1000, 100_000, 2_000_000})
 	index := `{"schemaVersion":2,"manifests":[` + strings.Repeat(entry+",", count) + entry + `]}`
@@ -275,7 +280,7 @@ func indexCase(rnd *rand.Rand, env *environment) hostileCase {
 		{tar.Header{Name: "oci-layout", Size: 30, Mode: 0o644}, []byte(`{"imageLayoutVersion":"1.0.0"}`)},
 		{tar.Header{Name: "index.json", Size: int64(len(index)), Mode: 0o644}, []byte(index)},
 	}
-	return loadCase(rnd, "index", compress(writeTar(members)))
+	return compress(writeTar(members))
 }
 
 // imageLines is a line for each image of `images --json`.
