@@ -13,6 +13,7 @@ import (
 	"github.com/kolla-build/kolla-build/internal/console"
 	"github.com/kolla-build/kolla-build/internal/usererr"
 	"github.com/kolla-build/kolla-build/pkg/cli"
+	"github.com/kolla-build/kolla-build/pkg/nightly"
 	"github.com/kolla-build/kolla-build/pkg/pipeline"
 )
 
@@ -24,7 +25,7 @@ func TestExitCode(t *testing.T) {
 	}{
 		"no error":      {nil, exitOK, ""},
 		"images failed": {pipeline.ErrFailed, exitFailed, ""},
-		"another run":   {fmt.Errorf("%w: process 1", pipeline.ErrBusy), exitBusy, "process 1"},
+		"another run":   {fmt.Errorf("%w: process 1", nightly.ErrBusy), exitBusy, "process 1"},
 		"usage":         {usererr.Usage(errors.New("no such option")), exitUsage, "no such option"},
 		"hint":          {usererr.Errorf("try again", "pushing"), exitFailed, "hint: try again"},
 		// A connection that a registry or an engine closed has the same cause as

@@ -21,7 +21,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/cli"
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/imageref"
-	"github.com/kolla-build/kolla-build/pkg/pipeline"
+	"github.com/kolla-build/kolla-build/pkg/nightly"
 	"github.com/kolla-build/kolla-build/pkg/report"
 	"github.com/kolla-build/kolla-build/profiles"
 )
@@ -106,7 +106,7 @@ func exitCode(ctx context.Context, err error, con *console.Console) int {
 	}
 	con.Notice("kolla-build: %s", usererr.Text(err))
 	switch {
-	case errors.Is(err, pipeline.ErrBusy):
+	case errors.Is(err, nightly.ErrBusy):
 		return exitBusy
 	case usererr.IsUsage(err):
 		return exitUsage

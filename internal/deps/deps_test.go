@@ -39,6 +39,7 @@ var allowed = map[string]string{
 	"pkg/delta":              "pkg/compress",
 	"pkg/inventory":          "",
 	"pkg/store":              "pkg/compress pkg/imageref",
+	"pkg/multiplatform":      "pkg/build pkg/image pkg/store",
 	"pkg/image":              "",
 	"pkg/plan":               "pkg/image",
 	"pkg/trace":              "",
@@ -55,6 +56,7 @@ var allowed = map[string]string{
 	"pkg/inputs":             "pkg/bootstrap pkg/lock pkg/store",
 	"pkg/build/buildkit":     "pkg/build pkg/image internal/mounts pkg/dockerfile",
 	"pkg/build/limits":       "pkg/build pkg/image pkg/plan",
+	"pkg/build/observe":      "pkg/build pkg/plan pkg/trace",
 	"pkg/runstate":           "pkg/build pkg/image pkg/plan",
 	"pkg/registry":           "pkg/imageref",
 	"pkg/registry/push":      "pkg/imageref pkg/registry",
@@ -85,9 +87,10 @@ var allowed = map[string]string{
 	"pkg/offline":            "pkg/build pkg/build/buildkit pkg/config pkg/define pkg/image pkg/inputs pkg/lock pkg/plan pkg/source pkg/store pkg/workspace",
 	"pkg/build/imagebuilder": "pkg/build pkg/build/buildkit pkg/build/limits pkg/compress pkg/define pkg/freshness pkg/image pkg/imageref pkg/plan pkg/runstate pkg/squash pkg/store",
 	"pkg/publish":            "pkg/build pkg/config pkg/image pkg/imageref pkg/plan pkg/registry pkg/registry/push pkg/store pkg/store/repair",
+	"pkg/nightly":            "pkg/config pkg/plan pkg/publish pkg/registry pkg/store",
 	"pkg/planview":           "pkg/graph pkg/image pkg/imageset pkg/plan pkg/publish pkg/report",
-	"pkg/pipeline":           "pkg/build pkg/build/buildkit pkg/build/imagebuilder pkg/build/limits pkg/compress pkg/config pkg/define pkg/engine pkg/engineload pkg/explain pkg/freshness pkg/graph pkg/image pkg/imageset pkg/inputs pkg/lock pkg/offline pkg/packages pkg/plan pkg/planview pkg/publish pkg/registry pkg/render pkg/report pkg/report/files pkg/runlogs pkg/runstate pkg/store pkg/store/repair pkg/trace pkg/workspace",
-	"cmd/kolla-build":        "pkg/bootstrap pkg/cli pkg/config pkg/contract pkg/define pkg/explain pkg/facts pkg/imagediff pkg/imageref pkg/imageset pkg/offline pkg/pipeline pkg/registry pkg/registry/server pkg/render pkg/report pkg/runlogs pkg/setcopy pkg/storecmd pkg/templates pkg/workspace profiles",
+	"pkg/pipeline":           "pkg/build pkg/build/buildkit pkg/build/imagebuilder pkg/build/limits pkg/build/observe pkg/compress pkg/config pkg/define pkg/engine pkg/engineload pkg/explain pkg/freshness pkg/graph pkg/image pkg/imageset pkg/inputs pkg/lock pkg/multiplatform pkg/nightly pkg/offline pkg/packages pkg/plan pkg/planview pkg/publish pkg/registry pkg/render pkg/report pkg/report/files pkg/runlogs pkg/runstate pkg/store pkg/store/repair pkg/trace pkg/workspace",
+	"cmd/kolla-build":        "pkg/bootstrap pkg/cli pkg/config pkg/contract pkg/define pkg/explain pkg/facts pkg/imagediff pkg/imageref pkg/imageset pkg/nightly pkg/offline pkg/pipeline pkg/registry pkg/registry/server pkg/render pkg/report pkg/runlogs pkg/setcopy pkg/storecmd pkg/templates pkg/workspace profiles",
 }
 
 // shared lists the small packages with one subject each that every package may

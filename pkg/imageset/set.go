@@ -156,6 +156,17 @@ func (s *Set) Requested(name string) bool { return s.requested[name] }
 // File returns the rendered Dockerfile of an image, nil if the tree has none.
 func (s *Set) File(name string) *render.Dockerfile { return s.byName[name] }
 
+// SelectedReferences returns the references of the selected images.
+func (s *Set) SelectedReferences() []string {
+	var references []string
+	for _, f := range s.Files {
+		if s.Selection.Status(f.Name) == graph.Matched {
+			references = append(references, f.Reference)
+		}
+	}
+	return references
+}
+
 // Write writes the selected images' Dockerfiles and their contexts to a
 // directory, to a new temporary one if dir is "", and returns where.
 func (s *Set) Write(dir string) (string, error) {

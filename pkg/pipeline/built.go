@@ -10,15 +10,19 @@ import (
 	"time"
 
 	digest "github.com/opencontainers/go-digest"
+	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/kolla-build/kolla-build/internal/console"
 	"github.com/kolla-build/kolla-build/pkg/build"
 	"github.com/kolla-build/kolla-build/pkg/build/buildkit"
 	"github.com/kolla-build/kolla-build/pkg/build/imagebuilder"
 	"github.com/kolla-build/kolla-build/pkg/build/limits"
+	"github.com/kolla-build/kolla-build/pkg/build/observe"
 	"github.com/kolla-build/kolla-build/pkg/config"
+	"github.com/kolla-build/kolla-build/pkg/define"
 	"github.com/kolla-build/kolla-build/pkg/engineload"
 	"github.com/kolla-build/kolla-build/pkg/image"
+	"github.com/kolla-build/kolla-build/pkg/multiplatform"
 	"github.com/kolla-build/kolla-build/pkg/offline"
 	"github.com/kolla-build/kolla-build/pkg/plan"
 	"github.com/kolla-build/kolla-build/pkg/report"
@@ -90,8 +94,8 @@ func (s *session) build(ctx context.Context, p *planned, logFiles files.Logs, re
 			return nil, err
 		}
 		end()
-		rep.stopwatch.builder(since)
-		for _, warning := range newWarnings(p) {
+		rep.stopwatch.Builder(since)
+		for _, warning := range define.LintWarnings(p.toBuild()) {
 			message(warning)
 		}
 	}
@@ -101,7 +105,7 @@ func (s *session) build(ctx context.Context, p *planned, logFiles files.Logs, re
 	}
 	limiter := limits.New(limits.Options{Dir: s.cfg.DataDir, MinFree: s.cfg.MinFree, ImageMemory: s.cfg.ImageMemory,
 		LocalBuilder: s.cfg.BuildkitAddr == "" || strings.HasPrefix(s.cfg.BuildkitAddr, "unix://"), Cache: builder.Cache, Notice: message})
-	results := build.Run(ctx, p.plan, build.Options{Builder: tracedBuilder{builder}, Finisher: builder, Uploader: uploaderOf(loader, p, rep.stopwatch), Emit: emit, Gate: limiter.Admit,
+	results := build.Run(ctx, p.plan, build.Options{Builder: observe.TracedBuilder{Builder: builder}, Finisher: builder, Uploader: uploaderOf(loader, p, rep.stopwatch), Emit: emit, Gate: limiter.Admit,
 		Threads: s.cfg.Threads, PushThreads: pushThreads(s.cfg), FailFast: s.cfg.FailFast, Retries: s.cfg.Retries,
 		RetryTime: seconds(s.cfg.RetryTime), Timeout: seconds(s.cfg.ImageTimeout)})
 	limiter.Close()
@@ -110,7 +114,7 @@ func (s *session) build(ctx context.Context, p *planned, logFiles files.Logs, re
 		message(err.Error())
 	}
 	end()
-	rep.stopwatch.builder(since)
+	rep.stopwatch.Builder(since)
 	if loader != nil {
 		if line := loader.Summary(); line != "" {
 			message(line)
@@ -135,7 +139,7 @@ func (s *session) name(ctx context.Context, p *planned, b *built) error {
 	}
 	if p.rendered.Several() {
 		var err error
-		if b.indexes, err = join(ctx, s.store, p.rendered, b.results); err != nil && ctx.Err() == nil {
+		if b.indexes, err = multiplatform.Join(ctx, s.store, b.results, func(id image.ID) ocispecs.Platform { return p.rendered.Of(id).Platform }); err != nil && ctx.Err() == nil {
 			return err
 		}
 		return nil
@@ -182,7 +186,7 @@ func (s *session) openNetwork(ctx context.Context) (*offline.Network, error) {
 // is not nil.
 func (s *session) newBuilder(ctx context.Context, p *planned, rep *reporter, network *offline.Network, notice func(string)) (*imagebuilder.Builder, error) {
 	opts := imagebuilder.Options{
-		Store: s.store, Defined: p.defined, Inputs: p.inputs, Warmer: p.inputs.NewWarmer(ctx), Keys: p.keys, Busy: rep.stopwatch.work,
+		Store: s.store, Defined: p.defined, Inputs: p.inputs, Warmer: p.inputs.NewWarmer(ctx), Keys: p.keys, Busy: rep.stopwatch.Work,
 		BuildArgs: imagebuilder.ProxyArgs(s.console.Getenv), NoCache: !s.cfg.Cache, Squash: s.cfg.Squash, Compression: s.compression, ClampTimes: s.cfg.ClampTimes,
 		KnownNames: sync.OnceValue(p.rendered.Words),
 		Buildkit: buildkit.Options{Addr: s.cfg.BuildkitAddr, DaemonPath: s.cfg.Buildkitd, StateDir: workspace.BuilderDir(s.cfg), Store: s.store.Content(),
@@ -232,18 +236,18 @@ func ancestors(p *planned, builder *imagebuilder.Builder) func(*plan.Item) []dig
 
 // uploaderOf returns what finished images are passed to: a container engine, a
 // registry, both, or nil for neither.
-func uploaderOf(loader *engineload.Loader, p *planned, watch *stopwatch) build.Uploader {
+func uploaderOf(loader *engineload.Loader, p *planned, watch *observe.Stopwatch) build.Uploader {
 	var all uploaders
 	if loader != nil {
 		all = append(all, loader)
 	}
 	if p.registry != nil {
-		all = append(all, watchedUploader{p.registry, watch})
+		all = append(all, watch.Uploader(p.registry))
 	}
 	if len(all) == 0 {
 		return nil
 	}
-	return tracedUploader{all}
+	return observe.TracedUploader{Uploader: all}
 }
 
 // uploaders upload to several places, one after the other.

@@ -6,7 +6,6 @@ import (
 
 	digest "github.com/opencontainers/go-digest"
 
-	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/define"
 	"github.com/kolla-build/kolla-build/pkg/freshness"
 	"github.com/kolla-build/kolla-build/pkg/image"
@@ -43,7 +42,7 @@ func (s *session) plan(ctx context.Context, rendered *imageset.Rendered) (_ *pla
 	opts := define.Options{
 		Console: s.console, Store: s.store, Client: s.client, Engine: s.engine,
 		BaseImage: s.baseImage, Epoch: s.epoch, Compression: s.compression,
-		Offline: s.mode == modeOffline, KeepDamaged: s.mode != modeBuild, VersionLabel: versionLabel(s.cfg),
+		Offline: s.mode == modeOffline, KeepDamaged: s.mode != modeBuild, VersionLabel: publish.UndatedTag(s.cfg.Tag, s.cfg.AlsoTag),
 	}
 	if s.inputs != nil {
 		opts.Offline, opts.Provided, opts.Compatibility = true, offline.Source(s.inputs), s.inputs.Lock().Compatibility
@@ -92,9 +91,9 @@ func (s *session) plan(ctx context.Context, rendered *imageset.Rendered) (_ *pla
 		return nil, err
 	}
 	if s.mode != modeOffline {
-		s.warnOtherType(p)
+		publish.WarnOtherType(s.console, s.store, p.plan, s.cfg.InstallType)
 	}
-	p.nothingNew = s.night.nothingNew(p, s.store)
+	p.nothingNew = s.night.NothingNew(p.plan, s.store, p.registry)
 	if p.registry != nil && s.mode == modeBuild && !p.nothingNew {
 		set := publish.Set{}
 		for _, it := range p.plan.Items {
@@ -103,20 +102,6 @@ func (s *session) plan(ctx context.Context, rendered *imageset.Rendered) (_ *pla
 		err = p.registry.CheckPush(ctx, set)
 	}
 	return p, err
-}
-
-// versionLabel returns what the images' version label has: the tag or, if that has a
-// date, the first other tag without one. Images are kept under many dated tags, and the
-// label must not name one that is removed while the image is used.
-func versionLabel(cfg *config.Config) string {
-	if publish.HasDate(cfg.Tag) {
-		for _, tag := range cfg.AlsoTag {
-			if !publish.HasDate(tag) {
-				return tag
-			}
-		}
-	}
-	return cfg.Tag
 }
 
 // decide plans what is built of what is defined.
@@ -158,6 +143,17 @@ func median(times map[string]store.Durations, name string) (time.Duration, bool)
 
 // failure returns why an image cannot be built, nil if that is not known.
 func (p *planned) failure(id image.ID) error { return p.defined.Image(id).Err }
+
+// toBuild returns the images that the plan builds.
+func (p *planned) toBuild() []*define.Image {
+	var images []*define.Image
+	for _, it := range p.plan.Items {
+		if it.Action == plan.Build {
+			images = append(images, p.defined.Image(it.Image))
+		}
+	}
+	return images
+}
 
 // references returns the references of a plan's images, each once.
 func references(p *plan.Plan) []string {

@@ -35,7 +35,7 @@ func (s *session) publish(ctx context.Context, p *planned, b *built, rep *report
 	}
 	pub.set, pub.missing = publish.Complete(p.plan, b.results, b.indexes)
 	if p.registry != nil {
-		defer rep.stopwatch.work()()
+		defer rep.stopwatch.Work()()
 	}
 	target := publish.Target{Console: s.console, Store: s.store, Registry: p.registry, AlsoTags: s.cfg.AlsoTag, Retention: s.retention, Threads: s.cfg.Threads}
 	// Images were sent as they finished; the indexes of several platforms were not.

@@ -12,9 +12,11 @@ import (
 
 	"github.com/kolla-build/kolla-build/internal/console"
 	"github.com/kolla-build/kolla-build/pkg/build"
+	"github.com/kolla-build/kolla-build/pkg/build/observe"
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/graph"
 	"github.com/kolla-build/kolla-build/pkg/image"
+	"github.com/kolla-build/kolla-build/pkg/nightly"
 	"github.com/kolla-build/kolla-build/pkg/plan"
 	"github.com/kolla-build/kolla-build/pkg/report"
 	"github.com/kolla-build/kolla-build/pkg/report/files"
@@ -24,18 +26,18 @@ import (
 type reporter struct {
 	cfg     *config.Config // as the user gave it
 	console *console.Console
-	night   *night
+	night   *nightly.Night
 	started time.Time
 
 	files     files.Files
 	history   report.History
 	recorder  report.Recorder
-	stopwatch *stopwatch
+	stopwatch *observe.Stopwatch
 	daemonEnv []string // environment of a builder that is started
 }
 
-func newReporter(cfg *config.Config, c *console.Console, n *night) (*reporter, error) {
-	r := &reporter{cfg: cfg, console: c, night: n, started: time.Now(), stopwatch: newStopwatch(),
+func newReporter(cfg *config.Config, c *console.Console, n *nightly.Night) (*reporter, error) {
+	r := &reporter{cfg: cfg, console: c, night: n, started: time.Now(), stopwatch: observe.NewStopwatch(),
 		history: report.History{Path: filepath.Join(cfg.DataDir, "runs", historyName(cfg)+".jsonl")}}
 	var err error
 	r.files, err = files.Open(cfg, r.started)
@@ -128,10 +130,10 @@ func (r *reporter) run(ctx context.Context, s stages, past []report.Record) *rep
 }
 
 // setOf identifies the set of a run for metrics: by its names without a date.
-func setOf(cfg *config.Config, n *night) report.Set {
+func setOf(cfg *config.Config, n *nightly.Night) report.Set {
 	name := cfg.Tag
-	if n != nil && n.floating != "" {
-		name = n.floating
+	if n != nil && n.Floating != "" {
+		name = n.Floating
 	}
 	return report.Set{Base: cfg.Base, Type: cfg.InstallType, Name: path.Join(cfg.Registry, cfg.Namespace, cfg.ImageNamePrefix) + ":" + name}
 }
@@ -161,7 +163,7 @@ func (r *reporter) wantPackages() bool {
 func results(s stages, packages map[image.ID][]report.PackageChange) []report.Result {
 	var out []report.Result
 	for _, res := range s.built.results {
-		r := report.Result{Result: res, Log: s.built.logs[res.Image], Loaded: s.built.loaded[res.Reference], Packages: packages[res.Image], Warnings: warningsOf(s.planned.defined.Image(res.Image))}
+		r := report.Result{Result: res, Log: s.built.logs[res.Image], Loaded: s.built.loaded[res.Reference], Packages: packages[res.Image], Warnings: s.planned.defined.Image(res.Image).LintWarnings()}
 		if p := s.published; p != nil {
 			r.Pushed, r.Moved = p.Named[res.Reference], p.Changed[res.Reference]
 			if err := p.Failed[res.Reference]; err != nil {
@@ -169,7 +171,7 @@ func results(s stages, packages map[image.ID][]report.PackageChange) []report.Re
 				r.Failure = &build.Failure{Err: err}
 			}
 			if s.planned.nothingNew {
-				r.Reference = s.session.night.reference(res.Reference)
+				r.Reference = s.session.night.Reference(res.Reference)
 				r.Pushed = s.planned.registry != nil
 			}
 		}

@@ -10,7 +10,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/build"
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/imageset"
-	"github.com/kolla-build/kolla-build/pkg/lock"
+	"github.com/kolla-build/kolla-build/pkg/nightly"
 	"github.com/kolla-build/kolla-build/pkg/offline"
 	"github.com/kolla-build/kolla-build/pkg/report"
 )
@@ -26,22 +26,20 @@ func Build(ctx context.Context, cfg *config.Config, c *console.Console) error {
 	return run(ctx, cfg, c, runOptions{})
 }
 
-// stages is what each stage of a run made of those before it. Only runStages
-// writes it. A stage that was not reached has nothing.
-type stages struct {
-	session   *session
-	rendered  *imageset.Rendered // Dockerfiles, graph and selection
-	planned   *planned           // definitions, keys, and what is built and why
-	built     *built             // what became of each image
-	published *published         // what the tags name now
-}
-
-// runOptions are what the commands that run stages differ in.
-type runOptions struct {
-	mode      mode
-	night     *night             // nil for a run that is not a nightly one
-	recording *offline.Recording // nil for a run whose inputs are not recorded
-	recorder  *report.Recorder   // of the stages' times; nil in commands that build nothing
+// run runs the stages and reports them.
+func run(ctx context.Context, cfg *config.Config, c *console.Console, o runOptions) error {
+	rep, err := newReporter(cfg, c, o.night)
+	if err != nil {
+		return err
+	}
+	ctx, exporter, end := startTrace(ctx, cfg, c)
+	rep.daemonEnv = exporter.Environ("buildkitd")
+	o.recorder = &rep.recorder
+	s, err := runStages(ctx, cfg, c, o, rep)
+	defer s.close()
+	err = rep.finish(ctx, s, err)
+	end(err)
+	return err
 }
 
 // runStages runs the stages of a run in their order. What it returns is reported,
@@ -82,41 +80,25 @@ func runStages(ctx context.Context, cfg *config.Config, c *console.Console, o ru
 	return s, err
 }
 
-// Lock builds the selected images while what their steps fetch is recorded, and
-// writes a lock of all inputs. The arguments are those of offline.NewRecording.
-func Lock(ctx context.Context, cfg *config.Config, c *console.Console, file string, update bool) error {
-	rec, err := offline.NewRecording(file, update)
-	if err != nil {
-		return err
-	}
-	all := *cfg
-	all.Cache, all.Refresh, all.Push, all.Engine, all.Offline = false, false, false, "none", false
-	return run(ctx, &all, c, runOptions{recording: rec})
+// stages is what each stage of a run made of those before it. Only runStages
+// writes it. A stage that was not reached has nothing.
+type stages struct {
+	session   *session
+	rendered  *imageset.Rendered // Dockerfiles, graph and selection
+	planned   *planned           // definitions, keys, and what is built and why
+	built     *built             // what became of each image
+	published *published         // what the tags name now
 }
 
-// recorded returns what a lock of the run is made of.
-func (s stages) recorded() offline.Recorded {
-	first := s.rendered.First().Config
-	return offline.Recorded{Defined: s.planned.defined, Results: s.built.results, Store: s.session.store, Secrets: s.session.secrets,
-		Set: lock.Set{Base: first.Base, BaseTag: first.BaseTag, InstallType: first.InstallType, Release: first.OpenstackRelease}}
+// runOptions are what the commands that run stages differ in.
+type runOptions struct {
+	mode      mode
+	night     *nightly.Night     // nil for a run that is not a nightly one
+	recording *offline.Recording // nil for a run whose inputs are not recorded
+	recorder  *report.Recorder   // of the stages' times; nil in commands that build nothing
 }
 
-// run runs the stages and reports them.
-func run(ctx context.Context, cfg *config.Config, c *console.Console, o runOptions) error {
-	rep, err := newReporter(cfg, c, o.night)
-	if err != nil {
-		return err
-	}
-	ctx, exporter, end := startTrace(ctx, cfg, c)
-	rep.daemonEnv = exporter.Environ("buildkitd")
-	o.recorder = &rep.recorder
-	s, err := runStages(ctx, cfg, c, o, rep)
-	defer s.close()
-	err = rep.finish(ctx, s, err)
-	end(err)
-	return err
-}
-
+// close releases what the stages hold.
 func (s stages) close() {
 	if s.built != nil {
 		s.built.record.Close()

@@ -13,6 +13,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/engineload"
 	"github.com/kolla-build/kolla-build/pkg/imageset"
 	"github.com/kolla-build/kolla-build/pkg/inputs"
+	"github.com/kolla-build/kolla-build/pkg/nightly"
 	"github.com/kolla-build/kolla-build/pkg/offline"
 	"github.com/kolla-build/kolla-build/pkg/registry"
 	"github.com/kolla-build/kolla-build/pkg/store"
@@ -98,16 +99,21 @@ func open(ctx context.Context, cfg *config.Config, c *console.Console, o runOpti
 			return s, rendered, err
 		}
 	}
-	if o.night == nil || !o.night.dated {
+	if o.night == nil || !o.night.AddedDate {
 		return s, rendered, nil
 	}
-	tag, err := s.unusedDatedTag(ctx, rendered)
+	place := nightly.Place{Store: s.store}
+	if s.cfg.Push {
+		place.Client = s.client
+	}
+	tag, err := nightly.UnusedTag(ctx, s.cfg.Tag, rendered.First().SelectedReferences(), place)
 	if err != nil || tag == s.cfg.Tag {
 		return s, rendered, err
 	}
 	rendered.Close() // the names of parents in it have the tag
-	s.cfg.Tag, s.scope.Tag = tag, tag
-	rendered, err = imageset.Render(ctx, imageset.Options{Config: s.cfg, Console: &console.Console{Stderr: io.Discard, Environ: c.Environ, Version: c.Version}, Exists: exists})
+	s.settings = s.settings.withTag(tag)
+	quiet := &console.Console{Stderr: io.Discard, Environ: c.Environ, Version: c.Version}
+	rendered, err = imageset.Render(ctx, imageset.Options{Config: s.cfg, Console: quiet, Exists: exists})
 	if err != nil {
 		return s, nil, err
 	}

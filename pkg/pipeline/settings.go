@@ -70,6 +70,13 @@ func resolve(cfg *config.Config, c *console.Console) (*settings, error) {
 	return s, cfg.UsageIfTyped("retain", err)
 }
 
+// withTag returns the settings of a set with another tag.
+func (s *settings) withTag(tag string) *settings {
+	cfg, other := *s.cfg, *s
+	cfg.Tag, other.scope.Tag, other.cfg = tag, tag, &cfg
+	return &other
+}
+
 // continueLastRun reads the record of the last run, and returns expressions that
 // select its images: all, or those that the user's own expressions match.
 func continueLastRun(cfg *config.Config, scope runstate.Scope, c *console.Console) (*runstate.LastRun, []string, error) {

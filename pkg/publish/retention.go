@@ -100,6 +100,20 @@ func HasDate(tag string) bool {
 	return ok
 }
 
+// UndatedTag returns the tag or, if that has a date, the first of the others that has none; the
+// tag if all have one. It is what images name as their version: a set is kept under many dated
+// tags, and the label must not name one that is removed while the image is used.
+func UndatedTag(tag string, others []string) string {
+	if HasDate(tag) {
+		for _, other := range others {
+			if !HasDate(other) {
+				return other
+			}
+		}
+	}
+	return tag
+}
+
 // dateSyntax finds a date with an optional time and an optional number after it.
 var dateSyntax = regexp.MustCompile(`(?:^|[^0-9])([0-9]{4})([-._]?)([0-9]{2})([-._]?)([0-9]{2})(?:([-._T]?)([0-9]{2})([-.:_]?)([0-9]{2})(?:([-.:_]?)([0-9]{2}))?(Z?))?(?:([-.])([0-9]{1,3}))?(?:[^0-9]|$)`)
 

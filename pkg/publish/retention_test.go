@@ -90,3 +90,20 @@ func TestRetentionIsOfSets(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+func TestUndatedTag(t *testing.T) {
+	for _, c := range []struct {
+		tag    string
+		others []string
+		want   string
+	}{
+		{"t", []string{"u"}, "t"},
+		{"t-2026-11-22", []string{"20261122", "t"}, "t"},
+		{"t-2026-11-22", nil, "t-2026-11-22"},
+		{"t-2026-11-22", []string{"20261122"}, "t-2026-11-22"},
+	} {
+		if got := UndatedTag(c.tag, c.others); got != c.want {
+			t.Errorf("%s %v: %s, want %s", c.tag, c.others, got, c.want)
+		}
+	}
+}

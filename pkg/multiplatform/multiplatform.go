@@ -1,4 +1,6 @@
-package pipeline
+// Package multiplatform owns the indexes that join the images of one template for several
+// platforms. It must not know how the images were built, nor what is published.
+package multiplatform
 
 import (
 	"bytes"
@@ -14,22 +16,22 @@ import (
 	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/kolla-build/kolla-build/pkg/build"
-	"github.com/kolla-build/kolla-build/pkg/imageset"
+	"github.com/kolla-build/kolla-build/pkg/image"
 	"github.com/kolla-build/kolla-build/pkg/store"
 )
 
-// multiPlatform is an image of several platforms before it is joined.
-type multiPlatform struct {
+// joined is an image of several platforms before it is written.
+type joined struct {
 	name    string
 	parts   []ocispecs.Descriptor // one for each platform
 	created time.Time             // of the newest part
 }
 
-// join writes an index for each image that is there for all platforms that it can
+// Join writes an index for each image that is there for all platforms that it can
 // be built for, gives it the image's name in the store, and returns the indexes'
-// digests by reference.
-func join(ctx context.Context, s *store.Store, rendered *imageset.Rendered, results []build.Result) (map[string]digest.Digest, error) {
-	images, failed := map[string]*multiPlatform{}, map[string]bool{}
+// digests by reference. platform returns the platform that an image was built for.
+func Join(ctx context.Context, s *store.Store, results []build.Result, platform func(image.ID) ocispecs.Platform) (map[string]digest.Digest, error) {
+	images, failed := map[string]*joined{}, map[string]bool{}
 	for _, res := range results {
 		if res.Status.Bad() && res.Status != build.StatusPushError {
 			failed[res.Reference] = true
@@ -37,10 +39,10 @@ func join(ctx context.Context, s *store.Store, rendered *imageset.Rendered, resu
 		}
 		m := images[res.Reference]
 		if m == nil {
-			m = &multiPlatform{name: res.Image.Name}
+			m = &joined{name: res.Image.Name}
 			images[res.Reference] = m
 		}
-		if err := m.add(ctx, s, res.Digest, rendered.Of(res.Image).Platform); err != nil {
+		if err := m.add(ctx, s, res.Digest, platform(res.Image)); err != nil {
 			return nil, fmt.Errorf("joining the platforms of %s: %w", res.Image, err)
 		}
 	}
@@ -61,7 +63,7 @@ func join(ctx context.Context, s *store.Store, rendered *imageset.Rendered, resu
 }
 
 // add adds the image for one platform.
-func (m *multiPlatform) add(ctx context.Context, s *store.Store, d digest.Digest, p ocispecs.Platform) error {
+func (m *joined) add(ctx context.Context, s *store.Store, d digest.Digest, p ocispecs.Platform) error {
 	e, ok, err := s.ByDigest(d)
 	if err == nil && !ok {
 		err = fmt.Errorf("%s is not in the store", d)
@@ -81,7 +83,7 @@ func (m *multiPlatform) add(ctx context.Context, s *store.Store, d digest.Digest
 }
 
 // write writes the index to the store and returns its digest.
-func (m *multiPlatform) write(ctx context.Context, s *store.Store) (digest.Digest, error) {
+func (m *joined) write(ctx context.Context, s *store.Store) (digest.Digest, error) {
 	raw, err := json.Marshal(ocispecs.Index{
 		Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispecs.MediaTypeImageIndex, Manifests: m.parts,
 		Annotations: map[string]string{

@@ -1,4 +1,4 @@
-package pipeline
+package observe
 
 import (
 	"context"
@@ -12,9 +12,9 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/plan"
 )
 
-// stopwatch measures how much of a run this program itself takes: the time in
+// Stopwatch measures how much of a run this program itself takes: the time in
 // which no build and no upload is under way. Benchmarks limit it.
-type stopwatch struct {
+type Stopwatch struct {
 	started time.Time
 
 	mu       sync.Mutex
@@ -24,18 +24,19 @@ type stopwatch struct {
 	starting time.Duration // of idle: the builder's start and end
 }
 
-func newStopwatch() *stopwatch {
+// NewStopwatch starts a measurement.
+func NewStopwatch() *Stopwatch {
 	now := time.Now()
-	return &stopwatch{started: now, since: now}
+	return &Stopwatch{started: now, since: now}
 }
 
-// work counts a build or an upload until done is called.
-func (s *stopwatch) work() (done func()) {
+// Work counts a build or an upload until done is called.
+func (s *Stopwatch) Work() (done func()) {
 	s.count(1)
 	return func() { s.count(-1) }
 }
 
-func (s *stopwatch) count(n int) {
+func (s *Stopwatch) count(n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
@@ -46,15 +47,15 @@ func (s *stopwatch) count(n int) {
 	s.busy += n
 }
 
-// builder adds the time since a moment to that of the builder's start and end.
-func (s *stopwatch) builder(since time.Time) {
+// Builder adds the time since a moment to that of the builder's start and end.
+func (s *Stopwatch) Builder(since time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.starting += time.Since(since)
 }
 
 // String ends the measurement and describes it.
-func (s *stopwatch) String() string {
+func (s *Stopwatch) String() string {
 	s.count(0)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -62,14 +63,16 @@ func (s *stopwatch) String() string {
 		time.Since(s.started).Seconds(), s.idle.Seconds(), s.starting.Seconds())
 }
 
-// watchedUploader counts uploads.
-type watchedUploader struct {
+// Uploader returns an uploader whose uploads are counted.
+func (s *Stopwatch) Uploader(u build.Uploader) build.Uploader { return timedUploader{u, s} }
+
+type timedUploader struct {
 	build.Uploader
-	watch *stopwatch
+	watch *Stopwatch
 }
 
 // Upload implements build.Uploader.
-func (u watchedUploader) Upload(ctx context.Context, it *plan.Item, d digest.Digest) error {
-	defer u.watch.work()()
+func (u timedUploader) Upload(ctx context.Context, it *plan.Item, d digest.Digest) error {
+	defer u.watch.Work()()
 	return u.Uploader.Upload(ctx, it, d)
 }

@@ -1,28 +1,30 @@
-package pipeline
+package publish
 
 import (
 	"fmt"
 	"slices"
 	"strings"
 
+	"github.com/kolla-build/kolla-build/internal/console"
 	"github.com/kolla-build/kolla-build/internal/units"
+	"github.com/kolla-build/kolla-build/pkg/plan"
 	"github.com/kolla-build/kolla-build/pkg/store"
 )
 
 // typeVariable is the variable of images that has the install type.
 const typeVariable = "KOLLA_INSTALL_TYPE="
 
-// warnOtherType warns if names that the run changes are now those of images of the
-// other install type: like with Kolla's tool, the default tag is the same for both.
-func (s *session) warnOtherType(p *planned) {
+// WarnOtherType warns if names that a plan changes are now those of images of another
+// install type: like with Kolla's tool, the default tag is the same for both.
+func WarnOtherType(con *console.Console, s *store.Store, p *plan.Plan, installType string) {
 	var names []string
 	other := ""
-	for _, it := range p.plan.Items {
-		e, ok, err := s.store.Lookup(it.Reference)
+	for _, it := range p.Items {
+		e, ok, err := s.Lookup(it.Reference)
 		if err != nil || !ok || e.Digest == it.Digest || slices.Contains(names, it.Reference) {
 			continue
 		}
-		if t := installType(s.store, e); t != "" && t != s.cfg.InstallType {
+		if t := installTypeOf(s, e); t != "" && t != installType {
 			names, other = append(names, it.Reference), t
 		}
 	}
@@ -33,11 +35,11 @@ func (s *session) warnOtherType(p *planned) {
 	if len(names) > 1 {
 		what = fmt.Sprintf("%s and %s name", names[0], units.Count(len(names)-1, "other tag"))
 	}
-	s.console.Notice("warning: %s %s images, and this run replaces them with %s images; another --tag or --namespace keeps both", what, other, s.cfg.InstallType)
+	con.Notice("warning: %s %s images, and this run replaces them with %s images; another --tag or --namespace keeps both", what, other, installType)
 }
 
-// installType returns the install type of a stored image, "" if it has none.
-func installType(s *store.Store, e store.Entry) string {
+// installTypeOf returns the install type of a stored image, "" if it has none.
+func installTypeOf(s *store.Store, e store.Entry) string {
 	img, err := s.Image(e.Digest)
 	if err != nil {
 		return ""

@@ -1,18 +1,16 @@
-package pipeline
+package define
 
 import (
 	"fmt"
 	"strings"
 
 	"github.com/kolla-build/kolla-build/internal/units"
-	"github.com/kolla-build/kolla-build/pkg/define"
 	"github.com/kolla-build/kolla-build/pkg/image"
-	"github.com/kolla-build/kolla-build/pkg/plan"
 )
 
-// warningsOf returns what BuildKit's linter warns of in an image, with the places in its
+// LintWarnings returns what BuildKit's linter warns of in an image, with the places in its
 // templates and overrides.
-func warningsOf(im *define.Image) []string {
+func (im *Image) LintWarnings() []string {
 	if im == nil {
 		return nil
 	}
@@ -30,20 +28,17 @@ func warningsOf(im *define.Image) []string {
 // maxWarned is how many images a warning names.
 const maxWarned = 3
 
-// newWarnings returns the warnings about the images that a plan builds, each once: the
-// lines of macros and overrides are in several images.
-func newWarnings(p *planned) []string {
+// LintWarnings returns the warnings about images, each once: the lines of macros and overrides
+// are in several images.
+func LintWarnings(of []*Image) []string {
 	var order []string
 	images := map[string][]image.ID{}
-	for _, it := range p.plan.Items {
-		if it.Action != plan.Build {
-			continue
-		}
-		for _, text := range warningsOf(p.defined.Image(it.Image)) {
+	for _, im := range of {
+		for _, text := range im.LintWarnings() {
 			if images[text] == nil {
 				order = append(order, text)
 			}
-			images[text] = append(images[text], it.Image)
+			images[text] = append(images[text], im.ID)
 		}
 	}
 	for i, text := range order {

@@ -1,0 +1,61 @@
+package nightly
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/kolla-build/kolla-build/pkg/publish"
+	"github.com/kolla-build/kolla-build/pkg/registry"
+	"github.com/kolla-build/kolla-build/pkg/store"
+)
+
+// maxSetsPerDay limits the search for an unused dated tag.
+const maxSetsPerDay = 99
+
+// Place is where the set of a run will be.
+type Place struct {
+	Client *registry.Client // of the registry; nil for sets that stay in the store
+	Store  *store.Store
+}
+
+// UnusedTag returns the tag of a nightly run's set: the given one, or the first with a number
+// that no image of the set has. So a second night on one day never overwrites the first
+// one's set.
+func UnusedTag(ctx context.Context, dated string, references []string, place Place) (string, error) {
+	tag := dated
+	for n := 2; n <= maxSetsPerDay; n++ {
+		used, err := place.used(ctx, references, tag)
+		if err != nil || !used {
+			return tag, err
+		}
+		tag = fmt.Sprintf("%s-%d", dated, n)
+	}
+	return "", fmt.Errorf("nightly: all tags from %s to %s exist", dated, tag)
+}
+
+// used reports whether one of the images has the tag.
+func (p Place) used(ctx context.Context, references []string, tag string) (bool, error) {
+	tagged := make([]string, len(references))
+	for i, ref := range references {
+		tagged[i] = publish.WithTag(ref, tag)
+	}
+	if p.Client == nil {
+		for _, ref := range tagged {
+			if _, ok, err := p.Store.Lookup(ref); ok || err != nil {
+				return ok, err
+			}
+		}
+		return false, nil
+	}
+	for _, head := range p.Client.Heads(ctx, tagged) {
+		var missing *registry.NotFoundError
+		if head.Err == nil {
+			return true, nil
+		}
+		if !errors.As(head.Err, &missing) {
+			return false, head.Err
+		}
+	}
+	return false, nil
+}

@@ -1,0 +1,29 @@
+package pipeline
+
+import (
+	"context"
+
+	"github.com/kolla-build/kolla-build/internal/console"
+	"github.com/kolla-build/kolla-build/pkg/config"
+	"github.com/kolla-build/kolla-build/pkg/lock"
+	"github.com/kolla-build/kolla-build/pkg/offline"
+)
+
+// Lock builds the selected images while what their steps fetch is recorded, and
+// writes a lock of all inputs. The arguments are those of offline.NewRecording.
+func Lock(ctx context.Context, cfg *config.Config, c *console.Console, file string, update bool) error {
+	rec, err := offline.NewRecording(file, update)
+	if err != nil {
+		return err
+	}
+	all := *cfg
+	all.Cache, all.Refresh, all.Push, all.Engine, all.Offline = false, false, false, "none", false
+	return run(ctx, &all, c, runOptions{recording: rec})
+}
+
+// recorded returns what a lock of the run is made of.
+func (s stages) recorded() offline.Recorded {
+	first := s.rendered.First().Config
+	return offline.Recorded{Defined: s.planned.defined, Results: s.built.results, Store: s.session.store, Secrets: s.session.secrets,
+		Set: lock.Set{Base: first.Base, BaseTag: first.BaseTag, InstallType: first.InstallType, Release: first.OpenstackRelease}}
+}
