@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -87,7 +89,7 @@ func buildDeb(t *testing.T, dir, name, control string) string {
 func aptRoot(t *testing.T, repo *packageRepo, cache string) *scratchRoot {
 	r := newScratchRoot(t, "/usr/bin/apt-get", "/usr/bin/dpkg", "/usr/bin/flock", "/usr/bin/mountpoint")
 	r.install("base/kolla_apt_install.sh", "opt/kolla_apt_install")
-	r.install("base/machine_identity.sh", "opt/machine_identity.sh")
+	r.install("base/install_cleanup.sh", "opt/install_cleanup.sh")
 	r.write("etc/apt/sources.list", "deb [trusted=yes] "+repo.server.URL+" ./\n")
 	// No retries: a server that is gone is gone.
 	r.write("etc/apt/apt.conf", "Dir::State::status \"/var/lib/dpkg/status\";\n")
@@ -114,7 +116,7 @@ func aptRoot(t *testing.T, repo *packageRepo, cache string) *scratchRoot {
 
 func (r *scratchRoot) apt(packages ...string) (int, string) {
 	r.t.Helper()
-	env := []string{machineIdentity}
+	env := slices.Clone(installEnv)
 	if r.cache != "" {
 		env = append(env, "KOLLA_APT_CACHE=/cache")
 	}
@@ -133,8 +135,9 @@ func (r *scratchRoot) mustApt(packages ...string) {
 	}
 }
 
-// machineIdentity is where the installing scripts find machine_identity.sh here.
-const machineIdentity = "KOLLA_MACHINE_IDENTITY=/opt/machine_identity.sh"
+// installEnv is where the installing scripts find install_cleanup.sh here, and programs
+// that may lose their setuid bits: /usr is the host's.
+var installEnv = []string{"KOLLA_INSTALL_CLEANUP=/opt/install_cleanup.sh", "KOLLA_PROGRAMS=/opt/programs"}
 
 // layerFiles lists what is in directories that should be empty in a layer.
 func (r *scratchRoot) layerFiles() []string {
@@ -192,6 +195,34 @@ func TestAptInstallKeepsGivenKeys(t *testing.T) {
 	r.mustApt("two")
 	if got := r.read("etc/ssh/ssh_host_rsa_key"); got != "given\n" {
 		t.Errorf("the key is %q now", got)
+	}
+}
+
+// Programs that services never need as root keep no setuid bit; others do.
+func TestAptInstallRemovesSetuid(t *testing.T) {
+	r := aptRoot(t, newAptRepo(t, "one"), "")
+	modes := map[string]fs.FileMode{"bin/su": fs.ModeSetuid, "bin/ssh-agent": fs.ModeSetgid, "lib/openssh/ssh-keysign": fs.ModeSetuid,
+		"sbin/mount.nfs": fs.ModeSetuid, "bin/passwd": 0, "bin/sudo": fs.ModeSetuid}
+	for name, mode := range modes {
+		name = "opt/programs/usr/" + name
+		r.write(name, "")
+		if err := os.Chmod(r.path(name), 0o755|mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.mustApt("one")
+	for name := range modes {
+		info, err := os.Stat(r.path("opt/programs/usr/" + name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := fs.FileMode(0o755)
+		if name == "bin/sudo" {
+			want |= fs.ModeSetuid
+		}
+		if info.Mode() != want {
+			t.Errorf("%s has the mode %v, want %v", name, info.Mode(), want)
+		}
 	}
 }
 

@@ -50,7 +50,7 @@ func newRPMRepo(t *testing.T, packages ...string) *packageRepo {
 func dnfRoot(t *testing.T, repo *packageRepo, cache string) *scratchRoot {
 	r := newScratchRoot(t, "/usr/bin/dnf", "/usr/bin/flock")
 	r.install("base/kolla_dnf_install.sh", "opt/kolla_dnf_install")
-	r.install("base/machine_identity.sh", "opt/machine_identity.sh")
+	r.install("base/install_cleanup.sh", "opt/install_cleanup.sh")
 	conf, err := os.ReadFile("base/dnf.conf")
 	if err != nil {
 		t.Fatal(err)
@@ -68,7 +68,7 @@ func dnfRoot(t *testing.T, repo *packageRepo, cache string) *scratchRoot {
 
 func (r *scratchRoot) mustDnf(packages ...string) {
 	r.t.Helper()
-	env := []string{"HOME=/root", machineIdentity}
+	env := append([]string{"HOME=/root"}, installEnv...)
 	if r.cache != "" {
 		env = append(env, "KOLLA_DNF_CACHE=/cache")
 	}

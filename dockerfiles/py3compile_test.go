@@ -64,7 +64,7 @@ func (r *scratchRoot) installPython(names ...string) (int, string) {
 	for _, name := range names {
 		args = append(args, "/opt/debs/"+name+"_1.0_all.deb")
 	}
-	return r.run([]string{"KOLLA_PY3COMPILE=/opt/kolla_py3compile.py", machineIdentity}, args...)
+	return r.run(append([]string{"KOLLA_PY3COMPILE=/opt/kolla_py3compile.py"}, installEnv...), args...)
 }
 
 // TestByteCompilation compares the byte code of packages that are compiled

@@ -304,3 +304,51 @@ func TestRepoKeysDNF(t *testing.T) {
 		t.Errorf("another key is accepted: %s", out)
 	}
 }
+
+// The keys of a repository are found in every form that dnf reads.
+func TestRepoKeysFormsOfDNF(t *testing.T) {
+	k := newKeyring(t)
+	good := k.add("good@example.org", "rsa2048")
+	files := t.TempDir()
+	put(t, files, "KEY-10", string(k.gpg("--armor", "--export")))
+	server := httptest.NewServer(http.FileServer(http.Dir(files)))
+	t.Cleanup(server.Close)
+	known := server.URL + "/KEY-$releasever"
+	for _, c := range []struct{ name, text, reported string }{
+		{"spaces around the sign", "gpgkey = KNOWN\n", ""},
+		{"tab, unknown", "gpgkey\t=\thttps://other.example/KEY\n", "https://other.example/KEY"},
+		{"list with spaces", "gpgkey=https://other.example/KEY KNOWN\n", "https://other.example/KEY"},
+		{"list with commas", "gpgkey=KNOWN,https://other.example/KEY,file:///etc/KEY\n", "https://other.example/KEY"},
+		{"lines", "gpgkey=\n  KNOWN\n# a comment https://comment.example/KEY\n\n\thttp://other.example/KEY\nenabled=1\n", "http://other.example/KEY"},
+		{"ftp", "gpgkey = ftp://other.example/KEY", "ftp://other.example/KEY"},
+		{"braces", "gpgkey=" + strings.Replace(known, "$releasever", "${releasever}", 1), ""},
+		{"the end of the option", "gpgkey=KNOWN\nbaseurl=https://other.example/KEY\n  https://other.example/2\n", ""},
+		{"a longer address", "gpgkey=KNOWN.asc\n", known + ".asc"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			root := t.TempDir()
+			put(t, root, "etc/os-release", "VERSION_ID=10\n")
+			put(t, root, "usr/local/lib/kolla/repo_keys", "vendor "+known+" "+good+"\n")
+			text := "[v]\nname=v\n" + strings.ReplaceAll(c.text, "KNOWN", known)
+			put(t, root, "etc/yum.repos.d/v.repo", text)
+			out, err := repoKeys(t, root)
+			if err != nil {
+				t.Fatalf("%v\n%s", err, out)
+			}
+			if got := strings.Count(out, "\n"); c.reported == "" && got > 0 || c.reported != "" && (got != 1 || !strings.HasSuffix(out, " "+c.reported+"\n")) {
+				t.Errorf("it reports %q, want %q", out, c.reported)
+			}
+			read, err := os.ReadFile(filepath.Join(root, "etc/yum.repos.d/v.repo"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := strings.ReplaceAll(strings.ReplaceAll(text, "${releasever}", "$releasever"), known, "file:///etc/pki/rpm-gpg/kolla-vendor")
+			if c.name == "a longer address" {
+				want = text
+			}
+			if string(read) != want {
+				t.Errorf("the repository is\n%s\nwant\n%s", read, want)
+			}
+		})
+	}
+}

@@ -24,8 +24,8 @@ index_minutes=30        # an index younger than this is taken as it is
 keep_days=30            # .deb files unused for longer are removed
 py3compile=${KOLLA_PY3COMPILE:-/usr/local/lib/kolla/py3compile.py}
 
-# shellcheck source=machine_identity.sh
-. "${KOLLA_MACHINE_IDENTITY:-/usr/local/lib/kolla/machine_identity.sh}"
+# shellcheck source=install_cleanup.sh
+. "${KOLLA_INSTALL_CLEANUP:-/usr/local/lib/kolla/install_cleanup.sh}"
 machine_identity_remember
 
 cache_is_temporary=
@@ -218,6 +218,7 @@ tidy() {
     rm -f /var/log/dpkg.log /var/log/alternatives.log /var/log/bootstrap.log \
         /var/lib/dpkg/*-old /var/cache/debconf/*-old /var/cache/ldconfig/aux-cache
     machine_identity_remove
+    remove_setuid
     # Operators mount the host's /etc/localtime, which a link would redirect.
     if [[ -L /etc/localtime ]]; then
         rm -f /etc/localtime

@@ -15,8 +15,8 @@ set -euo pipefail
 cache=${KOLLA_DNF_CACHE:-/var/cache/kolla/dnf}
 dnf=${KOLLA_DNF:-dnf}
 
-# shellcheck source=machine_identity.sh
-. "${KOLLA_MACHINE_IDENTITY:-/usr/local/lib/kolla/machine_identity.sh}"
+# shellcheck source=install_cleanup.sh
+. "${KOLLA_INSTALL_CLEANUP:-/usr/local/lib/kolla/install_cleanup.sh}"
 machine_identity_remember
 
 cache_is_temporary=
@@ -89,3 +89,4 @@ fi
 rm -rf /var/log/dnf* /var/log/hawkey.log /var/cache/dnf/* /var/lib/dnf/history.sqlite* \
     /var/cache/ldconfig/aux-cache
 machine_identity_remove
+remove_setuid

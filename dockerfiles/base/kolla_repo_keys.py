@@ -195,23 +195,43 @@ def release():
     return found.group(1) if found else "$releasever"
 
 
+def key_addresses(lines):
+    """Yield the index of each line with keys of a repository, and the place of each address in it."""
+    inside = False
+    for index, line in enumerate(lines):
+        option = re.match(r"gpgkey\s*=", line, re.I)
+        if option:
+            inside = True
+        elif not line.strip() or line[0] in "#;":
+            continue
+        elif not line[0].isspace():
+            inside = False
+        if inside:
+            start = option.end() if option else 0
+            yield index, [m.span() for m in re.compile(r"[^\s,]+").finditer(line, start)]
+
+
 def dnf(known):
-    directory = ROOT / "etc/yum.repos.d"
-    for repo in sorted(directory.glob("*.repo")):
-        text = changed = repo.read_text()
-        for name, url, allowed in known:
-            if not re.search(re.escape(url) + r"(?=\s|$)", changed):
-                continue
-            file = f"{RPM_KEYS}/kolla-{name}"
-            if not (ROOT / file).exists():
-                key = fetch(url.replace("$releasever", release()), allowed)
-                (ROOT / RPM_KEYS).mkdir(parents=True, exist_ok=True)
-                (ROOT / file).write_text(armor(key))
-            changed = re.sub(re.escape(url) + r"(?=\s|$)", f"file:///{file}", changed)
-        for url in re.findall(r"^(?:gpgkey=|[ \t]+)(https?://\S+)$", changed, re.M):
-            print(f"kolla_repo_keys: {repo}: no fingerprint is known for {url}")
-        if changed != text:
-            repo.write_text(changed)
+    keys = {url: (f"{RPM_KEYS}/kolla-{name}", allowed) for name, url, allowed in reversed(known)}
+    for repo in sorted((ROOT / "etc/yum.repos.d").glob("*.repo")):
+        lines = repo.read_text().splitlines(keepends=True)
+        changed = False
+        for index, places in key_addresses(lines):
+            for start, end in reversed(places):
+                url = lines[index][start:end].replace("${releasever}", "$releasever")
+                if url not in keys:
+                    if not url.startswith(("/", "file:")):
+                        print(f"kolla_repo_keys: {repo}: no fingerprint is known for {url}")
+                    continue
+                file, allowed = keys[url]
+                if not (ROOT / file).exists():
+                    key = fetch(url.replace("$releasever", release()), allowed)
+                    (ROOT / RPM_KEYS).mkdir(parents=True, exist_ok=True)
+                    (ROOT / file).write_text(armor(key))
+                lines[index] = f"{lines[index][:start]}file:///{file}{lines[index][end:]}"
+                changed = True
+        if changed:
+            repo.write_text("".join(lines))
 
 
 def main(arguments):

@@ -1,8 +1,11 @@
 #!/bin/bash
 #
-# Functions for kolla_apt_install and kolla_dnf_install. Packages make keys and
-# names of the machine on which they are installed. In an image all containers
-# would share them, and everybody who has the image would know the keys.
+# Functions for kolla_apt_install and kolla_dnf_install: what an image must not keep of
+# the packages that were installed.
+#
+# Packages make keys and names of the machine on which they are installed. In an
+# image all containers would share them, and everybody who has the image would know
+# the keys.
 
 machine_identity_files() {
     find /etc/bind/rndc.key \
@@ -35,4 +38,19 @@ machine_identity_remove() {
     if [[ -s /etc/machine-id ]]; then
         : > /etc/machine-id
     fi
+}
+
+# remove_setuid lets programs run with the caller's permissions that services never
+# need with root's: root runs them as before. Services get root's permissions by
+# sudo. What keeps its bits is listed in pkg/contract/data/exceptions.tsv.
+remove_setuid() {
+    local program usr=${KOLLA_PROGRAMS:-}/usr
+    for program in \
+        "${usr}"/bin/{chage,chfn,chsh,crontab,expiry,gpasswd,mount,newgrp,passwd,pkexec,ssh-agent,su,umount,wall,write} \
+        "${usr}"/{lib,libexec}/openssh/ssh-keysign \
+        "${usr}"/sbin/{grub2-set-bootflag,mount.nfs,pam_timestamp_check,userhelper}; do
+        if [[ -f ${program} && ( -u ${program} || -g ${program} ) ]]; then
+            chmod u-s,g-s "${program}"
+        fi
+    done
 }
