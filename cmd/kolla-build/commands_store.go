@@ -136,6 +136,7 @@ func saveCommand() *command {
 				f.StringVar(&opts.Since, "since", "", "Write only what `WHAT` lacks: a bundle, a file of kolla-build inventory, or HOST/NAMESPACE.")
 				f.StringVar(&opts.Split, "split", "", "Write parts of at most this `SIZE`, such as 4G, named FILE.001 and so on.")
 				f.StringVar(&opts.Parity, "parity", "", "With --split, write `N%` more parts, from which as many lost ones are restored.")
+				f.BoolVar(&opts.Resume, "resume", false, "Continue an interrupted save only: fail if the set has changed since.")
 				f.StringVar(&opts.SignKey, "sign-key", "", "Sign with the Ed25519 private key in this PEM `FILE`.")
 				f.StringVar(&opts.Delta, "delta", "", "With --since, and bytes as the `KIND`: write what changed within layers.")
 			},

@@ -49,6 +49,9 @@ func Open(path string) (*Lock, error) {
 	return &Lock{f}, nil
 }
 
+// Of returns the lock of an open file, without locking it. Closing the file releases it.
+func Of(f *os.File) *Lock { return &Lock{f} }
+
 // OpenExisting opens a lock file that must exist and not be a symbolic link.
 func OpenExisting(path string) (*Lock, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|unix.O_NOFOLLOW, 0)

@@ -12,6 +12,8 @@ import (
 
 	"github.com/kolla-build/kolla-build/internal/atomicfile"
 	"github.com/kolla-build/kolla-build/internal/disk"
+	"github.com/kolla-build/kolla-build/internal/filelock"
+	"github.com/kolla-build/kolla-build/internal/partialfile"
 	"github.com/kolla-build/kolla-build/internal/usererr"
 	"github.com/kolla-build/kolla-build/pkg/bundle/parts"
 	"github.com/kolla-build/kolla-build/pkg/inventory"
@@ -43,6 +45,9 @@ type SaveOptions struct {
 	Split  int64
 	Parity int
 
+	// Resume refuses to begin again if what an interrupted save has left is of another set.
+	Resume bool
+
 	// Since is what the other side has: the bundle contains only what is not in it,
 	// and can be loaded only there. nil is a complete bundle.
 	Since *inventory.Inventory
@@ -63,15 +68,17 @@ type Summary struct {
 	Parts    []string      // Save: the files, if it was split
 	Extra    []string      // Save to a directory: files in it that belong to no bundle
 	Restored []string      // Load: parts that were missing or damaged, and in which way
+	Kept     int64         // Save: bytes that an interrupted save had written, of the file or all parts
 	Signed   bool          // Load: the signature was verified
 	// DeltaBytes is the size of the byte deltas, DeltaLayers that of their layers.
 	DeltaBytes, DeltaLayers int64
 }
 
 // Save writes images to the file output, to stdout if it is "-", or to a directory if it
-// ends with a slash. A device or named pipe is written in place. A regular file is replaced when the bundle is
-// complete; an error leaves it unchanged. Every blob is verified. Every image must
-// have a name, and no two the same.
+// ends with a slash. A device or named pipe is written in place. A regular file is replaced
+// when the bundle is complete; an error leaves it unchanged. What is complete of the new one
+// is kept beside it, and the next save of the same set continues there. Every blob is
+// verified. Every image must have a name, and no two the same.
 func Save(ctx context.Context, st Source, entries []store.Entry, output string, opts SaveOptions) (Summary, error) {
 	sum, err := save(ctx, st, entries, output, opts)
 	if err != nil {
@@ -96,38 +103,97 @@ func save(ctx context.Context, st Source, entries []store.Entry, output string, 
 	if err != nil {
 		return sum, err
 	}
-	if opts.Split > 0 {
-		return writeParts(ctx, output, files, sum, opts)
-	}
-	if output == "-" {
+	switch {
+	case opts.Split > 0:
+		err = writeParts(ctx, output, files, &sum, opts)
+	case output == "-":
 		w := opts.Stdout
 		if w == nil {
 			w = os.Stdout
 		}
-		return sum, write(ctx, w, files, opts)
-	}
-	if isDir(output) {
+		err = write(ctx, w, files, opts)
+	case isDir(output):
 		sum.Extra, err = writeDir(ctx, output, files, opts)
-		return sum, noSpace(filepath.Clean(output), sum.Bytes, err)
+		err = noSpace(filepath.Clean(output), sum.Bytes, err)
+	default:
+		err = writeToFile(ctx, output, files, &sum, opts)
 	}
+	return sum, err
+}
+
+// writeToFile writes the bundle to a file, which has its name when it is complete. What an
+// error leaves is continued by the next save.
+func writeToFile(ctx context.Context, output string, files []file, sum *Summary, opts SaveOptions) error {
 	target, special, err := atomicfile.Target(output)
 	switch {
 	case errors.Is(err, syscall.EISDIR):
-		return sum, usererr.Errorf("name a file in it, such as "+filepath.Join(output, "set.tar")+", or write "+output+"/ to save to the directory", "it is a directory")
+		return usererr.Errorf("name a file in it, such as "+filepath.Join(output, "set.tar")+", or write "+output+"/ to save to the directory", "it is a directory")
 	case err != nil:
-		return sum, err
+		return err
+	case special:
+		return atomicfile.Output(output, atomicfile.Options{}, func(w io.Writer) error { return write(ctx, w, files, opts) })
 	}
 	dir := filepath.Dir(target)
-	if !special {
-		if _, err := os.Stat(dir); err != nil {
-			return sum, usererr.WithHint(err, "create the directory first")
-		}
-		if _, free := disk.Space(dir); opts.Compression == None && free > 0 && free < sum.Bytes {
-			return sum, &store.FullError{Path: dir, Need: sum.Bytes, Free: uint64(free)}
+	if _, err := os.Stat(dir); err != nil {
+		return usererr.WithHint(err, "create the directory first")
+	}
+	mode := os.FileMode(0o644)
+	if st, err := os.Stat(target); err == nil {
+		mode = st.Mode().Perm()
+	}
+	size, err := tarSize(files)
+	if err != nil {
+		return err
+	}
+	if opts.Compression == None {
+		if err := checkSpace(dir, size, partialfile.Name(target)); err != nil {
+			return err
 		}
 	}
-	err = atomicfile.Output(output, atomicfile.Options{Durable: true}, func(w io.Writer) error { return write(ctx, w, files, opts) })
-	return sum, noSpace(dir, sum.Bytes, err)
+	f, err := partialfile.Open(target)
+	if err != nil {
+		return written(err)
+	}
+	defer f.Close()
+	if opts.Compression == None {
+		sum.Kept, err = writeResumed(ctx, fileOutput{f}, files, opts)
+	} else if err = f.Keep(0); err == nil { // a compressed stream has no places at which it could be continued
+		err = write(ctx, f, files, opts)
+	}
+	if err == nil {
+		err = f.Commit(mode)
+	}
+	return unfinished(noSpace(dir, size, err), partialfile.Name(target))
+}
+
+// written returns the error for a file that another process writes.
+func written(err error) error {
+	if held := (*filelock.HeldError)(nil); errors.As(err, &held) {
+		return errors.New("another save writes to it")
+	}
+	return err
+}
+
+// unfinished adds a hint to an error that leaves a file.
+func unfinished(err error, name string) error {
+	if err == nil || usererr.Hint(err) != "" {
+		return err
+	}
+	return usererr.WithHint(err, "the same command continues; what is complete is in "+name)
+}
+
+// checkSpace fails if a file system has too little space for what is to be written. Files
+// with an earlier beginning of it count as written.
+func checkSpace(dir string, need int64, earlier ...string) error {
+	for _, name := range earlier {
+		if st, err := os.Lstat(name); err == nil && st.Mode().IsRegular() {
+			need -= st.Size()
+		}
+	}
+	if _, free := disk.Space(dir); free > 0 && free < need {
+		return &store.FullError{Path: dir, Need: need, Free: uint64(free)}
+	}
+	return nil
 }
 
 // noSpace returns the error for a full file system, with the space that was needed.
@@ -139,22 +205,34 @@ func noSpace(dir string, need int64, err error) error {
 	return err
 }
 
-// writeParts writes the bundle in parts. Without an error all are there, with one
-// none.
-func writeParts(ctx context.Context, output string, files []file, sum Summary, opts SaveOptions) (Summary, error) {
+// writeParts writes the bundle in parts, which have their names when all are complete.
+func writeParts(ctx context.Context, output string, files []file, sum *Summary, opts SaveOptions) error {
 	if output == "-" {
-		return sum, usererr.Errorf("name a file, which gives the parts their names", "parts cannot be written to standard output")
+		return usererr.Errorf("name a file, which gives the parts their names", "parts cannot be written to standard output")
 	}
-	if _, free := disk.Space(filepath.Dir(output)); opts.Compression == None && free > 0 && free < sum.Bytes+sum.Bytes*int64(opts.Parity)/100 {
-		return sum, &store.FullError{Path: filepath.Dir(output), Need: sum.Bytes + sum.Bytes*int64(opts.Parity)/100, Free: uint64(free)}
+	dir := filepath.Dir(output)
+	size, err := tarSize(files)
+	if err != nil {
+		return err
+	}
+	size += size * int64(opts.Parity) / 100
+	if opts.Compression == None {
+		if err := checkSpace(dir, size, parts.Partial(output)...); err != nil {
+			return err
+		}
 	}
 	w, err := parts.Create(ctx, output, opts.Split, opts.Parity)
 	if err != nil {
-		return sum, err
+		return written(err)
 	}
 	defer w.Abort()
-	if err = write(ctx, w, files, opts); err == nil {
+	if opts.Compression == None {
+		sum.Kept, err = writeResumed(ctx, w, files, opts)
+	} else if err = w.Keep(0); err == nil {
+		err = write(ctx, w, files, opts)
+	}
+	if err == nil {
 		sum.Parts, err = w.Close()
 	}
-	return sum, noSpace(filepath.Dir(output), sum.Bytes+sum.Bytes*int64(opts.Parity)/100, err)
+	return unfinished(noSpace(dir, size, err), partialfile.Name(output+".001")+" and the like")
 }

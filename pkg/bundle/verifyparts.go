@@ -1,7 +1,6 @@
 package bundle
 
 import (
-	"archive/tar"
 	"context"
 	"io"
 
@@ -100,51 +99,28 @@ func (v *verifier) beginning(ctx context.Context, set *parts.Set) error {
 // contentOffset returns where the contents of the files of a manifest begin in the tar that
 // save writes.
 func contentOffset(m *Manifest, manifestSize, signatureSize int64) (map[string]int64, error) {
-	var headers counter
-	tw := tar.NewWriter(&headers)
-	var contents int64
-	offsets := map[string]int64{}
-	dirs := false
-	put := func(name string, size int64) error {
-		if _, isBlob := blobDigest(name); isBlob && !dirs {
-			dirs = true
-			if err := writeDirs(tw); err != nil {
-				return err
-			}
-		}
-		// A header does not depend on what follows; its own writer accepts no content.
-		h := tar.NewWriter(&headers)
-		if err := h.WriteHeader(header(name, size)); err != nil {
-			return err
-		}
-		offsets[name] = int64(headers) + contents
-		contents += (size + 511) / 512 * 512
-		return nil
-	}
+	var files []file
 	for i, f := range m.Files {
-		if err := put(f.Name, f.Size); err != nil {
-			return nil, err
+		files = append(files, file{name: f.Name, size: f.Size})
+		if i > 0 {
+			continue
 		}
-		if i == 0 {
-			if err := put(manifestFile, manifestSize); err != nil {
-				return nil, err
-			}
-			if signatureSize > 0 {
-				if err := put(signatureFile, signatureSize); err != nil {
-					return nil, err
-				}
-			}
+		files = append(files, file{name: manifestFile, size: manifestSize})
+		if signatureSize > 0 {
+			files = append(files, file{name: signatureFile, size: signatureSize})
 		}
 	}
-	return offsets, nil
-}
-
-// counter counts what is written to it.
-type counter int64
-
-func (c *counter) Write(p []byte) (int, error) {
-	*c += counter(len(p))
-	return len(p), nil
+	offsets := map[string]int64{}
+	at := int64(0)
+	err := pieces(files, func(p piece) error {
+		if p.file != nil {
+			offsets[p.file.name] = at
+			at += p.file.size
+		}
+		at += int64(len(p.bytes))
+		return nil
+	})
+	return offsets, err
 }
 
 func partsReport(set *parts.Set) *PartsReport {

@@ -98,48 +98,101 @@ func write(ctx context.Context, w io.Writer, files []file, opts SaveOptions) err
 	default:
 		return fmt.Errorf("unknown compression %q: use %q or %q", opts.Compression, Gzip, Zstd)
 	}
-	if err := writeTar(ctx, tar.NewWriter(out), files, opts.Progress); err != nil {
+	if err := newTarWriter(files, opts.Progress).write(ctx, out, 0); err != nil {
 		return err
 	}
 	return closeAll()
 }
 
-func writeTar(ctx context.Context, tw *tar.Writer, files []file, progress Progress) error {
-	done, total := int64(0), totalSize(files)
-	buf := make([]byte, 1<<20)
+// piece is a run of bytes of the tar: the content of a file, or what is around it.
+type piece struct {
+	bytes []byte
+	file  *file // whose content it is, instead of bytes
+}
+
+// pieces calls visit for the pieces of the tar, in order. The same files give the same
+// pieces.
+func pieces(files []file, visit func(piece) error) error {
 	dirs := false
-	for _, f := range files {
+	for i := range files {
+		f := &files[i]
+		var head []byte
 		if _, isBlob := blobDigest(f.name); isBlob && !dirs {
 			dirs = true
-			if err := writeDirs(tw); err != nil {
-				return err
+			for _, dir := range []string{"blobs/", "blobs/sha256/"} {
+				h := header(dir, 0)
+				h.Typeflag, h.Mode = tar.TypeDir, 0o755
+				b, err := encodeHeader(h)
+				if err != nil {
+					return err
+				}
+				head = append(head, b...)
 			}
 		}
-		if err := tw.WriteHeader(header(f.name, f.size)); err != nil {
-			return err
-		}
-		err := copyFile(ctx, tw, f, buf, func(n int) {
-			if done += int64(n); progress != nil {
-				progress(done, total)
-			}
-		})
+		b, err := encodeHeader(header(f.name, f.size))
 		if err != nil {
 			return err
 		}
-	}
-	return tw.Close()
-}
-
-// writeDirs writes the directories of blobs.
-func writeDirs(tw *tar.Writer) error {
-	for _, dir := range []string{"blobs/", "blobs/sha256/"} {
-		h := header(dir, 0)
-		h.Typeflag, h.Mode = tar.TypeDir, 0o755
-		if err := tw.WriteHeader(h); err != nil {
-			return err
+		for _, p := range []piece{{bytes: append(head, b...)}, {file: f}, {bytes: make([]byte, -f.size&(tarBlock-1))}} {
+			if err := visit(p); err != nil {
+				return err
+			}
 		}
 	}
-	return nil
+	return visit(piece{bytes: make([]byte, 2*tarBlock)})
+}
+
+const tarBlock = 512
+
+// tarSize returns the bytes of the tar.
+func tarSize(files []file) (int64, error) {
+	var n int64
+	err := pieces(files, func(p piece) error {
+		if n += int64(len(p.bytes)); p.file != nil {
+			n += p.file.size
+		}
+		return nil
+	})
+	return n, err
+}
+
+func encodeHeader(h *tar.Header) ([]byte, error) {
+	var b bytes.Buffer
+	err := tar.NewWriter(&b).WriteHeader(h)
+	return b.Bytes(), err
+}
+
+// tarWriter writes the pieces of a tar.
+type tarWriter struct {
+	files       []file
+	progress    Progress
+	done, total int64
+	buf         []byte
+}
+
+func newTarWriter(files []file, progress Progress) *tarWriter {
+	return &tarWriter{files: files, progress: progress, total: totalSize(files), buf: make([]byte, 1<<20)}
+}
+
+func (t *tarWriter) add(n int) {
+	if t.done += int64(n); t.progress != nil {
+		t.progress(t.done, t.total)
+	}
+}
+
+// write writes the tar without its first pieces.
+func (t *tarWriter) write(ctx context.Context, w io.Writer, skip int) error {
+	n := 0
+	return pieces(t.files, func(p piece) error {
+		if n++; n <= skip {
+			return nil
+		}
+		if p.file != nil {
+			return copyFile(ctx, w, *p.file, t.buf, t.add)
+		}
+		_, err := w.Write(p.bytes)
+		return err
+	})
 }
 
 func totalSize(files []file) int64 {

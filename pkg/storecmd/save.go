@@ -31,6 +31,8 @@ type SaveOptions struct {
 	Split  string // the size of a part, "" for one file
 	Parity string // the percentage of parts that may be lost, "" for none
 
+	Resume bool // do not begin again if what an interrupted save has left cannot be continued
+
 	SignKey string // file of the private key that signs the bundle, "" for no signature
 }
 
@@ -48,6 +50,9 @@ func Save(ctx context.Context, cfg *config.Config, con *console.Console, output 
 	case output == "":
 		return usererr.Usage(usererr.Errorf("kolla-build save --output set.tar, or - for standard output", "save: no --output"))
 	}
+	if o.Resume && output == "-" {
+		return usererr.Usage(usererr.Errorf("name a file", "--resume: what was written to standard output cannot be continued"))
+	}
 	if o.Split != "" && strings.HasSuffix(output, "/") {
 		return usererr.Usage(usererr.Errorf("name a file, which gives the parts their names", "--split: %s is a directory", output))
 	}
@@ -56,7 +61,7 @@ func Save(ctx context.Context, cfg *config.Config, con *console.Console, output 
 		return usererr.Usage(err)
 	}
 	opts := bundle.SaveOptions{Stdout: con.Stdout, Bytes: o.Delta != "", Split: split, Parity: parity,
-		Tool: "kolla-build " + con.Version}
+		Tool: "kolla-build " + con.Version, Resume: o.Resume}
 	if o.SignKey != "" {
 		if opts.SignKey, err = bundle.ReadSignKey(ctx, o.SignKey); err != nil {
 			return fmt.Errorf("--sign-key: %w", err)
@@ -73,6 +78,9 @@ func Save(ctx context.Context, cfg *config.Config, con *console.Console, output 
 		return err
 	}
 	con.Notice("%s: %s, %s, %s", output, units.Count(len(sum.Images), "image"), units.Count(sum.Blobs, "blob"), units.Bytes(sum.Bytes))
+	if sum.Kept > 0 {
+		con.Notice("%s of it were there from an interrupted save", units.Bytes(sum.Kept))
+	}
 	if opts.Since != nil {
 		con.Notice("a delta: it requires %s that %s has", units.Count(sum.Required, "blob"), opts.Since.Of)
 	}

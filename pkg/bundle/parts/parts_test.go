@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/kolla-build/kolla-build/internal/filelock"
 	"github.com/kolla-build/kolla-build/internal/testenv"
 	"github.com/opencontainers/go-digest"
 )
@@ -264,12 +265,11 @@ func TestMistakes(t *testing.T) {
 	}
 }
 
-// TestAbort holds that an interrupted Writer leaves nothing, and that a smaller set
-// replaces a larger one whole.
-func TestAbort(t *testing.T) {
+// A smaller set replaces a larger one whole.
+func TestSmallerSet(t *testing.T) {
 	dir := t.TempDir()
 	base := filepath.Join(dir, "set")
-	write := func(length int, finish bool) {
+	write := func(length int) int {
 		t.Helper()
 		w, err := Create(t.Context(), base, MinSize, 20)
 		if err != nil {
@@ -278,49 +278,128 @@ func TestAbort(t *testing.T) {
 		if _, err := w.Write(make([]byte, length)); err != nil {
 			t.Fatal(err)
 		}
-		if !finish {
-			w.Abort()
-		} else if _, err := w.Close(); err != nil {
+		if _, err := w.Close(); err != nil {
 			t.Fatal(err)
 		}
-	}
-	count := func() int {
-		t.Helper()
 		all, err := os.ReadDir(dir)
 		if err != nil {
 			t.Fatal(err)
 		}
 		return len(all)
 	}
-	if write(1<<20, false); count() != 0 {
-		t.Errorf("%d files are left", count())
-	}
-	write(1<<20, true)
-	large := count()
-	if write(100_000, true); count() >= large {
-		t.Errorf("%d files in place of %d", count(), large)
+	if large, small := write(1<<20), write(100_000); small >= large {
+		t.Errorf("%d files in place of %d", small, large)
 	}
 	if _, _, err := read(t, base+".001"); err != nil {
 		t.Error(err)
 	}
 }
 
-// A Writer removes what one of the same name has left that was killed, and nothing else.
-func TestLeftovers(t *testing.T) {
+// Wherever a Writer is interrupted, what it has left is the beginning of its stream, and the
+// next one can continue anywhere in it. Until then, no part has its name.
+func TestContinue(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 3))
+	stream := make([]byte, 400_000)
+	for i := range stream {
+		stream[i] = byte(rng.Uint32())
+	}
+	const payload = (MinSize - headerSize) / align * align
+	want := t.TempDir()
+	w, err := Create(t.Context(), filepath.Join(want, "set"), MinSize, 30)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Write(stream); err != nil {
+		t.Fatal(err)
+	}
+	names, err := w.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, length := range []int{0, 1, payload - 1, payload, payload + 1, 3*payload + 77, len(stream)} {
+		for _, keep := range []int{0, length / 3, length} {
+			dir := t.TempDir()
+			base := filepath.Join(dir, "set")
+			w, err := Create(t.Context(), base, MinSize, 30)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := w.Write(stream[:length]); err != nil {
+				t.Fatal(err)
+			}
+			w.Abort()
+			if found, err := filepath.Glob(base + "*"); err != nil || len(found) > 0 {
+				t.Errorf("%d bytes: %v have their names", length, found)
+			}
+			if w, err = Create(t.Context(), base, MinSize, 30); err != nil {
+				t.Fatal(err)
+			}
+			r, err := w.Earlier()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, err := io.ReadAll(r); err != nil || !bytes.Equal(got, stream[:length]) {
+				t.Errorf("%d bytes: %d bytes were left (%v)", length, len(got), err)
+			}
+			if err := w.Keep(int64(keep)); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := w.Write(stream[keep:]); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := w.Close(); err != nil {
+				t.Fatal(err)
+			}
+			for _, name := range names {
+				a, errA := os.ReadFile(name)
+				b, errB := os.ReadFile(filepath.Join(dir, filepath.Base(name)))
+				if err := errors.Join(errA, errB); err != nil || !bytes.Equal(a, b) {
+					t.Errorf("%d bytes, %d kept: %s differs (%v)", length, keep, filepath.Base(name), err)
+				}
+			}
+			if all, err := os.ReadDir(dir); err != nil || len(all) != len(names) {
+				t.Errorf("%d bytes, %d kept: %d files (%v)", length, keep, len(all), err)
+			}
+		}
+	}
+}
+
+// Two Writers of the same name exclude each other, and files of others stay.
+func TestTwoWriters(t *testing.T) {
 	dir := t.TempDir()
-	for _, name := range []string{".set-123", ".set-notes", ".set2-123", ".set"} {
+	others := []string{".set-123", ".set-notes", ".set2.001.partial", ".set.partial", ".set.backup.partial"}
+	for _, name := range others {
 		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	w, err := Create(t.Context(), filepath.Join(dir, "set"), MinSize, 0)
+	base := filepath.Join(dir, "set")
+	w, err := Create(t.Context(), base, MinSize, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.Abort()
-	left, err := filepath.Glob(filepath.Join(dir, ".*"))
-	if err != nil || len(left) != 3 {
-		t.Errorf("left: %v (%v)", left, err)
+	if _, err := w.Write(make([]byte, 3*MinSize)); err != nil {
+		t.Fatal(err)
+	}
+	var held *filelock.HeldError
+	if _, err := Create(t.Context(), base, MinSize, 0); !errors.As(err, &held) {
+		t.Errorf("a second Writer: %v", err)
+	}
+	if _, err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	again, err := Create(t.Context(), base, MinSize, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := again.Keep(0); err != nil {
+		t.Fatal(err)
+	}
+	again.Abort()
+	for _, name := range others {
+		if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
+			t.Error(err)
+		}
 	}
 }
 

@@ -8,19 +8,20 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"strings"
+	"slices"
 
 	"github.com/klauspost/reedsolomon"
 	"github.com/opencontainers/go-digest"
 
-	"github.com/kolla-build/kolla-build/internal/atomicfile"
+	"github.com/kolla-build/kolla-build/internal/partialfile"
 )
 
 // memory is what the blocks that parity is computed from may take, in bytes.
 const memory = 32 << 20
 
-// Writer splits what is written to it into parts. The files get their names when
-// Close has written all of them; Abort removes what there is.
+// Writer splits what is written to it into parts. The files get their names when Close has
+// written all of them. Until then they have those of package partialfile, under which a
+// Writer of the same base finds what an interrupted one has left.
 type Writer struct {
 	ctx    context.Context
 	base   string
@@ -29,7 +30,8 @@ type Writer struct {
 	whole  hash.Hash
 	total  int64
 	done   []*Header
-	files  []string // temporary names, by number
+	files  []string          // names of parts, by number; they are not complete
+	first  *partialfile.File // its lock is that of the set
 	cur    *os.File
 	sum    hash.Hash
 	n      int64 // bytes in cur
@@ -38,6 +40,7 @@ type Writer struct {
 
 // Create begins a set of parts named base.001 and so on, of at most size bytes
 // each. With parity, at most 50, any that many percent of the data parts can be restored.
+// The error is a *filelock.HeldError if another Writer writes parts of these names.
 func Create(ctx context.Context, base string, size int64, parity int) (*Writer, error) {
 	switch {
 	case size < MinSize:
@@ -45,22 +48,104 @@ func Create(ctx context.Context, base string, size int64, parity int) (*Writer, 
 	case parity < 0 || parity > 50:
 		return nil, fmt.Errorf("a parity of %d%%: it can be 0 to 50", parity)
 	}
-	if err := removeTemporary(base); err != nil {
-		return nil, err
-	}
-	return &Writer{ctx: ctx, base: base, size: size, parity: parity, whole: digest.Canonical.Hash()}, nil
+	w := &Writer{ctx: ctx, base: base, size: size, parity: parity, whole: digest.Canonical.Hash()}
+	var err error
+	w.first, err = partialfile.Open(w.data(0))
+	return w, err
 }
 
-// removeTemporary removes what a Writer with the same name has left that was killed.
-func removeTemporary(base string) error {
-	entries, err := os.ReadDir(filepath.Dir(base))
-	if err != nil {
-		return err
+// data returns the name of a data part.
+func (w *Writer) data(number int) string { return name(w.base, MaxParts, number) }
+
+// Partial returns the files that an interrupted Writer has left, data parts in their order
+// and then parity parts.
+func Partial(base string) []string {
+	var found []string
+	for _, first := range []int{0, MaxParts} {
+		for n := range MaxParts {
+			file := partialfile.Name(name(base, MaxParts, first+n))
+			if st, err := os.Lstat(file); err != nil || !st.Mode().IsRegular() {
+				break
+			}
+			found = append(found, file)
+		}
 	}
-	for _, e := range entries {
-		random, ok := strings.CutPrefix(e.Name(), "."+filepath.Base(base)+"-")
-		if ok && random != "" && strings.Trim(random, "0123456789") == "" && e.Type().IsRegular() {
-			if err := os.Remove(filepath.Join(filepath.Dir(base), e.Name())); err != nil {
+	return found
+}
+
+// Earlier returns the stream as far as an interrupted Writer of the same size of parts has
+// written it. It may be damaged.
+func (w *Writer) Earlier() (io.Reader, error) { return &earlier{w: w}, nil }
+
+// earlier reads the payloads of partial data parts, one after another.
+type earlier struct {
+	w      *Writer
+	number int
+	file   *os.File
+	left   int64
+}
+
+// Read implements io.Reader.
+func (e *earlier) Read(p []byte) (int, error) {
+	if e.left == 0 {
+		if e.file != nil {
+			e.file.Close()
+			e.file = nil
+			e.number++
+		}
+		f, err := os.Open(partialfile.Name(e.w.data(e.number)))
+		if err != nil {
+			return 0, io.EOF //nolint:nilerr // there are no more
+		}
+		if _, err := f.Seek(headerSize, io.SeekStart); err != nil {
+			f.Close()
+			return 0, err
+		}
+		e.file, e.left = f, e.w.payload()
+	}
+	n, err := e.file.Read(p[:min(int64(len(p)), e.left)])
+	if e.left -= int64(n); err != nil {
+		e.file.Close()
+	}
+	return n, err
+}
+
+// Keep keeps the first n bytes of what Earlier returned, and removes the rest. It must be
+// called before the first Write, if there may be an earlier Writer.
+func (w *Writer) Keep(n int64) error {
+	r := &earlier{w: w}
+	buf := make([]byte, 1<<20)
+	for left := n; left > 0; {
+		if err := w.ctx.Err(); err != nil {
+			return context.Cause(w.ctx)
+		}
+		if w.cur == nil {
+			if err := w.open(true); err != nil {
+				return err
+			}
+		}
+		chunk := buf[:min(left, int64(len(buf)), w.payload()-w.n)]
+		if _, err := io.ReadFull(r, chunk); err != nil {
+			return fmt.Errorf("reading what an interrupted save has left: %w", err)
+		}
+		if err := w.count(chunk); err != nil {
+			return err
+		}
+		left -= int64(len(chunk))
+	}
+	if w.cur != nil {
+		if err := w.cur.Truncate(headerSize + w.n); err != nil {
+			return err
+		}
+		if _, err := w.cur.Seek(headerSize+w.n, io.SeekStart); err != nil {
+			return err
+		}
+	}
+	// Later parts, and parity parts, are not removed by those that replace them if there are
+	// fewer.
+	for _, file := range Partial(w.base) {
+		if !slices.ContainsFunc(w.files, func(f string) bool { return partialfile.Name(f) == file }) && file != w.first.Name() {
+			if err := os.Remove(file); err != nil {
 				return err
 			}
 		}
@@ -78,50 +163,69 @@ func (w *Writer) Write(p []byte) (int, error) {
 			return written, context.Cause(w.ctx)
 		}
 		if w.cur == nil {
-			if err := w.open(); err != nil {
+			if err := w.open(false); err != nil {
 				return written, err
 			}
 		}
 		part := p[:min(int64(len(p)), w.payload()-w.n)]
 		n, err := w.cur.Write(part)
-		w.whole.Write(part[:n])
-		w.sum.Write(part[:n])
-		w.n += int64(n)
-		w.total += int64(n)
 		written += n
-		if err != nil {
+		if err := errors.Join(err, w.count(part[:n])); err != nil {
 			return written, err
 		}
 		p = p[n:]
-		if w.n == w.payload() {
-			if err := w.finish(); err != nil {
-				return written, err
-			}
-		}
 	}
 	return written, nil
 }
 
-// open begins a part under a temporary name. Its header follows at the end.
-func (w *Writer) open() error {
+// count adds what the current part has got, and closes the part when it is full.
+func (w *Writer) count(b []byte) error {
+	w.whole.Write(b)
+	w.sum.Write(b)
+	w.n += int64(len(b))
+	w.total += int64(len(b))
+	if w.n < w.payload() {
+		return nil
+	}
+	return w.finish()
+}
+
+// open begins a part, or continues it. Its header follows at the end.
+func (w *Writer) open(keep bool) error {
 	if len(w.files) >= MaxParts {
 		return fmt.Errorf("more than %d parts: choose a larger size", MaxParts)
 	}
-	f, err := os.CreateTemp(filepath.Dir(w.base), "."+filepath.Base(w.base)+"-*")
-	if err != nil {
-		return err
+	return w.begin(w.data(len(w.files)), keep)
+}
+
+// begin opens the next file of the set.
+func (w *Writer) begin(name string, keep bool) error {
+	f := w.first
+	if len(w.files) > 0 {
+		var err error
+		if f, err = partialfile.Open(name); err != nil {
+			return err
+		}
 	}
-	w.cur, w.n, w.sum = f, 0, digest.Canonical.Hash()
-	w.files = append(w.files, f.Name())
-	_, err = f.Seek(headerSize, io.SeekStart)
+	w.cur, w.n, w.sum = f.File, 0, digest.Canonical.Hash()
+	w.files = append(w.files, name)
+	if !keep {
+		if err := f.Truncate(0); err != nil {
+			return err
+		}
+	}
+	_, err := f.Seek(headerSize, io.SeekStart)
 	return err
 }
 
 func (w *Writer) finish() error {
 	w.done = append(w.done, &Header{Digest: digest.NewDigest(digest.Canonical, w.sum)})
-	err := w.cur.Close()
+	cur := w.cur
 	w.cur = nil
-	return err
+	if cur == w.first.File {
+		return nil // its lock is held until the end
+	}
+	return cur.Close()
 }
 
 // Close completes the set and returns the names of its files.
@@ -153,24 +257,24 @@ func (w *Writer) Close() (names []string, err error) {
 	for i, part := range w.done {
 		h := set
 		h.Number, h.Digest = i, part.Digest
-		if err := writeHeader(w.files[i], h); err != nil {
-			return nil, err
-		}
-		names = append(names, name(w.base, data, i))
-	}
-	for i, to := range names {
-		if err := os.Rename(w.files[i], to); err != nil {
-			for _, done := range names[:i] {
-				os.Remove(done) // leftover parts would look like damage to an earlier set
-			}
+		if err := writeHeader(partialfile.Name(w.files[i]), h); err != nil {
 			return nil, err
 		}
 	}
-	w.closed = true
-	if err := atomicfile.SyncDir(filepath.Dir(w.base)); err != nil {
+	// The first part, which has the lock, gets its name last.
+	for i := len(w.files) - 1; i > 0; i-- {
+		if err := os.Rename(partialfile.Name(w.files[i]), w.files[i]); err != nil {
+			return nil, err
+		}
+	}
+	if err := w.removeStale(w.files); err != nil {
 		return nil, err
 	}
-	return names, w.removeStale(names)
+	if err := w.first.Commit(0o644); err != nil {
+		return nil, err
+	}
+	w.closed = true
+	return w.files, nil
 }
 
 // parityParts returns how many parity parts let a percentage of the data parts be
@@ -233,8 +337,8 @@ func writeHeader(file string, h Header) error {
 // addParity reads the data parts once more, block by block, and writes the parity.
 func (w *Writer) addParity(set *Header) error {
 	data := set.Data
-	for range set.Parity {
-		if err := w.open(); err != nil {
+	for i := range set.Parity {
+		if err := w.begin(name(w.base, data, data+i), false); err != nil {
 			return err
 		}
 		if err := w.finish(); err != nil {
@@ -255,7 +359,7 @@ func (w *Writer) addParity(set *Header) error {
 		if i >= data {
 			flag, sums[i] = os.O_RDWR, digest.Canonical.Hash()
 		}
-		f, err := os.OpenFile(path, flag, 0)
+		f, err := os.OpenFile(partialfile.Name(path), flag, 0)
 		if err != nil {
 			return err
 		}
@@ -323,7 +427,8 @@ func readBlock(f *os.File, b []byte, offset int64) error {
 	return err
 }
 
-// Abort removes the files. It does nothing after Close.
+// Abort closes the files. What was written is there for the next Writer of the same base. It
+// does nothing after Close.
 func (w *Writer) Abort() {
 	if w.closed {
 		return
@@ -331,7 +436,5 @@ func (w *Writer) Abort() {
 	if w.cur != nil {
 		w.cur.Close()
 	}
-	for _, f := range w.files {
-		os.Remove(f)
-	}
+	w.first.Close()
 }

@@ -1,0 +1,104 @@
+// Package partialfile owns files that are completed in several runs: until a file is
+// complete, it has another name, under which an interrupted run leaves it and the next one
+// finds it. It must not know what is in the files: its user verifies what was left.
+package partialfile
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/kolla-build/kolla-build/internal/atomicfile"
+	"github.com/kolla-build/kolla-build/internal/filelock"
+)
+
+// Name returns the name that a file has until it is complete: hidden, in the same directory.
+func Name(path string) string {
+	return filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".partial")
+}
+
+// File is a file that is not complete yet.
+type File struct {
+	*os.File
+	path string
+}
+
+// Open opens the partial file of a path, which it makes if there is none. Nobody else can
+// open it until it is closed: the error is a *filelock.HeldError then.
+func Open(path string) (*File, error) {
+	name := Name(path)
+	for {
+		f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o600)
+		if err != nil {
+			return nil, err
+		}
+		same, err := lock(f, name)
+		if err != nil {
+			f.Close()
+			return nil, err
+		}
+		if same {
+			return &File{f, path}, nil
+		}
+		f.Close() // it was completed meanwhile
+	}
+}
+
+// lock locks a file, and reports whether it still has its name.
+func lock(f *os.File, name string) (bool, error) {
+	st, err := f.Stat()
+	if err != nil {
+		return false, err
+	}
+	if !st.Mode().IsRegular() {
+		return false, fmt.Errorf("%s is not a regular file", name)
+	}
+	err = filelock.Of(f).TryLock()
+	if held := (*filelock.HeldError)(nil); errors.As(err, &held) {
+		return false, &filelock.HeldError{Path: name} // the content is not the name of the holder
+	}
+	if err != nil && !errors.Is(err, syscall.ENOLCK) && !errors.Is(err, syscall.EOPNOTSUPP) {
+		return false, err
+	}
+	now, err := os.Lstat(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	if sys, ok := now.Sys().(*syscall.Stat_t); ok && sys.Nlink > 1 {
+		return false, fmt.Errorf("%s has another name, too", name) // writing to it would change that file
+	}
+	return os.SameFile(st, now), nil
+}
+
+// Keep keeps the first n bytes of the file; what is written next follows them.
+func (f *File) Keep(n int64) error {
+	if err := f.Truncate(n); err != nil {
+		return err
+	}
+	_, err := f.Seek(n, io.SeekStart)
+	return err
+}
+
+// Commit gives the file its name, in place of a file that has it, and closes it. Content and
+// name survive a power failure.
+func (f *File) Commit(mode fs.FileMode) error {
+	if err := f.Chmod(mode); err != nil {
+		return err
+	}
+	if err := f.Sync(); err != nil {
+		return err
+	}
+	if err := atomicfile.Rename(Name(f.path), f.path); err != nil {
+		return err
+	}
+	return f.Close()
+}

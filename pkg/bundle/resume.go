@@ -1,0 +1,128 @@
+package bundle
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"io"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/kolla-build/kolla-build/internal/partialfile"
+	"github.com/kolla-build/kolla-build/internal/usererr"
+)
+
+// resumable is an output that keeps what an interrupted save has written.
+type resumable interface {
+	io.Writer
+	// Earlier returns what was left, from its beginning.
+	Earlier() (io.Reader, error)
+	// Keep keeps the first n bytes of it, and removes the rest. What is written follows them.
+	Keep(n int64) error
+}
+
+// writeResumed writes the tar to an output that may have the beginning of it. As the plan
+// decides every byte, what was left is compared with the plan: headers byte by byte, and
+// contents by their digests. Everything before the first difference is kept.
+func writeResumed(ctx context.Context, out resumable, files []file, opts SaveOptions) (kept int64, err error) {
+	earlier, err := out.Earlier()
+	if err != nil {
+		return 0, err
+	}
+	t := newTarWriter(files, opts.Progress)
+	kept, count, other, err := t.compare(ctx, bufio.NewReaderSize(earlier, 1<<20))
+	if err != nil {
+		return 0, err
+	}
+	if other && opts.Resume {
+		return 0, usererr.Errorf("omit --resume to save it from the beginning", "what an interrupted save has left is of another set, or was written with other options")
+	}
+	if err := out.Keep(kept); err != nil {
+		return 0, err
+	}
+	w := bufio.NewWriterSize(out, 1<<20)
+	err = t.write(ctx, w, count)
+	if flushErr := w.Flush(); err == nil { // else what is complete shall be found by the next save
+		err = flushErr
+	}
+	return kept, err
+}
+
+// compare reads an earlier output until it ends or differs, and returns the bytes and the
+// number of whole pieces before that. other reports whether the manifest differs, so that
+// it is that of another bundle.
+func (t *tarWriter) compare(ctx context.Context, r io.Reader) (kept int64, count int, other bool, err error) {
+	manifest := false // it was seen
+	err = pieces(t.files, func(p piece) error {
+		if p.file != nil && p.file.name == manifestFile {
+			manifest = true
+		}
+		n, err := t.same(ctx, r, p)
+		switch {
+		case errors.Is(err, errDiffers):
+			other = !manifest || p.file != nil && p.file.name == manifestFile
+			return err
+		case err != nil:
+			return err
+		}
+		kept += n
+		count++
+		return nil
+	})
+	if errors.Is(err, errDiffers) || errors.Is(err, io.EOF) {
+		err = nil
+	}
+	return kept, count, other, err
+}
+
+var errDiffers = errors.New("it differs")
+
+// same returns the size of a piece if a reader has it. The error is io.EOF if the reader
+// ends before, and errDiffers if it has something else.
+func (t *tarWriter) same(ctx context.Context, r io.Reader, p piece) (int64, error) {
+	if p.file == nil {
+		b := make([]byte, len(p.bytes))
+		if err := readFull(r, b); err != nil {
+			return 0, err
+		}
+		if !bytes.Equal(b, p.bytes) {
+			return 0, errDiffers
+		}
+		return int64(len(b)), nil
+	}
+	sum := p.file.digest.Algorithm().Hash()
+	for left := p.file.size; left > 0; {
+		if ctx.Err() != nil {
+			return 0, context.Cause(ctx)
+		}
+		b := t.buf[:min(left, int64(len(t.buf)))]
+		if err := readFull(r, b); err != nil {
+			return 0, err
+		}
+		sum.Write(b)
+		left -= int64(len(b))
+	}
+	if digest.NewDigest(p.file.digest.Algorithm(), sum) != p.file.digest {
+		return 0, errDiffers
+	}
+	t.add(int(p.file.size))
+	return p.file.size, nil
+}
+
+// readFull fills a buffer. The error is io.EOF if there is less, or less that can be read.
+func readFull(r io.Reader, b []byte) error {
+	if _, err := io.ReadFull(r, b); err != nil {
+		return io.EOF //nolint:nilerr // the rest is written again
+	}
+	return nil
+}
+
+// fileOutput is a file that is written in several runs.
+type fileOutput struct{ *partialfile.File }
+
+// Earlier implements resumable.
+func (f fileOutput) Earlier() (io.Reader, error) {
+	_, err := f.Seek(0, io.SeekStart)
+	return f.File, err
+}
