@@ -129,7 +129,7 @@ func saveCommand() *command {
 		Command: cli.Command{
 			Name: "save", Values: config.ValuesStored, Args: "[REGEX…] --output FILE|DIR/",
 			Summary: "Write images to one file, for a site without internet.",
-			Options: slices.Concat(storedOptions, []string{"registry-insecure", "timeout"}),
+			Options: slices.Concat(storedOptions, []string{"registry-insecure", "timeout", "progress"}),
 			Flags: func(f *pflag.FlagSet) {
 				f.StringVarP(&output, "output", "o", "", "Write to this `FILE`, to a directory if it ends with /, or - for standard output.")
 				f.StringVar(&opts.From, "from", "", "Read the images from a registry, `HOST/NAMESPACE[:TAG]`, without storing them.")

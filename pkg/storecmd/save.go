@@ -8,6 +8,7 @@ import (
 
 	"github.com/kolla-build/kolla-build/internal/console"
 	"github.com/kolla-build/kolla-build/internal/redact"
+	"github.com/kolla-build/kolla-build/internal/transfer"
 	"github.com/kolla-build/kolla-build/internal/units"
 	"github.com/kolla-build/kolla-build/internal/usererr"
 	"github.com/kolla-build/kolla-build/pkg/bundle"
@@ -67,6 +68,9 @@ func Save(ctx context.Context, cfg *config.Config, con *console.Console, output 
 			return fmt.Errorf("--sign-key: %w", err)
 		}
 	}
+	progress := transfer.Start(con, "saving", cfg.Progress)
+	defer progress.Stop()
+	opts.Progress = progress.Update
 	var sum bundle.Summary
 	if o.From != "" {
 		sum, err = saveFromRegistry(ctx, cfg, con, output, o, &opts)
@@ -74,6 +78,7 @@ func Save(ctx context.Context, cfg *config.Config, con *console.Console, output 
 		opts.Configuration = recordedConfiguration(cfg)
 		sum, err = saveFromStore(ctx, cfg, con, output, o, &opts)
 	}
+	progress.Stop()
 	if err != nil {
 		return err
 	}
