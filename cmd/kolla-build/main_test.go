@@ -45,6 +45,7 @@ func TestScripts(t *testing.T) {
 			env.Setenv("NO_COLOR", "1")
 			env.Setenv("KOLLA_BUILD_ENGINE", "none") // do not use Docker of this machine
 			env.Setenv("SRC", testenv.RepoRoot(t))
+			env.Setenv("KOLLA_TEST_FAILURES", os.Getenv("KOLLA_TEST_FAILURES"))
 			// Scripts do not see the settings of this machine.
 			for _, v := range []string{"HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy", "BUILDKIT_HOST", "SOURCE_DATE_EPOCH"} {
 				env.Setenv(v, "")

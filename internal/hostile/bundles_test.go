@@ -201,6 +201,9 @@ func hostileBundle(rnd *rand.Rand) (b *layout, kind string) {
 
 // damage sometimes changes, cuts, repeats or compresses a file.
 func damage(rnd *rand.Rand, raw []byte) []byte {
+	if len(raw) == 0 {
+		return []byte{0}
+	}
 	switch rnd.IntN(16) {
 	case 0:
 		return raw[:rnd.IntN(len(raw)+1)]

@@ -17,11 +17,13 @@ import (
 
 	digest "github.com/opencontainers/go-digest"
 
+	"github.com/kolla-build/kolla-build/internal/console"
 	"github.com/kolla-build/kolla-build/pkg/bundle"
 	"github.com/kolla-build/kolla-build/pkg/bundle/parts"
 	"github.com/kolla-build/kolla-build/pkg/imageref"
 	"github.com/kolla-build/kolla-build/pkg/inventory"
 	"github.com/kolla-build/kolla-build/pkg/store"
+	"github.com/kolla-build/kolla-build/pkg/storecmd"
 )
 
 // material is what hostile bundles are made from.
@@ -214,12 +216,15 @@ func load(ctx context.Context, rnd *rand.Rand, r *reading, files ...string) erro
 	if rnd.IntN(2) == 0 && len(files) == 1 {
 		var verr error
 		report, verr = bundle.Verify(ctx, files[0], bundle.VerifyOptions{})
-		if verr == nil && report.OK {
+		if verr == nil && report.OK && (report.Parts == nil || len(report.Parts.Problems) == 0) {
 			if _, err := bundle.List(ctx, files[0], nil, nil); err != nil {
 				return brokenf("verify accepts it, and list does not: %w", err)
 			}
 		}
 		_, _ = bundle.Inventory(ctx, files[0], st)
+		if err := printed(ctx, files[0]); err != nil {
+			return err
+		}
 	}
 	loaded, err := bundle.Read(ctx, inputs, st, opts)
 	if err == nil {
@@ -232,6 +237,19 @@ func load(ctx context.Context, rnd *rand.Rand, r *reading, files ...string) erro
 		}
 	}
 	return err
+}
+
+// printed checks what list and verify print about a bundle.
+func printed(ctx context.Context, file string) error {
+	var stdout, stderr limitedBuffer
+	con := &console.Console{Stdout: &stdout, Stderr: &stderr}
+	if err := storecmd.List(ctx, con, []string{file}, false); err != nil {
+		fmt.Fprintln(&stderr, errorText(err))
+	}
+	if err := storecmd.Verify(ctx, con, []string{file}, storecmd.VerifyOptions{Progress: "quiet"}); err != nil {
+		fmt.Fprintln(&stderr, errorText(err))
+	}
+	return errors.Join(controlsTerminal("list or verify", stdout.Bytes()), controlsTerminal("list or verify", stderr.Bytes()))
 }
 
 func (r *reading) loadBytes(ctx context.Context, rnd *rand.Rand, content []byte) error {

@@ -22,10 +22,10 @@ import (
 )
 
 const (
-	readerSlice  = 280              // inputs of an ordinary test run
-	readerTime   = 60 * time.Second // for one input
-	readerBatch  = 500              // inputs that a process reads
-	openFilesTop = 64               // files that a process has open, at most
+	readerSlice  = 280             // inputs of an ordinary test run
+	readerTime   = 5 * time.Minute // for one input, however busy the machine is
+	readerBatch  = 500             // inputs that a process reads
+	openFilesTop = 64              // files that a process has open, at most
 )
 
 // readerVariable makes this test's program read the inputs of its arguments: the first,

@@ -32,7 +32,7 @@ func (g *graph) add(d digest.Digest, b []byte) error {
 	if err != nil || doc.Config == nil && doc.Layers == nil && doc.Manifests == nil {
 		return nil // a config, or a small layer
 	}
-	var refs []reference
+	refs := []reference{} // not nil: it is a manifest
 	if doc.Config != nil {
 		refs = append(refs, reference{doc.Config.Digest, doc.Config.Size, role{kind: "config"}})
 	}

@@ -86,7 +86,8 @@ func list(ctx context.Context, path string, files []string, stdin io.Reader) (*C
 	return c, nil
 }
 
-// openUnverified opens a bundle; its parts are read as they are.
+// openUnverified opens a bundle; its parts are read as they are, unless some are lost and
+// can be restored.
 func openUnverified(ctx context.Context, path string, files []string, stdin io.Reader) (*source, error) {
 	if len(files) == 0 && path != "-" && parts.IsPart(path) {
 		files = []string{path}
@@ -97,6 +98,9 @@ func openUnverified(ctx context.Context, path string, files []string, stdin io.R
 	set, err := parts.Open(files...)
 	if err != nil {
 		return nil, err
+	}
+	if len(set.Lost()) > 0 && set.Needed() == 0 {
+		return openParts(ctx, nil, "", files...)
 	}
 	r := set.Scan(ctx)
 	s, err := newSource(r, func() { r.Close() })

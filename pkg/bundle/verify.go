@@ -17,6 +17,7 @@ import (
 
 	"github.com/kolla-build/kolla-build/internal/asynchash"
 	"github.com/kolla-build/kolla-build/pkg/bundle/parts"
+	"github.com/kolla-build/kolla-build/pkg/imageref"
 )
 
 // VerifyOptions are the options of Verify.
@@ -423,6 +424,7 @@ func (v *verifier) compareImages(ctx context.Context) error {
 	if len(v.images) == 0 {
 		v.problem(Problem{Kind: ProblemInvalid, File: ocispec.ImageIndexFile, Detail: "it contains no image"})
 	}
+	v.checkNames()
 	used := map[string]bool{}
 	complete := !v.stopped
 	for _, d := range v.distinct() {
@@ -445,6 +447,8 @@ func (v *verifier) compareImages(ctx context.Context) error {
 				v.damaged(name, Problem{Kind: ProblemMissing, Detail: "a manifest refers to it"})
 			case found && size != r.size:
 				v.damaged(name, Problem{Kind: ProblemDamaged, Detail: fmt.Sprintf("it has %d bytes, and %d by its descriptor", size, r.size)})
+			case found && r.role.kind == "manifest" && v.graph.documents[r.digest] == nil:
+				v.damaged(name, Problem{Kind: ProblemInvalid, Detail: "not a manifest"})
 			}
 		})
 		complete = complete && (known || v.required[d.Digest].Manifest)
@@ -456,6 +460,26 @@ func (v *verifier) compareImages(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// checkNames finds names that images cannot have, and those of several images.
+func (v *verifier) checkNames() {
+	first := map[string]digest.Digest{}
+	for _, d := range v.images {
+		name := fullName(d)
+		if name == "" || !strings.ContainsAny(name, "/:") {
+			continue // load --name gives it one
+		}
+		ref, err := imageref.ParseTag(name)
+		if err != nil {
+			v.problem(Problem{Kind: ProblemInvalid, File: ocispec.ImageIndexFile, Detail: printable(err.Error()), Images: []string{name}})
+			continue
+		}
+		if other, ok := first[ref.Familiar()]; ok && other != d.Digest {
+			v.problem(Problem{Kind: ProblemInvalid, File: ocispec.ImageIndexFile, Detail: "several images have this name", Images: []string{name}})
+		}
+		first[ref.Familiar()] = d.Digest
+	}
 }
 
 // distinct returns the descriptors of the images, each once.

@@ -441,3 +441,30 @@ func TestVerifyOfManyNamesIsBounded(t *testing.T) {
 		t.Errorf("%d problems, %d images", len(r.Problems), len(r.Problems[0].Images))
 	}
 }
+
+// TestVerifyAndLoadAgree holds that verify does not accept what load refuses: names that
+// images cannot have or share, and manifests that are none.
+func TestVerifyAndLoadAgree(t *testing.T) {
+	layers := strings.TrimSuffix(strings.Repeat(fmt.Sprintf(`{"digest":%q,"size":1},`, digest.FromString("x")), 1001), ",")
+	for name, change := range map[string]func(p *packed){
+		"name":        func(p *packed) { p.image(t, "/tmp/x", "a", nil) },
+		"digest":      func(p *packed) { p.image(t, "kolla/a@sha256:abc", "a", nil) },
+		"same name":   func(p *packed) { p.image(t, "kolla/a:t", "a", nil); p.image(t, "docker.io/kolla/a:t", "b", nil) },
+		"no manifest": func(p *packed) { p.images = append(p.images, p.add(ocispec.MediaTypeImageManifest, []byte(`{"x":1}`))) },
+		"many layers": func(p *packed) {
+			p.images = append(p.images, p.add(ocispec.MediaTypeImageManifest, []byte(`{"layers":[`+layers+`]}`)))
+		},
+		"not readable": func(p *packed) { p.images = append(p.images, p.add(ocispec.MediaTypeImageManifest, []byte("x"))) },
+	} {
+		var p packed
+		p.image(t, "kolla/other:t", "other", nil)
+		change(&p)
+		b := p.bytes(t)
+		if _, err := Load(t.Context(), "-", emptyStore(t), LoadOptions{Stdin: bytes.NewReader(b)}); err == nil {
+			t.Errorf("%s: load accepts it", name)
+		}
+		if r, err := verifyBytes(t, b, nil); err == nil && r.OK {
+			t.Errorf("%s: verify accepts it", name)
+		}
+	}
+}
