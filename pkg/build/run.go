@@ -67,6 +67,10 @@ type Options struct {
 	// all. It must not block.
 	Gate func(it *plan.Item, running int) Verdict
 
+	// Failed returns why an image cannot be built, if that is known before the run; nil if
+	// nothing is. Such images fail first: their parents may take long.
+	Failed func(image.ID) error
+
 	// Timeout is the longest time for one image's build, 0 for no limit.
 	Timeout time.Duration
 }
@@ -93,6 +97,7 @@ func Run(ctx context.Context, p *plan.Plan, opts Options) []Result {
 	start := time.Now()
 	opts.Emit(Event{Time: start, Kind: EventRunStart, Total: p.ToBuild(), Estimate: p.Estimate(opts.Threads)})
 	r.queue(p)
+	r.failKnown(p)
 	r.loop(ctx)
 	opts.Emit(Event{Time: time.Now(), Kind: EventRunEnd, Duration: time.Since(start)})
 	results := make([]Result, 0, len(p.Items))
@@ -158,6 +163,21 @@ func (r *run) queue(p *plan.Plan) {
 	}
 }
 
+// failKnown ends the images that are known to fail.
+func (r *run) failKnown(p *plan.Plan) {
+	if r.opts.Failed == nil {
+		return
+	}
+	for _, it := range p.Items {
+		if it.Action == plan.Keep || r.ended(it) {
+			continue
+		}
+		if err := r.opts.Failed(it.Image); err != nil {
+			r.failWith(it, Result{Status: StatusError, Reason: firstLine(err), Failure: failure(err, 1)})
+		}
+	}
+}
+
 func (r *run) loop(ctx context.Context) {
 	for {
 		r.startReady(ctx)
@@ -195,6 +215,7 @@ func (r *run) startReady(ctx context.Context) {
 	for !r.held && r.ready.Len() > 0 && (r.building < max(1, r.opts.Threads) || r.ready[0].Action == plan.Keep) {
 		it := heap.Pop(&r.ready).(*plan.Item)
 		switch {
+		case r.ended(it):
 		case ctx.Err() != nil:
 			r.cancel(ctx, it)
 		case it.Action == plan.Keep:
@@ -202,10 +223,7 @@ func (r *run) startReady(ctx context.Context) {
 			r.complete(it, Result{Status: StatusUnchanged, Reason: it.Reason, Digest: it.Digest, Size: it.Size})
 		default:
 			if v := r.gate(it); v.Err != nil {
-				r.fail(it, Result{Status: StatusError, Reason: firstLine(v.Err), Failure: failure(v.Err, 1)})
-				if r.opts.FailFast {
-					r.stop(errFailFast)
-				}
+				r.failWith(it, Result{Status: StatusError, Reason: firstLine(v.Err), Failure: failure(v.Err, 1)})
 				continue
 			} else if !v.Start {
 				heap.Push(&r.ready, it)
@@ -304,10 +322,7 @@ func (r *run) built(ctx context.Context, f finished) {
 		r.fail(f.item, res)
 	default:
 		res.Status, res.Reason, res.Failure = StatusError, firstLine(f.err), failure(f.err, f.tries)
-		r.fail(f.item, res)
-		if r.opts.FailFast {
-			r.stop(errFailFast)
-		}
+		r.failWith(f.item, res)
 	}
 }
 
@@ -355,6 +370,14 @@ func (r *run) complete(it *plan.Item, res Result) {
 func (r *run) fail(it *plan.Item, res Result) {
 	r.end(it, res)
 	r.skipChildren(it, it.Image, res.Status)
+}
+
+// failWith ends an image that failed on its own, which may end the run.
+func (r *run) failWith(it *plan.Item, res Result) {
+	r.fail(it, res)
+	if r.opts.FailFast {
+		r.stop(errFailFast)
+	}
 }
 
 // skipChildren ends the descendants of a failed image. Each names the image that

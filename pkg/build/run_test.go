@@ -407,3 +407,33 @@ func TestFinish(t *testing.T) {
 		}
 	})
 }
+
+// What is known to fail fails before anything is built, whatever its parents take. The
+// rest is built, unless the first failure ends the run. Kept images are not looked at.
+func TestKnownFailures(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		failed := func(id image.ID) error {
+			if id.Name == "api" || id.Name == "kept" || id.Name == "root" {
+				return errors.New("no secret")
+			}
+			return nil
+		}
+		for failFast, want := range map[bool]string{
+			false: "kept=unchanged base=built api=error x=parent_error cron=built root=error",
+			true:  "kept=canceled base=canceled api=error x=parent_error cron=canceled root=error",
+		} {
+			s := newSite(map[string]work{"base": {took: time.Hour}})
+			rs := Run(t.Context(), items(t, "=kept", "base", "api<base", "x<api", "cron<base", "root"),
+				Options{Builder: s, Emit: s.emit, Threads: 4, FailFast: failFast, Failed: failed})
+			if got := statuses(rs); got != want {
+				t.Errorf("fail-fast %v: got  %s\nwant %s", failFast, got, want)
+			}
+			if slices.Contains(s.order, "api") || slices.Contains(s.order, "root") {
+				t.Errorf("%v were built", s.order)
+			}
+			if rs[2].Failure == nil || rs[2].Reason != "no secret" || rs[3].Reason != "skipped because api failed" {
+				t.Errorf("%+v, %+v", rs[2], rs[3])
+			}
+		}
+	})
+}

@@ -85,7 +85,7 @@ func (s *session) build(ctx context.Context, p *planned, logFiles files.Logs, re
 		b.record.Close()
 		return nil, err
 	}
-	if slices.ContainsFunc(p.plan.Items, func(it *plan.Item) bool { return it.Action == plan.Build && it.Key != "" }) {
+	if slices.ContainsFunc(p.plan.Items, func(it *plan.Item) bool { return it.Action == plan.Build && it.Key != "" && p.failure(it.Image) == nil }) {
 		// If there is no builder, the run fails, not an image.
 		since, end := time.Now(), s.recorder.Stage("start the builder")
 		if err := builder.Ready(ctx); err != nil {
@@ -105,7 +105,7 @@ func (s *session) build(ctx context.Context, p *planned, logFiles files.Logs, re
 	}
 	limiter := limits.New(limits.Options{Dir: s.cfg.DataDir, MinFree: s.cfg.MinFree, ImageMemory: s.cfg.ImageMemory,
 		LocalBuilder: s.cfg.BuildkitAddr == "" || strings.HasPrefix(s.cfg.BuildkitAddr, "unix://"), Cache: builder.Cache, Notice: message})
-	results := build.Run(ctx, p.plan, build.Options{Builder: observe.TracedBuilder{Builder: builder}, Finisher: builder, Uploader: uploaderOf(loader, p, rep.stopwatch), Emit: emit, Gate: limiter.Admit,
+	results := build.Run(ctx, p.plan, build.Options{Builder: observe.TracedBuilder{Builder: builder}, Finisher: builder, Uploader: uploaderOf(loader, p, rep.stopwatch), Emit: emit, Gate: limiter.Admit, Failed: p.failure,
 		Threads: s.cfg.Threads, PushThreads: pushThreads(s.cfg), FailFast: s.cfg.FailFast, Retries: s.cfg.Retries,
 		RetryTime: seconds(s.cfg.RetryTime), Timeout: seconds(s.cfg.ImageTimeout)})
 	limiter.Close()
@@ -191,7 +191,7 @@ func (s *session) newBuilder(ctx context.Context, p *planned, rep *reporter, net
 		KnownNames: sync.OnceValue(p.rendered.Words),
 		Buildkit: buildkit.Options{Addr: s.cfg.BuildkitAddr, DaemonPath: s.cfg.Buildkitd, StateDir: workspace.BuilderDir(s.cfg), Store: s.store.Content(),
 			Cache: buildkit.CacheLimits{MaxUsed: s.cfg.CacheSize, MinFree: s.cfg.MinFree}, StepTimeout: seconds(s.cfg.StepTimeout), Env: rep.daemonEnv, Notice: notice,
-			Entitlements: s.entitlements(), Secrets: s.secrets},
+			Grants: s.grants()},
 	}
 	if s.cfg.PackageCache {
 		first := p.rendered.First().Config
@@ -209,14 +209,14 @@ func (s *session) newBuilder(ctx context.Context, p *planned, rep *reporter, net
 	return imagebuilder.New(p.plan, opts), nil
 }
 
-// entitlements returns what steps may have besides a sandbox. They have the host's
-// network anyway if a builder that this process starts uses it for all steps.
-func (s *session) entitlements() []string {
-	all := slices.Clone(s.cfg.Allow)
-	if s.cfg.BuildkitAddr == "" && s.cfg.NetworkMode == "host" {
-		all = append(all, buildkit.RequiresNetwork)
+// grants returns what steps may have besides a sandbox. They have the host's network
+// anyway if a builder that this process starts uses it for all steps.
+func (s *session) grants() buildkit.Grants {
+	g := buildkit.Grants{Entitlements: slices.Clone(s.cfg.Allow), Secrets: s.secrets}
+	if s.cfg.NetworkMode == "host" && (s.cfg.BuildkitAddr == "" || s.cfg.IsSet("network_mode")) {
+		g.Entitlements = append(g.Entitlements, buildkit.RequiresNetwork)
 	}
-	return all
+	return g
 }
 
 // ancestors returns a function that lists the images of the tree that an image

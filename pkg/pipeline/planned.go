@@ -29,6 +29,10 @@ type planned struct {
 	plan     *plan.Plan
 	registry *publish.Registry // nil if the set stays in the store
 
+	// failures says why images cannot be built, as far as that is known: mistakes in their
+	// definitions, and what their steps require and the user does not grant.
+	failures map[image.ID]error
+
 	// nothingNew is set in nightly runs without a set to publish.
 	nothingNew bool
 }
@@ -65,6 +69,17 @@ func (s *session) plan(ctx context.Context, rendered *imageset.Rendered) (_ *pla
 	first := rendered.First().Config
 	p.keys = runstate.OpenKeyHistory(s.cfg.DataDir, first.Base+"/"+first.InstallType+"/"+first.BaseArch)
 	p.plan = s.decide(ctx, p)
+	p.failures = map[image.ID]error{}
+	for _, it := range p.plan.Items {
+		im := p.defined.Image(it.Image)
+		err := im.Err
+		if err == nil && it.Action == plan.Build {
+			err = im.InTemplate(s.grants().Check(im.Dockerfile, im.Required))
+		}
+		if err != nil {
+			p.failures[it.Image] = err
+		}
+	}
 	if s.inputs != nil {
 		if err := offline.Check(s.inputs, p.plan, p.defined, s.console); err != nil {
 			return nil, err
@@ -142,7 +157,7 @@ func median(times map[string]store.Durations, name string) (time.Duration, bool)
 }
 
 // failure returns why an image cannot be built, nil if that is not known.
-func (p *planned) failure(id image.ID) error { return p.defined.Image(id).Err }
+func (p *planned) failure(id image.ID) error { return p.failures[id] }
 
 // toBuild returns the images that the plan builds.
 func (p *planned) toBuild() []*define.Image {

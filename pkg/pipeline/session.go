@@ -30,7 +30,7 @@ type session struct {
 	client *registry.Client
 	engine *engine.Engine // nil if images stay in the store
 
-	secrets *buildkit.Secrets // of steps; nil unless something is built
+	secrets *buildkit.Secrets // of steps; only their names unless something is built
 	inputs  *inputs.Dir       // nil unless the run is offline
 }
 
@@ -56,10 +56,12 @@ func open(ctx context.Context, cfg *config.Config, c *console.Console, o runOpti
 		return nil, nil, err
 	}
 	s = &session{settings: st, runOptions: o}
+	openSecrets := buildkit.NameSecrets
 	if o.mode == modeBuild {
-		if s.secrets, err = buildkit.OpenSecrets(s.cfg.Secret, s.cfg.SSH, c.Getenv); err != nil {
-			return s, nil, err
-		}
+		openSecrets = buildkit.OpenSecrets
+	}
+	if s.secrets, err = openSecrets(s.cfg.Secret, s.cfg.SSH, c.Getenv); err != nil {
+		return s, nil, err
 	}
 	if o.mode == modeBuild || s.cfg.SkipExisting {
 		if s.engine, err = engineload.Open(ctx, s.cfg, c); err != nil {

@@ -42,12 +42,7 @@ type Options struct {
 	// StepTimeout is the longest time of a step, 0 for no limit.
 	StepTimeout time.Duration
 
-	// Entitlements are what steps may have besides a sandbox: "network.host" and
-	// "security.insecure".
-	Entitlements []string
-
-	// Secrets are what steps can mount; nil for none.
-	Secrets *Secrets
+	Grants // what steps may have
 
 	// NetNS is the network namespace of a started daemon and of all steps that it
 	// runs; nil for this process's.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strings"
 
 	"github.com/kolla-build/kolla-build/internal/usererr"
 	"github.com/kolla-build/kolla-build/pkg/dockerfile"
@@ -23,7 +24,7 @@ const (
 	RequiresInsecure = string(entitlements.EntitlementSecurityInsecure)
 )
 
-// Entitlements are what Options.Entitlements can contain.
+// Entitlements are what Grants.Entitlements can contain.
 var Entitlements = []string{RequiresNetwork, RequiresInsecure}
 
 // Requirement is what a RUN step needs and only the user can grant: a secret, an
@@ -80,32 +81,73 @@ func requirements(def *llb.Definition) ([]Requirement, error) {
 	return slices.Compact(out), nil
 }
 
-// Check returns an error for the first requirement of a Dockerfile that the options
-// do not grant. The builder would report it when it gets to the step.
-func (o Options) Check(d Dockerfile, required []Requirement) error {
+// Grants are what steps may have besides a sandbox. The zero value grants nothing.
+type Grants struct {
+	Entitlements []string // "network.host" and "security.insecure"
+	Secrets      *Secrets // that steps can mount; nil for none
+}
+
+// Check returns an error that names all requirements of a Dockerfile that are not granted,
+// at the first step that has one. The builder would report one when it gets to the step.
+func (g Grants) Check(d Dockerfile, required []Requirement) error {
+	var problem string
+	var line int
+	var others, options []string
 	for _, r := range required {
-		var err error
-		switch r.Kind {
-		case RequiresSecret:
-			if !o.Secrets.has(r) {
-				err = usererr.Errorf(fmt.Sprintf("add --secret id=%s,src=FILE or --secret id=%[1]s,env=VARIABLE", r.ID), "the secret %s of the step is not given", r.ID)
-			}
-		case RequiresSSH:
-			if !o.Secrets.has(r) {
-				err = usererr.Errorf("add --ssh "+r.ID+" or --ssh "+r.ID+"=PATH", "the SSH agent %s of the step is not given", r.ID)
-			}
-		case RequiresNetwork:
-			if !slices.Contains(o.Entitlements, r.Kind) {
-				err = usererr.Errorf("add --allow "+r.Kind, "the step requires the host's network, which is not allowed")
-			}
-		case RequiresInsecure:
-			if !slices.Contains(o.Entitlements, r.Kind) {
-				err = usererr.Errorf("add --allow "+r.Kind+" if the template can be trusted with root on this machine", "the step requires all privileges of the builder's machine, which are not allowed")
-			}
+		if g.grants(r) {
+			continue
 		}
-		if err != nil {
-			return dockerfile.At(d.Path, d.Content, r.Line, err)
+		m := missingOf(r)
+		if slices.Contains(options, m.option) {
+			continue
 		}
+		if problem == "" {
+			problem, line = m.problem, r.Line
+		} else {
+			others = append(others, m.name)
+		}
+		options = append(options, m.option)
 	}
-	return nil
+	if problem == "" {
+		return nil
+	}
+	if len(others) > 0 {
+		problem += "; also missing: " + strings.Join(others, ", ")
+	}
+	hint := "add " + strings.Join(options, " ")
+	if strings.Contains(hint, ",src=FILE") {
+		hint += " (or env=VARIABLE instead of src=FILE)"
+	}
+	if slices.ContainsFunc(options, func(o string) bool { return strings.HasSuffix(o, RequiresInsecure) }) {
+		hint += " if the template can be trusted with root on this machine"
+	}
+	return dockerfile.At(d.Path, d.Content, line, usererr.Errorf(hint, "%s", problem))
+}
+
+// grants reports whether a requirement is met.
+func (g Grants) grants(r Requirement) bool {
+	switch r.Kind {
+	case RequiresNetwork, RequiresInsecure:
+		return slices.Contains(g.Entitlements, r.Kind)
+	}
+	return g.Secrets.has(r)
+}
+
+// missing describes a requirement that is not granted.
+type missing struct {
+	problem string // as a sentence
+	name    string // as one of a list
+	option  string // that grants it
+}
+
+func missingOf(r Requirement) missing {
+	switch r.Kind {
+	case RequiresSecret:
+		return missing{"the secret " + r.ID + " of the step is not given", "the secret " + r.ID, "--secret id=" + r.ID + ",src=FILE"}
+	case RequiresSSH:
+		return missing{"the SSH agent " + r.ID + " of the step is not given", "the SSH agent " + r.ID, "--ssh " + r.ID}
+	case RequiresNetwork:
+		return missing{"the step requires the host's network, which is not allowed", "the host's network", "--allow " + r.Kind}
+	}
+	return missing{"the step requires all privileges of the builder's machine, which are not allowed", "all privileges", "--allow " + r.Kind}
 }

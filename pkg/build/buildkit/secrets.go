@@ -48,67 +48,98 @@ func OpenSecrets(secrets, agents []string, getenv func(string) string) (*Secrets
 	return s, s.addAgents(agents, getenv)
 }
 
-// addSecret adds the secret of an option. Errors do not repeat the option: somebody may
-// have written the secret itself into it.
+// NameSecrets returns secrets and agents that have only their names, to find out what a
+// build lacks. It reads no value and connects to no agent.
+func NameSecrets(secrets, agents []string, getenv func(string) string) (*Secrets, error) {
+	s := &Secrets{values: map[string][]byte{}, agents: map[string]bool{}}
+	for _, text := range secrets {
+		o, err := parseSecret(text, getenv)
+		if err != nil {
+			return nil, err
+		}
+		s.values[o.id] = nil
+	}
+	for _, text := range agents {
+		id, _, _ := strings.Cut(text, "=")
+		s.agents[id] = true
+	}
+	return s, nil
+}
+
+// secretOption is a parsed --secret option. Its value is in a file or in a variable.
+type secretOption struct{ id, file, variable string }
+
+// addSecret adds the secret of an option.
 func (s *Secrets) addSecret(text string, getenv func(string) string) error {
+	o, err := parseSecret(text, getenv)
+	if err != nil {
+		return err
+	}
+	if _, twice := s.values[o.id]; twice {
+		return fmt.Errorf("--secret id=%s is given twice", o.id)
+	}
+	value := []byte(getenv(o.variable))
+	if o.file != "" {
+		if value, err = readSecret(o.file); err != nil {
+			return fmt.Errorf("--secret id=%s: %w", o.id, err)
+		}
+	} else if len(value) == 0 {
+		return fmt.Errorf("--secret id=%s: the variable %s is not set", o.id, o.variable)
+	}
+	s.values[o.id] = value
+	s.mask(value)
+	return nil
+}
+
+// parseSecret parses an option. Errors do not repeat it: somebody may have written the
+// secret itself into it.
+func parseSecret(text string, getenv func(string) string) (secretOption, error) {
+	var o secretOption
 	fields, err := csv.NewReader(strings.NewReader(text)).Read()
 	if err != nil {
-		return usererr.Errorf(secretSyntax, "--secret: not a list of KEY=VALUE")
+		return o, usererr.Errorf(secretSyntax, "--secret: not a list of KEY=VALUE")
 	}
-	var id, file, variable, kind string
+	kind := ""
 	for _, field := range fields {
 		key, value, found := strings.Cut(field, "=")
 		if !found {
-			return usererr.Errorf(secretSyntax, "--secret: a field is not KEY=VALUE")
+			return o, usererr.Errorf(secretSyntax, "--secret: a field is not KEY=VALUE")
 		}
 		switch strings.ToLower(key) {
 		case "id":
-			id = value
+			o.id = value
 		case "src", "source":
-			file = value
+			o.file = value
 		case "env":
-			variable = value
+			o.variable = value
 		case "type":
 			kind = value
 		default:
-			return usererr.Errorf(secretSyntax, "--secret: unknown key %q", key)
+			return o, usererr.Errorf(secretSyntax, "--secret: unknown key %q", key)
 		}
 	}
 	switch kind {
 	case "", "file":
 	case "env":
-		if variable == "" {
-			variable, file = file, ""
+		if o.variable == "" {
+			o.variable, o.file = o.file, ""
 		}
 	default:
-		return usererr.Errorf("the types are file and env", "--secret: unknown type %q", kind)
+		return o, usererr.Errorf("the types are file and env", "--secret: unknown type %q", kind)
 	}
-	if id == "" {
-		return usererr.Errorf(secretSyntax, "--secret: no id")
+	if o.id == "" {
+		return o, usererr.Errorf(secretSyntax, "--secret: no id")
 	}
-	if _, twice := s.values[id]; twice {
-		return fmt.Errorf("--secret id=%s is given twice", id)
-	}
-	if file == "" && variable == "" {
+	if o.file == "" && o.variable == "" {
 		// As docker buildx does.
-		if variable = id; getenv(id) == "" {
-			variable, file = "", id
+		if o.variable = o.id; getenv(o.id) == "" {
+			o.variable, o.file = "", o.id
 		}
 	}
-	if variable != "" && file != "" {
-		return usererr.Errorf(secretSyntax, "--secret id=%s has both a file and a variable", id)
+	if o.variable != "" && o.file != "" {
+		return o, usererr.Errorf(secretSyntax, "--secret id=%s has both a file and a variable", o.id)
 	}
-	value := []byte(getenv(variable))
-	if file != "" {
-		if value, err = readSecret(file); err != nil {
-			return fmt.Errorf("--secret id=%s: %w", id, err)
-		}
-	} else if len(value) == 0 {
-		return fmt.Errorf("--secret id=%s: the variable %s is not set", id, variable)
-	}
-	s.values[id] = value
-	s.mask(value)
-	return nil
+	return o, nil
 }
 
 // readSecret reads a file of at most the size that a session can send.

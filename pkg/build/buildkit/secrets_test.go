@@ -125,15 +125,16 @@ RUN --security=insecure echo 6
 		t.Fatalf("requirements %v, want %v", def.Requirements, want)
 	}
 	given := &Secrets{values: map[string][]byte{"needed": nil}, agents: map[string]bool{"default": true}}
-	all := Options{Secrets: given, Entitlements: Entitlements}
+	all := Grants{Secrets: given, Entitlements: Entitlements}
 	if err := all.Check(d, def.Requirements); err != nil {
 		t.Errorf("everything is granted: %v", err)
 	}
-	for want, o := range map[string]Options{
+	for want, o := range map[string]Grants{
 		"x/Dockerfile.j2:3: the secret needed": {Entitlements: Entitlements},
 		"x/Dockerfile.j2:4: the SSH agent":     {Entitlements: Entitlements, Secrets: &Secrets{values: given.values}},
 		"x/Dockerfile.j2:6: the step requires": {Secrets: given, Entitlements: []string{RequiresInsecure}},
 		"x/Dockerfile.j2:7: the step requires": {Secrets: given, Entitlements: []string{RequiresNetwork}},
+		"x/Dockerfile.j2:3: the secret needed of the step is not given; also missing: the SSH agent default, the host's network, all privileges": {},
 	} {
 		err := o.Check(d, def.Requirements)
 		if err == nil || !strings.Contains(err.Error(), want) || usererr.Hint(err) == "" {

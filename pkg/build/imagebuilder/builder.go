@@ -102,34 +102,13 @@ func New(p *plan.Plan, opts Options) *Builder {
 		if it.Action == plan.Keep {
 			b.final[nameOf(it.Image.Platform, it.Reference)] = it.Digest
 		}
-		if opts.Defined.ConvertOptions(it.Image).Network == "host" {
-			b.opts.Buildkit.Entitlements = append(slices.Clone(opts.Buildkit.Entitlements), buildkit.RequiresNetwork)
-		}
 	}
 	return b
-}
-
-// Check returns an error for the first image whose steps require a secret, an SSH
-// agent or an entitlement that is not given.
-func (b *Builder) Check() error {
-	for _, it := range b.plan.Items {
-		im := b.opts.Defined.Image(it.Image)
-		if im == nil || im.Key == "" || it.Action != plan.Build {
-			continue
-		}
-		if err := b.opts.Buildkit.Check(im.Dockerfile, im.Required); err != nil {
-			return fmt.Errorf("%s: %w", it.Image, im.InTemplate(err))
-		}
-	}
-	return nil
 }
 
 // Ready opens BuildKit and finds out whether it can run the plan's images, before
 // anything is built.
 func (b *Builder) Ready(ctx context.Context) error {
-	if err := b.Check(); err != nil {
-		return err
-	}
 	bk, err := b.open(ctx)
 	if err != nil {
 		return err
@@ -221,9 +200,6 @@ func (b *Builder) Cache() limits.Cache {
 // children are built on it.
 func (b *Builder) Build(ctx context.Context, it *plan.Item, emit func(build.Event)) (build.Output, error) {
 	im := b.opts.Defined.Image(it.Image)
-	if im.Err != nil {
-		return build.Output{}, definitionError{im.Err}
-	}
 	bk, err := b.open(ctx)
 	if err != nil {
 		return build.Output{}, err
@@ -263,15 +239,6 @@ func (b *Builder) explain(im *define.Image, err error) error {
 	}
 	return err
 }
-
-// definitionError is the error of an image's definition. What can be tried again was
-// tried again when the image was defined.
-type definitionError struct{ error }
-
-func (e definitionError) Unwrap() error { return e.error }
-
-// Temporary implements build.Temporary.
-func (definitionError) Temporary() bool { return false }
 
 // solve builds an image into the staging area and returns its digest. It is built
 // on the exported forms of its parents, unless the builder lost their snapshots.
