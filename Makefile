@@ -12,7 +12,7 @@ help: ## this list
 build: bin/kolla-build bin/buildkitd ## bin/kolla-build and the builder that go.mod pins
 
 # Go's build cache knows what changed better than make does.
-.PHONY: help build install bin/kolla-build bin/buildkitd quickstart test catalogue test-deploy test-offline test-faults test-bundles test-roundtrips test-hostile check unit bench simulate microbench fuzz fuzz-jinja test-kolla release test-release deps docs clean
+.PHONY: help build install bin/kolla-build bin/buildkitd quickstart test catalogue test-deploy test-offline test-faults test-bundles test-airgap test-roundtrips test-hostile check unit bench simulate microbench fuzz fuzz-jinja test-kolla release test-release deps docs clean
 bin/kolla-build:
 	$(GO) build -ldflags "-X main.version=$(VERSION) -X main.commit=$(COMMIT)" -o $@ ./cmd/kolla-build
 bin/buildkitd:
@@ -85,6 +85,9 @@ test-faults: ## hundreds of faults, from killed processes to wrong clocks: nothi
 test-bundles: ## 200 copies between registries and 200 loads, each killed at another place and repeated (INTERRUPTIONS)
 	@scripts/deps.sh test
 	KOLLA_TEST_INTERRUPTIONS=$(or $(INTERRUPTIONS),200) $(GO) test ./pkg/setcopy ./pkg/bundle -run 'TestInterrupted(Copy|Load)$$' -count=1 -v -timeout 60m
+test-airgap: build ## a set and a delta go to a site without a network: saved in parts, verified, loaded, pulled and run (AIRGAP_TREE, AIRGAP_BASE)
+	@scripts/deps.sh runtime test
+	scripts/test-airgap.sh
 test-roundtrips: ## images saved, converted and loaded with skopeo, Debian's Docker, Podman and containerd
 	@scripts/deps.sh test
 	KOLLA_TEST_REQUIRE=1 $(GO) test ./pkg/bundle ./pkg/engine ./pkg/engineload -run 'RoundTrip|Foreign|Containerd|Docker|Podman' -count=1 -v -timeout 20m
