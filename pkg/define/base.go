@@ -31,7 +31,7 @@ type bases struct {
 	cfg      *config.Config
 	platform ocispecs.Platform
 
-	mu      sync.Mutex
+	mu      sync.Mutex         // guards lookups and their results
 	lookups map[string]*lookup // by reference
 }
 
@@ -56,25 +56,29 @@ func (b *bases) resolve(ctx context.Context, ref string) (buildkit.External, err
 		b.lookups[ref] = l
 	}
 	b.mu.Unlock()
-	l.once.Do(func() { l.err = b.lookUp(ctx, ref, l) })
+	l.once.Do(func() {
+		external, created, err := b.lookUp(ctx, ref)
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		l.external, l.created, l.err = external, created, err
+	})
 	return l.external, l.err
 }
 
-func (b *bases) lookUp(ctx context.Context, ref string, l *lookup) error {
+func (b *bases) lookUp(ctx context.Context, ref string) (external buildkit.External, created time.Time, err error) {
 	entry, err := b.find(ctx, ref)
 	if err != nil {
-		return err
+		return external, created, err
 	}
 	img, err := b.Store.Image(entry.Digest)
 	if err != nil {
-		return fmt.Errorf("base image %s: %w", ref, err)
+		return external, created, fmt.Errorf("base image %s: %w", ref, err)
 	}
 	conf, err := img.RawConfigFile()
 	if err != nil {
-		return fmt.Errorf("base image %s: %w", ref, err)
+		return external, created, fmt.Errorf("base image %s: %w", ref, err)
 	}
-	l.external, l.created = buildkit.External{Digest: entry.Digest, Config: conf}, entry.Created
-	return nil
+	return buildkit.External{Digest: entry.Digest, Config: conf}, entry.Created, nil
 }
 
 // createdOf returns the created time of a resolved image.

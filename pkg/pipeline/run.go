@@ -3,11 +3,10 @@ package pipeline
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	"github.com/kolla-build/kolla-build/internal/console"
+	"github.com/kolla-build/kolla-build/internal/units"
 	"github.com/kolla-build/kolla-build/internal/usererr"
-	"github.com/kolla-build/kolla-build/pkg/build"
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/imageset"
 	"github.com/kolla-build/kolla-build/pkg/nightly"
@@ -74,10 +73,25 @@ func runStages(ctx context.Context, cfg *config.Config, c *console.Console, o ru
 	if s.session.inputs != nil && ctx.Err() == nil {
 		offline.CompareDigests(s.session.inputs, s.built.results, c)
 	}
-	if o.recording != nil && err == nil && !slices.ContainsFunc(s.built.results, func(r build.Result) bool { return r.Status.Bad() }) {
-		err = o.recording.Finish(s.recorded(), c)
+	if o.recording != nil && err == nil {
+		err = s.writeLock(o.recording, c)
 	}
 	return s, err
+}
+
+// writeLock writes the lock of a run. It lists all images, so none may have failed, also
+// if that does not fail the run.
+func (s stages) writeLock(rec *offline.Recording, c *console.Console) error {
+	failed := 0
+	for _, r := range s.built.results {
+		if r.Status.Bad() {
+			failed++
+		}
+	}
+	if failed > 0 {
+		return fmt.Errorf("no lock was written: %d of %s failed", failed, units.Count(len(s.built.results), "image"))
+	}
+	return rec.Finish(s.recorded(), c)
 }
 
 // stages is what each stage of a run made of those before it. Only runStages
