@@ -55,6 +55,27 @@ func TestWSGIModule(t *testing.T) {
 	if out, err := run(python, "-c", "import flat.wsgi; print(flat.wsgi.__path__ != [], flat.wsgi.application)"); err != nil || out != "True flat\n" {
 		t.Errorf("flat.wsgi: %q, %v", out, err)
 	}
+	// Files for Apache, which are kept where a package has them.
+	write("venv/bin/has-wsgi", "the package's")
+	t.Setenv("KOLLA_VENV", filepath.Join(dir, "venv"))
+	for name, want := range map[string]string{"svc-wsgi": "built\n", "has-wsgi": ""} {
+		if out, err := run("bash", script, "--script", name, "svc.wsgi.api"); err != nil {
+			t.Fatalf("%s: %v\n%s", name, err, out)
+		}
+		path := filepath.Join(dir, "venv/bin", name)
+		if want == "" {
+			if text, err := os.ReadFile(path); err != nil || string(text) != "the package's" {
+				t.Errorf("%s is now %q, %v", name, text, err)
+			}
+			continue
+		}
+		if out, err := run(python, "-c", "import runpy, sys; print(runpy.run_path(sys.argv[1])['application'])", path); err != nil || out != want {
+			t.Errorf("%s: %q, %v", name, out, err)
+		}
+		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o755 {
+			t.Errorf("%s: %v, %v", name, info.Mode(), err)
+		}
+	}
 	// A package that is absent has no place for a module.
 	if out, err := run("bash", script, "absent.wsgi.api", "application = 1"); err == nil {
 		t.Errorf("absent.wsgi.api was written: %s", out)

@@ -1,13 +1,29 @@
 #!/bin/bash
 #
 # kolla_wsgi_module MODULE 'PYTHON'
+# kolla_wsgi_module --script NAME MODULE
 #
 # Deployments name WSGI applications by module, such as glance.wsgi.api. Where
 # the installed release does not have the module yet, this writes it beside the
 # package: PYTHON is the code that defines "application", usually with the entry
 # point that the release has. A module that exists is left as it is.
+#
+# Up to OpenStack 2025.2 deployments name files for Apache, which some packages
+# leave out: the second form writes the file NAME with the application of MODULE
+# into the virtual environment's bin, unless it exists.
 
 set -euo pipefail
+
+if [[ $1 == --script ]]; then
+    script=${KOLLA_VENV:-/var/lib/kolla/venv}/bin/$2
+    if [[ ! -e ${script} ]]; then
+        printf '%s\n' '#!/usr/bin/env python3' '# Written by kolla_wsgi_module: the package has no such file.' \
+            "from $3 import application  # noqa: F401" > "${script}"
+        chmod 0755 "${script}"
+        echo "wrote ${script}"
+    fi
+    exit
+fi
 
 MODULE=$1 PYTHON=$2 python3 - <<'PYTHON'
 import importlib.util
