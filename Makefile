@@ -82,9 +82,9 @@ test-faults: ## hundreds of faults, from killed processes to wrong clocks: nothi
 	KOLLA_TEST_BUILDKITD=$(CURDIR)/bin/buildkitd KOLLA_TEST_REQUIRE=1 KOLLA_FAULTS=$(or $(FAULTS),30) KOLLA_FAULTS_CLOCK=1 \
 	  $(GO) test ./internal/faults -count=1 -v -timeout 120m
 
-test-bundles: ## 200 copies between registries and 200 loads, each killed at another place and repeated (INTERRUPTIONS)
+test-bundles: ## interrupt 200 saves, loads, pushes and copies each: kill, Ctrl-C, full disks, removed media (INTERRUPTIONS)
 	@scripts/deps.sh test
-	KOLLA_TEST_INTERRUPTIONS=$(or $(INTERRUPTIONS),200) $(GO) test ./pkg/setcopy ./pkg/bundle -run 'TestInterrupted(Copy|Load)$$' -count=1 -v -timeout 60m
+	KOLLA_TEST_INTERRUPTIONS=$(or $(INTERRUPTIONS),200) KOLLA_TEST_REQUIRE=1 $(GO) test ./internal/interrupt ./pkg/bundle -run 'TestInterrupted(Save)?$$' -count=1 -v -timeout 120m
 test-airgap: build ## a set and a delta go to a site without a network: saved in parts, verified, loaded, pulled and run (AIRGAP_TREE, AIRGAP_BASE)
 	@scripts/deps.sh runtime test
 	scripts/test-airgap.sh

@@ -4,11 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"fmt"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 
@@ -30,22 +25,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/registry/server"
 )
 
-// childEnv has the arguments of a copy that a test runs as a process of its own, to kill
-// it.
-const childEnv = "KOLLA_TEST_COPY"
-
-func TestMain(m *testing.M) {
-	if args := os.Getenv(childEnv); args != "" {
-		words := strings.Fields(args)
-		con := &console.Console{Stdout: os.Stdout, Stderr: os.Stderr}
-		if err := Copy(context.Background(), settings(words[0]), con, words[1:], Options{}); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		os.Exit(0)
-	}
-	registrytest.Main(m)
-}
+func TestMain(m *testing.M) { registrytest.Main(m) }
 
 func settings(dataDir string) *config.Config {
 	return &config.Config{DataDir: dataDir, Threads: 4, Timeout: 20}
@@ -361,76 +341,5 @@ func TestTagAllOrNone(t *testing.T) {
 	}
 	if after := registrytest.Tags(t, s.client, backend); after != before {
 		t.Errorf("tags before:\n%s\nafter:\n%s", before, after)
-	}
-}
-
-// TestInterruptedCopy kills copies, or cuts their connections, at every kind of request,
-// and repeats them: no tag may be changed before, and all of them after.
-// KOLLA_TEST_INTERRUPTIONS sets how many.
-func TestInterruptedCopy(t *testing.T) {
-	testenv.Slow(t)
-	n := 8
-	if text := os.Getenv("KOLLA_TEST_INTERRUPTIONS"); text != "" {
-		var err error
-		if n, err = strconv.Atoi(text); err != nil {
-			t.Fatal(err)
-		}
-	}
-	source := registrytest.Embedded(t, server.Options{}).Host()
-	s := newSite(t, source)
-	s.sign("base", "t1")
-	// One undisturbed copy counts the requests.
-	quiet := registrytest.StartProxy(t, registrytest.Embedded(t, server.Options{}).Host(), nil)
-	if _, err := s.copy(Options{}, source+"/kolla:t1", quiet.Host+"/site"); err != nil {
-		t.Fatal(err)
-	}
-	requests := quiet.Count("")
-	host := registrytest.Embedded(t, server.Options{}).Host()
-	for i := range n {
-		namespace := fmt.Sprintf("site%d", i)
-		proxy := registrytest.StartProxy(t, host, nil)
-		s.interrupt(proxy, namespace, source, 1+i*requests/n)
-		// Repeated through the proxy, whose name is in the journal.
-		if _, err := s.copy(Options{}, source+"/kolla:t1", proxy.Host+"/"+namespace); err != nil {
-			t.Fatalf("interruption %d, repeated: %v", i, err)
-		}
-		s.complete(host, namespace)
-		if left, _ := filepath.Glob(filepath.Join(s.dir, "publications", "commit-*")); len(left) > 0 {
-			t.Errorf("interruption %d left %v", i, left)
-		}
-	}
-}
-
-// interrupt runs a copy as a process, and kills it when the destination sees its
-// request number at. Before the first tag is updated, no tag may be there.
-func (s *site) interrupt(proxy *registrytest.Proxy, namespace, source string, at int) {
-	s.t.Helper()
-	exe, err := os.Executable()
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	cmd := exec.Command(exe)
-	cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%s %s/kolla:t1 %s/%s", childEnv, s.dir, source, proxy.Host, namespace))
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
-	started := make(chan struct{})
-	seen, killed := 0, false
-	proxy.Set(killAt(&seen, at, func() {
-		<-started
-		killed = true
-		_ = cmd.Process.Kill()
-	}))
-	if err := cmd.Start(); err != nil {
-		s.t.Fatal(err)
-	}
-	close(started)
-	err = cmd.Wait()
-	proxy.Set(nil) // waits for a request that is being looked at
-	if !killed && err != nil {
-		s.t.Fatalf("copy: %v\n%s", err, out.String())
-	}
-	journals, _ := filepath.Glob(filepath.Join(s.dir, "publications", "commit-*"))
-	if tags := registrytest.Tags(s.t, s.client, proxy.Host); killed && len(journals) == 0 && strings.Contains(tags, namespace+"/") && strings.Count(tags, namespace+"/") < len(s.want) {
-		s.t.Errorf("killed at request %d: some tags were changed, and no journal knows:\n%s", at, tags)
 	}
 }

@@ -23,14 +23,3 @@ func refuseTag(path string) func(*http.Request) registrytest.Fault {
 		return registrytest.None
 	}
 }
-
-// killAt calls kill before request number at is passed on, and drops that request.
-func killAt(seen *int, at int, kill func()) func(*http.Request) registrytest.Fault {
-	return func(*http.Request) registrytest.Fault {
-		if *seen++; *seen != at {
-			return registrytest.None
-		}
-		kill()
-		return registrytest.Reset
-	}
-}
