@@ -11,7 +11,7 @@ import (
 )
 
 // copyOptions are the options of commands that copy between registries.
-var copyOptions = []string{"data-dir", "registry-insecure", "threads", "timeout"}
+var copyOptions = []string{"data-dir", "registry-insecure", "threads", "timeout", "progress"}
 
 func copyCommand() *command {
 	var opts setcopy.Options
@@ -30,6 +30,7 @@ func copyCommand() *command {
 			},
 		},
 		run: func(ctx context.Context, cfg *config.Config, con *console.Console) error {
+			opts.Progress = cfg.Progress
 			return setcopy.Copy(ctx, cfg, con, cfg.Args, opts)
 		},
 	}
@@ -52,6 +53,7 @@ func tagCommand() *command {
 		},
 		first: true, // trove-guestagent
 		run: func(ctx context.Context, cfg *config.Config, con *console.Console) error {
+			opts.Progress = cfg.Progress
 			return setcopy.AddTags(ctx, cfg, con, cfg.Args, opts)
 		},
 	}

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/types"
 	digest "github.com/opencontainers/go-digest"
 	"golang.org/x/sync/errgroup"
 
@@ -29,6 +30,9 @@ type RegistryOptions struct {
 	// Journal is the directory in which an interrupted publication is recorded.
 	// Publications with the same journal wait for each other.
 	Journal string
+	// Progress, if it is not nil, is called while a set is sent, with the bytes that are in the
+	// registry, and all of them. It must not block.
+	Progress func(done, total int64)
 	// Recover completes or undoes interrupted publications of the same images.
 	Recover bool
 }
@@ -41,6 +45,7 @@ func JournalDir(dataDir string) string { return filepath.Join(dataDir, "publicat
 type Registry struct {
 	opts   RegistryOptions
 	pub    *push.Publisher
+	meter  *push.Meter              // nil without opts.Progress
 	before map[string]digest.Digest // by name: what the tag named when the run began
 }
 
@@ -48,8 +53,13 @@ type Registry struct {
 // request each, in parallel. So a registry that cannot be reached, or does not
 // allow access, is found before anything is built.
 func OpenRegistry(ctx context.Context, references []string, opts RegistryOptions) (*Registry, error) {
-	r := &Registry{opts: opts, before: map[string]digest.Digest{},
-		pub: push.New(opts.Client, push.Options{Journal: opts.Journal, Notice: func(text string) { opts.Console.Notice("%s", text) }})}
+	r := &Registry{opts: opts, before: map[string]digest.Digest{}}
+	pushOptions := push.Options{Journal: opts.Journal, Notice: func(text string) { opts.Console.Notice("%s", text) }}
+	if opts.Progress != nil {
+		r.meter = &push.Meter{Update: opts.Progress}
+		pushOptions.Progress = r.meter.Report
+	}
+	r.pub = push.New(opts.Client, pushOptions)
 	if len(references) == 0 {
 		return r, nil
 	}
@@ -157,6 +167,23 @@ func (r *Registry) send(ctx context.Context, reference string, d digest.Digest) 
 
 // sendSet sends the content of a set, of so many images at once.
 func (r *Registry) sendSet(ctx context.Context, set Set, threads int) error {
+	if r.meter != nil {
+		for _, ref := range set.References() {
+			if r.has(ref, set[ref]) {
+				continue
+			}
+			blobs, err := r.opts.Store.Blobs(ctx, set[ref])
+			if err != nil {
+				return repair.RemoveDamaged(ctx, r.opts.Store, err)
+			}
+			for _, d := range blobs {
+				if mt := types.MediaType(d.MediaType); !mt.IsImage() && !mt.IsIndex() {
+					r.meter.Expect(d)
+				}
+			}
+		}
+		r.meter.Expected()
+	}
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(max(1, threads))
 	for _, ref := range set.References() {

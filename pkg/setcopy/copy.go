@@ -7,9 +7,11 @@ import (
 	"sync"
 
 	digest "github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/kolla-build/kolla-build/internal/console"
+	"github.com/kolla-build/kolla-build/internal/transfer"
 	"github.com/kolla-build/kolla-build/internal/units"
 	"github.com/kolla-build/kolla-build/internal/usererr"
 	"github.com/kolla-build/kolla-build/pkg/config"
@@ -24,6 +26,8 @@ import (
 type Options struct {
 	DryRun bool // only say what would be done
 	JSON   bool
+	// Progress is how progress is shown: a value of the option --progress.
+	Progress string
 }
 
 // State is what becomes of one tag.
@@ -127,8 +131,10 @@ func run(ctx context.Context, cfg *config.Config, con *console.Console, from Loc
 	if err != nil {
 		return err
 	}
-	c := &job{client: client, threads: cfg.Threads, pub: push.New(client, push.Options{
-		Journal: publish.JournalDir(cfg.DataDir), Notice: func(text string) { con.Notice("%s", text) }})}
+	progress := transfer.Start(con, "copying", o.Progress)
+	defer progress.Stop()
+	c := &job{client: client, threads: cfg.Threads, shown: progress != nil, meter: push.Meter{Update: progress.Update}}
+	c.pub = push.New(client, push.Options{Journal: publish.JournalDir(cfg.DataDir), Progress: c.meter.Report, Notice: func(text string) { con.Notice("%s", text) }})
 	for _, target := range to {
 		for _, image := range images {
 			c.add(from, target, image)
@@ -155,6 +161,7 @@ func run(ctx context.Context, cfg *config.Config, con *console.Console, from Loc
 	if err != nil {
 		return err
 	}
+	progress.Stop()
 	c.result.DryRun = o.DryRun
 	if o.JSON {
 		return con.PrintJSON(c.result)
@@ -168,6 +175,8 @@ type job struct {
 	client  *registry.Client
 	pub     *push.Publisher
 	threads int
+	meter   push.Meter
+	shown   bool // progress is
 	pairs   []pair
 	result  Result
 }
@@ -224,6 +233,18 @@ func (c *job) copy(ctx context.Context) error {
 	if err := c.client.CheckPush(ctx, changed); err != nil {
 		return err
 	}
+	ctx, cancel := context.WithCancel(ctx)
+	measured := make(chan struct{})
+	go func() {
+		defer close(measured)
+		if c.shown {
+			c.measure(ctx)
+		}
+	}()
+	defer func() {
+		cancel()
+		<-measured
+	}()
 	var mu sync.Mutex
 	var tags []push.Tag
 	g, gctx := errgroup.WithContext(ctx)
@@ -250,6 +271,25 @@ func (c *job) copy(ctx context.Context) error {
 	return err
 }
 
+// measure finds out how many bytes there are to copy. Until it has, progress has no total;
+// what it cannot read is an error of copy.
+func (c *job) measure(ctx context.Context) {
+	seen := map[digest.Digest]bool{}
+	for i, t := range c.result.Tags {
+		if t.State == StateUnchanged || seen[t.Digest] {
+			continue
+		}
+		seen[t.Digest] = true
+		if err := walk(ctx, c.pairs[i].from, nil, t.Digest, func(d ocispec.Descriptor) error {
+			c.meter.Expect(d)
+			return nil
+		}); err != nil {
+			return
+		}
+	}
+	c.meter.Expected()
+}
+
 // preview counts what copy would send.
 func (c *job) preview(ctx context.Context) error {
 	var mu sync.Mutex
@@ -261,15 +301,15 @@ func (c *job) preview(ctx context.Context) error {
 			continue
 		}
 		g.Go(func() error {
-			return walk(gctx, c.pairs[i], t.Digest, func(d digest.Digest, size int64) error {
+			return walk(gctx, c.pairs[i].from, c.pairs[i].to, t.Digest, func(d ocispec.Descriptor) error {
 				mu.Lock()
-				first := !seen[d]
-				seen[d] = true
+				first := !seen[d.Digest]
+				seen[d.Digest] = true
 				mu.Unlock()
 				if !first {
 					return nil // it is mounted, or was counted
 				}
-				there, err := c.pairs[i].to.HasBlob(gctx, d)
+				there, err := c.pairs[i].to.HasBlob(gctx, d.Digest)
 				mu.Lock()
 				defer mu.Unlock()
 				switch {
@@ -280,7 +320,7 @@ func (c *job) preview(ctx context.Context) error {
 					c.result.Mounted++
 				default:
 					c.result.Sent++
-					c.result.Bytes += size
+					c.result.Bytes += d.Size
 				}
 				return err
 			})

@@ -6,20 +6,22 @@ import (
 	"fmt"
 
 	digest "github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/kolla-build/kolla-build/internal/ocijson"
+	"github.com/kolla-build/kolla-build/pkg/registry"
 )
 
-// walk calls visit for the blobs of an image that the destination does not have yet,
-// without its artifacts.
-func walk(ctx context.Context, p pair, d digest.Digest, visit func(digest.Digest, int64) error) error {
-	return walkTree(ctx, p, d, 4, map[digest.Digest]bool{}, visit)
+// walk calls visit for the blobs of an image, without its artifacts, and without what is in
+// images that to has. to may be nil.
+func walk(ctx context.Context, from, to *registry.Repository, d digest.Digest, visit func(ocispec.Descriptor) error) error {
+	return walkTree(ctx, from, to, d, 4, map[digest.Digest]bool{}, visit)
 }
 
 // maxManifests bounds the manifests of one image, those of indexes in its index included.
 const maxManifests = ocijson.MaxManifests
 
-func walkTree(ctx context.Context, p pair, d digest.Digest, depth int, seen map[digest.Digest]bool, visit func(digest.Digest, int64) error) error {
+func walkTree(ctx context.Context, from, to *registry.Repository, d digest.Digest, depth int, seen map[digest.Digest]bool, visit func(ocispec.Descriptor) error) error {
 	switch {
 	case seen[d]:
 		return nil
@@ -29,10 +31,12 @@ func walkTree(ctx context.Context, p pair, d digest.Digest, depth int, seen map[
 		return fmt.Errorf("it has more than %d manifests", maxManifests)
 	}
 	seen[d] = true
-	if there, err := p.to.Has(ctx, d); err != nil || there {
-		return err
+	if to != nil {
+		if there, err := to.Has(ctx, d); err != nil || there {
+			return err
+		}
 	}
-	m, err := p.from.Manifest(ctx, d.String())
+	m, err := from.Manifest(ctx, d.String())
 	if err != nil {
 		return err
 	}
@@ -41,7 +45,7 @@ func walkTree(ctx context.Context, p pair, d digest.Digest, depth int, seen map[
 		return err
 	}
 	for _, child := range parsed.Manifests {
-		if err := walkTree(ctx, p, child.Digest, depth-1, seen, visit); err != nil {
+		if err := walkTree(ctx, from, to, child.Digest, depth-1, seen, visit); err != nil {
 			return err
 		}
 	}
@@ -52,7 +56,7 @@ func walkTree(ctx context.Context, p pair, d digest.Digest, depth int, seen map[
 		if len(blob.URLs) > 0 {
 			continue
 		}
-		if err := visit(blob.Digest, blob.Size); err != nil {
+		if err := visit(blob); err != nil {
 			return err
 		}
 	}

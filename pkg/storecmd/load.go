@@ -239,13 +239,16 @@ func publishSet(ctx context.Context, cfg *config.Config, con *console.Console, s
 		return err
 	}
 	target := publish.Target{Console: con, Store: s, AlsoTags: cfg.AlsoTag, Retention: retention, Threads: cfg.Threads, Accepted: loaded.Name}
+	var progress *transfer.Progress
+	defer func() { progress.Stop() }()
 	if cfg.Push {
 		client, err := workspace.RegistryClient(cfg, con)
 		if err != nil {
 			return err
 		}
 		defer client.Close()
-		target.Registry, err = publish.OpenRegistry(ctx, set.References(), publish.RegistryOptions{Console: con, Client: client, Store: s,
+		progress = transfer.Start(con, "pushing", cfg.Progress)
+		target.Registry, err = publish.OpenRegistry(ctx, set.References(), publish.RegistryOptions{Console: con, Client: client, Store: s, Progress: progress.Update,
 			AlsoTags: cfg.AlsoTag, Journal: publish.JournalDir(cfg.DataDir), Recover: true})
 		if err == nil {
 			err = target.Registry.CheckPush(ctx, set)
@@ -257,6 +260,7 @@ func publishSet(ctx context.Context, cfg *config.Config, con *console.Console, s
 	if _, err := target.Publish(ctx, set, true); err != nil {
 		return err
 	}
+	progress.Stop()
 	for _, ref := range set.References() {
 		for _, name := range publish.Names(ref, cfg.AlsoTag) {
 			fmt.Fprintln(con.Stdout, name)

@@ -2,6 +2,7 @@ package storecmd
 
 import (
 	"bytes"
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"strings"
@@ -228,6 +229,34 @@ func TestLoadTags(t *testing.T) {
 		f := site(t)
 		if err := Load(t.Context(), f.config(), f.con, []string{path}, LoadOptions{Tags: tags}); !usererr.IsUsage(err) {
 			t.Errorf("--tag %q: %v", tags, err)
+		}
+	}
+}
+
+// TestLoadShowsProgress holds that both stages of load --push end at their total.
+func TestLoadShowsProgress(t *testing.T) {
+	path, _ := saved(t)
+	host := registrytest.Embedded(t, server.Options{}).Host()
+	f := site(t)
+	cfg := f.config("--push", "--registry", host)
+	cfg.Progress = "json"
+	if err := Load(t.Context(), cfg, f.con, []string{path}, LoadOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	ends := map[string][2]int64{}
+	for _, line := range strings.Split(f.stderr.String(), "\n") {
+		var e struct {
+			Event, Action string
+			Bytes         int64
+			Total         int64 `json:"total_bytes"`
+		}
+		if json.Unmarshal([]byte(line), &e) == nil && e.Event == "transfer" {
+			ends[e.Action] = [2]int64{e.Bytes, e.Total}
+		}
+	}
+	for _, action := range []string{"loading", "pushing"} {
+		if end := ends[action]; end[0] == 0 || end[0] != end[1] {
+			t.Errorf("%s ended at %d of %d", action, end[0], end[1])
 		}
 	}
 }

@@ -100,8 +100,9 @@ func (p *Publisher) recordBlobs(repo *registry.Repository, img v1.Image) error {
 	}
 	var blobs []ocispec.Descriptor
 	for _, d := range append([]v1.Descriptor{m.Config}, m.Layers...) {
-		blobs = append(blobs, ocispec.Descriptor{Digest: digest.Digest(d.Digest.String())})
+		blobs = append(blobs, ocispec.Descriptor{Digest: digest.Digest(d.Digest.String()), Size: d.Size})
 	}
 	p.record(repo, blobs)
+	p.present(repo, blobs)
 	return nil
 }

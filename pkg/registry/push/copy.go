@@ -86,6 +86,7 @@ func (c *copier) tree(ctx context.Context, m registry.Manifest, depth int) error
 	}
 	if there {
 		c.record(c.to, blobs) // other images can mount them from there
+		c.present(c.to, blobs)
 		return nil
 	}
 	if c.from.Registry() == c.to.Registry() {
