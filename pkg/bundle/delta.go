@@ -50,6 +50,7 @@ type deltaPlan struct {
 	required map[digest.Digest]requirement
 	bases    map[digest.Digest]digest.Digest // by layer: what a byte delta could be made from
 	made     []madeDelta
+	spool    bool     // copy layers to a temporary file before they are read several times
 	file     *os.File // of made, one after another; nil before the first
 }
 
@@ -187,8 +188,17 @@ func (p *plan) makeDelta(ctx context.Context, b blob, image, tempDir string) (bo
 	if err != nil {
 		return false, err
 	}
+	target := p.blobOf(b.digest, b.size)
+	if p.delta.spool {
+		f, err := p.spool(ctx, target, tempDir)
+		if err != nil {
+			return false, err
+		}
+		defer f.Close()
+		target.Open = func() (io.ReadCloser, error) { return io.NopCloser(io.NewSectionReader(f, 0, b.size)), nil }
+	}
 	sum := digest.Canonical.Digester()
-	_, err = delta.Make(ctx, io.MultiWriter(p.delta.file, sum.Hash()), p.blobOf(base, size), p.blobOf(b.digest, b.size), tempDir)
+	_, err = delta.Make(ctx, io.MultiWriter(p.delta.file, sum.Hash()), p.blobOf(base, size), target, tempDir)
 	var whole *delta.CarryWholeError
 	if errors.As(err, &whole) {
 		return false, p.delta.file.Truncate(start)
@@ -203,6 +213,20 @@ func (p *plan) makeDelta(ctx context.Context, b blob, image, tempDir string) (bo
 	p.delta.made = append(p.delta.made, madeDelta{b, start, end - start, sum.Digest()})
 	p.delta.require(image, base, size, false)
 	return true, nil
+}
+
+// spool copies a layer to a temporary file, as it is read several times.
+func (p *plan) spool(ctx context.Context, b delta.Blob, tempDir string) (*os.File, error) {
+	f, err := atomicfile.Unnamed(tempDir)
+	if err != nil {
+		return nil, err
+	}
+	err = copyFile(ctx, f, file{name: blobName(b.Digest), open: b.Open}, make([]byte, 1<<20), func(int) {})
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
 }
 
 func (p *plan) blobOf(d digest.Digest, size int64) delta.Blob {

@@ -54,6 +54,8 @@ type SaveOptions struct {
 	// Bytes carries changed layers as byte deltas against the layers of Since that this
 	// store has, where that is possible.
 	Bytes bool
+	// ReadOnce says that reading a blob of the source is expensive, as over a network.
+	ReadOnce bool
 }
 
 // Summary describes a bundle.
@@ -93,6 +95,7 @@ func save(ctx context.Context, st Source, entries []store.Entry, output string, 
 		return Summary{}, err
 	}
 	if opts.Bytes && p.delta != nil {
+		p.delta.spool = opts.ReadOnce
 		defer p.delta.close()
 		if err := p.makeDeltas(ctx, p.tempDir(output)); err != nil {
 			return Summary{}, err

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path"
 	"slices"
 	"strings"
 	"sync"
@@ -16,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/kolla-build/kolla-build/pkg/imageref"
+	"github.com/kolla-build/kolla-build/pkg/inventory"
 	"github.com/kolla-build/kolla-build/pkg/registry"
 	"github.com/kolla-build/kolla-build/pkg/setcopy"
 	"github.com/kolla-build/kolla-build/pkg/store"
@@ -33,6 +35,7 @@ type Set struct {
 
 	images map[digest.Digest]image // by the digest of a manifest or index
 	blobs  map[digest.Digest]location
+	older  map[digest.Digest]older // layers that LookFor has added
 
 	bytes  atomic.Int64 // of manifests that were read
 	mu     sync.Mutex
@@ -128,7 +131,52 @@ func (s *Set) OpenBlob(d digest.Digest) (io.ReadCloser, error) {
 // HasBlob implements bundle.Source.
 func (s *Set) HasBlob(d digest.Digest, size int64) bool {
 	at, ok := s.blobs[d]
+	if !ok && s.find(d) {
+		at, ok = s.blobs[d]
+	}
 	return ok && at.size == size
+}
+
+// LookFor makes HasBlob and OpenBlob find also the layers of older images that an inventory
+// lists, if they are in the repositories of the set.
+func (s *Set) LookFor(inv *inventory.Inventory) {
+	s.older = map[digest.Digest]older{}
+	repositories := map[string]imageref.Ref{} // by short name
+	for _, e := range s.entries {
+		if ref, err := imageref.ParseTag(e.Name); err == nil {
+			repositories[path.Base(ref.Path())] = ref.WithTag("")
+		}
+	}
+	for _, image := range inv.Images {
+		name, _, _ := imageref.Split(image.Name)
+		repository, ok := repositories[path.Base(name)]
+		if !ok {
+			continue
+		}
+		for _, d := range image.Layers {
+			s.older[d] = older{repository, inv.Blobs[d]}
+		}
+	}
+}
+
+// older is where a layer of an older image may be.
+type older struct {
+	repository imageref.Ref
+	size       int64
+}
+
+// find looks for a layer of an older image in its repository.
+func (s *Set) find(d digest.Digest) bool {
+	at, ok := s.older[d]
+	if !ok {
+		return false
+	}
+	delete(s.older, d)
+	if there, err := s.client.Repository(at.repository).HasBlob(s.ctx, d); err != nil || !there {
+		return false // the layer that replaces it is carried whole
+	}
+	s.blobs[d] = location{repository: at.repository, size: at.size}
+	return true
 }
 
 // TempDir implements bundle.Source.

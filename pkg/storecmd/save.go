@@ -44,8 +44,6 @@ func Save(ctx context.Context, cfg *config.Config, con *console.Console, output 
 	switch {
 	case o.Delta != "" && o.Delta != "bytes":
 		return usererr.Usage(usererr.Errorf("--delta bytes makes byte deltas of changed layers", "--delta %q is not known", o.Delta))
-	case o.Delta != "" && o.From != "":
-		return usererr.Usage(usererr.Errorf("omit --delta, or load the images into the store first", "--delta bytes reads layers several times: it cannot be combined with --from"))
 	case o.Delta != "" && o.Since == "":
 		return usererr.Usage(usererr.Errorf("add --since, which says what the other side has", "--delta needs --since"))
 	case output == "":
@@ -209,6 +207,10 @@ func saveFromRegistry(ctx context.Context, cfg *config.Config, con *console.Cons
 	if err != nil {
 		return bundle.Summary{}, err
 	}
+	if opts.Since != nil {
+		set.LookFor(opts.Since)
+	}
+	opts.ReadOnce = true
 	return bundle.Save(ctx, set, set.Entries(), output, *opts)
 }
 
