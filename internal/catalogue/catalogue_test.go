@@ -9,7 +9,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/kolla-build/kolla-build/internal/inifile"
 	"github.com/kolla-build/kolla-build/internal/testenv"
+	"github.com/kolla-build/kolla-build/pkg/facts"
 )
 
 var update = flag.Bool("update", false, "write docs/images.md")
@@ -122,5 +124,26 @@ Directory: pool/main/g/glance
 	}
 	if len(got) != 1 || got["keystone"] != (tarball{"pool/main/k/keystone/keystone_2.orig.tar.xz", "bb"}) {
 		t.Errorf("%v", got)
+	}
+}
+
+// What is built from source exists, has a section in the sources, and needs no archive but
+// the tarballs: plugins are disabled.
+func TestSourceImages(t *testing.T) {
+	images, err := Images(context.Background(), Target{"debian", "trixie", "x86_64", "source"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := only(images, sourceImages()); err != nil {
+		t.Error(err)
+	}
+	master, _ := facts.LookupRelease(facts.Master)
+	for name, project := range sourceProjects {
+		if !slices.ContainsFunc(master.Sources(), func(e *inifile.Entry) bool { return e.Section == project.image }) {
+			t.Errorf("%s: %s has no section of sources", name, project.image)
+		}
+	}
+	if got := pluginSections("nova-base"); !slices.Equal(got, []string{"nova-base-plugin-blazar"}) {
+		t.Errorf("plugins of nova-base: %v", got)
 	}
 }

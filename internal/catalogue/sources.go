@@ -13,21 +13,53 @@ import (
 	"strings"
 
 	"github.com/kolla-build/kolla-build/internal/untar"
+	"github.com/kolla-build/kolla-build/pkg/facts"
 )
 
-// sourceTarballs are the projects whose tarballs Debian's mirrors serve, by the image that
-// installs them.
-var sourceTarballs = map[string]string{
-	"designate-base": "designate", "glance-base": "glance", "keystone-base": "keystone",
-	"octavia-base": "octavia", "zaqar-base": "zaqar",
+// sourceProjects are the projects whose tarballs Debian's mirrors serve, by their source
+// package.
+var sourceProjects = map[string]struct {
+	image string // installs the tarball
+	built string // the image of the family that is built
+}{
+	"designate": {"designate-base", "designate-central"},
+	"glance":    {"glance-base", "glance-api"},
+	"horizon":   {"horizon", "horizon"},
+	"ironic":    {"ironic-base", "ironic-conductor"},
+	"keystone":  {"keystone-base", "keystone"},
+	"mistral":   {"mistral-base", "mistral-engine"},
+	"neutron":   {"neutron-base", "neutron-server"},
+	"nova":      {"nova-base", "nova-conductor"},
+	"octavia":   {"octavia-base", "octavia-worker"},
+	"swift":     {"swift-base", "swift-object"},
+	"zaqar":     {"zaqar-base", "zaqar"},
 }
 
 // sourceImages returns the images that are built from source: one of each project.
 func sourceImages() []string {
-	return []string{"designate-central", "glance-api", "keystone", "octavia-worker", "zaqar"}
+	var names []string
+	for _, project := range sourceProjects {
+		names = append(names, project.built)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// pluginSections returns the sections of the plugins of an image.
+func pluginSections(image string) []string {
+	master, _ := facts.LookupRelease(facts.Master)
+	var sections []string
+	for _, e := range master.Sources() {
+		if strings.HasPrefix(e.Section, image+"-plugin-") {
+			sections = append(sections, e.Section)
+		}
+	}
+	slices.Sort(sections)
+	return slices.Compact(sections)
 }
 
 // printSources prints the sections of sources for tarballs of Debian's source packages.
+// Plugins are disabled: no Debian mirror has their archives.
 func printSources(ctx context.Context, mirror, suite string, w io.Writer) error {
 	if mirror == "" {
 		return errors.New("sources needs -mirror")
@@ -55,12 +87,20 @@ func printSources(ctx context.Context, mirror, suite string, w io.Writer) error 
 	if err != nil {
 		return fmt.Errorf("%s: %w", index, err)
 	}
-	for _, image := range slices.Sorted(maps.Keys(sourceTarballs)) {
-		t, ok := found[sourceTarballs[image]]
+	for _, name := range slices.Sorted(maps.Keys(sourceProjects)) {
+		t, ok := found[name]
 		if !ok {
-			return fmt.Errorf("%s has no source package %s", index, sourceTarballs[image])
+			return fmt.Errorf("%s has no source package %s", index, name)
 		}
-		fmt.Fprintf(w, "[%s]\ntype = url\nlocation = %s/%s\nsha256 = amd64:%s\n\n", image, mirror, t.path, t.sha256)
+		project := sourceProjects[name]
+		fmt.Fprintf(w, "[%s]\ntype = url\nlocation = %s/%s\nsha256 = amd64:%s\n\n", project.image, mirror, t.path, t.sha256)
+		plugins := pluginSections(project.image)
+		if project.built != project.image {
+			plugins = append(plugins, pluginSections(project.built)...)
+		}
+		for _, section := range plugins {
+			fmt.Fprintf(w, "[%s]\nenabled = false\n\n", section)
+		}
 	}
 	return nil
 }
