@@ -201,7 +201,7 @@ func TestAptInstallKeepsGivenKeys(t *testing.T) {
 // Programs that services never need as root keep no setuid bit; others do.
 func TestAptInstallRemovesSetuid(t *testing.T) {
 	r := aptRoot(t, newAptRepo(t, "one"), "")
-	modes := map[string]fs.FileMode{"bin/su": fs.ModeSetuid, "bin/ssh-agent": fs.ModeSetgid, "lib/openssh/ssh-keysign": fs.ModeSetuid,
+	modes := map[string]fs.FileMode{"bin/su": fs.ModeSetuid, "bin/ssh-agent": fs.ModeSetgid, "lib/openssh/ssh-keysign": fs.ModeSetuid, "lib/dbus-1.0/dbus-daemon-launch-helper": fs.ModeSetuid,
 		"sbin/mount.nfs": fs.ModeSetuid, "bin/passwd": 0, "bin/sudo": fs.ModeSetuid}
 	for name, mode := range modes {
 		name = "opt/programs/usr/" + name

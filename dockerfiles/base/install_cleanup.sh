@@ -47,6 +47,8 @@ remove_setuid() {
     local program usr=${KOLLA_PROGRAMS:-}/usr
     for program in \
         "${usr}"/bin/{chage,chfn,chsh,crontab,expiry,gpasswd,mount,newgrp,passwd,pkexec,ssh-agent,su,umount,wall,write} \
+        "${usr}"/lib/{dbus-1.0/dbus-daemon-launch-helper,polkit-1/polkit-agent-helper-1} \
+        "${usr}"/libexec/dbus-1/dbus-daemon-launch-helper \
         "${usr}"/{lib,libexec}/openssh/ssh-keysign \
         "${usr}"/sbin/{grub2-set-bootflag,mount.nfs,pam_timestamp_check,userhelper}; do
         if [[ -f ${program} && ( -u ${program} || -g ${program} ) ]]; then

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -337,6 +338,25 @@ func FuzzPrograms(f *testing.F) {
 		}
 		programs(line)
 	})
+}
+
+// Two programs may have setuid or setgid in every image, and one a capability; others are
+// allowed for images by name.
+func TestSetuidExceptions(t *testing.T) {
+	exceptions, err := BuiltInExceptions()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var everywhere []string
+	for _, e := range exceptions {
+		if program, ok := strings.CutPrefix(e.Value, "setuid "); ok && e.Kind == KindClean && strings.Trim(e.Image, "*") == "" {
+			everywhere = append(everywhere, program)
+		}
+	}
+	slices.Sort(everywhere)
+	if want := []string{"/usr/bin/arping", "/usr/bin/sudo", "/usr/sbin/unix_chkpwd"}; !slices.Equal(everywhere, want) {
+		t.Errorf("allowed in every image: %v, want %v", everywhere, want)
+	}
 }
 
 // Each check of a clean image finds what it is for, and exceptions name single files.
