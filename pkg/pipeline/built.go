@@ -59,9 +59,10 @@ func (s *session) build(ctx context.Context, p *planned, logFiles files.Logs, re
 	if warning := limits.CheckDisk(p.plan, size, s.cfg.DataDir, s.cfg.MinFree); warning != "" {
 		s.console.Notice("%s", warning)
 	}
-	logOptions := report.LogsOptions{Dir: logFiles.Dir, Lazy: logFiles.Kept, OnError: func(err error) { s.console.Notice("warning: %v", err) }}
+	logOptions := report.LogsOptions{Dir: logFiles.Dir, OnError: func(err error) { s.console.Notice("warning: %v", err) }}
 	if logFiles.Kept {
 		logOptions.MaxSize = runlogs.MaxLog
+		defer runlogs.End(logFiles.Dir)
 	}
 	logs := report.NewLogs(logOptions)
 	defer logs.Close()

@@ -25,9 +25,6 @@ type LogsOptions struct {
 	// no files are written, and only the last lines of steps are kept.
 	Dir string
 
-	// Lazy is whether Dir is created only when the first image starts.
-	Lazy bool
-
 	// MaxSize is how many bytes of output a file holds, 0 for no limit. What comes after
 	// them is not written.
 	MaxSize int64
@@ -53,7 +50,6 @@ type Logs struct {
 
 	mu     sync.Mutex
 	err    error
-	made   bool // the directory
 	images map[image.ID]*imageLog
 	ended  map[image.ID]endedLog
 }
@@ -95,14 +91,11 @@ func NewLogs(opts LogsOptions) *Logs {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !opts.Lazy {
-		l.makeDir()
-	}
+	l.makeDir()
 	return l
 }
 
 func (l *Logs) makeDir() {
-	l.made = true
 	if err := os.MkdirAll(l.opts.Dir, 0o755); err != nil {
 		l.fail(fmt.Errorf("creating the log directory: %w", err))
 		return
@@ -225,11 +218,6 @@ func (l *Logs) start(e build.Event) {
 	if im.attempts > 1 {
 		l.line(im, fmt.Sprintf("# attempt %d, %s", im.attempts, stamp(e.Time)))
 		return
-	}
-	if !l.made {
-		if l.makeDir(); l.err != nil {
-			return
-		}
 	}
 	path := filepath.Join(l.opts.Dir, LogName(e.Image.String())+".log")
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o644)

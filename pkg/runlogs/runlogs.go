@@ -32,9 +32,9 @@ var names = regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d{6}Z(-\d+)?$`)
 // Dir returns where a data directory keeps logs.
 func Dir(dataDir string) string { return filepath.Join(dataDir, "logs") }
 
-// Start returns the directory for the logs of a run that starts now, which does not exist
-// yet, and removes those of runs beyond the limits. If elsewhere is not "", the run writes
-// its logs there, and a link leads to it.
+// Start makes the directory for the logs of a run that starts now, and removes those of
+// runs beyond the limits. No other run has the directory, whatever else starts in the same
+// second. If elsewhere is not "", the run writes its logs there, and a link leads to it.
 func Start(dataDir string, now time.Time, elsewhere string) (string, error) {
 	dir := Dir(dataDir)
 	runs, err := list(dir)
@@ -54,22 +54,30 @@ func Start(dataDir string, now time.Time, elsewhere string) (string, error) {
 	if err := removeOld(runs, MaxRuns-1, MaxTotal); err != nil {
 		return "", err
 	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", fmt.Errorf("keeping logs: %w", err)
+	}
 	path := filepath.Join(dir, now.UTC().Format(nameLayout))
 	for i := 2; ; i++ {
+		made := path
 		if elsewhere == "" {
-			if _, err = os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
-				return path, nil
-			}
-		} else if err = os.MkdirAll(dir, 0o755); err == nil {
-			if err = os.Symlink(elsewhere, path); err == nil {
-				return elsewhere, nil
-			}
+			err = os.Mkdir(path, 0o755)
+		} else {
+			made, err = elsewhere, os.Symlink(elsewhere, path)
 		}
-		if err != nil && !errors.Is(err, fs.ErrExist) {
+		if err == nil {
+			return made, nil
+		}
+		if !errors.Is(err, fs.ErrExist) {
 			return "", fmt.Errorf("keeping logs: %w", err)
 		}
 		path = filepath.Join(dir, fmt.Sprintf("%s-%d", now.UTC().Format(nameLayout), i))
 	}
+}
+
+// End removes the directory of a run that wrote no logs.
+func End(dir string) {
+	_ = os.Remove(dir) // fails for one that has logs
 }
 
 // run is the directory of a run.

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/kolla-build/kolla-build/internal/console"
 	"github.com/kolla-build/kolla-build/pkg/build"
 	"github.com/kolla-build/kolla-build/pkg/image"
@@ -24,7 +26,7 @@ func writeRun(t *testing.T, data string, at time.Time, bytes int) string {
 	t.Helper()
 	dir, err := Start(data, at, "")
 	if err == nil {
-		err = errors.Join(os.MkdirAll(dir, 0o755), os.WriteFile(filepath.Join(dir, "a.log"), make([]byte, bytes), 0o644))
+		err = os.WriteFile(filepath.Join(dir, "a.log"), make([]byte, bytes), 0o644)
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -59,6 +61,37 @@ func TestRetention(t *testing.T) {
 	}
 	if _, err := os.Stat(other); err != nil {
 		t.Error(err)
+	}
+}
+
+// Runs that start at the same time have different directories, and those that write
+// nothing leave none.
+func TestRunsOfOneSecond(t *testing.T) {
+	data := t.TempDir()
+	const runs = 20
+	dirs := make([]string, runs)
+	var g errgroup.Group
+	for i := range runs {
+		g.Go(func() (err error) {
+			if dirs[i], err = Start(data, start, ""); err != nil || i%2 == 0 {
+				return err
+			}
+			return os.WriteFile(filepath.Join(dirs[i], "a.log"), nil, 0o644)
+		})
+	}
+	if err := g.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]bool{}
+	for i, dir := range dirs {
+		if seen[dir] {
+			t.Errorf("two runs have %s", dir)
+		}
+		seen[dir] = true
+		End(dir)
+		if _, err := os.Stat(dir); (err == nil) != (i%2 == 1) {
+			t.Errorf("run %d: %v", i, err)
+		}
 	}
 }
 
@@ -117,7 +150,7 @@ func TestFollow(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	logs := report.NewLogs(report.LogsOptions{Dir: dir, Lazy: true, OnError: func(err error) { t.Error(err) }})
+	logs := report.NewLogs(report.LogsOptions{Dir: dir, OnError: func(err error) { t.Error(err) }})
 	id, step := image.ID{Name: "a"}, build.Step{ID: "1", Name: "RUN x"}
 	logs.Handle(build.Event{Kind: build.EventImageStart, Image: id})
 	logs.Handle(build.Event{Kind: build.EventStepStart, Image: id, Step: step})

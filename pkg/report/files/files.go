@@ -33,8 +33,8 @@ type Files struct {
 // Logs is where the logs of a run's images go.
 type Logs struct {
 	Dir string // "" for nowhere
-	// Kept is whether Dir is in the data directory: it is made when the first image starts,
-	// and the sizes of logs are limited.
+	// Kept is whether Dir is in the data directory: it is removed if it stays empty, and the
+	// sizes of logs are limited.
 	Kept bool
 }
 
