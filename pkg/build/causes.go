@@ -22,10 +22,26 @@ type causePattern struct {
 	rank  causeRank
 	first bool // later lines of the kind are consequences or further examples
 	hint  string
+
+	// family groups the patterns of a program that may print much between the reason and
+	// its last words.
+	family family
+	// reader is whether the program reads what others write: it fails after they failed.
+	reader bool
 }
 
-// causeRank orders causes: one of a higher rank replaces one of a lower rank, and among
-// equals the later one is nearer to the end of the command.
+type family string
+
+const (
+	aptFamily   family = "apt"
+	dnfFamily   family = "dnf"
+	pipFamily   family = "pip"
+	buildFamily family = "build" // compilers and what runs them
+	npmFamily   family = "npm"
+)
+
+// causeRank orders the lines of one failure: of those near each other, one of a higher
+// rank is the cause, and among equals the later one.
 type causeRank int
 
 const (
@@ -52,25 +68,25 @@ var causePatterns = []causePattern{
 	{re: line(`.*(fatal error: Killed signal terminated program|\bKilled$).*`), rank: rankResource, hint: memoryHint},
 
 	// apt and dpkg.
-	{re: line(`E: Unable to locate package (?P<name>\S+)`), rank: rankCause, first: true},
-	{re: line(`E: Package '(?P<name>[^']+)' has no installation candidate`), rank: rankCause, first: true},
-	{re: line(`E: Version '.*' for '.*' was not found`), rank: rankCause, first: true},
-	{re: line(`\s*(?P<text>\S+ : (Pre-)?Depends: .* but .*)`), rank: rankCause, first: true},
-	{re: line(`E: (Failed to fetch|The repository) .*`), rank: rankCause, first: true},
-	{re: line(`dpkg: error processing .*`), rank: rankCause, first: true},
-	{re: line(`E: .*`), rank: rankSummary},
+	{re: line(`E: Unable to locate package (?P<name>\S+)`), rank: rankCause, first: true, family: aptFamily},
+	{re: line(`E: Package '(?P<name>[^']+)' has no installation candidate`), rank: rankCause, first: true, family: aptFamily},
+	{re: line(`E: Version '.*' for '.*' was not found`), rank: rankCause, first: true, family: aptFamily},
+	{re: line(`\s*(?P<text>\S+ : (Pre-)?Depends: .* but .*)`), rank: rankCause, first: true, family: aptFamily},
+	{re: line(`E: (Failed to fetch|The repository) .*`), rank: rankCause, first: true, family: aptFamily},
+	{re: line(`dpkg: error processing .*`), rank: rankCause, first: true, family: aptFamily},
+	{re: line(`E: .*`), rank: rankSummary, family: aptFamily},
 
 	// dnf.
-	{re: line(`(Error: )?(?P<text>No match for argument: (?P<name>\S+))`), rank: rankCause, first: true},
-	{re: line(`Error: Failed to download metadata for repo .*`), rank: rankResource, first: true},
-	{re: line(`\s*- (?P<text>nothing provides .*)`), rank: rankCause, first: true},
-	{re: line(`Error: (GPG check FAILED|Problem: ).*`), rank: rankCause},
-	{re: line(`Error: (?P<text>Unable to find a match: (?P<name>\S+).*)`), rank: rankSummary},
+	{re: line(`(Error: )?(?P<text>No match for argument: (?P<name>\S+))`), rank: rankCause, first: true, family: dnfFamily},
+	{re: line(`Error: Failed to download metadata for repo .*`), rank: rankResource, first: true, family: dnfFamily},
+	{re: line(`\s*- (?P<text>nothing provides .*)`), rank: rankCause, first: true, family: dnfFamily},
+	{re: line(`Error: (GPG check FAILED|Problem: ).*`), rank: rankCause, family: dnfFamily},
+	{re: line(`Error: (?P<text>Unable to find a match: (?P<name>\S+).*)`), rank: rankSummary, family: dnfFamily},
 
 	// pip and Python.
-	{re: line(`ERROR: (?P<text>No matching distribution found for (?P<name>[A-Za-z0-9._-]+).*)`), rank: rankCause},
-	{re: line(`ERROR: (THESE PACKAGES DO NOT MATCH THE HASHES|Cannot install|Could not open requirements file|Invalid requirement).*`), rank: rankCause},
-	{re: line(`ERROR: (?P<text>ResolutionImpossible.*)`), rank: rankSummary},
+	{re: line(`ERROR: (?P<text>No matching distribution found for (?P<name>[A-Za-z0-9._-]+).*)`), rank: rankCause, family: pipFamily},
+	{re: line(`ERROR: (THESE PACKAGES DO NOT MATCH THE HASHES|Cannot install|Could not open requirements file|Invalid requirement).*`), rank: rankCause, family: pipFamily},
+	{re: line(`ERROR: (?P<text>ResolutionImpossible.*)`), rank: rankSummary, family: pipFamily},
 	{re: line(`ModuleNotFoundError: No module named .*`), rank: rankCause},
 	{re: line(`([A-Za-z_][A-Za-z0-9_]*\.)*[A-Z][A-Za-z0-9]*(Error|Exception): .+`), rank: rankCause},
 
@@ -89,21 +105,23 @@ var causePatterns = []causePattern{
 	{re: line(`can't find file to patch at .*`), rank: rankCause},
 
 	// Compilers and what runs them.
-	{re: line(`\S+:\d+(:\d+)?: (fatal )?error: .*`), rank: rankCause, first: true},
-	{re: line(`\S+\.go:\d+:\d+: .*`), rank: rankCause, first: true},
-	{re: line(`.*: undefined reference to .*`), rank: rankCause, first: true},
-	{re: line(`configure: error: .*`), rank: rankCause},
-	{re: line(`CMake Error at .*`), rank: rankCause, first: true},
-	{re: line(`error\[E\d+\]: .*`), rank: rankCause, first: true},
-	{re: line(`collect2: error: .*`), rank: rankSummary},
-	{re: line(`make(\[\d+\])?: \*\*\* .*`), rank: rankLine},
-	{re: line(`npm (ERR!|error) (?P<text>(\w*Error: |notarget |\d{3} ).*)`), rank: rankCause, first: true},
+	{re: line(`\S+:\d+(:\d+)?: (fatal )?error: .*`), rank: rankCause, first: true, family: buildFamily},
+	{re: line(`\S+\.go:\d+:\d+: .*`), rank: rankCause, first: true, family: buildFamily},
+	{re: line(`.*: undefined reference to .*`), rank: rankCause, first: true, family: buildFamily},
+	{re: line(`configure: error: .*`), rank: rankCause, family: buildFamily},
+	{re: line(`CMake Error at .*`), rank: rankCause, first: true, family: buildFamily},
+	{re: line(`error\[E\d+\]: .*`), rank: rankCause, first: true, family: buildFamily},
+	{re: line(`collect2: error: .*`), rank: rankSummary, family: buildFamily},
+	{re: line(`ninja: (build stopped|error): .*`), rank: rankLine, family: buildFamily},
+	{re: line(`make(\[\d+\])?: \*\*\* .*`), rank: rankLine, family: buildFamily},
+	{re: line(`npm (ERR!|error) (?P<text>(\w*Error: |notarget |\d{3} ).*)`), rank: rankCause, first: true, family: npmFamily},
 
 	// Shells and the usual programs of templates.
 	{re: line(`(\S*/)?(ba|da|a|z|k)?sh: (line )?(\d+: )?(?P<text>(?P<name>\S+): (command )?not found)`), rank: rankCause, hint: programHint},
 	{re: line(`(\S*/)?(ba|da|a|z|k)?sh: (line )?(\d+: )?(?P<text>.*(Permission denied|[Ss]yntax error|No such file or directory|bad substitution|unbound variable|parameter not set).*)`), rank: rankCause},
-	{re: line(`(chown|chgrp|chmod|cp|mv|ln|mkdir|install|useradd|usermod|groupadd|userdel|groupdel|cat|unzip|openssl|gpg|rpm|patch): .*`), rank: rankProgram, first: true},
-	{re: line(`(tar|sed|gzip|xz|bzip2|unxz): .*(Cannot|No such|can't|unknown|not in|unterminated|corrupt|Unexpected).*`), rank: rankProgram, first: true},
+	{re: line(`(chown|chgrp|chmod|cp|mv|ln|mkdir|install|useradd|usermod|groupadd|userdel|groupdel|openssl): .*`), rank: rankProgram, first: true},
+	{re: line(`(cat|unzip|gpg|rpm|patch): .*`), rank: rankProgram, first: true, reader: true},
+	{re: line(`(tar|sed|gzip|xz|bzip2|unxz): .*(Cannot|No such|can't|unknown|not in|unterminated|corrupt|[Uu]nexpected).*`), rank: rankProgram, first: true, reader: true},
 	{re: line(`(update-alternatives|systemctl|a2\w+|locale-gen): error: .*`), rank: rankProgram},
 
 	// Anything that mentions an error.
@@ -116,46 +134,98 @@ func line(pattern string) *regexp.Regexp { return regexp.MustCompile(`^(?:` + pa
 
 // CauseFinder finds the cause of a failure in the lines of a command's output. The zero
 // value has seen no line.
+//
+// A step can go on after an error, and fail later for another reason. So an error counts
+// only if it is near the last one of the output, or its program has repeated that it failed.
 type CauseFinder struct {
 	cause   Cause
-	rank    causeRank
-	pattern int
-	more    int // further lines of the same kind
+	pattern *causePattern // nil without a cause
+	more    int           // further lines of the same kind
+	since   int           // lines after the cause that mention no error
 }
 
-// maxCauseLine is the longest line, in bytes, that is looked at: causes are short.
-const maxCauseLine = 2000
+const (
+	// maxCauseLine is the longest line, in bytes, that is looked at: causes are short.
+	maxCauseLine = 2000
+	// nearLines is how many other lines may follow the cause of a failure.
+	nearLines = 25
+	// pipedLines is how many other lines may be between the error of a program that
+	// writes and that of one that reads what it writes.
+	pipedLines = 2
+)
 
 // Line looks at the next line.
 func (f *CauseFinder) Line(text string) {
-	if len(text) > maxCauseLine || strings.HasPrefix(text, "+ ") { // "set -x" prints commands
+	text = strings.TrimRight(ansi.Strip(text[:min(len(text), maxCauseLine+1)]), " \t\r\n")
+	if text == "" {
 		return
 	}
-	text = strings.TrimRight(ansi.Strip(text), " \t\r\n")
-	for i, p := range causePatterns {
-		if p.rank < f.rank {
-			continue
+	p, m := matchCause(text)
+	switch {
+	case p == nil:
+		f.since++
+		return
+	case f.pattern == nil:
+	case p == f.pattern && p.first && (f.since <= nearLines || p.family == buildFamily):
+		text := p.text(text, m)
+		if text != f.cause.Text {
+			f.more++
 		}
-		m := p.re.FindStringSubmatch(text)
-		if m == nil {
-			continue
+		f.since = 0
+		return
+	case f.explains(p):
+		if f.related(p) {
+			f.since = 0
 		}
-		c := Cause{Text: strings.TrimSpace(text), Hint: p.hint}
-		if g := p.re.SubexpIndex("text"); g >= 0 {
-			c.Text = m[g]
-		}
-		if g := p.re.SubexpIndex("name"); g >= 0 {
-			c.Name = m[g]
-		}
-		if f.rank == p.rank && f.pattern == i && p.first {
-			if c.Text != f.cause.Text {
-				f.more++
-			}
-			return
-		}
-		f.cause, f.rank, f.pattern, f.more = c, p.rank, i, 0
 		return
 	}
+	f.cause = Cause{Text: p.text(text, m), Hint: p.hint}
+	if g := p.re.SubexpIndex("name"); g >= 0 {
+		f.cause.Name = m[g]
+	}
+	f.pattern, f.more, f.since = p, 0, 0
+}
+
+// matchCause returns the pattern that a line matches and the submatches, nil if there is
+// none.
+func matchCause(line string) (*causePattern, []string) {
+	if len(line) > maxCauseLine || strings.HasPrefix(line, "+ ") { // "set -x" prints commands
+		return nil, nil
+	}
+	for i := range causePatterns {
+		if m := causePatterns[i].re.FindStringSubmatch(line); m != nil {
+			return &causePatterns[i], m
+		}
+	}
+	return nil, nil
+}
+
+// text returns what is shown of a line that the pattern matches.
+func (p *causePattern) text(line string, match []string) string {
+	if g := p.re.SubexpIndex("text"); g >= 0 {
+		return match[g]
+	}
+	return strings.TrimSpace(line)
+}
+
+// explains reports whether a later line is a consequence of the cause, or repeats it.
+func (f *CauseFinder) explains(p *causePattern) bool {
+	switch {
+	case p.rank >= f.pattern.rank:
+		return false
+	case f.pattern.rank == rankResource && f.pattern.family == "":
+		return true
+	case p.reader:
+		return f.since <= pipedLines
+	case p.rank == rankProgram:
+		return false
+	}
+	return f.since <= nearLines || f.related(p)
+}
+
+// related reports whether a line is of the program that the cause is of.
+func (f *CauseFinder) related(p *causePattern) bool {
+	return p.family != "" && p.family == f.pattern.family
 }
 
 // Cause returns the cause of a command that ended with an exit code. It is zero if the
@@ -164,6 +234,8 @@ func (f *CauseFinder) Cause(exitCode int) Cause {
 	switch {
 	case exitCode == 137: // SIGKILL
 		return Cause{Text: "the command was killed, most likely because memory was short", Hint: memoryHint}
+	case f.pattern != nil && f.since > nearLines && f.pattern.family != buildFamily && f.pattern.rank != rankResource:
+		return Cause{} // the command went on after this error
 	case f.more > 0 && f.cause.Name != "":
 		c := f.cause
 		c.Text += fmt.Sprintf(" (and %d more)", f.more)
