@@ -145,7 +145,7 @@ func (c *contextFiles) add(ctx context.Context, path string, mode os.FileMode, s
 		return nil
 	}
 	var err error
-	cf.Data, cf.Blob, err = c.read(ctx, c.reserve(size), size, known, open)
+	cf.Data, cf.Blob, err = c.read(ctx, cf, c.reserve(size), size, known, open)
 	c.files = append(c.files, cf)
 	return err
 }
@@ -153,9 +153,11 @@ func (c *contextFiles) add(ctx context.Context, path string, mode os.FileMode, s
 // addUnread adds a file that is read when it turns out to be needed.
 func (c *contextFiles) addUnread(path string, file render.File) {
 	inline := c.reserve(file.Size)
-	c.files = append(c.files, buildkit.ContextFile{Path: path, Mode: file.Mode, Read: func(ctx context.Context) ([]byte, digest.Digest, error) {
-		return c.read(ctx, inline, file.Size, "", file.Open)
-	}})
+	cf := buildkit.ContextFile{Path: path, Mode: file.Mode}
+	cf.Read = func(ctx context.Context) ([]byte, digest.Digest, error) {
+		return c.read(ctx, cf, inline, file.Size, "", file.Open)
+	}
+	c.files = append(c.files, cf)
 }
 
 // reserve reports whether a file of a size is held in memory. Files count that are
@@ -169,12 +171,19 @@ func (c *contextFiles) reserve(size int64) bool {
 }
 
 // read returns the content of a file, or the blob of the store that has it.
-func (c *contextFiles) read(ctx context.Context, inline bool, size int64, known digest.Digest, open func() (io.ReadCloser, error)) ([]byte, digest.Digest, error) {
+func (c *contextFiles) read(ctx context.Context, cf buildkit.ContextFile, inline bool, size int64, known digest.Digest, open func() (io.ReadCloser, error)) ([]byte, digest.Digest, error) {
 	r, err := open()
 	if err != nil {
 		return nil, "", err
 	}
 	defer r.Close()
+	if !inline && buildkit.IsArchived(cf.Path) {
+		pr, pw := io.Pipe()
+		defer pr.Close()
+		go func() { pw.CloseWithError(buildkit.Archive(pw, cf.Path, cf.Mode, size, r)) }()
+		blob, _, err := c.opts.Store.WriteBlob(ctx, pr, "", -1)
+		return nil, blob, err
+	}
 	if !inline {
 		blob, _, err := c.opts.Store.WriteBlob(ctx, r, known, size)
 		return nil, blob, err

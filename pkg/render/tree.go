@@ -16,7 +16,6 @@ import (
 	"sync"
 	"syscall"
 	"time"
-	"unicode/utf8"
 
 	"github.com/kolla-build/kolla-build/internal/inputfile"
 	"github.com/kolla-build/kolla-build/pkg/jinja"
@@ -45,7 +44,7 @@ func DirLayer(dir string) (Layer, error) {
 		}
 		return Layer{}, fmt.Errorf("opening template directory %s: %w", dir, cause(err))
 	}
-	return Layer{Name: dir, FS: root.FS(), dir: dir, close: root.Close}, nil
+	return Layer{Name: dir, FS: rootFS{root}, dir: dir, close: root.Close}, nil
 }
 
 // File is a file or a directory of a tree or of an image's build context.
@@ -305,9 +304,6 @@ func (w *walker) entry(real, name string, e fs.DirEntry, links int) error {
 	if err != nil && isLink {
 		return w.outsideLink(real, name, links, err)
 	}
-	if err != nil && !utf8.ValidString(real) {
-		err = errors.New("its name is not UTF-8")
-	}
 	if err != nil {
 		w.addBroken(name, real, cause(err))
 		return nil
@@ -373,7 +369,7 @@ func (w *walker) outsideLink(real, name string, links int, err error) error {
 		return nil
 	}
 	outside := walker{tree: w.tree, layer: w.layer, base: filepath.Dir(target), outside: w.origin(real)}
-	outside.layer.FS = os.DirFS(outside.base)
+	outside.layer.FS = pathFS(outside.base)
 	info, err := os.Stat(target)
 	if err != nil {
 		w.addBroken(name, real, fmt.Errorf("following the symbolic link: %w", cause(err)))

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"io/fs"
 	"path"
 	"slices"
@@ -35,7 +36,7 @@ type ContextFile struct {
 	Data []byte      // content, or a link's target
 
 	// Blob is the digest of a blob in the store that holds the content of a
-	// large regular file; Data is nil then.
+	// large regular file; Data is nil then. If IsArchived(Path), it is a tar that has the file.
 	Blob digest.Digest
 
 	// Read returns the content of a regular file that the Dockerfile does not name, as
@@ -78,7 +79,7 @@ func contextState(files []ContextFile, used []string) (llb.State, error) {
 	dirs := map[string]bool{".": true}
 	var blobs, special []ContextFile
 	mkdir := func(dir string, mode fs.FileMode) {
-		if dirs[dir] {
+		if dirs[dir] || IsArchived(dir) {
 			return
 		}
 		dirs[dir] = true
@@ -124,6 +125,12 @@ func contextState(files []ContextFile, used []string) (llb.State, error) {
 		}
 	}
 	for _, f := range blobs {
+		if IsArchived(f.Path) {
+			blob := llb.OCILayoutBlob("kolla-build/file@"+f.Blob.String(),
+				llb.ImageBlobOCIStore("", storeID), llb.Filename("file.tar"), llb.WithCustomName("[internal] load file"))
+			st = unpack(st, blob, "/file.tar")
+			continue
+		}
 		name := path.Base(f.Path)
 		blob := llb.OCILayoutBlob("kolla-build/file@"+f.Blob.String(),
 			llb.ImageBlobOCIStore("", storeID), llb.Filename(name), llb.WithCustomName("load "+name))
@@ -137,7 +144,7 @@ func contextState(files []ContextFile, used []string) (llb.State, error) {
 // isSpecial reports whether a file cannot be a Mkfile, Mkdir or Symlink of the LLB:
 // these have neither setuid, setgid and sticky bits nor names that are not UTF-8.
 func isSpecial(f ContextFile) bool {
-	return f.Mode&(fs.ModeSetuid|fs.ModeSetgid|fs.ModeSticky) != 0 || !utf8.ValidString(f.Path) ||
+	return f.Mode&(fs.ModeSetuid|fs.ModeSetgid|fs.ModeSticky) != 0 || IsArchived(f.Path) ||
 		f.Mode&fs.ModeSymlink != 0 && !utf8.Valid(f.Data)
 }
 
@@ -166,8 +173,28 @@ func unpackSpecial(st llb.State, files []ContextFile) (llb.State, error) {
 		return st, err
 	}
 	archive := llb.Scratch().File(llb.Mkfile("/special.tar", 0o600, b.Bytes(), llb.WithCreatedTime(Epoch)), llb.WithCustomName("[internal] special files"))
-	return st.File(llb.Copy(archive, "/special.tar", "/", &llb.CopyInfo{AttemptUnpack: true, CreateDestPath: true}),
-		llb.WithCustomName("[internal] special files")), nil
+	return unpack(st, archive, "/special.tar"), nil
+}
+
+// unpack adds the members of a tar to a context.
+func unpack(st, from llb.State, name string) llb.State {
+	return st.File(llb.Copy(from, name, "/", &llb.CopyInfo{AttemptUnpack: true, CreateDestPath: true}), llb.WithCustomName("[internal] special files"))
+}
+
+// IsArchived reports whether a file reaches the builder in a tar because of its name: LLB
+// has only names that are UTF-8. The blob of a large one is a tar, as Archive writes it.
+func IsArchived(name string) bool { return !utf8.ValidString(name) }
+
+// Archive writes a tar with a file to w.
+func Archive(w io.Writer, name string, mode fs.FileMode, size int64, content io.Reader) error {
+	tw := tar.NewWriter(w)
+	if err := tw.WriteHeader(&tar.Header{Name: name, Mode: unixMode(mode), Size: size, ModTime: Epoch, Typeflag: tar.TypeReg, Format: tar.FormatGNU}); err != nil {
+		return err
+	}
+	if _, err := io.Copy(tw, content); err != nil {
+		return err
+	}
+	return tw.Close()
 }
 
 // unixMode returns the permissions with the special bits of Unix.
