@@ -20,20 +20,24 @@ import (
 func TestExitCode(t *testing.T) {
 	for name, c := range map[string]struct {
 		err     error
+		lost    error // of standard output
 		code    int
 		message string // a part of what is printed, "" if nothing is
 	}{
-		"no error":      {nil, exitOK, ""},
-		"images failed": {pipeline.ErrFailed, exitFailed, ""},
-		"another run":   {fmt.Errorf("%w: process 1", nightly.ErrBusy), exitBusy, "process 1"},
-		"usage":         {usererr.Usage(errors.New("no such option")), exitUsage, "no such option"},
-		"hint":          {usererr.Errorf("try again", "pushing"), exitFailed, "hint: try again"},
+		"no error":      {nil, nil, exitOK, ""},
+		"images failed": {pipeline.ErrFailed, nil, exitFailed, ""},
+		"another run":   {fmt.Errorf("%w: process 1", nightly.ErrBusy), nil, exitBusy, "process 1"},
+		"usage":         {usererr.Usage(errors.New("no such option")), nil, exitUsage, "no such option"},
+		"hint":          {usererr.Errorf("try again", "pushing"), nil, exitFailed, "hint: try again"},
 		// A connection that a registry or an engine closed has the same cause as
 		// a closed standard output, and must be reported.
-		"closed connection": {fmt.Errorf("pushing to registry.example: %w", syscall.EPIPE), exitFailed, "registry.example"},
+		"closed connection": {fmt.Errorf("pushing to registry.example: %w", syscall.EPIPE), nil, exitFailed, "registry.example"},
+		"closed output":     {syscall.EPIPE, syscall.EPIPE, exitFailed, ""},
+		"full output":       {nil, syscall.ENOSPC, exitFailed, "writing standard output: no space left"},
+		"failure and full":  {errors.New("pulling"), syscall.ENOSPC, exitFailed, "pulling"},
 	} {
 		var stderr bytes.Buffer
-		code := exitCode(t.Context(), c.err, &console.Console{Stderr: &stderr})
+		code := exitCode(t.Context(), c.err, c.lost, &console.Console{Stderr: &stderr})
 		if code != c.code {
 			t.Errorf("%s: exit status %d, want %d", name, code, c.code)
 		}

@@ -71,15 +71,7 @@ func run(args, environ []string, stdout, stderr io.Writer) int {
 		os.Exit(exitInterrupted)
 	}()
 	err := dispatch(ctx, args, con)
-	if lost := out.Err(); lost != nil {
-		if errors.Is(lost, syscall.EPIPE) && ctx.Err() == nil {
-			return exitFailed // the reader of the output has gone, as head does
-		}
-		if err == nil || errors.Is(err, lost) {
-			err = fmt.Errorf("writing standard output: %w", withoutPath(lost))
-		}
-	}
-	return exitCode(ctx, err, con)
+	return exitCode(ctx, err, out.Err(), con)
 }
 
 // withoutPath returns the cause of an error that names a file, such as
@@ -93,8 +85,15 @@ func withoutPath(err error) error {
 }
 
 // exitCode prints a command's error, unless it was reported, and returns the exit
-// status of the program.
-func exitCode(ctx context.Context, err error, con *console.Console) int {
+// status of the program. lost is the error of writing standard output, nil if all of it was
+// written.
+func exitCode(ctx context.Context, err, lost error, con *console.Console) int {
+	if errors.Is(lost, syscall.EPIPE) && ctx.Err() == nil {
+		return exitFailed // the reader of the output has ended, as head does
+	}
+	if lost != nil && (err == nil || errors.Is(err, lost)) {
+		err = fmt.Errorf("writing standard output: %w", withoutPath(lost))
+	}
 	switch {
 	case err == nil:
 		return exitOK

@@ -116,9 +116,9 @@ func (in *Inputs) Settle(id image.ID) error {
 // Warmer reads the packages of built images in the background, one image at a
 // time, so that the next look for changed inputs finds them in its cache.
 type Warmer struct {
-	read func(digest.Digest)
-	one  sync.Mutex // building comes first
-	all  sync.WaitGroup
+	read    func(digest.Digest)
+	reading sync.Mutex // one image at a time: builds take precedence
+	queued  sync.WaitGroup
 }
 
 // NewWarmer returns a warmer that reads until ctx ends. Without Options.Refresh
@@ -140,15 +140,15 @@ func (w *Warmer) Add(d digest.Digest) {
 	if w.read == nil {
 		return
 	}
-	w.all.Go(func() {
-		w.one.Lock()
-		defer w.one.Unlock()
+	w.queued.Go(func() {
+		w.reading.Lock()
+		defer w.reading.Unlock()
 		w.read(d)
 	})
 }
 
 // Wait returns when all queued images are read.
-func (w *Warmer) Wait() { w.all.Wait() }
+func (w *Warmer) Wait() { w.queued.Wait() }
 
 // state returns the state of an image's inputs once this run has built it.
 func (in *Inputs) state(id image.ID) state {

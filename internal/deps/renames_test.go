@@ -1,0 +1,52 @@
+package deps
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/kolla-build/kolla-build/internal/testenv"
+)
+
+// renames lists the files that rename without internal/atomicfile, and why they may.
+var renames = map[string]string{
+	"internal/atomicfile/atomicfile.go": "syncs the directory where durability is asked for",
+	"internal/stepproxy/fetch.go":       "files of one run, adopted by the inputs directory afterwards",
+	"pkg/bundle/parts/write.go":         "syncs the directory once for all parts",
+	"pkg/report/files/files.go":         "a link to the newest report, replaced by each run",
+	"pkg/source/cache.go":               "a cache whose files are verified by their content",
+	"pkg/source/checkout.go":            "a directory in a cache, which is made again if it is incomplete",
+}
+
+// TestRenamesAreDurable holds that files are put in place by internal/atomicfile: a rename
+// without a sync of the directory may be lost in a power failure.
+func TestRenamesAreDurable(t *testing.T) {
+	root := testenv.RepoRoot(t)
+	found := map[string]bool{}
+	for _, dir := range []string{"cmd", "internal", "pkg"} {
+		err := filepath.WalkDir(filepath.Join(root, dir), func(path string, d fs.DirEntry, err error) error {
+			if err != nil || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+				return err
+			}
+			text, err := os.ReadFile(path)
+			if err != nil || !strings.Contains(string(text), "os.Rename(") && !strings.Contains(string(text), "unix.Renameat") {
+				return err
+			}
+			name, err := filepath.Rel(root, path)
+			if found[name] = true; renames[name] == "" {
+				t.Errorf("%s: os.Rename does not sync the directory: use internal/atomicfile, or list the file with a reason", name)
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name := range renames {
+		if !found[name] {
+			t.Errorf("%s does not rename any more: remove it from the list", name)
+		}
+	}
+}
