@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -31,22 +30,12 @@ func TestFullDisk(t *testing.T) {
 
 // A full disk, where a tmpfs can be mounted.
 func TestFullTmpfs(t *testing.T) {
-	dir := t.TempDir()
-	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", dir).CombinedOutput(); err != nil {
-		testenv.Missing(t, fmt.Sprintf("a tmpfs cannot be mounted here: %v: %s", err, out))
-	}
+	dir := testenv.Tmpfs(t, "2m")
 	s, err := Open(dir)
-	t.Cleanup(func() {
-		if s != nil {
-			s.Close()
-		}
-		if out, err := exec.Command("umount", dir).CombinedOutput(); err != nil {
-			t.Errorf("umount: %v: %s", err, out)
-		}
-	})
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { s.Close() })
 	small := write(t, s, randomImage(t, 1000, 1))
 	put(t, s, Entry{Name: "small:t", Digest: small})
 	var fe *FullError
