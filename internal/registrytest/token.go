@@ -41,7 +41,7 @@ type TokenOptions struct {
 	Life   time.Duration
 	Silent bool
 	// Together is how many requests must be waiting before any is answered; 0 means 1.
-	// After 10 seconds all are answered.
+	// After 10 seconds they are answered, and all later ones at once.
 	Together int
 }
 
@@ -111,6 +111,9 @@ func (s *TokenServer) wait() (done func()) {
 		select {
 		case <-s.together:
 		case <-time.After(10 * time.Second):
+			s.mu.Lock()
+			s.opts.Together = 0
+			s.mu.Unlock()
 		}
 	}
 	return func() {
