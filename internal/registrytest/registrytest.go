@@ -213,7 +213,9 @@ func Run(t testing.TB, name string, args ...string) []byte {
 func Tool(t testing.TB, name string) string {
 	t.Helper()
 	cmd := exec.Command("go", "tool", "-n", name)
-	cmd.Env = append(os.Environ(), "HOME="+os.Getenv("KOLLA_BUILD_TEST_HOME"))
+	if home := os.Getenv("KOLLA_BUILD_TEST_HOME"); home != "" { // see Main
+		cmd.Env = append(os.Environ(), "HOME="+home)
+	}
 	out, err := cmd.Output() // standard error has the progress of downloads
 	if err != nil {
 		t.Fatalf("go tool -n %s: %v", name, err)

@@ -437,6 +437,9 @@ func (l *loader) complete(ctx context.Context) error {
 			return err
 		}
 	}
+	if err := l.keepPartial(ctx); err != nil {
+		return err
+	}
 	var missing []digest.Digest
 	for d, e := range l.expected {
 		if _, ok := l.have[d]; ok {

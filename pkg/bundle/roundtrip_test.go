@@ -3,6 +3,7 @@ package bundle
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,9 +12,13 @@ import (
 	"testing"
 	"time"
 
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/opencontainers/go-digest"
+
 	"github.com/kolla-build/kolla-build/internal/archivetest"
 	"github.com/kolla-build/kolla-build/internal/registrytest"
 	"github.com/kolla-build/kolla-build/internal/testenv"
+	"github.com/kolla-build/kolla-build/pkg/registry/server"
 	"github.com/kolla-build/kolla-build/pkg/store"
 )
 
@@ -37,23 +42,9 @@ func TestRoundTripSkopeo(t *testing.T) {
 	skopeo := tool(t, testenv.Program(t, "skopeo", "skopeo"))
 	const name = "site.example/kolla/nova:1"
 	img := registrytest.Image(t, registrytest.Base(t, 3000), 2000, 2)
-	st := openStore(t)
-	d, err := st.WriteImage(t.Context(), img)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := st.Put(store.Entry{Name: name, Digest: d, Kind: store.KindBuilt}); err != nil {
-		t.Fatal(err)
-	}
-	entries, err := st.Entries()
-	if err != nil {
-		t.Fatal(err)
-	}
+	d := digest.Digest(must[v1.Hash](t)(img.Digest()).String())
 	dir := t.TempDir()
-	saved := filepath.Join(dir, "saved.tar")
-	if _, err := Save(t.Context(), st, entries, saved, SaveOptions{}); err != nil {
-		t.Fatal(err)
-	}
+	saved := saveOne(t, name, img)
 	unpacked := filepath.Join(dir, "unpacked")
 	if err := os.Mkdir(unpacked, 0o755); err != nil {
 		t.Fatal(err)
@@ -116,6 +107,59 @@ func TestRoundTripSkopeo(t *testing.T) {
 	}
 }
 
+// saveOne saves an image and returns the file.
+func saveOne(t *testing.T, name string, img v1.Image) string {
+	t.Helper()
+	st := openStore(t)
+	d := must[digest.Digest](t)(st.WriteImage(t.Context(), img))
+	if err := st.Put(store.Entry{Name: name, Digest: d, Kind: store.KindBuilt}); err != nil {
+		t.Fatal(err)
+	}
+	return saveTo(t, st, must[[]store.Entry](t)(st.Entries()), SaveOptions{})
+}
+
+// TestRoundTripCrane has crane push a bundle to a registry, from the file and from the files
+// in it, and loads what it pulls in each of its formats.
+func TestRoundTripCrane(t *testing.T) {
+	testenv.Slow(t)
+	const name = "site.example/kolla/nova:1"
+	img := registrytest.Image(t, registrytest.Base(t, 3000), 2000, 2)
+	saved := saveOne(t, name, img)
+	dir := t.TempDir()
+	unpacked := filepath.Join(dir, "unpacked")
+	if err := os.Mkdir(unpacked, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	tool(t, testenv.Program(t, "tar", "tar"))("-xf", saved, "-C", unpacked)
+	crane := tool(t, registrytest.Tool(t, "crane"))
+	host := registrytest.Embedded(t, server.Options{}).Host()
+	for i, from := range []string{saved, unpacked} {
+		ref := fmt.Sprintf("%s/kolla/nova:%d", host, i)
+		crane("push", from, ref)
+		crane("validate", "--remote", ref)
+		for _, format := range []string{"tarball", "legacy", "oci"} {
+			to := openStore(t)
+			path := filepath.Join(dir, fmt.Sprint(i, format))
+			crane("pull", "--format", format, ref, path)
+			sum, err := Load(t.Context(), path, to, LoadOptions{Name: name})
+			if err != nil {
+				t.Errorf("%s: %v", format, err)
+				continue
+			}
+			if len(sum.Images) != 1 || format == "oci" && sum.Images[0].Name != name {
+				t.Errorf("%s: loaded %+v", format, sum.Images)
+			}
+			got := must[v1.Image](t)(to.Image(sum.Images[0].Digest))
+			if !slices.Equal(diffIDs(t, got), diffIDs(t, img)) {
+				t.Errorf("%s: layers %v, want %v", format, diffIDs(t, got), diffIDs(t, img))
+			}
+			if err := to.Verify(t.Context(), sum.Images[0].Digest); err != nil {
+				t.Errorf("%s: %v", format, err)
+			}
+		}
+	}
+}
+
 // TestRoundTripEngines loads archives of docker save's formats into Debian's Docker and
 // Podman, and what these save into a store.
 func TestRoundTripEngines(t *testing.T) {
@@ -125,6 +169,7 @@ func TestRoundTripEngines(t *testing.T) {
 	if err := os.WriteFile(path, archivetest.Archive(t, archivetest.Docker10, archivetest.Image{Image: img, Names: []string{name}}), 0o644); err != nil {
 		t.Fatal(err)
 	}
+	saved := saveOne(t, name, img)
 	check := func(t *testing.T, file string, sameConfig bool) {
 		t.Helper()
 		to := openStore(t)
@@ -147,14 +192,24 @@ func TestRoundTripEngines(t *testing.T) {
 	t.Run("Docker", func(t *testing.T) {
 		d := testenv.Dockerd(t, "")
 		docker := tool(t, testenv.Program(t, "docker", "docker.io"), "DOCKER_HOST="+d.Addr)
-		out := filepath.Join(t.TempDir(), "out.tar")
-		docker("load", "--input", path)
-		docker("save", "--output", out, name)
-		check(t, out, true)
+		for _, file := range []string{path, saved} {
+			out := filepath.Join(t.TempDir(), "out.tar")
+			docker("load", "--input", file)
+			docker("save", "--output", out, name)
+			check(t, out, true)
+			docker("rmi", name)
+		}
 	})
 	t.Run("Podman", func(t *testing.T) {
 		_, environment := testenv.Podman(t)
 		podman := tool(t, testenv.Program(t, "podman", "podman"), environment)
+		podman("load", "--quiet", "--input", saved) // Podman reads it as docker-archive, by its manifest.json
+		out := filepath.Join(t.TempDir(), "own")
+		podman("save", "--quiet", "--output", out, name)
+		check(t, out, true)
+		podman("rmi", name)
+		podman("pull", "--quiet", "oci-archive:"+saved+":"+name)
+		podman("rmi", name)
 		podman("load", "--quiet", "--input", path)
 		for _, format := range []string{"docker-archive", "oci-archive", "docker-dir"} {
 			out := filepath.Join(t.TempDir(), format)

@@ -72,6 +72,7 @@ type Summary struct {
 	Restored []string      // Load: parts that were missing or damaged, and in which way
 	Kept     int64         // Save: bytes that an interrupted save had written, of the file or all parts
 	Signed   bool          // Load: the signature was verified
+	Partial  []Partial     // Load: images of which the file has only some platforms
 	// DeltaBytes is the size of the byte deltas, DeltaLayers that of their layers.
 	DeltaBytes, DeltaLayers int64
 }

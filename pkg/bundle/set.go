@@ -160,6 +160,7 @@ func (s *Loaded) add(sum Summary) {
 	s.DeltaLayers += sum.DeltaLayers
 	s.Required += sum.Required
 	s.Restored = append(s.Restored, sum.Restored...)
+	s.Partial = append(s.Partial, sum.Partial...)
 	s.Signed = s.Signed || sum.Signed
 }
 

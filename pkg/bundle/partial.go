@@ -1,0 +1,132 @@
+package bundle
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+
+	"github.com/containerd/platforms"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/kolla-build/kolla-build/internal/ocijson"
+)
+
+// Partial is an image for several platforms of which a file has only some, as ctr images
+// export --platform writes them.
+type Partial struct {
+	Name            string
+	Loaded, Missing []string // platforms
+}
+
+// keepPartial replaces each index some of whose manifests are in the file, and others
+// neither there nor in the store: by its manifest, if one is there, else by an index of
+// those. Files of Save have all platforms.
+func (l *loader) keepPartial(ctx context.Context) error {
+	if l.manifest.doc != nil {
+		return nil
+	}
+	type kept struct {
+		to       ocispec.Descriptor // Digest is "" for an image that stays as it is
+		platform Partial
+	}
+	seen := map[digest.Digest]kept{}
+	absent, needed := map[digest.Digest]bool{}, map[digest.Digest]bool{}
+	for i, d := range l.images {
+		k, known := seen[d.Digest]
+		if !known {
+			there, missing, err := l.manifests(ctx, d)
+			if err != nil {
+				return err
+			}
+			if len(there) > 0 && len(missing) > 0 {
+				if k.to, err = l.replaceIndex(ctx, d, there); err != nil {
+					return err
+				}
+				for _, child := range missing {
+					absent[child.Digest] = true
+				}
+				k.platform = Partial{Loaded: platformNames(there), Missing: platformNames(missing)}
+			} else {
+				needed[d.Digest] = true
+				for _, child := range missing {
+					needed[child.Digest] = true
+				}
+			}
+			seen[d.Digest] = k
+		}
+		if k.to.Digest != "" {
+			k.platform.Name = fullName(d)
+			l.sum.Partial = append(l.sum.Partial, k.platform)
+			k.to.Annotations = d.Annotations
+			l.images[i] = k.to
+		}
+	}
+	for d := range absent {
+		if !needed[d] {
+			delete(l.expected, d)
+		}
+	}
+	return nil
+}
+
+// manifests returns the manifests of an index: those that are in the file or, complete, in
+// the store, and the others. It returns none for an image.
+func (l *loader) manifests(ctx context.Context, d ocispec.Descriptor) (there, missing []ocispec.Descriptor, err error) {
+	if _, read := l.have[d.Digest]; !read {
+		return nil, nil, nil
+	}
+	raw, err := l.stored(d.Digest)
+	if err != nil {
+		return nil, nil, err
+	}
+	doc, err := ocijson.Parse(raw)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, child := range doc.Manifests {
+		if _, read := l.have[child.Digest]; read || l.st.Check(ctx, child.Digest) == nil {
+			there = append(there, child)
+		} else {
+			missing = append(missing, child)
+		}
+	}
+	return there, missing, nil
+}
+
+// replaceIndex returns what an image is with those manifests of its index that are there.
+func (l *loader) replaceIndex(ctx context.Context, d ocispec.Descriptor, there []ocispec.Descriptor) (ocispec.Descriptor, error) {
+	if len(there) == 1 {
+		return ocispec.Descriptor{MediaType: there[0].MediaType, Digest: there[0].Digest, Size: there[0].Size}, nil
+	}
+	raw, err := l.stored(d.Digest)
+	if err != nil {
+		return ocispec.Descriptor{}, err
+	}
+	var index ocispec.Index
+	if err := json.Unmarshal(raw, &index); err != nil {
+		return ocispec.Descriptor{}, err
+	}
+	index.Manifests = there
+	if raw, err = json.Marshal(index); err != nil {
+		return ocispec.Descriptor{}, err
+	}
+	to := ocispec.Descriptor{MediaType: index.MediaType, Digest: digest.FromBytes(raw), Size: int64(len(raw))}
+	_, _, err = l.st.WriteBlob(ctx, bytes.NewReader(raw), to.Digest, to.Size)
+	return to, err
+}
+
+func platformNames(manifests []ocispec.Descriptor) []string {
+	var names []string
+	for _, d := range manifests {
+		names = append(names, platformName(d))
+	}
+	return names
+}
+
+func platformName(d ocispec.Descriptor) string {
+	if d.Platform == nil {
+		return d.Digest.String()
+	}
+	return platforms.Format(*d.Platform)
+}

@@ -1,0 +1,160 @@
+package bundle
+
+import (
+	"archive/tar"
+	"bytes"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+	"github.com/opencontainers/go-digest"
+
+	"github.com/kolla-build/kolla-build/internal/registrytest"
+	"github.com/kolla-build/kolla-build/internal/testenv"
+	"github.com/kolla-build/kolla-build/pkg/store"
+)
+
+const multiName = "site.example/kolla/nova:1"
+
+// multiPlatform saves an image for three platforms, and returns the file and the digests of
+// their manifests.
+func multiPlatform(t *testing.T) (file string, platforms map[string]digest.Digest) {
+	t.Helper()
+	st := openStore(t)
+	index := mutate.IndexMediaType(empty.Index, types.OCIImageIndex)
+	platforms = map[string]digest.Digest{}
+	for _, arch := range []string{"amd64", "arm64", "riscv64"} {
+		img := registrytest.Image(t, registrytest.Base(t, 2000), 1000, 1)
+		config := must[*v1.ConfigFile](t)(img.ConfigFile()).DeepCopy()
+		config.OS, config.Architecture = "linux", arch
+		img = must[v1.Image](t)(mutate.ConfigFile(img, config))
+		platforms["linux/"+arch] = digest.Digest(must[v1.Hash](t)(img.Digest()).String())
+		index = mutate.AppendManifests(index, mutate.IndexAddendum{Add: img, Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: "linux", Architecture: arch}}})
+	}
+	d := must[digest.Digest](t)(st.WriteIndex(t.Context(), index))
+	if err := st.Put(store.Entry{Name: multiName, Digest: d, Kind: store.KindBuilt}); err != nil {
+		t.Fatal(err)
+	}
+	return saveTo(t, st, must[[]store.Entry](t)(st.Entries()), SaveOptions{}), platforms
+}
+
+// TestLoadExportOfOnePlatform loads what Debian's containerd exports of an image for three
+// platforms: what is there is loaded, and what is missing is named.
+func TestLoadExportOfOnePlatform(t *testing.T) {
+	file, platforms := multiPlatform(t)
+	d := testenv.Containerd(t)
+	ctr := tool(t, testenv.Program(t, "ctr", "containerd"), "CONTAINERD_ADDRESS="+strings.TrimPrefix(d.Addr, "unix://"))
+	ctr("images", "import", "--no-unpack", "--all-platforms", file)
+	for _, exported := range [][]string{{"linux/amd64"}, {"linux/arm64"}, {"linux/amd64", "linux/riscv64"}, {"linux/amd64", "linux/arm64", "linux/riscv64"}} {
+		out := filepath.Join(t.TempDir(), "out.tar")
+		args := []string{"images", "export"}
+		for _, p := range exported {
+			args = append(args, "--platform", p)
+		}
+		ctr(append(args, out, multiName)...)
+		to := openStore(t)
+		sum := must[Summary](t)(Load(t.Context(), out, to, LoadOptions{}))
+		if len(sum.Images) != 1 || sum.Images[0].Name != multiName {
+			t.Fatalf("%v: loaded %+v", exported, sum.Images)
+		}
+		if err := to.Verify(t.Context(), sum.Images[0].Digest); err != nil {
+			t.Errorf("%v: %v", exported, err)
+		}
+		if len(exported) == 1 && sum.Images[0].Digest != platforms[exported[0]] {
+			t.Errorf("%v: loaded %s, want %s", exported, sum.Images[0].Digest, platforms[exported[0]])
+		}
+		if got := to.Platforms(sum.Images[0]); len(exported) > 1 && !slices.Equal(got, exported) {
+			t.Errorf("%v: platforms %v", exported, got)
+		}
+		if len(exported) == len(platforms) {
+			if len(sum.Partial) > 0 {
+				t.Errorf("all platforms: %+v", sum.Partial)
+			}
+			continue
+		}
+		if len(sum.Partial) != 1 || sum.Partial[0].Name != multiName || !slices.Equal(sum.Partial[0].Loaded, exported) || len(sum.Partial[0].Missing) != len(platforms)-len(exported) {
+			t.Errorf("%v: %+v", exported, sum.Partial)
+		}
+		// Loading it again changes nothing.
+		if again := must[Summary](t)(Load(t.Context(), out, to, LoadOptions{})); again.Images[0].Digest != sum.Images[0].Digest {
+			t.Errorf("%v: again %+v", exported, again.Images)
+		}
+	}
+}
+
+// TestPartialExportIsNoExcuse holds that an image of which a layer is missing is an error,
+// and so is a bundle of ours without one of its platforms.
+func TestPartialExportIsNoExcuse(t *testing.T) {
+	file, platforms := multiPlatform(t)
+	content := must[[]byte](t)(os.ReadFile(file))
+	without := func(drop func(name string) bool) []byte {
+		var out bytes.Buffer
+		w := tar.NewWriter(&out)
+		for r := tar.NewReader(bytes.NewReader(content)); ; {
+			h, err := r.Next()
+			if err == io.EOF {
+				break
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			b := must[[]byte](t)(io.ReadAll(r))
+			if drop(h.Name) {
+				continue
+			}
+			if err := w.WriteHeader(h); err != nil {
+				t.Fatal(err)
+			}
+			must[int](t)(w.Write(b))
+		}
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+		return out.Bytes()
+	}
+	load := func(b []byte) (*store.Store, Summary, error) {
+		to := openStore(t)
+		sum, err := Load(t.Context(), "-", to, LoadOptions{Stdin: bytes.NewReader(b)})
+		return to, sum, err
+	}
+	arm := "blobs/sha256/" + platforms["linux/arm64"].Encoded()
+	if to, _, err := load(without(func(name string) bool { return name == arm })); err == nil {
+		t.Error("a bundle without one of its manifests was loaded")
+	} else {
+		noImages(t, to)
+	}
+	if _, sum, err := load(without(func(name string) bool { return name == arm || name == manifestFile })); err != nil || len(sum.Partial) != 1 {
+		t.Errorf("as another tool writes it: %+v, %v", sum.Partial, err)
+	}
+	all := ""
+	for _, d := range platforms {
+		all += d.Encoded()
+	}
+	for what, drop := range map[string]func(string) bool{
+		"all manifests": func(name string) bool { return strings.Contains(all, filepath.Base(name)) },
+		"every fifth blob": func() func(string) bool {
+			n := 0
+			return func(name string) bool {
+				if strings.Contains(all, filepath.Base(name)) || !strings.HasPrefix(name, "blobs/sha256/") || strings.HasSuffix(name, "/") {
+					return false
+				}
+				n++
+				return n > 1 && n%5 == 0
+			}
+		}(),
+	} {
+		to, _, err := load(without(func(name string) bool { return name == manifestFile || drop(name) }))
+		if err == nil {
+			t.Errorf("without %s: loaded", what)
+			continue
+		}
+		noImages(t, to)
+	}
+}
