@@ -20,7 +20,8 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"github.com/kolla-build/kolla-build/internal/units"
+	"github.com/kolla-build/kolla-build/internal/inputfile"
+	"github.com/kolla-build/kolla-build/internal/ocijson"
 	"github.com/kolla-build/kolla-build/internal/untar"
 	"github.com/kolla-build/kolla-build/internal/usererr"
 	"github.com/kolla-build/kolla-build/pkg/bundle"
@@ -111,9 +112,7 @@ func sniff(ctx context.Context, path string) (archiveKind, error) {
 			kind = ociArchive
 			return found
 		case name == "manifest.json":
-			if kind = dockerArchive; h.Size > maxRelease {
-				return &untar.UnsafeError{Member: h.Name, Problem: "it is larger than " + units.Bytes(maxRelease)}
-			}
+			kind = dockerArchive
 		case strings.HasPrefix(name, "etc/") || strings.HasPrefix(name, "usr/"):
 			root = true
 		}
@@ -267,8 +266,11 @@ func importLayout(ctx context.Context, st *store.Store, dir string, opts ImportO
 	if err != nil {
 		return none, notLayout(err)
 	}
-	if fi, err := os.Stat(filepath.Join(dir, ocispec.ImageIndexFile)); err == nil && fi.Size() > maxRelease {
-		return none, notLayout(fmt.Errorf("%s has %s", ocispec.ImageIndexFile, units.Bytes(fi.Size())))
+	if err := checkDocument(ctx, filepath.Join(dir, ocispec.ImageIndexFile), maxIndex, func(b []byte) error {
+		_, err := ocijson.ParseLayoutIndex(b, maxImages)
+		return err
+	}); err != nil {
+		return none, notLayout(err)
 	}
 	idx, err := p.ImageIndex()
 	if err != nil {
@@ -298,7 +300,7 @@ func importLayout(ctx context.Context, st *store.Store, dir string, opts ImportO
 	e := store.Entry{Name: have[i]}
 	d := list[i]
 	if d.MediaType.IsIndex() {
-		if err := checkSmall(dir, d.Digest); err != nil {
+		if err := checkBlob(ctx, dir, d.Digest, isManifest); err != nil {
 			return none, err
 		}
 		sub, err := idx.ImageIndex(d.Digest)
@@ -310,7 +312,7 @@ func importLayout(ctx context.Context, st *store.Store, dir string, opts ImportO
 		}
 		idx = sub
 	}
-	if err := checkSmall(dir, d.Digest); err != nil {
+	if err := checkBlob(ctx, dir, d.Digest, isManifest); err != nil {
 		return none, err
 	}
 	img, err := idx.Image(d.Digest)
@@ -321,7 +323,7 @@ func importLayout(ctx context.Context, st *store.Store, dir string, opts ImportO
 	if err != nil {
 		return none, fmt.Errorf("manifest %s: %w", d.Digest, err)
 	}
-	if err := checkSmall(dir, man.Config.Digest); err != nil {
+	if err := checkBlob(ctx, dir, man.Config.Digest, isConfig); err != nil {
 		return none, err
 	}
 	if e.Digest, err = st.WriteImage(ctx, img); err != nil {
@@ -334,23 +336,51 @@ func importLayout(ctx context.Context, st *store.Store, dir string, opts ImportO
 	return e, st.Check(ctx, e.Digest)
 }
 
-// checkSmall checks the size of a blob of a foreign layout before it is read into
-// memory.
-func checkSmall(dir string, h v1.Hash) error {
+// The limits of a foreign layout's index.
+const (
+	maxIndex  = 16 << 20 // bytes
+	maxImages = 10_000
+)
+
+func isManifest(b []byte) error {
+	_, err := ocijson.Parse(b)
+	return err
+}
+
+func isConfig(b []byte) error {
+	_, err := ocijson.ParseConfig(b)
+	return err
+}
+
+// checkBlob checks a manifest, index or config of a foreign layout before other parsers
+// read it.
+func checkBlob(ctx context.Context, dir string, h v1.Hash, check func([]byte) error) error {
 	d := digest.Digest(h.String())
 	if err := d.Validate(); err != nil {
 		return fmt.Errorf("digest %q: %w", d, err)
 	}
-	fi, err := os.Stat(filepath.Join(dir, ocispec.ImageBlobsDir, h.Algorithm, h.Hex))
+	err := checkDocument(ctx, filepath.Join(dir, ocispec.ImageBlobsDir, h.Algorithm, h.Hex), ocijson.MaxBytes, check)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("blob %s is missing", d)
 	case err != nil:
-		return err
-	case !fi.Mode().IsRegular() || fi.Size() > maxRelease:
-		return fmt.Errorf("blob %s is too large for a manifest or configuration (%s)", d, units.Bytes(fi.Size()))
+		return fmt.Errorf("blob %s: %w", d, err)
 	}
 	return nil
+}
+
+// checkDocument checks a regular file of at most limit bytes.
+func checkDocument(ctx context.Context, path string, limit int64, check func([]byte) error) error {
+	if fi, err := os.Stat(path); err != nil {
+		return err
+	} else if !fi.Mode().IsRegular() {
+		return fmt.Errorf("%s is not a regular file", filepath.Base(path))
+	}
+	b, err := inputfile.Read(ctx, path, limit)
+	if err != nil {
+		return err
+	}
+	return check(b)
 }
 
 // importRootfs stores a root file system as an image.

@@ -1,7 +1,11 @@
 package bootstrap
 
 import (
+	"archive/tar"
+	"bytes"
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 
@@ -10,6 +14,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 	"github.com/opencontainers/go-digest"
 
+	"github.com/kolla-build/kolla-build/internal/ocijson"
 	"github.com/kolla-build/kolla-build/internal/units"
 	"github.com/kolla-build/kolla-build/internal/untar"
 	"github.com/kolla-build/kolla-build/pkg/store"
@@ -19,6 +24,9 @@ import (
 // Its layers are not compressed; the store compresses them.
 func importDocker(ctx context.Context, st *store.Store, path string, opts ImportOptions) (store.Entry, error) {
 	var none store.Entry
+	if err := checkDocuments(ctx, path); err != nil {
+		return none, err
+	}
 	opener := func() (io.ReadCloser, error) { return untar.Open(path) }
 	m, err := tarball.LoadManifest(opener)
 	if err != nil {
@@ -54,6 +62,60 @@ func importDocker(ctx context.Context, st *store.Store, path string, opts Import
 		return none, err
 	}
 	return store.Entry{Name: have[i], Digest: d}, st.Check(ctx, d)
+}
+
+// checkDocuments checks the documents of an archive before other parsers read them: its
+// manifest.json, and the configs that this names.
+func checkDocuments(ctx context.Context, path string) error {
+	configs := map[string]bool{}
+	err := eachDocument(ctx, path, map[string]bool{"manifest.json": true}, func(b []byte) error {
+		dec := json.NewDecoder(bytes.NewReader(b))
+		if t, err := dec.Token(); err != nil || t != json.Delim('[') {
+			return errors.New("not an array")
+		}
+		for n := 0; dec.More(); n++ {
+			if n == maxImages {
+				return fmt.Errorf("more than %d images", maxImages)
+			}
+			var entry struct{ Config string }
+			if err := dec.Decode(&entry); err != nil {
+				return err
+			}
+			configs[entry.Config] = true
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return eachDocument(ctx, path, configs, isConfig)
+}
+
+// eachDocument calls check with the content of the named members of an archive.
+func eachDocument(ctx context.Context, path string, names map[string]bool, check func([]byte) error) error {
+	r, err := untar.Open(path)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	return untar.Each(ctx, r, rootfsLimits, func(h *tar.Header, content io.Reader) error {
+		switch {
+		case !names[h.Name]:
+			return nil
+		case h.Typeflag != tar.TypeReg:
+			return &untar.UnsafeError{Member: h.Name, Problem: "it is not a regular file"}
+		case h.Size > ocijson.MaxBytes:
+			return &untar.UnsafeError{Member: h.Name, Problem: "it is larger than " + units.Bytes(ocijson.MaxBytes)}
+		}
+		b, err := io.ReadAll(content)
+		if err == nil {
+			err = check(b)
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", h.Name, err)
+		}
+		return nil
+	})
 }
 
 // checkDocker compares the layers with the diff IDs in the configuration: this format

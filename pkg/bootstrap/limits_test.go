@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/opencontainers/go-digest"
+
 	"github.com/kolla-build/kolla-build/internal/untar"
 )
 
@@ -89,4 +91,77 @@ func TestImportExpansion(t *testing.T) {
 			t.Errorf("%s: %d blobs are left", name, len(left))
 		}
 	}
+}
+
+// TestImportDocuments holds that documents of foreign layouts and archives are checked
+// before they are read into memory: many small entries take a hundred times their size.
+func TestImportDocuments(t *testing.T) {
+	many := `{"schemaVersion":2,"manifests":[` + strings.Repeat("{},", 200_000) + "{}]}"
+	config := `{"history":[` + strings.Repeat("{},", 200_000) + `{}]}`
+	for name, files := range map[string]map[string]string{
+		"index":          {"index.json": many},
+		"manifest":       {"index.json": indexOf(many), blobPath(many): many},
+		"config":         {"index.json": indexOf(manifestOf(config)), blobPath(manifestOf(config)): manifestOf(config), blobPath(config): config},
+		"not a manifest": {"index.json": indexOf("x"), blobPath("x"): "x"},
+	} {
+		dir := t.TempDir()
+		files["oci-layout"] = `{"imageLayoutVersion":"1.0.0"}`
+		for file, content := range files {
+			path := filepath.Join(dir, file)
+			if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := Import(t.Context(), openStore(t), dir, ImportOptions{}); err == nil || name != "not a manifest" && !strings.Contains(err.Error(), "more than") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	member := func(name, content string) tarMember {
+		return tarMember{tar.Header{Name: name, Mode: 0o644, Typeflag: tar.TypeReg}, content}
+	}
+	for name, members := range map[string][]tarMember{
+		"list":          {member("manifest.json", "["+strings.Repeat("{},", 200_000)+"{}]")},
+		"large list":    {member("manifest.json", "["+strings.Repeat(" ", 5<<20)+"]")},
+		"docker config": {member("manifest.json", `[{"Config":"c","Layers":[]}]`), member("c", strings.Repeat(" ", 5<<20)+"{}")},
+		"link":          {member("manifest.json", `[{"Config":"c","Layers":[]}]`), member("layer", strings.Repeat("x", 100)), {tar.Header{Name: "c", Typeflag: tar.TypeSymlink, Linkname: "layer"}, ""}},
+	} {
+		var b bytes.Buffer
+		w := tar.NewWriter(&b)
+		for _, m := range members {
+			m.Size = int64(len(m.content))
+			if err := w.WriteHeader(&m.Header); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := io.WriteString(w, m.content); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+		_, err := Import(t.Context(), openStore(t), save(t, b.Bytes()), ImportOptions{})
+		if err == nil || !strings.Contains(err.Error(), "more than") && !strings.Contains(err.Error(), "larger than") && !strings.Contains(err.Error(), "regular file") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+type tarMember struct {
+	tar.Header
+	content string
+}
+
+func blobPath(content string) string {
+	return filepath.Join("blobs", "sha256", digest.FromString(content).Encoded())
+}
+
+func indexOf(content string) string {
+	return fmt.Sprintf(`{"schemaVersion":2,"manifests":[{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":%q,"size":%d}]}`, digest.FromString(content), len(content))
+}
+
+func manifestOf(config string) string {
+	return fmt.Sprintf(`{"schemaVersion":2,"config":{"mediaType":"application/vnd.oci.image.config.v1+json","digest":%q,"size":%d},"layers":[]}`, digest.FromString(config), len(config))
 }
