@@ -128,20 +128,22 @@ func readInputs(ctx context.Context, rnd *rand.Rand, r *reading) error {
 	}
 	dir := filepath.Dir(file)
 	for range rnd.IntN(6) {
-		path := filepath.Join(dir, pick(rnd, []string{"mirror/mirror.example/x", "mirror/mirror.example", "mirror", "sources", "oci", "other", "oci/index.json", lock.FileName, "python/simple"}))
+		path := filepath.Join(dir, pick(rnd, []string{"mirror/mirror.example/x", "mirror/mirror.example/x", "mirror/mirror.example/x", "mirror/mirror.example", "mirror", "sources", "oci", "other", "oci/index.json", lock.FileName, "python/simple"}))
 		_ = os.MkdirAll(filepath.Dir(path), 0o755)
-		switch rnd.IntN(5) {
-		case 0:
-			_ = os.WriteFile(path, []byte("x"), 0o644)
+		what := rnd.IntN(6)
+		if what > 0 { // also since a pipe must not be written to
+			_ = os.RemoveAll(path)
+		}
+		switch what {
 		case 1:
-			_ = os.RemoveAll(path)
-			_ = os.Symlink(pick(rnd, []string{"/etc", "/etc/passwd", "..", "/dev/zero", path}), path)
+			_ = os.WriteFile(path, []byte("x"), 0o644)
 		case 2:
-			_ = os.RemoveAll(path)
-			_ = syscall.Mkfifo(path, 0o644)
+			_ = os.Symlink(pick(rnd, []string{"/etc", "/etc/passwd", "..", "/dev/zero", path}), path)
 		case 3:
+			_ = syscall.Mkfifo(path, 0o644)
+		case 4:
 			_ = os.MkdirAll(path, 0o755)
-		default:
+		case 5:
 			_ = os.WriteFile(path, r.readers.made.inventory, 0o644)
 		}
 	}

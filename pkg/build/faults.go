@@ -19,7 +19,7 @@ var passingWords = regexp.MustCompile(alternatives(
 	`writing more data than expected`, `bad header (line|data)`, `data socket timed out`,
 	`checksum doesn't match`, `checksum (error|mismatch)`, `do not match the hashes from the requirements file`,
 	`expected sha256 [0-9a-f]{64}`, `metadata file does not match checksum`,
-	`all mirrors were (already )?tried`, `cannot download repomd\.xml`, `no more mirrors to try`,
+	`all mirrors were (already )?tried`, `cannot download repomd\.xml`, `repomd(\.xml| xml) parser error`, `no more mirrors to try`,
 	`curl error \((5|6|7|16|18|28|35|52|55|56|92)\)`, `curl: \((5|6|7|16|18|28|35|52|55|56|92)\)`,
 	// pip, npm, git.
 	`read timed out`, `readtimeouterror`, `protocolerror`, `incompleteread`, `newconnectionerror`,

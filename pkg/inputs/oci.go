@@ -84,6 +84,12 @@ func removeDamagedBlobs(ctx context.Context, dir string) error {
 	}
 	for _, e := range entries {
 		name := filepath.Join(blobs, e.Name())
+		if !e.Type().IsRegular() { // a pipe would be waited for
+			if err := os.Remove(name); err != nil {
+				return err
+			}
+			continue
+		}
 		f, err := os.Open(name)
 		if err != nil {
 			return err

@@ -73,7 +73,7 @@ func readVerifyKey(ctx context.Context, path string) (ed25519.PublicKey, error) 
 func writeReport(w io.Writer, r *bundle.Report) error {
 	if p := r.Parts; p != nil {
 		for _, line := range p.Problems {
-			fmt.Fprintln(w, line)
+			fmt.Fprintln(w, printable(line))
 		}
 		switch {
 		case p.Restored:
@@ -119,7 +119,7 @@ func writeReport(w io.Writer, r *bundle.Report) error {
 	if !r.OK {
 		state = units.Count(len(r.Problems), "problem")
 	}
-	_, err := fmt.Fprintf(w, "%s: %s (%s)\n", r.Bundle, state, strings.Join(notes, ", "))
+	_, err := fmt.Fprintf(w, "%s: %s (%s)\n", printable(r.Bundle), state, strings.Join(notes, ", "))
 	return err
 }
 
@@ -162,7 +162,7 @@ func List(ctx context.Context, con *console.Console, files []string, asJSON bool
 		return con.PrintJSON(c)
 	}
 	for _, name := range c.Extra {
-		con.Notice("%s: %s does not belong to the bundle", c.Bundle, printable(name))
+		con.Notice("%s: %s does not belong to the bundle", printable(c.Bundle), printable(name))
 	}
 	w := tabwriter.NewWriter(con.Stdout, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(w, "NAME\tPLATFORM\tDIGEST\tSIZE\tOWN")
