@@ -37,6 +37,8 @@ type reader struct {
 	ref  imageref.Ref
 	repo *registry.Repository
 	read map[digest.Digest]*document
+
+	listed int // artifacts in lists of referrers, in which one can occur many times
 }
 
 // document is a manifest or an index.
@@ -108,6 +110,9 @@ func (r *reader) referrers(ctx context.Context, subject digest.Digest) ([]digest
 	found, _, err := r.repo.Referrers(ctx, subject)
 	if err != nil || len(found) == 0 {
 		return nil, err
+	}
+	if r.listed += len(found); r.listed > maxDocuments {
+		return nil, errTooMany
 	}
 	if len(found) > maxArtifacts {
 		return nil, fmt.Errorf("%s has more than %d artifacts", subject, maxArtifacts)

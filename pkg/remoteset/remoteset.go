@@ -205,4 +205,4 @@ func (s *Set) add(e store.Entry, img image, blobs map[digest.Digest]location) er
 }
 
 // errTooMany ends the reading of an image that a registry makes endless.
-var errTooMany = errors.New("it has too many manifests")
+var errTooMany = errors.New("it has too many manifests or artifacts")

@@ -159,9 +159,6 @@ func (w *Writer) payload() int64 { return (w.size - headerSize) / align * align 
 func (w *Writer) Write(p []byte) (int, error) {
 	written := 0
 	for len(p) > 0 {
-		if err := w.ctx.Err(); err != nil {
-			return written, context.Cause(w.ctx)
-		}
 		if w.cur == nil {
 			if err := w.open(false); err != nil {
 				return written, err

@@ -1,0 +1,144 @@
+package bundle
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/kolla-build/kolla-build/internal/partialfile"
+	"github.com/kolla-build/kolla-build/internal/usererr"
+	"github.com/kolla-build/kolla-build/pkg/store"
+)
+
+// interrupted saves and ends at the last blob, and returns the partial file.
+func interrupted(t *testing.T, s *store.Store, entries []store.Entry, out string, opts SaveOptions) string {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	opts.Progress = func(done, total int64) {
+		if done > total*9/10 {
+			cancel()
+		}
+	}
+	if _, err := Save(ctx, s, entries, out, opts); !errors.Is(err, context.Canceled) || !strings.Contains(usererr.Hint(err), ".partial") {
+		t.Fatalf("interrupted: %v (hint %q)", err, usererr.Hint(err))
+	}
+	if opts.Split > 0 {
+		return partialfile.Name(out + ".001")
+	}
+	return partialfile.Name(out)
+}
+
+// What is continued is the same set. Of another one nothing is used, and Resume is refused.
+func TestResumeOfAnotherSet(t *testing.T) {
+	for _, split := range []int64{0, 70_000} {
+		s, entries := fillSize(t, 40_000)
+		out := filepath.Join(t.TempDir(), "set.tar")
+		first := SaveOptions{Tool: "one", Split: split}
+		partial := interrupted(t, s, entries, out, first)
+		left := must[[]byte](t)(os.ReadFile(partial))
+		_, err := Save(t.Context(), s, entries, out, SaveOptions{Tool: "two", Split: split, Resume: true})
+		if err == nil || !strings.Contains(err.Error(), "another set") || usererr.Hint(err) == "" {
+			t.Errorf("split %d: %v", split, err)
+		}
+		if b := must[[]byte](t)(os.ReadFile(partial)); !bytes.Equal(b, left) {
+			t.Errorf("split %d: refusing to resume changed what was left", split)
+		}
+		first.Resume = true
+		if sum := must[Summary](t)(Save(t.Context(), s, entries, out, first)); sum.Kept == 0 {
+			t.Errorf("split %d: nothing was kept", split)
+		}
+		interrupted(t, s, entries, out, first)
+		sum := must[Summary](t)(Save(t.Context(), s, entries, out, SaveOptions{Tool: "two", Split: split}))
+		if path := append(sum.Parts, out)[0]; !must[*Report](t)(Verify(t.Context(), path, VerifyOptions{})).OK {
+			t.Errorf("split %d: the new set is damaged", split)
+		}
+	}
+}
+
+// Damage in what was left costs the rest of it, and nothing else.
+func TestResumeOfDamaged(t *testing.T) {
+	s, entries := fillSize(t, 40_000)
+	want := must[[]byte](t)(os.ReadFile(saveTo(t, s, entries, SaveOptions{})))
+	for at := 0; at < len(want)*3/4; at += 2_999 {
+		out := filepath.Join(t.TempDir(), "set.tar")
+		partial := interrupted(t, s, entries, out, SaveOptions{})
+		b := must[[]byte](t)(os.ReadFile(partial))
+		if at >= len(b) {
+			continue
+		}
+		b[at] ^= 1
+		if err := os.WriteFile(partial, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		sum := must[Summary](t)(Save(t.Context(), s, entries, out, SaveOptions{}))
+		if got := must[[]byte](t)(os.ReadFile(out)); !bytes.Equal(got, want) || sum.Kept > int64(at) {
+			t.Errorf("damaged at %d: %d bytes kept, the same file: %v", at, sum.Kept, bytes.Equal(got, want))
+		}
+	}
+}
+
+// Two saves of one name exclude each other, and the first is not disturbed.
+func TestTwoSaves(t *testing.T) {
+	s, entries := fillSize(t, 40_000)
+	for _, opts := range []SaveOptions{{}, {Split: 70_000, Parity: 20}} {
+		out := filepath.Join(t.TempDir(), "set.tar")
+		first := opts
+		tried := false
+		first.Progress = func(int64, int64) {
+			if tried {
+				return
+			}
+			tried = true
+			if _, err := Save(t.Context(), s, entries[:1], out, opts); err == nil || !strings.Contains(err.Error(), "another save") {
+				t.Errorf("split %d: a second save: %v", opts.Split, err)
+			}
+		}
+		sum := must[Summary](t)(Save(t.Context(), s, entries, out, first))
+		if r := must[*Report](t)(Verify(t.Context(), append(sum.Parts, out)[0], VerifyOptions{})); !r.OK || len(r.Images) != 2 || !tried {
+			t.Errorf("split %d: %+v", opts.Split, r)
+		}
+	}
+}
+
+// The pieces are what archive/tar writes, also for names that need more than one block.
+func TestPieces(t *testing.T) {
+	files := []file{contentFile("oci-layout", []byte(layoutFile)), contentFile("index.json", make([]byte, 512)),
+		contentFile("blobs/sha256/"+strings.Repeat("a", 64), []byte("x")), contentFile("blobs/sha512/"+strings.Repeat("b", 128), make([]byte, 1025))}
+	var got, want bytes.Buffer
+	if err := newTarWriter(files, nil).write(t.Context(), &got, 0); err != nil {
+		t.Fatal(err)
+	}
+	w := tar.NewWriter(&want)
+	for i, f := range files {
+		if i == 2 {
+			for _, dir := range []string{"blobs/", "blobs/sha256/"} {
+				h := header(dir, 0)
+				h.Typeflag, h.Mode = tar.TypeDir, 0o755
+				if err := w.WriteHeader(h); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		r := must[io.ReadCloser](t)(f.open())
+		if err := w.WriteHeader(header(f.name, f.size)); err != nil {
+			t.Fatal(err)
+		}
+		must[int64](t)(io.Copy(w, r))
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got.Bytes(), want.Bytes()) {
+		t.Errorf("%d bytes differ from the %d of archive/tar", got.Len(), want.Len())
+	}
+	if n := must[int64](t)(tarSize(files)); n != int64(want.Len()) {
+		t.Errorf("size %d, want %d", n, want.Len())
+	}
+}
