@@ -24,7 +24,7 @@ import (
 )
 
 // target is what a test renders the tree for.
-type target struct{ base, tag, arch, installType, override, release string }
+type target struct{ base, tag, arch, installType, override, release, repos string }
 
 func (t target) String() string {
 	s := strings.Join([]string{t.base, t.tag, t.arch, t.installType}, "-")
@@ -68,6 +68,9 @@ func renderTree(t *testing.T, to target) (*config.Config, []render.Dockerfile) {
 	}
 	if to.override != "" {
 		args = append(args, "--template-override", to.override)
+	}
+	if to.repos != "" {
+		args = append(args, "--repos-yaml", to.repos)
 	}
 	cfg, err := cli.Load(cli.Input{Args: args, Dir: dir, SystemFile: filepath.Join(dir, "none"), HostArch: "x86_64"})
 	if err != nil {
@@ -256,7 +259,7 @@ func TestOverridesReachEveryImage(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, to := range []target{
-		{"debian", "bookworm", "x86_64", "binary", override, ""}, {"debian", "trixie", "x86_64", "source", override, ""}, {"rocky", "10", "x86_64", "source", override, ""},
+		{"debian", "bookworm", "x86_64", "binary", override, "", ""}, {"debian", "trixie", "x86_64", "source", override, "", ""}, {"rocky", "10", "x86_64", "source", override, "", ""},
 	} {
 		_, files := renderTree(t, to)
 		for _, f := range files {
