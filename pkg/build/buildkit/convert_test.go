@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/kolla-build/kolla-build/pkg/dockerfile"
+	"github.com/moby/buildkit/solver/pb"
 	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
 	digest "github.com/opencontainers/go-digest"
 	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
@@ -211,6 +212,38 @@ func TestNothingThatIsCopiedIsThere(t *testing.T) {
 	for _, line := range []string{"COPY nosuch /x", "RUN --mount=type=bind,source=nosuch,target=/m true", "RUN --mount=type=bind,target=/m true", "COPY --parents d/./f /x/"} {
 		if _, err := converter().Convert(context.Background(), Dockerfile{Name: "x", Reference: "kolla/x:t", Path: "x", Content: []byte("# syntax=docker/dockerfile:1-labs\nFROM debian:trixie\n" + line + "\n")}); err != nil {
 			t.Logf("%s: %v", line, err) // an error is fine, a panic is not
+		}
+	}
+}
+
+// The proxies of the build are set for every command and are part of no image: nothing in a
+// template has to name one.
+func TestProxies(t *testing.T) {
+	c := converter()
+	c.opts.BuildArgs = map[string]string{"http_proxy": "http://proxy.example:3128", "https_proxy": "http://proxy.example:3129", "no_proxy": "mirror.example"}
+	base, child := pair(t, c, Dockerfile{Content: []byte(baseFile), Context: baseContext()}, Dockerfile{Content: []byte(childFile)})
+	for _, def := range []*Definition{base, child} {
+		commands := 0
+		for _, data := range def.LLB.Def {
+			var op pb.Op
+			if err := op.UnmarshalVT(data); err != nil {
+				t.Fatal(err)
+			}
+			exec := op.GetExec()
+			if exec == nil {
+				continue
+			}
+			commands++
+			p := exec.Meta.ProxyEnv
+			if p == nil || p.HttpProxy != "http://proxy.example:3128" || p.HttpsProxy != "http://proxy.example:3129" || p.NoProxy != "mirror.example" {
+				t.Errorf("%s: %q has the proxies %v", def.Name, exec.Meta.Args, p)
+			}
+		}
+		if commands == 0 {
+			t.Errorf("%s has no commands", def.Name)
+		}
+		if strings.Contains(string(def.Config), "proxy.example") {
+			t.Errorf("the configuration of %s names a proxy: %s", def.Name, def.Config)
 		}
 	}
 }
