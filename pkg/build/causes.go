@@ -119,7 +119,7 @@ var causePatterns = []causePattern{
 	// Shells and the usual programs of templates.
 	{re: line(`(\S*/)?(ba|da|a|z|k)?sh: (line )?(\d+: )?(?P<text>(?P<name>\S+): (command )?not found)`), rank: rankCause, hint: programHint},
 	{re: line(`(\S*/)?(ba|da|a|z|k)?sh: (line )?(\d+: )?(?P<text>.*(Permission denied|[Ss]yntax error|No such file or directory|bad substitution|unbound variable|parameter not set).*)`), rank: rankCause},
-	{re: line(`(chown|chgrp|chmod|cp|mv|ln|mkdir|install|useradd|usermod|groupadd|userdel|groupdel|openssl): .*`), rank: rankProgram, first: true},
+	{re: line(`(chown|chgrp|chmod|cp|mv|ln|mkdir|install|useradd|usermod|groupadd|userdel|groupdel|openssl): .*(annot|nvalid|issing|does not|not a|not permitted|lready|nable|an't|No such|denied|ailed|efusing|mitting|nknown|rror).*`), rank: rankProgram, first: true},
 	{re: line(`(cat|unzip|gpg|rpm|patch): .*`), rank: rankProgram, first: true, reader: true},
 	{re: line(`(tar|sed|gzip|xz|bzip2|unxz): .*(Cannot|No such|can't|unknown|not in|unterminated|corrupt|[Uu]nexpected).*`), rank: rankProgram, first: true, reader: true},
 	{re: line(`(update-alternatives|systemctl|a2\w+|locale-gen): error: .*`), rank: rankProgram},
