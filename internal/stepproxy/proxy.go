@@ -15,6 +15,7 @@ import (
 	"path"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -137,7 +138,7 @@ func (s *Server) connect(w http.ResponseWriter, r *http.Request, client string) 
 	cancel()
 	if err != nil {
 		// A client that does not trust our CA ends the handshake with an alert.
-		s.source.Refuse(client, "CONNECT "+target, "no HTTPS with the certificate of the proxy: "+err.Error())
+		s.source.Refuse(client, "CONNECT "+target, "no HTTPS with the certificate of the proxy: "+err.Error()+untrusting)
 		return
 	}
 	if port == "443" {
@@ -147,8 +148,10 @@ func (s *Server) connect(w http.ResponseWriter, r *http.Request, client string) 
 		}
 	}
 	ln := &oneConn{conn: secure, done: make(chan struct{})}
+	var requests atomic.Int64
 	srv := &http.Server{ReadHeaderTimeout: headerTime, BaseContext: func(net.Listener) context.Context { return s.ctx },
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			requests.Add(1)
 			u := *r.URL
 			u.Scheme, u.Host = "https", target
 			s.answer(w, r, client, &u)
@@ -159,7 +162,14 @@ func (s *Server) connect(w http.ResponseWriter, r *http.Request, client string) 
 			}
 		}}
 	_ = srv.Serve(ln)
+	if requests.Load() == 0 && s.ctx.Err() == nil {
+		// With GnuTLS, curl looks at the certificate after the handshake, and just closes.
+		s.source.Refuse(client, "CONNECT "+r.Host, "closed without a request"+untrusting)
+	}
 }
+
+// untrusting is what can be done about clients that do not trust the proxy.
+const untrusting = " (dnf and GnuTLS trust no authority that a variable names: use the http:// address of the repository, whose packages are signed, or of a mirror)"
 
 func (s *Server) keep(c net.Conn, open bool) {
 	s.mu.Lock()

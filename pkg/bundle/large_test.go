@@ -1,0 +1,121 @@
+package bundle
+
+import (
+	"archive/tar"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	"github.com/opencontainers/image-spec/specs-go"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/kolla-build/kolla-build/pkg/config"
+	"github.com/kolla-build/kolla-build/pkg/store"
+)
+
+// mostMemory is what verify and load may take, whatever the size of the bundle.
+const mostMemory = 100 << 20
+
+const largeHelper = "KOLLA_TEST_LARGE_DO"
+
+// TestLargeHelper is the process whose memory TestMemoryOfLargeBundles measures.
+func TestLargeHelper(t *testing.T) {
+	switch command, dir, _ := strings.Cut(os.Getenv(largeHelper), " "); command {
+	case "verify":
+		if r := must[*Report](t)(Verify(t.Context(), "-", VerifyOptions{})); !r.OK {
+			t.Errorf("%+v", r.Problems)
+		}
+	case "load":
+		st := must[*store.Store](t)(store.Open(dir))
+		defer st.Close()
+		must[Summary](t)(Load(t.Context(), "-", st, LoadOptions{}))
+	default:
+		t.Skip("started by TestMemoryOfLargeBundles")
+	}
+}
+
+// TestMemoryOfLargeBundles verifies and loads a bundle that is made while it is read.
+// KOLLA_TEST_LARGE and KOLLA_TEST_LARGE_LOAD are its sizes for verify and load: the first
+// needs no disk space.
+func TestMemoryOfLargeBundles(t *testing.T) {
+	for command, variable := range map[string]string{"verify": "KOLLA_TEST_LARGE", "load": "KOLLA_TEST_LARGE_LOAD"} {
+		size := int64(160 << 20)
+		if text := os.Getenv(variable); text != "" {
+			size = must[int64](t)(config.ParseSize(text))
+		}
+		cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestLargeHelper$")
+		cmd.Env = append(os.Environ(), largeHelper+"="+command+" "+t.TempDir())
+		in := must[io.WriteCloser](t)(cmd.StdinPipe())
+		var out strings.Builder
+		cmd.Stdout, cmd.Stderr = &out, &out
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		begin := time.Now()
+		streamLarge(t, in, size)
+		if err := cmd.Wait(); err != nil {
+			t.Fatalf("%s: %v\n%s", command, err, out.String())
+		}
+		took := time.Since(begin)
+		memory := cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss << 10
+		t.Logf("%s of %d MB: %.1f s, processor %.1f s, memory %d MB", command, size>>20, took.Seconds(), (cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()).Seconds(), memory>>20)
+		if memory > mostMemory && !raceEnabled {
+			t.Errorf("%s of %d bytes took %d bytes of memory, more than %d", command, size, memory, mostMemory)
+		}
+	}
+}
+
+// streamLarge writes a bundle of one image with layers of up to 256 MB.
+func streamLarge(t *testing.T, w io.WriteCloser, size int64) {
+	t.Helper()
+	defer w.Close()
+	const most = 256 << 20
+	layer := func(n int64) io.Reader {
+		return io.LimitReader(rand.NewChaCha8([32]byte{byte(n), byte(n >> 8)}), min(most, size-n*most))
+	}
+	blob := func(mediaType string, v any) (ocispec.Descriptor, []byte) {
+		b := must[[]byte](t)(json.Marshal(v))
+		return ocispec.Descriptor{MediaType: mediaType, Digest: digest.FromBytes(b), Size: int64(len(b))}, b
+	}
+	manifest := ocispec.Manifest{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest}
+	for n := int64(0); n*most < size; n++ {
+		h := digest.Canonical.Digester()
+		length := must[int64](t)(io.Copy(h.Hash(), layer(n)))
+		manifest.Layers = append(manifest.Layers, ocispec.Descriptor{MediaType: ocispec.MediaTypeImageLayerGzip, Digest: h.Digest(), Size: length})
+	}
+	configBlob, configBytes := blob(ocispec.MediaTypeImageConfig, ocispec.Image{Platform: ocispec.Platform{OS: "linux", Architecture: "amd64"}})
+	manifest.Config = configBlob
+	d, manifestBytes := blob(ocispec.MediaTypeImageManifest, manifest)
+	d.Annotations = map[string]string{ocispec.AnnotationRefName: "site.example/kolla/large:1"}
+	_, index := blob("", ocispec.Index{Versioned: specs.Versioned{SchemaVersion: 2}, Manifests: []ocispec.Descriptor{d}})
+
+	tw := tar.NewWriter(w)
+	put := func(name string, size int64, r io.Reader) {
+		t.Helper()
+		if err := tw.WriteHeader(&tar.Header{Name: name, Typeflag: tar.TypeReg, Mode: 0o644, Size: size}); err != nil {
+			t.Fatal(err)
+		}
+		if n, err := io.Copy(tw, r); err != nil || n != size {
+			t.Fatalf("%s: %d of %d bytes, %v", name, n, size, err)
+		}
+	}
+	text := func(name string, b []byte) { put(name, int64(len(b)), strings.NewReader(string(b))) }
+	text(ocispec.ImageLayoutFile, []byte(fmt.Sprintf(`{"imageLayoutVersion":%q}`, ocispec.ImageLayoutVersion)))
+	text(ocispec.ImageIndexFile, index)
+	text(blobName(d.Digest), manifestBytes)
+	text(blobName(configBlob.Digest), configBytes)
+	for n, l := range manifest.Layers {
+		put(blobName(l.Digest), l.Size, layer(int64(n)))
+	}
+	if err := tw.Close(); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,6 @@
+//go:build race
+
+package bundle
+
+// raceEnabled is whether the race detector takes memory too.
+const raceEnabled = true
