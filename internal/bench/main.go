@@ -14,6 +14,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -45,7 +46,7 @@ func main() {
 	flag.StringVar(&only, "only", "set,plan,render", "what to measure: set, plan, render, real")
 	flag.IntVar(&o.repeat, "repeat", 1, "real: how often to measure each build; medians are printed")
 	flag.StringVar(&o.regex, "regex", "", "real: build the images that match instead of the quickstart set; memcached must be one of them")
-	flag.StringVar(&peers, "peers", "bake,kolla", "real: what to compare with")
+	flag.StringVar(&peers, "peers", "bake,kolla", "real: what to compare with: bake, bake-clamped (it clamps times, as kolla-build does), kolla")
 	flag.StringVar(&cases, "cases", "cold,base,leaf", "real: which builds to measure")
 	flag.DurationVar(&o.limit, "limit", 0, "real: start no build that would end later than this after the beginning; 0 means no limit")
 	flag.StringVar(&o.dir, "dir", "", "where to work, and leave things (default: a temporary directory)")
@@ -125,9 +126,13 @@ type row struct {
 }
 
 const (
-	peerBake  = "docker buildx bake"
-	peerKolla = "Kolla (Python)"
+	peerBake    = "docker buildx bake"
+	peerClamped = "docker buildx bake, times clamped"
+	peerKolla   = "Kolla (Python)"
 )
+
+// allPeers are the columns of the table.
+var allPeers = []string{peerBake, peerClamped, peerKolla}
 
 func (b *bench) add(what, target, ours string) *row {
 	b.rows = append(b.rows, row{what: what, target: target, ours: ours, peers: map[string]string{}})
@@ -145,9 +150,18 @@ func progress(format string, args ...any) {
 }
 
 func (b *bench) print(w *os.File) {
-	fmt.Fprintf(w, "| what | target | kolla-build | %s | %s |\n|---|---|---|---|---|\n", peerBake, peerKolla)
+	columns := slices.DeleteFunc(slices.Clone(allPeers), func(peer string) bool {
+		return !slices.ContainsFunc(b.rows, func(r row) bool { return r.peers[peer] != "" })
+	})
+	line := func(cells ...string) { fmt.Fprintf(w, "| %s |\n", strings.Join(cells, " | ")) }
+	line(append([]string{"what", "target", "kolla-build"}, columns...)...)
+	line(slices.Repeat([]string{"---"}, 3+len(columns))...)
 	for _, r := range b.rows {
-		fmt.Fprintf(w, "| %s | %s | %s | %s | %s |\n", r.what, r.target, r.ours, r.peers[peerBake], r.peers[peerKolla])
+		cells := []string{r.what, r.target, r.ours}
+		for _, peer := range columns {
+			cells = append(cells, r.peers[peer])
+		}
+		line(cells...)
 	}
 	fmt.Fprintln(w)
 	for _, n := range b.notes {

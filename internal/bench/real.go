@@ -199,7 +199,7 @@ func (b *bench) realTable(results map[string]map[string][]usage, contenders []co
 		}
 		m := median(our)
 		r := b.add(b.realName()+": "+c.what, c.target, m.summary()+rounds(our))
-		for _, peer := range []string{peerBake, peerKolla} {
+		for _, peer := range allPeers {
 			if their := results[c.name][peer]; len(their) > 0 {
 				t := median(their)
 				r.peers[peer] = fmt.Sprintf("%s%s; ours takes %.2f of its time", t.summary(), rounds(their), m.wall.Seconds()/t.wall.Seconds())
@@ -238,9 +238,12 @@ func (s *realSet) contenders(ctx context.Context) ([]contender, error) {
 		return nil, err
 	}
 	all := []contender{own}
-	if s.b.peers["bake"] {
-		if c, err := s.newRealBake(ctx); err != nil {
-			s.b.note("%s is left out: %v", peerBake, err)
+	for _, clamp := range []bool{false, true} {
+		if !s.b.peers[map[bool]string{false: "bake", true: "bake-clamped"}[clamp]] {
+			continue
+		}
+		if c, err := s.newRealBake(ctx, clamp); err != nil {
+			s.b.note("docker buildx bake is left out: %v", err)
 		} else {
 			all = append(all, c)
 		}

@@ -145,14 +145,26 @@ func (p *realBuildx) tree(ctx context.Context, override string) (string, error) 
 
 // realBake is docker buildx bake with a target for each image, the target of the
 // parent in place of its FROM.
-type realBake struct{ realBuildx }
-
-func (s *realSet) newRealBake(ctx context.Context) (*realBake, error) {
-	p, err := s.newRealBuildx(ctx, "bake")
-	return &realBake{p}, err
+type realBake struct {
+	realBuildx
+	clamp bool // the builder rewrites the times of files, so that images are reproducible
 }
 
-func (p *realBake) name() string { return peerBake }
+func (s *realSet) newRealBake(ctx context.Context, clamp bool) (*realBake, error) {
+	dir := "bake"
+	if clamp {
+		dir = "bake-clamped"
+	}
+	p, err := s.newRealBuildx(ctx, dir)
+	return &realBake{p, clamp}, err
+}
+
+func (p *realBake) name() string {
+	if p.clamp {
+		return peerClamped
+	}
+	return peerBake
+}
 
 func (p *realBake) build(ctx context.Context, override string) (usage, error) {
 	tree, err := p.tree(ctx, override)
@@ -163,8 +175,16 @@ func (p *realBake) build(ctx context.Context, override string) (usage, error) {
 	if err != nil {
 		return usage{}, err
 	}
-	cmd := exec.Command(p.buildx, "bake", "--progress", "plain", "--push", "--provenance=false", "-f", file)
-	cmd.Env, cmd.Dir = p.environ(), p.dir
+	args := []string{"bake", "--progress", "plain", "--provenance=false", "-f", file}
+	env := p.environ()
+	if p.clamp {
+		args = append(args, "--set", "*.output=type=image,push=true,rewrite-timestamp=true")
+		env = append(env, "SOURCE_DATE_EPOCH=1700000000")
+	} else {
+		args = append(args, "--push")
+	}
+	cmd := exec.Command(p.buildx, args...)
+	cmd.Env, cmd.Dir = env, p.dir
 	return p.run(ctx, cmd)
 }
 
