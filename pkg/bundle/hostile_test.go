@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -186,12 +185,7 @@ func TestLoadRepairs(t *testing.T) {
 	must[Summary](t)(Load(t.Context(), out, to, LoadOptions{}))
 	blobs := must[[]ocispec.Descriptor](t)(to.Blobs(t.Context(), entries[0].Digest))
 	for i, b := range blobs {
-		path := filepath.Join(to.Dir(), blobName(b.Digest))
-		content := must[[]byte](t)(os.ReadFile(path))
-		content[len(content)/2] ^= 1
-		if err := errors.Join(os.Chmod(path, 0o600), os.WriteFile(path, content, 0o600)); err != nil {
-			t.Fatal(err)
-		}
+		damage(t, to, b.Digest)
 		sum, err := Load(t.Context(), out, to, LoadOptions{})
 		if err != nil || sum.Repaired != 1 || sum.Reused != sum.Blobs-1 {
 			t.Errorf("blob %d: %d repaired, %d of %d reused, %v", i, sum.Repaired, sum.Reused, sum.Blobs, err)
