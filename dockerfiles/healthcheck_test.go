@@ -72,6 +72,33 @@ func TestHealthcheckFilemod(t *testing.T) {
 	check(1, "/var/log/missing")
 }
 
+// A check that takes too long leaves nothing running: Docker starts the next one beside it. The
+// stand-in writes its process id and hangs if the file /hangs exists.
+func TestRabbitMQHealthcheck(t *testing.T) {
+	r := newScratchRoot(t, "/bin/bash", "/usr/bin/timeout", "/bin/sleep")
+	r.install("rabbitmq/healthcheck_rabbitmq", "opt/healthcheck_rabbitmq")
+	r.write("opt/rabbitmq-diagnostics", "#!/bin/bash\n[[ $* != *\"$(cat /fails)\" ]] || exit 70\n[[ ! -e /hangs ]] || { echo $$ >>/pids; exec sleep infinity; }\n")
+	if err := os.Chmod(r.path("opt/rabbitmq-diagnostics"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	env := []string{"PATH=/opt:/usr/sbin:/usr/bin:/sbin:/bin", "RABBITMQ_HEALTHCHECK_LIMIT=60"}
+	for fails, want := range map[string]int{"nothing": 0, "check_running": 1, "check_virtual_hosts": 1} {
+		r.write("fails", fails)
+		if status, out := r.run(env, "healthcheck_rabbitmq"); status != want || (want != 0) != strings.Contains(out, fails+" failed") {
+			t.Errorf("%s fails: exit status %d\n%s", fails, status, out)
+		}
+	}
+	r.write("fails", "nothing")
+	r.write("hangs", "")
+	env[1] = "RABBITMQ_HEALTHCHECK_LIMIT=1"
+	const script = `healthcheck_rabbitmq; status=$?
+for _ in {1..600}; do [[ -e /proc/$(</pids)/exe ]] || exit $status; sleep 0.1; done
+echo left; kill -9 $(</pids); exit $status`
+	if status, out := r.run(env, "bash", "-c", script); status != 1 || strings.Contains(out, "left\n") {
+		t.Errorf("exit status %d\n%s", status, out)
+	}
+}
+
 // The stand-in answers what the file /state has, and fails without it, as a client of a database
 // that is down does.
 func TestMariaDBHealthcheck(t *testing.T) {

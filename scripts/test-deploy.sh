@@ -11,11 +11,12 @@
 #   prechecks, deploy, check, again, upgrade
 #             let it work, use the result, deploy a second time, upgrade to other images
 #   stop      stop the node; its disk stays
+#   clean     stop the node and remove everything but the logs
 #
 #   KOLLA_ANSIBLE=DIR      a checkout of openstack/kolla-ansible
 #   DEPLOY_DIR=DIR         where everything is stored (/var/tmp/kolla-build-deploy)
 #   SET=FILE, NEXT_SET=FILE   images to deploy and to upgrade to, instead of building them
-#   TAGS="keystone …"      deploy and upgrade these services only, one after another
+#   TAGS="keystone …"      deploy and upgrade these services only, one after another; again: these only
 #   LOADBALANCER=false     without haproxy and keepalived
 #   PORT=14000             port of the registry, inside the node
 set -eEuo pipefail
@@ -51,10 +52,12 @@ inside() {
     env -i HOME=/root LANG=C.UTF-8 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "$@"
 }
 
+# take FILE NAME: make a file of kolla-build save available in the node, without a copy if possible.
+take() { ln -f "$1" "$dir/shared/$2" 2>/dev/null || cp --reflink=auto "$1" "$dir/shared/$2"; }
+
 stage_images() {
-  local file
   if [ -n "${SET:-}" ]; then
-    cp --reflink=auto "$SET" "$dir/shared/set.tar"
+    take "$SET" set.tar
   else
     "$kolla" --base debian --base-tag trixie --type binary --data-dir "$dir/data" --engine none --tag "$tag" "$images" >"$dir/logs/build" 2>&1 ||
       { tail -n 30 "$dir/logs/build"; fail "building images"; }
@@ -193,7 +196,7 @@ stage_again() {
   local before after
   before=$(inside docker ps -a --no-trunc --format '{{.Names}} {{.ID}}' | sort)
   before+=$'\n'$(inside sh -c 'docker inspect --format "{{.Name}} {{.State.StartedAt}}" $(docker ps -aq)' | sort)
-  ansible again deploy
+  ansible again deploy ${TAGS:+--tags "${TAGS// /,}"}
   after=$(inside docker ps -a --no-trunc --format '{{.Names}} {{.ID}}' | sort)
   after+=$'\n'$(inside sh -c 'docker inspect --format "{{.Name}} {{.State.StartedAt}}" $(docker ps -aq)' | sort)
   # Tasks that report a change although nothing has changed, as some of kolla-ansible's always do.
@@ -205,7 +208,7 @@ stage_again() {
 stage_upgrade() {
   local next=$tag-next
   if [ -n "${NEXT_SET:-}" ]; then
-    cp --reflink=auto "$NEXT_SET" "$dir/shared/next.tar"
+    take "$NEXT_SET" next.tar
   else
     # The next night: everything built again with the newest packages, under another tag.
     "$kolla" --base debian --base-tag trixie --type binary --data-dir "$dir/data" --engine none --tag "$next" "$images" >"$dir/logs/build-next" 2>&1 ||
@@ -234,11 +237,17 @@ stage_stop() {
   local pid
   pid=$(node_pid) || return 0
   kill -s KILL "$pid"
+  while kill -s 0 "$pid" 2>/dev/null; do sleep 1; done
   rm -f "$dir/node.pid"
 }
 
+stage_clean() {
+  stage_stop
+  rm -rf --one-file-system "${dir:?}"/{root,docker,shared,data,none}
+}
+
 stages=("$@")
-[ $# -gt 0 ] || stages=(images root start install prechecks deploy check again upgrade stop)
+[ $# -gt 0 ] || stages=(images root start install prechecks deploy check again upgrade clean)
 for stage in "${stages[@]}"; do
   declare -F "stage_$stage" >/dev/null || fail "no stage $stage"
 done

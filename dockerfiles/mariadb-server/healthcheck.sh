@@ -24,8 +24,9 @@ if [[ ${#checks[@]} -eq 0 ]]; then
 fi
 
 query() {
-    # --defaults-file must come first.
-    mariadb ${options[@]+"${options[@]}"} --skip-column-names --batch --connect-timeout=5 --execute "$1"
+    # --defaults-file must come first. Without a limit, checks of a server that accepts
+    # connections and answers nothing would add up.
+    timeout 25 mariadb ${options[@]+"${options[@]}"} --skip-column-names --batch --connect-timeout=5 --execute "$1"
 }
 
 for check in "${checks[@]}"; do
