@@ -22,11 +22,13 @@ fail() {
 }
 
 build_images() { # TAG
-  local options=(-b debian -t binary --engine none --progress plain --namespace lokolla --tag "$1" --data-dir "$work/build")
+  local options=(-b debian -t binary --engine none --progress plain --namespace lokolla --tag "$1" --data-dir "$data")
   if [ -n "${AIRGAP_TREE:-}" ]; then
     run "$kolla" "${options[@]}" --images-dir "$work/tree" --base-image "oci:$AIRGAP_BASE"
   else
-    run "$kolla" "${options[@]}" --template-override "$work/override.j2" --profile quickstart
+    local selection=(--profile quickstart)
+    if [ -n "${AIRGAP_IMAGES:-}" ]; then read -ra selection <<<"$AIRGAP_IMAGES"; fi
+    run "$kolla" "${options[@]}" --template-override "$work/override.j2" "${selection[@]}"
   fi
 }
 
@@ -43,10 +45,10 @@ build_side() {
   fi
   build_images 2025.1-rc1
   local size
-  run "$kolla" --data-dir "$work/build" save --tag 2025.1-rc1 --output "$work/whole.tar"
+  run "$kolla" --data-dir "$data" save --tag 2025.1-rc1 --output "$work/whole.tar"
   size=$(stat -c %s "$work/whole.tar")
   rm "$work/whole.tar"
-  run "$kolla" --data-dir "$work/build" save --tag 2025.1-rc1 --output "$work/media/set.tar" \
+  run "$kolla" --data-dir "$data" save --tag 2025.1-rc1 --output "$work/media/set.tar" \
     --split $((size / 12 > 65536 ? size / 12 : 65536)) --parity 20% --sign-key "$work/keys/bundle.key"
 }
 
@@ -72,7 +74,7 @@ RUN echo a month later > /etc/june
 END
   fi
   build_images 2025.1-june
-  run "$kolla" --data-dir "$work/build" save --tag 2025.1-june --since "$work/media/have.json" \
+  run "$kolla" --data-dir "$data" save --tag 2025.1-june --since "$work/media/have.json" \
     --output "$work/media/june.tar" --sign-key "$work/keys/bundle.key"
 }
 
@@ -143,6 +145,7 @@ fi
 
 [ "$(id -u)" = 0 ] || fail "network namespaces need root"
 work=$(mktemp -d "${TMPDIR:-/tmp}/kolla-airgap-XXXXXX")
+data=${AIRGAP_DATA:-$work/build}
 if [ -z "${KEEP:-}" ]; then trap 'rm -rf "$work"' EXIT; fi
 export AIRGAP_WORK=$work AIRGAP_RUN=${AIRGAP_RUN:-memcached} AIRGAP_COMMAND=${AIRGAP_COMMAND:-'cat /etc/debian_version; cat /etc/june 2>/dev/null || true'}
 unset KOLLA_BUILD_DATA_DIR KOLLA_BUILD_REGISTRY
