@@ -148,6 +148,7 @@ func (l *loader) rename(e store.Entry) (string, error) {
 	if err != nil {
 		return "", &FormatError{Detail: "image name", Err: err, Advice: adviceForeign}
 	}
+	tag := ref.Tag()
 	for _, r := range l.opts.Renames {
 		if ref, err = r.Apply(ref); err != nil {
 			return "", fmt.Errorf("--rename: %w", err)
@@ -158,6 +159,9 @@ func (l *loader) rename(e store.Entry) (string, error) {
 	}
 	if l.opts.Retag != nil && e.Kind != store.KindBase {
 		ref = ref.WithTag(l.opts.Retag(ref.Tag()))
+	}
+	if imageref.IsArtifactTag(tag) {
+		ref = ref.WithTag(tag) // a signature or SBOM is found by the digest in it
 	}
 	return ref.Familiar(), nil
 }

@@ -40,9 +40,6 @@ func parseRetags(values []string) (func(string) string, error) {
 		}
 	}
 	return func(tag string) string {
-		if imageref.IsArtifactTag(tag) {
-			return tag // of a signature or SBOM, which follows its image by it
-		}
 		if to, ok := replaced[tag]; ok {
 			return to
 		}

@@ -142,7 +142,7 @@ func (p *published) loadedAt(path, tag string) {
 	p.t.Helper()
 	host := registrytest.Embedded(p.t, server.Options{}).Host()
 	f := site(p.t)
-	if err := Load(p.t.Context(), f.config("--push", "--registry", host, "--namespace", "site", "--also-tag", "stable"), f.con, []string{path}, LoadOptions{Tags: []string{tag}}); err != nil {
+	if err := Load(p.t.Context(), f.config("--push", "--registry", host, "--namespace", "site", "--also-tag", "stable"), f.con, []string{path}, LoadOptions{Tags: []string{tag}, Renames: []string{"s/:(.*)/:x-\\1/"}}); err != nil {
 		p.t.Fatalf("%v\n%s", err, f.stderr.String())
 	}
 	for nameTag, want := range p.digests {
