@@ -182,7 +182,7 @@ func TestAptInstall(t *testing.T) {
 			t.Errorf("%s was fetched %d times", file, n)
 		}
 	}
-	// And needs nobody where all is there.
+	// If all packages are installed, no mirror is needed.
 	repo.server.Close()
 	aptRoot(t, repo, cache).mustApt("one", "two")
 }

@@ -39,8 +39,8 @@ func keyTable(t *testing.T) (names, addresses map[string]string) {
 	return names, addresses
 }
 
-// The key of every repository that is not the distribution's is in the table, with a
-// fingerprint but for three.
+// Every repository that is not the distribution's has a key in the table. All but three
+// of the keys have a fingerprint.
 func TestRepositoriesHaveKnownKeys(t *testing.T) {
 	names, addresses := keyTable(t)
 	text, err := os.ReadFile("repos.yaml")

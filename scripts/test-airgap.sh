@@ -79,7 +79,7 @@ END
 }
 
 # site_network gives the namespace that this process is in an address, a name for it, and
-# /etc and /run that nobody else sees.
+# /etc and /run that no other process sees.
 site_network() {
   ip link set lo up
   ip address add 192.0.2.10/32 dev lo

@@ -108,13 +108,16 @@ func described(commands []*command) []cli.Command {
 
 // help writes the help of a command, with all that there is to say or on one screen.
 func help(commands []*command, name string, full bool, w io.Writer) error {
-	if name == "build" {
+	switch name {
+	case "build":
 		name = ""
+	case "all":
+		name, full = "", true
 	}
 	c := find(commands, name)
 	if c == nil {
 		hint := cmp.Or(verbs[name], ambiguousVerbs[name], didYouMean(commands, name, "kolla-build help lists them"))
-		return &config.Error{Message: fmt.Sprintf("there is no command %q", name), Hint: hint}
+		return &config.Error{Message: fmt.Sprintf("unknown command %q", name), Hint: hint}
 	}
 	if full {
 		return cli.HelpAll(w, c.Command, described(commands))
@@ -170,8 +173,7 @@ func misspelled(commands []*command, cfg *config.Config, args []string) error {
 		Hint: fmt.Sprintf("did you mean kolla-build %s?", near)}
 }
 
-// oneArgument returns the error of a command that takes one argument and was given
-// another number of them, nil if it was given one.
+// oneArgument returns a usage error unless the command line has exactly one argument.
 func oneArgument(cfg *config.Config, what, hint string) error {
 	if len(cfg.Args) == 1 {
 		return nil

@@ -3,12 +3,13 @@ package main
 import (
 	"context"
 
+	"github.com/spf13/pflag"
+
 	"github.com/kolla-build/kolla-build/internal/console"
 	"github.com/kolla-build/kolla-build/pkg/cli"
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/offline"
 	"github.com/kolla-build/kolla-build/pkg/pipeline"
-	"github.com/spf13/pflag"
 )
 
 func lockCommand() *command {
@@ -43,7 +44,7 @@ func fetchCommand() *command {
 			Options: []string{"data-dir", "threads", "retries", "retry-time", "timeout", "registry-insecure"},
 			Flags: func(f *pflag.FlagSet) {
 				f.StringVar(&opts.Lock, "lock", "", "Read this `FILE` instead of kolla-build.lock.")
-				f.StringVarP(&opts.Output, "output", "o", "", "Write to this `DIR`. What is there already is verified and kept.")
+				f.StringVarP(&opts.Output, "output", "o", "", "Write to this `DIR`. Files that are already there are verified and kept.")
 			},
 			Examples: []cli.Example{
 				{Line: "kolla-build fetch --output inputs", Effect: "Get everything that kolla-build.lock lists: packages with their indexes, sources and base images."},

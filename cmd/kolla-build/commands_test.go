@@ -8,9 +8,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/spf13/pflag"
+
 	"github.com/kolla-build/kolla-build/pkg/cli"
 	"github.com/kolla-build/kolla-build/pkg/config"
-	"github.com/spf13/pflag"
 )
 
 // TestHelpFits checks that the help of every command fits on a screen of 80 columns
@@ -116,10 +117,10 @@ func TestPick(t *testing.T) {
 	}
 }
 
-// TestCommandsSelectNoImage checks that no command hides a regular expression that
-// somebody may have typed after options, as with Kolla: its name matches no image, or
-// it is a command as the first word only. Words of other tools match none either,
-// unless their hint says how to use them as regular expressions.
+// TestCommandsSelectNoImage checks that no command hides a regular expression that a user
+// may type after options, as with Kolla: the name of a command matches no image, or is a
+// command as the first word only. The words of other tools match no image either, unless
+// their hint says how to use them as regular expressions.
 func TestCommandsSelectNoImage(t *testing.T) {
 	data, err := os.ReadFile("testdata/kolla-images.txt") // the images of Kolla, July 2026
 	if err != nil {

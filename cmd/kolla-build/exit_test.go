@@ -47,8 +47,8 @@ func TestExitCode(t *testing.T) {
 	}
 }
 
-// TestInterruptedConfiguration holds that a configuration that comes from a pipe to which
-// nobody writes does not survive a signal.
+// TestInterruptedConfiguration holds that a signal ends the program while it waits for a
+// configuration from a pipe that has no writer.
 func TestInterruptedConfiguration(t *testing.T) {
 	pipe := filepath.Join(t.TempDir(), "pipe")
 	if err := syscall.Mkfifo(pipe, 0o600); err != nil {

@@ -24,7 +24,7 @@ var (
 	lintOptions = slices.Concat(variableOptions, treeOptions, []string{"apt_sources_list", "apt_preferences", "build-args", "debian-arch", "platform",
 		"profile", "skip-parents", "skip-existing", "enable-unbuildable"})
 
-	// explainOptions decide what images a configuration stands for.
+	// explainOptions decide what a configuration makes of an image.
 	explainOptions = slices.Concat(variableOptions, treeOptions, []string{
 		"regex", "profile", "skip-parents", "skip-existing", "enable-unbuildable", "rerun-failed", "allowed-to-fail",
 		"debian-arch", "platform", "base-mirror", "bootstrap", "apt_sources_list", "apt_preferences",

@@ -69,7 +69,7 @@ func (w *standinWorld) testUbuntu(t *testing.T) {
 	w.checkNova(t)
 	w.checkContainers(t)
 	if missing := w.missing(); len(missing) > 0 {
-		t.Errorf("the builds asked for what nobody expected: %q", missing)
+		t.Errorf("the builds requested unexpected files: %q", missing)
 	}
 	w.checkFailures(t)
 }

@@ -1,12 +1,14 @@
 package main
 
 import (
+	"fmt"
+
 	"github.com/kolla-build/kolla-build/pkg/cli"
 	"github.com/kolla-build/kolla-build/pkg/config"
 )
 
-// verbs are words of other tools, with what does the same here. As the first word on
-// the command line they are not regular expressions.
+// verbs are commands of other tools, with the hint that names what does the same here. As
+// the first word on the command line they are not regular expressions.
 var verbs = map[string]string{
 	"clean":   "kolla-build gc frees space in the local store",
 	"create":  "kolla-build [REGEX…] builds images",
@@ -29,13 +31,20 @@ var ambiguousVerbs = map[string]string{
 	"check":   "kolla-build lint checks templates, kolla-build plan shows what a build would do",
 	"deploy":  "kolla-build builds and publishes images; kolla-ansible deploys them",
 	"export":  "kolla-build save writes images to a file",
+	"info":    "kolla-build explain IMAGE shows what an image is made of, kolla-build images what was built",
 	"inspect": "kolla-build explain IMAGE shows where an image comes from",
+	"ls":      "kolla-build images shows what was built, kolla-build --list-images what can be built",
+	"ps":      "kolla-build images shows what was built; containers are not its subject",
 	"publish": "kolla-build --push --registry HOST [REGEX…] builds what has changed and pushes",
+	"rm":      "kolla-build remove REGEX… removes images from the local store",
+	"rmi":     "kolla-build remove REGEX… removes images from the local store",
+	"run":     "kolla-build builds images; docker run starts a container, kolla-ansible deploys them all",
 	"serve":   "kolla-build registry serve runs a registry",
+	"update":  "kolla-build --refresh rebuilds images whose packages have changed",
 }
 
-// foreignVerb returns the error for a command line whose first word that is neither an
-// option nor the value of one is a word of another tool, nil for any other.
+// foreignVerb returns an error if the first argument of a command line is a command of
+// another tool. Options and their values are not arguments.
 func foreignVerb(args []string) error {
 	at, word := cli.FirstWord(args, func(word string) (cli.Command, bool) {
 		return cli.Command{}, verbs[word] != "" || ambiguousVerbs[word] != ""
@@ -47,5 +56,5 @@ func foreignVerb(args []string) error {
 	if hint == "" {
 		return nil
 	}
-	return &config.Error{Message: "there is no command " + word, Hint: hint}
+	return &config.Error{Message: fmt.Sprintf("unknown command %q", word), Hint: hint}
 }

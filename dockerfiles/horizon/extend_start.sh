@@ -1,6 +1,6 @@
 #!/bin/bash
 # kolla_extend_start of horizon: dashboards as the deployment's ENABLE_ variables
-# say, and what browsers get, built anew when settings have changed.
+# say, and what browsers get, built again when settings have changed.
 
 . /usr/local/lib/kolla/extend_start_lib.sh
 

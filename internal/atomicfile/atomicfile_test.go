@@ -119,7 +119,7 @@ func TestReadersSeeWholeFiles(t *testing.T) {
 	for range 200 {
 		b, err := os.ReadFile(path)
 		if err != nil || !contents[string(b)] {
-			t.Fatalf("read %d bytes that nobody wrote (%v)", len(b), err)
+			t.Fatalf("read %d bytes that were never written (%v)", len(b), err)
 		}
 	}
 	writers.Wait()

@@ -18,8 +18,8 @@ import (
 const module = "github.com/kolla-build/kolla-build/"
 
 // allowed lists, for each package, the packages of ours that it may import.
-// What stands further down may import what stands above it, and this is the
-// whole of it: a new import is a decision.
+// Packages further down may import packages further up, and no others: a new import is
+// a decision.
 var allowed = map[string]string{
 	"pkg/facts":                   "",
 	"pkg/config":                  "pkg/facts",

@@ -42,7 +42,7 @@ func TestNoRegistryHosts(t *testing.T) {
 	if _, err := os.Lstat(filepath.Join(root, ".git")); err != nil {
 		t.Skip("not in a git checkout")
 	}
-	// Root may well test what another user has checked out.
+	// The checkout may belong to another user than the one who tests.
 	git := exec.Command(testenv.Program(t, "git", "git"), "-c", "safe.directory=*", "-C", root,
 		"ls-files", "-z", "--cached", "--others", "--exclude-standard")
 	var said strings.Builder
@@ -78,8 +78,8 @@ var (
 // distroHosts returns the hosts in apt's sources, in either of its formats,
 // that are the distribution's own archive. The suite does not tell: others call
 // theirs bookworm and noble too. The distribution's is signed with its archive's
-// key, or has -updates or -security, or says nothing of keys and lies where
-// archives do.
+// key, or has -updates or -security, or names no key and has the path that
+// archives have.
 func distroHosts(sources string, deb822 bool) []string {
 	var hosts []string
 	add := func(uris, suites, signedBy string) {

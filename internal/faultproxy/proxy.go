@@ -262,7 +262,7 @@ func reset(w http.ResponseWriter) {
 	}
 	c, _, err := h.Hijack()
 	if err != nil {
-		return // it is closed already
+		return // it is already closed
 	}
 	if tc, ok := c.(*net.TCPConn); ok {
 		_ = tc.SetLinger(0)

@@ -19,7 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// HeldError says that somebody else holds a lock.
+// HeldError says that another process holds a lock.
 type HeldError struct {
 	Path   string
 	Holder string // what the holder wrote with SetHolder, or ""

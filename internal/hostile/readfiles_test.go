@@ -240,7 +240,7 @@ func readJournal(ctx context.Context, rnd *rand.Rand, r *reading) error {
 	return err
 }
 
-// readDataDir opens damaged files of a data directory: none may be taken for an empty
+// readDataDir opens damaged files of a data directory: none may be treated as an empty
 // store, which would lose images.
 func readDataDir(ctx context.Context, rnd *rand.Rand, r *reading) error {
 	dir := filepath.Join(r.dir, "damaged")

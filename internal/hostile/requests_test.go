@@ -285,7 +285,7 @@ func (c *client) do(r request) error {
 	return nil
 }
 
-// sendRaw sends bytes, and reads what comes back for a moment.
+// sendRaw sends bytes, and reads the answer for a moment.
 func (c *client) sendRaw(raw []byte) error {
 	conn, err := net.Dial("tcp", c.host)
 	if err != nil {

@@ -44,7 +44,7 @@ func URL(location string) string {
 	return strings.ReplaceAll(u.String(), url.QueryEscape(mask), mask)
 }
 
-// invalidURL redacts what does not parse: what a program takes for the login ends
+// invalidURL redacts what does not parse: what programs treat as the login ends
 // at the last @ before the path, but a password may contain any character.
 func invalidURL(location string) string {
 	location, _, _ = strings.Cut(location, "?")

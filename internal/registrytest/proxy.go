@@ -28,7 +28,7 @@ const (
 	Lost      Fault = "done, but the answer is lost"
 )
 
-// Proxy stands in front of a registry and spoils requests.
+// Proxy forwards requests to a registry and injects faults.
 type Proxy struct {
 	*http.Server
 	Host  string

@@ -138,7 +138,7 @@ func (f *fetch) get(ctx context.Context, client *http.Client, dir string, limit 
 	}
 	d := digest.NewDigest(digest.SHA256, sum)
 	path := filepath.Join(dir, d.Encoded())
-	f.mu.Lock() // so that nobody opens the old name after the rename
+	f.mu.Lock() // so that no reader opens the old name after the rename
 	defer f.mu.Unlock()
 	if err := os.Rename(file.Name(), path); err != nil {
 		return err

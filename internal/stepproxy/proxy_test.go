@@ -210,7 +210,7 @@ func TestClientWithoutTrust(t *testing.T) {
 	c := through(t, player, "image-a")
 	c.Transport.(*http.Transport).TLSClientConfig = &tls.Config{RootCAs: x509.NewCertPool()}
 	if _, err := c.Get("https://host.example/x"); err == nil {
-		t.Fatal("the client trusts anybody")
+		t.Fatal("the client trusts any certificate")
 	}
 	deadline := time.After(time.Minute)
 	for len(player.Refused()) == 0 {

@@ -289,7 +289,7 @@ func (l *loader) index(m member) error {
 	return nil
 }
 
-// expect records what a blob must be, and checks it if it was read already.
+// expect records what a blob must be, and checks it if it was already read.
 func (l *loader) expect(d ocispec.Descriptor, manifest bool, r role) error {
 	e := expectation{size: d.Size, manifest: manifest, role: r}
 	e.layer = r.kind == "layer" && isImageLayer(d.MediaType)

@@ -199,7 +199,7 @@ func object(b []byte, field func(key string, dec *json.Decoder) error) error {
 		return err
 	}
 	if _, err := dec.Token(); err != io.EOF {
-		return errors.New("more follows the JSON object")
+		return errors.New("data follows the JSON object")
 	}
 	return nil
 }

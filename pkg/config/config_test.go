@@ -320,7 +320,7 @@ func TestSizes(t *testing.T) {
 	}
 	for _, text := range []string{"", "G", "-1G", "10%", "1e9", "5ib", "99999999999T", "1 G B"} {
 		if got, err := config.ParseSize(text); err == nil {
-			t.Errorf("%q is taken for %d", text, got)
+			t.Errorf("%q is read as %d", text, got)
 		}
 	}
 }

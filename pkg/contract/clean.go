@@ -158,7 +158,7 @@ func (im *Image) foreignBytecode() []string {
 	})
 }
 
-// worldWritable returns files and directories that everybody may write, but for
+// worldWritable returns files and directories that all users may write, except
 // directories with the sticky bit that are for temporary files.
 func (im *Image) worldWritable() []string {
 	var out []string

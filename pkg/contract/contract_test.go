@@ -411,7 +411,7 @@ func TestCleanImages(t *testing.T) {
 		exception := []Exception{{Image: "x", Condition: "any", Kind: KindClean, Value: c.want, Reason: "a reason"}}
 		for _, r := range Check(im, table, exception) {
 			if r.Kind == KindClean && r.Status == Failed {
-				t.Errorf("%s with %s fails in spite of an exception", c.check, c.file.name)
+				t.Errorf("%s with %s fails although there is an exception", c.check, c.file.name)
 			}
 		}
 	}

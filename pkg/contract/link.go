@@ -88,7 +88,7 @@ func (im *Image) start(real string, f fileInfo) error {
 const maxLibraries = 4096
 
 // link finds all libraries that a program loads, in the order of the dynamic linker. A
-// library that is loaded already is not looked for again, wherever it was found.
+// library that is already loaded is not looked for again, wherever it was found.
 func (im *Image) link(program string, of *elfInfo) error {
 	type object struct {
 		path string

@@ -165,7 +165,7 @@ func (t *Table) Rows(image string) []Row {
 
 // Exception is a row that need not hold, with the reason.
 type Exception struct {
-	Image, Condition, Value string // patterns of path.Match, but for the condition
+	Image, Condition, Value string // patterns of path.Match, except the condition
 	Kind                    Kind   // "*" for all
 	Reason                  string
 }

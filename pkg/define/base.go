@@ -136,7 +136,7 @@ func (b *bases) find(ctx context.Context, ref string) (store.Entry, error) {
 	}
 	inEngine := b.Engine != nil && b.Engine.Has(ref)
 	if ok && have.Origin == engineload.Origin && inEngine {
-		ok = have.Key == engineload.Key(b.Engine, ref) // else the engine has another image of this name by now
+		ok = have.Key == engineload.Key(b.Engine, ref) // else the name is now that of another image in the engine
 	}
 	// An image that was bootstrapped or imported does not change in any registry, and
 	// neither does one that is named by its digest.

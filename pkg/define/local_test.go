@@ -20,7 +20,7 @@ import (
 // under --progress json, also the lines of the program that it runs.
 func TestBootstrapPrintsJSON(t *testing.T) {
 	testenv.Program(t, "mmdebstrap", "mmdebstrap")
-	// A mirror with a release file that nobody signed, and without further suites.
+	// A mirror with an unsigned release file, and without further suites.
 	host := registrytest.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != "/debian/dists/trixie/InRelease" {
 			http.NotFound(w, r)

@@ -480,8 +480,8 @@ func TestNoFilesAreLeft(t *testing.T) {
 	}
 }
 
-// TestCompressorIsThePublished holds that layers of package compress are found.
-func TestCompressorIsThePublished(t *testing.T) {
+// TestCompressorIsPublished holds that layers of package compress are found.
+func TestCompressorIsPublished(t *testing.T) {
 	_, b := blobOf(t, []byte(strings.Repeat("layer", 10_000)), compress.Default.String())
 	name, _, err := findCompressor(t.Context(), memory(b))
 	if err != nil || name != compress.Default.String() {

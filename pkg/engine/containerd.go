@@ -207,7 +207,7 @@ func (c *containerd) unpack(ctx context.Context, cl *client.Client, im images.Im
 	return setName(ctx, cl.ImageService(), im)
 }
 
-// setName creates an image, or changes what a name stands for.
+// setName creates a name for an image, or changes which image it refers to.
 func setName(ctx context.Context, is images.Store, im images.Image) error {
 	_, err := is.Update(ctx, im, "target")
 	if errdefs.IsNotFound(err) {

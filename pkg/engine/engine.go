@@ -82,7 +82,7 @@ type Engine struct {
 	mu    sync.Mutex
 	names map[string]string // image ID by reference, in the engine's notation
 	ids   map[string]bool   // of all images
-	lost  bool              // it did not come back: no call waits for it again
+	lost  bool              // it stayed down: no call waits for it again
 }
 
 // about describes an engine.

@@ -64,7 +64,7 @@ func upstreamSources(t *testing.T, repo, release string) map[string]upstreamSour
 
 // TestReleasesAsUpstream compares each release's default sources with those of
 // Kolla's own branch, whose repository KOLLA_GIT names. With -update it writes
-// the files of differences anew.
+// the files of differences.
 func TestReleasesAsUpstream(t *testing.T) {
 	repo := os.Getenv("KOLLA_GIT")
 	if repo == "" {

@@ -185,7 +185,7 @@ func TestNewerPackage(t *testing.T) {
 
 	s.server.AddDebs(standin.Deb{Name: "alpha", Version: "2"})
 	if in := s.check(false); in.Key(appID) != first.Key(appID) {
-		t.Error("a change counts although nobody looked for it")
+		t.Error("a change counts although changes were not checked")
 	}
 	changed := s.check(true)
 	if got := fmt.Sprint(changed.Changes(appID)); got != "[package alpha 1 → 2]" {

@@ -153,7 +153,7 @@ func (g *Graph) cycles(left []int) []error {
 			n = n.parents[j]
 		}
 		if walk[n.index] != i+1 {
-			continue // it leads to a cycle that was found already
+			continue // it leads to a cycle that was already found
 		}
 		e := &CycleError{}
 		for _, m := range path[slices.Index(path, n):] {

@@ -9,10 +9,11 @@ import (
 	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/kolla-build/kolla-build/pkg/inspect"
-	"github.com/kolla-build/kolla-build/pkg/packages"
 	digest "github.com/opencontainers/go-digest"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/kolla-build/kolla-build/pkg/inspect"
+	"github.com/kolla-build/kolla-build/pkg/packages"
 )
 
 // Difference is how two images differ.
@@ -38,7 +39,7 @@ type Image struct {
 func (i Image) Content() v1.Image { return i.content }
 
 // LayerDifference is a layer that differs. If the images have different numbers of
-// layers, it stands for all layers after those that they share.
+// layers, it represents all layers after those that they share.
 type LayerDifference struct {
 	Layer int           `json:"layer"` // 1 for the lowest; with Rest, the first that differs
 	Rest  bool          `json:"rest,omitempty"`

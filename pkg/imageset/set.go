@@ -91,7 +91,7 @@ func (r *Rendered) Close() {
 	}
 }
 
-// First returns the set of the first platform, which stands for all where only
+// First returns the set of the first platform, which represents all where only
 // one can be shown.
 func (r *Rendered) First() *Set { return r.Sets[0] }
 
@@ -284,7 +284,7 @@ func (s *Set) checkProfiles(profiles []string, warn func(string, ...any)) {
 		for _, entry := range s.Config.Profiles[profile] {
 			patterns, err := CompilePatterns([]string{entry})
 			if err != nil {
-				return // reported already
+				return // already reported
 			}
 			if err := patterns.regexes.Check(s.Graph); err != nil {
 				unmatched = append(unmatched, strconv.Quote(entry))
@@ -382,9 +382,9 @@ func (s *Set) choose(exists func(string) bool, warn func(string, ...any)) error 
 	if n := len(reasons) - shown; n > 1 {
 		reasons = append(reasons[:shown], fmt.Sprintf("and %d more", n))
 	}
-	hint := "another --base or --type may do; --enable-unbuildable tries all the same"
+	hint := "another --base or --type may work; --enable-unbuildable tries anyway"
 	if cfg.InstallType == "binary" {
-		hint = "--type source may do; --enable-unbuildable tries all the same"
+		hint = "--type source may work; --enable-unbuildable tries anyway"
 	}
 	return usererr.Errorf(hint, "no selected image can be built for %s, %s, %s:\n  %s", cfg.Base, cfg.BaseArch, cfg.InstallType, strings.Join(reasons, "\n  "))
 }

@@ -52,7 +52,7 @@ type Result struct {
 	Bytes                              int64
 }
 
-// Fetch fills a directory with the inputs of a lock. What is there already stays if
+// Fetch fills a directory with the inputs of a lock. What is already there stays if
 // its content is right, so that an interrupted fetch goes on where it ended. Each file
 // is verified before it gets its name.
 func Fetch(ctx context.Context, o FetchOptions) (Result, error) {
@@ -326,7 +326,7 @@ func (f *fetcher) download(ctx context.Context, it item) error {
 		if ctx.Err() == nil && offset > 0 {
 			return &retry.Error{Err: err, Again: true}
 		}
-		return fmt.Errorf("the server has another file by now: %w", err)
+		return fmt.Errorf("the file on the server has changed: %w", err)
 	}
 	return f.name(partial, it)
 }

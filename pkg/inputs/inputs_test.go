@@ -184,7 +184,7 @@ func TestFetchGoesOn(t *testing.T) {
 		t.Error("an incomplete directory is opened")
 	}
 	w.files[deb] = strings.Repeat("PACKAGE", 1000)
-	if _, err := w.fetch(dir); err == nil || !strings.Contains(err.Error(), "another file by now") {
+	if _, err := w.fetch(dir); err == nil || !strings.Contains(err.Error(), "the file on the server has changed") {
 		t.Errorf("other content: %v", err)
 	}
 	w.files[deb] = whole

@@ -13,7 +13,7 @@ type buffer struct {
 	// joinError is raised when the output is complete: a value that is no string was
 	// printed where Jinja2 joins without conversion.
 	joinError *raise.Exception
-	// marks are the places that the output comes from, nil if nobody needs them.
+	// marks are the places that the output comes from, nil if they are not needed.
 	marks *[]mark
 }
 

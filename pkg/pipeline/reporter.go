@@ -94,7 +94,7 @@ func (r *reporter) finish(ctx context.Context, s stages, ended error) error {
 	return cmp.Or(ended, err)
 }
 
-// run puts together what all reports are made from, but for how the run ended.
+// run puts together what all reports are made from, except how the run ended: end adds that.
 func (r *reporter) run(ctx context.Context, s stages, past []report.Record) *report.Run {
 	now := time.Now()
 	run := &report.Run{Version: r.console.Version, Started: r.started, Slots: r.cfg.Threads, Past: past,

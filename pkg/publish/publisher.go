@@ -116,7 +116,7 @@ type Change string
 
 // The changes.
 const (
-	ChangeNone  Change = "there" // they name the image already
+	ChangeNone  Change = "there" // the tags already name the image
 	ChangeMoved Change = "moves" // one names another image
 	ChangeNew   Change = "new"   // one does not exist, and none names another image
 )

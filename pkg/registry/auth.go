@@ -171,8 +171,8 @@ func (h *host) authorize(req *http.Request, ch challenge, login login, scopes []
 	return tokenKey{}, nil
 }
 
-// token returns a token from memory, or gets one from the token server. Only those
-// who need the same one wait for each other.
+// token returns a token from memory, or gets one from the token server. Only callers
+// that need the same token wait for each other.
 func (h *host) token(ctx context.Context, key tokenKey) (string, error) {
 	cached := func() (token, bool) {
 		h.mu.Lock()

@@ -11,8 +11,9 @@ import (
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
-	"github.com/kolla-build/kolla-build/internal/retry"
 	digest "github.com/opencontainers/go-digest"
+
+	"github.com/kolla-build/kolla-build/internal/retry"
 )
 
 // Blob is content to upload.
@@ -29,7 +30,7 @@ type BlobState string
 const (
 	BlobUploaded BlobState = "uploaded" // sent over the network
 	BlobMounted  BlobState = "mounted"  // taken from another repository of the registry
-	BlobSkipped  BlobState = "skipped"  // was there already
+	BlobSkipped  BlobState = "skipped"  // was already there
 )
 
 // Upload puts a blob into the repository: by mounting it from another repository of

@@ -196,7 +196,7 @@ func (e *PlatformError) Hint() string {
 type ContentError struct {
 	What   string // what was checked
 	Want   string // the digest that it should have
-	Got    string // the digest that it has, "" if its size is wrong already
+	Got    string // the digest that it has, "" if its size is already wrong
 	Size   string // how its size is wrong, or ""
 	Remote bool   // the registry's content is wrong, not ours
 }

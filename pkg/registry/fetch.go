@@ -8,8 +8,9 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/partial"
 	"github.com/google/go-containerregistry/pkg/v1/types"
-	"github.com/kolla-build/kolla-build/pkg/imageref"
 	digest "github.com/opencontainers/go-digest"
+
+	"github.com/kolla-build/kolla-build/pkg/imageref"
 )
 
 // fetch gets an image from one source.
@@ -40,7 +41,7 @@ func (c *Client) fetch(ctx context.Context, ref imageref.Ref, want v1.Platform) 
 			return nil, "", fmt.Errorf("%s: reading the image's config: %w", name, err)
 		}
 		have := v1.Platform{OS: conf.OS, Architecture: conf.Architecture, Variant: conf.Variant}
-		// A config without an architecture says nothing; old tools wrote such.
+		// Old tools wrote configs without an architecture: those match every one.
 		if have.Architecture != "" && !matches(have, want) {
 			return nil, "", &PlatformError{Ref: name, Wanted: want.String(), Have: []string{have.String()}}
 		}

@@ -84,7 +84,7 @@ func (t *retryTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 }
 
-// repeat calls try until it succeeds or fails for good. try says with a *retry.Error
+// repeat calls try until it succeeds or fails permanently. try says with a *retry.Error
 // whether to repeat; what the transport below has repeated already is final.
 func (c *Client) repeat(ctx context.Context, try func() error) error {
 	first := true

@@ -65,7 +65,7 @@ func (d *Dockerfile) PlaceOf(line int) (file string, at int) {
 
 // Render renders all images of a tree for a configuration. The result is sorted by Dir.
 // If templates have mistakes, the error is an *Errors with all of them, and the images
-// that they do not affect are in the result all the same.
+// that they do not affect are still in the result.
 func Render(ctx context.Context, o Options) ([]Dockerfile, error) {
 	r, err := newRenderer(ctx, o)
 	if err != nil {

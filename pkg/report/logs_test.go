@@ -28,7 +28,7 @@ func TestLogFiles(t *testing.T) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	// Files of an earlier run: links, a log, and a file of somebody else.
+	// Files of an earlier run: links, a log, and a file of another program.
 	for _, link := range []string{"000_FAILED_base.log", "000_FAILED_gone.log"} {
 		if err := os.Symlink("gone.log", filepath.Join(dir, link)); err != nil {
 			t.Fatal(err)

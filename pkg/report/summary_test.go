@@ -16,10 +16,11 @@ import (
 
 	"github.com/charmbracelet/x/ansi"
 
+	digest "github.com/opencontainers/go-digest"
+
 	"github.com/kolla-build/kolla-build/internal/atomicfile"
 	"github.com/kolla-build/kolla-build/pkg/build"
 	"github.com/kolla-build/kolla-build/pkg/image"
-	digest "github.com/opencontainers/go-digest"
 )
 
 func text(t *testing.T, s Summary, opts TextOptions) string {
@@ -235,7 +236,7 @@ func TestSummaryJSONFileIsAtomic(t *testing.T) {
 	}
 }
 
-// An image that cannot be built here is reported if somebody requested it. The
+// An image that cannot be built here is reported if it was requested. The
 // JSON summary lists it in any case, as upstream does.
 func TestUnbuildableImages(t *testing.T) {
 	for requested, want := range map[bool]int{true: 2, false: 0} {

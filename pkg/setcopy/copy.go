@@ -113,7 +113,7 @@ func AddTags(ctx context.Context, cfg *config.Config, con *console.Console, args
 			return err
 		}
 		if target == set {
-			return usererr.Usage(usererr.Errorf("name another tag or namespace", "the set is %s already", set))
+			return usererr.Usage(usererr.Errorf("name another tag or namespace", "the set is already %s", set))
 		}
 		targets = append(targets, target)
 	}

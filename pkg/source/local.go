@@ -83,7 +83,7 @@ func topOfLocal(location string) (string, error) {
 	}
 }
 
-// plainFileError returns an error without the path, which messages have already.
+// plainFileError returns an error without the path, which messages already contain.
 func plainFileError(err error) error {
 	var pe *fs.PathError
 	if errors.As(err, &pe) {

@@ -97,7 +97,7 @@ type Fetcher struct {
 	calls map[string]*call
 }
 
-// Provided is an archive that is there already, with what the fetcher would know of it.
+// Provided is an archive that need not be fetched, with what the fetcher would know about it.
 type Provided struct {
 	Path     string
 	Commit   string
@@ -322,7 +322,7 @@ func (f *Fetcher) fetch(ctx context.Context, s Spec) (blob, Resolved, error) {
 	return blob{}, Resolved{}, &Error{Section: s.Name, Problem: fmt.Sprintf("type %q is not one of url, git and local", s.Type)}
 }
 
-// provided copies an archive that is there already into the cache.
+// provided copies an archive that need not be fetched into the cache.
 func (f *Fetcher) provided(ctx context.Context, s Spec, p Provided) (blob, Resolved, error) {
 	b, err := f.cache.addFile(ctx, p.Path)
 	if err != nil {

@@ -23,10 +23,11 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 	"github.com/google/go-containerregistry/pkg/v1/types"
-	"github.com/kolla-build/kolla-build/internal/testenv"
-	"github.com/kolla-build/kolla-build/pkg/store"
 	"github.com/opencontainers/go-digest"
 	"golang.org/x/sys/unix"
+
+	"github.com/kolla-build/kolla-build/internal/testenv"
+	"github.com/kolla-build/kolla-build/pkg/store"
 )
 
 // layerFrom returns a tar as a layer.
@@ -427,7 +428,7 @@ func TestImage(t *testing.T) {
 		t.Errorf("one layer: %+v, %v", res, err)
 	}
 	if _, err := Image(t.Context(), img, append1(mutate.MediaType(empty.Image, types.OCIManifestSchema1), "x", "x=1"), s); err == nil {
-		t.Error("another's layers were taken for the parent's")
+		t.Error("layers of another image were treated as the parent's")
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

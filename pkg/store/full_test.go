@@ -40,10 +40,10 @@ func TestFullTmpfs(t *testing.T) {
 	put(t, s, Entry{Name: "small:t", Digest: small})
 	var fe *FullError
 	if _, err := s.WriteImage(context.Background(), randomImage(t, 4<<20, 1)); !errors.As(err, &fe) {
-		t.Errorf("foreseen: %v", err)
+		t.Errorf("larger than the free space: %v", err)
 	}
 	if _, _, err := s.WriteBlob(context.Background(), &endless{}, "", -1); !errors.As(err, &fe) {
-		t.Errorf("met: %v", err)
+		t.Errorf("of unknown size: %v", err)
 	}
 	if left, _ := os.ReadDir(filepath.Join(dir, "tmp")); len(left) != 0 {
 		t.Errorf("left behind: %v", left)

@@ -432,7 +432,7 @@ func TestSaveFromBrokenRegistry(t *testing.T) {
 				t.Errorf("%s, %d: %v", fault, i, err)
 			default:
 				if _, err := os.Stat(got); err == nil {
-					t.Errorf("%s, %d: there is a file in spite of the error", fault, i)
+					t.Errorf("%s, %d: there is a file although saving failed", fault, i)
 				}
 			}
 		}

@@ -37,7 +37,7 @@ func TestStartedBuilderDoesNotWaitForTheDisk(t *testing.T) {
 	if err := f.Sync(); err != nil {
 		t.Errorf("this process cannot sync: %v", err)
 	}
-	// What is synced by a step is there all the same.
+	// What a step writes is in the image although the sync was ignored.
 	d, err := w.build(t.Context(), "base", "FROM busybox\nRUN echo kept > /kept && dd if=/dev/zero of=/zeros bs=1024 count=8 conv=fsync 2>/dev/null\n")
 	if err != nil {
 		t.Fatal(err)

@@ -10,10 +10,11 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/kolla-build/kolla-build/internal/usererr"
 	"github.com/moby/buildkit/session"
 	"github.com/moby/buildkit/session/secrets/secretsprovider"
 	"github.com/moby/buildkit/session/sshforward/sshprovider"
+
+	"github.com/kolla-build/kolla-build/internal/usererr"
 )
 
 // Secrets are the secrets and SSH agents that RUN steps can mount. They reach
@@ -91,7 +92,7 @@ func (s *Secrets) addSecret(text string, getenv func(string) string) error {
 	return nil
 }
 
-// parseSecret parses an option. Errors do not repeat it: somebody may have written the
+// parseSecret parses an option. Errors do not repeat it: a user may have written the
 // secret itself into it.
 func parseSecret(text string, getenv func(string) string) (secretOption, error) {
 	var o secretOption

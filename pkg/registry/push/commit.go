@@ -65,7 +65,7 @@ func (p *Publisher) Commit(ctx context.Context, tags []Tag) error {
 	if p.forEach(ctx, updates, fail, readPrevious); fail.failed() {
 		return fail
 	}
-	// Tags that are right already are not put, but belong to the set all the same:
+	// Tags that already name the right digest are not put again, but are part of the set:
 	// another publisher may update them at this moment.
 	outdated := slices.DeleteFunc(slices.Clone(updates), func(u *update) bool { return u.previous == u.Digest })
 	if len(outdated) == 0 {

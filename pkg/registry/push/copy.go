@@ -207,7 +207,7 @@ func (c *copier) tagged(ctx context.Context, tag string) error {
 }
 
 // listReferrers writes the index of referrers for a repository whose registry does not
-// keep one. What is in it already stays.
+// keep one. What is already in it stays.
 func (c *copier) listReferrers(ctx context.Context, subject digest.Digest, add []ocispec.Descriptor) error {
 	there, hasAPI, err := c.to.Referrers(ctx, subject)
 	if err != nil || hasAPI {

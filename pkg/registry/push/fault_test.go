@@ -13,6 +13,7 @@ import (
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+
 	"github.com/kolla-build/kolla-build/internal/registrytest"
 	"github.com/kolla-build/kolla-build/internal/testenv"
 	"github.com/kolla-build/kolla-build/pkg/registry"
@@ -23,7 +24,7 @@ import (
 // pushFaults are what may happen to any request of a push.
 var pushFaults = []registrytest.Fault{registrytest.Reset, registrytest.Status429, registrytest.Status503, registrytest.Truncate, registrytest.Cut, registrytest.Stall, registrytest.Lost}
 
-// A registry fails at random requests: the set arrives as a whole all the same, and the tags
+// A registry fails at random requests: the set still arrives as a whole, and the tags
 // refer to what they did until the commit.
 func TestRandomFaultsLoseNothing(t *testing.T) {
 	testenv.Slow(t)

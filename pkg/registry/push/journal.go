@@ -21,8 +21,8 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/imageref"
 )
 
-// journal remembers a commit that has begun, in case this process does not live to end
-// it: one file in a directory that is locked meanwhile. One without a directory remembers
+// journal records a commit that has begun, in case this process is killed before it ends:
+// one file in a directory that is locked meanwhile. A journal without a directory records
 // nothing.
 type journal struct {
 	dir    string

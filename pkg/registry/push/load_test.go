@@ -100,7 +100,7 @@ func TestManyClientsWhileSetsArePublished(t *testing.T) {
 				known := slices.Contains(published[i], named)
 				mu.Unlock()
 				if !known {
-					t.Errorf("%s refers to %s, which nobody published", name(i), named)
+					t.Errorf("%s refers to %s, which was not published", name(i), named)
 				}
 				pulls.Add(1)
 			}

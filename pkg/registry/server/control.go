@@ -23,8 +23,8 @@ import (
 // controlSocket is the name of the socket.
 const controlSocket = ".kolla-build-registry.sock"
 
-// ErrCollecting says that a registry collects garbage already.
-var ErrCollecting = errors.New("the registry collects garbage already")
+// ErrCollecting says that a garbage collection is already running.
+var ErrCollecting = errors.New("a garbage collection is already running")
 
 // CollectRunning makes the registry that runs in a directory collect garbage while it
 // serves. The error is *DirError if none runs there, or if it is another user's.

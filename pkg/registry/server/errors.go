@@ -51,7 +51,7 @@ func (e *AccessError) Error() string {
 func (e *AccessError) Usage() bool { return true }
 
 // OpenError says that a registry would be open to everyone who reaches its address, and
-// that nobody has said that this is meant.
+// that the user has not confirmed that this is intended.
 type OpenError struct{ Addr string }
 
 // Error implements error.
@@ -77,7 +77,7 @@ type AddrInUseError struct {
 // Error implements error.
 func (e *AddrInUseError) Error() string {
 	if e.IsRegistry {
-		return fmt.Sprintf("listening on %s: a registry answers there already", e.Addr)
+		return fmt.Sprintf("listening on %s: a registry already answers there", e.Addr)
 	}
 	return fmt.Sprintf("listening on %s: the address is in use", e.Addr)
 }

@@ -17,7 +17,7 @@ import (
 	digest "github.com/opencontainers/go-digest"
 )
 
-// handler stands in front of the distribution: it decides on access, bounds slow
+// handler wraps the handler of the distribution: it decides on access, bounds slow
 // clients, and corrects statuses that would make clients repeat what cannot succeed.
 type handler struct {
 	app           http.Handler

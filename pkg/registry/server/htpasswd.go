@@ -15,7 +15,7 @@ import (
 const maxHtpasswd = 16 << 20
 
 // checkHtpasswd reads a password file as the distribution will, which accepts anything
-// and then lets nobody in. It returns the users.
+// and then refuses all logins. It returns the users.
 func checkHtpasswd(path string) (users []string, err error) {
 	b, err := readFile(path, maxHtpasswd)
 	if err != nil {
@@ -40,7 +40,7 @@ func checkHtpasswd(path string) (users []string, err error) {
 		return nil, &HtpasswdError{Path: path, Problem: err.Error()}
 	}
 	if len(users) == 0 {
-		return nil, &HtpasswdError{Path: path, Problem: "it contains no user, so that nobody could log in"}
+		return nil, &HtpasswdError{Path: path, Problem: "it contains no user, so no login would succeed"}
 	}
 	return users, nil
 }

@@ -105,7 +105,7 @@ func Start(opts Options) (*Server, error) {
 	if _, err := checkDir(dir); err != nil {
 		return nil, err
 	}
-	// The address comes first: if a registry is running already, that is what the user
+	// The address comes first: if a registry is already running, that is what the user
 	// needs to know, rather than that its directory is locked.
 	ln, err := net.Listen("tcp", opts.Addr)
 	if err != nil {

@@ -20,7 +20,7 @@ const privateBase = 0xf700
 // differsInStr reports whether str treats the character of a byte differently.
 func differsInStr(c byte) bool { return c >= 0x80 || c >= 0x1c && c <= 0x1f }
 
-// bytesText returns the string that stands for bytes.
+// bytesText returns the string that represents bytes.
 func bytesText(b value.Bytes) string {
 	var s strings.Builder
 	for i := range len(b) {
@@ -33,7 +33,7 @@ func bytesText(b value.Bytes) string {
 	return s.String()
 }
 
-// textBytes returns the bytes that a string stands for.
+// textBytes returns the bytes that a string represents.
 func textBytes(s string) value.Bytes {
 	b := make([]byte, 0, len(s))
 	for _, r := range s {

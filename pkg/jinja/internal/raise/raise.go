@@ -12,7 +12,7 @@ type Exception struct {
 	UndefinedName string // the undefined name, for a suggestion
 	Undefined     any    // the undefined attribute or item, for a suggestion
 	Cause         error
-	Located       *Error // set when the place is known already
+	Located       *Error // set when the place is already known
 }
 
 // String is the text of the exception in a panic that nothing recovers.
