@@ -18,6 +18,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/engineload"
 	"github.com/kolla-build/kolla-build/pkg/facts"
 	"github.com/kolla-build/kolla-build/pkg/registry"
+	"github.com/kolla-build/kolla-build/pkg/render"
 	"github.com/kolla-build/kolla-build/pkg/store"
 	"github.com/kolla-build/kolla-build/pkg/store/repair"
 )
@@ -209,7 +210,7 @@ func (b *bases) bootstrapInstead(ctx context.Context, ref string, pullErr error)
 	var unreachable *registry.UnreachableError
 	if ctx.Err() != nil || !ok || b.cfg.Bootstrap == "never" || !errors.As(pullErr, &unreachable) {
 		hint := "name another with --base-image and --base-tag, or an OCI layout with --base-image oci:DIR"
-		if ref != b.cfg.BaseImage+":"+b.cfg.BaseTag {
+		if ref != render.BaseReference(b.cfg) {
 			return store.Entry{}, usererr.Errorf("the template names it: make its registry reachable, or name another image there", "base image %s: %w", ref, pullErr)
 		}
 		if !b.cfg.IsSet("base") {
@@ -232,7 +233,7 @@ func (b *bases) bootstrapInstead(ctx context.Context, ref string, pullErr error)
 
 func (b *bases) bootstrappable(ref string) (distro, suite string, ok bool) {
 	d, known := facts.LookupDistro(b.cfg.Base)
-	if !known || ref != b.cfg.BaseImage+":"+b.cfg.BaseTag || b.cfg.BaseImage != d.Image || (d.Name != "debian" && d.Name != "ubuntu") {
+	if !known || ref != render.BaseReference(b.cfg) || b.cfg.BaseImage != d.Image || (d.Name != "debian" && d.Name != "ubuntu") {
 		return "", "", false
 	}
 	rel, ok := d.Release(b.cfg.BaseTag)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/kolla-build/kolla-build/internal/console"
 	"github.com/kolla-build/kolla-build/pkg/bootstrap"
+	"github.com/kolla-build/kolla-build/pkg/render"
 	"github.com/kolla-build/kolla-build/pkg/store"
 )
 
@@ -38,7 +39,7 @@ func (b *bases) importFile(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("base image %s: %w", b.BaseImage, err)
 	}
-	return b.Store.Put(store.Entry{Name: nameFor(b.Store, b.cfg.BaseImage+":"+b.cfg.BaseTag, b.platform), Digest: e.Digest, Kind: store.KindBase, Origin: path})
+	return b.Store.Put(store.Entry{Name: nameFor(b.Store, render.BaseReference(b.cfg), b.platform), Digest: e.Digest, Kind: store.KindBase, Origin: path})
 }
 
 // localBase splits a --base-image that is a path: oci:DIR[:NAME] or an archive.

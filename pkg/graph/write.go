@@ -6,7 +6,8 @@ import (
 	"io"
 	"regexp"
 	"strings"
-	"unicode/utf16"
+
+	"github.com/kolla-build/kolla-build/internal/pyjson"
 )
 
 // The functions in this file write exactly what upstream's options of the same names
@@ -45,7 +46,7 @@ func (s *Selection) WriteDependencies(w io.Writer) error {
 		if i > 0 {
 			b.WriteByte(',')
 		}
-		b.WriteString("\n  " + pyJSON(n.Name) + ": ")
+		b.WriteString("\n  " + pyjson.Quote(n.Name) + ": ")
 		s.writeChildren(&b, n, 2)
 	}
 	b.WriteString("\n}")
@@ -80,10 +81,10 @@ func (s *Selection) writeChildren(b *bytes.Buffer, n *node, indent int) {
 		some = true
 		b.WriteString(pad)
 		if len(c.children) == 0 {
-			b.WriteString(pyJSON(c.Name))
+			b.WriteString(pyjson.Quote(c.Name))
 			continue
 		}
-		b.WriteString("{" + pad + "  " + pyJSON(c.Name) + ": ")
+		b.WriteString("{" + pad + "  " + pyjson.Quote(c.Name) + ": ")
 		s.writeChildren(b, c, indent+4)
 		b.WriteString(pad + "}")
 	}
@@ -91,38 +92,6 @@ func (s *Selection) writeChildren(b *bytes.Buffer, n *node, indent int) {
 		b.WriteString(pad[:len(pad)-2])
 	}
 	b.WriteByte(']')
-}
-
-// pyJSON quotes s like Python's json.dumps, in ASCII.
-func pyJSON(s string) string {
-	var b strings.Builder
-	b.WriteByte('"')
-	for _, r := range s {
-		switch {
-		case r == '"' || r == '\\':
-			b.WriteByte('\\')
-			b.WriteRune(r)
-		case r == '\n':
-			b.WriteString(`\n`)
-		case r == '\r':
-			b.WriteString(`\r`)
-		case r == '\t':
-			b.WriteString(`\t`)
-		case r == '\b':
-			b.WriteString(`\b`)
-		case r == '\f':
-			b.WriteString(`\f`)
-		case r >= 0x20 && r < 0x7f:
-			b.WriteRune(r)
-		case r > 0xffff:
-			hi, lo := utf16.EncodeRune(r)
-			fmt.Fprintf(&b, `\u%04x\u%04x`, hi, lo)
-		default:
-			fmt.Fprintf(&b, `\u%04x`, r)
-		}
-	}
-	b.WriteByte('"')
-	return b.String()
 }
 
 // WriteDot writes the matched images as --save-dependency does: Graphviz text in the

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/kolla-build/kolla-build/internal/pyjson"
 	"github.com/kolla-build/kolla-build/pkg/jinja/internal/operator"
 	"github.com/kolla-build/kolla-build/pkg/jinja/internal/pystr"
 	"github.com/kolla-build/kolla-build/pkg/jinja/internal/raise"
@@ -84,9 +85,9 @@ func (w *jsonWriter) value(v any, depth int) {
 	case float64:
 		w.b.WriteString(jsonFloat(v))
 	case string:
-		pystr.WriteJSON(&w.b, v)
+		pyjson.Write(&w.b, v)
 	case value.Markup:
-		pystr.WriteJSON(&w.b, string(v))
+		pyjson.Write(&w.b, string(v))
 	case *value.List:
 		w.push(v)
 		w.list(v.Items, depth)
@@ -158,19 +159,19 @@ func (w *jsonWriter) dict(d *value.Dict, depth int) {
 		w.comma(i, depth+1)
 		switch k := kv[0].(type) {
 		case string:
-			pystr.WriteJSON(&w.b, k)
+			pyjson.Write(&w.b, k)
 		case value.Markup:
-			pystr.WriteJSON(&w.b, string(k))
+			pyjson.Write(&w.b, string(k))
 		case float64:
-			pystr.WriteJSON(&w.b, jsonFloat(k))
+			pyjson.Write(&w.b, jsonFloat(k))
 		case nil:
-			pystr.WriteJSON(&w.b, "null")
+			pyjson.Write(&w.b, "null")
 		case bool:
-			pystr.WriteJSON(&w.b, fmt.Sprint(k))
+			pyjson.Write(&w.b, fmt.Sprint(k))
 		case int64:
-			pystr.WriteJSON(&w.b, fmt.Sprint(k))
+			pyjson.Write(&w.b, fmt.Sprint(k))
 		case *big.Int:
-			pystr.WriteJSON(&w.b, value.BigString(k))
+			pyjson.Write(&w.b, value.BigString(k))
 		default:
 			raise.Type("keys must be str, int, float, bool or None, not %s", value.TypeName(k))
 		}

@@ -8,36 +8,6 @@ import (
 	"unicode/utf8"
 )
 
-// WriteJSON writes a string as json.dumps does, in ASCII.
-func WriteJSON(b *strings.Builder, s string) {
-	b.WriteByte('"')
-	for _, r := range s {
-		switch {
-		case r == '"' || r == '\\':
-			b.WriteByte('\\')
-			b.WriteRune(r)
-		case r == '\n':
-			b.WriteString(`\n`)
-		case r == '\r':
-			b.WriteString(`\r`)
-		case r == '\t':
-			b.WriteString(`\t`)
-		case r == '\f':
-			b.WriteString(`\f`)
-		case r == '\b':
-			b.WriteString(`\b`)
-		case r >= ' ' && r < 0x7f:
-			b.WriteRune(r)
-		case r < 0x10000:
-			fmt.Fprintf(b, `\u%04x`, r)
-		default:
-			r -= 0x10000
-			fmt.Fprintf(b, `\u%04x\u%04x`, 0xd800+r>>10, 0xdc00+r&0x3ff)
-		}
-	}
-	b.WriteByte('"')
-}
-
 // WriteBytesRepr writes the repr of bytes.
 func WriteBytesRepr(b *strings.Builder, s string) {
 	q := byte('\'')
