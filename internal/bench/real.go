@@ -97,7 +97,7 @@ func (b *bench) real(ctx context.Context) error {
 				return err
 			}
 			for _, who := range slices.Clone(contenders) {
-				if b.outOfTime(results[c.name][who.name()]) {
+				if b.outOfTime(s.expected(c, who.name(), results)) {
 					b.note("%s, round %d: %s is not measured, because the time that -limit allows is over", c.what, round+1, who.name())
 					continue
 				}
@@ -177,17 +177,35 @@ func (u usage) summary() string {
 	return text
 }
 
-// outOfTime reports whether another measurement like the earlier ones would end
-// after the time that -limit allows.
-func (b *bench) outOfTime(earlier []usage) bool {
-	if b.limit == 0 {
-		return false
+// expected returns how long the next build of a case takes, with the unmeasured one
+// that comes before it, going by what was measured: 0 if nothing was. A case that was
+// not measured yet, other than a changed leaf, rebuilds everything.
+func (s *realSet) expected(c realCase, who string, results map[string]map[string][]usage) time.Duration {
+	all := longest(results["cold"][who])
+	if all == 0 {
+		all = longest(results["cold"][self]) // the best guess for a peer that built nothing
 	}
-	var expected time.Duration
-	for _, u := range earlier {
-		expected = max(expected, u.wall)
+	next := longest(results[c.name][who])
+	if next == 0 && c.name != "leaf" {
+		next = all
 	}
-	return time.Since(b.started)+expected > b.limit
+	if !c.fresh && !s.began[who] {
+		next += all
+	}
+	return next
+}
+
+func longest(runs []usage) time.Duration {
+	var d time.Duration
+	for _, u := range runs {
+		d = max(d, u.wall)
+	}
+	return d
+}
+
+// outOfTime reports whether a measurement would end after the time that -limit allows.
+func (b *bench) outOfTime(expected time.Duration) bool {
+	return b.limit > 0 && time.Since(b.started)+expected > b.limit
 }
 
 // realTable adds the medians of what was measured to the table.
