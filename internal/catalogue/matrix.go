@@ -152,6 +152,9 @@ On Debian, x86_64, one machine with two cores that did other work as well. The s
 the parents included; in parentheses what the image adds to its parent. The contract counts rows that hold and rows that fail
 ([contract.md](contract.md)).
 
+Sizes of Kolla's own images are not beside these: Kolla installs OpenStack services from source alone, from
+tarballs.opendev.org and PyPI, which that machine could not reach.
+
 | image | trixie | | | bookworm | | | from source, trixie | | other hosts |
 |---|---|---|---|---|---|---|---|---|---|
 | | size | time | contract | size | time | contract | size | time | |
@@ -187,33 +190,4 @@ the parents included; in parentheses what the image adds to its parent. The cont
 	}
 	fmt.Fprintf(&m.b, "\nBuilt for real: %d images on trixie and %d on bookworm from packages, %d on trixie from source.\n",
 		counts["trixie binary"], counts["bookworm binary"], counts["trixie source"])
-	m.besideKolla(names)
-}
-
-// besideKolla writes the sizes of images that were also built from Kolla's templates.
-func (m *matrix) besideKolla(names []string) {
-	var rows []string
-	for _, name := range names {
-		ours := m.result(name, Target{"debian", "trixie", "x86_64", "binary"})
-		kolla := m.result(name, Target{"debian", "trixie", "x86_64", "kolla"})
-		if ours.Status != "built" || kolla.Status != "built" {
-			continue
-		}
-		rows = append(rows, fmt.Sprintf("| `%s` | %s (%s) | %s (%s) | %.0f%% |\n", name, units.Bytes(kolla.Size), units.Bytes(kolla.Own),
-			units.Bytes(ours.Size), units.Bytes(ours.Own), 100*float64(ours.Size)/float64(kolla.Size)))
-	}
-	if len(rows) == 0 {
-		return
-	}
-	m.b.WriteString(`
-## Sizes beside Kolla's own templates
-
-The same builder, base image and packages with Kolla's templates (type ` + "`kolla`" + ` in images.tsv) and with the built-in ones. Kolla's
-` + "`base`" + ` was built without the keys and the extra repository that it fetches from hosts which could not be reached. Kolla installs
-OpenStack services from source alone, which needs tarballs.opendev.org and PyPI: their sizes cannot be compared here.
-
-| image | Kolla's templates | built-in | ratio |
-|---|---|---|---|
-`)
-	m.b.WriteString(strings.Join(rows, ""))
 }
