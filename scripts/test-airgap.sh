@@ -104,7 +104,9 @@ start_registry() {
 }
 
 podman_site() {
-  podman --root "$work/site/podman" --runroot /run/containers-site --storage-driver vfs --cgroup-manager cgroupfs "$@"
+  local driver=overlay
+  if [ "$(stat -f -c %T "$work")" = overlayfs ]; then driver=vfs; fi # one cannot be on another
+  podman --root "$work/site/podman" --runroot /run/containers-site --storage-driver $driver --cgroup-manager cgroupfs "$@"
 }
 
 # Its own default limits need rights that a container may lack.
