@@ -94,8 +94,8 @@ func splitReference(reference string) (name, suffix string) {
 	return name, peelSuffix.ReplaceAllString(suffix, "")
 }
 
-// scpLocation matches the short form of an SSH location, USER@HOST:PATH.
-var scpLocation = regexp.MustCompile(`^[^/@:]+@[^/:]+:`)
+// scpLocation matches the short form of an SSH location, [USER@]HOST:PATH.
+var scpLocation = regexp.MustCompile(`^([^/@:]+@)?[^/:]+:`)
 
 // remoteLocation returns the location for git, which runs in another directory: a
 // relative path becomes absolute.
