@@ -3,8 +3,10 @@ package faults
 import (
 	"archive/tar"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"sort"
@@ -14,6 +16,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 	"github.com/kolla-build/kolla-build/pkg/store"
 )
 
@@ -33,6 +36,20 @@ func (tr *trial) tag(image string) string {
 	d, err := remote.Head(tr.ref(image, ":t"))
 	if err != nil {
 		tr.Fatalf("%s: the tag of %s: %v", tr.name, image, err)
+	}
+	return d.Digest.String()
+}
+
+// tagOf returns the digest that another tag of an image names, "" if there is no such tag.
+func (tr *trial) tagOf(image, tag string) string {
+	tr.Helper()
+	d, err := remote.Head(tr.ref(image, ":"+tag))
+	var answer *transport.Error
+	if errors.As(err, &answer) && answer.StatusCode == http.StatusNotFound {
+		return ""
+	}
+	if err != nil {
+		tr.Fatalf("%s: the tag %s of %s: %v", tr.name, tag, image, err)
 	}
 	return d.Digest.String()
 }
@@ -115,29 +132,37 @@ func content(img v1.Image) (string, error) {
 	return fmt.Sprintf("%x", h.Sum(nil)), nil
 }
 
-// published returns which set the tags in the registry name: old, new, or neither,
-// which is an error. Each image must be complete.
-func (tr *trial) published() string {
+// sets returns for each image which set its tag in the registry names: old, new, or
+// neither, which is an error. Each image must be complete.
+func (tr *trial) sets() map[string]string {
 	tr.Helper()
-	set := ""
-	var all []string
+	sets := map[string]string{}
 	for _, im := range images {
 		d := tr.tag(im.name)
-		is := new_
-		if got := tr.identity(d); d == tr.w.was[im.name] {
-			is = old
-		} else if got != tr.w.want[im.name] {
-			is = "neither"
-		}
-		all = append(all, im.name+" "+is)
-		if set == "" {
-			set = is
-		} else if set != is {
-			set = "torn"
+		got := tr.identity(d)
+		switch {
+		case d == tr.w.was[im.name]:
+			sets[im.name] = old
+		case got == tr.w.want[im.name]:
+			sets[im.name] = new_
+		default:
+			tr.Errorf("%s: the tag of %s names no image that was built: %s", tr.name, im.name, d)
 		}
 	}
-	if set != old && set != new_ {
-		tr.Errorf("%s: the tags in the registry name no set that was built: %s", tr.name, strings.Join(all, ", "))
+	return sets
+}
+
+// published returns which set all tags in the registry name: old or new. Another result
+// is an error.
+func (tr *trial) published() string {
+	tr.Helper()
+	sets := tr.sets()
+	set := sets[images[0].name]
+	for _, im := range images {
+		if sets[im.name] != set {
+			tr.Errorf("%s: the tags in the registry name no set that was built: %v", tr.name, sets)
+			return "torn"
+		}
 	}
 	return set
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -24,17 +25,21 @@ type kind struct {
 	// disturb injects up to n faults into runs of tr, calls nothingLost after each
 	// one, and returns their number.
 	disturb func(tr *trial, rng *rand.Rand, n int) int
+	once    bool // one trial in an ordinary test run
 }
 
 var kinds = []kind{
-	{"tool killed", 3, killTool},
-	{"builder killed", 3, killBuilder},
-	{"Ctrl-C", 3, interrupt},
-	{"registry", 6, registryFaults},
-	{"mirror", 6, mirrorFaults},
-	{"disk full", 4, fullDisk},
-	{"clock wrong", 4, wrongClock},
-	{"two at once", 3, twoAtOnce},
+	{"tool killed", 3, killTool, false},
+	{"builder killed", 3, killBuilder, false},
+	{"Ctrl-C", 3, interrupt, false},
+	{"registry", 6, registryFaults, false},
+	{"mirror", 6, mirrorFaults, false},
+	{"disk full", 4, fullDisk, false},
+	{"clock wrong", 4, wrongClock, false},
+	{"two at once", 3, twoAtOnce, false},
+	{"partial", 4, partialFaults, true},
+	{"retention", 4, retentionFaults, true},
+	{"clock jumps", 2, clockJumps, true},
 }
 
 // together is how many trials run at a time. They spend half of their time waiting.
@@ -66,10 +71,17 @@ func TestFaults(t *testing.T) {
 	slots := make(chan struct{}, together)
 	t.Run("kinds", func(t *testing.T) {
 		for k, kind := range kinds {
-			if only := os.Getenv("KOLLA_FAULTS_ONLY"); only != "" && only != kind.name {
+			if only := os.Getenv("KOLLA_FAULTS_ONLY"); only != "" && !slices.Contains(strings.Split(only, ","), kind.name) {
+				continue
+			}
+			if kind.name == "clock jumps" && w.clockTool == "" {
 				continue
 			}
 			counts[kind.name] = &count{}
+			each := each
+			if kind.once && os.Getenv("KOLLA_FAULTS") == "" {
+				each = min(each, kind.per)
+			}
 			for i, left := 0, each; left > 0; i, left = i+1, left-kind.per {
 				t.Run(fmt.Sprintf("%s/%d", kind.name, i), func(t *testing.T) {
 					t.Parallel()
@@ -224,6 +236,103 @@ func interrupt(tr *trial, rng *rand.Rand, n int) int {
 func registryFaults(tr *trial, rng *rand.Rand, n int) int {
 	tr.registry.Set(faultproxy.Options{Target: tr.server.Addr().String(), Seed: rng.Uint64(), Rate: 0.1 + 0.2*rng.Float64(), Max: n, Stall: 3 * time.Second})
 	return tr.disturbed(tr.registry, n)
+}
+
+// partialFaults injects faults between the program and its registry while images may be
+// published without others. An image is published only with those that it depends on.
+func partialFaults(tr *trial, rng *rand.Rand, n int) int {
+	tr.registry.Set(faultproxy.Options{Target: tr.server.Addr().String(), Seed: rng.Uint64(), Rate: 0.3 + 0.4*rng.Float64(), Max: n, Stall: 3 * time.Second})
+	for round := 0; ; round++ {
+		out, err := tr.run(tr.command(new_, append(tr.repeatFlags(round), "--allow-partial", "--timeout", "2", "--retries", "1")...))
+		sets := tr.sets()
+		isNew := map[string]bool{}
+		for _, im := range images { // parents first
+			isNew[im.name] = sets[im.name] == new_
+			if isNew[im.name] && im.parent != "" && !isNew[im.parent] {
+				tr.Errorf("%s: %s is published without %s:\n%s", tr.name, im.name, im.parent, out)
+			}
+			if err == nil && !isNew[im.name] {
+				tr.Errorf("%s: the run succeeds without publishing %s:\n%s", tr.name, im.name, out)
+			}
+		}
+		tr.storeIsWhole()
+		done := 0
+		for _, c := range tr.registry.Injected() {
+			done += c
+		}
+		if done >= n || round > 6 {
+			tr.registry.Quiet()
+			return done
+		}
+	}
+}
+
+// retentionFaults injects faults between the program and its registry while older sets
+// are removed. The dated tags of the newest set stay, all of them.
+func retentionFaults(tr *trial, rng *rand.Rand, n int) int {
+	day := func(d int) []string { return []string{"--also-tag", fmt.Sprintf("2026-01-%02d", d), "--retain", "1"} }
+	tr.mustRun(old, day(1)...)
+	tr.registry.Set(faultproxy.Options{Target: tr.server.Addr().String(), Seed: rng.Uint64(), Rate: 0.1 + 0.2*rng.Float64(), Max: n, Stall: 3 * time.Second})
+	for round := 0; ; round++ {
+		out, err := tr.run(tr.command(new_, append(append(tr.repeatFlags(round), day(2)...), "--timeout", "2", "--retries", "6")...))
+		set := tr.nothingLost()
+		if set == old {
+			for _, im := range images {
+				if d := tr.tagOf(im.name, "2026-01-01"); d != tr.w.was[im.name] {
+					tr.Errorf("%s: a run that published nothing (%v) left %q as the earlier tag of %s:\n%s", tr.name, err, d, im.name, out)
+				}
+			}
+		}
+		done := 0
+		for _, c := range tr.registry.Injected() {
+			done += c
+		}
+		if done >= n || round > 6 {
+			tr.registry.Quiet()
+			out := tr.mustRun(new_, day(2)...)
+			for _, im := range images {
+				if d := tr.tagOf(im.name, "2026-01-02"); d != tr.tag(im.name) {
+					tr.Errorf("%s: the dated tag of %s is %q:\n%s", tr.name, im.name, d, out)
+				}
+				if d := tr.tagOf(im.name, "2026-01-01"); d != "" {
+					tr.Errorf("%s: the earlier tag of %s stays:\n%s", tr.name, im.name, out)
+				}
+			}
+			return done
+		}
+	}
+}
+
+// clockJumps has the clock of the program jump by years while two runs work in the same
+// data directory. It needs a program whose clock can jump.
+func clockJumps(tr *trial, rng *rand.Rand, n int) int {
+	for range n {
+		off := time.Duration(rng.Int64N(int64(20*365*24*time.Hour))) + time.Hour
+		if rng.IntN(2) == 0 {
+			off = -off
+		}
+		at := tr.moment(rng)
+		tr.env = []string{fmt.Sprintf("KOLLA_TEST_CLOCK=%d", int64(off.Seconds())), fmt.Sprintf("KOLLA_TEST_CLOCK_AFTER=%d", at.Milliseconds())}
+		second := make(chan struct{})
+		cmd := tr.command(new_, "--nocache")
+		go func() {
+			defer close(second)
+			if out, err := cmd.CombinedOutput(); err != nil {
+				tr.Errorf("%s: with a clock that jumps by %v the second run ends with %v:\n%s", tr.name, off, err, out)
+			}
+		}()
+		out, err := tr.run(tr.command(new_))
+		<-second
+		tr.runs++
+		if err != nil {
+			tr.Errorf("%s: with a clock that jumps by %v after %v a run ends with %v:\n%s", tr.name, off, at, err, out)
+		}
+		if set := tr.nothingLost(); set != new_ {
+			tr.Errorf("%s: with a clock that jumps by %v the registry has the %s set", tr.name, off, set)
+		}
+	}
+	tr.env = nil
+	return n
 }
 
 // mirrorFaults injects faults between the program with its RUN steps and the mirror.
@@ -420,10 +529,22 @@ var testOffset = func() Duration {
 	return sign * n * Second
 }()
 
+// testAfter is how long after its start the program's clock jumps.
+var testAfter = func() Duration {
+	s, _ := syscall.Getenv("KOLLA_TEST_CLOCK_AFTER")
+	n := Duration(0)
+	for _, c := range s {
+		n = n*10 + Duration(c-'0')
+	}
+	return n * Millisecond
+}()
+
+var testStart = runtimeNano()
+
 // Now is off by testOffset.
 func Now() Time {
 	t := realNow()
-	if testOffset == 0 {
+	if testOffset == 0 || Duration(runtimeNano()-testStart) < testAfter {
 		return t
 	}
 	t.stripMono()

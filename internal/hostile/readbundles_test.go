@@ -440,26 +440,9 @@ func readBundleDir(ctx context.Context, rnd *rand.Rand, r *reading) error {
 		names = append(names, m.Name)
 	}
 	for range rnd.IntN(4) {
-		path := filepath.Join(dir, pick(rnd, append([]string{"x", "blobs/sha256/x", "manifest.json", "blobs", "deltas", "version"}, names...)))
-		if rnd.IntN(2) == 0 {
-			_ = os.RemoveAll(path)
-		}
-		switch rnd.IntN(6) {
-		case 0:
-			_ = syscall.Mkfifo(path, 0o644)
-		case 1:
-			_ = os.Symlink(pick(rnd, []string{"/etc/passwd", "/dev/zero", "..", ".", "index.json", path, "/proc/self/mem", filepath.Join(r.readers.healthy, "index.json")}), path)
-		case 2:
-			_ = syscall.Mknod(path, syscall.S_IFCHR|0o644, 1<<8|5) // /dev/zero
-		case 3:
-			_ = os.MkdirAll(filepath.Join(path, strings.Repeat("d/", 100)), 0o755)
-		case 4: // a file that claims to be large
-			if f, err := os.Create(path); err == nil {
-				_ = f.Truncate(200 << 20)
-				f.Close()
-			}
-		default:
-			_ = os.Link(filepath.Join(r.readers.healthy, "index.json"), path)
+		name := pick(rnd, append([]string{"x", "blobs/sha256/x", "manifest.json", "blobs", "deltas", "version"}, names...))
+		if err := plant(rnd, dir, name, r.readers.made.inventory); err != nil {
+			return brokenf("%w", err)
 		}
 	}
 	return load(ctx, rnd, r, dir)

@@ -116,6 +116,50 @@ func readLock(ctx context.Context, rnd *rand.Rand, r *reading) error {
 	return err
 }
 
+// plant puts something at a name below a directory, in place of what is there: a file, a
+// link that leads elsewhere, a pipe, a device or a directory. Links that it has planted
+// before must not lead it out of the directory, so names are resolved below that only.
+func plant(rnd *rand.Rand, dir, name string, content []byte) error {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	if root.MkdirAll(filepath.Dir(name), 0o755) != nil {
+		return nil // something else is there
+	}
+	if err := root.RemoveAll(name); err != nil {
+		return nil
+	}
+	path := filepath.Join(dir, name)
+	switch rnd.IntN(8) {
+	case 0:
+		return root.WriteFile(name, []byte("x"), 0o644)
+	case 1:
+		return root.WriteFile(name, content, 0o644)
+	case 2:
+		return root.Symlink(pick(rnd, []string{"/etc", "/etc/passwd", "..", ".", "/dev/zero", "/proc/self/mem", "index.json", path}), name)
+	case 3:
+		return root.MkdirAll(filepath.Join(name, strings.Repeat("d/", 1+rnd.IntN(100))), 0o755)
+	case 4: // a file that claims to be large
+		f, err := root.Create(name)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		return f.Truncate(200 << 20)
+	case 5, 6:
+		if real, err := filepath.EvalSymlinks(filepath.Dir(path)); err != nil || real != filepath.Dir(path) {
+			return nil
+		}
+		if rnd.IntN(2) == 0 {
+			return syscall.Mkfifo(path, 0o644)
+		}
+		return syscall.Mknod(path, syscall.S_IFCHR|0o644, 1<<8|5) // /dev/zero
+	}
+	return nil // it is missing
+}
+
 // readInputs reads a directory of inputs whose lock and files lead elsewhere.
 func readInputs(ctx context.Context, rnd *rand.Rand, r *reading) error {
 	text := lockText
@@ -128,23 +172,9 @@ func readInputs(ctx context.Context, rnd *rand.Rand, r *reading) error {
 	}
 	dir := filepath.Dir(file)
 	for range rnd.IntN(6) {
-		path := filepath.Join(dir, pick(rnd, []string{"mirror/mirror.example/x", "mirror/mirror.example/x", "mirror/mirror.example/x", "mirror/mirror.example", "mirror", "sources", "oci", "other", "oci/index.json", lock.FileName, "python/simple"}))
-		_ = os.MkdirAll(filepath.Dir(path), 0o755)
-		what := rnd.IntN(6)
-		if what > 0 { // also since a pipe must not be written to
-			_ = os.RemoveAll(path)
-		}
-		switch what {
-		case 1:
-			_ = os.WriteFile(path, []byte("x"), 0o644)
-		case 2:
-			_ = os.Symlink(pick(rnd, []string{"/etc", "/etc/passwd", "..", "/dev/zero", path}), path)
-		case 3:
-			_ = syscall.Mkfifo(path, 0o644)
-		case 4:
-			_ = os.MkdirAll(path, 0o755)
-		case 5:
-			_ = os.WriteFile(path, r.readers.made.inventory, 0o644)
+		name := pick(rnd, []string{"mirror/mirror.example/x", "mirror/mirror.example/x", "mirror/mirror.example/x", "mirror/mirror.example", "mirror", "sources", "oci", "other", "oci/index.json", lock.FileName, "python/simple"})
+		if err := plant(rnd, dir, name, r.readers.made.inventory); err != nil {
+			return brokenf("%w", err)
 		}
 	}
 	in, err := inputs.Open(dir)

@@ -402,3 +402,31 @@ func TestCheckPush(t *testing.T) {
 		t.Errorf("without a change: %v, %d requests", err, proxy.Count("POST")-before)
 	}
 }
+
+// TestCompleteOfPlatforms holds that nothing but an index of all platforms gets the tags
+// of an image in a run for several.
+func TestCompleteOfPlatforms(t *testing.T) {
+	id := func(name, platform string) image.ID { return image.ID{Name: name, Platform: platform} }
+	p := &plan.Plan{}
+	var results []build.Result
+	for _, name := range []string{"base", "leaf", "joined"} {
+		for _, platform := range []string{"linux/amd64", "linux/arm64"} {
+			it := &plan.Item{Image: id(name, platform), Reference: "kolla/" + name + ":t"}
+			if name == "leaf" {
+				it.Needs = []image.ID{id("base", platform)}
+			}
+			p.Items = append(p.Items, it)
+			results = append(results, build.Result{Image: it.Image, Reference: it.Reference, Status: build.StatusBuilt, Digest: digest.FromString(name + platform)})
+		}
+	}
+	index := digest.FromString("index")
+	set, missing := Complete(p, results, map[string]digest.Digest{"kolla/leaf:t": index, "kolla/joined:t": index})
+	if len(set) != 1 || set["kolla/joined:t"] != index || len(missing) != 4 {
+		t.Errorf("without an index of base: %v, missing %v", set, missing)
+	}
+	results[1].Status = build.StatusError // base for arm64
+	all := map[string]digest.Digest{"kolla/base:t": index, "kolla/leaf:t": index, "kolla/joined:t": index}
+	if set, _ := Complete(p, results, all); len(set) != 1 || set["kolla/joined:t"] != index {
+		t.Errorf("base failed for a platform: %v", set)
+	}
+}

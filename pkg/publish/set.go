@@ -32,24 +32,21 @@ func Complete(p *plan.Plan, results []build.Result, indexes map[string]digest.Di
 	set = Set{}
 	complete := map[image.ID]bool{}
 	for i, it := range p.Items { // parents first
-		ok := !results[i].Status.Bad()
+		ok, d := !results[i].Status.Bad(), results[i].Digest
+		if indexes != nil {
+			index, joined := indexes[it.Reference]
+			ok, d = ok && joined, index
+		}
 		for _, n := range it.Needs {
 			ok = ok && complete[n]
 		}
 		if complete[it.Image] = ok; ok {
-			set[it.Reference] = results[i].Digest
+			set[it.Reference] = d
 		}
 	}
-	if indexes != nil {
-		for _, it := range p.Items {
-			if d, ok := indexes[it.Reference]; ok && complete[it.Image] {
-				set[it.Reference] = d
-			}
-		}
-		for _, it := range p.Items {
-			if !complete[it.Image] {
-				delete(set, it.Reference)
-			}
+	for _, it := range p.Items { // an index without one of its platforms
+		if !complete[it.Image] {
+			delete(set, it.Reference)
 		}
 	}
 	for _, it := range p.Items {
