@@ -168,7 +168,7 @@ func (f *File) CommitAs(path string) error {
 	}
 	f.done = true
 	if f.opts.Durable {
-		return SyncDir(filepath.Dir(path))
+		return syncDir(filepath.Dir(path))
 	}
 	return nil
 }
@@ -195,11 +195,11 @@ func Rename(oldpath, newpath string) error {
 	if err := os.Rename(oldpath, newpath); err != nil {
 		return err
 	}
-	return SyncDir(filepath.Dir(newpath))
+	return syncDir(filepath.Dir(newpath))
 }
 
-// SyncDir makes the names in a directory survive a power failure.
-func SyncDir(dir string) error {
+// syncDir makes the names in a directory survive a power failure.
+func syncDir(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {
 		return err

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/containerd/platforms"
+
 	"github.com/kolla-build/kolla-build/internal/console"
 	"github.com/kolla-build/kolla-build/internal/units"
 	"github.com/kolla-build/kolla-build/internal/usererr"
@@ -109,7 +110,7 @@ func Run(ctx context.Context, cfg *config.Config, con *console.Console, opts Opt
 }
 
 func (o Options) read() (*Table, []Exception, error) {
-	exceptions, err := BuiltInExceptions()
+	exceptions, err := builtInExceptions()
 	if err != nil {
 		return nil, nil, err
 	}

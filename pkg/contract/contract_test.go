@@ -313,7 +313,7 @@ func TestBuiltInTables(t *testing.T) {
 			t.Errorf("a row names the image %s, which does not exist", r.Image)
 		}
 	}
-	if _, err := BuiltInExceptions(); err != nil {
+	if _, err := builtInExceptions(); err != nil {
 		t.Error(err)
 	}
 }
@@ -343,7 +343,7 @@ func FuzzPrograms(f *testing.F) {
 // Two programs may have setuid or setgid in every image, and one a capability; others are
 // allowed for images by name.
 func TestSetuidExceptions(t *testing.T) {
-	exceptions, err := BuiltInExceptions()
+	exceptions, err := builtInExceptions()
 	if err != nil {
 		t.Fatal(err)
 	}

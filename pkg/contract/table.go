@@ -170,8 +170,8 @@ type Exception struct {
 	Reason                  string
 }
 
-// BuiltInExceptions returns the exceptions of the built-in images.
-func BuiltInExceptions() ([]Exception, error) {
+// builtInExceptions returns the exceptions of the built-in images.
+func builtInExceptions() ([]Exception, error) {
 	f, err := data.Open("data/exceptions.tsv")
 	if err != nil {
 		return nil, err

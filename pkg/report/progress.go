@@ -1,10 +1,8 @@
 package report
 
 import (
-	"fmt"
 	"io"
 	"os"
-	"strings"
 	"sync"
 	"time"
 
@@ -23,24 +21,6 @@ const (
 	ModeJSON  Mode = "json"  // a JSON object per event, see jsonEvent
 	ModeQuiet Mode = "quiet" // failures only
 )
-
-// Modes are all modes.
-var Modes = []Mode{ModeAuto, ModeTTY, ModePlain, ModeJSON, ModeQuiet}
-
-// ParseMode returns the mode with a name. "" is ModeAuto.
-func ParseMode(name string) (Mode, error) {
-	if name == "" {
-		return ModeAuto, nil
-	}
-	names := make([]string, len(Modes))
-	for i, m := range Modes {
-		if string(m) == name {
-			return m, nil
-		}
-		names[i] = string(m)
-	}
-	return "", fmt.Errorf("unknown progress mode %q, not one of %s", name, strings.Join(names, ", "))
-}
 
 // ProgressOptions are the settings of Progress.
 type ProgressOptions struct {
@@ -121,7 +101,7 @@ func NewProgress(opts ProgressOptions) *Progress {
 	every := time.Second
 	st := style{utf8: utf8Locale(opts.Getenv)}
 	f := console.Terminal(opts.Out)
-	mode := ResolveMode(opts.Mode, opts.Out, opts.Getenv)
+	mode := resolveMode(opts.Mode, opts.Out, opts.Getenv)
 	switch mode {
 	case ModeTTY:
 		st.color = colorful(opts.Getenv)
@@ -143,9 +123,9 @@ func NewProgress(opts ProgressOptions) *Progress {
 	return p
 }
 
-// ResolveMode returns the mode that NewProgress uses for a requested one: auto is
+// resolveMode returns the mode that NewProgress uses for a requested one: auto is
 // tty or plain, and tty is plain if out cannot be drawn on.
-func ResolveMode(mode Mode, out io.Writer, getenv func(string) string) Mode {
+func resolveMode(mode Mode, out io.Writer, getenv func(string) string) Mode {
 	if getenv == nil {
 		getenv = os.Getenv
 	}

@@ -185,18 +185,6 @@ func TestRemaining(t *testing.T) {
 	}
 }
 
-func TestParseMode(t *testing.T) {
-	for _, m := range append(Modes, "") {
-		if _, err := ParseMode(string(m)); err != nil {
-			t.Error(err)
-		}
-	}
-	_, err := ParseMode("fancy")
-	if err == nil || !strings.Contains(err.Error(), `"fancy"`) || !strings.Contains(err.Error(), "auto, tty, plain, json, quiet") {
-		t.Errorf("got %v, want an error with the name and all modes", err)
-	}
-}
-
 // stuck is a terminal that accepts nothing until it is released.
 type stuck struct {
 	go_  chan struct{}

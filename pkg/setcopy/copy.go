@@ -108,7 +108,7 @@ func AddTags(ctx context.Context, cfg *config.Config, con *console.Console, args
 	}
 	var targets []Location
 	for _, arg := range args[1:] {
-		target, err := ParseTarget(set, arg)
+		target, err := parseTarget(set, arg)
 		if err != nil {
 			return err
 		}

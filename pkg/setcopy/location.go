@@ -60,9 +60,9 @@ func (l Location) Repository(image string) string {
 	return l.Registry + "/" + l.Namespace + "/" + image
 }
 
-// ParseTarget reads what a set shall be called, too, in the same registry: TAG,
+// parseTarget reads what a set shall be called, too, in the same registry: TAG,
 // or HOST[:PORT]/NAMESPACE[:TAG]. Without a tag, it has that of the set.
-func ParseTarget(set Location, s string) (Location, error) {
+func parseTarget(set Location, s string) (Location, error) {
 	if !strings.Contains(s, "/") {
 		if tag := strings.TrimPrefix(s, ":"); !strings.Contains(tag, ":") {
 			if err := imageref.CheckTag(tag); err != nil {

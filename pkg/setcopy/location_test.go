@@ -50,7 +50,7 @@ func TestParseTarget(t *testing.T) {
 		{"kolla:t", "", "registry is missing"},
 		{"a b", "", "tag"},
 	} {
-		l, err := ParseTarget(set, tc.text)
+		l, err := parseTarget(set, tc.text)
 		switch {
 		case tc.wrong == "" && (err != nil || l.String() != tc.want):
 			t.Errorf("%q is %v (%v), want %s", tc.text, l, err, tc.want)

@@ -125,7 +125,7 @@ func matcher(exprs []string) (func(name string) (bool, error), error) {
 	for _, s := range []struct {
 		exprs []string
 		of    func(string) string
-	}{{short, ShortName}, {tagged, taggedName}, {whole, func(name string) string { return name }}} {
+	}{{short, shortName}, {tagged, taggedName}, {whole, func(name string) string { return name }}} {
 		if len(s.exprs) == 0 {
 			continue
 		}
@@ -164,16 +164,16 @@ func shortNames(entries []store.Entry) []string {
 	var names []string
 	for _, e := range entries {
 		if e.Name != "" {
-			names = append(names, ShortName(e.Name))
+			names = append(names, shortName(e.Name))
 		}
 	}
 	slices.Sort(names)
 	return slices.Compact(names)
 }
 
-// ShortName returns an image's name without registry, namespace, tag and digest:
+// shortName returns an image's name without registry, namespace, tag and digest:
 // what regular expressions match.
-func ShortName(reference string) string {
+func shortName(reference string) string {
 	repository, _, _ := imageref.Split(reference)
 	_, name, _ := cutLast(repository, "/")
 	return name

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/v1/random"
+
 	"github.com/kolla-build/kolla-build/internal/console"
 	"github.com/kolla-build/kolla-build/internal/filelock"
 	"github.com/kolla-build/kolla-build/internal/testenv"
@@ -295,8 +296,8 @@ func TestShortName(t *testing.T) {
 		"nova-api": "nova-api", "kolla/nova-api:t": "nova-api", "localhost:4000/kolla/nova-api:t": "nova-api",
 		"localhost:4000/nova-api@sha256:0": "nova-api", "a/b/c:1@sha256:0": "c",
 	} {
-		if got := ShortName(reference); got != want {
-			t.Errorf("ShortName(%q) = %q, want %q", reference, got, want)
+		if got := shortName(reference); got != want {
+			t.Errorf("shortName(%q) = %q, want %q", reference, got, want)
 		}
 	}
 }

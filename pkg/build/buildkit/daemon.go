@@ -64,10 +64,10 @@ type daemon struct {
 	log string
 }
 
-// FindDaemon returns the path of the buildkitd to start: named if it is not
+// findDaemon returns the path of the buildkitd to start: named if it is not
 // empty, else one beside this executable, else that of a package, in
 // ../lib/kolla-build, else one on PATH.
-func FindDaemon(named string) (string, error) {
+func findDaemon(named string) (string, error) {
 	if named != "" {
 		if _, err := os.Stat(named); err != nil {
 			return "", &DaemonError{Addr: named, Err: err, Advice: "--buildkitd names the daemon's binary"}
@@ -92,7 +92,7 @@ func FindDaemon(named string) (string, error) {
 // startDaemon starts a buildkitd with its state in Options.StateDir. Only one runs
 // in a directory: a second run waits for the first.
 func startDaemon(ctx context.Context, opts Options) (*daemon, error) {
-	bin, err := FindDaemon(opts.DaemonPath)
+	bin, err := findDaemon(opts.DaemonPath)
 	if err != nil {
 		return nil, err
 	}

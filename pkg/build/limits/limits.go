@@ -181,10 +181,10 @@ func (e *DiskError) Hint() string {
 // cache than compressed in the store. On Debian packages 2.5 to 3.5 was measured.
 const unpackedRatio = 3
 
-// EstimateDisk returns the bytes that building a plan's images will write to the
+// estimateDisk returns the bytes that building a plan's images will write to the
 // disk, judged by the size of each one's last build, which is 0 if unknown, and
 // the number of images with a known size.
-func EstimateDisk(p *plan.Plan, size func(image.ID) int64) (bytes int64, known int) {
+func estimateDisk(p *plan.Plan, size func(image.ID) int64) (bytes int64, known int) {
 	for _, it := range p.Items {
 		total := size(it.Image)
 		if it.Action != plan.Build || total == 0 {
@@ -203,7 +203,7 @@ func EstimateDisk(p *plan.Plan, size func(image.ID) int64) (bytes int64, known i
 // CheckDisk returns a warning if the disk is probably too small for a plan, ""
 // if it is not. minFree is as in Options.
 func CheckDisk(p *plan.Plan, size func(image.ID) int64, dir string, configuredMinFree int64) string {
-	need, known := EstimateDisk(p, size)
+	need, known := estimateDisk(p, size)
 	_, free := disk.Space(dir)
 	keep := minFree(dir, configuredMinFree)
 	if known == 0 || free-need >= keep {

@@ -10,10 +10,11 @@ import (
 	"testing"
 	"time"
 
+	digest "github.com/opencontainers/go-digest"
+
 	"github.com/kolla-build/kolla-build/internal/usererr"
 	"github.com/kolla-build/kolla-build/pkg/image"
 	"github.com/kolla-build/kolla-build/pkg/plan"
-	digest "github.com/opencontainers/go-digest"
 )
 
 func TestAdmit(t *testing.T) {
@@ -176,7 +177,7 @@ func TestEstimateDisk(t *testing.T) {
 			Duration: func(image.ID) (time.Duration, bool) { return 0, false }}, false)
 	sizes := map[string]int64{"base": 100, "a": 130}
 	size := func(id image.ID) int64 { return sizes[id.Name] }
-	if need, known := EstimateDisk(p, size); need != 30*(1+unpackedRatio) || known != 1 {
+	if need, known := estimateDisk(p, size); need != 30*(1+unpackedRatio) || known != 1 {
 		t.Errorf("%d bytes for %d images; base is kept, a has 30 bytes of its own, the size of new is unknown", need, known)
 	}
 	dir := t.TempDir()
