@@ -15,7 +15,6 @@ import (
 	"path"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -54,17 +53,18 @@ type Server struct {
 	ca     *CA
 	source Source
 
-	ctx   context.Context //nolint:containedctx // the life of the server
-	end   context.CancelFunc
-	mu    sync.Mutex
-	https []*http.Server
-	conns map[net.Conn]bool // hijacked ones, which http.Server does not close
+	ctx     context.Context //nolint:containedctx // the life of the server
+	end     context.CancelFunc
+	mu      sync.Mutex
+	https   []*http.Server
+	reached map[string]bool   // "CLIENT HOST:PORT" of HTTPS servers that a client has sent a request to
+	conns   map[net.Conn]bool // hijacked ones, which http.Server does not close
 }
 
 // New returns a server. It must be closed.
 func New(ca *CA, source Source) *Server {
 	ctx, end := context.WithCancel(context.Background())
-	return &Server{ca: ca, source: source, ctx: ctx, end: end, conns: map[net.Conn]bool{}}
+	return &Server{ca: ca, source: source, ctx: ctx, end: end, conns: map[net.Conn]bool{}, reached: map[string]bool{}}
 }
 
 // headerTime is how long a client may take to send a request.
@@ -148,10 +148,14 @@ func (s *Server) connect(w http.ResponseWriter, r *http.Request, client string) 
 		}
 	}
 	ln := &oneConn{conn: secure, done: make(chan struct{})}
-	var requests atomic.Int64
+	reached := client + " " + r.Host
 	srv := &http.Server{ReadHeaderTimeout: headerTime, BaseContext: func(net.Listener) context.Context { return s.ctx },
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			requests.Add(1)
+			s.mu.Lock()
+			if len(s.reached) < maxHosts {
+				s.reached[reached] = true
+			}
+			s.mu.Unlock()
 			u := *r.URL
 			u.Scheme, u.Host = "https", target
 			s.answer(w, r, client, &u)
@@ -162,7 +166,10 @@ func (s *Server) connect(w http.ResponseWriter, r *http.Request, client string) 
 			}
 		}}
 	_ = srv.Serve(ln)
-	if requests.Load() == 0 && s.ctx.Err() == nil {
+	s.mu.Lock()
+	trusted := s.reached[reached] // clients also open connections that they do not need
+	s.mu.Unlock()
+	if !trusted && s.ctx.Err() == nil {
 		// With GnuTLS, curl looks at the certificate after the handshake, and just closes.
 		s.source.Refuse(client, "CONNECT "+r.Host, "closed without a request"+untrusting)
 	}
