@@ -71,17 +71,26 @@ func ReadFile(f *os.File, path string) (*Lock, error) {
 	if !info.Mode().IsRegular() {
 		return nil, &Error{Path: path, Problem: "not a regular file"}
 	}
-	data, err := io.ReadAll(io.LimitReader(f, maxSize+1))
-	if err != nil {
+	if info.Size() > maxSize {
+		return nil, tooLarge(path)
+	}
+	// One buffer of the file's size: growing one would take several times as much memory.
+	data := make([]byte, info.Size())
+	n, err := io.ReadFull(f, data)
+	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
 		return nil, fmt.Errorf("reading the lock: %w", err)
 	}
-	return Parse(data, path)
+	return Parse(data[:n], path)
+}
+
+func tooLarge(path string) error {
+	return &Error{Path: path, Problem: "larger than " + units.Bytes(maxSize)}
 }
 
 // Parse reads a lock from its text; path is for messages.
 func Parse(data []byte, path string) (*Lock, error) {
 	if len(data) > maxSize {
-		return nil, &Error{Path: path, Problem: "larger than " + units.Bytes(maxSize)}
+		return nil, tooLarge(path)
 	}
 	if n := bytes.Count(data, []byte("[[")); n > maxEntries {
 		return nil, &Error{Path: path, Problem: fmt.Sprintf("%d entries, more than %d", n, maxEntries)}
