@@ -364,6 +364,49 @@ func TestContinue(t *testing.T) {
 	}
 }
 
+// What was left in larger parts is kept, and the parts of it have the new size.
+func TestContinueInSmallerParts(t *testing.T) {
+	const payload = (MinSize - headerSize) / align * align
+	stream := make([]byte, 3*payload)
+	for i := range stream {
+		stream[i] = byte(i / 64)
+	}
+	base := filepath.Join(t.TempDir(), "set")
+	w, err := Create(t.Context(), base, 2*MinSize, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Write(stream[:payload+1000]); err != nil {
+		t.Fatal(err)
+	}
+	w.Abort()
+	if w, err = Create(t.Context(), base, MinSize, 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Keep(payload); err != nil { // exactly one part
+		t.Fatal(err)
+	}
+	if _, err := w.Write(stream[payload:]); err != nil {
+		t.Fatal(err)
+	}
+	names, err := w.Close()
+	if err != nil || len(names) != 3 {
+		t.Fatalf("%v (%v)", names, err)
+	}
+	set, err := Open(names...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := set.Reader(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if got, err := io.ReadAll(r); err != nil || !bytes.Equal(got, stream) {
+		t.Errorf("%d bytes (%v), problems %v", len(got), err, set.Problems())
+	}
+}
+
 // Two Writers of the same name exclude each other, and files of others stay.
 func TestTwoWriters(t *testing.T) {
 	dir := t.TempDir()

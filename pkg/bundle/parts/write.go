@@ -128,16 +128,18 @@ func (w *Writer) Keep(n int64) error {
 		if _, err := io.ReadFull(r, chunk); err != nil {
 			return fmt.Errorf("reading what an interrupted save has left: %w", err)
 		}
+		if left -= int64(len(chunk)); left == 0 || w.n+int64(len(chunk)) == w.payload() {
+			// The file may have more, also if the part is full: those of the earlier Writer
+			// may have been larger.
+			end := headerSize + w.n + int64(len(chunk))
+			if err := w.cur.Truncate(end); err != nil {
+				return err
+			}
+			if _, err := w.cur.Seek(end, io.SeekStart); err != nil {
+				return err
+			}
+		}
 		if err := w.count(chunk); err != nil {
-			return err
-		}
-		left -= int64(len(chunk))
-	}
-	if w.cur != nil {
-		if err := w.cur.Truncate(headerSize + w.n); err != nil {
-			return err
-		}
-		if _, err := w.cur.Seek(headerSize+w.n, io.SeekStart); err != nil {
 			return err
 		}
 	}
