@@ -221,7 +221,7 @@ func (p *plan) spool(ctx context.Context, b delta.Blob, tempDir string) (*os.Fil
 	if err != nil {
 		return nil, err
 	}
-	err = copyFile(ctx, f, file{name: blobName(b.Digest), open: b.Open}, make([]byte, 1<<20), func(int) {})
+	err = copyFile(ctx, f, file{name: blobName(b.Digest), size: b.Size, open: b.Open}, make([]byte, 1<<20), func(int) {})
 	if err != nil {
 		f.Close()
 		return nil, err

@@ -10,6 +10,10 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/kolla-build/kolla-build/pkg/store"
 )
 
 // A named pipe is written in place, not replaced by a file: as root, replacing
@@ -81,5 +85,54 @@ func TestSaveThroughLink(t *testing.T) {
 	}
 	if _, err := Save(ctx, s, entries, dir, SaveOptions{}); err == nil || !strings.Contains(err.Error(), "is a directory") {
 		t.Errorf("into a directory: %v", err)
+	}
+}
+
+// resized is a source whose layers have other sizes than their descriptors say.
+type resized struct {
+	*store.Store
+	by int
+}
+
+func (r resized) OpenBlob(d digest.Digest) (io.ReadCloser, error) {
+	f, err := r.Store.OpenBlob(d)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(f)
+	return io.NopCloser(bytes.NewReader(append(b, 0)[:len(b)+r.by])), err
+}
+
+// A blob of another size than expected is an error: in a tar it would shift what follows.
+func TestSaveWrongSizes(t *testing.T) {
+	s, entries := fillSize(t, 40_000)
+	for _, by := range []int{-1, 1} {
+		for _, name := range []string{"set.tar", "-", "set/"} {
+			out := name
+			if name != "-" {
+				out = t.TempDir() + "/" + name
+			}
+			_, err := Save(t.Context(), resized{s, by}, entries, out, SaveOptions{Stdout: io.Discard})
+			if err == nil || !strings.Contains(err.Error(), "are expected") {
+				t.Errorf("%s, %+d byte: %v", name, by, err)
+			}
+		}
+	}
+}
+
+// A blob of the store that has grown is damaged, as one with other bytes is.
+func TestSaveGrownBlob(t *testing.T) {
+	s, entries := fillSize(t, 40_000)
+	for d := range layersOfAll(t, s, entries[0]) {
+		path := filepath.Join(s.Dir(), blobName(d))
+		if err := errors.Join(os.Chmod(path, 0o600), os.Truncate(path, 100_000)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, err := Save(t.Context(), s, entries, filepath.Join(t.TempDir(), "set.tar"), SaveOptions{})
+	var damaged *store.BlobError
+	if !errors.As(err, &damaged) {
+		t.Errorf("%v, want a *store.BlobError", err)
 	}
 }

@@ -204,25 +204,30 @@ func totalSize(files []file) int64 {
 }
 
 // copyFile writes the content of a file. A blob's reader reports damage at the end, so it
-// is read to the end.
+// is read to the end. Another size than that in the file's header would shift what follows.
 func copyFile(ctx context.Context, w io.Writer, f file, buf []byte, copied func(int)) error {
 	r, err := f.open()
 	if err != nil {
 		return err
 	}
 	defer r.Close()
-	for {
+	for left := f.size; ; {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
 		n, err := r.Read(buf)
-		if _, werr := w.Write(buf[:n]); werr != nil {
-			return fmt.Errorf("%s: %w", f.name, werr)
+		if left -= int64(n); left >= 0 {
+			if _, werr := w.Write(buf[:n]); werr != nil {
+				return fmt.Errorf("%s: %w", f.name, werr)
+			}
+			copied(n)
 		}
-		if copied(n); err == io.EOF {
+		switch {
+		case err == io.EOF && left != 0:
+			return fmt.Errorf("%s has %d bytes, %d are expected", f.name, f.size-left, f.size)
+		case err == io.EOF:
 			return nil
-		}
-		if err != nil {
+		case err != nil:
 			return err
 		}
 	}
