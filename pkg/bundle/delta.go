@@ -164,10 +164,17 @@ func (p *plan) makeDeltas(ctx context.Context, tempDir string) error {
 	return nil
 }
 
-// tempDir returns the directory for byte deltas: the store's, or if that is read-only, that
-// of the bundle.
+// tempDir returns the directory for byte deltas: the store's, or if it has none, the nearest
+// one of the bundle that exists.
 func (p *plan) tempDir(output string) string {
 	if dir := p.st.TempDir(); dir != "" {
+		return dir
+	}
+	if isDir(output) {
+		dir := filepath.Clean(output)
+		for !exists(dir) && dir != filepath.Dir(dir) {
+			dir = filepath.Dir(dir)
+		}
 		return dir
 	}
 	target, special, err := atomicfile.Target(output)
@@ -175,6 +182,11 @@ func (p *plan) tempDir(output string) string {
 		return os.TempDir()
 	}
 	return filepath.Dir(target)
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }
 
 // makeDelta makes the byte delta of one layer, if that is possible.

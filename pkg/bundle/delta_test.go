@@ -351,3 +351,22 @@ func TestDeltaOfUnlistedBase(t *testing.T) {
 		t.Errorf("%v, want an error about %s", err, deltaIndex)
 	}
 }
+
+// templess is a source without a directory for temporary files, as a registry is.
+type templess struct{ *store.Store }
+
+func (templess) TempDir() string { return "" }
+
+// Byte deltas for a directory are made beside it, also if it does not exist yet.
+func TestByteDeltasToDirectory(t *testing.T) {
+	m := newMonths(t)
+	since := m.since(t)
+	out := filepath.Join(t.TempDir(), "media", "delta") + "/"
+	t.Setenv("TMPDIR", filepath.Join(t.TempDir(), "missing"))
+	for range 2 { // into a new directory and into one that exists
+		sum, err := Save(t.Context(), templess{m.st}, m.now, out, SaveOptions{Since: since, Bytes: true, ReadOnce: true})
+		if err != nil || sum.Deltas != 5 || len(sum.Extra) > 0 {
+			t.Errorf("%d byte deltas, want 5 (%v); left %v", sum.Deltas, err, sum.Extra)
+		}
+	}
+}
