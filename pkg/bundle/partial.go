@@ -91,6 +91,9 @@ func (l *loader) manifests(ctx context.Context, d ocispec.Descriptor) (there, mi
 			missing = append(missing, child)
 		}
 	}
+	if ctx.Err() != nil { // what the store has may count as missing
+		return nil, nil, context.Cause(ctx)
+	}
 	return there, missing, nil
 }
 

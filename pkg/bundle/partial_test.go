@@ -3,6 +3,8 @@ package bundle
 import (
 	"archive/tar"
 	"bytes"
+	"context"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -15,6 +17,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/kolla-build/kolla-build/internal/registrytest"
 	"github.com/kolla-build/kolla-build/internal/testenv"
@@ -156,5 +159,20 @@ func TestPartialExportIsNoExcuse(t *testing.T) {
 			continue
 		}
 		noImages(t, to)
+	}
+}
+
+// An interruption does not make manifests missing that the store has.
+func TestPartialInterrupted(t *testing.T) {
+	file, _ := multiPlatform(t)
+	st := openStore(t)
+	e := must[Summary](t)(Load(t.Context(), file, st, LoadOptions{})).Images[0]
+	ctx, cancel := context.WithCancel(t.Context())
+	l := newLoader(st, LoadOptions{})
+	l.have[e.Digest] = 1
+	l.images = []ocispec.Descriptor{{Digest: e.Digest}}
+	cancel()
+	if err := l.keepPartial(ctx); !errors.Is(err, context.Canceled) || l.images[0].Digest != e.Digest {
+		t.Errorf("%v; the image is %s, was %s", err, l.images[0].Digest, e.Digest)
 	}
 }
