@@ -221,7 +221,7 @@ func report(con *console.Console, inputs []bundle.Input, sum bundle.Summary) {
 		con.Notice("%s made of byte deltas: %s instead of %s", units.Count(sum.Deltas, "layer"), units.Bytes(sum.DeltaBytes), units.Bytes(sum.DeltaLayers))
 	}
 	for _, p := range sum.Partial {
-		con.Notice("warning: %s: only %s in the file, not %s", printable(p.Name), strings.Join(p.Loaded, ", "), printable(strings.Join(p.Missing, ", ")))
+		con.Notice("warning: %s: only %s in the file, not %s", printable(p.Name), printable(strings.Join(p.Loaded, ", ")), printable(strings.Join(p.Missing, ", ")))
 	}
 	if sum.Repaired > 0 {
 		con.Notice("%s damaged in the store, replaced", units.Count(sum.Repaired, "blob"))

@@ -13,6 +13,7 @@ import (
 	"github.com/kolla-build/kolla-build/internal/console"
 	"github.com/kolla-build/kolla-build/internal/registrytest"
 	"github.com/kolla-build/kolla-build/internal/usererr"
+	"github.com/kolla-build/kolla-build/pkg/bundle"
 	"github.com/kolla-build/kolla-build/pkg/registry/server"
 	"github.com/kolla-build/kolla-build/pkg/store"
 	"github.com/kolla-build/kolla-build/pkg/workspace"
@@ -259,5 +260,15 @@ func TestLoadShowsProgress(t *testing.T) {
 		if end := ends[action]; end[0] == 0 || end[0] != end[1] {
 			t.Errorf("%s ended at %d of %d", action, end[0], end[1])
 		}
+	}
+}
+
+// What a file says of platforms cannot control the terminal.
+func TestReportIsPrintable(t *testing.T) {
+	f := site(t)
+	evil := "linux/\x1b[2J"
+	report(f.con, []bundle.Input{{Path: "set.tar"}}, bundle.Summary{Partial: []bundle.Partial{{Name: evil, Loaded: []string{evil}, Missing: []string{evil}}}})
+	if out := f.stderr.String(); strings.Contains(out, "\x1b") || strings.Count(out, `linux/\x1b[2J`) != 3 {
+		t.Errorf("%q", out)
 	}
 }
