@@ -106,7 +106,7 @@ base_image = %[3]s/standin/ubuntu
 tarballs_base = %[1]s/tarballs
 repos_yaml = %[2]s
 registry = %[3]s
-build_args = zun_cni_daemon_url:%[1]s/files/cni.tgz
+build_args = zun_cni_daemon_url:%[1]s/files/cni.tgz,zun_cni_daemon_sha256:%[6]x
 
 [profiles]
 containers = zun,magnum,heat
@@ -119,7 +119,7 @@ sha256 = amd64:%[4]x,arm64:%[4]x
 type = git
 location = file://%[5]s
 reference = main
-`, w.server.URL(), repos, w.registry, sha256.Sum256(helm), gitProject(t, filepath.Join(w.dir, "plugin"))))
+`, w.server.URL(), repos, w.registry, sha256.Sum256(helm), gitProject(t, filepath.Join(w.dir, "plugin")), sha256.Sum256(cni)))
 
 	if _, err := os.Stat(w.data); err != nil {
 		runBuild(t, []string{"bootstrap", "debian:trixie", "--data-dir", w.data}, exitOK)

@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -17,6 +16,7 @@ import (
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/kolla-build/kolla-build/internal/testenv"
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/store"
 )
@@ -40,6 +40,7 @@ func TestLargeHelper(t *testing.T) {
 	default:
 		t.Skip("started by TestMemoryOfLargeBundles")
 	}
+	testenv.PrintPeakMemory(t)
 }
 
 // TestMemoryOfLargeBundles verifies and loads a bundle that is made while it is read.
@@ -65,7 +66,7 @@ func TestMemoryOfLargeBundles(t *testing.T) {
 			t.Fatalf("%s: %v\n%s", command, err, out.String())
 		}
 		took := time.Since(begin)
-		memory := cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss << 10
+		memory := testenv.PeakMemory(t, out.String())
 		t.Logf("%s of %d MB: %.1f s, processor %.1f s, memory %d MB", command, size>>20, took.Seconds(), (cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()).Seconds(), memory>>20)
 		if memory > mostMemory && !raceEnabled {
 			t.Errorf("%s of %d bytes took %d bytes of memory, more than %d", command, size, memory, mostMemory)

@@ -179,9 +179,14 @@ func (c *contextFiles) read(ctx context.Context, cf buildkit.ContextFile, inline
 	defer r.Close()
 	if !inline && buildkit.IsArchived(cf.Path) {
 		pr, pw := io.Pipe()
-		defer pr.Close()
-		go func() { pw.CloseWithError(buildkit.Archive(pw, cf.Path, cf.Mode, size, r)) }()
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			pw.CloseWithError(buildkit.Archive(pw, cf.Path, cf.Mode, size, r))
+		}()
 		blob, _, err := c.opts.Store.WriteBlob(ctx, pr, "", -1)
+		pr.Close() // ends Archive if the blob was not written
+		<-done     // it reads r
 		return nil, blob, err
 	}
 	if !inline {

@@ -52,6 +52,9 @@ func Save(ctx context.Context, cfg *config.Config, con *console.Console, output 
 	if o.Resume && output == "-" {
 		return usererr.Usage(usererr.Errorf("name a file", "--resume: what was written to standard output cannot be continued"))
 	}
+	if o.Resume && strings.HasSuffix(output, "/") {
+		return usererr.Usage(usererr.Errorf("omit --resume: what is complete in the directory is kept anyway", "--resume: %s is a directory", output))
+	}
 	if o.Split != "" && strings.HasSuffix(output, "/") {
 		return usererr.Usage(usererr.Errorf("name a file, which gives the parts their names", "--split: %s is a directory", output))
 	}

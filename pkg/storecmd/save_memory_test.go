@@ -12,7 +12,6 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -36,6 +35,7 @@ func TestSaveMemoryHelper(t *testing.T) {
 	if err := Save(t.Context(), f.config("--progress", "quiet"), f.con, "/dev/null", SaveOptions{From: from}); err != nil {
 		t.Fatal(err)
 	}
+	testenv.PrintPeakMemory(t)
 }
 
 // randomStream is a stream of pseudo-random bytes.
@@ -122,8 +122,7 @@ func TestSaveMemory(t *testing.T) {
 	if err := cmd.Run(); err != nil || !strings.Contains(out.String(), "--- PASS") {
 		t.Fatalf("%v\n%s", err, out.String())
 	}
-	usage, _ := cmd.ProcessState.SysUsage().(*syscall.Rusage)
-	memory := usage.Maxrss << 10
+	memory := testenv.PeakMemory(t, out.String())
 	t.Logf("%d bytes: %d bytes of memory, %v, %v of processor time", total, memory, time.Since(began), cmd.ProcessState.UserTime()+cmd.ProcessState.SystemTime())
 	if memory > 100_000_000 && !testenv.Race {
 		t.Errorf("saving %d bytes took %d bytes of memory", total, memory)
