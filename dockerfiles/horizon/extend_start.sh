@@ -89,9 +89,12 @@ fi
 
 kolla_log_dir horizon horizon:kolla
 
-if [[ -f ${dashboard}/local/.secret_key_store ]]; then
-    chown horizon "${dashboard}/local/.secret_key_store"
-fi
+# The commands above made the key, as root. Debian's settings keep it below /var.
+for key in "${dashboard}/local" /var/lib/openstack-dashboard/secret-key; do
+    if [[ -f ${key}/.secret_key_store ]]; then
+        chown horizon "${key}/.secret_key_store"
+    fi
+done
 
 # Where Apache serves Horizon it is prepared here, too.
 if [[ -e /etc/apache2/envvars && $(cat /run_command) == *apache2* ]]; then

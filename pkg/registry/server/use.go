@@ -66,8 +66,10 @@ func (u *usage) record(digests ...digest.Digest) {
 	}
 }
 
-// recordManifest records that a manifest is used, and all that it refers to.
+// recordManifest records that a manifest is used, and all that it refers to, at once:
+// garbage collection must not find the manifest used and its blobs not yet.
 func (u *usage) recordManifest(repository string, d digest.Digest, m manifest) {
+	var used []digest.Digest
 	seen := map[digest.Digest]bool{}
 	var add func(digest.Digest, manifest, int)
 	add = func(d digest.Digest, m manifest, depth int) {
@@ -75,20 +77,21 @@ func (u *usage) recordManifest(repository string, d digest.Digest, m manifest) {
 			return
 		}
 		seen[d] = true
-		u.record(d)
+		used = append(used, d)
 		for _, b := range m.blobs() {
-			u.record(b, aliasTarget(u.tree, repository, b))
+			used = append(used, b, aliasTarget(u.tree, repository, b))
 		}
 		for _, child := range m.children() {
 			inner, err := readManifest(u.blob(child))
 			if depth < maxIndexDepth && err == nil {
 				add(child, inner, depth+1)
 			} else {
-				u.record(child)
+				used = append(used, child)
 			}
 		}
 	}
 	add(d, m, 0)
+	u.record(used...)
 }
 
 // usedSince reports whether content was used within a time. Callers hold u.mu.
@@ -184,10 +187,11 @@ func (u *usage) beginManifest(method, repository, ref string, put manifest) {
 		if d == "" {
 			return
 		}
-		u.record(d)
-		if m, err := readManifest(u.blob(d)); err == nil {
-			u.recordManifest(repository, d, m)
+		m, err := readManifest(u.blob(d))
+		if err != nil {
+			m = manifest{}
 		}
+		u.recordManifest(repository, d, m)
 	}
 }
 
