@@ -85,7 +85,7 @@ test-faults: ## hundreds of faults, from killed processes to wrong clocks: nothi
 test-bundles: ## interrupt 200 saves, loads, pushes and copies each: kill, Ctrl-C, full disks, removed media (INTERRUPTIONS)
 	@scripts/deps.sh test
 	KOLLA_TEST_INTERRUPTIONS=$(or $(INTERRUPTIONS),200) KOLLA_TEST_REQUIRE=1 $(GO) test ./internal/interrupt ./pkg/bundle -run 'TestInterrupted(Save)?$$' -count=1 -v -timeout 120m
-test-airgap: build ## a set and a delta go to a site without a network: saved in parts, verified, loaded, pulled and run (AIRGAP_TREE, AIRGAP_BASE)
+test-airgap: build ## a set and a delta go to a site without a network: saved in parts, verified, loaded, pulled and run (AIRGAP_IMAGES, AIRGAP_TREE, AIRGAP_BASE)
 	@scripts/deps.sh runtime test
 	scripts/test-airgap.sh
 test-roundtrips: ## images saved, converted and loaded with skopeo, crane, Debian's Docker, Podman and containerd

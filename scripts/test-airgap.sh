@@ -4,8 +4,9 @@
 # and one is damaged; the site, in a network namespace of its own, verifies them, starts a
 # registry with TLS, loads, and pulls and runs an image with Podman.
 #
-# The set is that of make quickstart, or with AIRGAP_TREE and AIRGAP_BASE (an OCI layout) that
-# of a directory of templates. AIRGAP_RUN is the image that is run, AIRGAP_COMMAND what in it.
+# The set is that of make quickstart, or the images that the regular expressions in
+# AIRGAP_IMAGES select, or with AIRGAP_TREE and AIRGAP_BASE (an OCI layout) that
+# of a directory of templates. AIRGAP_RUN is the image that is run, AIRGAP_COMMAND the command in it.
 set -euo pipefail
 kolla=${AIRGAP_KOLLA:-$(dirname "$(readlink -f "$0")")/../bin/kolla-build}
 registry=site.example:4000

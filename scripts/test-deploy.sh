@@ -11,7 +11,7 @@
 #   prechecks, deploy, check, again, upgrade
 #             let it work, use the result, deploy a second time, upgrade to other images
 #   stop      stop the node; its disk stays
-#   clean     stop the node and remove everything but the logs
+#   clean     stop the node and remove everything but the logs and the images that were built
 #
 #   KOLLA_ANSIBLE=DIR      a checkout of openstack/kolla-ansible
 #   DEPLOY_DIR=DIR         where everything is stored (/var/tmp/kolla-build-deploy)
@@ -53,7 +53,9 @@ inside() {
 }
 
 # take FILE NAME: make a file of kolla-build save available in the node, without a copy if possible.
-take() { ln -f "$1" "$dir/shared/$2" 2>/dev/null || cp --reflink=auto "$1" "$dir/shared/$2"; }
+take() {
+  [ "$1" -ef "$dir/shared/$2" ] || ln -f "$1" "$dir/shared/$2" 2>/dev/null || cp --reflink=auto "$1" "$dir/shared/$2"
+}
 
 stage_images() {
   if [ -n "${SET:-}" ]; then
@@ -243,7 +245,7 @@ stage_stop() {
 
 stage_clean() {
   stage_stop
-  rm -rf --one-file-system "${dir:?}"/{root,docker,shared,data,none}
+  rm -rf --one-file-system "${dir:?}"/{root,docker,shared,none}
 }
 
 stages=("$@")

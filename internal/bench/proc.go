@@ -12,6 +12,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/kolla-build/kolla-build/internal/procmem"
 )
 
 // usage is the time and memory of a program.
@@ -75,19 +77,14 @@ func (u *usage) sample(pid int) {
 	}
 }
 
-// peakMemory returns the bytes of resident memory that a process has had at most.
+// peakMemory returns the bytes of resident memory that a process has had at most, 0 if it
+// has ended.
 func peakMemory(pid int) int64 {
-	status, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "status"))
+	peak, err := procmem.Peak(pid)
 	if err != nil {
 		return 0
 	}
-	_, rest, _ := strings.Cut(string(status), "VmHWM:")
-	f := strings.Fields(rest)
-	if len(f) == 0 {
-		return 0
-	}
-	kb, _ := strconv.ParseInt(f[0], 10, 64)
-	return kb << 10
+	return peak
 }
 
 // watchBuilder measures the memory of the buildkitd whose command line has the given

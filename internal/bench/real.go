@@ -256,14 +256,14 @@ func (s *realSet) contenders(ctx context.Context) ([]contender, error) {
 		return nil, err
 	}
 	all := []contender{own}
-	for _, clamp := range []bool{false, true} {
-		if !s.b.peers[map[bool]string{false: "bake", true: "bake-clamped"}[clamp]] {
+	for _, variant := range []realBake{{flag: "bake", peer: peerBake}, {flag: "bake-clamped", peer: peerClamped, clamp: true}} {
+		if !s.b.peers[variant.flag] {
 			continue
 		}
-		if c, err := s.newRealBake(ctx, clamp); err != nil {
-			s.b.note("docker buildx bake is left out: %v", err)
+		if err := variant.init(ctx, s); err != nil {
+			s.b.note("%s is left out: %v", variant.peer, err)
 		} else {
-			all = append(all, c)
+			all = append(all, &variant)
 		}
 	}
 	if s.b.peers["kolla"] {

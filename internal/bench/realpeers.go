@@ -147,24 +147,16 @@ func (p *realBuildx) tree(ctx context.Context, override string) (string, error) 
 // parent in place of its FROM.
 type realBake struct {
 	realBuildx
-	clamp bool // the builder rewrites the times of files, so that images are reproducible
+	flag, peer string // its names in -peers and in the table
+	clamp      bool   // the builder rewrites the times of files, so that images are reproducible
 }
 
-func (s *realSet) newRealBake(ctx context.Context, clamp bool) (*realBake, error) {
-	dir := "bake"
-	if clamp {
-		dir = "bake-clamped"
-	}
-	p, err := s.newRealBuildx(ctx, dir)
-	return &realBake{p, clamp}, err
+func (p *realBake) init(ctx context.Context, s *realSet) (err error) {
+	p.realBuildx, err = s.newRealBuildx(ctx, p.flag)
+	return err
 }
 
-func (p *realBake) name() string {
-	if p.clamp {
-		return peerClamped
-	}
-	return peerBake
-}
+func (p *realBake) name() string { return p.peer }
 
 func (p *realBake) build(ctx context.Context, override string) (usage, error) {
 	tree, err := p.tree(ctx, override)

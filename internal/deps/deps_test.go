@@ -109,6 +109,7 @@ var shared = map[string]string{
 	"internal/inputfile":   "internal/units",
 	"internal/inifile":     "",
 	"internal/partialfile": "internal/atomicfile internal/filelock",
+	"internal/procmem":     "",
 	"internal/pyjson":      "",
 	"internal/redact":      "",
 	"internal/retry":       "",

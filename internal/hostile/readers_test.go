@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kolla-build/kolla-build/internal/procmem"
 	"github.com/kolla-build/kolla-build/pkg/bundle"
 	"github.com/kolla-build/kolla-build/pkg/store"
 )
@@ -276,10 +277,11 @@ func readInputsOf(args []string) int {
 
 // peakMemory is the most that this process has taken, in KiB.
 func peakMemory() int64 {
-	status, _ := os.ReadFile("/proc/self/status")
-	_, after, _ := strings.Cut(string(status), "VmHWM:")
-	n, _ := strconv.ParseInt(strings.TrimSpace(strings.SplitN(after, "kB", 2)[0]), 10, 64)
-	return n
+	peak, err := procmem.Peak(os.Getpid())
+	if err != nil {
+		panic(err) // the limit could not be checked
+	}
+	return peak >> 10
 }
 
 // readers is what all inputs of a process share.

@@ -11,7 +11,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -19,6 +18,8 @@ import (
 	"time"
 
 	digest "github.com/opencontainers/go-digest"
+
+	"github.com/kolla-build/kolla-build/internal/procmem"
 )
 
 const (
@@ -108,10 +109,12 @@ func (s *registryServer) end(signal syscall.Signal) error {
 
 // memory is the most that the server has taken, in KiB.
 func (s *registryServer) memory() int64 {
-	status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.cmd.Process.Pid))
-	_, after, _ := strings.Cut(string(status), "VmHWM:")
-	n, _ := strconv.ParseInt(strings.TrimSpace(strings.SplitN(after, "kB", 2)[0]), 10, 64)
-	return n
+	s.t.Helper()
+	peak, err := procmem.Peak(s.cmd.Process.Pid)
+	if err != nil {
+		s.t.Error(err)
+	}
+	return peak >> 10
 }
 
 // publish pushes the image that must not be harmed.

@@ -205,20 +205,28 @@ func (w *world) must(t *testing.T, args ...string) {
 	}
 }
 
-// named returns what the names in a data directory refer to.
-func named(t *testing.T, dataDir string) map[string]digest.Digest {
+// entries opens the store of a data directory, which the caller closes, and lists it.
+func entries(t *testing.T, dataDir string) (*store.Store, []store.Entry) {
 	t.Helper()
 	s, err := store.OpenReadOnly(filepath.Join(dataDir, "store"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer s.Close()
-	entries, err := s.Entries()
+	found, err := s.Entries()
 	if err != nil {
+		s.Close()
 		t.Fatal(err)
 	}
+	return s, found
+}
+
+// named returns what the names in a data directory refer to.
+func named(t *testing.T, dataDir string) map[string]digest.Digest {
+	t.Helper()
+	s, all := entries(t, dataDir)
+	defer s.Close()
 	found := map[string]digest.Digest{}
-	for _, e := range entries {
+	for _, e := range all {
 		_, rest, _ := strings.Cut(e.Name, "/kolla/")
 		name, _, _ := strings.Cut(rest, ":")
 		found[name] = e.Digest
@@ -229,16 +237,9 @@ func named(t *testing.T, dataDir string) map[string]digest.Digest {
 // undamaged reads all blobs of the images in a data directory.
 func undamaged(t *testing.T, dataDir string) {
 	t.Helper()
-	s, err := store.OpenReadOnly(filepath.Join(dataDir, "store"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	s, all := entries(t, dataDir)
 	defer s.Close()
-	entries, err := s.Entries()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, e := range entries {
+	for _, e := range all {
 		if err := s.Verify(t.Context(), e.Digest); err != nil {
 			t.Error(err)
 		}

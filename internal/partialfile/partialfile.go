@@ -29,8 +29,8 @@ type File struct {
 	path string
 }
 
-// Open opens the partial file of a path, which it makes if there is none. Nobody else can
-// open it until it is closed: the error is a *filelock.HeldError then.
+// Open opens the partial file of a path and creates it if it does not exist. Until it is
+// closed, every other Open fails with a *filelock.HeldError.
 func Open(path string) (*File, error) {
 	name := Name(path)
 	for {

@@ -5,34 +5,29 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"github.com/kolla-build/kolla-build/internal/procmem"
 )
 
-const peakMemory = "peak memory in kB: "
+const peakMemory = "peak memory in bytes: "
 
-// PrintPeakMemory prints the most memory that this process has used, for PeakMemory. What
-// the kernel reports of a child that has ended includes the memory of the process that
-// started it.
+// PrintPeakMemory prints the most memory that this process has used, for PeakMemory.
 func PrintPeakMemory(tb testing.TB) {
 	tb.Helper()
-	status, err := os.ReadFile("/proc/self/status")
+	peak, err := procmem.Peak(os.Getpid())
 	if err != nil {
 		tb.Fatal(err)
 	}
-	_, line, _ := strings.Cut(string(status), "VmHWM:")
-	var kB int64
-	if _, err := fmt.Sscan(line, &kB); err != nil {
-		tb.Fatalf("reading VmHWM: %v", err)
-	}
-	fmt.Printf("%s%d\n", peakMemory, kB)
+	fmt.Printf("%s%d\n", peakMemory, peak)
 }
 
 // PeakMemory returns the bytes that PrintPeakMemory has printed in a child's output.
 func PeakMemory(tb testing.TB, output string) int64 {
 	tb.Helper()
 	_, line, _ := strings.Cut(output, peakMemory)
-	var kB int64
-	if _, err := fmt.Sscan(line, &kB); err != nil {
+	var peak int64
+	if _, err := fmt.Sscan(line, &peak); err != nil {
 		tb.Fatalf("no peak memory in the output: %v\n%s", err, output)
 	}
-	return kB << 10
+	return peak
 }

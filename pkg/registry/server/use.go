@@ -187,10 +187,7 @@ func (u *usage) beginManifest(method, repository, ref string, put manifest) {
 		if d == "" {
 			return
 		}
-		m, err := readManifest(u.blob(d))
-		if err != nil {
-			m = manifest{}
-		}
+		m, _ := readManifest(u.blob(d)) // what is no manifest refers to nothing
 		u.recordManifest(repository, d, m)
 	}
 }
