@@ -4,6 +4,8 @@
 #
 #   SUITE=trixie|bookworm   Debian's release
 #   TYPE=binary|source      source: some services from the tarballs of Debian's source packages
+#   TYPE=kolla              images of Kolla's own templates, to compare sizes, without a contract
+#   KOLLA_CHECKOUT=DIR      for TYPE=kolla: a checkout of openstack/kolla
 #   SHARD=I/N|ci            a part of the images: whole families, or the list for CI
 #   IMAGES=REGEX            these images instead
 #   DATA_DIR=DIR            of kolla-build; what it has already is not built again
@@ -32,8 +34,14 @@ else
   pattern="^($(paste -sd'|' <<<"$names"))\$"
 fi
 
-options=(--base debian --base-tag "$suite" --type "$type" --data-dir "$data" --engine none)
+options=(--base debian --base-tag "$suite" --data-dir "$data" --engine none)
 [ -z "${MIN_FREE:-}" ] || options+=(--min-free "$MIN_FREE")
+if [ "$type" = kolla ]; then
+  go run ./internal/catalogue kolla -checkout "${KOLLA_CHECKOUT:-}" -out "$out/upstream"
+  options+=(--images-dir "$out/upstream/kolla/docker" --template-override "$out/upstream/override.j2" --namespace kolla-templates)
+else
+  options+=(--type "$type")
+fi
 if [ "$type" = source ]; then
   # The archives come from the package mirror that the host uses, the Python
   # dependencies from Debian's packages.
@@ -60,7 +68,7 @@ for image in json.load(open(sys.argv[1]))["built"]:
     print(image["reference"])
 PY
 mapfile -t references <"$out/references"
-if [ "${#references[@]}" -gt 0 ]; then
+if [ "$type" != kolla ] && [ "${#references[@]}" -gt 0 ]; then
   bin/kolla-build contract --data-dir "$data" --json "${references[@]}" >"$out/contract.json" || contract=$?
   python3 - "$out/contract.json" <<'PY'
 import json, sys

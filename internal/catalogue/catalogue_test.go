@@ -147,3 +147,32 @@ func TestSourceImages(t *testing.T) {
 		t.Errorf("plugins of nova-base: %v", got)
 	}
 }
+
+// Kolla's templates are copied without what needs other hosts than the distribution's mirror.
+func TestPrepareKolla(t *testing.T) {
+	checkout, out := t.TempDir(), t.TempDir()
+	base := filepath.Join("kolla", "docker", "base", "Dockerfile.j2")
+	if err := prepareKolla(checkout, out); err == nil {
+		t.Error("a directory without templates is accepted")
+	}
+	if err := os.MkdirAll(filepath.Dir(filepath.Join(checkout, base)), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	template := "FROM x\nRUN a \\\n && b\n{% if y %}\n\nRUN apt update \\\n  && extrepo enable z \\\n  && apt clean\n\n{% endif %}\nRUN c\n"
+	if err := os.WriteFile(filepath.Join(checkout, base), []byte(template), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := prepareKolla(checkout, out); err != nil {
+		t.Fatal(err)
+	}
+	got, err := os.ReadFile(filepath.Join(out, base))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := "FROM x\nRUN a \\\n && b\n{% if y %}\n\n\n{% endif %}\nRUN c\n"; string(got) != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if _, err := os.Stat(filepath.Join(out, "override.j2")); err != nil {
+		t.Error(err)
+	}
+}

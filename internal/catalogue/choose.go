@@ -14,6 +14,9 @@ var ciList string
 // choose returns the images that a shard builds: those of whole families, so that the
 // shards share few parents, or those of ci.txt.
 func choose(ctx context.Context, to Target, shard string) ([]string, error) {
+	if to.InstallType == kollaType {
+		return kollaImages, nil
+	}
 	images, err := Images(ctx, to)
 	if err != nil {
 		return nil, err

@@ -7,6 +7,7 @@
 //	catalogue list [-suite trixie] [-type binary] [-shard 2/8|ci]  print the images, one a line
 //	catalogue record -summary FILE [-contract FILE] [-suite …] [-type …]  add a run to docs/images.tsv
 //	catalogue sources -mirror URL [-suite …] DIR                   print the [sections] of Debian's tarballs
+//	catalogue kolla -checkout DIR -out DIR                         prepare Kolla's own templates
 //	catalogue matrix                                               write docs/images.md
 package main
 
@@ -27,15 +28,17 @@ func main() {
 
 func run(ctx context.Context, args []string) error {
 	if len(args) == 0 {
-		return fmt.Errorf("no command: list, record, sources or matrix")
+		return fmt.Errorf("no command: list, record, sources, kolla or matrix")
 	}
 	f := flag.NewFlagSet(args[0], flag.ContinueOnError)
 	suite := f.String("suite", "trixie", "Debian's release: trixie or bookworm")
-	installType := f.String("type", "binary", "binary or source")
+	installType := f.String("type", "binary", "binary, source, or kolla: Kolla's own templates")
 	shard := f.String("shard", "1/1", "a part of the images: 2/8, or ci")
 	summary := f.String("summary", "", "the JSON summary of a run")
 	contract := f.String("contract", "", "what kolla-build contract --json printed about its images")
 	mirror := f.String("mirror", "", "the package mirror")
+	checkout := f.String("checkout", "", "a checkout of OpenStack Kolla")
+	out := f.String("out", "", "the directory that is written")
 	if err := f.Parse(args[1:]); err != nil {
 		return err
 	}
@@ -51,6 +54,8 @@ func run(ctx context.Context, args []string) error {
 		return record(filepath.Join("docs", "images.tsv"), to, *summary, *contract)
 	case "sources":
 		return printSources(ctx, *mirror, *suite, os.Stdout)
+	case "kolla":
+		return prepareKolla(*checkout, *out)
 	case "matrix":
 		text, err := Matrix(ctx, filepath.Join("docs", "images.tsv"))
 		if err != nil {

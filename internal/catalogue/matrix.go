@@ -102,6 +102,7 @@ other than those of the distribution and of its OpenStack repository
 		fmt.Fprintf(&m.b, "%d. %s\n", i+1, reason)
 	}
 	m.figures(names, byTarget[Target{"debian", "trixie", "x86_64", "binary"}])
+	m.besideKolla()
 	return m.b.String(), nil
 }
 
@@ -152,9 +153,6 @@ On Debian, x86_64, one machine with two cores that did other work as well. The s
 the parents included; in parentheses what the image adds to its parent. The contract counts rows that hold and rows that fail
 ([contract.md](contract.md)).
 
-Sizes of Kolla's own images are not beside these: Kolla installs OpenStack services from source alone, from
-tarballs.opendev.org and PyPI, which that machine could not reach.
-
 | image | trixie | | | bookworm | | | from source, trixie | | other hosts |
 |---|---|---|---|---|---|---|---|---|---|
 | | size | time | contract | size | time | contract | size | time | |
@@ -190,4 +188,29 @@ tarballs.opendev.org and PyPI, which that machine could not reach.
 	}
 	fmt.Fprintf(&m.b, "\nBuilt for real: %d images on trixie and %d on bookworm from packages, %d on trixie from source.\n",
 		counts["trixie binary"], counts["bookworm binary"], counts["trixie source"])
+}
+
+// besideKolla compares the sizes of images that were also built from Kolla's own templates.
+func (m *matrix) besideKolla() {
+	m.b.WriteString(`
+## Sizes beside Kolla's own templates
+
+Built by the same builder from the same base image and the same packages, with the templates of Kolla's master branch and with
+the built-in ones: ` + "`make catalogue TYPE=kolla KOLLA_CHECKOUT=DIR`" + `, where DIR is a checkout of openstack/kolla. Kolla's ` + "`base`" + `
+fetches third parties' keys and enables an extra repository; the command leaves both out, so that no other host is needed.
+Kolla installs OpenStack services from source alone, from tarballs.opendev.org and PyPI, so their sizes are not compared. The
+size is that of all compressed layers, in parentheses what the image adds to its parent.
+
+| image | Kolla's templates | built-in | ratio |
+|---|---|---|---|
+`)
+	for _, name := range append([]string{"base"}, kollaImages...) {
+		ours := m.result(name, Target{"debian", "trixie", "x86_64", "binary"})
+		kolla := m.result(name, Target{"debian", "trixie", "x86_64", kollaType})
+		if ours.Status != "built" || kolla.Status != "built" {
+			continue
+		}
+		fmt.Fprintf(&m.b, "| `%s` | %s (%s) | %s (%s) | %.2f |\n", name, units.Bytes(kolla.Size), units.Bytes(kolla.Own),
+			units.Bytes(ours.Size), units.Bytes(ours.Own), float64(ours.Size)/float64(kolla.Size))
+	}
 }
