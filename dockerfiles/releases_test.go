@@ -1,0 +1,67 @@
+package dockerfiles_test
+
+import (
+	"strings"
+	"testing"
+)
+
+// Images of an OpenStack release have the versions of other software that it is tested with,
+// and images that only older releases have are not built for newer ones.
+func TestVersionsFollowTheRelease(t *testing.T) {
+	type want struct{ image, contains, lacks string }
+	for _, c := range []struct {
+		target target
+		want   []want
+	}{
+		{target{base: "ubuntu", tag: "24.04", arch: "x86_64", installType: "source", release: "2025.1"}, []want{
+			{"base", "noble-updates/epoxy", "flamingo"},
+			{"rabbitmq", "Pin: version 4.0.*", "4.3."},
+			{"rabbitmq", "rabbitmq-erlang-26/ubuntu", "rabbitmq-erlang/ubuntu"},
+			{"rabbitmq-4-1", "Pin: version 1:27.*", "26.2"},
+			{"rabbitmq-4-1", "COPY --from=kolla/rabbitmq:", ""},
+			{"kolla-toolbox", "Pin: version 1:26.2.*", ""},
+			{"proxysql", "proxysql-2.7.x/noble/", "3.0.x"},
+			{"proxysql-3", "proxysql-3.0.x/noble/", "2.7.x"},
+			{"venus-api", "FROM kolla/venus-base:", ""},
+			{"letsencrypt-webserver", "apache2", ""},
+			{"prometheus-v2-server", "", ""},
+			{"prometheus-msteams", "", ""},
+		}},
+		{target{base: "rocky", tag: "10", arch: "x86_64", installType: "binary", release: "2025.2"}, []want{
+			{"base", "centos-release-openstack-flamingo", "epoxy"},
+			{"base", "KOLLA_RPM_OVN_VERSION=25.03", ""},
+			{"rabbitmq", "rabbitmq-server-4.1.*", ""},
+			{"proxysql", "almalinux/$releasever", ""},
+			{"rabbitmq-4-1", "", ""},
+			{"neutron-infoblox-ipam-agent", "", ""},
+		}},
+		{target{base: "ubuntu", tag: "24.04", arch: "x86_64", installType: "source", release: "2026.1"}, []want{
+			{"base", "noble-updates/gazpacho", ""},
+			{"rabbitmq", "Pin: version 4.2.*", ""},
+			{"neutron-infoblox-ipam-agent", "FROM kolla/neutron-server:", ""},
+			{"letsencrypt-webserver", "", ""},
+			{"venus-api", "", ""},
+		}},
+	} {
+		t.Run(c.target.String(), func(t *testing.T) {
+			t.Parallel()
+			_, files := renderTree(t, c.target)
+			content := map[string]string{}
+			for _, f := range files {
+				content[f.Name] = string(f.Content)
+			}
+			for _, w := range c.want {
+				text, ok := content[w.image]
+				if ok != (w.contains != "") {
+					t.Errorf("%s is built: %v", w.image, ok)
+				}
+				if !strings.Contains(text, w.contains) {
+					t.Errorf("%s lacks %q:\n%s", w.image, w.contains, text)
+				}
+				if w.lacks != "" && strings.Contains(text, w.lacks) {
+					t.Errorf("%s contains %q:\n%s", w.image, w.lacks, text)
+				}
+			}
+		})
+	}
+}
