@@ -89,8 +89,8 @@ func removeCommand() *command {
 				{Line: "kolla-build remove --tag old .", Effect: "Remove all images with a tag; gc then frees their space."},
 			},
 		},
-		run: func(_ context.Context, cfg *config.Config, con *console.Console) error {
-			return storecmd.Remove(cfg, con)
+		run: func(ctx context.Context, cfg *config.Config, con *console.Console) error {
+			return storecmd.Remove(ctx, cfg, con)
 		},
 	}
 }

@@ -232,8 +232,7 @@ func load(ctx context.Context, rnd *rand.Rand, r *reading, files ...string) erro
 	}
 	if report != nil && report.OK && report.Required == 0 && err != nil && len(opts.Renames) == 0 && opts.Name == "" {
 		var taken *store.NamesTakenError
-		// Verify does not know how deep a store lets indexes be nested.
-		if !errors.As(err, &taken) && !strings.Contains(err.Error(), "nested too deeply") {
+		if !errors.As(err, &taken) {
 			return brokenf("verify accepts it, and load does not: %w", err)
 		}
 	}

@@ -19,6 +19,7 @@ const (
 	MaxBytes     = 4 << 20 // of a manifest, of an image's index and of a config
 	MaxLayers    = 1000    // of an image
 	MaxManifests = 1000    // of an image's index
+	MaxNesting   = 3       // indexes that can be above a manifest: an image's index, an index in it, and one in that
 	MaxHistory   = 10000   // entries in a config
 )
 

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -21,6 +22,23 @@ import (
 // Name returns the name that a file has until it is complete: hidden, in the same directory.
 func Name(path string) string {
 	return filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".partial")
+}
+
+// List returns the partial files in a directory, and how many bytes they have together.
+func List(dir string) (files []string, bytes int64) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, 0
+	}
+	for _, e := range entries {
+		if !strings.HasPrefix(e.Name(), ".") || !strings.HasSuffix(e.Name(), ".partial") {
+			continue
+		}
+		if st, err := e.Info(); err == nil && st.Mode().IsRegular() {
+			files, bytes = append(files, filepath.Join(dir, e.Name())), bytes+st.Size()
+		}
+	}
+	return files, bytes
 }
 
 // File is a file that is not complete yet.

@@ -105,3 +105,21 @@ func TestLinks(t *testing.T) {
 		}
 	}
 }
+
+func TestList(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"set.tar", "[*].tar"} {
+		f, err := Open(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		write(t, f, "half")
+		f.Close()
+	}
+	if err := errors.Join(os.WriteFile(filepath.Join(dir, "other.partial"), nil, 0o600), os.Mkdir(filepath.Join(dir, ".dir.partial"), 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	if files, bytes := List(dir); len(files) != 2 || bytes != 8 || files[1] != Name(filepath.Join(dir, "set.tar")) {
+		t.Errorf("%v, %d bytes", files, bytes)
+	}
+}

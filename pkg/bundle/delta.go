@@ -10,11 +10,14 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/kolla-build/kolla-build/internal/atomicfile"
+	"github.com/kolla-build/kolla-build/internal/disk"
+	"github.com/kolla-build/kolla-build/internal/usererr"
 	"github.com/kolla-build/kolla-build/pkg/delta"
 	"github.com/kolla-build/kolla-build/pkg/inventory"
 	"github.com/kolla-build/kolla-build/pkg/store"
@@ -134,6 +137,32 @@ func (p *deltaPlan) index() ([]byte, error) {
 // makeDeltas makes the byte deltas, in files without a name in a directory. Layers for
 // which there is none stay in the plan.
 func (p *plan) makeDeltas(ctx context.Context, tempDir string) error {
+	err := p.deltas(ctx, tempDir)
+	if full := noSpace(tempDir, 0, err); full != err {
+		return usererr.WithHint(fmt.Errorf("making byte deltas: %w", full), "free some space there, or omit --delta bytes, which needs temporary files")
+	}
+	return err
+}
+
+// leastSpace returns a lower bound of the temporary space: one layer at a time, with its base.
+func (p *plan) leastSpace() int64 {
+	most := int64(0)
+	for _, b := range p.large {
+		if base := p.delta.bases[b.digest]; base != "" {
+			need := p.delta.since.Blobs[base]
+			if p.delta.spool {
+				need += b.size
+			}
+			most = max(most, need)
+		}
+	}
+	return most
+}
+
+func (p *plan) deltas(ctx context.Context, tempDir string) error {
+	if _, free := disk.Space(tempDir); free > 0 && free < p.leastSpace() {
+		return syscall.ENOSPC
+	}
 	var err error
 	if p.delta.file, err = atomicfile.Unnamed(tempDir); err != nil {
 		return err
@@ -152,7 +181,11 @@ func (p *plan) makeDeltas(ctx context.Context, tempDir string) error {
 	}
 	var whole []blob
 	for _, b := range p.large {
-		made, err := p.makeDelta(ctx, b, images[b.digest], tempDir)
+		made := false
+		err := again(ctx, func() (err error) {
+			made, err = p.makeDelta(ctx, b, images[b.digest], tempDir)
+			return err
+		})
 		if err != nil {
 			return err
 		}
@@ -200,17 +233,21 @@ func (p *plan) makeDelta(ctx context.Context, b blob, image, tempDir string) (bo
 	if err != nil {
 		return false, err
 	}
-	target := p.blobOf(b.digest, b.size)
+	old, target := p.blobOf(base, size), p.blobOf(b.digest, b.size)
 	if p.delta.spool {
-		f, err := p.spool(ctx, target, tempDir)
-		if err != nil {
-			return false, err
+		// Both are verified before they are used: what happens to a download does not decide
+		// what the bundle contains.
+		for _, layer := range []*delta.Blob{&target, &old} {
+			f, err := p.spool(ctx, *layer, tempDir)
+			if err != nil {
+				return false, err
+			}
+			defer f.Close()
+			layer.Open = func() (io.ReadCloser, error) { return io.NopCloser(io.NewSectionReader(f, 0, layer.Size)), nil }
 		}
-		defer f.Close()
-		target.Open = func() (io.ReadCloser, error) { return io.NopCloser(io.NewSectionReader(f, 0, b.size)), nil }
 	}
 	sum := digest.Canonical.Digester()
-	_, err = delta.Make(ctx, io.MultiWriter(p.delta.file, sum.Hash()), p.blobOf(base, size), target, tempDir)
+	_, err = delta.Make(ctx, io.MultiWriter(p.delta.file, sum.Hash()), old, target, tempDir)
 	var whole *delta.CarryWholeError
 	if errors.As(err, &whole) {
 		return false, p.delta.file.Truncate(start)
@@ -357,10 +394,10 @@ func (l *loader) requirements(ctx context.Context, m member) error {
 		slices.Sort(missing.Images)
 		return missing
 	}
-	l.bases = map[digest.Digest]bool{}
+	l.bases = map[digest.Digest]int64{}
 	for _, r := range doc.Requires {
 		if !r.Manifest {
-			l.bases[r.Digest] = true
+			l.bases[r.Digest] = r.Size
 		}
 	}
 	l.sum.Required = len(doc.Requires)
@@ -380,6 +417,11 @@ func (l *loader) applyDelta(ctx context.Context, m member) error {
 	e, known := l.expected[m.digest]
 	if !known || e.manifest {
 		return &FormatError{Member: m.name, Detail: "no manifest before it refers to this layer", Advice: adviceForeign}
+	}
+	if l.sum.Deltas == 0 {
+		if err := l.checkDeltaSpace(); err != nil {
+			return err
+		}
 	}
 	l.have[m.digest] = e.size
 	l.sum.Blobs++
@@ -419,7 +461,7 @@ func (l *loader) applyDelta(ctx context.Context, m member) error {
 // openBase opens what a byte delta was made from. Only what delta.json lists is, so that
 // a bundle cannot make the site expand a layer of its own.
 func (l *loader) openBase(d digest.Digest, size int64) (io.ReadCloser, error) {
-	if !l.bases[d] {
+	if _, listed := l.bases[d]; !listed {
 		return nil, fmt.Errorf("%s, which it was made from, is not in %s", d, deltaIndex)
 	}
 	if !l.st.HasBlob(d, size) {

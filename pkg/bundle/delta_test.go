@@ -19,6 +19,7 @@ import (
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/kolla-build/kolla-build/internal/testenv"
 	"github.com/kolla-build/kolla-build/internal/usererr"
 	"github.com/kolla-build/kolla-build/pkg/compress"
 	"github.com/kolla-build/kolla-build/pkg/inventory"
@@ -367,6 +368,49 @@ func TestByteDeltasToDirectory(t *testing.T) {
 		sum, err := Save(t.Context(), templess{m.st}, m.now, out, SaveOptions{Since: since, Bytes: true, ReadOnce: true})
 		if err != nil || sum.Deltas != 5 || len(sum.Extra) > 0 {
 			t.Errorf("%d byte deltas, want 5 (%v); left %v", sum.Deltas, err, sum.Extra)
+		}
+	}
+}
+
+// Without space for the temporary files of byte deltas, save and load say so. Save does not
+// carry the layers whole instead, and load stores none of them.
+func TestByteDeltasNeedSpace(t *testing.T) {
+	m := newMonths(t)
+	since := m.since(t)
+	for _, size := range []string{"1m", "4m"} { // too small for what is known before, and for a base
+		out := filepath.Join(testenv.Tmpfs(t, size), "delta.tar")
+		_, err := Save(t.Context(), templess{m.st}, m.now, out, SaveOptions{Since: since, Bytes: true, ReadOnce: true})
+		var full *store.FullError
+		if !errors.As(err, &full) || full.Path != filepath.Dir(out) || !strings.Contains(usererr.Hint(err), "--delta") {
+			t.Errorf("saving to %s: %v (hint %q)", size, err, usererr.Hint(err))
+		}
+		if left, err := os.ReadDir(filepath.Dir(out)); err != nil || len(left) > 0 {
+			t.Errorf("saving to %s left %v (%v)", size, left, err)
+		}
+	}
+	path, _ := m.save(t, since, true)
+	site, err := store.Open(filepath.Join(testenv.Tmpfs(t, "8m"), "store"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { site.Close() })
+	if _, err := Load(t.Context(), m.first, site, LoadOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	_, err = Load(t.Context(), path, site, LoadOptions{Replace: true})
+	var full *store.FullError
+	if !errors.As(err, &full) || full.Err != nil || full.Need < 3<<20 {
+		t.Errorf("loading: %v", err)
+	}
+	for _, e := range m.now[:4] {
+		blobs, err := m.st.Blobs(t.Context(), e.Digest)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, b := range blobs {
+			if isLayer(b.MediaType) && site.HasBlob(b.Digest, b.Size) && !since.Has(b) {
+				t.Errorf("layer %s of %s was stored", b.Digest, e.Name)
+			}
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package bundle
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -64,17 +65,21 @@ func (g *graph) add(d digest.Digest, b []byte) error {
 	return nil
 }
 
+// errNesting says that an image cannot be stored.
+var errNesting = errors.New("its indexes are nested too deeply")
+
 // walk calls visit for each blob of an image once, its manifest first; twice for one that is
-// both a manifest and a layer. It reports whether all manifests are known.
-func (g *graph) walk(root reference, visit func(reference)) bool {
-	complete := true
+// both a manifest and a layer. It reports whether all manifests are known. The error is
+// errNesting if some were not visited because they are too deep.
+func (g *graph) walk(root reference, visit func(reference)) (complete bool, err error) {
+	complete = true
 	type key struct {
 		digest   digest.Digest
 		manifest bool
 	}
 	seen := map[key]bool{}
-	var from func(r reference)
-	from = func(r reference) {
+	var from func(r reference, depth int)
+	from = func(r reference, depth int) {
 		k := key{r.digest, r.role.kind == "manifest"}
 		if seen[k] {
 			return
@@ -87,9 +92,13 @@ func (g *graph) walk(root reference, visit func(reference)) bool {
 		refs, ok := g.documents[r.digest]
 		complete = complete && ok
 		for _, child := range refs {
-			from(child)
+			if child.role.kind == "manifest" && depth >= ocijson.MaxNesting {
+				err = errNesting
+				return
+			}
+			from(child, depth+1)
 		}
 	}
-	from(root)
-	return complete
+	from(root, 0)
+	return complete, err
 }

@@ -394,3 +394,37 @@ func TestTooManyLayers(t *testing.T) {
 		t.Errorf("20,000 layers: %v", err)
 	}
 }
+
+// One limit holds for what verify and list accept, load stores and save writes.
+func TestNestedIndexes(t *testing.T) {
+	for nesting := 1; nesting <= ocijson.MaxNesting+2; nesting++ {
+		var p packed
+		d := p.image(t, "kolla/app:t", "content", nil)
+		for range nesting {
+			d = p.addJSON(t, ocispec.MediaTypeImageIndex, ocispec.Index{MediaType: ocispec.MediaTypeImageIndex, Manifests: []ocispec.Descriptor{{MediaType: d.MediaType, Digest: d.Digest, Size: d.Size}}})
+		}
+		d.Annotations = map[string]string{ocispec.AnnotationRefName: "kolla/app:t"}
+		p.images = []ocispec.Descriptor{d}
+		b := p.bytes(t)
+		report := must[*Report](t)(Verify(t.Context(), "-", VerifyOptions{Stdin: bytes.NewReader(b)}))
+		_, listErr := List(t.Context(), "-", nil, bytes.NewReader(b))
+		s := openStore(t)
+		loaded, loadErr := loadBytes(t, s, b, LoadOptions{})
+		if nesting <= ocijson.MaxNesting {
+			if !report.OK || listErr != nil || loadErr != nil {
+				t.Errorf("%d indexes: verify %v, list %v, load %v", nesting, report.Problems, listErr, loadErr)
+			} else if _, err := Save(t.Context(), s, loaded.Images, filepath.Join(t.TempDir(), "set.tar"), SaveOptions{}); err != nil {
+				t.Errorf("%d indexes: save: %v", nesting, err)
+			}
+			continue
+		}
+		if report.OK || len(report.Problems) != 1 || !strings.Contains(report.Problems[0].Detail, "nested") || len(report.Problems[0].Images) != 1 {
+			t.Errorf("%d indexes: verify finds %+v", nesting, report.Problems)
+		}
+		for what, err := range map[string]error{"list": listErr, "load": loadErr} {
+			if err == nil || !strings.Contains(err.Error(), "nested") {
+				t.Errorf("%d indexes: %s: %v", nesting, what, err)
+			}
+		}
+	}
+}

@@ -150,7 +150,7 @@ func (l *lister) complete() bool {
 		return false // anything can follow
 	}
 	for ; l.known < len(l.images); l.known++ {
-		if !l.graph.walk(root(l.images[l.known]), func(reference) {}) {
+		if known, err := l.graph.walk(root(l.images[l.known]), func(reference) {}); !known && err == nil {
 			return false
 		}
 	}
@@ -207,7 +207,7 @@ func (l *lister) contents(ctx context.Context) (*Contents, error) {
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
-		l.graph.walk(root(d), func(r reference) {
+		_, err := l.graph.walk(root(d), func(r reference) {
 			if users[r.digest]++; users[r.digest] == 1 {
 				c.Blobs++
 				c.Bytes += r.size
@@ -215,6 +215,9 @@ func (l *lister) contents(ctx context.Context) (*Contents, error) {
 				c.Shared += r.size
 			}
 		})
+		if err != nil {
+			return nil, &FormatError{Blob: d.Digest, Of: "manifest of " + printable(fullName(d)), Detail: err.Error(), Advice: adviceForeign}
+		}
 	}
 	for _, d := range l.images {
 		if ctx.Err() != nil {
@@ -224,7 +227,7 @@ func (l *lister) contents(ctx context.Context) (*Contents, error) {
 		image := ContentImage{Name: fullName(d), Digest: d.Digest, Key: e.Key, Kind: e.Kind}
 		m := described[image.Name]
 		image.Platforms, image.Created = m.Platforms, m.Created
-		l.graph.walk(root(d), func(r reference) {
+		_, _ = l.graph.walk(root(d), func(r reference) { // it was visited before
 			image.Size += r.size
 			if users[r.digest] == 1 {
 				image.Own += r.size

@@ -66,7 +66,7 @@ type loader struct {
 	lists      map[string][]byte                // see keepList
 	docker     *imagearchive.Archive            // nil unless the file is one of docker save
 	pending    []digest.Digest                  // manifests that were read before it was known that they are
-	bases      map[digest.Digest]bool           // what byte deltas may be applied to
+	bases      map[digest.Digest]int64          // what byte deltas may be applied to, with sizes
 	sum        Summary
 }
 

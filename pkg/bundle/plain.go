@@ -132,16 +132,13 @@ func (l *loader) replacePlain(ctx context.Context) error {
 	return l.st.SaveCompressed()
 }
 
-// maxNesting is how deep indexes may refer to indexes.
-const maxNesting = 4
-
 // replaced returns the manifest or index that replaces another one: the same one if
 // nothing in it changes.
 func (l *loader) replaced(ctx context.Context, d digest.Digest, done map[digest.Digest]ocispec.Descriptor, depth int) (ocispec.Descriptor, error) {
 	if to, ok := done[d]; ok {
 		return to, nil
 	}
-	if depth > maxNesting {
+	if depth > ocijson.MaxNesting {
 		return ocispec.Descriptor{}, errors.New("its indexes are nested too deeply")
 	}
 	raw, err := l.stored(d)

@@ -110,12 +110,16 @@ func (t *tarWriter) same(ctx context.Context, r io.Reader, p piece) (int64, erro
 	return p.file.size, nil
 }
 
-// readFull fills a buffer. The error is io.EOF if there is less, or less that can be read.
+// readFull fills a buffer. The error is io.EOF if there is less.
 func readFull(r io.Reader, b []byte) error {
-	if _, err := io.ReadFull(r, b); err != nil {
-		return io.EOF //nolint:nilerr // the rest is written again
+	_, err := io.ReadFull(r, b)
+	switch {
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return io.EOF
+	case err != nil && err != io.EOF:
+		return usererr.Errorf("remove it to save from the beginning, or save to another disk", "reading what an interrupted save has left: %w", err)
 	}
-	return nil
+	return err
 }
 
 // fileOutput is a file that is written in several runs.

@@ -9,7 +9,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+	"testing/iotest"
 
 	"github.com/kolla-build/kolla-build/internal/partialfile"
 	"github.com/kolla-build/kolla-build/internal/usererr"
@@ -140,5 +142,26 @@ func TestPieces(t *testing.T) {
 	}
 	if n := must[int64](t)(tarSize(files)); n != int64(want.Len()) {
 		t.Errorf("size %d, want %d", n, want.Len())
+	}
+}
+
+// failingEarlier is an output whose earlier content cannot be read.
+type failingEarlier struct{ kept []int64 }
+
+func (f *failingEarlier) Write(p []byte) (int, error) { return len(p), nil }
+func (f *failingEarlier) Earlier() (io.Reader, error) {
+	return io.MultiReader(strings.NewReader("x"), iotest.ErrReader(syscall.EIO)), nil
+}
+func (f *failingEarlier) Keep(n int64) error {
+	f.kept = append(f.kept, n)
+	return nil
+}
+
+// A medium that cannot be read is not mistaken for one that has less.
+func TestResumeOfUnreadable(t *testing.T) {
+	var out failingEarlier
+	_, err := writeResumed(t.Context(), &out, []file{contentFile("oci-layout", []byte(layoutFile))}, SaveOptions{})
+	if !errors.Is(err, syscall.EIO) || usererr.Hint(err) == "" || len(out.kept) > 0 {
+		t.Errorf("%v (hint %q), kept %v", err, usererr.Hint(err), out.kept)
 	}
 }

@@ -159,11 +159,20 @@ func writeToFile(ctx context.Context, output string, files []file, sum *Summary,
 		return written(err)
 	}
 	defer f.Close()
-	if opts.Compression == None {
-		sum.Kept, err = writeResumed(ctx, fileOutput{f}, files, opts)
-	} else if err = f.Keep(0); err == nil { // a compressed stream has no places at which it could be continued
-		err = write(ctx, f, files, opts)
-	}
+	first := true
+	err = again(ctx, func() error {
+		if opts.Compression != None { // a compressed stream has no places at which it could be continued
+			if err := f.Keep(0); err != nil {
+				return err
+			}
+			return write(ctx, f, files, opts)
+		}
+		kept, err := writeResumed(ctx, fileOutput{f}, files, opts)
+		if first {
+			sum.Kept, first = kept, false
+		}
+		return err
+	})
 	if err == nil {
 		err = f.Commit(mode)
 	}
@@ -225,18 +234,28 @@ func writeParts(ctx context.Context, output string, files []file, sum *Summary, 
 			return err
 		}
 	}
-	w, err := parts.Create(ctx, output, opts.Split, opts.Parity)
-	if err != nil {
-		return written(err)
-	}
-	defer w.Abort()
-	if opts.Compression == None {
-		sum.Kept, err = writeResumed(ctx, w, files, opts)
-	} else if err = w.Keep(0); err == nil {
-		err = write(ctx, w, files, opts)
-	}
-	if err == nil {
-		sum.Parts, err = w.Close()
-	}
+	first := true
+	err = again(ctx, func() error {
+		w, err := parts.Create(ctx, output, opts.Split, opts.Parity)
+		if err != nil {
+			return written(err)
+		}
+		defer w.Abort()
+		if opts.Compression != None {
+			if err = w.Keep(0); err == nil {
+				err = write(ctx, w, files, opts)
+			}
+		} else {
+			var kept int64
+			kept, err = writeResumed(ctx, w, files, opts)
+			if first {
+				sum.Kept, first = kept, false
+			}
+		}
+		if err == nil {
+			sum.Parts, err = w.Close()
+		}
+		return err
+	})
 	return unfinished(noSpace(dir, size, err), partialfile.Name(output+".001")+" and the like")
 }

@@ -162,12 +162,19 @@ func (w *dirWriter) write(ctx context.Context, f file) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
 	}
+	return again(ctx, func() error { return w.create(ctx, path, f) })
+}
+
+// create writes a file in place of one of the same name.
+func (w *dirWriter) create(ctx context.Context, path string, f file) error {
+	done := w.done
 	out, err := atomicfile.Create(path, atomicfile.Options{Durable: true})
 	if err != nil {
 		return err
 	}
 	defer out.Close()
 	if err := copyFile(ctx, out, f, w.buf, w.add); err != nil {
+		w.done = done
 		return err
 	}
 	return out.Commit()

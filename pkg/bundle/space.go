@@ -1,6 +1,8 @@
 package bundle
 
 import (
+	"strings"
+
 	"github.com/kolla-build/kolla-build/internal/disk"
 	"github.com/kolla-build/kolla-build/pkg/store"
 )
@@ -19,6 +21,30 @@ func (l *loader) checkSpace() error {
 	}
 	if _, free := disk.Space(l.st.Dir()); free > 0 && free < need {
 		return &store.FullError{Path: l.st.Dir(), Need: need, Free: uint64(free)}
+	}
+	return nil
+}
+
+// checkDeltaSpace is checkSpace for the layers that byte deltas make, whose sizes the manifests
+// have. At least one base is in a temporary file, larger than it is compressed.
+func (l *loader) checkDeltaSpace() error {
+	if l.manifest.doc == nil {
+		return nil
+	}
+	var need, base int64
+	for _, f := range l.manifest.doc.Files {
+		name, isDelta := strings.CutPrefix(f.Name, deltaDir+"/")
+		if d, ok := blobDigest("blobs/" + name); isDelta && ok {
+			if e, known := l.expected[d]; known && !l.st.HasBlob(d, e.size) && need+e.size >= need {
+				need += e.size
+			}
+		}
+	}
+	for _, size := range l.bases {
+		base = max(base, size)
+	}
+	if _, free := disk.Space(l.st.Dir()); free > 0 && need > 0 && free < need+base {
+		return &store.FullError{Path: l.st.Dir(), Need: need + base, Free: uint64(free)}
 	}
 	return nil
 }

@@ -430,7 +430,7 @@ func (v *verifier) compareImages(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		known := v.graph.walk(root(d), func(r reference) {
+		known, err := v.graph.walk(root(d), func(r reference) {
 			name := blobName(r.digest)
 			used[name] = true
 			size, found := v.sizes[name]
@@ -450,7 +450,10 @@ func (v *verifier) compareImages(ctx context.Context) error {
 				v.damaged(name, Problem{Kind: ProblemInvalid, Detail: "not a manifest"})
 			}
 		})
-		complete = complete && (known || v.required[d.Digest].Manifest)
+		if err != nil {
+			v.damaged(blobName(d.Digest), Problem{Kind: ProblemInvalid, Detail: err.Error()})
+		}
+		complete = complete && err == nil && (known || v.required[d.Digest].Manifest)
 	}
 	for name := range v.sizes {
 		isBlob := strings.Contains(name, "/")

@@ -39,7 +39,7 @@ func (v *verifier) attribute(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		v.graph.walk(root(d), func(r reference) {
+		_, _ = v.graph.walk(root(d), func(r reference) { // what it cannot visit has been reported
 			for _, name := range []string{blobName(r.digest), deltaName(r.digest)} {
 				if _, bad := v.bad[name]; bad {
 					images := names[root(d)]

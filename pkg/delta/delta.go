@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"syscall"
 
@@ -36,7 +37,7 @@ const worthwhile = 10
 // Make writes the byte delta that makes target of base. It verifies that applying it
 // gives the target's digest. The tar of the base is kept in a temporary file in tempDir
 // meanwhile, which has no name. The error is a *CarryWholeError if there is no such delta:
-// also if one of the layers cannot be read, or if there is no space for the base.
+// also if one of the layers cannot be read. Without space for the base it is syscall.ENOSPC.
 func Make(ctx context.Context, w io.Writer, base, target Blob, tempDir string) (Header, error) {
 	h, err := makeDelta(ctx, w, base, target, tempDir)
 	var whole *CarryWholeError
@@ -45,7 +46,7 @@ func Make(ctx context.Context, w io.Writer, base, target Blob, tempDir string) (
 	case errors.As(err, &whole), err == nil:
 	case ctx.Err() != nil:
 		err = context.Cause(ctx)
-	case errors.As(err, &unreadable), errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+	case errors.As(err, &unreadable):
 		err = &CarryWholeError{err.Error()}
 	default:
 		err = fmt.Errorf("byte delta of %s: %w", target.Digest, err)
@@ -72,6 +73,9 @@ func makeDelta(ctx context.Context, w io.Writer, base, target Blob, tempDir stri
 		limit = min(limit, free/10*9)
 	}
 	if h.Base.DiffID, h.Base.TarSize, err = extract(ctx, old, base, limit); err != nil {
+		if limit < maxTar && errors.Is(err, errTarTooLarge) {
+			err = &fs.PathError{Op: "write", Path: tempDir, Err: syscall.ENOSPC}
+		}
 		return h, err
 	}
 	out, err := atomicfile.Unnamed(tempDir)
@@ -165,7 +169,7 @@ func extract(ctx context.Context, f *os.File, l Blob, limit int64) (digest.Diges
 	sum := digest.Canonical.Digester()
 	n, err := copyContext(ctx, io.MultiWriter(f, sum.Hash()), io.LimitReader(tar, limit+1))
 	if err == nil && n > limit {
-		err = &readError{fmt.Errorf("its tar has more than %d bytes", limit)}
+		err = &readError{fmt.Errorf("%w than %d bytes", errTarTooLarge, limit)}
 	}
 	if err == nil {
 		_, err = copyContext(ctx, io.Discard, blob) // to the end, where the digest is verified
@@ -175,6 +179,8 @@ func extract(ctx context.Context, f *os.File, l Blob, limit int64) (digest.Diges
 	}
 	return sum.Digest(), n, nil
 }
+
+var errTarTooLarge = errors.New("its tar has more")
 
 // WrongBaseError says that the base of a delta is not the layer that it was made from.
 type WrongBaseError struct {

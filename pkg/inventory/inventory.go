@@ -68,7 +68,7 @@ func New(of string, taken time.Time) *Inventory {
 // digest, of at most ocijson.MaxBytes.
 func (inv *Inventory) Add(name string, root digest.Digest, read func(digest.Digest) ([]byte, error)) error {
 	image := Image{Name: name, Digest: root, Layers: []digest.Digest{}}
-	if err := inv.walk(&image, root, read, map[digest.Digest]bool{}, 4); err != nil {
+	if err := inv.walk(&image, root, read, map[digest.Digest]bool{}, ocijson.MaxNesting); err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
 	inv.Images = append(inv.Images, image)
@@ -80,8 +80,8 @@ func (inv *Inventory) walk(image *Image, d digest.Digest, read func(digest.Diges
 	switch {
 	case seen[d]:
 		return nil
-	case depth == 0:
-		return errors.New("indexes are nested too deep")
+	case depth < 0:
+		return errors.New("indexes are nested too deeply")
 	case len(seen) > ocijson.MaxManifests:
 		return fmt.Errorf("it has more than %d manifests", ocijson.MaxManifests)
 	}

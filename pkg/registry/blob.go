@@ -125,7 +125,7 @@ func (r *Repository) send(ctx context.Context, location *url.URL, blob Blob, pro
 	resp, err := r.host.do(req, r.ref.Path(), scope(r.ref.Path(), actionsPush))
 	if err != nil {
 		if content.err != nil {
-			return fmt.Errorf("reading: %w", content.err)
+			return content.failure()
 		}
 		if retry.Transient(err) {
 			return &retry.Error{Err: err, Again: true}
@@ -138,7 +138,7 @@ func (r *Repository) send(ctx context.Context, location *url.URL, blob Blob, pro
 	case err == nil:
 		return nil
 	case content.err != nil:
-		return fmt.Errorf("reading: %w", content.err)
+		return content.failure()
 	case retry.TransientStatus(resp.StatusCode):
 		return &retry.Error{Err: err, Again: true, After: retry.After(resp, time.Now())}
 	case resp.StatusCode == http.StatusBadRequest, resp.StatusCode == http.StatusNotFound,
@@ -164,6 +164,17 @@ type blobReader struct {
 	sum      hash.Hash
 	last     time.Time // of the last report
 	err      error     // our own reading failed: not the registry's fault
+}
+
+// failure returns the error of reading. What another registry sent damaged may arrive
+// undamaged next time.
+func (b *blobReader) failure() error {
+	err := fmt.Errorf("reading: %w", b.err)
+	var damaged *ContentError
+	if errors.As(b.err, &damaged) && damaged.Remote {
+		return &retry.Error{Err: err, Again: true}
+	}
+	return err
 }
 
 // progressInterval bounds how often the progress of a blob is reported.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 	"github.com/google/go-containerregistry/pkg/v1/types"
+	"github.com/kolla-build/kolla-build/internal/retry"
 	"github.com/kolla-build/kolla-build/pkg/imageref"
 	digest "github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -189,7 +190,8 @@ func (r *Repository) readManifest(ctx context.Context, identifier string) (Manif
 		}
 	}
 	if m.Digest = want.Algorithm().FromBytes(raw); m.Digest != want {
-		return Manifest{}, final(&ContentError{What: "manifest read from " + r.Name(), Want: want.String(), Got: m.Digest.String(), Remote: true})
+		damaged := &ContentError{What: "manifest read from " + r.Name(), Want: want.String(), Got: m.Digest.String(), Remote: true}
+		return Manifest{}, &retry.Error{Err: damaged, Again: true} // it may have happened on the way
 	}
 	return m, nil
 }

@@ -15,6 +15,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/kolla-build/kolla-build/internal/ocijson"
+	"github.com/kolla-build/kolla-build/internal/retry"
 	"github.com/kolla-build/kolla-build/internal/units"
 	"github.com/kolla-build/kolla-build/internal/usererr"
 	"github.com/kolla-build/kolla-build/pkg/imageref"
@@ -25,7 +26,6 @@ import (
 
 // Limits of what one repository may make us read.
 const (
-	maxDepth     = 3 // of indexes in indexes, as in the store
 	maxArtifacts = 1000
 	maxDocuments = 20_000
 	maxBytes     = 256 << 20 // of all manifests of a set
@@ -222,7 +222,7 @@ func (w *walk) document(ctx context.Context, d ocispec.Descriptor, depth int) er
 	switch {
 	case w.documents[d.Digest]:
 		return nil
-	case depth > maxDepth:
+	case depth > ocijson.MaxNesting:
 		return errors.New("indexes are nested too deeply")
 	case len(w.documents) > ocijson.MaxManifests:
 		return errTooMany
@@ -288,12 +288,16 @@ func (w *walk) config(ctx context.Context, e *store.Entry, d ocispec.Descriptor)
 	if d.Size > ocijson.MaxBytes {
 		return nil
 	}
-	body, err := w.set.client.SourceBlob(ctx, w.ref, d.Digest, d.Size)
-	if err != nil {
-		return err
-	}
-	defer body.Close()
-	raw, err := io.ReadAll(body)
+	var raw []byte
+	err := retry.Policy{Retries: 3}.Do(ctx, func() error {
+		body, err := w.set.client.SourceBlob(ctx, w.ref, d.Digest, d.Size)
+		if err != nil {
+			return err
+		}
+		defer body.Close()
+		raw, err = io.ReadAll(body)
+		return repeatable(err)
+	})
 	if err != nil {
 		return fmt.Errorf("reading config %s: %w", d.Digest, err)
 	}

@@ -16,6 +16,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/kolla-build/kolla-build/internal/retry"
 	"github.com/kolla-build/kolla-build/pkg/imageref"
 	"github.com/kolla-build/kolla-build/pkg/inventory"
 	"github.com/kolla-build/kolla-build/pkg/registry"
@@ -36,6 +37,7 @@ type Set struct {
 	images map[digest.Digest]image // by the digest of a manifest or index
 	blobs  map[digest.Digest]location
 	older  map[digest.Digest]older // layers that LookFor has added
+	faults map[digest.Digest]error // why it is not known whether a layer of older exists
 
 	bytes  atomic.Int64 // of manifests that were read
 	mu     sync.Mutex
@@ -110,10 +112,13 @@ func (s *Set) Blobs(_ context.Context, d digest.Digest) ([]ocispec.Descriptor, e
 // Platforms implements bundle.Source.
 func (s *Set) Platforms(e store.Entry) []string { return s.images[e.Digest].platforms }
 
-// OpenBlob implements bundle.Source.
+// OpenBlob implements bundle.Source. Content that arrives damaged is a *retry.Error: the next
+// reading may be right.
 func (s *Set) OpenBlob(d digest.Digest) (io.ReadCloser, error) {
 	at, ok := s.blobs[d]
 	switch {
+	case s.faults[d] != nil:
+		return nil, s.faults[d]
 	case !ok:
 		return nil, fmt.Errorf("blob %s is not in the set", d)
 	case at.content != nil:
@@ -125,22 +130,45 @@ func (s *Set) OpenBlob(d digest.Digest) (io.ReadCloser, error) {
 		}
 		return io.NopCloser(bytes.NewReader(m.Raw)), err
 	}
-	return s.client.SourceBlob(s.ctx, at.repository, d, at.size)
+	r, err := s.client.SourceBlob(s.ctx, at.repository, d, at.size)
+	if err != nil {
+		return nil, repeatable(err)
+	}
+	return &blobReader{r}, nil
 }
 
-// HasBlob implements bundle.Source.
-func (s *Set) HasBlob(d digest.Digest, size int64) bool {
-	at, ok := s.blobs[d]
-	if !ok && s.find(d) {
-		at, ok = s.blobs[d]
+// blobReader reads a blob of a registry.
+type blobReader struct{ io.ReadCloser }
+
+// Read implements io.Reader.
+func (r *blobReader) Read(p []byte) (int, error) {
+	n, err := r.ReadCloser.Read(p)
+	return n, repeatable(err)
+}
+
+// repeatable marks the error of content that arrived damaged as one that may not occur again.
+func repeatable(err error) error {
+	var damaged *registry.ContentError
+	if errors.As(err, &damaged) && damaged.Remote {
+		return &retry.Error{Err: err, Again: true}
 	}
-	return ok && at.size == size
+	return err
+}
+
+// HasBlob implements bundle.Source. If the registry does not say whether it has a layer,
+// OpenBlob returns its answer.
+func (s *Set) HasBlob(d digest.Digest, size int64) bool {
+	if old, ok := s.older[d]; ok && old.size == size {
+		s.find(d, old)
+	}
+	at, ok := s.blobs[d]
+	return ok && at.size == size || s.faults[d] != nil
 }
 
 // LookFor makes HasBlob and OpenBlob find also the layers of older images that an inventory
 // lists, if they are in the repositories of the set.
 func (s *Set) LookFor(inv *inventory.Inventory) {
-	s.older = map[digest.Digest]older{}
+	s.older, s.faults = map[digest.Digest]older{}, map[digest.Digest]error{}
 	repositories := map[string]imageref.Ref{} // by short name
 	for _, e := range s.entries {
 		if ref, err := imageref.ParseTag(e.Name); err == nil {
@@ -165,18 +193,19 @@ type older struct {
 	size       int64
 }
 
-// find looks for a layer of an older image in its repository.
-func (s *Set) find(d digest.Digest) bool {
-	at, ok := s.older[d]
-	if !ok {
-		return false
-	}
+// find looks for a layer of an older image in its repository. Without it, the layer that
+// replaces it is carried whole; a fault of the network must not decide that.
+func (s *Set) find(d digest.Digest, at older) {
 	delete(s.older, d)
-	if there, err := s.client.Repository(at.repository).HasBlob(s.ctx, d); err != nil || !there {
-		return false // the layer that replaces it is carried whole
+	if _, known := s.blobs[d]; known {
+		return
 	}
-	s.blobs[d] = location{repository: at.repository, size: at.size}
-	return true
+	switch there, err := s.client.Repository(at.repository).HasBlob(s.ctx, d); {
+	case err != nil:
+		s.faults[d] = fmt.Errorf("looking for layer %s of an older image in %s: %w", d, at.repository.Repository(), err)
+	case there:
+		s.blobs[d] = location{repository: at.repository, size: at.size}
+	}
 }
 
 // TempDir implements bundle.Source.

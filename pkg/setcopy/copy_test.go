@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"net/http"
 	"strings"
 	"testing"
 
@@ -16,6 +17,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/kolla-build/kolla-build/internal/console"
+	"github.com/kolla-build/kolla-build/internal/faultproxy"
 	"github.com/kolla-build/kolla-build/internal/registrytest"
 	"github.com/kolla-build/kolla-build/internal/testenv"
 	"github.com/kolla-build/kolla-build/pkg/config"
@@ -206,6 +208,27 @@ func TestCopy(t *testing.T) {
 			t.Errorf("skopeo sees keystone as %s, want %s", got, s.want["keystone:t1"])
 		}
 	})
+}
+
+// What arrives damaged from the source is read again.
+func TestCopyOfDamagedContent(t *testing.T) {
+	s := newSite(t, registrytest.Embedded(t, server.Options{}).Host())
+	proxy, err := faultproxy.Start(faultproxy.Options{Target: s.host, Rate: 1, Max: 4, Faults: []faultproxy.Fault{faultproxy.Corrupt},
+		Match: func(r *http.Request) bool {
+			return r.Method == http.MethodGet && (strings.Contains(r.URL.Path, "/blobs/") || strings.Contains(r.URL.Path, "/manifests/sha256:"))
+		}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { proxy.Close() })
+	target := registrytest.Embedded(t, server.Options{}).Host()
+	if _, err := s.copy(Options{}, proxy.Addr()+"/kolla:t1", target+"/site"); err != nil {
+		t.Fatal(err)
+	}
+	s.complete(target, "site")
+	if n := proxy.Injected()[faultproxy.Corrupt]; n != 4 {
+		t.Errorf("%d answers were damaged, want 4", n)
+	}
 }
 
 func TestCopySelectsImages(t *testing.T) {

@@ -15,7 +15,7 @@ import (
 // walk calls visit for the blobs of an image, without its artifacts, and without what is in
 // images that to has. to may be nil.
 func walk(ctx context.Context, from, to *registry.Repository, d digest.Digest, visit func(ocispec.Descriptor) error) error {
-	return walkTree(ctx, from, to, d, 4, map[digest.Digest]bool{}, visit)
+	return walkTree(ctx, from, to, d, ocijson.MaxNesting, map[digest.Digest]bool{}, visit)
 }
 
 // maxManifests bounds the manifests of one image, those of indexes in its index included.
@@ -25,8 +25,8 @@ func walkTree(ctx context.Context, from, to *registry.Repository, d digest.Diges
 	switch {
 	case seen[d]:
 		return nil
-	case depth == 0:
-		return errors.New("indexes are nested too deep")
+	case depth < 0:
+		return errors.New("indexes are nested too deeply")
 	case len(seen) > maxManifests:
 		return fmt.Errorf("it has more than %d manifests", maxManifests)
 	}

@@ -10,6 +10,8 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/kolla-build/kolla-build/internal/ocijson"
 )
 
 // GCResult says what GC removed.
@@ -130,7 +132,7 @@ func (m *marker) mark(ctx context.Context, d digest.Digest, depth int) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if m.manifests[d] || depth > maxDepth {
+	if m.manifests[d] || depth > ocijson.MaxNesting {
 		m.live[d] = true
 		return nil
 	}

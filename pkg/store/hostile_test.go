@@ -207,7 +207,7 @@ func TestLimitsOfImages(t *testing.T) {
 		t.Errorf("reading an image of %d layers", len(layers))
 	}
 	d := imageOf(t, s, "")
-	for range maxDepth + 1 {
+	for range ocijson.MaxNesting + 1 {
 		d = writeJSON(t, s, ocispec.MediaTypeImageIndex, ocispec.Index{Manifests: []ocispec.Descriptor{d}})
 	}
 	if err := s.Put(Entry{Name: "a:t", Digest: d.Digest}); err == nil || !strings.Contains(err.Error(), "nested") {

@@ -17,10 +17,6 @@ import (
 	"github.com/kolla-build/kolla-build/internal/units"
 )
 
-// maxDepth is how deep indexes may be nested: an image is a manifest, or an index
-// of manifests. More than that protects nothing and costs time.
-const maxDepth = 3
-
 // summary is what a walk over an image finds.
 type summary struct {
 	mediaType string
@@ -101,7 +97,7 @@ func (w *walker) manifest(ctx context.Context, d ocispec.Descriptor, of string, 
 		}
 	}
 	for i, c := range m.Manifests {
-		if depth >= maxDepth {
+		if depth >= ocijson.MaxNesting {
 			return &BlobError{Digest: d.Digest, Of: of, Detail: "indexes nested too deeply"}
 		}
 		if err := w.manifest(ctx, c, fmt.Sprintf("manifest %d of %d", i+1, len(m.Manifests)), depth+1); err != nil {

@@ -100,7 +100,7 @@ func (s *Store) writeIndex(ctx context.Context, idx v1.ImageIndex, depth int, se
 	if err != nil {
 		return "", fmt.Errorf("writing image index to store: %w", err)
 	}
-	if depth > maxDepth {
+	if depth >= ocijson.MaxNesting && len(m.Manifests) > 0 {
 		return "", errors.New("writing image index to store: indexes nested too deeply")
 	}
 	if len(m.Manifests) > ocijson.MaxManifests {

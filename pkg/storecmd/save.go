@@ -2,11 +2,15 @@ package storecmd
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/kolla-build/kolla-build/internal/console"
+	"github.com/kolla-build/kolla-build/internal/partialfile"
 	"github.com/kolla-build/kolla-build/internal/redact"
 	"github.com/kolla-build/kolla-build/internal/transfer"
 	"github.com/kolla-build/kolla-build/internal/units"
@@ -80,6 +84,9 @@ func Save(ctx context.Context, cfg *config.Config, con *console.Console, output 
 		sum, err = saveFromStore(ctx, cfg, con, output, o, &opts)
 	}
 	progress.Stop()
+	if output != "-" {
+		noticeUnfinished(con, filepath.Dir(filepath.Clean(output)), err)
+	}
 	if err != nil {
 		return err
 	}
@@ -103,6 +110,18 @@ func Save(ctx context.Context, cfg *config.Config, con *console.Console, output 
 	}
 	con.Notice("on the other site: kolla-build load %s --push --registry localhost:4000", file)
 	return nil
+}
+
+// noticeUnfinished prints which files interrupted saves have left in a directory: they are
+// hidden, and use space. Those of a save that has just failed are in its error.
+func noticeUnfinished(con *console.Console, dir string, failed error) {
+	var full *store.FullError
+	if failed != nil && !errors.As(failed, &full) {
+		return
+	}
+	if files, bytes := partialfile.List(dir); len(files) > 0 {
+		con.Notice("%s of interrupted saves in %s, %s: %s; the same save continues, or remove what is not needed", units.Count(len(files), "file"), dir, units.Bytes(bytes), printable(filepath.Base(files[0])))
+	}
 }
 
 // saveFromStore saves images of the local store.
@@ -178,11 +197,52 @@ func withArtifacts(ctx context.Context, s *store.Store, entries []store.Entry) (
 	return entries, nil
 }
 
+// withOrphans adds the signatures and SBOMs of images that have no other names in the store.
+func withOrphans(ctx context.Context, s *store.Store, entries []store.Entry) ([]store.Entry, error) {
+	all, err := s.Entries()
+	if err != nil {
+		return nil, err
+	}
+	removed, needed := map[string]bool{}, map[string]bool{}
+	for _, e := range entries {
+		removed[e.Name] = true
+	}
+	var kept []store.Entry
+	for _, e := range all {
+		if _, tag, _ := imageref.Split(e.Name); e.Name != "" && !removed[e.Name] && !imageref.IsArtifactTag(tag) {
+			kept = append(kept, e)
+		}
+	}
+	found, err := withArtifacts(ctx, s, slices.Clone(entries))
+	if err == nil {
+		kept, err = withArtifacts(ctx, s, kept)
+	}
+	if damaged := (*store.BlobError)(nil); errors.As(err, &damaged) {
+		return entries, nil // what refers to a damaged image cannot be known
+	}
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range kept {
+		needed[e.Name] = true
+	}
+	return slices.DeleteFunc(found, func(e store.Entry) bool { return needed[e.Name] && !removed[e.Name] }), nil
+}
+
 // saveFromRegistry saves images of a registry, without storing them.
 func saveFromRegistry(ctx context.Context, cfg *config.Config, con *console.Console, output string, o SaveOptions, opts *bundle.SaveOptions) (bundle.Summary, error) {
 	from, err := setcopy.ParseLocation(o.From)
 	if err != nil {
 		return bundle.Summary{}, fmt.Errorf("--from: %w", err)
+	}
+	for _, option := range []string{"registry", "namespace"} {
+		// A configuration file can have them for other commands.
+		if cfg.Origin(option).Kind == config.OriginFlag {
+			return bundle.Summary{}, cfg.Mistake(option, "omit it: --from HOST[:PORT]/NAMESPACE[:TAG] names the registry and the namespace", "--from "+o.From+" is another place")
+		}
+	}
+	if from.Tag != "" && cfg.Origin("tag").Kind == config.OriginFlag && cfg.Tag != from.Tag {
+		return bundle.Summary{}, cfg.Mistake("tag", "name the tag once", "--from "+o.From+" has another tag")
 	}
 	if from.Tag == "" && cfg.IsSet("tag") {
 		from.Tag = cfg.Tag

@@ -11,6 +11,8 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -30,6 +32,7 @@ import (
 	"github.com/kolla-build/kolla-build/internal/registrytest"
 	"github.com/kolla-build/kolla-build/internal/usererr"
 	"github.com/kolla-build/kolla-build/pkg/bundle"
+	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/imageref"
 	"github.com/kolla-build/kolla-build/pkg/registry"
 	"github.com/kolla-build/kolla-build/pkg/registry/push"
@@ -257,6 +260,22 @@ func TestSaveArtifactsOfStore(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.loadedAt(second, "july")
+	// They go with the last name of the image.
+	if err := Load(t.Context(), f.config(), f.con, []string{path}, LoadOptions{Tags: []string{"july"}}); err != nil {
+		t.Fatal(err)
+	}
+	all := len(f.names())
+	for _, step := range []struct {
+		tag  string
+		left int
+	}{{"june", all - 2}, {"july", 0}} {
+		if err := Remove(t.Context(), f.config("--tag", step.tag, "."), f.con); err != nil {
+			t.Fatal(err)
+		}
+		if names := f.names(); len(names) != step.left {
+			t.Errorf("after removing %s: %v", step.tag, names)
+		}
+	}
 }
 
 // Split, parity and deltas work as from the store. Regular expressions select images.
@@ -336,6 +355,35 @@ func TestSaveFromRegistryByteDelta(t *testing.T) {
 	if info, err := os.Stat(delta); err != nil || info.Size() > 100_000 {
 		t.Errorf("the byte delta has %d bytes (%v)", info.Size(), err)
 	}
+	// What happens to the network does not decide whether a layer is carried whole.
+	base := p.layerOf("nova-api:t1")
+	backend := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(&url.URL{Scheme: "http", Host: p.host}) }}
+	refusing := registrytest.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodHead && strings.HasSuffix(r.URL.Path, "/blobs/"+string(base)) {
+			http.Error(w, "out of order", http.StatusNotImplemented)
+			return
+		}
+		backend.ServeHTTP(w, r)
+	}))
+	if _, err := saveFrom(t, refusing+"/kolla:t2", SaveOptions{Since: full, Delta: "bytes"}); err == nil || !strings.Contains(err.Error(), string(base)) {
+		t.Errorf("it is not known whether the older layer exists: %v", err)
+	}
+	proxy, err := faultproxy.Start(faultproxy.Options{Target: p.host, Rate: 1, Max: 2, Faults: []faultproxy.Fault{faultproxy.Corrupt},
+		Match: func(r *http.Request) bool {
+			return r.Method == http.MethodGet && strings.HasSuffix(r.URL.Path, "/blobs/"+string(base))
+		}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { proxy.Close() })
+	again, err := saveFrom(t, proxy.Addr()+"/kolla:t2", SaveOptions{Since: full, Delta: "bytes"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a, b := fileSize(t, delta), fileSize(t, again); proxy.Injected()[faultproxy.Corrupt] != 2 || b > a+512 {
+		t.Errorf("with a damaged older layer, the delta has %d bytes, %d without", b, a)
+	}
+
 	other := site(t)
 	if err := Load(t.Context(), other.config(), other.con, []string{full, delta}, LoadOptions{}); err != nil {
 		t.Fatal(err)
@@ -348,6 +396,30 @@ func TestSaveFromRegistryByteDelta(t *testing.T) {
 	if err := s.Verify(t.Context(), want); err != nil {
 		t.Error(err)
 	}
+}
+
+func fileSize(t *testing.T, path string) int64 {
+	t.Helper()
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return info.Size()
+}
+
+// layerOf returns the last layer of an image.
+func (p *published) layerOf(nameTag string) digest.Digest {
+	p.t.Helper()
+	name, _, _ := strings.Cut(nameTag, ":")
+	m, err := p.repository(name).Manifest(p.t.Context(), p.digests[nameTag].String())
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	var parsed ocispec.Manifest
+	if err := json.Unmarshal(m.Raw, &parsed); err != nil {
+		p.t.Fatal(err)
+	}
+	return parsed.Layers[len(parsed.Layers)-1].Digest
 }
 
 // compressedLayer returns a layer of one file, as builds compress it.
@@ -398,8 +470,8 @@ func TestSaveFromRegistryWithTokens(t *testing.T) {
 	}
 }
 
-// Whatever happens to downloads, the file is right, or there is none, and the next try
-// gives the same file as an undisturbed one.
+// Whatever happens to downloads a few times, also content that arrives damaged, the file is
+// that of an undisturbed run. If content is always damaged, there is no file.
 func TestSaveFromBrokenRegistry(t *testing.T) {
 	p := publishSample(t, registrytest.Embedded(t, server.Options{}).Host())
 	faults := []faultproxy.Fault{faultproxy.Reset, faultproxy.Truncate, faultproxy.Corrupt, faultproxy.Busy, faultproxy.Refuse}
@@ -417,7 +489,7 @@ func TestSaveFromBrokenRegistry(t *testing.T) {
 		for _, fault := range faults {
 			proxy.Set(faultproxy.Options{Target: p.host, Rate: 0.5, Max: 2, Seed: uint64(i), Faults: []faultproxy.Fault{fault},
 				Match: func(r *http.Request) bool {
-					return r.Method == http.MethodGet && strings.Contains(r.URL.Path, "/blobs/")
+					return r.Method == http.MethodGet && (strings.Contains(r.URL.Path, "/blobs/") || strings.Contains(r.URL.Path, "/manifests/sha256:"))
 				}})
 			got, err := saveFrom(t, proxy.Addr()+"/kolla:t1", SaveOptions{})
 			for f, n := range proxy.Injected() {
@@ -428,17 +500,19 @@ func TestSaveFromBrokenRegistry(t *testing.T) {
 				if !sameContent(t, want, got) {
 					t.Errorf("%s, %d: another file", fault, i)
 				}
-			case fault != faultproxy.Corrupt:
-				t.Errorf("%s, %d: %v", fault, i, err)
 			default:
-				if _, err := os.Stat(got); err == nil {
-					t.Errorf("%s, %d: there is a file although saving failed", fault, i)
-				}
+				t.Errorf("%s, %d: %v", fault, i, err)
 			}
 		}
 	}
 	if got := slices.Sorted(maps.Keys(happened)); len(got) != len(faults) {
 		t.Errorf("faults that happened: %v", happened)
+	}
+	proxy.Set(faultproxy.Options{Target: p.host, Rate: 1, Faults: []faultproxy.Fault{faultproxy.Corrupt}, Match: func(r *http.Request) bool { return strings.Contains(r.URL.Path, "/blobs/") }})
+	got, err := saveFrom(t, proxy.Addr()+"/kolla:t1", SaveOptions{})
+	var damaged *registry.ContentError
+	if _, statErr := os.Stat(got); !errors.As(err, &damaged) || usererr.Hint(err) == "" || statErr == nil {
+		t.Errorf("always damaged: %v, the file exists: %v", err, statErr == nil)
 	}
 }
 
@@ -454,8 +528,13 @@ func TestSaveFromRegistryMistakes(t *testing.T) {
 		{p.host + "/nowhere", "no images", SaveOptions{}, nil},
 		{p.host + "/kolla:t9", "tag t9", SaveOptions{}, nil},
 		{p.host + "/kolla:t1", "glance", SaveOptions{}, []string{"glance"}},
+		{p.host + "/kolla:t1", "--registry", SaveOptions{}, []string{"--registry", "other.example:4000"}},
+		{p.host + "/kolla:t1", "-n", SaveOptions{}, []string{"-n", "other"}},
+		{p.host + "/kolla:t1", "--tag", SaveOptions{}, []string{"--tag", "t2"}},
 	} {
-		if _, err := saveFrom(t, tc.from, tc.o, tc.args...); err == nil || !strings.Contains(err.Error(), tc.want) || usererr.Hint(err) == "" {
+		_, err := saveFrom(t, tc.from, tc.o, tc.args...)
+		var located *config.Error // has its hint in it
+		if err == nil || !strings.Contains(err.Error(), tc.want) || usererr.Hint(err) == "" && !errors.As(err, &located) {
 			t.Errorf("--from %s %v: %v (hint %q), want an error about %q", tc.from, tc.args, err, usererr.Hint(err), tc.want)
 		}
 	}

@@ -144,8 +144,8 @@ func gcStore(ctx context.Context, cfg *config.Config, con *console.Console, keep
 
 // Remove removes the names of images in the store, base images included: those
 // that the configured regular expressions match, of the registry, namespace and
-// tag if they are set.
-func Remove(cfg *config.Config, con *console.Console) error {
+// tag if they are set. Their signatures and SBOMs are removed with the last name of an image.
+func Remove(ctx context.Context, cfg *config.Config, con *console.Console) error {
 	if len(cfg.Regex) == 0 {
 		return usererr.Usage(usererr.Errorf("kolla-build remove '^nova' removes the images whose names begin with nova", "remove: no regular expression"))
 	}
@@ -159,6 +159,9 @@ func Remove(cfg *config.Config, con *console.Console) error {
 		return err
 	}
 	entries, err := find(s, q)
+	if err == nil {
+		entries, err = withOrphans(ctx, s, entries)
+	}
 	if err != nil {
 		return err
 	}

@@ -140,7 +140,7 @@ func TestSelection(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			f := newFixture(t)
 			before := f.names()
-			if err := Remove(f.config(c.args...), f.con); err != nil {
+			if err := Remove(t.Context(), f.config(c.args...), f.con); err != nil {
 				t.Fatal(err)
 			}
 			after := f.names()
@@ -157,7 +157,7 @@ func TestSelection(t *testing.T) {
 		})
 	}
 	f := newFixture(t)
-	if err := Remove(f.config(), f.con); !usererr.IsUsage(err) || usererr.Hint(err) == "" {
+	if err := Remove(t.Context(), f.config(), f.con); !usererr.IsUsage(err) || usererr.Hint(err) == "" {
 		t.Errorf("remove without a regular expression: %v", err)
 	}
 	if n := len(f.names()); n != 7 {

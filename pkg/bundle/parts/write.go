@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -17,7 +18,7 @@ import (
 )
 
 // memory is what the blocks that parity is computed from may take, in bytes.
-const memory = 32 << 20
+const memory = 16 << 20
 
 // Writer splits what is written to it into parts. The files get their names when Close has
 // written all of them. Until then they have those of package partialfile, under which a
@@ -94,8 +95,11 @@ func (e *earlier) Read(p []byte) (int, error) {
 			e.number++
 		}
 		f, err := os.Open(partialfile.Name(e.w.data(e.number)))
+		if errors.Is(err, fs.ErrNotExist) {
+			return 0, io.EOF // there are no more
+		}
 		if err != nil {
-			return 0, io.EOF //nolint:nilerr // there are no more
+			return 0, err
 		}
 		if _, err := f.Seek(headerSize, io.SeekStart); err != nil {
 			f.Close()

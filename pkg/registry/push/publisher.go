@@ -143,7 +143,7 @@ func (p *Publisher) pushImage(ctx context.Context, repo *registry.Repository, im
 }
 
 // maxIndexDepth bounds indexes within indexes.
-const maxIndexDepth = 4
+const maxIndexDepth = ocijson.MaxNesting + 1
 
 func (p *Publisher) pushIndex(ctx context.Context, repo *registry.Repository, idx v1.ImageIndex) (ocispec.Descriptor, error) {
 	var t tree
