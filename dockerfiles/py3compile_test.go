@@ -112,6 +112,32 @@ func TestByteCompilation(t *testing.T) {
 	}
 }
 
+// TestByteCompilationOmitsTests holds that test suites are not compiled, except those
+// that the Tempest image runs.
+func TestByteCompilationOmitsTests(t *testing.T) {
+	r := pythonRoot(t, map[string]map[string]string{
+		"pylib":      {"lib/testing.py": "", "lib/tests/__init__.py": "", "lib/tests/unit/suite.py": ""},
+		"py-tempest": {"keystone_tempest_plugin/tests/api.py": ""},
+	})
+	if status, out := r.installPython("pylib", "py-tempest"); status != 0 {
+		t.Fatalf("exit status %d\n%s", status, out)
+	}
+	for file, want := range map[string]bool{
+		"pylib/lib/__pycache__/testing":                            true,
+		"pylib/lib/tests/__pycache__/__init__":                     false,
+		"pylib/lib/tests/unit/__pycache__/suite":                   false,
+		"py-tempest/keystone_tempest_plugin/tests/__pycache__/api": true,
+	} {
+		matches, err := filepath.Glob(r.path("opt/" + file + ".*.pyc"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := len(matches) > 0; got != want {
+			t.Errorf("%s is compiled: %v, want %v", file, got, want)
+		}
+	}
+}
+
 // TestByteCompilationFails holds that a file that cannot be compiled fails the
 // installation, as it does with py3compile.
 func TestByteCompilationFails(t *testing.T) {

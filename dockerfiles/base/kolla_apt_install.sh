@@ -16,12 +16,15 @@
 # worst such a private directory behind; the next one removes it.
 #
 # Without a cache mount the same happens in a temporary directory.
+#
+# Each run of apt-get reads the index and resolves dependencies again, so there
+# are two: one prints which files are needed, one installs them.
 
 set -euo pipefail
 
 cache=${KOLLA_APT_CACHE:-/var/cache/kolla/apt}
-index_minutes=30        # an index younger than this is taken as it is
-keep_days=30            # .deb files unused for longer are removed
+index_minutes=30        # a younger index is not refreshed
+keep_days=30            # .deb files that are unused for longer are removed
 py3compile=${KOLLA_PY3COMPILE:-/usr/local/lib/kolla/py3compile.py}
 
 # shellcheck source=install_cleanup.sh
@@ -36,8 +39,8 @@ index_options=()
 # shellcheck disable=SC2317  # called by the trap
 cleanup() {
     if [[ -n ${work} ]]; then
-        # Another build that looks for what dead ones left may put its probe of
-        # the lock in between; what then stays is swept by the next one.
+        # Another build may open the lock at the same moment, to see whether this
+        # one is still running. What then remains is removed by the next build.
         rm -rf "${work}" 2>/dev/null || rm -rf "${work}" 2>/dev/null || true
     fi
     if [[ -n ${cache_is_temporary} ]]; then
@@ -61,8 +64,8 @@ locked() {
     return "${status}"
 }
 
-# make_work makes the private directory. Its owner holds work/*/lock as long as
-# it lives, in whatever container, so whoever can take that lock may clean up.
+# make_work creates the private directory and removes those of killed builds. A
+# running build holds the lock of its directory, in whatever container it runs.
 make_work() {
     local old fd
     for old in "${cache}"/work/*/; do
@@ -80,8 +83,8 @@ make_work() {
     mkdir -p "${work}/cache" "${work}/archives/partial" "${work}/urls"
 }
 
-# sources_id names the set of package sources that this image has now; images
-# with more sources than others need their own look at the index.
+# sources_id prints an identifier of the package sources of this image. Each set
+# of sources has an index of its own.
 sources_id() {
     {
         apt-config dump Acquire
@@ -94,10 +97,14 @@ update_index() {
     local force=$1 stamp list
     stamp="${cache}/stamps/$(sources_id)"
     if [[ ${force} == yes || -z $(find "${stamp}" -mmin "-${index_minutes}" 2>/dev/null) ]]; then
-        # Other images' sources are in the same directory: no List-Cleanup.
+        # List-Cleanup would remove the lists of other images' sources. Packages
+        # are looked up faster in lists that are not compressed. The parsed form
+        # of the index depends on its path, so update need not generate it.
         apt-get "${options[@]}" --error-on=any update \
             -o "Dir::State::Lists=${cache}/lists" \
-            -o APT::Get::List-Cleanup=false || return
+            -o APT::Get::List-Cleanup=false \
+            -o Acquire::GzipIndexes=false \
+            -o pkgCacheFile::Generate=false || return
         touch "${stamp}"
         find "${cache}/archives" -maxdepth 1 -name '*.deb' -mtime "+${keep_days}" -delete
     fi
@@ -120,8 +127,8 @@ update_index() {
     fi
 }
 
-# index_id names the content of the index. Builds with the same index read it
-# from one directory, since apt reuses its parsed form only under the same path.
+# index_id prints an identifier of the content of the index. Builds with the same
+# index read it from one directory, since apt reuses its parsed form only there.
 index_id() {
     {
         sources_id
@@ -136,43 +143,69 @@ keep_parsed_index() {
     fi
 }
 
-# take_cached links the files named in $work/uris from the cache, dropping what
-# does not have its checksum, and fails if any is missing. apt itself would
-# trust a cached file of the right size.
+# take_cached links the files named in $work/uris from the cache, removes those
+# without their checksum, and fails if any is missing. apt itself would accept
+# any cached file that has the right size.
 take_cached() {
-    local name sum missing=0
+    local name sum names=() damaged
     while read -r _ name _ sum; do
+        if [[ ${sum} == SHA256:* && ! -e ${work}/archives/${name} && -e ${cache}/archives/${name} ]]; then
+            names+=("${name}")
+            printf '%s  %s\n' "${sum#SHA256:}" "${name}" >&3
+        fi
+    done < "${work}/uris" 3> "${work}/sums"
+    if [[ ${#names[@]} -gt 0 ]]; then
+        # A file that another build has just removed is missing.
+        (cd "${cache}/archives" && ln -t "${work}/archives" -- "${names[@]}") 2>/dev/null || true
+        (cd "${work}/archives" && touch --no-create -- "${names[@]}")
+        damaged=$(cd "${work}/archives" && LC_ALL=C sha256sum --check --quiet --ignore-missing "${work}/sums" 2>/dev/null |
+            sed -n 's/: FAILED.*//p') || true
+        while read -r name; do
+            if [[ -n ${name} ]]; then
+                log "cached ${name} is damaged, fetching it again"
+                rm -f "${cache}/archives/${name}" "${work}/archives/${name}"
+            fi
+        done <<< "${damaged}"
+    fi
+    while read -r _ name _; do
+        if [[ ! -e ${work}/archives/${name} ]]; then
+            return 1
+        fi
+    done < "${work}/uris"
+}
+
+# download_missing downloads the files named in $work/uris that $work/archives
+# lacks. It fails for sources that only apt-get can use.
+download_missing() {
+    local uri name sum names=() arguments=()
+    while read -r uri name _ sum; do
         if [[ -e ${work}/archives/${name} ]]; then
             continue
         fi
-        if ! ln "${cache}/archives/${name}" "${work}/archives/${name}" 2>/dev/null; then
-            missing=1
-        elif ! echo "${sum#SHA256:}  ${work}/archives/${name}" | sha256sum --check --status; then
-            log "cached ${name} is damaged, fetching it again"
-            rm -f "${cache}/archives/${name}" "${work}/archives/${name}"
-            missing=1
-        else
-            touch --no-create "${work}/archives/${name}"
+        uri=${uri#\'}
+        uri=${uri%\'}
+        # apt-helper prints the URI, which may have a password.
+        if [[ ! ${uri} =~ ^https?://[^/@]+/ || ${sum} != SHA256:* ]]; then
+            return 1
         fi
+        names+=("${name}")
+        arguments+=("${uri}" "${work}/archives/partial/${name}" "${sum}")
     done < "${work}/uris"
-    return "${missing}"
+    /usr/lib/apt/apt-helper "${options[@]}" download-file "${arguments[@]}" || return
+    (cd "${work}/archives/partial" && mv -t "${work}/archives" -- "${names[@]}")
 }
 
 download() {
-    local deb
-    if ! take_cached; then
+    if ! take_cached && ! download_missing; then
         apt-get "${options[@]}" "${index_options[@]}" --yes --download-only "$@" || return
     fi
-    for deb in "${work}"/archives/*.deb; do
-        if [[ -e ${deb} ]]; then
-            ln "${deb}" "${cache}/archives/" 2>/dev/null || true
-        fi
-    done
+    # Files that are in the cache already stay as they are.
+    find "${work}/archives" -maxdepth 1 -name '*.deb' -exec ln -t "${cache}/archives" -- {} + 2>/dev/null || true
 }
 
-# fetch ACTION... brings all that "apt-get ACTION..." needs into $work/archives.
+# fetch ACTION... puts all files that "apt-get ACTION..." needs into $work/archives.
 fetch() {
-    # A mirror may have moved on since the index was read: look again once.
+    # The mirror may have changed since the index was read: refresh it once.
     local force
     for force in no yes; do
         locked index update_index "${force}" || return
@@ -212,7 +245,7 @@ run() {
     fetch "$@" && defer_py3compile && apt-get "${options[@]}" "${index_options[@]}" --yes "$@" && compile_python
 }
 
-# tidy removes what would make two builds of the same packages differ.
+# tidy removes files by which two builds of the same packages would differ.
 tidy() {
     rm -rf /var/log/apt/* /var/lib/apt/lists/* /var/cache/apt/*
     rm -f /var/log/dpkg.log /var/log/alternatives.log /var/log/bootstrap.log \
@@ -263,14 +296,16 @@ options=(
     -o Acquire::Retries=5
     -o APT::Install-Recommends=false
     -o APT::Install-Suggests=false
-    # Root in a builder without subordinate users cannot become _apt.
+    # In a builder without subordinate users, root cannot change to _apt.
     -o APT::Sandbox::User=root
     -o Dpkg::Use-Pty=0
     -o "DPkg::Path=${work}/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-    # A layer is complete or is not there: no need to flush each file.
+    # The layer of a step that fails is discarded, so files need no flush.
     -o DPkg::Options::=--force-unsafe-io
     -o DPkg::Options::=--force-confdef
     -o DPkg::Options::=--force-confold
+    # apt would compress a description of the packages for its developers.
+    -o Dir::Log::Planner=
     --quiet
 )
 

@@ -24,6 +24,8 @@ import (
 
 // Source has the manifests, configs and layers of exported images.
 type Source interface {
+	// OpenBlob opens a blob. The read that reaches the end returns an error instead of
+	// io.EOF if the content does not have the digest.
 	OpenBlob(d digest.Digest) (io.ReadCloser, error)
 }
 
@@ -293,8 +295,12 @@ func (c *Compressor) compress(ctx context.Context, l ocispec.Descriptor, diffID 
 	if err != nil {
 		return Layer{}, err
 	}
+	// The source checks the digest of a plain layer while it is read.
+	verified := l.Digest == diffID && !isCompressed(l.MediaType)
 	sum := digest.Canonical.Digester()
-	r = io.TeeReader(r, sum.Hash())
+	if !verified {
+		r = io.TeeReader(r, sum.Hash())
+	}
 	var out Layer
 	if c.settings.Algorithm == EStargz {
 		out, err = c.eStargz(ctx, r, copyTar)
@@ -304,10 +310,14 @@ func (c *Compressor) compress(ctx context.Context, l ocispec.Descriptor, diffID 
 	if err != nil {
 		return Layer{}, err
 	}
-	if got := sum.Digest(); got != diffID {
+	if got := sum.Digest(); !verified && got != diffID {
 		return Layer{}, fmt.Errorf("its tar has digest %s, the config says %s", got, diffID)
 	}
 	return out, nil
+}
+
+func isCompressed(mediaType string) bool {
+	return strings.HasSuffix(mediaType, "gzip") || strings.HasSuffix(mediaType, "zstd")
 }
 
 // plain returns the tar of a layer.

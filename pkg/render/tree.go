@@ -300,7 +300,13 @@ func (w *walker) entry(real, name string, e fs.DirEntry, links int) error {
 	if len(w.tree.files) >= maxFiles {
 		return fmt.Errorf("template directory %s: more than %d files", w.layer.Name, maxFiles)
 	}
-	info, err := fs.Stat(w.layer.FS, real) // follows links within the layer only
+	var info fs.FileInfo
+	var err error
+	if isLink {
+		info, err = fs.Stat(w.layer.FS, real) // follows links within the layer only
+	} else {
+		info, err = e.Info() // reading the directory has returned it
+	}
 	if err != nil && isLink {
 		return w.outsideLink(real, name, links, err)
 	}
