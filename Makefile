@@ -95,8 +95,8 @@ test-roundtrips: ## images saved, converted and loaded with skopeo, crane, Debia
 test-hostile: ## thousands of hostile command lines, ten times as many inputs and clients (HOSTILE=N, SEED=N): no panic, no hang, nothing lost
 	KOLLA_HOSTILE=$(or $(HOSTILE),3000) KOLLA_HOSTILE_SEED=$(or $(SEED),1) $(GO) test ./internal/hostile -count=1 -v -timeout 240m
 
-fuzz: ## every fuzz target, one after the other (TARGETS=REGEX, EXECS=N each, SECONDS_EACH=N at most)
-	@TARGETS='$(or $(TARGETS),.)' EXECS=$(or $(EXECS),10000000) SECONDS_EACH=$(or $(SECONDS_EACH),900) scripts/fuzz.sh
+fuzz: ## every fuzz target, until each has had EXECS executions in all runs (TARGETS=REGEX, EXECS=N, SECONDS_EACH=N at most, PARALLEL=N)
+	@TARGETS='$(or $(TARGETS),.)' EXECS=$(or $(EXECS),10000000) SECONDS_EACH=$(or $(SECONDS_EACH),900) PARALLEL=$(PARALLEL) scripts/fuzz.sh
 
 fuzz-jinja: ## 100,000 generated templates, and every attribute, against the real Jinja2 (JINJA_FUZZ_N, JINJA_FUZZ_SEED)
 	@scripts/deps.sh test

@@ -12,6 +12,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/kolla-build/kolla-build/internal/usererr"
 )
 
 // Console is what a command has from the process around it. It is safe for
@@ -42,9 +44,10 @@ func (c *Console) Getenv(name string) string {
 func (c *Console) SetJSON(on bool) { c.json.Store(on) }
 
 // Notice prints a message that belongs to no image to standard error: as a line
-// of text, or as a "message" event of JSON progress.
+// of text, or as a "message" event of JSON progress. What it quotes cannot control a
+// terminal.
 func (c *Console) Notice(format string, args ...any) {
-	text := fmt.Sprintf(format, args...)
+	text := usererr.Visible(fmt.Sprintf(format, args...))
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.json.Load() {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 	"sync"
@@ -90,6 +91,37 @@ func TestOutputRemembersErrors(t *testing.T) {
 	}
 	if Terminal(out) != nil || Terminal(full) != nil || Terminal(&bytes.Buffer{}) != nil {
 		t.Error("what is no terminal counts as one")
+	}
+}
+
+// What others wrote does not control a terminal, however it is cut into writes; files get it
+// as it is.
+func TestOutputOfOthers(t *testing.T) {
+	const text = "a\x1b[2Jb\u202ec\x9bd é€😀\te\n"
+	const want = "a\uFFFD[2Jb\uFFFDc\uFFFDd é€😀\te\n"
+	var file bytes.Buffer
+	if _, err := NewOutput(&file).Write([]byte(text)); err != nil || file.String() != text {
+		t.Errorf("to a file: %q, %v", file.String(), err)
+	}
+	master, tty := testenv.PTY(t)
+	for _, size := range []int{1, 2, 3, 1000} {
+		out := NewOutput(tty)
+		for rest := []byte(text); len(rest) > 0; {
+			n, err := out.Write(rest[:min(size, len(rest))])
+			if err != nil {
+				t.Fatal(err)
+			}
+			rest = rest[n:]
+		}
+		got := make([]byte, len(want)+1) // the terminal adds a carriage return
+		if _, err := io.ReadFull(master, got); err != nil || strings.ReplaceAll(string(got), "\r", "") != want {
+			t.Errorf("in pieces of %d bytes: %q, %v", size, got, err)
+		}
+	}
+	var stderr bytes.Buffer
+	(&Console{Stderr: &stderr}).Notice("warning: %s", "a\x1b[2J\u202e")
+	if got := stderr.String(); got != "warning: a\uFFFD[2J\uFFFD\n" {
+		t.Errorf("a notice: %q", got)
 	}
 }
 

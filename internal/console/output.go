@@ -1,28 +1,44 @@
 package console
 
 import (
+	"bytes"
 	"io"
 	"os"
 	"sync"
+	"unicode/utf8"
 
 	"golang.org/x/term"
+
+	"github.com/kolla-build/kolla-build/internal/usererr"
 )
 
 // Output is an output stream that remembers whether a write has failed, so that
 // output that was lost, on a full disk for example, is an error of the command
-// whatever the code that wrote it does.
+// whatever the code that wrote it does. On a terminal, it shows text that others wrote,
+// such as names of files, but does not let it control the terminal.
 type Output struct {
-	w   io.Writer
-	mu  sync.Mutex
-	err error
+	w        io.Writer
+	terminal bool
+
+	mu      sync.Mutex
+	err     error
+	partial []byte // the beginning of a character, whose rest comes with the next write
 }
 
 // NewOutput returns an output stream that writes to w.
-func NewOutput(w io.Writer) *Output { return &Output{w: w} }
+func NewOutput(w io.Writer) *Output { return &Output{w: w, terminal: Terminal(w) != nil} }
 
 // Write implements io.Writer.
 func (o *Output) Write(p []byte) (int, error) {
-	n, err := o.w.Write(p)
+	var n int
+	var err error
+	if o.terminal {
+		if _, err = io.WriteString(o.w, o.visible(p)); err == nil {
+			n = len(p)
+		}
+	} else {
+		n, err = o.w.Write(p)
+	}
 	if err != nil {
 		o.mu.Lock()
 		defer o.mu.Unlock()
@@ -31,6 +47,21 @@ func (o *Output) Write(p []byte) (int, error) {
 		}
 	}
 	return n, err
+}
+
+// visible returns what may be written to a terminal of what came before and p.
+func (o *Output) visible(p []byte) string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	text := append(o.partial, p...)
+	end := len(text)
+	for i := max(0, end-utf8.UTFMax+1); i < end; i++ {
+		if utf8.RuneStart(text[i]) && !utf8.FullRune(text[i:]) {
+			end = i
+		}
+	}
+	o.partial = bytes.Clone(text[end:])
+	return usererr.Visible(string(text[:end]))
 }
 
 // Err returns the error of the first write that failed.

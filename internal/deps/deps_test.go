@@ -100,7 +100,7 @@ var shared = map[string]string{
 	"internal/asynchash":   "",
 	"internal/atomicfile":  "",
 	"internal/child":       "internal/units",
-	"internal/console":     "",
+	"internal/console":     "internal/usererr",
 	"internal/disk":        "",
 	"internal/filelock":    "",
 	"internal/httpget":     "internal/retry",

@@ -40,9 +40,10 @@ type Lock struct{ f *os.File }
 // pollInterval is the time between two attempts of LockContext.
 const pollInterval = 50 * time.Millisecond
 
-// Open opens a lock file, which it makes if needed, without locking it.
+// Open opens a lock file, which it makes if needed, without locking it. It must not be a
+// symbolic link, which could lead out of a directory that comes from elsewhere.
 func Open(path string) (*Lock, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o644)
 	if err != nil {
 		return nil, err
 	}

@@ -12,6 +12,10 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	digest "github.com/opencontainers/go-digest"
+
+	"github.com/kolla-build/kolla-build/pkg/lock"
 )
 
 // startMisbehaving starts a server whose answers depend on the first element of the path,
@@ -32,11 +36,28 @@ func startMisbehaving(t *testing.T) (host string) {
 	return ln.Addr().String()
 }
 
+// catalogued is the number of namespaces of which the misbehaving server lists images.
+const catalogued = 40
+
+var catalog = func() string {
+	var names []string
+	for i := range catalogued {
+		for _, image := range []string{"base", "nova-api", "x"} {
+			names = append(names, fmt.Sprintf("%q", fmt.Sprintf("n%d/%s", i, image)))
+		}
+	}
+	return `{"repositories":[` + strings.Join(names, ",") + `]}`
+}()
+
 func misbehave(w http.ResponseWriter, r *http.Request, quit chan struct{}) {
 	path := strings.TrimPrefix(r.URL.Path, "/v2/")
 	if path == "" && rand.IntN(8) > 0 {
 		w.Header().Set("Docker-Distribution-Api-Version", "registry/2.0")
 		fmt.Fprint(w, "{}")
+		return
+	}
+	if path == "_catalog" {
+		fmt.Fprint(w, catalog)
 		return
 	}
 	hash := fnv.New64()
@@ -115,16 +136,52 @@ func registryCase(rnd *rand.Rand, env *environment) hostileCase {
 		}
 		return smallTree(dir, "FROM {{ base_image }}:{{ base_distro_tag }}\n")
 	}}
-	switch rnd.IntN(3) {
+	// In these namespaces, images are found by expressions, too.
+	set := func() string {
+		return fmt.Sprintf("%s/n%d", env.server, rnd.IntN(catalogued)) + pick(rnd, []string{"", ":t", ":t"})
+	}
+	selection := func() []string { return pick(rnd, [][]string{nil, {"base"}, {"base", "nova-api"}, {"^nova-"}}) }
+	switch rnd.IntN(8) {
 	case 0:
+		c.args = append([]string{"copy", set(), set() + "copied", "--timeout", "2"}, selection()...)
+	case 1:
+		c.args = []string{"tag", set(), "new", "--timeout", "2"}
+	case 2:
+		c.accepts = true
+		c.args = []string{"inventory", set(), "--timeout", "2"}
+	case 3:
+		c.args = append([]string{"save", "--from", set(), "--output", "out.tar", "--timeout", "2"}, selection()...)
+	case 4:
+		text := fetchedLock(rnd, env.server)
+		c.accepts = true // it may list nothing
+		c.args = append([]string{"fetch", "--lock", "in.lock", "--output", "inputs"}, impatient...)
+		c.prepare = func(dir string) error { return os.WriteFile(filepath.Join(dir, "in.lock"), text, 0o644) }
+	case 5:
 		c.args = append([]string{"plan", "-b", "debian", "--images-dir", "tree", "--base-image", name, "--base-tag", "t", "--bootstrap", "never", "--tag", "t"}, impatient...)
 		c.accepts = true // plan reports what it cannot know
-	case 1:
+	case 6:
 		c.args = []string{"diff", name + ":a", name + ":b", "--timeout", "2"}
 	default:
 		c.args = []string{"load", "in.tar", "--push", "--registry", env.server, "-n", fmt.Sprintf("c%d", rnd.Uint64()), "--timeout", "2"}
 	}
 	return c
+}
+
+// fetchedLock is a lock whose files and base images are on a server that misbehaves.
+func fetchedLock(rnd *rand.Rand, server string) []byte {
+	l := &lock.Lock{Version: lock.Version, Compatibility: 30, Set: lock.Set{Base: "debian", BaseTag: "trixie", InstallType: "source", Release: "master"}}
+	sum := func() digest.Digest { return digest.FromString(fmt.Sprint(rnd.Uint64())) }
+	size := func() int64 { return pick(rnd, []int64{0, 1, 1000, 1 << 20, 1 << 62}) }
+	for range rnd.IntN(4) {
+		l.Files = append(l.Files, lock.File{URL: fmt.Sprintf("http://%s/f%d", server, rnd.Uint64()), Digest: sum(), Size: size(), Images: []string{"base"}})
+	}
+	if rnd.IntN(2) == 0 {
+		l.Bases = append(l.Bases, lock.Base{Name: fmt.Sprintf("%s/c%d:t", server, rnd.Uint64()), Platform: "linux/amd64", Digest: sum(), Size: size()})
+	}
+	if rnd.IntN(2) == 0 {
+		l.Sources = append(l.Sources, lock.Source{Section: "base", Type: "url", Location: fmt.Sprintf("http://%s/s%d.tar.gz", server, rnd.Uint64()), Digest: sum(), Size: size()})
+	}
+	return l.Marshal()
 }
 
 // gitCase plans an image with a source on a server that misbehaves.

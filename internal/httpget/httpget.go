@@ -28,6 +28,10 @@ const maxRedirects = 10
 // ErrNotFound is the answer of a server that works and does not have the file.
 var ErrNotFound = errors.New("not found on the server")
 
+// ErrDowngrade is the redirect of a server from https to http: anyone on the way could
+// answer the request that follows.
+var ErrDowngrade = errors.New("the server redirected from https to http")
+
 // StatusError is an answer that is not the file.
 type StatusError struct {
 	Code  int
@@ -202,10 +206,14 @@ func NewHTTPClient(stall time.Duration, connectionsPerHost int) *http.Client {
 			MaxResponseHeaderBytes: 1 << 20,
 			DisableCompression:     true, // checksums are those of the stored bytes
 		},
-		CheckRedirect: func(_ *http.Request, via []*http.Request) error {
+		CheckRedirect: func(next *http.Request, via []*http.Request) error {
 			if len(via) >= maxRedirects {
 				return fmt.Errorf("the server redirected more than %d times", maxRedirects)
 			}
+			if next.URL.Scheme != "https" && via[len(via)-1].URL.Scheme == "https" {
+				return ErrDowngrade
+			}
+			next.Header.Del("Referer") // the query of a location may be a token
 			return nil
 		},
 	}

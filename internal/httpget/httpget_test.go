@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -83,5 +84,42 @@ func TestGet(t *testing.T) {
 		if _, err := (&Client{}).Get(t.Context(), location, Validators{}, 10); err == nil || strings.Contains(err.Error(), "s3cret") {
 			t.Errorf("%s: %v", location, err)
 		}
+	}
+}
+
+// A redirect does not tell the next server where it came from, and does not give up TLS.
+func TestRedirectsKeepSecrets(t *testing.T) {
+	var mu sync.Mutex
+	seen := map[string]http.Header{}
+	other := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		seen[r.URL.Path] = r.Header.Clone()
+	}))
+	defer other.Close()
+	redirect := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, other.URL+r.URL.Path, http.StatusFound)
+	})
+	plain := httptest.NewServer(redirect)
+	defer plain.Close()
+	secure := httptest.NewTLSServer(redirect)
+	defer secure.Close()
+
+	location := strings.Replace(plain.URL, "://", "://user:s3cret@", 1) + "/plain?token=s3cret"
+	if _, err := (&Client{}).Get(t.Context(), location, Validators{}, 10); err != nil {
+		t.Fatal(err)
+	}
+	client := NewHTTPClient(time.Minute, 1)
+	client.Transport = secure.Client().Transport
+	if _, err := (&Client{HTTP: client}).Get(t.Context(), secure.URL+"/secure", Validators{}, 10); !errors.Is(err, ErrDowngrade) {
+		t.Errorf("from https to http: %v", err)
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if _, followed := seen["/secure"]; followed {
+		t.Error("the redirect from https to http was followed")
+	}
+	if h, ok := seen["/plain"]; !ok || h.Get("Authorization") != "" || strings.Contains(fmt.Sprint(h), "s3cret") {
+		t.Errorf("the second server got %v", h)
 	}
 }

@@ -6,6 +6,7 @@ package ocijson
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -68,8 +69,34 @@ func parse(b []byte, maxLayers, maxManifests int) (Document, error) {
 	if d.Manifests, err = descriptors(raw.Manifests, "manifests", maxManifests); err != nil {
 		return Document{}, err
 	}
-	return d, nil
+	return d, d.checkKind()
 }
+
+// checkKind refuses a document that one program reads as a manifest and another one as an
+// index, depending on what its media type is said to be.
+func (d Document) checkKind() error {
+	isManifest := d.Config != nil || d.Layers != nil
+	switch d.MediaType {
+	case ocispec.MediaTypeImageIndex, dockerList:
+		if isManifest {
+			return errors.New("it has the media type of an index and layers or a config")
+		}
+	case ocispec.MediaTypeImageManifest, dockerManifest:
+		if d.IsIndex() {
+			return errors.New("it has the media type of a manifest and other manifests")
+		}
+	}
+	if isManifest && d.IsIndex() {
+		return errors.New("it has both other manifests and layers or a config")
+	}
+	return nil
+}
+
+// Docker's media types.
+const (
+	dockerManifest = "application/vnd.docker.distribution.manifest.v2+json"
+	dockerList     = "application/vnd.docker.distribution.manifest.list.v2+json"
+)
 
 // ParseLayoutIndex parses the index.json of an OCI layout with up to limit
 // images. The caller bounds its size.

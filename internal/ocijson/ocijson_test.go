@@ -43,6 +43,12 @@ func TestParseRejects(t *testing.T) {
 		"too many manifests": {`{"manifests":[` + strings.Repeat("{},", MaxManifests) + `{}]}`, "more than 1000 manifests"},
 		"large descriptor":   {`{"layers":[{"annotations":{"a":"` + strings.Repeat("b", maxDescriptor) + `"}}]}`, "bytes"},
 		"large document":     {strings.Repeat(" ", MaxBytes) + "{}", "bytes"},
+		"both":               {`{"manifests":[],"layers":[]}`, "both"},
+		"both, with config":  {`{"manifests":[],"config":{}}`, "both"},
+		"manifest by type":   {`{"mediaType":"application/vnd.oci.image.manifest.v1+json","manifests":[]}`, "media type of a manifest"},
+		"Docker's manifest":  {`{"mediaType":"application/vnd.docker.distribution.manifest.v2+json","manifests":[]}`, "media type of a manifest"},
+		"index by type":      {`{"mediaType":"application/vnd.oci.image.index.v1+json","layers":[]}`, "media type of an index"},
+		"Docker's list":      {`{"mediaType":"application/vnd.docker.distribution.manifest.list.v2+json","config":{}}`, "media type of an index"},
 		"annotations":        {`{"layers":[{"annotations":[]}]}`, "not an object"},
 		"annotation":         {`{"layers":[{"annotations":{"a":1}}]}`, "not a string"},
 	} {

@@ -49,6 +49,8 @@ func (e *UnsafeError) Error() string { return fmt.Sprintf("unsafe member %q: %s"
 func Each(ctx context.Context, r io.Reader, limits Limits, yield func(*tar.Header, io.Reader) error) error {
 	in := &limitedReader{ctx: ctx, r: r, left: limits.Bytes, limit: limits.Bytes}
 	tr := tar.NewReader(in)
+	// Holes of sparse members are read without reading from r.
+	body := &limitedReader{ctx: ctx, r: tr, limit: limits.Bytes}
 	size := int64(0)
 	for n := 0; ; n++ {
 		h, err := tr.Next()
@@ -80,7 +82,8 @@ func Each(ctx context.Context, r io.Reader, limits Limits, yield func(*tar.Heade
 		if len(h.Name) > maxName || len(h.Linkname) > maxName {
 			return &UnsafeError{h.Name[:min(len(h.Name), 80)], "a name is longer than 4096 bytes"}
 		}
-		if err := yield(h, tr); err != nil {
+		body.left = h.Size
+		if err := yield(h, body); err != nil {
 			return err
 		}
 	}

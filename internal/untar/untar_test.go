@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/kolla-build/kolla-build/internal/testenv"
 )
@@ -142,6 +143,28 @@ func TestEachLimits(t *testing.T) {
 	cancel(cause)
 	if err := Each(ctx, bytes.NewReader(archiveOf(t, file("a", 1))), limits, func(*tar.Header, io.Reader) error { return nil }); !errors.Is(err, cause) {
 		t.Errorf("canceled: %v", err)
+	}
+}
+
+// The holes of a sparse member count, and reading them ends with the context.
+func TestSparseMembers(t *testing.T) {
+	for _, format := range []string{"gnu", "posix"} {
+		archive := testenv.SparseTar(t, format, "large", 1<<42)
+		copied := func(ctx context.Context, bytesLimit int64) error {
+			return Each(ctx, bytes.NewReader(archive), Limits{Members: 3, Bytes: bytesLimit}, func(_ *tar.Header, r io.Reader) error {
+				_, err := io.Copy(io.Discard, r)
+				return err
+			})
+		}
+		var limit *LimitError
+		if err := copied(t.Context(), 1<<40); !errors.As(err, &limit) {
+			t.Errorf("%s: %v", format, err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		if err := copied(ctx, 1<<50); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("%s: after its end: %v", format, err)
+		}
+		cancel()
 	}
 }
 

@@ -112,19 +112,21 @@ func Text(err error) string {
 	if hint := Hint(err); hint != "" {
 		fmt.Fprintf(&b, "\n  hint: %s", hint)
 	}
-	return strings.Map(visible, b.String())
+	return Visible(b.String())
 }
 
-// visible replaces characters that control a terminal or change the direction of text:
-// errors quote what others wrote.
-func visible(r rune) rune {
-	switch {
-	case r == '\n' || r == '\t':
+// Visible replaces characters that control a terminal or change the direction of text, and
+// what is not UTF-8: messages quote what others wrote. It keeps tabs and ends of lines.
+func Visible(text string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == '\n' || r == '\t':
+			return r
+		case unicode.IsControl(r), unicode.Is(unicode.Bidi_Control, r):
+			return '\uFFFD'
+		}
 		return r
-	case unicode.IsControl(r), unicode.Is(unicode.Bidi_Control, r):
-		return '\uFFFD'
-	}
-	return r
+	}, text)
 }
 
 // walk calls visit for an error and all that it wraps, outermost first, until it

@@ -346,19 +346,9 @@ func TestHostile(t *testing.T) {
 }
 
 func TestSparse(t *testing.T) {
-	gnutar := testenv.Program(t, "tar", "tar")
-	dir := t.TempDir()
-	f := must[*os.File](t)(os.Create(filepath.Join(dir, "oci-layout")))
-	if err := f.Truncate(1 << 33); err != nil {
-		t.Fatal(err)
-	}
-	f.Close()
 	for _, format := range []string{"gnu", "posix"} {
-		b, err := exec.Command(gnutar, "--sparse", "--format="+format, "-C", dir, "-c", "oci-layout").Output()
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, err = Load(context.Background(), "-", openStore(t), LoadOptions{Stdin: bytes.NewReader(b)})
+		b := testenv.SparseTar(t, format, "oci-layout", 1<<33)
+		_, err := Load(context.Background(), "-", openStore(t), LoadOptions{Stdin: bytes.NewReader(b)})
 		if err == nil || !strings.Contains(err.Error(), "sparse") {
 			t.Errorf("%s: %v", format, err)
 		}

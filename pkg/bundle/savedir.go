@@ -89,6 +89,18 @@ func checkDir(dir string) error {
 	for _, e := range entries {
 		has[e.Name()] = true
 	}
+	// A directory that comes from elsewhere must not have files outside of it replaced.
+	for _, pattern := range []string{"blobs", "blobs/*", deltaDir, deltaDir + "/*"} {
+		found, err := fs.Glob(os.DirFS(dir), pattern)
+		if err != nil {
+			return err
+		}
+		for _, name := range found {
+			if info, err := os.Lstat(filepath.Join(dir, name)); err != nil || info.Mode()&fs.ModeSymlink != 0 {
+				return fmt.Errorf("%s is a link, where a bundle has a directory", name)
+			}
+		}
+	}
 	// An interrupted save has written blobs, at least, and the index last. Another layout,
 	// such as the store or one of skopeo, has an index and no manifest of a bundle.
 	foreign := (has[ocispec.ImageIndexFile] || has["manifest.json"]) && !has[manifestFile]

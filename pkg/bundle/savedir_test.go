@@ -140,6 +140,38 @@ func TestSaveToForeignDirectory(t *testing.T) {
 	}
 }
 
+// A bundle's directory that was somewhere else cannot have files outside of it replaced.
+func TestSaveFollowsNoLinks(t *testing.T) {
+	s, entries := fill(t)
+	for _, name := range []string{"blobs", "blobs/sha256", "index.json"} {
+		dir, outside := t.TempDir(), t.TempDir()
+		if _, err := Save(t.Context(), s, entries, dir+"/", SaveOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		target := outside
+		if name == "index.json" {
+			target = filepath.Join(outside, "theirs")
+			if err := os.WriteFile(target, []byte("x"), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := os.RemoveAll(filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink(target, filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+		before := filesOf(t, outside)
+		_, err := Save(t.Context(), s, entries, dir+"/", SaveOptions{})
+		if name != "index.json" && (err == nil || !strings.Contains(err.Error(), "is a link")) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if after := filesOf(t, outside); !maps.Equal(before, after) {
+			t.Errorf("%s: outside there were %v, then %v", name, before, after)
+		}
+	}
+}
+
 // Wherever saving to a directory is interrupted, the same again completes it, and until then
 // no other set is read from it.
 func TestInterruptedSaveToDirectory(t *testing.T) {

@@ -3,6 +3,7 @@ package imagediff
 import (
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 
 	"github.com/kolla-build/kolla-build/internal/units"
@@ -48,7 +49,7 @@ func (l LayerDifference) write(b *strings.Builder, maxFiles int) {
 		}
 	}
 	if l.Step != "" {
-		title += ": " + truncate(l.Step, 100)
+		title += ": " + truncate(strings.Join(strings.Fields(l.Step), " "), 100)
 	}
 	fmt.Fprintf(b, "\n%s\n", title)
 	if l.Packed {
@@ -59,7 +60,7 @@ func (l LayerDifference) write(b *strings.Builder, maxFiles int) {
 			fmt.Fprintf(b, "  … and %d more; --debug or --json shows all\n", len(l.Files)-maxFiles)
 			break
 		}
-		fmt.Fprintf(b, "  %s /%s%s\n", sign(f.Kind), f.Path, details(f))
+		fmt.Fprintf(b, "  %s %s%s\n", sign(f.Kind), shown("/"+f.Path), details(f))
 	}
 }
 
@@ -75,7 +76,7 @@ func details(f inspect.FileChange) string {
 		case "type":
 			from, to = string(f.From.Type), string(f.To.Type)
 		case "link":
-			from, to = f.From.Link, f.To.Link
+			from, to = shown(f.From.Link), shown(f.To.Link)
 		case "mode":
 			from, to = f.From.Mode, f.To.Mode
 		case "owner":
@@ -94,6 +95,14 @@ func details(f inspect.FileChange) string {
 		changes = append(changes, what)
 	}
 	return "  " + strings.Join(changes, ", ")
+}
+
+// shown returns a path, quoted if it would look like something else in a list.
+func shown(path string) string {
+	if strings.ContainsFunc(path, func(r rune) bool { return !strconv.IsPrint(r) }) {
+		return strconv.Quote(path)
+	}
+	return path
 }
 
 // sign returns the sign before a change of a kind, as diff tools have it.

@@ -136,6 +136,9 @@ func (f *fetcher) run(ctx context.Context) error {
 		slices.Sort(f.failed)
 		return &FetchError{Failed: f.failed, Of: len(f.items)}
 	}
+	if err := checkLinks(f.root); err != nil {
+		return err
+	}
 	if err := f.Images(ctx, f.Lock.Bases, filepath.Join(f.Dir, "oci")); err != nil {
 		return err
 	}
@@ -145,6 +148,17 @@ func (f *fetcher) run(ctx context.Context) error {
 	_ = os.RemoveAll(filepath.Join(f.Dir, partialDir))
 	// The lock comes last: a directory that has it is complete.
 	return atomicfile.WriteFile(filepath.Join(f.Dir, lock.FileName), f.Lock.Marshal(), atomicfile.Options{Durable: true, Mode: 0o644})
+}
+
+// checkLinks refuses links in place of what the layout of base images consists of: a
+// directory that comes from elsewhere must not have files outside of it replaced.
+func checkLinks(root *os.Root) error {
+	for _, name := range []string{"oci", "oci/blobs", "oci/blobs/sha256", "oci/blobs/sha512", "oci/index.json", "oci/oci-layout"} {
+		if info, err := root.Lstat(name); err == nil && info.Mode()&os.ModeSymlink != 0 {
+			return fmt.Errorf("%s is a link, where the inputs have a file or a directory", filepath.Join(root.Name(), name))
+		}
+	}
+	return nil
 }
 
 // FetchError lists inputs that could not be fetched.

@@ -285,6 +285,50 @@ func TestHostileDirectories(t *testing.T) {
 	}
 }
 
+// A directory from elsewhere cannot have a later fetch write or remove files outside of it.
+func TestFetchFollowsNoLinks(t *testing.T) {
+	w := newWorld(t)
+	for _, name := range []string{"oci", "oci/blobs", "oci/blobs/sha256", "oci/index.json", "mirror", "python", ".partial", ".lock"} {
+		t.Run(name, func(t *testing.T) {
+			dir, outside := filepath.Join(t.TempDir(), "inputs"), t.TempDir()
+			if _, err := w.fetch(dir); err != nil {
+				t.Fatal(err)
+			}
+			for _, file := range []string{"thesis", "index.json", "sha256/thesis", "blobs/sha256/thesis"} {
+				write(t, filepath.Join(outside, file), "mine")
+			}
+			target := outside
+			if name == "oci/index.json" {
+				target = filepath.Join(outside, "index.json")
+			}
+			if name == ".lock" {
+				target = filepath.Join(outside, "made")
+			}
+			must(t, os.RemoveAll(filepath.Join(dir, name)))
+			must(t, os.Symlink(target, filepath.Join(dir, name)))
+			_, err := w.fetch(dir)
+			if err == nil && name != ".partial" && name != "python" {
+				t.Error("the link was accepted")
+			}
+			var left []string
+			must(t, filepath.WalkDir(outside, func(path string, d os.DirEntry, err error) error {
+				if err == nil && !d.IsDir() {
+					content, rerr := os.ReadFile(path)
+					if err = rerr; string(content) == "mine" {
+						left = append(left, path)
+					} else {
+						t.Errorf("%s was written", path)
+					}
+				}
+				return err
+			}))
+			if len(left) != 4 {
+				t.Errorf("of the files outside, %q are left: %v", left, err)
+			}
+		})
+	}
+}
+
 func must(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {

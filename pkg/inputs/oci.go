@@ -2,7 +2,6 @@ package inputs
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -17,13 +16,14 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/kolla-build/kolla-build/internal/ocijson"
 	"github.com/kolla-build/kolla-build/pkg/bootstrap"
 	"github.com/kolla-build/kolla-build/pkg/lock"
 	"github.com/kolla-build/kolla-build/pkg/store"
 )
 
 // maxManifest is the size of the largest manifest that is read, in bytes.
-const maxManifest = 4 << 20
+const maxManifest = ocijson.MaxBytes
 
 // WriteBases writes base images into an OCI layout. image returns one of them.
 func WriteBases(ctx context.Context, bases []lock.Base, dir string, image func(context.Context, lock.Base) (v1.Image, error)) error {
@@ -149,11 +149,14 @@ func (d *Dir) checkBase(b lock.Base) error {
 	if len(data) > maxManifest || digest.FromBytes(data) != b.Digest {
 		return fmt.Errorf("%s does not have its digest", filepath.Join(d.path, blobPath(b.Digest)))
 	}
-	var m ocispec.Manifest
-	if err := json.Unmarshal(data, &m); err != nil {
+	m, err := ocijson.Parse(data)
+	if err == nil && m.Config == nil {
+		err = errors.New("it has no config")
+	}
+	if err != nil {
 		return fmt.Errorf("its manifest: %w", err)
 	}
-	for _, desc := range append(m.Layers, m.Config) {
+	for _, desc := range append(m.Layers, *m.Config) {
 		if err := desc.Digest.Validate(); err != nil {
 			return fmt.Errorf("its manifest: %w", err)
 		}

@@ -17,6 +17,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
+
+	"github.com/kolla-build/kolla-build/internal/testenv"
 )
 
 // entries of a test's layer: "path" is a file with its path's last part as
@@ -153,6 +155,33 @@ func TestLimits(t *testing.T) {
 	cancel()
 	if _, _, err := ReadLayer(ctx, l, Options{}); !errors.Is(err, context.Canceled) {
 		t.Errorf("after its end: %v", err)
+	}
+}
+
+// A sparse file is a file, whose holes count and can be interrupted.
+func TestSparseFiles(t *testing.T) {
+	for _, format := range []string{"gnu", "posix"} {
+		sparse := func(size int64) v1.Layer {
+			raw := testenv.SparseTar(t, format, "large", size)
+			l, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(raw)), nil })
+			if err != nil {
+				t.Fatal(err)
+			}
+			return l
+		}
+		small, _, err := ReadLayer(t.Context(), sparse(1<<20), Options{Digests: true})
+		if err != nil || len(small.Entries) != 1 || small.Entries[0].Size != 1<<20 || small.Entries[0].Digest.Encoded()[:8] != "30e14955" {
+			t.Errorf("%s: %+v, %v", format, small, err)
+		}
+		var limit *LimitError
+		if _, _, err := ReadLayer(t.Context(), sparse(1<<42), Options{Digests: true}); !errors.As(err, &limit) {
+			t.Errorf("%s: %v", format, err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		if _, _, err := ReadLayer(ctx, sparse(1<<37), Options{Digests: true}); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("%s: after its end: %v", format, err)
+		}
+		cancel()
 	}
 }
 

@@ -109,6 +109,8 @@ func (r *reader) eachEntry(ctx context.Context, l v1.Layer, yield func(*tar.Head
 	defer rc.Close()
 	content := &limitedReader{ctx: ctx, r: rc, left: r.opts.Limits.Bytes, max: r.opts.Limits.Bytes}
 	tr := tar.NewReader(content)
+	body := &limitedReader{ctx: ctx, r: tr, max: r.opts.Limits.Bytes}
+	size := int64(0)
 	for n := 0; ; n++ {
 		h, err := tr.Next()
 		if errors.Is(err, io.EOF) {
@@ -123,7 +125,14 @@ func (r *reader) eachEntry(ctx context.Context, l v1.Layer, yield func(*tar.Head
 			err = &LimitError{"entries", int64(r.opts.Limits.Entries)}
 		}
 		if err == nil {
-			err = yield(h, tr)
+			// The holes of a sparse entry take no bytes in the archive.
+			if size += h.Size; size < 0 || size > r.opts.Limits.Bytes {
+				err = &LimitError{"bytes", r.opts.Limits.Bytes}
+			}
+		}
+		if err == nil {
+			body.left = h.Size
+			err = yield(h, body)
 		}
 		if err != nil {
 			return fmt.Errorf("reading layer: %w", err)
@@ -147,7 +156,7 @@ func (r *reader) entry(h *tar.Header, body io.Reader) error {
 	}
 	e := Entry{Path: name, Mode: h.Mode & 0o7777, UID: h.Uid, GID: h.Gid, ModTime: h.ModTime, Extra: extraOf(h)}
 	switch h.Typeflag {
-	case tar.TypeReg:
+	case tar.TypeReg, tar.TypeGNUSparse:
 		e.Type, e.Size = File, h.Size
 	case tar.TypeDir:
 		e.Type = Dir
@@ -236,7 +245,7 @@ func (r *reader) resolveLinks(ctx context.Context, l v1.Layer) error {
 	found := map[string]Content{}
 	err := r.eachEntry(ctx, l, func(h *tar.Header, body io.Reader) error {
 		links := missing[clean(h.Name)]
-		if h.Typeflag != tar.TypeReg || len(links) == 0 {
+		if h.Typeflag != tar.TypeReg && h.Typeflag != tar.TypeGNUSparse || len(links) == 0 {
 			return nil
 		}
 		want := int64(0)

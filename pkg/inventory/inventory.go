@@ -25,7 +25,7 @@ const Version = 1
 
 // Limits of a file that is read: it comes from outside.
 const (
-	maxBytes  = 128 << 20
+	maxBytes  = 64 << 20
 	maxBlobs  = 500_000
 	maxImages = 100_000
 )
@@ -70,6 +70,9 @@ func (inv *Inventory) Add(name string, root digest.Digest, read func(digest.Dige
 	image := Image{Name: name, Digest: root, Layers: []digest.Digest{}}
 	if err := inv.walk(&image, root, read, map[digest.Digest]bool{}, ocijson.MaxNesting); err != nil {
 		return fmt.Errorf("%s: %w", name, err)
+	}
+	if len(inv.Blobs) > maxBlobs || len(inv.Images) >= maxImages {
+		return fmt.Errorf("%s: with it, more than %d blobs or %d images", name, maxBlobs, maxImages)
 	}
 	inv.Images = append(inv.Images, image)
 	slices.SortFunc(inv.Images, func(a, b Image) int { return strings.Compare(a.Name, b.Name) })
@@ -153,48 +156,21 @@ func (inv *Inventory) Write(w io.Writer) error {
 // Read reads a file that Write has written. It is untrusted: its size and every digest
 // are checked.
 func Read(r io.Reader) (*Inventory, error) {
-	fail := func(format string, args ...any) (*Inventory, error) {
-		return nil, fmt.Errorf("inventory: "+format, args...)
-	}
 	b, err := io.ReadAll(io.LimitReader(r, maxBytes+1))
+	if err == nil && len(b) > maxBytes {
+		err = fmt.Errorf("more than %d bytes", maxBytes)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("inventory: %w", err)
+	}
+	inv, err := parse(b)
+	var syntax *json.SyntaxError
 	switch {
+	case errors.As(err, &syntax):
+		at := min(int(syntax.Offset), len(b))
+		return nil, fmt.Errorf("inventory: line %d: %w", 1+bytes.Count(b[:at], []byte("\n")), err)
 	case err != nil:
-		return fail("%w", err)
-	case len(b) > maxBytes:
-		return fail("more than %d bytes", maxBytes)
+		return nil, fmt.Errorf("inventory: %w", err)
 	}
-	var f file
-	if err := json.Unmarshal(b, &f); err != nil {
-		var syntax *json.SyntaxError
-		if errors.As(err, &syntax) {
-			at := min(int(syntax.Offset), len(b))
-			return fail("line %d: %w", 1+bytes.Count(b[:at], []byte("\n")), err)
-		}
-		return fail("%w", err)
-	}
-	switch {
-	case f.Version != Version:
-		return fail("its version is %d, this program knows %d", f.Version, Version)
-	case len(f.Blobs) > maxBlobs || len(f.Images) > maxImages:
-		return fail("%d blobs and %d images, more than %d and %d", len(f.Blobs), len(f.Images), maxBlobs, maxImages)
-	}
-	inv := New(f.Of, f.Taken)
-	for i, b := range f.Blobs {
-		if err := b.Digest.Validate(); err != nil {
-			return fail("blob %d: digest %q: %w", i+1, b.Digest, err)
-		}
-		if b.Size < 0 {
-			return fail("blob %d: its size is %d bytes", i+1, b.Size)
-		}
-		inv.Blobs[b.Digest] = b.Size
-	}
-	for i, image := range f.Images {
-		for _, d := range append([]digest.Digest{image.Digest}, image.Layers...) {
-			if _, ok := inv.Blobs[d]; !ok {
-				return fail("image %d refers to %q, which is not in the list of blobs", i+1, d)
-			}
-		}
-	}
-	inv.Images = f.Images
 	return inv, nil
 }

@@ -43,11 +43,16 @@ func TestWriteAndRead(t *testing.T) {
 func TestReadRefuses(t *testing.T) {
 	for text, want := range map[string]string{
 		"":              "EOF",
-		"[1]":           "cannot unmarshal",
+		"[1]":           "instead of {",
 		"{\n\"a\":\n!}": "line 3",
 		`{"version":2}`: "version is 2",
-		`{"version":1,"blobs":[{"digest":"sha256:../x","size":1}]}`:                                           "blob 1",
-		`{"version":1,"blobs":[{"digest":"` + digest.FromString("").String() + `","size":-1}]}`:               "size is -1",
+		`{"version":1,"blobs":[{"digest":"sha256:../x","size":1}]}`:                             "blob 1",
+		`{"version":1,"blobs":[{"digest":"` + digest.FromString("").String() + `","size":-1}]}`: "size is -1",
+		`{"version":1,"blobs":[` + strings.Repeat("{},", 1_000_000) + "{}]}":                    "blob 1: digest",
+		`{"version":1,"images":[{"layers":[` + strings.Repeat(`"",`, 1_000_000) + `""]}]}`:      "image 1: layer 1",
+		`{"version":1,"images":[` + strings.Repeat("{},", maxImages) + "{}]}":                   "more than 100000 images",
+		`{"version":1,"images":{}}`: "images: not a list",
+		`{"version":1} x`:           "",
 		`{"version":1,"images":[{"name":"a","digest":"` + digest.FromString("").String() + `","layers":[]}]}`: "image 1",
 	} {
 		if _, err := Read(strings.NewReader(text)); err == nil || !strings.Contains(err.Error(), want) && want != "EOF" {

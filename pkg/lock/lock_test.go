@@ -1,17 +1,20 @@
 package lock
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/opencontainers/go-digest"
+	"github.com/pelletier/go-toml/v2"
 )
 
 func example() *Lock {
@@ -113,8 +116,33 @@ func TestReadRejectsWhatIsNoFile(t *testing.T) {
 			t.Errorf("%s: %v, want %s", path, err, want)
 		}
 	}
-	if _, err := Parse([]byte(strings.Repeat("[[file]]\n", maxEntries+1)), "lock"); err == nil || !strings.Contains(err.Error(), "entries") {
-		t.Errorf("too many entries: %v", err)
+}
+
+// What the parser of TOML would take a multiple of the file's size for is refused before.
+func TestLockLimits(t *testing.T) {
+	start := "version = 1\n"
+	for about, c := range map[string]struct{ text, want string }{
+		"entries":        {start + strings.Repeat("[[file]]\n", maxEntries+1), "more than 200000 entries"},
+		"a list":         {start + "images = [" + strings.Repeat(`"",`, maxList+1) + "]\n", "a list of more than"},
+		"a nested list":  {start + "images = " + strings.Repeat("[\n", maxList+1), "a list of more than"},
+		"a dotted key":   {start + strings.Repeat("a.", maxList+1) + "b = 1\n", "a list of more than"},
+		"tables":         {start + "file = [" + strings.Repeat("{},\n", maxList+1) + "]\n", "a list of more than"},
+		"unknown keys":   {start + strings.Repeat("x = 1\n", maxValues), "values"},
+		"several lines":  {start + "x = \"\"\"\n\"\"\"\n", "several lines"},
+		"a quoted key":   {start + "\"x\" = 1\n", "neither a key"},
+		"braces":         {start + "set = {base = \"debian\"}\n", "unknown key"},
+		"a key's braces": {start + "[set]\nbase = {x = 1}\n", ""},
+	} {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, err := Parse([]byte(c.text), "lock")
+		runtime.ReadMemStats(&after)
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want %s", about, err, c.want)
+		}
+		if got := after.TotalAlloc - before.TotalAlloc; got > 64<<20 {
+			t.Errorf("%s: %d bytes were allocated", about, got)
+		}
 	}
 }
 
@@ -175,6 +203,9 @@ func FuzzParse(f *testing.F) {
 		l, err := Parse(data, "lock")
 		if err != nil {
 			return
+		}
+		if err := toml.NewDecoder(bytes.NewReader(data)).DisallowUnknownFields().Decode(&Lock{}); err != nil {
+			t.Errorf("read in spite of %v", err)
 		}
 		l.Sort()
 		text := l.Marshal()

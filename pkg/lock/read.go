@@ -23,9 +23,11 @@ import (
 
 // The limits of a lock. One of 300 images has about 20,000 files in 6 MB.
 const (
-	maxSize    = 128 << 20 // bytes
-	maxEntries = 1_000_000
-	maxText    = 8192 // bytes of one value
+	maxSize    = 32 << 20 // bytes
+	maxEntries = 200_000
+	maxValues  = 3_000_000
+	maxList    = 100_000 // values of one list
+	maxText    = 8192    // bytes of one value
 )
 
 // Error is a mistake in a lock.
@@ -92,8 +94,9 @@ func Parse(data []byte, path string) (*Lock, error) {
 	if len(data) > maxSize {
 		return nil, tooLarge(path)
 	}
-	if n := bytes.Count(data, []byte("[[")); n > maxEntries {
-		return nil, &Error{Path: path, Problem: fmt.Sprintf("%d entries, more than %d", n, maxEntries)}
+	form := shape{data: data, path: path}
+	if err := form.scan(); err != nil {
+		return nil, err
 	}
 	var version struct {
 		Version int `toml:"version"`
@@ -106,8 +109,11 @@ func Parse(data []byte, path string) (*Lock, error) {
 			hint: "a newer kolla-build wrote it"}
 	}
 	l := &Lock{}
-	if err := toml.NewDecoder(bytes.NewReader(data)).DisallowUnknownFields().Decode(l); err != nil {
+	if err := toml.Unmarshal(data, l); err != nil {
 		return nil, decodeError(path, err)
+	}
+	if form.unknown != nil {
+		return nil, form.unknown
 	}
 	c := checker{path: path, data: data}
 	c.check(l)
@@ -115,13 +121,8 @@ func Parse(data []byte, path string) (*Lock, error) {
 }
 
 func decodeError(path string, err error) error {
-	var strict *toml.StrictMissingError
 	var decode *toml.DecodeError
-	switch {
-	case errors.As(err, &strict) && len(strict.Errors) > 0:
-		line, _ := strict.Errors[0].Position()
-		return &Error{Path: path, Line: line, Problem: fmt.Sprintf("unknown key %q", strings.Join(strict.Errors[0].Key(), "."))}
-	case errors.As(err, &decode):
+	if errors.As(err, &decode) {
 		line, _ := decode.Position()
 		return &Error{Path: path, Line: line, Problem: strings.TrimPrefix(decode.Error(), "toml: ")}
 	}

@@ -89,7 +89,7 @@ func (c *Client) Repositories(ctx context.Context, registry, prefix string) ([]s
 		}
 		switch {
 		case page == maxTagPages || seen > maxTags:
-			return fail(&SizeError{What: "the list of repositories", Limit: maxTags})
+			return fail(&SizeError{What: "the list of repositories", Limit: maxTags, Unit: "entries"})
 		case last == query.Get("last"):
 			return fail(fmt.Errorf("the page after %q is the same page", last))
 		}
@@ -99,7 +99,7 @@ func (c *Client) Repositories(ctx context.Context, registry, prefix string) ([]s
 
 // readCatalog reads one page of a list of repositories.
 func readCatalog(resp *http.Response) (names []string, last string, err error) {
-	b, err := readLimited(resp.Body, maxTagPage, "list of repositories")
+	b, err := readList(resp, "list of repositories")
 	if err != nil {
 		return nil, "", err
 	}

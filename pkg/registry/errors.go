@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"cmp"
 	"fmt"
 	"net"
 	"net/http"
@@ -183,7 +184,12 @@ func (e *PlatformError) Error() string {
 	if len(e.Have) == 0 {
 		return fmt.Sprintf("%s: no image for %s", e.Ref, e.Wanted)
 	}
-	return fmt.Sprintf("%s: no image for %s, only for %s", e.Ref, e.Wanted, strings.Join(e.Have, ", "))
+	const shown = 20
+	have := strings.Join(e.Have[:min(shown, len(e.Have))], ", ")
+	if more := len(e.Have) - shown; more > 0 {
+		have += fmt.Sprintf(" and %d more", more)
+	}
+	return fmt.Sprintf("%s: no image for %s, only for %s", e.Ref, e.Wanted, have)
 }
 
 // Hint says what the user can do.
@@ -220,12 +226,13 @@ func (e *ContentError) Hint() string {
 // SizeError says that a registry sends more than this program reads.
 type SizeError struct {
 	What  string
-	Limit int64 // bytes
+	Limit int64
+	Unit  string // of Limit; "" means bytes
 }
 
 // Error implements error.
 func (e *SizeError) Error() string {
-	return fmt.Sprintf("%s: it is larger than the limit of %d bytes", e.What, e.Limit)
+	return fmt.Sprintf("%s: it is larger than the limit of %d %s", e.What, e.Limit, cmp.Or(e.Unit, "bytes"))
 }
 
 // Hint says what the user can do.

@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 	digest "github.com/opencontainers/go-digest"
 
+	"github.com/kolla-build/kolla-build/internal/ocijson"
 	"github.com/kolla-build/kolla-build/pkg/imageref"
 )
 
@@ -51,20 +52,24 @@ func (c *Client) fetch(ctx context.Context, ref imageref.Ref, want v1.Platform) 
 
 // choose returns the digest of the image in an index that is for a platform.
 func choose(m Manifest, name string, want v1.Platform) (string, error) {
-	index, err := v1.ParseIndexManifest(bytes.NewReader(m.Raw))
+	index, err := ocijson.Parse(m.Raw)
 	if err != nil {
 		return "", fmt.Errorf("%s: reading the index: %w", name, err)
 	}
 	var have []string
 	for _, d := range index.Manifests {
 		// Attestations are in indexes as images for "unknown/unknown".
-		if !d.MediaType.IsImage() || d.Platform == nil || d.Platform.OS == "unknown" {
+		if !types.MediaType(d.MediaType).IsImage() || d.Platform == nil || d.Platform.OS == "unknown" {
 			continue
 		}
-		if matches(*d.Platform, want) {
+		platform := v1.Platform{OS: d.Platform.OS, Architecture: d.Platform.Architecture, Variant: d.Platform.Variant, OSVersion: d.Platform.OSVersion}
+		if matches(platform, want) {
+			if err := d.Digest.Validate(); err != nil {
+				return "", fmt.Errorf("%s: reading the index: digest %q: %w", name, d.Digest, err)
+			}
 			return d.Digest.String(), nil
 		}
-		have = append(have, d.Platform.String())
+		have = append(have, platform.String())
 	}
 	return "", &PlatformError{Ref: name, Wanted: want.String(), Have: have}
 }
@@ -98,6 +103,10 @@ func parsePlatform(s string) (v1.Platform, error) {
 func (r *Repository) image(ctx context.Context, m Manifest) (v1.Image, error) {
 	if mt := types.MediaType(m.MediaType); !mt.IsImage() {
 		return nil, fmt.Errorf("it is not an image: its media type is %s", mt)
+	}
+	// The library's parser has no limits.
+	if _, err := ocijson.Parse(m.Raw); err != nil {
+		return nil, fmt.Errorf("reading the manifest: %w", err)
 	}
 	parsed, err := v1.ParseManifest(bytes.NewReader(m.Raw))
 	if err != nil {

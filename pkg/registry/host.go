@@ -219,6 +219,7 @@ func send(rt http.RoundTripper, req *http.Request) (*http.Response, error) {
 		case next.Method != http.MethodGet && next.Method != http.MethodHead && next.URL.Host != first.URL.Host:
 			return http.ErrUseLastResponse
 		}
+		next.Header.Del("Referer") // other hosts need not know what is pulled
 		return nil
 	}}
 	resp, err := client.Do(req)

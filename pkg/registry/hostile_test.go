@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -168,6 +170,28 @@ func TestHostileContent(t *testing.T) {
 		"not JSON": {func(*atomic.Int64) map[string]func(http.ResponseWriter, *http.Request) {
 			return map[string]func(http.ResponseWriter, *http.Request){"/manifests/": document(manifestType, "<html>")}
 		}, "reading the manifest"},
+		"manifest of countless layers": {func(*atomic.Int64) map[string]func(http.ResponseWriter, *http.Request) {
+			return map[string]func(http.ResponseWriter, *http.Request){"/manifests/": document(manifestType, manifest(sum(config), int64(len(config)), strings.Repeat("{},", 1_000_000)+"{}"))}
+		}, "more than 1000 layers"},
+		"index of countless images": {func(*atomic.Int64) map[string]func(http.ResponseWriter, *http.Request) {
+			return map[string]func(http.ResponseWriter, *http.Request){"/manifests/": document(indexType, `{"schemaVersion":2,"manifests":[`+strings.Repeat("{},", 1_000_000)+"{}]}")}
+		}, "more than 1000 manifests"},
+		"config of countless steps": {func(*atomic.Int64) map[string]func(http.ResponseWriter, *http.Request) {
+			large := `{"os":"linux","architecture":"amd64","history":[` + strings.Repeat("{},", 1_000_000) + "{}]}"
+			return map[string]func(http.ResponseWriter, *http.Request){"/manifests/": document(manifestType, manifest(sum(large), int64(len(large)), "")), "/blobs/": document("", large)}
+		}, "more than 10000 history entries"},
+		"manifest and index at once": {func(*atomic.Int64) map[string]func(http.ResponseWriter, *http.Request) {
+			return map[string]func(http.ResponseWriter, *http.Request){"/manifests/": document(indexType,
+				fmt.Sprintf(`{"schemaVersion":2,"layers":[],"manifests":[{"mediaType":%q,"digest":%q,"size":3,"platform":{"os":"linux","architecture":"amd64"}}]}`, manifestType, sum("x")))}
+		}, "both other manifests and layers"},
+		"index whose digest is a path": {func(*atomic.Int64) map[string]func(http.ResponseWriter, *http.Request) {
+			return map[string]func(http.ResponseWriter, *http.Request){"/manifests/": document(indexType,
+				fmt.Sprintf(`{"schemaVersion":2,"manifests":[{"mediaType":%q,"digest":"../../../x","size":3,"platform":{"os":"linux","architecture":"amd64"}}]}`, manifestType))}
+		}, "digest"},
+		"index for countless platforms": {func(*atomic.Int64) map[string]func(http.ResponseWriter, *http.Request) {
+			entry := fmt.Sprintf(`{"mediaType":%q,"digest":%q,"size":3,"platform":{"os":"linux","architecture":"other"}}`, manifestType, sum("x"))
+			return map[string]func(http.ResponseWriter, *http.Request){"/manifests/": document(indexType, `{"schemaVersion":2,"manifests":[`+strings.Repeat(entry+",", 900)+entry+"]}")}
+		}, "and 881 more"},
 		"page": {func(*atomic.Int64) map[string]func(http.ResponseWriter, *http.Request) {
 			return map[string]func(http.ResponseWriter, *http.Request){"/manifests/": document("text/html", "<html>")}
 		}, "not an image"},
@@ -207,6 +231,10 @@ func TestEndlessTags(t *testing.T) {
 	if _, err := registrytest.Client(t, registry.Options{}).Tags(t.Context(), host+"/kolla/base"); !errors.As(err, &size) {
 		t.Errorf("endless pages: %v", err)
 	}
+	host = hostileRegistry(t, map[string]func(http.ResponseWriter, *http.Request){"/tags/list": document("application/json", `{"tags":[`+strings.Repeat(`"",`, 8_000_000)+`""]}`)})
+	if _, err := registrytest.Client(t, registry.Options{}).Tags(t.Context(), host+"/kolla/base"); !errors.As(err, &size) || size.Unit != "entries" {
+		t.Errorf("a page of countless tags: %v", err)
+	}
 	// One that repeats a page is not followed either.
 	host = hostileRegistry(t, map[string]func(http.ResponseWriter, *http.Request){"/tags/list": func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Link", `</v2/kolla/base/tags/list?last=t&n=1>; rel="next"`)
@@ -214,5 +242,67 @@ func TestEndlessTags(t *testing.T) {
 	}})
 	if _, err := registrytest.Client(t, registry.Options{}).Tags(t.Context(), host+"/kolla/base"); err == nil {
 		t.Error("a list that repeats itself was read")
+	}
+}
+
+// A registry that sends clients elsewhere gives its neighbours neither logins nor tokens,
+// nor the addresses of what is pulled and pushed.
+func TestOtherHostsGetNoCredentials(t *testing.T) {
+	var mu sync.Mutex
+	var leaked, asked []string
+	thief := registrytest.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		mu.Lock()
+		defer mu.Unlock()
+		asked = append(asked, r.Method)
+		for _, name := range []string{"Authorization", "Referer", "Cookie"} {
+			if v := r.Header.Get(name); v != "" {
+				leaked = append(leaked, r.Method+" with "+name+": "+v)
+			}
+		}
+		w.WriteHeader(http.StatusCreated)
+	}))
+	elsewhere := "http://" + swapHost(thief)
+	const config = `{"os":"linux","architecture":"amd64","rootfs":{"type":"layers","diff_ids":[]}}`
+	manifest := fmt.Sprintf(`{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"sha256:%x","size":%d},"layers":[]}`, sha256.Sum256([]byte(config)), len(config))
+	for _, challenge := range []string{`Basic realm="x"`, `Bearer realm="http://%s/token",service="x"`} {
+		host := registrytest.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			_, _ = io.Copy(io.Discard, r.Body)
+			w.Header().Set("Docker-Distribution-Api-Version", "registry/2.0")
+			w.Header().Set("Set-Cookie", "session=s3cret")
+			switch {
+			case r.URL.Path == "/token":
+				fmt.Fprint(w, `{"token":"t0ken"}`)
+			case r.Header.Get("Authorization") == "":
+				w.Header().Set("WWW-Authenticate", strings.ReplaceAll(challenge, "%s", r.Host))
+				w.WriteHeader(http.StatusUnauthorized)
+			case r.Method == http.MethodPost:
+				w.Header().Set("Location", elsewhere+"/upload")
+				w.WriteHeader(http.StatusAccepted)
+			case strings.Contains(r.URL.Path, "/manifests/t"):
+				w.Header().Set("Content-Type", "application/vnd.oci.image.manifest.v1+json")
+				fmt.Fprint(w, manifest)
+			case r.URL.Path != "/v2/":
+				http.Redirect(w, r, elsewhere+r.URL.Path, http.StatusTemporaryRedirect)
+			}
+		}))
+		auths(t, map[string]map[string]string{host: {"username": "ada", "password": "s3cret"}})
+		c := registrytest.Client(t, registry.Options{Retries: -1})
+		ref, err := imageref.Parse(host + "/kolla/base:t")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _, _ = c.Fetch(t.Context(), ref.String(), "") // its config is elsewhere
+		blob := registry.Blob{Digest: digest.FromString("x"), Size: 1, Open: func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader("x")), nil }}
+		_, _ = c.Repository(ref).Upload(t.Context(), blob, c.Repository(ref), nil)
+		_, _ = c.Tags(t.Context(), ref.String())
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if len(leaked) > 0 {
+		t.Errorf("another host got %q", leaked)
+	}
+	if !slices.Contains(asked, http.MethodGet) || !slices.Contains(asked, http.MethodPut) {
+		t.Errorf("another host was asked %q: nothing was tested", asked)
 	}
 }

@@ -13,10 +13,12 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/partial"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 	digest "github.com/opencontainers/go-digest"
+
+	"github.com/kolla-build/kolla-build/internal/ocijson"
 )
 
 // maxConfig is the size in bytes of the largest image config that is read.
-const maxConfig = 8 << 20
+const maxConfig = ocijson.MaxBytes
 
 // remoteImage is what go-containerregistry needs to make an image: its manifest, and
 // where its blobs are.
@@ -57,6 +59,9 @@ func (i *remoteImage) RawConfigFile() ([]byte, error) {
 	config, err := io.ReadAll(body)
 	if err != nil {
 		return nil, i.repo.host.failure(i.repo.Name(), err)
+	}
+	if _, err := ocijson.ParseConfig(config); err != nil {
+		return nil, fmt.Errorf("image config %s: %w", d, err)
 	}
 	i.config = config
 	return config, nil

@@ -73,7 +73,7 @@ func (r *Repository) Referrers(ctx context.Context, subject digest.Digest) (foun
 		}
 		query.Set("last", last)
 	}
-	return fail(&SizeError{What: "the list of referrers", Limit: maxReferrerPages})
+	return fail(&SizeError{What: "the list of referrers", Limit: maxReferrerPages, Unit: "pages"})
 }
 
 // taggedReferrers reads the index that clients keep where the registry has no API.

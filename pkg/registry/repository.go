@@ -298,7 +298,7 @@ func (r *Repository) Tags(ctx context.Context) ([]string, error) {
 		}
 		switch {
 		case page == maxTagPages || len(tags) > maxTags:
-			return fail(&SizeError{What: "the list of tags", Limit: maxTags})
+			return fail(&SizeError{What: "the list of tags", Limit: maxTags, Unit: "entries"})
 		case last == query.Get("last"):
 			return fail(fmt.Errorf("the page after %q is the same page", last))
 		}

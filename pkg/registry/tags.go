@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -18,7 +19,7 @@ const (
 // readTags reads one page of a list of tags. last is where the next page begins, "" if
 // there is none.
 func readTags(resp *http.Response) (tags []string, last string, err error) {
-	b, err := readLimited(resp.Body, maxTagPage, "list of tags")
+	b, err := readList(resp, "list of tags")
 	if err != nil {
 		return nil, "", err
 	}
@@ -29,6 +30,15 @@ func readTags(resp *http.Response) (tags []string, last string, err error) {
 		return nil, "", fmt.Errorf("reading the list: %w", err)
 	}
 	return page.Tags, nextPage(resp.Header.Get("Link")), nil
+}
+
+// readList reads one page of a list of names, in JSON.
+func readList(resp *http.Response, what string) ([]byte, error) {
+	b, err := readLimited(resp.Body, maxTagPage, what)
+	if err == nil && bytes.Count(b, []byte(",")) > maxTags {
+		err = &SizeError{What: what, Limit: maxTags, Unit: "entries"}
+	}
+	return b, err
 }
 
 // nextPage reads the parameter "last" of the link to the next page:

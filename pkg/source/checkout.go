@@ -11,7 +11,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/kolla-build/kolla-build/internal/child"
 	"github.com/kolla-build/kolla-build/internal/redact"
+	"github.com/kolla-build/kolla-build/internal/units"
 )
 
 // gitFormat is part of the cache key of archives from git. It changes with their
@@ -65,7 +67,11 @@ func (f *Fetcher) fetchGit(ctx context.Context, s Spec) (blob, Resolved, error) 
 	defer os.RemoveAll(dir)
 	c := &checkout{gitCommand: gitCommand{opts: f.opts, location: remoteLocation(s), workTree: filepath.Join(dir, "tree")},
 		f: f, spec: s, ref: r, gitDir: filepath.Join(dir, "tree", ".git"), newGitDir: filepath.Join(dir, "new.git")}
-	if err := c.fetch(ctx); err != nil {
+	// Each command has its own limit, but a repository says how many there are.
+	limit := 2 * max(gitTime, f.opts.MaxElapsed)
+	limited, cancel := context.WithTimeoutCause(ctx, limit, &child.LimitError{Program: "git", Limit: units.Duration(limit)})
+	defer cancel()
+	if err := c.fetch(limited); err != nil {
 		return fail(err)
 	}
 	if !r.resolved() {
@@ -200,6 +206,9 @@ func (c *checkout) imitateShallow(ctx context.Context) error {
 	return os.WriteFile(filepath.Join(c.gitDir, "shallow"), []byte(c.commit+"\n"), 0o644)
 }
 
+// maxSubmodules is how many submodules of a repository are fetched.
+const maxSubmodules = 500
+
 // fetchSubmodules fetches the files of submodules. Kolla leaves submodules empty, and
 // so does this where a server does not have one, or does not give it to us.
 func (c *checkout) fetchSubmodules(ctx context.Context) error {
@@ -210,10 +219,14 @@ func (c *checkout) fetchSubmodules(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	fetched := 0
 	for entry := range strings.SplitSeq(entries, "\x00") {
 		meta, path, _ := strings.Cut(entry, "\t")
 		if !strings.HasPrefix(meta, "160000 ") {
 			continue
+		}
+		if fetched++; fetched > maxSubmodules {
+			return &Error{Section: c.spec.Name, Location: redact.URL(c.location), Problem: fmt.Sprintf("more than %d submodules", maxSubmodules)}
 		}
 		update := []string{"submodule", "--quiet", "update", "--init", "--recursive"}
 		err := c.f.retryGit(ctx, c.spec, func() error {

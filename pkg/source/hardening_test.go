@@ -211,6 +211,60 @@ func TestGitMissingSubmodule(t *testing.T) {
 	}
 }
 
+// TestGitHostileSubmodules: no program runs and no file is read that a repository names in
+// its submodules, and their number is limited.
+func TestGitHostileSubmodules(t *testing.T) {
+	testenv.Slow(t)
+	root := t.TempDir()
+	srv := serveGit(t, root)
+	_, commits := history(t, filepath.Join(root, "sub.git"))
+	marker := filepath.Join(t.TempDir(), "ran")
+	module := func(name, path, rest string) string {
+		return fmt.Sprintf("[submodule %q]\n\tpath = %s\n%s", name, path, rest)
+	}
+	for about, modules := range map[string]string{
+		"ext":                module("a", "a", "\turl = ext::sh -c touch% "+marker+"\n"),
+		"update command":     module("a", "a", "\turl = ../sub.git\n\tupdate = !touch "+marker+"\n"),
+		"option as a URL":    module("a", "a", "\turl = --upload-pack=touch "+marker+"\n"),
+		"proxy command":      module("a", "a", "\turl = ssh://-oProxyCommand=touch%20"+marker+"/x\n"),
+		"option as a name":   module("--upload-pack=touch "+marker, "a", "\turl = ../sub.git\n"),
+		"name that climbs":   module("../../../"+filepath.Base(marker), "a", "\turl = ../sub.git\n"),
+		"local repository":   module("a", "a", "\turl = "+filepath.Join(root, "sub.git")+"\n"),
+		"helper as a URL":    module("a", "a", "\turl = touch::"+marker+"\n"),
+		"option as a branch": module("a", "a", "\turl = ../sub.git\n\tbranch = --upload-pack=touch "+marker+"\n"),
+	} {
+		t.Run(about, func(t *testing.T) {
+			name := strings.ReplaceAll(about, " ", "-") + ".git"
+			r := newRepo(t, filepath.Join(root, name))
+			r.commit(map[string]string{"setup.py": "x", ".gitmodules": modules})
+			r.git("update-index", "--add", "--cacheinfo", "160000,"+commits[2]+",a")
+			r.git("commit", "-q", "-m", "submodules")
+			s := Spec{Name: "x", Type: TypeGit, Location: srv.URL + "/" + name, Reference: "master", Enabled: true}
+			f, _ := newFetcher(t, Options{Retries: -1})
+			files, err := f.Archives(t.Context(), Request{Image: "x", Source: &s})
+			if err == nil && about == "local repository" && slices.Contains(listTar(t, files[0].Path), "x-archive-master/a/setup.py") {
+				t.Error("a local repository was read")
+			}
+			if _, err := os.Lstat(marker); err == nil {
+				t.Error("a command of the repository ran")
+			}
+		})
+	}
+	r := newRepo(t, filepath.Join(root, "many.git"))
+	r.commit(map[string]string{"setup.py": "x", ".gitmodules": module("a", "a", "\turl = ../sub.git\n")})
+	add := []string{"update-index", "--add"}
+	for i := range maxSubmodules + 1 {
+		add = append(add, "--cacheinfo", fmt.Sprintf("160000,%s,m%d", commits[2], i))
+	}
+	r.git(add...)
+	r.git("commit", "-q", "-m", "submodules")
+	f, _ := newFetcher(t, Options{Retries: -1})
+	s := Spec{Name: "x", Type: TypeGit, Location: srv.URL + "/many.git", Reference: "master", Enabled: true}
+	if _, err := f.Archives(t.Context(), Request{Image: "x", Source: &s}); err == nil || !strings.Contains(err.Error(), "submodules") {
+		t.Errorf("countless submodules: %v", err)
+	}
+}
+
 // TestRedirects: a server cannot keep us busy with redirects, and these are not
 // repeated as faults.
 func TestRedirects(t *testing.T) {

@@ -116,6 +116,8 @@ func hintFor(err error) string {
 		return "the server requires a login: put user and token into the location (https://USER:TOKEN@HOST/…); they are never shown"
 	case errors.As(err, &status) && status.Code == http.StatusNotFound:
 		return "check the location, and the release and branch in it (--openstack-release, --openstack-branch)"
+	case errors.Is(err, httpget.ErrDowngrade):
+		return "write the location that it redirects to, if the network is to be trusted, or use another server"
 	case errors.As(err, &dns):
 		return fmt.Sprintf("the name %q does not resolve: check --tarballs-base, the resolver and the proxy variables", dns.Name)
 	}

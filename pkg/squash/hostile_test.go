@@ -12,12 +12,20 @@ import (
 	"testing"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/kolla-build/kolla-build/internal/testenv"
 )
 
 func TestLimits(t *testing.T) {
 	long := layerFrom(t, layer(t, strings.Repeat("a/", maxPath/2)+"b=1"))
 	if _, err := merge(t.Context(), nil, []v1.Layer{long}); err == nil || !strings.Contains(err.Error(), "too long") {
 		t.Errorf("a long path: %v", err)
+	}
+	for _, format := range []string{"gnu", "posix"} {
+		sparse := layerFrom(t, testenv.SparseTar(t, format, "large", 1<<42))
+		if _, err := merge(t.Context(), nil, []v1.Layer{sparse}); err == nil || !strings.Contains(err.Error(), "more than") {
+			t.Errorf("a sparse file in %s: %v", format, err)
+		}
 	}
 	m := &merged{entries: make(map[string]*entry, maxEntries), children: map[string]map[string]bool{}}
 	for i := range maxEntries {
@@ -38,6 +46,7 @@ func FuzzMerge(f *testing.F) {
 	add(nil, []string{"d/", "d/x=1", "l->d"}, []string{"d/.wh..wh..opq", "l=file", "../../e=1"})
 	add([]string{"x=1", "y=>x"}, []string{"z=>y"}, []string{".wh.x", ".wh.y", "z/", "z/a=1"})
 	f.Add([]byte{}, []byte("no tar"), layer(f, "a=1"))
+	maxBytes = 1 << 20 // or a sparse file of gigabytes takes all the time
 	f.Fuzz(func(t *testing.T, parent, first, second []byte) {
 		layers := func(raws ...[]byte) (out []v1.Layer) {
 			for _, raw := range raws {

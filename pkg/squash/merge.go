@@ -12,6 +12,8 @@ import (
 	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/kolla-build/kolla-build/internal/units"
 )
 
 // Names of the files by which a layer deletes files of earlier layers.
@@ -26,6 +28,9 @@ const (
 	maxPath    = 4096 // bytes of a path, as in Linux
 	maxEntries = 1_000_000
 )
+
+// maxBytes bounds the content of a layer, with the holes of sparse files. Tests reduce it.
+var maxBytes = int64(256 << 30)
 
 // inode is a file, which may have several names.
 type inode struct {
@@ -295,6 +300,7 @@ func eachMember(ctx context.Context, l v1.Layer, f func(n int, h *tar.Header, r 
 	}
 	defer rc.Close()
 	tr := tar.NewReader(rc)
+	left := maxBytes
 	for n := 0; ; n++ {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
@@ -303,7 +309,11 @@ func eachMember(ctx context.Context, l v1.Layer, f func(n int, h *tar.Header, r 
 		if errors.Is(err, io.EOF) {
 			return nil
 		}
+		if err == nil && h.Size > left {
+			err = fmt.Errorf("a layer of more than %s", units.Bytes(maxBytes))
+		}
 		if err == nil {
+			left -= h.Size
 			err = f(n, h, tr)
 		}
 		if err != nil {

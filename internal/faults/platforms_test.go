@@ -1,0 +1,204 @@
+package faults
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"testing"
+	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/layout"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+
+	"github.com/kolla-build/kolla-build/internal/faultproxy"
+	"github.com/kolla-build/kolla-build/internal/testenv"
+)
+
+// platforms are those of the set. Its images only copy files, so that no emulator is
+// needed.
+var platforms = []v1.Platform{{OS: "linux", Architecture: "amd64"}, {OS: "linux", Architecture: "arm64"}}
+
+// TestSeveralPlatforms disturbs runs for two platforms. A tag names an index of both
+// platforms, and all tags those of one set.
+func TestSeveralPlatforms(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts builders")
+	}
+	testenv.Root(t)
+	each, err := strconv.Atoi(env("KOLLA_FAULTS", "4"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	seed, err := strconv.ParseUint(env("KOLLA_FAULTS_SEED", fmt.Sprint(time.Now().UnixNano()%1e9)), 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("KOLLA_FAULTS_SEED=%d", seed)
+	rng := rand.New(rand.NewPCG(seed, 0))
+	w := &world{buildkitd: testenv.Buildkitd(t), dir: t.TempDir(), mirror: httptest.NewServer(http.NotFoundHandler())}
+	t.Cleanup(w.mirror.Close)
+	w.onTmpfs(t)
+	w.tool = buildTool(t, w.dir)
+	for _, gen := range []string{old, new_} {
+		w.writePlatformTree(t, gen)
+	}
+	w.writePlatformBase(t)
+	tr := w.trial(t, "platforms", "")
+	run := func(gen string, during func(*exec.Cmd), more ...string) (string, error) {
+		cmd := tr.command(gen, append([]string{"--platform", "linux/amd64,linux/arm64", "--timeout", "2", "--retries", "6"}, more...)...)
+		if during == nil {
+			return tr.run(cmd)
+		}
+		return tr.run(cmd, during)
+	}
+	must := func(gen string, more ...string) map[string]string {
+		t.Helper()
+		if out, err := run(gen, nil, more...); err != nil {
+			t.Fatalf("an undisturbed run ends with %v:\n%s", err, out)
+		}
+		return tr.indexes()
+	}
+	want := map[string]map[string]string{new_: must(new_)}
+	start := time.Now()
+	want[old] = must(old)
+	w.took = time.Since(start)
+	kills, published := 0, old
+	check := func(out string) {
+		t.Helper()
+		got := fmt.Sprint(tr.indexes())
+		if got != fmt.Sprint(want[old]) && got != fmt.Sprint(want[new_]) {
+			t.Fatalf("the tags name no set that was built: %s, not %v\n%s", got, want, out)
+		}
+		tr.storeIsWhole()
+	}
+	other := func() string {
+		if published == old {
+			return new_
+		}
+		return old
+	}
+	for kills < each {
+		at := tr.moment(rng)
+		out, err := run(other(), func(c *exec.Cmd) {
+			time.Sleep(at)
+			_ = c.Process.Kill()
+		}, "--nocache")
+		check(out)
+		kills++
+		if err == nil {
+			published = other()
+		}
+	}
+	tr.registry.Set(faultproxy.Options{Target: tr.server.Addr().String(), Seed: rng.Uint64(), Rate: 0.3, Max: each, Stall: 3 * time.Second})
+	injected := 0
+	for round := 0; injected < each && round < 8; round++ {
+		out, err := run(other(), nil, "--nocache")
+		check(out)
+		if err == nil {
+			published = other()
+		}
+		injected = 0
+		for _, n := range tr.registry.Injected() {
+			injected += n
+		}
+	}
+	tr.registry.Quiet()
+	for _, gen := range []string{new_, old} {
+		if got := must(gen); fmt.Sprint(got) != fmt.Sprint(want[gen]) {
+			t.Errorf("after the faults the %s set is %v, want %v", gen, got, want[gen])
+		}
+	}
+	tr.nothingLeft()
+	t.Logf("seed %d: %d kills and %d faults of the registry in %d runs for two platforms: nothing lost", seed, kills, injected, tr.runs)
+}
+
+// writePlatformTree writes templates that only copy files.
+func (w *world) writePlatformTree(t *testing.T, gen string) {
+	t.Helper()
+	put := func(path, text string) {
+		path = filepath.Join(w.dir, gen, path)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, im := range images {
+		from := "{{ namespace }}/{{ image_prefix }}" + im.parent + ":{{ tag }}"
+		if im.parent == "" {
+			from = "{{ base_image }}:{{ base_distro_tag }}"
+		}
+		put("tree/"+im.name+"/Dockerfile.j2", "FROM "+from+"\nCOPY data /opt/"+im.name+"/{{ base_arch }}\n")
+		put("tree/"+im.name+"/data", string(noise(im.name+gen, 100_000)))
+	}
+	put("kolla-build.conf", "[DEFAULT]\nbase = debian\nthreads = 3\n")
+}
+
+// writePlatformBase writes a base image for each platform into one layout.
+func (w *world) writePlatformBase(t *testing.T) {
+	t.Helper()
+	base, err := layout.Write(filepath.Join(w.dir, "busybox"), empty.Index)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range platforms {
+		img := testenv.Busybox(t, map[string]string{"etc/platform": p.String()})
+		conf, err := img.ConfigFile()
+		if err != nil {
+			t.Fatal(err)
+		}
+		conf = conf.DeepCopy()
+		conf.OS, conf.Architecture = p.OS, p.Architecture
+		if img, err = mutate.ConfigFile(img, conf); err != nil {
+			t.Fatal(err)
+		}
+		if err := base.AppendImage(img, layout.WithPlatform(p)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// indexes returns the digest of the index that each tag names, and checks that the index
+// has a complete image for each platform.
+func (tr *trial) indexes() map[string]string {
+	tr.Helper()
+	digests := map[string]string{}
+	for _, im := range images {
+		ref := tr.ref(im.name, ":t")
+		index, err := remote.Index(ref)
+		if err != nil {
+			tr.Fatalf("%s: %s: %v", tr.name, ref, err)
+		}
+		manifest, err := index.IndexManifest()
+		if err != nil {
+			tr.Fatal(err)
+		}
+		if len(manifest.Manifests) != len(platforms) {
+			tr.Errorf("%s: %s has %d images", tr.name, ref, len(manifest.Manifests))
+		}
+		for _, p := range platforms {
+			img, err := remote.Image(ref, remote.WithPlatform(p))
+			if err != nil {
+				tr.Fatalf("%s: %s for %s: %v", tr.name, ref, p, err)
+			}
+			if _, err := content(img); err != nil {
+				tr.Errorf("%s: %s for %s is not whole: %v", tr.name, ref, p, err)
+			}
+		}
+		d, err := index.Digest()
+		if err != nil {
+			tr.Fatal(err)
+		}
+		digests[im.name] = d.String()
+	}
+	return digests
+}
