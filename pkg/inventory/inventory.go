@@ -163,7 +163,10 @@ func Read(r io.Reader) (*Inventory, error) {
 	if err != nil {
 		return nil, fmt.Errorf("inventory: %w", err)
 	}
-	inv, err := parse(b)
+	inv, err := (*Inventory)(nil), json.Unmarshal(b, &struct{}{}) // for the place of a mistake
+	if err == nil {
+		inv, err = parse(b)
+	}
 	var syntax *json.SyntaxError
 	switch {
 	case errors.As(err, &syntax):

@@ -43,7 +43,7 @@ func TestWriteAndRead(t *testing.T) {
 func TestReadRefuses(t *testing.T) {
 	for text, want := range map[string]string{
 		"":              "EOF",
-		"[1]":           "instead of {",
+		"[1]":           "cannot unmarshal",
 		"{\n\"a\":\n!}": "line 3",
 		`{"version":2}`: "version is 2",
 		`{"version":1,"blobs":[{"digest":"sha256:../x","size":1}]}`:                             "blob 1",

@@ -125,7 +125,7 @@ func TestLockLimits(t *testing.T) {
 		"entries":        {start + strings.Repeat("[[file]]\n", maxEntries+1), "more than 200000 entries"},
 		"a list":         {start + "images = [" + strings.Repeat(`"",`, maxList+1) + "]\n", "a list of more than"},
 		"a nested list":  {start + "images = " + strings.Repeat("[\n", maxList+1), "a list of more than"},
-		"a dotted key":   {start + strings.Repeat("a.", maxList+1) + "b = 1\n", "a list of more than"},
+		"a dotted key":   {start + strings.Repeat("a.", maxList+1) + "b = 1\n", "a key of more than"},
 		"tables":         {start + "file = [" + strings.Repeat("{},\n", maxList+1) + "]\n", "a list of more than"},
 		"unknown keys":   {start + strings.Repeat("x = 1\n", maxValues), "values"},
 		"several lines":  {start + "x = \"\"\"\n\"\"\"\n", "several lines"},

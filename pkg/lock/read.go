@@ -27,6 +27,7 @@ const (
 	maxEntries = 200_000
 	maxValues  = 3_000_000
 	maxList    = 100_000 // values of one list
+	maxKey     = 255     // bytes
 	maxText    = 8192    // bytes of one value
 )
 

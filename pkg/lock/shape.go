@@ -80,7 +80,7 @@ func (s *shape) statement() error {
 	if end < 0 {
 		end = len(rest)
 	}
-	text := strings.TrimSpace(string(rest[:min(end, maxText)]))
+	text := strings.TrimSpace(string(rest[:min(end, maxKey)]))
 	switch {
 	case len(rest) == 0:
 		return nil
@@ -93,6 +93,8 @@ func (s *shape) statement() error {
 		if knownKeys[s.table] == nil || s.table == "" {
 			s.note("unknown key %q", s.table)
 		}
+	case end > maxKey:
+		return s.fail("a key of more than %d bytes", maxKey)
 	case end < len(rest) && rest[end] == '=':
 		s.pos += end + 1
 		if !knownKeys[s.table][text] && s.unknown == nil {

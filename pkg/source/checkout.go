@@ -219,15 +219,16 @@ func (c *checkout) fetchSubmodules(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	fetched := 0
+	var paths []string
 	for entry := range strings.SplitSeq(entries, "\x00") {
-		meta, path, _ := strings.Cut(entry, "\t")
-		if !strings.HasPrefix(meta, "160000 ") {
-			continue
+		if meta, path, _ := strings.Cut(entry, "\t"); strings.HasPrefix(meta, "160000 ") {
+			paths = append(paths, path)
 		}
-		if fetched++; fetched > maxSubmodules {
-			return &Error{Section: c.spec.Name, Location: redact.URL(c.location), Problem: fmt.Sprintf("more than %d submodules", maxSubmodules)}
-		}
+	}
+	if len(paths) > maxSubmodules {
+		return &Error{Section: c.spec.Name, Location: redact.URL(c.location), Problem: fmt.Sprintf("%d submodules, more than %d", len(paths), maxSubmodules)}
+	}
+	for _, path := range paths {
 		update := []string{"submodule", "--quiet", "update", "--init", "--recursive"}
 		err := c.f.retryGit(ctx, c.spec, func() error {
 			_, err := c.run(ctx, append(update, "--depth=1", "--", path)...)
