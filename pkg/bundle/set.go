@@ -109,6 +109,14 @@ func readInput(ctx context.Context, in Input, st *store.Store, opts LoadOptions)
 			return err
 		}
 		taken, err := st.TakenNames(entries)
+		if l.manifest.doc == nil {
+			// So may those of a layout that another tool wrote. An image that was loaded
+			// may be the same one.
+			taken = slices.DeleteFunc(taken, func(name string) bool {
+				e, ok, err := st.Lookup(name)
+				return err == nil && ok && e.Kind == store.KindLoaded
+			})
+		}
 		if err == nil && len(taken) > 0 {
 			err = &store.NamesTakenError{Names: taken}
 		}
