@@ -12,7 +12,7 @@ help: ## this list
 build: bin/kolla-build bin/buildkitd ## bin/kolla-build and the builder that go.mod pins
 
 # Go's build cache knows what changed better than make does.
-.PHONY: help build install bin/kolla-build bin/buildkitd quickstart test catalogue test-deploy test-offline test-faults test-bundles test-airgap test-roundtrips test-hostile check unit bench simulate microbench fuzz fuzz-jinja test-kolla release test-release deps docs clean
+.PHONY: help build install bin/kolla-build bin/buildkitd quickstart test catalogue test-deploy test-offline test-faults test-bundles test-airgap test-roundtrips test-hostile check unit bench simulate microbench fuzz fuzz-jinja test-kolla test-patches release test-release deps docs clean
 bin/kolla-build:
 	$(GO) build -ldflags "-X main.version=$(VERSION) -X main.commit=$(COMMIT)" -o $@ ./cmd/kolla-build
 bin/buildkitd:
@@ -107,6 +107,10 @@ test-kolla: ## everything that compares with a checkout of OpenStack Kolla: KOLL
 	@scripts/deps.sh kolla
 	KOLLA_TREE=$(KOLLA_CHECKOUT)/kolla/docker $(GO) test -count=1 -timeout 40m ./cmd/kolla-build ./pkg/config ./pkg/facts ./pkg/jinja ./pkg/render ./dockerfiles \
 		-run 'TestKolla|TestAgainstOslo|AsUpstream|TestFunctionsAsPython'
+
+test-patches: build ## build an image from a real source with a set of patches (DATA_DIR, MIRROR; root)
+	@scripts/deps.sh runtime test
+	scripts/test-patches.sh
 
 release: ## static binaries, .deb, .rpm, SBOM, container image and checksums in dist/ (VERSION, ARCHES)
 	@scripts/deps.sh runtime

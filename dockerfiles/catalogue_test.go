@@ -96,7 +96,7 @@ func renderTree(t *testing.T, to target) (*config.Config, []render.Dockerfile) {
 		byName[f.Name] = f
 		im := graph.Image{Name: f.Name, Reference: f.Reference, File: f.Template, From: f.From}
 		for _, n := range f.Needs {
-			im.Needs = append(im.Needs, graph.Need{Reference: n.Reference, Line: n.Line})
+			im.Needs = append(im.Needs, graph.Need{Reference: n.Reference, Place: graph.Place{Line: n.Line}})
 		}
 		images = append(images, im)
 	}

@@ -191,6 +191,10 @@ func (p *parser) long(arg, name, value string, hasValue bool, next *string, set 
 			return false, err
 		}
 		f = p.flags.Lookup(full)
+		if hint := p.habitHint(name); hint != "" {
+			p.result.Warnings = append(p.result.Warnings, config.Warning{Option: optionName("--" + full),
+				Message: fmt.Sprintf("--%s is read as --%s", name, full), Hint: hint})
+		}
 	}
 	switch {
 	case hasValue:
@@ -254,6 +258,9 @@ func (p *parser) abbreviated(arg, name string) (string, error) {
 	}
 	word := config.CanonicalName(name)
 	for _, upstream := range []bool{true, false} {
+		if !upstream && p.habitHint(name) != "" {
+			break
+		}
 		var targets []target
 		var names []string
 		for _, n := range p.names {
@@ -279,7 +286,7 @@ func (p *parser) abbreviated(arg, name string) (string, error) {
 			if len(p.commandsWith(name)) > 0 {
 				return "", p.unknown(arg, name)
 			}
-			return "", &config.Error{Message: fmt.Sprintf("%s could be --%s", arg, strings.Join(names, " or --"))}
+			return "", &config.Error{Message: fmt.Sprintf("%s could be --%s", arg, strings.Join(names, " or --")), Hint: p.habitHint(name)}
 		}
 	}
 	return "", p.unknown(arg, name)
@@ -303,6 +310,9 @@ func (p *parser) unknown(arg, name string) error {
 	}
 	if slices.Contains(config.Lookup("base").Choices, name) {
 		hint = fmt.Sprintf("did you mean -b %s?", name)
+	}
+	if foreign := p.habitHint(name); foreign != "" {
+		hint = foreign
 	}
 	if owners := p.commandsWith(name); len(owners) > 0 {
 		hint = fmt.Sprintf("it is an option of %s", list(owners))

@@ -22,6 +22,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/dockerfile"
 	"github.com/kolla-build/kolla-build/pkg/engine"
 	"github.com/kolla-build/kolla-build/pkg/engineload"
+	"github.com/kolla-build/kolla-build/pkg/graph"
 	"github.com/kolla-build/kolla-build/pkg/image"
 	"github.com/kolla-build/kolla-build/pkg/imageset"
 	"github.com/kolla-build/kolla-build/pkg/registry"
@@ -243,6 +244,10 @@ func (d *definer) external(ctx context.Context, ref string) (buildkit.External, 
 	for _, f := range d.set.Files {
 		if f.Reference != ref {
 			continue
+		}
+		if d.set.Selection.Status(f.Name) == graph.Matched {
+			return buildkit.External{}, usererr.Errorf("name it in the Dockerfile too, such as FROM "+ref+" AS "+f.Name+", so that it is built first",
+				"only an ONBUILD instruction of a base image refers to %s", ref)
 		}
 		_, ok, err := d.opts.Store.Lookup(ref)
 		if err != nil {

@@ -1,7 +1,6 @@
 package dockerfile
 
 import (
-	"fmt"
 	"path"
 	"regexp"
 	"slices"
@@ -9,30 +8,7 @@ import (
 
 	"github.com/moby/buildkit/frontend/dockerfile/dfgitutil"
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
-	"github.com/moby/buildkit/frontend/dockerfile/parser"
 )
-
-// Triggers parses the ONBUILD instructions of an image's config.
-func Triggers(onBuild []string) ([]instructions.Command, error) {
-	var out []instructions.Command
-	for _, text := range onBuild {
-		res, err := parser.Parse(strings.NewReader(text))
-		if err != nil {
-			return nil, fmt.Errorf("ONBUILD %s: %w", text, err)
-		}
-		for _, node := range res.AST.Children {
-			cmd, err := instructions.ParseCommand(node)
-			if err == nil {
-				err = parseMounts(cmd)
-			}
-			if err != nil {
-				return nil, fmt.Errorf("ONBUILD %s: %w", text, err)
-			}
-			out = append(out, cmd)
-		}
-	}
-	return out, nil
-}
 
 // ContextPaths returns the paths of the build context that the stages and
 // triggers copy or mount, sorted. all is true if that cannot be told, for
@@ -115,7 +91,7 @@ func (d *Dockerfile) CopiedPaths(triggers ...instructions.Command) []Use {
 	for _, cmd := range triggers {
 		add(cmd, d.lastFromLine())
 	}
-	for _, i := range d.Reachable() {
+	for _, i := range d.Reachable(triggers...) {
 		for _, cmd := range d.Stages[i].Commands {
 			add(cmd, firstLine(cmd.Location()))
 		}
@@ -165,4 +141,11 @@ func (d *Dockerfile) Downloads() []Download {
 		}
 	}
 	return out
+}
+
+func (d *Dockerfile) lastFromLine() int {
+	if len(d.Stages) == 0 {
+		return 0
+	}
+	return firstLine(d.Stages[len(d.Stages)-1].Location)
 }

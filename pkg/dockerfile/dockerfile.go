@@ -197,9 +197,9 @@ func (d *Dockerfile) expand(word string, values map[string]string) (result strin
 	return res.Result, res.Unmatched, err
 }
 
-// Reachable returns the positions of the stages that the last stage needs,
-// itself included, in ascending order. Other stages are not built.
-func (d *Dockerfile) Reachable() []int {
+// Reachable returns the positions of the stages that the last stage and triggers need, the
+// last one included, in ascending order. Other stages are not built.
+func (d *Dockerfile) Reachable(triggers ...instructions.Command) []int {
 	byName := stagesByName(d.Stages)
 	seen := map[int]bool{}
 	var visit func(i int)
@@ -214,7 +214,7 @@ func (d *Dockerfile) Reachable() []int {
 			}
 		}
 		follow(d.Stages[i].BaseName)
-		for _, cmd := range d.Stages[i].Commands {
+		for _, cmd := range slices.Concat(d.Stages[i].Commands, d.stageTriggers(i, byName)) {
 			for _, name := range sources(cmd) {
 				follow(name)
 			}
@@ -222,6 +222,13 @@ func (d *Dockerfile) Reachable() []int {
 	}
 	if n := len(d.Stages); n > 0 {
 		visit(n - 1)
+		for _, cmd := range triggers {
+			for _, name := range sources(cmd) {
+				if i, ok := byName[strings.ToLower(name)]; ok {
+					visit(i)
+				}
+			}
+		}
 	}
 	return slices.Sorted(maps.Keys(seen))
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/moby/buildkit/frontend/dockerfile/instructions"
 )
 
 func TestDownloads(t *testing.T) {
@@ -80,7 +82,8 @@ func TestTriggers(t *testing.T) {
 	if paths, all := d.ContextPaths(triggers...); all || fmt.Sprint(paths) != "[x y]" {
 		t.Errorf("context paths %v, all %v", paths, all)
 	}
-	if got := fmt.Sprint(d.Images(triggers...)); got != "[{a:1 a:1 2} {tool:1 tool:1 2}]" {
+	_, images, err := d.Triggered(func(Image) ([]instructions.Command, error) { return triggers, nil })
+	if got := fmt.Sprint(images, err); got != "[{tool:1 tool:1 2}] <nil>" {
 		t.Errorf("images %s", got)
 	}
 	for _, bad := range []string{"", "RUNN x", "COPY", "RUN --mount=type=nosuch x"} {

@@ -27,51 +27,57 @@ func FamiliarName(ref string) (string, error) {
 	return strings.TrimSuffix(r.Familiar(), ":latest"), nil
 }
 
-// Images returns the images from outside that the stages and ONBUILD triggers
-// refer to, each once: those of FROM lines first. Names that are not valid, and
-// those of COPY --from with variables, are left out: BuildKit reports them.
-func (d *Dockerfile) Images(triggers ...instructions.Command) []Image {
-	known := map[string]bool{"scratch": true, "context": true}
-	var images []Image
-	add := func(text string, line int) {
-		if text == "" || known[strings.ToLower(text)] || strings.Contains(text, "$") {
-			return
-		}
-		// With an empty namespace, {{ namespace }}/NAME is rendered to /NAME.
-		name, err := FamiliarName(strings.TrimPrefix(text, "/"))
-		if err != nil {
-			return
-		}
-		known[text] = true
-		images = append(images, Image{text, name, line})
-	}
-	for i, st := range d.Stages {
-		add(st.BaseName, firstLine(st.Location))
-		if st.Name != "" {
-			known[strings.ToLower(st.Name)] = true
-		}
-		known[strconv.Itoa(i)] = true
-	}
-	for _, st := range d.Stages {
-		for _, cmd := range st.Commands {
-			for _, name := range sources(cmd) {
-				add(name, firstLine(cmd.Location()))
-			}
-		}
-	}
-	for _, cmd := range triggers {
-		for _, name := range sources(cmd) {
-			add(name, d.lastFromLine())
-		}
-	}
-	return images
+// imageList is the images that a Dockerfile refers to, each once.
+type imageList struct {
+	known  map[string]bool // their names as written, and those of stages
+	images []Image
 }
 
-func (d *Dockerfile) lastFromLine() int {
-	if len(d.Stages) == 0 {
-		return 0
+// add adds the image that a FROM, COPY --from or mount names, unless it is a stage. Names
+// that are not valid, and those with variables, are left out: BuildKit reports them.
+func (l *imageList) add(text string, line int) {
+	if text == "" || l.known[strings.ToLower(text)] || strings.Contains(text, "$") {
+		return
 	}
-	return firstLine(d.Stages[len(d.Stages)-1].Location)
+	// With an empty namespace, {{ namespace }}/NAME is rendered to /NAME.
+	name, err := FamiliarName(strings.TrimPrefix(text, "/"))
+	if err != nil {
+		return
+	}
+	l.known[text] = true
+	l.images = append(l.images, Image{text, name, line})
+}
+
+func (l *imageList) addSources(cmd instructions.Command, line int) {
+	for _, name := range sources(cmd) {
+		l.add(name, line)
+	}
+}
+
+// Images returns the images from outside that a Dockerfile refers to, each once: those of
+// FROM lines first. Names that are not valid, and those of COPY --from with variables, are
+// left out: BuildKit reports them.
+func (d *Dockerfile) Images() []Image { return d.imageList().images }
+
+func (d *Dockerfile) imageList() *imageList {
+	l := &imageList{known: map[string]bool{"scratch": true, "context": true}}
+	for i, st := range d.Stages {
+		l.add(st.BaseName, firstLine(st.Location))
+		if st.Name != "" {
+			l.known[strings.ToLower(st.Name)] = true
+		}
+		l.known[strconv.Itoa(i)] = true
+	}
+	byName := stagesByName(d.Stages)
+	for i, st := range d.Stages {
+		for _, cmd := range st.Commands {
+			l.addSources(cmd, firstLine(cmd.Location()))
+		}
+		for _, cmd := range d.stageTriggers(i, byName) {
+			l.addSources(cmd, firstLine(st.Location))
+		}
+	}
+	return l
 }
 
 // sources returns the stages and images that an instruction reads files from.
@@ -103,11 +109,34 @@ func stagesByName(stages []instructions.Stage) map[string]int {
 // the other images that it refers to in the order of their lines. base is the
 // zero Image if there is no FROM. A Dockerfile with mistakes is read as far as
 // possible: Parse reports them. A variable without a value stays as written.
-func References(content []byte, o Options) (base Image, others []Image) {
+//
+// onBuild are the ONBUILD instructions of the result that refer to images or stages,
+// without the word ONBUILD, for TriggeredReferences.
+func References(content []byte, o Options) (base Image, others []Image, onBuild []string) {
 	if base, ok := onlyReference(content); ok {
-		return base, nil
+		return base, nil, nil
 	}
-	return parseTolerant(content).references(o)
+	d := parseTolerant(content)
+	base, others = d.references(o)
+	return base, others, d.onBuildFrom()
+}
+
+// TriggeredReferences returns the images that a Dockerfile refers to only by ONBUILD
+// instructions of the images that it is based on, each with the line of the FROM. onBuild
+// returns those of an image, as References does.
+func TriggeredReferences(content []byte, o Options, onBuild func(Image) []string) []Image {
+	d := parseTolerant(content)
+	d.resolveTolerant(o)
+	_, images, _ := d.Triggered(func(base Image) ([]instructions.Command, error) {
+		var triggers []instructions.Command
+		for _, text := range onBuild(base) {
+			if cmds, err := Triggers([]string{text}); err == nil {
+				triggers = append(triggers, cmds...)
+			}
+		}
+		return triggers, nil
+	})
+	return images
 }
 
 // onlyReference returns the image of a Dockerfile whose first line is a plain
@@ -153,13 +182,7 @@ func (d *Dockerfile) references(o Options) (base Image, others []Image) {
 	if len(d.Stages) == 0 {
 		return Image{}, nil
 	}
-	if values, err := d.globalValues(o); err == nil {
-		for i := range d.Stages {
-			if name, missing, err := d.expand(d.fromRaw[i], values); err == nil && name != "" && len(missing) == 0 {
-				d.Stages[i].BaseName = name
-			}
-		}
-	}
+	d.resolveTolerant(o)
 	base = Image{Reference: d.Stages[0].BaseName, Line: firstLine(d.Stages[0].Location)}
 	for _, im := range d.Images() {
 		if im.Reference == base.Reference {
@@ -170,6 +193,20 @@ func (d *Dockerfile) references(o Options) (base Image, others []Image) {
 	}
 	slices.SortStableFunc(others, func(a, b Image) int { return a.Line - b.Line })
 	return base, others
+}
+
+// resolveTolerant is Resolve for a Dockerfile that may have mistakes: a variable without
+// a value stays as written.
+func (d *Dockerfile) resolveTolerant(o Options) {
+	values, err := d.globalValues(o)
+	if err != nil {
+		return
+	}
+	for i := range d.Stages {
+		if name, missing, err := d.expand(d.fromRaw[i], values); err == nil && name != "" && len(missing) == 0 {
+			d.Stages[i].BaseName = name
+		}
+	}
 }
 
 // InstructionAfterFrom returns the line of the instruction that follows the first
@@ -185,10 +222,4 @@ func InstructionAfterFrom(content []byte) (line int) {
 		return firstLine(d.Stages[1].Location)
 	}
 	return 0
-}
-
-// IsBase reports whether a stage that is built is based on an image, so that
-// the image's ONBUILD triggers run.
-func (d *Dockerfile) IsBase(im Image) bool {
-	return slices.ContainsFunc(d.Reachable(), func(i int) bool { return d.Stages[i].BaseName == im.Reference })
 }

@@ -48,11 +48,13 @@ func TestReferences(t *testing.T) {
 		{"here string", "FROM a:1\nRUN cat <<<EOF\nFROM c:1", "a:1@1 c:1@3"},
 		{"escape directive", "# escape=`\nFROM `\na:1\nRUN dir c:\\\nFROM b:1", "a:1@2 b:1@5"},
 		{"CRLF", "FROM a:1\r\nRUN x \\\r\n y\r\nFROM b:1\r\n", "a:1@1 b:1@4"},
+		{"ONBUILD of the result", "FROM a:1\nONBUILD COPY --from=b:1 x /\nRUN x", "a:1@1"},
+		{"ONBUILD of a stage", "FROM a:1 AS s\nONBUILD COPY --from=b:1 x /\nRUN x\nFROM s", "a:1@1 b:1@4"},
 		{"FROM with nothing", "FROM\nFROM a:1", "a:1@2"},
 	} {
 		o := amd64
 		o.BuildArgs = map[string]string{"G": "given"}
-		base, others := References([]byte(c.in), o)
+		base, others, _ := References([]byte(c.in), o)
 		got := fmt.Sprintf("%s@%d", base.Reference, base.Line)
 		for _, n := range others {
 			got += fmt.Sprintf(" %s@%d", n.Reference, n.Line)
@@ -63,14 +65,52 @@ func TestReferences(t *testing.T) {
 	}
 }
 
+func TestTriggeredReferences(t *testing.T) {
+	for _, c := range []struct{ name, base, child, want string }{
+		{"COPY", "FROM scratch\nONBUILD COPY --from=tool:1 /x /\nONBUILD COPY y /", "FROM base:1\nRUN x", "[COPY --from=tool:1 /x /] tool:1@1"},
+		{"RUN", "FROM scratch\nonbuild run --mount=type=bind,from=tool:1,target=/x y", "\nFROM base:1", "[run --mount=type=bind,from=tool:1,target=/x y] tool:1@2"},
+		{"nothing from elsewhere", "FROM scratch\nONBUILD COPY x /\nONBUILD RUN from=y", "FROM base:1", "[]"},
+		{"those of another stage", "FROM scratch AS s\nONBUILD COPY --from=tool:1 /x /\nFROM s", "FROM base:1", "[]"},
+		{"a stage of the child", "FROM scratch\nONBUILD COPY --from=build /x /\nONBUILD COPY --from=0 /y /", "FROM other:1 AS Build\nFROM base:1", "[COPY --from=build /x / COPY --from=0 /y /]"},
+		{"named by the child too", "FROM scratch\nONBUILD COPY --from=tool:1 /x /", "FROM base:1\nCOPY --from=tool:1 /y /", "[COPY --from=tool:1 /x /]"},
+		{"a stage that is not built", "FROM scratch\nONBUILD COPY --from=tool:1 /x /", "FROM base:1 AS s\nFROM other:1", "[COPY --from=tool:1 /x /]"},
+		{"a stage that a trigger needs", "FROM scratch\nONBUILD COPY --from=build /x /\nONBUILD COPY --from=tool:1 /x /", "FROM golang:1 AS build\nFROM base:1",
+			"[COPY --from=build /x / COPY --from=tool:1 /x /] tool:1@2 of-golang:1@1"},
+		{"variables", "FROM scratch\nONBUILD COPY --from=tool:1 /x /", "ARG B=base\nFROM ${B}:1", "[COPY --from=tool:1 /x /] tool:1@2"},
+		{"a wrong trigger", "FROM scratch\nONBUILD COPY --from=tool:1\nONBUILD COPY --from=tool:2 /x /", "FROM base:1", "[COPY --from=tool:2 /x /] tool:2@1"},
+	} {
+		_, _, onBuild := References([]byte(c.base), amd64)
+		got := fmt.Sprint(onBuild)
+		for _, im := range TriggeredReferences([]byte(c.child), amd64, func(im Image) []string {
+			switch im.Name {
+			case "base:1":
+				return onBuild
+			case "golang:1":
+				return []string{"COPY --from=of-golang:1 /x /"}
+			}
+			return nil
+		}) {
+			got += fmt.Sprintf(" %s@%d", im.Reference, im.Line)
+		}
+		if got != c.want {
+			t.Errorf("%s: got %s, want %s", c.name, got, c.want)
+		}
+	}
+}
+
 // FuzzReferences checks that lines are within the file, that a FROM on the first
 // line is always found, and that the short cut for one reference changes nothing.
 func FuzzReferences(f *testing.F) {
-	for _, s := range []string{"FROM a:1", "\n\nFROM a:1\nCOPY --From=b x /", "FROM a\n\u00a0FROM b", "FROM a\nRUN x \\\n  FROM b", "RUN <<EOF\nx\nEOF\nFROM b", "# escape=`\nFROM `\na", "FROM \\", "<<A", "RUN <<\"", "COPY --from= x"} {
+	for _, s := range []string{"FROM a:1", "\n\nFROM a:1\nCOPY --From=b x /", "FROM a\n\u00a0FROM b", "FROM a\nRUN x \\\n  FROM b", "RUN <<EOF\nx\nEOF\nFROM b", "FROM a AS s\nONBUILD COPY --from=s x /\nFROM s", "# escape=`\nFROM `\na", "FROM \\", "<<A", "RUN <<\"", "COPY --from= x"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		base, others := References([]byte(s), amd64)
+		base, others, onBuild := References([]byte(s), amd64)
+		for _, im := range TriggeredReferences([]byte(s), amd64, func(Image) []string { return append(onBuild, "COPY --from=tool:1 /x /") }) {
+			if im.Line < 1 || im.Line > 1+strings.Count(s, "\n") || im.Reference == "" {
+				t.Errorf("%q: triggered image %+v", s, im)
+			}
+		}
 		from, line := base.Reference, base.Line
 		if b, o := parseTolerant([]byte(s)).references(amd64); b != base || !slices.Equal(o, others) {
 			t.Errorf("%q: %v %v, in full %v %v", s, base, others, b, o)
@@ -84,7 +124,7 @@ func FuzzReferences(f *testing.F) {
 				t.Errorf("image %+v", n)
 			}
 		}
-		if base, _ := References([]byte("FROM base:1\n"+s), amd64); base.Reference != "base:1" || base.Line != 1 {
+		if base, _, _ := References([]byte("FROM base:1\n"+s), amd64); base.Reference != "base:1" || base.Line != 1 {
 			t.Errorf("first line not found: %+v", base)
 		}
 	})

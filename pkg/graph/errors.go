@@ -1,6 +1,7 @@
 package graph
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -26,14 +27,13 @@ func (e *DuplicateError) Hint() string {
 // have.
 type MissingParentError struct {
 	Image     string
-	File      string // the template
-	Line      int    // of the FROM, 0 if not known
+	Place     Place  // of the FROM, COPY or mount
 	Reference string // as the FROM has it
 	Near      string // the Reference of an image with a similar name, or ""
 }
 
 func (e *MissingParentError) Error() string {
-	s := fmt.Sprintf("%s: image %q depends on %s, which is not in the tree", place(e.File, e.Line), e.Image, e.Reference)
+	s := fmt.Sprintf("%v: image %q depends on %s, which is not in the tree", e.Place, e.Image, e.Reference)
 	if e.Near != "" {
 		s += fmt.Sprintf(" (did you mean %s?)", e.Near)
 	}
@@ -47,11 +47,11 @@ type CycleError struct{ Images []Image }
 func (e *CycleError) Error() string {
 	if len(e.Images) == 1 {
 		im := e.Images[0]
-		return fmt.Sprintf("%s: image %q depends on itself", place(im.File, im.Line), im.Name)
+		return fmt.Sprintf("%v: image %q depends on itself", im.from(), im.Name)
 	}
 	names := make([]string, 0, len(e.Images)+1)
 	for _, im := range e.Images {
-		names = append(names, fmt.Sprintf("%s (%s)", im.Name, place(im.File, im.Line)))
+		names = append(names, fmt.Sprintf("%s (%v)", im.Name, im.from()))
 	}
 	return "images depend on each other in a cycle: " + strings.Join(append(names, e.Images[0].Name), " -> ")
 }
@@ -65,11 +65,19 @@ func (e *CycleError) Files() []string {
 	return files
 }
 
-func place(file string, line int) string {
-	if line <= 0 {
-		return file
+// from returns where the image's FROM is written.
+func (im *Image) from() Place { return im.at(im.FromPlace) }
+
+func (im *Image) at(p Place) Place {
+	p.File = cmp.Or(p.File, im.File)
+	return p
+}
+
+func (p Place) String() string {
+	if p.Line <= 0 {
+		return p.File
 	}
-	return fmt.Sprintf("%s:%d", file, line)
+	return fmt.Sprintf("%s:%d", p.File, p.Line)
 }
 
 // setNames is what the names of a set's images have in common.
@@ -106,9 +114,9 @@ func (s setNames) owns(ref string) bool {
 	return s.like[[2]string{dir, tag}] && !s.bases[ref] && !strings.Contains(ref, "@")
 }
 
-func missing(n *node, ref string, line int, set setNames) error {
+func missing(n *node, ref string, at Place, set setNames) error {
 	_, name, _ := splitReference(ref)
-	e := &MissingParentError{Image: n.Name, File: n.File, Line: line, Reference: ref}
+	e := &MissingParentError{Image: n.Name, Place: n.at(at), Reference: ref}
 	if near := suggest.Near(name, set.names, 1); len(near) > 0 {
 		e.Near = set.refs[near[0]]
 	}

@@ -22,16 +22,22 @@ type Image struct {
 	// COPY --from and RUN --mount=from. Those of the tree are built before, but
 	// none of them is the parent.
 	Needs []Need
-	// File is the template's path in its tree, Line the 1-based line of From in
-	// the file that errors should point to, 0 if it is not known.
+	// File is the template's path, by which images are sorted.
 	File string
-	Line int
+	// FromPlace is where From is written, for errors. Without a file, it is in File.
+	FromPlace Place
+}
+
+// Place is a line of a template or override.
+type Place struct {
+	File string
+	Line int // 1-based, 0 if not known
 }
 
 // Need is one use of another image by a Dockerfile.
 type Need struct {
 	Reference string
-	Line      int // 1-based, 0 if not known
+	Place     Place // for errors; without a file, it is in Image.File
 }
 
 // Graph is the images of a tree with their relations.
@@ -87,13 +93,13 @@ func New(images []Image, bases ...string) (*Graph, error) {
 				p.children = append(p.children, n)
 				p.users = append(p.users, n)
 			} else if set.owns(n.From) {
-				n.missing = missing(n, n.From, n.Line, set)
+				n.missing = missing(n, n.From, n.FromPlace, set)
 			}
 		}
 		for _, need := range n.Needs {
 			p := byRef[need.Reference]
 			if p == nil && n.missing == nil && set.owns(need.Reference) {
-				n.missing = missing(n, need.Reference, need.Line, set)
+				n.missing = missing(n, need.Reference, need.Place, set)
 			}
 			if p == nil || slices.Contains(n.parents, p) {
 				continue

@@ -24,12 +24,12 @@ func tree(lines ...string) []Image {
 	for _, l := range lines {
 		f := strings.Fields(l)
 		name := f[0][strings.LastIndexByte(f[0], '/')+1:]
-		im := Image{Name: name, Reference: ref(name), File: f[0] + "/Dockerfile.j2", Line: 1}
+		im := Image{Name: name, Reference: ref(name), File: f[0] + "/Dockerfile.j2", FromPlace: Place{Line: 1}}
 		if len(f) > 1 {
 			im.From = ref(f[1])
 		}
 		for i, need := range f[min(2, len(f)):] {
-			im.Needs = append(im.Needs, Need{ref(need), i + 2})
+			im.Needs = append(im.Needs, Need{ref(need), Place{Line: i + 2}})
 		}
 		out = append(out, im)
 	}

@@ -193,9 +193,9 @@ func (s *Set) fill(ctx context.Context, opts Options, warn func(string, ...any))
 		f := &s.Files[i]
 		names = append(names, f.Name)
 		s.byName[f.Name] = f
-		im := graph.Image{Name: f.Name, Reference: f.Reference, From: f.From, File: f.Place, Line: f.FromLine}
+		im := graph.Image{Name: f.Name, Reference: f.Reference, From: f.From, File: f.Place, FromPlace: placeOf(f, f.FromLine)}
 		for _, n := range f.Needs {
-			im.Needs = append(im.Needs, graph.Need{Reference: n.Reference, Line: n.Line})
+			im.Needs = append(im.Needs, graph.Need{Reference: n.Reference, Place: placeOf(f, n.Line)})
 		}
 		images = append(images, im)
 	}
@@ -222,6 +222,14 @@ func (s *Set) fill(ctx context.Context, opts Options, warn func(string, ...any))
 		return cmp.Or(s.mistakes, err)
 	}
 	return s.checkMistakes(warn)
+}
+
+// placeOf returns where a line of a Dockerfile is written, in the template or override.
+func placeOf(f *render.Dockerfile, line int) graph.Place {
+	if file, at := f.PlaceOf(line); file != "" {
+		return graph.Place{File: file, Line: at}
+	}
+	return graph.Place{File: f.Place, Line: line}
 }
 
 // checkMistakes returns the mistakes in templates if every selected image has one, and

@@ -64,18 +64,26 @@ func isText(v any) bool {
 	return ok
 }
 
+// variableError is a wrong value of a variable that an override sets.
+type variableError struct {
+	name string
+	err  error
+}
+
+func (e *variableError) Error() string { return e.name + " " + e.err.Error() }
+
 func notAList(name string, v any) error {
 	if s, ok := text(v); ok {
-		return fmt.Errorf("%s must be a list, not the string %q: write ['%s']", name, s, s)
+		return &variableError{name, fmt.Errorf("must be a list, not the string %q: write ['%s']", s, s)}
 	}
-	return fmt.Errorf("%s must be a list, not %s", name, describe(v))
+	return &variableError{name, fmt.Errorf("must be a list, not %s", describe(v))}
 }
 
 // customizable is the filter by which templates let users change a list:
 // VALUE | customizable(KIND). If the variable IMAGE_KIND_override is set, it is the
 // result; otherwise the items of IMAGE_KIND_append are added to the list, and the first
 // of each item of IMAGE_KIND_remove is removed. IMAGE is the image's name with
-// underscores.
+// underscores. A string in place of a list is an error: its letters would be the items.
 func customizable(call *jinja.Call) (any, error) {
 	arg, err := params(call, "customizable", "list", "call_type")
 	if err != nil {
@@ -97,7 +105,11 @@ func customizable(call *jinja.Call) (any, error) {
 		return nil, errors.New("customizable needs the variable image_name, which is not set")
 	}
 	prefix := strings.ReplaceAll(imageName, "-", "_") + "_" + kind + "_"
+	list, isList := value.(*jinja.List)
 	if v, ok := call.Lookup(prefix + "override"); ok {
+		if s, isText := text(v); isList && isText && s != "" {
+			return nil, notAList(prefix+"override", v)
+		}
 		return v, nil
 	}
 	more, appends := call.Lookup(prefix + "append")
@@ -105,7 +117,6 @@ func customizable(call *jinja.Call) (any, error) {
 	if !appends && !removes {
 		return value, nil
 	}
-	list, isList := value.(*jinja.List)
 	if !isList {
 		return nil, fmt.Errorf("customizable(%q) applies to a list, not to %s", kind, describe(value))
 	}

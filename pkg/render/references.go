@@ -2,6 +2,7 @@ package render
 
 import (
 	"path"
+	"slices"
 
 	"github.com/containerd/platforms"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -20,10 +21,39 @@ type Need struct {
 // values that variables in its FROM lines have. Mistakes in the Dockerfile are
 // reported when it is converted.
 func (r *renderer) readReferences(d *Dockerfile) {
-	base, others := dockerfile.References(d.Content, dockerfile.Options{Platform: platformOf(r.Config), BuildArgs: r.Config.BuildArgs})
-	d.From, d.FromLine, d.Needs = r.canonical(base), base.Line, nil
+	base, others, onBuild := dockerfile.References(d.Content, r.referenceOptions())
+	d.From, d.FromLine, d.Needs, d.onBuild = r.canonical(base), base.Line, nil, onBuild
 	for _, im := range others {
 		d.Needs = append(d.Needs, Need{r.canonical(im), im.Line})
+	}
+}
+
+func (r *renderer) referenceOptions() dockerfile.Options {
+	return dockerfile.Options{Platform: platformOf(r.Config), BuildArgs: r.Config.BuildArgs}
+}
+
+// addTriggered adds the images that a Dockerfile refers to by ONBUILD instructions of the
+// tree's images that it is based on.
+func (r *renderer) addTriggered(files []Dockerfile) {
+	onBuild := map[string][]string{}
+	for i := range files {
+		if d := &files[i]; len(d.onBuild) > 0 {
+			onBuild[d.Reference] = d.onBuild
+		}
+	}
+	if len(onBuild) == 0 {
+		return
+	}
+	for i := range files {
+		d := &files[i]
+		refers := len(onBuild[d.From]) > 0 || slices.ContainsFunc(d.Needs, func(n Need) bool { return len(onBuild[n.Reference]) > 0 })
+		if !refers {
+			continue
+		}
+		triggered := dockerfile.TriggeredReferences(d.Content, r.referenceOptions(), func(im dockerfile.Image) []string { return onBuild[r.canonical(im)] })
+		for _, im := range triggered {
+			d.Needs = append(d.Needs, Need{r.canonical(im), im.Line})
+		}
 	}
 }
 

@@ -50,7 +50,8 @@ type Dockerfile struct {
 	// content.
 	Err error
 
-	places []jinja.Place // of the lines of Content
+	onBuild []string      // its ONBUILD instructions that refer to images
+	places  []jinja.Place // of the lines of Content
 }
 
 // PlaceOf returns the file and the line of a template, macro or override that a line of
@@ -100,6 +101,7 @@ func Render(ctx context.Context, o Options) ([]Dockerfile, error) {
 	if err := r.include(out); err != nil {
 		return nil, cmp.Or(mistakes, err)
 	}
+	r.addTriggered(out)
 	return out, mistakes
 }
 
@@ -207,11 +209,33 @@ func (r *renderer) locate(err error) error {
 	}
 	e := *je
 	e.Template, e.Line = r.placeOf(e.Template, e.Line)
+	var wrong *variableError
+	if errors.As(je.Cause, &wrong) && r.setsVariable(&e, wrong.name) {
+		return &e
+	}
 	e.Trace = slices.Clone(e.Trace)
 	for i, f := range e.Trace {
 		e.Trace[i].Template, e.Trace[i].Line = r.placeOf(f.Template, f.Line)
 	}
 	return &e
+}
+
+// setsVariable changes the place of an error to where the overrides set a variable, and
+// reports whether they do. The place where it is used becomes the trace.
+func (r *renderer) setsVariable(e *jinja.Error, name string) bool {
+	if r.overrideTemplate == nil {
+		return false
+	}
+	sets := slices.DeleteFunc(r.overrideTemplate.Analyze().Sets, func(s jinja.Ref) bool { return s.Name != name })
+	if len(sets) == 0 {
+		return false // set by a template that an override includes
+	}
+	set := sets[len(sets)-1]
+	e.Trace = []jinja.Frame{{Template: e.Template, Line: e.Line, Column: e.Column, What: "filter 'customizable'"}}
+	e.Template, e.Line = r.override.place(set.Line)
+	e.Column = set.Column
+	e.SourceLine = strings.Split(r.override.source, "\n")[set.Line-1]
+	return true
 }
 
 // placeOf returns the file, and the line of it, that a line of a template is in.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -328,22 +329,22 @@ func (c *Converter) parents(ctx context.Context, file *dockerfile.Dockerfile) (p
 		}
 		return nil
 	}
-	images := file.Images()
-	if err := add(images); err != nil {
+	if err := add(file.Images()); err != nil {
 		return nil, nil, err
 	}
-	for _, p := range parents {
-		if !file.IsBase(p.Image) {
-			continue
-		}
-		of, err := triggersOf(p.config)
+	triggers, more, err := file.Triggered(func(base dockerfile.Image) ([]instructions.Command, error) {
+		i := slices.IndexFunc(parents, func(p namedParent) bool { return p.Reference == base.Reference })
+		of, err := triggersOf(parents[i].config)
 		if err != nil {
-			return nil, nil, file.ErrorAt(p.Line, fmt.Errorf("image %s: %w", p.Reference, err))
+			return nil, file.ErrorAt(base.Line, fmt.Errorf("image %s: %w", base.Reference, err))
 		}
-		triggers = append(triggers, of...)
+		return of, nil
+	})
+	if err != nil {
+		return nil, nil, err
 	}
 	// A trigger may copy from an image of its own.
-	return parents, triggers, add(file.Images(triggers...))
+	return parents, triggers, add(more)
 }
 
 func triggersOf(config []byte) ([]instructions.Command, error) {
