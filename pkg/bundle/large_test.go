@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -17,6 +18,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/kolla-build/kolla-build/internal/testenv"
+	"github.com/kolla-build/kolla-build/pkg/bundle/parts"
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/store"
 )
@@ -33,12 +35,17 @@ func TestLargeHelper(t *testing.T) {
 		if r := must[*Report](t)(Verify(t.Context(), "-", VerifyOptions{})); !r.OK {
 			t.Errorf("%+v", r.Problems)
 		}
+	case "parts":
+		r := must[*Report](t)(Verify(t.Context(), dir, VerifyOptions{}))
+		if !r.OK || !r.Parts.Restored {
+			t.Errorf("%+v", r)
+		}
 	case "load":
 		st := must[*store.Store](t)(store.Open(dir))
 		defer st.Close()
 		must[Summary](t)(Load(t.Context(), "-", st, LoadOptions{}))
 	default:
-		t.Skip("started by TestMemoryOfLargeBundles")
+		t.Skip("started by the tests of memory")
 	}
 	testenv.PrintPeakMemory(t)
 }
@@ -52,8 +59,7 @@ func TestMemoryOfLargeBundles(t *testing.T) {
 		if text := os.Getenv(variable); text != "" {
 			size = must[int64](t)(config.ParseSize(text))
 		}
-		cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestLargeHelper$")
-		cmd.Env = append(os.Environ(), largeHelper+"="+command+" "+t.TempDir())
+		cmd := helper(t, command+" "+t.TempDir())
 		in := must[io.WriteCloser](t)(cmd.StdinPipe())
 		var out strings.Builder
 		cmd.Stdout, cmd.Stderr = &out, &out
@@ -72,6 +78,45 @@ func TestMemoryOfLargeBundles(t *testing.T) {
 			t.Errorf("%s of %d bytes took %d bytes of memory, more than %d", command, size, memory, mostMemory)
 		}
 	}
+}
+
+// TestMemoryOfDamagedParts verifies a set in many parts of which some are lost.
+// KOLLA_TEST_LARGE is its size.
+func TestMemoryOfDamagedParts(t *testing.T) {
+	size := int64(80 << 20)
+	if text := os.Getenv("KOLLA_TEST_LARGE"); text != "" {
+		size = must[int64](t)(config.ParseSize(text))
+	}
+	dir := t.TempDir()
+	w := must[*parts.Writer](t)(parts.Create(t.Context(), dir+"/set.tar", size/42, 10))
+	streamLarge(t, writeOnly{w}, size)
+	files := must[[]string](t)(w.Close())
+	for _, lost := range []int{1, 2, 5, 41} {
+		if err := os.Remove(files[lost]); err != nil {
+			t.Fatal(err)
+		}
+		out, err := helper(t, "parts "+files[0]).CombinedOutput()
+		if err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		memory := testenv.PeakMemory(t, string(out))
+		t.Logf("verify of %d MB in %d parts, %d of them lost: memory %d MB", size>>20, len(files), len(files)-len(must[[]string](t)(filepath.Glob(dir+"/*"))), memory>>20)
+		if memory > mostMemory && !raceEnabled {
+			t.Errorf("verify took %d bytes of memory, more than %d", memory, mostMemory)
+		}
+	}
+}
+
+// writeOnly is a writer whose owner closes it.
+type writeOnly struct{ io.Writer }
+
+func (writeOnly) Close() error { return nil }
+
+func helper(t *testing.T, command string) *exec.Cmd {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestLargeHelper$")
+	cmd.Env = append(os.Environ(), largeHelper+"="+command)
+	return cmd
 }
 
 // streamLarge writes a bundle of one image with layers of up to 256 MB.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/kolla-build/kolla-build/internal/disk"
 	"github.com/kolla-build/kolla-build/internal/partialfile"
 	"github.com/kolla-build/kolla-build/internal/usererr"
 )
@@ -123,10 +124,23 @@ func readFull(r io.Reader, b []byte) error {
 }
 
 // fileOutput is a file that is written in several runs.
-type fileOutput struct{ *partialfile.File }
+type fileOutput struct {
+	*partialfile.File
+	early *disk.EarlyWriter
+}
+
+// Keep implements resumable.
+func (f *fileOutput) Keep(n int64) error {
+	err := f.File.Keep(n)
+	f.early = disk.NewEarlyWriter(f.File.File)
+	return err
+}
+
+// Write implements io.Writer, after Keep.
+func (f *fileOutput) Write(p []byte) (int, error) { return f.early.Write(p) }
 
 // Earlier implements resumable.
-func (f fileOutput) Earlier() (io.Reader, error) {
+func (f *fileOutput) Earlier() (io.Reader, error) {
 	_, err := f.Seek(0, io.SeekStart)
 	return f.File, err
 }

@@ -167,7 +167,7 @@ func writeToFile(ctx context.Context, output string, files []file, sum *Summary,
 			}
 			return write(ctx, f, files, opts)
 		}
-		kept, err := writeResumed(ctx, fileOutput{f}, files, opts)
+		kept, err := writeResumed(ctx, &fileOutput{File: f}, files, opts)
 		if first {
 			sum.Kept, first = kept, false
 		}

@@ -210,6 +210,9 @@ func copyFile(ctx context.Context, w io.Writer, f file, buf []byte, copied func(
 	if err != nil {
 		return err
 	}
+	if f.size >= readAheadSize {
+		r = newReadAhead(r)
+	}
 	defer r.Close()
 	for left := f.size; ; {
 		if ctx.Err() != nil {

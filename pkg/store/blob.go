@@ -11,7 +11,9 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/kolla-build/kolla-build/internal/asynchash"
 	"github.com/kolla-build/kolla-build/internal/atomicfile"
+	"github.com/kolla-build/kolla-build/internal/disk"
 	"github.com/kolla-build/kolla-build/internal/ocijson"
 )
 
@@ -134,12 +136,12 @@ func (s *Store) writeBlob(ctx context.Context, r io.Reader, alg digest.Algorithm
 	if size >= 0 {
 		r = io.LimitReader(r, size+1) // one more byte shows that there are too many
 	}
-	h := alg.Digester()
-	n, err := copyContext(ctx, io.MultiWriter(f, h.Hash()), r)
+	h := asynchash.New(alg.Hash())
+	n, err := copyContext(ctx, io.MultiWriter(disk.NewEarlyWriter(f.File), h), r)
+	got := digest.NewDigestFromBytes(alg, h.Sum())
 	if err != nil {
 		return "", 0, err
 	}
-	got := h.Digest()
 	switch {
 	case size >= 0 && n > size:
 		return "", 0, &BlobError{Digest: want, Detail: fmt.Sprintf("more than its %d bytes", size)}
