@@ -2,7 +2,6 @@ package registry
 
 import (
 	"context"
-	"errors"
 	"sync"
 )
 
@@ -17,6 +16,9 @@ type call[V any] struct {
 	done  chan struct{}
 	value V
 	err   error
+	// canceled says that the work ended with the context of who did it. Its cause, which is
+	// err, can be anything: that of an errgroup is the error of another goroutine.
+	canceled bool
 }
 
 // do returns the result of work, which this or another goroutine does. If the other
@@ -33,6 +35,7 @@ func (s *shared[K, V]) do(ctx context.Context, key K, work func() (V, error)) (V
 			s.calls[key] = c
 			s.mu.Unlock()
 			c.value, c.err = work()
+			c.canceled = c.err != nil && ctx.Err() != nil
 			s.mu.Lock()
 			delete(s.calls, key)
 			s.mu.Unlock()
@@ -46,7 +49,7 @@ func (s *shared[K, V]) do(ctx context.Context, key K, work func() (V, error)) (V
 			var none V
 			return none, context.Cause(ctx)
 		}
-		if ctx.Err() != nil || !errors.Is(c.err, context.Canceled) && !errors.Is(c.err, context.DeadlineExceeded) {
+		if ctx.Err() != nil || !c.canceled {
 			return c.value, c.err
 		}
 	}

@@ -2,7 +2,6 @@ package push
 
 import (
 	"context"
-	"errors"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	digest "github.com/opencontainers/go-digest"
@@ -22,6 +21,9 @@ type transfer struct {
 	done chan struct{}
 	repo *registry.Repository // where the blob is, once done and err is nil
 	err  error
+	// canceled says that the upload ended with its context. Its cause, which is err, can be
+	// anything: that of an errgroup is the error of another blob.
+	canceled bool
 }
 
 // putBlob puts one blob into a repository.
@@ -36,6 +38,7 @@ func (p *Publisher) putBlob(ctx context.Context, repo *registry.Repository, blob
 			p.mu.Unlock()
 			t.repo, t.err = repo, p.upload(ctx, repo, blob, nil)
 			if t.err != nil {
+				t.canceled = ctx.Err() != nil
 				// Forgotten, so that a later Push tries again.
 				p.mu.Lock()
 				delete(p.blobs, key)
@@ -55,8 +58,8 @@ func (p *Publisher) putBlob(ctx context.Context, repo *registry.Repository, blob
 			return nil
 		case t.err == nil:
 			return p.upload(ctx, repo, blob, t.repo)
-		case errors.Is(t.err, context.Canceled), errors.Is(t.err, context.DeadlineExceeded):
-			// The other image was canceled, not the blob: take over.
+		case t.canceled:
+			// The other image failed or was canceled, not the blob: take over.
 		default:
 			return t.err
 		}

@@ -252,3 +252,76 @@ func TestPushEndsWithItsContext(t *testing.T) {
 	}
 	registrytest.MustPull(t, host, "HOST/kolla/b@"+registrytest.Digest(t, other).String(), registrytest.Digest(t, other))
 }
+
+// unreadableLayer fails to open once fail is closed.
+type unreadableLayer struct {
+	v1.Layer
+	fail <-chan struct{}
+}
+
+var errUnreadable = errors.New("this layer cannot be read")
+
+func (l unreadableLayer) Compressed() (io.ReadCloser, error) {
+	<-l.fail
+	return nil, errUnreadable
+}
+
+type unreadableImage struct {
+	v1.Image
+	fail <-chan struct{}
+}
+
+func (i unreadableImage) Layers() ([]v1.Layer, error) {
+	layers, err := i.Image.Layers()
+	if err == nil {
+		layers[len(layers)-1] = unreadableLayer{layers[len(layers)-1], i.fail}
+	}
+	return layers, err
+}
+
+// An image that fails takes the upload of a layer with it for which another image waits.
+// That one has nothing wrong with it.
+func TestErrorOfOneImageIsNotThatOfAnother(t *testing.T) {
+	host := registrytest.Embedded(t, server.Options{}).Host()
+	base := registrytest.Base(t, 1000)
+	shared, err := base.Layers()
+	if err != nil {
+		t.Fatal(err)
+	}
+	digest, err := shared[0].Digest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	px := registrytest.StartProxy(t, host, func(r *http.Request) registrytest.Fault {
+		if r.Method == http.MethodPut && strings.Contains(r.URL.Path, "/kolla/a/") && r.URL.Query().Get("digest") == digest.String() {
+			return registrytest.Stall
+		}
+		return registrytest.None
+	})
+	p := push.New(registrytest.Client(t, registry.Options{}), push.Options{})
+	fail := make(chan struct{})
+	failed, other := make(chan error, 1), make(chan error, 1)
+	go func() {
+		_, err := p.Push(context.Background(), px.Host+"/kolla/a", unreadableImage{registrytest.Image(t, base, 100, 1), fail})
+		failed <- err
+	}()
+	for px.Count("PUT ", "/kolla/a/") < 2 { // the config and the shared layer
+		time.Sleep(time.Millisecond)
+	}
+	img := registrytest.Image(t, base, 100, 1)
+	go func() {
+		_, err := p.Push(context.Background(), px.Host+"/kolla/b", img)
+		other <- err
+	}()
+	for px.Count("PUT ", "/kolla/b/") == 0 { // it has begun, and waits for the shared layer
+		time.Sleep(time.Millisecond)
+	}
+	close(fail)
+	if err := <-failed; !errors.Is(err, errUnreadable) {
+		t.Errorf("the unreadable image: %v", err)
+	}
+	if err := <-other; err != nil {
+		t.Errorf("the other image: %v", err)
+	}
+	registrytest.MustPull(t, host, "HOST/kolla/b@"+registrytest.Digest(t, img).String(), registrytest.Digest(t, img))
+}
