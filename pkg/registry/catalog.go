@@ -53,7 +53,7 @@ func (c *Client) Repositories(ctx context.Context, registry, prefix string) ([]s
 	var found []string
 	for page, seen := 0, 0; ; page++ {
 		var names []string
-		var last string
+		var next url.Values
 		err := c.repeat(ctx, func() error {
 			scheme, err := h.contact(ctx)
 			if err != nil {
@@ -71,7 +71,7 @@ func (c *Client) Repositories(ctx context.Context, registry, prefix string) ([]s
 			if err := transport.CheckError(resp, http.StatusOK); err != nil {
 				return final(err)
 			}
-			names, last, err = readCatalog(resp)
+			names, next, err = readCatalog(resp)
 			return err
 		})
 		if err != nil {
@@ -83,31 +83,32 @@ func (c *Client) Repositories(ctx context.Context, registry, prefix string) ([]s
 				found = append(found, name)
 			}
 		}
-		if last == "" {
+		if next == nil {
 			slices.Sort(found)
 			return slices.Compact(found), nil
 		}
 		switch {
 		case page == maxTagPages || seen > maxTags:
 			return fail(&SizeError{What: "the list of repositories", Limit: maxTags, Unit: "entries"})
-		case last == query.Get("last"):
-			return fail(fmt.Errorf("the page after %q is the same page", last))
+		case samePage(next, query):
+			return fail(fmt.Errorf("the page after %q is the same page", next.Encode()))
 		}
-		query.Set("last", last)
+		query = next
 	}
 }
 
 // readCatalog reads one page of a list of repositories.
-func readCatalog(resp *http.Response) (names []string, last string, err error) {
+func readCatalog(resp *http.Response) (names []string, next url.Values, err error) {
 	b, err := readList(resp, "list of repositories")
 	if err != nil {
-		return nil, "", err
+		return nil, nil, err
 	}
 	var page struct {
 		Repositories []string `json:"repositories"`
 	}
 	if err := json.Unmarshal(b, &page); err != nil {
-		return nil, "", fmt.Errorf("reading the list: %w", err)
+		return nil, nil, fmt.Errorf("reading the list: %w", err)
 	}
-	return page.Repositories, nextPage(resp.Header.Get("Link")), nil
+	next, err = nextPage(resp.Header)
+	return page.Repositories, next, final(err)
 }

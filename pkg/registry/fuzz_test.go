@@ -70,7 +70,7 @@ func FuzzHeaders(f *testing.F) {
 	f.Add(`</v2/a/tags/list?last=t&n=5>; rel="next"`, `Bearer realm="https://t/x",service="s",scope="repository:a:pull"`, "repository:a:pull,push")
 	f.Add(`<>;next`, `Basic`, ":")
 	f.Fuzz(func(t *testing.T, link, authenticate, scopes string) {
-		nextPage(link)
+		_, _ = nextPage(http.Header{"Link": {link, link + ", " + link}})
 		challengeOf(&http.Response{StatusCode: http.StatusUnauthorized, Header: http.Header{"Www-Authenticate": {authenticate}}})
 		if wanted := strings.Join(strings.Fields(scopes), " "); !covers(strings.Fields(scopes), wanted) {
 			t.Errorf("scopes %q do not cover themselves", scopes)

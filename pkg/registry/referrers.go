@@ -33,7 +33,7 @@ func (r *Repository) Referrers(ctx context.Context, subject digest.Digest) (foun
 	query := url.Values{}
 	for range maxReferrerPages {
 		var page []ocispec.Descriptor
-		var last string
+		var next url.Values
 		err := r.host.client.repeat(ctx, func() error {
 			req, err := r.request(ctx, http.MethodGet, "/referrers/"+subject.String(), query, nil)
 			if err != nil {
@@ -51,9 +51,11 @@ func (r *Repository) Referrers(ctx context.Context, subject digest.Digest) (foun
 			if err != nil {
 				return err
 			}
-			page, err = ocijson.ParseLayoutIndex(b, ocijson.MaxManifests)
-			last = nextPage(resp.Header.Get("Link"))
-			return err
+			if page, err = ocijson.ParseLayoutIndex(b, ocijson.MaxManifests); err != nil {
+				return err
+			}
+			next, err = nextPage(resp.Header)
+			return final(err)
 		})
 		if err != nil {
 			err = r.host.failure(r.Name(), err)
@@ -68,10 +70,10 @@ func (r *Repository) Referrers(ctx context.Context, subject digest.Digest) (foun
 			return found, false, nil
 		}
 		found = append(found, page...)
-		if last == "" || last == query.Get("last") {
+		if next == nil || samePage(next, query) {
 			return found, true, nil
 		}
-		query.Set("last", last)
+		query = next
 	}
 	return fail(&SizeError{What: "the list of referrers", Limit: maxReferrerPages, Unit: "pages"})
 }

@@ -271,7 +271,7 @@ func (r *Repository) Tags(ctx context.Context) ([]string, error) {
 	var tags []string
 	for page := 0; ; page++ {
 		var more []string
-		var last string
+		var next url.Values
 		err := r.host.client.repeat(ctx, func() error {
 			req, err := r.request(ctx, http.MethodGet, path, query, nil)
 			if err != nil {
@@ -282,7 +282,7 @@ func (r *Repository) Tags(ctx context.Context) ([]string, error) {
 				return final(err)
 			}
 			defer resp.Body.Close()
-			more, last, err = readTags(resp)
+			more, next, err = readTags(resp)
 			return err
 		})
 		if err != nil {
@@ -293,15 +293,15 @@ func (r *Repository) Tags(ctx context.Context) ([]string, error) {
 			return fail(err)
 		}
 		tags = append(tags, more...)
-		if last == "" {
+		if next == nil {
 			return tags, nil
 		}
 		switch {
 		case page == maxTagPages || len(tags) > maxTags:
 			return fail(&SizeError{What: "the list of tags", Limit: maxTags, Unit: "entries"})
-		case last == query.Get("last"):
-			return fail(fmt.Errorf("the page after %q is the same page", last))
+		case samePage(next, query):
+			return fail(fmt.Errorf("the page after %q is the same page", next.Encode()))
 		}
-		query.Set("last", last)
+		query = next
 	}
 }

@@ -16,20 +16,21 @@ const (
 	maxTagPage  = 32 << 20 // bytes
 )
 
-// readTags reads one page of a list of tags. last is where the next page begins, "" if
+// readTags reads one page of a list of tags. next is the query of the next page, nil if
 // there is none.
-func readTags(resp *http.Response) (tags []string, last string, err error) {
+func readTags(resp *http.Response) (tags []string, next url.Values, err error) {
 	b, err := readList(resp, "list of tags")
 	if err != nil {
-		return nil, "", err
+		return nil, nil, err
 	}
 	var page struct {
 		Tags []string `json:"tags"`
 	}
 	if err := json.Unmarshal(b, &page); err != nil {
-		return nil, "", fmt.Errorf("reading the list: %w", err)
+		return nil, nil, fmt.Errorf("reading the list: %w", err)
 	}
-	return page.Tags, nextPage(resp.Header.Get("Link")), nil
+	next, err = nextPage(resp.Header)
+	return page.Tags, next, final(err)
 }
 
 // readList reads one page of a list of names, in JSON.
@@ -41,16 +42,33 @@ func readList(resp *http.Response, what string) ([]byte, error) {
 	return b, err
 }
 
-// nextPage reads the parameter "last" of the link to the next page:
-// </v2/NAME/tags/list?last=TAG&n=1000>; rel="next".
-func nextPage(link string) string {
-	target, params, ok := strings.Cut(strings.TrimPrefix(strings.TrimSpace(link), "<"), ">")
-	if !ok || !strings.Contains(params, "next") {
-		return ""
+// nextPage returns the query of the link to the next page of a list, nil if there is none:
+// </v2/NAME/tags/list?last=TAG&n=1000>; rel="next". Which parameters it has is up to the
+// registry: most have last, Quay next_page.
+func nextPage(header http.Header) (url.Values, error) {
+	for _, links := range header.Values("Link") {
+		for {
+			_, rest, ok := strings.Cut(links, "<")
+			if !ok {
+				break
+			}
+			target, rest, ok := strings.Cut(rest, ">")
+			if !ok {
+				break
+			}
+			params, _, _ := strings.Cut(rest, "<")
+			if links = rest; !strings.Contains(params, "next") {
+				continue
+			}
+			u, err := url.Parse(target)
+			if err != nil || u.RawQuery == "" {
+				return nil, fmt.Errorf("the link to the next page, %q, has no query", target)
+			}
+			return u.Query(), nil
+		}
 	}
-	u, err := url.Parse(target)
-	if err != nil {
-		return ""
-	}
-	return u.Query().Get("last")
+	return nil, nil
 }
+
+// samePage reports whether two queries are for the same page.
+func samePage(a, b url.Values) bool { return a.Encode() == b.Encode() }
