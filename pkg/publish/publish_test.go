@@ -21,6 +21,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/image"
 	"github.com/kolla-build/kolla-build/pkg/plan"
 	"github.com/kolla-build/kolla-build/pkg/registry"
+	"github.com/kolla-build/kolla-build/pkg/registry/server"
 	"github.com/kolla-build/kolla-build/pkg/store"
 	"github.com/kolla-build/kolla-build/pkg/store/repair"
 )
@@ -158,6 +159,36 @@ func TestPublishTagsTheWholeSet(t *testing.T) {
 			t.Errorf("publishing again: changed %v, %d tags, %v", out.Changed, target.Registry.Stats().Tags, err)
 		}
 	})
+}
+
+// A tag that named the right image when the run began, and that another publisher has changed
+// since, is part of the set, too.
+func TestTagsThatChangedDuringTheRun(t *testing.T) {
+	host := registrytest.Embedded(t, server.Options{}).Host()
+	s := newSite(t)
+	first := s.images(host, "1", "base", "nova-api")
+	if _, err := s.open(first, "nightly").Publish(t.Context(), first, true); err != nil {
+		t.Fatal(err)
+	}
+	base := host + "/kolla/base:1"
+	second := s.images(host, "1", "nova-api")
+	second[base] = first[base]
+	target := s.open(second, "nightly")
+	other := s.images(host, "other", "base")
+	also := s.open(other, "nightly")
+	if _, err := also.Publish(t.Context(), other, true); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := target.Publish(t.Context(), second, true); err != nil {
+		t.Fatal(err)
+	}
+	for ref, d := range second {
+		for _, name := range Names(ref, []string{"nightly"}) {
+			if got := s.tagged(name); got != d {
+				t.Errorf("%s names %s, the set has %s", name, got, d)
+			}
+		}
+	}
 }
 
 // If the registry refuses one tag, no tag changes, and the outcome says which

@@ -194,17 +194,18 @@ func (r *Registry) sendSet(ctx context.Context, set Set, threads int) error {
 	return g.Wait()
 }
 
-// commit changes the tags of a set, all or none.
+// commit changes the tags of a set, all or none. If one changes, those that named the right
+// image when the run began are checked again: another publisher may have changed them since.
 func (r *Registry) commit(ctx context.Context, set Set) error {
 	var tags []push.Tag
+	changed := false
 	for _, ref := range set.References() {
 		for _, name := range Names(ref, r.opts.AlsoTags) {
-			if r.before[name] != set[ref] {
-				tags = append(tags, push.Tag{Ref: name, Digest: set[ref]})
-			}
+			tags = append(tags, push.Tag{Ref: name, Digest: set[ref]})
+			changed = changed || r.before[name] != set[ref]
 		}
 	}
-	if len(tags) == 0 {
+	if !changed {
 		return nil
 	}
 	return r.pub.Commit(ctx, tags)
