@@ -212,6 +212,20 @@ func syncDir(dir string) error {
 	return nil
 }
 
+// SyncFileSystem makes all that was written to the file system of a directory survive a power
+// failure. For many files, that is faster than syncing each.
+func SyncFileSystem(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	if err := unix.Syncfs(int(d.Fd())); err != nil {
+		return &fs.PathError{Op: "syncfs", Path: dir, Err: err}
+	}
+	return nil
+}
+
 // Output writes to a path that a user named. A regular file is replaced when
 // write returns nil, and keeps its mode; a symbolic link is followed. Anything
 // else, such as /dev/stdout or a named pipe, is written in place, and Durable has

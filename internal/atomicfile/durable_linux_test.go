@@ -46,6 +46,16 @@ func TestDurableNamesAreSynced(t *testing.T) {
 	}
 }
 
+func TestSyncFileSystem(t *testing.T) {
+	dir := t.TempDir()
+	if err := SyncFileSystem(dir); err != nil {
+		t.Error(err)
+	}
+	if err := SyncFileSystem(filepath.Join(dir, "missing")); !os.IsNotExist(err) {
+		t.Errorf("a missing directory: %v", err)
+	}
+}
+
 // watch watches a directory and returns a function that returns the events since then.
 func watch(t *testing.T, dir string) func() []uint32 {
 	t.Helper()

@@ -88,6 +88,9 @@ func (e errStatus) Error() string {
 	return fmt.Sprintf("the server answered %d %s", int(e), http.StatusText(int(e)))
 }
 
+// temporary begins the names of files that are being fetched.
+const temporary = ".new-"
+
 // stall is how long a server may send nothing.
 const stall = 2 * time.Minute
 
@@ -120,7 +123,7 @@ func (f *fetch) get(ctx context.Context, client *http.Client, dir string, limit 
 	if resp.ContentLength > limit {
 		return &tooLargeError{limit}
 	}
-	file, err := os.CreateTemp(dir, ".new-*")
+	file, err := os.CreateTemp(dir, temporary+"*")
 	if err != nil {
 		return err
 	}

@@ -9,8 +9,10 @@ import (
 	"maps"
 	"net/http"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -74,7 +76,22 @@ func NewRecorder(ctx context.Context, dir string, client *http.Client) (*Recorde
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("recording what steps fetch: %w", err)
 	}
+	removeTemporary(dir)
 	return &Recorder{ctx: ctx, dir: dir, client: client, maxFile: MaxFile, fetches: map[variant]*fetch{}, refused: map[Unrecorded]bool{}}, nil
+}
+
+// removeTemporary removes the files of recorders that were killed. Those of other recorders
+// are written to; what cannot be removed stays.
+func removeTemporary(dir string) {
+	entries, _ := os.ReadDir(dir)
+	for _, e := range entries {
+		if !strings.HasPrefix(e.Name(), temporary) {
+			continue
+		}
+		if info, err := e.Info(); err == nil && time.Since(info.ModTime()) > 24*time.Hour {
+			_ = os.Remove(filepath.Join(dir, e.Name()))
+		}
+	}
 }
 
 // Answer implements Source.

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // recorderOf returns a recorder, and an origin with a handler.
@@ -113,6 +114,24 @@ func TestFetchesEndWithTheRun(t *testing.T) {
 	}
 	rec.Records() // waits for the fetch
 	if names := files(t, dir); len(names) > 0 {
+		t.Errorf("left: %v", names)
+	}
+}
+
+// TestKilledRecordersAreRemoved holds that what a killed process was fetching does not stay
+// for ever, and that what another one fetches now does.
+func TestKilledRecordersAreRemoved(t *testing.T) {
+	dir := t.TempDir()
+	for name, age := range map[string]time.Duration{".new-killed": 25 * time.Hour, ".new-running": time.Minute, strings.Repeat("a", 64): 100 * time.Hour} {
+		path, at := filepath.Join(dir, name), time.Now().Add(-age)
+		if err := errors.Join(os.WriteFile(path, []byte("x"), 0o600), os.Chtimes(path, at, at)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := NewRecorder(t.Context(), dir, http.DefaultClient); err != nil {
+		t.Fatal(err)
+	}
+	if names := files(t, dir); len(names) != 2 || names[0] != ".new-running" {
 		t.Errorf("left: %v", names)
 	}
 }

@@ -146,7 +146,10 @@ func (f *fetcher) run(ctx context.Context) error {
 		return fmt.Errorf("writing the Python index: %w", err)
 	}
 	_ = os.RemoveAll(filepath.Join(f.Dir, partialDir))
-	// The lock comes last: a directory that has it is complete.
+	// The lock comes last: a directory that has it is complete, also after a power failure.
+	if err := atomicfile.SyncFileSystem(f.Dir); err != nil {
+		return fmt.Errorf("writing the inputs to disk: %w", err)
+	}
 	return atomicfile.WriteFile(filepath.Join(f.Dir, lock.FileName), f.Lock.Marshal(), atomicfile.Options{Durable: true, Mode: 0o644})
 }
 

@@ -65,6 +65,24 @@ func NewRecording(file string, update bool) (*Recording, error) {
 // recordDir returns the directory of the contents that a lock recorded.
 func recordDir(cfg *config.Config) string { return filepath.Join(cfg.DataDir, "lock", "files") }
 
+// statePrefix begins the names of the state directories of builders.
+const statePrefix = "buildkit-"
+
+// removeKilled removes the builders' directories of recordings that were killed. Those of
+// others that run now are locked and stay, and so does what cannot be removed.
+func removeKilled(dir string) {
+	states, _ := os.ReadDir(dir)
+	for _, e := range states {
+		if !e.IsDir() || !strings.HasPrefix(e.Name(), statePrefix) {
+			continue
+		}
+		state := filepath.Join(dir, e.Name())
+		if _, err := buildkit.RemoveCache(state); err == nil { // its mounts lead elsewhere
+			_ = os.RemoveAll(state)
+		}
+	}
+}
+
 // OpenNetwork returns the network of the steps of the run. Their builder has a state
 // directory of its own, so that every step runs and fetches.
 func (r *Recording) OpenNetwork(ctx context.Context, cfg *config.Config) (*Network, error) {
@@ -74,12 +92,13 @@ func (r *Recording) OpenNetwork(ctx context.Context, cfg *config.Config) (*Netwo
 	if r.recorder, err = stepproxy.NewRecorder(ctx, recordDir(cfg), client); err != nil {
 		return nil, err
 	}
+	removeKilled(filepath.Join(cfg.DataDir, "lock"))
 	// Each image has caches of its own, so that it fetches all that it needs.
 	n, err := openNetwork(cfg, r.recorder, func(id image.ID) string { return "lock-" + id.String() })
 	if err != nil {
 		return nil, err
 	}
-	if n.state, err = os.MkdirTemp(filepath.Join(cfg.DataDir, "lock"), "buildkit-"); err != nil {
+	if n.state, err = os.MkdirTemp(filepath.Join(cfg.DataDir, "lock"), statePrefix); err != nil {
 		n.Close()
 		return nil, fmt.Errorf("recording what steps fetch: %w", err)
 	}
