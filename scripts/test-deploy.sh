@@ -1,24 +1,33 @@
 #!/usr/bin/env bash
 # test-deploy.sh: let an unmodified kolla-ansible deploy a control plane from our images, on a
-# node of its own inside this machine. See docs/deploy.md.
+# node of its own inside this machine, and upgrade it. See docs/deploy.md.
 #
 # usage: test-deploy.sh [STAGE...]     all stages in order without one; each can be repeated
 #
-#   images    build the images, or take them from SET, a file of kolla-build save
-#   root      make the node's root file system: Debian trixie with Docker and Ansible
-#   start     start the node, and a registry in it with the images
-#   install   install kolla-ansible and its configuration in the node
-#   prechecks, deploy, check, again, upgrade
-#             let it work, use the result, deploy a second time, upgrade to other images
-#   stop      stop the node; its disk stays
-#   clean     stop the node and remove everything but the logs and the images that were built
+#   images      build the images, or take them from SET, a file of kolla-build save
+#   root        make the node's root file system: Debian trixie with Docker and Ansible
+#   start       start the node, and a registry in it with the images
+#   install     install kolla-ansible and its configuration in the node
+#   prechecks   let kolla-ansible check the node
+#   deploy      deploy the services
+#   check       use the result
+#   again       deploy a second time: no container may change
+#   next        build the images of the next night, or take them from NEXT_SET
+#   upgrade     upgrade the services to the images of "next"; "check" and "again" follow
+#   stop        stop the node; its disk stays
+#   clean       stop the node and remove everything but the logs and the images that were built
 #
-#   KOLLA_ANSIBLE=DIR      a checkout of openstack/kolla-ansible
-#   DEPLOY_DIR=DIR         where everything is stored (/var/tmp/kolla-build-deploy)
-#   SET=FILE, NEXT_SET=FILE   images to deploy and to upgrade to, instead of building them
-#   TAGS="keystone …"      deploy and upgrade these services only, one after another; again: these only
-#   LOADBALANCER=false     without haproxy and keepalived
-#   PORT=14000             port of the registry, inside the node
+# At the end it prints a table of the stages with their times and results, and appends it to
+# logs/results.md.
+#
+#   KOLLA_ANSIBLE=DIR           a checkout of openstack/kolla-ansible
+#   KOLLA_ANSIBLE_VERSION=N     the version that it calls itself (22.0.0)
+#   DEPLOY_DIR=DIR              where everything is stored (/var/tmp/kolla-build-deploy)
+#   SET=FILE, NEXT_SET=FILE     images to deploy and to upgrade to, instead of building them
+#   IMAGES=REGEX, TAG=TAG       images to build (those of all services), and their tag (master-debian-trixie)
+#   TAGS="keystone …"           deploy and upgrade these services only, one after another; again: these only
+#   LOADBALANCER=false          without haproxy and keepalived
+#   PORT=14000                  port of the registry, inside the node
 set -eEuo pipefail
 trap 'echo "test-deploy: line $LINENO: $BASH_COMMAND" >&2' ERR
 cd "$(dirname "$0")/.."
@@ -32,7 +41,7 @@ address=10.9.0.10
 vip=$address
 [ "$loadbalancer" = false ] || vip=10.9.0.250
 read -ra services <<<"${TAGS:-common cron loadbalancer mariadb memcached rabbitmq keystone glance placement nova openvswitch neutron heat horizon}"
-images='^(cron|kolla-toolbox|haproxy|haproxy-ssh|keepalived|mariadb-server|rabbitmq|memcached|keystone(-fernet|-ssh)?|glance-api|placement-api|nova-(api|conductor|scheduler|novncproxy|compute|libvirt|ssh)|openvswitch-(db-server|vswitchd)|neutron-(server|dhcp-agent|l3-agent|metadata-agent|openvswitch-agent)|heat-(api|api-cfn|engine)|horizon|httpd)$'
+images=${IMAGES:-'^(cron|kolla-toolbox|haproxy|haproxy-ssh|keepalived|mariadb-server|rabbitmq|memcached|keystone(-fernet|-ssh)?|glance-api|placement-api|nova-(api|conductor|scheduler|novncproxy|compute|libvirt|ssh)|openvswitch-(db-server|vswitchd)|neutron-(server|dhcp-agent|l3-agent|metadata-agent|openvswitch-agent)|heat-(api|api-cfn|engine)|horizon|httpd)$'}
 
 fail() { echo "test-deploy: $*" >&2; exit 1; }
 say() { printf '%s  %s\n' "$(date +%T)" "$*"; }
@@ -56,30 +65,42 @@ inside() {
 take() {
   [ "$1" -ef "$dir/shared/$2" ] || ln -f "$1" "$dir/shared/$2" 2>/dev/null || cp --reflink=auto "$1" "$dir/shared/$2"
 }
+# build COMMAND OPTION...: build the images with the command "build" or "nightly".
+build() {
+  local log=$dir/logs/$1
+  "$kolla" "$@" --base debian --base-tag trixie --type binary --data-dir "$dir/data" --engine none "$images" >"$log" 2>&1 ||
+    { tail -n 30 "$log"; fail "building images, see $log"; }
+}
+# names FILE: the names of a set's images.
+names() { "$kolla" load --data-dir "$dir/none" --list-images "$dir/shared/$1"; }
+# tag_of FILE: the tag of a set's images.
+tag_of() { names "$1" | sed -n '1s/.*://p'; }
+# describe FILE: the number and size of a set's images.
+describe() { echo "$(names "$1" | wc -l) images, $(du -Lh "$dir/shared/$1" | cut -f1)"; }
 
 stage_images() {
   if [ -n "${SET:-}" ]; then
     take "$SET" set.tar
+    result="$(describe set.tar), from a file"
   else
-    "$kolla" --base debian --base-tag trixie --type binary --data-dir "$dir/data" --engine none --tag "$tag" "$images" >"$dir/logs/build" 2>&1 ||
-      { tail -n 30 "$dir/logs/build"; fail "building images"; }
+    build build --tag "$tag"
     "$kolla" save --data-dir "$dir/data" --output "$dir/shared/set.tar" ":$tag\$"
+    result="$(describe set.tar); $(sed -n 's/\. Sizes add up.*//p' "$dir/logs/build")"
   fi
-  "$kolla" load --data-dir "$dir/none" --list-images "$dir/shared/set.tar" >"$dir/shared/names"
-  say "$(wc -l <"$dir/shared/names") images"
 }
 
 stage_root() {
-  [ ! -e "$dir/root/etc/debian_version" ] || return 0
+  [ ! -e "$dir/root/etc/debian_version" ] || { result="it exists"; return 0; }
   local packages mirror
   # The package mirror that the host uses, of which mmdebstrap needs the address.
   # shellcheck disable=SC2016  # apt expands it
   mirror=${MIRROR:-$(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' | grep -v security | sed -n 1p)}
   [ -n "$mirror" ] || fail "no package mirror found in apt's sources: set MIRROR to one that has Debian trixie"
   curl -fsSL -m 60 -o /dev/null "$mirror/dists/trixie/Release" || fail "$mirror/dists/trixie/Release cannot be read: set MIRROR to a mirror that has Debian trixie"
-  packages=ansible-core,ansible,systemd,systemd-sysv,dbus,docker.io,docker-cli,runc,iproute2,iptables,curl,ca-certificates,kmod,procps,openssl,sudo,netbase,hostname,openssh-client,iputils-ping,tzdata
+  packages=ansible-core,ansible,systemd,systemd-sysv,dbus,docker.io,docker-cli,runc,iproute2,iptables,curl,ca-certificates,kmod,procps,openssl,sudo,netbase,hostname,openssh-client,iputils-ping,tzdata,xz-utils,zstd
   packages+=,python3-docker,python3-dbus,python3-jmespath,python3-hvac,python3-bcrypt,python3-cliff,python3-pbr,python3-oslo.config,python3-oslo.utils,python3-passlib,python3-cryptography,python3-netaddr
   packages+=,python3-openstackclient,python3-heatclient,python3-osc-placement
+  rm -rf --one-file-system "$dir/root.new"
   # Of Ansible's collections, kolla-ansible uses those of three namespaces. Compiling all Python
   # files takes minutes; those that are used are compiled at their first use.
   # shellcheck disable=SC2016  # mmdebstrap's shell expands it
@@ -89,8 +110,10 @@ stage_root() {
     --dpkgopt='path-include=/usr/lib/python3/dist-packages/ansible_collections/community/*' \
     --dpkgopt='path-include=/usr/lib/python3/dist-packages/ansible_collections/containers/*' \
     --essential-hook='chroot "$1" dpkg-divert --quiet --local --rename --add /usr/bin/py3compile; ln -s /bin/true "$1/usr/bin/py3compile"' \
+    --customize-hook="chroot \"\$1\" sh <'$tree/testdata/deploy/guest.sh'" \
     trixie "$dir/root.new" "$mirror" >"$dir/logs/root" 2>&1 || { tail "$dir/logs/root"; rm -rf --one-file-system "$dir/root.new"; fail "making the root file system, see $dir/logs/root"; }
   mv "$dir/root.new" "$dir/root"
+  result="Debian trixie, $(du -sh "$dir/root" | cut -f1)"
 }
 
 # What the node lacks in comparison with a real machine; the images and kolla-ansible are untouched.
@@ -134,105 +157,140 @@ stage_start() {
     inside curl -fs -o /dev/null "http://localhost:$port/v2/" && break
     sleep 1
   done
-  [ ! -e "$dir/shared/set.tar" ] || load_set /shared/set.tar
+  local sets=0 set
+  for set in set.tar next.tar; do
+    [ -e "$dir/shared/$set" ] || continue
+    load_set "$set"
+    sets=$((sets + 1))
+  done
+  result="node runs, $sets set$([ "$sets" = 1 ] || echo s) in its registry"
 }
 
 load_set() {
-  inside /shared/kolla-build load "$1" --data-dir /shared/load --push --registry "localhost:$port" >"$dir/logs/load" 2>&1 ||
+  inside /shared/kolla-build load "/shared/$1" --data-dir /shared/load --push --registry "localhost:$port" >"$dir/logs/load" 2>&1 ||
     { tail "$dir/logs/load"; fail "loading $1 into the registry"; }
 }
 
+# write_globals FILE: the settings of the deployment, for the images of a set.
 write_globals() {
-  local namespace
-  namespace=$(head -n 1 "$dir/shared/names" | awk -F/ '{ print $(NF-1) }')
-  sed "s|@VIP@|$vip|; s|@ADDRESS@|$address|; s|@PORT@|$port|; s|@NAMESPACE@|$namespace|; s|@TAG@|$1|; s|@LOADBALANCER@|$loadbalancer|" \
-    testdata/deploy/globals.yml >"$dir/root/etc/kolla/globals.yml"
+  local namespace globals=$dir/root/etc/kolla/globals.yml
+  namespace=$(names "$1" | awk -F/ 'NR == 1 { print $(NF-1) }')
+  sed "s|@VIP@|$vip|; s|@ADDRESS@|$address|; s|@PORT@|$port|; s|@NAMESPACE@|$namespace|; s|@TAG@|$(tag_of "$1")|; s|@LOADBALANCER@|$loadbalancer|" \
+    testdata/deploy/globals.yml >"$globals"
   # Without the kernel's module, Open vSwitch forwards packets itself.
   grep -q '^openvswitch ' /proc/modules 2>/dev/null || [ -e /sys/module/openvswitch ] || modprobe -q openvswitch 2>/dev/null ||
-    echo 'ovs_datapath: "netdev"' >>"$dir/root/etc/kolla/globals.yml"
+    echo 'ovs_datapath: "netdev"' >>"$globals"
 }
 
 stage_install() {
-  [ -d "${KOLLA_ANSIBLE:-}" ] || fail "set KOLLA_ANSIBLE to a checkout of openstack/kolla-ansible"
+  [ -e "$dir/shared/set.tar" ] || fail "no images: test-deploy.sh images"
   rm -rf "$dir/shared/kolla-ansible"
   cp -r "$KOLLA_ANSIBLE" "$dir/shared/kolla-ansible"
   cp testdata/deploy/install-kolla-ansible.py "$dir/shared/"
   inside python3 /shared/install-kolla-ansible.py /shared/kolla-ansible "${KOLLA_ANSIBLE_VERSION:-22.0.0}"
-  write_globals "$tag"
+  write_globals set.tar
   inside sh -euc '
     test -e /etc/kolla/passwords.yml || cp /shared/kolla-ansible/etc/kolla/passwords.yml /etc/kolla/passwords.yml
     kolla-genpwd -p /etc/kolla/passwords.yml
     cp /usr/local/share/kolla-ansible/ansible/inventory/all-in-one /etc/kolla/inventory'
+  result="globals.yml for the tag $(tag_of set.tar)"
 }
 
-# ansible NAME ARGUMENT...: run kolla-ansible, keep its output in logs/NAME, show its recap.
+# ansible NAME ARGUMENT...: run kolla-ansible, keep its output in logs/NAME; recap is what it did.
 ansible() {
   local log=$dir/logs/$1 status=0 started=$SECONDS
   shift
   inside kolla-ansible "$@" -i /etc/kolla/inventory >"$log" 2>&1 || status=$?
-  say "kolla-ansible $*: $((SECONDS - started)) s at load $(cut -d' ' -f1 /proc/loadavg), $(grep -E '^localhost +: ' "$log" | tail -n 1 | tr -s ' ')"
+  recap=$(sed -nE 's/^localhost +: +(ok=[0-9]+) +(changed=[0-9]+) .*(failed=[0-9]+) .*/\1, \2, \3/p' "$log" | tail -n 1)
+  say "kolla-ansible $*: $((SECONDS - started)) s at load $(cut -d' ' -f1 /proc/loadavg), $recap"
   [ "$status" = 0 ] || { grep -nE -A12 '^(fatal|failed): ' "$log" | cut -c1-1500 | tail -n 40; fail "kolla-ansible $1 failed, see $log"; }
 }
-
-stage_prechecks() { ansible prechecks prechecks; }
-
-stage_deploy() {
-  local service
+# service_by_service COMMAND: deploy or upgrade each service, with a row of its own in the table.
+service_by_service() {
+  local service started
   for service in "${services[@]}"; do
-    ansible "deploy-$service" deploy --tags "$service"
+    started=$SECONDS
+    ansible "$1-$service" "$1" --tags "$service"
     # kolla-ansible makes the external bridge for the kernel's datapath, whatever ovs_datapath is.
     if [ "$service" = openvswitch ] && grep -q '^ovs_datapath: "netdev"' "$dir/root/etc/kolla/globals.yml"; then
       inside docker exec openvswitch_vswitchd ovs-vsctl set bridge br-ex datapath_type=netdev
     fi
+    details+=$(row "– $service" $((SECONDS - started)) "$recap")$'\n'
   done
+}
+
+stage_prechecks() {
+  ansible prechecks prechecks
+  result=$recap
+}
+
+stage_deploy() {
+  service_by_service deploy
   ansible post-deploy post-deploy
+  result="$(inside docker ps -q | wc -l) containers"
 }
 
 stage_check() {
   install -m 755 testdata/deploy/check.sh "$dir/shared/check.sh"
-  inside bash /shared/check.sh
+  inside bash /shared/check.sh | tee "$stage_log" || fail "$(grep -c ^FAIL "$stage_log") of $(wc -l <"$stage_log") checks failed"
+  result="$(wc -l <"$stage_log") checks passed"
 }
 
-# Containers that a second deployment replaced or restarted.
+# Containers with their ids and the times of their starts.
+containers() {
+  # shellcheck disable=SC2016  # the node's shell expands it
+  inside sh -c 'docker inspect --format "{{.Name}} {{.Id}} {{.State.StartedAt}}" $(docker ps -aq)' | sort
+}
+# Containers with the ids of their images.
+container_images() {
+  # shellcheck disable=SC2016  # the node's shell expands it
+  inside sh -c 'docker inspect --format "{{.Name}} {{.Image}}" $(docker ps -q)' | sort
+}
+
 stage_again() {
   local before after
-  before=$(inside docker ps -a --no-trunc --format '{{.Names}} {{.ID}}' | sort)
-  before+=$'\n'$(inside sh -c 'docker inspect --format "{{.Name}} {{.State.StartedAt}}" $(docker ps -aq)' | sort)
-  ansible again deploy ${TAGS:+--tags "${TAGS// /,}"}
-  after=$(inside docker ps -a --no-trunc --format '{{.Names}} {{.ID}}' | sort)
-  after+=$'\n'$(inside sh -c 'docker inspect --format "{{.Name}} {{.State.StartedAt}}" $(docker ps -aq)' | sort)
+  before=$(containers)
+  ansible "${stage_log##*/}" deploy ${TAGS:+--tags "${TAGS// /,}"}
+  after=$(containers)
   # Tasks that report a change although nothing has changed, as some of kolla-ansible's always do.
-  awk '/^(TASK|RUNNING HANDLER) / { task = $0; sub(/ \*+$/, "", task) } /^changed: / { print "changed: " task }' "$dir/logs/again" | uniq -c
+  awk '/^(TASK|RUNNING HANDLER) / { task = $0; sub(/ \*+$/, "", task) } /^changed: / { print "changed: " task }' "$stage_log" | uniq -c
   diff <(echo "$before") <(echo "$after") || fail "the second deployment replaced or restarted containers"
-  say "the second deployment left every container as it was"
+  result="$recap; each of $(wc -l <<<"$after") containers as it was"
+}
+
+# What a nightly run would build: another layer in Keystone's images, and a label in all.
+stage_next() {
+  if [ -n "${NEXT_SET:-}" ]; then
+    take "$NEXT_SET" next.tar
+    result="$(describe next.tar), from a file"
+  else
+    local next
+    next=$tag-$(date +%F)
+    build nightly --nopush --tag "$next" --template-override testdata/deploy/next-night.j2
+    "$kolla" save --data-dir "$dir/data" --output "$dir/shared/next.tar" ":$next\$"
+    result="$(describe next.tar); $(sed -nE 's/^nightly: ([^;]*).*/\1/p' "$dir/logs/nightly" | tail -n 1)"
+  fi
 }
 
 stage_upgrade() {
-  local next=$tag-next
-  if [ -n "${NEXT_SET:-}" ]; then
-    take "$NEXT_SET" next.tar
-  else
-    # The next night: everything built again with the newest packages, under another tag.
-    "$kolla" --base debian --base-tag trixie --type binary --data-dir "$dir/data" --engine none --tag "$next" "$images" >"$dir/logs/build-next" 2>&1 ||
-      { tail -n 30 "$dir/logs/build-next"; fail "building the next images"; }
-    "$kolla" save --data-dir "$dir/data" --output "$dir/shared/next.tar" ":$next\$"
-  fi
-  load_set /shared/next.tar
-  next=$("$kolla" load --data-dir "$dir/none" --list-images "$dir/shared/next.tar" | sed -n '1s/.*://p')
-  write_globals "$next"
+  local next before after old
+  [ -e "$dir/shared/next.tar" ] || fail "no images to upgrade to: test-deploy.sh next"
+  next=$(tag_of next.tar)
+  install -m 755 testdata/deploy/check.sh "$dir/shared/check.sh"
+  inside bash /shared/check.sh keep | tee "$dir/logs/keep" || fail "creating what the upgrade must keep"
+  before=$(container_images)
+  load_set next.tar
+  write_globals next.tar
   # An upgrade compares containers with images that must be there: kolla-ansible's manual has pull first.
+  local started=$SECONDS
   ansible pull pull
-  local service
-  for service in "${services[@]}"; do
-    ansible "upgrade-$service" upgrade --tags "$service"
-  done
+  details+=$(row "– pull" $((SECONDS - started)) "$recap")$'\n'
+  service_by_service upgrade
   # The agents' helpers of existing networks (dnsmasq, haproxy) run on until their network is restarted.
-  local containers
-  containers=$(inside docker ps --format '{{.Names}} {{.Image}}')
-  if grep -vE '_(qdhcp|qrouter)-' <<<"$containers" | grep -v ":$next\$"; then
-    fail "containers of the earlier images are left"
-  fi
-  stage_check
+  old=$(inside docker ps --format '{{.Names}} {{.Image}}' | grep -vE '_(qdhcp|qrouter)-' | grep -v ":$next\$" || true)
+  [ -z "$old" ] || fail "containers of the earlier images are left: $old"
+  after=$(container_images)
+  result="to $next; $(comm -13 <(echo "$before") <(echo "$after") | wc -l) of $(wc -l <<<"$after") containers have another image"
 }
 
 stage_stop() {
@@ -249,11 +307,31 @@ stage_clean() {
 }
 
 stages=("$@")
-[ $# -gt 0 ] || stages=(images root start install prechecks deploy check again upgrade clean)
+[ $# -gt 0 ] || stages=(images root start install prechecks deploy check again next upgrade check again clean)
 for stage in "${stages[@]}"; do
   declare -F "stage_$stage" >/dev/null || fail "no stage $stage"
+  [ "$stage" != install ] || [ -d "${KOLLA_ANSIBLE:-}" ] || fail "set KOLLA_ANSIBLE to a checkout of openstack/kolla-ansible"
 done
+
+# The table of this run; each row has the load when it ended. What a stage consists of follows it.
+row() { printf '| %s | %d | %s | %s |\n' "$1" "$2" "$(cut -d' ' -f1 /proc/loadavg)" "$3"; }
+table="" stage=""
+finish() {
+  [ $? = 0 ] || table+=$(row "$stage" $((SECONDS - stage_started)) "**failed**, see logs")$'\n'$details
+  {
+    printf '\n%s\n' "$(date +%F), $(git describe --tags --always --dirty 2>/dev/null || echo "no commit"), $(nproc) cores, load balancer: $loadbalancer, $SECONDS s in all"
+    printf '\n| stage | seconds | load | result |\n|---|---|---|---|\n%s' "$table"
+  } | tee -a "$dir/logs/results.md"
+}
+declare -A runs=()
 for stage in "${stages[@]}"; do
   say "$stage"
+  stage_started=$SECONDS result="done" details=""
+  # A stage that is named twice has two logs: check, check-2.
+  runs[$stage]=$((${runs[$stage]:-0} + 1))
+  stage_log=$dir/logs/$stage
+  [ "${runs[$stage]}" = 1 ] || stage_log+=-${runs[$stage]}
+  trap finish EXIT
   "stage_$stage"
+  table+=$(row "$stage" $((SECONDS - stage_started)) "$result")$'\n'$details
 done

@@ -3,6 +3,7 @@
 metadata and its programs. The checkout's files are copied as they are.
 
 usage: install-kolla-ansible.py CHECKOUT VERSION"""
+import configparser
 import os
 import shutil
 import sys
@@ -13,21 +14,33 @@ checkout, version = sys.argv[1:3]
 # Where Debian's Python looks for software that is not from a package.
 library = "/usr/local/lib/python%s/dist-packages" % sysconfig.get_python_version()
 shutil.copytree(os.path.join(checkout, "kolla_ansible"), os.path.join(library, "kolla_ansible"), dirs_exist_ok=True)
-with open(os.path.join(checkout, "pyproject.toml"), "rb") as stream:
-    project = tomllib.load(stream)["project"]
+
+
+def entry_points():
+    """Groups of entry points: of pyproject.toml, or up to 2025.2 of setup.cfg."""
+    path = os.path.join(checkout, "pyproject.toml")
+    if os.path.exists(path):
+        with open(path, "rb") as stream:
+            project = tomllib.load(stream)["project"]
+        return {"console_scripts": project["scripts"], **project.get("entry-points", {})}
+    setup = configparser.ConfigParser()
+    setup.read(os.path.join(checkout, "setup.cfg"))
+    return {group: dict(line.split(" = ") for line in lines.strip().splitlines())
+            for group, lines in setup["entry_points"].items()}
+
 
 metadata = os.path.join(library, "kolla_ansible-%s.dist-info" % version)
 os.makedirs(metadata, exist_ok=True)
 with open(os.path.join(metadata, "METADATA"), "w") as stream:
     stream.write("Metadata-Version: 2.1\nName: kolla-ansible\nVersion: %s\n" % version)
-groups = {"console_scripts": project["scripts"], **project.get("entry-points", {})}
+groups = entry_points()
 with open(os.path.join(metadata, "entry_points.txt"), "w") as stream:
     for group, entries in groups.items():
         stream.write("[%s]\n" % group)
         for name, target in entries.items():
             stream.write("%s = %s\n" % (name, target))
 
-for name, target in project["scripts"].items():
+for name, target in groups["console_scripts"].items():
     module, function = target.split(":")
     path = os.path.join("/usr/local/bin", name)
     with open(path, "w") as stream:
