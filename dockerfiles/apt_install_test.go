@@ -58,7 +58,7 @@ func buildDeb(t *testing.T, dir, name, control string) string {
 		"opt/pkg/" + name:    strings.Repeat(name+"\n", 4096),
 		"etc/machine-id":     "0123456789abcdef0123456789abcdef\n",
 		"opt/pkg/.x-" + name: "",
-		// What the maintainer scripts of real packages make.
+		// Files that maintainer scripts of real packages create.
 		"etc/ssh/ssh_host_rsa_key":      "key\n",
 		"etc/ssh/ssh_host_rsa_key.pub":  "key\n",
 		"etc/ssh/sshd_config":           "kept\n",
@@ -91,7 +91,7 @@ func aptRoot(t *testing.T, repo *packageRepo, cache string) *scratchRoot {
 	r.install("base/kolla_apt_install.sh", "opt/kolla_apt_install")
 	r.install("base/install_cleanup.sh", "opt/install_cleanup.sh")
 	r.write("etc/apt/sources.list", "deb [trusted=yes] "+repo.server.URL+" ./\n")
-	// No retries: a server that is gone is gone.
+	// No retries, because a closed server does not come back.
 	r.write("etc/apt/apt.conf", "Dir::State::status \"/var/lib/dpkg/status\";\n")
 	for _, file := range []string{"status", "available"} {
 		r.write("var/lib/dpkg/"+file, "")
@@ -139,7 +139,7 @@ func (r *scratchRoot) mustApt(packages ...string) {
 // that may lose their setuid bits: /usr is the host's.
 var installEnv = []string{"KOLLA_INSTALL_CLEANUP=/opt/install_cleanup.sh", "KOLLA_PROGRAMS=/opt/programs"}
 
-// layerFiles lists what is in directories that should be empty in a layer.
+// layerFiles lists the content of directories that should be empty in a layer.
 func (r *scratchRoot) layerFiles() []string {
 	var left []string
 	for _, pattern := range []string{"var/lib/apt/lists/*", "var/cache/apt/*", "var/log/*.log", "var/log/apt/*",
@@ -187,7 +187,7 @@ func TestAptInstall(t *testing.T) {
 	aptRoot(t, repo, cache).mustApt("one", "two")
 }
 
-// A key that was put into the image on purpose stays.
+// A key that was added to the image on purpose is kept.
 func TestAptInstallKeepsGivenKeys(t *testing.T) {
 	r := aptRoot(t, newAptRepo(t, "one", "two"), "")
 	r.write("etc/ssh/ssh_host_rsa_key", "given\n")
@@ -198,7 +198,7 @@ func TestAptInstallKeepsGivenKeys(t *testing.T) {
 	}
 }
 
-// Programs that services never need as root keep no setuid bit; others do.
+// Programs that services never need as root lose their setuid bit; others keep it.
 func TestAptInstallRemovesSetuid(t *testing.T) {
 	r := aptRoot(t, newAptRepo(t, "one"), "")
 	modes := map[string]fs.FileMode{"bin/su": fs.ModeSetuid, "bin/ssh-agent": fs.ModeSetgid, "lib/openssh/ssh-keysign": fs.ModeSetuid, "lib/dbus-1.0/dbus-daemon-launch-helper": fs.ModeSetuid,
@@ -235,7 +235,7 @@ func TestAptInstallWithoutCache(t *testing.T) {
 	}
 }
 
-// What a package depends on is installed, and not the package itself.
+// The dependencies of a package are installed, but not the package itself.
 func TestAptInstallDependencies(t *testing.T) {
 	r := aptRoot(t, newAptRepo(t, "one=base", "base"), t.TempDir())
 	if status, out := r.apt("--dependencies-of", "one"); status != 0 {
@@ -282,8 +282,8 @@ func TestAptInstallDamagedCache(t *testing.T) {
 	}
 }
 
-// A build that was killed leaves a directory behind, which the next one takes
-// away; that of a build which still runs stays.
+// The next build removes the directory of a killed build, but not that of a running
+// one.
 func TestAptInstallKilledBuild(t *testing.T) {
 	repo := newAptRepo(t, "one")
 	cache := t.TempDir()
@@ -347,7 +347,7 @@ func TestAptInstallParallel(t *testing.T) {
 	}
 }
 
-// A repository that has moved on since the index was read is looked at again.
+// If a repository has changed since the index was read, the index is read again.
 func TestAptInstallStaleIndex(t *testing.T) {
 	cache := t.TempDir()
 	repo := newAptRepo(t, "one")
@@ -362,7 +362,7 @@ func TestAptInstallStaleIndex(t *testing.T) {
 		if err := os.WriteFile(path, content, 0o644); err != nil {
 			t.Fatal(err)
 		}
-		// HTTP tells times by the second.
+		// HTTP has times in seconds.
 		if err := os.Chtimes(path, time.Time{}, time.Now().Add(2*time.Second)); err != nil {
 			t.Fatal(err)
 		}

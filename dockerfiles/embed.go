@@ -1,9 +1,9 @@
-// Package dockerfiles holds the template tree that kolla-build has with it:
-// directories with a Dockerfile.j2 each and the files that it copies, the
-// macros they share and the repositories that they name (repos.yaml).
+// Package dockerfiles owns the embedded template tree: directories with a Dockerfile.j2
+// each and the files that it copies, their shared macros, and their repositories
+// (repos.yaml).
 //
-// It knows nothing of rendering or building. Embedding loses executable bits,
-// so templates set the mode of what they copy.
+// It must not know rendering or building. Embedding loses executable bits, so templates
+// set the modes of the files that they copy.
 package dockerfiles
 
 import (

@@ -72,8 +72,8 @@ func TestHealthcheckFilemod(t *testing.T) {
 	check(1, "/var/log/missing")
 }
 
-// A check that takes too long leaves nothing running: Docker starts the next one beside it. The
-// stand-in writes its process id and hangs if the file /hangs exists.
+// A check that takes too long leaves no process running, because Docker starts the next one.
+// The stand-in writes its process id and hangs if the file /hangs exists.
 func TestRabbitMQHealthcheck(t *testing.T) {
 	r := newScratchRoot(t, "/bin/bash", "/usr/bin/timeout", "/bin/sleep")
 	r.install("rabbitmq/healthcheck_rabbitmq", "opt/healthcheck_rabbitmq")

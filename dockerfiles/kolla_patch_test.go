@@ -65,7 +65,7 @@ func TestKollaPatch(t *testing.T) {
 				t.Errorf("in the child: %q %q", r.read("srv/a"), r.read("srv/c"))
 			}
 
-			// One that does not apply fails the build, and says which it is.
+			// A patch that does not apply fails the build and is named.
 			r.write("patches/series", "bad.patch\n")
 			r.write("patches/bad.patch", diffOf("srv/a", "something else", "four"))
 			if out := patch(1); !strings.Contains(out, "bad.patch") {
@@ -136,7 +136,7 @@ func TestKollaPatchSources(t *testing.T) {
 		t.Errorf("git lacks the new file: %s", out)
 	}
 
-	// What the build stage has applied is done; the rest applies to installed files.
+	// The build stage has applied its patches; the others apply to installed files.
 	if err := os.MkdirAll(r.path("mnt/etc/kolla"), 0o755); err != nil {
 		t.Fatal(err)
 	}

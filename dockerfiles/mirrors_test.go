@@ -32,8 +32,8 @@ func TestMirrorsAreInOnePlace(t *testing.T) {
 	if err := os.WriteFile(mirrors, text, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	// What is not in a repository, by image: a site changes it in an override, or in the
-	// options named here.
+	// Downloads that do not come from a repository, by image: a site changes them in an
+	// override, or with the options named here.
 	elsewhere := map[string][]string{
 		"grafana":        {"https://grafana.com"},            // a plugin
 		"zun-cni-daemon": {"https://github.com"},             // a plugin; the ARG zun_cni_daemon_url

@@ -148,8 +148,8 @@ func TestSetConfigsMerge(t *testing.T) {
 	}
 }
 
-// What a configuration no longer names is as the image had it, however often
-// the container was started in between.
+// Files that a configuration no longer names are restored from the image, regardless of
+// the number of starts in between.
 func TestSetConfigsRestoresDefaults(t *testing.T) {
 	const entry = `{"source": "/config/a", "dest": "/etc/a", "owner": "root", "perm": "0600"},
 		{"source": "/config/b", "dest": "/etc/b", "owner": "root", "perm": "0600"}`

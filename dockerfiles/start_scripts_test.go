@@ -194,8 +194,8 @@ mysql_query_rules =
 	}
 }
 
-// The bootstrap of ironic-pxe needs programs that only the image has; what it does
-// each time is to say where the TFTP server looks for files.
+// The bootstrap of ironic-pxe needs programs that only the image has; on each start it
+// writes where the TFTP server looks for files.
 func TestIronicPXEMapFile(t *testing.T) {
 	r := newScratchRoot(t, "/bin/bash", "/usr/bin/sed")
 	r.install("ironic/ironic-pxe/tftp-map-file-template", "map-file-template")

@@ -33,7 +33,7 @@ func walk(t *testing.T, visit func(name, content string)) {
 	}
 }
 
-// The embedding must leave out no file of the templates.
+// The embedded tree must contain all files of the templates.
 func TestTreeIsWhole(t *testing.T) {
 	embedded := map[string]bool{}
 	walk(t, func(name, _ string) { embedded[name] = true })
@@ -114,7 +114,7 @@ func TestScriptsParse(t *testing.T) {
 	})
 }
 
-// Debian's packages come from wherever the base image's sources say.
+// Debian's packages come from the sources of the base image.
 func TestNoDebianMirror(t *testing.T) {
 	mirror := regexp.MustCompile(`(?i)\b(deb|ftp\.[a-z]+|security|snapshot|archive)\.debian\.org`)
 	walk(t, func(name, content string) {
@@ -124,8 +124,8 @@ func TestNoDebianMirror(t *testing.T) {
 	})
 }
 
-// A service whose parts all are sourced must not end kolla_start by accident:
-// under errexit and nounset an empty environment is survived.
+// A service whose scripts are all sourced must not end kolla_start by accident: with
+// errexit and nounset they work in an empty environment.
 func TestExtendStartLibrary(t *testing.T) {
 	lib, err := os.ReadFile("base/extend_start_lib.sh")
 	if err != nil {

@@ -1,9 +1,8 @@
-// Package profiles holds the default profiles: named lists of regular
-// expressions that select images, as Kolla's kolla-build has them.
+// Package profiles owns the default profiles of Kolla's kolla-build: named lists of
+// regular expressions that select images.
 //
-// They are data, in profiles.conf. Users' own profiles, in kolla-build.conf,
-// are pkg/config's affair; this package knows nothing of them, nor of which
-// images there are.
+// They are data, in profiles.conf. It must not know the users' own profiles in
+// kolla-build.conf (see pkg/config), or the images of a tree.
 package profiles
 
 import (
@@ -16,9 +15,9 @@ import (
 //go:embed profiles.conf
 var conf string
 
-// All returns the default profiles: from a profile's name to its expressions,
-// in the file's order. The map and its slices are the caller's own. An error
-// names the line, and is a mistake in the embedded data.
+// All returns the default profiles: a map from names to expressions, in the file's
+// order. The caller may modify it. An error is a mistake in the embedded data and names
+// the line.
 func All() (map[string][]string, error) {
 	return parse(conf)
 }

@@ -26,8 +26,8 @@ func images(t *testing.T) []string {
 	return names
 }
 
-// Each profile selects something of the tree, and the one of our own nothing
-// that the tree has not: the others name what further trees may have.
+// Each profile selects images of the tree. Only upstream's profiles may name images
+// that the tree lacks, which further trees may have.
 func TestProfilesSelectImages(t *testing.T) {
 	all, err := All()
 	if err != nil {

@@ -20,9 +20,9 @@ import (
 type command struct {
 	cli.Command
 	run func(context.Context, *config.Config, *console.Console) error
-	// first marks a command whose name is part of an image's name (man: manila). It
-	// is a command as the first word of the command line, or if its arguments cannot be
-	// regular expressions, as those with a slash.
+	// first marks a command whose name is part of an image's name (man: manila). The
+	// word names the command only if it is the first one of the command line, or if its
+	// arguments cannot be regular expressions, such as those with a slash.
 	first bool
 	// raw commands receive their arguments unparsed.
 	raw func(ctx context.Context, args []string, con *console.Console) error
@@ -106,7 +106,7 @@ func described(commands []*command) []cli.Command {
 	return all
 }
 
-// help writes the help of a command, with all that there is to say or on one screen.
+// help writes the help of a command: complete, or short enough for one screen.
 func help(commands []*command, name string, full bool, w io.Writer) error {
 	switch name {
 	case "build":
@@ -158,7 +158,7 @@ func misspelled(commands []*command, cfg *config.Config, args []string) error {
 	}
 	patterns, err := imageset.CompilePatterns([]string{word})
 	if err != nil {
-		return nil // the build reports it
+		return nil // reported by the build
 	}
 	images := imageset.Names(cfg)
 	if len(images) == 0 || suggest.Nearest(word, append(names, images...)) != near {

@@ -70,7 +70,7 @@ func explainCommand() *command {
 	return &command{
 		Command: cli.Command{
 			Name: "explain", Values: config.ValuesImages, Args: "IMAGE…",
-			Summary: "Show what an image is made of and what would rebuild it.",
+			Summary: "Show the inputs of an image, and which changes would rebuild it.",
 			Options: explainOptions, AnyOption: true,
 			Flags: func(f *pflag.FlagSet) {
 				jsonFlag(f, &opts.JSON)

@@ -17,7 +17,7 @@ func helpCommand() *command {
 			Name: "help", Minor: true, Values: config.ValuesCommands, Args: "[COMMAND]",
 			Summary: "Show the help of a command.",
 			Flags: func(f *pflag.FlagSet) {
-				f.BoolVar(&full, "all", false, "Show every option, and all about it.")
+				f.BoolVar(&full, "all", false, "Show all options with their complete help.")
 			},
 			Examples: []cli.Example{
 				{Line: "kolla-build help --all", Effect: "Show every option of a build."},

@@ -20,7 +20,7 @@ func logsCommand() *command {
 			Flags: func(f *pflag.FlagSet) {
 				f.StringVar(&opts.Run, "run", "", "Print logs of this `RUN` instead of the last one.")
 				f.BoolVar(&opts.Failed, "failed", false, "Print the logs of the images that failed in the run.")
-				f.BoolVarP(&opts.Follow, "follow", "f", false, "Print what is added to the log until the image has ended.")
+				f.BoolVarP(&opts.Follow, "follow", "f", false, "Follow the log until the image has ended.")
 			},
 			Examples: []cli.Example{
 				{Line: "kolla-build logs", Effect: "List the logs of the last run, and how each image ended."},

@@ -25,8 +25,8 @@ func lockCommand() *command {
 				f.BoolVar(&update, "update", false, "Replace an existing lock, and print what has changed.")
 			},
 			Examples: []cli.Example{
-				{Line: "kolla-build lock -b debian -t binary keystone", Effect: "Build the images of keystone while everything that they fetch is recorded, and write kolla-build.lock."},
-				{Line: "kolla-build lock --update -b debian -t binary keystone", Effect: "Do so again later. The packages and other inputs that changed are printed."},
+				{Line: "kolla-build lock -b debian -t binary keystone", Effect: "Build the images of keystone, record everything that they fetch, and write kolla-build.lock."},
+				{Line: "kolla-build lock --update -b debian -t binary keystone", Effect: "Update the lock later, and print the packages and other inputs that have changed."},
 			},
 		},
 		run: func(ctx context.Context, cfg *config.Config, con *console.Console) error {
@@ -40,15 +40,15 @@ func fetchCommand() *command {
 	return &command{
 		Command: cli.Command{
 			Name: "fetch", Minor: true, Args: "--output DIR",
-			Summary: "Get the inputs of a lock into a directory.",
+			Summary: "Download the inputs of a lock into a directory.",
 			Options: []string{"data-dir", "threads", "retries", "retry-time", "timeout", "registry-insecure"},
 			Flags: func(f *pflag.FlagSet) {
 				f.StringVar(&opts.Lock, "lock", "", "Read this `FILE` instead of kolla-build.lock.")
 				f.StringVarP(&opts.Output, "output", "o", "", "Write to this `DIR`. Files that are already there are verified and kept.")
 			},
 			Examples: []cli.Example{
-				{Line: "kolla-build fetch --output inputs", Effect: "Get everything that kolla-build.lock lists: packages with their indexes, sources and base images."},
-				{Line: "kolla-build fetch --lock old.lock --output /media/disk/inputs", Effect: "Get the inputs of another lock onto a medium. A repeated command goes on where it ended."},
+				{Line: "kolla-build fetch --output inputs", Effect: "Download everything in kolla-build.lock: packages with their indexes, sources and base images."},
+				{Line: "kolla-build fetch --lock old.lock --output /media/disk/inputs", Effect: "Download the inputs of another lock to a medium. A repeated command continues an interrupted one."},
 			},
 		},
 		run: func(ctx context.Context, cfg *config.Config, con *console.Console) error {

@@ -32,7 +32,7 @@ type registryFlags struct {
 	flags     *pflag.FlagSet
 }
 
-// defaultUnused is how long a running registry keeps what nothing refers to: pushes of
+// defaultUnused is how long a running registry keeps unreferenced blobs: pushes of
 // large sets take hours.
 const defaultUnused = 24 * time.Hour
 
@@ -42,15 +42,15 @@ func registryCommand() *command {
 	return &command{
 		Command: cli.Command{
 			Name: "registry", Args: "serve|gc|trust",
-			Summary: "Run a registry on this host, or free what nothing in it refers to.",
-			About: "By default it serves localhost only, and every program there may push. For other hosts, say who may do what with " +
-				"--htpasswd, --anonymous or --read-only. trust prints how they trust a generated certificate.",
+			Summary: "Run a registry on this host, or collect its garbage.",
+			About: "By default it serves localhost only, and every program there may push. To serve other hosts, set " +
+				"--htpasswd, --anonymous or --read-only. trust prints how other hosts trust a generated certificate.",
 			Options: loadOptions,
 			Flags:   o.define,
 			Words:   actions,
 			Examples: []cli.Example{
 				{Line: "kolla-build registry serve", Effect: "Serve a registry on port 4000 of localhost."},
-				{Line: "kolla-build registry serve --addr :4000 --htpasswd users --tls-generate", Effect: "Require TLS and a login of everyone."},
+				{Line: "kolla-build registry serve --addr :4000 --htpasswd users --tls-generate", Effect: "Require TLS and a login from all clients."},
 			},
 		},
 		run: func(ctx context.Context, cfg *config.Config, con *console.Console) error {
@@ -84,9 +84,9 @@ func registryCommand() *command {
 
 func (o *registryFlags) define(f *pflag.FlagSet) {
 	o.flags = f
-	f.StringVar(&o.Addr, "addr", server.DefaultAddr, "Listen on `ADDRESS`; :4000 is all.")
+	f.StringVar(&o.Addr, "addr", server.DefaultAddr, "Listen on `ADDRESS`; :4000 means all.")
 	f.StringVar(&o.Dir, "dir", "", "Store images in `DIR`, not in the data directory.")
-	f.StringVar(&o.Htpasswd, "htpasswd", "", "Require a login of this `FILE` of USER:BCRYPT.")
+	f.StringVar(&o.Htpasswd, "htpasswd", "", "Require a login from this USER:BCRYPT `FILE`.")
 	f.StringSliceVar(&o.ReadOnlyUsers, "read-only-user", nil, "Let this `USER` only pull; may be repeated.")
 	f.StringVar(&o.anonymous, "anonymous", "", "Access without login: none, pull or push (`LEVEL`).")
 	f.BoolVar(&o.ReadOnly, "read-only", false, "Refuse pushes and deletions.")
@@ -95,7 +95,7 @@ func (o *registryFlags) define(f *pflag.FlagSet) {
 	f.BoolVar(&o.GenerateTLS, "tls-generate", false, "Serve TLS with a generated certificate.")
 	f.StringSliceVar(&o.TLSNames, "tls-name", nil, "Add this `NAME` to it; may be repeated.")
 	f.DurationVar(&o.GCEvery, "gc-every", 0, "Collect garbage every `DURATION` (24h).")
-	f.DurationVar(&o.unused, "unused-for", defaultUnused, "Keep what was used within this `DURATION`.")
+	f.DurationVar(&o.unused, "unused-for", defaultUnused, "Keep content that was used within this `DURATION`.")
 	f.StringVar(&o.load, "load", "", "Load this saved `FILE` at the start.")
 	f.BoolVar(&o.Verbose, "verbose", false, "Print a line for each request.")
 }
@@ -154,7 +154,7 @@ func (o *registryFlags) serve(ctx context.Context, cfg *config.Config, con *cons
 	}
 }
 
-// gc collects garbage, by way of the running registry if there is one.
+// gc collects garbage. If a registry is running, it asks that registry to do it.
 func (o *registryFlags) gc(ctx context.Context, con *console.Console) error {
 	opts := server.GCOptions{Untagged: true}
 	if o.flags.Changed("unused-for") {
@@ -194,7 +194,7 @@ func (o *registryFlags) loadBundle(ctx context.Context, cfg *config.Config, con 
 		con.Notice("%s has been loaded before", o.load)
 		return nil
 	}
-	// The registry has the images when this ends, so the store that they pass through is
+	// The images end up in the registry, so the store that they pass through is
 	// temporary.
 	own := *cfg
 	own.DataDir, own.Registry, own.Push = filepath.Join(o.Dir, ".kolla-build-load"), s.Host(), true
@@ -213,7 +213,7 @@ func notifySystemd(state string) {
 		return
 	}
 	if conn, err := net.Dial("unixgram", path); err == nil {
-		_, _ = io.WriteString(conn, state) // systemd notices the lack of it
+		_, _ = io.WriteString(conn, state) // systemd notices that it is missing
 		conn.Close()
 	}
 }

@@ -60,12 +60,12 @@ func contractCommand() *command {
 	return &command{
 		Command: cli.Command{
 			Name: "contract", Minor: true, Values: config.ValuesStored, Args: "[IMAGE…]",
-			Summary: "Check images against what deployments expect.",
+			Summary: "Check images against the requirements of deployments.",
 			Options: slices.Concat(storedOptions, []string{"debian-arch", "base-arch", "platform", "registry-insecure", "timeout"}),
 			Flags: func(f *pflag.FlagSet) {
 				f.StringVar(&opts.Table, "contract", "", "Check against the table in this `FILE` instead of the built-in one.")
 				f.StringVar(&opts.Exceptions, "exceptions", "", "Add the exceptions in this `FILE` to the built-in ones.")
-				f.BoolVarP(&opts.Verbose, "verbose", "v", false, "Print rows that hold, too.")
+				f.BoolVarP(&opts.Verbose, "verbose", "v", false, "Also print rows that passed.")
 				jsonFlag(f, &opts.JSON)
 			},
 			Examples: []cli.Example{
@@ -108,8 +108,8 @@ func gcCommand() *command {
 				f.BoolVar(&opts.BuilderCache, "builder-cache", false, "Remove the builder's cache too. The next build takes longer and gives the same images.")
 			},
 			Examples: []cli.Example{
-				{Line: "kolla-build gc --older-than 7", Effect: "Remove unnamed images older than a week, and what no image uses."},
-				{Line: "kolla-build gc --builder-cache", Effect: "Remove the builder's cache too, often most of what the data directory holds."},
+				{Line: "kolla-build gc --older-than 7", Effect: "Remove unnamed images older than a week, and unused blobs."},
+				{Line: "kolla-build gc --builder-cache", Effect: "Also remove the builder's cache, which is often most of the data directory."},
 			},
 		},
 		run: func(ctx context.Context, cfg *config.Config, con *console.Console) error {
@@ -133,12 +133,12 @@ func saveCommand() *command {
 			Flags: func(f *pflag.FlagSet) {
 				f.StringVarP(&output, "output", "o", "", "Write to this `FILE`, to a directory if it ends with /, or - for standard output.")
 				f.StringVar(&opts.From, "from", "", "Read the images from a registry, `HOST/NAMESPACE[:TAG]`, without storing them.")
-				f.StringVar(&opts.Since, "since", "", "Write only what `WHAT` lacks: a bundle, a file of kolla-build inventory, or HOST/NAMESPACE.")
+				f.StringVar(&opts.Since, "since", "", "Omit the blobs of this `INVENTORY`: a bundle, a file of kolla-build inventory, or HOST/NAMESPACE.")
 				f.StringVar(&opts.Split, "split", "", "Write parts of at most this `SIZE`, such as 4G, named FILE.001 and so on.")
 				f.StringVar(&opts.Parity, "parity", "", "With --split, write `N%` more parts, from which as many lost ones are restored.")
 				f.BoolVar(&opts.Resume, "resume", false, "Continue an interrupted save only: fail if the set has changed since.")
 				f.StringVar(&opts.SignKey, "sign-key", "", "Sign with the Ed25519 private key in this PEM `FILE`.")
-				f.StringVar(&opts.Delta, "delta", "", "With --since, and bytes as the `KIND`: write what changed within layers.")
+				f.StringVar(&opts.Delta, "delta", "", "With --since: write changed layers as byte deltas, if `KIND` is bytes.")
 			},
 			Examples: []cli.Example{
 				{Line: "kolla-build save --output set.tar", Effect: "Save all images in the local store."},
@@ -160,8 +160,8 @@ func verifyCommand() *command {
 		Command: cli.Command{
 			Name: "verify", Minor: true, Values: config.ValuesFiles, Args: "FILE|DIR|PART…",
 			Summary: "Verify a saved file, and show which images damage affects.",
-			About: "Every blob and every reference is verified: nothing may be damaged, missing or extra. The exit status is 1 if the file " +
-				"cannot be loaded, or something in it is wrong. Parts can be given in any order; one is enough if the others are beside it.",
+			About: "All blobs and references are verified. Damaged, missing and extra content is reported. The exit status is 1 if the file " +
+				"cannot be loaded or has a problem. Parts can be given in any order; one is enough if the others are beside it.",
 			Options: []string{"progress"},
 			Flags: func(f *pflag.FlagSet) {
 				f.StringVar(&opts.VerifyKey, "verify-key", "", "Require a signature of the key in this PEM `FILE`.")
@@ -209,14 +209,14 @@ func inventoryCommand() *command {
 	return &command{
 		Command: cli.Command{
 			Name: "inventory", Minor: true, Args: "HOST/NAMESPACE[:TAG]|--store",
-			Summary: "List what a registry or the store has, for save --since on another host.",
+			Summary: "List the content of a registry or the store, for save --since on another host.",
 			Options: []string{"data-dir", "registry-insecure", "timeout"},
 			Flags: func(f *pflag.FlagSet) {
 				f.BoolVar(&ofStore, "store", false, "List the local store.")
 			},
 			Examples: []cli.Example{
-				{Line: "kolla-build inventory --store > have.json", Effect: "List what the local store has."},
-				{Line: "kolla-build inventory localhost:4000/kolla > have.json", Effect: "List what a registry has."},
+				{Line: "kolla-build inventory --store > have.json", Effect: "List the content of the local store."},
+				{Line: "kolla-build inventory localhost:4000/kolla > have.json", Effect: "List the content of a registry."},
 			},
 		},
 		run: func(ctx context.Context, cfg *config.Config, con *console.Console) error {
@@ -233,9 +233,9 @@ func loadCommand() *command {
 			Summary: "Load saved files into the store, a registry or an engine.",
 			Options: loadOptions,
 			Flags: func(f *pflag.FlagSet) {
-				f.BoolVar(&opts.Replace, "replace", false, "Move names that other images in the store have to the loaded images.")
+				f.BoolVar(&opts.Replace, "replace", false, "Replace the names of other images in the store.")
 				f.BoolVar(&opts.Trust, "trust", false, "Accept what the file says about its images: content keys, base images. For your own files.")
-				f.StringVar(&opts.VerifyKey, "verify-key", "", "Refuse files that are not signed with the key in this PEM `FILE`; what is signed is trusted.")
+				f.StringVar(&opts.VerifyKey, "verify-key", "", "Require a signature of the key in this PEM `FILE`; signed files are trusted.")
 				f.StringArrayVar(&opts.Tags, "tag", nil, "Load the images under the tag `NEW`, or those of one tag under another: OLD=NEW. Repeatable.")
 				f.StringArrayVar(&opts.Renames, "rename", nil, "Change names, without their registry, as sed -E does: `s/OLD/NEW/`. Repeatable.")
 				f.StringVar(&opts.Name, "name", "", "Load the image that has no name in its file as `NAME`.")

@@ -40,7 +40,7 @@ func TestHelpFits(t *testing.T) {
 		}
 		for _, o := range config.Options() {
 			if own.Lookup(o.Name) != nil {
-				continue // the command's own flag takes its place
+				continue // the command's own flag replaces it
 			}
 			shown := strings.Contains(long.String(), "--"+o.Name+" ") || strings.Contains(long.String(), "--"+o.Name+"\n")
 			if shown != c.Reads(o) && !o.Positional && !c.Hidden {
@@ -118,9 +118,9 @@ func TestPick(t *testing.T) {
 }
 
 // TestCommandsSelectNoImage checks that no command hides a regular expression that a user
-// may type after options, as with Kolla: the name of a command matches no image, or is a
-// command as the first word only. The words of other tools match no image either, unless
-// their hint says how to use them as regular expressions.
+// may type after options, as with Kolla: the name of a command does not match an image,
+// or is a command only as the first word. The verbs of other tools do not match images
+// either, unless their hint explains how to use them as regular expressions.
 func TestCommandsSelectNoImage(t *testing.T) {
 	data, err := os.ReadFile("testdata/kolla-images.txt") // the images of Kolla, July 2026
 	if err != nil {

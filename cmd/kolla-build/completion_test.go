@@ -9,8 +9,8 @@ import (
 	"github.com/kolla-build/kolla-build/internal/testenv"
 )
 
-// shellCases are what a user types before Tab, and the line after it. Each completion
-// is unique, so that the shells agree.
+// shellCases are the text that a user types before Tab, and the line after it. Each
+// completion is unique, so that the shells agree.
 var shellCases = []struct{ name, typed, want string }{
 	{"command", "kolla-build boots", "kolla-build bootstrap"},
 	{"long option", "kolla-build --openstack-release-c", "kolla-build --openstack-release-codename"},
@@ -52,7 +52,7 @@ func TestCompletionInShells(t *testing.T) {
 			shell, _, _ := strings.Cut(name, " ")
 			testenv.Program(t, shell, shell)
 			dir := t.TempDir()
-			// The command line is not executed, whatever the shell makes of the keys.
+			// The command line is not executed.
 			linkSelf(t, filepath.Join(dir, "self", "kolla-build"))
 			only := "#!/bin/sh\ncase $1 in __complete|completion) exec " + filepath.Join(dir, "self", "kolla-build") + " \"$@\";; esac\n"
 			if err := os.MkdirAll(filepath.Join(dir, "bin"), 0o755); err != nil {
@@ -89,7 +89,7 @@ func TestCompletionInShells(t *testing.T) {
 				term.Until(c.typed, term.Visible, func(s string) bool { return strings.Contains(s, "$ "+c.typed) })
 				term.Tmux("send-keys", "Tab")
 				// A character typed after it shows whether the word has ended there or,
-				// after a directory, goes on.
+				// after a directory, continues.
 				term.Tmux("send-keys", "-l", "Z")
 				space := " "
 				if strings.HasSuffix(c.want, "/") {

@@ -131,7 +131,7 @@ func checkConfig(t *testing.T, img v1.Image, image string) {
 	}
 }
 
-// noPackageCache fails for files that a package manager left for its own use.
+// noPackageCache fails if package managers left cached files.
 func noPackageCache(t *testing.T, img v1.Image) {
 	t.Helper()
 	rc := mutate.Extract(img)
@@ -152,8 +152,8 @@ func noPackageCache(t *testing.T, img v1.Image) {
 	}
 }
 
-// start runs a command in a container of the image, through its own entry
-// point and kolla_start, and returns what it printed.
+// start runs a command in a container of the image, through its own entry point and
+// kolla_start, and returns its output.
 func start(t *testing.T, img v1.Image, command string) string {
 	t.Helper()
 	runc := testenv.Program(t, "runc", "runc")

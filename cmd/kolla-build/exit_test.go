@@ -22,7 +22,7 @@ func TestExitCode(t *testing.T) {
 		err     error
 		lost    error // of standard output
 		code    int
-		message string // a part of what is printed, "" if nothing is
+		message string // a part of the output, "" for none
 	}{
 		"no error":      {nil, nil, exitOK, ""},
 		"images failed": {pipeline.ErrFailed, nil, exitFailed, ""},
@@ -47,7 +47,7 @@ func TestExitCode(t *testing.T) {
 	}
 }
 
-// TestInterruptedConfiguration holds that a signal ends the program while it waits for a
+// TestInterruptedConfiguration checks that a signal ends the program while it waits for a
 // configuration from a pipe that has no writer.
 func TestInterruptedConfiguration(t *testing.T) {
 	pipe := filepath.Join(t.TempDir(), "pipe")

@@ -17,14 +17,15 @@ var kollaBranches = map[string]string{
 	"2024.1": "unmaintained/2024.1", "2024.2": "2024.2-eol", "2025.1": "stable/2025.1", "2025.2": "stable/2025.2", "2026.1": "stable/2026.1",
 }
 
-// legacyRepos are the releases whose repos.yaml has another form, with which the file of
-// the command lines has no meaning.
+// legacyRepos are the releases whose repos.yaml has another format, which the file of
+// the command lines does not match.
 var legacyRepos = map[string]bool{"2024.1": true, "2024.2": true, "2025.1": true}
 
 // TestKollaBranches runs the command lines of TestKollaSideBySide through each branch's
 // own Python tool, with that branch's defaults, and through this program with the
-// branch's tree. Lines that a branch's tool does not understand are skipped, and those
-// that name a base tag: its release is checked for here, and by Kolla that of the branch.
+// branch's tree. Lines that a branch's tool does not understand are skipped, and so are
+// lines with a base tag, because this program checks for its release and Kolla for that
+// of the branch.
 func TestKollaBranches(t *testing.T) {
 	repo := os.Getenv("KOLLA_GIT")
 	if repo == "" {

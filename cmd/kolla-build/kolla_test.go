@@ -18,10 +18,10 @@ import (
 	"github.com/rogpeppe/go-internal/txtar"
 )
 
-// TestKollaSideBySide runs command lines through Kolla's Python tool and through
-// this program, on Kolla's own tree, and compares what a user sees: the
-// Dockerfiles with all files beside them, the lists, and the exit status. The
-// lines are in testdata/kolla/command_lines.txt.
+// TestKollaSideBySide runs command lines through Kolla's Python tool and through this
+// program, on Kolla's own tree, and compares the results: the Dockerfiles with all
+// files beside them, the lists, and the exit status. The lines are in
+// testdata/kolla/command_lines.txt.
 func TestKollaSideBySide(t *testing.T) {
 	kolla := os.Getenv("KOLLA_CHECKOUT")
 	if kolla == "" {

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// TestLibraryLog checks that what libraries log with the standard logger is shown with
-// --debug only (field case 22).
+// TestLibraryLog checks that messages of libraries to the standard logger are shown
+// only with --debug (field case 22).
 func TestLibraryLog(t *testing.T) {
 	old := log.Writer()
 	t.Cleanup(func() { log.SetOutput(old) })

@@ -56,8 +56,8 @@ func run(args, environ []string, stdout, stderr io.Writer) int {
 		signal.Notify(signals, syscall.SIGHUP)
 	}
 	defer signal.Stop(signals)
-	// Libraries log to the standard logger what is not for users, such as HTTP/2 when
-	// BuildKit closes a session. --debug shows it.
+	// Libraries write messages to the standard logger that are not for users, such as
+	// HTTP/2 when BuildKit closes a session. --debug shows them.
 	log.SetOutput(io.Discard)
 	out := console.NewOutput(stdout)
 	con := &console.Console{Stdout: out, Stderr: stderr, Environ: environ, Version: version}
@@ -171,7 +171,7 @@ func load(ctx context.Context, in cli.Input) (*config.Config, error) {
 	}
 }
 
-// usage marks an error in a part of images' names as a usage error if that part was
+// usage marks an error in the registry, namespace or tag as a usage error if it was
 // given on the command line.
 func usage(cfg *config.Config, err error) error {
 	var name *imageref.Error

@@ -177,7 +177,7 @@ func serveFiles(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Setenv(args[0], s.URL)
 }
 
-// startSilent starts a server that accepts connections and sends nothing: silent VAR.
+// startSilent starts a server that accepts connections and does not answer: silent VAR.
 func startSilent(ts *testscript.TestScript, _ bool, args []string) {
 	if len(args) != 1 {
 		ts.Fatalf("usage: silent VAR")

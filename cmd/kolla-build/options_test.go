@@ -14,24 +14,25 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/config"
 )
 
-// effect is how a test shows the effect of an option, not only that it is read.
+// effect is a test of an option's effect, not only of its being read.
 type effect struct {
-	// With args, the outcome matches want; without the option, or with without
-	// instead of args, it does not.
+	// With args, the result matches want; without the option, or with without instead
+	// of args, it does not.
 	args, without string
 	want          string // a regular expression
 	look          look
-	// held is a test elsewhere, as FILE: TEXT. The file must contain the text.
+	// held is another test of the effect, as FILE: TEXT. The file must contain the
+	// text.
 	held string
 }
 
-// look is where the outcome of a command line appears.
+// look is where the result of a command line appears.
 type look int
 
 const (
-	inRendered look = iota // what --template-only writes
+	inRendered look = iota // the files of --template-only
 	inOutput               // standard output and standard error
-	inNote                 // a warning, as the option does nothing else
+	inNote                 // a warning, because the option has no other effect
 )
 
 // effects contains every option of the table. An option without a test that shows its
@@ -250,7 +251,7 @@ func leaveOut(args, name string) string {
 	return strings.Join(slices.Delete(words, at, at+n), " ")
 }
 
-// whatIsSeen runs a command line and returns its outcome.
+// whatIsSeen runs a command line and returns its result.
 func whatIsSeen(t *testing.T, where look, args string) string {
 	t.Helper()
 	dir := t.TempDir()

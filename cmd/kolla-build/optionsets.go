@@ -11,7 +11,7 @@ var (
 	// nameOptions decide the names of images.
 	nameOptions = []string{"registry", "namespace", "image-name-prefix", "tag"}
 
-	// variableOptions decide the variables that templates see.
+	// variableOptions decide the variables of templates.
 	variableOptions = slices.Concat(baseOptions, nameOptions, []string{
 		"install-type", "openstack-release", "openstack-release-codename", "openstack-branch", "openstack-branch-slashed",
 		"use-dumb-init", "docker-healthchecks", "clean_package_cache", "rpm_setup_config", "repos-yaml",
@@ -20,11 +20,11 @@ var (
 	// treeOptions name the templates.
 	treeOptions = []string{"images-dir", "docker-dir", "template-override"}
 
-	// lintOptions decide what templates are rendered to.
+	// lintOptions decide how templates are rendered.
 	lintOptions = slices.Concat(variableOptions, treeOptions, []string{"apt_sources_list", "apt_preferences", "build-args", "debian-arch", "platform",
 		"profile", "skip-parents", "skip-existing", "enable-unbuildable"})
 
-	// explainOptions decide what a configuration makes of an image.
+	// explainOptions decide how an image is configured.
 	explainOptions = slices.Concat(variableOptions, treeOptions, []string{
 		"regex", "profile", "skip-parents", "skip-existing", "enable-unbuildable", "rerun-failed", "allowed-to-fail",
 		"debian-arch", "platform", "base-mirror", "bootstrap", "apt_sources_list", "apt_preferences",
@@ -50,7 +50,7 @@ var (
 		"debug", "quiet", "progress", "summary", "format", "logs-dir",
 		"summary-json-file", "junit-file", "metrics-file", "report-html", "report-dir"})
 
-	// noteOptions have no effect, and a warning says so.
+	// noteOptions have no effect; a warning says so.
 	noteOptions = []string{"keep", "buildkit", "squash-cleanup", "squash-tmp-dir", "infra-rename"}
 
 	// storedOptions select images of the local store by their names.

@@ -131,8 +131,8 @@ func (w *refreshWorld) want(got, want string) {
 	}
 }
 
-// When packages of a repository change, the images that install them and their
-// descendants are rebuilt, no others, and none without --refresh.
+// When packages of a repository change, --refresh rebuilds only the images that install
+// them and their descendants; without it nothing is rebuilt.
 func TestRefresh(t *testing.T) {
 	w := newRefreshWorld(t)
 	w.want(w.build("--refresh"), "app base leaf other")
@@ -175,7 +175,7 @@ func TestRefresh(t *testing.T) {
 	w.want(w.build("--refresh"), "")
 
 	// A run ends after storing an image and before recording it. The next run finds the
-	// old set complete, with --refresh the new one, and builds nothing.
+	// old set complete, or with --refresh the new one, and does not build.
 	states := filepath.Join(w.dir, "data/inputs.json")
 	before, err := os.ReadFile(states)
 	if err != nil {
@@ -198,7 +198,7 @@ func TestRefresh(t *testing.T) {
 		}
 	}
 
-	// A repository that does not answer causes no build, and is reported.
+	// A repository that does not answer is reported and does not cause a build.
 	w.server.Close()
 	p = w.plan("--refresh", "--retries", "0")
 	if it := p["app"]; it.Action != "keep" || !strings.Contains(it.Reason, "packages not compared") || !strings.Contains(it.Reason, w.server.URL()) {

@@ -140,7 +140,8 @@ func TestSiteRegistry(t *testing.T) {
 	}
 	r := serveRegistry(t, dir, "--tls-generate", "--htpasswd", htpasswd, "--read-only-user", "node", "--load", bundle)
 
-	// The authority comes from the registry itself, and is the only one that is believed.
+	// The authority comes from the registry itself, and is the only one that clients
+	// trust.
 	careless := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
 	status, ca := r.get(t, careless, "GET", "/ca.crt", "")
 	if status != http.StatusOK {
@@ -173,7 +174,8 @@ func TestSiteRegistry(t *testing.T) {
 		}
 	}
 
-	// A foreign client pulls what was loaded, and trusts the authority by its own means.
+	// A foreign client pulls the loaded images, and has its own configuration of the
+	// authority.
 	certs := t.TempDir()
 	if err := os.WriteFile(filepath.Join(certs, "ca.crt"), []byte(ca), 0o644); err != nil {
 		t.Fatal(err)
@@ -186,7 +188,7 @@ func TestSiteRegistry(t *testing.T) {
 		t.Error("loading left its temporary store")
 	}
 
-	// Garbage is collected by way of the running registry.
+	// Garbage is collected by the running registry.
 	if status, _ := r.get(t, client, "DELETE", "/v2/kolla/nova-api/manifests/1", "site:site-secret"); status != http.StatusAccepted {
 		t.Errorf("deleting a tag: status %d", status)
 	}
@@ -208,7 +210,7 @@ func TestSiteRegistry(t *testing.T) {
 	}
 }
 
-// TestSystemdUnits holds that systemd accepts the example units.
+// TestSystemdUnits checks that systemd accepts the example units.
 func TestSystemdUnits(t *testing.T) {
 	analyze := testenv.Program(t, "systemd-analyze", "systemd")
 	units, err := filepath.Glob(filepath.Join(testenv.RepoRoot(t), "examples", "systemd", "*.*"))

@@ -81,7 +81,7 @@ func TestReproducible(t *testing.T) {
 	if third := digests("one", "--nocache"); third != first {
 		t.Errorf("built\n%sand without cache\n%s", first, third)
 	}
-	// Without clamping they differ, so the test proves something.
+	// Without clamping they differ, so the comparison is meaningful.
 	if without := digests("three", "--noclamp-times"); without == first {
 		t.Error("without clamping, times make no difference")
 	}

@@ -22,14 +22,14 @@ func TestStandin(t *testing.T) {
 	w := newStandinWorld(t)
 	t.Run("ubuntu", w.testUbuntu)
 	t.Run("rocky", w.testRocky)
-	// Of the other rpm distributions, only what differs.
+	// Only the differences of the other rpm distributions.
 	t.Run("centos", func(t *testing.T) { w.testRPM(t, "centos", "stream10", "^base$", "^memcached$") })
 	t.Run("oraclelinux", func(t *testing.T) { w.testRPM(t, "oraclelinux", "10", "^base$", "^memcached$") })
 }
 
 func (w *standinWorld) testUbuntu(t *testing.T) {
 	w.makeUbuntu(t)
-	// The command line, and besides it only where the stand-ins are.
+	// The command line, with only the addresses of the stand-ins added.
 	summary := filepath.Join(w.dir, "summary.json")
 	line := append([]string{"-b", "ubuntu", "nova", "zun"}, w.options(summary)...)
 	runBuild(t, line, exitOK)
@@ -144,8 +144,8 @@ func (w *standinWorld) checkNova(t *testing.T) {
 	}
 }
 
-// checkContainers checks what came from users' places, and starts a service that runs as
-// a user.
+// checkContainers checks content from the user's own sources, and starts a service that
+// runs as a user.
 func (w *standinWorld) checkContainers(t *testing.T) {
 	t.Helper()
 	if got := inImage(t, w.pull(t, "kolla/magnum-conductor:t"), "usr/local/bin/helm")["usr/local/bin/helm"]; got != "helm\n" {
@@ -159,7 +159,7 @@ func (w *standinWorld) checkContainers(t *testing.T) {
 	}
 }
 
-// checkFailures checks the errors at a site that lacks something: what is missing, and
+// checkFailures checks the errors at a site with missing content: what is missing, and
 // where it was requested. Images that do not need it are built.
 func (w *standinWorld) checkFailures(t *testing.T) {
 	t.Helper()

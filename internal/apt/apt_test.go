@@ -41,8 +41,8 @@ func TestParseSources(t *testing.T) {
 	}
 }
 
-// TestParagraphsLargeField reads what a hostile image may contain: a field of a
-// million lines. A quadratic reader would copy terabytes.
+// TestParagraphsLargeField reads a hostile file: a field of a million lines. A
+// quadratic reader would copy terabytes.
 func TestParagraphsLargeField(t *testing.T) {
 	text := "Conffiles:" + strings.Repeat("\n x", 1<<20)
 	Paragraphs([]byte(text), []string{"conffiles"}, func(p Paragraph) {

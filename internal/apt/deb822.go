@@ -17,11 +17,11 @@ type Paragraph map[string]string
 // case), whose lines are joined by newlines. Lines that are not fields are
 // ignored.
 //
-// The time is linear in the length of the text, whatever the text contains;
+// The time is linear in the length of the text, regardless of the text contains;
 // pault.ag/go/debian/control is quadratic in the lines of a field.
 func Paragraphs(text []byte, multiline []string, yield func(Paragraph)) {
 	p := Paragraph{}
-	var field string // the multiline field being read, or ""
+	var field string // the multiline field that is being read, or ""
 	var lines []string
 	endField := func() {
 		if field != "" {

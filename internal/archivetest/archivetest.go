@@ -1,5 +1,5 @@
-// Package archivetest writes image archives as tools of several years have written
-// them, for tests of what reads them. It must not know what that is.
+// Package archivetest writes image archives in the formats of several tools and their
+// older versions, for tests. It must not know the code that reads them.
 package archivetest
 
 import (
@@ -25,7 +25,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// Format is what a tool writes.
+// Format is the archive format of a tool.
 type Format string
 
 // The formats.
@@ -80,7 +80,7 @@ func Tar(t testing.TB, members ...Member) []byte {
 	return b.Bytes()
 }
 
-// Archive returns images in a format.
+// Archive returns an archive of images in a format.
 func Archive(t testing.TB, f Format, images ...Image) []byte {
 	t.Helper()
 	if f == Crane {
@@ -89,8 +89,8 @@ func Archive(t testing.TB, f Format, images ...Image) []byte {
 	return Tar(t, Members(t, f, images...)...)
 }
 
-// Members returns what an archive consists of, in the order of the tool. Crane's is
-// written by its library and has none.
+// Members returns the members of an archive in the order in which the tool writes them,
+// or none for crane, whose archives are written by its library.
 func Members(t testing.TB, f Format, images ...Image) []Member {
 	t.Helper()
 	w := &writer{t: t, done: map[string]bool{}, repositories: map[string]map[string]string{}}

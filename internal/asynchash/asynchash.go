@@ -1,5 +1,5 @@
-// Package asynchash computes hashes in goroutines beside the reading of what is hashed.
-// It must not know what that is.
+// Package asynchash computes hashes in goroutines while their input is being read. It
+// must not know what the input is.
 package asynchash
 
 import (
@@ -9,7 +9,7 @@ import (
 
 const (
 	bufferSize = 1 << 20
-	buffers    = 4 // of each hash
+	buffers    = 4 // for each hash
 )
 
 var pool = sync.Pool{New: func() any { b := make([]byte, 0, bufferSize); return &b }}

@@ -1,9 +1,8 @@
-// Package atomicfile replaces files whole or not at all: a reader sees the old
-// content or the new one, whenever the process is killed. It must not know what
-// the files hold.
+// Package atomicfile replaces files atomically: a reader sees the old content or the
+// new one, even if the process is killed. It must not know what the files contain.
 //
-// google/renameio does the same but syncs every file and no directory. Caches
-// need neither, and what must survive a power failure needs both.
+// google/renameio does the same but syncs every file and no directory. Caches need
+// neither, and files that must survive a power failure need both.
 package atomicfile
 
 import (
@@ -24,10 +23,10 @@ import (
 // Options says how a file is written. The zero value is right for caches and
 // reports.
 type Options struct {
-	// Mode is the mode of the new file, whatever the umask; 0 means 0644.
+	// Mode is the mode of the new file, regardless of the umask; 0 means 0644.
 	Mode fs.FileMode
-	// Durable syncs the file and then its directory, so that the new content
-	// survives a power failure. For what cannot be made again.
+	// Durable syncs the file and then its directory, so that the new content survives a
+	// power failure. It is for files that cannot be created again.
 	Durable bool
 	// TempDir is the directory of the temporary file, on the same file system.
 	// "" means the directory of the file itself.
@@ -47,13 +46,13 @@ func WriteFile(path string, data []byte, opts Options) error {
 	return f.Commit()
 }
 
-// File is a new file that is being written. It takes its place with Commit;
+// File is a new file that is being written. Commit puts it in place of the old one;
 // Close discards it otherwise.
 type File struct {
 	*os.File
 	path string
 	opts Options
-	temp string // its name so far, "" if it has none
+	temp string // its temporary name, "" if it has none
 	done bool
 }
 

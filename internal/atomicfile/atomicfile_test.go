@@ -259,7 +259,7 @@ func TestNothingIsVisibleBeforeCommit(t *testing.T) {
 	}
 }
 
-// TestUnnamed holds that nothing is left of a file when its process is killed: it has no
+// TestUnnamed checks that nothing is left of a file when its process is killed: it has no
 // name from the beginning.
 func TestUnnamed(t *testing.T) {
 	dir := t.TempDir()

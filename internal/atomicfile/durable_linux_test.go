@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestDurableNamesAreSynced holds that a durable file's directory is opened to be synced after
+// TestDurableNamesAreSynced checks that a durable file's directory is opened to be synced after
 // the rename: without that, the new name may be lost in a power failure although its content
 // was written.
 func TestDurableNamesAreSynced(t *testing.T) {

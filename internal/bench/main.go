@@ -27,7 +27,7 @@ type options struct {
 	checkout        string
 	images          int
 	only            map[string]bool
-	peers, cases    map[string]bool // of the real set; empty means all
+	peers, cases    map[string]bool // of the real set; all if empty
 	repeat          int
 	regex           string
 	limit           time.Duration // 0 means none
@@ -49,7 +49,7 @@ func main() {
 	flag.StringVar(&peers, "peers", "bake,kolla", "real: what to compare with: bake, bake-clamped (it clamps times, as kolla-build does), kolla")
 	flag.StringVar(&cases, "cases", "cold,base,leaf", "real: which builds to measure")
 	flag.DurationVar(&o.limit, "limit", 0, "real: start no build that is expected to end later than this after the beginning; 0 means no limit")
-	flag.StringVar(&o.dir, "dir", "", "where to work, and leave things (default: a temporary directory)")
+	flag.StringVar(&o.dir, "dir", "", "working directory, which is kept (default: a temporary one)")
 	flag.BoolVar(&o.keep, "keep", false, "keep the temporary directory")
 	flag.Parse()
 	o.only, o.peers, o.cases = words(only), words(peers), words(cases)
@@ -101,14 +101,14 @@ func run(ctx context.Context, o options) (err error) {
 			err = errors.Join(err, fmt.Errorf("%s: %w", s.name, e))
 		}
 		if ctx.Err() != nil {
-			break // what was measured is printed
+			break // the results so far are printed
 		}
 	}
 	b.print(os.Stdout)
 	return err
 }
 
-// bench has the measurements of a run.
+// bench holds the measurements of a run.
 type bench struct {
 	options
 	began   string

@@ -109,7 +109,7 @@ func (b *bench) set(ctx context.Context) error {
 		if !c.full {
 			continue
 		}
-		b.add("— of that, neither a build nor an upload under way", "5 %", s.own(u))
+		b.add("— of that, without a running build or upload", "5 %", s.own(u))
 		b.add("— the tool's memory at most", "150 MB", megabytes(u.peak))
 		b.add("— the tool's own CPU time, transfers included", "", seconds(u.cpu)+fmt.Sprintf(" (%.0f %% of %d cores)", 100*u.cpu.Seconds()/u.wall.Seconds()/float64(cores()), cores()))
 	}
@@ -123,10 +123,10 @@ type built struct {
 	timing  string
 }
 
-// own is the time of a run without a build or an upload under way.
+// own is the time of a run during which no build and no upload is running.
 func (s built) own(u usage) string {
 	var idle, starting, total float64
-	if _, err := fmt.Sscanf(s.timing, "time: %f s in all, %f s without a build or an upload under way, %f s of them for the builder to start and end", &total, &idle, &starting); err != nil {
+	if _, err := fmt.Sscanf(s.timing, "time: %f s in all, %f s without a running build or upload, %f s of them for the builder to start and end", &total, &idle, &starting); err != nil {
 		return "unknown: " + s.timing
 	}
 	return fmt.Sprintf("%.2f s (%.1f %%), %.2f s of it the builder's start and end", idle, 100*idle/u.wall.Seconds(), starting)

@@ -20,18 +20,18 @@ import (
 type usage struct {
 	wall time.Duration
 	cpu  time.Duration // of the process itself, without its children
-	peak int64         // bytes of resident memory, at most
+	peak int64         // the most bytes of resident memory
 	out  string        // standard output and error
 
 	// Of builds of the real set:
 	total       time.Duration // CPU time of the program, its builder and all steps
-	builderPeak int64         // bytes of resident memory of the builder, at most
-	pushed      int64         // bytes that the registry has in addition
+	builderPeak int64         // the most bytes of resident memory of the builder
+	pushed      int64         // bytes that were added to the registry
 	note        string
 }
 
 // measure runs a program until it ends. Memory and time are read from /proc while it
-// runs, because those that wait reports include child processes such as the builder.
+// runs, because the figures of wait(2) include child processes such as the builder.
 func measure(ctx context.Context, cmd *exec.Cmd) (usage, error) {
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
@@ -71,13 +71,13 @@ func (u *usage) sample(pid int) {
 			if f := strings.Fields(string(stat[i+1:])); len(f) > 13 {
 				user, _ := strconv.ParseInt(f[11], 10, 64)
 				sys, _ := strconv.ParseInt(f[12], 10, 64)
-				u.cpu = max(u.cpu, time.Duration(user+sys)*10*time.Millisecond) // ticks are 100 a second
+				u.cpu = max(u.cpu, time.Duration(user+sys)*10*time.Millisecond) // there are 100 ticks a second
 			}
 		}
 	}
 }
 
-// peakMemory returns the bytes of resident memory that a process has had at most, 0 if it
+// peakMemory returns the most bytes of resident memory that a process has used, 0 if it
 // has ended.
 func peakMemory(pid int) int64 {
 	peak, err := procmem.Peak(pid)

@@ -24,7 +24,7 @@ import (
 type realCase struct {
 	name, what string
 	target     string
-	fresh      bool // nothing is cached, and the registry has no image of the set
+	fresh      bool // no caches, and no image of the set in the registry
 }
 
 var realCases = []realCase{
@@ -40,17 +40,18 @@ var basePackages = []string{"less", "file", "tree", "bc", "time", "rsync", "pv",
 type contender interface {
 	name() string
 
-	// reset forgets what earlier builds have left: caches, images, the registry.
+	// reset removes what earlier builds have left: caches, images, the registry's
+	// content.
 	reset(ctx context.Context) error
 
-	// build builds and pushes the set. What is not part of the program's own work,
-	// such as rendering for programs that cannot render, is not in the usage.
+	// build builds and pushes the set. The usage does not include work for the program,
+	// such as rendering for programs that cannot render.
 	build(ctx context.Context, override string) (usage, error)
 
 	// pushed returns the bytes of all layers, configs and manifests in the registry.
 	pushed() (int64, error)
 
-	// clear removes what reset and builds have left.
+	// clear removes the files of reset and of builds.
 	clear()
 
 	close()
@@ -61,7 +62,7 @@ type realSet struct {
 	b     *bench
 	dir   string
 	base  string // data directory with the base image in its store
-	round int    // builds so far, which makes each change another one
+	round int    // number of builds so far, which makes each change unique
 	added int    // packages added to base so far
 	leaf  int    // changes of the leaf so far
 
@@ -116,7 +117,7 @@ func (b *bench) real(ctx context.Context) error {
 				}
 				results[c.name][who.name()] = append(results[c.name][who.name()], u)
 				if c.fresh && (round+1 < b.repeat || !b.cases["base"] && !b.cases["leaf"]) {
-					who.clear() // several gigabytes, which no other build needs
+					who.clear() // several gigabytes that no other build needs
 					s.began[who.name()] = false
 				}
 			}
@@ -157,9 +158,9 @@ func (s *realSet) measure(ctx context.Context, c realCase, who contender, overri
 	return u, nil
 }
 
-// settle writes all changes to disk and empties the kernel's caches. Otherwise a
-// build pays for what was removed before it: ext4 without a journal searches for
-// inodes that were not in use lately, among those that it has in memory.
+// settle writes all changes to disk and empties the kernel's caches. Otherwise a build
+// pays for files that were removed before it: ext4 without a journal searches the
+// inodes in memory for one that was not used recently.
 func settle() {
 	syscall.Sync()
 	_ = os.WriteFile("/proc/sys/vm/drop_caches", []byte("1\n"), 0)
@@ -177,9 +178,9 @@ func (u usage) summary() string {
 	return text
 }
 
-// expected returns how long the next build of a case takes, with the unmeasured one
-// that comes before it, going by what was measured: 0 if nothing was. A case that was
-// not measured yet, other than a changed leaf, rebuilds everything.
+// expected estimates from the measurements so far how long the next build of a case and
+// the unmeasured build before it take, 0 without measurements. A case that was not
+// measured yet, other than a changed leaf, rebuilds everything.
 func (s *realSet) expected(c realCase, who string, results map[string]map[string][]usage) time.Duration {
 	all := longest(results["cold"][who])
 	if all == 0 {
@@ -208,7 +209,7 @@ func (b *bench) outOfTime(expected time.Duration) bool {
 	return b.limit > 0 && time.Since(b.started)+expected > b.limit
 }
 
-// realTable adds the medians of what was measured to the table.
+// realTable adds the medians of the measurements to the table.
 func (b *bench) realTable(results map[string]map[string][]usage, contenders []contender) {
 	for _, c := range realCases {
 		our := results[c.name][self]
@@ -334,7 +335,7 @@ func (s *realSet) change(c realCase) (string, error) {
 }
 
 // args are the options of kolla-build that all contenders' Dockerfiles are rendered
-// with. They end with what is selected.
+// with. The selection comes last.
 func (s *realSet) args(host, override string) []string {
 	args := []string{"-b", "debian", "-t", "binary", "--registry", host, "--tag", "t", "--template-override", override}
 	if s.b.regex != "" {
@@ -476,13 +477,13 @@ func (s *realSet) pushBase(ctx context.Context, reference string) error {
 	return remote.Write(ref, image, remote.WithContext(ctx))
 }
 
-// size returns the bytes of the registry's blobs. Those that repositories share
-// count once.
+// size returns the bytes of the registry's blobs. Blobs that repositories share count
+// once.
 func (r *realRegistry) size() (int64, error) {
 	var total int64
 	err := filepath.WalkDir(r.dir, func(path string, e fs.DirEntry, err error) error {
 		if errors.Is(err, fs.ErrNotExist) {
-			return nil // an upload's, that has ended
+			return nil // the file of an upload, which has ended
 		}
 		if err != nil || e.Name() != "data" || e.IsDir() {
 			return err

@@ -67,8 +67,8 @@ func (p *realBuildx) environ() []string {
 		"BUILDX_BAKE_ENTITLEMENTS_FS=0") // our contexts are outside of the bake file's directory
 }
 
-// run measures a program that builds with the builder. The builder's start and end
-// are not in the time; what it and its steps do is in the CPU time.
+// run measures a program that builds with the builder. The time does not include the
+// start and end of the builder; the CPU time includes the builder and its steps.
 func (p *realBuildx) run(ctx context.Context, cmd *exec.Cmd) (usage, error) {
 	d, err := startBuilder(p.s.b.buildkitd, p.dir)
 	if err != nil {

@@ -1,6 +1,6 @@
-// Command catalogue chooses what `make catalogue` builds, records what came of it and writes
-// docs/images.md. It knows the template tree and the facts about distributions; building
-// itself is the product's.
+// Command catalogue chooses the images that `make catalogue` builds, records the results and writes
+// docs/images.md. It knows the template tree and the facts about distributions; it must not build
+// anything itself.
 //
 // usage:
 //

@@ -15,14 +15,14 @@ import (
 	"github.com/kolla-build/kolla-build/internal/atomicfile"
 )
 
-// Result is what a real build of an image gave: one line of docs/images.tsv.
+// Result is the result of a real build of an image: one line of docs/images.tsv.
 type Result struct {
 	Image, Suite, Type, Arch string
 	Status                   string  // built or failed
 	Size                     int64   // bytes of its compressed layers, with those of its parents
-	Own                      int64   // bytes that it adds to its parent
+	Own                      int64   // bytes of the layers that it adds to its parent
 	Seconds                  float64 // of the build
-	Contract                 string  // rows held and failed, such as "62/0"; "" if it was not checked
+	Contract                 string  // rows of the contract that passed and failed, such as "62/0"; "" if it was not checked
 	Error                    string  // the first line
 }
 
@@ -73,7 +73,7 @@ func writeResults(path string, results []Result) error {
 	return atomicfile.WriteFile(path, b.Bytes(), atomicfile.Options{Mode: 0o644})
 }
 
-// summaryImage is what record reads of an image in the summary of a run.
+// summaryImage has the fields of an image in the summary of a run that record reads.
 type summaryImage struct {
 	Name      string
 	Status    string
@@ -162,7 +162,7 @@ func readJSON(path string, v any) error {
 	return nil
 }
 
-// firstLine returns the first line of a message in a form that fits into the file.
+// firstLine returns the first line of a message, without tabs.
 func firstLine(s string) string {
 	s, _, _ = strings.Cut(strings.TrimSpace(s), "\n")
 	s = strings.ReplaceAll(s, "\t", " ")

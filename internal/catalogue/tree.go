@@ -19,7 +19,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/render"
 )
 
-// Target is what the tree is rendered for.
+// Target is a distribution, type and architecture that the tree is rendered for.
 type Target struct{ Base, Tag, Arch, InstallType string }
 
 // Image is an image of the tree as one target has it.

@@ -31,7 +31,7 @@ type Limits struct {
 	FileSize  int64 // bytes of each file that is written (RLIMIT_FSIZE)
 }
 
-// LimitError says that a program was stopped because it reached a limit.
+// LimitError reports that a program was stopped because it reached a limit.
 type LimitError struct {
 	Program string
 	Limit   string // such as "64 processes" or "10m00s"
@@ -85,7 +85,7 @@ func (c *Cmd) Run(ctx context.Context) error {
 	cmd := exec.CommandContext(ctx, program, c.Args[1:]...)
 	cmd.Args[0] = c.Args[0]
 	cmd.Dir, cmd.Env, cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = c.Dir, c.Env, c.Stdin, c.Stdout, c.Stderr, c.ExtraFiles
-	// The kernel sends the signal when the thread ends that started the program:
+	// The kernel sends the signal when the thread that started the program ends, so
 	// this goroutine keeps its thread until the program has ended.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -102,7 +102,7 @@ func (c *Cmd) Run(ctx context.Context) error {
 		}
 		var current unix.Rlimit
 		if err := unix.Prlimit(session, resource, nil, &current); err == nil {
-			value = int64(min(uint64(value), current.Max)) // raising it needs a privilege
+			value = int64(min(uint64(value), current.Max)) // raising the maximum needs a privilege
 		}
 		limit := unix.Rlimit{Cur: uint64(value), Max: uint64(value)}
 		if err := unix.Prlimit(session, resource, &limit, nil); err != nil && !errors.Is(err, unix.ESRCH) {
@@ -135,8 +135,8 @@ func (c *Cmd) Run(ctx context.Context) error {
 		return cause
 	}
 	if errors.Is(err, exec.ErrWaitDelay) {
-		// The program has succeeded. What it left running on purpose, such as a
-		// shared connection of ssh, holds its pipes open.
+		// The program has succeeded. A process that it left running on purpose, such as
+		// a shared connection of ssh, holds its pipes open.
 		return nil
 	}
 	return err
@@ -151,7 +151,7 @@ func (c *Cmd) limitError(limit string) error {
 type Buffer struct {
 	Limit int // in bytes
 
-	kept bytes.Buffer // not embedded: its ReadFrom knows no limit
+	kept bytes.Buffer // not embedded: ReadFrom would ignore the limit
 }
 
 // Write implements io.Writer.

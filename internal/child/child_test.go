@@ -101,7 +101,7 @@ func TestContext(t *testing.T) {
 	}
 }
 
-// TestBackgroundProcess: a program may leave a process that holds its pipes open.
+// TestBackgroundProcess checks that a program may leave a process that holds its pipes open.
 func TestBackgroundProcess(t *testing.T) {
 	out := &Buffer{Limit: 100}
 	c := sh("sleep 2 & echo done", Limits{Time: time.Minute})

@@ -104,8 +104,8 @@ func processes() []process {
 	return out
 }
 
-// killSession kills the processes of a session, again and again until it finds
-// none: one may have started others meanwhile.
+// killSession kills the processes of a session, repeatedly until it finds none: a
+// process may have started others in the meantime.
 func killSession(leader int) {
 	for range 100 {
 		found := false

@@ -1,6 +1,6 @@
-// Package console is what a command has from the process around it: its output
-// streams, its environment and the program's version, and how notices are
-// printed. It must not know what commands do.
+// Package console gives commands access to the process: its output streams, its
+// environment, the program's version, and a way to print notices. It must not know what
+// commands do.
 package console
 
 import (
@@ -16,8 +16,9 @@ import (
 	"github.com/kolla-build/kolla-build/internal/usererr"
 )
 
-// Console is what a command has from the process around it. It is safe for
-// concurrent use as long as its fields are not modified, and must not be copied.
+// Console holds the output streams, the environment and the version of the process. It
+// is safe for concurrent use as long as its fields are not modified, and must not be
+// copied.
 type Console struct {
 	Stdout, Stderr io.Writer
 	Environ        []string // as os.Environ returns it
@@ -92,6 +93,6 @@ func writeEvent(w io.Writer, name string, at time.Time, fields any) {
 	if err := enc.Encode(fields); err != nil {
 		return
 	}
-	// A progress reader that has gone away does not stop the command.
+	// The command continues if the reader of its progress has ended.
 	_, _ = fmt.Fprintf(w, "{\"time\":%q,\"event\":%q,%s", at.UTC().Format(time.RFC3339Nano), name, line.Bytes()[1:])
 }

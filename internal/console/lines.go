@@ -6,8 +6,8 @@ import (
 )
 
 // Lines returns a writer that prints each line as a notice: the output of another
-// program, or a progress report, then follows the format of all notices. Close
-// prints the last line if it has no end.
+// program, or a progress report, then has the format of all notices. Close prints the
+// last line if it has no end.
 func (c *Console) Lines() io.WriteCloser { return &lineWriter{console: c} }
 
 type lineWriter struct {

@@ -72,7 +72,7 @@ func (o *Output) Err() error {
 }
 
 // SameFile reports whether two streams are one file: a terminal, a pipe or a log that
-// has both standard output and standard error.
+// receives both standard output and standard error.
 func SameFile(a, b io.Writer) bool {
 	fa, fb := file(a), file(b)
 	if fa == nil || fb == nil {

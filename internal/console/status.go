@@ -9,20 +9,21 @@ import (
 // clearLine moves to the beginning of the line and removes what is on it.
 const clearLine = "\r\x1b[K"
 
-// HasStatus reports whether Status can show something: standard error is a terminal that
-// can draw, and does not carry JSON progress.
+// HasStatus reports whether Status can show a line: standard error is a terminal with
+// cursor control and does not carry JSON progress.
 func (c *Console) HasStatus() bool {
 	name := c.Getenv("TERM")
 	return name != "" && name != "dumb" && !c.json.Load() && Terminal(c.Stderr) != nil
 }
 
 // Status shows a line at the end of the terminal, in place of the one before, and keeps it
-// there: notices are printed above it. "" removes it. What cannot be shown is ignored.
+// there: notices are printed above it. "" removes it. It does nothing if HasStatus returns
+// false.
 func (c *Console) Status(text string) {
 	if !c.HasStatus() {
 		return
 	}
-	// A line that is wrapped could not be removed.
+	// A wrapped line could not be removed.
 	if width, _, err := term.GetSize(int(Terminal(c.Stderr).Fd())); err == nil && width > 0 {
 		if runes := []rune(text); len(runes) >= width {
 			text = string(runes[:width-1])

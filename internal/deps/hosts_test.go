@@ -12,10 +12,10 @@ import (
 	"github.com/kolla-build/kolla-build/internal/testenv"
 )
 
-// TestNoRegistryHosts holds that no file names the package mirrors that this
-// machine uses: mirrors come from the host's own configuration, from tools'
-// defaults or from the user's settings. What the hosts are is read from there.
-// Third parties' repositories are another matter: templates name those.
+// TestNoRegistryHosts checks that no file names the package mirrors that this machine
+// uses: mirrors come from the host's own configuration, from tools' defaults or from
+// the user's settings. The hosts are read from there. Repositories of third parties are
+// allowed, because templates name them.
 func TestNoRegistryHosts(t *testing.T) {
 	var hosts []string
 	for _, glob := range []string{"/etc/apt/sources.list", "/etc/apt/sources.list.d/*.sources", "/etc/apt/sources.list.d/*.list"} {

@@ -20,7 +20,7 @@ var renames = map[string]string{
 	"pkg/source/checkout.go":            "a directory in a cache, which is made again if it is incomplete",
 }
 
-// TestRenamesAreDurable holds that files are put in place by internal/atomicfile: a rename
+// TestRenamesAreDurable checks that files are put in place by internal/atomicfile: a rename
 // without a sync of the directory may be lost in a power failure.
 func TestRenamesAreDurable(t *testing.T) {
 	root := testenv.RepoRoot(t)

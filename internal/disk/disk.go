@@ -1,5 +1,5 @@
-// Package disk reports the size and the free space of file systems, and what
-// directories use. It must not know what is stored in them.
+// Package disk reports the size and the free space of file systems, and the disk usage
+// of directories. It must not know what is stored in them.
 package disk
 
 import (
@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Space returns the size of the file system that holds a directory and what is
-// free of it for this user, in bytes; zeros if neither can be determined.
+// Space returns the size of the file system of a directory and the space that is free
+// for this user, in bytes; zeros if neither can be determined.
 func Space(dir string) (total, free int64) {
 	var st unix.Statfs_t
 	if err := unix.Statfs(dir, &st); err != nil {

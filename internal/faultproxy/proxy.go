@@ -241,7 +241,7 @@ func (p *Proxy) pass(w http.ResponseWriter, r *http.Request, target string) {
 		Transport:    transport,
 	}
 	defer func() {
-		// ReverseProxy panics with it if an answer ends early.
+		// ReverseProxy panics with this error if an answer ends early.
 		if e := recover(); e != nil && e != http.ErrAbortHandler {
 			panic(e)
 		} else if e != nil {
@@ -251,7 +251,7 @@ func (p *Proxy) pass(w http.ResponseWriter, r *http.Request, target string) {
 	rp.ServeHTTP(w, r)
 }
 
-// No connection is reused: the target may be another one after Set.
+// Connections are not reused, because Set may change the target.
 var transport = &http.Transport{DisableKeepAlives: true, DisableCompression: true}
 
 // reset closes a connection so that the other side gets an error.

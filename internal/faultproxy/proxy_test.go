@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// Each fault is seen by a client as what its name says, and everything passes
-// unchanged without one.
+// A client sees each fault as its name says, and everything passes unchanged without a
+// fault.
 func TestFaults(t *testing.T) {
 	content := bytes.Repeat([]byte("0123456789abcdef"), 1<<12)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

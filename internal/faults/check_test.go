@@ -173,7 +173,7 @@ func (tr *trial) storeIsWhole() {
 	s, err := store.OpenReadOnly(filepath.Join(tr.dir, "data", "store"))
 	if err != nil {
 		if _, serr := os.Stat(filepath.Join(tr.dir, "data", "store", "index.json")); serr != nil {
-			return // the run did not come as far as a store
+			return // the run ended before it had a store
 		}
 		tr.Errorf("%s: the store: %v", tr.name, err)
 		return
@@ -249,7 +249,7 @@ func processes(dir string) []string {
 	return left
 }
 
-// nothingLost checks what must hold after every fault, whatever the result of the run.
+// nothingLost checks what must hold after every fault, regardless of the result of the run.
 func (tr *trial) nothingLost() string {
 	tr.Helper()
 	set := tr.published()

@@ -21,7 +21,7 @@ import (
 // kind is a kind of fault.
 type kind struct {
 	name string
-	per  int // faults that a trial brings about, about
+	per  int // approximate number of faults in a trial
 	// disturb injects up to n faults into runs of tr, calls nothingLost after each
 	// one, and returns their number.
 	disturb func(tr *trial, rng *rand.Rand, n int) int
@@ -155,7 +155,7 @@ func killBuilder(tr *trial, rng *rand.Rand, n int) int {
 	return killed
 }
 
-// repeatFlags returns the options with which a run has something to do again.
+// repeatFlags returns options with which a run has work to do again.
 func (tr *trial) repeatFlags(round int) []string {
 	if round == 0 {
 		return nil
@@ -189,7 +189,7 @@ func (tr *trial) killedUnder(rng *rand.Rand, n int, more ...string) int {
 	return killed
 }
 
-// ended reports whether a child has ended, before anyone has waited for it.
+// ended reports whether a child has ended, without waiting for it.
 func ended(pid int) bool {
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
@@ -431,7 +431,7 @@ func wrongClock(tr *trial, rng *rand.Rand, n int) int {
 		}
 		gen := new_
 		if i%2 == 1 {
-			gen = old // back and forth, so that each run has something to do
+			gen = old // alternating, so that each run has work to do
 		}
 		out, err := tr.run(tr.command(gen))
 		if err != nil {

@@ -28,13 +28,13 @@ type packageManager struct {
 	serve   http.Handler
 }
 
-// packageContent is the file of the package: enough that a fault in the middle of it is
-// not one of its metadata.
+// packageContent is the file of the package: large enough that a fault in the middle
+// does not affect its metadata.
 var packageContent = string(noise("package", 200_000))
 
 // TestPackageManagers runs the package managers of our images behind the fault proxy.
-// What they install is whole. When they fail, a build tries the step again. Unsigned
-// repositories are refused, and such a step is not tried again.
+// The installed files are complete. When they fail, a build tries the step again.
+// Unsigned repositories are refused, and such a step is not tried again.
 func TestPackageManagers(t *testing.T) {
 	if testing.Short() {
 		t.Skip("runs dnf and apt many times")
@@ -64,7 +64,7 @@ func TestPackageManagers(t *testing.T) {
 			failed := 0
 			faults, often := []faultproxy.Fault{faultproxy.Corrupt, faultproxy.Reset}, []int{0}
 			if os.Getenv("KOLLA_FAULTS") != "" {
-				// Once, which the program may survive, and without end.
+				// Once, which the program may survive, and permanently.
 				faults, often = faultproxy.All(), []int{1, 0}
 			}
 			for _, fault := range faults {

@@ -33,7 +33,7 @@ var images = []struct{ name, parent string }{
 }
 
 // The two states of the set: the one in the registry before a disturbed run, and the
-// one that the run makes. Every image differs.
+// one that the run publishes. Every image differs.
 const old, new_ = "old", "new"
 
 // mirrorHost is a name that only the fault proxy knows, which is the http_proxy of the
@@ -230,7 +230,7 @@ type trial struct {
 	server   *server.Server
 	registry *faultproxy.Proxy
 	mirror   *faultproxy.Proxy
-	env      []string // added to the runs'
+	env      []string // in addition to the environment of the runs
 	runs     int
 	contents map[string]string
 }

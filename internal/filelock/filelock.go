@@ -1,10 +1,10 @@
-// Package filelock keeps processes, and goroutines, from using the same thing at
-// once, with flock(2) on a file of its own. It must not know what is locked.
+// Package filelock keeps processes and goroutines from using a resource at the same
+// time, with flock(2) on a lock file. It must not know what is locked.
 //
-// The kernel releases a lock when its holder ends, however it ends. Lock files
-// are never removed: a process that opens one just before would lock a file that
-// nobody else sees. gofrs/flock does not give access to its file, which a daemon
-// must inherit to hold the lock for as long as it lives.
+// The kernel releases a lock when its holder ends, for whatever reason. Lock files are
+// never removed: a process that opened one just before the removal would lock a file
+// that no other process can open. gofrs/flock does not give access to its file, which a
+// daemon must inherit to hold the lock for as long as it lives.
 package filelock
 
 import (
@@ -19,10 +19,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// HeldError says that another process holds a lock.
+// HeldError reports that another process holds a lock.
 type HeldError struct {
 	Path   string
-	Holder string // what the holder wrote with SetHolder, or ""
+	Holder string // the text of SetHolder, or ""
 }
 
 // Error implements error.
@@ -33,8 +33,8 @@ func (e *HeldError) Error() string {
 	return e.Path + " is locked by another process"
 }
 
-// Lock is an open lock file. It belongs to the open file, so two of the same path
-// exclude each other within a process too.
+// Lock is an open lock file. The lock belongs to the open file, so two Locks of the
+// same path exclude each other within a process too.
 type Lock struct{ f *os.File }
 
 // pollInterval is the time between two attempts of LockContext.
@@ -62,8 +62,8 @@ func OpenExisting(path string) (*Lock, error) {
 	return &Lock{f}, nil
 }
 
-// Acquire opens and locks a file, for as long as another holder has it. It cannot
-// be interrupted: for locks that are held for moments.
+// Acquire opens and locks a file, and waits until another holder releases it. It cannot
+// be interrupted, so it is for locks that are held briefly.
 func Acquire(path string) (*Lock, error) {
 	return opened(path, (*Lock).Lock)
 }
@@ -106,8 +106,8 @@ func opened(path string, lock func(*Lock) error) (*Lock, error) {
 	return l, nil
 }
 
-// Lock makes the lock exclusive, and waits for as long as another holder has it.
-// A shared lock is released while it waits.
+// Lock makes the lock exclusive, and waits until another holder releases it. A shared
+// lock is released while it waits.
 func (l *Lock) Lock() error { return l.flock(unix.LOCK_EX) }
 
 // RLock makes the lock a shared one, and waits while another holder has it
@@ -165,8 +165,8 @@ func (l *Lock) SetProcess() error {
 	return l.SetHolder("process %d, since %s", os.Getpid(), time.Now().Format(time.DateTime))
 }
 
-// SetHolder writes who holds the lock into its file, for the error message of
-// another process. That text is a courtesy: the lock holds without it.
+// SetHolder writes who holds the lock into its file, for the error message of another
+// process. The text is informational; locking does not depend on it.
 func (l *Lock) SetHolder(format string, args ...any) error {
 	if err := l.f.Truncate(0); err != nil {
 		return err

@@ -119,7 +119,7 @@ func TestShared(t *testing.T) {
 	}
 }
 
-// TestChildInherits holds that a child with the file holds the lock when the
+// TestChildInherits checks that a child with the file holds the lock when the
 // parent has closed it, until it ends.
 func TestChildInherits(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "lock")

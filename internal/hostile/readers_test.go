@@ -24,7 +24,7 @@ import (
 
 const (
 	readerSlice  = 280             // inputs of an ordinary test run
-	readerTime   = 5 * time.Minute // for one input, however busy the machine is
+	readerTime   = 5 * time.Minute // time limit for one input on a busy machine
 	readerBatch  = 500             // inputs that a process reads
 	openFilesTop = 64              // files that a process has open, at most
 )
@@ -63,14 +63,14 @@ func (r *reading) input(name string, content []byte) (string, error) {
 	return path, os.WriteFile(path, content, 0o644)
 }
 
-// broken is the error of a reader that did what no input may make it do. Any other error
-// of a reader is a refusal, which is what most inputs deserve.
+// broken is the error of a reader that violated a condition. Any other error of a reader
+// is the expected rejection of the input.
 type broken struct{ error }
 
 func brokenf(format string, args ...any) error { return broken{fmt.Errorf(format, args...)} }
 
-// readerKinds are the readers, by what they read. Each one draws from the generator that
-// it is given only.
+// readerKinds are the readers, by input. Each one uses only the generator that it is
+// given.
 var readerKinds = []struct {
 	name string
 	read func(context.Context, *rand.Rand, *reading) error
@@ -120,8 +120,8 @@ func TestHostileReaders(t *testing.T) {
 	t.Logf("seed %d: %d inputs, %d failures, at most %d MiB of memory", seed, total.inputs, failures, total.memory>>10)
 }
 
-// TestReadersAcceptWhatIsWhole holds that hostile inputs are made from what is accepted:
-// otherwise they would be refused for what is not hostile.
+// TestReadersAcceptWhatIsWhole checks that the unchanged inputs are accepted: otherwise
+// hostile ones would be rejected for another reason.
 func TestReadersAcceptWhatIsWhole(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.Mkdir(filepath.Join(dir, "tmp"), 0o755); err != nil {
@@ -158,8 +158,8 @@ type readerCount struct {
 	longest          time.Duration
 }
 
-// runReader reads inputs in a process of their own, up to the first one that breaks
-// something, and returns the number of the next one.
+// runReader reads inputs in a separate process, up to the first one that violates a
+// condition, and returns the number of the next one.
 func runReader(ctx context.Context, root string, first, last, seed int, counts map[string]*readerCount) (next int, err error) {
 	dir := filepath.Join(root, strconv.Itoa(first))
 	if err := os.MkdirAll(filepath.Join(dir, "tmp"), 0o755); err != nil {
@@ -247,8 +247,8 @@ func unquoted(s string) error {
 
 func beginning(out []byte) string { return string(out[:min(len(out), 6000)]) }
 
-// readInputsOf is the process that reads inputs. It writes a line for each: what it took,
-// and what broke.
+// readInputsOf is the process that reads inputs. It writes a line for each with its
+// resources and violations.
 func readInputsOf(args []string) int {
 	report := bufio.NewWriter(os.NewFile(3, "report"))
 	first, _ := strconv.Atoi(args[0])
@@ -284,7 +284,7 @@ func peakMemory() int64 {
 	return peak >> 10
 }
 
-// readers is what all inputs of a process share.
+// readers is the shared state of all inputs of a process.
 type readers struct {
 	dir     string
 	healthy string            // a store
@@ -326,7 +326,7 @@ func namesOf(dir string) (map[string]string, error) {
 	return names, err
 }
 
-// read reads one input and checks what no input may break.
+// read reads one input and checks the conditions that hold for every input.
 func (rs *readers) read(i int, seed uint64) (accepted bool, err error) {
 	rnd := rand.New(rand.NewPCG(seed, uint64(i)))
 	r := &reading{dir: filepath.Join(rs.dir, "case"), readers: rs}
@@ -363,7 +363,7 @@ func (rs *readers) read(i int, seed uint64) (accepted bool, err error) {
 	return refusal == nil, errors.Join(rs.healthyIsWhole(ctx, r), rs.nothingOutside())
 }
 
-// healthyIsWhole collects garbage and checks that the healthy images are what they were.
+// healthyIsWhole collects garbage and checks that the healthy images are unchanged.
 func (rs *readers) healthyIsWhole(ctx context.Context, r *reading) error {
 	if r.store == nil {
 		return nil
@@ -393,7 +393,7 @@ func (rs *readers) healthyIsWhole(ctx context.Context, r *reading) error {
 	return nil
 }
 
-// nothingOutside checks that a reader wrote and left nothing beside its directory.
+// nothingOutside checks that a reader left no files outside of its directory.
 func (rs *readers) nothingOutside() error {
 	for dir, want := range map[string]int{rs.dir: 3, filepath.Join(rs.dir, "tmp"): 0} {
 		entries, err := os.ReadDir(dir)

@@ -35,7 +35,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/store"
 )
 
-// errorText is what is printed about an error.
+// errorText is the printed form of an error.
 func errorText(err error) string { return usererr.Text(err) }
 
 // readBase imports a base image from an archive, a layout or a directory.
@@ -126,7 +126,7 @@ func plant(rnd *rand.Rand, dir, name string, content []byte) error {
 	}
 	defer root.Close()
 	if root.MkdirAll(filepath.Dir(name), 0o755) != nil {
-		return nil // something else is there
+		return nil // the name is in use
 	}
 	if err := root.RemoveAll(name); err != nil {
 		return nil

@@ -71,7 +71,7 @@ func loadConfig(r *reading, args ...string) error {
 	return err
 }
 
-// readCommandLine parses any options with any values. Nothing is run.
+// readCommandLine parses any options with any values, without running a command.
 func readCommandLine(_ context.Context, rnd *rand.Rand, r *reading) error {
 	options := config.Options()
 	var args []string
@@ -245,7 +245,7 @@ const contractText = "image\tkind\tvalue\trole\nnova-api\tcommand\tnova-api\tnov
 
 var contractPieces = append([]string{"\t", "\t\t\t\t", "image\tkind", "base\tfile\t../../x\t", "base\tcommand\t" + strings.Repeat("x ", 5000), "*\tfile\t/\t"}, hostileNames...)
 
-// readContract reads tables and exceptions that a user got from others.
+// readContract reads tables and exceptions from untrusted sources.
 func readContract(_ context.Context, rnd *rand.Rand, _ *reading) error {
 	text := mutateText(rnd, contractText, contractPieces)
 	_, _ = contract.ReadExceptions(strings.NewReader(text), "exceptions")

@@ -22,7 +22,7 @@ type request struct {
 	method, path string
 	header       http.Header
 	body         []byte
-	raw          []byte        // sent instead of all that, over a connection of its own
+	raw          []byte        // sent instead of the other fields, over a separate connection
 	pause        time.Duration // in the middle of the body
 	give         time.Duration // after which the client gives up, 0 for never
 	upload       bool          // path is a query for the upload that was begun last
@@ -56,8 +56,8 @@ func escapes() []string {
 	return []string{"../" + escapee, "%2e%2e/" + escapee, "..%5c..%5c" + escapee, "/tmp/" + escapee}
 }
 
-// requestsOf makes the requests of one client. Nothing in them may change what is
-// healthy: they neither delete from its repository nor update its tag.
+// requestsOf makes the requests of one client. They do not delete from the healthy
+// repository or update its tag.
 func requestsOf(rnd *rand.Rand, healthy served) []request {
 	var all []request
 	for range 1 + rnd.IntN(6) {
@@ -197,7 +197,7 @@ func manifestRequest(rnd *rand.Rand, healthy served) request {
 	return request{method: "PUT", path: "/v2/kolla/other/manifests/" + ref, body: raw, header: http.Header{"Content-Type": {pick(rnd, []string{manifestType, indexType, "", "text/html", "application/vnd.docker.distribution.manifest.v1+prettyjws"})}}}
 }
 
-// rawRequest is what no HTTP library sends.
+// rawRequest returns a request that HTTP libraries do not send.
 func rawRequest(rnd *rand.Rand) []byte {
 	return []byte(pick(rnd, []string{
 		"", "\x00", "\r\n\r\n", "GET", "GET /v2/ HTTP/9.9\r\n\r\n", "GET /v2/ HTTP/1.1\r\n\r\n", "GET /v2/ HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
@@ -217,7 +217,7 @@ type client struct {
 	upload string // the address of the upload that was begun last
 }
 
-// do sends a request and returns what must not be, nil for an answer that may.
+// do sends a request and returns an error for a forbidden answer.
 func (c *client) do(r request) error {
 	if r.raw != nil {
 		return c.sendRaw(r.raw)
@@ -278,7 +278,7 @@ func (c *client) do(r request) error {
 			c.upload = location
 		}
 	}
-	// What the client does wrong is not answered as a fault of the server.
+	// Mistakes of the client must not be answered with status 500 and above.
 	if resp.StatusCode >= 500 && resp.StatusCode != http.StatusNotImplemented && resp.StatusCode != http.StatusHTTPVersionNotSupported && resp.StatusCode != http.StatusInsufficientStorage {
 		return fmt.Errorf("status %d", resp.StatusCode)
 	}
@@ -313,8 +313,8 @@ func (p *pausing) Read(b []byte) (int, error) {
 	return p.r.Read(b)
 }
 
-// sendAll sends the requests of several clients at the same time, and returns what
-// must not be.
+// sendAll sends the requests of several clients at the same time, and returns an error
+// for forbidden answers.
 func sendAll(host string, clients [][]request) []error {
 	var mu sync.Mutex
 	var bad []error

@@ -42,12 +42,12 @@ type hostileCase struct {
 	accepts bool
 }
 
-// environment is what all cases share.
+// environment is the shared state of all cases.
 type environment struct {
 	program string
 	root    string // of all cases
 	healthy string // a data directory with images that must not be lost
-	names   string // what its store lists
+	names   string // the listing of its store
 	server  string // HOST:PORT of a misbehaving server
 
 	mu    sync.Mutex
@@ -77,8 +77,8 @@ func (env *environment) count(kind string, code int, memory int64, took time.Dur
 	s.memory, s.longest = max(s.memory, memory), max(s.longest, took)
 }
 
-// launchVariable makes this test's program run the command of its arguments. What a child
-// takes in memory is at least what its parent had when it was forked, so the parent must be
+// launchVariable makes this test's program run the command of its arguments. The reported
+// peak memory of a child is at least that of its parent at the fork, so the parent must be
 // small.
 const launchVariable = "KOLLA_HOSTILE_LAUNCH"
 
@@ -105,7 +105,7 @@ func TestMain(m *testing.M) {
 	os.Exit(cmd.ProcessState.ExitCode())
 }
 
-// generators make cases, by kind. Each one draws from the generator that it is given only.
+// generators make cases, by kind. Each one uses only the generator that it is given.
 var generators = []func(*rand.Rand, *environment) hostileCase{
 	bundleCase, tarCase, bundleCase, indexCase, templateCase, contextCase, registryCase, gitCase, commandLineCase, commandLineCase,
 }
@@ -202,7 +202,7 @@ func (env *environment) environ(dir string) []string {
 	}
 }
 
-// run runs one case and returns what did not hold.
+// run runs one case and returns the violated conditions.
 func (env *environment) run(i int, seed uint64) error {
 	rnd := rand.New(rand.NewPCG(seed, uint64(i)))
 	c := generators[i%len(generators)](rnd, env)
@@ -275,7 +275,7 @@ func (env *environment) run(i int, seed uint64) error {
 		return fail("it left %s in TMPDIR", left[0].Name())
 	}
 
-	// The store: garbage collection must not take what is healthy.
+	// Garbage collection must not remove healthy images.
 	if out, err := env.command(dir, "gc", "--data-dir", filepath.Join(dir, "data")); err != nil {
 		return fail("gc afterwards: %v\n%s", err, tail(out))
 	}
@@ -354,7 +354,8 @@ func (env *environment) command(dir string, args ...string) ([]byte, error) {
 	return cmd.CombinedOutput()
 }
 
-// list is what `images` prints of a store, a line for each name with its digest and key.
+// list returns the output of `images` about a store, a line for each name with its
+// digest and key.
 func (env *environment) list(data, dir string) (string, error) {
 	out, err := env.command(dir, "images", "--json", "--data-dir", data)
 	if err != nil {
@@ -363,7 +364,7 @@ func (env *environment) list(data, dir string) (string, error) {
 	return imageLines(out)
 }
 
-// files lists what is below a directory.
+// files lists the files below a directory.
 func files(dir string) (map[string]bool, error) {
 	found := map[string]bool{}
 	err := filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {

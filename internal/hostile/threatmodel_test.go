@@ -9,7 +9,7 @@ import (
 	"github.com/kolla-build/kolla-build/internal/testenv"
 )
 
-// TestThreatModelNamesTests holds that each line of the threat model names tests that exist.
+// TestThreatModelNamesTests checks that each line of the threat model names tests that exist.
 func TestThreatModelNamesTests(t *testing.T) {
 	root := testenv.RepoRoot(t)
 	page, err := os.ReadFile(filepath.Join(root, "docs", "security.md"))

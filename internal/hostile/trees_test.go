@@ -28,7 +28,7 @@ func rootTar() []byte {
 		{tar.Header{Name: "bin/sh", Mode: 0o755, Size: 1}, []byte("x")}})
 }
 
-// fragments are pieces of templates, most of which ask for too much.
+// fragments are pieces of templates, most of which exceed a limit.
 var fragments = []string{
 	"{% for i in range(1000000000) %}x{% endfor %}", "{{ 'a' * 1000000000 }}", "{{ 'a' * 10 ** 12 }}", "{{ [1] * 10 ** 9 }}", "{{ 2 ** 10000000 }}",
 	"{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", "{% include 'Dockerfile.j2' %}", "{% include '/etc/passwd' %}", "{% import '../../../etc/passwd' as x %}",
@@ -170,7 +170,7 @@ func commandLineCase(rnd *rand.Rand, env *environment) hostileCase {
 	case "save", "inventory":
 		c.args = append(c.args, "--output", "out.tar")
 	case "remove":
-		c.args = append(c.args, "nothing-of-this-name") // what is named may be removed
+		c.args = append(c.args, "nothing-of-this-name") // named images may be removed
 		for i := 1; i < len(c.args)-1; i++ {
 			if !strings.HasPrefix(c.args[i], "-") {
 				c.args[i] = "nothing"

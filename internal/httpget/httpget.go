@@ -25,7 +25,7 @@ const DefaultStall = time.Minute
 // maxRedirects limits how many redirects are followed for a request.
 const maxRedirects = 10
 
-// ErrNotFound is the answer of a server that works and does not have the file.
+// ErrNotFound says that the server works and does not have the file.
 var ErrNotFound = errors.New("not found on the server")
 
 // ErrDowngrade is the redirect of a server from https to http: anyone on the way could
@@ -64,7 +64,7 @@ func Retryable(err error) error {
 	return err
 }
 
-// Validators are what a server offers to find out whether a file changed.
+// Validators are the headers with which a client asks whether a file has changed.
 type Validators struct {
 	ETag         string `json:"etag,omitempty"`
 	LastModified string `json:"last_modified,omitempty"`
@@ -81,11 +81,11 @@ type Client struct {
 // Response is an answer of a server.
 type Response struct {
 	Body        []byte
-	NotModified bool // the file with the given validators is still the same; Body is nil
+	NotModified bool // the file still has the given validators; Body is nil
 	Validators
 }
 
-// SizeError says that a file is larger than its limit.
+// SizeError reports that a file is larger than its limit.
 type SizeError struct{ Limit int64 }
 
 // Error implements error.
@@ -157,8 +157,7 @@ func (c *Client) get(ctx context.Context, location string, have Validators, limi
 	return out, nil
 }
 
-// NewRequest returns a request for a file, on the condition that it changed since
-// the caller's copy.
+// NewRequest returns a request for a file if it has changed since the caller's copy.
 func NewRequest(ctx context.Context, location, userAgent string, have Validators) (*http.Request, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, location, nil)
 	if err != nil {
@@ -176,8 +175,8 @@ func NewRequest(ctx context.Context, location, userAgent string, have Validators
 	return req, nil
 }
 
-// Cause returns why a request failed, without its URL: a stall, the end of ctx, or
-// the fault of the network.
+// Cause returns why a request failed, without its URL: a stall, the end of ctx, or a
+// network fault.
 func Cause(ctx context.Context, err error) error {
 	if cause := context.Cause(ctx); cause != nil {
 		return cause
@@ -204,7 +203,7 @@ func NewHTTPClient(stall time.Duration, connectionsPerHost int) *http.Client {
 			TLSHandshakeTimeout:    15 * time.Second,
 			ResponseHeaderTimeout:  stall,
 			MaxResponseHeaderBytes: 1 << 20,
-			DisableCompression:     true, // checksums are those of the stored bytes
+			DisableCompression:     true, // checksums are of the stored bytes
 		},
 		CheckRedirect: func(next *http.Request, via []*http.Request) error {
 			if len(via) >= maxRedirects {

@@ -73,7 +73,7 @@ func Parse(path string, data []byte) (*File, error) {
 		return nil, err
 	}
 	f := &File{Path: path}
-	var clean strings.Builder // what the library reads
+	var clean strings.Builder // the text for the library
 	var last *Entry           // the assignment that an indented line continues
 	section := ""
 	for i, raw := range strings.Split(text, "\n") {
@@ -88,7 +88,7 @@ func Parse(path string, data []byte) (*File, error) {
 		case line[0] == ' ' || line[0] == '\t':
 			body := strings.TrimLeftFunc(line, IsSpace)
 			if last == nil {
-				return nil, broken(column(line, len(line)-len(body)), "this indented line continues no value",
+				return nil, broken(column(line, len(line)-len(body)), "this indented line does not continue a value",
 					"remove the spaces at its beginning, or the empty line or comment above it")
 			}
 			clean.WriteString("\t" + body + "\n")
@@ -145,7 +145,7 @@ func (f *File) readValues(text string) error {
 		IgnoreContinuation:         true, // a backslash at the end is part of the value
 		PreserveSurroundedQuote:    true,
 		KeyValueDelimiters:         "=:",
-		ChildSectionDelimiter:      guard + guard, // a dot in a section's name means nothing
+		ChildSectionDelimiter:      guard + guard, // a dot in a section's name has no meaning
 		// The library looks for continuation lines within its buffer only.
 		ReaderBufferSize: len(text) + 1,
 	}, []byte(text))

@@ -1,6 +1,6 @@
-// Package inputfile reads files that a user named, which may be anything: a named
-// pipe that nobody writes to, a device without an end. Reading stops when its
-// context ends. It must not know what the files contain.
+// Package inputfile reads files that a user named, which may be a named pipe without a
+// writer or an endless device. Reading stops when its context ends. It must not know
+// what the files contain.
 package inputfile
 
 import (
@@ -32,7 +32,7 @@ func Open(ctx context.Context, path string) (io.ReadCloser, error) {
 	}
 	opened := make(chan result, 1)
 	go func() {
-		f, err := os.Open(path) // of a named pipe it waits for a writer
+		f, err := os.Open(path) // opening a named pipe waits for a writer
 		opened <- result{f, err}
 	}()
 	select {
@@ -79,7 +79,7 @@ func (i *interruptible) Close() error {
 	return err
 }
 
-// TooLargeError says that a file is larger than it can be.
+// TooLargeError reports that a file is larger than the limit.
 type TooLargeError struct {
 	Path  string
 	Limit int64 // in bytes

@@ -1,9 +1,9 @@
-// Package interrupt interrupts real runs of load, load --push and copy: it kills them,
-// presses Ctrl-C, fills file systems and takes media away, and repeats each run. It contains
-// tests only.
+// Package interrupt interrupts real runs of load, load --push and copy: it kills them, sends
+// the signal of Ctrl-C, fills file systems and removes media, and repeats each run. It
+// contains tests only.
 //
-// Each time, no name and no tag may have changed before all content was there, and after the
-// repetition the data directory and the registry must be what an undisturbed run makes, with
-// nothing left over. `make test` interrupts a few runs, `make test-bundles` hundreds:
+// Names and tags may change only when all content is there, and after the repetition the
+// data directory and the registry must be equal to those of an undisturbed run, without
+// leftover files. `make test` interrupts a few runs, `make test-bundles` hundreds:
 // KOLLA_TEST_INTERRUPTIONS is the number for each of the three.
 package interrupt

@@ -27,7 +27,7 @@ type loadTrial struct {
 	form    *form
 }
 
-// form is a form of the new state of the set, and what an undisturbed load of it makes.
+// form is a form of the new state of the set, and the result of an undisturbed load.
 type form struct {
 	file  string
 	names map[string]digest.Digest
@@ -124,7 +124,7 @@ func (l *loadTrial) load(args ...string) *run {
 	return l.start(l.t, append([]string{"load", "--replace", "--data-dir", l.dataDir}, args...)...)
 }
 
-// stream interrupts a load after a part of what it reads from standard input.
+// stream interrupts a load after a part of its standard input.
 func (l *loadTrial) stream(interrupt func(*run)) int {
 	l.t.Helper()
 	content := l.content()
@@ -185,7 +185,7 @@ func (l *loadTrial) until(r *run, condition func() bool) {
 	}
 }
 
-// partsRemoved takes away the directory of the parts while they are read, and puts it back.
+// partsRemoved removes the directory of the parts while they are read, and restores it.
 func (l *loadTrial) partsRemoved() int {
 	l.t.Helper()
 	return l.removed(filepath.Join(l.dir, "parts"), func(dir string) string {
@@ -193,7 +193,7 @@ func (l *loadTrial) partsRemoved() int {
 	})
 }
 
-// directoryRemoved takes away the files of a directory while it is read.
+// directoryRemoved removes the files of a directory while it is read.
 func (l *loadTrial) directoryRemoved() int {
 	l.t.Helper()
 	return l.removed(filepath.Join(l.dir, "set"), func(dir string) string { return l.save(l.newStore, "set/", bundle.SaveOptions{})[0] })
@@ -205,7 +205,7 @@ func (l *loadTrial) removed(dir string, write func(dir string) string) int {
 		l.t.Fatal(err)
 	}
 	path := write(dir)
-	at := blobs(l.dataDir) + int(l.at*float64(blobs(l.dataDir))/2) // what is read ahead cannot be taken away
+	at := blobs(l.dataDir) + int(l.at*float64(blobs(l.dataDir))/2) // content that was already read cannot be removed
 	r := l.load(path)
 	l.until(r, func() bool { return blobs(l.dataDir) >= at })
 	remove(l.t, dir)

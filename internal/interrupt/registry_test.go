@@ -124,10 +124,10 @@ func (r *registries) finished(what, namespace string) {
 	}
 }
 
-// registryKinds are how what talks to the target is interrupted, when it sends a request.
+// registryKinds are the ways to interrupt a client of the target when it sends a request.
 var registryKinds = []struct {
 	name string
-	// interrupt returns what happens to the request, and undo repairs what it has done.
+	// interrupt returns the fault of the request, and undo removes its effects.
 	interrupt func(r *registries, at int, run *run, dataDir string) (fault registrytest.Fault, undo func())
 }{
 	{"killed", func(_ *registries, _ int, run *run, _ string) (registrytest.Fault, func()) {

@@ -63,7 +63,7 @@ func times(t *testing.T, few int) int {
 	return n
 }
 
-// world has two states of the set, old and new, in all forms in which sets travel.
+// world has two states of the set, old and new, in all forms of transport.
 type world struct {
 	t        *testing.T
 	tool     string
@@ -310,7 +310,7 @@ func copyDir(t *testing.T, from, to string) {
 	}
 }
 
-// tally counts what became of runs.
+// tally counts the results of runs.
 type tally map[string]int
 
 func (c tally) String() string {

@@ -13,9 +13,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// UnmountBelow unmounts everything below a directory, the innermost first. A mount
-// that remains is an error, after which no file below it may be removed: it may be
-// that of an image or of the host.
+// UnmountBelow unmounts everything below a directory, the innermost first. If a mount
+// remains, it is an error, and the caller must not remove files below it: they may
+// belong to an image or to the host.
 func UnmountBelow(dir string) error {
 	for range 3 { // a mount point can have several mounts
 		points, err := Below(dir)

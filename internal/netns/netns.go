@@ -1,5 +1,5 @@
-// Package netns makes network namespaces that have nothing but a loopback interface.
-// It must not know what runs in them.
+// Package netns creates network namespaces whose only interface is a loopback. It must
+// not know what runs in them.
 package netns
 
 import (
@@ -75,7 +75,7 @@ func raiseLoopback() error {
 	}
 	req.SetUint16(unix.IFF_UP | unix.IFF_RUNNING)
 	if err := unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, req); err != nil {
-		return fmt.Errorf("raising its loopback interface: %w", err)
+		return fmt.Errorf("enabling its loopback interface: %w", err)
 	}
 	return nil
 }
@@ -102,7 +102,7 @@ func (n *Namespace) Listen(ctx context.Context, address string) (net.Listener, e
 	}
 }
 
-// Close gives the namespace up. Listeners must be closed on their own.
+// Close releases the namespace. Listeners must be closed separately.
 func (n *Namespace) Close() error {
 	n.once.Do(func() { close(n.closed) })
 	return n.file.Close()

@@ -1,6 +1,7 @@
 // Package partialfile owns files that are completed in several runs: until a file is
-// complete, it has another name, under which an interrupted run leaves it and the next one
-// finds it. It must not know what is in the files: its user verifies what was left.
+// complete, it has a temporary name, under which the next run finds what an interrupted
+// run has written. It must not know what the files contain: its caller verifies the
+// content.
 package partialfile
 
 import (
@@ -64,7 +65,7 @@ func Open(path string) (*File, error) {
 		if same {
 			return &File{f, path}, nil
 		}
-		f.Close() // it was completed meanwhile
+		f.Close() // another process has completed it
 	}
 }
 
@@ -92,12 +93,12 @@ func lock(f *os.File, name string) (bool, error) {
 		return false, err
 	}
 	if sys, ok := now.Sys().(*syscall.Stat_t); ok && sys.Nlink > 1 {
-		return false, fmt.Errorf("%s has another name, too", name) // writing to it would change that file
+		return false, fmt.Errorf("%s has another hard link", name) // writing would change that file as well
 	}
 	return os.SameFile(st, now), nil
 }
 
-// Keep keeps the first n bytes of the file; what is written next follows them.
+// Keep truncates the file to its first n bytes; the next write appends to them.
 func (f *File) Keep(n int64) error {
 	if err := f.Truncate(n); err != nil {
 		return err
@@ -106,8 +107,8 @@ func (f *File) Keep(n int64) error {
 	return err
 }
 
-// Commit gives the file its name, in place of a file that has it, and closes it. Content and
-// name survive a power failure.
+// Commit gives the file its final name, replaces a file with that name, and closes it.
+// Content and name survive a power failure.
 func (f *File) Commit(mode fs.FileMode) error {
 	if err := f.Chmod(mode); err != nil {
 		return err

@@ -55,7 +55,8 @@ func TestContinue(t *testing.T) {
 	}
 }
 
-// Whoever opens the file while it is completed gets a new one, not the complete file.
+// A process that opens the file while it is completed gets a new one, not the complete
+// file.
 func TestCompletedMeanwhile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "set.tar")
 	var wg sync.WaitGroup

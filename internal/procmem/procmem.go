@@ -1,5 +1,5 @@
-// Package procmem owns reading how much memory a process has used at most, for tests and
-// measurements. It must not know what is measured.
+// Package procmem owns reading the peak memory of processes, for tests and measurements.
+// It must not know what is measured.
 package procmem
 
 import (
@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// Peak returns the bytes of resident memory that a running process has used at most. What
-// wait reports of a child that has ended also counts the memory of its parent.
+// Peak returns the most bytes of resident memory that a running process has used. The
+// figure that wait(2) reports for a child that has ended may be that of its parent.
 func Peak(pid int) (int64, error) {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {

@@ -1,5 +1,5 @@
 // Package pyjson writes strings as Python's json.dumps does, in ASCII, for output that must be
-// equal to Kolla's and Jinja2's. It must not know what is written.
+// equal to Kolla's and Jinja2's. It must not know what the strings mean.
 package pyjson
 
 import (

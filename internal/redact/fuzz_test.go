@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// FuzzURL holds that the password of a URL is in none of the redacted forms.
+// FuzzURL checks that the password of a URL is in none of the redacted forms.
 func FuzzURL(f *testing.F) {
 	f.Add("https", "user", "s3cret-word", "example.org/x?token=s3cret-word")
 	f.Add("http", "", "p@ss-s3cret:", "proxy:3128")

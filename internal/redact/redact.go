@@ -1,5 +1,5 @@
-// Package redact removes credentials from what is printed, logged or stored. It
-// must not know what the URLs are for.
+// Package redact removes credentials from text before it is printed, logged or stored.
+// It must not know what the URLs are for.
 //
 // A user name in a URL counts as a credential, because many servers take a token
 // in its place, and so does every value of a query.
@@ -19,10 +19,9 @@ const mask = "***"
 // contain a password.
 var scpLocation = regexp.MustCompile(`^[^/@:]+@[^/:]+:`)
 
-// URL returns a location with its credentials replaced by "***": the user part
-// and the values of the query. It accepts what has no scheme, such as the
-// "user:password@host:3128" that proxy variables may hold, and what is not a
-// valid URL.
+// URL returns a location with its credentials replaced by "***": the user part and the
+// values of the query. It accepts locations without a scheme, such as
+// "user:password@host:3128" in proxy variables, and invalid URLs.
 func URL(location string) string {
 	if scpLocation.MatchString(location) {
 		return location
@@ -44,8 +43,8 @@ func URL(location string) string {
 	return strings.ReplaceAll(u.String(), url.QueryEscape(mask), mask)
 }
 
-// invalidURL redacts what does not parse: what programs treat as the login ends
-// at the last @ before the path, but a password may contain any character.
+// invalidURL redacts a URL that does not parse. Programs treat everything up to the
+// last @ before the path as the login, but a password may contain any character.
 func invalidURL(location string) string {
 	location, _, _ = strings.Cut(location, "?")
 	at := strings.LastIndexByte(location, '@')
@@ -59,8 +58,8 @@ func invalidURL(location string) string {
 	return location[:start] + mask + location[at:]
 }
 
-// login is the user part of a URL within a text. As programs read it, it ends at
-// the last @ before the path: an @ within a password need not be escaped.
+// login is the user part of a URL within a text. It ends at the last @ before the path:
+// programs accept an unescaped @ in a password.
 var login = regexp.MustCompile(`://[^/?#\s]+@`)
 
 // InPlace replaces every character of the logins of all URLs in a text by "*", so
@@ -103,8 +102,8 @@ func secrets(location string) []string {
 	}
 	long := found[:0]
 	for _, s := range found {
-		// A shorter one, or the user name of every git server, would mask what
-		// is no secret.
+		// Shorter ones, and the user name of every git server, would mask text that is
+		// not secret.
 		if len(s) >= 3 && s != "git" {
 			long = append(long, s)
 		}

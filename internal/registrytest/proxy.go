@@ -65,7 +65,7 @@ func StartProxy(t testing.TB, backend string, choose func(*http.Request) Fault) 
 			http.Error(w, "out of order", http.StatusServiceUnavailable)
 		case Truncate:
 			r.Body = io.NopCloser(io.LimitReader(r.Body, max(1, r.ContentLength/2)))
-			reverse.ServeHTTP(w, r) // the backend sees a broken upload, and so does the client
+			reverse.ServeHTTP(w, r) // the upload breaks for the registry as well as for the client
 		case Cut:
 			reverse.ServeHTTP(&cuttingWriter{ResponseWriter: w}, r)
 		case Lost:
@@ -108,7 +108,7 @@ func (p *Proxy) next(r *http.Request) Fault {
 	return f
 }
 
-// Set changes what is done to requests, and forgets those seen so far.
+// Set changes how requests are treated, and forgets the requests so far.
 func (p *Proxy) Set(choose func(*http.Request) Fault) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

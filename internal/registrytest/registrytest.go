@@ -1,6 +1,6 @@
-// Package registrytest has what tests of registries need: real registries (the embedded
-// one and Debian's docker-registry), clients that wait for milliseconds only, images,
-// and a proxy that fails on purpose. It must not be imported by anything but tests.
+// Package registrytest provides real registries (the embedded one and Debian's
+// docker-registry), clients with short waits, images, and a proxy that injects faults,
+// for tests of registries. It must not be imported by anything but tests.
 package registrytest
 
 import (
@@ -74,8 +74,8 @@ func Embedded(t testing.TB, opts server.Options) *server.Server {
 	return s
 }
 
-// Debian runs Debian's docker-registry, another version of the distribution than the
-// embedded one. Lines of configuration may be added.
+// Debian runs Debian's docker-registry, whose version of the distribution differs from
+// the embedded one. Lines of configuration may be added.
 func Debian(t testing.TB, config ...string) (host string) {
 	t.Helper()
 	bin := testenv.Program(t, "docker-registry", "docker-registry")

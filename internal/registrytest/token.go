@@ -37,11 +37,11 @@ type TokenOptions struct {
 	Public bool
 	// Field is where the token is in the answer: "token", "access_token", "" both.
 	Field string
-	// Life is the life of a token; 0 means 5 minutes. Silent tokens do not tell it.
+	// Life is the life of a token; 0 means 5 minutes. Silent omits it from the answer.
 	Life   time.Duration
 	Silent bool
 	// Together is how many requests must be waiting before any is answered; 0 means 1.
-	// After 10 seconds they are answered, and all later ones at once.
+	// After 10 seconds they are answered anyway, and later ones without waiting.
 	Together int
 }
 
@@ -96,7 +96,7 @@ func (s *TokenServer) MostAtOnce() int {
 	return s.most
 }
 
-// wait waits for other requests. The function that it returns ends this one.
+// wait waits for other requests. The returned function ends this one.
 func (s *TokenServer) wait() (done func()) {
 	s.mu.Lock()
 	s.waiting++

@@ -1,5 +1,5 @@
-// Package retry holds when a request over the network is repeated, how long to
-// wait before, and when a transfer counts as stalled. It must not know what is
+// Package retry decides whether a network request is repeated, how long to wait before
+// the next attempt, and when a transfer counts as stalled. It must not know what is
 // requested.
 package retry
 
@@ -30,9 +30,9 @@ type Policy struct {
 	BaseDelay  time.Duration // the first wait, which doubles each time; 0 means DefaultBaseDelay
 }
 
-// Delay returns how long to wait after the given attempt, counted from 0. Half of
-// it is random, so that requests that failed together do not return together.
-// after is what the server asked for with Retry-After, at least.
+// Delay returns how long to wait after the given attempt, counted from 0. Half of it is
+// random, so that requests that failed together are not repeated together. It is at
+// least after, the server's Retry-After.
 func (p Policy) Delay(attempt int, after time.Duration) time.Duration {
 	base := p.BaseDelay
 	if base <= 0 {
@@ -63,9 +63,9 @@ func (p Policy) Wait(ctx context.Context, attempt int, start time.Time, after ti
 	}
 }
 
-// Do calls attempt until it succeeds, fails with an error that is not transient,
-// or the policy ends it, and returns the last error. An attempt that knows more
-// than Transient about its error returns an *Error.
+// Do calls attempt until it succeeds, fails with an error that is not transient, or the
+// policy ends it, and returns the last error. An attempt that knows whether its error
+// is transient returns an *Error.
 func (p Policy) Do(ctx context.Context, attempt func() error) error {
 	start := time.Now()
 	for n := 0; ; n++ {
@@ -88,7 +88,7 @@ func (p Policy) Do(ctx context.Context, attempt func() error) error {
 type Error struct {
 	Err   error
 	Again bool
-	After time.Duration // what the server asked to wait, 0 if it did not
+	After time.Duration // the wait that the server asked for, 0 if none
 }
 
 // Error implements error.
@@ -114,7 +114,8 @@ func After(resp *http.Response, now time.Time) time.Duration {
 	return 0
 }
 
-// TransientStatus reports whether an HTTP status may be another one next time.
+// TransientStatus reports whether a request with this HTTP status may succeed next
+// time.
 func TransientStatus(code int) bool {
 	switch code {
 	case http.StatusRequestTimeout, http.StatusTooManyRequests,
@@ -126,8 +127,8 @@ func TransientStatus(code int) bool {
 	return code >= 520 && code <= 524 // Cloudflare: no usable answer from the server
 }
 
-// Transient reports whether an error is a network fault that may be over next
-// time. A wrong certificate, an unknown host and a canceled context are none.
+// Transient reports whether an error is a network fault that may not occur next time.
+// Wrong certificates, unknown hosts and canceled contexts are not transient.
 func Transient(err error) bool {
 	var stalled *StalledError
 	var dns *net.DNSError

@@ -8,19 +8,20 @@ import (
 	"time"
 )
 
-// StalledError says that a transfer was given up because no byte moved.
+// StalledError reports that a transfer was canceled because no data was transferred for
+// too long.
 type StalledError struct {
 	After time.Duration
 }
 
 // Error implements error.
-func (e *StalledError) Error() string { return fmt.Sprintf("no byte moved for %s", e.After) }
+func (e *StalledError) Error() string { return fmt.Sprintf("no data was transferred for %s", e.After) }
 
 // Timeout marks the error as a timeout, as net.Error does.
 func (e *StalledError) Timeout() bool { return true }
 
-// StallWatch ends a transfer in which no byte moves. A slow transfer goes on: what
-// counts is the time since the last byte, not the total.
+// StallWatch ends a transfer that makes no progress. Slow transfers continue: only the
+// time since the last byte counts.
 type StallWatch struct {
 	ctx   context.Context // of the transfer, for its cause
 	timer *time.Timer
@@ -28,22 +29,22 @@ type StallWatch struct {
 	stop  func()
 }
 
-// WatchStall returns a context that is canceled when no byte has moved for the
-// limit, and the watch that bytes are reported to. The caller must call Stop.
+// WatchStall returns a context that is canceled when no byte was transferred for the
+// limit, and the watch to which bytes are reported. The caller must call Stop.
 func WatchStall(ctx context.Context, limit time.Duration) (context.Context, *StallWatch) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	timer := time.AfterFunc(limit, func() { cancel(&StalledError{After: limit}) })
 	return ctx, &StallWatch{ctx: ctx, timer: timer, limit: limit, stop: func() { timer.Stop(); cancel(nil) }}
 }
 
-// Touch says that a byte has moved.
+// Touch reports progress.
 func (w *StallWatch) Touch() { w.timer.Reset(w.limit) }
 
 // Stop ends the watch and its context.
 func (w *StallWatch) Stop() { w.stop() }
 
 // Cause returns the *StalledError in place of the "context canceled" that a stall
-// shows up as, and any other error unchanged.
+// causes, and any other error unchanged.
 func (w *StallWatch) Cause(err error) error {
 	var stalled *StalledError
 	if err != nil && errors.As(context.Cause(w.ctx), &stalled) {

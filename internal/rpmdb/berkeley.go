@@ -33,7 +33,7 @@ func isBerkeley(file []byte) bool {
 }
 
 // berkeleyBlobs calls yield with each value of a hash file. rpm's keys are package
-// numbers; number 0 has no package but the next number.
+// numbers; number 0 holds the next free number instead of a package.
 func berkeleyBlobs(file []byte, yield func([]byte) error) error {
 	f := berkeley{data: file, order: binary.LittleEndian, read: map[int]bool{}}
 	if f.order.Uint32(file[12:]) != bdbHashMagic {

@@ -17,8 +17,8 @@ const (
 var errNDB = errors.New("damaged ndb file")
 
 // ndbBlobs calls yield with each blob of an ndb file: a header of 32 bytes, whose
-// fourth number is that of the pages of slots, then the slots. A slot in use
-// names the block, counted in 16 bytes, in which a blob begins.
+// fourth number is the count of slot pages, then the slots. A used slot contains the
+// number of the block of 16 bytes in which a blob begins.
 func ndbBlobs(file []byte, yield func([]byte) error) error {
 	if len(file) < 32 {
 		return errNDB
@@ -46,7 +46,7 @@ func ndbBlobs(file []byte, yield func([]byte) error) error {
 		if string(head[:4]) != ndbBlobMagic || binary.LittleEndian.Uint32(head[4:]) != index || size > len(file)-start-ndbEntry {
 			return errNDB
 		}
-		// Blobs do not overlap; many slots that name one blob are an attack.
+		// Valid blobs do not overlap: many slots with the same blob are an attack.
 		if total += size; total > len(file) {
 			return errNDB
 		}

@@ -2,9 +2,9 @@
 // SQLite (rpm 4.16 and later), Berkeley DB (Enterprise Linux 8 and earlier) and
 // ndb (SUSE). It takes bytes and returns headers; it must not know files or images.
 //
-// A database comes from an image and may be hostile: memory and time are linear
-// in its size, and damage is an error. docs/decisions/005-package-formats.md has
-// why no library is used.
+// A database comes from an image and may be hostile: memory and time are linear in its
+// size, and damage is an error. docs/decisions/005-package-formats.md explains why no
+// library is used.
 package rpmdb
 
 import (
@@ -15,7 +15,7 @@ import (
 	"strconv"
 )
 
-// MaxPackages limits the packages of a database. Distributions have a tenth of it.
+// MaxPackages limits the packages of a database. Real systems have a tenth of it.
 const MaxPackages = 500_000
 
 // Package is an installed package.

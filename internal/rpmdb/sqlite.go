@@ -217,9 +217,9 @@ func sqliteVarint(b []byte) (v uint64, n int) {
 	return 0, 0
 }
 
-// readLog takes the pages of complete transactions from a write-ahead log. A
-// frame is valid if it has the log's salt and the checksum of everything before
-// it. The first invalid one is left from an earlier use of the file.
+// readLog reads the pages of complete transactions from a write-ahead log. A frame is
+// valid if it has the log's salt and the checksum of everything before it. The first
+// invalid frame is left over from an earlier use of the file.
 func (f *sqliteFile) readLog(wal []byte) {
 	if len(wal) < 32 {
 		return

@@ -95,7 +95,7 @@ func Start(c Content) (*Server, error) {
 	s.http = &http.Server{Handler: s.noteMissing(mux)}
 	go func() {
 		if err := s.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-			panic("standin: " + err.Error()) // nobody else uses the listener
+			panic("standin: " + err.Error()) // the listener is not shared
 		}
 	}()
 	return s, nil

@@ -180,7 +180,8 @@ func TestInstalledBy(t *testing.T) {
 	}
 }
 
-// TestSameBytes holds that the server is as still as the builder's caches need.
+// TestSameBytes checks that a path always has the same content, as builders' caches
+// require.
 func TestSameBytes(t *testing.T) {
 	s := start(t, standin.Content{Suite: "noble", Files: map[string][]byte{"a/b": []byte("x")}})
 	s.AddDebs(standin.Deb{Name: "one", Files: map[string]string{"a": "b", "c/d": "e"}})

@@ -55,7 +55,7 @@ func (f *fetch) response() (*Response, error) {
 	}
 	file, err := os.Open(f.path)
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, errors.New("the transfer broke off") // and its file is removed
+		return nil, errors.New("the transfer was interrupted") // and its file is removed
 	}
 	if err != nil {
 		return nil, err
@@ -64,7 +64,7 @@ func (f *fetch) response() (*Response, error) {
 	return resp, nil
 }
 
-// end notes that nothing follows.
+// end marks the content as complete, or as failed.
 func (f *fetch) end(err error) {
 	f.mu.Lock()
 	f.done, f.err = true, err
@@ -81,7 +81,7 @@ func (f *fetch) end(err error) {
 	}
 }
 
-// errStatus is an answer from which nothing about the file follows.
+// errStatus is an answer that says nothing about the file.
 type errStatus int
 
 func (e errStatus) Error() string {
@@ -104,8 +104,8 @@ func (f *fetch) get(ctx context.Context, client *http.Client, dir string, limit 
 	if err != nil {
 		return errors.New("not a URL")
 	}
-	// What a client has already, or wants in part, does not matter: the whole file is
-	// recorded. The form that it accepts does.
+	// Conditions and ranges of a request are dropped, because the whole file is
+	// recorded. The encoding that it accepts is kept.
 	for _, name := range []string{"Accept", "User-Agent", "Authorization"} {
 		if v := req.Header.Get(name); v != "" {
 			hreq.Header.Set(name, v)

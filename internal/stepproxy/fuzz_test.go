@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// FuzzCleanURL holds that the URL of any request has one form, without credentials, so
+// FuzzCleanURL checks that the URL of any request has one form, without credentials, so
 // that it finds its record.
 func FuzzCleanURL(f *testing.F) {
 	f.Add("HTTP://User:pw@Host.Example:80/a%2bb/../c/?x=%20#f")

@@ -180,7 +180,7 @@ func TestDnfFromRecords(t *testing.T) {
 	install(t, server, dnf, "opt/tiny")
 }
 
-// TestDnfOverHTTPS holds that a repository which dnf reaches over HTTPS is refused with the
+// TestDnfOverHTTPS checks that a repository which dnf reaches over HTTPS is refused with the
 // remedy: dnf does not trust the proxy.
 func TestDnfOverHTTPS(t *testing.T) {
 	testenv.Slow(t)

@@ -1,7 +1,7 @@
-// Package stepproxy is the HTTP proxy that the steps of a build have instead of a
-// network. It records what they fetch, or answers from what was recorded, also over
-// HTTPS, for whose servers it answers with certificates of its own. It must not know
-// builders, images or the format of locks.
+// Package stepproxy is the HTTP and HTTPS proxy that build steps have instead of a
+// network: it records what they fetch, or answers from earlier records. For HTTPS
+// servers it uses certificates of its own. It must not know builders, images or the
+// format of locks.
 package stepproxy
 
 import (
@@ -43,7 +43,7 @@ type Source interface {
 	// Answer returns the answer to a request, whose body the caller closes. An error
 	// becomes status 502.
 	Answer(context.Context, Request) (*Response, error)
-	// Refuse notes a connection whose content the proxy cannot see, such as one that
+	// Refuse records a connection whose content the proxy cannot read, such as one that
 	// is not HTTP.
 	Refuse(client, what, reason string)
 }
@@ -79,7 +79,7 @@ func (s *Server) Serve(l net.Listener, client string) {
 			return
 		}
 		if !r.URL.IsAbs() {
-			http.Error(w, "this is a proxy: it takes absolute URLs", http.StatusBadRequest)
+			http.Error(w, "this is a proxy, which accepts absolute URLs only", http.StatusBadRequest)
 			return
 		}
 		s.answer(w, r, client, r.URL)
@@ -170,13 +170,14 @@ func (s *Server) connect(w http.ResponseWriter, r *http.Request, client string) 
 	trusted := s.reached[reached] // clients also open connections that they do not need
 	s.mu.Unlock()
 	if !trusted && s.ctx.Err() == nil {
-		// With GnuTLS, curl looks at the certificate after the handshake, and just closes.
+		// With GnuTLS, curl checks the certificate after the handshake and closes the
+		// connection without an alert.
 		s.source.Refuse(client, "CONNECT "+r.Host, "closed without a request"+untrusting)
 	}
 }
 
-// untrusting is what can be done about clients that do not trust the proxy.
-const untrusting = " (dnf and GnuTLS trust no authority that a variable names: use the http:// address of the repository, whose packages are signed, or of a mirror)"
+// untrusting is the hint for clients that do not trust the proxy.
+const untrusting = " (dnf and GnuTLS ignore variables that name an authority: use the http:// address of the repository, whose packages are signed, or of a mirror)"
 
 func (s *Server) keep(c net.Conn, open bool) {
 	s.mu.Lock()
@@ -222,12 +223,12 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, client string, u
 		return
 	}
 	if _, err := io.Copy(w, resp.Body); err != nil {
-		panic(http.ErrAbortHandler) // the client must not take it for the whole file
+		panic(http.ErrAbortHandler) // the client must not treat it as the whole file
 	}
 }
 
-// CleanURL spells a URL as records have it: without credentials, fragment and default
-// port, with the host in lower case.
+// CleanURL returns a URL in the form of records: without credentials, fragment and
+// default port, with the host in lower case.
 func CleanURL(u *url.URL) string {
 	c := *u
 	c.User, c.Fragment, c.RawFragment = nil, "", ""
@@ -240,7 +241,7 @@ func CleanURL(u *url.URL) string {
 	if c.Path == "" {
 		c.Path = "/"
 	}
-	// Servers treat a path with dots as what it stands for. A slash at the end stays.
+	// Servers resolve dots in paths. A slash at the end is kept.
 	if clean := path.Clean(c.Path); strings.Contains(c.Path, "/.") && clean != c.Path {
 		if strings.HasSuffix(c.Path, "/") && clean != "/" {
 			clean += "/"

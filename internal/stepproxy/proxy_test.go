@@ -203,7 +203,7 @@ func TestRecordAndReplay(t *testing.T) {
 	}
 }
 
-// TestClientWithoutTrust holds that a client which does not accept the proxy's
+// TestClientWithoutTrust checks that a client which does not accept the proxy's
 // certificate is reported.
 func TestClientWithoutTrust(t *testing.T) {
 	player := NewPlayer(func(string) (Record, bool) { return Record{}, false }, nil)

@@ -21,7 +21,7 @@ import (
 	"github.com/kolla-build/kolla-build/internal/redact"
 )
 
-// Limits of what steps can make the recorder keep.
+// Limits of what the recorder keeps.
 const (
 	// MaxFile is the size of the largest file that is recorded, in bytes.
 	MaxFile = 16 << 30
@@ -30,10 +30,10 @@ const (
 	maxRefused = 10_000
 )
 
-// Record is what a URL answered.
+// Record is the answer of a URL.
 type Record struct {
 	URL      string
-	Status   int // 200, a redirect, or one that says that there is no such file
+	Status   int // 200, a redirect, or a status that says that the file does not exist
 	Location string
 	Type     string
 	Encoding string // Content-Encoding of a server that sends no other form
@@ -46,9 +46,8 @@ type Record struct {
 // Unrecorded is a request that cannot be repeated from records.
 type Unrecorded struct{ Client, Request, Reason string }
 
-// Recorder answers requests from the network and keeps what they return. Requests that
-// a server may answer differently are fetched once each, so that all steps see the same
-// content.
+// Recorder answers requests from the network and keeps what they return. Each distinct
+// request is sent once, so that all steps see the same content.
 type Recorder struct {
 	ctx     context.Context //nolint:containedctx // a fetch may outlive the request that began it
 	dir     string          // of the contents, by digest
@@ -62,7 +61,7 @@ type Recorder struct {
 	refused map[Unrecorded]bool
 }
 
-// variant is a URL and the headers of a request on which a server's answer may depend.
+// variant is a URL with the request headers that may change the answer.
 type variant struct{ url, accept, authorization string }
 
 func variantOf(req Request) variant {
@@ -198,7 +197,7 @@ func (r *Recorder) Records() ([]Record, []Unrecorded) {
 	kept := map[string]int{} // position in records
 	for _, v := range slices.SortedFunc(maps.Keys(r.fetches), r.compare) {
 		f := r.fetches[v]
-		if !f.done || f.err != nil { // nothing changes them any more
+		if !f.done || f.err != nil { // they no longer change
 			continue
 		}
 		i, seen := kept[v.url]
@@ -222,7 +221,7 @@ func (r *Recorder) Records() ([]Record, []Unrecorded) {
 	}
 	var refused []Unrecorded
 	for u := range r.refused {
-		// An error that did not occur again is of no interest.
+		// An error is irrelevant if the request succeeded later.
 		if _, ok := kept[trimGet(u.Request)]; !ok || u.Reason == otherVariant {
 			refused = append(refused, u)
 		}
@@ -233,7 +232,7 @@ func (r *Recorder) Records() ([]Record, []Unrecorded) {
 	return records, refused
 }
 
-const otherVariant = "the answer depends on the header Accept or Authorization; that to another request is recorded"
+const otherVariant = "the answer depends on the header Accept or Authorization; the answer to another request is recorded"
 
 // compare orders requests for one URL: those that got the file first, then those without
 // credentials.

@@ -45,7 +45,7 @@ func files(t *testing.T, dir string) []string {
 	return names
 }
 
-// TestLargeFiles holds that neither an announced nor an endless file fills the disk.
+// TestLargeFiles checks that neither an announced nor an endless file fills the disk.
 func TestLargeFiles(t *testing.T) {
 	rec, dir, origin := recorderOf(t, t.Context(), func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/announced" {
@@ -87,7 +87,7 @@ func TestLargeFiles(t *testing.T) {
 	}
 }
 
-// TestFetchesEndWithTheRun holds that a server that sends nothing does not outlive the
+// TestFetchesEndWithTheRun checks that a server that sends nothing does not outlive the
 // run that recorded it.
 func TestFetchesEndWithTheRun(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
@@ -182,8 +182,8 @@ func TestEncodedContent(t *testing.T) {
 	}
 }
 
-// TestVariants holds that a client gets the answer to its own headers: not the form that
-// another one accepts, nor what another one's credentials open.
+// TestVariants checks that a client gets the answer to its own headers: not one in
+// another encoding or one for other credentials.
 func TestVariants(t *testing.T) {
 	rec, _, origin := recorderOf(t, t.Context(), func(w http.ResponseWriter, r *http.Request) {
 		switch {

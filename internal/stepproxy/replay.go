@@ -27,8 +27,8 @@ func NewPlayer(lookUp func(url string) (Record, bool), open func(Record) (io.Rea
 	return &Player{lookUp: lookUp, open: open, refused: map[Unrecorded]bool{}}
 }
 
-// Answer implements Source. What was not recorded is forbidden: clients do not repeat
-// such a request.
+// Answer implements Source. The answer to a request that was not recorded is 403,
+// because clients do not repeat such a request.
 func (p *Player) Answer(_ context.Context, req Request) (*Response, error) {
 	rec, ok := p.lookUp(req.URL)
 	if req.Method != http.MethodGet && req.Method != http.MethodHead {

@@ -1,5 +1,5 @@
-// Package suggest finds the names that a misspelled name may have been meant to
-// be. It must not know where names come from.
+// Package suggest finds the names that a user may have meant by a misspelled one. It
+// must not know where names come from.
 package suggest
 
 import (
@@ -79,10 +79,10 @@ func similar(name string, candidates []string, parts bool) []string {
 
 func fold(s string) []rune { return []rune(strings.ReplaceAll(strings.ToLower(s), "_", "-")) }
 
-// distance returns the number of letters to insert, delete, replace or exchange
-// with their neighbour to make one word of the other, or most+1 if it is larger
-// than most. The library does not know exchanges, which it counts as two edits:
-// one of them, which is what a typing mistake has, is tried by hand.
+// distance returns the number of insertions, deletions, replacements and exchanges of
+// neighbouring letters that turn one word into the other, or most+1 if it is larger
+// than most. The library counts an exchange as two edits, so a single exchange, the
+// usual typing mistake, is tried here.
 func distance(a, b []rune, most int) int {
 	d := edits(a, b, most+1)
 	if d < 2 || d > most+1 {

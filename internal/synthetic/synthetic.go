@@ -93,9 +93,9 @@ var Created = time.Date(2025, 1, 2, 3, 4, 5, 0, time.UTC)
 var programs = []string{"sh", "cat", "echo", "ls", "true", "false", "sleep", "mkdir", "rm", "cp", "touch", "chmod", "grep", "id", "dd",
 	"date", "wget", "tar", "test", "env", "seq", "stat"}
 
-// Base returns an image with one layer of a megabyte, Debian's static busybox, in
-// which RUN works. files are added to it, by path without the leading slash. The
-// error is that of exec if busybox is not installed.
+// Base returns an image with one layer of a megabyte, Debian's static busybox, in which
+// RUN works. files are added to it, by path without the leading slash. If busybox is
+// not installed, the error is that of package exec.
 func Base(files map[string]string) (v1.Image, error) {
 	path, err := exec.LookPath("busybox")
 	if err != nil {

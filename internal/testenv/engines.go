@@ -139,8 +139,8 @@ func start(t testing.TB, sock, log string, env []string, bin string, args ...str
 	return d
 }
 
-// launch starts a daemon, and stops it when the test ends. The channel gets the error of
-// one that ends before.
+// launch starts a daemon, and stops it when the test ends. If the daemon ends earlier,
+// its error is sent to the channel.
 func launch(t testing.TB, sock, log string, env []string, bin string, args ...string) (*Daemon, chan error) {
 	t.Helper()
 	out, err := os.Create(log)
@@ -155,7 +155,7 @@ func launch(t testing.TB, sock, log string, env []string, bin string, args ...st
 	ended := make(chan error, 1)
 	started := make(chan error)
 	go func() {
-		runtime.LockOSThread() // Pdeathsig is the thread's
+		runtime.LockOSThread() // Pdeathsig belongs to the thread
 		err := cmd.Start()
 		started <- err
 		if err == nil {

@@ -52,7 +52,7 @@ func GoldenNames(t testing.TB, names []string) {
 	}
 	for _, e := range entries {
 		if !slices.Contains(names, e.Name()) {
-			t.Errorf("testdata/golden/%s belongs to no test", e.Name())
+			t.Errorf("testdata/golden/%s is not used by a test", e.Name())
 		}
 	}
 }

@@ -11,7 +11,7 @@ import (
 
 const peakMemory = "peak memory in bytes: "
 
-// PrintPeakMemory prints the most memory that this process has used, for PeakMemory.
+// PrintPeakMemory prints the peak memory of this process, for PeakMemory.
 func PrintPeakMemory(tb testing.TB) {
 	tb.Helper()
 	peak, err := procmem.Peak(os.Getpid())

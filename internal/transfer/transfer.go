@@ -1,6 +1,5 @@
-// Package transfer shows how far a command has come that reads, writes or sends many
-// bytes: how much is done, how fast, and how long the rest takes. It must not know what
-// the bytes are.
+// Package transfer shows the progress of commands that transfer many bytes: how much is
+// done, how fast, and the remaining time. It must not know what the bytes are.
 package transfer
 
 import (
@@ -119,7 +118,7 @@ func (p *Progress) current(now time.Time) state {
 	return s
 }
 
-// state is how far a transfer has come.
+// state is the progress of a transfer.
 type state struct {
 	Action      string
 	Done, Total int64         // bytes; Total is 0 if it is not known
@@ -142,8 +141,8 @@ func (s state) String() string {
 	return text
 }
 
-// window is how far back the rate looks: long enough for an estimate that does not jump,
-// short enough to notice a slow medium.
+// window is the time over which the rate is averaged: long enough for a steady estimate,
+// short enough to show that a medium has become slow.
 const window = 10 * time.Second
 
 // meter computes the rate of the last seconds.

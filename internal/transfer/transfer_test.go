@@ -124,7 +124,7 @@ func TestJSON(t *testing.T) {
 	}
 }
 
-// TestTerminal holds that a real terminal shows the notices, and nothing of the line at
+// TestTerminal checks that a real terminal shows the notices, and nothing of the line at
 // its end, when the transfer has ended.
 func TestTerminal(t *testing.T) {
 	if os.Getenv("KOLLA_TEST_TRANSFER") != "" {

@@ -18,11 +18,11 @@ func (v *statusView) show(_ time.Time, s state, end bool) {
 	}
 }
 
-// silence is the time between two lines of plain progress. A transfer that takes less has
-// none.
+// silence is the time between two lines of plain progress. A shorter transfer prints no
+// line.
 const silence = 10 * time.Second
 
-// plainView prints a line now and then.
+// plainView prints a line at intervals.
 type plainView struct {
 	con  *console.Console
 	last time.Time

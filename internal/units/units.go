@@ -17,7 +17,7 @@ func Bytes(n int64) string {
 	names := []string{"KiB", "MiB", "GiB", "TiB", "PiB", "EiB"}
 	v := float64(n) / 1024
 	i := 0
-	// 1023.95 would be printed as 1024.0, which belongs to the next unit.
+	// 1023.95 would be printed as 1024.0 instead of 1.0 of the next unit.
 	for v >= 1023.95 && i < len(names)-1 {
 		v /= 1024
 		i++
@@ -25,8 +25,8 @@ func Bytes(n int64) string {
 	return fmt.Sprintf("%.1f %s", v, names[i])
 }
 
-// Duration formats a duration with the precision that a reader can use: "0.4s",
-// "12s", "1m05s", "2h03m". A negative duration is formatted as 0.
+// Duration formats a duration with a useful precision: "0.4s", "12s", "1m05s", "2h03m".
+// A negative duration is formatted as 0.
 func Duration(d time.Duration) string {
 	d = max(d, 0)
 	switch {
@@ -52,8 +52,8 @@ func Clock(d time.Duration) string {
 	return Duration(time.Duration(s) * time.Second)
 }
 
-// Estimate formats an estimated duration, rounded to what an estimate is worth:
-// "5s", "40s", "3m20s", "25m", "1h35m".
+// Estimate formats an estimated duration, rounded according to its accuracy: "5s",
+// "40s", "3m20s", "25m", "1h35m".
 func Estimate(d time.Duration) string {
 	switch {
 	case d < 10*time.Second:

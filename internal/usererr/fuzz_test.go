@@ -8,7 +8,7 @@ import (
 	"unicode/utf8"
 )
 
-// FuzzText holds that what others wrote controls no terminal, wherever it is in an error.
+// FuzzText checks that untrusted text in any part of an error cannot control a terminal.
 func FuzzText(f *testing.F) {
 	f.Add("reading x", "\x1b[2J\u202e", "a \x9b31m line", 3)
 	f.Add("\r\n", "\xff\xfe", "\t\tx", -1)

@@ -1,9 +1,9 @@
-// Package usererr holds what a person needs beside an error's text: one hint, the
-// place of the mistake, and whether the command line was wrong. It must not know
-// which mistakes there are; any error type takes part by having a Hint method.
+// Package usererr adds to errors what a person needs to correct them: one hint, the
+// position of the mistake, and whether the command line was wrong. It must not know
+// particular mistakes; any error type can provide a hint with a Hint method.
 //
-// The text of an error is its cause alone, "doing thing: cause". Packages return
-// hints beside it, and the main program prints the outermost one, once.
+// The text of an error is only its cause, "doing thing: cause". Packages return hints
+// beside it, and the main program prints the outermost one, once.
 package usererr
 
 import (
@@ -20,8 +20,7 @@ import (
 // nothing is left to print.
 var ErrReported = errors.New("the command has reported a failure")
 
-// Error is an error with what a person needs to correct it. Every field but Err
-// may be left empty.
+// Error is an error with details for a person. All fields but Err are optional.
 type Error struct {
 	Err      error    // the cause
 	Hint     string   // what to do about it: one line, no full stop
@@ -65,8 +64,8 @@ func Usage(err error) error {
 	return &Error{Err: err, Usage: true}
 }
 
-// Hint returns the outermost hint of an error, "" if it has none: that of an
-// *Error, or what a method `Hint() string` of another type returns.
+// Hint returns the outermost hint of an error, "" if it has none: that of an *Error, or
+// of any type with a method `Hint() string`.
 func Hint(err error) string {
 	hint := ""
 	walk(err, func(e error) bool {
@@ -184,7 +183,7 @@ func (p Position) Excerpt() string {
 		if i >= p.Column-1 {
 			break
 		}
-		if r != '\t' { // a tab keeps the caret below its character
+		if r != '\t' { // tabs keep the caret aligned
 			r = ' '
 		}
 		b.WriteRune(r)

@@ -88,7 +88,7 @@ func TestTextWithPosition(t *testing.T) {
 	}
 }
 
-// TestTextControlsNoTerminal holds that what others wrote cannot control a terminal.
+// TestTextControlsNoTerminal checks that untrusted text cannot control a terminal.
 func TestTextControlsNoTerminal(t *testing.T) {
 	text := Text(Errorf("check \u202ethat", "reading %s:\n\tx", "\x1b[2J\u009b"))
 	if strings.ContainsAny(text, "\x1b\u202e\u009b") || !strings.Contains(text, ":\n\tx") {

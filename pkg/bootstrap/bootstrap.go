@@ -42,7 +42,7 @@ type Options struct {
 	// AptOptions are lines of apt's configuration for the bootstrap only, such as
 	// `Acquire::Check-Valid-Until "false";` for a mirror that is no longer updated.
 	AptOptions []string
-	// Progress gets a line of text for each step; may be nil.
+	// Progress receives a line of text for each step; may be nil.
 	Progress io.Writer
 	// Root is the file system of the host with its apt configuration and keyrings;
 	// "" means "/".

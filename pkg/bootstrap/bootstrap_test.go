@@ -121,7 +121,7 @@ func TestBootstrapDebian(t *testing.T) {
 	if !strings.Contains(files["usr/sbin/policy-rc.d"], "exit 101") || files["etc/apt/apt.conf.d/90kolla-build"] == "" {
 		t.Error("settings are missing")
 	}
-	// The sources of the bootstrap, which may have credentials, are in no other file.
+	// No other file contains the sources of the bootstrap, which may have credentials.
 	for n := range files {
 		if dir := path.Dir(n); (dir == "etc/apt" || dir == "etc/apt/sources.list.d") && n != "etc/apt/sources.list.d/debian.sources" {
 			t.Errorf("%s is in the layer", n)

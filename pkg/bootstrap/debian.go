@@ -18,8 +18,8 @@ type debianImage struct {
 	keyring string // on the host
 }
 
-// Labels of bootstrapped images. Child images inherit them, so they describe what
-// stays true: where the base image comes from.
+// Labels of bootstrapped images. Child images inherit them, so they describe only the
+// origin of the base image.
 const (
 	labelDistro = "io.kolla-build.base.distro"
 	labelSuite  = "io.kolla-build.base.suite"
@@ -73,7 +73,7 @@ func (b debianImage) write(ctx context.Context, w io.Writer) error {
 func (b debianImage) isLeftOut(name string) bool {
 	switch name {
 	case "etc/resolv.conf", "etc/hostname", // of the host
-		"etc/apt/sources.list", "etc/apt/apt.conf.d/99mmdebstrap", // as mmdebstrap used them
+		"etc/apt/sources.list", "etc/apt/apt.conf.d/99mmdebstrap", // of the bootstrap only
 		"usr/sbin/policy-rc.d",
 		"var/cache/ldconfig/aux-cache", "var/log/dpkg.log", "var/log/alternatives.log", "var/log/bootstrap.log":
 		return true
@@ -103,7 +103,7 @@ Binary::apt::APT::Keep-Downloaded-Packages "true";
 // Descriptions in other languages cost time and space in every build.
 Acquire::Languages "none";
 Acquire::GzipIndexes "true";
-// So that "apt-get purge --auto-remove" takes all that an install brought.
+// So that "apt-get purge --auto-remove" removes everything that an install added.
 APT::AutoRemove::SuggestsImportant "false";
 `},
 	{"etc/dpkg/dpkg.cfg.d/kolla-build", 0o644, `# A build that is cut off is thrown away whole, so syncing each file buys nothing.

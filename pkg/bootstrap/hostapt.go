@@ -21,7 +21,7 @@ func hostArchive(opts *Options) (hostMirrors, bool) {
 	if distro != opts.Distro {
 		return m, false
 	}
-	// A host may follow a class of releases.
+	// The sources of a host may name a class of releases instead of a codename.
 	suites := []string{codename, "stable", "oldstable", "testing", "unstable", "sid"}
 	for _, s := range hostSources(opts.Root) {
 		if !slices.Contains(s.Components, "main") {
@@ -43,9 +43,8 @@ func hostArchive(opts *Options) (hostMirrors, bool) {
 	return m, m.main != ""
 }
 
-// hostSources reads the package sources of apt in its order. Files that cannot be read
-// are left out: this is a search for a default, and the caller reports when there is
-// none.
+// hostSources reads the package sources of apt in its order. Unreadable files are
+// ignored: this only finds a default, and the caller reports if none was found.
 func hostSources(root string) []apt.Source {
 	names, _ := filepath.Glob(filepath.Join(root, "etc/apt/sources.list.d", "*"))
 	sort.Strings(names)
@@ -68,8 +67,8 @@ func hostSources(root string) []apt.Source {
 	return out
 }
 
-// usableURIs replaces mirror+file:PATH, which Debian's cloud images have, by the first
-// mirror in that file, and drops URIs of other schemes than mirrorSchemes.
+// usableURIs replaces mirror+file:PATH, which Debian's cloud images use, with the first
+// mirror in that file, and drops URIs whose scheme is not in mirrorSchemes.
 func usableURIs(root string, uris []string) []string {
 	var out []string
 	for _, u := range uris {

@@ -43,9 +43,9 @@ type ImportOptions struct {
 // one layer. Archives may be compressed. The entry that it returns has no name in the
 // store yet.
 //
-// Archives are untrusted. Names that lead out of the archive, devices, files that
-// exist twice, content with another digest than announced, and archives that expand
-// without end are errors, and nothing of them becomes an image.
+// Archives are untrusted. Names that lead out of the archive, devices, duplicate files,
+// content with an unexpected digest, and archives that expand beyond the limits are
+// errors, and then no image is stored.
 func Import(ctx context.Context, st *store.Store, path string, opts ImportOptions) (store.Entry, error) {
 	e, err := importAny(ctx, st, path, opts)
 	if err != nil {
@@ -95,8 +95,9 @@ const (
 // formats of base images for error messages.
 const formats = "a base image is an OCI layout, an archive of docker save or skopeo, or a root file system in a tar"
 
-// sniff finds out what a tar is. The output of a current docker save is an OCI archive
-// and also has the older format; the former is verified better.
+// sniff determines the format of a tar. The output of a current docker save is a valid
+// OCI archive as well as the older format; the OCI archive is preferred because it can
+// be verified.
 func sniff(ctx context.Context, path string) (archiveKind, error) {
 	r, err := untar.Open(path)
 	if err != nil {
@@ -336,7 +337,7 @@ func importLayout(ctx context.Context, st *store.Store, dir string, opts ImportO
 	return e, st.Check(ctx, e.Digest)
 }
 
-// The limits of a foreign layout's index.
+// Limits of the index of a foreign layout.
 const (
 	maxIndex  = 16 << 20 // bytes
 	maxImages = 10_000

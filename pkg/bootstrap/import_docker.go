@@ -64,8 +64,8 @@ func importDocker(ctx context.Context, st *store.Store, path string, opts Import
 	return store.Entry{Name: have[i], Digest: d}, st.Check(ctx, d)
 }
 
-// checkDocuments checks the documents of an archive before other parsers read them: its
-// manifest.json, and the configs that this names.
+// checkDocuments checks manifest.json and the configs that it names before other
+// parsers read them.
 func checkDocuments(ctx context.Context, path string) error {
 	configs := map[string]bool{}
 	err := eachDocument(ctx, path, map[string]bool{"manifest.json": true}, func(b []byte) error {
@@ -119,7 +119,7 @@ func eachDocument(ctx context.Context, path string, names map[string]bool, check
 }
 
 // checkDocker compares the layers with the diff IDs in the configuration: this format
-// has no other digests of layers.
+// contains no other digests of layers.
 func checkDocker(img v1.Image) error {
 	c, err := img.ConfigFile()
 	if err != nil {

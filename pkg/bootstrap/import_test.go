@@ -96,7 +96,7 @@ func TestImportRootfs(t *testing.T) {
 	if got.Created.Unix() != 1700000000 || got.Kind != store.KindBase {
 		t.Errorf("entry %+v", got)
 	}
-	// Compression changes nothing about the image.
+	// Compression does not change the image.
 	var gz bytes.Buffer
 	z := gzip.NewWriter(&gz)
 	z.Write(plain)
@@ -210,7 +210,7 @@ func TestImportLayout(t *testing.T) {
 	if _, err := Import(ctx, s, dir, ImportOptions{Name: "sid"}); err == nil || !strings.Contains(err.Error(), `no image named "sid"`) {
 		t.Errorf("wrong name: %v", err)
 	}
-	// A blob that is not what it is called.
+	// A blob whose content does not match its name.
 	m, _ := a.Manifest()
 	blob := filepath.Join(dir, "blobs/sha256", m.Layers[0].Digest.Hex)
 	content, _ := os.ReadFile(blob)
@@ -278,7 +278,7 @@ func TestImportArchives(t *testing.T) {
 	if gc != wc || e.Name != "example.com/os/base:t" {
 		t.Errorf("docker archive: config %s, want %s; name %q", gc, wc, e.Name)
 	}
-	// A layer that is not what the config says.
+	// A layer that does not match the config.
 	b, _ := os.ReadFile(docker)
 	layers, _ := img.Layers()
 	rc, _ := layers[0].Compressed()

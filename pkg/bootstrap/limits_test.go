@@ -47,7 +47,7 @@ func TestCredentialsInArguments(t *testing.T) {
 	}
 }
 
-// TestImportSpecialFiles: devices and FIFOs are errors and are never read.
+// TestImportSpecialFiles checks that devices and FIFOs are errors and are never read.
 func TestImportSpecialFiles(t *testing.T) {
 	fifo := filepath.Join(t.TempDir(), "fifo")
 	if err := syscall.Mkfifo(fifo, 0o644); err != nil {
@@ -60,7 +60,7 @@ func TestImportSpecialFiles(t *testing.T) {
 	}
 }
 
-// TestImportExpansion: small archives that expand to very much are refused.
+// TestImportExpansion checks that small archives that expand to very much are refused.
 func TestImportExpansion(t *testing.T) {
 	old := rootfsLimits
 	t.Cleanup(func() { rootfsLimits = old })
@@ -93,7 +93,7 @@ func TestImportExpansion(t *testing.T) {
 	}
 }
 
-// TestImportDocuments holds that documents of foreign layouts and archives are checked
+// TestImportDocuments checks that documents of foreign layouts and archives are checked
 // before they are read into memory: many small entries take a hundred times their size.
 func TestImportDocuments(t *testing.T) {
 	many := `{"schemaVersion":2,"manifests":[` + strings.Repeat("{},", 200_000) + "{}]}"

@@ -54,7 +54,7 @@ type release struct {
 	components []string
 }
 
-// errNoSuite is the answer of a mirror that works and does not have a suite.
+// errNoSuite says that a mirror works and does not have the suite.
 var errNoSuite = errors.New("no such suite")
 
 // findArchive decides on mirrors and suites, and reads the release file of the suite.
@@ -175,7 +175,7 @@ func lastElements(s string) []string {
 	return f
 }
 
-// MirrorError says that a package mirror cannot be reached.
+// MirrorError reports that a package mirror cannot be reached.
 type MirrorError struct {
 	URL  string // without credentials
 	Host string // "host NAME, port N", or "" for a directory
@@ -194,7 +194,7 @@ func (e *MirrorError) Error() string {
 // Unwrap returns the cause.
 func (e *MirrorError) Unwrap() error { return e.Err }
 
-// Hint returns what the user can do.
+// Hint returns a hint for the user.
 func (e *MirrorError) Hint() string { return "use another mirror with --mirror URL" }
 
 // mirrorClient reads release files.

@@ -12,14 +12,14 @@ import (
 	"github.com/kolla-build/kolla-build/internal/untar"
 )
 
-// rootfsLimits limit what a root file system may expand to: more than any base image
-// has, and less than a small archive of zeros can become. The names of its files are
-// kept in memory.
+// rootfsLimits limit the expanded size of a root file system: more than any base image
+// needs, and less than a small archive of zeros can expand to. The names of its files
+// are kept in memory.
 var rootfsLimits = untar.Limits{Members: 1 << 20, Bytes: 64 << 30}
 
-// repacker copies a root file system to a layer: the same files in the same order,
-// with names in one form and without headers that differ between two archives of the
-// same files.
+// repacker copies a root file system to a layer: the same files in the same order, with
+// normalized names and without headers that differ between two archives of the same
+// files.
 type repacker struct {
 	tw       *tar.Writer
 	skip     func(name string) bool // leaves a file out; not called for directories

@@ -26,7 +26,7 @@ const (
 	bootstrapMemory    = 8 << 30
 	bootstrapProcesses = 500
 
-	// mmdebstrap removes its directory when it is interrupted, which takes a while.
+	// When mmdebstrap is interrupted, it removes its directory, which takes time.
 	bootstrapGrace = 30 * time.Second
 )
 
@@ -45,8 +45,8 @@ func (b debianImage) run(ctx context.Context, read func(io.Reader) error) error 
 	cmd := child.Cmd{
 		Args:  b.command(),
 		Stdin: strings.NewReader(b.aptSources()),
-		// The epoch is the time of generated files; the messages of apt, which
-		// explain reads, must be in English.
+		// The epoch is the time of generated files. The messages of apt must be in
+		// English, because explain parses them.
 		Env: append(os.Environ(), fmt.Sprintf("SOURCE_DATE_EPOCH=%d", b.archive.release.date.Unix()),
 			"LC_ALL=C.UTF-8", "DEBIAN_FRONTEND=noninteractive", "TMPDIR="+dir),
 		Stdout: in, Stderr: log,
@@ -62,7 +62,7 @@ func (b debianImage) run(ctx context.Context, read func(io.Reader) error) error 
 		in.Close()
 		ended <- err
 	}()
-	// With a megabyte between them, mmdebstrap does not wait for gzip.
+	// With a buffer of a megabyte, mmdebstrap does not wait for gzip.
 	readErr := read(bufio.NewReaderSize(out, 1<<20))
 	if readErr != nil {
 		cancel()
@@ -161,7 +161,7 @@ var failures = []struct {
 func (b debianImage) explain(err error, log []string) error {
 	for _, f := range failures {
 		for _, line := range log {
-			// Lines with "I:" announce steps, with the same words as errors.
+			// Lines with "I:" announce steps, and can contain the words of errors.
 			if !strings.HasPrefix(line, "I: ") && f.message.MatchString(line) {
 				return usererr.Errorf(f.hint, "%s: %s", f.meaning, line)
 			}

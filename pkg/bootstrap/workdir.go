@@ -16,8 +16,8 @@ const workPrefix = "kolla-bootstrap-"
 // makeWorkDir creates a working directory for mmdebstrap, and removes those that
 // killed processes left: gigabytes, with /proc, /sys and /dev mounted in them.
 //
-// Each has a lock file, which mmdebstrap and all its children inherit. Whoever can
-// lock it knows that they have all ended.
+// Each has a lock file, which mmdebstrap and all its children inherit. When it can be
+// locked, all of them have ended.
 func makeWorkDir() (dir string, lock *filelock.Lock, err error) {
 	removeAbandoned(os.TempDir())
 	dir, err = os.MkdirTemp("", workPrefix)

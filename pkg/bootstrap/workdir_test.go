@@ -10,8 +10,8 @@ import (
 	"github.com/kolla-build/kolla-build/internal/testenv"
 )
 
-// TestRemoveAbandoned: the directory of a killed bootstrap is removed without what is
-// mounted in it, and that of a running one stays.
+// TestRemoveAbandoned checks that the directory of a killed bootstrap is removed without the
+// files that are mounted in it, and that of a running one stays.
 func TestRemoveAbandoned(t *testing.T) {
 	testenv.Root(t)
 	tmp, host := t.TempDir(), t.TempDir()

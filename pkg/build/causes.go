@@ -11,22 +11,23 @@ import (
 // Cause is the line of a command's output that gives the reason of its failure.
 type Cause struct {
 	Text string
-	Name string // the name in it that does not exist, of a package or a program, or ""
+	Name string // the name of a missing package or program, or ""
 	Hint string // what to do, or ""
 }
 
-// causePattern matches the lines of one kind of cause. The group "text" is what is
-// shown, the whole line without it; the group "name" is Cause.Name.
+// causePattern matches the lines of one kind of cause. The group "text" is the part
+// that is shown, by default the whole line; the group "name" is Cause.Name.
 type causePattern struct {
 	re    *regexp.Regexp
 	rank  causeRank
 	first bool // later lines of the kind are consequences or further examples
 	hint  string
 
-	// family groups the patterns of a program that may print much between the reason and
-	// its last words.
+	// family groups the patterns of programs that may print many lines between the
+	// reason and their final message.
 	family family
-	// reader is whether the program reads what others write: it fails after they failed.
+	// reader says that the program reads the output of others, and fails after they have
+	// failed.
 	reader bool
 }
 
@@ -36,18 +37,18 @@ const (
 	aptFamily   family = "apt"
 	dnfFamily   family = "dnf"
 	pipFamily   family = "pip"
-	buildFamily family = "build" // compilers and what runs them
+	buildFamily family = "build" // compilers and build tools
 	npmFamily   family = "npm"
 )
 
-// causeRank orders the lines of one failure: of those near each other, one of a higher
-// rank is the cause, and among equals the later one.
+// causeRank orders the lines of one failure: among lines near each other, the one with
+// the highest rank is the cause, and the later one if ranks are equal.
 type causeRank int
 
 const (
 	rankNone     causeRank = iota
 	rankLine               // a line that mentions an error
-	rankSummary            // a program's last words, which repeat that it failed
+	rankSummary            // a program's final message, which repeats that it failed
 	rankProgram            // a program that steps call reports that it failed; a wrapper may repeat it
 	rankCause              // the reason itself
 	rankResource           // no memory or disk space, which causes other errors
@@ -59,8 +60,8 @@ const (
 	programHint = "the image does not have this program: an earlier step must install the package that has it"
 )
 
-// causePatterns are what package managers, downloaders, compilers and shells print. The
-// files in testdata/causes are outputs of them.
+// causePatterns match the errors of package managers, downloaders, compilers and
+// shells. The files in testdata/causes contain their output.
 var causePatterns = []causePattern{
 	// Resources.
 	{re: line(`.*No space left on device.*`), rank: rankResource, hint: diskHint},
@@ -104,7 +105,7 @@ var causePatterns = []causePattern{
 	{re: line(`\d+ out of \d+ hunks? (FAILED|ignored).*`), rank: rankCause},
 	{re: line(`can't find file to patch at .*`), rank: rankCause},
 
-	// Compilers and what runs them.
+	// Compilers and build tools.
 	{re: line(`\S+:\d+(:\d+)?: (fatal )?error: .*`), rank: rankCause, first: true, family: buildFamily},
 	{re: line(`\S+\.go:\d+:\d+: .*`), rank: rankCause, first: true, family: buildFamily},
 	{re: line(`.*: undefined reference to .*`), rank: rankCause, first: true, family: buildFamily},
@@ -135,8 +136,9 @@ func line(pattern string) *regexp.Regexp { return regexp.MustCompile(`^(?:` + pa
 // CauseFinder finds the cause of a failure in the lines of a command's output. The zero
 // value has seen no line.
 //
-// A step can go on after an error, and fail later for another reason. So an error counts
-// only if it is near the last one of the output, or its program has repeated that it failed.
+// A step can continue after an error and fail later for another reason. So an error counts
+// only if it is near the last one of the output, or if its program has repeated that it
+// failed.
 type CauseFinder struct {
 	cause   Cause
 	pattern *causePattern // nil without a cause
@@ -149,12 +151,12 @@ const (
 	maxCauseLine = 2000
 	// nearLines is how many other lines may follow the cause of a failure.
 	nearLines = 25
-	// pipedLines is how many other lines may be between the error of a program that
-	// writes and that of one that reads what it writes.
+	// pipedLines is how many other lines may be between the error of a program and that
+	// of the program that reads its output.
 	pipedLines = 2
 )
 
-// Line looks at the next line.
+// Line examines the next line.
 func (f *CauseFinder) Line(text string) {
 	text = strings.TrimRight(ansi.Strip(text[:min(len(text), maxCauseLine+1)]), " \t\r\n")
 	if text == "" {
@@ -200,7 +202,7 @@ func matchCause(line string) (*causePattern, []string) {
 	return nil, nil
 }
 
-// text returns what is shown of a line that the pattern matches.
+// text returns the part of a matching line that is shown.
 func (p *causePattern) text(line string, match []string) string {
 	if g := p.re.SubexpIndex("text"); g >= 0 {
 		return match[g]
@@ -223,7 +225,7 @@ func (f *CauseFinder) explains(p *causePattern) bool {
 	return f.since <= nearLines || f.related(p)
 }
 
-// related reports whether a line is of the program that the cause is of.
+// related reports whether a line is from the same program as the cause.
 func (f *CauseFinder) related(p *causePattern) bool {
 	return p.family != "" && p.family == f.pattern.family
 }
@@ -233,7 +235,7 @@ func (f *CauseFinder) related(p *causePattern) bool {
 func (f *CauseFinder) Cause(exitCode int) Cause {
 	switch {
 	case exitCode == 137: // SIGKILL
-		return Cause{Text: "the command was killed, most likely because memory was short", Hint: memoryHint}
+		return Cause{Text: "the command was killed, most likely because the machine ran out of memory", Hint: memoryHint}
 	case f.pattern != nil && f.since > nearLines && f.pattern.family != buildFamily && f.pattern.rank != rankResource:
 		return Cause{} // the command went on after this error
 	case f.more > 0 && f.cause.Name != "":

@@ -15,11 +15,11 @@ type Status string
 // keep upstream's spelling, so that summaries stay readable by the same tools.
 const (
 	StatusBuilt       Status = "built"        // built in this run
-	StatusUnchanged   Status = "unchanged"    // its key is in the store: nothing to do
+	StatusUnchanged   Status = "unchanged"    // its key is in the store
 	StatusError       Status = "error"        // a step of its own failed
-	StatusParentError Status = "parent_error" // not tried: an ancestor failed
+	StatusParentError Status = "parent_error" // not built because an ancestor failed
 	StatusPushError   Status = "push_error"   // built, but not published
-	StatusLoadError   Status = "load_error"   // built, but not in the container engine
+	StatusLoadError   Status = "load_error"   // built, but not loaded into the container engine
 	StatusCanceled    Status = "canceled"     // the run was interrupted before it ended
 	StatusUnmatched   Status = "unmatched"    // not selected
 	StatusSkipped     Status = "skipped"      // selected, excluded by an option
@@ -35,7 +35,7 @@ func (s Status) Bad() bool {
 	return false
 }
 
-// EventKind says what an Event tells.
+// EventKind is the kind of an Event.
 type EventKind int
 
 // The kinds of events, with the fields of Event that each one fills.
@@ -47,14 +47,14 @@ const (
 	EventLog                         // Image, Step, Data: output of a running step
 	EventTransfer                    // Image, Step, Current, TotalBytes: bytes moved
 	EventImageEnd                    // Image, Result
-	EventMessage                     // Text: a line for the user that belongs to no image
+	EventMessage                     // Text: a message for the user that does not concern an image
 	EventRunEnd                      // Duration
-	EventPushStart                   // Image: its content begins to go to the registry
-	EventPushEnd                     // Image, Step.Err: its content is there, or why not
+	EventPushStart                   // Image: the upload of its content begins
+	EventPushEnd                     // Image, Step.Err: the upload of its content has ended, with its error
 )
 
-// Event is one thing that happened in a run. Events of one image come in order;
-// those of different images interleave. Consumers must not block.
+// Event is something that happened in a run. Events of an image are in order; those of
+// different images are interleaved. Consumers must not block.
 type Event struct {
 	Time  time.Time
 	Kind  EventKind
@@ -83,7 +83,7 @@ type Step struct {
 	Duration time.Duration
 }
 
-// Result is what became of one image.
+// Result is the outcome of an image.
 type Result struct {
 	Image     image.ID
 	Reference string   // full name with tag, such as "localhost:4000/kolla/nova-api:t"
@@ -100,13 +100,13 @@ type Result struct {
 // Failure says where and why an image failed.
 type Failure struct {
 	Err        error
-	Dockerfile string   // path of the rendered Dockerfile, as far as the user can find it
+	Dockerfile string   // path of the rendered Dockerfile, "" if the user cannot open it
 	Template   string   // FILE:LINE of the template or override that the failing line comes from
 	Line       int      // 1-based line in the rendered Dockerfile, 0 if unknown
 	Source     []string // the failing instruction's lines
 	Step       string   // the failing step's name
 	ExitCode   int      // of the command, 0 if no command failed
 	Tail       []string // the step's last lines of output
-	Name       string   // a package or program that does not exist, "" if that is not the cause
-	Hint       string   // what to do, "" if there is nothing to say
+	Name       string   // the missing package or program, "" if that is not the cause
+	Hint       string   // hint for the user, "" for none
 }

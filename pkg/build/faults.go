@@ -2,11 +2,10 @@ package build
 
 import "regexp"
 
-// passingWords match what package managers, pip, npm, git and downloaders print
-// when a server or the network failed, each in its own words. Lines are in lower
-// case.
+// passingWords match the messages of package managers, pip, npm, git and downloaders
+// about failures of a server or the network. Lines are in lower case.
 var passingWords = regexp.MustCompile(alternatives(
-	// Names and connections, as the C library and most programs word it.
+	// Name resolution and connections, in the words of the C library and most programs.
 	`temporary failure (resolving|in name resolution)`, `could not resolve (host|proxy)`, `server misbehaving`,
 	`connection (timed out|reset by peer|refused|aborted|broken|failed)`, `(could not|failed to|unable to) connect to`,
 	`failed to establish a new connection`, `network is unreachable`, `no route to host`, `i/o timeout`,
@@ -27,8 +26,8 @@ var passingWords = regexp.MustCompile(alternatives(
 	`unexpected disconnect while reading`, `the remote end hung up unexpectedly`, `early eof`, `rpc failed`,
 ))
 
-// finalWords match what programs print when the same command would fail again.
-// Lines are in lower case.
+// finalWords match messages of failures that would occur again. Lines are in lower
+// case.
 var finalWords = regexp.MustCompile(alternatives(
 	`unable to locate package`, `has no installation candidate`, `unmet dependencies`, `version .* was not found`,
 	`no match for argument`, `unable to find a match`, `nothing provides`,

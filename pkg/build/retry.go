@@ -11,7 +11,7 @@ import (
 	"github.com/kolla-build/kolla-build/internal/usererr"
 )
 
-// Temporary is implemented by errors of faults that may be over next time.
+// Temporary is implemented by errors that may not occur again.
 type Temporary interface {
 	error
 	Temporary() bool
@@ -47,9 +47,8 @@ func failure(err error, tries int) *Failure {
 	return f
 }
 
-// backoff returns how long to wait before another attempt. It doubles each time
-// and has a random part, so that images that failed together do not return
-// together.
+// backoff returns how long to wait before another attempt. It doubles each time and has
+// a random part, so that images that failed together are not retried together.
 func backoff(attempt int) time.Duration {
 	d := min(time.Second<<min(attempt, 5), 30*time.Second)
 	return d/2 + rand.N(d)
@@ -60,8 +59,8 @@ func firstLine(err error) string {
 	return s
 }
 
-// PassingFault reports whether the last lines of a step show a fault of the
-// network or of a server that may be over next time.
+// PassingFault reports whether the last lines of a step show a temporary fault of the
+// network or of a server.
 func PassingFault(tail []string) bool { return anyLine(tail, passingWords) }
 
 // FinalFault reports whether the last lines of a step show a mistake that another
@@ -101,7 +100,7 @@ func SignatureOf(step string, exitCode int, tail []string) string {
 }
 
 // signatureLines is how many of a step's last lines are part of its signature: the
-// cause is at the end, and what comes before varies.
+// cause is at the end, and earlier lines vary.
 const signatureLines = 5
 
 // retryReason reports whether another attempt is worthwhile, and why. seen has the

@@ -24,16 +24,16 @@ type Builder interface {
 	Build(ctx context.Context, item *plan.Item, emit func(Event)) (Output, error)
 }
 
-// Finisher brings a built image into its final form, such as with compressed
-// layers. The image's children build meanwhile; the image is done, and is
-// uploaded, with what Finish returns. Finish calls for several images run at
-// once, outside of the slots of Threads.
+// Finisher brings a built image into its final form, such as with compressed layers.
+// The image's children are built at the same time. The image is complete, and is
+// uploaded, as Finish returns it. Finish is called concurrently for several images,
+// without using the slots of Threads.
 type Finisher interface {
 	Finish(ctx context.Context, item *plan.Item, built Output, emit func(Event)) (Output, error)
 }
 
-// Uploader copies a finished image to where it is wanted: a registry, to which
-// the set will be published, or a container engine. It sets no tags in registries.
+// Uploader copies a finished image to a registry, where the set will be published, or
+// to a container engine. It does not set tags in registries.
 type Uploader interface {
 	Upload(ctx context.Context, item *plan.Item, d digest.Digest) error
 }
@@ -59,16 +59,16 @@ type Options struct {
 	Retries     int // how often an image is tried again after a temporary fault
 	FailFast    bool
 
-	// RetryTime is the longest time from the start of an image's first try to
-	// that of its last; 0 for no limit.
+	// RetryTime is the longest time between the start of an image's first attempt and
+	// that of its last one; 0 for no limit.
 	RetryTime time.Duration
 
-	// Gate is called before each build that Threads allows to start; nil allows
-	// all. It must not block.
+	// Gate is called before each build that Threads allows to start; nil allows every
+	// build. It must not block.
 	Gate func(it *plan.Item, running int) Verdict
 
-	// Failed returns why an image cannot be built, if that is known before the run; nil if
-	// nothing is. Such images fail first: their parents may take long.
+	// Failed returns why an image cannot be built if that is known before the run, else
+	// nil. Such images fail immediately, without waiting for their parents.
 	Failed func(image.ID) error
 
 	// Timeout is the longest time for one image's build, 0 for no limit.
@@ -82,8 +82,8 @@ type Verdict struct {
 	Err   error
 }
 
-// gatePoll is how often a gate that holds images back is called again, if no
-// running build ends before.
+// gatePoll is how long to wait before calling a gate again that holds images back,
+// unless a running build ends before.
 const gatePoll = 500 * time.Millisecond
 
 // Run runs a plan and returns one result for each of its items, in the plan's
@@ -118,13 +118,13 @@ type run struct {
 	ready    byPath
 	uploads  []*plan.Item
 	building int
-	finish   int // images that are finished now
+	finish   int // number of calls of Finish that are running
 	pushing  int
 	held     bool // the gate holds images back
 	done     chan finished
 }
 
-// stage is a part of an image's way through a run.
+// stage is a stage of an image in a run.
 type stage int
 
 const (
@@ -208,8 +208,8 @@ func (r *run) loop(ctx context.Context) {
 	}
 }
 
-// startReady starts builds of images whose parents are there, as many as
-// Threads and the gate allow.
+// startReady starts builds of images whose parents are ready, as many as Threads and
+// the gate allow.
 func (r *run) startReady(ctx context.Context) {
 	r.held = false
 	for !r.held && r.ready.Len() > 0 && (r.building < max(1, r.opts.Threads) || r.ready[0].Action == plan.Keep) {
@@ -271,8 +271,8 @@ func (r *run) gate(it *plan.Item) Verdict {
 	return r.opts.Gate(it, r.building)
 }
 
-// build tries an image until it is built, its failure is final, or the retries
-// are used up. It returns the number of tries too.
+// build builds an image, and repeats that until it succeeds, its failure is final, or
+// the retries are used up. It also returns the number of attempts.
 func (r *run) build(ctx context.Context, it *plan.Item) (Output, int, error) {
 	r.opts.Emit(Event{Time: time.Now(), Kind: EventImageStart, Image: it.Image, Estimate: it.Estimate})
 	if r.opts.Timeout > 0 {
@@ -326,8 +326,8 @@ func (r *run) built(ctx context.Context, f finished) {
 	}
 }
 
-// finished takes an image in its final form. One that cannot be brought into it
-// fails alone: its children are built on what the builder has.
+// finished takes an image in its final form. If finishing fails, only this image fails:
+// its children are built on the builder's copy.
 func (r *run) finished(ctx context.Context, f finished) {
 	res := r.stored[f.item.Image]
 	res.Digest, res.Size = f.out.Digest, f.out.Size
@@ -356,8 +356,8 @@ func (r *run) releaseChildren(it *plan.Item) {
 	}
 }
 
-// complete takes an image in its final form, which is uploaded if it is wanted
-// elsewhere.
+// complete takes an image in its final form, and queues its upload if there is an
+// uploader.
 func (r *run) complete(it *plan.Item, res Result) {
 	if r.opts.Uploader == nil {
 		r.end(it, res)
@@ -380,8 +380,8 @@ func (r *run) failWith(it *plan.Item, res Result) {
 	}
 }
 
-// skipChildren ends the descendants of a failed image. Each names the image that
-// failed first, however far above.
+// skipChildren ends the descendants of a failed image. Each one names the ancestor that
+// failed first.
 func (r *run) skipChildren(it *plan.Item, culprit image.ID, why Status) {
 	for _, c := range r.children[it.Image] {
 		if r.ended(c) {
@@ -421,8 +421,8 @@ func (r *run) uploaded(ctx context.Context, f finished) {
 	}
 }
 
-// uploadFailed ends an image that is in the store and nowhere else. Its children
-// are not affected: they can be built.
+// uploadFailed ends an image that is only in the store. Its children can still be
+// built.
 func (r *run) uploadFailed(it *plan.Item, s Status, reason string, f *Failure) {
 	res := r.stored[it.Image]
 	res.Status, res.Reason, res.Failure = s, reason, f
@@ -448,8 +448,8 @@ func cause(ctx context.Context) string {
 	return "interrupted"
 }
 
-// byPath is a heap of items that can start: kept ones first, as they cost
-// nothing, then those on the longest path.
+// byPath is a heap of items that can start: kept ones first, because they take no time,
+// then those on the longest path.
 type byPath []*plan.Item
 
 func (h byPath) Len() int { return len(h) }

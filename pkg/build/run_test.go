@@ -374,7 +374,7 @@ func (f *finisher) Finish(ctx context.Context, it *plan.Item, built Output, _ fu
 	return Output{Digest: built.Digest + "-final", Size: 2}, f.errs[it.Image.Name]
 }
 
-// TestFinish holds that children build while their parent is finished, that
+// TestFinish checks that children build while their parent is finished, that
 // results and uploads have the final image, and that a failure to finish an
 // image is its own.
 func TestFinish(t *testing.T) {
@@ -408,8 +408,8 @@ func TestFinish(t *testing.T) {
 	})
 }
 
-// What is known to fail fails before anything is built, whatever its parents take. The
-// rest is built, unless the first failure ends the run. Kept images are not looked at.
+// Images that are known to fail do so before anything is built. The rest is built, unless
+// the first failure ends the run. Kept images are not looked at.
 func TestKnownFailures(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		failed := func(id image.ID) error {

@@ -62,8 +62,8 @@ func planOf(set []recorded, timed bool) *plan.Plan {
 	}, false)
 }
 
-// ours returns how long the set takes with the scheduler of this package, on
-// synctest's clock.
+// ours returns the duration of the set with this package's scheduler, on synctest's
+// clock.
 func ours(t *testing.T, set []recorded, slots int, timed bool) (took time.Duration) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -87,9 +87,9 @@ func ours(t *testing.T, set []recorded, slots int, timed bool) (took time.Durati
 	return took
 }
 
-// firstCome returns how long the set takes in the order of the Python tool: worker
-// threads take tasks from a queue, and a task that ends adds the children of its
-// image, in the order of the tree.
+// firstCome returns the duration of the set in the order of the Python tool: worker
+// threads take tasks from a queue, and a task that ends adds the children of its image,
+// in the order of the tree.
 func firstCome(t *testing.T, set []recorded, slots int) (took time.Duration) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {

@@ -23,8 +23,9 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/store"
 )
 
-// A delta is a bundle without what the other side has. Its member delta.json lists that;
-// deltas/sha256/HEX is what makes the layer HEX of one that the other side has.
+// A delta is a bundle without the blobs that the other side has, which are listed in its
+// member delta.json; deltas/sha256/HEX is the byte delta from which the layer HEX is
+// restored.
 const (
 	deltaIndex   = "delta.json"
 	deltaDir     = "deltas"
@@ -34,30 +35,30 @@ const (
 // deltaDocument is the content of delta.json.
 type deltaDocument struct {
 	Version  int           `json:"version"`
-	Since    string        `json:"since,omitempty"` // where the inventory was taken
+	Since    string        `json:"since,omitempty"` // place of the inventory
 	Requires []requirement `json:"requires"`
 }
 
-// requirement is what must be on the other side. A manifest stands for all that it refers
-// to.
+// requirement is a blob that the other side must have. A manifest includes everything
+// that it refers to.
 type requirement struct {
 	Digest   digest.Digest `json:"digest"`
 	Size     int64         `json:"size"`
-	Image    string        `json:"image"` // that needs it, the first of them
+	Image    string        `json:"image"` // the first one that needs it
 	Manifest bool          `json:"manifest,omitempty"`
 }
 
-// deltaPlan is what makes a planned bundle a delta.
+// deltaPlan holds the state of a planned bundle that is a delta.
 type deltaPlan struct {
 	since    *inventory.Inventory
 	required map[digest.Digest]requirement
-	bases    map[digest.Digest]digest.Digest // by layer: what a byte delta could be made from
+	bases    map[digest.Digest]digest.Digest // by layer: the possible base of a byte delta
 	made     []madeDelta
 	spool    bool     // copy layers to a temporary file before they are read several times
-	file     *os.File // of made, one after another; nil before the first
+	file     *os.File // the byte deltas in made, one after another; nil before the first
 }
 
-// madeDelta is a byte delta, and its place in the file of all.
+// madeDelta is a byte delta and its position in the file.
 type madeDelta struct {
 	target       blob
 	offset, size int64
@@ -98,8 +99,8 @@ func (p *deltaPlan) missing(name string, blobs []ocispec.Descriptor) []ocispec.D
 	})
 }
 
-// base returns the layer that one replaces: that at the same position, unless it is still
-// in the image, else the one that is nearest in size.
+// base returns the older layer that a layer replaces: the one at the same position,
+// unless the image still has it, else the one with the nearest size.
 func (p *deltaPlan) base(l ocispec.Descriptor, position int, old []digest.Digest, inImage map[digest.Digest]bool) digest.Digest {
 	if p.since.Has(l) {
 		return ""
@@ -134,8 +135,8 @@ func (p *deltaPlan) index() ([]byte, error) {
 	return json.Marshal(doc)
 }
 
-// makeDeltas makes the byte deltas, in files without a name in a directory. Layers for
-// which there is none stay in the plan.
+// makeDeltas makes the byte deltas, in unnamed files in a directory. Layers without a
+// byte delta stay in the plan.
 func (p *plan) makeDeltas(ctx context.Context, tempDir string) error {
 	err := p.deltas(ctx, tempDir)
 	if full := noSpace(tempDir, 0, err); full != err {
@@ -197,8 +198,8 @@ func (p *plan) deltas(ctx context.Context, tempDir string) error {
 	return nil
 }
 
-// tempDir returns the directory for byte deltas: the store's, or if it has none, the nearest
-// one of the bundle that exists.
+// tempDir returns the directory for byte deltas: that of the store, or else the nearest
+// existing parent directory of the bundle.
 func (p *plan) tempDir(output string) string {
 	if dir := p.st.TempDir(); dir != "" {
 		return dir
@@ -264,7 +265,7 @@ func (p *plan) makeDelta(ctx context.Context, b blob, image, tempDir string) (bo
 	return true, nil
 }
 
-// spool copies a layer to a temporary file, as it is read several times.
+// spool copies a layer to a temporary file, because it is read several times.
 func (p *plan) spool(ctx context.Context, b delta.Blob, tempDir string) (*os.File, error) {
 	f, err := atomicfile.Unnamed(tempDir)
 	if err != nil {
@@ -282,7 +283,7 @@ func (p *plan) blobOf(d digest.Digest, size int64) delta.Blob {
 	return delta.Blob{Digest: d, Size: size, Open: func() (io.ReadCloser, error) { return p.st.OpenBlob(d) }}
 }
 
-// summarize adds what is particular to a delta.
+// summarize adds the figures of a delta.
 func (p *deltaPlan) summarize(s *Summary) {
 	s.Required, s.Deltas = len(p.required), len(p.made)
 	for _, m := range p.made {
@@ -298,11 +299,11 @@ func (p *deltaPlan) close() {
 	}
 }
 
-// MissingError says that a delta was made for a side that has more.
+// MissingError reports that blobs which a delta requires are missing.
 type MissingError struct {
-	Since   string // what the delta was made for, "" if it does not say
+	Since   string // the site that the delta was made for, "" if unknown
 	Missing []string
-	Images  []string // that need it, each once
+	Images  []string // images that need the blobs, each once
 }
 
 // Error implements error.
@@ -311,7 +312,7 @@ func (e *MissingError) Error() string {
 	return s + ", for " + some(e.Images)
 }
 
-// Hint says what the user can do.
+// Hint returns a hint for the user.
 func (e *MissingError) Hint() string {
 	hint := "load the earlier bundles first, or save a new one with --since and the output of kolla-build inventory --store"
 	if e.Since != "" {
@@ -320,7 +321,7 @@ func (e *MissingError) Hint() string {
 	return hint
 }
 
-// some lists the first of many names.
+// some lists the first few of many names.
 func some(names []string) string {
 	if len(names) > 3 {
 		return fmt.Sprintf("%s and %d more", strings.Join(names[:3], ", "), len(names)-3)
@@ -328,8 +329,7 @@ func some(names []string) string {
 	return strings.Join(names, ", ")
 }
 
-// parseDelta parses delta.json. However it is made, this takes a small multiple of its size
-// in memory.
+// parseDelta parses delta.json, in at most a small multiple of its size in memory.
 func parseDelta(b []byte) (deltaDocument, error) {
 	var doc deltaDocument
 	err := object(b, func(key string, dec *json.Decoder) error {
@@ -404,7 +404,7 @@ func (l *loader) requirements(ctx context.Context, m member) error {
 	return nil
 }
 
-// printable returns a text of a bundle if it can be printed, else quoted.
+// printable returns a text from a bundle, quoted unless all of it is printable.
 func printable(s string) string {
 	if q := fmt.Sprintf("%q", s); len(q) != len(s)+2 || len(s) > 300 {
 		return q[:min(len(q), 300)]
@@ -458,8 +458,8 @@ func (l *loader) applyDelta(ctx context.Context, m member) error {
 	return nil
 }
 
-// openBase opens what a byte delta was made from. Only what delta.json lists is, so that
-// a bundle cannot make the site expand a layer of its own.
+// openBase opens the base of a byte delta. It must be listed in delta.json, so that a
+// bundle cannot make the site expand a layer of the bundle.
 func (l *loader) openBase(d digest.Digest, size int64) (io.ReadCloser, error) {
 	if _, listed := l.bases[d]; !listed {
 		return nil, fmt.Errorf("%s, which it was made from, is not in %s", d, deltaIndex)

@@ -194,7 +194,7 @@ func TestDelta(t *testing.T) {
 					r.Close()
 				}
 			}
-			// A delta is known as a base itself.
+			// A delta can be the base of another one.
 			if inv, err := Inventory(t.Context(), path, m.st); err != nil || len(inv.Images) != len(m.now) {
 				t.Errorf("inventory of the delta: %+v (%v)", inv, err)
 			}
@@ -202,7 +202,7 @@ func TestDelta(t *testing.T) {
 	}
 }
 
-// TestDeltaOfOneLeaf holds that a delta is its own blobs and little else.
+// TestDeltaOfOneLeaf checks that a delta contains little more than its own blobs.
 func TestDeltaOfOneLeaf(t *testing.T) {
 	m := newMonths(t)
 	m.now = append([]store.Entry{putImage(t, m.st, "kolla/image0:t", layerTar(2, 20, 0), layerTar(1, 150, 0), layerTar(77, 40, 0))}, m.old[1:]...)
@@ -219,7 +219,7 @@ func TestDeltaOfOneLeaf(t *testing.T) {
 	}
 }
 
-// TestDamagedDelta holds that no damage goes unnoticed, and no name is stored then.
+// TestDamagedDelta checks that all damage is noticed, and that no name is stored then.
 func TestDamagedDelta(t *testing.T) {
 	m := newMonths(t)
 	path, _ := m.save(t, m.since(t), true)
@@ -253,7 +253,7 @@ func TestDamagedDelta(t *testing.T) {
 	}
 }
 
-// TestDeltaOfUnreadableLayer holds that a layer that cannot be decompressed is carried
+// TestDeltaOfUnreadableLayer checks that a layer that cannot be decompressed is carried
 // whole, beside byte deltas of others.
 func TestDeltaOfUnreadableLayer(t *testing.T) {
 	m := newMonths(t)
@@ -301,7 +301,7 @@ func TestDeltaOfUnreadableLayer(t *testing.T) {
 	}
 }
 
-// TestDeltaOfUnlistedBase holds that a byte delta is not applied to a layer that the
+// TestDeltaOfUnlistedBase checks that a byte delta is not applied to a layer that the
 // bundle does not require, such as one that it brings itself.
 func TestDeltaOfUnlistedBase(t *testing.T) {
 	m := newMonths(t)
@@ -364,7 +364,7 @@ func TestByteDeltasToDirectory(t *testing.T) {
 	since := m.since(t)
 	out := filepath.Join(t.TempDir(), "media", "delta") + "/"
 	t.Setenv("TMPDIR", filepath.Join(t.TempDir(), "missing"))
-	for range 2 { // into a new directory and into one that exists
+	for range 2 { // into a new directory and into an existing one
 		sum, err := Save(t.Context(), templess{m.st}, m.now, out, SaveOptions{Since: since, Bytes: true, ReadOnce: true})
 		if err != nil || sum.Deltas != 5 || len(sum.Extra) > 0 {
 			t.Errorf("%d byte deltas, want 5 (%v); left %v", sum.Deltas, err, sum.Extra)

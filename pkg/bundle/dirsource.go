@@ -25,8 +25,8 @@ type dirFiles struct {
 	left    int64
 }
 
-// openDir opens a bundle that is a directory. What does not belong to it is not read: it
-// is in the source's extra.
+// openDir opens a bundle that is a directory. Files that do not belong to it are not
+// read but listed in the source's extra.
 func openDir(ctx context.Context, dir string) (*source, error) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
@@ -81,8 +81,8 @@ func (d *dirFiles) scan(ctx context.Context) (extra []string, err error) {
 	return extra, err
 }
 
-// rank returns the position of a file: those that a reader needs first, then what can be a
-// manifest, byte deltas, and layers.
+// rank returns the position of a file: first the files that a reader needs first, then
+// possible manifests, byte deltas, and layers.
 func rank(h *tar.Header) int {
 	first := []string{ocispec.ImageLayoutFile, manifestFile, signatureFile, ocispec.ImageIndexFile, deltaIndex, dockerManifest}
 	_, isBlob := blobDigest(h.Name)
@@ -108,8 +108,8 @@ func belongs(name string) bool {
 	return isBlob || isDelta
 }
 
-// listed returns the files that the manifest lists, and itself; nil without a manifest, or
-// if it is damaged, which its reader reports.
+// listed returns the manifest and the files that it lists; nil if it is missing, or if it
+// is damaged, which the reader of the manifest reports.
 func (d *dirFiles) listed() (map[string]bool, error) {
 	f, err := d.open(manifestFile)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, errNotRegular) {

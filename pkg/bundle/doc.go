@@ -11,10 +11,10 @@
 // The same images, options and version give the same bytes, whoever saves them. Other tools can read the
 // file: skopeo as oci-archive:FILE:NAME, ctr image import, docker load.
 //
-// Load treats a bundle as hostile: names, types, sizes and digests are checked before
-// any image appears in the store, memory is bounded, and what the index says about
-// its images counts only if the user trusts it. The tar is read once, from front to
-// back, so that it can come through a pipe.
+// Load treats a bundle as hostile: names, types, sizes and digests are checked before any image
+// appears in the store, memory is bounded, and claims of the index about its images are used only
+// if the user trusts it. The tar is read once, from front to back, so that it can come through a
+// pipe.
 //
 // The package must not know registries, builders, or what images are for.
 package bundle

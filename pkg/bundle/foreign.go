@@ -12,8 +12,8 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/imagearchive"
 )
 
-// keepList keeps a file that docker save and OCI layouts have in common, until it is
-// known which of the two is being read.
+// keepList keeps a file that docker save and OCI layouts have in common until the
+// format is known.
 func (l *loader) keepList(m member) error {
 	if l.check.layout {
 		return l.other(m)
@@ -37,7 +37,7 @@ const maxDockerList = 8 << 20
 func (l *loader) readDocker(ctx context.Context, h *tar.Header) error {
 	l.docker = imagearchive.New(l.st, imagearchive.Options{NamesOnly: l.opts.NamesOnly})
 	if l.st != nil {
-		defer l.st.SaveCompressed() // saves work and nothing else
+		defer l.st.SaveCompressed() // an optimization only
 	}
 	for _, name := range []string{imagearchive.ManifestFile, imagearchive.RepositoriesFile} {
 		if b, ok := l.lists[name]; ok {
@@ -89,7 +89,7 @@ func (l *loader) addDocker(ctx context.Context, h *tar.Header, r io.Reader) erro
 	return nil
 }
 
-// foreignError adds to an error of imagearchive what the user can do.
+// foreignError adds a hint to an error of imagearchive.
 func foreignError(ctx context.Context, err error) error {
 	var ae *imagearchive.Error
 	if ctx.Err() != nil || !errors.As(err, &ae) {

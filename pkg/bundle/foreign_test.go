@@ -132,8 +132,8 @@ func blobCount(t testing.TB, st *store.Store) int {
 	return len(all)
 }
 
-// TestLoadForeignOrder holds that the order of members does not matter: packers of
-// directories have their own.
+// TestLoadForeignOrder checks that the order of members does not matter, because tools
+// differ.
 func TestLoadForeignOrder(t *testing.T) {
 	images := foreignImages(t)
 	for _, f := range []archivetest.Format{archivetest.Docker1, archivetest.Docker10, archivetest.Docker25, archivetest.Skopeo} {
@@ -151,8 +151,8 @@ func TestLoadForeignOrder(t *testing.T) {
 	}
 }
 
-// TestLoadDamagedForeignArchives holds that whatever is wrong with an archive, no
-// image of it has a name afterwards and the error says where it is.
+// TestLoadDamagedForeignArchives checks that no image of an invalid archive gets a name
+// and that the error contains the place.
 func TestLoadDamagedForeignArchives(t *testing.T) {
 	images := foreignImages(t)
 	find := func(members []archivetest.Member, suffix string) *archivetest.Member {
@@ -206,7 +206,7 @@ func TestLoadDamagedForeignArchives(t *testing.T) {
 			l := find(m, "layer.tar")
 			l.Link, l.Data = "layer.tar", nil
 			return m
-		}, "lead to each other"},
+		}, "form a cycle"},
 		"link out": {archivetest.Docker10, func(m []archivetest.Member) []archivetest.Member {
 			l := find(m, "layer.tar")
 			l.Link, l.Data = "../../../etc/shadow", nil

@@ -72,7 +72,7 @@ func (d *dirFiles) isDockerSave() bool {
 	return false
 }
 
-// scanAll lists all files, up to a directory in a directory.
+// scanAll lists all files in the directory and its direct subdirectories.
 func (d *dirFiles) scanAll(ctx context.Context, dir string, depth int) error {
 	return d.each(ctx, dir, func(e fs.DirEntry) error {
 		name := path.Join(dir, e.Name())
@@ -96,7 +96,7 @@ func (d *dirFiles) scanAll(ctx context.Context, dir string, depth int) error {
 // skopeoDir presents a directory of skopeo as an OCI layout. It has one image without a
 // name, whose manifest is manifest.json.
 type skopeoDir struct {
-	small []smallFile // what the layout begins with
+	small []smallFile // the first files of the layout
 	dir   *dirFiles
 	now   io.Reader
 }
@@ -145,7 +145,7 @@ func openSkopeoDir(ctx context.Context, d *dirFiles) (*skopeoDir, error) {
 		{"blobs/sha256/" + desc.Digest.Encoded(), raw},
 	}}
 	own := desc.Digest.Encoded()
-	var layers []*tar.Header // behind what can be a manifest
+	var layers []*tar.Header // after possible manifests
 	err = d.each(ctx, ".", func(e fs.DirEntry) error {
 		found := skopeoBlob.FindStringSubmatch(e.Name())
 		if found == nil || found[1] == own {
@@ -169,7 +169,7 @@ func openSkopeoDir(ctx context.Context, d *dirFiles) (*skopeoDir, error) {
 	return s, err
 }
 
-// Next returns the next file, under the name that a layout has for it.
+// Next returns the next file, under its name in a layout.
 func (s *skopeoDir) Next() (*tar.Header, error) {
 	if len(s.small) > 0 {
 		f := s.small[0]

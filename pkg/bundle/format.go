@@ -14,20 +14,20 @@ const (
 	maxLayout   = 4 << 10
 	maxIndex    = 32 << 20
 	maxImages   = 50_000
-	maxBlobs    = 250_000 // blobs in a bundle, and blobs that it refers to
+	maxBlobs    = 250_000 // blobs in a bundle or referred to by it
 	maxDirs     = 1000
 	maxManifest = ocijson.MaxBytes
 )
 
 const dockerManifest = "manifest.json"
 
-// FormatError says that a file is not a bundle, or a damaged one.
+// FormatError reports that a file is not a bundle or is damaged.
 type FormatError struct {
 	Member string        // the file within the tar, "" if the error is about the whole
 	Blob   digest.Digest // the blob, "" if the error is not about one
 	Of     string        // the blob's role: "layer 3 of 7 of localhost:4000/kolla/nova-api:t"
 	Detail string
-	Advice string // what the user can do, "" for nothing
+	Advice string // a hint for the user, "" for none
 	Err    error
 }
 
@@ -51,7 +51,7 @@ func (e *FormatError) Error() string {
 	return s
 }
 
-// Hint returns what the user can do.
+// Hint returns a hint for the user.
 func (e *FormatError) Hint() string { return e.Advice }
 
 // Unwrap returns the cause.

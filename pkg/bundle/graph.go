@@ -13,7 +13,7 @@ import (
 // maxReferences bounds the memory that a graph takes.
 const maxReferences = 1_000_000
 
-// graph is what the manifests of a bundle refer to.
+// graph holds the references of the manifests of a bundle.
 type graph struct {
 	documents map[digest.Digest][]reference
 	digests   map[digest.Digest]digest.Digest // each text once in memory
@@ -27,13 +27,13 @@ type reference struct {
 	role   role // without the image
 }
 
-// add keeps what a blob refers to, if it is a manifest or an index.
+// add records the references of a blob if it is a manifest or an index.
 func (g *graph) add(d digest.Digest, b []byte) error {
 	doc, err := ocijson.Parse(b)
 	if err != nil || doc.Config == nil && doc.Layers == nil && doc.Manifests == nil {
 		return nil // a config, or a small layer
 	}
-	refs := []reference{} // not nil: it is a manifest
+	refs := []reference{} // not nil, because it is a manifest
 	if doc.Config != nil {
 		refs = append(refs, reference{doc.Config.Digest, doc.Config.Size, role{kind: "config"}})
 	}

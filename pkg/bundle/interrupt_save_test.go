@@ -26,7 +26,7 @@ import (
 
 const saveHelper = "KOLLA_TEST_SAVE" // STORE OUTPUT SPLIT BYTES FILE
 
-// stoppingSource calls a function when so many bytes were read of it.
+// stoppingSource calls a function after a number of bytes.
 type stoppingSource struct {
 	Source
 	left *int64
@@ -250,7 +250,7 @@ func (w *interruptedWorld) cancel(dir, output string, split, at int64) {
 	}
 }
 
-// fillDisk lets something else fill the file system meanwhile, and then makes space.
+// fillDisk fills the file system during the save, and then frees space.
 func (w *interruptedWorld) fillDisk(dir, output string, split, at int64) {
 	if w.resume == dir {
 		w.resume = testenv.Tmpfs(w.t, "24m")
@@ -281,7 +281,7 @@ func (w *interruptedWorld) fillDisk(dir, output string, split, at int64) {
 }
 
 // removeMedium shuts a file system down, as when its medium is removed, and mounts it again:
-// what was not synced is lost.
+// data that was not synced is lost.
 func (w *interruptedWorld) removeMedium(dir, output string, split, at int64) {
 	image, copied, mounted := dir+"/image", dir+"/copy", dir+"/medium"
 	w.resume = mounted

@@ -16,8 +16,9 @@ import (
 // maxManifests bounds the bytes of manifests that Inventory keeps in memory.
 const maxManifests = 512 << 20
 
-// Inventory lists what a site has that has loaded a bundle: what is in it and, if it is a
-// delta, what it requires. Manifests that a delta leaves out are looked up in the store, which may be nil.
+// Inventory lists the content of a site that has loaded a bundle: the bundle's content and, for a
+// delta, the content that it requires. Manifests that a delta omits are looked up in the store,
+// which may be nil.
 func Inventory(ctx context.Context, path string, st *store.Store) (*inventory.Inventory, error) {
 	inv, err := readInventory(ctx, path, st)
 	if err != nil {
@@ -94,7 +95,7 @@ func readInventory(ctx context.Context, path string, st *store.Store) (*inventor
 	return inv, nil
 }
 
-// addRequired adds what a delta requires.
+// addRequired adds the requirements of a delta.
 func addRequired(inv *inventory.Inventory, src *source, m member) error {
 	b, err := readSmall(src, m, maxIndex)
 	if err != nil {

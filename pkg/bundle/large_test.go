@@ -23,7 +23,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/store"
 )
 
-// mostMemory is what verify and load may take, whatever the size of the bundle.
+// mostMemory is what verify and load may take, regardless of the size of the bundle.
 const mostMemory = 100 << 20
 
 const largeHelper = "KOLLA_TEST_LARGE_DO"

@@ -12,14 +12,14 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/store"
 )
 
-// Contents describes a bundle, as the bundle itself does: nothing is verified.
+// Contents describes a bundle as the bundle describes itself, without verification.
 type Contents struct {
 	Bundle        string            `json:"bundle"`
 	Tool          string            `json:"tool,omitempty"`
 	Configuration map[string]string `json:"configuration,omitempty"`
 	Signed        bool              `json:"signed"` // by anyone
 	Images        []ContentImage    `json:"images"`
-	Blobs         int               `json:"blobs"`  // that the images have, each counted once
+	Blobs         int               `json:"blobs"`  // blobs of the images, each counted once
 	Bytes         int64             `json:"bytes"`  // of these blobs
 	Shared        int64             `json:"shared"` // bytes that the images would have in addition if each were a file of its own
 	Delta         *ContentDelta     `json:"delta,omitempty"`
@@ -38,22 +38,22 @@ type ContentImage struct {
 	Kind      store.Kind    `json:"kind,omitempty"`
 }
 
-// ContentDelta is what a delta needs.
+// ContentDelta describes the requirements of a delta.
 type ContentDelta struct {
-	Since    string        `json:"since,omitempty"` // where the inventory was taken that it was made for
+	Since    string        `json:"since,omitempty"` // place of the inventory that it was made for
 	Requires []Requirement `json:"requires"`
-	Bytes    int64         `json:"bytes"` // of what it requires
+	Bytes    int64         `json:"bytes"` // of the required blobs
 }
 
 // Requirement is a blob or image that a delta requires.
 type Requirement struct {
 	Digest digest.Digest `json:"digest"`
 	Size   int64         `json:"size"`
-	Image  string        `json:"image"` // the first that needs it
+	Image  string        `json:"image"` // the first one that needs it
 }
 
-// List reads what is in a bundle: no more of it than the manifests of its images. files
-// are the parts of a bundle that was split, of which path is one, or nil.
+// List reads the content of a bundle, without reading more than the manifests of its
+// images. files are the parts of a bundle that was split, of which path is one, or nil.
 func List(ctx context.Context, path string, files []string, stdin io.Reader) (*Contents, error) {
 	c, err := list(ctx, path, files, stdin)
 	if err != nil {
@@ -86,8 +86,8 @@ func list(ctx context.Context, path string, files []string, stdin io.Reader) (*C
 	return c, nil
 }
 
-// openUnverified opens a bundle; its parts are read as they are, unless some are lost and
-// can be restored.
+// openUnverified opens a bundle; its parts are read without verification, unless some are
+// lost and can be restored.
 func openUnverified(ctx context.Context, path string, files []string, stdin io.Reader) (*source, error) {
 	if len(files) == 0 && path != "-" && parts.IsPart(path) {
 		files = []string{path}
@@ -117,7 +117,7 @@ type lister struct {
 	signed  bool
 	indexed bool
 	images  []ocispec.Descriptor
-	known   int // images whose manifests are all known, from the first
+	known   int // number of images, from the first, whose manifests are all known
 	delta   *deltaDocument
 	graph   graph
 }
@@ -147,7 +147,7 @@ func (l *lister) read(ctx context.Context) error {
 // complete reports whether all manifests of all images are known.
 func (l *lister) complete() bool {
 	if !l.indexed || l.check.doc == nil {
-		return false // anything can follow
+		return false // anything may follow
 	}
 	for ; l.known < len(l.images); l.known++ {
 		if known, err := l.graph.walk(root(l.images[l.known]), func(reference) {}); !known && err == nil {
@@ -234,7 +234,7 @@ func (l *lister) contents(ctx context.Context) (*Contents, error) {
 			}
 		})
 		if _, known := l.graph.documents[d.Digest]; !known {
-			image.Size, image.Own = m.Size, 0 // a delta that leaves all of it out
+			image.Size, image.Own = m.Size, 0 // a delta that omits the whole image
 		}
 		c.Images = append(c.Images, image)
 	}

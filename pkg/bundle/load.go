@@ -20,20 +20,20 @@ type LoadOptions struct {
 	Name string
 	// Renames are applied one after another, before Relocate and Retag.
 	Renames []imageref.Rename
-	// Relocate puts images into another registry and namespace: those parts of
-	// their names that are set in it are replaced.
+	// Relocate replaces the registry and namespace of images by those that are set in
+	// it.
 	Relocate imageref.Naming
 	// Retag, if it is not nil, returns the tag that replaces a tag of a built image.
 	Retag func(tag string) string
-	// NamesOnly reads no more than the index and stores nothing: Load returns the
+	// NamesOnly reads only as far as the index and stores nothing: Load returns the
 	// entries that it would store. The store may be nil.
 	NamesOnly bool
-	// Replace moves names that other images in the store have. Without it they
-	// are an error.
+	// Replace allows names of other images in the store to be replaced, which is an
+	// error otherwise.
 	Replace bool
-	// Trust accepts what the bundle says about its images: the content keys that
-	// they were built from, and that they are base images. Without it, images are
-	// stored as store.KindLoaded, and no build uses them.
+	// Trust accepts the claims of the bundle about its images: their content keys, and
+	// whether they are base images. Without it, images are stored as store.KindLoaded,
+	// and builds do not use them.
 	Trust bool
 	// VerifyKey requires that the bundle is signed with this key, which is checked before
 	// anything is stored. A signed bundle is trusted.
@@ -42,12 +42,11 @@ type LoadOptions struct {
 	Stdin     io.Reader // for path "-"; nil is os.Stdin
 }
 
-// errNamesRead ends the reading of a bundle whose names alone are wanted.
+// errNamesRead ends the reading of a bundle when only names are wanted.
 var errNamesRead = errors.New("the names have been read")
 
-// Unpack stores the blobs of a bundle and checks them, but adds no names. The
-// entries that it returns say what the bundle says, names included; nothing of it
-// was checked.
+// Unpack stores the blobs of a bundle and checks them, but adds no names. The returned
+// entries have the claims of the bundle, including names, which were not checked.
 func Unpack(ctx context.Context, path string, st *store.Store, opts LoadOptions) (Summary, error) {
 	l := newLoader(st, opts)
 	err := l.read(ctx, Input{Path: path})
@@ -77,7 +76,7 @@ func (l *loader) claimed() ([]store.Entry, error) {
 }
 
 // named returns the entries to be stored: with their new names, each name once, and
-// without what is not trusted.
+// without untrusted claims.
 func (l *loader) named() ([]store.Entry, error) {
 	claimed, err := l.claimed()
 	if err != nil {

@@ -21,7 +21,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/store"
 )
 
-// role is what a blob is to an image.
+// role is the role of a blob in an image.
 type role struct {
 	kind  string // "manifest", "config", "layer"
 	image string // its name, "" if it has none
@@ -39,7 +39,7 @@ func (r role) String() string {
 	return s
 }
 
-// expectation is what the index and the manifests say about a blob.
+// expectation is how the index and the manifests describe a blob.
 type expectation struct {
 	size     int64
 	manifest bool
@@ -61,8 +61,8 @@ type loader struct {
 	indexSeen  bool
 	images     []ocispec.Descriptor // of the index
 	expected   map[digest.Digest]expectation
-	have       map[digest.Digest]int64          // size of the blobs that were read
-	plain      map[digest.Digest]compress.Layer // what is stored instead of plain layers
+	have       map[digest.Digest]int64          // sizes of the blobs that were read
+	plain      map[digest.Digest]compress.Layer // the compressed layers that are stored instead of plain ones
 	lists      map[string][]byte                // see keepList
 	docker     *imagearchive.Archive            // nil unless the file is one of docker save
 	pending    []digest.Digest                  // manifests that were read before it was known that they are
@@ -72,7 +72,7 @@ type loader struct {
 
 func newLoader(st *store.Store, opts LoadOptions) *loader {
 	if opts.VerifyKey != nil {
-		opts.Trust = true // nothing is read before the signature was verified
+		opts.Trust = true // the signature is verified before anything else is read
 	}
 	return &loader{st: st, opts: opts, manifest: manifestCheck{key: opts.VerifyKey}, expected: map[digest.Digest]expectation{}, have: map[digest.Digest]int64{},
 		plain: map[digest.Digest]compress.Layer{}}
@@ -96,7 +96,7 @@ func (l *loader) read(ctx context.Context, in Input) error {
 	}
 	defer src.close()
 	if l.st != nil {
-		defer l.st.SaveVerified() // saves work and nothing else
+		defer l.st.SaveVerified() // an optimization only
 	}
 	l.src = src
 	if src.parts != nil {
@@ -111,7 +111,7 @@ func (l *loader) read(ctx context.Context, in Input) error {
 		}
 	}
 	if l.lists[imagearchive.ManifestFile] != nil && l.docker == nil && !l.indexSeen && !l.layoutSeen {
-		if err := l.readDocker(ctx, nil); err != nil { // reports what is missing
+		if err := l.readDocker(ctx, nil); err != nil { // reports missing files
 			return err
 		}
 	}
@@ -141,7 +141,7 @@ func (l *loader) read(ctx context.Context, in Input) error {
 	if l.opts.NamesOnly {
 		return nil
 	}
-	// Putting entries walks over the images too: an error must come before any
+	// Putting entries walks over the images too, but an error must be found before a
 	// name is added.
 	for _, d := range l.images {
 		if err := l.st.Check(ctx, d.Digest); err != nil {
@@ -191,7 +191,7 @@ func (l *loader) members(ctx context.Context) error {
 	}
 }
 
-// other reads a file whose content matters to the manifest only.
+// other reads a file whose content is only compared with the manifest.
 func (l *loader) other(m member) error {
 	limits := map[string]int64{manifestFile: maxBundleManifest, signatureFile: maxLayout, dockerManifest: maxIndex, deltaIndex: maxIndex}
 	limit, ok := limits[m.name]
@@ -289,7 +289,8 @@ func (l *loader) index(m member) error {
 	return nil
 }
 
-// expect records what a blob must be, and checks it if it was already read.
+// expect records the expected properties of a blob, and checks them if it was already
+// read.
 func (l *loader) expect(d ocispec.Descriptor, manifest bool, r role) error {
 	e := expectation{size: d.Size, manifest: manifest, role: r}
 	e.layer = r.kind == "layer" && isImageLayer(d.MediaType)
@@ -395,7 +396,7 @@ func blobError(m member, e expectation, err error) error {
 	return err
 }
 
-// children records what a manifest refers to.
+// children records the references of a manifest.
 func (l *loader) children(d digest.Digest, b []byte, e expectation) error {
 	doc, err := ocijson.Parse(b)
 	if err != nil {
@@ -423,8 +424,8 @@ func (l *loader) children(d digest.Digest, b []byte, e expectation) error {
 	return nil
 }
 
-// complete reads the manifests that precede the index, and checks that no blob is
-// missing: each must be in the tar or, undamaged, in the store.
+// complete reads the manifests that precede the index, and checks that every blob is in
+// the tar or, undamaged, in the store.
 func (l *loader) complete(ctx context.Context) error {
 	for len(l.pending) > 0 {
 		d := l.pending[0]
@@ -476,7 +477,7 @@ func (l *loader) stored(d digest.Digest) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(r, maxManifest))
 }
 
-// withMissing adds to the error of a truncated tar how many blobs are missing.
+// withMissing adds the number of missing blobs to the error of a truncated tar.
 func (l *loader) withMissing(err error) error {
 	var fe *FormatError
 	if !l.indexSeen || !errors.As(err, &fe) || fe.Advice != adviceTruncated {

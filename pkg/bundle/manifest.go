@@ -25,23 +25,23 @@ const (
 	maxFiles          = maxBlobs + 16
 )
 
-// Manifest is the content of kolla-bundle.json: what is in a bundle, and the size and
-// digest of each other file. A signature is made over these bytes.
+// Manifest is the content of kolla-bundle.json: the images of a bundle, and the size
+// and digest of every other file. The signature covers these bytes.
 type Manifest struct {
 	Version       int               `json:"kolla-bundle"`
-	Tool          string            `json:"tool,omitempty"`          // that wrote it, with its version
+	Tool          string            `json:"tool,omitempty"`          // program and version that wrote it
 	Configuration map[string]string `json:"configuration,omitempty"` // options of the run that saved it, without secrets
 	Images        []ManifestImage   `json:"images"`                  // sorted by name
 	Files         []ManifestFile    `json:"files"`                   // in the order of the tar
 
-	// A last field, check, has the digest of all bytes before its comma.
+	// The last field, check, has the digest of all bytes before its comma.
 }
 
 // ManifestImage is an image of a bundle.
 type ManifestImage struct {
 	Name      string        `json:"name"`
 	Digest    digest.Digest `json:"digest"` // of the manifest, or of the index of a multi-platform image
-	Size      int64         `json:"size"`   // bytes of all its blobs, also of those that a delta leaves out
+	Size      int64         `json:"size"`   // bytes of all its blobs, including those that a delta omits
 	Platforms []string      `json:"platforms,omitempty"`
 	Key       string        `json:"key,omitempty"`
 	Kind      store.Kind    `json:"kind,omitempty"`
@@ -100,7 +100,8 @@ func (p *plan) manifest(opts SaveOptions, files []file) ([]byte, error) {
 
 const checkField = `,"check":"`
 
-// seal adds the last field of a manifest, which finds damage that changes nothing else.
+// seal adds the last field of a manifest, which reveals damage that no other check
+// finds.
 func seal(b []byte) []byte {
 	body := bytes.TrimSuffix(b, []byte("}"))
 	return fmt.Appendf(bytes.Clone(body), `%s%s"}`, checkField, digest.FromBytes(body))
@@ -111,8 +112,8 @@ func sealed(b []byte) bool {
 	return at >= 0 && bytes.Equal(b, seal(append(bytes.Clone(b[:at]), '}')))
 }
 
-// parseManifest parses kolla-bundle.json. However it is made, this takes a small multiple
-// of its size in memory.
+// parseManifest parses kolla-bundle.json, in at most a small multiple of its size in
+// memory.
 func parseManifest(b []byte) (*Manifest, error) {
 	if !sealed(b) {
 		return nil, errors.New("its content does not have the digest that it ends with")
@@ -242,7 +243,7 @@ func parseConfiguration(dec *json.Decoder) (map[string]string, error) {
 	return values, err
 }
 
-// check rejects names that no bundle has, and files without a digest.
+// check rejects names that a bundle cannot contain, and files without a digest.
 func (f ManifestFile) check() error {
 	switch {
 	case f.Size < 0:

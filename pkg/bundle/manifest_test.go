@@ -112,8 +112,7 @@ func TestDamageOutsideBlobs(t *testing.T) {
 	}
 }
 
-// Whatever is added, removed, doubled or exchanged is noticed, in whichever order the
-// files are.
+// Added, removed, doubled and exchanged files are noticed, in any order.
 func TestHostileManifest(t *testing.T) {
 	s, entries := fill(t)
 	items := unpack(t, must[[]byte](t)(os.ReadFile(saveTo(t, s, entries, SaveOptions{}))))
@@ -192,7 +191,7 @@ func TestHostileManifest(t *testing.T) {
 	}
 }
 
-// With a key, only what it signed is read, and its content keys count.
+// With a key, only content that it signed is read, and content keys count.
 func TestSignature(t *testing.T) {
 	s, entries := fill(t)
 	public, private := newKey(t)
@@ -309,7 +308,7 @@ func TestWrongKeyFiles(t *testing.T) {
 	}
 }
 
-// FuzzManifest parses manifests: what is accepted has no two files of one name.
+// FuzzManifest parses manifests: accepted ones have no two files of the same name.
 func FuzzManifest(f *testing.F) {
 	s, entries := fillSize(f, 50)
 	var b bytes.Buffer

@@ -10,18 +10,17 @@ import (
 )
 
 // manifestCheck compares the files of a bundle with its manifest while it is read, in
-// whatever order they come. A bundle without a manifest passes unless a signature is
-// required.
+// any order. A bundle without a manifest passes unless a signature is required.
 type manifestCheck struct {
-	key ed25519.PublicKey // whose signature is required before the index, nil for none
+	key ed25519.PublicKey // required signer, verified before the index is read; nil for none
 
 	doc       *Manifest // nil until it was read
 	raw       []byte
 	signature []byte
 	verified  bool
 
-	listed map[string]ManifestFile  // that were not met yet
-	sums   map[string]digest.Digest // by name: what the manifest says
+	listed map[string]ManifestFile  // files that were not read yet
+	sums   map[string]digest.Digest // digests in the manifest, by name
 	met    map[string]int64         // files that precede the manifest, and their sizes
 	read   map[string]digest.Digest // contents that were read before the manifest
 }
@@ -148,7 +147,7 @@ func (c *manifestCheck) images(index []ocispec.Descriptor) error {
 	return nil
 }
 
-// missing returns the files of the manifest that were not met, sorted.
+// missing returns the files of the manifest that were not read, sorted.
 func (c *manifestCheck) missing() []string {
 	names := make([]string, 0, len(c.listed))
 	for name := range c.listed {
@@ -158,7 +157,7 @@ func (c *manifestCheck) missing() []string {
 	return names
 }
 
-// end is called behind the last file.
+// end is called after the last file.
 func (c *manifestCheck) end() error {
 	if c.key != nil && !c.verified {
 		return c.unsigned()

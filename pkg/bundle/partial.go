@@ -19,15 +19,15 @@ type Partial struct {
 	Loaded, Missing []string // platforms
 }
 
-// keepPartial replaces each index some of whose manifests are in the file, and others
-// neither there nor in the store: by its manifest, if one is there, else by an index of
-// those. Files of Save have all platforms.
+// keepPartial replaces each index of which some manifests are neither in the file nor
+// in the store: by the only manifest that is available, or by an index of those that
+// are. Files of Save have all platforms.
 func (l *loader) keepPartial(ctx context.Context) error {
 	if l.manifest.doc != nil {
 		return nil
 	}
 	type kept struct {
-		to       ocispec.Descriptor // Digest is "" for an image that stays as it is
+		to       ocispec.Descriptor // Digest is "" for an image that does not change
 		platform Partial
 	}
 	seen := map[digest.Digest]kept{}
@@ -91,13 +91,14 @@ func (l *loader) manifests(ctx context.Context, d ocispec.Descriptor) (there, mi
 			missing = append(missing, child)
 		}
 	}
-	if ctx.Err() != nil { // what the store has may count as missing
+	if ctx.Err() != nil { // blobs of the store may count as missing
 		return nil, nil, context.Cause(ctx)
 	}
 	return there, missing, nil
 }
 
-// replaceIndex returns what an image is with those manifests of its index that are there.
+// replaceIndex returns the descriptor of an image that has only the available manifests
+// of its index.
 func (l *loader) replaceIndex(ctx context.Context, d ocispec.Descriptor, there []ocispec.Descriptor) (ocispec.Descriptor, error) {
 	if len(there) == 1 {
 		return ocispec.Descriptor{MediaType: there[0].MediaType, Digest: there[0].Digest, Size: there[0].Size}, nil

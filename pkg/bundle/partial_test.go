@@ -49,7 +49,7 @@ func multiPlatform(t *testing.T) (file string, platforms map[string]digest.Diges
 }
 
 // TestLoadExportOfOnePlatform loads what Debian's containerd exports of an image for three
-// platforms: what is there is loaded, and what is missing is named.
+// platforms: existing platforms are loaded, and missing ones are reported.
 func TestLoadExportOfOnePlatform(t *testing.T) {
 	file, platforms := multiPlatform(t)
 	d := testenv.Containerd(t)
@@ -92,8 +92,8 @@ func TestLoadExportOfOnePlatform(t *testing.T) {
 	}
 }
 
-// TestPartialExportIsNoExcuse holds that an image of which a layer is missing is an error,
-// and so is a bundle of ours without one of its platforms.
+// TestPartialExportIsNoExcuse checks that an image with a missing layer is an error, and so
+// is a bundle of Save with a missing platform.
 func TestPartialExportIsNoExcuse(t *testing.T) {
 	file, platforms := multiPlatform(t)
 	content := must[[]byte](t)(os.ReadFile(file))

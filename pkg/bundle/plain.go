@@ -18,9 +18,9 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/imagearchive"
 )
 
-// Layers that are not compressed: Docker 25 and later saves them so. They are stored
-// compressed, and the manifests that list them are changed. It is often not known yet
-// what a blob is when it is read; then a tar is treated as a layer.
+// This file handles uncompressed layers, as Docker 25 and later saves them. They are
+// stored compressed, and the manifests that list them are changed. Often the role of a
+// blob is not known yet when it is read; then a tar is treated as a layer.
 
 // isImageLayer reports whether a media type is that of an image's layer, compressed or
 // not: skopeo writes the type of compressed layers for plain ones, too.
@@ -33,8 +33,8 @@ func isPlainLayer(mediaType string) bool {
 	return isImageLayer(mediaType) && strings.HasSuffix(mediaType, "tar")
 }
 
-// storePlain stores a blob compressed if it is a layer that is not, and reports whether
-// it was. Else it returns a reader of the blob.
+// storePlain stores an uncompressed layer compressed, and reports whether the blob was
+// one. Otherwise it returns a reader of the blob.
 func (l *loader) storePlain(ctx context.Context, m member, e expectation, known bool) (bool, io.Reader, error) {
 	if known && !e.layer || m.digest.Algorithm() != digest.Canonical {
 		return false, l.src.tr, nil
@@ -63,8 +63,8 @@ func (l *loader) storePlain(ctx context.Context, m member, e expectation, known 
 	return true, nil, nil
 }
 
-// settlePlain stores those tars as they are that turned out not to be layers, and
-// compresses the layers that the store had as they are.
+// settlePlain stores tars unchanged that turned out not to be layers, and compresses
+// layers that the store had uncompressed.
 func (l *loader) settlePlain(ctx context.Context) error {
 	for d, e := range l.expected {
 		layer, compressed := l.plain[d]
@@ -82,7 +82,8 @@ func (l *loader) settlePlain(ctx context.Context) error {
 	return nil
 }
 
-// compressStored compresses a layer that the store has as it is. What is no tar stays.
+// compressStored compresses a layer that the store has uncompressed. A blob that is not
+// a tar stays.
 func (l *loader) compressStored(ctx context.Context, d digest.Digest, e expectation) error {
 	r, err := l.st.OpenBlob(d)
 	if err != nil {

@@ -24,10 +24,10 @@ import (
 // full name.
 const containerdName = "io.containerd.image.name"
 
-// Source is where the images of a bundle come from. A *store.Store is one.
+// Source provides the images of a bundle. *store.Store implements it.
 type Source interface {
 	// Blobs returns the descriptors of all blobs of an image, each once, its manifest or
-	// index first, then the config of an image that is no index.
+	// index first, then the config of an image that is not an index.
 	Blobs(ctx context.Context, image digest.Digest) ([]ocispec.Descriptor, error)
 	// Platforms returns the platforms of an image, such as "linux/amd64".
 	Platforms(e store.Entry) []string
@@ -114,7 +114,7 @@ func newPlan(ctx context.Context, st Source, entries []store.Entry, since *inven
 		return nil, usererr.Errorf("save them to several bundles", "%d images with %d blobs are too many for one bundle", len(entries), len(p.small)+len(p.large))
 	}
 	if p.delta != nil {
-		return p, nil // engines cannot load it
+		return p, nil // container engines cannot load it
 	}
 	p.docker, err = json.Marshal(docker)
 	return p, err

@@ -19,7 +19,7 @@ type tracker struct {
 	done, total int64
 }
 
-// set sets the position.
+// set changes the position.
 func (t *tracker) set(done, total int64) {
 	t.mu.Lock()
 	t.done, t.total = done, total
@@ -39,7 +39,7 @@ func (t *tracker) add(n int64) {
 	}
 }
 
-// expect sets the total if it is not known otherwise.
+// expect sets the total unless it is already known.
 func (t *tracker) expect(total int64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -48,8 +48,8 @@ func (t *tracker) expect(total int64) {
 	}
 }
 
-// reader returns what reads r and tracks it. The file keeps its Seek: the tar reader skips
-// content with it.
+// reader returns a reader of r that tracks it. It keeps Seek, with which the tar reader
+// skips content.
 func (t *tracker) reader(r io.ReadCloser) io.ReadCloser {
 	f, ok := r.(*os.File)
 	if !ok {
@@ -139,7 +139,7 @@ func (in Input) size() int64 {
 type overall struct {
 	report Progress
 	sizes  map[string]int64 // of files that have not been read yet, by path; 0 if not known
-	before int64            // bytes of those that have been read
+	before int64            // bytes of the files that have been read
 }
 
 func newOverall(inputs []Input, report Progress) *overall {
@@ -150,7 +150,7 @@ func newOverall(inputs []Input, report Progress) *overall {
 	return o
 }
 
-// of returns what is called while a file is read.
+// of returns the progress function of a file.
 func (o *overall) of(in Input) Progress {
 	if o.report == nil {
 		return nil

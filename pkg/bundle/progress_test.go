@@ -14,7 +14,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/store"
 )
 
-// TestProgress holds for all forms of a bundle that progress grows, and ends at the total
+// TestProgress checks for all forms of a bundle that progress grows, and ends at the total
 // that was announced.
 func TestProgress(t *testing.T) {
 	s, entries := fillSize(t, 300_000)

@@ -23,7 +23,7 @@ type member struct {
 	digest digest.Digest // of a blob, or of the layer that a byte delta makes; "" for other files
 	delta  bool          // it is a byte delta
 	size   int64
-	// foreign is the first member that a bundle cannot have, but docker save writes.
+	// foreign is the first member that docker save writes and a bundle cannot contain.
 	foreign *tar.Header
 }
 
@@ -31,9 +31,9 @@ type member struct {
 type checker struct {
 	seen map[string]bool // files by name
 	dirs int
-	// layout is whether a file was seen that only an OCI layout has.
+	// layout says that a file was found that only OCI layouts have.
 	layout bool
-	// layoutOnly refuses what docker save writes.
+	// layoutOnly rejects files of docker save.
 	layoutOnly bool
 }
 
@@ -43,8 +43,8 @@ func (c *checker) count(name string) { c.seen[name] = true }
 // knownFiles are the files of a bundle, besides blobs and byte deltas.
 var knownFiles = []string{ocispec.ImageLayoutFile, ocispec.ImageIndexFile, imagearchive.ManifestFile, deltaIndex, manifestFile, signatureFile, imagearchive.RepositoriesFile}
 
-// isForeign reports whether docker save writes a file of this name and an OCI layout
-// has none.
+// isForeign reports whether docker save writes a file of this name and OCI layouts do
+// not.
 func isForeign(name string) bool {
 	return !slices.Contains(knownFiles, name) && imagearchive.IsMember(name)
 }
@@ -82,7 +82,7 @@ func (c *checker) damaged(err error) error {
 	return &FormatError{Detail: "reading it", Err: err}
 }
 
-// check rejects what a bundle cannot contain. For a directory it returns a member
+// check rejects files that a bundle cannot contain. For a directory it returns a member
 // without a name.
 func (c *checker) check(h *tar.Header) (member, error) {
 	refuse := func(detail string) (member, error) {
@@ -104,7 +104,7 @@ func (c *checker) check(h *tar.Header) (member, error) {
 	}
 	name := path.Clean(h.Name) // removes "./", which tar adds when it packs "."
 	if !c.layout && isForeign(name) && c.layoutOnly {
-		return member{}, &FormatError{Detail: fmt.Sprintf("%q is of an archive of another tool", h.Name), Advice: "kolla-build load --dry-run shows what such an archive contains"}
+		return member{}, &FormatError{Detail: fmt.Sprintf("%q belongs to an archive of another tool", h.Name), Advice: "kolla-build load --dry-run shows what such an archive contains"}
 	}
 	if !c.layout && isForeign(name) {
 		return member{foreign: h}, nil

@@ -39,7 +39,7 @@ func layersOfAll(t *testing.T, st *store.Store, entries ...store.Entry) map[dige
 	return all
 }
 
-// TestArchivesRepair holds that loading an archive of docker save again replaces layers that
+// TestArchivesRepair checks that loading an archive of docker save again replaces layers that
 // were damaged in the store, compressed by us or by the tool that wrote it.
 func TestArchivesRepair(t *testing.T) {
 	for _, format := range []archivetest.Format{archivetest.Docker10, archivetest.Docker25, archivetest.DockerOCI} {
@@ -65,7 +65,7 @@ func TestArchivesRepair(t *testing.T) {
 	}
 }
 
-// TestDeltaOfDamagedBase holds that a delta is not loaded on images of which a layer is
+// TestDeltaOfDamagedBase checks that a delta is not loaded on images of which a layer is
 // damaged in the store: it names the image, and after the first bundle was loaded again it
 // can be loaded.
 func TestDeltaOfDamagedBase(t *testing.T) {
@@ -95,7 +95,7 @@ func TestDeltaOfDamagedBase(t *testing.T) {
 	}
 }
 
-// TestByteDeltasRepair holds that loading a delta again replaces layers made of byte deltas
+// TestByteDeltasRepair checks that loading a delta again replaces layers made of byte deltas
 // that were damaged in the store.
 func TestByteDeltasRepair(t *testing.T) {
 	m := newMonths(t)
@@ -124,8 +124,8 @@ func TestByteDeltasRepair(t *testing.T) {
 	}
 }
 
-// TestByteDeltaWithoutManifest holds that verify does not call a file undamaged that has byte
-// deltas and no manifest: nothing has their digests.
+// TestByteDeltaWithoutManifest checks that verify does not accept byte deltas without a
+// manifest, because their digests are unknown.
 func TestByteDeltaWithoutManifest(t *testing.T) {
 	m := newMonths(t)
 	path, _ := m.save(t, m.since(t), true)

@@ -14,18 +14,18 @@ import (
 	"github.com/kolla-build/kolla-build/internal/usererr"
 )
 
-// resumable is an output that keeps what an interrupted save has written.
+// resumable is an output that keeps the data of an interrupted save.
 type resumable interface {
 	io.Writer
-	// Earlier returns what was left, from its beginning.
+	// Earlier returns the data of the interrupted save, from its beginning.
 	Earlier() (io.Reader, error)
-	// Keep keeps the first n bytes of it, and removes the rest. What is written follows them.
+	// Keep keeps the first n bytes of it, and removes the rest. Writes append to them.
 	Keep(n int64) error
 }
 
-// writeResumed writes the tar to an output that may have the beginning of it. As the plan
-// decides every byte, what was left is compared with the plan: headers byte by byte, and
-// contents by their digests. Everything before the first difference is kept.
+// writeResumed writes the tar to an output that may have the beginning of it. Because the
+// plan determines every byte, the earlier data is compared with the plan: headers byte by
+// byte, and contents by their digests. Everything before the first difference is kept.
 func writeResumed(ctx context.Context, out resumable, files []file, opts SaveOptions) (kept int64, err error) {
 	earlier, err := out.Earlier()
 	if err != nil {
@@ -37,24 +37,24 @@ func writeResumed(ctx context.Context, out resumable, files []file, opts SaveOpt
 		return 0, err
 	}
 	if other && opts.Resume {
-		return 0, usererr.Errorf("omit --resume to save it from the beginning", "what an interrupted save has left is of another set, or was written with other options")
+		return 0, usererr.Errorf("omit --resume to save it from the beginning", "the data of an interrupted save belongs to another set, or was written with other options")
 	}
 	if err := out.Keep(kept); err != nil {
 		return 0, err
 	}
 	w := bufio.NewWriterSize(out, 1<<20)
 	err = t.write(ctx, w, count)
-	if flushErr := w.Flush(); err == nil { // else what is complete shall be found by the next save
+	if flushErr := w.Flush(); err == nil { // after an error, the next save finds the complete pieces
 		err = flushErr
 	}
 	return kept, err
 }
 
 // compare reads an earlier output until it ends or differs, and returns the bytes and the
-// number of whole pieces before that. other reports whether the manifest differs, so that
-// it is that of another bundle.
+// number of whole pieces before that. other reports whether the manifest differs, which
+// means that it belongs to another bundle.
 func (t *tarWriter) compare(ctx context.Context, r io.Reader) (kept int64, count int, other bool, err error) {
-	manifest := false // it was seen
+	manifest := false // the manifest was read
 	err = pieces(t.files, func(p piece) error {
 		if p.file != nil && p.file.name == manifestFile {
 			manifest = true
@@ -79,8 +79,8 @@ func (t *tarWriter) compare(ctx context.Context, r io.Reader) (kept int64, count
 
 var errDiffers = errors.New("it differs")
 
-// same returns the size of a piece if a reader has it. The error is io.EOF if the reader
-// ends before, and errDiffers if it has something else.
+// same returns the size of a piece if the reader returns the same bytes. The error is
+// io.EOF if the reader ends earlier, and errDiffers if the bytes differ.
 func (t *tarWriter) same(ctx context.Context, r io.Reader, p piece) (int64, error) {
 	if p.file == nil {
 		b := make([]byte, len(p.bytes))

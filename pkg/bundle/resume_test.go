@@ -37,7 +37,7 @@ func interrupted(t *testing.T, s *store.Store, entries []store.Entry, out string
 	return partialfile.Name(out)
 }
 
-// What is continued is the same set. Of another one nothing is used, and Resume is refused.
+// Only the same set is continued. Data of another one is not used, and Resume is an error.
 func TestResumeOfAnotherSet(t *testing.T) {
 	for _, split := range []int64{0, 70_000} {
 		s, entries := fillSize(t, 40_000)
@@ -64,7 +64,7 @@ func TestResumeOfAnotherSet(t *testing.T) {
 	}
 }
 
-// Damage in what was left costs the rest of it, and nothing else.
+// Data before the first damage is still used.
 func TestResumeOfDamaged(t *testing.T) {
 	s, entries := fillSize(t, 40_000)
 	want := must[[]byte](t)(os.ReadFile(saveTo(t, s, entries, SaveOptions{})))

@@ -161,7 +161,7 @@ func TestRoundTripCrane(t *testing.T) {
 }
 
 // TestRoundTripEngines loads archives of docker save's formats into Debian's Docker and
-// Podman, and what these save into a store.
+// Podman, and their archives into a store.
 func TestRoundTripEngines(t *testing.T) {
 	const name = "site.example/kolla/nova:1"
 	img := registrytest.Image(t, registrytest.Base(t, 3000), 2000, 2)

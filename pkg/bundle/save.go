@@ -45,16 +45,17 @@ type SaveOptions struct {
 	Split  int64
 	Parity int
 
-	// Resume refuses to begin again if what an interrupted save has left is of another set.
+	// Resume makes it an error if the data of an interrupted save belongs to another set.
 	Resume bool
 
-	// Since is what the other side has: the bundle contains only what is not in it,
-	// and can be loaded only there. nil is a complete bundle.
+	// Since is the inventory of the other side: the bundle omits its blobs, and can be
+	// loaded only there. nil makes a complete bundle.
 	Since *inventory.Inventory
 	// Bytes carries changed layers as byte deltas against the layers of Since that this
 	// store has, where that is possible.
 	Bytes bool
-	// ReadOnce says that reading a blob of the source is expensive, as over a network.
+	// ReadOnce says that reading a blob of the source is expensive, for example over a
+	// network.
 	ReadOnce bool
 }
 
@@ -68,20 +69,20 @@ type Summary struct {
 	Required int           // blobs and images of the other side that a delta refers to
 	Deltas   int           // layers that are carried as byte deltas
 	Parts    []string      // Save: the files, if it was split
-	Extra    []string      // Save to a directory: files in it that belong to no bundle
-	Restored []string      // Load: parts that were missing or damaged, and in which way
+	Extra    []string      // Save to a directory: files in it that do not belong to a bundle
+	Restored []string      // Load: a line for each part that was missing or damaged
 	Kept     int64         // Save: bytes that an interrupted save had written, of the file or all parts
 	Signed   bool          // Load: the signature was verified
 	Partial  []Partial     // Load: images of which the file has only some platforms
-	// DeltaBytes is the size of the byte deltas, DeltaLayers that of their layers.
+	// DeltaBytes is the size of the byte deltas, DeltaLayers the size of their layers.
 	DeltaBytes, DeltaLayers int64
 }
 
 // Save writes images to the file output, to stdout if it is "-", or to a directory if it
 // ends with a slash. A device or named pipe is written in place. A regular file is replaced
-// when the bundle is complete; an error leaves it unchanged. What is complete of the new one
-// is kept beside it, and the next save of the same set continues there. Every blob is
-// verified. Every image must have a name, and no two the same.
+// when the bundle is complete; an error leaves it unchanged. The incomplete new file is kept
+// beside it, and the next save of the same set continues it. Every blob is verified. Every
+// image must have a unique name.
 func Save(ctx context.Context, st Source, entries []store.Entry, output string, opts SaveOptions) (Summary, error) {
 	sum, err := save(ctx, st, entries, output, opts)
 	if err != nil {
@@ -125,8 +126,8 @@ func save(ctx context.Context, st Source, entries []store.Entry, output string, 
 	return sum, err
 }
 
-// writeToFile writes the bundle to a file, which has its name when it is complete. What an
-// error leaves is continued by the next save.
+// writeToFile writes the bundle to a file, which gets its name when it is complete. After
+// an error, the next save continues it.
 func writeToFile(ctx context.Context, output string, files []file, sum *Summary, opts SaveOptions) error {
 	target, special, err := atomicfile.Target(output)
 	switch {
@@ -179,7 +180,7 @@ func writeToFile(ctx context.Context, output string, files []file, sum *Summary,
 	return unfinished(noSpace(dir, size, err), partialfile.Name(target))
 }
 
-// written returns the error for a file that another process writes.
+// written returns the error for a file that another process is writing.
 func written(err error) error {
 	if held := (*filelock.HeldError)(nil); errors.As(err, &held) {
 		return errors.New("another save writes to it")
@@ -195,8 +196,8 @@ func unfinished(err error, name string) error {
 	return usererr.WithHint(err, "the same command continues; what is complete is in "+name)
 }
 
-// checkSpace fails if a file system has too little space for what is to be written. Files
-// with an earlier beginning of it count as written.
+// checkSpace fails if a file system has too little space for the bundle. Files with an
+// earlier beginning of it count as written.
 func checkSpace(dir string, need int64, earlier ...string) error {
 	for _, name := range earlier {
 		if st, err := os.Lstat(name); err == nil && st.Mode().IsRegular() {

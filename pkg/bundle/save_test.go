@@ -67,7 +67,7 @@ func TestSaveToSharedMemory(t *testing.T) {
 	}
 }
 
-// A link leads to its file and stays a link; a directory is no file to save to.
+// A link is followed and stays a link; a directory is an error.
 func TestSaveThroughLink(t *testing.T) {
 	ctx := context.Background()
 	s, entries := fill(t)

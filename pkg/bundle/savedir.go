@@ -25,10 +25,10 @@ import (
 // isDir reports whether an output names a directory: with a slash at its end.
 func isDir(output string) bool { return strings.HasSuffix(output, "/") }
 
-// writeDir makes a directory contain a bundle and nothing else of an earlier one. Files that
-// exist already are not written again, so that rsync does not send them. Blobs are
-// written first and index.json last; then what the bundle does not have is removed. It
-// returns the names of files that belong to no bundle, which it leaves alone.
+// writeDir writes a bundle into a directory and removes the files of earlier bundles.
+// Existing files are not written again, so that rsync does not send them. Blobs are written
+// first and index.json last; then files of earlier bundles are removed. It returns the names
+// of files that do not belong to a bundle, which it does not change.
 func writeDir(ctx context.Context, dir string, files []file, opts SaveOptions) (extra []string, err error) {
 	dir = filepath.Clean(dir)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -64,7 +64,8 @@ func writeDir(ctx context.Context, dir string, files []file, opts SaveOptions) (
 			return nil, err
 		}
 	}
-	// The manifest before the index: a directory between the two is refused, not mistaken.
+	// The manifest is written before the index, so that an interrupted directory is
+	// rejected.
 	var index file
 	for _, f := range head {
 		if f.name == ocispec.ImageIndexFile {
@@ -79,7 +80,7 @@ func writeDir(ctx context.Context, dir string, files []file, opts SaveOptions) (
 	return removeStale(ctx, dir, files)
 }
 
-// checkDir refuses a directory in which something else is.
+// checkDir rejects a directory with other content.
 func checkDir(dir string) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil || len(entries) == 0 {
@@ -110,7 +111,7 @@ func checkDir(dir string) error {
 	return usererr.Errorf("name a new or empty directory, or one that save has written", "it is not empty and contains no bundle")
 }
 
-// removeTemporary removes what a save that was killed has left.
+// removeTemporary removes the temporary files of a killed save.
 func removeTemporary(dir string) error {
 	for _, pattern := range []string{".", "blobs/*", deltaDir + "/*"} {
 		found, err := fs.Glob(os.DirFS(dir), pattern)
@@ -120,7 +121,7 @@ func removeTemporary(dir string) error {
 		for _, parent := range found {
 			entries, err := os.ReadDir(filepath.Join(dir, parent))
 			if err != nil {
-				continue // a file, which is reported as one that belongs to no bundle
+				continue // a file, which is reported as not belonging to a bundle
 			}
 			for _, e := range entries {
 				name, ok := atomicfile.FinalName(e.Name())

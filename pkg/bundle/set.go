@@ -20,7 +20,7 @@ type Input struct {
 }
 
 // Loaded are the images of one or more files, whose blobs are in the store. They have
-// no names there before Name is called; until the store is closed, GC keeps the blobs.
+// no names there until Name is called; GC keeps the blobs until the store is closed.
 type Loaded struct {
 	Summary
 	st      *store.Store
@@ -56,7 +56,7 @@ func Read(ctx context.Context, inputs []Input, st *store.Store, opts LoadOptions
 			l, entries, err := readInput(ctx, in, st, opts)
 			var base *MissingError
 			if errors.As(err, &base) && in.Path != "-" && len(inputs) > 1 {
-				// Another file may have what the delta requires.
+				// Another file may contain the blobs that the delta requires.
 				deferred, missing = append(deferred, in), fmt.Errorf("loading bundle %s: %w", in.Path, err)
 				continue
 			}
@@ -88,7 +88,7 @@ func Read(ctx context.Context, inputs []Input, st *store.Store, opts LoadOptions
 	return set, nil
 }
 
-// origin is where a name of a set comes from.
+// origin is the file that a name of a set comes from.
 type origin struct {
 	entry store.Entry
 	path  string
@@ -105,7 +105,7 @@ func readInput(ctx context.Context, in Input, st *store.Store, opts LoadOptions)
 		}
 		if err != nil || opts.Replace || len(l.have) > 0 || l.docker != nil {
 			// Docker's index comes after the blobs, and its images may get other digests
-			// (see plain.go): what Read checks at the end decides.
+			// (see plain.go): the check at the end of Read decides.
 			return err
 		}
 		taken, err := st.TakenNames(entries)
@@ -157,7 +157,7 @@ func (s *Loaded) merge(named map[string]origin, in Input, entries []store.Entry)
 	return nil
 }
 
-// add adds what was read from a file.
+// add adds the images of a file.
 func (s *Loaded) add(sum Summary) {
 	s.Blobs += sum.Blobs
 	s.Bytes += sum.Bytes
@@ -172,7 +172,7 @@ func (s *Loaded) add(sum Summary) {
 	s.Signed = s.Signed || sum.Signed
 }
 
-// Name gives the images their names in the store, all together or none.
+// Name gives the images their names in the store, all of them or none.
 func (s *Loaded) Name() error {
 	put := s.st.PutNew
 	if s.replace {

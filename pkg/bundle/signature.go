@@ -11,15 +11,15 @@ import (
 	"github.com/kolla-build/kolla-build/internal/usererr"
 )
 
-// signatureFile has the Ed25519 signature of kolla-bundle.json, 64 bytes, as openssl
-// pkeyutl writes and reads it.
+// signatureFile contains the Ed25519 signature of kolla-bundle.json: 64 bytes, in the
+// format of openssl pkeyutl.
 const signatureFile = "kolla-bundle.sig"
 
 const (
 	maxKey = 64 << 10
 
 	adviceSignKey   = "openssl genpkey -algorithm ed25519 -out bundle.key makes one"
-	adviceVerifyKey = "openssl pkey -in bundle.key -pubout -out bundle.pub makes it of the private key"
+	adviceVerifyKey = "openssl pkey -in bundle.key -pubout -out bundle.pub derives it from the private key"
 )
 
 // ReadSignKey reads an Ed25519 private key in PEM (PKCS #8).
@@ -37,7 +37,7 @@ func ReadSignKey(ctx context.Context, path string) (ed25519.PrivateKey, error) {
 	}
 	private, ok := key.(ed25519.PrivateKey)
 	if !ok {
-		return nil, usererr.Errorf(adviceSignKey, "%s: it is no Ed25519 key", path)
+		return nil, usererr.Errorf(adviceSignKey, "%s: it is not an Ed25519 key", path)
 	}
 	return private, nil
 }
@@ -54,7 +54,7 @@ func ReadVerifyKey(ctx context.Context, path string) (ed25519.PublicKey, error) 
 	}
 	public, ok := key.(ed25519.PublicKey)
 	if !ok {
-		return nil, usererr.Errorf(adviceVerifyKey, "%s: it is no Ed25519 key", path)
+		return nil, usererr.Errorf(adviceVerifyKey, "%s: it is not an Ed25519 key", path)
 	}
 	return public, nil
 }
@@ -66,7 +66,7 @@ func readPEM(ctx context.Context, path, advice string) (*pem.Block, error) {
 	}
 	block, _ := pem.Decode(b)
 	if block == nil {
-		return nil, usererr.Errorf(advice, "%s: it is no PEM file", path)
+		return nil, usererr.Errorf(advice, "%s: it is not a PEM file", path)
 	}
 	return block, nil
 }
@@ -77,7 +77,7 @@ type SignatureError struct{ Detail string }
 // Error implements error.
 func (e *SignatureError) Error() string { return e.Detail }
 
-// Hint returns what the user can do.
+// Hint returns a hint for the user.
 func (e *SignatureError) Hint() string {
 	return "compare the key with that of the site that saved it; without --verify-key, no signature is required and content keys do not count"
 }

@@ -29,10 +29,10 @@ type source struct {
 	tr    files
 	close func()
 	parts *parts.Set // nil for one file
-	rest  io.Reader  // of parts, behind the tar: its end is verified
+	rest  io.Reader  // the rest of the parts after the tar, whose end is verified
 	dir   bool       // it is a directory
 	extra []string   // of a directory: files that do not belong to the bundle
-	// track is how far it has been read.
+	// track counts the bytes that were read.
 	track *tracker
 }
 
@@ -89,7 +89,7 @@ func openSource(ctx context.Context, file string, stdin io.Reader, report Progre
 	return s, nil
 }
 
-// expect sets how much there is to read of a bundle that comes through a pipe.
+// expect sets the size of a bundle that comes through a pipe.
 func (s *source) expect(m *Manifest) {
 	if s.track != nil {
 		// Each file has a header of 512 bytes, and is followed by zeros up to a multiple of them.
@@ -129,7 +129,7 @@ func newSource(r io.Reader, closer func()) (*source, error) {
 	}
 	var whole io.Reader
 	if sk, ok := r.(io.Seeker); ok {
-		// In a regular file, the tar reader skips content by seeking.
+		// The tar reader skips content of a regular file by seeking.
 		if _, err := sk.Seek(0, io.SeekStart); err == nil {
 			whole = r
 		}

@@ -7,8 +7,8 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/store"
 )
 
-// checkSpace returns an error if the file system of the store is too small for what the
-// bundle has and the store has not.
+// checkSpace returns an error if the file system of the store is too small for the
+// blobs that only the bundle has.
 func (l *loader) checkSpace() error {
 	if l.st == nil || l.opts.NamesOnly {
 		return nil

@@ -22,45 +22,45 @@ import (
 // VerifyOptions are the options of Verify.
 type VerifyOptions struct {
 	Parts     []string          // files of a bundle that was split, in any order; path is one of them
-	EachPart  bool              // look at these parts only, not at what they contain together
-	VerifyKey ed25519.PublicKey // the signature must be of this key, nil for any or none
+	EachPart  bool              // verify only the files, not the bundle that they contain
+	VerifyKey ed25519.PublicKey // the signature must be from this key; nil accepts any or none
 	Stdin     io.Reader         // for path "-"; nil is os.Stdin
 	Progress  Progress
 }
 
-// Report is what Verify found.
+// Report is the result of Verify.
 type Report struct {
 	Bundle   string   `json:"bundle"`
-	OK       bool     `json:"ok"`       // the bundle can be loaded, and nothing in it is wrong
-	Manifest bool     `json:"manifest"` // it has one: without it, nothing protects names and tags
+	OK       bool     `json:"ok"`       // the bundle can be loaded and has no problems
+	Manifest bool     `json:"manifest"` // it has a manifest, without which names and tags are not protected
 	Signed   string   `json:"signed"`   // "no", "unverified", or "verified" with the key that was given
 	Images   []string `json:"images"`
 	Blobs    int      `json:"blobs"`
-	Bytes    int64    `json:"bytes"` // that were verified
-	// Required is the number of blobs and images that a delta leaves out. What the other
-	// side has is not looked at.
+	Bytes    int64    `json:"bytes"` // number of verified bytes
+	// Required is the number of blobs and images that a delta leaves out. The content of
+	// the other side is not examined.
 	Required int          `json:"required,omitempty"`
 	Parts    *PartsReport `json:"parts,omitempty"`
 	Problems []Problem    `json:"problems"`
 }
 
-// PartsReport is what Verify found about the files of a bundle that was split.
+// PartsReport is the result of Verify about the files of a split bundle.
 type PartsReport struct {
 	Data     int      `json:"data"`   // parts that contain the bundle
 	Parity   int      `json:"parity"` // parts from which others can be restored
 	Good     []string `json:"good"`
 	Problems []string `json:"problems"` // a line for each part that is missing or damaged
 	Needed   int      `json:"needed"`   // how many more good parts are needed
-	Restored bool     `json:"restored"` // parts are missing or damaged, and the others are enough
+	Restored bool     `json:"restored"` // parts are missing or damaged, and the others are sufficient
 }
 
 // The kinds of problems.
 const (
-	ProblemDamaged   = "damaged"   // the content is not what its digest says
+	ProblemDamaged   = "damaged"   // the content does not have its digest
 	ProblemMissing   = "missing"   // something refers to it
 	ProblemExtra     = "extra"     // nothing refers to it
-	ProblemInvalid   = "invalid"   // it is against the format
-	ProblemSignature = "signature" // not that of the key
+	ProblemInvalid   = "invalid"   // it violates the format
+	ProblemSignature = "signature" // the signature is not from the key
 )
 
 // Problem is something wrong with a bundle.
@@ -69,14 +69,14 @@ type Problem struct {
 	File   string   `json:"file,omitempty"` // within the bundle, "" if it is about the whole
 	Role   string   `json:"role,omitempty"` // of a blob: "layer 3 of 7"
 	Detail string   `json:"detail,omitempty"`
-	Images []string `json:"images,omitempty"` // that cannot be used because of it
+	Images []string `json:"images,omitempty"` // images that cannot be used because of it
 }
 
 // maxProblems bounds how many problems a report lists.
 const maxProblems = 10_000
 
-// Verify reads a bundle and reports everything that is wrong with it. The error says that
-// it could not be examined.
+// Verify reads a bundle and reports all problems. It returns an error if the bundle could
+// not be examined.
 func Verify(ctx context.Context, path string, opts VerifyOptions) (*Report, error) {
 	v := &verifier{opts: opts, report: Report{Bundle: path, Signed: "no", Images: []string{}, Problems: []Problem{}}}
 	err := v.verify(ctx, path)
@@ -148,7 +148,7 @@ func (v *verifier) source(ctx context.Context, src *source) error {
 	return v.conclude(ctx)
 }
 
-// reset forgets what an earlier reading found.
+// reset removes the results of an earlier pass.
 func (v *verifier) reset() {
 	*v = verifier{opts: v.opts, report: Report{Bundle: v.report.Bundle, Signed: "no", Images: []string{}, Problems: []Problem{}, Parts: v.report.Parts},
 		required: map[digest.Digest]requirement{}, sizes: map[string]int64{}, sums: map[string]digest.Digest{}, bad: map[string]Problem{}}
@@ -160,7 +160,7 @@ func (v *verifier) problem(p Problem) {
 	}
 }
 
-// damaged notes that the content of a file is not what it should be.
+// damaged records that the content of a file is wrong.
 func (v *verifier) damaged(name string, p Problem) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -170,7 +170,7 @@ func (v *verifier) damaged(name string, p Problem) {
 	}
 }
 
-// read reads all files. Their contents are hashed meanwhile.
+// read reads all files and hashes their contents at the same time.
 func (v *verifier) read(ctx context.Context, src *source) error {
 	check := checker{layoutOnly: true}
 	var hashing sync.WaitGroup
@@ -190,7 +190,7 @@ func (v *verifier) read(ctx context.Context, src *source) error {
 			invalid++
 			continue
 		case err != nil && len(v.sizes) == 0 && v.report.Parts == nil:
-			return err // it is no bundle
+			return err // it is not a bundle
 		case err != nil:
 			v.stop(err)
 			return nil
@@ -214,7 +214,7 @@ func (v *verifier) read(ctx context.Context, src *source) error {
 	}
 }
 
-// stop notes that the rest of the bundle cannot be read.
+// stop records that the rest of the bundle cannot be read.
 func (v *verifier) stop(err error) {
 	v.stopped = true
 	var fe *FormatError
@@ -324,7 +324,7 @@ func (v *verifier) blob(ctx context.Context, src *source, m member, buf []byte, 
 	return nil
 }
 
-// conclude compares what was read with the manifest and the index.
+// conclude compares the files that were read with the manifest and the index.
 func (v *verifier) conclude(ctx context.Context) error {
 	for _, name := range []string{ocispec.ImageLayoutFile, ocispec.ImageIndexFile} {
 		if _, ok := v.sizes[name]; !ok && !v.listed[name] {
@@ -344,8 +344,8 @@ func (v *verifier) conclude(ctx context.Context) error {
 	return nil
 }
 
-// names returns the names of the images: by the manifest, which has a digest of its own,
-// else by the index.
+// names returns the names of the images from the manifest, which has a digest of its
+// own, else from the index.
 func (v *verifier) names() []string {
 	names := []string{}
 	if v.doc != nil {
@@ -414,8 +414,8 @@ func (v *verifier) compareManifest() {
 	}
 }
 
-// compareImages walks over the images of the index: every blob must be there with its size,
-// and no other.
+// compareImages walks over the images of the index: every blob must exist with its size,
+// and there must be no others.
 func (v *verifier) compareImages(ctx context.Context) error {
 	if !v.indexed {
 		return nil
@@ -464,13 +464,13 @@ func (v *verifier) compareImages(ctx context.Context) error {
 	return nil
 }
 
-// checkNames finds names that images cannot have, and those of several images.
+// checkNames finds invalid names, and names that several images have.
 func (v *verifier) checkNames() {
 	first := map[string]digest.Digest{}
 	for _, d := range v.images {
 		name := fullName(d)
 		if name == "" || !strings.ContainsAny(name, "/:") {
-			continue // load --name gives it one
+			continue // load --name gives it a name
 		}
 		ref, err := imageref.ParseTag(name)
 		if err != nil {

@@ -138,7 +138,7 @@ func TestVerifyNamesDamage(t *testing.T) {
 			continue
 		}
 		if c.name == "cut" {
-			continue // what is missing depends on the place
+			continue // the missing file depends on the place
 		}
 		if p := r.Problems[at]; !reflect.DeepEqual(p.Images, c.images) {
 			t.Errorf("%s: %v are affected, want %v", c.name, p.Images, c.images)
@@ -158,7 +158,7 @@ func layerDigests(s *store.Store, e store.Entry) ([]digest.Digest, error) {
 	return out, err
 }
 
-// Whatever bit is flipped, Verify notices it, or it is in padding that nothing reads.
+// Verify notices every flipped bit, except in unused padding.
 func TestVerifyFindsEveryBit(t *testing.T) {
 	s, entries := fillSize(t, 500)
 	whole := must[[]byte](t)(os.ReadFile(saveTo(t, s, entries, SaveOptions{})))
@@ -182,7 +182,7 @@ func TestVerifyFindsEveryBit(t *testing.T) {
 	}
 }
 
-// A directory is read like a tar; what does not belong to it is named.
+// A directory is read like a tar; other files in it are reported.
 func TestDirectory(t *testing.T) {
 	s, entries := fill(t)
 	public, private := newKey(t)
@@ -252,7 +252,7 @@ func splitSet(t testing.TB, size, split int64, parity int) (*store.Store, []stor
 	return s, entries, sum.Parts
 }
 
-// Parts verify alone and together; lost ones are restored, or what they contain is named.
+// Parts verify alone and together; lost ones are restored, or their content is reported.
 func TestVerifyParts(t *testing.T) {
 	s, entries, files := splitSet(t, 150_000, parts.MinSize, 20)
 	r := must[*Report](t)(Verify(t.Context(), files[0], VerifyOptions{}))
@@ -367,7 +367,7 @@ func TestList(t *testing.T) {
 	}
 }
 
-// FuzzVerify holds that a bundle that Verify accepts can be loaded.
+// FuzzVerify checks that a bundle that Verify accepts can be loaded.
 func FuzzVerify(f *testing.F) {
 	s, entries := fillSize(f, 50)
 	var b bytes.Buffer
@@ -404,7 +404,7 @@ func FuzzVerify(f *testing.F) {
 	})
 }
 
-// What load reads as an archive of docker save, and an index without images, is no sound bundle.
+// An archive of docker save and an index without images are not valid bundles.
 func TestVerifyRefusesWhatLoadReadsAsSomethingElse(t *testing.T) {
 	var p packed
 	p.image(t, "kolla/a:t", "a", nil)
@@ -442,8 +442,8 @@ func TestVerifyOfManyNamesIsBounded(t *testing.T) {
 	}
 }
 
-// TestVerifyAndLoadAgree holds that verify does not accept what load refuses: names that
-// images cannot have or share, and manifests that are none.
+// TestVerifyAndLoadAgree checks that verify rejects what load rejects: invalid and
+// duplicate names, and invalid manifests.
 func TestVerifyAndLoadAgree(t *testing.T) {
 	layers := strings.TrimSuffix(strings.Repeat(fmt.Sprintf(`{"digest":%q,"size":1},`, digest.FromString("x")), 1001), ",")
 	for name, change := range map[string]func(p *packed){

@@ -7,7 +7,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/bundle/parts"
 )
 
-// parts examines a bundle that was split: each part, and what they contain together.
+// parts examines a split bundle: each part, and the bundle that they contain.
 func (v *verifier) parts(ctx context.Context) error {
 	open := parts.Open
 	if v.opts.EachPart {
@@ -25,7 +25,7 @@ func (v *verifier) parts(ctx context.Context) error {
 	}()
 	v.report.Parts = partsReport(set) // the parts have been recognized
 	if v.opts.EachPart {
-		if _ = set.Verify(ctx); ctx.Err() != nil { // what is wrong is in the report
+		if _ = set.Verify(ctx); ctx.Err() != nil { // the problems are in the report
 			return context.Cause(ctx)
 		}
 		return nil
@@ -39,7 +39,7 @@ func (v *verifier) parts(ctx context.Context) error {
 		return err
 	}
 	if set.Needed() == 0 {
-		// What the bundle is when the lost parts have been restored.
+		// The bundle with restored parts.
 		r, err := set.Reader(ctx)
 		if err != nil {
 			return err
@@ -60,8 +60,8 @@ func (v *verifier) stream(ctx context.Context, set *parts.Set, r io.ReadCloser) 
 	return v.source(ctx, src)
 }
 
-// beginning examines what can be read of a set with too few parts. The manifest, which is in
-// the first one, tells which files are lost with the others.
+// beginning examines the readable part of a set with too few parts. The manifest, which is
+// in the first part, shows which files are lost.
 func (v *verifier) beginning(ctx context.Context, set *parts.Set) error {
 	v.reset()
 	r := set.Scan(ctx)
@@ -74,7 +74,7 @@ func (v *verifier) beginning(ctx context.Context, set *parts.Set) error {
 	if err := v.read(ctx, src); err != nil {
 		return err
 	}
-	v.report.Problems = []Problem{} // follow from the lost parts
+	v.report.Problems = []Problem{} // these problems follow from the lost parts
 	if v.doc == nil {
 		return nil
 	}

@@ -33,7 +33,7 @@ func contentFile(name string, content []byte) file {
 }
 
 // files returns the files of the bundle in the order of the tar. The manifest, its
-// signature and the index come first, so that a reader knows what it gets before it
+// signature and the index come first, so that a reader knows the content before it
 // stores anything.
 func (p *plan) files(opts SaveOptions) ([]file, error) {
 	layout, err := json.Marshal(ocispec.ImageLayout{Version: ocispec.ImageLayoutVersion})
@@ -51,7 +51,7 @@ func (p *plan) files(opts SaveOptions) ([]file, error) {
 		files = append(files, contentFile(deltaIndex, index))
 	}
 	files = p.appendBlobs(files, p.small)
-	if p.delta != nil { // behind the manifests, which refer to the layers
+	if p.delta != nil { // after the manifests, which refer to the layers
 		for _, m := range p.delta.made {
 			d := m.target.digest
 			files = append(files, file{deltaDir + "/" + d.Algorithm().String() + "/" + d.Encoded(), m.size, m.digest, func() (io.ReadCloser, error) {
@@ -89,7 +89,7 @@ func write(ctx context.Context, w io.Writer, files []file, opts SaveOptions) err
 		z := gzip.NewWriter(buf)
 		out, closeAll = z, func() error { return errors.Join(z.Close(), buf.Flush()) }
 	case Zstd:
-		// With more than one goroutine, the bytes would depend on the machine.
+		// With several goroutines, the output would depend on the machine.
 		z, err := zstd.NewWriter(buf, zstd.WithEncoderConcurrency(1))
 		if err != nil {
 			return err
@@ -104,10 +104,11 @@ func write(ctx context.Context, w io.Writer, files []file, opts SaveOptions) err
 	return closeAll()
 }
 
-// piece is a run of bytes of the tar: the content of a file, or what is around it.
+// piece is a sequence of bytes of the tar: the content of a file, or the bytes between
+// contents.
 type piece struct {
 	bytes []byte
-	file  *file // whose content it is, instead of bytes
+	file  *file // the file whose content it is, if it is not bytes
 }
 
 // pieces calls visit for the pieces of the tar, in order. The same files give the same
@@ -203,8 +204,9 @@ func totalSize(files []file) int64 {
 	return n
 }
 
-// copyFile writes the content of a file. A blob's reader reports damage at the end, so it
-// is read to the end. Another size than that in the file's header would shift what follows.
+// copyFile writes the content of a file. It reads to the end, because a blob's reader
+// reports damage there. A size that differs from the header would corrupt the rest of the
+// tar.
 func copyFile(ctx context.Context, w io.Writer, f file, buf []byte, copied func(int)) error {
 	r, err := f.open()
 	if err != nil {
@@ -236,7 +238,7 @@ func copyFile(ctx context.Context, w io.Writer, f file, buf []byte, copied func(
 	}
 }
 
-// header returns the header of a file, with nothing that differs between machines.
+// header returns the header of a file, without fields that differ between machines.
 func header(name string, size int64) *tar.Header {
 	return &tar.Header{Typeflag: tar.TypeReg, Name: name, Size: size, Mode: 0o644, ModTime: time.Unix(0, 0)}
 }

@@ -8,9 +8,9 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/config"
 )
 
-// check rejects the options that the command does not read, or warns of them, and the
-// options that are empty and must not be. What a file or the environment says is for
-// all commands.
+// check rejects options that the command does not read, or warns of them, and options
+// whose value must not be empty. Options in files and the environment are for all
+// commands, so they are not checked.
 func (p *parser) check() error {
 	kept := p.result.Options[:0]
 	for _, s := range p.result.Options {
@@ -33,7 +33,7 @@ func (p *parser) check() error {
 	return nil
 }
 
-// foreign is the error for an option that exists, but not for this command.
+// foreign returns the error for an option of other commands.
 func (p *parser) foreign(s config.Setting) error {
 	flag, _, _ := strings.Cut(s.Typed, "=")
 	flag, _, _ = strings.Cut(flag, " ")

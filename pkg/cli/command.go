@@ -7,22 +7,22 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// Command describes a command. Its help, its completion and its part of the manual
-// page are made from this.
+// Command describes a command. Its help, its completion and its part of the manual page
+// are generated from this.
 type Command struct {
 	Name     string        // "" for the build itself
-	Args     string        // what follows the options
+	Args     string        // the arguments after the options
 	Words    []string      // the fixed words that its first argument can be
-	Values   config.Values // what its arguments name, for completion
+	Values   config.Values // kind of its arguments, for completion
 	Summary  string        // one sentence
 	About    string        // more help, "" for none
 	Examples []Example
 	// Options are the names of the options of the table that it reads, besides those
-	// that every command has (see Everywhere). Any other option is a mistake. The
-	// build itself reads all.
+	// that every command has (see Everywhere). Any other option is an error. The build
+	// itself reads all.
 	Options []string
-	// AnyOption accepts the options that the command does not read, with a warning:
-	// for commands that are put before a build's command line.
+	// AnyOption accepts the options that the command does not read, with a warning: for
+	// commands that users put before the command line of a build.
 	AnyOption bool
 	// Flags defines its own flags, nil for none. They take precedence over options
 	// of the table with the same name.
@@ -48,8 +48,9 @@ func (c Command) Reads(o *config.Option) bool {
 	return c.Name == "" || slices.Contains(c.Options, o.Name) || slices.Contains(Everywhere, o.Name)
 }
 
-// options returns the options of the table that help and completion show, in the
-// order of the table: those that the command reads and no flag of its own replaces.
+// options returns the options of the table that help and completion show, in the order
+// of the table: those that the command reads, unless one of its own flags replaces
+// them.
 func (c Command) options() []*config.Option {
 	own := c.ownFlags()
 	own.SetNormalizeFunc(normalize)

@@ -12,7 +12,7 @@ import (
 // Candidate is a word that the shell can insert.
 type Candidate struct {
 	Word string
-	Help string // its meaning in one sentence, "" if the word needs none
+	Help string // its meaning in one sentence, or ""
 }
 
 // Completion is what the shell can insert at the cursor.
@@ -54,7 +54,7 @@ func Complete(in CompleteInput) Completion {
 		return nil
 	})
 	if c.parser.pending != nil {
-		c.before = before[:len(before)-1] // an option without its value is no option yet
+		c.before = before[:len(before)-1] // an option without its value is incomplete
 	}
 	c.complete(name != "", slices.Contains(before, "--"))
 	slices.SortStableFunc(c.out.Candidates, func(a, b Candidate) int { return strings.Compare(a.Word, b.Word) })
@@ -64,7 +64,7 @@ func Complete(in CompleteInput) Completion {
 
 type completer struct {
 	in     CompleteInput
-	word   string // what the cursor is in
+	word   string // the word with the cursor
 	before []string
 	cmd    Command
 	parser *parser
@@ -80,7 +80,7 @@ func (c *completer) command(name string) (Command, bool) {
 	return c.in.Commands[i], true
 }
 
-// complete decides from the words before the cursor what it offers.
+// complete selects candidates according to the words before the cursor.
 func (c *completer) complete(hasCommand, ended bool) {
 	if f := c.parser.pending; f != nil && !ended {
 		c.value(f, "", c.word)
@@ -127,7 +127,7 @@ func (c *completer) commands() {
 	}
 }
 
-// argument completes what a command takes besides options.
+// argument completes an argument of a command.
 func (c *completer) argument() {
 	for _, w := range c.cmd.Words {
 		if len(c.parser.result.Positionals) == 0 {
@@ -203,7 +203,7 @@ func (c *completer) value(f *pflag.Flag, prefix, value string) {
 	c.kind(kind, prefix, value)
 }
 
-// valuesOf returns what a placeholder in help names.
+// valuesOf returns the kind of values for a placeholder in help.
 func valuesOf(placeholder string) config.Values {
 	switch strings.TrimSuffix(placeholder, ",…") {
 	case "FILE":

@@ -9,7 +9,7 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// completeCommands are commands with one of each thing that completion knows.
+// completeCommands are commands with an example of each kind of completion.
 var completeCommands = []Command{
 	{Args: "[REGEX…]", Values: config.ValuesImages},
 	{Name: "plan", Summary: "Plan.", Values: config.ValuesImages, Options: []string{"base", "base-tag", "profile"}, Flags: func(f *pflag.FlagSet) {

@@ -13,21 +13,20 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// Lines of help have at most helpWidth characters. Explanations begin at a column
-// that depends on what they explain.
+// Lines of help have at most helpWidth characters. Explanations begin at a fixed column
+// for each kind of entry.
 const (
 	helpWidth     = 80
 	optionColumn  = 32
 	commandColumn = 14
 )
 
-// manyOptions is the number of options from which help shows the common ones only.
+// manyOptions is the number of options above which help shows only the common ones.
 const manyOptions = 12
 
-// Help writes the help text of a command, which fits on one screen: the first
-// sentence of what each option does and, if there are many options, only the common
-// ones. That of the build itself, whose name is "", begins with a list of all
-// commands.
+// Help writes the help text of a command, which fits on one screen: the first sentence
+// of each option's help and, if there are many options, only the common ones. That of
+// the build itself, whose name is "", begins with a list of all commands.
 func Help(w io.Writer, cmd Command, all []Command) error {
 	h := &helpWriter{}
 	h.usage(cmd)
@@ -75,8 +74,8 @@ func seeAlso(cmd Command, options int) string {
 	return fmt.Sprintf("\"kolla-build help --all %s\" shows more about each option.", cmd.Name)
 }
 
-// HelpAll writes the long help text of a command: all options that it reads, in
-// groups, with all that there is to say.
+// HelpAll writes the complete help text of a command: all options that it reads, in
+// groups.
 func HelpAll(w io.Writer, cmd Command, all []Command) error {
 	h := &helpWriter{}
 	h.usage(cmd)
@@ -155,8 +154,8 @@ func (h *helpWriter) examples(cmd Command, limit int) {
 	}
 }
 
-// option writes an entry for an option of the table, with all that there is to say or
-// the first sentence only.
+// option writes an entry for an option of the table, with its whole help or the first
+// sentence only.
 func (h *helpWriter) option(o *config.Option, long bool) {
 	left := "      --" + o.Name
 	switch {

@@ -13,8 +13,8 @@ var ErrHelp = errors.New("help requested")
 // ErrVersion is returned by Load when the user asks for the version.
 var ErrVersion = errors.New("version requested")
 
-// Input is what Load starts from. Besides this, it reads the files named here and on
-// the command line, and nothing else.
+// Input is the input of Load, which reads no other files than those named here and on
+// the command line.
 type Input struct {
 	Command    Command             // the zero Command is the build itself
 	Args       []string            // the arguments without the command's name

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// clampTimes copies a tar and sets the times in it that are later than the limit to
-// the limit. It reads r to its end, which may have padding after the tar's.
+// clampTimes copies a tar and sets the times in it that are later than the limit to the
+// limit. It reads r to its end, including padding after the tar.
 func clampTimes(w io.Writer, r io.Reader, limit time.Time) error {
 	in, out := tar.NewReader(r), tar.NewWriter(w)
 	buf := make([]byte, 256<<10)

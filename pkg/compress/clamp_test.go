@@ -37,7 +37,7 @@ func entries(t *testing.T, r io.Reader) (headers map[string]tar.Header, times ma
 	}
 }
 
-// TestClampTimes holds that times after the creation of an image are set to it in
+// TestClampTimes checks that times after the creation of an image are set to it in
 // the published form, that nothing else changes, and that layers of a parent keep
 // the parent's limit.
 func TestClampTimes(t *testing.T) {

@@ -1,7 +1,7 @@
-// Package compress makes the published form of built images: it compresses
-// layers that a builder exported as plain tars, each layer once, and writes the
-// manifest that lists them. It owns the compressors, their settings and what the
-// bytes depend on; it must not know builders, registries or Dockerfiles.
+// Package compress makes the published form of built images: it compresses layers that
+// a builder exported as plain tars, each layer once, and writes the manifest that lists
+// them. It owns the compressors, their settings and the version of their output; it
+// must not know builders, registries or Dockerfiles.
 package compress
 
 import (
@@ -26,8 +26,7 @@ const (
 	EStargz = "estargz"
 )
 
-// levels are the levels that each algorithm has, and the one it uses unless told
-// otherwise.
+// levels are the range and the default of each algorithm's levels.
 var levels = map[string]struct{ min, max, normal int }{
 	Gzip:    {1, 9, 6},
 	Zstd:    {1, 22, 3},
@@ -40,7 +39,7 @@ type Settings struct {
 	Level     int    // 1 to 9; of Zstd 1 to 22, in four steps
 }
 
-// Default is what every registry, engine and runtime reads.
+// Default can be read by every registry, engine and runtime.
 var Default = Settings{Algorithm: Gzip, Level: levels[Gzip].normal}
 
 // Parse reads ALGORITHM or ALGORITHM:LEVEL, such as "zstd" or "gzip:9".
@@ -73,9 +72,8 @@ func (s Settings) MediaType() string {
 	return ocispec.MediaTypeImageLayerGzip
 }
 
-// Version names all that the compressed bytes depend on besides the layer: the
-// settings and the versions of the libraries. The same version gives the same
-// bytes.
+// Version names everything besides the layer that affects the compressed bytes: the
+// settings and the versions of the libraries. The same version gives the same bytes.
 func (s Settings) Version() string { return s.String() + " " + libraries() }
 
 // libraries are the modules whose code decides the bytes.
@@ -95,9 +93,8 @@ var libraries = sync.OnceValue(func() string {
 	return strings.Join(found, " ")
 })
 
-// NewWriter returns a writer that compresses what is written to it. Only one goroutine works at a time:
-// layers are compressed beside each other, and the bytes must not depend on the
-// number of processors.
+// NewWriter returns a compressing writer. It uses a single goroutine: layers are compressed
+// concurrently, and the output must not depend on the number of processors.
 func (s Settings) NewWriter(w io.Writer) (io.WriteCloser, error) {
 	switch s.Algorithm {
 	case Zstd:

@@ -227,8 +227,8 @@ func TestImage(t *testing.T) {
 	}
 }
 
-// TestOnce holds that images that share a layer, at once or one after another
-// and in another process, compress it once.
+// TestOnce checks that a shared layer is compressed once, for concurrent images, later
+// ones and other processes.
 func TestOnce(t *testing.T) {
 	source, store := newBlobs(), newBlobs()
 	shared := tarOf(t, "shared", 2_000_000)
@@ -255,9 +255,8 @@ func TestOnce(t *testing.T) {
 	}
 }
 
-// TestCompressedLayers holds that compressed layers of final images stay as they
-// are, and that others are compressed again: what a builder's cache holds must
-// not decide the bytes.
+// TestCompressedLayers checks that compressed layers of final images stay as they are,
+// and that others are compressed again: the bytes must not depend on a builder's cache.
 func TestCompressedLayers(t *testing.T) {
 	source, store := newBlobs(), newBlobs()
 	in := source.image(t, tarOf(t, "base", 1000))

@@ -2,7 +2,7 @@ package compress
 
 import "testing"
 
-// FuzzParse holds that settings, which byte deltas name, are read or refused, and are
+// FuzzParse checks that settings, which byte deltas name, are read or refused, and are
 // written as they are read.
 func FuzzParse(f *testing.F) {
 	for _, text := range []string{"gzip", "gzip:9", "zstd:3", "zstd:-1", ":", "gzip:99999999999999999999"} {

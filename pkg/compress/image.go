@@ -22,18 +22,18 @@ import (
 	"golang.org/x/sync/singleflight"
 )
 
-// Source has the manifests, configs and layers of exported images.
+// Source provides the manifests, configs and layers of exported images.
 type Source interface {
 	// OpenBlob opens a blob. The read that reaches the end returns an error instead of
 	// io.EOF if the content does not have the digest.
 	OpenBlob(d digest.Digest) (io.ReadCloser, error)
 }
 
-// Store is where compressed images are written to. It remembers which compressed
-// blob a layer has become, so that no layer is compressed twice on a machine.
+// Store stores compressed images. It remembers the compressed blob of each layer, so
+// that a layer is compressed only once on a machine.
 type Store interface {
-	// WriteBlob stores what r returns. With a digest, the content must have it, and
-	// nothing is read if the store has the blob; "" and -1 are unknown.
+	// WriteBlob stores the content of r. If a digest is given, the content must have
+	// it, and r is not read if the store has the blob. "" and -1 mean unknown.
 	WriteBlob(ctx context.Context, r io.Reader, want digest.Digest, size int64) (digest.Digest, int64, error)
 
 	// Compressed returns the compressed form of the layer with this diff ID, if the
@@ -47,7 +47,7 @@ type Store interface {
 // Layer is the compressed form of a layer.
 type Layer struct {
 	Descriptor ocispec.Descriptor
-	DiffID     digest.Digest // of the tar in it: another one if the algorithm changes the tar
+	DiffID     digest.Digest // of the tar in it, which differs from the plain one's if the algorithm changes the tar
 }
 
 // Compressor compresses the layers of images. It may be used by several
@@ -82,10 +82,9 @@ func New(opts Options) *Compressor {
 		limits: map[digest.Digest]time.Time{}, keep: map[digest.Digest]bool{}}
 }
 
-// Keep says which compressed layers stay as they are: those of images that are in
-// their final form. A builder may export other layers compressed, as its cache
-// has them; these are compressed again, so that the result does not depend on
-// what is in a cache.
+// Keep marks compressed layers that must not change: those of images in their final
+// form. A builder may export other layers compressed, if its cache has them so; these
+// are compressed again, so that the result does not depend on a cache.
 func (c *Compressor) Keep(layers ...digest.Digest) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -94,9 +93,9 @@ func (c *Compressor) Keep(layers ...digest.Digest) {
 	}
 }
 
-// ClampTimes says that nothing in the published form of layers is later than limit.
-// For each layer, named by its diff ID, the first call counts, which is that of the
-// image that added it. Layers that are kept do not change.
+// ClampTimes limits the times in the published form of layers to limit. For each layer,
+// given by its diff ID, the first call counts, which is for the image that added the
+// layer. Layers that are kept do not change.
 func (c *Compressor) ClampTimes(limit time.Time, diffIDs ...digest.Digest) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -107,14 +106,14 @@ func (c *Compressor) ClampTimes(limit time.Time, diffIDs ...digest.Digest) {
 	}
 }
 
-// Known says which published form a layer has. It need not be in the source then.
+// Known sets the published form of a layer, which then need not be in the source.
 func (c *Compressor) Known(diffID digest.Digest, l Layer) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.done[diffID] = l
 }
 
-// maxDocument is the size that a manifest or config may have, in bytes.
+// maxDocument is the largest size of a manifest or config in bytes.
 const maxDocument = 16 << 20
 
 // Image writes the compressed form of the image with the given manifest to the
@@ -200,8 +199,7 @@ func (c *Compressor) document(d digest.Digest, into any) ([]byte, error) {
 	return raw, json.Unmarshal(raw, into)
 }
 
-// layer returns the compressed form of a layer, which it makes unless there is
-// one.
+// layer returns the compressed form of a layer, and creates it if necessary.
 func (c *Compressor) layer(ctx context.Context, l ocispec.Descriptor, diffID digest.Digest) (Layer, error) {
 	c.mu.Lock()
 	keep := c.keep[l.Digest]
@@ -226,12 +224,12 @@ func (c *Compressor) layer(ctx context.Context, l ocispec.Descriptor, diffID dig
 	}
 }
 
-// canceledError is the error of work that ended with its context.
+// canceledError is the error of work whose context was canceled.
 type canceledError struct{ error }
 
 func (e *canceledError) Unwrap() error { return e.error }
 
-// copied takes a layer over as it is.
+// copied copies a layer without changing it.
 func (c *Compressor) copied(ctx context.Context, l ocispec.Descriptor, diffID digest.Digest) (Layer, error) {
 	r, err := c.source.OpenBlob(l.Digest)
 	if err != nil {
@@ -364,8 +362,8 @@ func (c *Compressor) eStargz(ctx context.Context, r io.Reader, copyTar func(io.W
 			estargz.StoreUncompressedSizeAnnotation: fmt.Sprint(length)}}}, nil
 }
 
-// replaceDiffIDs returns a config with other diff IDs. All else stays as it is, byte
-// for byte if the config is written as encoding/json does.
+// replaceDiffIDs returns a config with other diff IDs. The rest does not change, byte
+// for byte if the config has the format of encoding/json.
 func replaceDiffIDs(config []byte, before, after []digest.Digest) ([]byte, error) {
 	was, err := json.Marshal(before)
 	if err != nil {

@@ -52,7 +52,7 @@ type Config struct {
 
 	// Templates and sources.
 	ImagesDir        string   // template tree instead of the embedded one, "" for the embedded one
-	DockerDir        []string // further trees, which take precedence over it
+	DockerDir        []string // further trees, which take precedence over ImagesDir
 	TemplateOverride []string
 	IncludeHeader    string
 	IncludeFooter    string
@@ -67,7 +67,7 @@ type Config struct {
 	Registry        string
 	Tag             string
 	AlsoTag         []string // further tags of the set
-	Retain          string   // a number or an age of dated sets, "" for all
+	Retain          string   // a number or age of the dated sets to keep, "" for all
 	AllowPartial    bool
 	ImageNamePrefix string
 	InfraRename     bool
@@ -80,7 +80,7 @@ type Config struct {
 	BuildkitAddr     string
 	Buildkitd        string
 	NetworkMode      string
-	Allow            []string // entitlements: network.host, security.insecure
+	Allow            []string // entitlements of steps: network.host, security.insecure
 	Secret           []string // id=NAME,src=FILE or id=NAME,env=VARIABLE, see package buildkit
 	SSH              []string // default, ID or ID=PATH
 	Cache            bool
@@ -108,7 +108,7 @@ type Config struct {
 	PackageCache     bool
 	Push             bool
 	PushThreads      int
-	RegistryInsecure []string // hosts to use plain HTTP for, besides localhost
+	RegistryInsecure []string // hosts with plain HTTP, in addition to localhost
 	DataDir          string
 
 	// Output.
@@ -150,7 +150,7 @@ type Config struct {
 	// "horizon-plugin-magnum-ui", to the sources they describe. Values are as written;
 	// ExpandSource replaces references.
 	Sources map[string]Source
-	// Warnings are to be shown before work starts.
+	// Warnings are shown before the command starts its work.
 	Warnings []Warning
 
 	origins  map[string]Origin
@@ -165,7 +165,7 @@ type User struct {
 	UID, GID int
 	Group    string // name of the user's group
 	// Absent is set for a user that Kolla's branch of the OpenStack release does not
-	// have. It is for newer templates, and for the built-in ones.
+	// have. It exists for newer templates and for the built-in ones.
 	Absent bool
 	Origin Origin
 }
@@ -200,7 +200,7 @@ type Origin struct {
 	Kind OriginKind
 	File string // OriginFile: path of the file
 	Line int    // OriginFile: 1-based line
-	Text string // the text there: the line, NAME=value, or the arguments
+	Text string // the text at that place: the line, NAME=value, or the arguments
 }
 
 // String returns the origin for people: "kolla-build.conf:3",
@@ -215,7 +215,7 @@ func (o Origin) String() string {
 	return string(OriginDefault)
 }
 
-// Origin returns where the value of an option comes from. The name can have dashes or
+// Origin returns the origin of an option's value. The name can have dashes or
 // underscores. An unknown name has the default origin.
 func (c *Config) Origin(option string) Origin {
 	if o := Lookup(option); o != nil {
@@ -231,7 +231,7 @@ func (c *Config) IsSet(option string) bool {
 	return c.Origin(option).Kind != OriginDefault
 }
 
-// Target returns what decides which images can be built.
+// Target returns the settings that decide which images can be built.
 func (c *Config) Target() facts.Target {
 	return facts.Target{OpenStack: c.OpenstackRelease, Distro: c.Base, BaseTag: c.BaseTag, Arch: c.BaseArch, InstallType: c.InstallType, BuiltIn: c.ImagesDir == ""}
 }

@@ -210,7 +210,7 @@ func TestReleaseSources(t *testing.T) {
 		{"2026.1", "etcd", "/v3.6.5/etcd-v3.6.5-linux-amd64.tar.gz"},
 		{"2023.1", "sahara-base", "/sahara/sahara-stable-2023.1.tar.gz"},
 		{"2025.1", "sahara-base", "/sahara/sahara-19.0.0.tar.gz"}, // the last release, for the built-in templates
-		{"2025.1", "horizon-plugin-sahara-dashboard", ""},         // it had gone
+		{"2025.1", "horizon-plugin-sahara-dashboard", ""},         // removed in this release
 		{"yoga", "neutron-base-plugin-tap-as-a-service", ""},
 		{"2099.1", "nova-base", "/nova/nova-stable-2099.1.tar.gz"},
 	} {
@@ -218,7 +218,7 @@ func TestReleaseSources(t *testing.T) {
 			t.Errorf("%s: [%s] is at %q, want %q", c.release, c.section, got, c.want)
 		}
 	}
-	// What the user says wins over every release.
+	// The user's values take precedence over those of every release.
 	c := mustLoad(t, "[DEFAULT]\nopenstack_release = 2024.1\n[etcd]\nversion = 9\n[horizon-plugin-blazar-dashboard]\nenabled = no\n", nil)
 	if s, err := c.ExpandSource("etcd", nil); err != nil || !strings.Contains(s.Location, "etcd-v9-linux") {
 		t.Errorf("%+v, %v", s, err)
@@ -303,7 +303,7 @@ func TestErrorsHaveTheirPlace(t *testing.T) {
 	if !errors.As(err, &e) || e.File != "kolla-build.conf" || e.Line != 2 || e.Column != 10 || e.SourceLine != "base =   ubunto" || e.Option != "base" || e.Hint != `did you mean "ubuntu"?` {
 		t.Errorf("%#v", e)
 	}
-	// Several mistakes are told at once.
+	// Several mistakes are reported together.
 	_, err = load(t, "[DEFAULT]\nbase = x\nthreads = 0\n[nova-user]\nuid = y\n", nil, "--push-threads", "z")
 	for _, part := range []string{":2:", ":3:", ":5:", "--push-threads z"} {
 		if err == nil || !strings.Contains(err.Error(), part) {

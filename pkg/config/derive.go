@@ -76,7 +76,7 @@ func deriveTag(r *resolver) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		part, _, _ = strings.Cut(part, "@") // a digest that pins the base image
+		part, _, _ = strings.Cut(part, "@") // without the digest that pins the base image
 		parts = append(parts, part)
 	}
 	return strings.Join(parts, "-"), nil
@@ -107,7 +107,7 @@ func deriveDataDir(r *resolver) (string, error) {
 var retention = regexp.MustCompile(`^[0-9]+[hdw]?$`)
 
 // keepMeansRetain distinguishes Kolla's switch --keep from a number of sets to keep. 0
-// and 1 are booleans for oslo.config and remain so.
+// and 1 remain booleans, as in oslo.config.
 func keepMeansRetain(value string) string {
 	if _, err := parseBool(value); err != nil && retention.MatchString(value) {
 		return "retain"

@@ -1,10 +1,10 @@
-// Package config owns what a user can tell kolla-build: the option table, values and
-// their defaults, the environment and kolla-build.conf. It must not know how options
-// are typed on a command line, nor templates, images, registries or builders.
+// Package config owns the configuration: the option table, values and their defaults,
+// the environment and kolla-build.conf. It must not know the syntax of the command
+// line, nor templates, images, registries or builders.
 //
 // There is one table of options (Options). Flags, file keys, environment names, help,
-// the sample configuration and the option reference are all made from it; an option
-// that is not in the table does not exist.
+// the sample configuration and the option reference are all generated from it; an
+// option that is not in the table does not exist.
 //
 // The value of an option is taken from the first of these that has one:
 //

@@ -13,7 +13,7 @@ import (
 func (l *loader) envValue(o *Option) ([]given, bool) {
 	for _, name := range o.EnvNames() {
 		value, ok := l.env[name]
-		// An empty variable that other programs read as well is not set.
+		// An empty variable that other programs also read counts as not set.
 		if !ok || value == "" && slices.Contains(o.Env, name) {
 			continue
 		}

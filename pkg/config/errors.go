@@ -7,9 +7,9 @@ import (
 	"github.com/kolla-build/kolla-build/internal/redact"
 )
 
-// Error is a mistake of the user, with its place. Several errors can be joined, each
-// with its own place and hint, which are therefore part of the text. File is "" for the
-// command line and the environment.
+// Error is a mistake of the user, with its place. Several errors can be joined, so that
+// place and hint are part of the text of each one. File is "" for the command line and
+// the environment.
 type Error struct {
 	File       string
 	Line       int    // 1-based, 0 for none

@@ -18,8 +18,8 @@ import (
 // maxFile is the size of the largest configuration file, in bytes.
 const maxFile = 16 << 20
 
-// The configuration files that are read without being named: that of the system, then
-// the one in the working directory.
+// The configuration files that are read by default: the system's, then the one in the
+// working directory.
 const (
 	SystemFile = "/etc/kolla/kolla-build.conf"
 	localFile  = "kolla-build.conf"
@@ -100,7 +100,7 @@ func (l *loader) readFiles() error {
 	return nil
 }
 
-// missing returns the error for a file or directory that cannot be read.
+// missing returns the error for an unreadable file or directory.
 func (l *loader) missing(path, option string, err error) error {
 	cause := err
 	var pathError *fs.PathError
@@ -124,8 +124,8 @@ func (l *loader) missing(path, option string, err error) error {
 	return e
 }
 
-// syntaxError gives the error of a file that cannot be read its place and, for a line
-// that is no assignment, a guess what it was meant to be.
+// syntaxError adds the place to the error of an invalid file and, for a line that is
+// not an assignment, a hint about what was meant.
 func syntaxError(err error) error {
 	var e *inifile.Error
 	if !errors.As(err, &e) {

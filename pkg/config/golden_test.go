@@ -28,8 +28,7 @@ func TestGoldenTexts(t *testing.T) {
 	testenv.GoldenNames(t, slices.Collect(maps.Keys(texts)))
 }
 
-// mistakes returns what users are told about things they wrote wrong: each case
-// with its answer.
+// mistakes returns users' mistakes with their error messages.
 func mistakes(t *testing.T) string {
 	conf := func(text string, words ...string) osloCase {
 		return osloCase{Args: words, Files: map[string]string{"kolla-build.conf": text}}

@@ -70,8 +70,8 @@ func nameLength(s string) int {
 	return len(s)
 }
 
-// dashedNames returns the names in ${…} that are options if dashes are read as underscores, which
-// oslo.config does not accept in a reference.
+// dashedNames returns the names in ${…} that are options spelled with dashes, which oslo.config
+// does not accept in a reference.
 func dashedNames(s string) []string {
 	var names []string
 	for {

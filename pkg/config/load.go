@@ -11,8 +11,8 @@ import (
 	"github.com/kolla-build/kolla-build/internal/inifile"
 )
 
-// Input is what Load starts from. Load reads no other files than those named here and
-// on the command line.
+// Input is the input of Load, which reads no other files than those named here and on
+// the command line.
 type Input struct {
 	Command    string    // the command, "" for the build itself
 	Arguments  Arguments // the command line
@@ -29,7 +29,7 @@ type Input struct {
 type Arguments struct {
 	Options     []Setting // in the order in which they were given
 	Positionals []string
-	Warnings    []Warning // about how options were written
+	Warnings    []Warning // about the spelling of options
 }
 
 // Setting is an option given on the command line.
@@ -208,8 +208,8 @@ func (l *loader) mergeEntry(e *inifile.Entry, inFiles map[*Option][]given) {
 }
 
 // optionOfOlderKey returns the option that a key of older releases sets, nil for
-// others. The key type is one only with an install type as value, because it is a key
-// of sources as well.
+// others. The key type is only treated as such if its value is an install type, because
+// sources have a key of the same name.
 func optionOfOlderKey(e *inifile.Entry) *Option {
 	o := Lookup(e.Key)
 	if o == nil || lookupKey(e.Key) == o {
@@ -228,7 +228,7 @@ func optionOfOlderKey(e *inifile.Entry) *Option {
 func (l *loader) assign() {
 	fields := reflect.ValueOf(l.c).Elem()
 	for _, o := range table {
-		v, err := l.r.value(o) // also of options without a field, to find all mistakes
+		v, err := l.r.value(o) // including options without a field, to find all mistakes
 		if err != nil {
 			l.fail(l.withPlace(o, err))
 			continue
@@ -239,7 +239,7 @@ func (l *loader) assign() {
 	}
 }
 
-// withPlace gives an error without a place that of the option's value.
+// withPlace adds the place of the option's value to an error without a place.
 func (l *loader) withPlace(o *Option, err error) error {
 	var e *Error
 	if errors.As(err, &e) {

@@ -7,9 +7,9 @@ import (
 // Kind is the type of an option's value.
 type Kind int
 
-// The kinds, with how a value is written.
+// The kinds, and the syntax of their values.
 const (
-	String Kind = iota // text as it stands
+	String Kind = iota // text without conversion
 	Bool               // true, 1, on, yes; false, 0, off, no
 	Int                // a decimal number
 	List               // items separated by commas; only the last list is used
@@ -34,7 +34,7 @@ const (
 	Ours                            // not in Kolla
 )
 
-// Option describes one option. Help, documentation and samples are made from this.
+// Option describes one option. Help, documentation and samples are generated from this.
 type Option struct {
 	// Name is the name of the flag, as Kolla spells it. Dashes and underscores are
 	// equal wherever an option is named; the key in a file has underscores.
@@ -49,7 +49,7 @@ type Option struct {
 	DefaultText string
 	Choices     []string // the allowed values, nil for any
 	Suggestions []string // values that completion offers; others are allowed as well
-	Values      Values   // what the value names, if Arg and Choices do not show it
+	Values      Values   // kind of the value, if Arg and Choices do not show it
 	Min         int      // Int: the smallest value
 	Arg         string   // name of the value in help, such as DIR
 	Env         []string // further environment variables, besides those made from the name
@@ -72,16 +72,16 @@ type Option struct {
 	Positional bool
 
 	derive func(*resolver) (string, error)
-	// Redirect returns the name of the option that a value on the command line is
-	// meant for, "" for this one; nil if every value is for this one.
+	// Redirect returns the name of another option if a value on the command line is
+	// meant for that one, else "". It may be nil.
 	Redirect func(value string) string
 }
 
-// Values is what the value of an option or an argument of a command names, so that a
-// shell can complete it.
+// Values is the kind of an option's value or a command's argument, so that a shell can
+// complete it.
 type Values string
 
-// The kinds of things that values name.
+// Kinds of values.
 const (
 	ValuesAny      Values = ""
 	ValuesFiles    Values = "files"
@@ -172,7 +172,7 @@ func (o *Option) Field() string {
 	return b.String()
 }
 
-// CanonicalName returns an option's name with dashes, however it is spelled.
+// CanonicalName returns an option's name with dashes instead of underscores.
 func CanonicalName(name string) string { return strings.ReplaceAll(name, "_", "-") }
 
 var (

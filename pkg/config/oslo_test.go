@@ -20,10 +20,10 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/facts"
 )
 
-// These tests give the same command lines and files to Kolla's own code on
-// oslo.config and to Load, and compare what both make of them.
+// These tests give the same command lines and files to Kolla's own code on oslo.config
+// and to Load, and compare the results.
 
-// oslosAnswer is what testdata/oslo_values.py says about one case.
+// oslosAnswer is the result of testdata/oslo_values.py for one case.
 type oslosAnswer struct {
 	Error    string
 	Options  map[string]any
@@ -202,7 +202,7 @@ func compareToOslo(t *testing.T, c osloCase, got *config.Config, want oslosAnswe
 			continue // upstream's worker fills them in later
 		}
 		if got.OpenstackRelease != facts.Master && (key == "openstack_release_codename" || strings.Contains(asJSON(value), masterTag)) {
-			continue // master's tool has master's defaults, whatever the release is
+			continue // master's tool has master's defaults, regardless of the release is
 		}
 		if a, b := asJSON(ours), asJSON(value); a != b {
 			t.Errorf("%v\n%s = %s, upstream %s", c, key, a, b)

@@ -6,9 +6,10 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/facts"
 )
 
-// ForPlatform returns the configuration for one platform, OS/ARCH[/VARIANT], of which
-// arch is the ARCH. --platform is that platform, and base_arch and debian_arch follow
-// from it unless the user has set them, also where other values refer to them.
+// ForPlatform returns the configuration for one platform, OS/ARCH[/VARIANT], with arch
+// as its ARCH. --platform is set to that platform, and base_arch and debian_arch are
+// derived from it unless the user has set them, including where other values refer to
+// them.
 func (c *Config) ForPlatform(platform, arch string) *Config {
 	out, r := *c, *c.resolver
 	r.values, r.active = map[*Option]resolved{}, nil

@@ -26,8 +26,8 @@ func (l *loader) fillProfiles() {
 	}
 }
 
-// likeLongOption returns the long option that may have been meant by the argument
-// that named the profile, "" for none.
+// likeLongOption returns the long option that the user may have meant by the argument
+// with the profile, "" for none.
 func (l *loader) likeLongOption(profile string) string {
 	for _, g := range l.flags[Lookup("profile")] {
 		if g.text == profile && g.origin.Text == "-p"+profile {

@@ -54,7 +54,7 @@ func (r *resolver) compute(o *Option) (any, error) {
 	var texts []string
 	for _, g := range all {
 		if o.Kind == Multi && g.text == "" && g.origin.Kind == OriginFile {
-			continue // an empty item, as in the sample configuration, is no item
+			continue // an empty item, as in the sample configuration, does not count
 		}
 		text, err := expand(g.text, r.in(""))
 		if err != nil {
@@ -187,8 +187,8 @@ func (r *resolver) enter(name string) error {
 
 func (r *resolver) leave() { r.active = r.active[:len(r.active)-1] }
 
-// fault gives an error of a value's expansion the place of the value. An error that has
-// a place already, because another value is wrong, is returned unchanged.
+// fault adds the place of a value to an error in its expansion. An error that already
+// has a place, because another value is wrong, is returned unchanged.
 func (g given) fault(name string, err error) error {
 	var located *Error
 	if errors.As(err, &located) {
@@ -233,14 +233,14 @@ func (g given) badValue(o *Option, value string, err error) error {
 
 const boolHint = "write true, yes, on or 1, or false, no, off or 0"
 
-// otherNames are names that other tools, or older releases, use for values of options.
+// otherNames are names of values in other tools or older releases.
 var otherNames = map[string]string{
 	"amd64": "x86_64", "x64": "x86_64", "arm64": "aarch64", "aarch64": "arm64", "x86_64": "amd64",
 	"rockylinux": "rocky", "rhel": "rocky", "almalinux": "rocky", "oracle": "oraclelinux", "ol": "oraclelinux",
 	"rdo": "binary", "rhos": "binary", "rpm": "binary", "deb": "binary", "pip": "source", "src": "source",
 }
 
-// likeLongOption returns the long option that may have been meant by one dash and
+// likeLongOption returns the long option that the user may have meant by one dash and
 // several letters, as in -registy, "" for none.
 func (g given) likeLongOption() string {
 	typed, _, _ := strings.Cut(g.origin.Text, "=")

@@ -44,7 +44,7 @@ type section struct {
 	name   string // as first written
 	first  Origin // the first place where a user wrote it, or a default
 	keys   map[string][]given
-	inFile bool // a user's file has it
+	inFile bool // it is in a user's file
 	absent bool // a user that Kolla's branch of the OpenStack release does not have
 }
 
@@ -77,7 +77,7 @@ func (l *loader) mergeSections() {
 	}
 }
 
-// mergeDefaults adds the users and the sources of the release that is built.
+// mergeDefaults adds the default users and sources of the configured release.
 func (l *loader) mergeDefaults() {
 	name, _ := l.r.string("openstack-release") // an error is reported where options are assigned
 	release, known := facts.LookupRelease(name)
@@ -122,7 +122,7 @@ func (l *loader) mergeFile(f *inifile.File) {
 	}
 }
 
-// section returns the section of that name, which is made if it does not exist.
+// section returns the section of that name, and creates it if it does not exist.
 func (l *loader) section(name string, first Origin) *section {
 	key := normalSection(name)
 	s := l.r.sections[key]

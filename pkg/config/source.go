@@ -38,7 +38,7 @@ func (l *loader) fillSources() {
 		if !s.inFile {
 			continue
 		}
-		// Values of users are expanded now to report mistakes before any work starts.
+		// The user's values are expanded now, so that mistakes are reported early.
 		for _, key := range []string{"location", "reference", "version", "mirrors"} {
 			l.sectionValue(name, key)
 		}

@@ -2,7 +2,7 @@ package config
 
 import "github.com/kolla-build/kolla-build/pkg/facts"
 
-// This file and its neighbour contain the option table, group by group. Names, short
+// This file and table_build.go contain the option table, group by group. Names, short
 // forms, defaults, choices and bounds of Kolla's options are upstream's of July 2026;
 // those of older releases are from the last release that had them. The first sentence
 // of a help text stands alone in the short help and in completion.

@@ -157,7 +157,7 @@ func (o *Option) convert(texts []string) (any, error) {
 func format(value any) string {
 	switch v := value.(type) {
 	case bool:
-		if v { // as Python writes it
+		if v { // in Python's spelling
 			return "True"
 		}
 		return "False"

@@ -11,15 +11,15 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/inspect"
 )
 
-// Status is whether a row holds.
+// Status is the status of a row.
 type Status string
 
 // Statuses of rows.
 const (
 	Held   Status = "held"
 	Failed Status = "failed"
-	Exempt Status = "exempt" // it does not hold, and an exception says why
-	Absent Status = "n/a"    // it is for another distribution, or nothing in the image can be checked
+	Exempt Status = "exempt" // it failed, and an exception gives the reason
+	Absent Status = "n/a"    // it is for another distribution, or the image has nothing to check
 )
 
 // Result is a checked row.
@@ -30,7 +30,7 @@ type Result struct {
 	Detail string `json:"detail,omitempty"` // why it failed or is exempt
 }
 
-// Check checks an image against a table: first what holds for every image, then the rows.
+// Check checks an image against a table: first the rules for all images, then the rows.
 func Check(im *Image, t *Table, exceptions []Exception) []Result {
 	rows := t.Rows(im.Name)
 	c := checker{im: im, words: im.words()}
@@ -85,7 +85,7 @@ type checker struct {
 	scripts string   // the texts of all start scripts
 }
 
-// collect notes what a row says about what the deployment provides.
+// collect records the paths that a row says the deployment provides.
 func (c *checker) collect(r Row) {
 	switch r.Kind {
 	case KindConfig:
@@ -131,7 +131,7 @@ func (c *checker) start(words []string) error {
 }
 
 // allPrograms returns the files in the directories of PATH that can be executed. A
-// directory is read once, also if PATH has a link to it.
+// directory is read once even if PATH also contains a link to it.
 func (c *checker) allPrograms() []string {
 	var out []string
 	seen := map[string]bool{}
@@ -201,7 +201,7 @@ func (c *checker) row(r Row) (Status, error) {
 	case KindEnv:
 		return Held, c.variable(r.Value)
 	case KindLabel:
-		// A deployment sets labels of its own; those are no matter of the image.
+		// The deployment sets labels of its own, which the image need not have.
 		name, want, _ := strings.Cut(r.Value, "=")
 		if strings.ToUpper(name) == name {
 			return Absent, nil
@@ -260,9 +260,9 @@ func (c *checker) possible(dir string) error {
 	return nil
 }
 
-// path checks a file or a directory. One with an owner is something that the deployment
-// makes or changes at the start: the account and the directory have to exist. With
-// exists, or without an owner, the file itself has to.
+// path checks a file or a directory. A path with an owner is created or changed by the
+// deployment when the container starts, so only the account and the directory have to
+// exist. With exists, or without an owner, the file itself has to exist.
 func (c *checker) path(r Row) error {
 	name, attributes := attributesOf(r.Value)
 	if strings.Contains(name, "<") {
@@ -330,7 +330,7 @@ func (c *checker) user(value string) error {
 		return nil
 	}
 	if uid := at(f, 1); uid == "" {
-		// A deployment names groups as users as well.
+		// A deployment also uses names of groups as users.
 		_, isUser := c.im.users[f[0]]
 		_, isGroup := c.im.groups[f[0]]
 		if !isUser && !isGroup {
@@ -352,7 +352,7 @@ func (c *checker) user(value string) error {
 }
 
 // variable checks that the image sets a variable or that one of its scripts reads it. The
-// value is what the deployment sets.
+// deployment sets the value.
 func (c *checker) variable(value string) error {
 	name, _, _ := strings.Cut(value, "=")
 	if _, ok := c.im.env[name]; ok {

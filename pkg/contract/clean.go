@@ -11,9 +11,9 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/inspect"
 )
 
-// cleanChecks are the values of rows of KindClean: what an image must not contain. Each
-// returns findings. Findings of a check that is perFile are rows of their own, so that
-// exceptions name files; those of others make one row.
+// cleanChecks are the values of rows of KindClean: checks for files that an image must
+// not contain. Each returns findings. If a check is perFile, each finding is a row of
+// its own, so that exceptions can name files; otherwise all findings are one row.
 var cleanChecks = map[string]struct {
 	find    func(*Image) []string
 	perFile bool
@@ -32,7 +32,7 @@ var cleanChecks = map[string]struct {
 // maxFindings is how many findings of a check are reported.
 const maxFindings = 20
 
-// finding is a row with the reason why it does not hold.
+// finding is a row with the reason for its failure.
 type finding struct {
 	row Row
 	err error
@@ -86,7 +86,7 @@ func (im *Image) headers() []string {
 	})
 }
 
-// cacheDirectories have what package managers fetched.
+// cacheDirectories are the caches of package managers.
 var cacheDirectories = []string{
 	"var/lib/apt/lists/", "var/cache/apt/", "var/cache/dnf/", "var/cache/yum/", "var/cache/libdnf5/", "var/cache/kolla/",
 	"root/.cache/", "root/.npm/", "root/.cargo/", "var/cache/ldconfig/",
@@ -109,7 +109,8 @@ func (im *Image) matching(match func(string) bool) []string {
 	return out
 }
 
-// hostKeys looks into all layers: what an upper one removes can still be read.
+// hostKeys looks into all layers, because files that a later layer removes can still be
+// read.
 func (im *Image) hostKeys() []string {
 	var out []string
 	for _, l := range im.layers {
@@ -139,7 +140,7 @@ var (
 	interpreter = regexp.MustCompile(`/python3\.([0-9]+)$`)
 )
 
-// foreignBytecode returns byte code that no interpreter of the image reads.
+// foreignBytecode returns byte code for interpreters that the image does not have.
 func (im *Image) foreignBytecode() []string {
 	versions := map[string]bool{}
 	for _, dir := range []string{"/usr/bin", "/usr/local/bin"} {

@@ -29,7 +29,7 @@ type Options struct {
 	Table      string // a file, "" for the built-in contract
 	Exceptions string // a file that is added to the built-in exceptions
 	JSON       bool
-	Verbose    bool // print rows that hold too
+	Verbose    bool // also print rows that passed
 }
 
 // Report is what the command prints about one image.
@@ -143,13 +143,13 @@ func readFile(name string, read func(io.Reader) error) error {
 	return read(f)
 }
 
-// elsewhere reports whether all arguments name images outside of the store.
+// elsewhere reports whether no argument names an image of the store.
 func elsewhere(args []string) bool {
 	return len(args) > 0 && !slices.ContainsFunc(args, func(a string) bool { return !strings.HasPrefix(a, "oci:") && !strings.Contains(a, "/") })
 }
 
-// chosen returns what the arguments name. An argument can be a regular expression for
-// several images of the store; without arguments these are all built images.
+// chosen returns the images that the arguments name. An argument can be a regular
+// expression for several images of the store; no arguments select all built images.
 func chosen(cfg *config.Config, con *console.Console, s *store.Store) ([]string, error) {
 	var out []string
 	args := cfg.Args
@@ -172,7 +172,7 @@ func chosen(cfg *config.Config, con *console.Console, s *store.Store) ([]string,
 	return out, nil
 }
 
-// imageName returns the name by which rows call an image.
+// imageName returns the name of an image in rows.
 func imageName(found imagediff.Image, prefix string) string {
 	name := found.Name
 	if rest, ok := strings.CutPrefix(name, "oci:"); ok {

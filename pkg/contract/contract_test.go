@@ -218,7 +218,7 @@ func read(t testing.TB, name string) string {
 	return string(data)
 }
 
-// Whatever an image contains, checking it ends, and reports failed rows or an error.
+// Checking any image ends, with failed rows or an error.
 func TestHostileImages(t *testing.T) {
 	program := read(t, "/proc/self/exe")
 	damaged := []byte(program[:min(len(program), 1<<20)])
@@ -359,7 +359,7 @@ func TestSetuidExceptions(t *testing.T) {
 	}
 }
 
-// Each check of a clean image finds what it is for, and exceptions name single files.
+// Each check of a clean image finds its files, and exceptions can name single files.
 func TestCleanImages(t *testing.T) {
 	passwd := file{name: "etc/passwd", mode: 0o644, text: "root:x:0:0::/:\nnova:x:42436:42436::/:\n"}
 	for _, c := range []struct {

@@ -1,7 +1,7 @@
-// Package contract checks images against what a deployment expects of them: commands,
-// health checks, files, users, Python modules and more. It reads the layers where they
-// are and starts nothing. It must not know how images are built or what a deployment does.
+// Package contract checks that images meet the expectations of a deployment: commands,
+// health checks, files, users, Python modules and more. It reads the layers without
+// starting a container. It must not know how images are built or what a deployment does.
 //
-// A contract is a table of rows; see ReadTable. Images are untrusted: whatever they
-// contain has a limit, and a file that cannot be read is a failed row and no error.
+// A contract is a table of rows; see ReadTable. Images are untrusted: all of their
+// content is limited, and an unreadable file is a failed row, not an error.
 package contract

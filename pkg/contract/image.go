@@ -26,7 +26,7 @@ type Image struct {
 	env    map[string]string
 	users  map[string]account
 	groups map[string]group
-	user   account // who runs the container
+	user   account // the user of the container
 
 	searchPath []string
 	libraries  map[libraryKey]string // found libraries
@@ -45,7 +45,7 @@ type group struct {
 	members []string
 }
 
-// Open reads an image. The name is what rows call it.
+// Open reads an image. name is its name in rows.
 func (r *Reader) Open(ctx context.Context, name string, content v1.Image) (*Image, error) {
 	conf, err := content.ConfigFile()
 	if err != nil {
@@ -86,7 +86,7 @@ func (r *Reader) Open(ctx context.Context, name string, content v1.Image) (*Imag
 	return im, nil
 }
 
-// index adds a path to the directories, with parents that no layer lists.
+// index adds a path to the directories, including parents that are not in any layer.
 func (im *Image) index(p string) {
 	for p != "" {
 		dir, base := "", p
@@ -103,7 +103,7 @@ func (im *Image) index(p string) {
 }
 
 // lookup follows a path, which is absolute, and returns the real one without a leading
-// slash. ok is false if it does not exist; why tells what is missing or in the way.
+// slash. ok is false if it does not exist; why is the reason.
 func (im *Image) lookup(name string) (real string, entry inspect.Found, why string) {
 	todo := strings.Split(path.Clean("/" + name)[1:], "/")
 	links := 0
@@ -149,7 +149,7 @@ func (im *Image) lookup(name string) (real string, entry inspect.Found, why stri
 	return real, entry, ""
 }
 
-// canMake reports whether a directory exists or can be made.
+// canMake reports whether a directory exists or can be created.
 func (im *Image) canMake(name string) (bool, string) {
 	_, e, why := im.lookup(name)
 	if why == "" {
@@ -180,7 +180,7 @@ func (im *Image) info(e inspect.Found) fileInfo {
 	return fileInfo{}
 }
 
-// text returns the content of a file whose text the reader wanted.
+// text returns the content of a file that wantsText selected.
 func (im *Image) text(name string) string {
 	_, e, why := im.lookup(name)
 	if why != "" {

@@ -14,23 +14,23 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/inspect"
 )
 
-// Limits of what is read of a file and kept of layers.
+// Limits of the content that is read and kept.
 const (
 	maxText       = 256 << 10 // bytes of a text
 	maxExecutable = 256 << 20 // bytes of a program or library
 	maxKept       = 3 << 20   // entries of layers that a Reader keeps
 )
 
-// fileInfo is what matters about a file's content.
+// fileInfo is the relevant information about a file's content.
 type fileInfo struct {
 	interpreter string // of a script or program, "" if it needs none
 	script      bool
 	elf         *elfInfo
-	text        string // of files that the reader wants
-	bad         string // why the file could not be read as what it seems to be
+	text        string // of files that wantsText selects
+	bad         string // why a script, program or library is invalid
 }
 
-// elfInfo is what the dynamic linker needs to know.
+// elfInfo is the information for the dynamic linker.
 type elfInfo struct {
 	class   elf.Class
 	machine elf.Machine
@@ -39,13 +39,13 @@ type elfInfo struct {
 	runpath []string
 }
 
-// layerInfo is what a layer contains.
+// layerInfo is the content of a layer.
 type layerInfo struct {
 	layer *inspect.Layer
 	files map[string]fileInfo
 }
 
-// Reader reads images. It keeps the layers that it has read, since images share them.
+// Reader reads images. It keeps the layers that it has read, because images share them.
 type Reader struct {
 	wanted map[string]bool // the ends of paths of Python modules
 	layers map[v1.Hash]*layerInfo
@@ -123,7 +123,8 @@ func (r *Reader) layer(ctx context.Context, l v1.Layer) (*layerInfo, error) {
 	return info, nil
 }
 
-// file returns what matters about a file, false if nothing does. The buffer is reused.
+// file returns the relevant information about a file, false if there is none. The
+// buffer is reused.
 func (r *Reader) file(e inspect.Entry, content io.Reader, buffer *bytes.Buffer) (fileInfo, bool, error) {
 	library := strings.Contains(path.Base(e.Path), ".so")
 	text := r.wantsText(e.Path)
@@ -174,8 +175,8 @@ func envInterpreter(args []string) string {
 	return "env"
 }
 
-// readELF reads what the dynamic linker needs to know. The file is untrusted, and
-// debug/elf panics for some that are damaged.
+// readELF reads the information for the dynamic linker. The file is untrusted, and
+// debug/elf panics on some damaged files.
 func readELF(content []byte) (f fileInfo) {
 	defer func() {
 		if p := recover(); p != nil {

@@ -88,7 +88,7 @@ func (im *Image) start(real string, f fileInfo) error {
 const maxLibraries = 4096
 
 // link finds all libraries that a program loads, in the order of the dynamic linker. A
-// library that is already loaded is not looked for again, wherever it was found.
+// library that is already loaded is not searched again.
 func (im *Image) link(program string, of *elfInfo) error {
 	type object struct {
 		path string
@@ -143,7 +143,7 @@ func (im *Image) library(name, from string, of *elfInfo) string {
 	}
 	found := ""
 	dirs := append(im.linkerDirs("/etc/ld.so.conf", 0), "/lib64", "/usr/lib64", "/lib", "/usr/lib")
-	// Debian's linker knows the directories of its architecture.
+	// Debian's linker also searches the directories of its architecture.
 	for _, lib := range []string{"lib", "usr/lib"} {
 		for _, sub := range im.list(lib) {
 			if strings.Contains(sub, "-linux-gnu") {

@@ -44,15 +44,15 @@ func (im *Image) moduleFile(module string) string {
 	return ""
 }
 
-// importLine matches an import that a module does in any case, at its top level.
+// importLine matches an unconditional import at the top level of a module.
 var importLine = regexp.MustCompile(`(?m)^(?:from ([A-Za-z_][\w.]*) import |import ([A-Za-z_][\w.]*))`)
 
-// builtinModules are those that Python has compiled in.
+// builtinModules are compiled into Python.
 var builtinModules = []string{"_ast", "_codecs", "_collections", "_functools", "_imp", "_io", "_thread", "atexit", "builtins", "errno", "faulthandler",
 	"gc", "itertools", "marshal", "posix", "pwd", "signal", "sys", "time"}
 
-// hasModule checks that a Python module exists, that its text defines a name, unless that
-// is "", and that the modules which it imports exist.
+// hasModule checks that a Python module exists, that it defines name unless that is "",
+// and that the modules that it imports exist.
 func (im *Image) hasModule(module, name string) error {
 	file := im.moduleFile(module)
 	if file == "" {

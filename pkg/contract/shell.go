@@ -20,7 +20,7 @@ var (
 )
 
 // programs returns the programs of a command line, in order: those of each part between
-// the shell's operators, and what a shell that is called with -c runs.
+// the shell's operators, and those of the argument of sh -c.
 func programs(line string) []program {
 	var out []program
 	for _, words := range split(line) {
@@ -37,7 +37,7 @@ func programs(line string) []program {
 				}
 			}
 		}
-		// for NAME in …; then the command of the loop is a part of its own.
+		// for NAME in …: the command of the loop is a separate part.
 		if len(words) > 0 && (words[0] == "for" || words[0] == "case") {
 			continue
 		}

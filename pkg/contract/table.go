@@ -12,11 +12,11 @@ import (
 	"github.com/kolla-build/kolla-build/internal/usererr"
 )
 
-// Kind is what a row expects.
+// Kind is the kind of an expectation.
 type Kind string
 
-// Kinds of rows. KindProgram has rows of its own only in results: every program in the
-// directories of PATH has to start.
+// Kinds of rows. KindProgram occurs only in results: every program in the directories
+// of PATH has to start.
 const (
 	KindCommand     Kind = "command"     // a command line; its programs exist and their libraries too
 	KindExec        Kind = "exec"        // likewise, run in a running container
@@ -29,8 +29,8 @@ const (
 	KindEnv         Kind = "env"         // NAME[=VALUE]: a variable that a start script reads, or that the image sets
 	KindLabel       Kind = "label"       // NAME[=VALUE]
 	KindModule      Kind = "module"      // wsgi:MODULE:NAME, python:MODULE or ansible:MODULE
-	KindClean       Kind = "clean"       // a check of what an image must not contain, see cleanChecks
-	KindRun         Kind = "run"         // an option of the container; images have no part in it
+	KindClean       Kind = "clean"       // a check for files that an image must not contain, see cleanChecks
+	KindRun         Kind = "run"         // an option of the container, which does not concern images
 	KindProgram     Kind = "program"
 )
 
@@ -133,12 +133,12 @@ func joinKinds() string {
 	return strings.Join(names, ", ")
 }
 
-// manyRoles is in how many roles an image occurs that all of them use as a tool, such as
-// kolla-toolbox. The rows for all images of a role are not for it.
+// manyRoles is the number of roles from which an image counts as a tool that all roles
+// use, such as kolla-toolbox. Rows for all images of a role do not apply to it.
 const manyRoles = 4
 
 // Rows returns the rows for an image, each once: its own, and those for all images ("*")
-// of a role that the image has rows of. Rows without a role hold for every image.
+// of its roles. Rows without a role apply to every image.
 func (t *Table) Rows(image string) []Row {
 	type key struct {
 		kind  Kind
@@ -163,7 +163,7 @@ func (t *Table) Rows(image string) []Row {
 	return out
 }
 
-// Exception is a row that need not hold, with the reason.
+// Exception is a row that may fail, with the reason.
 type Exception struct {
 	Image, Condition, Value string // patterns of path.Match, except the condition
 	Kind                    Kind   // "*" for all
@@ -207,7 +207,7 @@ func ReadExceptions(r io.Reader, name string) ([]Exception, error) {
 	return out, lines.Err()
 }
 
-// matches reports whether the exception is for a row of an image that words describe.
+// matches reports whether the exception applies to a row of an image with these words.
 func (e Exception) matches(image string, words map[string]bool, r Row) bool {
 	if e.Kind != "*" && e.Kind != r.Kind {
 		return false

@@ -36,8 +36,8 @@ type bases struct {
 	lookups map[string]*lookup // by reference
 }
 
-// lookup is the resolution of one reference. It happens once, however many images
-// have the reference, and also if it fails.
+// lookup is the resolution of one reference. It is done once for all images with the
+// reference, even if it fails.
 type lookup struct {
 	once     sync.Once
 	external buildkit.External
@@ -92,8 +92,8 @@ func (b *bases) createdOf(ref string) time.Time {
 	return time.Time{}
 }
 
-// resolved returns the images that were resolved, by reference. No look-up may be
-// under way.
+// resolved returns the images that were resolved, by reference. All look-ups must have
+// ended.
 func (b *bases) resolved() map[string]*lookup {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -115,8 +115,8 @@ func (b *bases) used() []digest.Digest {
 	return all
 }
 
-// find returns the store's entry of an image after making sure that it is there
-// and current.
+// find returns the store's entry of an image after making sure that it exists and is
+// current.
 func (b *bases) find(ctx context.Context, ref string) (store.Entry, error) {
 	have, ok, err := b.stored(ref)
 	if err != nil {
@@ -137,10 +137,10 @@ func (b *bases) find(ctx context.Context, ref string) (store.Entry, error) {
 	}
 	inEngine := b.Engine != nil && b.Engine.Has(ref)
 	if ok && have.Origin == engineload.Origin && inEngine {
-		ok = have.Key == engineload.Key(b.Engine, ref) // else the name is now that of another image in the engine
+		ok = have.Key == engineload.Key(b.Engine, ref) // otherwise the name now belongs to another image in the engine
 	}
-	// An image that was bootstrapped or imported does not change in any registry, and
-	// neither does one that is named by its digest.
+	// Bootstrapped and imported images do not change in a registry, and neither do
+	// images that are named by their digests.
 	if ok && (have.Origin != originRegistry || !b.cfg.Pull || pinned(ref) != "") {
 		return have, nil
 	}
@@ -192,8 +192,8 @@ func (b *bases) pull(ctx context.Context, ref string) (store.Entry, error) {
 	if err != nil {
 		return store.Entry{}, fmt.Errorf("base image %s: %w", ref, err)
 	}
-	// The key has what the tag named, so that one HEAD request tells later whether
-	// the tag changed, also where it names an index.
+	// The key contains the digest that the tag named, so that a later HEAD request
+	// shows whether the tag changed, even if it names an index.
 	name := nameFor(b.Store, ref, b.platform)
 	err = b.Store.Put(store.Entry{Name: name, Digest: d, Kind: store.KindBase, Origin: originRegistry, Key: named.String()})
 	if err != nil {

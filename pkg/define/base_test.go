@@ -192,8 +192,8 @@ func TestBaseImageOfUnreachableRegistry(t *testing.T) {
 	}
 }
 
-// A damaged base image is pulled again for a build. A command that only shows the
-// plan, or works offline, leaves it as it is.
+// A damaged base image is pulled again for a build. A command that only shows the plan,
+// or works offline, does not change it.
 func TestDamagedBaseImage(t *testing.T) {
 	s := newSite(t)
 	want := s.tag(registrytest.Base(t, 2000))

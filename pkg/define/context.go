@@ -32,7 +32,7 @@ func (d *definer) prepare(ctx context.Context, f *render.Dockerfile, x *definiti
 	}
 	used, all := x.Dockerfile.ContextPaths()
 	if used == nil {
-		used = []string{} // which names no file, in contrast to nil
+		used = []string{} // selects no files, unlike nil
 	}
 	copied := func(dir string) bool {
 		return all || slices.ContainsFunc(used, func(u string) bool { return u == dir || strings.HasPrefix(u, dir+"/") })
@@ -43,7 +43,7 @@ func (d *definer) prepare(ctx context.Context, f *render.Dockerfile, x *definiti
 	}
 	if render.HasPatches(d.set.Config.PatchesPath, f.Name) && !copied("patches") {
 		x.Err = usererr.Errorf("a template applies patches with {{ macros.kolla_patch_sources() }}, after COPY patches /patches",
-			"patches of %s: its template does not copy them, so they would be applied nowhere", f.Name)
+			"patches of %s: its template does not copy them, so they would not be applied", f.Name)
 		return
 	}
 	files := contextFiles{definer: d}
@@ -72,8 +72,8 @@ func (d *definer) prepare(ctx context.Context, f *render.Dockerfile, x *definiti
 			return
 		}
 	}
-	// Archives are fetched for images that copy them: a template for packages
-	// copies none, whatever the configuration says about sources.
+	// Archives are fetched only for images that copy them: templates for packages do
+	// not, even if sources are configured.
 	wants := func(name string) bool {
 		return all && d.set.Config.InstallType == "source" || slices.Contains(used, name)
 	}
@@ -136,8 +136,8 @@ type contextFiles struct {
 	inline int64 // bytes of the files that are held in memory
 }
 
-// add reads a small file, and writes a large one to the store. A file whose
-// digest is known, and that the store has, is not read.
+// add reads a small file, and writes a large one to the store. A file with a known
+// digest is not read if the store has it.
 func (c *contextFiles) add(ctx context.Context, path string, mode os.FileMode, size int64, known digest.Digest, open func() (io.ReadCloser, error)) error {
 	cf := buildkit.ContextFile{Path: path, Mode: mode}
 	if mode.IsDir() {
@@ -150,7 +150,7 @@ func (c *contextFiles) add(ctx context.Context, path string, mode os.FileMode, s
 	return err
 }
 
-// addUnread adds a file that is read when it turns out to be needed.
+// addUnread adds a file that is read only if it is needed.
 func (c *contextFiles) addUnread(path string, file render.File) {
 	inline := c.reserve(file.Size)
 	cf := buildkit.ContextFile{Path: path, Mode: file.Mode}
@@ -160,8 +160,8 @@ func (c *contextFiles) addUnread(path string, file render.File) {
 	c.files = append(c.files, cf)
 }
 
-// reserve reports whether a file of a size is held in memory. Files count that are
-// not read, too: whether a later one is in memory is part of its image's key.
+// reserve reports whether a file of a size is held in memory. Files that are not read
+// count too, because whether a later file is in memory is part of its image's key.
 func (c *contextFiles) reserve(size int64) bool {
 	if size > buildkit.InlineLimit() || c.inline+size > buildkit.InlineBudget {
 		return false
@@ -186,7 +186,7 @@ func (c *contextFiles) read(ctx context.Context, cf buildkit.ContextFile, inline
 		}()
 		blob, _, err := c.opts.Store.WriteBlob(ctx, pr, "", -1)
 		pr.Close() // ends Archive if the blob was not written
-		<-done     // it reads r
+		<-done     // waits for the goroutine, which reads r
 		return nil, blob, err
 	}
 	if !inline {

@@ -10,9 +10,8 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/image"
 )
 
-// An image from outside that several Dockerfiles name is looked up once, also if that
-// fails. The images that do not name it are not affected, also if it has no parent in
-// the tree.
+// An external image that several Dockerfiles name is looked up once, even if that
+// fails. Other images are not affected.
 func TestExternalImageIsLookedUpOnce(t *testing.T) {
 	s := newSite(t)
 	s.tag(registrytest.Base(t, 2000))
@@ -50,8 +49,7 @@ func TestExternalImageIsLookedUpOnce(t *testing.T) {
 	}
 }
 
-// If nothing at all can be built, that is the error of the run, unless the images are
-// allowed to fail.
+// If no image can be built, the run fails, unless the images are allowed to fail.
 func TestNothingToBuild(t *testing.T) {
 	s := newSite(t)
 	s.host = "127.0.0.1:1"

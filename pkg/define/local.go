@@ -14,9 +14,8 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/store"
 )
 
-// BaseImageName returns the name that FROM lines have for a --base-image: the
-// image itself, or a name of our own for an archive or a layout of the
-// distribution.
+// BaseImageName returns the name of a --base-image in FROM lines: the image itself, or
+// a generated name for an archive or a layout.
 func BaseImageName(baseImage, distro string) string {
 	if _, _, ok := localBase(baseImage); ok {
 		return "kolla-build.local/" + distro
@@ -45,7 +44,7 @@ func (b *bases) importFile(ctx context.Context) error {
 // localBase splits a --base-image that is a path: oci:DIR[:NAME] or an archive.
 func localBase(image string) (path, name string, ok bool) {
 	if rest, isLayout := strings.CutPrefix(image, "oci:"); isLayout {
-		// The name may contain colons itself: it starts at the first one after the
+		// The name may contain colons: it starts after the first one that follows the
 		// directory's last slash.
 		i := strings.LastIndexByte(rest, '/')
 		if j := strings.IndexByte(rest[i+1:], ':'); j >= 0 {
@@ -54,7 +53,7 @@ func localBase(image string) (path, name string, ok bool) {
 		return rest, "", true
 	}
 	if strings.HasPrefix(image, "/") || strings.HasPrefix(image, "./") || strings.HasPrefix(image, "../") {
-		return image, "", true // no repository's name starts like this
+		return image, "", true // names of repositories cannot start like this
 	}
 	switch filepath.Ext(image) {
 	case ".tar", ".tgz", ".gz", ".xz", ".zst":
@@ -71,7 +70,7 @@ func Bootstrap(ctx context.Context, s *store.Store, c *console.Console, opts boo
 		opts.Progress = lines
 	}
 	if strings.Contains(ref, "@") {
-		opts.Name = ref // the plain name is that of an image for another platform
+		opts.Name = ref // the plain name belongs to an image for another platform
 	}
 	e, err := bootstrap.Bootstrap(ctx, s, opts)
 	if err != nil {

@@ -16,8 +16,8 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/store"
 )
 
-// TestBootstrapPrintsJSON holds that what a bootstrap prints is JSON lines like everything else
-// under --progress json, also the lines of the program that it runs.
+// TestBootstrapPrintsJSON checks that all output of a bootstrap is JSON lines with --progress
+// json, including that of the program that it runs.
 func TestBootstrapPrintsJSON(t *testing.T) {
 	testenv.Program(t, "mmdebstrap", "mmdebstrap")
 	// A mirror with an unsigned release file, and without further suites.

@@ -20,8 +20,8 @@ type archiver struct {
 	fetcher *source.Fetcher
 }
 
-// newArchiver makes an archiver; an offline one takes only what the cache has or what
-// is provided.
+// newArchiver makes an archiver; an offline one uses only the cache and provided
+// archives.
 func newArchiver(cfg *config.Config, opts Options) (*archiver, error) {
 	mirrors := map[string][]string{}
 	if cfg.TarballsBase != "" && len(cfg.TarballsMirrors) > 0 {

@@ -15,9 +15,9 @@ import (
 // The store has one image for a name. If that is for another platform, an image
 // is stored under the name and its platform: "debian:trixie@linux/arm64".
 
-// stored looks an image up in the store, for the platform that is built for. Of
-// an index it is the image within. A reference with a digest names the image with
-// that digest, whatever its name in the store.
+// stored looks up an image in the store, for the platform of the build. For an index it
+// returns the image for the platform. A reference with a digest finds the image with
+// that digest under any name.
 func (b *bases) stored(ref string) (store.Entry, bool, error) {
 	if d := pinned(ref); d != "" {
 		return b.storedDigest(d)
@@ -47,8 +47,8 @@ func pinned(ref string) digest.Digest {
 	return d
 }
 
-// storedDigest returns the image that has a digest, or that was pulled from an index
-// with that digest, for the platform that is built for.
+// storedDigest returns the image with a digest, or the one for the platform that was
+// pulled from an index with that digest.
 func (b *bases) storedDigest(d digest.Digest) (store.Entry, bool, error) {
 	entries, err := b.Store.Entries()
 	if err != nil {

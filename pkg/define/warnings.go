@@ -8,8 +8,8 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/image"
 )
 
-// LintWarnings returns what BuildKit's linter warns of in an image, with the places in its
-// templates and overrides.
+// LintWarnings returns the warnings of BuildKit's linter about an image, with their places
+// in templates and overrides.
 func (im *Image) LintWarnings() []string {
 	if im == nil {
 		return nil

@@ -18,8 +18,8 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/compress"
 )
 
-// uncompressed is the compressor of a layer that is a plain tar, and goGzip that of the
-// standard library's gzip, which other builders use.
+// uncompressed is the compressor of plain tars, and goGzip is the standard library's
+// gzip, which other builders use.
 const (
 	uncompressed = "none"
 	goGzip       = "go-gzip"
@@ -59,7 +59,7 @@ func openTar(r io.Reader) (tar io.ReadCloser, candidates []string, err error) {
 	return io.NopCloser(buffered), []string{uncompressed}, nil
 }
 
-// newCompressor returns a writer that compresses as it was recorded.
+// newCompressor returns a writer with a recorded compressor.
 func newCompressor(name string, w io.Writer) (io.WriteCloser, error) {
 	switch name {
 	case uncompressed:
@@ -78,7 +78,7 @@ type nopCloser struct{ io.Writer }
 
 func (nopCloser) Close() error { return nil }
 
-// versionOf returns what the bytes of a compressor depend on besides its name.
+// versionOf returns the version of a compressor, which affects its output.
 func versionOf(name string) string {
 	switch name {
 	case uncompressed:
@@ -115,8 +115,8 @@ func (c *comparer) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// findCompressor returns the compressor that makes exactly this layer of its tar, "" if
-// none does, and describes the layer.
+// findCompressor returns the compressor that turns the tar into exactly this layer, ""
+// if none does, and a description of the layer.
 func findCompressor(ctx context.Context, l Blob) (string, Layer, error) {
 	out := Layer{Digest: l.Digest, Size: l.Size}
 	var candidates []string
@@ -164,7 +164,7 @@ func tryCompressor(ctx context.Context, l Blob, i int, candidates *[]string, out
 		return "", false, fmt.Errorf("layer %s: %w", l.Digest, err)
 	}
 	if rest, err := io.CopyN(io.Discard, want, 1); rest > 0 || err != io.EOF {
-		return "", false, nil // something follows, such as another gzip member
+		return "", false, nil // more data follows, such as another gzip member
 	}
 	out.DiffID, out.TarSize = sum.Digest(), n
 	return names[i], true, nil

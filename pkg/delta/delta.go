@@ -24,14 +24,14 @@ type Blob struct {
 	Open   func() (io.ReadCloser, error) // may be called several times; the reader verifies the digest
 }
 
-// CarryWholeError reports that a layer cannot be carried as a byte delta, such as one that
-// cannot be decompressed, or that it would save nothing.
+// CarryWholeError reports that a byte delta for a layer is impossible, for example because
+// the layer cannot be decompressed, or not worthwhile.
 type CarryWholeError struct{ Reason string }
 
 // Error implements error.
 func (e *CarryWholeError) Error() string { return "no byte delta: " + e.Reason }
 
-// worthwhile is the largest part of a layer that a delta may have: 9/10.
+// worthwhile is the largest size of a delta relative to its layer: 9/10.
 const worthwhile = 10
 
 // Make writes the byte delta that makes target of base. It verifies that applying it
@@ -93,7 +93,7 @@ func makeDelta(ctx context.Context, w io.Writer, base, target Blob, tempDir stri
 	if size > target.Size/worthwhile*(worthwhile-1) {
 		return h, &CarryWholeError{fmt.Sprintf("it would have %d bytes, the layer has %d", size, target.Size)}
 	}
-	// The tar must come out as it was; that compressing it gives the layer is known.
+	// Only the tar is compared: it is known that compressing it gives the layer.
 	sum := digest.Canonical.Digester()
 	r, err := openDelta(io.NewSectionReader(out, 0, size))
 	if err != nil {
@@ -153,8 +153,8 @@ func openDelta(r io.Reader) (*deltaReader, error) {
 	return &deltaReader{bufio.NewReaderSize(z, 64<<10), z.Close}, nil
 }
 
-// extract writes the tar of a layer, of at most limit bytes, to a file. What is wrong with
-// the layer is a *readError.
+// extract writes the tar of a layer, of at most limit bytes, to a file. Errors of the
+// layer are of type *readError.
 func extract(ctx context.Context, f *os.File, l Blob, limit int64) (digest.Digest, int64, error) {
 	blob, err := l.Open()
 	if err != nil {
@@ -172,7 +172,7 @@ func extract(ctx context.Context, f *os.File, l Blob, limit int64) (digest.Diges
 		err = &readError{fmt.Errorf("%w than %d bytes", errTarTooLarge, limit)}
 	}
 	if err == nil {
-		_, err = copyContext(ctx, io.Discard, blob) // to the end, where the digest is verified
+		_, err = copyContext(ctx, io.Discard, blob) // reads to the end, where the digest is verified
 	}
 	if err != nil {
 		return "", 0, fmt.Errorf("base %s: %w", l.Digest, err)
@@ -192,8 +192,8 @@ func (e *WrongBaseError) Error() string {
 	return fmt.Sprintf("the byte delta was made from %s, not from %s", e.Want, e.Got)
 }
 
-// CompressorError says that this program does not compress as the one that made the
-// delta.
+// CompressorError reports that this program's compressor differs from the one with
+// which the delta was made.
 type CompressorError struct {
 	Target        digest.Digest
 	Wrote, Writes string
@@ -205,19 +205,19 @@ func (e *CompressorError) Error() string {
 	return fmt.Sprintf("layer %s: compressing its tar gives %s: the delta was made with %q, this program has %q", e.Target, e.Digest, e.Wrote, e.Writes)
 }
 
-// Hint says what the user can do.
+// Hint returns a hint for the user.
 func (e *CompressorError) Hint() string {
 	return "load it with the release of kolla-build that wrote it, or save it again without --delta bytes"
 }
 
-// OpenBase opens the base of a delta. The digest and the size are claims of the delta: it
-// returns an error unless there is a layer with both.
+// OpenBase opens the base of a delta. digest and size come from the untrusted delta:
+// without a layer that has both, it returns an error.
 type OpenBase func(d digest.Digest, size int64) (io.ReadCloser, error)
 
-// Apply makes a layer from a delta and its base, and writes it, compressed, to w. The tar
-// of the base is kept in a temporary file in tempDir meanwhile, which has no name. Apply
-// checks the result against target, which comes from the image's manifest: what was
-// written to w must not be used after an error.
+// Apply makes a layer from a delta and its base, and writes it, compressed, to w. During
+// this, the tar of the base is kept in an unnamed temporary file in tempDir. Apply checks
+// that the result has the digest target, which comes from the image's manifest. After an
+// error, the output must not be used.
 func Apply(ctx context.Context, w io.Writer, delta io.Reader, target Layer, open OpenBase, tempDir string) error {
 	err := apply(ctx, w, delta, target, open, tempDir)
 	if err != nil {
@@ -284,7 +284,7 @@ func apply(ctx context.Context, w io.Writer, delta io.Reader, target Layer, open
 
 var errTooLarge = errors.New("more bytes than the layer has")
 
-// limitedWriter stops what expands without end.
+// limitedWriter fails when too much data is written.
 type limitedWriter struct {
 	w    io.Writer
 	left int64

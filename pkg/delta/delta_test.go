@@ -148,7 +148,7 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
-// TestShapes tries small and odd tars, whose content decides which operations there are.
+// TestShapes tries small and unusual tars, whose content determines the operations.
 func TestShapes(t *testing.T) {
 	rng := rand.New(rand.NewPCG(5, 6))
 	random := func(n int) []byte {
@@ -295,7 +295,7 @@ func TestLargeBase(t *testing.T) {
 	}
 }
 
-// made returns a delta and what it was made of.
+// made returns a delta, its header and its base.
 func made(t testing.TB) (delta []byte, h Header, base Blob) {
 	t.Helper()
 	rng := rand.New(rand.NewPCG(7, 8))
@@ -430,8 +430,8 @@ func replaceCompressor(t testing.TB, delta []byte, compressor string) []byte {
 	return assemble(t, h, operations)
 }
 
-// FuzzApply holds that no delta makes anything but its target, and that errors say which
-// layer they are about.
+// FuzzApply checks that a delta can only produce its target, and that errors name the
+// layer.
 func FuzzApply(f *testing.F) {
 	good, h, base := made(f)
 	f.Add(good)
@@ -470,7 +470,7 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
-// TestNoFilesAreLeft holds that temporary files are gone, whatever happens.
+// TestNoFilesAreLeft checks that temporary files are always removed.
 func TestNoFilesAreLeft(t *testing.T) {
 	good, h, base := made(t)
 	dir := t.TempDir()
@@ -480,7 +480,7 @@ func TestNoFilesAreLeft(t *testing.T) {
 	}
 }
 
-// TestCompressorIsPublished holds that layers of package compress are found.
+// TestCompressorIsPublished checks that layers of package compress are found.
 func TestCompressorIsPublished(t *testing.T) {
 	_, b := blobOf(t, []byte(strings.Repeat("layer", 10_000)), compress.Default.String())
 	name, _, err := findCompressor(t.Context(), memory(b))

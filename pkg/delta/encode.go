@@ -14,7 +14,7 @@ const (
 	multiply  = 0x9E3779B97F4A7C15
 
 	// similarity is how many bytes of a window must be equal for the window to be
-	// stored as a difference: bsdiff's way to follow code whose addresses changed.
+	// stored as a difference. As in bsdiff, this covers code with changed addresses.
 	window     = 64
 	similarity = 32
 )
@@ -28,7 +28,7 @@ type blockTable struct {
 }
 
 type slot struct {
-	check  uint32 // part of the hash
+	check  uint32 // some bits of the hash
 	number uint32 // of the block, 1-based; 0 is an empty slot
 }
 
@@ -83,7 +83,7 @@ func (t *blockTable) insert(h uint64, number uint32) {
 			*s = slot{check, number}
 			return
 		case s.check == check:
-			return // the same bytes, such as zeros: the first will do
+			return // equal blocks, such as zeros: the first one is enough
 		}
 	}
 }
@@ -112,8 +112,8 @@ type cachedReader struct {
 	err   error
 }
 
-// behind is how much of the base before an offset is read with it: matches are extended
-// in both directions.
+// behind is how many bytes before an offset of the base are read together with it,
+// because matches are extended in both directions.
 const behind = 4096
 
 func newCachedReader(r io.ReaderAt, size int64, block int) *cachedReader {
@@ -145,8 +145,8 @@ type encoder struct {
 	in    io.Reader
 	out   *operations
 	buf   []byte
-	pos   int // of what is compared next
-	lits  int // begin of bytes before pos that are not in the base
+	pos   int // position of the next comparison
+	lits  int // beginning of the bytes before pos that are not in the base
 	eof   bool
 }
 
@@ -262,7 +262,7 @@ func (e *encoder) match(off int64) error {
 			}
 		}
 		if len(old) < window && n > 0 && off < e.base.size && !e.eof {
-			continue // at the end of what was compared, not of the match
+			continue // the compared bytes ended, not the match
 		}
 		if same < similarity {
 			return e.base.err
@@ -293,14 +293,14 @@ func equal(a, b []byte) int {
 	return n
 }
 
-// operations writes operations, neighbours of one kind joined.
+// operations writes operations and joins neighbours of the same kind.
 type operations struct {
 	w       *bufio.Writer
 	kind    int
 	off     int64 // in the base
 	length  int64
 	data    []byte // of a difference
-	baseEnd int64  // where the last copy or difference that was written ended
+	baseEnd int64  // end of the last copy or difference that was written
 }
 
 // shortCopy is the length up to which a copy between differences is part of them.
@@ -345,7 +345,7 @@ func (o *operations) insert(b []byte) {
 	}
 }
 
-// write writes what was joined so far.
+// write writes the joined operation.
 func (o *operations) write() {
 	if o.kind != 0 {
 		o.varint(uint64(o.length)<<2 | uint64(o.kind))

@@ -19,7 +19,7 @@ import (
 //
 // An operation begins with a varint: its kind in the two lowest bits, and the number of
 // bytes that it produces. Copies and differences have a signed varint next: their
-// offset in the base's tar, relative to where the copy or difference before them ended.
+// offset in the base's tar, relative to the end of the previous copy or difference.
 // Inserts and differences have their bytes next; those of a difference are added to
 // those of the base.
 const magic = "kolla-build byte delta 1\n"
@@ -46,7 +46,7 @@ type Header struct {
 	Target     Layer  `json:"target"`
 	Base       Layer  `json:"base"`
 	Compressor string `json:"compressor"` // settings of package compress, or "none"
-	// Version is what the compressed bytes depend on besides Compressor.
+	// Version is the version of Compressor, which affects the compressed bytes.
 	Version string `json:"version,omitempty"`
 }
 
@@ -58,7 +58,7 @@ type Layer struct {
 	TarSize int64         `json:"tar_size"`
 }
 
-// FormatError says that a delta is damaged, or not one.
+// FormatError reports that a delta is damaged, or not one.
 type FormatError struct {
 	Operation int64 // position of the operation, 1-based; 0 if the error is not about one
 	At        int64 // byte of the target's tar
@@ -82,7 +82,7 @@ func (e *FormatError) Error() string {
 // Unwrap returns the cause.
 func (e *FormatError) Unwrap() error { return e.Err }
 
-// Hint says what the user can do.
+// Hint returns a hint for the user.
 func (e *FormatError) Hint() string { return "the file is damaged: copy it again" }
 
 func (l Layer) check(what string) error {
@@ -136,7 +136,7 @@ func readHeader(r *bufio.Reader) (Header, error) {
 	return h, h.Base.check("base")
 }
 
-// noEOF turns the end of a file into an error that says that it is too early.
+// noEOF turns io.EOF into io.ErrUnexpectedEOF.
 func noEOF(err error) error {
 	if errors.Is(err, io.EOF) {
 		return io.ErrUnexpectedEOF

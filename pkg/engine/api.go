@@ -14,8 +14,8 @@ import (
 	"github.com/distribution/reference"
 )
 
-// api is a daemon, used through Docker's API or Podman's own (libpod). Podman's
-// version of Docker's API would treat a name without a host as one of Docker Hub.
+// api is a daemon, used through Docker's API or Podman's own (libpod). Podman's version
+// of Docker's API would treat a name without a host as an image of Docker Hub.
 type api struct {
 	client  *http.Client
 	base    string // of URLs
@@ -190,7 +190,7 @@ func (a *api) do(ctx context.Context, method, path string, q url.Values, body io
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
-		var ue *url.Error // its URL is the made-up one of a socket
+		var ue *url.Error // its URL has the placeholder host of a socket
 		if errors.As(err, &ue) {
 			err = ue.Err
 		}

@@ -31,7 +31,7 @@ func (e *Engine) sendOnce(ctx context.Context, r Request, name string, skip int)
 		written <- err
 	}()
 	err = e.load(ctx, pr)
-	// An engine that answers before it has read everything leaves the writer waiting.
+	// If the engine answers before it has read everything, the writer is still waiting.
 	pr.CloseWithError(errStopped)
 	if werr := <-written; werr != nil && !errors.Is(werr, errStopped) && !errors.Is(werr, io.ErrClosedPipe) {
 		// A layer could not be read; the error of the engine is a consequence.
@@ -224,7 +224,7 @@ func copyLayer(w io.Writer, l layerMember) error {
 	return err
 }
 
-// progressWriter counts bytes and reports them now and then.
+// progressWriter counts bytes and reports them at intervals.
 type progressWriter struct {
 	w        io.Writer
 	n        int64

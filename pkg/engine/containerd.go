@@ -23,7 +23,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// containerdSockets are where distributions of containerd and Kubernetes listen.
+// containerdSockets are the sockets of distributions of containerd and Kubernetes.
 var containerdSockets = []string{
 	"/run/containerd/containerd.sock",
 	"/run/k3s/containerd/containerd.sock",
@@ -34,9 +34,9 @@ var containerdSockets = []string{
 // defaultNamespace is that of ctr and nerdctl. Kubernetes uses k8s.io.
 const defaultNamespace = "default"
 
-// containerd is a containerd daemon, used through its client library. Content is sent as
-// it is, under a lease, so that its garbage collector does not remove what is half
-// loaded; an image gets its name when its layers are unpacked.
+// containerd is a containerd daemon, used through its client library. Content is sent
+// unchanged, under a lease, so that the garbage collector does not remove partly loaded
+// images; an image gets its name when its layers are unpacked.
 type containerd struct {
 	socket      string
 	namespace   string
@@ -90,7 +90,7 @@ func (c *containerd) connect(ctx context.Context) (context.Context, *client.Clie
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.client == nil {
-		// The errors of the library do not tell why it cannot connect.
+		// The library's errors do not contain the reason.
 		conn, err := (&net.Dialer{}).DialContext(ctx, "unix", c.socket)
 		if err != nil {
 			return nil, nil, err
@@ -197,7 +197,7 @@ func (c *containerd) load(ctx context.Context, r io.Reader) error {
 // unpack makes the snapshots of an image, so that containers can start from it, and then
 // gives it its name.
 func (c *containerd) unpack(ctx context.Context, cl *client.Client, im images.Image) error {
-	// Without labels, the collector does not know what a manifest refers to.
+	// The garbage collector finds the references of a manifest in its labels.
 	if err := images.Walk(ctx, images.SetChildrenLabels(cl.ContentStore(), images.ChildrenHandler(cl.ContentStore())), im.Target); err != nil {
 		return err
 	}

@@ -83,7 +83,7 @@ func TestContainerd(t *testing.T) {
 		if out := ctr(namespace, "images", "check"); strings.Contains(out, "incomplete") {
 			t.Errorf("ctr images check:\n%s", out)
 		}
-		// What a later process finds: the image is there; a second name needs no content.
+		// A later process finds the image, and a second name needs no content.
 		e = openContainerd(t, d, namespace)
 		if again, err := e.Load(t.Context(), Request{Ref: "nova:t", Image: child}); err != nil || !again.Present {
 			t.Errorf("loaded again: %+v, %v", again, err)
@@ -104,7 +104,7 @@ func TestContainerd(t *testing.T) {
 		if loaded.Layers == 0 {
 			t.Errorf("%+v", loaded)
 		}
-		// Replaced by its child: the first layer is there.
+		// The child replaces it, so the first layer exists.
 		if loaded, err = e.Load(t.Context(), Request{Ref: "base:t", Image: mustAppend(t, base)}); err != nil || loaded.Reused != 1 || loaded.Layers != 1 {
 			t.Errorf("a child: %+v, %v", loaded, err)
 		}

@@ -6,7 +6,7 @@
 //	e, err := engine.Open(ctx, engine.Options{Kind: engine.Docker})
 //	res, err := e.Load(ctx, engine.Request{Ref: "kolla/nova-api:t", Image: img})
 //
-// An archive leaves out the layers that the engine already has: the engines look a
-// layer up before they read it. One client serves Docker and Podman, because five
-// requests are needed and no library knows both APIs; containerd has its own.
+// An archive leaves out the layers that the engine already has: the engines look a layer up
+// before they read it. Docker and Podman share one HTTP client, because five requests are
+// enough and no library supports both APIs; containerd has its own client.
 package engine

@@ -58,7 +58,7 @@ type Options struct {
 	// transfer. Before each retry, there is time for the engine to restart.
 	Retries int
 
-	// Notice gets a line if the engine takes long to answer; may be nil.
+	// Notice receives a line if the engine takes long to answer; may be nil.
 	Notice func(line string)
 
 	answerTimeout, noticeDelay time.Duration // the defaults below, except in tests
@@ -68,7 +68,7 @@ type Options struct {
 // first podman command after a boot has been seen to take more than 5 seconds.
 const defaultAnswerTimeout = time.Minute
 
-// defaultNoticeDelay is how long to wait for the first answer before saying so.
+// defaultNoticeDelay is how long to wait for the first answer before a notice.
 const defaultNoticeDelay = 5 * time.Second
 
 // Engine is a container engine that answered. It is safe for concurrent use.
@@ -82,7 +82,7 @@ type Engine struct {
 	mu    sync.Mutex
 	names map[string]string // image ID by reference, in the engine's notation
 	ids   map[string]bool   // of all images
-	lost  bool              // it stayed down: no call waits for it again
+	lost  bool              // it did not restart, so calls no longer wait for it
 }
 
 // about describes an engine.
@@ -92,7 +92,7 @@ type about struct {
 	podman  bool
 }
 
-// backend is a way to use an engine.
+// backend is the interface of an engine.
 type backend interface {
 	addr() string // for messages
 	about(ctx context.Context) (about, error)
@@ -171,7 +171,8 @@ func (e *Engine) Title() string { return e.kind.title() }
 // Addr returns the address of the engine, or the path of the podman command.
 func (e *Engine) Addr() string { return e.addr() }
 
-// Has reports whether the engine has an image with that name, whatever its content.
+// Has reports whether the engine has an image with that name, regardless of its
+// content.
 func (e *Engine) Has(ref string) bool { return e.ID(ref) != "" }
 
 // ID returns the ID of the image with that name, or "" if it does not exist.
@@ -205,11 +206,11 @@ type Request struct {
 	// Ancestors are images whose layers are the first layers of the image, the
 	// parent first. If the engine has one of them, its layers are not sent.
 	Ancestors []v1.Image
-	// Progress gets the number of bytes that were sent, and of all bytes; may be nil.
+	// Progress receives the number of bytes that were sent, and the total; may be nil.
 	Progress func(sent, total int64)
 }
 
-// Loaded describes what Load did.
+// Loaded is the result of Load.
 type Loaded struct {
 	Present bool  // the engine already had the image with that name
 	Tagged  bool  // it already had the image; only the name was added
@@ -244,7 +245,7 @@ func (e *Engine) Load(ctx context.Context, r Request) (Loaded, error) {
 			e.remember(name, id)
 			return Loaded{Tagged: true}, nil
 		}
-		// It was removed in the meantime.
+		// The image was removed in the meantime.
 		if ctx.Err() != nil {
 			return Loaded{}, context.Cause(ctx)
 		}
@@ -393,7 +394,7 @@ func commonPrefix(a, b []v1.Hash) int {
 	return n
 }
 
-// isImage reports whether a name is that of one of the IDs.
+// isImage reports whether a name refers to one of the IDs.
 func (e *Engine) isImage(name string, ids []string) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()

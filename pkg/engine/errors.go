@@ -15,7 +15,7 @@ import (
 	"github.com/kolla-build/kolla-build/internal/units"
 )
 
-// UnavailableError says that an engine cannot be used.
+// UnavailableError reports that an engine cannot be used.
 type UnavailableError struct {
 	Kind   Kind
 	Addr   string
@@ -33,7 +33,7 @@ func (e *UnavailableError) Error() string {
 // Unwrap returns the cause.
 func (e *UnavailableError) Unwrap() error { return e.Err }
 
-// Hint returns what the user can do.
+// Hint returns a hint for the user.
 func (e *UnavailableError) Hint() string { return e.hint }
 
 func unavailable(kind Kind, addr string, err error) error {
@@ -61,12 +61,12 @@ func unavailable(kind Kind, addr string, err error) error {
 	return e
 }
 
-// silentError says that an engine accepted a request and did not answer.
+// silentError reports that an engine accepted a request and did not answer.
 type silentError struct{ after time.Duration }
 
 func (e *silentError) Error() string { return "no answer within " + units.Duration(e.after) }
 
-// Error says that an engine could not load or save an image.
+// Error reports that an engine could not load or save an image.
 type Error struct {
 	Engine string // with its version
 	Action string // "loading" or "reading"
@@ -87,7 +87,7 @@ func (e *Error) Error() string {
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
-// Hint returns what the user can do, or "".
+// Hint returns a hint for the user, or "".
 func (e *Error) Hint() string {
 	program := "docker"
 	if strings.HasPrefix(e.Engine, Podman.title()) {
@@ -113,7 +113,7 @@ func isFull(err error) bool {
 		strings.Contains(err.Error(), "disk quota exceeded"))
 }
 
-// isLost reports whether an error is that of the connection, not an answer of the
+// isLost reports whether an error is from the connection and not an answer of the
 // engine.
 func isLost(err error) bool {
 	var answer *answerError

@@ -15,11 +15,11 @@ import (
 const Origin = "engine"
 
 // Key returns the store.Entry.Key of an image that was copied from an engine. It
-// has the image's ID there, which tells whether the copy is still the same.
+// contains the image's ID in the engine, which shows whether the copy is still current.
 func Key(e *engine.Engine, reference string) string { return "engine:" + e.ID(reference) }
 
-// Copy copies an image of the engine into the store under its reference: one that
-// another program built there, and that images of this run depend on.
+// Copy copies an image of the engine into the store under its reference. Such an image
+// was built by another program, and images of this run depend on it.
 func Copy(ctx context.Context, e *engine.Engine, s *store.Store, reference string, kind store.Kind) error {
 	if err := copyImage(ctx, e, s, reference, kind); err != nil {
 		return fmt.Errorf("copying %s from %s: %w", reference, e, err)

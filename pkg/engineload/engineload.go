@@ -1,6 +1,6 @@
-// Package engineload brings finished images from the local store into Docker, Podman
-// or containerd, and images of the engine into the store. It must not know how images
-// are built or published; pkg/engine knows the engines' interfaces.
+// Package engineload loads finished images from the local store into Docker, Podman or
+// containerd, and copies images of the engine into the store. It must not know how
+// images are built or published; pkg/engine knows the engines' interfaces.
 package engineload
 
 import (
@@ -27,10 +27,10 @@ import (
 	digest "github.com/opencontainers/go-digest"
 )
 
-// Open opens the container engine that images are loaded into, nil if they are
-// loaded into none. Without --engine that is Docker where it runs, as upstream
-// does, unless images are pushed: upstream does not keep those in Docker either.
-// An engine that the user named and that does not answer is an error.
+// Open opens the container engine that images are loaded into, or returns nil if there
+// is none. Without --engine, that is Docker if it runs, as upstream does, unless images
+// are pushed: upstream does not keep those in Docker either. If an engine that the user
+// named does not answer, that is an error.
 func Open(ctx context.Context, cfg *config.Config, con *console.Console) (*engine.Engine, error) {
 	named := cfg.IsSet("engine")
 	if cfg.Engine == "none" || !named && cfg.Push {
@@ -65,7 +65,7 @@ type Loader struct {
 	totals totals
 }
 
-// Options is what a Loader needs.
+// Options are the settings of a Loader.
 type Options struct {
 	Engine *engine.Engine
 	Store  *store.Store
@@ -91,7 +91,7 @@ func NewLoader(opts Options) *Loader {
 func (l *Loader) Upload(ctx context.Context, it *plan.Item, d digest.Digest) error {
 	defer close(l.finished[it.Image])
 	if p := it.Image.Platform; p != "" && p != platforms.Format(platforms.Normalize(platforms.DefaultSpec())) {
-		return nil // of several platforms an engine gets its own
+		return nil // an engine receives only images of its own platform
 	}
 	if parent, ok := l.finished[it.Parent]; ok {
 		select {
@@ -134,8 +134,7 @@ func (l *Loader) progress(it *plan.Item) func(sent, total int64) {
 	}
 }
 
-// Loaded returns the engine that has an image under its reference, "" if the
-// loader did not load it.
+// Loaded returns the engine into which an image was loaded, "" if it was not.
 func (l *Loader) Loaded(reference string) string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -145,16 +144,15 @@ func (l *Loader) Loaded(reference string) string {
 	return l.engine.String()
 }
 
-// Summary says in a line what was loaded, "" if nothing was.
+// Summary returns a line about the loaded images, "" if there were none.
 func (l *Loader) Summary() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.totals.summary(l.engine)
 }
 
-// LoadSet loads stored images, by reference, into an engine and says in a line
-// what was loaded. Images with few layers come first: the others may have the
-// same ones.
+// LoadSet loads stored images, by reference, into an engine and returns a line about
+// them. Images with few layers come first, because others may contain the same layers.
 func LoadSet(ctx context.Context, e *engine.Engine, s *store.Store, set map[string]digest.Digest) (string, error) {
 	type member struct {
 		reference string
@@ -193,7 +191,7 @@ func LoadSet(ctx context.Context, e *engine.Engine, s *store.Store, set map[stri
 	return sum.summary(e), nil
 }
 
-// ownPlatform returns an image or, of a multi-platform image, that for this host.
+// ownPlatform returns an image or, for a multi-platform image, the one for this host.
 func ownPlatform(s *store.Store, d digest.Digest) (v1.Image, error) {
 	index, err := s.ImageIndex(d)
 	if err != nil {

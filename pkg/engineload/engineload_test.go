@@ -197,7 +197,7 @@ func TestDocker(t *testing.T) {
 	})
 }
 
-// TestOpen holds when an engine is used, and when its absence is an error.
+// TestOpen checks when an engine is used, and when its absence is an error.
 func TestOpen(t *testing.T) {
 	dead := "DOCKER_HOST=unix://" + filepath.Join(t.TempDir(), "no.sock")
 	load := func(args ...string) *config.Config {

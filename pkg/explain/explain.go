@@ -1,7 +1,6 @@
-// Package explain collects what is known of an image before it is built: its
-// settings and where they come from, parents, sources, overrides, variables, key
-// and Dockerfile. It is given the rendered tree and the plan, and must not know
-// how they are made.
+// Package explain describes an image before it is built: its settings and their
+// origins, parents, sources, overrides, variables, key and Dockerfile. It receives the
+// rendered tree and the plan, and must not know how they are made.
 package explain
 
 import (
@@ -21,14 +20,14 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/render"
 )
 
-// Explanation is what is known of an image. Credentials in it are masked.
+// Explanation describes an image. Credentials in it are masked.
 type Explanation struct {
 	Image      string     `json:"image"`
 	Reference  string     `json:"reference"`
 	Template   string     `json:"template"`
 	Status     string     `json:"status"` // matched or unbuildable
 	Settings   []Setting  `json:"settings"`
-	Parents    []string   `json:"parents"` // the nearest first; the last one is not of the tree
+	Parents    []string   `json:"parents"` // the nearest first; the last one is outside the tree
 	Children   []string   `json:"children"`
 	Sources    []Source   `json:"sources"`
 	Variables  []Variable `json:"variables"`
@@ -37,7 +36,7 @@ type Explanation struct {
 	Dockerfile string     `json:"dockerfile"`
 }
 
-// Setting is the value of an option and where it comes from.
+// Setting is the value of an option and its origin.
 type Setting struct {
 	Option string `json:"option"`
 	Value  any    `json:"value"`
@@ -63,7 +62,7 @@ type Variable struct {
 	Name   string `json:"name"`
 	Value  any    `json:"value"`
 	Known  bool   `json:"defined"`
-	Option string `json:"option,omitempty"` // that decides it
+	Option string `json:"option,omitempty"` // option that decides it
 	Where  string `json:"where"`            // the first place that reads it
 }
 
@@ -74,17 +73,17 @@ type Override struct {
 	Where string `json:"where"`
 }
 
-// Key is what the content of an image depends on.
+// Key describes the inputs of an image's content.
 type Key struct {
 	Key     string `json:"key,omitempty"`
-	Action  string `json:"action,omitempty"` // of a build: build or keep
+	Action  string `json:"action,omitempty"` // what a build would do: build or keep
 	Reason  string `json:"reason,omitempty"`
 	Parts   []Part `json:"parts,omitempty"`
 	Unknown string `json:"unknown,omitempty"` // why there is no key
 	Fails   string `json:"fails,omitempty"`   // the mistake in the templates because of which there is no key
 }
 
-// Part is one of the things that a key is made of.
+// Part is a component of a key.
 type Part struct {
 	Name   string `json:"name"`
 	Digest string `json:"digest,omitempty"` // "" if the key no longer has it
@@ -92,7 +91,7 @@ type Part struct {
 	Change string `json:"change"`           // unchanged, changed, new or gone
 }
 
-// Input is what images are explained from.
+// Input is the input of explanations.
 type Input struct {
 	Set *imageset.Set
 	All bool // all options, not only those that matter for the image
@@ -103,7 +102,7 @@ type Input struct {
 	NoPlan error
 	// Failed returns why an image of the plan has no key.
 	Failed func(image.ID) error
-	// Parts returns what an image's key was made of at its last build.
+	// Parts returns the components of an image's key at its last build.
 	Parts func(image.ID) (map[string]string, bool)
 }
 
@@ -148,8 +147,7 @@ func Image(ctx context.Context, in Input, name string) (*Explanation, error) {
 
 func position(file string, line int) string { return fmt.Sprintf("%s:%d", file, line) }
 
-// ancestors returns the images that an image depends on, up to the one that is
-// not of the tree.
+// ancestors returns the ancestors of an image, up to the base image.
 func ancestors(set *imageset.Set, name string) []string {
 	var names []string
 	for {
@@ -194,8 +192,8 @@ func sources(set *imageset.Set, name string) ([]Source, []string, error) {
 	return found, options, nil
 }
 
-// archiveOf returns the file of an image's build context that a source section
-// goes into, "" if the section is not the image's.
+// archiveOf returns the file in an image's build context for a source section, "" if
+// the section belongs to another image.
 func archiveOf(name, section string) string {
 	switch {
 	case section == name:
@@ -208,7 +206,7 @@ func archiveOf(name, section string) string {
 	return ""
 }
 
-// key explains what an image's key is made of, and what of it has changed.
+// key describes the components of an image's key and their changes.
 func key(in Input, id image.ID) Key {
 	if in.Set.Selection.Status(id.Name) != graph.Matched {
 		return Key{Unknown: in.Set.Selection.Reason(id.Name)}
@@ -233,8 +231,8 @@ func key(in Input, id image.ID) Key {
 	k := Key{Key: it.Key.String(), Action: string(it.Action), Reason: it.Reason}
 	before, _ := in.Parts(id)
 	if it.Action == plan.Keep {
-		// The stored image has this key. The history has the last build, which may have
-		// been with another tag of the base image or another registry.
+		// The stored image has this key. The last build in the history may have had
+		// another tag of the base image or another registry.
 		before = it.Parts
 	}
 	names := map[string]bool{}

@@ -47,8 +47,8 @@ func explained(t *testing.T, in Input, name string) *Explanation {
 	return x
 }
 
-// TestNoCredentials holds that no output contains a password, whichever way it
-// came into the configuration.
+// TestNoCredentials checks that no output contains a password from any source of the
+// configuration.
 func TestNoCredentials(t *testing.T) {
 	set := rendered(t, `[DEFAULT]
 maintainer = Kolla https://writer:s3cret-a@example.org/
@@ -140,7 +140,7 @@ func TestKey(t *testing.T) {
 	if err := x.WriteText(&text); err != nil || !strings.Contains(text.String(), "context changed") {
 		t.Errorf("text %s, %v", text.String(), err)
 	}
-	// An image that is kept has its key, whatever the history of another build says.
+	// A kept image has its own key, regardless of the history of another build.
 	p.Items[0].Action = plan.Keep
 	for _, part := range explained(t, in, "svc-base").Key.Parts {
 		if part.Change != "unchanged" {

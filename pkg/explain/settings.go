@@ -9,12 +9,11 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/config"
 )
 
-// essentialOptions decide where every image comes from and how it is named.
+// essentialOptions decide the origin and the name of every image.
 var essentialOptions = []string{"base", "base-tag", "base-image", "base-arch", "install-type", "openstack-release",
 	"images-dir", "docker-dir", "template-override", "registry", "namespace", "image-name-prefix", "tag"}
 
-// otherOption has the option that decides a template variable, where their names
-// differ.
+// otherOption maps template variables to options with other names.
 var otherOption = map[string]string{
 	"base_distro":              "base",
 	"base_distro_tag":          "base-tag",
@@ -36,8 +35,8 @@ func optionOfVariable(name string) *config.Option {
 	return config.Lookup(name)
 }
 
-// settings returns the options that are relevant, or all of them, and those that
-// the user set and that decide what images contain.
+// settings returns the relevant options, or all of them, and those that the user set
+// and that affect the content of images.
 func settings(cfg *config.Config, relevant map[string]bool, all bool) []Setting {
 	var found []Setting
 	for _, o := range config.Options() {
@@ -57,8 +56,8 @@ func setting(cfg *config.Config, option string) Setting {
 	if origin.Kind != config.OriginDefault {
 		s.Where = origin.String()
 	}
-	// What was typed contains the values of a dictionary, such as proxies without
-	// a scheme, which only their names give away.
+	// The typed text contains the values of a dictionary, such as proxies without a
+	// scheme, which can only be recognized by their names.
 	if dict, ok := value.(map[string]string); ok {
 		for name, v := range dict {
 			if masked := redact.Variable(name, v); masked != v {
@@ -71,8 +70,8 @@ func setting(cfg *config.Config, option string) Setting {
 	return s
 }
 
-// mask returns a value with the credentials in its strings masked. name is that
-// of the option, variable or key that has it.
+// mask returns a value with the credentials in its strings masked. name is the option,
+// variable or key with the value.
 func mask(name string, value any) any {
 	switch v := value.(type) {
 	case string:

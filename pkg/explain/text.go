@@ -52,7 +52,7 @@ func (x *Explanation) WriteText(out io.Writer) error {
 		fmt.Fprintf(w, "  %s\t%s\t%s\t%s\n", v.Name, v.text(), option, v.Where)
 	})
 	b.WriteString("\nDockerfile\n")
-	empty := false // templates leave many empty lines in a row
+	empty := false // templates produce many empty lines in a row
 	for line := range strings.SplitSeq(strings.TrimRight(x.Dockerfile, "\n"), "\n") {
 		line = strings.TrimRight("  "+line, " ")
 		if line != "" || !empty {
@@ -74,10 +74,10 @@ func table(b *bytes.Buffer, title string, rows int, write func(w io.Writer, i in
 	for i := range rows {
 		write(w, i)
 	}
-	_ = w.Flush() // a buffer accepts everything
+	_ = w.Flush() // writing to a buffer does not fail
 }
 
-// writeKey writes what a build does with the image, and what decides that.
+// writeKey writes whether a build would build or keep the image, and why.
 func (x *Explanation) writeKey(b *bytes.Buffer) {
 	k := x.Key
 	if k.Fails != "" {
@@ -85,7 +85,7 @@ func (x *Explanation) writeKey(b *bytes.Buffer) {
 		return
 	}
 	if k.Unknown != "" {
-		fmt.Fprintf(b, "  next build  unknown: %s (kolla-build plan %s fetches what can be fetched)\n", k.Unknown, x.Image)
+		fmt.Fprintf(b, "  next build  unknown: %s (kolla-build plan %s fetches the missing inputs)\n", k.Unknown, x.Image)
 		return
 	}
 	action := map[string]string{"build": "builds it", "keep": "keeps it"}[k.Action]

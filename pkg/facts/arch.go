@@ -1,7 +1,7 @@
 package facts
 
-// archNames are the names of an architecture in Kolla's templates, which are those of
-// the kernel, and in Debian, by the name that OCI platforms have.
+// archNames maps architectures of OCI platforms to their names in Kolla's templates,
+// which are the kernel's, and in Debian.
 var archNames = map[string][2]string{
 	"amd64":   {"x86_64", "amd64"},
 	"arm64":   {"aarch64", "arm64"},

@@ -101,9 +101,8 @@ func LookupDistro(name string) (Distro, bool) {
 	return Distro{}, false
 }
 
-// Release returns the release that a tag of the base image contains or that a suite
-// names: trixie, 13.1, bookworm-20250428, 9.5.20241118, 12-slim. A digest after the
-// tag is ignored.
+// Release returns the release for a tag of the base image or a suite: trixie, 13.1,
+// bookworm-20250428, 9.5.20241118, 12-slim. A digest after the tag is ignored.
 func (d Distro) Release(tag string) (DistroRelease, bool) {
 	tag, _, _ = strings.Cut(tag, "@")
 	for _, r := range d.Releases {
@@ -117,15 +116,15 @@ func (d Distro) Release(tag string) (DistroRelease, bool) {
 	return DistroRelease{}, false
 }
 
-// Current reports whether a tag names the release as it is now, and not a date or a
-// minor release of it.
+// Current reports whether a tag names the current state of the release, not a date or a
+// minor release.
 func (r DistroRelease) Current(tag string) bool {
 	tag = strings.TrimSuffix(tag, "-slim")
 	return r.Suite == tag || slices.Contains(r.Tags, tag)
 }
 
-// parse reads a data file. Tests check that all of them can be read, so that an
-// error yields an empty file only while one is being written.
+// parse reads a data file. An error gives an empty file; tests check that all of them
+// can be read.
 func parse(name string) (*inifile.File, error) {
 	data, err := files.ReadFile(name)
 	if err != nil {

@@ -9,8 +9,7 @@ import (
 	"github.com/kolla-build/kolla-build/internal/inifile"
 )
 
-// TestDataFiles checks that every data file can be read and has what its place asks
-// for.
+// TestDataFiles checks that every data file can be read and has the required content.
 func TestDataFiles(t *testing.T) {
 	err := fs.WalkDir(files, "data", func(name string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
@@ -169,7 +168,7 @@ func TestUnbuildable(t *testing.T) {
 }
 
 // TestUnbuildableMarks checks that each mark has known words and, in the file of
-// master, a reason, and that releases remove only what is there.
+// master, a reason, and that releases remove only existing marks.
 func TestUnbuildableMarks(t *testing.T) {
 	words := []string{"any", "builtin", "deb", "rpm", "x86_64", "aarch64", "binary", "source"}
 	for _, d := range Distros() {
@@ -218,7 +217,7 @@ func TestUnbuildableMarks(t *testing.T) {
 	}
 }
 
-// sections returns what assignments amount to, by section.
+// sections returns the resulting values of assignments, by section.
 func sections(entries []*inifile.Entry) map[string]map[string]string {
 	out := map[string]map[string]string{}
 	for _, e := range entries {

@@ -12,11 +12,11 @@ import (
 // Master is the name of OpenStack's development branch.
 const Master = "master"
 
-// The facts of a release are those of the next newer one with its own file laid over
-// them: an empty key is removed, and a source with an empty type as a whole. An image
-// that came later keeps its source, so that newer templates can be built from an
-// older release; a plugin or an addition, which would go into an older image, does
-// not. Tests compare all of them with Kolla's own branches.
+// The facts of a release are those of the next newer one, changed by its own file: an
+// empty value removes a key, and an empty type removes a whole source. Images that were
+// added later keep their sources, so that newer templates can be built from an older
+// release; plugins and additions, which would go into older images, do not. Tests
+// compare all facts with Kolla's own branches.
 
 // Names of the sections of a release's file that are not sources.
 const (
@@ -100,8 +100,8 @@ func Releases() []string {
 	return names
 }
 
-// LookupRelease returns the OpenStack release of that name. One that is not known has
-// master's facts and the branch that a stable release of its name has.
+// LookupRelease returns the OpenStack release of that name. An unknown one has master's
+// facts and the branch name of a stable release.
 func LookupRelease(name string) (Release, bool) {
 	if r, ok := releases()[name]; ok {
 		return *r, true
@@ -134,7 +134,7 @@ func (r Release) BaseTag(distro string) string {
 
 // WholeRepositories reports whether a repository in the release's repos.yaml replaces
 // one of a more general section as a whole, and a user's file the default one. Until
-// 2025.1 the file has another form, and since then fields are merged.
+// 2025.1 the file has another format; since then fields are merged.
 func (r Release) WholeRepositories() bool {
 	for _, release := range r.chain() {
 		if release.wholeRepos != "" {
@@ -145,7 +145,7 @@ func (r Release) WholeRepositories() bool {
 }
 
 // DistroRelease returns the distribution's release that a tag of its base image
-// contains. For a tag that is not understood, as of a user's own image, it is the one
+// contains. For an unknown tag, such as that of a user's own image, it is the release
 // of the default tag.
 func (r Release) DistroRelease(distro, tag string) DistroRelease {
 	d, _ := LookupDistro(distro)
@@ -156,8 +156,8 @@ func (r Release) DistroRelease(distro, tag string) DistroRelease {
 	return found
 }
 
-// DefaultPrettyName returns the pattern that Kolla's branch of the release has for
-// PRETTY_NAME of the distribution, whatever its tag.
+// DefaultPrettyName returns the pattern for PRETTY_NAME of the distribution in Kolla's
+// branch of the release, which does not depend on the tag.
 func (r Release) DefaultPrettyName(distro string) string {
 	if p := r.prettyNames[distro]; p != "" {
 		return p

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// Target is what decides whether an image can be built.
+// Target has the settings that decide whether an image can be built.
 type Target struct {
 	OpenStack   string // OpenStack release
 	Distro      string
@@ -48,8 +48,8 @@ func Unbuildable(t Target) map[string]string {
 	return images
 }
 
-// holds reports whether all words of a condition such as "deb+binary" are among those
-// that describe the target.
+// holds reports whether all words of a condition such as "deb+binary" describe the
+// target.
 func holds(condition string, words []string) bool {
 	for word := range strings.SplitSeq(condition, "+") {
 		if !slices.Contains(words, word) {

@@ -130,9 +130,8 @@ func defaultSourcesOf(name string) map[string]map[string]string {
 	return sections(r.Sources())
 }
 
-// writeRelease writes what a release has otherwise than the next newer one, and
-// lays it over chain, which is what that one has. Keys that it lacks are written
-// empty.
+// writeRelease writes the differences of a release from the next newer one, whose facts
+// are in chain, and applies them to chain. Missing keys are written with empty values.
 func writeRelease(t *testing.T, release, newer string, chain map[string]map[string]string, to map[string]upstreamSource) {
 	t.Helper()
 	fields := func(s upstreamSource) map[string]string {
@@ -200,7 +199,7 @@ for n in ast.parse(sys.stdin.read()).body:
 print(json.dumps(out))
 `
 
-// upstreamFacts are what Kolla's branch of a release knows.
+// upstreamFacts are the facts in Kolla's branch of a release.
 type upstreamFacts struct {
 	Users map[string]struct {
 		UID, GID int

@@ -198,7 +198,7 @@ func TestNewerPackage(t *testing.T) {
 		t.Errorf("rebuild %v, namespaces %q, %q, %q", changed.Rebuild(appID), changed.CacheNamespace(baseID), changed.CacheNamespace(appID), changed.CacheNamespace(leafID))
 	}
 
-	// A run that dies before the image is stored leaves the old key.
+	// A run that is killed before the image is stored leaves the old key.
 	if in := s.check(false); in.Key(appID) != first.Key(appID) {
 		t.Error("the new key counts before there is an image with it")
 	}
@@ -254,8 +254,8 @@ func TestUnreadableRepository(t *testing.T) {
 	}
 }
 
-// What a built image has is read after its build, for the next run: the time
-// limit of the build does not end that.
+// The packages of a built image are read after its build, for the next run, without the
+// time limit of the build.
 func TestWarmerFillsTheCache(t *testing.T) {
 	s := newSite(t)
 	in := s.check(true)

@@ -33,14 +33,14 @@ type Options struct {
 	ReadOnly bool
 }
 
-// Inputs is what is known of the changing inputs of a run's images.
+// Inputs describes the mutable inputs of a run's images.
 type Inputs struct {
 	opts   Options
 	states *states
 
-	content    map[image.ID]digest.Digest // content keys, of Dockerfiles alone
+	content    map[image.ID]digest.Digest // content keys, without mutable inputs
 	keys       map[image.ID]digest.Digest // effective keys
-	next       map[image.ID]state         // states that count once the image is built
+	next       map[image.ID]state         // states that become effective when the image is built
 	rebuild    map[image.ID]bool          // images whose steps are not taken from the builder's cache
 	changes    map[image.ID][]plan.Change
 	notes      map[image.ID]string
@@ -67,7 +67,7 @@ func Check(ctx context.Context, defined *define.Defined, opts Options) (*Inputs,
 		in.keys = in.effectiveKeys(defined.Images)
 	}
 	for _, im := range defined.Images {
-		// A package index that was cached before the change does not fit a parent
+		// A package index that was cached before the change does not match a parent
 		// that was built after it.
 		for _, n := range append([]image.ID{im.ID}, im.Needs...) {
 			if in.namespaces[im.ID] == "" {
@@ -97,13 +97,13 @@ func (in *Inputs) Note(id image.ID) string { return in.notes[id] }
 // cache, which may be older than what they fetch.
 func (in *Inputs) Rebuild(id image.ID) bool { return in.rebuild[id] }
 
-// CacheNamespace separates the cache mounts of an image's steps from those of
-// package indexes that are older than a change; "" if there was none.
+// CacheNamespace separates the cache mounts of an image's steps from cached package
+// indexes that are older than a change; "" if there was no change.
 func (in *Inputs) CacheNamespace(id image.ID) string { return in.namespaces[id] }
 
-// Settle stores the state that an image was built from. It must be called after
-// the store has the image under its new key: if a run died in between with the
-// state written first, the key would promise more than the image has.
+// Settle stores the state that an image was built from. It must be called after the
+// store has the image under its new key: otherwise, if a run was killed in between, the
+// key would not match the content of the image.
 func (in *Inputs) Settle(id image.ID) error {
 	st, ok := in.next[id]
 	if !ok || in.opts.ReadOnly {
@@ -128,7 +128,7 @@ func (in *Inputs) NewWarmer(ctx context.Context) *Warmer {
 	if in.opts.Refresh {
 		w.read = func(d digest.Digest) {
 			if img, err := in.opts.Store.Image(d); err == nil && ctx.Err() == nil {
-				_, _ = in.opts.Reader.Read(ctx, img) // an image that cannot be read now is read when it is needed
+				_, _ = in.opts.Reader.Read(ctx, img) // after an error, the image is read again when it is needed
 			}
 		}
 	}
@@ -184,8 +184,8 @@ func (in *Inputs) effectiveKeys(images []define.Image) map[image.ID]digest.Diges
 	return keys
 }
 
-// salt depends on the old salt and on what changed, so that a run that dies and
-// is repeated gets the same.
+// salt depends on the old salt and on the changes, so that repeating a killed run gives
+// the same salt.
 func salt(old string, changes []plan.Change) string {
 	data, err := json.Marshal(changes)
 	if err != nil {

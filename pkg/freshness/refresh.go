@@ -41,7 +41,7 @@ func newRefresher(in *Inputs, defined *define.Defined) *refresher {
 		client: &packages.Client{CacheDir: dir, UserAgent: "kolla-build/" + in.opts.Console.Version, Timeout: in.opts.Timeout, Retries: min(in.opts.Retries, 3)}}
 }
 
-// finding is what was found out about one image.
+// finding is the result for one image.
 type finding struct {
 	changes []plan.Change
 	state   state
@@ -111,7 +111,7 @@ func (r *refresher) image(ctx context.Context, im *define.Image) (finding, error
 	err = r.packages(ctx, im, entry, &f)
 	var re *packages.RepositoryError
 	if errors.As(err, &re) {
-		// A repository that cannot be read is not known to have changed.
+		// An unreadable repository counts as unchanged.
 		r.warn(re)
 		f.note = "packages not compared: " + re.Error()
 		err = nil
@@ -128,8 +128,8 @@ func (r *refresher) warn(re *packages.RepositoryError) {
 	}
 }
 
-// packages compares the packages that an image's own steps installed with what
-// its repositories offer.
+// packages compares the packages that an image's own steps installed with those in its
+// repositories.
 func (r *refresher) packages(ctx context.Context, im *define.Image, entry store.Entry, f *finding) error {
 	if f.state.Digest == entry.Digest {
 		if changed, err := r.sourcesChanged(ctx, f.state.Sources); err != nil || !changed {
@@ -190,8 +190,8 @@ func (r *refresher) sourcesChanged(ctx context.Context, states []sourceState) (b
 	return false, nil
 }
 
-// policy reads the repositories of an image as far as its own packages need it.
-// Disabled repositories are read if a package must have come from one.
+// policy reads the repositories of an image that its own packages need. Disabled
+// repositories are read if a package can only have come from one.
 func (r *refresher) policy(ctx context.Context, have *packages.Contents, own []packages.Package, arch string) ([]packages.Source, *packages.Policy, error) {
 	wants := map[string]bool{}
 	for _, p := range own {
@@ -255,8 +255,7 @@ func (r *refresher) contents(ctx context.Context, d digest.Digest) (*packages.Co
 	return r.opts.Reader.Read(ctx, img)
 }
 
-// parent returns what an image's parent contains, nil if the parent is going to
-// be built.
+// parent returns the content of an image's parent, nil if the parent will be built.
 func (r *refresher) parent(ctx context.Context, im *define.Image) (*packages.Contents, error) {
 	if slices.Contains(im.Needs, im.Parent) {
 		entry, ok, err := r.opts.Store.ByKey(r.keys[im.Parent].String())
@@ -275,7 +274,7 @@ func (r *refresher) parent(ctx context.Context, im *define.Image) (*packages.Con
 	return r.contents(ctx, ext.Digest)
 }
 
-// downloads resolves what ADD instructions download to its content, or a commit.
+// downloads resolves the downloads of ADD instructions to digests or commits.
 func (r *refresher) downloads(ctx context.Context, im *define.Image, stored time.Time, f *finding) error {
 	for _, d := range im.Dockerfile.Downloads() {
 		spec := source.Spec{Name: im.ID.String(), Type: source.TypeURL, Location: d.Location, Enabled: true}
@@ -294,8 +293,8 @@ func (r *refresher) downloads(ctx context.Context, im *define.Image, stored time
 			continue
 		}
 		old, known := f.state.Downloads[location]
-		// The first comparison comes after the first build: what is younger than
-		// the image is not in it.
+		// At the first comparison, after the first build, a file counts as changed if
+		// it is newer than the image.
 		changed := known && old != res.ID || !known && !f.unbuilt && res.Modified.After(stored)
 		if changed && !f.unbuilt {
 			f.changes = append(f.changes, plan.Change{Input: "ADD " + res.Location, From: cmp.Or(old, "an older state"), To: res.ID})

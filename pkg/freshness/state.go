@@ -19,31 +19,30 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/packages"
 )
 
-// state is what is known of the inputs of an image that its Dockerfile does not
-// contain: the packages that its steps install and the files that they download.
-// It belongs to a content key.
+// state describes the mutable inputs of an image: the packages that its steps install
+// and the files that they download. It is stored by content key.
 type state struct {
 	Image string `json:"image"` // for people who read the file
 
-	// Salt distinguishes images with the same content key. It changes each time
-	// the image is built because such an input changed; the first build has none.
+	// Salt distinguishes images with the same content key. It changes each time the
+	// image is built because of a changed input; the first build has no salt.
 	Salt string `json:"salt,omitempty"`
 
-	// Namespace separates the cache mounts of the image's steps, and of its
-	// descendants', from what package managers cached before the change.
+	// Namespace separates the cache mounts of the image's steps and of its descendants
+	// from content that was cached before the change.
 	Namespace string `json:"namespace,omitempty"`
 
-	// Digest is the image that was compared with Sources. As long as both are the
-	// same, there is nothing to compare.
+	// Digest is the image that was compared with Sources. While both are unchanged, the
+	// comparison can be skipped.
 	Digest  digest.Digest `json:"digest,omitempty"`
 	Sources []sourceState `json:"sources,omitempty"`
 
-	// Offered are the versions because of which the image was built. A version
-	// that the build did not install, since the Dockerfile pins another, is not a
-	// reason again.
+	// Offered are the versions that were the reason for the last build. A version that
+	// the build did not install, because the Dockerfile pins another one, does not
+	// cause another build.
 	Offered map[string]string `json:"offered,omitempty"`
 
-	// Downloads are what the locations of ADD instructions had, by location.
+	// Downloads are the digests or commits of downloads, by location.
 	Downloads map[string]string `json:"downloads,omitempty"`
 
 	Used time.Time `json:"used"`
@@ -74,8 +73,8 @@ func openStates(dataDir string) (*states, error) {
 	return s, err
 }
 
-// read reads the file. A damaged file is an error: without it, images would count
-// as current that were built before a repository changed.
+// read reads the file. A damaged file is an error: if it were ignored, images that were
+// built before a repository changed would count as current.
 func (s *states) read() (map[digest.Digest]state, error) {
 	all := map[digest.Digest]state{}
 	data, err := os.ReadFile(s.path)
@@ -108,8 +107,8 @@ func (s *states) put(key digest.Digest, st state) {
 	s.all[key], s.unsaved[key] = st, st
 }
 
-// save stores the states that were put since the last save. Those of other keys
-// stay as another run may have stored them in the meantime.
+// save stores the states that were put since the last save. It keeps the states of
+// other keys, which another run may have stored in the meantime.
 func (s *states) save() (err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -135,7 +134,7 @@ func (s *states) save() (err error) {
 	}
 	maps.Copy(all, s.unsaved)
 	for key, st := range all {
-		// A salt says which image is the current one, so it is never removed.
+		// A salt identifies the current image, so it is never removed.
 		if st.Salt == "" && time.Since(st.Used) > maxAge {
 			delete(all, key)
 		}

@@ -91,7 +91,7 @@ func anyMatch(match func(string) bool, g *Graph) bool {
 // NoMatchError reports a pattern that matches no image.
 type NoMatchError struct {
 	Pattern string
-	Near    []string // names of images that may be meant
+	Near    []string // similar names of images
 	Parts   []string // the pattern split at commas, if each part matches an image
 	Total   int      // number of images
 }
@@ -137,7 +137,7 @@ func (e *NoMatchError) Hint() string {
 // RegexError reports a pattern that does not compile.
 type RegexError struct {
 	Pattern string
-	Offset  int // 0-based byte offset of the part at fault
+	Offset  int // 0-based byte offset of the mistake
 	Reason  string
 	Advice  string // what to write instead, or ""
 }
@@ -147,7 +147,7 @@ func (e *RegexError) Error() string {
 		e.Pattern, e.Reason, e.Offset+1, e.Pattern, strings.Repeat(" ", len([]rune(e.Pattern[:e.Offset]))))
 }
 
-// Hint returns what to write instead, or "".
+// Hint returns how to correct the pattern, or "".
 func (e *RegexError) Hint() string { return e.Advice }
 
 func newRegexError(pattern string, err error) error {
@@ -242,7 +242,7 @@ func unbalanced(pattern string) int {
 	return max(at, 0)
 }
 
-// fromPython rewrites what Python's re and Go's regexp spell differently.
+// fromPython rewrites syntax that differs between Python's re and Go's regexp.
 func fromPython(pattern string) string {
 	var b strings.Builder
 	for i := 0; i < len(pattern); i++ {

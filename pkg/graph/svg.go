@@ -31,8 +31,8 @@ const (
 	svgMargin = 10
 )
 
-// WriteSVG draws the matched images: roots on the left, children to the right of
-// their parent.
+// WriteSVG draws the matched images, with roots on the left and children to the right
+// of their parent.
 func (s *Selection) WriteSVG(w io.Writer) error {
 	l := svgLayout{s: s, row: make([]float64, len(s.graph.nodes)), depth: make([]int, len(s.graph.nodes))}
 	for _, n := range s.graph.order {

@@ -10,8 +10,8 @@ import (
 	"github.com/kolla-build/kolla-build/internal/pyjson"
 )
 
-// The functions in this file write exactly what upstream's options of the same names
-// print, except for the order of images: upstream uses that of the file system, we
+// The functions in this file write the same output as upstream's options of the same
+// names, except for the order of images: upstream uses the order of the file system, we
 // sort by template path.
 
 // WriteList writes the matched images as --list-images does: "N : NAME" lines.
@@ -27,8 +27,8 @@ func (s *Selection) WriteList(w io.Writer) error {
 // WriteDependencies writes the matched images as --list-dependencies does: a JSON
 // object with the root as key and the list of its children as value; a child with
 // children is such an object, another is its name. Like upstream it writes no newline
-// at the end. Of a tree with several roots, upstream shows one; this shows each that
-// has matched images. If nothing matched it writes "Nothing matched!".
+// at the end. If a tree has several roots, upstream shows one; this shows each root
+// with matched images. If nothing matched it writes "Nothing matched!".
 func (s *Selection) WriteDependencies(w io.Writer) error {
 	var b bytes.Buffer
 	var roots []*node
@@ -95,8 +95,8 @@ func (s *Selection) writeChildren(b *bytes.Buffer, n *node, indent int) {
 }
 
 // WriteDot writes the matched images as --save-dependency does: Graphviz text in the
-// form of Python's graphviz module since 0.19, which writes no newline after a line
-// that the program adds.
+// form of Python's graphviz module since 0.19, which does not write a newline after
+// lines that the program adds.
 func (s *Selection) WriteDot(w io.Writer) error {
 	var b bytes.Buffer
 	b.WriteString("// Container Images Dependency\ndigraph {\nrankdir=LR")

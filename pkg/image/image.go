@@ -1,6 +1,6 @@
-// Package image has the identity of an image within a run, which every stage
-// from planning to reporting uses. It knows nothing of references, registries
-// or how images are built.
+// Package image owns the identity of an image within a run, which every stage from
+// planning to reporting uses. It must not know references, registries or how images are
+// built.
 package image
 
 import (
@@ -15,8 +15,8 @@ type ID struct {
 	Platform string // such as "linux/arm64" or "linux/arm/v7"; "" in runs for a single platform
 }
 
-// String returns the name that people and report files see: "nova-api", or
-// "nova-api@arm64" in runs for several platforms.
+// String returns the name in messages and report files: "nova-api", or "nova-api@arm64"
+// in runs for several platforms.
 func (id ID) String() string {
 	if id.Platform == "" {
 		return id.Name
@@ -41,7 +41,7 @@ func Compare(a, b ID) int {
 	return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Platform, b.Platform))
 }
 
-// Strings returns the names of images as String has them.
+// Strings returns the String of each ID.
 func Strings(ids []ID) []string {
 	names := make([]string, len(ids))
 	for i, id := range ids {

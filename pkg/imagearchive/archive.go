@@ -20,7 +20,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/store"
 )
 
-// Files that say which images an archive has.
+// Files that list the images of an archive.
 const (
 	ManifestFile     = "manifest.json"
 	RepositoriesFile = "repositories"
@@ -35,10 +35,10 @@ const (
 	maxDocument  = ocijson.MaxBytes // of a config
 	maxDocuments = 64 << 20         // bytes, of all configs and the lists
 	maxImages    = 50_000
-	maxLinks     = 40 // from one link to the next
+	maxLinks     = 40 // links that are followed for one file
 )
 
-// Error describes what is wrong with an archive, and where.
+// Error is an error in an archive, with its place.
 type Error struct {
 	Member string // the file in it, "" if the error is about the whole
 	Detail string
@@ -82,7 +82,7 @@ type Archive struct {
 	stats                     Stats
 }
 
-// Stats counts what was read.
+// Stats counts the content that was read.
 type Stats struct {
 	Layers int
 	Reused int   // layers whose content the store had
@@ -104,7 +104,7 @@ func New(st *store.Store, opts Options) *Archive {
 	return &Archive{st: st, files: map[string]file{}, links: map[string]string{}, configs: map[string]ocijson.Config{}}
 }
 
-// Stats returns what was read so far.
+// Stats returns the counts so far.
 func (a *Archive) Stats() Stats { return a.stats }
 
 var (
@@ -112,8 +112,8 @@ var (
 	hexName    = regexp.MustCompile(`^(?:blobs/sha256/|sha256:)?([0-9a-f]{64})(?:\.json|\.tar|\.tar\.gz)?$`)
 )
 
-// IsMember reports whether a name is one that tools give the members of an archive
-// in the formats of docker save.
+// IsMember reports whether a name is that of a member of an archive in a format of
+// docker save.
 func IsMember(name string) bool { return memberName.MatchString(path.Clean(name)) }
 
 // Add reads the next member. It reads the content of r as far as it needs to.
@@ -195,7 +195,7 @@ func cleanName(name string) (string, error) {
 	return clean, nil
 }
 
-// linkTarget returns the name of the member that a link refers to: that of a
+// linkTarget returns the name of the member that a link refers to: the target of a
 // symbolic link is relative to its directory, that of a hard link to the archive.
 func linkTarget(name string, h *tar.Header) (string, error) {
 	target := h.Linkname
@@ -248,8 +248,8 @@ func (a *Archive) read(ctx context.Context, name string, size int64, r io.Reader
 
 func (a *Archive) readLayer(ctx context.Context, name string, size int64, r io.Reader, f form) (file, error) {
 	a.stats.Layers++
-	// Many tools name a plain layer by its diff ID. Whether it has it is not checked
-	// if the store has that layer: the config decides which layer is needed.
+	// Many tools name a plain layer by its diff ID. If the store has that layer, the
+	// content is not checked, because the config decides which layer is needed.
 	if m := hexName.FindStringSubmatch(name); m != nil && f == plainTar {
 		switch l, ok, err := Stored(ctx, a.st, digest.NewDigestFromEncoded(digest.Canonical, m[1])); {
 		case err != nil:
@@ -290,5 +290,5 @@ func (a *Archive) find(name string) (file, error) {
 		}
 		clean = target
 	}
-	return file{}, errors.New("its links lead to each other")
+	return file{}, errors.New("its links form a cycle")
 }

@@ -25,7 +25,7 @@ func openStore(t testing.TB) *store.Store {
 	return st
 }
 
-// TestLimits holds that an archive with countless members ends with an error, before it
+// TestLimits checks that an archive with countless members ends with an error, before it
 // takes much memory.
 func TestLimits(t *testing.T) {
 	for name, header := range map[string]func(i int) *tar.Header{
@@ -64,7 +64,7 @@ func (zeros) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// TestExpandingLayer holds that a layer that expands endlessly ends with an error.
+// TestExpandingLayer checks that a layer that expands endlessly ends with an error.
 func TestExpandingLayer(t *testing.T) {
 	for packed, fails := range map[int64]bool{100: true, freeExpansion: false} {
 		r := &expandedReader{r: zeros{}, compressed: &countingReader{n: packed}}
@@ -75,8 +75,8 @@ func TestExpandingLayer(t *testing.T) {
 	}
 }
 
-// TestStoreLayer holds that a layer is stored with the same digest however it was
-// compressed with what is compressed again, and that the rest is kept.
+// TestStoreLayer checks that layers that are compressed again get the same digest for
+// any original compression, and that others are kept.
 func TestStoreLayer(t *testing.T) {
 	var content bytes.Buffer
 	w := tar.NewWriter(&content)

@@ -11,11 +11,10 @@
 //
 // Docker 25 and later writes an OCI layout, which package bundle reads.
 //
-// An archive is read once, from front to back, so that it can come through a pipe.
-// A layer goes into the store when it is reached: one that is gzip or zstd as it
-// is, any other compressed by package compress, so that the same archive gives the
-// same digests everywhere. What the layers and configs are for is known at the end.
-// A layer must have the diff ID that the config of its image lists.
+// An archive is read once, from front to back, so that it can come through a pipe. A layer is
+// stored when it is read: gzip and zstd layers unchanged, others compressed by package compress, so
+// that the same archive gives the same digests everywhere. The roles of layers and configs are only
+// known at the end. A layer must have the diff ID that the config of its image lists.
 //
 // Archives are untrusted: names, links, sizes and digests are checked, and memory
 // does not depend on the size of the archive.

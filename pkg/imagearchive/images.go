@@ -15,9 +15,9 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/compress"
 )
 
-// Images stores the configs and manifests of the images, when all members were
-// added, and returns them in the order of the archive. They have no names in the
-// store yet.
+// Images stores the configs and manifests of the images and returns them in the order
+// of the archive. All members must have been added. They have no names in the store
+// yet.
 func (a *Archive) Images(ctx context.Context) ([]Image, error) {
 	if f, err := a.find(ManifestFile); err == nil {
 		return a.listed(ctx, f)
@@ -87,8 +87,8 @@ func describe(names []string, position int) string {
 	return fmt.Sprintf("image %d", position)
 }
 
-// storeListed stores an image of manifest.json. Its config stays as it is, so that
-// the image keeps its ID.
+// storeListed stores an image of manifest.json. Its config is not changed, so that the
+// image keeps its ID.
 func (a *Archive) storeListed(ctx context.Context, entry listedImage) (digest.Digest, error) {
 	f, err := a.find(entry.Config)
 	switch {

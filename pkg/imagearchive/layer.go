@@ -17,14 +17,15 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/store"
 )
 
-// headSize is the number of bytes that tell what a file is: the header of a tar.
+// headSize is the number of bytes by which the form of a file is recognized: the header
+// of a tar.
 const headSize = 512
 
-// Limits of what a layer may expand to. gzip expands a thousandfold at most; a zstd
-// of a few kilobytes can describe terabytes.
+// Limits of the expanded size of a layer. gzip expands at most a thousandfold; a few
+// kilobytes of zstd can describe terabytes.
 const (
 	freeExpansion = 1 << 30 // bytes that any layer may expand to
-	maxExpansion  = 2000    // above that, times the size of the layer
+	maxExpansion  = 2000    // maximum ratio to the size of the layer above that
 )
 
 // form is how the content of a file is stored.
@@ -38,7 +39,7 @@ const (
 	recompress             // xz or bzip2: is compressed again
 )
 
-// formOf tells from its first bytes what a file is.
+// formOf returns the form of a file, from its first bytes.
 func formOf(head []byte) form {
 	switch {
 	case bytes.HasPrefix(head, []byte("\x1f\x8b")):
@@ -66,11 +67,11 @@ func isTar(head []byte) bool {
 // compressed.
 func IsPlainLayer(head []byte) bool { return formOf(head) == plainTar }
 
-// settings are those of layers that were not compressed.
+// settings are the compression of layers that were plain.
 var settings = compress.Default
 
-// Stored returns the form in which the store has a layer that was not compressed. A
-// damaged one is removed.
+// Stored returns the compressed form of a plain layer in the store. A damaged one is
+// removed.
 func Stored(ctx context.Context, st *store.Store, diffID digest.Digest) (compress.Layer, bool, error) {
 	layer, ok := st.Compressed(diffID, settings.Version())
 	if !ok {
@@ -80,7 +81,8 @@ func Stored(ctx context.Context, st *store.Store, diffID digest.Digest) (compres
 	return layer, err == nil && !damaged, err
 }
 
-// StoreLayer stores a layer, compressed unless it is. Its content must be a tar.
+// StoreLayer stores a layer, and compresses it unless it is compressed. Its content
+// must be a tar.
 func StoreLayer(ctx context.Context, st *store.Store, r io.Reader) (compress.Layer, error) {
 	in := bufio.NewReaderSize(r, 64<<10)
 	head, err := in.Peek(headSize)
@@ -116,7 +118,7 @@ func storeRecompressed(ctx context.Context, st *store.Store, r io.Reader) (compr
 	return storePlain(ctx, st, &expandedReader{r: content, compressed: compressed})
 }
 
-// storeCompressed stores a layer as it is. Its diff ID is computed at the same time.
+// storeCompressed stores a layer unchanged and computes its diff ID at the same time.
 func storeCompressed(ctx context.Context, st *store.Store, r io.Reader, f form) (compress.Layer, error) {
 	pr, pw := io.Pipe()
 	type result struct {
@@ -171,8 +173,8 @@ func (c *countingReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// expandedReader reads the content of a compressed layer: it must be a tar, and its
-// size must be plausible.
+// expandedReader reads the content of a compressed layer, which must be a tar of a
+// plausible size.
 type expandedReader struct {
 	r          io.Reader
 	compressed *countingReader

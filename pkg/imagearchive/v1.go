@@ -81,7 +81,7 @@ func (a *Archive) repositories() (map[string][]string, error) {
 	return names, nil
 }
 
-// v1Heads returns the layers that no other layer has as its parent: the images of an
+// v1Heads returns the layers that are not a parent of another layer: the images of an
 // archive that were saved by their IDs.
 func (a *Archive) v1Heads() (map[string][]string, error) {
 	heads, parents := map[string][]string{}, map[string]bool{}
@@ -168,9 +168,9 @@ type v1History struct {
 	Comment   string     `json:"comment,omitempty"`
 }
 
-// v1Config makes the config of an image from the json of its last layer, as Docker
-// 1.10 and later does when it loads such an archive: what belongs to the layer is
-// removed, and the list of layers added.
+// v1Config makes the config of an image from the json of its last layer, as Docker 1.10
+// and later does when it loads such an archive: it removes the fields of the layer and
+// adds the list of layers.
 func v1Config(top []byte, layers []compress.Layer, history []v1History) ([]byte, error) {
 	var fields map[string]json.RawMessage
 	if err := json.Unmarshal(top, &fields); err != nil {
@@ -179,7 +179,7 @@ func v1Config(top []byte, layers []compress.Layer, history []v1History) ([]byte,
 	for _, name := range []string{"id", "parent", "Size", "parent_id", "layer_id", "throwaway"} {
 		delete(fields, name)
 	}
-	for name, value := range map[string]string{"os": `"linux"`, "architecture": `"amd64"`} { // of the oldest
+	for name, value := range map[string]string{"os": `"linux"`, "architecture": `"amd64"`} { // defaults of the oldest versions
 		if _, ok := fields[name]; !ok {
 			fields[name] = json.RawMessage(value)
 		}

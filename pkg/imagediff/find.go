@@ -27,7 +27,7 @@ const maxNames, maxSimilar = 8, 3
 type Finder struct {
 	Store    *store.Store // nil if there is none
 	Client   *registry.Client
-	Platform string // of images that a registry has for several, such as "linux/amd64"
+	Platform string // platform of multi-platform images in registries, such as "linux/amd64"
 }
 
 // Find finds an image in the store by its digest, its name, or the last component of
@@ -79,8 +79,8 @@ func (f *Finder) inRegistry(ctx context.Context, ref string) (Image, error) {
 	return Image{ref, digest.Digest(d.String()), img}, err
 }
 
-// withRegistry returns the stored name that is ref after a registry, "" if there
-// is none: a user who omits the registry means that image.
+// withRegistry returns the stored name that consists of a registry and ref, "" if there
+// is none. Users may omit the registry.
 func withRegistry(s *store.Store, ref string) string {
 	entries, err := s.Entries()
 	if err != nil {
@@ -122,7 +122,7 @@ func findStored(s *store.Store, ref string) (store.Entry, bool, error) {
 		return store.Entry{}, false, nil
 	}
 	if !slices.ContainsFunc(found, func(e store.Entry) bool { return e.Digest != found[0].Digest }) {
-		return found[0], true, nil // one image, whatever the number of its names
+		return found[0], true, nil // one image with any number of names
 	}
 	var names []string
 	for _, e := range found[:min(len(found), maxNames)] {

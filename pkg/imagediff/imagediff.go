@@ -1,6 +1,6 @@
-// Package imagediff compares two images: their configuration, packages and files,
-// layer by layer. It finds them in the local store, in a registry or in an OCI
-// layout, and must not know how images are built.
+// Package imagediff compares two images: their configuration, packages and files, layer
+// by layer. It finds images in the local store, in a registry or in an OCI layout, and
+// must not know how images are built.
 package imagediff
 
 import (
@@ -16,7 +16,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/packages"
 )
 
-// Difference is how two images differ.
+// Difference describes the differences of two images.
 type Difference struct {
 	A        Image                 `json:"a"`
 	B        Image                 `json:"b"`
@@ -52,7 +52,7 @@ type LayerDifference struct {
 	Files  []inspect.FileChange `json:"files"`
 }
 
-// Compare compares two images. The reader reads which packages they contain.
+// Compare compares two images. The reader reads their packages.
 func Compare(ctx context.Context, a, b Image, reader *packages.Reader) (*Difference, error) {
 	d := &Difference{A: a, B: b, Same: a.Digest == b.Digest, Config: []inspect.FieldChange{}, Packages: []packages.Change{}, Layers: []LayerDifference{}}
 	if d.Same {
@@ -117,7 +117,7 @@ func (d *Difference) compareLayers(ctx context.Context) error {
 	return nil
 }
 
-// compareRest compares what the layers after the common ones add up to.
+// compareRest compares the merged layers after the common ones.
 func (d *Difference) compareRest(ctx context.Context, a, b []layer) error {
 	common := 0
 	for common < min(len(a), len(b)) && a[common].digest == b[common].digest {
@@ -190,8 +190,8 @@ func readBoth(ctx context.Context, a, b []layer) (inA, inB []*inspect.Layer, err
 	return inA, inB, g.Wait()
 }
 
-// instructions returns the instructions that created an image's layers, as far as
-// its history has them.
+// instructions returns the instructions that created an image's layers, from its
+// history.
 func instructions(img v1.Image) []string {
 	conf, err := img.ConfigFile()
 	if err != nil {

@@ -64,7 +64,7 @@ func (l LayerDifference) write(b *strings.Builder, maxFiles int) {
 	}
 }
 
-// details says what of a file changed, and from what to what.
+// details describes the changed properties of a file with their old and new values.
 func details(f inspect.FileChange) string {
 	if f.Kind != "changed" {
 		return ""

@@ -4,9 +4,8 @@ import "regexp"
 
 var artifactTag = regexp.MustCompile(`^sha256-([0-9a-f]{64})(\.[a-z]+)?$`)
 
-// IsArtifactTag reports whether a tag belongs to an image of the same repository instead
-// of naming one: it is that of a list of referrers (OCI) or of a signature, attestation or
-// SBOM (cosign).
+// IsArtifactTag reports whether a tag names an artifact of another image in the same
+// repository: a list of referrers (OCI), or a signature, attestation or SBOM (cosign).
 func IsArtifactTag(tag string) bool { return artifactTag.MatchString(tag) }
 
 // ArtifactSubject returns the hexadecimal SHA-256 digest of the manifest that an artifact

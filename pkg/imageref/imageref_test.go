@@ -278,7 +278,8 @@ func FuzzNaming(f *testing.F) {
 	})
 }
 
-// What is parsed is parsed alike by the library, and its complete form is stable.
+// The library parses an accepted reference in the same way, and its complete form is
+// stable.
 func FuzzParse(f *testing.F) {
 	f.Add("debian:trixie")
 	f.Add("localhost:4000/kolla/base:t@" + sha256Digest)

@@ -13,7 +13,7 @@ import (
 type Naming struct {
 	Registry  string // HOST[:PORT], without a scheme
 	Namespace string // "kolla", "team/kolla"
-	Prefix    string // precedes the image's name directly: "ubuntu-"
+	Prefix    string // directly before the image's name: "ubuntu-"
 	Tag       string
 }
 
@@ -22,9 +22,8 @@ var (
 	prefixPattern    = regexp.MustCompile(`^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:\.|_|__|-*)$`)
 )
 
-// Normalize checks the parts and returns them as they are used in names. notes are
-// sentences for the user about input that was accepted and changed. The error is an
-// *Error.
+// Normalize checks the parts and returns them in the form that names use. notes are
+// sentences for the user about input that was changed. The error is an *Error.
 func (n Naming) Normalize() (clean Naming, notes []string, err error) {
 	clean = n
 	if clean.Registry, notes, err = NormalizeRegistry(n.Registry); err != nil {
@@ -65,8 +64,9 @@ func (n Naming) Normalize() (clean Naming, notes []string, err error) {
 	return clean, notes, nil
 }
 
-// Base is what precedes the images' names, without a trailing slash:
-// [REGISTRY/]NAMESPACE, or "" if both are empty. Templates get it as "namespace".
+// Base is the part before the images' names, without a trailing slash:
+// [REGISTRY/]NAMESPACE, or "" if both are empty. It is the variable "namespace" of
+// templates.
 func (n Naming) Base() string {
 	switch {
 	case n.Registry == "":
@@ -106,7 +106,7 @@ func (n Naming) CheckImage(image string) error {
 }
 
 // Relocate returns a reference in the registry and namespace of n, with n's tag. The
-// last part of the path is kept, and so is what n leaves empty.
+// last part of the path is kept, and so are the parts that n leaves empty.
 func (n Naming) Relocate(r Ref) Ref {
 	namespace, image := "", r.path
 	if i := strings.LastIndexByte(r.path, '/'); i >= 0 {

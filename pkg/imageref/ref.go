@@ -52,8 +52,8 @@ func Parse(s string) (Ref, error) {
 	return r, nil
 }
 
-// ParseTag reads a reference to be published under: it has a tag, or gets the
-// default one, and no digest.
+// ParseTag reads a reference for publication. It must not have a digest; a missing tag
+// is replaced by the default one.
 func ParseTag(s string) (Ref, error) {
 	r, err := Parse(s)
 	if err != nil {
@@ -151,8 +151,7 @@ func (r Ref) WithDefaultTag() Ref {
 }
 
 // Split cuts a name into repository, tag and digest as they are written, without
-// checking or normalizing them. It is for names that are known to be valid and whose
-// spelling must be kept.
+// checking or normalizing them. It is for valid names whose spelling must be kept.
 func Split(s string) (repository, tag string, d digest.Digest) {
 	if i := strings.IndexByte(s, '@'); i >= 0 {
 		s, d = s[:i], digest.Digest(s[i+1:])

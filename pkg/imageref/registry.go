@@ -10,9 +10,9 @@ import (
 
 var hostPattern = regexp.MustCompile(`^(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)*|\[[0-9A-Fa-f:]+\])(?::[0-9]{1,5})?$`)
 
-// NormalizeRegistry reads a registry as users type it: a scheme and trailing slashes
-// are removed, with a note. A path is kept (see Naming.Normalize). "" stays "". The
-// error is an *Error.
+// NormalizeRegistry normalizes a registry that a user typed: a scheme and trailing
+// slashes are removed, with a note. A path is kept (see Naming.Normalize). "" stays "".
+// The error is an *Error.
 func NormalizeRegistry(s string) (registry string, notes []string, err error) {
 	clean := strings.TrimSpace(s)
 	if scheme, rest, ok := strings.Cut(clean, "://"); ok {
@@ -60,8 +60,8 @@ func NormalizeRegistry(s string) (registry string, notes []string, err error) {
 	return clean, notes, nil
 }
 
-// IsLoopback reports whether host, with or without a port, is this machine by its
-// name or literal address. Names are not resolved: Docker does not either.
+// IsLoopback reports whether host, with or without a port, is this machine by its name
+// or literal address. Names are not resolved, as in Docker.
 func IsLoopback(host string) bool {
 	if h, _, err := net.SplitHostPort(host); err == nil {
 		host = h
@@ -74,7 +74,7 @@ func IsLoopback(host string) bool {
 	return ip != nil && ip.IsLoopback()
 }
 
-// isHost reports whether the first part of a name is read as a registry.
+// isHost reports whether the first part of a name is treated as a registry.
 func isHost(first string) bool {
 	return strings.ContainsAny(first, ".:") || first == "localhost"
 }

@@ -14,11 +14,11 @@ type Rename struct {
 	pattern *regexp.Regexp
 	parts   []replacement
 	global  bool
-	nth     int // the match to replace first, from 1
+	nth     int // the first match to replace, from 1
 }
 
-// replacement is a part of the replacement: a text or, if group is not negative, what a
-// group of the pattern matched; group 0 is the whole match.
+// replacement is a part of the replacement: a text or, if group is not negative, the
+// text that matched a group of the pattern; group 0 is the whole match.
 type replacement struct {
 	text  string
 	group int
@@ -28,7 +28,8 @@ type replacement struct {
 const maxRename = 4096
 
 // ParseRename parses a substitution. Patterns are regular expressions of Go; & and \1 to
-// \9 in the replacement are what was matched. The flags are g, i and a number.
+// \9 in the replacement stand for the match and its groups. The flags are g, i and a
+// number.
 func ParseRename(text string) (Rename, error) {
 	bad := func(problem string) (Rename, error) {
 		return Rename{}, &Error{Part: "substitution", Value: text, Problem: problem}
@@ -130,8 +131,8 @@ func parseReplacement(text string, groups int) ([]replacement, error) {
 // String returns the substitution as it was written.
 func (r Rename) String() string { return r.text }
 
-// Apply applies the substitution to the part of a name behind its registry, PATH:TAG,
-// as people write it: "library/" is not part of it. The result must be a name, too.
+// Apply applies the substitution to the part of a name after its registry, PATH:TAG,
+// without "library/". The result must be a valid name.
 func (r Rename) Apply(ref Ref) (Ref, error) {
 	name := ref.Familiar()
 	host := ""
@@ -148,7 +149,7 @@ func (r Rename) Apply(ref Ref) (Ref, error) {
 		return Ref{}, fmt.Errorf("%s makes %q of %q: %w", r, changed, name, err)
 	}
 	if out.registry != ref.registry {
-		return Ref{}, fmt.Errorf("%s makes %q of %q: a registry cannot be set with it", r, changed, name)
+		return Ref{}, fmt.Errorf("%s turns %q into %q: it cannot set a registry", r, changed, name)
 	}
 	return out, nil
 }

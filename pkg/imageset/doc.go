@@ -1,5 +1,4 @@
-// Package imageset owns a configured template tree: where its files come from,
-// its rendered Dockerfiles for each platform, their graph, and which images are
-// selected. It must not know stores, registries, builders or what the images
-// will be made of.
+// Package imageset owns a configured template tree: the origin of its files, its
+// rendered Dockerfiles for each platform, their graph, and the selection of images. It
+// must not know stores, registries, builders, base images or sources.
 package imageset

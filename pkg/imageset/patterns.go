@@ -20,8 +20,8 @@ type Patterns struct {
 // exponential time.
 const matchLimit = time.Second
 
-// CompilePatterns compiles patterns. Those that Go's regexp does not know, such
-// as look-around and references back, are matched with backtracking.
+// CompilePatterns compiles patterns. Those that Go's regexp does not support, such as
+// look-around and backreferences, are matched with backtracking.
 func CompilePatterns(patterns []string) (*Patterns, error) {
 	p := &Patterns{}
 	var err error
@@ -29,9 +29,9 @@ func CompilePatterns(patterns []string) (*Patterns, error) {
 	return p, err
 }
 
-// Match reports whether any of the patterns matches a name anywhere, or whether
-// there are no patterns. A match that takes too long is an error, since the name
-// must not count as one that does not match.
+// Match reports whether any of the patterns matches a name anywhere, or whether there
+// are no patterns. A match that takes too long is an error, because it is unknown
+// whether the name matches.
 func (p *Patterns) Match(name string) (bool, error) {
 	matches := p.regexes.Match(name)
 	return matches && p.slow == nil, p.slow

@@ -11,8 +11,8 @@ import (
 	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// Platforms returns what --platform asks for, in the order given, each once.
-// Without it, that is the architecture of the configuration.
+// Platforms returns the platforms of --platform in their order, each once. Without it,
+// that is the architecture of the configuration.
 func Platforms(cfg *config.Config) ([]ocispecs.Platform, error) {
 	if cfg.Platform == "" {
 		return []ocispecs.Platform{{OS: "linux", Architecture: cfg.DebianArch}}, nil

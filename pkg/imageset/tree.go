@@ -34,7 +34,7 @@ func OpenTree(cfg *config.Config) (*render.Tree, error) {
 	return render.OpenTree(opts)
 }
 
-// Repos returns the built-in repos.yaml and how messages name it.
+// Repos returns the built-in repos.yaml and its name in messages.
 func Repos() (content []byte, name string, err error) {
 	content, err = fs.ReadFile(dockerfiles.Tree(), "repos.yaml")
 	return content, "the built-in repos.yaml", err

@@ -33,28 +33,28 @@ type FetchOptions struct {
 	Lock *lock.Lock
 	Dir  string
 
-	// Caches are directories whose files are named after their sha256: what a lock
-	// recorded, and archives of sources.
+	// Caches are directories whose files are named after their sha256: recorded files,
+	// and archives of sources.
 	Caches []string
-	// Images gets the base images of the lock into an OCI layout.
+	// Images copies the base images of the lock into an OCI layout.
 	Images func(ctx context.Context, bases []lock.Base, layout string) error
 
 	HTTP    *http.Client
 	Threads int           // downloads at the same time
-	Stall   time.Duration // without a byte, after which a download is tried again
+	Stall   time.Duration // time without a byte after which a download is retried
 	Retry   retry.Policy
 	Notice  func(format string, args ...any)
 }
 
-// Result is what Fetch did, in files and bytes.
+// Result counts the files and bytes of Fetch.
 type Result struct {
 	Files, Present, Copied, Downloaded int
 	Bytes                              int64
 }
 
-// Fetch fills a directory with the inputs of a lock. What is already there stays if
-// its content is right, so that an interrupted fetch goes on where it ended. Each file
-// is verified before it gets its name.
+// Fetch fills a directory with the inputs of a lock. Existing files with the right
+// content are kept, so that an interrupted fetch can be continued. Each file is
+// verified before it gets its name.
 func Fetch(ctx context.Context, o FetchOptions) (Result, error) {
 	if err := os.MkdirAll(o.Dir, 0o755); err != nil {
 		return Result{}, fmt.Errorf("fetching inputs: %w", err)
@@ -82,7 +82,7 @@ type fetcher struct {
 	items []item
 
 	present, copied, downloaded atomic.Int64
-	bytes                       atomic.Int64 // got so far
+	bytes                       atomic.Int64 // fetched so far
 	total                       int64        // to get
 
 	mu     sync.Mutex
@@ -180,13 +180,12 @@ func (e *FetchError) Error() string {
 	return fmt.Sprintf("%d of %s could not be fetched:\n  %s%s", len(e.Failed), units.Count(e.Of, "input"), strings.Join(files, "\n  "), more)
 }
 
-// Hint implements the interface of hints.
+// Hint returns a hint for the user.
 func (e *FetchError) Hint() string {
-	return "what was fetched stays, so the command can be repeated; where a repository has changed, fetch with the --data-dir of the lock, or write a new one with kolla-build lock --update"
+	return "repeat the command, which keeps the fetched files; if a repository has changed, fetch with the --data-dir of the lock, or write a new lock with kolla-build lock --update"
 }
 
-// missing returns the items that are not in the directory. Those that are there are
-// verified.
+// missing returns the items that are not in the directory. Existing ones are verified.
 func (f *fetcher) missing(ctx context.Context) ([]item, error) {
 	absent := make([]bool, len(f.items))
 	var g errgroup.Group
@@ -286,7 +285,7 @@ func (f *fetcher) fromCache(ctx context.Context, path string, it item) (bool, er
 	return true, f.name(partial, it)
 }
 
-// download is one attempt to download an item. It goes on where an earlier one ended.
+// download is one attempt to download an item. It continues an earlier attempt.
 func (f *fetcher) download(ctx context.Context, it item) error {
 	partial := it.partial()
 	out, err := f.root.OpenFile(partial, os.O_RDWR|os.O_CREATE, 0o644)
@@ -320,7 +319,7 @@ func (f *fetcher) download(ctx context.Context, it item) error {
 	case resp.StatusCode == http.StatusOK:
 		offset = 0
 	case resp.StatusCode == http.StatusPartialContent && offset > 0:
-		// A wrong range gives a wrong digest, and then a new start.
+		// A wrong range gives a wrong digest, and then the download starts again.
 	default:
 		return httpget.NewStatusError(resp)
 	}
@@ -351,7 +350,7 @@ func (f *fetcher) download(ctx context.Context, it item) error {
 // name gives a complete file its path.
 func (f *fetcher) name(partial string, it item) error {
 	if !it.modified.IsZero() {
-		_ = f.root.Chtimes(partial, it.modified, it.modified) // for servers of the directory
+		_ = f.root.Chtimes(partial, it.modified, it.modified) // for web servers of the directory
 	}
 	if err := f.root.MkdirAll(filepath.Dir(it.path), 0o755); err != nil {
 		return err

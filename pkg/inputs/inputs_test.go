@@ -168,7 +168,7 @@ func TestFetchAndOpen(t *testing.T) {
 	}
 }
 
-// TestFetchGoesOn holds that a repeated fetch repairs, resumes, and gets nothing twice.
+// TestFetchGoesOn checks that a repeated fetch repairs, resumes, and gets nothing twice.
 func TestFetchGoesOn(t *testing.T) {
 	w := newWorld(t)
 	dir := t.TempDir()
@@ -216,7 +216,7 @@ func TestFetchNeedsSpace(t *testing.T) {
 	}
 }
 
-// TestHostileDirectories holds that nothing outside of a directory is read, and nothing
+// TestHostileDirectories checks that nothing outside of a directory is read, and nothing
 // with another digest.
 func TestHostileDirectories(t *testing.T) {
 	w := newWorld(t)
@@ -336,7 +336,7 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// TestPathsOfURLs holds that URLs become paths within the directory, each its own.
+// TestPathsOfURLs checks that URLs become paths within the directory, each its own.
 func TestPathsOfURLs(t *testing.T) {
 	for in, want := range map[string]string{
 		"http://h/pool/a+b~1/x%2b1.deb":         "mirror/h/pool/a+b~1/x+1.deb",

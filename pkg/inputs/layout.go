@@ -1,17 +1,16 @@
-// Package inputs owns directories of inputs: everything that a lock lists, as files
-// that serve as package mirror, Python index, source mirror and OCI layout. It fills
-// them, and reads them for builds without a network. It must not know how images are
-// built.
+// Package inputs owns directories with all inputs of a lock, in the layout of a package
+// mirror, Python index, source mirror and OCI layout. It fills them, and reads them for
+// builds without a network. It must not know how images are built.
 //
-//	DIR/kolla-build.lock              what the directory holds
+//	DIR/kolla-build.lock              lists the content of the directory
 //	DIR/mirror/HOST/PATH              files of package repositories, by their URLs
 //	DIR/python/simple/PROJECT/        a Python index (PEP 503) of the files in mirror
 //	DIR/sources/SECTION-DIGEST        archives that are not from a URL
 //	DIR/other/DIGEST                  files whose URL cannot be a path
 //	DIR/oci/                          base images
 //
-// A directory that comes from elsewhere is untrusted: nothing outside of it is read,
-// and nothing is used whose digest is not that of the lock.
+// A directory from elsewhere is untrusted: nothing outside of it is read, and only
+// files with the digest in the lock are used.
 package inputs
 
 import (
@@ -36,7 +35,7 @@ type item struct {
 	modified time.Time
 	url      string   // "" for one that cannot be downloaded by URL
 	what     string   // for messages
-	images   []string // that need it; nil for all
+	images   []string // images that need it; nil for all
 }
 
 // itemsOf returns the files of a lock with their paths. It depends on the lock alone.
@@ -54,7 +53,7 @@ func itemsOf(l *lock.Lock) []item {
 		}
 		items = append(items, it)
 	}
-	// A path is used once, and not also as a directory.
+	// A path is used for one file only, and not for a directory.
 	byPath, dirs := map[string]digest.Digest{}, map[string]bool{}
 	for _, it := range items {
 		for d := path.Dir(it.path); d != "."; d = path.Dir(d) {

@@ -117,9 +117,9 @@ func (e *MissingError) Error() string {
 	return fmt.Sprintf("%s of %s cannot be used:\n  %s%s", units.Count(len(e.Files), "input"), e.Dir, strings.Join(files, "\n  "), more)
 }
 
-// Hint implements the interface of hints.
+// Hint returns a hint for the user.
 func (e *MissingError) Hint() string {
-	return "repeat kolla-build fetch, which gets what is missing, or copy the directory again"
+	return "repeat kolla-build fetch, which fetches missing files, or copy the directory again"
 }
 
 // Check returns a *MissingError if inputs of the images are missing or have another
@@ -160,7 +160,7 @@ func neededBy(of, images []string) bool {
 	return len(of) == 0 || slices.ContainsFunc(of, func(im string) bool { return slices.Contains(images, im) })
 }
 
-// LookUp returns what the lock says about a URL.
+// LookUp returns the record of a URL in the lock.
 func (d *Dir) LookUp(url string) (stepproxy.Record, bool) {
 	rec, ok := d.records[url]
 	return rec, ok
@@ -191,7 +191,7 @@ func (d *Dir) Source(section, kind, location, reference string) (string, lock.So
 	return "", s, false, nil
 }
 
-// open opens a file after comparing its digest, once in the life of d.
+// open opens a file and verifies its digest once during the life of d.
 func (d *Dir) open(path string, want digest.Digest, size int64) (*os.File, error) {
 	f, err := openIn(d.root, path)
 	if err != nil {
@@ -221,7 +221,7 @@ func withoutPath(err error) error {
 	return err
 }
 
-// verify compares the content of an open file with a digest, and returns to its
+// verify compares the content of an open file with a digest, and seeks to its
 // beginning.
 func verify(ctx context.Context, f *os.File, want digest.Digest, size int64) error {
 	sum := digest.SHA256.Digester()

@@ -21,7 +21,7 @@ var separators = regexp.MustCompile(`[-_.]+`)
 // projectName returns the normalized name of a Python project, by PEP 503.
 func projectName(name string) string { return strings.ToLower(separators.ReplaceAllString(name, "-")) }
 
-// isPython reports whether a URL is that of a distribution of a Python index.
+// isPython reports whether a URL is a package file of a Python index.
 func isPython(location string) bool {
 	u, err := url.Parse(location)
 	if err != nil {
@@ -30,8 +30,8 @@ func isPython(location string) bool {
 	return strings.HasSuffix(u.Path, ".whl") || strings.HasSuffix(u.Path, ".tar.gz") || strings.HasSuffix(u.Path, ".zip")
 }
 
-// writePythonIndex writes an index (PEP 503) of the Python distributions, whose links
-// lead to the mirror beside it.
+// writePythonIndex writes an index (PEP 503) of the Python packages, with links to the
+// mirror beside it.
 func (f *fetcher) writePythonIndex() error {
 	projects := map[string][]item{}
 	for _, it := range f.items {

@@ -43,11 +43,10 @@ func facts(e Entry) *Facts {
 	return &Facts{e.Type, fmt.Sprintf("%04o", e.Mode), fmt.Sprintf("%d:%d", e.UID, e.GID), e.Size, e.ModTime.UTC(), e.Link, e.Digest.String()}
 }
 
-// removedType is the type, in comparisons of layers, of what a layer removes from the
-// layers below it.
+// removedType is the type, in comparisons of layers, of a path that a layer removes.
 const removedType Type = "whiteout"
 
-// CompareLayers compares two layers, including what they remove from lower layers. Both
+// CompareLayers compares two layers, including their removals from lower layers. Both
 // must have been read with Options.Digests.
 func CompareLayers(a, b *Layer) []FileChange {
 	return compare(entriesOf(a), entriesOf(b))

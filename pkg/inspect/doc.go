@@ -1,10 +1,10 @@
-// Package inspect reads the content of images: what each layer adds, changes and
-// removes, the file system that the layers make together, and the content of named
-// files. It must not know package managers, stores or registries.
+// Package inspect reads the content of images: the changes of each layer, the file
+// system of all layers together, and the content of named files. It must not know
+// package managers, stores or registries.
 //
 // It reads any v1.Image, from a store, a registry or a file. Images are untrusted:
-// everything that an image can make large has a limit, and nothing is written to
-// disk. Symbolic links are not followed: a path is the name in the tar of a layer.
+// everything has a limit, and nothing is written to disk. Symbolic links are not
+// followed: a path is the name in the tar of a layer.
 package inspect
 
 import (
@@ -33,7 +33,7 @@ func (l Limits) orDefault() Limits {
 	return l
 }
 
-// LimitError says that a layer is larger than any image needs.
+// LimitError reports that a layer is larger than any image needs.
 type LimitError struct {
 	What string // such as "entries" or "bytes"
 	Max  int64

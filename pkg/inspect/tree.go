@@ -46,14 +46,14 @@ type Part[T any] struct {
 	Files   map[string]T `json:"files,omitempty"` // by path
 	Removed []string     `json:"removed,omitempty"`
 	Opaque  []string     `json:"opaque,omitempty"`
-	// Other are paths of entries that replace a directory which may contain wanted
-	// files in lower layers.
+	// Other are paths of entries that replace a directory in lower layers that may
+	// contain relevant files.
 	Other []string `json:"other,omitempty"`
 }
 
-// MakePart returns the Part of a layer. files is the information about the files in
-// the layer; relevant reports whether a path is that of such a file or of a directory
-// that may contain one.
+// MakePart returns the Part of a layer. files is the information about the files in the
+// layer; relevant reports whether a path is such a file, or a directory that may
+// contain one.
 func MakePart[T any](l *Layer, files map[string]T, relevant func(path string) bool) Part[T] {
 	p := Part[T]{Files: files}
 	for _, r := range l.Removed {
@@ -137,7 +137,7 @@ func (o *overlay[T]) find(name string) *node[T] {
 	return n
 }
 
-// put sets the entry at a path. An entry that is not a directory removes what was
+// put sets the entry at a path. An entry that is not a directory removes everything
 // below its path.
 func (o *overlay[T]) put(name string, dir bool, v T) {
 	n := &o.root

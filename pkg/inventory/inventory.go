@@ -1,6 +1,6 @@
-// Package inventory owns the list of blobs and images that a site has, as a file that
-// travels to the site that saves a delta for it. It must not know where a list comes
-// from: callers add images.
+// Package inventory owns the list of blobs and images of a site, as a file for the site
+// that saves a delta for it. It must not know where a list comes from: callers add
+// images.
 package inventory
 
 import (
@@ -23,7 +23,7 @@ import (
 // Version is the version of the file.
 const Version = 1
 
-// Limits of a file that is read: it comes from outside.
+// Limits of a file, which is untrusted.
 const (
 	maxBytes  = 64 << 20
 	maxBlobs  = 500_000
@@ -37,7 +37,7 @@ type Image struct {
 	Layers []digest.Digest `json:"layers"` // of all platforms, in their order
 }
 
-// Inventory is what a site has.
+// Inventory lists the content of a site.
 type Inventory struct {
 	Of     string // where it was taken: a registry's namespace or a store
 	Taken  time.Time
@@ -64,8 +64,8 @@ func New(of string, taken time.Time) *Inventory {
 	return &Inventory{Of: of, Taken: taken.UTC().Truncate(time.Second), Blobs: map[digest.Digest]int64{}}
 }
 
-// Add adds an image with all that it refers to. read returns a manifest or index by
-// digest, of at most ocijson.MaxBytes.
+// Add adds an image with everything that it refers to. read returns a manifest or index
+// by digest, of at most ocijson.MaxBytes.
 func (inv *Inventory) Add(name string, root digest.Digest, read func(digest.Digest) ([]byte, error)) error {
 	image := Image{Name: name, Digest: root, Layers: []digest.Digest{}}
 	if err := inv.walk(&image, root, read, map[digest.Digest]bool{}, ocijson.MaxNesting); err != nil {
@@ -121,8 +121,9 @@ func (inv *Inventory) Has(d ocispec.Descriptor) bool {
 	return ok && size == d.Size
 }
 
-// LayersOf returns the layers of the image that one of this name replaces: the image of
-// the same name, else the one with the same last component and the greatest tag.
+// LayersOf returns the layers of the image that an image of this name replaces: the
+// image of the same name, else the one with the same last component and the greatest
+// tag.
 func (inv *Inventory) LayersOf(name string) []digest.Digest {
 	var found []digest.Digest
 	for _, image := range inv.Images {

@@ -6,17 +6,18 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/jinja/internal/syntax"
 )
 
-// Analysis is what is known about a template without rendering it, for tools that
-// check templates. Lists are in the order of the source and may repeat a name.
+// Analysis describes a template without rendering it, for tools that check templates.
+// Lists are in the order of the source and may repeat a name.
 type Analysis struct {
 	// Blocks are the blocks that the template defines.
 	Blocks []Ref
 	// Extends, Includes and Imports are the templates that it names by a constant.
-	// Dynamic says that it names others, which only a render knows.
+	// Dynamic says that it also uses templates whose names are computed.
 	Extends, Includes, Imports []Ref
 	Dynamic                    bool
-	// Sets are the variables that it sets at its top level, also in if statements,
-	// except by macros and imports: the blocks of its parent and functions see them.
+	// Sets are the variables that it sets at its top level, including in if statements,
+	// except by macros and imports. They are visible to the blocks of its parent and to
+	// functions.
 	Sets []Ref
 	// Macros are the macros that it defines at its top level.
 	Macros []Ref

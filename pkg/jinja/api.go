@@ -5,7 +5,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/jinja/internal/value"
 )
 
-// The values of templates that Go code makes and reads.
+// Values of templates that Go code creates and reads.
 type (
 	// List is Python's list. It is shared by all names that are bound to it.
 	List = value.List
@@ -33,7 +33,7 @@ func NewDict() *Dict { return value.NewDict() }
 // IsUndefined reports whether v is undefined.
 func IsUndefined(v any) bool { return value.IsUndefined(v) }
 
-// UndefinedMode says what happens when a template uses an unknown name.
+// UndefinedMode selects the behaviour of unknown names.
 type UndefinedMode = value.UndefinedMode
 
 // The modes, as Jinja2's classes Undefined, StrictUndefined and ChainableUndefined.
@@ -46,7 +46,7 @@ const (
 	Chainable = value.Chainable
 )
 
-// Limits bound what one render may use.
+// Limits bound the resources of one render.
 type Limits = value.Limits
 
 // Error is a template error with its place. Every error that this package returns for
@@ -56,7 +56,7 @@ type Error = raise.Error
 // Frame is one step of the chain that led to an error.
 type Frame = raise.Frame
 
-// Kind is the sort of mistake that an [Error] is, for callers that decide on it.
+// Kind classifies an [Error].
 type Kind = raise.Kind
 
 // The kinds of errors.

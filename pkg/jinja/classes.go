@@ -113,7 +113,7 @@ func init() {
 	}
 }
 
-// frameOf returns the frame from which an operation on a value is called.
+// frameOf returns the frame that calls an operation on a value.
 func frameOf(fr *value.Frame) *frame { return fr.Code.(*frame) }
 
 func (t *Template) attr(fr *value.Frame, name string) (any, bool) {

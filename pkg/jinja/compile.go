@@ -10,7 +10,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/jinja/internal/value"
 )
 
-// scope is what the compiler knows about a part of a template, Jinja2's Frame.
+// scope holds the compiler's information about a part of a template, Jinja2's Frame.
 type scope struct {
 	parent  *scope
 	symbols *resolve.Symbols
@@ -119,7 +119,7 @@ func (c *compiler) template(n *syntax.Template) {
 	if haveExtends {
 		t.root.body = append(t.root.body, func(fr *frame) outcome {
 			if p := fr.extended; p != nil {
-				fr.pos = fr.extendedAt // not the place of the last set statement
+				fr.pos = fr.extendedAt // instead of the place of the last set statement
 				p.root.call(fr.st, fr.ctx, nil, fr.out)
 			}
 			return outcomeNext

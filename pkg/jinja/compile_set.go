@@ -76,8 +76,8 @@ func (c *compiler) assign(n *syntax.Assign, sc *scope) stmt {
 	}
 }
 
-// exportAssigned ends an assignment: its names are exported to the context, or to what
-// functions see of the loop or block.
+// exportAssigned ends an assignment: its names are exported to the context, or to the
+// variables of the loop or block that functions see.
 func (c *compiler) exportAssigned(sc *scope) func(*frame) {
 	vars := c.assigned[len(c.assigned)-1]
 	c.assigned = c.assigned[:len(c.assigned)-1]

@@ -44,12 +44,12 @@ type Config struct {
 	// LineStatementPrefix and LineCommentPrefix enable line statements and comments
 	// unless they are empty.
 	LineStatementPrefix, LineCommentPrefix string
-	// Limits bound what one render may use.
+	// Limits bound the resources of one render.
 	Limits Limits
 }
 
-// Environment holds what its templates share: settings, filters, tests, globals, and
-// the templates compiled so far. It is safe for concurrent use.
+// Environment holds the shared state of its templates: settings, filters, tests,
+// globals, and the compiled templates. It is safe for concurrent use.
 type Environment struct {
 	cfg     Config
 	syntax  syntax.Options
@@ -126,8 +126,8 @@ func (e *Environment) Template(name string) (*Template, error) {
 	return t, nil
 }
 
-// Forget frees a compiled template, which the next use compiles again. Renders under
-// way are not affected.
+// Forget frees a compiled template, which the next use compiles again. Running renders
+// are not affected.
 func (e *Environment) Forget(name string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()

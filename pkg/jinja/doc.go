@@ -1,8 +1,8 @@
 // Package jinja is a Jinja2 3.1 template engine in pure Go.
 //
-// It owns the engine: environments, loading, compiling, rendering, and its errors
-// for the caller. It must not know Kolla, Dockerfiles or the files around it; a
-// caller brings a [Loader] and whatever filters and functions its templates need.
+// It owns environments, loading, compiling, rendering and errors. It must not know
+// Kolla, Dockerfiles or the file system; a caller provides a [Loader] and the filters
+// and functions of its templates.
 //
 //	env := jinja.New(jinja.Config{Loader: jinja.Map{"hi.j2": "Hi {{ name }}"}})
 //	tmpl, err := env.Template("hi.j2")

@@ -11,8 +11,8 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/jinja/internal/value"
 )
 
-// foldFrame returns the frame in which constants are computed, with low limits. What
-// fails or exceeds them is left to the render.
+// foldFrame returns the frame in which constants are computed, with low limits.
+// Constants that fail or exceed them are computed by the render.
 func (c *compiler) foldFrame() *frame {
 	limits := Limits{Depth: 50, Range: 1000, Output: 1 << 16, Steps: 1 << 16, Memory: 1 << 18}
 	st := newState(c.env, &limits, nil)
@@ -25,8 +25,8 @@ func (c *compiler) foldFrame() *frame {
 // impossible is raised where Jinja2's optimizer gives up.
 var impossible = &raise.Exception{Class: "Impossible", Kind: KindRuntime, Message: "not constant"}
 
-// asConst computes a constant expression, as Jinja2's optimizer does. After most
-// errors it is no constant; the few that Jinja2 does not catch are errors of the
+// asConst computes a constant expression, as Jinja2's optimizer does. After most errors
+// the expression is not constant; the few that Jinja2 does not catch are errors of the
 // template.
 func (c *compiler) asConst(n syntax.Node) (any, bool) {
 	if !c.foldable(n, 0) {
@@ -62,8 +62,7 @@ func (c *compiler) tryConst(n syntax.Node) (v any, err *raise.Exception) {
 	return v, nil
 }
 
-// guarded runs a part of the computation after whose errors the expression is no
-// constant.
+// guarded runs a part of the computation. If it fails, the expression is not constant.
 func (c *compiler) guarded(f func() any) (v any, ok bool) {
 	if c.fold.st.Try(func() { v = f() }, "Exception") != nil {
 		return nil, false
@@ -79,12 +78,11 @@ func mustConst(v any, ok bool) any {
 	return v
 }
 
-// rememberDepth is the nesting from which on expressions that are no constants are
-// remembered. Without that each level of a long chain would search all lower ones
-// again.
+// rememberDepth is the nesting from which non-constant expressions are remembered.
+// Otherwise each level of a long chain would search all lower ones again.
 const rememberDepth = 8
 
-// foldable quickly excludes expressions that are no constants.
+// foldable quickly excludes expressions that are not constant.
 func (c *compiler) foldable(n syntax.Node, depth int) bool {
 	if c.notConstant[n] {
 		return false
@@ -412,7 +410,7 @@ func cloneConst(fr *frame, v any) any {
 	return v
 }
 
-// nonFinite reports whether a constant contains an infinity or a NaN, which are no
+// nonFinite reports whether a constant contains an infinity or a NaN, which are not
 // literals in Python.
 func nonFinite(v any) bool { return firstNonFinite(v) != 0 }
 

@@ -10,10 +10,10 @@ import (
 type buffer struct {
 	st *state
 	b  []byte
-	// joinError is raised when the output is complete: a value that is no string was
+	// joinError is raised when the output is complete: a value that is not a string was
 	// printed where Jinja2 joins without conversion.
 	joinError *raise.Exception
-	// marks are the places that the output comes from, nil if they are not needed.
+	// marks are the origins of the output, nil if they are not needed.
 	marks *[]mark
 }
 
@@ -83,7 +83,7 @@ var unbound any = &value.Marker{Name: "unbound"}
 type frame struct {
 	value.Frame
 	fn     *function
-	parent *frame // that of the enclosing function
+	parent *frame // frame of the enclosing function
 	st     *state
 	ctx    *varContext
 	out    *buffer

@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// Loader finds the source of a template. If it has none of that name, Load returns an
-// error that is fs.ErrNotExist (errors.Is). Any other error ends the render. A loader
+// Loader finds the source of a template. If there is no template of that name, Load
+// returns an error that wraps fs.ErrNotExist. Any other error ends the render. A loader
 // must be safe for concurrent use.
 type Loader interface {
 	Load(name string) (source string, err error)

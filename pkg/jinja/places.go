@@ -12,7 +12,7 @@ type Place struct {
 	Line     int    // 1-based
 }
 
-// mark is the place that the output from an offset on comes from.
+// mark is the origin of the output from an offset on.
 type mark struct {
 	offset int
 	tmpl   *Template
@@ -20,9 +20,9 @@ type mark struct {
 	text   bool // its text, which has as many lines as the output
 }
 
-// RenderPlaces renders the template as Render does, and returns the place that each line
-// of the output comes from. What a macro, a filter or an expression returns comes from
-// the line that prints it.
+// RenderPlaces renders the template as Render does, and returns the origin of each line
+// of the output. The origin of the output of a macro, a filter or an expression is the
+// line that prints it.
 func (t *Template) RenderPlaces(ctx context.Context, vars map[string]any) (text string, places []Place, err error) {
 	var marks []mark
 	if text, err = t.render(ctx, vars, &marks); err != nil {
@@ -31,15 +31,15 @@ func (t *Template) RenderPlaces(ctx context.Context, vars map[string]any) (text 
 	return text, placesOf(text, marks), nil
 }
 
-// mark records where the output that follows comes from.
+// mark records the origin of the following output.
 func (b *buffer) mark(t *Template, pos int, text bool) {
 	if b.marks != nil {
 		*b.marks = append(*b.marks, mark{len(b.b), t, pos, text})
 	}
 }
 
-// placesOf returns the places of the lines of a text. A line comes from where its first
-// character that is no white space comes from.
+// placesOf returns the places of the lines of a text. The origin of a line is that of
+// its first character that is not white space.
 func placesOf(text string, marks []mark) []Place {
 	var places []Place
 	starts := map[*Template][]int{} // offsets of lines

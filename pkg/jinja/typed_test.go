@@ -21,7 +21,7 @@ type variable struct {
 	macro *signature
 }
 
-// signature is what a call of a macro has to know.
+// signature holds the parameters of a macro.
 type signature struct {
 	params   []string // types
 	names    []string
@@ -173,7 +173,7 @@ func (g *generator) contextScope() []variable {
 	return s
 }
 
-// topScope is what blocks see of the scope.
+// topScope is the part of the scope that is visible to blocks.
 func (g *generator) topScope() []variable {
 	var s []variable
 	for _, v := range g.scope {

@@ -12,8 +12,8 @@ import (
 	"github.com/kolla-build/kolla-build/internal/units"
 )
 
-// PackageOf returns the name and version of the package that a URL is of, by the
-// conventions of Debian, RPM and Python.
+// PackageOf returns the name and version of the package at a URL, by the conventions of
+// Debian, RPM and Python.
 func PackageOf(location string) (name, version string, ok bool) {
 	u, err := url.Parse(location)
 	if err != nil {
@@ -66,7 +66,7 @@ func (c Change) String() string {
 	return s
 }
 
-// Compare returns what differs between an older and a newer lock: base images,
+// Compare returns the differences between an older and a newer lock: base images,
 // sources, versions of packages, and other files.
 func Compare(older, newer *Lock) []Change {
 	var out []Change

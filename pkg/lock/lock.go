@@ -17,7 +17,7 @@ const Version = 1
 // FileName is the name of a lock where none is given.
 const FileName = "kolla-build.lock"
 
-// Lock is the inputs of a set of images. Lists are sorted and without duplicates.
+// Lock lists the inputs of a set of images. Lists are sorted and without duplicates.
 type Lock struct {
 	Version int `toml:"version"`
 	// Compatibility is BuildKit's compatibility version.
@@ -34,7 +34,7 @@ type Lock struct {
 	Missed []Missed `toml:"not-captured"`
 }
 
-// Set says what the images were built for.
+// Set describes the configuration of the images.
 type Set struct {
 	Base        string `toml:"base"`
 	BaseTag     string `toml:"base-tag"`
@@ -44,8 +44,8 @@ type Set struct {
 
 // Image is a built image.
 type Image struct {
-	Name   string        `toml:"name"` // with "@PLATFORM" in sets for several
-	Key    digest.Digest `toml:"key"`  // of its content, see the architecture
+	Name   string        `toml:"name"` // with "@PLATFORM" in multi-platform sets
+	Key    digest.Digest `toml:"key"`  // content key, see docs/architecture.md
 	Digest digest.Digest `toml:"digest"`
 }
 
@@ -77,7 +77,7 @@ type File struct {
 	Type     string        `toml:"type,omitempty"`     // the server's media type, where clients depend on it
 	Encoding string        `toml:"encoding,omitempty"` // Content-Encoding of a server that sends no other form
 	Modified time.Time     `toml:"modified,omitempty"`
-	Images   []string      `toml:"images"` // that fetched it; empty for those that ADD fetched
+	Images   []string      `toml:"images"` // images whose steps fetched it; empty for ADD
 }
 
 // Link is a URL that redirects to another one.
@@ -88,7 +88,7 @@ type Link struct {
 	Images []string `toml:"images"`
 }
 
-// Absent is a URL that steps asked for and that did not exist.
+// Absent is a URL that steps requested and that did not exist.
 type Absent struct {
 	URL    string   `toml:"url"`
 	Status int      `toml:"status"`

@@ -13,8 +13,8 @@ const header = `# The inputs of a set of images, written by "kolla-build lock". 
 # inputs, and "kolla-build --offline --inputs DIR" builds from them.
 `
 
-// Marshal returns the text of a lock: TOML, with one order and one form for the same
-// content.
+// Marshal returns the text of a lock as TOML. The same content always gives the same
+// text.
 func (l *Lock) Marshal() []byte {
 	var w writer
 	w.b.WriteString(header)
@@ -106,7 +106,8 @@ func (w *writer) list(key string, values []string) {
 	fmt.Fprintf(&w.b, "%s = [%s]\n", key, strings.Join(quoted, ", "))
 }
 
-// quote writes a basic string of TOML. What a terminal would not show is escaped.
+// quote writes a basic string of TOML. Characters that a terminal would not show are
+// escaped.
 func quote(s string) string {
 	var b strings.Builder
 	b.WriteByte('"')

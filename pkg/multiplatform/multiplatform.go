@@ -1,5 +1,5 @@
 // Package multiplatform owns the indexes that join the images of one template for several
-// platforms. It must not know how the images were built, nor what is published.
+// platforms. It must not know how images are built or published.
 package multiplatform
 
 import (
@@ -27,9 +27,9 @@ type joined struct {
 	created time.Time             // of the newest part
 }
 
-// Join writes an index for each image that is there for all platforms that it can
-// be built for, gives it the image's name in the store, and returns the indexes'
-// digests by reference. platform returns the platform that an image was built for.
+// Join writes an index for each image that exists for all its possible platforms, gives
+// it the image's name in the store, and returns the indexes' digests by reference.
+// platform returns the platform that an image was built for.
 func Join(ctx context.Context, s *store.Store, results []build.Result, platform func(image.ID) ocispecs.Platform) (map[string]digest.Digest, error) {
 	images, failed := map[string]*joined{}, map[string]bool{}
 	for _, res := range results {

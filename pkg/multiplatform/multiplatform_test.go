@@ -14,7 +14,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/store"
 )
 
-// TestJoin holds that an image gets an index of all its platforms, and none if one of them
+// TestJoin checks that an image gets an index of all its platforms, and none if one of them
 // failed: a name must not change to fewer platforms than it was built for.
 func TestJoin(t *testing.T) {
 	s, err := store.Open(filepath.Join(t.TempDir(), "store"))

@@ -1,6 +1,6 @@
-// Package nightly owns what a nightly run does in its own way: its defaults, its lock, the
-// dated tag of its set, and when there is no set to publish. It must not know the stages of a
-// run.
+// Package nightly owns the special rules of nightly runs: their defaults, their lock, the
+// dated tag of the set, and the decision that there is no new set to publish. It must not
+// know the stages of a run.
 package nightly
 
 import (
@@ -21,19 +21,20 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/store"
 )
 
-// Night is what makes a run a nightly one. A nil Night is a run that is none.
+// Night holds the settings of a nightly run. A nil Night means a normal run.
 type Night struct {
-	// Floating is the tag that names the newest set, "" if the user gave a dated one alone.
+	// Floating is the tag that names the newest set, "" if the user only gave a dated one.
 	Floating string
-	// AddedDate is whether the date was added to the tag: it gets a number if a set has it.
+	// AddedDate says that the date was added to the tag, which then gets a number if a set
+	// already has it.
 	AddedDate bool
 }
 
 // retainNights is how many dated sets are kept by default.
 const retainNights = "14"
 
-// ErrBusy says that another nightly run is under way.
-var ErrBusy = errors.New("another nightly run is under way")
+// ErrBusy says that another nightly run is active.
+var ErrBusy = errors.New("another nightly run is active")
 
 // Defaults returns the configuration with the defaults of a nightly run: images with changed
 // inputs are built, and the set is pushed under a dated tag and a floating one, with reports and
@@ -79,14 +80,14 @@ func Lock(dataDir string) (unlock func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	// For the message of a second run; that it cannot be written is no reason to stop.
+	// For the message of a second run; an error can be ignored.
 	_ = lock.SetProcess()
 	return func() { lock.Close() }, nil
 }
 
 // NothingNew reports whether a nightly run has no set to publish: no image is built, and the
-// floating tag names the images as they are, in the store and in the registry. The registry is
-// nil if nothing is pushed.
+// floating tag already names the images, in the store and in the registry. The registry is nil
+// if nothing is pushed.
 func (n *Night) NothingNew(p *plan.Plan, s *store.Store, registry *publish.Registry) bool {
 	if n == nil || n.Floating == "" || p.ToBuild() > 0 {
 		return false
@@ -102,8 +103,8 @@ func (n *Night) NothingNew(p *plan.Plan, s *store.Store, registry *publish.Regis
 	})
 }
 
-// isImage reports whether d is the image of a plan or, in runs for several
-// platforms, an index with it and as many others.
+// isImage reports whether d is the image of a plan or, in runs for several platforms,
+// an index that contains it and has the right number of images.
 func isImage(s *store.Store, d digest.Digest, it *plan.Item, platforms int) bool {
 	if it.Image.Platform == "" {
 		return d == it.Digest
@@ -117,6 +118,5 @@ func isImage(s *store.Store, d digest.Digest, it *plan.Item, platforms int) bool
 		slices.ContainsFunc(m.Manifests, func(d v1.Descriptor) bool { return d.Digest.String() == it.Digest.String() })
 }
 
-// Reference returns the name under which an image is known after a night without
-// a set of its own.
+// Reference returns the name of an image after a night without a new set.
 func (n *Night) Reference(reference string) string { return publish.WithTag(reference, n.Floating) }

@@ -67,7 +67,7 @@ func TestDefaultsOfTags(t *testing.T) {
 	}
 }
 
-// TestUnusedTag holds that a second set of one day gets a tag of its own, in the store and in
+// TestUnusedTag checks that a second set of one day gets a tag of its own, in the store and in
 // a registry, also if only one image of the first set is there.
 func TestUnusedTag(t *testing.T) {
 	host := registrytest.Embedded(t, server.Options{}).Addr().String()
@@ -92,7 +92,7 @@ func TestUnusedTag(t *testing.T) {
 	}
 }
 
-// TestNothingNew holds that a night publishes nothing only if the floating tag names every
+// TestNothingNew checks that a night publishes nothing only if the floating tag names every
 // image of the plan.
 func TestNothingNew(t *testing.T) {
 	s, d := newStore(t, "kolla/base:t", "kolla/leaf:t")

@@ -13,15 +13,15 @@ import (
 // maxSetsPerDay limits the search for an unused dated tag.
 const maxSetsPerDay = 99
 
-// Place is where the set of a run will be.
+// Place is the destination of a run's set.
 type Place struct {
 	Client *registry.Client // of the registry; nil for sets that stay in the store
 	Store  *store.Store
 }
 
-// UnusedTag returns the tag of a nightly run's set: the given one, or the first with a number
-// that no image of the set has. So a second night on one day never overwrites the first
-// one's set.
+// UnusedTag returns the tag of a nightly run's set: the given one, or if an image already has
+// it, the first unused one with a number. So a second nightly run on a day does not overwrite
+// the first one's set.
 func UnusedTag(ctx context.Context, dated string, references []string, place Place) (string, error) {
 	tag := dated
 	for n := 2; n <= maxSetsPerDay; n++ {

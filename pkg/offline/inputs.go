@@ -57,8 +57,8 @@ func Source(in *inputs.Dir) func(source.Spec) (source.Provided, bool, error) {
 	}
 }
 
-// Check returns an error if an image that is built needs what the inputs do not
-// have, before anything is built.
+// Check returns an error if inputs of an image that will be built are missing. It is
+// called before anything is built.
 func Check(in *inputs.Dir, p *plan.Plan, defined *define.Defined, con *console.Console) error {
 	var names, unknown, changed []string
 	for _, it := range p.Items {
@@ -80,12 +80,12 @@ func Check(in *inputs.Dir, p *plan.Plan, defined *define.Defined, con *console.C
 			"the lock of the inputs does not have %s", listed(unknown))
 	}
 	if len(changed) > 0 {
-		con.Notice("warning: templates, configuration or sources are not those of the lock for %s; what they fetch now may be missing", listed(changed))
+		con.Notice("warning: templates, configuration or sources are not those of the lock for %s; their downloads may be missing", listed(changed))
 	}
 	return in.Check(names)
 }
 
-// listed returns names as one text, the first ones if there are many.
+// listed returns the first few names as one text.
 func listed(names []string) string {
 	const shown = 8
 	if len(names) > shown {
@@ -98,7 +98,7 @@ func listed(names []string) string {
 // it reports the requests that the inputs could not answer.
 func OpenNetwork(cfg *config.Config, in *inputs.Dir, con *console.Console) (*Network, error) {
 	player := stepproxy.NewPlayer(in.LookUp, in.OpenRecord)
-	// The mounts of other builds hold packages of other days.
+	// Cache mounts of other builds contain other versions of packages.
 	id := "offline-" + lockID(in.Lock())
 	n, err := openNetwork(cfg, player, func(image.ID) string { return id })
 	if err != nil {
@@ -129,7 +129,7 @@ func clientName(client string) string {
 	return client
 }
 
-// CompareDigests reports whether the built images are those of the lock.
+// CompareDigests reports whether the built images have the digests in the lock.
 func CompareDigests(in *inputs.Dir, results []build.Result, con *console.Console) {
 	same, built := 0, 0
 	var other []string

@@ -17,9 +17,9 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/image"
 )
 
-// Network is the network of the steps of a run that is recorded or offline: a
-// namespace in which there is nothing but a proxy. Each image has an address of its
-// own, which tells whose request it is. It implements imagebuilder.StepNetwork.
+// Network is the network of the steps of a recorded or offline run: a namespace that
+// contains only a proxy. Each image has an address of its own, which identifies its
+// requests. It implements imagebuilder.StepNetwork.
 type Network struct {
 	ns        *netns.Namespace
 	ca        *stepproxy.CA
@@ -99,8 +99,8 @@ func (n *Network) Trust() []byte { return n.ca.PEM() }
 // CacheNamespace implements imagebuilder.StepNetwork.
 func (n *Network) CacheNamespace(id image.ID) string { return n.namespace(id) }
 
-// Configure sets the options of a builder whose steps use this network. What the
-// builder itself downloads, for ADD, comes from the proxy as well.
+// Configure sets the options of a builder whose steps use this network. Downloads of
+// the builder itself, for ADD, go through the proxy as well.
 func (n *Network) Configure(ctx context.Context, opts *buildkit.Options) error {
 	address, err := n.address(ctx, image.ID{})
 	if err != nil {

@@ -31,10 +31,10 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/workspace"
 )
 
-// Recording is a run that records what its steps fetch, for a lock of its inputs.
+// Recording records the requests of a run's steps, for a lock of its inputs.
 type Recording struct {
 	file  string
-	older *lock.Lock // that the new one replaces, nil for none
+	older *lock.Lock // the lock that is replaced, nil for none
 
 	recorder *stepproxy.Recorder
 }
@@ -105,7 +105,7 @@ func (r *Recording) OpenNetwork(ctx context.Context, cfg *config.Config) (*Netwo
 	return n, nil
 }
 
-// Recorded is what a lock is made of besides what steps fetched.
+// Recorded holds the content of a lock besides the files that steps fetched.
 type Recorded struct {
 	Set     lock.Set
 	Defined *define.Defined
@@ -165,7 +165,7 @@ func (r *Recording) lock(run Recorded) (*lock.Lock, error) {
 	for _, rec := range records {
 		images := slices.DeleteFunc(slices.Clone(rec.Clients), func(c string) bool { return c == "" })
 		if len(images) < len(rec.Clients) {
-			images = nil // the builder fetched it, for whatever image
+			images = nil // the builder fetched it, for an unknown image
 		}
 		switch {
 		case rec.Status == http.StatusOK:
@@ -183,8 +183,8 @@ func (r *Recording) lock(run Recorded) (*lock.Lock, error) {
 	return l, nil
 }
 
-// lockedType returns the media types on which clients depend: those of indexes. That
-// of a package tells nothing.
+// lockedType returns the media types that matter to clients: those of indexes, not
+// those of packages.
 func lockedType(mediaType string) string {
 	main, _, _ := strings.Cut(mediaType, ";")
 	if main == "text/html" || strings.HasPrefix(main, "application/vnd.pypi.") || main == "application/json" {

@@ -19,12 +19,12 @@ import (
 	"github.com/kolla-build/kolla-build/internal/retry"
 )
 
-// Client reads the indexes of repositories and caches them in CacheDir: a server
-// sends a file again only if it changed. A Client asks each repository once. It is
-// safe for concurrent use.
+// Client reads the indexes of repositories and caches them in CacheDir: a server sends
+// a file again only if it changed. A Client queries each repository once. It is safe
+// for concurrent use.
 //
-// Signatures are not verified: a Client finds out whether a repository changed.
-// The package manager that installs from it verifies what it trusts.
+// Signatures are not verified: a Client only finds out whether a repository changed.
+// The package manager verifies signatures when it installs packages.
 type Client struct {
 	CacheDir  string // "" disables the cache
 	UserAgent string
@@ -99,7 +99,7 @@ func (c *Client) get(ctx context.Context, location string) ([]byte, error) {
 	if c.CacheDir != "" {
 		entry = cacheEntry{URL: redact.URL(location), Validators: resp.Validators, SHA256: hexSum(resp.Body)}
 		if data, err := json.Marshal(entry); err == nil {
-			// A pair that does not match is not used; see above.
+			// A pair that does not match is ignored; see above.
 			writeCacheFile(base+".data", resp.Body)
 			writeCacheFile(base+".json", data)
 		}
@@ -107,8 +107,8 @@ func (c *Client) get(ctx context.Context, location string) ([]byte, error) {
 	return resp.Body, nil
 }
 
-// getHashed returns the file at a URL, which must have a SHA-256 digest. A cached
-// file with that digest is used, wherever it came from.
+// getHashed returns the file at a URL, which must have a SHA-256 digest. A cached file
+// with that digest is used, even if it came from another URL.
 func (c *Client) getHashed(ctx context.Context, location, sum string) ([]byte, error) {
 	file := filepath.Join(c.CacheDir, "sha256-"+sum+".data")
 	if c.CacheDir != "" {
@@ -141,7 +141,7 @@ func touch(file string) {
 	_ = os.Chtimes(file, now, now)
 }
 
-// writeCacheFile writes to the cache. Errors are ignored: without the file, it is
+// writeCacheFile writes to the cache. Errors are ignored: a file that is not cached is
 // downloaded again.
 func writeCacheFile(file string, data []byte) {
 	if os.MkdirAll(filepath.Dir(file), 0o755) == nil {
@@ -149,5 +149,5 @@ func writeCacheFile(file string, data []byte) {
 	}
 }
 
-// isNotFound reports whether a server works and does not have a file.
+// isNotFound reports whether a server answered that it does not have a file.
 func isNotFound(err error) bool { return errors.Is(err, httpget.ErrNotFound) }

@@ -172,8 +172,8 @@ func (r Repository) read(name string, data []byte, versions map[string][]string)
 const (
 	// maxPackages limits the packages of a list. Distributions have a tenth of it.
 	maxPackages = 500_000
-	// maxVersions limits the versions of a package. Archives that keep every
-	// version have hundreds.
+	// maxVersions limits the versions of a package. Archives that keep every version
+	// have hundreds of versions.
 	maxVersions = 10_000
 )
 

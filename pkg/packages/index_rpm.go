@@ -14,8 +14,8 @@ import (
 	"github.com/kolla-build/kolla-build/internal/units"
 )
 
-// maxMirrors limits the locations of a repository. One that five mirrors do not have
-// does not exist.
+// maxMirrors limits the locations of a repository. A file that five mirrors do not have
+// is treated as missing.
 const maxMirrors = 5
 
 // locations returns the URLs of a repository, the preferred one first.

@@ -53,7 +53,7 @@ func (p *Policy) Candidate(installed Package) string {
 	case RPM:
 		v := p.rpmCandidate(installed.Name, false)
 		if v == "" || CompareVersions(RPM, v, installed.Version) < 0 {
-			// It came from a repository that was enabled for one step only.
+			// The package came from a repository that was enabled for one step only.
 			if fromDisabled := p.rpmCandidate(installed.Name, true); fromDisabled != "" {
 				return fromDisabled
 			}

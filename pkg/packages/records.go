@@ -30,7 +30,7 @@ func parsePython(text []byte) []Package {
 		var line []byte
 		line, text, _ = bytes.Cut(text, []byte{'\n'})
 		if len(bytes.TrimSpace(line)) == 0 {
-			break // the description follows
+			break // end of the header
 		}
 		name, value, _ := strings.Cut(string(line), ":")
 		switch value = strings.TrimSpace(value); name {

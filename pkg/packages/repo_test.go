@@ -205,7 +205,7 @@ func TestCandidatesAsApt(t *testing.T) {
 	}
 }
 
-// TestIndexIsFetchedOnce: an unchanged index is not fetched again, and changes are
+// TestIndexIsFetchedOnce checks that an unchanged index is not fetched again, and changes are
 // noticed.
 func TestIndexIsFetchedOnce(t *testing.T) {
 	w := newAptWorld(t)

@@ -37,7 +37,7 @@ func (r Repository) String() string {
 	if len(r.URLs) > 0 {
 		at = r.URLs[0]
 	}
-	s := redact.Variable("", at) // the query of a mirror list is no secret
+	s := redact.Variable("", at) // the query of a mirror list is not secret
 	if r.Suite != "" {
 		s += " " + r.Suite
 	}
@@ -67,7 +67,7 @@ func aptRepositories(s apt.Source, arch string) []Repository {
 	}
 	var out []Repository
 	for _, uri := range s.URIs {
-		// A repository within the image changes only with the image.
+		// A repository within the image changes only together with the image.
 		if strings.HasPrefix(uri, "file:") || strings.HasPrefix(uri, "copy:") || strings.HasPrefix(uri, "cdrom:") {
 			continue
 		}

@@ -8,8 +8,8 @@ import (
 	deb "pault.ag/go/debian/version"
 )
 
-// maxVersionLength is the longest version, in bytes, that is compared as one. Both
-// dpkg and rpm have far shorter ones; a longer one comes from a hostile image.
+// maxVersionLength is the longest version, in bytes, that is compared as one. Real
+// versions are far shorter; a longer one comes from a hostile image.
 const maxVersionLength = 256
 
 // CompareVersions compares two versions as the package manager of that type

@@ -34,7 +34,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/workspace"
 )
 
-// built is what became of a plan's images.
+// built holds the results of a plan's images.
 type built struct {
 	results []build.Result           // in the order of the plan, completed from the logs
 	logs    map[image.ID]string      // paths of log files
@@ -43,7 +43,7 @@ type built struct {
 	record  *runstate.Record
 }
 
-// build builds what the plan says, from the first image to the names in the store.
+// build builds the images of the plan and gives them their names in the store.
 func (s *session) build(ctx context.Context, p *planned, logFiles files.Logs, rep *reporter) (*built, error) {
 	b := &built{logs: map[image.ID]string{}, loaded: map[string]string{}}
 	var images []image.ID
@@ -87,7 +87,7 @@ func (s *session) build(ctx context.Context, p *planned, logFiles files.Logs, re
 		return nil, err
 	}
 	if slices.ContainsFunc(p.plan.Items, func(it *plan.Item) bool { return it.Action == plan.Build && it.Key != "" && p.failure(it.Image) == nil }) {
-		// If there is no builder, the run fails, not an image.
+		// If no builder can be opened, the run fails instead of an image.
 		since, end := time.Now(), s.recorder.Stage("start the builder")
 		if err := builder.Ready(ctx); err != nil {
 			_ = builder.Close()
@@ -132,8 +132,8 @@ func (s *session) build(ctx context.Context, p *planned, logFiles files.Logs, re
 	return b, s.name(ctx, p, b)
 }
 
-// name gives the images of a run their references in the store: those that were
-// kept, since a new tag needs no new build, or the indexes of all platforms.
+// name gives images their references in the store: kept images, because a new tag needs
+// no build, or the indexes of all platforms.
 func (s *session) name(ctx context.Context, p *planned, b *built) error {
 	if p.nothingNew {
 		return nil
@@ -171,8 +171,8 @@ func (s *session) newProgress() *report.Progress {
 		Output: s.cfg.Debug || s.cfg.Threads == 1})
 }
 
-// openNetwork returns what steps have instead of a network, nil for the builder's own.
-// It must be closed after the builder.
+// openNetwork returns the replacement for the network of steps, nil for the builder's
+// own network. It must be closed after the builder.
 func (s *session) openNetwork(ctx context.Context) (*offline.Network, error) {
 	switch {
 	case s.recording != nil:
@@ -210,8 +210,8 @@ func (s *session) newBuilder(ctx context.Context, p *planned, rep *reporter, net
 	return imagebuilder.New(p.plan, opts), nil
 }
 
-// grants returns what steps may have besides a sandbox. They have the host's network
-// anyway if a builder that this process starts uses it for all steps.
+// grants returns the permissions of steps. They include the host's network if a builder
+// that this process starts uses it for all steps.
 func (s *session) grants() buildkit.Grants {
 	g := buildkit.Grants{Entitlements: slices.Clone(s.cfg.Allow), Secrets: s.secrets}
 	if s.cfg.NetworkMode == "host" && (s.cfg.BuildkitAddr == "" || s.cfg.IsSet("network_mode")) {
@@ -235,7 +235,7 @@ func ancestors(p *planned, builder *imagebuilder.Builder) func(*plan.Item) []dig
 	}
 }
 
-// uploaderOf returns what finished images are passed to: a container engine, a
+// uploaderOf returns the destination of finished images: a container engine, a
 // registry, both, or nil for neither.
 func uploaderOf(loader *engineload.Loader, p *planned, watch *observe.Stopwatch) build.Uploader {
 	var all uploaders
@@ -274,9 +274,9 @@ func pushThreads(cfg *config.Config) int {
 
 func seconds(n int) time.Duration { return time.Duration(n) * time.Second }
 
-// removeDamaged removes damaged blobs from the store after a run in which reading
-// them made images fail, and reports whether there were any: then the images that
-// depend on them can be built again.
+// removeDamaged removes damaged blobs from the store if they may have made images fail,
+// and reports whether there were any. Then the images that depend on them can be built
+// again.
 func (s *session) removeDamaged(ctx context.Context, p *planned, b *built) bool {
 	digests := map[image.ID]digest.Digest{}
 	for _, res := range b.results {
@@ -298,8 +298,8 @@ func (s *session) removeDamaged(ctx context.Context, p *planned, b *built) bool 
 	})
 }
 
-// mayBeDamage reports whether an image may have failed because of what the store
-// has: its upload failed, or its build without a command's failing.
+// mayBeDamage reports whether a damaged store may be the reason for an image's failure:
+// its upload failed, or its build failed without a failing command.
 func mayBeDamage(res build.Result) bool {
 	if res.Failure == nil {
 		return false
@@ -311,8 +311,8 @@ func mayBeDamage(res build.Result) bool {
 	return res.Status == build.StatusError && res.Failure.ExitCode == 0 && (res.Failure.Step != "" || res.Failure.Dockerfile != "")
 }
 
-// after returns the results of a second attempt at a run, in which the images
-// that the first one built count as built.
+// after returns the results of a second attempt at a run. Images that the first attempt
+// built count as built.
 func (b *built) after(first *built) *built {
 	earlier := map[image.ID]build.Result{}
 	for _, res := range first.results {

@@ -47,8 +47,7 @@ func checkOptions(cfg *config.Config) error {
 	return render.CheckPatchesPath(cfg.PatchesPath)
 }
 
-// oneOf checks that a value of an option, or the part of it that is named, is one of
-// the choices.
+// oneOf checks that a value of an option, or a named part of it, is one of the choices.
 func oneOf(cfg *config.Config, option, value, part string, choices ...string) error {
 	if slices.Contains(choices, value) {
 		return nil

@@ -9,8 +9,8 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/offline"
 )
 
-// Lock builds the selected images while what their steps fetch is recorded, and
-// writes a lock of all inputs. The arguments are those of offline.NewRecording.
+// Lock builds the selected images, records the requests of their steps, and writes a
+// lock of all inputs. The arguments are those of offline.NewRecording.
 func Lock(ctx context.Context, cfg *config.Config, c *console.Console, file string, update bool) error {
 	rec, err := offline.NewRecording(file, update)
 	if err != nil {
@@ -21,7 +21,7 @@ func Lock(ctx context.Context, cfg *config.Config, c *console.Console, file stri
 	return run(ctx, &all, c, runOptions{recording: rec})
 }
 
-// recorded returns what a lock of the run is made of.
+// recorded returns the content of the run's lock, except for the requests of steps.
 func (s stages) recorded() offline.Recorded {
 	first := s.rendered.First().Config
 	return offline.Recorded{Defined: s.planned.defined, Results: s.built.results, Store: s.session.store, Secrets: s.session.secrets,

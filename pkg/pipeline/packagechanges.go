@@ -16,9 +16,8 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/workspace"
 )
 
-// packageChanges returns which packages the images have in another version than
-// those of the last run. If the store does not have the old image any more, these
-// are the changes that the plan knew of.
+// packageChanges returns the packages of the images that differ from those of the last
+// run. If the store no longer has the old image, these are the changes in the plan.
 func packageChanges(ctx context.Context, s stages, run *report.Run) map[image.ID][]report.PackageChange {
 	out := map[image.ID][]report.PackageChange{}
 	var mu sync.Mutex
@@ -45,7 +44,7 @@ func packageChanges(ctx context.Context, s stages, run *report.Run) map[image.ID
 			return nil
 		})
 	}
-	_ = g.Wait() // no function returns an error: a report has what can be known
+	_ = g.Wait() // the functions return no errors: a report shows the known changes
 	return out
 }
 

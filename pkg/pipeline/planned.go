@@ -20,7 +20,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/workspace"
 )
 
-// planned is a run up to the point where building starts.
+// planned is the state of a run before building starts.
 type planned struct {
 	rendered *imageset.Rendered
 	defined  *define.Defined
@@ -29,8 +29,8 @@ type planned struct {
 	plan     *plan.Plan
 	registry *publish.Registry // nil if the set stays in the store
 
-	// failures says why images cannot be built, as far as that is known: mistakes in their
-	// definitions, and what their steps require and the user does not grant.
+	// failures are the known reasons why images cannot be built: mistakes in their
+	// definitions, and requirements of their steps that the user has not granted.
 	failures map[image.ID]error
 
 	// nothingNew is set in nightly runs without a set to publish.
@@ -87,7 +87,7 @@ func (s *session) plan(ctx context.Context, rendered *imageset.Rendered) (_ *pla
 	}
 	for _, it := range p.plan.Items {
 		if it.Action == plan.Keep {
-			// An earlier run may have built it and died before it could say so.
+			// An earlier run may have built it and been killed before it recorded that.
 			if err := p.inputs.Settle(it.Image); err != nil {
 				return nil, err
 			}
@@ -119,7 +119,7 @@ func (s *session) plan(ctx context.Context, rendered *imageset.Rendered) (_ *pla
 	return p, err
 }
 
-// decide plans what is built of what is defined.
+// decide makes the plan for the defined images.
 func (s *session) decide(ctx context.Context, p *planned) *plan.Plan {
 	inputs := make([]plan.Input, 0, len(p.defined.Images))
 	ids := map[digest.Digest]image.ID{}
@@ -129,7 +129,7 @@ func (s *session) decide(ctx context.Context, p *planned) *plan.Plan {
 		inputs = append(inputs, plan.Input{Image: im.ID, Reference: im.Reference, Parent: im.Parent, Needs: im.Needs,
 			Key: key, Parts: im.Parts, Effort: im.Effort, Changes: p.inputs.Changes(im.ID), Note: p.inputs.Note(im.ID)})
 	}
-	var incomplete map[image.ID]bool // that are built although they are stored
+	var incomplete map[image.ID]bool // images that are built although they are stored
 	if s.last != nil && !s.cfg.Cache {
 		incomplete = s.last.Incomplete(inputs)
 	}

@@ -10,9 +10,9 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/publish"
 )
 
-// Plan shows what Build does, as a table or as JSON. Base images and sources are
-// fetched as for a build, since without them there are no keys. It returns
-// ErrFailed if the run is known to fail: if an image that is not allowed to fail does.
+// Plan shows what Build would do, as a table or as JSON. Base images and sources are
+// fetched as for a build, because keys depend on them. It returns ErrFailed if the run
+// is known to fail, because an image that must not fail cannot be built.
 func Plan(ctx context.Context, cfg *config.Config, c *console.Console, asJSON bool) error {
 	s, rendered, err := open(ctx, cfg, c, runOptions{mode: modePreview})
 	defer stages{session: s, rendered: rendered}.close()
@@ -39,7 +39,7 @@ func Plan(ctx context.Context, cfg *config.Config, c *console.Console, asJSON bo
 	return err
 }
 
-// Explain prints what is known of images. It fetches and builds nothing.
+// Explain explains images. It does not fetch or build anything.
 func Explain(ctx context.Context, cfg *config.Config, con *console.Console, opts explain.Options) error {
 	patterns, err := explain.Select(cfg, opts.Images)
 	if err != nil {

@@ -11,15 +11,15 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/trace"
 )
 
-// published is what became of a run's set.
+// published is the result of publishing a run's set.
 type published struct {
 	publish.Outcome
 	set     publish.Set
-	missing []image.ID // images that a partial publication left out
+	missing []image.ID // images that a partial publication omitted
 }
 
-// publish gives the set of a run its tags, in the registry and in the store: all
-// of them or, with --allow-partial, those of the images that are there with all
+// publish gives the set of a run its tags, in the registry and in the store: all of
+// them or, with --allow-partial, the tags of images that were built together with all
 // images that they depend on. Otherwise no tag changes.
 func (s *session) publish(ctx context.Context, p *planned, b *built, rep *reporter) (pub *published, err error) {
 	ctx, span := trace.Start(ctx, "publish")
@@ -38,7 +38,8 @@ func (s *session) publish(ctx context.Context, p *planned, b *built, rep *report
 		defer rep.stopwatch.Work()()
 	}
 	target := publish.Target{Console: s.console, Store: s.store, Registry: p.registry, AlsoTags: s.cfg.AlsoTag, Retention: s.retention, Threads: s.cfg.Threads}
-	// Images were sent as they finished; the indexes of several platforms were not.
+	// Images were already uploaded as they finished, but indexes of several platforms
+	// were not.
 	pub.Outcome, err = target.Publish(ctx, pub.set, p.rendered.Several())
 	if len(pub.missing) > 0 && (p.registry == nil || pub.Published) {
 		s.console.Notice("%d of %d images were published; the tags of the others were not changed: %s",

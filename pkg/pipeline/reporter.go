@@ -22,7 +22,8 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/report/files"
 )
 
-// reporter observes a run, and reports it when it has ended, however it ended.
+// reporter observes a run, and reports it when it has ended, whether it succeeded or
+// not.
 type reporter struct {
 	cfg     *config.Config // as the user gave it
 	console *console.Console
@@ -33,7 +34,7 @@ type reporter struct {
 	history   report.History
 	recorder  report.Recorder
 	stopwatch *observe.Stopwatch
-	daemonEnv []string // environment of a builder that is started
+	daemonEnv []string // environment of a started builder
 }
 
 func newReporter(cfg *config.Config, c *console.Console, n *nightly.Night) (*reporter, error) {
@@ -53,7 +54,7 @@ func (r *reporter) startLogs() files.Logs {
 	return logs
 }
 
-// historyName names the set whose runs are compared with each other.
+// historyName is the name of the set in the history of runs.
 func historyName(cfg *config.Config) string {
 	name := cfg.Base + "-" + cfg.InstallType + "-" + cfg.BaseArch
 	if cfg.ImageNamePrefix != "" {
@@ -62,8 +63,8 @@ func historyName(cfg *config.Config) string {
 	return strings.NewReplacer("/", "_", "\x00", "_").Replace(name)
 }
 
-// finish reports a run and returns the error that the command ends with: the
-// run's own before one of writing a report.
+// finish reports a run and returns the error of the command: the run's own error, or
+// else an error of writing a report.
 func (r *reporter) finish(ctx context.Context, s stages, ended error) error {
 	past, err := r.history.Load()
 	if err != nil {
@@ -94,7 +95,7 @@ func (r *reporter) finish(ctx context.Context, s stages, ended error) error {
 	return cmp.Or(ended, err)
 }
 
-// run puts together what all reports are made from, except how the run ended: end adds that.
+// run collects the data for all reports except the outcome, which end adds.
 func (r *reporter) run(ctx context.Context, s stages, past []report.Record) *report.Run {
 	now := time.Now()
 	run := &report.Run{Version: r.console.Version, Started: r.started, Slots: r.cfg.Threads, Past: past,
@@ -122,7 +123,7 @@ func (r *reporter) run(ctx context.Context, s stages, past []report.Record) *rep
 	}
 	run.Results = append(run.Results, leftOut(s)...)
 	run.Stuck = s.published.Stuck
-	if s.published.Published { // whatever failed after that does not undo it
+	if s.published.Published { // later failures do not undo the publication
 		run.Registry, run.Left = s.session.cfg.Registry, s.published.missing
 		run.Tags = append([]string{s.session.cfg.Tag}, s.session.cfg.AlsoTag...)
 	}
@@ -138,7 +139,7 @@ func setOf(cfg *config.Config, n *nightly.Night) report.Set {
 	return report.Set{Base: cfg.Base, Type: cfg.InstallType, Name: path.Join(cfg.Registry, cfg.Namespace, cfg.ImageNamePrefix) + ":" + name}
 }
 
-// end adds how a run ended.
+// end adds the outcome of a run.
 func (r *reporter) end(ctx context.Context, run *report.Run, ended error) {
 	run.Outcome = report.OutcomeOK
 	switch {
@@ -152,14 +153,14 @@ func (r *reporter) end(ctx context.Context, run *report.Run, ended error) {
 	}
 }
 
-// wantPackages reports whether a report besides the summary will be read, or
-// packages were compared anyway.
+// wantPackages reports whether changes of packages are reported: for a report besides
+// the summary, or because packages were compared anyway.
 func (r *reporter) wantPackages() bool {
 	return r.cfg.Refresh || r.files.HTML != "" || r.files.JUnit != "" || r.files.Metrics != ""
 }
 
-// results puts together what became of a run's images: by their build, by the
-// container engine, and by publication.
+// results combines the results of a run's images: of the build, the container engine
+// and the publication.
 func results(s stages, packages map[image.ID][]report.PackageChange) []report.Result {
 	var out []report.Result
 	for _, res := range s.built.results {
@@ -190,8 +191,8 @@ func leftOut(s stages) []report.Result {
 	return out
 }
 
-// summarize prints the summary of a run that came to its end, and returns the
-// error that the command ends with.
+// summarize prints the summary of a completed run, and returns the error of the
+// command.
 func (r *reporter) summarize(ctx context.Context, s stages, run *report.Run, published error) error {
 	sum := run.Summary
 	failed := s.session.failed(s.planned, s.built)
@@ -200,9 +201,9 @@ func (r *reporter) summarize(ctx context.Context, s stages, run *report.Run, pub
 	}
 	run.Next = sum.Next
 	if r.cfg.Summary {
-		// With --progress json, standard error is JSON lines and nothing else. The
-		// summary then is JSON too, on standard output or in its file.
-		var textErr error // a log on a full disk must not cost programs their summary
+		// With --progress json, standard error contains only JSON lines, and the
+		// summary is JSON on standard output or in its file.
+		var textErr error // programs must get their summary even if writing the log fails
 		if !r.cfg.Quiet && r.cfg.Progress != string(report.ModeJSON) {
 			textErr = sum.WriteText(r.console.Stderr, report.TextOptions{NotMatched: r.cfg.Debug, Getenv: r.console.Getenv})
 			r.noteUnknownInputs(s.planned.plan)
@@ -242,8 +243,8 @@ func (r *reporter) writeJSON(s report.Summary) error {
 	return s.WriteJSON(r.console.Stdout)
 }
 
-// noteUnknownInputs repeats at the end of a run how many images --refresh could
-// not compare: the warnings at its beginning may have scrolled away.
+// noteUnknownInputs repeats at the end of a run how many images --refresh could not
+// compare, because the warnings at its beginning may have scrolled off.
 func (r *reporter) noteUnknownInputs(p *plan.Plan) {
 	n, first := 0, ""
 	for _, it := range p.Items {
@@ -257,13 +258,13 @@ func (r *reporter) noteUnknownInputs(p *plan.Plan) {
 	}
 }
 
-// next suggests what a user may want to type after a run.
+// next suggests commands to run next.
 func (r *reporter) next(s stages, run *report.Run) []string {
 	if len(s.built.results) == 0 {
 		return nil
 	}
 	ref := run.Results[len(s.built.results)-1].Reference
-	var dir string // an option that was typed must be typed again
+	var dir string // a typed option must be repeated
 	if o := r.cfg.Origin("data-dir"); o.Kind == config.OriginFlag {
 		dir = " " + o.Text
 	}

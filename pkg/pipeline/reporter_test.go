@@ -14,7 +14,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/report"
 )
 
-// TestSummaryOnTerminal holds that the JSON summary is for programs: a person at a
+// TestSummaryOnTerminal checks that the JSON summary is for programs: a person at a
 // terminal sees the text summary only.
 func TestSummaryOnTerminal(t *testing.T) {
 	cfg := &config.Config{Format: "json"}

@@ -14,13 +14,12 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/report"
 )
 
-// ErrFailed is returned by runs in which images failed, after the summary has
-// said which: nothing is left to print.
+// ErrFailed is the error of runs in which images failed. The summary has already
+// reported them.
 var ErrFailed = fmt.Errorf("images failed: %w", usererr.ErrReported)
 
-// Build renders, defines, plans, builds, publishes and reports, as the
-// configuration says. It returns ErrFailed if images failed and the summary has
-// said so.
+// Build renders, defines, plans, builds, publishes and reports the configured images.
+// It returns ErrFailed if images failed, after the summary has reported them.
 func Build(ctx context.Context, cfg *config.Config, c *console.Console) error {
 	return run(ctx, cfg, c, runOptions{})
 }
@@ -41,8 +40,8 @@ func run(ctx context.Context, cfg *config.Config, c *console.Console, o runOptio
 	return err
 }
 
-// runStages runs the stages of a run in their order. What it returns is reported,
-// however the run ended.
+// runStages runs the stages of a run in order. Its results are reported even after an
+// error.
 func runStages(ctx context.Context, cfg *config.Config, c *console.Console, o runOptions, rep *reporter) (s stages, err error) {
 	if s.session, s.rendered, err = open(ctx, cfg, c, o); err != nil {
 		return s, err
@@ -79,8 +78,8 @@ func runStages(ctx context.Context, cfg *config.Config, c *console.Console, o ru
 	return s, err
 }
 
-// writeLock writes the lock of a run. It lists all images, so none may have failed, also
-// if that does not fail the run.
+// writeLock writes the lock of a run. Because the lock lists all images, no image may
+// have failed, even if the run is allowed to succeed without it.
 func (s stages) writeLock(rec *offline.Recording, c *console.Console) error {
 	failed := 0
 	for _, r := range s.built.results {
@@ -94,25 +93,25 @@ func (s stages) writeLock(rec *offline.Recording, c *console.Console) error {
 	return rec.Finish(s.recorded(), c)
 }
 
-// stages is what each stage of a run made of those before it. Only runStages
-// writes it. A stage that was not reached has nothing.
+// stages holds the result of each stage of a run, nil for a stage that was not reached.
+// Only runStages writes it.
 type stages struct {
 	session   *session
 	rendered  *imageset.Rendered // Dockerfiles, graph and selection
 	planned   *planned           // definitions, keys, and what is built and why
-	built     *built             // what became of each image
-	published *published         // what the tags name now
+	built     *built             // results of the images
+	published *published         // the new state of the tags
 }
 
-// runOptions are what the commands that run stages differ in.
+// runOptions are the differences between the commands that run stages.
 type runOptions struct {
 	mode      mode
-	night     *nightly.Night     // nil for a run that is not a nightly one
-	recording *offline.Recording // nil for a run whose inputs are not recorded
-	recorder  *report.Recorder   // of the stages' times; nil in commands that build nothing
+	night     *nightly.Night     // nil unless it is a nightly run
+	recording *offline.Recording // nil unless inputs are recorded
+	recorder  *report.Recorder   // records times of stages; nil in commands that do not build
 }
 
-// close releases what the stages hold.
+// close releases the resources of the stages.
 func (s stages) close() {
 	if s.built != nil {
 		s.built.record.Close()

@@ -21,8 +21,8 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/workspace"
 )
 
-// session is what the stages of a run work with. It is opened before them, closed
-// after them, and does not change in between.
+// session holds the resources that the stages of a run use. It is opened before them,
+// closed after them, and does not change in between.
 type session struct {
 	*settings
 	runOptions
@@ -30,23 +30,23 @@ type session struct {
 	client *registry.Client
 	engine *engine.Engine // nil if images stay in the store
 
-	secrets *buildkit.Secrets // of steps; only their names unless something is built
+	secrets *buildkit.Secrets // of steps; only their names in previews
 	inputs  *inputs.Dir       // nil unless the run is offline
 }
 
-// mode is what a session is for.
+// mode is the purpose of a session.
 type mode int
 
 const (
 	modeBuild   mode = iota
-	modePreview      // the plan is shown; nothing is built, removed or published
-	modeOffline      // as modePreview, with what is on this machine
+	modePreview      // show the plan without building, removing or publishing
+	modeOffline      // like modePreview, without a network
 )
 
-// open resolves the options, renders the templates, and then opens what the
-// stages work with: a mistake in a template is reported before anything is
-// written. The session and the rendering must be closed, unless they are nil;
-// with an error, the rendering tells how far it came.
+// open resolves the options, renders the templates, and then opens the session, so that
+// mistakes in templates are reported before anything is written. The session and the
+// rendering must be closed unless they are nil; the rendering may be returned together
+// with an error.
 func open(ctx context.Context, cfg *config.Config, c *console.Console, o runOptions) (s *session, rendered *imageset.Rendered, err error) {
 	ctx, span := trace.Start(ctx, "render")
 	defer func() { span.End(err) }()
@@ -96,7 +96,8 @@ func open(ctx context.Context, cfg *config.Config, c *console.Console, o runOpti
 		}
 	}
 	if s.cfg.Push && len(rendered.First().Files) > 0 {
-		// Before base images and sources are fetched, which may take minutes.
+		// This comes before base images and sources are fetched, which may take
+		// minutes.
 		if err := s.client.Reach(ctx, rendered.First().Files[0].Reference); err != nil {
 			return s, rendered, err
 		}
@@ -112,7 +113,7 @@ func open(ctx context.Context, cfg *config.Config, c *console.Console, o runOpti
 	if err != nil || tag == s.cfg.Tag {
 		return s, rendered, err
 	}
-	rendered.Close() // the names of parents in it have the tag
+	rendered.Close() // its names of parents contain the old tag
 	s.settings = s.settings.withTag(tag)
 	quiet := &console.Console{Stderr: io.Discard, Environ: c.Environ, Version: c.Version}
 	rendered, err = imageset.Render(ctx, imageset.Options{Config: s.cfg, Console: quiet, Exists: exists})
@@ -127,7 +128,7 @@ func (s *session) openStore() (*store.Store, error) {
 		return workspace.OpenStore(s.cfg)
 	}
 	if _, err := os.Stat(workspace.StoreDir(s.cfg)); err != nil {
-		return nil, errors.New("nothing was built here yet") // opening the store would create it
+		return nil, errors.New("nothing has been built here yet") // opening the store would create it
 	}
 	return workspace.OpenStoreForReading(s.cfg)
 }

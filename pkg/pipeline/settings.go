@@ -19,7 +19,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/workspace"
 )
 
-// settings is what a run does, resolved once from the options. It does not change.
+// settings are the resolved options of a run. They do not change.
 type settings struct {
 	console *console.Console
 	cfg     *config.Config // for all platforms; names normalized
@@ -32,8 +32,8 @@ type settings struct {
 	retention   *publish.Retention
 }
 
-// resolve checks options and resolves those that depend on others. What can be
-// found wrong is found here, before anything is read, fetched or written.
+// resolve checks options and resolves those that depend on others, so that mistakes are
+// found before anything is read, fetched or written.
 func resolve(cfg *config.Config, c *console.Console) (*settings, error) {
 	if err := checkOptions(cfg); err != nil {
 		return nil, err
@@ -77,8 +77,8 @@ func (s *settings) withTag(tag string) *settings {
 	return &other
 }
 
-// continueLastRun reads the record of the last run, and returns expressions that
-// select its images: all, or those that the user's own expressions match.
+// continueLastRun reads the record of the last run, and returns expressions that select
+// its images: all of them, or those that the user's expressions match.
 func continueLastRun(cfg *config.Config, scope runstate.Scope, c *console.Console) (*runstate.LastRun, []string, error) {
 	last, err := runstate.ReadLastRun(cfg.DataDir)
 	if err != nil {

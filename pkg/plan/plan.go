@@ -1,6 +1,5 @@
-// Package plan decides, before anything is done, which images a run builds and
-// why, and in which order they matter. It uses no builder, registry or file:
-// what earlier runs left is passed to it.
+// Package plan decides which images a run builds, why, and with which priority. It must
+// not know builders, registries or files: the results of earlier runs are passed to it.
 package plan
 
 import (
@@ -15,7 +14,7 @@ import (
 	digest "github.com/opencontainers/go-digest"
 )
 
-// Action is what a run does with an image.
+// Action says whether a run builds or keeps an image.
 type Action string
 
 // The actions.
@@ -24,8 +23,8 @@ const (
 	Keep  Action = "keep" // the store has it
 )
 
-// DefaultEstimate is the expected build time of an image that was never timed
-// and whose Dockerfile says nothing about it.
+// DefaultEstimate is the expected build time of an image without earlier builds and
+// without an Effort.
 const DefaultEstimate = 30 * time.Second
 
 // Input describes a selected image.
@@ -34,16 +33,15 @@ type Input struct {
 	Reference string            // full name with tag
 	Parent    image.ID          // the parent in the tree, zero for a root
 	Needs     []image.ID        // all images of the plan that it depends on, the parent included
-	Key       digest.Digest     // over all that decides the content; "" if the image cannot be built
-	Parts     map[string]string // what the key is made of: digests by names that users understand
+	Key       digest.Digest     // over all inputs of the content; "" if the image cannot be built
+	Parts     map[string]string // components of the key: digests by names that users understand
 
-	// Effort is a guess at the build time from what the Dockerfile does; 0 if
-	// nothing is known. Once some images have been timed, only the ratio between
-	// images counts.
+	// Effort is an estimate of the build time from the Dockerfile, 0 if unknown. Once
+	// some images have been timed, only the ratio between images counts.
 	Effort time.Duration
 
-	// Changes are changed inputs that Parts does not name, such as newer packages
-	// in a repository.
+	// Changes are changed inputs that are not in Parts, such as newer packages in a
+	// repository.
 	Changes []Change
 	// Note is a remark about the image, such as a repository that could not be
 	// read.
@@ -55,7 +53,7 @@ const InputPackage = "package"
 
 // Change is an input of an image that differs from the last build.
 type Change struct {
-	// Input is InputPackage, or names what changed: "Dockerfile", "context",
+	// Input is InputPackage, or the name of the changed input: "Dockerfile", "context",
 	// "settings", "FROM debian:trixie", "parent nova-base", "ADD https://…".
 	Input   string `json:"input"`
 	Package string `json:"package,omitempty"` // name, for packages
@@ -78,11 +76,11 @@ func (c Change) String() string {
 	return c.Input + " changed"
 }
 
-// Known is what earlier runs left.
+// Known provides the results of earlier runs.
 type Known struct {
 	// Stored returns the stored image that was built from a key.
 	Stored func(key digest.Digest) (Stored, bool)
-	// Parts returns what an image's key was made of at its last build.
+	// Parts returns the components of an image's key at its last build.
 	Parts func(image.ID) (map[string]string, bool)
 	// Duration returns how long an image's last build took.
 	Duration func(image.ID) (time.Duration, bool)
@@ -110,20 +108,20 @@ type Item struct {
 	Estimate  time.Duration     `json:"estimate_ns"`      // expected build time, 0 for Keep
 	Parts     map[string]string `json:"parts,omitempty"`
 
-	// Path is the longest chain of expected build times from this image down
-	// to a leaf, itself included: the run cannot end earlier.
+	// Path is the sum of the expected build times on the longest chain from this image
+	// to a leaf, itself included. The run cannot take less.
 	Path time.Duration `json:"path_ns"`
 
-	descendants int // that are built
+	descendants int // number of descendants that are built
 }
 
-// Plan is what a run will do, parents before children.
+// Plan is the plan of a run, parents before children.
 type Plan struct {
 	Items []*Item `json:"items"`
 }
 
-// New makes the plan for inputs, which come parents first. With force, every
-// image is built.
+// New makes the plan for inputs, which must be sorted with parents first. With force,
+// every image is built.
 func New(inputs []Input, known Known, force bool) *Plan {
 	p := &Plan{}
 	byID := map[image.ID]*Item{}
@@ -168,9 +166,9 @@ func guesser(inputs []Input, known Known) func(Input) time.Duration {
 	return func(in Input) time.Duration { return time.Duration(ratio * float64(plain(in))) }
 }
 
-// reason says why an image is built. Changed mutable inputs of its own come
-// first. A parent that is built comes before the image's other changes, since it
-// causes them as often as not.
+// reason returns why an image is built. Its own changed mutable inputs come first. A
+// parent that is built comes before the image's other changes, because it often causes
+// them.
 func reason(in Input, known Known, planned map[image.ID]*Item, force bool) (string, []Change) {
 	if force {
 		return "--nocache", nil
@@ -205,8 +203,8 @@ func reason(in Input, known Known, planned map[image.ID]*Item, force bool) (stri
 	return describe(changes), changes
 }
 
-// describe lists changes in a line. Of packages, of which there may be hundreds,
-// it names the first and counts the others.
+// describe lists changes in a line. It names the first changed package and counts the
+// others, because there may be hundreds.
 func describe(changes []Change) string {
 	var parts []string
 	n, at := 0, 0
@@ -230,7 +228,7 @@ func describe(changes []Change) string {
 // paths fills in Item.Path and Item.descendants from the leaves up.
 func (p *Plan) paths(byID map[image.ID]*Item) {
 	for _, it := range slices.Backward(p.Items) {
-		it.Path += it.Estimate // its children have set Path to the longest of theirs
+		it.Path += it.Estimate // its children have set Path to their longest path
 		if parent := byID[it.Parent]; parent != nil && it.Action == Build {
 			parent.descendants += it.descendants + 1
 		}
@@ -264,8 +262,8 @@ func (p *Plan) Estimate(slots int) time.Duration {
 	return max(path, work/time.Duration(max(1, slots)))
 }
 
-// Before orders items for building: the longest path first; where paths are
-// equal, as before anything has been timed, the item with more descendants.
+// Before orders items for building: the longest path first, and for equal paths, such
+// as without earlier builds, the item with more descendants.
 func Before(a, b *Item) int {
 	if c := cmp.Compare(b.Path, a.Path); c != 0 {
 		return c

@@ -1,6 +1,6 @@
 // Package planview shows a plan before it is run: for each image whether it is built, kept or
-// fails, what happens to its tag, and why. It is given the plan and what the stages before it
-// found, and must not know how they were made.
+// fails, what happens to its tag, and why. It receives the plan and the results of the stages
+// before it, and must not know how they were made.
 package planview
 
 import (
@@ -23,20 +23,20 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/report"
 )
 
-// Input is what is known of a run before it builds anything.
+// Input describes a run before it builds anything.
 type Input struct {
 	Plan     *plan.Plan
 	Failed   func(image.ID) error // why an image cannot be built, nil if it can
 	LeftOut  []imageset.LeftOut
 	Registry *publish.Registry // nil if nothing is pushed
-	Threads  int               // images that are built at once
+	Threads  int               // number of concurrent builds
 }
 
 // Item is an image of a plan.
 type Item struct {
 	*plan.Item
 	Push   publish.Change `json:"push,omitempty"`   // "" without --push
-	Tagged digest.Digest  `json:"tagged,omitempty"` // what the tag names in the registry
+	Tagged digest.Digest  `json:"tagged,omitempty"` // the image that the tag names in the registry
 	Error  string         `json:"error,omitempty"`  // why it cannot be built
 }
 
@@ -47,14 +47,14 @@ type LeftOut struct {
 	Reason string   `json:"reason"`
 }
 
-// View is a plan as it is shown, as JSON or with WriteText and Summary.
+// View is the printable form of a plan, as JSON or with WriteText and Summary.
 type View struct {
 	Items    []Item        `json:"items"` // parents before children
 	LeftOut  []LeftOut     `json:"left_out"`
 	Build    int           `json:"build"`
 	Keep     int           `json:"keep"`
 	Fail     int           `json:"fail"` // known to fail before anything is built
-	Push     int           `json:"push"` // tags that are new or change
+	Push     int           `json:"push"` // number of new or changed tags
 	Estimate time.Duration `json:"estimate_ns"`
 
 	threads int
@@ -100,8 +100,8 @@ func New(in Input) View {
 	return v
 }
 
-// Fails reports whether the run is known to fail: whether an image that is not one of
-// mayFail cannot be built.
+// Fails reports whether the run is known to fail, because an image outside mayFail
+// cannot be built.
 func (v View) Fails(mayFail []image.ID) bool {
 	return slices.ContainsFunc(v.Items, func(x Item) bool { return x.Error != "" && !slices.Contains(mayFail, x.Image) })
 }

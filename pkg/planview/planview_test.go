@@ -14,8 +14,8 @@ import (
 
 func named(name string) image.ID { return image.ID{Name: name} }
 
-// TestFailuresAreInherited holds that an image whose parent cannot be built is counted as one
-// that cannot be built either, whatever the plan says about it.
+// TestFailuresAreInherited checks that an image whose parent cannot be built is counted as one
+// that cannot be built either, regardless of its own plan.
 func TestFailuresAreInherited(t *testing.T) {
 	p := &plan.Plan{Items: []*plan.Item{
 		{Image: named("base"), Action: plan.Build, Estimate: time.Minute},

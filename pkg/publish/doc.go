@@ -1,4 +1,4 @@
-// Package publish owns which tags a set of images gets, in a registry and in the
-// store: all of the set's or none, and which older sets are removed afterwards.
-// It must not know how images are built, nor the registry protocol.
+// Package publish owns the tags of a set of images, in a registry and in the store,
+// which change together or not at all, and the removal of older sets. It must not know
+// how images are built, nor the registry protocol.
 package publish

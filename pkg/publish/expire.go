@@ -79,8 +79,9 @@ func inRegistry(ctx context.Context, c *registry.Client, repos map[string]bool) 
 	return inv, g.Wait()
 }
 
-// apply removes older sets after the references were published. Tags that cannot
-// be deleted from the registry are reported and fail nothing: the set is published.
+// apply removes older sets after the references were published. Tags that cannot be
+// deleted from the registry are reported, but are not an error, because the set is
+// published.
 func (k *Retention) apply(ctx context.Context, t Target, references []string) error {
 	if k == nil || len(references) == 0 {
 		return nil

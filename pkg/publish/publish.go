@@ -20,23 +20,23 @@ type Target struct {
 	AlsoTags  []string   // further tags of every image
 	Retention *Retention // nil keeps older sets
 	Threads   int        // images that are sent at once
-	// Accepted is called when the registry has taken all tags, before names in the
+	// Accepted is called when the registry has accepted all tags, before names in the
 	// store change. An error ends the publication. It may be nil.
 	Accepted func() error
 }
 
-// Outcome is what became of a set's tags in the registry, by reference.
+// Outcome is the result for a set's tags in the registry, by reference.
 type Outcome struct {
 	Published bool             // the set has its tags
 	Named     map[string]bool  // the tags name the image
-	Changed   map[string]bool  // and one of them was set or changed
+	Changed   map[string]bool  // and at least one of them was set or changed
 	Failed    map[string]error // the tags were not changed
 	Stuck     int              // tags that were changed and could not be restored
 }
 
-// Publish gives a set its tags, in the registry and in the store, and then
-// removes older sets. If the registry does not take all tags, none is changed.
-// With upload, content that is not in the registry is sent first.
+// Publish gives a set its tags, in the registry and in the store, and then removes
+// older sets. If the registry does not accept all tags, none is changed. With upload,
+// content that the registry does not have is uploaded first.
 func (t Target) Publish(ctx context.Context, set Set, upload bool) (Outcome, error) {
 	out := Outcome{Named: map[string]bool{}, Changed: map[string]bool{}, Failed: map[string]error{}}
 	if t.Registry != nil {

@@ -152,7 +152,7 @@ func TestPublishTagsTheWholeSet(t *testing.T) {
 				t.Errorf("%s: nightly names %s, want %s", ref, got, d)
 			}
 		}
-		// A run that changes nothing says so.
+		// A run without changes reports that.
 		target = s.open(second, "nightly")
 		out, err = target.Publish(t.Context(), second, true)
 		if err != nil || slices.Contains(slices.Collect(maps.Values(out.Changed)), true) || target.Registry.Stats().Tags != 0 {
@@ -357,8 +357,8 @@ func TestPublishInTheStore(t *testing.T) {
 	}
 }
 
-// An image belongs to the set if it and all images that it depends on are there,
-// on every platform.
+// An image belongs to the set if it and all images that it depends on exist on every
+// platform.
 func TestComplete(t *testing.T) {
 	id := func(name, platform string) image.ID { return image.ID{Name: name, Platform: platform} }
 	for _, several := range []bool{false, true} {
@@ -415,8 +415,7 @@ func TestCheckRetentionNeedsNoTags(t *testing.T) {
 	}
 }
 
-// Whether pushing is allowed is found out before anything is built, and not asked
-// if no tag changes.
+// Permission to push is checked before anything is built, and only if a tag changes.
 func TestCheckPush(t *testing.T) {
 	s := newSite(t)
 	proxy := registrytest.StartProxy(t, registrytest.Debian(t), nil)
@@ -434,7 +433,7 @@ func TestCheckPush(t *testing.T) {
 	}
 }
 
-// TestCompleteOfPlatforms holds that nothing but an index of all platforms gets the tags
+// TestCompleteOfPlatforms checks that nothing but an index of all platforms gets the tags
 // of an image in a run for several.
 func TestCompleteOfPlatforms(t *testing.T) {
 	id := func(name, platform string) image.ID { return image.ID{Name: name, Platform: platform} }

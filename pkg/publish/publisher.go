@@ -30,8 +30,8 @@ type RegistryOptions struct {
 	// Journal is the directory in which an interrupted publication is recorded.
 	// Publications with the same journal wait for each other.
 	Journal string
-	// Progress, if it is not nil, is called while a set is sent, with the bytes that are in the
-	// registry, and all of them. It must not block.
+	// Progress, if it is not nil, is called during an upload with the bytes that are in the
+	// registry and the total. It must not block.
 	Progress func(done, total int64)
 	// Recover completes or undoes interrupted publications of the same images.
 	Recover bool
@@ -46,12 +46,12 @@ type Registry struct {
 	opts   RegistryOptions
 	pub    *push.Publisher
 	meter  *push.Meter              // nil without opts.Progress
-	before map[string]digest.Digest // by name: what the tag named when the run began
+	before map[string]digest.Digest // by name: the image of the tag when the run began
 }
 
-// OpenRegistry looks up what the tags of a set's references name: one HEAD
-// request each, in parallel. So a registry that cannot be reached, or does not
-// allow access, is found before anything is built.
+// OpenRegistry looks up the tags of a set's references, with one HEAD request each, in
+// parallel. So an unreachable registry, or one that denies access, is reported before
+// anything is built.
 func OpenRegistry(ctx context.Context, references []string, opts RegistryOptions) (*Registry, error) {
 	r := &Registry{opts: opts, before: map[string]digest.Digest{}}
 	pushOptions := push.Options{Journal: opts.Journal, Notice: func(text string) { opts.Console.Notice("%s", text) }}
@@ -92,8 +92,8 @@ func OpenRegistry(ctx context.Context, references []string, opts RegistryOptions
 	return r, nil
 }
 
-// CheckPush finds out whether the registry allows to publish a set, whose digests
-// are "" for images that have not been built. It asks nothing if no tag changes.
+// CheckPush finds out whether the registry allows to publish a set, whose digests are
+// "" for images that have not been built. It sends no request if no tag changes.
 func (r *Registry) CheckPush(ctx context.Context, set Set) error {
 	var changed []string
 	for _, ref := range set.References() {
@@ -104,14 +104,14 @@ func (r *Registry) CheckPush(ctx context.Context, set Set) error {
 	return r.opts.Client.CheckPush(ctx, changed)
 }
 
-// Current returns what a name named when the registry was opened, "" if there was
-// no such tag.
+// Current returns the image that a name referred to when the registry was opened, "" if
+// the tag did not exist.
 func (r *Registry) Current(name string) digest.Digest { return r.before[name] }
 
 // Stats counts what was sent.
 func (r *Registry) Stats() push.Stats { return r.pub.Stats() }
 
-// Change is what publication does with an image's tags in the registry.
+// Change is the effect of publication on an image's tags in the registry.
 type Change string
 
 // The changes.
@@ -121,8 +121,8 @@ const (
 	ChangeNew   Change = "new"   // one does not exist, and none names another image
 )
 
-// Change returns what publishing d as a reference changes. d is "" for an image
-// that has not been built.
+// Change returns the effect of publishing d as a reference. d is "" for an image that
+// has not been built.
 func (r *Registry) Change(reference string, d digest.Digest) Change {
 	change := ChangeNone
 	for _, name := range Names(reference, r.opts.AlsoTags) {
@@ -165,7 +165,7 @@ func (r *Registry) send(ctx context.Context, reference string, d digest.Digest) 
 	return repair.RemoveDamaged(ctx, r.opts.Store, err)
 }
 
-// sendSet sends the content of a set, of so many images at once.
+// sendSet sends the content of a set, several images at the same time.
 func (r *Registry) sendSet(ctx context.Context, set Set, threads int) error {
 	if r.meter != nil {
 		for _, ref := range set.References() {

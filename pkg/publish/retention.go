@@ -15,7 +15,7 @@ import (
 // Retention says which older sets are kept. A nil Retention keeps all.
 type Retention struct {
 	count int           // sets that are kept, 0 if age counts
-	age   time.Duration // how much older than this run's a set may be
+	age   time.Duration // maximum age of a set, relative to this run's
 	own   []datedTag    // this run's tags that contain a date
 }
 
@@ -66,10 +66,9 @@ func parseRetention(text string) (*Retention, error) {
 	return k, nil
 }
 
-// ParseRetention reads --retain, nil if it is "". tags are those of this run; one
-// of them must contain a date, since without it there is no series of sets.
-// Where ages count, the date must not be in the future: a wrong year would remove
-// every set.
+// ParseRetention reads --retain, nil if it is "". tags are those of this run; one of
+// them must contain a date, which defines the series of sets. If --retain is an age,
+// the date must not be in the future, because a wrong year would remove every set.
 func ParseRetention(text string, tags []string, now time.Time) (*Retention, error) {
 	k, err := parseRetention(text)
 	if k == nil || err != nil {
@@ -81,7 +80,7 @@ func ParseRetention(text string, tags []string, now time.Time) (*Retention, erro
 		}
 	}
 	for _, d := range k.own {
-		// The date may be that of a place whose day begins earlier.
+		// The date may be from a time zone where the next day has begun.
 		if k.age > 0 && d.when.After(now.Add(24*time.Hour)) {
 			return nil, usererr.Errorf("is the date right? --retain 14 counts sets instead",
 				"--retain %s: ages count from the date in tag %s, which is in the future", text, d.tag)
@@ -101,8 +100,8 @@ func HasDate(tag string) bool {
 }
 
 // UndatedTag returns the tag or, if that has a date, the first of the others that has none; the
-// tag if all have one. It is what images name as their version: a set is kept under many dated
-// tags, and the label must not name one that is removed while the image is used.
+// tag if all have one. Images have it as their version label: a set can have many dated tags,
+// and the label must not contain one that is removed while the image is still used.
 func UndatedTag(tag string, others []string) string {
 	if HasDate(tag) {
 		for _, other := range others {
@@ -131,7 +130,7 @@ func parseDated(tag string) (datedTag, bool) {
 		return tag[m[2*i]:m[2*i+1]]
 	}
 	num := func(i int) int {
-		n, _ := strconv.Atoi(part(i)) // digits, or nothing
+		n, _ := strconv.Atoi(part(i)) // digits or ""
 		return n
 	}
 	if part(2) != part(4) {
@@ -142,8 +141,8 @@ func parseDated(tag string) (datedTag, bool) {
 		return datedTag{}, false
 	}
 	// The shape is the tag with a "#" for each digit of the date. A number after it may
-	// have any length; one after a dash, as nightly runs add to the second set of a day,
-	// belongs to the series of sets without a number.
+	// have any length. A number after a dash, which nightly runs add for the second set
+	// of a day, belongs to the series of sets without a number.
 	shape := []byte(tag)
 	for _, i := range []int{1, 3, 5, 7, 9, 11} {
 		if m[2*i] >= 0 {
@@ -160,9 +159,9 @@ func parseDated(tag string) (datedTag, bool) {
 	return d, true
 }
 
-// expired returns which of the tags are removed: of each of this run's series the
-// older ones. A set is its tags in all repositories, so a tag is kept or removed
-// in all of them.
+// expired returns the tags to remove: the older ones of each of this run's series. A
+// set consists of its tags in all repositories, so a tag is kept or removed in all of
+// them.
 func (k *Retention) expired(tags []string) map[string]bool {
 	expired := map[string]bool{}
 	for _, own := range k.own {

@@ -41,7 +41,7 @@ func TestDatedTags(t *testing.T) {
 func TestRetention(t *testing.T) {
 	for _, c := range []struct{ retain, own, have, removed string }{
 		{"2", "2026-11-22", "2026-11-20 2026-11-21 2026-11-22 latest v1", "2026-11-20"},
-		{"2", "2026-11-22", "2026-11-20 2026-11-21", "2026-11-20"}, // the run's own tag counts, whether it exists or not
+		{"2", "2026-11-22", "2026-11-20 2026-11-21", "2026-11-20"}, // the run's own tag counts even if it does not exist yet
 		{"1", "2026-11-22", "2026-11-21 20261101 nightly-2026-11-01 2026-11-21-debian", "2026-11-21"},
 		{"3", "2026-11-22.2", "2026-11-22.1 2026-11-22.10 2026-11-21.9 2026-11-01", "2026-11-21.9"},
 		{"2", "t-2026-11-22-2", "t-2026-11-22 t-2026-11-21-3 t-2026-11-21", "t-2026-11-21 t-2026-11-21-3"},
@@ -76,7 +76,7 @@ func TestRetention(t *testing.T) {
 	}
 }
 
-// A set is removed from all repositories, or from none, also where one has fewer tags.
+// A set is removed from all repositories or from none, even if one has fewer tags.
 func TestRetentionIsOfSets(t *testing.T) {
 	k, err := ParseRetention("2", []string{"2026-11-22"}, tonight)
 	if err != nil {

@@ -24,10 +24,9 @@ type Set map[string]digest.Digest
 // References returns the references of the set, sorted.
 func (s Set) References() []string { return slices.Sorted(maps.Keys(s)) }
 
-// Complete returns the images of a run that are there together with all images
-// that they depend on, and those that are not. Results are in the order of the
-// plan. In runs for several platforms, an image is its index and must be there
-// for all of them.
+// Complete returns the images of a run that exist together with all images that they
+// depend on, and the others. Results are in the order of the plan. In runs for several
+// platforms, an image is its index and must exist for all of them.
 func Complete(p *plan.Plan, results []build.Result, indexes map[string]digest.Digest) (set Set, missing []image.ID) {
 	set = Set{}
 	complete := map[image.ID]bool{}
@@ -44,7 +43,7 @@ func Complete(p *plan.Plan, results []build.Result, indexes map[string]digest.Di
 			set[it.Reference] = d
 		}
 	}
-	for _, it := range p.Items { // an index without one of its platforms
+	for _, it := range p.Items { // an index that lacks a platform
 		if !complete[it.Image] {
 			delete(set, it.Reference)
 		}
@@ -57,9 +56,9 @@ func Complete(p *plan.Plan, results []build.Result, indexes map[string]digest.Di
 	return set, missing
 }
 
-// Names returns the names that an image gets: its reference, and that with each
-// of the additional tags in place of its own. A signature or SBOM, which an image has
-// under a tag made of its digest, gets no other.
+// Names returns the names of an image: its reference, and the same with each additional
+// tag instead of its own. A signature or SBOM, whose tag is derived from a digest, has
+// no other names.
 func Names(reference string, alsoTags []string) []string {
 	names := []string{reference}
 	if imageref.IsArtifactTag(tagOf(reference)) {
@@ -73,8 +72,8 @@ func Names(reference string, alsoTags []string) []string {
 	return names
 }
 
-// CheckNames returns an error if the configured tags are not tags, or if the
-// images' names cannot be pushed.
+// CheckNames returns an error if a configured tag is invalid, or if the images' names
+// cannot be pushed.
 func CheckNames(cfg *config.Config) error {
 	for _, tag := range cfg.AlsoTag {
 		if err := imageref.CheckTag(tag); err != nil {

@@ -14,8 +14,8 @@ import (
 // typeVariable is the variable of images that has the install type.
 const typeVariable = "KOLLA_INSTALL_TYPE="
 
-// WarnOtherType warns if names that a plan changes are now those of images of another
-// install type: like with Kolla's tool, the default tag is the same for both.
+// WarnOtherType warns if names that a plan changes belong to images of another install
+// type, because the default tag is the same for both, as in Kolla's tool.
 func WarnOtherType(con *console.Console, s *store.Store, p *plan.Plan, installType string) {
 	var names []string
 	other := ""

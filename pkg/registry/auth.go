@@ -16,8 +16,7 @@ import (
 	remoteserrors "github.com/containerd/containerd/v2/core/remotes/errors"
 )
 
-// challenge is how a registry wants to be logged in to. The zero value asks for
-// nothing.
+// challenge is the login method of a registry. The zero value requires no login.
 type challenge struct {
 	scheme  auth.AuthenticationScheme
 	realm   string // of a bearer challenge: the token server
@@ -25,7 +24,7 @@ type challenge struct {
 	scopes  string // that the refused request needs
 }
 
-// challengeOf reads what an answer asks for; tokens take precedence over passwords.
+// challengeOf reads the challenge of an answer; tokens take precedence over passwords.
 func challengeOf(resp *http.Response) challenge {
 	if resp.StatusCode != http.StatusUnauthorized {
 		return challenge{}
@@ -50,7 +49,8 @@ const (
 
 func scope(repository, actions string) string { return "repository:" + repository + ":" + actions }
 
-// tokenKey tells tokens apart. A token is for a login, so credentials are part of it.
+// tokenKey identifies a token. It includes the credentials, because a token belongs to
+// a login.
 type tokenKey struct {
 	realm, service, scopes string
 	login                  login
@@ -62,15 +62,15 @@ type token struct {
 }
 
 // tokenMargin is how long before its end a token is no longer used, and tokenLife is
-// the life of tokens that do not say theirs (the specification's default).
+// the life of tokens that do not declare one (the specification's default).
 const (
 	tokenMargin = 5 * time.Second
 	tokenLife   = 60 * time.Second
 )
 
-// do sends a request to the registry, logged in for the scopes. repository says which
-// credentials to use. The first scope should be the one that matters most: some token
-// servers look at one only.
+// do sends a request to the registry, logged in for the scopes. repository selects the
+// credentials. The first scope should be the most important one, because some token
+// servers only use one.
 func (h *host) do(req *http.Request, repository string, scopes ...string) (*http.Response, error) {
 	return send(&authTransport{host: h, repository: repository, scopes: scopes}, req)
 }
@@ -83,8 +83,8 @@ type authTransport struct {
 	scopes     []string
 }
 
-// RoundTrip implements http.RoundTripper. A request that is refused for want of a
-// (valid) token is sent once more with one.
+// RoundTrip implements http.RoundTripper. A request that is refused because it has no
+// valid token is repeated once with one.
 func (t *authTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	h := t.host
 	if req.URL.Host != h.addr {
@@ -133,8 +133,8 @@ func (t *authTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 }
 
-// learn takes note of a challenge, forgets the token that was refused, and reports
-// whether the request may be answered otherwise when it is repeated.
+// learn records a challenge, removes the refused token, and reports whether the request
+// may succeed when it is repeated.
 func (h *host) learn(asked, before challenge, used tokenKey) bool {
 	if asked.scheme == 0 {
 		return false
@@ -191,7 +191,7 @@ func (h *host) token(ctx context.Context, key tokenKey) (string, error) {
 		err := h.client.repeat(ctx, func() (err error) {
 			t, err = h.fetchToken(ctx, key)
 			if !errors.Is(err, io.ErrUnexpectedEOF) {
-				err = final(err) // the answer did not break off, so the transport has repeated it
+				err = final(err) // the answer was complete, so the transport has already repeated it
 			}
 			return err
 		})
@@ -231,7 +231,7 @@ func (h *host) fetchToken(ctx context.Context, key tokenKey) (token, error) {
 				return &RedirectError{URL: key.realm, Limit: maxRedirects}
 			}
 			if next.URL.Host != realm.Host || next.URL.Scheme != realm.Scheme && next.URL.Scheme != "https" {
-				return http.ErrUseLastResponse // it would get our password
+				return http.ErrUseLastResponse // the other host would get our password
 			}
 			return nil
 		},
@@ -261,7 +261,7 @@ func newToken(value string, seconds int) token {
 	return token{value: value, expires: time.Now().Add(life - min(tokenMargin, life/4))}
 }
 
-// tokenError says that the token server, not the registry, refused or failed.
+// tokenError reports that the token server, not the registry, refused or failed.
 func (h *host) tokenError(ctx context.Context, realm *url.URL, err error) error {
 	var status remoteserrors.ErrUnexpectedStatus
 	switch {
@@ -284,7 +284,7 @@ func (h *host) tokenError(ctx context.Context, realm *url.URL, err error) error 
 	return fmt.Errorf("token server %s of registry %s: %w", realm.Host, h.name, err)
 }
 
-// covers reports whether scopes allow all that the wanted ones do.
+// covers reports whether scopes include all wanted ones.
 func covers(scopes []string, wanted string) bool {
 	for _, want := range strings.Fields(wanted) {
 		i := strings.LastIndexByte(want, ':')

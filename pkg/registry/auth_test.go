@@ -109,8 +109,8 @@ func TestCredentialHelper(t *testing.T) {
 	}
 }
 
-// Credentials do not travel in the clear unless the user says that they may. The
-// registry's private address is one that only the test's HTTP proxy can reach.
+// Credentials are not sent unencrypted unless the user allows it. Only the test's HTTP
+// proxy can reach the registry's private address.
 func TestCredentialsAreWithheldFromPlainHTTP(t *testing.T) {
 	ctx := context.Background()
 	const host = "10.99.98.97:4000"
@@ -121,7 +121,7 @@ func TestCredentialsAreWithheldFromPlainHTTP(t *testing.T) {
 			sent++
 		}
 		if r.Method == http.MethodConnect {
-			return registrytest.Reset // nothing speaks TLS there
+			return registrytest.Reset // no TLS on this address
 		}
 		return registrytest.None
 	})

@@ -28,15 +28,15 @@ type authFile struct {
 	store   string            // the credential helper for all others, or ""
 }
 
-// authPath is where logins may be.
+// authPath is a file that may contain logins.
 type authPath struct {
 	path     string
-	explicit bool // the user has named it: it must be there
-	legacy   bool // the entries alone, without a frame
+	explicit bool // the user named it, so it must exist
+	legacy   bool // it contains only the entries
 }
 
 // authPaths lists where docker, podman and skopeo keep logins. A file that the user
-// names replaces the others.
+// named replaces the others.
 func authPaths() []authPath {
 	if path := os.Getenv("REGISTRY_AUTH_FILE"); path != "" {
 		return []authPath{{path: path, explicit: true}}
@@ -81,7 +81,7 @@ func readAuthFiles() ([]authFile, error) {
 	for _, p := range authPaths() {
 		b, err := readFileLimited(p.path, maxAuthFile)
 		if err != nil {
-			// Without a home directory of their own, services see root's.
+			// Services without a home directory use root's.
 			if !p.explicit && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) || errors.Is(err, errIsDirectory)) {
 				continue
 			}
@@ -169,8 +169,8 @@ func parseAuthFile(source string, b []byte, legacy bool) (authFile, error) {
 	return f, nil
 }
 
-// jsonError is an error of encoding/json without what it quotes from the file, which may
-// be a password.
+// jsonError is an error of encoding/json without quotes from the file, which may be
+// passwords.
 func jsonError(err error) error {
 	var syntax *json.SyntaxError
 	var kind *json.UnmarshalTypeError
@@ -195,8 +195,8 @@ func decodeAuth(s string) (user, password string, err error) {
 	return user, strings.Trim(password, "\x00"), nil
 }
 
-// entryName brings the forms that entries have had to one: REGISTRY or REGISTRY/PATH.
-// Those with a scheme name a registry, whatever path they have.
+// entryName normalizes the name of an entry to REGISTRY or REGISTRY/PATH. Names with a
+// scheme stand for the registry, regardless of their path.
 func entryName(key string) string {
 	name := key
 	if _, rest, ok := strings.Cut(key, "://"); ok {
@@ -213,8 +213,8 @@ func entryName(key string) string {
 	return registry + "/" + path
 }
 
-// find looks a repository up: its own entry, then those of the paths that it is in, then
-// the registry's. ok reports an entry; helper is the credential helper to ask instead.
+// find looks up a repository: its own entry, then those of its parent paths, then the
+// registry's. ok reports an entry; helper is the credential helper to ask instead.
 func (f authFile) find(registry, path string) (found login, helper string, ok bool) {
 	for p := path; p != ""; {
 		if found, ok = f.entries[registry+"/"+p]; ok {

@@ -20,23 +20,24 @@ import (
 type Blob struct {
 	Digest digest.Digest
 	Size   int64                         // bytes
-	Open   func() (io.ReadCloser, error) // called once for each try
+	Open   func() (io.ReadCloser, error) // called once for each attempt
 }
 
 // BlobState says what happened to a blob.
 type BlobState string
 
-// How a blob came into a repository.
+// The states of a blob.
 const (
 	BlobUploaded BlobState = "uploaded" // sent over the network
-	BlobMounted  BlobState = "mounted"  // taken from another repository of the registry
-	BlobSkipped  BlobState = "skipped"  // was already there
+	BlobMounted  BlobState = "mounted"  // mounted from another repository of the registry
+	BlobSkipped  BlobState = "skipped"  // already in the repository
 )
 
-// Upload puts a blob into the repository: by mounting it from another repository of
-// the same registry (from, nil if there is none to mount from), by finding it there, or
-// by sending it. After a fault the whole is repeated, because the same bytes may not be
-// sent to the same upload. progress, if not nil, is called with the bytes sent so far.
+// Upload puts a blob into the repository: by mounting it from another repository of the
+// same registry (from, nil if there is none to mount from), by finding it there, or by
+// sending it. After a fault the whole upload is repeated, because the same bytes must
+// not be sent to the same upload again. progress, if not nil, is called with the bytes
+// sent so far.
 func (r *Repository) Upload(ctx context.Context, blob Blob, from *Repository, progress func(sent int64)) (BlobState, error) {
 	var state BlobState
 	refused := false
@@ -46,7 +47,7 @@ func (r *Repository) Upload(ctx context.Context, blob Blob, from *Repository, pr
 		}
 		var status *transport.Error
 		if errors.As(err, &status) && status.StatusCode == http.StatusUnauthorized && !refused {
-			refused = true // the token ended on the way, and is replaced
+			refused = true // the token expired during the upload and is replaced
 			return &retry.Error{Err: err, Again: true}
 		}
 		var known *retry.Error
@@ -74,7 +75,7 @@ func (r *Repository) tryUpload(ctx context.Context, blob Blob, from *Repository,
 			scopes = append(scopes, scope(from.ref.Path(), actionsPull))
 		}
 	} else if there, err := r.has(ctx, "/blobs/"+blob.Digest.String(), blob.Digest); err != nil || there {
-		return BlobSkipped, err // a mount finds what is there, too
+		return BlobSkipped, err // a mount also finds existing blobs
 	}
 	if blob.Digest.Algorithm() != digest.Canonical {
 		query.Set("digest-algorithm", blob.Digest.Algorithm().String())
@@ -101,8 +102,8 @@ func (r *Repository) tryUpload(ctx context.Context, blob Blob, from *Repository,
 	return BlobUploaded, r.send(ctx, location, blob, progress)
 }
 
-// send sends the bytes in one PUT, as containerd does: each registry accepts that, and
-// it saves a request for each blob.
+// send sends the bytes in one PUT, as containerd does: every registry accepts that, and
+// it saves a request per blob.
 func (r *Repository) send(ctx context.Context, location *url.URL, blob Blob, progress func(int64)) error {
 	q := location.Query()
 	q.Set("digest", blob.Digest.String())
@@ -143,8 +144,8 @@ func (r *Repository) send(ctx context.Context, location *url.URL, blob Blob, pro
 		return &retry.Error{Err: err, Again: true, After: retry.After(resp, time.Now())}
 	case resp.StatusCode == http.StatusBadRequest, resp.StatusCode == http.StatusNotFound,
 		resp.StatusCode == http.StatusRequestedRangeNotSatisfiable, resp.StatusCode == http.StatusConflict:
-		// The upload was lost or arrived damaged. If what we read is right, it happened
-		// on the way. (The digest of a partly read blob means nothing.)
+		// The upload was lost or damaged. If our own data is correct, the transfer is
+		// at fault. (The digest of a partly read blob has no meaning.)
 		if content.n == blob.Size {
 			if got := digest.NewDigest(blob.Digest.Algorithm(), content.sum); got != blob.Digest {
 				return &ContentError{What: "layer", Want: blob.Digest.String(), Got: got.String()}
@@ -155,7 +156,7 @@ func (r *Repository) send(ctx context.Context, location *url.URL, blob Blob, pro
 	return err
 }
 
-// blobReader counts, hashes and reports what is read of a blob.
+// blobReader counts, hashes and reports the bytes that are read from a blob.
 type blobReader struct {
 	r        io.Reader
 	blob     Blob
@@ -163,7 +164,7 @@ type blobReader struct {
 	n        int64
 	sum      hash.Hash
 	last     time.Time // of the last report
-	err      error     // our own reading failed: not the registry's fault
+	err      error     // reading the blob failed, which is not the registry's fault
 }
 
 // failure returns the error of reading. What another registry sent damaged may arrive

@@ -12,9 +12,9 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/imageref"
 )
 
-// CheckPush finds out whether names may be pushed to: it begins an upload and cancels it,
-// in one repository of each namespace, as rights are given to namespaces. The error is an
-// *UnauthorizedError or *ReadOnlyError if they may not.
+// CheckPush finds out whether the user may push to names: it begins an upload and cancels
+// it, in one repository of each namespace, because rights are usually granted for
+// namespaces. The error is an *UnauthorizedError or *ReadOnlyError if they may not.
 func (c *Client) CheckPush(ctx context.Context, names []string) error {
 	checked := map[string]bool{}
 	g, gctx := errgroup.WithContext(ctx)
@@ -59,8 +59,8 @@ func (r *Repository) checkPush(ctx context.Context) error {
 	return nil
 }
 
-// cancelUpload tells the registry that an upload is not continued. Registries remove it by
-// themselves, later, if they do not know the request.
+// cancelUpload cancels an upload. Registries that do not support this request remove it
+// later.
 func (r *Repository) cancelUpload(ctx context.Context, location *url.URL) {
 	req, err := http.NewRequestWithContext(context.WithValue(ctx, keyOnce, true), http.MethodDelete, location.String(), nil)
 	if err != nil {

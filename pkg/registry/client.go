@@ -16,35 +16,35 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/imageref"
 )
 
-// Options say how a Client speaks to registries. The zero value is usable.
+// Options are the settings of a Client. The zero value is usable.
 type Options struct {
-	// Insecure lists registries (HOST or HOST:PORT) that may be spoken to in plain
-	// HTTP or with a certificate that cannot be verified. Loopback addresses always
-	// may, as with Docker. Other private addresses (10/8, 172.16/12, 192.168/16) are
-	// tried in plain HTTP if they do not speak TLS, but never get credentials that way
-	// unless they are listed here.
+	// Insecure lists registries (HOST or HOST:PORT) that may be reached with plain HTTP
+	// or an unverified certificate. Loopback addresses always may, as with Docker.
+	// Other private addresses (10/8, 172.16/12, 192.168/16) are tried with plain HTTP
+	// if they do not support TLS, but get credentials that way only if they are listed
+	// here.
 	Insecure []string
 
 	// Retries is how often a request is repeated after a transient fault (connection
 	// faults, 408, 429, 5xx). 0 means 5, a negative number never.
 	Retries int
 
-	// MaxElapsed bounds the tries of one request, or of one blob's upload, including
-	// waits. 0 means 10 minutes.
+	// MaxElapsed limits the time of all attempts of one request, or of one blob's
+	// upload, including waits. 0 means 10 minutes.
 	MaxElapsed time.Duration
 
-	// Timeout ends a try in which no byte moves for so long. It does not bound a
+	// Timeout ends an attempt that transfers no byte for this time. It does not limit a
 	// transfer that makes progress. 0 means 2 minutes.
 	Timeout time.Duration
 
-	// Jobs bounds the blobs and tags that are in flight at once. 0 means 8.
+	// Jobs limits the number of concurrent transfers of blobs and tags. 0 means 8.
 	Jobs int
 
 	// UserAgent is sent with each request. "" means "kolla-build".
 	UserAgent string
 
-	// EtcDir is where the host's configuration of registries is: docker/certs.d,
-	// containers/certs.d, containers/registries.conf. "" means /etc.
+	// EtcDir is the directory with the host's configuration of registries:
+	// docker/certs.d, containers/certs.d, containers/registries.conf. "" means /etc.
 	EtcDir string
 
 	// BaseDelay is the first wait before a request is repeated; it doubles each time.
@@ -52,8 +52,8 @@ type Options struct {
 	BaseDelay time.Duration
 }
 
-// Client speaks to registries. It remembers per registry how to speak to it, so that
-// a look-up costs one request. Safe for concurrent use.
+// Client is a client of registries. It remembers the protocol and login of each
+// registry, so that a look-up takes one request. It is safe for concurrent use.
 type Client struct {
 	opts        Options
 	policy      retry.Policy
@@ -70,7 +70,7 @@ type Client struct {
 	transports   map[string]*http.Transport // by host
 }
 
-// New makes a Client. It reads the host's configuration of registries, and does not touch
+// New makes a Client. It reads the host's configuration of registries, and does not use
 // the network.
 func New(opts Options) (*Client, error) {
 	switch {
@@ -133,7 +133,8 @@ func (c *Client) transport(host string) (*http.Transport, error) {
 	if err != nil {
 		return nil, err
 	}
-	// This machine needs no certificate that can be verified, unless there is one that can.
+	// This machine's certificate need not be verified, unless an authority for it is
+	// configured.
 	if c.listed(host) || imageref.IsLoopback(host) && (config == nil || config.RootCAs == nil) {
 		if config == nil {
 			config = &tls.Config{}
@@ -167,8 +168,8 @@ func newTransport(jobs int) *http.Transport {
 
 type dialKey struct{}
 
-// WithDial returns a context in which requests reach the registry at a HOST:PORT with a
-// function instead of by its address, such as through a socket.
+// WithDial returns a context in which requests to the registry at a HOST:PORT use a
+// function to connect, for example through a socket.
 func WithDial(ctx context.Context, host string, do func(context.Context) (net.Conn, error)) context.Context {
 	return context.WithValue(ctx, dialKey{}, func(ctx context.Context, addr string) (net.Conn, bool, error) {
 		if addr != host {
@@ -197,14 +198,14 @@ func (c *Client) Close() {
 	}
 }
 
-// Retried returns how many requests were repeated so far.
+// Retried returns the number of repeated requests so far.
 func (c *Client) Retried() int64 { return c.retried.Load() }
 
 // Policy returns how the client repeats requests, for callers that repeat sequences
 // of them.
 func (c *Client) Policy() retry.Policy { return c.policy }
 
-// Jobs returns how many blobs and tags may be in flight at once.
+// Jobs returns the maximum number of concurrent transfers.
 func (c *Client) Jobs() int { return c.opts.Jobs }
 
 // mayBeInsecure reports whether plain HTTP and unverified certificates are allowed
@@ -223,7 +224,7 @@ func (c *Client) listed(host string) bool {
 	return err == nil && c.insecure[h]
 }
 
-// network returns what sends requests to a host, with retries.
+// network returns the transport for requests to a host, with retries.
 func (c *Client) network(host string) (http.RoundTripper, error) {
 	inner, err := c.transport(host)
 	if err != nil {

@@ -9,12 +9,12 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/imageref"
 )
 
-// login is what a user is known by to a registry. The zero value is nobody.
+// login holds the credentials for a registry. The zero value is anonymous.
 type login struct {
 	Username      string
 	Password      string
 	IdentityToken string // exchanged for tokens with OAuth 2
-	RegistryToken string // sent as it is
+	RegistryToken string // sent without an exchange
 }
 
 // credentials finds logins where docker, podman and skopeo keep them.
@@ -28,7 +28,7 @@ type credentials struct {
 	known map[helperKey]login
 }
 
-// CredentialsError says that a login cannot be read.
+// CredentialsError reports that a login cannot be read.
 type CredentialsError struct {
 	Source string // a file, or a credential helper
 	Err    error
@@ -42,14 +42,14 @@ func (e *CredentialsError) Error() string {
 // Unwrap returns the cause.
 func (e *CredentialsError) Unwrap() error { return e.Err }
 
-// Hint says what the user can do.
+// Hint returns a hint for the user.
 func (e *CredentialsError) Hint() string {
 	return "correct it, or name another file with the environment variable REGISTRY_AUTH_FILE"
 }
 
-// find returns the login for a repository, nobody's if there is none. The first file
-// that has one counts, and in it the entry with the longest path: one for
-// registry/team/kolla before registry/team before the registry itself.
+// find returns the login for a repository, or the anonymous one. The first file with a
+// login counts, and in it the entry with the longest path: one for registry/team/kolla
+// before registry/team before the registry itself.
 func (c *credentials) find(ctx context.Context, registry, path string) (login, error) {
 	c.load.Do(func() { c.files, c.err = readAuthFiles() })
 	if c.err != nil {
@@ -71,7 +71,7 @@ func (c *credentials) find(ctx context.Context, registry, path string) (login, e
 	return login{}, nil
 }
 
-// helperKey is one question to a credential helper.
+// helperKey is a query to a credential helper.
 type helperKey struct{ helper, server string }
 
 // ask asks a credential helper, once for each registry.
@@ -100,7 +100,7 @@ func (c *credentials) ask(ctx context.Context, key helperKey) (login, error) {
 	})
 }
 
-// helperServer is how a registry is called in the questions to credential helpers.
+// helperServer returns the name of a registry in queries to credential helpers.
 func helperServer(registry string) string {
 	if registry == imageref.DockerHub {
 		return "https://index.docker.io/v1/"
@@ -108,8 +108,8 @@ func helperServer(registry string) string {
 	return registry
 }
 
-// login returns the credentials for a repository, nobody's if there are none or if they
-// must not be sent in plain HTTP.
+// login returns the credentials for a repository, or the anonymous login if there are
+// none or they must not be sent over plain HTTP.
 func (h *host) login(ctx context.Context, path, scheme string) (login, error) {
 	h.mu.Lock()
 	found, ok := h.logins[path]

@@ -19,9 +19,9 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// DeleteTag deletes one tag and nothing else: the image that it refers to keeps its
-// other tags and its digest. A tag that does not exist is not an error. A registry that
-// does not allow it answers with a *DeleteError.
+// DeleteTag deletes one tag: the image that it refers to keeps its other tags and its
+// digest. A tag that does not exist is not an error. A registry that does not allow it
+// answers with a *DeleteError.
 func (c *Client) DeleteTag(ctx context.Context, name string) error {
 	ref, err := imageref.ParseTag(name)
 	if err != nil {
@@ -40,8 +40,8 @@ func (r *Repository) DeleteTag(ctx context.Context, tag string) error {
 	case http.StatusAccepted, http.StatusOK, http.StatusNoContent:
 		return nil
 	case http.StatusNotFound, http.StatusBadRequest:
-		// It does not exist, or this registry deletes by digest only, as the
-		// distribution before its version 3 does.
+		// The tag does not exist, or this registry only deletes by digest, like
+		// versions of the distribution before 3.
 	default:
 		return err
 	}
@@ -52,9 +52,9 @@ func (r *Repository) DeleteTag(ctx context.Context, tag string) error {
 	return r.deleteByPlaceholder(ctx, tag)
 }
 
-// deleteByPlaceholder deletes a tag where only digests can be deleted, and with a
-// digest all tags that refer to it: the tag is first made to refer to an empty manifest
-// of its own, and that is deleted.
+// deleteByPlaceholder deletes a tag in registries that only delete digests together
+// with all tags that refer to them: it first points the tag to an empty manifest of its
+// own, and then deletes that manifest.
 func (r *Repository) deleteByPlaceholder(ctx context.Context, tag string) error {
 	nonce := make([]byte, 16)
 	_, _ = rand.Read(nonce) // documented never to fail
@@ -72,8 +72,8 @@ func (r *Repository) deleteByPlaceholder(ctx context.Context, tag string) error 
 	if _, err := r.Upload(ctx, blob, nil, nil); err != nil {
 		return err
 	}
-	// Once without the tag: a registry that forbids deletion must not be left with a
-	// tag that refers to nothing useful.
+	// The first attempt does not involve the tag, so that a registry that forbids
+	// deletion is not left with a tag for an empty manifest.
 	put := []func() error{
 		func() error { return r.PutManifest(ctx, m) },
 		func() error { return r.PutTag(ctx, tag, m) },

@@ -15,7 +15,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/registry/server"
 )
 
-// A tag goes, and nothing else: neither the image's other tags nor the image.
+// Only the tag is deleted, not the image or its other tags.
 func TestDeleteTag(t *testing.T) {
 	registrytest.Each(t, func(t *testing.T, host string) {
 		ctx := context.Background()
@@ -48,7 +48,7 @@ func TestDeleteTag(t *testing.T) {
 	})
 }
 
-// A registry that forbids deletion keeps its tags as they are.
+// A registry that forbids deletion keeps its tags unchanged.
 func TestDeleteTagForbidden(t *testing.T) {
 	registrytest.Each(t, func(t *testing.T, host string) {
 		ctx := context.Background()
@@ -90,7 +90,7 @@ func TestDeleteTagForbidden(t *testing.T) {
 	})
 }
 
-// What a registry damages when it stores it is found before any tag moves.
+// Content that a registry damages is found before any tag is changed.
 func TestManifestsAreReadBack(t *testing.T) {
 	host := registrytest.Embedded(t, server.Options{}).Host()
 	px := registrytest.StartProxy(t, host, nil)

@@ -14,7 +14,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/imageref"
 )
 
-// UnreachableError says that nothing at the registry's address speaks to us.
+// UnreachableError reports that the registry's address does not answer.
 type UnreachableError struct {
 	Host string // HOST[:PORT]
 	Err  error  // the network's error
@@ -28,7 +28,7 @@ func (e *UnreachableError) Error() string {
 // Unwrap returns the network's error.
 func (e *UnreachableError) Unwrap() error { return e.Err }
 
-// Hint says what the user can do.
+// Hint returns a hint for the user.
 func (e *UnreachableError) Hint() string {
 	var dns *net.DNSError
 	switch {
@@ -46,12 +46,13 @@ func (e *UnreachableError) Hint() string {
 	return "check the address, the firewall and the proxy variables (HTTPS_PROXY, NO_PROXY)"
 }
 
-// isPlainHTTPAnswer reports that TLS was spoken to a server that speaks HTTP.
+// isPlainHTTPAnswer reports whether a TLS handshake failed because the server uses
+// plain HTTP.
 func isPlainHTTPAnswer(err error) bool {
 	return err != nil && strings.Contains(err.Error(), "server gave HTTP response to HTTPS client")
 }
 
-// networkCause shortens a chain of network errors to what a user needs.
+// networkCause shortens a chain of network errors to the part that helps a user.
 func networkCause(err error) string {
 	var dns *net.DNSError
 	var stalled *retry.StalledError
@@ -74,7 +75,7 @@ func networkCause(err error) string {
 		}
 		return dns.Error()
 	case isPlainHTTPAnswer(err):
-		return "it does not speak HTTPS"
+		return "it does not support HTTPS"
 	}
 	return err.Error()
 }
@@ -116,7 +117,7 @@ func classify(host, ref string, err error) error {
 	return err
 }
 
-// isNetwork reports whether err comes from the network and not from us.
+// isNetwork reports whether err is a network error.
 func isNetwork(err error) bool {
 	var netErr net.Error
 	var op *net.OpError

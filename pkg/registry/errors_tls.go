@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// TLSError says that a registry speaks TLS, and why no connection comes about.
+// TLSError reports why a TLS connection to a registry failed.
 type TLSError struct {
 	Host      string // HOST[:PORT]
 	Presented bool   // we have a client certificate for it
@@ -36,7 +36,7 @@ func (e *TLSError) cause() string {
 		return "it requires a client certificate (" + alert(e.Err) + ")"
 	case errors.As(e.Err, &unknown):
 		if c := unknown.Cert; c != nil && c.Issuer.String() == c.Subject.String() {
-			return fmt.Sprintf("its certificate is signed by itself (%s)", c.Subject)
+			return fmt.Sprintf("its certificate is self-signed (%s)", c.Subject)
 		} else if c != nil {
 			return fmt.Sprintf("its certificate is signed by an unknown authority (%s)", c.Issuer)
 		}
@@ -74,8 +74,8 @@ func namesOf(c *x509.Certificate) string {
 	return strings.Join(names, ", ")
 }
 
-// alert is what the server sent when it refused the handshake, "" if that is not the
-// reason. The TLS library has no type for it.
+// alert is the alert with which the server refused the handshake, "" if it did not. The
+// TLS library has no type for it.
 func alert(err error) string {
 	var op *net.OpError
 	if errors.As(err, &op) && op.Op == "remote error" {
@@ -84,14 +84,14 @@ func alert(err error) string {
 	return ""
 }
 
-// clientCertificate reports that the server is not content with what we are. Servers
-// differ in the alert by which they say so.
+// clientCertificate reports whether the server refused our client certificate, or the
+// lack of one. Servers use different alerts for that.
 func (e *TLSError) clientCertificate() bool {
 	a := alert(e.Err)
 	return strings.Contains(a, "certificate") || a == "access denied"
 }
 
-// Hint says what the user can do.
+// Hint returns a hint for the user.
 func (e *TLSError) Hint() string {
 	dir := "/etc/docker/certs.d/" + e.Host
 	var (
@@ -112,7 +112,7 @@ func (e *TLSError) Hint() string {
 	return fmt.Sprintf("`openssl s_client -connect %s` shows what it offers", e.Host)
 }
 
-// isTLS reports whether an error comes from a server that speaks TLS.
+// isTLS reports whether an error comes from a server that uses TLS.
 func isTLS(err error) bool {
 	var verification *tls.CertificateVerificationError
 	return errors.As(err, &verification) || alert(err) != ""

@@ -8,8 +8,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/imageref"
 )
 
-// Whatever a file with logins contains, it is read or refused, and finds entries of the
-// registry alone.
+// Any file with logins is read or rejected, and only entries of the registry are found.
 func FuzzAuthFile(f *testing.F) {
 	f.Add(`{"auths":{"https://index.docker.io/v1/":{"auth":"YTpi"}},"credHelpers":{"h:1":"x"},"credsStore":"y"}`, "docker.io", "library/debian")
 	f.Add(`{"auths":{"h:1/a":{"username":"u","password":"s3cret"},"h:1":{"identitytoken":"t"}}}`, "h:1", "a/b")
@@ -43,7 +42,7 @@ func hasPrefixEntry(f authFile, registry string) bool {
 	return false
 }
 
-// Whatever registries.conf contains, it is read or refused, and gives at least one source.
+// Any registries.conf is read or rejected, and gives at least one source.
 func FuzzRegistriesConf(f *testing.F) {
 	f.Add("[[registry]]\nprefix='docker.io'\nlocation='m:1/x'\n[[registry.mirror]]\nlocation='n:2'", "debian:t")
 	f.Add("[[registry]]\nprefix='*.example.org'\nlocation='m:1'", "a.example.org/b:t")
@@ -65,7 +64,7 @@ func FuzzRegistriesConf(f *testing.F) {
 	})
 }
 
-// Headers that registries send are read without harm.
+// Any headers of registries can be read.
 func FuzzHeaders(f *testing.F) {
 	f.Add(`</v2/a/tags/list?last=t&n=5>; rel="next"`, `Bearer realm="https://t/x",service="s",scope="repository:a:pull"`, "repository:a:pull,push")
 	f.Add(`<>;next`, `Basic`, ":")

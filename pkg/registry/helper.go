@@ -11,14 +11,14 @@ import (
 	"time"
 )
 
-// helperTime bounds how long a credential helper may take: it may ask the user.
+// helperTime is the time limit for a credential helper, which may have to ask the user.
 const helperTime = time.Minute
 
 // maxHelperOutput bounds what a credential helper prints, in bytes.
 const maxHelperOutput = 1 << 20
 
-// runHelper asks a credential helper for a login, as Docker does. It is nobody's if the
-// helper knows none.
+// runHelper asks a credential helper for a login, as Docker does. It returns the
+// anonymous login if the helper has none.
 func runHelper(ctx context.Context, key helperKey) (login, error) {
 	if strings.ContainsAny(key.helper, `/\`) {
 		return login{}, errors.New("its name contains a path")
@@ -31,7 +31,7 @@ func runHelper(ctx context.Context, key helperKey) (login, error) {
 	out := &limitedBuffer{limit: maxHelperOutput}
 	cmd.Stdout, cmd.Stderr = out, &limitedBuffer{limit: maxHelperOutput}
 	if err := cmd.Run(); err != nil {
-		// It reports on standard output that it has no such login.
+		// Helpers report on standard output that they have no such login.
 		if text := strings.TrimSpace(out.kept.String()); strings.Contains(text, "credentials not found") {
 			return login{}, nil
 		} else if text != "" && len(text) < 200 {

@@ -233,7 +233,7 @@ func send(rt http.RoundTripper, req *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
-// RedirectError says that a request was redirected more often than is useful.
+// RedirectError reports that a request was redirected more often than is useful.
 type RedirectError struct {
 	URL   string // of the first request
 	Limit int

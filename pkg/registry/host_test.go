@@ -12,8 +12,8 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/registry"
 )
 
-// What answers and is no registry is told apart from one that has not what is
-// asked for, at the first contact.
+// At the first contact, a server that is not a registry is distinguished from a
+// registry without the requested image.
 func TestNoRegistry(t *testing.T) {
 	html := func(status int) http.HandlerFunc {
 		return func(w http.ResponseWriter, _ *http.Request) {

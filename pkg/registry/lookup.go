@@ -44,8 +44,8 @@ type HeadResult struct {
 	Err        error
 }
 
-// Heads looks many references up in parallel and answers in their order. It does not
-// stop at an error: that something does not exist is an answer.
+// Heads looks up many references in parallel and returns the results in their order. It
+// does not stop at an error, because a missing image is a result too.
 func (c *Client) Heads(ctx context.Context, names []string) []HeadResult {
 	out := make([]HeadResult, len(names))
 	// Four times the number of uploads: a look-up transfers nothing.
@@ -63,8 +63,8 @@ func (c *Client) Heads(ctx context.Context, names []string) []HeadResult {
 	return out
 }
 
-// Ping finds out whether the registry of a reference answers. It says nothing about
-// the right to pull or push.
+// Ping finds out whether the registry of a reference answers. It does not check the
+// right to pull or push.
 func (c *Client) Ping(ctx context.Context, name string) error {
 	repo, _, err := c.resolve(name)
 	if err != nil {

@@ -7,9 +7,8 @@ import (
 	"github.com/kolla-build/kolla-build/internal/usererr"
 )
 
-// Reach is Ping for the beginning of a command: a registry that accepts
-// connections and never answers is given up after Options.Timeout, not after all
-// the retries that a transfer deserves.
+// Reach is like Ping, for the beginning of a command: if a registry accepts connections
+// and does not answer, it fails after Options.Timeout instead of after all retries.
 func (c *Client) Reach(ctx context.Context, name string) error {
 	pctx, cancel := context.WithTimeout(ctx, c.opts.Timeout)
 	defer cancel()

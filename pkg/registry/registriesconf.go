@@ -17,8 +17,8 @@ import (
 // maxRegistriesConf is the size in bytes of the largest registries.conf that is read.
 const maxRegistriesConf = 4 << 20
 
-// registriesConf is what podman and skopeo are told about registries: mirrors, other
-// locations, and which may be spoken to without a certificate.
+// registriesConf is the configuration of registries for podman and skopeo: mirrors,
+// other locations, and insecure registries.
 type registriesConf struct {
 	registries []registryConf // the longest prefix first
 }
@@ -39,7 +39,7 @@ type mirrorConf struct {
 	PullFromMirror string `toml:"pull-from-mirror"` // "all", "digest-only", "tag-only"
 }
 
-// RegistriesConfError says that a registries.conf file cannot be used.
+// RegistriesConfError reports that a registries.conf file cannot be used.
 type RegistriesConfError struct {
 	Path string
 	Err  error
@@ -51,18 +51,18 @@ func (e *RegistriesConfError) Error() string { return fmt.Sprintf("reading %s: %
 // Unwrap returns the cause.
 func (e *RegistriesConfError) Unwrap() error { return e.Err }
 
-// Hint says what the user can do.
+// Hint returns a hint for the user.
 func (e *RegistriesConfError) Hint() string {
 	return "correct it, or name another file with the environment variable CONTAINERS_REGISTRIES_CONF"
 }
 
-// BlockedError says that registries.conf forbids a registry.
+// BlockedError reports that registries.conf blocks a registry.
 type BlockedError struct{ Name string }
 
 // Error implements error.
 func (e *BlockedError) Error() string { return fmt.Sprintf("%s: registries.conf blocks it", e.Name) }
 
-// Hint says what the user can do.
+// Hint returns a hint for the user.
 func (e *BlockedError) Hint() string {
 	return "pull from another registry, or remove `blocked` from its entry"
 }
@@ -172,7 +172,7 @@ func parseRegistriesConf(b []byte) ([]registryConf, error) {
 	return content.Registry, nil
 }
 
-// insecureHosts lists the hosts that may be spoken to without a certificate.
+// insecureHosts lists the hosts that may be used without a verified certificate.
 func (c *registriesConf) insecureHosts() []string {
 	var hosts []string
 	add := func(location string, insecure bool) {
@@ -189,8 +189,8 @@ func (c *registriesConf) insecureHosts() []string {
 	return hosts
 }
 
-// sources returns where an image is pulled from, in the order of preference: mirrors, then
-// its location.
+// sources returns the locations from which an image is pulled, in the order of preference:
+// mirrors, then its own location.
 func (c *registriesConf) sources(ref imageref.Ref) ([]imageref.Ref, error) {
 	for _, r := range c.registries {
 		rest, ok := r.match(ref)
@@ -224,8 +224,8 @@ func (c *registriesConf) sources(ref imageref.Ref) ([]imageref.Ref, error) {
 	return []imageref.Ref{ref}, nil
 }
 
-// match reports whether an entry is for a reference, and what follows the entry's prefix
-// in it.
+// match reports whether an entry applies to a reference, and the rest of the reference
+// after the entry's prefix.
 func (r registryConf) match(ref imageref.Ref) (rest string, ok bool) {
 	full := ref.String()
 	if domain, wildcard := strings.CutPrefix(r.Prefix, "*"); wildcard {
@@ -236,8 +236,8 @@ func (r registryConf) match(ref imageref.Ref) (rest string, ok bool) {
 	return rest, ok && (rest == "" || strings.ContainsRune("/:@", rune(rest[0]))) && !hostContinues(r.Prefix, rest)
 }
 
-// hostContinues reports that the prefix is a host without the port that the reference
-// has: it is another registry.
+// hostContinues reports whether the prefix is a host and the reference continues with a
+// port, which makes it another registry.
 func hostContinues(prefix, rest string) bool {
 	return !strings.Contains(prefix, "/") && strings.HasPrefix(rest, ":") && strings.Contains(rest, "/")
 }

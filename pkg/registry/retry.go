@@ -14,30 +14,30 @@ import (
 	"github.com/kolla-build/kolla-build/internal/retry"
 )
 
-// go-containerregistry retries too, but does not see Retry-After, does not bound the
-// total time, sleeps without looking at the context, and cannot tell a stalled
-// transfer from a slow one.
+// go-containerregistry retries too, but it ignores Retry-After, does not limit the
+// total time, ignores the context while it sleeps, and does not distinguish stalled
+// transfers from slow ones.
 
 type ctxKey int
 
 const (
-	// keyFirstContact marks the request that finds out whether there is a registry at
-	// all: a refused connection is an answer then, not a fault.
+	// keyFirstContact marks the first request to a registry, for which a refused
+	// connection is final.
 	keyFirstContact ctxKey = iota
-	// keyOnce marks requests that their caller repeats as a whole (uploads: the same
-	// bytes may not be sent to the same place twice).
+	// keyOnce marks requests that the caller repeats as a whole (uploads, whose bytes
+	// must not be sent to the same place twice).
 	keyOnce
-	// keyResume marks requests whose answer is resumed when it breaks off: blobs, which
-	// do not change. Anything else may be another one by then.
+	// keyResume marks requests whose answers are resumed if they are interrupted: those
+	// of blobs, which do not change, unlike other content.
 	keyResume
 )
 
 // retryTransport repeats requests that may be repeated, watches for stalls, and resumes
-// the bodies of blobs that break off.
+// interrupted bodies of blobs.
 type retryTransport struct {
 	inner  http.RoundTripper
 	policy retry.Policy
-	stall  time.Duration // a try in which no byte moves for so long is given up
+	stall  time.Duration // time without a byte after which an attempt is canceled
 	count  func()        // called for every repeated request
 }
 
@@ -84,8 +84,9 @@ func (t *retryTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 }
 
-// repeat calls try until it succeeds or fails permanently. try says with a *retry.Error
-// whether to repeat; what the transport below has repeated already is final.
+// repeat calls try until it succeeds or fails permanently. try returns a *retry.Error
+// to request a repetition; requests that the underlying transport has already repeated
+// are final.
 func (c *Client) repeat(ctx context.Context, try func() error) error {
 	first := true
 	err := c.policy.Do(ctx, func() error {
@@ -105,7 +106,7 @@ func (c *Client) repeat(ctx context.Context, try func() error) error {
 	return err
 }
 
-// final marks an error as one that repeating does not help against.
+// final marks an error as permanent.
 func final(err error) error {
 	if err == nil {
 		return nil
@@ -119,7 +120,7 @@ func drain(resp *http.Response) {
 	resp.Body.Close()
 }
 
-// watched sends one try and ends it when no byte moves for the stall limit.
+// watched makes one attempt and ends it if no byte is transferred for the stall limit.
 func (t *retryTransport) watched(req *http.Request) (*http.Response, error) {
 	if t.stall <= 0 {
 		return t.inner.RoundTrip(req)
@@ -166,15 +167,15 @@ func (b *watchedBody) Close() error {
 	return err
 }
 
-// resumingBody continues a GET answer that broke off, from where it broke off. If the
-// server sends the whole content again, what was read already is skipped.
+// resumingBody continues an interrupted GET answer where it ended. If the server sends
+// the whole content again, the part that was already read is skipped.
 type resumingBody struct {
 	t    *retryTransport
 	req  *http.Request
 	size int64
 	etag string
 
-	mu     sync.Mutex // Close may come while a Read waits
+	mu     sync.Mutex // Close may be called during a Read
 	body   io.ReadCloser
 	read   int64
 	tries  int // without progress
@@ -233,7 +234,7 @@ func (b *resumingBody) reopen(ctx context.Context) (io.ReadCloser, error) {
 	}
 	if etag := resp.Header.Get("ETag"); etag != b.etag && resp.StatusCode < http.StatusMultipleChoices {
 		resp.Body.Close()
-		return nil, errors.New("the content has changed meanwhile")
+		return nil, errors.New("the content has changed in the meantime")
 	}
 	switch {
 	case resp.StatusCode == http.StatusPartialContent:

@@ -47,7 +47,7 @@ func TestRetryAfterIsKept(t *testing.T) {
 	if len(times) != 2 || times[1].Sub(times[0]) < time.Second {
 		t.Errorf("asked at %v", times)
 	}
-	// A wait that is longer than the whole may take is not begun.
+	// A wait that exceeds the total time limit is not started.
 	times = nil
 	short := registrytest.Client(t, registry.Options{MaxElapsed: 500 * time.Millisecond})
 	if _, err := short.Head(context.Background(), px.Host+"/kolla/none:t"); err == nil || errors.As(err, &nf) {
@@ -58,7 +58,7 @@ func TestRetryAfterIsKept(t *testing.T) {
 	}
 }
 
-// Answers that will not change are not asked for again.
+// Requests with final answers are not repeated.
 func TestNoRetryOnFinalAnswers(t *testing.T) {
 	for _, code := range []int{400, 401, 403, 404} {
 		t.Run(fmt.Sprint(code), func(t *testing.T) {
@@ -87,7 +87,7 @@ func TestNoRetryOnFinalAnswers(t *testing.T) {
 	}
 }
 
-// A pull that breaks off goes on where it broke off.
+// An interrupted pull is resumed.
 func TestPullResumes(t *testing.T) {
 	registrytest.Each(t, func(t *testing.T, host string) {
 		ctx := context.Background()
@@ -135,7 +135,8 @@ func TestPullResumes(t *testing.T) {
 	})
 }
 
-// A manifest that breaks off while its tag changes is never made of two.
+// If reading a manifest is interrupted while its tag changes, the parts of two
+// manifests are never combined.
 func TestManifestIsReadWhole(t *testing.T) {
 	registrytest.Each(t, func(t *testing.T, host string) {
 		ctx := context.Background()

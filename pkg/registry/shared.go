@@ -5,8 +5,9 @@ import (
 	"sync"
 )
 
-// shared runs work once for all goroutines that want its result at the same time. No
-// lock is held meanwhile. Results are not kept. The zero value is ready for use.
+// shared runs work once for all goroutines that want its result at the same time. It
+// holds no lock while work runs, and does not keep results. The zero value is ready for
+// use.
 type shared[K comparable, V any] struct {
 	mu    sync.Mutex
 	calls map[K]*call[V]
@@ -21,8 +22,8 @@ type call[V any] struct {
 	canceled bool
 }
 
-// do returns the result of work, which this or another goroutine does. If the other
-// one gives up because its own context ends, this one takes over.
+// do returns the result of work, which this or another goroutine runs. If the other one
+// fails because its context ends, this one runs work itself.
 func (s *shared[K, V]) do(ctx context.Context, key K, work func() (V, error)) (V, error) {
 	for {
 		s.mu.Lock()

@@ -14,17 +14,16 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/imageref"
 )
 
-// Pulling follows registries.conf: from mirrors first, then from the image's location.
-// What is about tags to be published does not.
+// Pulls use registries.conf: mirrors first, then the image's own location. Look-ups of
+// tags for publication do not.
 
 // Fetch gets an image, for use as a base, from the first of its sources that has it. An
 // index is resolved to platform ("linux/arm64", "linux/arm/v7"; "" means linux/amd64); an
 // image for another platform is a *PlatformError.
 //
-// The digest is that which the reference itself names (the index's if it names one);
-// the image's own is image.Digest(). Layers are fetched when they are read, so ctx must
-// live as long as the image is used. What is read is checked against its digest and
-// size.
+// The returned digest is that of the reference (of the index if it names one); the
+// image's own is image.Digest(). Layers are fetched when they are read, so ctx must live
+// as long as the image is used. Content is checked against its digest and size.
 func (c *Client) Fetch(ctx context.Context, name, platform string) (v1.Image, digest.Digest, error) {
 	want, err := parsePlatform(platform)
 	if err != nil {
@@ -39,8 +38,7 @@ func (c *Client) Fetch(ctx context.Context, name, platform string) (v1.Image, di
 	return img, named, err
 }
 
-// HeadSource looks up an image that would be pulled, as Head does for one that would be
-// published.
+// HeadSource looks up an image for a pull, as Head does for publication.
 func (c *Client) HeadSource(ctx context.Context, name string) (ocispec.Descriptor, error) {
 	var d ocispec.Descriptor
 	err := c.eachSource(ctx, name, func(source imageref.Ref) (err error) {
@@ -63,14 +61,14 @@ func (c *Client) SourceBlob(ctx context.Context, repository imageref.Ref, d dige
 	return body, err
 }
 
-// ReachSource finds out whether any registry answers that an image would be pulled from,
-// within Options.Timeout.
+// ReachSource finds out, within Options.Timeout, whether any of the registries answers
+// from which an image is pulled.
 func (c *Client) ReachSource(ctx context.Context, name string) error {
 	return c.eachSource(ctx, name, func(source imageref.Ref) error { return c.Reach(ctx, source.String()) })
 }
 
 // eachSource tries the sources of an image until one succeeds. The error is that of the
-// last one, which is the image's own location, and mentions those of the mirrors.
+// image's own location, which comes last, and mentions those of the mirrors.
 func (c *Client) eachSource(ctx context.Context, name string, try func(imageref.Ref) error) error {
 	ref, err := imageref.Parse(name)
 	if err != nil {
@@ -84,7 +82,7 @@ func (c *Client) eachSource(ctx context.Context, name string, try func(imageref.
 	for i, source := range sources {
 		last := i == len(sources)-1
 		if !last {
-			err = c.Reach(ctx, source.String()) // a mirror that hangs must not take all the time
+			err = c.Reach(ctx, source.String()) // a mirror that does not answer must not use up all the time
 		}
 		if last || err == nil {
 			err = try(source)

@@ -31,7 +31,7 @@ func publish(t *testing.T, host, name string) digest.Digest {
 	return d.Digest
 }
 
-// Images are pulled as registries.conf says, and published where their names say.
+// Images are pulled according to registries.conf, and published under their own names.
 func TestRegistriesConf(t *testing.T) {
 	mirror := registrytest.Embedded(t, server.Options{}).Addr().String()
 	origin := registrytest.Embedded(t, server.Options{}).Addr().String()
@@ -92,7 +92,7 @@ func TestRegistriesConf(t *testing.T) {
 			}
 		})
 	}
-	// A set is published where its names say.
+	// A set is published under its own names.
 	etc := t.TempDir()
 	writeFile(t, filepath.Join(etc, "containers/registries.conf.d/x.conf"), fmt.Sprintf("[[registry]]\nprefix=%q\nlocation=%q\n", origin, gone))
 	c := registrytest.Client(t, registry.Options{EtcDir: etc, Retries: -1})

@@ -59,7 +59,7 @@ func pushAndPull(t *testing.T, host string) {
 	}
 }
 
-// Token servers differ in what they answer to whom, and in how logins are stored.
+// Token servers differ in their answers and in the storage of logins.
 func TestTokens(t *testing.T) {
 	password := map[string]string{"username": "ada", "password": "s3cret"}
 	for name, c := range map[string]struct {

@@ -21,8 +21,9 @@ import (
 // maxCertificate is the size in bytes of the largest certificate file that is read.
 const maxCertificate = 4 << 20
 
-// certificateDirs lists where docker, podman and skopeo look for the certificates of a
-// registry: *.crt are authorities, *.cert and *.key a client's certificate and its key.
+// certificateDirs lists the directories in which docker, podman and skopeo search the
+// certificates of a registry: *.crt are authorities, *.cert and *.key are a client
+// certificate and its key.
 func certificateDirs(etc, registry string) []string {
 	home, _ := os.UserHomeDir()
 	config := os.Getenv("XDG_CONFIG_HOME")
@@ -36,7 +37,7 @@ func certificateDirs(etc, registry string) []string {
 	return append(dirs, filepath.Join(etc, "containers", "certs.d", registry), filepath.Join(etc, "docker", "certs.d", registry))
 }
 
-// CertificateFileError says that a file of a certs.d directory cannot be used.
+// CertificateFileError reports that a file of a certs.d directory cannot be used.
 type CertificateFileError struct {
 	Path string
 	Err  error
@@ -50,7 +51,7 @@ func (e *CertificateFileError) Error() string {
 // Unwrap returns the cause.
 func (e *CertificateFileError) Unwrap() error { return e.Err }
 
-// Hint says what the user can do.
+// Hint returns a hint for the user.
 func (e *CertificateFileError) Hint() string {
 	return "in a certs.d directory, *.crt are certificate authorities, NAME.cert and NAME.key a client certificate and its key, all PEM"
 }
@@ -96,8 +97,8 @@ func tlsConfig(etc, registry string) (*tls.Config, error) {
 	return config, nil
 }
 
-// mayHideRefusal reports whether an error may come from a connection that the server
-// closed when it refused us.
+// mayHideRefusal reports whether an error may be the result of a connection that the
+// server closed because it refused the client.
 func mayHideRefusal(err error) bool {
 	var dns *net.DNSError
 	var stalled *retry.StalledError
@@ -105,8 +106,8 @@ func mayHideRefusal(err error) bool {
 		!errors.As(err, &dns) && !errors.As(err, &stalled)
 }
 
-// tlsRefusal is the alert by which a server refuses us, nil if there is none. With TLS
-// 1.3 it comes after the handshake, so a request may see no more of it than a closed
+// tlsRefusal returns the alert with which a server refused the client, nil if there is
+// none. With TLS 1.3 it comes after the handshake, so a request may only see a closed
 // connection.
 func (c *Client) tlsRefusal(ctx context.Context, host string) error {
 	t, err := c.transport(host)

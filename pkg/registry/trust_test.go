@@ -56,7 +56,7 @@ func TestPrivateAuthorityAndClientCertificates(t *testing.T) {
 	}
 }
 
-// What is wrong with a certificate is said, with the option that helps.
+// Errors of certificates contain the reason and the option that helps.
 func TestCertificateErrors(t *testing.T) {
 	addr := registrytest.OtherAddress(t)
 	if addr == "" {

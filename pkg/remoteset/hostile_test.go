@@ -71,7 +71,7 @@ func imageManifest(config string, layers ...string) string {
 	return `{"schemaVersion":2,"config":` + config + `,"layers":[` + strings.Join(layers, ",") + `]}`
 }
 
-// Whatever a registry serves, reading a set ends, with the set or with an error.
+// Reading a set from any registry ends, with the set or with an error.
 func TestHostileRegistry(t *testing.T) {
 	const config = `{"os":"linux","architecture":"amd64"}`
 	good := descriptor(digest.FromString(config), len(config))

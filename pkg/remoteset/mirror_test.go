@@ -16,8 +16,8 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/setcopy"
 )
 
-// Which images there are is asked where the user says; layers come from the mirrors of
-// registries.conf, as far as these have them.
+// Images are looked up at the user's location; layers come from the mirrors of
+// registries.conf if they have them.
 func TestMirror(t *testing.T) {
 	origin := registrytest.StartProxy(t, registrytest.Embedded(t, server.Options{}).Host(), nil)
 	mirror := registrytest.StartProxy(t, registrytest.Embedded(t, server.Options{}).Host(), nil)

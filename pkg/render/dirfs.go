@@ -8,10 +8,10 @@ import (
 	"strings"
 )
 
-// Names of files are bytes on Linux. The file systems of package os accept only names that
-// are UTF-8; these accept all, since their names come from reading directories.
+// Names of files on Linux are bytes. The file systems of package os accept only UTF-8
+// names; these accept all names that they read from directories.
 
-// rootFS is a directory that no name or link can lead out of.
+// rootFS is a directory whose names and links cannot lead out of it.
 type rootFS struct{ *os.Root }
 
 func (r rootFS) Open(name string) (fs.File, error) { return r.Root.Open(name) }

@@ -6,6 +6,6 @@
 // [RenderFile] help to write overrides.
 //
 // It owns the names and the meaning of those variables and functions, the format of
-// repos.yaml and upstream's layout of a work directory. It must not know the template
-// language (pkg/jinja does), the order of images, sources, registries or builders.
+// repos.yaml and upstream's layout of a work directory. It must not know the syntax of
+// templates (see pkg/jinja), the order of images, sources, registries or builders.
 package render

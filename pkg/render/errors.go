@@ -51,7 +51,7 @@ func Collect(errs []error) error {
 		if err == nil {
 			continue
 		}
-		// The trace differs from image to image, the place does not.
+		// The trace differs between images, the place does not.
 		key, _, _ := strings.Cut(err.Error(), "\n  in ")
 		i, ok := seen[key]
 		if !ok {

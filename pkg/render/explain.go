@@ -11,10 +11,10 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/jinja"
 )
 
-// Facts are what an image's template uses, and what overrides change in it.
+// Facts describe the variables of an image's template and its overrides.
 type Facts struct {
-	// Variables are those that the template, and those that it imports and includes,
-	// read and do not set, sorted.
+	// Variables are the variables that the template and its imported and included
+	// templates read and do not set, sorted.
 	Variables []Variable
 	// Overrides are the places in override files that change the image, sorted.
 	Overrides []Touch
@@ -23,7 +23,7 @@ type Facts struct {
 // Variable is a variable that an image's template reads.
 type Variable struct {
 	Name  string
-	Known bool // Value is the value in the template; otherwise it is undefined, or set by an override
+	Known bool // Value is set; otherwise the variable is undefined, or set by an override
 	Value any
 	Place string // name of the template that reads it first
 	Line  int    // 1-based
@@ -37,7 +37,7 @@ type Touch struct {
 	Line int // 1-based
 }
 
-// Explain analyzes the template of an image, and what the overrides change in it.
+// Explain analyzes the template of an image and the overrides that change it.
 func Explain(ctx context.Context, o Options, image string) (*Facts, error) {
 	r, err := newRenderer(ctx, o)
 	if err != nil {

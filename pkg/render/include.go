@@ -25,7 +25,7 @@ func (r *renderer) include(files []Dockerfile) error {
 	own, parents := map[string]bool{}, map[string]bool{}
 	for _, d := range files {
 		if d.Err != nil {
-			return d.Err // whose parent is not known, so that parent may seem to have no child
+			return d.Err // its parent is unknown, so the parent could wrongly seem to have no children
 		}
 		own[d.Reference], parents[d.From] = true, true
 	}

@@ -37,8 +37,8 @@ func ErrorFinding(err error, template string) Finding {
 	return f
 }
 
-// SortFindings sorts findings by place and removes those that occur twice, which are
-// those of lines that several images have.
+// SortFindings sorts findings by place and removes duplicates, which come from lines
+// that several images share.
 func SortFindings(found []Finding) []Finding {
 	slices.SortFunc(found, func(a, b Finding) int {
 		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column), cmp.Compare(a.Message, b.Message))
@@ -106,8 +106,8 @@ type linter struct {
 	found     []Finding
 }
 
-// template is a template with its analysis. pieces add its text, which the analysis
-// does not have.
+// template is a template with its analysis. pieces contain its text, which the analysis
+// lacks.
 type template struct {
 	source string
 	place  func(line int) (string, int) // the file and line in messages for a line
@@ -180,7 +180,7 @@ func (l *linter) analyze(src string, place func(int) (string, int)) *template {
 }
 
 // byteOrderMark is a character that some editors put at the beginning of a file. In a
-// template it is text, so that a FROM that follows it is none.
+// template it is text, so that a FROM after it is not recognized.
 const byteOrderMark = "\ufeff"
 
 // checkMarks finds byte order marks. Merged overrides may have several.
@@ -255,7 +255,7 @@ func testNames(a *jinja.Analysis) []jinja.Ref {
 
 // checkNames finds unknown filters or tests by compiling a template with each name. As
 // in Jinja2, unknown names in branches compile and fail only when they are reached. If
-// the template tests whether they exist, as in {% if "x" is filter %}, only names that
+// the template tests whether names exist, as in {% if "x" is filter %}, only names that
 // the engine rejects count.
 func (l *linter) checkNames(t *template, kind, probe string, names []jinja.Ref, refused map[string]bool) {
 	asks := slices.ContainsFunc(t.Tests, func(u jinja.Use) bool { return u.Name == kind })
@@ -265,8 +265,8 @@ func (l *linter) checkNames(t *template, kind, probe string, names []jinja.Ref, 
 		}
 		_, err := l.tree.env.Parse("", fmt.Sprintf(probe, r.Name))
 		var e *jinja.Error
-		// The error must be about this name: one that is passed as a string, such as
-		// the test "==", may not be valid in the template that is compiled here.
+		// The error must be about this name: a name that is passed as a string, such as
+		// the test "==", may be invalid syntax in the template that is compiled here.
 		if errors.As(err, &e) && strings.HasPrefix(e.Message, "No "+kind+" named '"+r.Name+"'") {
 			l.find(t, r.Line, r.Column, e.Message, e.Hint)
 		}
@@ -306,7 +306,7 @@ func (l *linter) reach(name string) (all []*template, open bool) {
 	return all, open
 }
 
-// checkFrom finds a template that cannot render to a FROM.
+// checkFrom finds templates that cannot render a FROM.
 func (l *linter) checkFrom(name string) {
 	all, open := l.reach(name)
 	if open {

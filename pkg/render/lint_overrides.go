@@ -31,9 +31,9 @@ func (l *linter) overrides(ctx context.Context, files []string) error {
 	return nil
 }
 
-// UnknownNames returns the blocks and variables of the configuration's overrides that no
-// template has or reads, as warnings: they have no effect. Files with mistakes are left
-// to Render.
+// UnknownNames returns warnings about blocks and variables of the configuration's
+// overrides that have no effect, because no template has or reads them. Files with
+// mistakes are left to Render.
 func UnknownNames(ctx context.Context, t *Tree, overrides []string) []Finding {
 	merged, err := mergeOverrides(ctx, overrides)
 	if err != nil || merged == nil {
@@ -46,7 +46,7 @@ func UnknownNames(ctx context.Context, t *Tree, overrides []string) []Finding {
 		}
 	}
 	override := l.analyze(merged.source, merged.place)
-	l.found = nil // what is wrong in templates
+	l.found = nil // without the findings in templates
 	l.checkOverriddenNames(override)
 	for i := range l.found {
 		l.found[i].Warning = true
@@ -81,8 +81,8 @@ func (t *template) column(r jinja.Ref) int {
 	return column
 }
 
-// checkText finds text of an override that is in no block, macro or variable, except for
-// lines that begin with # as headings do, and reports whether the override extends a
+// checkText finds text of an override outside of blocks, macros and variables, except
+// for lines that begin with # like headings, and reports whether the override extends a
 // template.
 func (l *linter) checkText(t *template) (extends bool) {
 	depth, reported := 0, false
@@ -90,7 +90,7 @@ func (l *linter) checkText(t *template) (extends bool) {
 		switch {
 		case p.tag == nil:
 			if line := unrenderedLine(p.data); extends && depth == 0 && !reported && line >= 0 {
-				reported = true // the rest is of the same kind
+				reported = true // one report is enough
 				l.find(t, p.line+line, 0, "text outside of a block is not rendered", "put it between {% block … %} and {% endblock %}")
 			}
 		case p.tag.statement:
@@ -126,11 +126,12 @@ func unrenderedLine(text string) int {
 type readers struct {
 	names    map[string]bool // variables that a template or the override itself reads
 	prefixes map[string]bool // IMAGE_KIND
-	open     []string        // IMAGE_ of images whose kinds are not all known
+	open     []string        // prefixes IMAGE_ of images with unknown kinds
 	broken   map[string]bool // words in the tags of templates that do not parse
 }
 
-// known returns the blocks of all templates, and what they and the override read.
+// known returns the blocks of all templates, and the variables that they and the
+// override read.
 func (l *linter) known(override *template) (map[string]bool, readers) {
 	blocks := map[string]bool{}
 	r := readers{names: map[string]bool{}, prefixes: map[string]bool{}, broken: map[string]bool{}}
@@ -149,8 +150,8 @@ func (l *linter) known(override *template) (map[string]bool, readers) {
 			}
 		}
 	}
-	// A variable that the override sets and reads is not in the analysis' Reads, but
-	// occurs more often than it is set.
+	// A variable that the override both sets and reads is not in Reads of the analysis,
+	// but it occurs more often than it is set.
 	count := override.words()
 	for _, s := range override.Sets {
 		count[s.Name]--

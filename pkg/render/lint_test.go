@@ -159,9 +159,9 @@ not one
 	}
 }
 
-// TestLintOrdinaryOverrides checks what editors and sites do (field case 16): headings
-// between blocks, and byte order marks, also in the second of two files, whose extends is
-// removed when they are merged.
+// TestLintOrdinaryOverrides checks overrides as editors and sites write them (field case
+// 16): headings between blocks, and byte order marks, also in the second of two files,
+// whose extends is removed when they are merged.
 func TestLintOrdinaryOverrides(t *testing.T) {
 	dir := unpack(t, "-- tree/svc/Dockerfile.j2 --\nFROM a\n{% block svc_footer %}{% endblock %}\n"+
 		"-- tree/marked/Dockerfile.j2 --\n\ufeff# c\nFROM a\n"+

@@ -51,7 +51,7 @@ func aptFiles(t *Tree, c *config.Config) (map[string]File, error) {
 			return nil, fmt.Errorf("%s: %w", f.option, err)
 		}
 		if old, ok := t.files[f.name]; ok {
-			file.Mode = old.Mode // the content is replaced, not the file
+			file.Mode = old.Mode // only the content is replaced
 		}
 		out[f.name] = file
 	}

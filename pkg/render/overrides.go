@@ -14,7 +14,7 @@ import (
 type override struct {
 	name   string // the base name of the first file, by which templates refer to it
 	source string
-	starts []overrideStart // where each file begins in source
+	starts []overrideStart // the first line of each file in source
 }
 
 type overrideStart struct {
@@ -24,13 +24,13 @@ type overrideStart struct {
 	removed []int
 }
 
-// extendsLine is what upstream removes from all files but the first.
+// extendsLine matches the lines that upstream removes from all files but the first.
 var extendsLine = regexp.MustCompile(`.*\{%.*extends.*\n`)
 
 // mergeOverrides concatenates files to one template, as upstream does: the first
-// unchanged, the others without the lines that contain an extends. It returns nil
-// if there are no files. A file that is named again, such as in the configuration and on
-// the command line, counts once.
+// unchanged, the others without the lines that contain an extends. It returns nil if
+// there are no files. A file that is named twice, for example in the configuration and
+// on the command line, counts once.
 func mergeOverrides(ctx context.Context, files []string) (*override, error) {
 	if len(files) == 0 {
 		return nil, nil
@@ -76,7 +76,7 @@ func (o *override) place(line int) (string, int) {
 	return s.file, line
 }
 
-// DistinctFiles returns the names of files without those that name the same file again.
+// DistinctFiles returns names of files without duplicates of the same file.
 func DistinctFiles(names []string) []string {
 	var out []string
 	var seen []os.FileInfo

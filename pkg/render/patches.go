@@ -107,8 +107,8 @@ func patchFiles(patchesPath, image string) ([]File, error) {
 	return out, errors.Join(mistakes...)
 }
 
-// CheckPatchesPath returns an error if patchesPath is set and is not a directory: no image
-// would be patched.
+// CheckPatchesPath returns an error if patchesPath is set and is not a directory, because
+// then images would not be patched.
 func CheckPatchesPath(patchesPath string) error {
 	if patchesPath == "" {
 		return nil
@@ -119,8 +119,8 @@ func CheckPatchesPath(patchesPath string) error {
 	return nil
 }
 
-// CheckPatches returns an error if a series in patchesPath is not that of an image: its
-// patches would be applied nowhere.
+// CheckPatches returns an error if a series in patchesPath does not belong to an image,
+// because its patches would not be applied.
 func CheckPatches(patchesPath string, images []string) error {
 	known := map[string]bool{}
 	for _, name := range images {
@@ -135,7 +135,7 @@ func CheckPatches(patchesPath string, images []string) error {
 		if hint == "" {
 			hint = "the directories in --patches-path have the names of images"
 		}
-		return usererr.Errorf(hint, "%s: no image %q: its patches would be applied nowhere", series, name)
+		return usererr.Errorf(hint, "%s: no image %q: its patches would not be applied", series, name)
 	}
 	return nil
 }

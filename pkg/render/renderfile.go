@@ -49,7 +49,8 @@ type FileOptions struct {
 }
 
 // RenderFile renders a template with Jinja2's default settings and Kolla's filters and
-// functions, to show what an override does. A mistake in a template is a *jinja.Error.
+// functions, to show the effect of an override. A mistake in a template is a
+// *jinja.Error.
 func RenderFile(ctx context.Context, o FileOptions) (string, error) {
 	vars, err := fileVars(ctx, o)
 	if err != nil {
@@ -98,9 +99,9 @@ func RenderFile(ctx context.Context, o FileOptions) (string, error) {
 	return text, hintVariables(err, known)
 }
 
-// hintVariables adds to the error for an undefined variable how to set it. Templates of
-// a tree also check variables themselves: without those of a build, any failure can be
-// due to that.
+// hintVariables adds a hint for setting variables to the error for an undefined one.
+// Because templates of a tree also check variables themselves, any failure without the
+// variables of a build gets the hint.
 func hintVariables(err error, build bool) error {
 	var e *jinja.Error
 	if !errors.As(err, &e) || e.Hint != "" {

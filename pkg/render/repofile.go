@@ -216,8 +216,8 @@ func (t *Tree) loadRepos(ctx context.Context, path string) (*repoFile, error) {
 }
 
 // Dropped returns the fields of the user's repositories file that have no effect, by
-// line: "gpgcheck: 0" without quotes is not a value for Kolla's templates, so dnf's
-// default applies. If the file cannot be read, it returns nothing.
+// line: Kolla's templates ignore "gpgcheck: 0" without quotes, so dnf's default
+// applies. If the file cannot be read, it returns nothing.
 func (t *Tree) Dropped(path string) []Finding {
 	f, err := t.loadRepos(context.Background(), path) // newRenderer has read it
 	if err != nil {
@@ -232,7 +232,7 @@ func (t *Tree) Dropped(path string) []Finding {
 					continue
 				}
 				out = append(out, Finding{File: path, Line: r.line, Hint: "write " + field + `: "0"`,
-					Message: fmt.Sprintf("%s of repository %q is left out, as Kolla does with a false value without quotes: dnf's default holds", field, name)})
+					Message: fmt.Sprintf("%s of repository %q is ignored, as in Kolla, because it is a false value without quotes: dnf's default applies", field, name)})
 			}
 		}
 	}
@@ -302,8 +302,8 @@ func (t *Tree) findRepos(o TreeOptions) error {
 		}
 		return err
 	}
-	// Kolla's file is beside its templates. One among the templates, as the built-in one,
-	// is not of an OpenStack release.
+	// Kolla's file is beside its templates. A file among the templates, such as the
+	// built-in one, is not for a specific OpenStack release.
 	_, among := t.files["repos.yaml"]
 	t.ownRepos = !among
 	t.variants = map[string]*repoFile{}

@@ -27,7 +27,7 @@ func (p platform) sections() []string {
 type repoSet map[string]*repo
 
 // merge merges the sections of a platform, field by field. A repository with a location
-// is not one that the distribution provides, even if a more general section says so.
+// is not provided by the distribution, even if a more general section says so.
 func (f *repoFile) merge(p platform) repoSet {
 	set := repoSet{}
 	for _, name := range p.sections() {

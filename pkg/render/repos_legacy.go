@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// The files of Kolla's releases up to 2025.1 have another format, and their trees rely
+// The files of Kolla's releases up to 2025.1 have another format, and their trees depend
 // on another behaviour of handle_repos: an rpm repository is a string, the name by which
 // dnf enables it; a section for the architecture replaces that of the distribution, the
 // user's file replaces the default one, and a missing repository is ignored.
@@ -45,7 +45,7 @@ func legacyRepoCommand(f *repoFile, names []string, enable bool, p platform) (st
 		switch {
 		case r == nil:
 		case p.packageType == "rpm" && !r.isText:
-			return "", &RepoError{f.name, r.line, fmt.Sprintf("repository %q has fields, and the tree has the form of OpenStack releases until 2025.1", name),
+			return "", &RepoError{f.name, r.line, fmt.Sprintf("repository %q has fields, and the tree has the format of OpenStack releases until 2025.1", name),
 				"write the name by which dnf enables it: " + name + ": NAME"}
 		case p.packageType == "rpm":
 			rpm += action + r.legacy

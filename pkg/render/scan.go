@@ -88,8 +88,7 @@ func nextOpen(src string, from int) int {
 	return -1
 }
 
-// closing returns the offset after the end of a tag. Strings can contain what looks like
-// an end.
+// closing returns the offset after the end of a tag, ignoring end markers in strings.
 func closing(src string, from int, kind byte) int {
 	end := string(closeByte(kind)) + "}"
 	depth := 0

@@ -28,8 +28,8 @@ func BaseReference(c *config.Config) string { return c.BaseImage + ":" + c.BaseT
 
 // variables returns the variables of all templates of a configuration, except for
 // image_name. Names and values are those of upstream's create_dockerfiles, including
-// those of earlier releases for their trees. Users that Kolla's branch of the release
-// does not have are included if mentions reports that templates use them.
+// those of earlier releases for their trees. Users that do not exist in Kolla's branch
+// of the release are included if templates use them, see mentions.
 func variables(ctx context.Context, c *config.Config, version string, env map[string]string, mentions func(user string) bool) (map[string]any, error) {
 	rpmSetup, err := rpmSetup(c)
 	if err != nil {

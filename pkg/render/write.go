@@ -14,7 +14,7 @@ import (
 // --work-dir does: all files of the tree, a Dockerfile beside each Dockerfile.j2 and the
 // directory patches, without the directories of images for which keep returns false; nil
 // keeps all. Existing files of the same names are replaced, others stay. It returns
-// dir/docker. o and rendered are those of a call of Render.
+// dir/docker. o and rendered are the input and the result of Render.
 func WriteTree(dir string, o Options, rendered []Dockerfile, keep func(name string) bool) (string, error) {
 	out := filepath.Join(dir, "docker")
 	if err := os.MkdirAll(out, 0o755); err != nil {
@@ -122,7 +122,7 @@ func (w *treeWriter) write(f File) {
 			w.fail(f.Path, err)
 			return
 		}
-		// Files are written to it, whatever its mode.
+		// It must be writable.
 		w.fail(f.Path, w.root.Chmod(f.Path, f.Mode&modeBits|0o700))
 		return
 	}

@@ -1,6 +1,6 @@
-// Package report shows a run to people and to programs: live progress, log
-// files, and the summary at the end. It must not know builders, registries,
-// templates or options: everything that it shows is in events and results.
+// Package report shows a run to people and to programs: live progress, log files, and
+// the summary at the end. It must not know builders, registries, templates or options:
+// it shows only the content of events and results.
 //
 // Three parts, each usable alone:
 //

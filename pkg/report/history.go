@@ -19,7 +19,7 @@ import (
 // keepRecords is how many runs a history keeps: two months of nightly runs.
 const keepRecords = 60
 
-// Record is a run in the history: enough to report what has changed since then.
+// Record is a run in the history: enough to report later changes.
 type Record struct {
 	Started   time.Time                `json:"started"`
 	Seconds   float64                  `json:"seconds"`

@@ -10,8 +10,8 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/image"
 )
 
-// jsonEvent is a line of JSON progress. The format is stable: fields may be added,
-// and no field changes its meaning.
+// jsonEvent is a line of JSON progress. The format is stable: fields may be added, but
+// fields do not change their meaning.
 //
 //	event        run_start, image_start, step_start, step_end, output, transfer,
 //	             image_end, push_start, push_end, message, run_end
@@ -60,7 +60,7 @@ const transferEvery = 500 * time.Millisecond
 
 type jsonView struct {
 	q     *queue
-	shown map[transferKey]time.Time // when a transfer was last shown
+	shown map[transferKey]time.Time // time of the last event of a transfer
 }
 
 type transferKey struct {

@@ -12,9 +12,9 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/image"
 )
 
-// The elements of JUnit XML as Ant writes it. The schemas in use differ. All of
-// them accept this: it has the attributes that strict ones require, and none that
-// only some know.
+// The elements of JUnit XML as Ant writes it. Schemas differ, and all of them accept
+// this: it has the attributes that strict ones require, and none that only some of them
+// support.
 type junitSuites struct {
 	XMLName xml.Name     `xml:"testsuites"`
 	Suites  []junitSuite `xml:"testsuite"`
@@ -61,10 +61,10 @@ type junitProblem struct {
 	Text    string `xml:",cdata"`
 }
 
-// WriteJUnit writes the run as JUnit XML: a suite with a test case for each
-// selected image, and one for the run itself, so that a run which ended early or
-// published nothing does not look successful. An image that failed is a failure,
-// one whose parent failed is skipped, and one that was not finished is an error.
+// WriteJUnit writes the run as JUnit XML: a suite with a test case for each selected
+// image, and one for the run itself, so that a run that ended early or published
+// nothing does not look successful. An image that failed is a failure, one whose parent
+// failed is skipped, and one that was not finished is an error.
 func (r *Run) WriteJUnit(w io.Writer) error {
 	host, err := os.Hostname()
 	if err != nil || host == "" {

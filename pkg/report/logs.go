@@ -25,8 +25,8 @@ type LogsOptions struct {
 	// no files are written, and only the last lines of steps are kept.
 	Dir string
 
-	// MaxSize is how many bytes of output a file holds, 0 for no limit. What comes after
-	// them is not written.
+	// MaxSize is how many bytes of output a file holds, 0 for no limit. The rest is
+	// discarded.
 	MaxSize int64
 
 	// TailLines is how many of the last lines of a step are kept. 0 means 20.
@@ -104,7 +104,7 @@ func (l *Logs) makeDir() {
 }
 
 // removeStaleLinks removes the links to logs of images that failed in earlier runs.
-// A file of that name is not one of them.
+// Regular files of that name are kept.
 func (l *Logs) removeStaleLinks() {
 	links, err := filepath.Glob(filepath.Join(globEscape(l.opts.Dir), FailedPrefix+"*.log"))
 	if err != nil {
@@ -286,9 +286,10 @@ func (l *Logs) output(e build.Event) {
 	im.size += int64(len(data))
 	_, err := im.w.Write(data)
 	if im.midLine = data[len(data)-1] != '\n'; im.size == l.opts.MaxSize && err == nil {
-		l.line(im, "# the output is longer; the rest of it is not here")
+		l.line(im, "# the output is longer; the rest is omitted")
 	}
-	// Flushed here, so that the log can be followed, and that a run that is killed has one.
+	// It is flushed here so that the log can be followed, and exists even if the run is
+	// killed.
 	if err == nil && im.w != nil {
 		err = im.w.Flush()
 	}

@@ -13,22 +13,22 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/image"
 )
 
-// model is the state of the run by the events so far.
+// model is the state of the run according to the events so far.
 type model struct {
 	started  time.Time
 	total    int
 	estimate time.Duration // of the whole run, from its start; 0 if unknown
 
 	running []*imageState // oldest first
-	pushing int           // uploads under way
-	done    int           // ended, of those that count for total
+	pushing int           // number of running uploads
+	done    int           // number of images in total that have ended
 	failed  int           // by themselves
-	skipped int           // because an ancestor failed
+	skipped int           // number of images whose ancestor failed
 
-	// The time that finished images with an estimate took, and the sum of their
-	// estimates. The ratio is the pace of this run compared with earlier ones.
+	// The time of finished images with an estimate, and the sum of their estimates. The
+	// ratio is the pace of this run compared with earlier ones.
 	tookKnown, estimatedKnown time.Duration
-	known                     int // number of these images
+	known                     int // number of finished images with an estimate
 	nameWidth                 int
 }
 
@@ -136,7 +136,7 @@ func (m *model) end(e build.Event) *imageState {
 	case st == build.StatusBuilt:
 		m.done++
 	case im != nil:
-		// It had started, so it counts as one of those to build.
+		// It had started, so it counts as an image to build.
 		m.done++
 	}
 	m.total = max(m.total, m.done)
@@ -158,9 +158,9 @@ func (m *model) pace() float64 {
 	return min(max(p, 0.2), 5)
 }
 
-// remaining estimates the time that is left, 0 if it is unknown. At first it relies
-// on the events' estimates, corrected by this run's pace, and as images finish
-// more and more on the rate of this run.
+// remaining estimates the time that is left, 0 if it is unknown. At first it uses the
+// events' estimates, corrected by this run's pace, and later more and more the rate of
+// this run.
 func (m *model) remaining(now time.Time) time.Duration {
 	if m.total == 0 || m.done >= m.total || m.started.IsZero() {
 		return 0
@@ -192,7 +192,7 @@ func (m *model) remaining(now time.Time) time.Duration {
 	return max(left, 0)
 }
 
-// counts returns the first line of the live area: how far the run has come.
+// counts returns the first line of the live area: the progress of the run.
 func (m *model) counts(st style, now time.Time, width int) string {
 	sep := st.dot()
 	parts := []string{fmt.Sprintf("%d/%d done", m.done, m.total)}
@@ -231,7 +231,7 @@ func (m *model) counts(st style, now time.Time, width int) string {
 	return line
 }
 
-// slowest names the step that has been running longest, if that is a while.
+// slowest returns the step that has been running longest, if it is slow.
 func (m *model) slowest(now time.Time) string {
 	name, longest := "", 10*time.Second
 	for _, im := range m.running {
@@ -250,8 +250,8 @@ func (m *model) slowest(now time.Time) string {
 // transferTimeout is how long after its last event a transfer counts as active.
 const transferTimeout = 5 * time.Second
 
-// currentStep returns the name of the newest running step. Transfers that are
-// complete or idle do not count, since builders do not always report their end.
+// currentStep returns the name of the newest running step. Complete and idle transfers
+// do not count, because builders do not always report their end.
 func (im *imageState) currentStep(now time.Time) string {
 	for i := len(im.steps) - 1; i >= 0; i-- {
 		s := im.steps[i]

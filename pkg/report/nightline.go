@@ -10,8 +10,9 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/image"
 )
 
-// NightLine describes a nightly run in one line, for the mail of a job. pushes is whether the
-// run came so far that it knew what it would push; page is the path of its report, "" for none.
+// NightLine describes a nightly run in one line, for the mail of a job. pushes says that the
+// run reached the point where it knew what to push; page is the path of its report, "" for
+// none.
 func (run *Run) NightLine(pushes bool, page string) string {
 	var parts []string
 	selected := len(run.Selected())

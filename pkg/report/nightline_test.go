@@ -7,7 +7,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/image"
 )
 
-// The last line of a night says what the tags name, however the night ended.
+// The last line of a nightly run reports the state of the tags for every outcome.
 func TestNightLine(t *testing.T) {
 	named := func(name string) image.ID { return image.ID{Name: name} }
 	failed := Summary{Results: []Result{

@@ -6,8 +6,7 @@ import (
 	"time"
 )
 
-// Phase is a kind of work, or of waiting, that the time of an image in a run goes
-// into.
+// Phase is a kind of work or waiting during the time of an image in a run.
 type Phase string
 
 // The phases, in the order in which an image goes through them.
@@ -19,7 +18,7 @@ const (
 	PhaseUnpack      Phase = "unpacking"          // of packages
 	PhaseScripts     Phase = "maintainer_scripts" // of packages
 	PhaseTriggers    Phase = "triggers"           // of packages, and byte-compiling, which follows them
-	PhaseCommands    Phase = "other_commands"     // all else that RUN steps do
+	PhaseCommands    Phase = "other_commands"     // all other work of RUN steps
 	PhaseSnapshots   Phase = "between_steps"      // the builder's snapshots and layers
 	PhaseExport      Phase = "export"             // from the builder into the store
 	PhaseCompression Phase = "compression"
@@ -87,7 +86,7 @@ func newStepClock(name string, at time.Time) *stepClock {
 	return &stepClock{phase: stepPhase(name), since: at, spent: map[Phase]time.Duration{}}
 }
 
-// output reads complete lines of output that came at a time.
+// output reads complete lines of output with the time of their arrival.
 func (c *stepClock) output(at time.Time, data []byte) {
 	for line := range bytes.Lines(data) {
 		line = bytes.TrimLeft(line, " ")
@@ -107,8 +106,8 @@ func (c *stepClock) enter(p Phase, at time.Time) {
 	}
 }
 
-// end returns the phases of a step that took a time. Events come later than what
-// they report, so the sum is scaled to that.
+// end returns the phases of a step. Events are delayed, so the sum is scaled to the
+// duration of the step.
 func (c *stepClock) end(at time.Time, took time.Duration) map[Phase]time.Duration {
 	c.spent[c.phase] += max(0, at.Sub(c.since))
 	var sum time.Duration

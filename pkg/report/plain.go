@@ -45,7 +45,7 @@ func (v *plainView) event(m *model, e build.Event, im *imageState) {
 	switch e.Kind {
 	case build.EventRunStart:
 		if e.Total == 0 {
-			return // the summary says that there is nothing to do
+			return // the summary reports that there is nothing to do
 		}
 		line := "building " + units.Count(e.Total, "image")
 		if e.Estimate > 0 {

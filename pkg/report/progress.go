@@ -13,9 +13,9 @@ import (
 // Mode is a way to show progress.
 type Mode string
 
-// The modes. Those that docker buildx has too are named as there.
+// The modes. Those that docker buildx also has have the same names.
 const (
-	ModeAuto  Mode = "auto"  // tty on a terminal that can draw, else plain
+	ModeAuto  Mode = "auto"  // tty on a terminal with cursor control, else plain
 	ModeTTY   Mode = "tty"   // a live area below a line per finished image
 	ModePlain Mode = "plain" // a line per important event, no colours
 	ModeJSON  Mode = "json"  // a JSON object per event, see jsonEvent
@@ -35,8 +35,8 @@ type ProgressOptions struct {
 	// Output also shows the output of steps, each line after the name of its image.
 	Output bool
 
-	// Silence is the longest time for which plain progress prints nothing before it
-	// prints how far the run has come. 0 means 30 seconds.
+	// Silence is the longest time without a line of plain progress, after which it
+	// prints the state of the run. 0 means 30 seconds.
 	Silence time.Duration
 
 	// Getenv returns NO_COLOR, TERM, LC_ALL, LC_CTYPE and LANG. nil means
@@ -47,9 +47,9 @@ type ProgressOptions struct {
 	Now func() time.Time
 }
 
-// Progress shows a run while it is in progress. Its methods may be called from
-// several goroutines. Handle writes nothing itself and so never blocks, even if
-// the terminal is stopped: another goroutine writes, until Close.
+// Progress shows a run while it is in progress. Its methods may be called from several
+// goroutines. Handle never blocks, even if the terminal is stopped, because another
+// goroutine writes until Close.
 type Progress struct {
 	opts  ProgressOptions
 	view  view
@@ -74,8 +74,8 @@ type view interface {
 	tick(m *model, now time.Time, final bool)
 }
 
-// NewProgress starts to show a run. The caller must call Close in any case, which
-// makes the cursor of the terminal visible again.
+// NewProgress starts to show a run. The caller must always call Close, which makes the
+// cursor of the terminal visible again.
 func NewProgress(opts ProgressOptions) *Progress {
 	if opts.Out == nil {
 		opts.Out = os.Stderr
@@ -123,8 +123,8 @@ func NewProgress(opts ProgressOptions) *Progress {
 	return p
 }
 
-// resolveMode returns the mode that NewProgress uses for a requested one: auto is
-// tty or plain, and tty is plain if out cannot be drawn on.
+// resolveMode returns the mode that NewProgress uses for a requested one: auto becomes
+// tty or plain, and tty becomes plain if out has no cursor control.
 func resolveMode(mode Mode, out io.Writer, getenv func(string) string) Mode {
 	if getenv == nil {
 		getenv = os.Getenv
@@ -157,7 +157,7 @@ func (p *Progress) Handle(e build.Event) {
 	wake(p.wake)
 }
 
-// wake puts a signal into ch, which has room for one.
+// wake sends a signal to ch, whose buffer has room for one.
 func wake(ch chan struct{}) {
 	select {
 	case ch <- struct{}{}:
@@ -183,7 +183,7 @@ func (p *Progress) Close() error {
 	return p.queue.err()
 }
 
-// loop writes what the view has queued. It draws at most once per interval,
+// loop writes the queued output of the view. It draws at most once per interval,
 // whatever the number of events.
 func (p *Progress) loop(every time.Duration) {
 	defer close(p.done)

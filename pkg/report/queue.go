@@ -6,8 +6,8 @@ import (
 	"sync"
 )
 
-// maxQueued is how many bytes may wait for a terminal or a pipe that accepts
-// nothing. Then output of steps is dropped; other lines are still queued.
+// maxQueued is how many bytes may wait for a terminal or a pipe that accepts nothing.
+// Beyond that, output of steps is dropped; other lines are still queued.
 const maxQueued = 8 << 20
 
 // queue holds bytes to be written, so that event handlers do not wait for a slow
@@ -53,7 +53,7 @@ func (q *queue) addDroppable(s string) {
 	}
 }
 
-// drain writes what is queued. Only one goroutine may call it.
+// drain writes the queued bytes. Only one goroutine may call it.
 func (q *queue) drain() {
 	for {
 		q.mu.Lock()
@@ -65,8 +65,8 @@ func (q *queue) drain() {
 			q.mu.Unlock()
 			return
 		}
-		// The buffer that was written last receives new text meanwhile. No other
-		// slice may use its array, or lines would mix.
+		// The buffer that was written last receives new text during the write. Other
+		// slices must not use its array, or lines would mix.
 		b := q.buf
 		q.buf, q.spare = q.spare[:0], nil
 		q.mu.Unlock()

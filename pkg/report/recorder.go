@@ -9,7 +9,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/image"
 )
 
-// Activity is what a run did for an image, and when.
+// Activity holds the times of a run's work for an image.
 type Activity struct {
 	Image      image.ID
 	Start, End time.Time // of the build; both zero for an image that was not built
@@ -28,12 +28,12 @@ type StepTime struct {
 	Took  time.Duration
 	Err   string
 
-	// Phases are what the time was used for.
+	// Phases divide the time of the step.
 	Phases map[Phase]time.Duration
 }
 
-// Recorder records what happened in a run and when, for its reports. Its methods
-// may be called from several goroutines.
+// Recorder records the activities of a run and their times, for its reports. Its
+// methods may be called from several goroutines.
 type Recorder struct {
 	mu     sync.Mutex
 	images map[image.ID]*Activity
@@ -117,14 +117,14 @@ func (r *Recorder) image(id image.ID) *Activity {
 	return a
 }
 
-// Notes returns the messages of the run that belong to no image.
+// Notes returns the messages of the run that do not concern an image.
 func (r *Recorder) Notes() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.Clone(r.notes)
 }
 
-// Stage records a stage of the run that belongs to no image. The caller calls end
+// Stage records a stage of the run that does not concern an image. The caller calls end
 // when it is over. A nil Recorder records nothing.
 func (r *Recorder) Stage(name string) (end func()) {
 	if r == nil {
@@ -138,8 +138,8 @@ func (r *Recorder) Stage(name string) (end func()) {
 	}
 }
 
-// Times returns where the time of the run went, which started and ended at the given
-// times. needs has the parents of each image.
+// Times returns the times of the run, which started and ended at the given times. needs
+// has the parents of each image.
 func (r *Recorder) Times(needs map[image.ID][]image.ID, started, ended time.Time) Times {
 	activities := r.Activities(ended)
 	r.mu.Lock()
@@ -147,8 +147,8 @@ func (r *Recorder) Times(needs map[image.ID][]image.ID, started, ended time.Time
 	return timesOf(activities, needs, slices.Clone(r.stages), started, r.begun, ended)
 }
 
-// Activities returns what was recorded, in the order of the starts of builds, then
-// images that were only pushed. What has not ended ends at now.
+// Activities returns the recorded activities: builds in the order of their starts, then
+// images that were only pushed. Activities that have not ended end at now.
 func (r *Recorder) Activities(now time.Time) []Activity {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -217,7 +217,7 @@ type Link struct {
 }
 
 // CriticalPath returns the chain of builds, each depending on the one before, that
-// took longest in total. The run cannot be shorter, whatever the number of slots.
+// took longest in total. The run cannot be shorter, regardless of the number of slots.
 // needs has the parents of each image.
 func CriticalPath(activities []Activity, needs map[image.ID][]image.ID) []Link {
 	byID := map[image.ID]Activity{}

@@ -4,8 +4,8 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/build"
 )
 
-// Result is what became of one image in a run: its build, and what was done with
-// the image afterwards. Status, Reason and Failure are those of the whole run.
+// Result is the result of an image in a run: of its build, and of the later stages.
+// Status, Reason and Failure are for the whole run.
 type Result struct {
 	build.Result
 
@@ -14,7 +14,7 @@ type Result struct {
 	Loaded   string          // the container engine that has it under Reference, "" if none
 	Log      string          // path of its log file, "" if it has none
 	Warnings []string        // findings of BuildKit's linter in its Dockerfile, with the places
-	Packages []PackageChange // packages that differ from the last image of its name
+	Packages []PackageChange // packages that differ from the previous image of the same name
 
 	// NotRequested marks an unbuildable image that no expression or profile named:
 	// only the complete lists of the tree have it.

@@ -10,7 +10,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/image"
 )
 
-// Outcome is how a run ended as a whole.
+// Outcome is the outcome of a whole run.
 type Outcome string
 
 // The outcomes.
@@ -20,23 +20,23 @@ const (
 	OutcomeInterrupted Outcome = "interrupted"
 )
 
-// Run is a finished run. JUnit, metrics, the page and the history are made from
-// this value alone, so that they cannot disagree. Fields that are unknown, as after
-// a run that failed early, are empty.
+// Run is a finished run. JUnit, metrics, the page and the history are made only from
+// this value, so that they agree. Unknown fields, as after a run that failed early, are
+// empty.
 type Run struct {
 	Summary
 
-	Title   string // what was built, such as "debian 12, binary, 2025.2"
+	Title   string // title of the set, such as "debian 12, binary, 2025.2"
 	Set     Set
 	Version string // of this program
 	Started time.Time
 	Slots   int // images that may build at once
 
-	// Outcome is how the run ended. If an error ended it, that is Summary.Err;
-	// images that failed are in Results.
+	// Outcome is the outcome of the run. If an error ended it, that is Summary.Err;
+	// failed images are in Results.
 	Outcome Outcome
-	// The set was published in Registry under Tags. If there are no tags, it was
-	// not published.
+	// The set was published in Registry under Tags. No tags mean that it was not
+	// published.
 	Registry string
 	Tags     []string
 	// Publishes is set if the run was to publish a set. NothingNew is set if a
@@ -55,7 +55,7 @@ type Run struct {
 	Past []Record
 }
 
-// Set identifies what a run builds, run after run.
+// Set identifies the set of a run in the history.
 type Set struct {
 	Base string // such as "debian"
 	Type string // "binary" or "source"
@@ -129,7 +129,7 @@ func (r *Run) Record() Record {
 	return rec
 }
 
-// WriteJUnitFile writes the output of WriteJUnit to a file, whole or not at all.
+// WriteJUnitFile writes the output of WriteJUnit to a file atomically.
 func (r *Run) WriteJUnitFile(path string) error {
 	if err := atomicfile.Output(path, atomicfile.Options{}, r.WriteJUnit); err != nil {
 		return fmt.Errorf("writing the JUnit report: %w", err)
@@ -137,8 +137,8 @@ func (r *Run) WriteJUnitFile(path string) error {
 	return nil
 }
 
-// WriteOpenMetricsFile writes the output of WriteOpenMetrics to a file, whole or
-// not at all: a collector may read it at any time.
+// WriteOpenMetricsFile writes the output of WriteOpenMetrics to a file atomically,
+// because a collector may read it at any time.
 func (r *Run) WriteOpenMetricsFile(path string) error {
 	if err := atomicfile.Output(path, atomicfile.Options{}, r.WriteOpenMetrics); err != nil {
 		return fmt.Errorf("writing metrics: %w", err)

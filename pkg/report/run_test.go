@@ -58,7 +58,7 @@ func TestJUnitIsValid(t *testing.T) {
 	}
 }
 
-// The schema is no rubber stamp.
+// The schema rejects invalid documents.
 func TestJUnitSchemaRefuses(t *testing.T) {
 	xmllint := testenv.Program(t, "xmllint", "libxml2-utils")
 	var b bytes.Buffer
@@ -201,7 +201,7 @@ func TestHistory(t *testing.T) {
 	if err != nil || len(past) != keepRecords || past[0].Images[named("base")].Size != keepRecords+5 {
 		t.Fatalf("%d records, %v", len(past), err)
 	}
-	// A run that is killed while it writes leaves up to half a line.
+	// A run that is killed while it writes leaves an incomplete line.
 	f, err := os.OpenFile(h.Path, os.O_APPEND|os.O_WRONLY, 0)
 	if err != nil {
 		t.Fatal(err)

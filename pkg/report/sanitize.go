@@ -25,7 +25,7 @@ const MaxLine = 2000
 // such as those that change the direction of text, are removed: with them, output
 // could show a path that does not exist.
 //
-// The logins of URLs are masked, also where escape sequences interrupt them.
+// The logins of URLs are masked, even if escape sequences interrupt them.
 func Sanitize(line []byte) string {
 	var out []rune
 	cut := false
@@ -49,7 +49,7 @@ func Sanitize(line []byte) string {
 				out = out[:len(out)-1]
 			}
 		case r == '\t':
-			// A line of tabs grows no further than MaxLine.
+			// A line of tabs is limited to MaxLine.
 			for len(out) < MaxLine {
 				out = append(out, ' ')
 				if len(out)%8 == 0 {

@@ -19,14 +19,14 @@ func TestSanitize(t *testing.T) {
 		{"\x1b[38;2;1;2;3mtrue colour\x1b[m", "true colour"},
 		{"\x1b]0;title\x07text", "text"},
 		{"\x1b]8;;http://x.test\x1b\\link\x1b]8;;\x1b\\", "link"},
-		{"\x1b]52;c;never ends", "52;c;never ends"}, // what it hides is shown
+		{"\x1b]52;c;never ends", "52;c;never ends"}, // the hidden text is shown
 		{"\x1bPq#0\x1b\\after", "after"},
 		{"\x1b(Bcharset", "charset"},
 		{"\x1b7save\x1b8", "save"},
 		{"\x1b", ""},
 		{"\x1b[", ""},
 		{"\x1b[12", ""},
-		{"\x1b[1\x01mtext", "mtext"}, // malformed: ends at the stranger
+		{"\x1b[1\x01mtext", "mtext"}, // malformed: ends at the invalid character
 		{"\u009b31mC1", "C1"},
 		{"\u0085next", "next"},
 		{" 5%\r 50%\r100%\r\n", "100%"},
@@ -194,7 +194,7 @@ func TestUnits(t *testing.T) {
 	}
 }
 
-// TestSanitizeMasksLogins holds that the login of a URL is not shown, also if it is
+// TestSanitizeMasksLogins checks that the login of a URL is not shown, also if it is
 // colored, or cut at the end of a long line.
 func TestSanitizeMasksLogins(t *testing.T) {
 	for _, line := range []string{

@@ -11,8 +11,8 @@ import (
 // style is what the output supports: colours, Unicode.
 //
 // Escape sequences and widths come from charmbracelet/x/ansi: it is maintained,
-// consists of plain functions, and measures grapheme clusters, as terminals do
-// today. See tty.go for why the drawing itself is ours.
+// consists of plain functions, and measures grapheme clusters, as terminals do today.
+// See tty.go for why the drawing itself is not done by a library.
 type style struct {
 	color bool
 	utf8  bool

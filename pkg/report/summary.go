@@ -19,7 +19,7 @@ type Summary struct {
 	// Duration is the duration of the run, 0 if unknown.
 	Duration time.Duration
 
-	// Times are where the time went.
+	// Times are the times of the stages and images.
 	Times Times
 
 	// AllowedToFail are the images whose failure does not fail the run.
@@ -32,8 +32,8 @@ type Summary struct {
 	Next []string
 }
 
-// Failed returns the number of images that failed, without those that are allowed
-// to. If it is not 0, the run failed.
+// Failed returns the number of failed images, without those that are allowed to fail.
+// If it is not 0, the run failed.
 func (s Summary) Failed() int {
 	allowed := s.allowed()
 	n := 0

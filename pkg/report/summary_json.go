@@ -13,7 +13,7 @@ import (
 // jsonSummary has the fields of upstream's summary, in upstream's order. Lists are
 // sorted by name and present even if they are empty.
 type jsonSummary struct {
-	Error       string      `json:"error,omitempty"` // that ended the run before its images
+	Error       string      `json:"error,omitempty"` // error that ended the run before its images
 	Built       []jsonImage `json:"built"`
 	Failed      []jsonImage `json:"failed"`
 	NotMatched  []jsonName  `json:"not_matched"`
@@ -22,8 +22,8 @@ type jsonSummary struct {
 	Times       *jsonTimes  `json:"times,omitempty"` // of a run that built images
 }
 
-// jsonTimes is where the time of a run went, in seconds. Phases are sums over all
-// images, several of which are built at once.
+// jsonTimes are the times of a run, in seconds. Phases are sums over all images,
+// several of which are built at once.
 type jsonTimes struct {
 	Total        float64           `json:"total"`
 	BeforeBuilds float64           `json:"before_first_build"`
@@ -80,9 +80,9 @@ type jsonFailure struct {
 	Hint       string   `json:"hint,omitempty"`
 }
 
-// upstreamStatus returns the status of an image as upstream reports it. Upstream has
-// none for an interrupted image: its summary has the last status, which is
-// "building" for an image that was started and "matched" for another.
+// upstreamStatus returns the status of an image as upstream reports it. Upstream has no
+// status for an interrupted image: its summary has the last status, which is "building"
+// for a started image and "matched" for others.
 func upstreamStatus(r Result) string {
 	switch r.Status {
 	case build.StatusUnchanged:
@@ -198,9 +198,9 @@ func (s Summary) WriteJSON(w io.Writer) error {
 	return encode(w, s.json(), "")
 }
 
-// WriteJSONFile writes the summary to a file, indented by four spaces as upstream
-// does with --summary-json-file. A regular file is replaced whole; anything else,
-// such as /dev/stdout, is written in place.
+// WriteJSONFile writes the summary to a file, indented by four spaces as upstream does
+// with --summary-json-file. A regular file is replaced atomically; other files, such as
+// /dev/stdout, are written in place.
 func (s Summary) WriteJSONFile(path string) error {
 	err := atomicfile.Output(path, atomicfile.Options{}, func(w io.Writer) error { return encode(w, s.json(), "    ") })
 	if err != nil {

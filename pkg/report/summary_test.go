@@ -137,7 +137,7 @@ func TestSummaryJSON(t *testing.T) {
 		t.Error("the line and the file differ")
 	}
 
-	// What a program that reads upstream's summary sees.
+	// The fields of upstream's summary.
 	var up map[string][]struct{ Name, Status string }
 	if err := json.Unmarshal(b.Bytes(), &up); err != nil {
 		t.Fatal(err)

@@ -157,8 +157,8 @@ func (s Summary) writeBuilt(t *textWriter) {
 }
 
 // commonReference returns the pattern of the references of several images, such as
-// "localhost:4000/kolla/IMAGE:tag", "" if they have no common one. It takes a line
-// instead of a wide column.
+// "localhost:4000/kolla/IMAGE:tag", "" if they have no common one. The pattern needs
+// one line instead of a wide column.
 func commonReference(results []Result) string {
 	if len(results) < 2 {
 		return ""
@@ -242,8 +242,8 @@ func (s Summary) groups() (causes []*group, canceled []image.ID, orphans []Resul
 }
 
 // causeKey is equal for images with the same external cause of failure, such as an
-// unreachable registry: it is the error without the image's own names. An image
-// with a failed step is a cause of its own, since equal exit codes mean nothing.
+// unreachable registry: it is the error without the image's own names. An image with a
+// failed step is always a cause of its own, because equal exit codes have no meaning.
 func causeKey(r Result) string {
 	f := r.Failure
 	if f == nil || f.Err == nil || f.Step != "" || len(f.Source) > 0 || f.ExitCode != 0 {
@@ -356,8 +356,8 @@ func (s Summary) writeCause(t *textWriter, g *group, allowed map[image.ID]bool) 
 	}
 }
 
-// logPath prefers the link that marks a failed log, since it sorts first where
-// the reader will look.
+// logPath prefers the link that marks a failed log, because it sorts first in the
+// directory.
 func (s Summary) logPath(r Result) string {
 	if r.Log == "" || r.Status != build.StatusError {
 		return oneLine(r.Log)

@@ -10,8 +10,8 @@ import (
 type column struct {
 	title string
 	right bool // aligned to the right, as numbers are
-	// keep keeps the column in a table that is too wide. Other columns are dropped
-	// whole, from the last to the first: half a reference is useless.
+	// keep keeps the column in a table that is too wide. Other columns are dropped as a
+	// whole, from the last to the first, because half a reference is useless.
 	keep bool
 }
 

@@ -7,15 +7,14 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/image"
 )
 
-// StageTime is a stage of a run that belongs to no image, such as rendering.
+// StageTime is the time of a stage that does not concern an image, such as rendering.
 type StageTime struct {
 	Name  string
 	Start time.Time
 	Took  time.Duration
 }
 
-// Times is where the time of a run went. The zero value is that of a run that built
-// nothing.
+// Times are the times of a run. The zero value is that of a run that built nothing.
 type Times struct {
 	Stages []StageTime
 
@@ -37,8 +36,8 @@ func (t Times) Total() map[Phase]time.Duration {
 	return total
 }
 
-// timesOf computes where the time of a run went. begun is when its scheduler began,
-// started and ended are those of the run.
+// timesOf computes the times of a run. begun is the start of its scheduler; started and
+// ended are those of the run.
 func timesOf(activities []Activity, needs map[image.ID][]image.ID, stages []StageTime, started, begun, ended time.Time) Times {
 	t := Times{Stages: stages, Images: map[image.ID]map[Phase]time.Duration{}}
 	built := map[image.ID]Activity{}
@@ -74,7 +73,7 @@ func timesOf(activities []Activity, needs map[image.ID][]image.ID, stages []Stag
 	return t
 }
 
-// imageTimes divides the time of an image that could start at ready.
+// imageTimes divides the time of an image, which could start at ready.
 func imageTimes(a Activity, begun, ready time.Time) map[Phase]time.Duration {
 	phases := map[Phase]time.Duration{}
 	add := func(p Phase, d time.Duration) {

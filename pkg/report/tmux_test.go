@@ -122,7 +122,7 @@ func TestTmuxResize(t *testing.T) {
 	s.once(got, append(permanent, "3/12", "  nova-api ", "  zun-compute ")...)
 
 	// So small that the top of the live area leaves the window, where it cannot be
-	// erased. What is visible is right, and no permanent line is lost.
+	// erased. The visible part is correct, and no permanent line is lost.
 	s.resize(20, 6)
 	got = s.Until("the live area at 20 by 6", s.Visible, has("… and 5 more"))
 	s.once(live(got), "3/12 ✗1 1m30s ~", "  nova-api ", "  glance-api ")

@@ -78,7 +78,7 @@ func (im *imageState) ending(step string) *lineSplitter {
 }
 
 func (v *ttyView) outputLine(im *imageState, line string) {
-	// If the terminal accepts nothing, the output must not fill the memory.
+	// If the terminal blocks, the output must not fill the memory.
 	if len(v.lines) > 10000 {
 		return
 	}
@@ -164,9 +164,9 @@ func (v *ttyView) resultRow(r build.Result, nameWidth, width int) string {
 	return strings.TrimRight(b.String(), " ")
 }
 
-// frame returns the rows of the live area. They are up to width-1 columns wide and
-// fill up to half of the window; in a low window up to five, and always one less
-// than it has.
+// frame returns the rows of the live area. They are up to width-1 columns wide and fill
+// up to half of the window; in a low window up to five, but at least one row of the
+// window stays free.
 func (v *ttyView) frame(m *model, now time.Time, width, height int) []string {
 	width = max(width-1, 1)
 	rows := []string{v.paint(boldTone, v.fit(m.counts(v.style, now, width), width))}
@@ -220,7 +220,7 @@ func (v *ttyView) tick(m *model, now time.Time, final bool) {
 	if final {
 		v.flushUnchanged()
 		if len(m.running) > 0 {
-			// The output of an interrupted run shows what was running.
+			// The output of an interrupted run ends with the running steps.
 			v.permanent(v.interrupted(m, now))
 		}
 	}

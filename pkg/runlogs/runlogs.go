@@ -1,5 +1,6 @@
-// Package runlogs keeps the logs of images in the data directory, a directory for each
-// run, and finds and prints them. It must not know how logs are written.
+// Package runlogs owns the logs of images in the data directory, with a directory for
+// each run: their retention, and finding and printing them. It must not know how logs
+// are written.
 package runlogs
 
 import (
@@ -16,7 +17,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/report"
 )
 
-// Limits of what is kept. Older runs are removed when a run starts.
+// Limits of the kept logs. Older runs are removed when a run starts.
 const (
 	MaxRuns  = 30       // runs
 	MaxTotal = 1 << 30  // bytes of all runs
@@ -29,11 +30,11 @@ const nameLayout = "2006-01-02T150405Z"
 
 var names = regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d{6}Z(-\d+)?$`)
 
-// Dir returns where a data directory keeps logs.
+// Dir returns the directory of logs in a data directory.
 func Dir(dataDir string) string { return filepath.Join(dataDir, "logs") }
 
 // Start makes the directory for the logs of a run that starts now, and removes those of
-// runs beyond the limits. No other run has the directory, whatever else starts in the same
+// runs beyond the limits. The directory is unique even if another run starts in the same
 // second. If elsewhere is not "", the run writes its logs there, and a link leads to it.
 func Start(dataDir string, now time.Time, elsewhere string) (string, error) {
 	dir := Dir(dataDir)
@@ -77,7 +78,7 @@ func Start(dataDir string, now time.Time, elsewhere string) (string, error) {
 
 // End removes the directory of a run that wrote no logs.
 func End(dir string) {
-	_ = os.Remove(dir) // fails for one that has logs
+	_ = os.Remove(dir) // fails if the directory has logs
 }
 
 // run is the directory of a run.
@@ -107,8 +108,8 @@ func (r run) sortKey() string {
 	return fmt.Sprintf("%s %9s", base, strings.TrimPrefix(n, "-"))
 }
 
-// removeOld removes the oldest of the runs until there are at most count of them, with at
-// most total bytes. The newest one stays, whatever its size. Logs that a link leads to are the user's.
+// removeOld removes the oldest runs until at most count of them with at most total bytes are left.
+// The newest one always stays. Logs that a link leads to belong to the user and are kept.
 func removeOld(runs []run, count int, total int64) error {
 	var errs []error
 	for i, r := range runs {

@@ -110,7 +110,8 @@ func TestRetentionBySize(t *testing.T) {
 	if runs, _ = list(Dir(data)); len(runs) != 2 || runs[1].name != "2026-11-28T031503Z" {
 		t.Errorf("kept are %v", runs)
 	}
-	// The newest one stays, however large it is: it may be the one that failed.
+	// The newest one stays regardless of its size, because it may be the one that
+	// failed.
 	if err := removeOld(runs, 10, 10); err != nil {
 		t.Fatal(err)
 	}
@@ -142,8 +143,8 @@ func TestLogsElsewhere(t *testing.T) {
 	}
 }
 
-// A log can be followed while it is written, and a log of a run that was killed has what
-// the image printed until then.
+// A log can be followed while it is written, and the log of a killed run has the output
+// so far.
 func TestFollow(t *testing.T) {
 	data := t.TempDir()
 	dir, err := Start(data, start, "")
@@ -213,7 +214,7 @@ func TestFollowInterrupted(t *testing.T) {
 	}
 }
 
-// A line of any length is shown as a whole, without what controls a terminal.
+// A line of any length is shown completely, without control characters.
 func TestVisible(t *testing.T) {
 	long := strings.Repeat("ü", 3*report.MaxLine)
 	if got := visible([]byte(long)); got != long {

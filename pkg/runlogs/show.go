@@ -22,7 +22,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/report"
 )
 
-// Options say which logs Show prints.
+// Options select the logs that Show prints.
 type Options struct {
 	DataDir string
 	Images  []string // names of images; none lists the logs of a run
@@ -45,7 +45,7 @@ func Show(ctx context.Context, con *console.Console, opts Options) error {
 	if opts.Run != "" {
 		at := slices.IndexFunc(runs, func(r run) bool { return r.name == opts.Run })
 		if at < 0 {
-			return usererr.Errorf("the newest are "+strings.Join(newest(runs), ", "), "no logs of a run %q", opts.Run)
+			return usererr.Errorf("the newest are "+strings.Join(newest(runs), ", "), "no logs of run %q", opts.Run)
 		}
 		runs = runs[at : at+1]
 	}
@@ -101,8 +101,8 @@ func newest(runs []run) []string {
 	return names
 }
 
-// failedOf returns the logs of the images of a run that failed, of some of them if images
-// are named.
+// failedOf returns the logs of the failed images of a run, restricted to the named images
+// if there are any.
 func failedOf(r run, images []string) []Log {
 	var logs []Log
 	for _, l := range r.logs() {
@@ -165,7 +165,7 @@ func ending(path string) string {
 	return "not finished"
 }
 
-// visible returns a line as it is shown, also a long one as a whole.
+// visible returns the printable form of a line, without truncating it.
 func visible(line []byte) string {
 	var b strings.Builder
 	for text := []byte(redact.InPlace(string(line))); len(text) > 0; {

@@ -13,13 +13,12 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/image"
 )
 
-// keyHistoryFile has, by the scoped name of each image, the digests that the key
-// of its last build was made of.
+// keyHistoryFile contains, by the scoped name of each image, the digests of the
+// components of its last build's key.
 const keyHistoryFile = "parts.json"
 
-// KeyHistory is what the keys of images were made of when they were last built.
-// It explains why an image is built; without it no image is lost. It is safe for
-// concurrent use.
+// KeyHistory holds the components of the keys of the images' last builds. It is used
+// only to explain why an image is built. It is safe for concurrent use.
 type KeyHistory struct {
 	path, scope string
 
@@ -28,9 +27,9 @@ type KeyHistory struct {
 	learned map[string]map[string]string // of this one
 }
 
-// OpenKeyHistory reads the history in a data directory. The scope tells images of
-// the same name apart: another distribution's or architecture's has other keys. A
-// history that cannot be read is empty.
+// OpenKeyHistory reads the history in a data directory. The scope distinguishes images
+// of the same name for other distributions or architectures. An unreadable history is
+// empty.
 func OpenKeyHistory(dataDir, scope string) *KeyHistory {
 	h := &KeyHistory{path: filepath.Join(dataDir, keyHistoryFile), scope: scope, learned: map[string]map[string]string{}}
 	h.parts = h.read()
@@ -45,12 +44,12 @@ func (h *KeyHistory) read() map[string]map[string]string {
 	return parts
 }
 
-// ScopedName returns the name of an image with the scope. Build times in the
-// store are kept by it, too.
+// ScopedName returns the name of an image with the scope. It is also the key of build
+// times in the store.
 func (h *KeyHistory) ScopedName(id image.ID) string { return h.scope + "/" + id.String() }
 
-// Parts returns what the key of an image's last build was made of: digests by
-// names that users understand.
+// Parts returns the components of the key of an image's last build: digests by names
+// that users understand.
 func (h *KeyHistory) Parts(id image.ID) (map[string]string, bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -58,15 +57,15 @@ func (h *KeyHistory) Parts(id image.ID) (map[string]string, bool) {
 	return parts, ok
 }
 
-// Record notes what the key of an image that was built now is made of. Save
-// stores it.
+// Record records the components of the key of a new image. Save stores them.
 func (h *KeyHistory) Record(id image.ID, parts map[string]string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.learned[h.ScopedName(id)] = maps.Clone(parts)
 }
 
-// Save stores what was recorded. What other runs have stored since Open stays.
+// Save stores the recorded components. It keeps those that other runs have stored since
+// OpenKeyHistory.
 func (h *KeyHistory) Save() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -22,7 +22,7 @@ import (
 type LastRun struct {
 	Started time.Time
 	Scope   Scope
-	Images  []image.ID // all that were selected, parents first
+	Images  []image.ID // the selected images, parents first
 
 	entries map[image.ID]entry // the last one of each image
 	end     entry
@@ -69,16 +69,15 @@ func (l *LastRun) CheckScope(scope Scope) error {
 	return usererr.Errorf("repeat the options of that run, or omit --rerun-failed", "--rerun-failed: the last run had %s %q, this one has %q", option, last, now)
 }
 
-// Completed reports whether the run did everything it had to do for an image.
+// Completed reports whether the run completed all of its work for an image.
 func (l *LastRun) Completed(id image.ID) bool {
 	e, ok := l.entries[id]
 	return ok && !e.Status.Bad()
 }
 
-// Incomplete returns the images that must be built again although they are
-// stored: those that the run did not complete, and their descendants. An image
-// that was built and not uploaded may have children that depend on what it was
-// before.
+// Incomplete returns the images that must be built again although they are stored:
+// those that the run did not complete, and their descendants. An image that was built
+// but not uploaded may have children that depend on its previous version.
 func (l *LastRun) Incomplete(inputs []plan.Input) map[image.ID]bool {
 	incomplete := map[image.ID]bool{}
 	for _, in := range inputs { // parents first
@@ -87,7 +86,7 @@ func (l *LastRun) Incomplete(inputs []plan.Input) map[image.ID]bool {
 	return incomplete
 }
 
-// Describe says in a line what the run left to do for some of its images.
+// Describe returns a line about the remaining work for some of the run's images.
 func (l *LastRun) Describe(images []image.ID) string {
 	left := 0
 	for _, id := range images {

@@ -14,16 +14,16 @@ import (
 )
 
 // recordFile is the record of the last run that began to build, in JSON lines: a
-// header, then an entry for each image as it ends, and one for the end of the
-// run. An image without an entry was not reached, so the record is right whenever
-// the run is killed.
+// header, then an entry for each image as it ends, and one for the end of the run. An
+// image without an entry was not reached, so the record is valid even if the run is
+// killed.
 const recordFile = "last-run.jsonl"
 
 // recordVersion is the version of the format of the record.
 const recordVersion = 1
 
-// Scope is what decides which images the names in a record mean. A run that
-// continues another one must have the same.
+// Scope holds the options that decide which images the names in a record refer to. A
+// run that continues another one must have the same scope.
 type Scope struct {
 	Base        string `json:"base"`
 	InstallType string `json:"install_type"`
@@ -60,7 +60,7 @@ type header struct {
 	Version int        `json:"version"`
 	Started time.Time  `json:"started"`
 	Scope   Scope      `json:"scope"`
-	Images  []image.ID `json:"images"` // all that were selected, parents first
+	Images  []image.ID `json:"images"` // the selected images, parents first
 }
 
 // entry is a later line: the end of an image, or of the run.
@@ -69,10 +69,10 @@ type entry struct {
 	Status    build.Status `json:"status,omitempty"`
 	Reason    string       `json:"reason,omitempty"`
 	Ended     bool         `json:"ended,omitempty"`     // the run was not interrupted
-	Published bool         `json:"published,omitempty"` // with Ended: the tags were moved, or there were none to move
+	Published bool         `json:"published,omitempty"` // with Ended: the tags were changed, or none had to change
 }
 
-// Record is the record of a run that is under way. It is safe for concurrent use.
+// Record is the record of the current run. It is safe for concurrent use.
 type Record struct {
 	mu   sync.Mutex
 	file *os.File
@@ -108,7 +108,7 @@ func (r *Record) Handle(e build.Event) {
 	}
 }
 
-// End records that the run was not interrupted, and whether its tags were moved.
+// End records that the run was not interrupted, and whether its tags were changed.
 func (r *Record) End(published bool) { r.write(entry{Ended: true, Published: published}) }
 
 func (r *Record) write(e entry) {
@@ -123,8 +123,8 @@ func (r *Record) write(e entry) {
 	}
 }
 
-// Err returns the error of the first write that failed. A run goes on without its
-// record, but a later --rerun-failed would then repeat more than it has to.
+// Err returns the error of the first write that failed. A run continues without its
+// record, but a later --rerun-failed may then repeat more than necessary.
 func (r *Record) Err() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -134,7 +134,7 @@ func (r *Record) Err() error {
 	return fmt.Errorf("writing the record of the run, which --rerun-failed reads: %w", r.err)
 }
 
-// Close closes the record. A nil record has nothing to close.
+// Close closes the record. It does nothing if the record is nil.
 func (r *Record) Close() {
 	if r != nil {
 		r.file.Close()

@@ -74,8 +74,8 @@ func TestRecord(t *testing.T) {
 	}
 }
 
-// TestKilledRun cuts the record at every byte: what is left is read, and no image
-// counts as completed that has no whole entry.
+// TestKilledRun truncates the record at every byte: the rest is read, and only images
+// with a complete entry count as completed.
 func TestKilledRun(t *testing.T) {
 	dir := t.TempDir()
 	r, err := Begin(dir, Scope{Base: "debian"}, []image.ID{id("base"), id("cron")})
@@ -123,8 +123,8 @@ func TestNoLastRun(t *testing.T) {
 	}
 }
 
-// TestIncomplete holds that no image stays on a parent that is built again,
-// though the last run had completed it.
+// TestIncomplete checks that no image stays on a parent that is built again, even if
+// the last run had completed it.
 func TestIncomplete(t *testing.T) {
 	dir := t.TempDir()
 	r, err := Begin(dir, Scope{}, nil)

@@ -24,13 +24,13 @@ import (
 
 // Options are the flags of copy and tag.
 type Options struct {
-	DryRun bool // only say what would be done
+	DryRun bool // only print what would be done
 	JSON   bool
 	// Progress is how progress is shown: a value of the option --progress.
 	Progress string
 }
 
-// State is what becomes of one tag.
+// State is the result for one tag.
 type State string
 
 // The states of tags.
@@ -49,7 +49,7 @@ type Tag struct {
 	Previous digest.Digest `json:"previous,omitempty"` // what the tag referred to
 }
 
-// Result is what was done, or with DryRun what would be.
+// Result is the result of a copy, or of its preview with DryRun.
 type Result struct {
 	DryRun  bool  `json:"dry_run,omitempty"`
 	Tags    []Tag `json:"tags"`
@@ -71,8 +71,8 @@ func (r Result) changed() int {
 }
 
 // Copy copies the images of a location that match expressions to another one. Content is
-// copied first; then all tags are updated, or none. What was copied before an interruption
-// is not sent again.
+// copied first; then all tags are updated, or none. Content that was copied before an
+// interruption is not sent again.
 func Copy(ctx context.Context, cfg *config.Config, con *console.Console, args []string, o Options) error {
 	if len(args) < 2 {
 		return usererr.Usage(usererr.Errorf("kolla-build copy build.example:4000/kolla:2026.1 site.example:4000/kolla", "copy takes two locations: FROM and TO, each %s", locationForm))
@@ -141,7 +141,8 @@ func run(ctx context.Context, cfg *config.Config, con *console.Console, from Loc
 		}
 	}
 	if !o.DryRun {
-		// What an interrupted publication left comes first: its tags may be ours.
+		// An interrupted publication is completed or undone first, because it may have
+		// the same tags.
 		done, err := c.pub.Recover(ctx, []string{to[0].Repository(images[0].Name)})
 		for _, text := range done {
 			con.Notice("%s", text)
@@ -251,7 +252,8 @@ func (c *job) copy(ctx context.Context) error {
 	g.SetLimit(max(1, c.threads))
 	for i, t := range c.result.Tags {
 		g.Go(func() error {
-			// Unchanged images are looked at too: artifacts may have been added to them.
+			// Unchanged images are examined too, because artifacts may have been added
+			// to them.
 			artifacts, err := c.pub.Copy(gctx, c.pairs[i].from, c.pairs[i].to, t.Digest)
 			mu.Lock()
 			defer mu.Unlock()
@@ -271,8 +273,8 @@ func (c *job) copy(ctx context.Context) error {
 	return err
 }
 
-// measure finds out how many bytes there are to copy. Until it has, progress has no total;
-// what it cannot read is an error of copy.
+// measure determines the number of bytes to copy. Until then, progress has no total. Its
+// read errors are ignored, because copy reports them.
 func (c *job) measure(ctx context.Context) {
 	seen := map[digest.Digest]bool{}
 	for i, t := range c.result.Tags {
@@ -290,7 +292,7 @@ func (c *job) measure(ctx context.Context) {
 	c.meter.Expected()
 }
 
-// preview counts what copy would send.
+// preview counts the content that copy would send.
 func (c *job) preview(ctx context.Context) error {
 	var mu sync.Mutex
 	seen := map[digest.Digest]bool{}

@@ -202,7 +202,7 @@ func TestCopy(t *testing.T) {
 		if err != nil || again.Sent != 0 || again.Bytes != 0 || again.changed() != 0 {
 			t.Errorf("again: %+v (%v), want nothing sent and no tag changed", again, err)
 		}
-		// Clients of others agree.
+		// Other tools can read it.
 		raw := registrytest.Run(t, testenv.Program(t, "skopeo", "skopeo"), "inspect", "--raw", "--tls-verify=false", "docker://"+host+"/site/keystone:t1")
 		if got := digest.FromBytes(raw); got != s.want["keystone:t1"] {
 			t.Errorf("skopeo sees keystone as %s, want %s", got, s.want["keystone:t1"])
@@ -273,7 +273,7 @@ func TestCopySelectsImages(t *testing.T) {
 	}
 }
 
-// TestIndexThatRepeatsItself holds that an image that an index names in 216,000 ways
+// TestIndexThatRepeatsItself checks that an image that an index names in 216,000 ways
 // is looked at, pushed and copied once.
 func TestIndexThatRepeatsItself(t *testing.T) {
 	backend := registrytest.Embedded(t, server.Options{}).Host()
@@ -350,7 +350,7 @@ func TestTag(t *testing.T) {
 	})
 }
 
-// TestTagAllOrNone holds that no tag changes if one of them cannot.
+// TestTagAllOrNone checks that no tag changes if one of them cannot.
 func TestTagAllOrNone(t *testing.T) {
 	testenv.Slow(t)
 	backend := registrytest.Embedded(t, server.Options{}).Host()

@@ -25,7 +25,7 @@ type Image struct {
 	Digest digest.Digest // of its manifest or index
 }
 
-// plainName is a name that needs no list of repositories to be found.
+// plainName matches names that can be found without a list of repositories.
 var plainName = regexp.MustCompile(`^\^?[a-z0-9][a-z0-9_-]*\$?$`)
 
 // Find returns the images of a location whose names match one of the regular

@@ -13,7 +13,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/registry"
 )
 
-// Inventory lists what a location in a registry has.
+// Inventory lists the images and blobs of a location in a registry.
 func Inventory(ctx context.Context, client *registry.Client, from Location) (*inventory.Inventory, error) {
 	images, err := Find(ctx, client, from, nil)
 	if err != nil {

@@ -16,7 +16,7 @@ type Location struct {
 	Tag       string // "" for all tags
 }
 
-// locationForm is how a Location is written.
+// locationForm is the syntax of a Location.
 const locationForm = "HOST[:PORT]/NAMESPACE[:TAG]"
 
 // ParseLocation reads HOST[:PORT]/NAMESPACE[:TAG]. The error is a mistake on the command
@@ -46,7 +46,7 @@ func ParseLocation(s string) (Location, error) {
 	return Location{Registry: naming.Registry, Namespace: naming.Namespace, Tag: naming.Tag}, nil
 }
 
-// String returns the location as ParseLocation reads it.
+// String returns the location in the syntax of ParseLocation.
 func (l Location) String() string {
 	s := l.Registry + "/" + l.Namespace
 	if l.Tag != "" {
@@ -60,8 +60,8 @@ func (l Location) Repository(image string) string {
 	return l.Registry + "/" + l.Namespace + "/" + image
 }
 
-// parseTarget reads what a set shall be called, too, in the same registry: TAG,
-// or HOST[:PORT]/NAMESPACE[:TAG]. Without a tag, it has that of the set.
+// parseTarget reads an additional name of a set in the same registry: TAG, or
+// HOST[:PORT]/NAMESPACE[:TAG]. The default tag is that of the set.
 func parseTarget(set Location, s string) (Location, error) {
 	if !strings.Contains(s, "/") {
 		if tag := strings.TrimPrefix(s, ":"); !strings.Contains(tag, ":") {

@@ -11,8 +11,8 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/registry/server"
 )
 
-// TestProgress holds that a copy ends with all bytes of the set done, whether they are sent
-// or are there already, and that the total is at most what the set has.
+// TestProgress checks that a copy ends with all bytes of the set done, whether they are sent
+// or are there already, and that the total is at most the size of the set.
 func TestProgress(t *testing.T) {
 	source := registrytest.Embedded(t, server.Options{}).Host()
 	s := newSite(t, source)

@@ -25,12 +25,12 @@ import (
 //
 //	blobs/HEX        content, read-only
 //	checks/HEX.json  the state of a blob when its digest was last computed
-//	notes/HEX.json   the content of a location when it was last asked for
+//	notes/HEX.json   the content of a location at the last request
 //	partial/HEX      an interrupted download, with its validators beside it
 //	lock/HEX         locked while a process works on a location
 //	tmp/             files being written; moved to blobs when complete
 //
-// Any file may be removed between runs: it is only fetched again.
+// Any file may be removed between runs; it is then fetched again.
 type cache struct{ dir string }
 
 // blob is content in the cache.
@@ -47,7 +47,7 @@ type note struct {
 	LastMod  string    `json:"last_modified,omitempty"`
 	Commit   string    `json:"commit,omitempty"`
 	Modified time.Time `json:"modified,omitzero"`
-	Checked  time.Time `json:"checked"` // when the server was last asked
+	Checked  time.Time `json:"checked"` // time of the last request to the server
 }
 
 // isRecent reports whether the server was asked within maxAge. A time in the future,
@@ -74,7 +74,7 @@ func openCache(dir string) (*cache, error) {
 	return &cache{dir: dir}, nil
 }
 
-// keyOf returns a file name for what the parts identify.
+// keyOf returns a file name that is derived from the parts.
 func keyOf(parts ...string) string {
 	sum := sha256.Sum256([]byte(strings.Join(parts, "\x00")))
 	return hex.EncodeToString(sum[:])
@@ -84,15 +84,14 @@ func (c *cache) path(d digest.Digest) string {
 	return filepath.Join(c.dir, "blobs", d.Encoded())
 }
 
-// has reports whether the cache has a blob with the content that its digest
-// promises.
+// has reports whether the cache has an undamaged blob with this digest.
 func (c *cache) has(ctx context.Context, b blob) bool {
 	found, ok := c.find(ctx, b.Digest)
 	return ok && found.Size == b.Size
 }
 
-// find returns the blob with a digest. A file with other content than its name
-// promises, such as a truncated one, is removed.
+// find returns the blob with a digest. A file whose content does not match its name,
+// such as a truncated one, is removed.
 func (c *cache) find(ctx context.Context, d digest.Digest) (blob, bool) {
 	if d.Validate() != nil || d.Algorithm() != digest.SHA256 {
 		return blob{}, false
@@ -221,7 +220,7 @@ func (c *cache) addFile(ctx context.Context, path string) (blob, error) {
 	})
 }
 
-// add stores what write writes. If write fails, nothing is stored.
+// add stores the output of write. If write fails, nothing is stored.
 func (c *cache) add(ctx context.Context, write func(io.Writer) error) (blob, error) {
 	f, err := c.temp()
 	if err != nil {
@@ -271,8 +270,8 @@ func openRegular(path string) (*os.File, error) {
 	return f, nil
 }
 
-// copyExactly copies the first size bytes of a file. Bytes that are appended
-// meanwhile are ignored.
+// copyExactly copies the first size bytes of a file. Bytes that are appended during the
+// copy are ignored.
 func copyExactly(w io.Writer, r io.Reader, size int64) error {
 	n, err := io.Copy(w, io.LimitReader(r, size))
 	if err == nil && n != size {

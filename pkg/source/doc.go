@@ -8,6 +8,6 @@
 //	files, err := f.Archives(ctx, source.Request{Image: "keystone-base", Source: &spec})
 //
 // The same content gives the same bytes on every machine. Credentials in a location
-// (https://user:token@host/…) are used but never shown: not in archives, errors,
-// log lines or the arguments of other programs.
+// (https://user:token@host/…) never appear in archives, errors, log lines or the
+// arguments of other programs.
 package source

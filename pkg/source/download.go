@@ -37,7 +37,7 @@ func newDownloader(o Options) *downloader {
 		retry: retry.Policy{Retries: o.Retries, MaxElapsed: o.MaxElapsed, BaseDelay: time.Second}}
 }
 
-// errTruncated says that a transfer ended before its announced length.
+// errTruncated says that a transfer was shorter than announced.
 var errTruncated = fmt.Errorf("the transfer ended early: %w", io.ErrUnexpectedEOF)
 
 // transient reports whether another attempt may succeed.
@@ -58,8 +58,8 @@ func resumable(v httpget.Validators) string {
 }
 
 // download is one attempt to get a URL. part is the path of its partial file: a
-// transfer resumes from it and leaves it behind when it is interrupted. have are the
-// validators of the caller's copy; unchanged says that the copy is current.
+// transfer resumes from it, and an interrupted transfer keeps it. have are the
+// validators of the caller's copy; unchanged reports that the copy is current.
 func (d *downloader) download(ctx context.Context, location, part string, have httpget.Validators) (b blob, v httpget.Validators, unchanged bool, err error) {
 	f, err := os.OpenFile(part, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
@@ -155,7 +155,7 @@ func discardPartial(f *os.File, validatorFile string) {
 	os.Remove(validatorFile)
 }
 
-// hashStart hashes the first n bytes of a file and leaves its offset behind them.
+// hashStart hashes the first n bytes of a file and leaves its offset after them.
 func hashStart(f *os.File, sum hash.Hash, n int64) error {
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
 		return err

@@ -11,7 +11,7 @@ import (
 type Error struct {
 	Section  string
 	Location string // without credentials
-	Problem  string // what is wrong or was being done; "" if Err is sufficient
+	Problem  string // description of the problem; "" if Err is sufficient
 	Err      error  // may be nil
 	hint     string
 }
@@ -33,10 +33,10 @@ func (e *Error) Error() string {
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
-// Hint returns what the user can do, or "".
+// Hint returns a hint for the user, or "".
 func (e *Error) Hint() string { return e.hint }
 
-// ChecksumError says that content does not have the configured checksum.
+// ChecksumError reports that content does not have the configured checksum.
 type ChecksumError struct {
 	Section  string
 	Location string // without credentials
@@ -50,7 +50,7 @@ func (e *ChecksumError) Error() string {
 	return fmt.Sprintf("source [%s]: %s: its sha256 is %s, but the configuration has %s for %s", e.Section, e.Location, e.Got, e.Want, e.Arch)
 }
 
-// Hint returns what the user can do.
+// Hint returns a hint for the user.
 func (e *ChecksumError) Hint() string {
 	return fmt.Sprintf("if the new content is right, set sha256 = %s:%s in [%s]; otherwise find out who changed it", e.Arch, e.Got, e.Section)
 }

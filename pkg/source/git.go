@@ -38,8 +38,8 @@ type gitCommand struct {
 	noLazyFetch bool // do not fetch missing objects on demand
 }
 
-// gitLocation matches variables that a git which runs us, as a hook, may have set
-// and that would make ours use its repository.
+// gitLocation matches variables that select a repository. They are set if git runs this
+// program as a hook.
 var gitLocation = regexp.MustCompile(`^GIT_(DIR|WORK_TREE|INDEX_FILE|OBJECT_DIRECTORY|ALTERNATE_OBJECT_DIRECTORIES|COMMON_DIR|NAMESPACE|PREFIX|CONFIG_COUNT|CONFIG_PARAMETERS|CEILING_DIRECTORIES|TRACE\w*)=`)
 
 // run runs git and returns its output. Errors have git's own messages, without
@@ -62,9 +62,9 @@ func (g *gitCommand) run(ctx context.Context, args ...string) (string, error) {
 	return out.String(), nil
 }
 
-// environment returns git's environment. Everything about the remote is passed in
-// it, because all users of a machine can read arguments, also those of the programs
-// that git starts.
+// environment returns git's environment. Everything about the remote is passed in it,
+// because all users of a machine can read the arguments of git and of the programs that
+// it starts.
 func (g *gitCommand) environment() []string {
 	remote, login := splitLogin(g.location)
 	config := [][2]string{
@@ -96,8 +96,8 @@ func (g *gitCommand) environment() []string {
 		config = append(config, [2]string{scope, ""}, [2]string{scope, `!f() { [ "$1" = get ] && printf 'username=%s\npassword=%s\n' "$KOLLA_BUILD_GIT_USER" "$KOLLA_BUILD_GIT_PASSWORD"; }; f`})
 		env = append(env, "KOLLA_BUILD_GIT_USER="+login.Username(), "KOLLA_BUILD_GIT_PASSWORD="+password)
 	}
-	// The repository is the one in the directory, whatever contains it: otherwise
-	// git may use the remote "origin" of the user's own repository.
+	// The repository must be the one in the directory: otherwise git may use the remote
+	// "origin" of a repository that contains it.
 	env = append(env, "LC_ALL=C", "GIT_CEILING_DIRECTORIES="+filepath.Dir(g.workTree), "GIT_TERMINAL_PROMPT=0", "GIT_CONFIG_COUNT="+strconv.Itoa(len(config)))
 	for i, kv := range config {
 		env = append(env, fmt.Sprintf("GIT_CONFIG_KEY_%d=%s", i, kv[0]), fmt.Sprintf("GIT_CONFIG_VALUE_%d=%s", i, kv[1]))
@@ -114,8 +114,8 @@ func (g *gitCommand) environment() []string {
 	return env
 }
 
-// splitLogin takes the login, which may be nil, out of the URL of a remote. An SSH
-// URL keeps its user, which is no secret.
+// splitLogin removes the login, which may be nil, from the URL of a remote. An SSH URL
+// keeps its user, which is not secret.
 func splitLogin(location string) (remote string, login *url.Userinfo) {
 	u, err := url.Parse(location)
 	if err != nil || u.User == nil || u.Scheme != "http" && u.Scheme != "https" {

@@ -20,7 +20,7 @@ import (
 )
 
 // TestGitReferences fetches commits by every form of reference, over HTTP and from a
-// path, with what pbr needs to find the version and files of a package.
+// path, with the data from which pbr finds the version and files of a package.
 func TestGitReferences(t *testing.T) {
 	testenv.Slow(t)
 	ctx := context.Background()
@@ -114,7 +114,7 @@ func TestGitReferences(t *testing.T) {
 	}
 }
 
-// TestGitBytesAreStable: the same commit gives the same bytes at another time, from a
+// TestGitBytesAreStable checks that the same commit gives the same bytes at another time, from a
 // server with other packs that cannot filter, and by another user.
 func TestGitBytesAreStable(t *testing.T) {
 	testenv.Slow(t)
@@ -254,7 +254,7 @@ func TestGitErrors(t *testing.T) {
 	}
 }
 
-// TestGitCredentials: credentials reach the server and nothing else.
+// TestGitCredentials checks that credentials reach the server and nothing else.
 func TestGitCredentials(t *testing.T) {
 	ctx := context.Background()
 	root := t.TempDir()
@@ -331,7 +331,7 @@ func TestGitFaultsAreRetried(t *testing.T) {
 	checkClean(t, f.opts.CacheDir)
 }
 
-// TestGitInsideARepository: a run inside a repository does not use its remote.
+// TestGitInsideARepository checks that a run inside a repository does not use its remote.
 func TestGitInsideARepository(t *testing.T) {
 	ctx := context.Background()
 	root := t.TempDir()
@@ -352,7 +352,7 @@ func TestGitInsideARepository(t *testing.T) {
 	}
 }
 
-// TestGitIsFetchedOnceAtATime: many images, and two processes, fetch a repository
+// TestGitIsFetchedOnceAtATime checks that many images, and two processes, fetch a repository
 // once.
 func TestGitIsFetchedOnceAtATime(t *testing.T) {
 	ctx := context.Background()

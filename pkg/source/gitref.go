@@ -19,11 +19,11 @@ var (
 	fullCommit  = regexp.MustCompile(`^[0-9a-f]{40}([0-9a-f]{24})?$`)
 	shortCommit = regexp.MustCompile(`^[0-9a-f]{4,39}$`)
 
-	// relativeSuffix is what may follow the name in a reference, as in v1.0~2.
+	// relativeSuffix matches the part after the name in a reference, as in v1.0~2.
 	relativeSuffix = regexp.MustCompile(`(\^\{(commit)?\}|[~^][0-9]*)*$`)
 	peelSuffix     = regexp.MustCompile(`(\^\{(commit)?\}|\^0)+$`)
 
-	// described is what git describe prints for a commit after a tag.
+	// described matches the output of git describe for a commit after a tag.
 	described = regexp.MustCompile(`-[0-9]+-g([0-9a-f]{4,40})$`)
 )
 
@@ -36,7 +36,7 @@ type gitRef struct {
 	remote remote
 }
 
-// remote is what a server can do.
+// remote holds the capabilities of a server.
 type remote struct {
 	probed bool
 	smart  bool // it runs git; otherwise it serves files ("dumb HTTP")
@@ -51,8 +51,8 @@ func (r gitRef) isTag() bool { return strings.HasPrefix(r.name, "refs/tags/") &&
 // resolved reports whether the commit is known without a fetch.
 func (r gitRef) resolved() bool { return r.commit != "" && r.suffix == "" }
 
-// candidates returns the full names that a reference may have, in git's order.
-// Branches of a clone's remote ("origin/x") are the branches of ours.
+// candidates returns the full names that a reference may have, in git's order. Branches
+// of a clone's remote ("origin/x") are treated as branches of the repository.
 func candidates(name string) []string {
 	var out []string
 	if name == "HEAD" || strings.HasPrefix(name, "refs/") {
@@ -133,7 +133,7 @@ func (f *Fetcher) resolvedCommit(s Spec, commit string) Resolved {
 	return res
 }
 
-// lookUp asks the remote which commit a reference names now.
+// lookUp asks the remote for the current commit of a reference.
 func (f *Fetcher) lookUp(ctx context.Context, s Spec) (gitRef, error) {
 	name, suffix := splitReference(s.Reference)
 	if id := strings.ToLower(name); fullCommit.MatchString(id) && suffix == "" {
@@ -175,7 +175,7 @@ func (f *Fetcher) lookUp(ctx context.Context, s Spec) (gitRef, error) {
 	}
 	if fullCommit.MatchString(short) || shortCommit.MatchString(short) {
 		if known {
-			return gitRef{commit: cached.Commit, remote: r}, nil // an ID never changes its meaning
+			return gitRef{commit: cached.Commit, remote: r}, nil // commit IDs do not change
 		}
 		return gitRef{short: short, suffix: suffix, remote: r}, nil
 	}
@@ -195,7 +195,7 @@ func relativeKey(s Spec, r gitRef) string {
 	return keyOf("git-relative", s.Location, r.commit, r.suffix)
 }
 
-// listRemote returns the IDs of the references of a remote, and what it can do.
+// listRemote returns the IDs of the references of a remote, and its capabilities.
 func (f *Fetcher) listRemote(ctx context.Context, s Spec) (map[string]string, remote, error) {
 	refs := map[string]string{}
 	var r remote
@@ -213,7 +213,7 @@ func (f *Fetcher) listRemote(ctx context.Context, s Spec) (map[string]string, re
 	return refs, r, err
 }
 
-// probe finds out what a remote can do, if that is not known yet.
+// probe determines the capabilities of a remote, if they are not known yet.
 func (f *Fetcher) probe(ctx context.Context, s Spec, r remote) (remote, error) {
 	if r.probed {
 		return r, nil
@@ -226,10 +226,10 @@ func (f *Fetcher) probe(ctx context.Context, s Spec, r remote) (remote, error) {
 	return r, err
 }
 
-// lsRemote runs git ls-remote and learns from a trace of the protocol what the server
-// can do. A server that only serves files has no trace: of such a server, git must
-// not be asked for a part of the files, because git 2.39 then starts itself for each
-// missing object, without end.
+// lsRemote runs git ls-remote and reads the capabilities of the server from a trace of
+// the protocol. Without a trace, the server only serves files. Partial fetches must not
+// be used then, because git 2.39 starts itself for each missing object in an endless
+// recursion.
 func (f *Fetcher) lsRemote(ctx context.Context, s Spec, patterns ...string) (string, remote, error) {
 	trace, err := os.CreateTemp(filepath.Join(f.cache.dir, "tmp"), "trace-*")
 	if err != nil {
@@ -248,8 +248,8 @@ func (f *Fetcher) lsRemote(ctx context.Context, s Spec, patterns ...string) (str
 	}
 	r := remote{probed: true, smart: len(packets) > 0}
 	for line := range strings.SplitSeq(string(packets), "\n") {
-		// Version 2 of the protocol has a line per capability, version 0 a list
-		// behind the first reference.
+		// Version 2 of the protocol has a line per capability, version 0 a list after
+		// the first reference.
 		_, capabilities, received := strings.Cut(line, "< ")
 		r.sha256 = r.sha256 || received && strings.Contains(capabilities, "object-format=sha256")
 		if received && (strings.HasPrefix(capabilities, "fetch=") || strings.Contains(capabilities, "multi_ack")) {

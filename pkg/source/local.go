@@ -12,7 +12,7 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// fetchLocal archives a directory, or copies a file as it is.
+// fetchLocal archives a directory, or copies a file unchanged.
 func (f *Fetcher) fetchLocal(ctx context.Context, s Spec) (blob, Resolved, error) {
 	path := s.Location
 	fail := func(problem string, err error, hint string) (blob, Resolved, error) {

@@ -23,8 +23,8 @@ const (
 	TypeLocal = "local"
 )
 
-// Spec is one source section of the configuration: [<image>],
-// [<image>-plugin-<name>] or [<image>-additions-<name>], with variables put in.
+// Spec is one source section of the configuration: [<image>], [<image>-plugin-<name>]
+// or [<image>-additions-<name>], with variables replaced.
 type Spec struct {
 	Name      string            // of the section
 	Type      string            // TypeURL, TypeGit or TypeLocal; "" means no source
@@ -36,7 +36,7 @@ type Spec struct {
 	Mirrors   []string          // url: other locations of the same content
 }
 
-// active reports whether there is something to fetch.
+// active reports whether the source has to be fetched.
 func (s *Spec) active() bool { return s != nil && s.Enabled && s.Type != "" }
 
 // Options configure a Fetcher.
@@ -64,8 +64,8 @@ type Options struct {
 	// if there is none. Its content must have been verified. May be nil.
 	Provided func(Spec) (p Provided, ok bool, err error)
 
-	// MaxAge is how long the content of a URL or git reference is used without
-	// asking the server again. 0 means that each run asks.
+	// MaxAge is how long the content of a URL or git reference is used without a new
+	// request to the server. 0 means a request in each run.
 	MaxAge time.Duration
 
 	// Retries is how often a transfer is repeated after transient faults, MaxElapsed
@@ -81,7 +81,7 @@ type Options struct {
 	// UserAgent is sent with HTTP requests. "" means "kolla-build".
 	UserAgent string
 
-	// Log gets lines about what is fetched, retried or left out; may be nil.
+	// Log receives a line for each fetch, retry and omission; may be nil.
 	Log func(line string)
 }
 
@@ -97,7 +97,7 @@ type Fetcher struct {
 	calls map[string]*call
 }
 
-// Provided is an archive that need not be fetched, with what the fetcher would know about it.
+// Provided is an archive that need not be fetched, with its metadata.
 type Provided struct {
 	Path     string
 	Commit   string
@@ -260,7 +260,7 @@ func (f *Fetcher) file(name string, b blob, res ...Resolved) File {
 func (f *Fetcher) get(ctx context.Context, s Spec) (blob, Resolved, error) {
 	key := strings.Join([]string{s.Type, s.Location, s.Reference, s.SHA256[f.opts.Arch]}, "\x00")
 	if s.Type == TypeGit {
-		key += "\x00" + s.Name // the top directory depends on it
+		key += "\x00" + s.Name // the top directory depends on the name
 	}
 	for {
 		f.mu.Lock()
@@ -287,7 +287,7 @@ func (f *Fetcher) get(ctx context.Context, s Spec) (blob, Resolved, error) {
 		if c.err == nil || !isContext(c.err) {
 			return c.blob, c.res, c.err
 		}
-		// The context of the other caller ended; ours has not.
+		// The context of the other caller ended, but not this one's.
 	}
 }
 
@@ -361,8 +361,8 @@ func (f *Fetcher) Fetched() []Fetched {
 	return out
 }
 
-// mergedArchive makes the archive of plugins or additions: all of them unpacked into
-// one directory.
+// mergedArchive makes the archive of plugins or additions, which contains all of them
+// in one directory.
 func (f *Fetcher) mergedArchive(ctx context.Context, dir string, specs []Spec, own []ContextEntry) (File, error) {
 	t := newTree(f.cache)
 	defer t.close()

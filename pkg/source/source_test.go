@@ -18,7 +18,7 @@ import (
 	"github.com/kolla-build/kolla-build/internal/untar"
 )
 
-// TestEmptyArchives: as in Kolla, an image without sources has the two archives, with
+// TestEmptyArchives checks that as in Kolla, an image without sources has the two archives, with
 // the same bytes each time.
 func TestEmptyArchives(t *testing.T) {
 	var digests []string
@@ -132,7 +132,7 @@ func TestLocalFileIsCopied(t *testing.T) {
 	}
 }
 
-// TestPluginsAndAdditions: as in Kolla, plugins are unpacked into one directory.
+// TestPluginsAndAdditions checks that as in Kolla, plugins are unpacked into one directory.
 func TestPluginsAndAdditions(t *testing.T) {
 	ctx := context.Background()
 	srv := serveFiles(t)

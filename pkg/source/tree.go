@@ -18,7 +18,7 @@ import (
 	"github.com/kolla-build/kolla-build/internal/untar"
 )
 
-// archiveLimits limit what a source may expand to. The largest source of OpenStack
+// archiveLimits limit the expanded size of a source. The largest source of OpenStack
 // has 20,000 files and 1 GiB.
 var archiveLimits = untar.Limits{Members: 500_000, Bytes: 64 << 30}
 
@@ -92,8 +92,8 @@ func (t *tree) addDir(ctx context.Context, dir, name string, log func(string)) e
 			if e.link, err = os.Readlink(p); err != nil {
 				return err
 			}
-		default: // sockets and the like have no use in an image
-			log(fmt.Sprintf("%s is left out: it is neither a file, a directory nor a link", p))
+		default: // sockets and similar files are useless in an image
+			log(fmt.Sprintf("%s is omitted: it is neither a file, a directory nor a link", p))
 			return nil
 		}
 		if info.ModTime().After(t.newest) {
@@ -238,7 +238,7 @@ func (t *tree) spoolContent(r io.Reader) (off, size int64, err error) {
 	return off, size, err
 }
 
-// setGitModes reduces the modes of files to what git stores: executable or not.
+// setGitModes reduces the modes of files to those of git: executable or not.
 func (t *tree) setGitModes() {
 	for _, e := range t.entries {
 		switch {

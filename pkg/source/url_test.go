@@ -146,7 +146,7 @@ func TestURLWithChecksum(t *testing.T) {
 	}
 }
 
-// TestURLResumes: interrupted downloads are resumed, within a run and in the next.
+// TestURLResumes checks that interrupted downloads are resumed, within a run and in the next.
 func TestURLResumes(t *testing.T) {
 	ctx := context.Background()
 	srv := serveFiles(t)
@@ -182,7 +182,7 @@ func TestURLResumes(t *testing.T) {
 	checkClean(t, dir)
 }
 
-// TestURLChangesWhileItIsFetched: content that changes between two attempts is not
+// TestURLChangesWhileItIsFetched checks that content that changes between two attempts is not
 // combined.
 func TestURLChangesWhileItIsFetched(t *testing.T) {
 	srv := serveFiles(t)
@@ -323,7 +323,7 @@ func TestMirrors(t *testing.T) {
 		}
 		checkClean(t, f2.opts.CacheDir)
 	}
-	// If no location has it, the error has the location that the user wrote.
+	// If no location has it, the error names the location that the user wrote.
 	f, _ := newFetcher(t, Options{Retries: -1})
 	s.Mirrors = []string{good.URL + "/none"}
 	bad.spoilWith(func(w http.ResponseWriter, _ *http.Request) bool { w.WriteHeader(404); return true })
@@ -332,7 +332,7 @@ func TestMirrors(t *testing.T) {
 	}
 }
 
-// TestURLCredentials: credentials are sent to their server and shown nowhere.
+// TestURLCredentials checks that credentials are sent to their server and shown nowhere.
 func TestURLCredentials(t *testing.T) {
 	ctx := context.Background()
 	srv := serveFiles(t)

@@ -12,8 +12,8 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// Version is part of the keys of squashed images. It must change when the same layers
-// give other bytes.
+// Version is part of the keys of squashed images. It must be changed whenever the same
+// layers give different bytes.
 const Version = "2"
 
 // Blobs stores the blobs of a squashed image.
@@ -80,7 +80,8 @@ func Image(ctx context.Context, img, parent v1.Image, blobs Blobs) (Result, erro
 	return Result{Manifest: d, Squashed: len(layers) - keep}, err
 }
 
-// shared returns how many layers and history entries an image has from its parent.
+// shared returns the number of layers and history entries that an image shares with its
+// parent.
 func shared(img, parent v1.Image) (layers, history int, err error) {
 	if parent == nil {
 		return 0, 0, nil

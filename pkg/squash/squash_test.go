@@ -162,7 +162,7 @@ func TestMerge(t *testing.T) {
 	}
 }
 
-// A whiteout of no name must not delete its own directory or a parent directory.
+// A whiteout without a name must not delete its own directory or a parent directory.
 func TestWhiteoutOfNothing(t *testing.T) {
 	for _, name := range []string{"d/.wh.", "d/.wh..", "d/.wh...", ".wh.", ".wh..."} {
 		layers := []v1.Layer{layerFrom(t, layer(t, "d/", "d/a=1")), layerFrom(t, layer(t, name))}
@@ -253,7 +253,7 @@ func change(t *testing.T, r *rand.Rand, root string) {
 		return p
 	}
 	p := name()
-	// What does not work is not done: the tree is what counts.
+	// Changes that fail are skipped: only the resulting tree matters.
 	switch r.IntN(9) {
 	case 0, 1:
 		_ = os.MkdirAll(p, 0o755)
@@ -422,8 +422,8 @@ func TestImage(t *testing.T) {
 		t.Errorf("diff ID %v, %v", id, err)
 	}
 
-	// One layer of its own is one layer already; another parent is refused; an
-	// end is an end.
+	// A single layer is unchanged; another parent is rejected; a canceled context is an
+	// error.
 	if res, err := Image(t.Context(), append1(parent, "one", "b=1"), parent, s); err != nil || res.Squashed != 0 {
 		t.Errorf("one layer: %+v, %v", res, err)
 	}

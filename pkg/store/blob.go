@@ -17,8 +17,8 @@ import (
 	"github.com/kolla-build/kolla-build/internal/ocijson"
 )
 
-// touch notes that this process uses a blob, so that GC keeps it. It must precede
-// any look at the file: then either the look or GC notices the other.
+// touch records that this process uses a blob, so that GC keeps it. It must be called
+// before the file is accessed, so that either the access or GC notices the other.
 func (s *Store) touch(d digest.Digest) {
 	s.touchMu.Lock()
 	s.touched[d] = true
@@ -93,7 +93,7 @@ func (s *Store) WriteBlob(ctx context.Context, r io.Reader, want digest.Digest, 
 		return "", 0, fmt.Errorf("writing %s: %w", what, errReadOnly)
 	}
 	if size > 0 {
-		// Fail before gigabytes are written. 1 MiB is left for the index.
+		// Fail before gigabytes are written. 1 MiB is reserved for the index.
 		if f := freeSpace(s.dir); f > 0 && uint64(size)+(1<<20) > f {
 			return "", 0, fmt.Errorf("writing %s: %w", what, &FullError{Path: s.dir, Need: size, Free: f})
 		}
@@ -179,7 +179,7 @@ func (s *Store) DropBad(ctx context.Context, d digest.Digest) (bool, error) {
 	if s.readOnly {
 		return false, errReadOnly
 	}
-	// Another process may have repaired the blob meanwhile.
+	// Another process may have repaired the blob in the meantime.
 	read, err := r.(*verifyReader).f.Stat()
 	if err != nil {
 		return false, fmt.Errorf("removing damaged blob: %w", err)

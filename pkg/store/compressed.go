@@ -9,9 +9,9 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/compress"
 )
 
-// compressedFile has the compressed form of layers, by how it was made and by
-// diff ID. It saves work and nothing else: without it, layers are compressed
-// again to the same bytes.
+// compressedFile contains the compressed forms of layers, by compressor version and
+// diff ID. It is only an optimization: without it, layers are compressed again to the
+// same bytes.
 const compressedFile = "compressed.json"
 
 type compressedForms map[string]map[digest.Digest]compress.Layer
@@ -42,8 +42,8 @@ func (s *Store) RecordCompressed(diffID digest.Digest, version string, l compres
 	return nil
 }
 
-// SaveCompressed writes what RecordCompressed was given to the disk, and drops
-// what the store does not have any more.
+// SaveCompressed writes the recorded forms to the disk, and drops those that the store
+// no longer has.
 func (s *Store) SaveCompressed() error {
 	s.formsMu.Lock()
 	defer s.formsMu.Unlock()
@@ -81,7 +81,7 @@ func (s *Store) SaveCompressed() error {
 	return nil
 }
 
-// readCompressed reads the file. One that is missing or damaged is empty.
+// readCompressed reads the file. A missing or damaged file is empty.
 func (s *Store) readCompressed() compressedForms {
 	forms := readRecord[compressedForms](s, compressedFile)
 	if forms == nil {

@@ -1,5 +1,5 @@
-// Package store owns the local store: one directory, in the form of an OCI image
-// layout, with built and base images, each blob once.
+// Package store owns the local store: a directory in the form of an OCI image layout,
+// with built and base images, each blob once.
 //
 //	DIR/oci-layout       the version of the layout
 //	DIR/index.json       images by name and content key: the only file that changes
@@ -8,7 +8,7 @@
 //	DIR/tmp/             other blobs and files that are being written
 //	DIR/lock/            lock files
 //	DIR/history.json     how long images took, for estimates
-//	DIR/verified.json    when which blobs were verified, so that they are not read again
+//	DIR/verified.json    times of verifications of blobs, so that they are not read again
 //
 // All tools for OCI layouts can read it: skopeo as oci:DIR:NAME, crane and
 // go-containerregistry as a layout.
@@ -21,12 +21,11 @@
 // as it was after its last completed call; its temporary files are removed the next
 // time that a process opens the store while no other has it open.
 //
-// Content keys are annotations in index.json, so that a name, its digest and the
-// key change in one rename and cannot disagree. An image whose name was moved to
-// another image stays in the index under its key.
+// Content keys are annotations in index.json, so that a name, its digest and the key
+// change in one rename and cannot disagree. An image whose name was given to another
+// image stays in the index under its key.
 //
-// Which blobs GC removes is decided by references and locks, not by age, because
-// clocks can be wrong.
+// GC selects blobs by references and locks, not by age, because clocks can be wrong.
 //
 // # Untrusted content
 //

@@ -76,8 +76,8 @@ func (ed *editor) latest(key string) int {
 	return -1
 }
 
-// dropUnnamed deletes the entries that have this key and no name: a newer entry
-// has the key.
+// dropUnnamed deletes the entries with this key that have no name, because a newer
+// entry has the key.
 func (ed *editor) dropUnnamed(key string) {
 	if key == "" {
 		return

@@ -21,7 +21,7 @@ const (
 	annotationStored = "io.kolla-build.stored"
 )
 
-// Kind says how an image came into the store.
+// Kind is the origin of an image in the store.
 type Kind string
 
 // The kinds of images.
@@ -64,7 +64,7 @@ func EntryOf(d ocispec.Descriptor) Entry {
 	return e
 }
 
-// FormatPlatform returns a platform as Entry.Platform has it: "linux/arm64/v8".
+// FormatPlatform returns a platform in the form of Entry.Platform: "linux/arm64/v8".
 func FormatPlatform(p ocispec.Platform) string {
 	s := p.OS + "/" + p.Architecture
 	if p.Variant != "" {
@@ -117,8 +117,8 @@ func (e Entry) Descriptor(size int64) ocispec.Descriptor {
 // maxName is the length in bytes of the names and other texts of an entry.
 const maxName = 4096
 
-// isVisible reports whether a terminal shows a character, and shows it where it
-// is: no control characters and none that change the direction of text.
+// isVisible reports whether a terminal shows a character in its place: it is not a
+// control character and does not change the direction of text.
 func isVisible(r rune) bool { return unicode.IsPrint(r) && r != unicode.ReplacementChar }
 
 // check rejects entries whose texts would confuse people or the tools that read

@@ -13,11 +13,11 @@ import (
 	"github.com/kolla-build/kolla-build/internal/units"
 )
 
-// ErrNotFound is what errors.Is finds in the error for a name, a digest or a key
-// that is not in the store.
+// ErrNotFound is wrapped by errors for a name, a digest or a key that is not in the
+// store.
 var ErrNotFound = errors.New("not in the store")
 
-// Problem says why a directory cannot be opened as a store.
+// Problem is the reason why a directory cannot be opened as a store.
 type Problem string
 
 // The problems that Open distinguishes.
@@ -35,7 +35,7 @@ const (
 type OpenError struct {
 	Path    string // the directory or file that is wrong
 	Problem Problem
-	Detail  string // what was found there
+	Detail  string // description of its content
 	Advice  string // what the user can do, "" for nothing
 	Err     error  // the cause, may be nil
 }
@@ -51,14 +51,14 @@ func (e *OpenError) Error() string {
 	return s
 }
 
-// Hint returns what the user can do.
+// Hint returns a hint for the user.
 func (e *OpenError) Hint() string { return e.Advice }
 
 // Unwrap returns the cause.
 func (e *OpenError) Unwrap() error { return e.Err }
 
-// FullError says that the file system of the store has no space left. What was
-// being written was removed.
+// FullError reports that the file system of the store has no space left. The incomplete
+// file was removed.
 type FullError struct {
 	Path string // the directory that was written to
 	Need int64  // bytes of the blob or file that did not fit, 0 if unknown
@@ -74,7 +74,7 @@ func (e *FullError) Error() string {
 	return fmt.Sprintf("no space left in %s: %s%s free", e.Path, need, units.Bytes(int64(e.Free)))
 }
 
-// Hint returns what the user can do.
+// Hint returns a hint for the user.
 func (e *FullError) Hint() string { return "free some space there, or use a directory on another disk" }
 
 // Unwrap returns the cause.
@@ -117,7 +117,7 @@ func (e *BlobError) Unwrap() error { return e.Err }
 // Is makes a missing blob match ErrNotFound.
 func (e *BlobError) Is(target error) bool { return target == ErrNotFound && e.Missing }
 
-// BusyError says that another process uses the store, so that nothing can be
+// BusyError reports that another process uses the store, so that nothing can be
 // removed from it.
 type BusyError struct{ Dir string }
 
@@ -125,10 +125,10 @@ func (e *BusyError) Error() string {
 	return fmt.Sprintf("store %s is in use by another process", e.Dir)
 }
 
-// Hint returns what the user can do.
+// Hint returns a hint for the user.
 func (e *BusyError) Hint() string { return "run the command again when that process has ended" }
 
-// NamesTakenError says that names in the store belong to other images.
+// NamesTakenError reports that names in the store belong to other images.
 type NamesTakenError struct {
 	Names []string // sorted
 }
@@ -144,8 +144,8 @@ func (e *NamesTakenError) Error() string {
 	return fmt.Sprintf("the store has other images named %s%s", strings.Join(shown, ", "), more)
 }
 
-// DamagedError says that a named image's manifest cannot be read, so that it is
-// not known which blobs the image needs.
+// DamagedError reports that a named image's manifest is unreadable, so that the blobs
+// of the image are unknown.
 type DamagedError struct {
 	Name string
 	Err  error // a *BlobError
@@ -153,7 +153,7 @@ type DamagedError struct {
 
 func (e *DamagedError) Error() string { return fmt.Sprintf("image %s: %v", e.Name, e.Err) }
 
-// Hint returns what the user can do.
+// Hint returns a hint for the user.
 func (e *DamagedError) Hint() string {
 	return "build, pull or load the image again, or remove its name: kolla-build remove"
 }

@@ -17,10 +17,10 @@ import (
 )
 
 // exportedDir has the manifest and config that a stored image had when its builder
-// exported it, by the digest of its stored manifest. Built on these, a child starts
-// on the snapshots that the builder has; built on the stored form, whose layers
-// have other times of files, it starts with unpacking them. The layers themselves
-// are not here. Without the directory, nothing is lost but that time.
+// exported it, by the digest of its stored manifest. A child that is built on these
+// uses the snapshots of the builder; on the stored form, whose layers have other file
+// times, the builder would have to unpack the layers. The layers themselves are not
+// stored here. The directory is only an optimization.
 const exportedDir = "exported"
 
 // maxExported is the size that such a file may have, in bytes.
@@ -42,8 +42,8 @@ func (s *Store) exportedPath(stored digest.Digest) string {
 	return filepath.Join(s.dir, exportedDir, stored.Encoded()+".json")
 }
 
-// Remember keeps in which form an image was exported, which the staging area has,
-// for builds of children after the staging area is gone.
+// Remember records the exported form of an image in the staging area, for later builds
+// of children without this staging area.
 func (g *Staging) Remember(stored, exported digest.Digest) error {
 	if stored == exported {
 		return nil
@@ -75,10 +75,10 @@ func (g *Staging) exportedFile(d digest.Digest) (f exportedFile, err error) {
 	return f, err
 }
 
-// Recall returns in which form a stored image was exported, and puts its manifest
-// and config into the staging area. Its layers are absent there: a builder that has
-// their snapshots does not read them. It returns false if the form is not known or
-// was of no use before.
+// Recall returns the exported form of a stored image, and puts its manifest and config
+// into the staging area. Its layers are absent there, because a builder that has their
+// snapshots does not read them. It returns false if the form is unknown or was useless
+// before.
 func (g *Staging) Recall(ctx context.Context, stored digest.Digest) (Exported, bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -188,7 +188,7 @@ func (g *Staging) isAbsent(d digest.Digest) bool {
 	return ok
 }
 
-// forgetExported removes the files of images that the store does not have any more.
+// forgetExported removes the files of images that the store no longer has.
 func (s *Store) forgetExported() error {
 	files, err := os.ReadDir(filepath.Join(s.dir, exportedDir))
 	if errors.Is(err, fs.ErrNotExist) {

@@ -14,17 +14,17 @@ import (
 	"github.com/kolla-build/kolla-build/internal/ocijson"
 )
 
-// GCResult says what GC removed.
+// GCResult counts the content that GC removed.
 type GCResult struct {
 	Blobs   int
 	Bytes   int64
 	Damaged int // unnamed images whose manifest was damaged
 }
 
-// GC removes the blobs that no entry refers to. If another process has the store
-// open, which may have written blobs and not named them yet, GC removes nothing
-// and returns a *BusyError. Blobs that this process has written or used are kept,
-// so that it may run beside a build.
+// GC removes the blobs that no entry refers to. If another process has the store open,
+// GC removes nothing and returns a *BusyError, because that process may have written
+// blobs that have no name yet. Blobs that this process has written or used are kept, so
+// that it may run beside a build.
 //
 // If the manifest of a named image is damaged, GC removes nothing and returns a
 // *DamagedError, because the image's other blobs are needed to repair it. Entries
@@ -103,7 +103,7 @@ func (s *Store) removeDead(ctx context.Context, live map[digest.Digest]bool, res
 			}
 			d := digest.NewDigestFromEncoded(digest.Algorithm(alg.Name()), f.Name())
 			if d.Validate() != nil || live[d] {
-				continue // a file that is not a blob is not ours to remove
+				continue // files that are not blobs are kept
 			}
 			n, err := s.removeUnused(d)
 			if err != nil {
@@ -126,8 +126,8 @@ type marker struct {
 	live      map[digest.Digest]bool
 }
 
-// mark marks a manifest and what it refers to. A missing manifest is skipped: it
-// refers to nothing that could be kept. It does not touch what it finds.
+// mark marks a manifest and everything that it refers to. A missing manifest is
+// skipped, because its references are unknown. It does not call touch.
 func (m *marker) mark(ctx context.Context, d digest.Digest, depth int) error {
 	if err := ctx.Err(); err != nil {
 		return err

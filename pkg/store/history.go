@@ -13,15 +13,15 @@ import (
 
 const historyFile = "history.json"
 
-// Durations says how long an image's last builds took, for estimates and for
-// building the longest path first.
+// Durations are the durations of an image's last builds, for estimates and for building
+// the longest path first.
 type Durations struct {
 	Last []time.Duration // newest first, up to keepDurations
 	Size int64           // bytes of the image when last built
 }
 
-// keepDurations is how many builds of an image are recorded: enough for a median
-// that one slow mirror does not change.
+// keepDurations is how many builds of an image are recorded: enough for a median that
+// one slow mirror does not affect.
 const keepDurations = 5
 
 // Median returns the median of the recorded durations, 0 if there are none.
@@ -44,8 +44,8 @@ type historyEntry struct {
 	Bytes   int64     `json:"bytes,omitempty"`
 }
 
-// Durations returns the recorded durations by image name. A history that cannot
-// be read counts as empty, since only estimates depend on it.
+// Durations returns the recorded durations by image name. An unreadable history counts
+// as empty, because only estimates depend on it.
 func (s *Store) Durations() map[string]Durations {
 	out := map[string]Durations{}
 	for name, e := range s.readHistory() {

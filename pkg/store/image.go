@@ -106,7 +106,7 @@ func (i *image) RawConfigFile() ([]byte, error) {
 		return nil, err
 	}
 	if _, err := ocijson.ParseConfig(b); err != nil && json.Valid(b) {
-		// Other parsers allocate what the config asks for.
+		// Without this check, other parsers could allocate too much memory.
 		return nil, &BlobError{Digest: d, Of: "config", Detail: "not an image config", Err: err}
 	}
 	return b, nil

@@ -11,7 +11,7 @@ import (
 // Lock files.
 const (
 	lockUsers    = "users"      // shared by all who have the store open, exclusive to remove blobs
-	lockGC       = "gc"         // held while trying to make lockUsers exclusive
+	lockGC       = "gc"         // held while lockUsers is made exclusive
 	lockIndex    = "index"      // held while index.json is read, changed and replaced
 	lockHistory  = "history"    // the same for history.json
 	lockForms    = "compressed" // the same for compressed.json
@@ -72,8 +72,8 @@ func (s *Store) alone(fn func() error) error {
 	return err
 }
 
-// sweep removes the temporary files of processes that were killed. No other
-// process has the store open.
+// sweep removes the temporary files of killed processes. No other process may have the
+// store open.
 func (s *Store) sweep() error {
 	for _, d := range []string{"ingest", "tmp"} {
 		names, err := os.ReadDir(filepath.Join(s.dir, d))

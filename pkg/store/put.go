@@ -9,16 +9,16 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// Put adds entries in one write of the index: all of them or none. The blobs of
-// each must be in the store already; empty fields (MediaType, Size, Platform,
-// Created, Stored) are filled in from them. If a name is in use, it is moved to
-// the new entry, and the previous one stays under its key if it has one. An entry
-// without a name must have a key.
+// Put adds entries in one write of the index: all of them or none. The blobs of each
+// must be in the store already; empty fields (MediaType, Size, Platform, Created,
+// Stored) are filled in from them. If a name is in use, the new entry gets it, and the
+// previous entry stays under its key if it has one. An entry without a name must have a
+// key.
 func (s *Store) Put(entries ...Entry) error { return s.put(entries, nil) }
 
-// PutNew is Put that moves no name: if a name, in any spelling, belongs to an
-// image with another digest, it returns a *NamesTakenError and adds nothing. An
-// entry that equals a stored one in name and digest keeps what is stored of it.
+// PutNew is Put without replacing names: if a name, in any spelling, belongs to an
+// image with another digest, it returns a *NamesTakenError and adds nothing. An entry
+// with the name and digest of a stored one keeps the stored fields.
 func (s *Store) PutNew(entries ...Entry) error {
 	return s.put(entries, func(p *snapshot, items []putItem) error { return s.keepNames(p, items) })
 }
@@ -59,7 +59,7 @@ func (s *Store) keepNames(p *snapshot, items []putItem) error {
 	return nil
 }
 
-// keep fills in what another entry of the same image says of it.
+// keep fills in fields from another entry of the same image.
 func (e *Entry) keep(have Entry) {
 	if e.Key == "" {
 		e.Key = have.Key
@@ -114,8 +114,8 @@ func (s *Store) put(entries []Entry, check func(*snapshot, []putItem) error) err
 	})
 }
 
-// Tag adds a name to the image with this digest, with what is known of it under
-// its other names.
+// Tag adds a name to the image with this digest, and copies the fields of its other
+// entries.
 func (s *Store) Tag(ref string, d digest.Digest) error {
 	return s.TagAll(map[string]digest.Digest{ref: d})
 }

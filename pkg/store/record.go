@@ -8,9 +8,10 @@ import (
 	"path/filepath"
 )
 
-// Records save work and nothing else: without one, the work is done again.
+// Records are only an optimization: without one, the work is repeated.
 
-// writeRecord replaces a record. It does nothing if the store was removed meanwhile.
+// writeRecord replaces a record. It does nothing if the store was removed in the
+// meantime.
 func (s *Store) writeRecord(name string, content any) error {
 	b, err := json.Marshal(content)
 	if err == nil {
@@ -22,7 +23,7 @@ func (s *Store) writeRecord(name string, content any) error {
 	return err
 }
 
-// readRecord reads a record. One that is missing or damaged is the zero value.
+// readRecord reads a record. A missing or damaged one is the zero value.
 func readRecord[T any](s *Store, name string) T {
 	var content, none T
 	b, err := os.ReadFile(filepath.Join(s.dir, name))

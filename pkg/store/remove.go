@@ -46,9 +46,9 @@ func (s *Store) Remove(names ...string) (int, error) {
 	return n, nil
 }
 
-// Forget removes entries that were stored before the given time and that have no
-// name, neither of their own nor through an index, and returns how many. It bounds
-// the index of a store with nightly builds; GC then frees the blobs.
+// Forget removes entries that were stored before the given time and have no name,
+// neither their own nor through an index, and returns their number. It limits the index
+// of a store with nightly builds; GC then frees the blobs.
 func (s *Store) Forget(before time.Time) (int, error) {
 	n := 0
 	err := s.update(func(p *snapshot) (bool, error) {
@@ -59,7 +59,7 @@ func (s *Store) Forget(before time.Time) (int, error) {
 			if d.Annotations[ocispec.AnnotationRefName] == "" || d.MediaType != ocispec.MediaTypeImageIndex {
 				continue
 			}
-			// An index that cannot be read refers to nothing.
+			// An unreadable index has no references.
 			if doc, _, err := s.readDocument(d.Digest, "index"); err == nil {
 				for _, c := range doc.Manifests {
 					within[c.Digest] = true

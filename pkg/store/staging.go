@@ -16,10 +16,10 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// Staging holds the images of a run as their builder exported them, with plain
-// layers, until the compressed form of each is in the store. It shows the blobs
-// of the store, too. Nothing in it is durable: Close removes it, and that of a
-// process that died is removed when the store is next opened alone.
+// Staging holds the images of a run as their builder exported them, with plain layers,
+// until the compressed form of each is in the store. It also gives access to the blobs
+// of the store. It is not durable: Close removes it, and that of a killed process is
+// removed when a process next opens the store while no other has it open.
 type Staging struct {
 	main *Store
 	own  *Store
@@ -55,7 +55,7 @@ func (s *Store) Stage() (*Staging, error) {
 func (g *Staging) Close() error { return os.RemoveAll(g.own.dir) }
 
 // Content returns the blobs of the staging area and of the store as containerd's
-// content store. What is written to it goes to the staging area.
+// content store. Writes go to the staging area.
 func (g *Staging) Content() content.Store {
 	return &stagedContent{Store: g.own.content, g: g}
 }
@@ -93,7 +93,7 @@ func (g *Staging) readSmall(d digest.Digest, of string) ([]byte, error) {
 	return g.holder(d).readSmall(d, of)
 }
 
-// holder returns the place that has a blob, the store if neither has.
+// holder returns the place that has a blob, or the store if neither has it.
 func (g *Staging) holder(d digest.Digest) *Store {
 	if g.own.HasBlob(d, -1) {
 		return g.own
@@ -108,7 +108,7 @@ type stagedContent struct {
 	g             *Staging
 }
 
-// Info returns what is known of a blob.
+// Info returns the metadata of a blob.
 func (c *stagedContent) Info(ctx context.Context, d digest.Digest) (content.Info, error) {
 	c.g.request(d)
 	return c.g.holder(d).content.Info(ctx, d)

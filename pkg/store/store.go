@@ -77,10 +77,10 @@ func Open(dir string) (*Store, error) {
 	return s, nil
 }
 
-// OpenReadOnly opens an existing store without creating, removing or changing
-// anything in its directory, which this user may not be allowed to. Methods that
-// write return errors. If the lock file cannot be opened, another process's GC
-// may remove what is being read; the reader then gets a *BlobError.
+// OpenReadOnly opens an existing store without changing its directory, for users
+// without write permission. Methods that write return errors. If the lock file cannot
+// be opened, another process's GC may remove blobs that are being read; the reader then
+// gets a *BlobError.
 func OpenReadOnly(dir string) (*Store, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
@@ -119,7 +119,7 @@ func Exists(dir string) bool { return exists(filepath.Join(dir, ocispec.ImageLay
 // OpenReadOnly.
 var errReadOnly = errors.New("the store is open for reading only")
 
-// prepare creates the directories, or says why dir cannot be a store.
+// prepare creates the directories, or returns why dir cannot be a store.
 func prepare(dir string) error {
 	st, err := os.Stat(dir)
 	switch {
@@ -141,8 +141,8 @@ func prepare(dir string) error {
 	return nil
 }
 
-// checkForeign refuses a directory with other content, so that a mistyped path
-// does not fill a home directory with blobs.
+// checkForeign rejects a directory with other content, so that a mistyped path does not
+// fill a home directory with blobs.
 func checkForeign(dir string) error {
 	if exists(filepath.Join(dir, ocispec.ImageLayoutFile)) {
 		return nil
@@ -248,8 +248,8 @@ func (s *Store) Close() error {
 func (s *Store) Dir() string { return s.dir }
 
 // TempDir returns the directory for temporary files that are too large for the system's,
-// "" if the store is open for reading only. What a killed process leaves in it is removed
-// when the store is next opened alone.
+// "" if the store is open for reading only. Files of a killed process are removed when a
+// process next opens the store while no other has it open.
 func (s *Store) TempDir() string {
 	if s.readOnly {
 		return ""
@@ -280,8 +280,8 @@ func freeSpace(dir string) uint64 {
 
 var logLevel sync.Mutex // guards the level of containerd's global log
 
-// newLocal opens containerd's content store, without its warning about a file
-// system that has no fs-verity.
+// newLocal opens containerd's content store, without its warning about file systems
+// that lack fs-verity.
 func newLocal(dir string) (content.Store, error) {
 	logLevel.Lock()
 	defer logLevel.Unlock()

@@ -10,8 +10,8 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// verifiedFile records when blobs were verified. It saves reading and nothing else:
-// without it, blobs are read again. See docs/decisions/016-verified-blobs.md.
+// verifiedFile records when blobs were verified. It is only an optimization: without
+// it, blobs are read again. See docs/decisions/016-verified-blobs.md.
 const verifiedFile = "verified.json"
 
 // verifiedFor is how long a verification counts. After that a blob is read again, because
@@ -19,8 +19,8 @@ const verifiedFile = "verified.json"
 const verifiedFor = 7 * 24 * time.Hour
 
 // settled is how old the last change of a file must be when a verification is relied on.
-// The times of files have a granularity of milliseconds or more: of a file that changed
-// just now, another change could remain unnoticed.
+// File times have a granularity of milliseconds or more, so another change of a file
+// that has just changed could remain unnoticed.
 const settled = time.Second
 
 // stamp is the state of a blob's file when it was verified. Any write changes it.
@@ -37,8 +37,8 @@ func (s stamp) sameFile(o stamp) bool {
 	return s == o
 }
 
-// counts reports whether a verification is still relied on. What is younger than
-// settled does not.
+// counts reports whether a verification is still valid. It is not if the file's last
+// change was more recent than settled.
 func (s stamp) counts(now time.Time, settled time.Duration) bool {
 	age := now.Sub(time.Unix(0, s.At))
 	return age >= 0 && age < verifiedFor && now.Sub(time.Unix(0, max(s.CTime, s.MTime))) >= settled
@@ -57,8 +57,8 @@ func (s *Store) stampOf(d digest.Digest) (stamp, bool) {
 	return stamp{Size: info.Size(), MTime: info.ModTime().UnixNano(), CTime: time.Unix(st.Ctim.Unix()).UnixNano(), Inode: st.Ino, At: time.Now().UnixNano()}, true
 }
 
-// recordVerified notes that the content of a blob was verified, when its file was in this
-// state.
+// recordVerified records that the content of a blob was verified while its file was in
+// this state.
 func (s *Store) recordVerified(d digest.Digest, at stamp) {
 	s.verifiedMu.Lock()
 	defer s.verifiedMu.Unlock()
@@ -68,7 +68,7 @@ func (s *Store) recordVerified(d digest.Digest, at stamp) {
 	s.newlyVerified[d] = at
 }
 
-// lastVerified returns in which state the file of a blob was verified.
+// lastVerified returns the state in which the file of a blob was verified.
 func (s *Store) lastVerified(d digest.Digest) (stamp, bool) {
 	s.verifiedMu.Lock()
 	defer s.verifiedMu.Unlock()
@@ -82,8 +82,8 @@ func (s *Store) lastVerified(d digest.Digest) (stamp, bool) {
 	return st, ok
 }
 
-// CheckBlob is DropBad that does not read a blob whose file is as it was when it was
-// verified during the last week.
+// CheckBlob is like DropBad, but does not read a blob whose file has not changed since
+// it was verified during the last week.
 func (s *Store) CheckBlob(ctx context.Context, d digest.Digest) (damaged bool, err error) {
 	before, ok := s.stampOf(d)
 	if known, found := s.lastVerified(d); ok && found && known.sameFile(before) && known.counts(time.Now(), s.settled) {
@@ -96,7 +96,7 @@ func (s *Store) CheckBlob(ctx context.Context, d digest.Digest) (damaged bool, e
 	return damaged, err
 }
 
-// SaveVerified writes to the disk which blobs this process has written or verified.
+// SaveVerified records on the disk the blobs that this process has written or verified.
 func (s *Store) SaveVerified() error {
 	s.verifiedMu.Lock()
 	defer s.verifiedMu.Unlock()
@@ -127,7 +127,7 @@ func (s *Store) SaveVerified() error {
 	return nil
 }
 
-// readVerified reads the file. One that is missing or damaged is empty.
+// readVerified reads the file. A missing or damaged file is empty.
 func (s *Store) readVerified() map[digest.Digest]stamp {
 	all := readRecord[map[digest.Digest]stamp](s, verifiedFile)
 	if all == nil {

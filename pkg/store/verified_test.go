@@ -10,7 +10,7 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// TestCheckBlob holds that a verified blob is not read again, and that every change of its
+// TestCheckBlob checks that a verified blob is not read again, and that every change of its
 // file is noticed.
 func TestCheckBlob(t *testing.T) {
 	s := open(t, t.TempDir())

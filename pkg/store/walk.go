@@ -37,8 +37,8 @@ func (s *Store) walk(ctx context.Context, d digest.Digest, v visit) (summary, er
 	return w.sum, err
 }
 
-// walker walks over an image. A digest can occur both as a layer and as a
-// manifest: what it refers to counts nevertheless, so the two are tracked apart.
+// walker walks over an image. A digest can occur both as a layer and as a manifest
+// whose references count, so the two are tracked separately.
 type walker struct {
 	s         *Store
 	visit     visit

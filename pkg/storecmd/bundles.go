@@ -29,7 +29,7 @@ type VerifyOptions struct {
 // or the parts of one bundle.
 func Verify(ctx context.Context, con *console.Console, files []string, o VerifyOptions) error {
 	if o.EachPart && o.VerifyKey != "" {
-		return usererr.Usage(usererr.Errorf("omit --each: it verifies parts one by one, and the signature is of all of them", "--each and --verify-key exclude each other"))
+		return usererr.Usage(usererr.Errorf("omit --each: it verifies parts separately, and the signature covers all of them", "--each and --verify-key exclude each other"))
 	}
 	opts := bundle.VerifyOptions{EachPart: o.EachPart}
 	if len(files) > 1 {

@@ -157,7 +157,7 @@ func TestLoadRename(t *testing.T) {
 	}
 }
 
-// TestLoadPreviewOfDocker holds that names of docker save's archives are shown before
+// TestLoadPreviewOfDocker checks that names of docker save's archives are shown before
 // anything is stored.
 func TestLoadPreviewOfDocker(t *testing.T) {
 	path := archive(t, archivetest.Docker10, "kolla/nova:1")

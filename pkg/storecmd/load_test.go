@@ -98,7 +98,7 @@ func TestLoadAndPush(t *testing.T) {
 	}
 }
 
-// TestLoadChecksOptionsFirst holds that a mistake in an option is found before
+// TestLoadChecksOptionsFirst checks that a mistake in an option is found before
 // anything is loaded.
 func TestLoadChecksOptionsFirst(t *testing.T) {
 	path, _ := saved(t)
@@ -120,7 +120,7 @@ func TestLoadChecksOptionsFirst(t *testing.T) {
 	}
 }
 
-// TestLoadRegistryDown holds that no image has a name if the set cannot be published, and
+// TestLoadRegistryDown checks that no image has a name if the set cannot be published, and
 // that a second attempt publishes it.
 func TestLoadRegistryDown(t *testing.T) {
 	path, digests := saved(t)
@@ -235,7 +235,7 @@ func TestLoadTags(t *testing.T) {
 	}
 }
 
-// TestLoadShowsProgress holds that both stages of load --push end at their total.
+// TestLoadShowsProgress checks that both stages of load --push end at their total.
 func TestLoadShowsProgress(t *testing.T) {
 	path, _ := saved(t)
 	host := registrytest.Embedded(t, server.Options{}).Host()

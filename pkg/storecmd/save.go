@@ -49,7 +49,7 @@ func Save(ctx context.Context, cfg *config.Config, con *console.Console, output 
 	case o.Delta != "" && o.Delta != "bytes":
 		return usererr.Usage(usererr.Errorf("--delta bytes makes byte deltas of changed layers", "--delta %q is not known", o.Delta))
 	case o.Delta != "" && o.Since == "":
-		return usererr.Usage(usererr.Errorf("add --since, which says what the other side has", "--delta needs --since"))
+		return usererr.Usage(usererr.Errorf("add --since, which lists what the other side has", "--delta needs --since"))
 	case output == "":
 		return usererr.Usage(usererr.Errorf("kolla-build save --output set.tar, or - for standard output", "save: no --output"))
 	}
@@ -57,7 +57,7 @@ func Save(ctx context.Context, cfg *config.Config, con *console.Console, output 
 		return usererr.Usage(usererr.Errorf("name a file", "--resume: what was written to standard output cannot be continued"))
 	}
 	if o.Resume && strings.HasSuffix(output, "/") {
-		return usererr.Usage(usererr.Errorf("omit --resume: what is complete in the directory is kept anyway", "--resume: %s is a directory", output))
+		return usererr.Usage(usererr.Errorf("omit --resume: complete files in the directory are always kept", "--resume: %s is a directory", output))
 	}
 	if o.Split != "" && strings.HasSuffix(output, "/") {
 		return usererr.Usage(usererr.Errorf("name a file, which gives the parts their names", "--split: %s is a directory", output))
@@ -101,7 +101,7 @@ func Save(ctx context.Context, cfg *config.Config, con *console.Console, output 
 		con.Notice("byte deltas of %s: %s instead of %s", units.Count(sum.Deltas, "layer"), units.Bytes(sum.DeltaBytes), units.Bytes(sum.DeltaLayers))
 	}
 	for _, name := range sum.Extra {
-		con.Notice("%s: %s belongs to no bundle and was left there", output, printable(name))
+		con.Notice("%s: %s does not belong to the bundle and was kept", output, printable(name))
 	}
 	file := output
 	if n := len(sum.Parts); n > 0 {

@@ -101,7 +101,7 @@ func writeUsage(cfg *config.Config, con *console.Console) error {
 	contents := map[string]string{
 		"store":    "images",
 		"buildkit": "the builder's cache; gc --builder-cache removes it",
-		"registry": "the embedded registry; kolla-build registry gc frees what it does not need",
+		"registry": "the embedded registry; kolla-build registry gc removes its unused content",
 		"sources":  "downloaded sources",
 		"packages": "package lists of images",
 		"reports":  "reports of nightly runs",

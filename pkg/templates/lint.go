@@ -16,8 +16,9 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/workspace"
 )
 
-// Lint checks the configuration's template tree and overrides, and what they render to,
-// and prints the findings. It returns usererr.ErrReported if there are any but warnings.
+// Lint checks the configuration's template tree and overrides, and the rendered
+// Dockerfiles, and prints the findings. It returns usererr.ErrReported if there are any
+// that are not warnings.
 func Lint(ctx context.Context, cfg *config.Config, c *console.Console) error {
 	normalized := *cfg
 	normalized.TemplateOverride = render.DistinctFiles(slices.Concat(cfg.TemplateOverride, cfg.Args))

@@ -21,8 +21,8 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/workspace"
 )
 
-// Render prints one rendered template, with nothing added: a file, or the Dockerfile of
-// an image of the tree as a build makes it.
+// Render prints one rendered template without additions: a file, or the Dockerfile of
+// an image of the tree as in a build.
 func Render(ctx context.Context, cfg *config.Config, c *console.Console, opts render.FileOptions) error {
 	tree, err := imageset.OpenTree(cfg)
 	if err != nil {
@@ -37,8 +37,8 @@ func Render(ctx context.Context, cfg *config.Config, c *console.Console, opts re
 		return renderImage(ctx, cfg, c, tree, name)
 	}
 	if len(cfg.TemplateOverride) > 0 && cfg.Origin("template-override").Kind == config.OriginFlag {
-		return usererr.Usage(usererr.Errorf("kolla-build render IMAGE --template-override FILE shows what an override makes of an image",
-			"--template-override is for images of the tree, and %s is none", opts.Template))
+		return usererr.Usage(usererr.Errorf("kolla-build render IMAGE --template-override FILE shows the effect of an override",
+			"--template-override is for images of the tree, and %s is not one", opts.Template))
 	}
 	if opts.Repos, opts.ReposName, err = imageset.Repos(); err != nil {
 		return err

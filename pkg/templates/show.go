@@ -20,9 +20,9 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/workspace"
 )
 
-// Show does what needs no builder: --template-only, --list-images,
-// --list-dependencies and --save-dependency. It reports whether one of them was
-// given. Of several platforms it shows the first.
+// Show implements the options that need no builder: --template-only, --list-images,
+// --list-dependencies and --save-dependency. It reports whether one of them was given.
+// With several platforms it shows the first.
 func Show(ctx context.Context, cfg *config.Config, c *console.Console) (bool, error) {
 	if !cfg.TemplateOnly && !cfg.ListImages && !cfg.ListDependencies && cfg.SaveDependency == "" {
 		return false, nil
@@ -75,7 +75,8 @@ func saveDependency(path string, s *imageset.Set, c *console.Console) error {
 	}
 	err := os.MkdirAll(filepath.Dir(path), 0o755)
 	if err == nil {
-		// A pipe or /dev/stdout is written to, as upstream does, not replaced.
+		// Pipes and /dev/stdout are written to instead of being replaced, as upstream
+		// does.
 		err = atomicfile.Output(path, atomicfile.Options{}, func(w io.Writer) error { return s.Selection.WriteDependencyGraph(w, path) })
 	}
 	if err != nil {

@@ -38,10 +38,10 @@ const scopeName = "github.com/kolla-build/kolla-build"
 // flushTime is the longest time that the end of a run waits for a collector.
 const flushTime = 5 * time.Second
 
-// Options say where spans are sent.
+// Options are the settings of Open.
 type Options struct {
-	// Getenv returns environment variables. The exporters read the process's own
-	// for what is not decided here: headers, certificates, compression, timeouts.
+	// Getenv returns environment variables. The exporters read other settings from the
+	// process's own environment: headers, certificates, compression, timeouts.
 	Getenv func(string) string
 
 	Version string            // of this program, in the spans' resource
@@ -110,8 +110,8 @@ func first(getenv func(string) string, names ...string) string {
 	return ""
 }
 
-// protocol returns the protocol of an endpoint: what the environment says, else
-// gRPC on the port that is registered for it, else OpenTelemetry's default.
+// protocol returns the protocol of an endpoint: that of the environment, else gRPC for
+// its registered port, else OpenTelemetry's default.
 func protocol(getenv func(string) string, endpoint string) string {
 	if p := first(getenv, "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"); p != "" {
 		return p
@@ -140,8 +140,8 @@ func (e *Exporter) Start(ctx context.Context, getenv func(string) string, name s
 	return ctx, Span{s}
 }
 
-// Environ returns the environment variables that a child program needs besides
-// this one's to send its own spans to the same collector, as the given service.
+// Environ returns additional environment variables with which a child program sends its
+// own spans to the same collector, as the given service.
 func (e *Exporter) Environ(service string) []string {
 	if e == nil {
 		return nil
@@ -149,12 +149,12 @@ func (e *Exporter) Environ(service string) []string {
 	return []string{"OTEL_EXPORTER_OTLP_PROTOCOL=" + e.protocol, "OTEL_SERVICE_NAME=" + service}
 }
 
-// Close sends what has not been sent yet.
+// Close sends the remaining spans.
 func (e *Exporter) Close() {
 	if e == nil {
 		return
 	}
-	// The run's own context may have been canceled, and its trace is needed then.
+	// The trace is also needed if the run's own context was canceled.
 	ctx, cancel := context.WithTimeout(context.Background(), flushTime)
 	defer cancel()
 	if err := e.provider.Shutdown(ctx); err != nil {
@@ -175,7 +175,7 @@ func Start(ctx context.Context, name string, attrs ...attribute.KeyValue) (conte
 	return ctx, Span{s}
 }
 
-// Record adds a child of the span in the context for something that has ended.
+// Record adds a child of the span in the context for an operation that has ended.
 func Record(ctx context.Context, name string, start time.Time, took time.Duration, failure string, attrs ...attribute.KeyValue) {
 	parent := trace.SpanFromContext(ctx)
 	if !parent.IsRecording() {

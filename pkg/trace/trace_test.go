@@ -18,8 +18,7 @@ func env(pairs ...string) func(string) string {
 	}
 }
 
-// Without a collector there is no exporter, and all that it is asked for costs
-// and does nothing.
+// Without a collector there is no exporter, and its methods do nothing.
 func TestOff(t *testing.T) {
 	for name, getenv := range map[string]func(string) string{
 		"unset":    env(),

@@ -1,6 +1,6 @@
-// Package workspace opens what commands work with, as the configuration says: the
-// local store, a client for registries, and the caches in the data directory. It
-// must not know what commands do with them.
+// Package workspace opens the resources of commands according to the configuration: the
+// local store, a client for registries, and the caches in the data directory. It must
+// not know how commands use them.
 package workspace
 
 import (
@@ -26,8 +26,8 @@ func BuilderDir(cfg *config.Config) string { return filepath.Join(cfg.DataDir, "
 // close it.
 func OpenStore(cfg *config.Config) (*store.Store, error) { return store.Open(StoreDir(cfg)) }
 
-// OpenExistingStore opens the local store for a command that makes no sense without
-// one. If there is none, the error is a *store.OpenError with ProblemMissing.
+// OpenExistingStore opens the local store for a command that needs an existing one. If
+// there is none, the error is a *store.OpenError with ProblemMissing.
 func OpenExistingStore(cfg *config.Config) (*store.Store, error) {
 	if !store.Exists(StoreDir(cfg)) {
 		return store.OpenReadOnly(StoreDir(cfg))
@@ -35,9 +35,8 @@ func OpenExistingStore(cfg *config.Config) (*store.Store, error) {
 	return OpenStore(cfg)
 }
 
-// OpenStoreForReading opens the local store for a command that changes nothing in
-// it, and does not create it. It succeeds for a store that this user may not write
-// to, such as root's.
+// OpenStoreForReading opens the local store read-only, without creating it. It also
+// works for a store without write permission, such as root's.
 func OpenStoreForReading(cfg *config.Config) (*store.Store, error) {
 	s, err := OpenExistingStore(cfg)
 	var unusable *store.OpenError
@@ -53,20 +52,20 @@ func RegistryClient(cfg *config.Config, con *console.Console) (*registry.Client,
 		Timeout: time.Duration(max(1, cfg.Timeout)) * time.Second})
 }
 
-// PackageReader returns a reader of the packages in images. It caches what layers
-// contain in the data directory.
+// PackageReader returns a reader of the packages in images. It caches the packages of
+// layers in the data directory.
 func PackageReader(cfg *config.Config) *packages.Reader {
 	return &packages.Reader{CacheDir: filepath.Join(cfg.DataDir, "packages")}
 }
 
-// Naming returns how the images of a run are named, as the user configured it.
-// Its Normalize method gives the form that names have.
+// Naming returns the configured registry, namespace, prefix and tag of images. Its
+// Normalize method returns the form that names use.
 func Naming(cfg *config.Config) imageref.Naming {
 	return imageref.Naming{Registry: cfg.Registry, Namespace: cfg.Namespace, Prefix: cfg.ImageNamePrefix, Tag: cfg.Tag}
 }
 
-// NormalNaming returns Naming in the form that names of images have, and prints what
-// differs from what the user wrote.
+// NormalNaming returns the normalized Naming, and prints the changes to the user's
+// input.
 func NormalNaming(cfg *config.Config, con *console.Console) (imageref.Naming, error) {
 	naming, notes, err := Naming(cfg).Normalize()
 	if err != nil {

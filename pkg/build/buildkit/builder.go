@@ -34,7 +34,7 @@ type Options struct {
 
 	DaemonPath string        // of the buildkitd to start, "" to look for one
 	StateDir   string        // of a started daemon
-	Store      content.Store // external images are read from it, built ones written to it
+	Store      content.Store // external images are read from it, and built ones are written to it
 	Notice     func(string)  // for messages to the user while waiting; may be nil
 	Cache      CacheLimits   // of a started daemon
 	Env        []string      // of a started daemon, in addition to this process's environment
@@ -42,7 +42,7 @@ type Options struct {
 	// StepTimeout is the longest time of a step, 0 for no limit.
 	StepTimeout time.Duration
 
-	Grants // what steps may have
+	Grants // secrets and privileges of steps
 
 	// NetNS is the network namespace of a started daemon and of all steps that it
 	// runs; nil for this process's.
@@ -92,8 +92,8 @@ func Open(ctx context.Context, opts Options) (*Builder, error) {
 	return b, nil
 }
 
-// connect waits until the daemon answers: one that was started as long as it runs,
-// another one for a few seconds.
+// connect waits until the daemon answers. It waits for a daemon that it started for as
+// long as the process runs, and for another one a few seconds.
 func (b *Builder) connect(ctx context.Context, addr string) error {
 	if b.daemon != nil {
 		b.daemon.awaitSocket(ctx)
@@ -135,9 +135,9 @@ func (b *Builder) connect(ctx context.Context, addr string) error {
 	}
 }
 
-// dialError finds out why connecting to an address fails. gRPC only says that its
-// time is up; a connection of our own also has what the command of a connection
-// helper (docker, kubectl, ssh) printed.
+// dialError finds out why connecting to an address fails. gRPC only reports a timeout;
+// a direct connection also has the output of a connection helper (docker, kubectl,
+// ssh).
 func dialError(addr string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
 	defer cancel()
@@ -165,7 +165,7 @@ func dialError(addr string) error {
 	case err := <-read:
 		return err
 	case <-ctx.Done():
-		return nil // it is connected and silent: gRPC's own error says more
+		return nil // connected without an answer: gRPC's own error is more specific
 	}
 }
 
@@ -184,8 +184,8 @@ func (b *Builder) openSession(ctx context.Context) error {
 		"oci:" + storeID: b.opts.Store,
 		"export":         b.opts.Store,
 	}))
-	// The user's Docker credentials, for images that only BuildKit finds, such as
-	// those of a FROM line with a variable.
+	// The user's Docker credentials, for images that only BuildKit resolves, such as in
+	// a FROM line with a variable.
 	s.Allow(authprovider.NewDockerAuthProvider(authprovider.DockerAuthProviderConfig{
 		AuthConfigProvider: authprovider.LoadAuthConfig(config.LoadDefaultConfigFile(discard{})),
 	}))
@@ -193,7 +193,7 @@ func (b *Builder) openSession(ctx context.Context) error {
 	b.ended = make(chan struct{})
 	go func() {
 		defer close(b.ended)
-		// Its error does not matter: Lost reports the end, and builds get errors of
+		// The error can be ignored: Lost reports the end, and builds get errors of
 		// their own.
 		_ = s.Run(ctx, b.client.Dialer())
 	}()

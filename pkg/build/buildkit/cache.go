@@ -12,8 +12,8 @@ import (
 // and the results of steps. Sizes are in bytes; 0 means a share of the disk with the
 // state directory.
 type CacheLimits struct {
-	MaxUsed int64 // that the cache may use at most; 0: 80 %
-	MinFree int64 // that stay free on the disk; 0: disk.DefaultMinFree
+	MaxUsed int64 // maximum size of the cache; 0: 80 %
+	MinFree int64 // kept free on the disk; 0: disk.DefaultMinFree
 }
 
 // reservedShare is the part of its limit, in percent, that the cache always keeps.
@@ -32,14 +32,14 @@ func (l CacheLimits) resolve(dir string) (reserved, maxUsed, minFree int64) {
 	return maxUsed / 100 * reservedShare, maxUsed, minFree
 }
 
-// daemonConfig has one rule for the whole cache: entries are removed only when space
-// is needed, those used least recently first. BuildKit's own rules remove cache
-// mounts after two days, which nightly runs need. Entries that a running build uses
-// are never removed.
+// daemonConfig has one rule for the whole cache: entries are removed only when space is
+// needed, the least recently used first. BuildKit's own rules remove cache mounts,
+// which nightly runs need, after two days. Entries that a running build uses are never
+// removed.
 func daemonConfig(dir string, l CacheLimits) string {
 	reserved, maxUsed, minFree := l.resolve(dir)
-	// Each build says which entitlements its steps may have, and only this process can
-	// reach the daemon.
+	// Each build lists the entitlements of its steps, and only this process can reach
+	// the daemon.
 	return fmt.Sprintf(`insecure-entitlements = ["network.host", "security.insecure"]
 [worker.containerd]
   enabled = false
@@ -56,9 +56,8 @@ func daemonConfig(dir string, l CacheLimits) string {
 `, reserved, maxUsed, minFree)
 }
 
-// Prune removes entries of the cache, those used least recently first, until so many
-// bytes are free on its disk or only entries in use are left. It returns the bytes
-// that it freed.
+// Prune removes cache entries, the least recently used first, until minFree bytes are
+// free on its disk or only entries in use are left. It returns the bytes that it freed.
 func (b *Builder) Prune(ctx context.Context, free int64) (int64, error) {
 	ch := make(chan client.UsageInfo)
 	freed := make(chan int64)

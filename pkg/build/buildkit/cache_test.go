@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// TestDaemonConfig checks that the limits of the cache are what buildkitd is
-// started with, and that those not given follow from the disk.
+// TestDaemonConfig checks that buildkitd is started with the limits of the cache, and
+// that the defaults depend on the disk.
 func TestDaemonConfig(t *testing.T) {
 	dir := t.TempDir()
 	got := daemonConfig(dir, CacheLimits{MaxUsed: 1_000_000_000, MinFree: 2_000_000_000})

@@ -35,13 +35,13 @@ type ContextFile struct {
 	Mode fs.FileMode // type, permissions, setuid, setgid and sticky
 	Data []byte      // content, or a link's target
 
-	// Blob is the digest of a blob in the store that holds the content of a
-	// large regular file; Data is nil then. If IsArchived(Path), it is a tar that has the file.
+	// Blob is the digest of the blob in the store with the content of a large regular file;
+	// Data is nil then. If IsArchived(Path), the blob is a tar that contains the file.
 	Blob digest.Digest
 
-	// Read returns the content of a regular file that the Dockerfile does not name, as
-	// Data or Blob has it: it is read only if a trigger of a parent copies the file.
-	// nil for files that have been read.
+	// Read returns Data and Blob of a regular file that the Dockerfile does not name:
+	// it is read only if a trigger of a parent copies the file. nil for files that have
+	// been read.
 	Read func(context.Context) (data []byte, blob digest.Digest, err error)
 }
 

@@ -7,7 +7,7 @@ import (
 	digest "github.com/opencontainers/go-digest"
 )
 
-// A file that no instruction names is not read, and does not count for the key.
+// A file that no instruction names is not read and does not affect the key.
 func TestUnnamedFilesAreNotRead(t *testing.T) {
 	read := 0
 	lazy := func(data string) ContextFile {

@@ -175,7 +175,7 @@ func TestFromWithVariables(t *testing.T) {
 	}
 }
 
-// TestContextPaths holds which files of a context count: all that instructions
+// TestContextPaths checks which files of a context count: all that instructions
 // may see, and no more.
 func TestContextPaths(t *testing.T) {
 	tests := []struct {

@@ -26,7 +26,7 @@ const startTimeout = 60 * time.Second
 // survives that, but the next start then needs a recovery.
 const stopTimeout = 20 * time.Second
 
-// DaemonError says why no builder could be started or reached.
+// DaemonError reports why a builder could not be started or reached.
 type DaemonError struct {
 	Addr   string // the address or path that was tried
 	Err    error
@@ -44,7 +44,7 @@ func (e *DaemonError) Error() string {
 // Unwrap returns the cause.
 func (e *DaemonError) Unwrap() error { return e.Err }
 
-// Hint returns what to do about it, or "".
+// Hint returns a hint for the user, or "".
 func (e *DaemonError) Hint() string { return e.Advice }
 
 // lockName is the lock file of a state directory.
@@ -64,9 +64,9 @@ type daemon struct {
 	log string
 }
 
-// findDaemon returns the path of the buildkitd to start: named if it is not
-// empty, else one beside this executable, else that of a package, in
-// ../lib/kolla-build, else one on PATH.
+// findDaemon returns the path of the buildkitd to start: named if it is not empty, else
+// the one beside this executable, else the one of a package in ../lib/kolla-build, else
+// the one in PATH.
 func findDaemon(named string) (string, error) {
 	if named != "" {
 		if _, err := os.Stat(named); err != nil {
@@ -98,7 +98,7 @@ func startDaemon(ctx context.Context, opts Options) (*daemon, error) {
 	}
 	if os.Geteuid() != 0 {
 		return nil, &DaemonError{Addr: bin, Err: errors.New("starting a builder needs root"),
-			Advice: "run as root, or name a running daemon with --buildkit-addr or BUILDKIT_HOST (rootless ones are fine)"}
+			Advice: "run as root, or name a running daemon with --buildkit-addr or BUILDKIT_HOST (it may be rootless)"}
 	}
 	if _, err := exec.LookPath("runc"); err != nil {
 		return nil, &DaemonError{Addr: bin, Err: errors.New("runc is not installed"), Advice: "apt-get install runc"}
@@ -131,13 +131,14 @@ func (d *daemon) acquire(ctx context.Context, opts Options) error {
 	if err != nil {
 		return &DaemonError{Addr: opts.StateDir, Err: err}
 	}
-	_ = lock.SetProcess() // for the notice of the next one
+	_ = lock.SetProcess() // for the notice of the next process
 	d.lock = lock
 	return nil
 }
 
-// The paths of sockets have at most 107 bytes. That of an SSH agent is 47 bytes longer
-// than the daemon's TMPDIR, which may be in the directory of the daemon's socket.
+// Paths of sockets have at most 107 bytes. The path of an SSH agent's socket is 47
+// bytes longer than the daemon's TMPDIR, which may be in the directory of the daemon's
+// socket.
 const (
 	maxDaemonTemp = 60 // the longest TMPDIR of the daemon
 	maxTempDir    = 28 // the longest directory for the one of the daemon's socket
@@ -166,8 +167,8 @@ func makeRunDir(state string) (string, error) {
 }
 
 // tempDir returns the daemon's directory for temporary files, in the state directory. If
-// its path is too long for the sockets of SSH agents, which are made in it, that is a
-// link in the directory of the daemon's socket.
+// its path is too long for the sockets of SSH agents, which are created in it, a link to
+// it in the directory of the daemon's socket is returned.
 func tempDir(state, run string) (string, error) {
 	tmp, err := filepath.Abs(filepath.Join(state, "tmp"))
 	if err != nil || len(tmp) <= maxDaemonTemp {
@@ -187,7 +188,7 @@ func (d *daemon) start(bin string, opts Options) error {
 		opts.Notice("the machine stopped before the builder's cache was written to disk; it starts with an empty one")
 	}
 	if err := sweep(opts.StateDir); err != nil {
-		return &DaemonError{Addr: opts.StateDir, Err: err, Advice: "an earlier run was killed, and what it left there could not be removed"}
+		return &DaemonError{Addr: opts.StateDir, Err: err, Advice: "an earlier run was killed, and the files that it left there could not be removed"}
 	}
 	run, err := makeRunDir(opts.StateDir)
 	if err != nil {
@@ -195,8 +196,8 @@ func (d *daemon) start(bin string, opts Options) error {
 	}
 	d.run = run
 	d.addr = "unix://" + filepath.Join(run, "buildkitd.sock")
-	// With a configuration of its own it does not read /etc/buildkit/buildkitd.toml,
-	// which may be for another daemon.
+	// With its own configuration, the daemon does not read
+	// /etc/buildkit/buildkitd.toml, which may be for another one.
 	config := filepath.Join(run, "buildkitd.toml")
 	if err := os.WriteFile(config, []byte(daemonConfig(opts.StateDir, opts.Cache)), 0o644); err != nil {
 		return &DaemonError{Addr: bin, Err: err}
@@ -210,8 +211,9 @@ func (d *daemon) start(bin string, opts Options) error {
 		"--root", opts.StateDir, "--otel-socket-path", filepath.Join(run, "otel.sock"))
 	d.cmd.Stdout, d.cmd.Stderr = log, log
 	d.cmd.ExtraFiles = []*os.File{d.lock.File()}
-	// The next run finds its temporary files, some of them mounts, if it is killed.
-	// The output of steps is not truncated: the last lines say why a step failed.
+	// TMPDIR is where the next run finds temporary files and mounts if the daemon is
+	// killed. The output of steps is not truncated, because the last lines say why a
+	// step failed.
 	tmp, err := tempDir(opts.StateDir, run)
 	if err != nil {
 		return &DaemonError{Addr: opts.StateDir, Err: err}

@@ -7,15 +7,15 @@ import (
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
 )
 
-// What steps take, as far as their text says. Only the ratios matter: they decide
-// which images start first before any has been timed.
+// Estimated times of steps, judged by their text. Only the ratios matter: they decide
+// which images start first when no build has been timed yet.
 const (
 	effortStep    = time.Second      // of any RUN, COPY or ADD
 	effortIndex   = 10 * time.Second // of fetching a package index
 	effortPackage = 3 * time.Second  // of each installed package
 )
 
-// effort guesses how long a Dockerfile's steps take.
+// effort estimates how long a Dockerfile's steps take.
 func effort(stages []instructions.Stage) time.Duration {
 	var d time.Duration
 	for _, st := range stages {

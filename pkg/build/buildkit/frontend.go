@@ -31,7 +31,7 @@ var (
 	gatewayCaps = sync.OnceValue(func() apicaps.CapSet { return gwpb.Caps.CapSet(gwpb.Caps.All()) })
 )
 
-var errNoDaemon = errors.New("a Dockerfile is converted without a builder")
+var errNoDaemon = errors.New("converting a Dockerfile does not use a builder")
 
 func (c *inputsClient) BuildOpts() gateway.BuildOpts {
 	return gateway.BuildOpts{

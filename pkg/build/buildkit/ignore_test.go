@@ -14,7 +14,8 @@ import (
 )
 
 // TestIgnoreAsDockerDoes builds COPY . with BuildKit's own Dockerfile frontend and
-// client, as docker build does, and compares what arrives with what Ignore keeps.
+// client, as docker build does, and compares the copied files with those that Ignore
+// keeps.
 func TestIgnoreAsDockerDoes(t *testing.T) {
 	w := newWorld(t, t.TempDir())
 	tree := []string{"Dockerfile", "README.md", "secret.key", "a/secret.key", "a/b/secret.key", "a/b/keep.txt", "a/b/c/deep.md",

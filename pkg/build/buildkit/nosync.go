@@ -13,13 +13,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A builder syncs its databases some three hundred times for an image of three
-// steps, and dpkg syncs each file that it unpacks in a RUN step. This protects only
-// a cache: the images are in the store, which this process writes and syncs. So for
-// a daemon that is started, and all that runs in it, a filter of system calls makes
-// fsync and the like return without effect, as with --suppress-sync of
-// systemd-nspawn. A killed process loses nothing by that. A machine that stops may;
-// then the cache is discarded (see unsynced).
+// A builder syncs its databases some three hundred times for an image of three steps,
+// and dpkg syncs each file that it unpacks in a RUN step. This protects only a cache:
+// the images are in the store, which this process writes and syncs. So a system call
+// filter turns fsync and similar calls of a started daemon and its processes into
+// no-ops, like --suppress-sync of systemd-nspawn. A killed process loses nothing by
+// that. A machine that stops may lose data; then the cache is discarded (see unsynced).
 
 // syncCalls are the system calls without effect.
 var syncCalls = []uint32{unix.SYS_FSYNC, unix.SYS_FDATASYNC, unix.SYS_SYNC, unix.SYS_SYNCFS, unix.SYS_SYNC_FILE_RANGE, unix.SYS_MSYNC}
@@ -72,7 +71,7 @@ func bootID() string {
 	return strings.TrimSpace(string(id))
 }
 
-// noteUnsynced makes a note for this run. If there is one of an earlier boot, the
+// noteUnsynced writes a note for this run. If it finds a note of an earlier boot, the
 // content of the directory cannot be trusted and is removed, and lost is true.
 func noteUnsynced(state string) (u *unsynced, lost bool, err error) {
 	u = &unsynced{state: state}

@@ -37,7 +37,7 @@ func TestStartedBuilderDoesNotWaitForTheDisk(t *testing.T) {
 	if err := f.Sync(); err != nil {
 		t.Errorf("this process cannot sync: %v", err)
 	}
-	// What a step writes is in the image although the sync was ignored.
+	// Files that a step writes are in the image although the sync was ignored.
 	d, err := w.build(t.Context(), "base", "FROM busybox\nRUN echo kept > /kept && dd if=/dev/zero of=/zeros bs=1024 count=8 conv=fsync 2>/dev/null\n")
 	if err != nil {
 		t.Fatal(err)
@@ -66,7 +66,7 @@ func TestCacheOfAnEarlierBootIsDropped(t *testing.T) {
 	put(lockName, "")
 	put("cache.db", "x")
 
-	// A run of this boot that was killed: nothing is lost, and its note is taken over.
+	// A killed run of this boot loses nothing, and its note is kept.
 	first, lost, err := noteUnsynced(state)
 	if err != nil || lost || !there("cache.db") {
 		t.Fatalf("the first run: lost is %v, %v", lost, err)

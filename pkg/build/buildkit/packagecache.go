@@ -29,7 +29,7 @@ var (
 	pipBypass = regexp.MustCompile(`\s--no-cache-dir\b`)
 )
 
-// cachesOf returns which caches a step's command can use, by their names in
+// cachesOf returns the caches that a step's command can use, by their names in
 // with-cache.sh.
 func cachesOf(args []string) []string {
 	command := strings.Join(args, " ")
@@ -41,9 +41,9 @@ func cachesOf(args []string) []string {
 			updates = updates || c[1] == "update"
 			installs = installs || c[1] != "update"
 		}
-		// A step that only fetches the package lists does so for later steps, which
-		// read them from the image, and one that only installs reads them there too.
-		// Only a step that does both can use cached lists.
+		// A step that only fetches package lists fetches them into the image for later
+		// steps, and a step that only installs reads them from the image. Only a step
+		// that does both can use cached lists.
 		if updates && installs {
 			caches = append(caches, "lists")
 		}

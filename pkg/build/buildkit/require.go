@@ -24,7 +24,7 @@ const (
 	RequiresInsecure = string(entitlements.EntitlementSecurityInsecure)
 )
 
-// Entitlements are what Grants.Entitlements can contain.
+// Entitlements are the possible elements of Grants.Entitlements.
 var Entitlements = []string{RequiresNetwork, RequiresInsecure}
 
 // Requirement is what a RUN step needs and only the user can grant: a secret, an
@@ -39,8 +39,8 @@ type Requirement struct {
 // their LLB need not be read.
 var mayRequire = regexp.MustCompile(`(?i)type=(secret|ssh)|--(network|security)=`)
 
-// requirements returns what the steps of a definition require. Secrets and agents
-// that steps can do without are not part of it.
+// requirements returns what the steps of a definition require. Optional secrets and
+// agents are not included.
 func requirements(def *llb.Definition) ([]Requirement, error) {
 	var out []Requirement
 	for _, dt := range def.Def {
@@ -81,14 +81,16 @@ func requirements(def *llb.Definition) ([]Requirement, error) {
 	return slices.Compact(out), nil
 }
 
-// Grants are what steps may have besides a sandbox. The zero value grants nothing.
+// Grants are the secrets, agents and privileges of steps. The zero value grants
+// nothing.
 type Grants struct {
 	Entitlements []string // "network.host" and "security.insecure"
 	Secrets      *Secrets // that steps can mount; nil for none
 }
 
 // Check returns an error that names all requirements of a Dockerfile that are not granted,
-// at the first step that has one. The builder would report one when it gets to the step.
+// at the first step that has one. The builder would report only one, when it reaches the
+// step.
 func (g Grants) Check(d Dockerfile, required []Requirement) error {
 	var problem string
 	var line int
@@ -136,7 +138,7 @@ func (g Grants) grants(r Requirement) bool {
 // missing describes a requirement that is not granted.
 type missing struct {
 	problem string // as a sentence
-	name    string // as one of a list
+	name    string // as an element of a list
 	option  string // that grants it
 }
 

@@ -9,8 +9,8 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// rewriteSteps returns a definition whose RUN steps were edited. edit reports whether
-// it changed a step, and may add what the step needs to the new definition.
+// rewriteSteps returns a definition with edited RUN steps. edit reports whether it
+// changed a step, and may add further states to the new definition.
 func rewriteSteps(def *llb.Definition, edit func(out *llb.Definition, op *pb.Op, exec *pb.ExecOp) (bool, error)) (*llb.Definition, error) {
 	out := &llb.Definition{Metadata: map[digest.Digest]llb.OpMetadata{}, Constraints: def.Constraints}
 	replaced := map[string]string{} // new digests of ops, by the old ones

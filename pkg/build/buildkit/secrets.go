@@ -23,7 +23,7 @@ type Secrets struct {
 	values map[string][]byte
 	agents map[string]bool
 	ssh    session.Attachable // nil without agents
-	masked [][]byte           // what is removed from the output of steps, longest first
+	masked [][]byte           // texts that are removed from the output of steps, longest first
 }
 
 const (
@@ -35,9 +35,9 @@ const (
 // output of steps. Shorter ones occur by chance.
 const minMasked = 6
 
-// OpenSecrets reads the secrets and connects the agents that options name, as
-// docker buildx build has them: id=NAME,src=FILE or id=NAME,env=VARIABLE, and
-// default, ID or ID=PATH[,PATH…]. Values are read once, so that a pipe can be named.
+// OpenSecrets reads the secrets and connects the agents that options name, as for
+// docker buildx build: id=NAME,src=FILE or id=NAME,env=VARIABLE, and default, ID or
+// ID=PATH[,PATH…]. Values are read once, so that a pipe can be named.
 func OpenSecrets(secrets, agents []string, getenv func(string) string) (*Secrets, error) {
 	s := &Secrets{values: map[string][]byte{}, agents: map[string]bool{}}
 	for _, text := range secrets {
@@ -49,8 +49,8 @@ func OpenSecrets(secrets, agents []string, getenv func(string) string) (*Secrets
 	return s, s.addAgents(agents, getenv)
 }
 
-// NameSecrets returns secrets and agents that have only their names, to find out what a
-// build lacks. It reads no value and connects to no agent.
+// NameSecrets returns secrets and agents with names only, to find out which ones a
+// build lacks. It does not read values or connect to agents.
 func NameSecrets(secrets, agents []string, getenv func(string) string) (*Secrets, error) {
 	s := &Secrets{values: map[string][]byte{}, agents: map[string]bool{}}
 	for _, text := range secrets {
@@ -157,8 +157,8 @@ func readSecret(file string) ([]byte, error) {
 	return value, err
 }
 
-// mask adds the lines of a secret to what is removed from the output of steps,
-// which has lines.
+// mask adds the lines of a secret to the texts that are removed from the output of
+// steps.
 func (s *Secrets) mask(value []byte) {
 	for line := range bytes.Lines(value) {
 		if line = bytes.TrimSpace(line); len(line) >= minMasked {
@@ -201,7 +201,7 @@ func (s *Secrets) addAgents(agents []string, getenv func(string) string) error {
 	return err
 }
 
-// rootCause returns the innermost error, without the steps of a library to it.
+// rootCause returns the innermost error, without the context that a library added.
 func rootCause(err error) error {
 	for {
 		inner := errors.Unwrap(err)
@@ -255,7 +255,7 @@ func (s *Secrets) Redact(text []byte) []byte {
 	return text
 }
 
-// longest returns how many bytes the longest text has that Redact removes.
+// longest returns the length in bytes of the longest text that Redact removes.
 func (s *Secrets) longest() int {
 	if s == nil || len(s.masked) == 0 {
 		return 0
@@ -263,8 +263,8 @@ func (s *Secrets) longest() int {
 	return len(s.masked[0])
 }
 
-// cut returns how much of the beginning of a line can be redacted alone: no secret is
-// on both sides of it, also if the line continues.
+// cut returns how many bytes of the beginning of a line can be redacted on their own:
+// no secret extends beyond them, even if the line continues.
 func (s *Secrets) cut(line []byte) int {
 	if s.longest() == 0 {
 		return len(line)
@@ -279,7 +279,7 @@ func (s *Secrets) cut(line []byte) int {
 			}
 		}
 	}
-	if at <= 0 { // a line of nothing else
+	if at <= 0 { // the line is nothing but a secret
 		return len(line)
 	}
 	return at

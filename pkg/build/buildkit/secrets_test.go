@@ -105,8 +105,8 @@ func TestRedact(t *testing.T) {
 	}
 }
 
-// TestCheckRequirements checks what steps require, with the lines of their
-// instructions, and what grants it.
+// TestCheckRequirements checks the requirements of steps, with the lines of their
+// instructions, and the options that grant them.
 func TestCheckRequirements(t *testing.T) {
 	d := Dockerfile{Name: "x", Reference: "kolla/x:t", Path: "x/Dockerfile.j2", Content: []byte(`FROM debian:trixie
 RUN --mount=type=secret,id=optional --mount=type=ssh echo 1

@@ -46,9 +46,9 @@ func (b *Builder) Build(ctx context.Context, req Request, emit func(build.Event)
 	}()
 	attrs := map[string]string{
 		"tar": "false",
-		// Layers keep their times and are not compressed: that is left to this process,
-		// beside the builds that follow, which start on the builder's own snapshots.
-		// Layers of base images stay as they are.
+		// Layers keep their times and are not compressed: this process does both while
+		// later builds run on the builder's own snapshots. Layers of base images stay
+		// as they are.
 		"compression":                   "uncompressed",
 		exptypes.ExporterImageConfigKey: string(def.Config),
 	}
@@ -106,7 +106,7 @@ func descriptor(response map[string]string) (ocispecs.Descriptor, error) {
 	return desc, nil
 }
 
-// LostError says that the connection to the builder was lost during a build. The
+// LostError reports that the connection to the builder was lost during a build. The
 // build may succeed with a new builder.
 type LostError struct{ Err error }
 
@@ -130,8 +130,8 @@ func (e *BuildError) Unwrap() error { return e.Failure.Err }
 // Detail implements build.Detailed.
 func (e *BuildError) Detail() build.Failure { return e.Failure }
 
-// Temporary implements build.Temporary: failures of the network, in a command or in
-// a download by the builder, may be temporary.
+// Temporary implements build.Temporary: network failures, in a command or in a download
+// by the builder, may be temporary.
 func (e *BuildError) Temporary() bool {
 	if e.timeout {
 		return false

@@ -21,10 +21,9 @@ const sweepTimeout = 10 * time.Second
 // processes and control groups, mounts, and temporary files. A daemon that was
 // stopped leaves none of these.
 //
-// The caller holds the lock of the state directory, which every daemon that is
-// started inherits, so no running process uses what is found there. Containers are
-// found by their directories in it, mounts by their path: those of another daemon
-// are not touched.
+// The caller holds the lock of the state directory, which every daemon that is started
+// inherits, so no running process uses its content. Containers are found by their
+// directories in it, mounts by their path: those of another daemon are not touched.
 func sweep(state string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), sweepTimeout)
 	defer cancel()
@@ -37,7 +36,7 @@ func sweep(state string) error {
 		if st, err := os.Lstat(b); err != nil || !st.IsDir() || !isContainerID(id) {
 			continue
 		}
-		// It fails if runc does not know the container; then there is nothing to do.
+		// It fails if runc does not know the container, which needs no handling.
 		_ = exec.CommandContext(ctx, "runc", "delete", "--force", id).Run()
 		if err := killGroup(ctx, id); err != nil {
 			return err
@@ -57,8 +56,8 @@ func sweep(state string) error {
 			_ = os.RemoveAll(b)
 		}
 	}
-	// Partial blobs in its own store: it would continue them, and a damaged
-	// beginning would stay damaged.
+	// Partial blobs in the daemon's store: the daemon would append to them, and a
+	// damaged beginning would stay damaged.
 	partial, err := filepath.Glob(filepath.Join(state, "runc-*", "content", "ingest", "*"))
 	if err != nil {
 		return err

@@ -12,8 +12,8 @@ import (
 	"github.com/kolla-build/kolla-build/internal/mounts"
 )
 
-// A builder that is killed in the middle of a step leaves the step's process
-// and its mounts; the next one that starts on its directory takes them away.
+// A builder that is killed during a step leaves the step's process and mounts, which
+// the next builder with the same directory removes.
 func TestKilledBuilderLeavesNothing(t *testing.T) {
 	state := t.TempDir()
 	w := newWorld(t, state)
@@ -137,7 +137,7 @@ func TestUnusableTempDir(t *testing.T) {
 			t.Errorf("TMPDIR=%s: %s was not removed (%v)", tmp, run, err)
 		}
 	}
-	// What an earlier version recorded is no error either.
+	// The record of an earlier version is not an error either.
 	for _, note := range []string{"/etc/passwd/kolla-buildkit-x", "kolla-buildkit-x", loop + "/kolla-buildkit-x", "", "/\x00kolla-buildkit-", strings.Repeat("x", 5000)} {
 		state := t.TempDir()
 		if err := os.WriteFile(filepath.Join(state, runNote), []byte(note), 0o600); err != nil {

@@ -10,7 +10,7 @@ import (
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
 )
 
-// parse returns the parsed Dockerfile. ContextPaths keeps it; otherwise it is
+// parse returns the parsed Dockerfile, which is kept after ContextPaths and otherwise
 // parsed each time.
 func (d *Dockerfile) parse() (*dockerfile.Dockerfile, error) {
 	if d.parsed != nil {
@@ -63,8 +63,8 @@ func usedPaths(file *dockerfile.Dockerfile, triggers []instructions.Command) []s
 	return paths
 }
 
-// checkCopies finds the first COPY or ADD of a file that the build context does
-// not have. BuildKit would report it only when it gets to that step.
+// checkCopies finds the first COPY or ADD of a file that the build context does not
+// have. BuildKit would report it only when it reaches that step.
 func checkCopies(d Dockerfile, file *dockerfile.Dockerfile, triggers []instructions.Command) error {
 	for _, use := range file.CopiedPaths(triggers...) {
 		if inContext(d.Context, use.Path) {

@@ -30,8 +30,8 @@ func collectWarnings(to *[]Warning) linter.LintWarnFunc {
 	}
 }
 
-// emptyContinuation moves warnings of empty lines within an instruction from its last line,
-// where BuildKit has them, to the empty one.
+// emptyContinuation moves warnings about empty lines within an instruction from its last
+// line, where BuildKit reports them, to the empty line.
 func emptyContinuation(all []Warning, content []byte) {
 	lines := bytes.Split(content, []byte("\n"))
 	for i, w := range all {
@@ -47,8 +47,8 @@ func emptyContinuation(all []Warning, content []byte) {
 	}
 }
 
-// sortWarnings sorts warnings by line, each once: the frontend repeats those that it
-// finds for each stage.
+// sortWarnings sorts warnings by line and removes duplicates: the frontend repeats some
+// for each stage.
 func sortWarnings(all []Warning) []Warning {
 	slices.SortFunc(all, func(a, b Warning) int {
 		return cmp.Or(a.Line-b.Line, cmp.Compare(a.Rule, b.Rule), cmp.Compare(a.Text, b.Text))

@@ -19,7 +19,7 @@ import (
 	digest "github.com/opencontainers/go-digest"
 )
 
-// tailLines is how many of a step's last lines a failure has.
+// tailLines is the number of a step's last lines that a failure contains.
 const tailLines = 30
 
 // watcher turns BuildKit's status of one solve into events of one image.
@@ -47,8 +47,8 @@ type watchedStep struct {
 	partial map[int][]byte // by stream: an incomplete line
 }
 
-// maxPartial is how much of an incomplete line is held back, besides what may be the
-// beginning of a secret.
+// maxPartial is how many bytes of an incomplete line are held back, in addition to a
+// possible beginning of a secret.
 const maxPartial = 64 << 10
 
 // lines returns the complete lines of a stream without secrets, and keeps the rest.
@@ -105,7 +105,7 @@ func (w *watcher) handle(s *client.SolveStatus) {
 			w.steps[v.Digest] = st
 		}
 		st.step.Name, st.step.Cached = stepName(v.Name), v.Cached
-		// Steps of ancestors appear as cached ones; they are not this image's.
+		// Cached steps include those of ancestors.
 		if v.Cached {
 			continue
 		}
@@ -115,7 +115,7 @@ func (w *watcher) handle(s *client.SolveStatus) {
 			w.send(build.Event{Kind: build.EventStepStart, Step: st.step})
 		}
 	}
-	// The last output of a step may come with its end, and belongs before it.
+	// The last output of a step may arrive together with its end, and comes first.
 	w.logs(s.Logs)
 	for _, v := range s.Vertexes {
 		if st := w.steps[v.Digest]; v.Completed != nil && !v.Cached && !st.ended && st.started {
@@ -165,8 +165,8 @@ func (w *watcher) failure(def *Definition, err error) build.Failure {
 		f.ExitCode = int(exit.ExitCode)
 	}
 	for _, src := range errdefs.Sources(err) {
-		// A step of an ancestor that the builder had to run again can fail here: then
-		// its Dockerfile is the place.
+		// A step of an ancestor that the builder had to run again can fail here; its
+		// place is in the ancestor's Dockerfile.
 		if src.Info == nil || len(src.Ranges) == 0 {
 			continue
 		}
@@ -200,7 +200,7 @@ var (
 )
 
 // stepName returns the name of a step without the number of its stage and the options of
-// RUN: what is left is the command.
+// RUN, which is the command.
 func stepName(vertex string) string {
 	return flagsOfRun.ReplaceAllString(stageOfStep.ReplaceAllString(vertex, ""), "$1 ")
 }
@@ -221,7 +221,7 @@ func (t *lineTail) write(data []byte) {
 		t.add(append(t.partial, data[:i]...))
 		t.partial, data = nil, data[i+1:]
 	}
-	// A line without an end is cut, since it may have any length.
+	// A line without an end is truncated, because it may have any length.
 	if len(t.partial)+len(data) <= 64<<10 {
 		t.partial = append(t.partial, data...)
 	}

@@ -10,8 +10,8 @@ import (
 	"github.com/moby/buildkit/client"
 )
 
-// TestLastWords: a daemon tells what a step printed last together with its end,
-// or after it. Neither is lost, and in the first case the end comes last.
+// TestLastWords checks that a daemon may report the last output of a step together with
+// its end, or after it. Neither is lost, and in the first case the end comes last.
 func TestLastWords(t *testing.T) {
 	for name, later := range map[string]bool{"with the end": false, "after the end": true} {
 		t.Run(name, func(t *testing.T) {

@@ -46,19 +46,19 @@ type Options struct {
 	Compression  compress.Settings // of the layers of built images
 	Squash       bool
 	Network      StepNetwork // of steps; nil for that of the builder
-	// KnownNames returns names of packages, one of which a misspelled name may mean.
+	// KnownNames returns names of packages, for suggestions.
 	KnownNames func() []string
-	ClampTimes bool // files in the own layers of images are not later than their created time
+	ClampTimes bool // modification times of files in the images' own layers are limited to the image's creation time
 }
 
-// StepNetwork is what steps have instead of the builder's network: a proxy.
+// StepNetwork is the proxy that steps have instead of the builder's network.
 type StepNetwork interface {
 	// Args returns build arguments with the address of the proxy for an image.
 	Args(ctx context.Context, id image.ID) (map[string]string, error)
 	// Trust returns the PEM of the authority for certificates of the proxy.
 	Trust() []byte
-	// CacheNamespace separates the cache mounts of an image, which must not have what
-	// the proxy does not.
+	// CacheNamespace separates the cache mounts of an image, which must contain only
+	// content that the proxy has.
 	CacheNamespace(id image.ID) string
 }
 
@@ -85,8 +85,8 @@ type Builder struct {
 // imageName is a normalized reference, for one platform in runs for several.
 type imageName struct{ platform, reference string }
 
-// nameOf returns the name of an image. A Dockerfile may spell a reference
-// otherwise than the set does, such as with "docker.io/".
+// nameOf returns the name of an image. A Dockerfile may spell a reference differently,
+// for example with "docker.io/".
 func nameOf(platform, reference string) imageName {
 	if ref, err := imageref.Parse(reference); err == nil {
 		reference = ref.String()
@@ -118,7 +118,7 @@ func (b *Builder) Ready(ctx context.Context) error {
 	for _, it := range b.plan.Items {
 		im := b.opts.Defined.Image(it.Image)
 		if im == nil || im.Key == "" || it.Action != plan.Build || !hasRun(im.Dockerfile) {
-			continue // an image that only copies files runs nothing of its platform
+			continue // an image without RUN steps needs no emulator
 		}
 		if match == nil {
 			have, err := bk.Platforms(ctx)
@@ -138,7 +138,7 @@ func (b *Builder) Ready(ctx context.Context) error {
 	return nil
 }
 
-// open returns the open BuildKit, and opens one if there is none or it was lost.
+// open returns the open BuildKit, or opens a new one if none is open or it was lost.
 func (b *Builder) open(ctx context.Context) (*buildkit.Builder, error) {
 	b.conn.Lock()
 	defer b.conn.Unlock()
@@ -168,7 +168,7 @@ func (b *Builder) open(ctx context.Context) (*buildkit.Builder, error) {
 	case err == nil:
 		b.bk, b.opened = bk, true
 	case b.opened && ctx.Err() == nil:
-		// It was there a moment ago and may be restarting, so this can be retried.
+		// It was available before and may be restarting, so this can be retried.
 		err = &buildkit.LostError{Err: err}
 	}
 	return bk, err
@@ -183,8 +183,8 @@ func wasKilled(err error) bool {
 	return errors.As(err, &de) && de.Killed
 }
 
-// Cache returns the cache of the builder that this process started, nil if there
-// is none at the moment. The cache of a builder elsewhere is its owner's.
+// Cache returns the cache of the builder that this process started, nil if it has not
+// started one. It does not manage the cache of another builder.
 func (b *Builder) Cache() limits.Cache {
 	if !b.conn.TryLock() {
 		return nil // a builder is being opened
@@ -196,7 +196,7 @@ func (b *Builder) Cache() limits.Cache {
 	return b.bk
 }
 
-// Build implements build.Builder. The image is in the staging area then, where its
+// Build implements build.Builder. The image is stored in the staging area, where its
 // children are built on it.
 func (b *Builder) Build(ctx context.Context, it *plan.Item, emit func(build.Event)) (build.Output, error) {
 	im := b.opts.Defined.Image(it.Image)
@@ -221,8 +221,8 @@ func (b *Builder) Build(ctx context.Context, it *plan.Item, emit func(build.Even
 	return build.Output{Digest: d}, nil
 }
 
-// explain adds to a failed step where it is in the templates, and what a name that does
-// not exist may have been meant to be.
+// explain adds to a failed step its place in the templates, and a suggestion for a
+// misspelled package.
 func (b *Builder) explain(im *define.Image, err error) error {
 	var failed *buildkit.BuildError
 	if !errors.As(err, &failed) {
@@ -244,12 +244,12 @@ func (b *Builder) explain(im *define.Image, err error) error {
 // on the exported forms of its parents, unless the builder lost their snapshots.
 func (b *Builder) solve(ctx context.Context, bk *buildkit.Builder, im *define.Image, emit func(build.Event)) (digest.Digest, error) {
 	for {
-		parents := &dependencies{exported: !b.opts.Squash} // which reads the layers of parents
+		parents := &dependencies{exported: !b.opts.Squash} // squashing reads the layers of parents
 		def, err := b.definition(ctx, im, parents)
 		if err != nil {
 			return "", err
 		}
-		var failed []build.Event // steps, which are not news if the image is built another way
+		var failed []build.Event // failed steps, which are not reported if the image is built another way
 		done := b.opts.Busy()
 		desc, err := bk.Build(ctx, buildkit.Request{Image: im.ID, Definition: def, Created: im.Created}, func(e build.Event) {
 			if e.Step.Err != "" && len(parents.recalled) > 0 {
@@ -260,7 +260,7 @@ func (b *Builder) solve(ctx context.Context, bk *buildkit.Builder, im *define.Im
 		})
 		done()
 		if err != nil && ctx.Err() == nil && slices.ContainsFunc(parents.recalled, b.staging.Requested) {
-			continue // these are not recalled again
+			continue // recalled images are not recalled again
 		}
 		for _, e := range failed {
 			emit(e)
@@ -275,8 +275,8 @@ func (b *Builder) solve(ctx context.Context, bk *buildkit.Builder, im *define.Im
 	}
 }
 
-// clampTimes says that no file in the layers that an exported image adds to its
-// parents is later than its creation.
+// clampTimes limits the times of files in the layers that an exported image adds to its
+// parents to its creation time.
 func (b *Builder) clampTimes(exported digest.Digest, created time.Time) error {
 	img, err := b.staging.Image(exported)
 	if err != nil {
@@ -295,16 +295,15 @@ func (b *Builder) clampTimes(exported digest.Digest, created time.Time) error {
 	return nil
 }
 
-// dependencies are what an image is built on.
+// dependencies finds the images that an image is built on.
 type dependencies struct {
 	exported bool            // kept images may be used as their builder exported them
-	recalled []digest.Digest // kept images that are
+	recalled []digest.Digest // kept images that are used in that form
 }
 
-// definition converts an image for building, on its parents as the store has
-// them. Built on their LLB, a parent's steps would run again wherever the
-// builder's cache has lost them, and the child would get a parent that nobody
-// publishes.
+// definition converts an image for building, on its parents as the store has them. On
+// the parents' LLB, the builder would repeat steps that its cache has lost, and the
+// child would get a parent that is not published.
 func (b *Builder) definition(ctx context.Context, im *define.Image, parents *dependencies) (*buildkit.Definition, error) {
 	opts := b.opts.Defined.ConvertOptions(im.ID)
 	opts.BuildArgs = mergedArgs(b.opts.BuildArgs, opts.BuildArgs)
@@ -379,8 +378,8 @@ func (b *Builder) recall(ctx context.Context, kept digest.Digest, parents *depen
 	return exp.Digest, true
 }
 
-// keepLayers keeps the layers of an image in the store, or outside of the set, as
-// they are in the images that are built on it.
+// keepLayers reuses the layers of an image of the store, or of an image outside of the
+// set, unchanged in the images that are built on it.
 func (b *Builder) keepLayers(d digest.Digest) error {
 	img, err := b.opts.Store.Image(d)
 	if err != nil {
@@ -396,8 +395,8 @@ func (b *Builder) keepLayers(d digest.Digest) error {
 	return nil
 }
 
-// Digest returns the image that a reference names in this run: one that was kept
-// or finished, else what the store has; "" if there is none, or it is not finished.
+// Digest returns the image that a reference names in this run: one that was kept or
+// finished, else the one in the store; "" if there is none or it is not finished.
 func (b *Builder) Digest(platform, ref string) digest.Digest {
 	b.mu.Lock()
 	d, ok := b.final[nameOf(platform, ref)]
@@ -433,7 +432,7 @@ func (b *Builder) Close() error {
 	return err
 }
 
-// mergedArgs returns the arguments of both, those of over where both have one.
+// mergedArgs returns the arguments of both maps; those of over take precedence.
 func mergedArgs(args, over map[string]string) map[string]string {
 	all := make(map[string]string, len(args)+len(over))
 	for _, m := range []map[string]string{args, over} {

@@ -158,7 +158,7 @@ func TestBuildIntoTheStore(t *testing.T) {
 		t.Errorf("base has layers %v, child %v", under, over)
 	}
 
-	// What is stored is kept, and is the parent of what is built.
+	// Stored images are kept, and are the parents of built ones.
 	s.write("tree/child/one", "changed\n")
 	second, _ := s.run()
 	if second["base"].Status != build.StatusUnchanged || second["base"].Digest != base.Digest {

@@ -9,9 +9,9 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/store"
 )
 
-// Finish implements build.Finisher: it compresses the layers of a built image into
-// the store. Then its name and its key are in the store, too: a run that is killed
-// continues from there.
+// Finish implements build.Finisher: it compresses the layers of a built image into the
+// store and adds its name and key, so that the run after a killed one does not build it
+// again.
 func (b *Builder) Finish(ctx context.Context, it *plan.Item, built build.Output, emit func(build.Event)) (build.Output, error) {
 	step := build.Step{ID: "compress", Name: "compress layers with " + b.opts.Compression.String()}
 	started := time.Now()
@@ -27,7 +27,7 @@ func (b *Builder) Finish(ctx context.Context, it *plan.Item, built build.Output,
 	}
 	name := it.Reference
 	if it.Image.Platform != "" {
-		name = "" // it names the index of all platforms
+		name = "" // the name is for the index of all platforms
 	}
 	if err := b.opts.Store.Put(store.Entry{Name: name, Digest: desc.Digest, Key: it.Key.String(), Kind: store.KindBuilt}); err != nil {
 		return build.Output{}, err
@@ -36,7 +36,7 @@ func (b *Builder) Finish(ctx context.Context, it *plan.Item, built build.Output,
 	if err != nil {
 		return build.Output{}, err
 	}
-	// Without it, the next build on this image only takes longer.
+	// If that fails, the next build on this image only takes longer.
 	_ = b.staging.Remember(desc.Digest, built.Digest)
 	if err := b.opts.Inputs.Settle(it.Image); err != nil {
 		return build.Output{}, err

@@ -44,9 +44,9 @@ func (b *Builder) squash(ctx context.Context, id image.ID, d digest.Digest, def 
 	return res.Manifest, nil
 }
 
-// parentOf returns the image with whose layers an image begins, of those that its
-// Dockerfile names, and how many layers it adds. It is nil for an image from
-// scratch. A Dockerfile with several stages names more than its parent.
+// parentOf returns the parent of an image, nil for scratch, and the number of layers
+// that it adds. A Dockerfile with several stages names several images; the parent is
+// the one whose layers the image begins with.
 func (b *Builder) parentOf(ctx context.Context, id image.ID, img v1.Image, refs []string) (parent v1.Image, own int, err error) {
 	conf, err := img.ConfigFile()
 	if err != nil {

@@ -1,6 +1,6 @@
-// Package limits keeps a run within the machine's memory and disk space: it
-// decides whether another image may start now, and estimates what a plan needs.
-// It must not know builders, stores or how images are built.
+// Package limits keeps a run within the machine's memory and disk space: it decides
+// whether another image may start now, and estimates the needs of a plan. It must not
+// know builders, stores or how images are built.
 package limits
 
 import (
@@ -19,38 +19,38 @@ import (
 
 // Cache is a builder's cache, which can free disk space.
 type Cache interface {
-	// Prune removes the entries used least recently until minFree bytes are free
-	// on the cache's disk, and returns the bytes that it freed.
+	// Prune removes the least recently used entries until minFree bytes are free on the
+	// cache's disk, and returns the bytes that it freed.
 	Prune(ctx context.Context, minFree int64) (int64, error)
 }
 
 // Options describes the machine and what a run may use of it.
 type Options struct {
-	Dir     string // the data directory: the store and a builder of ours are on its disk
-	MinFree int64  // bytes that stay free there; 0 means disk.DefaultMinFree
+	Dir     string // the data directory, with the store and the builder that this program starts
+	MinFree int64  // bytes to keep free on its disk; 0 means disk.DefaultMinFree
 
 	// ImageMemory is how many bytes of memory a running image may need; 0 means no
 	// limit. It counts only if the builder runs on this machine, LocalBuilder.
 	ImageMemory  int64
 	LocalBuilder bool
 
-	// Cache returns the cache of a builder that this program started, nil if there
-	// is none at the moment.
+	// Cache returns the cache of a builder that this program started, nil if it has not
+	// started one.
 	Cache  func() Cache
-	Notice func(string) // for the user; each kind of shortage is reported once
+	Notice func(string) // for the user; called once for each kind of shortage
 }
 
-// pruneInterval is how long after the cache was pruned it is not pruned again:
-// what is left then is in use.
+// pruneInterval is the shortest time between two prunings: entries that are left after
+// one are in use.
 const pruneInterval = 20 * time.Second
 
 // Limiter decides whether another image may start. Close must be called before
 // the builder whose cache it prunes is closed.
 type Limiter struct {
 	opts      Options
-	maxImages int // at once, by the memory that was available at the start; 0 means no limit
+	maxImages int // at the same time, limited by the available memory at the start; 0 means no limit
 
-	// What the machine has, replaced in tests.
+	// The machine's resources, replaced in tests.
 	freeDisk        func(dir string) int64
 	availableMemory func() int64
 
@@ -163,7 +163,7 @@ func (l *Limiter) Close() {
 // too full.
 type DiskError struct {
 	Dir                   string
-	Free, MinFree, Pruned int64 // bytes; Pruned is what the builder's cache freed
+	Free, MinFree, Pruned int64 // bytes; Pruned is how much pruning the builder's cache freed
 }
 
 // Error implements error.
@@ -172,18 +172,18 @@ func (e *DiskError) Error() string {
 		units.Bytes(e.Free), e.Dir, units.Bytes(e.MinFree), units.Bytes(e.Pruned))
 }
 
-// Hint returns what can be done about it.
+// Hint returns a hint for the user.
 func (e *DiskError) Hint() string {
 	return "free some space there (kolla-build gc removes what no stored image uses), or lower --min-free; the next run continues from what was built"
 }
 
-// unpackedRatio is how much larger an image's own layers are in the builder's
-// cache than compressed in the store. On Debian packages 2.5 to 3.5 was measured.
+// unpackedRatio is how much larger an image's own layers are in the builder's cache
+// than compressed in the store. It was 2.5 to 3.5 for Debian packages.
 const unpackedRatio = 3
 
-// estimateDisk returns the bytes that building a plan's images will write to the
-// disk, judged by the size of each one's last build, which is 0 if unknown, and
-// the number of images with a known size.
+// estimateDisk returns the bytes that building a plan's images will write to the disk,
+// estimated from the size of each image's last build (0 if unknown), and the number of
+// images with a known size.
 func estimateDisk(p *plan.Plan, size func(image.ID) int64) (bytes int64, known int) {
 	for _, it := range p.Items {
 		total := size(it.Image)

@@ -33,7 +33,7 @@ func TestAdmit(t *testing.T) {
 		{"enough of everything", 3, 2000, 8 << 30, true, false},
 		{"as many as there was memory for", 4, 2000, 8 << 30, false, false},
 		{"memory is used up", 1, 2000, 1 << 29, false, false},
-		{"the only image, whatever the memory", 0, 2000, 1 << 20, true, false},
+		{"the only image, regardless of the memory", 0, 2000, 1 << 20, true, false},
 		{"the disk is full, others run", 1, 999, 8 << 30, false, false},
 		{"the disk is full, nothing runs", 0, 999, 8 << 30, false, true},
 		{"memory is unknown", 1, 2000, 0, true, false},
@@ -107,7 +107,7 @@ func TestFullDiskPrunesCache(t *testing.T) {
 	if v := l.Admit(&plan.Item{}, 0); !v.Start {
 		t.Errorf("after the pruning: %+v, want to start", v)
 	}
-	// What is written now is not the cache's, and it was pruned a moment ago.
+	// The new file does not belong to the cache, which was pruned just before.
 	if err := os.WriteFile(filepath.Join(dir, "image"), make([]byte, 700), 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -143,7 +143,7 @@ func TestCloseEndsPruning(t *testing.T) {
 	l.Close()
 }
 
-// TestGroupMemory holds that file cache, which builds fill memory with, does not
+// TestGroupMemory checks that file cache, which builds fill memory with, does not
 // reduce the number of images that are built at once.
 func TestGroupMemory(t *testing.T) {
 	dir := t.TempDir()

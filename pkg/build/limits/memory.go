@@ -8,9 +8,9 @@ import (
 	"strings"
 )
 
-// availableMemory returns the bytes of memory that programs can use without
-// swapping: the kernel's estimate, or what is left of this control group's limit
-// if that is less. 0 means unknown.
+// availableMemory returns the bytes of memory that programs can use without swapping:
+// the kernel's estimate, or the rest of this control group's limit if that is less. 0
+// means unknown.
 func availableMemory() int64 {
 	available := field("/proc/meminfo", "MemAvailable:") * 1024
 	if left := groupMemory("/sys/fs/cgroup"); left > 0 && (available == 0 || left < available) {
@@ -47,7 +47,7 @@ func field(file, name string) int64 {
 	return 0
 }
 
-// number returns the number that a file consists of, 0 if it is not a number.
+// number returns the number in a file, 0 if its content is not a number.
 func number(file string) int64 {
 	data, err := os.ReadFile(file)
 	if err != nil {

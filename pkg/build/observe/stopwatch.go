@@ -12,16 +12,16 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/plan"
 )
 
-// Stopwatch measures how much of a run this program itself takes: the time in
-// which no build and no upload is under way. Benchmarks limit it.
+// Stopwatch measures the time of a run during which no build and no upload is running.
+// Benchmarks limit it.
 type Stopwatch struct {
 	started time.Time
 
 	mu       sync.Mutex
-	busy     int           // builds and uploads under way
+	busy     int           // number of running builds and uploads
 	since    time.Time     // when busy last changed
 	idle     time.Duration // with busy at 0
-	starting time.Duration // of idle: the builder's start and end
+	starting time.Duration // the part of idle in which the builder starts and ends
 }
 
 // NewStopwatch starts a measurement.
@@ -59,7 +59,7 @@ func (s *Stopwatch) String() string {
 	s.count(0)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return fmt.Sprintf("time: %.2f s in all, %.2f s without a build or an upload under way, %.2f s of them for the builder to start and end",
+	return fmt.Sprintf("time: %.2f s in all, %.2f s without a running build or upload, %.2f s of them for the builder to start and end",
 		time.Since(s.started).Seconds(), s.idle.Seconds(), s.starting.Seconds())
 }
 

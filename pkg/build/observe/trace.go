@@ -1,5 +1,5 @@
-// Package observe wraps builders and uploaders to observe them: spans for traces, and the time
-// in which neither works. It must not know how images are built or uploaded.
+// Package observe wraps builders and uploaders to create trace spans and to measure the time
+// in which neither is running. It must not know how images are built or uploaded.
 package observe
 
 import (

@@ -12,7 +12,7 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// Magic is how each part begins.
+// Magic is the beginning of each part.
 const Magic = `{"kolla-bundle-part":`
 
 const (
@@ -25,7 +25,8 @@ const (
 	// MinSize is the smallest size of a part, in bytes.
 	MinSize = 64 << 10
 
-	// align is what payloads are filled up to for the parity.
+	// align is the number of bytes to a multiple of which payloads are padded for the
+	// parity.
 	align = 64
 )
 
@@ -53,7 +54,7 @@ func (h *Header) length() int64 {
 	return h.Payload
 }
 
-// shard returns the bytes of a payload as the parity sees it.
+// shard returns the bytes of a payload with its padding.
 func (h *Header) shard() int64 { return (h.Payload + align - 1) / align * align }
 
 // sameSet reports whether two parts belong together.
@@ -90,7 +91,7 @@ func readHeader(r io.Reader) (*Header, error) {
 		return nil, err
 	}
 	if !bytes.HasPrefix(b, []byte(Magic)) {
-		return nil, errors.New("it is no part of a bundle, or its header is damaged")
+		return nil, errors.New("it is not a part of a bundle, or its header is damaged")
 	}
 	h := &Header{}
 	if err := json.Unmarshal(b, h); err != nil {
@@ -110,7 +111,7 @@ func readHeader(r io.Reader) (*Header, error) {
 	return h, nil
 }
 
-// IsPart reports whether a file begins as a part does.
+// IsPart reports whether a file begins like a part.
 func IsPart(file string) bool {
 	if st, err := os.Stat(file); err != nil || !st.Mode().IsRegular() {
 		return false
@@ -155,7 +156,7 @@ func siblings(file string) ([]string, error) {
 	return out, nil
 }
 
-// isPartExt reports whether an extension is one that name gives.
+// isPartExt reports whether an extension is that of a part.
 func isPartExt(ext string) bool {
 	if len(ext) < 4 {
 		return false

@@ -220,7 +220,7 @@ func TestManyParts(t *testing.T) {
 	}
 }
 
-// TestMistakes holds the errors for parts that people mix up.
+// TestMistakes checks the errors for parts of different sets.
 func TestMistakes(t *testing.T) {
 	rng := rand.New(rand.NewPCG(5, 5))
 	stream, a := write(t, rng, 300_000, MinSize, 0)
@@ -237,7 +237,7 @@ func TestMistakes(t *testing.T) {
 	for want, files := range map[string][]string{
 		"parts of different sets": {a[0], b[1]},
 		"part 002 is missing":     {a[0], a[2], a[3], a[4]},
-		"no part of a bundle":     {other},
+		"not a part of a bundle":  {other},
 		"not a regular file":      {link, a[1]},
 		"no such file":            {a[0], filepath.Join(dir, "none")},
 	} {
@@ -295,8 +295,8 @@ func TestSmallerSet(t *testing.T) {
 	}
 }
 
-// Wherever a Writer is interrupted, what it has left is the beginning of its stream, and the
-// next one can continue anywhere in it. Until then, no part has its name.
+// An interrupted Writer leaves the beginning of its stream, and the next one can continue at
+// any place in it. Until then, no part has its final name.
 func TestContinue(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 3))
 	stream := make([]byte, 400_000)
@@ -364,7 +364,7 @@ func TestContinue(t *testing.T) {
 	}
 }
 
-// What was left in larger parts is kept, and the parts of it have the new size.
+// Data in larger parts of an interrupted Writer is kept, in parts of the new size.
 func TestContinueInSmallerParts(t *testing.T) {
 	const payload = (MinSize - headerSize) / align * align
 	stream := make([]byte, 3*payload)

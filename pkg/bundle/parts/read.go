@@ -24,7 +24,7 @@ type Part struct {
 	File   string
 	Number int // from 0, parity parts after data parts; -1 if it is not known
 	Parity bool
-	Err    error // what is wrong with it; nil if nothing is known to be
+	Err    error // why it cannot be used; nil if it is not known to be damaged
 }
 
 // Parts returns the parts that were found, by number, those without a usable header last.
@@ -42,8 +42,8 @@ func (s *Set) Parts() []Part {
 // Needed returns how many more parts are needed before the stream can be read.
 func (s *Set) Needed() int { return max(0, s.header.Data-s.usable()) }
 
-// Lost returns which parts of the stream are in missing or damaged parts: pairs of their
-// first byte and the one behind their last.
+// Lost returns the ranges of the stream that are in missing or damaged parts: pairs of
+// the first byte and the byte after the last.
 func (s *Set) Lost() [][2]int64 {
 	var out [][2]int64
 	for n := range s.header.Data {
@@ -55,15 +55,15 @@ func (s *Set) Lost() [][2]int64 {
 	return out
 }
 
-// Set is the parts that are there of one set.
+// Set is the available parts of one set.
 type Set struct {
 	header Header
 	parts  map[int]*Part // by number; those without a usable header are in bad
 	bad    []*Part
-	given  bool // parts that are not given are no problem
+	given  bool // parts that are not given are not reported as missing
 
-	// Progress, if it is not nil, is called as parts are read: with the bytes that were
-	// read, and those that will be. It is called from several goroutines, and must not block.
+	// Progress, if it is not nil, is called while parts are read, with the bytes that were
+	// read and the total. It is called from several goroutines and must not block.
 	Progress func(done, total int64)
 	// TempDir is where lost parts are restored, in files without a name; "" is the system's
 	// directory. Without enough space there, all parts are read once for each lost one.
@@ -91,10 +91,10 @@ func (s *Set) plan(n int64) {
 	s.planned += n
 }
 
-// SetError says that the stream cannot be read from the parts that are there.
+// SetError reports that the stream cannot be read from the available parts.
 type SetError struct {
 	Detail string
-	Parts  []string // what is wrong with each part that is missing or damaged
+	Parts  []string // a line for each missing or damaged part
 	Advice string
 }
 
@@ -109,11 +109,11 @@ func (e *SetError) Error() string {
 	return e.Detail + ": " + strings.Join(shown, "; ")
 }
 
-// Hint returns what to do about it.
+// Hint returns a hint for the user.
 func (e *SetError) Hint() string { return e.Advice }
 
-// Open opens a set from files in any order. For a single file, the ones beside it
-// that belong to it are found. It reads the headers only: see Verify.
+// Open opens a set from files in any order. For a single file, the other files of the
+// set beside it are found. It reads the headers only: see Verify.
 func Open(files ...string) (*Set, error) {
 	if len(files) == 1 {
 		var err error
@@ -155,7 +155,7 @@ func open(files []string) (*Set, error) {
 		if st, err := os.Stat(file); err != nil {
 			p.Err = err
 		} else if want := headerSize + h.length(); st.Size() != want {
-			p.Err = fmt.Errorf("it has %d bytes in place of %d", st.Size(), want)
+			p.Err = fmt.Errorf("it has %d bytes instead of %d", st.Size(), want)
 		}
 		if other, ok := s.parts[h.Number]; !ok || other.Err != nil && p.Err == nil {
 			s.parts[h.Number] = p
@@ -206,8 +206,7 @@ func (s *Set) length(number int) int64 {
 // Counts returns how many data and parity parts the set has.
 func (s *Set) Counts() (data, parity int) { return s.header.Data, s.header.Parity }
 
-// Problems returns what is known to be wrong, one line for each part: that it is
-// missing or damaged.
+// Problems returns a line for each part that is known to be missing or damaged.
 func (s *Set) Problems() []string {
 	out := problems(s.bad)
 	for n := range s.header.Data + s.header.Parity {
@@ -240,13 +239,13 @@ func (s *Set) usable() int {
 func (s *Set) complete() error {
 	if missing := s.header.Data - s.usable(); missing > 0 {
 		return &SetError{Detail: fmt.Sprintf("%s more of %d needed", units.Count(missing, "part"), s.header.Data), Parts: s.Problems(),
-			Advice: "copy the parts again that are missing or damaged"}
+			Advice: "copy the missing and damaged parts again"}
 	}
 	return nil
 }
 
-// Verify reads all parts, several at the same time, and notes which are damaged. The error
-// is nil if the stream can be read: Problems has what was found.
+// Verify reads all parts, several at the same time, and records which are damaged. The
+// error is nil if the stream can be read; Problems returns the damaged parts.
 func (s *Set) Verify(ctx context.Context) error {
 	if err := s.verifyAll(ctx, func(*Part) bool { return true }); err != nil {
 		return err
@@ -254,7 +253,7 @@ func (s *Set) Verify(ctx context.Context) error {
 	return s.complete()
 }
 
-// verifyAll verifies those parts that a function selects.
+// verifyAll verifies the parts that a function selects.
 func (s *Set) verifyAll(ctx context.Context, selected func(*Part) bool) error {
 	var g errgroup.Group
 	g.SetLimit(runtime.GOMAXPROCS(0))
@@ -314,7 +313,7 @@ func (s *Set) verify(ctx context.Context, p *Part, buf []byte) error {
 	return nil
 }
 
-// open opens a part whose header has been read, behind the header.
+// open opens a part whose header has been read, positioned after the header.
 func (s *Set) open(p *Part) (*os.File, *Header, error) {
 	f, err := os.Open(p.File)
 	if err != nil {
@@ -347,8 +346,8 @@ func (s *Set) Reader(ctx context.Context) (io.ReadCloser, error) {
 }
 
 // Scan returns the stream as the parts have it, damage included, up to the first data part
-// that is missing or has another size. At its end, all parts have been verified: Problems has
-// what was found.
+// that is missing or has another size. At its end, all parts have been verified, and Problems
+// returns the damaged ones.
 func (s *Set) Scan(ctx context.Context) io.ReadCloser { return pipe(ctx, s.scan) }
 
 func (s *Set) scan(ctx context.Context, w io.Writer) error {
@@ -370,7 +369,7 @@ func (s *Set) scan(ctx context.Context, w io.Writer) error {
 	return s.verifyAll(ctx, func(p *Part) bool { return p.Number >= scanned })
 }
 
-// pipe returns what a function writes.
+// pipe returns a reader of the output of a function.
 func pipe(ctx context.Context, write func(context.Context, io.Writer) error) io.ReadCloser {
 	ctx, cancel := context.WithCancel(ctx)
 	pr, pw := io.Pipe()
@@ -423,7 +422,7 @@ func (s *Set) write(ctx context.Context, w io.Writer) error {
 		}
 	}
 	if digest.NewDigestFromBytes(digest.Canonical, whole.Sum()) != s.header.Set {
-		return &SetError{Detail: "the parts do not give the stream that was saved", Advice: "copy the parts again"}
+		return &SetError{Detail: "the parts do not contain the saved stream", Advice: "copy the parts again"}
 	}
 	return nil
 }

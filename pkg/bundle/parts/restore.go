@@ -25,8 +25,8 @@ func (s shards) close() {
 	}
 }
 
-// restore computes all lost data parts in one reading of the others. It returns none if only
-// one is lost, which can be computed when its turn comes, or if there is no space for them.
+// restore computes all lost data parts in one pass over the others. It returns none if only
+// one is lost, which is computed when it is read, or if there is no space for them.
 func (s *Set) restore(ctx context.Context) (shards, error) {
 	var lost []int
 	var need int64
@@ -62,7 +62,7 @@ func (s *Set) restore(ctx context.Context) (shards, error) {
 	if err != nil {
 		restored.close()
 		if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
-			return nil, nil // others have used the space meanwhile
+			return nil, nil // other programs have used the space
 		}
 		return nil, err
 	}
@@ -94,7 +94,7 @@ func (s *Set) reconstruct(ctx context.Context, out map[int]io.Writer) error {
 		for n := range blocksOf {
 			f := files[n]
 			if f == nil && !required[n] {
-				blocksOf[n] = nil // the code may have computed it
+				blocksOf[n] = nil // the Reed-Solomon code may have computed it
 				continue
 			}
 			if cap(buffers[n]) < size {

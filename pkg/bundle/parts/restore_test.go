@@ -10,8 +10,9 @@ import (
 	"testing"
 )
 
-// TestLostPartsAreRestoredInOneReading compares what is read for one lost part and for
-// five, with space for restored parts and without. Progress ends at what it announced.
+// TestLostPartsAreRestoredInOneReading compares the bytes that are read for one lost
+// part and for five, with space for restored parts and without. Progress ends at its
+// total.
 func TestLostPartsAreRestoredInOneReading(t *testing.T) {
 	rng := rand.New(rand.NewPCG(6, 6))
 	stream, files := write(t, rng, 2<<20, MinSize, 20)

@@ -21,8 +21,8 @@ import (
 const memory = 16 << 20
 
 // Writer splits what is written to it into parts. The files get their names when Close has
-// written all of them. Until then they have those of package partialfile, under which a
-// Writer of the same base finds what an interrupted one has left.
+// written all of them. Until then they have temporary names of package partialfile, under
+// which a Writer with the same base finds the files of an interrupted one.
 type Writer struct {
 	ctx    context.Context
 	base   string
@@ -31,17 +31,17 @@ type Writer struct {
 	whole  hash.Hash
 	total  int64
 	done   []*Header
-	files  []string          // names of parts, by number; they are not complete
-	first  *partialfile.File // its lock is that of the set
+	files  []string          // names of the incomplete parts, by number
+	first  *partialfile.File // its lock protects the set
 	cur    *os.File
 	sum    hash.Hash
 	n      int64 // bytes in cur
 	closed bool
 }
 
-// Create begins a set of parts named base.001 and so on, of at most size bytes
-// each. With parity, at most 50, any that many percent of the data parts can be restored.
-// The error is a *filelock.HeldError if another Writer writes parts of these names.
+// Create begins a set of parts named base.001 and so on, of at most size bytes each.
+// parity, at most 50, is the percentage of the data parts that can be restored. The error
+// is a *filelock.HeldError if another Writer writes parts of these names.
 func Create(ctx context.Context, base string, size int64, parity int) (*Writer, error) {
 	switch {
 	case size < MinSize:
@@ -74,8 +74,8 @@ func Partial(base string) []string {
 	return found
 }
 
-// Earlier returns the stream as far as an interrupted Writer of the same size of parts has
-// written it. It may be damaged.
+// Earlier returns the part of the stream that an interrupted Writer with the same part
+// size has written. It may be damaged.
 func (w *Writer) Earlier() (io.Reader, error) { return &earlier{w: w}, nil }
 
 // earlier reads the payloads of partial data parts, one after another.
@@ -114,8 +114,8 @@ func (e *earlier) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Keep keeps the first n bytes of what Earlier returned, and removes the rest. It must be
-// called before the first Write, if there may be an earlier Writer.
+// Keep keeps the first n bytes of the stream that Earlier returned, and removes the rest.
+// It must be called before the first Write if there may have been an earlier Writer.
 func (w *Writer) Keep(n int64) error {
 	r := &earlier{w: w}
 	buf := make([]byte, 1<<20)
@@ -130,11 +130,11 @@ func (w *Writer) Keep(n int64) error {
 		}
 		chunk := buf[:min(left, int64(len(buf)), w.payload()-w.n)]
 		if _, err := io.ReadFull(r, chunk); err != nil {
-			return fmt.Errorf("reading what an interrupted save has left: %w", err)
+			return fmt.Errorf("reading the data of an interrupted save: %w", err)
 		}
 		if left -= int64(len(chunk)); left == 0 || w.n+int64(len(chunk)) == w.payload() {
-			// The file may have more, also if the part is full: those of the earlier Writer
-			// may have been larger.
+			// The file may be longer even if the part is full, because the parts of the
+			// earlier Writer may have been larger.
 			end := headerSize + w.n + int64(len(chunk))
 			if err := w.cur.Truncate(end); err != nil {
 				return err
@@ -147,8 +147,7 @@ func (w *Writer) Keep(n int64) error {
 			return err
 		}
 	}
-	// Later parts, and parity parts, are not removed by those that replace them if there are
-	// fewer.
+	// Without this, later parts and parity parts would remain if the new set has fewer.
 	for _, file := range Partial(w.base) {
 		if !slices.ContainsFunc(w.files, func(f string) bool { return partialfile.Name(f) == file }) && file != w.first.Name() {
 			if err := os.Remove(file); err != nil {
@@ -181,7 +180,7 @@ func (w *Writer) Write(p []byte) (int, error) {
 	return written, nil
 }
 
-// count adds what the current part has got, and closes the part when it is full.
+// count adds to the size of the current part, and closes the part when it is full.
 func (w *Writer) count(b []byte) error {
 	w.whole.Write(b)
 	w.sum.Write(b)
@@ -193,7 +192,7 @@ func (w *Writer) count(b []byte) error {
 	return w.finish()
 }
 
-// open begins a part, or continues it. Its header follows at the end.
+// open begins or continues a part. Its header is written at the end.
 func (w *Writer) open(keep bool) error {
 	if len(w.files) >= MaxParts {
 		return fmt.Errorf("more than %d parts: choose a larger size", MaxParts)
@@ -264,7 +263,7 @@ func (w *Writer) Close() (names []string, err error) {
 			return nil, err
 		}
 	}
-	// The first part, which has the lock, gets its name last.
+	// The first part, which holds the lock, gets its name last.
 	for i := len(w.files) - 1; i > 0; i-- {
 		if err := os.Rename(partialfile.Name(w.files[i]), w.files[i]); err != nil {
 			return nil, err
@@ -430,7 +429,7 @@ func readBlock(f *os.File, b []byte, offset int64) error {
 	return err
 }
 
-// Abort closes the files. What was written is there for the next Writer of the same base. It
+// Abort closes the files, so that the next Writer with the same base can continue them. It
 // does nothing after Close.
 func (w *Writer) Abort() {
 	if w.closed {

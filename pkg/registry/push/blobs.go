@@ -15,8 +15,8 @@ type blobKey struct {
 	digest   digest.Digest
 }
 
-// transfer is one blob on its way to one registry. The first image that has the blob
-// uploads it; the others wait until that is done, and mount it from its repository.
+// transfer is the transfer of one blob to one registry. The first image with the blob
+// uploads it; the others wait for that, and mount it from its repository.
 type transfer struct {
 	done chan struct{}
 	repo *registry.Repository // where the blob is, once done and err is nil

@@ -15,8 +15,8 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/registry"
 )
 
-// Tag is one tag to update: Ref is REGISTRY/REPOSITORY:TAG, Digest the manifest (of an
-// image or index) in that repository that it shall refer to.
+// Tag is one tag to update: Ref is REGISTRY/REPOSITORY:TAG, Digest is the new manifest
+// (of an image or index) in that repository.
 type Tag struct {
 	Ref    string
 	Digest digest.Digest
@@ -27,23 +27,23 @@ type update struct {
 	Tag
 	ref      imageref.Ref
 	repo     *registry.Repository
-	manifest registry.Manifest // that it shall refer to
-	previous digest.Digest     // that it referred to before, "" if there was no such tag
-	sent     bool              // it was tried: it may be updated, whatever the answer was
+	manifest registry.Manifest // its new manifest
+	previous digest.Digest     // its previous manifest, "" if the tag did not exist
+	sent     bool              // the update was sent: it may have succeeded even after an error
 }
 
-// Commit updates tags at the end of a set, all or none. First each manifest is looked
-// up in its repository; if one is missing, no tag is touched. Then the tags are updated
-// in parallel. If one cannot be, or ctx ends, those that were are restored to what they
-// referred to before, or deleted if they did not exist, and a *CommitError lists what
-// became of which. A process that dies meanwhile leaves a journal (Options.Journal), from
-// which Recover continues.
+// Commit updates tags at the end of a set, all or none. First each manifest is looked up
+// in its repository; if one is missing, no tag is changed. Then the tags are updated in
+// parallel. If one update fails, or ctx ends, the changed tags are restored to their
+// previous manifests, or deleted if they did not exist, and a *CommitError lists the
+// state of each. If the process is killed during that, Recover continues from the journal
+// (Options.Journal).
 //
-// Registries have no transactions: while the tags are updated, for as long as that many
-// small requests take, a reader may see some of them updated. Two publications with one
-// journal directory wait for each other. Two from different machines cannot; each checks
-// afterwards what its tags refer to, and updates them once more if needed, so that the
-// later of them has published its whole set.
+// Registries have no transactions: during these small requests, a reader may see some
+// tags updated and others not. Two publications with the same journal directory wait for
+// each other. Publications from different machines cannot wait; each one checks its tags
+// afterwards and updates them again if needed, so that the last one has published its
+// whole set.
 func (p *Publisher) Commit(ctx context.Context, tags []Tag) error {
 	updates, err := p.updates(tags)
 	if err != nil || len(updates) == 0 {
@@ -85,7 +85,7 @@ func (p *Publisher) Commit(ctx context.Context, tags []Tag) error {
 	return fail
 }
 
-// updates checks what is wanted.
+// updates checks the wanted tags.
 func (p *Publisher) updates(tags []Tag) ([]*update, error) {
 	updates := make([]*update, 0, len(tags))
 	seen := map[imageref.Ref]digest.Digest{}
@@ -99,7 +99,7 @@ func (p *Publisher) updates(tags []Tag) ([]*update, error) {
 		}
 		other, ok := seen[ref]
 		if ok && other != tag.Digest {
-			return nil, fmt.Errorf("updating tag %s: it is wanted for two images, %s and %s", tag.Ref, other, tag.Digest)
+			return nil, fmt.Errorf("updating tag %s: it is requested for two images, %s and %s", tag.Ref, other, tag.Digest)
 		}
 		if !ok {
 			updates = append(updates, &update{Tag: tag, ref: ref, repo: p.client.Repository(ref)})
@@ -109,8 +109,8 @@ func (p *Publisher) updates(tags []Tag) ([]*update, error) {
 	return updates, nil
 }
 
-// forEach runs work for the updates in parallel. After the first failure no other is
-// begun: what was updated has to be restored.
+// forEach runs work for the updates in parallel. After the first failure no other
+// update is begun, because the changed tags have to be restored.
 func (p *Publisher) forEach(ctx context.Context, updates []*update, fail *CommitError, work func(context.Context, *update) error) {
 	var mu sync.Mutex
 	var g errgroup.Group
@@ -143,8 +143,8 @@ func (p *Publisher) forEach(ctx context.Context, updates []*update, fail *Commit
 	slices.Sort(fail.Untried)
 }
 
-// verify makes sure that the repository has what a tag shall refer to. Push has read it
-// back when it put it there; what came there otherwise is read now.
+// verify makes sure that the repository has the new manifest of a tag. Push has already
+// read back the manifests that it put there; others are read now.
 func (p *Publisher) verify(ctx context.Context, u *update) (err error) {
 	p.mu.Lock()
 	m, pushed := p.pushed[u.Digest]
@@ -161,7 +161,7 @@ func (p *Publisher) verify(ctx context.Context, u *update) (err error) {
 	return err
 }
 
-// current returns what a tag refers to at this moment, "" if there is no such tag.
+// current returns the current manifest of a tag, "" if the tag does not exist.
 func (p *Publisher) current(ctx context.Context, u *update) (digest.Digest, error) {
 	d, err := u.repo.Head(ctx, u.ref.Tag())
 	var missing *registry.NotFoundError
@@ -172,7 +172,7 @@ func (p *Publisher) current(ctx context.Context, u *update) (digest.Digest, erro
 }
 
 func (p *Publisher) put(ctx context.Context, u *update) error {
-	u.sent = true // an answer that is lost on the way may have been a yes
+	u.sent = true // if the answer is lost, the update may have succeeded
 	ctx, cancel := withGrace(ctx)
 	defer cancel()
 	if err := u.repo.PutTag(ctx, u.ref.Tag(), u.manifest); err != nil {
@@ -182,9 +182,9 @@ func (p *Publisher) put(ctx context.Context, u *update) error {
 	return nil
 }
 
-// gracePeriod is how long the update of a tag may go on after the end of the run. If
-// the request were cut off, the registry might still carry it out, after the tag was
-// seen unchanged.
+// gracePeriod is how long the update of a tag may continue after the end of the run. If
+// the request were interrupted, the registry might still process it after the tag was
+// checked.
 const gracePeriod = 10 * time.Second
 
 // withGrace returns a context that ends some time after ctx.

@@ -45,7 +45,7 @@ func twoSets(t *testing.T, p *push.Publisher, host string, n int) (before, after
 	return before, after
 }
 
-// mustReferTo checks what tags refer to, at the registry itself.
+// mustReferTo checks the tags in the registry itself.
 func mustReferTo(t *testing.T, host string, tags []push.Tag) {
 	t.Helper()
 	c := registrytest.Client(t, registry.Options{})
@@ -70,7 +70,7 @@ func isTagPut(r *http.Request) bool {
 	return r.Method == http.MethodPut && strings.HasSuffix(r.URL.Path, "/manifests/t")
 }
 
-// Whichever tag a registry refuses, and however, every tag keeps what it referred to.
+// If a registry refuses any tag in any way, every tag keeps its manifest.
 func TestCommitRollsBack(t *testing.T) {
 	testenv.Slow(t)
 	registrytest.Each(t, func(t *testing.T, host string) {
@@ -238,8 +238,8 @@ func TestInterruptedCommit(t *testing.T) {
 	})
 }
 
-// Two publish to the same names at once, from different machines: in whatever order their
-// requests come, one of the sets is there as a whole at the end.
+// Two publishers on different machines update the same names at the same time: in any
+// order of their requests, one of the sets is completely published at the end.
 func TestTwoPublishersAtOnce(t *testing.T) {
 	testenv.Slow(t)
 	host := registrytest.Embedded(t, server.Options{}).Host()
@@ -291,8 +291,8 @@ func TestTwoPublishersAtOnce(t *testing.T) {
 	}
 }
 
-// A publisher that cannot get a tag, however often it tries, says so and leaves the tag to
-// the other one.
+// A publisher that repeatedly fails to keep a tag reports that and leaves the tag to the
+// other one.
 func TestCommitAgainstARival(t *testing.T) {
 	host := registrytest.Embedded(t, server.Options{}).Host()
 	px := registrytest.StartProxy(t, host, nil)
@@ -335,7 +335,7 @@ func TestKilledCommitIsFinished(t *testing.T) {
 				before, after := twoSets(t, p, host, 8)
 				killMidway(t, host, journal, after)
 				if gone {
-					// The registry has collected what no tag referred to.
+					// The registry has collected the unreferenced content.
 					c := registrytest.Client(t, registry.Options{})
 					for _, tag := range after {
 						r, err := imageref.Parse(tag.Ref)
@@ -429,7 +429,8 @@ func commitUntilKilled(host string) {
 	fmt.Println(p.Commit(context.Background(), tags))
 }
 
-// What another publisher did since a commit was interrupted is not disturbed.
+// Later publications by others are not changed by the recovery of an interrupted
+// commit.
 func TestRecoverLeavesLaterPublications(t *testing.T) {
 	host := registrytest.Embedded(t, server.Options{}).Host()
 	journal := t.TempDir()

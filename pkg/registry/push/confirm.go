@@ -12,17 +12,17 @@ import (
 )
 
 // confirmRounds is how often tags are updated again that another publisher updates at
-// the same time, and confirmWait bounds the wait before each time.
+// the same time, and confirmWait limits the wait before each round.
 const (
 	confirmRounds = 7
 	confirmWait   = 30 * time.Second
 )
 
-// confirm checks what the tags refer to, and updates them again if another publisher
-// changed some meanwhile: who comes last has the whole set. Before each round it waits
-// for a random time out of a span that doubles, as Ethernet stations do. The span is
-// measured by how long a round takes here: two that waited for a few milliseconds on a
-// slow registry would only collide again.
+// confirm checks the tags, and updates them again if another publisher changed some in
+// the meantime, so that the last publisher has its whole set published. Before each
+// round it waits for a random time within a range that doubles, as in Ethernet. The
+// range depends on how long a round takes, because with short waits on a slow registry,
+// two publishers would collide again.
 func (p *Publisher) confirm(ctx context.Context, updates []*update) error {
 	span := p.client.Policy().BaseDelay
 	if span <= 0 {

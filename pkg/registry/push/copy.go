@@ -18,9 +18,9 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/registry"
 )
 
-// Copy copies a manifest of another repository, with all that it refers to and all
-// artifacts that refer to it (signatures, SBOMs), by digest. Blobs are mounted if both
-// repositories are in one registry, else streamed; what the repository has is not sent
+// Copy copies a manifest of another repository by digest, with everything that it
+// refers to and all artifacts that refer to it (signatures, SBOMs). Blobs are mounted
+// if both repositories are in one registry, else streamed; existing content is not sent
 // again. It returns the tags that must be updated together with those of the image:
 // where a registry has no referrers API, and for cosign's signatures, the artifacts of
 // an image are found by tags.
@@ -51,7 +51,7 @@ type copier struct {
 // maxArtifacts bounds the artifacts of one image.
 const maxArtifacts = 1000
 
-// tree copies a manifest after what it refers to.
+// tree copies the content that a manifest refers to, and then the manifest.
 func (c *copier) tree(ctx context.Context, m registry.Manifest, depth int) error {
 	switch {
 	case c.done[m.Digest]:
@@ -147,8 +147,8 @@ func (p *Publisher) record(repo *registry.Repository, blobs []ocispec.Descriptor
 	}
 }
 
-// artifacts copies what refers to the manifests that were copied, and what refers to
-// that. c.order grows meanwhile.
+// artifacts copies the artifacts that refer to the copied manifests, and artifacts of
+// those. c.order grows during this.
 func (c *copier) artifacts(ctx context.Context) error {
 	for i := 0; i < len(c.order); i++ {
 		subject := c.order[i]

@@ -10,20 +10,21 @@ import (
 	"github.com/kolla-build/kolla-build/internal/units"
 )
 
-// CommitError says why a set was not published, and what its tags refer to now. It is
-// by reference, as in Tag.Ref.
+// CommitError reports why a set was not published, and the state of its tags, which are
+// given as in Tag.Ref.
 type CommitError struct {
 	Wanted   int              // tags of the set
 	Failed   map[string]error // could not be verified or updated
-	Untried  []string         // not updated because others failed, or because the run ended
+	Untried  []string         // not updated because others failed or the run ended
 	Restored []string         // had been updated and were restored
-	// Stuck had been updated and could not be restored: they refer to images of the set
-	// that was not published.
+	// Stuck are tags that were updated and could not be restored: they refer to images
+	// of the unpublished set.
 	Stuck map[string]error
-	// Foreign were updated by another publisher meanwhile, and left to it.
+	// Foreign are tags that another publisher updated in the meantime. They were not
+	// restored.
 	Foreign []string
-	// Journal remembers what is stuck, and the next publication continues from it; "" if
-	// there is nothing to continue with.
+	// Journal is the file that records the stuck tags, from which the next publication
+	// continues; "" if there are none.
 	Journal string
 }
 
@@ -31,7 +32,7 @@ func newCommitError(wanted int) *CommitError {
 	return &CommitError{Wanted: wanted, Failed: map[string]error{}, Stuck: map[string]error{}}
 }
 
-// failed reports whether anything is in the way of the set.
+// failed reports whether any tag prevents the publication.
 func (e *CommitError) failed() bool { return len(e.Failed)+len(e.Untried) > 0 }
 
 // Error implements error.
@@ -52,7 +53,7 @@ func (e *CommitError) Error() string {
 			fmt.Fprintf(&b, "\n  and %d more", len(e.Foreign)-i)
 			break
 		}
-		fmt.Fprintf(&b, "\n  %s: another publisher updated it meanwhile; it was left as it is", ref)
+		fmt.Fprintf(&b, "\n  %s: another publisher updated it in the meantime; it was not changed", ref)
 	}
 	return b.String()
 }
@@ -75,18 +76,18 @@ func (e *CommitError) Unwrap() []error {
 	return append(slices.Collect(maps.Values(e.Failed)), slices.Collect(maps.Values(e.Stuck))...)
 }
 
-// Hint says what the user can do.
+// Hint returns a hint for the user.
 func (e *CommitError) Hint() string {
 	switch {
 	case len(e.Stuck) == 0:
-		return "no tag was changed; run the command again when the cause is removed"
+		return "no tag was changed; correct the cause and run the command again"
 	case e.Journal != "":
-		return "run the command again when the cause is removed: the next publication restores these tags first (" + e.Journal + " lists them)"
+		return "correct the cause and run the command again: the next publication restores these tags first (" + e.Journal + " lists them)"
 	}
-	return "run the command again when the cause is removed: that publishes the whole set"
+	return "correct the cause and run the command again: that publishes the whole set"
 }
 
-// ConflictError says that another publisher updates the same tags all the time.
+// ConflictError reports that another publisher keeps updating the same tags.
 type ConflictError struct {
 	Ref  string // one of them
 	Tags int    // how many
@@ -97,12 +98,12 @@ func (e *ConflictError) Error() string {
 	return fmt.Sprintf("another publisher is updating the same tags (%s, such as %s)", units.Count(e.Tags, "tag"), e.Ref)
 }
 
-// Hint says what the user can do.
+// Hint returns a hint for the user.
 func (e *ConflictError) Hint() string {
 	return "let one machine at a time publish to these names, then run the command again"
 }
 
-// JournalError says that the journal of an unfinished publication cannot be read.
+// JournalError reports that the journal of an unfinished publication cannot be read.
 type JournalError struct {
 	Path string
 	Err  error
@@ -116,12 +117,13 @@ func (e *JournalError) Error() string {
 // Unwrap returns the cause.
 func (e *JournalError) Unwrap() error { return e.Err }
 
-// Hint says what the user can do.
+// Hint returns a hint for the user.
 func (e *JournalError) Hint() string {
 	return "it belongs to a publication that did not end; remove the file, check what its tags refer to, and publish again"
 }
 
-// RecoverError says that an interrupted publication could not be ended.
+// RecoverError reports that an interrupted publication could not be completed or
+// undone.
 type RecoverError struct {
 	Started time.Time
 	Path    string // its journal
@@ -136,7 +138,7 @@ func (e *RecoverError) Error() string {
 // Unwrap returns the cause.
 func (e *RecoverError) Unwrap() error { return e.Err }
 
-// Hint says what the user can do.
+// Hint returns a hint for the user.
 func (e *RecoverError) Hint() string {
-	return "run the command again when the cause is removed, or remove " + e.Path + " to leave the tags as they are"
+	return "correct the cause and run the command again, or remove " + e.Path + " to keep the tags as they are"
 }

@@ -21,11 +21,11 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/registry/server"
 )
 
-// pushFaults are what may happen to any request of a push.
+// pushFaults are the possible faults of any request of a push.
 var pushFaults = []registrytest.Fault{registrytest.Reset, registrytest.Status429, registrytest.Status503, registrytest.Truncate, registrytest.Cut, registrytest.Stall, registrytest.Lost}
 
-// A registry fails at random requests: the set still arrives as a whole, and the tags
-// refer to what they did until the commit.
+// A registry fails at random requests: the set still arrives completely, and the tags
+// do not change until the commit.
 func TestRandomFaultsLoseNothing(t *testing.T) {
 	testenv.Slow(t)
 	registrytest.Each(t, func(t *testing.T, host string) {
@@ -47,8 +47,8 @@ func TestRandomFaultsLoseNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 
-		// The seed is fixed, but the order of requests varies. The kinds take turns, so that
-		// each one comes often.
+		// The seed is fixed, but the order of requests varies. The kinds alternate, so that
+		// each one occurs often.
 		rng := rand.New(rand.NewPCG(1, 2))
 		turn := 0
 		px.Set(func(r *http.Request) registrytest.Fault {

@@ -21,8 +21,8 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/imageref"
 )
 
-// journal records a commit that has begun, in case this process is killed before it ends:
-// one file in a directory that is locked meanwhile. A journal without a directory records
+// journal records a commit while it runs, in case this process is killed: one file in a
+// directory that is locked during the commit. A journal without a directory records
 // nothing.
 type journal struct {
 	dir    string
@@ -48,8 +48,8 @@ type recordUpdate struct {
 type state string
 
 const (
-	stateUpdating state = "moving"  // the set is complete in the registry: it can be finished
-	stateUndoing  state = "undoing" // it failed and has to be undone
+	stateUpdating state = "moving"  // the set's content is in the registry, so the commit can be completed
+	stateUndoing  state = "undoing" // the commit failed and has to be undone
 )
 
 const (
@@ -60,8 +60,8 @@ const (
 
 func journalError(err error) error { return fmt.Errorf("publication journal: %w", err) }
 
-// openJournal takes the lock of the journal's directory. It waits while another
-// publication, which takes seconds, has it.
+// openJournal locks the journal's directory. It waits for other publications, which
+// take seconds.
 func (p *Publisher) openJournal(ctx context.Context) (*journal, error) {
 	j := &journal{dir: p.opts.Journal}
 	if j.dir == "" {
@@ -79,12 +79,12 @@ func (p *Publisher) openJournal(ctx context.Context) (*journal, error) {
 		}
 		return nil, journalError(err)
 	}
-	_ = lock.SetProcess() // for the notice of the next one
+	_ = lock.SetProcess() // for the notice of the next publication
 	j.lock = lock
 	return j, nil
 }
 
-// close releases the lock; the kernel does, too, when the process dies.
+// close releases the lock, as the kernel does when the process ends.
 func (j *journal) close() {
 	if j.lock != nil {
 		j.lock.Close()
@@ -92,28 +92,27 @@ func (j *journal) close() {
 	}
 }
 
-// begin records what is about to be updated.
+// begin records the tags that will be updated.
 func (j *journal) begin(updates []*update) error {
 	j.record = record{Version: recordVersion, State: stateUpdating, Started: time.Now().UTC().Truncate(time.Second), Updates: recordOf(updates)}
 	return j.write()
 }
 
-// undoing records that the tags shall be restored.
+// undoing records that the tags have to be restored.
 func (j *journal) undoing(updates []*update) error {
 	j.record.State, j.record.Updates = stateUndoing, recordOf(updates)
 	return j.write()
 }
 
-// keep leaves what could not be restored to the next publication, and returns the
-// file's path.
+// keep keeps the tags that could not be restored for the next publication, and returns
+// the file's path.
 func (j *journal) keep(updates []*update) string {
 	j.record.Updates = recordOf(updates)
-	_ = j.write() // the old record has more tags, for which there is nothing to do
+	_ = j.write() // the old record only has more tags, which need no change
 	return j.path
 }
 
-// end forgets the commit, and the tags that it has settled in the records of earlier
-// ones.
+// end removes the record of the commit, and its tags from the records of earlier ones.
 func (j *journal) end(updates []*update) error {
 	if j.dir == "" {
 		return nil
@@ -139,7 +138,7 @@ func (j *journal) end(updates []*update) error {
 		})
 		if len(rec.Updates) < n {
 			other := journal{dir: j.dir, path: path, record: rec}
-			_ = other.write() // Recover finds these tags as they should be
+			_ = other.write() // Recover finds that these tags need no change
 		}
 	}
 	return nil
@@ -153,7 +152,7 @@ func recordOf(updates []*update) []recordUpdate {
 	return out
 }
 
-// write replaces the commit's file, durably. A record without tags is no file.
+// write replaces the commit's file, durably. A record without tags is removed.
 func (j *journal) write() error {
 	if j.dir == "" {
 		return nil
@@ -177,7 +176,7 @@ func (j *journal) write() error {
 	return nil
 }
 
-// load reads the commits that did not end, by the paths of their files.
+// load reads the unfinished commits, by the paths of their files.
 func (j *journal) load() (map[string]record, error) {
 	names, err := os.ReadDir(j.dir)
 	if err != nil {
@@ -188,7 +187,7 @@ func (j *journal) load() (map[string]record, error) {
 		path := filepath.Join(j.dir, n.Name())
 		switch {
 		case strings.Contains(n.Name(), ".tmp"):
-			_ = os.Remove(path) // its writer is dead: we hold the lock
+			_ = os.Remove(path) // its writer has ended, because this process holds the lock
 		case strings.HasSuffix(path, recordSuffix):
 			rec, err := readRecord(path)
 			if err != nil {

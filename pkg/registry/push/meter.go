@@ -9,11 +9,12 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/registry"
 )
 
-// Meter adds up the progress of blobs. A blob that several repositories get counts once.
-// Safe for concurrent use.
+// Meter adds up the progress of blobs. A blob that is sent to several repositories
+// counts once. It is safe for concurrent use.
 type Meter struct {
-	// Update is called with the bytes that are sent, mounted or already there, and with
-	// those of all expected blobs, 0 before Expected. It must not block.
+	// Update is called with the number of bytes that were sent, mounted or already
+	// present, and with the total of all expected blobs, 0 before Expected. It must not
+	// block.
 	Update func(done, total int64)
 
 	mu          sync.Mutex
@@ -43,13 +44,13 @@ func (m *Meter) Expected() {
 	m.complete = true
 }
 
-// Report is an Options.Progress.
+// Report can be used as Options.Progress.
 func (m *Meter) Report(p Progress) {
 	m.mu.Lock()
 	if m.arrived == nil {
 		m.arrived = map[digest.Digest]int64{}
 	}
-	if more := p.Done - m.arrived[p.Blob]; more > 0 { // an upload that is repeated begins again
+	if more := p.Done - m.arrived[p.Blob]; more > 0 { // a repeated upload begins again
 		m.arrived[p.Blob] += more
 		m.done += more
 	}

@@ -20,23 +20,24 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/registry"
 )
 
-// Options say what a Publisher reports and remembers. The zero value does neither.
+// Options are the settings of a Publisher. The zero value has neither progress nor a
+// journal.
 type Options struct {
 	// Progress is called as blobs are sent, at most ten times a second per blob, and
 	// once at the end of each blob. It must not block.
 	Progress func(Progress)
 
-	// Journal is a directory of the publisher's own in which a commit is remembered
-	// while its tags are updated, so that Recover can end it if the process dies
-	// meanwhile. "" remembers nothing: a commit that fails is still undone, one that is
-	// killed is not.
+	// Journal is the publisher's own directory in which a commit is recorded while its
+	// tags are updated, so that Recover can complete or undo it if the process is
+	// killed. If it is "", nothing is recorded: a failed commit is still undone, a
+	// killed one is not.
 	Journal string
 
-	// Notice, if not nil, is called with what the user should know and is no error.
+	// Notice, if not nil, is called with messages for the user that are not errors.
 	Notice func(string)
 }
 
-// Progress is the state of one blob on its way into one repository.
+// Progress is the state of the transfer of one blob to one repository.
 type Progress struct {
 	Repository string // REGISTRY/REPOSITORY
 	Blob       digest.Digest
@@ -49,12 +50,12 @@ type Stats struct {
 	Uploaded, Mounted, Skipped int64 // blobs
 	Bytes                      int64 // of the blobs that were uploaded
 	Manifests                  int64 // put by digest
-	Unchanged                  int64 // images whose manifest was there: nothing was sent
+	Unchanged                  int64 // images whose manifest existed, so nothing was sent
 	Tags                       int64 // updated
 	Retried                    int64 // requests and uploads that were repeated
 }
 
-// Publisher publishes one set of images. Safe for concurrent use.
+// Publisher publishes one set of images. It is safe for concurrent use.
 type Publisher struct {
 	client *registry.Client
 	opts   Options
@@ -88,8 +89,8 @@ func (p *Publisher) Stats() Stats {
 
 // Push puts an image's blobs and manifest into a repository by digest, without a tag,
 // and reads the manifest back. name is REGISTRY/REPOSITORY; a tag after it is ignored,
-// a digest is an error. Blobs that are there are skipped, and those that another image
-// of this set brought to the same registry are mounted from there.
+// a digest is an error. Existing blobs are skipped, and blobs that another image of
+// this set brought to the same registry are mounted.
 func (p *Publisher) Push(ctx context.Context, name string, img v1.Image) (ocispec.Descriptor, error) {
 	ref, err := imageref.ParseTag(name)
 	if err != nil {
@@ -182,7 +183,7 @@ func (p *Publisher) pushIndex(ctx context.Context, repo *registry.Repository, id
 // a bundle, and refer to the same manifest in countless ways.
 type tree struct {
 	images  []v1.Image
-	indexes []v1.ImageIndex // those that others refer to before these
+	indexes []v1.ImageIndex // referenced indexes before the ones that refer to them
 	seen    map[v1.Hash]bool
 }
 
@@ -225,8 +226,8 @@ func (t *tree) add(idx v1.ImageIndex, depth int) error {
 	return nil
 }
 
-// begin remembers a manifest for Commit and reports whether the repository has it
-// already.
+// begin records a manifest for Commit and reports whether the repository already has
+// it.
 func (p *Publisher) begin(ctx context.Context, repo *registry.Repository, m registry.Manifest) (there bool, err error) {
 	p.mu.Lock()
 	p.pushed[m.Digest] = m
@@ -237,7 +238,7 @@ func (p *Publisher) begin(ctx context.Context, repo *registry.Repository, m regi
 	return there, err
 }
 
-// finish puts a manifest whose content is in the repository.
+// finish uploads a manifest whose content is in the repository.
 func (p *Publisher) finish(ctx context.Context, repo *registry.Repository, m registry.Manifest) (ocispec.Descriptor, error) {
 	if err := repo.PutManifest(ctx, m); err != nil {
 		return ocispec.Descriptor{}, err
@@ -299,14 +300,14 @@ func (p *Publisher) putBlobs(ctx context.Context, repo *registry.Repository, lay
 			return err
 		}
 		if !mt.IsDistributable() {
-			continue // it stays where its URL says
+			continue // it is only referenced by its URL
 		}
 		blob, err := blobOf(layer)
 		if err != nil {
 			return err
 		}
 		if seen[blob.Digest] {
-			continue // an empty layer is in one image many times
+			continue // an image may contain the same empty layer many times
 		}
 		seen[blob.Digest] = true
 		g.Go(func() error { return p.putBlob(gctx, repo, blob) })

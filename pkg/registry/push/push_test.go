@@ -64,7 +64,7 @@ func TestPushThenCommit(t *testing.T) {
 			t.Errorf("statistics %+v", s)
 		}
 
-		// The same again in a new run moves no byte.
+		// A repetition in a new run transfers no bytes.
 		again := push.New(c, push.Options{})
 		if _, err := again.Push(ctx, names.Repository("nova-api"), child); err != nil {
 			t.Fatal(err)
@@ -72,7 +72,7 @@ func TestPushThenCommit(t *testing.T) {
 		if s := again.Stats(); s.Uploaded+s.Mounted+s.Manifests != 0 || s.Unchanged != 1 {
 			t.Errorf("pushing again: %+v", s)
 		}
-		// A new image on the parent that is there mounts the parent's layers.
+		// A new image on an existing parent mounts the parent's layers.
 		other := registrytest.Image(t, base, 5_000, 1)
 		if _, err := again.Push(ctx, names.Repository("base"), base); err != nil {
 			t.Fatal(err)
@@ -133,7 +133,7 @@ func TestForeignToolsRead(t *testing.T) {
 	})
 }
 
-// Fifty images on one base, pushed at the same time: the base goes up once.
+// Fifty images on one base are pushed at the same time: the base is uploaded once.
 func TestBaseLayerGoesUpOnce(t *testing.T) {
 	testenv.Slow(t)
 	registrytest.Each(t, func(t *testing.T, host string) {
@@ -260,8 +260,8 @@ func TestPushIndexAndFetchByPlatform(t *testing.T) {
 	})
 }
 
-// An incomplete set touches no tag, neither does one of whose tags one is
-// refused, and the error says what happened to which.
+// An incomplete set, or one with a refused tag, changes no tags, and the error contains
+// the state of each.
 func TestCommitFailures(t *testing.T) {
 	testenv.Slow(t)
 	registrytest.Each(t, func(t *testing.T, host string) {
@@ -327,7 +327,7 @@ func TestCommitFailures(t *testing.T) {
 		px.Set(nil)
 		at(registrytest.Digest(t, old))
 
-		// Another process goes on: it has no manifest in memory.
+		// Another process continues, without manifests in memory.
 		if err := push.New(registrytest.Client(t, registry.Options{}), push.Options{}).Commit(ctx, tags); err != nil {
 			t.Fatal(err)
 		}

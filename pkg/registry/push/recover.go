@@ -14,11 +14,11 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/registry"
 )
 
-// Recover ends the commits that earlier processes began and did not end, as far as they
-// concern the registries of names. One whose content is all there is finished; one that
-// had failed and was being undone, or whose content is missing, is undone; one after
-// which another publisher updated tags of the set is left as it is. It returns what was
-// done as sentences for the user. Without Options.Journal it does nothing.
+// Recover completes or undoes the unfinished commits of earlier processes to the
+// registries of names. A commit with all its content is completed; one that was being
+// undone, or whose content is missing, is undone; one whose tags another publisher has
+// updated since then is left unchanged. It returns sentences for the user about this.
+// Without Options.Journal it does nothing.
 func (p *Publisher) Recover(ctx context.Context, names []string) ([]string, error) {
 	if p.opts.Journal == "" {
 		return nil, nil
@@ -77,7 +77,7 @@ func (p *Publisher) updatesOf(rec record) ([]*update, error) {
 	return updates, err
 }
 
-// recover ends one commit and says how.
+// recover completes or undoes one commit and returns a sentence about it.
 func (p *Publisher) recover(ctx context.Context, j *journal, updates []*update) (string, error) {
 	now := map[*update]digest.Digest{}
 	for _, u := range updates {
@@ -89,8 +89,8 @@ func (p *Publisher) recover(ctx context.Context, j *journal, updates []*update) 
 	}
 	for _, u := range updates {
 		if d := now[u]; d != u.previous && d != u.Digest {
-			// Each tag is right for someone: a later publication, which may share images
-			// with this one.
+			// The tags belong to a later publication, which may share images with this
+			// one.
 			return fmt.Sprintf("%s refers to another image, which was published since; nothing was changed", u.Ref), j.end(nil)
 		}
 	}
@@ -109,13 +109,13 @@ func (p *Publisher) recover(ctx context.Context, j *journal, updates []*update) 
 	switch {
 	case fail.Journal != "":
 		return "", fail
-	case len(fail.Stuck) > 0: // no later try will do better
+	case len(fail.Stuck) > 0: // another attempt would not help
 		return fail.Error(), nil
 	}
 	return fmt.Sprintf("%d of its %s were restored", len(fail.Restored), units.Count(len(updates), "tag")), nil
 }
 
-// complete updates the tags that the dead process had not updated.
+// complete updates the tags that the killed process had not updated.
 func (p *Publisher) complete(ctx context.Context, j *journal, updates []*update, now map[*update]digest.Digest) (string, error) {
 	fail := newCommitError(len(updates))
 	if p.forEach(ctx, updates, fail, p.verify); len(fail.Failed) > 0 {

@@ -11,13 +11,12 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/registry"
 )
 
-// rollBackTime bounds how long the publisher tries to restore tags. It goes on after
-// the user has pressed Ctrl-C, too.
+// rollBackTime is the time limit for restoring tags, which continues even after Ctrl-C.
 const rollBackTime = time.Minute
 
-// rollBack restores the tags that may have been updated, with retries, and records in
-// fail what became of them. It goes on when ctx ends: half a set is worse than a wait of
-// a minute.
+// rollBack restores the tags that may have been updated, with retries, and records the
+// result in fail. It continues after the end of ctx, because half a set is worse than a
+// wait of a minute.
 func (p *Publisher) rollBack(ctx context.Context, j *journal, updates []*update, fail *CommitError) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rollBackTime)
 	defer cancel()
@@ -38,14 +37,14 @@ func (p *Publisher) rollBack(ctx context.Context, j *journal, updates []*update,
 		}
 	}
 	if len(left) == 0 {
-		_ = j.end(updates) // if that fails, the next run restores again, and finds nothing to do
+		_ = j.end(updates) // if that fails, the next run finds that the tags are already restored
 		return
 	}
 	fail.Journal = j.keep(left)
 }
 
-// restoreAll tries once to restore tags, and returns those for which another try may
-// help.
+// restoreAll tries once to restore tags, and returns those for which another attempt
+// may help.
 func (p *Publisher) restoreAll(ctx context.Context, updates []*update, fail *CommitError) []*update {
 	var mu sync.Mutex
 	var again []*update
@@ -80,11 +79,11 @@ type restoreResult int
 
 const (
 	unchanged        restoreResult = iota // it had not been updated
-	restored                              // it refers to what it did before
-	changedElsewhere                      // another publisher updated it: left as it is
+	restored                              // it has its previous manifest again
+	changedElsewhere                      // another publisher updated it, so it was not changed
 )
 
-// restore makes a tag refer to what it did before.
+// restore gives a tag its previous manifest.
 func (p *Publisher) restore(ctx context.Context, u *update) (restoreResult, error) {
 	switch now, err := p.current(ctx, u); {
 	case err != nil:

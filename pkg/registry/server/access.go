@@ -18,7 +18,7 @@ import (
 	_ "github.com/distribution/distribution/v3/registry/auth/htpasswd" // registers itself
 )
 
-// Access is what clients may do.
+// Access is a level of access of clients.
 type Access string
 
 // Levels of access. Each one includes those before it.
@@ -59,8 +59,8 @@ func (p accessPolicy) allows(r *http.Request) bool {
 	case level == AccessPush:
 		return true
 	case level == AccessPull && r.URL.Path == "/v2/":
-		// Clients learn here whether there are logins, and keep to it: one that pushes
-		// would never log in.
+		// Clients find out here whether they need to log in: if this were allowed, a
+		// client that pushes would never do so.
 		return !p.htpasswd
 	case level == AccessPull:
 		return r.Method == http.MethodGet || r.Method == http.MethodHead
@@ -68,8 +68,8 @@ func (p accessPolicy) allows(r *http.Request) bool {
 	return false
 }
 
-// isLocal reports whether a request comes from this host. One that a proxy passes on
-// does not, nor does one that a web page makes a browser send.
+// isLocal reports whether a request comes from this host. Requests that were forwarded
+// by a proxy or caused by a web page do not count as local.
 func isLocal(r *http.Request) bool {
 	for _, name := range []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "Via", "Origin"} {
 		if r.Header.Get(name) != "" {
@@ -84,7 +84,8 @@ func isLocal(r *http.Request) bool {
 	return ip != nil && ip.IsLoopback()
 }
 
-// listensOnLoopback reports whether an address to listen on is one of this host alone.
+// listensOnLoopback reports whether only this host can connect to an address to listen
+// on.
 func listensOnLoopback(addr string) bool {
 	host, _, err := net.SplitHostPort(addr)
 	if err != nil {
@@ -97,7 +98,7 @@ func listensOnLoopback(addr string) bool {
 	return ip != nil && ip.IsLoopback()
 }
 
-// accessScheme is the name of our way to log in within the distribution.
+// accessScheme is the name of our access controller in the distribution.
 const accessScheme = "kolla-build"
 
 type allowedKey struct{}
@@ -114,8 +115,8 @@ type accessController struct {
 	path     string
 	secret   []byte
 
-	// Passwords that were right, as keyed hashes: bcrypt is slow on purpose, and a push
-	// of a set is thousands of requests. They are forgotten when the file changes.
+	// Keyed hashes of correct passwords, because bcrypt is slow on purpose and pushing
+	// a set takes thousands of requests. They are dropped when the file changes.
 	mu       sync.Mutex
 	modified time.Time
 	verified map[[sha256.Size]byte]bool
@@ -137,8 +138,8 @@ func newAccessController(path string) (*accessController, error) {
 	return &accessController{htpasswd: inner, path: path, secret: secret}, err
 }
 
-// admit reports whether a request that the distribution does not see may be answered. If
-// not, it asks for a login.
+// admit reports whether a request that does not reach the distribution may be answered.
+// If not, it answers with a login challenge.
 func (c *accessController) admit(w http.ResponseWriter, r *http.Request) bool {
 	_, err := c.Authorized(r)
 	if err == nil {
@@ -152,7 +153,7 @@ func (c *accessController) admit(w http.ResponseWriter, r *http.Request) bool {
 	return false
 }
 
-// admits reports whether a request comes with a right login, or needs none.
+// admits reports whether a request has a valid login or needs none.
 func (c *accessController) admits(r *http.Request) bool {
 	_, err := c.Authorized(r)
 	return err == nil

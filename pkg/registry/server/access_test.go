@@ -32,7 +32,7 @@ func htpasswd(t *testing.T, user, password string) string {
 	return path
 }
 
-// A registry is not open to others unless somebody says so.
+// A registry is not open to other hosts without an option.
 func TestOpenRegistriesAreRefused(t *testing.T) {
 	for _, addr := range []string{":0", "0.0.0.0:0", "[::]:0", "10.0.0.1:4000", "example.org:4000"} {
 		var open *server.OpenError
@@ -64,8 +64,8 @@ func TestOpenRegistriesAreRefused(t *testing.T) {
 	}
 }
 
-// Who may do what: clients on this host and elsewhere, with and without a login, through
-// a proxy, and web pages.
+// Access of clients on this host and elsewhere, with and without a login, through a
+// proxy, and of web pages.
 func TestAccess(t *testing.T) {
 	remote := registrytest.OtherAddress(t)
 	if remote == "" {
@@ -174,7 +174,7 @@ func TestPasswordFileChanges(t *testing.T) {
 	}
 }
 
-// Other tools agree that everyone may pull and users push.
+// With other tools, everyone can pull and users can push.
 func TestSkopeoLogsInToPush(t *testing.T) {
 	skopeo := testenv.Program(t, "skopeo", "skopeo")
 	s := registrytest.Embedded(t, server.Options{Htpasswd: htpasswd(t, "ada", "s3cret"), Anonymous: server.AccessPull})
@@ -186,7 +186,7 @@ func TestSkopeoLogsInToPush(t *testing.T) {
 	registrytest.Run(t, skopeo, "inspect", "--tls-verify=false", "--no-creds", "docker://"+s.Host()+"/kolla/base:t")
 }
 
-// Locations never repeat what a client claims to be the host.
+// Locations never contain the host that a client claims.
 func TestLocationsNameNoHost(t *testing.T) {
 	s := registrytest.Embedded(t, server.Options{Anonymous: server.AccessPush})
 	for _, header := range []string{"X-Forwarded-Host", "Forwarded", "X-Forwarded-Proto", "Host"} {

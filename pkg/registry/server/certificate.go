@@ -24,8 +24,8 @@ import (
 	"github.com/kolla-build/kolla-build/internal/atomicfile"
 )
 
-// Generated certificates: an authority, which other hosts must trust once, and a
-// server certificate, which is renewed without any change on those hosts.
+// Generated certificates: an authority, which other hosts have to trust once, and a
+// server certificate, which is renewed without changes on those hosts.
 const (
 	tlsDir            = "tls" // in the registry's directory
 	authorityValid    = 10 * 365 * 24 * time.Hour
@@ -34,10 +34,11 @@ const (
 	certificateChecks = time.Hour
 )
 
-// AuthorityFile is where the certificate of a registry's generated authority is.
+// AuthorityFile returns the file with the certificate of a registry's generated
+// authority.
 func AuthorityFile(dir string) string { return filepath.Join(dir, tlsDir, "ca.crt") }
 
-// certificates has the certificate that a server presents.
+// certificates provides the certificate of a server.
 type certificates struct {
 	certificate, key string // files, PEM
 	dir              string // of generated certificates, or ""
@@ -45,7 +46,7 @@ type certificates struct {
 
 	mu       sync.Mutex
 	pair     *tls.Certificate
-	modified time.Time // of the files that pair was read from
+	modified time.Time // modification time of the files of pair
 	checked  time.Time
 	log      func(format string, args ...any)
 }
@@ -68,15 +69,15 @@ func openCertificates(dir string, opts Options, log func(string, ...any)) (*cert
 	return c, nil
 }
 
-// get implements tls.Config.GetCertificate. Files that have changed are read again; if
-// they cannot be used, the former certificate stays.
+// get implements tls.Config.GetCertificate. Changed files are read again; if they are
+// invalid, the previous certificate stays.
 func (c *certificates) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := time.Now()
 	if now.Sub(c.checked).Abs() > certificateChecks || c.changed() {
 		if err := c.refresh(now); err != nil {
-			c.log("%v; the former certificate stays in use", err)
+			c.log("%v; the previous certificate stays in use", err)
 		}
 	}
 	return c.pair, nil
@@ -87,7 +88,7 @@ func (c *certificates) changed() bool {
 	return err == nil && !info.ModTime().Equal(c.modified)
 }
 
-// refresh renews a generated certificate if it is time, and reads the files.
+// refresh renews a generated certificate if it is due, and reads the files.
 func (c *certificates) refresh(now time.Time) error {
 	c.checked = now
 	if c.dir != "" {
@@ -117,8 +118,8 @@ func (c *certificates) notAfter() time.Time {
 	return c.pair.Leaf.NotAfter
 }
 
-// renew makes the authority if it is missing, and a certificate if there is none for all
-// names that is valid for long enough.
+// renew creates the authority if it is missing, and a certificate unless there is one
+// for all names that is valid for long enough.
 func (c *certificates) renew(now time.Time) error {
 	if err := os.MkdirAll(c.dir, 0o755); err != nil {
 		return err
@@ -188,8 +189,8 @@ func newAuthority(dir string, now time.Time) (*x509.Certificate, *ecdsa.PrivateK
 	return issue(filepath.Join(dir, "ca.crt"), filepath.Join(dir, "ca.key"), template, nil, nil, now)
 }
 
-// issue makes a key and a certificate for it, signed by an authority, or by itself, and
-// writes both to files.
+// issue creates a key and a certificate for it, signed by an authority or by itself,
+// and writes both to files.
 func issue(certFile, keyFile string, template, authority *x509.Certificate, signer *ecdsa.PrivateKey, now time.Time) (*x509.Certificate, *ecdsa.PrivateKey, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -200,7 +201,7 @@ func issue(certFile, keyFile string, template, authority *x509.Certificate, sign
 	}
 	template.NotBefore = now.Add(-time.Hour) // clocks of clients differ
 	if authority == nil {
-		template.NotBefore = now.AddDate(-1, 0, 0) // and that of this host may be set back later
+		template.NotBefore = now.AddDate(-1, 0, 0) // and the clock of this host may be set back later
 		authority, signer = template, key
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, authority, key.Public(), signer)
@@ -215,7 +216,7 @@ func issue(certFile, keyFile string, template, authority *x509.Certificate, sign
 	if err != nil {
 		return nil, nil, err
 	}
-	// The key comes first: a certificate without its key would have to be repaired.
+	// The key is written first, because a certificate without a key is unusable.
 	err = atomicfile.WriteFile(keyFile, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER}), atomicfile.Options{Durable: true, Mode: 0o600})
 	if err == nil {
 		err = atomicfile.WriteFile(certFile, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), atomicfile.Options{Durable: true, Mode: 0o644})
@@ -223,8 +224,8 @@ func issue(certFile, keyFile string, template, authority *x509.Certificate, sign
 	return cert, key, err
 }
 
-// serverNames are the names and addresses by which clients may reach this host: those
-// given come first.
+// serverNames returns the names and addresses by which clients may reach this host, the
+// given ones first.
 func serverNames(given []string) []string {
 	names := slices.Clone(given)
 	if host, err := os.Hostname(); err == nil {

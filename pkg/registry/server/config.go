@@ -13,8 +13,8 @@ import (
 	_ "github.com/distribution/distribution/v3/registry/storage/driver/filesystem"
 )
 
-// distributionConfig is the distribution's configuration: files in dir, deletions on,
-// and nothing that reaches out of the machine.
+// distributionConfig returns the distribution's configuration: storage in dir, with
+// deletion, and without connections to other machines.
 func distributionConfig(dir, addr string, opts Options) *configuration.Configuration {
 	c := &configuration.Configuration{
 		Version: "0.1",
@@ -28,14 +28,15 @@ func distributionConfig(dir, addr string, opts Options) *configuration.Configura
 		},
 	}
 	c.Catalog.MaxEntries = 1000
-	// Layers that are elsewhere may be anywhere: nothing here fetches them.
+	// URLs of foreign layers are not restricted, because the registry does not fetch
+	// them.
 	c.Validation.Manifests.URLs.Allow = []string{"^https?://"}
 	c.HTTP.Addr = addr
-	// Locations without a host: what a client or a proxy claims to be the host (Host,
-	// X-Forwarded-Host) is not repeated.
+	// Locations without a host, so that untrusted headers (Host, X-Forwarded-Host) are
+	// not repeated.
 	c.HTTP.RelativeURLs = true
-	// Signs the state that clients carry during an upload. It need not outlive the
-	// process: clients begin an upload again that a restart has interrupted.
+	// Signs the state of uploads that clients send back. It need not survive a restart,
+	// after which clients begin their uploads again.
 	secret := make([]byte, 32)
 	_, _ = rand.Read(secret) // documented never to fail
 	c.HTTP.Secret = hex.EncodeToString(secret)

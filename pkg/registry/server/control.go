@@ -17,8 +17,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A running registry takes commands of the user who owns its directory through a socket
-// in that directory, whose permissions decide who that is.
+// A running registry accepts commands from the owner of its directory through a socket
+// in that directory, whose permissions allow only the owner.
 
 // controlSocket is the name of the socket.
 const controlSocket = ".kolla-build-registry.sock"
@@ -81,7 +81,7 @@ func inDirectory[T any](dir string, do func(path string) (T, error)) (T, error) 
 	return do(fmt.Sprintf("/proc/self/fd/%d/%s", d.Fd(), controlSocket))
 }
 
-// private makes sockets that their owner alone may use from the beginning: bind creates
+// private makes sockets accessible to their owner only from the beginning: bind creates
 // the file with the mode of the socket.
 var private = net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
 	var err error
@@ -106,7 +106,7 @@ func startControl(dir string, api http.Handler, gc func(context.Context, GCOptio
 	ln, err := inDirectory(dir, func(path string) (net.Listener, error) {
 		ln, err := private.Listen(context.Background(), "unix", path)
 		if err == nil {
-			ln.(*net.UnixListener).SetUnlinkOnClose(false) // by then the path is another's
+			ln.(*net.UnixListener).SetUnlinkOnClose(false) // the path may already belong to another registry
 		}
 		return ln, err
 	})

@@ -10,13 +10,12 @@ import (
 const (
 	// lockFile is in the registry's directory, beside the distribution's own tree.
 	lockFile = ".kolla-build-registry.lock"
-	// treeDir is where the distribution stores everything.
+	// treeDir is the directory in which the distribution stores everything.
 	treeDir = "docker/registry/v2"
 )
 
-// checkDir refuses a directory that contains other things than a registry's, so that a
-// mistyped path is neither filled nor cleaned. used reports whether a registry has used
-// it.
+// checkDir rejects a directory with other content than a registry's, so that a mistyped
+// path is neither filled nor cleaned. used reports whether a registry has used it.
 func checkDir(dir string) (used bool, err error) {
 	names, err := os.ReadDir(dir)
 	if errors.Is(err, os.ErrNotExist) {
@@ -35,7 +34,7 @@ func checkDir(dir string) (used bool, err error) {
 				return false, &DirError{Dir: dir, Foreign: "docker/ without a registry"}
 			}
 			used = true
-		// What an administrator may have put there before the first start.
+		// Files that an administrator may have put there before the first start.
 		case name == "lost+found", strings.Contains(name, "htpasswd"),
 			strings.HasSuffix(name, ".crt"), strings.HasSuffix(name, ".key"), strings.HasSuffix(name, ".pem"):
 		default:

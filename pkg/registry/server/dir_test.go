@@ -69,7 +69,7 @@ func TestAddressesAreChecked(t *testing.T) {
 	}
 }
 
-// Directories that look a little like a registry's are not one's.
+// Directories that resemble a registry's are rejected.
 func TestUnrelatedDirectories(t *testing.T) {
 	for name, files := range map[string][]string{
 		"Docker's own":                     {"docker/overlay2/x"},

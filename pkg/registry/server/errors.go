@@ -8,7 +8,7 @@ import (
 	"strconv"
 )
 
-// AddrError says that an address to listen on is invalid.
+// AddrError reports that an address to listen on is invalid.
 type AddrError struct {
 	Addr    string
 	Problem string
@@ -17,7 +17,7 @@ type AddrError struct {
 // Error implements error.
 func (e *AddrError) Error() string { return fmt.Sprintf("address %q: %s", e.Addr, e.Problem) }
 
-// Hint says what the user can do.
+// Hint returns a hint for the user.
 func (e *AddrError) Hint() string {
 	if _, err := strconv.ParseUint(e.Addr, 10, 16); err == nil {
 		return fmt.Sprintf("did you mean --addr localhost:%s, for this host, or --addr :%s, for all addresses?", e.Addr, e.Addr)
@@ -39,7 +39,7 @@ func checkAddr(addr string) error {
 // Usage marks the error as a mistake on the command line.
 func (e *AddrError) Usage() bool { return true }
 
-// AccessError says that a level of access is unknown.
+// AccessError reports that a level of access is unknown.
 type AccessError struct{ Access Access }
 
 // Error implements error.
@@ -50,7 +50,7 @@ func (e *AccessError) Error() string {
 // Usage marks the error as a mistake on the command line.
 func (e *AccessError) Usage() bool { return true }
 
-// OpenError says that a registry would be open to everyone who reaches its address, and
+// OpenError reports that a registry would be open to everyone who reaches its address, and
 // that the user has not confirmed that this is intended.
 type OpenError struct{ Addr string }
 
@@ -59,7 +59,7 @@ func (e *OpenError) Error() string {
 	return fmt.Sprintf("listening on %s: other hosts could push and delete without a login", e.Addr)
 }
 
-// Hint says what the user can do.
+// Hint returns a hint for the user.
 func (e *OpenError) Hint() string {
 	return "--anonymous pull lets other hosts pull only; --htpasswd FILE requires a login; --anonymous push allows everything to everyone"
 }
@@ -67,7 +67,7 @@ func (e *OpenError) Hint() string {
 // Usage marks the error as a mistake on the command line.
 func (e *OpenError) Usage() bool { return true }
 
-// AddrInUseError says that another process listens on the address.
+// AddrInUseError reports that another process listens on the address.
 type AddrInUseError struct {
 	Addr       string
 	IsRegistry bool // what listens there is a registry
@@ -85,7 +85,7 @@ func (e *AddrInUseError) Error() string {
 // Unwrap returns the system's error.
 func (e *AddrInUseError) Unwrap() error { return e.Err }
 
-// Hint says what the user can do.
+// Hint returns a hint for the user.
 func (e *AddrInUseError) Hint() string {
 	_, port, _ := net.SplitHostPort(e.Addr)
 	if e.IsRegistry {
@@ -94,7 +94,7 @@ func (e *AddrInUseError) Hint() string {
 	return fmt.Sprintf("`ss -ltnp 'sport = :%s'` shows who listens there; choose another port with --addr localhost:PORT", port)
 }
 
-// DirError says that the registry's directory cannot be used.
+// DirError reports that the registry's directory cannot be used.
 type DirError struct {
 	Dir     string
 	Locked  bool   // another registry uses it
@@ -119,7 +119,7 @@ func (e *DirError) Error() string {
 // Unwrap returns the system's error.
 func (e *DirError) Unwrap() error { return e.Err }
 
-// Hint says what the user can do.
+// Hint returns a hint for the user.
 func (e *DirError) Hint() string {
 	switch {
 	case e.Locked:
@@ -153,7 +153,7 @@ func (e *HtpasswdError) Error() string {
 	return fmt.Sprintf("password file %s: %s", e.Path, e.Problem)
 }
 
-// Hint says what the user can do.
+// Hint returns a hint for the user.
 func (e *HtpasswdError) Hint() string {
 	return "it contains a line USER:HASH for each user; `htpasswd -Bn USER >> " + e.Path + "` adds one (Debian's package apache2-utils)"
 }

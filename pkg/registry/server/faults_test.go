@@ -76,8 +76,8 @@ func request(t *testing.T, method, url string, body io.Reader, header map[string
 	return resp.StatusCode, string(b)
 }
 
-// What a client does wrong is never answered as a fault of the server: it would make
-// clients try again.
+// Mistakes of clients are never answered as faults of the server, because clients would
+// try again.
 func TestClientErrorsAreNotFaults(t *testing.T) {
 	s := registrytest.Embedded(t, server.Options{})
 	base := "http://" + s.Addr().String()
@@ -199,8 +199,8 @@ func TestTruncatedBodies(t *testing.T) {
 	}
 }
 
-// A client that sends a byte now and then does not hold its connection for ever; one
-// that is slow but steady may.
+// The connection of a client that sends only single bytes is closed; that of a slow but
+// steady one is not.
 func TestSlowClientsAreCutOff(t *testing.T) {
 	testenv.Slow(t)
 	defer server.SetPace(3*time.Second, 100)()
@@ -370,7 +370,7 @@ func TestRemainsOfKilledProcesses(t *testing.T) {
 	if !strings.Contains(log.String(), "kolla/lost:t: its image "+lostDigest.String()+" is missing; the tag was removed") {
 		t.Errorf("the log is\n%s", log)
 	}
-	// What was lost can be pushed again.
+	// Lost content can be pushed again.
 	if _, err := push.New(c, push.Options{}).Push(t.Context(), again.Host()+"/kolla/lost", lost); err != nil {
 		t.Fatal(err)
 	}
@@ -464,7 +464,7 @@ func TestKilledWhileTagging(t *testing.T) {
 	}
 }
 
-// TestVanishedUpload holds that an upload that another request has just ended is unknown,
+// TestVanishedUpload checks that an upload that another request has just ended is unknown,
 // which is no fault of the server.
 func TestVanishedUpload(t *testing.T) {
 	dir := t.TempDir()

@@ -10,8 +10,8 @@ import (
 	digest "github.com/opencontainers/go-digest"
 )
 
-// FuzzManifest holds that what clients put as a manifest refers to digests alone, from
-// which paths are made, and that no document has more values than are counted.
+// FuzzManifest checks that manifests of clients refer only to valid digests, from which
+// paths are made, and that the number of values is counted correctly.
 func FuzzManifest(f *testing.F) {
 	d := digest.FromString("x").String()
 	f.Add([]byte(`{"config":{"digest":"` + d + `"},"layers":[{"digest":"sha256:../../x"},null,{}],"manifests":[{"digest":"` + d + `"}],"subject":{}}`))
@@ -36,7 +36,7 @@ func FuzzManifest(f *testing.F) {
 	})
 }
 
-// FuzzRequest holds that requests are classified without harm, and that no name leads out
+// FuzzRequest checks that requests are classified without harm, and that no name leads out
 // of the directory of repositories.
 func FuzzRequest(f *testing.F) {
 	f.Add("PUT", "/v2/a/../../x/manifests/t", "digest=sha256:x", "0-5", "text/plain")

@@ -13,32 +13,33 @@ import (
 	digest "github.com/opencontainers/go-digest"
 )
 
-// GCOptions say what garbage collection removes.
+// GCOptions are the settings of garbage collection.
 type GCOptions struct {
 	// Untagged removes manifests without a tag, too, unless they are part of a tagged
-	// index or refer to a kept image as their subject. Images of a set that was pushed but
-	// not committed are among them.
+	// index or refer to a kept image as their subject. They include images of a set that
+	// was pushed but not committed.
 	Untagged bool
-	// Unused keeps what a client has used within this time. 0 keeps nothing for that
-	// reason; for a registry that is running, MinUnused is the least.
+	// Unused keeps content that a client has used within this time. 0 disables this; in
+	// a running registry the minimum is MinUnused.
 	Unused time.Duration
 	DryRun bool
 }
 
-// MinUnused is the least GCOptions.Unused of a registry that is running: a client must
-// have time from asking for a blob to pushing the manifest that refers to it.
+// MinUnused is the smallest GCOptions.Unused of a running registry: it covers the time
+// between a client's look-up of a blob and its push of the manifest that refers to it.
 const MinUnused = time.Minute
 
-// GCResult is what garbage collection removed, or would remove in a dry run.
+// GCResult counts the content that garbage collection removed, or would remove in a dry
+// run.
 type GCResult struct {
 	Freed     int64 `json:"freed"` // bytes
 	Blobs     int   `json:"blobs"`
 	Manifests int   `json:"manifests"`
 }
 
-// GarbageCollect removes uploads that were given up, and what no manifest refers to, from
-// the directory of an embedded registry that is not running (*DirError if it is; then
-// CollectRunning does it).
+// GarbageCollect removes abandoned uploads and unreferenced content from the directory of
+// an embedded registry. If the registry is running, the error is a *DirError, and
+// CollectRunning must be used.
 func GarbageCollect(ctx context.Context, dir string, opts GCOptions) (GCResult, error) {
 	if _, err := os.Stat(dir); err != nil {
 		return GCResult{}, &DirError{Dir: dir, Err: err}
@@ -72,7 +73,8 @@ func GarbageCollect(ctx context.Context, dir string, opts GCOptions) (GCResult, 
 	return result, err
 }
 
-// collect removes what no kept manifest refers to. Clients may use the registry meanwhile.
+// collect removes content that no kept manifest refers to. Clients may use the registry at
+// the same time.
 func collect(ctx context.Context, use *usage, opts GCOptions) (GCResult, error) {
 	c := &collector{use: use, opts: opts, blobs: map[digest.Digest]bool{}, manifests: map[digest.Digest]manifest{}}
 	var repositories []repository
@@ -122,7 +124,8 @@ type repository struct {
 	kept       map[digest.Digest]bool
 }
 
-// mark finds the manifests of a repository that are kept, and what they refer to.
+// mark finds the manifests of a repository that are kept, and the content that they
+// refer to.
 func (c *collector) mark(r *repository) error {
 	links, err := filepath.Glob(filepath.Join(escape(r.path), "_manifests", "revisions", "*", "*", "link"))
 	if err != nil {
@@ -150,7 +153,8 @@ func (c *collector) mark(r *repository) error {
 			roots = append(roots, d)
 		}
 	}
-	// Tags are read after the manifests: a tag that is put meanwhile has a recent manifest.
+	// Tags are read after the manifests: the manifest of a tag that is put in between is
+	// recent.
 	tags, err := os.ReadDir(filepath.Join(r.path, "_manifests", "tags"))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -185,9 +189,9 @@ func (c *collector) mark(r *repository) error {
 	return nil
 }
 
-// read reads a manifest. One that does not exist, because a client deletes it, or that
-// is no manifest refers to nothing. Any other error ends the collection: what such a
-// manifest refers to must not be removed.
+// read reads a manifest. A missing one, which a client has deleted, and content that is
+// not a manifest have no references. Any other error ends the collection, because the
+// references of such a manifest must be kept.
 func (c *collector) read(d digest.Digest) (manifest, error) {
 	if m, ok := c.manifests[d]; ok {
 		return m, nil
@@ -203,7 +207,7 @@ func (c *collector) read(d digest.Digest) (manifest, error) {
 	return m, nil
 }
 
-// linked is readLink with the errors that are not of a link that does not exist.
+// linked is like readLink, without an error for a missing link.
 func linked(path string) (digest.Digest, error) {
 	f, err := os.Open(path)
 	switch {
@@ -222,8 +226,8 @@ func (c *collector) recent(d digest.Digest) bool {
 	return c.opts.Unused > 0 && c.use.usedSince(d, c.opts.Unused)
 }
 
-// remove removes content with do, unless a client uses it. A request records its use
-// before it looks whether the content exists, so it finds either all or nothing of it.
+// remove removes content with do, unless a client uses it. A request records the use
+// before it checks whether the content exists, so it finds all of it or nothing.
 func (c *collector) remove(d digest.Digest, do func() error) (removed bool, err error) {
 	c.use.mu.Lock()
 	defer c.use.mu.Unlock()
@@ -326,7 +330,7 @@ func (c *collector) sweepLinks(ctx context.Context, r repository) error {
 	return nil
 }
 
-// uploadSize is the size in bytes of the uploads that were given up.
+// uploadSize returns the size in bytes of abandoned uploads.
 func uploadSize(dir string) (n int64, err error) {
 	err = eachRepository(dir, func(_, path string) error {
 		return filepath.WalkDir(filepath.Join(path, "_uploads"), func(_ string, e fs.DirEntry, err error) error {

@@ -63,7 +63,7 @@ func garbage(t *testing.T, dir string, n int) []v1.Image {
 
 // TestCollectWhileServing has 100 clients push images whose blobs are garbage already,
 // through a proxy that spoils requests, and publish a set, while garbage is collected
-// without a pause. What they were told to be stored must be there.
+// without a pause. Content that was reported as stored must exist.
 func TestCollectWhileServing(t *testing.T) {
 	testenv.Slow(t)
 	const clients = 100
@@ -190,7 +190,7 @@ func TestCollectWhileServing(t *testing.T) {
 	t.Logf("%d runs freed %d bytes; faults: %s", runs.Load(), freed.Load(), proxy.Faults())
 }
 
-// TestCollectKeepsWhatIsInUse holds that content which a client has asked for, without a
+// TestCollectKeepsWhatIsInUse checks that content which a client has asked for, without a
 // manifest or tag yet, outlives a collection and a restart.
 func TestCollectKeepsWhatIsInUse(t *testing.T) {
 	dir := t.TempDir()
@@ -237,7 +237,7 @@ func TestCollectKeepsWhatIsInUse(t *testing.T) {
 	}
 }
 
-// TestCollectRunningNeedsARegistry holds that a directory without a running registry is
+// TestCollectRunningNeedsARegistry checks that a directory without a running registry is
 // an error, not a wait.
 func TestCollectRunningNeedsARegistry(t *testing.T) {
 	var dirErr *server.DirError
@@ -246,8 +246,8 @@ func TestCollectRunningNeedsARegistry(t *testing.T) {
 	}
 }
 
-// TestRequestedDigestsAreNotRemembered holds that memory does not grow with what clients
-// ask for.
+// TestRequestedDigestsAreNotRemembered checks that memory does not grow with the requests
+// of clients.
 func TestRequestedDigestsAreNotRemembered(t *testing.T) {
 	s := registrytest.Embedded(t, server.Options{})
 	const n = 200
@@ -267,7 +267,7 @@ func TestRequestedDigestsAreNotRemembered(t *testing.T) {
 	}
 }
 
-// TestControlSocketIsPrivate holds that the mode of the socket does not depend on the
+// TestControlSocketIsPrivate checks that the mode of the socket does not depend on the
 // umask.
 func TestControlSocketIsPrivate(t *testing.T) {
 	defer syscall.Umask(syscall.Umask(0))

@@ -17,8 +17,9 @@ import (
 	digest "github.com/opencontainers/go-digest"
 )
 
-// handler wraps the handler of the distribution: it decides on access, bounds slow
-// clients, and corrects statuses that would make clients repeat what cannot succeed.
+// handler wraps the handler of the distribution: it decides on access, limits slow
+// clients, and corrects statuses that would make clients repeat requests that cannot
+// succeed.
 type handler struct {
 	app           http.Handler
 	dir           string
@@ -56,7 +57,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	reads := r.Method == http.MethodGet || r.Method == http.MethodHead
 	if r.Header.Get("Origin") != "" && !reads {
-		// Only browsers send it, and a web page must not use the user's access.
+		// Only browsers send this header, and web pages must not use the user's access.
 		refuse(w, http.StatusForbidden, "DENIED", "web pages may not change this registry")
 		return
 	}
@@ -64,7 +65,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case h.policy.allows(r):
 		r = withAllowed(r)
 	case !h.policy.htpasswd:
-		refuse(w, http.StatusForbidden, "DENIED", "this registry does not allow that without a login, and has none")
+		refuse(w, http.StatusForbidden, "DENIED", "this registry does not allow that without a login, and has no logins")
 		return
 	}
 	stripForwarded(r.Header)
@@ -83,7 +84,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.serveAPI(w, r)
 }
 
-// trusted serves the API to those who need no login.
+// trusted serves the API to clients that need no login.
 func (h *handler) trusted() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r.RemoteAddr = "socket"
@@ -91,7 +92,8 @@ func (h *handler) trusted() http.Handler {
 	})
 }
 
-// serveAPI serves requests that may be answered, or that the distribution asks to log in.
+// serveAPI serves requests that are allowed, or that the distribution answers with a
+// login challenge.
 func (h *handler) serveAPI(w http.ResponseWriter, r *http.Request) {
 	reads := r.Method == http.MethodGet || r.Method == http.MethodHead
 	for _, check := range []func(*http.Request) *problem{checkPath, checkName, checkUpload} {
@@ -109,7 +111,7 @@ func (h *handler) serveAPI(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	if q := r.URL.Query(); q.Get("mount") != "" && !strings.HasPrefix(q.Get("mount"), digest.Canonical.String()+":") {
-		q.Del("mount") // the distribution's mounts of other digests cannot be read; this makes it an upload
+		q.Del("mount") // blobs that the distribution mounts by other digests cannot be read, so the blob is uploaded instead
 		r.URL.RawQuery = q.Encode()
 		r.Form = nil
 	}
@@ -138,8 +140,8 @@ func (h *handler) serveAPI(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// servePublic answers what needs no login: what this is, whether it works, and the
-// certificate of the authority that clients have to trust.
+// servePublic answers requests that need no login: a page about the server, its health,
+// and the certificate of the authority that clients have to trust.
 func (h *handler) servePublic(w http.ResponseWriter, r *http.Request) bool {
 	switch {
 	case r.URL.Path == "/":
@@ -170,8 +172,8 @@ func (h *handler) serveMetrics(w http.ResponseWriter) {
 	_, _ = io.WriteString(w, h.log.metrics.text(h.dir, end))
 }
 
-// correct sends the answer that the distribution meant to be a fault of its own. A
-// status of 500 makes clients try again, so it is left for real faults alone.
+// correct replaces answers of the distribution with status 500 that are not faults of
+// the server, because clients repeat requests after a status of 500.
 func (h *handler) correct(a *answerWriter, body *watchedBody, r *http.Request) {
 	upload := uploadPath.FindStringSubmatch(r.URL.Path)
 	switch text := a.held.String(); {
@@ -193,11 +195,11 @@ func (h *handler) correct(a *answerWriter, body *watchedBody, r *http.Request) {
 		a.release()
 	}
 	if upload != nil && !errors.Is(body.err, io.ErrUnexpectedEOF) {
-		h.purger.remove(upload[1], upload[2]) // a client that may resume has been cut off; all others begin again
+		h.purger.remove(upload[1], upload[2]) // only a client that was interrupted may resume an upload; others begin again
 	}
 }
 
-// uploadPath is the path of an upload that has begun.
+// uploadPath is the path of a running upload.
 var uploadPath = regexp.MustCompile(`^/v2/(.+)/blobs/uploads/([0-9a-f-]{36})$`)
 
 // problem is a mistake of the client.
@@ -212,7 +214,7 @@ var repositoryPath = regexp.MustCompile(`^/v2/(.+)/(?:blobs|manifests|tags|refer
 // checkPath finds paths that would be answered with a redirect to another host.
 func checkPath(r *http.Request) *problem {
 	if !strings.HasPrefix(r.URL.Path, "/") || strings.HasPrefix(r.URL.Path, "//") {
-		return &problem{http.StatusBadRequest, "UNSUPPORTED", "the path is none of the API"}
+		return &problem{http.StatusBadRequest, "UNSUPPORTED", "the path is not part of the API"}
 	}
 	return nil
 }
@@ -268,8 +270,8 @@ func errorBody(code, message string) []byte {
 // maxHeld bounds the error texts that are kept for correction, in bytes.
 const maxHeld = 64 << 10
 
-// answerWriter keeps an answer of status 500 and above until it is known what it should
-// have been, and moves the connection's deadline while the client reads.
+// answerWriter holds back an answer of status 500 and above until it may have been
+// corrected, and extends the connection's deadline while the client reads.
 type answerWriter struct {
 	http.ResponseWriter
 	control *http.ResponseController
@@ -282,7 +284,7 @@ type answerWriter struct {
 
 	status int
 	stored string        // the digest under which the distribution stores the blob
-	held   *bytes.Buffer // nil if the answer is not kept
+	held   *bytes.Buffer // nil if the answer is not held back
 }
 
 // WriteHeader implements http.ResponseWriter.
@@ -325,7 +327,7 @@ func (a *answerWriter) Write(p []byte) (int, error) {
 // Unwrap lets http.ResponseController reach the connection.
 func (a *answerWriter) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 
-// replace sends another answer than the one that is kept.
+// replace sends another answer instead of the one that is held back.
 func (a *answerWriter) replace(status int, code, message string) {
 	a.Header().Del("Content-Length")
 	a.Header().Set("Content-Type", "application/json")
@@ -333,7 +335,7 @@ func (a *answerWriter) replace(status int, code, message string) {
 	_, _ = a.ResponseWriter.Write(errorBody(code, message))
 }
 
-// release sends the answer that is kept.
+// release sends the answer that is held back.
 func (a *answerWriter) release() {
 	a.ResponseWriter.WriteHeader(a.status)
 	_, _ = a.ResponseWriter.Write(a.held.Bytes())

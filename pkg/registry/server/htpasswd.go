@@ -14,8 +14,8 @@ import (
 // maxHtpasswd is the size in bytes of the largest password file that is read.
 const maxHtpasswd = 16 << 20
 
-// checkHtpasswd reads a password file as the distribution will, which accepts anything
-// and then refuses all logins. It returns the users.
+// checkHtpasswd checks a password file, because the distribution accepts any file and
+// then refuses all logins. It returns the users.
 func checkHtpasswd(path string) (users []string, err error) {
 	b, err := readFile(path, maxHtpasswd)
 	if err != nil {

@@ -62,7 +62,7 @@ func (l *requestLog) wrap(next http.Handler) http.Handler {
 	})
 }
 
-// matters reports whether a request is logged in any case.
+// matters reports whether a request is always logged.
 func matters(r *http.Request, status int) bool {
 	switch {
 	case status >= http.StatusInternalServerError:
@@ -76,7 +76,7 @@ func matters(r *http.Request, status int) bool {
 	return m != nil && (r.Method == http.MethodDelete || validDigest(m[2]) == "")
 }
 
-// printable quotes a path with anything but ASCII in it: it is a client's choice.
+// printable quotes a path unless it is ASCII, because it comes from a client.
 func printable(path string) string {
 	for _, r := range path {
 		if r <= ' ' || r >= 0x7f {
@@ -122,11 +122,10 @@ func (w *statusWriter) Write(p []byte) (int, error) {
 // Unwrap lets http.ResponseController reach the connection.
 func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// The distribution logs through the one global logger of logrus, and the context key by
-// which another could be given is internal to it. Its entries can be recognized: they
-// carry a "go.version" field. So the global logger gets a formatter that takes those
-// entries out (warnings and errors go to the servers' logs) and leaves all others to the
-// formatter that was there.
+// The distribution logs to the global logger of logrus, and the context key for another
+// logger is internal. Its entries can be recognized by the field "go.version". So the
+// global logger gets a formatter that redirects those entries (warnings and errors go to
+// the servers' logs) and passes all others to the previous formatter.
 var logTap struct {
 	once sync.Once
 	mu   sync.Mutex
@@ -164,7 +163,7 @@ func (t tapFormatter) Format(e *logrus.Entry) ([]byte, error) {
 	return nil, nil
 }
 
-// takeOver makes the distribution's warnings go to l until the returned function is
+// takeOver sends the distribution's warnings to l until the returned function is
 // called.
 func (l *requestLog) takeOver() func() {
 	logTap.once.Do(func() {

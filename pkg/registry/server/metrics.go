@@ -43,7 +43,7 @@ func (m *metrics) observe(method string, status int, received, sent int64) {
 	switch method {
 	case http.MethodGet, http.MethodHead, http.MethodPut, http.MethodPost, http.MethodPatch, http.MethodDelete:
 	default:
-		method = "other" // a client's choice must not make new series
+		method = "other" // clients must not be able to create new series
 	}
 	m.received.Add(max(received, 0))
 	m.sent.Add(sent)
@@ -118,11 +118,11 @@ func (m *metrics) text(dir string, certificateEnd time.Time) string {
 	return b.String()
 }
 
-// minFreeForHealth is the free space in bytes below which a registry that takes pushes is
-// not healthy.
+// minFreeForHealth is the free space in bytes below which a registry that accepts pushes
+// is not healthy.
 const minFreeForHealth = 64 << 20
 
-// health is why the registry cannot work, nil if it can.
+// health returns why the registry cannot work, nil if it can.
 func health(dir string, readOnly bool) error {
 	if _, err := os.ReadDir(dir); err != nil {
 		return fmt.Errorf("reading the registry's directory: %s", pathCause(err))

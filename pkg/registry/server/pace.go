@@ -9,9 +9,9 @@ import (
 	"time"
 )
 
-// pace is how slow a client may be: it has time for its first bytes, must not pause for
-// longer than that, and has to keep up a rate on average. Otherwise a client that sends
-// one byte a minute would hold its connection for ever.
+// pace is the minimum speed of a client: it must not pause for too long, also before
+// the first byte, and must reach an average rate. Otherwise a client that sends one
+// byte a minute would hold its connection for ever.
 type pace struct {
 	pause time.Duration // also the time before the first byte
 	rate  int64         // bytes per second
@@ -19,7 +19,8 @@ type pace struct {
 
 var defaultPace = pace{pause: 2 * time.Minute, rate: 1 << 10}
 
-// deadline is when a transfer that has moved n bytes since start has to move the next.
+// deadline is the time by which a transfer of n bytes since start must transfer the
+// next byte.
 func (p pace) deadline(start time.Time, n int64) time.Time {
 	pause := time.Now().Add(p.pause)
 	rate := start.Add(p.pause + time.Duration(n/p.rate)*time.Second)
@@ -29,7 +30,7 @@ func (p pace) deadline(start time.Time, n int64) time.Time {
 	return pause
 }
 
-// errTooSlow says that a client sends less than the pace.
+// errTooSlow says that a client is slower than the pace.
 var errTooSlow = errors.New("the client sends too slowly")
 
 // watchedBody is a request's body that ends when the client is too slow, and remembers

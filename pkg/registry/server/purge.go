@@ -8,21 +8,21 @@ import (
 	"time"
 )
 
-// An upload that its client has given up keeps its bytes on the disk. A client continues
-// within moments, or begins again: what rests for longer is removed.
+// An abandoned upload occupies disk space. Clients continue an upload soon or begin
+// again, so uploads that are idle for longer are removed.
 const (
 	purgeAge      = time.Hour
 	purgeInterval = 10 * time.Minute
 )
 
-// purger removes uploads that were given up.
+// purger removes abandoned uploads.
 type purger struct {
 	dir  string
 	quit chan struct{}
 	wg   sync.WaitGroup
 }
 
-// start removes uploads every now and then, until stop is called.
+// start removes uploads periodically, until stop is called.
 func (p *purger) start() {
 	p.wg.Go(func() {
 		tick := time.NewTicker(purgeInterval)
@@ -32,7 +32,7 @@ func (p *purger) start() {
 			case <-p.quit:
 				return
 			case now := <-tick.C:
-				_ = p.purge(now.Add(-purgeAge)) // the next time finds it again
+				_ = p.purge(now.Add(-purgeAge)) // the next purge finds it again
 			}
 		}
 	})
@@ -63,7 +63,7 @@ func (p *purger) purge(before time.Time) error {
 	})
 }
 
-// lastWrite is when anything below a path was last written to.
+// lastWrite returns when a file below a path was last written.
 func lastWrite(path string) (last time.Time, err error) {
 	err = filepath.WalkDir(path, func(_ string, d fs.DirEntry, err error) error {
 		if err != nil {

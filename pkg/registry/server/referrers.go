@@ -13,8 +13,8 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// The distribution does not have the referrers API (signatures, SBOMs and other
-// artifacts that refer to an image as their subject), so it is here.
+// This file adds the referrers API, which the distribution lacks: it lists signatures,
+// SBOMs and other artifacts that refer to an image as their subject.
 
 // maxManifest is the size in bytes of the largest manifest, which is the distribution's.
 const maxManifest = 4 << 20

@@ -15,19 +15,19 @@ import (
 	_ "crypto/sha512"
 )
 
-// A process that is killed may leave what the distribution does not clean up: uploads,
-// temporary files, tags without an image (they are listed, and answered with 404), and
-// images whose manifest is missing (on which garbage collection fails). No server uses
-// the directory while it is repaired.
+// A killed process may leave files that the distribution does not clean up: uploads,
+// temporary files, tags without an image (which are listed but answered with 404), and
+// images without a manifest (on which garbage collection fails). The directory must not
+// be in use while it is repaired.
 
-// temporaryFile is what the distribution writes before it renames.
+// temporaryFile matches files that the distribution writes before it renames them.
 var temporaryFile = regexp.MustCompile(`\.[0-9a-f]{8}-[0-9a-f-]{27}\.tmp$`)
 
 // repair removes the remains of killed processes. Tags that are removed are logged.
 func repair(dir string, log func(format string, args ...any)) error {
 	blobs := filepath.Join(dir, treeDir, "blobs")
 	_, err := os.Stat(blobs)
-	haveBlobs := err == nil // otherwise nothing was ever pushed, or they are not mounted
+	haveBlobs := err == nil // otherwise nothing was ever pushed, or the disk is not mounted
 	if haveBlobs {
 		if err := removeEmptyBlobs(blobs); err != nil {
 			return err
@@ -55,8 +55,8 @@ func repair(dir string, log func(format string, args ...any)) error {
 	})
 }
 
-// removeEmptyBlobs removes blobs whose content a power failure has taken. The
-// distribution would take them as they are when they are pushed again.
+// removeEmptyBlobs removes blobs that are empty after a power failure. The distribution
+// would treat them as complete when they are pushed again.
 func removeEmptyBlobs(blobs string) error {
 	return filepath.WalkDir(blobs, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.Name() != "data" {
@@ -118,7 +118,7 @@ func repairTags(name, manifests, blobs string, log func(format string, args ...a
 	return nil
 }
 
-// escape makes a path of a pattern that matches it alone.
+// escape returns a pattern that matches only this path.
 func escape(path string) string {
 	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(path)
 }

@@ -22,12 +22,12 @@ import (
 
 const (
 	defaultPort = "4000"
-	// DefaultAddr is where the embedded registry listens: port 4000, which is that of
+	// DefaultAddr is the default address of the embedded registry: port 4000, as for
 	// Kolla's local registry, for clients on this host only.
 	DefaultAddr = "localhost:" + defaultPort
 )
 
-// Options say how the embedded registry runs.
+// Options are the settings of the embedded registry.
 type Options struct {
 	Addr string // HOST:PORT to listen on; "" means DefaultAddr, port 0 picks one
 	Dir  string // where content and tags are stored; created if missing
@@ -35,9 +35,9 @@ type Options struct {
 	// Htpasswd is a file of USER:BCRYPT lines. If it is set, requests need one of its
 	// logins, except as Anonymous allows.
 	Htpasswd string
-	// Anonymous is what clients may do without a login. "" means everything on this host
-	// if there is no Htpasswd, and nothing otherwise. Start refuses to listen on other
-	// addresses without a Htpasswd, unless Anonymous or ReadOnly says what is meant.
+	// Anonymous is the access of clients without a login. "" means everything on this
+	// host if there is no Htpasswd, and nothing otherwise. Without Htpasswd, Start
+	// refuses to listen on other addresses unless Anonymous or ReadOnly is set.
 	Anonymous Access
 	ReadOnly  bool // refuse pushes and deletions, from everyone
 
@@ -58,7 +58,7 @@ type Options struct {
 
 	Log     io.Writer // a line for each request that changes something or fails; nil means none
 	Verbose bool      // a line for each request
-	// Drain bounds how long Close waits for running requests. 0 means 10 seconds.
+	// Drain limits how long Close waits for running requests. 0 means 10 seconds.
 	Drain time.Duration
 }
 
@@ -81,12 +81,12 @@ type Server struct {
 	jobs    sync.WaitGroup
 
 	done chan struct{} // closed when serving ended
-	err  error         // why, nil after Close; valid once done is closed
+	err  error         // reason of the end, nil after Close; valid once done is closed
 	once sync.Once
 }
 
-// Start starts the embedded registry. It takes requests when Start returns; Close ends
-// it. The errors are *AddrError, *AddrInUseError, *OpenError, *DirError and
+// Start starts the embedded registry, which accepts requests when Start returns. Close
+// ends it. The errors are *AddrError, *AddrInUseError, *OpenError, *DirError and
 // *HtpasswdError where they fit.
 func Start(opts Options) (*Server, error) {
 	if opts.Addr == "" {
@@ -105,8 +105,8 @@ func Start(opts Options) (*Server, error) {
 	if _, err := checkDir(dir); err != nil {
 		return nil, err
 	}
-	// The address comes first: if a registry is already running, that is what the user
-	// needs to know, rather than that its directory is locked.
+	// The address is checked first: if a registry is already running, this error is
+	// more useful than that of the locked directory.
 	ln, err := net.Listen("tcp", opts.Addr)
 	if err != nil {
 		if errors.Is(err, syscall.EADDRINUSE) {
@@ -122,7 +122,7 @@ func Start(opts Options) (*Server, error) {
 	return s, nil
 }
 
-// check finds mistakes in the options that show before anything is touched.
+// check finds mistakes in the options before anything is changed.
 func (o Options) check() error {
 	if err := checkAddr(o.Addr); err != nil {
 		return err
@@ -142,7 +142,7 @@ func (o Options) check() error {
 		return errors.New("TLS needs a certificate and its key, and only one of them is given")
 	}
 	if o.GenerateTLS && o.Certificate != "" {
-		return errors.New("a certificate is given, and one is to be generated: only one of them can be used")
+		return errors.New("a certificate file and a generated certificate exclude each other")
 	}
 	if o.GCEvery > 0 && o.GC.Unused < MinUnused {
 		return fmt.Errorf("collecting garbage while clients push: content that was used in the last %v must stay", MinUnused)
@@ -230,7 +230,7 @@ func start(ln net.Listener, dir string, opts Options) (_ *Server, err error) {
 	return s, nil
 }
 
-// startJobs starts what changes the directory beside requests.
+// startJobs starts the background jobs that change the directory.
 func (s *Server) startJobs(opts Options, api http.Handler, log *requestLog) (err error) {
 	if s.control, err = startControl(s.dir, api, s.gc.collect); err != nil {
 		return fmt.Errorf("starting the registry in %s: %w", s.dir, err)
@@ -305,7 +305,7 @@ func (s *Server) Close() error {
 		ctx, cancel := context.WithTimeout(context.Background(), s.drain)
 		defer cancel()
 		if s.http.Shutdown(ctx) != nil {
-			// The time is up. A client that stalls is not our failure.
+			// The time is up. A stalled client is not an error of the server.
 			err = s.http.Close()
 		}
 		<-s.done
@@ -350,7 +350,7 @@ func answersAsRegistry(addr string) bool {
 
 // lockDir creates the directory if it is missing, makes sure that it can be written, and
 // locks it. The kernel releases the lock when the process ends, however it ends. holder
-// is shown to those who find it locked.
+// is shown to other processes that find it locked.
 func lockDir(dir, holder string) (*filelock.Lock, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, &DirError{Dir: dir, Err: err}

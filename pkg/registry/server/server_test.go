@@ -134,7 +134,7 @@ func TestServeErrors(t *testing.T) {
 	})
 }
 
-// The log has what changes and what fails; nothing goes to standard error.
+// The log contains changes and failures; nothing is written to standard error.
 func TestServeLog(t *testing.T) {
 	log := &syncBuffer{}
 	s := registrytest.Embedded(t, server.Options{Log: log})
@@ -211,7 +211,7 @@ func TestGarbageCollect(t *testing.T) {
 	if _, err := registrytest.Client(t, registry.Options{}).Head(ctx, again.Host()+"/kolla/base@"+registrytest.Digest(t, gone).String()); !errors.As(err, &nf) {
 		t.Errorf("the untagged image: %v", err)
 	}
-	// What was collected can be pushed again.
+	// Collected content can be pushed again.
 	if _, err := push.New(registrytest.Client(t, registry.Options{}), push.Options{}).Push(ctx, again.Host()+"/kolla/base", gone); err != nil {
 		t.Error(err)
 	}
@@ -244,8 +244,8 @@ func TestSkopeoPushesToUs(t *testing.T) {
 	}
 }
 
-// A registry whose disk is full says so, soon; when there is room again the push
-// goes on.
+// A registry with a full disk reports that quickly; when there is space again the push
+// continues.
 func TestDiskFull(t *testing.T) {
 	dir := t.TempDir()
 	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=1m"); err != nil {

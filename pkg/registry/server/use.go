@@ -18,17 +18,17 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// A push is many requests: a client asks which blobs exist, sends the missing ones, then
-// the manifests, and the tags when all images of its set are complete. Until then nothing
-// refers to what it relies on. So the content that a request names counts as used, and
-// garbage collection keeps what was used recently. The time of the last use is kept as the
-// modification time of the blob, so that it survives a restart, and in memory, so that it
-// does not depend on the system's clock.
+// A push consists of many requests: a client asks which blobs exist, sends the missing
+// ones, then the manifests, and the tags when all images of its set are complete. Until
+// then nothing refers to the content. So the content that a request names counts as used,
+// and garbage collection keeps recently used content. The time of the last use is stored
+// as the modification time of the blob, so that it survives a restart, and in memory, so
+// that it does not depend on the system's clock.
 
 // useGranularity is how old the recorded time of a use may be before it is recorded again.
 const useGranularity = time.Minute
 
-// usage records which content requests have used.
+// usage records the content that requests have used.
 type usage struct {
 	tree string // the directory with blobs/ and repositories/
 
@@ -45,9 +45,9 @@ func newUsage(dir string) *usage {
 	return &usage{tree: filepath.Join(dir, treeDir), last: map[digest.Digest]time.Time{}, stored: map[digest.Digest]int{}}
 }
 
-// record records that blobs are used now. The caller is about to act on their existence.
-// Those that do not exist are not remembered: clients may ask for any number of digests,
-// and what they store is recorded when it is stored.
+// record records that blobs are used now. It must be called before their existence is
+// checked. Missing blobs are not recorded, because clients may ask for any number of
+// digests; new blobs are recorded when they are stored.
 func (u *usage) record(digests ...digest.Digest) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -66,8 +66,8 @@ func (u *usage) record(digests ...digest.Digest) {
 	}
 }
 
-// recordManifest records that a manifest is used, and all that it refers to, at once:
-// garbage collection must not find the manifest used and its blobs not yet.
+// recordManifest records the use of a manifest and of everything that it refers to, in
+// one step, so that garbage collection does not remove the blobs of a used manifest.
 func (u *usage) recordManifest(repository string, d digest.Digest, m manifest) {
 	var used []digest.Digest
 	seen := map[digest.Digest]bool{}
@@ -106,7 +106,7 @@ func (u *usage) usedSince(d digest.Digest, age time.Duration) bool {
 	return err == nil && time.Since(info.ModTime()) < age
 }
 
-// forget drops what was used longer ago than any collection asks for.
+// forget drops uses that are too old for any collection.
 func (u *usage) forget(age time.Duration) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -119,8 +119,8 @@ func (u *usage) forget(age time.Duration) {
 
 func (u *usage) blob(d digest.Digest) string { return filepath.Join(u.tree, "blobs", blobPath(d)) }
 
-// begin records what a request uses before it is answered. The returned function is called
-// with the digest under which the answer says that content is stored.
+// begin records the content that a request uses before it is answered. The returned
+// function is called with the digest of the stored content in the answer.
 func (u *usage) begin(r *http.Request, put manifest) (done func(stored string)) {
 	query := r.URL.Query()
 	if m := manifestPath.FindStringSubmatch(r.URL.Path); m != nil && filepath.IsLocal(filepath.FromSlash(m[1])) {
@@ -187,7 +187,7 @@ func (u *usage) beginManifest(method, repository, ref string, put manifest) {
 		if d == "" {
 			return
 		}
-		m, _ := readManifest(u.blob(d)) // what is no manifest refers to nothing
+		m, _ := readManifest(u.blob(d)) // content that is not a manifest has no references
 		u.recordManifest(repository, d, m)
 	}
 }
@@ -212,7 +212,7 @@ func validDigest(s string) digest.Digest {
 // maxIndexDepth is how deep indexes are followed into indexes.
 const maxIndexDepth = 8
 
-// manifest is what counts in a manifest or an index: what it refers to.
+// manifest holds the references of a manifest or an index.
 type manifest struct {
 	MediaType    string               `json:"mediaType"`
 	ArtifactType string               `json:"artifactType"`
@@ -276,10 +276,10 @@ func readManifest(path string) (manifest, error) {
 	return parseManifest(raw)
 }
 
-// putManifest reads the manifest that a request puts, and leaves the request's body as it
-// was. Of other requests and of what is no manifest it returns the zero value. A manifest
-// with more values than any image has is a problem: both this program and the distribution
-// need hundreds of bytes for a value of two.
+// putManifest reads the manifest that a request puts, and restores the request's body. For
+// other requests and other content it returns the zero value. A manifest with more values
+// than any image needs is rejected, because this program and the distribution need
+// hundreds of bytes of memory for a value of two bytes.
 func putManifest(r *http.Request) (manifest, *problem) {
 	if r.Method != http.MethodPut || !manifestPath.MatchString(r.URL.Path) {
 		return manifest{}, nil

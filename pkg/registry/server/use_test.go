@@ -14,8 +14,8 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// Whatever moment garbage collection finds, a manifest that a client has asked for is there
-// with all its blobs or is not there.
+// At any moment of a garbage collection, a manifest that a client has asked for exists
+// together with all its blobs or not at all.
 func TestManifestsAreUsedWithTheirBlobs(t *testing.T) {
 	u := newUsage(t.TempDir())
 	long := time.Now().Add(-24 * time.Hour)

@@ -1,5 +1,5 @@
-// Package files decides where a run's reports and logs go, writes the reports, and keeps the
-// directories of the last runs. It must not know what reports contain.
+// Package files owns the paths of a run's reports and logs: it writes the reports and keeps
+// the directories of the last runs. It must not know the content of reports.
 package files
 
 import (
@@ -25,15 +25,15 @@ import (
 type Files struct {
 	SummaryJSON, HTML, JUnit, Metrics string
 
-	logsDir string // that the user named
+	logsDir string // directory that the user named
 	parent  string // --report-dir
 	dir     string // this run's directory in it
 }
 
-// Logs is where the logs of a run's images go.
+// Logs is the location of the logs of a run's images.
 type Logs struct {
 	Dir string // "" for nowhere
-	// Kept is whether Dir is in the data directory: it is removed if it stays empty, and the
+	// Kept says that Dir is in the data directory. It is removed if it stays empty, and the
 	// sizes of logs are limited.
 	Kept bool
 }
@@ -47,8 +47,8 @@ const nameLayout = "2006-01-02T150405"
 
 var dirNames = regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d{6}(-\d+)?$`)
 
-// Open decides where the files of a run that started at a time go, and removes those of an
-// earlier run: a run that ends before its reports must not leave the last run's there.
+// Open determines the paths of a run's files, and removes the files of an earlier run, so
+// that they are not mistaken for those of a run that ends before its reports.
 func Open(cfg *config.Config, started time.Time) (Files, error) {
 	f := Files{SummaryJSON: cfg.SummaryJSONFile, HTML: cfg.ReportHTML, JUnit: cfg.JUnitFile, Metrics: cfg.MetricsFile, logsDir: cfg.LogsDir, parent: cfg.ReportDir}
 	if cfg.LogsDir != "" {
@@ -72,8 +72,8 @@ func Open(cfg *config.Config, started time.Time) (Files, error) {
 		if st, err := os.Stat(file.path); err == nil && st.IsDir() {
 			return f, fmt.Errorf("--%s %s: it is a directory", file.option, file.path)
 		}
-		// Metrics stay until new ones replace them: a series that ends every night
-		// and comes back raises alarms, and it has the time of the run.
+		// Metrics stay until new ones replace them, because a series that disappears
+		// during every run raises alarms. They contain the time of the run.
 		if file.option == "metrics-file" {
 			continue
 		}
@@ -84,8 +84,8 @@ func Open(cfg *config.Config, started time.Time) (Files, error) {
 	return f, nil
 }
 
-// removeReport removes a regular file. Devices and pipes stay, and of a symbolic
-// link the file that it leads to is removed.
+// removeReport removes a regular file, or the target of a symbolic link. Devices and
+// pipes stay.
 func removeReport(path string) error {
 	if atomicfile.InDev(path) {
 		return nil
@@ -129,9 +129,9 @@ func (f *Files) makeDir(started time.Time) error {
 	return nil
 }
 
-// StartLogs makes a run's logs those that the command logs finds: in the data directory,
-// unless the user named another one. With an error, they are not found later, and without a
-// directory of the user's there are none.
+// StartLogs starts the logs of a run in the data directory, or in the directory that the
+// user named, so that the command logs finds them. After an error, they cannot be found
+// later, and without a directory of the user there are no logs.
 func (f Files) StartLogs(dataDir string, started time.Time) (Logs, error) {
 	dir, err := runlogs.Start(dataDir, started, f.logsDir)
 	if err != nil || f.logsDir != "" {
@@ -140,7 +140,7 @@ func (f Files) StartLogs(dataDir string, started time.Time) (Logs, error) {
 	return Logs{Dir: dir, Kept: true}, nil
 }
 
-// Latest returns the path of a report by the name that always leads to the newest.
+// Latest returns the path of a report through the link to the newest one.
 func (f Files) Latest(path string) string {
 	if f.dir != "" && filepath.Dir(path) == f.dir {
 		return filepath.Join(f.parent, "latest", filepath.Base(path))

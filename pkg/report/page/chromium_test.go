@@ -25,8 +25,8 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/report"
 )
 
-// browser is a real Chromium with a page open from a file, and what it complained of
-// or asked the network for.
+// browser is a real Chromium with a page open from a file, and records errors and
+// requests of the page.
 type browser struct {
 	t   *testing.T
 	ctx context.Context
@@ -90,7 +90,7 @@ func (b *browser) do(actions ...chromedp.Action[chromedp.Void]) {
 	}
 }
 
-// eval returns what a JavaScript expression is worth.
+// eval returns the value of a JavaScript expression.
 func eval[T any](b *browser, js string) T {
 	b.t.Helper()
 	v, err := chromedp.Run(b.ctx, chromedp.Evaluate[T](js))
@@ -113,7 +113,7 @@ func (b *browser) becomes(js string) bool {
 	return false
 }
 
-// quiet fails the test if the page complained or fetched anything but itself.
+// quiet fails the test if the page had errors or fetched other files.
 func (b *browser) quiet() {
 	b.t.Helper()
 	b.mu.Lock()
@@ -131,7 +131,7 @@ func (b *browser) quiet() {
 	}
 }
 
-// shot writes a screenshot where KOLLA_TEST_SHOTS says, for people to look at.
+// shot writes a screenshot to the directory KOLLA_TEST_SHOTS, for people to look at.
 func (b *browser) shot(name string, full bool) {
 	b.t.Helper()
 	dir := os.Getenv("KOLLA_TEST_SHOTS")
@@ -152,7 +152,7 @@ func (b *browser) shot(name string, full bool) {
 }
 
 const (
-	// visible is whether an element is on the screen and nothing lies over it.
+	// visible reports whether an element is on the screen and not covered.
 	visible = `(s => { const e = document.querySelector(s); if (!e) return false; const r = e.getBoundingClientRect();
 		const at = document.elementFromPoint(r.x + Math.min(r.width, innerWidth) / 2, Math.min(innerHeight - 5, r.y + Math.min(r.height, 20) / 2));
 		return r.height > 0 && r.top < innerHeight && r.bottom > 0 && !!at && (e.contains(at) || at.contains(e)); })`
@@ -172,7 +172,7 @@ func TestChromium187(t *testing.T) {
 	if n := eval[int](b, `document.querySelectorAll("#timeline-svg .bar.critical").length`); n == 0 || n != eval[int](b, `document.querySelectorAll(".path li").length`) {
 		t.Errorf("%d bars on the critical path", n)
 	}
-	// No box lies on another, and each is within the picture.
+	// Boxes do not overlap, and all of them are within the picture.
 	if clash := eval[string](b, `(() => { const r = Array.from(document.querySelectorAll("#graph-svg .node")).map(n => ({n: n.dataset.name, r: n.querySelector("rect").getBoundingClientRect()}));
 		const s = document.querySelector("#graph-svg").getBoundingClientRect();
 		for (const a of r) { if (a.r.left < s.left || a.r.right > s.right || a.r.bottom > s.bottom || a.r.top < s.top) return a.n + " is outside";
@@ -273,7 +273,8 @@ func TestChromiumFailedLogByClick(t *testing.T) {
 func TestChromiumFailedLogByKeyboard(t *testing.T) {
 	dir := t.TempDir()
 	b := open(t, big(t, dir), dir, 1280, 900)
-	// From the first Tab on, only keys: to the failures' link, then on to the log.
+	// From the first Tab on, only keys are used: to the failures' link, then to the
+	// log.
 	press := func(want string, limit int) {
 		t.Helper()
 		var met []string
@@ -317,8 +318,8 @@ func TestChromiumNarrowAndDark(t *testing.T) {
 	b.quiet()
 }
 
-// A run without anything to show, one that ended early, and one that was published
-// in part or half undone have a page too, which says so.
+// A run without images, one that ended early, and one that was partly published or
+// partly undone have a page with that information.
 func TestChromiumEmpty(t *testing.T) {
 	for name, run := range map[string]*report.Run{
 		"early": {Title: "debian 12", Started: began, Outcome: report.OutcomeFailed, Summary: report.Summary{Err: os.ErrPermission}},

@@ -33,19 +33,18 @@ type node struct {
 // H is the height of a node's box.
 func (n *node) H() int { return boxHeight }
 
-// frame is the rectangle around a parent and its descendants.
+// frame is a rectangle around a parent and its descendants.
 type frame struct{ X, Y, W, H, Depth int }
 
-// graph is the layout: parents are left of their children, and each family has a
-// frame. Leaves of a parent form a grid, and families are side by side, so that
-// hundreds of images make a picture with the shape of a screen instead of a column
-// of a hundred rows.
+// graph is the layout: parents are left of their children, and each family has a frame.
+// Leaves of a parent form a grid, and families are side by side, so that a graph of
+// hundreds of images has the shape of a screen instead of a column of a hundred rows.
 type graph struct {
 	W, H   int
 	Nodes  []*node
 	Frames []frame
 	Edges  []string // paths from parents to their children
-	Extra  []string // paths to what an image needs besides its parent
+	Extra  []string // paths to other images that an image needs
 }
 
 // newGraph lays out nodes, which may be in any order.
@@ -142,7 +141,7 @@ func (g *graph) pack(siblings []*node, depth int) area {
 	return best
 }
 
-// shape returns how far an area is from the desired shape, 0 if it has it.
+// shape returns the deviation of an area from the desired shape, 0 for none.
 func (a area) shape() float64 {
 	return math.Abs(math.Log(float64(a.w) / float64(a.h) / aspect))
 }
@@ -167,7 +166,8 @@ func columnsOf(cells []cell, n int) area {
 	}
 	flush()
 	for _, c := range cells {
-		// A cell moves to the next column if more than half of it would be too low.
+		// A cell is put into the next column if more than half of it would exceed the
+		// height.
 		if len(col.cells) > 0 && y+c.h/2 > target && len(a.columns) < n-1 {
 			flush()
 		}

@@ -29,7 +29,7 @@ type step struct {
 	Share           int // of the image's time, in percent
 }
 
-// Limits of what the page contains of an image.
+// Limits of the data of an image in the page.
 const (
 	maxSteps    = 15
 	maxPackages = 500
@@ -94,7 +94,7 @@ func steps(a report.Activity) []step {
 // id is an image's name as an element's id.
 func id(name string) string { return strings.Join(strings.Fields(clean(name)), "-") }
 
-// cause is a failure with the descendants of the failed image.
+// cause is a failure with the skipped descendants of the failed image.
 type cause struct {
 	ID, Name, Word, Cause, Step, Template, Place, Hint string
 	AllowedToFail                                      bool

@@ -40,7 +40,7 @@ func (l *logReader) read(path string) (text, size, note string) {
 	size = units.Bytes(st.Size())
 	limit := min(int64(maxLog), l.budget)
 	if limit < 4<<10 {
-		return "", size, "not in this page, which holds the logs of other failures; see the file"
+		return "", size, "not included in this page; see the file"
 	}
 	skipped := st.Size() - limit
 	if skipped > 0 {
@@ -56,7 +56,7 @@ func (l *logReader) read(path string) (text, size, note string) {
 	lines := strings.Split(strings.TrimRight(string(data), "\n"), "\n")
 	if skipped > 0 {
 		lines = lines[1:] // the first one is incomplete
-		note = fmt.Sprintf("the first %s are left out here; the file has all", units.Bytes(skipped))
+		note = fmt.Sprintf("the first %s are omitted here; the file is complete", units.Bytes(skipped))
 	}
 	return cleanLines(lines), size, note
 }

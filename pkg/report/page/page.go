@@ -1,5 +1,5 @@
-// Package page makes the report of a run that is opened in a browser: one HTML
-// file that fetches nothing and needs no server.
+// Package page makes the HTML report of a run: one file that needs no server and no
+// other files.
 //
 // It shows a report.Run and must not know how a run works. The output of builds is
 // untrusted: it passes report.Sanitize and html/template, and the content security
@@ -31,8 +31,8 @@ var script string
 
 var pageTemplate = template.Must(template.New("page").Parse(pageText))
 
-// WriteFile writes the page to a file, whole or not at all. Links to logs are
-// relative, so that a directory with both can be moved or served.
+// WriteFile writes the page to a file atomically. Links to logs are relative, so that a
+// directory with both can be moved or served.
 func WriteFile(path string, run *report.Run) error {
 	dir, err := filepath.Abs(filepath.Dir(path))
 	if err == nil {

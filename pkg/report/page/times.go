@@ -11,7 +11,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/report"
 )
 
-// times is the table of where the time of a run went.
+// times is the table of the times of a run.
 type times struct {
 	Sum     string
 	Stages  []stage

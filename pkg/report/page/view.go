@@ -15,7 +15,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/report"
 )
 
-// view is what the template shows, as text.
+// view is the data of the template, as text.
 type view struct {
 	CSS    template.CSS
 	Script template.JS
@@ -105,7 +105,7 @@ func newView(run *report.Run, dir string) *view {
 	return v
 }
 
-// verdict summarises the run in a line and a sentence.
+// verdict summarizes the run in a line and a sentence.
 func (v *view) verdict(run *report.Run) {
 	built, selected := run.Count(build.StatusBuilt), len(run.Selected())
 	var lead []string
@@ -196,8 +196,8 @@ type packageChange struct {
 	Images         []string
 }
 
-// packageChanges groups changes by package: a new openssl is one row, whatever the
-// number of images that have it.
+// packageChanges groups changes by package: a new openssl is one row for all images
+// that have it.
 func packageChanges(run *report.Run) []packageChange {
 	index := map[report.PackageChange][]string{}
 	for _, r := range run.Results {

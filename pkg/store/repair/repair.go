@@ -1,7 +1,6 @@
-// Package repair owns what is done about damaged blobs in the store: finding
-// them, and removing them so that the images that have them are built or fetched
-// again. It must not know how images are built, and only removes blobs whose
-// content it has found to be wrong.
+// Package repair owns finding damaged blobs in the store, and removing them so that
+// their images are built or fetched again. It must not know how images are built, and
+// must not remove blobs that it has not found to be damaged.
 package repair
 
 import (
@@ -13,12 +12,12 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/store"
 )
 
-// Whole reports whether the store has all blobs of an image with their right
-// sizes. It changes nothing.
+// Whole reports whether the store has all blobs of an image with the right sizes. It
+// changes nothing.
 func Whole(ctx context.Context, s *store.Store, d digest.Digest) bool { return s.Check(ctx, d) == nil }
 
-// WholeOrRemove is Whole, and removes the first blob of the wrong size, since it
-// prevents the right one from being written.
+// WholeOrRemove is like Whole, and removes the first blob of the wrong size, which
+// would prevent the right one from being written.
 func WholeOrRemove(ctx context.Context, s *store.Store, d digest.Digest) bool {
 	err := s.Check(ctx, d)
 	var bad *store.BlobError
@@ -28,8 +27,8 @@ func WholeOrRemove(ctx context.Context, s *store.Store, d digest.Digest) bool {
 	return err == nil
 }
 
-// DamageError reports a blob whose content is not what its digest says. The blob
-// has been removed.
+// DamageError reports a blob whose content does not match its digest. The blob has been
+// removed.
 type DamageError struct{ Blob *store.BlobError }
 
 func (e *DamageError) Error() string { return "the store is damaged: " + e.Blob.Error() }
@@ -37,9 +36,9 @@ func (e *DamageError) Error() string { return "the store is damaged: " + e.Blob.
 // Unwrap returns the blob's error.
 func (e *DamageError) Unwrap() error { return e.Blob }
 
-// Hint says what the user can do.
+// Hint returns a hint for the user.
 func (e *DamageError) Hint() string {
-	return "run the build again: it builds the images that have this blob, and nothing else"
+	return "run the build again to rebuild the images with this blob"
 }
 
 // RemoveDamaged returns a *DamageError if err is about a damaged or missing

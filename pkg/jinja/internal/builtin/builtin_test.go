@@ -36,7 +36,7 @@ func result(fr *value.Frame, f func() any) string {
 	return value.Repr(v)
 }
 
-// TestFilters compares filters with what Jinja2 returns or raises.
+// TestFilters compares the results and errors of filters with those of Jinja2.
 func TestFilters(t *testing.T) {
 	fr := newFrame(false)
 	people := []any{

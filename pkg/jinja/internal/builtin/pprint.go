@@ -8,7 +8,8 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/jinja/internal/value"
 )
 
-// pformat is pprint.pformat: what does not fit into 80 columns is spread over lines.
+// pformat is pprint.pformat: values that do not fit into 80 columns are split into
+// lines.
 func pformat(fr *value.Frame, v any) string {
 	p := &pretty{fr: fr}
 	p.format(v, 0, 0, 1)
@@ -69,8 +70,8 @@ func (p *pretty) sorted(v any, depth int) any {
 	return v
 }
 
-// items returns the items of a dict in the order of their keys. Keys that have no
-// order among them are ordered by their types.
+// items returns the items of a dict in the order of their keys. Keys that cannot be
+// compared are ordered by their types.
 func (p *pretty) items(d *value.Dict) []any {
 	p.fr.AllocN(d.Len(), 64)
 	items := value.Collect(p.fr, &value.DictView{Dict: d, Kind: value.ViewItems})

@@ -52,7 +52,7 @@ func Find(v any, attr string) *Method {
 	return nil
 }
 
-// Attribute is Python's getattr, for what the sandbox allows.
+// Attribute is Python's getattr, within the limits of the sandbox.
 func Attribute(fr *value.Frame, v any, attr string) (any, bool) {
 	if m := Find(v, attr); m != nil {
 		return &BoundMethod{v, attr, m}, true
@@ -122,7 +122,7 @@ func dictClassMethod(m *Method) *value.Callable {
 	}}
 }
 
-// numberAttr returns an attribute of a number that is no method.
+// numberAttr returns an attribute of a number that is not a method.
 func numberAttr(fr *value.Frame, v any, attr string) (any, bool) {
 	f, float := v.(float64)
 	switch attr {

@@ -1,4 +1,4 @@
 // Package method owns the attributes and items of values: the methods of Python's
-// types, what the sandbox refuses, and str.format, which looks attributes up. It
-// must not know filters, templates or how they run.
+// types, the rules of the sandbox, and str.format, which looks up attributes. It must
+// not know filters, templates or how they run.
 package method

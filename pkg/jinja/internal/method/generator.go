@@ -43,7 +43,7 @@ func generatorAttr(g *value.IterObject, name string) (any, bool) {
 			return v
 		})
 	case "throw":
-		// Templates have no exceptions to throw.
+		// Templates cannot create exceptions.
 		return bound(func(_ *value.Frame, args []any) any {
 			if len(args) == 0 {
 				raise.Type("throw expected at least 1 argument, got 0")

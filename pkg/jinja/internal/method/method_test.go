@@ -39,8 +39,7 @@ func dict(entries ...any) *value.Dict {
 	return d
 }
 
-// TestMethods compares calls of methods, and what they leave of the value, with
-// Python.
+// TestMethods compares calls of methods, and their effects on the value, with Python.
 func TestMethods(t *testing.T) {
 	fr := newFrame()
 	for _, c := range []struct {
@@ -115,8 +114,8 @@ func TestMethods(t *testing.T) {
 	}
 }
 
-// TestAttributes looks up attributes and items as templates do, and what using an
-// undefined one says.
+// TestAttributes looks up attributes and items as templates do, and checks the message
+// of undefined ones.
 func TestAttributes(t *testing.T) {
 	fr := newFrame()
 	d := dict("name", 1, "items", 2)

@@ -23,7 +23,7 @@ func result(fr *value.Frame, f func() any) string {
 	return value.Repr(v)
 }
 
-// TestArithmetic compares operations with what Python returns or raises.
+// TestArithmetic compares the results and errors of operations with those of Python.
 func TestArithmetic(t *testing.T) {
 	fr := newFrame()
 	type operation = func(fr *value.Frame, a, b any) any

@@ -56,8 +56,8 @@ func intPower(fr *value.Frame, base, exp *big.Int) any {
 	return value.NormInt(new(big.Int).Exp(base, exp, nil))
 }
 
-// floatPower is x ** y, rounded correctly. The C library that Python calls nearly
-// always is as exact; math.Pow is not.
+// floatPower is x ** y, rounded correctly. The C library that Python calls is nearly
+// always as exact; math.Pow is not.
 func floatPower(x, y float64) float64 {
 	plain := math.Pow(x, y)
 	if math.IsNaN(x) || math.IsNaN(y) || math.IsInf(x, 0) || math.IsInf(y, 0) || x == 0 || y == 0 || x == 1 ||

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// TestPython compares functions with what Python 3.11 returns for the same call.
+// TestPython compares the results of functions with those of Python 3.11.
 func TestPython(t *testing.T) {
 	for _, c := range []struct{ got, want string }{
 		{Repr("it's"), `"it's"`},

@@ -7,7 +7,7 @@ import (
 	"github.com/kolla-build/kolla-build/internal/usererr"
 )
 
-// Kind is the sort of mistake that an [Error] is, for callers that decide on it.
+// Kind classifies an [Error].
 type Kind string
 
 // The kinds of errors.
@@ -36,7 +36,7 @@ type Frame struct {
 	Template string
 	// Line and Column count from 1; Column counts characters.
 	Line, Column int
-	// What names what was entered there, such as `macro "install"` or `include`.
+	// What names the construct at the place, such as `macro "install"` or `include`.
 	What string
 	// Omitted is the number of frames omitted before this one in a long recursion.
 	Omitted int
@@ -56,7 +56,7 @@ type Error struct {
 	Line, Column int
 	// SourceLine is the text of the line.
 	SourceLine string
-	// Kind is the sort of mistake.
+	// Kind classifies the mistake.
 	Kind Kind
 	// Message says what is wrong, in the words of Jinja2 and Python.
 	Message string

@@ -2,8 +2,8 @@ package raise
 
 import "fmt"
 
-// Exception is what code that runs a template panics with. Most exceptions have no
-// place: the engine knows it.
+// Exception is the panic value of code that runs a template. Most exceptions have no
+// place, which the engine adds.
 type Exception struct {
 	Class         string // the class of Python's exception
 	Kind          Kind

@@ -1,4 +1,4 @@
-// Package resolve finds out which variable each name of a template means, by the
-// rules of Jinja2's identifier tracking. It must not know values, contexts or the
-// code that is compiled from the result.
+// Package resolve determines the variable of each name in a template, by the rules of
+// Jinja2's identifier tracking. It must not know values, contexts or the code that is
+// compiled from the result.
 package resolve

@@ -19,9 +19,9 @@ func parse(t *testing.T, source string) *syntax.Template {
 	return tree
 }
 
-// TestSymbols shows what the outermost scope of a template knows, and how each
-// name gets its first value: from the context (?), from an outer scope (^) or not
-// at all (-); ! marks names that the scope sets.
+// TestSymbols checks the names of a template's outermost scope, and the origin of each
+// first value: from the context (?), from an outer scope (^) or not at all (-); ! marks
+// names that the scope sets.
 func TestSymbols(t *testing.T) {
 	for _, c := range []struct{ source, want string }{
 		{"{{ a + b }}{{ a }}", "a? b?"},
@@ -54,8 +54,7 @@ func TestSymbols(t *testing.T) {
 	}
 }
 
-// TestLoopScope shows what the scopes of a loop know, of which the outer scope has
-// set a.
+// TestLoopScope checks the names of a loop's scopes. The outer scope has set a.
 func TestLoopScope(t *testing.T) {
 	tree := parse(t, "{% set a = 1 %}{% for x, y in l if x > z %}{% set a = x %}{{ b }}{% else %}{{ a }}{% endfor %}")
 	work := 0
@@ -98,8 +97,7 @@ func TestUndeclared(t *testing.T) {
 	}
 }
 
-// TestWorkLimit resolves names of which there are too many for the if statements
-// around them.
+// TestWorkLimit resolves too many names in too many if statements.
 func TestWorkLimit(t *testing.T) {
 	var b strings.Builder
 	for i := range 3000 {

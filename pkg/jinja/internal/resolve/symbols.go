@@ -11,13 +11,11 @@ import (
 // the product of its names and its if statements.
 const maxNameWork = 1 << 28
 
-// Names are resolved when a template is compiled, by the rules of Jinja2's
-// identifier tracking: each scope has a level, each name that a scope knows is
-// an identifier of that level, and a load instruction says where its first
-// value comes from.
+// Names are resolved when a template is compiled, by the rules of Jinja2's identifier
+// tracking: each scope has a level, each name of a scope is an identifier of that
+// level, and a load instruction gives the origin of its first value.
 
-// LoadKind says where the first value of a variable comes from when its scope is
-// entered.
+// LoadKind is the origin of a variable's first value when its scope is entered.
 type LoadKind uint8
 
 const (
@@ -33,7 +31,7 @@ type Ident struct {
 	Name  string
 }
 
-// symbol is what a scope knows about a name.
+// symbol is a scope's information about a name.
 type symbol struct {
 	Name   string
 	Load   LoadKind
@@ -62,7 +60,7 @@ func (s *Symbols) spend(n int) {
 	}
 }
 
-// Own returns what the scope itself knows about a name, or nil.
+// Own returns the scope's own information about a name, or nil.
 func (s *Symbols) Own(name string) *symbol {
 	s.spend(len(s.Entries))
 	for i := range s.Entries {
@@ -83,7 +81,7 @@ func (s *Symbols) FindRef(name string) (Ident, bool) {
 	return Ident{}, false
 }
 
-// FindLoad returns where a variable's first value comes from.
+// FindLoad returns the origin of a variable's first value.
 func (s *Symbols) FindLoad(id Ident) (LoadKind, bool) {
 	for ; s != nil; s = s.parent {
 		if s.Level == id.Level {
@@ -135,8 +133,8 @@ func (s *Symbols) clone() *Symbols {
 	return &c
 }
 
-// merge adds what the three branches of an if statement know. A name that only some of
-// them store starts with its outer value.
+// merge adds the names of the three branches of an if statement. A name that only some
+// of them store starts with its outer value.
 func (s *Symbols) merge(branches [3]*Symbols) {
 	type count struct {
 		name string

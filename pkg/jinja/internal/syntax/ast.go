@@ -8,7 +8,7 @@ type pos int
 
 func (p pos) Pos() int { return int(p) }
 
-// NameContext says what happens to the variable of a name.
+// NameContext is the use of a name: load, store or parameter.
 type NameContext uint8
 
 const (

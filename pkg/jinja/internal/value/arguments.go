@@ -67,7 +67,7 @@ next:
 	return out
 }
 
-// raiseCount raises what Python's built-in functions say about a wrong number of
+// raiseCount raises the error of Python's built-in functions about a wrong number of
 // arguments.
 func raiseCount(f *Callable, n int) {
 	most := len(f.Params)

@@ -182,7 +182,7 @@ func (d *Dict) AddNew(fr *Frame, key any) bool {
 	return true
 }
 
-// All yields the entries in order. The dict must not change meanwhile.
+// All yields the entries in order. The dict must not change in the meantime.
 func (d *Dict) All() iter.Seq2[any, any] {
 	return func(yield func(key, val any) bool) {
 		for i := range d.entries {

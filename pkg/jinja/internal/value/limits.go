@@ -4,8 +4,8 @@ import (
 	"strconv"
 )
 
-// Limits bound what one render may use, so that no template can exhaust the process. A
-// zero field means its default. Exceeding a limit is an error of KindLimit.
+// Limits bound the resources of one render, so that a template cannot exhaust the
+// process. A zero field means its default. Exceeding a limit is an error of KindLimit.
 type Limits struct {
 	// Depth bounds the nesting of includes, blocks, macro calls and expressions.
 	// Default 200.

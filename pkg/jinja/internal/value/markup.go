@@ -6,7 +6,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/jinja/internal/pystr"
 )
 
-// textOf returns what a value prints if that needs no escaping for HTML.
+// textOf returns the text of a value if it needs no escaping for HTML.
 func textOf(v any) (string, bool) {
 	switch v := v.(type) {
 	case Markup:

@@ -10,7 +10,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/jinja/internal/raise"
 )
 
-// Str is str(v), which is what templates print.
+// Str is str(v), which templates print.
 func Str(fr *Frame, v any) string {
 	switch v := v.(type) {
 	case string:
@@ -52,7 +52,7 @@ type printer struct {
 	open []any // the containers being printed, for cycles
 }
 
-// MaxReprDepth is the depth at which Python gives up on nested containers.
+// MaxReprDepth is the depth of nested containers at which Python raises an error.
 const MaxReprDepth = 200
 
 func (p *printer) check() {

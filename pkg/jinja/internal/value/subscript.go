@@ -8,7 +8,8 @@ import (
 // Slice is Python's slice: start, stop, step.
 type Slice [3]any
 
-// Subscript is Python's v[arg], which raises, unlike a template's.
+// Subscript is Python's v[arg], which raises an error for a missing item, unlike a
+// template's.
 func Subscript(fr *Frame, v, arg any) any {
 	if bounds, ok := arg.(*Slice); ok {
 		return Slicing(fr, v, bounds)

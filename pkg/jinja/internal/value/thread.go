@@ -6,7 +6,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/jinja/internal/raise"
 )
 
-// Thread is one render: its limits, what it has used of them, and its stack of frames.
+// Thread is one render: its limits, their use so far, and its stack of frames.
 type Thread struct {
 	Limits *Limits
 	Stack  []*Frame
@@ -24,7 +24,7 @@ func NewThread(limits *Limits, interrupted func() error) Thread {
 	return Thread{Limits: limits, interrupted: interrupted, nextCheck: min(limits.Steps, checkInterval)}
 }
 
-// Frame is what operations on values know of the template code that runs them: the
+// Frame gives operations on values access to the template code that runs them: the
 // render, and the settings of the template.
 type Frame struct {
 	*Thread
@@ -116,7 +116,7 @@ func (t *Thread) Push(fr *Frame) {
 // Pop removes the frame that Push added last.
 func (t *Thread) Pop() { t.Stack = t.Stack[:len(t.Stack)-1] }
 
-// Reset forgets what was used and the stack. The context is not checked any more.
+// Reset clears the used limits and the stack. The context is no longer checked.
 func (t *Thread) Reset() {
 	t.steps, t.nextCheck, t.memory, t.depth, t.Stack = 0, t.Limits.Steps, 0, 0, nil
 }

@@ -4,7 +4,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/jinja/internal/raise"
 )
 
-// UndefinedMode says what happens when a template uses an unknown name.
+// UndefinedMode selects the behaviour of unknown names.
 type UndefinedMode int
 
 // The modes, as Jinja2's classes Undefined, StrictUndefined and ChainableUndefined.
@@ -31,7 +31,7 @@ func CheckUndefined(a, b any) {
 // None, which is nil.
 type Undefined struct {
 	hint string // the message, if set
-	obj  any    // what lacks the attribute or item, if hasObj
+	obj  any    // the object without the attribute or item, if hasObj
 	name any    // of the variable, attribute or item
 
 	hasObj   bool
@@ -74,7 +74,7 @@ func IsUndefined(v any) bool {
 	return ok
 }
 
-// Message says what is undefined, as the error of using it does.
+// Message returns the text of the error that using the value raises.
 func (u *Undefined) Message() string {
 	if u.hint != "" {
 		return u.hint
