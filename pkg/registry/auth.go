@@ -87,7 +87,7 @@ type authTransport struct {
 // valid token is repeated once with one.
 func (t *authTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	h := t.host
-	if req.URL.Host != h.addr {
+	if !sameHost(req.URL, h.addr) {
 		req = req.Clone(req.Context())
 		req.Header.Del("Authorization")
 		elsewhere, err := h.client.network(req.URL.Host)

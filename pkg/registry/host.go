@@ -58,6 +58,21 @@ func (h *host) url(scheme, path string, query url.Values) *url.URL {
 	return &url.URL{Scheme: scheme, Host: h.addr, Path: path, RawQuery: query.Encode()}
 }
 
+// sameHost reports whether an address is at a HOST[:PORT], which may or may not name the port
+// of the address's scheme.
+func sameHost(u *url.URL, host string) bool {
+	withPort := func(host string) string {
+		if _, _, err := net.SplitHostPort(host); err == nil {
+			return host
+		}
+		if u.Scheme == "http" {
+			return host + ":80"
+		}
+		return host + ":443"
+	}
+	return strings.EqualFold(withPort(u.Host), withPort(host))
+}
+
 // contact finds out how to speak to the registry, unless that is known, and returns
 // the scheme.
 func (h *host) contact(ctx context.Context) (string, error) {
@@ -168,7 +183,7 @@ func (h *host) pingScheme(ctx context.Context, scheme string) answer {
 	if scheme == "http" && resp.StatusCode == http.StatusBadRequest && resp.Header.Get("Docker-Distribution-Api-Version") == "" {
 		return fail(errHTTPSExpected)
 	}
-	if u := resp.Request.URL; u.Host == h.addr {
+	if u := resp.Request.URL; sameHost(u, h.addr) {
 		scheme = u.Scheme // it may have been redirected from HTTP to HTTPS
 	}
 	if err := notRegistry(h.name, resp); err != nil {
@@ -216,7 +231,7 @@ func send(rt http.RoundTripper, req *http.Request) (*http.Response, error) {
 		switch {
 		case len(via) > maxRedirects:
 			return &RedirectError{URL: first.URL.Redacted(), Limit: maxRedirects}
-		case next.Method != http.MethodGet && next.Method != http.MethodHead && next.URL.Host != first.URL.Host:
+		case next.Method != http.MethodGet && next.Method != http.MethodHead && !sameHost(next.URL, first.URL.Host):
 			return http.ErrUseLastResponse
 		}
 		next.Header.Del("Referer") // other hosts need not know what is pulled
