@@ -10,11 +10,15 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/kolla-build/kolla-build/internal/usererr"
+	"github.com/kolla-build/kolla-build/pkg/bundle/parts"
 )
 
 // dirFiles has the files of a directory in the order in which a tar would have them.
@@ -37,6 +41,12 @@ func openDir(ctx context.Context, dir string) (*source, error) {
 	if err != nil {
 		root.Close()
 		return nil, err
+	}
+	for _, name := range extra {
+		if len(d.headers) == 0 && parts.IsPart(filepath.Join(dir, name)) {
+			root.Close()
+			return nil, usererr.Errorf("name the parts, such as "+filepath.Join(dir, name), "the directory is not a bundle: it contains parts of one")
+		}
 	}
 	return &source{tr: d, close: d.close, extra: extra, dir: true}, nil
 }

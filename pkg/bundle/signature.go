@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
+	"strings"
 
 	"github.com/kolla-build/kolla-build/internal/inputfile"
 	"github.com/kolla-build/kolla-build/internal/usererr"
@@ -28,6 +29,9 @@ func ReadSignKey(ctx context.Context, path string) (ed25519.PrivateKey, error) {
 	if err != nil {
 		return nil, err
 	}
+	if block.Type == "PUBLIC KEY" {
+		return nil, usererr.Errorf("name the private key, of which this one was made", "%s: it is a public key, which verifies signatures", path)
+	}
 	if block.Type == "ENCRYPTED PRIVATE KEY" {
 		return nil, usererr.Errorf("decrypt it first: openssl pkey -in "+path+" -out /dev/shm/bundle.key", "%s: the private key is encrypted", path)
 	}
@@ -47,6 +51,9 @@ func ReadVerifyKey(ctx context.Context, path string) (ed25519.PublicKey, error) 
 	block, err := readPEM(ctx, path, adviceVerifyKey)
 	if err != nil {
 		return nil, err
+	}
+	if strings.HasSuffix(block.Type, "PRIVATE KEY") {
+		return nil, usererr.Errorf(adviceVerifyKey, "%s: it is a private key, which stays where bundles are signed", path)
 	}
 	key, err := x509.ParsePKIXPublicKey(block.Bytes)
 	if err != nil {

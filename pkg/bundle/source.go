@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"syscall"
 
@@ -15,6 +16,7 @@ import (
 
 	"github.com/kolla-build/kolla-build/internal/inputfile"
 	"github.com/kolla-build/kolla-build/internal/untar"
+	"github.com/kolla-build/kolla-build/internal/usererr"
 	"github.com/kolla-build/kolla-build/pkg/bundle/parts"
 )
 
@@ -74,6 +76,11 @@ func openSource(ctx context.Context, file string, stdin io.Reader, report Progre
 		r, err = inputfile.Open(ctx, file)
 		if errors.Is(err, syscall.EISDIR) {
 			return openDirectory(ctx, file, track)
+		}
+		if errors.Is(err, fs.ErrNotExist) {
+			if part := parts.First(file); part != "" {
+				err = usererr.WithHint(err, "it was saved in parts: name one of them, such as "+part)
+			}
 		}
 		if err != nil {
 			return nil, err

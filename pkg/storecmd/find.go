@@ -45,6 +45,17 @@ func selection(cfg *config.Config, con *console.Console) (query, error) {
 	return q, nil
 }
 
+// limits describes which images are selected by their names' parts, "" for all.
+func (q query) limits() string {
+	s := ""
+	for _, part := range [][2]string{{"registry", q.registry}, {"namespace", q.namespace}, {"tag", q.tag}} {
+		if part[1] != "" {
+			s += " of " + part[0] + " " + part[1]
+		}
+	}
+	return s
+}
+
 func (q query) matches(e store.Entry) bool {
 	repository, tag, _ := imageref.Split(e.Name)
 	parent, _, _ := cutLast(repository, "/")

@@ -68,6 +68,9 @@ func Load(ctx context.Context, cfg *config.Config, con *console.Console, paths [
 	if opts.NamesOnly {
 		return preview(ctx, cfg, con, inputs, opts, o.List)
 	}
+	if err := reachRegistry(ctx, cfg, con, opts.Relocate.Registry); err != nil {
+		return err
+	}
 	s, err := workspace.OpenStore(cfg)
 	if err != nil {
 		return err
@@ -78,6 +81,19 @@ func Load(ctx context.Context, cfg *config.Config, con *console.Console, paths [
 		return err
 	}
 	return publishSet(ctx, cfg, con, s, loaded, set)
+}
+
+// reachRegistry finds a mistake in the registry's name before gigabytes are read.
+func reachRegistry(ctx context.Context, cfg *config.Config, con *console.Console, host string) error {
+	if !cfg.Push || host == "" {
+		return nil
+	}
+	client, err := workspace.RegistryClient(cfg, con)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	return client.Reach(ctx, host+"/"+cfg.Namespace)
 }
 
 // bundleOptions returns how the images are read and named.
@@ -128,7 +144,13 @@ func bundleOptions(ctx context.Context, cfg *config.Config, con *console.Console
 // directories.
 func loadInputs(paths []string) ([]bundle.Input, error) {
 	var inputs []bundle.Input
-	sets := map[string]int{} // positions in inputs, by the name of the bundle
+	sets := map[string]int{}   // positions in inputs, by the name of the bundle
+	split := map[string]bool{} // bundles of which some file is a part
+	for _, p := range paths {
+		if p != "-" && parts.IsPart(p) {
+			split[bundleName(p)] = true
+		}
+	}
 	stdin := 0
 	for _, p := range paths {
 		if p == "-" {
@@ -136,12 +158,12 @@ func loadInputs(paths []string) ([]bundle.Input, error) {
 				return nil, usererr.Usage(fmt.Errorf("load: standard input can be read once"))
 			}
 		}
-		if p == "-" || !parts.IsPart(p) {
+		// A part whose beginning is damaged is one by its name.
+		if p == "-" || !parts.IsPart(p) && !(parts.IsPartName(p) && split[bundleName(p)]) {
 			inputs = append(inputs, bundle.Input{Path: p})
 			continue
 		}
-		base := filepath.Base(p)
-		name := strings.TrimSuffix(base, filepath.Ext(base))
+		name := bundleName(p)
 		i, ok := sets[name]
 		if !ok {
 			sets[name] = len(inputs)
@@ -154,6 +176,12 @@ func loadInputs(paths []string) ([]bundle.Input, error) {
 		inputs[i].Parts = append(inputs[i].Parts, p)
 	}
 	return inputs, nil
+}
+
+// bundleName returns what a bundle was called when it was saved, given one of its parts.
+func bundleName(part string) string {
+	base := filepath.Base(part)
+	return strings.TrimSuffix(base, filepath.Ext(base))
 }
 
 // loadBundles reads the files, and loads their images into a container engine if the

@@ -141,7 +141,7 @@ func saveFromStore(ctx context.Context, cfg *config.Config, con *console.Console
 		return bundle.Summary{}, err
 	}
 	if len(entries) == 0 {
-		return bundle.Summary{}, usererr.Errorf("kolla-build images lists what is stored", "save: no built images in %s", s.Dir())
+		return bundle.Summary{}, usererr.Errorf("kolla-build images lists what is stored", "save: no built images%s in %s", q.limits(), s.Dir())
 	}
 	if entries, err = withArtifacts(ctx, s, entries); err != nil {
 		return bundle.Summary{}, err

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/opencontainers/go-digest"
 )
@@ -111,8 +112,30 @@ func readHeader(r io.Reader) (*Header, error) {
 	return h, nil
 }
 
-// IsPart reports whether a file begins like a part.
+// IsPart reports whether a file is a part of a bundle: it begins as one, or has the name of
+// one beside it that does. In the second case it is damaged or missing.
 func IsPart(file string) bool {
+	if begins(file) {
+		return true
+	}
+	others, err := siblings(file)
+	return err == nil && IsPartName(file) && slices.ContainsFunc(others, begins)
+}
+
+// IsPartName reports whether a file is named as parts are.
+func IsPartName(file string) bool { return isPartExt(filepath.Ext(file)) }
+
+// First returns a part of the bundle that was saved with this name in parts, "" if there is none.
+func First(output string) string {
+	others, err := siblings(name(output, MaxParts, 0))
+	if i := slices.IndexFunc(others, begins); err == nil && i >= 0 {
+		return others[i]
+	}
+	return ""
+}
+
+// begins reports whether a file begins as a part does.
+func begins(file string) bool {
 	if st, err := os.Stat(file); err != nil || !st.Mode().IsRegular() {
 		return false
 	}

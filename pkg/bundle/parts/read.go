@@ -16,7 +16,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/kolla-build/kolla-build/internal/asynchash"
-	"github.com/kolla-build/kolla-build/internal/units"
 )
 
 // Part is a file of a set.
@@ -238,8 +237,11 @@ func (s *Set) usable() int {
 // complete returns an error if the stream cannot be restored.
 func (s *Set) complete() error {
 	if missing := s.header.Data - s.usable(); missing > 0 {
-		return &SetError{Detail: fmt.Sprintf("%s more of %d needed", units.Count(missing, "part"), s.header.Data), Parts: s.Problems(),
-			Advice: "copy the missing and damaged parts again"}
+		detail := fmt.Sprintf("%d more parts are needed of the %d that make it", missing, s.header.Data)
+		if missing == 1 {
+			detail = fmt.Sprintf("1 more part is needed of the %d that make it", s.header.Data)
+		}
+		return &SetError{Detail: detail, Parts: s.Problems(), Advice: "copy the missing and damaged parts again"}
 	}
 	return nil
 }

@@ -305,7 +305,7 @@ func (w *Writer) removeStale(names []string) error {
 		return err
 	}
 	for _, o := range others {
-		if !keep[filepath.Clean(o)] && IsPart(o) {
+		if !keep[filepath.Clean(o)] && begins(o) {
 			if err := os.Remove(o); err != nil {
 				return err
 			}

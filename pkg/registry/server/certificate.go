@@ -102,10 +102,27 @@ func (c *certificates) refresh(now time.Time) error {
 		var pair tls.Certificate
 		if pair, err = tls.LoadX509KeyPair(c.certificate, c.key); err == nil {
 			c.pair = &pair
+			c.warn(now)
 			return nil
 		}
 	}
 	return fmt.Errorf("reading the certificate %s and its key: %w", c.certificate, err)
+}
+
+// certificateWarning is how long before its end a certificate is mentioned in the log.
+const certificateWarning = 14 * 24 * time.Hour
+
+// warn logs that clients refuse the certificate, or soon will.
+func (c *certificates) warn(now time.Time) {
+	leaf := c.pair.Leaf
+	switch date := func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") }; {
+	case now.Before(leaf.NotBefore):
+		c.log("warning: the certificate %s is not valid before %s, and the clock says %s: clients refuse it", c.certificate, date(leaf.NotBefore), date(now))
+	case now.After(leaf.NotAfter):
+		c.log("warning: the certificate %s expired on %s: clients refuse it", c.certificate, date(leaf.NotAfter))
+	case now.After(leaf.NotAfter.Add(-certificateWarning)):
+		c.log("warning: the certificate %s expires on %s", c.certificate, date(leaf.NotAfter))
+	}
 }
 
 // notAfter is when the certificate ends.

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -105,5 +106,25 @@ func TestCertificateFilesAreReadAgain(t *testing.T) {
 	}
 	if !presented().Equal(second) {
 		t.Error("a damaged file replaced the certificate")
+	}
+}
+
+// A certificate that clients refuse, or soon will, is in the log when the registry starts.
+func TestCertificateWarnings(t *testing.T) {
+	authority := registrytest.NewAuthority(t, "site")
+	for name, tc := range map[string]struct {
+		valid time.Duration
+		want  string // "" for no warning
+	}{
+		"long":    {90 * 24 * time.Hour, ""},
+		"soon":    {5 * 24 * time.Hour, "expires on"},
+		"expired": {30 * time.Minute, "expired on"},
+	} {
+		certificate, key := authority.Issue(t, name, tc.valid, "localhost", "127.0.0.1")
+		var log syncBuffer
+		registrytest.Embedded(t, server.Options{Certificate: certificate, Key: key, Log: &log})
+		if text := log.String(); (tc.want == "") != (text == "") || !strings.Contains(text, tc.want) {
+			t.Errorf("%s: the log has %q, want %q", name, text, tc.want)
+		}
 	}
 }
