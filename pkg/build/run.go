@@ -93,7 +93,7 @@ func Run(ctx context.Context, p *plan.Plan, opts Options) []Result {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	r := &run{opts: opts, stop: stop, results: map[image.ID]Result{}, stored: map[image.ID]Result{},
-		waits: map[image.ID]int{}, children: map[image.ID][]*plan.Item{}, done: make(chan finished)}
+		waits: map[image.ID]int{}, children: map[image.ID][]*plan.Item{}, blocked: map[image.ID]int{}, final: map[image.ID]bool{}, passed: map[image.ID]bool{}, done: make(chan finished)}
 	start := time.Now()
 	opts.Emit(Event{Time: start, Kind: EventRunStart, Total: p.ToBuild(), Estimate: p.Estimate(opts.Threads)})
 	r.queue(p)
@@ -113,10 +113,13 @@ type run struct {
 	stop     context.CancelCauseFunc
 	stored   map[image.ID]Result       // built or kept, and waiting for its upload
 	results  map[image.ID]Result       // final
-	waits    map[image.ID]int          // parents that have not finished
+	waits    map[image.ID]int          // parents that have not been built
 	children map[image.ID][]*plan.Item // by parent
+	blocked  map[image.ID]int          // parents whose upload has not begun, and may yet
 	ready    byPath
 	uploads  []*plan.Item
+	final    map[image.ID]bool // images that can be uploaded
+	passed   map[image.ID]bool // images whose upload is queued, or never will be
 	building int
 	finish   int // number of calls of Finish that are running
 	pushing  int
@@ -154,6 +157,7 @@ func (r *run) queue(p *plan.Plan) {
 		for _, n := range it.Needs {
 			if planned[n] {
 				r.waits[it.Image]++
+				r.blocked[it.Image]++
 				r.children[n] = append(r.children[n], it)
 			}
 		}
@@ -363,8 +367,29 @@ func (r *run) complete(it *plan.Item, res Result) {
 		r.end(it, res)
 		return
 	}
-	r.stored[it.Image] = res
+	r.stored[it.Image], r.final[it.Image] = res, true
+	if r.blocked[it.Image] == 0 {
+		r.queueUpload(it)
+	}
+}
+
+func (r *run) queueUpload(it *plan.Item) {
 	r.uploads = append(r.uploads, it)
+	r.unblock(it)
+}
+
+// unblock lets the children of an image be uploaded: its own upload is queued, or never
+// will be.
+func (r *run) unblock(it *plan.Item) {
+	if r.passed[it.Image] {
+		return
+	}
+	r.passed[it.Image] = true
+	for _, c := range r.children[it.Image] {
+		if r.blocked[c.Image]--; r.blocked[c.Image] == 0 && r.final[c.Image] {
+			r.queueUpload(c)
+		}
+	}
 }
 
 func (r *run) fail(it *plan.Item, res Result) {
@@ -434,6 +459,7 @@ func (r *run) end(it *plan.Item, res Result) {
 	res.Image, res.Reference, res.Parent = it.Image, it.Reference, it.Parent
 	r.results[it.Image] = res
 	r.opts.Emit(Event{Time: time.Now(), Kind: EventImageEnd, Image: res.Image, Result: &res})
+	r.unblock(it)
 }
 
 func (r *run) ended(it *plan.Item) bool {

@@ -356,6 +356,7 @@ func TestBackoffIsBounded(t *testing.T) {
 // finisher takes a set time for each image, and fails for some.
 type finisher struct {
 	took time.Duration
+	slow map[string]time.Duration // in addition, by image
 	errs map[string]error
 
 	mu    sync.Mutex
@@ -364,7 +365,7 @@ type finisher struct {
 
 func (f *finisher) Finish(ctx context.Context, it *plan.Item, built Output, _ func(Event)) (Output, error) {
 	select {
-	case <-time.After(f.took):
+	case <-time.After(f.took + f.slow[it.Image.Name]):
 	case <-ctx.Done():
 		return Output{}, context.Cause(ctx)
 	}
@@ -404,6 +405,29 @@ func TestFinish(t *testing.T) {
 		rs := Run(ctx, items(t, "base", "a<base"), Options{Builder: s, Finisher: f, Emit: s.emit, Threads: 1})
 		if got, want := statuses(rs), "base=canceled a=canceled"; got != want {
 			t.Errorf("got %s, want %s", got, want)
+		}
+	})
+}
+
+// TestParentsAreUploadedFirst checks that an image that is finished before its parent waits for
+// the upload of that to begin: one slot may be all there is, and an uploader may wait for the
+// parent. A parent that is not uploaded keeps nothing back.
+func TestParentsAreUploadedFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(nil)
+		f := &finisher{slow: map[string]time.Duration{"base": time.Hour, "x": time.Minute}, errs: map[string]error{"x": errors.New("disk full")}, ended: map[string]time.Time{}}
+		rs := Run(t.Context(), items(t, "base", "a<base", "b<a", "x<base", "y<x"), Options{Builder: s, Finisher: f, Uploader: s, Emit: s.emit, Threads: 5, PushThreads: 1})
+		if got, want := statuses(rs), "base=built a=built b=built x=error y=built"; got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+		var order []string
+		for _, e := range s.events {
+			if e.Kind == EventPushStart {
+				order = append(order, e.Image.Name)
+			}
+		}
+		if got := strings.Join(order, " "); got != "y base a b" {
+			t.Errorf("uploaded in the order %s", got)
 		}
 	})
 }

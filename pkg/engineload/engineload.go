@@ -59,9 +59,9 @@ type Loader struct {
 	store     *store.Store
 	ancestors func(*plan.Item) []digest.Digest
 	emit      func(build.Event)
-	finished  map[image.ID]chan struct{} // closed when the image was loaded, or failed
+	ended     map[image.ID]chan struct{} // closed when the image was loaded, or failed
 
-	mu     sync.Mutex
+	mu     sync.Mutex // guards totals, and that ended is closed once
 	totals totals
 }
 
@@ -78,22 +78,45 @@ type Options struct {
 
 // NewLoader returns a loader for the images of a plan.
 func NewLoader(opts Options) *Loader {
-	l := &Loader{engine: opts.Engine, store: opts.Store, ancestors: opts.Ancestors, emit: opts.Emit, finished: map[image.ID]chan struct{}{}}
+	l := &Loader{engine: opts.Engine, store: opts.Store, ancestors: opts.Ancestors, emit: opts.Emit, ended: map[image.ID]chan struct{}{}}
 	for _, it := range opts.Plan.Items {
-		l.finished[it.Image] = make(chan struct{})
+		l.ended[it.Image] = make(chan struct{})
 	}
 	return l
 }
 
+// Handle takes the events of the run: the children of an image that fails before it is loaded
+// do not wait for it.
+func (l *Loader) Handle(e build.Event) {
+	if e.Kind == build.EventImageEnd {
+		l.end(e.Image)
+	}
+}
+
+// end lets the children of an image be loaded.
+func (l *Loader) end(id image.ID) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	ended, ok := l.ended[id]
+	if !ok {
+		return
+	}
+	select {
+	case <-ended:
+	default:
+		close(ended)
+	}
+}
+
 // Upload loads an image. It implements build.Uploader: a parent is passed to it
-// before its children, and a child waits for its parent, so that layers that the
-// engine has of the parent are not sent again.
+// before its children, and a child waits until its parent was loaded or failed, so that
+// layers that the engine has of the parent are not sent again.
 func (l *Loader) Upload(ctx context.Context, it *plan.Item, d digest.Digest) error {
-	defer close(l.finished[it.Image])
+	defer l.end(it.Image)
 	if p := it.Image.Platform; p != "" && p != platforms.Format(platforms.Normalize(platforms.DefaultSpec())) {
 		return nil // an engine receives only images of its own platform
 	}
-	if parent, ok := l.finished[it.Parent]; ok {
+	if parent, ok := l.ended[it.Parent]; ok {
 		select {
 		case <-parent:
 		case <-ctx.Done():

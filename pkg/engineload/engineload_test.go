@@ -2,12 +2,14 @@ package engineload
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
@@ -144,6 +146,19 @@ func TestDocker(t *testing.T) {
 		}
 		if l.Loaded("registry.example/kolla/other:t") != "" {
 			t.Error("an image that is in no plan was loaded")
+		}
+	})
+
+	t.Run("a parent that failed", func(t *testing.T) {
+		e := open()
+		l := NewLoader(Options{Engine: e, Store: s, Plan: p, Ancestors: func(*plan.Item) []digest.Digest { return nil }, Emit: func(build.Event) {}})
+		parent, child := p.Items[1], p.Items[2]
+		l.Handle(build.Event{Kind: build.EventImageEnd, Image: parent.Image})
+		l.Handle(build.Event{Kind: build.EventImageEnd, Image: parent.Image})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if err := l.Upload(ctx, child, digests[child.Reference]); err != nil {
+			t.Errorf("its child: %v", err)
 		}
 	})
 

@@ -101,12 +101,14 @@ func (s *session) build(ctx context.Context, p *planned, logFiles files.Logs, re
 		}
 	}
 	var loader *engineload.Loader
+	emitRun := emit
 	if s.engine != nil {
 		loader = engineload.NewLoader(engineload.Options{Engine: s.engine, Store: s.store, Plan: p.plan, Ancestors: ancestors(p, builder), Emit: emit})
+		emitRun = report.Tee(loader.Handle, emit)
 	}
 	limiter := limits.New(limits.Options{Dir: s.cfg.DataDir, MinFree: s.cfg.MinFree, ImageMemory: s.cfg.ImageMemory,
 		LocalBuilder: s.cfg.BuildkitAddr == "" || strings.HasPrefix(s.cfg.BuildkitAddr, "unix://"), Cache: builder.Cache, Notice: message})
-	results := build.Run(ctx, p.plan, build.Options{Builder: observe.TracedBuilder{Builder: builder}, Finisher: builder, Uploader: uploaderOf(loader, p, rep.stopwatch), Emit: emit, Gate: limiter.Admit, Failed: p.failure,
+	results := build.Run(ctx, p.plan, build.Options{Builder: observe.TracedBuilder{Builder: builder}, Finisher: builder, Uploader: uploaderOf(loader, p, rep.stopwatch), Emit: emitRun, Gate: limiter.Admit, Failed: p.failure,
 		Threads: s.cfg.Threads, PushThreads: pushThreads(s.cfg), FailFast: s.cfg.FailFast, Retries: s.cfg.Retries,
 		RetryTime: seconds(s.cfg.RetryTime), Timeout: seconds(s.cfg.ImageTimeout)})
 	limiter.Close()
