@@ -67,11 +67,23 @@ func openCache(dir string) (*cache, error) {
 			return nil, err
 		}
 	}
+	removeTemporary(filepath.Join(dir, "tmp"))
 	// git compares directories by their real paths.
 	if dir, err = filepath.EvalSymlinks(dir); err != nil {
 		return nil, err
 	}
 	return &cache{dir: dir}, nil
+}
+
+// removeTemporary removes the checkouts and files of processes that were killed. Those of
+// others are younger; what cannot be removed stays.
+func removeTemporary(dir string) {
+	entries, _ := os.ReadDir(dir)
+	for _, e := range entries {
+		if info, err := e.Info(); err == nil && time.Since(info.ModTime()) > 24*time.Hour {
+			_ = os.RemoveAll(filepath.Join(dir, e.Name()))
+		}
+	}
 }
 
 // keyOf returns a file name that is derived from the parts.
