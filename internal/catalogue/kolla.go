@@ -19,7 +19,6 @@ var kollaImages = []string{"cron", "dnsmasq", "haproxy", "iscsid", "memcached", 
 // kollaOverride leaves out the keys of third parties, which Kolla's base fetches for
 // repositories that its images enable later.
 const kollaOverride = `{% extends parent_template %}
-{% set apt_keys_override = [] %}
 {% set base_apt_keys_override = [] %}
 {% set base_remote_apt_keys_override = [] %}
 `
