@@ -1,6 +1,6 @@
 // Command kolla-build builds OpenStack container images from Jinja2 Dockerfile
-// templates. This package turns flags into calls, errors into exit codes and
-// signals into cancellation, and nothing else.
+// templates. This package turns options into calls, errors into exit statuses and
+// signals into cancellation. It must not know how any call does its work.
 package main
 
 import (

@@ -1,8 +1,9 @@
 // Command bench measures kolla-build and similar tools on this machine and prints the
-// figures as a markdown table. It runs the real programs: the kolla-build and
-// buildkitd that were built, docker buildx if it is installed or can be built from
-// its Go module, and the Python tool if KOLLA_CHECKOUT names a checkout of Kolla. A
-// tool that is missing is omitted with the reason.
+// figures as a markdown table. It runs the real programs: the kolla-build and buildkitd
+// that were built, docker buildx if it is installed or can be built from its Go module,
+// and the Python tool if KOLLA_CHECKOUT names a checkout of Kolla. A tool that is
+// missing is omitted with the reason. It must not know the packages of the program,
+// only its command line and output.
 package main
 
 import (

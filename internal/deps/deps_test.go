@@ -1,5 +1,6 @@
-// Package deps holds the order of packages in a test, as the Go toolchain's
-// own go/build/deps_test.go does.
+// Package deps owns the rules for all packages, as tests: their imports, their
+// comments, their place in docs/architecture.md, durable renames, and hosts that no
+// file may name. It must not know the subject of any package.
 package deps
 
 import (

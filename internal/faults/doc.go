@@ -1,6 +1,6 @@
 // Package faults injects faults into real runs of kolla-build, with a real BuildKit, a
 // real registry and a real mirror, and checks that nothing is lost. It contains tests
-// only; docs/faults.md describes them.
+// only, which docs/faults.md describes, and must not know how the program works inside.
 //
 // `make test` runs a dozen faults of each kind, `make test-faults` many more.
 // Every run prints its seed:

@@ -1,6 +1,7 @@
 // Package testenv provides real components to tests: a buildkitd, a tiny base image,
 // Debian's programs, engines, a terminal. If something is missing, the test is skipped
-// with the reason, or fails if KOLLA_TEST_REQUIRE is set, as in `make test` as root.
+// with the reason, or fails if KOLLA_TEST_REQUIRE is set, as in `make test` as root. It
+// must not know the packages that are tested.
 package testenv
 
 import (
