@@ -171,7 +171,7 @@ func registryCase(rnd *rand.Rand, env *environment) hostileCase {
 func fetchedLock(rnd *rand.Rand, server string) []byte {
 	l := &lock.Lock{Version: lock.Version, Compatibility: 30, Set: lock.Set{Base: "debian", BaseTag: "trixie", InstallType: "source", Release: "master"}}
 	sum := func() digest.Digest { return digest.FromString(fmt.Sprint(rnd.Uint64())) }
-	size := func() int64 { return pick(rnd, []int64{0, 1, 1000, 1 << 20, 1 << 62}) }
+	size := func() int64 { return pick(rnd, []int64{0, 1, 1000, 1 << 20, 1 << 39}) }
 	for range rnd.IntN(4) {
 		l.Files = append(l.Files, lock.File{URL: fmt.Sprintf("http://%s/f%d", server, rnd.Uint64()), Digest: sum(), Size: size(), Images: []string{"base"}})
 	}

@@ -69,6 +69,7 @@ func TestHostileLocks(t *testing.T) {
 		{"a digest with a path", digest.FromString("m").String(), "../../etc/passwd", "is not a sha256 digest"},
 		{"another algorithm", digest.FromString("b").String(), digest.SHA512.FromString("b").String(), "is not a sha256 digest"},
 		{"a negative size", "size = 10", "size = -10", "size -10 is negative"},
+		{"an endless file", "size = 10", "size = 4611686018427387904", "is more than 1.0 TiB"},
 		{"a path as URL", "http://deb/dists", "file:///dists", "is not an http or https URL"},
 		{"dots in a URL", "http://deb/dists/", "http://deb/../../", "is not in the form that requests have"},
 		{"credentials", "http://deb/dists/", "http://u:p@deb/dists/", "contains credentials"},

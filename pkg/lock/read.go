@@ -28,6 +28,7 @@ const (
 	maxValues  = 3_000_000
 	maxList    = 100_000 // values of one list
 	maxKey     = 255     // bytes
+	maxFile    = 1 << 40 // bytes of an input; the sum of all is a number, too
 	maxText    = 8192    // bytes of one value
 )
 
@@ -247,8 +248,11 @@ func (c *checker) digest(kind string, n int, d digest.Digest) {
 }
 
 func (c *checker) size(kind string, n int, size int64) {
-	if size < 0 {
+	switch {
+	case size < 0:
 		c.fail(kind, n, "size %d is negative", size)
+	case size > maxFile:
+		c.fail(kind, n, "size %d is more than %s", size, units.Bytes(maxFile))
 	}
 }
 
