@@ -154,7 +154,7 @@ func registryCase(rnd *rand.Rand, env *environment) hostileCase {
 	case 4:
 		text := fetchedLock(rnd, env.server)
 		c.accepts = true // it may list nothing
-		c.args = append([]string{"fetch", "--lock", "in.lock", "--output", "inputs"}, impatient...)
+		c.args = append([]string{"fetch", "--lock", "in.lock", "--output", "out-inputs"}, impatient...)
 		c.prepare = func(dir string) error { return os.WriteFile(filepath.Join(dir, "in.lock"), text, 0o644) }
 	case 5:
 		c.args = append([]string{"plan", "-b", "debian", "--images-dir", "tree", "--base-image", name, "--base-tag", "t", "--bootstrap", "never", "--tag", "t"}, impatient...)

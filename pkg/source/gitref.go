@@ -1,6 +1,8 @@
 package source
 
 import (
+	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -242,22 +244,44 @@ func (f *Fetcher) lsRemote(ctx context.Context, s Spec, patterns ...string) (str
 	if err != nil {
 		return "", remote{}, err
 	}
-	packets, err := os.ReadFile(trace.Name())
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return "", remote{}, err
+	r, err := readTrace(trace.Name())
+	return out, r, err
+}
+
+// readTrace reads what a server can do from a trace of packets. The server decides how
+// long the trace is, so it is read line by line.
+func readTrace(path string) (remote, error) {
+	r := remote{probed: true}
+	packets, err := os.Open(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return r, nil
 	}
-	r := remote{probed: true, smart: len(packets) > 0}
-	for line := range strings.SplitSeq(string(packets), "\n") {
+	if err != nil {
+		return remote{}, err
+	}
+	defer packets.Close()
+	lines := bufio.NewScanner(packets)
+	lines.Buffer(nil, maxTraceLine)
+	for lines.Scan() {
+		r.smart = true
 		// Version 2 of the protocol has a line per capability, version 0 a list after
 		// the first reference.
-		_, capabilities, received := strings.Cut(line, "< ")
-		r.sha256 = r.sha256 || received && strings.Contains(capabilities, "object-format=sha256")
-		if received && (strings.HasPrefix(capabilities, "fetch=") || strings.Contains(capabilities, "multi_ack")) {
-			r.filter = r.filter || slices.Contains(strings.FieldsFunc(capabilities, func(c rune) bool { return c == ' ' || c == '=' }), "filter")
+		_, capabilities, received := bytes.Cut(lines.Bytes(), []byte("< "))
+		if !received {
+			continue
+		}
+		r.sha256 = r.sha256 || bytes.Contains(capabilities, []byte("object-format=sha256"))
+		if bytes.HasPrefix(capabilities, []byte("fetch=")) || bytes.Contains(capabilities, []byte("multi_ack")) {
+			words := strings.FieldsFunc(string(capabilities), func(c rune) bool { return c == ' ' || c == '=' })
+			r.filter = r.filter || slices.Contains(words, "filter")
 		}
 	}
-	return out, r, nil
+	return r, lines.Err()
 }
+
+// maxTraceLine is the longest line of a trace, in bytes. A packet has 64 KiB, and its
+// bytes may be escaped.
+const maxTraceLine = 1 << 20
 
 // similarRef returns a hint with the branches and tags that are similar to a name
 // that does not exist.

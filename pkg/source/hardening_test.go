@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -262,6 +263,39 @@ func TestGitHostileSubmodules(t *testing.T) {
 	s := Spec{Name: "x", Type: TypeGit, Location: srv.URL + "/many.git", Reference: "master", Enabled: true}
 	if _, err := f.Archives(t.Context(), Request{Image: "x", Source: &s}); err == nil || !strings.Contains(err.Error(), "submodules") {
 		t.Errorf("countless submodules: %v", err)
+	}
+}
+
+// TestGitEndlessCapabilities: what a server says that it can do takes no memory.
+func TestGitEndlessCapabilities(t *testing.T) {
+	testenv.Program(t, "git", "git")
+	packet := func(text string) string { return fmt.Sprintf("%04x%s", len(text)+4, text) }
+	line := packet("x=" + strings.Repeat("y", 60_000) + "\n")
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPost { // ls-refs
+			w.Header().Set("Content-Type", "application/x-git-upload-pack-result")
+			fmt.Fprint(w, packet(strings.Repeat("a", 40)+" refs/heads/master\n")+"0000")
+			return
+		}
+		w.Header().Set("Content-Type", "application/x-git-upload-pack-advertisement")
+		fmt.Fprint(w, packet("# service=git-upload-pack\n")+"0000"+packet("version 2\n")+packet("ls-refs=unborn\n"))
+		for range 500 {
+			_, _ = io.WriteString(w, line)
+		}
+		fmt.Fprint(w, packet("fetch=shallow filter\n")+packet("object-format=sha1\n")+"0000")
+	}))
+	defer srv.Close()
+	f, _ := newFetcher(t, Options{Retries: -1})
+	s := Spec{Name: "x", Type: TypeGit, Location: srv.URL + "/x.git", Reference: "master", Enabled: true}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	refs, r, err := f.listRemote(t.Context(), s)
+	runtime.ReadMemStats(&after)
+	if err != nil || !r.smart || !r.filter || r.sha256 || refs["refs/heads/master"] == "" {
+		t.Fatalf("%v, %+v, %v", refs, r, err)
+	}
+	if got := after.TotalAlloc - before.TotalAlloc; got > 20<<20 {
+		t.Errorf("%d bytes were allocated for 30 MB", got)
 	}
 }
 
