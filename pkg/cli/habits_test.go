@@ -12,14 +12,18 @@ import (
 // that exist.
 func TestForeignOptions(t *testing.T) {
 	for name, hint := range foreignOptions {
-		parsed, err := parse(Command{}, []string{"--" + name + "=x"}, nil)
+		dashes := "--"
+		if len(name) == 1 {
+			dashes = "-"
+		}
+		parsed, err := parse(Command{}, []string{dashes + name + "=x"}, nil)
 		if name == "image" {
 			if err != nil || len(parsed.Warnings) != 1 || parsed.Warnings[0].Hint != hint {
 				t.Errorf("--image: %v %+v", err, parsed)
 			}
 			continue
 		}
-		if err == nil || !strings.Contains(err.Error(), "--"+name) || !strings.Contains(err.Error(), "hint: "+hint) {
+		if err == nil || !strings.Contains(err.Error(), dashes+name) || !strings.Contains(err.Error(), "hint: "+hint) {
 			t.Errorf("--%s: %v", name, err)
 		}
 		for word := range strings.FieldsSeq(hint) {

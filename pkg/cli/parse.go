@@ -204,9 +204,30 @@ func (p *parser) long(arg, name, value string, hasValue bool, next *string, set 
 		}
 		return false, set("--"+target+"="+value, arg)
 	case f.NoOptDefVal != "":
+		p.warnOfSwitchValue(f, arg, next)
 		return false, set("--"+f.Name, arg)
 	}
 	return p.withNext(f, arg, next, set)
+}
+
+// warnOfSwitchValue warns of --push true: as for Kolla's tool, true is a regular
+// expression.
+func (p *parser) warnOfSwitchValue(f *pflag.Flag, arg string, next *string) {
+	o := tableOption(f)
+	if o == nil || next == nil {
+		return
+	}
+	hint := ""
+	switch strings.ToLower(*next) {
+	case "true", "yes", "on":
+		hint = fmt.Sprintf("write --%s", o.Name)
+	case "false", "no", "off":
+		hint = fmt.Sprintf("write --no%s, or --%s=%s", o.Name, o.Name, *next)
+	default:
+		return
+	}
+	p.result.Warnings = append(p.result.Warnings, config.Warning{Option: o.Name,
+		Message: fmt.Sprintf("%s takes no value from the next argument: %q is read as a regular expression", arg, *next), Hint: hint})
 }
 
 // withNext handles an option whose value is the next argument.
@@ -311,11 +332,11 @@ func (p *parser) unknown(arg, name string) error {
 	if slices.Contains(config.Lookup("base").Choices, name) {
 		hint = fmt.Sprintf("did you mean -b %s?", name)
 	}
-	if foreign := p.habitHint(name); foreign != "" {
-		hint = foreign
-	}
 	if owners := p.commandsWith(name); len(owners) > 0 {
 		hint = fmt.Sprintf("it is an option of %s", list(owners))
+	}
+	if habit := p.habitHint(name); habit != "" {
+		hint = habit
 	}
 	if o := config.Lookup(name); o != nil && o.Positional {
 		hint = "regular expressions are given without an option: kolla-build nova- keystone"

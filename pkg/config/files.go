@@ -141,6 +141,9 @@ func syntaxError(err error) error {
 // hintForBareLine guesses the meaning of a line without a separator.
 func hintForBareLine(line string) string {
 	words := strings.Fields(strings.TrimLeft(line, "-"))
+	if strings.TrimSpace(line) == "---" {
+		return "this looks like YAML: write [DEFAULT], and lines such as \"base = debian\" below it"
+	}
 	if len(words) == 0 {
 		return ""
 	}

@@ -56,6 +56,8 @@ func (l *loader) unknownProfile(name string) error {
 	switch {
 	case len(parts) > 1 && !slices.ContainsFunc(parts, func(p string) bool { return len(l.c.Profiles[p]) == 0 }):
 		hint = "repeat the option for several profiles: -p " + strings.Join(parts, " -p ")
+	case strings.HasPrefix(name, "[") || strings.HasPrefix(strings.TrimSpace(name), "- "):
+		hint = "write one profile, and the key again for each further one"
 	case l.likeLongOption(name) != "":
 		hint = fmt.Sprintf("did you mean --%s?", l.likeLongOption(name))
 	}

@@ -224,6 +224,9 @@ func (g given) badValue(o *Option, value string, err error) error {
 		hint = "write bytes, or a number with a unit: 500M, 20G, 1.5TiB"
 	case o.Kind == Dict:
 		hint = "write key:value pairs with commas between them"
+		if name, text, ok := strings.Cut(value, "="); ok && !strings.ContainsAny(name, ":,") {
+			hint = fmt.Sprintf("write %s:%s; pairs are separated by commas", name, text)
+		}
 	}
 	if n := g.likeLongOption(); n != "" {
 		hint = fmt.Sprintf("did you mean --%s?", n)

@@ -84,7 +84,7 @@ func (l *loader) mergeDefaults() {
 	if !known && name != "" {
 		l.warnings = append(l.warnings, Warning{Option: "openstack-release",
 			Message: fmt.Sprintf("openstack-release %s is not known: base tags and sources are those of master, sources from the branch %s", name, release.Branch),
-			Hint:    suggest.DidYouMean(name, facts.Releases())})
+			Hint:    releaseHint(name)})
 	}
 	for _, e := range slices.Concat(release.Users(), release.Sources()) {
 		s := l.section(e.Section, Origin{Kind: OriginDefault})
@@ -223,6 +223,8 @@ func (l *loader) unknownKey(e *inifile.Entry, known []string) {
 		hint = fmt.Sprintf("%s is an option of [DEFAULT]", option.Key())
 	case inDefault && len(l.in.Profiles[e.Key]) > 0:
 		hint = fmt.Sprintf("the profile %s belongs in [profiles]", e.Key)
+	case inDefault && ansibleNames[e.Key] != "":
+		hint = fmt.Sprintf("did you mean %q? %s is a variable of kolla-ansible or kayobe", ansibleNames[e.Key], e.Key)
 	case suggest.Nearest(e.Key, known) != "":
 		hint = suggest.DidYouMean(e.Key, known)
 	case inDefault && slices.Contains(sourceKeys, e.Key):
@@ -233,6 +235,29 @@ func (l *loader) unknownKey(e *inifile.Entry, known []string) {
 		hint = fmt.Sprintf("did you mean the option %s of [DEFAULT]?", suggest.Nearest(e.Key, optionKeys()))
 	}
 	l.misspelled = append(l.misspelled, keyWarning(e, fmt.Sprintf("[%s] has no key %q", e.Section, e.Key), hint))
+}
+
+// releaseHint says which release was meant by a name that is not known, such as a
+// branch, a codename or a version.
+func releaseHint(name string) string {
+	// Kolla's newest branches still have the codename of the release before.
+	for _, r := range slices.Backward(facts.Releases()) {
+		release, _ := facts.LookupRelease(r)
+		if strings.EqualFold(release.Codename, name) || strings.HasSuffix(name, r) && strings.ContainsAny(name, "/-") {
+			return fmt.Sprintf("write %s", r)
+		}
+	}
+	return suggest.DidYouMean(name, facts.Releases())
+}
+
+// ansibleNames are the keys that do what variables of kolla-ansible and kayobe do.
+var ansibleNames = map[string]string{
+	"docker_namespace": "namespace", "docker_registry": "registry", "docker_registry_insecure": "registry_insecure",
+	"kolla_base_arch": "base_arch", "kolla_base_distro": "base", "kolla_base_distro_version": "base_tag",
+	"kolla_build_args": "build_args", "kolla_build_blocks": "template_override", "kolla_build_customizations": "template_override",
+	"kolla_container_engine": "engine", "kolla_docker_namespace": "namespace", "kolla_docker_registry": "registry",
+	"kolla_docker_registry_insecure": "registry_insecure", "kolla_install_type": "install_type",
+	"kolla_openstack_release": "openstack_release", "kolla_tag": "tag", "openstack_tag": "tag",
 }
 
 func keyWarning(e *inifile.Entry, message, hint string) Warning {

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/kolla-build/kolla-build/internal/usererr"
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/jinja"
 )
@@ -136,7 +137,11 @@ func newRenderer(ctx context.Context, o Options) (*renderer, error) {
 		return nil, err
 	}
 	if r.override, err = mergeOverrides(ctx, o.Config.TemplateOverride); err != nil {
-		return nil, fmt.Errorf("template-override: %w", err)
+		err = fmt.Errorf("template-override: %w", err)
+		if slices.ContainsFunc(o.Config.TemplateOverride, func(f string) bool { return strings.ContainsAny(f, ", ") }) {
+			err = usererr.WithHint(err, "repeat the option, or the key, for several files")
+		}
+		return nil, err
 	}
 	if r.override != nil {
 		loader := jinja.Map{r.override.name: r.override.source}
