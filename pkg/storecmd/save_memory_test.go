@@ -102,17 +102,25 @@ func generatedRegistry(t *testing.T, images int, layer int64) (host string) {
 	return registrytest.Serve(t, mux)
 }
 
+// memoryBytes returns the size of the set of the tests of memory.
+func memoryBytes(t *testing.T) int64 {
+	t.Helper()
+	text := os.Getenv("KOLLA_TEST_SAVE_BYTES")
+	if text == "" {
+		return 200_000_000
+	}
+	total, err := strconv.ParseInt(text, 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return total
+}
+
 // However large a set is, saving it from a registry takes less than 100 MB of memory.
 // KOLLA_TEST_SAVE_BYTES is the size of the set.
 func TestSaveMemory(t *testing.T) {
 	testenv.Slow(t)
-	total := int64(200_000_000)
-	if text := os.Getenv("KOLLA_TEST_SAVE_BYTES"); text != "" {
-		var err error
-		if total, err = strconv.ParseInt(text, 10, 64); err != nil {
-			t.Fatal(err)
-		}
-	}
+	total := memoryBytes(t)
 	host := generatedRegistry(t, 20, total/20)
 	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestSaveMemoryHelper$", "-test.v", "-test.timeout=60m")
 	cmd.Env = append(os.Environ(), memoryHelper+"="+host+"/kolla:t")
