@@ -13,11 +13,19 @@ import (
 // maxReferences bounds the memory that a graph takes.
 const maxReferences = 1_000_000
 
+// maxVisits bounds the time that walks over images take: images can share indexes, so that
+// the sum of what they refer to is far larger than the file. Tests reduce it.
+var maxVisits = 50_000_000
+
+// errShared says that walks over all images would take too long.
+var errShared = errors.New("images of the file refer to too many blobs, those that they share counted for each")
+
 // graph holds the references of the manifests of a bundle.
 type graph struct {
 	documents map[digest.Digest][]reference
 	digests   map[digest.Digest]digest.Digest // each text once in memory
 	count     int
+	visits    int // of all walks
 }
 
 // reference is a blob that a manifest refers to.
@@ -70,7 +78,8 @@ var errNesting = errors.New("its indexes are nested too deeply")
 
 // walk calls visit for each blob of an image once, its manifest first; twice for one that is
 // both a manifest and a layer. It reports whether all manifests are known. The error is
-// errNesting if some were not visited because they are too deep.
+// errNesting if some were not visited because they are too deep, and errShared if the walks
+// over the graph took too long.
 func (g *graph) walk(root reference, visit func(reference)) (complete bool, err error) {
 	complete = true
 	type key struct {
@@ -81,7 +90,11 @@ func (g *graph) walk(root reference, visit func(reference)) (complete bool, err 
 	var from func(r reference, depth int)
 	from = func(r reference, depth int) {
 		k := key{r.digest, r.role.kind == "manifest"}
-		if seen[k] {
+		if seen[k] || errors.Is(err, errShared) {
+			return
+		}
+		if g.visits++; g.visits > maxVisits {
+			err = errShared
 			return
 		}
 		seen[k] = true

@@ -428,3 +428,51 @@ func TestNestedIndexes(t *testing.T) {
 		}
 	}
 }
+
+// Images that share an index count it each: what is small in the file can take hours.
+func TestSharedIndexes(t *testing.T) {
+	var p packed
+	const manifests, layers, images = 10, 10, 100
+	shared := ocispec.Index{MediaType: ocispec.MediaTypeImageIndex}
+	for i := range manifests {
+		m := ocispec.Manifest{MediaType: ocispec.MediaTypeImageManifest, Config: p.addJSON(t, ocispec.MediaTypeImageConfig, map[string]int{"n": i})}
+		for j := range layers {
+			m.Layers = append(m.Layers, p.add(ocispec.MediaTypeImageLayer, fmt.Appendf(nil, "layer %d of %d", j, i)))
+		}
+		shared.Manifests = append(shared.Manifests, p.addJSON(t, m.MediaType, m))
+	}
+	index := p.addJSON(t, shared.MediaType, shared)
+	for i := range images {
+		top := ocispec.Index{MediaType: ocispec.MediaTypeImageIndex, Manifests: []ocispec.Descriptor{index}, Annotations: map[string]string{"n": fmt.Sprint(i)}}
+		d := p.addJSON(t, top.MediaType, top)
+		d.Annotations = map[string]string{ocispec.AnnotationRefName: fmt.Sprintf("localhost:4000/kolla/i%d:t", i)}
+		p.images = append(p.images, d)
+	}
+	raw := p.bytes(t)
+	verify := func() *Report {
+		return must[*Report](t)(Verify(t.Context(), "-", VerifyOptions{Stdin: bytes.NewReader(raw)}))
+	}
+	if r := verify(); !r.OK {
+		t.Fatalf("within the limit: %v", r.Problems)
+	}
+	s := openStore(t)
+	if _, err := loadBytes(t, s, raw, LoadOptions{}); err != nil {
+		t.Fatalf("within the limit: %v", err)
+	}
+
+	defer func(n int) { maxVisits = n }(maxVisits)
+	maxVisits = images * manifests * layers / 2
+	if r := verify(); r.OK || !strings.Contains(r.Problems[0].Detail, "share") {
+		t.Errorf("verify: %v", r.Problems)
+	}
+	if _, err := List(t.Context(), "-", nil, bytes.NewReader(raw)); err == nil || !strings.Contains(err.Error(), "share") {
+		t.Errorf("list: %v", err)
+	}
+	other := openStore(t)
+	if _, err := loadBytes(t, other, raw, LoadOptions{}); err == nil || !strings.Contains(err.Error(), "share") {
+		t.Errorf("load: %v", err)
+	}
+	if entries := must[[]store.Entry](t)(other.Entries()); len(entries) > 0 {
+		t.Errorf("%d images were named", len(entries))
+	}
+}

@@ -141,6 +141,9 @@ func (l *loader) read(ctx context.Context, in Input) error {
 	if l.opts.NamesOnly {
 		return nil
 	}
+	if err := l.checkSharing(ctx); err != nil {
+		return err
+	}
 	// Putting entries walks over the images too, but an error must be found before a
 	// name is added.
 	for _, d := range l.images {
@@ -491,4 +494,45 @@ func (l *loader) withMissing(err error) error {
 	}
 	fe.Detail += fmt.Sprintf(", with at least %s missing", units.Count(n, "blob"))
 	return err
+}
+
+// checkSharing returns an error if walks over all images would take too long. Each manifest
+// is read once.
+func (l *loader) checkSharing(ctx context.Context) error {
+	visits := map[digest.Digest]int{} // of a walk over a manifest or index, at most
+	var count func(d digest.Digest, depth int) (int, error)
+	count = func(d digest.Digest, depth int) (int, error) {
+		if n, ok := visits[d]; ok || depth > ocijson.MaxNesting || ctx.Err() != nil {
+			return n, context.Cause(ctx)
+		}
+		raw, err := l.stored(d)
+		var doc ocijson.Document
+		if err == nil {
+			doc, err = ocijson.Parse(raw)
+		}
+		if err != nil {
+			return 1, nil //nolint:nilerr // Check reports it, with the image
+		}
+		n := 2 + len(doc.Layers)
+		for _, child := range doc.Manifests {
+			more, err := count(child.Digest, depth+1)
+			if err != nil {
+				return 0, err
+			}
+			n = min(n+more, maxVisits+1)
+		}
+		visits[d] = n
+		return n, nil
+	}
+	total := 0
+	for _, d := range l.images {
+		n, err := count(d.Digest, 0)
+		if err != nil {
+			return err
+		}
+		if total += n; total > maxVisits {
+			return &FormatError{Detail: errShared.Error(), Advice: adviceForeign}
+		}
+	}
+	return nil
 }
