@@ -23,7 +23,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/render"
 )
 
-// target is what a test renders the tree for.
+// target is a distribution, type and architecture that a test renders the tree for.
 type target struct{ base, tag, arch, installType, override, release, repos string }
 
 func (t target) String() string {
@@ -37,7 +37,7 @@ func (t target) String() string {
 	return s
 }
 
-// targets returns all that the tree can be built for.
+// targets returns all targets that the tree can be built for.
 func targets() []target {
 	var out []target
 	master, _ := facts.LookupRelease(facts.Master)
@@ -116,8 +116,8 @@ func renderTree(t *testing.T, to target) (*config.Config, []render.Dockerfile) {
 	return cfg, out
 }
 
-// Every image renders for everything that it is not marked unbuildable for, and
-// BuildKit's frontend takes what comes out.
+// Every image renders for every target unless it is marked as unbuildable, and
+// BuildKit's frontend accepts the result.
 func TestEveryImageConvertsToLLB(t *testing.T) {
 	all := targets()
 	if testing.Short() {
@@ -220,7 +220,7 @@ func convert(t *testing.T, cfg *config.Config, to target, files []render.Dockerf
 	}
 }
 
-// Progress: what the catalogue asks for and the tree does not have yet.
+// Shows the images of the catalogue that the tree does not have yet.
 func TestCatalogue(t *testing.T) {
 	data, err := os.ReadFile("testdata/required.txt")
 	if err != nil {

@@ -172,7 +172,7 @@ func (w *standinWorld) checkFailures(t *testing.T) {
 	}{
 		{"a package that no repository has", []string{"--template-override", addition, "zun-base", "zun-api"},
 			[]string{"E: Unable to locate package no-such-package", "zun/zun-base/Dockerfile.j2", "zun-api", "skipped because"}},
-		{"a source that is not there", []string{"--tarballs-base", w.server.URL() + "/files/tarballs", "zun-api"},
+		{"missing source", []string{"--tarballs-base", w.server.URL() + "/files/tarballs", "zun-api"},
 			[]string{"[openstack-base]", w.server.URL() + "/files/tarballs/openstack/requirements/requirements-master.tar.gz", "404", "--openstack-release"}},
 		{"a checksum that does not fit", []string{"--config-file", w.other(t, "[magnum-conductor-plugin-helm]\nsha256 = amd64:"+strings.Repeat("a", 64)+",arm64:"+strings.Repeat("a", 64)+"\n"), "magnum-conductor"},
 			[]string{"[magnum-conductor-plugin-helm]", "sha256", strings.Repeat("a", 64)}},

@@ -16,8 +16,8 @@ import (
 
 var update = flag.Bool("update", false, "write docs/images.md")
 
-// TestSupportMatrix holds that docs/images.md is what the templates, the marks and the
-// results give.
+// TestSupportMatrix holds that docs/images.md corresponds to the templates, the marks
+// and the results.
 func TestSupportMatrix(t *testing.T) {
 	docs := filepath.Join(testenv.RepoRoot(t), "docs")
 	want, err := Matrix(context.Background(), filepath.Join(docs, "images.tsv"))
@@ -127,8 +127,8 @@ Directory: pool/main/g/glance
 	}
 }
 
-// What is built from source exists, has a section in the sources, and needs no archive but
-// the tarballs: plugins are disabled.
+// Images that are built from source exist, have a section in the sources, and need only
+// the tarballs, because plugins are disabled.
 func TestSourceImages(t *testing.T) {
 	images, err := Images(context.Background(), Target{"debian", "trixie", "x86_64", "source"})
 	if err != nil {

@@ -124,7 +124,7 @@ var shared = map[string]string{
 	"internal/usererr":     "internal/redact",
 }
 
-// outside lists what only some packages may import from elsewhere.
+// outside lists third-party packages that only some packages may import.
 var outside = map[string]string{
 	"github.com/moby/buildkit":                "pkg/build/buildkit pkg/dockerfile",
 	"github.com/moby/patternmatcher":          "pkg/dockerfile",

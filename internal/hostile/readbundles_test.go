@@ -26,7 +26,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/storecmd"
 )
 
-// material is what hostile bundles are made from.
+// material holds the content of hostile bundles.
 type material struct {
 	plain, signed, foreign []byte // the same set: unsigned, signed with key, signed with another key
 	delta, byteDelta       []byte // of what the healthy store has
@@ -117,7 +117,7 @@ func (rs *readers) make() error {
 		_, err := bundle.Save(ctx, st, entries, "-", opts)
 		return out.Bytes(), err
 	}
-	// The inventory of the other side is that of a bundle with all that it has.
+	// The inventory of the other side comes from a bundle with all of its content.
 	oldFile := filepath.Join(scratch, "old.tar")
 	oldBundle, err := save(healthy, oldEntries, bundle.SaveOptions{})
 	if err == nil {
@@ -171,7 +171,7 @@ func (rs *readers) make() error {
 	return err
 }
 
-// dockerArchive is what `docker save` of older versions writes.
+// dockerArchive returns an archive of an older `docker save`.
 func dockerArchive() []byte {
 	file := func(name string, content []byte) member {
 		m := member{content: content}
@@ -187,8 +187,8 @@ func dockerArchive() []byte {
 		file("repositories", []byte(`{"other.example/kolla/d":{"1":"`+dir+`"}}`))})
 }
 
-// load loads files into the store with some of load's options, and compares what the
-// other commands say about the first one.
+// load loads files into the store with some of load's options, and compares the output
+// of the other commands about the first one.
 func load(ctx context.Context, rnd *rand.Rand, r *reading, files ...string) error {
 	st, err := r.openStore()
 	if err != nil {
@@ -239,7 +239,7 @@ func load(ctx context.Context, rnd *rand.Rand, r *reading, files ...string) erro
 	return err
 }
 
-// printed checks what list and verify print about a bundle.
+// printed checks the output of list and verify about a bundle.
 func printed(ctx context.Context, file string) error {
 	var stdout, stderr limitedBuffer
 	con := &console.Console{Stdout: &stdout, Stderr: &stderr}
@@ -268,8 +268,8 @@ func readBundle(ctx context.Context, rnd *rand.Rand, r *reading) error {
 	return r.loadBytes(ctx, rnd, mutateTar(rnd, r.readers.made.plain))
 }
 
-// readSigned loads and verifies changed bundles with a key. What is accepted must be the
-// set that was signed with it.
+// readSigned loads and verifies changed bundles with a key. An accepted bundle must be
+// the set that was signed with it.
 func readSigned(ctx context.Context, rnd *rand.Rand, r *reading) error {
 	made := r.readers.made
 	content, fake := made.signed, false
@@ -357,7 +357,7 @@ func readDelta(ctx context.Context, rnd *rand.Rand, r *reading) error {
 	return r.loadBytes(ctx, rnd, mutateTar(rnd, r.readers.made.delta))
 }
 
-// readByteDelta changes the deltas themselves, or what they are for.
+// readByteDelta changes the deltas themselves, or their base or target.
 func readByteDelta(ctx context.Context, rnd *rand.Rand, r *reading) error {
 	members := untarred(r.readers.made.byteDelta)
 	for i, m := range members {
@@ -422,7 +422,7 @@ func readParts(ctx context.Context, rnd *rand.Rand, r *reading) error {
 	return load(ctx, rnd, r, first)
 }
 
-// readBundleDir loads a bundle that is a directory, with what must not be in one.
+// readBundleDir loads a bundle that is a directory with forbidden content.
 func readBundleDir(ctx context.Context, rnd *rand.Rand, r *reading) error {
 	dir := filepath.Join(r.dir, "in")
 	source := pick(rnd, [][]byte{r.readers.made.plain, r.readers.made.byteDelta, r.readers.made.docker})

@@ -1,6 +1,6 @@
-// Package ocijson parses manifests, indexes and image configs that come from
-// outside, within limits: whatever a document contains, parsing it takes a small
-// multiple of its size in memory. It must not know where documents come from.
+// Package ocijson parses untrusted manifests, indexes and image configs within limits:
+// parsing a document takes at most a small multiple of its size in memory. It must not
+// know where documents come from.
 package ocijson
 
 import (
@@ -38,8 +38,8 @@ type Document struct {
 // IsIndex reports whether the document refers to manifests instead of layers.
 func (d Document) IsIndex() bool { return d.Manifests != nil }
 
-// Parse parses a manifest or an index. Of annotations it keeps those that
-// KeepsAnnotation accepts.
+// Parse parses a manifest or an index. It keeps the annotations that KeepsAnnotation
+// accepts.
 func Parse(b []byte) (Document, error) {
 	if len(b) > MaxBytes {
 		return Document{}, fmt.Errorf("%d bytes, more than the %d of the largest manifest", len(b), MaxBytes)
@@ -141,8 +141,8 @@ func descriptors(b []byte, what string, limit int) ([]ocispec.Descriptor, error)
 	return out, nil
 }
 
-// descriptor has the fields of a descriptor that are used, in types that take
-// no more memory than their JSON.
+// descriptor has the fields of a descriptor that are used, in types that take at most
+// as much memory as their JSON.
 type descriptor struct {
 	MediaType   string        `json:"mediaType"`
 	Digest      digest.Digest `json:"digest"`
@@ -230,7 +230,7 @@ func (a *annotations) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// Config is what Parse's counterpart for image configs returns.
+// Config holds the fields of an image config that are used.
 type Config struct {
 	Platform ocispec.Platform
 	Created  string // as written, RFC 3339
@@ -302,8 +302,8 @@ func (n *counted) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// clean returns a media type or a part of a platform if it has only the
-// characters that these can have, else "": it can reach a terminal.
+// clean returns a media type or a part of a platform if all of its characters are
+// allowed there, else "". It may be printed to a terminal.
 func clean(s string) string {
 	if len(s) > 255 {
 		return ""

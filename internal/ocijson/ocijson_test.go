@@ -122,7 +122,7 @@ func FuzzParse(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		d, err := Parse(b)
 		if err == nil {
-			// What is accepted means the same to the usual parser.
+			// The usual parser reads the same values from an accepted document.
 			var m struct {
 				Layers    []ocispec.Descriptor
 				Manifests []ocispec.Descriptor

@@ -1,6 +1,6 @@
-// Package untar reads tar archives from untrusted places: it decompresses them,
-// cleans the names of their members and limits what they expand to. It must not
-// know what the archives are for.
+// Package untar reads untrusted tar archives: it decompresses them, cleans the names of
+// their members and limits their expanded size. It must not know what the archives are
+// for.
 package untar
 
 import (
@@ -18,7 +18,7 @@ import (
 // maxName is the longest name of a member, in bytes: Linux opens no longer path.
 const maxName = 4096
 
-// Limits are what an archive may expand to.
+// Limits bound the expanded size of an archive.
 type Limits struct {
 	Members int
 	Bytes   int64 // of all members, headers included
@@ -111,7 +111,7 @@ func CleanName(name string) (string, error) {
 	return path.Clean(name), nil
 }
 
-// limitedReader ends with ctx, and with an error at a number of bytes.
+// limitedReader fails when ctx ends, and after a number of bytes.
 type limitedReader struct {
 	ctx         context.Context //nolint:containedctx // lives as long as one call
 	r           io.Reader

@@ -119,7 +119,7 @@ func TestSaveAndLoad(t *testing.T) {
 			if sum.Reused != 7 || sum.Images[0].Name != "site:5000/os/nova-api:2026.1" {
 				t.Errorf("second load: %+v", sum)
 			}
-			// Saving what was loaded gives the same bytes.
+			// Saving the loaded images gives the same bytes.
 			back := saveTo(t, to, entries, SaveOptions{Compression: comp})
 			if !bytes.Equal(must[[]byte](t)(os.ReadFile(back)), a) {
 				t.Error("saving what was loaded gives other bytes")
@@ -227,7 +227,7 @@ func TestDamaged(t *testing.T) {
 			bad++
 			continue
 		}
-		// A flipped bit that does not matter, as in padding, is not an error.
+		// A flipped bit in padding is not an error.
 		for _, e := range sum.Images {
 			if err := fresh.Verify(ctx, e.Digest); err != nil {
 				t.Errorf("flip at %d: %v", i, err)

@@ -36,7 +36,7 @@ func filesOf(t testing.TB, dir string) map[string]time.Time {
 	return found
 }
 
-// A directory gets what it lacks, and loses what the bundle does not have.
+// Missing files are written to a directory, and files of other bundles are removed.
 func TestSaveToDirectory(t *testing.T) {
 	s, entries := fill(t)
 	dir := filepath.Join(t.TempDir(), "set")
@@ -124,7 +124,7 @@ func writeNew(t testing.TB, s Source, entries []store.Entry) string {
 	return dir
 }
 
-// Files that are no bundle are not touched.
+// Files that do not belong to a bundle are not changed.
 func TestSaveToForeignDirectory(t *testing.T) {
 	s, entries := fill(t)
 	dir := t.TempDir()
@@ -172,8 +172,8 @@ func TestSaveFollowsNoLinks(t *testing.T) {
 	}
 }
 
-// Wherever saving to a directory is interrupted, the same again completes it, and until then
-// no other set is read from it.
+// Repeating an interrupted save to a directory completes it; until then the directory is
+// rejected.
 func TestInterruptedSaveToDirectory(t *testing.T) {
 	s, entries := fill(t)
 	for stop := int64(0); stop < 60_000; stop += 4_001 {

@@ -11,8 +11,8 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// tableFlag is the pflag value of an option of the table. It only records: what the
-// text means is decided when all places have been read.
+// tableFlag is the pflag value of an option of the table. It only records the text,
+// which is parsed when all sources of values have been read.
 type tableFlag struct {
 	option  *config.Option
 	negated bool
@@ -28,9 +28,9 @@ func (f *tableFlag) Set(text string) error {
 }
 
 // parser reads a command line in two steps. It first classifies each argument, with
-// the habits of argparse and oslo.config that pflag lacks: unambiguous abbreviations,
-// --noNAME, underscores, one dash before a long name. It then passes --name=value to
-// pflag.
+// features of argparse and oslo.config that pflag lacks: unambiguous abbreviations,
+// --noNAME, underscores, and one dash before a long name. It then passes --name=value
+// to pflag.
 type parser struct {
 	flags  *pflag.FlagSet
 	names  []string // long names in the order of registration
@@ -72,7 +72,7 @@ func parse(cmd Command, args []string, commands []Command) (*config.Arguments, e
 	return p.result, p.check()
 }
 
-// normalize makes dashes and underscores in names of flags equal.
+// normalize replaces underscores in names of flags by dashes.
 func normalize(_ *pflag.FlagSet, name string) pflag.NormalizedName {
 	return pflag.NormalizedName(config.CanonicalName(name))
 }
@@ -130,8 +130,8 @@ func tableOption(f *pflag.Flag) *config.Option {
 	return nil
 }
 
-// walk classifies the arguments and calls set for each option with what pflag is to
-// read and what the user typed. It continues after a mistake, so that --help is
+// walk classifies the arguments and calls set for each option with the text for pflag
+// and the text that the user typed. It continues after a mistake, so that --help is
 // found, and returns the first mistake.
 func (p *parser) walk(args []string, set func(arg, typed string) error) error {
 	var first error
@@ -269,8 +269,9 @@ func (p *parser) short(arg string, next *string, set func(arg, typed string) err
 	return false, nil
 }
 
-// abbreviated finds the one option whose name begins with what was typed. Kolla's
-// options come first, so that ours make none of its abbreviations ambiguous.
+// abbreviated finds the only option whose name begins with the typed text. Kolla's
+// options take precedence, so that new options do not make their abbreviations
+// ambiguous.
 func (p *parser) abbreviated(arg, name string) (string, error) {
 	type target struct {
 		option  *config.Option
@@ -413,7 +414,7 @@ func optionName(arg string) string {
 	return name
 }
 
-// flagError describes what is wrong with a value of a command's own flag, without
+// flagError returns the message about a wrong value of a command's own flag, without
 // pflag's repetition of the flag.
 func flagError(err error) string {
 	var invalid *pflag.InvalidValueError

@@ -205,7 +205,7 @@ func TestReleaseSources(t *testing.T) {
 	for _, c := range []struct{ release, section, want string }{
 		{"master", "nova-base", "/nova/nova-master.tar.gz"},
 		{"2025.1", "nova-base", "/nova/nova-stable-2025.1.tar.gz"},
-		{"2024.1", "nova-base", "/nova/nova-unmaintained-2024.1.tar.gz"}, // where its branch is now
+		{"2024.1", "nova-base", "/nova/nova-unmaintained-2024.1.tar.gz"}, // current name of its branch
 		{"2024.1", "etcd", "/v3.4.27/etcd-v3.4.27-linux-amd64.tar.gz"},
 		{"2026.1", "etcd", "/v3.6.5/etcd-v3.6.5-linux-amd64.tar.gz"},
 		{"2023.1", "sahara-base", "/sahara/sahara-stable-2023.1.tar.gz"},

@@ -31,7 +31,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/store"
 )
 
-// Options are what definitions depend on besides the rendered Dockerfiles.
+// Options are the inputs of definitions besides the rendered Dockerfiles.
 type Options struct {
 	Console *console.Console
 	Store   *store.Store
@@ -41,17 +41,17 @@ type Options struct {
 	// BaseImage is --base-image as the user gave it: the path of an archive or a
 	// layout is imported.
 	BaseImage string
-	// Compression is that of the images' layers. The default is in no key.
+	// Compression is the compression of layers. The default is not part of keys.
 	Compression compress.Settings
 
 	// Epoch is SOURCE_DATE_EPOCH, zero if it is not set.
 	Epoch time.Time
-	// Offline takes what is on this machine and fetches nothing.
+	// Offline uses only content on this machine and does not fetch.
 	Offline bool
 	// Provided returns sources that are on this machine, see source.Options.
 	Provided func(source.Spec) (source.Provided, bool, error)
 	// Compatibility is BuildKit's compatibility version; 0 means the default, which is
-	// in no key.
+	// not part of keys.
 	Compatibility int
 	// KeepDamaged leaves damaged blobs of base images where they are, for
 	// commands that only show what a run does.
@@ -64,21 +64,21 @@ type Options struct {
 type Image struct {
 	ID         image.ID
 	Reference  string     // full name with tag
-	From       string     // what its first FROM names
+	From       string     // the image in its first FROM
 	Parent     image.ID   // zero for a root
 	Needs      []image.ID // the selected images that it depends on, the parent included
 	Dockerfile buildkit.Dockerfile
 	Created    time.Time         // the created time it gets; zero if no input has a time
-	Key        digest.Digest     // over all that decides the content; "" if the image or one that it needs has an error
-	Parts      map[string]string // what the key is made of, by names that users understand
+	Key        digest.Digest     // over all inputs of its content; "" if it or an image that it needs has an error
+	Parts      map[string]string // components of the key, by names that users understand
 	// PlaceOf returns the file and the line of the template or override that a line of
 	// the Dockerfile comes from, "" and 0 if it is not known.
 	PlaceOf func(line int) (file string, at int)
-	Effort  time.Duration // a guess at the build time from what its steps do
+	Effort  time.Duration // an estimate of the build time, from its steps
 
 	// Warnings are those of BuildKit's linter about its Dockerfile.
 	Warnings []buildkit.Warning
-	// Required is what its steps need and only the user can grant.
+	// Required are permissions that its steps need from the user.
 	Required []buildkit.Requirement
 
 	// Err says why the image cannot be built: a source that cannot be fetched or
@@ -118,8 +118,8 @@ func Images(ctx context.Context, rendered *imageset.Rendered, opts Options) (*De
 	return out, out.nothingToBuild()
 }
 
-// nothingToBuild returns the first error if no image has a key, nil if there is one
-// or if all that fail are allowed to.
+// nothingToBuild returns the first error if no image has a key, or nil if one has or if
+// all failing images are allowed to fail.
 func (d *Defined) nothingToBuild() error {
 	var first error
 	for _, im := range d.Images {
@@ -136,14 +136,14 @@ func (d *Defined) nothingToBuild() error {
 // Image returns the definition of an image, nil if there is none.
 func (d *Defined) Image(id image.ID) *Image { return d.byID[id] }
 
-// ConvertOptions returns the options with which an image's Dockerfile is
-// converted, without what only builds have.
+// ConvertOptions returns the options with which an image's Dockerfile is converted,
+// without the options of builds.
 func (d *Defined) ConvertOptions(id image.ID) buildkit.ConvertOptions {
 	return d.platforms[id.Platform].options
 }
 
-// External resolves an image that is not built in the run, as the Dockerfile of
-// id names it.
+// External resolves an image that the run does not build, by its name in the Dockerfile
+// of id.
 func (d *Defined) External(ctx context.Context, id image.ID, ref string) (buildkit.External, error) {
 	return d.platforms[id.Platform].external(ctx, ref)
 }
@@ -190,8 +190,8 @@ func (d *Defined) Sources(id image.ID) *source.Fetcher {
 // Config returns the configuration of id's platform.
 func (d *Defined) Config(id image.ID) *config.Config { return d.platforms[id.Platform].set.Config }
 
-// volatileLabels say when, as what and by which version of this tool an image
-// was built. They are not part of its key.
+// volatileLabels contain the time, the tag and the version of this tool of a build.
+// They are not part of keys.
 var volatileLabels = []string{
 	"org.opencontainers.image.created",
 	"org.opencontainers.image.version",
@@ -230,10 +230,9 @@ func newDefiner(ctx context.Context, set *imageset.Set, opts Options) (*definer,
 	return d, nil
 }
 
-// hostNetworkRequested reports whether steps request the host's network. It is
-// the default, and what a builder that we start provides in any case; one that
-// runs elsewhere must allow it first, so there it is requested only if the user
-// wrote it.
+// hostNetworkRequested reports whether steps request the host's network. It is the
+// default, and a builder that this program starts always provides it. Other builders
+// must allow it, so there it is requested only if the user did.
 func hostNetworkRequested(cfg *config.Config) bool {
 	return cfg.BuildkitAddr != "" && cfg.IsSet("network_mode") && cfg.NetworkMode == "host"
 }
@@ -268,7 +267,7 @@ func (d *definer) external(ctx context.Context, ref string) (buildkit.External, 
 	return d.bases.resolve(ctx, ref)
 }
 
-// definition is an image on its way to its key.
+// definition is an image that is being defined.
 type definition struct {
 	Image
 	newest  time.Time // of its sources, zero if none has a time
@@ -323,7 +322,8 @@ func (d *definer) images(ctx context.Context) ([]Image, error) {
 				x.Err = inTemplate(x.Err, x.PlaceOf)
 				x.Dockerfile.Forget()
 				if x.def != nil {
-					// They are as large as all the rest, and converted again for building.
+					// They take as much memory as the rest, and are converted again for
+					// building.
 					x.def.LLB, x.def.Config = nil, nil
 				}
 			}
@@ -392,14 +392,14 @@ func inTemplate(err error, placeOf func(int) (string, int)) error {
 	return err
 }
 
-// squashKey is the key of an image whose layers are squashed. It differs from
-// that of the image with all its layers, and for each version of squashing.
+// squashKey is the key of an image whose layers are squashed. It differs from the key
+// of the image with all its layers, and between versions of squashing.
 func squashKey(key digest.Digest) digest.Digest {
 	return digest.FromString("kolla-build squash " + squash.Version + "\n" + key.String())
 }
 
-// compressedKey is the key of an image whose layers are compressed otherwise than
-// by default.
+// compressedKey is the key of an image whose layers are not compressed with the default
+// settings.
 func compressedKey(key digest.Digest, c compress.Settings) digest.Digest {
 	return digest.FromString("kolla-build compression " + c.String() + "\n" + key.String())
 }
@@ -410,9 +410,9 @@ func compatibleKey(key digest.Digest, version int) digest.Digest {
 	return digest.FromString(fmt.Sprintf("kolla-build compatibility %d\n%s", version, key))
 }
 
-// created is the created time of an image: SOURCE_DATE_EPOCH if it is set, else
-// that of the newest input that has one, its parents' inputs included. So the
-// same inputs give the same image on any day and in any selection.
+// created is the created time of an image: SOURCE_DATE_EPOCH if it is set, else the
+// time of its newest input, including its parents' inputs. So the same inputs give the
+// same image on any day and in any selection.
 func (d *definer) created(so map[image.ID]time.Time, x *definition) time.Time {
 	if !d.opts.Epoch.IsZero() {
 		return d.opts.Epoch

@@ -49,7 +49,7 @@ func contextPaths(cmd instructions.Command) (paths []string, all bool) {
 		return cmd.SourcePaths, false
 	case *instructions.CopyCommand:
 		if cmd.Parents {
-			return nil, true // the paths contain pivots
+			return nil, true // the paths contain pivot points (/./)
 		}
 		if cmd.From == "" {
 			return cmd.SourcePaths, false

@@ -61,7 +61,7 @@ type Loader struct {
 	emit      func(build.Event)
 	ended     map[image.ID]chan struct{} // closed when the image was loaded, or failed
 
-	mu     sync.Mutex // guards totals, and that ended is closed once
+	mu     sync.Mutex // guards totals and the closing of ended
 	totals totals
 }
 

@@ -80,7 +80,7 @@ func (p Place) String() string {
 	return fmt.Sprintf("%s:%d", p.File, p.Line)
 }
 
-// setNames is what the names of a set's images have in common.
+// setNames is the common part of the names of a set's images.
 type setNames struct {
 	like  map[[2]string]bool // the directory and tag pairs in use
 	bases map[string]bool
@@ -105,10 +105,9 @@ func newSetNames(nodes []*node, bases []string) setNames {
 	return s
 }
 
-// owns reports whether ref, which no image has, must be meant to name an image of
-// the set: it has the set's registry, namespace and tag. With another tag it may
-// be an image that is kept beside the set, such as a site's own base image, and
-// upstream treats it as one.
+// owns reports whether ref, which no image has, must refer to an image of the set,
+// because it has the set's registry, namespace and tag. With another tag it may be an
+// image outside the set, such as a site's own base image; upstream treats it as one.
 func (s setNames) owns(ref string) bool {
 	dir, _, tag := splitReference(ref)
 	return s.like[[2]string{dir, tag}] && !s.bases[ref] && !strings.Contains(ref, "@")

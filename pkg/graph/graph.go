@@ -18,9 +18,9 @@ type Image struct {
 	// if there is none. The image whose Reference equals it is the parent, as in
 	// upstream.
 	From string
-	// Needs are the other images that the Dockerfile uses, in later FROM lines,
-	// COPY --from and RUN --mount=from. Those of the tree are built before, but
-	// none of them is the parent.
+	// Needs are the other images that the Dockerfile uses, in later FROM lines, COPY
+	// --from and RUN --mount=from. Those of the tree are built first, but are not
+	// parents.
 	Needs []Need
 	// File is the template's path, by which images are sorted.
 	File string
@@ -57,11 +57,11 @@ type node struct {
 	missing  error   // of Graph.Missing
 }
 
-// New returns the graph of images. bases are references that are certainly not of
-// the tree, such as the distribution's base image; a parent with a name like those
-// of this set that is neither in the tree nor in bases is missing, see Missing.
+// New returns the graph of images. bases are references outside the tree, such as the
+// distribution's base image. A parent whose name is like those of this set is missing
+// if it is neither in the tree nor in bases, see Missing.
 //
-// The error joins all that were found, sorted: *DuplicateError and *CycleError.
+// The error joins all *DuplicateError and *CycleError that were found, sorted.
 func New(images []Image, bases ...string) (*Graph, error) {
 	g := &Graph{byName: make(map[string]*node, len(images))}
 	for _, im := range images {
@@ -142,11 +142,11 @@ func (g *Graph) sort() []error {
 	return g.cycles(left)
 }
 
-// cycles finds the cycles among the nodes that sort could not place. Each of them
-// has a parent that could not be placed either, so following these leads back.
+// cycles finds the cycles among the nodes that sort could not place. Each of them has a
+// parent that could not be placed either, so following these parents finds a cycle.
 func (g *Graph) cycles(left []int) []error {
 	var errs []error
-	walk := make([]int, len(g.nodes)) // the walk that reached a node first, 0 for none
+	walk := make([]int, len(g.nodes)) // number of the walk that reached a node first, 0 for none
 	for i, n := range g.nodes {
 		if left[i] == 0 || walk[i] != 0 {
 			continue
@@ -159,7 +159,7 @@ func (g *Graph) cycles(left []int) []error {
 			n = n.parents[j]
 		}
 		if walk[n.index] != i+1 {
-			continue // it leads to a cycle that was already found
+			continue // this cycle was already found
 		}
 		e := &CycleError{}
 		for _, m := range path[slices.Index(path, n):] {
@@ -297,9 +297,9 @@ func images(nodes []*node) []*Image {
 	return out
 }
 
-// splitReference splits a reference into what precedes the last element of its
-// repository (with the slash), that element, and the tag ("" if there is none or
-// a digest).
+// splitReference splits a reference into the part before the last element of its
+// repository (with the slash), that element, and the tag ("" if there is none or a
+// digest).
 func splitReference(ref string) (dir, name, tag string) {
 	ref, _, _ = strings.Cut(ref, "@")
 	if i := strings.LastIndexByte(ref, '/'); i >= 0 {

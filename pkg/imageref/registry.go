@@ -19,7 +19,7 @@ func NormalizeRegistry(s string) (registry string, notes []string, err error) {
 		switch strings.ToLower(scheme) {
 		case "http", "https", "docker", "oci":
 		default:
-			return "", nil, &Error{Part: "registry", Value: s, Problem: fmt.Sprintf("scheme %q is not one of registries", scheme), Suggestion: rest}
+			return "", nil, &Error{Part: "registry", Value: s, Problem: fmt.Sprintf("scheme %q is not for registries", scheme), Suggestion: rest}
 		}
 		clean = rest
 		note := fmt.Sprintf("registry %q: the scheme is ignored, images are named %s/…", hideUser(s), hideUser(strings.TrimRight(rest, "/")))

@@ -168,7 +168,8 @@ func TestFetchAndOpen(t *testing.T) {
 	}
 }
 
-// TestFetchGoesOn checks that a repeated fetch repairs, resumes, and gets nothing twice.
+// TestFetchGoesOn checks that a repeated fetch repairs and resumes, and does not
+// download files again.
 func TestFetchGoesOn(t *testing.T) {
 	w := newWorld(t)
 	dir := t.TempDir()

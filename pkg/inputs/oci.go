@@ -71,8 +71,8 @@ func layoutName(bases []lock.Base, b lock.Base) string {
 	return b.Name
 }
 
-// removeDamagedBlobs removes blobs whose content is not what their names promise, such
-// as those of an interrupted copy.
+// removeDamagedBlobs removes blobs whose content does not match their names, such as
+// those of an interrupted copy.
 func removeDamagedBlobs(ctx context.Context, dir string) error {
 	blobs := filepath.Join(dir, "blobs", "sha256")
 	entries, err := os.ReadDir(blobs)
@@ -84,7 +84,7 @@ func removeDamagedBlobs(ctx context.Context, dir string) error {
 	}
 	for _, e := range entries {
 		name := filepath.Join(blobs, e.Name())
-		if !e.Type().IsRegular() { // a pipe would be waited for
+		if !e.Type().IsRegular() { // opening a pipe would block
 			if err := os.Remove(name); err != nil {
 				return err
 			}
@@ -111,8 +111,8 @@ func removeDamagedBlobs(ctx context.Context, dir string) error {
 	return nil
 }
 
-// ImportBases stores the base images in a store, and calls named with the digest that
-// each has.
+// ImportBases stores the base images in a store, and calls named with the digest of
+// each.
 func (d *Dir) ImportBases(ctx context.Context, st *store.Store, named func(lock.Base) error) error {
 	for _, b := range d.lock.Bases {
 		if _, ok, err := st.ByDigest(b.Digest); err != nil || !ok {

@@ -54,7 +54,7 @@ func (e *Error) Hint() string { return e.hint }
 // Read reads a lock. The file is untrusted: every value is checked, so that digests,
 // URLs and names can be used as they are. Errors are *Error, or about the file.
 func Read(path string) (*Lock, error) {
-	// A FIFO has no content and would be waited for.
+	// Opening a FIFO would block otherwise.
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, usererr.Errorf("kolla-build lock writes one", "%s: no such lock", path)
@@ -131,7 +131,7 @@ func decodeError(path string, err error) error {
 	return &Error{Path: path, Problem: strings.TrimPrefix(err.Error(), "toml: ")}
 }
 
-// checker checks the values of a lock. The first problem counts.
+// checker checks the values of a lock. It reports the first problem.
 type checker struct {
 	path  string
 	data  []byte
@@ -215,7 +215,7 @@ func (c *checker) check(l *Lock) {
 		c.texts("not-captured", i, m.Request, m.Image, m.Reason)
 	}
 	if c.first == nil && !l.sorted() {
-		// Edited by hand: the order is no matter of trust.
+		// The order does not matter: the file may have been edited.
 		l.Sort()
 	}
 }

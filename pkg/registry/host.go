@@ -15,17 +15,16 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/imageref"
 )
 
-// dockerHubAPI is where Docker Hub's registry answers.
+// dockerHubAPI is the host of Docker Hub's registry.
 const dockerHubAPI = "registry-1.docker.io"
 
-// host is what is known about one registry: its scheme, the login that it asks for,
-// and tokens.
+// host holds the scheme, the login method and the tokens of a registry.
 type host struct {
 	client *Client
 	name   string // as in the names of images: "localhost:4000"
 	addr   string // HOST[:PORT] of its API
 	base   http.RoundTripper
-	broken error // why nothing can be requested, nil
+	broken error // why requests are impossible, or nil
 
 	contacts shared[string, string]
 	fetches  shared[tokenKey, token]
@@ -73,8 +72,8 @@ func sameHost(u *url.URL, host string) bool {
 	return strings.EqualFold(withPort(u.Host), withPort(host))
 }
 
-// contact finds out how to speak to the registry, unless that is known, and returns
-// the scheme.
+// contact determines the scheme and the login method of the registry, unless they are
+// known, and returns the scheme.
 func (h *host) contact(ctx context.Context) (string, error) {
 	known := func() string {
 		h.mu.Lock()
@@ -148,8 +147,8 @@ func (h *host) ping(ctx context.Context) (answer, error) {
 			}
 		}
 	}
-	// What is wrong with TLS is what the user must know, whatever the plain port says;
-	// without TLS the plain port is the one that is meant.
+	// An error of TLS is more important to the user than one of plain HTTP; without
+	// TLS, the error of plain HTTP is reported.
 	if errors.Is(failed[1].err, errHTTPSExpected) || isTLS(failed[0].err) {
 		return failed[0], failed[0].err
 	}
@@ -168,7 +167,7 @@ func (h *host) pingScheme(ctx context.Context, scheme string) answer {
 	}
 	resp, err := send(h.base, req)
 	if err != nil {
-		// The second text is net/http's for a server that speaks first, such as SSH.
+		// The second text is net/http's for a server that sends first, such as SSH.
 		if text := err.Error(); strings.Contains(text, "malformed HTTP") || strings.Contains(text, "readLoopPeekFailLocked") {
 			err = &NoRegistryError{Host: h.name, Says: "not HTTP"}
 		}
@@ -195,8 +194,8 @@ func (h *host) pingScheme(ctx context.Context, scheme string) answer {
 	return answer{scheme: scheme, challenge: challengeOf(resp)}
 }
 
-// notRegistry recognizes servers that are no registries by their answer to GET /v2/:
-// they do not know it, or answer with a page for people.
+// notRegistry recognizes servers that are not registries by their answer to GET /v2/:
+// an unknown path or an HTML page.
 func notRegistry(name string, resp *http.Response) error {
 	if resp.Header.Get("Docker-Distribution-Api-Version") != "" {
 		return nil
@@ -222,9 +221,9 @@ func isPrivate(host string) bool {
 // maxRedirects bounds the redirects that one request follows.
 const maxRedirects = 10
 
-// send sends a request through rt and follows a bounded number of redirects: those
-// of reads anywhere, as registries store blobs elsewhere, those of writes on the same
-// host.
+// send sends a request through rt and follows a bounded number of redirects: those of
+// reads to any host, because registries store blobs elsewhere, and those of writes on
+// the same host.
 func send(rt http.RoundTripper, req *http.Request) (*http.Response, error) {
 	client := http.Client{Transport: rt, CheckRedirect: func(next *http.Request, via []*http.Request) error {
 		first := via[0]
@@ -243,12 +242,12 @@ func send(rt http.RoundTripper, req *http.Request) (*http.Response, error) {
 	}
 	var wrapped *url.Error
 	if errors.As(err, &wrapped) {
-		err = wrapped.Err // the URL is in the message of whoever asked
+		err = wrapped.Err // the caller's message contains the URL
 	}
 	return resp, err
 }
 
-// RedirectError reports that a request was redirected more often than is useful.
+// RedirectError reports that a request was redirected too often.
 type RedirectError struct {
 	URL   string // of the first request
 	Limit int

@@ -36,7 +36,7 @@ func redirecting(t *testing.T, target func(r *http.Request) string) (host string
 	})), requests
 }
 
-// No request follows redirects for long, whatever it is for.
+// The number of redirects is limited for every request.
 func TestEndlessRedirects(t *testing.T) {
 	img := registrytest.Base(t, 100)
 	d := registrytest.Digest(t, img)
@@ -131,7 +131,7 @@ func forever(mediaType string, sent *atomic.Int64) func(http.ResponseWriter, *ht
 	}
 }
 
-// What a registry sends is read up to a limit, and checked.
+// Content of a registry is read up to a limit and checked.
 func TestHostileContent(t *testing.T) {
 	const manifestType, indexType = "application/vnd.oci.image.manifest.v1+json", "application/vnd.oci.image.index.v1+json"
 	config := `{"os":"linux","architecture":"amd64","rootfs":{"type":"layers","diff_ids":[]}}`
@@ -214,7 +214,7 @@ func TestHostileContent(t *testing.T) {
 	}
 }
 
-// A list of tags that never ends is given up.
+// Reading an endless list of tags stops.
 func TestEndlessTags(t *testing.T) {
 	var sent atomic.Int64
 	host := hostileRegistry(t, map[string]func(http.ResponseWriter, *http.Request){"/tags/list": forever("application/json", &sent)})

@@ -79,11 +79,12 @@ func notAList(name string, v any) error {
 	return &variableError{name, fmt.Errorf("must be a list, not %s", describe(v))}
 }
 
-// customizable is the filter by which templates let users change a list:
-// VALUE | customizable(KIND). If the variable IMAGE_KIND_override is set, it is the
-// result; otherwise the items of IMAGE_KIND_append are added to the list, and the first
-// of each item of IMAGE_KIND_remove is removed. IMAGE is the image's name with
-// underscores. A string in place of a list is an error: its letters would be the items.
+// customizable is the filter by which templates let users change a list: VALUE |
+// customizable(KIND). If the variable IMAGE_KIND_override is set, it is the result.
+// Otherwise the items of IMAGE_KIND_append are added to the list, and the first
+// occurrence of each item of IMAGE_KIND_remove is removed. IMAGE is the image's name
+// with underscores. A string in place of a list is an error: its letters would be the
+// items.
 func customizable(call *jinja.Call) (any, error) {
 	arg, err := params(call, "customizable", "list", "call_type")
 	if err != nil {
@@ -91,8 +92,8 @@ func customizable(call *jinja.Call) (any, error) {
 	}
 	value := arg["list"]
 	if jinja.IsUndefined(value) {
-		// An overrides file can be for several distributions and install types, and not
-		// every list exists in each of them.
+		// An override file can be for several distributions and install types, some of
+		// which lack the list.
 		return value, nil
 	}
 	kind, ok := text(arg["call_type"])
@@ -247,8 +248,8 @@ func (t *Tree) handleRepos(call *jinja.Call) (any, error) {
 }
 
 // reposFor returns the default repositories and those of the user's file, nil if path
-// is "". Only a file of the configuration is found: a template that sets repos_yaml
-// cannot make this program read another.
+// is "". Only the configured file is read: a template cannot select another one by
+// setting repos_yaml.
 func (t *Tree) reposFor(distro, tag, path string) (def, user *repoFile, err error) {
 	def = t.defaultRepos(distro, tag)
 	t.mu.Lock()

@@ -86,7 +86,7 @@ bad/Dockerfile.j2:3:20: No filter named 'nofilter'.`},
 		{"no FROM", "-- bad/Dockerfile.j2 --\nRUN x\n-- good/Dockerfile.j2 --\n{% include 'inc.j2' %}\n-- inc.j2 --\nFROM x\n-- unknown/Dockerfile.j2 --\n{% include image_name %}\n-- made/Dockerfile.j2 --\n{{ 'FROM x' }}\n", "",
 			"bad/Dockerfile.j2:1:: the template has no FROM (begin it with"},
 		{"a tag of several lines", "", "{% extends parent_template %}\n{% set\n  base_zzz_append = [] %}\n", "override.j2:3:3: no template reads base_zzz_append"},
-		{"more unknown names than are looked for", "-- bad/Dockerfile.j2 --\nFROM x\n{{ x" + manyFilters(150) + " }}\n", "", "bad/Dockerfile.j2:2:"},
+		{"more unknown names than the limit", "-- bad/Dockerfile.j2 --\nFROM x\n{{ x" + manyFilters(150) + " }}\n", "", "bad/Dockerfile.j2:2:"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := unpack(t, lintTree+c.tree)

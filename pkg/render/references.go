@@ -17,9 +17,9 @@ type Need struct {
 	Line      int // 1-based, in the rendered Dockerfile
 }
 
-// readReferences fills in the images that a Dockerfile refers to, with the
-// values that variables in its FROM lines have. Mistakes in the Dockerfile are
-// reported when it is converted.
+// readReferences fills in the images that a Dockerfile refers to, with the values of
+// variables in its FROM lines. Mistakes in the Dockerfile are reported when it is
+// converted.
 func (r *renderer) readReferences(d *Dockerfile) {
 	base, others, onBuild := dockerfile.References(d.Content, r.referenceOptions())
 	d.From, d.FromLine, d.Needs, d.onBuild = r.canonical(base), base.Line, nil, onBuild

@@ -49,7 +49,7 @@ func TestFunctions(t *testing.T) {
 		{"repositories, nothing to do", "[{{ handle_repos(['debian'], 'enable') }}]", "[]"},
 		{"repositories, in a text", "{{ handle_repos('grafana', 'enable') }}", `error: handle_repos needs a list of repositories, not the text "grafana"`},
 		{"repositories, a wrong mode", "{{ handle_repos(['grafana'], 'enabled') }}", `error: handle_repos needs "enable" or "disable"`},
-		{"a repository that is not there", "{{ handle_repos(['grafna'], 'enable') }}", `error: nova/nova-api/Dockerfile.j2:1:`},
+		{"missing repository", "{{ handle_repos(['grafna'], 'enable') }}", `error: nova/nova-api/Dockerfile.j2:1:`},
 		{"a template chooses no file", "{% set repos_yaml = '/etc/passwd' %}{{ handle_repos(['grafana'], 'enable') }}", `error: repos_yaml is "/etc/passwd"`},
 
 		{"a file outside", "{% include '../../etc/passwd' %}", `not found`},

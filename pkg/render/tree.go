@@ -30,7 +30,7 @@ type Layer struct {
 	Name string
 	FS   fs.FS
 
-	dir   string // the directory that DirLayer opened, or ""
+	dir   string // the directory opened by DirLayer, or ""
 	close func() error
 }
 
@@ -57,11 +57,11 @@ type File struct {
 	ModTime time.Time
 	// Size in bytes, 0 for a directory.
 	Size int64
-	// Origin is where the file comes from, for messages.
+	// Origin is the origin of the file, for messages.
 	Origin string
 
 	onDisk bool // Origin is a path
-	broken bool // it cannot be read
+	broken bool // it is unreadable
 	open   func() (io.ReadCloser, error)
 }
 
@@ -115,7 +115,7 @@ type Tree struct {
 	files    map[string]File // by path
 	sorted   []string        // the paths of files
 	images   []string        // directories that hold a template, sorted
-	broken   []error         // files that cannot be read, such as broken links
+	broken   []error         // errors of unreadable files, such as broken links
 	layers   []Layer
 	repos    *repoFile // the default repositories, nil if there are none
 	ownRepos bool      // repos are the file of Kolla's tree, not the built-in ones
@@ -127,7 +127,7 @@ type Tree struct {
 
 	mu        sync.Mutex
 	overrides map[string]*repoFile // repos.yaml files of users by path
-	sets      map[repoKey]repoSet  // what repositories returned
+	sets      map[repoKey]repoSet  // results of repositories
 }
 
 // OpenTree reads the names in the layers. Contents are read when needed, so the layers
@@ -137,7 +137,7 @@ func OpenTree(o TreeOptions) (_ *Tree, err error) {
 	t := &Tree{files: map[string]File{}, layers: o.Layers, overrides: map[string]*repoFile{}, sets: map[repoKey]repoSet{}}
 	defer func() {
 		if err != nil {
-			_ = t.Close() // err is returned
+			_ = t.Close() // the caller gets the first error
 		}
 	}()
 	for _, l := range o.Layers {
@@ -192,8 +192,8 @@ func (t *Tree) index() {
 // Images returns the directories that hold an image's template, sorted.
 func (t *Tree) Images() []string { return slices.Clone(t.images) }
 
-// Broken returns the errors of files that cannot be read, such as symbolic links to
-// files that do not exist. Images that have one in their context fail.
+// Broken returns the errors of unreadable files, such as broken symbolic links. Images
+// with one in their context fail.
 func (t *Tree) Broken() []error { return slices.Clone(t.broken) }
 
 // Files returns all files and directories of the tree, sorted by path.
@@ -267,7 +267,7 @@ type walker struct {
 	layer Layer
 	// base is the directory on disk that layer.FS is, "" for embedded files.
 	base string
-	// outside is the path of the link that led out of the layer, "" within it.
+	// outside is the path of the link that leads out of the layer, "" within it.
 	outside string
 }
 
@@ -384,8 +384,8 @@ func (w *walker) outsideLink(real, name string, links int, err error) error {
 	return outside.add(filepath.Base(target), name, info, links)
 }
 
-// containsItself reports whether a link leads to one of the directories that contain
-// the link, so that it would be followed without end.
+// containsItself reports whether a link leads to one of its parent directories, so that
+// following it would not end.
 func (w *walker) containsItself(real string) bool {
 	target, err := filepath.EvalSymlinks(filepath.Join(w.base, filepath.FromSlash(real)))
 	if err != nil {
@@ -395,7 +395,7 @@ func (w *walker) containsItself(real string) bool {
 	return err == nil && (parent == target || strings.HasPrefix(parent, strings.TrimSuffix(target, "/")+"/"))
 }
 
-// addBroken adds a file that cannot be read. Only the image that has it fails.
+// addBroken adds an unreadable file. Only images that contain it fail.
 func (w *walker) addBroken(name, real string, problem error) {
 	origin := w.origin(real)
 	w.tree.files[name] = File{Path: name, Mode: 0o644, Origin: origin, onDisk: w.layer.dir != "", broken: true,

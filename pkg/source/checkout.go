@@ -57,7 +57,7 @@ func (f *Fetcher) fetchGit(ctx context.Context, s Spec) (blob, Resolved, error) 
 		return fail(err)
 	}
 	defer unlock()
-	if b, ok := cached(); ok { // another process fetched it meanwhile
+	if b, ok := cached(); ok { // another process fetched it
 		return b, f.resolvedCommit(s, r.commit), nil
 	}
 	dir, err := os.MkdirTemp(filepath.Join(f.cache.dir, "tmp"), "git-*")
@@ -107,9 +107,9 @@ func (f *Fetcher) fetchGit(ctx context.Context, s Spec) (blob, Resolved, error) 
 }
 
 // checkout is a repository that is fetched for an archive. The archive has the work
-// tree and, as in Kolla, a ".git", because Python's pbr reads the version of a
-// package from tags and commits. That ".git" is written again without anything that
-// depends on when and how it was fetched: no remote, no log, no dates.
+// tree and, as in Kolla, a ".git", because Python's pbr reads the version of a package
+// from tags and commits. That ".git" is rewritten without data that depends on the time
+// and method of the fetch: no remote, no log, no dates.
 type checkout struct {
 	gitCommand
 	f          *Fetcher
@@ -121,9 +121,9 @@ type checkout struct {
 	incomplete bool   // a submodule could not be fetched
 }
 
-// fetch gets what the version of a package needs: for a tag its commit, for other
-// references the commits of their history with their tags. Of the files, only those
-// of the commit are fetched, if the server supports that.
+// fetch fetches the commits from which pbr determines the version of a package: the
+// commit of a tag, or the history of another reference with its tags. If the server
+// supports it, only the files of the last commit are fetched.
 func (c *checkout) fetch(ctx context.Context) error {
 	var err error
 	if c.ref.remote, err = c.f.probe(ctx, c.spec, c.ref.remote); err != nil {
@@ -193,8 +193,8 @@ func (c *checkout) fetchCommits(ctx context.Context) error {
 	return step(everything...)
 }
 
-// imitateShallow reduces the history of a tag to its commit, if the server could not
-// do that: the archive must not depend on the server.
+// imitateShallow reduces the history of a tag to its commit if the server could not do
+// that, so that the archive does not depend on the server.
 func (c *checkout) imitateShallow(ctx context.Context) error {
 	if !c.ref.isTag() || c.ref.remote.smart {
 		return nil
@@ -210,7 +210,7 @@ func (c *checkout) imitateShallow(ctx context.Context) error {
 const maxSubmodules = 500
 
 // fetchSubmodules fetches the files of submodules. Kolla leaves submodules empty, and
-// so does this where a server does not have one, or does not give it to us.
+// so does this if a server does not have or provide a submodule.
 func (c *checkout) fetchSubmodules(ctx context.Context) error {
 	if _, err := os.Lstat(filepath.Join(c.workTree, ".gitmodules")); err != nil {
 		return nil
@@ -264,7 +264,7 @@ func (c *checkout) replaceGitDir(ctx context.Context) (time.Time, error) {
 		return time.Time{}, err
 	}
 	modified := time.Unix(seconds, 0).UTC()
-	// Tags of other commits would make the bytes depend on the day.
+	// With tags of other commits, the bytes would depend on the day.
 	tags, err := c.run(ctx, "for-each-ref", "--format=%(objectname) %(refname)", "--merged="+c.commit, "refs/tags")
 	if err != nil {
 		return modified, err

@@ -137,8 +137,8 @@ func (f *Fetcher) mirrorsOf(s Spec) []string {
 	return out
 }
 
-// fromMirrors tries the locations in rounds: after a fault, the next location is
-// tried at once, and only after a round without success there is a wait.
+// fromMirrors tries the locations in rounds: after a fault, the next location is tried
+// immediately; it only waits after a round without success.
 func (f *Fetcher) fromMirrors(ctx context.Context, s Spec, key, want string, cached note, known bool) (blob, note, error) {
 	locations := f.mirrorsOf(s)
 	start := time.Now()
@@ -163,8 +163,8 @@ func (f *Fetcher) fromMirrors(ctx context.Context, s Spec, key, want string, cac
 			var ce *ChecksumError
 			switch {
 			case errors.As(err, &ce):
-				// A mirror that is being updated, or damage during the transfer:
-				// worth one more attempt.
+				// The mirror may be being updated, or the transfer was damaged: try
+				// once more.
 				if mismatches[i]++; mismatches[i] > 1 {
 					final[i] = err
 				}
@@ -238,8 +238,9 @@ func (f *Fetcher) fromLocation(ctx context.Context, s Spec, location, key, want 
 	return b, n, nil
 }
 
-// checkMembers refuses an archive with unsafe members, or that expands without end:
-// templates unpack it with ADD. Content that is not an archive is used as it is.
+// checkMembers rejects archives with unsafe members or an excessive expanded size,
+// because templates unpack them with ADD. Content that is not an archive is used
+// unchanged.
 func (f *Fetcher) checkMembers(ctx context.Context, s Spec, b blob) error {
 	err := eachMember(ctx, f.cache.path(b.Digest), func(h *tar.Header, _ io.Reader) error {
 		_, err := memberName(h)

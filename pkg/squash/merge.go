@@ -20,7 +20,7 @@ import (
 const (
 	whiteoutPrefix = ".wh."
 	opaqueMarker   = ".wh..wh..opq"
-	auFSMetadata   = ".wh..wh." // files of AUFS, of which only the marker has a meaning
+	auFSMetadata   = ".wh..wh." // files of AUFS, which are ignored except for the marker
 )
 
 // Limits on layers, which bound time and memory.
@@ -42,7 +42,7 @@ type inode struct {
 // entry is what the squashed layer contains for a path.
 type entry struct {
 	*inode        // nil if the path is deleted
-	layer  int    // the last layer that changed it
+	layer  int    // index of the last layer that changed it
 	opaque bool   // a directory that hides that of the parent
 	link   string // target of a hard link to a file of the parent that no layer changes
 }
@@ -126,8 +126,8 @@ func (m *merged) add(name string, layer, member int, h *tar.Header) error {
 	case e.isDir() && old != nil && old.isDir():
 		e.opaque = old.opaque
 	case e.isDir():
-		// It replaces something that was not a directory, so a directory of the
-		// parent must stay hidden.
+		// It replaces a file that was not a directory, so a directory of the parent
+		// must stay hidden.
 		e.opaque = old != nil
 	case old != nil:
 		m.removeBelow(name, layer)
@@ -151,7 +151,7 @@ func (m *merged) directory(name string, layer int) *entry {
 	m.restoreParents(path.Join(name, "x"), layer)
 	e := m.entries[name]
 	if e == nil || !e.isDir() {
-		// Its mode and owner are those in the parent.
+		// Its mode and owner are from the parent.
 		e = &entry{inode: &inode{header: nil, layer: layer, member: -1}, layer: layer}
 		e.header = &tar.Header{Typeflag: tar.TypeDir, Name: name}
 		e.member = markerOnly
@@ -245,8 +245,8 @@ func (m *merged) drop(name string) {
 	delete(m.children[strings.TrimSuffix(dir, "/")], base)
 }
 
-// resolveLinks replaces hard links to files of the parent that are changed or hidden
-// by the content that the files have in the parent.
+// resolveLinks replaces hard links to changed or hidden files of the parent by the
+// content of these files in the parent.
 func (m *merged) resolveLinks(ctx context.Context) error {
 	want := map[string][]*entry{}
 	for _, name := range slices.Sorted(maps.Keys(m.entries)) {

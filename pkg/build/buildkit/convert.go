@@ -25,14 +25,14 @@ import (
 	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// storeID names the local store among a session's content stores. It is part of
-// the LLB, and so of keys: it must not change between runs.
+// storeID names the local store among a session's content stores. It is part of the LLB
+// and therefore of keys, so it must not change between runs.
 const storeID = "kolla"
 
 // External is an image from outside the tree, such as debian:trixie, that is in
 // the local store.
 type External struct {
-	Digest digest.Digest // of its manifest, for the platform that is built for
+	Digest digest.Digest // of its manifest for the platform of the build
 	Config []byte        // its image config, JSON
 }
 
@@ -92,7 +92,7 @@ type Dockerfile struct {
 	IgnoreFile string
 	Labels     map[string]string
 
-	parsed *dockerfile.Dockerfile // nil until it is needed
+	parsed *dockerfile.Dockerfile // nil until it is first used
 }
 
 // Definition is an image ready to be built.
@@ -102,7 +102,7 @@ type Definition struct {
 	LLB    *llb.Definition
 	Config []byte        // image config, JSON
 	Base   []byte        // image config of the parent, JSON; nil for scratch
-	Key    digest.Digest // of everything that determines the content
+	Key    digest.Digest // of all inputs that determine the content
 
 	// Parts are digests of the parts of the key, by a name that users
 	// understand, without the parents among the converted images.
@@ -129,7 +129,7 @@ type Converter struct {
 	images map[string]parentImage // by familiar name
 }
 
-// parentImage is what a child needs of an image that it depends on.
+// parentImage is the state of an image that its children need.
 type parentImage struct {
 	state    llb.State
 	config   []byte
@@ -286,7 +286,8 @@ func (c *Converter) convert(ctx context.Context, d Dockerfile) (*Definition, err
 		Requirements: required, Warnings: sortWarnings(warnings), Effort: effort(file.Stages)}, nil
 }
 
-// Forget frees what children need of a converted image: all of them are converted.
+// Forget frees the state that is kept for the children of an image. It is called when
+// all of them are converted.
 func (c *Converter) Forget(reference string) {
 	if name, err := dockerfile.FamiliarName(reference); err == nil {
 		c.mu.Lock()
@@ -295,7 +296,7 @@ func (c *Converter) Forget(reference string) {
 	}
 }
 
-// settings returns a digest of what determines an image besides its files.
+// settings returns a digest of everything except files that determines an image.
 func (c *Converter) settings(d Dockerfile) digest.Digest {
 	labels := maps.Clone(d.Labels)
 	for _, l := range c.opts.VolatileLabels {
@@ -343,7 +344,7 @@ func (c *Converter) parents(ctx context.Context, file *dockerfile.Dockerfile) (p
 	if err != nil {
 		return nil, nil, err
 	}
-	// A trigger may copy from an image of its own.
+	// A trigger may copy from another image.
 	return parents, triggers, add(more)
 }
 
@@ -407,10 +408,10 @@ func (c *Converter) stored(kind string, d digest.Digest, config []byte, title st
 	return llb.OCILayout("kolla-build/"+kind+"@"+d.String(), opts...).WithImageConfig(config)
 }
 
-// key returns the digest of what determines an image's content: the LLB, whose
-// head digest is a Merkle root over parents, commands and context files, and
-// the image config without what only says when it was built. It returns that
-// config too.
+// key returns the digest over everything that determines an image's content: the LLB,
+// whose head digest is a Merkle root over parents, commands and context files, and the
+// image config without the fields that only say when it was built. It also returns that
+// config.
 func (c *Converter) key(def *llb.Definition, img *dockerspec.DockerOCIImage) (key digest.Digest, config []byte, err error) {
 	var head digest.Digest
 	if len(def.Def) > 0 {
@@ -420,7 +421,7 @@ func (c *Converter) key(def *llb.Definition, img *dockerspec.DockerOCIImage) (ke
 	}
 	clean := *img
 	clean.Created = nil
-	clean.History = nil // it repeats the commands, LABEL ones with their values
+	clean.History = nil // it repeats the commands, including the values of LABEL
 	clean.Config.Labels = maps.Clone(img.Config.Labels)
 	for _, l := range c.opts.VolatileLabels {
 		delete(clean.Config.Labels, l)
