@@ -352,8 +352,54 @@ func TestAptInstallStaleIndex(t *testing.T) {
 	cache := t.TempDir()
 	repo := newAptRepo(t, "one")
 	aptRoot(t, repo, cache).mustApt("one")
-	newer := newAptRepo(t, "one", "late")
-	for _, file := range []string{"Packages", "Release", "late_1.0_all.deb"} {
+	addPackage(t, repo, "one", "late")
+	aptRoot(t, repo, cache).mustApt("late")
+
+	if status, out := aptRoot(t, repo, cache).apt("no-such-package"); status == 0 || !strings.Contains(out, "no-such-package") {
+		t.Errorf("a package that does not exist: %d\n%s", status, out)
+	}
+}
+
+// Lists that an earlier version left compressed in the cache are replaced when the
+// repository changes, and so are our lists by those of an earlier version.
+func TestAptInstallCompressedLists(t *testing.T) {
+	for _, compressedFirst := range []bool{true, false} {
+		cache := t.TempDir()
+		repo := newAptRepo(t, "one")
+		updateCompressed := func(r *scratchRoot) {
+			t.Helper()
+			if status, out := r.run(nil, "/usr/bin/apt-get", "-o", "Dir::State::Lists=/cache/lists", "-o", "Acquire::GzipIndexes=true",
+				"-o", "APT::Get::List-Cleanup=false", "-o", "Acquire::Languages=none", "-o", "APT::Sandbox::User=root", "--error-on=any", "update"); status != 0 {
+				t.Fatalf("exit status %d\n%s", status, out)
+			}
+		}
+		first := aptRoot(t, repo, cache)
+		if compressedFirst {
+			if err := os.MkdirAll(filepath.Join(cache, "lists/partial"), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			updateCompressed(first)
+		}
+		first.mustApt("one")
+		addPackage(t, repo, "one", "late")
+		r := aptRoot(t, repo, cache)
+		if !compressedFirst {
+			updateCompressed(r)
+		}
+		r.mustApt("late")
+		lists, err := filepath.Glob(filepath.Join(cache, "lists/*_Packages*"))
+		if err != nil || len(lists) != 1 {
+			t.Errorf("compressed lists first: %v; lists %v, %v", compressedFirst, lists, err)
+		}
+	}
+}
+
+// addPackage replaces the index of a repository by one that also has the last of the
+// given packages.
+func addPackage(t *testing.T, repo *packageRepo, packages ...string) {
+	t.Helper()
+	newer := newAptRepo(t, packages...)
+	for _, file := range []string{"Packages", "Release", packages[len(packages)-1] + "_1.0_all.deb"} {
 		content, err := os.ReadFile(filepath.Join(newer.dir, file))
 		if err != nil {
 			t.Fatal(err)
@@ -366,10 +412,5 @@ func TestAptInstallStaleIndex(t *testing.T) {
 		if err := os.Chtimes(path, time.Time{}, time.Now().Add(2*time.Second)); err != nil {
 			t.Fatal(err)
 		}
-	}
-	aptRoot(t, repo, cache).mustApt("late")
-
-	if status, out := aptRoot(t, repo, cache).apt("no-such-package"); status == 0 || !strings.Contains(out, "no-such-package") {
-		t.Errorf("a package that does not exist: %d\n%s", status, out)
 	}
 }
