@@ -223,7 +223,12 @@ func (d *daemon) start(bin string, opts Options) error {
 	d.cmd.Env = append(d.cmd.Env, opts.Env...)
 	// In a process group of its own, so that Ctrl-C reaches only this process, which
 	// then stops it. If this process is killed, it gets a signal.
-	d.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
+	//
+	// In a mount namespace of its own, because BuildKit removes the directory of a step
+	// even if the step's root file system cannot be unmounted, and with it all files
+	// there: the layer would delete everything. A process outside, such as du or a
+	// backup, could otherwise keep that mount busy.
+	d.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM, Unshareflags: syscall.CLONE_NEWNS}
 	started := make(chan error)
 	go func() {
 		// Pdeathsig is sent when the thread that forked ends, so the thread must
