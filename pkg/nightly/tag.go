@@ -24,12 +24,13 @@ type Place struct {
 // the first one's set.
 func UnusedTag(ctx context.Context, dated string, references []string, place Place) (string, error) {
 	tag := dated
-	for n := 2; n <= maxSetsPerDay; n++ {
-		used, err := place.used(ctx, references, tag)
-		if err != nil || !used {
+	for n := 1; n <= maxSetsPerDay; n++ {
+		if n > 1 {
+			tag = fmt.Sprintf("%s-%d", dated, n)
+		}
+		if used, err := place.used(ctx, references, tag); err != nil || !used {
 			return tag, err
 		}
-		tag = fmt.Sprintf("%s-%d", dated, n)
 	}
 	return "", fmt.Errorf("nightly: all tags from %s to %s exist", dated, tag)
 }

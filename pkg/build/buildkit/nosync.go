@@ -75,7 +75,7 @@ func bootID() string {
 // content of the directory cannot be trusted and is removed, and lost is true.
 func noteUnsynced(state string) (u *unsynced, lost bool, err error) {
 	u = &unsynced{state: state}
-	old, _ := filepath.Glob(filepath.Join(unsyncedDir(state), "*"))
+	old, _ := globIn(unsyncedDir(state), "*")
 	boot := bootID()
 	for _, note := range old {
 		if id, err := os.ReadFile(note); err == nil && string(id) != boot {

@@ -1,6 +1,7 @@
 package buildkit
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -94,5 +95,26 @@ func TestCacheOfAnEarlierBootIsDropped(t *testing.T) {
 	}
 	if there("cache.db") || !there(lockName) || len(third.notes) != 1 {
 		t.Errorf("cache there: %v, lock there: %v, %d notes", there("cache.db"), there(lockName), len(third.notes))
+	}
+}
+
+// The path of a state directory can have characters that are special in patterns.
+func TestStateDirIsNoPattern(t *testing.T) {
+	state := filepath.Join(t.TempDir(), "build[1]*?")
+	partial := filepath.Join(state, "runc-overlayfs", "content", "ingest", "x", "data")
+	note := filepath.Join(unsyncedDir(state), "note")
+	for _, file := range []string{partial, note} {
+		if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o700), os.WriteFile(file, []byte("another boot"), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := sweep(state); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(partial); !os.IsNotExist(err) {
+		t.Errorf("a partial blob: %v", err)
+	}
+	if _, lost, err := noteUnsynced(state); err != nil || !lost {
+		t.Errorf("a note of another boot: lost %v, %v", lost, err)
 	}
 }

@@ -3,6 +3,7 @@ package buildkit
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -27,7 +28,7 @@ const sweepTimeout = 10 * time.Second
 func sweep(state string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), sweepTimeout)
 	defer cancel()
-	bundles, err := filepath.Glob(filepath.Join(state, "runc-*", "executor", "*"))
+	bundles, err := globIn(state, "runc-*/executor/*")
 	if err != nil {
 		return err
 	}
@@ -58,7 +59,7 @@ func sweep(state string) error {
 	}
 	// Partial blobs in the daemon's store: the daemon would append to them, and a
 	// damaged beginning would stay damaged.
-	partial, err := filepath.Glob(filepath.Join(state, "runc-*", "content", "ingest", "*"))
+	partial, err := globIn(state, "runc-*/content/ingest/*")
 	if err != nil {
 		return err
 	}
@@ -70,6 +71,16 @@ func sweep(state string) error {
 		_ = os.RemoveAll(places[1])
 	}
 	return os.Mkdir(filepath.Join(state, "tmp"), 0o700)
+}
+
+// globIn returns the paths in a directory that match a pattern. The directory's own path is
+// no pattern, whatever characters it has.
+func globIn(dir, pattern string) ([]string, error) {
+	names, err := fs.Glob(os.DirFS(dir), pattern)
+	for i, name := range names {
+		names[i] = filepath.Join(dir, name)
+	}
+	return names, err
 }
 
 // recordedRunDir returns the directory of an earlier daemon's socket, "" if it does
