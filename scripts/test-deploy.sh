@@ -169,6 +169,7 @@ stage_start() {
 load_set() {
   inside /shared/kolla-build load "/shared/$1" --data-dir /shared/load --push --registry "localhost:$port" >"$dir/logs/load" 2>&1 ||
     { tail "$dir/logs/load"; fail "loading $1 into the registry"; }
+  rm -rf "$dir/shared/load"
 }
 
 # write_globals FILE: the settings of the deployment, for the images of a set.
@@ -316,10 +317,11 @@ done
 # The table of this run; each row has the load when it ended. What a stage consists of follows it.
 row() { printf '| %s | %d | %s | %s |\n' "$1" "$2" "$(cut -d' ' -f1 /proc/loadavg)" "$3"; }
 table="" stage=""
+commit=$(git describe --tags --always --dirty 2>/dev/null || echo "no commit")
 finish() {
   [ $? = 0 ] || table+=$(row "$stage" $((SECONDS - stage_started)) "**failed**, see logs")$'\n'$details
   {
-    printf '\n%s\n' "$(date +%F), $(git describe --tags --always --dirty 2>/dev/null || echo "no commit"), $(nproc) cores, load balancer: $loadbalancer, $SECONDS s in all"
+    printf '\n%s\n' "$(date +%F), $commit, $(nproc) cores, load balancer: $loadbalancer, $SECONDS s in all"
     printf '\n| stage | seconds | load | result |\n|---|---|---|---|\n%s' "$table"
   } | tee -a "$dir/logs/results.md"
 }

@@ -29,13 +29,22 @@ done
 cat >../files/init <<'INIT'
 #!/bin/busybox sh
 /bin/busybox --install -s /bin
-mkdir -p /proc /sys
+mkdir -p /proc /sys /dev
 mount -t proc proc /proc
 mount -t sysfs sys /sys
-for module in /modules/*; do insmod "$module"; done
+mount -t devtmpfs dev /dev
+# The console of init is another one; Nova keeps what is written to the serial port.
+exec >/dev/ttyS0 2>&1
+# Open vSwitch in user space does not complete checksums that are left to the device.
+for module in /modules/*; do
+  case $module in
+    *virtio_net*) insmod "$module" csum=0 gso=0 ;;
+    *) insmod "$module" ;;
+  esac
+done
 ip link set eth0 up
 udhcpc -i eth0 -s /lease -O staticroutes -n -q -t 30 || echo "guest: no address"
-uuid=$(wget -q -O - http://169.254.169.254/openstack/latest/meta_data.json | sed 's/.*"uuid": "\([^"]*\)".*/\1/')
+uuid=$(wget -q -T 60 -O - http://169.254.169.254/openstack/latest/meta_data.json | sed 's/.*"uuid": "\([^"]*\)".*/\1/')
 echo "guest: address $(ip -4 -o address show eth0 | awk '{ print $4 }'), metadata of $uuid"
 while true; do sleep 1000; done
 INIT
