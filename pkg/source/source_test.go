@@ -99,7 +99,7 @@ func TestLocalDirectory(t *testing.T) {
 		if got := listTar(t, files[0].Path); !slices.Equal(got, want) {
 			t.Errorf("it contains %q", got)
 		}
-		if !strings.Contains(log.String(), "pipe is left out") {
+		if !strings.Contains(log.String(), "pipe is omitted") {
 			t.Errorf("the log does not mention the pipe:\n%s", log)
 		}
 		if i == 1 && files[0].Digest != first.Digest {
