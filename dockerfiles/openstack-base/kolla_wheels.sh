@@ -22,12 +22,26 @@ shopt -s nullglob
 
 venv=/var/lib/kolla/venv
 
+# Archives keep the owners of their files, which git does not trust by default.
+export GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=safe.directory GIT_CONFIG_VALUE_0='*'
+# Neither authors nor changes are known where git has no history.
+export SKIP_GENERATE_AUTHORS=1 SKIP_WRITE_GIT_CHANGELOG=1
+
 # Archives made by git alone hold no version. Their directory is named after it.
 version_of() {
     local name
     name=$(basename "$(realpath "$1")")
     if [[ ! -e $1/PKG-INFO && ! -e $1/.git && ${name} =~ -([0-9][0-9a-z.]*)$ ]]; then
         echo "${BASH_REMATCH[1]}"
+    fi
+}
+
+# list_files lets pbr know which files such an archive has. It takes them from git or
+# from the list in a release archive, and packages only Python modules without.
+list_files() {
+    if grep -qs pbr "$1"/{setup.py,setup.cfg,pyproject.toml}; then
+        git -C "$1" init --quiet
+        git -C "$1" add --all --force
     fi
 }
 
@@ -49,6 +63,9 @@ build() {
             /*)
                 version=$(version_of "${package%%\[*}")
                 directory=$(mktemp -d)
+                if [[ -n ${version} ]]; then
+                    list_files "${package%%\[*}"
+                fi
                 env ${version:+"PBR_VERSION=${version}"} \
                     python3 -m pip wheel --wheel-dir "${directory}" --no-deps "${options[@]}" "${package%%\[*}"
                 wheel=("${directory}"/*.whl)
