@@ -104,6 +104,8 @@ var causePatterns = []causePattern{
 	{re: line(`error: (pathspec|patch failed|RPC failed|unable to).*`), rank: rankCause, first: true},
 	{re: line(`\d+ out of \d+ hunks? (FAILED|ignored).*`), rank: rankCause},
 	{re: line(`can't find file to patch at .*`), rank: rankCause},
+	// What patch prints about it follows.
+	{re: line(`kolla_patch: (?P<text>\S+ does not apply .*)`), rank: rankResource, first: true},
 
 	// Compilers and build tools.
 	{re: line(`\S+:\d+(:\d+)?: (fatal )?error: .*`), rank: rankCause, first: true, family: buildFamily},
