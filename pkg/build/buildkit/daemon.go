@@ -250,9 +250,21 @@ func (d *daemon) start(bin string, opts Options) error {
 		close(d.done)
 	}()
 	if err := <-started; err != nil {
-		return &DaemonError{Addr: bin, Err: err}
+		return startError(bin, err)
 	}
 	return nil
+}
+
+// startError returns the error of starting a program in its own namespaces. The kernel
+// reports the same error for a namespace as for a file without execute permission.
+func startError(bin string, err error) *DaemonError {
+	e := &DaemonError{Addr: bin, Err: err}
+	info, statErr := os.Stat(bin)
+	executable := statErr == nil && info.Mode().Perm()&0o111 != 0
+	if errors.Is(err, syscall.EPERM) || errors.Is(err, syscall.EACCES) && executable {
+		e.Advice = "a builder mounts file systems: give its container this right, as docker run --privileged does, or name a running daemon with --buildkit-addr or BUILDKIT_HOST"
+	}
+	return e
 }
 
 // runPrefix begins the name of the directory of a daemon's socket. runNote is the
