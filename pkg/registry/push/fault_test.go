@@ -305,17 +305,13 @@ func TestErrorOfOneImageIsNotThatOfAnother(t *testing.T) {
 		_, err := p.Push(context.Background(), px.Host+"/kolla/a", unreadableImage{registrytest.Image(t, base, 100, 1), fail})
 		failed <- err
 	}()
-	for px.Count("PUT ", "/kolla/a/") < 2 { // the config and the shared layer
-		time.Sleep(time.Millisecond)
-	}
+	await(t, func() bool { return px.Count("PUT ", "/kolla/a/") >= 2 }, "the config and the shared layer are sent")
 	img := registrytest.Image(t, base, 100, 1)
 	go func() {
 		_, err := p.Push(context.Background(), px.Host+"/kolla/b", img)
 		other <- err
 	}()
-	for px.Count("PUT ", "/kolla/b/") == 0 { // it has begun, and waits for the shared layer
-		time.Sleep(time.Millisecond)
-	}
+	await(t, func() bool { return px.Count("PUT ", "/kolla/b/") > 0 }, "the other image has begun, and waits for the shared layer")
 	close(fail)
 	if err := <-failed; !errors.Is(err, errUnreadable) {
 		t.Errorf("the unreadable image: %v", err)
@@ -324,4 +320,14 @@ func TestErrorOfOneImageIsNotThatOfAnother(t *testing.T) {
 		t.Errorf("the other image: %v", err)
 	}
 	registrytest.MustPull(t, host, "HOST/kolla/b@"+registrytest.Digest(t, img).String(), registrytest.Digest(t, img))
+}
+
+// await waits until a condition holds, which a test expects soon.
+func await(t *testing.T, holds func() bool, what string) {
+	t.Helper()
+	for end := time.Now().Add(time.Minute); !holds(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("waited in vain: %s", what)
+		}
+	}
 }
