@@ -32,7 +32,7 @@ func prepareKolla(checkout, out string) error {
 	}
 	templates := filepath.Join(checkout, "kolla", "docker")
 	if _, err := os.Stat(templates); errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("%s is no checkout of Kolla's master branch: it has no kolla/docker", checkout)
+		return fmt.Errorf("%s is not a checkout of Kolla's master branch: it has no kolla/docker", checkout)
 	}
 	if err := os.CopyFS(filepath.Join(out, "kolla"), os.DirFS(filepath.Join(checkout, "kolla"))); err != nil {
 		return fmt.Errorf("copying the templates: %w", err)

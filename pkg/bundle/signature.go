@@ -30,7 +30,7 @@ func ReadSignKey(ctx context.Context, path string) (ed25519.PrivateKey, error) {
 		return nil, err
 	}
 	if block.Type == "PUBLIC KEY" {
-		return nil, usererr.Errorf("name the private key, of which this one was made", "%s: it is a public key, which verifies signatures", path)
+		return nil, usererr.Errorf("name the private key from which this one was derived", "%s: it is a public key, which verifies signatures", path)
 	}
 	if block.Type == "ENCRYPTED PRIVATE KEY" {
 		return nil, usererr.Errorf("decrypt it first: openssl pkey -in "+path+" -out /dev/shm/bundle.key", "%s: the private key is encrypted", path)

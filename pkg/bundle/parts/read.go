@@ -237,9 +237,9 @@ func (s *Set) usable() int {
 // complete returns an error if the stream cannot be restored.
 func (s *Set) complete() error {
 	if missing := s.header.Data - s.usable(); missing > 0 {
-		detail := fmt.Sprintf("%d more parts are needed of the %d that make it", missing, s.header.Data)
+		detail := fmt.Sprintf("%d more parts are needed (it takes %d)", missing, s.header.Data)
 		if missing == 1 {
-			detail = fmt.Sprintf("1 more part is needed of the %d that make it", s.header.Data)
+			detail = fmt.Sprintf("1 more part is needed (it takes %d)", s.header.Data)
 		}
 		return &SetError{Detail: detail, Parts: s.Problems(), Advice: "copy the missing and damaged parts again"}
 	}

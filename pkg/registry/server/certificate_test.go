@@ -99,7 +99,7 @@ func TestCertificateFilesAreReadAgain(t *testing.T) {
 	}
 	second := presented()
 	if second.Equal(first) {
-		t.Error("the former certificate is still presented")
+		t.Error("the previous certificate is still presented")
 	}
 	if err := os.WriteFile(certificate, []byte("damaged"), 0o644); err != nil {
 		t.Fatal(err)
