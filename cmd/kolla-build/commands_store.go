@@ -42,7 +42,7 @@ func diffCommand() *command {
 			Options: []string{"data-dir", "debian-arch", "base-arch", "platform", "registry-insecure", "timeout", "debug"},
 			Flags:   func(f *pflag.FlagSet) { jsonFlag(f, &asJSON) },
 			Examples: []cli.Example{
-				{Line: "kolla-build diff nova-api:nightly nova-api:2026-11-21", Effect: "Compare two builds. The exit status is 0 if they are the same and 1 if not."},
+				{Line: "kolla-build diff nova-api:nightly nova-api:2026-11-21", Effect: "Compare two builds. The exit status is 0 if they are the same, 1 if they differ, 2 if they cannot be compared."},
 				{Line: "kolla-build diff --json nova-api:t registry.example:4000/kolla/nova-api:t", Effect: "Compare an image with one in a registry."},
 			},
 		},
@@ -69,7 +69,7 @@ func contractCommand() *command {
 				jsonFlag(f, &opts.JSON)
 			},
 			Examples: []cli.Example{
-				{Line: "kolla-build contract nova-", Effect: "Check the images of nova: programs and their libraries, users, files, Python modules. The exit status is 1 if a row fails."},
+				{Line: "kolla-build contract nova-", Effect: "Check the images of nova: programs and their libraries, users, files, Python modules. The exit status is 1 if a row fails, 2 if an image cannot be read."},
 				{Line: "kolla-build contract --contract mine.tsv localhost:4000/kolla/keystone:t", Effect: "Check an image in a registry against a table of yours."},
 			},
 		},
@@ -161,7 +161,7 @@ func verifyCommand() *command {
 			Name: "verify", Minor: true, Values: config.ValuesFiles, Args: "FILE|DIR|PART…",
 			Summary: "Verify a saved file, and show which images damage affects.",
 			About: "All blobs and references are verified. Damaged, missing and extra content is reported. The exit status is 1 if the file " +
-				"cannot be loaded or has a problem. Parts can be given in any order; one is enough if the others are beside it.",
+				"has a problem that parity does not repair. Parts can be given in any order; one is enough if the others are beside it.",
 			Options: []string{"progress"},
 			Flags: func(f *pflag.FlagSet) {
 				f.StringVar(&opts.VerifyKey, "verify-key", "", "Require a signature of the key in this PEM `FILE`.")

@@ -31,6 +31,7 @@ const (
 	exitOK          = 0
 	exitFailed      = 1
 	exitUsage       = 2
+	exitUnknown     = 2  // nothing could be compared, where exitFailed is the answer
 	exitBusy        = 75 // EX_TEMPFAIL of sysexits.h: try again later
 	exitInterrupted = 130
 )
@@ -109,6 +110,8 @@ func exitCode(ctx context.Context, err, lost error, con *console.Console) int {
 		return exitBusy
 	case usererr.IsUsage(err):
 		return exitUsage
+	case usererr.IsInconclusive(err):
+		return exitUnknown
 	}
 	return exitFailed
 }

@@ -94,6 +94,27 @@ func IsUsage(err error) bool {
 	})
 }
 
+// Inconclusive marks an error of a command whose exit status 1 is an answer, such as
+// that two images differ: the program exits with status 2. It returns nil for a nil
+// error, and ErrReported, which is such an answer, as it is.
+func Inconclusive(err error) error {
+	if err == nil || errors.Is(err, ErrReported) {
+		return err
+	}
+	return &inconclusive{err}
+}
+
+// IsInconclusive reports whether an error is one of Inconclusive.
+func IsInconclusive(err error) bool {
+	var e *inconclusive
+	return errors.As(err, &e)
+}
+
+type inconclusive struct{ err error }
+
+func (e *inconclusive) Error() string { return e.err.Error() }
+func (e *inconclusive) Unwrap() error { return e.err }
+
 // Text returns all that is printed about an error: its message, the line with the
 // mistake and a caret, and the hint. Lines after the first are indented.
 func Text(err error) string {

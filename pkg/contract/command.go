@@ -42,8 +42,13 @@ type Report struct {
 	Rows      []Result `json:"rows"`
 }
 
-// Run is the contract command. It returns usererr.ErrReported if a row fails.
+// Run is the contract command. It returns usererr.ErrReported if a row fails. Other
+// errors are inconclusive.
 func Run(ctx context.Context, cfg *config.Config, con *console.Console, opts Options) error {
+	return usererr.Inconclusive(run(ctx, cfg, con, opts))
+}
+
+func run(ctx context.Context, cfg *config.Config, con *console.Console, opts Options) error {
 	table, exceptions, err := opts.read()
 	if err != nil {
 		return err

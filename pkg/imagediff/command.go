@@ -15,8 +15,12 @@ import (
 const maxFiles = 100
 
 // Run is the diff command. It prints how two images differ, as text or as JSON,
-// and returns usererr.ErrReported if they do.
+// and returns usererr.ErrReported if they do. Other errors are inconclusive.
 func Run(ctx context.Context, cfg *config.Config, con *console.Console, a, b string, asJSON bool) error {
+	return usererr.Inconclusive(run(ctx, cfg, con, a, b, asJSON))
+}
+
+func run(ctx context.Context, cfg *config.Config, con *console.Console, a, b string, asJSON bool) error {
 	s, err := workspace.OpenStoreForReading(cfg)
 	if err != nil {
 		return err

@@ -235,7 +235,7 @@ func isArtifact(reference string) bool {
 // report prints what was read.
 func report(con *console.Console, inputs []bundle.Input, sum bundle.Summary) {
 	if sum.Signed {
-		con.Notice("the signature is from the key")
+		con.Notice("the signature was made with the given key")
 	}
 	if len(sum.Restored) > 0 {
 		con.Notice("everything was restored from the other parts")
