@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -132,6 +133,11 @@ func (h *host) login(ctx context.Context, path, scheme string) (login, error) {
 		h.withheld = true
 		h.mu.Unlock()
 		return login{}, nil
+	}
+	if found != (login{}) {
+		h.mu.Lock()
+		h.user = cmp.Or(found.Username, "a token")
+		h.mu.Unlock()
 	}
 	return found, nil
 }

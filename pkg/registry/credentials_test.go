@@ -84,7 +84,7 @@ func TestLoginFiles(t *testing.T) {
 		"a store that has none":             {map[string]string{".docker/config.json": `{"credsStore":"kbnone"}`, ".config/containers/auth.json": good(host)}, nil, ""},
 		"an entry for a path and a helper":  {map[string]string{".docker/config.json": fmt.Sprintf(`{"credHelpers":{%q:"kbnone"},"auths":{%q:{"auth":%q}}}`, host, host+"/kolla", encoded("ada", "s3cret"))}, nil, ""},
 		"no file":                           {nil, nil, "requires a login"},
-		"a wrong password":                  {map[string]string{".docker/config.json": wrong}, nil, "requires a login"},
+		"a wrong password":                  {map[string]string{".docker/config.json": wrong}, nil, "refuses the login of ada"},
 		"not JSON":                          {map[string]string{".docker/config.json": `{"auths":{"s3cret`}, nil, ".docker/config.json: it is not JSON"},
 		"not base64":                        {map[string]string{".docker/config.json": fmt.Sprintf(`{"auths":{%q:{"auth":"s3cret!"}}}`, host)}, nil, "is not base64"},
 		"a named file that does not exist":  {nil, map[string]string{"REGISTRY_AUTH_FILE": "HOME/none.json"}, "none.json"},

@@ -76,7 +76,8 @@ type UnauthorizedError struct {
 	// Withheld is set if credentials exist but were not sent, because the registry
 	// answers in plain HTTP and is not listed as insecure.
 	Withheld bool
-	Err      error // the registry's answer
+	User     string // whose credentials were sent, or ""
+	Err      error  // the registry's answer
 }
 
 // Error implements error.
@@ -90,6 +91,9 @@ func (e *UnauthorizedError) Error() string {
 		return fmt.Sprintf("%s: the registry requires a login over plain HTTP; credentials were not sent", what)
 	case e.Denied:
 		return fmt.Sprintf("%s: the registry denies access", what)
+	}
+	if e.User != "" {
+		return fmt.Sprintf("%s: the registry refuses the login of %s", what, e.User)
 	}
 	return fmt.Sprintf("%s: the registry requires a login", what)
 }
@@ -109,6 +113,9 @@ func (e *UnauthorizedError) Hint() string {
 		return fmt.Sprintf("give the registry a certificate, or allow plain HTTP for it with --registry-insecure %s", e.Host)
 	case e.Denied:
 		return fmt.Sprintf("log in as a user who may use this repository (`%s`), or choose another namespace with -n", login)
+	}
+	if e.User != "" {
+		return fmt.Sprintf("the password may be wrong or no longer valid: log in again with `%s` (or `skopeo login`)", login)
 	}
 	return fmt.Sprintf("log in with `%s` (or `skopeo login`), then run the command again", login)
 }

@@ -136,6 +136,7 @@ func (h *host) failure(ref string, err error) error {
 	if errors.As(err, &u) {
 		h.mu.Lock()
 		u.Withheld = u.Withheld || h.withheld
+		u.User = h.user
 		h.mu.Unlock()
 		if u.Ref == "" {
 			u.Ref = ref

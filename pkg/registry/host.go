@@ -35,6 +35,7 @@ type host struct {
 	tokens    map[tokenKey]token
 	logins    map[string]login // by repository
 	withheld  bool             // there are credentials that were not sent
+	user      string           // whose credentials were sent last, "" if none were
 }
 
 func (c *Client) host(name string) *host {

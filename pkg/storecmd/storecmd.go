@@ -170,6 +170,11 @@ func Remove(ctx context.Context, cfg *config.Config, con *console.Console) error
 		names = append(names, e.Name)
 	}
 	removed, err := s.Remove(names...)
+	if err == nil {
+		for _, name := range names {
+			fmt.Fprintln(con.Stdout, printable(name))
+		}
+	}
 	con.Notice("%s removed; kolla-build gc frees the space", units.Count(removed, "name"))
 	return err
 }
