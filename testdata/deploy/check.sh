@@ -57,7 +57,7 @@ services_up() {
   [ -s "$work/services" ] && ! grep -viE '(^| )up( |$)' "$work/services"
 }
 # An instance with the operating system that guest.sh made: it has to print the address that DHCP
-# gave it, and its id from the metadata service.
+# gave it, and its id from the metadata service. With --wait, an empty line precedes the id.
 instance() {
   local kernel initrd image network server address line=""
   head -c 1000000 /dev/zero >"$work/disk"
@@ -67,7 +67,7 @@ instance() {
     network=$(openstack network create test-deploy-instance -f value -c id) &&
     openstack subnet create --network "$network" --subnet-range 10.51.0.0/24 test-deploy-instance -f value -c cidr &&
     openstack flavor create --ram 256 --disk 1 --vcpus 1 test-deploy -f value -c name || return 1
-  if ! server=$(openstack server create --image "$image" --network "$network" --flavor test-deploy --wait test-deploy-instance -f value -c id); then
+  if ! server=$(openstack server create --image "$image" --network "$network" --flavor test-deploy --wait test-deploy-instance -f value -c id | grep .); then
     openstack server show test-deploy-instance -f value -c status -c fault
     return 1
   fi
@@ -134,7 +134,7 @@ keep_instance() {
     openstack subnet create --network "$network" --subnet-range 10.52.0.0/24 kept -f value -c cidr &&
     openstack image create --file "$work/disk" --disk-format raw kept-disk -f value -c id >"$work/disk.id" &&
     { openstack flavor show kept -f value -c name || openstack flavor create --ram 64 --disk 1 --vcpus 1 kept -f value -c name; } &&
-    openstack server create --image "$(cat "$work/disk.id")" --network "$network" --flavor kept --wait kept -f value -c id >"$work/id" &&
+    openstack server create --image "$(cat "$work/disk.id")" --network "$network" --flavor kept --wait kept -f value -c id | grep . >"$work/id" &&
     instance_state "$(cat "$work/id")" >"$kept/instance" && cat "$kept/instance"
 }
 keep_stack() {
