@@ -73,7 +73,7 @@ func TestPagesOfAnyRegistry(t *testing.T) {
 	}
 }
 
-// A list whose next page cannot be requested is not taken for a complete one.
+// A list is not complete if its next page cannot be requested.
 func TestPageThatCannotBeRequested(t *testing.T) {
 	host := hostileRegistry(t, map[string]func(http.ResponseWriter, *http.Request){"/tags/list": func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Link", `</v2/kolla/base/tags/list/page/2>; rel="next"`)

@@ -1,0 +1,123 @@
+package bundle
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	"github.com/kolla-build/kolla-build/internal/ocijson"
+	"github.com/kolla-build/kolla-build/internal/units"
+	"github.com/opencontainers/go-digest"
+)
+
+// complete reads the manifests that precede the index, and checks that every blob is in
+// the tar or, undamaged, in the store.
+func (l *loader) complete(ctx context.Context) error {
+	for len(l.pending) > 0 {
+		d := l.pending[0]
+		l.pending = l.pending[1:]
+		b, err := l.stored(d)
+		if err != nil {
+			return err
+		}
+		if err := l.children(d, b, l.expected[d]); err != nil {
+			return err
+		}
+	}
+	if err := l.keepPartial(ctx); err != nil {
+		return err
+	}
+	var missing []digest.Digest
+	for d, e := range l.expected {
+		if _, ok := l.have[d]; ok {
+			continue
+		}
+		if l.st.HasBlob(d, e.size) {
+			damaged, err := l.st.CheckBlob(ctx, d)
+			if err != nil {
+				return err
+			}
+			if !damaged {
+				continue
+			}
+		}
+		missing = append(missing, d)
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	d := slices.Min(missing)
+	detail := "it is neither in the bundle nor in the store"
+	if n := len(missing); n > 1 {
+		detail += fmt.Sprintf(", as %d others", n-1)
+	}
+	return &FormatError{Blob: d, Of: l.expected[d].role.String(), Detail: detail, Advice: adviceTruncated}
+}
+
+func (l *loader) stored(d digest.Digest) ([]byte, error) {
+	r, err := l.st.OpenBlob(d)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	return io.ReadAll(io.LimitReader(r, maxManifest))
+}
+
+// withMissing adds the number of missing blobs to the error of a truncated tar.
+func (l *loader) withMissing(err error) error {
+	var fe *FormatError
+	if !l.indexSeen || !errors.As(err, &fe) || fe.Advice != adviceTruncated {
+		return err
+	}
+	n := 0
+	for d := range l.expected {
+		if _, ok := l.have[d]; !ok {
+			n++
+		}
+	}
+	fe.Detail += fmt.Sprintf(", with at least %s missing", units.Count(n, "blob"))
+	return err
+}
+
+// checkSharing returns an error if walks over all images would take too long. Each manifest
+// is read once.
+func (l *loader) checkSharing(ctx context.Context) error {
+	visits := map[digest.Digest]int{} // of a walk over a manifest or index, at most
+	var count func(d digest.Digest, depth int) (int, error)
+	count = func(d digest.Digest, depth int) (int, error) {
+		if n, ok := visits[d]; ok || depth > ocijson.MaxNesting || ctx.Err() != nil {
+			return n, context.Cause(ctx)
+		}
+		raw, err := l.stored(d)
+		var doc ocijson.Document
+		if err == nil {
+			doc, err = ocijson.Parse(raw)
+		}
+		if err != nil {
+			return 1, nil //nolint:nilerr // Check reports it, with the image
+		}
+		n := 2 + len(doc.Layers)
+		for _, child := range doc.Manifests {
+			more, err := count(child.Digest, depth+1)
+			if err != nil {
+				return 0, err
+			}
+			n = min(n+more, maxVisits+1)
+		}
+		visits[d] = n
+		return n, nil
+	}
+	total := 0
+	for _, d := range l.images {
+		n, err := count(d.Digest, 0)
+		if err != nil {
+			return err
+		}
+		if total += n; total > maxVisits {
+			return &FormatError{Detail: errShared.Error(), Advice: adviceForeign}
+		}
+	}
+	return nil
+}
