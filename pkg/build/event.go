@@ -78,10 +78,23 @@ type Event struct {
 type Step struct {
 	ID       string // unique within the image
 	Name     string // such as "RUN apt-get install …"
+	Kind     StepKind
 	Cached   bool
 	Err      string
 	Duration time.Duration
 }
+
+// StepKind is the kind of work that a step does.
+type StepKind int
+
+// The kinds of steps.
+const (
+	StepFiles    StepKind = iota // loads a base image or context files, COPY, ADD
+	StepCommand                  // RUN
+	StepExport                   // from the builder into the store, and squashing there
+	StepCompress                 // compresses the layers of an image after its build
+	StepLoad                     // into Docker or Podman
+)
 
 // Result is the outcome of an image.
 type Result struct {

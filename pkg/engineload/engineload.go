@@ -147,7 +147,7 @@ func (l *Loader) Upload(ctx context.Context, it *plan.Item, d digest.Digest) err
 // image that was kept starts only when the first bytes are sent.
 func (l *Loader) progress(it *plan.Item) func(sent, total int64) {
 	started := it.Action == plan.Build
-	step := build.Step{ID: "load", Name: "load into " + l.engine.Title()}
+	step := build.Step{ID: "load", Kind: build.StepLoad, Name: "load into " + l.engine.Title()}
 	return func(sent, total int64) {
 		if !started {
 			started = true

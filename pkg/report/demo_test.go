@@ -23,8 +23,8 @@ func at(seconds float64) time.Time { return t0.Add(time.Duration(seconds * float
 func step(id, name string) build.Step { return build.Step{ID: id, Name: name} }
 
 const (
-	runBase   = "[2/4] RUN apt-get update && apt-get -y install --no-install-recommends ca-certificates curl"
-	runMaria  = "[3/7] RUN apt-get -y install galera-4 mariadb-server"
+	runBase   = "RUN apt-get update && apt-get -y install --no-install-recommends ca-certificates curl"
+	runMaria  = "RUN apt-get -y install galera-4 mariadb-server"
 	hostile   = "\x1b[31mE: Unable to locate package galera-4\x1b[0m\n\x1b]0;title\x07W: \xff\xfe\n"
 	baseRef   = "localhost:4000/kolla/base:demo"
 	baseSha   = "sha256:0f1e2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c4b5a69788796a5b4c3d2e1f0"
@@ -44,11 +44,11 @@ func recorded() []build.Event {
 		{Time: at(0), Kind: build.EventImageEnd, Image: named("fluentd"), Result: &build.Result{Image: named("fluentd"), Status: build.StatusUnchanged}},
 		{Time: at(0), Kind: build.EventMessage, Text: "builder: buildkitd v0.34.2, started for this run\n"},
 		{Time: at(0.5), Kind: build.EventImageStart, Image: named("base"), Estimate: 50 * time.Second},
-		{Time: at(0.6), Kind: build.EventStepStart, Image: named("base"), Step: step("a", "[1/4] FROM debian:bookworm")},
+		{Time: at(0.6), Kind: build.EventStepStart, Image: named("base"), Step: step("a", "FROM debian:bookworm")},
 		{Time: at(0.7), Kind: build.EventTransfer, Image: named("base"), Step: step("a", ""), Current: 1 << 20, TotalBytes: 50 << 20},
 		{Time: at(0.8), Kind: build.EventTransfer, Image: named("base"), Step: step("a", ""), Current: 20 << 20, TotalBytes: 50 << 20},
 		{Time: at(1.6), Kind: build.EventTransfer, Image: named("base"), Step: step("a", ""), Current: 50 << 20, TotalBytes: 50 << 20},
-		{Time: at(2), Kind: build.EventStepEnd, Image: named("base"), Step: build.Step{ID: "a", Name: "[1/4] FROM debian:bookworm", Duration: 1400 * time.Millisecond}},
+		{Time: at(2), Kind: build.EventStepEnd, Image: named("base"), Step: build.Step{ID: "a", Name: "FROM debian:bookworm", Duration: 1400 * time.Millisecond}},
 		{Time: at(2), Kind: build.EventStepStart, Image: named("base"), Step: step("b", runBase)},
 		{Time: at(3), Kind: build.EventLog, Image: named("base"), Step: step("b", ""), Data: []byte("Get:1 curl\nReading database ... 5%\rReading data")},
 		{Time: at(4), Kind: build.EventLog, Image: named("base"), Step: step("b", ""), Data: []byte("base ... 100%\r\nSetting up curl\nno newline")},
@@ -59,8 +59,8 @@ func recorded() []build.Event {
 		ev = append(ev, build.Event{Time: at(40.1 + float64(i)), Kind: build.EventImageStart, Image: named(name), Estimate: 30 * time.Second})
 	}
 	return append(ev,
-		build.Event{Time: at(44), Kind: build.EventStepStart, Image: named("memcached"), Step: step("c", "[2/3] COPY extend_start.sh /usr/local/bin/kolla_extend_start")},
-		build.Event{Time: at(44), Kind: build.EventStepEnd, Image: named("memcached"), Step: build.Step{ID: "c", Name: "[2/3] COPY extend_start.sh /usr/local/bin/kolla_extend_start", Cached: true}},
+		build.Event{Time: at(44), Kind: build.EventStepStart, Image: named("memcached"), Step: step("c", "COPY extend_start.sh /usr/local/bin/kolla_extend_start")},
+		build.Event{Time: at(44), Kind: build.EventStepEnd, Image: named("memcached"), Step: build.Step{ID: "c", Name: "COPY extend_start.sh /usr/local/bin/kolla_extend_start", Cached: true}},
 		build.Event{Time: at(60), Kind: build.EventImageEnd, Image: named("memcached"), Result: ptr(results()[2])},
 		build.Event{Time: at(62), Kind: build.EventImageEnd, Image: named("mariadb-base"), Result: ptr(results()[3])},
 		build.Event{Time: at(62), Kind: build.EventImageStart, Image: named("mariadb-server"), Estimate: time.Minute},
@@ -183,7 +183,7 @@ func demo(dir string) {
 	send(ended("mariadb-server", build.StatusError, errors.New("exit code: 100, and \x1b[2J a very long line of reasons that no window is wide enough to show in one row, really")))
 	for i, n := range names {
 		send(build.Event{Time: at(10 + float64(i)), Kind: build.EventImageStart, Image: named(n)})
-		send(build.Event{Time: at(20), Kind: build.EventStepStart, Image: named(n), Step: step("s", fmt.Sprintf("[%d/9] RUN apt-get -y install python3-%s and a good many packages more, all in one line", i+1, n))})
+		send(build.Event{Time: at(20), Kind: build.EventStepStart, Image: named(n), Step: step("s", fmt.Sprintf("RUN apt-get -y install python3-%s and a good many packages more, all in one line", n))})
 	}
 	send(build.Event{Time: at(89), Kind: build.EventTransfer, Image: named("nova-api"), Step: step("s", ""), Current: 12 << 20, TotalBytes: 40 << 20})
 	gate("one")

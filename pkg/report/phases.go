@@ -2,8 +2,9 @@ package report
 
 import (
 	"bytes"
-	"strings"
 	"time"
+
+	"github.com/kolla-build/kolla-build/pkg/build"
 )
 
 // Phase is a kind of work or waiting during the time of an image in a run.
@@ -20,10 +21,10 @@ const (
 	PhaseTriggers    Phase = "triggers"           // of packages, and byte-compiling, which follows them
 	PhaseCommands    Phase = "other_commands"     // all other work of RUN steps
 	PhaseSnapshots   Phase = "between_steps"      // the builder's snapshots and layers
-	PhaseExport      Phase = "export"             // from the builder into the store
+	PhaseExport      Phase = "export"             // from the builder into the store, and squashing there
 	PhaseCompression Phase = "compression"
 	PhaseUploadWait  Phase = "waiting_for_upload"
-	PhaseUpload      Phase = "upload"
+	PhaseUpload      Phase = "upload" // to the registry or into an engine
 )
 
 // Phases are all phases in their order, with their titles.
@@ -38,23 +39,15 @@ var Phases = []struct {
 	{PhaseUploadWait, "waiting for upload"}, {PhaseUpload, "upload"},
 }
 
-// stepPhase returns the phase of a step by its name. RUN steps are divided further
-// by their output.
-func stepPhase(name string) Phase {
-	switch {
-	case strings.HasPrefix(name, "exporting "):
-		return PhaseExport
-	case strings.HasPrefix(name, compressStep):
-		return PhaseCompression
-	case strings.Contains(name, "] RUN "):
-		return PhaseCommands
-	}
-	return PhaseFiles
+// stepPhases has the phase of each kind of step. RUN steps are divided further by their
+// output.
+var stepPhases = map[build.StepKind]Phase{
+	build.StepFiles:    PhaseFiles,
+	build.StepCommand:  PhaseCommands,
+	build.StepExport:   PhaseExport,
+	build.StepCompress: PhaseCompression,
+	build.StepLoad:     PhaseUpload,
 }
-
-// compressStep begins the name of the step that compresses the layers of an image
-// after its build.
-const compressStep = "compress layers"
 
 // outputPhases are the phases that begin with a line of a package manager.
 var outputPhases = []struct {
@@ -82,8 +75,8 @@ type stepClock struct {
 	spent map[Phase]time.Duration
 }
 
-func newStepClock(name string, at time.Time) *stepClock {
-	return &stepClock{phase: stepPhase(name), since: at, spent: map[Phase]time.Duration{}}
+func newStepClock(kind build.StepKind, at time.Time) *stepClock {
+	return &stepClock{phase: stepPhases[kind], since: at, spent: map[Phase]time.Duration{}}
 }
 
 // output reads complete lines of output with the time of their arrival.

@@ -24,6 +24,7 @@ type Interval struct{ Start, End time.Time }
 // StepTime is one step of an image's build.
 type StepTime struct {
 	Name  string
+	Kind  build.StepKind
 	Start time.Time
 	Took  time.Duration
 	Err   string
@@ -66,7 +67,7 @@ func (r *Recorder) Handle(e build.Event) {
 		r.image(e.Image).Start = e.Time
 	case build.EventStepStart:
 		r.image(e.Image)
-		r.open[e.Image][e.Step.ID] = openStep{StepTime{Name: e.Step.Name, Start: e.Time}, newStepClock(e.Step.Name, e.Time)}
+		r.open[e.Image][e.Step.ID] = openStep{StepTime{Name: e.Step.Name, Kind: e.Step.Kind, Start: e.Time}, newStepClock(e.Step.Kind, e.Time)}
 	case build.EventLog:
 		if s, ok := r.open[e.Image][e.Step.ID]; ok {
 			s.clock.output(e.Time, e.Data)
@@ -158,7 +159,7 @@ func (r *Recorder) Activities(now time.Time) []Activity {
 		a.Steps = slices.Clone(a.Steps)
 		for _, s := range r.open[id] {
 			s.Took = now.Sub(s.Start)
-			s.Phases = map[Phase]time.Duration{stepPhase(s.Name): s.Took}
+			s.Phases = map[Phase]time.Duration{stepPhases[s.Kind]: s.Took}
 			a.Steps = append(a.Steps, s.StepTime)
 		}
 		slices.SortStableFunc(a.Steps, func(x, y StepTime) int { return x.Start.Compare(y.Start) })

@@ -83,8 +83,8 @@ func TestSummaryGroupsEqualCauses(t *testing.T) {
 			Failure: &build.Failure{Err: fmt.Errorf("pushing %s: connection refused", ref), Hint: "is the registry running?"}}})
 	}
 	s.Results = append(s.Results,
-		Result{Result: build.Result{Image: named("few"), Status: build.StatusError, Failure: &build.Failure{Step: "[1/2] RUN a", Err: errors.New("exit code: 1")}}},
-		Result{Result: build.Result{Image: named("many"), Status: build.StatusError, Failure: &build.Failure{Step: "[1/2] RUN a", Err: errors.New("exit code: 1")}}},
+		Result{Result: build.Result{Image: named("few"), Status: build.StatusError, Failure: &build.Failure{Step: "RUN a", Err: errors.New("exit code: 1")}}},
+		Result{Result: build.Result{Image: named("many"), Status: build.StatusError, Failure: &build.Failure{Step: "RUN a", Err: errors.New("exit code: 1")}}},
 		Result{Result: build.Result{Image: named("many-a"), Parent: named("many"), Status: build.StatusParentError}},
 		Result{Result: build.Result{Image: named("many-b"), Parent: named("many-a"), Status: build.StatusParentError}},
 		Result{Result: build.Result{Image: named("lost"), Parent: named("unknown"), Status: build.StatusParentError, Reason: "skipped because unknown failed"}},

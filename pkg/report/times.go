@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/kolla-build/kolla-build/pkg/build"
 	"github.com/kolla-build/kolla-build/pkg/image"
 )
 
@@ -86,7 +87,7 @@ func imageTimes(a Activity, begun, ready time.Time) map[Phase]time.Duration {
 	finished := a.End
 	var inSteps []Interval
 	for _, s := range a.Steps {
-		if stepPhase(s.Name) == PhaseCompression {
+		if s.Kind == build.StepCompress {
 			finished = s.Start.Add(s.Took)
 		} else {
 			inSteps = append(inSteps, Interval{s.Start, s.Start.Add(s.Took)})

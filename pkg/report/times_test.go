@@ -35,18 +35,18 @@ func TestTimesOfAnImage(t *testing.T) {
 	event(1, build.Event{Kind: build.EventImageStart, Image: base})
 	event(11, build.Event{Kind: build.EventImageEnd, Image: base, Result: &build.Result{Started: at(1), Duration: 10 * time.Second}})
 	event(13, build.Event{Kind: build.EventImageStart, Image: leaf})
-	install := build.Step{ID: "run", Name: "[2/2] RUN apt-get install less"}
+	install := build.Step{ID: "run", Kind: build.StepCommand, Name: "RUN apt-get install less"}
 	event(14, build.Event{Kind: build.EventStepStart, Image: leaf, Step: install})
 	for _, o := range apt {
 		event(14+o.at, build.Event{Kind: build.EventLog, Image: leaf, Step: install, Data: []byte(o.text)})
 	}
 	install.Duration = 15 * time.Second
 	event(29, build.Event{Kind: build.EventStepEnd, Image: leaf, Step: install})
-	export := build.Step{ID: "export", Name: "exporting to oci image format"}
+	export := build.Step{ID: "export", Kind: build.StepExport, Name: "exporting to oci image format"}
 	event(30, build.Event{Kind: build.EventStepStart, Image: leaf, Step: export})
 	export.Duration = 2 * time.Second
 	event(32, build.Event{Kind: build.EventStepEnd, Image: leaf, Step: export})
-	compress := build.Step{ID: "compress", Name: "compress layers with gzip:6"}
+	compress := build.Step{ID: "compress", Kind: build.StepCompress, Name: "compress layers with gzip:6"}
 	event(33, build.Event{Kind: build.EventStepStart, Image: leaf, Step: compress})
 	compress.Duration = 3 * time.Second
 	event(36, build.Event{Kind: build.EventStepEnd, Image: leaf, Step: compress})

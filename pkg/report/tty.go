@@ -191,7 +191,7 @@ func (v *ttyView) frame(m *model, now time.Time, width, height int) []string {
 }
 
 // runningRow returns a row such as
-// "  name  [3/7] RUN …  12.3 MiB/40.0 MiB  1m05s". In a narrow window it has no
+// "  name  RUN …  12.3 MiB/40.0 MiB  1m05s". In a narrow window it has no
 // bytes, and in a very narrow one no step.
 func (v *ttyView) runningRow(im *imageState, now time.Time, nameWidth, width int) string {
 	const clockWidth = 6

@@ -28,7 +28,7 @@ type world struct {
 	conv  *Converter
 	mu    sync.Mutex
 	log   bytes.Buffer
-	steps []string
+	steps []build.Step
 }
 
 func newWorld(t *testing.T, state string) *world {
@@ -71,7 +71,7 @@ func (w *world) emit(e build.Event) {
 	case build.EventLog:
 		w.log.Write(e.Data)
 	case build.EventStepStart:
-		w.steps = append(w.steps, e.Step.Name)
+		w.steps = append(w.steps, e.Step)
 	}
 }
 
@@ -121,6 +121,14 @@ func TestBuildWithARealDaemon(t *testing.T) {
 	}
 	if !strings.Contains(w.log.String(), "log-line") {
 		t.Errorf("log %q", w.log.String())
+	}
+	kinds := map[string]build.StepKind{}
+	for _, s := range w.steps {
+		first, _, _ := strings.Cut(s.Name, " ")
+		kinds[first] = s.Kind
+	}
+	if kinds["RUN"] != build.StepCommand || kinds["COPY"] != build.StepFiles || kinds["exporting"] != build.StepExport {
+		t.Errorf("kinds of steps: %v", kinds)
 	}
 	child, err := w.build(t.Context(), "child", "FROM kolla/base:t\nRUN cat /etc/made > /etc/again\nUSER 1000\n")
 	if err != nil {

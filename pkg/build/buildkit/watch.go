@@ -105,6 +105,7 @@ func (w *watcher) handle(s *client.SolveStatus) {
 			w.steps[v.Digest] = st
 		}
 		st.step.Name, st.step.Cached = stepName(v.Name), v.Cached
+		st.step.Kind = stepKind(st.step.Name)
 		// Cached steps include those of ancestors.
 		if v.Cached {
 			continue
@@ -203,6 +204,17 @@ var (
 // RUN, which is the command.
 func stepName(vertex string) string {
 	return flagsOfRun.ReplaceAllString(stageOfStep.ReplaceAllString(vertex, ""), "$1 ")
+}
+
+// stepKind returns the kind of a step with the given name.
+func stepKind(name string) build.StepKind {
+	switch {
+	case strings.HasPrefix(name, "exporting "):
+		return build.StepExport
+	case strings.HasPrefix(name, "RUN "), strings.HasPrefix(name, "ONBUILD RUN "):
+		return build.StepCommand
+	}
+	return build.StepFiles
 }
 
 // lineTail keeps the last lines of a stream.

@@ -29,7 +29,7 @@ func (b *Builder) squash(ctx context.Context, id image.ID, d digest.Digest, def 
 	if own < 2 {
 		return d, nil
 	}
-	step := build.Step{ID: "squash", Name: fmt.Sprintf("squash %d layers into one", own)}
+	step := build.Step{ID: "squash", Kind: build.StepExport, Name: fmt.Sprintf("squash %d layers into one", own)}
 	started := time.Now()
 	emit(build.Event{Time: started, Kind: build.EventStepStart, Image: id, Step: step})
 	res, err := squash.Image(ctx, img, parent, b.staging)

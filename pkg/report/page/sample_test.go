@@ -102,7 +102,7 @@ func big(t testing.TB, dir string) *report.Run {
 				res.Reason = "packages moved: libssl3 3.0.15-1 to 3.0.16-1"
 			}
 			a := report.Activity{Image: named(name), Start: start, End: end}
-			for i, s := range []string{"[1/4] FROM kolla/" + parent, "[2/4] RUN apt-get -y install --no-install-recommends " + name + " python3-" + name, "[3/4] COPY extend_start.sh /usr/local/bin/kolla_extend_start", "[4/4] RUN chmod 755 /usr/local/bin/kolla_extend_start"} {
+			for i, s := range []string{"FROM kolla/" + parent, "RUN apt-get -y install --no-install-recommends " + name + " python3-" + name, "COPY extend_start.sh /usr/local/bin/kolla_extend_start", "RUN chmod 755 /usr/local/bin/kolla_extend_start"} {
 				a.Steps = append(a.Steps, report.StepTime{Name: s, Start: start, Took: took * time.Duration([]int{1, 7, 1, 1}[i]) / 10})
 			}
 			switch name {
@@ -172,7 +172,7 @@ const hostile = `</pre></details><script>document.title="pwned"</script><img src
 func fail(t testing.TB, dir string, res *report.Result) {
 	res.Status, res.Reason, res.Digest, res.Size = build.StatusError, "a command ended with exit code 100: E: Unable to locate package python3-trove-dashboard", "", 0
 	res.Failure = &build.Failure{Err: errors.New(res.Reason), Template: res.Image.Name + "/Dockerfile.j2", Dockerfile: "/tmp/kolla/docker/" + res.Image.Name + "/Dockerfile", Line: 14, ExitCode: 100,
-		Source: []string{"RUN apt-get -y install --no-install-recommends \\", "      python3-trove \\", "      python3-trove-dashboard <b>&amp;"}, Step: "[3/7] RUN apt-get -y install python3-trove python3-trove-dashboard",
+		Source: []string{"RUN apt-get -y install --no-install-recommends \\", "      python3-trove \\", "      python3-trove-dashboard <b>&amp;"}, Step: "RUN apt-get -y install python3-trove python3-trove-dashboard",
 		Tail: []string{"Reading package lists...", "Building dependency tree...", "E: Unable to locate package python3-trove-dashboard", hostile}, Hint: "the repositories that this image enables have no such package"}
 	var b strings.Builder
 	for i := range 800 {
