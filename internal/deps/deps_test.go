@@ -102,6 +102,7 @@ var shared = map[string]string{
 	"internal/atomicfile":  "",
 	"internal/child":       "internal/units",
 	"internal/console":     "internal/usererr",
+	"internal/ctxio":       "",
 	"internal/disk":        "",
 	"internal/filelock":    "",
 	"internal/httpget":     "internal/retry",

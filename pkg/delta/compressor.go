@@ -15,6 +15,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 	"github.com/opencontainers/go-digest"
 
+	"github.com/kolla-build/kolla-build/internal/ctxio"
 	"github.com/kolla-build/kolla-build/pkg/compress"
 )
 
@@ -153,7 +154,7 @@ func tryCompressor(ctx context.Context, l Blob, i int, candidates *[]string, out
 		return "", false, err
 	}
 	sum := digest.Canonical.Digester()
-	n, err := copyContext(ctx, io.MultiWriter(z, sum.Hash()), tar)
+	n, err := ctxio.Copy(ctx, io.MultiWriter(z, sum.Hash()), layerReader{tar})
 	if err == nil {
 		err = z.Close()
 	}
@@ -170,21 +171,11 @@ func tryCompressor(ctx context.Context, l Blob, i int, candidates *[]string, out
 	return names[i], true, nil
 }
 
-// copyContext is io.Copy that ends with its context.
-func copyContext(ctx context.Context, w io.Writer, r io.Reader) (int64, error) {
-	return io.CopyBuffer(onlyWriter{w}, contextReader{ctx, r}, make([]byte, 256<<10))
-}
+// layerReader returns the errors of reading a layer as *readError.
+type layerReader struct{ r io.Reader }
 
-type contextReader struct {
-	ctx context.Context
-	r   io.Reader
-}
-
-func (c contextReader) Read(p []byte) (int, error) {
-	if c.ctx.Err() != nil {
-		return 0, context.Cause(c.ctx)
-	}
-	n, err := c.r.Read(p)
+func (l layerReader) Read(p []byte) (int, error) {
+	n, err := l.r.Read(p)
 	if err != nil && err != io.EOF {
 		err = &readError{err}
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/kolla-build/kolla-build/internal/atomicfile"
+	"github.com/kolla-build/kolla-build/internal/ctxio"
 	"github.com/kolla-build/kolla-build/internal/disk"
 )
 
@@ -109,7 +110,7 @@ func makeDelta(ctx context.Context, w io.Writer, base, target Blob, tempDir stri
 	if got := sum.Digest(); got != h.Target.DiffID {
 		return h, fmt.Errorf("verifying it: the tar has digest %s, not %s", got, h.Target.DiffID)
 	}
-	_, err = copyContext(ctx, w, io.NewSectionReader(out, 0, size))
+	_, err = ctxio.Copy(ctx, w, io.NewSectionReader(out, 0, size))
 	return h, err
 }
 
@@ -133,7 +134,7 @@ func encodeTo(ctx context.Context, w io.Writer, h Header, old *os.File, target B
 	if err := writeHeader(buffered, h); err != nil {
 		return err
 	}
-	if err := encode(buffered, old, h.Base.TarSize, contextReader{ctx, tar}); err != nil {
+	if err := encode(buffered, old, h.Base.TarSize, ctxio.NewReader(ctx, layerReader{tar})); err != nil {
 		return err
 	}
 	return z.Close()
@@ -167,12 +168,12 @@ func extract(ctx context.Context, f *os.File, l Blob, limit int64) (digest.Diges
 	}
 	defer tar.Close()
 	sum := digest.Canonical.Digester()
-	n, err := copyContext(ctx, io.MultiWriter(f, sum.Hash()), io.LimitReader(tar, limit+1))
+	n, err := ctxio.Copy(ctx, io.MultiWriter(f, sum.Hash()), layerReader{io.LimitReader(tar, limit+1)})
 	if err == nil && n > limit {
 		err = &readError{fmt.Errorf("%w than %d bytes", errTarTooLarge, limit)}
 	}
 	if err == nil {
-		_, err = copyContext(ctx, io.Discard, blob) // reads to the end, where the digest is verified
+		_, err = ctxio.Copy(ctx, io.Discard, layerReader{blob}) // reads to the end, where the digest is verified
 	}
 	if err != nil {
 		return "", 0, fmt.Errorf("base %s: %w", l.Digest, err)

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/kolla-build/kolla-build/internal/atomicfile"
+	"github.com/kolla-build/kolla-build/internal/ctxio"
 	"github.com/kolla-build/kolla-build/internal/disk"
 	"github.com/kolla-build/kolla-build/internal/filelock"
 	"github.com/kolla-build/kolla-build/internal/httpget"
@@ -277,7 +278,7 @@ func (f *fetcher) fromCache(ctx context.Context, path string, it item) (bool, er
 		return false, err
 	}
 	defer out.Close()
-	n, err := io.Copy(out, &contextReader{ctx, in})
+	n, err := io.Copy(out, ctxio.NewReader(ctx, in))
 	f.bytes.Add(n)
 	if err != nil {
 		return false, err

@@ -14,6 +14,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/kolla-build/kolla-build/internal/ctxio"
 	"github.com/kolla-build/kolla-build/internal/stepproxy"
 	"github.com/kolla-build/kolla-build/internal/units"
 	"github.com/kolla-build/kolla-build/internal/usererr"
@@ -225,7 +226,7 @@ func withoutPath(err error) error {
 // beginning.
 func verify(ctx context.Context, f *os.File, want digest.Digest, size int64) error {
 	sum := digest.SHA256.Digester()
-	n, err := io.Copy(sum.Hash(), io.LimitReader(&contextReader{ctx, f}, size+1))
+	n, err := io.Copy(sum.Hash(), io.LimitReader(ctxio.NewReader(ctx, f), size+1))
 	switch {
 	case err != nil:
 		return withoutPath(err)
@@ -238,17 +239,4 @@ func verify(ctx context.Context, f *os.File, want digest.Digest, size int64) err
 	}
 	_, err = f.Seek(0, io.SeekStart)
 	return err
-}
-
-// contextReader ends a copy with its context.
-type contextReader struct {
-	ctx context.Context //nolint:containedctx // lives as long as one copy
-	r   io.Reader
-}
-
-func (r *contextReader) Read(p []byte) (int, error) {
-	if r.ctx.Err() != nil {
-		return 0, context.Cause(r.ctx)
-	}
-	return r.r.Read(p)
 }

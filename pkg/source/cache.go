@@ -18,6 +18,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/kolla-build/kolla-build/internal/atomicfile"
+	"github.com/kolla-build/kolla-build/internal/ctxio"
 	"github.com/kolla-build/kolla-build/internal/filelock"
 )
 
@@ -173,7 +174,7 @@ func digestOf(ctx context.Context, path string) (digest.Digest, error) {
 		return "", err
 	}
 	defer f.Close()
-	return digest.SHA256.FromReader(&contextReader{ctx, f})
+	return digest.SHA256.FromReader(ctxio.NewReader(ctx, f))
 }
 
 // readNote reads a note. A damaged note counts as missing.
@@ -228,7 +229,7 @@ func (c *cache) addFile(ctx context.Context, path string) (blob, error) {
 		return blob{}, err
 	}
 	return c.add(ctx, func(w io.Writer) error {
-		return copyExactly(w, &contextReader{ctx, in}, info.Size())
+		return copyExactly(w, ctxio.NewReader(ctx, in), info.Size())
 	})
 }
 
@@ -290,17 +291,4 @@ func copyExactly(w io.Writer, r io.Reader, size int64) error {
 		err = fmt.Errorf("the file became shorter while it was read: %d bytes instead of %d", n, size)
 	}
 	return err
-}
-
-// contextReader ends a copy with its context.
-type contextReader struct {
-	ctx context.Context //nolint:containedctx // lives as long as one copy
-	r   io.Reader
-}
-
-func (r *contextReader) Read(p []byte) (int, error) {
-	if err := r.ctx.Err(); err != nil {
-		return 0, context.Cause(r.ctx)
-	}
-	return r.r.Read(p)
 }

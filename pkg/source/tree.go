@@ -15,6 +15,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/kolla-build/kolla-build/internal/ctxio"
 	"github.com/kolla-build/kolla-build/internal/untar"
 )
 
@@ -300,7 +301,7 @@ func (t *tree) writeEntry(ctx context.Context, tw *tar.Writer, name string, e *e
 	} else {
 		r = io.NewSectionReader(t.spool, e.off, e.size)
 	}
-	if err := copyExactly(tw, &contextReader{ctx, r}, e.size); err != nil {
+	if err := copyExactly(tw, ctxio.NewReader(ctx, r), e.size); err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
 	return nil

@@ -13,6 +13,7 @@ import (
 
 	"github.com/kolla-build/kolla-build/internal/asynchash"
 	"github.com/kolla-build/kolla-build/internal/atomicfile"
+	"github.com/kolla-build/kolla-build/internal/ctxio"
 	"github.com/kolla-build/kolla-build/internal/disk"
 	"github.com/kolla-build/kolla-build/internal/ocijson"
 )
@@ -137,7 +138,7 @@ func (s *Store) writeBlob(ctx context.Context, r io.Reader, alg digest.Algorithm
 		r = io.LimitReader(r, size+1) // one more byte shows that there are too many
 	}
 	h := asynchash.New(alg.Hash())
-	n, err := copyContext(ctx, io.MultiWriter(disk.NewEarlyWriter(f.File), h), r)
+	n, err := ctxio.Copy(ctx, io.MultiWriter(disk.NewEarlyWriter(f.File), h), r)
 	got := digest.NewDigestFromBytes(alg, h.Sum())
 	if err != nil {
 		return "", 0, err
@@ -171,7 +172,7 @@ func (s *Store) DropBad(ctx context.Context, d digest.Digest) (bool, error) {
 		return false, err
 	}
 	defer r.Close()
-	_, err = copyContext(ctx, io.Discard, r)
+	_, err = ctxio.Copy(ctx, io.Discard, r)
 	var damaged *BlobError
 	if !errors.As(err, &damaged) {
 		return false, err
@@ -192,22 +193,3 @@ func (s *Store) DropBad(ctx context.Context, d digest.Digest) (bool, error) {
 	}
 	return true, nil
 }
-
-// copyContext is io.Copy that stops when ctx does.
-func copyContext(ctx context.Context, w io.Writer, r io.Reader) (int64, error) {
-	return io.CopyBuffer(onlyWriter{w}, contextReader{ctx, r}, make([]byte, 256<<10))
-}
-
-type contextReader struct {
-	ctx context.Context
-	r   io.Reader
-}
-
-func (c contextReader) Read(p []byte) (int, error) {
-	if err := c.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return c.r.Read(p)
-}
-
-type onlyWriter struct{ io.Writer }

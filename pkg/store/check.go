@@ -7,6 +7,8 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/kolla-build/kolla-build/internal/ctxio"
 )
 
 // visitStat checks that a blob exists and has the right size.
@@ -44,7 +46,7 @@ func visitHash(ctx context.Context, s *Store, d ocispec.Descriptor, of string) e
 	}
 	defer f.Close()
 	h := d.Digest.Algorithm().Digester()
-	if _, err := copyContext(ctx, h.Hash(), f); err != nil {
+	if _, err := ctxio.Copy(ctx, h.Hash(), f); err != nil {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}

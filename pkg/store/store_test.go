@@ -23,6 +23,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/validate"
 	"github.com/opencontainers/go-digest"
 
+	"github.com/kolla-build/kolla-build/internal/ctxio"
 	"github.com/kolla-build/kolla-build/internal/testenv"
 )
 
@@ -258,7 +259,7 @@ func TestBadBlobsAreNamed(t *testing.T) {
 		t.Fatal(err)
 	}
 	var be *BlobError
-	if _, err := copyContext(ctx, &bytes.Buffer{}, rc); !errors.As(err, &be) {
+	if _, err := ctxio.Copy(ctx, &bytes.Buffer{}, rc); !errors.As(err, &be) {
 		t.Errorf("reading a flipped blob: %v", err)
 	}
 	rc.Close()

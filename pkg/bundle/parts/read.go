@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/kolla-build/kolla-build/internal/asynchash"
+	"github.com/kolla-build/kolla-build/internal/ctxio"
 )
 
 // Part is a file of a set.
@@ -191,9 +192,6 @@ func problems(parts []*Part) []string {
 	}
 	return out
 }
-
-// Size returns the bytes of the stream.
-func (s *Set) Size() int64 { return s.header.Size }
 
 // length returns the bytes of the payload of a part.
 func (s *Set) length(number int) int64 {
@@ -414,7 +412,7 @@ func (s *Set) write(ctx context.Context, w io.Writer) error {
 		if p := s.parts[n]; p != nil && p.Err == nil {
 			err = s.copyPart(ctx, w, p)
 		} else if f := restored[n]; f != nil {
-			_, err = io.CopyBuffer(w, &contextReader{ctx, f, s}, make([]byte, 1<<20))
+			_, err = io.CopyBuffer(w, &countingReader{ctxio.NewReader(ctx, f), s}, make([]byte, 1<<20))
 		} else {
 			err = s.reconstruct(ctx, map[int]io.Writer{n: w})
 			s.count(s.length(n))
@@ -437,7 +435,7 @@ func (s *Set) copyPart(ctx context.Context, w io.Writer, p *Part) error {
 	defer f.Close()
 	sum := asynchash.New(digest.Canonical.Hash())
 	defer sum.Sum()
-	n, err := io.CopyBuffer(io.MultiWriter(w, sum), &contextReader{ctx, io.LimitReader(f, h.length()), s}, make([]byte, 1<<20))
+	n, err := io.CopyBuffer(io.MultiWriter(w, sum), &countingReader{ctxio.NewReader(ctx, io.LimitReader(f, h.length())), s}, make([]byte, 1<<20))
 	switch {
 	case err != nil:
 		return err
@@ -447,18 +445,14 @@ func (s *Set) copyPart(ctx context.Context, w io.Writer, p *Part) error {
 	return nil
 }
 
-// contextReader ends with its context, and counts what it reads.
-type contextReader struct {
-	ctx context.Context
+// countingReader counts the bytes that are read of a set.
+type countingReader struct {
 	r   io.Reader
 	set *Set
 }
 
-func (r *contextReader) Read(p []byte) (int, error) {
-	if r.ctx.Err() != nil {
-		return 0, context.Cause(r.ctx)
-	}
-	n, err := r.r.Read(p)
-	r.set.count(int64(n))
+func (c *countingReader) Read(p []byte) (int, error) {
+	n, err := c.r.Read(p)
+	c.set.count(int64(n))
 	return n, err
 }
