@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	digest "github.com/opencontainers/go-digest"
@@ -37,12 +38,32 @@ type planned struct {
 	nothingNew bool
 }
 
-// plan defines the selected images, looks for changed inputs, and decides what is
-// built.
+// plan defines the selected images, looks for changed inputs, decides what is built, and
+// compares with the registry.
 func (s *session) plan(ctx context.Context, rendered *imageset.Rendered) (_ *planned, err error) {
 	ctx, span := trace.Start(ctx, "plan")
 	defer func() { span.End(err) }()
 	p := &planned{rendered: rendered}
+	for _, stage := range []struct {
+		name string
+		run  func(context.Context, *planned) error
+	}{
+		{"define images", s.define},
+		{"check inputs and plan", s.decide},
+		{"check the registry", s.checkRegistry},
+	} {
+		end := s.recorder.Stage(stage.name)
+		err := stage.run(ctx, p)
+		end()
+		if err != nil {
+			return nil, err
+		}
+	}
+	return p, nil
+}
+
+// define resolves the base images and sources of the images, and their keys.
+func (s *session) define(ctx context.Context, p *planned) (err error) {
 	opts := define.Options{
 		Console: s.console, Store: s.store, Client: s.client, Engine: s.engine,
 		BaseImage: s.baseImage, Epoch: s.epoch, Compression: s.compression,
@@ -51,25 +72,43 @@ func (s *session) plan(ctx context.Context, rendered *imageset.Rendered) (_ *pla
 	if s.inputs != nil {
 		opts.Offline, opts.Provided, opts.Compatibility = true, offline.Source(s.inputs), s.inputs.Lock().Compatibility
 	}
-	end := s.recorder.Stage("define images")
-	p.defined, err = define.Images(ctx, rendered, opts)
-	end()
-	if err != nil {
-		return nil, err
-	}
-	end = s.recorder.Stage("check inputs and plan")
+	p.defined, err = define.Images(ctx, p.rendered, opts)
+	return err
+}
+
+// decide finds changed inputs and decides which images are built.
+func (s *session) decide(ctx context.Context, p *planned) (err error) {
 	p.inputs, err = freshness.Check(ctx, p.defined, freshness.Options{
 		Console: s.console, Store: s.store, DataDir: s.cfg.DataDir,
 		Refresh: s.cfg.Refresh && s.mode != modeOffline && s.inputs == nil, Reader: workspace.PackageReader(s.cfg), ReadOnly: s.mode != modeBuild,
 		Timeout: seconds(max(1, s.cfg.Timeout)), Retries: s.cfg.Retries,
 	})
 	if err != nil {
-		return nil, err
+		return err
 	}
-	first := rendered.First().Config
+	first := p.rendered.First().Config
 	p.keys = runstate.OpenKeyHistory(s.cfg.DataDir, first.Base+"/"+first.InstallType+"/"+first.BaseArch)
-	p.plan = s.decide(ctx, p)
-	p.failures = map[image.ID]error{}
+	p.plan = s.newPlan(ctx, p)
+	p.failures = s.knownFailures(p)
+	if s.inputs != nil {
+		if err := offline.Check(s.inputs, p.plan, p.defined, s.console); err != nil {
+			return err
+		}
+	}
+	for _, it := range p.plan.Items {
+		if it.Action == plan.Keep {
+			// An earlier run may have built it and been killed before it recorded that.
+			if err := p.inputs.Settle(it.Image); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// knownFailures returns why images of the plan cannot be built.
+func (s *session) knownFailures(p *planned) map[image.ID]error {
+	failures := map[image.ID]error{}
 	for _, it := range p.plan.Items {
 		im := p.defined.Image(it.Image)
 		err := im.Err
@@ -77,50 +116,39 @@ func (s *session) plan(ctx context.Context, rendered *imageset.Rendered) (_ *pla
 			err = im.InTemplate(s.grants().Check(im.Dockerfile, im.Required))
 		}
 		if err != nil {
-			p.failures[it.Image] = err
+			failures[it.Image] = err
 		}
 	}
-	if s.inputs != nil {
-		if err := offline.Check(s.inputs, p.plan, p.defined, s.console); err != nil {
-			return nil, err
-		}
-	}
-	for _, it := range p.plan.Items {
-		if it.Action == plan.Keep {
-			// An earlier run may have built it and been killed before it recorded that.
-			if err := p.inputs.Settle(it.Image); err != nil {
-				return nil, err
-			}
-		}
-	}
-	end()
-	end = s.recorder.Stage("check the registry")
-	defer func() { end() }()
+	return failures
+}
+
+// checkRegistry looks up what the registry has, and whether the user may push.
+func (s *session) checkRegistry(ctx context.Context, p *planned) (err error) {
 	if s.cfg.Push {
 		p.registry, err = publish.OpenRegistry(ctx, references(p.plan), publish.RegistryOptions{
 			Console: s.console, Client: s.client, Store: s.store, AlsoTags: s.cfg.AlsoTag,
 			Journal: publish.JournalDir(s.cfg.DataDir), Recover: s.mode == modeBuild,
 		})
-	}
-	if err != nil {
-		return nil, err
+		if err != nil {
+			return err
+		}
 	}
 	if s.mode != modeOffline {
 		publish.WarnOtherType(s.console, s.store, p.plan, s.cfg.InstallType)
 	}
 	p.nothingNew = s.night.NothingNew(p.plan, s.store, p.registry)
-	if p.registry != nil && s.mode == modeBuild && !p.nothingNew {
-		set := publish.Set{}
-		for _, it := range p.plan.Items {
-			set[it.Reference] = it.Digest
-		}
-		err = p.registry.CheckPush(ctx, set)
+	if p.registry == nil || s.mode != modeBuild || p.nothingNew {
+		return nil
 	}
-	return p, err
+	set := publish.Set{}
+	for _, it := range p.plan.Items {
+		set[it.Reference] = it.Digest
+	}
+	return p.registry.CheckPush(ctx, set)
 }
 
-// decide makes the plan for the defined images.
-func (s *session) decide(ctx context.Context, p *planned) *plan.Plan {
+// newPlan makes the plan for the defined images.
+func (s *session) newPlan(ctx context.Context, p *planned) *plan.Plan {
 	inputs := make([]plan.Input, 0, len(p.defined.Images))
 	ids := map[digest.Digest]image.ID{}
 	for _, im := range p.defined.Images {
@@ -158,6 +186,13 @@ func median(times map[string]store.Durations, name string) (time.Duration, bool)
 
 // failure returns why an image cannot be built, nil if that is not known.
 func (p *planned) failure(id image.ID) error { return p.failures[id] }
+
+// needsBuilder reports whether the plan builds an image that can be built.
+func (p *planned) needsBuilder() bool {
+	return slices.ContainsFunc(p.plan.Items, func(it *plan.Item) bool {
+		return it.Action == plan.Build && it.Key != "" && p.failure(it.Image) == nil
+	})
+}
 
 // toBuild returns the images that the plan builds.
 func (p *planned) toBuild() []*define.Image {
