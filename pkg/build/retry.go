@@ -1,6 +1,7 @@
 package build
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/kolla-build/kolla-build/internal/usererr"
+	"github.com/kolla-build/kolla-build/pkg/plan"
 )
 
 // Temporary is implemented by errors that may not occur again.
@@ -45,6 +47,36 @@ func failure(err error, tries int) *Failure {
 	}
 	f.Hint = usererr.Hint(err)
 	return f
+}
+
+// build builds an image, and repeats that until it succeeds, its failure is final, or
+// the retries are used up. It also returns the number of attempts.
+func (r *run) build(ctx context.Context, it *plan.Item) (Output, int, error) {
+	r.opts.Emit(Event{Time: time.Now(), Kind: EventImageStart, Image: it.Image, Estimate: it.Estimate})
+	if r.opts.Timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, r.opts.Timeout, fmt.Errorf("not built within %v", r.opts.Timeout))
+		defer cancel()
+	}
+	started, seen := time.Now(), map[string]bool{}
+	for tries := 1; ; tries++ {
+		out, err := r.opts.Builder.Build(ctx, it, r.opts.Emit)
+		if err == nil || ctx.Err() != nil || tries > r.opts.Retries {
+			return out, tries, err
+		}
+		why, worth := retryReason(err, seen)
+		wait := backoff(tries - 1)
+		if !worth || r.opts.RetryTime > 0 && time.Since(started)+wait > r.opts.RetryTime {
+			return out, tries, err
+		}
+		r.opts.Emit(Event{Time: time.Now(), Kind: EventMessage,
+			Text: fmt.Sprintf("%s: %s, trying again in %v (%d of %d): %v", it.Image, why, wait.Round(time.Second), tries, r.opts.Retries, firstLine(err))})
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return out, tries, context.Cause(ctx)
+		}
+	}
 }
 
 // backoff returns how long to wait before another attempt. It doubles each time and has

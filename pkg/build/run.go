@@ -7,9 +7,10 @@ import (
 	"fmt"
 	"time"
 
+	digest "github.com/opencontainers/go-digest"
+
 	"github.com/kolla-build/kolla-build/pkg/image"
 	"github.com/kolla-build/kolla-build/pkg/plan"
-	digest "github.com/opencontainers/go-digest"
 )
 
 // Output is an image that a builder has built.
@@ -92,17 +93,20 @@ const gatePoll = 500 * time.Millisecond
 func Run(ctx context.Context, p *plan.Plan, opts Options) []Result {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	r := &run{opts: opts, stop: stop, results: map[image.ID]Result{}, stored: map[image.ID]Result{},
-		waits: map[image.ID]int{}, children: map[image.ID][]*plan.Item{}, blocked: map[image.ID]int{}, final: map[image.ID]bool{}, passed: map[image.ID]bool{}, done: make(chan finished)}
+	r := &run{opts: opts, stop: stop, images: newImages(p), done: make(chan finished)}
 	start := time.Now()
 	opts.Emit(Event{Time: start, Kind: EventRunStart, Total: p.ToBuild(), Estimate: p.Estimate(opts.Threads)})
-	r.queue(p)
-	r.failKnown(p)
+	for _, im := range r.images {
+		if im.waits == 0 {
+			heap.Push(&r.ready, im)
+		}
+	}
+	r.failKnown()
 	r.loop(ctx)
 	opts.Emit(Event{Time: time.Now(), Kind: EventRunEnd, Duration: time.Since(start)})
-	results := make([]Result, 0, len(p.Items))
-	for _, it := range p.Items {
-		results = append(results, r.results[it.Image])
+	results := make([]Result, 0, len(r.images))
+	for _, im := range r.images {
+		results = append(results, im.result)
 	}
 	return results
 }
@@ -111,19 +115,13 @@ func Run(ctx context.Context, p *plan.Plan, opts Options) []Result {
 type run struct {
 	opts     Options
 	stop     context.CancelCauseFunc
-	stored   map[image.ID]Result       // built or kept, and waiting for its upload
-	results  map[image.ID]Result       // final
-	waits    map[image.ID]int          // parents that have not been built
-	children map[image.ID][]*plan.Item // by parent
-	blocked  map[image.ID]int          // parents whose upload has not begun, and may yet
-	ready    byPath
-	uploads  []*plan.Item
-	final    map[image.ID]bool // images that can be uploaded
-	passed   map[image.ID]bool // images whose upload is queued, or never will be
-	building int
-	finish   int // number of calls of Finish that are running
-	pushing  int
-	held     bool // the gate holds images back
+	images   []*imageState // in the plan's order
+	ready    byPath        // images whose parents are built
+	uploads  []*imageState // queued uploads
+	building int           // running calls of Build
+	finish   int           // running calls of Finish
+	pushing  int           // running calls of Upload
+	held     bool          // the gate holds images back
 	done     chan finished
 }
 
@@ -139,7 +137,7 @@ const (
 // finished is the end of a stage.
 type finished struct {
 	stage   stage
-	item    *plan.Item
+	image   *imageState
 	started time.Time
 	out     Output
 	err     error
@@ -148,36 +146,17 @@ type finished struct {
 
 var errFailFast = errors.New("stopped after the first failure")
 
-func (r *run) queue(p *plan.Plan) {
-	planned := map[image.ID]bool{}
-	for _, it := range p.Items {
-		planned[it.Image] = true
-	}
-	for _, it := range p.Items {
-		for _, n := range it.Needs {
-			if planned[n] {
-				r.waits[it.Image]++
-				r.blocked[it.Image]++
-				r.children[n] = append(r.children[n], it)
-			}
-		}
-		if r.waits[it.Image] == 0 {
-			heap.Push(&r.ready, it)
-		}
-	}
-}
-
 // failKnown ends the images that are known to fail.
-func (r *run) failKnown(p *plan.Plan) {
+func (r *run) failKnown() {
 	if r.opts.Failed == nil {
 		return
 	}
-	for _, it := range p.Items {
-		if it.Action == plan.Keep || r.ended(it) {
+	for _, im := range r.images {
+		if im.item.Action == plan.Keep || im.ended {
 			continue
 		}
-		if err := r.opts.Failed(it.Image); err != nil {
-			r.failWith(it, Result{Status: StatusError, Reason: firstLine(err), Failure: failure(err, 1)})
+		if err := r.opts.Failed(im.item.Image); err != nil {
+			r.failWith(im, Result{Status: StatusError, Reason: firstLine(err), Failure: failure(err, 1)})
 		}
 	}
 }
@@ -216,29 +195,29 @@ func (r *run) loop(ctx context.Context) {
 // the gate allow.
 func (r *run) startReady(ctx context.Context) {
 	r.held = false
-	for !r.held && r.ready.Len() > 0 && (r.building < max(1, r.opts.Threads) || r.ready[0].Action == plan.Keep) {
-		it := heap.Pop(&r.ready).(*plan.Item)
+	for !r.held && r.ready.Len() > 0 && (r.building < max(1, r.opts.Threads) || r.ready[0].item.Action == plan.Keep) {
+		im := heap.Pop(&r.ready).(*imageState)
 		switch {
-		case r.ended(it):
+		case im.ended:
 		case ctx.Err() != nil:
-			r.cancel(ctx, it)
-		case it.Action == plan.Keep:
-			r.releaseChildren(it)
-			r.complete(it, Result{Status: StatusUnchanged, Reason: it.Reason, Digest: it.Digest, Size: it.Size})
+			r.fail(im, Result{Status: StatusCanceled, Reason: cause(ctx)})
+		case im.item.Action == plan.Keep:
+			r.releaseChildren(im)
+			r.complete(im, Result{Status: StatusUnchanged, Reason: im.item.Reason, Digest: im.item.Digest, Size: im.item.Size})
 		default:
-			if v := r.gate(it); v.Err != nil {
-				r.failWith(it, Result{Status: StatusError, Reason: firstLine(v.Err), Failure: failure(v.Err, 1)})
+			if v := r.gate(im.item); v.Err != nil {
+				r.failWith(im, Result{Status: StatusError, Reason: firstLine(v.Err), Failure: failure(v.Err, 1)})
 				continue
 			} else if !v.Start {
-				heap.Push(&r.ready, it)
+				heap.Push(&r.ready, im)
 				r.held = true
 				continue
 			}
 			r.building++
 			go func() {
 				started := time.Now()
-				out, tries, err := r.build(ctx, it)
-				r.done <- finished{stage: stageBuild, item: it, started: started, out: out, tries: tries, err: err}
+				out, tries, err := r.build(ctx, im.item)
+				r.done <- finished{stage: stageBuild, image: im, started: started, out: out, tries: tries, err: err}
 			}()
 		}
 	}
@@ -247,23 +226,23 @@ func (r *run) startReady(ctx context.Context) {
 // startUploads starts uploads of finished images, as many as PushThreads allows.
 func (r *run) startUploads(ctx context.Context) {
 	for len(r.uploads) > 0 && r.pushing < max(1, r.opts.PushThreads) {
-		it := r.uploads[0]
+		im := r.uploads[0]
 		r.uploads = r.uploads[1:]
 		if ctx.Err() != nil {
-			r.uploadFailed(it, StatusCanceled, "not uploaded: "+cause(ctx), nil)
+			r.uploadFailed(im, StatusCanceled, "not uploaded: "+cause(ctx), nil)
 			continue
 		}
 		r.pushing++
-		d := r.stored[it.Image].Digest
+		id, digest := im.item.Image, im.result.Digest
 		go func() {
-			r.opts.Emit(Event{Time: time.Now(), Kind: EventPushStart, Image: it.Image})
-			err := r.opts.Uploader.Upload(ctx, it, d)
-			end := Event{Time: time.Now(), Kind: EventPushEnd, Image: it.Image}
+			r.opts.Emit(Event{Time: time.Now(), Kind: EventPushStart, Image: id})
+			err := r.opts.Uploader.Upload(ctx, im.item, digest)
+			end := Event{Time: time.Now(), Kind: EventPushEnd, Image: id}
 			if err != nil {
 				end.Step.Err = firstLine(err)
 			}
 			r.opts.Emit(end)
-			r.done <- finished{stage: stageUpload, item: it, err: err}
+			r.done <- finished{stage: stageUpload, image: im, err: err}
 		}()
 	}
 }
@@ -275,69 +254,39 @@ func (r *run) gate(it *plan.Item) Verdict {
 	return r.opts.Gate(it, r.building)
 }
 
-// build builds an image, and repeats that until it succeeds, its failure is final, or
-// the retries are used up. It also returns the number of attempts.
-func (r *run) build(ctx context.Context, it *plan.Item) (Output, int, error) {
-	r.opts.Emit(Event{Time: time.Now(), Kind: EventImageStart, Image: it.Image, Estimate: it.Estimate})
-	if r.opts.Timeout > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, r.opts.Timeout, fmt.Errorf("not built within %v", r.opts.Timeout))
-		defer cancel()
-	}
-	started, seen := time.Now(), map[string]bool{}
-	for tries := 1; ; tries++ {
-		out, err := r.opts.Builder.Build(ctx, it, r.opts.Emit)
-		if err == nil || ctx.Err() != nil || tries > r.opts.Retries {
-			return out, tries, err
-		}
-		why, worth := retryReason(err, seen)
-		wait := backoff(tries - 1)
-		if !worth || r.opts.RetryTime > 0 && time.Since(started)+wait > r.opts.RetryTime {
-			return out, tries, err
-		}
-		r.opts.Emit(Event{Time: time.Now(), Kind: EventMessage,
-			Text: fmt.Sprintf("%s: %s, trying again in %v (%d of %d): %v", it.Image, why, wait.Round(time.Second), tries, r.opts.Retries, firstLine(err))})
-		select {
-		case <-time.After(wait):
-		case <-ctx.Done():
-			return out, tries, context.Cause(ctx)
-		}
-	}
-}
-
 func (r *run) built(ctx context.Context, f finished) {
 	res := Result{Started: f.started, Duration: time.Since(f.started), Digest: f.out.Digest, Size: f.out.Size}
 	switch {
 	case f.err == nil:
-		res.Status, res.Reason = StatusBuilt, f.item.Reason
-		r.releaseChildren(f.item)
+		res.Status, res.Reason = StatusBuilt, f.image.item.Reason
+		r.releaseChildren(f.image)
 		if r.opts.Finisher == nil {
-			r.complete(f.item, res)
+			r.complete(f.image, res)
 			return
 		}
-		r.stored[f.item.Image] = res
+		f.image.result = res
 		r.finish++
 		go func() {
-			out, err := r.opts.Finisher.Finish(ctx, f.item, f.out, r.opts.Emit)
-			r.done <- finished{stage: stageFinish, item: f.item, out: out, err: err}
+			out, err := r.opts.Finisher.Finish(ctx, f.image.item, f.out, r.opts.Emit)
+			r.done <- finished{stage: stageFinish, image: f.image, out: out, err: err}
 		}()
 	case ctx.Err() != nil:
 		res.Status, res.Reason = StatusCanceled, cause(ctx)
-		r.fail(f.item, res)
+		r.fail(f.image, res)
 	default:
 		res.Status, res.Reason, res.Failure = StatusError, firstLine(f.err), failure(f.err, f.tries)
-		r.failWith(f.item, res)
+		r.failWith(f.image, res)
 	}
 }
 
 // finished takes an image in its final form. If finishing fails, only this image fails:
 // its children are built on the builder's copy.
 func (r *run) finished(ctx context.Context, f finished) {
-	res := r.stored[f.item.Image]
+	res := f.image.result
 	res.Digest, res.Size = f.out.Digest, f.out.Size
 	switch {
 	case f.err == nil:
-		r.complete(f.item, res)
+		r.complete(f.image, res)
 		return
 	case ctx.Err() != nil:
 		res.Status, res.Reason = StatusCanceled, cause(ctx)
@@ -347,14 +296,14 @@ func (r *run) finished(ctx context.Context, f finished) {
 			r.stop(errFailFast)
 		}
 	}
-	r.end(f.item, res)
+	r.end(f.image, res)
 }
 
 // releaseChildren lets the children of a built or kept image start.
-func (r *run) releaseChildren(it *plan.Item) {
-	for _, c := range r.children[it.Image] {
-		r.waits[c.Image]--
-		if r.waits[c.Image] == 0 && !r.ended(c) {
+func (r *run) releaseChildren(im *imageState) {
+	for _, c := range im.children {
+		c.waits--
+		if c.waits == 0 && !c.ended {
 			heap.Push(&r.ready, c)
 		}
 	}
@@ -362,44 +311,45 @@ func (r *run) releaseChildren(it *plan.Item) {
 
 // complete takes an image in its final form, and queues its upload if there is an
 // uploader.
-func (r *run) complete(it *plan.Item, res Result) {
+func (r *run) complete(im *imageState, res Result) {
 	if r.opts.Uploader == nil {
-		r.end(it, res)
+		r.end(im, res)
 		return
 	}
-	r.stored[it.Image], r.final[it.Image] = res, true
-	if r.blocked[it.Image] == 0 {
-		r.queueUpload(it)
+	im.result, im.final = res, true
+	if im.blocked == 0 {
+		r.queueUpload(im)
 	}
 }
 
-func (r *run) queueUpload(it *plan.Item) {
-	r.uploads = append(r.uploads, it)
-	r.unblock(it)
+func (r *run) queueUpload(im *imageState) {
+	r.uploads = append(r.uploads, im)
+	r.unblock(im)
 }
 
 // unblock lets the children of an image be uploaded: its own upload is queued, or never
 // will be.
-func (r *run) unblock(it *plan.Item) {
-	if r.passed[it.Image] {
+func (r *run) unblock(im *imageState) {
+	if im.childrenUnblocked {
 		return
 	}
-	r.passed[it.Image] = true
-	for _, c := range r.children[it.Image] {
-		if r.blocked[c.Image]--; r.blocked[c.Image] == 0 && r.final[c.Image] {
+	im.childrenUnblocked = true
+	for _, c := range im.children {
+		if c.blocked--; c.blocked == 0 && c.final {
 			r.queueUpload(c)
 		}
 	}
 }
 
-func (r *run) fail(it *plan.Item, res Result) {
-	r.end(it, res)
-	r.skipChildren(it, it.Image, res.Status)
+// fail ends an image and skips its descendants.
+func (r *run) fail(im *imageState, res Result) {
+	r.end(im, res)
+	r.skipChildren(im, im.item.Image, res.Status)
 }
 
 // failWith ends an image that failed on its own, which may end the run.
-func (r *run) failWith(it *plan.Item, res Result) {
-	r.fail(it, res)
+func (r *run) failWith(im *imageState, res Result) {
+	r.fail(im, res)
 	if r.opts.FailFast {
 		r.stop(errFailFast)
 	}
@@ -407,39 +357,33 @@ func (r *run) failWith(it *plan.Item, res Result) {
 
 // skipChildren ends the descendants of a failed image. Each one names the ancestor that
 // failed first.
-func (r *run) skipChildren(it *plan.Item, culprit image.ID, why Status) {
-	for _, c := range r.children[it.Image] {
-		if r.ended(c) {
+func (r *run) skipChildren(im *imageState, failed image.ID, why Status) {
+	for _, c := range im.children {
+		if c.ended {
 			continue
 		}
-		res := Result{Status: StatusParentError, Reason: fmt.Sprintf("skipped because %s failed", culprit)}
+		res := Result{Status: StatusParentError, Reason: fmt.Sprintf("skipped because %s failed", failed)}
 		if why == StatusCanceled {
-			res = Result{Status: StatusCanceled, Reason: fmt.Sprintf("skipped because %s was canceled", culprit)}
+			res = Result{Status: StatusCanceled, Reason: fmt.Sprintf("skipped because %s was canceled", failed)}
 		}
 		r.end(c, res)
-		r.skipChildren(c, culprit, why)
-	}
-}
-
-func (r *run) cancel(ctx context.Context, it *plan.Item) {
-	if !r.ended(it) {
-		r.fail(it, Result{Status: StatusCanceled, Reason: cause(ctx)})
+		r.skipChildren(c, failed, why)
 	}
 }
 
 func (r *run) uploaded(ctx context.Context, f finished) {
 	switch {
 	case f.err == nil:
-		r.end(f.item, r.stored[f.item.Image])
+		r.end(f.image, f.image.result)
 	case ctx.Err() != nil:
-		r.uploadFailed(f.item, StatusCanceled, "not uploaded: "+cause(ctx), nil)
+		r.uploadFailed(f.image, StatusCanceled, "not uploaded: "+cause(ctx), nil)
 	default:
 		status := StatusPushError
 		var load *LoadError
 		if errors.As(f.err, &load) {
 			status = StatusLoadError
 		}
-		r.uploadFailed(f.item, status, firstLine(f.err), failure(f.err, 1))
+		r.uploadFailed(f.image, status, firstLine(f.err), failure(f.err, 1))
 		if r.opts.FailFast {
 			r.stop(errFailFast)
 		}
@@ -448,23 +392,18 @@ func (r *run) uploaded(ctx context.Context, f finished) {
 
 // uploadFailed ends an image that is only in the store. Its children can still be
 // built.
-func (r *run) uploadFailed(it *plan.Item, s Status, reason string, f *Failure) {
-	res := r.stored[it.Image]
+func (r *run) uploadFailed(im *imageState, s Status, reason string, f *Failure) {
+	res := im.result
 	res.Status, res.Reason, res.Failure = s, reason, f
-	r.end(it, res)
+	r.end(im, res)
 }
 
 // end makes an image's result final and reports it.
-func (r *run) end(it *plan.Item, res Result) {
-	res.Image, res.Reference, res.Parent = it.Image, it.Reference, it.Parent
-	r.results[it.Image] = res
+func (r *run) end(im *imageState, res Result) {
+	res.Image, res.Reference, res.Parent = im.item.Image, im.item.Reference, im.item.Parent
+	im.result, im.ended = res, true
 	r.opts.Emit(Event{Time: time.Now(), Kind: EventImageEnd, Image: res.Image, Result: &res})
-	r.unblock(it)
-}
-
-func (r *run) ended(it *plan.Item) bool {
-	_, ok := r.results[it.Image]
-	return ok
+	r.unblock(im)
 }
 
 func cause(ctx context.Context) string {
@@ -472,27 +411,4 @@ func cause(ctx context.Context) string {
 		return err.Error()
 	}
 	return "interrupted"
-}
-
-// byPath is a heap of items that can start: kept ones first, because they take no time,
-// then those on the longest path.
-type byPath []*plan.Item
-
-func (h byPath) Len() int { return len(h) }
-func (h byPath) Less(i, j int) bool {
-	if ki, kj := h[i].Action == plan.Keep, h[j].Action == plan.Keep; ki != kj {
-		return ki
-	}
-	if c := plan.Before(h[i], h[j]); c != 0 {
-		return c < 0
-	}
-	return image.Compare(h[i].Image, h[j].Image) < 0
-}
-func (h byPath) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
-func (h *byPath) Push(x any)   { *h = append(*h, x.(*plan.Item)) }
-func (h *byPath) Pop() any {
-	old := *h
-	it := old[len(old)-1]
-	*h = old[:len(old)-1]
-	return it
 }
