@@ -41,10 +41,10 @@ func registryCommand() *command {
 	actions := []string{"serve", "gc", "trust"}
 	return &command{
 		Command: cli.Command{
-			Name: "registry", Args: "serve|gc|trust",
+			Name: "registry", Args: "serve|gc|trust [HOST[:PORT]]",
 			Summary: "Run a registry on this host, or collect its garbage.",
 			About: "By default it serves localhost only, and every program there may push. To serve other hosts, set " +
-				"--htpasswd, --anonymous or --read-only. trust prints how other hosts trust a generated certificate.",
+				"--htpasswd, --anonymous or --read-only. trust prints how hosts that reach it as HOST trust its certificate.",
 			Options: loadOptions,
 			Flags:   o.define,
 			Words:   actions,
@@ -61,15 +61,16 @@ func registryCommand() *command {
 				o.Dir = filepath.Join(cfg.DataDir, "registry")
 			}
 			o.Log, o.Anonymous = con.Stderr, server.Access(o.anonymous)
+			if len(cfg.Args) > 0 && cfg.Args[0] == "trust" {
+				return o.trust(con.Stdout, cfg.Args[1:])
+			}
 			switch action := strings.Join(cfg.Args, " "); action {
 			case "serve":
 				return o.serve(ctx, cfg, con)
 			case "gc":
 				return o.gc(ctx, con)
-			case "trust":
-				return printTrust(con.Stdout, o.Dir, o.Addr)
 			default:
-				hint := "kolla-build registry serve, or kolla-build registry gc"
+				hint := "kolla-build registry serve, gc or trust"
 				if n := suggest.Nearest(action, actions); n != "" {
 					hint = "did you mean kolla-build registry " + n + "?"
 				}
@@ -88,14 +89,14 @@ func (o *registryFlags) define(f *pflag.FlagSet) {
 	f.StringVar(&o.Dir, "dir", "", "Store images in `DIR`, not in the data directory.")
 	f.StringVar(&o.Htpasswd, "htpasswd", "", "Require a login from this USER:BCRYPT `FILE`.")
 	f.StringSliceVar(&o.ReadOnlyUsers, "read-only-user", nil, "Let this `USER` only pull; may be repeated.")
-	f.StringVar(&o.anonymous, "anonymous", "", "Access without login: none, pull or push (`LEVEL`).")
+	f.StringVar(&o.anonymous, "anonymous", "", "Access without a login, a `LEVEL`: none, pull or push.")
 	f.BoolVar(&o.ReadOnly, "read-only", false, "Refuse pushes and deletions.")
 	f.StringVar(&o.Certificate, "tls-certificate", "", "Serve TLS with this PEM `FILE`.")
 	f.StringVar(&o.Key, "tls-key", "", "The key of the certificate, a PEM `FILE`.")
 	f.BoolVar(&o.GenerateTLS, "tls-generate", false, "Serve TLS with a generated certificate.")
 	f.StringSliceVar(&o.TLSNames, "tls-name", nil, "Add this `NAME` to it; may be repeated.")
-	f.DurationVar(&o.GCEvery, "gc-every", 0, "Collect garbage every `DURATION` (24h).")
-	f.DurationVar(&o.unused, "unused-for", defaultUnused, "Keep content that was used within this `DURATION`.")
+	f.DurationVar(&o.GCEvery, "gc-every", 0, "Collect garbage every `DURATION`, such as 24h.")
+	f.DurationVar(&o.unused, "unused-for", defaultUnused, "Keep content used within this `DURATION`.")
 	f.StringVar(&o.load, "load", "", "Load this saved `FILE` at the start.")
 	f.BoolVar(&o.Verbose, "verbose", false, "Print a line for each request.")
 }
@@ -132,7 +133,7 @@ func (o *registryFlags) serve(ctx context.Context, cfg *config.Config, con *cons
 	}
 	con.Notice("serving a registry on %s, stored in %s; press Ctrl-C to stop", s.Addr(), o.Dir)
 	if newAuthority {
-		if err := printTrust(con.Stderr, o.Dir, s.Host()); err != nil {
+		if err := printTrust(con.Stderr, o.Dir, "", ""); err != nil {
 			con.Notice("%v", err)
 		}
 	} else if o.GenerateTLS {
@@ -216,42 +217,4 @@ func notifySystemd(state string) {
 		_, _ = io.WriteString(conn, state) // systemd notices that it is missing
 		conn.Close()
 	}
-}
-
-// printTrust prints how other hosts trust the registry's generated certificate.
-func printTrust(w io.Writer, dir, addr string) error {
-	file := server.AuthorityFile(dir)
-	fingerprint, err := server.Fingerprint(file)
-	if err != nil {
-		return err
-	}
-	host, err := os.Hostname()
-	if err != nil {
-		return err
-	}
-	_, port, _ := net.SplitHostPort(addr)
-	_, err = fmt.Fprintf(w, `The registry has a certificate authority of its own: %[1]s
-SHA-256 fingerprint: %[2]s
-
-On each host that pulls from %[3]s, as root:
-
-  curl -k -o registry.crt https://%[3]s/ca.crt      or copy the file by other means
-  openssl x509 -in registry.crt -noout -fingerprint -sha256      compare with the above
-
-and then, for what is in use there:
-
-  Docker            install -D registry.crt /etc/docker/certs.d/%[3]s/ca.crt
-  Podman, skopeo    install -D registry.crt /etc/containers/certs.d/%[3]s/ca.crt
-  kolla-build       either of the two
-  containerd        install -D registry.crt /etc/containerd/certs.d/%[3]s/ca.crt
-                    printf 'server = "https://%[3]s"\n[host."https://%[3]s"]\n  ca = "/etc/containerd/certs.d/%[3]s/ca.crt"\n' \
-                      > /etc/containerd/certs.d/%[3]s/hosts.toml
-                    (its config_path must be /etc/containerd/certs.d)
-  all programs      Debian, Ubuntu: install registry.crt /usr/local/share/ca-certificates/ && update-ca-certificates
-                    Enterprise Linux: install registry.crt /etc/pki/ca-trust/source/anchors/ && update-ca-trust
-                    others: cat registry.crt >> the bundle that the system uses, such as /etc/ssl/certs/ca-certificates.crt
-
-The names of this host are in the certificate. --tls-name NAME adds another one.
-`, file, fingerprint, net.JoinHostPort(host, port))
-	return err
 }

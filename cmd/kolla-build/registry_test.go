@@ -197,16 +197,40 @@ func TestSiteRegistry(t *testing.T) {
 		if err != nil {
 			t.Errorf("registry %s: %v\n%s", args[0], err, out)
 		}
-		fingerprint, err := server.Fingerprint(server.AuthorityFile(dir))
-		if err != nil {
-			t.Fatal(err)
+		if err == nil && args[0] == "trust" {
+			checkTrust(t, string(out), dir, r.host)
 		}
-		if args[0] == "trust" && !strings.Contains(string(out), fingerprint) {
-			t.Errorf("registry trust prints no fingerprint:\n%s", out)
+	}
+	out, err := exec.Command("kolla-build", "registry", "trust", "--dir", dir, "other.example:5443").CombinedOutput()
+	if err != nil {
+		t.Errorf("registry trust of another name: %v\n%s", err, out)
+	}
+	for _, want := range []string{"https://other.example:5443/ca.crt", "certs.d/other.example:5443/", "--tls-name other.example"} {
+		if !strings.Contains(string(out), want) {
+			t.Errorf("registry trust of another name does not print %s:\n%s", want, out)
 		}
 	}
 	if _, text := r.get(t, client, "GET", "/metrics", "node:node-secret"); !strings.Contains(text, "kolla_registry_gc_runs_total 1\n") || !strings.HasSuffix(text, "# EOF\n") {
 		t.Errorf("metrics after one collection:\n%s", text)
+	}
+}
+
+// checkTrust checks the output of "registry trust" without a name: it has the fingerprint of
+// the authority, and the port on which the registry listens.
+func checkTrust(t *testing.T, out, dir, host string) {
+	t.Helper()
+	authority, err := server.ReadAuthority(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, port, err := net.SplitHostPort(host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{authority.Fingerprint, ":" + port + "/ca.crt"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("registry trust does not print %s:\n%s", want, out)
+		}
 	}
 }
 

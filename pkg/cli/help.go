@@ -204,11 +204,30 @@ func (h *helpWriter) ownFlags(cmd Command) {
 		if arg != "" {
 			left += " " + arg
 		}
-		if f.DefValue != "" && f.DefValue != "false" && f.DefValue != "[]" && f.DefValue != "0" {
-			text += fmt.Sprintf(" [%s]", f.DefValue)
+		if d := defaultOf(f); d != "" {
+			text += fmt.Sprintf(" [%s]", d)
 		}
 		h.entry(left, text, optionColumn)
 	})
+}
+
+// defaultOf returns the default of a flag, as a user writes it, "" if it means "not set".
+func defaultOf(f *pflag.Flag) string {
+	switch f.DefValue {
+	case "false", "[]", "0", "0s":
+		return ""
+	}
+	if f.Value.Type() != "duration" {
+		return f.DefValue
+	}
+	text := f.DefValue // of time.Duration, such as 24h0m0s or 10m0s
+	if minutes, ok := strings.CutSuffix(text, "m0s"); ok {
+		text = minutes + "m"
+	}
+	if hours, ok := strings.CutSuffix(text, "h0m"); ok {
+		text = hours + "h"
+	}
+	return text
 }
 
 // entry writes a term and, from the column on, its explanation.

@@ -27,9 +27,9 @@ func (e *Error) Error() string {
 }
 
 // Usage reports whether the command line is wrong, for which the program exits with
-// status 2: an unknown option, a missing or an impossible value. Like Kolla's tool, it
-// exits with 1 for files that cannot be read and for unknown profiles.
-func (e *Error) Usage() bool { return e.File == "" && e.Option != "profile" }
+// status 2: an unknown option, a missing or an impossible value, an unknown profile. For
+// mistakes in files it exits with 1, like Kolla's tool.
+func (e *Error) Usage() bool { return e.File == "" }
 
 // Warning is a problem that does not stop the command. With --strict, a warning about
 // an unknown name is an Error instead.

@@ -222,7 +222,7 @@ func (b *bases) bootstrapInstead(ctx context.Context, ref string, pullErr error)
 		return store.Entry{}, usererr.Errorf(hint, "base image %s: %w", ref, pullErr)
 	}
 	b.Console.Notice("base image %s: %v", ref, usererr.FirstLine(pullErr))
-	b.Console.Notice("bootstrapping %s:%s from a package mirror instead", distro, suite)
+	b.Console.Notice("bootstrapping %s:%s from a package mirror instead, once: this takes about a minute", distro, suite)
 	entry, err := Bootstrap(ctx, b.Store, b.Console, bootstrap.Options{Distro: distro, Suite: suite, Arch: b.cfg.DebianArch, Mirror: b.cfg.BaseMirror}, nameFor(b.Store, ref, b.platform))
 	if err != nil {
 		return store.Entry{}, usererr.Errorf("--base-mirror URL names the package mirror",

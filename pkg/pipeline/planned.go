@@ -7,6 +7,7 @@ import (
 
 	digest "github.com/opencontainers/go-digest"
 
+	"github.com/kolla-build/kolla-build/internal/usererr"
 	"github.com/kolla-build/kolla-build/pkg/define"
 	"github.com/kolla-build/kolla-build/pkg/freshness"
 	"github.com/kolla-build/kolla-build/pkg/image"
@@ -67,12 +68,15 @@ func (s *session) define(ctx context.Context, p *planned) (err error) {
 	opts := define.Options{
 		Console: s.console, Store: s.store, Client: s.client, Engine: s.engine,
 		BaseImage: s.baseImage, Epoch: s.epoch, Compression: s.compression,
-		Offline: s.mode == modeOffline, KeepDamaged: s.mode != modeBuild, VersionLabel: publish.UndatedTag(s.cfg.Tag, s.cfg.AlsoTag),
+		Offline: s.local, KeepDamaged: s.mode != modeBuild, VersionLabel: publish.UndatedTag(s.cfg.Tag, s.cfg.AlsoTag),
 	}
 	if s.inputs != nil {
 		opts.Offline, opts.Provided, opts.Compatibility = true, offline.Source(s.inputs), s.inputs.Lock().Compatibility
 	}
 	p.defined, err = define.Images(ctx, p.rendered, opts)
+	if err != nil && s.local && s.mode == modePreview {
+		err = usererr.WithHint(err, "run it as the owner of the data directory, or choose another one with --data-dir")
+	}
 	return err
 }
 
@@ -80,7 +84,7 @@ func (s *session) define(ctx context.Context, p *planned) (err error) {
 func (s *session) decide(ctx context.Context, p *planned) (err error) {
 	p.inputs, err = freshness.Check(ctx, p.defined, freshness.Options{
 		Console: s.console, Store: s.store, DataDir: s.cfg.DataDir,
-		Refresh: s.cfg.Refresh && s.mode != modeOffline && s.inputs == nil, Reader: workspace.PackageReader(s.cfg), ReadOnly: s.mode != modeBuild,
+		Refresh: s.cfg.Refresh && !s.local && s.inputs == nil, Reader: workspace.PackageReader(s.cfg), ReadOnly: s.mode != modeBuild,
 		Timeout: seconds(max(1, s.cfg.Timeout)), Retries: s.cfg.Retries,
 	})
 	if err != nil {

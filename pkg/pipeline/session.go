@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"os"
 
 	"github.com/kolla-build/kolla-build/internal/console"
 	"github.com/kolla-build/kolla-build/pkg/build/buildkit"
@@ -27,6 +26,7 @@ type session struct {
 	*settings
 	runOptions
 	store  *store.Store
+	local  bool // only content on this machine is used, and nothing is fetched
 	client *registry.Client
 	engine *engine.Engine // nil if images stay in the store
 
@@ -73,7 +73,7 @@ func open(ctx context.Context, cfg *config.Config, c *console.Console, o runOpti
 	case s.cfg.SkipExisting && s.engine != nil:
 		exists = s.engine.Has
 	case s.cfg.SkipExisting:
-		if s.store, err = workspace.OpenStore(s.cfg); err != nil {
+		if err = s.openStore(); err != nil {
 			return s, nil, err
 		}
 		exists = func(ref string) bool { _, ok, err := s.store.Lookup(ref); return ok && err == nil }
@@ -83,7 +83,7 @@ func open(ctx context.Context, cfg *config.Config, c *console.Console, o runOpti
 		return s, nil, err
 	}
 	if s.store == nil {
-		if s.store, err = s.openStore(); err != nil {
+		if err = s.openStore(); err != nil {
 			return s, rendered, err
 		}
 	}
@@ -123,14 +123,26 @@ func open(ctx context.Context, cfg *config.Config, c *console.Console, o runOpti
 	return s, rendered, nil
 }
 
-func (s *session) openStore() (*store.Store, error) {
-	if s.mode != modeOffline {
-		return workspace.OpenStore(s.cfg)
+// openStore opens the store, for writing unless the run is offline. A preview also works
+// with a store that cannot be written, such as another user's, as far as that has the base
+// images and sources.
+func (s *session) openStore() (err error) {
+	if s.mode == modeOffline {
+		s.local = true
+		if !store.Exists(workspace.StoreDir(s.cfg)) {
+			return errors.New("nothing has been built here yet") // opening the store would create it
+		}
+		s.store, err = workspace.OpenStoreForReading(s.cfg)
+		return err
 	}
-	if _, err := os.Stat(workspace.StoreDir(s.cfg)); err != nil {
-		return nil, errors.New("nothing has been built here yet") // opening the store would create it
+	s.store, err = workspace.OpenStore(s.cfg)
+	var unusable *store.OpenError
+	if s.mode == modePreview && errors.As(err, &unusable) && unusable.Problem == store.ProblemNotWritable && store.Exists(workspace.StoreDir(s.cfg)) {
+		s.local = true
+		s.console.Notice("%s cannot be written: base images and sources are those that it has", s.cfg.DataDir)
+		s.store, err = workspace.OpenStoreForReading(s.cfg)
 	}
-	return workspace.OpenStoreForReading(s.cfg)
+	return err
 }
 
 func (s *session) close() {

@@ -19,8 +19,9 @@ type Retention struct {
 	own   []datedTag    // this run's tags that contain a date
 }
 
-// datedTag is a tag that contains a date. Tags of the same shape form a series:
-// the text around the date and the way it is written are the same.
+// datedTag is a tag that contains a date. Tags of the same shape form a series: the text
+// around the date and the form of the date are the same. A number after the date, as the
+// second set of a day has, makes no difference.
 type datedTag struct {
 	tag   string
 	shape string
@@ -140,9 +141,8 @@ func parseDated(tag string) (datedTag, bool) {
 	if when.Year() < 1990 || when.Month() != time.Month(num(3)) || when.Day() != num(5) || num(7) > 23 || num(9) > 59 || num(11) > 59 {
 		return datedTag{}, false
 	}
-	// The shape is the tag with a "#" for each digit of the date. A number after it may
-	// have any length. A number after a dash, which nightly runs add for the second set
-	// of a day, belongs to the series of sets without a number.
+	// The shape is the tag with a "#" for each digit of the date, without a number after
+	// it: 2026-11-22, 2026-11-22-2 and 2026-11-22.3 are sets of the same series.
 	shape := []byte(tag)
 	for _, i := range []int{1, 3, 5, 7, 9, 11} {
 		if m[2*i] >= 0 {
@@ -150,11 +150,8 @@ func parseDated(tag string) (datedTag, bool) {
 		}
 	}
 	d := datedTag{tag: tag, when: when, nth: num(14), shape: string(shape)}
-	switch {
-	case part(13) == "-":
+	if m[2*14] >= 0 {
 		d.shape = string(shape[:m[2*13]]) + string(shape[m[2*14+1]:])
-	case m[2*14] >= 0:
-		d.shape = string(shape[:m[2*14]]) + "N" + string(shape[m[2*14+1]:])
 	}
 	return d, true
 }

@@ -342,8 +342,8 @@ func (c *job) print(con *console.Console, from Location, to []Location) {
 		}
 	}
 	r := c.result
-	con.Notice("%s: %s %s to %s: %s sent (%s), %d mounted, %d already there; %s changed, %d unchanged", from, would,
-		units.Count(len(r.Tags)/len(to), "image"), list(to), units.Count(int(r.Sent), "blob"), units.Bytes(r.Bytes), r.Mounted, r.Present,
+	con.Notice("%s: %s %s to %s: %s; %s changed, %d unchanged", from, would,
+		units.Count(len(r.Tags)/len(to), "image"), list(to), push.Stats{Uploaded: r.Sent, Bytes: r.Bytes, Mounted: r.Mounted, Skipped: r.Present},
 		units.Count(r.changed(), "tag"), len(r.Tags)-r.changed())
 }
 

@@ -298,8 +298,7 @@ func publishSet(ctx context.Context, cfg *config.Config, con *console.Console, s
 		}
 	}
 	if target.Registry != nil {
-		st := target.Registry.Stats()
-		con.Notice("pushed %s: %s sent (%s), %d reused from other repositories, %d already in the registry", units.Count(len(set), "image"), units.Count(int(st.Uploaded), "blob"), units.Bytes(st.Bytes), st.Mounted, st.Skipped)
+		con.Notice("pushed %s: %s", units.Count(len(set), "image"), target.Registry.Stats())
 	}
 	return nil
 }

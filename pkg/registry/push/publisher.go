@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -16,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/kolla-build/kolla-build/internal/ocijson"
+	"github.com/kolla-build/kolla-build/internal/units"
 	"github.com/kolla-build/kolla-build/pkg/imageref"
 	"github.com/kolla-build/kolla-build/pkg/registry"
 )
@@ -53,6 +55,24 @@ type Stats struct {
 	Unchanged                  int64 // images whose manifest existed, so nothing was sent
 	Tags                       int64 // updated
 	Retried                    int64 // requests and uploads that were repeated
+}
+
+// String describes what was sent. Counts of zero are omitted.
+func (s Stats) String() string {
+	var parts []string
+	add := func(n int64, text string) {
+		if n > 0 {
+			parts = append(parts, text)
+		}
+	}
+	add(s.Uploaded, fmt.Sprintf("%s sent (%s)", units.Count(int(s.Uploaded), "blob"), units.Bytes(s.Bytes)))
+	add(s.Mounted, fmt.Sprintf("%s reused from other repositories", units.Count(int(s.Mounted), "blob")))
+	add(s.Skipped, fmt.Sprintf("%s already in the registry", units.Count(int(s.Skipped), "blob")))
+	add(s.Unchanged, fmt.Sprintf("%s already in the registry", units.Count(int(s.Unchanged), "image")))
+	if parts == nil {
+		return "nothing to send"
+	}
+	return strings.Join(parts, ", ")
 }
 
 // Publisher publishes one set of images. It is safe for concurrent use.

@@ -338,3 +338,16 @@ func TestCommitFailures(t *testing.T) {
 		}
 	})
 }
+
+func TestStatsText(t *testing.T) {
+	for text, s := range map[string]push.Stats{
+		"nothing to send": {Manifests: 1, Tags: 2},
+		"1 blob sent (10 B), 2 blobs reused from other repositories": {Uploaded: 1, Bytes: 10, Mounted: 2},
+		"3 blobs already in the registry":                            {Skipped: 3},
+		"1 image already in the registry":                            {Unchanged: 1},
+	} {
+		if got := s.String(); got != text {
+			t.Errorf("%+v: %q, want %q", s, got, text)
+		}
+	}
+}

@@ -180,10 +180,12 @@ func (c *accessController) Authorized(r *http.Request, access ...auth.Access) (*
 	known := c.verified[sum]
 	c.mu.Unlock()
 	if known {
+		setUser(r, user)
 		return &auth.Grant{User: auth.UserInfo{Name: user}}, nil
 	}
 	grant, err := c.htpasswd.Authorized(r, access...)
 	if err == nil {
+		setUser(r, user)
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		if c.modified.Equal(info.ModTime()) {

@@ -4,11 +4,9 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
-	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
-	"encoding/hex"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -33,10 +31,6 @@ const (
 	certificateRenew  = certificateValid / 3 // how long before its end it is renewed
 	certificateChecks = time.Hour
 )
-
-// AuthorityFile returns the file with the certificate of a registry's generated
-// authority.
-func AuthorityFile(dir string) string { return filepath.Join(dir, tlsDir, "ca.crt") }
 
 // certificates provides the certificate of a server.
 type certificates struct {
@@ -265,23 +259,4 @@ func serverNames(given []string) []string {
 		seen[name] = true
 		return dup
 	})
-}
-
-// Fingerprint is the SHA-256 fingerprint of a PEM file's first certificate, in the form of
-// `openssl x509 -fingerprint -sha256`.
-func Fingerprint(path string) (string, error) {
-	raw, err := readFile(path, maxHtpasswd)
-	if err != nil {
-		return "", fmt.Errorf("reading certificate %s: %w", path, err)
-	}
-	block, _ := pem.Decode(raw)
-	if block == nil || block.Type != "CERTIFICATE" {
-		return "", fmt.Errorf("reading certificate %s: it is not PEM", path)
-	}
-	sum := sha256.Sum256(block.Bytes)
-	parts := make([]string, len(sum))
-	for i, b := range sum {
-		parts[i] = strings.ToUpper(hex.EncodeToString([]byte{b}))
-	}
-	return strings.Join(parts, ":"), nil
 }

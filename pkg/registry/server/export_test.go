@@ -30,3 +30,12 @@ func (s *Server) Remembered() int {
 	defer s.use.mu.Unlock()
 	return len(s.use.last) + len(s.use.stored)
 }
+
+// Fingerprint returns the SHA-256 fingerprint of the first certificate in a file.
+func Fingerprint(path string) (string, error) {
+	certificate, err := readCertificate(path)
+	if err != nil {
+		return "", err
+	}
+	return fingerprint(certificate.Raw), nil
+}

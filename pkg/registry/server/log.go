@@ -2,6 +2,8 @@ package server
 
 import (
 	"bytes"
+	"cmp"
+	"context"
 	"fmt"
 	"io"
 	stdlog "log"
@@ -31,6 +33,17 @@ func (l *requestLog) printf(format string, args ...any) {
 	fmt.Fprintf(l.out, "%s %s\n", time.Now().UTC().Format("2006-01-02T15:04:05Z"), fmt.Sprintf(format, args...))
 }
 
+// userKey is the context key of a *string: the name of the user whose login was accepted,
+// "" for none.
+type userKey struct{}
+
+// setUser records for the log whose login was accepted.
+func setUser(r *http.Request, name string) {
+	if user, ok := r.Context().Value(userKey{}).(*string); ok {
+		*user = name
+	}
+}
+
 // wrap counts and logs requests: tags and images that change, deletions, and faults. The
 // rest of a push (look-ups, uploads, refused logins of clients that then send one) is logged
 // only if all requests are.
@@ -39,6 +52,8 @@ func (l *requestLog) wrap(next http.Handler) http.Handler {
 		start := time.Now()
 		l.metrics.running.Add(1)
 		rec := &statusWriter{ResponseWriter: w, status: http.StatusOK}
+		user := new(string)
+		r = r.WithContext(context.WithValue(r.Context(), userKey{}, user))
 		defer func() {
 			l.metrics.running.Add(-1)
 			l.metrics.observe(r.Method, rec.status, r.ContentLength, rec.bytes)
@@ -50,11 +65,11 @@ func (l *requestLog) wrap(next http.Handler) http.Handler {
 				http.Error(w, "internal fault", http.StatusInternalServerError)
 				return
 			}
-			if user, _, ok := r.BasicAuth(); ok && rec.status == http.StatusUnauthorized {
-				l.printf("%s: the login of %q was refused", r.RemoteAddr, user)
+			if name, _, ok := r.BasicAuth(); ok && rec.status == http.StatusUnauthorized {
+				l.printf("%s: the login of %q was refused", r.RemoteAddr, name)
 			}
 			if l.all || matters(r, rec.status) {
-				l.printf("%s %s %s %d %d bytes %s", r.RemoteAddr, r.Method, printable(r.URL.Path), rec.status, rec.bytes,
+				l.printf("%s %s %s %s %d %d bytes %s", r.RemoteAddr, cmp.Or(printable(*user), "-"), r.Method, printable(r.URL.Path), rec.status, rec.bytes,
 					time.Since(start).Round(time.Millisecond))
 			}
 		}()
@@ -76,14 +91,14 @@ func matters(r *http.Request, status int) bool {
 	return m != nil && (r.Method == http.MethodDelete || validDigest(m[2]) == "")
 }
 
-// printable quotes a path unless it is ASCII, because it comes from a client.
-func printable(path string) string {
-	for _, r := range path {
+// printable quotes a path or a name unless it is ASCII, because it comes from a client.
+func printable(text string) string {
+	for _, r := range text {
 		if r <= ' ' || r >= 0x7f {
-			return fmt.Sprintf("%q", path)
+			return fmt.Sprintf("%q", text)
 		}
 	}
-	return path
+	return text
 }
 
 // std is for net/http's own messages.

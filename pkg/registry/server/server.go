@@ -179,6 +179,11 @@ func start(ln net.Listener, dir string, opts Options) (_ *Server, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if opts.GenerateTLS {
+		if err := recordAddr(dir, ln.Addr().String()); err != nil {
+			log.printf("warning: recording the address: %v", err)
+		}
+	}
 	if !opts.ReadOnly {
 		if err := repair(dir, log.printf); err != nil {
 			return nil, fmt.Errorf("repairing the registry in %s: %w", dir, err)

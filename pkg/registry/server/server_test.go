@@ -134,6 +134,47 @@ func TestServeErrors(t *testing.T) {
 	})
 }
 
+// The log names the users whose login was accepted, quoted if they could be mistaken for
+// something else; those of refused logins and of requests that need none are not users.
+func TestServeLogNamesUsers(t *testing.T) {
+	log := &syncBuffer{}
+	s := registrytest.Embedded(t, server.Options{Log: log, Verbose: true, Anonymous: server.AccessPull, Htpasswd: htpasswd(t, "ada lovelace", "s3cret")})
+	request := func(method, path, user, password string) {
+		t.Helper()
+		req, err := http.NewRequest(method, "http://"+s.Host()+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if user != "" {
+			req.SetBasicAuth(user, password)
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+	}
+	request("POST", "/v2/kolla/base/blobs/uploads/", "ada lovelace", "s3cret")
+	request("GET", "/v2/kolla/base/tags/list", "ada lovelace", "s3cret")
+	request("GET", "/v2/_catalog", "", "")
+	request("POST", "/v2/kolla/base/blobs/uploads/", "eve", "guess")
+	if err := s.Close(); err != nil { // lines are written after their answers
+		t.Fatal(err)
+	}
+	got := log.String()
+	for _, want := range []string{
+		`"ada lovelace" POST /v2/kolla/base/blobs/uploads/ 202`,
+		`"ada lovelace" GET /v2/kolla/base/tags/list 404`,
+		" - GET /v2/_catalog 200",
+		" - POST /v2/kolla/base/blobs/uploads/ 401",
+		`the login of "eve" was refused`,
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("the log has no %s:\n%s", want, got)
+		}
+	}
+}
+
 // The log contains changes and failures; nothing is written to standard error.
 func TestServeLog(t *testing.T) {
 	log := &syncBuffer{}
