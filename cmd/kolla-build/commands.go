@@ -173,6 +173,18 @@ func misspelled(commands []*command, cfg *config.Config, args []string) error {
 		Hint: fmt.Sprintf("did you mean kolla-build %s?", near)}
 }
 
+// misplaced returns the first regular expression of a build if it is the name of a command,
+// such as list, that is recognized only before all options; otherwise "".
+func misplaced(commands []*command, cfg *config.Config, args []string) string {
+	if cfg.Command != "" || len(cfg.Args) == 0 || slices.Contains(args, "--") {
+		return ""
+	}
+	if c := find(commands, cfg.Args[0]); c == nil || !c.first {
+		return ""
+	}
+	return cfg.Args[0]
+}
+
 // oneArgument returns a usage error unless the command line has exactly one argument.
 func oneArgument(cfg *config.Config, what, hint string) error {
 	if len(cfg.Args) == 1 {

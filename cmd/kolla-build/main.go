@@ -151,6 +151,9 @@ func dispatch(ctx context.Context, args []string, con *console.Console) error {
 	if err := misspelled(commands, cfg, args); err != nil {
 		return err
 	}
+	if w := misplaced(commands, cfg, args); w != "" {
+		con.Notice("%q is a regular expression here; the command comes first: kolla-build %s …", w, w)
+	}
 	return usage(cfg, c.run(ctx, cfg, con))
 }
 

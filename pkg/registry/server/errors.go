@@ -3,6 +3,7 @@ package server
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"strconv"
@@ -126,6 +127,8 @@ func (e *DirError) Hint() string {
 		return "use the registry that is running, or stop it first, or choose another directory with --dir"
 	case e.Foreign != "":
 		return "name the registry's own directory, or an empty one, with --dir"
+	case errors.Is(e.Err, fs.ErrNotExist):
+		return "--dir DIR names the directory of a registry, --data-dir DIR the data directory that contains it"
 	}
 	return "choose a directory that this user may write to with --dir"
 }
