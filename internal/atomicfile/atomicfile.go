@@ -265,25 +265,50 @@ func inPlace(path string, write func(io.Writer) error) error {
 
 // Target returns the file that a path names, through symbolic links, and whether
 // it is special: a device, a pipe or the like, which is written in place and must
-// not be replaced by a file. A file that does not exist yet is not special.
+// not be replaced by a file. A file that does not exist yet is not special, also if a
+// link names it.
 func Target(path string) (target string, special bool, err error) {
 	if InDev(path) {
 		return path, true, nil
 	}
-	target = path
-	if resolved, err := filepath.EvalSymlinks(path); err == nil {
-		target = resolved
-	}
-	fi, err := os.Stat(target)
+	// The kernel refuses to follow links that other users placed in a directory such as
+	// /tmp, so it is asked first.
+	fi, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return target, false, nil
+		target, err := linkTarget(path)
+		return target, false, err
 	case err != nil:
 		return "", false, err
 	case fi.IsDir():
 		return "", false, &fs.PathError{Op: "write", Path: path, Err: syscall.EISDIR}
 	}
+	if target, err = filepath.EvalSymlinks(path); err != nil {
+		return "", false, err
+	}
 	return target, !fi.Mode().IsRegular(), nil
+}
+
+// linkTarget returns the file that a path names if that does not exist: the end of a
+// chain of links, or the path itself.
+func linkTarget(path string) (string, error) {
+	const maxLinks = 40 // as in Linux
+	for range maxLinks {
+		link, err := os.Readlink(path)
+		if err != nil {
+			return path, nil
+		}
+		if filepath.IsAbs(link) {
+			path = link
+			continue
+		}
+		dir, err := filepath.EvalSymlinks(filepath.Dir(path))
+		if err != nil {
+			return "", err
+		}
+		path = dir + string(filepath.Separator) + link // Join would remove "..", which links change
+	}
+	return "", &fs.PathError{Op: "write", Path: path, Err: syscall.ELOOP}
 }
 
 // InDev reports whether a path is below /dev, where files are written in place

@@ -2,6 +2,7 @@ package atomicfile
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -280,5 +281,75 @@ func TestUnnamed(t *testing.T) {
 	}
 	if _, err := Unnamed(filepath.Join(dir, "missing")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("in a missing directory: %v", err)
+	}
+}
+
+// TestDanglingLink checks that a link to a file that does not exist yet stays a link.
+func TestDanglingLink(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(dir, "real", "sub"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for name, link := range map[string]string{
+		"dir": "real/sub", "first": "second", "second": "dir/../new", "circle": "circle", "lost": "missing/new",
+	} {
+		if err := os.Symlink(link, filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write := func(name string) error {
+		return Output(filepath.Join(dir, name), Options{}, func(w io.Writer) error {
+			_, err := io.WriteString(w, "content")
+			return err
+		})
+	}
+	if err := write("first"); err != nil {
+		t.Fatal(err)
+	}
+	// dir is a link, so dir/.. is not the directory of the link.
+	if b, err := os.ReadFile(filepath.Join(dir, "real", "new")); err != nil || string(b) != "content" {
+		t.Errorf("the target has %q, %v", b, err)
+	}
+	for _, name := range []string{"circle", "lost"} {
+		if err := write(name); err == nil {
+			t.Errorf("%s was written", name)
+		}
+	}
+	for _, name := range []string{"first", "second", "circle", "lost"} {
+		if fi, err := os.Lstat(filepath.Join(dir, name)); err != nil || fi.Mode()&os.ModeSymlink == 0 {
+			t.Errorf("the link %s was replaced (%v)", name, err)
+		}
+	}
+}
+
+// TestLinksOfOthers checks that a link which another user placed in a directory such as
+// /tmp is not followed, as the kernel does for other programs.
+func TestLinksOfOthers(t *testing.T) {
+	if b, _ := os.ReadFile("/proc/sys/fs/protected_symlinks"); os.Geteuid() != 0 || string(b) != "1\n" {
+		t.Skip("requires root and fs.protected_symlinks")
+	}
+	dir := t.TempDir()
+	shared := filepath.Join(dir, "shared")
+	if err := errors.Join(os.Mkdir(shared, 0o755), os.Chmod(shared, 0o777|os.ModeSticky)); err != nil {
+		t.Fatal(err)
+	}
+	victim := filepath.Join(dir, "victim")
+	for _, exists := range []bool{false, true} {
+		if exists {
+			if err := os.WriteFile(victim, []byte("old"), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		link := filepath.Join(shared, fmt.Sprint("link-", exists))
+		if err := errors.Join(os.Symlink(victim, link), os.Lchown(link, 65534, 65534)); err != nil {
+			t.Fatal(err)
+		}
+		err := Output(link, Options{}, func(io.Writer) error { return nil })
+		if !errors.Is(err, fs.ErrPermission) {
+			t.Errorf("target exists: %v: %v", exists, err)
+		}
+	}
+	if b, err := os.ReadFile(victim); err != nil || string(b) != "old" {
+		t.Errorf("the target has %q, %v", b, err)
 	}
 }

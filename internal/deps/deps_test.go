@@ -114,6 +114,7 @@ var shared = map[string]string{
 	"internal/procmem":     "",
 	"internal/pyjson":      "",
 	"internal/redact":      "",
+	"internal/regex":       "",
 	"internal/retry":       "",
 	"internal/rpmdb":       "",
 	"internal/stepproxy":   "internal/atomicfile internal/redact",

@@ -4,6 +4,7 @@ package transfer
 
 import (
 	"fmt"
+	"math"
 	"sync"
 	"time"
 
@@ -173,7 +174,10 @@ func (m *meter) sample(now time.Time) state {
 		s.Rate = int64(float64(s.Done-first.done) / elapsed.Seconds())
 	}
 	if s.Rate > 0 && s.Total > s.Done {
-		s.Remaining = time.Duration(float64(s.Total-s.Done) / float64(s.Rate) * float64(time.Second))
+		// A few bytes per second of terabytes take longer than a time.Duration can be.
+		if seconds := float64(s.Total-s.Done) / float64(s.Rate); seconds < math.MaxInt64/float64(time.Second) {
+			s.Remaining = time.Duration(seconds * float64(time.Second))
+		}
 	}
 	return s
 }

@@ -137,3 +137,13 @@ func TestTerminal(t *testing.T) {
 		t.Errorf("the terminal shows %q", got)
 	}
 }
+
+// TestSlowTransfer checks that a remaining time of more than a time.Duration is not shown.
+func TestSlowTransfer(t *testing.T) {
+	m := meter{total: 1 << 60}
+	m.sample(start)
+	m.done = 3
+	if s := m.sample(start.Add(time.Second)); s.Rate != 3 || s.Remaining != 0 {
+		t.Errorf("%d bytes per second, %v left", s.Rate, s.Remaining)
+	}
+}

@@ -1,6 +1,7 @@
 package bootstrap
 
 import (
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -46,14 +47,14 @@ func hostArchive(opts *Options) (hostMirrors, bool) {
 // hostSources reads the package sources of apt in its order. Unreadable files are
 // ignored: this only finds a default, and the caller reports if none was found.
 func hostSources(root string) []apt.Source {
-	names, _ := filepath.Glob(filepath.Join(root, "etc/apt/sources.list.d", "*"))
+	names, _ := fs.Glob(os.DirFS(root), "etc/apt/sources.list.d/*")
 	sort.Strings(names)
 	var out []apt.Source
-	for _, n := range append([]string{filepath.Join(root, "etc/apt/sources.list")}, names...) {
-		rel, err := filepath.Rel(root, n)
-		if err != nil || !apt.IsSourcesFile(filepath.ToSlash(rel)) {
+	for _, rel := range append([]string{"etc/apt/sources.list"}, names...) {
+		if !apt.IsSourcesFile(rel) {
 			continue
 		}
+		n := filepath.Join(root, rel)
 		b, err := os.ReadFile(n)
 		if err != nil {
 			continue

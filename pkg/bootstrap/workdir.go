@@ -2,6 +2,7 @@ package bootstrap
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -36,11 +37,12 @@ func makeWorkDir() (dir string, lock *filelock.Lock, err error) {
 // ended. A directory with mounts that cannot be removed stays: one of them could be
 // the host's own /dev.
 func removeAbandoned(tmp string) {
-	locks, err := filepath.Glob(filepath.Join(tmp, workPrefix+"*", "lock"))
+	locks, err := fs.Glob(os.DirFS(tmp), workPrefix+"*/lock")
 	if err != nil {
 		return
 	}
-	for _, path := range locks {
+	for _, name := range locks {
+		path := filepath.Join(tmp, name)
 		dir := filepath.Dir(path)
 		info, err := os.Lstat(dir)
 		if err != nil || !info.IsDir() {

@@ -289,10 +289,12 @@ func (c *Compressor) compress(ctx context.Context, l ocispec.Descriptor, diffID 
 		return Layer{}, err
 	}
 	defer blob.Close()
-	r, err := plain(blob, l.MediaType)
+	content, err := plain(blob, l.MediaType)
 	if err != nil {
 		return Layer{}, err
 	}
+	defer content.Close()
+	var r io.Reader = content
 	// The source checks the digest of a plain layer while it is read.
 	verified := l.Digest == diffID && !isCompressed(l.MediaType)
 	sum := digest.Canonical.Digester()
@@ -318,19 +320,23 @@ func isCompressed(mediaType string) bool {
 	return strings.HasSuffix(mediaType, "gzip") || strings.HasSuffix(mediaType, "zstd")
 }
 
-// plain returns the tar of a layer.
-func plain(r io.Reader, mediaType string) (io.Reader, error) {
+// maxWindow is the memory that decompressing zstd may take, in bytes: zstd --ultra -22
+// demands 128 MiB.
+const maxWindow = 128 << 20
+
+// plain returns the tar of a layer. Closing it does not close r.
+func plain(r io.Reader, mediaType string) (io.ReadCloser, error) {
 	switch {
 	case strings.HasSuffix(mediaType, "gzip"):
 		return gzip.NewReader(r)
 	case strings.HasSuffix(mediaType, "zstd"):
-		d, err := zstd.NewReader(r)
+		d, err := zstd.NewReader(r, zstd.WithDecoderMaxWindow(maxWindow), zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true))
 		if err != nil {
 			return nil, err
 		}
 		return d.IOReadCloser(), nil
 	}
-	return r, nil
+	return io.NopCloser(r), nil
 }
 
 // eStargz compresses a layer into the eStargz form, which reorders the tar.

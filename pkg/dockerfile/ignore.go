@@ -14,8 +14,13 @@ import (
 // context, by precedence: only the first that exists counts.
 var IgnoreFiles = []string{"Dockerfile.dockerignore", ".dockerignore"}
 
-// MaxIgnoreFile is the size of the largest ignore file in bytes.
-const MaxIgnoreFile = 1 << 20
+// Limits of an ignore file. Compiling a pattern takes time by the square of its length and
+// a thousand times its memory, and each file is matched with each pattern.
+const (
+	MaxIgnoreFile = 64 << 10 // bytes
+	maxPattern    = 1 << 10  // bytes
+	maxLines      = 2000
+)
 
 // Ignore is what an ignore file leaves out of a build context. A nil Ignore leaves out
 // nothing. It is not safe for concurrent use.
@@ -26,11 +31,17 @@ type Ignore struct {
 
 // ParseIgnore parses an ignore file. path is used in errors, which are *Error.
 func ParseIgnore(path string, content []byte) (*Ignore, error) {
+	if len(content) > MaxIgnoreFile {
+		return nil, &Error{Path: path, Err: fmt.Errorf("larger than %d bytes", MaxIgnoreFile)}
+	}
 	n := 0
 	for line := range bytes.Lines(content) {
 		n++
 		if err := checkPattern(line); err != nil {
 			return nil, errorAt(path, content, n, err)
+		}
+		if n > maxLines {
+			return nil, errorAt(path, content, n, fmt.Errorf("more than %d lines", maxLines))
 		}
 	}
 	patterns, err := ignorefile.ReadAll(bytes.NewReader(content))
@@ -47,6 +58,9 @@ func ParseIgnore(path string, content []byte) (*Ignore, error) {
 // checkPattern returns an error for a line whose pattern is not valid. Matchers report
 // one only when they get to it.
 func checkPattern(line []byte) error {
+	if len(line) > maxPattern {
+		return fmt.Errorf("a pattern of %d bytes, more than %d", len(line), maxPattern)
+	}
 	patterns, err := ignorefile.ReadAll(bytes.NewReader(line))
 	if err != nil || len(patterns) == 0 {
 		return err

@@ -9,11 +9,14 @@ import (
 
 func TestIgnoreErrors(t *testing.T) {
 	for content, want := range map[string]string{
-		"a\n# b\n[\n":   "i:3: pattern \"[\"",
-		"ok\n!bad[\n":   "i:2: pattern \"!bad[\"",
-		"!\n":           "i:1: ",
-		"x\n\\\n":       "i:2: pattern",
-		"**/[a-\nx\n\n": "i:1: pattern",
+		"a\n# b\n[\n":                            "i:3: pattern \"[\"",
+		"ok\n!bad[\n":                            "i:2: pattern \"!bad[\"",
+		"!\n":                                    "i:1: ",
+		"x\n\\\n":                                "i:2: pattern",
+		"**/[a-\nx\n\n":                          "i:1: pattern",
+		"x\n" + strings.Repeat("*a", 600) + "\n": "i:2: a pattern of 1201 bytes",
+		strings.Repeat("*a\n", 2001):             "i:2001: more than 2000 lines",
+		strings.Repeat("# comment of a line\n", 4000): "i: larger than",
 	} {
 		_, err := ParseIgnore("i", []byte(content))
 		if err == nil || !strings.HasPrefix(err.Error(), want) {

@@ -29,14 +29,15 @@ func FamiliarName(ref string) (string, error) {
 
 // imageList is the images that a Dockerfile refers to, each once.
 type imageList struct {
-	known  map[string]bool // their names as written, and those of stages
+	stages map[string]bool // their names in lower case: BuildKit ignores it
+	known  map[string]bool // references as written: tags differ by case
 	images []Image
 }
 
 // add adds the image that a FROM, COPY --from or mount names, unless it is a stage. Names
 // that are not valid, and those with variables, are left out: BuildKit reports them.
 func (l *imageList) add(text string, line int) {
-	if text == "" || l.known[strings.ToLower(text)] || strings.Contains(text, "$") {
+	if text == "" || l.stages[strings.ToLower(text)] || l.known[text] || strings.Contains(text, "$") {
 		return
 	}
 	// With an empty namespace, {{ namespace }}/NAME is rendered to /NAME.
@@ -60,13 +61,13 @@ func (l *imageList) addSources(cmd instructions.Command, line int) {
 func (d *Dockerfile) Images() []Image { return d.imageList().images }
 
 func (d *Dockerfile) imageList() *imageList {
-	l := &imageList{known: map[string]bool{"scratch": true, "context": true}}
+	l := &imageList{stages: map[string]bool{"scratch": true, "context": true}, known: map[string]bool{}}
 	for i, st := range d.Stages {
 		l.add(st.BaseName, firstLine(st.Location))
 		if st.Name != "" {
-			l.known[strings.ToLower(st.Name)] = true
+			l.stages[strings.ToLower(st.Name)] = true
 		}
-		l.known[strconv.Itoa(i)] = true
+		l.stages[strconv.Itoa(i)] = true
 	}
 	byName := stagesByName(d.Stages)
 	for i, st := range d.Stages {

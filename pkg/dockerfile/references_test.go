@@ -50,6 +50,7 @@ func TestReferences(t *testing.T) {
 		{"CRLF", "FROM a:1\r\nRUN x \\\r\n y\r\nFROM b:1\r\n", "a:1@1 b:1@4"},
 		{"ONBUILD of the result", "FROM a:1\nONBUILD COPY --from=b:1 x /\nRUN x", "a:1@1"},
 		{"ONBUILD of a stage", "FROM a:1 AS s\nONBUILD COPY --from=b:1 x /\nRUN x\nFROM s", "a:1@1 b:1@4"},
+		{"tags that differ by case", "FROM a:1\nCOPY --from=b:rc /x /\nCOPY --from=b:RC /x /", "a:1@1 b:rc@2 b:RC@3"},
 		{"FROM with nothing", "FROM\nFROM a:1", "a:1@2"},
 	} {
 		o := amd64

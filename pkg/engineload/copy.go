@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 
+	"github.com/kolla-build/kolla-build/internal/atomicfile"
 	"github.com/kolla-build/kolla-build/pkg/bootstrap"
 	"github.com/kolla-build/kolla-build/pkg/engine"
 	"github.com/kolla-build/kolla-build/pkg/store"
@@ -28,11 +29,10 @@ func Copy(ctx context.Context, e *engine.Engine, s *store.Store, reference strin
 }
 
 func copyImage(ctx context.Context, e *engine.Engine, s *store.Store, reference string, kind store.Kind) error {
-	archive, err := os.CreateTemp("", "kolla-build-*.tar")
+	archive, err := atomicfile.Unnamed(os.TempDir()) // gone when this process is killed
 	if err != nil {
 		return err
 	}
-	defer os.Remove(archive.Name())
 	defer archive.Close()
 	content, err := e.Save(ctx, reference)
 	if err != nil {
@@ -45,7 +45,7 @@ func copyImage(ctx context.Context, e *engine.Engine, s *store.Store, reference 
 	if err != nil {
 		return err
 	}
-	im, err := bootstrap.Import(ctx, s, archive.Name(), bootstrap.ImportOptions{})
+	im, err := bootstrap.Import(ctx, s, fmt.Sprintf("/proc/self/fd/%d", archive.Fd()), bootstrap.ImportOptions{})
 	if err != nil {
 		return err
 	}

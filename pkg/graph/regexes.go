@@ -3,10 +3,10 @@ package graph
 import (
 	"errors"
 	"fmt"
-	"regexp"
 	"regexp/syntax"
 	"strings"
 
+	"github.com/kolla-build/kolla-build/internal/regex"
 	"github.com/kolla-build/kolla-build/internal/suggest"
 )
 
@@ -26,13 +26,13 @@ type Compiler func(pattern string) (func(name string) bool, error)
 func CompileRegexes(patterns []string, backtracking Compiler) (*Regexes, error) {
 	r := &Regexes{patterns: patterns}
 	for _, p := range patterns {
-		re, err := regexp.Compile(fromPython(p))
+		re, err := regex.Compile(fromPython(p))
 		if err == nil {
 			r.compiled = append(r.compiled, re.MatchString)
 			continue
 		}
 		var match func(string) bool
-		if backtracking != nil {
+		if backtracking != nil && !errors.Is(err, regex.ErrTooLarge) {
 			match, _ = backtracking(fromPython(p))
 		}
 		if match == nil {
@@ -111,7 +111,7 @@ func newNoMatch(pattern string, g *Graph) error {
 
 func eachMatches(patterns []string, g *Graph) bool {
 	for _, p := range patterns {
-		re, err := regexp.Compile(fromPython(p))
+		re, err := regex.Compile(fromPython(p))
 		if p == "" || err != nil || !anyMatch(re.MatchString, g) {
 			return false
 		}

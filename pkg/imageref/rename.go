@@ -5,6 +5,8 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+
+	"github.com/kolla-build/kolla-build/internal/regex"
 )
 
 // Rename is a substitution in the notation of sed -E: s/PATTERN/REPLACEMENT/FLAGS. Any
@@ -65,7 +67,7 @@ func ParseRename(text string) (Rename, error) {
 		pattern = "(?i)" + pattern
 	}
 	var err error
-	if r.pattern, err = regexp.Compile(pattern); err != nil {
+	if r.pattern, err = regex.Compile(pattern); err != nil {
 		return bad(err.Error())
 	}
 	if r.parts, err = parseReplacement(fields[1], r.pattern.NumSubexp()); err != nil {

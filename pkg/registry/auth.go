@@ -72,7 +72,14 @@ const (
 // credentials. The first scope should be the most important one, because some token
 // servers only use one.
 func (h *host) do(req *http.Request, repository string, scopes ...string) (*http.Response, error) {
-	return send(&authTransport{host: h, repository: repository, scopes: scopes}, req)
+	h.mu.Lock()
+	scheme := h.scheme
+	h.mu.Unlock()
+	// The registry named the locations of uploads.
+	if err := h.checkDowngrade(scheme, req.URL); err != nil {
+		return nil, err
+	}
+	return h.send(&authTransport{host: h, repository: repository, scopes: scopes}, req)
 }
 
 // authTransport adds credentials to requests to one registry, and to no other host

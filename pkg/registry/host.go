@@ -166,7 +166,7 @@ func (h *host) pingScheme(ctx context.Context, scheme string) answer {
 	if err != nil {
 		return fail(err)
 	}
-	resp, err := send(h.base, req)
+	resp, err := h.send(h.base, req)
 	if err != nil {
 		// The second text is net/http's for a server that sends first, such as SSH.
 		if text := err.Error(); strings.Contains(text, "malformed HTTP") || strings.Contains(text, "readLoopPeekFailLocked") {
@@ -225,8 +225,11 @@ const maxRedirects = 10
 // send sends a request through rt and follows a bounded number of redirects: those of
 // reads to any host, because registries store blobs elsewhere, and those of writes on
 // the same host.
-func send(rt http.RoundTripper, req *http.Request) (*http.Response, error) {
+func (h *host) send(rt http.RoundTripper, req *http.Request) (*http.Response, error) {
 	client := http.Client{Transport: rt, CheckRedirect: func(next *http.Request, via []*http.Request) error {
+		if err := h.checkDowngrade(via[0].URL.Scheme, next.URL); err != nil {
+			return err
+		}
 		first := via[0]
 		switch {
 		case len(via) > maxRedirects:
@@ -262,4 +265,31 @@ func (e *RedirectError) Error() string {
 // Hint says what the user can do.
 func (e *RedirectError) Hint() string {
 	return "the registry, or a proxy in front of it, redirects in a circle: check its external URL"
+}
+
+// checkDowngrade returns an error for an address of plain HTTP that an answer over HTTPS
+// named, unless the user or the address allows that: manifests of tags are verified by
+// nothing else, and an upload would be readable by all.
+func (h *host) checkDowngrade(scheme string, u *url.URL) error {
+	if scheme != "https" || u.Scheme != "http" || h.client.mayBeInsecure(u.Host) || h.client.listed(h.addr) {
+		return nil
+	}
+	return &DowngradeError{Host: h.name, Target: u.Host}
+}
+
+// DowngradeError reports that a registry answered over HTTPS, and named an address of plain
+// HTTP for what was requested.
+type DowngradeError struct {
+	Host   string // HOST[:PORT] of the registry
+	Target string // HOST[:PORT] of the address
+}
+
+// Error implements error.
+func (e *DowngradeError) Error() string {
+	return fmt.Sprintf("registry %s uses HTTPS, and leads to plain HTTP at %s", e.Host, e.Target)
+}
+
+// Hint says what the user can do.
+func (e *DowngradeError) Hint() string {
+	return fmt.Sprintf("set the external URL of the registry, or the X-Forwarded-Proto of the proxy in front of it, to https, or allow plain HTTP with --registry-insecure %s", e.Target)
 }

@@ -88,11 +88,13 @@ func readRegistriesConf(etc string) (*registriesConf, error) {
 		if dir == "" {
 			continue
 		}
-		dropIns, err := filepath.Glob(filepath.Join(dir, "containers", "registries.conf.d", "*.conf"))
+		dropIns, err := fs.Glob(os.DirFS(dir), "containers/registries.conf.d/*.conf")
 		if err != nil {
 			return nil, err
 		}
-		files = append(files, dropIns...) // sorted
+		for _, name := range dropIns { // sorted
+			files = append(files, filepath.Join(dir, name))
+		}
 	}
 	byPrefix := map[string]registryConf{}
 	for _, path := range files {

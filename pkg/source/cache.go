@@ -68,7 +68,8 @@ func openCache(dir string) (*cache, error) {
 			return nil, err
 		}
 	}
-	removeTemporary(filepath.Join(dir, "tmp"))
+	removeOld(filepath.Join(dir, "tmp"), 24*time.Hour)
+	removeOld(filepath.Join(dir, "partial"), partialAge)
 	// git compares directories by their real paths.
 	if dir, err = filepath.EvalSymlinks(dir); err != nil {
 		return nil, err
@@ -76,12 +77,16 @@ func openCache(dir string) (*cache, error) {
 	return &cache{dir: dir}, nil
 }
 
-// removeTemporary removes the checkouts and files of processes that were killed. Those of
+// partialAge is how long an interrupted download can be resumed. Its location may never be
+// asked for again.
+const partialAge = 7 * 24 * time.Hour
+
+// removeOld removes the checkouts and files of processes that were killed. Those of
 // others are younger; what cannot be removed stays.
-func removeTemporary(dir string) {
+func removeOld(dir string, age time.Duration) {
 	entries, _ := os.ReadDir(dir)
 	for _, e := range entries {
-		if info, err := e.Info(); err == nil && time.Since(info.ModTime()) > 24*time.Hour {
+		if info, err := e.Info(); err == nil && time.Since(info.ModTime()) > age {
 			_ = os.RemoveAll(filepath.Join(dir, e.Name()))
 		}
 	}

@@ -32,3 +32,25 @@ func TestKilledCheckoutsAreRemoved(t *testing.T) {
 		t.Errorf("a running one: %v", err)
 	}
 }
+
+// TestOldPartialDownloadsAreRemoved checks that an interrupted download does not stay for
+// ever, and that one of yesterday can be resumed.
+func TestOldPartialDownloadsAreRemoved(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "partial")
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for name, age := range map[string]time.Duration{"old": 8, "old.json": 8, "recent": 1, "recent.json": 1} {
+		path, at := filepath.Join(dir, name), time.Now().Add(-age*24*time.Hour)
+		if err := errors.Join(os.WriteFile(path, []byte("x"), 0o600), os.Chtimes(path, at, at)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := New(Options{CacheDir: filepath.Dir(dir)}); err != nil {
+		t.Fatal(err)
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil || len(entries) != 2 || entries[0].Name() != "recent" || entries[1].Name() != "recent.json" {
+		t.Errorf("left: %v, %v", entries, err)
+	}
+}

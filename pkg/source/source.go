@@ -111,6 +111,9 @@ type call struct {
 	blob blob
 	res  Resolved
 	err  error
+	// canceled says that the fetch failed when the context of its caller had ended. Its cause,
+	// which is err, can be anything: that of an errgroup is the error of another goroutine.
+	canceled bool
 }
 
 // New returns a Fetcher and creates its cache directory. It does not use the network.
@@ -271,6 +274,7 @@ func (f *Fetcher) get(ctx context.Context, s Spec) (blob, Resolved, error) {
 			f.mu.Unlock()
 			c.blob, c.res, c.err = f.fetch(ctx, s)
 			if c.err != nil {
+				c.canceled = ctx.Err() != nil
 				f.mu.Lock()
 				delete(f.calls, key) // a later call tries again
 				f.mu.Unlock()
@@ -284,10 +288,12 @@ func (f *Fetcher) get(ctx context.Context, s Spec) (blob, Resolved, error) {
 		case <-ctx.Done():
 			return blob{}, Resolved{}, context.Cause(ctx)
 		}
-		if c.err == nil || !isContext(c.err) {
+		if !c.canceled {
 			return c.blob, c.res, c.err
 		}
-		// The context of the other caller ended, but not this one's.
+		if ctx.Err() != nil {
+			return blob{}, Resolved{}, context.Cause(ctx)
+		}
 	}
 }
 

@@ -408,3 +408,53 @@ func TestFetchEndsWithItsContext(t *testing.T) {
 	}
 	checkClean(t, f.opts.CacheDir)
 }
+
+// watchedContext reports when something waits for its end.
+type watchedContext struct {
+	context.Context
+	waits chan<- struct{}
+}
+
+func (c watchedContext) Done() <-chan struct{} {
+	select {
+	case c.waits <- struct{}{}:
+	default:
+	}
+	return c.Context.Done()
+}
+
+// TestWaitersTakeOver checks that a caller that waits for the fetch of another one does not
+// fail when the context of that ends, whatever its cause.
+func TestWaitersTakeOver(t *testing.T) {
+	srv := serveFiles(t)
+	hit, release := make(chan bool, 10), make(chan struct{})
+	srv.spoilWith(func(http.ResponseWriter, *http.Request) bool {
+		hit <- true
+		<-release
+		return false
+	})
+	f, _ := newFetcher(t, Options{})
+	spec := Spec{Name: "x", Type: TypeURL, Location: srv.put(t, "x.tar.gz", makeTar(t, true, member{name: "x/f", text: "x"})), Enabled: true}
+	cause := errors.New("another image failed")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	first, second := make(chan error, 1), make(chan error, 1)
+	go func() {
+		_, err := f.Resolve(ctx, spec)
+		first <- err
+	}()
+	<-hit
+	waits := make(chan struct{}, 1)
+	go func() {
+		_, err := f.Resolve(watchedContext{t.Context(), waits}, spec)
+		second <- err
+	}()
+	<-waits
+	cancel(cause)
+	if err := <-first; !errors.Is(err, cause) {
+		t.Errorf("the first caller: %v", err)
+	}
+	close(release)
+	if err := <-second; err != nil {
+		t.Errorf("the second caller: %v", err)
+	}
+}

@@ -119,6 +119,8 @@ func TestClientErrorsAreNotFaults(t *testing.T) {
 		"deeply nested manifest":       {"PUT", v2 + "/manifests/u", strings.Repeat("[", 100_000), map[string]string{"Content-Type": manifest}},
 		"manifest of a million values": {"PUT", v2 + "/manifests/u", `{"schemaVersion":2,"mediaType":"` + manifest + `","layers":[` + strings.Repeat("{},", 1_000_000) + `{}]}`, map[string]string{"Content-Type": manifest}},
 		"manifest of a million nulls":  {"PUT", v2 + "/manifests/u", `{"schemaVersion":2,"mediaType":"` + manifest + `","blobs":[` + strings.Repeat("null,", 700_000) + `null]}`, map[string]string{"Content-Type": manifest}},
+		"manifest of another version":  {"PUT", v2 + "/manifests/u", `{"schemaVersion":0,"mediaType":"` + manifest + `","config":{"mediaType":"x/y","digest":"` + digest.FromString("n").String() + `","size":1},"layers":[]}`, map[string]string{"Content-Type": manifest}},
+		"docker's of another version":  {"PUT", v2 + "/manifests/u", `{"schemaVersion":3,"mediaType":"application/vnd.docker.distribution.manifest.v2+json","config":{"mediaType":"x/y","digest":"` + digest.FromString("n").String() + `","size":1},"layers":[]}`, map[string]string{"Content-Type": "application/vnd.docker.distribution.manifest.v2+json"}},
 		"index of another version":     {"PUT", v2 + "/manifests/u", `{"schemaVersion":1,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}`, map[string]string{"Content-Type": "application/vnd.oci.image.index.v1+json"}},
 		"manifest with sha512":         {"PUT", v2 + "/manifests/" + digest.SHA512.FromString("n").String(), "{}", map[string]string{"Content-Type": manifest}},
 		"nonsense tag":                 {"PUT", v2 + "/manifests/-u", "{}", map[string]string{"Content-Type": manifest}},

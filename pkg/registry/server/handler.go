@@ -185,8 +185,8 @@ func (h *handler) correct(a *answerWriter, body *watchedBody, r *http.Request) {
 	case strings.Contains(text, "no space left on device"), strings.Contains(text, "disk quota exceeded"):
 		a.replace(http.StatusInsufficientStorage, "UNKNOWN", "the registry's disk is full: no space left on device")
 		h.log.printf("%s %s: no space left on device", r.Method, r.URL.Path)
-	case strings.Contains(text, "unrecognized manifest list schema version"):
-		a.replace(http.StatusBadRequest, "MANIFEST_INVALID", "the index has an unknown schemaVersion")
+	case r.Method == http.MethodPut && strings.Contains(text, "unrecognized manifest"):
+		a.replace(http.StatusBadRequest, "MANIFEST_INVALID", "the manifest has an unknown schemaVersion or mediaType")
 	case upload != nil && strings.Contains(text, `"Path":`) && strings.Contains(text, "/_uploads/"): // another request has ended it
 		a.replace(http.StatusNotFound, "BLOB_UPLOAD_UNKNOWN", "the upload is unknown")
 	case strings.Contains(text, `"detail":"unknown blob"`):
