@@ -324,7 +324,7 @@ func TestAptConfiguration(t *testing.T) {
 		{"nothing", nil, hostMirrors{}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			root := t.TempDir()
+			root := t.TempDir() + "/not[a]pattern"
 			c.files = cloneWith(c.files, "etc/os-release", "ID=debian\nVERSION_CODENAME=\"bookworm\"\n")
 			for n, text := range c.files {
 				if err := os.MkdirAll(root+"/"+n[:strings.LastIndexByte(n, '/')], 0o755); err != nil {

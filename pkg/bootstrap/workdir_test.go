@@ -14,7 +14,10 @@ import (
 // files that are mounted in it, and that of a running one stays.
 func TestRemoveAbandoned(t *testing.T) {
 	testenv.Root(t)
-	tmp, host := t.TempDir(), t.TempDir()
+	tmp, host := filepath.Join(t.TempDir(), "not[a]pattern"), t.TempDir()
+	if err := os.Mkdir(tmp, 0o755); err != nil {
+		t.Fatal(err)
+	}
 	t.Setenv("TMPDIR", tmp)
 	if err := os.WriteFile(filepath.Join(host, "precious"), nil, 0o644); err != nil {
 		t.Fatal(err)

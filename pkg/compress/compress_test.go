@@ -291,6 +291,10 @@ func TestErrors(t *testing.T) {
 	m := source.manifest(t, good)
 	noLayer := m
 	noLayer.Layers = []ocispec.Descriptor{{MediaType: ocispec.MediaTypeImageLayer, Digest: digest.FromString("none"), Size: 4}}
+	// A frame that demands a window of 512 MiB.
+	bomb := m
+	bomb.Layers = []ocispec.Descriptor{{MediaType: ocispec.MediaTypeImageLayerZstd, Digest: source.put([]byte("\x28\xb5\x2f\xfd\x00\x98\x01\x00\x00")), Size: 9}}
+	demanding, _ := source.putJSON(t, bomb)
 	tooMany := m
 	tooMany.Layers = append(append([]ocispec.Descriptor{}, m.Layers...), m.Layers...)
 	var cases []digest.Digest
@@ -304,6 +308,9 @@ func TestErrors(t *testing.T) {
 		if _, err := c.Image(t.Context(), d); err == nil {
 			t.Errorf("image %s: no error", source.m[d])
 		}
+	}
+	if _, err := c.Image(t.Context(), demanding); !errors.Is(err, zstd.ErrWindowSizeExceeded) {
+		t.Errorf("a layer that demands memory: %v", err)
 	}
 	full := newBlobs()
 	full.fail = errors.New("no space left")

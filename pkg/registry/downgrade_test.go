@@ -80,9 +80,12 @@ func TestDowngradesAreRefused(t *testing.T) {
 	}
 	blob := registry.Blob{Digest: digest.FromString("x"), Size: 1, Open: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader([]byte("x"))), nil }}
 	requests := map[string]func(*registry.Client) error{
-		"head":   func(c *registry.Client) error { _, err := c.Head(t.Context(), ref.String()); return err },
-		"tags":   func(c *registry.Client) error { _, err := c.Tags(t.Context(), ref.String()); return err },
-		"upload": func(c *registry.Client) error { _, err := c.Repository(ref).Upload(t.Context(), blob, nil, nil); return err },
+		"head": func(c *registry.Client) error { _, err := c.Head(t.Context(), ref.String()); return err },
+		"tags": func(c *registry.Client) error { _, err := c.Tags(t.Context(), ref.String()); return err },
+		"upload": func(c *registry.Client) error {
+			_, err := c.Repository(ref).Upload(t.Context(), blob, nil, nil)
+			return err
+		},
 	}
 	for name, request := range requests {
 		var downgrade *registry.DowngradeError

@@ -93,7 +93,7 @@ func TestRegistriesConf(t *testing.T) {
 		})
 	}
 	// A set is published under its own names.
-	etc := t.TempDir()
+	etc := t.TempDir() + "/not[a]pattern"
 	writeFile(t, filepath.Join(etc, "containers/registries.conf.d/x.conf"), fmt.Sprintf("[[registry]]\nprefix=%q\nlocation=%q\n", origin, gone))
 	c := registrytest.Client(t, registry.Options{EtcDir: etc, Retries: -1})
 	if d, err := c.Head(t.Context(), origin+"/library/debian:t"); err != nil || d.Digest != inOrigin {
