@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -19,8 +20,8 @@ type Contents struct {
 	Configuration map[string]string `json:"configuration,omitempty"`
 	Signed        bool              `json:"signed"` // by anyone
 	Images        []ContentImage    `json:"images"`
-	Blobs         int               `json:"blobs"`  // blobs of the images, each counted once
-	Bytes         int64             `json:"bytes"`  // of these blobs
+	Blobs         int               `json:"blobs"`  // blobs and byte deltas in the bundle, each counted once
+	Bytes         int64             `json:"bytes"`  // of these
 	Shared        int64             `json:"shared"` // bytes that the images would have in addition if each were a file of its own
 	Delta         *ContentDelta     `json:"delta,omitempty"`
 	Extra         []string          `json:"extra,omitempty"` // files in a directory that do not belong to the bundle
@@ -31,8 +32,8 @@ type ContentImage struct {
 	Name      string        `json:"name"`
 	Digest    digest.Digest `json:"digest"`
 	Platforms []string      `json:"platforms,omitempty"`
-	Size      int64         `json:"size"` // bytes of its blobs, in this bundle or required
-	Own       int64         `json:"own"`  // bytes of the blobs that no other image of the bundle has
+	Size      int64         `json:"size"` // bytes of its blobs, in this bundle, made from byte deltas or required
+	Own       int64         `json:"own"`  // bytes in the bundle that no other image of it uses
 	Created   string        `json:"created,omitempty"`
 	Key       string        `json:"key,omitempty"`
 	Kind      store.Kind    `json:"kind,omitempty"`
@@ -68,7 +69,7 @@ func list(ctx context.Context, path string, files []string, stdin io.Reader) (*C
 		return nil, err
 	}
 	defer src.close()
-	l := lister{src: src}
+	l := newLister(src)
 	if err := l.read(ctx); err != nil {
 		return nil, err
 	}
@@ -117,9 +118,18 @@ type lister struct {
 	signed  bool
 	indexed bool
 	images  []ocispec.Descriptor
-	known   int // number of images, from the first, whose manifests are all known
 	delta   *deltaDocument
 	graph   graph
+	carried map[digest.Digest]int64 // bytes of the files, by blob or restored layer
+
+	reached  map[digest.Digest]bool // manifests that the images refer to
+	unread   map[digest.Digest]bool // of them
+	required map[digest.Digest]bool // by a delta
+}
+
+func newLister(src *source) *lister {
+	return &lister{src: src, carried: map[digest.Digest]int64{}, reached: map[digest.Digest]bool{}, unread: map[digest.Digest]bool{},
+		required: map[digest.Digest]bool{}}
 }
 
 func (l *lister) read(ctx context.Context) error {
@@ -144,21 +154,52 @@ func (l *lister) read(ctx context.Context) error {
 	}
 }
 
-// complete reports whether all manifests of all images are known.
+// complete reports whether all manifests of all images are known, but for those that a delta
+// omits.
 func (l *lister) complete() bool {
-	if !l.indexed || l.check.doc == nil {
-		return false // anything may follow
+	return l.indexed && l.check.doc != nil && len(l.unread) == 0 // else anything may follow
+}
+
+// reach notes that an image refers to a manifest, and through it to others.
+func (l *lister) reach(d digest.Digest) {
+	for next := []digest.Digest{d}; len(next) > 0; {
+		d := next[len(next)-1]
+		next = next[:len(next)-1]
+		if l.reached[d] {
+			continue
+		}
+		l.reached[d] = true
+		refs, read := l.graph.documents[d]
+		if !read && !l.required[d] {
+			l.unread[d] = true
+		}
+		next = append(next, manifests(refs)...)
 	}
-	for ; l.known < len(l.images); l.known++ {
-		if known, err := l.graph.walk(root(l.images[l.known]), func(reference) {}); !known && err == nil {
-			return false
+}
+
+// found notes that a manifest has been read.
+func (l *lister) found(d digest.Digest) {
+	delete(l.unread, d)
+	if l.reached[d] {
+		for _, child := range manifests(l.graph.documents[d]) {
+			l.reach(child)
 		}
 	}
-	return true
+}
+
+func manifests(refs []reference) []digest.Digest {
+	var out []digest.Digest
+	for _, r := range refs {
+		if r.role.kind == "manifest" {
+			out = append(out, r.digest)
+		}
+	}
+	return out
 }
 
 func (l *lister) member(m member) error {
 	if m.digest != "" {
+		l.carried[m.digest] = m.size
 		if m.delta || m.size > maxManifest {
 			return nil
 		}
@@ -166,7 +207,13 @@ func (l *lister) member(m member) error {
 		if err != nil || len(b) == 0 || b[0] != '{' {
 			return err
 		}
-		return l.graph.add(m.digest, b)
+		if err := l.graph.add(m.digest, b); err != nil {
+			return err
+		}
+		if _, manifest := l.graph.documents[m.digest]; manifest {
+			l.found(m.digest)
+		}
+		return nil
 	}
 	limit := int64(maxIndex)
 	if m.name == manifestFile {
@@ -185,12 +232,28 @@ func (l *lister) member(m member) error {
 	case ocispec.ImageIndexFile:
 		l.indexed = true
 		l.images, err = parseIndex(b)
+		for _, d := range l.images {
+			l.reach(d.Digest)
+		}
 	case deltaIndex:
 		var doc deltaDocument
 		doc, err = parseDelta(b)
 		l.delta = &doc
+		for _, r := range doc.Requires {
+			l.required[r.Digest] = true
+			delete(l.unread, r.Digest)
+		}
 	}
 	return err
+}
+
+// inFile returns the bytes that a bundle needs for a blob: those of a byte delta in place of
+// a layer, none for a blob that a delta requires.
+func (l *lister) inFile(r reference) int64 {
+	if l.delta == nil {
+		return r.size
+	}
+	return l.carried[r.digest]
 }
 
 func (l *lister) contents(ctx context.Context) (*Contents, error) {
@@ -201,6 +264,11 @@ func (l *lister) contents(ctx context.Context) (*Contents, error) {
 		for _, image := range doc.Images {
 			described[image.Name] = image
 		}
+		for _, f := range doc.Files { // the listing may have ended before these blobs
+			if d, ok := blobDigest(strings.Replace(f.Name, deltaDir+"/", "blobs/", 1)); ok {
+				l.carried[d] = f.Size
+			}
+		}
 	}
 	users := map[digest.Digest]int{}
 	for _, d := range l.images {
@@ -208,11 +276,15 @@ func (l *lister) contents(ctx context.Context) (*Contents, error) {
 			return nil, context.Cause(ctx)
 		}
 		_, err := l.graph.walk(root(d), func(r reference) {
-			if users[r.digest]++; users[r.digest] == 1 {
+			users[r.digest]++
+			_, carried := l.carried[r.digest]
+			switch {
+			case l.delta != nil && !carried:
+			case users[r.digest] == 1:
 				c.Blobs++
-				c.Bytes += r.size
-			} else {
-				c.Shared += r.size
+				c.Bytes += l.inFile(r)
+			default:
+				c.Shared += l.inFile(r)
 			}
 		})
 		if err != nil {
@@ -230,7 +302,7 @@ func (l *lister) contents(ctx context.Context) (*Contents, error) {
 		_, _ = l.graph.walk(root(d), func(r reference) { // it was visited before
 			image.Size += r.size
 			if users[r.digest] == 1 {
-				image.Own += r.size
+				image.Own += l.inFile(r)
 			}
 		})
 		if _, known := l.graph.documents[d.Digest]; !known {

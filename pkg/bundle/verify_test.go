@@ -359,11 +359,53 @@ func TestList(t *testing.T) {
 	}
 	m := newMonths(t)
 	path, sum := m.save(t, m.since(t), true)
-	if c := must[*Contents](t)(List(t.Context(), path, nil, nil)); c.Delta == nil || len(c.Delta.Requires) != sum.Required || c.Delta.Bytes == 0 {
+	c = must[*Contents](t)(List(t.Context(), path, nil, nil))
+	if c.Delta == nil || len(c.Delta.Requires) != sum.Required || c.Delta.Bytes == 0 {
 		t.Errorf("of a delta: %+v", c)
+	}
+	// What is in the file, and not what it is made from.
+	if c.Blobs != sum.Blobs+sum.Deltas || c.Bytes != sum.Bytes+sum.DeltaBytes {
+		t.Errorf("of a delta: %d blobs, %d bytes; saved were %+v", c.Blobs, c.Bytes, sum)
+	}
+	for i, image := range c.Images {
+		unchanged := strings.Contains(image.Name, "unchanged")
+		if e := m.now[i]; image.Name != e.Name || unchanged && image.Own > 0 || !unchanged && image.Size <= c.Bytes || image.Own > c.Bytes {
+			t.Errorf("%+v, in a delta of %d bytes", image, c.Bytes)
+		}
 	}
 	if r := must[*Report](t)(Verify(t.Context(), path, VerifyOptions{})); !r.OK || r.Required != sum.Required {
 		t.Errorf("of a delta: %+v", r)
+	}
+}
+
+// An index of many images is read to its last one, and each of its images is looked at a few
+// times, however many blobs there are.
+func TestListOfLargeIndex(t *testing.T) {
+	const n = 900
+	var index ocispec.Index
+	index.MediaType = ocispec.MediaTypeImageIndex
+	var blobs []item
+	for i := range n {
+		raw := fmt.Appendf(nil, `{"schemaVersion":2,"config":{"digest":"%s","size":1},"layers":[]}`, digest.FromString(fmt.Sprint(i)))
+		d := ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: digest.FromBytes(raw), Size: int64(len(raw))}
+		index.Manifests = append(index.Manifests, d)
+		blobs = append(blobs, item{tar.Header{Name: blobName(d.Digest)}, string(raw)})
+	}
+	raw := must[[]byte](t)(json.Marshal(index))
+	top := fmt.Sprintf(`{"schemaVersion":2,"manifests":[{"mediaType":%q,"digest":%q,"size":%d}]}`, index.MediaType, digest.FromBytes(raw), len(raw))
+	items := append([]item{{tar.Header{Name: "oci-layout"}, layoutFile}, {tar.Header{Name: "index.json"}, top}, {tar.Header{Name: blobName(digest.FromBytes(raw))}, string(raw)}}, blobs...)
+	src := must[*source](t)(openSource(t.Context(), "-", bytes.NewReader(makeTar(t, items...)), nil))
+	defer src.close()
+	l := newLister(src)
+	if err := l.read(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	l.check.doc = &Manifest{} // without one, anything may follow
+	if !l.complete() || len(l.reached) != n+1 || len(l.graph.documents) != n+1 {
+		t.Errorf("%d manifests reached, %d read, complete: %v", len(l.reached), len(l.graph.documents), l.complete())
+	}
+	if l.graph.visits > 0 {
+		t.Errorf("%d visits while reading", l.graph.visits)
 	}
 }
 

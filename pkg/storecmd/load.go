@@ -1,6 +1,7 @@
 package storecmd
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -141,16 +142,19 @@ func bundleOptions(ctx context.Context, cfg *config.Config, con *console.Console
 }
 
 // loadInputs puts together the parts of bundles that were split. They can be in different
-// directories.
+// directories, and bundles of different months can have the same name.
 func loadInputs(paths []string) ([]bundle.Input, error) {
-	var inputs []bundle.Input
-	sets := map[string]int{}   // positions in inputs, by the name of the bundle
-	split := map[string]bool{} // bundles of which some file is a part
+	sets := map[string]string{} // by part, by path of its bundle and by name of its bundle
 	for _, p := range paths {
-		if p != "-" && parts.IsPart(p) {
-			split[bundleName(p)] = true
+		if p == "-" {
+			continue
+		}
+		if set := parts.SetOf(p); set != "" {
+			sets[p], sets[bundlePath(p)], sets[filepath.Base(bundlePath(p))] = set.String(), set.String(), set.String()
 		}
 	}
+	var inputs []bundle.Input
+	positions := map[string]int{} // of sets in inputs
 	stdin := 0
 	for _, p := range paths {
 		if p == "-" {
@@ -158,15 +162,17 @@ func loadInputs(paths []string) ([]bundle.Input, error) {
 				return nil, usererr.Usage(fmt.Errorf("load: standard input can be read once"))
 			}
 		}
-		// A part whose beginning is damaged is one by its name.
-		if p == "-" || !parts.IsPart(p) && !(parts.IsPartName(p) && split[bundleName(p)]) {
-			inputs = append(inputs, bundle.Input{Path: p})
-			continue
+		// A part whose beginning is damaged belongs to a set by its name.
+		set := sets[p]
+		if set == "" && p != "-" && parts.IsPartName(p) {
+			set = cmp.Or(sets[bundlePath(p)], sets[filepath.Base(bundlePath(p))])
+			if set == "" && parts.IsPart(p) {
+				set = bundlePath(p)
+			}
 		}
-		name := bundleName(p)
-		i, ok := sets[name]
-		if !ok {
-			sets[name] = len(inputs)
+		i, known := positions[set]
+		if set == "" || !known {
+			positions[set] = len(inputs)
 			inputs = append(inputs, bundle.Input{Path: p})
 			continue
 		}
@@ -178,11 +184,8 @@ func loadInputs(paths []string) ([]bundle.Input, error) {
 	return inputs, nil
 }
 
-// bundleName returns what a bundle was called when it was saved, given one of its parts.
-func bundleName(part string) string {
-	base := filepath.Base(part)
-	return strings.TrimSuffix(base, filepath.Ext(base))
-}
+// bundlePath returns the path of a bundle, given one of its parts.
+func bundlePath(part string) string { return strings.TrimSuffix(part, filepath.Ext(part)) }
 
 // loadBundles reads the files, and loads their images into a container engine if the
 // user named one.

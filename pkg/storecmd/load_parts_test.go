@@ -78,6 +78,24 @@ func TestLoadPartsByName(t *testing.T) {
 	}
 }
 
+// Sets of different months may have the same name, in different directories. Parts that are
+// not named are found beside those that are.
+func TestLoadSetsOfTheSameName(t *testing.T) {
+	september, october := savedParts(t), savedParts(t)
+	f := site(t)
+	err := Load(t.Context(), f.config(), f.con, []string{september + ".001", october + ".001", september + ".003"}, LoadOptions{Replace: true})
+	if err == nil || strings.Contains(err.Error(), "parts of different sets") {
+		t.Fatalf("two images of one name: %v, want that error", err)
+	}
+	inputs, err := loadInputs([]string{september + ".001", october + ".001", september + ".003"})
+	if err != nil || len(inputs) != 2 || len(inputs[0].Parts) != 2 {
+		t.Errorf("%+v, %v", inputs, err)
+	}
+	if err := Load(t.Context(), f.config(), f.con, []string{september + ".001", september + ".003"}, LoadOptions{}); err != nil {
+		t.Errorf("two parts named: %v", err)
+	}
+}
+
 // A registry that cannot be reached is noticed before anything is read.
 func TestLoadReachesRegistryFirst(t *testing.T) {
 	path, _ := saved(t)

@@ -125,6 +125,16 @@ func IsPart(file string) bool {
 // IsPartName reports whether a file is named as parts are.
 func IsPartName(file string) bool { return isPartExt(filepath.Ext(file)) }
 
+// SetOf returns the digest of the stream that a part belongs to, "" if its header cannot be
+// read.
+func SetOf(file string) digest.Digest {
+	h, err := header(file)
+	if err != nil {
+		return ""
+	}
+	return h.Set
+}
+
 // First returns a part of the bundle that was saved with this name in parts, "" if there is none.
 func First(output string) string {
 	others, err := siblings(name(output, MaxParts, 0))
@@ -157,14 +167,23 @@ func name(base string, data, number int) string {
 	return fmt.Sprintf("%s.%03d", base, number+1)
 }
 
+// baseName returns the path of the bundle that a part belongs to, and whether the file is
+// named as a part.
+func baseName(file string) (string, bool) {
+	ext := filepath.Ext(file)
+	if !isPartExt(ext) || filepath.Base(file) == ext {
+		return "", false
+	}
+	return filepath.Clean(file[:len(file)-len(ext)]), true
+}
+
 // siblings returns the files beside a part that may be parts of the same set, itself
 // included.
 func siblings(file string) ([]string, error) {
-	ext := filepath.Ext(file)
-	if !isPartExt(ext) || filepath.Base(file) == ext {
+	base, ok := baseName(file)
+	if !ok {
 		return []string{file}, nil
 	}
-	base := file[:len(file)-len(ext)]
 	dir, err := os.ReadDir(filepath.Dir(file))
 	if err != nil {
 		return nil, err
@@ -172,7 +191,7 @@ func siblings(file string) ([]string, error) {
 	var out []string
 	for _, e := range dir {
 		path := filepath.Join(filepath.Dir(file), e.Name())
-		if other := filepath.Ext(e.Name()); path[:len(path)-len(other)] == filepath.Clean(base) && isPartExt(other) {
+		if other := filepath.Ext(e.Name()); path[:len(path)-len(other)] == base && isPartExt(other) {
 			out = append(out, path)
 		}
 	}

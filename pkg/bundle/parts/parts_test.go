@@ -236,14 +236,22 @@ func TestMistakes(t *testing.T) {
 	}
 	for want, files := range map[string][]string{
 		"parts of different sets": {a[0], b[1]},
-		"part 002 is missing":     {a[0], a[2], a[3], a[4]},
 		"not a part of a bundle":  {other},
-		"not a regular file":      {link, a[1]},
-		"no such file":            {a[0], filepath.Join(dir, "none")},
 	} {
 		if _, _, err := read(t, files...); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v", want, err)
 		}
+	}
+	for want, files := range map[string][]string{
+		"not a regular file": {link, a[1]},
+		"no such file":       {a[0], filepath.Join(dir, "none")},
+	} {
+		if _, s, err := read(t, files...); err != nil || !strings.Contains(strings.Join(s.Problems(), " "), want) {
+			t.Errorf("%q, and all parts beside another: %v", want, err)
+		}
+	}
+	if got, _, err := read(t, a[0], a[2]); err != nil || !bytes.Equal(got, stream) {
+		t.Errorf("two of the parts named, the others beside them: %v", err)
 	}
 	if got, _, err := read(t, append(a, a...)...); err != nil || !bytes.Equal(got, stream) {
 		t.Errorf("each part named twice: %v", err)
@@ -262,6 +270,49 @@ func TestMistakes(t *testing.T) {
 	}
 	if _, _, err := read(t, a...); err == nil || !strings.Contains(err.Error(), a[1]+": its content is damaged") {
 		t.Errorf("a swapped payload: %v", err)
+	}
+}
+
+// Parts beside the named ones complete the set, wherever they are; those of another set that
+// has the same name are reported and not used.
+func TestPartsBesideTheNamed(t *testing.T) {
+	rng := rand.New(rand.NewPCG(8, 8))
+	stream, a := write(t, rng, 500_000, MinSize, 20)
+	_, b := write(t, rng, 500_000, MinSize, 20)
+	elsewhere := t.TempDir()
+	move := func(from, to string) string {
+		t.Helper()
+		to = filepath.Join(elsewhere, filepath.Base(to))
+		raw, err := os.ReadFile(from)
+		if err == nil {
+			err = os.WriteFile(to, raw, 0o644)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return to
+	}
+	odd := move(a[1], a[1])
+	move(a[3], a[3])
+	leftover := move(b[0], b[0])
+	for _, n := range []int{1, 3} {
+		if err := os.Remove(a[n]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, s, err := read(t, a[0], odd)
+	if err != nil || !bytes.Equal(got, stream) {
+		t.Fatalf("parts in two directories, one named in each: %v", err)
+	}
+	if p := strings.Join(s.Problems(), "\n"); !strings.Contains(p, leftover+": it is a part of another bundle") || strings.Contains(p, "missing") {
+		t.Errorf("problems: %s", p)
+	}
+	// A damaged part does not tell which of two sets is meant.
+	if err := os.WriteFile(odd, []byte(Magic), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := read(t, odd); err == nil || !strings.Contains(err.Error(), "parts of different sets") {
+		t.Errorf("named a damaged part: %v", err)
 	}
 }
 

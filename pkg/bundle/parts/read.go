@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -112,42 +113,63 @@ func (e *SetError) Error() string {
 // Hint returns a hint for the user.
 func (e *SetError) Hint() string { return e.Advice }
 
-// Open opens a set from files in any order. For a single file, the other files of the
-// set beside it are found. It reads the headers only: see Verify.
+// Open opens a set from files in any order. Parts of the set that are beside them are
+// found. It reads the headers only: see Verify.
 func Open(files ...string) (*Set, error) {
-	if len(files) == 1 {
-		var err error
-		if files, err = siblings(files[0]); err != nil {
-			return nil, err
+	var beside []string
+	seen := map[string]bool{}
+	for _, file := range files {
+		seen[filepath.Clean(file)] = true
+	}
+	searched := map[string]bool{}
+	for _, file := range files {
+		base, ok := baseName(file)
+		if !ok || searched[base] {
+			continue
+		}
+		searched[base] = true
+		others, err := siblings(file)
+		if err != nil && len(files) == 1 {
+			return nil, err // of several files, each is reported as a part
+		}
+		for _, other := range others {
+			if !seen[filepath.Clean(other)] {
+				beside = append(beside, other)
+			}
 		}
 	}
-	return open(files)
+	return open(files, beside)
 }
 
-// OpenThese is Open that does not look for the other parts of a single one. Problems
-// then does not list parts that are not given.
+// OpenThese is Open that does not look for other parts. Problems then does not list parts
+// that are not given.
 func OpenThese(files ...string) (*Set, error) {
-	s, err := open(files)
+	s, err := open(files, nil)
 	if err == nil {
 		s.given = true
 	}
 	return s, err
 }
 
-func open(files []string) (*Set, error) {
-	if len(files) > MaxParts*2 {
-		return nil, &SetError{Detail: fmt.Sprintf("%d files: a set has at most %d parts", len(files), MaxParts)}
+// open opens a set from the files that were named and those beside them. If a named one
+// tells the set, parts of other sets beside them are left-overs.
+func open(files, beside []string) (*Set, error) {
+	if n := len(files) + len(beside); n > MaxParts*2 {
+		return nil, &SetError{Detail: fmt.Sprintf("%d files: a set has at most %d parts", n, MaxParts)}
 	}
 	s := &Set{parts: map[int]*Part{}}
-	first := ""
-	for _, file := range files {
+	first, named := "", false
+	for i, file := range slices.Concat(files, beside) {
 		h, err := header(file)
 		switch {
 		case err != nil:
 			s.bad = append(s.bad, &Part{File: file, Number: -1, Err: err})
 			continue
 		case first == "":
-			first, s.header = file, *h
+			first, s.header, named = file, *h, i < len(files)
+		case !h.sameSet(&s.header) && named && i >= len(files):
+			s.bad = append(s.bad, &Part{File: file, Number: -1, Err: errOtherSet})
+			continue
 		case !h.sameSet(&s.header):
 			return nil, &SetError{Detail: fmt.Sprintf("%s and %s are parts of different sets", first, file), Advice: "name the parts of one set"}
 		}
@@ -284,7 +306,10 @@ func (s *Set) numbers() []int {
 	return out
 }
 
-var errDamaged = errors.New("its content is damaged")
+var (
+	errDamaged  = errors.New("its content is damaged")
+	errOtherSet = errors.New("it is a part of another bundle")
+)
 
 func (s *Set) verify(ctx context.Context, p *Part, buf []byte) error {
 	f, h, err := s.open(p)
