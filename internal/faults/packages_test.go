@@ -58,7 +58,7 @@ func TestPackageManagers(t *testing.T) {
 			}
 			if got, out, err := pm.install(t, at, true); err == nil || got != "" {
 				t.Errorf("a repository that is not signed is accepted\n%s", out)
-			} else if build.PassingFault(strings.Split(out, "\n")) {
+			} else if build.TransientFault(strings.Split(out, "\n")) {
 				t.Errorf("a repository that is not signed would be tried again:\n%s", out)
 			}
 			failed := 0
@@ -82,7 +82,7 @@ func TestPackageManagers(t *testing.T) {
 						case err != nil && got != "" && got != packageContent:
 							t.Errorf("%s: a part of the package is installed\n%s", what, lastLines(out, 20))
 						case err == nil:
-						case !build.PassingFault(strings.Split(out, "\n")):
+						case !build.TransientFault(strings.Split(out, "\n")):
 							t.Errorf("%s: a build would not try again:\n%s", what, lastLines(out, 20))
 						default:
 							failed++

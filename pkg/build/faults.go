@@ -2,9 +2,9 @@ package build
 
 import "regexp"
 
-// passingWords match the messages of package managers, pip, npm, git and downloaders
+// transientMessages match the messages of package managers, pip, npm, git and downloaders
 // about failures of a server or the network. Lines are in lower case.
-var passingWords = regexp.MustCompile(alternatives(
+var transientMessages = regexp.MustCompile(alternatives(
 	// Name resolution and connections, in the words of the C library and most programs.
 	`temporary failure (resolving|in name resolution)`, `could not resolve (host|proxy)`, `server misbehaving`,
 	`connection (timed out|reset by peer|refused|aborted|broken|failed)`, `(could not|failed to|unable to) connect to`,
@@ -26,9 +26,9 @@ var passingWords = regexp.MustCompile(alternatives(
 	`unexpected disconnect while reading`, `the remote end hung up unexpectedly`, `early eof`, `rpc failed`,
 ))
 
-// finalWords match messages of failures that would occur again. Lines are in lower
+// permanentMessages match messages of failures that would occur again. Lines are in lower
 // case.
-var finalWords = regexp.MustCompile(alternatives(
+var permanentMessages = regexp.MustCompile(alternatives(
 	`unable to locate package`, `has no installation candidate`, `unmet dependencies`, `version .* was not found`,
 	`no match for argument`, `unable to find a match`, `nothing provides`,
 	`could not find a version that satisfies`, `no matching distribution found`, `resolutionimpossible`,

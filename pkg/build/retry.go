@@ -91,13 +91,13 @@ func firstLine(err error) string {
 	return s
 }
 
-// PassingFault reports whether the last lines of a step show a temporary fault of the
+// TransientFault reports whether the last lines of a step show a temporary fault of the
 // network or of a server.
-func PassingFault(tail []string) bool { return anyLine(tail, passingWords) }
+func TransientFault(tail []string) bool { return anyLine(tail, transientMessages) }
 
-// FinalFault reports whether the last lines of a step show a mistake that another
+// PermanentFault reports whether the last lines of a step show a mistake that another
 // attempt would repeat.
-func FinalFault(tail []string) bool { return anyLine(tail, finalWords) }
+func PermanentFault(tail []string) bool { return anyLine(tail, permanentMessages) }
 
 func anyLine(lines []string, re *regexp.Regexp) bool {
 	for _, l := range lines {

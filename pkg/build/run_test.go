@@ -123,7 +123,7 @@ type passing struct{ error }
 
 func (passing) Temporary() bool { return true }
 
-func TestPassingFaultsAreTriedAgain(t *testing.T) {
+func TestTransientFaultsAreRetried(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := passing{errors.New("mirror in motion")}
 		s := newSite(map[string]work{"base": {errs: []error{p, p}}, "far": {errs: []error{p, p, p, p}}})
@@ -304,7 +304,7 @@ func TestUploads(t *testing.T) {
 	})
 }
 
-func TestPassingFault(t *testing.T) {
+func TestTransientFault(t *testing.T) {
 	for line, want := range map[string]bool{
 		"E: Failed to fetch http://x  Hash Sum mismatch":                                             true,
 		"Err:1 http://x trixie InRelease\n  Temporary failure resolving 'x'":                         true,
@@ -323,7 +323,7 @@ func TestPassingFault(t *testing.T) {
 		"test_503_items ... FAILED":                                                                     false,
 		"AssertionError: 500 is not 200":                                                                false,
 	} {
-		if got := PassingFault([]string{"before", line}); got != want {
+		if got := TransientFault([]string{"before", line}); got != want {
 			t.Errorf("%q: %v, want %v", line, got, want)
 		}
 	}

@@ -98,12 +98,12 @@ func (s *session) build(ctx context.Context, p *planned, logFiles files.Logs, re
 			b.loaded[res.Reference] = loader.Loaded(res.Reference)
 		}
 	}
-	return b, s.name(ctx, p, b)
+	return b, s.nameImages(ctx, p, b)
 }
 
-// name gives images their references in the store: kept images, because a new tag needs
+// nameImages gives images their references in the store: kept images, because a new tag needs
 // no build, or the indexes of all platforms.
-func (s *session) name(ctx context.Context, p *planned, b *built) error {
+func (s *session) nameImages(ctx context.Context, p *planned, b *built) error {
 	if p.nothingNew {
 		return nil
 	}

@@ -18,7 +18,7 @@ func TestSecondAttemptKeepsWhatTheFirstBuilt(t *testing.T) {
 		{Image: named("base"), Status: build.StatusUnchanged, Digest: "1"},
 		{Image: named("kept"), Status: build.StatusUnchanged, Digest: "2"},
 		{Image: named("again"), Status: build.StatusBuilt, Digest: "4", Reason: "not in the store"}}}
-	both := second.after(first)
+	both := second.withFirstAttempt(first)
 	for i, want := range []string{"new", "", "not in the store"} {
 		res := both.results[i]
 		if res.Reason != want || (res.Status == build.StatusBuilt) != (want != "") {

@@ -50,9 +50,9 @@ func mayBeDamage(res build.Result) bool {
 	return res.Status == build.StatusError && res.Failure.ExitCode == 0 && (res.Failure.Step != "" || res.Failure.Dockerfile != "")
 }
 
-// after returns the results of a second attempt at a run. Images that the first attempt
+// withFirstAttempt returns the results of a second attempt at a run. Images that the first attempt
 // built count as built.
-func (b *built) after(first *built) *built {
+func (b *built) withFirstAttempt(first *built) *built {
 	earlier := map[image.ID]build.Result{}
 	for _, res := range first.results {
 		if res.Status == build.StatusBuilt {

@@ -21,8 +21,8 @@ func Lock(ctx context.Context, cfg *config.Config, c *console.Console, file stri
 	return run(ctx, &all, c, runOptions{recording: rec})
 }
 
-// recorded returns the content of the run's lock, except for the requests of steps.
-func (s stages) recorded() offline.Recorded {
+// lockContent returns the content of the run's lock, except for the requests of steps.
+func (s stages) lockContent() offline.Recorded {
 	first := s.rendered.First().Config
 	return offline.Recorded{Defined: s.planned.defined, Results: s.built.results, Store: s.session.store, Secrets: s.session.secrets,
 		Set: lock.Set{Base: first.Base, BaseTag: first.BaseTag, InstallType: first.InstallType, Release: first.OpenstackRelease}}

@@ -117,11 +117,11 @@ func (r *reporter) run(ctx context.Context, s stages, past []report.Record) *rep
 	if r.wantPackages() && ctx.Err() == nil && s.published != nil {
 		changes = packageChanges(ctx, s, run)
 	}
-	run.Results = results(s, changes)
+	run.Results = imageResults(s, changes)
 	if s.published == nil {
 		return run
 	}
-	run.Results = append(run.Results, leftOut(s)...)
+	run.Results = append(run.Results, leftOutResults(s)...)
 	run.Stuck = s.published.Stuck
 	if s.published.Published { // later failures do not undo the publication
 		run.Registry, run.Left = s.session.cfg.Registry, s.published.missing
@@ -159,14 +159,14 @@ func (r *reporter) wantPackages() bool {
 	return r.cfg.Refresh || r.files.HTML != "" || r.files.JUnit != "" || r.files.Metrics != ""
 }
 
-// results combines the results of a run's images: of the build, the container engine
+// imageResults combines the results of a run's images: of the build, the container engine
 // and the publication.
-func results(s stages, packages map[image.ID][]report.PackageChange) []report.Result {
+func imageResults(s stages, packages map[image.ID][]report.PackageChange) []report.Result {
 	var out []report.Result
 	for _, res := range s.built.results {
 		r := report.Result{Result: res, Log: s.built.logs[res.Image], Loaded: s.built.loaded[res.Reference], Packages: packages[res.Image], Warnings: s.planned.defined.Image(res.Image).LintWarnings()}
 		if p := s.published; p != nil {
-			r.Pushed, r.Moved = p.Named[res.Reference], p.Changed[res.Reference]
+			r.Pushed, r.TagsChanged = p.Named[res.Reference], p.Changed[res.Reference]
 			if err := p.Failed[res.Reference]; err != nil {
 				r.Status, r.Reason = build.StatusPushError, "not published: no tag of the set was changed"
 				r.Failure = &build.Failure{Err: err}
@@ -181,8 +181,8 @@ func results(s stages, packages map[image.ID][]report.PackageChange) []report.Re
 	return out
 }
 
-// leftOut are the results of the images that the run left out.
-func leftOut(s stages) []report.Result {
+// leftOutResults are the results of the images that the run left out.
+func leftOutResults(s stages) []report.Result {
 	var out []report.Result
 	for _, im := range s.rendered.LeftOut() {
 		out = append(out, report.Result{NotRequested: im.Status == graph.Unbuildable && !im.Requested,

@@ -61,7 +61,7 @@ func runStages(ctx context.Context, cfg *config.Config, c *console.Console, o ru
 		}
 		second, err := s.session.build(ctx, planned, logs, rep)
 		if second != nil {
-			s.planned, s.built = planned, second.after(s.built)
+			s.planned, s.built = planned, second.withFirstAttempt(s.built)
 		}
 		if err != nil {
 			return s, err
@@ -90,7 +90,7 @@ func (s stages) writeLock(rec *offline.Recording, c *console.Console) error {
 	if failed > 0 {
 		return fmt.Errorf("no lock was written: %d of %s failed", failed, units.Count(len(s.built.results), "image"))
 	}
-	return rec.Finish(s.recorded(), c)
+	return rec.Finish(s.lockContent(), c)
 }
 
 // stages holds the result of each stage of a run, nil for a stage that was not reached.

@@ -136,7 +136,7 @@ func TestPublishTagsTheWholeSet(t *testing.T) {
 		}
 		target = s.open(second, "nightly")
 		for ref, d := range second {
-			want := ChangeMoved
+			want := ChangeReplaced
 			if strings.Contains(ref, "/base:") {
 				want = ChangeNew // of tag 2; nightly names it already
 			}

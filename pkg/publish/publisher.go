@@ -116,9 +116,9 @@ type Change string
 
 // The changes.
 const (
-	ChangeNone  Change = "there" // the tags already name the image
-	ChangeMoved Change = "moves" // one names another image
-	ChangeNew   Change = "new"   // one does not exist, and none names another image
+	ChangeNone     Change = "there" // the tags already name the image
+	ChangeReplaced Change = "moves" // one names another image
+	ChangeNew      Change = "new"   // one does not exist, and none names another image
 )
 
 // Change returns the effect of publishing d as a reference. d is "" for an image that
@@ -130,7 +130,7 @@ func (r *Registry) Change(reference string, d digest.Digest) Change {
 		case current == "" && change == ChangeNone:
 			change = ChangeNew
 		case current != "" && current != d:
-			change = ChangeMoved
+			change = ChangeReplaced
 		}
 	}
 	return change

@@ -87,11 +87,11 @@ func results() []Result {
 	pushErr := errors.New("pushing localhost:4000/kolla/keystone:demo: dial tcp 127.0.0.1:4000: connect: connection refused")
 	return []Result{
 		{Result: build.Result{Image: named("base"), Reference: baseRef, Status: build.StatusBuilt, Reason: "new", Digest: baseSha, Size: 51 << 20,
-			Started: at(0.5), Duration: 39500 * time.Millisecond}, Pushed: true, Moved: true, Packages: []PackageChange{{Name: "libssl3", From: "3.0.15-1", To: "3.0.16-1"}, {Name: "tzdata", To: "2026c"}}},
+			Started: at(0.5), Duration: 39500 * time.Millisecond}, Pushed: true, TagsChanged: true, Packages: []PackageChange{{Name: "libssl3", From: "3.0.15-1", To: "3.0.16-1"}, {Name: "tzdata", To: "2026c"}}},
 		{Result: build.Result{Image: named("openstack-base"), Parent: named("base"), Reference: "localhost:4000/kolla/openstack-base:demo", Status: build.StatusBuilt,
-			Reason: "parent changed", Digest: nextSha, Size: 400 << 20, Started: at(40.1), Duration: 80 * time.Second}, Pushed: true, Moved: true},
+			Reason: "parent changed", Digest: nextSha, Size: 400 << 20, Started: at(40.1), Duration: 80 * time.Second}, Pushed: true, TagsChanged: true},
 		{Result: build.Result{Image: named("memcached"), Parent: named("base"), Reference: "localhost:4000/kolla/memcached:demo", Status: build.StatusBuilt,
-			Reason: "new", Digest: nextSha, Size: 62<<20 + 123456, Started: at(42.1), Duration: 18 * time.Second}, Pushed: true, Moved: true},
+			Reason: "new", Digest: nextSha, Size: 62<<20 + 123456, Started: at(42.1), Duration: 18 * time.Second}, Pushed: true, TagsChanged: true},
 		{Result: build.Result{Image: named("mariadb-base"), Parent: named("base"), Reference: "localhost:4000/kolla/mariadb-base:demo", Status: build.StatusBuilt,
 			Reason: "new", Digest: nextSha, Size: 90 << 20, Started: at(41.1), Duration: 21 * time.Second}},
 		{Result: build.Result{Image: named("mariadb-server"), Parent: named("mariadb-base"), Reference: "localhost:4000/kolla/mariadb-server:demo",

@@ -46,7 +46,7 @@ type stepState struct {
 	id, name       string
 	started        time.Time
 	current, total int64
-	moved          time.Time // when bytes were last reported
+	lastProgress   time.Time // when bytes were last reported
 }
 
 // apply updates the model and returns the state of the event's image, nil if it
@@ -82,7 +82,7 @@ func (m *model) apply(e build.Event) *imageState {
 		im := m.find(e.Image)
 		if im != nil {
 			s := im.step(e.Step, e.Time)
-			s.current, s.total, s.moved = e.Current, e.TotalBytes, e.Time
+			s.current, s.total, s.lastProgress = e.Current, e.TotalBytes, e.Time
 		}
 		return im
 	case build.EventLog:
@@ -255,8 +255,8 @@ const transferTimeout = 5 * time.Second
 func (im *imageState) currentStep(now time.Time) string {
 	for i := len(im.steps) - 1; i >= 0; i-- {
 		s := im.steps[i]
-		ended := s.total > 0 && s.current >= s.total || now.Sub(s.moved) > transferTimeout
-		if s.moved.IsZero() || !ended {
+		ended := s.total > 0 && s.current >= s.total || now.Sub(s.lastProgress) > transferTimeout
+		if s.lastProgress.IsZero() || !ended {
 			return s.name
 		}
 	}
@@ -272,7 +272,7 @@ func (im *imageState) bytesText(now time.Time) string {
 	var current, total int64
 	moving, known := false, true
 	for _, s := range im.steps {
-		if s.moved.IsZero() || now.Sub(s.moved) > transferTimeout {
+		if s.lastProgress.IsZero() || now.Sub(s.lastProgress) > transferTimeout {
 			continue
 		}
 		moving = true

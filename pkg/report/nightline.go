@@ -20,7 +20,7 @@ func (run *Run) NightLine(pushes bool, page string) string {
 	case run.Outcome == OutcomeInterrupted:
 		parts = append(parts, "interrupted")
 	case run.Outcome == OutcomeFailed && run.Failed() > 0:
-		parts = append(parts, fmt.Sprintf("%d of %s failed (%s)", run.Failed(), units.Count(selected, "image"), culprits(run)))
+		parts = append(parts, fmt.Sprintf("%d of %s failed (%s)", run.Failed(), units.Count(selected, "image"), failedNames(run)))
 	case run.Outcome == OutcomeFailed:
 		parts = append(parts, "failed")
 	case run.NothingNew:
@@ -50,7 +50,7 @@ func (run *Run) NightLine(pushes bool, page string) string {
 // maxNamed is how many names a line has before it counts the others.
 const maxNamed = 4
 
-func culprits(run *Run) string {
+func failedNames(run *Run) string {
 	var names []string
 	for _, res := range run.Selected() {
 		if res.Status.Bad() && res.Status != build.StatusParentError {

@@ -76,9 +76,9 @@ func (s Summary) with(statuses ...build.Status) []Result {
 	return out
 }
 
-// Culprit returns the ancestor whose failure caused r to be skipped, the zero ID if
+// FailedAncestor returns the ancestor whose failure caused r to be skipped, the zero ID if
 // it is unknown.
-func (s Summary) Culprit(r Result) image.ID { return culprit(r, s.byID()) }
+func (s Summary) FailedAncestor(r Result) image.ID { return failedAncestor(r, s.byID()) }
 
 func (s Summary) byID() map[image.ID]Result {
 	m := make(map[image.ID]Result, len(s.Results))
@@ -88,7 +88,7 @@ func (s Summary) byID() map[image.ID]Result {
 	return m
 }
 
-func culprit(r Result, byID map[image.ID]Result) image.ID {
+func failedAncestor(r Result, byID map[image.ID]Result) image.ID {
 	seen := map[image.ID]bool{}
 	for p := r.Parent; !p.IsZero() && !seen[p]; {
 		seen[p] = true

@@ -56,7 +56,7 @@ type jsonImage struct {
 	Digest        string          `json:"digest,omitempty"`
 	Size          int64           `json:"size,omitempty"` // bytes
 	Pushed        *bool           `json:"pushed,omitempty"`
-	Moved         bool            `json:"moved,omitempty"`    // this run changed one of its tags
+	TagsChanged   bool            `json:"moved,omitempty"`    // this run changed one of its tags
 	Started       string          `json:"started,omitempty"`  // RFC 3339
 	Duration      *float64        `json:"duration,omitempty"` // seconds
 	Log           string          `json:"log,omitempty"`
@@ -100,20 +100,20 @@ func upstreamStatus(r Result) string {
 
 func newJSONImage(r Result) jsonImage {
 	j := jsonImage{
-		Name:      r.Image.String(),
-		Status:    upstreamStatus(r),
-		Unchanged: r.Status == build.StatusUnchanged,
-		Canceled:  r.Status == build.StatusCanceled,
-		Reason:    r.Reason,
-		Parent:    r.Parent.String(),
-		Reference: r.Reference,
-		Digest:    r.Digest.String(),
-		Size:      r.Size,
-		Log:       r.Log,
-		Moved:     r.Moved,
-		Warnings:  r.Warnings,
-		Packages:  r.Packages,
-		Loaded:    r.Loaded,
+		Name:        r.Image.String(),
+		Status:      upstreamStatus(r),
+		Unchanged:   r.Status == build.StatusUnchanged,
+		Canceled:    r.Status == build.StatusCanceled,
+		Reason:      r.Reason,
+		Parent:      r.Parent.String(),
+		Reference:   r.Reference,
+		Digest:      r.Digest.String(),
+		Size:        r.Size,
+		Log:         r.Log,
+		TagsChanged: r.TagsChanged,
+		Warnings:    r.Warnings,
+		Packages:    r.Packages,
+		Loaded:      r.Loaded,
 	}
 	switch r.Status {
 	case build.StatusBuilt, build.StatusUnchanged, build.StatusError, build.StatusPushError, build.StatusLoadError:

@@ -95,22 +95,22 @@ func (t *textWriter) heading(title string, tn tone) {
 func (s Summary) writeBuilt(t *textWriter) {
 	built := s.with(build.StatusBuilt)
 	unchanged := s.with(build.StatusUnchanged)
-	var moved []Result // unchanged images with a changed tag
+	var retagged []Result // unchanged images with a changed tag
 	for _, r := range unchanged {
-		if r.Moved {
-			moved = append(moved, r)
+		if r.TagsChanged {
+			retagged = append(retagged, r)
 		}
 	}
 	if len(built) == 0 {
 		if len(unchanged) > 0 && s.Count(build.StatusError, build.StatusParentError,
 			build.StatusPushError, build.StatusLoadError, build.StatusCanceled) == 0 {
 			what := "Nothing to do: "
-			if len(moved) > 0 {
-				what = "Nothing to build, " + units.Count(len(moved), "image") + " published under new tags: "
+			if len(retagged) > 0 {
+				what = "Nothing to build, " + units.Count(len(retagged), "image") + " published under new tags: "
 			}
 			t.println(t.mark(goodTone), " ", what, units.Count(len(unchanged), "image"), " unchanged.")
 		}
-		if len(moved) == 0 {
+		if len(retagged) == 0 {
 			return
 		}
 	}
@@ -119,7 +119,7 @@ func (s Summary) writeBuilt(t *textWriter) {
 	} else {
 		t.heading("Images published without a build", boldTone)
 	}
-	built = append(built, moved...)
+	built = append(built, retagged...)
 	pattern := commonReference(built)
 	rows := make([][]string, 0, len(built))
 	for _, r := range built {
@@ -199,10 +199,10 @@ func shortDigest(d digest.Digest) string {
 // that were skipped because of them.
 type group struct {
 	peers   []Result
-	victims []image.ID
+	skipped []image.ID
 }
 
-// groups returns the failed images by cause, the one with the most victims first.
+// groups returns the failed images by cause, the one with the most skipped images first.
 func (s Summary) groups() (causes []*group, canceled []image.ID, orphans []Result) {
 	byID := s.byID()
 	owner := map[image.ID]*group{}
@@ -219,8 +219,8 @@ func (s Summary) groups() (causes []*group, canceled []image.ID, orphans []Resul
 		owner[r.Image] = g
 	}
 	for _, r := range s.with(build.StatusParentError) {
-		if g := owner[culprit(r, byID)]; g != nil {
-			g.victims = append(g.victims, r.Image)
+		if g := owner[failedAncestor(r, byID)]; g != nil {
+			g.skipped = append(g.skipped, r.Image)
 		} else {
 			orphans = append(orphans, r)
 		}
@@ -233,8 +233,8 @@ func (s Summary) groups() (causes []*group, canceled []image.ID, orphans []Resul
 		if ae, be := a.peers[0].Status == build.StatusError, b.peers[0].Status == build.StatusError; ae != be {
 			return ae
 		}
-		if len(a.victims) != len(b.victims) {
-			return len(a.victims) > len(b.victims)
+		if len(a.skipped) != len(b.skipped) {
+			return len(a.skipped) > len(b.skipped)
 		}
 		return len(a.peers) > len(b.peers)
 	})
@@ -346,13 +346,13 @@ func (s Summary) writeCause(t *textWriter, g *group, allowed map[image.ID]bool) 
 		t.println("    ", units.Count(len(names), "more image"), " failed in the same way:")
 		t.names(names, "      ", maxPeers)
 	}
-	if len(g.victims) > 0 {
+	if len(g.skipped) > 0 {
 		who := r.Image.String()
 		if len(g.peers) > 1 {
 			who = "they"
 		}
-		t.println("    ", units.Count(len(g.victims), "image"), " skipped because ", t.text(oneLine(who)), " failed:")
-		t.names(image.Strings(g.victims), "      ", maxVictims)
+		t.println("    ", units.Count(len(g.skipped), "image"), " skipped because ", t.text(oneLine(who)), " failed:")
+		t.names(image.Strings(g.skipped), "      ", maxVictims)
 	}
 }
 
@@ -455,14 +455,14 @@ func (s Summary) writeTotals(t *textWriter) {
 		line += " in " + units.Duration(s.Duration)
 	}
 	var size int64
-	pushed, moved := 0, 0
+	pushed, changed := 0, 0
 	for _, r := range s.Results {
 		size += r.Size
 		if r.Pushed {
 			pushed++
 		}
-		if r.Moved {
-			moved++
+		if r.TagsChanged {
+			changed++
 		}
 	}
 	line += "."
@@ -470,10 +470,10 @@ func (s Summary) writeTotals(t *textWriter) {
 		// Images share their parents' layers, so the store is smaller than the sum.
 		line += fmt.Sprintf(" Sizes add up to %s, shared layers counted each time.", units.Bytes(size))
 	}
-	if moved > 0 {
-		line += fmt.Sprintf(" %d pushed.", moved)
+	if changed > 0 {
+		line += fmt.Sprintf(" %d pushed.", changed)
 	}
-	if present := pushed - moved; present > 0 {
+	if present := pushed - changed; present > 0 {
 		line += fmt.Sprintf(" %d already in the registry.", present)
 	}
 	if t.width > 0 {

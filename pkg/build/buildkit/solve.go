@@ -136,10 +136,10 @@ func (e *BuildError) Temporary() bool {
 	if e.timeout {
 		return false
 	}
-	if e.Failure.ExitCode == 0 && build.PassingFault([]string{e.Failure.Err.Error()}) {
+	if e.Failure.ExitCode == 0 && build.TransientFault([]string{e.Failure.Err.Error()}) {
 		return true
 	}
-	return build.PassingFault(e.Failure.Tail) || isUnavailable(e.Failure.Err)
+	return build.TransientFault(e.Failure.Tail) || isUnavailable(e.Failure.Err)
 }
 
 // Signature implements build.Repeatable for commands that failed for no known
@@ -150,7 +150,7 @@ func (e *BuildError) Signature() string {
 	if e.timeout {
 		return build.SignatureOf(f.Step, 0, nil) // its progress is not deterministic
 	}
-	if f.ExitCode == 0 || f.ExitCode == 126 || f.ExitCode == 127 || build.FinalFault(f.Tail) {
+	if f.ExitCode == 0 || f.ExitCode == 126 || f.ExitCode == 127 || build.PermanentFault(f.Tail) {
 		return ""
 	}
 	return build.SignatureOf(f.Step, f.ExitCode, f.Tail)

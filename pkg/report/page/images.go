@@ -101,7 +101,7 @@ type cause struct {
 	Source                                             []sourceLine
 	Tail                                               string
 	TailLines                                          int
-	Victims                                            []string
+	Skipped                                            []string
 	Log                                                string // a relative URL
 	Full                                               string // the log's content, its end if it is long
 	FullSize, FullNote                                 string
@@ -117,14 +117,14 @@ func causes(run *report.Run, logs *logReader) []cause {
 	for _, id := range run.AllowedToFail {
 		allowed[id] = true
 	}
-	victims := victimsOf(run)
+	skipped := skippedImages(run)
 	var out []cause
 	for _, r := range run.Selected() {
 		if r.Status != build.StatusError && r.Status != build.StatusPushError && r.Status != build.StatusLoadError {
 			continue
 		}
 		c := cause{ID: id(r.Image.String()), Name: clean(r.Image.String()), Word: legendOf(r.Status).Word, AllowedToFail: allowed[r.Image],
-			Victims: victims[r.Image], Cause: clean(r.Reason), Log: link(logs.dir, r.Log)}
+			Skipped: skipped[r.Image], Cause: clean(r.Reason), Log: link(logs.dir, r.Log)}
 		if f := r.Failure; f != nil {
 			if f.Err != nil {
 				c.Cause = cleanLines(strings.Split(f.Err.Error(), "\n"))
@@ -151,21 +151,21 @@ func causes(run *report.Run, logs *logReader) []cause {
 			}
 			return -1
 		}
-		return len(b.Victims) - len(a.Victims)
+		return len(b.Skipped) - len(a.Skipped)
 	})
 	return out
 }
 
-// victimsOf returns the images that were skipped, by the image that failed.
-func victimsOf(run *report.Run) map[image.ID][]string {
-	victims := map[image.ID][]string{}
+// skippedImages returns the images that were skipped, by the image that failed.
+func skippedImages(run *report.Run) map[image.ID][]string {
+	skipped := map[image.ID][]string{}
 	for _, r := range run.Results {
 		if r.Status != build.StatusParentError {
 			continue
 		}
-		if c := run.Culprit(r); !c.IsZero() {
-			victims[c] = append(victims[c], clean(r.Image.String()))
+		if c := run.FailedAncestor(r); !c.IsZero() {
+			skipped[c] = append(skipped[c], clean(r.Image.String()))
 		}
 	}
-	return victims
+	return skipped
 }
