@@ -2,31 +2,16 @@ package dockerfiles_test
 
 import (
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 )
-
-// patchScripts are our kolla_patch and, where KOLLA_CHECKOUT names a checkout of Kolla,
-// its own: both are to leave the same files.
-func patchScripts(t *testing.T) map[string]string {
-	scripts := map[string]string{"ours": "base/kolla_patch.sh"}
-	if dir := os.Getenv("KOLLA_CHECKOUT"); dir != "" {
-		for _, p := range []string{"kolla/docker/base/kolla_patch.sh", "docker/base/kolla_patch.sh"} {
-			if _, err := os.Stat(filepath.Join(dir, p)); err == nil {
-				scripts["upstream's"] = filepath.Join(dir, p)
-			}
-		}
-	}
-	return scripts
-}
 
 func diffOf(file, from, to string) string {
 	return "--- " + file + "\n+++ " + file + "\n@@ -1 +1 @@\n-" + from + "\n+" + to + "\n"
 }
 
 func TestKollaPatch(t *testing.T) {
-	for name, script := range patchScripts(t) {
+	for name, script := range oursAndKollas("base/kolla_patch.sh", "base/kolla_patch.sh") {
 		t.Run(name, func(t *testing.T) {
 			r := newScratchRoot(t, "/usr/bin/patch", "/bin/bash")
 			r.install(script, "opt/kolla_patch")
@@ -118,7 +103,7 @@ func TestKollaPatchSources(t *testing.T) {
 	r.write("patches/installed1.patch", gitDiff("", "var/lib/kolla/venv/site.py", "two", "three", "var/lib/kolla/venv/new.py"))
 	// Line ends of Windows, a comment, and no end of the last line.
 	r.write("patches/series", "# fixes\ngit.patch -p1\r\nexplicit.patch -p2 # two levels\nplugin.patch\nonly-adds.patch\nreverse.patch -R\ninstalled.patch\ninstalled1.patch")
-	if out := kollaPatch(0, "sources", "/nova", "/plugins/plug", "/none"); !strings.Contains(out, "installed.patch is left") {
+	if out := kollaPatch(0, "sources", "/nova", "/plugins/plug", "/none"); !strings.Contains(out, "installed.patch does not apply to a source") {
 		t.Errorf("sources: %s", out)
 	}
 	for name, want := range map[string]string{

@@ -162,6 +162,21 @@ func (r *scratchRoot) run(env []string, args ...string) (int, string) {
 	return cmd.ProcessState.ExitCode(), out.String()
 }
 
+// oursAndKollas returns our script and, if KOLLA_CHECKOUT names a checkout of Kolla, Kolla's
+// script, by owner. Both must have the same effects.
+func oursAndKollas(ours, kollas string) map[string]string {
+	scripts := map[string]string{"ours": ours}
+	if dir := os.Getenv("KOLLA_CHECKOUT"); dir != "" {
+		for _, tree := range []string{"kolla/docker", "docker"} {
+			file := filepath.Join(dir, tree, kollas)
+			if _, err := os.Stat(file); err == nil {
+				scripts["Kolla's"] = file
+			}
+		}
+	}
+	return scripts
+}
+
 // A packageRepo is a package repository on a web server of its own, which counts
 // what is fetched from it.
 type packageRepo struct {

@@ -164,7 +164,7 @@ func TestSetConfigsRestoresDefaults(t *testing.T) {
 		}
 	}
 	r.write("var/lib/kolla/config_files/config.json", `{"command": "true"}`)
-	if status, out := r.configure("", "--check"); status != 1 || !strings.Contains(out, "no longer asked for") {
+	if status, out := r.configure("", "--check"); status != 1 || !strings.Contains(out, "not in the configuration any more") {
 		t.Errorf("--check: %d\n%s", status, out)
 	}
 	for range 2 {
@@ -200,11 +200,11 @@ func TestSetConfigsStrategies(t *testing.T) {
 
 func TestSetConfigsCheck(t *testing.T) {
 	change := map[string]func(r *scratchRoot){
-		"has not the content": func(r *scratchRoot) { r.write("etc/keystone/domains/one/x.conf", "y") },
-		"has the mode 0666":   func(r *scratchRoot) { os.Chmod(r.path("etc/keystone/a.ini"), 0o666) },
-		"does not exist":      func(r *scratchRoot) { os.Remove(r.path("etc/keystone/b.ini")) },
-		"the command is":      func(r *scratchRoot) { r.write("run_command", "false") },
-		"not of one kind": func(r *scratchRoot) {
+		"the content of":    func(r *scratchRoot) { r.write("etc/keystone/domains/one/x.conf", "y") },
+		"has the mode 0666": func(r *scratchRoot) { os.Chmod(r.path("etc/keystone/a.ini"), 0o666) },
+		"does not exist":    func(r *scratchRoot) { os.Remove(r.path("etc/keystone/b.ini")) },
+		"the command is":    func(r *scratchRoot) { r.write("run_command", "false") },
+		"not of the same type": func(r *scratchRoot) {
 			os.RemoveAll(r.path("etc/keystone/domains/one"))
 			r.write("etc/keystone/domains/one", "")
 		},
@@ -243,10 +243,14 @@ func TestSetConfigsErrors(t *testing.T) {
 		{"no_owner", `{"command": "x", "config_files": [{"source": "/a", "dest": "/b", "perm": "0600"}]}`, `needs "owner" and "perm"`, 1},
 		{"unknown_key", `{"command": "x", "config_files": [{"source": "/a", "dest": "/b", "ower": "x"}]}`, `did you mean "owner"?`, 1},
 		{"bad_perm", `{"command": "x", "permissions": [{"path": "/", "owner": "root", "perm": "rwx"}]}`, `"rwx" is not a permission`, 1},
+		{"perm_number", `{"command": "x", "permissions": [{"path": "/", "owner": "root", "perm": 644}]}`, "644 is not in quotation marks", 1},
+		{"same_file", `{"command": "x", "config_files": [{"source": "/etc/passwd", "dest": "/etc/", "owner": "root", "perm": "0600"}]}`, "/etc/passwd and /etc/passwd are the same file", 1},
+		{"no_perm", `{"command": "x", "config_files": [{"source": "/a", "dest": "/b", "owner": "root"}]}`, `needs "owner" and "perm"`, 1},
+		{"null_owner", `{"command": "x", "config_files": [{"source": "/a", "dest": "/b", "owner": null, "perm": "0600"}]}`, `needs "owner" and "perm"`, 1},
 		{"directory_glob", `{"command": "x", "directories": [{"path": "/a*", "owner": "root", "perm": "0700"}]}`, "cannot have wildcards", 1},
 		{"file_parent", `{"command": "x", "files": [{"path": "/no/dir", "owner": "root", "perm": "0700"}]}`, "the directory of /no/dir does not exist", 1},
 		{"missing_source", `{"command": "x", "config_files": [{"source": "/a", "dest": "/b", "owner": "root", "perm": "0600"}]}`, "the source does not exist: /a", 1},
-		{"unknown_user", `{"command": "x", "permissions": [{"path": "/etc", "owner": "nobody-such"}]}`, `there is no user "nobody-such"`, 1},
+		{"unknown_user", `{"command": "x", "permissions": [{"path": "/etc", "owner": "nobody-such"}]}`, `this image has no user "nobody-such"`, 1},
 		{"unexpected", `{"command": "x", "directories": [{"path": "/etc/passwd/x", "owner": "root", "perm": "0700"}]}`, "Unexpected error", 2},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -1,7 +1,7 @@
 #!/bin/bash
 #
-# kolla_copy_cacerts: make the deployment's own certificate authorities known
-# to the system, and forget those of an earlier start.
+# kolla_copy_cacerts: make the system trust the deployment's certificate authorities, and
+# remove those of an earlier start.
 
 set -o errexit
 set -o nounset
@@ -13,11 +13,12 @@ elif [[ -e /etc/redhat-release ]]; then
     anchors=/etc/pki/ca-trust/source/anchors
     update="update-ca-trust"
 else
-    echo "kolla_copy_cacerts: not a distribution that it knows" >&2
+    echo "kolla_copy_cacerts: unknown distribution" >&2
     exit 1
 fi
 
-# A shared directory of certificates is used where config.json copies from it.
+# Newer deployments have config.json copy the certificates to a directory
+# of the container.
 source=/var/lib/kolla/config_files/ca-certificates
 shared=/var/lib/kolla/share/ca-certificates
 if grep -qs "\"source\": \"${shared}\"" /etc/kolla/defaults/state; then
@@ -31,8 +32,10 @@ for old in "${anchors}"/kolla* /etc/ssl/certs/kolla*; do
     changed=yes
 done
 for certificate in "${source}"/*; do
-    cp "${certificate}" "${anchors}/kolla-customca-$(basename "${certificate}")"
-    changed=yes
+    if [[ -f ${certificate} ]]; then
+        cp "${certificate}" "${anchors}/kolla-customca-$(basename "${certificate}")"
+        changed=yes
+    fi
 done
 
 if [[ -n ${changed} ]]; then

@@ -3,28 +3,28 @@
 # Functions for kolla_extend_start scripts, which kolla_start sources under
 # errexit, pipefail, nounset and xtrace.
 
-# kolla_is_set NAME: is the variable set at all? An empty KOLLA_BOOTSTRAP asks
-# for a bootstrap as well.
+# kolla_is_set NAME succeeds if the variable is set, even if it is empty: deployments set
+# KOLLA_BOOTSTRAP to an empty value.
 kolla_is_set() {
     [[ -n ${!1+set} ]]
 }
 
-# kolla_log_dir NAME [OWNER] makes /var/log/kolla/NAME, readable for the log
-# collector. Only root can give it an owner; who else makes it has it already.
+# kolla_log_dir NAME [OWNER] creates /var/log/kolla/NAME, readable for the log collector. If
+# root runs it, the directory and its files get the owner.
 kolla_log_dir() {
     local dir=/var/log/kolla/$1
     mkdir -p "${dir}"
     if [[ -n ${2:-} && $(id -u) -eq 0 && $(stat -c %U:%G "${dir}") != "$2" ]]; then
         chown -R "$2" "${dir}"
     fi
-    # The deployment may have made it writable for the group kolla.
+    # Keep a mode of the deployment that also lets the group kolla write.
     if [[ $(stat -c %a "${dir}") != *[57]5 ]]; then
         chmod 755 "${dir}"
     fi
 }
 
-# kolla_log_file FILE OWNER makes /var/log/kolla/FILE for a service that writes its
-# log as OWNER. One that exists stays as it is.
+# kolla_log_file FILE OWNER creates /var/log/kolla/FILE for a service that writes its log as
+# OWNER, unless the file exists.
 kolla_log_file() {
     local file=/var/log/kolla/$1
     if [[ ! -e ${file} ]]; then
@@ -35,7 +35,7 @@ kolla_log_file() {
     fi
 }
 
-# kolla_ssh_host_keys makes the host keys that this container does not have.
+# kolla_ssh_host_keys creates the host keys that the container does not have.
 kolla_ssh_host_keys() {
     local type
     for type in rsa ecdsa ed25519; do

@@ -1,22 +1,26 @@
 #!/bin/bash
 #
-# kolla_httpd_setup prepares a start of Apache, for services that run under it
-# as root. Sourced, because Apache on Debian takes its paths from the
-# environment.
+# kolla_httpd_setup prepares a start of Apache as root. It is sourced, because Apache on
+# Debian reads its paths from the environment.
 
 if [[ $(id -u) -eq 0 ]]; then
     case ${KOLLA_BASE_DISTRO} in
         debian | ubuntu)
-            # Debian's envvars reads this unset, which nounset does not allow.
+            # envvars reads this variable, which nounset requires to be set.
             APACHE_CONFDIR=
             # shellcheck source=/dev/null
             . /etc/apache2/envvars
-            # A container that was killed keeps the pid file of its old self.
+            # A killed container leaves a pid file.
             mkdir -p /var/run/apache2
             rm -rf /var/run/apache2/*
             ;;
         *)
             rm -rf /var/run/httpd/* /tmp/httpd*
+            # For monitoring on this host. Debian's packages enable it.
+            if [[ -d /etc/httpd/conf.modules.d ]]; then
+                printf '%s\n' '<Location "/server-status">' '    SetHandler server-status' \
+                    '    Require local' '</Location>' > /etc/httpd/conf.modules.d/99-server-status.conf
+            fi
             # mod_ssl does not start without a certificate.
             if [[ -x /usr/libexec/httpd-ssl-gencerts && ! -e /etc/pki/tls/certs/localhost.crt ]]; then
                 rm -f /tmp/dhparams.pem
@@ -26,7 +30,7 @@ if [[ $(id -u) -eq 0 ]]; then
     esac
 fi
 
-# Services expect a Unicode locale, unless the deployment sets another.
+# Services need a Unicode locale. The deployment may set another one.
 LANG=C.UTF-8
 for file in /etc/default/locale /etc/locale.conf; do
     if [[ -f ${file} ]]; then

@@ -1,11 +1,10 @@
 #!/bin/bash
 #
-# Functions for kolla_apt_install and kolla_dnf_install: what an image must not keep of
-# the packages that were installed.
+# Functions for kolla_apt_install and kolla_dnf_install that remove what packages create and
+# an image must not have.
 #
-# Packages make keys and names of the machine on which they are installed. In an
-# image all containers would share them, and everybody who has the image would know
-# the keys.
+# Some packages create keys and identifiers of the machine. In an image, all containers would
+# share them, and every user of the image would know the keys.
 
 machine_identity_files() {
     find /etc/bind/rndc.key \
@@ -21,13 +20,13 @@ machine_identity_files() {
         -maxdepth 0 2>/dev/null | sort || true
 }
 
-# machine_identity_remember notes what is there before an installation: it is wanted.
+# machine_identity_remember records the files that exist before an installation and are kept.
 machine_identity_remember() {
     machine_identity_before=$(machine_identity_files)
 }
 
-# machine_identity_remove removes what has been made since. /etc/machine-id stays as
-# an empty file, which says that the machine has no identity yet.
+# machine_identity_remove removes the files created since then. An empty /etc/machine-id is
+# kept: it means that the machine has no identity yet.
 machine_identity_remove() {
     local file
     while read -r file; do
@@ -40,9 +39,8 @@ machine_identity_remove() {
     fi
 }
 
-# remove_setuid lets programs run with the caller's permissions that services never
-# need with root's: root runs them as before. Services get root's permissions by
-# sudo. What keeps its bits is listed in pkg/contract/data/exceptions.tsv.
+# remove_setuid removes the setuid and setgid bits of programs that only root needs. Services
+# use sudo. Programs that keep the bits are listed in pkg/contract/data/exceptions.tsv.
 remove_setuid() {
     local program usr=${KOLLA_PROGRAMS:-}/usr
     for program in \

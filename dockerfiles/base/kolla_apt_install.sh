@@ -3,28 +3,25 @@
 # kolla_apt_install [--upgrade] [PACKAGE | URL-of-a-.deb]...
 # kolla_apt_install --dependencies-of PACKAGE...
 #
-# The second form installs what packages depend on, and not these themselves.
+# Install Debian packages without recommended ones, and keep only the packages in the layer.
+# The second form installs the dependencies of packages, without the packages.
 #
-# Installs Debian packages without recommended ones and leaves nothing in the
-# layer but the packages. The package index and the downloaded .deb files live
-# in a BuildKit cache mount which all images of a run share.
+# The package index and the downloaded .deb files are stored in a BuildKit cache mount that
+# all images of a run share. The index is refreshed and missing .deb files are downloaded
+# under a lock each, so that nothing is fetched twice. The installation, which takes most of
+# the time, needs no lock: it uses a private directory of hard links into the cache. A killed
+# build may leave such a directory, which the next build removes.
 #
-# Concurrent builds share the cache like this: the index is refreshed, and
-# missing .deb files are downloaded, under a lock each, so that nothing is
-# fetched twice. Installing, the long part, runs without a lock, on private
-# directories of hard links into the cache. A build that was killed leaves at
-# worst such a private directory behind; the next one removes it.
+# Without a cache mount, a temporary directory takes its place.
 #
-# Without a cache mount the same happens in a temporary directory.
-#
-# Each run of apt-get reads the index and resolves dependencies again, so there
-# are two: one prints which files are needed, one installs them.
+# Each run of apt-get reads the index and resolves dependencies again, so there are only two:
+# one prints the names of the required files, one installs them.
 
 set -euo pipefail
 
 cache=${KOLLA_APT_CACHE:-/var/cache/kolla/apt}
-index_minutes=30        # a younger index is not refreshed
-keep_days=30            # .deb files that are unused for longer are removed
+index_minutes=30        # an older index is refreshed
+keep_days=30            # .deb files not used for longer are removed
 py3compile=${KOLLA_PY3COMPILE:-/usr/local/lib/kolla/py3compile.py}
 
 # shellcheck source=install_cleanup.sh
@@ -39,8 +36,8 @@ index_options=()
 # shellcheck disable=SC2317  # called by the trap
 cleanup() {
     if [[ -n ${work} ]]; then
-        # Another build may open the lock at the same moment, to see whether this
-        # one is still running. What then remains is removed by the next build.
+        # This fails if another build opens the lock at the same time, to check whether
+        # this one is running. The next build removes the rest.
         rm -rf "${work}" 2>/dev/null || rm -rf "${work}" 2>/dev/null || true
     fi
     if [[ -n ${cache_is_temporary} ]]; then
@@ -64,8 +61,8 @@ locked() {
     return "${status}"
 }
 
-# make_work creates the private directory and removes those of killed builds. A
-# running build holds the lock of its directory, in whatever container it runs.
+# make_work creates the private directory and removes those of killed builds. A running
+# build holds the lock of its directory.
 make_work() {
     local old fd
     for old in "${cache}"/work/*/; do
@@ -83,8 +80,8 @@ make_work() {
     mkdir -p "${work}/cache" "${work}/archives/partial" "${work}/urls"
 }
 
-# sources_id prints an identifier of the package sources of this image. Each set
-# of sources has an index of its own.
+# sources_id prints an identifier of this image's package sources. Each set of sources has
+# its own index.
 sources_id() {
     {
         apt-config dump Acquire
@@ -97,9 +94,9 @@ update_index() {
     local force=$1 stamp list
     stamp="${cache}/stamps/$(sources_id)"
     if [[ ${force} == yes || -z $(find "${stamp}" -mmin "-${index_minutes}" 2>/dev/null) ]]; then
-        # List-Cleanup would remove the lists of other images' sources. Packages
-        # are looked up faster in lists that are not compressed. The parsed form
-        # of the index depends on its path, so update need not generate it.
+        # List-Cleanup would remove the lists of other images' sources. Lookups are
+        # faster in lists that are not compressed. The parsed form of the index depends
+        # on its path, so it is not generated here.
         apt-get "${options[@]}" --error-on=any update \
             -o "Dir::State::Lists=${cache}/lists" \
             -o APT::Get::List-Cleanup=false \
@@ -127,8 +124,8 @@ update_index() {
     fi
 }
 
-# index_id prints an identifier of the content of the index. Builds with the same
-# index read it from one directory, since apt reuses its parsed form only there.
+# index_id prints an identifier of the index's content. Builds with the same index read it
+# from the same directory, since apt can reuse its parsed form only there.
 index_id() {
     {
         sources_id
@@ -136,16 +133,16 @@ index_id() {
     } | sha256sum | cut -c1-16
 }
 
-# keep_parsed_index lets other builds use the form of the index that apt parsed.
+# keep_parsed_index shares the parsed form of the index with other builds.
 keep_parsed_index() {
     if [[ -e ${work}/cache/srcpkgcache.bin && ! -e ${snapshot}/srcpkgcache.bin ]]; then
         ln "${work}/cache/srcpkgcache.bin" "${snapshot}/" 2>/dev/null || true
     fi
 }
 
-# take_cached links the files named in $work/uris from the cache, removes those
-# without their checksum, and fails if any is missing. apt itself would accept
-# any cached file that has the right size.
+# take_cached links the files named in $work/uris from the cache, removes those whose
+# checksum differs, and fails if a file is missing. apt itself would accept every cached file
+# of the right size.
 take_cached() {
     local name sum names=() damaged
     while read -r _ name _ sum; do
@@ -155,7 +152,7 @@ take_cached() {
         fi
     done < "${work}/uris" 3> "${work}/sums"
     if [[ ${#names[@]} -gt 0 ]]; then
-        # A file that another build has just removed is missing.
+        # Another build may remove a file now; it is then missing.
         (cd "${cache}/archives" && ln -t "${work}/archives" -- "${names[@]}") 2>/dev/null || true
         (cd "${work}/archives" && touch --no-create -- "${names[@]}")
         damaged=$(cd "${work}/archives" && LC_ALL=C sha256sum --check --quiet --ignore-missing "${work}/sums" 2>/dev/null |
@@ -174,8 +171,8 @@ take_cached() {
     done < "${work}/uris"
 }
 
-# download_missing downloads the files named in $work/uris that $work/archives
-# lacks. It fails for sources that only apt-get can use.
+# download_missing downloads the files named in $work/uris that are not in $work/archives.
+# It fails for sources that only apt-get can use.
 download_missing() {
     local uri name sum names=() arguments=()
     while read -r uri name _ sum; do
@@ -184,7 +181,7 @@ download_missing() {
         fi
         uri=${uri#\'}
         uri=${uri%\'}
-        # apt-helper prints the URI, which may have a password.
+        # Not URIs with a password: apt-helper prints them.
         if [[ ! ${uri} =~ ^https?://[^/@]+/ || ${sum} != SHA256:* ]]; then
             return 1
         fi
@@ -199,11 +196,11 @@ download() {
     if ! take_cached && ! download_missing; then
         apt-get "${options[@]}" "${index_options[@]}" --yes --download-only "$@" || return
     fi
-    # Files that are in the cache already stay as they are.
+    # This fails for files that are already in the cache.
     find "${work}/archives" -maxdepth 1 -name '*.deb' -exec ln -t "${cache}/archives" -- {} + 2>/dev/null || true
 }
 
-# fetch ACTION... puts all files that "apt-get ACTION..." needs into $work/archives.
+# fetch ACTION... stores all files that "apt-get ACTION..." needs in $work/archives.
 fetch() {
     # The mirror may have changed since the index was read: refresh it once.
     local force
@@ -221,9 +218,8 @@ fetch() {
     return 1
 }
 
-# defer_py3compile puts a py3compile before the real one on the path of
-# maintainer scripts that records its arguments. Starting the real one for each
-# package takes a third of the time of an installation.
+# defer_py3compile replaces py3compile for maintainer scripts by a program that records its
+# arguments. Running the real one for each package takes a third of the installation time.
 defer_py3compile() {
     mkdir -p "${work}/bin"
     cat > "${work}/bin/py3compile" << END
@@ -233,7 +229,7 @@ END
     chmod 0755 "${work}/bin/py3compile"
 }
 
-# compile_python byte-compiles what the installed packages asked for.
+# compile_python byte-compiles the files of the recorded calls.
 compile_python() {
     if [[ -s ${work}/py3compile && -x /usr/bin/py3compile ]]; then
         /usr/bin/python3 "${py3compile}" < "${work}/py3compile"
@@ -245,20 +241,20 @@ run() {
     fetch "$@" && defer_py3compile && apt-get "${options[@]}" "${index_options[@]}" --yes "$@" && compile_python
 }
 
-# tidy removes files by which two builds of the same packages would differ.
+# tidy removes files that differ between two builds of the same packages.
 tidy() {
     rm -rf /var/log/apt/* /var/lib/apt/lists/* /var/cache/apt/*
     rm -f /var/log/dpkg.log /var/log/alternatives.log /var/log/bootstrap.log \
         /var/lib/dpkg/*-old /var/cache/debconf/*-old /var/cache/ldconfig/aux-cache
     machine_identity_remove
     remove_setuid
-    # Operators mount the host's /etc/localtime, which a link would redirect.
+    # Deployments mount the host's /etc/localtime. With a link here, the mount would replace its target.
     if [[ -L /etc/localtime ]]; then
         rm -f /etc/localtime
     fi
 }
 
-# dependencies_of PACKAGE... prints what the packages depend on, as one clause.
+# dependencies_of PACKAGE... prints the dependencies of the packages as one clause.
 dependencies_of() {
     apt-cache "${options[@]}" "${index_options[@]}" --no-all-versions show "$@" |
         sed -n 's/^\(Pre-\)\?Depends: //p' | paste -sd, | sed 's/,/, /g'
@@ -296,15 +292,15 @@ options=(
     -o Acquire::Retries=5
     -o APT::Install-Recommends=false
     -o APT::Install-Suggests=false
-    # In a builder without subordinate users, root cannot change to _apt.
+    # In a builder without subordinate ids, root cannot change to the user _apt.
     -o APT::Sandbox::User=root
     -o Dpkg::Use-Pty=0
     -o "DPkg::Path=${work}/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-    # The layer of a step that fails is discarded, so files need no flush.
+    # The layer of a failed step is discarded, so files need not be flushed.
     -o DPkg::Options::=--force-unsafe-io
     -o DPkg::Options::=--force-confdef
     -o DPkg::Options::=--force-confold
-    # apt would compress a description of the packages for its developers.
+    # Do not write the log for apt's developers, which takes time to compress.
     -o Dir::Log::Planner=
     --quiet
 )

@@ -2,13 +2,12 @@
 #
 # kolla_dnf_install [--security-update] [PACKAGE | URL-of-an-.rpm]...
 #
-# The counterpart of kolla_apt_install: repository metadata and packages live
-# in a BuildKit cache mount which all images of a run share. They are fetched
-# under a lock; installing runs without it, on a private copy of hard links.
-# dnf's own lock cannot do this: it goes by process ids, and every container
-# counts its own.
+# The counterpart of kolla_apt_install: repository metadata and packages are stored in a
+# BuildKit cache mount that all images of a run share. They are fetched under a lock. The
+# installation needs no lock: it uses a private copy of hard links. dnf's own lock identifies
+# its holder by the process id, which does not work between containers.
 #
-# Without a cache mount the same happens in a temporary directory.
+# Without a cache mount, a temporary directory takes its place.
 
 set -euo pipefail
 
@@ -22,9 +21,8 @@ machine_identity_remember
 cache_is_temporary=
 work=
 
-# discard removes the private copy. Another build that looks for what dead ones
-# left may be at it too, and put its probe of the lock in between: what then
-# stays is swept by the next one, and is no reason to fail.
+# discard removes the private copy. This fails if another build opens the lock at the same
+# time, to check whether this one is running. The next build removes the rest.
 discard() {
     if [[ -n ${work} ]]; then
         rm -rf "${work}" 2>/dev/null || rm -rf "${work}" 2>/dev/null || true
@@ -47,13 +45,13 @@ if [[ -z ${KOLLA_DNF_CACHE:-} ]] && ! mountpoint --quiet "${cache}"; then
 fi
 mkdir -p "${cache}/shared" "${cache}/work"
 
-# run ACTION... fetches for and then carries out "dnf ACTION...".
+# run ACTION... downloads the packages for "dnf ACTION..." and runs it.
 run() {
     local old fd lock
     exec {lock}>"${cache}/lock"
     flock "${lock}"
     for old in "${cache}"/work/*/; do
-        # A lock that can be taken belongs to a build that is gone.
+        # A running build holds its lock.
         if [[ -d ${old} ]] && exec {fd}<>"${old}lock"; then
             flock --nonblock "${fd}" && { rm -rf "${old}" || true; }
             exec {fd}>&-
@@ -85,7 +83,7 @@ if [[ ${#packages[@]} -gt 0 ]]; then
     run install "${packages[@]}"
 fi
 
-# What would make two builds of the same packages differ.
+# Files that differ between two builds of the same packages.
 rm -rf /var/log/dnf* /var/log/hawkey.log /var/cache/dnf/* /var/lib/dnf/history.sqlite* \
     /var/cache/ldconfig/aux-cache
 machine_identity_remove

@@ -2,14 +2,13 @@
 #
 # kolla_patch                      apply patches to the installed files, from the root directory
 # kolla_patch sources DIRECTORY... apply patches to unpacked sources, before they are installed
-# kolla_patch adopt ROOT           take over what a build stage with the root ROOT has applied
+# kolla_patch adopt ROOT           record the patches that a build stage with the root ROOT has applied
 #
-# Patches are applied in the order of /patches/series, like quilt does: a line has
-# the name of a patch and options, of which -pN and -R are known. Without -pN, the
-# first of -p0, -p1 and -p2 that applies is used. A patch of a source is also a
-# patch of what is installed from it, so one that "sources" has applied is done.
-# Each patch must apply to something. /etc/kolla/patched has the names of the
-# patches that this image and its parents have applied.
+# Patches are applied in the order of /patches/series, as in quilt: a line has the name of a
+# patch and options, which may be -pN and -R. Without -pN, the first of -p0, -p1 and -p2 that
+# applies is used. A patch that "sources" has applied is not applied to the installed files
+# again. Each patch must apply to a source or to the installed files. /etc/kolla/patched has
+# the names of the patches that this image and its parents have applied.
 
 set -o errexit
 set -o nounset
@@ -20,18 +19,18 @@ series=${patches}/series
 patched=/etc/kolla/patched
 options=(--fuzz=0 --ignore-whitespace --force --no-backup-if-mismatch)
 
-# paths PATCH prints the files that a patch changes, as they are named in it.
+# paths PATCH prints the names of the files in a patch.
 paths() {
     sed -n -e 's/\r$//' -e 's/^\(---\|+++\) \([^\t]*\).*/\2/p' "$1" | grep -v '^/dev/null' | sort -u
 }
 
-# fits DIRECTORY LEVEL PATCH: are the patch's paths those of the directory? A patch
-# that only adds files applies everywhere, so the first part of a path must exist.
+# fits DIRECTORY LEVEL PATCH succeeds if the paths of the patch match the directory. A patch
+# that only adds files would apply everywhere, so the first part of each path must exist.
 fits() {
     local directory=$1 level=$2 path first
     while read -r path; do
         if [[ ${level} = 0 && ${path} =~ ^[ab]/ && ! -e ${directory}/${path%%/*} ]]; then
-            return 1 # the prefixes of git
+            return 1 # prefixes that git adds
         fi
         for ((i = 0; i < level; i++)); do
             [[ ${path} = */* ]] || return 1
@@ -42,7 +41,7 @@ fits() {
     done < <(paths "$3")
 }
 
-# applies DIRECTORY LEVEL PATCH [-R]: would it apply?
+# applies DIRECTORY LEVEL PATCH [-R] succeeds if the patch applies.
 applies() {
     local directory=$1 level=$2 name=$3
     shift 3
@@ -50,8 +49,8 @@ applies() {
         patch --dry-run --silent "${options[@]}" "-p${level}" "$@" -d "${directory}" < "${patches}/${name}" > /dev/null 2>&1
 }
 
-# include DIRECTORY: files that a patch adds become part of the project's package,
-# whose content pbr knows from git or, in a release archive, from SOURCES.txt.
+# include DIRECTORY makes files that a patch adds part of the package: pbr reads the list of
+# files from git or, in a release archive, from SOURCES.txt.
 include() {
     local directory=$1 list
     if [[ -e ${directory}/.git ]]; then
@@ -70,12 +69,12 @@ record() {
     echo "$1" >> "${series}.applied"
 }
 
-# each FUNCTION [ARGUMENT...] calls FUNCTION NAME LEVELS REVERSE ARGUMENT... for
-# each patch that is not applied yet.
+# each FUNCTION [ARGUMENT...] calls FUNCTION NAME LEVELS REVERSE ARGUMENT... for each patch
+# that is not yet applied.
 each() {
     local function=$1 name rest option levels reverse
     shift
-    while read -r name rest || [[ -n ${name} ]]; do # the last line may lack its end
+    while read -r name rest || [[ -n ${name} ]]; do # the last line may have no newline
         if [[ -z ${name} || ${name} = \#* ]]; then
             continue
         fi
@@ -99,7 +98,7 @@ patch_source() {
     shift 3
     for directory in "$@"; do
         if [[ ! -d ${directory} ]]; then
-            continue # a pattern without a match: there are no plugins
+            continue # a pattern without a match, without plugins
         fi
         directory=$(realpath "${directory}")
         for level in ${levels}; do
@@ -114,7 +113,7 @@ patch_source() {
             fi
         done
     done
-    echo "kolla_patch: ${name} is left for the installed files"
+    echo "kolla_patch: ${name} does not apply to a source; trying the installed files later"
 }
 
 patch_installed() {

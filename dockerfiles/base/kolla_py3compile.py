@@ -1,16 +1,16 @@
 #!/usr/bin/python3
 """Byte-compile the Python files of many Debian packages at once.
 
-kolla_apt_install keeps the maintainer scripts from starting py3compile, which
-costs each package two interpreters and a dpkg query, and calls this program
-once at the end. It reads the recorded command lines from standard input, one
-per line with the unit separator after each argument, asks py3compile's own code
-which files each of them compiles, and compiles them in all processors.
+kolla_apt_install keeps maintainer scripts from running py3compile, which starts
+two interpreters and a dpkg query for each package, and runs this program once
+at the end. It reads the recorded command lines from standard input, one per
+line with the unit separator after each argument, uses py3compile's own code to
+find the files that each of them compiles, and compiles them on all processors.
 
-Test suites are not compiled. They are 40 % of the byte code of OpenStack's
-packages, and no service imports them; Python compiles what is imported anyway.
+Test suites are not compiled: they are 40 % of the byte code of OpenStack's
+packages, and no service imports them.
 
-A call that this program cannot interpret is passed to py3compile unchanged.
+A call that this program does not support is passed to py3compile unchanged.
 """
 
 import importlib.machinery
@@ -24,9 +24,9 @@ PY3COMPILE = "/usr/bin/py3compile"
 SEPARATOR = "\x1f"
 DPKG_INFO = "/var/lib/dpkg/info"
 
-# Each chunk is compiled in a process of its own that starts from the same
-# state. Byte code depends on what an interpreter compiled before, so the
-# division must not depend on the number of processors.
+# Each chunk is compiled in a separate process that starts from the same state.
+# Byte code depends on what an interpreter has compiled before, so the division
+# must not depend on the number of processors.
 CHUNK = 100
 
 
@@ -49,7 +49,7 @@ def native_architecture():
 
 
 def python_files_are_diverted():
-    """Report whether only dpkg -L knows under which names files are installed."""
+    """Report whether Python files are diverted: then only dpkg -L knows their paths."""
     try:
         with open("/var/lib/dpkg/diversions", encoding="utf-8", errors="replace") as lines:
             return any(line.rstrip("\n").endswith(".py") for line in lines)
@@ -58,19 +58,19 @@ def python_files_are_diverted():
 
 
 def is_test(name):
-    """Report whether a file belongs to a test suite that only developers run.
+    """Report whether a file belongs to a test suite for developers.
 
-    The tests of Tempest and its plugins are run by the image that has them.
+    The image tempest runs the tests of Tempest and its plugins.
     """
     return "/tests/" in name and "tempest" not in name
 
 
 class Unsupported(Exception):
-    """The call is for another interpreter, or py3compile has changed."""
+    """The call is for another interpreter, or py3compile is of an unknown version."""
 
 
 class Collector:
-    """Collects the files that py3compile would hand to an interpreter."""
+    """Collects the files that py3compile would pass to an interpreter."""
 
     def __init__(self, module):
         self.module = module
@@ -122,7 +122,7 @@ class Collector:
 
 
 def compile_chunk(files):
-    """Compile files in a process of its own, and return the process."""
+    """Compile files in a separate process, and return its id."""
     pid = os.fork()
     if pid:
         return pid
@@ -145,7 +145,7 @@ def compile_chunk(files):
 
 
 def compile_all(files):
-    """Compile files in all processors and report whether all succeeded."""
+    """Compile files on all processors, and report whether all succeeded."""
     files = list(files)
     chunks = [files[i:i + CHUNK] for i in range(0, len(files), CHUNK)]
     running, succeeded = set(), True

@@ -3,11 +3,11 @@
 # kolla_repo_keys                            fetches the keys of enabled repositories
 # kolla_repo_keys NAME URL [FINGERPRINT]...  fetches one key for apt
 #
-# The table repo_keys says which keys may sign packages. A key that differs ends the build.
-# apt sources name keys as /etc/kolla/apt-keys/NAME.asc or NAME.gpg: each key is stored
-# in both forms. Repositories of dnf name addresses: known ones are replaced by a
-# file in /etc/pki/rpm-gpg, so that dnf imports what was checked. A file that is there
-# already, from the base image or an override, is kept.
+# The table repo_keys has the fingerprints of the keys. The build fails if a key has another
+# fingerprint. apt sources name a key /etc/kolla/apt-keys/NAME.asc or NAME.gpg, so each key is
+# stored in both formats. Repositories of dnf have the URLs of their keys; URLs in the table
+# are replaced by a file in /etc/pki/rpm-gpg, so that dnf imports the verified key. Files that
+# exist already, from the base image or an override, are kept.
 
 import base64
 import hashlib
@@ -22,7 +22,7 @@ APT_KEYS = "etc/kolla/apt-keys"
 RPM_KEYS = "etc/pki/rpm-gpg"
 TABLES = ["etc/kolla/repo_keys", "usr/local/lib/kolla/repo_keys"]
 LARGEST = 1 << 20  # bytes of a key file
-PUBLIC_KEY = 6  # the tag of the packet with which a key begins
+PUBLIC_KEY = 6  # the tag of the first packet of a key
 
 
 class Problem(Exception):
@@ -41,13 +41,13 @@ def table():
             if not words or words[0].startswith("#"):
                 continue
             if len(words) < 3:
-                raise Problem(f"{path}:{number}: a line has a name, an address and fingerprints")
+                raise Problem(f"{path}:{number}: a line must have a name, a URL and fingerprints")
             entries.append((words[0], words[1], fingerprints(words[2:])))
     return entries
 
 
 def fingerprints(words):
-    """Return normalized fingerprints or key ids; an empty list allows every key."""
+    """Return normalized fingerprints or key ids. An empty list allows all keys."""
     if words == ["-"]:
         return []
     for word in words:
@@ -63,7 +63,7 @@ def packets(data):
     def number(size):
         nonlocal at
         if at + size > len(data):
-            raise Problem("the key ends too early")
+            raise Problem("the key is truncated")
         at += size
         return int.from_bytes(data[at - size : at], "big")
 
@@ -129,7 +129,7 @@ def armor(data):
 
 
 def matches(word, fingerprint):
-    """Report whether a fingerprint is, or a key id is of, the key."""
+    """Report whether word is the fingerprint or the id of the key."""
     if len(word) >= 40:
         return word == fingerprint
     return fingerprint.startswith(word) if len(fingerprint) == 64 else fingerprint.endswith(word)
@@ -154,7 +154,7 @@ def select(data, allowed):
 
 
 def fetch(url, allowed):
-    """Return the allowed keys that an address serves."""
+    """Return the allowed keys at a URL."""
     got = subprocess.run(["curl", "--fail", "--location", "--silent", "--show-error", "--write-out", "", "--max-filesize", str(LARGEST), url],
                          stdout=subprocess.PIPE)
     if got.returncode:
@@ -196,7 +196,7 @@ def release():
 
 
 def key_addresses(lines):
-    """Yield the index of each line with keys of a repository, and the place of each address in it."""
+    """Yield the index of each line with URLs of keys, and the position of each URL in it."""
     inside = False
     for index, line in enumerate(lines):
         option = re.match(r"gpgkey\s*=", line, re.I)

@@ -1,3 +1,3 @@
 #!/bin/sh
-# No package starts its service while an image is built.
+# Keep packages from starting services while an image is built.
 exit 101

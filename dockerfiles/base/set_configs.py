@@ -1,26 +1,26 @@
 #!/usr/bin/python3
-"""kolla_set_configs: put a container's configuration in place, as root.
+"""kolla_set_configs: install a container's configuration, as root.
 
-The deployment mounts /var/lib/kolla/config_files with a config.json (or
-config.yaml) that says which command the container runs and which files it
-needs where, of whom, with what permissions:
+The deployment mounts /var/lib/kolla/config_files with a config.json or
+config.yaml. It names the command that the container runs, and the files and
+directories that the command needs, with their owners and permissions:
 
     {
         "command": "keystone-manage ...",
         "config_files": [{"source", "dest", "owner", "perm", "optional",
                           "preserve_properties", "merge"}],
-        "directories": [{"path", "owner", "perm"}],
+        "directories": [{"path", "owner", "perm", "recurse", "exclude"}],
         "files": [{"path", "owner", "perm"}],
         "permissions": [{"path", "owner", "perm", "recurse", "exclude"}]
     }
 
-KOLLA_CONFIG_STRATEGY says how often: COPY_ALWAYS at each start, COPY_ONCE at
-the first. The command goes to /run_command, from where kolla_start takes it.
-With --check nothing is changed: the exit status says whether what is in the
-container is what the configuration asks for.
+KOLLA_CONFIG_STRATEGY is COPY_ALWAYS, to install it at each start, or
+COPY_ONCE, to install it at the first start only. The command is written to
+/run_command, where kolla_start reads it. With --check, nothing is changed, and
+the exit status tells whether the container matches the configuration.
 
 Exit status: 0 done (or, with COPY_ONCE, done before), 1 the configuration is
-wrong or (--check) differs, 2 anything unexpected.
+invalid or (--check) differs, 2 any other error.
 """
 
 import argparse
@@ -43,11 +43,12 @@ RUN_COMMAND = '/run_command'
 CONFIGURED = '/configured'
 DEFAULTS = '/etc/kolla/defaults'
 
-# Which keys an entry of a section may have, and which it must.
+# The known and the required keys of the entries of each section.
 SECTIONS = {
     'config_files': ({'source', 'dest', 'owner', 'perm', 'optional',
                       'preserve_properties', 'merge'}, {'source', 'dest'}),
-    'directories': ({'path', 'owner', 'perm'}, {'path', 'owner', 'perm'}),
+    'directories': ({'path', 'owner', 'perm', 'recurse', 'exclude'},
+                    {'path', 'owner', 'perm'}),
     'files': ({'path', 'owner', 'perm'}, {'path', 'owner', 'perm'}),
     'permissions': ({'path', 'owner', 'perm', 'recurse', 'exclude'},
                     {'path', 'owner'}),
@@ -55,7 +56,7 @@ SECTIONS = {
 
 
 class KollaError(Exception):
-    """Something that the author of the configuration can put right."""
+    """An error that the author of the configuration can correct."""
 
     exit_code = 1
 
@@ -97,9 +98,9 @@ def parse_yaml(text):
 def config_source():
     """Return (name, text, parser) of the configuration to use.
 
-    Services may run this script through sudo and choose its environment, so
-    the environment is heard only when root itself asks: else it would let a
-    service write any file (CVE-2022-38060).
+    Services may run this script through sudo with an environment of their
+    choice. The environment therefore counts only for root; otherwise a
+    service could write any file (CVE-2022-38060).
     """
     if os.environ.get('SUDO_UID', '0') == '0':
         if 'KOLLA_CONFIG' in os.environ:
@@ -145,10 +146,10 @@ def validate(config):
             raise InvalidConfig('"%s" is not a list' % section)
         for number, entry in enumerate(entries):
             validate_entry('%s[%d]' % (section, number), entry, known,
-                           required)
+                           required, section == 'config_files')
             if section == 'config_files' and not entry.get(
-                    'preserve_properties') and not {'owner', 'perm'} <= set(
-                    entry):
+                    'preserve_properties') and (
+                    entry.get('owner') is None or 'perm' not in entry):
                 raise InvalidConfig(
                     'config_files[%d] (%s) needs "owner" and "perm", or '
                     '"preserve_properties"' % (number, entry['dest']))
@@ -158,27 +159,36 @@ def validate(config):
                                     % (section, number, entry['path']))
 
 
-def validate_entry(where, entry, known, required):
+def validate_entry(where, entry, known, required, strict):
+    """Check an entry. Kolla ignores unknown keys, but not in config_files."""
     if not isinstance(entry, dict):
         raise InvalidConfig('%s is not an object' % where)
-    for key in entry:
-        if key not in known:
-            close = difflib.get_close_matches(key, known, 1)
-            raise InvalidConfig('%s has an unknown key "%s"%s' % (
-                where, key,
-                '; did you mean "%s"?' % close[0] if close else ''))
+    for key in sorted(set(entry) - known):
+        close = difflib.get_close_matches(key, known, 1)
+        message = '%s has an unknown key "%s"%s' % (
+            where, key, '; did you mean "%s"?' % close[0] if close else '')
+        if strict:
+            raise InvalidConfig(message)
+        LOG.warning('%s', message)
+        del entry[key]
     for key in sorted(required):
         if entry.get(key) is None:
             raise InvalidConfig('%s lacks "%s"' % (where, key))
-    if entry.get('perm') is not None:
+    if entry.get('perm'):
         parse_perm(entry['perm'])
 
 
 def parse_perm(perm):
-    """Return a mode's number: "644", "0644" and "0o644" are the same."""
-    if not re.fullmatch('(0o)?[0-7]{3,4}', str(perm)):
+    """Return the mode as a number: "644", "0644" and "0o644" are the same.
+
+    A number in YAML is not accepted: 0644 means 420 there, and 644 means 644.
+    """
+    if not isinstance(perm, str):
+        raise InvalidConfig('the permission %s is not in quotation marks'
+                            % perm)
+    if not re.fullmatch('(0o)?[0-7]{3,4}', perm):
         raise InvalidConfig('"%s" is not a permission such as 0644' % perm)
-    return int(str(perm).replace('0o', ''), 8)
+    return int(perm.replace('0o', ''), 8)
 
 
 def parse_owner(owner):
@@ -187,11 +197,11 @@ def parse_owner(owner):
     try:
         uid = pwd.getpwnam(user).pw_uid
     except KeyError:
-        raise UserNotFound('there is no user "%s" in this image' % user)
+        raise UserNotFound('this image has no user "%s"' % user)
     try:
         gid = grp.getgrnam(group or user).gr_gid
     except KeyError:
-        raise UserNotFound('there is no group "%s" in this image'
+        raise UserNotFound('this image has no group "%s"'
                            % (group or user))
     return uid, gid
 
@@ -209,7 +219,7 @@ def remove(path):
 
 
 def wanted_mode(path, perm):
-    """A directory that can be read can be entered, too."""
+    """Return the mode for path: who may read a directory may enter it."""
     mode = parse_perm(perm)
     if os.path.isdir(path):
         mode |= (mode & (stat.S_IRUSR | stat.S_IRGRP | stat.S_IROTH)) >> 2
@@ -217,7 +227,7 @@ def wanted_mode(path, perm):
 
 
 def set_owner_and_mode(path, owner, perm):
-    """Set both as far as the file system lets; a read-only mount may not."""
+    """Set both; a read-only file system is not an error."""
     if not os.path.exists(path):
         LOG.warning('%s does not exist', path)
         return
@@ -227,12 +237,18 @@ def set_owner_and_mode(path, owner, perm):
         os.chown(path, uid, gid)
     except OSError as error:
         LOG.error('Setting the owner of %s to %s: %s', path, owner, error)
-    if perm is None:
+    if not perm:
         return
     try:
         os.chmod(path, wanted_mode(path, perm))
     except OSError as error:
         LOG.error('Setting the mode of %s to %s: %s', path, perm, error)
+
+
+def location(path):
+    """Resolve links in the path of the directory, but not the last part."""
+    directory, name = os.path.split(path.rstrip('/'))
+    return os.path.join(os.path.realpath(directory), name)
 
 
 class ConfigFile:
@@ -249,7 +265,7 @@ class ConfigFile:
         self.merge = merge
 
     def pairs(self):
-        """Return [(source, dest)]: wildcards may name several files."""
+        """Return [(source, dest)], several if the source has wildcards."""
         sources = sorted(glob.glob(self.source))
         if not sources and not self.optional:
             raise MissingRequiredSource('the source does not exist: %s'
@@ -264,6 +280,9 @@ class ConfigFile:
     def copy(self):
         for source, dest in self.pairs():
             LOG.info('Copying %s to %s', source, dest)
+            if location(source) == location(dest):
+                raise InvalidConfig('%s and %s are the same file'
+                                    % (source, dest))
             if not self.merge:
                 remove(dest)
             os.makedirs(os.path.dirname(dest) or '/', exist_ok=True)
@@ -284,11 +303,15 @@ class ConfigFile:
                                 os.path.join(dest, name))
             return
         remove(dest)
-        if self.merge and self.preserve_properties and os.path.islink(source):
+        if self._copies_link(source):
             os.symlink(os.readlink(source), dest)
             return
         shutil.copy(source, dest)
         self._set_properties(source, dest)
+
+    def _copies_link(self, source):
+        return (self.merge and self.preserve_properties and
+                os.path.islink(source) and not os.path.isdir(source))
 
     def _set_properties(self, source, dest):
         if self.preserve_properties:
@@ -299,7 +322,7 @@ class ConfigFile:
             set_owner_and_mode(dest, self.owner, self.perm)
 
     def differences(self):
-        """Yield what is not as copy would make it."""
+        """Yield the differences to the result of copy."""
         for source, dest in self.pairs():
             yield from self._compare(source, dest)
             for root, dirs, files in os.walk(source):
@@ -309,16 +332,21 @@ class ConfigFile:
                         dest, os.path.relpath(path, source)))
 
     def _compare(self, source, dest):
+        if self._copies_link(source):
+            if not os.path.islink(dest) or (
+                    os.readlink(dest) != os.readlink(source)):
+                yield '%s is not the same link as %s' % (dest, source)
+            return
         if not os.path.exists(dest):
             yield '%s does not exist' % dest
             return
         if os.path.isdir(source) != os.path.isdir(dest):
-            yield '%s and %s are not of one kind' % (source, dest)
+            yield '%s and %s are not of the same type' % (source, dest)
             return
         if os.path.isfile(source):
-            with open(source, 'rb') as one, open(dest, 'rb') as other:
-                if one.read() != other.read():
-                    yield '%s has not the content of %s' % (dest, source)
+            with open(source, 'rb') as wanted, open(dest, 'rb') as found:
+                if wanted.read() != found.read():
+                    yield 'the content of %s differs from %s' % (dest, source)
         info = os.stat(dest)
         if self.preserve_properties:
             origin = os.stat(source)
@@ -326,11 +354,11 @@ class ConfigFile:
             mode = stat.S_IMODE(origin.st_mode)
         else:
             owner = parse_owner(self.owner)
-            mode = wanted_mode(dest, self.perm)
+            mode = wanted_mode(dest, self.perm) if self.perm else None
         if (info.st_uid, info.st_gid) != owner:
             yield '%s belongs to %d:%d, not %d:%d' % (
                 (dest, info.st_uid, info.st_gid) + owner)
-        if stat.S_IMODE(info.st_mode) != mode:
+        if mode is not None and stat.S_IMODE(info.st_mode) != mode:
             yield '%s has the mode %04o, not %04o' % (
                 dest, stat.S_IMODE(info.st_mode), mode)
 
@@ -338,35 +366,33 @@ class ConfigFile:
 def create_directories(config):
     for entry in config.get('directories') or []:
         os.makedirs(entry['path'], exist_ok=True)
-        set_owner_and_mode(**entry)
+        set_permissions(entry)
 
 
 def create_files(config):
     for entry in config.get('files') or []:
         path = entry['path']
         if os.path.islink(path) or os.path.isdir(path):
-            raise InvalidConfig('%s is there, but is not a plain file' % path)
+            raise InvalidConfig('%s exists, but is not a regular file' % path)
         if not os.path.isdir(os.path.dirname(path) or '/'):
             raise InvalidConfig('the directory of %s does not exist' % path)
         if not os.path.exists(path):
             open(path, 'a').close()
-        set_owner_and_mode(**entry)
+        set_permissions(entry)
 
 
-def set_permissions(config):
-    for entry in config.get('permissions') or []:
-        owner, perm = entry['owner'], entry.get('perm')
-        exclude = [re.compile(pattern) for pattern in
-                   entry.get('exclude') or []]
-        for top in sorted(glob.glob(entry['path'])):
-            set_owner_and_mode(top, owner, perm)
-            if not entry.get('recurse'):
-                continue
-            for root, dirs, files in os.walk(top):
-                for name in dirs + files:
-                    path = os.path.join(root, name)
-                    if not any(x.search(path) for x in exclude):
-                        set_owner_and_mode(path, owner, perm)
+def set_permissions(entry):
+    owner, perm = entry['owner'], entry.get('perm')
+    exclude = [re.compile(pattern) for pattern in entry.get('exclude') or []]
+    for top in sorted(glob.glob(entry['path'])):
+        set_owner_and_mode(top, owner, perm)
+        if not entry.get('recurse'):
+            continue
+        for root, dirs, files in os.walk(top):
+            for name in dirs + files:
+                path = os.path.join(root, name)
+                if not any(pattern.search(path) for pattern in exclude):
+                    set_owner_and_mode(path, owner, perm)
 
 
 def write_command(config):
@@ -376,12 +402,12 @@ def write_command(config):
     os.chmod(RUN_COMMAND, 0o644)
 
 
-# --- what the image had before ---------------------------------------------
+# --- the image's own files -------------------------------------------------
 
-# Before a file is written for the first time, what the image has there is kept
-# under DEFAULTS; DEFAULTS/state remembers it. So a file that a later
-# configuration no longer names gets back its old content, or goes away:
-#     {dest: {"source": dest, "preserve_properties": true, "dest": kept or null}}
+# Before a file is replaced for the first time, the image's file is copied to
+# DEFAULTS and recorded in DEFAULTS/state. If a later configuration does not
+# name the file, it is restored, or removed if the image did not have it:
+#   {dest: {"source": dest, "preserve_properties": true, "dest": copy or null}}
 
 def load_state():
     try:
@@ -392,9 +418,9 @@ def load_state():
 
 
 def restore_defaults(state):
-    for path, kept in state.items():
-        # A state of Kolla's own script may have the two the other way round.
-        backup = kept['source'] if kept['source'] != path else kept['dest']
+    for path, entry in state.items():
+        # Kolla's own script swaps the two at each start.
+        backup = entry['source'] if entry['source'] != path else entry['dest']
         if backup is None:
             remove(path)
         else:
@@ -432,7 +458,8 @@ def apply(config):
     for entry in config.get('config_files') or []:
         ConfigFile(**entry).copy()
     write_command(config)
-    set_permissions(config)
+    for entry in config.get('permissions') or []:
+        set_permissions(entry)
 
 
 def execute_strategy(config):
@@ -442,8 +469,8 @@ def execute_strategy(config):
         apply(config)
     elif strategy == 'COPY_ONCE':
         if os.path.exists(CONFIGURED):
-            raise ImmutableConfig('configured at the first start already; '
-                                  'COPY_ONCE changes nothing')
+            raise ImmutableConfig('configured at an earlier start; COPY_ONCE '
+                                  'changes nothing')
         apply(config)
         open(CONFIGURED, 'w').close()
     else:
@@ -457,17 +484,17 @@ def check(config):
         with open(RUN_COMMAND) as command_file:
             running = command_file.read()
     except FileNotFoundError:
-        raise ConfigDiffers('%s does not exist: nothing was configured yet'
-                            % RUN_COMMAND)
+        raise ConfigDiffers('%s does not exist: the container is not '
+                            'configured yet' % RUN_COMMAND)
     if running != config['command']:
         differences.append('the command is "%s", not "%s"'
                            % (running, config['command']))
     files = [ConfigFile(**entry) for entry in config.get('config_files') or []]
     named = {dest for item in files for _, dest in item.pairs()}
-    # Without its source a file may be named all the same, if optional.
+    # An optional file counts as named, even if its source does not exist.
     named.update(item.dest_of(item.source) for item in files)
     for dest in sorted(set(load_state()) - named):
-        differences.append('%s is configured, but no longer asked for' % dest)
+        differences.append('%s is not in the configuration any more' % dest)
     for item in files:
         differences.extend(item.differences())
     if differences:
@@ -479,9 +506,9 @@ def main():
         level=logging.INFO, datefmt='%Y-%m-%d %H:%M:%S',
         format='%(asctime)s.%(msecs)03d %(levelname)s %(message)s')
     parser = argparse.ArgumentParser(
-        description='Put the configuration of this container in place.')
+        description='Install the configuration of this container.')
     parser.add_argument('--check', action='store_true',
-                        help='only say whether the configuration changed')
+                        help='only report whether the configuration changed')
     args = parser.parse_args()
     try:
         config = load_config()

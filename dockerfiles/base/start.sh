@@ -1,16 +1,16 @@
 #!/bin/bash
 #
-# kolla_start: put the configuration in place, prepare the service, become it.
+# kolla_start: install the configuration, prepare the service, and run it.
 #
-# The service's own preparation, kolla_extend_start, is sourced: it may change
-# the environment, set ARGS for the command, or exit (after a bootstrap).
+# The image's kolla_extend_start is sourced: it may change the environment, set ARGS for the
+# command, or exit (after a bootstrap).
 
 set -o errexit
 set -o pipefail
 set -o nounset
 set -o xtrace
 
-# Only root may write /run_command and configuration, see /etc/sudoers.
+# Only root may write /run_command and the configuration, see /etc/sudoers.
 sudo -E kolla_set_configs
 CMD=$(cat /run_command)
 ARGS=""
@@ -18,7 +18,7 @@ ARGS=""
 sudo kolla_copy_cacerts
 sudo kolla_install_projects
 
-# The APIs of deployments up to OpenStack 2025.2 run under Apache.
+# Deployments run the APIs under Apache up to OpenStack 2025.2.
 if [[ ${CMD%% *} =~ ^(/usr/sbin/)?(apache2|httpd)$ ]]; then
     # shellcheck source=/dev/null
     . kolla_httpd_setup
@@ -30,6 +30,6 @@ if [[ -z ${KOLLA_SKIP_EXTEND_START+set} ]]; then
 fi
 
 echo "Running command: '${CMD}${ARGS:+ ${ARGS}}'"
-# The command is a line of words by contract.
+# The command is split into words without quoting, as in Kolla.
 # shellcheck disable=SC2086
 exec ${CMD} ${ARGS}

@@ -1,6 +1,6 @@
 #!/bin/bash
-# kolla_extend_start of cron: logrotate runs as often as KOLLA_LOGROTATE_SCHEDULE
-# asks: hourly, daily, weekly or monthly.
+# kolla_extend_start of cron. KOLLA_LOGROTATE_SCHEDULE sets how often logrotate runs: hourly,
+# daily, weekly or monthly.
 
 job=$(find /etc/cron.hourly /etc/cron.daily /etc/cron.weekly /etc/cron.monthly -name logrotate -print -quit)
 
@@ -12,6 +12,6 @@ case ${KOLLA_LOGROTATE_SCHEDULE:-} in
         ;;
     '') ;;
     *)
-        echo "KOLLA_LOGROTATE_SCHEDULE is ${KOLLA_LOGROTATE_SCHEDULE}, which is not hourly, daily, weekly or monthly: ${job} stays." >&2
+        echo "KOLLA_LOGROTATE_SCHEDULE is ${KOLLA_LOGROTATE_SCHEDULE}, not hourly, daily, weekly or monthly. ${job} is not moved." >&2
         ;;
 esac

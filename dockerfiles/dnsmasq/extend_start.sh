@@ -1,6 +1,6 @@
 #!/bin/bash
-# kolla_extend_start of dnsmasq, which serves DHCP for Ironic. Whoever signals it
-# finds its pid, which is this shell's, in DNSMASQ_PIDFILE.
+# kolla_extend_start of dnsmasq, the DHCP server of Ironic. It replaces this shell and keeps
+# its process id, which ironic-pxe-filter reads from DNSMASQ_PIDFILE.
 
 . /usr/local/lib/kolla/extend_start_lib.sh
 

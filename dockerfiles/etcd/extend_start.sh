@@ -1,5 +1,5 @@
 #!/bin/bash
-# kolla_extend_start of etcd, whose data are in a volume.
+# kolla_extend_start of etcd. Its data directory is a volume.
 
 . /usr/local/lib/kolla/extend_start_lib.sh
 

@@ -1,6 +1,5 @@
 #!/bin/bash
-# kolla_extend_start of fluentd. All services write below /var/log/kolla, and
-# Fluentd reads what they write.
+# kolla_extend_start of fluentd, which reads the logs of all services in /var/log/kolla.
 
 if [[ $(stat -c %U:%G /var/log/kolla) != fluentd:kolla ]]; then
     sudo chown fluentd:kolla /var/log/kolla

@@ -1,6 +1,6 @@
 #!/bin/bash
-# kolla_extend_start of horizon: dashboards as the deployment's ENABLE_ variables
-# say, and what browsers get, built again when settings have changed.
+# kolla_extend_start of horizon: enable the dashboards of the deployment's ENABLE_ variables,
+# and build the static files again if settings have changed.
 
 . /usr/local/lib/kolla/extend_start_lib.sh
 
@@ -15,7 +15,7 @@ settings=/etc/openstack-dashboard
 hash_file=/var/lib/kolla/.settings.md5sum.txt
 generate=${FORCE_GENERATE:-no}
 
-# Deployments put their settings under either name.
+# Deployments use one of these names for their settings.
 if [[ -f ${settings}/local_settings ]]; then
     ln -sf "${settings}/local_settings" "${dashboard}/local/local_settings.py"
 fi
@@ -28,7 +28,7 @@ if kolla_is_set KOLLA_BOOTSTRAP; then
     exit 0
 fi
 
-# switch YES-OR-NO FILE DEST copies a dashboard's file into place or removes it.
+# switch YES-OR-NO FILE DEST copies a dashboard's FILE to DEST, or removes DEST.
 switch() {
     if [[ ! -f $2 ]]; then
         return
@@ -43,8 +43,8 @@ switch() {
     fi
 }
 
-# A dashboard's name in the ENABLE_ variable, its Python package, the pattern of
-# its panels' files, and files of its policies and settings (source=dest).
+# For each dashboard: the name in its ENABLE_ variable, its Python package, a pattern of the
+# files of its panels, and files with policies and settings (source=dest).
 while read -r name package panels files; do
     enable=ENABLE_${name}
     enable=${!enable:-no}
@@ -73,7 +73,7 @@ WATCHER        watcher_dashboard         local/enabled/_[0-9]*.py  conf/watcher_
 ZUN            zun_ui                    enabled/_[0-9]*.py
 DASHBOARDS
 
-# bundle is all settings in one stream; a time stamp alone is no change.
+# bundle prints all settings in one stream, without time stamps.
 bundle() {
     tar -cf - --mtime=1970-01-01 "${settings}/local_settings" \
         "${settings}/local_settings.py" "${settings}/custom_local_settings" \
@@ -89,14 +89,14 @@ fi
 
 kolla_log_dir horizon horizon:kolla
 
-# The commands above made the key, as root. Debian's settings keep it below /var.
+# The commands above create the secret key as root. Debian's settings keep it in /var.
 for key in "${dashboard}/local" /var/lib/openstack-dashboard/secret-key; do
     if [[ -f ${key}/.secret_key_store ]]; then
         chown horizon "${key}/.secret_key_store"
     fi
 done
 
-# Where Apache serves Horizon it is prepared here, too.
+# Prepare Apache if it runs Horizon.
 if [[ -e /etc/apache2/envvars && $(cat /run_command) == *apache2* ]]; then
     # shellcheck source=/dev/null
     . /usr/local/bin/kolla_httpd_setup

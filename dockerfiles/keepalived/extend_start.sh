@@ -1,5 +1,5 @@
 #!/bin/bash
-# kolla_extend_start of keepalived, which does not start while a pid file of its
-# old self is there.
+# kolla_extend_start of keepalived, which does not start if a killed container has left its
+# pid file.
 
 rm -f /run/keepalived.pid

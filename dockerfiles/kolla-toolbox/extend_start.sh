@@ -1,5 +1,5 @@
 #!/bin/bash
-# kolla_extend_start of kolla-toolbox: one log for all users that run Ansible here.
+# kolla_extend_start of kolla-toolbox. All users that run Ansible write to the same log.
 
 log=/var/log/kolla/ansible.log
 

@@ -1,8 +1,8 @@
 #!/bin/bash
-# kolla_toolbox waits until the container is stopped: programs are run in it.
+# kolla_toolbox waits until the container is stopped. Deployments run programs in it.
 
 trap 'exit 0' TERM QUIT INT
 
-# A signal is handled at once only while the shell itself waits.
+# The shell handles a signal immediately only in "wait".
 sleep infinity &
 wait

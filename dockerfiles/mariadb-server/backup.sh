@@ -1,8 +1,7 @@
 #!/bin/bash
 #
-# kolla_mariadb_backup.sh: a backup of this server into /backup, as BACKUP_TYPE says:
-# "full", or "incremental" to the last full one. Restoring reads the names
-# that are given here.
+# kolla_mariadb_backup.sh: back up this server into /backup. BACKUP_TYPE is "full", or
+# "incremental" to the last full backup. The deployment's restore expects these file names.
 
 set -o errexit
 set -o nounset

@@ -1,10 +1,10 @@
 #!/bin/bash
 #
-# What kolla_mariadb_backup.sh and kolla_mariadb_backup_replica.sh share. They set:
-#   defaults             the server's options file
-#   stream               the format that mariabackup streams
+# Functions of kolla_mariadb_backup.sh and kolla_mariadb_backup_replica.sh, which set:
+#   defaults             the option file of the server
+#   stream               the stream format of mariabackup
 #   full_name DATE, incremental_name NOW DATE
-#                        print the names of the files, which restoring reads
+#                        functions that print file names
 
 backup_dir=/backup
 cd "${backup_dir}"
@@ -23,7 +23,7 @@ full() {
 incremental() {
     local last date now dir base
     if [[ ! -r ${backup_dir}/last_full_file ]]; then
-        echo "There is no full backup yet to which this could be an increment." >&2
+        echo "An incremental backup needs a full backup, and none was found." >&2
         exit 1
     fi
     last=$(cat "${backup_dir}/last_full_file")

@@ -1,8 +1,8 @@
 #!/bin/bash
 #
-# kolla_mariadb_backup_replica.sh: a backup of a server that serves no clients now, into /backup, as BACKUP_TYPE says:
-# "full", or "incremental" to the last full one. Restoring reads the names
-# that are given here.
+# kolla_mariadb_backup_replica.sh: back up a server that currently serves no clients into
+# /backup. BACKUP_TYPE is "full", or "incremental" to the last full backup. The deployment's
+# restore expects these file names.
 
 set -o errexit
 set -o nounset
@@ -22,7 +22,7 @@ setting() {
     sed -n "s/^$1 *= *//p" "${configuration}" | head -n 1 | tr -d ' "'
 }
 
-# query asks again for a minute: the cluster may be choosing.
+# query retries for a minute: the cluster may be electing a new primary component.
 query() {
     local answer
     for _ in 1 2 3 4 5 6 7 8 9 10 11 12; do
@@ -35,12 +35,12 @@ query() {
         fi
         sleep 5
     done
-    echo "The database at ${host} does not answer: $1" >&2
+    echo "The database at ${host} did not answer: $1" >&2
     return 1
 }
 
-# The address in the configuration leads to the active server, by way of a
-# load balancer; any other of the cluster will do.
+# The host in the configuration is a load balancer, which forwards to the active server. Use
+# any other server of the cluster.
 host=$(setting host)
 servers=$(query "SELECT REGEXP_REPLACE(VARIABLE_VALUE, ':[0-9]*', '') FROM information_schema.GLOBAL_STATUS WHERE VARIABLE_NAME = 'wsrep_incoming_addresses'")
 active_name=$(query 'SELECT @@hostname')
@@ -53,7 +53,7 @@ for server in ${servers//,/ }; do
     fi
 done
 if [[ -z ${replica} ]]; then
-    echo "Among the servers ${servers} there is no replica." >&2
+    echo "No replica found among the servers ${servers}." >&2
     exit 1
 fi
 sed "s/^\(host *= *\).*/\1${replica}/" "${configuration}" > "${defaults}"

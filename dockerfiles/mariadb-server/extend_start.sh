@@ -10,8 +10,8 @@ if [[ $(stat -c %a "${MARIADB_LOG_DIR}") != *755 ]]; then
     chmod 755 "${MARIADB_LOG_DIR}"
 fi
 
-# bootstrap_db starts a server that nobody else reaches, sets root's password
-# and removes what a fresh installation has open, and stops it.
+# bootstrap_db starts a server without network, sets root's password, makes the installation
+# secure, and stops the server.
 bootstrap_db() {
     local seconds=${DB_MAX_TIMEOUT:-60}
     mariadbd-safe --wsrep-new-cluster --skip-networking --wsrep-on=OFF \
@@ -19,7 +19,7 @@ bootstrap_db() {
     while [[ ! -f /var/lib/mysql/mariadb.pid ]] ||
             [[ ! -S /var/lib/mysql/mysql.sock && ! -S /var/run/mysqld/mysqld.sock ]]; do
         if [[ ${seconds} -le 0 ]]; then
-            echo "MariaDB does not come up"
+            echo "MariaDB did not start in time"
             return 1
         fi
         seconds=$((seconds - 1))
@@ -41,7 +41,7 @@ if kolla_is_set KOLLA_BOOTSTRAP; then
 fi
 
 if kolla_is_set KOLLA_UPGRADE; then
-    # mariadb-upgrade takes each directory for a database, which this is not.
+    # mariadb-upgrade treats each directory as a database.
     rm -rf /var/lib/mysql/.pki
 
     set +o xtrace

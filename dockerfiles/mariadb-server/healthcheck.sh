@@ -2,8 +2,8 @@
 #
 # healthcheck.sh [--defaults-file FILE] [--connect] [--galera_online]...
 #
-# Deployments call the health check of MariaDB's own container image. This one
-# knows the checks that they use; it fails if any of them does.
+# Deployments use the health check of MariaDB's own container image. This script implements
+# the checks that they use. It fails if one of them fails.
 
 set -o nounset
 
@@ -24,8 +24,8 @@ if [[ ${#checks[@]} -eq 0 ]]; then
 fi
 
 query() {
-    # --defaults-file must come first. Without a limit, checks of a server that accepts
-    # connections and answers nothing would add up.
+    # --defaults-file must come first. Without a time limit, checks would pile up if the server
+    # accepted connections and did not answer.
     timeout 25 mariadb ${options[@]+"${options[@]}"} --skip-column-names --batch --connect-timeout=5 --execute "$1"
 }
 

@@ -1,13 +1,13 @@
 #!/bin/bash
 #
-# kolla_security_reset: make a fresh database safe. Runs as root, whom the
-# server knows by its socket. DB_ROOT_PASSWORD is root's password from now on,
-# from this container and from others.
+# kolla_security_reset: make a new database secure, and set the password of root, here and
+# from other hosts, to DB_ROOT_PASSWORD. It runs as root, which the server authenticates by
+# its socket.
 
 set -o errexit
 set -o nounset
 
-# As a string of SQL.
+# Quote the password as an SQL string.
 password=${DB_ROOT_PASSWORD//\\/\\\\}
 password="'${password//\'/\'\'}'"
 

@@ -2,10 +2,10 @@
 #
 # kolla_config_generator FILE PROJECT
 #
-# Deployments check a configuration with oslo-config-validator and name FILE, the
-# list of option namespaces in the project's source tree. Distributions' packages
-# do not have it: this writes one with the namespaces of the project and of the
-# libraries that are installed. A file that exists is left as it is.
+# Deployments check a configuration with oslo-config-validator and FILE, the list of option
+# namespaces in the project's source tree. Packages of distributions do not contain it. This
+# script writes one with the namespaces of the project and of the installed libraries, unless
+# the file exists.
 
 set -euo pipefail
 

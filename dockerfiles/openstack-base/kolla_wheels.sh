@@ -4,30 +4,30 @@
 # kolla_wheels install DIRECTORY
 # kolla_wheels configure PROJECT SOURCE CONFIG
 #
-# Installs Python projects into the virtual environment in two steps, so that
-# compilers and headers stay out of images: a build stage runs "build", which
-# puts wheels of the packages and of all that they need into /wheels; the image
-# mounts that directory and runs "install", which adds what is missing.
+# Install Python projects into the virtual environment in two steps, so that images have no
+# compilers and headers. A build stage runs "build", which stores wheels of the packages and
+# of their dependencies in /wheels. The image mounts that directory and runs "install", which
+# installs the wheels that are missing.
 #
-# With "pypi", dependencies come from the package index within the upper
-# constraints of /requirements. With "distribution", nothing is downloaded:
-# dependencies are the distribution's packages, which the environment sees.
+# With "pypi", dependencies come from the package index, within the upper constraints of
+# /requirements. With "distribution", nothing is downloaded: dependencies are packages of the
+# distribution, which are visible in the virtual environment.
 #
-# "configure" copies the directory CONFIG of a project's SOURCE to /etc/PROJECT,
-# lets rootwrap find programs in the environment, and keeps the lists of options
-# that oslo-config-validator reads.
+# "configure" copies the directory CONFIG of a project's SOURCE to /etc/PROJECT, makes
+# rootwrap search the virtual environment for programs, and keeps the lists of options that
+# oslo-config-validator reads.
 
 set -euo pipefail
 shopt -s nullglob
 
 venv=/var/lib/kolla/venv
 
-# Archives keep the owners of their files, which git does not trust by default.
+# Files in archives have owners that git does not trust by default.
 export GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=safe.directory GIT_CONFIG_VALUE_0='*'
-# Neither authors nor changes are known where git has no history.
+# Without a git history, there are no authors and changes.
 export SKIP_GENERATE_AUTHORS=1 SKIP_WRITE_GIT_CHANGELOG=1
 
-# Archives made by git alone hold no version. Their directory is named after it.
+# Archives of "git archive" contain no version, but the name of their directory has it.
 version_of() {
     local name
     name=$(basename "$(realpath "$1")")
@@ -36,8 +36,8 @@ version_of() {
     fi
 }
 
-# list_files lets pbr know which files such an archive has. It takes them from git or
-# from the list in a release archive, and packages only Python modules without.
+# list_files provides pbr with the files of such an archive. pbr reads them from git or from
+# the list in a release archive; without either, it packages only Python modules.
 list_files() {
     if grep -qs pbr "$1"/{setup.py,setup.cfg,pyproject.toml}; then
         git -C "$1" init --quiet
@@ -54,12 +54,12 @@ build() {
         distribution) options=(--no-index --no-build-isolation) ;;
         *) echo "kolla_wheels: dependencies come from pypi or distribution, not ${dependencies}" >&2; exit 2 ;;
     esac
-    # Sources come first, each on its own, since each archive has a version of its
-    # own. Then everything is resolved together: a plugin that needs its project
-    # must get the one that was built here, not one of the index.
+    # Sources are built first, one by one, since each has its own version. Then all are
+    # resolved together: a plugin that requires its project must get the one built here, not
+    # one from the index.
     for package in "$@"; do
         case ${package} in
-            */\*) ;;     # a pattern without a match: there are no plugins
+            */\*) ;;     # a pattern without a match, without plugins
             /*)
                 version=$(version_of "${package%%\[*}")
                 directory=$(mktemp -d)

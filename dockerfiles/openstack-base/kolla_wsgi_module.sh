@@ -3,14 +3,15 @@
 # kolla_wsgi_module MODULE 'PYTHON'
 # kolla_wsgi_module --script NAME MODULE
 #
-# Deployments name WSGI applications by module, such as glance.wsgi.api. Where
-# the installed release does not have the module yet, this writes it beside the
-# package: PYTHON is the code that defines "application", usually with the entry
-# point that the release has. A module that exists is left as it is.
+# Deployments load WSGI applications from modules, such as glance.wsgi.api. If the installed
+# release does not have the module, this script writes it: PYTHON is the code that defines
+# "application", usually with the entry point of that release.
 #
-# Up to OpenStack 2025.2 deployments name files for Apache, which some packages
-# leave out: the second form writes the file NAME with the application of MODULE
-# into the virtual environment's bin, unless it exists.
+# Up to OpenStack 2025.2, deployments use files with Apache, which some packages do not
+# contain. The second form writes the file NAME with the application of MODULE into the bin
+# directory of the virtual environment.
+#
+# Modules and files that exist are kept.
 
 set -euo pipefail
 
@@ -31,7 +32,7 @@ import os
 import pathlib
 
 RUN_MODULE = """\
-# Written by kolla_wsgi_module: this package has a new module and is otherwise the module of its name.
+# Written by kolla_wsgi_module: a package with the content of the module that it hides.
 import pathlib
 
 _module = pathlib.Path(__file__).parent.with_suffix(".py")
@@ -48,7 +49,8 @@ for name in names[1:-1]:
     directory.mkdir(exist_ok=True)
     init = directory / "__init__.py"
     if not init.exists():
-        # A package hides the module of its name, as masakari/wsgi.py, so it has the module's content.
+        # A new package hides a module of the same name, such as masakari/wsgi.py, so it
+        # gets the module's content.
         hidden = directory.with_suffix(".py")
         init.write_text(RUN_MODULE if hidden.exists() else "")
 module = directory / (names[-1] + ".py")

@@ -3,11 +3,11 @@
 
 usage: kolla_proxysql_config_sync [DIRECTORY FILE]
 
-Deployments give the configuration in several YAML files, one of each service:
-DIRECTORY/proxysql.yaml, DIRECTORY/users/* with lists "mysql_users" and
-DIRECTORY/rules/* with lists "mysql_query_rules". They become FILE, in the
-format of libconfig that ProxySQL reads. Of users with the same name, and of
-rules for the same schema or user, the first one counts.
+Deployments provide the configuration in several YAML files: DIRECTORY/proxysql.yaml,
+DIRECTORY/users/* with lists "mysql_users", and DIRECTORY/rules/* with lists
+"mysql_query_rules". The program writes them to FILE in the format of libconfig, which
+ProxySQL reads. If several users have the same name, or several rules have the same
+schema or user, the first one is used.
 """
 
 import os
@@ -29,7 +29,7 @@ def read(path):
 
 
 def collect(directory, key):
-    """Return the lists named key of all files in directory, joined."""
+    """Return the joined lists of a key in all files of a directory."""
     entries = []
     if os.path.isdir(directory):
         for name in sorted(os.listdir(directory)):
@@ -40,9 +40,9 @@ def collect(directory, key):
 
 
 def first_of_each(entries, names, what):
-    """Return entries without those whose name an earlier one has.
+    """Return the first entry of each name.
 
-    names returns the name of an entry, None if it is to be ignored.
+    names returns the name of an entry, or None to ignore the entry.
     """
     seen, kept = set(), []
     for entry in entries:
@@ -68,7 +68,7 @@ def scalar(value):
     if isinstance(value, bool):
         return 'true' if value else 'false'
     if isinstance(value, int):
-        # libconfig's integers have 32 bits unless they say otherwise.
+        # Integers of libconfig have 32 bits without the suffix L.
         return str(value) if -2**31 <= value < 2**31 else '%dL' % value
     if isinstance(value, float):
         return repr(value)
@@ -83,7 +83,7 @@ def group(settings, indent):
 
 
 def libconfig(config):
-    """Return config, a mapping of scalars, mappings and lists of mappings, in libconfig's format."""
+    """Format config, a mapping of scalars, mappings and lists of mappings, for libconfig."""
     lines = []
     for key, value in config.items():
         if isinstance(value, dict):
@@ -107,7 +107,7 @@ def main():
         collect(os.path.join(directory, 'rules'), 'mysql_query_rules'), rule_name, 'a rule')
     config['mysql_query_rules'] = [dict(rule, rule_id=number) for number, rule in enumerate(rules, 1)]
 
-    # It has passwords. The directory belongs to root, so it is written in place.
+    # The file contains passwords. It is written in place, since the directory is owned by root.
     with open(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), 'w', encoding='utf-8') as config_file:
         config_file.write(libconfig(config))
 

@@ -5,7 +5,7 @@
 
 kolla_log_dir proxysql
 
-# A container that was killed keeps the pid file of its old self.
+# A killed container leaves a pid file.
 rm -f /var/lib/proxysql/proxysql.pid
 
 kolla_proxysql_config_sync

@@ -3,9 +3,9 @@
 
 : "${RABBITMQ_LOG_DIR:=/var/log/kolla/rabbitmq}"
 
-# The bootstrap gives all nodes of the cluster one cookie.
+# All nodes of the cluster have the same cookie.
 if [[ -n ${KOLLA_BOOTSTRAP+set} ]]; then
-    # It is read-only for its owner, so it cannot be written over.
+    # The file is read-only, so it cannot be overwritten.
     rm -f /var/lib/rabbitmq/.erlang.cookie
     echo "${RABBITMQ_CLUSTER_COOKIE}" > /var/lib/rabbitmq/.erlang.cookie
     chmod 400 /var/lib/rabbitmq/.erlang.cookie

@@ -1,7 +1,7 @@
 #!/bin/bash
-# kolla_extend_start of ceph-mon. A bootstrap makes the keyrings and the map of a new
-# cluster in /etc/ceph; fetch_ceph_keys.py hands them to the deployment. Without one, the
-# monitor's own directory is made from them at its first start.
+# kolla_extend_start of ceph-mon. The bootstrap creates the keyrings and the monitor map of a
+# new cluster in /etc/ceph, which the deployment reads with fetch_ceph_keys.py. The first
+# start of a monitor creates its data directory from them.
 
 . /usr/local/lib/kolla/extend_start_lib.sh
 
@@ -20,7 +20,7 @@ if kolla_is_set KOLLA_BOOTSTRAP; then
     for keyring in "${admin_keyring}" "${rgw_keyring}"; do
         ceph-authtool "${mon_keyring}" --import-keyring "${keyring}"
     done
-    # The address may be one of IPv6 in brackets.
+    # The address may be an IPv6 address in brackets.
     monmaptool --create --clobber --fsid "$(ceph-conf --lookup fsid)" \
         --add "${HOSTNAME}" "${MON_IP}" /etc/ceph/ceph.monmap
     exit 0
@@ -32,8 +32,8 @@ if [[ ! -e ${mon_dir}/keyring ]]; then
     ceph-authtool --create-keyring "${work}/keyring" --import-keyring "${admin_keyring}"
     ceph-authtool "${work}/keyring" --import-keyring "${mon_keyring}"
     mkdir -p "${mon_dir}"
-    # A monitor that joins takes the map from those that run already. The first one
-    # makes its map from mon_initial_members and mon_host in ceph.conf.
+    # A monitor that joins a cluster gets the map from the running ones. The first monitor
+    # creates it from mon_initial_members and mon_host in ceph.conf.
     map=()
     if ceph --connect-timeout 5 mon getmap -o "${work}/monmap"; then
         map=(--monmap "${work}/monmap")

@@ -33,7 +33,7 @@ def main():
     except OSError as e:
         result = {'failed': True, 'changed': False, 'msg': str(e)}
     print(json.dumps(result))
-    # The deployment reads "failed"; the exit status has always been 0.
+    # As in Kolla, the exit status is always 0. The deployment reads "failed".
     return 0
 
 

@@ -1,22 +1,22 @@
 #!/bin/bash
-# kolla_extend_start of ceph-osd. A bootstrap turns the disks that the deployment names
-# into an OSD. The partition that holds its metadata gets the name KOLLA_CEPH_DATA_BS_ID, by
-# which the deployment finds it later; its data, write-ahead log and database get the
-# same name with _B, _W and _D.
+# kolla_extend_start of ceph-osd. The bootstrap creates an OSD on the disks that these
+# variables name. Its metadata partition gets the name KOLLA_CEPH_DATA_BS_ID, by which the
+# deployment finds it later. Its data, write-ahead log and database get the same name with
+# _B, _W and _D.
 #
 #   OSD_BS_DEV, OSD_BS_PARTNUM              disk and partition of the metadata
-#   OSD_BS_BLK_DEV, OSD_BS_BLK_PARTNUM      of the data; by default on the disk of the metadata
-#   OSD_BS_WAL_DEV, OSD_BS_WAL_PARTNUM      of the write-ahead log, if it has its own
-#   OSD_BS_DB_DEV, OSD_BS_DB_PARTNUM        of the database, likewise
+#   OSD_BS_BLK_DEV, OSD_BS_BLK_PARTNUM      of the data (by default, on the disk of the metadata)
+#   OSD_BS_WAL_DEV, OSD_BS_WAL_PARTNUM      of a separate write-ahead log, if any
+#   OSD_BS_DB_DEV, OSD_BS_DB_PARTNUM        of a separate database, if any
 #   USE_EXTERNAL_JOURNAL=True               the disks are partitioned already
 #   OSD_INITIAL_WEIGHT                      a number, or auto for the size in TiB
-#   CEPH_CACHE                              if set, the OSD is of the root "cache"
+#   CEPH_CACHE                              if set, the OSD is under the CRUSH root "cache"
 
 . /usr/local/lib/kolla/extend_start_lib.sh
 
 kolla_log_dir ceph
 
-# Disks whose name ends in a digit separate the number of a partition with a p.
+# If the name of a disk ends in a digit, a p precedes the number of the partition.
 partition() {
     if [[ $1 == *[0-9] ]]; then
         echo "$1p$2"
@@ -37,7 +37,7 @@ wait_for() {
     return 1
 }
 
-# Tell the kernel about changed partitions. Disks in use keep their old table.
+# Make the kernel read the changed partition table. This fails for disks in use.
 reread_partitions() {
     udevadm settle --timeout=600 || true
     flock -s "$1" partprobe "$1" || true
@@ -50,14 +50,14 @@ name_partition() {
     reread_partitions "$1"
 }
 
-# has_own PART: does the log or database (WAL, DB) have a partition of its own?
+# has_own PART succeeds if the log or database (WAL or DB) has a separate partition.
 has_own() {
     local disk=OSD_BS_$1_DEV number=OSD_BS_$1_PARTNUM
     [[ -n ${!disk:-} && -n ${!number:-} && ${!disk} != "${block_disk}" ]]
 }
 
 bootstrap() {
-    # Types of partitions that Ceph has given numbers to.
+    # Ceph's partition types.
     local data_type=4FBD7E29-9D25-41B8-AFD0-062C0CEFF05D
     declare -A own_type=(
         [WAL]=0FC63DAF-8483-4772-8E79-3D69D8477DE4
@@ -132,7 +132,7 @@ bootstrap() {
     ceph osd crush move "${bucket}" "root=${root}"
     ceph osd crush add "${id}" "${weight}" "host=${bucket}"
 
-    # Last: with this name, the deployment takes the OSD for complete.
+    # Set this name last: the deployment treats an OSD with it as complete.
     name_partition "${OSD_BS_DEV}" "${OSD_BS_PARTNUM}" "${name}" "${data_type}"
 }
 

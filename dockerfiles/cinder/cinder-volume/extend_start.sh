@@ -1,6 +1,6 @@
 #!/bin/bash
-# kolla_cinder_extend_start of cinder-volume. Both directories are volumes to which
-# other containers write as well.
+# kolla_cinder_extend_start of cinder-volume. Other containers write to both directories, which
+# are volumes.
 
 if [[ $(stat -c %U:%G /var/lib/cinder) != cinder:kolla ]]; then
     sudo chown -R cinder:kolla /var/lib/cinder

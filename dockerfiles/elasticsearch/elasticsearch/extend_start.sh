@@ -5,7 +5,7 @@
 
 kolla_log_dir elasticsearch
 
-# A new volume belongs to root.
+# A new volume is owned by root.
 if [[ $(stat -c %U:%G /var/lib/elasticsearch/data) != elasticsearch:elasticsearch ]]; then
     sudo chown elasticsearch: /var/lib/elasticsearch/data
 fi

@@ -7,7 +7,7 @@ if kolla_is_set KOLLA_BOOTSTRAP; then
     exit 0
 fi
 
-# The deployment goes through the steps on one node after the other.
+# The deployment runs each step on all nodes before the next step.
 if kolla_is_set KOLLA_UPGRADE; then
     if kolla_is_set GLANCE_DB_EXPAND; then
         glance-manage db expand

@@ -1,5 +1,5 @@
 #!/bin/bash
-# kolla_extend_start of all hacluster images.
+# kolla_extend_start of all images of hacluster.
 
 . /usr/local/lib/kolla/extend_start_lib.sh
 

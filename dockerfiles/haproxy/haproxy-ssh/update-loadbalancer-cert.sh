@@ -2,9 +2,9 @@
 #
 # update-loadbalancer-cert --internal | --external
 #
-# Makes HAProxy use the certificate that was copied to /var/lib/haproxy, without
-# a restart: it is loaded over HAProxy's socket, and written where HAProxy reads
-# it at its next start. The old one is kept in /etc/letsencrypt/backups.
+# Make HAProxy use the certificate that was copied to /var/lib/haproxy, without a restart. The
+# certificate is loaded over HAProxy's socket and stored where HAProxy reads it at its next
+# start. The old one is kept in /etc/letsencrypt/backups.
 
 set -o errexit
 set -o nounset
@@ -46,7 +46,7 @@ haproxy() {
     socat "unix-connect:${socket}" - || fail "[${current} - update] HAProxy's socket ${socket} does not answer."
 }
 
-# An empty line ends the certificate in HAProxy's protocol, so none may be in it.
+# In HAProxy's protocol, an empty line ends the certificate.
 answer=$({ echo "set ssl cert ${current} <<"; sed '/^[[:space:]]*$/d' "${new}"; echo; } | haproxy)
 if [[ ! ${answer} =~ Transaction\ (created|updated)\ for\ certificate ]]; then
     fail "[${current} - update] HAProxy refuses ${new}: ${answer}"

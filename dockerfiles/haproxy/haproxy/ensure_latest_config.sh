@@ -1,7 +1,7 @@
 #!/bin/bash
 #
-# kolla_ensure_haproxy_latest_config: put changed configuration in place and
-# reload HAProxy without closing connections. Prints "changed" if it did.
+# kolla_ensure_haproxy_latest_config: install a changed configuration, reload HAProxy without
+# closing connections, and print "changed".
 
 set -o errexit
 set -o nounset

@@ -1,6 +1,6 @@
 #!/bin/bash
-# kolla_heat_extend_start of heat-api. The bootstrap also makes the domain in
-# which stacks have their users, if it is not there yet.
+# kolla_heat_extend_start of heat-api. The bootstrap also creates the domain for the users of
+# stacks, unless it exists.
 
 if kolla_is_set KOLLA_BOOTSTRAP; then
     heat-manage db_sync

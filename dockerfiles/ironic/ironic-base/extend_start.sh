@@ -1,12 +1,12 @@
 #!/bin/bash
-# kolla_extend_start of all ironic images; kolla_ironic_extend_start is the image's
-# own part.
+# kolla_extend_start of all images of ironic. Each image has its own
+# kolla_ironic_extend_start.
 
 . /usr/local/lib/kolla/extend_start_lib.sh
 
 kolla_log_dir ironic ironic:kolla
 
-# The conductor writes metrics here and the Prometheus exporter reads them.
+# ironic-conductor writes metrics here for the Prometheus exporter.
 if [[ ! -d /var/lib/ironic-metrics ]]; then
     sudo mkdir -p /var/lib/ironic-metrics
 fi

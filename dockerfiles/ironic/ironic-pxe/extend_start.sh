@@ -18,7 +18,7 @@ case ${KOLLA_BASE_DISTRO} in
         ;;
 esac
 
-# copy_files DIRECTORY FILE... copies files that are not there yet.
+# copy_files DIRECTORY FILE... copies the files that are not in the directory.
 copy_files() {
     local directory=$1 file
     shift
@@ -29,8 +29,8 @@ copy_files() {
     done
 }
 
-# Network boot programs: PXELINUX for BIOS, GRUB for UEFI, and iPXE for both, with
-# the file names that Ironic has as defaults.
+# Network boot programs: PXELINUX for BIOS, GRUB for UEFI, and iPXE for both, with the default
+# file names of Ironic.
 prepare_tftpboot() {
     if [[ ${KOLLA_BASE_ARCH} == x86_64 ]]; then
         copy_files "${TFTPBOOT_PATH}" "${pxelinux[@]}"
@@ -38,7 +38,7 @@ prepare_tftpboot() {
     cp "${shim}" "${TFTPBOOT_PATH}/boot${efi}.efi"
     cp "${grub}" "${TFTPBOOT_PATH}/grub${efi}.efi"
     if [[ -d /usr/lib/ipxe ]]; then
-        # Older packages have programs in /boot, some without a link.
+        # Older packages have some programs in /boot only.
         copy_files "${TFTPBOOT_PATH}" /usr/lib/ipxe/{undionly.kpxe,snponly.efi,ipxe*.efi}
         if [[ -e /boot/ipxe-arm64.efi ]]; then
             copy_files "${TFTPBOOT_PATH}" /boot/ipxe-arm64.efi

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Run keystone-manage and report as kolla-ansible expects.
+"""Run keystone-manage and report the result as kolla-ansible expects.
 
 usage: keystone_manage_json REGEX COMMAND ARGUMENT...
 
@@ -13,8 +13,8 @@ import subprocess
 import sys
 import tempfile
 
-# A deployment's keystone.conf may log to a file, to syslog or as JSON. The messages report what
-# the command has done, so they go to stderr in a known format.
+# The log messages tell what the command has done, so they must go to stderr in a known
+# format. A deployment's keystone.conf may log to a file, to syslog or as JSON.
 LOGGING = """[DEFAULT]
 log_file =
 log_dir =

@@ -1,6 +1,6 @@
 #!/bin/bash
-# kolla_extend_start of keystone-fernet: keys from the other nodes, if the
-# deployment has mounted its script for that.
+# kolla_extend_start of keystone-fernet: get the keys of the other nodes with the deployment's
+# script, if it is mounted.
 
 if [[ -f /usr/bin/fernet-node-sync.sh ]]; then
     /usr/bin/fernet-node-sync.sh

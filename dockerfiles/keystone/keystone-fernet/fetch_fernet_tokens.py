@@ -1,9 +1,9 @@
 #!/usr/bin/python3
 """Report whether this node's Fernet keys must be synchronized.
 
-Prints one line of JSON: "populated" is true if there are at least --number keys,
-"update_required" if the key file --filename is older than --time seconds or does
-not exist.
+Prints one line of JSON. "populated" is true if there are at least --number keys.
+"update_required" is true if the key file --filename is older than --time seconds
+or does not exist.
 """
 
 import argparse
@@ -24,7 +24,7 @@ def main():
                         help='expected number of keys')
     args = parser.parse_args()
 
-    # The directory is a volume, which is empty or missing before the first keys.
+    # Before the first keys, the directory, a volume, is empty or missing.
     try:
         count = sum(entry.is_file() for entry in os.scandir(KEYS))
     except FileNotFoundError:

@@ -2,7 +2,7 @@
 #
 # kolla_keystone_bootstrap USER GROUP
 #
-# Makes the fernet keys, and reports in one line of JSON.
+# Create the Fernet keys, and print the result in one line of JSON.
 
 set -o nounset
 

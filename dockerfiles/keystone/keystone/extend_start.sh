@@ -1,5 +1,5 @@
 #!/bin/bash
-# kolla_extend_start of keystone: logs, and the database when asked to.
+# kolla_extend_start of keystone: create the log, and migrate the database on request.
 
 . /usr/local/lib/kolla/extend_start_lib.sh
 
@@ -19,7 +19,7 @@ if kolla_is_set KOLLA_UPGRADE; then
     exit 0
 fi
 
-# After all nodes have been upgraded.
+# After the upgrade of all nodes.
 if kolla_is_set KOLLA_FINISH_UPGRADE; then
     keystone_manage db_sync --contract
     exit 0
@@ -30,7 +30,7 @@ if kolla_is_set KOLLA_BOOTSTRAP; then
     exit 0
 fi
 
-# The deployment's script passes them on.
+# The deployment's script passes ARGS to Apache.
 if [[ ${KOLLA_API_SERVER:-} == apache ]]; then
     . kolla_httpd_setup
     # shellcheck disable=SC2034  # kolla_start adds it to the command

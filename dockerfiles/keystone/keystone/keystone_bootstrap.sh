@@ -3,9 +3,8 @@
 # kolla_keystone_bootstrap USER PASSWORD PROJECT ROLE [ADMIN_URL] INTERNAL_URL
 #                          PUBLIC_URL REGION
 #
-# Makes the first user, project, role, endpoints and region, and reports in one line of
-# JSON. An empty PASSWORD is taken from OS_BOOTSTRAP_PASSWORD, to keep it out of process
-# lists.
+# Create the first user, project, role, endpoints and region, and print the result in one line
+# of JSON. If PASSWORD is empty, OS_BOOTSTRAP_PASSWORD is used, which process lists do not show.
 
 set -o nounset
 
@@ -18,8 +17,8 @@ if [[ $# -ge 4 ]]; then
     shift   # the admin URL, which old deployments pass
 fi
 
-# Keystone reports endpoints and the role on the system as done each time, so they do not
-# count as a change. For all else the message differs when it exists already.
+# Keystone prints the same message for endpoints and the role on the system each time, so
+# these do not count as a change. The other messages differ if the object exists.
 exec /usr/local/lib/kolla/keystone_manage_json '\] (Created|Reset|Enabled|Granted .* on project) ' bootstrap \
     --bootstrap-username "${user}" \
     --bootstrap-project-name "${project}" \

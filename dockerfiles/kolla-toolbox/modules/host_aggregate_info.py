@@ -1,8 +1,8 @@
 #!/usr/bin/python
 """Ansible module openstack.cloud.host_aggregate_info: host aggregates of Nova.
 
-It takes the arguments of the module of the same name in newer releases of the
-collection openstack.cloud, for distributions that have an older one.
+It has the arguments of the module in newer releases of the collection openstack.cloud,
+for distributions with an older release.
 """
 
 from ansible_collections.openstack.cloud.plugins.module_utils.openstack import OpenStackModule

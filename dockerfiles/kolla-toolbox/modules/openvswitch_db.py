@@ -1,8 +1,8 @@
 #!/usr/bin/python
 """Ansible module openvswitch_db: one value in the database of Open vSwitch.
 
-It takes the arguments of the module of the same name in the collection
-openvswitch.openvswitch, for distributions that do not have that collection.
+It has the arguments of the module in the collection openvswitch.openvswitch, for
+distributions without that collection.
 """
 
 import json

@@ -1,7 +1,7 @@
 #!/bin/bash
-# kolla_extend_start of all letsencrypt images. The volume /etc/letsencrypt has the
-# certificates, which are copied to other hosts as haproxy, and the answers to
-# challenges, which the web server gives.
+# kolla_extend_start of all images of letsencrypt. The volume /etc/letsencrypt has the
+# certificates, which the user haproxy copies to other hosts, and the responses to challenges,
+# which the web server serves.
 
 . /usr/local/lib/kolla/extend_start_lib.sh
 

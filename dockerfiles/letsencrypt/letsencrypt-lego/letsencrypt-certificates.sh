@@ -4,9 +4,9 @@
 #     --mail ADDRESS --acme URL --vips ADDRESS,... --haproxies-ssh HOST:PORT,...
 #     [--port PORT] [--key-type TYPE] [--eab --kid ID --hmac KEY]
 #
-# Obtains a certificate for the names, or renews it if it is valid for less than
-# DAYS, and gives it to the load balancers. It does so only where one of the VIPs
-# is: there the challenge of the certificate authority arrives.
+# Obtain a certificate for the names, or renew it if it is valid for less than DAYS, and copy
+# it to the load balancers. This happens only on the host with one of the VIPs, which receives
+# the challenge of the certificate authority.
 
 set -o errexit
 set -o nounset
@@ -52,7 +52,7 @@ while [[ $1 != -- ]]; do
             continue
             ;;
         -f | --fqdns) fqdns=$2 ;;
-        # The web server answers the challenge, on a port of its own.
+        # The web server answers the challenge on another port.
         -p | --port) ;;
         -d | --days) days=$2 ;;
         -m | --mail) mail=$2 ;;
@@ -73,7 +73,7 @@ IFS=, read -r -a names <<< "${fqdns}"
 IFS=, read -r -a vip_list <<< "${vips}"
 name=${names[0]}
 
-# is_active: does this host have one of the VIPs now?
+# is_active succeeds if this host has one of the VIPs.
 is_active() {
     local address vip
     while read -r address; do
@@ -97,12 +97,12 @@ certificates=${path}/certificates
 # lego writes "*" as "_".
 certificate=${certificates}/${name/\*/_}.pem
 
-# Certificates of names that were served once would be copied with the others.
+# Remove certificates of earlier names, which would be copied with the others.
 if [[ -d ${certificates} ]]; then
     find "${certificates}" -type f ! -name "${name/\*/_}.*" -delete
 fi
 
-# A certificate without one of the names is replaced, not renewed.
+# If the certificate lacks one of the names, it is replaced, not renewed.
 if [[ -e ${certificate} ]]; then
     present=$(openssl x509 -noout -ext subjectAltName -in "${certificate}" | grep -o 'DNS:[^,[:space:]]*' || true)
     for fqdn in "${names[@]}"; do
@@ -137,7 +137,7 @@ fi
 
 log INFO "Obtaining certificate for domains ${names[*]}."
 status=0
-# Its lines have a date of their own, or none.
+# Only some of its lines begin with a date.
 "${lego[@]}" 2>&1 | while IFS= read -r line; do
     case ${line} in
         '') ;;

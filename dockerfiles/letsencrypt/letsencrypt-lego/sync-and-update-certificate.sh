@@ -2,8 +2,8 @@
 #
 # sync-and-update-certificate --internal | --external --fqdn NAME --haproxies-ssh HOST:PORT,...
 #
-# Copies what lego has to the other load balancers, so that any of them can renew
-# it, and has HAProxy use the new certificate on all of them. Run by lego.
+# Copy lego's files to the other load balancers, so that each of them can renew the
+# certificate, and make HAProxy use the new certificate on all of them. lego runs this script.
 
 set -o nounset
 
@@ -48,10 +48,10 @@ if [[ ! -s ${certificate} ]]; then
     log ERROR "${certificate} does not exist or is empty."
     exit 1
 fi
-# HAProxy's socket ends a certificate at an empty line.
+# In HAProxy's protocol, an empty line ends a certificate.
 sed -i '/^$/d' "${certificate}"
 
-# Hosts have new keys whenever their container is created again.
+# Host keys change when the containers are created again.
 options="-i /var/lib/letsencrypt/.ssh/id_rsa -o BatchMode=yes -o ConnectTimeout=30 -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR"
 addresses=$(ip -oneline address show | awk '{sub("/.*", "", $4); print $4}')
 failed=0
@@ -60,7 +60,7 @@ IFS=, read -r -a servers <<< "${haproxies}"
 for server in "${servers[@]}"; do
     port=${server##*:}
     host=${server%:*}
-    # An address of IPv6 is in brackets, which rsync wants and ssh does not.
+    # rsync requires brackets around an IPv6 address, ssh does not allow them.
     plain=${host#[}
     plain=${plain%]}
 

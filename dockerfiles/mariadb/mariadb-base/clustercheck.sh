@@ -1,12 +1,11 @@
 #!/bin/bash
 #
-# clustercheck: can this node of a Galera cluster serve clients? The answer is for
-# a load balancer, as HTTP, and for health checks, as exit status. From the
-# environment:
+# clustercheck: report whether this node of a Galera cluster can serve clients, as an HTTP
+# response for a load balancer, and as the exit status for health checks. Environment:
 #
 #   MYSQL_USERNAME, MYSQL_PASSWORD, MYSQL_HOST, MYSQL_PORT
-#   AVAILABLE_WHEN_DONOR=1      a node that sends its data to another one can
-#   AVAILABLE_WHEN_READONLY=0   a node that is read-only cannot
+#   AVAILABLE_WHEN_DONOR=1      the node is available while it sends its data to another one
+#   AVAILABLE_WHEN_READONLY=0   the node is not available if it is read-only
 #   TIMEOUT                     seconds to wait for the server (10)
 
 set -o nounset
@@ -36,7 +35,7 @@ values=$(timeout "${TIMEOUT:-10}" mariadb "${options[@]}" --execute \
 state=$(sed -n 's/^wsrep_local_state\t//p' <<< "${values}")
 read_only=$(sed -n 's/^read_only\t//p' <<< "${values}")
 
-# 4 is "synced", 2 "donor".
+# 4 is "synced", 2 is "donor".
 if [[ ${state} != 4 && ! (${state} == 2 && ${AVAILABLE_WHEN_DONOR:-0} == 1) ]]; then
     answer "503 Service Unavailable" "Galera cluster node is not synced."
     exit 1

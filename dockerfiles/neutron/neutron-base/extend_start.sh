@@ -1,12 +1,12 @@
 #!/bin/bash
-# kolla_extend_start of all neutron images; kolla_neutron_extend_start is the single
-# image's own part.
+# kolla_extend_start of all images of neutron. Each image has its own
+# kolla_neutron_extend_start.
 
 . /usr/local/lib/kolla/extend_start_lib.sh
 
 kolla_log_dir neutron
 
-# Old kernels need the old iptables. On the RHEL family there is only one.
+# Old kernels need the legacy iptables. The RHEL family has no alternatives.
 if update-alternatives --display iptables &> /dev/null && [[ ${KOLLA_BASE_DISTRO} =~ debian|ubuntu ]]; then
     for command in iptables ip6tables; do
         if [[ ${KOLLA_LEGACY_IPTABLES:-false} == true ]]; then

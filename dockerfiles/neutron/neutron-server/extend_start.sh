@@ -1,6 +1,6 @@
 #!/bin/bash
-# kolla_neutron_extend_start of neutron-server. Plugins with tables of their own
-# are named by the deployment.
+# kolla_neutron_extend_start of neutron-server. The deployment names plugins that have their
+# own database tables.
 
 if kolla_is_set KOLLA_BOOTSTRAP; then
     for service in neutron ${NEUTRON_BOOTSTRAP_SERVICES:-}; do

@@ -20,7 +20,7 @@ if kolla_is_set KOLLA_OSM; then
 fi
 
 if kolla_is_set KOLLA_UPGRADE_CHECK; then
-    # 1 is a warning, 2 an obstacle: the deployment decides.
+    # Exit status 1 is a warning, 2 is a failure. The deployment decides.
     status=0
     nova-status upgrade check || status=$?
     exit "${status}"

@@ -1,5 +1,5 @@
 #!/bin/bash
-# kolla_nova_extend_start of nova-conductor: the database of its cell.
+# kolla_nova_extend_start of nova-conductor: migrate the database of its cell.
 
 if kolla_is_set KOLLA_BOOTSTRAP; then
     nova-manage db sync --local_cell

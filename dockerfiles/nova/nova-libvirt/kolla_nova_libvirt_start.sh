@@ -1,6 +1,6 @@
 #!/bin/bash
-# kolla_nova_libvirt_start: libvirtd, with virtlogd beside it, which rotates the
-# console logs of virtual machines; else they would fill the disk.
+# kolla_nova_libvirt_start: run libvirtd, and virtlogd, which rotates the console logs of
+# virtual machines.
 
 set -o errexit
 set -o nounset

@@ -1,6 +1,6 @@
 #!/bin/bash
-# kolla_extend_start of opensearch-dashboards. Where OpenSearch has no security
-# plugin, the dashboards' part of it must be removed, or no login would work.
+# kolla_extend_start of opensearch-dashboards. If OpenSearch has no security plugin, the
+# dashboards must not have it either, or logins would fail.
 
 . /usr/local/lib/kolla/extend_start_lib.sh
 

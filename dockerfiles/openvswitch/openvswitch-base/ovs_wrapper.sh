@@ -2,13 +2,13 @@
 #
 # ovs_wrapper DAEMON [ARGUMENT]...
 #
-# Runs a daemon of Open vSwitch and ends it by ovs-appctl, so that it releases
-# what it holds in the kernel and in its database, when the container is stopped.
+# Run a daemon of Open vSwitch. When the container is stopped, terminate the daemon with
+# ovs-appctl, so that it releases its resources in the kernel and in its database.
 
 set -o nounset
 
 stop() {
-    # The daemon's control socket is named after it and its pid.
+    # The name of the control socket has the name of the daemon and its process id.
     ovs-appctl -T1 -t "/run/openvswitch/${name}.${child}.ctl" exit || kill -TERM "${child}"
     wait "${child}"
     exit 0

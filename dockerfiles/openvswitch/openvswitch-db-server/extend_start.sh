@@ -1,6 +1,6 @@
 #!/bin/bash
-# kolla_openvswitch_extend_start of openvswitch-db-server: a database of the
-# schema that this release has.
+# kolla_openvswitch_extend_start of openvswitch-db-server: create the database, or convert it
+# to the schema of this release.
 
 database=/var/lib/openvswitch/conf.db
 

@@ -3,7 +3,7 @@
 
 kolla_log_file openvswitch/ovs-vswitchd.log openvswitch:openvswitch
 
-# It can be part of the kernel, and bridges of datapath type netdev do without it.
+# The module may be built into the kernel, and bridges of datapath type netdev do not need it.
 if ! modprobe openvswitch; then
     echo "The kernel module openvswitch cannot be loaded." >&2
 fi

@@ -1,6 +1,6 @@
 #!/bin/bash
-# kolla_extend_start of all OVN images; kolla_ovn_extend_start is the image's own
-# part. Their logs are with those of Open vSwitch.
+# kolla_extend_start of all images of OVN. Each image has its own kolla_ovn_extend_start. The
+# log directory is that of Open vSwitch.
 
 . /usr/local/lib/kolla/extend_start_lib.sh
 

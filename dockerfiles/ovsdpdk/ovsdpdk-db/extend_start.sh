@@ -1,6 +1,6 @@
 #!/bin/bash
-# kolla_ovsdpdk_extend_start of ovsdpdk-db: a database of the schema that this
-# release has.
+# kolla_ovsdpdk_extend_start of ovsdpdk-db: create the database, or convert it to the schema
+# of this release.
 
 database=/var/lib/openvswitch/conf.db
 

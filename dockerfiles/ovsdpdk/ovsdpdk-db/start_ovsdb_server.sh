@@ -2,8 +2,8 @@
 #
 # start-ovsdb-server ADDRESS [BRIDGE INTERFACE]
 #
-# Runs the database of Open vSwitch, which listens on ADDRESS. If a bridge is
-# given, the database has it, and INTERFACE on it, before the server starts.
+# Run the database server of Open vSwitch, which listens on ADDRESS. BRIDGE, with INTERFACE, is
+# added to the database before the server starts.
 
 set -o errexit
 set -o nounset

@@ -1,6 +1,6 @@
 #!/bin/bash
-# kolla_extend_start of Open vSwitch with DPDK; kolla_ovsdpdk_extend_start is the
-# image's own part.
+# kolla_extend_start of all images of ovsdpdk. Each image has its own
+# kolla_ovsdpdk_extend_start.
 
 . /usr/local/lib/kolla/extend_start_lib.sh
 

@@ -11,13 +11,13 @@ if kolla_is_set KOLLA_BOOTSTRAP; then
     exit 0
 fi
 
-# Before the services are upgraded.
+# Before the upgrade of the services.
 if kolla_is_set KOLLA_UPGRADE; then
     placement-manage db sync
     exit 0
 fi
 
-# After the services have been upgraded.
+# After the upgrade of the services.
 if kolla_is_set KOLLA_OSM; then
     placement-manage db online_data_migrations
     exit 0

@@ -1,2 +1,2 @@
-# The API as a WSGI application, for Apache.
+# The WSGI application of the API, for Apache.
 from zaqar.transport.wsgi.app import application  # noqa: F401
