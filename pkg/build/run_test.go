@@ -87,8 +87,8 @@ func items(t *testing.T, specs ...string) *plan.Plan {
 		kept[i.Key] = keep
 		in = append(in, i)
 	}
-	return plan.New(in, plan.Known{
-		Stored:   func(k digest.Digest) (plan.Stored, bool) { return plan.Stored{Digest: k}, kept[k] },
+	return plan.New(in, plan.History{
+		Stored:   func(k digest.Digest) (plan.StoredImage, bool) { return plan.StoredImage{Digest: k}, kept[k] },
 		Parts:    func(image.ID) (map[string]string, bool) { return nil, false },
 		Duration: func(image.ID) (time.Duration, bool) { return 0, false },
 	}, false)

@@ -55,8 +55,8 @@ func planOf(set []recorded, timed bool) *plan.Plan {
 		in = append(in, i)
 		known[r.Image] = seconds(r.Seconds)
 	}
-	return plan.New(in, plan.Known{
-		Stored:   func(digest.Digest) (plan.Stored, bool) { return plan.Stored{}, false },
+	return plan.New(in, plan.History{
+		Stored:   func(digest.Digest) (plan.StoredImage, bool) { return plan.StoredImage{}, false },
 		Parts:    func(image.ID) (map[string]string, bool) { return nil, false },
 		Duration: func(id image.ID) (time.Duration, bool) { return known[id.Name], timed },
 	}, false)

@@ -53,7 +53,7 @@ type deltaPlan struct {
 	since    *inventory.Inventory
 	required map[digest.Digest]requirement
 	bases    map[digest.Digest]digest.Digest // by layer: the possible base of a byte delta
-	made     []madeDelta
+	deltas   []madeDelta
 	spool    bool     // copy layers to a temporary file before they are read several times
 	file     *os.File // the byte deltas in made, one after another; nil before the first
 }
@@ -183,7 +183,7 @@ func (p *plan) deltas(ctx context.Context, tempDir string) error {
 	var whole []blob
 	for _, b := range p.large {
 		made := false
-		err := again(ctx, func() (err error) {
+		err := retryReads(ctx, func() (err error) {
 			made, err = p.makeDelta(ctx, b, images[b.digest], tempDir)
 			return err
 		})
@@ -260,7 +260,7 @@ func (p *plan) makeDelta(ctx context.Context, b blob, image, tempDir string) (bo
 	if err != nil {
 		return false, err
 	}
-	p.delta.made = append(p.delta.made, madeDelta{b, start, end - start, sum.Digest()})
+	p.delta.deltas = append(p.delta.deltas, madeDelta{b, start, end - start, sum.Digest()})
 	p.delta.require(image, base, size, false)
 	return true, nil
 }
@@ -285,8 +285,8 @@ func (p *plan) blobOf(d digest.Digest, size int64) delta.Blob {
 
 // summarize adds the figures of a delta.
 func (p *deltaPlan) summarize(s *Summary) {
-	s.Required, s.Deltas = len(p.required), len(p.made)
-	for _, m := range p.made {
+	s.Required, s.Deltas = len(p.required), len(p.deltas)
+	for _, m := range p.deltas {
 		s.DeltaBytes += m.size
 		s.DeltaLayers += m.target.size
 	}

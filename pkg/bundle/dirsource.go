@@ -23,10 +23,10 @@ import (
 
 // dirFiles has the files of a directory in the order in which a tar would have them.
 type dirFiles struct {
-	root    *os.Root
-	headers []*tar.Header
-	current *os.File
-	left    int64
+	root      *os.Root
+	headers   []*tar.Header
+	current   *os.File
+	remaining int64
 }
 
 // openDir opens a bundle that is a directory. Files that do not belong to it are not
@@ -62,7 +62,7 @@ func (d *dirFiles) scan(ctx context.Context) (extra []string, err error) {
 		if found++; found > 2*maxFiles {
 			return &FormatError{Detail: fmt.Sprintf("more than %d files", 2*maxFiles), Advice: adviceForeign}
 		}
-		if listed != nil && !listed[name] || listed == nil && !belongs(name) {
+		if listed != nil && !listed[name] || listed == nil && !isBundleFile(name) {
 			extra = append(extra, name)
 			return nil
 		}
@@ -85,15 +85,15 @@ func (d *dirFiles) scan(ctx context.Context) (extra []string, err error) {
 		return add(e.Name(), e)
 	})
 	slices.SortFunc(d.headers, func(a, b *tar.Header) int {
-		return cmp.Or(cmp.Compare(rank(a), rank(b)), strings.Compare(a.Name, b.Name))
+		return cmp.Or(cmp.Compare(readOrder(a), readOrder(b)), strings.Compare(a.Name, b.Name))
 	})
 	slices.Sort(extra)
 	return extra, err
 }
 
-// rank returns the position of a file: first the files that a reader needs first, then
+// readOrder returns the position of a file: first the files that a reader needs first, then
 // possible manifests, byte deltas, and layers.
-func rank(h *tar.Header) int {
+func readOrder(h *tar.Header) int {
 	first := []string{ocispec.ImageLayoutFile, manifestFile, signatureFile, ocispec.ImageIndexFile, deltaIndex, dockerManifest}
 	_, isBlob := blobDigest(h.Name)
 	switch n := slices.Index(first, h.Name); {
@@ -107,8 +107,8 @@ func rank(h *tar.Header) int {
 	return len(first) + 1
 }
 
-// belongs reports whether a file of this name can be in a bundle.
-func belongs(name string) bool {
+// isBundleFile reports whether a file of this name can be in a bundle.
+func isBundleFile(name string) bool {
 	switch name {
 	case ocispec.ImageLayoutFile, manifestFile, signatureFile, ocispec.ImageIndexFile, deltaIndex, dockerManifest:
 		return true
@@ -217,7 +217,7 @@ func (d *dirFiles) Next() (*tar.Header, error) {
 	}
 	h := d.headers[0]
 	d.headers = d.headers[1:]
-	if d.left = 0; h.Typeflag == tar.TypeReg {
+	if d.remaining = 0; h.Typeflag == tar.TypeReg {
 		f, err := d.open(h.Name)
 		if err != nil {
 			return nil, err
@@ -227,18 +227,18 @@ func (d *dirFiles) Next() (*tar.Header, error) {
 			f.Close()
 			return nil, err
 		}
-		d.current, d.left, h.Size = f, info.Size(), info.Size()
+		d.current, d.remaining, h.Size = f, info.Size(), info.Size()
 	}
 	return h, nil
 }
 
 // Read reads the current file.
 func (d *dirFiles) Read(p []byte) (int, error) {
-	if d.left == 0 || d.current == nil {
+	if d.remaining == 0 || d.current == nil {
 		return 0, io.EOF
 	}
-	n, err := d.current.Read(p[:min(int64(len(p)), d.left)])
-	if d.left -= int64(n); err == io.EOF {
+	n, err := d.current.Read(p[:min(int64(len(p)), d.remaining)])
+	if d.remaining -= int64(n); err == io.EOF {
 		err = io.ErrUnexpectedEOF // it became shorter
 	}
 	return n, err

@@ -16,7 +16,7 @@ import (
 // format is known.
 func (l *loader) keepList(m member) error {
 	if l.check.layout {
-		return l.other(m)
+		return l.readOther(m)
 	}
 	b, err := l.readSmall(m, maxDockerList)
 	if err != nil {
@@ -55,7 +55,7 @@ func (l *loader) readDocker(ctx context.Context, h *tar.Header) error {
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
 			}
-			return l.check.damaged(err)
+			return l.check.damagedError(err)
 		}
 	}
 	images, err := l.docker.Images(ctx)

@@ -96,9 +96,9 @@ func (d *dirFiles) scanAll(ctx context.Context, dir string, depth int) error {
 // skopeoDir presents a directory of skopeo as an OCI layout. It has one image without a
 // name, whose manifest is manifest.json.
 type skopeoDir struct {
-	small []smallFile // the first files of the layout
-	dir   *dirFiles
-	now   io.Reader
+	small   []smallFile // the first files of the layout
+	dir     *dirFiles
+	current io.Reader
 }
 
 type smallFile struct {
@@ -174,14 +174,14 @@ func (s *skopeoDir) Next() (*tar.Header, error) {
 	if len(s.small) > 0 {
 		f := s.small[0]
 		s.small = s.small[1:]
-		s.now = bytes.NewReader(f.data)
+		s.current = bytes.NewReader(f.data)
 		return &tar.Header{Name: f.name, Typeflag: tar.TypeReg, Size: int64(len(f.data))}, nil
 	}
 	h, err := s.dir.Next()
 	if err != nil {
 		return nil, err
 	}
-	s.now = s.dir
+	s.current = s.dir
 	out := *h
 	hex := strings.TrimSuffix(h.Name, ".manifest.json")
 	algorithm := digest.SHA256
@@ -194,8 +194,8 @@ func (s *skopeoDir) Next() (*tar.Header, error) {
 
 // Read reads the current file.
 func (s *skopeoDir) Read(p []byte) (int, error) {
-	if s.now == nil {
+	if s.current == nil {
 		return 0, errors.New("no file is open")
 	}
-	return s.now.Read(p)
+	return s.current.Read(p)
 }

@@ -32,7 +32,7 @@ type graph struct {
 type reference struct {
 	digest digest.Digest
 	size   int64
-	role   role // without the image
+	role   blobRole // without the image
 }
 
 // add records the references of a blob if it is a manifest or an index.
@@ -43,15 +43,15 @@ func (g *graph) add(d digest.Digest, b []byte) error {
 	}
 	refs := []reference{} // not nil, because it is a manifest
 	if doc.Config != nil {
-		refs = append(refs, reference{doc.Config.Digest, doc.Config.Size, role{kind: "config"}})
+		refs = append(refs, reference{doc.Config.Digest, doc.Config.Size, blobRole{kind: "config"}})
 	}
 	for i, l := range doc.Layers {
 		if len(l.URLs) == 0 || !strings.Contains(l.MediaType, "foreign") {
-			refs = append(refs, reference{l.Digest, l.Size, role{kind: "layer", n: i + 1, of: len(doc.Layers)}})
+			refs = append(refs, reference{l.Digest, l.Size, blobRole{kind: "layer", n: i + 1, of: len(doc.Layers)}})
 		}
 	}
 	for _, m := range doc.Manifests {
-		refs = append(refs, reference{m.Digest, m.Size, role{kind: "manifest"}})
+		refs = append(refs, reference{m.Digest, m.Size, blobRole{kind: "manifest"}})
 	}
 	if g.documents == nil {
 		g.documents, g.digests = map[digest.Digest][]reference{}, map[digest.Digest]digest.Digest{}

@@ -329,7 +329,7 @@ func TestBlobsAreBounded(t *testing.T) {
 		l.expected[digest.FromString(fmt.Sprint(i))] = expectation{}
 	}
 	d := ocispec.Descriptor{Digest: digest.FromString("one more"), Size: 1}
-	if err := l.expect(d, false, role{kind: "layer"}); err == nil {
+	if err := l.expect(d, false, blobRole{kind: "layer"}); err == nil {
 		t.Error("one more blob was accepted")
 	}
 	c := checker{seen: map[string]bool{}}

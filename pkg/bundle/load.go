@@ -51,7 +51,7 @@ func Unpack(ctx context.Context, path string, st *store.Store, opts LoadOptions)
 	l := newLoader(st, opts)
 	err := l.read(ctx, Input{Path: path})
 	if err == nil {
-		l.sum.Images, err = l.claimed()
+		l.sum.Images, err = l.indexEntries()
 	}
 	if err != nil {
 		return l.sum, fmt.Errorf("loading bundle %s: %w", path, err)
@@ -59,9 +59,9 @@ func Unpack(ctx context.Context, path string, st *store.Store, opts LoadOptions)
 	return l.sum, nil
 }
 
-// claimed returns the images of the bundle as its index describes them, sorted by
+// indexEntries returns the images of the bundle as its index describes them, sorted by
 // name.
-func (l *loader) claimed() ([]store.Entry, error) {
+func (l *loader) indexEntries() ([]store.Entry, error) {
 	if len(l.images) == 0 {
 		return nil, &FormatError{Detail: "it contains no image"}
 	}
@@ -75,10 +75,10 @@ func (l *loader) claimed() ([]store.Entry, error) {
 	return entries, nil
 }
 
-// named returns the entries to be stored: with their new names, each name once, and
+// entriesToStore returns the entries to be stored: with their new names, each name once, and
 // without untrusted claims.
-func (l *loader) named() ([]store.Entry, error) {
-	claimed, err := l.claimed()
+func (l *loader) entriesToStore() ([]store.Entry, error) {
+	claimed, err := l.indexEntries()
 	if err != nil {
 		return nil, err
 	}
@@ -98,7 +98,7 @@ func (l *loader) named() ([]store.Entry, error) {
 			if other.Digest == e.Digest {
 				continue
 			}
-			return nil, &FormatError{Detail: fmt.Sprintf("images %s and %s would both be named %s", describe(other), describe(from), e.Name),
+			return nil, &FormatError{Detail: fmt.Sprintf("images %s and %s would both be named %s", describeEntry(other), describeEntry(from), e.Name),
 				Advice: "--rename, --tag and --name give them different names"}
 		}
 		first[e.Name] = from
@@ -113,8 +113,8 @@ func (l *loader) named() ([]store.Entry, error) {
 	return entries, nil
 }
 
-// describe names an image in an error.
-func describe(e store.Entry) string {
+// describeEntry names an image in an error.
+func describeEntry(e store.Entry) string {
 	if e.Name == "" {
 		return "without a name"
 	}

@@ -18,7 +18,7 @@ func (l *loader) complete(ctx context.Context) error {
 	for len(l.pending) > 0 {
 		d := l.pending[0]
 		l.pending = l.pending[1:]
-		b, err := l.stored(d)
+		b, err := l.readStored(d)
 		if err != nil {
 			return err
 		}
@@ -56,7 +56,7 @@ func (l *loader) complete(ctx context.Context) error {
 	return &FormatError{Blob: d, Of: l.expected[d].role.String(), Detail: detail, Advice: adviceTruncated}
 }
 
-func (l *loader) stored(d digest.Digest) ([]byte, error) {
+func (l *loader) readStored(d digest.Digest) ([]byte, error) {
 	r, err := l.st.OpenBlob(d)
 	if err != nil {
 		return nil, err
@@ -90,7 +90,7 @@ func (l *loader) checkSharing(ctx context.Context) error {
 		if n, ok := visits[d]; ok || depth > ocijson.MaxNesting || ctx.Err() != nil {
 			return n, context.Cause(ctx)
 		}
-		raw, err := l.stored(d)
+		raw, err := l.readStored(d)
 		var doc ocijson.Document
 		if err == nil {
 			doc, err = ocijson.Parse(raw)

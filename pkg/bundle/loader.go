@@ -19,14 +19,14 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/store"
 )
 
-// role is the role of a blob in an image.
-type role struct {
+// blobRole is the role of a blob in an image.
+type blobRole struct {
 	kind  string // "manifest", "config", "layer"
 	image string // its name, "" if it has none
 	n, of int    // position of a layer, 1-based
 }
 
-func (r role) String() string {
+func (r blobRole) String() string {
 	s := r.kind
 	if r.of > 0 {
 		s += fmt.Sprintf(" %d of %d", r.n, r.of)
@@ -43,7 +43,7 @@ type expectation struct {
 	manifest bool
 	layer    bool // of an image
 	plain    bool // a layer that is not compressed, by its media type
-	role     role
+	role     blobRole
 }
 
 // loader reads a bundle once, from front to back.
@@ -161,7 +161,7 @@ func (l *loader) members(ctx context.Context) error {
 		if err != nil {
 			return l.withMissing(err)
 		}
-		if err := l.manifest.meet(m); err != nil {
+		if err := l.manifest.begin(m); err != nil {
 			return err
 		}
 		switch {
@@ -184,7 +184,7 @@ func (l *loader) members(ctx context.Context) error {
 		case m.name == ocispec.ImageIndexFile:
 			l.indexSeen, err = true, l.index(m)
 		default:
-			err = l.other(m)
+			err = l.readOther(m)
 		}
 		if err != nil {
 			return err
@@ -192,8 +192,8 @@ func (l *loader) members(ctx context.Context) error {
 	}
 }
 
-// other reads a file whose content is only compared with the manifest.
-func (l *loader) other(m member) error {
+// readOther reads a file whose content is only compared with the manifest.
+func (l *loader) readOther(m member) error {
 	limits := map[string]int64{manifestFile: maxBundleManifest, signatureFile: maxLayout, dockerManifest: maxIndex, deltaIndex: maxIndex}
 	limit, ok := limits[m.name]
 	if !ok {
@@ -283,7 +283,7 @@ func (l *loader) index(m member) error {
 		}
 	}
 	for _, d := range l.images {
-		if err := l.expect(d, true, role{kind: "manifest", image: fullName(d)}); err != nil {
+		if err := l.expect(d, true, blobRole{kind: "manifest", image: fullName(d)}); err != nil {
 			return err
 		}
 	}
@@ -292,7 +292,7 @@ func (l *loader) index(m member) error {
 
 // expect records the expected properties of a blob, and checks them if it was already
 // read.
-func (l *loader) expect(d ocispec.Descriptor, manifest bool, r role) error {
+func (l *loader) expect(d ocispec.Descriptor, manifest bool, r blobRole) error {
 	e := expectation{size: d.Size, manifest: manifest, role: r}
 	e.layer = r.kind == "layer" && isImageLayer(d.MediaType)
 	e.plain = e.layer && isPlainLayer(d.MediaType)
@@ -405,7 +405,7 @@ func (l *loader) children(d digest.Digest, b []byte, e expectation) error {
 	}
 	image := e.role.image
 	if doc.Config != nil {
-		if err := l.expect(*doc.Config, false, role{kind: "config", image: image}); err != nil {
+		if err := l.expect(*doc.Config, false, blobRole{kind: "config", image: image}); err != nil {
 			return err
 		}
 	}
@@ -413,12 +413,12 @@ func (l *loader) children(d digest.Digest, b []byte, e expectation) error {
 		if len(c.URLs) > 0 && strings.Contains(c.MediaType, "foreign") {
 			continue
 		}
-		if err := l.expect(c, false, role{"layer", image, i + 1, len(doc.Layers)}); err != nil {
+		if err := l.expect(c, false, blobRole{"layer", image, i + 1, len(doc.Layers)}); err != nil {
 			return err
 		}
 	}
 	for _, c := range doc.Manifests {
-		if err := l.expect(c, true, role{kind: "manifest", image: image}); err != nil {
+		if err := l.expect(c, true, blobRole{kind: "manifest", image: image}); err != nil {
 			return err
 		}
 	}

@@ -107,7 +107,7 @@ func seal(b []byte) []byte {
 	return fmt.Appendf(bytes.Clone(body), `%s%s"}`, checkField, digest.FromBytes(body))
 }
 
-func sealed(b []byte) bool {
+func isSealed(b []byte) bool {
 	at := bytes.LastIndex(b, []byte(checkField))
 	return at >= 0 && bytes.Equal(b, seal(append(bytes.Clone(b[:at]), '}')))
 }
@@ -115,7 +115,7 @@ func sealed(b []byte) bool {
 // parseManifest parses kolla-bundle.json, in at most a small multiple of its size in
 // memory.
 func parseManifest(b []byte) (*Manifest, error) {
-	if !sealed(b) {
+	if !isSealed(b) {
 		return nil, errors.New("its content does not have the digest that it ends with")
 	}
 	m := &Manifest{}

@@ -19,14 +19,14 @@ type manifestCheck struct {
 	signature []byte
 	verified  bool
 
-	listed map[string]ManifestFile  // files that were not read yet
-	sums   map[string]digest.Digest // digests in the manifest, by name
-	met    map[string]int64         // files that precede the manifest, and their sizes
-	read   map[string]digest.Digest // contents that were read before the manifest
+	listed    map[string]ManifestFile  // files that were not read yet
+	sums      map[string]digest.Digest // digests in the manifest, by name
+	preceding map[string]int64         // files that precede the manifest, and their sizes
+	read      map[string]digest.Digest // contents that were read before the manifest
 }
 
-// meet is called with each file before its content is read.
-func (c *manifestCheck) meet(m member) error {
+// begin is called with each file before its content is read.
+func (c *manifestCheck) begin(m member) error {
 	if m.name == manifestFile || m.name == signatureFile {
 		return nil
 	}
@@ -34,10 +34,10 @@ func (c *manifestCheck) meet(m member) error {
 		return c.unsigned()
 	}
 	if c.doc == nil {
-		if c.met == nil {
-			c.met = map[string]int64{}
+		if c.preceding == nil {
+			c.preceding = map[string]int64{}
 		}
-		c.met[m.name] = m.size
+		c.preceding[m.name] = m.size
 		return nil
 	}
 	return c.compare(m.name, m.size)
@@ -106,7 +106,7 @@ func (c *manifestCheck) manifest(b []byte) error {
 			c.sums[f.Name] = f.Digest
 		}
 	}
-	for name, size := range c.met {
+	for name, size := range c.preceding {
 		if err := c.compare(name, size); err != nil {
 			return err
 		}
@@ -116,7 +116,7 @@ func (c *manifestCheck) manifest(b []byte) error {
 			return err
 		}
 	}
-	c.met, c.read = nil, nil
+	c.preceding, c.read = nil, nil
 	return c.verify()
 }
 

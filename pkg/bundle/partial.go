@@ -76,7 +76,7 @@ func (l *loader) manifests(ctx context.Context, d ocispec.Descriptor) (there, mi
 	if _, read := l.have[d.Digest]; !read {
 		return nil, nil, nil
 	}
-	raw, err := l.stored(d.Digest)
+	raw, err := l.readStored(d.Digest)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -103,7 +103,7 @@ func (l *loader) replaceIndex(ctx context.Context, d ocispec.Descriptor, there [
 	if len(there) == 1 {
 		return ocispec.Descriptor{MediaType: there[0].MediaType, Digest: there[0].Digest, Size: there[0].Size}, nil
 	}
-	raw, err := l.stored(d.Digest)
+	raw, err := l.readStored(d.Digest)
 	if err != nil {
 		return ocispec.Descriptor{}, err
 	}

@@ -39,7 +39,7 @@ func (l *loader) storePlain(ctx context.Context, m member, e expectation, known 
 	if known && !e.layer || m.digest.Algorithm() != digest.Canonical {
 		return false, l.src.tr, nil
 	}
-	switch layer, ok, err := imagearchive.Stored(ctx, l.st, m.digest); {
+	switch layer, ok, err := imagearchive.StoredLayer(ctx, l.st, m.digest); {
 	case err != nil:
 		return false, nil, err
 	case ok:
@@ -142,7 +142,7 @@ func (l *loader) replaced(ctx context.Context, d digest.Digest, done map[digest.
 	if depth > ocijson.MaxNesting {
 		return ocispec.Descriptor{}, errors.New("its indexes are nested too deeply")
 	}
-	raw, err := l.stored(d)
+	raw, err := l.readStored(d)
 	if err != nil {
 		return ocispec.Descriptor{}, err
 	}

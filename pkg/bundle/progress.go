@@ -11,8 +11,8 @@ import (
 // is not known. It is called often, possibly from several goroutines, and must not block.
 type Progress func(done, total int64)
 
-// tracker reports how far a file has been read.
-type tracker struct {
+// progressTracker reports how far a file has been read.
+type progressTracker struct {
 	report Progress // nil reports nothing
 
 	mu          sync.Mutex
@@ -20,7 +20,7 @@ type tracker struct {
 }
 
 // set changes the position.
-func (t *tracker) set(done, total int64) {
+func (t *progressTracker) set(done, total int64) {
 	t.mu.Lock()
 	t.done, t.total = done, total
 	t.mu.Unlock()
@@ -29,7 +29,7 @@ func (t *tracker) set(done, total int64) {
 	}
 }
 
-func (t *tracker) add(n int64) {
+func (t *progressTracker) add(n int64) {
 	t.mu.Lock()
 	done, total := t.done+n, t.total
 	t.done = done
@@ -40,7 +40,7 @@ func (t *tracker) add(n int64) {
 }
 
 // expect sets the total unless it is already known.
-func (t *tracker) expect(total int64) {
+func (t *progressTracker) expect(total int64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.total == 0 {
@@ -50,7 +50,7 @@ func (t *tracker) expect(total int64) {
 
 // reader returns a reader of r that tracks it. It keeps Seek, with which the tar reader
 // skips content.
-func (t *tracker) reader(r io.ReadCloser) io.ReadCloser {
+func (t *progressTracker) reader(r io.ReadCloser) io.ReadCloser {
 	f, ok := r.(*os.File)
 	if !ok {
 		return &trackedReader{r, t}
@@ -63,7 +63,7 @@ func (t *tracker) reader(r io.ReadCloser) io.ReadCloser {
 
 type trackedReader struct {
 	io.ReadCloser
-	tracker *tracker
+	tracker *progressTracker
 }
 
 func (r *trackedReader) Read(p []byte) (int, error) {
@@ -74,7 +74,7 @@ func (r *trackedReader) Read(p []byte) (int, error) {
 
 type trackedFile struct {
 	f       *os.File
-	tracker *tracker
+	tracker *progressTracker
 }
 
 func (r *trackedFile) Read(p []byte) (int, error) {
@@ -98,7 +98,7 @@ func (r *trackedFile) Close() error { return r.f.Close() }
 // trackedFiles tracks the files of a directory.
 type trackedFiles struct {
 	files
-	tracker *tracker
+	tracker *progressTracker
 	left    int64 // of the current file
 }
 
@@ -135,15 +135,15 @@ func (in Input) size() int64 {
 	return total
 }
 
-// overall adds up the progress of several files that are read one after another.
-type overall struct {
+// totalProgress adds up the progress of several files that are read one after another.
+type totalProgress struct {
 	report Progress
 	sizes  map[string]int64 // of files that have not been read yet, by path; 0 if not known
 	before int64            // bytes of the files that have been read
 }
 
-func newOverall(inputs []Input, report Progress) *overall {
-	o := &overall{report: report, sizes: map[string]int64{}}
+func newOverall(inputs []Input, report Progress) *totalProgress {
+	o := &totalProgress{report: report, sizes: map[string]int64{}}
 	for _, in := range inputs {
 		o.sizes[in.Path] = in.size()
 	}
@@ -151,7 +151,7 @@ func newOverall(inputs []Input, report Progress) *overall {
 }
 
 // of returns the progress function of a file.
-func (o *overall) of(in Input) Progress {
+func (o *totalProgress) of(in Input) Progress {
 	if o.report == nil {
 		return nil
 	}
@@ -174,7 +174,7 @@ func (o *overall) of(in Input) Progress {
 }
 
 // read notes that a file has been read.
-func (o *overall) read(in Input) {
+func (o *totalProgress) read(in Input) {
 	o.before += o.sizes[in.Path]
 	delete(o.sizes, in.Path)
 }

@@ -10,12 +10,12 @@ const (
 
 // readAhead reads in a goroutine. Close ends it.
 type readAhead struct {
-	r      io.ReadCloser
-	full   chan chunk
-	free   chan []byte
-	closed chan struct{}
-	now    chunk // what is being returned
-	whole  []byte
+	r       io.ReadCloser
+	full    chan chunk
+	free    chan []byte
+	closed  chan struct{}
+	current chunk // what is being returned
+	whole   []byte
 }
 
 // chunk is the result of a Read.
@@ -52,18 +52,18 @@ func (a *readAhead) run() {
 
 // Read implements io.Reader.
 func (a *readAhead) Read(p []byte) (int, error) {
-	for len(a.now.bytes) == 0 {
-		if a.now.err != nil {
-			return 0, a.now.err
+	for len(a.current.bytes) == 0 {
+		if a.current.err != nil {
+			return 0, a.current.err
 		}
 		if a.whole != nil {
 			a.free <- a.whole
 		}
-		a.now = <-a.full
-		a.whole = a.now.bytes[:cap(a.now.bytes)]
+		a.current = <-a.full
+		a.whole = a.current.bytes[:cap(a.current.bytes)]
 	}
-	n := copy(p, a.now.bytes)
-	a.now.bytes = a.now.bytes[n:]
+	n := copy(p, a.current.bytes)
+	a.current.bytes = a.current.bytes[n:]
 	return n, nil
 }
 

@@ -60,7 +60,7 @@ func (c *checker) next(ctx context.Context, s *source) (member, error) {
 			return member{}, io.EOF
 		}
 		if err != nil {
-			return member{}, c.damaged(err)
+			return member{}, c.damagedError(err)
 		}
 		m, err := c.check(h)
 		if err != nil || m.name != "" || m.foreign != nil {
@@ -69,7 +69,7 @@ func (c *checker) next(ctx context.Context, s *source) (member, error) {
 	}
 }
 
-func (c *checker) damaged(err error) error {
+func (c *checker) damagedError(err error) error {
 	files := units.Count(len(c.seen), "file")
 	switch {
 	case errors.Is(err, tar.ErrHeader) && len(c.seen) == 0:
@@ -117,7 +117,7 @@ func (c *checker) check(h *tar.Header) (member, error) {
 		if name == "." || name == "blobs" || path.Dir(name) == "blobs" {
 			return member{}, nil
 		}
-		return c.unexpected(h.Name)
+		return c.unexpectedMember(h.Name)
 	case tar.TypeReg:
 	case tar.TypeSymlink, tar.TypeLink:
 		return refuse("it is a link")
@@ -145,7 +145,7 @@ func (c *checker) check(h *tar.Header) (member, error) {
 	}
 	parts := strings.Split(name, "/")
 	if len(parts) != 3 || parts[0] != "blobs" && parts[0] != deltaDir {
-		return c.unexpected(h.Name)
+		return c.unexpectedMember(h.Name)
 	}
 	c.layout = true
 	m.delta = parts[0] == deltaDir
@@ -156,7 +156,7 @@ func (c *checker) check(h *tar.Header) (member, error) {
 	return m, nil
 }
 
-func (c *checker) unexpected(name string) (member, error) {
+func (c *checker) unexpectedMember(name string) (member, error) {
 	e := &FormatError{Member: name, Detail: "it does not belong in a bundle", Advice: adviceForeign}
 	if !c.seen[ocispec.ImageIndexFile] && !c.seen[ocispec.ImageLayoutFile] {
 		e.Advice = adviceNoBundle + "; use a root file system or the output of docker save with --base-image"

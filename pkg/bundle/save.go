@@ -157,11 +157,11 @@ func writeToFile(ctx context.Context, output string, files []file, sum *Summary,
 	}
 	f, err := partialfile.Open(target)
 	if err != nil {
-		return written(err)
+		return withBusyHint(err)
 	}
 	defer f.Close()
 	first := true
-	err = again(ctx, func() error {
+	err = retryReads(ctx, func() error {
 		if opts.Compression != None { // a compressed stream has no places at which it could be continued
 			if err := f.Keep(0); err != nil {
 				return err
@@ -177,19 +177,19 @@ func writeToFile(ctx context.Context, output string, files []file, sum *Summary,
 	if err == nil {
 		err = f.Commit(mode)
 	}
-	return unfinished(noSpace(dir, size, err), partialfile.Name(target))
+	return withPartialHint(noSpace(dir, size, err), partialfile.Name(target))
 }
 
-// written returns the error for a file that another process is writing.
-func written(err error) error {
+// withBusyHint returns the error for a file that another process is writing.
+func withBusyHint(err error) error {
 	if held := (*filelock.HeldError)(nil); errors.As(err, &held) {
 		return errors.New("another save writes to it")
 	}
 	return err
 }
 
-// unfinished adds a hint to an error that leaves a file.
-func unfinished(err error, name string) error {
+// withPartialHint adds a hint to an error that leaves a file.
+func withPartialHint(err error, name string) error {
 	if err == nil || usererr.Hint(err) != "" {
 		return err
 	}
@@ -236,10 +236,10 @@ func writeParts(ctx context.Context, output string, files []file, sum *Summary, 
 		}
 	}
 	first := true
-	err = again(ctx, func() error {
+	err = retryReads(ctx, func() error {
 		w, err := parts.Create(ctx, output, opts.Split, opts.Parity)
 		if err != nil {
-			return written(err)
+			return withBusyHint(err)
 		}
 		defer w.Abort()
 		if opts.Compression != None {
@@ -258,5 +258,5 @@ func writeParts(ctx context.Context, output string, files []file, sum *Summary, 
 		}
 		return err
 	})
-	return unfinished(noSpace(dir, size, err), partialfile.Name(output+".001")+" and the like")
+	return withPartialHint(noSpace(dir, size, err), partialfile.Name(output+".001")+" and the like")
 }

@@ -125,7 +125,7 @@ func removeTemporary(dir string) error {
 			}
 			for _, e := range entries {
 				name, ok := atomicfile.FinalName(e.Name())
-				if !ok || !belongs(path.Join(parent, name)) {
+				if !ok || !isBundleFile(path.Join(parent, name)) {
 					continue
 				}
 				if err := os.Remove(filepath.Join(dir, parent, e.Name())); err != nil {
@@ -175,7 +175,7 @@ func (w *dirWriter) write(ctx context.Context, f file) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
 	}
-	return again(ctx, func() error { return w.create(ctx, path, f) })
+	return retryReads(ctx, func() error { return w.create(ctx, path, f) })
 }
 
 // create writes a file in place of one of the same name.
@@ -258,7 +258,7 @@ func removeStale(ctx context.Context, dir string, files []file) (extra []string,
 	for _, name := range names {
 		switch {
 		case keep[name]:
-		case !belongs(name):
+		case !isBundleFile(name):
 			extra = append(extra, name)
 		default:
 			if err := root.Remove(filepath.FromSlash(name)); err != nil {

@@ -66,7 +66,7 @@ func Read(ctx context.Context, inputs []Input, st *store.Store, opts LoadOptions
 				err = set.merge(named, in, entries)
 			}
 			if err != nil {
-				return set, fmt.Errorf("loading bundle %s: %w", in.Path, hinted(err))
+				return set, fmt.Errorf("loading bundle %s: %w", in.Path, withHint(err))
 			}
 		}
 		if len(deferred) == len(pending) {
@@ -80,7 +80,7 @@ func Read(ctx context.Context, inputs []Input, st *store.Store, opts LoadOptions
 	}
 	taken, err := st.TakenNames(set.Images)
 	if err == nil && len(taken) > 0 {
-		err = hinted(&store.NamesTakenError{Names: taken})
+		err = withHint(&store.NamesTakenError{Names: taken})
 	}
 	if err != nil {
 		return set, fmt.Errorf("loading bundle %s: %w", inputs[0].Path, err)
@@ -98,7 +98,7 @@ type origin struct {
 func readInput(ctx context.Context, in Input, st *store.Store, opts LoadOptions) (*loader, []store.Entry, error) {
 	l := newLoader(st, opts)
 	l.checkIndex = func() error {
-		entries, err := l.named()
+		entries, err := l.entriesToStore()
 		if err == nil && opts.NamesOnly {
 			l.sum.Images = entries
 			return errNamesRead
@@ -129,11 +129,11 @@ func readInput(ctx context.Context, in Input, st *store.Store, opts LoadOptions)
 	if err != nil {
 		return l, nil, err
 	}
-	entries, err := l.named()
+	entries, err := l.entriesToStore()
 	return l, entries, err
 }
 
-func hinted(err error) error {
+func withHint(err error) error {
 	var taken *store.NamesTakenError
 	if errors.As(err, &taken) {
 		return usererr.WithHint(err, "--replace moves the names to the images of the bundle; --registry, --namespace and --rename load them under other names")
@@ -179,7 +179,7 @@ func (s *Loaded) Name() error {
 		put = s.st.Put
 	}
 	if err := put(s.Images...); err != nil {
-		return fmt.Errorf("naming the images: %w", hinted(err))
+		return fmt.Errorf("naming the images: %w", withHint(err))
 	}
 	for i, e := range s.Images {
 		var err error

@@ -35,7 +35,7 @@ type source struct {
 	dir   bool       // it is a directory
 	extra []string   // of a directory: files that do not belong to the bundle
 	// track counts the bytes that were read.
-	track *tracker
+	track *progressTracker
 }
 
 // openParts opens a bundle that is in several files. Lost ones are restored in tempDir.
@@ -64,7 +64,7 @@ func openSource(ctx context.Context, file string, stdin io.Reader, report Progre
 	if file != "-" && parts.IsPart(file) {
 		return openParts(ctx, report, "", file)
 	}
-	track := &tracker{report: report}
+	track := &progressTracker{report: report}
 	var r io.ReadCloser
 	if file == "-" {
 		if stdin == nil {
@@ -105,7 +105,7 @@ func (s *source) expect(m *Manifest) {
 }
 
 // openDirectory opens a directory that Save or another tool wrote.
-func openDirectory(ctx context.Context, dir string, track *tracker) (*source, error) {
+func openDirectory(ctx context.Context, dir string, track *progressTracker) (*source, error) {
 	s, err := openForeignDir(ctx, dir)
 	if s == nil && err == nil {
 		s, err = openDir(ctx, dir)

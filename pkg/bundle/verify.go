@@ -197,7 +197,7 @@ func (v *verifier) read(ctx context.Context, src *source) error {
 		}
 		v.sizes[m.name] = m.size
 		if m.digest == "" {
-			err = v.small(src, m)
+			err = v.readSmall(src, m)
 		} else {
 			slots <- struct{}{}
 			hashing.Add(1)
@@ -225,8 +225,8 @@ func (v *verifier) stop(err error) {
 	v.problem(Problem{Kind: ProblemDamaged, Detail: "the rest cannot be read: " + detail})
 }
 
-// small reads a file that is not a blob.
-func (v *verifier) small(src *source, m member) error {
+// readSmall reads a file that is not a blob.
+func (v *verifier) readSmall(src *source, m member) error {
 	limit := int64(maxIndex)
 	switch m.name {
 	case ocispec.ImageLayoutFile, signatureFile:

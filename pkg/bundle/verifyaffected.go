@@ -64,7 +64,7 @@ func (v *verifier) attribute(ctx context.Context) error {
 }
 
 func root(d ocispec.Descriptor) reference {
-	return reference{d.Digest, d.Size, role{kind: "manifest"}}
+	return reference{d.Digest, d.Size, blobRole{kind: "manifest"}}
 }
 
 func deltaName(d digest.Digest) string {

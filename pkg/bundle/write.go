@@ -52,7 +52,7 @@ func (p *plan) files(opts SaveOptions) ([]file, error) {
 	}
 	files = p.appendBlobs(files, p.small)
 	if p.delta != nil { // after the manifests, which refer to the layers
-		for _, m := range p.delta.made {
+		for _, m := range p.delta.deltas {
 			d := m.target.digest
 			files = append(files, file{deltaDir + "/" + d.Algorithm().String() + "/" + d.Encoded(), m.size, m.digest, func() (io.ReadCloser, error) {
 				return io.NopCloser(io.NewSectionReader(p.delta.file, m.offset, m.size)), nil

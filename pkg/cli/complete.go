@@ -50,7 +50,7 @@ func Complete(in CompleteInput) Completion {
 	c.before = before
 	c.parser = newParser(c.cmd)
 	_ = c.parser.walk(before, func(arg, _ string) error {
-		c.given = append(c.given, optionName(arg))
+		c.optionsBefore = append(c.optionsBefore, optionName(arg))
 		return nil
 	})
 	if c.parser.pending != nil {
@@ -63,13 +63,13 @@ func Complete(in CompleteInput) Completion {
 }
 
 type completer struct {
-	in     CompleteInput
-	word   string // the word with the cursor
-	before []string
-	cmd    Command
-	parser *parser
-	given  []string // the options before the cursor
-	out    Completion
+	in            CompleteInput
+	word          string // the word with the cursor
+	before        []string
+	cmd           Command
+	parser        *parser
+	optionsBefore []string // the options before the cursor
+	out           Completion
 }
 
 func (c *completer) command(name string) (Command, bool) {
@@ -153,7 +153,7 @@ func (c *completer) options() {
 		}
 	})
 	for _, o := range c.cmd.options() {
-		if used := slices.Contains(c.given, o.Name) && o.Kind != config.Multi; !used && !o.Positional {
+		if used := slices.Contains(c.optionsBefore, o.Name) && o.Kind != config.Multi; !used && !o.Positional {
 			c.option(o)
 		}
 	}

@@ -51,24 +51,24 @@ func referenceOption(b *strings.Builder, o *config.Option, commands []Command) {
 	if o.Kind == config.Int {
 		row("Minimum", fmt.Sprint(o.Min))
 	}
-	row("One of", code(o.Choices...))
+	row("One of", inCode(o.Choices...))
 	switch {
 	case o.DefaultText != "":
 		row("Default", o.DefaultText)
 	case o.Default != "":
-		row("Default", code(o.Default))
+		row("Default", inCode(o.Default))
 	}
 	var aliases []string
 	for _, a := range o.Aliases {
 		aliases = append(aliases, "--"+a)
 	}
-	row("Also", code(aliases...))
-	row("Commands", code(readers(o, commands)...))
+	row("Also", inCode(aliases...))
+	row("Commands", inCode(commandsReading(o, commands)...))
 	if o.CommandLineOnly {
 		row("Where", "on the command line only")
 	} else {
-		row("In files", code(o.Key()))
-		row("In the environment", code(o.EnvNames()...))
+		row("In files", inCode(o.Key()))
+		row("In the environment", inCode(o.EnvNames()...))
 	}
 	switch o.From {
 	case config.UpstreamFile:
@@ -81,8 +81,8 @@ func referenceOption(b *strings.Builder, o *config.Option, commands []Command) {
 	row("Note", o.Note)
 }
 
-// readers returns the commands that read an option, nil if all do.
-func readers(o *config.Option, commands []Command) []string {
+// commandsReading returns the commands that read an option, nil if all do.
+func commandsReading(o *config.Option, commands []Command) []string {
 	var names []string
 	all := true
 	for _, c := range commands {
@@ -102,7 +102,7 @@ func readers(o *config.Option, commands []Command) []string {
 	return names
 }
 
-func code(words ...string) string {
+func inCode(words ...string) string {
 	var quoted []string
 	for _, w := range words {
 		quoted = append(quoted, "`"+w+"`")

@@ -33,7 +33,7 @@ type Result struct {
 // Check checks an image against a table: first the rules for all images, then the rows.
 func Check(im *Image, t *Table, exceptions []Exception) []Result {
 	rows := t.Rows(im.Name)
-	c := checker{im: im, words: im.words()}
+	c := checker{im: im, conditions: im.conditions()}
 	for _, r := range rows {
 		c.collect(r)
 	}
@@ -43,7 +43,7 @@ func Check(im *Image, t *Table, exceptions []Exception) []Result {
 		if err != nil {
 			res.Status, res.Detail = Failed, err.Error()
 			for _, e := range exceptions {
-				if e.matches(im.Name, c.words, r) {
+				if e.matches(im.Name, c.conditions, r) {
 					res.Status, res.Detail = Exempt, e.Reason
 					break
 				}
@@ -61,7 +61,7 @@ func Check(im *Image, t *Table, exceptions []Exception) []Result {
 		add(Row{Kind: KindProgram, Value: p}, Held, im.runnable(p))
 	}
 	for _, r := range rows {
-		if len(r.When) > 0 && !slices.ContainsFunc(r.When, func(w string) bool { return c.words[strings.TrimSpace(w)] }) {
+		if len(r.When) > 0 && !slices.ContainsFunc(r.When, func(w string) bool { return c.conditions[strings.TrimSpace(w)] }) {
 			add(r, Absent, nil)
 			continue
 		}
@@ -79,10 +79,10 @@ func Check(im *Image, t *Table, exceptions []Exception) []Result {
 
 // checker is the state of Check.
 type checker struct {
-	im      *Image
-	words   map[string]bool
-	given   []string // paths that the deployment provides
-	scripts string   // the texts of all start scripts
+	im            *Image
+	conditions    map[string]bool
+	providedPaths []string // paths that the deployment provides
+	scripts       string   // the texts of all start scripts
 }
 
 // collect records the paths that a row says the deployment provides.
@@ -91,18 +91,18 @@ func (c *checker) collect(r Row) {
 	case KindConfig:
 		if _, dest, ok := strings.Cut(r.Value, " -> "); ok {
 			dest, _, _ = strings.Cut(dest, " ")
-			c.given = append(c.given, path.Clean(dest))
+			c.providedPaths = append(c.providedPaths, path.Clean(dest))
 		}
 	case KindVolume:
 		if dest := mountPoint(r.Value); strings.HasPrefix(dest, "/") && dest != "/run" && dest != "/dev" {
-			c.given = append(c.given, path.Clean(dest))
+			c.providedPaths = append(c.providedPaths, path.Clean(dest))
 		}
 	}
 }
 
 // provided reports whether the deployment provides a path or a directory above it.
 func (c *checker) provided(name string) bool {
-	return slices.ContainsFunc(c.given, func(g string) bool {
+	return slices.ContainsFunc(c.providedPaths, func(g string) bool {
 		ok, _ := path.Match(g, name)
 		return ok || strings.HasPrefix(name, g+"/")
 	})
@@ -186,7 +186,7 @@ func (c *checker) row(r Row) (Status, error) {
 		if err := c.owner(attributes["owner"]); err != nil {
 			return Held, err
 		}
-		return Held, c.possible(path.Dir(strings.TrimRight(dest, "/")))
+		return Held, c.canExist(path.Dir(strings.TrimRight(dest, "/")))
 	case KindVolume:
 		dest := mountPoint(r.Value)
 		if !strings.HasPrefix(dest, "/") || strings.Contains(dest, "<") {
@@ -195,7 +195,7 @@ func (c *checker) row(r Row) (Status, error) {
 		if _, _, why := c.im.lookup(dest); why == "" {
 			return Held, nil
 		}
-		return Held, c.possible(dest)
+		return Held, c.canExist(dest)
 	case KindUser:
 		return Held, c.user(r.Value)
 	case KindEnv:
@@ -232,7 +232,7 @@ func attributesOf(value string) (string, map[string]string) {
 		k, v, _ := strings.Cut(w, "=")
 		attributes[k] = v
 	}
-	return at(words, 0), attributes
+	return fieldAt(words, 0), attributes
 }
 
 // owner checks that a USER[:GROUP] exists.
@@ -253,7 +253,7 @@ func (c *checker) owner(owner string) error {
 	return nil
 }
 
-func (c *checker) possible(dir string) error {
+func (c *checker) canExist(dir string) error {
 	if ok, why := c.im.canMake(dir); !ok {
 		return errors.New(why)
 	}
@@ -281,7 +281,7 @@ func (c *checker) path(r Row) error {
 		if strings.ContainsAny(name, "*?[") {
 			return nil
 		}
-		return c.possible(name)
+		return c.canExist(name)
 	}
 	if c.provided(name) || slices.Contains([]string{"/proc", "/run", "/sys", "/var/run", "/etc/localtime", "/etc/timezone"}, name) {
 		return nil
@@ -329,7 +329,7 @@ func (c *checker) user(value string) error {
 	if strings.Contains(f[0], "<") {
 		return nil
 	}
-	if uid := at(f, 1); uid == "" {
+	if uid := fieldAt(f, 1); uid == "" {
 		// A deployment also uses names of groups as users.
 		_, isUser := c.im.users[f[0]]
 		_, isGroup := c.im.groups[f[0]]
@@ -345,7 +345,7 @@ func (c *checker) user(value string) error {
 	if got := strconv.Itoa(a.uid); got != f[1] {
 		return fmt.Errorf("user %s has id %s, not %s", f[0], got, f[1])
 	}
-	if want := at(f, 2); want != "" && want != strconv.Itoa(a.gid) {
+	if want := fieldAt(f, 2); want != "" && want != strconv.Itoa(a.gid) {
 		return fmt.Errorf("user %s has group %d, not %s", f[0], a.gid, want)
 	}
 	return nil

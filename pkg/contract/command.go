@@ -56,7 +56,7 @@ func run(ctx context.Context, cfg *config.Config, con *console.Console, opts Opt
 	var s *store.Store
 	if s, err = workspace.OpenStoreForReading(cfg); err == nil {
 		defer s.Close()
-	} else if s = nil; !elsewhere(cfg.Args) {
+	} else if s = nil; !allOutsideStore(cfg.Args) {
 		return err
 	}
 	client, err := workspace.RegistryClient(cfg, con)
@@ -69,7 +69,7 @@ func run(ctx context.Context, cfg *config.Config, con *console.Console, opts Opt
 		return err
 	}
 	finder := imagediff.Finder{Store: s, Client: client, Platform: platforms.Format(all[0])}
-	references, err := chosen(cfg, con, s)
+	references, err := selectImages(cfg, con, s)
 	if err != nil {
 		return err
 	}
@@ -148,14 +148,14 @@ func readFile(name string, read func(io.Reader) error) error {
 	return read(f)
 }
 
-// elsewhere reports whether no argument names an image of the store.
-func elsewhere(args []string) bool {
+// allOutsideStore reports whether no argument names an image of the store.
+func allOutsideStore(args []string) bool {
 	return len(args) > 0 && !slices.ContainsFunc(args, func(a string) bool { return !strings.HasPrefix(a, "oci:") && !strings.Contains(a, "/") })
 }
 
-// chosen returns the images that the arguments name. An argument can be a regular
+// selectImages returns the images that the arguments name. An argument can be a regular
 // expression for several images of the store; no arguments select all built images.
-func chosen(cfg *config.Config, con *console.Console, s *store.Store) ([]string, error) {
+func selectImages(cfg *config.Config, con *console.Console, s *store.Store) ([]string, error) {
 	var out []string
 	args := cfg.Args
 	if len(args) == 0 {
@@ -166,7 +166,7 @@ func chosen(cfg *config.Config, con *console.Console, s *store.Store) ([]string,
 			out = append(out, arg)
 			continue
 		}
-		entries, err := storecmd.Built(s, cfg, con, arg)
+		entries, err := storecmd.FindBuilt(s, cfg, con, arg)
 		if err != nil {
 			return nil, err
 		}

@@ -193,14 +193,14 @@ func (im *Image) readAccounts() {
 	im.users, im.groups = map[string]account{}, map[string]group{}
 	for line := range strings.Lines(im.text("/etc/group")) {
 		f := strings.Split(strings.TrimSpace(line), ":")
-		if gid, err := strconv.Atoi(at(f, 2)); err == nil {
-			im.groups[f[0]] = group{gid, strings.Split(at(f, 3), ",")}
+		if gid, err := strconv.Atoi(fieldAt(f, 2)); err == nil {
+			im.groups[f[0]] = group{gid, strings.Split(fieldAt(f, 3), ",")}
 		}
 	}
 	for line := range strings.Lines(im.text("/etc/passwd")) {
 		f := strings.Split(strings.TrimSpace(line), ":")
-		uid, err1 := strconv.Atoi(at(f, 2))
-		gid, err2 := strconv.Atoi(at(f, 3))
+		uid, err1 := strconv.Atoi(fieldAt(f, 2))
+		gid, err2 := strconv.Atoi(fieldAt(f, 3))
 		if err1 != nil || err2 != nil {
 			continue
 		}
@@ -223,7 +223,7 @@ func (im *Image) readAccounts() {
 	}
 }
 
-func at(fields []string, i int) string {
+func fieldAt(fields []string, i int) string {
 	if i < len(fields) {
 		return fields[i]
 	}
@@ -243,8 +243,8 @@ func (a account) may(permission int64, e inspect.Found) bool {
 	return e.Mode&permission != 0
 }
 
-// words returns the words of conditions that hold for the image.
-func (im *Image) words() map[string]bool {
+// conditions returns the words of conditions that hold for the image.
+func (im *Image) conditions() map[string]bool {
 	words := map[string]bool{"any": true}
 	distro := im.env["KOLLA_BASE_DISTRO"]
 	release := ""

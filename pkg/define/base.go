@@ -32,13 +32,13 @@ type bases struct {
 	cfg      *config.Config
 	platform ocispecs.Platform
 
-	mu      sync.Mutex         // guards lookups and their results
-	lookups map[string]*lookup // by reference
+	mu      sync.Mutex             // guards lookups and their results
+	lookups map[string]*baseLookup // by reference
 }
 
-// lookup is the resolution of one reference. It is done once for all images with the
+// baseLookup is the resolution of one reference. It is done once for all images with the
 // reference, even if it fails.
-type lookup struct {
+type baseLookup struct {
 	once     sync.Once
 	external buildkit.External
 	created  time.Time
@@ -53,12 +53,12 @@ func (b *bases) resolve(ctx context.Context, ref string) (buildkit.External, err
 	b.mu.Lock()
 	l := b.lookups[ref]
 	if l == nil {
-		l = &lookup{}
+		l = &baseLookup{}
 		b.lookups[ref] = l
 	}
 	b.mu.Unlock()
 	l.once.Do(func() {
-		external, created, err := b.lookUp(ctx, ref)
+		external, created, err := b.startLookup(ctx, ref)
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		l.external, l.created, l.err = external, created, err
@@ -66,7 +66,7 @@ func (b *bases) resolve(ctx context.Context, ref string) (buildkit.External, err
 	return l.external, l.err
 }
 
-func (b *bases) lookUp(ctx context.Context, ref string) (external buildkit.External, created time.Time, err error) {
+func (b *bases) startLookup(ctx context.Context, ref string) (external buildkit.External, created time.Time, err error) {
 	entry, err := b.find(ctx, ref)
 	if err != nil {
 		return external, created, err
@@ -94,10 +94,10 @@ func (b *bases) createdOf(ref string) time.Time {
 
 // resolved returns the images that were resolved, by reference. All look-ups must have
 // ended.
-func (b *bases) resolved() map[string]*lookup {
+func (b *bases) resolved() map[string]*baseLookup {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	all := map[string]*lookup{}
+	all := map[string]*baseLookup{}
 	for ref, l := range b.lookups {
 		if l.external.Digest != "" {
 			all[ref] = l
@@ -106,8 +106,8 @@ func (b *bases) resolved() map[string]*lookup {
 	return all
 }
 
-// used returns the digests of the images that were resolved.
-func (b *bases) used() []digest.Digest {
+// digests returns the digests of the images that were resolved.
+func (b *bases) digests() []digest.Digest {
 	var all []digest.Digest
 	for _, l := range b.resolved() {
 		all = append(all, l.external.Digest)
@@ -118,7 +118,7 @@ func (b *bases) used() []digest.Digest {
 // find returns the store's entry of an image after making sure that it exists and is
 // current.
 func (b *bases) find(ctx context.Context, ref string) (store.Entry, error) {
-	have, ok, err := b.stored(ref)
+	have, ok, err := b.findStored(ref)
 	if err != nil {
 		return have, err
 	}
@@ -141,7 +141,7 @@ func (b *bases) find(ctx context.Context, ref string) (store.Entry, error) {
 	}
 	// Bootstrapped and imported images do not change in a registry, and neither do
 	// images that are named by their digests.
-	if ok && (have.Origin != originRegistry || !b.cfg.Pull || pinned(ref) != "") {
+	if ok && (have.Origin != originRegistry || !b.cfg.Pull || digestOf(ref) != "") {
 		return have, nil
 	}
 	if ok {
@@ -156,7 +156,7 @@ func (b *bases) find(ctx context.Context, ref string) (store.Entry, error) {
 		}
 	}
 	if inEngine && !b.cfg.Pull {
-		return b.copied(ctx, ref)
+		return b.copyFromEngine(ctx, ref)
 	}
 	entry, err := b.pull(ctx, ref)
 	if err == nil {
@@ -164,13 +164,13 @@ func (b *bases) find(ctx context.Context, ref string) (store.Entry, error) {
 	}
 	if inEngine && ctx.Err() == nil {
 		b.Console.Notice("base image %s: %v; using the one that %s has", ref, usererr.FirstLine(err), b.Engine)
-		return b.copied(ctx, ref)
+		return b.copyFromEngine(ctx, ref)
 	}
 	return b.bootstrapInstead(ctx, ref, err)
 }
 
-// copied copies a base image from the container engine and returns its entry.
-func (b *bases) copied(ctx context.Context, ref string) (store.Entry, error) {
+// copyFromEngine copies a base image from the container engine and returns its entry.
+func (b *bases) copyFromEngine(ctx context.Context, ref string) (store.Entry, error) {
 	b.Console.Notice("copying %s from %s", ref, b.Engine)
 	if err := engineload.Copy(ctx, b.Engine, b.Store, ref, store.KindBase); err != nil {
 		return store.Entry{}, fmt.Errorf("base image %s: %w", ref, err)

@@ -42,7 +42,7 @@ func Check(ctx context.Context, set *imageset.Set) []render.Finding {
 		if len(set.Graph.Parents(im.Name)) == 0 && f.From != "scratch" && f.From != "" && !sameImage(f.From, base) {
 			warn(f.FromLine, fmt.Sprintf("FROM %s is neither an image of the tree nor the base image %s", f.From, base))
 		}
-		def, err := checkOne(ctx, set, f)
+		def, err := convertAlone(ctx, set, f)
 		if err != nil {
 			all = append(all, findingOf(inTemplate(err, f.PlaceOf), f))
 			continue
@@ -56,8 +56,8 @@ func Check(ctx context.Context, set *imageset.Set) []render.Finding {
 	return all
 }
 
-// checkOne converts a Dockerfile as if its parents had no environment and no triggers.
-func checkOne(ctx context.Context, set *imageset.Set, f *render.Dockerfile) (*buildkit.Definition, error) {
+// convertAlone converts a Dockerfile as if its parents had no environment and no triggers.
+func convertAlone(ctx context.Context, set *imageset.Set, f *render.Dockerfile) (*buildkit.Definition, error) {
 	parent := buildkit.External{Digest: digest.FromString(""), Config: []byte(`{"os":"linux","config":{}}`)}
 	c := buildkit.NewConverter(buildkit.ConvertOptions{ForKeys: true, Platform: set.Platform, BuildArgs: set.Config.BuildArgs,
 		External: func(context.Context, string) (buildkit.External, error) { return parent, nil }})

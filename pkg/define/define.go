@@ -150,7 +150,7 @@ func (d *Defined) External(ctx context.Context, id image.ID, ref string) (buildk
 
 // Bases returns the images from outside the tree that the images of id's
 // platform depend on.
-func (d *Defined) Bases(id image.ID) []digest.Digest { return d.platforms[id.Platform].bases.used() }
+func (d *Defined) Bases(id image.ID) []digest.Digest { return d.platforms[id.Platform].bases.digests() }
 
 // Base is a resolved image from outside the tree.
 type Base struct {
@@ -211,7 +211,7 @@ type definer struct {
 func newDefiner(ctx context.Context, set *imageset.Set, opts Options) (*definer, error) {
 	cfg := set.Config
 	d := &definer{set: set, opts: opts}
-	d.bases = &bases{Options: opts, cfg: cfg, platform: set.Platform, lookups: map[string]*lookup{}}
+	d.bases = &bases{Options: opts, cfg: cfg, platform: set.Platform, lookups: map[string]*baseLookup{}}
 	if err := d.bases.importFile(ctx); err != nil {
 		return nil, err
 	}

@@ -15,11 +15,11 @@ import (
 // The store has one image for a name. If that is for another platform, an image
 // is stored under the name and its platform: "debian:trixie@linux/arm64".
 
-// stored looks up an image in the store, for the platform of the build. For an index it
+// findStored looks up an image in the store, for the platform of the build. For an index it
 // returns the image for the platform. A reference with a digest finds the image with
 // that digest under any name.
-func (b *bases) stored(ref string) (store.Entry, bool, error) {
-	if d := pinned(ref); d != "" {
+func (b *bases) findStored(ref string) (store.Entry, bool, error) {
+	if d := digestOf(ref); d != "" {
 		return b.storedDigest(d)
 	}
 	for _, name := range []string{ref, platformName(ref, b.platform)} {
@@ -30,19 +30,19 @@ func (b *bases) stored(ref string) (store.Entry, bool, error) {
 		switch {
 		case !ok:
 		case types.MediaType(e.MediaType).IsIndex():
-			if child, found := within(b.Store, e.Digest, b.platform); found {
+			if child, found := findInIndex(b.Store, e.Digest, b.platform); found {
 				e.Digest, e.Platform = child, platforms.Format(b.platform)
 				return e, true, nil
 			}
-		case e.Platform == "" || isFor(e.Platform, b.platform):
+		case e.Platform == "" || isPlatform(e.Platform, b.platform):
 			return e, true, nil
 		}
 	}
 	return store.Entry{}, false, nil
 }
 
-// pinned returns the digest of a reference, "" for none.
-func pinned(ref string) digest.Digest {
+// digestOf returns the digest of a reference, "" for none.
+func digestOf(ref string) digest.Digest {
 	_, _, d := imageref.Split(ref)
 	return d
 }
@@ -60,25 +60,25 @@ func (b *bases) storedDigest(d digest.Digest) (store.Entry, bool, error) {
 		}
 		switch {
 		case types.MediaType(e.MediaType).IsIndex():
-			if child, found := within(b.Store, e.Digest, b.platform); found {
+			if child, found := findInIndex(b.Store, e.Digest, b.platform); found {
 				e.Digest, e.Platform = child, platforms.Format(b.platform)
 				return e, true, nil
 			}
-		case e.Platform == "" || isFor(e.Platform, b.platform):
+		case e.Platform == "" || isPlatform(e.Platform, b.platform):
 			return e, true, nil
 		}
 	}
 	return store.Entry{}, false, nil
 }
 
-// isFor reports whether an image's platform is p, and not only one that runs on p.
-func isFor(platform string, p ocispecs.Platform) bool {
+// isPlatform reports whether an image's platform is p, and not only one that runs on p.
+func isPlatform(platform string, p ocispecs.Platform) bool {
 	have, err := platforms.Parse(platform)
 	return err == nil && platforms.OnlyStrict(p).Match(have)
 }
 
-// within finds the image for a platform in an index.
-func within(s *store.Store, d digest.Digest, p ocispecs.Platform) (digest.Digest, bool) {
+// findInIndex finds the image for a platform in an index.
+func findInIndex(s *store.Store, d digest.Digest, p ocispecs.Platform) (digest.Digest, bool) {
 	idx, err := s.ImageIndex(d)
 	if err != nil {
 		return "", false
@@ -88,7 +88,7 @@ func within(s *store.Store, d digest.Digest, p ocispecs.Platform) (digest.Digest
 		return "", false
 	}
 	for _, c := range m.Manifests {
-		if c.Platform != nil && isFor(c.Platform.String(), p) {
+		if c.Platform != nil && isPlatform(c.Platform.String(), p) {
 			return digest.Digest(c.Digest.String()), true
 		}
 	}
@@ -103,7 +103,7 @@ func AddBase(s *store.Store, ref, platform string, d digest.Digest, origin strin
 	if err != nil {
 		return fmt.Errorf("base image %s: platform %q: %w", ref, platform, err)
 	}
-	if pinned(ref) != "" {
+	if digestOf(ref) != "" {
 		ref = "" // it is found by its digest
 	}
 	name := ref
@@ -119,7 +119,7 @@ func AddBase(s *store.Store, ref, platform string, d digest.Digest, origin strin
 // nameFor is the name under which an image for a platform is stored: its own,
 // unless an image for another platform has it.
 func nameFor(s *store.Store, ref string, p ocispecs.Platform) string {
-	if e, ok, err := s.Lookup(ref); err == nil && ok && e.Platform != "" && !isFor(e.Platform, p) {
+	if e, ok, err := s.Lookup(ref); err == nil && ok && e.Platform != "" && !isPlatform(e.Platform, p) {
 		return platformName(ref, p)
 	}
 	return ref

@@ -41,16 +41,16 @@ func Unbuildable(t Target) map[string]string {
 	}
 	images := map[string]string{}
 	for _, m := range order {
-		if _, marked := images[m.image]; !marked && reasons[m] != "" && holds(m.condition, words) {
+		if _, marked := images[m.image]; !marked && reasons[m] != "" && conditionHolds(m.condition, words) {
 			images[m.image] = reasons[m]
 		}
 	}
 	return images
 }
 
-// holds reports whether all words of a condition such as "deb+binary" describe the
+// conditionHolds reports whether all words of a condition such as "deb+binary" describe the
 // target.
-func holds(condition string, words []string) bool {
+func conditionHolds(condition string, words []string) bool {
 	for word := range strings.SplitSeq(condition, "+") {
 		if !slices.Contains(words, word) {
 			return false

@@ -246,12 +246,12 @@ func (a *Archive) read(ctx context.Context, name string, size int64, r io.Reader
 	return file{data: data, size: size}, nil
 }
 
-func (a *Archive) readLayer(ctx context.Context, name string, size int64, r io.Reader, f form) (file, error) {
+func (a *Archive) readLayer(ctx context.Context, name string, size int64, r io.Reader, f layerForm) (file, error) {
 	a.stats.Layers++
 	// Many tools name a plain layer by its diff ID. If the store has that layer, the
 	// content is not checked, because the config decides which layer is needed.
 	if m := hexName.FindStringSubmatch(name); m != nil && f == plainTar {
-		switch l, ok, err := Stored(ctx, a.st, digest.NewDigestFromEncoded(digest.Canonical, m[1])); {
+		switch l, ok, err := StoredLayer(ctx, a.st, digest.NewDigestFromEncoded(digest.Canonical, m[1])); {
 		case err != nil:
 			return file{}, err
 		case ok:

@@ -109,7 +109,7 @@ func TestStoreLayer(t *testing.T) {
 	if err != nil || plain.DiffID != kept.DiffID {
 		t.Errorf("plain: %+v, %v", plain, err)
 	}
-	if again, ok, err := Stored(t.Context(), st, plain.DiffID); err != nil || !ok || again.Descriptor.Digest != plain.Descriptor.Digest {
+	if again, ok, err := StoredLayer(t.Context(), st, plain.DiffID); err != nil || !ok || again.Descriptor.Digest != plain.Descriptor.Digest {
 		t.Errorf("recorded: %+v, %v", again, err)
 	}
 	for name, b := range map[string][]byte{"text": []byte("text"), "cut": packed.Bytes()[:packed.Len()-3], "empty": nil} {

@@ -20,7 +20,7 @@ import (
 // yet.
 func (a *Archive) Images(ctx context.Context) ([]Image, error) {
 	if f, err := a.find(ManifestFile); err == nil {
-		return a.listed(ctx, f)
+		return a.listedImages(ctx, f)
 	}
 	if _, ok := a.links[ManifestFile]; ok {
 		_, err := a.find(ManifestFile)
@@ -36,8 +36,8 @@ type listedImage struct {
 	Layers   []string
 }
 
-// listed returns the images of manifest.json.
-func (a *Archive) listed(ctx context.Context, f file) ([]Image, error) {
+// listedImages returns the images of manifest.json.
+func (a *Archive) listedImages(ctx context.Context, f file) ([]Image, error) {
 	fail := func(detail string, err error) ([]Image, error) {
 		return nil, &Error{Member: ManifestFile, Detail: detail, Err: err}
 	}
@@ -73,14 +73,14 @@ func (a *Archive) listed(ctx context.Context, f file) ([]Image, error) {
 		}
 		var err error
 		if out[i].Digest, err = a.storeListed(ctx, entry); err != nil {
-			return fail(describe(entry.RepoTags, i+1), err)
+			return fail(describeImage(entry.RepoTags, i+1), err)
 		}
 	}
 	return out, nil
 }
 
-// describe names an image in an error.
-func describe(names []string, position int) string {
+// describeImage names an image in an error.
+func describeImage(names []string, position int) string {
 	if len(names) > 0 {
 		return "image " + names[0]
 	}

@@ -28,19 +28,19 @@ const (
 	maxExpansion  = 2000    // maximum ratio to the size of the layer above that
 )
 
-// form is how the content of a file is stored.
-type form int
+// layerForm is how the content of a file is stored.
+type layerForm int
 
 const (
-	document   form = iota // no layer
-	plainTar               // is compressed
-	gzipped                // stays as it is
-	zstandard              // likewise
-	recompress             // xz or bzip2: is compressed again
+	document   layerForm = iota // no layer
+	plainTar                    // is compressed
+	gzipped                     // stays as it is
+	zstandard                   // likewise
+	recompress                  // xz or bzip2: is compressed again
 )
 
 // formOf returns the form of a file, from its first bytes.
-func formOf(head []byte) form {
+func formOf(head []byte) layerForm {
 	switch {
 	case bytes.HasPrefix(head, []byte("\x1f\x8b")):
 		return gzipped
@@ -70,9 +70,9 @@ func IsPlainLayer(head []byte) bool { return formOf(head) == plainTar }
 // settings are the compression of layers that were plain.
 var settings = compress.Default
 
-// Stored returns the compressed form of a plain layer in the store. A damaged one is
+// StoredLayer returns the compressed form of a plain layer in the store. A damaged one is
 // removed.
-func Stored(ctx context.Context, st *store.Store, diffID digest.Digest) (compress.Layer, bool, error) {
+func StoredLayer(ctx context.Context, st *store.Store, diffID digest.Digest) (compress.Layer, bool, error) {
 	layer, ok := st.Compressed(diffID, settings.Version())
 	if !ok {
 		return layer, false, nil
@@ -119,7 +119,7 @@ func storeRecompressed(ctx context.Context, st *store.Store, r io.Reader) (compr
 }
 
 // storeCompressed stores a layer unchanged and computes its diff ID at the same time.
-func storeCompressed(ctx context.Context, st *store.Store, r io.Reader, f form) (compress.Layer, error) {
+func storeCompressed(ctx context.Context, st *store.Store, r io.Reader, f layerForm) (compress.Layer, error) {
 	pr, pw := io.Pipe()
 	type result struct {
 		diffID digest.Digest

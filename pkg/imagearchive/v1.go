@@ -50,7 +50,7 @@ func (a *Archive) v1Images(ctx context.Context) ([]Image, error) {
 		slices.Sort(img.Names)
 		if a.st != nil {
 			if img.Digest, err = a.storeV1(ctx, id); err != nil {
-				return nil, &Error{Detail: describe(img.Names, len(out)+1), Err: err}
+				return nil, &Error{Detail: describeImage(img.Names, len(out)+1), Err: err}
 			}
 		}
 		out = append(out, img)

@@ -95,7 +95,7 @@ func (d *Difference) compareLayers(ctx context.Context) error {
 		return err
 	}
 	if len(a) != len(b) {
-		return d.compareRest(ctx, a, b)
+		return d.compareDistinctLayers(ctx, a, b)
 	}
 	steps := instructions(d.B.content)
 	for i := range a {
@@ -117,8 +117,8 @@ func (d *Difference) compareLayers(ctx context.Context) error {
 	return nil
 }
 
-// compareRest compares the merged layers after the common ones.
-func (d *Difference) compareRest(ctx context.Context, a, b []layer) error {
+// compareDistinctLayers compares the merged layers after the common ones.
+func (d *Difference) compareDistinctLayers(ctx context.Context, a, b []layer) error {
 	common := 0
 	for common < min(len(a), len(b)) && a[common].digest == b[common].digest {
 		common++

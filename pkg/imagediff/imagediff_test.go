@@ -342,7 +342,7 @@ func TestDamagedLayer(t *testing.T) {
 // A path cannot look like a line of the list, or like another path.
 func TestPathsOfOthersInText(t *testing.T) {
 	for path, want := range map[string]string{"/etc/x y": "/etc/x y", "/é": "/é", "/a\n  + /etc/shadow": `"/a\n  + /etc/shadow"`, "/\u202ehcet": `"/\u202ehcet"`} {
-		if got := shown(path); got != want {
+		if got := quotePath(path); got != want {
 			t.Errorf("%q is shown as %s", path, got)
 		}
 	}

@@ -21,7 +21,7 @@ func (d *Difference) WriteText(w io.Writer, maxFiles int) error {
 	if len(d.Packages) > 0 {
 		b.WriteString("\npackages\n")
 		for _, c := range d.Packages {
-			fmt.Fprintf(&b, "  %s %s\n", sign(c.Kind()), c)
+			fmt.Fprintf(&b, "  %s %s\n", changeSign(c.Kind()), c)
 		}
 	}
 	if len(d.Config) > 0 {
@@ -60,7 +60,7 @@ func (l LayerDifference) write(b *strings.Builder, maxFiles int) {
 			fmt.Fprintf(b, "  … and %d more; --debug or --json shows all\n", len(l.Files)-maxFiles)
 			break
 		}
-		fmt.Fprintf(b, "  %s %s%s\n", sign(f.Kind), shown("/"+f.Path), details(f))
+		fmt.Fprintf(b, "  %s %s%s\n", changeSign(f.Kind), quotePath("/"+f.Path), details(f))
 	}
 }
 
@@ -76,7 +76,7 @@ func details(f inspect.FileChange) string {
 		case "type":
 			from, to = string(f.From.Type), string(f.To.Type)
 		case "link":
-			from, to = shown(f.From.Link), shown(f.To.Link)
+			from, to = quotePath(f.From.Link), quotePath(f.To.Link)
 		case "mode":
 			from, to = f.From.Mode, f.To.Mode
 		case "owner":
@@ -97,16 +97,16 @@ func details(f inspect.FileChange) string {
 	return "  " + strings.Join(changes, ", ")
 }
 
-// shown returns a path, quoted if it would look like something else in a list.
-func shown(path string) string {
+// quotePath returns a path, quoted if it would look like something else in a list.
+func quotePath(path string) string {
 	if strings.ContainsFunc(path, func(r rune) bool { return !strconv.IsPrint(r) }) {
 		return strconv.Quote(path)
 	}
 	return path
 }
 
-// sign returns the sign before a change of a kind, as diff tools have it.
-func sign(kind string) string {
+// changeSign returns the sign before a change of a kind, as diff tools have it.
+func changeSign(kind string) string {
 	switch kind {
 	case "added":
 		return "+"

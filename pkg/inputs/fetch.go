@@ -122,7 +122,7 @@ func (f *fetcher) run(ctx context.Context) error {
 					return context.Cause(ctx)
 				}
 				f.mu.Lock()
-				f.failed = append(f.failed, fmt.Sprintf("%s: %v", redact.InPlace(it.what), usererr.FirstLine(err)))
+				f.failed = append(f.failed, fmt.Sprintf("%s: %v", redact.InPlace(it.description), usererr.FirstLine(err)))
 				f.mu.Unlock()
 			}
 			return nil

@@ -29,23 +29,23 @@ import (
 
 // item is a file of a directory of inputs.
 type item struct {
-	path     string
-	digest   digest.Digest
-	size     int64
-	modified time.Time
-	url      string   // "" for one that cannot be downloaded by URL
-	what     string   // for messages
-	images   []string // images that need it; nil for all
+	path        string
+	digest      digest.Digest
+	size        int64
+	modified    time.Time
+	url         string   // "" for one that cannot be downloaded by URL
+	description string   // for messages
+	images      []string // images that need it; nil for all
 }
 
 // itemsOf returns the files of a lock with their paths. It depends on the lock alone.
 func itemsOf(l *lock.Lock) []item {
 	var items []item
 	for _, f := range l.Files {
-		items = append(items, item{path: urlPath(f.URL), digest: f.Digest, size: f.Size, modified: f.Modified, url: f.URL, what: f.URL, images: f.Images})
+		items = append(items, item{path: urlPath(f.URL), digest: f.Digest, size: f.Size, modified: f.Modified, url: f.URL, description: f.URL, images: f.Images})
 	}
 	for _, s := range l.Sources {
-		it := item{digest: s.Digest, size: s.Size, modified: s.Modified, what: "the source of [" + s.Section + "]"}
+		it := item{digest: s.Digest, size: s.Size, modified: s.Modified, description: "the source of [" + s.Section + "]"}
 		if s.Type == "url" && (strings.HasPrefix(s.Location, "http://") || strings.HasPrefix(s.Location, "https://")) {
 			it.path, it.url = urlPath(s.Location), s.Location
 		} else {

@@ -149,7 +149,7 @@ func (d *Dir) Check(images []string) error {
 		if len(it.images) > 0 {
 			need = ", for " + strings.Join(it.images, ", ")
 		}
-		files = append(files, fmt.Sprintf("%s: %s (%s%s)", it.what, problem, it.path, need))
+		files = append(files, fmt.Sprintf("%s: %s (%s%s)", it.description, problem, it.path, need))
 	}
 	if len(files) > 0 {
 		return &MissingError{Dir: d.path, Files: files}

@@ -95,16 +95,16 @@ func Summary(older, newer *Lock) []string {
 	return lines
 }
 
-// valued is something with versions and the images that use it.
-type valued struct {
+// versioned is something with versions and the images that use it.
+type versioned struct {
 	versions []string
 	digests  []string
 	images   []string
 }
 
-func compare(what string, older, newer map[string]valued) []Change {
+func compare(what string, older, newer map[string]versioned) []Change {
 	names := map[string]bool{}
-	for _, m := range []map[string]valued{older, newer} {
+	for _, m := range []map[string]versioned{older, newer} {
 		for name := range m {
 			names[name] = true
 		}
@@ -128,7 +128,7 @@ func compare(what string, older, newer map[string]valued) []Change {
 	return out
 }
 
-func (v *valued) add(version, hex string, images []string) {
+func (v *versioned) add(version, hex string, images []string) {
 	v.versions, v.digests, v.images = union(v.versions, version), union(v.digests, short(hex)), union(v.images, images...)
 }
 
@@ -139,8 +139,8 @@ func union(list []string, more ...string) []string {
 	return slices.Compact(list)
 }
 
-func basesOf(l *Lock) map[string]valued {
-	out := map[string]valued{}
+func basesOf(l *Lock) map[string]versioned {
+	out := map[string]versioned{}
 	for _, b := range l.Bases {
 		v := out[b.Name+" "+b.Platform]
 		v.add(short(b.Digest.Encoded()), b.Digest.Encoded(), nil)
@@ -149,8 +149,8 @@ func basesOf(l *Lock) map[string]valued {
 	return out
 }
 
-func sourcesOf(l *Lock) map[string]valued {
-	out := map[string]valued{}
+func sourcesOf(l *Lock) map[string]versioned {
+	out := map[string]versioned{}
 	for _, s := range l.Sources {
 		v := out[s.Section]
 		v.add(path.Base(s.Location)+" "+strings.TrimSpace(s.Reference+" "+short(cmp.Or(s.Commit, s.Digest.Encoded()))), s.Digest.Encoded(), nil)
@@ -160,8 +160,8 @@ func sourcesOf(l *Lock) map[string]valued {
 }
 
 // packagesOf returns the packages among the files, and the other files.
-func packagesOf(l *Lock) (packages, files map[string]valued) {
-	packages, files = map[string]valued{}, map[string]valued{}
+func packagesOf(l *Lock) (packages, files map[string]versioned) {
+	packages, files = map[string]versioned{}, map[string]versioned{}
 	for _, f := range l.Files {
 		name, version, ok := PackageOf(f.URL)
 		in := packages

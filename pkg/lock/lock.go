@@ -30,8 +30,8 @@ type Lock struct {
 	Files    []File   `toml:"file"`
 	Redirect []Link   `toml:"redirect"`
 	Absent   []Absent `toml:"absent"`
-	// Missed are requests that the lock cannot repeat.
-	Missed []Missed `toml:"not-captured"`
+	// Unrepeatable are requests that the lock cannot repeat.
+	Missed []Unrepeatable `toml:"not-captured"`
 }
 
 // Set describes the configuration of the images.
@@ -95,8 +95,8 @@ type Absent struct {
 	Images []string `toml:"images"`
 }
 
-// Missed is a request that cannot be repeated offline.
-type Missed struct {
+// Unrepeatable is a request that cannot be repeated offline.
+type Unrepeatable struct {
 	Request string `toml:"request"`
 	Image   string `toml:"image"`
 	Reason  string `toml:"reason"`
@@ -112,7 +112,7 @@ func (l *Lock) Sort() {
 	slices.SortFunc(l.Files, func(a, b File) int { return cmp.Compare(a.URL, b.URL) })
 	slices.SortFunc(l.Redirect, func(a, b Link) int { return cmp.Compare(a.URL, b.URL) })
 	slices.SortFunc(l.Absent, func(a, b Absent) int { return cmp.Compare(a.URL, b.URL) })
-	slices.SortFunc(l.Missed, func(a, b Missed) int {
+	slices.SortFunc(l.Missed, func(a, b Unrepeatable) int {
 		return cmp.Or(cmp.Compare(a.Image, b.Image), cmp.Compare(a.Request, b.Request), cmp.Compare(a.Reason, b.Reason))
 	})
 	l.Missed = slices.Compact(l.Missed)

@@ -31,7 +31,7 @@ func example() *Lock {
 		},
 		Redirect: []Link{{"http://a/x", "https://b/y", 302, []string{"base"}}},
 		Absent:   []Absent{{"http://a/none", 404, []string{"base"}}},
-		Missed:   []Missed{{"POST http://a/x", "base", "only GET can be repeated"}},
+		Missed:   []Unrepeatable{{"POST http://a/x", "base", "only GET can be repeated"}},
 	}
 	l.Sort()
 	return l

@@ -96,7 +96,7 @@ func Parse(data []byte, path string) (*Lock, error) {
 	if len(data) > maxSize {
 		return nil, tooLarge(path)
 	}
-	form := shape{data: data, path: path}
+	form := limitScan{data: data, path: path}
 	if err := form.scan(); err != nil {
 		return nil, err
 	}

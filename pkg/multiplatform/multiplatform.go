@@ -20,8 +20,8 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/store"
 )
 
-// joined is an image of several platforms before it is written.
-type joined struct {
+// platformIndex is an image of several platforms before it is written.
+type platformIndex struct {
 	name    string
 	parts   []ocispecs.Descriptor // one for each platform
 	created time.Time             // of the newest part
@@ -31,7 +31,7 @@ type joined struct {
 // it the image's name in the store, and returns the indexes' digests by reference.
 // platform returns the platform that an image was built for.
 func Join(ctx context.Context, s *store.Store, results []build.Result, platform func(image.ID) ocispecs.Platform) (map[string]digest.Digest, error) {
-	images, failed := map[string]*joined{}, map[string]bool{}
+	images, failed := map[string]*platformIndex{}, map[string]bool{}
 	for _, res := range results {
 		if res.Status.Bad() && res.Status != build.StatusPushError {
 			failed[res.Reference] = true
@@ -39,7 +39,7 @@ func Join(ctx context.Context, s *store.Store, results []build.Result, platform 
 		}
 		m := images[res.Reference]
 		if m == nil {
-			m = &joined{name: res.Image.Name}
+			m = &platformIndex{name: res.Image.Name}
 			images[res.Reference] = m
 		}
 		if err := m.add(ctx, s, res.Digest, platform(res.Image)); err != nil {
@@ -63,7 +63,7 @@ func Join(ctx context.Context, s *store.Store, results []build.Result, platform 
 }
 
 // add adds the image for one platform.
-func (m *joined) add(ctx context.Context, s *store.Store, d digest.Digest, p ocispecs.Platform) error {
+func (m *platformIndex) add(ctx context.Context, s *store.Store, d digest.Digest, p ocispecs.Platform) error {
 	e, ok, err := s.ByDigest(d)
 	if err == nil && !ok {
 		err = fmt.Errorf("%s is not in the store", d)
@@ -83,7 +83,7 @@ func (m *joined) add(ctx context.Context, s *store.Store, d digest.Digest, p oci
 }
 
 // write writes the index to the store and returns its digest.
-func (m *joined) write(ctx context.Context, s *store.Store) (digest.Digest, error) {
+func (m *platformIndex) write(ctx context.Context, s *store.Store) (digest.Digest, error) {
 	raw, err := json.Marshal(ocispecs.Index{
 		Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispecs.MediaTypeImageIndex, Manifests: m.parts,
 		Annotations: map[string]string{

@@ -74,10 +74,10 @@ func TestUnusedTag(t *testing.T) {
 	client := registrytest.Client(t, registry.Options{Timeout: 10 * time.Second})
 	refs := []string{host + "/kolla/base:d", host + "/kolla/leaf:d"}
 	s, _ := newStore(t, host+"/kolla/leaf:d", host+"/kolla/base:d-2")
-	if tag, err := UnusedTag(t.Context(), "d", refs, Place{Store: s}); err != nil || tag != "d-3" {
+	if tag, err := UnusedTag(t.Context(), "d", refs, Destination{Store: s}); err != nil || tag != "d-3" {
 		t.Errorf("store: %q, %v", tag, err)
 	}
-	if tag, err := UnusedTag(t.Context(), "d", refs, Place{Client: client, Store: s}); err != nil || tag != "d" {
+	if tag, err := UnusedTag(t.Context(), "d", refs, Destination{Client: client, Store: s}); err != nil || tag != "d" {
 		t.Errorf("empty registry: %q, %v", tag, err)
 	}
 	name, err := name.ParseReference(host + "/kolla/leaf:d")
@@ -87,7 +87,7 @@ func TestUnusedTag(t *testing.T) {
 	if err := remote.Write(name, registrytest.Base(t, 1000)); err != nil {
 		t.Fatal(err)
 	}
-	if tag, err := UnusedTag(t.Context(), "d", refs, Place{Client: client, Store: s}); err != nil || tag != "d-2" {
+	if tag, err := UnusedTag(t.Context(), "d", refs, Destination{Client: client, Store: s}); err != nil || tag != "d-2" {
 		t.Errorf("registry: %q, %v", tag, err)
 	}
 }

@@ -13,8 +13,8 @@ import (
 // maxSetsPerDay limits the search for an unused dated tag.
 const maxSetsPerDay = 99
 
-// Place is the destination of a run's set.
-type Place struct {
+// Destination is the destination of a run's set.
+type Destination struct {
 	Client *registry.Client // of the registry; nil for sets that stay in the store
 	Store  *store.Store
 }
@@ -22,21 +22,21 @@ type Place struct {
 // UnusedTag returns the tag of a nightly run's set: the given one, or if an image already has
 // it, the first unused one with a number. So a second nightly run on a day does not overwrite
 // the first one's set.
-func UnusedTag(ctx context.Context, dated string, references []string, place Place) (string, error) {
+func UnusedTag(ctx context.Context, dated string, references []string, place Destination) (string, error) {
 	tag := dated
 	for n := 1; n <= maxSetsPerDay; n++ {
 		if n > 1 {
 			tag = fmt.Sprintf("%s-%d", dated, n)
 		}
-		if used, err := place.used(ctx, references, tag); err != nil || !used {
+		if used, err := place.hasTag(ctx, references, tag); err != nil || !used {
 			return tag, err
 		}
 	}
 	return "", fmt.Errorf("nightly: all tags from %s to %s exist", dated, tag)
 }
 
-// used reports whether one of the images has the tag.
-func (p Place) used(ctx context.Context, references []string, tag string) (bool, error) {
+// hasTag reports whether one of the images has the tag.
+func (p Destination) hasTag(ctx context.Context, references []string, tag string) (bool, error) {
 	tagged := make([]string, len(references))
 	for i, ref := range references {
 		tagged[i] = publish.WithTag(ref, tag)

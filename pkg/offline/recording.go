@@ -68,9 +68,9 @@ func recordDir(cfg *config.Config) string { return filepath.Join(cfg.DataDir, "l
 // statePrefix begins the names of the state directories of builders.
 const statePrefix = "buildkit-"
 
-// removeKilled removes the builders' directories of recordings that were killed. Those of
+// removeAbandoned removes the builders' directories of recordings that were killed. Those of
 // others that run now are locked and stay, and so does what cannot be removed.
-func removeKilled(dir string) {
+func removeAbandoned(dir string) {
 	states, _ := os.ReadDir(dir)
 	for _, e := range states {
 		if !e.IsDir() || !strings.HasPrefix(e.Name(), statePrefix) {
@@ -92,7 +92,7 @@ func (r *Recording) OpenNetwork(ctx context.Context, cfg *config.Config) (*Netwo
 	if r.recorder, err = stepproxy.NewRecorder(ctx, recordDir(cfg), client); err != nil {
 		return nil, err
 	}
-	removeKilled(filepath.Join(cfg.DataDir, "lock"))
+	removeAbandoned(filepath.Join(cfg.DataDir, "lock"))
 	// Each image has caches of its own, so that it fetches all that it needs.
 	n, err := openNetwork(cfg, r.recorder, func(id image.ID) string { return "lock-" + id.String() })
 	if err != nil {
@@ -105,8 +105,8 @@ func (r *Recording) OpenNetwork(ctx context.Context, cfg *config.Config) (*Netwo
 	return n, nil
 }
 
-// Recorded holds the content of a lock besides the files that steps fetched.
-type Recorded struct {
+// LockContent holds the content of a lock besides the files that steps fetched.
+type LockContent struct {
 	Set     lock.Set
 	Defined *define.Defined
 	Results []build.Result // all of them successful
@@ -115,7 +115,7 @@ type Recorded struct {
 }
 
 // Finish writes the lock of a run that has succeeded.
-func (r *Recording) Finish(run Recorded, con *console.Console) error {
+func (r *Recording) Finish(run LockContent, con *console.Console) error {
 	l, err := r.lock(run)
 	if err != nil {
 		return fmt.Errorf("writing the lock: %w", err)
@@ -145,7 +145,7 @@ func (r *Recording) Finish(run Recorded, con *console.Console) error {
 	return nil
 }
 
-func (r *Recording) lock(run Recorded) (*lock.Lock, error) {
+func (r *Recording) lock(run LockContent) (*lock.Lock, error) {
 	l := &lock.Lock{Version: lock.Version, Compatibility: buildkit.DefaultCompatibility, Set: run.Set}
 	for _, res := range run.Results {
 		l.Images = append(l.Images, lock.Image{Name: res.Image.String(), Key: run.Defined.Image(res.Image).Key, Digest: res.Digest})
@@ -177,7 +177,7 @@ func (r *Recording) lock(run Recorded) (*lock.Lock, error) {
 		}
 	}
 	for _, m := range missed {
-		l.Missed = append(l.Missed, lock.Missed{Request: m.Request, Image: m.Client, Reason: m.Reason})
+		l.Missed = append(l.Missed, lock.Unrepeatable{Request: m.Request, Image: m.Client, Reason: m.Reason})
 	}
 	l.Sort()
 	return l, nil

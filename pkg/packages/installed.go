@@ -32,7 +32,7 @@ type Reader struct {
 type layerResult struct {
 	mu   sync.Mutex
 	done bool
-	part inspect.Part[fact]
+	part inspect.Part[fileFacts]
 }
 
 // cacheAge is how long an unused cache entry is kept.
@@ -122,8 +122,8 @@ func matchElement(pattern, name string) bool {
 	return ok && err == nil
 }
 
-// fact is the information in one file.
-type fact struct {
+// fileFacts is the information in one file.
+type fileFacts struct {
 	Packages []Package `json:"packages,omitempty"`
 	Text     string    `json:"text,omitempty"`
 	Problem  string    `json:"problem,omitempty"` // why the file cannot be read
@@ -144,7 +144,7 @@ func (r *Reader) Read(ctx context.Context, img v1.Image) (*Contents, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading packages: %w", err)
 	}
-	all := make([]inspect.Part[fact], len(layers))
+	all := make([]inspect.Part[fileFacts], len(layers))
 	for i, l := range layers {
 		if all[i], err = r.layer(ctx, l); err != nil {
 			return nil, fmt.Errorf("reading packages: layer %d of %d: %w", i+1, len(layers), err)
@@ -171,7 +171,7 @@ func (r *Reader) Read(ctx context.Context, img v1.Image) (*Contents, error) {
 
 // dropOldRPMDB removes databases in older formats from a directory that has one in
 // a newer format: rpm --rebuilddb leaves them.
-func dropOldRPMDB(files map[string]fact) {
+func dropOldRPMDB(files map[string]fileFacts) {
 	names := []string{"rpmdb.sqlite", "Packages.db", "Packages"}
 	for _, dir := range []string{"var/lib/rpm/", "usr/lib/sysimage/rpm/"} {
 		found := false
@@ -187,7 +187,7 @@ func dropOldRPMDB(files map[string]fact) {
 
 // layer returns the facts in a layer. Images of a set share layers: each is read
 // once.
-func (r *Reader) layer(ctx context.Context, l v1.Layer) (inspect.Part[fact], error) {
+func (r *Reader) layer(ctx context.Context, l v1.Layer) (inspect.Part[fileFacts], error) {
 	d, err := l.Digest()
 	if err != nil {
 		return readFacts(ctx, l)
@@ -224,19 +224,19 @@ func (r *Reader) layer(ctx context.Context, l v1.Layer) (inspect.Part[fact], err
 	return result.part, nil
 }
 
-func readFacts(ctx context.Context, l v1.Layer) (inspect.Part[fact], error) {
+func readFacts(ctx context.Context, l v1.Layer) (inspect.Part[fileFacts], error) {
 	layer, files, err := inspect.ReadLayer(ctx, l, inspect.Options{Want: func(p string) int64 { limit, _ := matchWanted(p); return limit }})
 	if err != nil {
-		return inspect.Part[fact]{}, err
+		return inspect.Part[fileFacts]{}, err
 	}
 	return inspect.MakePart(layer, factsOf(files), func(p string) bool { _, relevant := matchWanted(p); return relevant }), nil
 }
 
-func factsOf(files map[string]inspect.Content) map[string]fact {
-	out := map[string]fact{}
+func factsOf(files map[string]inspect.Content) map[string]fileFacts {
+	out := map[string]fileFacts{}
 	for name, c := range files {
 		dir, base := path.Split(name)
-		var f fact
+		var f fileFacts
 		var err error
 		switch {
 		case base == "rpmdb.sqlite-wal":
@@ -256,17 +256,17 @@ func factsOf(files map[string]inspect.Content) map[string]fact {
 			err = fmt.Errorf("larger than %s", units.Bytes(limit))
 		}
 		if err != nil {
-			f = fact{Problem: err.Error()}
+			f = fileFacts{Problem: err.Error()}
 		}
 		out[name] = f
 	}
 	return out
 }
 
-func readCached(file string) (p inspect.Part[fact], ok bool) {
+func readCached(file string) (p inspect.Part[fileFacts], ok bool) {
 	data, err := os.ReadFile(file)
 	if err != nil || json.Unmarshal(data, &p) != nil {
-		return inspect.Part[fact]{}, false
+		return inspect.Part[fileFacts]{}, false
 	}
 	touch(file)
 	return p, true
@@ -274,7 +274,7 @@ func readCached(file string) (p inspect.Part[fact], ok bool) {
 
 // writeCached caches the facts in a layer. Errors are ignored: without the cache,
 // the layer is read again.
-func writeCached(file string, p inspect.Part[fact]) {
+func writeCached(file string, p inspect.Part[fileFacts]) {
 	if data, err := json.Marshal(p); err == nil {
 		writeCacheFile(file, data)
 	}

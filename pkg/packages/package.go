@@ -85,7 +85,7 @@ func Changes(old, new []Package) []Change {
 		}
 	}
 	for id := range after {
-		removed, added := without(before[id], after[id]), without(after[id], before[id])
+		removed, added := difference(before[id], after[id]), difference(after[id], before[id])
 		for i := range max(len(removed), len(added)) {
 			c := Change{Type: id.Type, Name: id.Name, Arch: id.Arch}
 			if i < len(removed) {
@@ -117,8 +117,8 @@ func versionsByPackage(list []Package) map[Package][]string {
 	return out
 }
 
-// without returns the elements of a that are not in b.
-func without(a, b []string) []string {
+// difference returns the elements of a that are not in b.
+func difference(a, b []string) []string {
 	return slices.DeleteFunc(slices.Clone(a), func(v string) bool { return slices.Contains(b, v) })
 }
 

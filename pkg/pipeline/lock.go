@@ -22,8 +22,8 @@ func Lock(ctx context.Context, cfg *config.Config, c *console.Console, file stri
 }
 
 // lockContent returns the content of the run's lock, except for the requests of steps.
-func (s stages) lockContent() offline.Recorded {
+func (s stages) lockContent() offline.LockContent {
 	first := s.rendered.First().Config
-	return offline.Recorded{Defined: s.planned.defined, Results: s.built.results, Store: s.session.store, Secrets: s.session.secrets,
+	return offline.LockContent{Defined: s.planned.defined, Results: s.built.results, Store: s.session.store, Secrets: s.session.secrets,
 		Set: lock.Set{Base: first.Base, BaseTag: first.BaseTag, InstallType: first.InstallType, Release: first.OpenstackRelease}}
 }

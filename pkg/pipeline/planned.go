@@ -170,13 +170,13 @@ func (s *session) newPlan(ctx context.Context, p *planned) *plan.Plan {
 		whole = repair.WholeOrRemove
 	}
 	times := s.store.Durations()
-	return plan.New(inputs, plan.Known{
-		Stored: func(key digest.Digest) (plan.Stored, bool) {
+	return plan.New(inputs, plan.History{
+		Stored: func(key digest.Digest) (plan.StoredImage, bool) {
 			if key == "" || incomplete[ids[key]] {
-				return plan.Stored{}, false
+				return plan.StoredImage{}, false
 			}
 			e, ok, err := s.store.ByKey(key.String())
-			return plan.Stored{Digest: e.Digest, Size: e.Size}, ok && err == nil && whole(ctx, s.store, e.Digest)
+			return plan.StoredImage{Digest: e.Digest, Size: e.Size}, ok && err == nil && whole(ctx, s.store, e.Digest)
 		},
 		Parts:    p.keys.Parts,
 		Duration: func(id image.ID) (time.Duration, bool) { return median(times, p.keys.ScopedName(id)) },

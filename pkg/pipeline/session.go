@@ -105,7 +105,7 @@ func open(ctx context.Context, cfg *config.Config, c *console.Console, o runOpti
 	if o.night == nil || !o.night.AddedDate {
 		return s, rendered, nil
 	}
-	place := nightly.Place{Store: s.store}
+	place := nightly.Destination{Store: s.store}
 	if s.cfg.Push {
 		place.Client = s.client
 	}

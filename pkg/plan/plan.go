@@ -76,18 +76,18 @@ func (c Change) String() string {
 	return c.Input + " changed"
 }
 
-// Known provides the results of earlier runs.
-type Known struct {
-	// Stored returns the stored image that was built from a key.
-	Stored func(key digest.Digest) (Stored, bool)
+// History provides the results of earlier runs.
+type History struct {
+	// StoredImage returns the stored image that was built from a key.
+	Stored func(key digest.Digest) (StoredImage, bool)
 	// Parts returns the components of an image's key at its last build.
 	Parts func(image.ID) (map[string]string, bool)
 	// Duration returns how long an image's last build took.
 	Duration func(image.ID) (time.Duration, bool)
 }
 
-// Stored is an image in the store.
-type Stored struct {
+// StoredImage is an image in the store.
+type StoredImage struct {
 	Digest digest.Digest // of the manifest
 	Size   int64         // bytes, compressed
 }
@@ -122,10 +122,10 @@ type Plan struct {
 
 // New makes the plan for inputs, which must be sorted with parents first. With force,
 // every image is built.
-func New(inputs []Input, known Known, force bool) *Plan {
+func New(inputs []Input, known History, force bool) *Plan {
 	p := &Plan{}
 	byID := map[image.ID]*Item{}
-	guess := guesser(inputs, known)
+	guess := estimator(inputs, known)
 	for _, in := range inputs {
 		it := &Item{Image: in.Image, Reference: in.Reference, Parent: in.Parent, Needs: in.Needs, Key: in.Key, Parts: in.Parts, Note: in.Note}
 		if st, ok := known.Stored(in.Key); ok && !force {
@@ -147,10 +147,10 @@ func New(inputs []Input, known Known, force bool) *Plan {
 	return p
 }
 
-// guesser returns a function that estimates the build time of an image that was
+// estimator returns a function that estimates the build time of an image that was
 // never timed: its Effort, scaled by the median ratio of time to effort of the
 // timed images.
-func guesser(inputs []Input, known Known) func(Input) time.Duration {
+func estimator(inputs []Input, known History) func(Input) time.Duration {
 	var ratios []float64
 	plain := func(in Input) time.Duration { return cmp.Or(in.Effort, DefaultEstimate) }
 	for _, in := range inputs {
@@ -169,7 +169,7 @@ func guesser(inputs []Input, known Known) func(Input) time.Duration {
 // reason returns why an image is built. Its own changed mutable inputs come first. A
 // parent that is built comes before the image's other changes, because it often causes
 // them.
-func reason(in Input, known Known, planned map[image.ID]*Item, force bool) (string, []Change) {
+func reason(in Input, known History, planned map[image.ID]*Item, force bool) (string, []Change) {
 	if force {
 		return "--nocache", nil
 	}
@@ -182,7 +182,7 @@ func reason(in Input, known Known, planned map[image.ID]*Item, force bool) (stri
 		if it := planned[n]; it != nil && it.Action == Build {
 			changes = append(changes, Change{Input: "parent " + n.String()})
 			if len(in.Changes) > 0 {
-				return describe(changes[:len(changes)-1]) + "; parent " + n.String() + " is built", changes
+				return describeChanges(changes[:len(changes)-1]) + "; parent " + n.String() + " is built", changes
 			}
 			return "parent " + n.String() + " is built", changes
 		}
@@ -200,12 +200,12 @@ func reason(in Input, known Known, planned map[image.ID]*Item, force bool) (stri
 	if len(changes) == 0 {
 		return "not in the store", nil
 	}
-	return describe(changes), changes
+	return describeChanges(changes), changes
 }
 
-// describe lists changes in a line. It names the first changed package and counts the
+// describeChanges lists changes in a line. It names the first changed package and counts the
 // others, because there may be hundreds.
-func describe(changes []Change) string {
+func describeChanges(changes []Change) string {
 	var parts []string
 	n, at := 0, 0
 	for _, c := range changes {

@@ -9,9 +9,9 @@ import (
 	digest "github.com/opencontainers/go-digest"
 )
 
-func known(stored map[digest.Digest]digest.Digest, parts map[string]map[string]string, times map[string]time.Duration) Known {
-	return Known{
-		Stored:   func(k digest.Digest) (Stored, bool) { d, ok := stored[k]; return Stored{Digest: d}, ok },
+func known(stored map[digest.Digest]digest.Digest, parts map[string]map[string]string, times map[string]time.Duration) History {
+	return History{
+		Stored:   func(k digest.Digest) (StoredImage, bool) { d, ok := stored[k]; return StoredImage{Digest: d}, ok },
 		Parts:    func(i image.ID) (map[string]string, bool) { p, ok := parts[i.Name]; return p, ok },
 		Duration: func(i image.ID) (time.Duration, bool) { t, ok := times[i.Name]; return t, ok },
 	}
@@ -99,8 +99,8 @@ func TestChangedInputs(t *testing.T) {
 		{Image: image.ID{Name: "leaf"}, Key: "l", Parts: parts, Parent: image.ID{Name: "api"}, Needs: []image.ID{{Name: "api"}}},
 		{Image: image.ID{Name: "file"}, Key: "f", Parts: map[string]string{"Dockerfile": "sha256:2"}},
 		{Image: image.ID{Name: "kept"}, Key: "kept", Note: "packages not looked at: repository r cannot be read: x"},
-	}, Known{
-		Stored:   func(key digest.Digest) (Stored, bool) { return Stored{Digest: "sha256:k"}, key == "kept" },
+	}, History{
+		Stored:   func(key digest.Digest) (StoredImage, bool) { return StoredImage{Digest: "sha256:k"}, key == "kept" },
 		Parts:    func(image.ID) (map[string]string, bool) { return parts, true },
 		Duration: func(image.ID) (time.Duration, bool) { return 0, false },
 	}, false)

@@ -374,7 +374,7 @@ func TestComplete(t *testing.T) {
 				plan.Input{Image: id("failed", p), Reference: "failed:t", Needs: []image.ID{id("base", p)}},
 				plan.Input{Image: id("child", p), Reference: "child:t", Needs: []image.ID{id("failed", p)}})
 		}
-		p := plan.New(in, plan.Known{Stored: func(digest.Digest) (plan.Stored, bool) { return plan.Stored{}, false },
+		p := plan.New(in, plan.History{Stored: func(digest.Digest) (plan.StoredImage, bool) { return plan.StoredImage{}, false },
 			Parts:    func(image.ID) (map[string]string, bool) { return nil, false },
 			Duration: func(image.ID) (time.Duration, bool) { return 0, false }}, false)
 		var results []build.Result

@@ -135,7 +135,7 @@ func (c *Client) transport(host string) (*http.Transport, error) {
 	}
 	// This machine's certificate need not be verified, unless an authority for it is
 	// configured.
-	if c.listed(host) || imageref.IsLoopback(host) && (config == nil || config.RootCAs == nil) {
+	if c.listedAsInsecure(host) || imageref.IsLoopback(host) && (config == nil || config.RootCAs == nil) {
 		if config == nil {
 			config = &tls.Config{}
 		}
@@ -211,12 +211,12 @@ func (c *Client) Jobs() int { return c.opts.Jobs }
 // mayBeInsecure reports whether plain HTTP and unverified certificates are allowed
 // for a host: it is this machine, or the user listed it.
 func (c *Client) mayBeInsecure(host string) bool {
-	return imageref.IsLoopback(host) || c.listed(host)
+	return imageref.IsLoopback(host) || c.listedAsInsecure(host)
 }
 
-// listed reports whether the user allows plain HTTP and unverified certificates for a
+// listedAsInsecure reports whether the user allows plain HTTP and unverified certificates for a
 // host.
-func (c *Client) listed(host string) bool {
+func (c *Client) listedAsInsecure(host string) bool {
 	if c.insecure[host] {
 		return true
 	}

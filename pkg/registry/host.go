@@ -20,11 +20,11 @@ const dockerHubAPI = "registry-1.docker.io"
 
 // host holds the scheme, the login method and the tokens of a registry.
 type host struct {
-	client *Client
-	name   string // as in the names of images: "localhost:4000"
-	addr   string // HOST[:PORT] of its API
-	base   http.RoundTripper
-	broken error // why requests are impossible, or nil
+	client   *Client
+	name     string // as in the names of images: "localhost:4000"
+	addr     string // HOST[:PORT] of its API
+	base     http.RoundTripper
+	unusable error // why requests are impossible, or nil
 
 	contacts shared[string, string]
 	fetches  shared[tokenKey, token]
@@ -47,7 +47,7 @@ func (c *Client) host(name string) *host {
 		if name == imageref.DockerHub {
 			h.addr = dockerHubAPI
 		}
-		h.base, h.broken = c.network(h.addr)
+		h.base, h.unusable = c.network(h.addr)
 		c.hosts[name] = h
 	}
 	return h
@@ -84,8 +84,8 @@ func (h *host) contact(ctx context.Context) (string, error) {
 	if scheme := known(); scheme != "" {
 		return scheme, nil
 	}
-	if h.broken != nil {
-		return "", h.broken
+	if h.unusable != nil {
+		return "", h.unusable
 	}
 	return h.contacts.do(ctx, "", func() (string, error) {
 		if scheme := known(); scheme != "" {
@@ -271,7 +271,7 @@ func (e *RedirectError) Hint() string {
 // named, unless the user or the address allows that: manifests of tags are verified by
 // nothing else, and an upload would be readable by all.
 func (h *host) checkDowngrade(scheme string, u *url.URL) error {
-	if scheme != "https" || u.Scheme != "http" || h.client.mayBeInsecure(u.Host) || h.client.listed(h.addr) {
+	if scheme != "https" || u.Scheme != "http" || h.client.mayBeInsecure(u.Host) || h.client.listedAsInsecure(h.addr) {
 		return nil
 	}
 	return &DowngradeError{Host: h.name, Target: u.Host}

@@ -119,30 +119,30 @@ func (r *Repository) blob(ctx context.Context, d digest.Digest, size int64) (io.
 	if err != nil {
 		return fail(err)
 	}
-	return &verifiedBody{body: resp.Body, what: "blob read from " + r.Name(), want: d, size: size, left: size, sum: d.Algorithm().Hash()}, nil
+	return &verifiedBody{body: resp.Body, description: "blob read from " + r.Name(), want: d, size: size, remaining: size, sum: d.Algorithm().Hash()}, nil
 }
 
 // verifiedBody reads content of a known digest and size.
 type verifiedBody struct {
-	body       io.ReadCloser
-	what       string
-	want       digest.Digest
-	size, left int64
-	sum        hash.Hash
-	verified   bool
+	body            io.ReadCloser
+	description     string
+	want            digest.Digest
+	size, remaining int64
+	sum             hash.Hash
+	verified        bool
 }
 
 // Read implements io.Reader. The content is right if it returns io.EOF.
 func (b *verifiedBody) Read(p []byte) (int, error) {
-	if b.left == 0 {
+	if b.remaining == 0 {
 		return 0, b.verify()
 	}
-	n, err := b.body.Read(p[:min(int64(len(p)), b.left)])
+	n, err := b.body.Read(p[:min(int64(len(p)), b.remaining)])
 	b.sum.Write(p[:n])
-	b.left -= int64(n)
+	b.remaining -= int64(n)
 	if errors.Is(err, io.EOF) {
-		if err = nil; b.left > 0 {
-			err = &ContentError{What: b.what, Want: b.want.String(), Size: fmt.Sprintf("has %d bytes, %d are expected", b.size-b.left, b.size), Remote: true}
+		if err = nil; b.remaining > 0 {
+			err = &ContentError{What: b.description, Want: b.want.String(), Size: fmt.Sprintf("has %d bytes, %d are expected", b.size-b.remaining, b.size), Remote: true}
 		}
 	}
 	return n, err
@@ -153,10 +153,10 @@ func (b *verifiedBody) verify() error {
 		return io.EOF
 	}
 	if n, _ := io.ReadFull(b.body, make([]byte, 1)); n > 0 {
-		return &ContentError{What: b.what, Want: b.want.String(), Size: fmt.Sprintf("has more than %d bytes", b.size), Remote: true}
+		return &ContentError{What: b.description, Want: b.want.String(), Size: fmt.Sprintf("has more than %d bytes", b.size), Remote: true}
 	}
 	if got := digest.NewDigest(b.want.Algorithm(), b.sum); got != b.want {
-		return &ContentError{What: b.what, Want: b.want.String(), Got: got.String(), Remote: true}
+		return &ContentError{What: b.description, Want: b.want.String(), Got: got.String(), Remote: true}
 	}
 	b.verified = true
 	return io.EOF

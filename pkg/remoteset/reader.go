@@ -149,7 +149,7 @@ func (r *reader) image(ctx context.Context, tag string, d digest.Digest) ([]dige
 	if err != nil {
 		return nil, err
 	}
-	w := &walk{reader: r, blobs: map[digest.Digest]location{}, documents: map[digest.Digest]bool{}}
+	w := &blobWalk{reader: r, blobs: map[digest.Digest]location{}, documents: map[digest.Digest]bool{}}
 	if err := w.document(ctx, ocispec.Descriptor{MediaType: root.mediaType, Digest: d, Size: int64(len(root.raw))}, 0); err != nil {
 		return nil, err
 	}
@@ -209,8 +209,8 @@ func (r *reader) document(ctx context.Context, d digest.Digest) (*document, erro
 	return doc, nil
 }
 
-// walk collects the blobs of one image, in the order of store.Blobs.
-type walk struct {
+// blobWalk collects the blobs of one image, in the order of store.Blobs.
+type blobWalk struct {
 	*reader
 	image     image
 	blobs     map[digest.Digest]location
@@ -218,7 +218,7 @@ type walk struct {
 	order     []digest.Digest // of documents
 }
 
-func (w *walk) document(ctx context.Context, d ocispec.Descriptor, depth int) error {
+func (w *blobWalk) document(ctx context.Context, d ocispec.Descriptor, depth int) error {
 	switch {
 	case w.documents[d.Digest]:
 		return nil
@@ -258,7 +258,7 @@ func (w *walk) document(ctx context.Context, d ocispec.Descriptor, depth int) er
 	return nil
 }
 
-func (w *walk) blob(d ocispec.Descriptor) error {
+func (w *blobWalk) blob(d ocispec.Descriptor) error {
 	if err := d.Digest.Validate(); err != nil {
 		return fmt.Errorf("digest %q: %w", d.Digest, err)
 	}
@@ -273,7 +273,7 @@ func (w *walk) blob(d ocispec.Descriptor) error {
 }
 
 // add adds a blob once.
-func (w *walk) add(d ocispec.Descriptor, at location) {
+func (w *blobWalk) add(d ocispec.Descriptor, at location) {
 	if _, ok := w.blobs[d.Digest]; ok {
 		return
 	}
@@ -284,7 +284,7 @@ func (w *walk) add(d ocispec.Descriptor, at location) {
 
 // config reads platform and time of creation of an image from its config, if that is of the
 // usual form.
-func (w *walk) config(ctx context.Context, e *store.Entry, d ocispec.Descriptor) error {
+func (w *blobWalk) config(ctx context.Context, e *store.Entry, d ocispec.Descriptor) error {
 	if d.Size > ocijson.MaxBytes {
 		return nil
 	}
@@ -296,7 +296,7 @@ func (w *walk) config(ctx context.Context, e *store.Entry, d ocispec.Descriptor)
 		}
 		defer body.Close()
 		raw, err = io.ReadAll(body)
-		return repeatable(err)
+		return retryable(err)
 	})
 	if err != nil {
 		return fmt.Errorf("reading config %s: %w", d.Digest, err)

@@ -36,8 +36,8 @@ type Set struct {
 
 	images map[digest.Digest]image // by the digest of a manifest or index
 	blobs  map[digest.Digest]location
-	older  map[digest.Digest]older // layers that LookFor has added
-	faults map[digest.Digest]error // why it is not known whether a layer of older exists
+	older  map[digest.Digest]olderLayer // layers that AddOlderLayers has added
+	faults map[digest.Digest]error      // why it is not known whether a layer of older exists
 
 	bytes  atomic.Int64 // of manifests that were read
 	mu     sync.Mutex
@@ -132,7 +132,7 @@ func (s *Set) OpenBlob(d digest.Digest) (io.ReadCloser, error) {
 	}
 	r, err := s.client.SourceBlob(s.ctx, at.repository, d, at.size)
 	if err != nil {
-		return nil, repeatable(err)
+		return nil, retryable(err)
 	}
 	return &blobReader{r}, nil
 }
@@ -143,11 +143,11 @@ type blobReader struct{ io.ReadCloser }
 // Read implements io.Reader.
 func (r *blobReader) Read(p []byte) (int, error) {
 	n, err := r.ReadCloser.Read(p)
-	return n, repeatable(err)
+	return n, retryable(err)
 }
 
-// repeatable marks the error of content that arrived damaged as one that may not occur again.
-func repeatable(err error) error {
+// retryable marks the error of content that arrived damaged as one that may not occur again.
+func retryable(err error) error {
 	var damaged *registry.ContentError
 	if errors.As(err, &damaged) && damaged.Remote {
 		return &retry.Error{Err: err, Again: true}
@@ -165,10 +165,10 @@ func (s *Set) HasBlob(d digest.Digest, size int64) bool {
 	return ok && at.size == size || s.faults[d] != nil
 }
 
-// LookFor makes HasBlob and OpenBlob find also the layers of older images that an inventory
+// AddOlderLayers makes HasBlob and OpenBlob find also the layers of older images that an inventory
 // lists, if they are in the repositories of the set.
-func (s *Set) LookFor(inv *inventory.Inventory) {
-	s.older, s.faults = map[digest.Digest]older{}, map[digest.Digest]error{}
+func (s *Set) AddOlderLayers(inv *inventory.Inventory) {
+	s.older, s.faults = map[digest.Digest]olderLayer{}, map[digest.Digest]error{}
 	repositories := map[string]imageref.Ref{} // by short name
 	for _, e := range s.entries {
 		if ref, err := imageref.ParseTag(e.Name); err == nil {
@@ -182,20 +182,20 @@ func (s *Set) LookFor(inv *inventory.Inventory) {
 			continue
 		}
 		for _, d := range image.Layers {
-			s.older[d] = older{repository, inv.Blobs[d]}
+			s.older[d] = olderLayer{repository, inv.Blobs[d]}
 		}
 	}
 }
 
-// older is where a layer of an older image may be.
-type older struct {
+// olderLayer is where a layer of an older image may be.
+type olderLayer struct {
 	repository imageref.Ref
 	size       int64
 }
 
 // find looks for a layer of an older image in its repository. Without it, the layer that
 // replaces it is carried whole; a fault of the network must not decide that.
-func (s *Set) find(d digest.Digest, at older) {
+func (s *Set) find(d digest.Digest, at olderLayer) {
 	delete(s.older, d)
 	if _, known := s.blobs[d]; known {
 		return

@@ -17,7 +17,7 @@ type Facts struct {
 	// templates read and do not set, sorted.
 	Variables []Variable
 	// Overrides are the places in override files that change the image, sorted.
-	Overrides []Touch
+	Overrides []OverridePlace
 }
 
 // Variable is a variable that an image's template reads.
@@ -29,8 +29,8 @@ type Variable struct {
 	Line  int    // 1-based
 }
 
-// Touch is a place in an override file that changes an image.
-type Touch struct {
+// OverridePlace is a place in an override file that changes an image.
+type OverridePlace struct {
 	Kind string // block or variable
 	Name string
 	File string
@@ -58,12 +58,12 @@ func Explain(ctx context.Context, o Options, image string) (*Facts, error) {
 	if r.override == nil {
 		return f, nil
 	}
-	over := l.analyze(r.override.source, r.override.place)
+	over := l.analyze(r.override.source, r.override.origin)
 	add := func(kind string, ref jinja.Ref) {
-		file, line := r.override.place(ref.Line)
-		f.Overrides = append(f.Overrides, Touch{kind, ref.Name, file, line})
+		file, line := r.override.origin(ref.Line)
+		f.Overrides = append(f.Overrides, OverridePlace{kind, ref.Name, file, line})
 	}
-	blocks, reads := reach(append(used, over), used, image)
+	blocks, reads := usedNames(append(used, over), used, image)
 	for _, b := range over.Blocks {
 		if blocks[b.Name] {
 			add("block", b)
@@ -74,7 +74,7 @@ func Explain(ctx context.Context, o Options, image string) (*Facts, error) {
 			add("variable", s)
 		}
 	}
-	slices.SortStableFunc(f.Overrides, func(a, b Touch) int { return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line)) })
+	slices.SortStableFunc(f.Overrides, func(a, b OverridePlace) int { return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line)) })
 	return f, nil
 }
 
@@ -105,9 +105,9 @@ func (r *renderer) reads(used []*template) []Variable {
 	return out
 }
 
-// reach returns the blocks of an image's templates, and the names of the variables
+// usedNames returns the blocks of an image's templates, and the names of the variables
 // that these or the filter customizable use for the image.
-func reach(all, used []*template, image string) (blocks, reads map[string]bool) {
+func usedNames(all, used []*template, image string) (blocks, reads map[string]bool) {
 	blocks, reads = map[string]bool{}, map[string]bool{}
 	prefix := strings.ReplaceAll(image, "-", "_") + "_"
 	for _, t := range used {

@@ -76,7 +76,7 @@ func notAList(name string, v any) error {
 	if s, ok := text(v); ok {
 		return &variableError{name, fmt.Errorf("must be a list, not the string %q: write ['%s']", s, s)}
 	}
-	return &variableError{name, fmt.Errorf("must be a list, not %s", describe(v))}
+	return &variableError{name, fmt.Errorf("must be a list, not %s", describeValue(v))}
 }
 
 // customizable is the filter by which templates let users change a list: VALUE |
@@ -119,7 +119,7 @@ func customizable(call *jinja.Call) (any, error) {
 		return value, nil
 	}
 	if !isList {
-		return nil, fmt.Errorf("customizable(%q) applies to a list, not to %s", kind, describe(value))
+		return nil, fmt.Errorf("customizable(%q) applies to a list, not to %s", kind, describeValue(value))
 	}
 	if appends {
 		add, ok := call.Items(more)
@@ -154,7 +154,7 @@ func debianPackageInstall(call *jinja.Call) (any, error) {
 	}
 	packages, ok := call.Items(arg["packages"])
 	if _, isText := text(arg["packages"]); isText || !ok {
-		return nil, fmt.Errorf("debian_package_install needs a list of packages, not %s", describe(arg["packages"]))
+		return nil, fmt.Errorf("debian_package_install needs a list of packages, not %s", describeValue(arg["packages"]))
 	}
 	clean := true
 	if v, ok := arg["clean_package_cache"]; ok {
@@ -165,7 +165,7 @@ func debianPackageInstall(call *jinja.Call) (any, error) {
 		s, ok := text(p)
 		switch {
 		case !ok:
-			return nil, fmt.Errorf("debian_package_install needs names of packages, not %s", describe(p))
+			return nil, fmt.Errorf("debian_package_install needs names of packages, not %s", describeValue(p))
 		case strings.HasPrefix(s, "http"):
 			urls = append(urls, s)
 		default:
@@ -208,13 +208,13 @@ func (t *Tree) handleRepos(call *jinja.Call) (any, error) {
 	}
 	list, ok := arg["reponames"].(*jinja.List)
 	if !ok {
-		return nil, fmt.Errorf("handle_repos needs a list of repositories, not %s", describe(arg["reponames"]))
+		return nil, fmt.Errorf("handle_repos needs a list of repositories, not %s", describeValue(arg["reponames"]))
 	}
 	var names []string
 	for _, v := range list.Items {
 		s, ok := text(v)
 		if !ok {
-			return nil, fmt.Errorf("handle_repos needs names of repositories, not %s", describe(v))
+			return nil, fmt.Errorf("handle_repos needs names of repositories, not %s", describeValue(v))
 		}
 		names = append(names, s)
 	}
@@ -229,7 +229,7 @@ func (t *Tree) handleRepos(call *jinja.Call) (any, error) {
 	}
 	release, _ := facts.LookupRelease(get("openstack_release"))
 	p := platform{packageType: get("base_package_type"), distro: get("base_distro"), arch: get("base_arch"),
-		codename: get("openstack_release_codename"), release: get("base_release"), whole: t.ownRepos && release.WholeRepositories()}
+		codename: get("openstack_release_codename"), release: get("base_release"), replacesWhole: t.ownRepos && release.WholeRepositories()}
 	def, user, err := t.reposFor(p.distro, get("base_distro_tag"), get("repos_yaml"))
 	if err != nil {
 		return nil, err

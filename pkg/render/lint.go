@@ -142,7 +142,7 @@ func (l *linter) template(name string, required bool) error {
 	if err != nil {
 		return err
 	}
-	file := l.tree.place(name)
+	file := l.tree.displayPath(name)
 	t := l.analyze(src, func(line int) (string, int) { return file, line })
 	l.templates[name] = t
 	for _, u := range t.uses {
@@ -324,6 +324,6 @@ func (l *linter) checkFrom(name string) {
 			return
 		}
 	}
-	l.found = append(l.found, Finding{File: l.tree.place(name), Line: 1, Message: "the template has no FROM",
+	l.found = append(l.found, Finding{File: l.tree.displayPath(name), Line: 1, Message: "the template has no FROM",
 		Hint: "begin it with FROM {{ namespace }}/{{ image_prefix }}base:{{ tag }}"})
 }

@@ -22,7 +22,7 @@ func (l *linter) overrides(ctx context.Context, files []string) error {
 	if err != nil || merged == nil {
 		return err
 	}
-	t := l.analyze(merged.source, merged.place)
+	t := l.analyze(merged.source, merged.origin)
 	if !l.checkText(t) {
 		l.found = append(l.found, Finding{File: files[0], Line: 1, Message: "the override has no {% extends parent_template %}: it replaces every Dockerfile",
 			Hint: "write {% extends parent_template %} on its first line"})
@@ -45,7 +45,7 @@ func UnknownNames(ctx context.Context, t *Tree, overrides []string) []Finding {
 			return nil
 		}
 	}
-	override := l.analyze(merged.source, merged.place)
+	override := l.analyze(merged.source, merged.origin)
 	l.found = nil // without the findings in templates
 	l.checkOverriddenNames(override)
 	for i := range l.found {
@@ -56,7 +56,7 @@ func UnknownNames(ctx context.Context, t *Tree, overrides []string) []Finding {
 
 // checkOverriddenNames finds the blocks and variables of an override that have no effect.
 func (l *linter) checkOverriddenNames(t *template) {
-	blocks, r := l.known(t)
+	blocks, r := l.definedNames(t)
 	for _, b := range t.Blocks {
 		if !blocks[b.Name] && !r.broken[b.Name] {
 			l.find(t, b.Line, t.column(b), fmt.Sprintf("no template has a block %q: it is not rendered", b.Name), didYouMean(b.Name, slices.Collect(maps.Keys(blocks))))
@@ -122,19 +122,19 @@ func unrenderedLine(text string) int {
 	return -1
 }
 
-// readers are the uses of variables that overrides set.
-type readers struct {
+// variableUses are the uses of variables that overrides set.
+type variableUses struct {
 	names    map[string]bool // variables that a template or the override itself reads
 	prefixes map[string]bool // IMAGE_KIND
 	open     []string        // prefixes IMAGE_ of images with unknown kinds
 	broken   map[string]bool // words in the tags of templates that do not parse
 }
 
-// known returns the blocks of all templates, and the variables that they and the
+// definedNames returns the blocks of all templates, and the variables that they and the
 // override read.
-func (l *linter) known(override *template) (map[string]bool, readers) {
+func (l *linter) definedNames(override *template) (map[string]bool, variableUses) {
 	blocks := map[string]bool{}
-	r := readers{names: map[string]bool{}, prefixes: map[string]bool{}, broken: map[string]bool{}}
+	r := variableUses{names: map[string]bool{}, prefixes: map[string]bool{}, broken: map[string]bool{}}
 	for _, t := range l.templates {
 		for _, b := range t.Blocks {
 			blocks[b.Name] = true
@@ -145,14 +145,14 @@ func (l *linter) known(override *template) (map[string]bool, readers) {
 			}
 		}
 		if t.broken {
-			for name := range t.words() {
+			for name := range t.countWords() {
 				r.broken[name] = true
 			}
 		}
 	}
 	// A variable that the override both sets and reads is not in Reads of the analysis,
 	// but it occurs more often than it is set.
-	count := override.words()
+	count := override.countWords()
 	for _, s := range override.Sets {
 		count[s.Name]--
 	}
@@ -182,8 +182,8 @@ func (l *linter) known(override *template) (map[string]bool, readers) {
 	return blocks, r
 }
 
-// words counts the words in a template's tags.
-func (t *template) words() map[string]int {
+// countWords counts the words in a template's tags.
+func (t *template) countWords() map[string]int {
 	out := map[string]int{}
 	for _, p := range t.pieces {
 		if p.tag != nil {
@@ -197,7 +197,7 @@ func (t *template) words() map[string]int {
 
 // checkSuffix finds a variable whose suffix is misspelled: one that begins like a
 // customizable list and is not read.
-func (r readers) checkSuffix(name string) (hint string, ok bool) {
+func (r variableUses) checkSuffix(name string) (hint string, ok bool) {
 	at := strings.LastIndexByte(name, '_')
 	if at < 0 || !r.prefixes[name[:at]] {
 		return "", true
@@ -211,7 +211,7 @@ func (r readers) checkSuffix(name string) (hint string, ok bool) {
 
 // check reports whether something reads a variable that an override sets, and returns
 // a hint if not. Variables with other names than those of customizable are not checked.
-func (r readers) check(name string) (hint string, ok bool) {
+func (r variableUses) check(name string) (hint string, ok bool) {
 	m := customSuffix.FindStringSubmatch(name)
 	if r.names[name] || r.broken[name] {
 		return "", true

@@ -13,7 +13,7 @@ import (
 func diskFile(name, at string) (File, error) {
 	info, err := os.Stat(name)
 	if err != nil {
-		return File{}, fmt.Errorf("reading %s: %w", name, cause(err))
+		return File{}, fmt.Errorf("reading %s: %w", name, withoutPath(err))
 	}
 	if !info.Mode().IsRegular() {
 		return File{}, fmt.Errorf("reading %s: not a file", name)

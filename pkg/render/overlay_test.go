@@ -31,7 +31,7 @@ func TestMergeOverrides(t *testing.T) {
 		t.Errorf("%s:\n%s", o.name, o.source)
 	}
 	for line, want := range map[int]string{1: "one.j2:1", 2: "one.j2:2", 3: "two.j2:1", 4: "two.j2:3", 5: "two.j2:4", 6: "three.j2:2"} {
-		file, n := o.place(line)
+		file, n := o.origin(line)
 		if got := filepath.Base(file) + ":" + string(rune('0'+n)); got != want {
 			t.Errorf("line %d: got %s, want %s", line, got, want)
 		}

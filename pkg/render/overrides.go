@@ -61,7 +61,7 @@ func mergeOverrides(ctx context.Context, files []string) (*override, error) {
 
 // place returns the file, and the line of it, that a line of the merged template
 // comes from.
-func (o *override) place(line int) (string, int) {
+func (o *override) origin(line int) (string, int) {
 	i := sort.Search(len(o.starts), func(i int) bool { return o.starts[i].line > line }) - 1
 	if i < 0 {
 		i = 0

@@ -60,7 +60,7 @@ func (r *renderer) addTriggered(files []Dockerfile) {
 // canonical returns the Reference of an image of the set for all ways to refer
 // to it: docker.io/kolla/base:t is the same image as kolla/base:t.
 func (r *renderer) canonical(im dockerfile.Image) string {
-	if own := r.own[im.Name]; own != "" {
+	if own := r.treeReferences[im.Name]; own != "" {
 		return own
 	}
 	return im.Reference

@@ -109,18 +109,18 @@ func Render(ctx context.Context, o Options) ([]Dockerfile, error) {
 // renderer is the state that the images of a call of Render share.
 type renderer struct {
 	Options
-	vars     map[string]any
-	own      map[string]string // references of the tree's images by familiar name
-	apt      map[string]File
-	override *override
+	vars           map[string]any
+	treeReferences map[string]string // references of the tree's images by familiar name
+	apt            map[string]File
+	override       *override
 	// overrideTemplate is compiled once; nil if there are no overrides.
 	overrideTemplate *jinja.Template
 }
 
 func newRenderer(ctx context.Context, o Options) (*renderer, error) {
-	r := &renderer{Options: o, own: ownNames(o.Tree, o.Config)}
+	r := &renderer{Options: o, treeReferences: ownNames(o.Tree, o.Config)}
 	var err error
-	if r.vars, err = variables(ctx, o.Config, o.Version, o.Env, o.Tree.mentions); err != nil {
+	if r.vars, err = variables(ctx, o.Config, o.Version, o.Env, o.Tree.usesUser); err != nil {
 		return nil, err
 	}
 	env := map[string]any{}
@@ -154,7 +154,7 @@ func newRenderer(ctx context.Context, o Options) (*renderer, error) {
 
 func (r *renderer) image(ctx context.Context, dir string) (Dockerfile, error) {
 	d := Dockerfile{Name: path.Base(dir), Dir: dir, Template: path.Join(dir, templateName)}
-	d.Reference, d.Place = Reference(r.Config, d.Name), r.Tree.place(d.Template)
+	d.Reference, d.Place = Reference(r.Config, d.Name), r.Tree.displayPath(d.Template)
 	tpl, err := r.Tree.env.Template(d.Template)
 	if err != nil {
 		return d, &TemplateError{d.Template, d.Place, r.locate(err)}
@@ -185,7 +185,7 @@ func (r *renderer) image(ctx context.Context, dir string) (Dockerfile, error) {
 func (r *renderer) context(d Dockerfile) ([]File, error) {
 	patches, wrong := patchFiles(r.Config.PatchesPath, d.Name)
 	files := map[string]File{}
-	for _, f := range r.Tree.below(d.Dir) {
+	for _, f := range r.Tree.filesIn(d.Dir) {
 		if f.Path != templateName && f.Path != "Dockerfile" {
 			files[f.Path] = f
 		}
@@ -237,7 +237,7 @@ func (r *renderer) setsVariable(e *jinja.Error, name string) bool {
 	}
 	set := sets[len(sets)-1]
 	e.Trace = []jinja.Frame{{Template: e.Template, Line: e.Line, Column: e.Column, What: "filter 'customizable'"}}
-	e.Template, e.Line = r.override.place(set.Line)
+	e.Template, e.Line = r.override.origin(set.Line)
 	e.Column = set.Column
 	e.SourceLine = strings.Split(r.override.source, "\n")[set.Line-1]
 	return true
@@ -246,7 +246,7 @@ func (r *renderer) setsVariable(e *jinja.Error, name string) bool {
 // placeOf returns the file, and the line of it, that a line of a template is in.
 func (r *renderer) placeOf(template string, line int) (string, int) {
 	if r.override != nil && template == r.override.name {
-		return r.override.place(line)
+		return r.override.origin(line)
 	}
-	return r.Tree.place(template), line
+	return r.Tree.displayPath(template), line
 }

@@ -139,7 +139,7 @@ FROM x
 `)
 	_, err := Render(context.Background(), Options{Tree: tree, Config: testConfig()})
 	var all *Errors
-	if !errors.As(err, &all) || len(all.Errs) != 2 || len(all.Also[0]) != 1 || all.Also[0][0] != tree.place("b/Dockerfile.j2") {
+	if !errors.As(err, &all) || len(all.Errs) != 2 || len(all.Also[0]) != 1 || all.Also[0][0] != tree.displayPath("b/Dockerfile.j2") {
 		t.Fatalf("%v", err)
 	}
 	var te *TemplateError

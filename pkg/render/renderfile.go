@@ -192,7 +192,7 @@ func (s searchLoader) Load(name string) (string, error) {
 			return toText(filepath.Join(l.Name, name), b)
 		}
 		if info, statErr := fs.Stat(l.FS, name); statErr == nil && !info.IsDir() {
-			return "", fmt.Errorf("reading %s: %w", filepath.Join(l.Name, name), cause(err))
+			return "", fmt.Errorf("reading %s: %w", filepath.Join(l.Name, name), withoutPath(err))
 		}
 	}
 	return "", fs.ErrNotExist
@@ -272,7 +272,7 @@ func setPath(vars map[string]any, name string, value any) error {
 	}
 	if !ok {
 		if vars[first] != nil {
-			return fmt.Errorf("%s: %s is %s, not a mapping", name, first, describe(vars[first]))
+			return fmt.Errorf("%s: %s is %s, not a mapping", name, first, describeValue(vars[first]))
 		}
 		dict = jinja.NewDict()
 	}
@@ -281,7 +281,7 @@ func setPath(vars map[string]any, name string, value any) error {
 		v, found := dict.Get(part)
 		next, ok := v.(*jinja.Dict)
 		if found && !ok {
-			return fmt.Errorf("%s: %s.%s is %s, not a mapping", name, first, strings.Join(parts[:i+1], "."), describe(v))
+			return fmt.Errorf("%s: %s.%s is %s, not a mapping", name, first, strings.Join(parts[:i+1], "."), describeValue(v))
 		}
 		if !found {
 			next = jinja.NewDict()

@@ -286,7 +286,7 @@ func (t *Tree) findRepos(o TreeOptions) error {
 			if errors.Is(err, fs.ErrNotExist) {
 				continue
 			} else if err != nil {
-				return nil, fmt.Errorf("reading %s: %w", beside, cause(err))
+				return nil, fmt.Errorf("reading %s: %w", beside, withoutPath(err))
 			}
 			return parseRepos(beside, b)
 		}

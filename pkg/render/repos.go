@@ -12,10 +12,10 @@ type platform struct {
 	packageType, distro, arch string
 	codename                  string // of the OpenStack release
 	release                   string // of the distribution
-	// whole selects the rules of Kolla's 2025.2 and 2026.1: a repository replaces one of
+	// replacesWhole selects the rules of Kolla's 2025.2 and 2026.1: a repository replaces one of
 	// a more general section as a whole, a user's file replaces the default one, and
 	// enabling a repository does not remove an existing .repo file.
-	whole bool
+	replacesWhole bool
 }
 
 // sections returns the sections for the platform; later ones override earlier ones.
@@ -37,7 +37,7 @@ func (f *repoFile) merge(p platform) repoSet {
 		}
 		for name, r := range section.repos {
 			old := set[name]
-			if old == nil || r.isText || old.isText || p.whole {
+			if old == nil || r.isText || old.isText || p.replacesWhole {
 				set[name] = r
 				continue
 			}
@@ -77,7 +77,7 @@ func repositories(def, user *repoFile, p platform) (repoSet, error) {
 	switch {
 	case user == nil:
 		return def.merge(p), nil
-	case p.whole:
+	case p.replacesWhole:
 		return user.merge(p), nil
 	}
 	set := def.over(user).merge(p)
@@ -259,7 +259,7 @@ func (r *repo) enableRPM(name string, p platform) (string, error) {
 		lines = append(lines, where+"="+place)
 	}
 	write := echoLines("/etc/yum.repos.d/"+name+".repo", lines)
-	if p.whole {
+	if p.replacesWhole {
 		return write, nil
 	}
 	return "grep -rlF '[" + real + "]' /etc/yum.repos.d/ 2>/dev/null | xargs -r rm -f && " + write, nil

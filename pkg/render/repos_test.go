@@ -56,7 +56,7 @@ func TestRepoCommand(t *testing.T) {
 	deb := platform{packageType: "deb", distro: "debian", arch: "x86_64", codename: "Gazpacho", release: "trixie"}
 	rpm := platform{packageType: "rpm", distro: "rocky", arch: "x86_64"}
 	arm := func(p platform) platform { p.arch = "aarch64"; return p }
-	whole := func(p platform) platform { p.whole = true; return p }
+	whole := func(p platform) platform { p.replacesWhole = true; return p }
 	for _, c := range []struct {
 		name  string
 		p     platform

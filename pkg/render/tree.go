@@ -42,7 +42,7 @@ func DirLayer(dir string) (Layer, error) {
 		if errors.Is(err, fs.ErrNotExist) {
 			return Layer{}, fmt.Errorf("template directory %s does not exist", dir)
 		}
-		return Layer{}, fmt.Errorf("opening template directory %s: %w", dir, cause(err))
+		return Layer{}, fmt.Errorf("opening template directory %s: %w", dir, withoutPath(err))
 	}
 	return Layer{Name: dir, FS: rootFS{root}, dir: dir, close: root.Close}, nil
 }
@@ -72,7 +72,7 @@ func (f File) Open() (io.ReadCloser, error) {
 	}
 	r, err := f.open()
 	if err != nil {
-		return nil, fmt.Errorf("opening %s: %w", f.Origin, cause(err))
+		return nil, fmt.Errorf("opening %s: %w", f.Origin, withoutPath(err))
 	}
 	return r, nil
 }
@@ -86,7 +86,7 @@ func (f File) Read() ([]byte, error) {
 	defer r.Close()
 	b, err := io.ReadAll(io.LimitReader(r, maxText+1))
 	if err != nil {
-		return nil, fmt.Errorf("reading %s: %w", f.Origin, cause(err))
+		return nil, fmt.Errorf("reading %s: %w", f.Origin, withoutPath(err))
 	}
 	if len(b) > maxText {
 		return nil, &inputfile.TooLargeError{Path: f.Origin, Limit: maxText}
@@ -205,9 +205,9 @@ func (t *Tree) Files() []File {
 	return out
 }
 
-// mentions reports whether templates use a user: by users.NAME, or by a string with its
+// usesUser reports whether templates use a user: by users.NAME, or by a string with its
 // name. Built-in templates compute names of users, and use all.
-func (t *Tree) mentions(user string) bool {
+func (t *Tree) usesUser(user string) bool {
 	if !t.ownRepos {
 		return true
 	}
@@ -224,17 +224,17 @@ func (t *Tree) mentions(user string) bool {
 	return false
 }
 
-// place returns the name of a file in messages: its path if it is on disk, otherwise its
+// displayPath returns the name of a file in messages: its path if it is on disk, otherwise its
 // path in the tree.
-func (t *Tree) place(name string) string {
+func (t *Tree) displayPath(name string) string {
 	if f, ok := t.files[name]; ok && f.onDisk {
 		return f.Origin
 	}
 	return name
 }
 
-// below returns the files in dir, with paths relative to it.
-func (t *Tree) below(dir string) []File {
+// filesIn returns the files in dir, with paths relative to it.
+func (t *Tree) filesIn(dir string) []File {
 	var out []File
 	prefix := dir + "/"
 	i, _ := slices.BinarySearch(t.sorted, prefix)
@@ -275,11 +275,11 @@ type walker struct {
 func (w *walker) dir(real, name string, links int) error {
 	entries, err := fs.ReadDir(w.layer.FS, real)
 	if err != nil && name != "." {
-		w.addBroken(name, real, fmt.Errorf("reading the directory: %w", cause(err)))
+		w.addBroken(name, real, fmt.Errorf("reading the directory: %w", withoutPath(err)))
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("reading template directory %s: %w", w.origin(real), cause(err))
+		return fmt.Errorf("reading template directory %s: %w", w.origin(real), withoutPath(err))
 	}
 	for _, e := range entries {
 		if err := w.entry(path.Join(real, e.Name()), path.Join(name, e.Name()), e, links); err != nil {
@@ -311,7 +311,7 @@ func (w *walker) entry(real, name string, e fs.DirEntry, links int) error {
 		return w.outsideLink(real, name, links, err)
 	}
 	if err != nil {
-		w.addBroken(name, real, cause(err))
+		w.addBroken(name, real, withoutPath(err))
 		return nil
 	}
 	if isLink && info.IsDir() && w.base != "" && w.containsItself(real) {
@@ -367,7 +367,7 @@ func (w *walker) outsideLink(real, name string, links int, err error) error {
 	}
 	target, err := filepath.EvalSymlinks(filepath.Join(w.base, filepath.FromSlash(real)))
 	if err != nil {
-		w.addBroken(name, real, fmt.Errorf("following the symbolic link: %w", cause(err)))
+		w.addBroken(name, real, fmt.Errorf("following the symbolic link: %w", withoutPath(err)))
 		return nil
 	}
 	if w.containsItself(real) {
@@ -378,7 +378,7 @@ func (w *walker) outsideLink(real, name string, links int, err error) error {
 	outside.layer.FS = pathFS(outside.base)
 	info, err := os.Stat(target)
 	if err != nil {
-		w.addBroken(name, real, fmt.Errorf("following the symbolic link: %w", cause(err)))
+		w.addBroken(name, real, fmt.Errorf("following the symbolic link: %w", withoutPath(err)))
 		return nil
 	}
 	return outside.add(filepath.Base(target), name, info, links)
@@ -441,9 +441,9 @@ func (l treeLoader) Load(name string) (string, error) {
 	return readText(f)
 }
 
-// cause removes the operation and the path from an error of package os, since messages
+// withoutPath removes the operation and the path from an error of package os, since messages
 // of this package contain the path.
-func cause(err error) error {
+func withoutPath(err error) error {
 	var pe *fs.PathError
 	if errors.As(err, &pe) {
 		return pe.Err

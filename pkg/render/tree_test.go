@@ -78,7 +78,7 @@ shared/inner 644 shared
 	if got := fmt.Sprint(tree.Images()); got != "[base mine nova/nova-api]" {
 		t.Error(got)
 	}
-	if got := listing(t, tree.below("base/dir")); got != "inner 644 shared\n" {
+	if got := listing(t, tree.filesIn("base/dir")); got != "inner 644 shared\n" {
 		t.Error(got)
 	}
 }

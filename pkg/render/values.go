@@ -73,8 +73,8 @@ func number(v any) (float64, bool) {
 	return 0, false
 }
 
-// describe describes a value for a message.
-func describe(v any) string {
+// describeValue describes a value for a message.
+func describeValue(v any) string {
 	switch v := v.(type) {
 	case nil:
 		return "None"

@@ -35,7 +35,7 @@ func parseVars(name string, content []byte) (map[string]any, error) {
 	}
 	dict, ok := value.(*jinja.Dict)
 	if !ok {
-		return nil, fmt.Errorf("%s: the file must contain a mapping of variables, not %s", name, describe(value))
+		return nil, fmt.Errorf("%s: the file must contain a mapping of variables, not %s", name, describeValue(value))
 	}
 	vars := map[string]any{}
 	for _, k := range dict.Keys() {

@@ -22,16 +22,16 @@ const keyHistoryFile = "parts.json"
 type KeyHistory struct {
 	path, scope string
 
-	mu      sync.Mutex
-	parts   map[string]map[string]string // of earlier runs
-	learned map[string]map[string]string // of this one
+	mu    sync.Mutex
+	parts map[string]map[string]string // of earlier runs
+	added map[string]map[string]string // of this one
 }
 
 // OpenKeyHistory reads the history in a data directory. The scope distinguishes images
 // of the same name for other distributions or architectures. An unreadable history is
 // empty.
 func OpenKeyHistory(dataDir, scope string) *KeyHistory {
-	h := &KeyHistory{path: filepath.Join(dataDir, keyHistoryFile), scope: scope, learned: map[string]map[string]string{}}
+	h := &KeyHistory{path: filepath.Join(dataDir, keyHistoryFile), scope: scope, added: map[string]map[string]string{}}
 	h.parts = h.read()
 	return h
 }
@@ -61,7 +61,7 @@ func (h *KeyHistory) Parts(id image.ID) (map[string]string, bool) {
 func (h *KeyHistory) Record(id image.ID, parts map[string]string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.learned[h.ScopedName(id)] = maps.Clone(parts)
+	h.added[h.ScopedName(id)] = maps.Clone(parts)
 }
 
 // Save stores the recorded components. It keeps those that other runs have stored since
@@ -69,7 +69,7 @@ func (h *KeyHistory) Record(id image.ID, parts map[string]string) {
 func (h *KeyHistory) Save() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if len(h.learned) == 0 {
+	if len(h.added) == 0 {
 		return nil
 	}
 	lock, err := filelock.Acquire(h.path + ".lock")
@@ -78,7 +78,7 @@ func (h *KeyHistory) Save() error {
 	}
 	defer lock.Close()
 	all := h.read()
-	maps.Copy(all, h.learned)
+	maps.Copy(all, h.added)
 	data, err := json.Marshal(all)
 	if err == nil {
 		err = atomicfile.WriteFile(h.path, data, atomicfile.Options{})

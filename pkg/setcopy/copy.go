@@ -343,11 +343,11 @@ func (c *job) print(con *console.Console, from Location, to []Location) {
 	}
 	r := c.result
 	con.Notice("%s: %s %s to %s: %s; %s changed, %d unchanged", from, would,
-		units.Count(len(r.Tags)/len(to), "image"), list(to), push.Stats{Uploaded: r.Sent, Bytes: r.Bytes, Mounted: r.Mounted, Skipped: r.Present},
+		units.Count(len(r.Tags)/len(to), "image"), joinLocations(to), push.Stats{Uploaded: r.Sent, Bytes: r.Bytes, Mounted: r.Mounted, Skipped: r.Present},
 		units.Count(r.changed(), "tag"), len(r.Tags)-r.changed())
 }
 
-func list(to []Location) string {
+func joinLocations(to []Location) string {
 	s := to[0].String()
 	for _, l := range to[1:] {
 		s += ", " + l.String()

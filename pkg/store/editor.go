@@ -4,22 +4,22 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// editor adds entries to a list of descriptors, in time linear in their number.
-type editor struct {
+// descriptorEditor adds entries to a list of descriptors, in time linear in their number.
+type descriptorEditor struct {
 	items  []ocispec.Descriptor // those with an empty digest were deleted
 	byName map[string]int
 	byKey  map[string][]int
 }
 
-func newEditor(p *snapshot) *editor {
-	ed := &editor{byName: map[string]int{}, byKey: map[string][]int{}}
+func newEditor(p *snapshot) *descriptorEditor {
+	ed := &descriptorEditor{byName: map[string]int{}, byKey: map[string][]int{}}
 	for _, d := range p.index.Manifests {
 		ed.add(d)
 	}
 	return ed
 }
 
-func (ed *editor) add(d ocispec.Descriptor) {
+func (ed *descriptorEditor) add(d ocispec.Descriptor) {
 	i := len(ed.items)
 	ed.items = append(ed.items, d)
 	if n := d.Annotations[ocispec.AnnotationRefName]; n != "" {
@@ -30,7 +30,7 @@ func (ed *editor) add(d ocispec.Descriptor) {
 	}
 }
 
-func (ed *editor) put(e Entry, size int64) bool {
+func (ed *descriptorEditor) put(e Entry, size int64) bool {
 	next := e.Descriptor(size)
 	if e.Name == "" {
 		// Nothing changes if the newest entry with the key is this image.
@@ -66,7 +66,7 @@ func (ed *editor) put(e Entry, size int64) bool {
 }
 
 // latest returns the position of the newest item with a key, -1 if there is none.
-func (ed *editor) latest(key string) int {
+func (ed *descriptorEditor) latest(key string) int {
 	ids := ed.byKey[key]
 	for n := len(ids) - 1; n >= 0; n-- {
 		if ed.items[ids[n]].Digest != "" {
@@ -78,7 +78,7 @@ func (ed *editor) latest(key string) int {
 
 // dropUnnamed deletes the entries with this key that have no name, because a newer
 // entry has the key.
-func (ed *editor) dropUnnamed(key string) {
+func (ed *descriptorEditor) dropUnnamed(key string) {
 	if key == "" {
 		return
 	}
@@ -96,7 +96,7 @@ func (ed *editor) dropUnnamed(key string) {
 	ed.byKey[key] = keep
 }
 
-func (ed *editor) list() []ocispec.Descriptor {
+func (ed *descriptorEditor) list() []ocispec.Descriptor {
 	out := make([]ocispec.Descriptor, 0, len(ed.items))
 	for _, d := range ed.items {
 		if d.Digest != "" {

@@ -90,7 +90,7 @@ func (g *Staging) Recall(ctx context.Context, stored digest.Digest) (Exported, b
 		return Exported{}, false
 	}
 	for _, doc := range [][]byte{f.Manifest, f.Config} {
-		if _, _, err := g.own.WriteBlob(ctx, bytes.NewReader(doc), "", -1); err != nil {
+		if _, _, err := g.local.WriteBlob(ctx, bytes.NewReader(doc), "", -1); err != nil {
 			return Exported{}, false
 		}
 	}
@@ -176,7 +176,7 @@ func (g *Staging) Requested(stored digest.Digest) bool {
 func (g *Staging) request(d digest.Digest) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if stored, ok := g.absent[d]; ok && !g.own.HasBlob(d, -1) {
+	if stored, ok := g.absent[d]; ok && !g.local.HasBlob(d, -1) {
 		g.useless[stored] = true
 	}
 }

@@ -21,8 +21,8 @@ import (
 // of the store. It is not durable: Close removes it, and that of a killed process is
 // removed when a process next opens the store while no other has it open.
 type Staging struct {
-	main *Store
-	own  *Store
+	main  *Store
+	local *Store
 
 	mu      sync.Mutex
 	absent  map[digest.Digest]digest.Digest // layers of recalled images that are not here, and the image
@@ -48,16 +48,16 @@ func (s *Store) Stage() (*Staging, error) {
 		os.RemoveAll(dir)
 		return nil, fmt.Errorf("making a staging area: %w", noSpace(s.dir, 0, err))
 	}
-	return &Staging{main: s, own: own, absent: map[digest.Digest]digest.Digest{}, useless: map[digest.Digest]bool{}}, nil
+	return &Staging{main: s, local: own, absent: map[digest.Digest]digest.Digest{}, useless: map[digest.Digest]bool{}}, nil
 }
 
 // Close removes the staging area.
-func (g *Staging) Close() error { return os.RemoveAll(g.own.dir) }
+func (g *Staging) Close() error { return os.RemoveAll(g.local.dir) }
 
 // Content returns the blobs of the staging area and of the store as containerd's
 // content store. Writes go to the staging area.
 func (g *Staging) Content() content.Store {
-	return &stagedContent{Store: g.own.content, g: g}
+	return &stagedContent{Store: g.local.content, g: g}
 }
 
 // Image returns an image of the staging area or of the store.
@@ -77,12 +77,12 @@ func (g *Staging) WriteBlob(ctx context.Context, r io.Reader, want digest.Digest
 	if want != "" && g.main.HasBlob(want, size) {
 		return g.main.WriteBlob(ctx, r, want, size)
 	}
-	return g.own.WriteBlob(ctx, r, want, size)
+	return g.local.WriteBlob(ctx, r, want, size)
 }
 
 // HasBlob reports whether the staging area or the store has a blob.
 func (g *Staging) HasBlob(d digest.Digest, size int64) bool {
-	return g.own.HasBlob(d, size) || g.main.HasBlob(d, size)
+	return g.local.HasBlob(d, size) || g.main.HasBlob(d, size)
 }
 
 func (g *Staging) document(d digest.Digest) ([]byte, ocijson.Document, error) {
@@ -95,8 +95,8 @@ func (g *Staging) readSmall(d digest.Digest, of string) ([]byte, error) {
 
 // holder returns the place that has a blob, or the store if neither has it.
 func (g *Staging) holder(d digest.Digest) *Store {
-	if g.own.HasBlob(d, -1) {
-		return g.own
+	if g.local.HasBlob(d, -1) {
+		return g.local
 	}
 	return g.main
 }

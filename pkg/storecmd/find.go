@@ -104,7 +104,7 @@ func find(s *store.Store, q query) ([]store.Entry, error) {
 		if near := suggest.Near(strings.Trim(q.patterns[0], "^$.*-"), shortNames(all), 3); len(near) > 0 {
 			hint = "did you mean " + strings.Join(near, ", ") + "?"
 		}
-		return nil, usererr.Errorf(hint, "no image in %s matches %s", s.Dir(), quoted(q.patterns))
+		return nil, usererr.Errorf(hint, "no image in %s matches %s", s.Dir(), quoteAll(q.patterns))
 	}
 	return found, nil
 }
@@ -156,7 +156,7 @@ func matcher(exprs []string) (func(name string) (bool, error), error) {
 	}, nil
 }
 
-func quoted(patterns []string) string {
+func quoteAll(patterns []string) string {
 	var all []string
 	for _, p := range patterns {
 		all = append(all, strconv.Quote(p))
@@ -217,9 +217,9 @@ func Names(cfg *config.Config) []string {
 	return shortNames(entries)
 }
 
-// Built returns the built images of the store whose short names an expression matches, ""
+// FindBuilt returns the built images of the store whose short names an expression matches, ""
 // for all, as far as the configuration sets registry, namespace and tag.
-func Built(s *store.Store, cfg *config.Config, con *console.Console, pattern string) ([]store.Entry, error) {
+func FindBuilt(s *store.Store, cfg *config.Config, con *console.Console, pattern string) ([]store.Entry, error) {
 	q, err := selection(cfg, con)
 	if err != nil {
 		return nil, err

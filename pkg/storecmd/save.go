@@ -271,7 +271,7 @@ func saveFromRegistry(ctx context.Context, cfg *config.Config, con *console.Cons
 		return bundle.Summary{}, err
 	}
 	if opts.Since != nil {
-		set.LookFor(opts.Since)
+		set.AddOlderLayers(opts.Since)
 	}
 	opts.ReadOnce = true
 	return bundle.Save(ctx, set, set.Entries(), output, *opts)

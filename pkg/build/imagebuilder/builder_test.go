@@ -90,10 +90,10 @@ func (s *site) run(args ...string) (map[string]build.Result, *Builder) {
 		in = append(in, plan.Input{Image: im.ID, Reference: im.Reference, Parent: im.Parent, Needs: im.Needs, Key: inputs.Key(im.ID), Parts: im.Parts})
 	}
 	s.keys = runstate.OpenKeyHistory(s.dir, "scope")
-	p := plan.New(in, plan.Known{
-		Stored: func(key digest.Digest) (plan.Stored, bool) {
+	p := plan.New(in, plan.History{
+		Stored: func(key digest.Digest) (plan.StoredImage, bool) {
 			e, ok, err := s.store.ByKey(key.String())
-			return plan.Stored{Digest: e.Digest, Size: e.Size}, key != "" && ok && err == nil
+			return plan.StoredImage{Digest: e.Digest, Size: e.Size}, key != "" && ok && err == nil
 		},
 		Parts:    s.keys.Parts,
 		Duration: func(image.ID) (time.Duration, bool) { return 0, false },

@@ -172,7 +172,7 @@ func TestGroupMemory(t *testing.T) {
 func TestEstimateDisk(t *testing.T) {
 	id := func(name string) image.ID { return image.ID{Name: name} }
 	p := plan.New([]plan.Input{{Image: id("base"), Key: "1"}, {Image: id("a"), Parent: id("base"), Needs: []image.ID{id("base")}, Key: "2"}, {Image: id("new"), Key: "3"}},
-		plan.Known{Stored: func(k digest.Digest) (plan.Stored, bool) { return plan.Stored{Digest: "sha256:x"}, k == "1" },
+		plan.History{Stored: func(k digest.Digest) (plan.StoredImage, bool) { return plan.StoredImage{Digest: "sha256:x"}, k == "1" },
 			Parts:    func(image.ID) (map[string]string, bool) { return nil, false },
 			Duration: func(image.ID) (time.Duration, bool) { return 0, false }}, false)
 	sizes := map[string]int64{"base": 100, "a": 130}

@@ -58,10 +58,10 @@ func (s *Set) Lost() [][2]int64 {
 
 // Set is the available parts of one set.
 type Set struct {
-	header Header
-	parts  map[int]*Part // by number; those without a usable header are in bad
-	bad    []*Part
-	given  bool // parts that are not given are not reported as missing
+	header   Header
+	parts    map[int]*Part // by number; those without a usable header are in bad
+	bad      []*Part
+	explicit bool // parts that are not given are not reported as missing
 
 	// Progress, if it is not nil, is called while parts are read, with the bytes that were
 	// read and the total. It is called from several goroutines and must not block.
@@ -70,15 +70,15 @@ type Set struct {
 	// directory. Without enough space there, all parts are read once for each lost one.
 	TempDir string
 
-	mu            sync.Mutex
-	read, planned int64
+	mu           sync.Mutex
+	read, toRead int64
 }
 
 // count reports that bytes were read.
 func (s *Set) count(n int64) {
 	s.mu.Lock()
 	s.read += n
-	done, total := s.read, s.planned
+	done, total := s.read, s.toRead
 	s.mu.Unlock()
 	if s.Progress != nil {
 		s.Progress(done, total)
@@ -89,7 +89,7 @@ func (s *Set) count(n int64) {
 func (s *Set) plan(n int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.planned += n
+	s.toRead += n
 }
 
 // SetError reports that the stream cannot be read from the available parts.
@@ -146,7 +146,7 @@ func Open(files ...string) (*Set, error) {
 func OpenThese(files ...string) (*Set, error) {
 	s, err := open(files, nil)
 	if err == nil {
-		s.given = true
+		s.explicit = true
 	}
 	return s, err
 }
@@ -231,7 +231,7 @@ func (s *Set) Problems() []string {
 	for n := range s.header.Data + s.header.Parity {
 		p := s.parts[n]
 		switch {
-		case p == nil && s.given:
+		case p == nil && s.explicit:
 		case p == nil && n < s.header.Data:
 			out = append(out, fmt.Sprintf("part %03d is missing", n+1))
 		case p == nil:

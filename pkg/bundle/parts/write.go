@@ -24,19 +24,19 @@ const memory = 16 << 20
 // written all of them. Until then they have temporary names of package partialfile, under
 // which a Writer with the same base finds the files of an interrupted one.
 type Writer struct {
-	ctx    context.Context
-	base   string
-	size   int64 // of a part, header included
-	parity int   // percent of the data parts
-	whole  hash.Hash
-	total  int64
-	done   []*Header
-	files  []string          // names of the incomplete parts, by number
-	first  *partialfile.File // its lock protects the set
-	cur    *os.File
-	sum    hash.Hash
-	n      int64 // bytes in cur
-	closed bool
+	ctx        context.Context
+	base       string
+	size       int64 // of a part, header included
+	parity     int   // percent of the data parts
+	streamHash hash.Hash
+	total      int64
+	done       []*Header
+	files      []string          // names of the incomplete parts, by number
+	first      *partialfile.File // its lock protects the set
+	cur        *os.File
+	sum        hash.Hash
+	n          int64 // bytes in cur
+	closed     bool
 }
 
 // Create begins a set of parts named base.001 and so on, of at most size bytes each.
@@ -49,7 +49,7 @@ func Create(ctx context.Context, base string, size int64, parity int) (*Writer, 
 	case parity < 0 || parity > 50:
 		return nil, fmt.Errorf("a parity of %d%%: it can be 0 to 50", parity)
 	}
-	w := &Writer{ctx: ctx, base: base, size: size, parity: parity, whole: digest.Canonical.Hash()}
+	w := &Writer{ctx: ctx, base: base, size: size, parity: parity, streamHash: digest.Canonical.Hash()}
 	var err error
 	w.first, err = partialfile.Open(w.data(0))
 	return w, err
@@ -76,19 +76,19 @@ func Partial(base string) []string {
 
 // Earlier returns the part of the stream that an interrupted Writer with the same part
 // size has written. It may be damaged.
-func (w *Writer) Earlier() (io.Reader, error) { return &earlier{w: w}, nil }
+func (w *Writer) Earlier() (io.Reader, error) { return &earlierReader{w: w}, nil }
 
-// earlier reads the payloads of partial data parts, one after another.
-type earlier struct {
-	w      *Writer
-	number int
-	file   *os.File
-	left   int64
+// earlierReader reads the payloads of partial data parts, one after another.
+type earlierReader struct {
+	w         *Writer
+	number    int
+	file      *os.File
+	remaining int64
 }
 
 // Read implements io.Reader.
-func (e *earlier) Read(p []byte) (int, error) {
-	if e.left == 0 {
+func (e *earlierReader) Read(p []byte) (int, error) {
+	if e.remaining == 0 {
 		if e.file != nil {
 			e.file.Close()
 			e.file = nil
@@ -105,10 +105,10 @@ func (e *earlier) Read(p []byte) (int, error) {
 			f.Close()
 			return 0, err
 		}
-		e.file, e.left = f, e.w.payload()
+		e.file, e.remaining = f, e.w.payload()
 	}
-	n, err := e.file.Read(p[:min(int64(len(p)), e.left)])
-	if e.left -= int64(n); err != nil {
+	n, err := e.file.Read(p[:min(int64(len(p)), e.remaining)])
+	if e.remaining -= int64(n); err != nil {
 		e.file.Close()
 	}
 	return n, err
@@ -117,7 +117,7 @@ func (e *earlier) Read(p []byte) (int, error) {
 // Keep keeps the first n bytes of the stream that Earlier returned, and removes the rest.
 // It must be called before the first Write if there may have been an earlier Writer.
 func (w *Writer) Keep(n int64) error {
-	r := &earlier{w: w}
+	r := &earlierReader{w: w}
 	buf := make([]byte, 1<<20)
 	for left := n; left > 0; {
 		if err := w.ctx.Err(); err != nil {
@@ -182,7 +182,7 @@ func (w *Writer) Write(p []byte) (int, error) {
 
 // count adds to the size of the current part, and closes the part when it is full.
 func (w *Writer) count(b []byte) error {
-	w.whole.Write(b)
+	w.streamHash.Write(b)
 	w.sum.Write(b)
 	w.n += int64(len(b))
 	w.total += int64(len(b))
@@ -250,7 +250,7 @@ func (w *Writer) Close() (names []string, err error) {
 	if data+parity > MaxParts {
 		return nil, fmt.Errorf("%d parts and %d parity parts are more than %d: choose a larger size", data, parity, MaxParts)
 	}
-	set := Header{Version: version, Set: digest.NewDigest(digest.Canonical, w.whole), Size: w.total, Data: data, Parity: parity, Payload: min(w.payload(), w.total)}
+	set := Header{Version: version, Set: digest.NewDigest(digest.Canonical, w.streamHash), Size: w.total, Data: data, Parity: parity, Payload: min(w.payload(), w.total)}
 	if parity > 0 {
 		if err := w.addParity(&set); err != nil {
 			return nil, fmt.Errorf("computing parity: %w", err)

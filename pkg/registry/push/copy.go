@@ -28,7 +28,7 @@ func (p *Publisher) Copy(ctx context.Context, from, to *registry.Repository, d d
 	c := &copier{Publisher: p, from: from, to: to, done: map[digest.Digest]bool{}}
 	m, err := from.Manifest(ctx, d.String())
 	if err == nil {
-		err = c.tree(ctx, m, maxIndexDepth)
+		err = c.copyManifest(ctx, m, maxIndexDepth)
 	}
 	if err == nil {
 		err = c.artifacts(ctx)
@@ -51,8 +51,8 @@ type copier struct {
 // maxArtifacts bounds the artifacts of one image.
 const maxArtifacts = 1000
 
-// tree copies the content that a manifest refers to, and then the manifest.
-func (c *copier) tree(ctx context.Context, m registry.Manifest, depth int) error {
+// copyManifest copies the content that a manifest refers to, and then the manifest.
+func (c *copier) copyManifest(ctx context.Context, m registry.Manifest, depth int) error {
 	switch {
 	case c.done[m.Digest]:
 		return nil
@@ -73,7 +73,7 @@ func (c *copier) tree(ctx context.Context, m registry.Manifest, depth int) error
 		}
 		sub, err := c.from.Manifest(ctx, child.Digest.String())
 		if err == nil {
-			err = c.tree(ctx, sub, depth-1)
+			err = c.copyManifest(ctx, sub, depth-1)
 		}
 		if err != nil {
 			return err
@@ -165,7 +165,7 @@ func (c *copier) artifacts(ctx context.Context) error {
 			}
 			m, err := c.from.Manifest(ctx, d.Digest.String())
 			if err == nil {
-				err = c.tree(ctx, m, 2)
+				err = c.copyManifest(ctx, m, 2)
 			}
 			if err != nil {
 				return fmt.Errorf("artifact %s of %s: %w", d.Digest, subject, err)
@@ -197,7 +197,7 @@ func (c *copier) tagged(ctx context.Context, tag string) error {
 	}
 	m, err := c.from.Manifest(ctx, d.Digest.String())
 	if err == nil {
-		err = c.tree(ctx, m, 2)
+		err = c.copyManifest(ctx, m, 2)
 	}
 	if err != nil {
 		return fmt.Errorf("artifact %s: %w", tag, err)

@@ -46,8 +46,8 @@ func (e *CommitError) Error() string {
 	default:
 		fmt.Fprintf(&b, "no tag was updated (%d wanted)", e.Wanted)
 	}
-	list(&b, "", e.Failed)
-	list(&b, "still refers to the new image: ", e.Stuck)
+	writeReferences(&b, "", e.Failed)
+	writeReferences(&b, "still refers to the new image: ", e.Stuck)
 	for i, ref := range e.Foreign {
 		if i == maxListed {
 			fmt.Fprintf(&b, "\n  and %d more", len(e.Foreign)-i)
@@ -61,7 +61,7 @@ func (e *CommitError) Error() string {
 // maxListed bounds the references in one error.
 const maxListed = 5
 
-func list(b *strings.Builder, what string, errs map[string]error) {
+func writeReferences(b *strings.Builder, what string, errs map[string]error) {
 	for i, ref := range slices.Sorted(maps.Keys(errs)) {
 		if i == maxListed {
 			fmt.Fprintf(b, "\n  and %d more", len(errs)-i)

@@ -151,7 +151,7 @@ func (c *certificates) renew(now time.Time) error {
 		return nil
 	}
 	template := &x509.Certificate{
-		Subject: pkix.Name{CommonName: c.names[0]}, NotAfter: earlier(now.Add(certificateValid), authority.NotAfter),
+		Subject: pkix.Name{CommonName: c.names[0]}, NotAfter: earlierOf(now.Add(certificateValid), authority.NotAfter),
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	}
 	for _, name := range c.names {
@@ -169,7 +169,7 @@ func coversAll(cert *x509.Certificate, names []string) bool {
 	return !slices.ContainsFunc(names, func(name string) bool { return cert.VerifyHostname(name) != nil })
 }
 
-func earlier(a, b time.Time) time.Time {
+func earlierOf(a, b time.Time) time.Time {
 	if a.Before(b) {
 		return a
 	}

@@ -147,13 +147,13 @@ func (c *control) stop() {
 	_ = os.Remove(filepath.Join(c.dir, controlSocket)) // the next start removes it
 }
 
-// collecting runs garbage collections of a running registry, one at a time.
-type collecting struct {
+// collectHandler runs garbage collections of a running registry, one at a time.
+type collectHandler struct {
 	mu  sync.Mutex
 	run func(context.Context, GCOptions) (GCResult, error)
 }
 
-func (c *collecting) collect(ctx context.Context, opts GCOptions) (GCResult, error) {
+func (c *collectHandler) collect(ctx context.Context, opts GCOptions) (GCResult, error) {
 	if opts.Unused < MinUnused {
 		return GCResult{}, fmt.Errorf("the registry is running: content that was used in the last %v stays", MinUnused)
 	}

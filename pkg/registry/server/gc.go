@@ -75,7 +75,7 @@ func GarbageCollect(ctx context.Context, dir string, opts GCOptions) (GCResult, 
 
 // collect removes content that no kept manifest refers to. Clients may use the registry at
 // the same time.
-func collect(ctx context.Context, use *usage, opts GCOptions) (GCResult, error) {
+func collect(ctx context.Context, use *contentUse, opts GCOptions) (GCResult, error) {
 	c := &collector{use: use, opts: opts, blobs: map[digest.Digest]bool{}, manifests: map[digest.Digest]manifest{}}
 	var repositories []repository
 	dir := filepath.Dir(filepath.Dir(filepath.Dir(use.tree)))
@@ -110,7 +110,7 @@ func collect(ctx context.Context, use *usage, opts GCOptions) (GCResult, error) 
 
 // collector is one run of garbage collection.
 type collector struct {
-	use       *usage
+	use       *contentUse
 	opts      GCOptions
 	blobs     map[digest.Digest]bool     // to keep
 	manifests map[digest.Digest]manifest // read so far

@@ -28,7 +28,7 @@ type handler struct {
 	readOnly      bool
 	readOnlyUsers []string
 	purger        *purger
-	use           *usage
+	use           *contentUse
 	log           *requestLog
 	certificates  *certificates // nil without TLS
 	authority     string        // the file of the generated authority, or ""

@@ -68,7 +68,7 @@ func (l *requestLog) wrap(next http.Handler) http.Handler {
 			if name, _, ok := r.BasicAuth(); ok && rec.status == http.StatusUnauthorized {
 				l.printf("%s: the login of %q was refused", r.RemoteAddr, name)
 			}
-			if l.all || matters(r, rec.status) {
+			if l.all || alwaysLogged(r, rec.status) {
 				l.printf("%s %s %s %s %d %d bytes %s", r.RemoteAddr, cmp.Or(printable(*user), "-"), r.Method, printable(r.URL.Path), rec.status, rec.bytes,
 					time.Since(start).Round(time.Millisecond))
 			}
@@ -77,8 +77,8 @@ func (l *requestLog) wrap(next http.Handler) http.Handler {
 	})
 }
 
-// matters reports whether a request is always logged.
-func matters(r *http.Request, status int) bool {
+// alwaysLogged reports whether a request is always logged.
+func alwaysLogged(r *http.Request, status int) bool {
 	switch {
 	case status >= http.StatusInternalServerError:
 		return true
@@ -178,9 +178,9 @@ func (t tapFormatter) Format(e *logrus.Entry) ([]byte, error) {
 	return nil, nil
 }
 
-// takeOver sends the distribution's warnings to l until the returned function is
+// captureWarnings sends the distribution's warnings to l until the returned function is
 // called.
-func (l *requestLog) takeOver() func() {
+func (l *requestLog) captureWarnings() func() {
 	logTap.once.Do(func() {
 		std := logrus.StandardLogger()
 		std.SetFormatter(tapFormatter{next: std.Formatter})

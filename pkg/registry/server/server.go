@@ -74,8 +74,8 @@ type Server struct {
 	lock    *filelock.Lock
 	unlog   func()
 	purger  *purger
-	use     *usage
-	gc      *collecting
+	use     *contentUse
+	gc      *collectHandler
 	control *control
 	cancel  context.CancelFunc // of garbage collection
 	jobs    sync.WaitGroup
@@ -190,7 +190,7 @@ func start(ln net.Listener, dir string, opts Options) (_ *Server, err error) {
 		}
 	}
 	s := &Server{addr: ln.Addr(), dir: dir, tls: certificates != nil, drain: opts.Drain, lock: lock, use: newUsage(dir), done: make(chan struct{})}
-	s.unlog = log.takeOver()
+	s.unlog = log.captureWarnings()
 	undo = append(undo, s.unlog)
 	if s.app, err = newApp(distributionConfig(dir, ln.Addr().String(), opts)); err != nil {
 		return nil, fmt.Errorf("starting the registry in %s: %w", dir, err)
@@ -200,7 +200,7 @@ func start(ln net.Listener, dir string, opts Options) (_ *Server, err error) {
 	if err != nil {
 		return nil, err
 	}
-	s.gc = &collecting{run: func(ctx context.Context, o GCOptions) (GCResult, error) {
+	s.gc = &collectHandler{run: func(ctx context.Context, o GCOptions) (GCResult, error) {
 		began := time.Now()
 		result, err := collect(ctx, s.use, o)
 		if !o.DryRun {

@@ -28,8 +28,8 @@ import (
 // useGranularity is how old the recorded time of a use may be before it is recorded again.
 const useGranularity = time.Minute
 
-// usage records the content that requests have used.
-type usage struct {
+// contentUse records the content that requests have used.
+type contentUse struct {
 	tree string // the directory with blobs/ and repositories/
 
 	mu   sync.Mutex
@@ -41,14 +41,14 @@ type usage struct {
 	unresolved int
 }
 
-func newUsage(dir string) *usage {
-	return &usage{tree: filepath.Join(dir, treeDir), last: map[digest.Digest]time.Time{}, stored: map[digest.Digest]int{}}
+func newUsage(dir string) *contentUse {
+	return &contentUse{tree: filepath.Join(dir, treeDir), last: map[digest.Digest]time.Time{}, stored: map[digest.Digest]int{}}
 }
 
 // record records that blobs are used now. It must be called before their existence is
 // checked. Missing blobs are not recorded, because clients may ask for any number of
 // digests; new blobs are recorded when they are stored.
-func (u *usage) record(digests ...digest.Digest) {
+func (u *contentUse) record(digests ...digest.Digest) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	now := time.Now()
@@ -68,7 +68,7 @@ func (u *usage) record(digests ...digest.Digest) {
 
 // recordManifest records the use of a manifest and of everything that it refers to, in
 // one step, so that garbage collection does not remove the blobs of a used manifest.
-func (u *usage) recordManifest(repository string, d digest.Digest, m manifest) {
+func (u *contentUse) recordManifest(repository string, d digest.Digest, m manifest) {
 	var used []digest.Digest
 	seen := map[digest.Digest]bool{}
 	var add func(digest.Digest, manifest, int)
@@ -95,7 +95,7 @@ func (u *usage) recordManifest(repository string, d digest.Digest, m manifest) {
 }
 
 // usedSince reports whether content was used within a time. Callers hold u.mu.
-func (u *usage) usedSince(d digest.Digest, age time.Duration) bool {
+func (u *contentUse) usedSince(d digest.Digest, age time.Duration) bool {
 	if u.stored[d] > 0 {
 		return true
 	}
@@ -107,7 +107,7 @@ func (u *usage) usedSince(d digest.Digest, age time.Duration) bool {
 }
 
 // forget drops uses that are too old for any collection.
-func (u *usage) forget(age time.Duration) {
+func (u *contentUse) forget(age time.Duration) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	for d, at := range u.last {
@@ -117,11 +117,11 @@ func (u *usage) forget(age time.Duration) {
 	}
 }
 
-func (u *usage) blob(d digest.Digest) string { return filepath.Join(u.tree, "blobs", blobPath(d)) }
+func (u *contentUse) blob(d digest.Digest) string { return filepath.Join(u.tree, "blobs", blobPath(d)) }
 
 // begin records the content that a request uses before it is answered. The returned
 // function is called with the digest of the stored content in the answer.
-func (u *usage) begin(r *http.Request, put manifest) (done func(stored string)) {
+func (u *contentUse) begin(r *http.Request, put manifest) (done func(stored string)) {
 	query := r.URL.Query()
 	if m := manifestPath.FindStringSubmatch(r.URL.Path); m != nil && filepath.IsLocal(filepath.FromSlash(m[1])) {
 		u.beginManifest(r.Method, m[1], m[2], put)
@@ -153,7 +153,7 @@ func (u *usage) begin(r *http.Request, put manifest) (done func(stored string)) 
 }
 
 // storing keeps a blob that a request may store, until the returned function is called.
-func (u *usage) storing(d digest.Digest, unresolved bool) (done func(stored string)) {
+func (u *contentUse) storing(d digest.Digest, unresolved bool) (done func(stored string)) {
 	count := func(n int) {
 		u.mu.Lock()
 		defer u.mu.Unlock()
@@ -174,7 +174,7 @@ func (u *usage) storing(d digest.Digest, unresolved bool) (done func(stored stri
 	}
 }
 
-func (u *usage) beginManifest(method, repository, ref string, put manifest) {
+func (u *contentUse) beginManifest(method, repository, ref string, put manifest) {
 	switch method {
 	case http.MethodPut:
 		u.recordManifest(repository, put.digest, put)

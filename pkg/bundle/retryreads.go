@@ -10,9 +10,9 @@ import (
 // damagedReads bounds how often content of a source is read that arrives damaged.
 var damagedReads = retry.Policy{Retries: 3}
 
-// again repeats what reads a source while the source reports, with a *retry.Error, that
+// retryReads repeats what reads a source while the source reports, with a *retry.Error, that
 // reading the same content again may succeed.
-func again(ctx context.Context, attempt func() error) error {
+func retryReads(ctx context.Context, attempt func() error) error {
 	err := damagedReads.Do(ctx, func() error {
 		err := attempt()
 		var known *retry.Error

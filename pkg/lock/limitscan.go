@@ -33,9 +33,9 @@ var knownKeys = func() map[string]map[string]bool {
 	return tables
 }()
 
-// shape is what a scan finds out about a lock before it is parsed. The parser of TOML has
+// limitScan is what a scan finds out about a lock before it is parsed. The parser of TOML has
 // no limits: it takes a hundred times the size of a list, and notes every unknown key.
-type shape struct {
+type limitScan struct {
 	data []byte
 	path string
 	pos  int
@@ -47,7 +47,7 @@ type shape struct {
 }
 
 // scan reads a lock up to its limits.
-func (s *shape) scan() error {
+func (s *limitScan) scan() error {
 	for s.line = 1; s.pos < len(s.data); {
 		if err := s.statement(); err != nil {
 			return err
@@ -62,18 +62,18 @@ func (s *shape) scan() error {
 	return nil
 }
 
-func (s *shape) fail(format string, args ...any) error {
+func (s *limitScan) fail(format string, args ...any) error {
 	return &Error{Path: s.path, Line: s.line, Problem: fmt.Sprintf(format, args...)}
 }
 
-func (s *shape) note(format string, args ...any) {
+func (s *limitScan) note(format string, args ...any) {
 	if s.unknown == nil {
 		s.unknown = s.fail(format, args...)
 	}
 }
 
 // statement reads a header of a table, or a key with its value.
-func (s *shape) statement() error {
+func (s *limitScan) statement() error {
 	s.skip(" \t\r\n")
 	rest := s.data[s.pos:]
 	end := bytes.IndexAny(rest, "=\n#\"'")
@@ -108,7 +108,7 @@ func (s *shape) statement() error {
 }
 
 // value reads the rest of a statement. It ends with a line, unless a list is open.
-func (s *shape) value() error {
+func (s *limitScan) value() error {
 	for depth, parts := 0, 0; s.pos < len(s.data); {
 		switch c := s.data[s.pos]; c {
 		case '\n':
@@ -146,7 +146,7 @@ func (s *shape) value() error {
 }
 
 // text reads a string, which ends in its line.
-func (s *shape) text(quote byte) {
+func (s *limitScan) text(quote byte) {
 	for s.pos++; s.pos < len(s.data); s.pos++ {
 		switch s.data[s.pos] {
 		case quote:
@@ -162,7 +162,7 @@ func (s *shape) text(quote byte) {
 	}
 }
 
-func (s *shape) comment() {
+func (s *limitScan) comment() {
 	end := bytes.IndexByte(s.data[s.pos:], '\n')
 	if end < 0 {
 		end = len(s.data) - s.pos
@@ -170,7 +170,7 @@ func (s *shape) comment() {
 	s.pos += end
 }
 
-func (s *shape) skip(set string) {
+func (s *limitScan) skip(set string) {
 	for s.pos < len(s.data) && strings.IndexByte(set, s.data[s.pos]) >= 0 {
 		if s.data[s.pos] == '\n' {
 			s.line++
