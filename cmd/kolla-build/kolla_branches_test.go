@@ -31,9 +31,7 @@ func TestKollaBranches(t *testing.T) {
 	if repo == "" {
 		t.Skip("KOLLA_GIT names no clone of Kolla's repository")
 	}
-	if err := exec.Command("/usr/bin/python3", "-c", "import oslo_config, jinja2, git, docker, pbr, yaml, requests, graphviz").Run(); err != nil {
-		testenv.Missing(t, "the modules that Kolla's Python tool needs are not installed")
-	}
+	env := kollaEnv(t)
 	self := filepath.Join(t.TempDir(), "kolla-build")
 	linkSelf(t, self)
 	archive, err := txtar.ParseFile(filepath.Join(testenv.RepoRoot(t), "testdata", "kolla", "command_lines.txt"))
@@ -49,7 +47,7 @@ func TestKollaBranches(t *testing.T) {
 			if out, err := export.CombinedOutput(); err != nil || kollaTree(checkout) == "" {
 				t.Skipf("%s has no %s: %v %s", repo, ref, err, out)
 			}
-			profiles := kollaProfiles(t, checkout)
+			profiles := kollaProfiles(t, checkout, env)
 			compared := 0
 			t.Run("lines", func(t *testing.T) { // ends when all of its parallel tests have ended
 				for line := range strings.SplitSeq(string(archive.Comment), "\n") {
@@ -63,9 +61,10 @@ func TestKollaBranches(t *testing.T) {
 					t.Run(strings.NewReplacer("/", "_", " ", "_").Replace(line), func(t *testing.T) {
 						t.Parallel()
 						words := append(strings.Fields(strings.ReplaceAll(args, "@", inputs)), "--tag", "t")
-						p := &pair{t: t, self: self, kolla: checkout, release: release, profiles: profiles, args: words, data: data, scratch: scratch,
+						p := &pair{t: t, self: self, kolla: checkout, env: env, release: release, profiles: profiles, args: words, data: data, scratch: scratch,
 							mayRefuse: true, noPatches: release == "2024.1" || release == "2024.2"}
 						p.tree()
+						p.progress(release, line)
 					})
 				}
 			})

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -188,13 +189,23 @@ func (d *Dockerfile) globalValues(o Options) (map[string]string, error) {
 	return values, nil
 }
 
+// substitute is the beginning of a variable with a default or an alternative, such as
+// ${NAME:-default}.
+var substitute = regexp.MustCompile(`\$\{([A-Za-z_][A-Za-z0-9_]*):?[-+]`)
+
+// expand replaces the variables of a word. missing are those that have no value, and no
+// default in the word.
 func (d *Dockerfile) expand(word string, values map[string]string) (result string, missing map[string]struct{}, err error) {
 	env := make([]string, 0, len(values))
 	for k, v := range values {
 		env = append(env, k+"="+v)
 	}
 	res, err := shell.NewLex(d.escape).ProcessWordWithMatches(word, shell.EnvsFromSlice(env))
-	return res.Result, res.Unmatched, err
+	missing = maps.Clone(res.Unmatched)
+	for _, m := range substitute.FindAllStringSubmatch(word, -1) {
+		delete(missing, m[1])
+	}
+	return res.Result, missing, err
 }
 
 // Reachable returns the positions of the stages that the last stage and triggers need, the
