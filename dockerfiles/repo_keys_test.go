@@ -218,7 +218,7 @@ func TestRepoKeysApt(t *testing.T) {
 	}
 	for _, c := range []struct{ name, address, fingerprint, want string }{
 		{"another key", "/both.asc", strings.Repeat("A", 40), "found " + good},
-		{"truncated", "/broken", other, "ends too early"},
+		{"truncated", "/broken", other, "the key is truncated"},
 		{"a web page", "/page.html", good, "not an OpenPGP key"},
 		{"missing", "/none", good, "curl ended with status"},
 		{"a short id", "/both.asc", good[32:], "neither a fingerprint nor a key id"},
