@@ -2,6 +2,7 @@ package inventory
 
 import (
 	"bytes"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -46,17 +47,42 @@ func TestReadRefuses(t *testing.T) {
 		"[1]":           "cannot unmarshal",
 		"{\n\"a\":\n!}": "line 3",
 		`{"version":2}`: "version is 2",
-		`{"version":1,"blobs":[{"digest":"sha256:../x","size":1}]}`:                             "blob 1",
-		`{"version":1,"blobs":[{"digest":"` + digest.FromString("").String() + `","size":-1}]}`: "size is -1",
-		`{"version":1,"blobs":[` + strings.Repeat("{},", 1_000_000) + "{}]}":                    "blob 1: digest",
-		`{"version":1,"images":[{"layers":[` + strings.Repeat(`"",`, 1_000_000) + `""]}]}`:      "image 1: layer 1",
-		`{"version":1,"images":[` + strings.Repeat("{},", maxImages) + "{}]}":                   "more than 100000 images",
-		`{"version":1,"images":{}}`: "images: not a list",
-		`{"version":1} x`:           "",
-		`{"version":1,"images":[{"name":"a","digest":"` + digest.FromString("").String() + `","layers":[]}]}`: "image 1",
+		`{"version":1,"blobs":[{"digest":"sha256:../x","size":1}]}`:                                                          "blob 1",
+		`{"version":1,"blobs":[{"digest":"` + digest.FromString("").String() + `","size":-1}]}`:                              "size is -1",
+		`{"version":1,"blobs":[` + strings.Repeat("{},", 1_000_000) + "{}]}":                                                 "blob 1: digest",
+		`{"version":1,"images":[{"layers":[` + strings.Repeat(`"",`, 1_000_000) + `""]}]}`:                                   "image 1: layer 1",
+		`{"version":1,"images":[` + strings.Repeat("{},", maxImages) + "{}]}":                                                "more than 100000 images",
+		`{"version":1,"images":[{"layers":[` + strings.Repeat(`"`+digest.FromString("").String()+`",`, maxLayers) + `""]}]}`: "more than 100000 layers",
+		strings.Repeat(" ", maxBytes) + `{}`:                                                                                 "more than 67108864 bytes",
+		`{"version":1,"images":{}}`:                                                                                          "images: not a list",
+		`{"version":1} x`:                                                                                                    "",
+		`{"version":1,"images":[{"name":"a","digest":"` + digest.FromString("").String() + `","layers":[]}]}`:                "image 1",
 	} {
 		if _, err := Read(strings.NewReader(text)); err == nil || !strings.Contains(err.Error(), want) && want != "EOF" {
-			t.Errorf("%q: %v, want an error with %q", text, err, want)
+			t.Errorf("%.100q: %v, want an error with %q", text, err, want)
+		}
+	}
+}
+
+// TestAddLimits checks that an inventory is not written that Read refuses.
+func TestAddLimits(t *testing.T) {
+	manifest := []byte(`{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{"digest":"` + digest.FromString("").String() + `","size":0},"layers":[]}`)
+	add := func(inv *Inventory) error {
+		return inv.Add("site.example/a:t", digest.FromBytes(manifest), func(digest.Digest) ([]byte, error) { return manifest, nil })
+	}
+	few := New("x", time.Now())
+	if err := add(few); err != nil {
+		t.Fatal(err)
+	}
+	images := New("x", time.Now())
+	images.Images = make([]Image, maxImages)
+	blobs := New("x", time.Now())
+	for i := range maxBlobs {
+		blobs.Blobs[digest.Digest(strconv.Itoa(i))] = 1
+	}
+	for about, inv := range map[string]*Inventory{"images": images, "blobs": blobs} {
+		if err := add(inv); err == nil || !strings.Contains(err.Error(), "more than") {
+			t.Errorf("too many %s: %v", about, err)
 		}
 	}
 }

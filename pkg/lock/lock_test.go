@@ -80,6 +80,7 @@ func TestHostileLocks(t *testing.T) {
 		{"an absolute name", `name = "memcached"`, `name = "/etc/passwd"`, "is not a name"},
 		{"a control character", "only GET", `only\u001b[31m GET`, "control or invisible character"},
 		{"a long value", "only GET", strings.Repeat("x", maxText+1), "is too long"},
+		{"a long URL", "http://a/none", "http://a/" + strings.Repeat("x", maxText), "is too long"},
 		{"a number as text", "size = 10", `size = "10"`, ":27: "},
 	} {
 		t.Run(c.about, func(t *testing.T) {
@@ -109,7 +110,7 @@ func TestReadRejectsWhatIsNoFile(t *testing.T) {
 	if err := os.WriteFile(large, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Truncate(large, maxSize+1); err != nil {
+	if err := os.Truncate(large, 1<<40); err != nil { // more than memory can hold
 		t.Fatal(err)
 	}
 	for path, want := range map[string]string{fifo: "not a regular file", dir: "not a regular file", large: "larger than", filepath.Join(dir, "none"): "no such lock"} {
@@ -123,6 +124,7 @@ func TestReadRejectsWhatIsNoFile(t *testing.T) {
 func TestLockLimits(t *testing.T) {
 	start := "version = 1\n"
 	for about, c := range map[string]struct{ text, want string }{
+		"a large file":   {start + strings.Repeat("\n", maxSize), "larger than"},
 		"entries":        {start + strings.Repeat("[[file]]\n", maxEntries+1), "more than 200000 entries"},
 		"a list":         {start + "images = [" + strings.Repeat(`"",`, maxList+1) + "]\n", "a list of more than"},
 		"a nested list":  {start + "images = " + strings.Repeat("[\n", maxList+1), "a list of more than"},
