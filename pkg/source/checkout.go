@@ -71,7 +71,10 @@ func (f *Fetcher) fetchGit(ctx context.Context, s Spec) (blob, Resolved, error) 
 	limit := 2 * max(gitTime, f.opts.MaxElapsed)
 	limited, cancel := context.WithTimeoutCause(ctx, limit, &child.LimitError{Program: "git", Limit: units.Duration(limit)})
 	defer cancel()
-	if err := c.fetch(limited); err != nil {
+	limited, stop := limitSize(limited, dir, archiveLimits)
+	err = c.fetch(limited)
+	stop()
+	if err != nil {
 		return fail(err)
 	}
 	if !r.resolved() {
@@ -149,6 +152,9 @@ func (c *checkout) fetch(ctx context.Context) error {
 	}
 	c.commit = strings.TrimSpace(id)
 	if err := c.imitateShallow(ctx); err != nil {
+		return err
+	}
+	if err := c.checkTree(ctx, archiveLimits.Members); err != nil {
 		return err
 	}
 	err = c.f.retryGit(ctx, c.spec, func() error {

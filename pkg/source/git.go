@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/url"
 	"os"
 	"os/exec"
@@ -24,7 +25,7 @@ const (
 	gitMemory    = 8 << 30
 	gitProcesses = 64
 	gitFile      = 32 << 30  // bytes of a pack or file
-	gitOutput    = 256 << 20 // bytes, such as the list of all references
+	gitOutput    = 64 << 20 // bytes, such as the list of all commits; Linux has 1.4 million
 )
 
 // gitCommand runs the system's git for one remote repository.
@@ -34,6 +35,7 @@ type gitCommand struct {
 	workTree string // the directory to run in
 	trace    string // the file for packet traces, see probe
 	stdin    string
+	stdout   io.Writer // nil returns the output
 
 	noLazyFetch bool // do not fetch missing objects on demand
 }
@@ -45,7 +47,11 @@ var gitLocation = regexp.MustCompile(`^GIT_(DIR|WORK_TREE|INDEX_FILE|OBJECT_DIRE
 // run runs git and returns its output. Errors have git's own messages, without
 // credentials.
 func (g *gitCommand) run(ctx context.Context, args ...string) (string, error) {
-	out := &child.Buffer{Limit: gitOutput}
+	kept := &child.Buffer{Limit: gitOutput}
+	var out io.Writer = kept
+	if g.stdout != nil {
+		out = g.stdout
+	}
 	var messages child.Tail
 	cmd := child.Cmd{Args: append([]string{"git"}, args...), Dir: g.workTree, Env: g.environment(), Stdin: strings.NewReader(g.stdin), Stdout: out, Stderr: &messages,
 		Limits: child.Limits{Time: max(gitTime, g.opts.MaxElapsed), Memory: gitMemory, Processes: gitProcesses, FileSize: gitFile}}
@@ -59,7 +65,7 @@ func (g *gitCommand) run(ctx context.Context, args ...string) (string, error) {
 	case err != nil:
 		return "", err
 	}
-	return out.String(), nil
+	return kept.String(), nil
 }
 
 // environment returns git's environment. Everything about the remote is passed in it,

@@ -153,7 +153,7 @@ func (f *Fetcher) lookUp(ctx context.Context, s Spec) (gitRef, error) {
 	if id := strings.ToLower(name); fullCommit.MatchString(id) {
 		return f.relativeTo(s, gitRef{commit: id, suffix: suffix}), nil
 	}
-	refs, r, err := f.listRemote(ctx, s)
+	refs, r, err := f.listRemote(ctx, s, name)
 	if err != nil {
 		return gitRef{}, err
 	}
@@ -197,12 +197,18 @@ func relativeKey(s Spec, r gitRef) string {
 	return keyOf("git-relative", s.Location, r.commit, r.suffix)
 }
 
-// listRemote returns the IDs of the references of a remote, and its capabilities.
-func (f *Fetcher) listRemote(ctx context.Context, s Spec) (map[string]string, remote, error) {
+// listRemote returns the IDs of the branches and tags of a remote, and of what else a name
+// may mean, and the capabilities of the remote. Servers of code reviews have millions of
+// other references.
+func (f *Fetcher) listRemote(ctx context.Context, s Spec, name string) (map[string]string, remote, error) {
+	patterns := []string{"refs/heads/*", "refs/tags/*"}
+	for _, full := range candidates(name) {
+		patterns = append(patterns, full, full+"^{}")
+	}
 	refs := map[string]string{}
 	var r remote
 	err := f.retryGit(ctx, s, func() error {
-		out, probed, err := f.lsRemote(ctx, s)
+		out, probed, err := f.lsRemote(ctx, s, patterns...)
 		clear(refs)
 		for line := range strings.SplitSeq(out, "\n") {
 			if id, name, ok := strings.Cut(line, "\t"); ok {

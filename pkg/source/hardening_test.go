@@ -289,7 +289,7 @@ func TestGitEndlessCapabilities(t *testing.T) {
 	s := Spec{Name: "x", Type: TypeGit, Location: srv.URL + "/x.git", Reference: "master", Enabled: true}
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	refs, r, err := f.listRemote(t.Context(), s)
+	refs, r, err := f.listRemote(t.Context(), s, "master")
 	runtime.ReadMemStats(&after)
 	if err != nil || !r.smart || !r.filter || r.sha256 || refs["refs/heads/master"] == "" {
 		t.Fatalf("%v, %+v, %v", refs, r, err)
