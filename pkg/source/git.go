@@ -24,7 +24,7 @@ const (
 	gitTime      = time.Hour
 	gitMemory    = 8 << 30
 	gitProcesses = 64
-	gitFile      = 32 << 30  // bytes of a pack or file
+	gitFile      = 32 << 30 // bytes of a pack or file
 	gitOutput    = 64 << 20 // bytes, such as the list of all commits; Linux has 1.4 million
 )
 
