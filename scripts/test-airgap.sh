@@ -110,13 +110,14 @@ podman_site() {
   podman --root "$work/site/podman" --runroot /run/containers-site --storage-driver $driver --cgroup-manager cgroupfs "$@"
 }
 
-# Its own default limits need rights that a container may lack.
+# Podman's default limits need rights that a container may lack.
 run_image() { # TAG
   local image=$registry/kolla/$AIRGAP_RUN:$1
   echo "$where\$ podman pull $image" >&2
   podman_site pull -q "$image" >/dev/null
   echo "$where\$ podman run --rm $image" >&2
-  podman_site run --rm --network none --ulimit nofile=1024:1024 --ulimit nproc=1024:1024 --entrypoint /bin/sh "$image" -c "$AIRGAP_COMMAND"
+  # crun, Podman's default if it is installed, rejects hybrid control groups.
+  podman_site --runtime runc run --rm --network none --ulimit nofile=1024:1024 --ulimit nproc=1024:1024 --entrypoint /bin/sh "$image" -c "$AIRGAP_COMMAND"
 }
 
 # site does what the site does in one month.

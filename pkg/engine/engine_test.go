@@ -76,10 +76,10 @@ func layerOf(t testing.TB, seed uint64, size int) v1.Layer {
 	return l
 }
 
-// engines runs a test with each kind of backend.
-func engines(t *testing.T, test func(t *testing.T, open func() *Engine, cli func(...string) string)) {
+// engines runs tests with each kind of backend.
+func engines(t *testing.T, tests map[string]func(t *testing.T, open func() *Engine, cli func(...string) string)) {
 	run := func(opts Options, name string, env []string, args ...string) func(t *testing.T) {
-		return func(t *testing.T) {
+		runTest := func(t *testing.T, test func(t *testing.T, open func() *Engine, cli func(...string) string)) {
 			open := func() *Engine {
 				e, err := Open(t.Context(), opts)
 				if err != nil {
@@ -89,8 +89,10 @@ func engines(t *testing.T, test func(t *testing.T, open func() *Engine, cli func
 				return e
 			}
 			test(t, open, func(more ...string) string {
-				if name == "podman" && more[0] == "run" { // its own default limits need rights that a container may lack
-					more = append([]string{"run", "--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024"}, more[1:]...)
+				if name == "podman" && more[0] == "run" {
+					// Its default limits need rights that a container may lack, and crun, its
+					// default if it is installed, rejects hybrid control groups.
+					more = append([]string{"--runtime", "runc", "run", "--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024"}, more[1:]...)
 				}
 				cmd := exec.Command(name, append(args[:len(args):len(args)], more...)...)
 				cmd.Env = append(os.Environ(), env...)
@@ -100,6 +102,11 @@ func engines(t *testing.T, test func(t *testing.T, open func() *Engine, cli func
 				}
 				return string(out)
 			})
+		}
+		return func(t *testing.T) {
+			for name, test := range tests {
+				t.Run(name, func(t *testing.T) { runTest(t, test) })
+			}
 		}
 	}
 	t.Run("docker", func(t *testing.T) {
@@ -132,12 +139,8 @@ func load(t *testing.T, e *Engine, r Request) Loaded {
 
 // TestEngines runs the same tests with each kind of backend.
 func TestEngines(t *testing.T) {
-	engines(t, func(t *testing.T, open func() *Engine, cli func(...string) string) {
-		for name, test := range map[string]func(*testing.T, func() *Engine, func(...string) string){
-			"load": testLoad, "removed layers": testLoadOnRemovedLayers, "save": testSave, "zstd": testZstdLayer, "interrupted": testInterrupted,
-		} {
-			t.Run(name, func(t *testing.T) { test(t, open, cli) })
-		}
+	engines(t, map[string]func(*testing.T, func() *Engine, func(...string) string){
+		"load": testLoad, "removed layers": testLoadOnRemovedLayers, "save": testSave, "zstd": testZstdLayer, "interrupted": testInterrupted,
 	})
 }
 
