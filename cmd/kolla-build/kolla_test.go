@@ -153,6 +153,9 @@ func (p *pair) tree() {
 	shown := 0
 	for path, w := range b {
 		g, ok := a[path]
+		if p.release == "" {
+			g = buildDate.ReplaceAllString(g, `build-date=""`)
+		}
 		switch {
 		case !ok:
 			p.t.Errorf("%s is missing", path)
@@ -268,6 +271,11 @@ func kollaProfiles(t *testing.T, kolla string, env []string) string {
 
 // versionLabel is the label with the version of the tool.
 var versionLabel = regexp.MustCompile(`(?m)^LABEL kolla_version=.*$`)
+
+// buildDate is a label that Kolla's master leaves empty: its tool no longer defines
+// build_date, and a template of its own still reads it. Ours defines it for the overrides of
+// sites (docs/migrating.md).
+var buildDate = regexp.MustCompile(`build-date="[0-9]{8}"`)
 
 func readTree(t *testing.T, dir string) map[string]string {
 	t.Helper()

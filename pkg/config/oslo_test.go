@@ -161,7 +161,7 @@ func randomCases(n int) []osloCase {
 }
 
 func TestAgainstOslo(t *testing.T) {
-	cases := append(slices.Clone(osloCases), randomCases(250)...)
+	cases := slices.Concat(osloCases, moreOsloCases, randomCases(250))
 	answers := askOslo(t, cases)
 	profiles := answers[0].Profiles
 	if answers[0].Error != "" {

@@ -62,7 +62,7 @@ func (r *resolver) compute(o *Option) (any, error) {
 		}
 		texts = append(texts, text)
 	}
-	if r.isUnset(o, texts) {
+	if r.isUnset(o, all, texts) {
 		v, err := r.fallback(o)
 		if err != nil {
 			return nil, err
@@ -81,13 +81,17 @@ func (r *resolver) compute(o *Option) (any, error) {
 
 // isUnset reports whether the default applies. Where the default follows from
 // something else, an empty value means the default, and so does the tag "latest" of
-// the distribution's own image.
-func (r *resolver) isUnset(o *Option, texts []string) bool {
+// the distribution's own image. An empty number in a file means the default, as in
+// oslo.config; on the command line it is a mistake.
+func (r *resolver) isUnset(o *Option, all []given, texts []string) bool {
 	if len(texts) == 0 {
 		return true
 	}
 	last := texts[len(texts)-1]
 	if o.derive != nil && last == "" {
+		return true
+	}
+	if (o.Kind == Int || o.Kind == Size) && strings.TrimSpace(last) == "" && all[len(all)-1].origin.Kind != OriginFlag {
 		return true
 	}
 	image := r.given[Lookup("base-image")]
@@ -162,6 +166,9 @@ func (r *resolver) key(sectionName, key string) (string, bool, error) {
 		// A key of a source or a user without a value is empty, not unknown.
 		known := slices.Contains(sourceKeys, key) && isSource(sectionName) ||
 			slices.Contains(userKeys, key) && isUser(sectionName)
+		if known && key == "enabled" {
+			return format(true), true, nil
+		}
 		return "", known, nil
 	}
 	if err := r.enter(s.name + "." + key); err != nil {
@@ -172,6 +179,9 @@ func (r *resolver) key(sectionName, key string) (string, bool, error) {
 	text, err := expand(g.text, r.in(sectionName))
 	if err != nil {
 		return "", false, g.fault(key, err)
+	}
+	if enabled, err := parseBool(text); err == nil && key == "enabled" {
+		text = format(enabled)
 	}
 	return text, true, nil
 }

@@ -209,9 +209,13 @@ func (s *Set) fill(ctx context.Context, opts Options, warn func(string, ...any))
 	if err := render.CheckPatches(s.Config.PatchesPath, names); err != nil {
 		return err
 	}
+	for _, dir := range render.PatchesWithoutSeries(s.Config.PatchesPath, names) {
+		warn("warning: %s: no patch is applied without a file \"series\" that lists them", dir)
+	}
 	if s.Graph, err = graph.New(images, render.BaseReference(s.Config)); err != nil {
 		return err
 	}
+	s.checkPatches(names)
 	for _, name := range names {
 		if missing := s.Graph.Missing(name); missing != nil {
 			s.byName[name].Err = missing

@@ -26,21 +26,23 @@ var patchOption = regexp.MustCompile(`^(-p[0-9]|-R)$`)
 // foldName makes the names of images comparable: dashes equal underscores.
 func foldName(name string) string { return strings.ReplaceAll(name, "_", "-") }
 
+// hasSeries reports whether a directory of --patches-path has a list of patches.
+func hasSeries(dir string) bool {
+	info, err := os.Stat(filepath.Join(dir, seriesName))
+	return err == nil && info.Mode().IsRegular()
+}
+
 // patchDir returns the directory of the patches of an image, "" if there is none with
 // a series.
 func patchDir(patchesPath, image string) string {
 	if patchesPath == "" {
 		return ""
 	}
-	names := []string{image}
-	for _, name := range fileNames(patchesPath) {
-		if name != image && foldName(name) == foldName(image) {
-			names = append(names, name)
-		}
+	if dir := filepath.Join(patchesPath, image); hasSeries(dir) {
+		return dir
 	}
-	for _, name := range names {
-		dir := filepath.Join(patchesPath, name)
-		if info, err := os.Stat(filepath.Join(dir, seriesName)); err == nil && info.Mode().IsRegular() {
+	for _, name := range fileNames(patchesPath) {
+		if dir := filepath.Join(patchesPath, name); foldName(name) == foldName(image) && hasSeries(dir) {
 			return dir
 		}
 	}
@@ -119,16 +121,25 @@ func CheckPatchesPath(patchesPath string) error {
 	return nil
 }
 
-// CheckPatches returns an error if a series in patchesPath does not belong to an image,
-// because its patches would not be applied.
+// CheckPatches returns an error if patches in patchesPath would not be applied: those of a
+// series that belongs to no image, and those of a second series of an image.
 func CheckPatches(patchesPath string, images []string) error {
 	known := map[string]bool{}
 	for _, name := range images {
 		known[foldName(name)] = true
 	}
+	seriesOf := map[string]string{}
 	for _, name := range fileNames(patchesPath) {
 		series := filepath.Join(patchesPath, name, seriesName)
-		if info, err := os.Stat(series); err != nil || !info.Mode().IsRegular() || known[foldName(name)] {
+		if !hasSeries(filepath.Join(patchesPath, name)) {
+			continue
+		}
+		image := foldName(name)
+		if first := seriesOf[image]; first != "" {
+			return usererr.Errorf("join the two directories", "%s: %s is for the same image: its patches would not be applied", series, first)
+		}
+		seriesOf[image] = series
+		if known[image] {
 			continue
 		}
 		hint := suggest.DidYouMean(name, images)
@@ -138,6 +149,23 @@ func CheckPatches(patchesPath string, images []string) error {
 		return usererr.Errorf(hint, "%s: no image %q: its patches would not be applied", series, name)
 	}
 	return nil
+}
+
+// PatchesWithoutSeries returns the directories of images in patchesPath that contain patches
+// but no series, so that none is applied, as in Kolla.
+func PatchesWithoutSeries(patchesPath string, images []string) []string {
+	var dirs []string
+	for _, image := range images {
+		dir := filepath.Join(patchesPath, image)
+		if patchesPath == "" || hasSeries(dir) {
+			continue
+		}
+		isPatch := func(name string) bool { return strings.HasSuffix(name, ".patch") || strings.HasSuffix(name, ".diff") }
+		if slices.ContainsFunc(fileNames(dir), isPatch) {
+			dirs = append(dirs, dir)
+		}
+	}
+	return dirs
 }
 
 // HasPatches reports whether an image has a series of patches.

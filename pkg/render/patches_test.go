@@ -1,6 +1,7 @@
 package render
 
 import (
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -82,5 +83,13 @@ func TestCheckPatches(t *testing.T) {
 	}
 	if err := CheckPatches("", nil); err != nil {
 		t.Error(err)
+	}
+	if got := PatchesWithoutSeries(dir, []string{"nova-api", "noseries", "other"}); len(got) != 1 || filepath.Base(got[0]) != "noseries" {
+		t.Errorf("directories without a series: %q", got)
+	}
+	// Two directories of one image: the patches of the second would be lost.
+	twice := unpack(t, "-- nova-base/series --\nx\n-- nova_base/series --\ny\n-- nova_base/y --\n")
+	if err := CheckPatches(twice, []string{"nova-base"}); err == nil || !strings.Contains(err.Error(), "nova_base/series") {
+		t.Errorf("two series of an image: %v", err)
 	}
 }

@@ -1,0 +1,74 @@
+package imageset
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"path"
+	"strings"
+
+	"github.com/kolla-build/kolla-build/internal/usererr"
+	"github.com/kolla-build/kolla-build/pkg/render"
+)
+
+// checkPatches gives an error to each image with a patch that has the name of a patch of an
+// ancestor, and another content. kolla_patch keeps the names of the patches that were
+// applied, so it would skip the second one.
+func (s *Set) checkPatches(names []string) {
+	if s.Config.PatchesPath == "" {
+		return
+	}
+	for _, name := range names {
+		f := s.byName[name]
+		patches := patchesOf(f)
+		if len(patches) == 0 {
+			continue
+		}
+		for _, ancestor := range s.Graph.Ancestors(name) {
+			for patch, inherited := range patchesOf(s.byName[ancestor.Name]) {
+				own, ok := patches[patch]
+				if !ok {
+					continue
+				}
+				same, err := sameContent(own, inherited)
+				if err == nil && !same {
+					err = usererr.Errorf("rename one of them", "the patch %s has the name of another patch of %s, which is applied first: this one would not be applied", patch, ancestor.Name)
+				}
+				f.Patches = errors.Join(f.Patches, err)
+			}
+		}
+	}
+}
+
+// patchesOf returns the patches in an image's series, by their names.
+func patchesOf(f *render.Dockerfile) map[string]render.File {
+	patches := map[string]render.File{}
+	for _, file := range f.Context {
+		name, ok := strings.CutPrefix(path.Clean(file.Path), "patches/")
+		if ok && name != "series" && file.Mode.IsRegular() {
+			patches[name] = file
+		}
+	}
+	return patches
+}
+
+func sameContent(a, b render.File) (bool, error) {
+	if a.Size != b.Size {
+		return false, nil
+	}
+	first, err := contentOf(a)
+	if err != nil {
+		return false, err
+	}
+	second, err := contentOf(b)
+	return bytes.Equal(first, second), err
+}
+
+func contentOf(file render.File) ([]byte, error) {
+	r, err := file.Open()
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	return io.ReadAll(io.LimitReader(r, file.Size))
+}
