@@ -69,6 +69,7 @@ NEUTRON_VPNAAS neutron_vpnaas_dashboard  enabled/_7100_project_vpn_panel.py
 OCTAVIA        octavia_dashboard         enabled/_1482_project_load_balancer_panel.py
 TACKER         tacker_horizon            enabled/_[0-9]*.py
 TROVE          trove_dashboard           enabled/_[0-9]*.py
+VENUS          venus_dashboard           enabled/_[0-9]*.py
 WATCHER        watcher_dashboard         local/enabled/_[0-9]*.py  conf/watcher_policy.json=watcher_policy.json
 ZUN            zun_ui                    enabled/_[0-9]*.py
 DASHBOARDS
