@@ -86,7 +86,7 @@ func (b *bench) real(ctx context.Context) error {
 		}
 	}()
 	results := map[string]map[string][]usage{}
-	defer b.realTable(results, contenders)
+	defer b.realTable(results)
 	for _, c := range realCases {
 		if !b.cases[c.name] {
 			continue
@@ -210,7 +210,7 @@ func (b *bench) outOfTime(expected time.Duration) bool {
 }
 
 // realTable adds the medians of the measurements to the table.
-func (b *bench) realTable(results map[string]map[string][]usage, contenders []contender) {
+func (b *bench) realTable(results map[string]map[string][]usage) {
 	for _, c := range realCases {
 		our := results[c.name][self]
 		if len(our) == 0 {
@@ -252,11 +252,7 @@ func rounds(runs []usage) string {
 }
 
 func (s *realSet) contenders(ctx context.Context) ([]contender, error) {
-	own, err := s.newOurs(ctx)
-	if err != nil {
-		return nil, err
-	}
-	all := []contender{own}
+	all := []contender{s.newOurs()}
 	for _, variant := range []realBake{{flag: "bake", peer: peerBake}, {flag: "bake-clamped", peer: peerClamped, clamp: true}} {
 		if !s.b.peers[variant.flag] {
 			continue
@@ -369,8 +365,8 @@ func (s *realSet) rendered(ctx context.Context, host, override, base, out string
 }
 
 // newOurs returns this program as a contender.
-func (s *realSet) newOurs(ctx context.Context) (*realOurs, error) {
-	return &realOurs{s: s, dir: filepath.Join(s.dir, "ours")}, nil
+func (s *realSet) newOurs() *realOurs {
+	return &realOurs{s: s, dir: filepath.Join(s.dir, "ours")}
 }
 
 const self = "kolla-build"

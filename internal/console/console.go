@@ -52,7 +52,7 @@ func (c *Console) Notice(format string, args ...any) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.json.Load() {
-		WriteJSON(c.Stderr, text)
+		writeJSON(c.Stderr, text)
 		return
 	}
 	if c.status != "" {
@@ -79,8 +79,8 @@ func (c *Console) Event(name string, at time.Time, fields any) {
 	writeEvent(c.Stderr, name, at, fields)
 }
 
-// WriteJSON writes a message as one line, a "message" event of JSON progress.
-func WriteJSON(w io.Writer, text string) {
+// writeJSON writes a message as one line, a "message" event of JSON progress.
+func writeJSON(w io.Writer, text string) {
 	writeEvent(w, "message", time.Now(), struct {
 		Text string `json:"text"`
 	}{strings.TrimRight(text, "\n")})

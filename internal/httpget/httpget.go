@@ -19,8 +19,8 @@ import (
 	"github.com/kolla-build/kolla-build/internal/retry"
 )
 
-// DefaultStall is the time without a byte after which a transfer ends.
-const DefaultStall = time.Minute
+// defaultStall is the time without a byte after which a transfer ends.
+const defaultStall = time.Minute
 
 // maxRedirects limits how many redirects are followed for a request.
 const maxRedirects = 10
@@ -74,7 +74,7 @@ type Validators struct {
 type Client struct {
 	HTTP      *http.Client // nil means NewHTTPClient's
 	UserAgent string
-	Stall     time.Duration // 0 means DefaultStall
+	Stall     time.Duration // 0 means defaultStall
 	Retry     retry.Policy
 }
 
@@ -117,7 +117,7 @@ func (c *Client) get(ctx context.Context, location string, have Validators, limi
 	}
 	stall := c.Stall
 	if stall <= 0 {
-		stall = DefaultStall
+		stall = defaultStall
 	}
 	ctx, watch := retry.WatchStall(ctx, stall)
 	defer watch.Stop()
@@ -188,7 +188,7 @@ func Cause(ctx context.Context, err error) error {
 	return err
 }
 
-var sharedClient = NewHTTPClient(DefaultStall, 8)
+var sharedClient = NewHTTPClient(defaultStall, 8)
 
 // NewHTTPClient returns a client that uses the proxies of the environment. stall
 // is how long a server may take to begin its answer.

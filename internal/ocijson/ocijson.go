@@ -38,7 +38,7 @@ type Document struct {
 // IsIndex reports whether the document refers to manifests instead of layers.
 func (d Document) IsIndex() bool { return d.Manifests != nil }
 
-// Parse parses a manifest or an index. It keeps the annotations that KeepsAnnotation
+// Parse parses a manifest or an index. It keeps the annotations that keepsAnnotation
 // accepts.
 func Parse(b []byte) (Document, error) {
 	if len(b) > MaxBytes {
@@ -178,11 +178,11 @@ func (n *notEmpty) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// annotations are those that KeepsAnnotation accepts.
+// annotations are those that keepsAnnotation accepts.
 type annotations map[string]string
 
-// KeepsAnnotation reports whether Parse and ParseLayoutIndex keep an annotation.
-func KeepsAnnotation(key string) bool {
+// keepsAnnotation reports whether Parse and ParseLayoutIndex keep an annotation.
+func keepsAnnotation(key string) bool {
 	switch key {
 	case ocispec.AnnotationRefName, ocispec.AnnotationCreated, "io.containerd.image.name", "vnd.docker.reference.type":
 		return true
@@ -217,7 +217,7 @@ func (a *annotations) UnmarshalJSON(b []byte) error {
 		if !ok {
 			return fmt.Errorf("annotation %q is not a string", k)
 		}
-		if KeepsAnnotation(k) {
+		if keepsAnnotation(k) {
 			if *a == nil {
 				*a = annotations{}
 			}

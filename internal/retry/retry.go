@@ -30,10 +30,10 @@ type Policy struct {
 	BaseDelay  time.Duration // the first wait, which doubles each time; 0 means DefaultBaseDelay
 }
 
-// Delay returns how long to wait after the given attempt, counted from 0. Half of it is
+// delay returns how long to wait after the given attempt, counted from 0. Half of it is
 // random, so that requests that failed together are not repeated together. It is at
 // least after, the server's Retry-After.
-func (p Policy) Delay(attempt int, after time.Duration) time.Duration {
+func (p Policy) delay(attempt int, after time.Duration) time.Duration {
 	base := p.BaseDelay
 	if base <= 0 {
 		base = DefaultBaseDelay
@@ -49,7 +49,7 @@ func (p Policy) Wait(ctx context.Context, attempt int, start time.Time, after ti
 	if attempt >= p.Retries {
 		return false
 	}
-	d := p.Delay(attempt, after)
+	d := p.delay(attempt, after)
 	if p.MaxElapsed > 0 && time.Since(start)+d > p.MaxElapsed {
 		return false
 	}

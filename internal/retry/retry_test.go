@@ -17,15 +17,15 @@ func TestDelay(t *testing.T) {
 	p := Policy{BaseDelay: time.Second}
 	for attempt, most := range map[int]time.Duration{0: time.Second, 1: 2 * time.Second, 3: 8 * time.Second, 10: maxDelay, 1000: maxDelay} {
 		for range 100 {
-			if d := p.Delay(attempt, 0); d < most/2 || d > most {
+			if d := p.delay(attempt, 0); d < most/2 || d > most {
 				t.Errorf("attempt %d: delay %v is not between %v and %v", attempt, d, most/2, most)
 			}
 		}
 	}
-	if d := p.Delay(0, time.Minute); d != time.Minute {
+	if d := p.delay(0, time.Minute); d != time.Minute {
 		t.Errorf("the server asked for a minute, the delay is %v", d)
 	}
-	if d := (Policy{}).Delay(0, 0); d < DefaultBaseDelay/2 || d > DefaultBaseDelay {
+	if d := (Policy{}).delay(0, 0); d < DefaultBaseDelay/2 || d > DefaultBaseDelay {
 		t.Errorf("default delay %v", d)
 	}
 }

@@ -15,8 +15,8 @@ import (
 	"strconv"
 )
 
-// MaxPackages limits the packages of a database. Real systems have a tenth of it.
-const MaxPackages = 500_000
+// maxPackages limits the packages of a database. Real systems have a tenth of it.
+const maxPackages = 500_000
 
 // Package is an installed package.
 type Package struct {
@@ -40,8 +40,8 @@ func Read(file, wal []byte) ([]Package, error) {
 		if err != nil {
 			return err
 		}
-		if len(out) >= MaxPackages {
-			return fmt.Errorf("more than %d packages", MaxPackages)
+		if len(out) >= maxPackages {
+			return fmt.Errorf("more than %d packages", maxPackages)
 		}
 		if p.Name != "gpg-pubkey" {
 			out = append(out, p)

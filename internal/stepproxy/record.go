@@ -23,8 +23,8 @@ import (
 
 // Limits of what the recorder keeps.
 const (
-	// MaxFile is the size of the largest file that is recorded, in bytes.
-	MaxFile = 16 << 30
+	// maxFile is the size of the largest file that is recorded, in bytes.
+	maxFile = 16 << 30
 
 	maxFetches = 200_000 // about 1 KiB of memory each
 	maxRefused = 10_000
@@ -76,7 +76,7 @@ func NewRecorder(ctx context.Context, dir string, client *http.Client) (*Recorde
 		return nil, fmt.Errorf("recording what steps fetch: %w", err)
 	}
 	removeTemporary(dir)
-	return &Recorder{ctx: ctx, dir: dir, client: client, maxFile: MaxFile, fetches: map[variant]*fetch{}, refused: map[Unrecorded]bool{}}, nil
+	return &Recorder{ctx: ctx, dir: dir, client: client, maxFile: maxFile, fetches: map[variant]*fetch{}, refused: map[Unrecorded]bool{}}, nil
 }
 
 // removeTemporary removes the files of recorders that were killed. Those of other recorders

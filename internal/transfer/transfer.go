@@ -77,16 +77,6 @@ func (p *Progress) Update(done, total int64) {
 	p.meter.done, p.meter.total = done, total
 }
 
-// Action changes what the command does, and begins to count again.
-func (p *Progress) Action(action string) {
-	if p == nil {
-		return
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.action, p.meter = action, meter{}
-}
-
 // Stop ends the display, and removes it from a terminal. It may be called twice.
 func (p *Progress) Stop() {
 	if p == nil {

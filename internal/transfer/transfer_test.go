@@ -92,7 +92,6 @@ func TestQuiet(t *testing.T) {
 	}
 	var p *Progress
 	p.Update(1, 2)
-	p.Action("pushing")
 	p.Stop()
 }
 

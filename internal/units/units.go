@@ -4,6 +4,7 @@ package units
 
 import (
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -67,6 +68,15 @@ func Estimate(d time.Duration) string {
 	}
 	d = d.Round(5 * time.Minute)
 	return fmt.Sprintf("%dh%02dm", int(d.Hours()), int(d.Minutes())%60)
+}
+
+// List joins names with commas. It lists at most limit of them and counts the others:
+// "a, b and 3 more".
+func List(names []string, limit int) string {
+	if len(names) > limit {
+		return fmt.Sprintf("%s and %d more", strings.Join(names[:limit], ", "), len(names)-limit)
+	}
+	return strings.Join(names, ", ")
 }
 
 // Count formats a number with its noun, which gets an "s" unless the number is

@@ -50,3 +50,12 @@ func TestCount(t *testing.T) {
 		}
 	}
 }
+
+func TestList(t *testing.T) {
+	names := []string{"a", "b", "c", "d"}
+	for n, want := range map[int]string{0: "", 1: "a", 2: "a, b", 3: "a, b and 1 more", 4: "a, b and 2 more"} {
+		if got := List(names[:n], 2); got != want {
+			t.Errorf("List of %d names = %q, want %q", n, got, want)
+		}
+	}
+}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/kolla-build/kolla-build/internal/atomicfile"
 	"github.com/kolla-build/kolla-build/internal/disk"
+	"github.com/kolla-build/kolla-build/internal/units"
 	"github.com/kolla-build/kolla-build/internal/usererr"
 	"github.com/kolla-build/kolla-build/pkg/delta"
 	"github.com/kolla-build/kolla-build/pkg/inventory"
@@ -308,8 +309,8 @@ type MissingError struct {
 
 // Error implements error.
 func (e *MissingError) Error() string {
-	s := fmt.Sprintf("it is a delta, and %d of the blobs that it requires are not in the store: %s", len(e.Missing), some(e.Missing))
-	return s + ", for " + some(e.Images)
+	s := fmt.Sprintf("it is a delta, and %d of the blobs that it requires are not in the store: %s", len(e.Missing), units.List(e.Missing, maxNamesShown))
+	return s + ", for " + units.List(e.Images, maxNamesShown)
 }
 
 // Hint returns a hint for the user.
@@ -321,13 +322,8 @@ func (e *MissingError) Hint() string {
 	return hint
 }
 
-// some lists the first few of many names.
-func some(names []string) string {
-	if len(names) > 3 {
-		return fmt.Sprintf("%s and %d more", strings.Join(names[:3], ", "), len(names)-3)
-	}
-	return strings.Join(names, ", ")
-}
+// maxNamesShown is how many names an error lists.
+const maxNamesShown = 3
 
 // parseDelta parses delta.json, in at most a small multiple of its size in memory.
 func parseDelta(b []byte) (deltaDocument, error) {

@@ -138,7 +138,7 @@ func (c *completer) argument() {
 		c.commands()
 		return
 	}
-	c.kind(c.cmd.Values, "", c.word)
+	c.addValues(c.cmd.Values, "")
 }
 
 // options completes the name of an option that the command reads.
@@ -179,7 +179,7 @@ func (c *completer) value(f *pflag.Flag, prefix, value string) {
 	t, ok := f.Value.(*tableFlag)
 	if !ok {
 		name, _ := pflag.UnquoteUsage(f)
-		c.kind(valuesOf(name), prefix, value)
+		c.addValues(valuesOf(name), prefix)
 		return
 	}
 	o := t.option
@@ -200,7 +200,7 @@ func (c *completer) value(f *pflag.Flag, prefix, value string) {
 	if kind == config.ValuesAny && choices == nil {
 		kind = valuesOf(o.Arg)
 	}
-	c.kind(kind, prefix, value)
+	c.addValues(kind, prefix)
 }
 
 // valuesOf returns the kind of values for a placeholder in help.
@@ -216,8 +216,8 @@ func valuesOf(placeholder string) config.Values {
 	return config.ValuesAny
 }
 
-// kind adds the candidates of a kind.
-func (c *completer) kind(kind config.Values, prefix, value string) {
+// addValues adds the values of a kind as candidates.
+func (c *completer) addValues(kind config.Values, prefix string) {
 	switch kind {
 	case config.ValuesAny:
 	case config.ValuesFiles, config.ValuesDirs:

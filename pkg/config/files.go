@@ -21,7 +21,7 @@ const maxFile = 16 << 20
 // The configuration files that are read by default: the system's, then the one in the
 // working directory.
 const (
-	SystemFile = "/etc/kolla/kolla-build.conf"
+	systemFile = "/etc/kolla/kolla-build.conf"
 	localFile  = "kolla-build.conf"
 )
 
@@ -30,7 +30,7 @@ const (
 func (l *loader) readFiles() error {
 	system := l.in.SystemFile
 	if system == "" {
-		system = SystemFile
+		system = systemFile
 	}
 	type file struct {
 		path     string

@@ -18,7 +18,7 @@ type Input struct {
 	Arguments  Arguments // the command line
 	Env        []string  // as os.Environ returns it
 	Dir        string    // the working directory, "" for the process's own
-	SystemFile string    // "" for the constant of that name
+	SystemFile string    // "" for systemFile
 	HostArch   string    // x86_64 or aarch64, "" for the architecture of this machine
 
 	// Profiles are the default profiles: name to regular expressions.

@@ -30,8 +30,8 @@ type Result struct {
 	Detail string `json:"detail,omitempty"` // why it failed or is exempt
 }
 
-// Check checks an image against a table: first the rules for all images, then the rows.
-func Check(im *Image, t *Table, exceptions []Exception) []Result {
+// checkImage checks an image against a table: first the rules for all images, then the rows.
+func checkImage(im *Image, t *Table, exceptions []Exception) []Result {
 	rows := t.Rows(im.Name)
 	c := checker{im: im, conditions: im.conditions()}
 	for _, r := range rows {

@@ -85,7 +85,7 @@ func run(ctx context.Context, cfg *config.Config, con *console.Console, opts Opt
 		if err != nil {
 			return err
 		}
-		r := Report{Image: im.Name, Reference: found.Name, Rows: Check(im, table, exceptions)}
+		r := Report{Image: im.Name, Reference: found.Name, Rows: checkImage(im, table, exceptions)}
 		for _, row := range r.Rows {
 			switch row.Status {
 			case Held:
@@ -128,7 +128,7 @@ func (o Options) read() (*Table, []Exception, error) {
 		exceptions = append(own, exceptions...)
 	}
 	if o.Table == "" {
-		t, err := BuiltIn()
+		t, err := builtInTable()
 		return t, exceptions, err
 	}
 	var t *Table

@@ -94,7 +94,7 @@ func check(t testing.TB, img v1.Image, row string) Result {
 	if err != nil {
 		t.Fatal(err)
 	}
-	results := Check(im, table, nil)
+	results := checkImage(im, table, nil)
 	return results[len(results)-1]
 }
 
@@ -204,7 +204,7 @@ func TestLibraries(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := Check(im, &Table{}, nil); len(got) != 1 || got[0].Kind != KindProgram || got[0].Status != Failed {
+	if got := checkImage(im, &Table{}, nil); len(got) != 1 || got[0].Kind != KindProgram || got[0].Status != Failed {
 		t.Errorf("%+v", got)
 	}
 }
@@ -287,7 +287,7 @@ func TestExceptions(t *testing.T) {
 		t.Fatal(err)
 	}
 	for condition, want := range map[string]Status{"any": Exempt, "deb": Exempt, "debian+deb": Exempt, "rpm": Failed, "deb+trixie": Failed} {
-		got := Check(im, table, []Exception{{Image: "x*", Condition: condition, Kind: "command", Value: "lo*", Reason: "because"}})
+		got := checkImage(im, table, []Exception{{Image: "x*", Condition: condition, Kind: "command", Value: "lo*", Reason: "because"}})
 		if len(got) != 2 || got[0].Status != want || got[1].Status != Absent {
 			t.Errorf("%s: %+v", condition, got)
 		}
@@ -296,7 +296,7 @@ func TestExceptions(t *testing.T) {
 
 // The built-in tables can be read, and their images exist.
 func TestBuiltInTables(t *testing.T) {
-	table, err := BuiltIn()
+	table, err := builtInTable()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -397,7 +397,7 @@ func TestCleanImages(t *testing.T) {
 			t.Fatal(err)
 		}
 		var failed []string
-		for _, r := range Check(im, table, nil) {
+		for _, r := range checkImage(im, table, nil) {
 			if r.Kind == KindClean && r.Status == Failed {
 				failed = append(failed, r.Value)
 			}
@@ -409,7 +409,7 @@ func TestCleanImages(t *testing.T) {
 			continue
 		}
 		exception := []Exception{{Image: "x", Condition: "any", Kind: KindClean, Value: c.want, Reason: "a reason"}}
-		for _, r := range Check(im, table, exception) {
+		for _, r := range checkImage(im, table, exception) {
 			if r.Kind == KindClean && r.Status == Failed {
 				t.Errorf("%s with %s fails although there is an exception", c.check, c.file.name)
 			}
@@ -425,7 +425,7 @@ func TestCleanImages(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, r := range Check(im, table, nil) {
+	for _, r := range checkImage(im, table, nil) {
 		if r.Kind == KindClean && r.Status != Failed {
 			t.Errorf("%s is %s for an image of root with a key in a lower layer", r.Value, r.Status)
 		}

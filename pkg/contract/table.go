@@ -54,8 +54,8 @@ type Table struct {
 //go:embed data
 var data embed.FS
 
-// BuiltIn returns the contract of the built-in images.
-func BuiltIn() (*Table, error) {
+// builtInTable returns the contract of the built-in images.
+func builtInTable() (*Table, error) {
 	f, err := data.Open("data/contract.tsv")
 	if err != nil {
 		return nil, err

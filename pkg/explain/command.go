@@ -46,7 +46,7 @@ func Run(ctx context.Context, con *console.Console, in Input, opts Options) erro
 	in.All = opts.All
 	var all []*Explanation
 	for _, name := range opts.Images {
-		x, err := Image(ctx, in, name)
+		x, err := explainImage(ctx, in, name)
 		if err != nil {
 			return err
 		}

@@ -106,8 +106,8 @@ type Input struct {
 	Parts func(image.ID) (map[string]string, bool)
 }
 
-// Image explains an image of the set.
-func Image(ctx context.Context, in Input, name string) (*Explanation, error) {
+// explainImage explains an image of the set.
+func explainImage(ctx context.Context, in Input, name string) (*Explanation, error) {
 	file := in.Set.File(name)
 	facts, err := render.Explain(ctx, in.Set.Options, name)
 	if err != nil {

@@ -40,7 +40,7 @@ func rendered(t *testing.T, conf string, args ...string) *imageset.Set {
 
 func explained(t *testing.T, in Input, name string) *Explanation {
 	t.Helper()
-	x, err := Image(t.Context(), in, name)
+	x, err := explainImage(t.Context(), in, name)
 	if err != nil {
 		t.Fatal(err)
 	}

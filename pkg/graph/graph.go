@@ -195,17 +195,6 @@ func (g *Graph) Images() []*Image { return images(g.nodes) }
 // path.
 func (g *Graph) Order() []*Image { return images(g.order) }
 
-// Roots returns the images that have no parent in the tree, by template path.
-func (g *Graph) Roots() []*Image {
-	var roots []*node
-	for _, n := range g.nodes {
-		if n.parent == nil {
-			roots = append(roots, n)
-		}
-	}
-	return images(roots)
-}
-
 // Image returns the image with a name, nil if there is none.
 func (g *Graph) Image(name string) *Image {
 	if n := g.byName[name]; n != nil {
@@ -251,16 +240,6 @@ func (g *Graph) Children(name string) []*Image {
 // Ancestors returns all images that name needs, directly or not, in the order
 // in which they are built.
 func (g *Graph) Ancestors(name string) []*Image {
-	return g.reach(name, func(n *node) []*node { return n.parents })
-}
-
-// Descendants returns all images that need name, directly or not, in the order
-// in which they are built.
-func (g *Graph) Descendants(name string) []*Image {
-	return g.reach(name, func(n *node) []*node { return n.users })
-}
-
-func (g *Graph) reach(name string, next func(*node) []*node) []*Image {
 	start := g.byName[name]
 	if start == nil {
 		return nil
@@ -270,7 +249,7 @@ func (g *Graph) reach(name string, next func(*node) []*node) []*Image {
 	for len(todo) > 0 {
 		n := todo[len(todo)-1]
 		todo = todo[:len(todo)-1]
-		for _, m := range next(n) {
+		for _, m := range n.parents {
 			if !seen[m] {
 				seen[m] = true
 				todo = append(todo, m)

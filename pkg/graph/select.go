@@ -87,9 +87,6 @@ func (s *Selection) set(n *node, st Status, why string) {
 	s.status[n.index], s.reason[n.index] = st, why
 }
 
-// Graph returns the graph of the selection.
-func (s *Selection) Graph() *Graph { return s.graph }
-
 // Status returns the status of an image, "" if the graph has none of that name.
 func (s *Selection) Status(name string) Status {
 	if n := s.graph.byName[name]; n != nil {

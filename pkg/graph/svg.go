@@ -15,11 +15,11 @@ import (
 func (s *Selection) WriteDependencyGraph(w io.Writer, name string) error {
 	switch strings.ToLower(path.Ext(name)) {
 	case ".svg":
-		return s.WriteSVG(w)
+		return s.writeSVG(w)
 	case ".mmd", ".mermaid":
-		return s.WriteMermaid(w)
+		return s.writeMermaid(w)
 	}
-	return s.WriteDot(w)
+	return s.writeDot(w)
 }
 
 // Sizes in pixels.
@@ -31,9 +31,9 @@ const (
 	svgMargin = 10
 )
 
-// WriteSVG draws the matched images, with roots on the left and children to the right
+// writeSVG draws the matched images, with roots on the left and children to the right
 // of their parent.
-func (s *Selection) WriteSVG(w io.Writer) error {
+func (s *Selection) writeSVG(w io.Writer) error {
 	l := svgLayout{s: s, row: make([]float64, len(s.graph.nodes)), depth: make([]int, len(s.graph.nodes))}
 	for _, n := range s.graph.order {
 		if s.status[n.index] != Matched {

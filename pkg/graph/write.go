@@ -94,10 +94,10 @@ func (s *Selection) writeChildren(b *bytes.Buffer, n *node, indent int) {
 	b.WriteByte(']')
 }
 
-// WriteDot writes the matched images as --save-dependency does: Graphviz text in the
+// writeDot writes the matched images as --save-dependency does: Graphviz text in the
 // form of Python's graphviz module since 0.19, which does not write a newline after
 // lines that the program adds.
-func (s *Selection) WriteDot(w io.Writer) error {
+func (s *Selection) writeDot(w io.Writer) error {
 	var b bytes.Buffer
 	b.WriteString("// Container Images Dependency\ndigraph {\nrankdir=LR")
 	for _, n := range s.filter(s.graph.nodes, Matched) {
@@ -123,8 +123,8 @@ func dotID(s string) string {
 	return `"` + strings.ReplaceAll(s, `"`, `\"`) + `"`
 }
 
-// WriteMermaid writes the matched images as a Mermaid flow chart.
-func (s *Selection) WriteMermaid(w io.Writer) error {
+// writeMermaid writes the matched images as a Mermaid flow chart.
+func (s *Selection) writeMermaid(w io.Writer) error {
 	var b bytes.Buffer
 	b.WriteString("flowchart LR\n")
 	for _, n := range s.filter(s.graph.nodes, Matched) {

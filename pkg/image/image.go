@@ -24,8 +24,8 @@ func (id ID) String() string {
 	return id.Name + "@" + strings.ReplaceAll(strings.TrimPrefix(id.Platform, "linux/"), "/", "-")
 }
 
-// Parse is the inverse of ID.String. Names of images contain no "@".
-func Parse(text string) ID {
+// parse is the inverse of ID.String. Names of images contain no "@".
+func parse(text string) ID {
 	name, platform, found := strings.Cut(text, "@")
 	if !found {
 		return ID{Name: name}
@@ -55,6 +55,6 @@ func (id ID) MarshalText() ([]byte, error) { return []byte(id.String()), nil }
 
 // UnmarshalText implements encoding.TextUnmarshaler with Parse.
 func (id *ID) UnmarshalText(text []byte) error {
-	*id = Parse(string(text))
+	*id = parse(string(text))
 	return nil
 }

@@ -15,7 +15,7 @@ func TestTextForm(t *testing.T) {
 		if got := id.String(); got != text {
 			t.Errorf("%#v.String() = %q, want %q", id, got, text)
 		}
-		if got := Parse(text); got != id {
+		if got := parse(text); got != id {
 			t.Errorf("Parse(%q) = %#v, want %#v", text, got, id)
 		}
 	}

@@ -42,7 +42,7 @@ func run(ctx context.Context, cfg *config.Config, con *console.Console, a, b str
 			return err
 		}
 	}
-	d, err := Compare(ctx, images[0], images[1], workspace.PackageReader(cfg))
+	d, err := compareImages(ctx, images[0], images[1], workspace.PackageReader(cfg))
 	if err != nil {
 		return err
 	}

@@ -138,7 +138,7 @@ func TestNaming(t *testing.T) {
 		if got := clean.Reference("base"); got != c.want {
 			t.Errorf("got %s, want %s", got, c.want)
 		}
-		if err := clean.CheckImage("base"); err != nil {
+		if _, err := Parse(c.want); err != nil {
 			t.Error(err)
 		}
 	}
@@ -206,8 +206,9 @@ func TestNamingErrors(t *testing.T) {
 		}
 	}
 	for _, bad := range []string{"", "Nova", "a/B", "nova api", "-nova", "nova--", "nova__api_", "..", "nova\u202e"} {
-		if err := (Naming{Registry: "localhost:4000", Namespace: "kolla"}).CheckImage(bad); err == nil {
-			t.Errorf("image name %q was accepted", bad)
+		reference := Naming{Registry: "localhost:4000", Namespace: "kolla", Tag: "t"}.Reference(bad)
+		if _, err := Parse(reference); err == nil {
+			t.Errorf("reference %q was accepted", reference)
 		}
 	}
 }
@@ -261,13 +262,10 @@ func FuzzNaming(f *testing.F) {
 		if again, _, err := clean.Normalize(); err != nil || again != clean {
 			t.Errorf("%+v is not stable: %+v, %v", clean, again, err)
 		}
-		if clean.CheckImage("base") != nil {
-			return
-		}
 		full := clean.Reference("base")
 		r, err := Parse(full)
 		if err != nil {
-			t.Fatalf("%+v: %v", clean, err)
+			return // such as a name that is too long
 		}
 		if r.Familiar() != full && r.String() != full && clean.Registry != "index.docker.io" {
 			t.Errorf("%s is normalized to %s", full, r)

@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
-
-	"github.com/distribution/reference"
 )
 
 // Naming composes the names of a set's images:
@@ -91,18 +89,6 @@ func (n Naming) Reference(image string) string {
 		return n.Repository(image)
 	}
 	return n.Repository(image) + ":" + n.Tag
-}
-
-// CheckImage checks an image's own name and the full name that results.
-func (n Naming) CheckImage(image string) error {
-	if err := checkComponent("image name", n.Prefix+image, n.Prefix+image); err != nil {
-		return err
-	}
-	if len(n.Repository(image)) > reference.RepositoryNameTotalLengthMax {
-		return &Error{Part: "image name", Value: n.Repository(image), Problem: fmt.Sprintf("it is longer than %d characters", reference.RepositoryNameTotalLengthMax)}
-	}
-	_, err := Parse(n.Reference(image))
-	return err
 }
 
 // Relocate returns a reference in the registry and namespace of n, with n's tag. The

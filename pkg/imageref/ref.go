@@ -14,8 +14,8 @@ import (
 	digest "github.com/opencontainers/go-digest"
 )
 
-// DefaultTag is the tag of a reference that has neither a tag nor a digest.
-const DefaultTag = "latest"
+// defaultTag is the tag of a reference that has neither a tag nor a digest.
+const defaultTag = "latest"
 
 // DockerHub is the registry of references that name none.
 const DockerHub = "docker.io"
@@ -107,9 +107,6 @@ func (r Ref) Tag() string { return r.tag }
 // Digest is the digest, "" if the reference has none.
 func (r Ref) Digest() digest.Digest { return r.digest }
 
-// IsZero reports whether r is the zero value.
-func (r Ref) IsZero() bool { return r == Ref{} }
-
 // String is the complete form: REGISTRY/PATH[:TAG][@DIGEST].
 func (r Ref) String() string { return r.suffixed(r.Repository()) }
 
@@ -142,10 +139,10 @@ func (r Ref) WithDigest(d digest.Digest) Ref {
 	return Ref{registry: r.registry, path: r.path, digest: d}
 }
 
-// WithDefaultTag adds DefaultTag if the reference has neither a tag nor a digest.
+// WithDefaultTag adds defaultTag if the reference has neither a tag nor a digest.
 func (r Ref) WithDefaultTag() Ref {
 	if r.tag == "" && r.digest == "" {
-		r.tag = DefaultTag
+		r.tag = defaultTag
 	}
 	return r
 }

@@ -20,8 +20,8 @@ import (
 	"github.com/kolla-build/kolla-build/internal/ocijson"
 )
 
-// Version is the version of the file.
-const Version = 1
+// formatVersion is the version of the file.
+const formatVersion = 1
 
 // Limits of a file, which is untrusted.
 const (
@@ -146,7 +146,7 @@ func short(name string) string {
 
 // Write writes the file.
 func (inv *Inventory) Write(w io.Writer) error {
-	f := file{Version: Version, Of: inv.Of, Taken: inv.Taken, Images: inv.Images, Blobs: []blob{}}
+	f := file{Version: formatVersion, Of: inv.Of, Taken: inv.Taken, Images: inv.Images, Blobs: []blob{}}
 	for _, d := range slices.Sorted(maps.Keys(inv.Blobs)) {
 		f.Blobs = append(f.Blobs, blob{d, inv.Blobs[d]})
 	}

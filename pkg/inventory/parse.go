@@ -50,8 +50,8 @@ func parse(b []byte) (*Inventory, error) {
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
 		return nil, errors.New("data follows it")
 	}
-	if version != Version {
-		return nil, fmt.Errorf("its version is %d, this program knows %d", version, Version)
+	if version != formatVersion {
+		return nil, fmt.Errorf("its version is %d, this program knows %d", version, formatVersion)
 	}
 	inv := New(of, taken)
 	inv.Blobs, inv.Images = blobs, images

@@ -120,7 +120,7 @@ func (c *compiler) template(n *syntax.Template) {
 		t.root.body = append(t.root.body, func(fr *frame) outcome {
 			if p := fr.extended; p != nil {
 				fr.pos = fr.extendedAt // instead of the place of the last set statement
-				p.root.call(fr.st, fr.ctx, nil, fr.out)
+				p.root.call(fr.st, fr.ctx, fr.out)
 			}
 			return outcomeNext
 		})

@@ -137,7 +137,7 @@ func (c *compiler) block(n *syntax.Block, sc *scope) stmt {
 		if required && len(blocks) <= 1 {
 			raise.Template("Required block %s not found", value.Repr(name))
 		}
-		blocks[0].call(fr.st, ctx, nil, fr.out)
+		blocks[0].call(fr.st, ctx, fr.out)
 		return outcomeNext
 	})
 }
@@ -211,7 +211,7 @@ func (c *compiler) include(n *syntax.Include, sc *scope) stmt {
 		}
 		fr.st.Work(fr.ctx.size() >> 3)
 		ctx := newContext(t.env, t, fr.ctx.withLocals(locals(fr)))
-		t.root.call(fr.st, ctx, nil, fr.out)
+		t.root.call(fr.st, ctx, fr.out)
 		return outcomeNext
 	}
 }

@@ -158,7 +158,7 @@ func (b *blockRef) super() any {
 
 func (b *blockRef) call(fr *frame) any {
 	out := &buffer{st: fr.st}
-	b.stack[b.depth].call(fr.st, b.ctx, nil, out)
+	b.stack[b.depth].call(fr.st, b.ctx, out)
 	text := out.text()
 	fr.st.Alloc(len(text))
 	if b.ctx.escape.autoescape {
@@ -187,7 +187,7 @@ func (m *module) text() string {
 func (t *Template) makeModule(fr *frame, vars map[string]any) *module {
 	ctx := newContext(t.env, t, vars)
 	out := &buffer{st: fr.st}
-	t.root.call(fr.st, ctx, nil, out)
+	t.root.call(fr.st, ctx, out)
 	fr.st.Alloc(len(out.b))
 	m := &module{name: t.name, body: string(out.b), joinError: out.joinError, attrs: make(map[string]any, len(ctx.exported))}
 	for name := range ctx.exported {

@@ -142,8 +142,8 @@ func (fr *frame) push() { fr.Push(&fr.Frame) }
 func (fr *frame) pop() { fr.Pop() }
 
 // call runs a function without arguments.
-func (f *function) call(st *state, ctx *varContext, parent *frame, out *buffer) {
-	fr := f.newFrame(st, ctx, parent, out)
+func (f *function) call(st *state, ctx *varContext, out *buffer) {
+	fr := f.newFrame(st, ctx, nil, out)
 	fr.push()
 	fr.run(f.body)
 	fr.pop()

@@ -41,7 +41,7 @@ func (t *Template) render(ctx context.Context, vars map[string]any, marks *[]mar
 	st.Check()
 	scope := newContext(t.env, t, t.env.rootVars(st, vars))
 	out := &buffer{st: st, marks: marks, b: make([]byte, 0, len(t.src)+len(t.src)/2+64)}
-	t.root.call(st, scope, nil, out)
+	t.root.call(st, scope, out)
 	return out.text(), nil
 }
 

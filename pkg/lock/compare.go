@@ -56,19 +56,15 @@ func (c Change) String() string {
 	default:
 		s += c.Old + " → " + c.New
 	}
-	const shown = 4
-	switch n := len(c.Images); {
-	case n > shown:
-		s += fmt.Sprintf(" (%s and %d more)", strings.Join(c.Images[:shown], ", "), n-shown)
-	case n > 0:
-		s += " (" + strings.Join(c.Images, ", ") + ")"
+	if len(c.Images) > 0 {
+		s += " (" + units.List(c.Images, 4) + ")"
 	}
 	return s
 }
 
-// Compare returns the differences between an older and a newer lock: base images,
+// changesBetween returns the differences between an older and a newer lock: base images,
 // sources, versions of packages, and other files.
-func Compare(older, newer *Lock) []Change {
+func changesBetween(older, newer *Lock) []Change {
 	var out []Change
 	out = append(out, compare("base image", basesOf(older), basesOf(newer))...)
 	out = append(out, compare("source", sourcesOf(older), sourcesOf(newer))...)
@@ -84,7 +80,7 @@ func Compare(older, newer *Lock) []Change {
 
 // Summary returns the changes between two locks as lines.
 func Summary(older, newer *Lock) []string {
-	changes := Compare(older, newer)
+	changes := changesBetween(older, newer)
 	if len(changes) == 0 {
 		return []string{"no input changed"}
 	}

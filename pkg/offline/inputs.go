@@ -2,9 +2,7 @@ package offline
 
 import (
 	"context"
-	"fmt"
 	"slices"
-	"strings"
 
 	digest "github.com/opencontainers/go-digest"
 
@@ -77,22 +75,16 @@ func Check(in *inputs.Dir, p *plan.Plan, defined *define.Defined, con *console.C
 	}
 	if len(unknown) > 0 {
 		return usererr.Errorf("select fewer images, or write a lock of these with kolla-build lock",
-			"the lock of the inputs does not have %s", listed(unknown))
+			"the lock of the inputs does not have %s", units.List(unknown, maxNamesShown))
 	}
 	if len(changed) > 0 {
-		con.Notice("warning: templates, configuration or sources are not those of the lock for %s; their downloads may be missing", listed(changed))
+		con.Notice("warning: templates, configuration or sources are not those of the lock for %s; their downloads may be missing", units.List(changed, maxNamesShown))
 	}
 	return in.Check(names)
 }
 
-// listed returns the first few names as one text.
-func listed(names []string) string {
-	const shown = 8
-	if len(names) > shown {
-		return fmt.Sprintf("%s and %d more", strings.Join(names[:shown], ", "), len(names)-shown)
-	}
-	return strings.Join(names, ", ")
-}
+// maxNamesShown is how many names a message lists.
+const maxNamesShown = 8
 
 // OpenNetwork returns the network of the steps of an offline run. When it is closed,
 // it reports the requests that the inputs could not answer.
@@ -151,6 +143,6 @@ func CompareDigests(in *inputs.Dir, results []build.Result, con *console.Console
 	con.Notice("offline: %d of %s have the digests of the lock", same, units.Count(built, "built image"))
 	if len(other) > 0 {
 		slices.Sort(other)
-		con.Notice("offline: other digests: %s (another tag or setting, or a step whose result varies)", listed(other))
+		con.Notice("offline: other digests: %s (another tag or setting, or a step whose result varies)", units.List(other, maxNamesShown))
 	}
 }

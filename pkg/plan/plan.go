@@ -23,9 +23,9 @@ const (
 	Keep  Action = "keep" // the store has it
 )
 
-// DefaultEstimate is the expected build time of an image without earlier builds and
+// defaultEstimate is the expected build time of an image without earlier builds and
 // without an Effort.
-const DefaultEstimate = 30 * time.Second
+const defaultEstimate = 30 * time.Second
 
 // Input describes a selected image.
 type Input struct {
@@ -152,7 +152,7 @@ func New(inputs []Input, known History, force bool) *Plan {
 // timed images.
 func estimator(inputs []Input, known History) func(Input) time.Duration {
 	var ratios []float64
-	plain := func(in Input) time.Duration { return cmp.Or(in.Effort, DefaultEstimate) }
+	plain := func(in Input) time.Duration { return cmp.Or(in.Effort, defaultEstimate) }
 	for _, in := range inputs {
 		if t, ok := known.Duration(in.Image); ok {
 			ratios = append(ratios, float64(t)/float64(plain(in)))

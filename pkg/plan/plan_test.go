@@ -82,7 +82,7 @@ func TestGuessIsTheMedianOfWhatIsKnown(t *testing.T) {
 		t.Errorf("nova-api was never timed: estimate %v, want the median 5s", got)
 	}
 	p = New(inputs(), known(nil, nil, nil), false)
-	if got := p.Items[0].Estimate; got != DefaultEstimate {
+	if got := p.Items[0].Estimate; got != defaultEstimate {
 		t.Errorf("nothing was ever timed: estimate %v", got)
 	}
 }

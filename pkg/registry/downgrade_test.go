@@ -98,7 +98,7 @@ func TestDowngradesAreRefused(t *testing.T) {
 	firstContact = true
 	mu.Unlock()
 	var downgrade *registry.DowngradeError
-	if err := registrytest.Client(t, registry.Options{EtcDir: etc, Retries: -1}).Ping(t.Context(), ref.String()); !errors.As(err, &downgrade) {
+	if err := registrytest.Client(t, registry.Options{EtcDir: etc, Retries: -1}).Reach(t.Context(), ref.String()); !errors.As(err, &downgrade) {
 		t.Errorf("the first contact: %v", err)
 	}
 	mu.Lock()

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/kolla-build/kolla-build/internal/units"
 	"github.com/kolla-build/kolla-build/pkg/imageref"
 )
 
@@ -191,12 +192,7 @@ func (e *PlatformError) Error() string {
 	if len(e.Have) == 0 {
 		return fmt.Sprintf("%s: no image for %s", e.Ref, e.Wanted)
 	}
-	const shown = 20
-	have := strings.Join(e.Have[:min(shown, len(e.Have))], ", ")
-	if more := len(e.Have) - shown; more > 0 {
-		have += fmt.Sprintf(" and %d more", more)
-	}
-	return fmt.Sprintf("%s: no image for %s, only for %s", e.Ref, e.Wanted, have)
+	return fmt.Sprintf("%s: no image for %s, only for %s", e.Ref, e.Wanted, units.List(e.Have, 20))
 }
 
 // Hint says what the user can do.

@@ -63,9 +63,9 @@ func (c *Client) Heads(ctx context.Context, names []string) []HeadResult {
 	return out
 }
 
-// Ping finds out whether the registry of a reference answers. It does not check the
+// ping finds out whether the registry of a reference answers. It does not check the
 // right to pull or push.
-func (c *Client) Ping(ctx context.Context, name string) error {
+func (c *Client) ping(ctx context.Context, name string) error {
 	repo, _, err := c.resolve(name)
 	if err != nil {
 		return err

@@ -12,7 +12,7 @@ import (
 func (c *Client) Reach(ctx context.Context, name string) error {
 	pctx, cancel := context.WithTimeout(ctx, c.opts.Timeout)
 	defer cancel()
-	err := c.Ping(pctx, name)
+	err := c.ping(pctx, name)
 	if pctx.Err() != nil && ctx.Err() == nil {
 		host, _, _ := strings.Cut(name, "/")
 		return usererr.Errorf("--timeout SECONDS waits longer", "registry %s does not answer within %v", host, c.opts.Timeout)

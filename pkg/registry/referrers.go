@@ -47,7 +47,7 @@ func (r *Repository) Referrers(ctx context.Context, subject digest.Digest) (foun
 			if mediaType(resp.Header.Get("Content-Type")) != ocispec.MediaTypeImageIndex {
 				return final(&NotFoundError{Ref: "the list of referrers"}) // a page for people, of a server that answers anything
 			}
-			b, err := readLimited(resp.Body, MaxManifest, "list of referrers")
+			b, err := readLimited(resp.Body, maxManifest, "list of referrers")
 			if err != nil {
 				return err
 			}

@@ -18,9 +18,9 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// MaxManifest is the size in bytes of the largest manifest or index that is read or
+// maxManifest is the size in bytes of the largest manifest or index that is read or
 // written. It is what registries accept.
-const MaxManifest = 4 << 20
+const maxManifest = 4 << 20
 
 // Manifest is an image's manifest or an index, as it is stored.
 type Manifest struct {
@@ -178,7 +178,7 @@ func (r *Repository) readManifest(ctx context.Context, identifier string) (Manif
 		return Manifest{}, final(err)
 	}
 	defer resp.Body.Close()
-	raw, err := readLimited(resp.Body, MaxManifest, "manifest "+ref)
+	raw, err := readLimited(resp.Body, maxManifest, "manifest "+ref)
 	if err != nil {
 		return Manifest{}, err
 	}
@@ -246,8 +246,8 @@ func (r *Repository) PutTag(ctx context.Context, tag string, m Manifest) error {
 
 func (r *Repository) putManifest(ctx context.Context, identifier string, m Manifest) (*http.Response, error) {
 	path, ref := r.reference(identifier)
-	if len(m.Raw) > MaxManifest {
-		return nil, &SizeError{What: "manifest " + ref, Limit: MaxManifest}
+	if len(m.Raw) > maxManifest {
+		return nil, &SizeError{What: "manifest " + ref, Limit: maxManifest}
 	}
 	req, err := r.request(ctx, http.MethodPut, path, nil, m.Raw)
 	if err != nil {

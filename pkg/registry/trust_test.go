@@ -93,12 +93,12 @@ func TestCertificateErrors(t *testing.T) {
 			if c.trust {
 				registrytest.CopyFile(t, ca.File, filepath.Join(etc, "docker/certs.d", host, "ca.crt"))
 			}
-			err = registrytest.Client(t, registry.Options{EtcDir: etc, Retries: 1}).Ping(t.Context(), host+"/kolla/base:t")
+			err = registrytest.Client(t, registry.Options{EtcDir: etc, Retries: 1}).Reach(t.Context(), host+"/kolla/base:t")
 			var te *registry.TLSError
 			if !errors.As(err, &te) || !strings.Contains(err.Error(), c.want) || !strings.Contains(te.Hint(), "--registry-insecure "+host) {
 				t.Errorf("got %v", err)
 			}
-			if err := registrytest.Client(t, registry.Options{EtcDir: etc, Insecure: []string{host}}).Ping(t.Context(), host+"/kolla/base:t"); err != nil {
+			if err := registrytest.Client(t, registry.Options{EtcDir: etc, Insecure: []string{host}}).Reach(t.Context(), host+"/kolla/base:t"); err != nil {
 				t.Errorf("as an insecure registry: %v", err)
 			}
 		})

@@ -70,7 +70,7 @@ func (r *renderer) canonical(im dockerfile.Image) string {
 func ownNames(t *Tree, c *config.Config) map[string]string {
 	own := make(map[string]string, len(t.images))
 	for _, dir := range t.images {
-		ref := Reference(c, path.Base(dir))
+		ref := referenceOf(c, path.Base(dir))
 		if name, err := dockerfile.FamiliarName(ref); err == nil {
 			own[name] = ref
 		}

@@ -154,7 +154,7 @@ func newRenderer(ctx context.Context, o Options) (*renderer, error) {
 
 func (r *renderer) image(ctx context.Context, dir string) (Dockerfile, error) {
 	d := Dockerfile{Name: path.Base(dir), Dir: dir, Template: path.Join(dir, templateName)}
-	d.Reference, d.Place = Reference(r.Config, d.Name), r.Tree.displayPath(d.Template)
+	d.Reference, d.Place = referenceOf(r.Config, d.Name), r.Tree.displayPath(d.Template)
 	tpl, err := r.Tree.env.Template(d.Template)
 	if err != nil {
 		return d, &TemplateError{d.Template, d.Place, r.locate(err)}

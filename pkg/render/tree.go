@@ -196,8 +196,8 @@ func (t *Tree) Images() []string { return slices.Clone(t.images) }
 // with one in their context fail.
 func (t *Tree) Broken() []error { return slices.Clone(t.broken) }
 
-// Files returns all files and directories of the tree, sorted by path.
-func (t *Tree) Files() []File {
+// sortedFiles returns all files and directories of the tree, sorted by path.
+func (t *Tree) sortedFiles() []File {
 	out := make([]File, 0, len(t.sorted))
 	for _, p := range t.sorted {
 		out = append(out, t.files[p])

@@ -72,7 +72,7 @@ nova/nova-api/Dockerfile.j2 644 FROM base
 shared/
 shared/inner 644 shared
 `
-	if got := listing(t, tree.Files()); got != want {
+	if got := listing(t, tree.sortedFiles()); got != want {
 		t.Errorf("got\n%swant\n%s", got, want)
 	}
 	if got := fmt.Sprint(tree.Images()); got != "[base mine nova/nova-api]" {
@@ -93,7 +93,7 @@ func TestTreeOfFS(t *testing.T) {
 		t.Fatal(err)
 	}
 	// Like an embedded file system, it has no file modes.
-	if got, want := listing(t, tree.Files()), "base/\nbase/Dockerfile.j2 644 FROM x\nbase/start 755 #!/bin/sh\nbase/x 644 #\n"; got != want {
+	if got, want := listing(t, tree.sortedFiles()), "base/\nbase/Dockerfile.j2 644 FROM x\nbase/start 755 #!/bin/sh\nbase/x 644 #\n"; got != want {
 		t.Errorf("got\n%swant\n%s", got, want)
 	}
 	if got := tree.files["base/x"].Origin; got != "base/x (built in)" {

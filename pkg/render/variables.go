@@ -13,8 +13,8 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/imageref"
 )
 
-// Reference returns the full name of an image: [REGISTRY/]NAMESPACE/[PREFIX]NAME:TAG.
-func Reference(c *config.Config, name string) string {
+// referenceOf returns the full name of an image: [REGISTRY/]NAMESPACE/[PREFIX]NAME:TAG.
+func referenceOf(c *config.Config, name string) string {
 	return naming(c).Reference(name)
 }
 

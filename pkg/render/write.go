@@ -43,7 +43,7 @@ func WriteTree(dir string, o Options, rendered []Dockerfile, keep func(name stri
 		dropped[d.Dir] = keep != nil && !keep(d.Name)
 	}
 	var dirs []File // their times are set last
-	for _, f := range o.Tree.Files() {
+	for _, f := range o.Tree.sortedFiles() {
 		if f.broken || isBelow(f.Path, dropped) {
 			continue
 		}

@@ -19,8 +19,8 @@ import (
 
 // Limits of the kept logs. Older runs are removed when a run starts.
 const (
-	MaxRuns  = 30       // runs
-	MaxTotal = 1 << 30  // bytes of all runs
+	maxRuns  = 30       // runs
+	maxTotal = 1 << 30  // bytes of all runs
 	MaxLog   = 64 << 20 // bytes of one image's log
 )
 
@@ -52,7 +52,7 @@ func Start(dataDir string, now time.Time, elsewhere string) (string, error) {
 			return err == nil && target == elsewhere && os.Remove(r.path) == nil
 		})
 	}
-	if err := removeOld(runs, MaxRuns-1, MaxTotal); err != nil {
+	if err := removeOld(runs, maxRuns-1, maxTotal); err != nil {
 		return "", err
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {

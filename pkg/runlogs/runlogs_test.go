@@ -34,7 +34,7 @@ func writeRun(t *testing.T, data string, at time.Time, bytes int) string {
 	return dir
 }
 
-// The newest runs are kept, at most MaxRuns; others' files are not touched.
+// The newest runs are kept, at most maxRuns; others' files are not touched.
 func TestRetention(t *testing.T) {
 	data := t.TempDir()
 	other := filepath.Join(Dir(data), "notes")
@@ -42,7 +42,7 @@ func TestRetention(t *testing.T) {
 		t.Fatal(err)
 	}
 	seen := map[string]bool{}
-	for i := range MaxRuns + 12 {
+	for i := range maxRuns + 12 {
 		dir := writeRun(t, data, start.Add(time.Duration(i/12)*time.Second), 1) // several in a second
 		if seen[dir] {
 			t.Fatalf("%s is given to two runs", dir)
@@ -50,13 +50,13 @@ func TestRetention(t *testing.T) {
 		seen[dir] = true
 	}
 	runs, err := list(Dir(data))
-	if err != nil || len(runs) != MaxRuns {
+	if err != nil || len(runs) != maxRuns {
 		t.Fatalf("%d runs are kept, %v", len(runs), err)
 	}
 	if got := runs[0].name; got != "2026-11-28T031503Z-6" {
 		t.Errorf("the newest is %s", got)
 	}
-	if got := runs[MaxRuns-1].name; got != "2026-11-28T031501Z" {
+	if got := runs[maxRuns-1].name; got != "2026-11-28T031501Z" {
 		t.Errorf("the oldest is %s", got)
 	}
 	if _, err := os.Stat(other); err != nil {

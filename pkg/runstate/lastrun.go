@@ -62,15 +62,15 @@ func ReadLastRun(dataDir string) (*LastRun, error) {
 // CheckScope returns an error if a run with the given scope cannot continue this
 // one.
 func (l *LastRun) CheckScope(scope Scope) error {
-	option, last, now := l.Scope.Difference(scope)
+	option, last, now := l.Scope.difference(scope)
 	if option == "" {
 		return nil
 	}
 	return usererr.Errorf("repeat the options of that run, or omit --rerun-failed", "--rerun-failed: the last run had %s %q, this one has %q", option, last, now)
 }
 
-// Completed reports whether the run completed all of its work for an image.
-func (l *LastRun) Completed(id image.ID) bool {
+// completed reports whether the run completed all of its work for an image.
+func (l *LastRun) completed(id image.ID) bool {
 	e, ok := l.entries[id]
 	return ok && !e.Status.Bad()
 }
@@ -81,7 +81,7 @@ func (l *LastRun) Completed(id image.ID) bool {
 func (l *LastRun) Incomplete(inputs []plan.Input) map[image.ID]bool {
 	incomplete := map[image.ID]bool{}
 	for _, in := range inputs { // parents first
-		incomplete[in.Image] = !l.Completed(in.Image) || slices.ContainsFunc(in.Needs, func(n image.ID) bool { return incomplete[n] })
+		incomplete[in.Image] = !l.completed(in.Image) || slices.ContainsFunc(in.Needs, func(n image.ID) bool { return incomplete[n] })
 	}
 	return incomplete
 }
@@ -90,7 +90,7 @@ func (l *LastRun) Incomplete(inputs []plan.Input) map[image.ID]bool {
 func (l *LastRun) Describe(images []image.ID) string {
 	left := 0
 	for _, id := range images {
-		if !l.Completed(id) {
+		if !l.completed(id) {
 			left++
 		}
 	}

@@ -35,9 +35,9 @@ type Scope struct {
 	Tag         string `json:"tag"`
 }
 
-// Difference returns the first option in which two scopes differ with its values
+// difference returns the first option in which two scopes differ with its values
 // in both, three empty strings if they are equal.
-func (s Scope) Difference(other Scope) (option, value, otherValue string) {
+func (s Scope) difference(other Scope) (option, value, otherValue string) {
 	for _, d := range [][3]string{
 		{"--base", s.Base, other.Base},
 		{"--type", s.InstallType, other.InstallType},

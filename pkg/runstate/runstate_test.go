@@ -46,7 +46,7 @@ func TestRecord(t *testing.T) {
 		t.Errorf("read %+v", l)
 	}
 	for name, want := range map[string]bool{"base": true, "nova-base": true, "nova-api": false, "unknown": false} {
-		if l.Completed(id(name)) != want {
+		if l.completed(id(name)) != want {
 			t.Errorf("%s is not completed: %t", name, want)
 		}
 	}
@@ -102,8 +102,8 @@ func TestKilledRun(t *testing.T) {
 		if err != nil {
 			continue
 		}
-		if end := len(lines[0]) + len(lines[1]) - 1; l.Completed(id("base")) != (n >= end) {
-			t.Errorf("cut after %d bytes: base is completed: %t", n, l.Completed(id("base")))
+		if end := len(lines[0]) + len(lines[1]) - 1; l.completed(id("base")) != (n >= end) {
+			t.Errorf("cut after %d bytes: base is completed: %t", n, l.completed(id("base")))
 		}
 	}
 }
@@ -163,10 +163,10 @@ func TestRecordOnFullDisk(t *testing.T) {
 
 func TestScopeDifference(t *testing.T) {
 	a := Scope{Base: "debian", Registry: "localhost:4000"}
-	if option, _, _ := a.Difference(a); option != "" {
+	if option, _, _ := a.difference(a); option != "" {
 		t.Errorf("equal scopes differ in %s", option)
 	}
-	if option, was, is := a.Difference(Scope{Base: "debian"}); option != "--registry" || was != "localhost:4000" || is != "" {
+	if option, was, is := a.difference(Scope{Base: "debian"}); option != "--registry" || was != "localhost:4000" || is != "" {
 		t.Errorf("got %s, %q, %q", option, was, is)
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"strings"
 	"syscall"
 
 	"github.com/opencontainers/go-digest"
@@ -137,11 +136,7 @@ type NamesTakenError struct {
 const maxNamesShown = 5
 
 func (e *NamesTakenError) Error() string {
-	shown, more := e.Names, ""
-	if n := len(shown) - maxNamesShown; n > 0 {
-		shown, more = shown[:maxNamesShown], fmt.Sprintf(" and %d more", n)
-	}
-	return fmt.Sprintf("the store has other images named %s%s", strings.Join(shown, ", "), more)
+	return "the store has other images named " + units.List(e.Names, maxNamesShown)
 }
 
 // DamagedError reports that a named image's manifest is unreadable, so that the blobs

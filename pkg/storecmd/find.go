@@ -58,7 +58,7 @@ func (q query) limits() string {
 
 func (q query) matches(e store.Entry) bool {
 	repository, tag, _ := imageref.Split(e.Name)
-	parent, _, _ := cutLast(repository, "/")
+	parent, _ := cutLast(repository, "/")
 	switch {
 	case e.Name == "", q.builtOnly && e.Kind == store.KindBase:
 		return false
@@ -166,7 +166,7 @@ func quoteAll(patterns []string) string {
 
 // taggedName returns an image's name with its tag and without registry and namespace.
 func taggedName(reference string) string {
-	_, name, _ := cutLast(reference, "/")
+	_, name := cutLast(reference, "/")
 	return name
 }
 
@@ -186,17 +186,17 @@ func shortNames(entries []store.Entry) []string {
 // what regular expressions match.
 func shortName(reference string) string {
 	repository, _, _ := imageref.Split(reference)
-	_, name, _ := cutLast(repository, "/")
+	_, name := cutLast(repository, "/")
 	return name
 }
 
 // cutLast cuts s around the last separator. Without one, all of s is after it.
-func cutLast(s, separator string) (before, after string, found bool) {
+func cutLast(s, separator string) (before, after string) {
 	i := strings.LastIndex(s, separator)
 	if i < 0 {
-		return "", s, false
+		return "", s
 	}
-	return s[:i], s[i+len(separator):], true
+	return s[:i], s[i+len(separator):]
 }
 
 // Names returns the short names of the images in the store, sorted, each once. It

@@ -244,8 +244,8 @@ func (s *Secrets) Occurs(text []byte) bool {
 	return s != nil && slices.ContainsFunc(s.masked, func(m []byte) bool { return bytes.Contains(text, m) })
 }
 
-// Redact returns a text without the lines of secrets.
-func (s *Secrets) Redact(text []byte) []byte {
+// redact returns a text without the lines of secrets.
+func (s *Secrets) redact(text []byte) []byte {
 	if s == nil {
 		return text
 	}

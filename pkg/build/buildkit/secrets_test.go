@@ -96,7 +96,7 @@ func TestRedact(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := string(s.Redact([]byte("1 abcdefghij 2 abcdefgh 3 indented-line 4 abc\n")))
+	got := string(s.redact([]byte("1 abcdefghij 2 abcdefgh 3 indented-line 4 abc\n")))
 	if want := "1 *** 2 *** 3 *** 4 abc\n"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}

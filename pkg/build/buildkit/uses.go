@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/kolla-build/kolla-build/internal/units"
 	"github.com/kolla-build/kolla-build/pkg/dockerfile"
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
 )
@@ -95,11 +96,8 @@ func contextListing(files []ContextFile) string {
 		}
 	}
 	slices.Sort(names)
-	switch n := len(names); {
-	case n == 0:
+	if len(names) == 0 {
 		return ", it is empty"
-	case n > maxListed:
-		return fmt.Sprintf("; it has %s and %d more", strings.Join(names[:maxListed], ", "), n-maxListed)
 	}
-	return "; it has " + strings.Join(names, ", ")
+	return "; it has " + units.List(names, maxListed)
 }

@@ -66,14 +66,14 @@ func (s *watchedStep) lines(stream int, data []byte, secrets *Secrets) []byte {
 		return nil
 	}
 	s.partial[stream] = bytes.Clone(all[end:])
-	return secrets.Redact(all[:end:end])
+	return secrets.redact(all[:end:end])
 }
 
 // flush emits the incomplete lines of a step that has ended.
 func (w *watcher) flush(s *watchedStep) {
 	for _, stream := range slices.Sorted(maps.Keys(s.partial)) {
 		if rest := s.partial[stream]; len(rest) > 0 {
-			w.output(s, append(w.secrets.Redact(rest), '\n'))
+			w.output(s, append(w.secrets.redact(rest), '\n'))
 		}
 	}
 	s.partial = nil

@@ -13,15 +13,15 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// Magic is the beginning of each part.
-const Magic = `{"kolla-bundle-part":`
+// magic is the beginning of each part.
+const magic = `{"kolla-bundle-part":`
 
 const (
 	headerSize = 1024
 	version    = 1
 
-	// MaxParts is the number of parts that a set may have, parity parts included.
-	MaxParts = 4096
+	// maxParts is the number of parts that a set may have, parity parts included.
+	maxParts = 4096
 
 	// MinSize is the smallest size of a part, in bytes.
 	MinSize = 64 << 10
@@ -91,7 +91,7 @@ func readHeader(r io.Reader) (*Header, error) {
 		}
 		return nil, err
 	}
-	if !bytes.HasPrefix(b, []byte(Magic)) {
+	if !bytes.HasPrefix(b, []byte(magic)) {
 		return nil, errors.New("it is not a part of a bundle, or its header is damaged")
 	}
 	h := &Header{}
@@ -104,7 +104,7 @@ func readHeader(r io.Reader) (*Header, error) {
 	case h.Check != h.check():
 		return nil, errors.New("its header is damaged")
 	case h.Set.Validate() != nil || h.Digest.Validate() != nil || h.Set.Algorithm() != digest.SHA256 || h.Digest.Algorithm() != digest.SHA256,
-		h.Data < 1, h.Parity < 0, h.Data > MaxParts, h.Parity > MaxParts-h.Data, h.Number < 0, h.Number >= h.Data+h.Parity,
+		h.Data < 1, h.Parity < 0, h.Data > maxParts, h.Parity > maxParts-h.Data, h.Number < 0, h.Number >= h.Data+h.Parity,
 		h.Payload < 1, h.Size < 1, h.Payload > h.Size, h.Size > int64(h.Data)*h.Payload, h.Size <= int64(h.Data-1)*h.Payload,
 		h.Payload > 1<<50:
 		return nil, errors.New("its header contradicts itself")
@@ -137,7 +137,7 @@ func SetOf(file string) digest.Digest {
 
 // First returns a part of the bundle that was saved with this name in parts, "" if there is none.
 func First(output string) string {
-	others, err := siblings(name(output, MaxParts, 0))
+	others, err := siblings(name(output, maxParts, 0))
 	if i := slices.IndexFunc(others, begins); err == nil && i >= 0 {
 		return others[i]
 	}
@@ -154,9 +154,9 @@ func begins(file string) bool {
 		return false
 	}
 	defer f.Close()
-	b := make([]byte, len(Magic))
+	b := make([]byte, len(magic))
 	_, err = io.ReadFull(f, b)
-	return err == nil && string(b) == Magic
+	return err == nil && string(b) == magic
 }
 
 // name returns the file name of a part: .001, .002, … and .p01, .p02, …

@@ -308,7 +308,7 @@ func TestPartsBesideTheNamed(t *testing.T) {
 		t.Errorf("problems: %s", p)
 	}
 	// A damaged part does not tell which of two sets is meant.
-	if err := os.WriteFile(odd, []byte(Magic), 0o644); err != nil {
+	if err := os.WriteFile(odd, []byte(magic), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	if _, _, err := read(t, odd); err == nil || !strings.Contains(err.Error(), "parts of different sets") {
@@ -505,7 +505,7 @@ func FuzzHeader(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(b)
-	f.Add([]byte(Magic + "1}"))
+	f.Add([]byte(magic + "1}"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		h, err := readHeader(bytes.NewReader(b))
 		if err != nil {

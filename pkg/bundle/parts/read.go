@@ -154,8 +154,8 @@ func OpenThese(files ...string) (*Set, error) {
 // open opens a set from the files that were named and those beside them. If a named one
 // tells the set, parts of other sets beside them are left-overs.
 func open(files, beside []string) (*Set, error) {
-	if n := len(files) + len(beside); n > MaxParts*2 {
-		return nil, &SetError{Detail: fmt.Sprintf("%d files: a set has at most %d parts", n, MaxParts)}
+	if n := len(files) + len(beside); n > maxParts*2 {
+		return nil, &SetError{Detail: fmt.Sprintf("%d files: a set has at most %d parts", n, maxParts)}
 	}
 	s := &Set{parts: map[int]*Part{}}
 	first, named := "", false

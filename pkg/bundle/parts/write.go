@@ -56,15 +56,15 @@ func Create(ctx context.Context, base string, size int64, parity int) (*Writer, 
 }
 
 // data returns the name of a data part.
-func (w *Writer) data(number int) string { return name(w.base, MaxParts, number) }
+func (w *Writer) data(number int) string { return name(w.base, maxParts, number) }
 
 // Partial returns the files that an interrupted Writer has left, data parts in their order
 // and then parity parts.
 func Partial(base string) []string {
 	var found []string
-	for _, first := range []int{0, MaxParts} {
-		for n := range MaxParts {
-			file := partialfile.Name(name(base, MaxParts, first+n))
+	for _, first := range []int{0, maxParts} {
+		for n := range maxParts {
+			file := partialfile.Name(name(base, maxParts, first+n))
 			if st, err := os.Lstat(file); err != nil || !st.Mode().IsRegular() {
 				break
 			}
@@ -194,8 +194,8 @@ func (w *Writer) count(b []byte) error {
 
 // open begins or continues a part. Its header is written at the end.
 func (w *Writer) open(keep bool) error {
-	if len(w.files) >= MaxParts {
-		return fmt.Errorf("more than %d parts: choose a larger size", MaxParts)
+	if len(w.files) >= maxParts {
+		return fmt.Errorf("more than %d parts: choose a larger size", maxParts)
 	}
 	return w.begin(w.data(len(w.files)), keep)
 }
@@ -247,8 +247,8 @@ func (w *Writer) Close() (names []string, err error) {
 		return nil, errors.New("there is nothing to write")
 	}
 	parity := parityParts(data, w.parity)
-	if data+parity > MaxParts {
-		return nil, fmt.Errorf("%d parts and %d parity parts are more than %d: choose a larger size", data, parity, MaxParts)
+	if data+parity > maxParts {
+		return nil, fmt.Errorf("%d parts and %d parity parts are more than %d: choose a larger size", data, parity, maxParts)
 	}
 	set := Header{Version: version, Set: digest.NewDigest(digest.Canonical, w.streamHash), Size: w.total, Data: data, Parity: parity, Payload: min(w.payload(), w.total)}
 	if parity > 0 {

@@ -23,8 +23,8 @@ import (
 // controlSocket is the name of the socket.
 const controlSocket = ".kolla-build-registry.sock"
 
-// ErrCollecting says that a garbage collection is already running.
-var ErrCollecting = errors.New("a garbage collection is already running")
+// errCollecting says that a garbage collection is already running.
+var errCollecting = errors.New("a garbage collection is already running")
 
 // CollectRunning makes the registry that runs in a directory collect garbage while it
 // serves. The error is *DirError if none runs there, or if it is another user's.
@@ -158,7 +158,7 @@ func (c *collectHandler) collect(ctx context.Context, opts GCOptions) (GCResult,
 		return GCResult{}, fmt.Errorf("the registry is running: content that was used in the last %v stays", MinUnused)
 	}
 	if !c.mu.TryLock() {
-		return GCResult{}, ErrCollecting
+		return GCResult{}, errCollecting
 	}
 	defer c.mu.Unlock()
 	return c.run(ctx, opts)

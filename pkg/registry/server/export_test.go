@@ -1,6 +1,9 @@
 package server
 
-import "time"
+import (
+	"context"
+	"time"
+)
 
 // ControlSocket is the name of the socket in a registry's directory.
 const ControlSocket = controlSocket
@@ -22,6 +25,11 @@ func (s *Server) Purge(before time.Time) error { return s.purger.purge(before) }
 func Renew(dir string, names []string, now time.Time) (certificate, key string, err error) {
 	c := &certificates{dir: dir, certificate: dir + "/server.crt", key: dir + "/server.key", names: names, log: func(string, ...any) {}}
 	return c.certificate, c.key, c.refresh(now)
+}
+
+// Collect collects garbage while the server runs.
+func (s *Server) Collect(ctx context.Context, opts GCOptions) (GCResult, error) {
+	return s.gc.collect(ctx, opts)
 }
 
 // Remembered returns how many blobs a server remembers as used.

@@ -67,7 +67,6 @@ type Options struct {
 type Server struct {
 	addr    net.Addr
 	dir     string
-	tls     bool
 	drain   time.Duration
 	http    *http.Server
 	app     *handlers.App
@@ -189,7 +188,7 @@ func start(ln net.Listener, dir string, opts Options) (_ *Server, err error) {
 			return nil, fmt.Errorf("repairing the registry in %s: %w", dir, err)
 		}
 	}
-	s := &Server{addr: ln.Addr(), dir: dir, tls: certificates != nil, drain: opts.Drain, lock: lock, use: newUsage(dir), done: make(chan struct{})}
+	s := &Server{addr: ln.Addr(), dir: dir, drain: opts.Drain, lock: lock, use: newUsage(dir), done: make(chan struct{})}
 	s.unlog = log.captureWarnings()
 	undo = append(undo, s.unlog)
 	if s.app, err = newApp(distributionConfig(dir, ln.Addr().String(), opts)); err != nil {
@@ -266,14 +265,6 @@ func (s *Server) startJobs(opts Options, api http.Handler, log *requestLog) (err
 	})
 	return nil
 }
-
-// Collect collects garbage while the server runs.
-func (s *Server) Collect(ctx context.Context, opts GCOptions) (GCResult, error) {
-	return s.gc.collect(ctx, opts)
-}
-
-// TLS reports whether clients must use TLS.
-func (s *Server) TLS() bool { return s.tls }
 
 // Addr is the address that it listens on.
 func (s *Server) Addr() net.Addr { return s.addr }

@@ -68,7 +68,7 @@ func newGraph(nodes []*node) *graph {
 		}
 	}
 	a := g.pack(roots, 0)
-	g.move(roots, a, groupPad, groupPad)
+	g.move(a, groupPad, groupPad, 0)
 	g.W, g.H = a.w+2*groupPad, a.h+2*groupPad
 	slices.SortStableFunc(g.Frames, func(a, b frame) int { return a.Depth - b.Depth })
 	for _, n := range nodes {
@@ -181,9 +181,7 @@ func columnsOf(cells []cell, n int) area {
 }
 
 // move sets the positions of nodes, with the corner of the area at x and y.
-func (g *graph) move(siblings []*node, a area, x, y int) { g.moveAt(a, x, y, 0) }
-
-func (g *graph) moveAt(a area, x, y, depth int) {
+func (g *graph) move(a area, x, y, depth int) {
 	for _, col := range a.columns {
 		for _, c := range col.cells {
 			cx, cy := x+col.x, y+c.y
@@ -194,7 +192,7 @@ func (g *graph) moveAt(a area, x, y, depth int) {
 			g.Frames = append(g.Frames, frame{X: cx, Y: cy, W: c.w, H: c.h - rowGap, Depth: depth})
 			c.node.X, c.node.Y = cx+groupPad, cy+groupPad
 			ax, ay := c.node.X+c.node.W+busWidth, cy+groupPad
-			g.moveAt(c.area, ax, ay, depth+1)
+			g.move(c.area, ax, ay, depth+1)
 			g.connect(c.node, c.area, ax, ay)
 		}
 	}

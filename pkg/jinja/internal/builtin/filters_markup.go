@@ -24,7 +24,7 @@ func markupFilters() {
 }
 
 func xmlattr(fr *value.Frame, a []any) any {
-	d := mapping(fr, a[0])
+	d := mapping(a[0])
 	var items []string
 	fr.Work(d.Len())
 	for k, v := range d.All() {

@@ -27,7 +27,7 @@ func orderFilters() {
 			}
 			return v.(value.Tuple)[pos]
 		}
-		d := mapping(fr, a[0])
+		d := mapping(a[0])
 		return &value.List{Items: value.SortItems(fr, value.Collect(fr, &value.DictView{Dict: d, Kind: value.ViewItems}), key, a[3] != value.Missing && value.BoolArg(a[3]))}
 	})
 	addFilter("unique", "value case_sensitive=False attribute=None", func(fr *value.Frame, a []any) any {
@@ -78,7 +78,7 @@ func orderFilters() {
 }
 
 // mapping returns a value that has items().
-func mapping(fr *value.Frame, v any) *value.Dict {
+func mapping(v any) *value.Dict {
 	switch d := v.(type) {
 	case *value.Dict:
 		return d

@@ -12,10 +12,8 @@ import (
 var Tests = map[string]*value.Callable{}
 
 func init() {
-	test := func(name, params string, fn func(fr *value.Frame, a []any) bool) *value.Callable {
-		f := value.NewFunction("test_"+name, params, func(fr *value.Frame, a []any) any { return fn(fr, a) })
-		Tests[name] = f
-		return f
+	test := func(name, params string, fn func(fr *value.Frame, a []any) bool) {
+		Tests[name] = value.NewFunction("test_"+name, params, func(fr *value.Frame, a []any) any { return fn(fr, a) })
 	}
 	test("odd", "value", func(fr *value.Frame, a []any) bool {
 		return value.Equal(fr, operator.Modulo(fr, a[0], int64(2)), int64(1))
@@ -46,7 +44,7 @@ func init() {
 	test("string", "value", func(fr *value.Frame, a []any) bool { _, ok := value.AsStr(a[0]); return ok })
 	test("mapping", "value", func(fr *value.Frame, a []any) bool { _, ok := a[0].(*value.Dict); return ok })
 	test("number", "value", func(fr *value.Frame, a []any) bool { return value.IsNumber(a[0]) })
-	test("sequence", "value", func(fr *value.Frame, a []any) bool { return isSequenceLike(fr, a[0]) })
+	test("sequence", "value", func(fr *value.Frame, a []any) bool { return isSequenceLike(a[0]) })
 	test("iterable", "value", func(fr *value.Frame, a []any) bool { return value.IteratorOf(fr, a[0]) != nil })
 	test("sameas", "value other", func(fr *value.Frame, a []any) bool { return value.Identical(a[0], a[1]) })
 	test("escaped", "value", func(fr *value.Frame, a []any) bool { return value.HasHTML(a[0]) })
@@ -77,7 +75,7 @@ func hasName(fr *value.Frame, m map[string]*value.Callable, v any) bool {
 }
 
 // isSequenceLike is the test sequence: whether a value has a length and items.
-func isSequenceLike(fr *value.Frame, v any) bool {
+func isSequenceLike(v any) bool {
 	switch v := v.(type) {
 	case string, value.Markup, *value.List, value.Tuple, *value.GroupTuple, *value.Dict, *value.Range, value.Bytes:
 		return true

@@ -62,7 +62,7 @@ func Add(fr *value.Frame, a, b any) any {
 			return value.Markup(pystr.Escape(x)) + y
 		}
 	case value.Markup:
-		if s, ok := markupOperand(fr, b); ok {
+		if s, ok := markupOperand(b); ok {
 			fr.Alloc(len(x) + len(s))
 			return x + s
 		}
@@ -100,7 +100,7 @@ func Add(fr *value.Frame, a, b any) any {
 		return x + y
 	}
 	if y, ok := b.(value.Markup); ok {
-		if s, ok := markupOperand(fr, a); ok {
+		if s, ok := markupOperand(a); ok {
 			return s + y
 		}
 	}
@@ -114,7 +114,7 @@ func Add(fr *value.Frame, a, b any) any {
 
 // markupOperand returns an operand of Markup's +, escaped: a string, or a value with a
 // text for HTML.
-func markupOperand(fr *value.Frame, v any) (value.Markup, bool) {
+func markupOperand(v any) (value.Markup, bool) {
 	switch v := v.(type) {
 	case string:
 		return value.Markup(pystr.Escape(v)), true

@@ -228,7 +228,7 @@ func (p *percent) format(v any, conv rune, f formatSpec) (text string, numeric b
 	case 'd', 'i', 'u', 'o', 'x', 'X':
 		return p.integer(v, byte(conv), f), true
 	case 'e', 'E', 'f', 'F', 'g', 'G':
-		x := percentFloat(fr, v)
+		x := percentFloat(v)
 		if f.precision < 0 {
 			f.precision = 6
 		}
@@ -313,7 +313,7 @@ func (p *percent) integer(v any, conv byte, f formatSpec) string {
 }
 
 // percentFloat returns the argument of %f and the like.
-func percentFloat(fr *value.Frame, v any) float64 {
+func percentFloat(v any) float64 {
 	if x, ok := value.AsFloat(v); ok {
 		return x
 	}

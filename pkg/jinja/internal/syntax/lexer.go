@@ -182,10 +182,10 @@ func (lx *lexer) root() {
 		switch kind {
 		case tagVariable:
 			lx.emit(token{typ: tokVariableBegin, pos: at})
-			lx.inside(tagVariable, at)
+			lx.inside(tagVariable)
 		case tagBlock, tagLineStatement:
 			lx.emit(token{typ: tokBlockBegin, pos: at})
-			lx.inside(kind, at)
+			lx.inside(kind)
 		case tagComment:
 			lx.comment(at)
 		case tagRaw:
@@ -407,7 +407,7 @@ func (lx *lexer) raw(at int) {
 }
 
 // inside splits a tag into tokens, up to its end.
-func (lx *lexer) inside(kind tagKind, at int) {
+func (lx *lexer) inside(kind tagKind) {
 	lx.braces = lx.braces[:0]
 	for {
 		if len(lx.braces) == 0 && lx.tagEnd(kind) {

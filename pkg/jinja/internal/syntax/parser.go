@@ -112,11 +112,11 @@ func (p *parser) expect(typ TokenType) token {
 	return p.next()
 }
 
-func (p *parser) expectName(name string) token {
+func (p *parser) expectName(name string) {
 	if !p.isName(name) {
 		p.failExpected(name)
 	}
-	return p.next()
+	p.next()
 }
 
 func (p *parser) failExpected(want string) {
