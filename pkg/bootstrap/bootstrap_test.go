@@ -367,10 +367,11 @@ func TestSourcesInImage(t *testing.T) {
 
 func TestFailures(t *testing.T) {
 	for line, want := range map[string]string{
-		"W: GPG error: http://m trixie InRelease: EXPKEYSIG 0E98404D386FA1D9 Debian": "expired",
-		"tar: ./x: Cannot write: No space left on device":                            "TMPDIR",
-		"E: newuidmap 12 0 1000 1 failed":                                            "without root",
-		"E: Failed to fetch http://m/x.deb  Hash Sum mismatch":                       "being updated",
+		"W: GPG error: http://m trixie InRelease: EXPKEYSIG 0E98404D386FA1D9 Debian":    "expired",
+		"tar: ./x: Cannot write: No space left on device":                               "TMPDIR",
+		"E: newuidmap 12 0 1000 1 failed":                                               "without root",
+		"E: Failed to fetch http://m/x.deb  Hash Sum mismatch":                          "being updated",
+		"E: unable to pick chroot mode automatically (use --mode for manual selection)": "run as root",
 		"E: something else": "something else",
 	} {
 		err := debianImage{}.explain(fmt.Errorf("exit status 1"), []string{"I: automatically chosen mode: unshare", line, "E: apt failed"})

@@ -151,7 +151,7 @@ var failures = []struct {
 	{regexp.MustCompile(`Unable to locate package (\S+)|Package '?(\S+)'? has no installation candidate`), "a package is not in the archive", "check the names and the components"},
 	{regexp.MustCompile(`Hash Sum mismatch|File has unexpected size`), "the mirror is being updated, or has wrong files", "try again in some minutes, or use another mirror with --mirror URL"},
 	{regexp.MustCompile(`Could not resolve|Could not connect|Connection refused|Connection timed out|Unable to connect`), "the mirror cannot be reached", "use another one with --mirror URL"},
-	{regexp.MustCompile(`newuidmap|newgidmap|/etc/subuid|unshare|user namespaces?`), "mmdebstrap cannot work without root on this host", "run as root, or install uidmap and add ranges for the user to /etc/subuid and /etc/subgid"},
+	{regexp.MustCompile(`newuidmap|newgidmap|/etc/subuid|unshare|user namespaces?|unable to pick chroot mode`), "mmdebstrap cannot work without root on this host", "run as root, or install uidmap and add ranges for the user to /etc/subuid and /etc/subgid"},
 	{regexp.MustCompile(`install arch-test`), "mmdebstrap cannot find out whether programs of that architecture run on this host", "apt-get install arch-test, and for foreign architectures qemu-user-static binfmt-support"},
 	{regexp.MustCompile(`Exec format error|qemu|binfmt`), "programs of that architecture do not run on this host", "apt-get install qemu-user-static binfmt-support"},
 	{regexp.MustCompile(`(?i)mount.*(permission|not permitted)|unable to mount`), "mmdebstrap may not mount on this host", "in a container it needs CAP_SYS_ADMIN; or bootstrap on another host and use the result with --base-image oci:DIR"},

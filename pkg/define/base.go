@@ -1,6 +1,7 @@
 package define
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -222,10 +223,15 @@ func (b *bases) bootstrapInstead(ctx context.Context, ref string, pullErr error)
 		return store.Entry{}, usererr.Errorf(hint, "base image %s: %w", ref, pullErr)
 	}
 	b.Console.Notice("base image %s: %v", ref, usererr.FirstLine(pullErr))
-	b.Console.Notice("bootstrapping %s:%s from a package mirror instead, once: this takes about a minute", distro, suite)
+	if b.BeforeBootstrap != nil {
+		if err := b.BeforeBootstrap(); err != nil {
+			return store.Entry{}, err
+		}
+	}
+	b.Console.Notice("bootstrapping %s:%s from a package mirror instead, once: this takes a minute or more", distro, suite)
 	entry, err := Bootstrap(ctx, b.Store, b.Console, bootstrap.Options{Distro: distro, Suite: suite, Arch: b.cfg.DebianArch, Mirror: b.cfg.BaseMirror}, nameFor(b.Store, ref, b.platform))
 	if err != nil {
-		return store.Entry{}, usererr.Errorf("--base-mirror URL names the package mirror",
+		return store.Entry{}, usererr.Errorf(cmp.Or(usererr.Hint(err), "--base-mirror URL names the package mirror"),
 			"base image %s: its registry cannot be reached (%s), and bootstrapping it: %w", ref, usererr.FirstLine(pullErr), err)
 	}
 	return entry, nil

@@ -22,6 +22,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/imageset"
 	"github.com/kolla-build/kolla-build/pkg/registry"
 	"github.com/kolla-build/kolla-build/pkg/registry/push"
+	"github.com/kolla-build/kolla-build/pkg/render"
 	"github.com/kolla-build/kolla-build/pkg/store"
 )
 
@@ -224,6 +225,24 @@ func TestDamagedBaseImage(t *testing.T) {
 	}
 	if got := onlyBase(t, s.mustDefine(nil)); got != want || size() == 100 {
 		t.Errorf("a build: base image %s, the damaged layer has %d bytes", got, size())
+	}
+}
+
+// Bootstrapping takes minutes, so a build that could not start a builder afterwards fails
+// before it.
+func TestBeforeBootstrap(t *testing.T) {
+	s := newSite(t)
+	cfg, err := cli.Load(cli.Input{Args: []string{"--base", "debian"}, Dir: s.dir, SystemFile: filepath.Join(s.dir, "none")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.BaseImage = BaseImageName(cfg.BaseImage, cfg.Base)
+	refused := errors.New("starting a builder needs root")
+	b := &bases{cfg: cfg, Options: Options{Console: &console.Console{Stdout: io.Discard, Stderr: &s.stderr}, Store: s.store,
+		BeforeBootstrap: func() error { return refused }}}
+	_, err = b.bootstrapInstead(t.Context(), render.BaseReference(cfg), &registry.UnreachableError{Host: "docker.io", Err: errors.New("no route")})
+	if !errors.Is(err, refused) || strings.Contains(s.stderr.String(), "bootstrapping") {
+		t.Errorf("the error is %v, after:\n%s", err, s.stderr.String())
 	}
 }
 

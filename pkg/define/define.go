@@ -53,6 +53,9 @@ type Options struct {
 	// Compatibility is BuildKit's compatibility version; 0 means the default, which is
 	// not part of keys.
 	Compatibility int
+	// BeforeBootstrap is called before a base image is bootstrapped, which takes minutes: an
+	// error that it returns is that of the base image. nil is no check.
+	BeforeBootstrap func() error
 	// KeepDamaged leaves damaged blobs of base images where they are, for
 	// commands that only show what a run does.
 	KeepDamaged bool

@@ -8,6 +8,7 @@ import (
 	digest "github.com/opencontainers/go-digest"
 
 	"github.com/kolla-build/kolla-build/internal/usererr"
+	"github.com/kolla-build/kolla-build/pkg/build/buildkit"
 	"github.com/kolla-build/kolla-build/pkg/define"
 	"github.com/kolla-build/kolla-build/pkg/freshness"
 	"github.com/kolla-build/kolla-build/pkg/image"
@@ -69,6 +70,9 @@ func (s *session) define(ctx context.Context, p *planned) (err error) {
 		Console: s.console, Store: s.store, Client: s.client, Engine: s.engine,
 		BaseImage: s.baseImage, Epoch: s.epoch, Compression: s.compression,
 		Offline: s.local, KeepDamaged: s.mode != modeBuild, VersionLabel: publish.UndatedTag(s.cfg.Tag, s.cfg.AlsoTag),
+	}
+	if s.mode == modeBuild && s.cfg.BuildkitAddr == "" {
+		opts.BeforeBootstrap = func() error { return buildkit.CheckStart(s.cfg.Buildkitd) }
 	}
 	if s.inputs != nil {
 		opts.Offline, opts.Provided, opts.Compatibility = true, offline.Source(s.inputs), s.inputs.Lock().Compatibility

@@ -172,7 +172,7 @@ func List(ctx context.Context, con *console.Console, files []string, asJSON bool
 	if err := w.Flush(); err != nil {
 		return err
 	}
-	fmt.Fprintf(con.Stdout, "\n%s, %s, %s; %s shared\n", units.Count(len(c.Images), "image"), units.Count(c.Blobs, "blob"), units.Bytes(c.Bytes), units.Bytes(c.Shared))
+	fmt.Fprintf(con.Stdout, "\n%s, %s, %s (%s without sharing layers)\n", units.Count(len(c.Images), "image"), units.Count(c.Blobs, "blob"), units.Bytes(c.Bytes), units.Bytes(c.Bytes+c.Shared))
 	if d := c.Delta; d != nil {
 		from := ""
 		if d.Since != "" {

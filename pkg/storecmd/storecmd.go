@@ -3,6 +3,7 @@
 package storecmd
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -99,18 +100,24 @@ func writeUsage(cfg *config.Config, con *console.Console) error {
 		return nil // there is none yet
 	}
 	contents := map[string]string{
-		"store":    "images",
-		"buildkit": "the builder's cache; gc --builder-cache removes it",
-		"registry": "the embedded registry; kolla-build registry gc removes its unused content",
-		"sources":  "downloaded sources",
-		"packages": "package lists of images",
-		"reports":  "reports of nightly runs",
+		"store":        "images",
+		"buildkit":     "the builder's cache; gc --builder-cache removes it",
+		"registry":     "the embedded registry; kolla-build registry gc removes its unused content",
+		"sources":      "downloaded sources",
+		"packages":     "package lists of images",
+		"repositories": "indexes of package repositories",
+		"lock":         "files that lock recorded",
+		"stepproxy":    "certificates of lock and --offline",
+		"publications": "journals of publications",
+		"runs":         "durations and sizes of earlier runs",
+		"logs":         "logs of images",
+		"reports":      "reports of nightly runs",
 	}
 	w := tabwriter.NewWriter(con.Stdout, 0, 8, 2, ' ', 0)
 	for _, e := range entries {
 		if e.IsDir() {
 			path := filepath.Join(cfg.DataDir, e.Name())
-			fmt.Fprintf(w, "%s\t%s\t%s\n", path, units.Bytes(disk.Usage(path)), contents[e.Name()])
+			fmt.Fprintf(w, "%s\t%s\t%s\n", path, units.Bytes(disk.Usage(path)), cmp.Or(contents[e.Name()], "unknown"))
 		}
 	}
 	return w.Flush()

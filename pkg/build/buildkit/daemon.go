@@ -89,19 +89,35 @@ func findDaemon(named string) (string, error) {
 		Advice: "`make build` puts one beside kolla-build; or name a running daemon with --buildkit-addr or BUILDKIT_HOST"}
 }
 
-// startDaemon starts a buildkitd with its state in Options.StateDir. Only one runs
-// in a directory: a second run waits for the first.
-func startDaemon(ctx context.Context, opts Options) (*daemon, error) {
-	bin, err := findDaemon(opts.DaemonPath)
+// CheckStart reports why Open could not start a daemon on this host, nil if it can. path is
+// Options.DaemonPath. The error is a *DaemonError.
+func CheckStart(path string) error {
+	_, err := startable(path)
+	return err
+}
+
+// startable returns the path of the buildkitd that can be started.
+func startable(path string) (string, error) {
+	bin, err := findDaemon(path)
 	if err != nil {
-		return nil, err
+		return "", err
 	}
 	if os.Geteuid() != 0 {
-		return nil, &DaemonError{Addr: bin, Err: errors.New("starting a builder needs root"),
+		return "", &DaemonError{Addr: bin, Err: errors.New("starting a builder needs root"),
 			Advice: "run as root, or name a running daemon with --buildkit-addr or BUILDKIT_HOST (it may be rootless)"}
 	}
 	if _, err := exec.LookPath("runc"); err != nil {
-		return nil, &DaemonError{Addr: bin, Err: errors.New("runc is not installed"), Advice: "apt-get install runc"}
+		return "", &DaemonError{Addr: bin, Err: errors.New("runc is not installed"), Advice: "apt-get install runc"}
+	}
+	return bin, nil
+}
+
+// startDaemon starts a buildkitd with its state in Options.StateDir. Only one runs
+// in a directory: a second run waits for the first.
+func startDaemon(ctx context.Context, opts Options) (*daemon, error) {
+	bin, err := startable(opts.DaemonPath)
+	if err != nil {
+		return nil, err
 	}
 	if err := os.MkdirAll(opts.StateDir, 0o711); err != nil {
 		return nil, &DaemonError{Addr: bin, Err: err, Advice: "--data-dir names a directory that can be written"}
