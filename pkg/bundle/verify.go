@@ -446,6 +446,8 @@ func (v *verifier) compareImages(ctx context.Context) error {
 				v.damaged(name, Problem{Kind: ProblemMissing, Detail: "a manifest refers to it"})
 			case found && size != r.size:
 				v.damaged(name, Problem{Kind: ProblemDamaged, Detail: fmt.Sprintf("it has %d bytes, and %d by its descriptor", size, r.size)})
+			case found && r.role.kind == "config" && size > maxManifest:
+				v.damaged(name, Problem{Kind: ProblemInvalid, Detail: "larger than a config can be"})
 			case found && r.role.kind == "manifest" && v.graph.documents[r.digest] == nil:
 				v.damaged(name, Problem{Kind: ProblemInvalid, Detail: "not a manifest"})
 			}

@@ -496,6 +496,10 @@ func TestVerifyAndLoadAgree(t *testing.T) {
 		"many layers": func(p *packed) {
 			p.images = append(p.images, p.add(ocispec.MediaTypeImageManifest, []byte(`{"layers":[`+layers+`]}`)))
 		},
+		"large config": func(p *packed) {
+			config := p.add(ocispec.MediaTypeImageConfig, []byte(`{"rootfs":{"type":"layers","diff_ids":[]},"author":"`+strings.Repeat("x", maxManifest)+`"}`))
+			p.images = append(p.images, p.add(ocispec.MediaTypeImageManifest, []byte(fmt.Sprintf(`{"schemaVersion":2,"config":{"digest":%q,"size":%d},"layers":[]}`, config.Digest, config.Size))))
+		},
 		"not readable": func(p *packed) { p.images = append(p.images, p.add(ocispec.MediaTypeImageManifest, []byte("x"))) },
 	} {
 		var p packed
