@@ -161,7 +161,7 @@ HEALTHCHECK --interval=1s CMD x
 var dockerfilePieces = append([]string{
 	"FROM", "FROM scratch", "FROM base AS base", "FROM --platform=$X a", "COPY", "COPY --from=99 a b", "COPY ../../../etc/passwd /", "ADD --checksum=sha256:x http://a /b", "RUN --mount=type=bind,from=x,source=/,target=/ y", "RUN --mount=type=secret,id=../x y",
 	"RUN --network=host x", "RUN --security=insecure x", "ONBUILD ONBUILD RUN x", "ONBUILD FROM x", "SHELL []", "STOPSIGNAL 99999", "EXPOSE 0-70000", "VOLUME [", "# escape=`", "# syntax=x", "#\u202e", "<<EOF", "RUN <<A <<B <<C", "\\", "\\\n\\\n",
-	"ENV " + strings.Repeat("A${A}", 2000), "ARG " + strings.Repeat("A=${A:-${A}}", 500), "LABEL " + strings.Repeat("a=b ", 5000), "\x00", "\xff", "COPY [\"a\"", "COPY " + strings.Repeat("a ", 20_000) + "b", "ENV A=${A:+${B:-${C}}}", "WORKDIR ${", "USER \x1b[2J",
+	"ENV " + strings.Repeat("A${A}", 2000), "ARG " + strings.Repeat("A=${A:-${A}}", 500), "LABEL " + strings.Repeat("a=b ", 5000), "\x00", "\xff", strings.Repeat("a\n", 100_000), strings.Repeat("RUN a\n", 5000), strings.Repeat("FROM a\n", 5000), "COPY [\"a\"", "COPY " + strings.Repeat("a ", 20_000) + "b", "ENV A=${A:+${B:-${C}}}", "WORKDIR ${", "USER \x1b[2J",
 }, hostileNames...)
 
 func readDockerfile(_ context.Context, rnd *rand.Rand, _ *reading) error {
@@ -185,7 +185,7 @@ func readDockerfile(_ context.Context, rnd *rand.Rand, _ *reading) error {
 }
 
 var ignorePieces = append([]string{
-	"**", "**/**/**/**/*", "!**", "!", "[", "[a-", "[^]", "\\", "a/**/b", "../x", "/", "./", strings.Repeat("*a", 300), strings.Repeat("**/", 300), strings.Repeat("?", 3000), "#", " ", "{a,b}", "(a+)+$", "[[:alpha:]]", "\x00", "\xff", "!../../x",
+	"**", "**/**/**/**/*", "!**", "!", "[", "[a-", "[^]", "\\", "a/**/b", "../x", "/", "./", strings.Repeat("*a", 300), strings.Repeat("**/", 300), strings.Repeat("?", 3000), strings.Repeat("*a\n", 5000), "#", " ", "{a,b}", "(a+)+$", "[[:alpha:]]", "\x00", "\xff", "!../../x",
 }, hostileNames...)
 
 // readContext applies hostile ignore files to names of a context, which may be anything
@@ -211,7 +211,7 @@ func readContext(_ context.Context, rnd *rand.Rand, _ *reading) error {
 // renames are substitutions that make names large, empty or something else.
 var renames = []string{
 	"s/x/y/", "s/.*/&&&&&&&&&&&&&&&&&&&&/g", "s/(.*)/\\1\\1\\1\\1\\1\\1\\1\\1\\1/", "s/./" + strings.Repeat("&", 4000) + "/g", "s/.*//", "s/^/..\\//", "s/^/\\/etc\\//", "s/kolla/\u202e/", "s/kolla/\x1b[2J/", "s/kolla/KOLLA/", "s/:.*/:/", "s/$/@sha256:x/",
-	"s/(a*)*$/x/", "s/((((((((((x))))))))))/\\9/", "s/x{1000}/y/", "s/(x{1000}){1000}/y/", "s/other.example/site.example/", "s/new/healthy-a/", "s/more/new/", "s|/|//|g", "s/x*/-/g", "s/x/y/999999999", "s/x/y/99999999999999999999", "s,,,", "s/[/x/", "s", "s/", "sxxx",
+	"s/(a*)*$/x/", "s/((((((((((x))))))))))/\\9/", "s/x{1000}/y/", "s/(x{1000}){1000}/y/", "s/" + strings.Repeat("x{1000}", 500) + "/y/", "s/other.example/site.example/", "s/new/healthy-a/", "s/more/new/", "s|/|//|g", "s/x*/-/g", "s/x/y/999999999", "s/x/y/99999999999999999999", "s,,,", "s/[/x/", "s", "s/", "sxxx",
 }
 
 // readRename applies substitutions to names, several after another.

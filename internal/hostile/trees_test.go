@@ -38,6 +38,8 @@ var fragments = []string{
 	"{{ 'a' | replace('', 'b' * 100000) | replace('', 'c' * 100000) }}", "{% raw %}", "{% endfor %}", "{{", "{%", "{#", "{{ undefined.a.b }}", "{{ 1 / 0 }}",
 	"{{ 'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaa' | regex_replace('(a+)+$', '') }}", "{% call(x) m() %}{% endcall %}", "\x00", "\xff\xfe", "\u202e", "RUN x\\\n", "FROM {{ base_image }}\n",
 	"COPY ../../../etc/passwd /x\n", "ADD http://127.0.0.1:1/x /x\n", "ONBUILD RUN x\n", "# syntax=evil.example/frontend\n", "# escape=`\n", "FROM scratch AS base\n", "ARG X=${X}\n", "ENV A=${A:-${A}}\n",
+	"\n{{ ('a ' * 10 ** 6) | wordwrap(1) }}\n", "\n{{ 'RUN x\n' * 300000 }}\n", "{% macro n(i) %}{% if i %}{{ n(i - 1) }}{{ n(i - 1) }}{% endif %}{% endmacro %}{{ n(60) }}",
+	"{% set n = namespace(x='a') %}{% for i in range(60) %}{% set n.x = n.x ~ n.x %}{% endfor %}{{ n.x }}", "{% set l = [] %}{{ l.append(l) }}{{ l | tojson }}", "{{ 'a' | batch(10 ** 9, 'x') | list }}",
 	"RUN <<EOF\n", "FROM --platform=$X base\n", "COPY --from=9999 / /\n", "HEALTHCHECK --interval=-1s CMD x\n",
 }
 

@@ -16,6 +16,13 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
+// Limits of a Dockerfile. A builder cannot stack more than some hundred layers, and each
+// line takes half a kilobyte when it is parsed.
+const (
+	maxLines        = 50_000
+	maxInstructions = 2000
+)
+
 // Dockerfile is a parsed Dockerfile.
 type Dockerfile struct {
 	// Stages are the build stages in order, the last one is the result.
@@ -39,9 +46,15 @@ func Parse(path string, content []byte) (*Dockerfile, error) {
 	if len(bytes.TrimSpace(content)) == 0 {
 		return nil, &Error{Path: path, Err: errors.New("the rendered Dockerfile is empty")}
 	}
+	if lines := bytes.Count(content, []byte("\n")); lines > maxLines {
+		return nil, &Error{Path: path, Err: fmt.Errorf("%d lines, more than %d", lines, maxLines)}
+	}
 	res, err := parser.Parse(bytes.NewReader(content))
 	if err != nil {
 		return nil, Locate(path, content, err)
+	}
+	if n := len(res.AST.Children); n > maxInstructions {
+		return nil, errorAt(path, content, res.AST.Children[maxInstructions].StartLine, fmt.Errorf("%d instructions, more than %d", n, maxInstructions))
 	}
 	d := &Dockerfile{path: path, content: content, escape: res.EscapeToken}
 	if d.Stages, d.args, err = instructions.Parse(res.AST, nil); err != nil {
@@ -72,6 +85,9 @@ func parseMounts(cmd instructions.Command) error {
 // instructions that are wrong are skipped, and so is all that follows a
 // mistake that BuildKit's parser cannot continue after.
 func parseTolerant(content []byte) *Dockerfile {
+	if bytes.Count(content, []byte("\n")) > maxLines {
+		return &Dockerfile{}
+	}
 	res, err := parser.Parse(bytes.NewReader(content))
 	if err != nil {
 		line := lineOf(err)
@@ -84,7 +100,7 @@ func parseTolerant(content []byte) *Dockerfile {
 		}
 	}
 	d := &Dockerfile{content: content, escape: res.EscapeToken}
-	for _, node := range res.AST.Children {
+	for _, node := range res.AST.Children[:min(len(res.AST.Children), maxInstructions)] {
 		parsed, err := instructions.ParseInstruction(node)
 		switch cmd := parsed.(type) {
 		case *instructions.Stage:

@@ -37,6 +37,8 @@ func TestParseErrorsNameTheLine(t *testing.T) {
 		{"variable in a mount's from", "FROM a\nRUN --mount=from=$x,target=/x y\n", "d:2: "},
 		{"heredoc without an end", "FROM a\nRUN <<E\nx\n", "d:2: "},
 		{"no value", "ARG X\nFROM $X\n", "d:2: FROM $X: no value for X\n  FROM $X"},
+		{"countless lines", "FROM a\n" + strings.Repeat("a\n", 1_000_000), "d: 1000001 lines, more than 50000"},
+		{"countless instructions", "FROM a\n" + strings.Repeat("RUN x\n", 3000), "d:2001: 3001 instructions, more than 2000"},
 		{"another platform", "FROM --platform=linux/arm64 a\n", "d:1: FROM --platform=linux/arm64: "},
 	} {
 		d, err := Parse("d", []byte(c.content))

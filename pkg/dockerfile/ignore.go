@@ -17,9 +17,9 @@ var IgnoreFiles = []string{"Dockerfile.dockerignore", ".dockerignore"}
 // Limits of an ignore file. Compiling a pattern takes time by the square of its length and
 // a thousand times its memory, and each file is matched with each pattern.
 const (
-	MaxIgnoreFile = 64 << 10 // bytes
-	maxPattern    = 1 << 10  // bytes
-	maxLines      = 2000
+	MaxIgnoreFile  = 64 << 10 // bytes
+	maxPattern     = 1 << 10  // bytes
+	maxIgnoreLines = 2000
 )
 
 // Ignore is what an ignore file leaves out of a build context. A nil Ignore leaves out
@@ -40,8 +40,8 @@ func ParseIgnore(path string, content []byte) (*Ignore, error) {
 		if err := checkPattern(line); err != nil {
 			return nil, errorAt(path, content, n, err)
 		}
-		if n > maxLines {
-			return nil, errorAt(path, content, n, fmt.Errorf("more than %d lines", maxLines))
+		if n > maxIgnoreLines {
+			return nil, errorAt(path, content, n, fmt.Errorf("more than %d lines", maxIgnoreLines))
 		}
 	}
 	patterns, err := ignorefile.ReadAll(bytes.NewReader(content))
