@@ -349,6 +349,7 @@ func TestAptInstallParallel(t *testing.T) {
 
 // If a repository has changed since the index was read, the index is read again.
 func TestAptInstallStaleIndex(t *testing.T) {
+	testenv.Slow(t)
 	cache := t.TempDir()
 	repo := newAptRepo(t, "one")
 	aptRoot(t, repo, cache).mustApt("one")
@@ -363,6 +364,7 @@ func TestAptInstallStaleIndex(t *testing.T) {
 // Lists that an earlier version left compressed in the cache are replaced when the
 // repository changes, and so are our lists by those of an earlier version.
 func TestAptInstallCompressedLists(t *testing.T) {
+	testenv.Slow(t)
 	for _, compressedFirst := range []bool{true, false} {
 		cache := t.TempDir()
 		repo := newAptRepo(t, "one")

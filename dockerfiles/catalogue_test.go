@@ -15,6 +15,7 @@ import (
 	digest "github.com/opencontainers/go-digest"
 
 	"github.com/kolla-build/kolla-build/dockerfiles"
+	"github.com/kolla-build/kolla-build/internal/testenv"
 	"github.com/kolla-build/kolla-build/pkg/build/buildkit"
 	"github.com/kolla-build/kolla-build/pkg/cli"
 	"github.com/kolla-build/kolla-build/pkg/config"
@@ -137,6 +138,7 @@ func TestEveryImageConvertsToLLB(t *testing.T) {
 // distributions. Only base and openstack-base name the release, so that their descendants
 // are converted where they differ from master's.
 func TestEveryReleaseConvertsToLLB(t *testing.T) {
+	testenv.Slow(t)
 	releases := []string{"2026.1", "2025.2", "2025.1", "2024.2", "2024.1"}
 	if testing.Short() {
 		releases = []string{"2025.1"}

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/kolla-build/kolla-build/internal/testenv"
 )
 
 // keystoneManage stands in for keystone-manage: it logs the lines of /messages where the given
@@ -99,6 +101,7 @@ internal endpoint updated
 )
 
 func TestKeystoneBootstrapReports(t *testing.T) {
+	testenv.Slow(t)
 	r := newKeystoneRoot(t, "keystone")
 	for _, c := range []struct {
 		name, messages  string

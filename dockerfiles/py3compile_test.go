@@ -70,6 +70,7 @@ func (r *scratchRoot) installPython(names ...string) (int, string) {
 // TestByteCompilation compares the byte code of packages that are compiled
 // together with what py3compile makes of each package.
 func TestByteCompilation(t *testing.T) {
+	testenv.Slow(t)
 	many := map[string]string{"skip_me.py": "print('no')\n", "sub/deep.py": "DEEP = 'deep', 1.5, b'x'\n"}
 	for i := range 230 { // more than fit into two chunks
 		many["m"+strings.Repeat("x", i%7)+string(rune('a'+i%26))+strings.Repeat("y", i/26)+".py"] = "def f(a, b=" + strings.Repeat("1", i%5+1) + "):\n    return a, 'text', b\n"

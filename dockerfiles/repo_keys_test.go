@@ -153,6 +153,7 @@ func put(t *testing.T, dir, name, content string) {
 // Real apt accepts a repository that the expected key signed, and no other; keys that
 // are served beside the expected one are left out.
 func TestRepoKeysApt(t *testing.T) {
+	testenv.Slow(t)
 	k := newKeyring(t)
 	good, other := k.add("good@example.org", "rsa2048"), k.add("other@example.org", "ed25519")
 	files := t.TempDir()
@@ -307,6 +308,7 @@ func TestRepoKeysDNF(t *testing.T) {
 
 // The keys of a repository are found in every form that dnf reads.
 func TestRepoKeysFormsOfDNF(t *testing.T) {
+	testenv.Slow(t)
 	k := newKeyring(t)
 	good := k.add("good@example.org", "rsa2048")
 	files := t.TempDir()

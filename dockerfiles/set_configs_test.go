@@ -6,6 +6,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/kolla-build/kolla-build/internal/testenv"
 )
 
 // setConfigs is a root with the real kolla_set_configs and a configuration.
@@ -199,6 +201,7 @@ func TestSetConfigsStrategies(t *testing.T) {
 }
 
 func TestSetConfigsCheck(t *testing.T) {
+	testenv.Slow(t)
 	change := map[string]func(r *scratchRoot){
 		"the content of":    func(r *scratchRoot) { r.write("etc/keystone/domains/one/x.conf", "y") },
 		"has the mode 0666": func(r *scratchRoot) { os.Chmod(r.path("etc/keystone/a.ini"), 0o666) },
@@ -231,6 +234,7 @@ func TestSetConfigsCheck(t *testing.T) {
 }
 
 func TestSetConfigsErrors(t *testing.T) {
+	testenv.Slow(t)
 	for _, test := range []struct {
 		name, config, want string
 		status             int

@@ -12,6 +12,7 @@ import (
 // A module that a release lacks is written beside the package; one that it has
 // is left as it is.
 func TestWSGIModule(t *testing.T) {
+	testenv.Slow(t)
 	python := testenv.Program(t, "python3", "python3")
 	dir := t.TempDir()
 	write := func(name, content string) {

@@ -34,6 +34,7 @@ var shellCases = []struct{ name, typed, want string }{
 
 // TestCompletionInShells types into real shells in a real terminal.
 func TestCompletionInShells(t *testing.T) {
+	testenv.Slow(t)
 	shells := map[string]string{
 		"bash":      `exec env PS1='$ ' bash --norc --noprofile -i`,
 		"zsh":       `exec zsh -f -i`,

@@ -118,6 +118,7 @@ func headersIn(t testing.TB, file, wal []byte) [][]byte {
 
 // TestFormats reads databases that rpm and Berkeley DB wrote, in each format.
 func TestFormats(t *testing.T) {
+	testenv.Slow(t)
 	rpms := buildRPMs(t)
 	sqlite, wal := writeSQLite(t, rpms)
 	headers := headersIn(t, sqlite, wal)
@@ -146,6 +147,7 @@ func TestFormats(t *testing.T) {
 
 // TestLoops reads Berkeley DB files whose overflow pages lead to each other.
 func TestLoops(t *testing.T) {
+	testenv.Slow(t)
 	rpms := buildRPMs(t)[:1]
 	sqlite, wal := writeSQLite(t, rpms)
 	headers := headersIn(t, sqlite, wal)

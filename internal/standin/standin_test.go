@@ -120,6 +120,7 @@ func TestRPM(t *testing.T) {
 // TestPip lets the real pip install from the index under constraints, and build
 // a project's sources with the back end that they bring.
 func TestPip(t *testing.T) {
+	testenv.Slow(t)
 	python := testenv.Program(t, "python3", "python3")
 	if out, err := exec.Command(python, "-c", "import pip, tomllib").CombinedOutput(); err != nil {
 		t.Skipf("pip is not on this machine; TestStandin has its own. %s", out)

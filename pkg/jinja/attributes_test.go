@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/kolla-build/kolla-build/internal/testenv"
 )
 
 // attributeSubjects are the values whose attributes are compared, by their name in
@@ -23,6 +25,7 @@ var attributeSubjects = map[string]string{
 // which of them a template gets, which the sandbox refuses and which are undefined.
 // Methods are called with many kinds of arguments.
 func TestAttributes(t *testing.T) {
+	testenv.Slow(t)
 	o := startOracle(t)
 	dirs := o.ask(t, map[string]any{"dirs": true}).Dirs
 	args := []string{"", "1", "0", "2", "30", "-1", "'a'", "'a', 'b'", "'a'.encode()", "'a'.encode(), 'x'.encode()", "5, '-'", "5, '-'.encode()", "none", "none, 1",

@@ -91,6 +91,7 @@ func TestRoundTrip(t *testing.T) {
 
 // TestEveryLoss removes and damages every combination of parts of a small set.
 func TestEveryLoss(t *testing.T) {
+	testenv.Slow(t)
 	rng := rand.New(rand.NewPCG(2, 2))
 	stream, files := write(t, rng, 5*MinSize, MinSize, 50) // 6 data, 3 parity
 	if len(files) != 9 {

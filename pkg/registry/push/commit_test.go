@@ -210,6 +210,7 @@ func TestStuckTagsAreNamedAndRecovered(t *testing.T) {
 
 // Ctrl-C while tags are updated leaves every tag as it was.
 func TestInterruptedCommit(t *testing.T) {
+	testenv.Slow(t)
 	registrytest.Each(t, func(t *testing.T, host string) {
 		px := registrytest.StartProxy(t, host, nil)
 		journal := t.TempDir()
@@ -294,6 +295,7 @@ func TestTwoPublishersAtOnce(t *testing.T) {
 // A publisher that repeatedly fails to keep a tag reports that and leaves the tag to the
 // other one.
 func TestCommitAgainstARival(t *testing.T) {
+	testenv.Slow(t)
 	host := registrytest.Embedded(t, server.Options{}).Host()
 	px := registrytest.StartProxy(t, host, nil)
 	journal := t.TempDir()

@@ -193,6 +193,7 @@ func TestCollectWhileServing(t *testing.T) {
 // TestCollectKeepsWhatIsInUse checks that content which a client has asked for, without a
 // manifest or tag yet, outlives a collection and a restart.
 func TestCollectKeepsWhatIsInUse(t *testing.T) {
+	testenv.Slow(t)
 	dir := t.TempDir()
 	old := garbage(t, dir, 4)
 	s := registrytest.Embedded(t, server.Options{Dir: dir})
@@ -249,6 +250,7 @@ func TestCollectRunningNeedsARegistry(t *testing.T) {
 // TestRequestedDigestsAreNotRemembered checks that memory does not grow with the requests
 // of clients.
 func TestRequestedDigestsAreNotRemembered(t *testing.T) {
+	testenv.Slow(t)
 	s := registrytest.Embedded(t, server.Options{})
 	const n = 200
 	for i := range n {

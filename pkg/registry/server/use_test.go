@@ -12,11 +12,14 @@ import (
 
 	digest "github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/kolla-build/kolla-build/internal/testenv"
 )
 
 // At any moment of a garbage collection, a manifest that a client has asked for exists
 // together with all its blobs or not at all.
 func TestManifestsAreUsedWithTheirBlobs(t *testing.T) {
+	testenv.Slow(t)
 	u := newUsage(t.TempDir())
 	long := time.Now().Add(-24 * time.Hour)
 	put := func(text string) digest.Digest {
