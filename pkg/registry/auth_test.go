@@ -107,6 +107,24 @@ func TestCredentialHelper(t *testing.T) {
 	if _, err := push.New(registrytest.Client(t, registry.Options{}), push.Options{}).Push(ctx, host+"/kolla/base", registrytest.Base(t, 100)); err != nil {
 		t.Fatal(err)
 	}
+
+	// Helpers that registries.conf lists are asked in their order; one that has no login
+	// leaves the question to the next.
+	nothing := "#!/bin/sh\ncat >/dev/null\necho 'credentials not found in native keychain'\nexit 1\n"
+	if err := os.WriteFile(filepath.Join(dir, "docker-credential-kbnone"), []byte(nothing), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "config.json"), []byte("{}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for list, works := range map[string]bool{`"containers-auth.json", "kbnone", "kbtest"`: true, `"containers-auth.json", "kbnone"`: false, ``: false} {
+		etc := t.TempDir()
+		writeFile(t, filepath.Join(etc, "containers/registries.conf"), "credential-helpers = ["+list+"]\n")
+		_, err := registrytest.Client(t, registry.Options{EtcDir: etc}).Tags(ctx, host+"/kolla/base")
+		if (err == nil) != works {
+			t.Errorf("credential-helpers = [%s]: %v", list, err)
+		}
+	}
 }
 
 // Credentials are not sent unencrypted unless the user allows it. Only the test's HTTP

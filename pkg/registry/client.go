@@ -59,7 +59,7 @@ type Client struct {
 	policy      retry.Policy
 	credentials *credentials
 	conf        *registriesConf
-	insecure    map[string]bool
+	insecure    insecureList
 	retried     atomic.Int64
 	proxy       func(*http.Request) (*url.URL, error)
 
@@ -95,18 +95,21 @@ func New(opts Options) (*Client, error) {
 		opts.UserAgent = "kolla-build"
 	}
 	c := &Client{
-		opts:     opts,
-		policy:   retry.Policy{Retries: opts.Retries, MaxElapsed: opts.MaxElapsed, BaseDelay: opts.BaseDelay},
-		insecure: map[string]bool{},
-		hosts:    map[string]*host{}, credentials: &credentials{},
+		opts:   opts,
+		policy: retry.Policy{Retries: opts.Retries, MaxElapsed: opts.MaxElapsed, BaseDelay: opts.BaseDelay},
+		hosts:  map[string]*host{}, credentials: &credentials{},
 		transports: map[string]*http.Transport{}, proxy: http.ProxyFromEnvironment,
 	}
 	var err error
 	if c.conf, err = readRegistriesConf(opts.EtcDir); err != nil {
 		return nil, err
 	}
+	c.credentials.helpersInOrder = c.conf.helpers
 	for _, host := range c.conf.insecureHosts() {
-		c.insecure[host] = true
+		c.insecure.add(host)
+	}
+	if err := c.addDaemonConf(opts.EtcDir); err != nil {
+		return nil, err
 	}
 	for _, typed := range opts.Insecure {
 		host, _, err := imageref.NormalizeRegistry(typed)
@@ -116,7 +119,7 @@ func New(opts Options) (*Client, error) {
 		if strings.Contains(host, "/") {
 			return nil, fmt.Errorf("insecure registry %q: expected HOST or HOST:PORT, without a path", typed)
 		}
-		c.insecure[host] = true
+		c.insecure.add(host)
 	}
 	return c, nil
 }
@@ -216,13 +219,7 @@ func (c *Client) mayBeInsecure(host string) bool {
 
 // listedAsInsecure reports whether the user allows plain HTTP and unverified certificates for a
 // host.
-func (c *Client) listedAsInsecure(host string) bool {
-	if c.insecure[host] {
-		return true
-	}
-	h, _, err := net.SplitHostPort(host)
-	return err == nil && c.insecure[h]
-}
+func (c *Client) listedAsInsecure(host string) bool { return c.insecure.contains(host) }
 
 // network returns the transport for requests to a host, with retries.
 func (c *Client) network(host string) (http.RoundTripper, error) {

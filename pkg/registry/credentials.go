@@ -24,6 +24,9 @@ type credentials struct {
 	files   []authFile
 	err     error
 	helpers shared[helperKey, login]
+	// helpersInOrder is credential-helpers of registries.conf: filesHelper stands for the
+	// files. nil means the files only.
+	helpersInOrder []string
 
 	mu    sync.Mutex
 	known map[helperKey]login
@@ -56,6 +59,28 @@ func (c *credentials) find(ctx context.Context, registry, path string) (login, e
 	if c.err != nil {
 		return login{}, c.err
 	}
+	if c.helpersInOrder == nil {
+		return c.findInFiles(ctx, registry, path)
+	}
+	for _, helper := range c.helpersInOrder {
+		var found login
+		var err error
+		if helper == filesHelper {
+			found, err = c.findInFiles(ctx, registry, path)
+		} else {
+			found, err = c.ask(ctx, helperKey{helper, registry})
+		}
+		if err != nil || found != (login{}) {
+			return found, err
+		}
+	}
+	return login{}, nil
+}
+
+// filesHelper is the name under which registries.conf lists the files with logins.
+const filesHelper = "containers-auth.json"
+
+func (c *credentials) findInFiles(ctx context.Context, registry, path string) (login, error) {
 	for _, f := range c.files {
 		found, helper, ok := f.find(registry, path)
 		if helper != "" {

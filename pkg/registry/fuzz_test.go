@@ -47,8 +47,9 @@ func FuzzRegistriesConf(f *testing.F) {
 	f.Add("[[registry]]\nprefix='docker.io'\nlocation='m:1/x'\n[[registry.mirror]]\nlocation='n:2'", "debian:t")
 	f.Add("[[registry]]\nprefix='*.example.org'\nlocation='m:1'", "a.example.org/b:t")
 	f.Add("[[registry]]\nprefix=''", "a/b")
+	f.Add("credential-helpers=['x']\n[registries.insecure]\nregistries=['a']\n[registries.block]\nregistries=['b']", "a/b")
 	f.Fuzz(func(t *testing.T, text, name string) {
-		entries, err := parseRegistriesConf([]byte(text))
+		content, err := parseRegistriesConf([]byte(text))
 		if err != nil {
 			return
 		}
@@ -56,7 +57,7 @@ func FuzzRegistriesConf(f *testing.F) {
 		if err != nil {
 			return
 		}
-		conf := registriesConf{registries: entries}
+		conf := registriesConf{registries: content.Registry}
 		conf.insecureHosts()
 		if sources, err := conf.sources(ref); err == nil && len(sources) == 0 {
 			t.Errorf("%q: no source for %s", text, ref)

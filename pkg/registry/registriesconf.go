@@ -21,6 +21,37 @@ const maxRegistriesConf = 4 << 20
 // other locations, and insecure registries.
 type registriesConf struct {
 	registries []registryConf // the longest prefix first
+	helpers    []string       // where to look for logins, in order; nil: files only
+}
+
+// registriesFile is a registries.conf file.
+type registriesFile struct {
+	Registry []registryConf `toml:"registry"`
+	Helpers  []string       `toml:"credential-helpers"`
+	// The form of version 1, of containers-common before 2020.
+	Old struct {
+		Insecure struct {
+			Registries []string `toml:"registries"`
+		} `toml:"insecure"`
+		Block struct {
+			Registries []string `toml:"registries"`
+		} `toml:"block"`
+	} `toml:"registries"`
+}
+
+func (c *registriesConf) has(prefix string) bool {
+	return slices.ContainsFunc(c.registries, func(r registryConf) bool { return r.Prefix == prefix })
+}
+
+// add adds an entry, the longest prefix first.
+func (c *registriesConf) add(r registryConf) {
+	c.registries = append(c.registries, r)
+	slices.SortFunc(c.registries, func(a, b registryConf) int {
+		if d := len(b.Prefix) - len(a.Prefix); d != 0 {
+			return d
+		}
+		return strings.Compare(a.Prefix, b.Prefix)
+	})
 }
 
 // registryConf is a [[registry]] table. See containers-registries.conf(5).
@@ -96,29 +127,26 @@ func readRegistriesConf(etc string) (*registriesConf, error) {
 			files = append(files, filepath.Join(dir, name))
 		}
 	}
+	conf := &registriesConf{}
 	byPrefix := map[string]registryConf{}
 	for _, path := range files {
-		entries, err := readRegistriesFile(path)
+		content, err := readRegistriesFile(path)
 		if err != nil {
 			if path != named && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission)) {
 				continue
 			}
 			return nil, &RegistriesConfError{Path: path, Err: err}
 		}
-		for _, e := range entries {
+		for _, e := range content.Registry {
 			byPrefix[e.Prefix] = e
 		}
-	}
-	conf := &registriesConf{}
-	for _, e := range byPrefix {
-		conf.registries = append(conf.registries, e)
-	}
-	slices.SortFunc(conf.registries, func(a, b registryConf) int {
-		if d := len(b.Prefix) - len(a.Prefix); d != 0 {
-			return d
+		if content.Helpers != nil {
+			conf.helpers = content.Helpers
 		}
-		return strings.Compare(a.Prefix, b.Prefix)
-	})
+	}
+	for _, e := range byPrefix {
+		conf.add(e)
+	}
 	return conf, nil
 }
 
@@ -127,25 +155,30 @@ func exists(path string) bool {
 	return err == nil
 }
 
-func readRegistriesFile(path string) ([]registryConf, error) {
+func readRegistriesFile(path string) (registriesFile, error) {
 	b, err := readFileLimited(path, maxRegistriesConf)
 	if err != nil {
-		return nil, err
+		return registriesFile{}, err
 	}
 	return parseRegistriesConf(b)
 }
 
-func parseRegistriesConf(b []byte) ([]registryConf, error) {
-	var content struct {
-		Registry []registryConf `toml:"registry"`
-	}
+func parseRegistriesConf(b []byte) (registriesFile, error) {
+	fail := func(err error) (registriesFile, error) { return registriesFile{}, err }
+	var content registriesFile
 	if err := toml.Unmarshal(b, &content); err != nil {
 		var mistake *toml.DecodeError
 		if errors.As(err, &mistake) {
 			row, column := mistake.Position()
-			return nil, fmt.Errorf("line %d, column %d: %w", row, column, err)
+			return fail(fmt.Errorf("line %d, column %d: %w", row, column, err))
 		}
-		return nil, err
+		return fail(err)
+	}
+	for _, host := range content.Old.Insecure.Registries {
+		content.Registry = append(content.Registry, registryConf{Prefix: host, Insecure: true})
+	}
+	for _, host := range content.Old.Block.Registries {
+		content.Registry = append(content.Registry, registryConf{Prefix: host, Blocked: true})
 	}
 	for i := range content.Registry {
 		r := &content.Registry[i]
@@ -157,21 +190,21 @@ func parseRegistriesConf(b []byte) ([]registryConf, error) {
 		}
 		r.Prefix, r.Location = strings.TrimRight(r.Prefix, "/"), strings.TrimRight(r.Location, "/")
 		if r.Prefix == "" {
-			return nil, fmt.Errorf("registry %d has neither a prefix nor a location", i+1)
+			return fail(fmt.Errorf("registry %d has neither a prefix nor a location", i+1))
 		}
 		for j, m := range r.Mirrors {
 			if m.Location == "" {
-				return nil, fmt.Errorf("mirror %d of %s has no location", j+1, r.Prefix)
+				return fail(fmt.Errorf("mirror %d of %s has no location", j+1, r.Prefix))
 			}
 			switch m.PullFromMirror {
 			case "", "all", "digest-only", "tag-only":
 			default:
-				return nil, fmt.Errorf("mirror %s of %s: pull-from-mirror is %q; expected all, digest-only or tag-only", m.Location, r.Prefix, m.PullFromMirror)
+				return fail(fmt.Errorf("mirror %s of %s: pull-from-mirror is %q; expected all, digest-only or tag-only", m.Location, r.Prefix, m.PullFromMirror))
 			}
 			r.Mirrors[j].Location = strings.TrimRight(m.Location, "/")
 		}
 	}
-	return content.Registry, nil
+	return content, nil
 }
 
 // insecureHosts lists the hosts that may be used without a verified certificate.
@@ -183,6 +216,9 @@ func (c *registriesConf) insecureHosts() []string {
 		}
 	}
 	for _, r := range c.registries {
+		if r.Location == "" {
+			add(r.Prefix, r.Insecure) // all hosts of a domain
+		}
 		add(r.Location, r.Insecure)
 		for _, m := range r.Mirrors {
 			add(m.Location, m.Insecure)
@@ -231,8 +267,8 @@ func (c *registriesConf) sources(ref imageref.Ref) ([]imageref.Ref, error) {
 func (r registryConf) match(ref imageref.Ref) (rest string, ok bool) {
 	full := ref.String()
 	if domain, wildcard := strings.CutPrefix(r.Prefix, "*"); wildcard {
-		host := ref.Registry()
-		return strings.TrimPrefix(full, host), strings.HasSuffix(host, domain)
+		before, rest, found := strings.Cut(full, domain)
+		return rest, found && !strings.Contains(before, "/") && (rest == "" || strings.ContainsRune("/:@", rune(rest[0])))
 	}
 	rest, ok = strings.CutPrefix(full, r.Prefix)
 	return rest, ok && (rest == "" || strings.ContainsRune("/:@", rune(rest[0]))) && !hostContinues(r.Prefix, rest)

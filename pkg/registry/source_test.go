@@ -56,6 +56,9 @@ func TestRegistriesConf(t *testing.T) {
 		"mirror for tags":            {"[[registry]]\nprefix='G'\n[[registry.mirror]]\nlocation='M/hub'\npull-from-mirror='tag-only'", "G/library/debian:t", inMirror, ""},
 		"another location":           {"[[registry]]\nprefix='example.org/base'\nlocation='O/library'", "example.org/base/debian:t", inOrigin, ""},
 		"all hosts of a domain":      {"[[registry]]\nprefix='*.example.org'\nlocation='O'", "a.b.example.org/library/debian:t", inOrigin, ""},
+		"a domain with ports":        {"[[registry]]\nprefix='*.example.org'\n[[registry.mirror]]\nlocation='M/x'\n[[registry]]\nprefix='*.example.org:5000/base'\nlocation='O/library'", "a.example.org:5000/base/debian:t", inOrigin, ""},
+		"a domain with a path":       {"[[registry]]\nprefix='*.example.org/base'\nlocation='O/library'", "a.example.org/base/debian:t", inOrigin, ""},
+		"blocked, version 1":         {"[registries.block]\nregistries=['O']", "O/library/debian:t", "", "blocks it"},
 		"the longest prefix":         {"[[registry]]\nprefix='O'\nlocation='G'\n[[registry]]\nprefix='O/library'\nlocation='M/hub/library'", "O/library/debian:t", inMirror, ""},
 		"a similar name":             {"[[registry]]\nprefix='O/lib'\nlocation='G'", "O/library/debian:t", inOrigin, ""},
 		"a similar host":             {"[[registry]]\nprefix='127.0.0.1'\nlocation='G'", "O/library/debian:t", inOrigin, ""},
@@ -101,6 +104,26 @@ func TestRegistriesConf(t *testing.T) {
 	}
 	if _, _, err := c.Fetch(t.Context(), origin+"/library/debian:t", ""); err == nil {
 		t.Error("a file of registries.conf.d is not read")
+	}
+}
+
+// The mirrors of Docker's daemon count for Docker Hub, unless registries.conf has an entry
+// for it.
+func TestDaemonMirrors(t *testing.T) {
+	mirror := registrytest.Embedded(t, server.Options{}).Addr().String()
+	inMirror := publish(t, mirror, "library/debian:t")
+	etc := t.TempDir()
+	writeFile(t, filepath.Join(etc, "docker/daemon.json"), fmt.Sprintf(`{"registry-mirrors": ["http://%s"]}`, mirror))
+	fetch := func(name string) (digest.Digest, error) {
+		_, d, err := registrytest.Client(t, registry.Options{EtcDir: etc, Retries: -1}).Fetch(t.Context(), name, "")
+		return d, err
+	}
+	if got, err := fetch("debian:t"); got != inMirror || err != nil {
+		t.Errorf("from the mirror: %s, %v", got, err)
+	}
+	writeFile(t, filepath.Join(etc, "containers/registries.conf"), fmt.Sprintf("[[registry]]\nprefix='docker.io'\nlocation=%q\n", registrytest.FreeAddr(t)))
+	if _, err := fetch("debian:t"); err == nil {
+		t.Error("registries.conf does not take precedence")
 	}
 }
 

@@ -1,0 +1,69 @@
+package registry
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func writeConf(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestInsecureRegistries checks every place where docker and podman keep the names of
+// registries that may be used without a verified certificate.
+func TestInsecureRegistries(t *testing.T) {
+	etc, home := t.TempDir(), t.TempDir()
+	t.Setenv("HOME", home)
+	t.Setenv("XDG_CONFIG_HOME", "")
+	writeConf(t, filepath.Join(etc, "containers/registries.conf"), "[[registry]]\nprefix='*.lab.example'\ninsecure=true\n"+
+		"[[registry]]\nlocation='plain.example:5000'\ninsecure=true\n[[registry]]\nprefix='name.example'\nlocation='location.example'\ninsecure=true\n"+
+		"[[registry.mirror]]\nlocation='mirror.example/hub'\ninsecure=true\n")
+	writeConf(t, filepath.Join(etc, "containers/registries.conf.d/old.conf"), "[registries.search]\nregistries=['docker.io']\n[registries.insecure]\nregistries=['old.example']\n[registries.block]\nregistries=['blocked.example']\n")
+	writeConf(t, filepath.Join(etc, "docker/daemon.json"), `{"insecure-registries": ["docker.example:5000", "any.example", "10.1.0.0/16", "fd00::/8"], "registry-mirrors": ["http://hub.example:5000/"], "log-level": "warn"}`)
+	c, err := New(Options{EtcDir: etc, Insecure: []string{"flag.example"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	for host, want := range map[string]bool{
+		"a.lab.example": true, "a.b.lab.example:5000": true, "lab.example": false, "xlab.example": false,
+		"plain.example:5000": true, "plain.example": false, "location.example": true, "name.example": false, "mirror.example": true,
+		"old.example": true, "docker.example:5000": true, "docker.example:5001": false, "any.example:7000": true,
+		"10.1.2.3:5000": true, "10.2.2.3:5000": false, "[fd00::1]:5000": true, "[fe00::1]:5000": false,
+		"hub.example:5000": true, "flag.example": true, "other.example": false,
+	} {
+		if got := c.listedAsInsecure(host); got != want {
+			t.Errorf("%s: %v, want %v", host, got, want)
+		}
+	}
+}
+
+func TestDaemonConfMistakes(t *testing.T) {
+	t.Setenv("HOME", t.TempDir())
+	for text, want := range map[string]string{
+		`{"insecure-registries": "x"}`:        "insecure-registries",
+		`{`:                                   "not JSON",
+		`{"insecure-registries": ["a b"]}`:    "insecure-registries",
+		`{"registry-mirrors": ["hub.local"]}`: "registry-mirrors",
+		``:                                    "",
+	} {
+		etc := t.TempDir()
+		writeConf(t, filepath.Join(etc, "docker/daemon.json"), text)
+		c, err := New(Options{EtcDir: etc})
+		if want == "" && err == nil {
+			c.Close()
+			continue
+		}
+		if err == nil || want == "" || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "daemon.json") {
+			t.Errorf("%s: %v, want an error with %q", text, err, want)
+		}
+	}
+}
