@@ -21,6 +21,10 @@ type Blob struct {
 	Digest digest.Digest
 	Size   int64                         // bytes
 	Open   func() (io.ReadCloser, error) // called once for each attempt
+	// Anywhere says that the repository does not have the blob, and asks the registry to
+	// mount it from any other. Most registries ignore that; those that fail are not asked
+	// again.
+	Anywhere bool
 }
 
 // BlobState says what happened to a blob.
@@ -74,24 +78,30 @@ func (r *Repository) tryUpload(ctx context.Context, blob Blob, from *Repository,
 		if from.ref.Path() != r.ref.Path() {
 			scopes = append(scopes, scope(from.ref.Path(), actionsPull))
 		}
-	} else if there, err := r.has(ctx, "/blobs/"+blob.Digest.String(), blob.Digest); err != nil || there {
+	} else if blob.Anywhere {
+		// It has been looked up.
+	} else if there, err := r.has(ctx, "/blobs/"+blob.Digest.String(), blob.Digest, actionsPush); err != nil || there {
 		return BlobSkipped, err // a mount also finds existing blobs
 	}
 	if blob.Digest.Algorithm() != digest.Canonical {
 		query.Set("digest-algorithm", blob.Digest.Algorithm().String())
 	}
-	req, err := r.request(ctx, http.MethodPost, "/blobs/uploads/", query, nil)
-	if err != nil {
-		return "", err
+	anywhere := from == nil && blob.Anywhere && !r.host.needsSource.Load()
+	if anywhere {
+		query.Set("mount", blob.Digest.String())
 	}
-	resp, err := r.host.do(req, r.ref.Path(), scopes...)
+	resp, err := r.begin(ctx, query, scopes)
+	var status *transport.Error
+	if anywhere && errors.As(err, &status) && status.StatusCode != http.StatusUnauthorized && status.StatusCode != http.StatusTooManyRequests {
+		// Quay fails for a mount without a repository to mount from.
+		r.host.needsSource.Store(true)
+		query.Del("mount")
+		resp, err = r.begin(ctx, query, scopes)
+	}
 	if err != nil {
 		return "", err
 	}
 	defer drain(resp)
-	if err := transport.CheckError(resp, http.StatusAccepted, http.StatusCreated); err != nil {
-		return "", err
-	}
 	if resp.StatusCode == http.StatusCreated {
 		return BlobMounted, nil
 	}
@@ -100,6 +110,23 @@ func (r *Repository) tryUpload(ctx context.Context, blob Blob, from *Repository,
 		return "", fmt.Errorf("the registry began an upload without a location: %w", err)
 	}
 	return BlobUploaded, r.send(ctx, location, blob, progress)
+}
+
+// begin begins an upload or mounts a blob. The caller closes the body of the answer.
+func (r *Repository) begin(ctx context.Context, query url.Values, scopes []string) (*http.Response, error) {
+	req, err := r.request(ctx, http.MethodPost, "/blobs/uploads/", query, nil)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := r.host.do(req, r.ref.Path(), scopes...)
+	if err != nil {
+		return nil, err
+	}
+	if err := transport.CheckError(resp, http.StatusAccepted, http.StatusCreated); err != nil {
+		drain(resp)
+		return nil, err
+	}
+	return resp, nil
 }
 
 // send sends the bytes in one PUT, as containerd does: every registry accepts that, and

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
@@ -25,6 +26,8 @@ type host struct {
 	addr     string // HOST[:PORT] of its API
 	base     http.RoundTripper
 	unusable error // why requests are impossible, or nil
+
+	needsSource atomic.Bool // a blob is mounted from a repository that the request names only
 
 	contacts shared[string, string]
 	fetches  shared[tokenKey, token]

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"maps"
 	"net/http"
 	"sync"
 
@@ -111,7 +112,15 @@ func (r *Repository) blob(ctx context.Context, d digest.Digest, size int64) (io.
 	if size < 0 {
 		return nil, fmt.Errorf("blob %s: its size is %d bytes", d, size)
 	}
-	req, err := r.request(context.WithValue(ctx, keyResume, true), http.MethodGet, "/blobs/"+d.String(), nil, nil)
+	ask := func(ctx context.Context, header http.Header) (*http.Response, error) {
+		req, err := r.request(context.WithValue(ctx, keyResume, nil), http.MethodGet, "/blobs/"+d.String(), nil, nil)
+		if err != nil {
+			return nil, err
+		}
+		maps.Copy(req.Header, header)
+		return r.host.do(req, r.ref.Path(), scope(r.ref.Path(), actionsPull))
+	}
+	req, err := r.request(context.WithValue(ctx, keyResume, askAgain(ask)), http.MethodGet, "/blobs/"+d.String(), nil, nil)
 	if err != nil {
 		return fail(err)
 	}

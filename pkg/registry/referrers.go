@@ -117,5 +117,11 @@ func (r *Repository) Blob(ctx context.Context, d digest.Digest, size int64) (io.
 
 // HasBlob reports whether the repository has a blob.
 func (r *Repository) HasBlob(ctx context.Context, d digest.Digest) (bool, error) {
-	return r.has(ctx, "/blobs/"+d.String(), d)
+	return r.has(ctx, "/blobs/"+d.String(), d, actionsPush)
+}
+
+// OffersBlob reports whether a blob can be pulled from the repository, without the right to
+// push to it.
+func (r *Repository) OffersBlob(ctx context.Context, d digest.Digest) (bool, error) {
+	return r.has(ctx, "/blobs/"+d.String(), d, actionsPull)
 }

@@ -78,6 +78,26 @@ func (r *Repository) exchange(req *http.Request, actions string, want ...int) (*
 	return resp, nil
 }
 
+// checkIdentifier refuses what is neither a tag nor a digest, because it becomes part of a
+// request's path. Manifests, which others write, name their children.
+func checkIdentifier(identifier string) error {
+	if imageref.CheckTag(identifier) == nil {
+		return nil
+	}
+	if _, err := digest.Parse(identifier); err != nil {
+		return fmt.Errorf("%q is neither a tag nor a digest", identifier)
+	}
+	return nil
+}
+
+// Child reads a manifest that another one refers to.
+func (r *Repository) Child(ctx context.Context, d digest.Digest) (Manifest, error) {
+	if err := d.Validate(); err != nil {
+		return Manifest{}, fmt.Errorf("manifest %q: %w", d, err)
+	}
+	return r.Manifest(ctx, d.String())
+}
+
 // reference names a tag or a manifest of the repository, for requests' paths and for
 // messages.
 func (r *Repository) reference(identifier string) (path, ref string) {
@@ -98,6 +118,9 @@ var manifestTypes = strings.Join([]string{
 func (r *Repository) Head(ctx context.Context, identifier string) (ocispec.Descriptor, error) {
 	path, ref := r.reference(identifier)
 	fail := func(err error) (ocispec.Descriptor, error) { return ocispec.Descriptor{}, r.host.failure(ref, err) }
+	if err := checkIdentifier(identifier); err != nil {
+		return fail(err)
+	}
 	req, err := r.request(ctx, http.MethodHead, path, nil, nil)
 	if err != nil {
 		return fail(err)
@@ -127,16 +150,19 @@ func (r *Repository) Head(ctx context.Context, identifier string) (ocispec.Descr
 // what does not exist has it not: if it is a real refusal, the upload that follows
 // says so.
 func (r *Repository) Has(ctx context.Context, d digest.Digest) (bool, error) {
-	return r.has(ctx, "/manifests/"+d.String(), d)
+	return r.has(ctx, "/manifests/"+d.String(), d, actionsPush)
 }
 
-func (r *Repository) has(ctx context.Context, path string, d digest.Digest) (bool, error) {
+func (r *Repository) has(ctx context.Context, path string, d digest.Digest, actions string) (bool, error) {
+	if err := d.Validate(); err != nil {
+		return false, fmt.Errorf("%q: %w", d, err)
+	}
 	req, err := r.request(ctx, http.MethodHead, path, nil, nil)
 	if err != nil {
 		return false, r.host.failure(r.Name(), err)
 	}
 	req.Header.Set("Accept", manifestTypes)
-	resp, err := r.host.do(req, r.ref.Path(), scope(r.ref.Path(), actionsPush))
+	resp, err := r.host.do(req, r.ref.Path(), scope(r.ref.Path(), actions))
 	if err != nil {
 		return false, r.host.failure(r.Name(), err)
 	}
@@ -154,6 +180,9 @@ func (r *Repository) has(ctx context.Context, path string, d digest.Digest) (boo
 // against it.
 func (r *Repository) Manifest(ctx context.Context, identifier string) (Manifest, error) {
 	_, ref := r.reference(identifier)
+	if err := checkIdentifier(identifier); err != nil {
+		return Manifest{}, r.host.failure(ref, err)
+	}
 	var m Manifest
 	err := r.host.client.repeat(ctx, func() (err error) {
 		m, err = r.readManifest(ctx, identifier)
@@ -246,6 +275,9 @@ func (r *Repository) PutTag(ctx context.Context, tag string, m Manifest) error {
 
 func (r *Repository) putManifest(ctx context.Context, identifier string, m Manifest) (*http.Response, error) {
 	path, ref := r.reference(identifier)
+	if err := checkIdentifier(identifier); err != nil {
+		return nil, r.host.failure(ref, err)
+	}
 	if len(m.Raw) > maxManifest {
 		return nil, &SizeError{What: "manifest " + ref, Limit: maxManifest}
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"sync"
@@ -28,9 +29,13 @@ const (
 	// must not be sent to the same place twice).
 	keyOnce
 	// keyResume marks requests whose answers are resumed if they are interrupted: those
-	// of blobs, which do not change, unlike other content.
+	// of blobs, which do not change, unlike other content. Its value is an askAgain.
 	keyResume
 )
+
+// askAgain requests a blob from its registry again, with additional headers. The address that
+// the registry redirected to can have expired, and so can the login.
+type askAgain func(ctx context.Context, header http.Header) (*http.Response, error)
 
 // retryTransport repeats requests that may be repeated, watches for stalls, and resumes
 // interrupted bodies of blobs.
@@ -65,8 +70,8 @@ func (t *retryTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 		case err == nil && retry.TransientStatus(resp.StatusCode):
 			after = retry.After(resp, time.Now())
 		case err == nil:
-			if req.Method == http.MethodGet && resp.StatusCode == http.StatusOK && resp.ContentLength > 0 && ctx.Value(keyResume) != nil {
-				resp.Body = &resumingBody{t: t, req: req, body: resp.Body, size: resp.ContentLength, etag: resp.Header.Get("ETag")}
+			if ask, resumes := ctx.Value(keyResume).(askAgain); resumes && req.Method == http.MethodGet && resp.StatusCode == http.StatusOK && resp.ContentLength > 0 {
+				resp.Body = &resumingBody{t: t, req: req, ask: ask, body: resp.Body, size: resp.ContentLength, etag: resp.Header.Get("ETag")}
 			}
 			return resp, nil
 		case !retry.Transient(err), ctx.Value(keyFirstContact) != nil && errors.Is(err, syscall.ECONNREFUSED):
@@ -172,6 +177,7 @@ func (b *watchedBody) Close() error {
 type resumingBody struct {
 	t    *retryTransport
 	req  *http.Request
+	ask  askAgain
 	size int64
 	etag string
 
@@ -223,12 +229,17 @@ func (b *resumingBody) resume() error {
 
 // reopen requests the rest of the content.
 func (b *resumingBody) reopen(ctx context.Context) (io.ReadCloser, error) {
-	req := b.req.Clone(ctx)
-	req.Header.Set("Range", fmt.Sprintf("bytes=%d-", b.read))
+	header := http.Header{"Range": {fmt.Sprintf("bytes=%d-", b.read)}}
 	if b.etag != "" {
-		req.Header.Set("If-Range", b.etag)
+		header.Set("If-Range", b.etag)
 	}
+	req := b.req.Clone(ctx)
+	maps.Copy(req.Header, header)
 	resp, err := b.t.watched(req)
+	if err == nil && resp.StatusCode >= http.StatusBadRequest && !retry.TransientStatus(resp.StatusCode) {
+		drain(resp)
+		resp, err = b.ask(ctx, header)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -5,13 +5,18 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net/http"
+	"net/http/httputil"
+	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/kolla-build/kolla-build/internal/registrytest"
+	"github.com/kolla-build/kolla-build/pkg/imageref"
 	"github.com/kolla-build/kolla-build/pkg/registry"
 	"github.com/kolla-build/kolla-build/pkg/registry/push"
 	"github.com/kolla-build/kolla-build/pkg/registry/server"
@@ -133,6 +138,95 @@ func TestPullResumes(t *testing.T) {
 			t.Error("nothing was resumed")
 		}
 	})
+}
+
+// A blob at an address that expires, as in object storage, is resumed at a new one.
+func TestPullResumesAtNewAddress(t *testing.T) {
+	backend := registrytest.Embedded(t, server.Options{})
+	img := registrytest.Base(t, 400_000)
+	p := push.New(registrytest.Client(t, registry.Options{}), push.Options{})
+	d, err := p.Push(t.Context(), backend.Host()+"/kolla/base", img)
+	if err == nil {
+		err = p.Commit(t.Context(), []push.Tag{{Ref: backend.Host() + "/kolla/base:t", Digest: d.Digest}})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	target := &url.URL{Scheme: "http", Host: backend.Host()}
+	pass := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(target) }, ErrorLog: log.New(io.Discard, "", 0)}
+	var addresses, ranges atomic.Int64
+	used := sync.Map{}
+	storage := registrytest.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, again := used.LoadOrStore(r.URL.RawQuery, true); again {
+			w.WriteHeader(http.StatusForbidden) // it has expired
+			return
+		}
+		if r.Header.Get("Range") != "" {
+			ranges.Add(1)
+			pass.ServeHTTP(w, r)
+			return
+		}
+		pass.ServeHTTP(&halfWriter{ResponseWriter: w, left: 150_000}, r)
+	}))
+	host := registrytest.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.Contains(r.URL.Path, "/blobs/") {
+			http.Redirect(w, r, fmt.Sprintf("http://%s%s?address=%d", storage, r.URL.Path, addresses.Add(1)), http.StatusTemporaryRedirect)
+			return
+		}
+		pass.ServeHTTP(w, r)
+	}))
+	got, _, err := registrytest.Client(t, registry.Options{Retries: 3}).Fetch(t.Context(), host+"/kolla/base:t", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	registrytest.ReadAll(t, got)
+	if ranges.Load() == 0 {
+		t.Error("nothing was resumed")
+	}
+}
+
+// halfWriter breaks the connection of a long answer.
+type halfWriter struct {
+	http.ResponseWriter
+	left int
+}
+
+// Write implements http.ResponseWriter.
+func (w *halfWriter) Write(p []byte) (int, error) {
+	if w.left -= len(p); w.left < 0 {
+		panic(http.ErrAbortHandler)
+	}
+	return w.ResponseWriter.Write(p)
+}
+
+// What an index calls the digest of an image must be one, because it becomes part of a path.
+func TestIdentifiersAreChecked(t *testing.T) {
+	var seen atomic.Int64
+	host := registrytest.Serve(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { seen.Add(1) }))
+	ref, err := imageref.Parse(host + "/kolla/base")
+	if err != nil {
+		t.Fatal(err)
+	}
+	repo := registrytest.Client(t, registry.Options{}).Repository(ref)
+	for _, d := range []digest.Digest{"../../other/blobs/x", "sha256:../../../x", "sha256:" + digest.Digest(strings.Repeat("0", 63)), "a?b", "", "x y"} {
+		_, manifest := repo.Manifest(t.Context(), d.String())
+		_, child := repo.Child(t.Context(), d)
+		_, head := repo.Head(t.Context(), d.String())
+		_, has := repo.Has(t.Context(), d)
+		_, blob := repo.HasBlob(t.Context(), d)
+		put := repo.PutManifest(t.Context(), registry.Manifest{Raw: []byte("{}"), Digest: d})
+		for what, err := range map[string]error{"manifest": manifest, "child": child, "head": head, "has": has, "blob": blob, "put": put} {
+			if err == nil {
+				t.Errorf("%s %q: no error", what, d)
+			}
+		}
+	}
+	if _, err := repo.Child(t.Context(), "latest"); err == nil {
+		t.Error("a tag in place of a digest: no error")
+	}
+	if seen.Load() > 0 {
+		t.Errorf("%d requests were sent", seen.Load())
+	}
 }
 
 // If reading a manifest is interrupted while its tag changes, the parts of two

@@ -36,7 +36,7 @@ func walkTree(ctx context.Context, from, to *registry.Repository, d digest.Diges
 			return err
 		}
 	}
-	m, err := from.Manifest(ctx, d.String())
+	m, err := from.Child(ctx, d)
 	if err != nil {
 		return err
 	}

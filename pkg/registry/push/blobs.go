@@ -75,10 +75,18 @@ func (p *Publisher) upload(ctx context.Context, repo *registry.Repository, blob 
 		return context.Cause(ctx)
 	}
 	progress := Progress{Repository: repo.Name(), Blob: blob.Digest, Size: blob.Size}
-	state, err := repo.Upload(ctx, blob, from, func(sent int64) {
-		progress.Done = sent
-		p.report(progress)
-	})
+	there := false
+	var err error
+	if from == nil {
+		from, blob.Anywhere, there, err = p.elsewhere(ctx, repo, blob)
+	}
+	state := registry.BlobSkipped
+	if err == nil && !there {
+		state, err = repo.Upload(ctx, blob, from, func(sent int64) {
+			progress.Done = sent
+			p.report(progress)
+		})
+	}
 	if err != nil {
 		return err
 	}

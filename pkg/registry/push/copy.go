@@ -71,7 +71,7 @@ func (c *copier) copyManifest(ctx context.Context, m registry.Manifest, depth in
 		if c.done[child.Digest] {
 			continue
 		}
-		sub, err := c.from.Manifest(ctx, child.Digest.String())
+		sub, err := c.from.Child(ctx, child.Digest)
 		if err == nil {
 			err = c.copyManifest(ctx, sub, depth-1)
 		}
@@ -163,7 +163,7 @@ func (c *copier) artifacts(ctx context.Context) error {
 			if c.done[d.Digest] {
 				continue
 			}
-			m, err := c.from.Manifest(ctx, d.Digest.String())
+			m, err := c.from.Child(ctx, d.Digest)
 			if err == nil {
 				err = c.copyManifest(ctx, m, 2)
 			}
@@ -195,7 +195,7 @@ func (c *copier) tagged(ctx context.Context, tag string) error {
 	if err != nil {
 		return err
 	}
-	m, err := c.from.Manifest(ctx, d.Digest.String())
+	m, err := c.from.Child(ctx, d.Digest)
 	if err == nil {
 		err = c.copyManifest(ctx, m, 2)
 	}
@@ -224,7 +224,7 @@ func (c *copier) listReferrers(ctx context.Context, subject digest.Digest, add [
 				continue
 			}
 			seen[d.Digest] = true
-			m, err := list.repo.Manifest(ctx, d.Digest.String())
+			m, err := list.repo.Child(ctx, d.Digest)
 			if err != nil {
 				return err
 			}

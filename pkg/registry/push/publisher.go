@@ -86,6 +86,8 @@ type Publisher struct {
 	mu     sync.Mutex
 	blobs  map[blobKey]*transfer
 	pushed map[digest.Digest]registry.Manifest // for Commit
+
+	catalogs map[string]*catalog // by registry
 }
 
 // New makes a Publisher for one set.
@@ -95,6 +97,8 @@ func New(client *registry.Client, opts Options) *Publisher {
 		slots:  make(chan struct{}, client.Jobs()),
 		blobs:  map[blobKey]*transfer{},
 		pushed: map[digest.Digest]registry.Manifest{},
+
+		catalogs: map[string]*catalog{},
 	}
 }
 
@@ -109,8 +113,8 @@ func (p *Publisher) Stats() Stats {
 
 // Push puts an image's blobs and manifest into a repository by digest, without a tag,
 // and reads the manifest back. name is REGISTRY/REPOSITORY; a tag after it is ignored,
-// a digest is an error. Existing blobs are skipped, and blobs that another image of
-// this set brought to the same registry are mounted.
+// a digest is an error. Existing blobs are skipped, and blobs that another repository of
+// the registry has are mounted: from images of this set, and from the likeliest ones.
 func (p *Publisher) Push(ctx context.Context, name string, img v1.Image) (ocispec.Descriptor, error) {
 	ref, err := imageref.ParseTag(name)
 	if err != nil {

@@ -115,12 +115,16 @@ func (h *handler) serveAPI(w http.ResponseWriter, r *http.Request) {
 		r.URL.RawQuery = q.Encode()
 		r.Form = nil
 	}
+	allowed := h.logins == nil || h.logins.admits(r)
+	if allowed {
+		h.findMount(r)
+	}
 	body := &watchedBody{inner: r.Body, control: http.NewResponseController(w), pace: h.pace}
 	r.Body = body
 	body.begin()
 	var put manifest
 	done := func(string) {}
-	if h.logins == nil || h.logins.admits(r) {
+	if allowed {
 		var p *problem
 		if put, p = putManifest(r); p != nil {
 			refuse(w, p.status, p.code, p.message)

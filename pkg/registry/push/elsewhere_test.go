@@ -1,0 +1,125 @@
+package push_test
+
+import (
+	"fmt"
+	"maps"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/kolla-build/kolla-build/internal/registrytest"
+	"github.com/kolla-build/kolla-build/pkg/registry"
+	"github.com/kolla-build/kolla-build/pkg/registry/push"
+	"github.com/kolla-build/kolla-build/pkg/registry/server"
+)
+
+// pushOnly pushes images in a publication of their own.
+func pushOnly(t *testing.T, host string, images map[string]v1.Image) push.Stats {
+	t.Helper()
+	p := push.New(registrytest.Client(t, registry.Options{}), push.Options{})
+	var tags []push.Tag
+	for _, name := range slices.Sorted(maps.Keys(images)) {
+		d, err := p.Push(t.Context(), host+"/"+name, images[name])
+		if err != nil {
+			t.Fatal(err)
+		}
+		tags = append(tags, push.Tag{Ref: host + "/" + name + ":t", Digest: d.Digest})
+	}
+	if err := p.Commit(t.Context(), tags); err != nil {
+		t.Fatal(err)
+	}
+	for _, tag := range tags {
+		registrytest.MustPull(t, host, tag.Ref, tag.Digest)
+	}
+	return p.Stats()
+}
+
+// Blobs that other repositories of a registry have are not sent again: to another namespace,
+// and for a new image on known parents.
+func TestBlobsOfOtherRepositories(t *testing.T) {
+	registrytest.Each(t, func(t *testing.T, host string) {
+		base := registrytest.Base(t, 3<<20)
+		api := registrytest.Image(t, base, 2<<20, 2)
+		pushOnly(t, host, map[string]v1.Image{"kolla/base": base, "kolla/nova-api": api})
+		if s := pushOnly(t, host, map[string]v1.Image{"other/nova-api": api}); s.Uploaded > 0 || s.Mounted != 4 {
+			t.Errorf("to another namespace: %+v", s)
+		}
+		conductor := registrytest.Image(t, base, 2<<20, 1)
+		if s := pushOnly(t, host, map[string]v1.Image{"kolla/nova-conductor": conductor}); s.Uploaded != 2 || s.Mounted != 1 {
+			t.Errorf("a new image on a known parent: %+v", s)
+		}
+	})
+}
+
+// The embedded registry finds a blob in whichever repository it is, also for other clients.
+func TestBlobsOfAnyRepository(t *testing.T) {
+	host := registrytest.Embedded(t, server.Options{}).Host()
+	base := registrytest.Base(t, 2<<20)
+	images := map[string]v1.Image{"somewhere/else/entirely": base}
+	for i := range 6 {
+		images[fmt.Sprintf("kolla/zun-%d", i)] = registrytest.Base(t, 1000)
+	}
+	pushOnly(t, host, images)
+	if s := pushOnly(t, host, map[string]v1.Image{"kolla/zun-api": registrytest.Image(t, base, 1000, 1)}); s.Uploaded != 2 || s.Mounted != 1 {
+		t.Errorf("%+v", s)
+	}
+	layers, err := base.Layers()
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, err := layers[0].Digest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for query, want := range map[string]int{
+		"?mount=" + h.String():                            http.StatusCreated,
+		"?from=kolla/zun-1&mount=" + h.String():           http.StatusCreated,
+		"?from=../../../etc&mount=" + h.String():          http.StatusCreated,
+		"?mount=" + registrytest.Digest(t, base).String(): http.StatusAccepted, // a manifest is no blob of a repository
+		"?mount=sha256:nonsense":                          http.StatusAccepted,
+	} {
+		resp, err := http.Post("http://"+host+"/v2/kolla/new/blobs/uploads/"+query, "", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != want {
+			t.Errorf("%s: status %d, want %d", query, resp.StatusCode, want)
+		}
+	}
+}
+
+// Registries that do not list their repositories, and those that fail for a mount that names
+// none, get the blobs sent.
+func TestRegistriesWithoutMounts(t *testing.T) {
+	for name, fails := range map[string]func(*http.Request) bool{
+		"no catalog":          func(r *http.Request) bool { return r.URL.Path == "/v2/_catalog" },
+		"mounts need a place": func(r *http.Request) bool { return r.URL.Query().Has("mount") && !r.URL.Query().Has("from") },
+		"nothing is readable elsewhere": func(r *http.Request) bool {
+			return strings.HasPrefix(r.URL.Path, "/v2/first/") || r.URL.Query().Get("from") == "first/app"
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := registrytest.Embedded(t, server.Options{})
+			first := registrytest.Base(t, 2<<20)
+			pushOnly(t, s.Host(), map[string]v1.Image{"first/app": first})
+			target := &url.URL{Scheme: "http", Host: s.Host()}
+			pass := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(target); r.Out.Host = r.In.Host }}
+			host := registrytest.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if fails(r) {
+					w.WriteHeader(http.StatusBadRequest)
+					return
+				}
+				pass.ServeHTTP(w, r)
+			}))
+			if got := pushOnly(t, host, map[string]v1.Image{"second/web": first, "second/worker": registrytest.Image(t, first, 1000, 1)}); got.Uploaded < 2 {
+				t.Errorf("%+v", got)
+			}
+		})
+	}
+}
