@@ -47,9 +47,15 @@ func (im *Image) moduleFile(module string) string {
 // importLine matches an unconditional import at the top level of a module.
 var importLine = regexp.MustCompile(`(?m)^(?:from ([A-Za-z_][\w.]*) import |import ([A-Za-z_][\w.]*))`)
 
-// builtinModules are compiled into Python.
-var builtinModules = []string{"_ast", "_codecs", "_collections", "_functools", "_imp", "_io", "_thread", "atexit", "builtins", "errno", "faulthandler",
-	"gc", "itertools", "marshal", "posix", "pwd", "signal", "sys", "time"}
+// builtinModules can be compiled into Python. These are in Debian's; in other builds, most are files.
+var builtinModules = []string{
+	"_abc", "_ast", "_bisect", "_blake2", "_codecs", "_collections", "_csv", "_datetime", "_elementtree", "_functools", "_heapq",
+	"_imp", "_io", "_locale", "_md5", "_opcode", "_operator", "_pickle", "_posixsubprocess", "_random", "_sha1", "_sha2", "_sha256",
+	"_sha3", "_sha512", "_signal", "_socket", "_sre", "_stat", "_statistics", "_string", "_struct", "_suggestions", "_symtable",
+	"_sysconfig", "_thread", "_tokenize", "_tracemalloc", "_typing", "_warnings", "_weakref", "array", "atexit", "binascii",
+	"builtins", "cmath", "errno", "faulthandler", "fcntl", "gc", "grp", "itertools", "marshal", "math", "posix", "pwd", "pyexpat",
+	"select", "spwd", "sys", "syslog", "termios", "time", "unicodedata", "zlib",
+}
 
 // hasModule checks that a Python module exists, that it defines name unless that is "",
 // and that the modules that it imports exist.
