@@ -112,7 +112,7 @@ func TestRows(t *testing.T) {
 			file{name: "usr/bin/old", mode: 0o755, text: "static"},
 			file{name: "usr/local/bin/kolla_start", mode: 0o755, text: "if kolla_is_set KOLLA_BOOTSTRAP; then\n"},
 			file{name: "usr/lib/python3/dist-packages/nova/__init__.py", mode: 0o644},
-			file{name: "usr/lib/python3/dist-packages/nova/wsgi/api.py", mode: 0o644, text: "import sys\nfrom nova import x\napplication = x.make()\n"},
+			file{name: "usr/lib/python3/dist-packages/nova/wsgi/api.py", mode: 0o644, text: "import sys\nimport binascii\nimport zlib\nfrom nova import x\napplication = x.make()\n"},
 			file{name: "usr/lib/python3/dist-packages/nova/wsgi/bad.py", mode: 0o644, text: "import missing.part\ndef application(): pass\n"},
 			file{name: "etc/nova/nova.conf", mode: 0o640, uid: 42436},
 			file{name: "etc/loop", link: "loop"},
