@@ -13,8 +13,8 @@ const earlyBytes = 8 << 20
 // EarlyWriter writes to a file from its current position. The system begins to write to the
 // disk while more follows, so that the Sync at the end has little left to wait for.
 type EarlyWriter struct {
-	f           *os.File
-	at, started int64 // offsets: what was written, and what was handed to the disk
+	f               *os.File
+	offset, started int64 // offsets: what was written, and what was handed to the disk
 }
 
 // NewEarlyWriter returns a writer that continues a file.
@@ -29,11 +29,11 @@ func NewEarlyWriter(f *os.File) *EarlyWriter {
 // Write implements io.Writer.
 func (w *EarlyWriter) Write(p []byte) (int, error) {
 	n, err := w.f.Write(p)
-	w.at += int64(n)
-	if w.at-w.started >= earlyBytes {
+	w.offset += int64(n)
+	if w.offset-w.started >= earlyBytes {
 		// A hint: what went wrong is reported by Sync.
-		_ = unix.SyncFileRange(int(w.f.Fd()), w.started, w.at-w.started, unix.SYNC_FILE_RANGE_WRITE)
-		w.started = w.at
+		_ = unix.SyncFileRange(int(w.f.Fd()), w.started, w.offset-w.started, unix.SYNC_FILE_RANGE_WRITE)
+		w.started = w.offset
 	}
 	return n, err
 }

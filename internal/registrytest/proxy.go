@@ -155,14 +155,14 @@ func Abort(w http.ResponseWriter) {
 // cuttingWriter breaks off in the middle of a body.
 type cuttingWriter struct {
 	http.ResponseWriter
-	left int64
-	cut  bool
+	remaining int64
+	cut       bool
 }
 
 func (w *cuttingWriter) WriteHeader(code int) {
 	var n int64
 	fmt.Sscan(w.Header().Get("Content-Length"), &n)
-	w.left = n / 2
+	w.remaining = n / 2
 	w.ResponseWriter.WriteHeader(code)
 }
 
@@ -172,11 +172,11 @@ func (w *cuttingWriter) Write(p []byte) (int, error) {
 	if w.cut {
 		return 0, net.ErrClosed
 	}
-	if int64(len(p)) <= w.left {
-		w.left -= int64(len(p))
+	if int64(len(p)) <= w.remaining {
+		w.remaining -= int64(len(p))
 		return w.ResponseWriter.Write(p)
 	}
-	_, _ = w.ResponseWriter.Write(p[:w.left])
+	_, _ = w.ResponseWriter.Write(p[:w.remaining])
 	_ = http.NewResponseController(w.ResponseWriter).Flush()
 	w.cut = true
 	Abort(w.ResponseWriter)

@@ -47,7 +47,7 @@ func (e *UnsafeError) Error() string { return fmt.Sprintf("unsafe member %q: %s"
 // headers. If the first header cannot be read, the error is ErrNotTar. It reads
 // to the end, so that errors of the compression are noticed.
 func Each(ctx context.Context, r io.Reader, limits Limits, yield func(*tar.Header, io.Reader) error) error {
-	in := &limitedReader{ctx: ctx, r: r, left: limits.Bytes, limit: limits.Bytes}
+	in := &limitedReader{ctx: ctx, r: r, remaining: limits.Bytes, limit: limits.Bytes}
 	tr := tar.NewReader(in)
 	// Holes of sparse members are read without reading from r.
 	body := &limitedReader{ctx: ctx, r: tr, limit: limits.Bytes}
@@ -82,7 +82,7 @@ func Each(ctx context.Context, r io.Reader, limits Limits, yield func(*tar.Heade
 		if len(h.Name) > maxName || len(h.Linkname) > maxName {
 			return &UnsafeError{h.Name[:min(len(h.Name), 80)], "a name is longer than 4096 bytes"}
 		}
-		body.left = h.Size
+		body.remaining = h.Size
 		if err := yield(h, body); err != nil {
 			return err
 		}
@@ -113,9 +113,9 @@ func CleanName(name string) (string, error) {
 
 // limitedReader fails when ctx ends, and after a number of bytes.
 type limitedReader struct {
-	ctx         context.Context //nolint:containedctx // lives as long as one call
-	r           io.Reader
-	left, limit int64
+	ctx              context.Context //nolint:containedctx // lives as long as one call
+	r                io.Reader
+	remaining, limit int64
 }
 
 func (l *limitedReader) Read(p []byte) (int, error) {
@@ -123,7 +123,7 @@ func (l *limitedReader) Read(p []byte) (int, error) {
 		return 0, context.Cause(l.ctx)
 	}
 	n, err := l.r.Read(p)
-	if l.left -= int64(n); l.left < 0 {
+	if l.remaining -= int64(n); l.remaining < 0 {
 		return 0, &LimitError{units.Bytes(l.limit)}
 	}
 	return n, err

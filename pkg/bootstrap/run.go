@@ -87,11 +87,11 @@ const keepLines = 200
 
 // lineLog forwards the messages of a program line by line and keeps the last ones.
 type lineLog struct {
-	mu     sync.Mutex
-	w      io.Writer // may be nil
-	redact func(string) string
-	part   strings.Builder
-	kept   []string
+	mu          sync.Mutex
+	w           io.Writer // may be nil
+	redact      func(string) string
+	partialLine strings.Builder
+	tail        []string
 }
 
 // Write implements io.Writer.
@@ -101,21 +101,21 @@ func (l *lineLog) Write(b []byte) (int, error) {
 	for _, c := range b {
 		if c == '\n' || c == '\r' {
 			l.endLine()
-		} else if l.part.Len() < 4096 {
-			l.part.WriteByte(c)
+		} else if l.partialLine.Len() < 4096 {
+			l.partialLine.WriteByte(c)
 		}
 	}
 	return len(b), nil
 }
 
 func (l *lineLog) endLine() {
-	line := l.redact(strings.TrimSpace(l.part.String()))
-	l.part.Reset()
+	line := l.redact(strings.TrimSpace(l.partialLine.String()))
+	l.partialLine.Reset()
 	if line == "" || progressBar.MatchString(line) {
 		return
 	}
-	if l.kept = append(l.kept, line); len(l.kept) > keepLines {
-		l.kept = l.kept[1:]
+	if l.tail = append(l.tail, line); len(l.tail) > keepLines {
+		l.tail = l.tail[1:]
 	}
 	if l.w != nil {
 		fmt.Fprintln(l.w, line)
@@ -134,7 +134,7 @@ func (l *lineLog) flush() {
 func (l *lineLog) last() []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.kept
+	return l.tail
 }
 
 // failures are messages of mmdebstrap and apt, with their meaning and what to do. The

@@ -98,23 +98,23 @@ func (r *trackedFile) Close() error { return r.f.Close() }
 // trackedFiles tracks the files of a directory.
 type trackedFiles struct {
 	files
-	tracker *progressTracker
-	left    int64 // of the current file
+	tracker   *progressTracker
+	remaining int64 // of the current file
 }
 
 func (f *trackedFiles) Next() (*tar.Header, error) {
-	f.tracker.add(f.left) // it was skipped
-	f.left = 0
+	f.tracker.add(f.remaining) // it was skipped
+	f.remaining = 0
 	h, err := f.files.Next()
 	if err == nil {
-		f.left = h.Size
+		f.remaining = h.Size
 	}
 	return h, err
 }
 
 func (f *trackedFiles) Read(p []byte) (int, error) {
 	n, err := f.files.Read(p)
-	f.left -= int64(n)
+	f.remaining -= int64(n)
 	f.tracker.add(int64(n))
 	return n, err
 }

@@ -256,7 +256,7 @@ func apply(ctx context.Context, w io.Writer, delta io.Reader, target Layer, open
 	if diffID != h.Base.DiffID || size != h.Base.TarSize {
 		return &WrongBaseError{Want: h.Base.DiffID, Got: diffID}
 	}
-	limited := &limitedWriter{w: w, left: h.Target.Size}
+	limited := &limitedWriter{w: w, remaining: h.Target.Size}
 	sum, tarSum := digest.Canonical.Digester(), digest.Canonical.Digester()
 	z, err := newCompressor(h.Compressor, io.MultiWriter(limited, sum.Hash()))
 	if err != nil {
@@ -287,15 +287,15 @@ var errTooLarge = errors.New("more bytes than the layer has")
 
 // limitedWriter fails when too much data is written.
 type limitedWriter struct {
-	w    io.Writer
-	left int64
+	w         io.Writer
+	remaining int64
 }
 
 func (l *limitedWriter) Write(p []byte) (int, error) {
-	if int64(len(p)) > l.left {
+	if int64(len(p)) > l.remaining {
 		return 0, errTooLarge
 	}
-	l.left -= int64(len(p))
+	l.remaining -= int64(len(p))
 	return l.w.Write(p)
 }
 

@@ -51,7 +51,7 @@ type state struct {
 // sourceState is a repository with the digest of its index.
 type sourceState struct {
 	Repository packages.Repository `json:"repository"`
-	Index      string              `json:"index"`
+	Index      digest.Digest       `json:"index"`
 }
 
 // states are the states of a data directory, by content key.

@@ -107,7 +107,7 @@ func (r *reader) eachEntry(ctx context.Context, l v1.Layer, yield func(*tar.Head
 		return fmt.Errorf("reading layer: %w", err)
 	}
 	defer rc.Close()
-	content := &limitedReader{ctx: ctx, r: rc, left: r.opts.Limits.Bytes, max: r.opts.Limits.Bytes}
+	content := &limitedReader{ctx: ctx, r: rc, remaining: r.opts.Limits.Bytes, max: r.opts.Limits.Bytes}
 	tr := tar.NewReader(content)
 	body := &limitedReader{ctx: ctx, r: tr, max: r.opts.Limits.Bytes}
 	size := int64(0)
@@ -131,7 +131,7 @@ func (r *reader) eachEntry(ctx context.Context, l v1.Layer, yield func(*tar.Head
 			}
 		}
 		if err == nil {
-			body.left = h.Size
+			body.remaining = h.Size
 			err = yield(h, body)
 		}
 		if err != nil {
@@ -284,9 +284,9 @@ func extraOf(h *tar.Header) map[string]string {
 
 // limitedReader ends with ctx, and with an error at a number of bytes.
 type limitedReader struct {
-	ctx       context.Context //nolint:containedctx // lives as long as one call
-	r         io.Reader
-	left, max int64
+	ctx            context.Context //nolint:containedctx // lives as long as one call
+	r              io.Reader
+	remaining, max int64
 }
 
 func (b *limitedReader) Read(p []byte) (int, error) {
@@ -294,7 +294,7 @@ func (b *limitedReader) Read(p []byte) (int, error) {
 		return 0, err
 	}
 	n, err := b.r.Read(p)
-	if b.left -= int64(n); b.left < 0 {
+	if b.remaining -= int64(n); b.remaining < 0 {
 		return 0, &LimitError{"bytes", b.max}
 	}
 	return n, err

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"sync"
 
+	digest "github.com/opencontainers/go-digest"
+
 	"github.com/kolla-build/kolla-build/internal/units"
 	"github.com/kolla-build/kolla-build/internal/untar"
 )
@@ -19,7 +21,7 @@ import (
 type Index struct {
 	// Digest covers the lists of packages in the signed index. It changes when
 	// packages change, but not when the same index is signed again.
-	Digest string
+	Digest digest.Digest
 
 	lists   []list
 	release map[string]string // fields of apt's Release file, with lower-case names
@@ -94,7 +96,7 @@ func (c *Client) readIndex(ctx context.Context, r Repository) (*Index, error) {
 	for _, l := range ix.lists {
 		fmt.Fprintf(h, "%s %s\n", l[0].sum, l[0].name)
 	}
-	ix.Digest = fmt.Sprintf("sha256:%x", h.Sum(nil))
+	ix.Digest = digest.NewDigest(digest.SHA256, h)
 	ix.load = onceSuccessful(func(ctx context.Context) (map[string][]string, error) {
 		versions := map[string][]string{}
 		for _, l := range ix.lists {

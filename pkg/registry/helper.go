@@ -32,7 +32,7 @@ func runHelper(ctx context.Context, key helperKey) (login, error) {
 	cmd.Stdout, cmd.Stderr = out, &limitedBuffer{limit: maxHelperOutput}
 	if err := cmd.Run(); err != nil {
 		// Helpers report on standard output that they have no such login.
-		if text := strings.TrimSpace(out.kept.String()); strings.Contains(text, "credentials not found") {
+		if text := strings.TrimSpace(out.content.String()); strings.Contains(text, "credentials not found") {
 			return login{}, nil
 		} else if text != "" && len(text) < 200 {
 			return login{}, fmt.Errorf("%w: %s", err, text)
@@ -40,7 +40,7 @@ func runHelper(ctx context.Context, key helperKey) (login, error) {
 		return login{}, err
 	}
 	var answer struct{ Username, Secret string }
-	if err := json.Unmarshal(out.kept.Bytes(), &answer); err != nil {
+	if err := json.Unmarshal(out.content.Bytes(), &answer); err != nil {
 		return login{}, errors.New("its answer is not JSON")
 	}
 	if answer.Username == "<token>" {
@@ -51,14 +51,14 @@ func runHelper(ctx context.Context, key helperKey) (login, error) {
 
 // limitedBuffer keeps the beginning of what is written to it.
 type limitedBuffer struct {
-	kept  bytes.Buffer
-	limit int
+	content bytes.Buffer
+	limit   int
 }
 
 // Write implements io.Writer.
 func (b *limitedBuffer) Write(p []byte) (int, error) {
-	if n := min(len(p), b.limit-b.kept.Len()); n > 0 {
-		b.kept.Write(p[:n])
+	if n := min(len(p), b.limit-b.content.Len()); n > 0 {
+		b.content.Write(p[:n])
 	}
 	return len(p), nil
 }

@@ -141,20 +141,20 @@ func parseYAML(name string, content []byte) (any, error) {
 		}
 		return nil, yamlError(name, err)
 	}
-	c := yamlConverter{name: name, left: 1_000_000, done: map[*yaml.Node]any{}}
+	c := yamlConverter{name: name, remaining: 1_000_000, done: map[*yaml.Node]any{}}
 	return c.value(doc.Content[0], 0)
 }
 
 // yamlConverter converts a YAML document to template values. As in Python, aliases share
 // one value.
 type yamlConverter struct {
-	name string
-	left int // how many more values can be created
-	done map[*yaml.Node]any
+	name      string
+	remaining int // how many more values can be created
+	done      map[*yaml.Node]any
 }
 
 func (c *yamlConverter) value(n *yaml.Node, depth int) (any, error) {
-	if c.left--; c.left < 0 || depth > maxDepth {
+	if c.remaining--; c.remaining < 0 || depth > maxDepth {
 		return nil, &RepoError{c.name, n.Line, "values nest too deeply or are too many", ""}
 	}
 	n = resolveAlias(n)

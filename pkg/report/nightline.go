@@ -33,7 +33,7 @@ func (run *Run) NightLine(pushes bool, page string) string {
 	}
 	switch {
 	case len(run.Left) > 0:
-		parts = append(parts, "published without "+some(image.Strings(run.Left))+" as "+strings.Join(run.Tags, " and "))
+		parts = append(parts, "published without "+units.List(image.Strings(run.Left), maxNamed)+" as "+strings.Join(run.Tags, " and "))
 	case len(run.Tags) > 0:
 		parts = append(parts, "published as "+strings.Join(run.Tags, " and "))
 	case run.Stuck > 0:
@@ -57,7 +57,7 @@ func failedNames(run *Run) string {
 			names = append(names, res.Image.String())
 		}
 	}
-	return some(names)
+	return units.List(names, maxNamed)
 }
 
 func packageNames(run *Run) string {
@@ -79,12 +79,5 @@ func packageNames(run *Run) string {
 	if len(names) == 0 {
 		return ""
 	}
-	return "packages: " + some(names)
-}
-
-func some(names []string) string {
-	if len(names) > maxNamed {
-		return fmt.Sprintf("%s and %d more", strings.Join(names[:maxNamed], ", "), len(names)-maxNamed)
-	}
-	return strings.Join(names, ", ")
+	return "packages: " + units.List(names, maxNamed)
 }
