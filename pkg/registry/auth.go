@@ -76,7 +76,7 @@ func (h *host) do(req *http.Request, repository string, scopes ...string) (*http
 	scheme := h.scheme
 	h.mu.Unlock()
 	// The registry named the locations of uploads.
-	if err := h.checkDowngrade(scheme, req.URL); err != nil {
+	if err := h.checkTarget(scheme, req.URL); err != nil {
 		return nil, err
 	}
 	return h.send(&authTransport{host: h, repository: repository, scopes: scopes}, req)

@@ -230,7 +230,7 @@ const maxRedirects = 10
 // the same host.
 func (h *host) send(rt http.RoundTripper, req *http.Request) (*http.Response, error) {
 	client := http.Client{Transport: rt, CheckRedirect: func(next *http.Request, via []*http.Request) error {
-		if err := h.checkDowngrade(via[0].URL.Scheme, next.URL); err != nil {
+		if err := h.checkTarget(via[0].URL.Scheme, next.URL); err != nil {
 			return err
 		}
 		first := via[0]
@@ -270,10 +270,14 @@ func (e *RedirectError) Hint() string {
 	return "the registry, or a proxy in front of it, redirects in a circle: check its external URL"
 }
 
-// checkDowngrade returns an error for an address of plain HTTP that an answer over HTTPS
-// named, unless the user or the address allows that: manifests of tags are verified by
-// nothing else, and an upload would be readable by all.
-func (h *host) checkDowngrade(scheme string, u *url.URL) error {
+// checkTarget returns an error for an address of another protocol that an answer named, and
+// for one of plain HTTP that an answer over HTTPS named, unless the user or the address
+// allows that: manifests of tags are verified by nothing else, and an upload would be
+// readable by all.
+func (h *host) checkTarget(scheme string, u *url.URL) error {
+	if u.Scheme != "http" && u.Scheme != "https" {
+		return fmt.Errorf("registry %s leads to an address with the protocol %.20q", h.name, u.Scheme)
+	}
 	if scheme != "https" || u.Scheme != "http" || h.client.mayBeInsecure(u.Host) || h.client.listedAsInsecure(h.addr) {
 		return nil
 	}

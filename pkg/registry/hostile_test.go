@@ -306,3 +306,15 @@ func TestOtherHostsGetNoCredentials(t *testing.T) {
 		t.Errorf("another host was asked %q: nothing was tested", asked)
 	}
 }
+
+// TestRedirectsToOtherProtocols checks that a registry cannot lead to files and sockets, and
+// that it is named.
+func TestRedirectsToOtherProtocols(t *testing.T) {
+	for _, target := range []string{"file:///etc/passwd", "unix:///run/docker.sock"} {
+		host, _ := redirecting(t, func(*http.Request) string { return target })
+		_, err := registrytest.Client(t, registry.Options{Retries: -1}).Head(t.Context(), host+"/kolla/base:t")
+		if err == nil || !strings.Contains(err.Error(), "registry "+host+" leads to") {
+			t.Errorf("%s: %v", target, err)
+		}
+	}
+}
