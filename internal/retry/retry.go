@@ -50,7 +50,7 @@ func (p Policy) Wait(ctx context.Context, attempt int, start time.Time, after ti
 		return false
 	}
 	d := p.delay(attempt, after)
-	if p.MaxElapsed > 0 && time.Since(start)+d > p.MaxElapsed {
+	if p.MaxElapsed > 0 && d > p.MaxElapsed-time.Since(start) {
 		return false
 	}
 	t := time.NewTimer(d)
@@ -97,19 +97,23 @@ func (e *Error) Error() string { return e.Err.Error() }
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
+// maxAfter bounds what a server may ask for: the year 9999 is more than a time.Duration
+// can be, and sums with it would be negative.
+const maxAfter = 24 * time.Hour
+
 // After returns how long the answer asks to wait before another request: its
-// Retry-After header, in seconds or as a date. 0 if it does not ask, or resp is
-// nil.
+// Retry-After header, in seconds or as a date, and at most a day. 0 if it does not ask,
+// or resp is nil.
 func After(resp *http.Response, now time.Time) time.Duration {
 	if resp == nil {
 		return 0
 	}
 	v := strings.TrimSpace(resp.Header.Get("Retry-After"))
 	if s, err := strconv.Atoi(v); err == nil {
-		return max(0, time.Duration(s)*time.Second)
+		return time.Duration(min(max(0, s), int(maxAfter/time.Second))) * time.Second
 	}
 	if t, err := http.ParseTime(v); err == nil {
-		return max(0, t.Sub(now))
+		return min(max(0, t.Sub(now)), maxAfter)
 	}
 	return 0
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -69,6 +70,24 @@ func TestDo(t *testing.T) {
 		if !errors.Is(err, c.want) || attempts != c.attempts {
 			t.Errorf("%s: %v after %d attempts, want %v after %d", name, err, attempts, c.want, c.attempts)
 		}
+	}
+}
+
+// TestEndlessDelays checks that no answer of a server makes a client wait for years.
+func TestEndlessDelays(t *testing.T) {
+	p := Policy{Retries: 3, MaxElapsed: time.Minute}
+	for _, value := range []string{"Fri, 31 Dec 9999 23:59:59 GMT", "9223372036854775807", "18446744073", "1000000000"} {
+		resp := &http.Response{Header: http.Header{"Retry-After": {value}}}
+		after := After(resp, time.Now())
+		if after != 24*time.Hour {
+			t.Errorf("%s: %v", value, after)
+		}
+		if p.Wait(t.Context(), 0, time.Now(), after) {
+			t.Errorf("%s: waited", value)
+		}
+	}
+	if p.Wait(t.Context(), 0, time.Now().Add(-time.Second), math.MaxInt64) {
+		t.Error("waited for 292 years")
 	}
 }
 
