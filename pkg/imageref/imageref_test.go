@@ -155,6 +155,8 @@ func TestNamingAcceptsWhatUsersType(t *testing.T) {
 		{Registry: "quay.io/team", Namespace: "kolla"}:             {Registry: "quay.io", Namespace: "team/kolla"},
 		{Registry: "quay.io/team", Namespace: "/"}:                 {Registry: "quay.io", Namespace: "team"},
 		{Registry: "[::1]:4000", Namespace: "kolla"}:               {Registry: "[::1]:4000", Namespace: "kolla"},
+		{Namespace: "quay.io/team/kolla"}:                          {Registry: "quay.io", Namespace: "team/kolla"},
+		{Namespace: "localhost:4000/kolla"}:                        {Registry: "localhost:4000", Namespace: "kolla"},
 		{Registry: "", Namespace: "kolla/"}:                        {Registry: "", Namespace: "kolla"},
 		{Registry: "", Namespace: "/team/kolla//"}:                 {Registry: "", Namespace: "team/kolla"},
 	} {
@@ -185,7 +187,7 @@ func TestNamingErrors(t *testing.T) {
 		{Naming{Namespace: "a//b"}, "a part between the slashes is empty", ""},
 		{Naming{Namespace: "a b"}, "lower-case letters and digits", ""},
 		{Naming{Namespace: ".."}, "lower-case letters and digits", ""},
-		{Naming{Namespace: "example.org/kolla"}, "would be read as one", ""},
+		{Naming{Namespace: "example.org:x/kolla"}, "expected HOST or HOST:PORT", ""},
 		{Naming{Prefix: "Ubuntu-"}, `image-name-prefix "Ubuntu-"`, `"ubuntu-"`},
 		{Naming{Prefix: "a/b"}, `image-name-prefix "a/b"`, ""},
 		{Naming{Registry: "myregistry"}, "is read as a namespace on Docker Hub", `"myregistry:4000"`},

@@ -37,14 +37,21 @@ func (n Naming) Normalize() (clean Naming, notes []string, err error) {
 		notes = append(notes, fmt.Sprintf("namespace %q: leading and trailing slashes are ignored", clean.Namespace))
 		clean.Namespace = trimmed
 	}
+	// HOST[:PORT]/PATH as a namespace, which Kolla's tool accepts: references read the host as
+	// the registry.
+	if first, rest, _ := strings.Cut(clean.Namespace, "/"); clean.Registry == "" && isHost(first) && first[0] != '.' {
+		host, _, err := NormalizeRegistry(first)
+		if err != nil {
+			return n, nil, err
+		}
+		clean.Registry, clean.Namespace = host, rest
+		notes = append(notes, fmt.Sprintf("namespace %q: %q is the registry", n.Namespace, host))
+	}
 	if clean.Namespace != "" {
 		for _, part := range strings.Split(clean.Namespace, "/") {
 			if err := checkComponent("namespace", clean.Namespace, part); err != nil {
 				return n, nil, err
 			}
-		}
-		if first, _, _ := strings.Cut(clean.Namespace, "/"); clean.Registry == "" && isHost(first) {
-			return n, nil, &Error{Part: "namespace", Value: n.Namespace, Problem: fmt.Sprintf("without a registry, %q would be read as one", first)}
 		}
 	}
 	if clean.Prefix != "" && !prefixPattern.MatchString(clean.Prefix) {

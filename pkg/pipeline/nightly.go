@@ -8,6 +8,7 @@ import (
 	"github.com/kolla-build/kolla-build/internal/usererr"
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/nightly"
+	"github.com/kolla-build/kolla-build/pkg/workspace"
 )
 
 // Nightly is Build with the defaults of a nightly job: images with changed inputs
@@ -16,7 +17,7 @@ import (
 // which nothing changed publishes nothing.
 func Nightly(ctx context.Context, cfg *config.Config, c *console.Console) error {
 	cfg, n := nightly.Defaults(cfg, time.Now())
-	if cfg.Push && cfg.Registry == "" {
+	if cfg.Push && !workspace.NamesRegistry(cfg) {
 		return usererr.Usage(usererr.Errorf("--registry HOST[:PORT] names it (docker.io is Docker Hub); --nopush builds without publishing",
 			"nightly: no registry to publish to"))
 	}

@@ -46,7 +46,7 @@ func resolve(cfg *config.Config, c *console.Console) (*settings, error) {
 	if s.compression, err = compress.Parse(cfg.Compression); err != nil {
 		return nil, usererr.Usage(fmt.Errorf("--compression: %w", err))
 	}
-	if cfg.Push && cfg.Registry == "" {
+	if cfg.Push && !workspace.NamesRegistry(cfg) {
 		c.Notice("warning: --push without --registry pushes to Docker Hub, to the namespace %q", cfg.Namespace)
 	}
 	resolved := *cfg

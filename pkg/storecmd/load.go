@@ -48,7 +48,7 @@ type LoadOptions struct {
 // a container engine, and with --push into a registry. The images are named when
 // everything else was successful, all together.
 func Load(ctx context.Context, cfg *config.Config, con *console.Console, paths []string, o LoadOptions) error {
-	if cfg.Push && cfg.Registry == "" {
+	if cfg.Push && !workspace.NamesRegistry(cfg) {
 		// The names in the bundle must not decide where images are sent.
 		return usererr.Usage(usererr.Errorf("add --registry HOST[:PORT]", "load --push: no registry"))
 	}

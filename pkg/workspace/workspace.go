@@ -64,6 +64,13 @@ func Naming(cfg *config.Config) imageref.Naming {
 	return imageref.Naming{Registry: cfg.Registry, Namespace: cfg.Namespace, Prefix: cfg.ImageNamePrefix, Tag: cfg.Tag}
 }
 
+// NamesRegistry reports whether the configuration names a registry, also as the beginning of
+// the namespace.
+func NamesRegistry(cfg *config.Config) bool {
+	naming, _, err := Naming(cfg).Normalize()
+	return cfg.Registry != "" || err == nil && naming.Registry != ""
+}
+
 // NormalNaming returns the normalized Naming, and prints the changes to the user's
 // input.
 func NormalNaming(cfg *config.Config, con *console.Console) (imageref.Naming, error) {
