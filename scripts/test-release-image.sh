@@ -10,7 +10,12 @@ export DOCKER_HOST=unix://$work/docker.sock
 dockerd --host "$DOCKER_HOST" --data-root "$work/docker" --exec-root "$work/docker-exec" --pidfile "$work/docker.pid" \
   --iptables=false --ip6tables=false --bridge=none >"$work/dockerd.log" 2>&1 &
 dockerd=$!
-trap 'kill "$dockerd"; wait "$dockerd" || true' EXIT
+stop_dockerd() {
+  kill "$dockerd"
+  wait "$dockerd" || true
+  umount "$work"/docker-exec/netns/* 2>/dev/null || true # it leaves a mount behind
+}
+trap stop_dockerd EXIT
 for _ in $(seq 600); do
   docker version >/dev/null 2>&1 && break
   kill -0 "$dockerd" || { tail "$work/dockerd.log"; exit 1; }
