@@ -64,7 +64,7 @@ const (
 // shells. The files in testdata/causes contain their output.
 var causePatterns = []causePattern{
 	// Resources.
-	{re: line(`.*No space left on device.*`), rank: rankResource, hint: diskHint},
+	{re: line(`.*[Nn]o space left on device.*`), rank: rankResource, hint: diskHint},
 	{re: line(`.*(Cannot allocate memory|[Oo]ut of memory|virtual memory exhausted).*|MemoryError(: .*)?`), rank: rankResource, hint: memoryHint},
 	{re: line(`.*(fatal error: Killed signal terminated program|\bKilled$).*`), rank: rankResource, hint: memoryHint},
 
