@@ -186,7 +186,7 @@ func (c *completer) value(f *pflag.Flag, prefix, value string) {
 	if o.Kind == config.List {
 		// The cursor is in the last item of the list.
 		if i := strings.LastIndexByte(value, ','); i >= 0 {
-			prefix, value = prefix+value[:i+1], value[i+1:]
+			prefix += value[:i+1]
 		}
 	}
 	choices := o.Choices
