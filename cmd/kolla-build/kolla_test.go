@@ -56,10 +56,12 @@ func TestKollaSideBySide(t *testing.T) {
 				p.lists()
 			case "exit":
 				p.exit()
+			case "usage":
+				p.usage()
 			case "refuse":
 				p.refuse()
 			default:
-				t.Fatalf("%q: a line begins with tree, lists, exit or refuse", line)
+				t.Fatalf("%q: a line begins with tree, lists, exit, usage or refuse", line)
 			}
 			p.progress("master", line)
 		})
@@ -188,13 +190,20 @@ func (p *pair) lists() {
 	}
 }
 
-func (p *pair) exit() {
+// exit compares a mistake for which both have the same exit status.
+func (p *pair) exit() { p.mistake(func(python int) int { return python }) }
+
+// usage compares a mistake of the command line, for which our exit status is always 2.
+func (p *pair) usage() { p.mistake(func(int) int { return 2 }) }
+
+// mistake runs both with a mistake. want returns our exit status for Python's.
+func (p *pair) mistake(want func(python int) int) {
 	work := p.t.TempDir()
 	w, g := p.python("--template-only", "--work-dir", work+"/python"), p.ours("--template-only", "--work-dir", work+"/ours")
 	if w.code == 0 {
 		p.t.Fatalf("the Python tool accepts this: %s", w.stdout)
 	}
-	if g.code != w.code {
+	if g.code != want(w.code) {
 		p.t.Errorf("exit status %d, the Python tool's is %d\nit prints:\n%s\nwe print:\n%s", g.code, w.code, w.stderr, g.stderr)
 	}
 	if len(strings.TrimSpace(g.stderr)) == 0 {
