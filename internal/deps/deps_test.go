@@ -117,7 +117,7 @@ var shared = map[string]string{
 	"internal/regex":       "",
 	"internal/retry":       "",
 	"internal/rpmdb":       "",
-	"internal/stepproxy":   "internal/atomicfile internal/redact",
+	"internal/stepproxy":   "internal/atomicfile internal/filelock internal/redact",
 	"internal/suggest":     "",
 	"internal/textwrap":    "",
 	"internal/transfer":    "internal/console internal/units",

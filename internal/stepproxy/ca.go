@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/kolla-build/kolla-build/internal/atomicfile"
+	"github.com/kolla-build/kolla-build/internal/filelock"
 )
 
 // CA signs the certificates with which the proxy answers for HTTPS servers. Only the
@@ -44,6 +45,14 @@ const maxHosts = 1024
 func OpenCA(dir string) (*CA, error) {
 	path := filepath.Join(dir, "ca.pem")
 	data, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		lock, lockErr := filelock.Acquire(filepath.Join(dir, "ca.lock"))
+		if lockErr != nil {
+			return nil, fmt.Errorf("certificates of the step proxy: %w", lockErr)
+		}
+		defer lock.Close()
+		data, err = os.ReadFile(path) // another process may have made it
+	}
 	if errors.Is(err, os.ErrNotExist) {
 		if data, err = newCA(); err == nil {
 			err = atomicfile.WriteFile(path, data, atomicfile.Options{Mode: 0o600})

@@ -299,3 +299,24 @@ func TestCAIsKept(t *testing.T) {
 		t.Error("a damaged CA is read")
 	}
 }
+
+// Runs that are the first ones in a data directory, at the same time, use one CA.
+func TestOpenCAAtOnce(t *testing.T) {
+	dir := t.TempDir()
+	var made [8]*CA
+	var wg sync.WaitGroup
+	for i := range made {
+		wg.Go(func() {
+			var err error
+			if made[i], err = OpenCA(dir); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	for _, ca := range made {
+		if ca != nil && string(ca.PEM()) != string(made[0].PEM()) {
+			t.Error("two runs use different authorities")
+		}
+	}
+}

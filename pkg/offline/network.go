@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"github.com/kolla-build/kolla-build/internal/atomicfile"
+	"github.com/kolla-build/kolla-build/internal/filelock"
 	"github.com/kolla-build/kolla-build/internal/netns"
 	"github.com/kolla-build/kolla-build/internal/stepproxy"
 	"github.com/kolla-build/kolla-build/internal/usererr"
@@ -27,6 +28,7 @@ type Network struct {
 	proxy     *stepproxy.Server
 	namespace func(image.ID) string // see CacheNamespace
 	state     string                // directory of a builder that is used once, "" for the usual builder
+	stateLock *filelock.Lock        // keeps others from removing state
 	atEnd     func()                // called by Close, unless nil
 
 	mu        sync.Mutex
@@ -122,7 +124,8 @@ func (n *Network) Close() {
 	n.proxy.Close()
 	n.ns.Close()
 	if n.state != "" {
-		os.RemoveAll(n.state)
+		_ = os.RemoveAll(n.state) // the next recording removes what is left
+		n.stateLock.Close()
 	}
 	if n.atEnd != nil {
 		n.atEnd()

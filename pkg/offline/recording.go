@@ -16,6 +16,7 @@ import (
 
 	"github.com/kolla-build/kolla-build/internal/atomicfile"
 	"github.com/kolla-build/kolla-build/internal/console"
+	"github.com/kolla-build/kolla-build/internal/filelock"
 	"github.com/kolla-build/kolla-build/internal/httpget"
 	"github.com/kolla-build/kolla-build/internal/redact"
 	"github.com/kolla-build/kolla-build/internal/stepproxy"
@@ -68,18 +69,46 @@ func recordDir(cfg *config.Config) string { return filepath.Join(cfg.DataDir, "l
 // statePrefix begins the names of the state directories of builders.
 const statePrefix = "buildkit-"
 
+// newState makes the state directory of a recording's builder, and locks it until the
+// recording ends. It removes those of recordings that were killed.
+func newState(ctx context.Context, dir string) (state string, held *filelock.Lock, err error) {
+	// Without this lock, another recording could remove the directory before it is locked.
+	l, err := filelock.AcquireContext(ctx, filepath.Join(dir, "states.lock"), nil)
+	if err != nil {
+		return "", nil, err
+	}
+	defer l.Close()
+	removeAbandoned(dir)
+	if state, err = os.MkdirTemp(dir, statePrefix); err != nil {
+		return "", nil, err
+	}
+	if held, err = filelock.TryDir(state); err != nil {
+		_ = os.Remove(state)
+		return "", nil, err
+	}
+	return state, held, nil
+}
+
 // removeAbandoned removes the builders' directories of recordings that were killed. Those of
 // others that run now are locked and stay, and so does what cannot be removed.
 func removeAbandoned(dir string) {
 	states, _ := os.ReadDir(dir)
 	for _, e := range states {
-		if !e.IsDir() || !strings.HasPrefix(e.Name(), statePrefix) {
-			continue
+		if e.IsDir() && strings.HasPrefix(e.Name(), statePrefix) {
+			removeState(filepath.Join(dir, e.Name()))
 		}
-		state := filepath.Join(dir, e.Name())
-		if _, err := buildkit.RemoveCache(state); err == nil { // its mounts lead elsewhere
-			_ = os.RemoveAll(state)
-		}
+	}
+}
+
+func removeState(state string) {
+	held, err := filelock.TryDir(state)
+	if err != nil {
+		return
+	}
+	defer held.Close()
+	// A builder can outlive its recording, and its mounts show files outside of the directory.
+	if _, err := buildkit.RemoveCache(state); err == nil {
+		_ = os.RemoveAll(state)
 	}
 }
 
@@ -92,13 +121,12 @@ func (r *Recording) OpenNetwork(ctx context.Context, cfg *config.Config) (*Netwo
 	if r.recorder, err = stepproxy.NewRecorder(ctx, recordDir(cfg), client); err != nil {
 		return nil, err
 	}
-	removeAbandoned(filepath.Join(cfg.DataDir, "lock"))
 	// Each image has caches of its own, so that it fetches all that it needs.
 	n, err := openNetwork(cfg, r.recorder, func(id image.ID) string { return "lock-" + id.String() })
 	if err != nil {
 		return nil, err
 	}
-	if n.state, err = os.MkdirTemp(filepath.Join(cfg.DataDir, "lock"), statePrefix); err != nil {
+	if n.state, n.stateLock, err = newState(ctx, filepath.Join(cfg.DataDir, "lock")); err != nil {
 		n.Close()
 		return nil, fmt.Errorf("recording what steps fetch: %w", err)
 	}

@@ -3,6 +3,7 @@ package offline
 import (
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 
 	"github.com/kolla-build/kolla-build/internal/filelock"
@@ -54,5 +55,36 @@ func TestKilledRecordingsAreRemoved(t *testing.T) {
 	n.Close()
 	if _, err := os.Stat(own); !os.IsNotExist(err) {
 		t.Errorf("its own, afterwards: %v", err)
+	}
+}
+
+// Each recording keeps its state directory while others begin, before and after its builder
+// locks it too.
+func TestRecordingsBeginAtOnce(t *testing.T) {
+	dir := t.TempDir()
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for range 25 {
+				state, held, err := newState(t.Context(), dir)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				for range 20 { // while others begin
+					if err := os.WriteFile(filepath.Join(state, "content"), nil, 0o600); err != nil {
+						t.Errorf("the state of a running recording: %v", err)
+					}
+				}
+				if err := os.RemoveAll(state); err != nil {
+					t.Error(err)
+				}
+				held.Close()
+			}
+		})
+	}
+	wg.Wait()
+	if left, err := filepath.Glob(filepath.Join(dir, statePrefix+"*")); err != nil || len(left) > 0 {
+		t.Errorf("left over: %v (%v)", left, err)
 	}
 }
