@@ -73,15 +73,16 @@ func (b *bench) set(ctx context.Context) error {
 	defer peer.close()
 
 	leaf, parent := w.images[len(w.images)-1], w.images[2]
+	parentChanged := fmt.Sprintf("one parent changed (%s, %d images)", parent.Name, subtree(w.images, parent.Name))
 	cases := []struct {
-		what, target string
-		prepare      func() error
-		full         bool
+		label, target string
+		prepare       func() error
+		full          bool
 	}{
 		{"everything new, built and pushed", "a quarter of bake", nil, true},
 		{"nothing changed, with --push", "1 s, no builder", nil, false},
 		{"one leaf changed (" + leaf.Name + ")", "its own time + 1 s", func() error { return w.change(leaf) }, false},
-		{"one parent changed (" + parent.Name + fmt.Sprintf(", %d images)", subtree(w.images, parent.Name)), "its subtree", func() error { return w.change(parent) }, false},
+		{parentChanged, "its subtree", func() error { return w.change(parent) }, false},
 	}
 	for _, c := range cases {
 		if c.prepare != nil {
@@ -104,14 +105,16 @@ func (b *bench) set(ctx context.Context) error {
 		default:
 			ours += fmt.Sprintf(" (%d built, the longest in %s)", s.built, seconds(s.longest))
 		}
-		r := b.add(fmt.Sprintf("%d images: %s", b.images, c.what), c.target, ours)
+		r := b.add(fmt.Sprintf("%d images: %s", b.images, c.label), c.target, ours)
 		r.peers[peerBake] = peer.measure(ctx, u.wall)
 		if !c.full {
 			continue
 		}
 		b.add("— of that, without a running build or upload", "5 %", s.own(u))
 		b.add("— the tool's memory at most", "150 MB", megabytes(u.peak))
-		b.add("— the tool's own CPU time, transfers included", "", seconds(u.cpu)+fmt.Sprintf(" (%.0f %% of %d cores)", 100*u.cpu.Seconds()/u.wall.Seconds()/float64(cores()), cores()))
+		cpuShare := 100 * u.cpu.Seconds() / u.wall.Seconds() / float64(cores())
+		b.add("— the tool's own CPU time, transfers included", "",
+			seconds(u.cpu)+fmt.Sprintf(" (%.0f %% of %d cores)", cpuShare, cores()))
 	}
 	return nil
 }
@@ -125,8 +128,10 @@ type built struct {
 
 // own is the time of a run during which no build and no upload is running.
 func (s built) own(u usage) string {
+	const timingFormat = "time: %f s in all, %f s without a running build or upload, " +
+		"%f s of them for the builder to start and end"
 	var idle, starting, total float64
-	if _, err := fmt.Sscanf(s.timing, "time: %f s in all, %f s without a running build or upload, %f s of them for the builder to start and end", &total, &idle, &starting); err != nil {
+	if _, err := fmt.Sscanf(s.timing, timingFormat, &total, &idle, &starting); err != nil {
 		return "unknown: " + s.timing
 	}
 	return fmt.Sprintf("%.2f s (%.1f %%), %.2f s of it the builder's start and end", idle, 100*idle/u.wall.Seconds(), starting)

@@ -73,7 +73,8 @@ func (b *bench) newBake(ctx context.Context, w *world) *bake {
 	if p.missing = p.open(ctx); p.missing != nil {
 		b.note("%s is left out: %v", peerBake, p.missing)
 	} else if v, err := exec.Command(p.buildx, "version").Output(); err == nil {
-		b.note("%s is %s, with a remote driver on the same buildkitd; starting that is not in its time, and is in ours", peerBake, strings.Join(strings.Fields(string(v))[:2], " "))
+		b.note("%s is %s, with a remote driver on the same buildkitd; starting that is not in its time, and is in ours",
+			peerBake, strings.Join(strings.Fields(string(v))[:2], " "))
 	}
 	return p
 }
@@ -83,6 +84,14 @@ func (p *bake) close() {
 		stop()
 	}
 }
+
+// hostNetworkConfig is the configuration of a buildkitd whose steps use the host's network.
+const hostNetworkConfig = `[worker.containerd]
+  enabled = false
+[worker.oci]
+  enabled = true
+  networkMode = "host"
+`
 
 func (p *bake) open(ctx context.Context) (err error) {
 	if p.buildx, err = p.b.findBuildx(ctx); err != nil {
@@ -98,7 +107,7 @@ func (p *bake) open(ctx context.Context) (err error) {
 		return err
 	}
 	config := filepath.Join(state, "buildkitd.toml")
-	if err := os.WriteFile(config, []byte("[worker.containerd]\n  enabled = false\n[worker.oci]\n  enabled = true\n  networkMode = \"host\"\n"), 0o644); err != nil {
+	if err := os.WriteFile(config, []byte(hostNetworkConfig), 0o644); err != nil {
 		return err
 	}
 	run, err := os.MkdirTemp("", "bench-")
@@ -107,7 +116,9 @@ func (p *bake) open(ctx context.Context) (err error) {
 	}
 	p.stops = append(p.stops, func() { os.RemoveAll(run) })
 	addr := "unix://" + filepath.Join(run, "b.sock")
-	stop, err = background(filepath.Join(p.b.dir, "bake-buildkitd.log"), exec.Command(p.b.buildkitd, "--config", config, "--addr", addr, "--root", state, "--otel-socket-path", filepath.Join(run, "otel.sock")))
+	daemon := exec.Command(p.b.buildkitd, "--config", config, "--addr", addr, "--root", state,
+		"--otel-socket-path", filepath.Join(run, "otel.sock"))
+	stop, err = background(filepath.Join(p.b.dir, "bake-buildkitd.log"), daemon)
 	if err != nil {
 		return err
 	}

@@ -401,7 +401,11 @@ func failedOutput(out string) string {
 
 func (o *realOurs) build(ctx context.Context, override string) (usage, error) {
 	data := filepath.Join(o.dir, "data")
-	cmd := exec.Command(o.s.b.tool, append([]string{"--push", "--engine", "none", "--progress", "plain", "--debug", "--data-dir", data, "--buildkitd", o.s.b.buildkitd}, o.s.args(o.registry.host, override)...)...)
+	args := []string{
+		"--push", "--engine", "none", "--progress", "plain", "--debug",
+		"--data-dir", data, "--buildkitd", o.s.b.buildkitd,
+	}
+	cmd := exec.Command(o.s.b.tool, append(args, o.s.args(o.registry.host, override)...)...)
 	cmd.Dir = o.dir
 	stop := watchBuilder(data)
 	u, err := measure(ctx, cmd)

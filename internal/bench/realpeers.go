@@ -33,7 +33,9 @@ func (s *realSet) newRealBuildx(ctx context.Context, dir string) (realBuildx, er
 	if s.b.buildx == "" {
 		s.b.buildx = p.buildx // it is built once
 		if v, err := exec.Command(p.buildx, "version").Output(); err == nil {
-			s.b.note("buildx is %s, with a remote driver on the same buildkitd; starting and stopping that is not in the time of %s and %s, and is in ours", strings.Join(strings.Fields(string(v))[:2], " "), peerBake, peerKolla)
+			s.b.note("buildx is %s, with a remote driver on the same buildkitd; "+
+				"starting and stopping that is not in the time of %s and %s, and is in ours",
+				strings.Join(strings.Fields(string(v))[:2], " "), peerBake, peerKolla)
 		}
 	}
 	return p, nil
@@ -107,7 +109,8 @@ type builderDaemon struct {
 func startBuilder(buildkitd, dir string) (*builderDaemon, error) {
 	config := filepath.Join(dir, "buildkitd.toml")
 	// Kolla's tool builds with --network host, which must be allowed.
-	if err := os.WriteFile(config, []byte("insecure-entitlements = [\"network.host\"]\n[worker.containerd]\n  enabled = false\n[worker.oci]\n  enabled = true\n  networkMode = \"host\"\n"), 0o644); err != nil {
+	settings := "insecure-entitlements = [\"network.host\"]\n" + hostNetworkConfig
+	if err := os.WriteFile(config, []byte(settings), 0o644); err != nil {
 		return nil, err
 	}
 	d := &builderDaemon{run: filepath.Join(os.TempDir(), fmt.Sprintf("bench-%d", os.Getpid()))}
@@ -120,7 +123,8 @@ func startBuilder(buildkitd, dir string) (*builderDaemon, error) {
 		return nil, err
 	}
 	defer log.Close()
-	d.cmd = exec.Command(buildkitd, "--config", config, "--addr", d.addr, "--root", filepath.Join(dir, "state"), "--otel-socket-path", filepath.Join(d.run, "otel.sock"))
+	d.cmd = exec.Command(buildkitd, "--config", config, "--addr", d.addr, "--root", filepath.Join(dir, "state"),
+		"--otel-socket-path", filepath.Join(d.run, "otel.sock"))
 	d.cmd.Stdout, d.cmd.Stderr = log, log
 	return d, d.cmd.Start()
 }
@@ -189,7 +193,7 @@ func (p *realBake) bakeFile(tree string) (string, error) {
 		Dockerfile string            `json:"dockerfile"`
 	}
 	targets := map[string]target{}
-	var all []string
+	var images []string
 	dirs, err := renderedImages(tree)
 	if err != nil {
 		return "", err
@@ -206,10 +210,16 @@ func (p *realBake) bakeFile(tree string) (string, error) {
 			contexts[from] = "target:" + strings.TrimSuffix(parent, ":t")
 		}
 		image := filepath.Base(dir)
-		targets[image] = target{Context: dir, Contexts: contexts, Args: proxyArgs(), Tags: []string{p.registry.host + "/kolla/" + image + ":t"}, Dockerfile: "Dockerfile"}
-		all = append(all, image)
+		targets[image] = target{
+			Context:    dir,
+			Contexts:   contexts,
+			Args:       proxyArgs(),
+			Tags:       []string{p.registry.host + "/kolla/" + image + ":t"},
+			Dockerfile: "Dockerfile",
+		}
+		images = append(images, image)
 	}
-	data, err := json.Marshal(map[string]any{"group": map[string]any{"default": map[string]any{"targets": all}}, "target": targets})
+	data, err := json.Marshal(map[string]any{"group": map[string]any{"default": map[string]any{"targets": images}}, "target": targets})
 	if err != nil {
 		return "", err
 	}

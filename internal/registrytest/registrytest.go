@@ -82,8 +82,20 @@ func Debian(t testing.TB, config ...string) (host string) {
 	addr := FreeAddr(t)
 	dir := t.TempDir()
 	path := filepath.Join(dir, "config.yml")
-	text := fmt.Sprintf("version: 0.1\nlog:\n  level: error\n  accesslog:\n    disabled: true\nstorage:\n  filesystem:\n    rootdirectory: %s\n  delete:\n    enabled: true\nhttp:\n  addr: %s\n%s\n",
-		filepath.Join(dir, "data"), addr, strings.Join(config, "\n"))
+	text := fmt.Sprintf(`version: 0.1
+log:
+  level: error
+  accesslog:
+    disabled: true
+storage:
+  filesystem:
+    rootdirectory: %s
+  delete:
+    enabled: true
+http:
+  addr: %s
+%s
+`, filepath.Join(dir, "data"), addr, strings.Join(config, "\n"))
 	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}

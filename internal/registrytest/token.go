@@ -67,7 +67,12 @@ func WithTokens(t testing.TB, opts TokenOptions) (host string, tokens *TokenServ
 	if ts.key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err != nil {
 		t.Fatal(err)
 	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "token server"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour)}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1),
+		Subject:      pkix.Name{CommonName: "token server"},
+		NotBefore:    time.Now().Add(-time.Hour),
+		NotAfter:     time.Now().Add(time.Hour),
+	}
 	if ts.cert, err = x509.CreateCertificate(rand.Reader, template, template, ts.key.Public(), ts.key); err != nil {
 		t.Fatal(err)
 	}

@@ -38,7 +38,14 @@ func WriteRPMs(dir string, packages ...RPM) error {
 		if p.Version == "" {
 			version, release, _ = strings.Cut(RPMVersion, "-")
 		}
-		fmt.Fprintf(spec, "%%package -n %[1]s\nVersion: %[2]s\nRelease: %[3]s\nSummary: stand-in for %[1]s\n%%description -n %[1]s\nstand-in\n%%files -n %[1]s\n", p.Name, version, release)
+		fmt.Fprintf(spec, `%%package -n %[1]s
+Version: %[2]s
+Release: %[3]s
+Summary: stand-in for %[1]s
+%%description -n %[1]s
+stand-in
+%%files -n %[1]s
+`, p.Name, version, release)
 		for name, text := range p.Files {
 			file := filepath.Join(root, name)
 			if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {

@@ -132,7 +132,11 @@ func (s *Server) connect(w http.ResponseWriter, r *http.Request, client string) 
 	if _, err := io.WriteString(conn, "HTTP/1.1 200 Connection established\r\n\r\n"); err != nil {
 		return
 	}
-	secure := tls.Server(&bufferedConn{conn, buffered}, &tls.Config{Certificates: []tls.Certificate{*cert}, NextProtos: []string{"http/1.1"}, MinVersion: tls.VersionTLS12})
+	secure := tls.Server(&bufferedConn{conn, buffered}, &tls.Config{
+		Certificates: []tls.Certificate{*cert},
+		NextProtos:   []string{"http/1.1"},
+		MinVersion:   tls.VersionTLS12,
+	})
 	ctx, cancel := context.WithTimeout(s.ctx, headerTime)
 	err = secure.HandshakeContext(ctx)
 	cancel()
@@ -177,7 +181,8 @@ func (s *Server) connect(w http.ResponseWriter, r *http.Request, client string) 
 }
 
 // untrusting is the hint for clients that do not trust the proxy.
-const untrusting = " (dnf and GnuTLS ignore variables that name an authority: use the http:// address of the repository, whose packages are signed, or of a mirror)"
+const untrusting = " (dnf and GnuTLS ignore variables that name an authority: " +
+	"use the http:// address of the repository, whose packages are signed, or of a mirror)"
 
 func (s *Server) keep(c net.Conn, open bool) {
 	s.mu.Lock()

@@ -109,7 +109,8 @@ func (s *session) nameImages(ctx context.Context, p *planned, b *built) error {
 	}
 	if p.rendered.Several() {
 		var err error
-		if b.indexes, err = multiplatform.Join(ctx, s.store, b.results, func(id image.ID) ocispecs.Platform { return p.rendered.Of(id).Platform }); err != nil && ctx.Err() == nil {
+		platformOf := func(id image.ID) ocispecs.Platform { return p.rendered.Of(id).Platform }
+		if b.indexes, err = multiplatform.Join(ctx, s.store, b.results, platformOf); err != nil && ctx.Err() == nil {
 			return err
 		}
 		return nil

@@ -30,7 +30,8 @@ func checkOptions(cfg *config.Config) error {
 		if !found {
 			return cfg.Mistake("buildkit-addr", "such as unix:///run/buildkit/buildkitd.sock or tcp://HOST:1234", "the address has no scheme")
 		}
-		if err := oneOf(cfg, "buildkit-addr", scheme, "the scheme ", "unix", "tcp", "docker-container", "podman-container", "nerdctl-container", "kube-pod", "ssh", "npipe"); err != nil {
+		schemes := []string{"unix", "tcp", "docker-container", "podman-container", "nerdctl-container", "kube-pod", "ssh", "npipe"}
+		if err := oneOf(cfg, "buildkit-addr", scheme, "the scheme ", schemes...); err != nil {
 			return err
 		}
 	}

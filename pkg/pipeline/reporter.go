@@ -164,7 +164,13 @@ func (r *reporter) wantPackages() bool {
 func imageResults(s stages, packages map[image.ID][]report.PackageChange) []report.Result {
 	var out []report.Result
 	for _, res := range s.built.results {
-		r := report.Result{Result: res, Log: s.built.logs[res.Image], Loaded: s.built.loaded[res.Reference], Packages: packages[res.Image], Warnings: s.planned.defined.Image(res.Image).LintWarnings()}
+		r := report.Result{
+			Result:   res,
+			Log:      s.built.logs[res.Image],
+			Loaded:   s.built.loaded[res.Reference],
+			Packages: packages[res.Image],
+			Warnings: s.planned.defined.Image(res.Image).LintWarnings(),
+		}
 		if p := s.published; p != nil {
 			r.Pushed, r.TagsChanged = p.Named[res.Reference], p.Changed[res.Reference]
 			if err := p.Failed[res.Reference]; err != nil {

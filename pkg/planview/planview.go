@@ -140,7 +140,8 @@ func (v View) Summary() string {
 		s = "nothing would be built"
 	}
 	if v.Build > 0 {
-		s = fmt.Sprintf("%d of %s would be built, in about %s with %s", v.Build, units.Count(len(v.Items), "image"), units.Duration(v.Estimate), units.Count(v.threads, "thread"))
+		s = fmt.Sprintf("%d of %s would be built, in about %s with %s",
+			v.Build, units.Count(len(v.Items), "image"), units.Duration(v.Estimate), units.Count(v.threads, "thread"))
 	}
 	if v.pushes {
 		s += fmt.Sprintf("; %s would be new or change", units.Count(v.Push, "tag"))

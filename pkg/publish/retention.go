@@ -14,9 +14,9 @@ import (
 
 // Retention says which older sets are kept. A nil Retention keeps all.
 type Retention struct {
-	count int           // sets that are kept, 0 if age counts
-	age   time.Duration // maximum age of a set, relative to this run's
-	own   []datedTag    // this run's tags that contain a date
+	count   int           // sets that are kept, 0 if age counts
+	age     time.Duration // maximum age of a set, relative to this run's
+	runTags []datedTag    // this run's tags that contain a date
 }
 
 // datedTag is a tag that contains a date. Tags of the same shape form a series: the text
@@ -76,20 +76,21 @@ func ParseRetention(text string, tags []string, now time.Time) (*Retention, erro
 		return nil, err
 	}
 	for _, tag := range tags {
-		if d, ok := parseDated(tag); ok && !slices.Contains(k.own, d) {
-			k.own = append(k.own, d)
+		if d, ok := parseDated(tag); ok && !slices.Contains(k.runTags, d) {
+			k.runTags = append(k.runTags, d)
 		}
 	}
-	for _, d := range k.own {
+	for _, d := range k.runTags {
 		// The date may be from a time zone where the next day has begun.
 		if k.age > 0 && d.when.After(now.Add(24*time.Hour)) {
 			return nil, usererr.Errorf("is the date right? --retain 14 counts sets instead",
 				"--retain %s: ages count from the date in tag %s, which is in the future", text, d.tag)
 		}
 	}
-	if len(k.own) == 0 {
+	if len(k.runTags) == 0 {
 		return nil, usererr.Errorf("name each set by its day: --tag \"$(date +%F)\" --also-tag nightly",
-			"--retain %s: no tag of this run contains a date, so there is no series of sets (%s)", text, strings.Join(slices.Compact(slices.Sorted(slices.Values(tags))), ", "))
+			"--retain %s: no tag of this run contains a date, so there is no series of sets (%s)",
+			text, strings.Join(slices.Compact(slices.Sorted(slices.Values(tags))), ", "))
 	}
 	return k, nil
 }
@@ -161,22 +162,22 @@ func parseDated(tag string) (datedTag, bool) {
 // them.
 func (k *Retention) expired(tags []string) map[string]bool {
 	expired := map[string]bool{}
-	for _, own := range k.own {
-		series := map[string]datedTag{own.tag: own}
+	for _, runTag := range k.runTags {
+		series := map[string]datedTag{runTag.tag: runTag}
 		for _, tag := range tags {
-			if d, ok := parseDated(tag); ok && d.shape == own.shape {
+			if d, ok := parseDated(tag); ok && d.shape == runTag.shape {
 				series[tag] = d
 			}
 		}
 		newest := slices.SortedFunc(maps.Values(series), func(a, b datedTag) int { return b.compare(a) })
 		for i, d := range newest {
-			if k.count > 0 && i >= k.count || k.count == 0 && own.when.Sub(d.when) > k.age {
+			if k.count > 0 && i >= k.count || k.count == 0 && runTag.when.Sub(d.when) > k.age {
 				expired[d.tag] = true
 			}
 		}
 	}
-	for _, own := range k.own {
-		delete(expired, own.tag)
+	for _, runTag := range k.runTags {
+		delete(expired, runTag.tag)
 	}
 	return expired
 }

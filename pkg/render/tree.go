@@ -323,7 +323,14 @@ func (w *walker) entry(real, name string, e fs.DirEntry, links int) error {
 
 // add adds a file or directory whose links are resolved.
 func (w *walker) add(real, name string, info fs.FileInfo, links int) error {
-	f := File{Path: name, Mode: info.Mode() & (fs.ModeType | modeBits), ModTime: info.ModTime(), Size: info.Size(), Origin: w.origin(real), onDisk: w.layer.dir != ""}
+	f := File{
+		Path:    name,
+		Mode:    info.Mode() & (fs.ModeType | modeBits),
+		ModTime: info.ModTime(),
+		Size:    info.Size(),
+		Origin:  w.origin(real),
+		onDisk:  w.layer.dir != "",
+	}
 	old, exists := w.tree.files[name]
 	if exists && old.IsDir() != info.IsDir() {
 		return fmt.Errorf("%s cannot replace %s: one is a directory and the other is not", f.Origin, old.Origin)

@@ -72,7 +72,15 @@ func (r *Run) WriteJUnit(w io.Writer) error {
 	}
 	s := junitSuite{Name: "kolla-build", Package: "kolla-build", Hostname: host, Time: junitTime(r.Duration),
 		Timestamp: r.Started.UTC().Format("2006-01-02T15:04:05")}
-	for _, p := range [][2]string{{"title", r.Title}, {"version", r.Version}, {"outcome", string(r.Outcome)}, {"registry", r.Registry}, {"tags", strings.Join(r.Tags, " ")}, {"not published", strings.Join(image.Strings(r.Left), " ")}} {
+	properties := [][2]string{
+		{"title", r.Title},
+		{"version", r.Version},
+		{"outcome", string(r.Outcome)},
+		{"registry", r.Registry},
+		{"tags", strings.Join(r.Tags, " ")},
+		{"not published", strings.Join(image.Strings(r.Left), " ")},
+	}
+	for _, p := range properties {
 		if p[1] != "" {
 			s.Properties = append(s.Properties, junitProp{p[0], oneLine(p[1])})
 		}

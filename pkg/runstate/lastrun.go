@@ -43,7 +43,8 @@ func ReadLastRun(dataDir string) (*LastRun, error) {
 	lines.Buffer(nil, len(data)+1)
 	var h header
 	if !lines.Scan() || json.Unmarshal(lines.Bytes(), &h) != nil || h.Version != recordVersion {
-		return nil, usererr.Errorf("omit --rerun-failed: images that are built already are kept anyway", "--rerun-failed: %s is not a record that this version can read", path)
+		return nil, usererr.Errorf("omit --rerun-failed: images that are built already are kept anyway",
+			"--rerun-failed: %s is not a record that this version can read", path)
 	}
 	l := &LastRun{Started: h.Started, Scope: h.Scope, Images: h.Images, entries: map[image.ID]entry{}}
 	for lines.Scan() {

@@ -77,9 +77,19 @@ func Open(ctx context.Context, opts Options) *Exporter {
 	var client otlptrace.Client
 	switch e.protocol {
 	case protocolGRPC:
-		client = otlptracegrpc.NewClient(otlptracegrpc.WithRetry(otlptracegrpc.RetryConfig{Enabled: true, InitialInterval: 200 * time.Millisecond, MaxInterval: time.Second, MaxElapsedTime: flushTime}))
+		client = otlptracegrpc.NewClient(otlptracegrpc.WithRetry(otlptracegrpc.RetryConfig{
+			Enabled:         true,
+			InitialInterval: 200 * time.Millisecond,
+			MaxInterval:     time.Second,
+			MaxElapsedTime:  flushTime,
+		}))
 	case protocolHTTP:
-		client = otlptracehttp.NewClient(otlptracehttp.WithRetry(otlptracehttp.RetryConfig{Enabled: true, InitialInterval: 200 * time.Millisecond, MaxInterval: time.Second, MaxElapsedTime: flushTime}))
+		client = otlptracehttp.NewClient(otlptracehttp.WithRetry(otlptracehttp.RetryConfig{
+			Enabled:         true,
+			InitialInterval: 200 * time.Millisecond,
+			MaxInterval:     time.Second,
+			MaxElapsedTime:  flushTime,
+		}))
 	default:
 		opts.Warn(fmt.Sprintf("no traces are sent: OTEL_EXPORTER_OTLP_PROTOCOL is %q, not grpc or http/protobuf", e.protocol))
 		return nil

@@ -43,9 +43,23 @@ func images(run *report.Run, logs *logReader, critical map[image.ID]bool) []row 
 	var out []row
 	for _, r := range run.Selected() {
 		l := legendOf(r.Status)
-		im := row{ID: id(r.Image.String()), Name: clean(r.Image.String()), Parent: clean(r.Parent.String()), Status: l.Status, Sign: l.Sign, Word: l.Word, Reason: clean(r.Reason),
-			Reference: clean(r.Reference), Digest: clean(r.Digest.String()), Seconds: r.Duration.Seconds(), Bytes: float64(r.Size), Pushed: r.Pushed,
-			Critical: critical[r.Image], AllowedToFail: allowed[r.Image] && r.Status.Bad(), Log: link(logs.dir, r.Log)}
+		im := row{
+			ID:            id(r.Image.String()),
+			Name:          clean(r.Image.String()),
+			Parent:        clean(r.Parent.String()),
+			Status:        l.Status,
+			Sign:          l.Sign,
+			Word:          l.Word,
+			Reason:        clean(r.Reason),
+			Reference:     clean(r.Reference),
+			Digest:        clean(r.Digest.String()),
+			Seconds:       r.Duration.Seconds(),
+			Bytes:         float64(r.Size),
+			Pushed:        r.Pushed,
+			Critical:      critical[r.Image],
+			AllowedToFail: allowed[r.Image] && r.Status.Bad(),
+			Log:           link(logs.dir, r.Log),
+		}
 		im.HasFailure = r.Status == build.StatusError || r.Status == build.StatusPushError || r.Status == build.StatusLoadError
 		if r.Duration > 0 {
 			im.Took = units.Duration(r.Duration)

@@ -104,8 +104,15 @@ func newTimeline(run *report.Run, path []report.Link, critical map[image.ID]bool
 	}
 	percent := func(at time.Time) float64 { return 100 * float64(at.Sub(from)) / float64(span) }
 	for _, s := range run.Times.Stages {
-		t.Bars = append(t.Bars, bar{Name: clean(s.Name), Stage: true, X: percent(s.Start), W: percent(s.Start.Add(s.Took)) - percent(s.Start), Y: axisHeight + 2, H: barHeight,
-			Title: fmt.Sprintf("%s: %s, from %s", clean(s.Name), units.Duration(s.Took), units.Duration(s.Start.Sub(from)))})
+		t.Bars = append(t.Bars, bar{
+			Name:  clean(s.Name),
+			Stage: true,
+			X:     percent(s.Start),
+			W:     percent(s.Start.Add(s.Took)) - percent(s.Start),
+			Y:     axisHeight + 2,
+			H:     barHeight,
+			Title: fmt.Sprintf("%s: %s, from %s", clean(s.Name), units.Duration(s.Took), units.Duration(s.Start.Sub(from))),
+		})
 	}
 	for _, a := range run.Activities {
 		st, ok := status[a.Image]
@@ -140,8 +147,12 @@ func newTimeline(run *report.Run, path []report.Link, critical map[image.ID]bool
 // ticks returns five to ten marks along the time, at round numbers.
 func (t *timeline) ticks(span time.Duration) {
 	every := time.Hour
-	for _, d := range []time.Duration{10 * time.Millisecond, 50 * time.Millisecond, 100 * time.Millisecond, 500 * time.Millisecond, time.Second, 2 * time.Second, 5 * time.Second, 10 * time.Second, 30 * time.Second,
-		time.Minute, 2 * time.Minute, 5 * time.Minute, 10 * time.Minute, 30 * time.Minute} {
+	steps := []time.Duration{
+		10 * time.Millisecond, 50 * time.Millisecond, 100 * time.Millisecond, 500 * time.Millisecond,
+		time.Second, 2 * time.Second, 5 * time.Second, 10 * time.Second, 30 * time.Second,
+		time.Minute, 2 * time.Minute, 5 * time.Minute, 10 * time.Minute, 30 * time.Minute,
+	}
+	for _, d := range steps {
 		if span/d <= 8 {
 			every = d
 			break

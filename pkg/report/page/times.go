@@ -32,7 +32,8 @@ func newTimes(run *report.Run) *times {
 	if len(t.Images) == 0 {
 		return nil
 	}
-	v := &times{Sum: fmt.Sprintf("%s in all: %s before the first build, and %s after the last one. Several images are built at once, so the sums of all images are longer than the run.",
+	v := &times{Sum: fmt.Sprintf("%s in all: %s before the first build, and %s after the last one. "+
+		"Several images are built at once, so the sums of all images are longer than the run.",
 		units.Duration(run.Duration), units.Duration(t.BeforeBuilds), units.Duration(t.AfterBuilds))}
 	for _, s := range t.Stages {
 		v.Stages = append(v.Stages, stage{clean(s.Name), units.Duration(s.Took)})

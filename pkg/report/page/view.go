@@ -257,7 +257,15 @@ func nodes(run *report.Run, critical map[image.ID]bool) []*node {
 	var out []*node
 	for _, r := range run.Selected() {
 		l := legendOf(r.Status)
-		n := &node{Name: clean(r.Image.String()), Parent: clean(r.Parent.String()), Status: l.Status, Sign: l.Sign, Title: clean(r.Image.String()) + ": " + l.Word, Critical: critical[r.Image]}
+		name := clean(r.Image.String())
+		n := &node{
+			Name:     name,
+			Parent:   clean(r.Parent.String()),
+			Status:   l.Status,
+			Sign:     l.Sign,
+			Title:    name + ": " + l.Word,
+			Critical: critical[r.Image],
+		}
 		for _, need := range run.Needs[r.Image] {
 			if need != r.Parent {
 				n.needs = append(n.needs, clean(need.String()))
