@@ -31,7 +31,8 @@ func ManPage(all []Command, version string, date time.Time) string {
 		"Without any, the profiles select images; without profiles, all images are built.")
 	m.section("COMMANDS")
 	m.text("A command is the first word that is neither an option nor the value of one. After -- it is a regular expression. " +
-		"Each command has its own options, those of the section OPTIONS that it names, and --config-file, --config-dir, --strict and --help. Without a command, all options of that section can be given.")
+		"Each command has its own options, those of the section OPTIONS that it names, and --config-file, --config-dir, --strict and --help. " +
+		"Without a command, all options of that section can be given.")
 	for _, c := range all {
 		if c.Name == "" || c.Hidden {
 			continue
@@ -80,7 +81,8 @@ func ManPage(all []Command, version string, date time.Time) string {
 	m.paragraph("A file has sections of key = value lines. Options are keys of [DEFAULT], with underscores for dashes. " +
 		"$name and ${name} are replaced by the value of another option; $$ is a dollar sign. kolla-build --generate-config prints a sample with every key.")
 	m.section("ENVIRONMENT")
-	m.entry("KOLLA_BUILD_NAME, OS_DEFAULT__NAME", "Set the option of that name, written in capitals with underscores. The command line takes precedence over the environment, and the environment over files.")
+	m.entry("KOLLA_BUILD_NAME, OS_DEFAULT__NAME", "Set the option of that name, written in capitals with underscores. "+
+		"The command line takes precedence over the environment, and the environment over files.")
 	for _, o := range config.Options() {
 		for _, name := range o.Env {
 			m.entry(name, "Sets --"+o.Name+" as well.")

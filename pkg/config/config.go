@@ -233,7 +233,14 @@ func (c *Config) IsSet(option string) bool {
 
 // Target returns the settings that decide which images can be built.
 func (c *Config) Target() facts.Target {
-	return facts.Target{OpenStack: c.OpenstackRelease, Distro: c.Base, BaseTag: c.BaseTag, Arch: c.BaseArch, InstallType: c.InstallType, BuiltIn: c.ImagesDir == ""}
+	return facts.Target{
+		OpenStack:   c.OpenstackRelease,
+		Distro:      c.Base,
+		BaseTag:     c.BaseTag,
+		Arch:        c.BaseArch,
+		InstallType: c.InstallType,
+		BuiltIn:     c.ImagesDir == "",
+	}
 }
 
 // ProfileNames returns the names of all profiles, sorted.

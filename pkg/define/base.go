@@ -229,7 +229,8 @@ func (b *bases) bootstrapInstead(ctx context.Context, ref string, pullErr error)
 		}
 	}
 	b.Console.Notice("bootstrapping %s:%s from a package mirror instead, once: this takes a minute or more", distro, suite)
-	entry, err := Bootstrap(ctx, b.Store, b.Console, bootstrap.Options{Distro: distro, Suite: suite, Arch: b.cfg.DebianArch, Mirror: b.cfg.BaseMirror}, nameFor(b.Store, ref, b.platform))
+	opts := bootstrap.Options{Distro: distro, Suite: suite, Arch: b.cfg.DebianArch, Mirror: b.cfg.BaseMirror}
+	entry, err := Bootstrap(ctx, b.Store, b.Console, opts, nameFor(b.Store, ref, b.platform))
 	if err != nil {
 		return store.Entry{}, usererr.Errorf(cmp.Or(usererr.Hint(err), "--base-mirror URL names the package mirror"),
 			"base image %s: its registry cannot be reached (%s), and bootstrapping it: %w", ref, usererr.FirstLine(pullErr), err)

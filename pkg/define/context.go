@@ -171,7 +171,10 @@ func (c *contextFiles) reserve(size int64) bool {
 }
 
 // read returns the content of a file, or the blob of the store that has it.
-func (c *contextFiles) read(ctx context.Context, cf buildkit.ContextFile, inline bool, size int64, known digest.Digest, open func() (io.ReadCloser, error)) ([]byte, digest.Digest, error) {
+func (c *contextFiles) read(
+	ctx context.Context, cf buildkit.ContextFile, inline bool, size int64,
+	known digest.Digest, open func() (io.ReadCloser, error),
+) ([]byte, digest.Digest, error) {
 	r, err := open()
 	if err != nil {
 		return nil, "", err

@@ -34,21 +34,29 @@ func newArchiver(cfg *config.Config, opts Options) (*archiver, error) {
 		retries = -1 // none; 0 is the fetcher's default
 	}
 	f, err := source.New(source.Options{
-		Mirrors:  mirrors,
-		CacheDir: filepath.Join(cfg.DataDir, "sources"), Arch: cfg.DebianArch, LocalsBase: cfg.LocalsBase,
-		Retries: retries, MaxElapsed: time.Duration(cfg.RetryTime) * time.Second, Timeout: time.Duration(cfg.Timeout) * time.Second, UserAgent: "kolla-build/" + opts.Console.Version,
-		Offline: opts.Offline, Provided: opts.Provided,
+		Mirrors:    mirrors,
+		CacheDir:   filepath.Join(cfg.DataDir, "sources"),
+		Arch:       cfg.DebianArch,
+		LocalsBase: cfg.LocalsBase,
+		Retries:    retries,
+		MaxElapsed: time.Duration(cfg.RetryTime) * time.Second,
+		Timeout:    time.Duration(cfg.Timeout) * time.Second,
+		UserAgent:  "kolla-build/" + opts.Console.Version,
+		Offline:    opts.Offline,
+		Provided:   opts.Provided,
 	})
 	return &archiver{cfg: cfg, fetcher: f}, err
 }
 
 // archives returns the archives of an image; wants selects them by name.
-func (a *archiver) archives(ctx context.Context, image string, own []source.ContextEntry, wants func(string) bool) ([]source.File, error) {
+func (a *archiver) archives(
+	ctx context.Context, image string, entries []source.ContextEntry, wants func(string) bool,
+) ([]source.File, error) {
 	archive := image + "-archive"
 	if !wants(archive) && !wants("plugins-archive") && !wants("additions-archive") {
 		return nil, nil
 	}
-	req := source.Request{Image: image, Wants: wants, Context: own}
+	req := source.Request{Image: image, Wants: wants, Context: entries}
 	if s, ok := a.cfg.Sources[image]; ok && s.Type != "" && wants(archive) {
 		spec, err := a.spec(image)
 		if err != nil {

@@ -128,7 +128,8 @@ func findStored(s *store.Store, ref string) (store.Entry, bool, error) {
 	for _, e := range found[:min(len(found), maxNames)] {
 		names = append(names, e.Name)
 	}
-	return store.Entry{}, false, usererr.Usage(usererr.Errorf("add the tag, or write the full name", "%q names %d images: %s", ref, len(found), strings.Join(names, ", ")))
+	return store.Entry{}, false, usererr.Usage(usererr.Errorf("add the tag, or write the full name",
+		"%q names %d images: %s", ref, len(found), strings.Join(names, ", ")))
 }
 
 // similar returns a hint with the stored names most similar to ref, another hint if

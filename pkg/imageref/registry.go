@@ -39,7 +39,12 @@ func NormalizeRegistry(s string) (registry string, notes []string, err error) {
 		return "", notes, nil
 	}
 	if at := strings.LastIndex(clean, "@"); at >= 0 {
-		return "", nil, &Error{Part: "registry", Value: "…@" + clean[at+1:], Problem: "a user name or password is not part of a registry's name: use `docker login`", Suggestion: clean[at+1:]}
+		return "", nil, &Error{
+			Part:       "registry",
+			Value:      "…@" + clean[at+1:],
+			Problem:    "a user name or password is not part of a registry's name: use `docker login`",
+			Suggestion: clean[at+1:],
+		}
 	}
 	host, _, _ := strings.Cut(clean, "/")
 	if !hostPattern.MatchString(host) {

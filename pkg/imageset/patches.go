@@ -26,13 +26,15 @@ func (s *Set) checkPatches(names []string) {
 		}
 		for _, ancestor := range s.Graph.Ancestors(name) {
 			for patch, inherited := range patchesOf(s.byName[ancestor.Name]) {
-				own, ok := patches[patch]
+				imagePatch, ok := patches[patch]
 				if !ok {
 					continue
 				}
-				same, err := sameContent(own, inherited)
+				same, err := sameContent(imagePatch, inherited)
 				if err == nil && !same {
-					err = usererr.Errorf("rename one of them", "the patch %s has the name of another patch of %s, which is applied first: this one would not be applied", patch, ancestor.Name)
+					err = usererr.Errorf("rename one of them",
+						"the patch %s has the name of another patch of %s, which is applied first: this one would not be applied",
+						patch, ancestor.Name)
 				}
 				f.Patches = errors.Join(f.Patches, err)
 			}

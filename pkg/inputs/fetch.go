@@ -107,7 +107,8 @@ func (f *fetcher) run(ctx context.Context) error {
 		need += b.Size
 	}
 	if total, free := disk.Space(f.Dir); total > 0 && need > free {
-		return usererr.Errorf("--output names a directory on another disk", "the inputs need %s in %s, which has %s free", units.Bytes(need), f.Dir, units.Bytes(free))
+		return usererr.Errorf("--output names a directory on another disk",
+			"the inputs need %s in %s, which has %s free", units.Bytes(need), f.Dir, units.Bytes(free))
 	}
 	stop := f.reportProgress()
 	var g errgroup.Group
@@ -183,7 +184,8 @@ func (e *FetchError) Error() string {
 
 // Hint returns a hint for the user.
 func (e *FetchError) Hint() string {
-	return "repeat the command, which keeps the fetched files; if a repository has changed, fetch with the --data-dir of the lock, or write a new lock with kolla-build lock --update"
+	return "repeat the command, which keeps the fetched files; if a repository has changed, " +
+		"fetch with the --data-dir of the lock, or write a new lock with kolla-build lock --update"
 }
 
 // missing returns the items that are not in the directory. Existing ones are verified.

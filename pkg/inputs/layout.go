@@ -89,8 +89,9 @@ func urlPath(location string) string {
 	if u.RawQuery != "" {
 		segments[last] += "?" + strings.ReplaceAll(u.RawQuery, "/", "%2F")
 	}
+	badRune := func(r rune) bool { return r == '/' || r == '\\' || !unicode.IsPrint(r) }
 	for _, s := range segments {
-		if s == "" || s == "." || s == ".." || len(s) > maxSegment || strings.ContainsFunc(s, func(r rune) bool { return r == '/' || r == '\\' || !unicode.IsPrint(r) }) {
+		if s == "" || s == "." || s == ".." || len(s) > maxSegment || strings.ContainsFunc(s, badRune) {
 			return ""
 		}
 	}

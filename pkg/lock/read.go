@@ -236,7 +236,8 @@ func (c *checker) texts(kind string, n int, texts ...string) {
 }
 
 func (c *checker) name(kind string, n int, name string) {
-	if name == "" || strings.ContainsAny(name, "\\\x00") || strings.HasPrefix(name, "/") || slices.ContainsFunc(strings.Split(name, "/"), func(p string) bool { return p == ".." || p == "." || p == "" }) {
+	badSegment := func(segment string) bool { return segment == ".." || segment == "." || segment == "" }
+	if strings.ContainsAny(name, "\\\x00") || slices.ContainsFunc(strings.Split(name, "/"), badSegment) {
 		c.fail(kind, n, "%q is not a name", name)
 	}
 }

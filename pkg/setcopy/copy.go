@@ -75,7 +75,8 @@ func (r Result) changed() int {
 // interruption is not sent again.
 func Copy(ctx context.Context, cfg *config.Config, con *console.Console, args []string, o Options) error {
 	if len(args) < 2 {
-		return usererr.Usage(usererr.Errorf("kolla-build copy build.example:4000/kolla:2026.1 site.example:4000/kolla", "copy takes two locations: FROM and TO, each %s", locationForm))
+		return usererr.Usage(usererr.Errorf("kolla-build copy build.example:4000/kolla:2026.1 site.example:4000/kolla",
+			"copy takes two locations: FROM and TO, each %s", locationForm))
 	}
 	from, err := ParseLocation(args[0])
 	if err != nil {
@@ -86,7 +87,8 @@ func Copy(ctx context.Context, cfg *config.Config, con *console.Console, args []
 		return err
 	}
 	if from.Tag == "" && to.Tag != "" {
-		return usererr.Usage(usererr.Errorf(fmt.Sprintf("add a tag to %s, or remove it from %s", from, to), "all tags of %s cannot become the one tag %s", from, to.Tag))
+		hint := fmt.Sprintf("add a tag to %s, or remove it from %s", from, to)
+		return usererr.Usage(usererr.Errorf(hint, "all tags of %s cannot become the one tag %s", from, to.Tag))
 	}
 	if from == to || from.Registry == to.Registry && from.Namespace == to.Namespace && to.Tag == "" {
 		return usererr.Usage(usererr.Errorf("name another registry, namespace or tag", "%s and %s are the same", from, to))
@@ -134,7 +136,11 @@ func run(ctx context.Context, cfg *config.Config, con *console.Console, from Loc
 	progress := transfer.Start(con, "copying", o.Progress)
 	defer progress.Stop()
 	c := &job{client: client, threads: cfg.Threads, shown: progress != nil, meter: push.Meter{Update: progress.Update}}
-	c.pub = push.New(client, push.Options{Journal: publish.JournalDir(cfg.DataDir), Progress: c.meter.Report, Notice: func(text string) { con.Notice("%s", text) }})
+	c.pub = push.New(client, push.Options{
+		Journal:  publish.JournalDir(cfg.DataDir),
+		Progress: c.meter.Report,
+		Notice:   func(text string) { con.Notice("%s", text) },
+	})
 	for _, target := range to {
 		for _, image := range images {
 			c.add(from, target, image)
@@ -197,7 +203,11 @@ func (c *job) add(from, to Location, image Image) {
 		return c.client.Repository(ref)
 	}
 	c.pairs = append(c.pairs, pair{repository(from), repository(to)})
-	c.result.Tags = append(c.result.Tags, Tag{From: from.Repository(image.Name) + ":" + image.Tag, To: to.Repository(image.Name) + ":" + tag, Digest: image.Digest})
+	c.result.Tags = append(c.result.Tags, Tag{
+		From:   from.Repository(image.Name) + ":" + image.Tag,
+		To:     to.Repository(image.Name) + ":" + tag,
+		Digest: image.Digest,
+	})
 }
 
 // compare looks up what the tags refer to now.

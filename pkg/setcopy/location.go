@@ -71,14 +71,16 @@ func parseTarget(set Location, s string) (Location, error) {
 			set.Tag = tag
 			return set, nil
 		}
-		return Location{}, usererr.Usage(usererr.Errorf(fmt.Sprintf("write a tag alone, or %s/%s", set.Registry, s), "%q: the registry is missing", s))
+		hint := fmt.Sprintf("write a tag alone, or %s/%s", set.Registry, s)
+		return Location{}, usererr.Usage(usererr.Errorf(hint, "%q: the registry is missing", s))
 	}
 	target, err := ParseLocation(s)
 	if err != nil {
 		return Location{}, err
 	}
 	if target.Registry != set.Registry {
-		return Location{}, usererr.Usage(usererr.Errorf(fmt.Sprintf("kolla-build copy %s %s copies between registries", set, target), "%s is in another registry than %s", target, set))
+		hint := fmt.Sprintf("kolla-build copy %s %s copies between registries", set, target)
+		return Location{}, usererr.Usage(usererr.Errorf(hint, "%s is in another registry than %s", target, set))
 	}
 	if target.Tag == "" {
 		target.Tag = set.Tag

@@ -21,7 +21,10 @@ func walk(ctx context.Context, from, to *registry.Repository, d digest.Digest, v
 // maxManifests bounds the manifests of one image, those of indexes in its index included.
 const maxManifests = ocijson.MaxManifests
 
-func walkTree(ctx context.Context, from, to *registry.Repository, d digest.Digest, depth int, seen map[digest.Digest]bool, visit func(ocispec.Descriptor) error) error {
+func walkTree(
+	ctx context.Context, from, to *registry.Repository, d digest.Digest,
+	depth int, seen map[digest.Digest]bool, visit func(ocispec.Descriptor) error,
+) error {
 	switch {
 	case seen[d]:
 		return nil

@@ -44,17 +44,33 @@ type gitCommand struct {
 // program as a hook.
 var gitLocation = regexp.MustCompile(`^GIT_(DIR|WORK_TREE|INDEX_FILE|OBJECT_DIRECTORY|ALTERNATE_OBJECT_DIRECTORIES|COMMON_DIR|NAMESPACE|PREFIX|CONFIG_COUNT|CONFIG_PARAMETERS|CEILING_DIRECTORIES|TRACE\w*)=`)
 
+// credentialHelper is a helper of git that prints the login of its environment.
+const credentialHelper = `!f() { [ "$1" = get ] && ` +
+	`printf 'username=%s\npassword=%s\n' "$KOLLA_BUILD_GIT_USER" "$KOLLA_BUILD_GIT_PASSWORD"; }; f`
+
 // run runs git and returns its output. Errors have git's own messages, without
 // credentials.
 func (g *gitCommand) run(ctx context.Context, args ...string) (string, error) {
-	kept := &child.Buffer{Limit: gitOutput}
-	var out io.Writer = kept
+	output := &child.Buffer{Limit: gitOutput}
+	var out io.Writer = output
 	if g.stdout != nil {
 		out = g.stdout
 	}
 	var messages child.Tail
-	cmd := child.Cmd{Args: append([]string{"git"}, args...), Dir: g.workTree, Env: g.environment(), Stdin: strings.NewReader(g.stdin), Stdout: out, Stderr: &messages,
-		Limits: child.Limits{Time: max(gitTime, g.opts.MaxElapsed), Memory: gitMemory, Processes: gitProcesses, FileSize: gitFile}}
+	cmd := child.Cmd{
+		Args:   append([]string{"git"}, args...),
+		Dir:    g.workTree,
+		Env:    g.environment(),
+		Stdin:  strings.NewReader(g.stdin),
+		Stdout: out,
+		Stderr: &messages,
+		Limits: child.Limits{
+			Time:      max(gitTime, g.opts.MaxElapsed),
+			Memory:    gitMemory,
+			Processes: gitProcesses,
+			FileSize:  gitFile,
+		},
+	}
 	err := cmd.Run(ctx)
 	var exit *exec.ExitError
 	switch {
@@ -65,7 +81,7 @@ func (g *gitCommand) run(ctx context.Context, args ...string) (string, error) {
 	case err != nil:
 		return "", err
 	}
-	return kept.String(), nil
+	return output.String(), nil
 }
 
 // environment returns git's environment. Everything about the remote is passed in it,
@@ -99,7 +115,7 @@ func (g *gitCommand) environment() []string {
 	if password, ok := login.Password(); ok {
 		scope := "credential." + origin(remote) + ".helper"
 		// The empty value removes the user's own helpers for this server.
-		config = append(config, [2]string{scope, ""}, [2]string{scope, `!f() { [ "$1" = get ] && printf 'username=%s\npassword=%s\n' "$KOLLA_BUILD_GIT_USER" "$KOLLA_BUILD_GIT_PASSWORD"; }; f`})
+		config = append(config, [2]string{scope, ""}, [2]string{scope, credentialHelper})
 		env = append(env, "KOLLA_BUILD_GIT_USER="+login.Username(), "KOLLA_BUILD_GIT_PASSWORD="+password)
 	}
 	// The repository must be the one in the directory: otherwise git may use the remote

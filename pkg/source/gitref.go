@@ -148,7 +148,12 @@ func (f *Fetcher) lookUp(ctx context.Context, s Spec) (gitRef, error) {
 		return gitRef{commit: cached.Commit}, nil
 	}
 	if f.opts.Offline {
-		return gitRef{}, &Error{Section: s.Name, Location: redact.URL(s.Location), Problem: fmt.Sprintf("the commit of %q is not in the cache, and the server may not be asked (offline)", s.Reference)}
+		return gitRef{}, &Error{
+			Section:  s.Name,
+			Location: redact.URL(s.Location),
+			Problem: fmt.Sprintf("the commit of %q is not in the cache, and the server may not be asked (offline)",
+				s.Reference),
+		}
 	}
 	if id := strings.ToLower(name); fullCommit.MatchString(id) {
 		return f.relativeTo(s, gitRef{commit: id, suffix: suffix}), nil

@@ -29,7 +29,8 @@ type VerifyOptions struct {
 // or the parts of one bundle.
 func Verify(ctx context.Context, con *console.Console, files []string, o VerifyOptions) error {
 	if o.EachPart && o.VerifyKey != "" {
-		return usererr.Usage(usererr.Errorf("omit --each: it verifies parts separately, and the signature covers all of them", "--each and --verify-key exclude each other"))
+		return usererr.Usage(usererr.Errorf("omit --each: it verifies parts separately, and the signature covers all of them",
+			"--each and --verify-key exclude each other"))
 	}
 	opts := bundle.VerifyOptions{EachPart: o.EachPart}
 	if len(files) > 1 {
@@ -167,12 +168,14 @@ func List(ctx context.Context, con *console.Console, files []string, asJSON bool
 	w := tabwriter.NewWriter(con.Stdout, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(w, "NAME\tPLATFORM\tDIGEST\tSIZE\tOWN")
 	for _, image := range c.Images {
-		fmt.Fprintf(w, "%s\t%s\t%.19s\t%s\t%s\n", printable(image.Name), strings.Join(image.Platforms, ","), image.Digest, units.Bytes(image.Size), units.Bytes(image.Own))
+		fmt.Fprintf(w, "%s\t%s\t%.19s\t%s\t%s\n", printable(image.Name), strings.Join(image.Platforms, ","),
+			image.Digest, units.Bytes(image.Size), units.Bytes(image.Own))
 	}
 	if err := w.Flush(); err != nil {
 		return err
 	}
-	fmt.Fprintf(con.Stdout, "\n%s, %s, %s (%s without sharing layers)\n", units.Count(len(c.Images), "image"), units.Count(c.Blobs, "blob"), units.Bytes(c.Bytes), units.Bytes(c.Bytes+c.Shared))
+	fmt.Fprintf(con.Stdout, "\n%s, %s, %s (%s without sharing layers)\n", units.Count(len(c.Images), "image"),
+		units.Count(c.Blobs, "blob"), units.Bytes(c.Bytes), units.Bytes(c.Bytes+c.Shared))
 	if d := c.Delta; d != nil {
 		from := ""
 		if d.Since != "" {

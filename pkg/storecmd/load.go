@@ -189,7 +189,10 @@ func bundlePath(part string) string { return strings.TrimSuffix(part, filepath.E
 
 // loadBundles reads the files, and loads their images into a container engine if the
 // user named one.
-func loadBundles(ctx context.Context, cfg *config.Config, con *console.Console, s *store.Store, inputs []bundle.Input, opts bundle.LoadOptions) (*bundle.Loaded, publish.Set, error) {
+func loadBundles(
+	ctx context.Context, cfg *config.Config, con *console.Console, s *store.Store,
+	inputs []bundle.Input, opts bundle.LoadOptions,
+) (*bundle.Loaded, publish.Set, error) {
 	var e *engine.Engine
 	if cfg.IsSet("engine") {
 		var err error
@@ -243,11 +246,12 @@ func report(con *console.Console, inputs []bundle.Input, sum bundle.Summary) {
 	if len(sum.Restored) > 0 {
 		con.Notice("everything was restored from the other parts")
 	}
-	what := inputs[0].Path
+	source := inputs[0].Path
 	if len(inputs) > 1 {
-		what = units.Count(len(inputs), "file")
+		source = units.Count(len(inputs), "file")
 	}
-	con.Notice("%s: %s, %s, %s; %s already in the store", what, units.Count(len(sum.Images), "image"), units.Count(sum.Blobs, "blob"), units.Bytes(sum.Bytes), units.Count(sum.Reused, "blob"))
+	con.Notice("%s: %s, %s, %s; %s already in the store", source, units.Count(len(sum.Images), "image"),
+		units.Count(sum.Blobs, "blob"), units.Bytes(sum.Bytes), units.Count(sum.Reused, "blob"))
 	if sum.Deltas > 0 {
 		con.Notice("%s made of byte deltas: %s instead of %s", units.Count(sum.Deltas, "layer"), units.Bytes(sum.DeltaBytes), units.Bytes(sum.DeltaLayers))
 	}

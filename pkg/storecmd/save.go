@@ -120,12 +120,16 @@ func noticeUnfinished(con *console.Console, dir string, failed error) {
 		return
 	}
 	if files, bytes := partialfile.List(dir); len(files) > 0 {
-		con.Notice("%s of interrupted saves in %s, %s: %s; the same save continues, or remove what is not needed", units.Count(len(files), "file"), dir, units.Bytes(bytes), printable(filepath.Base(files[0])))
+		con.Notice("%s of interrupted saves in %s, %s: %s; the same save continues, or remove what is not needed",
+			units.Count(len(files), "file"), dir, units.Bytes(bytes), printable(filepath.Base(files[0])))
 	}
 }
 
 // saveFromStore saves images of the local store.
-func saveFromStore(ctx context.Context, cfg *config.Config, con *console.Console, output string, o SaveOptions, opts *bundle.SaveOptions) (bundle.Summary, error) {
+func saveFromStore(
+	ctx context.Context, cfg *config.Config, con *console.Console, output string,
+	o SaveOptions, opts *bundle.SaveOptions,
+) (bundle.Summary, error) {
 	s, err := workspace.OpenStoreForReading(cfg)
 	if err != nil {
 		return bundle.Summary{}, err
@@ -230,7 +234,10 @@ func withOrphans(ctx context.Context, s *store.Store, entries []store.Entry) ([]
 }
 
 // saveFromRegistry saves images of a registry, without storing them.
-func saveFromRegistry(ctx context.Context, cfg *config.Config, con *console.Console, output string, o SaveOptions, opts *bundle.SaveOptions) (bundle.Summary, error) {
+func saveFromRegistry(
+	ctx context.Context, cfg *config.Config, con *console.Console, output string,
+	o SaveOptions, opts *bundle.SaveOptions,
+) (bundle.Summary, error) {
 	from, err := setcopy.ParseLocation(o.From)
 	if err != nil {
 		return bundle.Summary{}, fmt.Errorf("--from: %w", err)
@@ -238,7 +245,8 @@ func saveFromRegistry(ctx context.Context, cfg *config.Config, con *console.Cons
 	for _, option := range []string{"registry", "namespace"} {
 		// A configuration file can have them for other commands.
 		if cfg.Origin(option).Kind == config.OriginFlag {
-			return bundle.Summary{}, cfg.Mistake(option, "omit it: --from HOST[:PORT]/NAMESPACE[:TAG] names the registry and the namespace", "--from "+o.From+" is another place")
+			hint := "omit it: --from HOST[:PORT]/NAMESPACE[:TAG] names the registry and the namespace"
+			return bundle.Summary{}, cfg.Mistake(option, hint, "--from "+o.From+" is another place")
 		}
 	}
 	if from.Tag != "" && cfg.Origin("tag").Kind == config.OriginFlag && cfg.Tag != from.Tag {

@@ -25,7 +25,8 @@ import (
 // Inventory prints what a registry's namespace, or the store, has.
 func Inventory(ctx context.Context, cfg *config.Config, con *console.Console, args []string, ofStore bool) error {
 	if ofStore == (len(args) == 1) || len(args) > 1 {
-		return usererr.Usage(usererr.Errorf("kolla-build inventory localhost:4000/kolla, or kolla-build inventory --store", "inventory takes HOST[:PORT]/NAMESPACE[:TAG] or --store"))
+		return usererr.Usage(usererr.Errorf("kolla-build inventory localhost:4000/kolla, or kolla-build inventory --store",
+			"inventory takes HOST[:PORT]/NAMESPACE[:TAG] or --store"))
 	}
 	var inv *inventory.Inventory
 	if ofStore {

@@ -278,7 +278,8 @@ func startError(bin string, err error) *DaemonError {
 	info, statErr := os.Stat(bin)
 	executable := statErr == nil && info.Mode().Perm()&0o111 != 0
 	if errors.Is(err, syscall.EPERM) || errors.Is(err, syscall.EACCES) && executable {
-		e.Advice = "a builder mounts file systems: give its container this right, as docker run --privileged does, or name a running daemon with --buildkit-addr or BUILDKIT_HOST"
+		e.Advice = "a builder mounts file systems: give its container this right, as docker run --privileged does, " +
+			"or name a running daemon with --buildkit-addr or BUILDKIT_HOST"
 	}
 	return e
 }

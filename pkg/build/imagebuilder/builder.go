@@ -117,9 +117,11 @@ func (b *Builder) Ready(ctx context.Context) error {
 				runs = append(runs, platforms.Format(p))
 			}
 		}
-		if want := b.opts.Defined.ConvertOptions(it.Image).Platform; !match.Match(want) {
-			return usererr.Errorf("on its host, Debian's packages qemu-user-static and binfmt-support let it (slowly); or name a builder of that kind with --buildkit-addr",
-				"the builder cannot run %s, which %s needs; it runs %s", platforms.Format(want), it.Image, strings.Join(runs, ", "))
+		if platform := b.opts.Defined.ConvertOptions(it.Image).Platform; !match.Match(platform) {
+			hint := "on its host, Debian's packages qemu-user-static and binfmt-support let it (slowly); " +
+				"or name a builder of that kind with --buildkit-addr"
+			return usererr.Errorf(hint, "the builder cannot run %s, which %s needs; it runs %s",
+				platforms.Format(platform), it.Image, strings.Join(runs, ", "))
 		}
 	}
 	return nil

@@ -209,6 +209,7 @@ func CheckDisk(p *plan.Plan, size func(image.ID) int64, dir string, configuredMi
 	if known == 0 || free-need >= keep {
 		return ""
 	}
-	return fmt.Sprintf("warning: %s will need about %s in %s, judged by earlier builds; %s are free, of which %s must stay free (--min-free). Space is taken from the builder's cache first",
+	return fmt.Sprintf("warning: %s will need about %s in %s, judged by earlier builds; "+
+		"%s are free, of which %s must stay free (--min-free). Space is taken from the builder's cache first",
 		units.Count(known, "image"), units.Bytes(need), dir, units.Bytes(free), units.Bytes(keep))
 }
