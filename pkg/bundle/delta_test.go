@@ -58,11 +58,16 @@ func putBlob(t *testing.T, st *store.Store, b []byte, mediaType string) ocispec.
 // putImage stores an image of tars, which are compressed as built layers are.
 func putImage(t *testing.T, st *store.Store, name string, tars ...[]byte) store.Entry {
 	t.Helper()
+	return putCompressed(t, st, compress.Default, name, tars...)
+}
+
+func putCompressed(t *testing.T, st *store.Store, settings compress.Settings, name string, tars ...[]byte) store.Entry {
+	t.Helper()
 	m := ocispec.Manifest{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest}
 	config := ocispec.Image{Platform: ocispec.Platform{OS: "linux", Architecture: "amd64"}, RootFS: ocispec.RootFS{Type: "layers"}}
 	for _, content := range tars {
 		var b bytes.Buffer
-		w, err := compress.Default.NewWriter(&b)
+		w, err := settings.NewWriter(&b)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -72,7 +77,7 @@ func putImage(t *testing.T, st *store.Store, name string, tars ...[]byte) store.
 		if err := w.Close(); err != nil {
 			t.Fatal(err)
 		}
-		m.Layers = append(m.Layers, putBlob(t, st, b.Bytes(), ocispec.MediaTypeImageLayerGzip))
+		m.Layers = append(m.Layers, putBlob(t, st, b.Bytes(), settings.MediaType()))
 		config.RootFS.DiffIDs = append(config.RootFS.DiffIDs, digest.FromBytes(content))
 	}
 	raw, err := json.Marshal(config)

@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"runtime"
 	"syscall"
 
 	"github.com/klauspost/compress/zstd"
@@ -56,7 +57,10 @@ func Make(ctx context.Context, w io.Writer, base, target Blob, tempDir string) (
 }
 
 func makeDelta(ctx context.Context, w io.Writer, base, target Blob, tempDir string) (Header, error) {
+	// Each stage needs tens of megabytes, which the collector would let add up.
+	defer runtime.GC()
 	compressor, layer, err := findCompressor(ctx, target)
+	runtime.GC()
 	if err != nil {
 		return Header{}, err
 	}
@@ -79,6 +83,7 @@ func makeDelta(ctx context.Context, w io.Writer, base, target Blob, tempDir stri
 		}
 		return h, err
 	}
+	runtime.GC()
 	out, err := atomicfile.Unnamed(tempDir)
 	if err != nil {
 		return h, err
@@ -87,6 +92,7 @@ func makeDelta(ctx context.Context, w io.Writer, base, target Blob, tempDir stri
 	if err := encodeTo(ctx, out, h, old, target); err != nil {
 		return h, err
 	}
+	runtime.GC()
 	size, err := out.Seek(0, io.SeekCurrent)
 	if err != nil {
 		return h, err
@@ -126,7 +132,7 @@ func encodeTo(ctx context.Context, w io.Writer, h Header, old *os.File, target B
 		return &readError{err}
 	}
 	defer tar.Close()
-	z, err := zstd.NewWriter(w, zstd.WithEncoderLevel(zstd.SpeedBetterCompression), zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(8<<20))
+	z, err := zstd.NewWriter(w, zstd.WithEncoderLevel(zstd.SpeedBetterCompression), zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(8<<20), zstd.WithLowerEncoderMem(true))
 	if err != nil {
 		return err
 	}

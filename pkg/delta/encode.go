@@ -42,7 +42,7 @@ func newBlockTable(base io.ReaderAt, size int64) (*blockTable, error) {
 		t.out *= multiply
 	}
 	blocks := size / int64(t.size)
-	n := bits.Len64(uint64(2*blocks + 1))
+	n := bits.Len64(uint64(max(2*blocks, 1) - 1)) // at most half of the slots are used
 	t.shift, t.slots = uint(64-n), make([]slot, 1<<n)
 	r := bufio.NewReaderSize(io.NewSectionReader(base, 0, size), 256<<10)
 	b := make([]byte, t.size)
