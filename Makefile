@@ -82,12 +82,14 @@ test-faults: ## hundreds of faults, from killed processes to wrong clocks: nothi
 	KOLLA_TEST_BUILDKITD=$(CURDIR)/bin/buildkitd KOLLA_TEST_REQUIRE=1 KOLLA_FAULTS=$(or $(FAULTS),30) KOLLA_FAULTS_CLOCK=1 \
 	  $(GO) test ./internal/faults -count=1 -v -timeout 120m
 
-test-bundles: ## interrupt 200 saves, loads, pushes and copies each: kill, Ctrl-C, full disks, removed media (INTERRUPTIONS)
+test-bundles: ## interrupt 200 saves, loads, pushes and copies each: kill, Ctrl-C, full disks, removed media (INTERRUPTIONS, ONLY="save load push copy")
 	@scripts/deps.sh test
-	KOLLA_TEST_INTERRUPTIONS=$(or $(INTERRUPTIONS),200) KOLLA_TEST_REQUIRE=1 $(GO) test ./internal/interrupt ./pkg/bundle -run 'TestInterrupted(Save)?$$' -count=1 -v -timeout 120m
+	INTERRUPTIONS='$(INTERRUPTIONS)' ONLY='$(ONLY)' GO='$(GO)' scripts/test-bundles.sh
+
 test-airgap: build ## a set and a delta go to a site without a network: saved in parts, verified, loaded, pulled and run (AIRGAP_IMAGES, AIRGAP_TREE, AIRGAP_BASE)
 	@scripts/deps.sh runtime test
 	scripts/test-airgap.sh
+
 test-roundtrips: ## images saved, converted and loaded with skopeo, crane, Debian's Docker, Podman and containerd
 	@scripts/deps.sh test
 	KOLLA_TEST_REQUIRE=1 $(GO) test ./pkg/bundle ./pkg/engine ./pkg/engineload -run 'RoundTrip|Foreign|Containerd|Docker|Podman|OnePlatform' -count=1 -v -timeout 20m

@@ -5,5 +5,5 @@
 // Names and tags may change only when all content is there, and after the repetition the
 // data directory and the registry must be equal to those of an undisturbed run, without
 // leftover files. `make test` interrupts a few runs, `make test-bundles` hundreds:
-// KOLLA_TEST_INTERRUPTIONS is the number for each of the three.
+// INTERRUPTIONS is the number for each of the commands that ONLY names.
 package interrupt

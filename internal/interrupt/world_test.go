@@ -32,15 +32,43 @@ func TestInterrupted(t *testing.T) {
 	testenv.Slow(t)
 	testenv.Root(t) // mounts file systems
 	w := newWorld(t)
-	for _, test := range []struct {
-		name string
-		run  func(*testing.T, *world)
-	}{{"Load", testLoad}, {"Push", testPush}, {"Copy", testCopy}} {
-		t.Run(test.name, func(t *testing.T) {
+	for _, command := range commands {
+		t.Run(command.name, func(t *testing.T) {
 			w := *w
 			w.t = t
-			test.run(t, &w)
+			command.run(t, &w)
 		})
+	}
+}
+
+// commands are what is interrupted, besides save.
+var commands = []struct {
+	name string
+	run  func(*testing.T, *world)
+}{{"Load", testLoad}, {"Push", testPush}, {"Copy", testCopy}}
+
+// make test-bundles runs the commands that ONLY names, by the names of their tests.
+func TestSelectedCommands(t *testing.T) {
+	script := filepath.Join(testenv.RepoRoot(t), "scripts", "test-bundles.sh")
+	selected := func(only string) (string, error) {
+		cmd := exec.CommandContext(t.Context(), script)
+		cmd.Env = append(os.Environ(), "GO=echo", "ONLY="+only)
+		out, err := cmd.Output()
+		return string(out), err
+	}
+	all, err := selected("")
+	if err != nil || !strings.Contains(all, "TestInterruptedSave$") || !strings.Contains(all, "TestInterrupted$/^(Load|Push|Copy)$") {
+		t.Errorf("without ONLY: %q, %v", all, err)
+	}
+	for _, command := range commands {
+		out, err := selected(strings.ToLower(command.name))
+		if err != nil || !strings.Contains(out, "TestInterrupted$/^("+command.name+")$") || strings.Contains(out, "Save") {
+			t.Errorf("%s: %q, %v", command.name, out, err)
+		}
+	}
+	var exit *exec.ExitError
+	if out, err := selected("load lod"); !errors.As(err, &exit) || exit.ExitCode() != 2 || out != "" {
+		t.Errorf("an unknown command: %q, %v", out, err)
 	}
 }
 
