@@ -165,7 +165,10 @@ type dockerImage struct {
 // dockerImageOf describes an image for docker load, whose format has no
 // multi-platform images.
 func dockerImageOf(ref string, blobs []ocispec.Descriptor) (dockerImage, bool) {
-	if parsed, err := imageref.ParseTag(ref); err != nil || imageref.IsArtifactTag(parsed.Tag()) || len(blobs) < 2 || blobs[0].MediaType == ocispec.MediaTypeImageIndex || isLayer(blobs[1].MediaType) {
+	if parsed, err := imageref.ParseTag(ref); err != nil || imageref.IsArtifactTag(parsed.Tag()) {
+		return dockerImage{}, false
+	}
+	if len(blobs) < 2 || blobs[0].MediaType == ocispec.MediaTypeImageIndex || isLayer(blobs[1].MediaType) {
 		return dockerImage{}, false
 	}
 	di := dockerImage{Config: blobName(blobs[1].Digest), RepoTags: []string{ref}}

@@ -41,7 +41,10 @@ type checker struct {
 func (c *checker) count(name string) { c.seen[name] = true }
 
 // knownFiles are the files of a bundle, besides blobs and byte deltas.
-var knownFiles = []string{ocispec.ImageLayoutFile, ocispec.ImageIndexFile, imagearchive.ManifestFile, deltaIndex, manifestFile, signatureFile, imagearchive.RepositoriesFile}
+var knownFiles = []string{
+	ocispec.ImageLayoutFile, ocispec.ImageIndexFile, imagearchive.ManifestFile,
+	deltaIndex, manifestFile, signatureFile, imagearchive.RepositoriesFile,
+}
 
 // isForeign reports whether docker save writes a file of this name and OCI layouts do
 // not.
@@ -104,7 +107,10 @@ func (c *checker) check(h *tar.Header) (member, error) {
 	}
 	name := path.Clean(h.Name) // removes "./", which tar adds when it packs "."
 	if !c.layout && isForeign(name) && c.layoutOnly {
-		return member{}, &FormatError{Detail: fmt.Sprintf("%q belongs to an archive of another tool", h.Name), Advice: "kolla-build load --dry-run shows what such an archive contains"}
+		return member{}, &FormatError{
+			Detail: fmt.Sprintf("%q belongs to an archive of another tool", h.Name),
+			Advice: "kolla-build load --dry-run shows what such an archive contains",
+		}
 	}
 	if !c.layout && isForeign(name) {
 		return member{foreign: h}, nil

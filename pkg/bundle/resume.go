@@ -37,7 +37,8 @@ func writeResumed(ctx context.Context, out resumable, files []file, opts SaveOpt
 		return 0, err
 	}
 	if other && opts.Resume {
-		return 0, usererr.Errorf("omit --resume to save it from the beginning", "the data of an interrupted save belongs to another set, or was written with other options")
+		return 0, usererr.Errorf("omit --resume to save it from the beginning",
+			"the data of an interrupted save belongs to another set, or was written with other options")
 	}
 	if err := out.Keep(kept); err != nil {
 		return 0, err

@@ -34,7 +34,10 @@ const (
 	KindProgram     Kind = "program"
 )
 
-var kinds = []Kind{KindCommand, KindExec, KindHealthcheck, KindFile, KindDirectory, KindConfig, KindVolume, KindUser, KindEnv, KindLabel, KindModule, KindClean, KindRun}
+var kinds = []Kind{
+	KindCommand, KindExec, KindHealthcheck, KindFile, KindDirectory, KindConfig, KindVolume,
+	KindUser, KindEnv, KindLabel, KindModule, KindClean, KindRun,
+}
 
 // Row is one expectation.
 type Row struct {

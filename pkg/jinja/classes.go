@@ -28,8 +28,11 @@ func (*Template) Class() *value.Class { return &templateClass }
 func init() {
 	macroClass = value.Class{
 		Name: "Macro", Module: "jinja2.runtime",
-		Private: []string{"_argument_count", "_async_invoke", "_default_autoescape", "_environment", "_func", "_invoke", "__call__", "__dict__", "__module__", "__weakref__"},
-		Attr:    func(v any, _ *value.Frame, name string) (any, bool) { return v.(*macro).attr(name) },
+		Private: []string{
+			"_argument_count", "_async_invoke", "_default_autoescape", "_environment", "_func", "_invoke",
+			"__call__", "__dict__", "__module__", "__weakref__",
+		},
+		Attr: func(v any, _ *value.Frame, name string) (any, bool) { return v.(*macro).attr(name) },
 		Repr: func(v any, _ *value.Frame) string {
 			if m := v.(*macro); m.name != "" {
 				return "<Macro " + value.Repr(m.name) + ">"
@@ -42,9 +45,12 @@ func init() {
 	}
 	templateClass = value.Class{
 		Name: "Template", Module: "jinja2.environment",
-		Private: []string{"_debug_info", "_from_namespace", "_get_default_module", "_get_default_module_async", "_module", "_uptodate", "__dict__", "__module__", "__weakref__"},
-		Attr:    func(v any, fr *value.Frame, name string) (any, bool) { return v.(*Template).attr(fr, name) },
-		Repr:    func(v any, _ *value.Frame) string { return "<Template " + value.Repr(v.(*Template).name) + ">" },
+		Private: []string{
+			"_debug_info", "_from_namespace", "_get_default_module", "_get_default_module_async", "_module", "_uptodate",
+			"__dict__", "__module__", "__weakref__",
+		},
+		Attr: func(v any, fr *value.Frame, name string) (any, bool) { return v.(*Template).attr(fr, name) },
+		Repr: func(v any, _ *value.Frame) string { return "<Template " + value.Repr(v.(*Template).name) + ">" },
 	}
 	moduleClass = value.Class{
 		Name: "TemplateModule", Module: "jinja2.environment",
@@ -65,8 +71,12 @@ func init() {
 	}
 	loopClass = value.Class{
 		Name: "LoopContext", Module: "jinja2.runtime",
-		Private: []string{"_after", "_before", "_current", "_iterable", "_iterator", "_last_changed_value", "_length", "_peek_next", "_recurse", "_to_iterator", "_undefined", "__call__", "__dict__", "__iter__", "__len__", "__module__", "__next__", "__weakref__"},
-		Attr:    func(v any, fr *value.Frame, name string) (any, bool) { return v.(*loopContext).attr(fr, name) },
+		Private: []string{
+			"_after", "_before", "_current", "_iterable", "_iterator", "_last_changed_value", "_length", "_peek_next",
+			"_recurse", "_to_iterator", "_undefined",
+			"__call__", "__dict__", "__iter__", "__len__", "__module__", "__next__", "__weakref__",
+		},
+		Attr: func(v any, fr *value.Frame, name string) (any, bool) { return v.(*loopContext).attr(fr, name) },
 		Repr: func(v any, fr *value.Frame) string {
 			l := v.(*loopContext)
 			return fmt.Sprintf("<LoopContext %d/%d>", l.index0+1, l.len(fr))

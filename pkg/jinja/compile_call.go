@@ -209,7 +209,12 @@ func (c *compiler) applied(f *value.Callable, kind, name string, a *syntax.Argum
 			if kind == "test" {
 				m = env.tests
 			}
-			panic(&raise.Exception{Class: "TemplateRuntimeError", Kind: KindRuntime, Message: "No " + kind + " named " + value.Repr(name) + " found.", Hint: value.SuggestCallable(name, m)})
+			panic(&raise.Exception{
+				Class:   "TemplateRuntimeError",
+				Kind:    KindRuntime,
+				Message: "No " + kind + " named " + value.Repr(name) + " found.",
+				Hint:    value.SuggestCallable(name, m),
+			})
 		}
 		return f.Call(&fr.Frame, list, kw)
 	}

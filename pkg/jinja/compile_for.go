@@ -125,7 +125,9 @@ func (f *function) targetValue(target syntax.Node, sc *scope) func(*frame) any {
 }
 
 // loopBody compiles a loop over a value, with its else part.
-func (c *compiler) loopBody(n *syntax.For, filter func(*frame, any) any, extended bool, loopScope, elseScope *scope) func(fr *frame, v any, recurse loopFunc, depth int) outcome {
+func (c *compiler) loopBody(
+	n *syntax.For, filter func(*frame, any) any, extended bool, loopScope, elseScope *scope,
+) func(fr *frame, v any, recurse loopFunc, depth int) outcome {
 	store := c.assignTo(n.Target, loopScope)
 	loopSlot := -1
 	if extended {
@@ -156,7 +158,17 @@ func (c *compiler) loopBody(n *syntax.For, filter func(*frame, any) any, extende
 		var loop *loopContext
 		it := value.Iterate(&fr.Frame, v)
 		if extended {
-			loop = &loopContext{iterable: v, it: it, index0: -1, recurse: recurse, depth0: depth, mode: fr.fn.tmpl.env.cfg.Undefined, before: value.Missing, current: value.Missing, after: value.Missing}
+			loop = &loopContext{
+				iterable: v,
+				it:       it,
+				index0:   -1,
+				recurse:  recurse,
+				depth0:   depth,
+				mode:     fr.fn.tmpl.env.cfg.Undefined,
+				before:   value.Missing,
+				current:  value.Missing,
+				after:    value.Missing,
+			}
 			it = loop
 		}
 		completed := false

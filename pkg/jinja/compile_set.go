@@ -193,7 +193,11 @@ func (fr *frame) writeText(v any) {
 	s, ok := value.AsStr(v)
 	if !ok {
 		if fr.out.joinError == nil {
-			fr.out.joinError = &raise.Exception{Class: "TypeError", Kind: KindRuntime, Message: "sequence item 0: expected str instance, " + value.TypeName(v) + " found"}
+			fr.out.joinError = &raise.Exception{
+				Class:   "TypeError",
+				Kind:    KindRuntime,
+				Message: "sequence item 0: expected str instance, " + value.TypeName(v) + " found",
+			}
 		}
 		return
 	}

@@ -78,7 +78,8 @@ func Check(in *inputs.Dir, p *plan.Plan, defined *define.Defined, con *console.C
 			"the lock of the inputs does not have %s", units.List(unknown, maxNamesShown))
 	}
 	if len(changed) > 0 {
-		con.Notice("warning: templates, configuration or sources are not those of the lock for %s; their downloads may be missing", units.List(changed, maxNamesShown))
+		con.Notice("warning: templates, configuration or sources are not those of the lock for %s; their downloads may be missing",
+			units.List(changed, maxNamesShown))
 	}
 	return in.Check(names)
 }

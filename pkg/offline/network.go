@@ -38,7 +38,8 @@ type Network struct {
 // openNetwork opens a network whose proxy answers from a source. It must be closed.
 func openNetwork(cfg *config.Config, source stepproxy.Source, namespace func(image.ID) string) (*Network, error) {
 	if cfg.BuildkitAddr != "" {
-		return nil, usererr.Errorf("omit --buildkit-addr and BUILDKIT_HOST", "steps can be kept from the network only by a builder that kolla-build starts, not by %s", cfg.BuildkitAddr)
+		return nil, usererr.Errorf("omit --buildkit-addr and BUILDKIT_HOST",
+			"steps can be kept from the network only by a builder that kolla-build starts, not by %s", cfg.BuildkitAddr)
 	}
 	if os.Geteuid() != 0 {
 		return nil, usererr.Errorf("run as root", "keeping steps from the network needs root")

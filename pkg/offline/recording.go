@@ -197,7 +197,15 @@ func (r *Recording) lock(run LockContent) (*lock.Lock, error) {
 		}
 		switch {
 		case rec.Status == http.StatusOK:
-			l.Files = append(l.Files, lock.File{URL: rec.URL, Digest: rec.Digest, Size: rec.Size, Type: lockedType(rec.Type), Encoding: rec.Encoding, Modified: rec.Modified, Images: images})
+			l.Files = append(l.Files, lock.File{
+				URL:      rec.URL,
+				Digest:   rec.Digest,
+				Size:     rec.Size,
+				Type:     lockedType(rec.Type),
+				Encoding: rec.Encoding,
+				Modified: rec.Modified,
+				Images:   images,
+			})
 		case rec.Location != "":
 			l.Redirect = append(l.Redirect, lock.Link{URL: rec.URL, To: rec.Location, Status: rec.Status, Images: images})
 		default:

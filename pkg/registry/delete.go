@@ -68,7 +68,11 @@ func (r *Repository) deleteByPlaceholder(ctx context.Context, tag string) error 
 		return err
 	}
 	m := Manifest{Raw: raw, MediaType: string(types.OCIManifestSchema1), Digest: digest.FromBytes(raw)}
-	blob := Blob{Digest: digest.FromBytes(config), Size: int64(len(config)), Open: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(config)), nil }}
+	blob := Blob{
+		Digest: digest.FromBytes(config),
+		Size:   int64(len(config)),
+		Open:   func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(config)), nil },
+	}
 	if _, err := r.Upload(ctx, blob, nil, nil); err != nil {
 		return err
 	}

@@ -298,5 +298,6 @@ func (e *DowngradeError) Error() string {
 
 // Hint says what the user can do.
 func (e *DowngradeError) Hint() string {
-	return fmt.Sprintf("set the external URL of the registry, or the X-Forwarded-Proto of the proxy in front of it, to https, or allow plain HTTP with --registry-insecure %s", e.Target)
+	return fmt.Sprintf("set the external URL of the registry, or the X-Forwarded-Proto of the proxy in front of it, to https, "+
+		"or allow plain HTTP with --registry-insecure %s", e.Target)
 }

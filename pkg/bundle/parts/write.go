@@ -250,7 +250,14 @@ func (w *Writer) Close() (names []string, err error) {
 	if data+parity > maxParts {
 		return nil, fmt.Errorf("%d parts and %d parity parts are more than %d: choose a larger size", data, parity, maxParts)
 	}
-	set := Header{Version: version, Set: digest.NewDigest(digest.Canonical, w.streamHash), Size: w.total, Data: data, Parity: parity, Payload: min(w.payload(), w.total)}
+	set := Header{
+		Version: version,
+		Set:     digest.NewDigest(digest.Canonical, w.streamHash),
+		Size:    w.total,
+		Data:    data,
+		Parity:  parity,
+		Payload: min(w.payload(), w.total),
+	}
 	if parity > 0 {
 		if err := w.addParity(&set); err != nil {
 			return nil, fmt.Errorf("computing parity: %w", err)

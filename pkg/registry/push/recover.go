@@ -48,11 +48,12 @@ func (p *Publisher) Recover(ctx context.Context, names []string) ([]string, erro
 		if !slices.ContainsFunc(updates, func(u *update) bool { return registries[u.ref.Registry()] }) {
 			continue
 		}
-		what, err := p.recover(ctx, &journal{dir: j.dir, path: path, record: rec}, updates)
+		outcome, err := p.recover(ctx, &journal{dir: j.dir, path: path, record: rec}, updates)
 		if err != nil {
 			return done, &RecoverError{Started: rec.Started, Path: path, Err: err}
 		}
-		done = append(done, fmt.Sprintf("the publication of %s was interrupted while its tags were updated: %s", rec.Started.Local().Format("2006-01-02 15:04"), what))
+		done = append(done, fmt.Sprintf("the publication of %s was interrupted while its tags were updated: %s",
+			rec.Started.Local().Format("2006-01-02 15:04"), outcome))
 	}
 	return done, nil
 }

@@ -142,8 +142,9 @@ func (c *certificates) renew(now time.Time) error {
 	if err != nil {
 		return err
 	}
-	if left := authority.NotAfter.Sub(now); left < certificateValid {
-		c.log("the certificate authority %s ends on %s: remove %s to make a new one, which hosts must be told to trust", AuthorityFile(filepath.Dir(c.dir)), authority.NotAfter.Format(time.DateOnly), c.dir)
+	if authority.NotAfter.Sub(now) < certificateValid {
+		c.log("the certificate authority %s ends on %s: remove %s to make a new one, which hosts must be told to trust",
+			AuthorityFile(filepath.Dir(c.dir)), authority.NotAfter.Format(time.DateOnly), c.dir)
 	}
 	if pair, err := tls.LoadX509KeyPair(c.certificate, c.key); err == nil && pair.Leaf != nil &&
 		pair.Leaf.NotAfter.Sub(now) > certificateRenew && now.After(pair.Leaf.NotBefore) &&
@@ -202,7 +203,9 @@ func newAuthority(dir string, now time.Time) (*x509.Certificate, *ecdsa.PrivateK
 
 // issue creates a key and a certificate for it, signed by an authority or by itself,
 // and writes both to files.
-func issue(certFile, keyFile string, template, authority *x509.Certificate, signer *ecdsa.PrivateKey, now time.Time) (*x509.Certificate, *ecdsa.PrivateKey, error) {
+func issue(
+	certFile, keyFile string, template, authority *x509.Certificate, signer *ecdsa.PrivateKey, now time.Time,
+) (*x509.Certificate, *ecdsa.PrivateKey, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, nil, err

@@ -32,7 +32,8 @@ func checkHtpasswd(path string) (users []string, err error) {
 			return nil, &HtpasswdError{Path: path, Line: n, Problem: "expected USER:HASH"}
 		}
 		if _, err := bcrypt.Cost([]byte(hash)); err != nil {
-			return nil, &HtpasswdError{Path: path, Line: n, Problem: fmt.Sprintf("the password of %q is not hashed with bcrypt, the only form that a registry accepts", user)}
+			problem := fmt.Sprintf("the password of %q is not hashed with bcrypt, the only form that a registry accepts", user)
+			return nil, &HtpasswdError{Path: path, Line: n, Problem: problem}
 		}
 		users = append(users, user)
 	}

@@ -52,7 +52,8 @@ func referrersOf(tree, name string, d digest.Digest) ([]ocispec.Descriptor, erro
 	if !filepath.IsLocal(filepath.FromSlash(name)) {
 		return found, nil
 	}
-	revisions, err := filepath.Glob(filepath.Join(escape(filepath.Join(tree, "repositories", filepath.FromSlash(name))), "_manifests", "revisions", "*", "*", "link"))
+	repository := escape(filepath.Join(tree, "repositories", filepath.FromSlash(name)))
+	revisions, err := filepath.Glob(filepath.Join(repository, "_manifests", "revisions", "*", "*", "link"))
 	if err != nil {
 		return nil, err
 	}

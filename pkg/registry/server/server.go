@@ -204,7 +204,8 @@ func start(ln net.Listener, dir string, opts Options) (_ *Server, err error) {
 		result, err := collect(ctx, s.use, o)
 		if !o.DryRun {
 			log.metrics.collected(result, err)
-			log.printf("garbage collection: freed %d bytes, %d blobs, %d manifests in %v", result.Freed, result.Blobs, result.Manifests, time.Since(began).Round(time.Millisecond))
+			log.printf("garbage collection: freed %d bytes, %d blobs, %d manifests in %v",
+				result.Freed, result.Blobs, result.Manifests, time.Since(began).Round(time.Millisecond))
 		}
 		return result, err
 	}}

@@ -27,8 +27,9 @@ func orderFilters() {
 			}
 			return v.(value.Tuple)[pos]
 		}
-		d := mapping(a[0])
-		return &value.List{Items: value.SortItems(fr, value.Collect(fr, &value.DictView{Dict: d, Kind: value.ViewItems}), key, a[3] != value.Missing && value.BoolArg(a[3]))}
+		items := value.Collect(fr, &value.DictView{Dict: mapping(a[0]), Kind: value.ViewItems})
+		reverse := a[3] != value.Missing && value.BoolArg(a[3])
+		return &value.List{Items: value.SortItems(fr, items, key, reverse)}
 	})
 	addFilter("unique", "value case_sensitive=False attribute=None", func(fr *value.Frame, a []any) any {
 		var it value.Iterator

@@ -16,19 +16,29 @@ var Globals = map[string]any{}
 
 func init() {
 	Globals["range"] = &value.Callable{Name: "safe_range", Raw: rangeGlobal}
-	Globals["dict"] = &value.Callable{Name: "dict", Kind: value.ClassObject, Raw: func(fr *value.Frame, args []any, kw []value.Keyword) any {
-		return dictGlobal(fr, args, kw)
-	}}
-	Globals["namespace"] = &value.Callable{Name: "jinja2.utils.Namespace", Kind: value.ClassObject, Raw: func(fr *value.Frame, args []any, kw []value.Keyword) any {
-		return &value.Namespace{Attrs: dictGlobal(fr, args, kw)}
-	}}
-	Globals["cycler"] = &value.Callable{Name: "jinja2.utils.Cycler", Kind: value.ClassObject, Raw: func(fr *value.Frame, args []any, kw []value.Keyword) any {
-		value.RejectKeywords("Cycler.__init__", kw)
-		if len(args) == 0 {
-			raise.Named("RuntimeError", "at least one item has to be provided")
-		}
-		return &cyclerValue{items: args}
-	}}
+	Globals["dict"] = &value.Callable{
+		Name: "dict",
+		Kind: value.ClassObject,
+		Raw:  func(fr *value.Frame, args []any, kw []value.Keyword) any { return dictGlobal(fr, args, kw) },
+	}
+	Globals["namespace"] = &value.Callable{
+		Name: "jinja2.utils.Namespace",
+		Kind: value.ClassObject,
+		Raw: func(fr *value.Frame, args []any, kw []value.Keyword) any {
+			return &value.Namespace{Attrs: dictGlobal(fr, args, kw)}
+		},
+	}
+	Globals["cycler"] = &value.Callable{
+		Name: "jinja2.utils.Cycler",
+		Kind: value.ClassObject,
+		Raw: func(fr *value.Frame, args []any, kw []value.Keyword) any {
+			value.RejectKeywords("Cycler.__init__", kw)
+			if len(args) == 0 {
+				raise.Named("RuntimeError", "at least one item has to be provided")
+			}
+			return &cyclerValue{items: args}
+		},
+	}
 	joiner := value.NewFunction("jinja2.utils.Joiner", "sep=None", func(fr *value.Frame, a []any) any { return &joinerValue{sep: value.Or(a[0], ", ")} })
 	joiner.Kind = value.ClassObject
 	Globals["joiner"] = joiner

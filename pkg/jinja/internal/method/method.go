@@ -52,7 +52,10 @@ func (t Table) addRaw(name string, run func(fr *value.Frame, recv any, args []an
 	t[name] = &Method{Callable: &value.Callable{Name: name}, rawly: run}
 }
 
-var boundClass = value.Class{Name: "builtin_function_or_method", Private: []string{"__call__", "__name__", "__qualname__", "__self__", "__text_signature__", "__module__"}}
+var boundClass = value.Class{
+	Name:    "builtin_function_or_method",
+	Private: []string{"__call__", "__name__", "__qualname__", "__self__", "__text_signature__", "__module__"},
+}
 
 // formatClass is the class of str.format and str.format_map: the sandbox replaces them
 // by functions.

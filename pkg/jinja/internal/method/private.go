@@ -26,11 +26,17 @@ func typePrivates(v any) []string {
 		}
 		return list
 	case *value.List:
-		return []string{"__add__", "__class_getitem__", "__contains__", "__delitem__", "__getitem__", "__iadd__", "__imul__", "__iter__", "__len__", "__mul__", "__reversed__", "__rmul__", "__setitem__"}
+		return []string{
+			"__add__", "__class_getitem__", "__contains__", "__delitem__", "__getitem__", "__iadd__", "__imul__",
+			"__iter__", "__len__", "__mul__", "__reversed__", "__rmul__", "__setitem__",
+		}
 	case value.Tuple, *value.GroupTuple:
 		return []string{"__add__", "__class_getitem__", "__contains__", "__getitem__", "__getnewargs__", "__iter__", "__len__", "__mul__", "__rmul__"}
 	case *value.Dict:
-		return []string{"__class_getitem__", "__contains__", "__delitem__", "__getitem__", "__ior__", "__iter__", "__len__", "__or__", "__reversed__", "__ror__", "__setitem__"}
+		return []string{
+			"__class_getitem__", "__contains__", "__delitem__", "__getitem__", "__ior__",
+			"__iter__", "__len__", "__or__", "__reversed__", "__ror__", "__setitem__",
+		}
 	case nil:
 		return []string{"__bool__"}
 	case int64, *big.Int, bool, float64:
@@ -44,7 +50,10 @@ func typePrivates(v any) []string {
 		if v.Kind == value.ClassObject {
 			return append([]string{"__base__", "__bases__", "__call__", "__mro__", "__name__", "__qualname__", "__subclasses__"}, typePrivates(&value.Dict{})...)
 		}
-		return []string{"__call__", "__code__", "__closure__", "__defaults__", "__dict__", "__globals__", "__kwdefaults__", "__module__", "__name__", "__qualname__", "__self__"}
+		return []string{
+			"__call__", "__code__", "__closure__", "__defaults__", "__dict__", "__globals__",
+			"__kwdefaults__", "__module__", "__name__", "__qualname__", "__self__",
+		}
 	case value.Object:
 		return v.Class().Private
 	case *value.Undefined:

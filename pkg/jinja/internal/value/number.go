@@ -106,7 +106,8 @@ func ParseInt(s string, base int) any {
 	}
 	s = strings.ReplaceAll(s, "_", "")
 	if actual&(actual-1) != 0 && len(s) > pystr.MaxIntDigits {
-		raise.Value("Exceeds the limit (%d digits) for integer string conversion: value has %d digits; use sys.set_int_max_str_digits() to increase the limit", pystr.MaxIntDigits, len(s))
+		raise.Value("Exceeds the limit (%d digits) for integer string conversion: value has %d digits; "+
+			"use sys.set_int_max_str_digits() to increase the limit", pystr.MaxIntDigits, len(s))
 	}
 	if neg {
 		s = "-" + s
