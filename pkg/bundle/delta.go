@@ -355,11 +355,15 @@ func parseDelta(b []byte) (deltaDocument, error) {
 	return doc, err
 }
 
+// followsBlobs is the problem of a delta.json that is read too late: what it requires is
+// checked before any blob is written.
+const followsBlobs = "it follows blobs"
+
 // requirements reads delta.json and checks that everything required is in the store,
 // before any blob is written.
 func (l *loader) requirements(ctx context.Context, m member) error {
 	if len(l.have) > 0 {
-		return &FormatError{Member: m.name, Detail: "it follows blobs", Advice: adviceForeign}
+		return &FormatError{Member: m.name, Detail: followsBlobs, Advice: adviceForeign}
 	}
 	b, err := l.readSmall(m, maxIndex)
 	if err != nil {

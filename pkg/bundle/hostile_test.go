@@ -60,12 +60,18 @@ func (p *packed) image(t testing.TB, name, content string, annotations map[strin
 
 func (p *packed) bytes(t testing.TB) []byte {
 	t.Helper()
+	return makeTar(t, p.items(t)...)
+}
+
+// items returns the members of the bundle, blobs last.
+func (p *packed) items(t testing.TB) []item {
+	t.Helper()
 	index := must[[]byte](t)(json.Marshal(map[string]any{"schemaVersion": 2, "manifests": p.images}))
 	items := []item{{tar.Header{Name: "oci-layout"}, layoutFile}, {tar.Header{Name: "index.json"}, string(index)}}
 	for d, b := range p.blobs {
 		items = append(items, item{tar.Header{Name: blobName(d)}, string(b)})
 	}
-	return makeTar(t, items...)
+	return items
 }
 
 func loadBytes(t testing.TB, s *store.Store, b []byte, opts LoadOptions) (Summary, error) {

@@ -255,6 +255,9 @@ func (v *verifier) readSmall(src *source, m member) error {
 		v.images, err = parseIndex(b)
 		v.indexed = err == nil
 	case deltaIndex:
+		if v.report.Blobs > 0 {
+			v.problem(Problem{Kind: ProblemInvalid, File: m.name, Detail: followsBlobs})
+		}
 		err = v.requirements(b)
 	case ocispec.ImageLayoutFile:
 		err = checkLayout(b)

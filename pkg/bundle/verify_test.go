@@ -514,3 +514,25 @@ func TestVerifyAndLoadAgree(t *testing.T) {
 		}
 	}
 }
+
+// TestDeltaIndexAfterBlobs checks that delta.json is accepted before blobs only, by load and
+// by verify.
+func TestDeltaIndexAfterBlobs(t *testing.T) {
+	var p packed
+	p.image(t, "kolla/a:t", "a", nil)
+	items := p.items(t)
+	index := item{tar.Header{Name: deltaIndex}, `{"version":1,"requires":[]}`}
+	const documents = 2 // oci-layout and index.json
+	for _, c := range []struct {
+		at int
+		ok bool
+	}{{documents, true}, {documents + 1, false}, {len(items), false}} {
+		b := makeTar(t, slices.Insert(slices.Clone(items), c.at, index)...)
+		if _, err := loadBytes(t, emptyStore(t), b, LoadOptions{}); (err == nil) != c.ok {
+			t.Errorf("at position %d: load: %v", c.at, err)
+		}
+		if r, err := verifyBytes(t, b, nil); (err == nil && r.OK) != c.ok {
+			t.Errorf("at position %d: verify: %+v, %v", c.at, r, err)
+		}
+	}
+}
