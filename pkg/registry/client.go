@@ -119,7 +119,7 @@ func New(opts Options) (*Client, error) {
 		if strings.Contains(host, "/") {
 			return nil, fmt.Errorf("insecure registry %q: expected HOST or HOST:PORT, without a path", typed)
 		}
-		c.insecure.add(host)
+		c.insecure.addAllPorts(host)
 	}
 	return c, nil
 }

@@ -78,6 +78,9 @@ func (c *Client) addDaemonConf(etc string) error {
 			c.insecure.networks = append(c.insecure.networks, network.Masked())
 			continue
 		}
+		if !strings.ContainsAny(text, ".: /") && text != "localhost" {
+			continue // Docker accepts the host, but the name of an image cannot begin with it
+		}
 		host, _, err := imageref.NormalizeRegistry(text)
 		if err != nil {
 			return &DaemonConfError{Path: path, Err: fmt.Errorf("insecure-registries: %w", err)}

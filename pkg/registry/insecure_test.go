@@ -27,7 +27,7 @@ func TestInsecureRegistries(t *testing.T) {
 		"[[registry]]\nlocation='plain.example:5000'\ninsecure=true\n[[registry]]\nprefix='name.example'\nlocation='location.example'\ninsecure=true\n"+
 		"[[registry.mirror]]\nlocation='mirror.example/hub'\ninsecure=true\n")
 	writeConf(t, filepath.Join(etc, "containers/registries.conf.d/old.conf"), "[registries.search]\nregistries=['docker.io']\n[registries.insecure]\nregistries=['old.example']\n[registries.block]\nregistries=['blocked.example']\n")
-	writeConf(t, filepath.Join(etc, "docker/daemon.json"), `{"insecure-registries": ["docker.example:5000", "any.example", "10.1.0.0/16", "fd00::/8"], "registry-mirrors": ["http://hub.example:5000/"], "log-level": "warn"}`)
+	writeConf(t, filepath.Join(etc, "docker/daemon.json"), `{"insecure-registries": ["docker.example:5000", "any.example", "shortname", "10.1.0.0/16", "fd00::/8"], "registry-mirrors": ["http://hub.example:5000/"], "log-level": "warn"}`)
 	c, err := New(Options{EtcDir: etc, Insecure: []string{"flag.example"}})
 	if err != nil {
 		t.Fatal(err)
@@ -36,9 +36,9 @@ func TestInsecureRegistries(t *testing.T) {
 	for host, want := range map[string]bool{
 		"a.lab.example": true, "a.b.lab.example:5000": true, "lab.example": false, "xlab.example": false,
 		"plain.example:5000": true, "plain.example": false, "location.example": true, "name.example": false, "mirror.example": true,
-		"old.example": true, "docker.example:5000": true, "docker.example:5001": false, "any.example:7000": true,
+		"old.example": true, "docker.example:5000": true, "docker.example:5001": false, "any.example": true, "any.example:7000": false, "old.example:5000": false, "location.example:5000": false,
 		"10.1.2.3:5000": true, "10.2.2.3:5000": false, "[fd00::1]:5000": true, "[fe00::1]:5000": false,
-		"hub.example:5000": true, "flag.example": true, "other.example": false,
+		"hub.example:5000": true, "flag.example": true, "flag.example:5000": true, "other.example": false,
 	} {
 		if got := c.listedAsInsecure(host); got != want {
 			t.Errorf("%s: %v, want %v", host, got, want)
