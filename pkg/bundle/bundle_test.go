@@ -247,6 +247,16 @@ func TestDamaged(t *testing.T) {
 	}
 }
 
+// A short text file is not reported as a truncated bundle, which would advise to copy it again.
+func TestShortTextFileIsNoBundle(t *testing.T) {
+	for _, content := range []string{"x", "{% extends parent_template %}\n", strings.Repeat("text\n", 500)} {
+		_, err := Load(context.Background(), "-", openStore(t), LoadOptions{Stdin: strings.NewReader(content)})
+		if err == nil || !strings.Contains(err.Error(), "not a tar") || usererr.Hint(err) != adviceNoBundle {
+			t.Errorf("%d bytes of text: %v (hint: %s)", len(content), err, usererr.Hint(err))
+		}
+	}
+}
+
 type item struct {
 	h tar.Header
 	c string

@@ -79,6 +79,8 @@ func (c *checker) damagedError(err error) error {
 		return &FormatError{Detail: "it is not a tar", Advice: adviceNoBundle, Err: err}
 	case errors.Is(err, tar.ErrHeader):
 		return &FormatError{Detail: "the tar is damaged after " + files, Err: err, Advice: adviceDamaged}
+	case errors.Is(err, io.ErrUnexpectedEOF) && len(c.seen) == 0:
+		return &FormatError{Detail: "it is not a tar, or it ends before its first file", Advice: adviceNoBundle}
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		return &FormatError{Detail: "it ends in the middle, after " + files, Advice: adviceTruncated}
 	}
