@@ -274,7 +274,10 @@ func (r *reporter) next(s stages, run *report.Run) []string {
 	if o := r.cfg.Origin("data-dir"); o.Kind == config.OriginFlag {
 		dir = " " + o.Text
 	}
-	const push = "push them: add --push --registry localhost:4000 (kolla-build registry serve runs one)"
+	push := "push them: add --push"
+	if r.cfg.Registry == "" {
+		push += " --registry localhost:4000 (kolla-build registry serve runs one)"
+	}
 	switch {
 	case s.planned.registry != nil:
 		return []string{"pull one:  docker pull " + ref, "carry all: kolla-build save --output set.tar" + dir}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/kolla-build/kolla-build/internal/console"
 	"github.com/kolla-build/kolla-build/internal/testenv"
+	"github.com/kolla-build/kolla-build/pkg/build"
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/report"
 )
@@ -45,5 +46,19 @@ func TestSummaryOnTerminal(t *testing.T) {
 	}
 	if string(got[:n]) != "end" {
 		t.Errorf("the terminal got %q", got[:n])
+	}
+}
+
+// TestNextKeepsRegistry checks that the suggestion to push does not name another registry
+// than the configured one.
+func TestNextKeepsRegistry(t *testing.T) {
+	run := &report.Run{Summary: report.Summary{Results: make([]report.Result, 1)}}
+	s := stages{session: &session{}, planned: &planned{}, built: &built{results: make([]build.Result, 1)}}
+	for registry, localhost := range map[string]bool{"": true, "registry.example:4000": false} {
+		r := &reporter{cfg: &config.Config{Registry: registry}}
+		got := strings.Join(r.next(s, run), "\n")
+		if !strings.Contains(got, "--push") || strings.Contains(got, "localhost:4000") != localhost {
+			t.Errorf("registry %q: %s", registry, got)
+		}
 	}
 }
