@@ -67,7 +67,10 @@ type FullError struct {
 
 func (e *FullError) Error() string {
 	need := ""
-	if e.Need > 0 {
+	switch {
+	case e.Need > 0 && uint64(e.Need) <= e.Free: // another file, removed since, took the space
+		return "no space left in " + e.Path
+	case e.Need > 0:
 		need = fmt.Sprintf("%s needed, ", units.Bytes(e.Need))
 	}
 	return fmt.Sprintf("no space left in %s: %s%s free", e.Path, need, units.Bytes(int64(e.Free)))

@@ -16,10 +16,14 @@ import (
 )
 
 func TestFullDisk(t *testing.T) {
-	err := noSpace("/", 5_000_000, &os.PathError{Op: "write", Path: "x", Err: syscall.ENOSPC})
+	err := noSpace("/", 1<<60, &os.PathError{Op: "write", Path: "x", Err: syscall.ENOSPC})
 	var fe *FullError
-	if !errors.As(err, &fe) || !errors.Is(err, syscall.ENOSPC) || !strings.Contains(err.Error(), "4.8 MiB needed") {
+	if !errors.As(err, &fe) || !errors.Is(err, syscall.ENOSPC) || !strings.Contains(err.Error(), "1.0 EiB needed") {
 		t.Errorf("full = %v", err)
+	}
+	fe = &FullError{Path: "/data", Need: 159, Free: 1 << 20} // a larger file failed at the same time
+	if text := fe.Error(); strings.Contains(text, "needed") || strings.Contains(text, "free") {
+		t.Errorf("enough space since: %q", text)
 	}
 	s := open(t, t.TempDir())
 	_, _, err = s.WriteBlob(context.Background(), strings.NewReader("x"), digest.FromString("x"), 1<<60)
