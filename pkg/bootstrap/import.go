@@ -152,29 +152,29 @@ func importArchive(ctx context.Context, st *store.Store, path string, opts Impor
 }
 
 // choose returns the index of the wanted name, or of the only one.
-func choose(names []string, want string) (int, error) {
-	if want == "" {
+func choose(names []string, wanted string) (int, error) {
+	if wanted == "" {
 		if len(names) == 1 {
 			return 0, nil
 		}
 		return 0, usererr.Errorf("select one with oci:PATH:NAME; "+listNames(names), "it has %d images", len(names))
 	}
-	if i := slices.Index(names, want); i >= 0 {
+	if i := slices.Index(names, wanted); i >= 0 {
 		return i, nil
 	}
 	// In a layout, debian:trixie may be named "trixie" or
 	// "docker.io/library/debian:trixie".
 	found := -1
 	for i, name := range names {
-		if strings.HasSuffix(name, "/"+want) || strings.HasSuffix(name, ":"+want) || strings.HasSuffix(want, ":"+name) {
+		if strings.HasSuffix(name, "/"+wanted) || strings.HasSuffix(name, ":"+wanted) || strings.HasSuffix(wanted, ":"+name) {
 			if found >= 0 {
-				return 0, fmt.Errorf("%q may be %s or %s", want, names[found], name)
+				return 0, fmt.Errorf("%q may be %s or %s", wanted, names[found], name)
 			}
 			found = i
 		}
 	}
 	if found < 0 {
-		return 0, usererr.Errorf(listNames(names), "no image named %q", want)
+		return 0, usererr.Errorf(listNames(names), "no image named %q", wanted)
 	}
 	return found, nil
 }

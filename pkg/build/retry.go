@@ -64,13 +64,13 @@ func (r *run) build(ctx context.Context, it *plan.Item) (Output, int, error) {
 		if err == nil || ctx.Err() != nil || tries > r.opts.Retries {
 			return out, tries, err
 		}
-		why, worth := retryReason(err, seen)
+		reason, worth := retryReason(err, seen)
 		wait := backoff(tries - 1)
 		if !worth || r.opts.RetryTime > 0 && time.Since(started)+wait > r.opts.RetryTime {
 			return out, tries, err
 		}
 		r.opts.Emit(Event{Time: time.Now(), Kind: EventMessage,
-			Text: fmt.Sprintf("%s: %s, trying again in %v (%d of %d): %v", it.Image, why, wait.Round(time.Second), tries, r.opts.Retries, firstLine(err))})
+			Text: fmt.Sprintf("%s: %s, trying again in %v (%d of %d): %v", it.Image, reason, wait.Round(time.Second), tries, r.opts.Retries, firstLine(err))})
 		select {
 		case <-time.After(wait):
 		case <-ctx.Done():

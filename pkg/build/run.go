@@ -357,17 +357,17 @@ func (r *run) failWith(im *imageState, res Result) {
 
 // skipChildren ends the descendants of a failed image. Each one names the ancestor that
 // failed first.
-func (r *run) skipChildren(im *imageState, failed image.ID, why Status) {
+func (r *run) skipChildren(im *imageState, failed image.ID, status Status) {
 	for _, c := range im.children {
 		if c.ended {
 			continue
 		}
 		res := Result{Status: StatusParentError, Reason: fmt.Sprintf("skipped because %s failed", failed)}
-		if why == StatusCanceled {
+		if status == StatusCanceled {
 			res = Result{Status: StatusCanceled, Reason: fmt.Sprintf("skipped because %s was canceled", failed)}
 		}
 		r.end(c, res)
-		r.skipChildren(c, failed, why)
+		r.skipChildren(c, failed, status)
 	}
 }
 

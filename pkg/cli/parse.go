@@ -375,8 +375,8 @@ func (p *parser) commandsWith(name string) []string {
 	return owners
 }
 
-func (p *parser) missingValue(f *pflag.Flag, arg, why string) error {
-	e := &config.Error{SourceLine: arg, Option: f.Name, Message: fmt.Sprintf("%s needs a value, but %s", arg, why)}
+func (p *parser) missingValue(f *pflag.Flag, arg, reason string) error {
+	e := &config.Error{SourceLine: arg, Option: f.Name, Message: fmt.Sprintf("%s needs a value, but %s", arg, reason)}
 	if o := tableOption(f); o != nil {
 		e.Option = o.Name
 		if o.Arg != "" {

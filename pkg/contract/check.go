@@ -136,14 +136,14 @@ func (c *checker) allPrograms() []string {
 	var out []string
 	seen := map[string]bool{}
 	for _, dir := range c.im.searchPath {
-		real, _, why := c.im.lookup(dir)
-		if why != "" || seen[real] {
+		real, _, failure := c.im.lookup(dir)
+		if failure != "" || seen[real] {
 			continue
 		}
 		seen[real] = true
 		for _, name := range c.im.dirs[real] {
 			p := "/" + real + "/" + name
-			if _, e, why := c.im.lookup(p); why == "" && e.Type != inspect.Dir && e.Mode&0o111 != 0 {
+			if _, e, failure := c.im.lookup(p); failure == "" && e.Type != inspect.Dir && e.Mode&0o111 != 0 {
 				out = append(out, p)
 			}
 		}
@@ -192,7 +192,7 @@ func (c *checker) row(r Row) (Status, error) {
 		if !strings.HasPrefix(dest, "/") || strings.Contains(dest, "<") {
 			return Absent, nil
 		}
-		if _, _, why := c.im.lookup(dest); why == "" {
+		if _, _, failure := c.im.lookup(dest); failure == "" {
 			return Held, nil
 		}
 		return Held, c.canExist(dest)
@@ -254,8 +254,8 @@ func (c *checker) owner(owner string) error {
 }
 
 func (c *checker) canExist(dir string) error {
-	if ok, why := c.im.canMake(dir); !ok {
-		return errors.New(why)
+	if ok, failure := c.im.canMake(dir); !ok {
+		return errors.New(failure)
 	}
 	return nil
 }
@@ -287,20 +287,20 @@ func (c *checker) path(r Row) error {
 		return nil
 	}
 	if len(c.im.glob(name)) == 0 {
-		_, _, why := c.im.lookup(name)
-		if why == "" {
-			why = name + " does not exist"
+		_, _, failure := c.im.lookup(name)
+		if failure == "" {
+			failure = name + " does not exist"
 		}
-		return errors.New(why)
+		return errors.New(failure)
 	}
 	return nil
 }
 
 // attributes checks owner and mode of a path that exists.
 func (c *checker) attributes(name string, want map[string]string) error {
-	_, e, why := c.im.lookup(name)
-	if why != "" {
-		return errors.New(why)
+	_, e, failure := c.im.lookup(name)
+	if failure != "" {
+		return errors.New(failure)
 	}
 	if owner := want["owner"]; owner != "" {
 		user, group, _ := strings.Cut(owner, ":")

@@ -127,8 +127,8 @@ func (im *Image) hostKeys() []string {
 func (im *Image) machineID() []string {
 	var out []string
 	for _, name := range []string{"/etc/machine-id", "/var/lib/dbus/machine-id"} {
-		real, e, why := im.lookup(name)
-		if why == "" && e.Type == inspect.File && e.Size > 0 && !slices.Contains(out, "/"+real) {
+		real, e, failure := im.lookup(name)
+		if failure == "" && e.Type == inspect.File && e.Size > 0 && !slices.Contains(out, "/"+real) {
 			out = append(out, "/"+real)
 		}
 	}

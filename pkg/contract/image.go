@@ -103,8 +103,8 @@ func (im *Image) index(p string) {
 }
 
 // lookup follows a path, which is absolute, and returns the real one without a leading
-// slash. ok is false if it does not exist; why is the reason.
-func (im *Image) lookup(name string) (real string, entry inspect.Found, why string) {
+// slash. failure says why the path cannot be followed, "" if it exists.
+func (im *Image) lookup(name string) (real string, entry inspect.Found, failure string) {
 	todo := strings.Split(path.Clean("/" + name)[1:], "/")
 	links := 0
 	for len(todo) > 0 {
@@ -151,14 +151,14 @@ func (im *Image) lookup(name string) (real string, entry inspect.Found, why stri
 
 // canMake reports whether a directory exists or can be created.
 func (im *Image) canMake(name string) (bool, string) {
-	_, e, why := im.lookup(name)
-	if why == "" {
+	_, e, failure := im.lookup(name)
+	if failure == "" {
 		if e.Type != inspect.Dir {
 			return false, name + " is not a directory"
 		}
 		return true, ""
 	}
-	return strings.HasSuffix(why, "does not exist"), why
+	return strings.HasSuffix(failure, "does not exist"), failure
 }
 
 // info returns what is known about the content of a file.
@@ -182,8 +182,8 @@ func (im *Image) info(e inspect.Found) fileInfo {
 
 // text returns the content of a file that wantsText selected.
 func (im *Image) text(name string) string {
-	_, e, why := im.lookup(name)
-	if why != "" {
+	_, e, failure := im.lookup(name)
+	if failure != "" {
 		return ""
 	}
 	return im.info(e).text

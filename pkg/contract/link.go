@@ -28,11 +28,11 @@ func (im *Image) which(name string, user account) (string, error) {
 	}
 	problem := fmt.Errorf("no program %s in PATH", name)
 	for _, c := range candidates {
-		_, e, why := im.lookup(c)
+		_, e, failure := im.lookup(c)
 		switch {
-		case why != "":
+		case failure != "":
 			if strings.Contains(name, "/") {
-				problem = errors.New(why)
+				problem = errors.New(failure)
 			}
 		case e.Type == inspect.Dir:
 			problem = fmt.Errorf("%s is a directory", c)
@@ -48,9 +48,9 @@ func (im *Image) which(name string, user account) (string, error) {
 // runnable reports why a program cannot start: its interpreter is missing, or a library
 // that it or one of its libraries needs.
 func (im *Image) runnable(name string) error {
-	real, e, why := im.lookup(name)
-	if why != "" {
-		return errors.New(why)
+	real, e, failure := im.lookup(name)
+	if failure != "" {
+		return errors.New(failure)
 	}
 	if err, done := im.linked[real]; done {
 		return err
@@ -162,8 +162,8 @@ func (im *Image) library(name, from string, of *elfInfo) string {
 }
 
 func (im *Image) isLibrary(name string, of *elfInfo) bool {
-	_, e, why := im.lookup(name)
-	if why != "" || e.Type == inspect.Dir {
+	_, e, failure := im.lookup(name)
+	if failure != "" || e.Type == inspect.Dir {
 		return false
 	}
 	f := im.info(e).elf
@@ -197,8 +197,8 @@ func (im *Image) linkerDirs(file string, depth int) []string {
 
 // list returns the names in a directory, which may be a link.
 func (im *Image) list(dir string) []string {
-	real, e, why := im.lookup(dir)
-	if why != "" || e.Type != inspect.Dir {
+	real, e, failure := im.lookup(dir)
+	if failure != "" || e.Type != inspect.Dir {
 		return nil
 	}
 	return im.dirs[real]
@@ -223,5 +223,5 @@ func (im *Image) glob(pattern string) []string {
 		const most = 10000
 		paths = next[:min(len(next), most)]
 	}
-	return slices.DeleteFunc(paths, func(p string) bool { _, _, why := im.lookup(p); return why != "" })
+	return slices.DeleteFunc(paths, func(p string) bool { _, _, failure := im.lookup(p); return failure != "" })
 }

@@ -30,7 +30,7 @@ func (im *Image) pythonPath() []string {
 func (im *Image) moduleFile(module string) string {
 	for _, dir := range im.pythonPath() {
 		for _, f := range moduleFiles(module) {
-			if _, _, why := im.lookup(path.Join(dir, f)); why == "" {
+			if _, _, failure := im.lookup(path.Join(dir, f)); failure == "" {
 				return path.Join(dir, f)
 			}
 		}

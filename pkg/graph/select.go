@@ -38,8 +38,8 @@ type Selection struct {
 func (g *Graph) Select(o SelectOptions) *Selection {
 	s := &Selection{graph: g, status: make([]Status, len(g.nodes)), reason: make([]string, len(g.nodes))}
 	for _, n := range g.order {
-		if why, ok := o.Unbuildable[n.Name]; ok {
-			s.set(n, Unbuildable, "cannot be built: "+why)
+		if cause, ok := o.Unbuildable[n.Name]; ok {
+			s.set(n, Unbuildable, "cannot be built: "+cause)
 			continue
 		}
 		for _, p := range n.parents {
@@ -83,8 +83,8 @@ func (g *Graph) Select(o SelectOptions) *Selection {
 	return s
 }
 
-func (s *Selection) set(n *node, st Status, why string) {
-	s.status[n.index], s.reason[n.index] = st, why
+func (s *Selection) set(n *node, st Status, reason string) {
+	s.status[n.index], s.reason[n.index] = st, reason
 }
 
 // Status returns the status of an image, "" if the graph has none of that name.

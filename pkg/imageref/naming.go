@@ -124,20 +124,20 @@ func (n Naming) Relocate(r Ref) Ref {
 	return r
 }
 
-func checkComponent(part, whole, component string) error {
+func checkComponent(part, value, component string) error {
 	if componentPattern.MatchString(component) {
 		return nil
 	}
-	e := &Error{Part: part, Value: whole}
+	e := &Error{Part: part, Value: value}
 	low := strings.ToLower(component)
 	switch {
-	case whole == "":
+	case value == "":
 		e.Problem = "it is empty"
 	case component == "":
 		e.Problem = "a part between the slashes is empty"
 	case low != component && componentPattern.MatchString(low):
 		e.Problem = "upper-case letters are not allowed in repository names"
-		e.Suggestion = strings.Replace(whole, component, low, 1)
+		e.Suggestion = strings.Replace(value, component, low, 1)
 	default:
 		e.Problem = "repository names contain lower-case letters and digits, separated by '.', '_', '__', '-' or '/'"
 	}

@@ -15,7 +15,7 @@ import (
 )
 
 // fetch gets an image from one source.
-func (c *Client) fetch(ctx context.Context, ref imageref.Ref, want v1.Platform) (v1.Image, digest.Digest, error) {
+func (c *Client) fetch(ctx context.Context, ref imageref.Ref, platform v1.Platform) (v1.Image, digest.Digest, error) {
 	repo, identifier := c.repository(ref)
 	name := ref.Familiar()
 	m, err := repo.Manifest(ctx, identifier)
@@ -24,7 +24,7 @@ func (c *Client) fetch(ctx context.Context, ref imageref.Ref, want v1.Platform) 
 	}
 	named := m.Digest
 	if types.MediaType(m.MediaType).IsIndex() {
-		child, err := choose(m, name, want)
+		child, err := choose(m, name, platform)
 		if err != nil {
 			return nil, "", err
 		}
@@ -43,15 +43,15 @@ func (c *Client) fetch(ctx context.Context, ref imageref.Ref, want v1.Platform) 
 		}
 		have := v1.Platform{OS: conf.OS, Architecture: conf.Architecture, Variant: conf.Variant}
 		// Old tools wrote configs without an architecture: those match every one.
-		if have.Architecture != "" && !matches(have, want) {
-			return nil, "", &PlatformError{Ref: name, Wanted: want.String(), Have: []string{have.String()}}
+		if have.Architecture != "" && !matches(have, platform) {
+			return nil, "", &PlatformError{Ref: name, Wanted: platform.String(), Have: []string{have.String()}}
 		}
 	}
 	return img, named, nil
 }
 
 // choose returns the digest of the image in an index that is for a platform.
-func choose(m Manifest, name string, want v1.Platform) (string, error) {
+func choose(m Manifest, name string, platform v1.Platform) (string, error) {
 	index, err := ocijson.Parse(m.Raw)
 	if err != nil {
 		return "", fmt.Errorf("%s: reading the index: %w", name, err)
@@ -62,25 +62,25 @@ func choose(m Manifest, name string, want v1.Platform) (string, error) {
 		if !types.MediaType(d.MediaType).IsImage() || d.Platform == nil || d.Platform.OS == "unknown" {
 			continue
 		}
-		platform := v1.Platform{OS: d.Platform.OS, Architecture: d.Platform.Architecture, Variant: d.Platform.Variant, OSVersion: d.Platform.OSVersion}
-		if matches(platform, want) {
+		candidate := v1.Platform{OS: d.Platform.OS, Architecture: d.Platform.Architecture, Variant: d.Platform.Variant, OSVersion: d.Platform.OSVersion}
+		if matches(candidate, platform) {
 			if err := d.Digest.Validate(); err != nil {
 				return "", fmt.Errorf("%s: reading the index: digest %q: %w", name, d.Digest, err)
 			}
 			return d.Digest.String(), nil
 		}
-		have = append(have, platform.String())
+		have = append(have, candidate.String())
 	}
-	return "", &PlatformError{Ref: name, Wanted: want.String(), Have: have}
+	return "", &PlatformError{Ref: name, Wanted: platform.String(), Have: have}
 }
 
-// matches reports whether an image for have runs as want. A variant counts only if
-// both name one; arm64 is v8 unless it says otherwise.
-func matches(have, want v1.Platform) bool {
-	if have.OS != want.OS || have.Architecture != want.Architecture {
+// matches reports whether an image of one platform runs on another. A variant counts
+// only if both name one; arm64 is v8 unless it says otherwise.
+func matches(image, platform v1.Platform) bool {
+	if image.OS != platform.OS || image.Architecture != platform.Architecture {
 		return false
 	}
-	return have.Variant == "" || want.Variant == "" || have.Variant == want.Variant
+	return image.Variant == "" || platform.Variant == "" || image.Variant == platform.Variant
 }
 
 // parsePlatform reads OS/ARCH[/VARIANT], with "linux/" implied, and the names that

@@ -128,14 +128,14 @@ func (r *Run) junitRun() junitCase {
 
 func junitImage(res Result, allowed bool) junitCase {
 	c := junitCase{Class: "kolla-build.images", Name: oneLine(res.Image.String()), Time: junitTime(res.Duration)}
-	why := orText(failureText(res.Result), string(res.Status))
+	message := orText(failureText(res.Result), string(res.Status))
 	switch res.Status {
 	case build.StatusError, build.StatusPushError, build.StatusLoadError:
 		if allowed {
-			c.Skipped = &junitSkipped{Message: "allowed to fail: " + why}
+			c.Skipped = &junitSkipped{Message: "allowed to fail: " + message}
 			break
 		}
-		c.Failure = &junitProblem{Type: string(res.Status), Message: why, Text: xmlText(failureLines(res))}
+		c.Failure = &junitProblem{Type: string(res.Status), Message: message, Text: xmlText(failureLines(res))}
 	case build.StatusCanceled:
 		c.Error = &junitProblem{Type: string(res.Status), Message: orText(oneLine(res.Reason), "interrupted")}
 	case build.StatusParentError, build.StatusSkipped, build.StatusUnbuildable:

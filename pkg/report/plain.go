@@ -204,16 +204,16 @@ func orText(s, fallback string) string {
 
 // failureText returns why an image failed in a line: the step and the error.
 func failureText(r build.Result) string {
-	why := oneLine(r.Reason)
+	text := oneLine(r.Reason)
 	if f := r.Failure; f != nil {
 		if f.Err != nil {
-			why = oneLine(usererr.FirstLine(f.Err))
+			text = oneLine(usererr.FirstLine(f.Err))
 		}
 		if f.Step != "" {
-			why = brief(oneLine(f.Step)) + ": " + why
+			text = brief(oneLine(f.Step)) + ": " + text
 		}
 	}
-	return why
+	return text
 }
 
 func (im *imageState) splitter(step string) *lineSplitter {

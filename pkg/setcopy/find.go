@@ -133,13 +133,13 @@ func tagged(ctx context.Context, client *registry.Client, from Location, name st
 }
 
 // nothingFound is the error if no repository was selected.
-func nothingFound(ctx context.Context, client *registry.Client, from Location, all, exprs []string) error {
-	if len(all) > 0 {
+func nothingFound(ctx context.Context, client *registry.Client, from Location, names, exprs []string) error {
+	if len(names) > 0 {
 		hint := "the regular expressions are matched against names without registry, namespace and tag"
-		if near := suggest.Near(strings.Trim(exprs[0], "^$.*-"), all, 3); len(near) > 0 {
+		if near := suggest.Near(strings.Trim(exprs[0], "^$.*-"), names, 3); len(near) > 0 {
 			hint = "did you mean " + strings.Join(near, ", ") + "?"
 		}
-		return usererr.Errorf(hint, "none of the %d images in %s/%s matches %s", len(all), from.Registry, from.Namespace, strings.Join(exprs, ", "))
+		return usererr.Errorf(hint, "none of the %d images in %s/%s matches %s", len(names), from.Registry, from.Namespace, strings.Join(exprs, ", "))
 	}
 	hint := "kolla-build with --push, or load --push, publishes images"
 	if paths, err := client.Repositories(ctx, from.Registry, ""); err == nil {

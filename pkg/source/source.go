@@ -369,11 +369,11 @@ func (f *Fetcher) Fetched() []Fetched {
 
 // mergedArchive makes the archive of plugins or additions, which contains all of them
 // in one directory.
-func (f *Fetcher) mergedArchive(ctx context.Context, dir string, specs []Spec, own []ContextEntry) (File, error) {
+func (f *Fetcher) mergedArchive(ctx context.Context, dir string, specs []Spec, entries []ContextEntry) (File, error) {
 	t := newTree(f.cache)
 	defer t.close()
 	t.addEmptyDir(dir)
-	for _, c := range own {
+	for _, c := range entries {
 		if c.Path == dir || strings.HasPrefix(c.Path, dir+"/") {
 			if err := t.addContextEntry(c); err != nil {
 				return File{}, err

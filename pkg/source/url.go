@@ -139,7 +139,7 @@ func (f *Fetcher) mirrorsOf(s Spec) []string {
 
 // fromMirrors tries the locations in rounds: after a fault, the next location is tried
 // immediately; it only waits after a round without success.
-func (f *Fetcher) fromMirrors(ctx context.Context, s Spec, key, want string, cached note, known bool) (blob, note, error) {
+func (f *Fetcher) fromMirrors(ctx context.Context, s Spec, key, checksum string, cached note, known bool) (blob, note, error) {
 	locations := f.mirrorsOf(s)
 	start := time.Now()
 	final := make([]error, len(locations)) // errors that another attempt would repeat
@@ -152,7 +152,7 @@ func (f *Fetcher) fromMirrors(ctx context.Context, s Spec, key, want string, cac
 			if final[i] != nil {
 				continue
 			}
-			b, n, err := f.fromLocation(ctx, s, location, key, want, cached, known && i == 0)
+			b, n, err := f.fromLocation(ctx, s, location, key, checksum, cached, known && i == 0)
 			if err == nil {
 				return b, n, nil
 			}
@@ -202,10 +202,10 @@ func errorToShow(final []error, last error) error {
 }
 
 // fromLocation is one attempt at one location.
-func (f *Fetcher) fromLocation(ctx context.Context, s Spec, location, key, want string, cached note, known bool) (blob, note, error) {
+func (f *Fetcher) fromLocation(ctx context.Context, s Spec, location, key, checksum string, cached note, known bool) (blob, note, error) {
 	part := filepath.Join(f.cache.dir, "partial", keyOf(key, location))
 	var have httpget.Validators
-	if known && want == "" {
+	if known && checksum == "" {
 		have = httpget.Validators{ETag: cached.ETag, LastModified: cached.LastMod}
 	}
 	b, v, unchanged, err := f.downloads.download(ctx, location, part, have)
@@ -220,9 +220,9 @@ func (f *Fetcher) fromLocation(ctx context.Context, s Spec, location, key, want 
 		}
 		return blob{}, note{}, err
 	}
-	if want != "" && want != b.Digest.Encoded() {
+	if checksum != "" && checksum != b.Digest.Encoded() {
 		os.Remove(part)
-		return blob{}, note{}, &ChecksumError{Section: s.Name, Location: redact.URL(location), Arch: f.opts.Arch, Want: want, Got: b.Digest.Encoded()}
+		return blob{}, note{}, &ChecksumError{Section: s.Name, Location: redact.URL(location), Arch: f.opts.Arch, Want: checksum, Got: b.Digest.Encoded()}
 	}
 	if err := f.cache.adopt(ctx, part, b); err != nil {
 		return blob{}, note{}, err

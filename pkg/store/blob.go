@@ -72,23 +72,23 @@ func (v *verifyReader) Read(p []byte) (int, error) {
 
 func (v *verifyReader) Close() error { return v.f.Close() }
 
-// WriteBlob stores the content of r. If want is not "", the content must have
+// WriteBlob stores the content of r. If expected is not "", the content must have
 // that digest, and if size is not negative, that many bytes. r is not read if the
 // store has the blob; the content of a blob that is small enough to be a manifest
 // or config is verified first, and replaced if it is damaged. The blob becomes
 // visible when it is complete, verified and synced. WriteBlob returns its digest
 // and size.
-func (s *Store) WriteBlob(ctx context.Context, r io.Reader, want digest.Digest, size int64) (digest.Digest, int64, error) {
+func (s *Store) WriteBlob(ctx context.Context, r io.Reader, expected digest.Digest, size int64) (digest.Digest, int64, error) {
 	alg, what := digest.Canonical, "a blob"
-	if want != "" {
-		what = "blob " + want.String()
-		if err := want.Validate(); err != nil {
-			return "", 0, fmt.Errorf("writing blob %q: %w", want, err)
+	if expected != "" {
+		what = "blob " + expected.String()
+		if err := expected.Validate(); err != nil {
+			return "", 0, fmt.Errorf("writing blob %q: %w", expected, err)
 		}
-		if n, ok := s.intact(want, size); ok {
-			return want, n, nil
+		if n, ok := s.intact(expected, size); ok {
+			return expected, n, nil
 		}
-		alg = want.Algorithm()
+		alg = expected.Algorithm()
 	}
 	if s.readOnly {
 		return "", 0, fmt.Errorf("writing %s: %w", what, errReadOnly)
@@ -99,7 +99,7 @@ func (s *Store) WriteBlob(ctx context.Context, r io.Reader, want digest.Digest, 
 			return "", 0, fmt.Errorf("writing %s: %w", what, &FullError{Path: s.dir, Need: size, Free: f})
 		}
 	}
-	d, n, err := s.writeBlob(ctx, r, alg, want, size)
+	d, n, err := s.writeBlob(ctx, r, alg, expected, size)
 	if err != nil {
 		return "", 0, fmt.Errorf("writing %s: %w", what, noSpace(s.dir, size, err))
 	}
@@ -127,7 +127,7 @@ func (s *Store) intact(d digest.Digest, size int64) (int64, bool) {
 	return size, true
 }
 
-func (s *Store) writeBlob(ctx context.Context, r io.Reader, alg digest.Algorithm, want digest.Digest, size int64) (digest.Digest, int64, error) {
+func (s *Store) writeBlob(ctx context.Context, r io.Reader, alg digest.Algorithm, expected digest.Digest, size int64) (digest.Digest, int64, error) {
 	dir := filepath.Join(s.dir, "blobs", alg.String())
 	f, err := atomicfile.Create(filepath.Join(dir, "blob"), atomicfile.Options{Mode: 0o444, Durable: true, TempDir: filepath.Join(s.dir, "tmp")})
 	if err != nil {
@@ -145,11 +145,11 @@ func (s *Store) writeBlob(ctx context.Context, r io.Reader, alg digest.Algorithm
 	}
 	switch {
 	case size >= 0 && n > size:
-		return "", 0, &BlobError{Digest: want, Detail: fmt.Sprintf("more than its %d bytes", size)}
+		return "", 0, &BlobError{Digest: expected, Detail: fmt.Sprintf("more than its %d bytes", size)}
 	case size >= 0 && n < size:
-		return "", 0, &BlobError{Digest: want, Detail: fmt.Sprintf("ends after %d of %d bytes", n, size)}
-	case want != "" && got != want:
-		return "", 0, &BlobError{Digest: want, Detail: "its content has digest " + got.String()}
+		return "", 0, &BlobError{Digest: expected, Detail: fmt.Sprintf("ends after %d of %d bytes", n, size)}
+	case expected != "" && got != expected:
+		return "", 0, &BlobError{Digest: expected, Detail: "its content has digest " + got.String()}
 	}
 	s.touch(got)
 	if err := os.MkdirAll(dir, 0o755); err != nil {

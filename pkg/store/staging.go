@@ -73,11 +73,11 @@ func (g *Staging) OpenBlob(d digest.Digest) (io.ReadCloser, error) {
 
 // WriteBlob writes to the staging area, as Store.WriteBlob does. Nothing is
 // written if the store has the blob.
-func (g *Staging) WriteBlob(ctx context.Context, r io.Reader, want digest.Digest, size int64) (digest.Digest, int64, error) {
-	if want != "" && g.main.HasBlob(want, size) {
-		return g.main.WriteBlob(ctx, r, want, size)
+func (g *Staging) WriteBlob(ctx context.Context, r io.Reader, expected digest.Digest, size int64) (digest.Digest, int64, error) {
+	if expected != "" && g.main.HasBlob(expected, size) {
+		return g.main.WriteBlob(ctx, r, expected, size)
 	}
-	return g.local.WriteBlob(ctx, r, want, size)
+	return g.local.WriteBlob(ctx, r, expected, size)
 }
 
 // HasBlob reports whether the staging area or the store has a blob.

@@ -211,15 +211,15 @@ func withOrphans(ctx context.Context, s *store.Store, entries []store.Entry) ([]
 	for _, e := range entries {
 		removed[e.Name] = true
 	}
-	var kept []store.Entry
+	var remaining []store.Entry
 	for _, e := range all {
 		if _, tag, _ := imageref.Split(e.Name); e.Name != "" && !removed[e.Name] && !imageref.IsArtifactTag(tag) {
-			kept = append(kept, e)
+			remaining = append(remaining, e)
 		}
 	}
 	found, err := withArtifacts(ctx, s, slices.Clone(entries))
 	if err == nil {
-		kept, err = withArtifacts(ctx, s, kept)
+		remaining, err = withArtifacts(ctx, s, remaining)
 	}
 	if damaged := (*store.BlobError)(nil); errors.As(err, &damaged) {
 		return entries, nil // what refers to a damaged image cannot be known
@@ -227,7 +227,7 @@ func withOrphans(ctx context.Context, s *store.Store, entries []store.Entry) ([]
 	if err != nil {
 		return nil, err
 	}
-	for _, e := range kept {
+	for _, e := range remaining {
 		needed[e.Name] = true
 	}
 	return slices.DeleteFunc(found, func(e store.Entry) bool { return needed[e.Name] && !removed[e.Name] }), nil

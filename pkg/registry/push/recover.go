@@ -96,9 +96,9 @@ func (p *Publisher) recover(ctx context.Context, j *journal, updates []*update) 
 		}
 	}
 	if j.record.State == stateUpdating {
-		what, err := p.complete(ctx, j, updates, now)
+		outcome, err := p.complete(ctx, j, updates, now)
 		if err == nil || ctx.Err() != nil {
-			return what, err
+			return outcome, err
 		}
 		var missing *registry.NotFoundError
 		if !errors.As(err, &missing) {

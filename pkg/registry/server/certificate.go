@@ -239,9 +239,9 @@ func issue(
 }
 
 // serverNames returns the names and addresses by which clients may reach this host, the
-// given ones first.
-func serverNames(given []string) []string {
-	names := slices.Clone(given)
+// configured ones first.
+func serverNames(configured []string) []string {
+	names := slices.Clone(configured)
 	if host, err := os.Hostname(); err == nil {
 		names = append(names, host)
 		if full, err := net.LookupCNAME(host); err == nil {
