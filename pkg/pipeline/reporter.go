@@ -259,7 +259,10 @@ func (r *reporter) noteUnknownInputs(p *plan.Plan) {
 			first = cmp.Or(first, it.Image.String()+": "+it.Note)
 		}
 	}
-	if n > 0 {
+	switch {
+	case n == 1:
+		r.console.Notice("warning: 1 image was kept without knowing whether its inputs changed: %s", first)
+	case n > 1:
 		r.console.Notice("warning: %d images were kept without knowing whether their inputs changed, such as %s", n, first)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"github.com/kolla-build/kolla-build/internal/testenv"
 	"github.com/kolla-build/kolla-build/pkg/build"
 	"github.com/kolla-build/kolla-build/pkg/config"
+	"github.com/kolla-build/kolla-build/pkg/plan"
 	"github.com/kolla-build/kolla-build/pkg/report"
 )
 
@@ -59,6 +61,20 @@ func TestNextKeepsRegistry(t *testing.T) {
 		got := strings.Join(r.next(s, run), "\n")
 		if !strings.Contains(got, "--push") || strings.Contains(got, "localhost:4000") != localhost {
 			t.Errorf("registry %q: %s", registry, got)
+		}
+	}
+}
+
+// TestUnknownInputsAgree checks the notice about images whose inputs could not be
+// compared, for one image and for several.
+func TestUnknownInputsAgree(t *testing.T) {
+	kept := &plan.Item{Action: plan.Keep, Note: "packages not compared"}
+	for n, want := range map[int]string{0: "", 1: "1 image was kept", 2: "2 images were kept"} {
+		var out bytes.Buffer
+		r := &reporter{console: &console.Console{Stderr: console.NewOutput(&out)}}
+		r.noteUnknownInputs(&plan.Plan{Items: slices.Repeat([]*plan.Item{kept}, n)})
+		if got := out.String(); !strings.Contains(got, want) || (want == "") != (got == "") {
+			t.Errorf("%d images: %q", n, got)
 		}
 	}
 }
