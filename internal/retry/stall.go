@@ -20,6 +20,18 @@ func (e *StalledError) Error() string { return fmt.Sprintf("no data was transfer
 // Timeout marks the error as a timeout, as net.Error does.
 func (e *StalledError) Timeout() bool { return true }
 
+// SlowError reports that a transfer was ended because it was slower than the least pace
+// that is expected of short documents.
+type SlowError struct {
+	Bytes int64 // transferred so far
+	After time.Duration
+}
+
+// Error implements error.
+func (e *SlowError) Error() string {
+	return fmt.Sprintf("only %d bytes were transferred in %s", e.Bytes, e.After.Round(time.Millisecond))
+}
+
 // StallWatch ends a transfer that makes no progress. Slow transfers continue: only the
 // time since the last byte counts.
 type StallWatch struct {

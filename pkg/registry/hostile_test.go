@@ -12,6 +12,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	digest "github.com/opencontainers/go-digest"
 
@@ -316,5 +317,45 @@ func TestRedirectsToOtherProtocols(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), "registry "+host+" leads to") {
 			t.Errorf("%s: %v", target, err)
 		}
+	}
+}
+
+// TestDocumentErrorsNameTheRegistry checks that answers that are too slow, or violate HTTP, end
+// with an error that names the registry.
+func TestDocumentErrorsNameTheRegistry(t *testing.T) {
+	raw := func(answer string) func(http.ResponseWriter, *http.Request) {
+		return func(w http.ResponseWriter, _ *http.Request) {
+			conn, _, err := w.(http.Hijacker).Hijack()
+			if err != nil {
+				return
+			}
+			defer conn.Close()
+			_, _ = io.WriteString(conn, answer)
+		}
+	}
+	const chunked = "HTTP/1.1 200 OK\r\nContent-Type: application/vnd.oci.image.manifest.v1+json\r\nTransfer-Encoding: chunked\r\n\r\n"
+	for name, answer := range map[string]func(http.ResponseWriter, *http.Request){
+		"chunk length": raw(chunked + "fffffffffffffffff\r\n"),
+		"overhead":     raw(chunked + strings.Repeat("1;"+strings.Repeat("x", 1000)+"\r\na\r\n", 100)),
+		"error body": func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusTeapot)
+			_, _ = io.WriteString(w, strings.Repeat("x", 100<<10))
+		},
+		"slow": func(w http.ResponseWriter, r *http.Request) {
+			for r.Context().Err() == nil {
+				_, _ = io.WriteString(w, " ")
+				_ = http.NewResponseController(w).Flush()
+				time.Sleep(100 * time.Millisecond)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			host := hostileRegistry(t, map[string]func(http.ResponseWriter, *http.Request){"/manifests/": answer})
+			_, _, err := registrytest.Client(t, registry.Options{Retries: -1, Timeout: 3 * time.Second}).Fetch(t.Context(), host+"/kolla/base:t", "")
+			if err == nil || !strings.Contains(err.Error(), host) {
+				t.Errorf("got %v, expected an error that names %s", err, host)
+			}
+		})
 	}
 }

@@ -143,7 +143,31 @@ func (t *retryTransport) watched(req *http.Request) (*http.Response, error) {
 	}
 	watch.Touch()
 	resp.Body = &watchedBody{ReadCloser: resp.Body, watch: watch}
+	if resp.ContentLength <= maxManifest { // also if it is unknown
+		resp.Body = &pacedBody{ReadCloser: resp.Body, start: time.Now(), grace: t.stall}
+	}
 	return resp, nil
+}
+
+// leastPace is how many bytes a second a document has to arrive with on average, once the
+// stall limit has passed. A server that sends a byte now and then never stalls.
+const leastPace = 64
+
+// pacedBody ends a body that is slower than the least pace.
+type pacedBody struct {
+	io.ReadCloser
+	start time.Time
+	grace time.Duration
+	read  int64
+}
+
+func (b *pacedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	b.read += int64(n)
+	if passed := time.Since(b.start); err == nil && passed > b.grace && float64(b.read) < leastPace*passed.Seconds() {
+		err = &retry.SlowError{Bytes: b.read, After: passed}
+	}
+	return n, err
 }
 
 // watchedBody reports each byte read to the watch.
