@@ -83,15 +83,28 @@ func (r *Repository) deleteByPlaceholder(ctx context.Context, tag string) error 
 		func() error { return r.PutTag(ctx, tag, m) },
 	}
 	for _, put := range put {
-		if err := put(); err != nil {
-			return err
+		err := put()
+		if err == nil {
+			err = r.DeleteManifest(ctx, m.Digest)
 		}
-		if err := r.DeleteManifest(ctx, m.Digest); err != nil {
+		// The distribution answers 500 if another tag is being written, with the manifest
+		// deleted and its tag left. The repeated request then finds no manifest.
+		var missing *NotFoundError
+		for attempt := 1; attempt < maxDeletions && errors.As(err, &missing); attempt++ {
+			if err = put(); err == nil {
+				err = r.DeleteManifest(ctx, m.Digest)
+			}
+		}
+		if err != nil {
 			return err
 		}
 	}
 	return nil
 }
+
+// maxDeletions is how often a manifest is uploaded and deleted if the registry says that
+// it does not exist.
+const maxDeletions = 4
 
 // DeleteManifest deletes a manifest, and with it every tag that refers to it. The error
 // is a *DeleteError if the registry does not allow it.
