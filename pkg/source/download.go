@@ -57,6 +57,26 @@ func resumable(v httpget.Validators) string {
 	return v.LastModified
 }
 
+// partialFile describes the content of which a partial file is the beginning.
+type partialFile struct {
+	httpget.Validators
+	Size int64 // of all of it in bytes, -1 if unknown
+}
+
+// justModified reports whether an answer's only validator is a time of the second in which
+// the server answered: the content may change again within it (RFC 9110, 8.8.2.2).
+func justModified(resp *http.Response) bool {
+	if etag := resp.Header.Get("ETag"); etag != "" && !strings.HasPrefix(etag, "W/") {
+		return false
+	}
+	modified, err := http.ParseTime(resp.Header.Get("Last-Modified"))
+	if err != nil {
+		return false
+	}
+	date, err := http.ParseTime(resp.Header.Get("Date"))
+	return err == nil && date.Sub(modified) < time.Second
+}
+
 // download is one attempt to get a URL. part is the path of its partial file: a
 // transfer resumes from it, and an interrupted transfer keeps it. have are the
 // validators of the caller's copy; unchanged reports that the copy is current.
@@ -67,9 +87,9 @@ func (d *downloader) download(ctx context.Context, location, part string, have h
 	}
 	defer f.Close()
 	validatorFile := part + ".json"
-	var partial httpget.Validators
+	var partial partialFile
 	offset := int64(0)
-	if data, err := os.ReadFile(validatorFile); err == nil && json.Unmarshal(data, &partial) == nil && resumable(partial) != "" {
+	if data, err := os.ReadFile(validatorFile); err == nil && json.Unmarshal(data, &partial) == nil && resumable(partial.Validators) != "" {
 		if offset, err = f.Seek(0, io.SeekEnd); err != nil {
 			return b, v, false, err
 		}
@@ -83,7 +103,7 @@ func (d *downloader) download(ctx context.Context, location, part string, have h
 	req.Header.Set("Accept-Encoding", "identity")
 	if offset > 0 {
 		req.Header.Set("Range", fmt.Sprintf("bytes=%d-", offset))
-		req.Header.Set("If-Range", resumable(partial))
+		req.Header.Set("If-Range", resumable(partial.Validators))
 	}
 	resp, err := d.client.Do(req)
 	if err != nil {
@@ -100,13 +120,13 @@ func (d *downloader) download(ctx context.Context, location, part string, have h
 		total = resp.ContentLength // -1 if unknown
 	case http.StatusPartialContent:
 		start, size, ok := contentRange(resp.Header.Get("Content-Range"))
-		if !ok || start != offset {
+		if !ok || start != offset || partial.Size > 0 && size > 0 && size != partial.Size {
 			discardPartial(f, validatorFile)
 			return b, v, false, errTruncated
 		}
 		total = size
 		if resumable(v) == "" {
-			v = partial
+			v = partial.Validators
 		}
 	case http.StatusRequestedRangeNotSatisfiable:
 		// The content became shorter, or the partial file is complete: start again.
@@ -121,7 +141,7 @@ func (d *downloader) download(ctx context.Context, location, part string, have h
 	if offset == 0 {
 		os.Remove(validatorFile)
 	}
-	if data, err := json.Marshal(v); err == nil && resumable(v) != "" {
+	if data, err := json.Marshal(partialFile{v, total}); err == nil && resumable(v) != "" && !justModified(resp) {
 		_ = os.WriteFile(validatorFile, data, 0o600) // without it, the next attempt starts again
 	}
 	sum := digest.SHA256.Digester()

@@ -152,6 +152,11 @@ func TestURLResumes(t *testing.T) {
 	srv := serveFiles(t)
 	data := randomBytes(1_000_000)
 	s := Spec{Name: "big", Type: TypeURL, Location: srv.put(t, "big", data), Enabled: true}
+	// What has just been modified may change again with the same time, and is not resumed.
+	yesterday := time.Now().AddDate(0, 0, -1)
+	if err := os.Chtimes(filepath.Join(srv.dir, "big"), yesterday, yesterday); err != nil {
+		t.Fatal(err)
+	}
 	cut := 0 // one request at a time
 	srv.spoilWith(func(w http.ResponseWriter, r *http.Request) bool {
 		if cut++; cut > 6 {
@@ -183,26 +188,46 @@ func TestURLResumes(t *testing.T) {
 }
 
 // TestURLChangesWhileItIsFetched checks that content that changes between two attempts is not
-// combined.
+// combined, also if it changes within a second and so has the same Last-Modified.
 func TestURLChangesWhileItIsFetched(t *testing.T) {
-	srv := serveFiles(t)
-	s := Spec{Name: "big", Type: TypeURL, Location: srv.put(t, "big", randomBytes(500_000)), Enabled: true}
-	fresh := randomBytes(400_000)
-	first := true
-	srv.spoilWith(func(w http.ResponseWriter, r *http.Request) bool {
-		if !first {
-			return false
-		}
-		first = false
-		http.FileServer(http.Dir(srv.dir)).ServeHTTP(&limited{ResponseWriter: w, left: 200_000}, r)
-		srv.put(t, "big", fresh)
-		later := time.Now().Add(time.Hour)
-		_ = os.Chtimes(filepath.Join(srv.dir, "big"), later, later)
-		return true
-	})
-	f, _ := newFetcher(t, Options{})
-	if r, err := f.Resolve(context.Background(), s); err != nil || r.ID != "sha256:"+hexOf(fresh) {
-		t.Errorf("%+v %v", r, err)
+	for name, c := range map[string]struct {
+		size    int
+		age     time.Duration // of the first content
+		changed time.Duration // after that
+	}{
+		"later":                           {400_000, time.Hour, time.Minute},
+		"in the same second":              {500_000, 0, 0},
+		"in the same second, of any size": {400_000, time.Hour, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			srv := serveFiles(t)
+			s := Spec{Name: "big", Type: TypeURL, Location: srv.put(t, "big", randomBytes(500_000)), Enabled: true}
+			modified := time.Now().Add(-c.age)
+			setTime := func(at time.Time) {
+				if err := os.Chtimes(filepath.Join(srv.dir, "big"), at, at); err != nil {
+					t.Error(err)
+				}
+			}
+			setTime(modified)
+			fresh := randomBytes(c.size)
+			first, changed := true, make(chan struct{})
+			srv.spoilWith(func(w http.ResponseWriter, r *http.Request) bool {
+				if !first {
+					<-changed // the client may ask again before the content has changed
+					return false
+				}
+				first = false
+				defer close(changed)
+				http.FileServer(http.Dir(srv.dir)).ServeHTTP(&limited{ResponseWriter: w, left: 200_000}, r)
+				srv.put(t, "big", fresh)
+				setTime(modified.Add(c.changed))
+				return true
+			})
+			f, _ := newFetcher(t, Options{})
+			if r, err := f.Resolve(context.Background(), s); err != nil || r.ID != "sha256:"+hexOf(fresh) {
+				t.Errorf("%+v %v", r, err)
+			}
+		})
 	}
 }
 
