@@ -21,9 +21,10 @@ type Blob struct {
 	Digest digest.Digest
 	Size   int64                         // bytes
 	Open   func() (io.ReadCloser, error) // called once for each attempt
-	// Anywhere says that the repository does not have the blob, and asks the registry to
-	// mount it from any other. Most registries ignore that; those that fail are not asked
-	// again.
+	// Missing says that the repository was found not to have the blob.
+	Missing bool
+	// Anywhere asks the registry to mount a missing blob from any other repository. Most
+	// registries ignore that; those that fail are not asked again.
 	Anywhere bool
 }
 
@@ -49,6 +50,7 @@ func (r *Repository) Upload(ctx context.Context, blob Blob, from *Repository, pr
 		if state, err = r.tryUpload(ctx, blob, from, progress); err == nil {
 			return nil
 		}
+		blob.Missing = false // the registry may have it, although its answer was lost
 		var status *transport.Error
 		if errors.As(err, &status) && status.StatusCode == http.StatusUnauthorized && !refused {
 			refused = true // the token expired during the upload and is replaced
@@ -78,7 +80,7 @@ func (r *Repository) tryUpload(ctx context.Context, blob Blob, from *Repository,
 		if from.ref.Path() != r.ref.Path() {
 			scopes = append(scopes, scope(from.ref.Path(), actionsPull))
 		}
-	} else if blob.Anywhere {
+	} else if blob.Missing {
 		// It has been looked up.
 	} else if there, err := r.has(ctx, "/blobs/"+blob.Digest.String(), blob.Digest, actionsPush); err != nil || there {
 		return BlobSkipped, err // a mount also finds existing blobs
@@ -86,7 +88,7 @@ func (r *Repository) tryUpload(ctx context.Context, blob Blob, from *Repository,
 	if blob.Digest.Algorithm() != digest.Canonical {
 		query.Set("digest-algorithm", blob.Digest.Algorithm().String())
 	}
-	anywhere := from == nil && blob.Anywhere && !r.host.needsSource.Load()
+	anywhere := from == nil && blob.Missing && blob.Anywhere && !r.host.needsSource.Load()
 	if anywhere {
 		query.Set("mount", blob.Digest.String())
 	}

@@ -78,7 +78,10 @@ func (p *Publisher) upload(ctx context.Context, repo *registry.Repository, blob 
 	there := false
 	var err error
 	if from == nil {
-		from, blob.Anywhere, there, err = p.elsewhere(ctx, repo, blob)
+		there, err = repo.HasBlob(ctx, blob.Digest)
+		if blob.Missing = err == nil && !there; blob.Missing {
+			from, blob.Anywhere, err = p.elsewhere(ctx, repo, blob)
+		}
 	}
 	state := registry.BlobSkipped
 	if err == nil && !there {

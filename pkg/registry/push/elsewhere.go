@@ -51,17 +51,13 @@ func (p *Publisher) catalogOf(ctx context.Context, host string) *catalog {
 	return c
 }
 
-// elsewhere returns a repository from which a blob can be mounted, nil if none is known.
-// others reports that there are others, so that the registry may know one. there reports
-// that the repository itself has the blob.
-func (p *Publisher) elsewhere(ctx context.Context, repo *registry.Repository, blob registry.Blob) (from *registry.Repository, others, there bool, err error) {
+// elsewhere returns a repository from which a blob that another lacks can be mounted, nil if
+// none is known. others reports that there are others, so that the registry may know one.
+func (p *Publisher) elsewhere(ctx context.Context, repo *registry.Repository, blob registry.Blob) (from *registry.Repository, others bool, err error) {
 	c := p.catalogOf(ctx, repo.Registry())
 	candidates := c.candidates(repo)
 	if len(candidates) == 0 {
-		return nil, false, false, nil
-	}
-	if there, err = repo.HasBlob(ctx, blob.Digest); there || err != nil {
-		return nil, true, there, err
+		return nil, false, nil
 	}
 	if blob.Size < smallSize {
 		candidates = candidates[:1]
@@ -70,14 +66,14 @@ func (p *Publisher) elsewhere(ctx context.Context, repo *registry.Repository, bl
 		other := p.client.Repository(ref)
 		found, err := other.OffersBlob(ctx, blob.Digest)
 		if ctx.Err() != nil {
-			return nil, true, false, context.Cause(ctx)
+			return nil, true, context.Cause(ctx)
 		}
 		c.note(ref.Path(), found, err)
 		if found {
-			return other, true, false, nil
+			return other, true, nil
 		}
 	}
-	return nil, true, false, nil
+	return nil, true, nil
 }
 
 // note records what came of looking up a blob in a repository.
