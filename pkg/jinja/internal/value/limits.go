@@ -20,7 +20,7 @@ type Limits struct {
 	// takes about one or two seconds.
 	Steps int
 	// Memory bounds the size of all values built during one render, in bytes. Default
-	// 256 MiB.
+	// 64 MiB.
 	Memory int
 	// Source is the size of the longest source of a template, in bytes. Default 4 MiB.
 	Source int
@@ -37,7 +37,7 @@ func (l Limits) WithDefaults() Limits {
 	set(&l.Range, 100_000)
 	set(&l.Output, 64<<20)
 	set(&l.Steps, 20_000_000)
-	set(&l.Memory, 256<<20)
+	set(&l.Memory, 64<<20)
 	set(&l.Source, 4<<20)
 	return l
 }
