@@ -37,7 +37,9 @@ func (e *UnreachableError) Hint() string {
 		if _, port, err := net.SplitHostPort(e.Host); err == nil && port != defaultPort {
 			hint += " --addr :" + port
 		}
-		return hint + "`, or name another with --registry HOST:PORT"
+		return hint + "`, or name another registry, such as --registry HOST:PORT"
+	case e.Host == imageref.DockerHub || e.Host == dockerHubAPI:
+		return "check the network and the proxy variables (HTTPS_PROXY); --registry HOST:PORT names another registry than Docker Hub"
 	case errors.As(e.Err, &dns):
 		return fmt.Sprintf("the name %q does not resolve: check its spelling and the resolver", dns.Name)
 	case isPlainHTTPAnswer(e.Err):

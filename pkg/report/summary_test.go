@@ -72,6 +72,19 @@ func TestSummaryNothingToDo(t *testing.T) {
 	}
 }
 
+// Images of an interrupted run have not failed.
+func TestSummaryOfAnInterruptedRun(t *testing.T) {
+	interrupted := Result{Result: build.Result{Image: named("base"), Status: build.StatusCanceled, Reason: "interrupted"}}
+	s := Summary{Results: []Result{interrupted}}
+	var b strings.Builder
+	if err := s.WriteText(&b, TextOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if got := b.String(); !strings.Contains(got, "not finished") || strings.Contains(got, "failed to build") {
+		t.Errorf("the summary is\n%s", got)
+	}
+}
+
 // If a registry cannot be reached, each image fails in the same way. That is one
 // cause, printed once.
 func TestSummaryGroupsEqualCauses(t *testing.T) {

@@ -36,9 +36,9 @@ type TextOptions struct {
 	Getenv func(string) string
 }
 
-// maxVictims is how many skipped descendants are listed by name, and maxPeers how
+// maxSkipped is how many skipped descendants are listed by name, and maxPeers how
 // many images with the same failure. The others are counted.
-const maxVictims, maxPeers = 12, 12
+const maxSkipped, maxPeers = 12, 12
 
 type textWriter struct {
 	style
@@ -264,7 +264,11 @@ func (s Summary) writeFailed(t *textWriter) {
 		return
 	}
 	allowed := s.allowed()
-	t.heading("Images that failed to build", badTone)
+	if len(causes)+len(orphans) > 0 {
+		t.heading("Images that failed to build", badTone)
+	} else {
+		t.heading("Images that were not finished", warnTone)
+	}
 	for _, g := range causes {
 		s.writeCause(t, g, allowed)
 		t.println()
@@ -275,7 +279,7 @@ func (s Summary) writeFailed(t *textWriter) {
 	}
 	if len(canceled) > 0 {
 		t.println(t.mark(plainTone), " ", units.Count(len(canceled), "image"), " not finished, the run was interrupted:")
-		t.names(image.Strings(canceled), "    ", 4*maxVictims)
+		t.names(image.Strings(canceled), "    ", 4*maxSkipped)
 	}
 	if len(canceled)+len(orphans) > 0 {
 		t.println()
@@ -352,7 +356,7 @@ func (s Summary) writeCause(t *textWriter, g *group, allowed map[image.ID]bool) 
 			who = "they"
 		}
 		t.println("    ", units.Count(len(g.skipped), "image"), " skipped because ", t.text(oneLine(who)), " failed:")
-		t.names(image.Strings(g.skipped), "      ", maxVictims)
+		t.names(image.Strings(g.skipped), "      ", maxSkipped)
 	}
 }
 
