@@ -53,8 +53,8 @@ func TestByteDeltasHelper(t *testing.T) {
 // memoryImages is the number of images of TestMemoryOfByteDeltas, of one layer each.
 const memoryImages = 4
 
-// However many byte deltas a bundle has, and however large their layers are, save and load
-// take less than 100 MB of memory.
+// TestMemoryOfByteDeltas checks that save and load of several byte deltas of large layers take
+// less than 100 MB of memory.
 func TestMemoryOfByteDeltas(t *testing.T) {
 	testenv.Slow(t)
 	for _, algorithm := range []string{compress.Gzip, compress.Zstd} {

@@ -83,16 +83,16 @@ func (r *Repository) deleteByPlaceholder(ctx context.Context, tag string) error 
 		func() error { return r.PutTag(ctx, tag, m) },
 	}
 	for _, put := range put {
-		err := put()
-		if err == nil {
-			err = r.DeleteManifest(ctx, m.Digest)
-		}
 		// The distribution answers 500 if another tag is being written, with the manifest
 		// deleted and its tag left. The repeated request then finds no manifest.
+		var err error
 		var missing *NotFoundError
-		for attempt := 1; attempt < maxDeletions && errors.As(err, &missing); attempt++ {
+		for range maxDeletions {
 			if err = put(); err == nil {
 				err = r.DeleteManifest(ctx, m.Digest)
+			}
+			if !errors.As(err, &missing) {
+				break
 			}
 		}
 		if err != nil {
