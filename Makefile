@@ -1,4 +1,4 @@
-# `make help` lists what there is.
+# `make help` lists the targets.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
@@ -11,14 +11,14 @@ help: ## this list
 
 build: bin/kolla-build bin/buildkitd ## bin/kolla-build and the builder that go.mod pins
 
-# Go's build cache knows what changed better than make does.
+# The programs are phony targets: Go's build cache decides what has to be compiled.
 .PHONY: help build install bin/kolla-build bin/buildkitd quickstart test catalogue test-deploy test-offline test-faults test-bundles test-airgap test-roundtrips test-hostile check unit bench simulate microbench fuzz fuzz-jinja test-kolla test-patches release test-release deps docs clean
 bin/kolla-build:
 	$(GO) build -ldflags "-X main.version=$(VERSION) -X main.commit=$(COMMIT)" -o $@ ./cmd/kolla-build
 bin/buildkitd:
 	$(GO) build -o $@ github.com/moby/buildkit/cmd/buildkitd
 
-# Where install puts things; DESTDIR is for who makes packages.
+# Directories of the target "install"; DESTDIR is for building packages.
 PREFIX  ?= /usr/local
 DESTDIR ?=
 bin      = $(DESTDIR)$(PREFIX)/bin

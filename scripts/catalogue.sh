@@ -4,13 +4,13 @@
 #
 #   SUITE=trixie|bookworm   Debian's release
 #   TYPE=binary|source      source: some services from the tarballs of Debian's source packages
-#   TYPE=kolla              images of Kolla's own templates, to compare sizes, without a contract
-#   KOLLA_CHECKOUT=DIR      for TYPE=kolla: a checkout of openstack/kolla
-#   SHARD=I/N|ci            a part of the images: whole families, or the list for CI
+#   TYPE=kolla              images of Kolla's own templates, to compare sizes; no contract check
+#   KOLLA_CHECKOUT=DIR      checkout of openstack/kolla, for TYPE=kolla
+#   SHARD=I/N|ci            a subset of the images: part I of N, in whole families, or the list for CI
 #   IMAGES=REGEX            these images instead
-#   DATA_DIR=DIR            of kolla-build; what it has already is not built again
-#   MIN_FREE=SIZE           what stays free on the disk, in place of kolla-build's default
-#   RECORD=no               leave docs/images.tsv as it is
+#   DATA_DIR=DIR            kolla-build's data directory; images that it already has are not built again
+#   MIN_FREE=SIZE           disk space to keep free, instead of kolla-build's default
+#   RECORD=no               do not update docs/images.tsv
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -19,7 +19,7 @@ type=${TYPE:-binary}
 shard=${SHARD:-1/1}
 data=${DATA_DIR:-/var/lib/kolla-build}
 if [ "$(id -u)" != 0 ]; then
-  echo "this starts a builder, which needs root" >&2
+  echo "catalogue.sh: starting a builder needs root" >&2
   exit 1
 fi
 
@@ -51,13 +51,13 @@ if [ "$type" = source ]; then
   options+=(--config-file "$out/sources.conf" --template-override examples/without-pypi.j2)
 fi
 
-# A failure costs the image and its children; the others are built.
+# Images that do not depend on a failed one are still built.
 status=0
 bin/kolla-build "${options[@]}" --threads "${THREADS:-3}" --package-cache --cache-size "${CACHE_SIZE:-8G}" \
   --progress plain --quiet --logs-dir "$out/logs" --summary-json-file "$out/summary.json" "$pattern" || status=$?
 for log in "$out"/logs/*FAILED*.log; do
   [ -e "$log" ] || continue
-  echo "--- the end of $(basename "$log")"
+  echo "--- last lines of $(basename "$log")"
   tail -n 25 "$log"
 done
 
@@ -80,7 +80,7 @@ for image in images:
 print("contract:", len(images), "images,", sum(i["held"] for i in images), "rows held,", sum(i["failed"] for i in images), "failed")
 PY
 fi
-# Some APIs run under uwsgi, as kolla-ansible starts them; the images are not kept.
+# Run some APIs under uwsgi, as kolla-ansible does, in images that are removed afterwards.
 run=0
 apis=$(sed -nE 's,.*/(glance-api|keystone|placement-api):.*,\1,p' "$out/references" | paste -sd'|')
 if [ "$type" = binary ] && [ -n "$apis" ]; then
@@ -88,7 +88,7 @@ if [ "$type" = binary ] && [ -n "$apis" ]; then
     --progress plain --quiet --logs-dir "$out/run-logs" "^($apis)\$" || run=$?
   [ "$run" = 0 ] || tail -n 25 "$out"/run-logs/*FAILED*.log
   bin/kolla-build remove --data-dir "$data" --tag run-apis . >"$out/removed" || { cat "$out/removed"; run=1; }
-  echo "run under uwsgi: $apis"
+  echo "ran under uwsgi: $apis"
 fi
 if [ "${RECORD:-yes}" != no ] && [ -e "$out/summary.json" ]; then
   contracts=()

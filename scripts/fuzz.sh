@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
-# Runs every fuzz target, or those that match TARGETS, one after the other, until each has
-# had EXECS executions in all runs together: SECONDS_EACH seconds at most in this run, with
-# PARALLEL processes. Prints a line for each with its executions in this run and in all, and
-# a failing input with the command that repeats it.
+# fuzz.sh: run all fuzz targets, one after another, and print for each how many inputs were
+# executed. A failing input is printed with the command that reproduces it.
 #
-# CORPUS keeps the inputs that were found and, in the file "executions", the executions of
-# each target so far. Those that had the fewest come first.
+#   TARGETS=REGEX     only these targets
+#   EXECS=N           executions of each target, summed over all runs (default: 10000000)
+#   SECONDS_EACH=N    time limit of each target in this run (default: 900)
+#   PARALLEL=N        processes (default: one per core)
+#   CORPUS=DIR        interesting inputs, and in the file "executions" the executions of each
+#                     target in earlier runs; targets with the fewest run first
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
@@ -16,7 +18,7 @@ parallel=${PARALLEL:-$(nproc)}
 corpus=${CORPUS:-$PWD/bin/fuzz}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-# Targets that need files have them in memory, where writing them safely costs nothing.
+# Targets that write files do so in memory, where syncing them to disk costs nothing.
 [ -w /dev/shm ] && memory=$(mktemp -d -p /dev/shm) && trap 'rm -rf "$work" "$memory"' EXIT
 mkdir -p "$corpus"
 totals=$corpus/executions
@@ -44,8 +46,8 @@ while read -r total target; do
     go test -c -fuzz=. -o "$work/fuzz.test" "./$package" || { status=1; continue; }
     built=$package
   fi
-  # A target ends by the number of its executions or by the clock, whatever comes first.
-  # Minimizing each interesting input for a minute, the default, leaves no time for others.
+  # A target ends at EXECS or SECONDS_EACH, whichever comes first. By default, minimizing one
+  # interesting input takes up to a minute, which leaves no time for others.
   log=$work/log
   (cd "$package" && TMPDIR=${memory:-$work} timeout --signal=INT --kill-after=60 "$seconds" "$work/fuzz.test" -test.run='^$' -test.fuzz="^$name\$" -test.parallel="$parallel" \
     -test.fuzztime="$((execs - total))x" -test.fuzzminimizetime=20x -test.fuzzcachedir="$corpus/$package") >"$log" 2>&1

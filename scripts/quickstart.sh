@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# quickstart.sh: a registry on port 4000, and a small real set of Debian images in it.
+# quickstart.sh: start a registry on port 4000, build a small set of Debian images and push it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 kolla=bin/kolla-build
@@ -9,7 +9,7 @@ answers() { curl -fsS -o /dev/null --max-time 2 "http://$registry/v2/" 2>/dev/nu
 listens() { (exec 3<>/dev/tcp/127.0.0.1/4000) 2>/dev/null; }
 
 if [ "$(id -u)" != 0 ]; then
-  echo "quickstart starts a builder, which needs root. Run it as root, or point kolla-build at a running one:" >&2
+  echo "quickstart starts a builder, which needs root. Run it as root, or use a builder that is already running:" >&2
   echo "  $kolla -b debian -t binary --profile quickstart --buildkit-addr unix:///path/to/buildkitd.sock" >&2
   exit 1
 fi
@@ -17,21 +17,21 @@ fi
 state=${KOLLA_BUILD_DATA_DIR:-/var/lib/kolla-build}
 mkdir -p "$state"
 pid_file=$state/registry.pid
-# The registry of an earlier run, if it is still the process that the file names.
+# ours reports whether the process in pid_file still is the registry of an earlier run.
 ours() { [ -s "$pid_file" ] && tr '\0' ' ' <"/proc/$(cat "$pid_file")/cmdline" 2>/dev/null | grep -q 'registry serve'; }
 
 if answers; then
   if ours; then
     echo "registry: running on $registry (process $(cat "$pid_file"))"
   else
-    echo "registry: another one answers on $registry; the images are pushed to it"
+    echo "registry: using the one that is already running on $registry"
   fi
 elif listens; then
-  echo "port 4000 is taken by a program that is no registry; stop it first. Who it is:" >&2
+  echo "port 4000 is in use by a program that is not a registry; stop it first:" >&2
   ss -ltnp 'sport = :4000' >&2 2>/dev/null || true
   exit 1
 else
-  # It stays when this script has ended: the images are in it.
+  # The registry keeps running after this script ends, so that its images can be pulled.
   setsid nohup "$kolla" registry serve --addr 127.0.0.1:4000 --dir "$state/registry" </dev/null >"$state/registry.log" 2>&1 &
   started=$!
   for _ in $(seq 100); do
@@ -53,11 +53,11 @@ fi
 
 cat <<EOF
 
-What to type next:
-  $kolla images                                          what the local store holds
-  $kolla -b debian -t binary --registry $registry --push heat     one more service
-  $kolla --list-images -b debian -t binary               all that can be built
-  $kolla save --output set.tar                           the set as one file, for a site without internet
-  go tool crane config $registry/kolla/keystone:master-debian-trixie      the configuration of an image
+Next steps:
+  $kolla images                                          list the images in the local store
+  $kolla -b debian -t binary --registry $registry --push heat     build another service
+  $kolla --list-images -b debian -t binary               list all images that can be built
+  $kolla save --output set.tar                           save the set to a file, for a site without internet
+  go tool crane config $registry/kolla/keystone:master-debian-trixie      show the configuration of an image
 $stop
 EOF

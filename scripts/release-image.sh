@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# release-image.sh: build the container image with kolla-build, buildkitd and runc, with
-# kolla-build itself, and save it in DIST.
+# release-image.sh: use kolla-build to build the container image of kolla-build, buildkitd and
+# runc, and save it to DIST.
 # usage: release-image.sh DIST STAGE
 #
-# DATA is the data directory, by default one that is removed afterwards. BASE_TAG is the
-# release of Debian (default: trixie).
+# STAGE contains the programs. DATA is the data directory (default: a temporary one), BASE_TAG
+# the Debian release (default: trixie).
 set -euo pipefail
 dist=$1 stage=$2
 tree=$(mktemp -d)

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# release.sh: make what is released, in dist/: static binaries as archives, .deb and .rpm
-# packages, an SBOM, a container image and checksums.
+# release.sh: make the release files in dist/: archives of static binaries, .deb and .rpm
+# packages, SBOMs, a container image and checksums.
 # usage: release.sh [--no-image]
 #
-# The same commit gives the same files, whenever and in whichever directory it is built.
-# The environment may set
+# The files depend on the commit only, not on the time or the directory of the build.
+# Environment variables:
 #   VERSION   (default: the tag, else the newest version of CHANGELOG.md with the commit)
 #   ARCHES    (default: amd64 arm64)
 #   DIST      (default: dist)
@@ -49,7 +49,7 @@ for arch in $arches; do
   echo "building for $arch"
   build "$arch" "$stage/kolla-build" ./cmd/kolla-build -X "main.version=$VERSION" -X "main.commit=$commit"
   build "$arch" "$stage/buildkitd" github.com/moby/buildkit/cmd/buildkitd
-  # The SBOM is made from what the go command recorded in the binaries.
+  # The SBOM lists the modules that the go command recorded in the binaries.
   for program in kolla-build buildkitd; do
     sbom=$dist/$program-$VERSION-linux-$arch.cdx.json
     tool cyclonedx-gomod bin -json -noserial -std -output "$sbom" "$stage/$program"
@@ -58,7 +58,7 @@ for arch in $arches; do
   cp "$dist/kolla-build-$VERSION-linux-$arch.cdx.json" "$stage/sbom.cdx.json"
 done
 
-# What the program prints about itself is the same on every architecture.
+# The man page and completions are the same for every architecture: the host's binary prints them.
 host=$dist/stage/$(go env GOARCH)/kolla-build
 [ -x "$host" ] || { host=$dist/stage/host; build "$(go env GOARCH)" "$host" ./cmd/kolla-build -X "main.version=$VERSION"; }
 for arch in $arches; do
@@ -82,7 +82,7 @@ if [ "$image" = yes ]; then
   if [ "$(id -u)" = 0 ]; then
     scripts/release-image.sh "$dist" "$dist/stage/$(go env GOARCH)"
   else
-    echo "no container image: its builder needs root (sudo make release)"
+    echo "skipping the container image: building it needs root (sudo make release)"
   fi
 fi
 rm -rf "$dist/stage"

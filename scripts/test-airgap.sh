@@ -1,17 +1,20 @@
 #!/usr/bin/env bash
-# test-airgap.sh: a set goes to a site without internet, and a month later a delta, as in
-# docs/air-gap.md. One side builds, signs and splits; media carry parts, of which one is lost
-# and one is damaged; the site, in a network namespace of its own, verifies them, starts a
-# registry with TLS, loads, and pulls and runs an image with Podman.
+# test-airgap.sh: transfer a set to a site without internet, and later a delta, as described in
+# docs/air-gap.md. The build side builds the set, signs it and splits it into parts, of which one
+# is then lost and one damaged. The site, in its own network namespace, verifies and loads the
+# parts, serves them from a registry with TLS, and pulls and runs an image with Podman.
 #
-# The set is that of make quickstart, or the images that the regular expressions in
-# AIRGAP_IMAGES select, or with AIRGAP_TREE and AIRGAP_BASE (an OCI layout) that
-# of a directory of templates. AIRGAP_RUN is the image that is run, AIRGAP_COMMAND the command in it.
+#   AIRGAP_IMAGES="REGEX..."    images of the set (default: those of make quickstart)
+#   AIRGAP_TREE, AIRGAP_BASE    build the set from this directory of templates, on this OCI layout
+#   AIRGAP_RUN, AIRGAP_COMMAND  the image to run, and the command to run in it
+#   AIRGAP_DATA=DIR             kolla-build's data directory (default: a temporary one)
+#   AIRGAP_KOLLA=FILE           the kolla-build to test (default: bin/kolla-build)
+#   KEEP=1                      keep all files
 set -euo pipefail
 kolla=${AIRGAP_KOLLA:-$(dirname "$(readlink -f "$0")")/../bin/kolla-build}
 registry=site.example:4000
 
-# run prints a command, as a user types it, and runs it.
+# run prints a command as a user would type it, and runs it.
 run() {
   echo "$where\$ ${*/#$kolla/kolla-build}" >&2
   "$@"
@@ -33,7 +36,7 @@ build_images() { # TAG
   fi
 }
 
-# build_side builds the first set, signs it and writes it to a medium in parts.
+# build_side builds the first set, signs it and saves it in parts.
 build_side() {
   where=build
   mkdir -p "$work/media" "$work/keys"
@@ -53,13 +56,13 @@ build_side() {
     --split $((size / 12 > 65536 ? size / 12 : 65536)) --parity 20% --sign-key "$work/keys/bundle.key"
 }
 
-# damage loses a part and damages another.
+# damage removes one part and corrupts another.
 damage() {
   rm "$work/media/set.tar.002"
   printf 'x' | dd of="$work/media/set.tar.003" bs=1 seek=4000 conv=notrunc status=none
 }
 
-# build_side_later changes one image and saves what the site lacks.
+# build_side_later changes one image and saves a delta for the site.
 build_side_later() {
   where=build
   if [ -n "${AIRGAP_TREE:-}" ]; then
@@ -79,8 +82,8 @@ END
     --output "$work/media/june.tar" --sign-key "$work/keys/bundle.key"
 }
 
-# site_network gives the namespace that this process is in an address, a name for it, and
-# /etc and /run that no other process sees.
+# site_network sets up the namespaces of this process: an address, its host name, and private
+# /etc and /run.
 site_network() {
   ip link set lo up
   ip address add 192.0.2.10/32 dev lo
@@ -106,11 +109,12 @@ start_registry() {
 
 podman_site() {
   local driver=overlay
-  if [ "$(stat -f -c %T "$work")" = overlayfs ]; then driver=vfs; fi # one cannot be on another
+  if [ "$(stat -f -c %T "$work")" = overlayfs ]; then driver=vfs; fi # overlayfs cannot be stacked here
   podman --root "$work/site/podman" --runroot /run/containers-site --storage-driver $driver --cgroup-manager cgroupfs "$@"
 }
 
-# Podman's default limits need rights that a container may lack.
+# run_image pulls an image and runs AIRGAP_COMMAND in it. Podman's default limits need privileges
+# that a container may lack.
 run_image() { # TAG
   local image=$registry/kolla/$AIRGAP_RUN:$1
   echo "$where\$ podman pull $image" >&2
@@ -120,7 +124,7 @@ run_image() { # TAG
   podman_site --runtime runc run --rm --network none --ulimit nofile=1024:1024 --ulimit nproc=1024:1024 --entrypoint /bin/sh "$image" -c "$AIRGAP_COMMAND"
 }
 
-# site does what the site does in one month.
+# site loads the files of a month at the site and runs the image.
 site() { # MONTH
   where=site
   trap 'kill $(jobs -p) 2>/dev/null; wait' EXIT
@@ -137,7 +141,7 @@ site() { # MONTH
   run "$kolla" verify "${files[@]}" "${options[@]}" | tail -3
   run "$kolla" load "${files[@]}" "${options[@]}" --push --registry localhost:4000 --rename 's|^lokolla/|kolla/|' --tag "$tag=2025.1" --also-tag "${tag#2025.1-}" --replace
   run_image 2025.1 >"$work/output"
-  [ "$(run_image "${tag#2025.1-}")" = "$(cat "$work/output")" ] || fail "the two tags are different images"
+  [ "$(run_image "${tag#2025.1-}")" = "$(cat "$work/output")" ] || fail "the two tags name different images"
   run "$kolla" inventory --store >"$work/media/have.json"
 }
 
@@ -158,10 +162,10 @@ export KOLLA_BUILD_ENGINE=none
 build_side
 damage
 unshare --net --mount --pid --fork --mount-proc --kill-child "$0" site first
-grep -q 'a month later' "$work/output" && fail "the first set has the change already"
+grep -q 'a month later' "$work/output" && fail "the first set already has the change of the delta"
 build_side_later
 unshare --net --mount --pid --fork --mount-proc --kill-child "$0" site later
 grep -q 'a month later' "$work/output" || fail "the delta changed nothing: $(cat "$work/output")"
-all=$(du -cb "$work"/media/set.tar.[0-9]* | tail -1 | cut -f1)
+total=$(du -cb "$work"/media/set.tar.[0-9]* | tail -1 | cut -f1)
 delta=$(stat -c %s "$work/media/june.tar")
-echo "test-airgap: the set, a lost and a damaged part, and a delta of $delta bytes (the set has at least $all) arrived"
+echo "test-airgap: passed; the delta has $delta bytes, the remaining parts of the set $total"

@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
-# Interrupts real runs of save, load, load --push and copy, INTERRUPTIONS of each (200), or
-# only those that ONLY names: save, load, push and copy, separated by spaces or commas. A
-# failure does not end the run.
+# test-bundles.sh: interrupt real runs of save, load, load --push and copy. After a failure it
+# continues with the other commands.
+#
+#   INTERRUPTIONS=N           interruptions of each command (default: 200)
+#   ONLY="save load push copy"    these commands only, separated by spaces or commas
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -12,7 +14,7 @@ for name in ${only//,/ }; do
   save) save=1 ;;
   load | push | copy) others+=("${name^}") ;;
   *)
-    echo "ONLY=$only: $name is none of save, load, push and copy" >&2
+    echo "ONLY=$only: unknown command $name, use save, load, push or copy" >&2
     exit 2
     ;;
   esac

@@ -1,33 +1,33 @@
 #!/usr/bin/env bash
-# test-deploy.sh: let an unmodified kolla-ansible deploy a control plane from our images, on a
-# node of its own inside this machine, and upgrade it. See docs/deploy.md.
+# test-deploy.sh: deploy a control plane from our images with an unmodified kolla-ansible, in an
+# isolated node on this machine, and upgrade it. See docs/deploy.md.
 #
-# usage: test-deploy.sh [STAGE...]     all stages in order without one; each can be repeated
+# usage: test-deploy.sh [STAGE...]     default: all stages in order; each can be repeated
 #
-#   images      build the images, or take them from SET, a file of kolla-build save
+#   images      build the images, or use those in SET, a file that kolla-build save wrote
 #   root        make the node's root file system: Debian trixie with Docker and Ansible
 #   start       start the node, and a registry in it with the images
 #   install     install kolla-ansible and its configuration in the node
-#   prechecks   let kolla-ansible check the node
+#   prechecks   run kolla-ansible's checks of the node
 #   deploy      deploy the services
-#   check       use the result
-#   again       deploy a second time: no container may change
-#   next        build the images of the next night, or take them from NEXT_SET
+#   check       use the deployed services (see testdata/deploy/check.sh)
+#   again       deploy a second time; no container may be replaced or restarted
+#   next        build the images of the next night, or use those in NEXT_SET
 #   upgrade     upgrade the services to the images of "next"; "check" and "again" follow
 #   stop        stop the node; its disk stays
-#   clean       stop the node and remove everything but the logs and the images that were built
+#   clean       stop the node and remove everything except logs and built images
 #
-# At the end it prints a table of the stages with their times and results, and appends it to
+# At the end, a table of the stages with their times and results is printed and appended to
 # logs/results.md.
 #
 #   KOLLA_ANSIBLE=DIR           a checkout of openstack/kolla-ansible
-#   KOLLA_ANSIBLE_VERSION=N     the version that it calls itself (22.0.0)
-#   DEPLOY_DIR=DIR              where everything is stored (/var/tmp/kolla-build-deploy)
+#   KOLLA_ANSIBLE_VERSION=N     the version to install it as (22.0.0)
+#   DEPLOY_DIR=DIR              directory for all files (/var/tmp/kolla-build-deploy)
 #   SET=FILE, NEXT_SET=FILE     images to deploy and to upgrade to, instead of building them
-#   IMAGES=REGEX, TAG=TAG       images to build (those of all services), and their tag (master-debian-trixie)
-#   TAGS="keystone …"           deploy and upgrade these services only, one after another; again: these only
-#   LOADBALANCER=false          without haproxy and keepalived
-#   PORT=14000                  port of the registry, inside the node
+#   IMAGES=REGEX, TAG=TAG       images to build (default: those of all services), and their tag (master-debian-trixie)
+#   TAGS="keystone …"           deploy and upgrade these services only
+#   LOADBALANCER=false          deploy without haproxy and keepalived
+#   PORT=14000                  port of the registry in the node
 set -eEuo pipefail
 trap 'echo "test-deploy: line $LINENO: $BASH_COMMAND" >&2' ERR
 cd "$(dirname "$0")/.."
@@ -48,7 +48,7 @@ say() { printf '%s  %s\n' "$(date +%T)" "$*"; }
 [ "$(id -u)" = 0 ] || fail "the node needs root"
 mkdir -p "$dir"/{data,shared,docker,logs}
 
-# The process id of the node's systemd, a child of what runs node.sh.
+# node_pid: print the process id of the node's systemd, the child of the process in node.pid.
 node_pid() {
   local parent
   parent=$(cat "$dir/node.pid" 2>/dev/null) && ps -o pid= --ppid "$parent" 2>/dev/null | tr -d ' ' | grep .
@@ -61,21 +61,21 @@ inside() {
     env -i HOME=/root LANG=C.UTF-8 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "$@"
 }
 
-# take FILE NAME: make a file of kolla-build save available in the node, without a copy if possible.
+# take FILE NAME: make a saved set available in the node, as a hard link or reflink if possible.
 take() {
   [ "$1" -ef "$dir/shared/$2" ] || ln -f "$1" "$dir/shared/$2" 2>/dev/null || cp --reflink=auto "$1" "$dir/shared/$2"
 }
-# build COMMAND OPTION...: build the images with the command "build" or "nightly".
+# build COMMAND OPTION...: build the images with kolla-build's command "build" or "nightly".
 build() {
   local log=$dir/logs/$1
   "$kolla" "$@" --base debian --base-tag trixie --type binary --data-dir "$dir/data" --engine none "$images" >"$log" 2>&1 ||
     { tail -n 30 "$log"; fail "building images, see $log"; }
 }
-# names FILE: the names of a set's images.
+# names FILE: print the names of a set's images.
 names() { "$kolla" load --data-dir "$dir/none" --list-images "$dir/shared/$1"; }
-# tag_of FILE: the tag of a set's images.
+# tag_of FILE: print the tag of a set's images.
 tag_of() { names "$1" | sed -n '1s/.*://p'; }
-# describe FILE: the number and size of a set's images.
+# describe FILE: print the number and size of a set's images.
 describe() { echo "$(names "$1" | wc -l) images, $(du -Lh "$dir/shared/$1" | cut -f1)"; }
 
 stage_images() {
@@ -90,19 +90,19 @@ stage_images() {
 }
 
 stage_root() {
-  [ ! -e "$dir/root/etc/debian_version" ] || { result="it exists"; return 0; }
+  [ ! -e "$dir/root/etc/debian_version" ] || { result="exists already"; return 0; }
   local packages mirror
-  # The package mirror that the host uses, of which mmdebstrap needs the address.
+  # mmdebstrap needs the address of a package mirror: use the host's.
   # shellcheck disable=SC2016  # apt expands it
   mirror=${MIRROR:-$(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' | grep -v security | sed -n 1p)}
   [ -n "$mirror" ] || fail "no package mirror found in apt's sources: set MIRROR to one that has Debian trixie"
-  curl -fsSL -m 60 -o /dev/null "$mirror/dists/trixie/Release" || fail "$mirror/dists/trixie/Release cannot be read: set MIRROR to a mirror that has Debian trixie"
+  curl -fsSL -m 60 -o /dev/null "$mirror/dists/trixie/Release" || fail "reading $mirror/dists/trixie/Release: set MIRROR to a mirror that has Debian trixie"
   packages=ansible-core,ansible,systemd,systemd-sysv,dbus,docker.io,docker-cli,runc,iproute2,iptables,curl,ca-certificates,kmod,procps,openssl,sudo,netbase,hostname,openssh-client,iputils-ping,tzdata,xz-utils,zstd
   packages+=,python3-docker,python3-dbus,python3-jmespath,python3-hvac,python3-bcrypt,python3-cliff,python3-pbr,python3-oslo.config,python3-oslo.utils,python3-passlib,python3-cryptography,python3-netaddr
   packages+=,python3-openstackclient,python3-heatclient,python3-osc-placement
   rm -rf --one-file-system "$dir/root.new"
-  # Of Ansible's collections, kolla-ansible uses those of three namespaces. Compiling all Python
-  # files takes minutes; those that are used are compiled at their first use.
+  # kolla-ansible uses Ansible's collections of three namespaces only. Compiling all Python files
+  # takes minutes, so Python compiles those that it uses at their first import.
   # shellcheck disable=SC2016  # mmdebstrap's shell expands it
   mmdebstrap --variant=minbase --aptopt='Apt::Install-Recommends "false"' --include="$packages" \
     --dpkgopt='path-exclude=/usr/lib/python3/dist-packages/ansible_collections/*/*' \
@@ -116,7 +116,8 @@ stage_root() {
   result="Debian trixie, $(du -sh "$dir/root" | cut -f1)"
 }
 
-# What the node lacks in comparison with a real machine; the images and kolla-ansible are untouched.
+# prepare_root compensates for what the node lacks compared with a real machine. The images and
+# kolla-ansible are not modified.
 prepare_root() {
   local root=$dir/root release module
   mkdir -p "$root/etc/docker" "$root/etc/kolla" "$root/usr/local/sbin"
@@ -124,7 +125,8 @@ prepare_root() {
   install -m 755 testdata/deploy/runc-without-resource.py "$root/usr/local/sbin/runc-node"
   echo node >"$root/etc/hostname"
   printf '127.0.0.1 localhost\n%s node\n' "$address" >"$root/etc/hosts"
-  # A kernel without modules: what is asked for is built in, or its absence shows in its user.
+  # On a kernel without modules, list those that kolla-ansible loads as built in. If one is in
+  # fact missing, the service that needs it fails.
   if [ ! -e /proc/modules ]; then
     release=$(uname -r)
     mkdir -p "$root/lib/modules/$release"
@@ -144,7 +146,7 @@ stage_start() {
       setsid testdata/deploy/node.sh >"$dir/logs/node" 2>&1 </dev/null &
     echo $! >"$dir/node.pid"
     for _ in $(seq 120); do
-      # inside ends the script if the node is not there yet.
+      # inside would end the script while the node is not running yet.
       node_pid >/dev/null && inside docker info >/dev/null 2>&1 && break
       sleep 1
     done
@@ -163,7 +165,7 @@ stage_start() {
     load_set "$set"
     sets=$((sets + 1))
   done
-  result="node runs, $sets set$([ "$sets" = 1 ] || echo s) in its registry"
+  result="node is running, $sets set$([ "$sets" = 1 ] || echo s) in its registry"
 }
 
 load_set() {
@@ -172,13 +174,13 @@ load_set() {
   rm -rf "$dir/shared/load"
 }
 
-# write_globals FILE: the settings of the deployment, for the images of a set.
+# write_globals FILE: write kolla-ansible's globals.yml for the images of a set.
 write_globals() {
   local namespace globals=$dir/root/etc/kolla/globals.yml
   namespace=$(names "$1" | awk -F/ 'NR == 1 { print $(NF-1) }')
   sed "s|@VIP@|$vip|; s|@ADDRESS@|$address|; s|@PORT@|$port|; s|@NAMESPACE@|$namespace|; s|@TAG@|$(tag_of "$1")|; s|@LOADBALANCER@|$loadbalancer|" \
     testdata/deploy/globals.yml >"$globals"
-  # Without the kernel's module, Open vSwitch forwards packets itself.
+  # Without the kernel module, Open vSwitch forwards packets in user space.
   grep -q '^openvswitch ' /proc/modules 2>/dev/null || [ -e /sys/module/openvswitch ] || modprobe -q openvswitch 2>/dev/null ||
     echo 'ovs_datapath: "netdev"' >>"$globals"
 }
@@ -197,7 +199,8 @@ stage_install() {
   result="globals.yml for the tag $(tag_of set.tar)"
 }
 
-# ansible NAME ARGUMENT...: run kolla-ansible, keep its output in logs/NAME; recap is what it did.
+# ansible NAME ARGUMENT...: run kolla-ansible, write its output to logs/NAME, and set recap to its
+# counts of tasks.
 ansible() {
   local log=$dir/logs/$1 status=0 started=$SECONDS
   shift
@@ -206,13 +209,14 @@ ansible() {
   say "kolla-ansible $*: $((SECONDS - started)) s at load $(cut -d' ' -f1 /proc/loadavg), $recap"
   [ "$status" = 0 ] || { grep -nE -A12 '^(fatal|failed): ' "$log" | cut -c1-1500 | tail -n 40; fail "kolla-ansible $1 failed, see $log"; }
 }
-# service_by_service COMMAND: deploy or upgrade each service, with a row of its own in the table.
+# service_by_service COMMAND: deploy or upgrade each service, and add a row to the table for each.
 service_by_service() {
   local service started
   for service in "${services[@]}"; do
     started=$SECONDS
     ansible "$1-$service" "$1" --tags "$service"
-    # kolla-ansible makes the external bridge for the kernel's datapath, whatever ovs_datapath is.
+    # kolla-ansible creates the external bridge with the kernel's datapath even if ovs_datapath
+    # is netdev.
     if [ "$service" = openvswitch ] && grep -q '^ovs_datapath: "netdev"' "$dir/root/etc/kolla/globals.yml"; then
       inside docker exec openvswitch_vswitchd ovs-vsctl set bridge br-ex datapath_type=netdev
     fi
@@ -237,12 +241,12 @@ stage_check() {
   result="$(wc -l <"$stage_log") checks passed"
 }
 
-# Containers with their ids and the times of their starts.
+# containers: list all containers with their ids and start times.
 containers() {
   # shellcheck disable=SC2016  # the node's shell expands it
   inside sh -c 'docker inspect --format "{{.Name}} {{.Id}} {{.State.StartedAt}}" $(docker ps -aq)' | sort
 }
-# Containers with the ids of their images.
+# container_images: list the running containers with the ids of their images.
 container_images() {
   # shellcheck disable=SC2016  # the node's shell expands it
   inside sh -c 'docker inspect --format "{{.Name}} {{.Image}}" $(docker ps -q)' | sort
@@ -253,13 +257,13 @@ stage_again() {
   before=$(containers)
   ansible "${stage_log##*/}" deploy ${TAGS:+--tags "${TAGS// /,}"}
   after=$(containers)
-  # Tasks that report a change although nothing has changed, as some of kolla-ansible's always do.
+  # Print the tasks that reported a change. Some of kolla-ansible's always do, so they are no failure.
   awk '/^(TASK|RUNNING HANDLER) / { task = $0; sub(/ \*+$/, "", task) } /^changed: / { print "changed: " task }' "$stage_log" | uniq -c
   diff <(echo "$before") <(echo "$after") || fail "the second deployment replaced or restarted containers"
-  result="$recap; each of $(wc -l <<<"$after") containers as it was"
+  result="$recap; none of $(wc -l <<<"$after") containers was replaced or restarted"
 }
 
-# What a nightly run would build: another layer in Keystone's images, and a label in all.
+# The set of the next night has another layer in Keystone's images, and a new label in all images.
 stage_next() {
   if [ -n "${NEXT_SET:-}" ]; then
     take "$NEXT_SET" next.tar
@@ -282,14 +286,16 @@ stage_upgrade() {
   before=$(container_images)
   load_set next.tar
   write_globals next.tar
-  # An upgrade compares containers with images that must be there: kolla-ansible's manual has pull first.
+  # As in kolla-ansible's manual: an upgrade compares containers with images that must have been
+  # pulled.
   local started=$SECONDS
   ansible pull pull
   details+=$(row "– pull" $((SECONDS - started)) "$recap")$'\n'
   service_by_service upgrade
-  # The agents' helpers of existing networks (dnsmasq, haproxy) run on until their network is restarted.
+  # The agents' helper containers of existing networks (dnsmasq, haproxy) keep their image until
+  # their network is restarted.
   old=$(inside docker ps --format '{{.Names}} {{.Image}}' | grep -vE '_(qdhcp|qrouter)-' | grep -v ":$next\$" || true)
-  [ -z "$old" ] || fail "containers of the earlier images are left: $old"
+  [ -z "$old" ] || fail "containers that still run earlier images: $old"
   after=$(container_images)
   result="to $next; $(comm -13 <(echo "$before") <(echo "$after") | wc -l) of $(wc -l <<<"$after") containers have another image"
 }
@@ -314,7 +320,7 @@ for stage in "${stages[@]}"; do
   [ "$stage" != install ] || [ -d "${KOLLA_ANSIBLE:-}" ] || fail "set KOLLA_ANSIBLE to a checkout of openstack/kolla-ansible"
 done
 
-# The table of this run; each row has the load when it ended. What a stage consists of follows it.
+# row STAGE SECONDS RESULT: print a row of the table, with the machine's current load.
 row() { printf '| %s | %d | %s | %s |\n' "$1" "$2" "$(cut -d' ' -f1 /proc/loadavg)" "$3"; }
 table="" stage=""
 commit=$(git describe --tags --always --dirty 2>/dev/null || echo "no commit")
@@ -329,7 +335,7 @@ declare -A runs=()
 for stage in "${stages[@]}"; do
   say "$stage"
   stage_started=$SECONDS result="done" details=""
-  # A stage that is named twice has two logs: check, check-2.
+  # The second run of a stage has its own log: check, check-2.
   runs[$stage]=$((${runs[$stage]:-0} + 1))
   stage_log=$dir/logs/$stage
   [ "${runs[$stage]}" = 1 ] || stage_log+=-${runs[$stage]}

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# test-offline.sh [REGEX…]: lock and fetch the set of make quickstart (or the images that
-# match), build it in a network namespace without a route, and compare the digests.
+# test-offline.sh [REGEX...]: lock and fetch the inputs of the set of make quickstart (or of the
+# images that match), build it in a network namespace without a route, and compare the digests.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 kolla=$PWD/bin/kolla-build
@@ -19,7 +19,7 @@ unshare --net "$kolla" --offline --inputs "$work/inputs" "${options[@]}" --data-
 summary=$(grep '^offline: [0-9]* of [0-9]* ' "$work/log")
 read -r _ same _ all _ <<<"$summary"
 if [ "$same" != "$all" ]; then
-  echo "$((all - same)) of $all images have other digests than the locked ones" >&2
+  echo "$((all - same)) of $all images have digests that differ from the lock file's" >&2
   exit 1
 fi
-echo "all $all images have the digests of the networked build"
+echo "all $all images have the same digests as with a network"

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# test-patches.sh: build an image from a real source with a set of patches, and check that
-# each is applied, that files which a patch adds are installed, and that a patch which
-# applies to nothing fails the image. It needs root.
+# test-patches.sh: build an image from a real source with a series of patches. Check that each
+# patch is applied, that added files are installed, and that a patch that does not apply fails
+# the image. Needs root.
 #
-#   DATA_DIR=DIR   of kolla-build; what it has already is not built again
-#   MIRROR=URL     of Debian's packages (default: that of the host)
+#   DATA_DIR=DIR   kolla-build's data directory; images that it already has are not built again
+#   MIRROR=URL     Debian package mirror (default: the host's)
 set -euo pipefail
 cd "$(dirname "$0")/.."
-[ "$(id -u)" = 0 ] || { echo "test-patches.sh starts a builder, which needs root"; exit 1; }
+[ "$(id -u)" = 0 ] || { echo "test-patches.sh: starting a builder needs root"; exit 1; }
 
 suite=trixie
 work=$(mktemp -d)
@@ -23,7 +23,7 @@ curl -fsS --retry 3 -o "$work/archive" "$location"
 mkdir "$work/old"
 tar -xf "$work/archive" -C "$work/old" --strip-components=1
 
-# diff_of DIRECTORY: what changed in work/new/DIRECTORY, as git prints it.
+# diff_of DIRECTORY OLD-PREFIX NEW-PREFIX: print the changes in work/new/DIRECTORY as a patch.
 diff_of() { (cd "$work" && git diff --no-index --no-prefix --src-prefix="$2" --dst-prefix="$3" "old/$1" "new/$1" || true) | sed -e 's#old/##g' -e 's#new/##g'; }
 
 cp -r "$work/old" "$work/new"
@@ -57,20 +57,20 @@ for layer in json.loads(blob(manifest["digest"]))["layers"]:
         for f in t:
             if f.isreg() and re.search(r"site-packages/designate/(__init__\.py|site_fixes/)|etc/designate/site\.conf|etc/kolla/patched|^patches/", f.name):
                 files[re.sub(r".*site-packages/", "", f.name)] = t.extractfile(f).read().decode(errors="replace")
-want = {
+expected = {
     "designate/__init__.py": 'SITE_FIX = "two"',
     "designate/site_fixes/__init__.py": 'ADDED = "by a patch"',
     "designate/site_fixes/rules.json": '{"added": "data"}',
     "etc/designate/site.conf": "[site]",
     "etc/kolla/patched": "0001-change-and-add.patch\ndeeper.patch\ninstalled.patch",
 }
-for name, text in want.items():
+for name, text in expected.items():
     if text not in files.get(name, ""):
         sys.exit(f"FAIL: {name}: {files.get(name, 'missing')!r} lacks {text!r}")
-print("patched and added:", ", ".join(sorted(want)))
+print("patched and added:", ", ".join(sorted(expected)))
 PY
 
-echo "== a patch that applies to nothing"
+echo "== a patch that does not apply"
 printf '%s\n' '--- a/cinder/nothing.py' '+++ b/cinder/nothing.py' '@@ -1 +1 @@' '-one' '+two' >"$patches/nowhere.patch"
 echo 'nowhere.patch -p1' >>"$patches/series"
 status=0
@@ -78,13 +78,13 @@ build --patches-path "$work/patches" '^designate-base$' >"$work/build.log" 2>&1 
 [ "$status" = 1 ] || fail "exit status $status"
 grep -q 'designate-base: FAILED.*nowhere.patch does not apply' "$work/build.log" || { tail -n 40 "$work/build.log"; fail "the message does not name the patch"; }
 
-echo "== a series of no image, and a patch that does not exist"
+echo "== a series for an unknown image, and a patch that does not exist"
 mkdir "$work/patches/designat_base"
 touch "$work/patches/designat_base/series"
-if build --patches-path "$work/patches" --dry-run '^designate-base$' >"$work/build.log" 2>&1; then fail "a series of no image is accepted"; fi
+if build --patches-path "$work/patches" --dry-run '^designate-base$' >"$work/build.log" 2>&1; then fail "a series for an unknown image was accepted"; fi
 grep -q 'did you mean.*designate-base' "$work/build.log" || { cat "$work/build.log"; fail "no suggestion"; }
 rm -r "$work/patches/designat_base"
 echo 'nosuch.patch' >>"$patches/series"
 build --patches-path "$work/patches" --dry-run '^designate-base$' >"$work/build.log" 2>&1 || true
 grep -q 'nosuch.patch' "$work/build.log" || { cat "$work/build.log"; fail "a missing patch is not reported"; }
-echo "patches are applied"
+echo "test-patches: passed"

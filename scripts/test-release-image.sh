@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
 # test-release-image.sh: run the container image of a release, and build an image in it.
-# usage: test-release-image.sh IMAGE.tar WORK (with the unpacked archive in WORK/tar)
+# usage: test-release-image.sh IMAGE.tar WORK
+#
+# WORK/tar is the unpacked archive of the release.
 set -euo pipefail
 image=$1 work=$2
 mkdir -p "$work/ci/tree/hello"
 
-# A Docker of its own, so that nothing is left in that of the machine.
+# Start a separate Docker daemon, so that no image or container is left in the machine's.
 export DOCKER_HOST=unix://$work/docker.sock
 dockerd --host "$DOCKER_HOST" --data-root "$work/docker" --exec-root "$work/docker-exec" --pidfile "$work/docker.pid" \
   --iptables=false --ip6tables=false --bridge=none >"$work/dockerd.log" 2>&1 &
@@ -13,7 +15,7 @@ dockerd=$!
 stop_dockerd() {
   kill "$dockerd"
   wait "$dockerd" || true
-  umount "$work"/docker-exec/netns/* 2>/dev/null || true # it leaves a mount behind
+  umount "$work"/docker-exec/netns/* 2>/dev/null || true # dockerd leaves a mount behind
 }
 trap stop_dockerd EXIT
 for _ in $(seq 600); do
@@ -22,7 +24,7 @@ for _ in $(seq 600); do
   sleep 0.1
 done
 
-# The base image of the build is a busybox.
+# The base image consists of busybox.
 mkdir -p "$work/base/bin" "$work/base/etc"
 cp "$(command -v busybox)" "$work/base/bin/busybox"
 for applet in sh cat echo; do ln -sf busybox "$work/base/bin/$applet"; done
@@ -31,10 +33,10 @@ tar -C "$work/base" -cf "$work/ci/base.tar" .
 printf 'FROM {{ base_image }}:{{ base_distro_tag }}\nRUN echo built in a container > /hello\n' >"$work/ci/tree/hello/Dockerfile.j2"
 
 kolla-build() { "$work/tar/kolla-build" --data-dir "$work/data" "$@"; }
-# head would end the pipe, and with pipefail the script, while load still writes.
+# Not piped to head: it would close the pipe while load still writes, and pipefail ends the script.
 kolla-build load "$image" --engine docker >"$work/loaded"
 read -r name <"$work/loaded"
-# Not --privileged: it asks for capabilities that a CI system's own containers may lack.
+# Without --privileged, which needs capabilities that the containers of a CI system may lack.
 docker run --rm --cap-add SYS_ADMIN --security-opt seccomp=unconfined --security-opt apparmor=unconfined \
   --security-opt systempaths=unconfined -v /sys/fs/cgroup:/sys/fs/cgroup --network host -v "$work/ci:/work" "$name" \
   --images-dir tree -b debian --base-image base.tar --summary-json-file summary.json hello

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# test-release.sh: run release.sh twice and compare, then use what it made as a user
-# would: install the .deb in a new Debian, list the .rpm, and build an image within the
-# container image. It needs root, and takes several minutes.
+# test-release.sh: run release.sh twice and compare the files, then use them as a user would:
+# install the .deb in a new Debian, list the .rpm, and build an image with the container image.
+# Needs root, and takes several minutes.
 #
-# DIST may name what an earlier run of release.sh made, which is then used as the first one.
+#   DIST=DIR   result of an earlier run of release.sh, used in place of the first run
 set -euo pipefail
 cd "$(dirname "$0")/.."
 [ "$(id -u)" = 0 ] || { echo "test-release.sh needs root"; exit 1; }
@@ -15,7 +15,7 @@ fail() { echo "FAIL: $*"; exit 1; }
 echo "== two releases of one commit"
 first=${DIST:-$work/first}
 [ -e "$first/SHA256SUMS" ] || DIST=$first scripts/release.sh >"$work/first.log"
-# From another directory, so that a path in a file shows up.
+# Build in another directory, so that a path that got into a file makes a difference.
 git worktree add -q --detach "$work/tree" HEAD
 trap 'git worktree remove --force "$work/tree"; rm -rf "$work"' EXIT
 (cd "$work/tree" && DIST=$work/second scripts/release.sh --no-image >"$work/second.log")
@@ -45,7 +45,7 @@ for path in usr/lib/kolla-build/buildkitd usr/lib/systemd/system/kolla-build-nig
   usr/share/bash-completion/completions/kolla-build usr/share/zsh/vendor-completions/_kolla-build usr/sbin/runc; do
   [ -e "$work/root/$path" ] || fail "/$path is missing"
 done
-grep -q 'ExecStart=/bin/sh /usr/lib/kolla-build/nightly.sh' "$work/root/usr/lib/systemd/system/kolla-build-nightly.service" || fail "the unit names another script"
+grep -q 'ExecStart=/bin/sh /usr/lib/kolla-build/nightly.sh' "$work/root/usr/lib/systemd/system/kolla-build-nightly.service" || fail "the systemd unit starts another script"
 chroot "$work/root" dpkg --purge kolla-build >>"$work/apt.log" 2>&1 || fail "removing the .deb"
 [ ! -e "$work/root/usr/bin/kolla-build" ] || fail "removal left /usr/bin/kolla-build"
 
@@ -60,4 +60,4 @@ rpm -qp --requires "$rpm" 2>/dev/null | grep -qx runc || fail "the .rpm does not
 echo "== the container image builds an image"
 image=$(ls "$first"/*-image-linux-"$arch".tar) || fail "no image: was the first release made with --no-image?"
 scripts/test-release-image.sh "$image" "$work"
-echo "the release is good"
+echo "test-release: passed"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# test.sh: run all tests. As root nothing may be skipped for want of a program;
-# without root, what needs a builder or a bootstrap is skipped with the reason.
+# test.sh: run all tests. As root, a missing program is a failure; otherwise, tests that need
+# root or a missing program are skipped with the reason.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export KOLLA_TEST_BUILDKITD=$PWD/bin/buildkitd
@@ -9,6 +9,6 @@ if [ "$(id -u)" = 0 ]; then
 else
   echo "not root: tests that start a builder or bootstrap a base image are skipped"
 fi
-# Not from go's cache: it does not see the programs and daemons that tests run.
-# Two packages at once: they start builders, and two cores are few.
+# -count=1: Go's test cache does not know about the programs and daemons that tests run.
+# -p 2: many packages start builders, which need memory and CPU.
 exec go test -p 2 -count=1 -timeout 40m ./... "$@"

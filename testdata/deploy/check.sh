@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# check.sh: use the deployed control plane as its users do. Runs in the node; one line for
-# each check, and exit status 1 if any failed.
+# check.sh: use the deployed control plane as its users do. Runs in the node, prints a line for
+# each check, and exits with status 1 if any fails.
 #
-# usage: check.sh         all checks, and that what "keep" created is as it was
-#        check.sh keep    create what an upgrade must keep: a token, an image, an instance, a stack
+# usage: check.sh         run all checks, and check that what "keep" created has not changed
+#        check.sh keep    create what an upgrade must preserve: a token, an image, an instance, a stack
 set -uo pipefail
 # shellcheck source=/dev/null
 source /etc/kolla/admin-openrc.sh
@@ -13,7 +13,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 failed=0
 
-# check NAME COMMAND...: the command must succeed.
+# check NAME COMMAND...: run a command that must succeed, and print its result.
 check() {
   local name=$1
   shift
@@ -34,7 +34,7 @@ image() {
   id=$(openstack image list --name test-deploy --status active -f value -c ID | head -n 1)
   openstack image save --file "$work/copy" "$id" && cmp "$work/image" "$work/copy" && openstack image delete "$id"
 }
-# A network with a router: the L3 agent has to make the router's port active.
+# network creates a network with a router; the L3 agent must make the router's port active.
 network() {
   local network subnet router status
   network=$(openstack network create test-deploy -f value -c id) &&
@@ -50,14 +50,15 @@ network() {
   openstack router remove subnet "$router" "$subnet" && openstack router delete "$router" &&
     openstack port delete test-deploy && openstack network delete "$network" && echo "port of the router: $status" && [ "$status" = ACTIVE ]
 }
-# services_up LIST-COMMAND...: prints the states; every one must be "up" and one must exist.
+# services_up LIST-COMMAND...: print the states of services; there must be one, and all must be "up".
 services_up() {
   "$@" -f value >"$work/services" || return 1
   cat "$work/services"
   [ -s "$work/services" ] && ! grep -viE '(^| )up( |$)' "$work/services"
 }
-# An instance with the operating system that guest.sh made: it has to print the address that DHCP
-# gave it, and its id from the metadata service. With --wait, an empty line precedes the id.
+# instance starts an instance with the operating system from guest.sh, which must print the address
+# that it got from DHCP and its id from the metadata service. With --wait, openstack prints an empty
+# line before the id.
 instance() {
   local kernel initrd image network server address line=""
   head -c 1000000 /dev/zero >"$work/disk"
@@ -72,7 +73,7 @@ instance() {
     return 1
   fi
   address=$(openstack server show "$server" -f value -c addresses | grep -oE '10\.51\.0\.[0-9]+')
-  # QEMU emulates the processor, which takes its time.
+  # QEMU emulates the processor, so the guest starts slowly.
   for _ in $(seq 60); do
     line=$(openstack console log show "$server" | grep -o 'guest: address .*' | tr -d '\r')
     [ -z "$line" ] || break
@@ -82,7 +83,7 @@ instance() {
   openstack server delete --wait "$server" && openstack flavor delete test-deploy &&
     openstack network delete "$network" && openstack image delete "$image" "$initrd" "$kernel" && echo "$line"
 }
-# What an earlier run that failed has left behind.
+# remove_leftovers deletes what an earlier, failed run created.
 remove_leftovers() {
   local kind ids
   [ -e "$unfinished" ] || return 0
@@ -98,7 +99,7 @@ remove_leftovers() {
   openstack flavor list --all -f value -c Name | grep -x test-deploy | xargs -r openstack flavor delete
   openstack stack list -f value -c "Stack Name" | grep -x test-deploy | xargs -r openstack stack delete --yes --wait
 }
-# Agents report every half minute.
+# Agents report their state every 30 seconds.
 agents_up() {
   local agents
   for _ in $(seq 30); do
@@ -109,7 +110,7 @@ agents_up() {
   [ -n "$agents" ] && ! grep -vx True <<<"$agents" && echo "$(wc -l <<<"$agents") agents"
 }
 placement() { openstack resource provider list -f value -c name | grep .; }
-# A stack without resources of other services.
+# The stack needs no resources of other services.
 write_stack() {
   printf '%s\n' 'heat_template_version: 2018-08-31' \
     'resources: {random: {type: "OS::Heat::RandomString"}}' \
@@ -121,7 +122,8 @@ stack() {
     openstack stack delete --yes --wait test-deploy
 }
 
-# What users have before an upgrade. A file in $kept is the last step of each.
+# The keep functions create what users have before an upgrade. Each ends by writing a file in $kept,
+# so that an incomplete one is repeated.
 keep_token() { openstack token issue -f value -c id >"$kept/token"; }
 keep_image() {
   head -c 2000000 /dev/urandom >"$kept/image" &&
@@ -142,7 +144,7 @@ keep_stack() {
   { openstack stack show kept -f value -c id || openstack stack create --wait -t "$work/stack.yaml" kept -f value -c id; } &&
     openstack stack output show kept random -f value -c output_value >"$kept/stack"
 }
-# The id of an instance, its status, and the process of QEMU that runs it.
+# instance_state ID: print the id of an instance, its status, and the process id of its QEMU.
 instance_state() {
   local status name process
   status=$(openstack server show "$1" -f value -c status) &&
@@ -161,7 +163,7 @@ horizon() {
   css=$(grep -o '/static/[^"]*\.css' "$work/login" | head -n 1)
   [ -n "$css" ] && curl -fsS -o /dev/null -w '%{size_download} bytes of CSS\n' "$OS_HORIZON$css"
 }
-# Health checks need their start period.
+# healthy waits until no health check is in its start period any longer.
 healthy() {
   local states
   for _ in $(seq 60); do
@@ -172,7 +174,7 @@ healthy() {
   grep -vE ' Up .*\(healthy\)$| Up [^(]*$' <<<"$states" && return 1
   echo "$(wc -l <<<"$states") containers"
 }
-# Every API that uwsgi runs answers at the address in its configuration.
+# Every API under uwsgi must answer at the address in its configuration.
 apis_answer() {
   local file address status count=0
   for file in /etc/kolla/*/*-uwsgi.ini; do
@@ -186,17 +188,18 @@ apis_answer() {
   done
   echo "$count APIs" && [ "$count" -gt 0 ]
 }
-# sudo ignores a file of rules with an error or with another owner or mode.
+# sudo ignores a rules file that has an error, or a wrong owner or mode.
 sudo_rules() {
   local name count=0
   for name in $(docker ps --format '{{.Names}}'); do
     docker exec "$name" test -e /usr/sbin/visudo || continue
-    docker exec -u root "$name" /usr/sbin/visudo --check --strict || { echo "$name: rules of sudo have an error"; return 1; }
+    docker exec -u root "$name" /usr/sbin/visudo --check --strict || { echo "$name: visudo rejects the sudo rules"; return 1; }
     count=$((count + 1))
   done
   echo "$count containers" && [ "$count" -gt 0 ]
 }
-# The agents' helpers of networks (dnsmasq, haproxy) are started without a configuration.
+# The agents' helper containers (dnsmasq, haproxy) are started without a configuration, so they are
+# not checked.
 configurations() {
   local name count=0
   for name in $(docker ps --format '{{.Names}}' | grep -vE '_(qdhcp|qrouter)-'); do
@@ -236,7 +239,7 @@ for name in token image instance stack; do
 done
 check "containers healthy" healthy
 check "APIs answer" apis_answer
-check "rules of sudo" sudo_rules
+check "sudo rules" sudo_rules
 check "configurations current" configurations
 [ "$failed" = 1 ] || rm "$unfinished"
 exit "$failed"

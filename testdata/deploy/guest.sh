@@ -1,11 +1,11 @@
 #!/bin/sh
-# guest.sh: make an operating system for instances from Debian's packages: /root/guest/vmlinuz and
-# /root/guest/initrd. The guest asks for an address by DHCP, reads its metadata, and prints both to
-# its console. Runs in the node's root file system.
+# guest.sh: make an operating system for instances, /root/guest/vmlinuz and /root/guest/initrd, from
+# Debian packages. The guest requests an address by DHCP, reads its metadata, and prints both to its
+# console. Runs in the node's root file system.
 set -eu
 mkdir -p /root/guest/files/bin /root/guest/packages
 cd /root/guest/packages
-# The package of the kernel itself has its version in its name.
+# The name of the package with the kernel contains its version.
 kernel=$(apt-cache depends linux-image-cloud-amd64 | awk '/Depends: linux-image/ { print $2 }')
 apt-get download "$kernel" busybox-static
 for package in *.deb; do dpkg-deb -x "$package" unpacked; done
@@ -15,7 +15,7 @@ version=$(basename unpacked/boot/vmlinuz-*)
 version=${version#vmlinuz-}
 cp unpacked/usr/bin/busybox ../files/bin/busybox
 
-# The modules of the network, in the order in which they are loaded.
+# Network modules, numbered in the order in which they are loaded.
 depmod -b unpacked "$version"
 mkdir ../files/modules
 number=10
@@ -33,9 +33,9 @@ mkdir -p /proc /sys /dev
 mount -t proc proc /proc
 mount -t sysfs sys /sys
 mount -t devtmpfs dev /dev
-# The console of init is another one; Nova keeps what is written to the serial port.
+# Nova records the output of the serial port, which is not the console of init.
 exec >/dev/ttyS0 2>&1
-# Open vSwitch in user space does not complete checksums that are left to the device.
+# Open vSwitch in user space does not compute checksums that the sender leaves to the device.
 for module in /modules/*; do
   case $module in
     *virtio_net*) insmod "$module" csum=0 gso=0 ;;
@@ -48,7 +48,7 @@ uuid=$(wget -q -T 60 -O - http://169.254.169.254/openstack/latest/meta_data.json
 echo "guest: address $(ip -4 -o address show eth0 | awk '{ print $4 }'), metadata of $uuid"
 while true; do sleep 1000; done
 INIT
-# What udhcpc calls with the lease; routes are pairs of a network and a gateway.
+# udhcpc runs this script with the lease. staticroutes are pairs of a network and a gateway.
 cat >../files/lease <<'LEASE'
 #!/bin/busybox sh
 [ "$1" = bound ] || exit 0

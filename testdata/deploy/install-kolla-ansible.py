@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""Install kolla-ansible from a checkout without pip and without internet: the package, its
-metadata and its programs. The checkout's files are copied as they are.
+"""Install kolla-ansible from a checkout, without pip and without internet: the package, its
+metadata and its programs. Files are copied without changes.
 
 usage: install-kolla-ansible.py CHECKOUT VERSION"""
 import configparser
@@ -11,13 +11,13 @@ import sysconfig
 import tomllib
 
 checkout, version = sys.argv[1:3]
-# Where Debian's Python looks for software that is not from a package.
+# Debian's Python searches this directory for software that was not installed from a package.
 library = "/usr/local/lib/python%s/dist-packages" % sysconfig.get_python_version()
 shutil.copytree(os.path.join(checkout, "kolla_ansible"), os.path.join(library, "kolla_ansible"), dirs_exist_ok=True)
 
 
 def entry_points():
-    """Groups of entry points: of pyproject.toml, or up to 2025.2 of setup.cfg."""
+    """Return the entry points by group, from pyproject.toml or, up to 2025.2, from setup.cfg."""
     path = os.path.join(checkout, "pyproject.toml")
     if os.path.exists(path):
         with open(path, "rb") as stream:

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# node.sh: run NODE_ROOT as a machine of its own: its own namespaces and network, systemd as
-# the first process. Nothing of the host is changed; ending the process ends the node.
+# node.sh: run NODE_ROOT like a separate machine, with its own namespaces and network and with
+# systemd as the first process. The host is not changed. The node ends with this process.
 #
 #   NODE_ROOT     root file system, a Debian release that kolla-ansible supports
-#   NODE_SHARED   directory of the host, mounted on /shared
+#   NODE_SHARED   directory of the host, mounted at /shared
 #   NODE_DOCKER   directory of the host for Docker's data (overlayfs needs a real file system)
 #   NODE_ADDRESS  address of the interface api0
 set -euo pipefail
@@ -40,7 +40,7 @@ ip address add "$NODE_ADDRESS/24" dev api0
 pivot_root . .host
 cd /
 umount -l /.host
-# Containers are given /run as a shared mount.
+# kolla-ansible gives containers /run as a shared mount.
 mount --make-rshared /
 exec env -i container=node PATH=/usr/sbin:/usr/bin:/sbin:/bin /sbin/init --log-level=info --log-target=console </dev/null
 '
