@@ -97,7 +97,7 @@ func (t *authTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if !sameHost(req.URL, h.addr) {
 		req = req.Clone(req.Context())
 		req.Header.Del("Authorization")
-		elsewhere, err := h.client.network(req.URL.Host)
+		elsewhere, err := h.client.network(h.transportTo(req.URL.Host))
 		if err != nil {
 			return nil, err
 		}
@@ -217,6 +217,14 @@ func (h *host) token(ctx context.Context, key tokenKey) (string, error) {
 // maxTokenAnswer bounds the answer of a token server, in bytes.
 const maxTokenAnswer = 1 << 20
 
+// transportTo identifies the transport to the host of an address that the registry named.
+func (h *host) transportTo(name string) hostKey {
+	if name == h.addr {
+		return h.key()
+	}
+	return hostKey{name, h.client.listedAsInsecure(name)}
+}
+
 // fetchToken gets a token. With a password it asks by GET, which every token server
 // supports; with an identity token by POST, as OAuth 2 has it.
 func (h *host) fetchToken(ctx context.Context, key tokenKey) (token, error) {
@@ -224,10 +232,10 @@ func (h *host) fetchToken(ctx context.Context, key tokenKey) (token, error) {
 	if err != nil || realm.Host == "" || realm.Scheme != "https" && realm.Scheme != "http" {
 		return token{}, fmt.Errorf("registry %s: its token server %q is not a URL", h.name, key.realm)
 	}
-	if realm.Scheme == "http" && key.login != (login{}) && !h.client.mayBeInsecure(realm.Host) && !h.client.mayBeInsecure(h.addr) {
+	if realm.Scheme == "http" && key.login != (login{}) && !h.client.mayBeInsecure(realm.Host) && !h.mayBeInsecure() {
 		return token{}, &UnauthorizedError{Host: h.name, Withheld: true}
 	}
-	network, err := h.client.network(realm.Host)
+	network, err := h.client.network(h.transportTo(realm.Host))
 	if err != nil {
 		return token{}, err
 	}

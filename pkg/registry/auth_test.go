@@ -117,7 +117,8 @@ func TestCredentialHelper(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "config.json"), []byte("{}"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for list, works := range map[string]bool{`"containers-auth.json", "kbnone", "kbtest"`: true, `"containers-auth.json", "kbnone"`: false, ``: false} {
+	check := func(list string, works bool) {
+		t.Helper()
 		etc := t.TempDir()
 		writeFile(t, filepath.Join(etc, "containers/registries.conf"), "credential-helpers = ["+list+"]\n")
 		_, err := registrytest.Client(t, registry.Options{EtcDir: etc}).Tags(ctx, host+"/kolla/base")
@@ -125,6 +126,15 @@ func TestCredentialHelper(t *testing.T) {
 			t.Errorf("credential-helpers = [%s]: %v", list, err)
 		}
 	}
+	check(`"containers-auth.json", "kbnone", "kbtest"`, true)
+	check(`"kbmissing", "kbtest"`, true) // as in podman
+	check(`"containers-auth.json", "kbnone"`, false)
+	check(`"kbmissing", "kbnone"`, false)
+	check(``, false)
+	login(t, host, "ada", "s3cret")
+	check(``, true) // an empty list means the files
+	check(`"kbnone"`, false)
+	check(`"kbmissing", "containers-auth.json"`, true)
 }
 
 // Credentials are not sent unencrypted unless the user allows it. Only the test's HTTP
@@ -162,6 +172,17 @@ func TestCredentialsAreWithheldFromPlainHTTP(t *testing.T) {
 		_, err := push.New(client(registry.Options{Insecure: []string{listed}}), push.Options{}).Push(ctx, host+"/kolla/base", registrytest.Base(t, 100))
 		if err != nil || sent == 0 {
 			t.Errorf("%s is listed as insecure: %v", listed, err)
+		}
+	}
+
+	// An entry of registries.conf with a path is for the repositories below it.
+	etc := t.TempDir()
+	writeFile(t, filepath.Join(etc, "containers/registries.conf"), "[[registry]]\nlocation='"+host+"/kolla'\ninsecure=true\n")
+	for repo, works := range map[string]bool{"/kolla/base": true, "/kolla2/base": false} {
+		sent = 0
+		_, err := push.New(client(registry.Options{EtcDir: etc}), push.Options{}).Push(ctx, host+repo, registrytest.Base(t, 100))
+		if (err == nil) != works || (sent > 0) != works || !works && (!errors.As(err, &u) || !u.Withheld) {
+			t.Errorf("%s: credentials were sent %d times, %v", repo, sent, err)
 		}
 	}
 }

@@ -67,10 +67,12 @@ func authPaths() []authPath {
 	return paths
 }
 
-// readAuthFiles reads all logins, in order of precedence.
+// readAuthFiles reads all logins, in order of precedence. As podman and skopeo do, it reads
+// nothing but the file that REGISTRY_AUTH_FILE names; docker knows only DOCKER_AUTH_CONFIG
+// and the file below DOCKER_CONFIG, in this order.
 func readAuthFiles() ([]authFile, error) {
 	var files []authFile
-	if text := os.Getenv("DOCKER_AUTH_CONFIG"); text != "" {
+	if text := os.Getenv("DOCKER_AUTH_CONFIG"); text != "" && os.Getenv("REGISTRY_AUTH_FILE") == "" {
 		const source = "the environment variable DOCKER_AUTH_CONFIG"
 		f, err := parseAuthFile(source, []byte(text), false)
 		if err != nil {

@@ -39,7 +39,7 @@ func (e *NoCatalogError) Unwrap() error { return e.Err }
 // Repositories lists the paths of a registry's repositories that begin with a prefix,
 // sorted. A registry that refuses the list is a *NoCatalogError.
 func (c *Client) Repositories(ctx context.Context, registry, prefix string) ([]string, error) {
-	h := c.host(registry)
+	h := c.host(registry, "")
 	fail := func(err error) ([]string, error) {
 		err = h.failure("", err)
 		var missing *NotFoundError

@@ -64,10 +64,10 @@ type Client struct {
 	proxy       func(*http.Request) (*url.URL, error)
 
 	mu    sync.Mutex
-	hosts map[string]*host
+	hosts map[hostKey]*host
 
 	transportsMu sync.Mutex
-	transports   map[string]*http.Transport // by host
+	transports   map[hostKey]*http.Transport
 }
 
 // New makes a Client. It reads the host's configuration of registries, and does not use
@@ -97,16 +97,16 @@ func New(opts Options) (*Client, error) {
 	c := &Client{
 		opts:   opts,
 		policy: retry.Policy{Retries: opts.Retries, MaxElapsed: opts.MaxElapsed, BaseDelay: opts.BaseDelay},
-		hosts:  map[string]*host{}, credentials: &credentials{},
-		transports: map[string]*http.Transport{}, proxy: http.ProxyFromEnvironment,
+		hosts:  map[hostKey]*host{}, credentials: &credentials{},
+		transports: map[hostKey]*http.Transport{}, proxy: http.ProxyFromEnvironment,
 	}
 	var err error
 	if c.conf, err = readRegistriesConf(opts.EtcDir); err != nil {
 		return nil, err
 	}
 	c.credentials.helpersInOrder = c.conf.helpers
-	for _, host := range c.conf.insecureHosts() {
-		c.insecure.add(host)
+	for _, location := range c.conf.insecureLocations() {
+		c.insecure.add(location)
 	}
 	if err := c.addDaemonConf(opts.EtcDir); err != nil {
 		return nil, err
@@ -126,19 +126,19 @@ func New(opts Options) (*Client, error) {
 
 // transport returns the transport to a host, with the certificates that are configured
 // for it.
-func (c *Client) transport(host string) (*http.Transport, error) {
+func (c *Client) transport(key hostKey) (*http.Transport, error) {
 	c.transportsMu.Lock()
 	defer c.transportsMu.Unlock()
-	if t := c.transports[host]; t != nil {
+	if t := c.transports[key]; t != nil {
 		return t, nil
 	}
-	config, err := tlsConfig(c.opts.EtcDir, host)
+	config, err := tlsConfig(c.opts.EtcDir, key.host)
 	if err != nil {
 		return nil, err
 	}
 	// This machine's certificate need not be verified, unless an authority for it is
 	// configured.
-	if c.listedAsInsecure(host) || imageref.IsLoopback(host) && (config == nil || config.RootCAs == nil) {
+	if key.insecure || imageref.IsLoopback(key.host) && (config == nil || config.RootCAs == nil) {
 		if config == nil {
 			config = &tls.Config{}
 		}
@@ -147,13 +147,13 @@ func (c *Client) transport(host string) (*http.Transport, error) {
 	t := newTransport(c.opts.Jobs)
 	t.TLSClientConfig = config
 	t.Proxy = func(r *http.Request) (*url.URL, error) { return c.proxy(r) }
-	c.transports[host] = t
+	c.transports[key] = t
 	return t, nil
 }
 
 // presentsCertificate reports whether there is a client certificate for a host.
-func (c *Client) presentsCertificate(host string) bool {
-	t, err := c.transport(host)
+func (c *Client) presentsCertificate(key hostKey) bool {
+	t, err := c.transport(key)
 	return err == nil && t.TLSClientConfig != nil && len(t.TLSClientConfig.Certificates) > 0
 }
 
@@ -217,13 +217,13 @@ func (c *Client) mayBeInsecure(host string) bool {
 	return imageref.IsLoopback(host) || c.listedAsInsecure(host)
 }
 
-// listedAsInsecure reports whether the user allows plain HTTP and unverified certificates for a
-// host.
-func (c *Client) listedAsInsecure(host string) bool { return c.insecure.contains(host) }
+// listedAsInsecure reports whether the user allows plain HTTP and unverified certificates for
+// all of a host.
+func (c *Client) listedAsInsecure(host string) bool { return c.insecure.contains(host, "") }
 
 // network returns the transport for requests to a host, with retries.
-func (c *Client) network(host string) (http.RoundTripper, error) {
-	inner, err := c.transport(host)
+func (c *Client) network(key hostKey) (http.RoundTripper, error) {
+	inner, err := c.transport(key)
 	if err != nil {
 		return nil, err
 	}

@@ -25,7 +25,7 @@ type credentials struct {
 	err     error
 	helpers shared[helperKey, login]
 	// helpersInOrder is credential-helpers of registries.conf: filesHelper stands for the
-	// files. nil means the files only.
+	// files. Empty means the files only.
 	helpersInOrder []string
 
 	mu    sync.Mutex
@@ -59,9 +59,10 @@ func (c *credentials) find(ctx context.Context, registry, path string) (login, e
 	if c.err != nil {
 		return login{}, c.err
 	}
-	if c.helpersInOrder == nil {
+	if len(c.helpersInOrder) == 0 {
 		return c.findInFiles(ctx, registry, path)
 	}
+	var failed []error // as in podman, a helper that fails leaves the question to the next
 	for _, helper := range c.helpersInOrder {
 		var found login
 		var err error
@@ -70,11 +71,12 @@ func (c *credentials) find(ctx context.Context, registry, path string) (login, e
 		} else {
 			found, err = c.ask(ctx, helperKey{helper, registry})
 		}
-		if err != nil || found != (login{}) {
+		if found != (login{}) || ctx.Err() != nil {
 			return found, err
 		}
+		failed = append(failed, err)
 	}
-	return login{}, nil
+	return login{}, errors.Join(failed...)
 }
 
 // filesHelper is the name under which registries.conf lists the files with logins.
@@ -153,7 +155,7 @@ func (h *host) login(ctx context.Context, path, scheme string) (login, error) {
 		h.logins[path] = found
 		h.mu.Unlock()
 	}
-	if found != (login{}) && scheme == "http" && !h.client.mayBeInsecure(h.addr) {
+	if found != (login{}) && scheme == "http" && !h.mayBeInsecure() {
 		h.mu.Lock()
 		h.withheld = true
 		h.mu.Unlock()

@@ -132,7 +132,7 @@ func (h *host) failure(ref string, err error) error {
 	err = classify(h.name, ref, err)
 	var t *TLSError
 	if errors.As(err, &t) {
-		t.Presented = h.client.presentsCertificate(h.addr)
+		t.Presented = h.client.presentsCertificate(h.key())
 	}
 	var u *UnauthorizedError
 	if errors.As(err, &u) {

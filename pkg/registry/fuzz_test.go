@@ -58,7 +58,11 @@ func FuzzRegistriesConf(f *testing.F) {
 			return
 		}
 		conf := registriesConf{registries: content.Registry}
-		conf.insecureHosts()
+		var insecure insecureList
+		for _, location := range conf.insecureLocations() {
+			insecure.add(location)
+		}
+		insecure.contains(ref.Registry(), ref.Path())
 		if sources, err := conf.sources(ref); err == nil && len(sources) == 0 {
 			t.Errorf("%q: no source for %s", text, ref)
 		}

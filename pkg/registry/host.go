@@ -19,11 +19,19 @@ import (
 // dockerHubAPI is the host of Docker Hub's registry.
 const dockerHubAPI = "registry-1.docker.io"
 
-// host holds the scheme, the login method and the tokens of a registry.
+// hostKey identifies what is reached in one way.
+type hostKey struct {
+	host     string // HOST[:PORT]
+	insecure bool   // it is listed for plain HTTP and unverified certificates
+}
+
+// host holds the scheme, the login method and the tokens of a registry, or of the paths in
+// it that are listed as insecure.
 type host struct {
 	client   *Client
 	name     string // as in the names of images: "localhost:4000"
 	addr     string // HOST[:PORT] of its API
+	insecure bool   // it is listed for plain HTTP and unverified certificates
 	base     http.RoundTripper
 	unusable error // why requests are impossible, or nil
 
@@ -41,20 +49,28 @@ type host struct {
 	user      string           // whose credentials were sent last, "" if none were
 }
 
-func (c *Client) host(name string) *host {
+// host returns the host of a repository; path is "" for requests about the whole registry.
+func (c *Client) host(name, path string) *host {
+	key := hostKey{name, c.insecure.contains(name, path)}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	h := c.hosts[name]
+	h := c.hosts[key]
 	if h == nil {
-		h = &host{client: c, name: name, addr: name, tokens: map[tokenKey]token{}, logins: map[string]login{}}
+		h = &host{client: c, name: name, addr: name, insecure: key.insecure, tokens: map[tokenKey]token{}, logins: map[string]login{}}
 		if name == imageref.DockerHub {
 			h.addr = dockerHubAPI
 		}
-		h.base, h.unusable = c.network(h.addr)
-		c.hosts[name] = h
+		h.base, h.unusable = c.network(h.key())
+		c.hosts[key] = h
 	}
 	return h
 }
+
+// key identifies the transport to the host.
+func (h *host) key() hostKey { return hostKey{h.addr, h.insecure} }
+
+// mayBeInsecure reports whether plain HTTP and unverified certificates are allowed.
+func (h *host) mayBeInsecure() bool { return h.insecure || imageref.IsLoopback(h.addr) }
 
 // url returns an address in the registry's API.
 func (h *host) url(scheme, path string, query url.Values) *url.URL {
@@ -119,7 +135,7 @@ const plainDelay = 300 * time.Millisecond
 // ping asks GET /v2/. HTTPS is preferred; where plain HTTP may be used, it is tried
 // when HTTPS has failed or takes long, and the first usable answer counts.
 func (h *host) ping(ctx context.Context) (answer, error) {
-	if !h.client.mayBeInsecure(h.addr) && !isPrivate(h.addr) {
+	if !h.mayBeInsecure() && !isPrivate(h.addr) {
 		a := h.pingScheme(ctx, "https")
 		return a, a.err
 	}
@@ -176,7 +192,7 @@ func (h *host) pingScheme(ctx context.Context, scheme string) answer {
 			err = &NoRegistryError{Host: h.name, Says: "not HTTP"}
 		}
 		if scheme == "https" && mayHideRefusal(err) {
-			if refusal := h.client.tlsRefusal(ctx, h.addr); refusal != nil {
+			if refusal := h.client.tlsRefusal(ctx, h.key()); refusal != nil {
 				err = refusal
 			}
 		}
@@ -278,7 +294,7 @@ func (h *host) checkTarget(scheme string, u *url.URL) error {
 	if u.Scheme != "http" && u.Scheme != "https" {
 		return fmt.Errorf("registry %s leads to an address with the protocol %.20q", h.name, u.Scheme)
 	}
-	if scheme != "https" || u.Scheme != "http" || h.client.mayBeInsecure(u.Host) || h.client.listedAsInsecure(h.addr) {
+	if scheme != "https" || u.Scheme != "http" || h.client.mayBeInsecure(u.Host) || h.insecure {
 		return nil
 	}
 	return &DowngradeError{Host: h.name, Target: u.Host}

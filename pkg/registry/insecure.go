@@ -9,23 +9,31 @@ import (
 // insecureList is the registries that may be used over plain HTTP, and whose certificates
 // need not be verified.
 type insecureList struct {
-	hosts    map[string]bool // HOST[:PORT], exactly
-	allPorts map[string]bool // HOST, at any port
-	domains  []string        // ".example.org" stands for all hosts below it
+	hosts    map[string][]string // paths by HOST[:PORT], exactly; "" is the whole registry
+	allPorts map[string]bool     // HOST, at any port
+	domains  []insecureDomain
 	networks []netip.Prefix
 }
 
-// add adds HOST[:PORT], or *.DOMAIN for all hosts and ports of a domain. As in docker and
-// podman, HOST is the default port only.
-func (l *insecureList) add(host string) {
-	if domain, wildcard := strings.CutPrefix(host, "*"); wildcard {
-		l.domains = append(l.domains, domain)
+// insecureDomain is all hosts below a domain, at any port.
+type insecureDomain struct {
+	suffix string // ".example.org"
+	path   string // "" is the whole registry
+}
+
+// add adds HOST[:PORT][/PATH], or *.DOMAIN[/PATH] for all hosts and ports of a domain. As
+// in docker and podman, HOST is the default port only.
+func (l *insecureList) add(location string) {
+	host, path, _ := strings.Cut(location, "/")
+	if suffix, wildcard := strings.CutPrefix(host, "*"); wildcard {
+		suffix, _, _ = strings.Cut(suffix, ":")
+		l.domains = append(l.domains, insecureDomain{suffix, path})
 		return
 	}
 	if l.hosts == nil {
-		l.hosts = map[string]bool{}
+		l.hosts = map[string][]string{}
 	}
-	l.hosts[host] = true
+	l.hosts[host] = append(l.hosts[host], path)
 }
 
 // addAllPorts adds HOST at any port, or HOST:PORT.
@@ -36,16 +44,23 @@ func (l *insecureList) addAllPorts(host string) {
 	l.allPorts[host] = true
 }
 
-func (l *insecureList) contains(host string) bool {
+// contains reports whether the list has the repository path of a host. With the path "" it
+// reports whether the list has the whole host.
+func (l *insecureList) contains(host, path string) bool {
 	name := host
 	if h, _, err := net.SplitHostPort(host); err == nil {
 		name = h
 	}
-	if l.hosts[host] || l.allPorts[host] || l.allPorts[name] {
+	if l.allPorts[host] || l.allPorts[name] {
 		return true
 	}
+	for _, listed := range l.hosts[host] {
+		if inPath(path, listed) {
+			return true
+		}
+	}
 	for _, d := range l.domains {
-		if strings.HasSuffix(name, d) {
+		if strings.HasSuffix(name, d.suffix) && inPath(path, d.path) {
 			return true
 		}
 	}
@@ -59,4 +74,10 @@ func (l *insecureList) contains(host string) bool {
 		}
 	}
 	return false
+}
+
+// inPath reports whether a repository is at a path or below it.
+func inPath(repository, path string) bool {
+	rest, ok := strings.CutPrefix(repository, path)
+	return path == "" || ok && (rest == "" || rest[0] == '/')
 }

@@ -25,7 +25,9 @@ func TestInsecureRegistries(t *testing.T) {
 	t.Setenv("XDG_CONFIG_HOME", "")
 	writeConf(t, filepath.Join(etc, "containers/registries.conf"), "[[registry]]\nprefix='*.lab.example'\ninsecure=true\n"+
 		"[[registry]]\nlocation='plain.example:5000'\ninsecure=true\n[[registry]]\nprefix='name.example'\nlocation='location.example'\ninsecure=true\n"+
-		"[[registry.mirror]]\nlocation='mirror.example/hub'\ninsecure=true\n")
+		"[[registry.mirror]]\nlocation='mirror.example/hub'\ninsecure=true\n"+
+		"[[registry]]\nprefix='*.dom.example/team'\ninsecure=true\n[[registry]]\nlocation='path.example:5000/a/b/'\ninsecure=true\n"+
+		"[[registry]]\nlocation='path.example:5000/c'\ninsecure=true\n[[registry]]\nlocation='path.example:5000/a/x'\n")
 	writeConf(t, filepath.Join(etc, "containers/registries.conf.d/old.conf"), "[registries.search]\nregistries=['docker.io']\n[registries.insecure]\nregistries=['old.example']\n[registries.block]\nregistries=['blocked.example']\n")
 	writeConf(t, filepath.Join(etc, "docker/daemon.json"), `{"insecure-registries": ["docker.example:5000", "any.example", "shortname", "10.1.0.0/16", "fd00::/8"], "registry-mirrors": ["http://hub.example:5000/"], "log-level": "warn"}`)
 	c, err := New(Options{EtcDir: etc, Insecure: []string{"flag.example"}})
@@ -35,13 +37,27 @@ func TestInsecureRegistries(t *testing.T) {
 	defer c.Close()
 	for host, want := range map[string]bool{
 		"a.lab.example": true, "a.b.lab.example:5000": true, "lab.example": false, "xlab.example": false,
-		"plain.example:5000": true, "plain.example": false, "location.example": true, "name.example": false, "mirror.example": true,
+		"plain.example:5000": true, "plain.example": false, "location.example": true, "name.example": false, "mirror.example": false,
 		"old.example": true, "docker.example:5000": true, "docker.example:5001": false, "any.example": true, "any.example:7000": false, "old.example:5000": false, "location.example:5000": false,
 		"10.1.2.3:5000": true, "10.2.2.3:5000": false, "[fd00::1]:5000": true, "[fe00::1]:5000": false,
 		"hub.example:5000": true, "flag.example": true, "flag.example:5000": true, "other.example": false,
 	} {
 		if got := c.listedAsInsecure(host); got != want {
 			t.Errorf("%s: %v, want %v", host, got, want)
+		}
+	}
+	for name, want := range map[string]bool{
+		"mirror.example/hub": true, "mirror.example/hub/library/debian": true, "mirror.example/hub2": false, "mirror.example/x/hub": false,
+		"path.example:5000/a/b": true, "path.example:5000/a/b/c": true, "path.example:5000/a": false, "path.example:5000/c/d": true,
+		"path.example/a/b": false, "path.example:5000/a/x": false, "any.example/all": true, "flag.example/all": true,
+		"a.dom.example/team/kolla": true, "a.dom.example:5000/team": true, "a.dom.example/teams": false, "docker.example:5000/x": true,
+	} {
+		host, path, _ := strings.Cut(name, "/")
+		if got := c.insecure.contains(host, path); got != want {
+			t.Errorf("%s: %v, want %v", name, got, want)
+		}
+		if got := c.host(host, path).mayBeInsecure(); got != want {
+			t.Errorf("the host of %s: %v, want %v", name, got, want)
 		}
 	}
 }

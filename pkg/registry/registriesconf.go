@@ -21,7 +21,7 @@ const maxRegistriesConf = 4 << 20
 // other locations, and insecure registries.
 type registriesConf struct {
 	registries []registryConf // the longest prefix first
-	helpers    []string       // where to look for logins, in order; nil: files only
+	helpers    []string       // where to look for logins, in order; empty: files only
 }
 
 // registriesFile is a registries.conf file.
@@ -99,8 +99,8 @@ func (e *BlockedError) Hint() string {
 }
 
 // readRegistriesConf reads the configuration of podman and skopeo: one file, and those of
-// the directories registries.conf.d, in which an entry replaces an earlier one of the same
-// prefix.
+// the directories registries.conf.d, in which an entry replaces an earlier file's of the
+// same prefix. The system's directory does not count beside a registries.conf of the user.
 func readRegistriesConf(etc string) (*registriesConf, error) {
 	home, _ := os.UserHomeDir()
 	userDir := os.Getenv("XDG_CONFIG_HOME")
@@ -108,14 +108,14 @@ func readRegistriesConf(etc string) (*registriesConf, error) {
 		userDir = filepath.Join(home, ".config")
 	}
 	named := os.Getenv("CONTAINERS_REGISTRIES_CONF")
-	files := []string{named}
+	files, dirs := []string{named}, []string{etc, userDir}
 	if named == "" {
 		files = []string{filepath.Join(etc, "containers", "registries.conf")}
 		if user := filepath.Join(userDir, "containers", "registries.conf"); userDir != "" && exists(user) {
-			files = []string{user}
+			files, dirs = []string{user}, []string{userDir}
 		}
 	}
-	for _, dir := range []string{etc, userDir} {
+	for _, dir := range dirs {
 		if dir == "" {
 			continue
 		}
@@ -137,7 +137,8 @@ func readRegistriesConf(etc string) (*registriesConf, error) {
 			}
 			return nil, &RegistriesConfError{Path: path, Err: err}
 		}
-		for _, e := range content.Registry {
+		// Of several entries for a prefix in one file, the first counts.
+		for _, e := range slices.Backward(content.Registry) {
 			byPrefix[e.Prefix] = e
 		}
 		if content.Helpers != nil {
@@ -207,12 +208,13 @@ func parseRegistriesConf(b []byte) (registriesFile, error) {
 	return content, nil
 }
 
-// insecureHosts lists the hosts that may be used without a verified certificate.
-func (c *registriesConf) insecureHosts() []string {
-	var hosts []string
+// insecureLocations lists the registries and paths in them that may be used without a
+// verified certificate.
+func (c *registriesConf) insecureLocations() []string {
+	var locations []string
 	add := func(location string, insecure bool) {
-		if host, _, _ := strings.Cut(location, "/"); insecure && host != "" {
-			hosts = append(hosts, host)
+		if insecure && location != "" {
+			locations = append(locations, location)
 		}
 	}
 	for _, r := range c.registries {
@@ -224,7 +226,7 @@ func (c *registriesConf) insecureHosts() []string {
 			add(m.Location, m.Insecure)
 		}
 	}
-	return hosts
+	return locations
 }
 
 // sources returns the locations from which an image is pulled, in the order of preference:

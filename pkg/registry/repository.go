@@ -42,7 +42,7 @@ type Repository struct {
 
 // Repository returns the repository of a reference. It does not touch the network.
 func (c *Client) Repository(ref imageref.Ref) *Repository {
-	return &Repository{host: c.host(ref.Registry()), ref: ref.WithTag("")}
+	return &Repository{host: c.host(ref.Registry(), ref.Path()), ref: ref.WithTag("")}
 }
 
 // Name is the repository's full name.

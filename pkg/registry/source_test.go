@@ -60,6 +60,7 @@ func TestRegistriesConf(t *testing.T) {
 		"a domain with a path":       {"[[registry]]\nprefix='*.example.org/base'\nlocation='O/library'", "a.example.org/base/debian:t", inOrigin, ""},
 		"blocked, version 1":         {"[registries.block]\nregistries=['O']", "O/library/debian:t", "", "blocks it"},
 		"the longest prefix":         {"[[registry]]\nprefix='O'\nlocation='G'\n[[registry]]\nprefix='O/library'\nlocation='M/hub/library'", "O/library/debian:t", inMirror, ""},
+		"a prefix twice":             {"[[registry]]\nprefix='O'\nlocation='M/hub'\n[[registry]]\nprefix='O'\nlocation='G'", "O/library/debian:t", inMirror, ""},
 		"a similar name":             {"[[registry]]\nprefix='O/lib'\nlocation='G'", "O/library/debian:t", inOrigin, ""},
 		"a similar host":             {"[[registry]]\nprefix='127.0.0.1'\nlocation='G'", "O/library/debian:t", inOrigin, ""},
 		"blocked":                    {"[[registry]]\nprefix='O'\nblocked=true", "O/library/debian:t", "", "blocks it"},
@@ -104,6 +105,16 @@ func TestRegistriesConf(t *testing.T) {
 	}
 	if _, _, err := c.Fetch(t.Context(), origin+"/library/debian:t", ""); err == nil {
 		t.Error("a file of registries.conf.d is not read")
+	}
+
+	// A file of the user replaces the system's, and with it the system's directory.
+	home, system := t.TempDir(), t.TempDir()
+	t.Setenv("HOME", home)
+	t.Setenv("XDG_CONFIG_HOME", "")
+	writeFile(t, filepath.Join(system, "containers/registries.conf.d/x.conf"), fmt.Sprintf("[[registry]]\nprefix=%q\nlocation=%q\n", origin, gone))
+	writeFile(t, filepath.Join(home, ".config/containers/registries.conf"), "")
+	if _, _, err := registrytest.Client(t, registry.Options{EtcDir: system, Retries: -1}).Fetch(t.Context(), origin+"/library/debian:t", ""); err != nil {
+		t.Errorf("the system's registries.conf.d counts beside the user's registries.conf: %v", err)
 	}
 }
 

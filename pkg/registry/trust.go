@@ -109,16 +109,16 @@ func mayHideRefusal(err error) bool {
 // tlsRefusal returns the alert with which a server refused the client, nil if there is
 // none. With TLS 1.3 it comes after the handshake, so a request may only see a closed
 // connection.
-func (c *Client) tlsRefusal(ctx context.Context, host string) error {
-	t, err := c.transport(host)
+func (c *Client) tlsRefusal(ctx context.Context, key hostKey) error {
+	t, err := c.transport(key)
 	if err != nil {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	addr := host
-	if _, _, err := net.SplitHostPort(host); err != nil {
-		addr = net.JoinHostPort(host, "443")
+	addr := key.host
+	if _, _, err := net.SplitHostPort(addr); err != nil {
+		addr = net.JoinHostPort(addr, "443")
 	}
 	conn, err := (&tls.Dialer{Config: t.TLSClientConfig}).DialContext(ctx, "tcp", addr)
 	if err == nil {
