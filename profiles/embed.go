@@ -23,7 +23,7 @@ func All() (map[string][]string, error) {
 }
 
 func parse(content string) (map[string][]string, error) {
-	all := map[string][]string{}
+	profiles := map[string][]string{}
 	for number, line := range strings.Split(content, "\n") {
 		line = strings.TrimSpace(line)
 		if line == "" || strings.HasPrefix(line, "#") {
@@ -37,7 +37,7 @@ func parse(content string) (map[string][]string, error) {
 		if !ok || name == "" {
 			return nil, fail("%q is not NAME = EXPRESSION, ...", line)
 		}
-		if all[name] != nil {
+		if profiles[name] != nil {
 			return nil, fail("there are two profiles %s", name)
 		}
 		for expression := range strings.SplitSeq(list, ",") {
@@ -48,8 +48,8 @@ func parse(content string) (map[string][]string, error) {
 			if _, err := regexp.Compile(expression); err != nil {
 				return nil, fail("profile %s: %w", name, err)
 			}
-			all[name] = append(all[name], expression)
+			profiles[name] = append(profiles[name], expression)
 		}
 	}
-	return all, nil
+	return profiles, nil
 }

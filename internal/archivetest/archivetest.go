@@ -168,11 +168,11 @@ func (w *writer) name(names []string, id string) {
 // content returns the layers of an image as tars, and its config.
 func (w *writer) content(img v1.Image) (layers [][]byte, raw []byte, config *v1.ConfigFile) {
 	w.t.Helper()
-	all, err := img.Layers()
+	imageLayers, err := img.Layers()
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	for _, l := range all {
+	for _, l := range imageLayers {
 		r, err := l.Uncompressed()
 		if err != nil {
 			w.t.Fatal(err)
@@ -269,14 +269,14 @@ func (w *writer) oci(img Image, f Format) {
 	m := ocispec.Manifest{MediaType: ocispec.MediaTypeImageManifest, Config: blob(raw, ocispec.MediaTypeImageConfig)}
 	m.SchemaVersion = 2
 	entry := listed{Config: "blobs/sha256/" + hexOf(raw), RepoTags: img.Names}
-	all, err := img.Image.Layers()
+	imageLayers, err := img.Image.Layers()
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	for i, layer := range layers {
 		mediaType := ocispec.MediaTypeImageLayer
 		if f == DockerOCI {
-			r, err := all[i].Compressed()
+			r, err := imageLayers[i].Compressed()
 			if err != nil {
 				w.t.Fatal(err)
 			}
@@ -305,18 +305,18 @@ func (w *writer) oci(img Image, f Format) {
 
 func crane(t testing.TB, images []Image) []byte {
 	t.Helper()
-	all := map[name.Reference]v1.Image{}
+	byReference := map[name.Reference]v1.Image{}
 	for _, img := range images {
 		for _, n := range img.Names {
 			ref, err := name.ParseReference(n)
 			if err != nil {
 				t.Fatal(err)
 			}
-			all[ref] = img.Image
+			byReference[ref] = img.Image
 		}
 	}
 	var b bytes.Buffer
-	if err := tarball.MultiRefWrite(all, &b); err != nil {
+	if err := tarball.MultiRefWrite(byReference, &b); err != nil {
 		t.Fatal(err)
 	}
 	return b.Bytes()

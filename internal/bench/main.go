@@ -135,9 +135,9 @@ const (
 // allPeers are the columns of the table.
 var allPeers = []string{peerBake, peerClamped, peerKolla}
 
-func (b *bench) add(what, target, ours string) *row {
-	b.rows = append(b.rows, row{what: what, target: target, ours: ours, peers: map[string]string{}})
-	progress("%s: %s", what, ours)
+func (b *bench) add(title, target, result string) *row {
+	b.rows = append(b.rows, row{what: title, target: target, ours: result, peers: map[string]string{}})
+	progress("%s: %s", title, result)
 	return &b.rows[len(b.rows)-1]
 }
 

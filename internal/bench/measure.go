@@ -96,16 +96,16 @@ func (b *bench) set(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		ours := seconds(u.wall)
+		buildTime := seconds(u.wall)
 		switch {
 		case c.full:
-			ours += fmt.Sprintf(" (%d built)", s.built)
+			buildTime += fmt.Sprintf(" (%d built)", s.built)
 		case s.built == 0 && modified(log).Equal(before):
-			ours += " (no builder started)"
+			buildTime += " (no builder started)"
 		default:
-			ours += fmt.Sprintf(" (%d built, the longest in %s)", s.built, seconds(s.longest))
+			buildTime += fmt.Sprintf(" (%d built, the longest in %s)", s.built, seconds(s.longest))
 		}
-		r := b.add(fmt.Sprintf("%d images: %s", b.images, c.label), c.target, ours)
+		r := b.add(fmt.Sprintf("%d images: %s", b.images, c.label), c.target, buildTime)
 		r.peers[peerBake] = peer.measure(ctx, u.wall)
 		if !c.full {
 			continue

@@ -144,7 +144,7 @@ func (p *bake) cmd(ctx context.Context, args ...string) *exec.Cmd {
 }
 
 // measure bakes the world as it is, and compares the time with ours.
-func (p *bake) measure(ctx context.Context, ours time.Duration) string {
+func (p *bake) measure(ctx context.Context, kollaBuildTime time.Duration) string {
 	if p.missing != nil {
 		return "left out"
 	}
@@ -158,7 +158,7 @@ func (p *bake) measure(ctx context.Context, ours time.Duration) string {
 		p.b.note("%s: %v", peerBake, err)
 		return "failed"
 	}
-	s := fmt.Sprintf("%s (%.1f times ours)", seconds(u.wall), u.wall.Seconds()/ours.Seconds())
+	s := fmt.Sprintf("%s (%.1f times ours)", seconds(u.wall), u.wall.Seconds()/kollaBuildTime.Seconds())
 	progress("%s: %s", peerBake, s)
 	return s
 }
@@ -234,10 +234,10 @@ func (b *bench) kollaRendering(ctx context.Context, w *world) error {
 	}
 	cmd := exec.Command(b.tool, "-b", "debian", "--images-dir", filepath.Join(b.checkout, templates), "--template-only", "--work-dir", w.path("kolla"))
 	cmd.Dir = w.dir
-	ours, err := measure(ctx, cmd)
+	kollaBuild, err := measure(ctx, cmd)
 	if err != nil {
 		return err
 	}
-	b.add("rendering Kolla's own tree", "", seconds(ours.wall)).peers[peerKolla] = seconds(u.wall)
+	b.add("rendering Kolla's own tree", "", seconds(kollaBuild.wall)).peers[peerKolla] = seconds(u.wall)
 	return nil
 }

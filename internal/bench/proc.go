@@ -113,8 +113,8 @@ func watchBuilder(dir string) (stop func() int64) {
 }
 
 func findBuilder(dir string) int {
-	all, _ := filepath.Glob("/proc/[0-9]*/cmdline")
-	for _, file := range all {
+	cmdlines, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, file := range cmdlines {
 		line, err := os.ReadFile(file)
 		if err != nil {
 			continue

@@ -97,28 +97,28 @@ func (b *bench) real(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			for _, who := range slices.Clone(contenders) {
-				if b.outOfTime(s.expected(c, who.name(), results)) {
-					b.note("%s, round %d: %s is not measured, because the time that -limit allows is over", c.what, round+1, who.name())
+			for _, tool := range slices.Clone(contenders) {
+				if b.outOfTime(s.expected(c, tool.name(), results)) {
+					b.note("%s, round %d: %s is not measured, because the time that -limit allows is over", c.what, round+1, tool.name())
 					continue
 				}
-				u, err := s.measure(ctx, c, who, override)
+				u, err := s.measure(ctx, c, tool, override)
 				if ctx.Err() != nil {
 					return ctx.Err()
 				}
 				if err != nil {
-					if who.name() == self {
+					if tool.name() == self {
 						return err
 					}
-					b.note("%s is left out from here: %v", who.name(), err)
-					contenders = slices.DeleteFunc(contenders, func(o contender) bool { return o == who })
-					who.close()
+					b.note("%s is left out from here: %v", tool.name(), err)
+					contenders = slices.DeleteFunc(contenders, func(o contender) bool { return o == tool })
+					tool.close()
 					continue
 				}
-				results[c.name][who.name()] = append(results[c.name][who.name()], u)
+				results[c.name][tool.name()] = append(results[c.name][tool.name()], u)
 				if c.fresh && (round+1 < b.repeat || !b.cases["base"] && !b.cases["leaf"]) {
-					who.clear() // several gigabytes that no other build needs
-					s.began[who.name()] = false
+					tool.clear() // several gigabytes that no other build needs
+					s.began[tool.name()] = false
 				}
 			}
 		}
@@ -126,35 +126,35 @@ func (b *bench) real(ctx context.Context) error {
 	return nil
 }
 
-func (s *realSet) measure(ctx context.Context, c realCase, who contender, override string) (usage, error) {
-	if c.fresh || !s.began[who.name()] {
-		if err := who.reset(ctx); err != nil {
+func (s *realSet) measure(ctx context.Context, c realCase, tool contender, override string) (usage, error) {
+	if c.fresh || !s.began[tool.name()] {
+		if err := tool.reset(ctx); err != nil {
 			return usage{}, err
 		}
 	}
-	if !c.fresh && !s.began[who.name()] {
-		progress("%s: everything new, which is not measured", who.name())
-		if _, err := who.build(ctx, filepath.Join(s.dir, unchanged)); err != nil {
+	if !c.fresh && !s.began[tool.name()] {
+		progress("%s: everything new, which is not measured", tool.name())
+		if _, err := tool.build(ctx, filepath.Join(s.dir, unchanged)); err != nil {
 			return usage{}, err
 		}
 	}
-	s.began[who.name()] = true
+	s.began[tool.name()] = true
 	settle()
-	before, err := who.pushed()
+	before, err := tool.pushed()
 	if err != nil {
 		return usage{}, err
 	}
-	began := load()
-	u, err := who.build(ctx, override)
+	loadBefore := load()
+	u, err := tool.build(ctx, override)
 	if err != nil {
 		return u, err
 	}
-	after, err := who.pushed()
+	after, err := tool.pushed()
 	if err != nil {
 		return u, err
 	}
 	u.pushed = after - before
-	progress("%s, %s: %s, load before %s", c.what, who.name(), u.summary(), began)
+	progress("%s, %s: %s, load before %s", c.what, tool.name(), u.summary(), loadBefore)
 	return u, nil
 }
 
@@ -181,17 +181,17 @@ func (u usage) summary() string {
 // expected estimates from the measurements so far how long the next build of a case and
 // the unmeasured build before it take, 0 without measurements. A case that was not
 // measured yet, other than a changed leaf, rebuilds everything.
-func (s *realSet) expected(c realCase, who string, results map[string]map[string][]usage) time.Duration {
-	all := longest(results["cold"][who])
-	if all == 0 {
-		all = longest(results["cold"][self]) // the best guess for a peer that built nothing
+func (s *realSet) expected(c realCase, tool string, results map[string]map[string][]usage) time.Duration {
+	longestCold := longest(results["cold"][tool])
+	if longestCold == 0 {
+		longestCold = longest(results["cold"][self]) // the best guess for a peer that built nothing
 	}
-	next := longest(results[c.name][who])
+	next := longest(results[c.name][tool])
 	if next == 0 && c.name != "leaf" {
-		next = all
+		next = longestCold
 	}
-	if !c.fresh && !s.began[who] {
-		next += all
+	if !c.fresh && !s.began[tool] {
+		next += longestCold
 	}
 	return next
 }
@@ -252,7 +252,7 @@ func rounds(runs []usage) string {
 }
 
 func (s *realSet) contenders(ctx context.Context) ([]contender, error) {
-	all := []contender{s.newOurs()}
+	contenders := []contender{s.newOurs()}
 	for _, variant := range []realBake{{flag: "bake", peer: peerBake}, {flag: "bake-clamped", peer: peerClamped, clamp: true}} {
 		if !s.b.peers[variant.flag] {
 			continue
@@ -260,17 +260,17 @@ func (s *realSet) contenders(ctx context.Context) ([]contender, error) {
 		if err := variant.init(ctx, s); err != nil {
 			s.b.note("%s is left out: %v", variant.peer, err)
 		} else {
-			all = append(all, &variant)
+			contenders = append(contenders, &variant)
 		}
 	}
 	if s.b.peers["kolla"] {
 		if c, err := s.newRealKolla(ctx); err != nil {
 			s.b.note("%s is left out: %v", peerKolla, err)
 		} else {
-			all = append(all, c)
+			contenders = append(contenders, c)
 		}
 	}
-	return all, nil
+	return contenders, nil
 }
 
 // makeBase makes the base image once, so that no measurement includes it.
@@ -278,8 +278,8 @@ func (s *realSet) makeBase(ctx context.Context) error {
 	if err := os.MkdirAll(s.dir, 0o755); err != nil {
 		return err
 	}
-	if free, need := freeSpace(s.dir), int64(10e9); s.b.regex == "" && free < need {
-		return fmt.Errorf("%s of disk space are free in %s, and %s are needed; -dir names another directory", megabytes(free), s.dir, megabytes(need))
+	if free, required := freeSpace(s.dir), int64(10e9); s.b.regex == "" && free < required {
+		return fmt.Errorf("%s of disk space are free in %s, and %s are needed; -dir names another directory", megabytes(free), s.dir, megabytes(required))
 	}
 	if err := os.WriteFile(filepath.Join(s.dir, unchanged), []byte(extends), 0o644); err != nil {
 		return err

@@ -112,13 +112,13 @@ func (c *Cmd) Run(ctx context.Context) error {
 	// Descendants of the program may ignore the signal, hold its pipes open or start
 	// more. The number of a session that has ended may be used again, so the timer
 	// must not fire after that.
-	ended := make(chan struct{})
-	defer close(ended)
+	exited := make(chan struct{})
+	defer close(exited)
 	stop := context.AfterFunc(ctx, func() {
 		select {
 		case <-time.After(grace):
 			killSession(session)
-		case <-ended:
+		case <-exited:
 		}
 	})
 	if c.Limits.Processes > 0 {

@@ -155,21 +155,21 @@ func TestOrderOfPackages(t *testing.T) {
 			t.Fatal(err)
 		}
 		name := strings.TrimPrefix(p.ImportPath, module)
-		may, isShared := shared[name]
+		permitted, isShared := shared[name]
 		if strings.HasPrefix(name, "internal/") && !isShared {
 			continue
 		}
 		seen++
 		ok := isShared
 		if !isShared {
-			may, ok = allowed[name]
+			permitted, ok = allowed[name]
 		}
 		if !ok {
 			t.Errorf("package %s has no place in the order: add it to allowed", name)
 		}
 		for _, imp := range p.Imports {
 			used[[2]string{name, strings.TrimPrefix(imp, module)}] = true
-			if own, ok := strings.CutPrefix(imp, module); ok && !slices.Contains(strings.Fields(may), own) {
+			if own, ok := strings.CutPrefix(imp, module); ok && !slices.Contains(strings.Fields(permitted), own) {
 				if _, ok := shared[own]; isShared || !ok {
 					t.Errorf("%s must not import %s", name, own)
 				}
@@ -184,8 +184,8 @@ func TestOrderOfPackages(t *testing.T) {
 			}
 		}
 	}
-	for name, may := range allowed {
-		for _, imp := range strings.Fields(may) {
+	for name, permitted := range allowed {
+		for _, imp := range strings.Fields(permitted) {
 			if !used[[2]string{name, imp}] {
 				t.Errorf("%s may import %s and does not: remove the allowance", name, imp)
 			}

@@ -45,11 +45,11 @@ func TestNoRegistryHosts(t *testing.T) {
 	// The checkout may belong to another user than the one who tests.
 	git := exec.Command(testenv.Program(t, "git", "git"), "-c", "safe.directory=*", "-C", root,
 		"ls-files", "-z", "--cached", "--others", "--exclude-standard")
-	var said strings.Builder
-	git.Stderr = &said
+	var output strings.Builder
+	git.Stderr = &output
 	list, err := git.Output()
 	if err != nil {
-		testenv.Missing(t, "git does not list this checkout: "+err.Error()+": "+strings.TrimSpace(said.String()))
+		testenv.Missing(t, "git does not list this checkout: "+err.Error()+": "+strings.TrimSpace(output.String()))
 	}
 	for name := range strings.SplitSeq(strings.TrimSuffix(string(list), "\x00"), "\x00") {
 		file := filepath.Join(root, name)

@@ -116,7 +116,7 @@ func (p *Proxy) Injected() map[Fault]int {
 
 // draw selects the fault of a request, "" for none. where is the share of the body
 // after which it occurs.
-func (p *Proxy) draw(r *http.Request) (f Fault, where float64, opts Options) {
+func (p *Proxy) draw(r *http.Request) (f Fault, position float64, opts Options) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	total := 0
@@ -136,7 +136,7 @@ func (p *Proxy) draw(r *http.Request) (f Fault, where float64, opts Options) {
 
 // ServeHTTP implements http.Handler.
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	f, where, opts := p.draw(r)
+	f, position, opts := p.draw(r)
 	switch f {
 	case Refuse:
 		reset(w)
@@ -157,7 +157,7 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			reset(w)
 			return
 		}
-		cut := int(where * float64(len(body)))
+		cut := int(position * float64(len(body)))
 		switch f {
 		case Corrupt:
 			body[min(cut, len(body)-1)] ^= 0x20
@@ -186,13 +186,13 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		reset(w)
 		return
 	}
-	p.disturb(w, r, got, f, where, opts)
+	p.disturb(w, r, got, f, position, opts)
 }
 
 // disturb writes an answer with a fault.
-func (p *Proxy) disturb(w http.ResponseWriter, r *http.Request, got *recorded, f Fault, where float64, opts Options) {
+func (p *Proxy) disturb(w http.ResponseWriter, r *http.Request, got *recorded, f Fault, position float64, opts Options) {
 	body := got.body.Bytes()
-	cut := int(where * float64(len(body)))
+	cut := int(position * float64(len(body)))
 	for k, v := range got.header {
 		w.Header()[k] = v
 	}

@@ -95,8 +95,8 @@ func TestSameSeedSameFaults(t *testing.T) {
 		}
 		return s
 	}
-	first, again := draw(1), draw(1)
-	if first != again || first == draw(2) {
+	first, second := draw(1), draw(1)
+	if first != second || first == draw(2) {
 		t.Error("the faults do not follow from the seed")
 	}
 }

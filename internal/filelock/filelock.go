@@ -138,9 +138,9 @@ func (l *Lock) LockContext(ctx context.Context, waiting func(*HeldError)) error 
 	}
 }
 
-func (l *Lock) flock(how int) error {
+func (l *Lock) flock(operation int) error {
 	for {
-		err := unix.Flock(int(l.f.Fd()), how)
+		err := unix.Flock(int(l.f.Fd()), operation)
 		switch {
 		case err == nil:
 			return nil

@@ -93,11 +93,11 @@ func (e *SizeError) Error() string { return fmt.Sprintf("larger than %d bytes", 
 
 // Get gets the file at a URL, of at most limit bytes. have are the validators of
 // the caller's copy, if any. A file that does not exist is an ErrNotFound.
-func (c *Client) Get(ctx context.Context, location string, have Validators, limit int64) (Response, error) {
+func (c *Client) Get(ctx context.Context, location string, cached Validators, limit int64) (Response, error) {
 	var out Response
 	err := c.Retry.Do(ctx, func() error {
 		var err error
-		out, err = c.get(ctx, location, have, limit)
+		out, err = c.get(ctx, location, cached, limit)
 		return Retryable(err)
 	})
 	var r *retry.Error
@@ -110,7 +110,7 @@ func (c *Client) Get(ctx context.Context, location string, have Validators, limi
 	return out, err
 }
 
-func (c *Client) get(ctx context.Context, location string, have Validators, limit int64) (Response, error) {
+func (c *Client) get(ctx context.Context, location string, cached Validators, limit int64) (Response, error) {
 	u, err := url.Parse(location)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 		return Response{}, errors.New("not an http or https URL")
@@ -121,7 +121,7 @@ func (c *Client) get(ctx context.Context, location string, have Validators, limi
 	}
 	ctx, watch := retry.WatchStall(ctx, stall)
 	defer watch.Stop()
-	req, err := NewRequest(ctx, location, c.UserAgent, have)
+	req, err := NewRequest(ctx, location, c.UserAgent, cached)
 	if err != nil {
 		return Response{}, err
 	}
@@ -137,8 +137,8 @@ func (c *Client) get(ctx context.Context, location string, have Validators, limi
 	out := Response{Validators: Validators{resp.Header.Get("ETag"), resp.Header.Get("Last-Modified")}}
 	switch {
 	case resp.StatusCode == http.StatusOK:
-	case resp.StatusCode == http.StatusNotModified && have != (Validators{}):
-		return Response{NotModified: true, Validators: have}, nil
+	case resp.StatusCode == http.StatusNotModified && cached != (Validators{}):
+		return Response{NotModified: true, Validators: cached}, nil
 	default:
 		return Response{}, NewStatusError(resp)
 	}
@@ -158,7 +158,7 @@ func (c *Client) get(ctx context.Context, location string, have Validators, limi
 }
 
 // NewRequest returns a request for a file if it has changed since the caller's copy.
-func NewRequest(ctx context.Context, location, userAgent string, have Validators) (*http.Request, error) {
+func NewRequest(ctx context.Context, location, userAgent string, cached Validators) (*http.Request, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, location, nil)
 	if err != nil {
 		return nil, errors.New("not a URL")
@@ -166,11 +166,11 @@ func NewRequest(ctx context.Context, location, userAgent string, have Validators
 	if userAgent != "" {
 		req.Header.Set("User-Agent", userAgent)
 	}
-	if have.ETag != "" {
-		req.Header.Set("If-None-Match", have.ETag)
+	if cached.ETag != "" {
+		req.Header.Set("If-None-Match", cached.ETag)
 	}
-	if have.LastModified != "" {
-		req.Header.Set("If-Modified-Since", have.LastModified)
+	if cached.LastModified != "" {
+		req.Header.Set("If-Modified-Since", cached.LastModified)
 	}
 	return req, nil
 }

@@ -106,13 +106,13 @@ func (r *registries) tags(namespace string) map[string]digest.Digest {
 
 // finished checks that a namespace has the new state, and nothing else, and that all of it
 // can be read.
-func (r *registries) finished(what, namespace string) {
+func (r *registries) finished(name, namespace string) {
 	r.t.Helper()
 	if got := r.tags(namespace); !maps.Equal(got, r.new) {
-		r.t.Errorf("%s, repeated: the tags refer to %v, want %v", what, got, r.new)
+		r.t.Errorf("%s, repeated: the tags refer to %v, want %v", name, got, r.new)
 	}
 	if n := strings.Count(registrytest.Tags(r.t, r.client, r.target), namespace+"/"); n != len(names) {
-		r.t.Errorf("%s, repeated: %d tags, want %d", what, n, len(names))
+		r.t.Errorf("%s, repeated: %d tags, want %d", name, n, len(names))
 	}
 	for _, name := range names {
 		img, _, err := r.client.Fetch(r.t.Context(), r.target+"/"+namespace+"/"+name+":"+tag, "linux/amd64")
@@ -197,7 +197,7 @@ func (r *registries) interrupted(n, kinds int, command func(proxy, namespace str
 	for i := range n {
 		kind := registryKinds[i%kinds]
 		at := 1 + i*requests/n
-		what := fmt.Sprintf("%d, %s at request %d of %d", i, kind.name, at, requests)
+		name := fmt.Sprintf("%d, %s at request %d of %d", i, kind.name, at, requests)
 		namespace := fmt.Sprintf("site%d", i)
 		r.prepare(namespace)
 		proxy := registrytest.StartProxy(r.t, r.target, nil)
@@ -232,9 +232,9 @@ func (r *registries) interrupted(n, kinds int, command func(proxy, namespace str
 		case status == 0:
 			count[kind.name+" too late"]++
 		case !interrupted:
-			r.t.Errorf("%s: exit status %d\n%s", what, status, process.out.String())
+			r.t.Errorf("%s: exit status %d\n%s", name, status, process.out.String())
 		case !maps.Equal(got, r.old) && !maps.Equal(got, r.new) && len(journals) == 0:
-			r.t.Errorf("%s: the tags refer to %v, and no journal knows:\n%s", what, got, process.out.String())
+			r.t.Errorf("%s: the tags refer to %v, and no journal knows:\n%s", name, got, process.out.String())
 		default:
 			count[kind.name]++
 		}
@@ -243,9 +243,9 @@ func (r *registries) interrupted(n, kinds int, command func(proxy, namespace str
 		}
 		// Through the same proxy, whose name is in the journal.
 		r.must(r.t, args(proxy, namespace, dataDir)...)
-		r.finished(what, namespace)
-		if left := list(r.t, dataDir); left != want {
-			r.t.Errorf("%s, repeated: the data directory has\n%s\nand undisturbed\n%s", what, left, want)
+		r.finished(name, namespace)
+		if leftover := list(r.t, dataDir); leftover != want {
+			r.t.Errorf("%s, repeated: the data directory has\n%s\nand undisturbed\n%s", name, leftover, want)
 		}
 		remove(r.t, dataDir)
 		proxy.Close()

@@ -50,9 +50,9 @@ var commands = []struct {
 // make test-bundles runs the commands that ONLY names, by the names of their tests.
 func TestSelectedCommands(t *testing.T) {
 	script := filepath.Join(testenv.RepoRoot(t), "scripts", "test-bundles.sh")
-	selected := func(only string) (string, error) {
+	selected := func(selected string) (string, error) {
 		cmd := exec.CommandContext(t.Context(), script)
-		cmd.Env = append(os.Environ(), "GO=echo", "ONLY="+only)
+		cmd.Env = append(os.Environ(), "GO=echo", "ONLY="+selected)
 		out, err := cmd.Output()
 		return string(out), err
 	}

@@ -116,25 +116,25 @@ func ParseLayoutIndex(b []byte, limit int) ([]ocispec.Descriptor, error) {
 
 // descriptors parses an array of descriptors. It returns nil if there is no
 // array, and not nil for an empty one.
-func descriptors(b []byte, what string, limit int) ([]ocispec.Descriptor, error) {
+func descriptors(b []byte, field string, limit int) ([]ocispec.Descriptor, error) {
 	if len(b) == 0 || bytes.Equal(b, []byte("null")) {
 		return nil, nil
 	}
 	dec := json.NewDecoder(bytes.NewReader(b))
 	if t, err := dec.Token(); err != nil || t != json.Delim('[') {
-		return nil, fmt.Errorf("%s is not an array", what)
+		return nil, fmt.Errorf("%s is not an array", field)
 	}
 	out := []ocispec.Descriptor{}
 	for last := dec.InputOffset(); dec.More(); last = dec.InputOffset() {
 		if len(out) == limit {
-			return nil, fmt.Errorf("more than %d %s", limit, what)
+			return nil, fmt.Errorf("more than %d %s", limit, field)
 		}
 		var d descriptor
 		if err := dec.Decode(&d); err != nil {
-			return nil, fmt.Errorf("%s: entry %d: %w", what, len(out)+1, err)
+			return nil, fmt.Errorf("%s: entry %d: %w", field, len(out)+1, err)
 		}
 		if n := dec.InputOffset() - last; n > maxDescriptor {
-			return nil, fmt.Errorf("%s: entry %d has %d bytes, more than %d", what, len(out)+1, n, maxDescriptor)
+			return nil, fmt.Errorf("%s: entry %d has %d bytes, more than %d", field, len(out)+1, n, maxDescriptor)
 		}
 		out = append(out, d.descriptor())
 	}

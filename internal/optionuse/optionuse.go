@@ -121,8 +121,8 @@ func (p *Program) scan(pkg *packages.Package, root ast.Node) *node {
 		switch x := at.(type) {
 		case *ast.AssignStmt:
 			if x.Tok == token.ASSIGN {
-				for _, left := range x.Lhs {
-					if sel, ok := left.(*ast.SelectorExpr); ok {
+				for _, target := range x.Lhs {
+					if sel, ok := target.(*ast.SelectorExpr); ok {
 						written[sel.Sel] = true
 					}
 				}
@@ -217,11 +217,11 @@ func (p *Program) targets(obj types.Object) []types.Object {
 		return []types.Object{obj}
 	}
 	iface, _ := recv.Type().Underlying().(*types.Interface)
-	var all []types.Object
+	var targets []types.Object
 	for _, m := range p.methods[f.Name()] {
 		if t := m.Signature().Recv().Type(); types.Implements(t, iface) || types.Implements(types.NewPointer(t), iface) {
-			all = append(all, m)
+			targets = append(targets, m)
 		}
 	}
-	return all
+	return targets
 }

@@ -57,12 +57,12 @@ func Open(path string) (*File, error) {
 		if err != nil {
 			return nil, err
 		}
-		same, err := lock(f, name)
+		unchanged, err := lock(f, name)
 		if err != nil {
 			f.Close()
 			return nil, err
 		}
-		if same {
+		if unchanged {
 			return &File{f, path}, nil
 		}
 		f.Close() // another process has completed it
@@ -85,17 +85,17 @@ func lock(f *os.File, name string) (bool, error) {
 	if err != nil && !errors.Is(err, syscall.ENOLCK) && !errors.Is(err, syscall.EOPNOTSUPP) {
 		return false, err
 	}
-	now, err := os.Lstat(name)
+	current, err := os.Lstat(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
 	if err != nil {
 		return false, err
 	}
-	if sys, ok := now.Sys().(*syscall.Stat_t); ok && sys.Nlink > 1 {
+	if sys, ok := current.Sys().(*syscall.Stat_t); ok && sys.Nlink > 1 {
 		return false, fmt.Errorf("%s has another hard link", name) // writing would change that file as well
 	}
-	return os.SameFile(st, now), nil
+	return os.SameFile(st, current), nil
 }
 
 // Keep truncates the file to its first n bytes; the next write appends to them.

@@ -100,15 +100,15 @@ func secrets(location string) []string {
 			found = append(found, v, url.QueryEscape(v))
 		}
 	}
-	long := found[:0]
+	usable := found[:0]
 	for _, s := range found {
 		// Shorter ones, and the user name of every git server, would mask text that is
 		// not secret.
 		if len(s) >= 3 && s != "git" {
-			long = append(long, s)
+			usable = append(usable, s)
 		}
 	}
-	return long
+	return usable
 }
 
 // Variable returns the value of an environment variable or build argument for

@@ -141,19 +141,19 @@ func (s *TokenServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_ = r.ParseForm()
 	user, password, basic := r.BasicAuth()
 	scopes := r.Form["scope"]
-	known := !basic || s.opts.Accounts[user] == password && password != ""
+	authenticated := !basic || s.opts.Accounts[user] == password && password != ""
 	if r.Method == http.MethodPost {
 		scopes = strings.Fields(r.Form.Get("scope"))
 		if len(s.opts.IdentityTokens) == 0 {
 			http.NotFound(w, r)
 			return
 		}
-		user, known = s.opts.IdentityTokens[r.Form.Get("refresh_token")]
+		user, authenticated = s.opts.IdentityTokens[r.Form.Get("refresh_token")]
 	}
 	s.mu.Lock()
 	s.requests = append(s.requests, strings.TrimSpace(r.Method+" "+user+" "+strings.Join(scopes, " ")))
 	s.mu.Unlock()
-	if !known || r.Form.Get("service") != "registry.test" {
+	if !authenticated || r.Form.Get("service") != "registry.test" {
 		http.Error(w, `{"errors":[{"code":"UNAUTHORIZED","message":"authentication required"}]}`, http.StatusUnauthorized)
 		return
 	}

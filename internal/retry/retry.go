@@ -73,12 +73,12 @@ func (p Policy) Do(ctx context.Context, attempt func() error) error {
 		if err == nil || ctx.Err() != nil {
 			return err
 		}
-		again, after := Transient(err), time.Duration(0)
-		var known *Error
-		if errors.As(err, &known) {
-			again, after = known.Again, known.After
+		transient, after := Transient(err), time.Duration(0)
+		var retryErr *Error
+		if errors.As(err, &retryErr) {
+			transient, after = retryErr.Again, retryErr.After
 		}
-		if !again || !p.Wait(ctx, n, start, after) {
+		if !transient || !p.Wait(ctx, n, start, after) {
 			return err
 		}
 	}

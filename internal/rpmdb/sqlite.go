@@ -125,9 +125,9 @@ func (f *sqliteFile) payload(cell []byte) ([]byte, error) {
 	}
 	total, local := int(size), int(size)
 	if total > f.usable-35 {
-		least := (f.usable-12)*32/255 - 23
-		if local = least + (total-least)%(f.usable-4); local > f.usable-35 {
-			local = least
+		minLocal := (f.usable-12)*32/255 - 23
+		if local = minLocal + (total-minLocal)%(f.usable-4); local > f.usable-35 {
+			local = minLocal
 		}
 	}
 	if local == total {

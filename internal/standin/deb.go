@@ -81,14 +81,14 @@ func TarGz(prefix string, files map[string]string) []byte {
 	dir := func(name string) {
 		must(w.WriteHeader(&tar.Header{Name: name, Typeflag: tar.TypeDir, Mode: 0o755, ModTime: stamp}))
 	}
-	made := map[string]bool{".": true}
+	madeDirs := map[string]bool{".": true}
 	if prefix != "" {
 		dir(prefix)
 	}
 	for _, name := range slices.Sorted(maps.Keys(files)) {
 		for i, c := range name {
-			if c == '/' && !made[name[:i]] {
-				made[name[:i]] = true
+			if c == '/' && !madeDirs[name[:i]] {
+				madeDirs[name[:i]] = true
 				dir(prefix + name[:i+1])
 			}
 		}

@@ -72,7 +72,7 @@ func (w Wheel) contents() map[string]string {
 func (w Wheel) Bytes() []byte {
 	var b bytes.Buffer
 	z := zip.NewWriter(&b)
-	put := func(name, text string) {
+	add := func(name, text string) {
 		f, err := z.CreateHeader(&zip.FileHeader{Name: name, Method: zip.Store, Modified: stamp})
 		if err == nil {
 			_, err = f.Write([]byte(text))
@@ -86,10 +86,10 @@ func (w Wheel) Bytes() []byte {
 	for _, name := range slices.Sorted(maps.Keys(files)) {
 		sum := sha256.Sum256([]byte(files[name]))
 		fmt.Fprintf(&record, "%s,sha256=%s,%d\n", name, base64.RawURLEncoding.EncodeToString(sum[:]), len(files[name]))
-		put(name, files[name])
+		add(name, files[name])
 	}
 	name := w.dist() + ".dist-info/RECORD"
-	put(name, record.String()+name+",,\n")
+	add(name, record.String()+name+",,\n")
 	z.Close()
 	return b.Bytes()
 }

@@ -117,7 +117,7 @@ func (f *fetch) get(ctx context.Context, client *http.Client, dir string, limit 
 		return causeOf(ctx, err)
 	}
 	defer resp.Body.Close()
-	if whole, err := f.start(resp); !whole || err != nil {
+	if complete, err := f.start(resp); !complete || err != nil {
 		return err
 	}
 	if resp.ContentLength > limit {
@@ -151,7 +151,7 @@ func (f *fetch) get(ctx context.Context, client *http.Client, dir string, limit 
 }
 
 // start notes the status of an answer. whole reports whether a file follows.
-func (f *fetch) start(resp *http.Response) (whole bool, err error) {
+func (f *fetch) start(resp *http.Response) (complete bool, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.record.Status, f.record.Type = resp.StatusCode, resp.Header.Get("Content-Type")

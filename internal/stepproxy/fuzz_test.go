@@ -18,14 +18,14 @@ func FuzzCleanURL(f *testing.F) {
 			return
 		}
 		clean := CleanURL(u)
-		again, err := url.Parse(clean)
+		reparsed, err := url.Parse(clean)
 		if err != nil {
 			t.Fatalf("%q of %q: %v", clean, text, err)
 		}
-		if twice := CleanURL(again); twice != clean {
+		if twice := CleanURL(reparsed); twice != clean {
 			t.Errorf("%q, then %q", clean, twice)
 		}
-		if again.User != nil || again.Fragment != "" || strings.Contains("/"+again.Path+"/", "/../") {
+		if reparsed.User != nil || reparsed.Fragment != "" || strings.Contains("/"+reparsed.Path+"/", "/../") {
 			t.Errorf("%q of %q", clean, text)
 		}
 	})

@@ -45,7 +45,7 @@ type Source interface {
 	Answer(context.Context, Request) (*Response, error)
 	// Refuse records a connection whose content the proxy cannot read, such as one that
 	// is not HTTP.
-	Refuse(client, what, reason string)
+	Refuse(client, request, reason string)
 }
 
 // Server is the proxy. Serve may be called several times.

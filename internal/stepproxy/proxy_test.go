@@ -269,8 +269,8 @@ func TestCleanURL(t *testing.T) {
 		if got != want {
 			t.Errorf("%s: got %s, want %s", in, got, want)
 		}
-		again, err := url.Parse(got)
-		if err != nil || CleanURL(again) != got {
+		reparsed, err := url.Parse(got)
+		if err != nil || CleanURL(reparsed) != got {
 			t.Errorf("%s is not clean", got)
 		}
 	}

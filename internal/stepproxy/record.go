@@ -173,10 +173,10 @@ func (r *Recorder) forward(ctx context.Context, req Request) (*Response, error) 
 }
 
 // Refuse implements Source.
-func (r *Recorder) Refuse(client, what, reason string) {
+func (r *Recorder) Refuse(client, request, reason string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	note(r.refused, Unrecorded{client, what, reason})
+	note(r.refused, Unrecorded{client, request, reason})
 }
 
 // note adds a request to a list whose length is bounded.
@@ -194,16 +194,16 @@ func (r *Recorder) Records() ([]Record, []Unrecorded) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var records []Record
-	kept := map[string]int{} // position in records
+	positions := map[string]int{} // position in records
 	for _, v := range slices.SortedFunc(maps.Keys(r.fetches), r.compare) {
 		f := r.fetches[v]
 		if !f.done || f.err != nil { // they no longer change
 			continue
 		}
-		i, seen := kept[v.url]
+		i, seen := positions[v.url]
 		switch {
 		case !seen:
-			kept[v.url] = len(records)
+			positions[v.url] = len(records)
 			rec := f.record
 			rec.Clients = slices.Sorted(maps.Keys(f.clients))
 			records = append(records, rec)
@@ -222,7 +222,7 @@ func (r *Recorder) Records() ([]Record, []Unrecorded) {
 	var refused []Unrecorded
 	for u := range r.refused {
 		// An error is irrelevant if the request succeeded later.
-		if _, ok := kept[trimGet(u.Request)]; !ok || u.Reason == otherVariant {
+		if _, ok := positions[trimGet(u.Request)]; !ok || u.Reason == otherVariant {
 			refused = append(refused, u)
 		}
 	}

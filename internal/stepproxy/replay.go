@@ -52,22 +52,22 @@ func (p *Player) Answer(_ context.Context, req Request) (*Response, error) {
 }
 
 // Refuse implements Source.
-func (p *Player) Refuse(client, what, reason string) {
+func (p *Player) Refuse(client, request, reason string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	note(p.refused, Unrecorded{client, what, reason})
+	note(p.refused, Unrecorded{client, request, reason})
 }
 
 // Refused returns the requests that were not answered, sorted.
 func (p *Player) Refused() []Unrecorded {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	var all []Unrecorded
+	var refused []Unrecorded
 	for u := range p.refused {
-		all = append(all, u)
+		refused = append(refused, u)
 	}
-	slices.SortFunc(all, func(a, b Unrecorded) int {
+	slices.SortFunc(refused, func(a, b Unrecorded) int {
 		return cmp.Or(cmp.Compare(a.Client, b.Client), cmp.Compare(a.Request, b.Request), cmp.Compare(a.Reason, b.Reason))
 	})
-	return all
+	return refused
 }

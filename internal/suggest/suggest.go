@@ -57,10 +57,10 @@ func similar(name string, candidates []string, parts bool) []string {
 			continue
 		}
 		other := fold(c)
-		most := max(1, min(len(word), len(other))/3)
-		d := distance(word, other, most)
+		limit := max(1, min(len(word), len(other))/3)
+		d := distance(word, other, limit)
 		switch {
-		case d <= most && d < len(word): // not every letter of a short name
+		case d <= limit && d < len(word): // not every letter of a short name
 			found = append(found, scored{c, d})
 		case parts && (len(word) > 2 && strings.Contains(string(other), string(word)) ||
 			len(other) > 2 && strings.Contains(string(word), string(other))):
@@ -83,10 +83,10 @@ func fold(s string) []rune { return []rune(strings.ReplaceAll(strings.ToLower(s)
 // neighbouring letters that turn one word into the other, or most+1 if it is larger
 // than most. The library counts an exchange as two edits, so a single exchange, the
 // usual typing mistake, is tried here.
-func distance(a, b []rune, most int) int {
-	d := edits(a, b, most+1)
-	if d < 2 || d > most+1 {
-		return min(d, most+1) // an exchange saves no more than one edit
+func distance(a, b []rune, limit int) int {
+	d := edits(a, b, limit+1)
+	if d < 2 || d > limit+1 {
+		return min(d, limit+1) // an exchange saves no more than one edit
 	}
 	for i := range len(a) - 1 {
 		if a[i] == a[i+1] {
@@ -94,18 +94,18 @@ func distance(a, b []rune, most int) int {
 		}
 		swapped := slices.Clone(a)
 		swapped[i], swapped[i+1] = a[i+1], a[i]
-		d = min(d, 1+edits(swapped, b, most))
+		d = min(d, 1+edits(swapped, b, limit))
 	}
-	return min(d, most+1)
+	return min(d, limit+1)
 }
 
 // edits returns the Levenshtein distance, or most+1 if it is larger than most.
-func edits(a, b []rune, most int) int {
-	if d := len(a) - len(b); d > most || -d > most {
-		return most + 1
+func edits(a, b []rune, limit int) int {
+	if d := len(a) - len(b); d > limit || -d > limit {
+		return limit + 1
 	}
 	// No limit is passed: version 1.2.3 returns wrong distances with one (2 at a
 	// limit of 2 for "threads" and "base-tag", which are 7 apart).
 	d, _, _ := levenshtein.Calculate(a, b, 0, 1, 1, 1)
-	return min(d, most+1)
+	return min(d, limit+1)
 }

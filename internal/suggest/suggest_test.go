@@ -61,19 +61,19 @@ func TestDidYouMean(t *testing.T) {
 func FuzzDistance(f *testing.F) {
 	f.Add("nova", "nvoa", 2)
 	f.Add("", "abc", 3)
-	f.Fuzz(func(t *testing.T, a, b string, most int) {
-		if len(a) > 30 || len(b) > 30 || most < 1 || most > 10 {
+	f.Fuzz(func(t *testing.T, a, b string, limit int) {
+		if len(a) > 30 || len(b) > 30 || limit < 1 || limit > 10 {
 			t.Skip()
 		}
-		got, want := distance([]rune(a), []rune(b), most), plainLevenshtein([]rune(a), []rune(b))
-		if got > want && got <= most {
-			t.Errorf("distance(%q, %q, %d) = %d, more than the %d edits without exchanges", a, b, most, got, want)
+		got, want := distance([]rune(a), []rune(b), limit), plainLevenshtein([]rune(a), []rune(b))
+		if got > want && got <= limit {
+			t.Errorf("distance(%q, %q, %d) = %d, more than the %d edits without exchanges", a, b, limit, got, want)
 		}
-		if want <= most && got > want {
-			t.Errorf("distance(%q, %q, %d) = %d, want at most %d", a, b, most, got, want)
+		if want <= limit && got > want {
+			t.Errorf("distance(%q, %q, %d) = %d, want at most %d", a, b, limit, got, want)
 		}
-		if got <= most && got < want-1 { // an exchange saves one edit
-			t.Errorf("distance(%q, %q, %d) = %d, too small beside %d", a, b, most, got, want)
+		if got <= limit && got < want-1 { // an exchange saves one edit
+			t.Errorf("distance(%q, %q, %d) = %d, too small beside %d", a, b, limit, got, want)
 		}
 	})
 }

@@ -134,7 +134,7 @@ func Base(files map[string]string) (v1.Image, error) {
 
 func writeRoot(buf io.Writer, bin []byte, files map[string]string) error {
 	w := tar.NewWriter(buf)
-	put := func(h *tar.Header, data []byte) error {
+	write := func(h *tar.Header, data []byte) error {
 		h.ModTime, h.Size = Created, int64(len(data))
 		if err := w.WriteHeader(h); err != nil {
 			return err
@@ -143,15 +143,15 @@ func writeRoot(buf io.Writer, bin []byte, files map[string]string) error {
 		return err
 	}
 	for _, d := range []string{"bin/", "etc/", "tmp/", "proc/", "sys/", "dev/", "root/", "usr/bin/", "usr/local/bin/", "var/"} {
-		if err := put(&tar.Header{Name: d, Typeflag: tar.TypeDir, Mode: 0o755}, nil); err != nil {
+		if err := write(&tar.Header{Name: d, Typeflag: tar.TypeDir, Mode: 0o755}, nil); err != nil {
 			return err
 		}
 	}
-	if err := put(&tar.Header{Name: "bin/busybox", Typeflag: tar.TypeReg, Mode: 0o755}, bin); err != nil {
+	if err := write(&tar.Header{Name: "bin/busybox", Typeflag: tar.TypeReg, Mode: 0o755}, bin); err != nil {
 		return err
 	}
 	for _, p := range programs {
-		if err := put(&tar.Header{Name: "bin/" + p, Typeflag: tar.TypeSymlink, Linkname: "busybox", Mode: 0o777}, nil); err != nil {
+		if err := write(&tar.Header{Name: "bin/" + p, Typeflag: tar.TypeSymlink, Linkname: "busybox", Mode: 0o777}, nil); err != nil {
 			return err
 		}
 	}
@@ -160,7 +160,7 @@ func writeRoot(buf io.Writer, bin []byte, files map[string]string) error {
 		all[name] = data
 	}
 	for _, name := range slices.Sorted(maps.Keys(all)) { // the same bytes each time
-		if err := put(&tar.Header{Name: name, Typeflag: tar.TypeReg, Mode: 0o644}, []byte(all[name])); err != nil {
+		if err := write(&tar.Header{Name: name, Typeflag: tar.TypeReg, Mode: 0o644}, []byte(all[name])); err != nil {
 			return err
 		}
 	}

@@ -84,8 +84,8 @@ func Containerd(t testing.TB) *Daemon {
 	if err := os.WriteFile(conf, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	d, ended := launch(t, sock, filepath.Join(run, "log"), nil, bin, "--config", conf)
-	await(t, d, ended, func() bool {
+	d, exited := launch(t, sock, filepath.Join(run, "log"), nil, bin, "--config", conf)
+	await(t, d, exited, func() bool {
 		c, err := net.Dial("unix", sock)
 		if err != nil {
 			return false
@@ -123,12 +123,12 @@ func shortDir(t testing.TB, prefix string) string {
 // start starts a daemon that serves Docker's API and waits until it answers.
 func start(t testing.TB, sock, log string, env []string, bin string, args ...string) *Daemon {
 	t.Helper()
-	d, ended := launch(t, sock, log, env, bin, args...)
+	d, exited := launch(t, sock, log, env, bin, args...)
 	client := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "unix", sock)
 	}}}
 	defer client.CloseIdleConnections()
-	await(t, d, ended, func() bool {
+	await(t, d, exited, func() bool {
 		res, err := client.Get("http://engine/_ping")
 		if err != nil {
 			return false
@@ -152,14 +152,14 @@ func launch(t testing.TB, sock, log string, env []string, bin string, args ...st
 	cmd.Env = append(os.Environ(), env...)
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
-	ended := make(chan error, 1)
+	exited := make(chan error, 1)
 	started := make(chan error)
 	go func() {
 		runtime.LockOSThread() // Pdeathsig belongs to the thread
 		err := cmd.Start()
 		started <- err
 		if err == nil {
-			ended <- cmd.Wait()
+			exited <- cmd.Wait()
 		}
 	}()
 	if err := <-started; err != nil {
@@ -168,26 +168,26 @@ func launch(t testing.TB, sock, log string, env []string, bin string, args ...st
 	t.Cleanup(func() {
 		_ = cmd.Process.Signal(syscall.SIGTERM)
 		select {
-		case <-ended:
+		case <-exited:
 		case <-time.After(20 * time.Second):
 			_ = cmd.Process.Kill()
-			<-ended
+			<-exited
 		}
 	})
-	return &Daemon{Addr: "unix://" + sock, Process: cmd.Process, Log: log}, ended
+	return &Daemon{Addr: "unix://" + sock, Process: cmd.Process, Log: log}, exited
 }
 
 // await waits until a daemon answers.
-func await(t testing.TB, d *Daemon, ended chan error, answers func() bool) {
+func await(t testing.TB, d *Daemon, exited chan error, answers func() bool) {
 	t.Helper()
 	for range 600 {
 		if answers() {
 			return
 		}
 		select {
-		case err := <-ended:
+		case err := <-exited:
 			text, _ := os.ReadFile(d.Log)
-			ended <- err
+			exited <- err
 			t.Fatalf("%s ended: %v\n%s", d.Addr, err, text)
 		case <-time.After(50 * time.Millisecond):
 		}

@@ -53,7 +53,7 @@ func (s *Terminal) All() string { return s.Tmux("capture-pane", "-p", "-J", "-S"
 func (s *Terminal) Visible() string { return s.Tmux("capture-pane", "-p") }
 
 // Until waits until ok accepts the text, and returns it.
-func (s *Terminal) Until(what string, capture func() string, ok func(string) bool) string {
+func (s *Terminal) Until(condition string, capture func() string, ok func(string) bool) string {
 	s.t.Helper()
 	var got string
 	for i := 0; i < 600; i++ {
@@ -62,6 +62,6 @@ func (s *Terminal) Until(what string, capture func() string, ok func(string) boo
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
-	s.t.Fatalf("the terminal never showed %s; it shows:\n%s", what, got)
+	s.t.Fatalf("the terminal never showed %s; it shows:\n%s", condition, got)
 	return ""
 }

@@ -17,12 +17,12 @@ import (
 )
 
 // Missing skips the test, or fails it if everything is required.
-func Missing(t testing.TB, what string) {
+func Missing(t testing.TB, requirement string) {
 	t.Helper()
 	if os.Getenv("KOLLA_TEST_REQUIRE") != "" {
-		t.Fatalf("KOLLA_TEST_REQUIRE is set, and %s", what)
+		t.Fatalf("KOLLA_TEST_REQUIRE is set, and %s", requirement)
 	}
-	t.Skip(what)
+	t.Skip(requirement)
 }
 
 // Root skips a test that needs root.

@@ -39,11 +39,11 @@ func Start(con *console.Console, action, mode string) *Progress {
 	if p == nil {
 		return nil
 	}
-	every := time.Second
+	interval := time.Second
 	if _, ok := p.view.(*statusView); ok {
-		every = 200 * time.Millisecond
+		interval = 200 * time.Millisecond
 	}
-	ticker := time.NewTicker(every)
+	ticker := time.NewTicker(interval)
 	go func() {
 		defer ticker.Stop()
 		p.run(ticker.C)

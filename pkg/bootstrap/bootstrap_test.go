@@ -143,12 +143,12 @@ func TestBootstrapDebian(t *testing.T) {
 	if os.Getenv("KOLLA_BUILD_TEST_REPRODUCIBLE") == "" {
 		return
 	}
-	again, err := Bootstrap(ctx, openStore(t), Options{Distro: "debian", Suite: "trixie"})
+	second, err := Bootstrap(ctx, openStore(t), Options{Distro: "debian", Suite: "trixie"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if again.Digest != e.Digest {
-		t.Errorf("two runs give %s and %s", e.Digest, again.Digest)
+	if second.Digest != e.Digest {
+		t.Errorf("two runs give %s and %s", e.Digest, second.Digest)
 	}
 }
 
@@ -242,8 +242,8 @@ func TestErrors(t *testing.T) {
 			if strings.Contains(usererr.Text(err), "secret") {
 				t.Errorf("the password is in %v", err)
 			}
-			if all, _ := s.Entries(); len(all) != 0 {
-				t.Errorf("entries after an error: %v", all)
+			if entries, _ := s.Entries(); len(entries) != 0 {
+				t.Errorf("entries after an error: %v", entries)
 			}
 		})
 	}
@@ -287,8 +287,8 @@ func TestCancel(t *testing.T) {
 	if err == nil || ctx.Err() == nil {
 		t.Errorf("err = %v, ctx %v", err, ctx.Err())
 	}
-	if left, _ := os.ReadDir(s.Dir() + "/blobs/sha256"); len(left) != 0 {
-		t.Errorf("%d blobs after a cancelled bootstrap", len(left))
+	if leftover, _ := os.ReadDir(s.Dir() + "/blobs/sha256"); len(leftover) != 0 {
+		t.Errorf("%d blobs after a cancelled bootstrap", len(leftover))
 	}
 }
 

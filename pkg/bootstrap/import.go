@@ -190,11 +190,11 @@ func listNames(names []string) string {
 	if len(named) == 0 {
 		return "no image has a name"
 	}
-	more := ""
+	suffix := ""
 	if len(named) > 10 {
-		named, more = named[:10], ", …"
+		named, suffix = named[:10], ", …"
 	}
-	return "it has " + strings.Join(named, ", ") + more
+	return "it has " + strings.Join(named, ", ") + suffix
 }
 
 // ofPlatform returns the image of the wanted platform of a multi-platform image.
@@ -236,7 +236,7 @@ func platformOf(idx v1.ImageIndex, opts ImportOptions) (v1.Descriptor, error) {
 	if err != nil {
 		return v1.Descriptor{}, err
 	}
-	var have []string
+	var available []string
 	for _, d := range m.Manifests {
 		if d.Platform == nil {
 			if len(m.Manifests) == 1 {
@@ -248,10 +248,10 @@ func platformOf(idx v1.ImageIndex, opts ImportOptions) (v1.Descriptor, error) {
 			return d, nil
 		}
 		if d.Platform.OS != "unknown" { // attestations
-			have = append(have, d.Platform.String())
+			available = append(available, d.Platform.String())
 		}
 	}
-	return v1.Descriptor{}, usererr.Errorf("it has "+strings.Join(have, ", "), "no image for %s", want)
+	return v1.Descriptor{}, usererr.Errorf("it has "+strings.Join(available, ", "), "no image for %s", want)
 }
 
 // importLayout stores an image of a directory with an OCI layout.
@@ -283,7 +283,7 @@ func importLayout(ctx context.Context, st *store.Store, dir string, opts ImportO
 	}
 	// An image with several names is one image.
 	var list []v1.Descriptor
-	var have []string
+	var available []string
 	for _, d := range m.Manifests {
 		n := d.Annotations["io.containerd.image.name"]
 		if n == "" {
@@ -292,13 +292,13 @@ func importLayout(ctx context.Context, st *store.Store, dir string, opts ImportO
 		if opts.Name == "" && slices.ContainsFunc(list, func(o v1.Descriptor) bool { return o.Digest == d.Digest }) {
 			continue
 		}
-		list, have = append(list, d), append(have, n)
+		list, available = append(list, d), append(available, n)
 	}
-	i, err := choose(have, opts.Name)
+	i, err := choose(available, opts.Name)
 	if err != nil {
 		return none, err
 	}
-	e := store.Entry{Name: have[i]}
+	e := store.Entry{Name: available[i]}
 	d := list[i]
 	if d.MediaType.IsIndex() {
 		if err := checkBlob(ctx, dir, d.Digest, isManifest); err != nil {

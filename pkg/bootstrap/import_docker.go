@@ -32,21 +32,21 @@ func importDocker(ctx context.Context, st *store.Store, path string, opts Import
 	if err != nil {
 		return none, fmt.Errorf("manifest.json: %w", err)
 	}
-	var have []string
+	var available []string
 	for _, d := range m {
 		if len(d.RepoTags) == 0 {
-			have = append(have, "")
+			available = append(available, "")
 		}
-		have = append(have, d.RepoTags...)
+		available = append(available, d.RepoTags...)
 	}
 	if len(m) == 1 && opts.Name == "" {
-		have = have[:1]
+		available = available[:1]
 	}
-	i, err := choose(have, opts.Name)
+	i, err := choose(available, opts.Name)
 	if err != nil {
 		return none, err
 	}
-	sel, err := selectDocker(have[i])
+	sel, err := selectDocker(available[i])
 	if err != nil {
 		return none, err
 	}
@@ -61,7 +61,7 @@ func importDocker(ctx context.Context, st *store.Store, path string, opts Import
 	if err != nil {
 		return none, err
 	}
-	return store.Entry{Name: have[i], Digest: d}, st.Check(ctx, d)
+	return store.Entry{Name: available[i], Digest: d}, st.Check(ctx, d)
 }
 
 // checkDocuments checks manifest.json and the configs that it names before other

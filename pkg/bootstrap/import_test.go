@@ -147,8 +147,8 @@ func TestImportHostile(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), c.says) {
 				t.Errorf("err = %v, want %q", err, c.says)
 			}
-			if left, _ := os.ReadDir(s.Dir() + "/blobs/sha256"); len(left) != 0 {
-				t.Errorf("%d blobs after an error", len(left))
+			if leftover, _ := os.ReadDir(s.Dir() + "/blobs/sha256"); len(leftover) != 0 {
+				t.Errorf("%d blobs after an error", len(leftover))
 			}
 		})
 	}
@@ -311,7 +311,7 @@ func TestImportArchives(t *testing.T) {
 	if err != nil || e.Digest != d {
 		t.Errorf("OCI archive: %v, %v", e.Digest, err)
 	}
-	if all, _ := to.Entries(); len(all) != 0 {
-		t.Errorf("an import named something: %v", all)
+	if entries, _ := to.Entries(); len(entries) != 0 {
+		t.Errorf("an import named something: %v", entries)
 	}
 }

@@ -87,8 +87,8 @@ func TestImportExpansion(t *testing.T) {
 		if _, err := Import(context.Background(), s, save(t, b.Bytes()), ImportOptions{}); !errors.As(err, &limit) {
 			t.Errorf("%s: %v", name, err)
 		}
-		if left, _ := os.ReadDir(s.Dir() + "/blobs/sha256"); len(left) != 0 {
-			t.Errorf("%s: %d blobs are left", name, len(left))
+		if leftover, _ := os.ReadDir(s.Dir() + "/blobs/sha256"); len(leftover) != 0 {
+			t.Errorf("%s: %d blobs are left", name, len(leftover))
 		}
 	}
 }

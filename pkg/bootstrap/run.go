@@ -56,11 +56,11 @@ func (b debianImage) run(ctx context.Context, read func(io.Reader) error) error 
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	ended := make(chan error, 1)
+	exited := make(chan error, 1)
 	go func() {
 		err := cmd.Run(ctx)
 		in.Close()
-		ended <- err
+		exited <- err
 	}()
 	// With a buffer of a megabyte, mmdebstrap does not wait for gzip.
 	readErr := read(bufio.NewReaderSize(out, 1<<20))
@@ -68,7 +68,7 @@ func (b debianImage) run(ctx context.Context, read func(io.Reader) error) error 
 		cancel()
 	}
 	_, _ = io.Copy(io.Discard, out)
-	runErr := <-ended
+	runErr := <-exited
 	log.flush()
 	var exit *exec.ExitError
 	switch {

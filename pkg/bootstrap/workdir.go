@@ -67,7 +67,7 @@ func removeWorkDir(dir string) error {
 	if err := mounts.UnmountBelow(dir); err != nil {
 		return err
 	}
-	if below, err := mounts.Below(dir); err != nil || len(below) > 0 {
+	if mounted, err := mounts.Below(dir); err != nil || len(mounted) > 0 {
 		return errors.Join(err, errors.New("something is mounted below "+dir))
 	}
 	return os.RemoveAll(dir)

@@ -64,18 +64,18 @@ func run(ctx context.Context, cfg *config.Config, con *console.Console, opts Opt
 		return err
 	}
 	defer client.Close()
-	all, err := imageset.Platforms(cfg)
+	selected, err := imageset.Platforms(cfg)
 	if err != nil {
 		return err
 	}
-	finder := imagediff.Finder{Store: s, Client: client, Platform: platforms.Format(all[0])}
+	finder := imagediff.Finder{Store: s, Client: client, Platform: platforms.Format(selected[0])}
 	references, err := selectImages(cfg, con, s)
 	if err != nil {
 		return err
 	}
 	reader := NewReader(table)
 	reports := []Report{}
-	failed, held := 0, 0
+	failed, passed := 0, 0
 	for _, ref := range references {
 		found, err := finder.Find(ctx, ref)
 		if err != nil {
@@ -96,7 +96,7 @@ func run(ctx context.Context, cfg *config.Config, con *console.Console, opts Opt
 				r.Exempt++
 			}
 		}
-		held, failed = held+r.Held, failed+r.Failed
+		passed, failed = passed+r.Held, failed+r.Failed
 		if opts.JSON {
 			reports = append(reports, r)
 		} else if err := r.write(con.Stdout, opts.Verbose); err != nil {
@@ -106,7 +106,7 @@ func run(ctx context.Context, cfg *config.Config, con *console.Console, opts Opt
 	if opts.JSON {
 		err = con.PrintJSON(reports)
 	} else if len(references) > 1 {
-		_, err = fmt.Fprintf(con.Stdout, "%s: %d held, %d failed\n", units.Count(len(references), "image"), held, failed)
+		_, err = fmt.Fprintf(con.Stdout, "%s: %d held, %d failed\n", units.Count(len(references), "image"), passed, failed)
 	}
 	if err == nil && failed > 0 {
 		err = usererr.ErrReported
@@ -120,12 +120,12 @@ func (o Options) read() (*Table, []Exception, error) {
 		return nil, nil, err
 	}
 	if o.Exceptions != "" {
-		var own []Exception
-		err := readFile(o.Exceptions, func(f io.Reader) (err error) { own, err = ReadExceptions(f, o.Exceptions); return })
+		var siteExceptions []Exception
+		err := readFile(o.Exceptions, func(f io.Reader) (err error) { siteExceptions, err = ReadExceptions(f, o.Exceptions); return })
 		if err != nil {
 			return nil, nil, err
 		}
-		exceptions = append(own, exceptions...)
+		exceptions = append(siteExceptions, exceptions...)
 	}
 	if o.Table == "" {
 		t, err := builtInTable()

@@ -89,13 +89,13 @@ const maxLibraries = 4096
 
 // link finds all libraries that a program loads, in the order of the dynamic linker. A
 // library that is already loaded is not searched again.
-func (im *Image) link(program string, of *elfInfo) error {
+func (im *Image) link(program string, info *elfInfo) error {
 	type object struct {
 		path string
 		info *elfInfo
 	}
 	loaded := map[string]bool{}
-	queue := []object{{program, of}}
+	queue := []object{{program, info}}
 	for len(queue) > 0 {
 		o := queue[0]
 		queue = queue[1:]
@@ -119,25 +119,25 @@ func (im *Image) link(program string, of *elfInfo) error {
 }
 
 // library finds a library as the dynamic linker does.
-func (im *Image) library(name, from string, of *elfInfo) string {
+func (im *Image) library(name, from string, info *elfInfo) string {
 	if strings.Contains(name, "/") {
-		if im.isLibrary(name, of) {
+		if im.isLibrary(name, info) {
 			return name
 		}
 		return ""
 	}
-	search := of.runpath
+	search := info.runpath
 	if len(search) == 0 {
-		search = of.rpath
+		search = info.rpath
 	}
 	origin := path.Dir("/" + from)
 	for _, dir := range slices.Concat(search, strings.Split(im.env["LD_LIBRARY_PATH"], ":")) {
 		dir = strings.NewReplacer("$ORIGIN", origin, "${ORIGIN}", origin).Replace(dir)
-		if strings.HasPrefix(dir, "/") && im.isLibrary(path.Join(dir, name), of) {
+		if strings.HasPrefix(dir, "/") && im.isLibrary(path.Join(dir, name), info) {
 			return path.Join(dir, name)
 		}
 	}
-	key := libraryKey{name, of.class, of.machine}
+	key := libraryKey{name, info.class, info.machine}
 	if found, ok := im.libraries[key]; ok {
 		return found
 	}
@@ -152,7 +152,7 @@ func (im *Image) library(name, from string, of *elfInfo) string {
 		}
 	}
 	for _, dir := range dirs {
-		if im.isLibrary(path.Join(dir, name), of) {
+		if im.isLibrary(path.Join(dir, name), info) {
 			found = path.Join(dir, name)
 			break
 		}
@@ -161,13 +161,13 @@ func (im *Image) library(name, from string, of *elfInfo) string {
 	return found
 }
 
-func (im *Image) isLibrary(name string, of *elfInfo) bool {
+func (im *Image) isLibrary(name string, info *elfInfo) bool {
 	_, e, failure := im.lookup(name)
 	if failure != "" || e.Type == inspect.Dir {
 		return false
 	}
 	f := im.info(e).elf
-	return f != nil && f.class == of.class && f.machine == of.machine
+	return f != nil && f.class == info.class && f.machine == info.machine
 }
 
 // linkerDirs returns the directories in ld.so.conf and in the files that it includes.

@@ -105,8 +105,8 @@ func ReadTable(r io.Reader, name string) (*Table, error) {
 			return ""
 		}
 		row := Row{Role: get("role"), Image: get("image"), Kind: Kind(get("kind")), Value: get("value")}
-		if when := get("when"); when != "" && when != "always" && when != "conditional" {
-			row.When = strings.Split(when, ",")
+		if condition := get("when"); condition != "" && condition != "always" && condition != "conditional" {
+			row.When = strings.Split(condition, ",")
 		}
 		switch {
 		case row.Image == "" || row.Value == "":

@@ -24,16 +24,16 @@ func (e *Engine) sendOnce(ctx context.Context, r Request, name string, skip int)
 	}
 	pr, pw := io.Pipe()
 	sent := &progressWriter{w: pw, total: a.size, report: r.Progress}
-	written := make(chan error, 1)
+	writeDone := make(chan error, 1)
 	go func() {
 		err := a.write(sent)
 		pw.CloseWithError(err)
-		written <- err
+		writeDone <- err
 	}()
 	err = e.load(ctx, pr)
 	// If the engine answers before it has read everything, the writer is still waiting.
 	pr.CloseWithError(errStopped)
-	if werr := <-written; werr != nil && !errors.Is(werr, errStopped) && !errors.Is(werr, io.ErrClosedPipe) {
+	if werr := <-writeDone; werr != nil && !errors.Is(werr, errStopped) && !errors.Is(werr, io.ErrClosedPipe) {
 		// A layer could not be read; the error of the engine is a consequence.
 		err = werr
 	}
@@ -170,9 +170,9 @@ func expandedSize(l v1.Layer) (int64, error) {
 	return io.Copy(io.Discard, r)
 }
 
-func olderAPI(have string, major, minor int) bool {
+func olderAPI(version string, major, minor int) bool {
 	var a, b int
-	if n, err := fmt.Sscanf(have, "%d.%d", &a, &b); n != 2 || err != nil {
+	if n, err := fmt.Sscanf(version, "%d.%d", &a, &b); n != 2 || err != nil {
 		return false
 	}
 	return a < major || a == major && b < minor

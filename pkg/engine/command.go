@@ -70,11 +70,11 @@ func (c *command) list(ctx context.Context) ([]listedImage, error) {
 			return nil, err
 		}
 	}
-	var all []listedImage
+	var listed []listedImage
 	for _, im := range images {
-		all = append(all, listedImage{id: hexOf(im.ID), refs: im.Names})
+		listed = append(listed, listedImage{id: hexOf(im.ID), refs: im.Names})
 	}
-	return all, nil
+	return listed, nil
 }
 
 func (c *command) inspect(ctx context.Context, name string) (*imageInfo, error) {
@@ -109,12 +109,12 @@ func (c *command) tag(ctx context.Context, id, ref string) error {
 func (c *command) save(ctx context.Context, ref string) (io.ReadCloser, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	r, w := io.Pipe()
-	ended := make(chan struct{})
+	done := make(chan struct{})
 	go func() {
-		defer close(ended)
+		defer close(done)
 		w.CloseWithError(c.stream(ctx, nil, w, "save", "--quiet", "--format", "docker-archive", ref))
 	}()
-	return &savedImage{r, cancel, ended}, nil
+	return &savedImage{r, cancel, done}, nil
 }
 
 // savedImage is the output of podman save. At its end, Read returns the error of

@@ -122,12 +122,12 @@ func (c *containerd) list(ctx context.Context) ([]listedImage, error) {
 	if err != nil {
 		return nil, err
 	}
-	all, err := cl.ImageService().List(ctx)
+	stored, err := cl.ImageService().List(ctx)
 	if err != nil {
 		return nil, err
 	}
 	var out []listedImage
-	for _, im := range all {
+	for _, im := range stored {
 		out = append(out, listedImage{id: im.Target.Digest.Encoded(), refs: []string{im.Name}})
 	}
 	return out, nil
@@ -208,10 +208,10 @@ func (c *containerd) unpack(ctx context.Context, cl *client.Client, im images.Im
 }
 
 // setName creates a name for an image, or changes which image it refers to.
-func setName(ctx context.Context, is images.Store, im images.Image) error {
-	_, err := is.Update(ctx, im, "target")
+func setName(ctx context.Context, imageStore images.Store, im images.Image) error {
+	_, err := imageStore.Update(ctx, im, "target")
 	if errdefs.IsNotFound(err) {
-		_, err = is.Create(ctx, im)
+		_, err = imageStore.Create(ctx, im)
 	}
 	return err
 }
@@ -221,15 +221,15 @@ func (c *containerd) tag(ctx context.Context, id, ref string) error {
 	if err != nil {
 		return err
 	}
-	is := cl.ImageService()
-	found, err := is.List(ctx, "target.digest=="+digest.NewDigestFromEncoded(digest.SHA256, id).String())
+	imageStore := cl.ImageService()
+	found, err := imageStore.List(ctx, "target.digest=="+digest.NewDigestFromEncoded(digest.SHA256, id).String())
 	if err != nil {
 		return err
 	}
 	if len(found) == 0 {
 		return errors.New("the image does not exist any more")
 	}
-	return setName(ctx, is, images.Image{Name: ref, Target: found[0].Target})
+	return setName(ctx, imageStore, images.Image{Name: ref, Target: found[0].Target})
 }
 
 func (c *containerd) save(ctx context.Context, ref string) (io.ReadCloser, error) {
@@ -242,10 +242,10 @@ func (c *containerd) save(ctx context.Context, ref string) (io.ReadCloser, error
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	r, w := io.Pipe()
-	ended := make(chan struct{})
+	done := make(chan struct{})
 	go func() {
-		defer close(ended)
+		defer close(done)
 		w.CloseWithError(imagetar.Export(ctx, cl.ContentStore(), w, imagetar.WithImage(cl.ImageService(), ref), imagetar.WithPlatform(platforms.Default())))
 	}()
-	return &savedImage{r, cancel, ended}, nil
+	return &savedImage{r, cancel, done}, nil
 }

@@ -85,8 +85,8 @@ func TestContainerd(t *testing.T) {
 		}
 		// A later process finds the image, and a second name needs no content.
 		e = openContainerd(t, d, namespace)
-		if again, err := e.Load(t.Context(), Request{Ref: "nova:t", Image: child}); err != nil || !again.Present {
-			t.Errorf("loaded again: %+v, %v", again, err)
+		if second, err := e.Load(t.Context(), Request{Ref: "nova:t", Image: child}); err != nil || !second.Present {
+			t.Errorf("loaded again: %+v, %v", second, err)
 		}
 		if tagged, err := e.Load(t.Context(), Request{Ref: "nova:u", Image: child}); err != nil || !tagged.Tagged {
 			t.Errorf("another name: %+v, %v", tagged, err)

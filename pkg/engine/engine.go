@@ -310,9 +310,9 @@ func (e *Engine) firstAnswer(ctx context.Context) (about, error) {
 func (e *Engine) waitForRestart(ctx context.Context) bool {
 	for range restartAttempts {
 		e.mu.Lock()
-		lost := e.lost
+		wasLost := e.lost
 		e.mu.Unlock()
-		if lost {
+		if wasLost {
 			return false
 		}
 		select {

@@ -88,17 +88,17 @@ func engines(t *testing.T, tests map[string]func(t *testing.T, open func() *Engi
 				t.Cleanup(e.Close)
 				return e
 			}
-			test(t, open, func(more ...string) string {
-				if name == "podman" && more[0] == "run" {
+			test(t, open, func(extra ...string) string {
+				if name == "podman" && extra[0] == "run" {
 					// Its default limits need rights that a container may lack, and crun, its
 					// default if it is installed, rejects hybrid control groups.
-					more = append([]string{"--runtime", "runc", "run", "--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024"}, more[1:]...)
+					extra = append([]string{"--runtime", "runc", "run", "--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024"}, extra[1:]...)
 				}
-				cmd := exec.Command(name, append(args[:len(args):len(args)], more...)...)
+				cmd := exec.Command(name, append(args[:len(args):len(args)], extra...)...)
 				cmd.Env = append(os.Environ(), env...)
 				out, err := cmd.CombinedOutput()
 				if err != nil {
-					t.Fatalf("%s %v: %v\n%s", name, more, err, out)
+					t.Fatalf("%s %v: %v\n%s", name, extra, err, out)
 				}
 				return string(out)
 			})
@@ -182,18 +182,18 @@ func testLoad(t *testing.T, open func() *Engine, cli func(...string) string) {
 	if out := cli("run", "--rm", "--network", "none", "kolla/nova-api:t", "ls", "/"); !strings.Contains(out, "datab") || !strings.Contains(out, "datac") {
 		t.Errorf("a container sees\n%s", out)
 	}
-	again := open()
+	second := open()
 	for _, ref := range []string{"kolla/base:t", "kolla/nova-api:t", "registry.test:4000/kolla/nova-api:u"} {
-		if !again.Has(ref) {
+		if !second.Has(ref) {
 			t.Errorf("after a new connection, %s does not exist", ref)
 		}
 	}
-	if res := load(t, again, Request{Ref: "kolla/nova-api:t", Image: kid}); !res.Present {
+	if res := load(t, second, Request{Ref: "kolla/nova-api:t", Image: kid}); !res.Present {
 		t.Errorf("after a new connection, loaded again: %+v", res)
 	}
 	// The name gets an image that extends its previous one.
 	grown := childOf(t, kid, 3, 30_000)
-	if res := load(t, again, Request{Ref: "kolla/nova-api:t", Image: grown}); res.Layers != 1 || res.Reused != 3 {
+	if res := load(t, second, Request{Ref: "kolla/nova-api:t", Image: grown}); res.Layers != 1 || res.Reused != 3 {
 		t.Errorf("extended image: %+v", res)
 	}
 }
@@ -237,11 +237,11 @@ func testSave(t *testing.T, open func() *Engine, cli func(...string) string) {
 	if err := errors.Join(r.Close(), f.Close()); err != nil {
 		t.Fatal(err)
 	}
-	back, err := tarball.ImageFromPath(file, nil)
+	reread, err := tarball.ImageFromPath(file, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, err := back.ConfigName(); err != nil || got != want {
+	if got, err := reread.ConfigName(); err != nil || got != want {
 		t.Errorf("saved %v, %v; loaded %v", got, err, want)
 	}
 	if _, err := e.Save(t.Context(), "kolla/none:t"); err == nil {

@@ -26,11 +26,11 @@ func Select(cfg *config.Config, names []string) ([]string, error) {
 	if len(names) == 0 {
 		return nil, usererr.Usage(usererr.Errorf("kolla-build explain nova-api", "explain: no image is named"))
 	}
-	known := imageset.Names(cfg)
+	choices := imageset.Names(cfg)
 	var patterns []string
 	for _, name := range names {
-		if len(known) > 0 && !slices.Contains(known, name) {
-			hint := suggest.DidYouMean(name, known)
+		if len(choices) > 0 && !slices.Contains(choices, name) {
+			hint := suggest.DidYouMean(name, choices)
 			if hint == "" {
 				hint = "kolla-build --list-images lists the images"
 			}
@@ -44,18 +44,18 @@ func Select(cfg *config.Config, names []string) ([]string, error) {
 // Run explains images and prints the explanations.
 func Run(ctx context.Context, con *console.Console, in Input, opts Options) error {
 	in.All = opts.All
-	var all []*Explanation
+	var explanations []*Explanation
 	for _, name := range opts.Images {
 		x, err := explainImage(ctx, in, name)
 		if err != nil {
 			return err
 		}
-		all = append(all, x)
+		explanations = append(explanations, x)
 	}
 	if opts.JSON {
-		return con.PrintJSON(all)
+		return con.PrintJSON(explanations)
 	}
-	for i, x := range all {
+	for i, x := range explanations {
 		if i > 0 {
 			fmt.Fprintln(con.Stdout)
 		}

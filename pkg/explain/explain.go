@@ -164,7 +164,7 @@ func ancestors(set *imageset.Set, name string) []string {
 // options that they refer to.
 func sources(set *imageset.Set, name string) ([]Source, []string, error) {
 	cfg := set.Config
-	copied, all := (&buildkit.Dockerfile{Content: set.File(name).Content}).ContextPaths()
+	copied, usesAll := (&buildkit.Dockerfile{Content: set.File(name).Content}).ContextPaths()
 	found, options := []Source{}, []string{}
 	for _, section := range slices.Sorted(maps.Keys(cfg.Sources)) {
 		archive := archiveOf(name, section)
@@ -182,12 +182,12 @@ func sources(set *imageset.Set, name string) ([]Source, []string, error) {
 				options = append(options, o.Name)
 			}
 		}
-		where := redact.InPlace(s.Origin.String())
+		origin := redact.InPlace(s.Origin.String())
 		if s.Origin.Kind == config.OriginDefault {
-			where = "default"
+			origin = "default"
 		}
 		found = append(found, Source{Section: s.Name, Type: s.Type, Location: redact.URL(s.Location), Reference: s.Reference, Version: s.Version,
-			Enabled: s.Enabled, Used: slices.Contains(copied, archive) || all && cfg.InstallType == "source", Where: where})
+			Enabled: s.Enabled, Used: slices.Contains(copied, archive) || usesAll && cfg.InstallType == "source", Where: origin})
 	}
 	return found, options, nil
 }

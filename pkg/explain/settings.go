@@ -37,11 +37,11 @@ func optionOfVariable(name string) *config.Option {
 
 // settings returns the relevant options, or all of them, and those that the user set
 // and that affect the content of images.
-func settings(cfg *config.Config, relevant map[string]bool, all bool) []Setting {
+func settings(cfg *config.Config, relevant map[string]bool, includeAll bool) []Setting {
 	var found []Setting
 	for _, o := range config.Options() {
 		decides := slices.Contains([]config.Group{config.GroupBase, config.GroupRelease, config.GroupTree}, o.Group) || o.Name == "network_mode"
-		if o.Field() == "" || o.Positional || !all && !relevant[o.Name] && !(decides && cfg.IsSet(o.Name)) {
+		if o.Field() == "" || o.Positional || !includeAll && !relevant[o.Name] && !(decides && cfg.IsSet(o.Name)) {
 			continue
 		}
 		found = append(found, setting(cfg, o.Name))

@@ -19,14 +19,14 @@ func (x *Explanation) WriteText(out io.Writer) error {
 	x.writeKey(&b)
 	table(&b, "Settings", len(x.Settings), func(w io.Writer, i int) {
 		s := x.Settings[i]
-		where := s.From
+		origin := s.From
 		if s.Where != "" {
-			where = s.Where
+			origin = s.Where
 			if s.From == "env" {
-				where = "environment: " + s.Where
+				origin = "environment: " + s.Where
 			}
 		}
-		fmt.Fprintf(w, "  %s\t%s\t%s\n", s.Option, oneLine(s.text), where)
+		fmt.Fprintf(w, "  %s\t%s\t%s\n", s.Option, oneLine(s.text), origin)
 	})
 	table(&b, "Sources", len(x.Sources), func(w io.Writer, i int) {
 		s := x.Sources[i]

@@ -202,8 +202,8 @@ func TestNewerPackage(t *testing.T) {
 	if in := s.check(false); in.Key(appID) != first.Key(appID) {
 		t.Error("the new key counts before there is an image with it")
 	}
-	if again := s.check(true); again.Key(appID) != changed.Key(appID) {
-		t.Errorf("a repeated run has key %s, want %s", again.Key(appID), changed.Key(appID))
+	if rechecked := s.check(true); rechecked.Key(appID) != changed.Key(appID) {
+		t.Errorf("a repeated run has key %s, want %s", rechecked.Key(appID), changed.Key(appID))
 	}
 	s.build(changed, "2")
 	if in := s.check(false); in.Key(appID) != changed.Key(appID) || in.Key(leafID) != changed.Key(leafID) {

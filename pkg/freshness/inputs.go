@@ -173,10 +173,10 @@ func (in *Inputs) effectiveKeys(images []define.Image) map[image.ID]digest.Diges
 		}
 		h := digest.Canonical.Digester()
 		fmt.Fprintf(h.Hash(), "kolla-build effective key 1\n%s\n%s\n", content, st.Salt)
-		needs := slices.Clone(im.Needs)
+		dependencies := slices.Clone(im.Needs)
 		// The order by text is part of the key.
-		slices.SortFunc(needs, func(a, b image.ID) int { return strings.Compare(a.String(), b.String()) })
-		for _, n := range needs {
+		slices.SortFunc(dependencies, func(a, b image.ID) int { return strings.Compare(a.String(), b.String()) })
+		for _, n := range dependencies {
 			fmt.Fprintln(h.Hash(), keys[n])
 		}
 		keys[im.ID] = h.Digest()

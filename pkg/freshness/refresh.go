@@ -136,7 +136,7 @@ func (r *refresher) packages(ctx context.Context, im *define.Image, entry store.
 			return err
 		}
 	}
-	have, err := r.contents(ctx, entry.Digest)
+	contents, err := r.contents(ctx, entry.Digest)
 	if err != nil {
 		return err
 	}
@@ -144,12 +144,12 @@ func (r *refresher) packages(ctx context.Context, im *define.Image, entry store.
 	if err != nil || parent == nil {
 		return err
 	}
-	own := ownPackages(have.Packages, parent.Packages)
-	sources, policy, err := r.policy(ctx, have, own, r.defined.Config(im.ID).DebianArch)
+	added := ownPackages(contents.Packages, parent.Packages)
+	sources, policy, err := r.policy(ctx, contents, added, r.defined.Config(im.ID).DebianArch)
 	if err != nil {
 		return err
 	}
-	for _, p := range own {
+	for _, p := range added {
 		to := policy.Candidate(p)
 		if to == "" || to == p.Version || f.state.Offered[p.Type+" "+p.Name] == to {
 			continue
@@ -171,8 +171,8 @@ func (r *refresher) packages(ctx context.Context, im *define.Image, entry store.
 	if len(f.changes) > 0 {
 		f.state.Digest, f.state.Sources = "", nil
 	}
-	if len(have.Problems) > 0 {
-		f.note = "some packages not compared: " + have.Problems[0]
+	if len(contents.Problems) > 0 {
+		f.note = "some packages not compared: " + contents.Problems[0]
 	}
 	return nil
 }
@@ -192,59 +192,59 @@ func (r *refresher) sourcesChanged(ctx context.Context, states []sourceState) (b
 
 // policy reads the repositories of an image that its own packages need. Disabled
 // repositories are read if a package can only have come from one.
-func (r *refresher) policy(ctx context.Context, have *packages.Contents, own []packages.Package, arch string) ([]packages.Source, *packages.Policy, error) {
+func (r *refresher) policy(ctx context.Context, contents *packages.Contents, added []packages.Package, arch string) ([]packages.Source, *packages.Policy, error) {
 	wants := map[string]bool{}
-	for _, p := range own {
+	for _, p := range added {
 		wants[p.Type] = true
 	}
-	var on, off []packages.Source
-	for _, repo := range have.Repositories(arch) {
+	var enabled, disabled []packages.Source
+	for _, repo := range contents.Repositories(arch) {
 		if !wants[repo.Type] || repo.Disabled && (strings.Contains(repo.Name, "debug") || strings.Contains(repo.Name, "source")) {
 			continue
 		}
 		if repo.Disabled {
-			off = append(off, packages.Source{Repository: repo})
+			disabled = append(disabled, packages.Source{Repository: repo})
 			continue
 		}
 		ix, err := r.client.Index(ctx, repo)
 		if err != nil {
 			return nil, nil, err
 		}
-		on = append(on, packages.Source{Repository: repo, Index: ix})
+		enabled = append(enabled, packages.Source{Repository: repo, Index: ix})
 	}
-	p, err := packages.NewPolicy(ctx, have, on)
-	if err != nil || !slices.ContainsFunc(own, func(q packages.Package) bool {
+	p, err := packages.NewPolicy(ctx, contents, enabled)
+	if err != nil || !slices.ContainsFunc(added, func(q packages.Package) bool {
 		v := p.Candidate(q)
 		return q.Type == packages.RPM && (v == "" || packages.CompareVersions(q.Type, v, q.Version) < 0)
 	}) {
-		return on, p, err
+		return enabled, p, err
 	}
-	for _, s := range off {
+	for _, s := range disabled {
 		if s.Index, err = r.client.Index(ctx, s.Repository); err == nil {
-			on = append(on, s)
+			enabled = append(enabled, s)
 		} else if ctx.Err() != nil {
 			return nil, nil, err
 		}
 	}
-	p, err = packages.NewPolicy(ctx, have, on)
-	return on, p, err
+	p, err = packages.NewPolicy(ctx, contents, enabled)
+	return enabled, p, err
 }
 
 // ownPackages returns the packages of apt and dnf that the parent does not have
 // in the same version. Those of other package managers are pinned by the sources.
-func ownPackages(have, parent []packages.Package) []packages.Package {
+func ownPackages(installed, parent []packages.Package) []packages.Package {
 	in := make(map[packages.Package]bool, len(parent))
 	for _, p := range parent {
 		in[p] = true
 	}
-	var own []packages.Package
-	for _, p := range have {
+	var added []packages.Package
+	for _, p := range installed {
 		if p.Type != packages.Python && !in[p] {
-			own = append(own, p)
+			added = append(added, p)
 		}
 	}
-	slices.SortFunc(own, func(a, b packages.Package) int { return cmp.Compare(a.Name, b.Name) })
-	return own
+	slices.SortFunc(added, func(a, b packages.Package) int { return cmp.Compare(a.Name, b.Name) })
+	return added
 }
 
 func (r *refresher) contents(ctx context.Context, d digest.Digest) (*packages.Contents, error) {
@@ -292,10 +292,10 @@ func (r *refresher) downloads(ctx context.Context, im *define.Image, stored time
 			r.opts.Console.Notice("warning: %s: %s", im.ID, f.note)
 			continue
 		}
-		old, known := f.state.Downloads[location]
+		old, cached := f.state.Downloads[location]
 		// At the first comparison, after the first build, a file counts as changed if
 		// it is newer than the image.
-		changed := known && old != res.ID || !known && !f.unbuilt && res.Modified.After(stored)
+		changed := cached && old != res.ID || !cached && !f.unbuilt && res.Modified.After(stored)
 		if changed && !f.unbuilt {
 			f.changes = append(f.changes, plan.Change{Input: "ADD " + res.Location, From: cmp.Or(old, "an older state"), To: res.ID})
 		}

@@ -76,19 +76,19 @@ func openStates(dataDir string) (*states, error) {
 // read reads the file. A damaged file is an error: if it were ignored, images that were
 // built before a repository changed would count as current.
 func (s *states) read() (map[digest.Digest]state, error) {
-	all := map[digest.Digest]state{}
+	byDigest := map[digest.Digest]state{}
 	data, err := os.ReadFile(s.path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return all, nil
+		return byDigest, nil
 	}
 	if err == nil {
-		err = json.Unmarshal(data, &all)
+		err = json.Unmarshal(data, &byDigest)
 	}
 	if err != nil {
 		return nil, usererr.Errorf("remove the file, and build once with --nocache: it says which package state images were built from",
 			"reading the state of images' inputs: %s: %w", s.path, err)
 	}
-	return all, nil
+	return byDigest, nil
 }
 
 func (s *states) get(key digest.Digest) state {
@@ -128,18 +128,18 @@ func (s *states) save() (err error) {
 		return err
 	}
 	defer lock.Close()
-	all, err := s.read()
+	byDigest, err := s.read()
 	if err != nil {
 		return err
 	}
-	maps.Copy(all, s.unsaved)
-	for key, st := range all {
+	maps.Copy(byDigest, s.unsaved)
+	for key, st := range byDigest {
 		// A salt identifies the current image, so it is never removed.
 		if st.Salt == "" && time.Since(st.Used) > maxAge {
-			delete(all, key)
+			delete(byDigest, key)
 		}
 	}
-	data, err := json.Marshal(all)
+	data, err := json.Marshal(byDigest)
 	if err != nil {
 		return err
 	}

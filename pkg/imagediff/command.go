@@ -31,11 +31,11 @@ func run(ctx context.Context, cfg *config.Config, con *console.Console, a, b str
 		return err
 	}
 	defer client.Close()
-	all, err := imageset.Platforms(cfg)
+	selected, err := imageset.Platforms(cfg)
 	if err != nil {
 		return err
 	}
-	f := Finder{Store: s, Client: client, Platform: platforms.Format(all[0])}
+	f := Finder{Store: s, Client: client, Platform: platforms.Format(selected[0])}
 	var images [2]Image
 	for i, ref := range []string{a, b} {
 		if images[i], err = f.Find(ctx, ref); err != nil {

@@ -103,8 +103,8 @@ func findStored(s *store.Store, ref string) (store.Entry, bool, error) {
 	if e, ok, err := s.Lookup(ref); ok || err != nil {
 		return e, ok, err
 	}
-	short, tag, _ := imageref.Split(ref)
-	if strings.Contains(short, "/") {
+	name, tag, _ := imageref.Split(ref)
+	if strings.Contains(name, "/") {
 		return store.Entry{}, false, nil
 	}
 	entries, err := s.Entries()
@@ -114,7 +114,7 @@ func findStored(s *store.Store, ref string) (store.Entry, bool, error) {
 	var found []store.Entry
 	for _, e := range entries {
 		repository, entryTag, _ := imageref.Split(e.Name)
-		if e.Name != "" && shortName(repository) == short && (tag == "" || entryTag == tag) {
+		if e.Name != "" && shortName(repository) == name && (tag == "" || entryTag == tag) {
 			found = append(found, e)
 		}
 	}
@@ -139,7 +139,7 @@ func similar(s *store.Store, ref, other string) string {
 	if err != nil {
 		return other // the error that this would explain is reported
 	}
-	short, tag, _ := imageref.Split(ref)
+	name, tag, _ := imageref.Split(ref)
 	var candidates []string
 	for _, e := range entries {
 		if e.Name == "" {
@@ -155,7 +155,7 @@ func similar(s *store.Store, ref, other string) string {
 	slices.Sort(candidates)
 	near := suggest.Near(ref, slices.Compact(candidates), maxSimilar)
 	for _, c := range candidates { // the image with other tags
-		if len(near) < maxSimilar && strings.HasPrefix(c, short+":") && !slices.Contains(near, c) {
+		if len(near) < maxSimilar && strings.HasPrefix(c, name+":") && !slices.Contains(near, c) {
 			near = append(near, c)
 		}
 	}

@@ -155,12 +155,12 @@ type layer struct {
 }
 
 func layersOf(img v1.Image) ([]layer, error) {
-	all, err := img.Layers()
+	imageLayers, err := img.Layers()
 	if err != nil {
 		return nil, err
 	}
 	var layers []layer
-	for _, l := range all {
+	for _, l := range imageLayers {
 		h, err := l.Digest()
 		if err != nil {
 			return nil, err

@@ -203,14 +203,14 @@ func TestDifferences(t *testing.T) {
 }
 
 func TestFind(t *testing.T) {
-	one, two := build(t, "A=1", base), build(t, "A=2", base)
-	f := newFixture(t, map[string]v1.Image{"registry.invalid/kolla/app:one": one, "registry.invalid/kolla/app:two": two, "registry.invalid/kolla/app-base:one": two})
+	first, second := build(t, "A=1", base), build(t, "A=2", base)
+	f := newFixture(t, map[string]v1.Image{"registry.invalid/kolla/app:one": first, "registry.invalid/kolla/app:two": second, "registry.invalid/kolla/app-base:one": second})
 	for name, ref := range map[string]string{
 		"full name":  "registry.invalid/kolla/app:one",
 		"short name": "app:one",
-		"digest":     digestOf(t, one).String(),
+		"digest":     digestOf(t, first).String(),
 	} {
-		if d, err := f.diff(ref, ref); err != nil || d.A.Digest != digestOf(t, one) || d.A.Name != "registry.invalid/kolla/app:one" && name != "digest" {
+		if d, err := f.diff(ref, ref); err != nil || d.A.Digest != digestOf(t, first) || d.A.Name != "registry.invalid/kolla/app:one" && name != "digest" {
 			t.Errorf("%s %q found %+v, %v", name, ref, d.A, err)
 		}
 	}
@@ -231,7 +231,7 @@ func TestFind(t *testing.T) {
 		t.Errorf("a misspelled name: %v, %q", err, usererr.Hint(err))
 	}
 	// Two names of one image.
-	f.name("registry.invalid/kolla/app-base:nightly", two)
+	f.name("registry.invalid/kolla/app-base:nightly", second)
 	if d, err := f.diff("app-base", "app:two"); err != nil || !d.Same {
 		t.Errorf("two names of one image: %+v, %v", d, err)
 	}
@@ -251,17 +251,17 @@ func digestOf(t *testing.T, img v1.Image) digest.Digest {
 func TestRegistry(t *testing.T) {
 	s := registrytest.Embedded(t, server.Options{})
 	host := s.Host()
-	one := build(t, "A=1", base)
+	first := build(t, "A=1", base)
 	publisher := push.New(registrytest.Client(t, registry.Options{}), push.Options{})
 	ref := host + "/kolla/app:one"
-	d, err := publisher.Push(t.Context(), ref, one)
+	d, err := publisher.Push(t.Context(), ref, first)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := publisher.Commit(t.Context(), []push.Tag{{Ref: ref, Digest: d.Digest}}); err != nil {
 		t.Fatal(err)
 	}
-	f := newFixture(t, map[string]v1.Image{"kolla/app:one": one})
+	f := newFixture(t, map[string]v1.Image{"kolla/app:one": first})
 	found, err := f.diff("kolla/app:one", ref)
 	if err != nil || !found.Same || found.B.Name != ref {
 		t.Errorf("%+v, %v", found, err)
@@ -309,9 +309,9 @@ func TestReadOnlyStore(t *testing.T) {
 
 // TestDamagedLayer holds that a damaged blob is an error and stays in the store.
 func TestDamagedLayer(t *testing.T) {
-	one := build(t, "A=1", base, files)
-	f := newFixture(t, map[string]v1.Image{"kolla/app:one": one, "kolla/app:two": build(t, "A=2", base)})
-	layers, err := one.Layers()
+	first := build(t, "A=1", base, files)
+	f := newFixture(t, map[string]v1.Image{"kolla/app:one": first, "kolla/app:two": build(t, "A=2", base)})
+	layers, err := first.Layers()
 	if err != nil {
 		t.Fatal(err)
 	}

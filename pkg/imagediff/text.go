@@ -70,9 +70,9 @@ func details(f inspect.FileChange) string {
 		return ""
 	}
 	var changes []string
-	for _, what := range f.What {
+	for _, change := range f.What {
 		from, to := "", ""
-		switch what {
+		switch change {
 		case "type":
 			from, to = string(f.From.Type), string(f.To.Type)
 		case "link":
@@ -90,9 +90,9 @@ func details(f inspect.FileChange) string {
 			}
 		}
 		if from != "" || to != "" {
-			what += " " + from + " → " + to
+			change += " " + from + " → " + to
 		}
-		changes = append(changes, what)
+		changes = append(changes, change)
 	}
 	return "  " + strings.Join(changes, ", ")
 }

@@ -34,8 +34,8 @@ func TestParse(t *testing.T) {
 			continue
 		}
 		for _, spelling := range []string{r.String(), r.Familiar()} {
-			if again, err := Parse(spelling); err != nil || again != r {
-				t.Errorf("%s: %s is read as %s, %v", in, spelling, again, err)
+			if reparsed, err := Parse(spelling); err != nil || reparsed != r {
+				t.Errorf("%s: %s is read as %s, %v", in, spelling, reparsed, err)
 			}
 		}
 	}
@@ -261,8 +261,8 @@ func FuzzNaming(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if again, _, err := clean.Normalize(); err != nil || again != clean {
-			t.Errorf("%+v is not stable: %+v, %v", clean, again, err)
+		if reparsed, _, err := clean.Normalize(); err != nil || reparsed != clean {
+			t.Errorf("%+v is not stable: %+v, %v", clean, reparsed, err)
 		}
 		full := clean.Reference("base")
 		r, err := Parse(full)
@@ -294,8 +294,8 @@ func FuzzParse(f *testing.F) {
 		if err != nil || named.String() != r.String() {
 			t.Errorf("%q: %s, the library has %v, %v", s, r, named, err)
 		}
-		if again, err := Parse(r.String()); err != nil || again != r {
-			t.Errorf("%q: %s is parsed as %s, %v", s, r, again, err)
+		if reparsed, err := Parse(r.String()); err != nil || reparsed != r {
+			t.Errorf("%q: %s is parsed as %s, %v", s, r, reparsed, err)
 		}
 	})
 }

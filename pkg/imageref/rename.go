@@ -33,32 +33,32 @@ const maxRename = 4096
 // \9 in the replacement stand for the match and its groups. The flags are g, i and a
 // number.
 func ParseRename(text string) (Rename, error) {
-	bad := func(problem string) (Rename, error) {
+	invalid := func(problem string) (Rename, error) {
 		return Rename{}, &Error{Part: "substitution", Value: text, Problem: problem}
 	}
 	if len(text) > maxRename {
-		return bad(fmt.Sprintf("it has more than %d bytes", maxRename))
+		return invalid(fmt.Sprintf("it has more than %d bytes", maxRename))
 	}
 	if len(text) < 2 || text[0] != 's' {
-		return bad("expected s/PATTERN/REPLACEMENT/")
+		return invalid("expected s/PATTERN/REPLACEMENT/")
 	}
 	delimiter := text[1]
 	if delimiter == '\\' || delimiter == '\n' || delimiter >= 0x80 {
-		return bad("the delimiter is not allowed")
+		return invalid("the delimiter is not allowed")
 	}
 	fields := splitFields(text[2:], delimiter)
 	if len(fields) != 3 {
-		return bad(fmt.Sprintf("expected s%[1]cPATTERN%[1]cREPLACEMENT%[1]c", delimiter))
+		return invalid(fmt.Sprintf("expected s%[1]cPATTERN%[1]cREPLACEMENT%[1]c", delimiter))
 	}
 	r := Rename{text: text, nth: 1}
 	pattern := fields[0]
 	if pattern == "" {
-		return bad("the pattern is empty")
+		return invalid("the pattern is empty")
 	}
 	if number := strings.Trim(fields[2], "giI"); number != "" {
 		n, err := strconv.Atoi(number)
 		if err != nil || n < 1 || !strings.Contains(fields[2], number) {
-			return bad(fmt.Sprintf("unknown flags %q: g, i and a number are known", fields[2]))
+			return invalid(fmt.Sprintf("unknown flags %q: g, i and a number are known", fields[2]))
 		}
 		r.nth = n
 	}
@@ -68,10 +68,10 @@ func ParseRename(text string) (Rename, error) {
 	}
 	var err error
 	if r.pattern, err = regex.Compile(pattern); err != nil {
-		return bad(err.Error())
+		return invalid(err.Error())
 	}
 	if r.parts, err = parseReplacement(fields[1], r.pattern.NumSubexp()); err != nil {
-		return bad(err.Error())
+		return invalid(err.Error())
 	}
 	return r, nil
 }

@@ -80,7 +80,7 @@ func FuzzRename(f *testing.F) {
 			return
 		}
 		if out, err := r.Apply(ref); err == nil {
-			if again, err := ParseTag(out.Familiar()); err != nil || again != out {
+			if reparsed, err := ParseTag(out.Familiar()); err != nil || reparsed != out {
 				t.Errorf("%s of %s: %s is not a name: %v", text, name, out, err)
 			}
 		}

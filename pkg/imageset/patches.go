@@ -30,8 +30,8 @@ func (s *Set) checkPatches(names []string) {
 				if !ok {
 					continue
 				}
-				same, err := sameContent(imagePatch, inherited)
-				if err == nil && !same {
+				identical, err := sameContent(imagePatch, inherited)
+				if err == nil && !identical {
 					err = usererr.Errorf("rename one of them",
 						"the patch %s has the name of another patch of %s, which is applied first: this one would not be applied",
 						patch, ancestor.Name)

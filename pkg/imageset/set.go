@@ -54,14 +54,14 @@ type Set struct {
 // Render renders the template tree for each platform of the configuration and
 // selects from it. Warnings are printed once. The result must be closed.
 func Render(ctx context.Context, opts Options) (*Rendered, error) {
-	all, err := Platforms(opts.Config)
+	selected, err := Platforms(opts.Config)
 	if err != nil {
 		return nil, err
 	}
 	r := &Rendered{}
-	for i, p := range all {
+	for i, p := range selected {
 		s := &Set{Config: ForPlatform(opts.Config, p), Platform: p}
-		if len(all) > 1 {
+		if len(selected) > 1 {
 			s.idPlatform = platforms.Format(platforms.Normalize(p))
 		}
 		if s.Tree, err = OpenTree(s.Config); err != nil {

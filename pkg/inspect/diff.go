@@ -72,29 +72,29 @@ func CompareTrees(a, b *Tree) []FileChange { return compare(a.byPath, b.byPath) 
 
 func compare(a, b map[string]Found) []FileChange {
 	var out []FileChange
-	for name, was := range a {
-		now, ok := b[name]
-		if ok && (was.Type == removedType) != (now.Type == removedType) {
+	for name, old := range a {
+		current, ok := b[name]
+		if ok && (old.Type == removedType) != (current.Type == removedType) {
 			kind := "removed"
-			if was.Type == removedType {
+			if old.Type == removedType {
 				kind = "added"
 			}
-			out = append(out, FileChange{Path: name, Kind: kind, From: facts(was.Entry), To: facts(now.Entry), FromLayer: was.Layer, ToLayer: now.Layer})
-		} else if !ok && was.Type == removedType {
-			out = append(out, FileChange{Path: name, Kind: "added", From: facts(was.Entry), FromLayer: was.Layer, ToLayer: -1})
+			out = append(out, FileChange{Path: name, Kind: kind, From: facts(old.Entry), To: facts(current.Entry), FromLayer: old.Layer, ToLayer: current.Layer})
+		} else if !ok && old.Type == removedType {
+			out = append(out, FileChange{Path: name, Kind: "added", From: facts(old.Entry), FromLayer: old.Layer, ToLayer: -1})
 		} else if !ok {
-			out = append(out, FileChange{Path: name, Kind: "removed", From: facts(was.Entry), FromLayer: was.Layer, ToLayer: -1})
-		} else if what := differences(was.Entry, now.Entry); len(what) > 0 {
-			out = append(out, FileChange{name, "changed", what, facts(was.Entry), facts(now.Entry), was.Layer, now.Layer})
+			out = append(out, FileChange{Path: name, Kind: "removed", From: facts(old.Entry), FromLayer: old.Layer, ToLayer: -1})
+		} else if changes := differences(old.Entry, current.Entry); len(changes) > 0 {
+			out = append(out, FileChange{name, "changed", changes, facts(old.Entry), facts(current.Entry), old.Layer, current.Layer})
 		}
 	}
-	for name, now := range b {
+	for name, current := range b {
 		if _, ok := a[name]; !ok {
 			kind := "added"
-			if now.Type == removedType {
+			if current.Type == removedType {
 				kind = "removed" // from a lower layer
 			}
-			out = append(out, FileChange{Path: name, Kind: kind, To: facts(now.Entry), FromLayer: -1, ToLayer: now.Layer})
+			out = append(out, FileChange{Path: name, Kind: kind, To: facts(current.Entry), FromLayer: -1, ToLayer: current.Layer})
 		}
 	}
 	slices.SortFunc(out, func(x, y FileChange) int { return cmp.Compare(x.Path, y.Path) })
@@ -106,9 +106,9 @@ func differences(a, b Entry) []string {
 		return []string{"type"}
 	}
 	var out []string
-	add := func(differs bool, what string) {
+	add := func(differs bool, property string) {
 		if differs {
-			out = append(out, what)
+			out = append(out, property)
 		}
 	}
 	add(a.Digest != b.Digest || a.Size != b.Size, "content")
@@ -139,14 +139,14 @@ func CompareConfigs(a, b []byte) ([]FieldChange, error) {
 		return nil, err
 	}
 	var out []FieldChange
-	for name, was := range before {
-		if now := after[name]; now != was {
-			out = append(out, FieldChange{name, was, now})
+	for name, old := range before {
+		if current := after[name]; current != old {
+			out = append(out, FieldChange{name, old, current})
 		}
 	}
-	for name, now := range after {
+	for name, current := range after {
 		if _, ok := before[name]; !ok {
-			out = append(out, FieldChange{name, "", now})
+			out = append(out, FieldChange{name, "", current})
 		}
 	}
 	slices.SortFunc(out, func(x, y FieldChange) int { return cmp.Compare(x.Field, y.Field) })

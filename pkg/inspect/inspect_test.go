@@ -138,13 +138,13 @@ func TestTree(t *testing.T) {
 
 func TestLimits(t *testing.T) {
 	l := layer(t, "a=12345678", "b=1", "c=1")
-	for what, limits := range map[string]Limits{
+	for name, limits := range map[string]Limits{
 		"entries": {Entries: 2}, "bytes": {Bytes: 1024}, "bytes of content": {Capture: 8},
 	} {
 		_, _, err := ReadLayer(t.Context(), l, Options{Limits: limits, Want: all})
 		var le *LimitError
-		if !errors.As(err, &le) || le.What != what {
-			t.Errorf("%s: error %v", what, err)
+		if !errors.As(err, &le) || le.What != name {
+			t.Errorf("%s: error %v", name, err)
 		}
 	}
 	deep := layer(t, strings.Repeat("a/", 100_000)+"b=1")

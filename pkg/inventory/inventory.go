@@ -60,8 +60,8 @@ type blob struct {
 }
 
 // New returns an empty inventory.
-func New(of string, taken time.Time) *Inventory {
-	return &Inventory{Of: of, Taken: taken.UTC().Truncate(time.Second), Blobs: map[digest.Digest]int64{}}
+func New(source string, created time.Time) *Inventory {
+	return &Inventory{Of: source, Taken: created.UTC().Truncate(time.Second), Blobs: map[digest.Digest]int64{}}
 }
 
 // Add adds an image with everything that it refers to. read returns a manifest or index

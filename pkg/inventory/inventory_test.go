@@ -80,9 +80,9 @@ func TestAddLimits(t *testing.T) {
 	for i := range maxBlobs {
 		blobs.Blobs[digest.Digest(strconv.Itoa(i))] = 1
 	}
-	for about, inv := range map[string]*Inventory{"images": images, "blobs": blobs} {
+	for name, inv := range map[string]*Inventory{"images": images, "blobs": blobs} {
 		if err := add(inv); err == nil || !strings.Contains(err.Error(), "more than") {
-			t.Errorf("too many %s: %v", about, err)
+			t.Errorf("too many %s: %v", name, err)
 		}
 	}
 }

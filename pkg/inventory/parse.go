@@ -14,7 +14,7 @@ import (
 // parse parses a file. Each entry is checked as soon as it is read: lists of countless
 // empty entries take no memory.
 func parse(b []byte) (*Inventory, error) {
-	version, of, taken := 0, "", time.Time{}
+	version, source, created := 0, "", time.Time{}
 	blobs, images := map[digest.Digest]int64{}, []Image(nil)
 	dec := json.NewDecoder(bytes.NewReader(b))
 	err := object(dec, func(key string) error {
@@ -22,17 +22,17 @@ func parse(b []byte) (*Inventory, error) {
 		case "version":
 			return dec.Decode(&version)
 		case "of":
-			return dec.Decode(&of)
+			return dec.Decode(&source)
 		case "taken":
-			return dec.Decode(&taken)
+			return dec.Decode(&created)
 		case "blobs":
 			return list(dec, "blob", maxBlobs, func() error {
-				var one blob
-				if err := dec.Decode(&one); err != nil {
+				var current blob
+				if err := dec.Decode(&current); err != nil {
 					return err
 				}
-				blobs[one.Digest] = one.Size
-				return one.check()
+				blobs[current.Digest] = current.Size
+				return current.check()
 			})
 		case "images":
 			return list(dec, "image", maxImages, func() error {
@@ -53,7 +53,7 @@ func parse(b []byte) (*Inventory, error) {
 	if version != formatVersion {
 		return nil, fmt.Errorf("its version is %d, this program knows %d", version, formatVersion)
 	}
-	inv := New(of, taken)
+	inv := New(source, created)
 	inv.Blobs, inv.Images = blobs, images
 	for i, image := range images {
 		for _, d := range append([]digest.Digest{image.Digest}, image.Layers...) {
@@ -122,21 +122,21 @@ func object(dec *json.Decoder, field func(key string) error) error {
 }
 
 // list reads an array of up to limit elements, each of which element reads.
-func list(dec *json.Decoder, what string, limit int, element func() error) error {
+func list(dec *json.Decoder, field string, limit int, element func() error) error {
 	switch t, err := dec.Token(); {
 	case err != nil:
 		return err
 	case t == nil:
 		return nil
 	case t != json.Delim('['):
-		return fmt.Errorf("%ss: not a list", what)
+		return fmt.Errorf("%ss: not a list", field)
 	}
 	for n := 1; dec.More(); n++ {
 		if n > limit {
-			return fmt.Errorf("more than %d %ss", limit, what)
+			return fmt.Errorf("more than %d %ss", limit, field)
 		}
 		if err := element(); err != nil {
-			return fmt.Errorf("%s %d: %w", what, n, err)
+			return fmt.Errorf("%s %d: %w", field, n, err)
 		}
 	}
 	return expect(dec, ']')

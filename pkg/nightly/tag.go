@@ -22,13 +22,13 @@ type Destination struct {
 // UnusedTag returns the tag of a nightly run's set: the given one, or if an image already has
 // it, the first unused one with a number. So a second nightly run on a day does not overwrite
 // the first one's set.
-func UnusedTag(ctx context.Context, dated string, references []string, place Destination) (string, error) {
+func UnusedTag(ctx context.Context, dated string, references []string, destination Destination) (string, error) {
 	tag := dated
 	for n := 1; n <= maxSetsPerDay; n++ {
 		if n > 1 {
 			tag = fmt.Sprintf("%s-%d", dated, n)
 		}
-		if used, err := place.hasTag(ctx, references, tag); err != nil || !used {
+		if used, err := destination.hasTag(ctx, references, tag); err != nil || !used {
 			return tag, err
 		}
 	}

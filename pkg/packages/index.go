@@ -181,15 +181,15 @@ const (
 
 // addVersion adds a version of a package.
 func addVersion(versions map[string][]string, name, version string) error {
-	have, known := versions[name]
+	present, known := versions[name]
 	switch {
-	case slices.Contains(have, version):
+	case slices.Contains(present, version):
 		return nil
 	case !known && len(versions) >= maxPackages:
 		return fmt.Errorf("more than %d packages", maxPackages)
-	case len(have) >= maxVersions:
+	case len(present) >= maxVersions:
 		return fmt.Errorf("more than %d versions of %s", maxVersions, name)
 	}
-	versions[name] = append(have, version)
+	versions[name] = append(present, version)
 	return nil
 }

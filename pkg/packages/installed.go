@@ -144,13 +144,13 @@ func (r *Reader) Read(ctx context.Context, img v1.Image) (*Contents, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading packages: %w", err)
 	}
-	all := make([]inspect.Part[fileFacts], len(layers))
+	parts := make([]inspect.Part[fileFacts], len(layers))
 	for i, l := range layers {
-		if all[i], err = r.layer(ctx, l); err != nil {
+		if parts[i], err = r.layer(ctx, l); err != nil {
 			return nil, fmt.Errorf("reading packages: layer %d of %d: %w", i+1, len(layers), err)
 		}
 	}
-	files := inspect.MergeParts(all)
+	files := inspect.MergeParts(parts)
 	dropOldRPMDB(files)
 	out := &Contents{Files: map[string]string{}}
 	for name, f := range files {

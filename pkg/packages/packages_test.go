@@ -82,11 +82,11 @@ func TestRPMVersionsAsRPM(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	said := strings.Fields(string(out))
-	if len(said) != len(pairs) {
-		t.Fatalf("rpm compared %d of %d: %s", len(said), len(pairs), out)
+	lines := strings.Fields(string(out))
+	if len(lines) != len(pairs) {
+		t.Fatalf("rpm compared %d of %d: %s", len(lines), len(pairs), out)
 	}
-	for i, want := range said {
+	for i, want := range lines {
 		if got := strconv.Itoa(CompareVersions(RPM, pairs[i][0], pairs[i][1])); got != want {
 			t.Errorf("%q against %q: %s, rpm says %s", pairs[i][0], pairs[i][1], got, want)
 		}

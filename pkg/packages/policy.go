@@ -84,17 +84,17 @@ func (p *Policy) rpmCandidate(name string, includeDisabled bool) string {
 // aptCandidate decides like apt for a package that is not installed, see
 // apt_preferences(5): the highest priority, then the newest version.
 func (p *Policy) aptCandidate(name string) string {
-	best, version := 0, ""
+	bestPriority, version := 0, ""
 	for i, s := range p.sources {
 		if s.Repository.Type != Deb {
 			continue
 		}
 		for _, v := range p.offers[i][name] {
 			priority := p.priority(name, v, s)
-			if priority < 0 || version != "" && (priority < best || priority == best && CompareVersions(Deb, v, version) <= 0) {
+			if priority < 0 || version != "" && (priority < bestPriority || priority == bestPriority && CompareVersions(Deb, v, version) <= 0) {
 				continue
 			}
-			best, version = priority, v
+			bestPriority, version = priority, v
 		}
 	}
 	return version

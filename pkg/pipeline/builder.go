@@ -43,21 +43,21 @@ func (s *session) openBuilder(ctx context.Context, p *planned, rep *reporter, me
 }
 
 func (s *session) startBuilder(ctx context.Context, builder *imagebuilder.Builder, rep *reporter) error {
-	since, end := time.Now(), s.recorder.Stage("start the builder")
+	start, end := time.Now(), s.recorder.Stage("start the builder")
 	if err := builder.Ready(ctx); err != nil {
 		_ = builder.Close()
 		return err
 	}
 	end()
-	rep.stopwatch.Builder(since)
+	rep.stopwatch.Builder(start)
 	return nil
 }
 
 func (s *session) stopBuilder(builder *imagebuilder.Builder, rep *reporter) error {
-	since, end := time.Now(), s.recorder.Stage("stop the builder")
+	start, end := time.Now(), s.recorder.Stage("stop the builder")
 	err := builder.Close()
 	end()
-	rep.stopwatch.Builder(since)
+	rep.stopwatch.Builder(start)
 	return err
 }
 
@@ -116,8 +116,8 @@ func ancestors(p *planned, builder *imagebuilder.Builder) func(*plan.Item) []dig
 	return func(it *plan.Item) []digest.Digest {
 		graph := p.rendered.Of(it.Image).Graph
 		var found []digest.Digest
-		for up := graph.Parent(it.Image.Name); up != nil; up = graph.Parent(up.Name) {
-			if d := builder.Digest(it.Image.Platform, up.Reference); d != "" {
+		for ancestor := graph.Parent(it.Image.Name); ancestor != nil; ancestor = graph.Parent(ancestor.Name) {
+			if d := builder.Digest(it.Image.Platform, ancestor.Reference); d != "" {
 				found = append(found, d)
 			}
 		}
@@ -128,17 +128,17 @@ func ancestors(p *planned, builder *imagebuilder.Builder) func(*plan.Item) []dig
 // uploaderOf returns the destination of finished images: a container engine, a
 // registry, both, or nil for neither.
 func uploaderOf(loader *engineload.Loader, p *planned, watch *observe.Stopwatch) build.Uploader {
-	var all uploaders
+	var combined uploaders
 	if loader != nil {
-		all = append(all, loader)
+		combined = append(combined, loader)
 	}
 	if p.registry != nil {
-		all = append(all, watch.Uploader(p.registry))
+		combined = append(combined, watch.Uploader(p.registry))
 	}
-	if len(all) == 0 {
+	if len(combined) == 0 {
 		return nil
 	}
-	return observe.TracedUploader{Uploader: all}
+	return observe.TracedUploader{Uploader: combined}
 }
 
 // uploaders upload to several places, one after the other.

@@ -59,16 +59,16 @@ func (b *built) withFirstAttempt(first *built) *built {
 			earlier[res.Image] = res
 		}
 	}
-	both := *b
-	both.logs = maps.Clone(b.logs)
-	both.results = make([]build.Result, len(b.results))
+	merged := *b
+	merged.logs = maps.Clone(b.logs)
+	merged.results = make([]build.Result, len(b.results))
 	for i, res := range b.results {
 		if f, ok := earlier[res.Image]; ok && res.Status == build.StatusUnchanged && res.Digest == f.Digest {
 			res.Status, res.Reason, res.Started, res.Duration = f.Status, f.Reason, f.Started, f.Duration
-			both.logs[res.Image] = first.logs[res.Image]
+			merged.logs[res.Image] = first.logs[res.Image]
 		}
-		both.results[i] = res
+		merged.results[i] = res
 	}
 	first.record.Close()
-	return &both
+	return &merged
 }

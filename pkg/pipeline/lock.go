@@ -16,9 +16,9 @@ func Lock(ctx context.Context, cfg *config.Config, c *console.Console, file stri
 	if err != nil {
 		return err
 	}
-	all := *cfg
-	all.Cache, all.Refresh, all.Push, all.Engine, all.Offline = false, false, false, "none", false
-	return run(ctx, &all, c, runOptions{recording: rec})
+	unrestricted := *cfg
+	unrestricted.Cache, unrestricted.Refresh, unrestricted.Push, unrestricted.Engine, unrestricted.Offline = false, false, false, "none", false
+	return run(ctx, &unrestricted, c, runOptions{recording: rec})
 }
 
 // lockContent returns the content of the run's lock, except for the requests of steps.

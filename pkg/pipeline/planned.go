@@ -169,9 +169,9 @@ func (s *session) newPlan(ctx context.Context, p *planned) *plan.Plan {
 	if s.last != nil && !s.cfg.Cache {
 		incomplete = s.last.Incomplete(inputs)
 	}
-	whole := repair.Whole
+	checkWhole := repair.Whole
 	if s.mode == modeBuild {
-		whole = repair.WholeOrRemove
+		checkWhole = repair.WholeOrRemove
 	}
 	times := s.store.Durations()
 	return plan.New(inputs, plan.History{
@@ -180,7 +180,7 @@ func (s *session) newPlan(ctx context.Context, p *planned) *plan.Plan {
 				return plan.StoredImage{}, false
 			}
 			e, ok, err := s.store.ByKey(key.String())
-			return plan.StoredImage{Digest: e.Digest, Size: e.Size}, ok && err == nil && whole(ctx, s.store, e.Digest)
+			return plan.StoredImage{Digest: e.Digest, Size: e.Size}, ok && err == nil && checkWhole(ctx, s.store, e.Digest)
 		},
 		Parts:    p.keys.Parts,
 		Duration: func(id image.ID) (time.Duration, bool) { return median(times, p.keys.ScopedName(id)) },

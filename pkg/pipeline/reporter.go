@@ -65,16 +65,16 @@ func historyName(cfg *config.Config) string {
 
 // finish reports a run and returns the error of the command: the run's own error, or
 // else an error of writing a report.
-func (r *reporter) finish(ctx context.Context, s stages, ended error) error {
-	past, err := r.history.Load()
+func (r *reporter) finish(ctx context.Context, s stages, runErr error) error {
+	earlier, err := r.history.Load()
 	if err != nil {
 		r.console.Notice("warning: %v", err)
 	}
-	run := r.run(ctx, s, past)
+	run := r.run(ctx, s, earlier)
 	if s.published != nil { // the run reached its end
-		ended = cmp.Or(r.summarize(ctx, s, run, ended), ended)
+		runErr = cmp.Or(r.summarize(ctx, s, run, runErr), runErr)
 	}
-	r.end(ctx, run, ended)
+	r.end(ctx, run, runErr)
 	if r.files.SummaryJSON != "" && r.cfg.Summary && r.cfg.Format == "json" && len(run.Results) == 0 && run.Err != nil {
 		err = run.WriteJSONFile(r.files.SummaryJSON)
 	} else {
@@ -89,16 +89,16 @@ func (r *reporter) finish(ctx context.Context, s stages, ended error) error {
 	if r.night != nil && (!r.cfg.Quiet || run.Outcome != report.OutcomeOK) {
 		r.console.Notice("%s", run.NightLine(s.planned != nil && s.planned.registry != nil, r.files.Latest(r.files.HTML)))
 	}
-	if err != nil && ended != nil {
+	if err != nil && runErr != nil {
 		r.console.Notice("warning: %v", err)
 	}
-	return cmp.Or(ended, err)
+	return cmp.Or(runErr, err)
 }
 
 // run collects the data for all reports except the outcome, which end adds.
-func (r *reporter) run(ctx context.Context, s stages, past []report.Record) *report.Run {
+func (r *reporter) run(ctx context.Context, s stages, earlier []report.Record) *report.Run {
 	now := time.Now()
-	run := &report.Run{Version: r.console.Version, Started: r.started, Slots: r.cfg.Threads, Past: past,
+	run := &report.Run{Version: r.console.Version, Started: r.started, Slots: r.cfg.Threads, Past: earlier,
 		Title: fmt.Sprintf("%s %s, %s, %s", r.cfg.Base, r.cfg.BaseTag, r.cfg.InstallType, r.cfg.OpenstackRelease),
 		Set:   setOf(r.cfg, r.night), Publishes: r.cfg.Push, NothingNew: s.planned != nil && s.planned.nothingNew,
 		Activities: r.recorder.Activities(now), Notes: r.recorder.Notes(), Needs: map[image.ID][]image.ID{}}
@@ -140,16 +140,16 @@ func setOf(cfg *config.Config, n *nightly.Night) report.Set {
 }
 
 // end adds the outcome of a run.
-func (r *reporter) end(ctx context.Context, run *report.Run, ended error) {
+func (r *reporter) end(ctx context.Context, run *report.Run, runErr error) {
 	run.Outcome = report.OutcomeOK
 	switch {
 	case ctx.Err() != nil:
 		run.Outcome = report.OutcomeInterrupted
-	case ended != nil:
+	case runErr != nil:
 		run.Outcome = report.OutcomeFailed
 	}
-	if ended != nil && !errors.Is(ended, ErrFailed) {
-		run.Err = ended
+	if runErr != nil && !errors.Is(runErr, ErrFailed) {
+		run.Err = runErr
 	}
 }
 

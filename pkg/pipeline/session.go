@@ -105,11 +105,11 @@ func open(ctx context.Context, cfg *config.Config, c *console.Console, o runOpti
 	if o.night == nil || !o.night.AddedDate {
 		return s, rendered, nil
 	}
-	place := nightly.Destination{Store: s.store}
+	destination := nightly.Destination{Store: s.store}
 	if s.cfg.Push {
-		place.Client = s.client
+		destination.Client = s.client
 	}
-	tag, err := nightly.UnusedTag(ctx, s.cfg.Tag, rendered.First().SelectedReferences(), place)
+	tag, err := nightly.UnusedTag(ctx, s.cfg.Tag, rendered.First().SelectedReferences(), destination)
 	if err != nil || tag == s.cfg.Tag {
 		return s, rendered, err
 	}

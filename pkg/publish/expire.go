@@ -21,11 +21,11 @@ type inventory map[string][]string
 
 // expired returns the full names that are removed, sorted.
 func (inv inventory) expired(k *Retention) []string {
-	var all []string
+	var candidates []string
 	for _, tags := range inv {
-		all = append(all, tags...)
+		candidates = append(candidates, tags...)
 	}
-	expired := k.expired(all)
+	expired := k.expired(candidates)
 	var names []string
 	for repo, tags := range inv {
 		for _, tag := range tags {
@@ -123,14 +123,14 @@ func (t Target) deleteTags(ctx context.Context, names []string) {
 	for i, name := range names {
 		del := func() error {
 			err := t.Registry.opts.Client.DeleteTag(gctx, name)
-			var never *registry.DeleteError
+			var deleteErr *registry.DeleteError
 			mu.Lock()
 			defer mu.Unlock()
 			switch {
 			case err == nil:
 				done++
-			case errors.As(err, &never):
-				failed = []error{never}
+			case errors.As(err, &deleteErr):
+				failed = []error{deleteErr}
 				return err
 			case gctx.Err() == nil:
 				failed = append(failed, err)
@@ -175,9 +175,9 @@ func (t Target) PreviewExpiry(ctx context.Context, references []string) error {
 		return nil
 	}
 	repos := repositories(references)
-	report := func(inv inventory, where string) {
+	report := func(inv inventory, place string) {
 		if names := inv.expired(t.Retention); len(names) > 0 {
-			t.Console.Notice("older sets that a run removes from %s: %s (%s)", where, tagsOf(names), units.Count(len(names), "name"))
+			t.Console.Notice("older sets that a run removes from %s: %s (%s)", place, tagsOf(names), units.Count(len(names), "name"))
 		}
 	}
 	if t.Registry != nil {

@@ -81,12 +81,12 @@ func (t Target) failed(out *Outcome, set Set, err error) {
 		if commit == nil {
 			continue
 		}
-		var own error
+		var tagErr error
 		for _, name := range Names(ref, t.AlsoTags) {
-			own = errors.Join(own, commit.Failed[name], commit.Stuck[name])
+			tagErr = errors.Join(tagErr, commit.Failed[name], commit.Stuck[name])
 		}
-		if own != nil {
-			out.Failed[ref] = own
+		if tagErr != nil {
+			out.Failed[ref] = tagErr
 		}
 	}
 }

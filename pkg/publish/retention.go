@@ -104,9 +104,9 @@ func HasDate(tag string) bool {
 // UndatedTag returns the tag or, if that has a date, the first of the others that has none; the
 // tag if all have one. Images have it as their version label: a set can have many dated tags,
 // and the label must not contain one that is removed while the image is still used.
-func UndatedTag(tag string, others []string) string {
+func UndatedTag(tag string, alsoTags []string) string {
 	if HasDate(tag) {
-		for _, other := range others {
+		for _, other := range alsoTags {
 			if !HasDate(other) {
 				return other
 			}
@@ -138,8 +138,8 @@ func parseDated(tag string) (datedTag, bool) {
 	if part(2) != part(4) {
 		return datedTag{}, false
 	}
-	when := time.Date(num(1), time.Month(num(3)), num(5), num(7), num(9), num(11), 0, time.UTC)
-	if when.Year() < 1990 || when.Month() != time.Month(num(3)) || when.Day() != num(5) || num(7) > 23 || num(9) > 59 || num(11) > 59 {
+	date := time.Date(num(1), time.Month(num(3)), num(5), num(7), num(9), num(11), 0, time.UTC)
+	if date.Year() < 1990 || date.Month() != time.Month(num(3)) || date.Day() != num(5) || num(7) > 23 || num(9) > 59 || num(11) > 59 {
 		return datedTag{}, false
 	}
 	// The shape is the tag with a "#" for each digit of the date, without a number after
@@ -150,7 +150,7 @@ func parseDated(tag string) (datedTag, bool) {
 			copy(shape[m[2*i]:m[2*i+1]], strings.Repeat("#", m[2*i+1]-m[2*i]))
 		}
 	}
-	d := datedTag{tag: tag, when: when, nth: num(14), shape: string(shape)}
+	d := datedTag{tag: tag, when: date, nth: num(14), shape: string(shape)}
 	if m[2*14] >= 0 {
 		d.shape = string(shape[:m[2*13]]) + string(shape[m[2*14+1]:])
 	}

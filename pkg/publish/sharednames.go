@@ -31,11 +31,11 @@ func WarnOtherType(con *console.Console, s *store.Store, p *plan.Plan, installTy
 	if len(names) == 0 {
 		return
 	}
-	what := names[0] + " names"
+	subject := names[0] + " names"
 	if len(names) > 1 {
-		what = fmt.Sprintf("%s and %s name", names[0], units.Count(len(names)-1, "other tag"))
+		subject = fmt.Sprintf("%s and %s name", names[0], units.Count(len(names)-1, "other tag"))
 	}
-	con.Notice("warning: %s %s images, and this run replaces them with %s images; another --tag or --namespace keeps both", what, other, installType)
+	con.Notice("warning: %s %s images, and this run replaces them with %s images; another --tag or --namespace keeps both", subject, other, installType)
 }
 
 // installTypeOf returns the install type of a stored image, "" if it has none.

@@ -351,14 +351,14 @@ func (l *Logs) imageEnd(e build.Event) {
 	im := l.images[e.Image]
 	delete(l.images, e.Image)
 	r := e.Result
-	var ended endedLog
+	var endedImage endedLog
 	if r != nil {
-		ended.failure = r.Failure
+		endedImage.failure = r.Failure
 	}
 	if im != nil {
-		ended.path = im.path
-		if ended.failure != nil {
-			ended.failure = im.complete(*ended.failure)
+		endedImage.path = im.path
+		if endedImage.failure != nil {
+			endedImage.failure = im.complete(*endedImage.failure)
 		}
 		if im.w != nil && r != nil {
 			text := fmt.Sprintf("# %s after %s", r.Status, units.Duration(r.Duration))
@@ -369,14 +369,14 @@ func (l *Logs) imageEnd(e build.Event) {
 		}
 		l.closeFile(im)
 	}
-	l.ended[e.Image] = ended
+	l.ended[e.Image] = endedImage
 	if r == nil {
 		return
 	}
-	if r.Status == build.StatusError && ended.path != "" && l.err == nil {
+	if r.Status == build.StatusError && endedImage.path != "" && l.err == nil {
 		link := filepath.Join(l.opts.Dir, FailedPrefix+LogName(e.Image.String())+".log")
 		_ = os.Remove(link)
-		if err := os.Symlink(filepath.Base(ended.path), link); err != nil {
+		if err := os.Symlink(filepath.Base(endedImage.path), link); err != nil {
 			l.fail(fmt.Errorf("linking to the log of %s: %w", e.Image, err))
 		}
 	}
@@ -388,10 +388,10 @@ func (l *Logs) Complete(r build.Result) Result {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	out := Result{Result: r}
-	if ended, ok := l.ended[r.Image]; ok {
-		out.Log = ended.path
-		if r.Failure != nil && ended.failure != nil {
-			out.Failure = ended.failure
+	if endedImage, ok := l.ended[r.Image]; ok {
+		out.Log = endedImage.path
+		if r.Failure != nil && endedImage.failure != nil {
+			out.Failure = endedImage.failure
 		}
 	}
 	return out

@@ -173,32 +173,32 @@ func (m *model) remaining(now time.Time) time.Duration {
 	if m.estimate > 0 {
 		byPlan = time.Duration(float64(m.estimate)*m.pace()) - elapsed
 	}
-	var left time.Duration
+	var remaining time.Duration
 	switch {
 	case byPlan > 0 && byRate > 0:
 		share := float64(m.done) / float64(m.total)
-		left = time.Duration((1-share)*float64(byPlan) + share*float64(byRate))
+		remaining = time.Duration((1-share)*float64(byPlan) + share*float64(byRate))
 	case byPlan > 0:
-		left = byPlan
+		remaining = byPlan
 	default:
-		left = byRate
+		remaining = byRate
 	}
 	// The run cannot end before the running images.
 	for _, im := range m.running {
 		if im.estimate > 0 {
-			left = max(left, time.Duration(float64(im.estimate)*m.pace())-now.Sub(im.started))
+			remaining = max(remaining, time.Duration(float64(im.estimate)*m.pace())-now.Sub(im.started))
 		}
 	}
-	return max(left, 0)
+	return max(remaining, 0)
 }
 
 // counts returns the first line of the live area: the progress of the run.
 func (m *model) counts(st style, now time.Time, width int) string {
 	sep := st.dot()
 	parts := []string{fmt.Sprintf("%d/%d done", m.done, m.total)}
-	short := []string{fmt.Sprintf("%d/%d", m.done, m.total)}
+	narrow := []string{fmt.Sprintf("%d/%d", m.done, m.total)}
 	if m.total == 0 {
-		parts, short = []string{"starting"}, []string{"starting"}
+		parts, narrow = []string{"starting"}, []string{"starting"}
 	}
 	if n := len(m.running); n > 0 {
 		parts = append(parts, fmt.Sprintf("%d running", n))
@@ -208,25 +208,25 @@ func (m *model) counts(st style, now time.Time, width int) string {
 	}
 	if m.failed > 0 {
 		parts = append(parts, fmt.Sprintf("%d failed", m.failed))
-		short = append(short, st.sign(badTone)+fmt.Sprint(m.failed))
+		narrow = append(narrow, st.sign(badTone)+fmt.Sprint(m.failed))
 	}
 	if m.skipped > 0 {
 		parts = append(parts, fmt.Sprintf("%d skipped", m.skipped))
 	}
 	if !m.started.IsZero() {
 		parts = append(parts, units.Clock(now.Sub(m.started)))
-		short = append(short, units.Clock(now.Sub(m.started)))
+		narrow = append(narrow, units.Clock(now.Sub(m.started)))
 	}
-	if left := m.remaining(now); left > 0 {
-		parts = append(parts, "about "+units.Estimate(left)+" left")
-		short = append(short, "~"+units.Estimate(left))
+	if remaining := m.remaining(now); remaining > 0 {
+		parts = append(parts, "about "+units.Estimate(remaining)+" left")
+		narrow = append(narrow, "~"+units.Estimate(remaining))
 	}
 	line := strings.Join(parts, sep)
 	if slow := m.slowest(now); slow != "" && (width <= 0 || ansi.StringWidth(line+sep+slow) <= width) {
 		line += sep + slow
 	}
 	if width > 0 && ansi.StringWidth(line) > width {
-		line = strings.Join(short, " ")
+		line = strings.Join(narrow, " ")
 	}
 	return line
 }
@@ -270,20 +270,20 @@ func (im *imageState) currentStep(now time.Time) string {
 // none.
 func (im *imageState) bytesText(now time.Time) string {
 	var current, total int64
-	moving, known := false, true
+	transferring, sizesKnown := false, true
 	for _, s := range im.steps {
 		if s.lastProgress.IsZero() || now.Sub(s.lastProgress) > transferTimeout {
 			continue
 		}
-		moving = true
+		transferring = true
 		current += s.current
 		total += s.total
-		known = known && s.total > 0
+		sizesKnown = sizesKnown && s.total > 0
 	}
 	switch {
-	case !moving:
+	case !transferring:
 		return ""
-	case known:
+	case sizesKnown:
 		return units.Bytes(current) + "/" + units.Bytes(total)
 	}
 	return units.Bytes(current)

@@ -63,17 +63,17 @@ func (r *Run) WriteOpenMetrics(w io.Writer) error {
 }
 
 func (r *Run) imageMetrics(m *metrics) {
-	var failed, took, size, grown, changes []sample
+	var failed, durations, size, grown, changes []sample
 	selected := r.Selected()
 	for _, res := range selected[:min(len(selected), maxLabelled)] {
 		label := [][2]string{{"image", oneLine(res.Image.String())}}
-		bad := 0.0
+		failedValue := 0.0
 		if res.Status.Bad() {
-			bad = 1
+			failedValue = 1
 		}
-		failed = append(failed, sample{label, bad})
+		failed = append(failed, sample{label, failedValue})
 		if res.Status == build.StatusBuilt || res.Status == build.StatusError {
-			took = append(took, sample{label, res.Duration.Seconds()})
+			durations = append(durations, sample{label, res.Duration.Seconds()})
 		}
 		if res.Size > 0 {
 			size = append(size, sample{label, float64(res.Size)})
@@ -86,7 +86,7 @@ func (r *Run) imageMetrics(m *metrics) {
 		}
 	}
 	m.gauge("kolla_build_image_failed", "Whether the image failed in the last run or was skipped because its parent failed.", failed...)
-	m.gauge("kolla_build_image_build_duration_seconds", "Build time of the images that the last run built.", took...)
+	m.gauge("kolla_build_image_build_duration_seconds", "Build time of the images that the last run built.", durations...)
 	m.gauge("kolla_build_image_size_bytes", "Size of the compressed layers, the config and the manifest.", size...)
 	m.gauge("kolla_build_image_size_change_bytes", "Change of the size since the run before.", grown...)
 	m.gauge("kolla_build_image_package_changes", "Packages of the image with another version than before.", changes...)

@@ -101,17 +101,17 @@ func (c *stepClock) enter(p Phase, at time.Time) {
 
 // end returns the phases of a step. Events are delayed, so the sum is scaled to the
 // duration of the step.
-func (c *stepClock) end(at time.Time, took time.Duration) map[Phase]time.Duration {
+func (c *stepClock) end(at time.Time, duration time.Duration) map[Phase]time.Duration {
 	c.spent[c.phase] += max(0, at.Sub(c.since))
 	var sum time.Duration
 	for _, d := range c.spent {
 		sum += d
 	}
 	if sum <= 0 {
-		return map[Phase]time.Duration{c.phase: took}
+		return map[Phase]time.Duration{c.phase: duration}
 	}
 	for p, d := range c.spent {
-		c.spent[p] = time.Duration(float64(d) * float64(took) / float64(sum))
+		c.spent[p] = time.Duration(float64(d) * float64(duration) / float64(sum))
 	}
 	return c.spent
 }

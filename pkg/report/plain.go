@@ -135,8 +135,8 @@ func (v *plainView) tick(m *model, now time.Time, final bool) {
 		}
 		line += fmt.Sprintf(", %d running (%s)", n, strings.Join(names, ", "))
 	}
-	if left := m.remaining(now); left > 0 {
-		line += ", about " + units.Estimate(left) + " left"
+	if remaining := m.remaining(now); remaining > 0 {
+		line += ", about " + units.Estimate(remaining) + " left"
 	}
 	v.println(now, line)
 }
@@ -154,12 +154,12 @@ func unchangedLine(names []string) string {
 		return names[0] + ": unchanged"
 	}
 	shown := names
-	more := ""
+	suffix := ""
 	if len(names) > 8 {
 		shown = names[:8]
-		more = fmt.Sprintf(" and %d more", len(names)-8)
+		suffix = fmt.Sprintf(" and %d more", len(names)-8)
 	}
-	return fmt.Sprintf("%d images unchanged: %s%s", len(names), strings.Join(shown, ", "), more)
+	return fmt.Sprintf("%d images unchanged: %s%s", len(names), strings.Join(shown, ", "), suffix)
 }
 
 // resultLine returns the result of an image in a line.
@@ -180,8 +180,8 @@ func resultLine(r build.Result) string {
 			word = "NOT LOADED"
 		}
 		line := fmt.Sprintf("%s: %s after %s", name, word, units.Duration(r.Duration))
-		if why := failureText(r); why != "" {
-			line += ": " + why
+		if reason := failureText(r); reason != "" {
+			line += ": " + reason
 		}
 		return line
 	case build.StatusParentError:

@@ -98,7 +98,7 @@ func NewProgress(opts ProgressOptions) *Progress {
 		done:   make(chan struct{}),
 		stop:   func() {},
 	}
-	every := time.Second
+	interval := time.Second
 	st := style{utf8: utf8Locale(opts.Getenv)}
 	f := console.Terminal(opts.Out)
 	mode := resolveMode(opts.Mode, opts.Out, opts.Getenv)
@@ -108,7 +108,7 @@ func NewProgress(opts ProgressOptions) *Progress {
 		p.view = &ttyView{style: st, q: p.queue, output: opts.Output, size: func() (int, int) { return terminalSize(f) }}
 		p.queue.batch = true
 		p.stop = notifyResize(func() { wake(p.redraw) })
-		every = 100 * time.Millisecond
+		interval = 100 * time.Millisecond
 	case ModeJSON:
 		p.view = &jsonView{q: p.queue}
 		p.queue.onDrop = func(n int) string {
@@ -119,7 +119,7 @@ func NewProgress(opts ProgressOptions) *Progress {
 	default:
 		p.view = &plainView{style: st, q: p.queue, output: opts.Output, silence: opts.Silence}
 	}
-	go p.loop(every)
+	go p.loop(interval)
 	return p
 }
 
@@ -185,9 +185,9 @@ func (p *Progress) Close() error {
 
 // loop writes the queued output of the view. It draws at most once per interval,
 // whatever the number of events.
-func (p *Progress) loop(every time.Duration) {
+func (p *Progress) loop(interval time.Duration) {
 	defer close(p.done)
-	timer := time.NewTicker(every)
+	timer := time.NewTicker(interval)
 	defer timer.Stop()
 	for {
 		select {

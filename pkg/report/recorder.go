@@ -141,11 +141,11 @@ func (r *Recorder) Stage(name string) (end func()) {
 
 // Times returns the times of the run, which started and ended at the given times. needs
 // has the parents of each image.
-func (r *Recorder) Times(needs map[image.ID][]image.ID, started, ended time.Time) Times {
+func (r *Recorder) Times(dependencies map[image.ID][]image.ID, started, ended time.Time) Times {
 	activities := r.Activities(ended)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return timesOf(activities, needs, slices.Clone(r.stages), started, r.begun, ended)
+	return timesOf(activities, dependencies, slices.Clone(r.stages), started, r.begun, ended)
 }
 
 // Activities returns the recorded activities: builds in the order of their starts, then
@@ -220,23 +220,23 @@ type Link struct {
 // CriticalPath returns the chain of builds, each depending on the one before, that
 // took longest in total. The run cannot be shorter, regardless of the number of slots.
 // needs has the parents of each image.
-func CriticalPath(activities []Activity, needs map[image.ID][]image.ID) []Link {
+func CriticalPath(activities []Activity, dependencies map[image.ID][]image.ID) []Link {
 	byID := map[image.ID]Activity{}
 	for _, a := range activities {
 		if !a.Start.IsZero() {
 			byID[a.Image] = a
 		}
 	}
-	took := map[image.ID]time.Duration{} // of the longest chain that ends in an image
+	durations := map[image.ID]time.Duration{} // of the longest chain that ends in an image
 	before := map[image.ID]image.ID{}
 	var chain func(id image.ID) time.Duration
 	chain = func(id image.ID) time.Duration {
-		if d, ok := took[id]; ok {
+		if d, ok := durations[id]; ok {
 			return d
 		}
-		took[id] = 0 // ends a cycle, which a run does not have
+		durations[id] = 0 // ends a cycle, which a run does not have
 		var longest time.Duration
-		for _, n := range needs[id] {
+		for _, n := range dependencies[id] {
 			if _, ok := byID[n]; !ok {
 				continue
 			}
@@ -245,8 +245,8 @@ func CriticalPath(activities []Activity, needs map[image.ID][]image.ID) []Link {
 			}
 		}
 		a := byID[id]
-		took[id] = longest + a.End.Sub(a.Start)
-		return took[id]
+		durations[id] = longest + a.End.Sub(a.Start)
+		return durations[id]
 	}
 	var last image.ID
 	for _, a := range activities {

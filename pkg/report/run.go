@@ -102,14 +102,14 @@ type SlowStep struct {
 
 // SlowestSteps returns the n steps that took longest.
 func (r *Run) SlowestSteps(n int) []SlowStep {
-	var all []SlowStep
+	var steps []SlowStep
 	for _, a := range r.Activities {
 		for _, s := range a.Steps {
-			all = append(all, SlowStep{a.Image, s})
+			steps = append(steps, SlowStep{a.Image, s})
 		}
 	}
-	slices.SortStableFunc(all, func(a, b SlowStep) int { return int(b.Took - a.Took) })
-	return all[:min(n, len(all))]
+	slices.SortStableFunc(steps, func(a, b SlowStep) int { return int(b.Took - a.Took) })
+	return steps[:min(n, len(steps))]
 }
 
 // Record returns the record of the run for the history.

@@ -114,11 +114,11 @@ for f in text_string_to_metric_families(sys.stdin.read()):
         assert s.timestamp is None, s
 print(json.dumps(out))`)
 			cmd.Stdin = bytes.NewReader(b.Bytes())
-			var said bytes.Buffer
-			cmd.Stderr = &said
+			var output bytes.Buffer
+			cmd.Stderr = &output
 			out, err := cmd.Output()
 			if err != nil {
-				t.Fatalf("%s\n%s", said.String(), b.String())
+				t.Fatalf("%s\n%s", output.String(), b.String())
 			}
 			strict := map[string]float64{}
 			if err := json.Unmarshal(out, &strict); err != nil {
@@ -188,8 +188,8 @@ func TestCriticalPath(t *testing.T) {
 
 func TestHistory(t *testing.T) {
 	h := History{Path: filepath.Join(t.TempDir(), "runs", "x.jsonl")}
-	if past, err := h.Load(); err != nil || past != nil {
-		t.Fatalf("%v, %v", past, err)
+	if earlier, err := h.Load(); err != nil || earlier != nil {
+		t.Fatalf("%v, %v", earlier, err)
 	}
 	for i := range keepRecords + 5 {
 		run := &Run{Started: t0.Add(time.Duration(i) * time.Hour), Summary: Summary{Results: []Result{{Result: build.Result{Image: named("base"), Status: build.StatusBuilt, Size: int64(i + 1), Digest: digest.Digest(fmt.Sprint(i))}}}}}
@@ -197,9 +197,9 @@ func TestHistory(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	past, err := h.Load()
-	if err != nil || len(past) != keepRecords || past[0].Images[named("base")].Size != keepRecords+5 {
-		t.Fatalf("%d records, %v", len(past), err)
+	earlier, err := h.Load()
+	if err != nil || len(earlier) != keepRecords || earlier[0].Images[named("base")].Size != keepRecords+5 {
+		t.Fatalf("%d records, %v", len(earlier), err)
 	}
 	// A run that is killed while it writes leaves an incomplete line.
 	f, err := os.OpenFile(h.Path, os.O_APPEND|os.O_WRONLY, 0)
@@ -208,10 +208,10 @@ func TestHistory(t *testing.T) {
 	}
 	_, _ = f.WriteString(`{"started":"2026`)
 	_ = f.Close()
-	if past, err = h.Load(); err != nil || len(past) != keepRecords {
-		t.Errorf("%d records with half a line, %v", len(past), err)
+	if earlier, err = h.Load(); err != nil || len(earlier) != keepRecords {
+		t.Errorf("%d records with half a line, %v", len(earlier), err)
 	}
-	r := &Run{Past: past}
+	r := &Run{Past: earlier}
 	if before, ok := r.Before(named("base")); !ok || before.Size != keepRecords+5 {
 		t.Errorf("before: %v %v", before, ok)
 	}

@@ -146,8 +146,8 @@ func FuzzSanitize(f *testing.F) {
 		once := Sanitize(raw)
 		check(once)
 		if utf8.RuneCountInString(once) <= MaxLine {
-			if again := Sanitize([]byte(once)); again != once {
-				t.Fatalf("sanitising twice gives %q, once %q", again, once)
+			if second := Sanitize([]byte(once)); second != once {
+				t.Fatalf("sanitising twice gives %q, once %q", second, once)
 			}
 		}
 		// The lines do not depend on how the bytes are split.

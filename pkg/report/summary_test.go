@@ -142,11 +142,11 @@ func TestSummaryJSON(t *testing.T) {
 		t.Fatal(err)
 	}
 	golden(t, "summary.json", read(t, path))
-	var one, two any
-	if err := errors.Join(json.Unmarshal(b.Bytes(), &one), json.Unmarshal([]byte(read(t, path)), &two)); err != nil {
+	var first, second any
+	if err := errors.Join(json.Unmarshal(b.Bytes(), &first), json.Unmarshal([]byte(read(t, path)), &second)); err != nil {
 		t.Fatal(err)
 	}
-	if !reflect.DeepEqual(one, two) {
+	if !reflect.DeepEqual(first, second) {
 		t.Error("the line and the file differ")
 	}
 

@@ -104,11 +104,11 @@ func (s Summary) writeBuilt(t *textWriter) {
 	if len(built) == 0 {
 		if len(unchanged) > 0 && s.Count(build.StatusError, build.StatusParentError,
 			build.StatusPushError, build.StatusLoadError, build.StatusCanceled) == 0 {
-			what := "Nothing to do: "
+			result := "Nothing to do: "
 			if len(retagged) > 0 {
-				what = "Nothing to build, " + units.Count(len(retagged), "image") + " published under new tags: "
+				result = "Nothing to build, " + units.Count(len(retagged), "image") + " published under new tags: "
 			}
-			t.println(t.mark(goodTone), " ", what, units.Count(len(unchanged), "image"), " unchanged.")
+			t.println(t.mark(goodTone), " ", result, units.Count(len(unchanged), "image"), " unchanged.")
 		}
 		if len(retagged) == 0 {
 			return
@@ -131,12 +131,12 @@ func (s Summary) writeBuilt(t *textWriter) {
 		if pattern != "" {
 			ref = ""
 		}
-		took := units.Duration(r.Duration)
+		duration := units.Duration(r.Duration)
 		if r.Status == build.StatusUnchanged {
-			took = ""
+			duration = ""
 		}
 		rows = append(rows, []string{
-			oneLine(r.Image.String()), status, took, sizeText(r.Size),
+			oneLine(r.Image.String()), status, duration, sizeText(r.Size),
 			ref, shortDigest(r.Digest),
 		})
 	}
@@ -250,9 +250,9 @@ func causeKey(r Result) string {
 		return r.Image.String()
 	}
 	msg := f.Err.Error()
-	for _, own := range []string{r.Reference, r.Digest.String(), r.Image.String()} {
-		if own != "" {
-			msg = strings.ReplaceAll(msg, own, "\x00")
+	for _, identifier := range []string{r.Reference, r.Digest.String(), r.Image.String()} {
+		if identifier != "" {
+			msg = strings.ReplaceAll(msg, identifier, "\x00")
 		}
 	}
 	return string(r.Status) + "\x00" + msg
@@ -328,11 +328,11 @@ func (s Summary) writeCause(t *textWriter, g *group, allowed map[image.ID]bool) 
 	}
 	t.field("rendered", place)
 	for i, line := range f.Source {
-		no := ""
+		number := ""
 		if f.Line > 0 {
-			no = fmt.Sprint(f.Line + i)
+			number = fmt.Sprint(f.Line + i)
 		}
-		t.println(t.paint(dimTone, fmt.Sprintf("%8s | ", no)), t.text(Sanitize([]byte(line))))
+		t.println(t.paint(dimTone, fmt.Sprintf("%8s | ", number)), t.text(Sanitize([]byte(line))))
 	}
 	if len(f.Tail) > 0 {
 		t.println("    ", t.paint(dimTone, fmt.Sprintf("last %s of output:", units.Count(len(f.Tail), "line"))))
@@ -351,11 +351,11 @@ func (s Summary) writeCause(t *textWriter, g *group, allowed map[image.ID]bool) 
 		t.names(names, "      ", maxPeers)
 	}
 	if len(g.skipped) > 0 {
-		who := r.Image.String()
+		subject := r.Image.String()
 		if len(g.peers) > 1 {
-			who = "they"
+			subject = "they"
 		}
-		t.println("    ", units.Count(len(g.skipped), "image"), " skipped because ", t.text(oneLine(who)), " failed:")
+		t.println("    ", units.Count(len(g.skipped), "image"), " skipped because ", t.text(oneLine(subject)), " failed:")
 		t.names(image.Strings(g.skipped), "      ", maxSkipped)
 	}
 }
@@ -436,9 +436,9 @@ func (s Summary) writeNames(t *textWriter, opts TextOptions) {
 
 func (s Summary) writeTotals(t *textWriter) {
 	var parts []string
-	add := func(tn tone, n int, what string) {
+	add := func(tn tone, n int, label string) {
 		if n > 0 {
-			parts = append(parts, t.paint(tn, fmt.Sprintf("%d %s", n, what)))
+			parts = append(parts, t.paint(tn, fmt.Sprintf("%d %s", n, label)))
 		}
 	}
 	add(goodTone, s.Count(build.StatusBuilt), "built")

@@ -46,8 +46,8 @@ func (s style) table(width int, cols []column, rows [][]string) []string {
 	}
 	// On a very narrow window even columns to keep are cut.
 	for i := range cols {
-		if over := total() - width; width > 0 && over > 0 && cols[i].keep {
-			widths[i] = max(4, widths[i]-over)
+		if excess := total() - width; width > 0 && excess > 0 && cols[i].keep {
+			widths[i] = max(4, widths[i]-excess)
 		}
 	}
 	line := func(t tone, cells func(int) string) string {

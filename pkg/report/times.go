@@ -39,7 +39,7 @@ func (t Times) Total() map[Phase]time.Duration {
 
 // timesOf computes the times of a run. begun is the start of its scheduler; started and
 // ended are those of the run.
-func timesOf(activities []Activity, needs map[image.ID][]image.ID, stages []StageTime, started, begun, ended time.Time) Times {
+func timesOf(activities []Activity, dependencies map[image.ID][]image.ID, stages []StageTime, started, begun, ended time.Time) Times {
 	t := Times{Stages: stages, Images: map[image.ID]map[Phase]time.Duration{}}
 	built := map[image.ID]Activity{}
 	var first, last time.Time
@@ -64,7 +64,7 @@ func timesOf(activities []Activity, needs map[image.ID][]image.ID, stages []Stag
 	t.BeforeBuilds, t.AfterBuilds = max(0, first.Sub(started)), max(0, ended.Sub(last))
 	for id, a := range built {
 		ready := begun
-		for _, n := range needs[id] {
+		for _, n := range dependencies[id] {
 			if p, ok := built[n]; ok && p.End.After(ready) {
 				ready = p.End
 			}

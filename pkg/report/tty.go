@@ -134,28 +134,28 @@ func (v *ttyView) resultRow(r build.Result, nameWidth, width int) string {
 	}
 	room := width - 1 - 2 // without a spare column, the mark and a space
 	// A column that is wide enough for most names does not change its width.
-	least := 16
+	minName := 16
 	if width >= 80 {
-		least = 26
+		minName = 26
 	}
-	nameWidth = min(max(nameWidth, least), 40)
-	took := ""
+	nameWidth = min(max(nameWidth, minName), 40)
+	duration := ""
 	if r.Status == build.StatusBuilt || r.Status == build.StatusError || r.Status == build.StatusPushError || r.Status == build.StatusLoadError {
-		took = units.Duration(r.Duration)
+		duration = units.Duration(r.Duration)
 	}
 	var b strings.Builder
 	b.WriteString(v.mark(t) + " ")
 	switch {
 	case room >= nameWidth+8+12+10:
-		b.WriteString(v.pad(oneLine(r.Image.String()), nameWidth) + v.padLeft(took, 8) + v.padLeft(sizeText(r.Size), 12) + "  ")
+		b.WriteString(v.pad(oneLine(r.Image.String()), nameWidth) + v.padLeft(duration, 8) + v.padLeft(sizeText(r.Size), 12) + "  ")
 		status = v.fit(status, room-nameWidth-8-12-2)
 	case room >= 30:
 		w := min(nameWidth, room-8-10)
-		b.WriteString(v.pad(oneLine(r.Image.String()), w) + v.padLeft(took, 8) + "  ")
+		b.WriteString(v.pad(oneLine(r.Image.String()), w) + v.padLeft(duration, 8) + "  ")
 		status = v.fit(status, room-w-8-2)
 	default:
 		w := max(room-7, 4)
-		return strings.TrimRight(b.String()+v.pad(oneLine(r.Image.String()), w)+v.padLeft(took, max(room-w, 0)), " ")
+		return strings.TrimRight(b.String()+v.pad(oneLine(r.Image.String()), w)+v.padLeft(duration, max(room-w, 0)), " ")
 	}
 	if t == badTone {
 		status = v.paint(badTone, status)

@@ -60,14 +60,14 @@ func Start(dataDir string, now time.Time, elsewhere string) (string, error) {
 	}
 	path := filepath.Join(dir, now.UTC().Format(nameLayout))
 	for i := 2; ; i++ {
-		made := path
+		created := path
 		if elsewhere == "" {
 			err = os.Mkdir(path, 0o755)
 		} else {
-			made, err = elsewhere, os.Symlink(elsewhere, path)
+			created, err = elsewhere, os.Symlink(elsewhere, path)
 		}
 		if err == nil {
-			return made, nil
+			return created, nil
 		}
 		if !errors.Is(err, fs.ErrExist) {
 			return "", fmt.Errorf("keeping logs: %w", err)
@@ -157,7 +157,7 @@ func (r run) logs() []Log {
 		if !isLog {
 			continue
 		}
-		if image, is := strings.CutPrefix(name, report.FailedPrefix); is {
+		if image, isFailed := strings.CutPrefix(name, report.FailedPrefix); isFailed {
 			failed[image] = true
 			continue
 		}

@@ -161,13 +161,13 @@ func TestFollow(t *testing.T) {
 		opts.DataDir = data
 		return Show(t.Context(), &console.Console{Stdout: out, Stderr: out}, opts)
 	}
-	var now bytes.Buffer
-	if err := show(&now, Options{Images: []string{"a"}}); err != nil || !strings.Contains(now.String(), "first\n") {
-		t.Errorf("a log that is being written: %q, %v", now.String(), err)
+	var current bytes.Buffer
+	if err := show(&current, Options{Images: []string{"a"}}); err != nil || !strings.Contains(current.String(), "first\n") {
+		t.Errorf("a log that is being written: %q, %v", current.String(), err)
 	}
-	now.Reset()
-	if err := show(&now, Options{}); err != nil || !strings.Contains(now.String(), "not finished") {
-		t.Errorf("a run that is not finished: %q, %v", now.String(), err)
+	current.Reset()
+	if err := show(&current, Options{}); err != nil || !strings.Contains(current.String(), "not finished") {
+		t.Errorf("a run that is not finished: %q, %v", current.String(), err)
 	}
 
 	r, w := io.Pipe()

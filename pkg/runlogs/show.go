@@ -59,11 +59,11 @@ func Show(ctx context.Context, con *console.Console, opts Options) error {
 		}
 		logs = failedOf(runs[0], opts.Images)
 		if len(logs) == 0 {
-			which := "no image"
+			selection := "no image"
 			if len(opts.Images) > 0 {
-				which = "none of these images"
+				selection = "none of these images"
 			}
-			con.Notice("%s failed in the run %s", which, runs[0].name)
+			con.Notice("%s failed in the run %s", selection, runs[0].name)
 			return nil
 		}
 	case len(opts.Images) == 0:
@@ -116,17 +116,17 @@ func failedOf(r run, images []string) []Log {
 
 // find returns the log of an image in the newest run that has one.
 func find(runs []run, image string) (Log, error) {
-	var known []string
+	var names []string
 	for _, r := range runs {
 		for _, l := range r.logs() {
 			if l.Image == report.LogName(image) {
 				return l, nil
 			}
-			known = append(known, l.Image)
+			names = append(names, l.Image)
 		}
 	}
-	slices.Sort(known)
-	hint := suggest.DidYouMean(image, slices.Compact(known))
+	slices.Sort(names)
+	hint := suggest.DidYouMean(image, slices.Compact(names))
 	if hint == "" {
 		hint = "kolla-build logs lists the logs of the last run"
 	}
@@ -196,7 +196,7 @@ func write(ctx context.Context, out io.Writer, l Log, follow bool) error {
 	defer f.Close()
 	r := bufio.NewReaderSize(f, 64<<10)
 	var partial []byte
-	ended := false
+	complete := false
 	for {
 		part, err := r.ReadSlice('\n')
 		partial = append(partial, part...)
@@ -205,7 +205,7 @@ func write(ctx context.Context, out io.Writer, l Log, follow bool) error {
 			if err == nil {
 				end = "\n"
 			}
-			ended = report.LogEnding(string(bytes.TrimRight(partial, "\r\n"))) != ""
+			complete = report.LogEnding(string(bytes.TrimRight(partial, "\r\n"))) != ""
 			if _, err := io.WriteString(out, visible(partial)+end); err != nil {
 				return err
 			}
@@ -215,7 +215,7 @@ func write(ctx context.Context, out io.Writer, l Log, follow bool) error {
 		case err == nil || errors.Is(err, bufio.ErrBufferFull):
 		case !errors.Is(err, io.EOF):
 			return fmt.Errorf("reading a log: %w", err)
-		case !follow || ended:
+		case !follow || complete:
 			return nil
 		default:
 			select {

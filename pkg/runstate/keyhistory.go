@@ -77,9 +77,9 @@ func (h *KeyHistory) Save() error {
 		return fmt.Errorf("saving the key history: %w", err)
 	}
 	defer lock.Close()
-	all := h.read()
-	maps.Copy(all, h.added)
-	data, err := json.Marshal(all)
+	histories := h.read()
+	maps.Copy(histories, h.added)
+	data, err := json.Marshal(histories)
 	if err == nil {
 		err = atomicfile.WriteFile(h.path, data, atomicfile.Options{})
 	}

@@ -63,11 +63,11 @@ func ReadLastRun(dataDir string) (*LastRun, error) {
 // CheckScope returns an error if a run with the given scope cannot continue this
 // one.
 func (l *LastRun) CheckScope(scope Scope) error {
-	option, last, now := l.Scope.difference(scope)
+	option, last, current := l.Scope.difference(scope)
 	if option == "" {
 		return nil
 	}
-	return usererr.Errorf("repeat the options of that run, or omit --rerun-failed", "--rerun-failed: the last run had %s %q, this one has %q", option, last, now)
+	return usererr.Errorf("repeat the options of that run, or omit --rerun-failed", "--rerun-failed: the last run had %s %q, this one has %q", option, last, current)
 }
 
 // completed reports whether the run completed all of its work for an image.
@@ -89,18 +89,18 @@ func (l *LastRun) Incomplete(inputs []plan.Input) map[image.ID]bool {
 
 // Describe returns a line about the remaining work for some of the run's images.
 func (l *LastRun) Describe(images []image.ID) string {
-	left := 0
+	remaining := 0
 	for _, id := range images {
 		if !l.completed(id) {
-			left++
+			remaining++
 		}
 	}
-	when := l.Started.Local().Format(time.DateTime)
+	started := l.Started.Local().Format(time.DateTime)
 	switch {
-	case left > 0:
-		return fmt.Sprintf("continuing the run of %s, which did not complete %d of %s", when, left, units.Count(len(images), "image"))
+	case remaining > 0:
+		return fmt.Sprintf("continuing the run of %s, which did not complete %d of %s", started, remaining, units.Count(len(images), "image"))
 	case l.end.Ended && !l.end.Published:
-		return fmt.Sprintf("the run of %s built all %s but did not publish them", when, units.Count(len(images), "image"))
+		return fmt.Sprintf("the run of %s built all %s but did not publish them", started, units.Count(len(images), "image"))
 	}
-	return fmt.Sprintf("the run of %s completed all %s", when, units.Count(len(images), "image"))
+	return fmt.Sprintf("the run of %s completed all %s", started, units.Count(len(images), "image"))
 }

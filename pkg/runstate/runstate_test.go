@@ -86,13 +86,13 @@ func TestKilledRun(t *testing.T) {
 	r.Handle(ended("cron", build.StatusBuilt))
 	r.Close()
 	path := filepath.Join(dir, recordFile)
-	whole, err := os.ReadFile(path)
+	intact, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	lines := slices.Collect(strings.Lines(string(whole)))
-	for n := range len(whole) {
-		if err := os.WriteFile(path, whole[:n], 0o644); err != nil {
+	lines := slices.Collect(strings.Lines(string(intact)))
+	for n := range len(intact) {
+		if err := os.WriteFile(path, intact[:n], 0o644); err != nil {
 			t.Fatal(err)
 		}
 		l, err := ReadLastRun(dir)
@@ -184,11 +184,11 @@ func TestKeyHistory(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	again := OpenKeyHistory(dir, "debian")
-	if parts, ok := again.Parts(id("base")); !ok || parts["Dockerfile"] != "sha256:1" {
+	reopened := OpenKeyHistory(dir, "debian")
+	if parts, ok := reopened.Parts(id("base")); !ok || parts["Dockerfile"] != "sha256:1" {
 		t.Errorf("read %v", parts)
 	}
-	if _, ok := again.Parts(image.ID{Name: "base", Platform: "linux/arm64"}); ok {
+	if _, ok := reopened.Parts(image.ID{Name: "base", Platform: "linux/arm64"}); ok {
 		t.Error("another platform's image has the same parts")
 	}
 	if err := os.WriteFile(filepath.Join(dir, keyHistoryFile), []byte("{"), 0o644); err != nil {

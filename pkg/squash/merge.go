@@ -300,7 +300,7 @@ func eachMember(ctx context.Context, l v1.Layer, f func(n int, h *tar.Header, r 
 	}
 	defer rc.Close()
 	tr := tar.NewReader(rc)
-	left := maxBytes
+	remaining := maxBytes
 	for n := 0; ; n++ {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
@@ -309,11 +309,11 @@ func eachMember(ctx context.Context, l v1.Layer, f func(n int, h *tar.Header, r 
 		if errors.Is(err, io.EOF) {
 			return nil
 		}
-		if err == nil && h.Size > left {
+		if err == nil && h.Size > remaining {
 			err = fmt.Errorf("a layer of more than %s", units.Bytes(maxBytes))
 		}
 		if err == nil {
-			left -= h.Size
+			remaining -= h.Size
 			err = f(n, h, tr)
 		}
 		if err != nil {

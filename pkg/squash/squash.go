@@ -41,18 +41,18 @@ func Image(ctx context.Context, img, parent v1.Image, blobs Blobs) (Result, erro
 	if err != nil {
 		return Result{}, err
 	}
-	keep, history, err := shared(img, parent)
+	keptLayers, history, err := shared(img, parent)
 	if err != nil {
 		return Result{}, err
 	}
-	if len(layers)-keep < 2 {
+	if len(layers)-keptLayers < 2 {
 		return Result{Manifest: digest.FromBytes(raw)}, nil
 	}
-	m, err := merge(ctx, layers[:keep], layers[keep:])
+	m, err := merge(ctx, layers[:keptLayers], layers[keptLayers:])
 	if err != nil {
 		return Result{}, err
 	}
-	diffID, desc, err := m.store(ctx, layers[keep:], blobs)
+	diffID, desc, err := m.store(ctx, layers[keptLayers:], blobs)
 	if err != nil {
 		return Result{}, err
 	}
@@ -64,8 +64,8 @@ func Image(ctx context.Context, img, parent v1.Image, blobs Blobs) (Result, erro
 	if man.Config.MediaType != ocispec.MediaTypeImageConfig {
 		desc.MediaType = "application/vnd.docker.image.rootfs.diff.tar"
 	}
-	man.Layers = append(man.Layers[:keep:keep], desc)
-	conf, err := squashedConfig(img, keep, history, len(layers)-keep, diffID)
+	man.Layers = append(man.Layers[:keptLayers:keptLayers], desc)
+	conf, err := squashedConfig(img, keptLayers, history, len(layers)-keptLayers, diffID)
 	if err != nil {
 		return Result{}, err
 	}
@@ -77,7 +77,7 @@ func Image(ctx context.Context, img, parent v1.Image, blobs Blobs) (Result, erro
 		return Result{}, err
 	}
 	d, _, err := blobs.WriteBlob(ctx, bytes.NewReader(out), digest.FromBytes(out), int64(len(out)))
-	return Result{Manifest: d, Squashed: len(layers) - keep}, err
+	return Result{Manifest: d, Squashed: len(layers) - keptLayers}, err
 }
 
 // shared returns the number of layers and history entries that an image shares with its
@@ -94,16 +94,16 @@ func shared(img, parent v1.Image) (layers, history int, err error) {
 	if err != nil {
 		return 0, 0, err
 	}
-	ours, theirs := conf.RootFS.DiffIDs, pc.RootFS.DiffIDs
-	if len(theirs) > len(ours) {
-		return 0, 0, fmt.Errorf("the image has %d layers and its parent %d", len(ours), len(theirs))
+	diffIDs, parentIDs := conf.RootFS.DiffIDs, pc.RootFS.DiffIDs
+	if len(parentIDs) > len(diffIDs) {
+		return 0, 0, fmt.Errorf("the image has %d layers and its parent %d", len(diffIDs), len(parentIDs))
 	}
-	for i := range theirs {
-		if ours[i] != theirs[i] {
+	for i := range parentIDs {
+		if diffIDs[i] != parentIDs[i] {
 			return 0, 0, fmt.Errorf("layer %d differs from the parent's", i+1)
 		}
 	}
-	return len(theirs), min(len(pc.History), len(conf.History)), nil
+	return len(parentIDs), min(len(pc.History), len(conf.History)), nil
 }
 
 // store writes the squashed layer, which is not compressed.
@@ -126,7 +126,7 @@ func (m *merged) store(ctx context.Context, layers []v1.Layer, blobs Blobs) (dig
 
 // squashedConfig returns the image's config with one layer in place of those that
 // were merged. Their steps stay in the history as steps without a layer.
-func squashedConfig(img v1.Image, keep, history, squashed int, diffID digest.Digest) ([]byte, error) {
+func squashedConfig(img v1.Image, keptLayers, history, squashed int, diffID digest.Digest) ([]byte, error) {
 	raw, err := img.RawConfigFile()
 	if err != nil {
 		return nil, err
@@ -140,7 +140,7 @@ func squashedConfig(img v1.Image, keep, history, squashed int, diffID digest.Dig
 	if err := json.Unmarshal(conf["rootfs"], &root); err != nil {
 		return nil, err
 	}
-	root.DiffIDs = append(root.DiffIDs[:keep:keep], diffID)
+	root.DiffIDs = append(root.DiffIDs[:keptLayers:keptLayers], diffID)
 	if conf["rootfs"], err = json.Marshal(root); err != nil {
 		return nil, err
 	}

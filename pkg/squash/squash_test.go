@@ -224,14 +224,14 @@ func randomTree(t *testing.T, seed uint64) {
 		}
 		return d
 	}
-	one := squashed(t, layers[:2], layers[2:])
-	if !bytes.Equal(one, squashed(t, layers[:2], layers[2:])) {
+	first := squashed(t, layers[:2], layers[2:])
+	if !bytes.Equal(first, squashed(t, layers[:2], layers[2:])) {
 		t.Error("the same layers gave other bytes")
 	}
 	want := describe(t, apply("all", layers...))
-	got := describe(t, apply("squashed", layers[0], layers[1], one))
+	got := describe(t, apply("squashed", layers[0], layers[1], first))
 	if got != want {
-		t.Errorf("unsquashed:\n%s\nsquashed:\n%s\nlayers: %q\nsquashed: %q", want, got, membersOf(t, layers), members(t, one))
+		t.Errorf("unsquashed:\n%s\nsquashed:\n%s\nlayers: %q\nsquashed: %q", want, got, membersOf(t, layers), members(t, first))
 	}
 }
 

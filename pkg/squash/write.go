@@ -34,18 +34,18 @@ func (m *merged) write(ctx context.Context, out io.Writer, layers []v1.Layer) er
 		}
 	}
 	for i := -len(m.parent); i < len(layers); i++ {
-		here := map[int]*inode{}
+		inodes := map[int]*inode{}
 		for ino := range files {
 			if ino.layer == i {
-				here[ino.member] = ino
+				inodes[ino.member] = ino
 			}
 		}
-		if len(here) == 0 {
+		if len(inodes) == 0 {
 			continue
 		}
 		l := layerAt(m.parent, layers, i)
 		err := eachMember(ctx, l, func(n int, _ *tar.Header, r io.Reader) error {
-			ino := here[n]
+			ino := inodes[n]
 			if ino == nil {
 				return nil
 			}

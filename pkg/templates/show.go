@@ -32,14 +32,14 @@ func Show(ctx context.Context, cfg *config.Config, c *console.Console) (bool, er
 	if err := workspace.NormalizeNames(cfg, c); err != nil {
 		return true, err
 	}
-	all, err := imageset.Platforms(cfg)
+	selected, err := imageset.Platforms(cfg)
 	if err != nil {
 		return true, err
 	}
-	if len(all) > 1 {
-		c.Notice("of several platforms this is %s", platforms.Format(all[0]))
+	if len(selected) > 1 {
+		c.Notice("of several platforms this is %s", platforms.Format(selected[0]))
 	}
-	rendered, err := imageset.Render(ctx, imageset.Options{Config: imageset.ForPlatform(cfg, all[0]), Console: c})
+	rendered, err := imageset.Render(ctx, imageset.Options{Config: imageset.ForPlatform(cfg, selected[0]), Console: c})
 	if err != nil {
 		return true, err
 	}

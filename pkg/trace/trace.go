@@ -186,7 +186,7 @@ func Start(ctx context.Context, name string, attrs ...attribute.KeyValue) (conte
 }
 
 // Record adds a child of the span in the context for an operation that has ended.
-func Record(ctx context.Context, name string, start time.Time, took time.Duration, failure string, attrs ...attribute.KeyValue) {
+func Record(ctx context.Context, name string, start time.Time, duration time.Duration, failure string, attrs ...attribute.KeyValue) {
 	parent := trace.SpanFromContext(ctx)
 	if !parent.IsRecording() {
 		return
@@ -195,7 +195,7 @@ func Record(ctx context.Context, name string, start time.Time, took time.Duratio
 	if failure != "" {
 		s.SetStatus(codes.Error, failure)
 	}
-	s.End(trace.WithTimestamp(start.Add(took)))
+	s.End(trace.WithTimestamp(start.Add(duration)))
 }
 
 // Set adds attributes.

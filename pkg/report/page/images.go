@@ -92,10 +92,10 @@ func images(run *report.Run, logs *logReader, critical map[image.ID]bool) []row 
 }
 
 func steps(a report.Activity) []step {
-	all := slices.Clone(a.Steps)
-	slices.SortStableFunc(all, func(x, y report.StepTime) int { return int(y.Took - x.Took) })
+	sorted := slices.Clone(a.Steps)
+	slices.SortStableFunc(sorted, func(x, y report.StepTime) int { return int(y.Took - x.Took) })
 	var out []step
-	for _, s := range all[:min(len(all), maxSteps)] {
+	for _, s := range sorted[:min(len(sorted), maxSteps)] {
 		st := step{Name: clean(s.Name), Took: units.Duration(s.Took), Err: clean(s.Err)}
 		if total := a.End.Sub(a.Start); total > 0 {
 			st.Share = min(100, int(100*s.Took/total))

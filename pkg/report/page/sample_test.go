@@ -51,7 +51,7 @@ func big(t testing.TB, dir string) *report.Run {
 	run := &report.Run{Title: "debian 12, binary, 2026.1", Version: "1.0.0", Started: began, Slots: 8, Outcome: report.OutcomeFailed,
 		Needs: map[image.ID][]image.ID{}, Registry: "registry.example:4000"}
 	run.Duration = 61 * time.Minute
-	past := report.Record{Started: began.Add(-24 * time.Hour), Seconds: 3333, Outcome: report.OutcomeOK, Built: 9, Unchanged: 178, Tags: []string{"2026.1-20261121", "2026.1"}, Images: map[image.ID]report.ImageRecord{}}
+	earlier := report.Record{Started: began.Add(-24 * time.Hour), Seconds: 3333, Outcome: report.OutcomeOK, Built: 9, Unchanged: 178, Tags: []string{"2026.1-20261121", "2026.1"}, Images: map[image.ID]report.ImageRecord{}}
 	free := make([]time.Time, 8)
 	for i := range free {
 		free[i] = began.Add(20 * time.Second)
@@ -77,10 +77,10 @@ func big(t testing.TB, dir string) *report.Run {
 				run.Results = append(run.Results, res)
 				continue
 			}
-			past.Images[named(name)] = report.ImageRecord{Size: res.Size - int64(rnd.IntN(9)-3)<<20}
+			earlier.Images[named(name)] = report.ImageRecord{Size: res.Size - int64(rnd.IntN(9)-3)<<20}
 			if unchanged {
 				res.Status, res.Reason = build.StatusUnchanged, "unchanged"
-				past.Images[named(name)] = report.ImageRecord{Size: res.Size}
+				earlier.Images[named(name)] = report.ImageRecord{Size: res.Size}
 				run.Results = append(run.Results, res)
 				continue
 			}
@@ -94,16 +94,16 @@ func big(t testing.TB, dir string) *report.Run {
 			if p := ended[parent]; p.After(start) {
 				start = p.Add(10 * time.Millisecond)
 			}
-			took := time.Duration(20+rnd.IntN(150)) * time.Second
-			end := start.Add(took)
+			elapsed := time.Duration(20+rnd.IntN(150)) * time.Second
+			end := start.Add(elapsed)
 			free[slot], ended[name] = end, end
-			res.Status, res.Reason, res.Started, res.Duration = build.StatusBuilt, "parent "+parent+" is built", start, took
+			res.Status, res.Reason, res.Started, res.Duration = build.StatusBuilt, "parent "+parent+" is built", start, elapsed
 			if parent == "" {
 				res.Reason = "packages moved: libssl3 3.0.15-1 to 3.0.16-1"
 			}
 			a := report.Activity{Image: named(name), Start: start, End: end}
 			for i, s := range []string{"FROM kolla/" + parent, "RUN apt-get -y install --no-install-recommends " + name + " python3-" + name, "COPY extend_start.sh /usr/local/bin/kolla_extend_start", "RUN chmod 755 /usr/local/bin/kolla_extend_start"} {
-				a.Steps = append(a.Steps, report.StepTime{Name: s, Start: start, Took: took * time.Duration([]int{1, 7, 1, 1}[i]) / 10})
+				a.Steps = append(a.Steps, report.StepTime{Name: s, Start: start, Took: elapsed * time.Duration([]int{1, 7, 1, 1}[i]) / 10})
 			}
 			switch name {
 			case "trove-base", "nova-libvirt":
@@ -112,7 +112,7 @@ func big(t testing.TB, dir string) *report.Run {
 			case "skyline-console":
 				res.Status, res.Failure = build.StatusPushError, &build.Failure{Err: errors.New("pushing: connection reset by peer"), Hint: "is the registry up?"}
 			default:
-				a.Push = report.Interval{Start: end, End: end.Add(took / 9)}
+				a.Push = report.Interval{Start: end, End: end.Add(elapsed / 9)}
 				res.Packages = []report.PackageChange{{Name: "libssl3", From: "3.0.15-1~deb12u1", To: "3.0.16-1~deb12u1"}, {Name: "python3-oslo.messaging", From: "14.0.0-1", To: "14.0.1-1"}}[:1+rnd.IntN(2)]
 			}
 			run.Activities = append(run.Activities, a)
@@ -133,7 +133,7 @@ func big(t testing.TB, dir string) *report.Run {
 	replayed := replay(run.Activities)
 	run.Activities, run.Times = replayed.Activities(began), replayed.Times(run.Needs, run.Started, run.Started.Add(run.Duration))
 	run.Times.Stages = []report.StageTime{{Name: "render templates", Start: began, Took: 3 * time.Second}, {Name: "define images", Start: began.Add(3 * time.Second), Took: 12 * time.Second}}
-	run.Past = []report.Record{past}
+	run.Past = []report.Record{earlier}
 	for i := range 9 {
 		run.Past = append(run.Past, report.Record{Started: began.Add(-time.Duration(i+2) * 24 * time.Hour), Seconds: float64(20 + rnd.IntN(3000)), Outcome: report.OutcomeOK, Built: rnd.IntN(40), Unchanged: 160})
 	}

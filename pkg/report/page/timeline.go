@@ -146,7 +146,7 @@ func newTimeline(run *report.Run, path []report.Link, critical map[image.ID]bool
 
 // ticks returns five to ten marks along the time, at round numbers.
 func (t *timeline) ticks(span time.Duration) {
-	every := time.Hour
+	interval := time.Hour
 	steps := []time.Duration{
 		10 * time.Millisecond, 50 * time.Millisecond, 100 * time.Millisecond, 500 * time.Millisecond,
 		time.Second, 2 * time.Second, 5 * time.Second, 10 * time.Second, 30 * time.Second,
@@ -154,11 +154,11 @@ func (t *timeline) ticks(span time.Duration) {
 	}
 	for _, d := range steps {
 		if span/d <= 8 {
-			every = d
+			interval = d
 			break
 		}
 	}
-	for at := time.Duration(0); at <= span; at += every {
+	for at := time.Duration(0); at <= span; at += interval {
 		text := units.Duration(at)
 		if at == 0 {
 			text = "0"

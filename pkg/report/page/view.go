@@ -114,8 +114,8 @@ func (v *view) verdict(run *report.Run) {
 		v.Sign, v.Verdict = "…", "Interrupted"
 	case run.Outcome == report.OutcomeFailed && run.Failed() > 0:
 		v.Sign, v.Verdict = "✗", fmt.Sprintf("%d of %s failed", run.Failed(), units.Count(selected, "image"))
-		if own := run.Count(build.StatusError, build.StatusPushError, build.StatusLoadError); own < run.Failed() {
-			lead = append(lead, fmt.Sprintf("%d by themselves, the others because a parent failed.", own))
+		if ownFailures := run.Count(build.StatusError, build.StatusPushError, build.StatusLoadError); ownFailures < run.Failed() {
+			lead = append(lead, fmt.Sprintf("%d by themselves, the others because a parent failed.", ownFailures))
 		}
 	case run.Outcome == report.OutcomeFailed:
 		v.Sign, v.Verdict = "✗", "The run failed"
@@ -130,11 +130,11 @@ func (v *view) verdict(run *report.Run) {
 	case run.Stuck > 0:
 		lead = append(lead, fmt.Sprintf("The set was not published, and %s could not be restored: the error lists them.", units.Count(run.Stuck, "tag")))
 	case len(run.Left) > 0:
-		var left []string
+		var unchanged []string
 		for _, id := range run.Left {
-			left = append(left, id.String())
+			unchanged = append(unchanged, id.String())
 		}
-		lead = append(lead, "Published in part: the tags of "+clean(strings.Join(left, ", "))+" were not changed.")
+		lead = append(lead, "Published in part: the tags of "+clean(strings.Join(unchanged, ", "))+" were not changed.")
 	case len(v.Tags) > 0:
 	case run.Outcome != report.OutcomeOK:
 		lead = append(lead, "Nothing was published: no tag in the registry was changed.")
@@ -161,9 +161,9 @@ func tiles(run *report.Run, packages int) []tile {
 	if compared > 0 {
 		sum.Note = change(before) + " since the last run"
 	}
-	took := tile{Name: "time", Value: units.Duration(run.Duration)}
+	duration := tile{Name: "time", Value: units.Duration(run.Duration)}
 	if len(run.Past) > 0 {
-		took.Note = "last run " + units.Duration(time.Duration(run.Past[0].Seconds*float64(time.Second)))
+		duration.Note = "last run " + units.Duration(time.Duration(run.Past[0].Seconds*float64(time.Second)))
 	}
 	failed := tile{Name: "failed", Value: fmt.Sprint(run.Count(build.StatusError, build.StatusPushError, build.StatusLoadError))}
 	if n := run.Count(build.StatusParentError, build.StatusCanceled); n > 0 {
@@ -176,7 +176,7 @@ func tiles(run *report.Run, packages int) []tile {
 		{Name: "built", Value: fmt.Sprint(run.Count(build.StatusBuilt))},
 		{Name: "unchanged", Value: fmt.Sprint(run.Count(build.StatusUnchanged))},
 		{Name: "in the registry", Value: fmt.Sprint(pushed)},
-		{Name: "packages changed", Value: fmt.Sprint(packages)}, took, sum}
+		{Name: "packages changed", Value: fmt.Sprint(packages)}, duration, sum}
 }
 
 // change formats a difference of sizes with its sign.
@@ -266,9 +266,9 @@ func nodes(run *report.Run, critical map[image.ID]bool) []*node {
 			Title:    name + ": " + l.Word,
 			Critical: critical[r.Image],
 		}
-		for _, need := range run.Needs[r.Image] {
-			if need != r.Parent {
-				n.needs = append(n.needs, clean(need.String()))
+		for _, dependency := range run.Needs[r.Image] {
+			if dependency != r.Parent {
+				n.needs = append(n.needs, clean(dependency.String()))
 			}
 		}
 		out = append(out, n)
