@@ -248,6 +248,8 @@ func TestSetConfigsErrors(t *testing.T) {
 		{"unknown_key", `{"command": "x", "config_files": [{"source": "/a", "dest": "/b", "ower": "x"}]}`, `did you mean "owner"?`, 1},
 		{"bad_perm", `{"command": "x", "permissions": [{"path": "/", "owner": "root", "perm": "rwx"}]}`, `"rwx" is not a permission`, 1},
 		{"perm_number", `{"command": "x", "permissions": [{"path": "/", "owner": "root", "perm": 644}]}`, "644 is not in quotation marks", 1},
+		{"perm_zero", `{"command": "x", "directories": [{"path": "/srv/d", "owner": "root", "perm": 0}]}`, "0 is not in quotation marks", 1},
+		{"perm_false", `{"command": "x", "permissions": [{"path": "/", "owner": "root", "perm": false}]}`, "False is not in quotation marks", 1},
 		{"same_file", `{"command": "x", "config_files": [{"source": "/etc/passwd", "dest": "/etc/", "owner": "root", "perm": "0600"}]}`, "/etc/passwd and /etc/passwd are the same file", 1},
 		{"no_perm", `{"command": "x", "config_files": [{"source": "/a", "dest": "/b", "owner": "root"}]}`, `needs "owner" and "perm"`, 1},
 		{"null_owner", `{"command": "x", "config_files": [{"source": "/a", "dest": "/b", "owner": null, "perm": "0600"}]}`, `needs "owner" and "perm"`, 1},
@@ -263,6 +265,44 @@ func TestSetConfigsErrors(t *testing.T) {
 				t.Errorf("exit status %d, want %d and %q in\n%s", status, test.status, test.want, out)
 			}
 		})
+	}
+}
+
+// A service may make links to the image's files in its directories. The files must not
+// become the service's at the next start. Links of the image and of administrators are
+// followed, as in Kolla.
+func TestSetConfigsServiceLinks(t *testing.T) {
+	testenv.Root(t) // only root can give a link another owner
+	r := setConfigs(t, `{"command": "true", "permissions": [
+		{"path": "/var/log/kolla/keystone/*.log", "owner": "keystone", "perm": "0666"},
+		{"path": "/var/lib/keystone", "owner": "keystone", "perm": "0770", "recurse": true}]}`)
+	r.write("etc/shadow", "secret")
+	r.write("etc/keystone/image", "")
+	r.write("var/lib/keystone/file", "")
+	r.write("var/log/kolla/keystone/file.log", "")
+	for name, target := range map[string]string{
+		"var/log/kolla/keystone/service.log": "/etc/shadow",
+		"var/lib/keystone/service":           "/etc/shadow",
+		"var/lib/keystone/directory":         "/etc",
+		"var/lib/keystone/image":             "/etc/keystone/image",
+	} {
+		r.writeOrLink(name, "->"+target)
+		if target != "/etc/keystone/image" {
+			if err := os.Lchown(r.path(name), 42425, 42425); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	r.mustConfigure()
+	r.wantMode("etc", 0o755)
+	r.wantOwner("etc", 0)
+	r.wantMode("etc/shadow", 0o644)
+	r.wantOwner("etc/shadow", 0)
+	for name, mode := range map[string]os.FileMode{
+		"etc/keystone/image": 0o770, "var/lib/keystone/file": 0o770, "var/log/kolla/keystone/file.log": 0o666,
+	} {
+		r.wantMode(name, mode)
+		r.wantOwner(name, 42425)
 	}
 }
 

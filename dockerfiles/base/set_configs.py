@@ -174,7 +174,7 @@ def validate_entry(where, entry, known, required, strict):
     for key in sorted(required):
         if entry.get(key) is None:
             raise InvalidConfig('%s lacks "%s"' % (where, key))
-    if entry.get('perm'):
+    if entry.get('perm') not in (None, ''):
         parse_perm(entry['perm'])
 
 
@@ -226,10 +226,23 @@ def wanted_mode(path, perm):
     return mode
 
 
+def is_foreign_link(path):
+    """Report whether path is a link that a user other than root made.
+
+    Services can make links in their directories, to any file of the image. To
+    set the owner of the target would give them that file.
+    """
+    return os.path.islink(path) and os.lstat(path).st_uid != 0
+
+
 def set_owner_and_mode(path, owner, perm):
     """Set both; a read-only file system is not an error."""
     if not os.path.exists(path):
         LOG.warning('%s does not exist', path)
+        return
+    if is_foreign_link(path):
+        LOG.warning('%s is a link that does not belong to root; its target is '
+                    'not changed', path)
         return
     LOG.info('Setting permission for %s', path)
     uid, gid = parse_owner(owner)
