@@ -141,13 +141,13 @@ var installEnv = []string{"KOLLA_INSTALL_CLEANUP=/opt/install_cleanup.sh", "KOLL
 
 // layerFiles lists the content of directories that should be empty in a layer.
 func (r *scratchRoot) layerFiles() []string {
-	var left []string
+	var leftover []string
 	for _, pattern := range []string{"var/lib/apt/lists/*", "var/cache/apt/*", "var/log/*.log", "var/log/apt/*",
 		"var/cache/kolla/apt/*", "tmp/*", "var/lib/dpkg/*-old"} {
 		matches, _ := filepath.Glob(r.path(pattern))
-		left = append(left, matches...)
+		leftover = append(leftover, matches...)
 	}
-	return left
+	return leftover
 }
 
 func TestAptInstall(t *testing.T) {
@@ -158,8 +158,8 @@ func TestAptInstall(t *testing.T) {
 	if !r.exists("opt/pkg/base") {
 		t.Error("the dependency is not installed")
 	}
-	if left := r.layerFiles(); len(left) != 0 {
-		t.Errorf("the layer has %v", left)
+	if leftover := r.layerFiles(); len(leftover) != 0 {
+		t.Errorf("the layer has %v", leftover)
 	}
 	if r.read("etc/machine-id") != "" {
 		t.Error("the image has a machine id")
@@ -230,8 +230,8 @@ func TestAptInstallWithoutCache(t *testing.T) {
 	repo := newAptRepo(t, "one")
 	r := aptRoot(t, repo, "")
 	r.mustApt("one")
-	if left := r.layerFiles(); len(left) != 0 {
-		t.Errorf("the layer has %v", left)
+	if leftover := r.layerFiles(); len(leftover) != 0 {
+		t.Errorf("the layer has %v", leftover)
 	}
 }
 
@@ -244,8 +244,8 @@ func TestAptInstallDependencies(t *testing.T) {
 	if !r.exists("opt/pkg/base") || r.exists("opt/pkg/one") {
 		t.Error("the dependency is not installed, or the package is")
 	}
-	if left := r.layerFiles(); len(left) != 0 {
-		t.Errorf("the layer has %v", left)
+	if leftover := r.layerFiles(); len(leftover) != 0 {
+		t.Errorf("the layer has %v", leftover)
 	}
 }
 

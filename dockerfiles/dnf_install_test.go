@@ -93,8 +93,8 @@ func TestDnfInstall(t *testing.T) {
 		wg.Go(func() {
 			r.mustDnf(name)
 			for _, pattern := range []string{"var/log/dnf*", "var/cache/dnf/*", "tmp/*"} {
-				if left, _ := filepath.Glob(r.path(pattern)); len(left) != 0 {
-					t.Errorf("%s: the layer has %v", name, left)
+				if leftover, _ := filepath.Glob(r.path(pattern)); len(leftover) != 0 {
+					t.Errorf("%s: the layer has %v", name, leftover)
 				}
 			}
 		})
@@ -105,8 +105,8 @@ func TestDnfInstall(t *testing.T) {
 			t.Errorf("%s was fetched %d times", file, n)
 		}
 	}
-	if left, _ := filepath.Glob(filepath.Join(cache, "work/*")); len(left) != 0 {
-		t.Errorf("left behind: %v", left)
+	if leftover, _ := filepath.Glob(filepath.Join(cache, "work/*")); len(leftover) != 0 {
+		t.Errorf("left behind: %v", leftover)
 	}
 	dnfRoot(t, repo, "").mustDnf("--security-update", "two")
 }

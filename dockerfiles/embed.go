@@ -24,8 +24,8 @@ func Tree() fs.FS { return tree{embedded} }
 type tree struct{ embed.FS }
 
 func hidden(name string) bool {
-	top, _, below := strings.Cut(name, "/")
-	return top == "testdata" || !below && (strings.HasSuffix(name, ".go") || name == "README.md")
+	top, _, inDirectory := strings.Cut(name, "/")
+	return top == "testdata" || !inDirectory && (strings.HasSuffix(name, ".go") || name == "README.md")
 }
 
 // Open implements fs.FS.

@@ -31,7 +31,7 @@ func keyTable(t *testing.T) (names, addresses map[string]string) {
 		if len(f) == 0 || strings.HasPrefix(f[0], "#") {
 			continue
 		}
-		if _, twice := names[f[0]]; twice {
+		if _, duplicate := names[f[0]]; duplicate {
 			t.Errorf("%s is in the table twice", f[0])
 		}
 		names[f[0]], addresses[f[1]] = strings.Join(f[2:], " "), strings.Join(f[2:], " ")
@@ -230,8 +230,8 @@ func TestRepoKeysApt(t *testing.T) {
 			if err == nil || !strings.Contains(out, c.want) || strings.Contains(out, "Traceback") {
 				t.Errorf("%v, want %q in\n%s", err, c.want, out)
 			}
-			if left, _ := filepath.Glob(root + "/etc/kolla/apt-keys/*"); len(left) > 0 {
-				t.Errorf("it left %v", left)
+			if leftover, _ := filepath.Glob(root + "/etc/kolla/apt-keys/*"); len(leftover) > 0 {
+				t.Errorf("it left %v", leftover)
 			}
 		})
 	}

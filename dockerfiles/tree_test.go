@@ -73,7 +73,7 @@ func TestTemplateConventions(t *testing.T) {
 			return
 		}
 		image := path.Base(path.Dir(name))
-		if _, twice := images[image]; twice {
+		if _, duplicate := images[image]; duplicate {
 			t.Errorf("there are two images %s", image)
 		}
 		images[image] = ""

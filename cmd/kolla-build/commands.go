@@ -186,9 +186,9 @@ func misplaced(commands []*command, cfg *config.Config, args []string) string {
 }
 
 // oneArgument returns a usage error unless the command line has exactly one argument.
-func oneArgument(cfg *config.Config, what, hint string) error {
+func oneArgument(cfg *config.Config, argument, hint string) error {
 	if len(cfg.Args) == 1 {
 		return nil
 	}
-	return &config.Error{Message: fmt.Sprintf("%s takes one %s, not %d", cfg.Command, what, len(cfg.Args)), Hint: hint}
+	return &config.Error{Message: fmt.Sprintf("%s takes one %s, not %d", cfg.Command, argument, len(cfg.Args)), Hint: hint}
 }

@@ -61,10 +61,10 @@ func completeCommand() *command {
 	return &command{
 		Command: cli.Command{Name: "__complete", Args: "WORD…", Hidden: true, Summary: "Complete a command line, for shells."},
 		raw: func(_ context.Context, args []string, con *console.Console) error {
-			look := func(cmd cli.Command, before []string, kind config.Values) []cli.Candidate {
+			complete := func(cmd cli.Command, before []string, kind config.Values) []cli.Candidate {
 				return lookUp(cmd, before, kind, con)
 			}
-			out := cli.Complete(cli.CompleteInput{Words: args, Commands: described(table()), LookUp: look})
+			out := cli.Complete(cli.CompleteInput{Words: args, Commands: described(table()), LookUp: complete})
 			var b strings.Builder
 			for _, c := range out.Candidates {
 				help, _, _ := strings.Cut(c.Help, "\n")

@@ -197,11 +197,11 @@ func (o *registryFlags) loadBundle(ctx context.Context, cfg *config.Config, con 
 	}
 	// The images end up in the registry, so the store that they pass through is
 	// temporary.
-	own := *cfg
-	own.DataDir, own.Registry, own.Push = filepath.Join(o.Dir, ".kolla-build-load"), s.Host(), true
-	defer os.RemoveAll(own.DataDir)
+	loadConfig := *cfg
+	loadConfig.DataDir, loadConfig.Registry, loadConfig.Push = filepath.Join(o.Dir, ".kolla-build-load"), s.Host(), true
+	defer os.RemoveAll(loadConfig.DataDir)
 	ctx = registry.WithDial(ctx, s.Host(), func(ctx context.Context) (net.Conn, error) { return server.DialControl(ctx, o.Dir) })
-	if err := storecmd.Load(ctx, &own, con, []string{path}, storecmd.LoadOptions{}); err != nil {
+	if err := storecmd.Load(ctx, &loadConfig, con, []string{path}, storecmd.LoadOptions{}); err != nil {
 		return err
 	}
 	return atomicfile.WriteFile(record, stamp, atomicfile.Options{Durable: true})

@@ -56,11 +56,11 @@ func calls(t *testing.T, text string) {
 }
 
 // known fails for a key of m that is not one of the words.
-func known(t *testing.T, what string, m map[string]any, words string) {
+func known(t *testing.T, name string, m map[string]any, words string) {
 	t.Helper()
 	for key := range m {
 		if !slices.Contains(strings.Fields(words), key) {
-			t.Errorf("%s has no key %q", what, key)
+			t.Errorf("%s has no key %q", name, key)
 		}
 	}
 }

@@ -51,8 +51,8 @@ func TestKollaBranches(t *testing.T) {
 			compared := 0
 			t.Run("lines", func(t *testing.T) { // ends when all of its parallel tests have ended
 				for line := range strings.SplitSeq(string(archive.Comment), "\n") {
-					what, args, _ := strings.Cut(strings.TrimSpace(line), " ")
-					if what != "tree" || strings.Contains(args, "--openstack-release") || strings.Contains(args, "--base-tag") ||
+					name, args, _ := strings.Cut(strings.TrimSpace(line), " ")
+					if name != "tree" || strings.Contains(args, "--openstack-release") || strings.Contains(args, "--base-tag") ||
 						strings.Contains(args, "repos-rpm.yaml") && legacyRepos[release] {
 						continue
 					}

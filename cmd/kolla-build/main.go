@@ -88,12 +88,12 @@ func withoutPath(err error) error {
 // exitCode prints a command's error, unless it was reported, and returns the exit
 // status of the program. lost is the error of writing standard output, nil if all of it was
 // written.
-func exitCode(ctx context.Context, err, lost error, con *console.Console) int {
-	if errors.Is(lost, syscall.EPIPE) && ctx.Err() == nil {
+func exitCode(ctx context.Context, err, outputErr error, con *console.Console) int {
+	if errors.Is(outputErr, syscall.EPIPE) && ctx.Err() == nil {
 		return exitFailed // the reader of the output has ended, as head does
 	}
-	if lost != nil && (err == nil || errors.Is(err, lost)) {
-		err = fmt.Errorf("writing standard output: %w", withoutPath(lost))
+	if outputErr != nil && (err == nil || errors.Is(err, outputErr)) {
+		err = fmt.Errorf("writing standard output: %w", withoutPath(outputErr))
 	}
 	switch {
 	case err == nil:

@@ -128,9 +128,9 @@ func makeBase(ts *testscript.TestScript, _ bool, args []string) {
 		ts.Check(err)
 		conf = conf.DeepCopy()
 		conf.Architecture = arch
-		one, err := mutate.ConfigFile(img, conf)
+		first, err := mutate.ConfigFile(img, conf)
 		ts.Check(err)
-		idx = mutate.AppendManifests(idx, mutate.IndexAddendum{Add: one, Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: "linux", Architecture: arch}}})
+		idx = mutate.AppendManifests(idx, mutate.IndexAddendum{Add: first, Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: "linux", Architecture: arch}}})
 	}
 	ts.Check(p.AppendIndex(idx))
 }

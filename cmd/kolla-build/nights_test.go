@@ -274,8 +274,8 @@ func TestNights(t *testing.T) {
 	for _, image := range []string{"app", "leaf", "other"} {
 		n.sameTags(image, "t", "t-"+today, dated)
 	}
-	if now := n.tags("leaf"); now["t"] != third["t"] {
-		t.Errorf("the floating tag has changed: %v", now)
+	if current := n.tags("leaf"); current["t"] != third["t"] {
+		t.Errorf("the floating tag has changed: %v", current)
 	}
 	if fourthNight.junit.failures != 2 || fourthNight.metric["kolla_build_success"] != 0 || fourthNight.metric["kolla_build_image_failed leaf"] != 1 || !strings.Contains(fourthNight.page, "no luck tonight") || !strings.Contains(fourthNight.stderr, "nightly: 1 of 4 images failed (leaf); no tag was changed;") {
 		t.Errorf("fourth night: %+v %v", fourthNight.junit, fourthNight.metric)

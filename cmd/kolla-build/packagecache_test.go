@@ -20,7 +20,7 @@ import (
 )
 
 // countingProxy is a proxy that records the requests for packages and package lists.
-func countingProxy(t *testing.T) (address string, asked func() (debs, lists []string)) {
+func countingProxy(t *testing.T) (address string, requests func() (debs, lists []string)) {
 	t.Helper()
 	var mu sync.Mutex
 	var all []string
@@ -79,18 +79,18 @@ func TestPackageCache(t *testing.T) {
 		template(image, "{{ namespace }}/base:{{ tag }}", "RUN : "+image+" && apt-get update && apt-get install -y --no-install-recommends bc rsync qemu-utils \\\n"+
 			"    && apt-get clean && rm -rf /var/lib/apt/lists/* /var/cache/apt/archives/*.deb")
 	}
-	proxy, asked := countingProxy(t)
+	proxy, requests := countingProxy(t)
 	t.Setenv("http_proxy", proxy)
-	build := func(image string, more ...string) {
+	build := func(image string, extra ...string) {
 		runBuild(t, append([]string{"-b", "debian", "--base-image", "oci:" + filepath.Join(bases, "store") + ":debian:trixie", "--images-dir", filepath.Join(dir, "tree"), "-n", "packages", "--tag", "t",
-			"--data-dir", data, "--buildkitd", buildkitd, "--logs-dir", filepath.Join(dir, "logs"), "--progress", "plain", "^" + image + "$"}, more...), exitOK)
+			"--data-dir", data, "--buildkitd", buildkitd, "--logs-dir", filepath.Join(dir, "logs"), "--progress", "plain", "^" + image + "$"}, extra...), exitOK)
 	}
 	build("one", "--package-cache")
-	if debs, lists := asked(); len(debs) < 3 || len(lists) == 0 {
+	if debs, lists := requests(); len(debs) < 3 || len(lists) == 0 {
 		t.Fatalf("the first image requested %d packages and %d lists: the proxy is not used", len(debs), len(lists))
 	}
 	build("two", "--package-cache")
-	if debs, lists := asked(); len(debs) > 0 || len(lists) > 0 {
+	if debs, lists := requests(); len(debs) > 0 || len(lists) > 0 {
 		t.Errorf("the second image downloaded what the first one had: %q %q", debs, lists)
 	}
 	for _, image := range []string{"one", "two"} {

@@ -64,19 +64,19 @@ func TestCommandsDeclareWhatTheyRead(t *testing.T) {
 					t.Errorf("reads --%s in %s and does not declare it", name, place[name])
 				}
 			}
-			may := map[string]bool{}
+			permitted := map[string]bool{}
 			for name := range place {
-				may[name] = true
+				permitted[name] = true
 				for range 2 { // a default of a default
-					for n := range may {
+					for n := range permitted {
 						for from := range strings.FieldsSeq(defaultsFrom[n]) {
-							may[from] = true
+							permitted[from] = true
 						}
 					}
 				}
 			}
 			for _, o := range config.Options() {
-				if !c.Reads(o) || slices.Contains(cli.Everywhere, o.Name) || may[o.Name] {
+				if !c.Reads(o) || slices.Contains(cli.Everywhere, o.Name) || permitted[o.Name] {
 					continue
 				}
 				if slices.Contains(noteOptions, o.Name) && o.Note != "" && (c.Name == "" || c.Name == "nightly") {

@@ -75,10 +75,10 @@ func deb(name, version string) standin.Deb {
 }
 
 // build runs a build and returns the images that were built, and why.
-func (w *refreshWorld) build(more ...string) string {
+func (w *refreshWorld) build(extra ...string) string {
 	w.t.Helper()
 	file := filepath.Join(w.dir, "summary.json")
-	runBuild(w.t, append(append([]string{"--summary-json-file", file}, w.options...), more...), exitOK)
+	runBuild(w.t, append(append([]string{"--summary-json-file", file}, w.options...), extra...), exitOK)
 	data, err := os.ReadFile(file)
 	if err != nil {
 		w.t.Fatal(err)
@@ -106,10 +106,10 @@ type plannedItem struct {
 	Changes                       []struct{ Input, Package, From, To string }
 }
 
-func (w *refreshWorld) plan(more ...string) map[string]plannedItem {
+func (w *refreshWorld) plan(extra ...string) map[string]plannedItem {
 	w.t.Helper()
 	var out, errs bytes.Buffer
-	args := append(append([]string{"plan", "--json"}, w.options...), more...)
+	args := append(append([]string{"plan", "--json"}, w.options...), extra...)
 	if code := run(args, os.Environ(), &out, &errs); code != exitOK {
 		w.t.Fatalf("plan ended with %d:\n%s", code, errs.String())
 	}
@@ -184,7 +184,7 @@ func TestRefresh(t *testing.T) {
 	old := w.plan()
 	w.server.AddDebs(deb("alpha", "2"))
 	w.want(w.build("--refresh"), "app base leaf other")
-	now := w.plan()
+	current := w.plan()
 	put(t, states, before)
 	for image, it := range w.plan() {
 		if it.Digest != old[image].Digest {
@@ -193,8 +193,8 @@ func TestRefresh(t *testing.T) {
 	}
 	w.want(w.build("--refresh"), "")
 	for image, it := range w.plan() {
-		if it.Digest != now[image].Digest || image != "stderr" && it.Digest == old[image].Digest {
-			t.Errorf("%s: digest %s, want %s", image, it.Digest, now[image].Digest)
+		if it.Digest != current[image].Digest || image != "stderr" && it.Digest == old[image].Digest {
+			t.Errorf("%s: digest %s, want %s", image, it.Digest, current[image].Digest)
 		}
 	}
 

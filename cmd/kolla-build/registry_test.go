@@ -53,14 +53,14 @@ func serveRegistry(t *testing.T, dir string, args ...string) *servedRegistry {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	ended := make(chan error, 1)
+	done := make(chan error, 1)
 	go func() {
-		ended <- cmd.Wait()
+		done <- cmd.Wait()
 		socket.Close()
 	}()
 	t.Cleanup(func() {
 		_ = cmd.Process.Signal(syscall.SIGTERM)
-		if err := <-ended; err != nil {
+		if err := <-done; err != nil {
 			t.Errorf("the registry ended with %v", err)
 		}
 		if text, err := os.ReadFile(r.output); t.Failed() && err == nil {

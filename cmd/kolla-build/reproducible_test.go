@@ -49,9 +49,9 @@ func TestReproducible(t *testing.T) {
 	} {
 		put(t, filepath.Join(tree, name), []byte(text))
 	}
-	digests := func(data string, more ...string) string {
+	digests := func(data string, extra ...string) string {
 		args := append([]string{"-b", "debian", "--images-dir", tree, "--base-image", "oci:" + base, "-n", "t", "--tag", "t",
-			"--data-dir", filepath.Join(dir, data), "--buildkitd", buildkitd, "--progress", "plain", "--format", "none"}, more...)
+			"--data-dir", filepath.Join(dir, data), "--buildkitd", buildkitd, "--progress", "plain", "--format", "none"}, extra...)
 		runBuild(t, args, exitOK)
 		var out bytes.Buffer
 		if code := run([]string{"images", "--json", "--data-dir", filepath.Join(dir, data)}, os.Environ(), &out, &out); code != exitOK {

@@ -50,11 +50,11 @@ func prepareKolla(checkout, out string) error {
 
 // withoutRun returns a Dockerfile without the RUN instructions that contain a word.
 func withoutRun(dockerfile, word string) string {
-	var kept, instruction []string
+	var remaining, instruction []string
 	for line := range strings.Lines(dockerfile) {
 		starts := strings.HasPrefix(line, "RUN ")
 		if len(instruction) == 0 && !starts {
-			kept = append(kept, line)
+			remaining = append(remaining, line)
 			continue
 		}
 		instruction = append(instruction, line)
@@ -62,9 +62,9 @@ func withoutRun(dockerfile, word string) string {
 			continue
 		}
 		if !slices.ContainsFunc(instruction, func(l string) bool { return strings.Contains(l, word) }) {
-			kept = append(kept, instruction...)
+			remaining = append(remaining, instruction...)
 		}
 		instruction = nil
 	}
-	return strings.Join(append(kept, instruction...), "")
+	return strings.Join(append(remaining, instruction...), "")
 }

@@ -160,13 +160,13 @@ the parents included; in parentheses what the image adds to its parent. The cont
 	counts := map[string]int{}
 	for _, name := range names {
 		var cells []string
-		known := false
+		hasFigures := false
 		for _, to := range []Target{{"debian", "trixie", "x86_64", "binary"}, {"debian", "bookworm", "x86_64", "binary"}, {"debian", "trixie", "x86_64", "source"}} {
 			r := m.result(name, to)
 			size, seconds := "", ""
 			switch {
 			case r.Status == "built":
-				known = true
+				hasFigures = true
 				counts[to.Tag+" "+to.InstallType]++
 				size = fmt.Sprintf("%s (%s)", units.Bytes(r.Size), units.Bytes(r.Own))
 				seconds = fmt.Sprintf("%.0f s", r.Seconds)
@@ -182,7 +182,7 @@ the parents included; in parentheses what the image adds to its parent. The cont
 		if images[name].Reason != "" {
 			hosts = ""
 		}
-		if known || hosts != "" {
+		if hasFigures || hosts != "" {
 			fmt.Fprintf(&m.b, "| `%s` | %s | %s |\n", name, strings.Join(cells, " | "), hosts)
 		}
 	}
@@ -205,12 +205,12 @@ size is that of all compressed layers, in parentheses what the image adds to its
 |---|---|---|---|
 `)
 	for _, name := range append([]string{"base"}, kollaImages...) {
-		ours := m.result(name, Target{"debian", "trixie", "x86_64", "binary"})
+		builtin := m.result(name, Target{"debian", "trixie", "x86_64", "binary"})
 		kolla := m.result(name, Target{"debian", "trixie", "x86_64", kollaType})
-		if ours.Status != "built" || kolla.Status != "built" {
+		if builtin.Status != "built" || kolla.Status != "built" {
 			continue
 		}
 		fmt.Fprintf(&m.b, "| `%s` | %s (%s) | %s (%s) | %.2f |\n", name, units.Bytes(kolla.Size), units.Bytes(kolla.Own),
-			units.Bytes(ours.Size), units.Bytes(ours.Own), float64(ours.Size)/float64(kolla.Size))
+			units.Bytes(builtin.Size), units.Bytes(builtin.Own), float64(builtin.Size)/float64(kolla.Size))
 	}
 }

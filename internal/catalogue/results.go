@@ -109,9 +109,9 @@ func record(path string, to Target, summaryFile, contractFile string) error {
 	if err != nil {
 		return err
 	}
-	known := map[string]int{}
+	rows := map[string]int{}
 	for i, r := range results {
-		known[r.key()] = i
+		rows[r.key()] = i
 	}
 	sizes := map[string]int64{}
 	for _, im := range summary.Built {
@@ -126,7 +126,7 @@ func record(path string, to Target, summaryFile, contractFile string) error {
 	for _, im := range slices.Concat(summary.Built, summary.Failed) {
 		r := Result{Image: im.Name, Suite: to.Tag, Type: to.InstallType, Arch: to.Arch, Status: "built", Size: im.Size, Seconds: im.Duration}
 		r.Own = im.Size - sizes[im.Parent]
-		i, seen := known[r.key()]
+		i, seen := rows[r.key()]
 		if im.Status == "parent_error" || im.Canceled {
 			continue // not tried
 		}
@@ -144,7 +144,7 @@ func record(path string, to Target, summaryFile, contractFile string) error {
 		if seen {
 			results[i] = r
 		} else {
-			known[r.key()] = len(results)
+			rows[r.key()] = len(results)
 			results = append(results, r)
 		}
 	}

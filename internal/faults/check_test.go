@@ -195,12 +195,12 @@ func (tr *trial) storeIsWhole() {
 func (tr *trial) nothingLeft() {
 	tr.Helper()
 	// A process that syncs the builder's files outlives the run for a moment.
-	left := processes(tr.dir)
-	for deadline := time.Now().Add(20 * time.Second); len(left) > 0 && time.Now().Before(deadline); left = processes(tr.dir) {
+	leftover := processes(tr.dir)
+	for deadline := time.Now().Add(20 * time.Second); len(leftover) > 0 && time.Now().Before(deadline); leftover = processes(tr.dir) {
 		time.Sleep(50 * time.Millisecond)
 	}
-	if len(left) > 0 {
-		tr.Errorf("%s: processes live: %v", tr.name, left)
+	if len(leftover) > 0 {
+		tr.Errorf("%s: processes live: %v", tr.name, leftover)
 	}
 	data, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
@@ -213,12 +213,12 @@ func (tr *trial) nothingLeft() {
 	}
 	for _, pattern := range []string{"data/store/tmp/*", "data/store/ingest/*", "data/.*", "data/sources/tmp/*", "data/buildkit/tmp/*", "t/*",
 		"data/buildkit/runc-overlayfs/executor/?????????????????????????"} {
-		left, err := filepath.Glob(filepath.Join(tr.dir, pattern))
+		leftover, err := filepath.Glob(filepath.Join(tr.dir, pattern))
 		if err != nil {
 			tr.Fatal(err)
 		}
-		if len(left) > 0 {
-			tr.Errorf("%s: left behind: %v", tr.name, left)
+		if len(leftover) > 0 {
+			tr.Errorf("%s: left behind: %v", tr.name, leftover)
 		}
 	}
 }
@@ -230,7 +230,7 @@ func processes(dir string) []string {
 	if err != nil {
 		return nil
 	}
-	var left []string
+	var leftover []string
 	for _, p := range all {
 		cmd, err := os.ReadFile(filepath.Join(p, "cmdline"))
 		if err != nil || len(cmd) == 0 {
@@ -243,10 +243,10 @@ func processes(dir string) []string {
 			ours = ours || len(f) > 4 && f[4] == "/" && strings.Contains(line, "upperdir="+dir+"/")
 		}
 		if ours {
-			left = append(left, filepath.Base(p)+" "+strings.ReplaceAll(string(cmd), "\x00", " "))
+			leftover = append(leftover, filepath.Base(p)+" "+strings.ReplaceAll(string(cmd), "\x00", " "))
 		}
 	}
-	return left
+	return leftover
 }
 
 // nothingLost checks what must hold after every fault, regardless of the result of the run.

@@ -51,7 +51,7 @@ func TestFaults(t *testing.T) {
 	}
 	testenv.Root(t)
 	testenv.Program(t, "mount", "mount")
-	each, err := strconv.Atoi(env("KOLLA_FAULTS", "12"))
+	repetitions, err := strconv.Atoi(env("KOLLA_FAULTS", "12"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,25 +71,25 @@ func TestFaults(t *testing.T) {
 	slots := make(chan struct{}, together)
 	t.Run("kinds", func(t *testing.T) {
 		for k, kind := range kinds {
-			if only := os.Getenv("KOLLA_FAULTS_ONLY"); only != "" && !slices.Contains(strings.Split(only, ","), kind.name) {
+			if selected := os.Getenv("KOLLA_FAULTS_ONLY"); selected != "" && !slices.Contains(strings.Split(selected, ","), kind.name) {
 				continue
 			}
 			if kind.name == "clock jumps" && w.clockTool == "" {
 				continue
 			}
 			counts[kind.name] = &count{}
-			each := each
+			repetitions := repetitions
 			if kind.once && os.Getenv("KOLLA_FAULTS") == "" {
-				each = min(each, kind.per)
+				repetitions = min(repetitions, kind.per)
 			}
-			for i, left := 0, each; left > 0; i, left = i+1, left-kind.per {
+			for i, remaining := 0, repetitions; remaining > 0; i, remaining = i+1, remaining-kind.per {
 				t.Run(fmt.Sprintf("%s/%d", kind.name, i), func(t *testing.T) {
 					t.Parallel()
 					slots <- struct{}{}
 					defer func() { <-slots }()
 					rng := rand.New(rand.NewPCG(seed, uint64(k)<<32|uint64(i)))
 					tr := w.trial(t, strings.ReplaceAll(fmt.Sprintf("%s-%d", kind.name, i), " ", "-"), "snapshot")
-					n := kind.disturb(tr, rng, min(left, kind.per))
+					n := kind.disturb(tr, rng, min(remaining, kind.per))
 					tr.recovers()
 					mu.Lock()
 					c := counts[kind.name]
@@ -165,9 +165,9 @@ func (tr *trial) repeatFlags(round int) []string {
 }
 
 // killedUnder kills up to n builders during one run.
-func (tr *trial) killedUnder(rng *rand.Rand, n int, more ...string) int {
+func (tr *trial) killedUnder(rng *rand.Rand, n int, extra ...string) int {
 	killed := 0
-	out, err := tr.run(tr.command(new_, append(more, "--retries", "6")...), func(c *exec.Cmd) {
+	out, err := tr.run(tr.command(new_, append(extra, "--retries", "6")...), func(c *exec.Cmd) {
 		for killed < n {
 			for wait := tr.moment(rng) / 2; wait > 0; wait -= 10 * time.Millisecond {
 				time.Sleep(10 * time.Millisecond)
@@ -215,14 +215,14 @@ func daemons(dir string) map[int]bool {
 // ends the program at once.
 func interrupt(tr *trial, rng *rand.Rand, n int) int {
 	for range n {
-		at, sig, twice, pause := tr.moment(rng), syscall.SIGINT, rng.IntN(3) == 0, time.Duration(rng.IntN(300))*time.Millisecond
+		at, sig, duplicate, pause := tr.moment(rng), syscall.SIGINT, rng.IntN(3) == 0, time.Duration(rng.IntN(300))*time.Millisecond
 		if rng.IntN(2) == 0 {
 			sig = syscall.SIGTERM
 		}
 		tr.run(tr.command(new_), func(c *exec.Cmd) {
 			time.Sleep(at)
 			_ = c.Process.Signal(sig)
-			if twice {
+			if duplicate {
 				time.Sleep(pause)
 				_ = c.Process.Signal(sig)
 			}

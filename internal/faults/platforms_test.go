@@ -33,7 +33,7 @@ func TestSeveralPlatforms(t *testing.T) {
 		t.Skip("starts builders")
 	}
 	testenv.Root(t)
-	each, err := strconv.Atoi(env("KOLLA_FAULTS", "1"))
+	repetitions, err := strconv.Atoi(env("KOLLA_FAULTS", "1"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,23 +52,23 @@ func TestSeveralPlatforms(t *testing.T) {
 	}
 	w.writePlatformBase(t)
 	tr := w.trial(t, "platforms", "")
-	run := func(gen string, during func(*exec.Cmd), more ...string) (string, error) {
-		cmd := tr.command(gen, append([]string{"--platform", "linux/amd64,linux/arm64", "--timeout", "2", "--retries", "6"}, more...)...)
+	run := func(gen string, during func(*exec.Cmd), extra ...string) (string, error) {
+		cmd := tr.command(gen, append([]string{"--platform", "linux/amd64,linux/arm64", "--timeout", "2", "--retries", "6"}, extra...)...)
 		if during == nil {
 			return tr.run(cmd)
 		}
 		return tr.run(cmd, during)
 	}
-	must := func(gen string, more ...string) map[string]string {
+	mustRun := func(gen string, extra ...string) map[string]string {
 		t.Helper()
-		if out, err := run(gen, nil, more...); err != nil {
+		if out, err := run(gen, nil, extra...); err != nil {
 			t.Fatalf("an undisturbed run ends with %v:\n%s", err, out)
 		}
 		return tr.indexes()
 	}
-	want := map[string]map[string]string{new_: must(new_)}
+	want := map[string]map[string]string{new_: mustRun(new_)}
 	start := time.Now()
-	want[old] = must(old)
+	want[old] = mustRun(old)
 	w.took = time.Since(start)
 	kills, published := 0, old
 	check := func(out string) {
@@ -85,7 +85,7 @@ func TestSeveralPlatforms(t *testing.T) {
 		}
 		return old
 	}
-	for kills < each {
+	for kills < repetitions {
 		at := tr.moment(rng)
 		out, err := run(other(), func(c *exec.Cmd) {
 			time.Sleep(at)
@@ -97,9 +97,9 @@ func TestSeveralPlatforms(t *testing.T) {
 			published = other()
 		}
 	}
-	tr.registry.Set(faultproxy.Options{Target: tr.server.Addr().String(), Seed: rng.Uint64(), Rate: 0.3, Max: each, Stall: 3 * time.Second})
+	tr.registry.Set(faultproxy.Options{Target: tr.server.Addr().String(), Seed: rng.Uint64(), Rate: 0.3, Max: repetitions, Stall: 3 * time.Second})
 	injected := 0
-	for round := 0; injected < each && round < 8; round++ {
+	for round := 0; injected < repetitions && round < 8; round++ {
 		out, err := run(other(), nil, "--nocache")
 		check(out)
 		if err == nil {
@@ -112,7 +112,7 @@ func TestSeveralPlatforms(t *testing.T) {
 	}
 	tr.registry.Quiet()
 	gen := other()
-	if got := must(gen); fmt.Sprint(got) != fmt.Sprint(want[gen]) {
+	if got := mustRun(gen); fmt.Sprint(got) != fmt.Sprint(want[gen]) {
 		t.Errorf("after the faults the %s set is %v, want %v", gen, got, want[gen])
 	}
 	tr.nothingLeft()
@@ -122,7 +122,7 @@ func TestSeveralPlatforms(t *testing.T) {
 // writePlatformTree writes templates that only copy files.
 func (w *world) writePlatformTree(t *testing.T, gen string) {
 	t.Helper()
-	put := func(path, text string) {
+	add := func(path, text string) {
 		path = filepath.Join(w.dir, gen, path)
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			t.Fatal(err)
@@ -136,10 +136,10 @@ func (w *world) writePlatformTree(t *testing.T, gen string) {
 		if im.parent == "" {
 			from = "{{ base_image }}:{{ base_distro_tag }}"
 		}
-		put("tree/"+im.name+"/Dockerfile.j2", "FROM "+from+"\nCOPY data /opt/"+im.name+"/{{ base_arch }}\n")
-		put("tree/"+im.name+"/data", string(noise(im.name+gen, 100_000)))
+		add("tree/"+im.name+"/Dockerfile.j2", "FROM "+from+"\nCOPY data /opt/"+im.name+"/{{ base_arch }}\n")
+		add("tree/"+im.name+"/data", string(noise(im.name+gen, 100_000)))
 	}
-	put("kolla-build.conf", "[DEFAULT]\nbase = debian\nthreads = 3\n")
+	add("kolla-build.conf", "[DEFAULT]\nbase = debian\nthreads = 3\n")
 }
 
 // writePlatformBase writes a base image for each platform into a layout, as one index.

@@ -150,7 +150,7 @@ func buildTool(t *testing.T, dir string, flags ...string) string {
 // a source, and runs deterministic commands; one image downloads in a command.
 func (w *world) writeTree(t *testing.T, gen string) {
 	t.Helper()
-	put := func(path, text string) {
+	add := func(path, text string) {
 		path = filepath.Join(w.dir, gen, path)
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			t.Fatal(err)
@@ -172,12 +172,12 @@ func (w *world) writeTree(t *testing.T, gen string) {
 				" && echo " + fmt.Sprintf("'%x  /opt/fetched'", sha256.Sum256(noise("mid-b"+gen+"bin", 150_000))) + " > /tmp/sum" +
 				" && { /bin/busybox sha256sum -c /tmp/sum || { echo Hash Sum mismatch; exit 1; }; }\n"
 		}
-		put("tree/"+im.name+"/Dockerfile.j2", text)
-		put("tree/"+im.name+"/data", string(noise(im.name+gen, 100_000)))
+		add("tree/"+im.name+"/Dockerfile.j2", text)
+		add("tree/"+im.name+"/data", string(noise(im.name+gen, 100_000)))
 		conf += fmt.Sprintf("[%s]\ntype = url\nlocation = %s/%s-%s.tar.gz\nsha256 = %s:%x\n", im.name, mirrorHost, im.name, gen,
 			runtime.GOARCH, sha256.Sum256(archive(t, im.name+gen)))
 	}
-	put("kolla-build.conf", conf)
+	add("kolla-build.conf", conf)
 }
 
 // noise returns content that cannot be compressed, always the same for a name.
@@ -287,14 +287,14 @@ func (tr *trial) stopRegistry() {
 }
 
 // command returns a run of the program that builds and publishes a state of the set.
-func (tr *trial) command(gen string, more ...string) *exec.Cmd {
+func (tr *trial) command(gen string, extra ...string) *exec.Cmd {
 	tool := tr.w.tool
 	if tr.w.clockTool != "" && strings.HasPrefix(tr.name, "clock") {
 		tool = tr.w.clockTool
 	}
 	args := append([]string{"--config-file", filepath.Join(tr.w.dir, gen, "kolla-build.conf"), "--images-dir", filepath.Join(tr.w.dir, gen, "tree"),
 		"--base-image", "oci:" + filepath.Join(tr.w.dir, "busybox"), "--buildkitd", tr.w.buildkitd, "--data-dir", filepath.Join(tr.dir, "data"),
-		"--push", "--registry", tr.registry.Addr(), "--tag", "t", "--progress", "plain", "--format", "none"}, more...)
+		"--push", "--registry", tr.registry.Addr(), "--tag", "t", "--progress", "plain", "--format", "none"}, extra...)
 	cmd := exec.Command(tool, args...)
 	cmd.Dir = tr.dir // no kolla-build.conf is there
 	proxy := "http://" + tr.mirror.Addr()
@@ -336,9 +336,9 @@ func (tr *trial) run(cmd *exec.Cmd, during ...func(*exec.Cmd)) (string, error) {
 	return out.String(), err
 }
 
-func (tr *trial) mustRun(gen string, more ...string) string {
+func (tr *trial) mustRun(gen string, extra ...string) string {
 	tr.Helper()
-	out, err := tr.run(tr.command(gen, more...))
+	out, err := tr.run(tr.command(gen, extra...))
 	if err != nil {
 		tr.Fatalf("%s: an undisturbed run ends with %v:\n%s", tr.name, err, out)
 	}

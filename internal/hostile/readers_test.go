@@ -93,8 +93,8 @@ func TestHostileReaders(t *testing.T) {
 	if n := number(t, "KOLLA_HOSTILE", 0); n > 0 {
 		last = 10 * n
 	}
-	if only := number(t, "KOLLA_HOSTILE_INPUT", -1); only >= 0 {
-		first, last = only, only+1
+	if selected := number(t, "KOLLA_HOSTILE_INPUT", -1); selected >= 0 {
+		first, last = selected, selected+1
 	}
 	root := t.TempDir()
 	counts := map[string]*readerCount{}
@@ -196,11 +196,11 @@ func runReader(ctx context.Context, root string, first, last, seed int, counts m
 	lines.Buffer(nil, 16<<20)
 	for lines.Scan() {
 		quit.Reset(readerTime)
-		var took time.Duration
+		var elapsed time.Duration
 		var memory int64
 		var accepted bool
 		line, problem, _ := strings.Cut(lines.Text(), "\t")
-		if _, err := fmt.Sscan(line, (*int64)(&took), &memory, &accepted); err != nil {
+		if _, err := fmt.Sscan(line, (*int64)(&elapsed), &memory, &accepted); err != nil {
 			return next + 1, fmt.Errorf("the report of the process: %w", err)
 		}
 		kind := readerKinds[next%len(readerKinds)].name
@@ -209,7 +209,7 @@ func runReader(ctx context.Context, root string, first, last, seed int, counts m
 			c = &readerCount{}
 			counts[kind] = c
 		}
-		c.inputs, c.memory, c.longest = c.inputs+1, max(c.memory, memory), max(c.longest, took)
+		c.inputs, c.memory, c.longest = c.inputs+1, max(c.memory, memory), max(c.longest, elapsed)
 		if accepted {
 			c.accepted++
 		}
@@ -231,8 +231,8 @@ func runReader(ctx context.Context, root string, first, last, seed int, counts m
 		err = fmt.Errorf("the process ended early\n%s", beginning(output.Bytes()))
 		next++
 	}
-	if left := processes(marker); err == nil && len(left) > 0 {
-		err = fmt.Errorf("processes are left: %v", left)
+	if leftover := processes(marker); err == nil && len(leftover) > 0 {
+		err = fmt.Errorf("processes are left: %v", leftover)
 	}
 	return next, err
 }
@@ -260,14 +260,14 @@ func readInputsOf(args []string) int {
 		return 2
 	}
 	for i := first; i < last; i++ {
-		began := time.Now()
+		started := time.Now()
 		accepted, err := rs.read(i, seed)
 		problem := ""
 		if err != nil {
 			problem = "\t" + strconv.Quote(err.Error())
 		}
 		memory := peakMemory()
-		fmt.Fprintf(report, "%d %d %v%s\n", time.Since(began), memory, accepted, problem)
+		fmt.Fprintf(report, "%d %d %v%s\n", time.Since(started), memory, accepted, problem)
 		if report.Flush() != nil || err != nil {
 			return 1
 		}

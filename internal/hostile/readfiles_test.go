@@ -329,11 +329,11 @@ var outputPieces = []string{
 func hostileOutput(rnd *rand.Rand) []byte {
 	var b bytes.Buffer
 	for range 1 + rnd.IntN(60) {
-		piece := pick(rnd, outputPieces)
+		chunk := pick(rnd, outputPieces)
 		if rnd.IntN(10) == 0 {
-			piece = strings.Repeat(piece, 1+rnd.IntN(20))
+			chunk = strings.Repeat(chunk, 1+rnd.IntN(20))
 		}
-		b.WriteString(piece)
+		b.WriteString(chunk)
 	}
 	return b.Bytes()
 }
@@ -368,10 +368,10 @@ func readLogs(ctx context.Context, rnd *rand.Rand, r *reading) error {
 	return errors.Join(err, controlsTerminal("logs", stdout.Bytes()), controlsTerminal("logs", stderr.Bytes()))
 }
 
-func controlsTerminal(what string, out []byte) error {
+func controlsTerminal(name string, out []byte) error {
 	for _, bad := range []string{"\x1b", "\x9b", "\u202e", "\u2066", "\x07", "\b", "\x00", "pass-word"} {
 		if i := bytes.Index(out, []byte(bad)); i >= 0 && (bad != "\x9b" || i > 0 && out[i-1] < 0x80) {
-			return brokenf("%s prints %q: %q", what, bad, out[max(0, i-40):min(len(out), i+40)])
+			return brokenf("%s prints %q: %q", name, bad, out[max(0, i-40):min(len(out), i+40)])
 		}
 	}
 	return nil

@@ -234,7 +234,7 @@ func readRename(_ context.Context, rnd *rand.Rand, _ *reading) error {
 		}
 		if name := ref.String(); len(name) > 600 {
 			return brokenf("the name has %d characters", len(name))
-		} else if again, err := imageref.ParseTag(name); err != nil || again != ref {
+		} else if reparsed, err := imageref.ParseTag(name); err != nil || reparsed != ref {
 			return brokenf("%q is no name (%w)", name, err)
 		}
 	}

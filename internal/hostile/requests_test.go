@@ -317,7 +317,7 @@ func (p *pausing) Read(b []byte) (int, error) {
 // for forbidden answers.
 func sendAll(host string, clients [][]request) []error {
 	var mu sync.Mutex
-	var bad []error
+	var failures []error
 	var wg sync.WaitGroup
 	for _, requests := range clients {
 		wg.Go(func() {
@@ -327,12 +327,12 @@ func sendAll(host string, clients [][]request) []error {
 			for _, r := range requests {
 				if err := c.do(r); err != nil {
 					mu.Lock()
-					bad = append(bad, fmt.Errorf("%v: %w", r, err))
+					failures = append(failures, fmt.Errorf("%v: %w", r, err))
 					mu.Unlock()
 				}
 			}
 		})
 	}
 	wg.Wait()
-	return bad
+	return failures
 }

@@ -62,7 +62,7 @@ type tally struct {
 }
 
 // count adds a case to the tally of its kind.
-func (env *environment) count(kind string, code int, memory int64, took time.Duration) {
+func (env *environment) count(kind string, code int, memory int64, elapsed time.Duration) {
 	env.mu.Lock()
 	defer env.mu.Unlock()
 	if env.tally == nil {
@@ -74,7 +74,7 @@ func (env *environment) count(kind string, code int, memory int64, took time.Dur
 		env.tally[kind] = s
 	}
 	s.exits[code]++
-	s.memory, s.longest = max(s.memory, memory), max(s.longest, took)
+	s.memory, s.longest = max(s.memory, memory), max(s.longest, elapsed)
 }
 
 // launchVariable makes this test's program run the command of its arguments. The reported
@@ -130,8 +130,8 @@ func TestHostileInputs(t *testing.T) {
 	}
 	seed := uint64(number(t, "KOLLA_HOSTILE_SEED", 1))
 	first, last := 0, number(t, "KOLLA_HOSTILE", slice)
-	if only := number(t, "KOLLA_HOSTILE_CASE", -1); only >= 0 {
-		first, last = only, only+1
+	if selected := number(t, "KOLLA_HOSTILE_CASE", -1); selected >= 0 {
+		first, last = selected, selected+1
 	}
 	env := newEnvironment(t)
 	var wg sync.WaitGroup
@@ -153,8 +153,8 @@ func TestHostileInputs(t *testing.T) {
 	for kind, s := range env.tally {
 		t.Logf("%s: exit statuses %v, at most %d MiB and %v", kind, s.exits, s.memory>>10, s.longest.Round(time.Millisecond))
 	}
-	if left := processes("KOLLA_HOSTILE_RUN=" + env.root); len(left) > 0 {
-		t.Errorf("processes are left: %v", left)
+	if leftover := processes("KOLLA_HOSTILE_RUN=" + env.root); len(leftover) > 0 {
+		t.Errorf("processes are left: %v", leftover)
 	}
 	for _, escaped := range []string{"/" + escapee, "/tmp/" + escapee, filepath.Join(filepath.Dir(env.root), escapee)} {
 		if _, err := os.Lstat(escaped); err == nil {
@@ -229,9 +229,9 @@ func (env *environment) run(i int, seed uint64) error {
 		return fail("%v", err)
 	}
 
-	began := time.Now()
+	started := time.Now()
 	code, rss, out, err := env.execute(dir, c)
-	env.count(c.kind, code, rss, time.Since(began))
+	env.count(c.kind, code, rss, time.Since(started))
 	if os.Getenv("KOLLA_HOSTILE_CASE") != "" {
 		fmt.Printf("case %d (%s, kolla-build %s): exit status %d, %d MiB\n%s\n", i, c.kind, quote(c.args), code, rss>>10, tail(out))
 	}
@@ -271,8 +271,8 @@ func (env *environment) run(i int, seed uint64) error {
 			return fail("it wrote %s", e.Name())
 		}
 	}
-	if left, _ := os.ReadDir(filepath.Join(dir, "tmp")); len(left) > 0 {
-		return fail("it left %s in TMPDIR", left[0].Name())
+	if leftover, _ := os.ReadDir(filepath.Join(dir, "tmp")); len(leftover) > 0 {
+		return fail("it left %s in TMPDIR", leftover[0].Name())
 	}
 
 	// Garbage collection must not remove healthy images.
@@ -339,8 +339,8 @@ func (env *environment) execute(dir string, c hostileCase) (code int, rss int64,
 	if _, err := fmt.Fscan(memory, &rss); err != nil {
 		return 0, 0, output.Bytes(), fmt.Errorf("measuring memory: %w", err)
 	}
-	if left := processes(marker); len(left) > 0 {
-		return 0, 0, output.Bytes(), fmt.Errorf("it left processes: %v", left)
+	if leftover := processes(marker); len(leftover) > 0 {
+		return 0, 0, output.Bytes(), fmt.Errorf("it left processes: %v", leftover)
 	}
 	return cmd.ProcessState.ExitCode(), rss, output.Bytes(), nil
 }

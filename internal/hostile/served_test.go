@@ -195,8 +195,8 @@ func TestHostileRequests(t *testing.T) {
 	if n := number(t, "KOLLA_HOSTILE", 0); n > 0 {
 		last = 10 * n
 	}
-	if only := number(t, "KOLLA_HOSTILE_CLIENT", -1); only >= 0 {
-		first, last = only, only+1
+	if selected := number(t, "KOLLA_HOSTILE_CLIENT", -1); selected >= 0 {
+		first, last = selected, selected+1
 	}
 	env := newEnvironment(t)
 	s := &registryServer{t: t, env: env, dir: filepath.Join(env.root, "served")}
@@ -252,8 +252,8 @@ func TestHostileRequests(t *testing.T) {
 		t.Errorf("it wrote beside its directory: %v (%v)", entries, err)
 	}
 	for _, sub := range []string{"work", "tmp"} {
-		if left, err := os.ReadDir(filepath.Join(s.dir, sub)); err != nil || len(left) > 0 {
-			t.Errorf("it left in %s: %v (%v)", sub, left, err)
+		if leftover, err := os.ReadDir(filepath.Join(s.dir, sub)); err != nil || len(leftover) > 0 {
+			t.Errorf("it left in %s: %v (%v)", sub, leftover, err)
 		}
 	}
 	found, err := files(env.root)
@@ -271,7 +271,7 @@ func TestHostileRequests(t *testing.T) {
 			_ = os.RemoveAll(path)
 		}
 	}
-	if left := processes("KOLLA_HOSTILE_RUN=" + env.root); len(left) > 0 {
-		t.Errorf("processes are left: %v", left)
+	if leftover := processes("KOLLA_HOSTILE_RUN=" + env.root); len(leftover) > 0 {
+		t.Errorf("processes are left: %v", leftover)
 	}
 }

@@ -64,9 +64,9 @@ func misbehave(w http.ResponseWriter, r *http.Request, quit chan struct{}) {
 	fmt.Fprint(hash, path, r.Method)
 	rnd := rand.New(rand.NewPCG(hash.Sum64(), 0))
 	flood := func(n int) {
-		piece := bytes.Repeat([]byte(`{"manifests":[`), 4096)
+		chunk := bytes.Repeat([]byte(`{"manifests":[`), 4096)
 		for range n {
-			if _, err := w.Write(piece); err != nil {
+			if _, err := w.Write(chunk); err != nil {
 				return
 			}
 		}

@@ -36,9 +36,9 @@ var permanentMessages = regexp.MustCompile(alternatives(
 	`invalid option`, `unrecognized option`, `modulenotfounderror`, `repository .* does not exist`,
 ))
 
-func alternatives(all ...string) string {
+func alternatives(patterns ...string) string {
 	s := ""
-	for i, a := range all {
+	for i, a := range patterns {
 		if i > 0 {
 			s += "|"
 		}

@@ -168,12 +168,12 @@ func TestSameFailureTwiceIsFinal(t *testing.T) {
 }
 
 func TestSignaturesForgetNumbers(t *testing.T) {
-	one := SignatureOf("RUN x", 1, []string{"10:22:03 pid 41: lost 0xdeadbeef", "of sha256:1234567890abcdef"})
+	first := SignatureOf("RUN x", 1, []string{"10:22:03 pid 41: lost 0xdeadbeef", "of sha256:1234567890abcdef"})
 	two := SignatureOf("RUN x", 1, []string{"10:23:59 pid 1177: lost 0xcafe", "of sha256:fedcba0987654321"})
-	if one != two {
-		t.Errorf("%q and %q differ", one, two)
+	if first != two {
+		t.Errorf("%q and %q differ", first, two)
 	}
-	if one == SignatureOf("RUN x", 2, []string{"10:22:03 pid 41: lost 0xdeadbeef", "of sha256:1234567890abcdef"}) {
+	if first == SignatureOf("RUN x", 2, []string{"10:22:03 pid 41: lost 0xdeadbeef", "of sha256:1234567890abcdef"}) {
 		t.Error("another exit code is the same failure")
 	}
 }
@@ -235,8 +235,8 @@ func TestThreadsBoundAndLongestPathFirst(t *testing.T) {
 		if !slices.Contains(s.order[1:3], "deep") { // the two start at the same time
 			t.Errorf("order %v: what the most hangs on must come first", s.order)
 		}
-		if took := time.Since(start); took != 4*time.Second {
-			t.Errorf("took %v, want 4s: base, then five images in two slots", took)
+		if elapsed := time.Since(start); elapsed != 4*time.Second {
+			t.Errorf("took %v, want 4s: base, then five images in two slots", elapsed)
 		}
 	})
 }
@@ -387,8 +387,8 @@ func TestFinish(t *testing.T) {
 		if got, want := statuses(rs), "base=built a=error b=built"; got != want {
 			t.Errorf("got %s, want %s", got, want)
 		}
-		if took := time.Since(start); took != 13*time.Minute {
-			t.Errorf("the run took %v: children waited for their parent's final form", took)
+		if elapsed := time.Since(start); elapsed != 13*time.Minute {
+			t.Errorf("the run took %v: children waited for their parent's final form", elapsed)
 		}
 		if rs[0].Digest != "sha256:base-final" || rs[0].Size != 2 || rs[0].Duration != time.Minute {
 			t.Errorf("result %+v", rs[0])

@@ -64,7 +64,7 @@ func planOf(set []recorded, timed bool) *plan.Plan {
 
 // ours returns the duration of the set with this package's scheduler, on synctest's
 // clock.
-func ours(t *testing.T, set []recorded, slots int, timed bool) (took time.Duration) {
+func ours(t *testing.T, set []recorded, slots int, timed bool) (elapsed time.Duration) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		w := map[string]work{}
@@ -73,24 +73,24 @@ func ours(t *testing.T, set []recorded, slots int, timed bool) (took time.Durati
 		}
 		s := newSite(w)
 		p := planOf(set, timed)
-		began := time.Now()
+		started := time.Now()
 		for _, r := range Run(t.Context(), p, Options{Builder: s, Emit: s.emit, Threads: slots}) {
 			if r.Status != StatusBuilt {
 				t.Fatalf("%s: %s", r.Image, r.Status)
 			}
 		}
-		took = time.Since(began)
+		elapsed = time.Since(started)
 		if s.most > slots {
 			t.Errorf("%d images were built at once, %d may", s.most, slots)
 		}
 	})
-	return took
+	return elapsed
 }
 
 // firstCome returns the duration of the set in the order of the Python tool: worker
 // threads take tasks from a queue, and a task that ends adds the children of its image,
 // in the order of the tree.
-func firstCome(t *testing.T, set []recorded, slots int) (took time.Duration) {
+func firstCome(t *testing.T, set []recorded, slots int) (elapsed time.Duration) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		children := map[string][]recorded{}
@@ -102,7 +102,7 @@ func firstCome(t *testing.T, set []recorded, slots int) (took time.Duration) {
 				children[r.Parent] = append(children[r.Parent], r)
 			}
 		}
-		began := time.Now()
+		started := time.Now()
 		var left, workers sync.WaitGroup
 		left.Add(len(set))
 		ctx, stop := context.WithCancel(t.Context())
@@ -123,11 +123,11 @@ func firstCome(t *testing.T, set []recorded, slots int) (took time.Duration) {
 			})
 		}
 		left.Wait()
-		took = time.Since(began)
+		elapsed = time.Since(started)
 		stop()
 		workers.Wait()
 	})
-	return took
+	return elapsed
 }
 
 // bounds returns lower bounds for every order. simple is the longest path or the work

@@ -12,7 +12,7 @@ import (
 // whose value must not be empty. Options in files and the environment are for all
 // commands, so they are not checked.
 func (p *parser) check() error {
-	kept := p.result.Options[:0]
+	used := p.result.Options[:0]
 	for _, s := range p.result.Options {
 		if !p.cmd.Reads(s.Option) {
 			if !p.cmd.AnyOption {
@@ -27,9 +27,9 @@ func (p *parser) check() error {
 				Message: fmt.Sprintf("--%s is empty", s.Option.Name),
 				Hint:    fmt.Sprintf("write --%s %s, or omit the option", s.Option.Name, s.Option.Arg)}
 		}
-		kept = append(kept, s)
+		used = append(used, s)
 	}
-	p.result.Options = kept
+	p.result.Options = used
 	return nil
 }
 

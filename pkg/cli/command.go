@@ -52,11 +52,11 @@ func (c Command) Reads(o *config.Option) bool {
 // of the table: those that the command reads, unless one of its own flags replaces
 // them.
 func (c Command) options() []*config.Option {
-	own := c.ownFlags()
-	own.SetNormalizeFunc(normalize)
+	ownFlags := c.ownFlags()
+	ownFlags.SetNormalizeFunc(normalize)
 	var shown []*config.Option
 	for _, o := range config.Options() {
-		if c.Reads(o) && own.Lookup(o.Name) == nil && (!o.Positional || c.Name == "") {
+		if c.Reads(o) && ownFlags.Lookup(o.Name) == nil && (!o.Positional || c.Name == "") {
 			shown = append(shown, o)
 		}
 	}
@@ -65,12 +65,12 @@ func (c Command) options() []*config.Option {
 
 // ownFlags returns the command's own flags in the order of their definition.
 func (c Command) ownFlags() *pflag.FlagSet {
-	own := pflag.NewFlagSet(c.Name, pflag.ContinueOnError)
-	own.SortFlags = false
+	flags := pflag.NewFlagSet(c.Name, pflag.ContinueOnError)
+	flags.SortFlags = false
 	if c.Flags != nil {
-		c.Flags(own)
+		c.Flags(flags)
 	}
-	return own
+	return flags
 }
 
 // title returns the command as it is typed.

@@ -81,13 +81,13 @@ func (c *completer) command(name string) (Command, bool) {
 }
 
 // complete selects candidates according to the words before the cursor.
-func (c *completer) complete(hasCommand, ended bool) {
-	if f := c.parser.pending; f != nil && !ended {
+func (c *completer) complete(hasCommand, optionsEnded bool) {
+	if f := c.parser.pending; f != nil && !optionsEnded {
 		c.value(f, "", c.word)
 		return
 	}
-	if ended || !strings.HasPrefix(c.word, "-") {
-		if !hasCommand && !ended && len(c.parser.result.Positionals) == 0 {
+	if optionsEnded || !strings.HasPrefix(c.word, "-") {
+		if !hasCommand && !optionsEnded && len(c.parser.result.Positionals) == 0 {
 			c.commands()
 		}
 		c.argument()
@@ -162,11 +162,11 @@ func (c *completer) options() {
 // option adds the names of an option. For a switch that is on by default, only the
 // negated name is offered until the user begins to type the other one.
 func (c *completer) option(o *config.Option) {
-	on := o.Kind == config.Bool && o.Default == "true"
-	if !on || len(c.word) > len("--") {
+	defaultsToTrue := o.Kind == config.Bool && o.Default == "true"
+	if !defaultsToTrue || len(c.word) > len("--") {
 		c.add("--"+o.Name, o.Help)
 	}
-	if o.Kind == config.Bool && !o.CommandLineOnly && (on || strings.HasPrefix(c.word, "--no")) {
+	if o.Kind == config.Bool && !o.CommandLineOnly && (defaultsToTrue || strings.HasPrefix(c.word, "--no")) {
 		c.add("--no"+o.Name, "Turn off: "+o.Help)
 	}
 	if o.Short != "" {

@@ -25,7 +25,7 @@ var completeCommands = []Command{
 }
 
 func TestComplete(t *testing.T) {
-	look := func(cmd Command, before []string, kind config.Values) []Candidate {
+	candidates := func(cmd Command, before []string, kind config.Values) []Candidate {
 		words := map[config.Values][]string{config.ValuesImages: {"nova-api", "nova-base", "glance"}, config.ValuesProfiles: {"infra", "main"}, config.ValuesTags: {strings.Join(before, "+")}}[kind]
 		var out []Candidate
 		for _, w := range words {
@@ -86,7 +86,7 @@ func TestComplete(t *testing.T) {
 		{"bootstrap u", "ubuntu"},
 		{"__comp", ""},
 	} {
-		got := Complete(CompleteInput{Words: strings.Split(c.line, " "), Commands: completeCommands, LookUp: look})
+		got := Complete(CompleteInput{Words: strings.Split(c.line, " "), Commands: completeCommands, LookUp: candidates})
 		var words []string
 		for _, k := range got.Candidates {
 			words = append(words, k.Word)

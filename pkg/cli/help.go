@@ -27,12 +27,12 @@ const manyOptions = 12
 // Help writes the help text of a command, which fits on one screen: the first sentence
 // of each option's help and, if there are many options, only the common ones. That of
 // the build itself, whose name is "", begins with a list of all commands.
-func Help(w io.Writer, cmd Command, all []Command) error {
+func Help(w io.Writer, cmd Command, commands []Command) error {
 	h := &helpWriter{}
 	h.usage(cmd)
 	h.paragraph(cmd.Summary)
 	if cmd.Name == "" {
-		h.commands(all)
+		h.commands(commands)
 	} else {
 		h.paragraph(cmd.About)
 	}
@@ -76,13 +76,13 @@ func seeAlso(cmd Command, options int) string {
 
 // HelpAll writes the complete help text of a command: all options that it reads, in
 // groups.
-func HelpAll(w io.Writer, cmd Command, all []Command) error {
+func HelpAll(w io.Writer, cmd Command, commands []Command) error {
 	h := &helpWriter{}
 	h.usage(cmd)
 	h.paragraph(cmd.Summary)
 	h.paragraph(cmd.About)
 	if cmd.Name == "" {
-		h.commands(all)
+		h.commands(commands)
 	}
 	h.examples(cmd, len(cmd.Examples))
 	if cmd.ownFlags().HasFlags() {
@@ -126,11 +126,11 @@ func (h *helpWriter) paragraph(text string) {
 	}
 }
 
-func (h *helpWriter) commands(all []Command) {
+func (h *helpWriter) commands(commands []Command) {
 	h.b.WriteString("\nCommands:\n")
 	h.entry("  build", "Build images. This is the default: the word can be omitted.", commandColumn)
 	var minor []string
-	for _, c := range all {
+	for _, c := range commands {
 		switch {
 		case c.Name == "" || c.Hidden:
 		case c.Minor:
@@ -157,20 +157,20 @@ func (h *helpWriter) examples(cmd Command, limit int) {
 // option writes an entry for an option of the table, with its whole help or the first
 // sentence only.
 func (h *helpWriter) option(o *config.Option, long bool) {
-	left := "      --" + o.Name
+	usage := "      --" + o.Name
 	switch {
 	case o.Positional:
-		left = "      " + o.Arg + "…"
+		usage = "      " + o.Arg + "…"
 	case o.Short != "":
-		left = "  -" + o.Short + ", --" + o.Name
+		usage = "  -" + o.Short + ", --" + o.Name
 	}
 	if o.Arg != "" && !o.Positional {
-		left += " " + o.Arg
+		usage += " " + o.Arg
 	}
 	text := o.Help
 	if !long {
 		text, _, _ = strings.Cut(text, ". ")
-		h.entry(left, strings.TrimSuffix(text, ".")+".", optionColumn)
+		h.entry(usage, strings.TrimSuffix(text, ".")+".", optionColumn)
 		return
 	}
 	for _, alias := range o.Aliases {
@@ -188,7 +188,7 @@ func (h *helpWriter) option(o *config.Option, long bool) {
 	if d := o.DefaultDescription(); d != "" && o.Kind != config.Bool {
 		text += fmt.Sprintf(" [%s]", d)
 	}
-	h.entry(left, text, optionColumn)
+	h.entry(usage, text, optionColumn)
 }
 
 func (h *helpWriter) ownFlags(cmd Command) {
@@ -197,17 +197,17 @@ func (h *helpWriter) ownFlags(cmd Command) {
 			return
 		}
 		arg, text := pflag.UnquoteUsage(f)
-		left := "      --" + f.Name
+		usage := "      --" + f.Name
 		if f.Shorthand != "" {
-			left = "  -" + f.Shorthand + ", --" + f.Name
+			usage = "  -" + f.Shorthand + ", --" + f.Name
 		}
 		if arg != "" {
-			left += " " + arg
+			usage += " " + arg
 		}
 		if d := defaultOf(f); d != "" {
 			text += fmt.Sprintf(" [%s]", d)
 		}
-		h.entry(left, text, optionColumn)
+		h.entry(usage, text, optionColumn)
 	})
 }
 

@@ -12,7 +12,7 @@ import (
 
 // ManPage returns the manual page kolla-build(1) in the man macros of roff. date is for
 // its footer.
-func ManPage(all []Command, version string, date time.Time) string {
+func ManPage(commands []Command, version string, date time.Time) string {
 	m := &manual{}
 	fmt.Fprintf(&m.b, ".TH KOLLA-BUILD 1 %q %q %q\n", date.UTC().Format("2006-01-02"), "kolla-build "+version, "User Commands")
 	m.section("NAME")
@@ -33,7 +33,7 @@ func ManPage(all []Command, version string, date time.Time) string {
 	m.text("A command is the first word that is neither an option nor the value of one. After -- it is a regular expression. " +
 		"Each command has its own options, those of the section OPTIONS that it names, and --config-file, --config-dir, --strict and --help. " +
 		"Without a command, all options of that section can be given.")
-	for _, c := range all {
+	for _, c := range commands {
 		if c.Name == "" || c.Hidden {
 			continue
 		}
@@ -98,7 +98,7 @@ func ManPage(all []Command, version string, date time.Time) string {
 	m.entry("75", "Another nightly run is active. Try again later.")
 	m.entry("130", "Interrupted.")
 	m.section("EXAMPLES")
-	for _, c := range all {
+	for _, c := range commands {
 		if c.Hidden {
 			continue
 		}

@@ -84,19 +84,19 @@ func referenceOption(b *strings.Builder, o *config.Option, commands []Command) {
 // commandsReading returns the commands that read an option, nil if all do.
 func commandsReading(o *config.Option, commands []Command) []string {
 	var names []string
-	all := true
+	everyCommand := true
 	for _, c := range commands {
 		switch {
 		case c.Hidden:
 		case !c.Reads(o):
-			all = false
+			everyCommand = false
 		case c.Name == "":
 			names = append(names, "build")
 		default:
 			names = append(names, c.Name)
 		}
 	}
-	if all {
+	if everyCommand {
 		return nil
 	}
 	return names

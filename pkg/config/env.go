@@ -21,11 +21,11 @@ func (l *loader) envValue(o *Option) ([]given, bool) {
 		if o.Kind != Multi {
 			return []given{{text: value, origin: origin}}, true
 		}
-		var all []given
+		var values []given
 		for _, item := range parseList(value) {
-			all = append(all, given{text: item, origin: origin})
+			values = append(values, given{text: item, origin: origin})
 		}
-		return all, true
+		return values, true
 	}
 	return nil, false
 }

@@ -144,14 +144,14 @@ func (l *loader) mergeOptions() {
 		}
 	}
 	for _, o := range table {
-		all := inFiles[o]
+		values := inFiles[o]
 		if fromEnv, ok := l.envValue(o); ok {
-			all = fromEnv
+			values = fromEnv
 		}
 		if positionals := l.in.Arguments.Positionals; o.Positional && len(positionals) > 0 {
-			all = nil
+			values = nil
 			for _, p := range positionals {
-				all = append(all, given{text: p, origin: Origin{Kind: OriginFlag, Text: p}})
+				values = append(values, given{text: p, origin: Origin{Kind: OriginFlag, Text: p}})
 			}
 		}
 		flags := l.flags[o]
@@ -161,10 +161,10 @@ func (l *loader) mergeOptions() {
 				Message: fmt.Sprintf("--%s is given %d times, and only the last one is used: %s", o.Name, len(flags), last.text),
 				Hint:    "give it once, with commas between the items"})
 		}
-		all = append(all, flags...)
-		if len(all) > 0 {
-			l.r.given[o] = all
-			l.c.origins[o.Name] = all[len(all)-1].origin
+		values = append(values, flags...)
+		if len(values) > 0 {
+			l.r.given[o] = values
+			l.c.origins[o.Name] = values[len(values)-1].origin
 		}
 	}
 	l.unknownEnv()
@@ -245,8 +245,8 @@ func (l *loader) withPlace(o *Option, err error) error {
 	if errors.As(err, &e) {
 		return err
 	}
-	if all := l.r.given[o]; len(all) > 0 {
-		return all[len(all)-1].err(o.Name, err.Error(), "")
+	if values := l.r.given[o]; len(values) > 0 {
+		return values[len(values)-1].err(o.Name, err.Error(), "")
 	}
 	return &Error{Option: o.Name, Message: o.Name + ": " + err.Error()}
 }
@@ -282,8 +282,8 @@ func (l *loader) notes() {
 
 // lastOf returns the value that decides an option.
 func (l *loader) lastOf(option string) given {
-	if all := l.r.given[Lookup(option)]; len(all) > 0 {
-		return all[len(all)-1]
+	if values := l.r.given[Lookup(option)]; len(values) > 0 {
+		return values[len(values)-1]
 	}
 	return given{origin: Origin{Kind: OriginDefault}}
 }

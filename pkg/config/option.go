@@ -189,11 +189,11 @@ func init() {
 }
 
 func concat(parts ...[]*Option) []*Option {
-	var all []*Option
+	var options []*Option
 	for _, p := range parts {
-		all = append(all, p...)
+		options = append(options, p...)
 	}
-	return all
+	return options
 }
 
 func indexOptions(options []*Option) map[string]*Option {

@@ -47,12 +47,12 @@ func (r *resolver) value(o *Option) (any, error) {
 }
 
 func (r *resolver) compute(o *Option) (any, error) {
-	all := r.given[o]
-	if len(all) > 0 && o.Kind != Multi {
-		all = all[len(all)-1:]
+	values := r.given[o]
+	if len(values) > 0 && o.Kind != Multi {
+		values = values[len(values)-1:]
 	}
 	var texts []string
-	for _, g := range all {
+	for _, g := range values {
 		if o.Kind == Multi && g.text == "" && g.origin.Kind == OriginFile {
 			continue // an empty item, as in the sample configuration, does not count
 		}
@@ -62,7 +62,7 @@ func (r *resolver) compute(o *Option) (any, error) {
 		}
 		texts = append(texts, text)
 	}
-	if r.isUnset(o, all, texts) {
+	if r.isUnset(o, values, texts) {
 		v, err := r.fallback(o)
 		if err != nil {
 			return nil, err
@@ -71,9 +71,9 @@ func (r *resolver) compute(o *Option) (any, error) {
 	}
 	v, err := o.convert(texts)
 	if err != nil {
-		return nil, all[len(all)-1].badValue(o, texts[len(texts)-1], err)
+		return nil, values[len(values)-1].badValue(o, texts[len(texts)-1], err)
 	}
-	if b, ok := v.(bool); ok && all[0].negated {
+	if b, ok := v.(bool); ok && values[0].negated {
 		return !b, nil
 	}
 	return v, nil
@@ -83,7 +83,7 @@ func (r *resolver) compute(o *Option) (any, error) {
 // something else, an empty value means the default, and so does the tag "latest" of
 // the distribution's own image. An empty number in a file means the default, as in
 // oslo.config; on the command line it is a mistake.
-func (r *resolver) isUnset(o *Option, all []given, texts []string) bool {
+func (r *resolver) isUnset(o *Option, values []given, texts []string) bool {
 	if len(texts) == 0 {
 		return true
 	}
@@ -91,7 +91,7 @@ func (r *resolver) isUnset(o *Option, all []given, texts []string) bool {
 	if o.derive != nil && last == "" {
 		return true
 	}
-	if (o.Kind == Int || o.Kind == Size) && strings.TrimSpace(last) == "" && all[len(all)-1].origin.Kind != OriginFlag {
+	if (o.Kind == Int || o.Kind == Size) && strings.TrimSpace(last) == "" && values[len(values)-1].origin.Kind != OriginFlag {
 		return true
 	}
 	image := r.given[Lookup("base-image")]
@@ -161,8 +161,8 @@ func (r *resolver) key(sectionName, key string) (string, bool, error) {
 	if s == nil {
 		return "", false, nil
 	}
-	all := s.keys[key]
-	if len(all) == 0 {
+	values := s.keys[key]
+	if len(values) == 0 {
 		// A key of a source or a user without a value is empty, not unknown.
 		known := slices.Contains(sourceKeys, key) && isSource(sectionName) ||
 			slices.Contains(userKeys, key) && isUser(sectionName)
@@ -175,7 +175,7 @@ func (r *resolver) key(sectionName, key string) (string, bool, error) {
 		return "", false, err
 	}
 	defer r.leave()
-	g := all[len(all)-1]
+	g := values[len(values)-1]
 	text, err := expand(g.text, r.in(sectionName))
 	if err != nil {
 		return "", false, g.fault(key, err)

@@ -107,9 +107,9 @@ func (l *loader) mergeFile(f *inifile.File) {
 		if holdsOptions(normalSection(h.Name)) {
 			continue
 		}
-		place := Origin{Kind: OriginFile, File: f.Path, Line: h.Line, Text: h.Text}
-		if s := l.section(h.Name, place); !s.inFile {
-			s.inFile, s.first = true, place
+		origin := Origin{Kind: OriginFile, File: f.Path, Line: h.Line, Text: h.Text}
+		if s := l.section(h.Name, origin); !s.inFile {
+			s.inFile, s.first = true, origin
 		}
 	}
 	for _, e := range f.Entries {
@@ -285,8 +285,8 @@ func (l *loader) lastGiven(name, key string) given {
 	if s == nil {
 		return given{origin: Origin{Kind: OriginDefault}}
 	}
-	if all := s.keys[key]; len(all) > 0 {
-		return all[len(all)-1]
+	if values := s.keys[key]; len(values) > 0 {
+		return values[len(values)-1]
 	}
 	return given{origin: s.first}
 }

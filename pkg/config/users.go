@@ -12,8 +12,8 @@ func (l *loader) fillUsers() {
 		if !isUser(name) {
 			continue
 		}
-		short := strings.TrimSuffix(name, userSuffix)
-		user := User{UID: NoID, Group: short, Absent: s.absent && !s.inFile, Origin: s.first}
+		shortName := strings.TrimSuffix(name, userSuffix)
+		user := User{UID: NoID, Group: shortName, Absent: s.absent && !s.inFile, Origin: s.first}
 		if text := l.sectionValue(name, "uid"); text != "" {
 			user.UID = l.userID(name, "uid", text)
 		} else {
@@ -27,7 +27,7 @@ func (l *loader) fillUsers() {
 		if group := l.sectionValue(name, "group"); group != "" {
 			user.Group = group
 		}
-		l.c.Users[short] = user
+		l.c.Users[shortName] = user
 	}
 }
 

@@ -25,7 +25,7 @@ func parseBool(s string) (bool, error) {
 var integer = regexp.MustCompile(`^[+-]?[0-9]+(_[0-9]+)*$`)
 
 // parseInt reads a whole number as Python's int does.
-func parseInt(s string, least int) (int, error) {
+func parseInt(s string, minimum int) (int, error) {
 	s = strings.TrimFunc(s, inifile.IsSpace)
 	if !integer.MatchString(s) {
 		return 0, fmt.Errorf("%q is not a whole number", s)
@@ -34,8 +34,8 @@ func parseInt(s string, least int) (int, error) {
 	if err != nil {
 		return 0, fmt.Errorf("%s is too large a number", s)
 	}
-	if n < least {
-		return 0, fmt.Errorf("%d is too small: the least is %d", n, least)
+	if n < minimum {
+		return 0, fmt.Errorf("%d is too small: the least is %d", n, minimum)
 	}
 	return n, nil
 }
@@ -107,7 +107,7 @@ func parseDict(s string) (map[string]string, error) {
 		if strings.Contains(key, "=") { // NAME=https://HOST, which has a colon
 			return nil, fmt.Errorf("%q is not a key:value pair", strings.TrimFunc(pair, inifile.IsSpace))
 		}
-		if _, twice := dict[key]; twice {
+		if _, duplicate := dict[key]; duplicate {
 			return nil, fmt.Errorf("the key %q is given twice", key)
 		}
 		dict[key] = strings.TrimFunc(value, inifile.IsSpace)

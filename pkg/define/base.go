@@ -98,62 +98,62 @@ func (b *bases) createdOf(ref string) time.Time {
 func (b *bases) resolved() map[string]*baseLookup {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	all := map[string]*baseLookup{}
+	lookups := map[string]*baseLookup{}
 	for ref, l := range b.lookups {
 		if l.external.Digest != "" {
-			all[ref] = l
+			lookups[ref] = l
 		}
 	}
-	return all
+	return lookups
 }
 
 // digests returns the digests of the images that were resolved.
 func (b *bases) digests() []digest.Digest {
-	var all []digest.Digest
+	var digests []digest.Digest
 	for _, l := range b.resolved() {
-		all = append(all, l.external.Digest)
+		digests = append(digests, l.external.Digest)
 	}
-	return all
+	return digests
 }
 
 // find returns the store's entry of an image after making sure that it exists and is
 // current.
 func (b *bases) find(ctx context.Context, ref string) (store.Entry, error) {
-	have, ok, err := b.findStored(ref)
+	stored, ok, err := b.findStored(ref)
 	if err != nil {
-		return have, err
+		return stored, err
 	}
-	if ok && have.Kind == store.KindLoaded {
+	if ok && stored.Kind == store.KindLoaded {
 		b.Console.Notice("%s in the store is from a bundle that is not trusted, and is not used: load the bundle with --trust to build on it", ref)
 		ok = false
 	}
 	if b.Offline {
 		if !ok {
-			return have, fmt.Errorf("base image %s is not in the store", ref)
+			return stored, fmt.Errorf("base image %s is not in the store", ref)
 		}
-		return have, nil
+		return stored, nil
 	}
 	if ok && !b.KeepDamaged {
-		ok = repair.WholeOrRemove(ctx, b.Store, have.Digest)
+		ok = repair.WholeOrRemove(ctx, b.Store, stored.Digest)
 	}
 	inEngine := b.Engine != nil && b.Engine.Has(ref)
-	if ok && have.Origin == engineload.Origin && inEngine {
-		ok = have.Key == engineload.Key(b.Engine, ref) // otherwise the name now belongs to another image in the engine
+	if ok && stored.Origin == engineload.Origin && inEngine {
+		ok = stored.Key == engineload.Key(b.Engine, ref) // otherwise the name now belongs to another image in the engine
 	}
 	// Bootstrapped and imported images do not change in a registry, and neither do
 	// images that are named by their digests.
-	if ok && (have.Origin != originRegistry || !b.cfg.Pull || digestOf(ref) != "") {
-		return have, nil
+	if ok && (stored.Origin != originRegistry || !b.cfg.Pull || digestOf(ref) != "") {
+		return stored, nil
 	}
 	if ok {
 		desc, err := b.Client.HeadSource(ctx, ref)
 		if err != nil {
-			b.Console.Notice("base image %s: %v; using the one of %s in the store", ref, usererr.FirstLine(err), have.Stored.Format(time.DateTime))
-			return have, nil
+			b.Console.Notice("base image %s: %v; using the one of %s in the store", ref, usererr.FirstLine(err), stored.Stored.Format(time.DateTime))
+			return stored, nil
 		}
 		// The tag may name the image itself, or the index that it was taken from.
-		if d := desc.Digest.String(); d == have.Digest.String() || d == have.Key {
-			return have, nil
+		if d := desc.Digest.String(); d == stored.Digest.String() || d == stored.Key {
+			return stored, nil
 		}
 	}
 	if inEngine && !b.cfg.Pull {

@@ -24,7 +24,7 @@ const needsParents = "UndefinedVar"
 // that a context does not have, parents outside of the tree, and what BuildKit's linter
 // warns of.
 func Check(ctx context.Context, set *imageset.Set) []render.Finding {
-	var all []render.Finding
+	var findings []render.Finding
 	base := render.BaseReference(set.Config)
 	for _, im := range set.Selection.Order() {
 		f := set.File(im.Name)
@@ -33,10 +33,10 @@ func Check(ctx context.Context, set *imageset.Set) []render.Finding {
 			if file == "" {
 				file, at = f.Place, line
 			}
-			all = append(all, render.Finding{File: file, Line: at, Message: text, Warning: true})
+			findings = append(findings, render.Finding{File: file, Line: at, Message: text, Warning: true})
 		}
 		if f.Err != nil {
-			all = append(all, findingOf(f.Err, f))
+			findings = append(findings, findingOf(f.Err, f))
 			continue
 		}
 		if len(set.Graph.Parents(im.Name)) == 0 && f.From != "scratch" && f.From != "" && !sameImage(f.From, base) {
@@ -44,7 +44,7 @@ func Check(ctx context.Context, set *imageset.Set) []render.Finding {
 		}
 		def, err := convertAlone(ctx, set, f)
 		if err != nil {
-			all = append(all, findingOf(inTemplate(err, f.PlaceOf), f))
+			findings = append(findings, findingOf(inTemplate(err, f.PlaceOf), f))
 			continue
 		}
 		for _, w := range def.Warnings {
@@ -53,7 +53,7 @@ func Check(ctx context.Context, set *imageset.Set) []render.Finding {
 			}
 		}
 	}
-	return all
+	return findings
 }
 
 // convertAlone converts a Dockerfile as if its parents had no environment and no triggers.

@@ -30,12 +30,12 @@ func (d *definer) prepare(ctx context.Context, f *render.Dockerfile, x *definiti
 		x.Err = f.Err
 		return
 	}
-	used, all := x.Dockerfile.ContextPaths()
+	used, usesAll := x.Dockerfile.ContextPaths()
 	if used == nil {
 		used = []string{} // selects no files, unlike nil
 	}
 	copied := func(dir string) bool {
-		return all || slices.ContainsFunc(used, func(u string) bool { return u == dir || strings.HasPrefix(u, dir+"/") })
+		return usesAll || slices.ContainsFunc(used, func(u string) bool { return u == dir || strings.HasPrefix(u, dir+"/") })
 	}
 	if f.Patches != nil && copied("patches") {
 		x.Err = fmt.Errorf("patches of %s: %w", f.Name, f.Patches)
@@ -53,17 +53,17 @@ func (d *definer) prepare(ctx context.Context, f *render.Dockerfile, x *definiti
 		return
 	}
 	kept := ignore.Kept(contextPaths(f))
-	var own []source.ContextEntry
+	var ownEntries []source.ContextEntry
 	for _, file := range f.Context {
 		path := filepath.ToSlash(file.Path)
 		if dir, _, _ := strings.Cut(path, "/"); dir == "plugins" || dir == "additions" {
-			own = append(own, source.ContextEntry{Path: path, Mode: file.Mode, Open: file.Open})
+			ownEntries = append(ownEntries, source.ContextEntry{Path: path, Mode: file.Mode, Open: file.Open})
 		}
 		if !kept[path] {
 			x.Dockerfile.Ignored = append(x.Dockerfile.Ignored, path)
 			continue
 		}
-		if !all && file.Mode.IsRegular() && !buildkit.NamesPath(used, path) {
+		if !usesAll && file.Mode.IsRegular() && !buildkit.NamesPath(used, path) {
 			files.addUnread(path, file)
 			continue
 		}
@@ -75,9 +75,9 @@ func (d *definer) prepare(ctx context.Context, f *render.Dockerfile, x *definiti
 	// Archives are fetched only for images that copy them: templates for packages do
 	// not, even if sources are configured.
 	wants := func(name string) bool {
-		return all && d.set.Config.InstallType == "source" || slices.Contains(used, name)
+		return usesAll && d.set.Config.InstallType == "source" || slices.Contains(used, name)
 	}
-	archives, err := d.archiver.archives(ctx, f.Name, own, wants)
+	archives, err := d.archiver.archives(ctx, f.Name, ownEntries, wants)
 	for _, a := range archives {
 		switch {
 		case !ignore.Kept([]string{a.Name})[a.Name]:
@@ -138,14 +138,14 @@ type contextFiles struct {
 
 // add reads a small file, and writes a large one to the store. A file with a known
 // digest is not read if the store has it.
-func (c *contextFiles) add(ctx context.Context, path string, mode os.FileMode, size int64, known digest.Digest, open func() (io.ReadCloser, error)) error {
+func (c *contextFiles) add(ctx context.Context, path string, mode os.FileMode, size int64, knownDigest digest.Digest, open func() (io.ReadCloser, error)) error {
 	cf := buildkit.ContextFile{Path: path, Mode: mode}
 	if mode.IsDir() {
 		c.files = append(c.files, cf)
 		return nil
 	}
 	var err error
-	cf.Data, cf.Blob, err = c.read(ctx, cf, c.reserve(size), size, known, open)
+	cf.Data, cf.Blob, err = c.read(ctx, cf, c.reserve(size), size, knownDigest, open)
 	c.files = append(c.files, cf)
 	return err
 }
@@ -173,7 +173,7 @@ func (c *contextFiles) reserve(size int64) bool {
 // read returns the content of a file, or the blob of the store that has it.
 func (c *contextFiles) read(
 	ctx context.Context, cf buildkit.ContextFile, inline bool, size int64,
-	known digest.Digest, open func() (io.ReadCloser, error),
+	knownDigest digest.Digest, open func() (io.ReadCloser, error),
 ) ([]byte, digest.Digest, error) {
 	r, err := open()
 	if err != nil {
@@ -193,7 +193,7 @@ func (c *contextFiles) read(
 		return nil, blob, err
 	}
 	if !inline {
-		blob, _, err := c.opts.Store.WriteBlob(ctx, r, known, size)
+		blob, _, err := c.opts.Store.WriteBlob(ctx, r, knownDigest, size)
 		return nil, blob, err
 	}
 	var b bytes.Buffer

@@ -164,25 +164,25 @@ type Base struct {
 
 // BaseImages returns all images from outside the tree, sorted.
 func (d *Defined) BaseImages() []Base {
-	var all []Base
+	var baseImages []Base
 	for _, p := range d.platforms {
 		for ref, l := range p.bases.resolved() {
-			all = append(all, Base{Reference: ref, Platform: platforms.Format(p.set.Platform), Digest: l.external.Digest})
+			baseImages = append(baseImages, Base{Reference: ref, Platform: platforms.Format(p.set.Platform), Digest: l.external.Digest})
 		}
 	}
-	slices.SortFunc(all, func(a, b Base) int {
+	slices.SortFunc(baseImages, func(a, b Base) int {
 		return cmp.Or(cmp.Compare(a.Reference, b.Reference), cmp.Compare(a.Platform, b.Platform))
 	})
-	return all
+	return baseImages
 }
 
 // Fetched returns the sources that were fetched for images of all platforms.
 func (d *Defined) Fetched() []source.Fetched {
-	var all []source.Fetched
+	var fetched []source.Fetched
 	for _, name := range slices.Sorted(maps.Keys(d.platforms)) {
-		all = append(all, d.platforms[name].archiver.fetcher.Fetched()...)
+		fetched = append(fetched, d.platforms[name].archiver.fetcher.Fetched()...)
 	}
-	return all
+	return fetched
 }
 
 // Sources returns the fetcher of the sources of id's platform.
@@ -291,16 +291,16 @@ func (d *definer) images(ctx context.Context) ([]Image, error) {
 	opts := d.options
 	opts.ForKeys = true
 	converter := buildkit.NewConverter(opts)
-	all := make([]definition, len(order))
+	definitions := make([]definition, len(order))
 	index := make(map[string]int, len(order))
 	for i, im := range order {
-		all[i].done = make(chan struct{})
+		definitions[i].done = make(chan struct{})
 		index[im.Name] = i
 	}
 	for _, im := range order {
 		for _, p := range d.set.Graph.Parents(im.Name) {
 			if j, ok := index[p.Name]; ok {
-				all[j].unconverted.Add(1)
+				definitions[j].unconverted.Add(1)
 			}
 		}
 	}
@@ -310,14 +310,14 @@ func (d *definer) images(ctx context.Context) ([]Image, error) {
 	g.SetLimit(maxParallel)
 	for i, im := range order {
 		g.Go(func() error {
-			x := &all[i]
+			x := &definitions[i]
 			defer close(x.done)
 			d.prepare(ctx, d.set.File(im.Name), x)
 			for _, p := range d.set.Graph.Parents(im.Name) {
 				if j, ok := index[p.Name]; ok {
-					<-all[j].done
+					<-definitions[j].done
 					x.Needs = append(x.Needs, d.set.ID(p.Name))
-					x.blocked = x.blocked || all[j].def == nil
+					x.blocked = x.blocked || definitions[j].def == nil
 				}
 			}
 			if x.Err == nil && !x.blocked {
@@ -334,8 +334,8 @@ func (d *definer) images(ctx context.Context) ([]Image, error) {
 				converter.Forget(x.Reference)
 			}
 			for _, p := range d.set.Graph.Parents(im.Name) {
-				if j, ok := index[p.Name]; ok && all[j].unconverted.Add(-1) == 0 {
-					converter.Forget(all[j].Reference)
+				if j, ok := index[p.Name]; ok && definitions[j].unconverted.Add(-1) == 0 {
+					converter.Forget(definitions[j].Reference)
 				}
 			}
 			return nil
@@ -345,10 +345,10 @@ func (d *definer) images(ctx context.Context) ([]Image, error) {
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
-	out := make([]Image, 0, len(all))
+	out := make([]Image, 0, len(definitions))
 	created := map[image.ID]time.Time{}
 	for i, im := range order {
-		x := &all[i]
+		x := &definitions[i]
 		if p := d.set.Graph.Parent(im.Name); p != nil {
 			x.Parent = d.set.ID(p.Name)
 		}
@@ -416,13 +416,13 @@ func compatibleKey(key digest.Digest, version int) digest.Digest {
 // created is the created time of an image: SOURCE_DATE_EPOCH if it is set, else the
 // time of its newest input, including its parents' inputs. So the same inputs give the
 // same image on any day and in any selection.
-func (d *definer) created(so map[image.ID]time.Time, x *definition) time.Time {
+func (d *definer) created(timesSoFar map[image.ID]time.Time, x *definition) time.Time {
 	if !d.opts.Epoch.IsZero() {
 		return d.opts.Epoch
 	}
 	newest := x.newest
 	for _, n := range x.Needs {
-		if t := so[n]; t.After(newest) {
+		if t := timesSoFar[n]; t.After(newest) {
 			newest = t
 		}
 	}

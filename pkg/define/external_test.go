@@ -16,12 +16,12 @@ func TestExternalImageIsLookedUpOnce(t *testing.T) {
 	s := newSite(t)
 	s.tag(registrytest.Base(t, 2000))
 	var mu sync.Mutex
-	asked := map[string]int{}
+	requests := map[string]int{}
 	proxy := registrytest.StartProxy(t, s.host, func(r *http.Request) registrytest.Fault {
 		mu.Lock()
 		defer mu.Unlock()
 		if strings.Contains(r.URL.Path, "/tools") {
-			asked[r.Method+" "+r.URL.Path]++
+			requests[r.Method+" "+r.URL.Path]++
 		}
 		return registrytest.None
 	})
@@ -39,12 +39,12 @@ func TestExternalImageIsLookedUpOnce(t *testing.T) {
 	}
 	mu.Lock()
 	defer mu.Unlock()
-	for request, n := range asked {
+	for request, n := range requests {
 		if n > 1 {
 			t.Errorf("%s was requested %d times", request, n)
 		}
 	}
-	if len(asked) == 0 {
+	if len(requests) == 0 {
 		t.Error("nothing was looked up")
 	}
 }

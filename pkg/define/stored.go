@@ -73,8 +73,8 @@ func (b *bases) storedDigest(d digest.Digest) (store.Entry, bool, error) {
 
 // isPlatform reports whether an image's platform is p, and not only one that runs on p.
 func isPlatform(platform string, p ocispecs.Platform) bool {
-	have, err := platforms.Parse(platform)
-	return err == nil && platforms.OnlyStrict(p).Match(have)
+	parsed, err := platforms.Parse(platform)
+	return err == nil && platforms.OnlyStrict(p).Match(parsed)
 }
 
 // findInIndex finds the image for a platform in an index.

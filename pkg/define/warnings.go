@@ -14,15 +14,15 @@ func (im *Image) LintWarnings() []string {
 	if im == nil {
 		return nil
 	}
-	var all []string
+	var warnings []string
 	for _, w := range im.Warnings {
 		text := w.String()
 		if file, line := im.PlaceOf(w.Line); file != "" {
 			text = fmt.Sprintf("%s:%d: %s", file, line, text)
 		}
-		all = append(all, text)
+		warnings = append(warnings, text)
 	}
-	return all
+	return warnings
 }
 
 // maxWarned is how many images a warning names.
@@ -30,24 +30,24 @@ const maxWarned = 3
 
 // LintWarnings returns the warnings about images, each once: the lines of macros and overrides
 // are in several images.
-func LintWarnings(of []*Image) []string {
+func LintWarnings(images []*Image) []string {
 	var order []string
-	images := map[string][]image.ID{}
-	for _, im := range of {
+	imagesByText := map[string][]image.ID{}
+	for _, im := range images {
 		for _, text := range im.LintWarnings() {
-			if images[text] == nil {
+			if imagesByText[text] == nil {
 				order = append(order, text)
 			}
-			images[text] = append(images[text], im.ID)
+			imagesByText[text] = append(imagesByText[text], im.ID)
 		}
 	}
 	for i, text := range order {
 		var names []string
-		all := images[text]
-		for _, id := range all[:min(len(all), maxWarned)] {
+		ids := imagesByText[text]
+		for _, id := range ids[:min(len(ids), maxWarned)] {
 			names = append(names, id.String())
 		}
-		if more := len(all) - maxWarned; more > 0 {
+		if more := len(ids) - maxWarned; more > 0 {
 			names = append(names, units.Count(more, "other image"))
 		}
 		order[i] = fmt.Sprintf("warning: %s (%s)", text, strings.Join(names, ", "))

@@ -13,7 +13,7 @@ import (
 // ContextPaths returns the paths of the build context that the stages and
 // triggers copy or mount, sorted. all is true if that cannot be told, for
 // variables, COPY --parents or ONBUILD: then any file may be used.
-func (d *Dockerfile) ContextPaths(triggers ...instructions.Command) (paths []string, all bool) {
+func (d *Dockerfile) ContextPaths(triggers ...instructions.Command) (paths []string, everything bool) {
 	commands := slices.Clone(triggers)
 	for _, st := range d.Stages {
 		commands = append(commands, st.Commands...)
@@ -43,7 +43,7 @@ func (d *Dockerfile) ContextPaths(triggers ...instructions.Command) (paths []str
 
 // contextPaths returns the paths of the build context that an instruction
 // uses, as written; all is true if they are not known.
-func contextPaths(cmd instructions.Command) (paths []string, all bool) {
+func contextPaths(cmd instructions.Command) (paths []string, everything bool) {
 	switch cmd := cmd.(type) {
 	case *instructions.AddCommand:
 		return cmd.SourcePaths, false

@@ -34,9 +34,9 @@ func Triggers(onBuild []string) ([]instructions.Command, error) {
 // Triggered returns the instructions that the images of reachable stages' FROM lines have
 // in ONBUILD, and the images that only these refer to, with the line of the FROM. of
 // returns the instructions of one image; its errors are returned as they are.
-func (d *Dockerfile) Triggered(of func(base Image) ([]instructions.Command, error)) (triggers []instructions.Command, images []Image, err error) {
+func (d *Dockerfile) Triggered(commandsOf func(base Image) ([]instructions.Command, error)) (triggers []instructions.Command, images []Image, err error) {
 	l := d.imageList()
-	known := len(l.images)
+	imageCount := len(l.images)
 	bases := slices.Clone(l.images)
 	for {
 		// A trigger may copy from a stage that nothing else needs, whose base has triggers.
@@ -46,11 +46,11 @@ func (d *Dockerfile) Triggered(of func(base Image) ([]instructions.Command, erro
 		}
 		run := slices.DeleteFunc(slices.Clone(bases), func(im Image) bool { return !reached[im.Reference] })
 		if len(run) == 0 {
-			return triggers, l.images[known:], nil
+			return triggers, l.images[imageCount:], nil
 		}
 		bases = slices.DeleteFunc(bases, func(im Image) bool { return reached[im.Reference] })
 		for _, base := range run {
-			cmds, err := of(base)
+			cmds, err := commandsOf(base)
 			if err != nil {
 				return nil, nil, err
 			}
@@ -71,8 +71,8 @@ func (d *Dockerfile) stageTriggers(stage int, byName map[string]int) []instructi
 	}
 	var out []instructions.Command
 	for _, cmd := range d.Stages[base].Commands {
-		if on, ok := cmd.(*instructions.OnbuildCommand); ok {
-			if triggers, err := Triggers([]string{on.Expression}); err == nil {
+		if trigger, ok := cmd.(*instructions.OnbuildCommand); ok {
+			if triggers, err := Triggers([]string{trigger.Expression}); err == nil {
 				out = append(out, triggers...)
 			}
 		}
@@ -88,13 +88,13 @@ func (d *Dockerfile) onBuildFrom() []string {
 		return nil
 	}
 	for _, cmd := range d.Stages[len(d.Stages)-1].Commands {
-		on, ok := cmd.(*instructions.OnbuildCommand)
+		trigger, ok := cmd.(*instructions.OnbuildCommand)
 		if !ok {
 			continue
 		}
-		triggers, err := Triggers([]string{on.Expression})
+		triggers, err := Triggers([]string{trigger.Expression})
 		if err == nil && slices.ContainsFunc(triggers, func(t instructions.Command) bool { return len(sources(t)) > 0 }) {
-			out = append(out, on.Expression)
+			out = append(out, trigger.Expression)
 		}
 	}
 	return out

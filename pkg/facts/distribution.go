@@ -43,7 +43,7 @@ type DistroRelease struct {
 // distros are the distributions, sorted by name. A test checks that every file can
 // be read.
 var distros = sync.OnceValue(func() []Distro {
-	var all []Distro
+	var distros []Distro
 	entries, _ := files.ReadDir("data/distributions")
 	for _, f := range entries {
 		d := Distro{Name: strings.TrimSuffix(f.Name(), ".conf")}
@@ -74,9 +74,9 @@ var distros = sync.OnceValue(func() []Distro {
 				r.Python = e.Value
 			}
 		}
-		all = append(all, d)
+		distros = append(distros, d)
 	}
-	return all
+	return distros
 })
 
 // Distros returns the distributions, sorted by name. Callers must not change them.

@@ -43,7 +43,7 @@ type Release struct {
 }
 
 var releases = sync.OnceValue(func() map[string]*Release {
-	all := map[string]*Release{}
+	byName := map[string]*Release{}
 	entries, _ := files.ReadDir("data/releases")
 	for _, f := range entries {
 		r := &Release{Name: strings.TrimSuffix(f.Name(), ".conf"), baseTags: map[string]string{}, prettyNames: map[string]string{}}
@@ -73,9 +73,9 @@ var releases = sync.OnceValue(func() map[string]*Release {
 				r.Branch = e.Value
 			}
 		}
-		all[r.Name] = r
+		byName[r.Name] = r
 	}
-	return all
+	return byName
 })
 
 func stableBranch(release string) string {
@@ -113,9 +113,9 @@ func LookupRelease(name string) (Release, bool) {
 
 // chain returns the release and all newer ones, the oldest first.
 func (r Release) chain() []*Release {
-	all := releases()
+	byName := releases()
 	chain := []*Release{&r}
-	for next := all[r.newer]; next != nil && len(chain) <= len(all); next = all[next.newer] {
+	for next := byName[r.newer]; next != nil && len(chain) <= len(byName); next = byName[next.newer] {
 		chain = append(chain, next)
 	}
 	return chain

@@ -170,16 +170,16 @@ func writeRelease(t *testing.T, release, newer string, chain map[string]map[stri
 		}
 		have := chain[strings.ToLower(name)]
 		var lines []string
-		now := fields(want)
+		current := fields(want)
 		for _, key := range []string{"type", "location", "reference", "version", "sha256", "enabled"} {
-			if now[key] != have[key] {
-				lines = append(lines, strings.TrimRight(key+" = "+now[key], " "))
+			if current[key] != have[key] {
+				lines = append(lines, strings.TrimRight(key+" = "+current[key], " "))
 			}
 		}
 		if len(lines) > 0 {
 			fmt.Fprintf(&b, "\n[%s]\n%s\n", name, strings.Join(lines, "\n"))
 		}
-		chain[strings.ToLower(name)] = now
+		chain[strings.ToLower(name)] = current
 	}
 	if err := os.WriteFile(path, []byte(b.String()), 0o644); err != nil {
 		t.Fatal(err)

@@ -118,10 +118,10 @@ func New(images []Image, bases ...string) (*Graph, error) {
 // sort fills in g.order: parents before children, otherwise in the order of
 // g.nodes. It returns an error for each cycle.
 func (g *Graph) sort() []error {
-	left := make([]int, len(g.nodes))
+	pending := make([]int, len(g.nodes))
 	var ready indexHeap
 	for i, n := range g.nodes {
-		if left[i] = len(n.parents); left[i] == 0 {
+		if pending[i] = len(n.parents); pending[i] == 0 {
 			ready = append(ready, i)
 		}
 	}
@@ -131,7 +131,7 @@ func (g *Graph) sort() []error {
 		n := g.nodes[heap.Pop(&ready).(int)]
 		g.order = append(g.order, n)
 		for _, u := range n.users {
-			if left[u.index]--; left[u.index] == 0 {
+			if pending[u.index]--; pending[u.index] == 0 {
 				heap.Push(&ready, u.index)
 			}
 		}
@@ -139,23 +139,23 @@ func (g *Graph) sort() []error {
 	if len(g.order) == len(g.nodes) {
 		return nil
 	}
-	return g.cycles(left)
+	return g.cycles(pending)
 }
 
 // cycles finds the cycles among the nodes that sort could not place. Each of them has a
 // parent that could not be placed either, so following these parents finds a cycle.
-func (g *Graph) cycles(left []int) []error {
+func (g *Graph) cycles(pending []int) []error {
 	var errs []error
 	walk := make([]int, len(g.nodes)) // number of the walk that reached a node first, 0 for none
 	for i, n := range g.nodes {
-		if left[i] == 0 || walk[i] != 0 {
+		if pending[i] == 0 || walk[i] != 0 {
 			continue
 		}
 		var path []*node
 		for walk[n.index] == 0 {
 			walk[n.index] = i + 1
 			path = append(path, n)
-			j := slices.IndexFunc(n.parents, func(p *node) bool { return left[p.index] > 0 })
+			j := slices.IndexFunc(n.parents, func(p *node) bool { return pending[p.index] > 0 })
 			n = n.parents[j]
 		}
 		if walk[n.index] != i+1 {

@@ -84,19 +84,19 @@ func (l *svgLayout) place(n *node) {
 }
 
 func (l *svgLayout) draw() []byte {
-	left := []int{svgMargin}
+	columnX := []int{svgMargin}
 	for _, w := range l.width {
-		left = append(left, left[len(left)-1]+w+svgGap)
+		columnX = append(columnX, columnX[len(columnX)-1]+w+svgGap)
 	}
 	var b bytes.Buffer
 	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" font-family="sans-serif" font-size="12">`+
 		"\n<title>Images by parent</title>\n",
-		max(left[len(left)-1]-svgGap+svgMargin, 2*svgMargin), 2*svgMargin+svgRow*l.rows)
+		max(columnX[len(columnX)-1]-svgGap+svgMargin, 2*svgMargin), 2*svgMargin+svgRow*l.rows)
 	middle := func(n *node) float64 { return svgMargin + svgRow*(l.row[n.index]+0.5) }
 	for _, n := range l.s.filter(l.s.graph.nodes, Matched) {
-		x, w, y := left[l.depth[n.index]], l.width[l.depth[n.index]], middle(n)
+		x, w, y := columnX[l.depth[n.index]], l.width[l.depth[n.index]], middle(n)
 		for _, c := range l.children(n) {
-			to, half := left[l.depth[c.index]], svgGap/2
+			to, half := columnX[l.depth[c.index]], svgGap/2
 			fmt.Fprintf(&b, "<path d=\"M%d %g C%d %g %d %g %d %g\" fill=\"none\" stroke=\"#999\"/>\n", x+w, y, x+w+half, y, to-half, middle(c), to, middle(c))
 		}
 		fmt.Fprintf(&b, `<rect x="%d" y="%g" width="%d" height="%d" rx="3" fill="#f4f4f4" stroke="#999"/><text x="%d" y="%g">`,

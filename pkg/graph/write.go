@@ -69,16 +69,16 @@ func (s *Selection) shows(n *node) bool {
 
 func (s *Selection) writeChildren(b *bytes.Buffer, n *node, indent int) {
 	pad := "\n" + strings.Repeat(" ", indent+2)
-	some := false
+	written := false
 	b.WriteByte('[')
 	for _, c := range n.children {
 		if s.status[c.index] != Matched {
 			continue
 		}
-		if some {
+		if written {
 			b.WriteByte(',')
 		}
-		some = true
+		written = true
 		b.WriteString(pad)
 		if len(c.children) == 0 {
 			b.WriteString(pyjson.Quote(c.Name))
@@ -88,7 +88,7 @@ func (s *Selection) writeChildren(b *bytes.Buffer, n *node, indent int) {
 		s.writeChildren(b, c, indent+4)
 		b.WriteString(pad + "}")
 	}
-	if some {
+	if written {
 		b.WriteString(pad[:len(pad)-2])
 	}
 	b.WriteByte(']')

@@ -13,8 +13,8 @@ import (
 
 // chain repeats a link until the source has some 200 KB, or n times.
 func chain(head, link, tail string, n int) string {
-	one := head + strings.Repeat(link, n) + tail
-	return strings.Repeat(one, 1+(200<<10)/len(one))
+	first := head + strings.Repeat(link, n) + tail
+	return strings.Repeat(first, 1+(200<<10)/len(first))
 }
 
 // numbered joins n copies of a format with their numbers.

@@ -40,11 +40,11 @@ const (
 // macroBody compiles the function of a macro or call block.
 func (c *compiler) macroBody(n syntax.Node, name string, args []*syntax.Name, defaults, body []syntax.Node, sc *scope) *macro {
 	outer, loops := c.fn, c.loops
-	what := "caller"
+	kind := "caller"
 	if name != "" {
-		what = "macro " + value.Repr(name)
+		kind = "macro " + value.Repr(name)
 	}
-	f := &function{tmpl: c.tmpl, parent: outer, traceName: what}
+	f := &function{tmpl: c.tmpl, parent: outer, traceName: kind}
 	inner := sc.inner()
 	inner.symbols.Analyze(n)
 	m := &macro{fn: f, name: name}

@@ -79,14 +79,14 @@ func (c *varContext) all() map[string]any {
 }
 
 func (c *varContext) merged(parent map[string]any) map[string]any {
-	all := make(map[string]any, len(parent)+len(c.vars))
+	vars := make(map[string]any, len(parent)+len(c.vars))
 	for k, v := range parent {
-		all[k] = v
+		vars[k] = v
 	}
 	for k, v := range c.vars {
-		all[k] = v
+		vars[k] = v
 	}
-	return all
+	return vars
 }
 
 // size is the number of variables to copy for a derived context.
@@ -97,13 +97,13 @@ func (c *varContext) withLocals(locals map[string]any) map[string]any {
 	if len(locals) == 0 {
 		return c.all()
 	}
-	all := c.merged(c.parent)
+	vars := c.merged(c.parent)
 	for k, v := range locals {
 		if v != value.Missing {
-			all[k] = v
+			vars[k] = v
 		}
 	}
-	return all
+	return vars
 }
 
 // derived returns an independent context of the same template with more variables.

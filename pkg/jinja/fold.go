@@ -48,8 +48,8 @@ func (c *compiler) tryConst(n syntax.Node) (v any, err *raise.Exception) {
 	st.Reset()
 	defer func() {
 		if p := recover(); p != nil {
-			r, is := p.(*raise.Exception)
-			if !is {
+			r, isException := p.(*raise.Exception)
+			if !isException {
 				panic(p)
 			}
 			v, err = nil, r

@@ -280,13 +280,13 @@ func TestAnalyze(t *testing.T) {
 		}
 		return strings.Join(out, " ")
 	}
-	for what, pair := range map[string][2]string{
+	for name, pair := range map[string][2]string{
 		"blocks": {names(a.Blocks), "head foot"}, "extends": {names(a.Extends), "base"}, "includes": {names(a.Includes), "i1 i2"},
 		"imports": {names(a.Imports), "macros.j2"}, "sets": {names(a.Sets), "a b c"}, "macros": {names(a.Macros), "m"},
 		"reads": {names(a.Reads), "x y q pkgs a dyn"},
 	} {
 		if pair[0] != pair[1] {
-			t.Errorf("%s: %q, not %q", what, pair[0], pair[1])
+			t.Errorf("%s: %q, not %q", name, pair[0], pair[1])
 		}
 	}
 	if !a.Dynamic || len(a.Filters) != 2 || a.Filters[1].Name != "customizable" || a.Filters[1].Args[0] != "packages" || a.Filters[1].Line != 3 || a.Filters[0].Name != "join" {

@@ -121,12 +121,12 @@ func TestStepsOfText(t *testing.T) {
 			"{% for i in range(100000) %}{% for j in range(1000) %}{% if " + use + " %}{% endif %}{% endfor %}{% endfor %}"
 		start := time.Now()
 		e := renderError(t, Config{Limits: Limits{Steps: 2_000_000}}, src)
-		took := time.Since(start)
+		elapsed := time.Since(start)
 		if e != nil && e.Kind != KindLimit {
 			t.Errorf("%s: error of kind %s: %v", use, e.Kind, e)
 		}
-		if t.Logf("%-40s %v", use, took.Round(time.Millisecond)); took > 60*time.Second {
-			t.Errorf("%s took %v", use, took)
+		if t.Logf("%-40s %v", use, elapsed.Round(time.Millisecond)); elapsed > 60*time.Second {
+			t.Errorf("%s took %v", use, elapsed)
 		}
 	}
 }

@@ -122,23 +122,23 @@ type Plan struct {
 
 // New makes the plan for inputs, which must be sorted with parents first. With force,
 // every image is built.
-func New(inputs []Input, known History, force bool) *Plan {
+func New(inputs []Input, history History, force bool) *Plan {
 	p := &Plan{}
 	byID := map[image.ID]*Item{}
-	guess := estimator(inputs, known)
+	guess := estimator(inputs, history)
 	for _, in := range inputs {
 		it := &Item{Image: in.Image, Reference: in.Reference, Parent: in.Parent, Needs: in.Needs, Key: in.Key, Parts: in.Parts, Note: in.Note}
-		if st, ok := known.Stored(in.Key); ok && !force {
+		if st, ok := history.Stored(in.Key); ok && !force {
 			it.Action, it.Digest, it.Size, it.Reason = Keep, st.Digest, st.Size, "unchanged"
 			if in.Note != "" {
 				it.Reason += "; " + in.Note
 			}
 		} else {
 			it.Action, it.Estimate = Build, guess(in)
-			if t, ok := known.Duration(in.Image); ok {
+			if t, ok := history.Duration(in.Image); ok {
 				it.Estimate = t
 			}
-			it.Reason, it.Changes = reason(in, known, byID, force)
+			it.Reason, it.Changes = reason(in, history, byID, force)
 		}
 		byID[in.Image] = it
 		p.Items = append(p.Items, it)
@@ -150,11 +150,11 @@ func New(inputs []Input, known History, force bool) *Plan {
 // estimator returns a function that estimates the build time of an image that was
 // never timed: its Effort, scaled by the median ratio of time to effort of the
 // timed images.
-func estimator(inputs []Input, known History) func(Input) time.Duration {
+func estimator(inputs []Input, history History) func(Input) time.Duration {
 	var ratios []float64
 	plain := func(in Input) time.Duration { return cmp.Or(in.Effort, defaultEstimate) }
 	for _, in := range inputs {
-		if t, ok := known.Duration(in.Image); ok {
+		if t, ok := history.Duration(in.Image); ok {
 			ratios = append(ratios, float64(t)/float64(plain(in)))
 		}
 	}
@@ -169,12 +169,12 @@ func estimator(inputs []Input, known History) func(Input) time.Duration {
 // reason returns why an image is built. Its own changed mutable inputs come first. A
 // parent that is built comes before the image's other changes, because it often causes
 // them.
-func reason(in Input, known History, planned map[image.ID]*Item, force bool) (string, []Change) {
+func reason(in Input, history History, planned map[image.ID]*Item, force bool) (string, []Change) {
 	if force {
 		return "--nocache", nil
 	}
 	changes := slices.Clone(in.Changes)
-	before, ok := known.Parts(in.Image)
+	before, ok := history.Parts(in.Image)
 	if !ok && len(changes) == 0 {
 		return "new", nil
 	}

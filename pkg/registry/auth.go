@@ -126,12 +126,12 @@ func (t *authTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 		if err != nil || resp.StatusCode != http.StatusUnauthorized || !first {
 			return resp, err
 		}
-		asked := challengeOf(resp)
-		if !h.learn(asked, ch, used) {
+		required := challengeOf(resp)
+		if !h.learn(required, ch, used) {
 			return resp, nil
 		}
-		if asked.scopes != "" && !covers(scopes, asked.scopes) {
-			scopes = append(strings.Fields(asked.scopes), scopes...)
+		if required.scopes != "" && !covers(scopes, required.scopes) {
+			scopes = append(strings.Fields(required.scopes), scopes...)
 		}
 		if req.Body != nil && req.Body != http.NoBody && req.GetBody == nil {
 			return resp, nil // its caller repeats it as a whole
@@ -142,19 +142,19 @@ func (t *authTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 
 // learn records a challenge, removes the refused token, and reports whether the request
 // may succeed when it is repeated.
-func (h *host) learn(asked, before challenge, used tokenKey) bool {
-	if asked.scheme == 0 {
+func (h *host) learn(required, before challenge, used tokenKey) bool {
+	if required.scheme == 0 {
 		return false
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	known := asked.scheme == before.scheme && asked.realm == before.realm && asked.service == before.service
-	if !known {
-		h.challenge = asked
+	unchanged := required.scheme == before.scheme && required.realm == before.realm && required.service == before.service
+	if !unchanged {
+		h.challenge = required
 	}
-	_, had := h.tokens[used]
+	_, hadToken := h.tokens[used]
 	delete(h.tokens, used)
-	return !known || had
+	return !unchanged || hadToken
 }
 
 // authorize adds the credentials that a challenge asks for. It returns the key of the
@@ -310,8 +310,8 @@ func covers(scopes []string, wanted string) bool {
 			continue
 		}
 		var allowed []string
-		for _, have := range scopes {
-			if actions, ok := strings.CutPrefix(have, want[:i+1]); ok {
+		for _, scope := range scopes {
+			if actions, ok := strings.CutPrefix(scope, want[:i+1]); ok {
 				allowed = append(allowed, strings.Split(actions, ",")...)
 			}
 		}

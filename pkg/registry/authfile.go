@@ -160,7 +160,7 @@ func parseAuthFile(source string, b []byte, legacy bool) (authFile, error) {
 			l.Username, l.Password = "", ""
 		}
 		name := entryName(key)
-		if _, twice := f.entries[name]; twice && name != key {
+		if _, duplicate := f.entries[name]; duplicate && name != key {
 			continue // the same registry in an older form
 		}
 		f.entries[name] = l

@@ -173,19 +173,19 @@ type dialKey struct{}
 
 // WithDial returns a context in which requests to the registry at a HOST:PORT use a
 // function to connect, for example through a socket.
-func WithDial(ctx context.Context, host string, do func(context.Context) (net.Conn, error)) context.Context {
+func WithDial(ctx context.Context, host string, dialContext func(context.Context) (net.Conn, error)) context.Context {
 	return context.WithValue(ctx, dialKey{}, func(ctx context.Context, addr string) (net.Conn, bool, error) {
 		if addr != host {
 			return nil, false, nil
 		}
-		conn, err := do(ctx)
+		conn, err := dialContext(ctx)
 		return conn, true, err
 	})
 }
 
 func dial(ctx context.Context, network, addr string) (net.Conn, error) {
 	if special, ok := ctx.Value(dialKey{}).(func(context.Context, string) (net.Conn, bool, error)); ok {
-		if conn, taken, err := special(ctx, addr); taken {
+		if conn, handled, err := special(ctx, addr); handled {
 			return conn, err
 		}
 	}

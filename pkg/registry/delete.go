@@ -78,17 +78,17 @@ func (r *Repository) deleteByPlaceholder(ctx context.Context, tag string) error 
 	}
 	// The first attempt does not involve the tag, so that a registry that forbids
 	// deletion is not left with a tag for an empty manifest.
-	put := []func() error{
+	steps := []func() error{
 		func() error { return r.PutManifest(ctx, m) },
 		func() error { return r.PutTag(ctx, tag, m) },
 	}
-	for _, put := range put {
+	for _, step := range steps {
 		// The distribution answers 500 if another tag is being written, with the manifest
 		// deleted and its tag left. The repeated request then finds no manifest.
 		var err error
 		var missing *NotFoundError
 		for range maxDeletions {
-			if err = put(); err == nil {
+			if err = step(); err == nil {
 				err = r.DeleteManifest(ctx, m.Digest)
 			}
 			if !errors.As(err, &missing) {

@@ -49,14 +49,14 @@ type NoRegistryError struct {
 
 // Error implements error.
 func (e *NoRegistryError) Error() string {
-	what := strings.TrimSpace(fmt.Sprintf("%d %s", e.Status, http.StatusText(e.Status)))
+	status := strings.TrimSpace(fmt.Sprintf("%d %s", e.Status, http.StatusText(e.Status)))
 	if e.Status == 0 {
-		what = ""
+		status = ""
 	}
 	if e.Says != "" {
-		what = strings.TrimPrefix(what+", "+e.Says, ", ")
+		status = strings.TrimPrefix(status+", "+e.Says, ", ")
 	}
-	return fmt.Sprintf("%s answers, but not as a registry does (GET /v2/: %s)", e.Host, what)
+	return fmt.Sprintf("%s answers, but not as a registry does (GET /v2/: %s)", e.Host, status)
 }
 
 // Hint says what the user can do.
@@ -83,20 +83,20 @@ type UnauthorizedError struct {
 
 // Error implements error.
 func (e *UnauthorizedError) Error() string {
-	what := e.Ref
-	if what == "" {
-		what = e.Host
+	subject := e.Ref
+	if subject == "" {
+		subject = e.Host
 	}
 	switch {
 	case e.Withheld:
-		return fmt.Sprintf("%s: the registry requires a login over plain HTTP; credentials were not sent", what)
+		return fmt.Sprintf("%s: the registry requires a login over plain HTTP; credentials were not sent", subject)
 	case e.Denied:
-		return fmt.Sprintf("%s: the registry denies access", what)
+		return fmt.Sprintf("%s: the registry denies access", subject)
 	}
 	if e.User != "" {
-		return fmt.Sprintf("%s: the registry refuses the login of %s", what, e.User)
+		return fmt.Sprintf("%s: the registry refuses the login of %s", subject, e.User)
 	}
-	return fmt.Sprintf("%s: the registry requires a login", what)
+	return fmt.Sprintf("%s: the registry requires a login", subject)
 }
 
 // Unwrap returns the registry's answer.
@@ -153,11 +153,11 @@ type AnswerError struct {
 
 // Error implements error.
 func (e *AnswerError) Error() string {
-	who := "registry " + e.Host
+	server := "registry " + e.Host
 	if e.TokenServerOf != "" {
-		who = fmt.Sprintf("token server %s of registry %s", e.Host, e.TokenServerOf)
+		server = fmt.Sprintf("token server %s of registry %s", e.Host, e.TokenServerOf)
 	}
-	s := fmt.Sprintf("%s answers %d %s", who, e.Status, http.StatusText(e.Status))
+	s := fmt.Sprintf("%s answers %d %s", server, e.Status, http.StatusText(e.Status))
 	if e.Says != "" {
 		s += ": " + e.Says
 	}

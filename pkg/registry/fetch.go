@@ -41,10 +41,10 @@ func (c *Client) fetch(ctx context.Context, ref imageref.Ref, platform v1.Platfo
 		if err != nil {
 			return nil, "", fmt.Errorf("%s: reading the image's config: %w", name, err)
 		}
-		have := v1.Platform{OS: conf.OS, Architecture: conf.Architecture, Variant: conf.Variant}
+		imagePlatform := v1.Platform{OS: conf.OS, Architecture: conf.Architecture, Variant: conf.Variant}
 		// Old tools wrote configs without an architecture: those match every one.
-		if have.Architecture != "" && !matches(have, platform) {
-			return nil, "", &PlatformError{Ref: name, Wanted: platform.String(), Have: []string{have.String()}}
+		if imagePlatform.Architecture != "" && !matches(imagePlatform, platform) {
+			return nil, "", &PlatformError{Ref: name, Wanted: platform.String(), Have: []string{imagePlatform.String()}}
 		}
 	}
 	return img, named, nil
@@ -56,7 +56,7 @@ func choose(m Manifest, name string, platform v1.Platform) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("%s: reading the index: %w", name, err)
 	}
-	var have []string
+	var available []string
 	for _, d := range index.Manifests {
 		// Attestations are in indexes as images for "unknown/unknown".
 		if !types.MediaType(d.MediaType).IsImage() || d.Platform == nil || d.Platform.OS == "unknown" {
@@ -69,9 +69,9 @@ func choose(m Manifest, name string, platform v1.Platform) (string, error) {
 			}
 			return d.Digest.String(), nil
 		}
-		have = append(have, candidate.String())
+		available = append(available, candidate.String())
 	}
-	return "", &PlatformError{Ref: name, Wanted: platform.String(), Have: have}
+	return "", &PlatformError{Ref: name, Wanted: platform.String(), Have: available}
 }
 
 // matches reports whether an image of one platform runs on another. A variant counts

@@ -55,7 +55,7 @@ func TestEndlessRedirects(t *testing.T) {
 				t.Fatal(err)
 			}
 			repo := c.Repository(ref)
-			for operation, do := range map[string]func() error{
+			for operation, call := range map[string]func() error{
 				"look-up": func() error { _, err := c.Head(t.Context(), ref.String()); return err },
 				"pull":    func() error { _, _, err := c.Fetch(t.Context(), ref.String(), ""); return err },
 				"tags":    func() error { _, err := c.Tags(t.Context(), ref.String()); return err },
@@ -73,7 +73,7 @@ func TestEndlessRedirects(t *testing.T) {
 				},
 			} {
 				requests.Store(0)
-				if err := do(); err == nil {
+				if err := call(); err == nil {
 					t.Errorf("%s: no error", operation)
 				} else if n := requests.Load(); n > 25 {
 					t.Errorf("%s: %d requests; %v", operation, n, err)
@@ -250,12 +250,12 @@ func TestEndlessTags(t *testing.T) {
 // nor the addresses of what is pulled and pushed.
 func TestOtherHostsGetNoCredentials(t *testing.T) {
 	var mu sync.Mutex
-	var leaked, asked []string
+	var leaked, requests []string
 	thief := registrytest.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		mu.Lock()
 		defer mu.Unlock()
-		asked = append(asked, r.Method)
+		requests = append(requests, r.Method)
 		for _, name := range []string{"Authorization", "Referer", "Cookie"} {
 			if v := r.Header.Get(name); v != "" {
 				leaked = append(leaked, r.Method+" with "+name+": "+v)
@@ -303,8 +303,8 @@ func TestOtherHostsGetNoCredentials(t *testing.T) {
 	if len(leaked) > 0 {
 		t.Errorf("another host got %q", leaked)
 	}
-	if !slices.Contains(asked, http.MethodGet) || !slices.Contains(asked, http.MethodPut) {
-		t.Errorf("another host was asked %q: nothing was tested", asked)
+	if !slices.Contains(requests, http.MethodGet) || !slices.Contains(requests, http.MethodPut) {
+		t.Errorf("another host was asked %q: nothing was tested", requests)
 	}
 }
 

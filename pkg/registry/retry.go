@@ -49,7 +49,7 @@ type retryTransport struct {
 // RoundTrip implements http.RoundTripper.
 func (t *retryTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	ctx := req.Context()
-	once := ctx.Value(keyOnce) != nil || (req.Body != nil && req.Body != http.NoBody && req.GetBody == nil)
+	singleAttempt := ctx.Value(keyOnce) != nil || (req.Body != nil && req.Body != http.NoBody && req.GetBody == nil)
 	start := time.Now()
 	for attempt := 0; ; attempt++ {
 		try := req
@@ -77,7 +77,7 @@ func (t *retryTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 		case !retry.Transient(err), ctx.Value(keyFirstContact) != nil && errors.Is(err, syscall.ECONNREFUSED):
 			return nil, err
 		}
-		if once || !t.policy.Wait(ctx, attempt, start, after) {
+		if singleAttempt || !t.policy.Wait(ctx, attempt, start, after) {
 			if err != nil && ctx.Err() != nil {
 				err = context.Cause(ctx)
 			}

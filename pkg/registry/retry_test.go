@@ -215,9 +215,9 @@ func TestIdentifiersAreChecked(t *testing.T) {
 		_, has := repo.Has(t.Context(), d)
 		_, blob := repo.HasBlob(t.Context(), d)
 		put := repo.PutManifest(t.Context(), registry.Manifest{Raw: []byte("{}"), Digest: d})
-		for what, err := range map[string]error{"manifest": manifest, "child": child, "head": head, "has": has, "blob": blob, "put": put} {
+		for name, err := range map[string]error{"manifest": manifest, "child": child, "head": head, "has": has, "blob": blob, "put": put} {
 			if err == nil {
-				t.Errorf("%s %q: no error", what, d)
+				t.Errorf("%s %q: no error", name, d)
 			}
 		}
 	}

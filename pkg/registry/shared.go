@@ -47,8 +47,8 @@ func (s *shared[K, V]) do(ctx context.Context, key K, work func() (V, error)) (V
 		select {
 		case <-c.done:
 		case <-ctx.Done():
-			var none V
-			return none, context.Cause(ctx)
+			var zero V
+			return zero, context.Cause(ctx)
 		}
 		if ctx.Err() != nil || !c.canceled {
 			return c.value, c.err

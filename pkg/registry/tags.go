@@ -34,10 +34,10 @@ func readTags(resp *http.Response) (tags []string, next url.Values, err error) {
 }
 
 // readList reads one page of a list of names, in JSON.
-func readList(resp *http.Response, what string) ([]byte, error) {
-	b, err := readLimited(resp.Body, maxTagPage, what)
+func readList(resp *http.Response, subject string) ([]byte, error) {
+	b, err := readLimited(resp.Body, maxTagPage, subject)
 	if err == nil && bytes.Count(b, []byte(",")) > maxTags {
-		err = &SizeError{What: what, Limit: maxTags, Unit: "entries"}
+		err = &SizeError{What: subject, Limit: maxTags, Unit: "entries"}
 	}
 	return b, err
 }

@@ -58,18 +58,18 @@ func Explain(ctx context.Context, o Options, image string) (*Facts, error) {
 	if r.override == nil {
 		return f, nil
 	}
-	over := l.analyze(r.override.source, r.override.origin)
+	override := l.analyze(r.override.source, r.override.origin)
 	add := func(kind string, ref jinja.Ref) {
 		file, line := r.override.origin(ref.Line)
 		f.Overrides = append(f.Overrides, OverridePlace{kind, ref.Name, file, line})
 	}
-	blocks, reads := usedNames(append(used, over), used, image)
-	for _, b := range over.Blocks {
+	blocks, reads := usedNames(append(used, override), used, image)
+	for _, b := range override.Blocks {
 		if blocks[b.Name] {
 			add("block", b)
 		}
 	}
-	for _, s := range over.Sets {
+	for _, s := range override.Sets {
 		if reads[s.Name] {
 			add("variable", s)
 		}
@@ -107,7 +107,7 @@ func (r *renderer) reads(used []*template) []Variable {
 
 // usedNames returns the blocks of an image's templates, and the names of the variables
 // that these or the filter customizable use for the image.
-func usedNames(all, used []*template, image string) (blocks, reads map[string]bool) {
+func usedNames(templates, used []*template, image string) (blocks, reads map[string]bool) {
 	blocks, reads = map[string]bool{}, map[string]bool{}
 	prefix := strings.ReplaceAll(image, "-", "_") + "_"
 	for _, t := range used {
@@ -118,7 +118,7 @@ func usedNames(all, used []*template, image string) (blocks, reads map[string]bo
 			reads[ref.Name] = true
 		}
 	}
-	for _, t := range all { // a block of an override can use the filter too
+	for _, t := range templates { // a block of an override can use the filter too
 		for _, u := range t.Filters {
 			if u.Name == "customizable" && len(u.Args) > 0 && u.Args[0] != "" {
 				for _, suffix := range []string{"_append", "_remove", "_override"} {

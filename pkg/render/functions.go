@@ -113,8 +113,8 @@ func customizable(call *jinja.Call) (any, error) {
 		}
 		return v, nil
 	}
-	more, appends := call.Lookup(prefix + "append")
-	less, removes := call.Lookup(prefix + "remove")
+	appended, appends := call.Lookup(prefix + "append")
+	removed, removes := call.Lookup(prefix + "remove")
 	if !appends && !removes {
 		return value, nil
 	}
@@ -122,16 +122,16 @@ func customizable(call *jinja.Call) (any, error) {
 		return nil, fmt.Errorf("customizable(%q) applies to a list, not to %s", kind, describeValue(value))
 	}
 	if appends {
-		add, ok := call.Items(more)
-		if !ok || isText(more) {
-			return nil, notAList(prefix+"append", more)
+		add, ok := call.Items(appended)
+		if !ok || isText(appended) {
+			return nil, notAList(prefix+"append", appended)
 		}
 		list.Items = append(list.Items, add...)
 	}
 	if removes {
-		drop, ok := call.Items(less)
-		if !ok || isText(less) {
-			return nil, notAList(prefix+"remove", less)
+		drop, ok := call.Items(removed)
+		if !ok || isText(removed) {
+			return nil, notAList(prefix+"remove", removed)
 		}
 		for _, d := range drop {
 			for i, v := range list.Items {

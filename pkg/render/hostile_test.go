@@ -49,10 +49,10 @@ func TestUserFilesAreBounded(t *testing.T) {
 			t.Errorf("%s: /dev/zero: %v", name, err)
 		}
 		ctx, cancel := context.WithCancelCause(t.Context())
-		ended := make(chan error)
-		go func() { ended <- read(ctx, pipe) }()
+		done := make(chan error)
+		go func() { done <- read(ctx, pipe) }()
 		cancel(stop)
-		if err := <-ended; !errors.Is(err, stop) {
+		if err := <-done; !errors.Is(err, stop) {
 			t.Errorf("%s: a named pipe: %v", name, err)
 		}
 	}

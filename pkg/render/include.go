@@ -22,16 +22,16 @@ func (r *renderer) include(files []Dockerfile) error {
 	if err != nil || header+footer == "" {
 		return err
 	}
-	own, parents := map[string]bool{}, map[string]bool{}
+	includes, parents := map[string]bool{}, map[string]bool{}
 	for _, d := range files {
 		if d.Err != nil {
 			return d.Err // its parent is unknown, so the parent could wrongly seem to have no children
 		}
-		own[d.Reference], parents[d.From] = true, true
+		includes[d.Reference], parents[d.From] = true, true
 	}
 	for i := range files {
 		d := &files[i]
-		if header != "" && d.From != "" && !own[d.From] {
+		if header != "" && d.From != "" && !includes[d.From] {
 			d.Content, d.places = insertAfterFrom(d.Content, header), nil
 		}
 		if footer != "" && !parents[d.Reference] {

@@ -154,8 +154,8 @@ func (l *linter) template(name string, required bool) error {
 }
 
 // analyze analyzes a template and adds the mistakes that the engine finds.
-func (l *linter) analyze(src string, place func(int) (string, int)) *template {
-	t := &template{source: src, place: place, pieces: scanTemplate(src), Analysis: &jinja.Analysis{}}
+func (l *linter) analyze(src string, placeOf func(int) (string, int)) *template {
+	t := &template{source: src, place: placeOf, pieces: scanTemplate(src), Analysis: &jinja.Analysis{}}
 	l.checkMarks(t)
 	parsed, refused, err := parseAny(src)
 	if err != nil {
@@ -275,27 +275,27 @@ func (l *linter) checkNames(t *template, kind, probe string, names []jinja.Ref, 
 
 // find adds a finding. line is a line of the template's source, 0 if unknown.
 func (l *linter) find(t *template, line, column int, message, hint string) {
-	file, shown := t.place(line)
+	file, shownLine := t.place(line)
 	source := ""
 	if line > 0 {
 		if lines := strings.SplitN(t.source, "\n", line+1); len(lines) >= line {
 			source = lines[line-1]
 		}
 	} else {
-		shown = 0
+		shownLine = 0
 	}
-	l.found = append(l.found, Finding{File: file, Line: shown, Column: column, Message: message, Hint: hint, Source: source})
+	l.found = append(l.found, Finding{File: file, Line: shownLine, Column: column, Message: message, Hint: hint, Source: source})
 }
 
 // reach returns a template and those that it uses, directly or indirectly. open is true
 // if there may be more: a template whose name is computed, or one that does not parse.
-func (l *linter) reach(name string) (all []*template, open bool) {
+func (l *linter) reach(name string) (templates []*template, open bool) {
 	seen := map[string]bool{}
 	var visit func(string)
 	visit = func(name string) {
 		if t := l.templates[name]; t != nil && !seen[name] {
 			seen[name] = true
-			all = append(all, t)
+			templates = append(templates, t)
 			open = open || t.Dynamic || t.broken
 			for _, u := range t.uses {
 				visit(u)
@@ -303,16 +303,16 @@ func (l *linter) reach(name string) (all []*template, open bool) {
 		}
 	}
 	visit(name)
-	return all, open
+	return templates, open
 }
 
 // checkFrom finds templates that cannot render a FROM.
 func (l *linter) checkFrom(name string) {
-	all, open := l.reach(name)
+	templates, open := l.reach(name)
 	if open {
 		return
 	}
-	for _, t := range all {
+	for _, t := range templates {
 		for _, p := range t.pieces {
 			if p.tag == nil && fromLine.MatchString(p.data) {
 				return

@@ -163,8 +163,8 @@ func (l *linter) definedNames(override *template) (map[string]bool, variableUses
 	}
 	for _, dir := range l.tree.images {
 		image := strings.ReplaceAll(path.Base(dir), "-", "_") + "_"
-		all, open := l.reach(path.Join(dir, templateName))
-		for _, t := range append(all, override) { // its blocks are rendered in any image
+		templates, open := l.reach(path.Join(dir, templateName))
+		for _, t := range append(templates, override) { // its blocks are rendered in any image
 			for _, u := range t.Filters {
 				switch {
 				case u.Name != "customizable":

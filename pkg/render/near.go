@@ -6,13 +6,13 @@ import "slices"
 // be, "" if none is near: within a third of its length in edits.
 func nearest(name string, candidates []string) string {
 	sorted := slices.Sorted(slices.Values(candidates))
-	best, least := "", max(1, len(name)/3)+1
+	best, distanceLimit := "", max(1, len(name)/3)+1
 	for _, c := range sorted {
 		if c == name {
 			continue
 		}
-		if d := distance(name, c); d < least {
-			best, least = c, d
+		if d := distance(name, c); d < distanceLimit {
+			best, distanceLimit = c, d
 		}
 	}
 	return best

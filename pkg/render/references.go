@@ -60,22 +60,22 @@ func (r *renderer) addTriggered(files []Dockerfile) {
 // canonical returns the Reference of an image of the set for all ways to refer
 // to it: docker.io/kolla/base:t is the same image as kolla/base:t.
 func (r *renderer) canonical(im dockerfile.Image) string {
-	if own := r.treeReferences[im.Name]; own != "" {
-		return own
+	if reference := r.treeReferences[im.Name]; reference != "" {
+		return reference
 	}
 	return im.Reference
 }
 
 // ownNames returns the references of a tree's images by familiar name.
 func ownNames(t *Tree, c *config.Config) map[string]string {
-	own := make(map[string]string, len(t.images))
+	names := make(map[string]string, len(t.images))
 	for _, dir := range t.images {
 		ref := referenceOf(c, path.Base(dir))
 		if name, err := dockerfile.FamiliarName(ref); err == nil {
-			own[name] = ref
+			names[name] = ref
 		}
 	}
-	return own
+	return names
 }
 
 // platformOf returns the platform that a configuration renders for.

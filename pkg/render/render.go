@@ -183,7 +183,7 @@ func (r *renderer) image(ctx context.Context, dir string) (Dockerfile, error) {
 // context returns the files of an image's build context, and the mistakes in its
 // patches.
 func (r *renderer) context(d Dockerfile) ([]File, error) {
-	patches, wrong := patchFiles(r.Config.PatchesPath, d.Name)
+	patches, patchErr := patchFiles(r.Config.PatchesPath, d.Name)
 	files := map[string]File{}
 	for _, f := range r.Tree.filesIn(d.Dir) {
 		if f.Path != templateName && f.Path != "Dockerfile" {
@@ -202,7 +202,7 @@ func (r *renderer) context(d Dockerfile) ([]File, error) {
 		}
 		files[f.Path] = f
 	}
-	return slices.SortedFunc(maps.Values(files), func(a, b File) int { return cmp.Compare(a.Path, b.Path) }), wrong
+	return slices.SortedFunc(maps.Values(files), func(a, b File) int { return cmp.Compare(a.Path, b.Path) }), patchErr
 }
 
 // locate replaces the places in an error by files that the user knows: lines of merged

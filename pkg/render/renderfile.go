@@ -214,11 +214,11 @@ func fileVars(ctx context.Context, o FileOptions) (map[string]any, error) {
 		if err != nil {
 			return nil, fmt.Errorf("variables: %w", err)
 		}
-		own, err := parseVars(o.VarsFile, b)
+		userVars, err := parseVars(o.VarsFile, b)
 		if err != nil {
 			return nil, err
 		}
-		maps.Copy(vars, own)
+		maps.Copy(vars, userVars)
 	}
 	for _, s := range o.Set {
 		name, value, ok := strings.Cut(s, "=")

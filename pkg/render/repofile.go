@@ -147,19 +147,19 @@ func pairs(n *yaml.Node) func(func(k, v *yaml.Node) bool) {
 				}
 			}
 		}
-		own := map[string]bool{}
+		ownKeys := map[string]bool{}
 		for i := 0; i+1 < len(n.Content); i += 2 {
-			own[n.Content[i].Value] = true
+			ownKeys[n.Content[i].Value] = true
 		}
 		for _, m := range merged {
 			m = resolveAlias(m)
 			// Only one level, since merges of merges can form cycles.
 			for i := 0; i+1 < len(m.Content) && m.Kind == yaml.MappingNode; i += 2 {
 				k := m.Content[i]
-				if own[k.Value] || k.Tag == "!!merge" {
+				if ownKeys[k.Value] || k.Tag == "!!merge" {
 					continue
 				}
-				own[k.Value] = true
+				ownKeys[k.Value] = true
 				if !yield(k, resolveAlias(m.Content[i+1])) {
 					return
 				}
@@ -281,14 +281,14 @@ func (t *Tree) findRepos(o TreeOptions) error {
 		}
 		// Kolla's tree is in kolla/docker since 2026.1, and in docker before.
 		for _, dir := range []string{"template", filepath.Join("kolla", "template")} {
-			beside := filepath.Join(t.layers[0].dir, "..", dir, name)
-			b, err := os.ReadFile(beside)
+			sibling := filepath.Join(t.layers[0].dir, "..", dir, name)
+			b, err := os.ReadFile(sibling)
 			if errors.Is(err, fs.ErrNotExist) {
 				continue
 			} else if err != nil {
-				return nil, fmt.Errorf("reading %s: %w", beside, withoutPath(err))
+				return nil, fmt.Errorf("reading %s: %w", sibling, withoutPath(err))
 			}
-			return parseRepos(beside, b)
+			return parseRepos(sibling, b)
 		}
 		return nil, nil
 	}
@@ -304,8 +304,8 @@ func (t *Tree) findRepos(o TreeOptions) error {
 	}
 	// Kolla's file is beside its templates. A file among the templates, such as the
 	// built-in one, is not for a specific OpenStack release.
-	_, among := t.files["repos.yaml"]
-	t.ownRepos = !among
+	_, isTemplate := t.files["repos.yaml"]
+	t.ownRepos = !isTemplate
 	t.variants = map[string]*repoFile{}
 	for _, v := range []string{"noble", "el10"} {
 		f, err := load("repos-" + v + ".yaml")

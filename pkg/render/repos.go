@@ -103,21 +103,21 @@ func checkGroups(def, set repoSet, user *repoFile) error {
 			groups[pyStr(g)] = true
 		}
 	}
-	var left []string
+	var unknown []string
 	for name, r := range set {
 		g := r.fields["file_group"]
 		if pyTrue(r.fields["distro"]) && pyTrue(g) && groups[pyStr(g)] {
-			left = append(left, name)
+			unknown = append(unknown, name)
 		}
 	}
-	if len(left) == 0 {
+	if len(unknown) == 0 {
 		return nil
 	}
 	slices.Sort(changed)
-	slices.Sort(left)
+	slices.Sort(unknown)
 	return &RepoError{user.name, set[changed[0]].line, fmt.Sprintf(
 		"%s of the distribution's own repositories has a new location here, and %s is not: both are in one .repo file, which enabling the first removes",
-		strings.Join(changed, ", "), strings.Join(left, ", ")), "add a location for " + strings.Join(left, ", ") + " as well"}
+		strings.Join(changed, ", "), strings.Join(unknown, ", ")), "add a location for " + strings.Join(unknown, ", ") + " as well"}
 }
 
 // repoCommand returns the RUN line that enables or disables repositories, "" if
@@ -227,13 +227,13 @@ func (r *repo) enableRPM(name string, p platform) (string, error) {
 			lines = append(lines, f+"="+pyStr(v))
 		}
 	}
-	where := ""
+	urlField := ""
 	for _, f := range []string{"baseurl", "metalink", "mirrorlist"} {
-		if _, ok := r.fields[f]; ok && where == "" {
-			where = f
+		if _, ok := r.fields[f]; ok && urlField == "" {
+			urlField = f
 		}
 	}
-	if where == "" {
+	if urlField == "" {
 		return "", &RepoError{r.file, r.line, fmt.Sprintf("repository %q has no baseurl, metalink or mirrorlist", name), ""}
 	}
 	keys, err := r.text(name, "gpgkey")
@@ -247,16 +247,16 @@ func (r *repo) enableRPM(name string, p platform) (string, error) {
 			lines = append(lines, "       "+key)
 		}
 	}
-	place := pyStr(r.fields[where])
-	if where == "baseurl" {
-		if place, err = r.text(name, where); err != nil {
+	place := pyStr(r.fields[urlField])
+	if urlField == "baseurl" {
+		if place, err = r.text(name, urlField); err != nil {
 			return "", err
 		}
 		for _, url := range splitLines(place) {
 			lines = append(lines, "baseurl="+url)
 		}
 	} else {
-		lines = append(lines, where+"="+place)
+		lines = append(lines, urlField+"="+place)
 	}
 	write := echoLines("/etc/yum.repos.d/"+name+".repo", lines)
 	if p.replacesWhole {

@@ -170,13 +170,13 @@ func (c *checkout) fetch(ctx context.Context) error {
 func (c *checkout) fetchCommits(ctx context.Context) error {
 	step := func(args ...string) error {
 		return c.f.retryGit(ctx, c.spec, func() error {
-			all := []string{"fetch", "-q", "--no-write-fetch-head", "--no-recurse-submodules"}
+			fetchArgs := []string{"fetch", "-q", "--no-write-fetch-head", "--no-recurse-submodules"}
 			if c.ref.remote.filter && !c.ref.isTag() {
-				all = append(all, "--filter=tree:0")
+				fetchArgs = append(fetchArgs, "--filter=tree:0")
 			}
 			g := c.gitCommand
 			g.noLazyFetch = true
-			_, err := g.run(ctx, append(all, args...)...)
+			_, err := g.run(ctx, append(fetchArgs, args...)...)
 			return err
 		})
 	}

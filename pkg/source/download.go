@@ -80,7 +80,7 @@ func justModified(resp *http.Response) bool {
 // download is one attempt to get a URL. part is the path of its partial file: a
 // transfer resumes from it, and an interrupted transfer keeps it. have are the
 // validators of the caller's copy; unchanged reports that the copy is current.
-func (d *downloader) download(ctx context.Context, location, part string, have httpget.Validators) (b blob, v httpget.Validators, unchanged bool, err error) {
+func (d *downloader) download(ctx context.Context, location, part string, validators httpget.Validators) (b blob, v httpget.Validators, unchanged bool, err error) {
 	f, err := os.OpenFile(part, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return b, v, false, err
@@ -96,7 +96,7 @@ func (d *downloader) download(ctx context.Context, location, part string, have h
 	}
 	ctx, watch := retry.WatchStall(ctx, d.opts.Timeout)
 	defer watch.Stop()
-	req, err := httpget.NewRequest(ctx, location, d.opts.UserAgent, have)
+	req, err := httpget.NewRequest(ctx, location, d.opts.UserAgent, validators)
 	if err != nil {
 		return b, v, false, err
 	}
@@ -114,7 +114,7 @@ func (d *downloader) download(ctx context.Context, location, part string, have h
 	total := int64(-1)
 	switch resp.StatusCode {
 	case http.StatusNotModified:
-		return b, have, true, nil
+		return b, validators, true, nil
 	case http.StatusOK:
 		offset = 0
 		total = resp.ContentLength // -1 if unknown

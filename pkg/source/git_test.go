@@ -145,8 +145,8 @@ func TestGitBytesAreStable(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Setenv("HOME", home)
-		if again := digest(); again != first {
-			t.Errorf("%s: %s, then %s", ref, first, again)
+		if second := digest(); second != first {
+			t.Errorf("%s: %s, then %s", ref, first, second)
 		}
 	}
 }
@@ -170,15 +170,15 @@ func TestGitIsFetchedWhenItChanges(t *testing.T) {
 	}
 	first := get(Options{})
 	all := len(srv.take())
-	if again := get(Options{}); again.Digest != first.Digest || !again.Modified.Equal(first.Modified) {
-		t.Errorf("%+v, before %+v", again, first)
+	if second := get(Options{}); second.Digest != first.Digest || !second.Modified.Equal(first.Modified) {
+		t.Errorf("%+v, before %+v", second, first)
 	}
 	if n := len(srv.take()); n == 0 || n > 2 || n >= all {
 		t.Errorf("the look-up took %d requests, the fetch %d", n, all)
 	}
 	for _, o := range []Options{{Offline: true}, {MaxAge: time.Hour}} {
-		if again := get(o); again.Digest != first.Digest {
-			t.Errorf("%+v", again)
+		if second := get(o); second.Digest != first.Digest {
+			t.Errorf("%+v", second)
 		}
 		if got := srv.take(); len(got) != 0 {
 			t.Errorf("requests: %q", got)

@@ -58,28 +58,28 @@ const (
 // written meanwhile. stop ends the measurements.
 func limitSize(ctx context.Context, dir string, limits untar.Limits) (limited context.Context, stop func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	ended := make(chan struct{})
+	done := make(chan struct{})
 	go func() {
-		defer close(ended)
+		defer close(done)
 		for wait := sizeInterval; ; {
 			select {
 			case <-ctx.Done():
 				return
 			case <-time.After(wait):
 			}
-			began := time.Now()
+			started := time.Now()
 			switch files, size := measure(ctx, dir); {
 			case size > limits.Bytes:
 				cancel(&child.LimitError{Program: "git", Limit: units.Bytes(limits.Bytes) + " of files"})
 			case files > 2*limits.Members: // git has as many files of its own for a while
 				cancel(&child.LimitError{Program: "git", Limit: fmt.Sprintf("%d files", 2*limits.Members)})
 			}
-			wait = max(sizeInterval, measureShare*time.Since(began))
+			wait = max(sizeInterval, measureShare*time.Since(started))
 		}
 	}()
 	return ctx, func() {
 		cancel(nil)
-		<-ended
+		<-done
 	}
 }
 

@@ -66,7 +66,7 @@ func makeTree(t *testing.T, r *repo, entries string) string {
 // TestSizeLimit checks that what a program writes ends its context when it is too large or
 // too much.
 func TestSizeLimit(t *testing.T) {
-	for about, c := range map[string]struct {
+	for name, c := range map[string]struct {
 		files  int
 		size   int
 		limits untar.Limits
@@ -76,7 +76,7 @@ func TestSizeLimit(t *testing.T) {
 		"many":  {30, 1, untar.Limits{Members: 10, Bytes: 1 << 30}, "20 files"},
 		"fine":  {10, 1000, untar.Limits{Members: 10, Bytes: 1 << 20}, ""},
 	} {
-		t.Run(about, func(t *testing.T) {
+		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			synctest.Test(t, func(t *testing.T) {
 				ctx, stop := limitSize(t.Context(), dir, c.limits)

@@ -176,15 +176,15 @@ func (f *Fetcher) lookUp(ctx context.Context, s Spec) (gitRef, error) {
 		}
 		return ref, f.cache.writeNote(key, note{Commit: id})
 	}
-	short := strings.ToLower(name)
+	lowerName := strings.ToLower(name)
 	if m := described.FindStringSubmatch(name); m != nil {
-		short = m[1]
+		lowerName = m[1]
 	}
-	if fullCommit.MatchString(short) || shortCommit.MatchString(short) {
+	if fullCommit.MatchString(lowerName) || shortCommit.MatchString(lowerName) {
 		if known {
 			return gitRef{commit: cached.Commit, remote: r}, nil // commit IDs do not change
 		}
-		return gitRef{short: short, suffix: suffix, remote: r}, nil
+		return gitRef{short: lowerName, suffix: suffix, remote: r}, nil
 	}
 	return gitRef{}, &Error{Section: s.Name, Location: redact.URL(s.Location), Problem: fmt.Sprintf("no branch or tag %q", name), hint: similarRef(name, refs)}
 }
@@ -299,9 +299,9 @@ const maxTraceLine = 1 << 20
 func similarRef(name string, refs map[string]string) string {
 	var names []string
 	for ref := range maps.Keys(refs) {
-		short := strings.TrimPrefix(strings.TrimPrefix(ref, "refs/heads/"), "refs/tags/")
-		if short != ref && !strings.HasSuffix(ref, "^{}") {
-			names = append(names, short)
+		name := strings.TrimPrefix(strings.TrimPrefix(ref, "refs/heads/"), "refs/tags/")
+		if name != ref && !strings.HasSuffix(ref, "^{}") {
+			names = append(names, name)
 		}
 	}
 	slices.Sort(names)

@@ -136,7 +136,7 @@ func TestLocalFileIsCopied(t *testing.T) {
 func TestPluginsAndAdditions(t *testing.T) {
 	ctx := context.Background()
 	srv := serveFiles(t)
-	one := srv.put(t, "one.tar.gz", makeTar(t, true,
+	first := srv.put(t, "one.tar.gz", makeTar(t, true,
 		member{name: "./", kind: tar.TypeDir}, member{name: "plug-1.0/setup.py", text: "one"}, member{name: "shared", text: "first"},
 		member{name: "plug-1.0/hard", kind: tar.TypeLink, link: "plug-1.0/setup.py"}))
 	two := srv.put(t, "two.tar", makeTar(t, false, member{name: "shared", text: "second"}, member{name: "link", kind: tar.TypeSymlink, link: "/etc"}))
@@ -157,12 +157,12 @@ func TestPluginsAndAdditions(t *testing.T) {
 	req := Request{
 		Image: "neutron-server", Context: own,
 		Plugins: []Spec{
-			{Name: "neutron-server-plugin-one", Type: TypeURL, Location: one, Enabled: true},
+			{Name: "neutron-server-plugin-one", Type: TypeURL, Location: first, Enabled: true},
 			{Name: "neutron-server-plugin-two", Type: TypeURL, Location: two, Enabled: true},
 			{Name: "neutron-server-plugin-off", Type: TypeURL, Location: srv.URL + "/none", Enabled: false},
 			{Name: "neutron-server-plugin-dir", Type: TypeLocal, Location: dir, Enabled: true},
 		},
-		Additions: []Spec{{Name: "neutron-server-additions-x", Type: TypeURL, Location: one, Enabled: true}},
+		Additions: []Spec{{Name: "neutron-server-additions-x", Type: TypeURL, Location: first, Enabled: true}},
 	}
 	f, _ := newFetcher(t, Options{})
 	files, err := f.Archives(ctx, req)
@@ -198,13 +198,13 @@ func TestPluginsAndAdditions(t *testing.T) {
 	}
 	// On another machine, the bytes are the same.
 	other, _ := newFetcher(t, Options{})
-	again, err := other.Archives(ctx, req)
+	second, err := other.Archives(ctx, req)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for i := range files {
-		if files[i].Digest != again[i].Digest {
-			t.Errorf("%s: %s and %s", files[i].Name, files[i].Digest, again[i].Digest)
+		if files[i].Digest != second[i].Digest {
+			t.Errorf("%s: %s and %s", files[i].Name, files[i].Digest, second[i].Digest)
 		}
 	}
 	checkClean(t, f.opts.CacheDir)

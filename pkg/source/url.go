@@ -204,11 +204,11 @@ func errorToShow(final []error, last error) error {
 // fromLocation is one attempt at one location.
 func (f *Fetcher) fromLocation(ctx context.Context, s Spec, location, key, checksum string, cached note, known bool) (blob, note, error) {
 	part := filepath.Join(f.cache.dir, "partial", keyOf(key, location))
-	var have httpget.Validators
+	var validators httpget.Validators
 	if known && checksum == "" {
-		have = httpget.Validators{ETag: cached.ETag, LastModified: cached.LastMod}
+		validators = httpget.Validators{ETag: cached.ETag, LastModified: cached.LastMod}
 	}
-	b, v, unchanged, err := f.downloads.download(ctx, location, part, have)
+	b, v, unchanged, err := f.downloads.download(ctx, location, part, validators)
 	if unchanged {
 		os.Remove(part)
 		return cached.Blob, cached, nil

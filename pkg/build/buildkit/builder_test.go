@@ -151,9 +151,9 @@ func TestBuildWithARealDaemon(t *testing.T) {
 	if conf.Config.User != "1000" || !conf.Created.Equal(testenv.BusyboxCreated) {
 		t.Errorf("user %q, created %v", conf.Config.User, conf.Created)
 	}
-	again, err := w.build(t.Context(), "child", "FROM kolla/base:t\nRUN cat /etc/made > /etc/again\nUSER 1000\n")
-	if err != nil || again.Digest != child.Digest {
-		t.Errorf("again: %v, %v; want %v", again.Digest, err, child.Digest)
+	second, err := w.build(t.Context(), "child", "FROM kolla/base:t\nRUN cat /etc/made > /etc/again\nUSER 1000\n")
+	if err != nil || second.Digest != child.Digest {
+		t.Errorf("again: %v, %v; want %v", second.Digest, err, child.Digest)
 	}
 }
 

@@ -174,14 +174,14 @@ func (c *Converter) convert(ctx context.Context, d Dockerfile) (*Definition, err
 	if err != nil {
 		return nil, fmt.Errorf("build context of %s: %w", d.Name, err)
 	}
-	own, err := contextState(files, used)
+	ownContext, err := contextState(files, used)
 	if err != nil {
 		return nil, fmt.Errorf("build context of %s: %w", d.Name, err)
 	}
 	if err := checkCopies(d, file, triggers); err != nil {
 		return nil, err
 	}
-	inputs := map[string]llb.State{dockerui.DefaultLocalNameContext: own}
+	inputs := map[string]llb.State{dockerui.DefaultLocalNameContext: ownContext}
 	opts := map[string]string{}
 	parts := map[string]digest.Digest{"context": contextDigest(files), "settings": c.settings(d)}
 	text := string(d.Content)
@@ -275,12 +275,12 @@ func (c *Converter) convert(ctx context.Context, d Dockerfile) (*Definition, err
 	if err != nil {
 		return nil, err
 	}
-	made := parentImage{state: res.State, config: config}
+	converted := parentImage{state: res.State, config: config}
 	if c.opts.ForKeys {
-		made = parentImage{key: key, config: keyed}
+		converted = parentImage{key: key, config: keyed}
 	}
 	c.mu.Lock()
-	c.images[name] = made
+	c.images[name] = converted
 	c.mu.Unlock()
 	return &Definition{Name: d.Name, Path: d.Path, LLB: def, Config: config, Base: base, Key: key, Parts: parts, External: external,
 		Requirements: required, Warnings: sortWarnings(warnings), Effort: effort(file.Stages)}, nil
@@ -333,19 +333,19 @@ func (c *Converter) parents(ctx context.Context, file *dockerfile.Dockerfile) (p
 	if err := add(file.Images()); err != nil {
 		return nil, nil, err
 	}
-	triggers, more, err := file.Triggered(func(base dockerfile.Image) ([]instructions.Command, error) {
+	triggers, images, err := file.Triggered(func(base dockerfile.Image) ([]instructions.Command, error) {
 		i := slices.IndexFunc(parents, func(p namedParent) bool { return p.Reference == base.Reference })
-		of, err := triggersOf(parents[i].config)
+		commands, err := triggersOf(parents[i].config)
 		if err != nil {
 			return nil, file.ErrorAt(base.Line, fmt.Errorf("image %s: %w", base.Reference, err))
 		}
-		return of, nil
+		return commands, nil
 	})
 	if err != nil {
 		return nil, nil, err
 	}
 	// A trigger may copy from another image.
-	return parents, triggers, add(more)
+	return parents, triggers, add(images)
 }
 
 func triggersOf(config []byte) ([]instructions.Command, error) {

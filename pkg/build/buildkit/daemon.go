@@ -195,12 +195,12 @@ func tempDir(state, run string) (string, error) {
 }
 
 func (d *daemon) start(bin string, opts Options) error {
-	var lost bool
+	var cacheLost bool
 	var err error
-	if d.unsynced, lost, err = noteUnsynced(opts.StateDir); err != nil {
+	if d.unsynced, cacheLost, err = noteUnsynced(opts.StateDir); err != nil {
 		return &DaemonError{Addr: opts.StateDir, Err: err}
 	}
-	if lost && opts.Notice != nil {
+	if cacheLost && opts.Notice != nil {
 		opts.Notice("the machine stopped before the builder's cache was written to disk; it starts with an empty one")
 	}
 	if err := sweep(opts.StateDir); err != nil {

@@ -41,8 +41,8 @@ func suppressSync() bool {
 		return unix.SockFilter{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: offset}
 	}
 	ret := func(k uint32) unix.SockFilter { return unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: k} }
-	equal := func(k uint32, yes, no uint8) unix.SockFilter {
-		return unix.SockFilter{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: k, Jt: yes, Jf: no}
+	equal := func(k uint32, onMatch, otherwise uint8) unix.SockFilter {
+		return unix.SockFilter{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: k, Jt: onMatch, Jf: otherwise}
 	}
 	// struct seccomp_data: the number of the call, then its architecture.
 	filter := []unix.SockFilter{load(4), equal(arch, 1, 0), ret(unix.SECCOMP_RET_ALLOW), load(0)}

@@ -50,7 +50,7 @@ func TestStartedBuilderDoesNotWaitForTheDisk(t *testing.T) {
 
 func TestCacheOfAnEarlierBootIsDropped(t *testing.T) {
 	state := t.TempDir()
-	put := func(name, text string) {
+	add := func(name, text string) {
 		t.Helper()
 		path := filepath.Join(state, name)
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
@@ -64,8 +64,8 @@ func TestCacheOfAnEarlierBootIsDropped(t *testing.T) {
 		_, err := os.Stat(filepath.Join(state, name))
 		return err == nil
 	}
-	put(lockName, "")
-	put("cache.db", "x")
+	add(lockName, "")
+	add("cache.db", "x")
 
 	// A killed run of this boot loses nothing, and its note is kept.
 	first, lost, err := noteUnsynced(state)
@@ -78,17 +78,17 @@ func TestCacheOfAnEarlierBootIsDropped(t *testing.T) {
 	}
 	second.flush()
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
-		left, err := os.ReadDir(unsyncedDir(state))
-		if err == nil && len(left) == 0 {
+		leftover, err := os.ReadDir(unsyncedDir(state))
+		if err == nil && len(leftover) == 0 {
 			break
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("%d notes are left after the flush", len(left))
+			t.Fatalf("%d notes are left after the flush", len(leftover))
 		}
 	}
 	_ = first
 
-	put("unsynced/old", "another-boot")
+	add("unsynced/old", "another-boot")
 	third, lost, err := noteUnsynced(state)
 	if err != nil || !lost {
 		t.Fatalf("after the machine went down: lost is %v, %v", lost, err)

@@ -71,10 +71,10 @@ func addPackageCaches(ctx context.Context, def *llb.Definition, scope string) (*
 			return false, nil
 		}
 		if tool == "" {
-			made := llb.Scratch().File(llb.Mkfile("/with-cache", 0o755, withCache, llb.WithCreatedTime(Epoch)),
+			scripts := llb.Scratch().File(llb.Mkfile("/with-cache", 0o755, withCache, llb.WithCreatedTime(Epoch)),
 				llb.WithCustomName("[internal] package cache"))
 			var err error
-			if tool, err = addState(ctx, out, made); err != nil {
+			if tool, err = addState(ctx, out, scripts); err != nil {
 				return false, fmt.Errorf("adding package caches: %w", err)
 			}
 		}

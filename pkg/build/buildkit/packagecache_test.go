@@ -200,7 +200,7 @@ func TestCacheOfDnf(t *testing.T) {
 	if got := step(); len(got) != 1 || got[0] != "/repodata/repomd.xml" {
 		t.Errorf("the second step requested %q", got)
 	}
-	if left, err := os.ReadDir(filepath.Join(dir, "cache/work")); err != nil || len(left) > 0 {
-		t.Errorf("%d private directories are left (%v)", len(left), err)
+	if leftover, err := os.ReadDir(filepath.Join(dir, "cache/work")); err != nil || len(leftover) > 0 {
+		t.Errorf("%d private directories are left (%v)", len(leftover), err)
 	}
 }

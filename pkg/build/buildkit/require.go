@@ -94,7 +94,7 @@ type Grants struct {
 func (g Grants) Check(d Dockerfile, required []Requirement) error {
 	var problem string
 	var line int
-	var others, options []string
+	var unknown, options []string
 	for _, r := range required {
 		if g.grants(r) {
 			continue
@@ -106,15 +106,15 @@ func (g Grants) Check(d Dockerfile, required []Requirement) error {
 		if problem == "" {
 			problem, line = m.problem, r.Line
 		} else {
-			others = append(others, m.name)
+			unknown = append(unknown, m.name)
 		}
 		options = append(options, m.option)
 	}
 	if problem == "" {
 		return nil
 	}
-	if len(others) > 0 {
-		problem += "; also missing: " + strings.Join(others, ", ")
+	if len(unknown) > 0 {
+		problem += "; also missing: " + strings.Join(unknown, ", ")
 	}
 	hint := "add " + strings.Join(options, " ")
 	if strings.Contains(hint, ",src=FILE") {

@@ -22,8 +22,8 @@ func rewriteSteps(def *llb.Definition, edit func(out *llb.Definition, op *pb.Op,
 		before := digest.FromBytes(dt)
 		changed := false
 		for _, in := range op.Inputs {
-			if now, ok := replaced[in.Digest]; ok {
-				in.Digest, changed = now, true
+			if replacement, ok := replaced[in.Digest]; ok {
+				in.Digest, changed = replacement, true
 			}
 		}
 		if exec := op.GetExec(); exec != nil {
@@ -33,24 +33,24 @@ func rewriteSteps(def *llb.Definition, edit func(out *llb.Definition, op *pb.Op,
 			}
 			changed = changed || edited
 		}
-		now := before
+		replacement := before
 		if changed {
 			var err error
 			if dt, err = (proto.MarshalOptions{Deterministic: true}).Marshal(&op); err != nil {
 				return nil, err
 			}
-			now = digest.FromBytes(dt)
-			replaced[before.String()] = now.String()
+			replacement = digest.FromBytes(dt)
+			replaced[before.String()] = replacement.String()
 		}
 		out.Def = append(out.Def, dt)
 		if md, ok := def.Metadata[before]; ok {
-			out.Metadata[now] = md
+			out.Metadata[replacement] = md
 		}
 	}
 	out.Source = &pb.Source{Infos: def.Source.GetInfos(), Locations: map[string]*pb.Locations{}}
 	for d, loc := range def.Source.GetLocations() {
-		if now, ok := replaced[d]; ok {
-			d = now
+		if replacement, ok := replaced[d]; ok {
+			d = replacement
 		}
 		out.Source.Locations[d] = loc
 	}
@@ -63,18 +63,18 @@ func addState(ctx context.Context, def *llb.Definition, st llb.State) (digest.Di
 	if c := def.Constraints; c != nil && c.Platform != nil {
 		opts = append(opts, llb.Platform(*c.Platform))
 	}
-	made, err := st.Marshal(ctx, opts...)
+	marshaled, err := st.Marshal(ctx, opts...)
 	if err != nil {
 		return "", err
 	}
-	head, err := made.Head()
+	head, err := marshaled.Head()
 	if err != nil {
 		return "", err
 	}
-	for _, dt := range made.Def[:len(made.Def)-1] { // the last one names the result
+	for _, dt := range marshaled.Def[:len(marshaled.Def)-1] { // the last one names the result
 		def.Def = append(def.Def, dt)
 		d := digest.FromBytes(dt)
-		def.Metadata[d] = made.Metadata[d]
+		def.Metadata[d] = marshaled.Metadata[d]
 	}
 	return head, nil
 }

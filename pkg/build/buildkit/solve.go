@@ -79,8 +79,8 @@ func (b *Builder) Build(ctx context.Context, req Request, emit func(build.Event)
 			return ocispecs.Descriptor{}, context.Cause(ctx)
 		}
 		if b.daemon != nil {
-			if gone := b.daemon.exited(); gone != nil {
-				return ocispecs.Descriptor{}, &LostError{gone}
+			if exitErr := b.daemon.exited(); exitErr != nil {
+				return ocispecs.Descriptor{}, &LostError{exitErr}
 			}
 		}
 		if b.Lost() {

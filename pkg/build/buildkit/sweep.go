@@ -43,11 +43,11 @@ func sweep(state string) error {
 			return err
 		}
 	}
-	places := []string{state}
+	dirs := []string{state}
 	if run := recordedRunDir(state); run != "" {
-		places = append(places, run)
+		dirs = append(dirs, run)
 	}
-	for _, p := range places {
+	for _, p := range dirs {
 		if err := mounts.UnmountBelow(p); err != nil {
 			return err
 		}
@@ -67,8 +67,8 @@ func sweep(state string) error {
 		_ = os.RemoveAll(p)
 	}
 	_ = os.RemoveAll(filepath.Join(state, "tmp"))
-	if len(places) > 1 {
-		_ = os.RemoveAll(places[1])
+	if len(dirs) > 1 {
+		_ = os.RemoveAll(dirs[1])
 	}
 	return os.Mkdir(filepath.Join(state, "tmp"), 0o700)
 }

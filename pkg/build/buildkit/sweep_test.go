@@ -18,16 +18,16 @@ import (
 func TestKilledBuilderLeavesNothing(t *testing.T) {
 	state := t.TempDir()
 	w := newWorld(t, state)
-	ended := make(chan error, 1)
+	done := make(chan error, 1)
 	go func() {
 		_, err := w.build(t.Context(), "long", "FROM busybox\nRUN echo sleeping-now; sleep 300\n")
-		ended <- err
+		done <- err
 	}()
 	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
 		w.mu.Lock()
-		there := strings.Contains(w.log.String(), "sleeping-now")
+		present := strings.Contains(w.log.String(), "sleeping-now")
 		w.mu.Unlock()
-		if there {
+		if present {
 			break
 		}
 		if time.Now().After(deadline) {
@@ -58,7 +58,7 @@ func TestKilledBuilderLeavesNothing(t *testing.T) {
 	if err := w.b.daemon.cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	if err := <-ended; err == nil {
+	if err := <-done; err == nil {
 		t.Fatal("the build succeeds without a builder")
 	}
 	addr := w.b.daemon.addr

@@ -24,7 +24,7 @@ func (d *Dockerfile) parse() (*dockerfile.Dockerfile, error) {
 // or mounts; all is true if it may use any file. For a Dockerfile that does not
 // parse it returns none: Convert reports the error. The parsed Dockerfile is
 // kept for Convert until Forget.
-func (d *Dockerfile) ContextPaths() (paths []string, all bool) {
+func (d *Dockerfile) ContextPaths() (paths []string, everything bool) {
 	file, err := d.parse()
 	if err != nil {
 		return nil, false
@@ -54,9 +54,9 @@ func (d *Dockerfile) Runs() bool {
 
 // usedPaths returns the context paths that count for the image, nil for all.
 func usedPaths(file *dockerfile.Dockerfile, triggers []instructions.Command) []string {
-	paths, all := file.ContextPaths(triggers...)
+	paths, everything := file.ContextPaths(triggers...)
 	switch {
-	case all:
+	case everything:
 		return nil
 	case paths == nil:
 		return []string{}

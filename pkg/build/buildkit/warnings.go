@@ -32,15 +32,15 @@ func collectWarnings(to *[]Warning) linter.LintWarnFunc {
 
 // emptyContinuation moves warnings about empty lines within an instruction from its last
 // line, where BuildKit reports them, to the empty line.
-func emptyContinuation(all []Warning, content []byte) {
+func emptyContinuation(warnings []Warning, content []byte) {
 	lines := bytes.Split(content, []byte("\n"))
-	for i, w := range all {
+	for i, w := range warnings {
 		if w.Rule != linter.RuleNoEmptyContinuation.Name {
 			continue
 		}
 		for n := min(w.Line, len(lines)) - 1; n > 0; n-- {
 			if len(bytes.TrimSpace(lines[n-1])) == 0 {
-				all[i].Line = n
+				warnings[i].Line = n
 				break
 			}
 		}
@@ -49,9 +49,9 @@ func emptyContinuation(all []Warning, content []byte) {
 
 // sortWarnings sorts warnings by line and removes duplicates: the frontend repeats some
 // for each stage.
-func sortWarnings(all []Warning) []Warning {
-	slices.SortFunc(all, func(a, b Warning) int {
+func sortWarnings(warnings []Warning) []Warning {
+	slices.SortFunc(warnings, func(a, b Warning) int {
 		return cmp.Or(a.Line-b.Line, cmp.Compare(a.Rule, b.Rule), cmp.Compare(a.Text, b.Text))
 	})
-	return slices.Compact(all)
+	return slices.Compact(warnings)
 }

@@ -56,17 +56,17 @@ func (s *watchedStep) lines(stream int, data []byte, secrets *Secrets) []byte {
 	if s.partial == nil {
 		s.partial = map[int][]byte{}
 	}
-	all := append(s.partial[stream], data...)
-	end := bytes.LastIndexByte(all, '\n') + 1
-	if end == 0 && len(all) > maxPartial+secrets.longest() {
-		end = secrets.cut(all)
+	text := append(s.partial[stream], data...)
+	end := bytes.LastIndexByte(text, '\n') + 1
+	if end == 0 && len(text) > maxPartial+secrets.longest() {
+		end = secrets.cut(text)
 	}
 	if end == 0 {
-		s.partial[stream] = all
+		s.partial[stream] = text
 		return nil
 	}
-	s.partial[stream] = bytes.Clone(all[end:])
-	return secrets.redact(all[:end:end])
+	s.partial[stream] = bytes.Clone(text[end:])
+	return secrets.redact(text[:end:end])
 }
 
 // flush emits the incomplete lines of a step that has ended.
@@ -143,17 +143,17 @@ func (w *watcher) handle(s *client.SolveStatus) {
 }
 
 // logs emits the output of steps.
-func (w *watcher) logs(all []*client.VertexLog) {
-	for _, l := range all {
+func (w *watcher) logs(entries []*client.VertexLog) {
+	for _, l := range entries {
 		st := w.steps[l.Vertex]
 		if st == nil {
 			continue
 		}
 		// The chunks of standard output and standard error may end anywhere in a
 		// line. Only complete lines of a stream are emitted.
-		whole := st.lines(l.Stream, l.Data, w.secrets)
-		if len(whole) > 0 {
-			w.output(st, whole)
+		lines := st.lines(l.Stream, l.Data, w.secrets)
+		if len(lines) > 0 {
+			w.output(st, lines)
 		}
 	}
 }

@@ -19,12 +19,12 @@ func TestLastWords(t *testing.T) {
 			w := newWatcher(image.ID{Name: "nova"}, func(e build.Event) { kinds = append(kinds, e.Kind) })
 			now := time.Now()
 			end := &client.SolveStatus{Vertexes: []*client.Vertex{{Digest: "sha256:1", Name: "RUN", Started: &now, Completed: &now, Error: "exit code 1"}}}
-			said := []*client.VertexLog{{Vertex: "sha256:1", Stream: 2, Data: []byte("a line\nwhy it failed")}}
+			logs := []*client.VertexLog{{Vertex: "sha256:1", Stream: 2, Data: []byte("a line\nwhy it failed")}}
 			if later {
 				w.handle(end)
-				w.handle(&client.SolveStatus{Logs: said})
+				w.handle(&client.SolveStatus{Logs: logs})
 			} else {
-				end.Logs = said
+				end.Logs = logs
 				w.handle(end)
 			}
 			w.stop()

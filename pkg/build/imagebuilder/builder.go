@@ -108,12 +108,12 @@ func (b *Builder) Ready(ctx context.Context) error {
 			continue // an image without RUN steps needs no emulator
 		}
 		if match == nil {
-			have, err := bk.Platforms(ctx)
+			supported, err := bk.Platforms(ctx)
 			if err != nil {
 				return err
 			}
-			match = platforms.Any(have...)
-			for _, p := range have {
+			match = platforms.Any(supported...)
+			for _, p := range supported {
 				runs = append(runs, platforms.Format(p))
 			}
 		}

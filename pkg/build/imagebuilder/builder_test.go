@@ -153,9 +153,9 @@ func TestBuildIntoTheStore(t *testing.T) {
 			t.Errorf("%s: the parts of this run count as those of an earlier one", res.Image)
 		}
 	}
-	under := s.layers(base.Digest)
-	if over := s.layers(child.Digest); len(over) != len(under)+2 || !slices.Equal(over[:len(under)], under) {
-		t.Errorf("base has layers %v, child %v", under, over)
+	baseLayers := s.layers(base.Digest)
+	if childLayers := s.layers(child.Digest); len(childLayers) != len(baseLayers)+2 || !slices.Equal(childLayers[:len(baseLayers)], baseLayers) {
+		t.Errorf("base has layers %v, child %v", baseLayers, childLayers)
 	}
 
 	// Stored images are kept, and are the parents of built ones.
@@ -167,8 +167,8 @@ func TestBuildIntoTheStore(t *testing.T) {
 	if res := second["child"]; res.Status != build.StatusBuilt || res.Digest == child.Digest || res.Reason != "context changed" {
 		t.Errorf("child: %s, %q", res.Status, res.Reason)
 	}
-	if over := s.layers(second["child"].Digest); !slices.Equal(over[:len(under)], under) {
-		t.Errorf("base has layers %v, the new child %v", under, over)
+	if childLayers := s.layers(second["child"].Digest); !slices.Equal(childLayers[:len(baseLayers)], baseLayers) {
+		t.Errorf("base has layers %v, the new child %v", baseLayers, childLayers)
 	}
 }
 

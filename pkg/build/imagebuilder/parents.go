@@ -65,13 +65,13 @@ func (b *Builder) dependency(ctx context.Context, id image.ID, ref string, paren
 	name := nameOf(id.Platform, ref)
 	b.mu.Lock()
 	d, built := b.exported[name]
-	kept, isKept := b.final[name]
+	storedDigest, isStored := b.final[name]
 	b.mu.Unlock()
 	switch {
 	case built:
-	case isKept:
-		d = kept
-		if exp, ok := b.recall(ctx, kept, parents); ok {
+	case isStored:
+		d = storedDigest
+		if exp, ok := b.recall(ctx, storedDigest, parents); ok {
 			d = exp
 		}
 	default:
@@ -87,24 +87,24 @@ func (b *Builder) dependency(ctx context.Context, id image.ID, ref string, paren
 	}
 	conf, err := img.RawConfigFile()
 	if err == nil && !built {
-		err = b.keepLayers(kept)
+		err = b.keepLayers(storedDigest)
 	}
 	return buildkit.External{Digest: d, Config: conf}, err
 }
 
 // recall returns a kept image as its builder exported it.
-func (b *Builder) recall(ctx context.Context, kept digest.Digest, parents *dependencies) (digest.Digest, bool) {
+func (b *Builder) recall(ctx context.Context, storedDigest digest.Digest, parents *dependencies) (digest.Digest, bool) {
 	if !parents.exported || !b.opts.ClampTimes {
 		return "", false
 	}
-	exp, ok := b.staging.Recall(ctx, kept)
+	exp, ok := b.staging.Recall(ctx, storedDigest)
 	if !ok {
 		return "", false
 	}
 	for diffID, l := range exp.Layers {
 		b.layers.Known(diffID, l)
 	}
-	parents.recalled = append(parents.recalled, kept)
+	parents.recalled = append(parents.recalled, storedDigest)
 	return exp.Digest, true
 }
 
@@ -126,9 +126,9 @@ func (b *Builder) keepLayers(d digest.Digest) error {
 }
 
 // mergedArgs returns the arguments of both maps; those of over take precedence.
-func mergedArgs(args, over map[string]string) map[string]string {
-	all := make(map[string]string, len(args)+len(over))
-	maps.Copy(all, args)
-	maps.Copy(all, over)
-	return all
+func mergedArgs(args, overrides map[string]string) map[string]string {
+	merged := make(map[string]string, len(args)+len(overrides))
+	maps.Copy(merged, args)
+	maps.Copy(merged, overrides)
+	return merged
 }

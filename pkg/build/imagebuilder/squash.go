@@ -22,14 +22,14 @@ func (b *Builder) squash(ctx context.Context, id image.ID, d digest.Digest, def 
 	if err != nil {
 		return failed(err)
 	}
-	parent, own, err := b.parentOf(ctx, id, img, def.External)
+	parent, ownLayers, err := b.parentOf(ctx, id, img, def.External)
 	if err != nil {
 		return failed(err)
 	}
-	if own < 2 {
+	if ownLayers < 2 {
 		return d, nil
 	}
-	step := build.Step{ID: "squash", Kind: build.StepExport, Name: fmt.Sprintf("squash %d layers into one", own)}
+	step := build.Step{ID: "squash", Kind: build.StepExport, Name: fmt.Sprintf("squash %d layers into one", ownLayers)}
 	started := time.Now()
 	emit(build.Event{Time: started, Kind: build.EventStepStart, Image: id, Step: step})
 	res, err := squash.Image(ctx, img, parent, b.staging)
@@ -47,12 +47,12 @@ func (b *Builder) squash(ctx context.Context, id image.ID, d digest.Digest, def 
 // parentOf returns the parent of an image, nil for scratch, and the number of layers
 // that it adds. A Dockerfile with several stages names several images; the parent is
 // the one whose layers the image begins with.
-func (b *Builder) parentOf(ctx context.Context, id image.ID, img v1.Image, refs []string) (parent v1.Image, own int, err error) {
+func (b *Builder) parentOf(ctx context.Context, id image.ID, img v1.Image, refs []string) (parent v1.Image, ownLayers int, err error) {
 	conf, err := img.ConfigFile()
 	if err != nil {
 		return nil, 0, err
 	}
-	most, all := 0, len(conf.RootFS.DiffIDs)
+	mostShared, layerCount := 0, len(conf.RootFS.DiffIDs)
 	for _, ref := range refs {
 		dep, err := b.dependency(ctx, id, ref, &dependencies{})
 		if err != nil {
@@ -67,9 +67,9 @@ func (b *Builder) parentOf(ctx context.Context, id image.ID, img v1.Image, refs 
 			return nil, 0, err
 		}
 		n := len(pc.RootFS.DiffIDs)
-		if n > most && n <= all && slices.Equal(pc.RootFS.DiffIDs, conf.RootFS.DiffIDs[:n]) {
-			parent, most = p, n
+		if n > mostShared && n <= layerCount && slices.Equal(pc.RootFS.DiffIDs, conf.RootFS.DiffIDs[:n]) {
+			parent, mostShared = p, n
 		}
 	}
-	return parent, all - most, nil
+	return parent, layerCount - mostShared, nil
 }

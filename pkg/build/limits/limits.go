@@ -184,32 +184,32 @@ const unpackedRatio = 3
 // estimateDisk returns the bytes that building a plan's images will write to the disk,
 // estimated from the size of each image's last build (0 if unknown), and the number of
 // images with a known size.
-func estimateDisk(p *plan.Plan, size func(image.ID) int64) (bytes int64, known int) {
+func estimateDisk(p *plan.Plan, size func(image.ID) int64) (bytes int64, knownImages int) {
 	for _, it := range p.Items {
 		total := size(it.Image)
 		if it.Action != plan.Build || total == 0 {
 			continue
 		}
-		own := total
+		estimate := total
 		if !it.Parent.IsZero() {
-			own = max(0, total-size(it.Parent))
+			estimate = max(0, total-size(it.Parent))
 		}
-		known++
-		bytes += own * (1 + unpackedRatio)
+		knownImages++
+		bytes += estimate * (1 + unpackedRatio)
 	}
-	return bytes, known
+	return bytes, knownImages
 }
 
 // CheckDisk returns a warning if the disk is probably too small for a plan, ""
 // if it is not. minFree is as in Options.
 func CheckDisk(p *plan.Plan, size func(image.ID) int64, dir string, configuredMinFree int64) string {
-	need, known := estimateDisk(p, size)
+	required, knownImages := estimateDisk(p, size)
 	_, free := disk.Space(dir)
-	keep := minFree(dir, configuredMinFree)
-	if known == 0 || free-need >= keep {
+	reserve := minFree(dir, configuredMinFree)
+	if knownImages == 0 || free-required >= reserve {
 		return ""
 	}
 	return fmt.Sprintf("warning: %s will need about %s in %s, judged by earlier builds; "+
 		"%s are free, of which %s must stay free (--min-free). Space is taken from the builder's cache first",
-		units.Count(known, "image"), units.Bytes(need), dir, units.Bytes(free), units.Bytes(keep))
+		units.Count(knownImages, "image"), units.Bytes(required), dir, units.Bytes(free), units.Bytes(reserve))
 }

@@ -177,8 +177,8 @@ func TestEstimateDisk(t *testing.T) {
 			Duration: func(image.ID) (time.Duration, bool) { return 0, false }}, false)
 	sizes := map[string]int64{"base": 100, "a": 130}
 	size := func(id image.ID) int64 { return sizes[id.Name] }
-	if need, known := estimateDisk(p, size); need != 30*(1+unpackedRatio) || known != 1 {
-		t.Errorf("%d bytes for %d images; base is kept, a has 30 bytes of its own, the size of new is unknown", need, known)
+	if required, known := estimateDisk(p, size); required != 30*(1+unpackedRatio) || known != 1 {
+		t.Errorf("%d bytes for %d images; base is kept, a has 30 bytes of its own, the size of new is unknown", required, known)
 	}
 	dir := t.TempDir()
 	if warning := CheckDisk(p, size, dir, 1); warning != "" {

@@ -13,8 +13,8 @@ import (
 // means unknown.
 func availableMemory() int64 {
 	available := field("/proc/meminfo", "MemAvailable:") * 1024
-	if left := groupMemory("/sys/fs/cgroup"); left > 0 && (available == 0 || left < available) {
-		available = left
+	if free := groupMemory("/sys/fs/cgroup"); free > 0 && (available == 0 || free < available) {
+		available = free
 	}
 	return available
 }

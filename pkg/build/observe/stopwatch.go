@@ -48,10 +48,10 @@ func (s *Stopwatch) count(n int) {
 }
 
 // Builder adds the time since a moment to that of the builder's start and end.
-func (s *Stopwatch) Builder(since time.Time) {
+func (s *Stopwatch) Builder(started time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.starting += time.Since(since)
+	s.starting += time.Since(started)
 }
 
 // String ends the measurement and describes it.

@@ -11,9 +11,9 @@ import (
 )
 
 func roundFilter(fr *value.Frame, a []any) any {
-	how := value.Or(a[2], "common")
-	value.HashKey(fr, how)
-	m, _ := value.AsStr(how)
+	method := value.Or(a[2], "common")
+	value.HashKey(fr, method)
+	m, _ := value.AsStr(method)
 	if m != "common" && m != "ceil" && m != "floor" {
 		raise.FilterArgument("method must be common, ceil or floor")
 	}
@@ -119,9 +119,9 @@ func roundRat(q *big.Rat) *big.Int {
 }
 
 // roundInt is round(x, digits). same is x as a value.
-func roundInt(x *big.Int, digits int64, same any) any {
+func roundInt(x *big.Int, digits int64, unrounded any) any {
 	if digits >= 0 {
-		return same
+		return unrounded
 	}
 	if -digits > int64(x.BitLen())/3+2 {
 		return int64(0) // x is less than half of that power of ten

@@ -210,21 +210,21 @@ func bytesHex(fr *value.Frame, recv any, a []any) any {
 	if len(sep) != 1 {
 		raise.Value("sep must be length 1.")
 	}
-	every := value.IntOr(a[1], 1)
-	if every == 0 {
+	groupSize := value.IntOr(a[1], 1)
+	if groupSize == 0 {
 		return digits
 	}
 	// A positive number groups from the right, a negative one from the left.
-	first := 2 * every
-	if every > 0 {
-		if first = len(digits) % (2 * every); first == 0 {
-			first = 2 * every
+	first := 2 * groupSize
+	if groupSize > 0 {
+		if first = len(digits) % (2 * groupSize); first == 0 {
+			first = 2 * groupSize
 		}
 	} else {
-		every, first = -every, -first
+		groupSize, first = -groupSize, -first
 	}
 	var parts []string
-	for n := first; digits != ""; n = 2 * every {
+	for n := first; digits != ""; n = 2 * groupSize {
 		n = min(n, len(digits))
 		parts = append(parts, digits[:n])
 		digits = digits[n:]

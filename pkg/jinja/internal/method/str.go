@@ -131,7 +131,7 @@ func strSearch() {
 		}
 		return pystr.Slice(s, from, 1, count), int(from), true
 	}
-	find := func(name string, last, must bool) {
+	find := func(name string, last, required bool) {
 		addStr(name, "/sub start=None end=None", false, func(fr *value.Frame, s string, a []any) any {
 			sub := value.StrArg(a[0], "argument 1")
 			part, from, ok := window(s, a[1], a[2])
@@ -142,7 +142,7 @@ func strSearch() {
 				i = strings.Index(part, sub)
 			}
 			if i < 0 {
-				if must {
+				if required {
 					raise.Value("substring not found")
 				}
 				return int64(-1)

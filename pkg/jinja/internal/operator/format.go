@@ -249,11 +249,11 @@ func formatInt(fr *value.Frame, v any, f formatSpec) string {
 	if !f.alternate {
 		prefix = ""
 	}
-	every := 3
+	groupSize := 3
 	if f.typ == 'b' || f.typ == 'o' || f.typ == 'x' || f.typ == 'X' {
-		every = 4
+		groupSize = 4
 	}
-	return assemble(fr, signOf(b.Sign() < 0, f.sign), prefix, digits, "", f, every)
+	return assemble(fr, signOf(b.Sign() < 0, f.sign), prefix, digits, "", f, groupSize)
 }
 
 // signOf returns the sign that a number is written with.
@@ -271,14 +271,14 @@ func signOf(negative bool, mode byte) string {
 
 // assemble joins and pads the parts of a number. digits are grouped; rest follows
 // them.
-func assemble(fr *value.Frame, sign, prefix, digits, rest string, f formatSpec, every int) string {
+func assemble(fr *value.Frame, sign, prefix, digits, rest string, f formatSpec, groupSize int) string {
 	fixed := len(sign) + len(prefix) + len(rest)
 	if f.grouping != 0 {
 		minLen := 0
 		if f.align == '=' && f.fill == "0" {
 			minLen = f.width - fixed
 		}
-		digits = group(digits, f.grouping, every, minLen)
+		digits = group(digits, f.grouping, groupSize, minLen)
 	}
 	s := sign + prefix + digits + rest
 	if f.align == '=' {
@@ -292,11 +292,11 @@ func assemble(fr *value.Frame, sign, prefix, digits, rest string, f formatSpec, 
 }
 
 // group inserts separators into digits, after zeros up to a minimum length.
-func group(digits string, sep byte, every, minLen int) string {
+func group(digits string, sep byte, groupSize, minLen int) string {
 	var parts []string
 	length := 0
 	for {
-		n := min(every, len(digits))
+		n := min(groupSize, len(digits))
 		part := digits[len(digits)-n:]
 		digits = digits[:len(digits)-n]
 		if len(parts) > 0 {
@@ -305,14 +305,14 @@ func group(digits string, sep byte, every, minLen int) string {
 		if digits == "" {
 			// Zeros fill up to the length, with separators between them.
 			need := minLen - length - len(part)
-			for need > 0 && len(part) < every {
+			for need > 0 && len(part) < groupSize {
 				part = "0" + part
 				need--
 			}
 			parts = append(parts, part)
 			length += len(part)
 			for minLen > length {
-				k := min(every, max(1, minLen-length-1))
+				k := min(groupSize, max(1, minLen-length-1))
 				parts = append(parts, strings.Repeat("0", k))
 				length += k + 1
 			}

@@ -104,13 +104,13 @@ func (p *percent) conversion(s string) string {
 		s = s[end+1:]
 	}
 	f := formatSpec{fill: " ", precision: -1}
-	left, zero := false, false
+	leftAligned, zero := false, false
 flags:
 	for {
 		incomplete()
 		switch s[0] {
 		case '-':
-			left = true
+			leftAligned = true
 		case '+':
 			f.sign = '+'
 		case ' ':
@@ -131,7 +131,7 @@ flags:
 		v := value.Subscript(p.fr, p.mapping, key)
 		p.args, p.next = []any{v}, 0
 	}
-	f.width, s = p.number(s, &left, false)
+	f.width, s = p.number(s, &leftAligned, false)
 	incomplete()
 	if s[0] == '.' {
 		s = s[1:]
@@ -158,7 +158,7 @@ flags:
 	v := p.arg()
 	text, numeric := p.format(v, r, f)
 	f.align, f.fill = '>', " "
-	if left {
+	if leftAligned {
 		f.align = '<'
 	} else if zero && numeric {
 		f.align, f.fill = '=', "0"

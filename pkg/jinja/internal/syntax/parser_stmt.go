@@ -92,7 +92,7 @@ func onlySpace(n Node) bool {
 }
 
 // importContext parses "with context" or "without context".
-func (p *parser) importContext(with *bool) bool {
+func (p *parser) importContext(withContext *bool) bool {
 	t := p.cur()
 	if t.typ != tokName || t.str != "with" && t.str != "without" {
 		return false
@@ -100,7 +100,7 @@ func (p *parser) importContext(with *bool) bool {
 	if l := p.peek(); l.typ != tokName || l.str != "context" {
 		return false
 	}
-	*with = p.next().str == "with"
+	*withContext = p.next().str == "with"
 	p.next()
 	return true
 }

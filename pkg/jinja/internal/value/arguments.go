@@ -70,26 +70,26 @@ next:
 // raiseCount raises the error of Python's built-in functions about a wrong number of
 // arguments.
 func raiseCount(f *Callable, n int) {
-	most := len(f.Params)
+	maxArgs := len(f.Params)
 	switch {
-	case most == 0:
+	case maxArgs == 0:
 		raise.Type("%s() takes no arguments (%d given)", f.Name, n)
-	case most == 1 && f.Required == 1:
+	case maxArgs == 1 && f.Required == 1:
 		raise.Type("%s() takes exactly one argument (%d given)", f.Name, n)
-	case f.Required == most:
-		raise.Type("%s expected %s, got %d", f.Name, counted(most, "argument"), n)
+	case f.Required == maxArgs:
+		raise.Type("%s expected %s, got %d", f.Name, counted(maxArgs, "argument"), n)
 	case n < f.Required:
 		raise.Type("%s expected at least %s, got %d", f.Name, counted(f.Required, "argument"), n)
 	}
-	raise.Type("%s expected at most %s, got %d", f.Name, counted(most, "argument"), n)
+	raise.Type("%s expected at most %s, got %d", f.Name, counted(maxArgs, "argument"), n)
 }
 
 // counted returns "1 argument", "2 arguments" and the like.
-func counted(n int, what string) string {
+func counted(n int, noun string) string {
 	if n == 1 {
-		return "1 " + what
+		return "1 " + noun
 	}
-	return strconv.Itoa(n) + " " + what + "s"
+	return strconv.Itoa(n) + " " + noun + "s"
 }
 
 // were returns "1 was", "2 were" and the like.
@@ -150,13 +150,13 @@ func OrBool(v any, otherwise bool) bool {
 func BoolArg(v any) bool { return IntArg(v) != 0 }
 
 // StrArg returns an argument that must be a string; what names it in the error.
-func StrArg(v any, what string) string {
+func StrArg(v any, argument string) string {
 	s, ok := AsStr(v)
 	if !ok {
 		if u, isUndef := v.(*Undefined); isUndef && u.Mode() == Strict {
-			raise.Type("%s must be str, not StrictUndefined", what)
+			raise.Type("%s must be str, not StrictUndefined", argument)
 		}
-		raise.Type("%s must be str, not %s", what, TypeName(v))
+		raise.Type("%s must be str, not %s", argument, TypeName(v))
 	}
 	return s
 }

@@ -203,10 +203,10 @@ func (d *Dict) Update(other *Dict) {
 }
 
 // Filter returns a dict of those keys that another dict has, or lacks. Values are nil.
-func (d *Dict) Filter(other *Dict, has bool) *Dict {
+func (d *Dict) Filter(other *Dict, included bool) *Dict {
 	out := NewDictSize(0)
 	for i := range d.entries {
-		if e := &d.entries[i]; e.live && (other.index(e.hash) >= 0) == has {
+		if e := &d.entries[i]; e.live && (other.index(e.hash) >= 0) == included {
 			out.insert(e.key, e.hash, nil)
 		}
 	}

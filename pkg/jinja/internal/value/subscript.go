@@ -14,10 +14,10 @@ func Subscript(fr *Frame, v, arg any) any {
 	if bounds, ok := arg.(*Slice); ok {
 		return Slicing(fr, v, bounds)
 	}
-	index := func(n int, what string) int {
+	index := func(n int, kind string) int {
 		i, large, ok := AsInt(arg)
 		if !ok {
-			raise.Type("%s indices must be integers or slices, not %s", what, TypeName(arg))
+			raise.Type("%s indices must be integers or slices, not %s", kind, TypeName(arg))
 		}
 		if large != nil {
 			raise.Named("IndexError", "cannot fit 'int' into an index-sized integer")
@@ -26,7 +26,7 @@ func Subscript(fr *Frame, v, arg any) any {
 			i += int64(n)
 		}
 		if i < 0 || i >= int64(n) {
-			raise.Named("IndexError", "%s index out of range", what)
+			raise.Named("IndexError", "%s index out of range", kind)
 		}
 		return int(i)
 	}
