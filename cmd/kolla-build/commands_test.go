@@ -48,7 +48,7 @@ func TestHelpFits(t *testing.T) {
 			}
 		}
 		if c.Summary == "" || !strings.HasSuffix(c.Summary, ".") {
-			t.Errorf("command %q: the summary is no sentence: %q", c.Name, c.Summary)
+			t.Errorf("command %q: the summary is not a sentence: %q", c.Name, c.Summary)
 		}
 		if len(c.Examples) == 0 && !c.Hidden {
 			t.Errorf("command %q has no example", c.Name)

@@ -149,7 +149,7 @@ func TestSiteRegistry(t *testing.T) {
 	}
 	roots := x509.NewCertPool()
 	if !roots.AppendCertsFromPEM([]byte(ca)) {
-		t.Fatalf("the authority's certificate is no certificate: %q", ca)
+		t.Fatalf("the file of the authority is not a certificate: %q", ca)
 	}
 	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}}
 

@@ -40,7 +40,7 @@ func main() {
 	var o options
 	var only, peers, cases string
 	flag.StringVar(&o.tool, "tool", "bin/kolla-build", "kolla-build to measure")
-	flag.StringVar(&o.buildkitd, "buildkitd", "bin/buildkitd", "buildkitd for all who build")
+	flag.StringVar(&o.buildkitd, "buildkitd", "bin/buildkitd", "buildkitd that all tools build with")
 	flag.StringVar(&o.buildx, "buildx", os.Getenv("BUILDX"), "buildx binary; by default docker's plugin, else one built from its Go module")
 	flag.StringVar(&o.checkout, "kolla", os.Getenv("KOLLA_CHECKOUT"), "checkout of OpenStack Kolla")
 	flag.IntVar(&o.images, "images", 187, "images of the synthetic set")

@@ -12,9 +12,8 @@ import (
 	"time"
 )
 
-// realBuildx is what the programs that build with buildx have in common: a builder
-// of the remote driver, whose daemon is the one that this program starts too, and a
-// registry with the base image.
+// realBuildx is shared by the tools that build with buildx: a builder with the remote driver,
+// which uses the same buildkitd as kolla-build, and a registry with the base image.
 type realBuildx struct {
 	s        *realSet
 	dir      string

@@ -90,7 +90,7 @@ func TestOutputRemembersErrors(t *testing.T) {
 		t.Errorf("got %v, want ENOSPC", out.Err())
 	}
 	if Terminal(out) != nil || Terminal(full) != nil || Terminal(&bytes.Buffer{}) != nil {
-		t.Error("what is no terminal counts as one")
+		t.Error("a file is treated as a terminal")
 	}
 }
 

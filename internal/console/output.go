@@ -12,10 +12,9 @@ import (
 	"github.com/kolla-build/kolla-build/internal/usererr"
 )
 
-// Output is an output stream that remembers whether a write has failed, so that
-// output that was lost, on a full disk for example, is an error of the command
-// whatever the code that wrote it does. On a terminal, it shows text that others wrote,
-// such as names of files, but does not let it control the terminal.
+// Output is an output stream that remembers its first write error, so that a command
+// whose output was lost, for example on a full disk, fails even if its code ignores the
+// error. On a terminal, it removes control sequences from untrusted text such as file names.
 type Output struct {
 	w        io.Writer
 	terminal bool

@@ -31,7 +31,7 @@ func (w *EarlyWriter) Write(p []byte) (int, error) {
 	n, err := w.f.Write(p)
 	w.offset += int64(n)
 	if w.offset-w.started >= earlyBytes {
-		// A hint: what went wrong is reported by Sync.
+		// The error is ignored: this only starts writing early, and Sync reports errors.
 		_ = unix.SyncFileRange(int(w.f.Fd()), w.started, w.offset-w.started, unix.SYNC_FILE_RANGE_WRITE)
 		w.started = w.offset
 	}

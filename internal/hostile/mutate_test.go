@@ -17,8 +17,8 @@ var jsonValues = []any{
 	"sha256:../../../" + escapee, "../../" + escapee, "\u202e\x1b[2J", indexType, layerType, configType, manifestType, foreignKey, "9999-12-31T23:59:59Z", "linux/amd64",
 }
 
-// mutateJSON changes some values of a document, with its structure kept. What is no JSON
-// is returned as it is.
+// mutateJSON changes some values of a document but not its structure. Input that is not JSON
+// is returned unchanged.
 func mutateJSON(rnd *rand.Rand, raw []byte) []byte {
 	var doc any
 	dec := json.NewDecoder(bytes.NewReader(raw))

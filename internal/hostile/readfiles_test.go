@@ -309,7 +309,7 @@ func readDataDir(ctx context.Context, rnd *rand.Rand, r *reading) error {
 		return err
 	}
 	if !json.Valid(raw) && name == "index.json" {
-		return brokenf("a store whose index is no JSON has %d entries", len(entries))
+		return brokenf("a store whose index is not JSON has %d entries", len(entries))
 	}
 	for _, e := range entries {
 		_, _ = s.Blobs(ctx, e.Digest)
@@ -422,7 +422,7 @@ func readOutput(ctx context.Context, rnd *rand.Rand, r *reading) error {
 	if mode == report.ModeJSON {
 		for line := range bytes.Lines(out.Bytes()) {
 			if !json.Valid(line) {
-				return brokenf("a line is no JSON: %q", line[:min(len(line), 200)])
+				return brokenf("a line is not JSON: %q", line[:min(len(line), 200)])
 			}
 		}
 		out.Reset()

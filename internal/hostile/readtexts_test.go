@@ -235,7 +235,7 @@ func readRename(_ context.Context, rnd *rand.Rand, _ *reading) error {
 		if name := ref.String(); len(name) > 600 {
 			return brokenf("the name has %d characters", len(name))
 		} else if reparsed, err := imageref.ParseTag(name); err != nil || reparsed != ref {
-			return brokenf("%q is no name (%w)", name, err)
+			return brokenf("%q is not a name (%w)", name, err)
 		}
 	}
 	return nil

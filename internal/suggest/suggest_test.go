@@ -17,7 +17,7 @@ func TestNearest(t *testing.T) {
 		{"psuh", "push"},
 		{"treads", "threads"},
 		{"tga", "tag"},
-		{"threads", ""}, // the name itself is no suggestion
+		{"threads", ""}, // the name itself is not suggested
 		{"x", ""},       // no letter in common
 		{"keystone", ""},
 		{"", ""},

@@ -34,7 +34,7 @@ type LimitError struct{ Limit string }
 func (e *LimitError) Error() string { return "the archive expands to more than " + e.Limit }
 
 // UnsafeError says that a member would be written outside the directory into which
-// the archive is unpacked, or is neither a file, a directory nor a link.
+// the archive is unpacked, or is not a file, a directory or a link.
 type UnsafeError struct {
 	Member  string
 	Problem string

@@ -16,7 +16,7 @@ func FuzzText(f *testing.F) {
 		err := error(&Error{Err: errors.New(message), Hint: hint, Position: Position{File: message, LineNo: 1, Column: column, Line: line}})
 		text := Text(err)
 		if !utf8.ValidString(text) {
-			t.Errorf("%q is no text", text)
+			t.Errorf("%q is not a text", text)
 		}
 		if strings.ContainsFunc(text, func(r rune) bool {
 			return r != '\n' && r != '\t' && unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r)

@@ -171,7 +171,7 @@ func walk(err error, visit func(error) bool) bool {
 	return false
 }
 
-// Position is a place in a file. The zero value is no place.
+// Position is a place in a file. The zero value means unknown.
 type Position struct {
 	File   string
 	LineNo int    // 1-based, 0 if unknown

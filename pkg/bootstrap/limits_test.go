@@ -33,7 +33,7 @@ func TestCredentialsInArguments(t *testing.T) {
 		archive: archive{sources: []packageSource{{"http://joe:s3cret@m/debian", "trixie"}}}}
 	err := b.run(t.Context(), func(r io.Reader) error { _, err := io.Copy(io.Discard, r); return err })
 	if err == nil {
-		t.Error("the failure of mmdebstrap is no error")
+		t.Error("the failure of mmdebstrap was not reported")
 	}
 	if args := strings.Join(b.command(), " "); strings.Contains(args, "s3cret") {
 		t.Errorf("arguments: %s", args)

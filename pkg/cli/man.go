@@ -89,7 +89,7 @@ func ManPage(commands []Command, version string, date time.Time) string {
 		}
 	}
 	m.entry("SOURCE_DATE_EPOCH", "The created time of images, in seconds since 1970.")
-	m.entry("HTTP_PROXY, HTTPS_PROXY, NO_PROXY, FTP_PROXY", "Used for downloads and passed on to build steps, in capitals or small letters.")
+	m.entry("HTTP_PROXY, HTTPS_PROXY, NO_PROXY, FTP_PROXY", "Used for downloads and passed on to build steps, in upper or lower case.")
 	m.entry("NO_COLOR", "Do not use colours.")
 	m.section("EXIT STATUS")
 	m.entry("0", "Success. Images that are allowed to fail may have failed.")

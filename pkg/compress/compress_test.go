@@ -217,7 +217,7 @@ func TestImage(t *testing.T) {
 				t.Error("the config changed")
 			}
 
-			// The same again, with nothing but the source: the same bytes.
+			// A second conversion of the source gives the same bytes.
 			again := newBlobs()
 			other, err := compress.New(compress.Options{Settings: settings(t, name), Source: source, Store: again, TempDir: t.TempDir()}).Image(t.Context(), in)
 			if err != nil || other.Digest != desc.Digest {

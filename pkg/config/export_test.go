@@ -1,7 +1,7 @@
 package config
 
-// Names that tests of the package from outside use; these tests parse command lines
-// with pkg/cli, which imports this package.
+// Exported for tests in package config_test, which cannot be in this package because they
+// use pkg/cli, which imports it.
 var (
 	ParseDict  = parseDict
 	Format     = format

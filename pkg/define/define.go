@@ -54,7 +54,7 @@ type Options struct {
 	// not part of keys.
 	Compatibility int
 	// BeforeBootstrap is called before a base image is bootstrapped, which takes minutes: an
-	// error that it returns is that of the base image. nil is no check.
+	// error that it returns is that of the base image. nil means no check.
 	BeforeBootstrap func() error
 	// KeepDamaged leaves damaged blobs of base images where they are, for
 	// commands that only show what a run does.

@@ -9,7 +9,7 @@ import (
 )
 
 // ID identifies an image of a run: the template it is built from and, in runs
-// for several platforms, the platform it is built for. The zero ID is no image.
+// for several platforms, the platform it is built for. The zero ID is not an image.
 type ID struct {
 	Name     string // name of the template's directory, such as "nova-api"
 	Platform string // such as "linux/arm64" or "linux/arm/v7"; "" in runs for a single platform
@@ -33,7 +33,7 @@ func parse(text string) ID {
 	return ID{Name: name, Platform: "linux/" + strings.ReplaceAll(platform, "-", "/")}
 }
 
-// IsZero reports whether id is no image.
+// IsZero reports whether id is not an image.
 func (id ID) IsZero() bool { return id == ID{} }
 
 // Compare orders IDs by name, then platform.

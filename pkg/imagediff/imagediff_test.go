@@ -220,7 +220,7 @@ func TestFind(t *testing.T) {
 		"a":            "no image",
 		"^app$:one":    "no image",
 		"nosuch:one":   "no image",
-		"kolla/app:on": "", // a registry is asked, and the name is no stored one
+		"kolla/app:on": "", // looked up in the registry, because no stored image has the name
 	} {
 		_, err := f.diff(ref, "app:two")
 		if err == nil || errors.Is(err, usererr.ErrReported) || !strings.Contains(err.Error(), part) {

@@ -22,7 +22,7 @@ const DockerHub = "docker.io"
 
 // Ref is a parsed reference: REGISTRY/PATH[:TAG][@DIGEST]. It is normalized, so that
 // two Refs of the same image are equal: debian:trixie and
-// docker.io/library/debian:trixie give the same Ref. The zero value is no reference.
+// docker.io/library/debian:trixie give the same Ref. The zero value is not a reference.
 type Ref struct {
 	registry string // HOST[:PORT]
 	path     string // "library/debian"

@@ -192,15 +192,13 @@ type generator struct {
 	inMacro  int
 	inBlock  int
 
-	// Of the typed grammar: the names in scope, whether new ones are at the top
-	// level, how many were made, the templates to import, whether break is
-	// possible, and one in how many operands has a wrong type (0: none).
-	scope   []variable
-	top     bool
-	fresh   int
-	modules []libModule
-	breaks  int
-	oddness int
+	// State of the typed grammar.
+	scope   []variable  // names in scope
+	top     bool        // new names are at the top level
+	fresh   int         // number of names made so far
+	modules []libModule // templates to import
+	breaks  int         // loops in which break is possible
+	oddness int         // one in this many operands has a wrong type; 0: none
 }
 
 func (g *generator) chance(n, of int) bool { return g.r.IntN(of) < n }

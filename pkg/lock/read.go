@@ -28,7 +28,7 @@ const (
 	maxValues  = 3_000_000
 	maxList    = 100_000 // values of one list
 	maxKey     = 255     // bytes
-	maxFile    = 1 << 40 // bytes of an input; the sum of all is a number, too
+	maxFile    = 1 << 40 // bytes of an input; the sum of all inputs does not overflow
 	maxText    = 8192    // bytes of one value
 )
 

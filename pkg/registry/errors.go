@@ -43,7 +43,7 @@ func (e *NotFoundError) Hint() string {
 // NoRegistryError says that something answers at the address, but not a registry.
 type NoRegistryError struct {
 	Host   string // HOST[:PORT]
-	Status int    // HTTP status of GET /v2/, 0 if there was none
+	Status int    // HTTP status of GET /v2/, 0 if there was no answer
 	Says   string // what kind of content it answered with, or ""
 }
 

@@ -190,5 +190,5 @@ func (c *yamlConverter) value(n *yaml.Node, depth int) (any, error) {
 		c.done[n] = dict
 		return dict, nil
 	}
-	return nil, &RepoError{c.name, n.Line, "this is no value", ""}
+	return nil, &RepoError{c.name, n.Line, "this is not a value", ""}
 }

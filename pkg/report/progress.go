@@ -28,7 +28,7 @@ type ProgressOptions struct {
 	// means os.Stderr.
 	Out io.Writer
 
-	// Mode "" means ModeAuto. ModeTTY falls back to plain lines if Out is no
+	// Mode "" means ModeAuto. ModeTTY falls back to plain lines if Out is not a
 	// terminal or TERM is dumb.
 	Mode Mode
 

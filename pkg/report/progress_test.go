@@ -58,7 +58,7 @@ func TestProgressModes(t *testing.T) {
 		opts ProgressOptions
 	}{
 		{"plain.txt", ProgressOptions{Mode: ModePlain}},
-		{"plain.txt", ProgressOptions{Mode: ModeAuto}}, // a buffer is no terminal
+		{"plain.txt", ProgressOptions{Mode: ModeAuto}}, // a buffer is not a terminal
 		{"plain.txt", ProgressOptions{Mode: ModeTTY}},
 		{"plain_output.txt", ProgressOptions{Mode: ModePlain, Output: true}},
 		{"plain_ascii.txt", ProgressOptions{Mode: ModePlain, Output: true, Getenv: env("LANG=C")}},

@@ -24,7 +24,7 @@ import (
 // terminal has its width and colours, other output neither.
 type TextOptions struct {
 	// Width is the maximum width of tables, in columns. 0 means the width of the
-	// terminal, or no limit if the writer is no terminal.
+	// terminal, or no limit if the writer is not a terminal.
 	Width int
 
 	// NotMatched also lists the images that were not selected, as upstream does

@@ -354,7 +354,7 @@ func TestSpecMistakes(t *testing.T) {
 		t.Errorf("no source: %+v %v", r, err)
 	}
 	if _, err := New(Options{}); err == nil {
-		t.Error("a Fetcher without a cache directory is no error")
+		t.Error("a Fetcher without a cache directory is accepted")
 	}
 }
 

@@ -94,7 +94,7 @@ func (t *tree) addDir(ctx context.Context, dir, name string, log func(string)) e
 				return err
 			}
 		default: // sockets and similar files are useless in an image
-			log(fmt.Sprintf("%s is omitted: it is neither a file, a directory nor a link", p))
+			log(fmt.Sprintf("%s is omitted: it is not a file, a directory or a link", p))
 			return nil
 		}
 		if info.ModTime().After(t.newest) {
@@ -308,7 +308,7 @@ func (t *tree) writeEntry(ctx context.Context, tw *tar.Writer, name string, e *e
 }
 
 // memberName returns the clean name of a member: "." is the directory itself. A
-// member that is neither a file, a directory nor a link is an *untar.UnsafeError.
+// member that is not a file, a directory or a link is an *untar.UnsafeError.
 func memberName(h *tar.Header) (string, error) {
 	switch h.Typeflag {
 	case 0, tar.TypeReg, tar.TypeDir, tar.TypeSymlink, tar.TypeLink, tar.TypeGNUSparse:

@@ -60,7 +60,7 @@ func TestLoadSeveralFiles(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), docker) || !strings.Contains(err.Error(), other) || len(f.names()) > 0 {
 		t.Errorf("a name twice: %v, names %v", err, f.names())
 	}
-	// The same file twice is no contradiction.
+	// The same file twice is accepted.
 	if err := Load(t.Context(), f.config(), f.con, []string{docker, docker}, LoadOptions{}); err != nil {
 		t.Error(err)
 	}

@@ -162,7 +162,7 @@ func TestFailingStepIsLocated(t *testing.T) {
 	_, err := w.build(t.Context(), "bad", "FROM busybox\nRUN true\n\nRUN echo first && \\\n    echo last-words && exit 7\n")
 	var be *BuildError
 	if !errors.As(err, &be) {
-		t.Fatalf("error %v is no *BuildError", err)
+		t.Fatalf("error %v is not a *BuildError", err)
 	}
 	f := be.Failure
 	if f.ExitCode != 7 || f.Line != 4 || f.Dockerfile != "bad/Dockerfile" || len(f.Source) != 2 {

@@ -112,7 +112,7 @@ func contextState(files []ContextFile, used []string) (llb.State, error) {
 		case f.Blob != "":
 			blobs = append(blobs, f)
 		case !f.Mode.IsRegular():
-			return st, fmt.Errorf("%s is neither a file, a directory nor a link", f.Path)
+			return st, fmt.Errorf("%s is not a file, a directory or a link", f.Path)
 		default:
 			action = action.Mkfile("/"+f.Path, perm, f.Data, llb.WithCreatedTime(Epoch))
 		}

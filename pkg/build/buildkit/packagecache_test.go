@@ -63,12 +63,12 @@ func execs(t *testing.T, def *llb.Definition) []*pb.ExecOp {
 	}
 	for d := range def.Metadata {
 		if !seen[d.String()] {
-			t.Errorf("metadata of %s, which is no op", d)
+			t.Errorf("metadata of %s, which is not an operation", d)
 		}
 	}
 	for d := range def.Source.Locations {
 		if !seen[d] {
-			t.Errorf("a place for %s, which is no op", d)
+			t.Errorf("a place for %s, which is not an operation", d)
 		}
 	}
 	return out

@@ -80,7 +80,7 @@ func TestBlobsOfAnyRepository(t *testing.T) {
 		"?mount=" + h.String():                            http.StatusCreated,
 		"?from=kolla/zun-1&mount=" + h.String():           http.StatusCreated,
 		"?from=../../../etc&mount=" + h.String():          http.StatusCreated,
-		"?mount=" + registrytest.Digest(t, base).String(): http.StatusAccepted, // a manifest is no blob of a repository
+		"?mount=" + registrytest.Digest(t, base).String(): http.StatusAccepted, // a manifest is not a blob of a repository
 		"?mount=sha256:nonsense":                          http.StatusAccepted,
 	} {
 		resp, err := http.Post("http://"+host+"/v2/kolla/new/blobs/uploads/"+query, "", nil)

@@ -27,7 +27,7 @@ func StripChars(s string, chars any, left, right bool) string {
 	return s
 }
 
-// Replace replaces up to limit occurrences; a negative limit is none.
+// Replace replaces up to limit occurrences; a negative limit means no limit.
 func Replace(fr *value.Frame, s, from, to string, limit int) string {
 	n := strings.Count(s, from)
 	if limit >= 0 {

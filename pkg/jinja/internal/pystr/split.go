@@ -5,7 +5,7 @@ import (
 	"unicode/utf8"
 )
 
-// Split is s.split(None, limit), or rsplit from the right. A negative limit is none.
+// Split is s.split(None, limit), or rsplit from the right. A negative limit means no limit.
 func Split(s string, limit int, right bool) []string {
 	var parts []string
 	if right {
