@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strings"
 
 	digest "github.com/opencontainers/go-digest"
 
@@ -26,6 +27,10 @@ const needsParents = "UndefinedVar"
 func Check(ctx context.Context, set *imageset.Set) []render.Finding {
 	var findings []render.Finding
 	base := render.BaseReference(set.Config)
+	known := map[string]bool{"scratch": true, familiar(base): true}
+	for i := range set.Files {
+		known[familiar(set.Files[i].Reference)] = true
+	}
 	for _, im := range set.Selection.Order() {
 		f := set.File(im.Name)
 		warn := func(line int, text string) {
@@ -39,8 +44,9 @@ func Check(ctx context.Context, set *imageset.Set) []render.Finding {
 			findings = append(findings, findingOf(f.Err, f))
 			continue
 		}
-		if len(set.Graph.Parents(im.Name)) == 0 && f.From != "scratch" && f.From != "" && !sameImage(f.From, base) {
-			warn(f.FromLine, fmt.Sprintf("FROM %s is neither an image of the tree nor the base image %s", f.From, base))
+		from := dockerfile.FinalBase(f.Content, dockerfile.Options{Platform: set.Platform, BuildArgs: set.Config.BuildArgs})
+		if from.Name != "" && !known[from.Name] {
+			warn(from.Line, fmt.Sprintf("FROM %s is neither an image of the tree nor the base image %s", from.Reference, base))
 		}
 		def, err := convertAlone(ctx, set, f)
 		if err != nil {
@@ -97,8 +103,12 @@ func findingOf(err error, f *render.Dockerfile) render.Finding {
 	return x
 }
 
-func sameImage(a, b string) bool {
-	x, err := dockerfile.FamiliarName(a)
-	y, err2 := dockerfile.FamiliarName(b)
-	return err == nil && err2 == nil && x == y
+// familiar returns the name of an image that is the same for all ways to write it, "" for
+// what is no name.
+func familiar(reference string) string {
+	name, err := dockerfile.FamiliarName(strings.TrimPrefix(reference, "/"))
+	if err != nil {
+		return ""
+	}
+	return name
 }

@@ -93,7 +93,8 @@ func (d *definer) prepare(ctx context.Context, f *render.Dockerfile, x *definiti
 	x.Dockerfile.Context = files.files
 	if err != nil {
 		x.Err = fmt.Errorf("sources of %s: %w", f.Name, err)
-		if hint := usererr.Hint(err); hint != "" && d.set.Config.InstallType == "source" && !d.set.Config.IsSet("install-type") {
+		cfg := d.set.Config
+		if hint := usererr.Hint(err); hint != "" && cfg.ImagesDir == "" && cfg.InstallType == "source" && !cfg.IsSet("install-type") {
 			x.Err = usererr.WithHint(x.Err, hint+"; -t binary installs the distribution's packages instead")
 		}
 	}

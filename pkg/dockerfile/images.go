@@ -122,6 +122,27 @@ func References(content []byte, o Options) (base Image, others []Image, onBuild 
 	return base, others, d.onBuildFrom()
 }
 
+// FinalBase returns the image that the last stage of a Dockerfile is based on, also through
+// other stages. It is the zero Image if there is no FROM, or its name is not valid.
+func FinalBase(content []byte, o Options) Image {
+	d := parseTolerant(content)
+	d.resolveTolerant(o)
+	i := len(d.Stages) - 1
+	for i >= 0 {
+		st := d.Stages[i]
+		earlier, ok := stagesByName(d.Stages[:i])[strings.ToLower(st.BaseName)]
+		if !ok {
+			name, err := FamiliarName(strings.TrimPrefix(st.BaseName, "/"))
+			if err != nil {
+				return Image{}
+			}
+			return Image{st.BaseName, name, firstLine(st.Location)}
+		}
+		i = earlier
+	}
+	return Image{}
+}
+
 // TriggeredReferences returns the images that a Dockerfile refers to only by ONBUILD
 // instructions of the images that it is based on, each with the line of the FROM. onBuild
 // returns those of an image, as References does.

@@ -163,12 +163,17 @@ type gitError struct {
 	err     error
 }
 
-// Error implements error. git reports the cause in lines that begin with "fatal:" or
-// "error:".
+// causeLine matches the lines of git's output, and of ssh's in it, that contain the cause.
+var causeLine = regexp.MustCompile(`^(fatal|error|ssh): |Permission denied \(|^Host key verification failed`)
+
+// Error implements error.
 func (e *gitError) Error() string {
 	var lines []string
 	for l := range strings.SplitSeq(e.output, "\n") {
-		if l = strings.TrimSpace(l); strings.HasPrefix(l, "fatal: ") || strings.HasPrefix(l, "error: ") {
+		l = strings.TrimSpace(l)
+		if n := len(lines); n > 0 && l != "" && strings.HasSuffix(lines[n-1], ":") {
+			lines[n-1] += " " + l // a list of addresses follows
+		} else if causeLine.MatchString(l) {
 			lines = append(lines, l)
 		}
 	}
@@ -197,7 +202,15 @@ func (e *gitError) transient() bool {
 }
 
 func (e *gitError) hint(s Spec) string {
+	location, reference, fragment := strings.Cut(s.Location, "#")
 	switch {
+	case strings.HasPrefix(s.Location, "git+") && strings.Contains(e.output, "is not a git command"):
+		return fmt.Sprintf("git+ belongs to pip: omit it from location of [%s]", s.Name)
+	case fragment && strings.Contains(reference, ":"):
+		return fmt.Sprintf("a source is a whole repository: write location = %s in [%s], its branch, tag or commit in reference, and use the directory in the template",
+			redact.URL(location), s.Name)
+	case fragment:
+		return fmt.Sprintf("write location = %s and reference = %s in [%s]", redact.URL(location), reference, s.Name)
 	case strings.Contains(e.output, "could not read Username"), strings.Contains(e.output, "could not read Password"),
 		strings.Contains(e.output, "Authentication failed"), strings.Contains(e.output, "returned error: 403"):
 		return fmt.Sprintf("the server requires a login: put it into location of [%s] (https://USER:TOKEN@HOST/…) or set up a git credential helper", s.Name)

@@ -1,6 +1,7 @@
 package source
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -86,6 +87,36 @@ func TestGitOverSSH(t *testing.T) {
 		calls, err := os.ReadFile(filepath.Join(root, "calls"))
 		if err != nil || !strings.Contains(string(calls), host+" git-upload-pack") {
 			t.Errorf("%s: ssh was called as %q, %v", location, calls, err)
+		}
+	}
+}
+
+// TestGitMistakes checks the causes and hints of locations that git does not accept.
+func TestGitMistakes(t *testing.T) {
+	root := t.TempDir()
+	r, _ := history(t, filepath.Join(root, "x.git"))
+	ssh := filepath.Join(root, "ssh")
+	script := "#!/bin/sh\necho 'ssh: connect to host git.example port 22: Connection refused' >&2\nexit 255\n"
+	if err := os.WriteFile(ssh, []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("GIT_SSH_COMMAND", ssh)
+	for location, want := range map[string][2]string{
+		"ssh://git@git.example/x.git":                 {"git.example port 22: Connection refused", ""},
+		"git@git.example:x.git":                       {"git.example port 22: Connection refused", ""},
+		"git://127.0.0.1:1/x.git":                     {"127.0.0.1: 127.0.0.1[0: 127.0.0.1]: errno=Connection refused", ""},
+		"git+file://" + r.dir:                         {"", "omit it from location of [x]"},
+		"file://" + r.dir + "#v1":                     {"", "write location = file://" + r.dir + " and reference = v1 in [x]"},
+		r.dir + "#v1:sub":                             {"", "use the directory in the template"},
+		"file://ada:s3cret@git.example" + "/x#v1:sub": {"", "use the directory in the template"},
+	} {
+		f, _ := newFetcher(t, Options{Retries: -1})
+		_, err := f.Resolve(t.Context(), Spec{Name: "x", Type: TypeGit, Location: location, Reference: "master", Enabled: true})
+		var e *Error
+		if !errors.As(err, &e) || !strings.Contains(err.Error(), want[0]) || !strings.Contains(e.Hint(), want[1]) {
+			t.Errorf("%s: %v\nwant %q", location, err, want)
+		} else if strings.Contains(err.Error()+e.Hint(), "s3cret") {
+			t.Errorf("%s: %v %s", location, err, e.Hint())
 		}
 	}
 }
