@@ -3,7 +3,9 @@
 package asynchash
 
 import (
+	"context"
 	"hash"
+	"io"
 	"sync"
 )
 
@@ -46,6 +48,47 @@ func (a *Hash) Write(p []byte) (int, error) {
 		a.chunks <- b
 	}
 	return len(p), nil
+}
+
+// Copy copies r to w until r ends, and hashes it without another copy of the bytes. However
+// little r returns at a time, w gets a MiB. It fails with the cause of ctx once ctx is done.
+func (a *Hash) Copy(ctx context.Context, w io.Writer, r io.Reader) (int64, error) {
+	for total := int64(0); ; {
+		b := pool.Get().(*[]byte)
+		n, err := fill(ctx, r, (*b)[:bufferSize])
+		if *b = (*b)[:n]; n > 0 {
+			written, werr := w.Write(*b)
+			total += int64(written)
+			switch {
+			case werr != nil:
+				return total, werr
+			case written < n:
+				return total, io.ErrShortWrite
+			}
+			a.chunks <- b
+		} else {
+			pool.Put(b)
+		}
+		switch {
+		case err == io.EOF:
+			return total, nil
+		case err != nil:
+			return total, err
+		}
+	}
+}
+
+// fill reads until the buffer is full or there is an error.
+func fill(ctx context.Context, r io.Reader, buf []byte) (n int, err error) {
+	for n < len(buf) && err == nil {
+		if ctx.Err() != nil {
+			return n, context.Cause(ctx)
+		}
+		var more int
+		more, err = r.Read(buf[n:])
+		n += more
+	}
+	return n, err
 }
 
 // Sum waits for the goroutine and returns the hash. Nothing can be written after it.

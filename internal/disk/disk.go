@@ -4,6 +4,7 @@ package disk
 
 import (
 	"io/fs"
+	"math"
 	"path/filepath"
 	"syscall"
 
@@ -18,6 +19,16 @@ func Space(dir string) (total, free int64) {
 		return 0, 0
 	}
 	return int64(st.Blocks) * st.Bsize, int64(st.Bavail) * st.Bsize
+}
+
+// LargestFile returns the size in bytes of the largest file that the file system of a
+// directory can hold. Only the limit of FAT, which is smaller than many media, is known.
+func LargestFile(dir string) int64 {
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err == nil && st.Type == unix.MSDOS_SUPER_MAGIC {
+		return math.MaxUint32
+	}
+	return math.MaxInt64
 }
 
 // Usage returns the bytes that the files in a directory occupy. Files with several hard

@@ -49,6 +49,7 @@ type expectation struct {
 // loader reads a bundle once, from front to back.
 type loader struct {
 	st         *store.Store
+	batch      *store.Batch // of the blobs that are being written
 	opts       LoadOptions
 	src        *source
 	check      checker
@@ -95,12 +96,19 @@ func (l *loader) read(ctx context.Context, in Input) error {
 	defer src.close()
 	if l.st != nil {
 		defer l.st.SaveVerified() // an optimization only
+		l.batch = l.st.Batch()
 	}
 	l.src = src
 	if src.parts != nil {
 		l.sum.Restored = src.parts.Problems()
 	}
-	if err := l.members(ctx); err != nil {
+	err = l.members(ctx)
+	if l.batch != nil {
+		if batchErr := l.batch.Wait(); batchErr != nil {
+			err = batchErr // of a blob before the place that members reached
+		}
+	}
+	if err != nil {
 		return err
 	}
 	if src.rest != nil {
@@ -363,8 +371,7 @@ func (l *loader) storeBlob(ctx context.Context, m member, e expectation, known b
 		if err != nil || done {
 			return err
 		}
-		_, _, err = l.st.WriteBlob(ctx, r, m.digest, m.size)
-		return blobError(m, e, err)
+		return l.batch.Write(ctx, r, m.digest, m.size, func(err error) error { return blobError(m, e, err) })
 	}
 	b, err := readSmall(l.src, m, maxManifest)
 	if err != nil {
@@ -373,7 +380,7 @@ func (l *loader) storeBlob(ctx context.Context, m member, e expectation, known b
 	if got := m.digest.Algorithm().FromBytes(b); got != m.digest {
 		return &FormatError{Blob: m.digest, Of: e.role.String(), Detail: "its content has digest " + got.String(), Advice: adviceDamaged}
 	}
-	if _, _, err = l.st.WriteBlob(ctx, bytes.NewReader(b), m.digest, m.size); err != nil {
+	if err := l.batch.Write(ctx, bytes.NewReader(b), m.digest, m.size, func(err error) error { return err }); err != nil {
 		return err
 	}
 	return l.children(m.digest, b, e)

@@ -14,8 +14,9 @@ type readAhead struct {
 	full    chan chunk
 	free    chan []byte
 	closed  chan struct{}
-	current chunk // what is being returned
-	whole   []byte
+	current []byte // the buffer that next returned last, whole
+	rest    []byte // what Read has not returned of it
+	err     error  // of the last chunk
 }
 
 // chunk is the result of a Read.
@@ -50,20 +51,30 @@ func (a *readAhead) run() {
 	}
 }
 
+// next returns the next bytes, which are valid until it is called again, and the error that
+// follows them.
+func (a *readAhead) next() ([]byte, error) {
+	if a.err != nil {
+		return nil, a.err
+	}
+	if a.current != nil {
+		a.free <- a.current
+	}
+	c := <-a.full
+	a.current, a.err = c.bytes[:cap(c.bytes)], c.err
+	return c.bytes, c.err
+}
+
 // Read implements io.Reader.
 func (a *readAhead) Read(p []byte) (int, error) {
-	for len(a.current.bytes) == 0 {
-		if a.current.err != nil {
-			return 0, a.current.err
+	for len(a.rest) == 0 {
+		if a.err != nil {
+			return 0, a.err
 		}
-		if a.whole != nil {
-			a.free <- a.whole
-		}
-		a.current = <-a.full
-		a.whole = a.current.bytes[:cap(a.current.bytes)]
+		a.rest, _ = a.next()
 	}
-	n := copy(p, a.current.bytes)
-	a.current.bytes = a.current.bytes[n:]
+	n := copy(p, a.rest)
+	a.rest = a.rest[n:]
 	return n, nil
 }
 

@@ -31,7 +31,7 @@ func writeResumed(ctx context.Context, out resumable, files []file, opts SaveOpt
 	if err != nil {
 		return 0, err
 	}
-	t := newTarWriter(files, opts.Progress)
+	t := newTarWriter(files, opts)
 	kept, count, other, err := t.compare(ctx, bufio.NewReaderSize(earlier, 1<<20))
 	if err != nil {
 		return 0, err
@@ -43,7 +43,7 @@ func writeResumed(ctx context.Context, out resumable, files []file, opts SaveOpt
 	if err := out.Keep(kept); err != nil {
 		return 0, err
 	}
-	w := bufio.NewWriterSize(out, 1<<20)
+	w := bufio.NewWriterSize(out, gatherSize)
 	err = t.write(ctx, w, count)
 	if flushErr := w.Flush(); err == nil { // after an error, the next save finds the complete pieces
 		err = flushErr

@@ -114,7 +114,7 @@ func TestPieces(t *testing.T) {
 	files := []file{contentFile("oci-layout", []byte(layoutFile)), contentFile("index.json", make([]byte, 512)),
 		contentFile("blobs/sha256/"+strings.Repeat("a", 64), []byte("x")), contentFile("blobs/sha512/"+strings.Repeat("b", 128), make([]byte, 1025))}
 	var got, want bytes.Buffer
-	if err := newTarWriter(files, nil).write(t.Context(), &got, 0); err != nil {
+	if err := newTarWriter(files, SaveOptions{}).write(t.Context(), &got, 0); err != nil {
 		t.Fatal(err)
 	}
 	w := tar.NewWriter(&want)

@@ -14,6 +14,7 @@ import (
 	"github.com/kolla-build/kolla-build/internal/disk"
 	"github.com/kolla-build/kolla-build/internal/filelock"
 	"github.com/kolla-build/kolla-build/internal/partialfile"
+	"github.com/kolla-build/kolla-build/internal/units"
 	"github.com/kolla-build/kolla-build/internal/usererr"
 	"github.com/kolla-build/kolla-build/pkg/bundle/parts"
 	"github.com/kolla-build/kolla-build/pkg/inventory"
@@ -119,7 +120,7 @@ func save(ctx context.Context, st Source, entries []store.Entry, output string, 
 		err = write(ctx, w, files, opts)
 	case isDir(output):
 		sum.Extra, err = writeDir(ctx, output, files, opts)
-		err = noSpace(filepath.Clean(output), sum.Bytes, err)
+		err = withSizeHint(noSpace(filepath.Clean(output), sum.Bytes, err))
 	default:
 		err = writeToFile(ctx, output, files, &sum, opts)
 	}
@@ -151,6 +152,9 @@ func writeToFile(ctx context.Context, output string, files []file, sum *Summary,
 		return err
 	}
 	if opts.Compression == None {
+		if size > disk.LargestFile(dir) {
+			return withSizeHint(syscall.EFBIG)
+		}
 		if err := checkSpace(dir, size, partialfile.Name(target)); err != nil {
 			return err
 		}
@@ -177,7 +181,15 @@ func writeToFile(ctx context.Context, output string, files []file, sum *Summary,
 	if err == nil {
 		err = f.Commit(mode)
 	}
-	return withPartialHint(noSpace(dir, size, err), partialfile.Name(target))
+	return withPartialHint(withSizeHint(noSpace(dir, size, err)), partialfile.Name(target))
+}
+
+// withSizeHint adds a hint to the error for a file that the file system cannot hold.
+func withSizeHint(err error) error {
+	if errors.Is(err, syscall.EFBIG) {
+		return usererr.WithHint(err, "the file system cannot hold a file of this size, FAT none of 4 GiB or more: write parts with --split 4G")
+	}
+	return err
 }
 
 // withBusyHint returns the error for a file that another process is writing.
@@ -230,6 +242,9 @@ func writeParts(ctx context.Context, output string, files []file, sum *Summary, 
 		return err
 	}
 	size += size * int64(opts.Parity) / 100
+	if largest := disk.LargestFile(dir); opts.Split > largest {
+		return usererr.Errorf("choose --split 4G", "parts of %s, and the file system of %s holds files of up to %s", units.Bytes(opts.Split), dir, units.Bytes(largest))
+	}
 	if opts.Compression == None {
 		if err := checkSpace(dir, size, parts.Partial(output)...); err != nil {
 			return err
@@ -258,5 +273,5 @@ func writeParts(ctx context.Context, output string, files []file, sum *Summary, 
 		}
 		return err
 	})
-	return withPartialHint(noSpace(dir, size, err), partialfile.Name(output+".001")+" and the like")
+	return withPartialHint(withSizeHint(noSpace(dir, size, err)), partialfile.Name(output+".001")+" and the like")
 }

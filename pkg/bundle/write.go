@@ -78,9 +78,13 @@ func (p *plan) appendBlobs(files []file, blobs []blob) []file {
 	return files
 }
 
+// gatherSize is the size of the buffer in which headers and small files are put together.
+// Pieces of large files, which are read ahead, are larger and pass it without being copied.
+const gatherSize = 64 << 10
+
 // write writes the files as a tar.
 func write(ctx context.Context, w io.Writer, files []file, opts SaveOptions) error {
-	buf := bufio.NewWriterSize(w, 1<<20)
+	buf := bufio.NewWriterSize(w, gatherSize)
 	var out io.Writer = buf
 	closeAll := buf.Flush
 	switch opts.Compression {
@@ -98,7 +102,7 @@ func write(ctx context.Context, w io.Writer, files []file, opts SaveOptions) err
 	default:
 		return fmt.Errorf("unknown compression %q: use %q or %q", opts.Compression, Gzip, Zstd)
 	}
-	if err := newTarWriter(files, opts.Progress).write(ctx, out, 0); err != nil {
+	if err := newTarWriter(files, opts).write(ctx, out, 0); err != nil {
 		return err
 	}
 	return closeAll()
@@ -107,8 +111,8 @@ func write(ctx context.Context, w io.Writer, files []file, opts SaveOptions) err
 // piece is a sequence of bytes of the tar: the content of a file, or the bytes between
 // contents.
 type piece struct {
-	bytes []byte
-	file  *file // the file whose content it is, if it is not bytes
+	bytes      []byte
+	file, next *file // the file whose content it is, if it is not bytes, and the one after it
 }
 
 // pieces calls visit for the pieces of the tar, in order. The same files give the same
@@ -116,7 +120,10 @@ type piece struct {
 func pieces(files []file, visit func(piece) error) error {
 	dirs := false
 	for i := range files {
-		f := &files[i]
+		f, next := &files[i], (*file)(nil)
+		if i+1 < len(files) {
+			next = &files[i+1]
+		}
 		var head []byte
 		if _, isBlob := blobDigest(f.name); isBlob && !dirs {
 			dirs = true
@@ -134,7 +141,7 @@ func pieces(files []file, visit func(piece) error) error {
 		if err != nil {
 			return err
 		}
-		for _, p := range []piece{{bytes: append(head, b...)}, {file: f}, {bytes: make([]byte, -f.size&(tarBlock-1))}} {
+		for _, p := range []piece{{bytes: append(head, b...)}, {file: f, next: next}, {bytes: make([]byte, -f.size&(tarBlock-1))}} {
 			if err := visit(p); err != nil {
 				return err
 			}
@@ -169,10 +176,20 @@ type tarWriter struct {
 	progress    Progress
 	done, total int64
 	buf         []byte
+	next        *opened // the file that is read ahead, beside the current one
+	oneByOne    bool    // do not read the next file ahead
 }
 
-func newTarWriter(files []file, progress Progress) *tarWriter {
-	return &tarWriter{files: files, progress: progress, total: totalSize(files), buf: make([]byte, 1<<20)}
+// opened is a file that was opened, or could not be.
+type opened struct {
+	file *file
+	r    io.ReadCloser
+	err  error
+}
+
+func newTarWriter(files []file, opts SaveOptions) *tarWriter {
+	// The connection to a registry would wait for as long as the current file takes.
+	return &tarWriter{files: files, progress: opts.Progress, total: totalSize(files), buf: make([]byte, 1<<20), oneByOne: opts.ReadOnce}
 }
 
 func (t *tarWriter) add(n int) {
@@ -183,17 +200,53 @@ func (t *tarWriter) add(n int) {
 
 // write writes the tar without its first pieces.
 func (t *tarWriter) write(ctx context.Context, w io.Writer, skip int) error {
+	defer t.close()
 	n := 0
 	return pieces(t.files, func(p piece) error {
 		if n++; n <= skip {
 			return nil
 		}
 		if p.file != nil {
-			return copyFile(ctx, w, *p.file, t.buf, t.add)
+			return t.copy(ctx, w, p)
 		}
 		_, err := w.Write(p.bytes)
 		return err
 	})
+}
+
+// copy writes the content of a file, while the next one is read ahead.
+func (t *tarWriter) copy(ctx context.Context, w io.Writer, p piece) error {
+	current := t.next
+	if current == nil || current.file != p.file {
+		current = open(p.file)
+	} else {
+		t.next = nil
+	}
+	if current.err != nil {
+		return current.err
+	}
+	defer current.r.Close()
+	if !t.oneByOne && t.next == nil && p.next != nil && p.next.size >= readAheadSize {
+		t.next = open(p.next)
+	}
+	return copyContent(ctx, w, *p.file, current.r, t.buf, t.add)
+}
+
+// close closes the file that was read ahead.
+func (t *tarWriter) close() {
+	if t.next != nil && t.next.err == nil {
+		t.next.r.Close()
+	}
+	t.next = nil
+}
+
+// open opens a file. If it is large, its content is read ahead.
+func open(f *file) *opened {
+	r, err := f.open()
+	if err == nil && f.size >= readAheadSize {
+		r = newReadAhead(r)
+	}
+	return &opened{f, r, err}
 }
 
 func totalSize(files []file) int64 {
@@ -204,28 +257,37 @@ func totalSize(files []file) int64 {
 	return n
 }
 
-// copyFile writes the content of a file. It reads to the end, because a blob's reader
-// reports damage there. A size that differs from the header would corrupt the rest of the
-// tar.
+// copyFile writes the content of a file.
 func copyFile(ctx context.Context, w io.Writer, f file, buf []byte, copied func(int)) error {
-	r, err := f.open()
-	if err != nil {
-		return err
+	current := open(&f)
+	if current.err != nil {
+		return current.err
 	}
-	if f.size >= readAheadSize {
-		r = newReadAhead(r)
+	defer current.r.Close()
+	return copyContent(ctx, w, f, current.r, buf, copied)
+}
+
+// copyContent writes the content of a file that was opened. It reads to the end, because a
+// blob's reader reports damage there. A size that differs from the header would corrupt the
+// rest of the tar.
+func copyContent(ctx context.Context, w io.Writer, f file, r io.Reader, buf []byte, copied func(int)) error {
+	read := func() ([]byte, error) {
+		n, err := r.Read(buf)
+		return buf[:n], err
 	}
-	defer r.Close()
+	if ahead, ok := r.(*readAhead); ok {
+		read = ahead.next
+	}
 	for left := f.size; ; {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		n, err := r.Read(buf)
-		if left -= int64(n); left >= 0 {
-			if _, werr := w.Write(buf[:n]); werr != nil {
+		b, err := read()
+		if left -= int64(len(b)); left >= 0 && len(b) > 0 {
+			if _, werr := w.Write(b); werr != nil {
 				return fmt.Errorf("%s: %w", f.name, werr)
 			}
-			copied(n)
+			copied(len(b))
 		}
 		switch {
 		case err == io.EOF && left != 0:

@@ -4,15 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 	digest "github.com/opencontainers/go-digest"
 
+	"github.com/kolla-build/kolla-build/internal/ctxio"
 	"github.com/kolla-build/kolla-build/internal/retry"
 )
 
@@ -20,11 +22,13 @@ import (
 type Blob struct {
 	Digest digest.Digest
 	Size   int64                         // bytes
-	Open   func() (io.ReadCloser, error) // called once for each attempt
+	Open   func() (io.ReadCloser, error) // called for each attempt, and after some failures
+	// Verified says that the reader fails at its end if the content has another digest.
+	Verified bool
 	// Missing says that the repository was found not to have the blob.
 	Missing bool
 	// Anywhere asks the registry to mount a missing blob from any other repository. Most
-	// registries ignore that; those that fail are not asked again.
+	// registries ignore that; those that refuse it are not asked again.
 	Anywhere bool
 }
 
@@ -88,16 +92,11 @@ func (r *Repository) tryUpload(ctx context.Context, blob Blob, from *Repository,
 	if blob.Digest.Algorithm() != digest.Canonical {
 		query.Set("digest-algorithm", blob.Digest.Algorithm().String())
 	}
-	anywhere := from == nil && blob.Missing && blob.Anywhere && !r.host.needsSource.Load()
-	if anywhere {
-		query.Set("mount", blob.Digest.String())
-	}
-	resp, err := r.begin(ctx, query, scopes)
-	var status *transport.Error
-	if anywhere && errors.As(err, &status) && status.StatusCode != http.StatusUnauthorized && status.StatusCode != http.StatusTooManyRequests {
-		// Quay fails for a mount without a repository to mount from.
-		r.host.needsSource.Store(true)
-		query.Del("mount")
+	var resp *http.Response
+	var err error
+	if from == nil && blob.Missing && blob.Anywhere && r.host.anywhere.usable() {
+		resp, err = r.mountAnywhere(ctx, blob, query, scopes)
+	} else {
 		resp, err = r.begin(ctx, query, scopes)
 	}
 	if err != nil {
@@ -112,6 +111,56 @@ func (r *Repository) tryUpload(ctx context.Context, blob Blob, from *Repository,
 		return "", fmt.Errorf("the registry began an upload without a location: %w", err)
 	}
 	return BlobUploaded, r.send(ctx, location, blob, progress)
+}
+
+// mountAnywhere mounts a blob from any other repository, or begins an upload.
+func (r *Repository) mountAnywhere(ctx context.Context, blob Blob, query url.Values, scopes []string) (*http.Response, error) {
+	mount := maps.Clone(query)
+	mount.Set("mount", blob.Digest.String())
+	resp, err := r.begin(context.WithValue(ctx, keyOnce, true), mount, scopes)
+	if err == nil {
+		r.host.anywhere.succeeded()
+		return resp, nil
+	}
+	if resp, plainErr := r.begin(ctx, query, scopes); plainErr == nil {
+		r.host.anywhere.failed(err)
+		return resp, nil
+	} else if ctx.Err() == nil {
+		err = plainErr
+	}
+	return nil, err
+}
+
+// anywhereMounts records whether a registry accepts mounts that name no repository to mount
+// from. Quay fails for them.
+type anywhereMounts struct{ faults atomic.Int32 }
+
+// maxMountFaults is how many faults in succession, of which each may have another cause, show
+// that a registry does not accept such mounts.
+const maxMountFaults = 3
+
+func (a *anywhereMounts) usable() bool { return a.faults.Load() < maxMountFaults }
+
+func (a *anywhereMounts) succeeded() {
+	if a.usable() {
+		a.faults.Store(0)
+	}
+}
+
+// failed records the error of a mount for which an upload could then be begun.
+func (a *anywhereMounts) failed(err error) {
+	var status *transport.Error
+	if !errors.As(err, &status) {
+		a.faults.Add(1)
+		return
+	}
+	switch code := status.StatusCode; {
+	case code == http.StatusUnauthorized || code == http.StatusForbidden: // of some repository
+	case retry.TransientStatus(code):
+		a.faults.Add(1)
+	default:
+		a.faults.Store(maxMountFaults)
+	}
 }
 
 // begin begins an upload or mounts a blob. The caller closes the body of the answer.
@@ -142,7 +191,7 @@ func (r *Repository) send(ctx context.Context, location *url.URL, blob Blob, pro
 		return fmt.Errorf("reading: %w", err)
 	}
 	defer body.Close()
-	content := &blobReader{r: body, blob: blob, progress: progress, sum: blob.Digest.Algorithm().Hash()}
+	content := &blobReader{r: body, blob: blob, progress: progress}
 	req, err := http.NewRequestWithContext(context.WithValue(ctx, keyOnce, true), http.MethodPut, location.String(), io.NopCloser(content))
 	if err != nil {
 		return err
@@ -174,24 +223,43 @@ func (r *Repository) send(ctx context.Context, location *url.URL, blob Blob, pro
 	case resp.StatusCode == http.StatusBadRequest, resp.StatusCode == http.StatusNotFound,
 		resp.StatusCode == http.StatusRequestedRangeNotSatisfiable, resp.StatusCode == http.StatusConflict:
 		// The upload was lost or damaged. If our own data is correct, the transfer is
-		// at fault. (The digest of a partly read blob has no meaning.)
-		if content.n == blob.Size {
-			if got := digest.NewDigest(blob.Digest.Algorithm(), content.sum); got != blob.Digest {
-				return &ContentError{What: "layer", Want: blob.Digest.String(), Got: got.String()}
-			}
+		// at fault.
+		if err := blob.check(ctx); err != nil {
+			return err
 		}
 		return &retry.Error{Err: err, Again: true}
 	}
 	return err
 }
 
-// blobReader counts, hashes and reports the bytes that are read from a blob.
+// check reads a blob, unless its reader has done that, and returns a *ContentError if it does
+// not have its digest. The registry verifies what is sent, so this is only needed to find
+// out who is at fault.
+func (b Blob) check(ctx context.Context) error {
+	if b.Verified {
+		return nil
+	}
+	body, err := b.Open()
+	if err != nil {
+		return fmt.Errorf("reading: %w", err)
+	}
+	defer body.Close()
+	sum := b.Digest.Algorithm().Hash()
+	if _, err := ctxio.Copy(ctx, sum, body); err != nil {
+		return fmt.Errorf("reading: %w", err)
+	}
+	if got := digest.NewDigest(b.Digest.Algorithm(), sum); got != b.Digest {
+		return &ContentError{What: "layer", Want: b.Digest.String(), Got: got.String()}
+	}
+	return nil
+}
+
+// blobReader counts and reports the bytes that are read from a blob.
 type blobReader struct {
 	r        io.Reader
 	blob     Blob
 	progress func(int64)
 	n        int64
-	sum      hash.Hash
 	last     time.Time // of the last report
 	err      error     // reading the blob failed, which is not the registry's fault
 }
@@ -212,7 +280,6 @@ const progressInterval = 100 * time.Millisecond
 
 func (b *blobReader) Read(p []byte) (int, error) {
 	n, err := b.r.Read(p)
-	b.sum.Write(p[:n])
 	b.n += int64(n)
 	if err != nil && err != io.EOF {
 		b.err = err

@@ -9,7 +9,6 @@ import (
 	"net/url"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
@@ -35,7 +34,7 @@ type host struct {
 	base     http.RoundTripper
 	unusable error // why requests are impossible, or nil
 
-	needsSource atomic.Bool // a blob is mounted from a repository that the request names only
+	anywhere anywhereMounts
 
 	contacts shared[string, string]
 	fetches  shared[tokenKey, token]

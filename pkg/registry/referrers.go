@@ -121,7 +121,7 @@ func (r *Repository) HasBlob(ctx context.Context, d digest.Digest) (bool, error)
 }
 
 // OffersBlob reports whether a blob can be pulled from the repository, without the right to
-// push to it.
+// push to it. If the repository cannot be read, the error is an *UnauthorizedError.
 func (r *Repository) OffersBlob(ctx context.Context, d digest.Digest) (bool, error) {
 	return r.has(ctx, "/blobs/"+d.String(), d, actionsPull)
 }

@@ -170,8 +170,12 @@ func (r *Repository) has(ctx context.Context, path string, d digest.Digest, acti
 	switch resp.StatusCode {
 	case http.StatusOK:
 		return true, nil
-	case http.StatusNotFound, http.StatusForbidden:
+	case http.StatusNotFound:
 		return false, nil
+	case http.StatusForbidden:
+		if actions == actionsPush {
+			return false, nil
+		}
 	}
 	return false, r.host.failure(r.Name()+"@"+d.String(), transport.CheckError(resp, http.StatusOK))
 }

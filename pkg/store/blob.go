@@ -79,31 +79,44 @@ func (v *verifyReader) Close() error { return v.f.Close() }
 // visible when it is complete, verified and synced. WriteBlob returns its digest
 // and size.
 func (s *Store) WriteBlob(ctx context.Context, r io.Reader, expected digest.Digest, size int64) (digest.Digest, int64, error) {
+	b, err := s.receive(ctx, r, expected, size)
+	if err != nil {
+		return "", 0, err
+	}
+	d, err := b.commit()
+	if err != nil {
+		return "", 0, err
+	}
+	return d, b.size, nil
+}
+
+// receive reads the content of a blob. Every blob that it returns must be committed.
+func (s *Store) receive(ctx context.Context, r io.Reader, expected digest.Digest, size int64) (*received, error) {
 	alg, what := digest.Canonical, "a blob"
 	if expected != "" {
 		what = "blob " + expected.String()
 		if err := expected.Validate(); err != nil {
-			return "", 0, fmt.Errorf("writing blob %q: %w", expected, err)
+			return nil, fmt.Errorf("writing blob %q: %w", expected, err)
 		}
 		if n, ok := s.intact(expected, size); ok {
-			return expected, n, nil
+			return &received{s: s, want: expected, size: n}, nil
 		}
 		alg = expected.Algorithm()
 	}
 	if s.readOnly {
-		return "", 0, fmt.Errorf("writing %s: %w", what, errReadOnly)
+		return nil, fmt.Errorf("writing %s: %w", what, errReadOnly)
 	}
 	if size > 0 {
 		// Fail before gigabytes are written. 1 MiB is reserved for the index.
 		if f := freeSpace(s.dir); f > 0 && uint64(size)+(1<<20) > f {
-			return "", 0, fmt.Errorf("writing %s: %w", what, &FullError{Path: s.dir, Need: size, Free: f})
+			return nil, fmt.Errorf("writing %s: %w", what, &FullError{Path: s.dir, Need: size, Free: f})
 		}
 	}
-	d, n, err := s.writeBlob(ctx, r, alg, expected, size)
-	if err != nil {
-		return "", 0, fmt.Errorf("writing %s: %w", what, noSpace(s.dir, size, err))
+	b := &received{s: s, what: what, dir: filepath.Join(s.dir, "blobs", alg.String()), algorithm: alg, want: expected}
+	if err := b.read(ctx, r, size); err != nil {
+		return nil, b.failure(size, err)
 	}
-	return d, n, nil
+	return b, nil
 }
 
 // intact reports whether a blob is in the store, and its size. Small blobs are
@@ -127,41 +140,69 @@ func (s *Store) intact(d digest.Digest, size int64) (int64, bool) {
 	return size, true
 }
 
-func (s *Store) writeBlob(ctx context.Context, r io.Reader, alg digest.Algorithm, expected digest.Digest, size int64) (digest.Digest, int64, error) {
-	dir := filepath.Join(s.dir, "blobs", alg.String())
-	f, err := atomicfile.Create(filepath.Join(dir, "blob"), atomicfile.Options{Mode: 0o444, Durable: true, TempDir: filepath.Join(s.dir, "tmp")})
+// received is a blob whose content was read, and which is not visible yet.
+type received struct {
+	s         *Store
+	what      string // in errors
+	dir       string
+	algorithm digest.Algorithm
+	want      digest.Digest // "" for any
+	size      int64
+	file      *atomicfile.File // nil if the store had the blob
+	hash      *asynchash.Hash
+}
+
+func (b *received) failure(need int64, err error) error {
+	return fmt.Errorf("writing %s: %w", b.what, noSpace(b.s.dir, need, err))
+}
+
+// read writes the content to a temporary file, which it closes after an error.
+func (b *received) read(ctx context.Context, r io.Reader, size int64) error {
+	f, err := atomicfile.Create(filepath.Join(b.dir, "blob"), atomicfile.Options{Mode: 0o444, Durable: true, TempDir: filepath.Join(b.s.dir, "tmp")})
 	if err != nil {
-		return "", 0, err
+		return err
 	}
-	defer f.Close()
 	if size >= 0 {
 		r = io.LimitReader(r, size+1) // one more byte shows that there are too many
 	}
-	h := asynchash.New(alg.Hash())
-	n, err := ctxio.Copy(ctx, io.MultiWriter(disk.NewEarlyWriter(f.File), h), r)
-	got := digest.NewDigestFromBytes(alg, h.Sum())
-	if err != nil {
-		return "", 0, err
-	}
+	b.file, b.hash = f, asynchash.New(b.algorithm.Hash())
+	b.size, err = b.hash.Copy(ctx, disk.NewEarlyWriter(f.File), r)
 	switch {
-	case size >= 0 && n > size:
-		return "", 0, &BlobError{Digest: expected, Detail: fmt.Sprintf("more than its %d bytes", size)}
-	case size >= 0 && n < size:
-		return "", 0, &BlobError{Digest: expected, Detail: fmt.Sprintf("ends after %d of %d bytes", n, size)}
-	case expected != "" && got != expected:
-		return "", 0, &BlobError{Digest: expected, Detail: "its content has digest " + got.String()}
+	case err != nil:
+	case size >= 0 && b.size > size:
+		err = &BlobError{Digest: b.want, Detail: fmt.Sprintf("more than its %d bytes", size)}
+	case size >= 0 && b.size < size:
+		err = &BlobError{Digest: b.want, Detail: fmt.Sprintf("ends after %d of %d bytes", b.size, size)}
 	}
-	s.touch(got)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return "", 0, err
+	if err != nil {
+		b.hash.Sum()
+		f.Close()
 	}
-	if err := f.CommitAs(s.blobPath(got)); err != nil {
-		return "", 0, err
+	return err
+}
+
+// commit verifies a blob, syncs it and makes it visible. It may be called once.
+func (b *received) commit() (digest.Digest, error) {
+	if b.file == nil {
+		return b.want, nil
 	}
-	if st, ok := s.stampOf(got); ok && st.Size == n {
-		s.recordVerified(got, st)
+	defer b.file.Close()
+	got := digest.NewDigestFromBytes(b.algorithm, b.hash.Sum())
+	if b.want != "" && got != b.want {
+		return "", b.failure(0, &BlobError{Digest: b.want, Detail: "its content has digest " + got.String()})
 	}
-	return got, n, nil
+	b.s.touch(got)
+	err := os.MkdirAll(b.dir, 0o755)
+	if err == nil {
+		err = b.file.CommitAs(b.s.blobPath(got))
+	}
+	if err != nil {
+		return "", b.failure(b.size, err)
+	}
+	if st, ok := b.s.stampOf(got); ok && st.Size == b.size {
+		b.s.recordVerified(got, st)
+	}
+	return got, nil
 }
 
 // DropBad removes a blob if its content does not match its digest, so that it can

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -321,6 +322,9 @@ func splitting(o SaveOptions) (size int64, parity int, err error) {
 	}
 	if size, err = config.ParseSize(o.Split); err != nil || size < parts.MinSize {
 		return 0, 0, usererr.Errorf("such as --split 650M or --split 4G", "--split %q is not the size of a part, at least %s", o.Split, units.Bytes(parts.MinSize))
+	}
+	if size == math.MaxUint32+1 {
+		size-- // FAT holds files of less than 4 GiB
 	}
 	if o.Parity != "" {
 		if parity, err = strconv.Atoi(strings.TrimSuffix(o.Parity, "%")); err != nil || parity < 1 || parity > 50 {

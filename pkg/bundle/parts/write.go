@@ -14,6 +14,8 @@ import (
 	"github.com/klauspost/reedsolomon"
 	"github.com/opencontainers/go-digest"
 
+	"github.com/kolla-build/kolla-build/internal/asynchash"
+	"github.com/kolla-build/kolla-build/internal/disk"
 	"github.com/kolla-build/kolla-build/internal/partialfile"
 )
 
@@ -28,14 +30,15 @@ type Writer struct {
 	base       string
 	size       int64 // of a part, header included
 	parity     int   // percent of the data parts
-	streamHash hash.Hash
+	streamHash *asynchash.Hash
 	total      int64
 	done       []*Header
 	files      []string          // names of the incomplete parts, by number
 	first      *partialfile.File // its lock protects the set
 	cur        *os.File
-	sum        hash.Hash
-	n          int64 // bytes in cur
+	out        *disk.EarlyWriter // writes to cur
+	sum        *asynchash.Hash   // of cur
+	n          int64             // bytes in cur
 	closed     bool
 }
 
@@ -49,10 +52,13 @@ func Create(ctx context.Context, base string, size int64, parity int) (*Writer, 
 	case parity < 0 || parity > 50:
 		return nil, fmt.Errorf("a parity of %d%%: it can be 0 to 50", parity)
 	}
-	w := &Writer{ctx: ctx, base: base, size: size, parity: parity, streamHash: digest.Canonical.Hash()}
+	w := &Writer{ctx: ctx, base: base, size: size, parity: parity}
 	var err error
-	w.first, err = partialfile.Open(w.data(0))
-	return w, err
+	if w.first, err = partialfile.Open(w.data(0)); err != nil {
+		return nil, err
+	}
+	w.streamHash = asynchash.New(digest.Canonical.Hash())
+	return w, nil
 }
 
 // data returns the name of a data part.
@@ -142,6 +148,7 @@ func (w *Writer) Keep(n int64) error {
 			if _, err := w.cur.Seek(end, io.SeekStart); err != nil {
 				return err
 			}
+			w.out = disk.NewEarlyWriter(w.cur)
 		}
 		if err := w.count(chunk); err != nil {
 			return err
@@ -170,7 +177,7 @@ func (w *Writer) Write(p []byte) (int, error) {
 			}
 		}
 		part := p[:min(int64(len(p)), w.payload()-w.n)]
-		n, err := w.cur.Write(part)
+		n, err := w.out.Write(part)
 		written += n
 		if err := errors.Join(err, w.count(part[:n])); err != nil {
 			return written, err
@@ -209,7 +216,7 @@ func (w *Writer) begin(name string, keep bool) error {
 			return err
 		}
 	}
-	w.cur, w.n, w.sum = f.File, 0, digest.Canonical.Hash()
+	w.cur, w.n, w.sum = f.File, 0, asynchash.New(digest.Canonical.Hash())
 	w.files = append(w.files, name)
 	if !keep {
 		if err := f.Truncate(0); err != nil {
@@ -217,11 +224,12 @@ func (w *Writer) begin(name string, keep bool) error {
 		}
 	}
 	_, err := f.Seek(headerSize, io.SeekStart)
+	w.out = disk.NewEarlyWriter(f.File)
 	return err
 }
 
 func (w *Writer) finish() error {
-	w.done = append(w.done, &Header{Digest: digest.NewDigest(digest.Canonical, w.sum)})
+	w.done = append(w.done, &Header{Digest: digest.NewDigestFromBytes(digest.Canonical, w.sum.Sum())})
 	cur := w.cur
 	w.cur = nil
 	if cur == w.first.File {
@@ -252,7 +260,7 @@ func (w *Writer) Close() (names []string, err error) {
 	}
 	set := Header{
 		Version: version,
-		Set:     digest.NewDigest(digest.Canonical, w.streamHash),
+		Set:     digest.NewDigestFromBytes(digest.Canonical, w.streamHash.Sum()),
 		Size:    w.total,
 		Data:    data,
 		Parity:  parity,
@@ -442,7 +450,9 @@ func (w *Writer) Abort() {
 	if w.closed {
 		return
 	}
+	w.streamHash.Sum()
 	if w.cur != nil {
+		w.sum.Sum()
 		w.cur.Close()
 	}
 	w.first.Close()

@@ -123,7 +123,8 @@ func (c *copier) blobs(ctx context.Context, blobs []ocispec.Descriptor) error {
 		if err := d.Digest.Validate(); err != nil {
 			return fmt.Errorf("blob %q: %w", d.Digest, err)
 		}
-		blob := registry.Blob{Digest: d.Digest, Size: d.Size, Open: func() (io.ReadCloser, error) { return c.from.Blob(gctx, d.Digest, d.Size) }}
+		open := func() (io.ReadCloser, error) { return c.from.Blob(gctx, d.Digest, d.Size) }
+		blob := registry.Blob{Digest: d.Digest, Size: d.Size, Open: open, Verified: true}
 		g.Go(func() error { return c.putBlob(gctx, c.to, blob) })
 	}
 	err := g.Wait()

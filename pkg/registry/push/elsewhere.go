@@ -2,6 +2,7 @@ package push
 
 import (
 	"context"
+	"errors"
 	"path"
 	"slices"
 	"strings"
@@ -15,6 +16,9 @@ import (
 const (
 	// maxProbes bounds the look-ups of a blob in other repositories.
 	maxProbes = 4
+	// maxMisses is how many blobs a repository may lack, if it has had none, before no more
+	// are looked up in it.
+	maxMisses = 8
 	// smallSize is the size in bytes below which there is only one, since sending the blob
 	// takes no longer than that.
 	smallSize = 1 << 20
@@ -25,73 +29,104 @@ const (
 // catalog is the list of a registry's repositories, in some of which the blobs of a set may
 // be already: under another namespace, or as layers of other images.
 type catalog struct {
-	listed sync.Once
-	names  []string // paths; none if the registry does not list them
+	listing chan struct{} // held by the goroutine that lists the repositories
+	listed  bool
+	names   []string // paths; none if the registry does not list them
 
 	mu      sync.Mutex
 	likely  map[string][]string // by path: repositories that may have the same blobs
-	refused map[string]bool     // repositories that could not be read
+	lookups map[string]*lookups // by path
 	last    string              // where a blob was found last
 }
 
+// lookups are the results of looking up blobs in a repository.
+type lookups struct {
+	found   bool // at least one
+	misses  int
+	refused bool // the repository cannot be read
+}
+
+func (l *lookups) useless() bool { return l.refused || !l.found && l.misses >= maxMisses }
+
 // catalogOf returns the catalog of a registry.
-func (p *Publisher) catalogOf(ctx context.Context, host string) *catalog {
+func (p *Publisher) catalogOf(ctx context.Context, host string) (*catalog, error) {
 	p.mu.Lock()
 	c := p.catalogs[host]
 	if c == nil {
-		c = &catalog{likely: map[string][]string{}, refused: map[string]bool{}}
+		c = &catalog{listing: make(chan struct{}, 1), likely: map[string][]string{}, lookups: map[string]*lookups{}}
 		p.catalogs[host] = c
 	}
 	p.mu.Unlock()
-	c.listed.Do(func() {
-		ctx, cancel := context.WithTimeout(ctx, catalogTime)
-		defer cancel()
-		c.names, _ = p.client.Repositories(ctx, host, "") // many registries refuse this
-	})
-	return c
+	select {
+	case c.listing <- struct{}{}:
+		defer func() { <-c.listing }()
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+	if c.listed {
+		return c, nil
+	}
+	limited, cancel := context.WithTimeout(ctx, catalogTime)
+	defer cancel()
+	names, err := p.client.Repositories(limited, host, "")
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx) // the next caller lists them
+	}
+	if c.listed = true; err == nil { // many registries refuse this
+		c.names = names
+	}
+	return c, nil
 }
 
 // elsewhere returns a repository from which a blob that another lacks can be mounted, nil if
 // none is known. others reports that there are others, so that the registry may know one.
 func (p *Publisher) elsewhere(ctx context.Context, repo *registry.Repository, blob registry.Blob) (from *registry.Repository, others bool, err error) {
-	c := p.catalogOf(ctx, repo.Registry())
-	candidates := c.candidates(repo)
-	if len(candidates) == 0 {
-		return nil, false, nil
+	c, err := p.catalogOf(ctx, repo.Registry())
+	if err != nil {
+		return nil, false, err
 	}
+	candidates, others := c.candidates(repo)
 	if blob.Size < smallSize {
-		candidates = candidates[:1]
+		candidates = candidates[:min(1, len(candidates))]
 	}
 	for _, ref := range candidates {
 		other := p.client.Repository(ref)
 		found, err := other.OffersBlob(ctx, blob.Digest)
 		if ctx.Err() != nil {
-			return nil, true, context.Cause(ctx)
+			return nil, others, context.Cause(ctx)
 		}
 		c.note(ref.Path(), found, err)
 		if found {
-			return other, true, nil
+			return other, others, nil
 		}
 	}
-	return nil, true, nil
+	return nil, others, nil
 }
 
 // note records what came of looking up a blob in a repository.
 func (c *catalog) note(name string, found bool, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	l := c.lookups[name]
+	if l == nil {
+		l = &lookups{}
+		c.lookups[name] = l
+	}
+	var refused *registry.UnauthorizedError
 	switch {
-	case err != nil:
-		c.refused[name] = true
+	case errors.As(err, &refused):
+		l.refused = true
 	case found:
-		c.last = name
+		l.found, c.last = true, name
+	default:
+		l.misses++
 	}
 }
 
-// candidates returns the repositories that are likeliest to have blobs of one, at most
-// maxProbes: those of its name in other namespaces, the one where a blob was found last, and
-// those of its namespace with a similar name.
-func (c *catalog) candidates(repo *registry.Repository) []imageref.Ref {
+// candidates returns at most maxProbes repositories that may have blobs of another: those of
+// its name in other namespaces, the one where a blob was found last, and those of its namespace
+// with a similar name. others reports whether the registry has other repositories at all.
+func (c *catalog) candidates(repo *registry.Repository) (out []imageref.Ref, others bool) {
 	_, repository, _ := strings.Cut(repo.Name(), "/")
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -104,14 +139,13 @@ func (c *catalog) candidates(repo *registry.Repository) []imageref.Ref {
 		names = slices.DeleteFunc(slices.Clone(names), func(name string) bool { return name == c.last })
 		names = slices.Insert(names, min(1, len(names)), c.last)
 	}
-	var out []imageref.Ref
 	for _, name := range names {
 		ref, err := imageref.Parse(repo.Registry() + "/" + name)
-		if err == nil && !c.refused[name] && len(out) < maxProbes {
+		if l := c.lookups[name]; err == nil && (l == nil || !l.useless()) && len(out) < maxProbes {
 			out = append(out, ref)
 		}
 	}
-	return out
+	return out, len(names) > 0
 }
 
 // likely ranks the repositories that may have the same blobs as one.

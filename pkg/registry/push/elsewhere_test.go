@@ -1,6 +1,8 @@
 package push_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -8,6 +10,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -121,5 +124,132 @@ func TestRegistriesWithoutMounts(t *testing.T) {
 				t.Errorf("%+v", got)
 			}
 		})
+	}
+}
+
+// rewriting serves a registry, except for the requests that answer handles.
+func rewriting(t *testing.T, backend string, answer func(http.ResponseWriter, *http.Request) bool) (host string) {
+	t.Helper()
+	target := &url.URL{Scheme: "http", Host: backend}
+	pass := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(target); r.Out.Host = r.In.Host }}
+	return registrytest.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !answer(w, r) {
+			pass.ServeHTTP(w, r)
+		}
+	}))
+}
+
+// A repository that cannot be read, or has none of the blobs, is not asked about each blob.
+func TestUselessRepositories(t *testing.T) {
+	for status, most := range map[int]int64{http.StatusForbidden: 1, http.StatusUnauthorized: 2, http.StatusNotFound: 8} {
+		s := registrytest.Embedded(t, server.Options{})
+		pushOnly(t, s.Host(), map[string]v1.Image{"first/app": registrytest.Base(t, 1000)})
+		var lookups atomic.Int64
+		host := rewriting(t, s.Host(), func(w http.ResponseWriter, r *http.Request) bool {
+			if r.Method != http.MethodHead || !strings.HasPrefix(r.URL.Path, "/v2/first/app/blobs/") {
+				return false
+			}
+			lookups.Add(1)
+			w.WriteHeader(status)
+			return true
+		})
+		p := push.New(registrytest.Client(t, registry.Options{Jobs: 1}), push.Options{})
+		if _, err := p.Push(t.Context(), host+"/second/web", registrytest.Image(t, registrytest.Base(t, 1000), 1000, 20)); err != nil {
+			t.Fatal(err)
+		}
+		if n := lookups.Load(); n < 1 || n > most {
+			t.Errorf("status %d: %d look-ups, want at most %d", status, n, most)
+		}
+		if got := p.Stats(); got.Uploaded != 22 {
+			t.Errorf("status %d: %+v", status, got)
+		}
+	}
+}
+
+// A registry that cannot mount a blob from anywhere is not asked to for each blob. A fault that
+// occurs once does not count.
+func TestFailingMounts(t *testing.T) {
+	for name, c := range map[string]struct {
+		status      func(n int64) int // of the nth mount, 0 for the registry's answer
+		least, most int64             // mounts
+	}{
+		"unsupported":   {func(int64) int { return http.StatusBadRequest }, 1, 1},
+		"always faulty": {func(int64) int { return http.StatusInternalServerError }, 3, 3},
+		"one fault":     {func(n int64) int { return map[int64]int{2: http.StatusServiceUnavailable}[n] }, 20, 22},
+		"forbidden":     {func(int64) int { return http.StatusForbidden }, 20, 22},
+	} {
+		s := registrytest.Embedded(t, server.Options{})
+		pushOnly(t, s.Host(), map[string]v1.Image{"first/app": registrytest.Base(t, 1000)})
+		var mounts atomic.Int64
+		host := rewriting(t, s.Host(), func(w http.ResponseWriter, r *http.Request) bool {
+			if query := r.URL.Query(); !query.Has("mount") || query.Has("from") {
+				return false
+			}
+			status := c.status(mounts.Add(1))
+			if status == 0 {
+				return false
+			}
+			w.WriteHeader(status)
+			return true
+		})
+		p := push.New(registrytest.Client(t, registry.Options{Jobs: 1}), push.Options{})
+		if _, err := p.Push(t.Context(), host+"/second/web", registrytest.Image(t, registrytest.Base(t, 1000), 1000, 20)); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if n := mounts.Load(); n < c.least || n > c.most {
+			t.Errorf("%s: %d mounts, want %d to %d", name, n, c.least, c.most)
+		}
+	}
+}
+
+// An image that waits for the list of repositories ends with its own context, and one whose
+// context has ended does not leave the others without the list.
+func TestWaitingForTheCatalog(t *testing.T) {
+	s := registrytest.Embedded(t, server.Options{})
+	known := registrytest.Base(t, 1000)
+	pushOnly(t, s.Host(), map[string]v1.Image{"first/app": known})
+	listing, waiting := make(chan struct{}, 9), make(chan struct{}, 9)
+	var ended, open atomic.Bool
+	host := rewriting(t, s.Host(), func(w http.ResponseWriter, r *http.Request) bool {
+		switch {
+		case strings.HasPrefix(r.URL.Path, "/v2/kolla/b/blobs/") && r.Method == http.MethodHead:
+			waiting <- struct{}{}
+		case r.URL.Path == "/v2/_catalog" && !open.Load():
+			listing <- struct{}{}
+			<-r.Context().Done()
+			ended.Store(true)
+			return true
+		}
+		return false
+	})
+	p := push.New(registrytest.Client(t, registry.Options{Jobs: 4}), push.Options{})
+	a, endA := context.WithCancel(t.Context())
+	resultA := make(chan error, 1)
+	go func() {
+		_, err := p.Push(a, host+"/kolla/a", registrytest.Base(t, 1000))
+		resultA <- err
+	}()
+	<-listing
+	b, endB := context.WithCancel(t.Context())
+	go func() {
+		<-waiting
+		endB()
+	}()
+	if _, err := p.Push(b, host+"/kolla/b", registrytest.Base(t, 1000)); !errors.Is(err, context.Canceled) {
+		t.Errorf("the waiting image: %v", err)
+	}
+	if ended.Load() {
+		t.Error("the waiting image ended with the list, not with its context")
+	}
+	open.Store(true)
+	endA()
+	if err := <-resultA; !errors.Is(err, context.Canceled) {
+		t.Errorf("the listing image: %v", err)
+	}
+	if _, err := p.Push(t.Context(), host+"/second/app", known); err != nil {
+		t.Error(err)
+	}
+	if got := p.Stats(); got.Mounted != 2 {
+		t.Errorf("the image after it: %+v", got)
 	}
 }

@@ -1,0 +1,80 @@
+package store
+
+import (
+	"context"
+	"io"
+	"sync"
+
+	"github.com/opencontainers/go-digest"
+)
+
+// maxCommits is how many blobs of a batch are committed at the same time. Each holds up to
+// 4 MiB that are not hashed yet.
+const maxCommits = 4
+
+// Batch writes blobs one after another. While one is read, those before it are verified,
+// synced and made visible. A batch is used by one goroutine.
+type Batch struct {
+	s     *Store
+	slots chan struct{}
+	group sync.WaitGroup
+	next  int // position of the next blob
+
+	mu     sync.Mutex
+	err    error
+	failed int // position of the blob that err is about
+}
+
+// Batch returns an empty batch. The caller must call Wait.
+func (s *Store) Batch() *Batch {
+	return &Batch{s: s, slots: make(chan struct{}, maxCommits)}
+}
+
+// Write is WriteBlob for a blob of a known digest and size, which may become visible only
+// later. describe changes the error if the blob cannot be written; it may be called at any
+// time until Wait returns. The returned error may be that of an earlier blob.
+func (b *Batch) Write(ctx context.Context, r io.Reader, d digest.Digest, size int64, describe func(error) error) error {
+	at := b.next
+	b.next++
+	if err := b.failure(); err != nil {
+		return err
+	}
+	blob, err := b.s.receive(ctx, r, d, size)
+	if err != nil {
+		b.fail(at, describe(err))
+		return b.Wait()
+	}
+	if blob.file == nil {
+		return nil
+	}
+	b.slots <- struct{}{}
+	b.group.Go(func() {
+		defer func() { <-b.slots }()
+		if _, err := blob.commit(); err != nil {
+			b.fail(at, describe(err))
+		}
+	})
+	return nil
+}
+
+// fail records the error of the first blob that failed.
+func (b *Batch) fail(at int, err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.err == nil || at < b.failed {
+		b.err, b.failed = err, at
+	}
+}
+
+func (b *Batch) failure() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.err
+}
+
+// Wait waits until the blobs are visible, and returns the error of the first one that could
+// not be written. More can be written after it.
+func (b *Batch) Wait() error {
+	b.group.Wait()
+	return b.failure()
+}

@@ -1,0 +1,84 @@
+package store
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/opencontainers/go-digest"
+)
+
+func TestBatch(t *testing.T) {
+	s, err := Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	same := func(err error) error { return err }
+	content := func(i int) []byte { return bytes.Repeat([]byte{byte(i)}, 1000*i) }
+	b := s.Batch()
+	for i := range 3 * maxCommits {
+		if err := b.Write(t.Context(), bytes.NewReader(content(i)), digest.FromBytes(content(i)), int64(1000*i), same); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := b.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 3 * maxCommits {
+		if damaged, err := s.DropBad(t.Context(), digest.FromBytes(content(i))); damaged || err != nil {
+			t.Errorf("blob %d: damaged: %t, %v", i, damaged, err)
+		}
+	}
+	// What the store has is not read.
+	if err := b.Write(t.Context(), strings.NewReader("other"), digest.FromBytes(content(9)), 9000, same); err != nil || b.Wait() != nil {
+		t.Errorf("%v, %v", err, b.Wait())
+	}
+}
+
+// The error is that of the first damaged blob, and the blobs before it are kept.
+func TestBatchWithDamagedBlobs(t *testing.T) {
+	s, err := Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	text := func(i int) string { return fmt.Sprintf("blob %d", i) }
+	b := s.Batch()
+	written := 0
+	for i := range 100 {
+		read := text(i)
+		if i == 7 || i == 8 {
+			read = "damage"
+		}
+		if err = b.Write(t.Context(), strings.NewReader(read), digest.FromString(text(i)), 6+int64(i/10), func(err error) error {
+			return fmt.Errorf("blob %d: %w", i, err)
+		}); err != nil {
+			break
+		}
+		written++
+	}
+	waited := b.Wait()
+	var damaged *BlobError
+	if !errors.As(waited, &damaged) || damaged.Digest != digest.FromString(text(7)) || !strings.HasPrefix(waited.Error(), "blob 7: ") {
+		t.Errorf("%d blobs written: %v, want the error of blob 7", written, waited)
+	}
+	if err == nil || written < 7 {
+		t.Errorf("%d blobs were accepted (%v), want at least 7 and not all", written, err)
+	}
+	for i := range 10 {
+		if has := s.HasBlob(digest.FromString(text(i)), 6); has != (i < 7) && i < 9 {
+			t.Errorf("blob %d is in the store: %t", i, has)
+		}
+	}
+	// One that ends early is not kept either.
+	b = s.Batch()
+	if err := b.Write(t.Context(), strings.NewReader("short"), digest.FromString("short and more"), 14, func(err error) error { return err }); !errors.As(err, &damaged) {
+		t.Errorf("a blob that ends early: %v", err)
+	}
+	if err := b.Wait(); !errors.As(err, &damaged) {
+		t.Errorf("waiting for it: %v", err)
+	}
+}
