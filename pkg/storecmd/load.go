@@ -62,12 +62,16 @@ func Load(ctx context.Context, cfg *config.Config, con *console.Console, paths [
 	if err != nil {
 		return err
 	}
+	tags, err := parseRetags(o.Tags)
+	if err != nil {
+		return err
+	}
 	opts, err := bundleOptions(ctx, cfg, con, o)
 	if err != nil {
 		return err
 	}
-	if opts.NamesOnly {
-		return preview(ctx, cfg, con, inputs, opts, o.List)
+	if opts.Retag = tags.of; opts.NamesOnly {
+		return preview(ctx, cfg, con, inputs, opts, tags, o.List)
 	}
 	if err := reachRegistry(ctx, cfg, con, opts.Relocate.Registry); err != nil {
 		return err
@@ -81,6 +85,7 @@ func Load(ctx context.Context, cfg *config.Config, con *console.Console, paths [
 	if err != nil {
 		return err
 	}
+	tags.warn(con)
 	return publishSet(ctx, cfg, con, s, loaded, set)
 }
 
@@ -108,9 +113,6 @@ func bundleOptions(ctx context.Context, cfg *config.Config, con *console.Console
 		if opts.VerifyKey, err = bundle.ReadVerifyKey(ctx, o.VerifyKey); err != nil {
 			return opts, fmt.Errorf("--verify-key: %w", err)
 		}
-	}
-	if opts.Retag, err = parseRetags(o.Tags); err != nil {
-		return opts, err
 	}
 	if o.Name != "" {
 		if ref, err := imageref.Parse(o.Name); err != nil {
@@ -250,7 +252,7 @@ func report(con *console.Console, inputs []bundle.Input, sum bundle.Summary) {
 	if len(inputs) > 1 {
 		source = units.Count(len(inputs), "file")
 	}
-	con.Notice("%s: %s, %s, %s; %s already in the store", source, units.Count(len(sum.Images), "image"),
+	con.Notice("%s: %s, %s, %s; %s already in the store", printable(source), units.Count(len(sum.Images), "image"),
 		units.Count(sum.Blobs, "blob"), units.Bytes(sum.Bytes), units.Count(sum.Reused, "blob"))
 	if sum.Deltas > 0 {
 		con.Notice("%s made of byte deltas: %s instead of %s", units.Count(sum.Deltas, "layer"), units.Bytes(sum.DeltaBytes), units.Bytes(sum.DeltaLayers))

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -210,6 +211,9 @@ func TestLoadTags(t *testing.T) {
 		f.stdout.Reset()
 		if err := Load(t.Context(), f.config(c.args...), f.con, []string{path}, LoadOptions{Tags: c.tags}); err != nil {
 			t.Fatal(err)
+		}
+		if warned := strings.Contains(f.stderr.String(), "no image has the tag other"); warned != slices.Contains(c.tags, "other=x") || strings.Contains(f.stderr.String(), "tag 2026-11-22") {
+			t.Errorf("%q: warnings %s", c.tags, f.stderr.String())
 		}
 		if got := f.stdout.String(); got != listed || !strings.HasPrefix(got, c.want+"\n") || strings.Count(got, "\n") != 2 {
 			t.Errorf("%q %q: printed %q, listed %q, want %s first", c.args, c.tags, got, listed, c.want)

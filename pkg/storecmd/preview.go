@@ -1,8 +1,11 @@
 package storecmd
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -15,13 +18,9 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/workspace"
 )
 
-// parseRetags returns the function that the values of load's --tag describe, nil
-// without any.
-func parseRetags(values []string) (func(string) string, error) {
-	if len(values) == 0 {
-		return nil, nil
-	}
-	all, replaced := "", map[string]string{}
+// parseRetags returns the new tags that the values of load's --tag describe.
+func parseRetags(values []string) (*retags, error) {
+	r := &retags{replaced: map[string]string{}, used: map[string]bool{}}
 	for _, value := range values {
 		from, to, pair := strings.Cut(value, "=")
 		if !pair {
@@ -30,33 +29,51 @@ func parseRetags(values []string) (func(string) string, error) {
 		if err := imageref.CheckTag(to); err != nil {
 			return nil, usererr.Usage(fmt.Errorf("--tag %s: %w", value, err))
 		}
-		switch _, known := replaced[from]; {
-		case pair && known || !pair && all != "":
+		switch _, known := r.replaced[from]; {
+		case pair && known || !pair && r.all != "":
 			return nil, usererr.Usage(usererr.Errorf("write OLD=NEW for each tag of the file", "--tag %s: another --tag is for the same images", value))
 		case pair:
-			replaced[from] = to
+			r.replaced[from] = to
 		default:
-			all = to
+			r.all = to
 		}
 	}
-	return func(tag string) string {
-		if to, ok := replaced[tag]; ok {
-			return to
+	return r, nil
+}
+
+// retags are the new tags of images.
+type retags struct {
+	all      string            // of those without a tag of their own, "" for none
+	replaced map[string]string // by the tag in the file
+	used     map[string]bool   // tags in the file that were replaced
+}
+
+// of returns the new tag of an image.
+func (r *retags) of(tag string) string {
+	if to, ok := r.replaced[tag]; ok {
+		r.used[tag] = true
+		return to
+	}
+	return cmp.Or(r.all, tag)
+}
+
+// warn prints which tags no image had: they may be misspelled.
+func (r *retags) warn(con *console.Console) {
+	for _, from := range slices.Sorted(maps.Keys(r.replaced)) {
+		if !r.used[from] {
+			con.Notice("warning: --tag %s=%s: no image has the tag %s", from, r.replaced[from], printable(from))
 		}
-		if all != "" {
-			return all
-		}
-		return tag
-	}, nil
+	}
 }
 
 // preview prints what loading a bundle would store: the names or, with what the store
 // has, a table.
-func preview(ctx context.Context, cfg *config.Config, con *console.Console, inputs []bundle.Input, opts bundle.LoadOptions, namesOnly bool) error {
+func preview(ctx context.Context, cfg *config.Config, con *console.Console, inputs []bundle.Input, opts bundle.LoadOptions, tags *retags, namesOnly bool) error {
 	loaded, err := bundle.Read(ctx, inputs, nil, opts)
 	if err != nil {
 		return err
 	}
+	tags.warn(con)
 	if namesOnly {
 		for _, e := range loaded.Images {
 			fmt.Fprintln(con.Stdout, e.Name)

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/kolla-build/kolla-build/internal/console"
 	"github.com/kolla-build/kolla-build/internal/partialfile"
@@ -91,26 +93,41 @@ func Save(ctx context.Context, cfg *config.Config, con *console.Console, output 
 	if err != nil {
 		return err
 	}
-	con.Notice("%s: %s, %s, %s", output, units.Count(len(sum.Images), "image"), units.Count(sum.Blobs, "blob"), units.Bytes(sum.Bytes))
+	con.Notice("%s: %s, %s, %s", printable(output), units.Count(len(sum.Images), "image"), units.Count(sum.Blobs, "blob"), units.Bytes(sum.Bytes))
 	if sum.Kept > 0 {
 		con.Notice("%s of it were there from an interrupted save", units.Bytes(sum.Kept))
 	}
 	if opts.Since != nil {
-		con.Notice("a delta: it requires %s that %s has", units.Count(sum.Required, "blob"), opts.Since.Of)
+		con.Notice("a delta: it requires %s that %s has", units.Count(sum.Required, "blob"), printable(opts.Since.Of))
 	}
 	if sum.Deltas > 0 {
 		con.Notice("byte deltas of %s: %s instead of %s", units.Count(sum.Deltas, "layer"), units.Bytes(sum.DeltaBytes), units.Bytes(sum.DeltaLayers))
 	}
 	for _, name := range sum.Extra {
-		con.Notice("%s: %s does not belong to the bundle and was kept", output, printable(name))
+		con.Notice("%s: %s does not belong to the bundle and was kept", printable(output), printable(name))
 	}
 	file := output
 	if n := len(sum.Parts); n > 0 {
 		file = sum.Parts[0]
-		con.Notice("%s: %s to %s", units.Count(n, "part"), file, sum.Parts[n-1])
+		con.Notice("%s: %s to %s", units.Count(n, "part"), printable(file), printable(sum.Parts[n-1]))
 	}
-	con.Notice("on the other site: kolla-build load %s --push --registry localhost:4000", file)
+	con.Notice("on the other site: kolla-build load %s --push --registry localhost:4000", shellWord(file))
 	return nil
+}
+
+// shellWord returns a file name as bash reads it back.
+func shellWord(name string) string {
+	plain := func(r rune) bool {
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("/._-+:,@%=", r)
+	}
+	switch {
+	case name != "" && strings.IndexFunc(name, func(r rune) bool { return !plain(r) }) < 0:
+		return name
+	case !strings.ContainsFunc(name, unicode.IsControl) && utf8.ValidString(name):
+		return "'" + strings.ReplaceAll(name, "'", `'\''`) + "'"
+	}
+	quoted := strconv.Quote(name)
+	return "$'" + strings.ReplaceAll(quoted[1:len(quoted)-1], "'", `\'`) + "'"
 }
 
 // noticeUnfinished prints which files interrupted saves have left in a directory: they are

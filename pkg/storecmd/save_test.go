@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -57,5 +58,18 @@ func TestPartsFitOnFAT(t *testing.T) {
 		if size, _, err := splitting(SaveOptions{Split: text}); err != nil || size != want {
 			t.Errorf("--split %s: parts of %d bytes (%v), want %d", text, size, err, want)
 		}
+	}
+}
+
+// The printed command can be pasted into a shell, whatever the file is called.
+func TestShellWord(t *testing.T) {
+	for _, name := range []string{"set.tar", "/media/a b/set.tar", "it's.tar", "$HOME`id`.tar", "new\nline's.tar", "\xff\u0085.tar", "données.tar", "a[*]?!#~.tar", "-x;y&z|.tar", ""} {
+		out, err := exec.CommandContext(t.Context(), "bash", "-c", "printf %s "+shellWord(name)).Output()
+		if err != nil || string(out) != name {
+			t.Errorf("%q is printed as %s, which is %q (%v)", name, shellWord(name), out, err)
+		}
+	}
+	if got := shellWord("/media/set.tar.001"); got != "/media/set.tar.001" {
+		t.Errorf("a simple name is printed as %s", got)
 	}
 }
