@@ -113,7 +113,7 @@ func TestByteCompilation(t *testing.T) {
 	}
 }
 
-// TestByteCompilationOmitsTests holds that test suites are not compiled, except those
+// TestByteCompilationOmitsTests checks that test suites are not compiled, except those
 // that the Tempest image runs.
 func TestByteCompilationOmitsTests(t *testing.T) {
 	r := pythonRoot(t, map[string]map[string]string{
@@ -139,7 +139,7 @@ func TestByteCompilationOmitsTests(t *testing.T) {
 	}
 }
 
-// TestByteCompilationFails holds that a file that cannot be compiled fails the
+// TestByteCompilationFails checks that a file that cannot be compiled fails the
 // installation, as it does with py3compile.
 func TestByteCompilationFails(t *testing.T) {
 	r := pythonRoot(t, map[string]map[string]string{"pybroken": {"broken.py": "def f(:\n"}})

@@ -189,7 +189,7 @@ var (
 	markup = regexp.MustCompile("[^a-z0-9 _-]")
 )
 
-// anchors are the names that links to headings of a document have.
+// anchors returns the anchors of a document's headings, as links name them.
 func anchors(text string) map[string]bool {
 	found := map[string]bool{}
 	for _, line := range strings.Split(text, "\n") {

@@ -16,7 +16,7 @@ import (
 
 var update = flag.Bool("update", false, "write docs/images.md")
 
-// TestSupportMatrix holds that docs/images.md corresponds to the templates, the marks
+// TestSupportMatrix checks that docs/images.md corresponds to the templates, the marks
 // and the results.
 func TestSupportMatrix(t *testing.T) {
 	docs := filepath.Join(testenv.RepoRoot(t), "docs")

@@ -196,7 +196,7 @@ func TestOrderOfPackages(t *testing.T) {
 	}
 }
 
-// TestArchitectureNamesPackages holds that docs/architecture.md lists every package.
+// TestArchitectureNamesPackages checks that docs/architecture.md lists every package.
 func TestArchitectureNamesPackages(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join(testenv.RepoRoot(t), "docs", "architecture.md"))
 	if err != nil {

@@ -118,7 +118,7 @@ func TestFetchesEndWithTheRun(t *testing.T) {
 	}
 }
 
-// TestKilledRecordersAreRemoved holds that what a killed process was fetching does not stay
+// TestKilledRecordersAreRemoved checks that what a killed process was fetching does not stay
 // for ever, and that what another one fetches now does.
 func TestKilledRecordersAreRemoved(t *testing.T) {
 	dir := t.TempDir()
@@ -136,7 +136,7 @@ func TestKilledRecordersAreRemoved(t *testing.T) {
 	}
 }
 
-// TestEncodedContent holds that clients learn how content is encoded, live and from
+// TestEncodedContent checks that clients learn how content is encoded, live and from
 // records, whether they asked for it or not.
 func TestEncodedContent(t *testing.T) {
 	rec, dir, origin := recorderOf(t, t.Context(), func(w http.ResponseWriter, r *http.Request) {

@@ -95,8 +95,8 @@ func TestSaveAndLoad(t *testing.T) {
 			if last != total || total == 0 {
 				t.Errorf("progress ended at %d of %d", last, total)
 			}
-			again := saveTo(t, s, entries, SaveOptions{Compression: comp})
-			a, b := must[[]byte](t)(os.ReadFile(out)), must[[]byte](t)(os.ReadFile(again))
+			second := saveTo(t, s, entries, SaveOptions{Compression: comp})
+			a, b := must[[]byte](t)(os.ReadFile(out)), must[[]byte](t)(os.ReadFile(second))
 			if !bytes.Equal(a, b) {
 				t.Error("two saves differ")
 			}
@@ -120,8 +120,8 @@ func TestSaveAndLoad(t *testing.T) {
 				t.Errorf("second load: %+v", sum)
 			}
 			// Saving the loaded images gives the same bytes.
-			back := saveTo(t, to, entries, SaveOptions{Compression: comp})
-			if !bytes.Equal(must[[]byte](t)(os.ReadFile(back)), a) {
+			reread := saveTo(t, to, entries, SaveOptions{Compression: comp})
+			if !bytes.Equal(must[[]byte](t)(os.ReadFile(reread)), a) {
 				t.Error("saving what was loaded gives other bytes")
 			}
 		})
@@ -136,11 +136,11 @@ func TestSaveErrors(t *testing.T) {
 	if err := os.WriteFile(out, []byte("old"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	check := func(what string, entries []store.Entry, says string) {
+	check := func(what string, entries []store.Entry, expected string) {
 		t.Helper()
 		_, err := Save(ctx, s, entries, out, SaveOptions{})
-		if err == nil || !strings.Contains(err.Error(), says) {
-			t.Errorf("%s: %v, want %q", what, err, says)
+		if err == nil || !strings.Contains(err.Error(), expected) {
+			t.Errorf("%s: %v, want %q", what, err, expected)
 		}
 		if names, _ := os.ReadDir(dir); len(names) > 2 || names[len(names)-1].Name() != "set.tar" || len(names) == 2 && names[0].Name() != ".set.tar.partial" {
 			t.Errorf("%s left %v", what, names)
@@ -186,29 +186,29 @@ func TestDamaged(t *testing.T) {
 	testenv.Slow(t)
 	ctx := context.Background()
 	s, entries := fill(t)
-	whole := must[[]byte](t)(os.ReadFile(saveTo(t, s, entries, SaveOptions{})))
+	intact := must[[]byte](t)(os.ReadFile(saveTo(t, s, entries, SaveOptions{})))
 	to := openStore(t)
 	load := func(b []byte) error {
 		_, err := Load(ctx, "-", to, LoadOptions{Stdin: bytes.NewReader(b)})
 		return err
 	}
 	tail := 1024 + 511 // two empty blocks and padding
-	for n := 0; n < len(whole)-tail; n += 509 {
-		err := load(whole[:n])
+	for n := 0; n < len(intact)-tail; n += 509 {
+		err := load(intact[:n])
 		var fe *FormatError
 		if !errors.As(err, &fe) {
-			t.Fatalf("cut at %d of %d: %v", n, len(whole), err)
+			t.Fatalf("cut at %d of %d: %v", n, len(intact), err)
 		}
-		if all, _ := to.Entries(); len(all) != 0 {
-			t.Fatalf("cut at %d: %d names", n, len(all))
+		if entries, _ := to.Entries(); len(entries) != 0 {
+			t.Fatalf("cut at %d: %d names", n, len(entries))
 		}
 	}
 	// Cut within the last blob: the error says so.
-	err := load(whole[:len(whole)-3000])
+	err := load(intact[:len(intact)-3000])
 	if err == nil || !strings.Contains(err.Error(), "layer ") || !strings.Contains(err.Error(), "nova-") || !strings.Contains(usererr.Hint(err), "copy it again") {
 		t.Errorf("cut within a layer: %v", err)
 	}
-	sum, err := Load(ctx, "-", to, LoadOptions{Stdin: bytes.NewReader(whole)})
+	sum, err := Load(ctx, "-", to, LoadOptions{Stdin: bytes.NewReader(intact)})
 	if err != nil || sum.Reused == 0 {
 		t.Errorf("after cut files: %v, %d reused", err, sum.Reused)
 	}
@@ -218,18 +218,18 @@ func TestDamaged(t *testing.T) {
 		}
 	}
 	bad := 0
-	for i := 0; i < len(whole)-tail; i += 127 {
-		b := append([]byte(nil), whole...)
+	for i := 0; i < len(intact)-tail; i += 127 {
+		b := append([]byte(nil), intact...)
 		b[i] ^= 0x10
-		fresh := openStore(t)
-		sum, err := Load(ctx, "-", fresh, LoadOptions{Stdin: bytes.NewReader(b)})
+		empty := openStore(t)
+		sum, err := Load(ctx, "-", empty, LoadOptions{Stdin: bytes.NewReader(b)})
 		if err != nil {
 			bad++
 			continue
 		}
 		// A flipped bit in padding is not an error.
 		for _, e := range sum.Images {
-			if err := fresh.Verify(ctx, e.Digest); err != nil {
+			if err := empty.Verify(ctx, e.Digest); err != nil {
 				t.Errorf("flip at %d: %v", i, err)
 			}
 		}
@@ -239,8 +239,8 @@ func TestDamaged(t *testing.T) {
 	}
 	m := must[[]v1.Descriptor](t)(layersOf(s, entries[0]))
 	content := must[[]byte](t)(os.ReadFile(filepath.Join(s.Dir(), "blobs/sha256", m[1].Digest.Hex)))
-	b := append([]byte(nil), whole...)
-	b[bytes.Index(whole, content)+500] ^= 1
+	b := append([]byte(nil), intact...)
+	b[bytes.Index(intact, content)+500] ^= 1
 	_, err = Load(ctx, "-", openStore(t), LoadOptions{Stdin: bytes.NewReader(b)})
 	if err == nil || !strings.Contains(err.Error(), m[1].Digest.String()) || !strings.Contains(err.Error(), "layer 2 of 2 of "+refA) {
 		t.Errorf("flipped layer: %v", err)
@@ -334,11 +334,11 @@ func TestHostile(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), c.says) {
 				t.Errorf("err = %v, want %q", err, c.says)
 			}
-			if all, _ := s.Entries(); len(all) != 0 {
-				t.Errorf("entries %v", all)
+			if entries, _ := s.Entries(); len(entries) != 0 {
+				t.Errorf("entries %v", entries)
 			}
-			if left, _ := os.ReadDir(filepath.Join(s.Dir(), "tmp")); len(left) != 0 {
-				t.Errorf("left %v", left)
+			if leftover, _ := os.ReadDir(filepath.Join(s.Dir(), "tmp")); len(leftover) != 0 {
+				t.Errorf("left %v", leftover)
 			}
 		})
 	}
@@ -391,8 +391,8 @@ func TestRelocate(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "would both be named localhost:4000/os/nova-api:2026.1") {
 		t.Errorf("err = %v", err)
 	}
-	if all, _ := to.Entries(); len(all) != 0 {
-		t.Errorf("%d entries after an error", len(all))
+	if entries, _ := to.Entries(); len(entries) != 0 {
+		t.Errorf("%d entries after an error", len(entries))
 	}
 }
 

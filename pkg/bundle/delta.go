@@ -92,11 +92,11 @@ func (p *deltaPlan) missing(name string, blobs []ocispec.Descriptor) []ocispec.D
 		}
 	}
 	return slices.DeleteFunc(slices.Clone(blobs), func(b ocispec.Descriptor) bool {
-		has := p.since.Has(b)
-		if has {
+		present := p.since.Has(b)
+		if present {
 			p.require(name, b.Digest, b.Size, false)
 		}
-		return has
+		return present
 	})
 }
 
@@ -109,15 +109,15 @@ func (p *deltaPlan) base(l ocispec.Descriptor, position int, old []digest.Digest
 	if position < len(old) && !inImage[old[position]] {
 		return old[position]
 	}
-	var best digest.Digest
+	var nearest digest.Digest
 	distance := int64(-1)
 	for _, d := range old {
 		n := p.since.Blobs[d] - l.Size
 		if n = max(n, -n); !inImage[d] && (distance < 0 || n < distance) {
-			best, distance = d, n
+			nearest, distance = d, n
 		}
 	}
-	return best
+	return nearest
 }
 
 func (p *deltaPlan) require(image string, d digest.Digest, size int64, manifest bool) {
@@ -148,17 +148,17 @@ func (p *plan) makeDeltas(ctx context.Context, tempDir string) error {
 
 // leastSpace returns a lower bound of the temporary space: one layer at a time, with its base.
 func (p *plan) leastSpace() int64 {
-	most := int64(0)
+	largest := int64(0)
 	for _, b := range p.large {
 		if base := p.delta.bases[b.digest]; base != "" {
-			need := p.delta.since.Blobs[base]
+			required := p.delta.since.Blobs[base]
 			if p.delta.spool {
-				need += b.size
+				required += b.size
 			}
-			most = max(most, need)
+			largest = max(largest, required)
 		}
 	}
-	return most
+	return largest
 }
 
 func (p *plan) deltas(ctx context.Context, tempDir string) error {
@@ -183,15 +183,15 @@ func (p *plan) deltas(ctx context.Context, tempDir string) error {
 	}
 	var whole []blob
 	for _, b := range p.large {
-		made := false
+		written := false
 		err := retryReads(ctx, func() (err error) {
-			made, err = p.makeDelta(ctx, b, images[b.digest], tempDir)
+			written, err = p.makeDelta(ctx, b, images[b.digest], tempDir)
 			return err
 		})
 		if err != nil {
 			return err
 		}
-		if !made {
+		if !written {
 			whole = append(whole, b)
 		}
 	}

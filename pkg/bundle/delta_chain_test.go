@@ -8,6 +8,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/kolla-build/kolla-build/internal/testenv"
 	"github.com/kolla-build/kolla-build/pkg/store"
 )
 
@@ -56,6 +57,7 @@ func checkImages(t *testing.T, st *store.Store, want []store.Entry) {
 // A site that lacks a month refuses the next one and changes nothing. It loads both later,
 // in order, and a month that it has already changes nothing either.
 func TestDeltasOfThreeMonths(t *testing.T) {
+	testenv.Slow(t)
 	files, last := threeMonths(t)
 	site := emptyStore(t)
 	load := func(month int) (Summary, error) {
@@ -93,6 +95,7 @@ func TestDeltasOfThreeMonths(t *testing.T) {
 
 // Loads of the same delta into one store, at the same time, all succeed.
 func TestLoadsAtOnce(t *testing.T) {
+	testenv.Slow(t)
 	files, last := threeMonths(t)
 	dir := filepath.Join(t.TempDir(), "store")
 	for _, file := range files {

@@ -170,8 +170,8 @@ func TestDelta(t *testing.T) {
 			if _, err := Load(t.Context(), path, site, LoadOptions{}); !errors.As(err, &missing) || len(missing.Images) == 0 || usererr.Hint(err) == "" {
 				t.Fatalf("loaded into an empty store: %v, want a MissingError", err)
 			}
-			if left, _ := filepath.Glob(filepath.Join(site.Dir(), "blobs/sha256/*")); len(left) > 0 {
-				t.Errorf("%d blobs were written", len(left))
+			if leftover, _ := filepath.Glob(filepath.Join(site.Dir(), "blobs/sha256/*")); len(leftover) > 0 {
+				t.Errorf("%d blobs were written", len(leftover))
 			}
 			if _, err := Load(t.Context(), m.first, site, LoadOptions{}); err != nil {
 				t.Fatal(err)
@@ -261,6 +261,7 @@ func TestDamagedDelta(t *testing.T) {
 // TestDeltaOfUnreadableLayer checks that a layer that cannot be decompressed is carried
 // whole, beside byte deltas of others.
 func TestDeltaOfUnreadableLayer(t *testing.T) {
+	testenv.Slow(t)
 	m := newMonths(t)
 	content := layerTar(31, 20, 0)
 	m.old = append(m.old, putImage(t, m.st, "kolla/odd:t", content))
@@ -300,8 +301,8 @@ func TestDeltaOfUnreadableLayer(t *testing.T) {
 		t.Error(err)
 	}
 	for _, st := range []*store.Store{m.st, site} {
-		if left, err := os.ReadDir(st.TempDir()); err != nil || len(left) > 0 {
-			t.Errorf("left in %s: %v (%v)", st.TempDir(), left, err)
+		if leftover, err := os.ReadDir(st.TempDir()); err != nil || len(leftover) > 0 {
+			t.Errorf("left in %s: %v (%v)", st.TempDir(), leftover, err)
 		}
 	}
 }
@@ -365,6 +366,7 @@ func (templess) TempDir() string { return "" }
 
 // Byte deltas for a directory are made beside it, also if it does not exist yet.
 func TestByteDeltasToDirectory(t *testing.T) {
+	testenv.Slow(t)
 	m := newMonths(t)
 	since := m.since(t)
 	out := filepath.Join(t.TempDir(), "media", "delta") + "/"
@@ -389,8 +391,8 @@ func TestByteDeltasNeedSpace(t *testing.T) {
 		if !errors.As(err, &full) || full.Path != filepath.Dir(out) || !strings.Contains(usererr.Hint(err), "--delta") {
 			t.Errorf("saving to %s: %v (hint %q)", size, err, usererr.Hint(err))
 		}
-		if left, err := os.ReadDir(filepath.Dir(out)); err != nil || len(left) > 0 {
-			t.Errorf("saving to %s left %v (%v)", size, left, err)
+		if leftover, err := os.ReadDir(filepath.Dir(out)); err != nil || len(leftover) > 0 {
+			t.Errorf("saving to %s left %v (%v)", size, leftover, err)
 		}
 	}
 	path, _ := m.save(t, since, true)

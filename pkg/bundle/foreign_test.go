@@ -103,11 +103,11 @@ func TestLoadForeignArchives(t *testing.T) {
 				}
 			}
 			before := blobCount(t, st)
-			again, err := Load(t.Context(), "-", st, LoadOptions{Stdin: bytes.NewReader(archive)})
+			second, err := Load(t.Context(), "-", st, LoadOptions{Stdin: bytes.NewReader(archive)})
 			if err != nil {
 				t.Fatal(err)
 			}
-			for i, e := range again.Images {
+			for i, e := range second.Images {
 				if e.Digest != sum.Images[i].Digest {
 					t.Errorf("loaded again, %s has another digest", e.Name)
 				}
@@ -125,11 +125,11 @@ func TestLoadForeignArchives(t *testing.T) {
 
 func blobCount(t testing.TB, st *store.Store) int {
 	t.Helper()
-	all, err := os.ReadDir(filepath.Join(st.Dir(), "blobs", "sha256"))
+	files, err := os.ReadDir(filepath.Join(st.Dir(), "blobs", "sha256"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return len(all)
+	return len(files)
 }
 
 // TestLoadForeignOrder checks that the order of members does not matter, because tools
@@ -262,11 +262,11 @@ func TestLoadDamagedForeignArchives(t *testing.T) {
 			noImages(t, st)
 		})
 	}
-	whole := archivetest.Archive(t, archivetest.Docker10, images...)
-	for n := 100; n < len(whole)-1024; n += len(whole) / 12 { // the last kilobyte is the end mark
+	intact := archivetest.Archive(t, archivetest.Docker10, images...)
+	for n := 100; n < len(intact)-1024; n += len(intact) / 12 { // the last kilobyte is the end mark
 		st := openStore(t)
-		if _, err := Load(t.Context(), "-", st, LoadOptions{Stdin: bytes.NewReader(whole[:n])}); err == nil {
-			t.Errorf("an archive that is cut after %d of %d bytes was loaded", n, len(whole))
+		if _, err := Load(t.Context(), "-", st, LoadOptions{Stdin: bytes.NewReader(intact[:n])}); err == nil {
+			t.Errorf("an archive that is cut after %d of %d bytes was loaded", n, len(intact))
 		}
 		noImages(t, st)
 	}
@@ -274,8 +274,8 @@ func TestLoadDamagedForeignArchives(t *testing.T) {
 
 func noImages(t testing.TB, st *store.Store) {
 	t.Helper()
-	if all, err := st.Entries(); err != nil || len(all) > 0 {
-		t.Errorf("images after an error: %v, %v", all, err)
+	if entries, err := st.Entries(); err != nil || len(entries) > 0 {
+		t.Errorf("images after an error: %v, %v", entries, err)
 	}
 }
 

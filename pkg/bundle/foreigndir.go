@@ -144,11 +144,11 @@ func openSkopeoDir(ctx context.Context, d *dirFiles) (*skopeoDir, error) {
 		{ocispec.ImageIndexFile, index},
 		{"blobs/sha256/" + desc.Digest.Encoded(), raw},
 	}}
-	own := desc.Digest.Encoded()
+	manifestBlob := desc.Digest.Encoded()
 	var layers []*tar.Header // after possible manifests
 	err = d.each(ctx, ".", func(e fs.DirEntry) error {
 		found := skopeoBlob.FindStringSubmatch(e.Name())
-		if found == nil || found[1] == own {
+		if found == nil || found[1] == manifestBlob {
 			return nil // version, signatures, and a second copy of the manifest
 		}
 		if len(d.headers)+len(layers) > maxFiles {

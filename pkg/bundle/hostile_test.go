@@ -126,8 +126,8 @@ func TestNamesAreNotReplaced(t *testing.T) {
 				t.Errorf("%s: content was read", name)
 			}
 		}
-		if all, _ := s.Entries(); len(all) != 1 || all[0].Digest != ours.Digest {
-			t.Errorf("%s: entries %+v", name, all)
+		if entries, _ := s.Entries(); len(entries) != 1 || entries[0].Digest != ours.Digest {
+			t.Errorf("%s: entries %+v", name, entries)
 		}
 	}
 	// The same image again is not a replacement.
@@ -150,8 +150,8 @@ func TestHostileNames(t *testing.T) {
 		if !errors.As(err, &fe) || strings.ContainsAny(err.Error(), "\x1b\u202e") {
 			t.Errorf("%q: %v", name, err)
 		}
-		if all, _ := s.Entries(); len(all) != 0 {
-			t.Errorf("%q: entries %+v", name, all)
+		if entries, _ := s.Entries(); len(entries) != 0 {
+			t.Errorf("%q: entries %+v", name, entries)
 		}
 	}
 }
@@ -211,14 +211,14 @@ func peak(fn func()) uint64 {
 	done := make(chan struct{})
 	result := make(chan uint64)
 	go func() {
-		var most uint64
+		var peakMemory uint64
 		var m runtime.MemStats
 		for {
 			runtime.ReadMemStats(&m)
-			most = max(most, m.HeapInuse)
+			peakMemory = max(peakMemory, m.HeapInuse)
 			select {
 			case <-done:
-				result <- most
+				result <- peakMemory
 				return
 			default:
 				runtime.Gosched()
@@ -311,11 +311,11 @@ func TestMemoryIsBounded(t *testing.T) {
 			}()
 			defer pr.Close()
 			var err error
-			most := peak(func() { _, err = Load(t.Context(), "-", s, LoadOptions{Stdin: pr}) })
-			if err == nil || most > memoryLimit {
-				t.Errorf("%d MB of memory, %v", most>>20, err)
+			peakMemory := peak(func() { _, err = Load(t.Context(), "-", s, LoadOptions{Stdin: pr}) })
+			if err == nil || peakMemory > memoryLimit {
+				t.Errorf("%d MB of memory, %v", peakMemory>>20, err)
 			}
-			t.Logf("%d MB, %v", most>>20, err)
+			t.Logf("%d MB, %v", peakMemory>>20, err)
 		})
 	}
 }
@@ -375,10 +375,10 @@ func TestLoadStops(t *testing.T) {
 		},
 	} {
 		ctx, cancel := context.WithCancelCause(t.Context())
-		ended := make(chan error)
-		go func() { ended <- load(ctx) }()
+		done := make(chan error)
+		go func() { done <- load(ctx) }()
 		cancel(stop)
-		if err := <-ended; !errors.Is(err, stop) {
+		if err := <-done; !errors.Is(err, stop) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -427,9 +427,9 @@ func TestNestedIndexes(t *testing.T) {
 		if report.OK || len(report.Problems) != 1 || !strings.Contains(report.Problems[0].Detail, "nested") || len(report.Problems[0].Images) != 1 {
 			t.Errorf("%d indexes: verify finds %+v", nesting, report.Problems)
 		}
-		for what, err := range map[string]error{"list": listErr, "load": loadErr} {
+		for name, err := range map[string]error{"list": listErr, "load": loadErr} {
 			if err == nil || !strings.Contains(err.Error(), "nested") {
-				t.Errorf("%d indexes: %s: %v", nesting, what, err)
+				t.Errorf("%d indexes: %s: %v", nesting, name, err)
 			}
 		}
 	}
@@ -437,6 +437,7 @@ func TestNestedIndexes(t *testing.T) {
 
 // Images that share an index count it each: what is small in the file can take hours.
 func TestSharedIndexes(t *testing.T) {
+	testenv.Slow(t)
 	var p packed
 	const manifests, layers, images = 10, 10, 100
 	shared := ocispec.Index{MediaType: ocispec.MediaTypeImageIndex}

@@ -71,9 +71,9 @@ func TestSaveHelper(t *testing.T) {
 		t.Skip("started by TestInterruptedSave")
 	}
 	st := must[*store.Store](t)(store.OpenReadOnly(args[0]))
-	split, left := must[int64](t)(strconv.ParseInt(args[2], 10, 64)), must[int64](t)(strconv.ParseInt(args[3], 10, 64))
+	split, remaining := must[int64](t)(strconv.ParseInt(args[2], 10, 64)), must[int64](t)(strconv.ParseInt(args[3], 10, 64))
 	if len(args) > 4 {
-		left = -1
+		remaining = -1
 		go func() {
 			for {
 				if _, err := os.Stat(args[4]); err == nil {
@@ -82,7 +82,7 @@ func TestSaveHelper(t *testing.T) {
 			}
 		}()
 	}
-	_, err := Save(t.Context(), stoppingSource{st, &left, kill}, must[[]store.Entry](t)(st.Entries()), args[1], interruptedOptions(split))
+	_, err := Save(t.Context(), stoppingSource{st, &remaining, kill}, must[[]store.Entry](t)(st.Entries()), args[1], interruptedOptions(split))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -179,8 +179,8 @@ func TestInterruptedSave(t *testing.T) {
 		if got := contents(t, w.resume); got != want[i%3] {
 			t.Errorf("interruption %d of %s (split %d), continued:\n%s\nwant\n%s", i, o.name, o.split, got, want[i%3])
 		}
-		if left, err := filepath.Glob(w.resume + "/.*.partial"); err != nil || len(left) > 0 {
-			t.Errorf("interruption %d of %s (split %d), continued: left %v", i, o.name, o.split, left)
+		if leftover, err := filepath.Glob(w.resume + "/.*.partial"); err != nil || len(leftover) > 0 {
+			t.Errorf("interruption %d of %s (split %d), continued: left %v", i, o.name, o.split, leftover)
 		}
 		w.cleanUp()
 	}

@@ -54,6 +54,7 @@ func TestLargeHelper(t *testing.T) {
 // KOLLA_TEST_LARGE and KOLLA_TEST_LARGE_LOAD are its sizes for verify and load: the first
 // needs no disk space.
 func TestMemoryOfLargeBundles(t *testing.T) {
+	testenv.Slow(t)
 	for command, variable := range map[string]string{"verify": "KOLLA_TEST_LARGE", "load": "KOLLA_TEST_LARGE_LOAD"} {
 		size := int64(160 << 20)
 		if text := os.Getenv(variable); text != "" {
@@ -66,14 +67,14 @@ func TestMemoryOfLargeBundles(t *testing.T) {
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		begin := time.Now()
+		started := time.Now()
 		streamLarge(t, in, size)
 		if err := cmd.Wait(); err != nil {
 			t.Fatalf("%s: %v\n%s", command, err, out.String())
 		}
-		took := time.Since(begin)
+		elapsed := time.Since(started)
 		memory := testenv.PeakMemory(t, out.String())
-		t.Logf("%s of %d MB: %.1f s, processor %.1f s, memory %d MB", command, size>>20, took.Seconds(), (cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()).Seconds(), memory>>20)
+		t.Logf("%s of %d MB: %.1f s, processor %.1f s, memory %d MB", command, size>>20, elapsed.Seconds(), (cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()).Seconds(), memory>>20)
 		if memory > mostMemory && !raceEnabled {
 			t.Errorf("%s of %d bytes took %d bytes of memory, more than %d", command, size, memory, mostMemory)
 		}
@@ -83,6 +84,7 @@ func TestMemoryOfLargeBundles(t *testing.T) {
 // TestMemoryOfDamagedParts verifies a set in many parts of which some are lost.
 // KOLLA_TEST_LARGE is its size.
 func TestMemoryOfDamagedParts(t *testing.T) {
+	testenv.Slow(t)
 	size := int64(80 << 20)
 	if text := os.Getenv("KOLLA_TEST_LARGE"); text != "" {
 		size = must[int64](t)(config.ParseSize(text))
@@ -144,7 +146,7 @@ func streamLarge(t *testing.T, w io.WriteCloser, size int64) {
 	_, index := blob("", ocispec.Index{Versioned: specs.Versioned{SchemaVersion: 2}, Manifests: []ocispec.Descriptor{d}})
 
 	tw := tar.NewWriter(w)
-	put := func(name string, size int64, r io.Reader) {
+	add := func(name string, size int64, r io.Reader) {
 		t.Helper()
 		if err := tw.WriteHeader(&tar.Header{Name: name, Typeflag: tar.TypeReg, Mode: 0o644, Size: size}); err != nil {
 			t.Fatal(err)
@@ -153,13 +155,13 @@ func streamLarge(t *testing.T, w io.WriteCloser, size int64) {
 			t.Fatalf("%s: %d of %d bytes, %v", name, n, size, err)
 		}
 	}
-	text := func(name string, b []byte) { put(name, int64(len(b)), strings.NewReader(string(b))) }
+	text := func(name string, b []byte) { add(name, int64(len(b)), strings.NewReader(string(b))) }
 	text(ocispec.ImageLayoutFile, []byte(fmt.Sprintf(`{"imageLayoutVersion":%q}`, ocispec.ImageLayoutVersion)))
 	text(ocispec.ImageIndexFile, index)
 	text(blobName(d.Digest), manifestBytes)
 	text(blobName(configBlob.Digest), configBytes)
 	for n, l := range manifest.Layers {
-		put(blobName(l.Digest), l.Size, layer(int64(n)))
+		add(blobName(l.Digest), l.Size, layer(int64(n)))
 	}
 	if err := tw.Close(); err != nil {
 		t.Fatal(err)

@@ -130,14 +130,14 @@ func (l *loader) rename(e store.Entry) (string, error) {
 		case name == "":
 			name = l.opts.Name
 		case !strings.ContainsAny(name, "/:"): // skopeo copy … oci:DIR:TAG
-			given, err := imageref.Parse(l.opts.Name)
+			newName, err := imageref.Parse(l.opts.Name)
 			if err != nil {
 				return "", err
 			}
-			if given.Tag() == "" && imageref.CheckTag(name) == nil {
-				given = given.WithTag(name)
+			if newName.Tag() == "" && imageref.CheckTag(name) == nil {
+				newName = newName.WithTag(name)
 			}
-			name = given.String()
+			name = newName.String()
 		}
 	}
 	if name == "" {

@@ -44,12 +44,12 @@ func BenchmarkLoadNothingNew(b *testing.B) {
 	}
 	time.Sleep(time.Second) // younger files are read again
 	load := func() {
-		again, err := store.Open(s.Dir()) // as a process of its own
+		reopened, err := store.Open(s.Dir()) // as a process of its own
 		if err != nil {
 			b.Fatal(err)
 		}
-		defer again.Close()
-		if _, err := Load(b.Context(), path, again, LoadOptions{}); err != nil {
+		defer reopened.Close()
+		if _, err := Load(b.Context(), path, reopened, LoadOptions{}); err != nil {
 			b.Fatal(err)
 		}
 	}

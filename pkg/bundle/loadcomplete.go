@@ -100,11 +100,11 @@ func (l *loader) checkSharing(ctx context.Context) error {
 		}
 		n := 2 + len(doc.Layers)
 		for _, child := range doc.Manifests {
-			more, err := count(child.Digest, depth+1)
+			childCount, err := count(child.Digest, depth+1)
 			if err != nil {
 				return 0, err
 			}
-			n = min(n+more, maxVisits+1)
+			n = min(n+childCount, maxVisits+1)
 		}
 		visits[d] = n
 		return n, nil

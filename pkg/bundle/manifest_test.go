@@ -93,20 +93,20 @@ func TestManifestListsEverything(t *testing.T) {
 // noticed before a name is stored.
 func TestDamageOutsideBlobs(t *testing.T) {
 	s, entries := fill(t)
-	whole := must[[]byte](t)(os.ReadFile(saveTo(t, s, entries, SaveOptions{})))
+	intact := must[[]byte](t)(os.ReadFile(saveTo(t, s, entries, SaveOptions{})))
 	for _, text := range []string{"nova-api:2026.1", `"imageLayoutVersion"`, `"RepoTags"`, "io.kolla-build.key"} {
 		for at := 0; ; at++ {
-			n := bytes.Index(whole[at:], []byte(text))
+			n := bytes.Index(intact[at:], []byte(text))
 			if n < 0 {
 				break
 			}
 			at += n
-			b := bytes.Clone(whole)
+			b := bytes.Clone(intact)
 			b[at+2] ^= 1
 			to := openStore(t)
 			_, err := loadBytes(t, to, b, LoadOptions{})
-			if all, _ := to.Entries(); err == nil || len(all) > 0 {
-				t.Errorf("%q at %d: %v, %d names", text, at, err, len(all))
+			if entries, _ := to.Entries(); err == nil || len(entries) > 0 {
+				t.Errorf("%q at %d: %v, %d names", text, at, err, len(entries))
 			}
 		}
 	}
@@ -185,8 +185,8 @@ func TestHostileManifest(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%s: %v, want %q", c.name, err, c.says)
 		}
-		if all, _ := to.Entries(); len(all) != 0 {
-			t.Errorf("%s: %d names were stored", c.name, len(all))
+		if entries, _ := to.Entries(); len(entries) != 0 {
+			t.Errorf("%s: %d names were stored", c.name, len(entries))
 		}
 	}
 }

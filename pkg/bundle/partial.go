@@ -33,20 +33,20 @@ func (l *loader) keepPartial(ctx context.Context) error {
 	seen := map[digest.Digest]kept{}
 	absent, needed := map[digest.Digest]bool{}, map[digest.Digest]bool{}
 	for i, d := range l.images {
-		k, known := seen[d.Digest]
-		if !known {
-			there, missing, err := l.manifests(ctx, d)
+		k, found := seen[d.Digest]
+		if !found {
+			present, missing, err := l.manifests(ctx, d)
 			if err != nil {
 				return err
 			}
-			if len(there) > 0 && len(missing) > 0 {
-				if k.to, err = l.replaceIndex(ctx, d, there); err != nil {
+			if len(present) > 0 && len(missing) > 0 {
+				if k.to, err = l.replaceIndex(ctx, d, present); err != nil {
 					return err
 				}
 				for _, child := range missing {
 					absent[child.Digest] = true
 				}
-				k.platform = Partial{Loaded: platformNames(there), Missing: platformNames(missing)}
+				k.platform = Partial{Loaded: platformNames(present), Missing: platformNames(missing)}
 			} else {
 				needed[d.Digest] = true
 				for _, child := range missing {
@@ -72,7 +72,7 @@ func (l *loader) keepPartial(ctx context.Context) error {
 
 // manifests returns the manifests of an index: those that are in the file or, complete, in
 // the store, and the others. It returns none for an image.
-func (l *loader) manifests(ctx context.Context, d ocispec.Descriptor) (there, missing []ocispec.Descriptor, err error) {
+func (l *loader) manifests(ctx context.Context, d ocispec.Descriptor) (present, missing []ocispec.Descriptor, err error) {
 	if _, read := l.have[d.Digest]; !read {
 		return nil, nil, nil
 	}
@@ -86,7 +86,7 @@ func (l *loader) manifests(ctx context.Context, d ocispec.Descriptor) (there, mi
 	}
 	for _, child := range doc.Manifests {
 		if _, read := l.have[child.Digest]; read || l.st.Check(ctx, child.Digest) == nil {
-			there = append(there, child)
+			present = append(present, child)
 		} else {
 			missing = append(missing, child)
 		}
@@ -94,14 +94,14 @@ func (l *loader) manifests(ctx context.Context, d ocispec.Descriptor) (there, mi
 	if ctx.Err() != nil { // blobs of the store may count as missing
 		return nil, nil, context.Cause(ctx)
 	}
-	return there, missing, nil
+	return present, missing, nil
 }
 
 // replaceIndex returns the descriptor of an image that has only the available manifests
 // of its index.
-func (l *loader) replaceIndex(ctx context.Context, d ocispec.Descriptor, there []ocispec.Descriptor) (ocispec.Descriptor, error) {
-	if len(there) == 1 {
-		return ocispec.Descriptor{MediaType: there[0].MediaType, Digest: there[0].Digest, Size: there[0].Size}, nil
+func (l *loader) replaceIndex(ctx context.Context, d ocispec.Descriptor, present []ocispec.Descriptor) (ocispec.Descriptor, error) {
+	if len(present) == 1 {
+		return ocispec.Descriptor{MediaType: present[0].MediaType, Digest: present[0].Digest, Size: present[0].Size}, nil
 	}
 	raw, err := l.readStored(d.Digest)
 	if err != nil {
@@ -111,7 +111,7 @@ func (l *loader) replaceIndex(ctx context.Context, d ocispec.Descriptor, there [
 	if err := json.Unmarshal(raw, &index); err != nil {
 		return ocispec.Descriptor{}, err
 	}
-	index.Manifests = there
+	index.Manifests = present
 	if raw, err = json.Marshal(index); err != nil {
 		return ocispec.Descriptor{}, err
 	}

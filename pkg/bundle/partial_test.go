@@ -86,8 +86,8 @@ func TestLoadExportOfOnePlatform(t *testing.T) {
 			t.Errorf("%v: %+v", exported, sum.Partial)
 		}
 		// Loading it again changes nothing.
-		if again := must[Summary](t)(Load(t.Context(), out, to, LoadOptions{})); again.Images[0].Digest != sum.Images[0].Digest {
-			t.Errorf("%v: again %+v", exported, again.Images)
+		if second := must[Summary](t)(Load(t.Context(), out, to, LoadOptions{})); second.Images[0].Digest != sum.Images[0].Digest {
+			t.Errorf("%v: again %+v", exported, second.Images)
 		}
 	}
 }

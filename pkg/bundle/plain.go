@@ -35,8 +35,8 @@ func isPlainLayer(mediaType string) bool {
 
 // storePlain stores an uncompressed layer compressed, and reports whether the blob was
 // one. Otherwise it returns a reader of the blob.
-func (l *loader) storePlain(ctx context.Context, m member, e expectation, known bool) (bool, io.Reader, error) {
-	if known && !e.layer || m.digest.Algorithm() != digest.Canonical {
+func (l *loader) storePlain(ctx context.Context, m member, e expectation, listed bool) (bool, io.Reader, error) {
+	if listed && !e.layer || m.digest.Algorithm() != digest.Canonical {
 		return false, l.src.tr, nil
 	}
 	switch layer, ok, err := imagearchive.StoredLayer(ctx, l.st, m.digest); {
@@ -150,7 +150,7 @@ func (l *loader) replaced(ctx context.Context, d digest.Digest, done map[digest.
 	if err != nil {
 		return ocispec.Descriptor{}, err
 	}
-	same := ocispec.Descriptor{Digest: d, Size: int64(len(raw))}
+	equivalent := ocispec.Descriptor{Digest: d, Size: int64(len(raw))}
 	changes := map[digest.Digest]ocispec.Descriptor{}
 	for _, layer := range doc.Layers {
 		if to, ok := l.plain[layer.Digest]; ok && isImageLayer(layer.MediaType) {
@@ -169,9 +169,9 @@ func (l *loader) replaced(ctx context.Context, d digest.Digest, done map[digest.
 			changes[child.Digest] = to
 		}
 	}
-	done[d] = same
+	done[d] = equivalent
 	if len(changes) == 0 {
-		return same, nil
+		return equivalent, nil
 	}
 	if raw, err = replaceDescriptors(raw, changes); err != nil {
 		return ocispec.Descriptor{}, err

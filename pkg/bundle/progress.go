@@ -155,21 +155,21 @@ func (o *totalProgress) of(in Input) Progress {
 	if o.report == nil {
 		return nil
 	}
-	var others int64
-	known := true
+	var otherBytes int64
+	sizesKnown := true
 	for path, size := range o.sizes {
 		if path != in.Path {
-			others += size
-			known = known && size > 0
+			otherBytes += size
+			sizesKnown = sizesKnown && size > 0
 		}
 	}
 	before := o.before
 	return func(done, total int64) {
-		if !known || total == 0 {
+		if !sizesKnown || total == 0 {
 			o.report(before+done, 0)
 			return
 		}
-		o.report(before+done, before+total+others)
+		o.report(before+done, before+total+otherBytes)
 	}
 }
 

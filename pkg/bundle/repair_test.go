@@ -11,6 +11,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/kolla-build/kolla-build/internal/archivetest"
+	"github.com/kolla-build/kolla-build/internal/testenv"
 	"github.com/kolla-build/kolla-build/pkg/store"
 )
 
@@ -53,8 +54,8 @@ func TestArchivesRepair(t *testing.T) {
 		for d := range layersOfAll(t, st, first.Images...) {
 			damage(t, st, d)
 		}
-		again := load()
-		for i, e := range again.Images {
+		second := load()
+		for i, e := range second.Images {
 			if e.Digest != first.Images[i].Digest {
 				t.Errorf("%s: %s is %s, was %s", format, e.Name, e.Digest, first.Images[i].Digest)
 			}
@@ -69,6 +70,7 @@ func TestArchivesRepair(t *testing.T) {
 // damaged in the store: it names the image, and after the first bundle was loaded again it
 // can be loaded.
 func TestDeltaOfDamagedBase(t *testing.T) {
+	testenv.Slow(t)
 	for _, byteDeltas := range []bool{false, true} {
 		m := newMonths(t)
 		path, _ := m.save(t, m.since(t), byteDeltas)
@@ -98,6 +100,7 @@ func TestDeltaOfDamagedBase(t *testing.T) {
 // TestByteDeltasRepair checks that loading a delta again replaces layers made of byte deltas
 // that were damaged in the store.
 func TestByteDeltasRepair(t *testing.T) {
+	testenv.Slow(t)
 	m := newMonths(t)
 	path, sum := m.save(t, m.since(t), true)
 	if sum.Deltas == 0 {
@@ -113,9 +116,9 @@ func TestByteDeltasRepair(t *testing.T) {
 			damaged++
 		}
 	}
-	again := must[Summary](t)(Load(t.Context(), path, site, LoadOptions{Replace: true}))
-	if damaged == 0 || again.Repaired != damaged {
-		t.Errorf("%d blobs damaged, %d repaired", damaged, again.Repaired)
+	second := must[Summary](t)(Load(t.Context(), path, site, LoadOptions{Replace: true}))
+	if damaged == 0 || second.Repaired != damaged {
+		t.Errorf("%d blobs damaged, %d repaired", damaged, second.Repaired)
 	}
 	for _, e := range m.now {
 		if err := site.Verify(t.Context(), e.Digest); err != nil {

@@ -94,16 +94,16 @@ func (t *tarWriter) same(ctx context.Context, r io.Reader, p piece) (int64, erro
 		return int64(len(b)), nil
 	}
 	sum := p.file.digest.Algorithm().Hash()
-	for left := p.file.size; left > 0; {
+	for remaining := p.file.size; remaining > 0; {
 		if ctx.Err() != nil {
 			return 0, context.Cause(ctx)
 		}
-		b := t.buf[:min(left, int64(len(t.buf)))]
+		b := t.buf[:min(remaining, int64(len(t.buf)))]
 		if err := readFull(r, b); err != nil {
 			return 0, err
 		}
 		sum.Write(b)
-		left -= int64(len(b))
+		remaining -= int64(len(b))
 	}
 	if digest.NewDigest(p.file.digest.Algorithm(), sum) != p.file.digest {
 		return 0, errDiffers

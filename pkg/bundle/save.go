@@ -210,23 +210,23 @@ func withPartialHint(err error, name string) error {
 
 // checkSpace fails if a file system has too little space for the bundle. Files with an
 // earlier beginning of it count as written.
-func checkSpace(dir string, need int64, earlier ...string) error {
+func checkSpace(dir string, required int64, earlier ...string) error {
 	for _, name := range earlier {
 		if st, err := os.Lstat(name); err == nil && st.Mode().IsRegular() {
-			need -= st.Size()
+			required -= st.Size()
 		}
 	}
-	if _, free := disk.Space(dir); free > 0 && free < need {
-		return &store.FullError{Path: dir, Need: need, Free: uint64(free)}
+	if _, free := disk.Space(dir); free > 0 && free < required {
+		return &store.FullError{Path: dir, Need: required, Free: uint64(free)}
 	}
 	return nil
 }
 
 // noSpace returns the error for a full file system, with the space that was needed.
-func noSpace(dir string, need int64, err error) error {
+func noSpace(dir string, required int64, err error) error {
 	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
 		_, free := disk.Space(dir)
-		return &store.FullError{Path: dir, Need: need, Free: uint64(max(0, free)), Err: err}
+		return &store.FullError{Path: dir, Need: required, Free: uint64(max(0, free)), Err: err}
 	}
 	return err
 }

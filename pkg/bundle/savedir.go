@@ -86,9 +86,9 @@ func checkDir(dir string) error {
 	if err != nil || len(entries) == 0 {
 		return err
 	}
-	has := map[string]bool{}
+	present := map[string]bool{}
 	for _, e := range entries {
-		has[e.Name()] = true
+		present[e.Name()] = true
 	}
 	// A directory that comes from elsewhere must not have files outside of it replaced.
 	for _, pattern := range []string{"blobs", "blobs/*", deltaDir, deltaDir + "/*"} {
@@ -104,8 +104,8 @@ func checkDir(dir string) error {
 	}
 	// An interrupted save has written blobs, at least, and the index last. Another layout,
 	// such as the store or one of skopeo, has an index and no manifest of a bundle.
-	foreign := (has[ocispec.ImageIndexFile] || has["manifest.json"]) && !has[manifestFile]
-	if !foreign && (has[ocispec.ImageLayoutFile] || has["blobs"]) {
+	foreign := (present[ocispec.ImageIndexFile] || present["manifest.json"]) && !present[manifestFile]
+	if !foreign && (present[ocispec.ImageLayoutFile] || present["blobs"]) {
 		return nil
 	}
 	return usererr.Errorf("name a new or empty directory, or one that save has written", "it is not empty and contains no bundle")
@@ -147,14 +147,14 @@ type dirWriter struct {
 
 // checkSpace fails if the file system has too little space for the files that are missing.
 func (w *dirWriter) checkSpace(files []file) error {
-	var need int64
+	var required int64
 	for _, f := range files {
 		if st, err := os.Lstat(w.path(f)); err != nil || st.Size() != f.size {
-			need += f.size
+			required += f.size
 		}
 	}
-	if _, free := disk.Space(w.dir); free > 0 && free < need {
-		return &store.FullError{Path: w.dir, Need: need, Free: uint64(free)}
+	if _, free := disk.Space(w.dir); free > 0 && free < required {
+		return &store.FullError{Path: w.dir, Need: required, Free: uint64(free)}
 	}
 	return nil
 }

@@ -13,14 +13,14 @@ func (l *loader) checkSpace() error {
 	if l.st == nil || l.opts.NamesOnly {
 		return nil
 	}
-	var need int64
+	var required int64
 	for _, f := range l.manifest.doc.Files {
-		if d, isBlob := blobDigest(f.Name); (!isBlob || !l.st.HasBlob(d, f.Size)) && need+f.Size >= need {
-			need += f.Size
+		if d, isBlob := blobDigest(f.Name); (!isBlob || !l.st.HasBlob(d, f.Size)) && required+f.Size >= required {
+			required += f.Size
 		}
 	}
-	if _, free := disk.Space(l.st.Dir()); free > 0 && free < need {
-		return &store.FullError{Path: l.st.Dir(), Need: need, Free: uint64(free)}
+	if _, free := disk.Space(l.st.Dir()); free > 0 && free < required {
+		return &store.FullError{Path: l.st.Dir(), Need: required, Free: uint64(free)}
 	}
 	return nil
 }
@@ -31,20 +31,20 @@ func (l *loader) checkDeltaSpace() error {
 	if l.manifest.doc == nil {
 		return nil
 	}
-	var need, base int64
+	var required, base int64
 	for _, f := range l.manifest.doc.Files {
 		name, isDelta := strings.CutPrefix(f.Name, deltaDir+"/")
 		if d, ok := blobDigest("blobs/" + name); isDelta && ok {
-			if e, known := l.expected[d]; known && !l.st.HasBlob(d, e.size) && need+e.size >= need {
-				need += e.size
+			if e, known := l.expected[d]; known && !l.st.HasBlob(d, e.size) && required+e.size >= required {
+				required += e.size
 			}
 		}
 	}
 	for _, size := range l.bases {
 		base = max(base, size)
 	}
-	if _, free := disk.Space(l.st.Dir()); free > 0 && need > 0 && free < need+base {
-		return &store.FullError{Path: l.st.Dir(), Need: need + base, Free: uint64(free)}
+	if _, free := disk.Space(l.st.Dir()); free > 0 && required > 0 && free < required+base {
+		return &store.FullError{Path: l.st.Dir(), Need: required + base, Free: uint64(free)}
 	}
 	return nil
 }

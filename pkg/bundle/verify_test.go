@@ -75,13 +75,13 @@ func TestVerify(t *testing.T) {
 // Verify names each damaged, missing and added file, and the images that it affects.
 func TestVerifyNamesDamage(t *testing.T) {
 	s, entries := fill(t)
-	whole := must[[]byte](t)(os.ReadFile(saveTo(t, s, entries, SaveOptions{})))
+	intact := must[[]byte](t)(os.ReadFile(saveTo(t, s, entries, SaveOptions{})))
 	both, a := []string{refA, refB}, []string{refA}
 	layersA := must[[]digest.Digest](t)(layerDigests(s, entries[0]))
 	base, own := blobName(layersA[0]), blobName(layersA[1])
 	change := func(name string, f func(i *item) *item) []byte {
 		var out []item
-		for _, i := range unpack(t, whole) {
+		for _, i := range unpack(t, intact) {
 			if i.h.Name == name {
 				if c := f(&i); c != nil {
 					out = append(out, *c)
@@ -120,12 +120,12 @@ func TestVerifyNamesDamage(t *testing.T) {
 		{"layout", ProblemDamaged, "oci-layout", both, change("oci-layout", flip)},
 		{"for docker load", ProblemDamaged, "manifest.json", both, change("manifest.json", flip)},
 		{"manifest", ProblemDamaged, manifestFile, both, change(manifestFile, flip)},
-		{"added blob", ProblemExtra, extra, nil, makeTar(t, append(unpack(t, whole), item{tar.Header{Name: extra}, "x"})...)},
-		{"added file", ProblemInvalid, "install.sh", nil, makeTar(t, append(unpack(t, whole), item{tar.Header{Name: "install.sh"}, "x"})...)},
-		{"link", ProblemInvalid, extra, nil, makeTar(t, append(unpack(t, whole), item{tar.Header{Name: extra, Typeflag: tar.TypeSymlink, Linkname: "/etc/passwd"}, ""})...)},
-		{"leads out", ProblemInvalid, "blobs/../../x", nil, makeTar(t, append(unpack(t, whole), item{tar.Header{Name: "blobs/../../x"}, "x"})...)},
-		{"twice", ProblemInvalid, own, nil, makeTar(t, append(unpack(t, whole), item{tar.Header{Name: own}, "x"})...)},
-		{"cut", ProblemDamaged, "", nil, whole[:len(whole)/2]},
+		{"added blob", ProblemExtra, extra, nil, makeTar(t, append(unpack(t, intact), item{tar.Header{Name: extra}, "x"})...)},
+		{"added file", ProblemInvalid, "install.sh", nil, makeTar(t, append(unpack(t, intact), item{tar.Header{Name: "install.sh"}, "x"})...)},
+		{"link", ProblemInvalid, extra, nil, makeTar(t, append(unpack(t, intact), item{tar.Header{Name: extra, Typeflag: tar.TypeSymlink, Linkname: "/etc/passwd"}, ""})...)},
+		{"leads out", ProblemInvalid, "blobs/../../x", nil, makeTar(t, append(unpack(t, intact), item{tar.Header{Name: "blobs/../../x"}, "x"})...)},
+		{"twice", ProblemInvalid, own, nil, makeTar(t, append(unpack(t, intact), item{tar.Header{Name: own}, "x"})...)},
+		{"cut", ProblemDamaged, "", nil, intact[:len(intact)/2]},
 	} {
 		r, err := verifyBytes(t, c.b, nil)
 		if err != nil {
@@ -161,10 +161,10 @@ func layerDigests(s *store.Store, e store.Entry) ([]digest.Digest, error) {
 // Verify notices every flipped bit, except in unused padding.
 func TestVerifyFindsEveryBit(t *testing.T) {
 	s, entries := fillSize(t, 500)
-	whole := must[[]byte](t)(os.ReadFile(saveTo(t, s, entries, SaveOptions{})))
-	want := manifestOf(t, whole)
-	for at := 0; at < len(whole); at += 13 {
-		b := bytes.Clone(whole)
+	intact := must[[]byte](t)(os.ReadFile(saveTo(t, s, entries, SaveOptions{})))
+	want := manifestOf(t, intact)
+	for at := 0; at < len(intact); at += 13 {
+		b := bytes.Clone(intact)
 		b[at] ^= 1 << (at % 8)
 		r, err := verifyBytes(t, b, nil)
 		if err != nil || !r.OK {

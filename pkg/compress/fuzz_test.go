@@ -13,8 +13,8 @@ func FuzzParse(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if again, err := Parse(s.String()); err != nil || again != s {
-			t.Errorf("%q is %v, then %v (%v)", text, s, again, err)
+		if reparsed, err := Parse(s.String()); err != nil || reparsed != s {
+			t.Errorf("%q is %v, then %v (%v)", text, s, reparsed, err)
 		}
 	})
 }

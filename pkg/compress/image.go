@@ -202,9 +202,9 @@ func (c *Compressor) document(d digest.Digest, into any) ([]byte, error) {
 // layer returns the compressed form of a layer, and creates it if necessary.
 func (c *Compressor) layer(ctx context.Context, l ocispec.Descriptor, diffID digest.Digest) (Layer, error) {
 	c.mu.Lock()
-	keep := c.keep[l.Digest]
+	unchanged := c.keep[l.Digest]
 	c.mu.Unlock()
-	if keep {
+	if unchanged {
 		return c.copied(ctx, l, diffID)
 	}
 	for {
@@ -242,11 +242,11 @@ func (c *Compressor) copied(ctx context.Context, l ocispec.Descriptor, diffID di
 
 func (c *Compressor) compressed(ctx context.Context, l ocispec.Descriptor, diffID digest.Digest) (Layer, error) {
 	c.mu.Lock()
-	known, ok := c.done[diffID]
+	layer, ok := c.done[diffID]
 	limit, clamp := c.limits[diffID]
 	c.mu.Unlock()
 	if ok {
-		return known, nil
+		return layer, nil
 	}
 	version := c.settings.Version()
 	if clamp {
@@ -371,16 +371,16 @@ func (c *Compressor) eStargz(ctx context.Context, r io.Reader, copyTar func(io.W
 // replaceDiffIDs returns a config with other diff IDs. The rest does not change, byte
 // for byte if the config has the format of encoding/json.
 func replaceDiffIDs(config []byte, before, after []digest.Digest) ([]byte, error) {
-	was, err := json.Marshal(before)
+	oldIDs, err := json.Marshal(before)
 	if err != nil {
 		return nil, err
 	}
-	is, err := json.Marshal(after)
+	newIDs, err := json.Marshal(after)
 	if err != nil {
 		return nil, err
 	}
-	if bytes.Count(config, was) == 1 {
-		return bytes.Replace(config, was, is, 1), nil
+	if bytes.Count(config, oldIDs) == 1 {
+		return bytes.Replace(config, oldIDs, newIDs, 1), nil
 	}
 	var fields, rootfs map[string]json.RawMessage
 	if err := json.Unmarshal(config, &fields); err != nil {
@@ -389,7 +389,7 @@ func replaceDiffIDs(config []byte, before, after []digest.Digest) ([]byte, error
 	if err := json.Unmarshal(fields["rootfs"], &rootfs); err != nil {
 		return nil, err
 	}
-	rootfs["diff_ids"] = is
+	rootfs["diff_ids"] = newIDs
 	if fields["rootfs"], err = json.Marshal(rootfs); err != nil {
 		return nil, err
 	}

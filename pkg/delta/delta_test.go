@@ -475,8 +475,8 @@ func TestNoFilesAreLeft(t *testing.T) {
 	good, h, base := made(t)
 	dir := t.TempDir()
 	_ = Apply(t.Context(), io.Discard, bytes.NewReader(good[:len(good)/2]), h.Target, opener(base), dir)
-	if left, _ := filepath.Glob(filepath.Join(dir, "*")); len(left) > 0 {
-		t.Errorf("left: %v", left)
+	if leftover, _ := filepath.Glob(filepath.Join(dir, "*")); len(leftover) > 0 {
+		t.Errorf("left: %v", leftover)
 	}
 }
 

@@ -85,14 +85,14 @@ func (e *FormatError) Unwrap() error { return e.Err }
 // Hint returns a hint for the user.
 func (e *FormatError) Hint() string { return "the file is damaged: copy it again" }
 
-func (l Layer) check(what string) error {
+func (l Layer) check(kind string) error {
 	for _, d := range []digest.Digest{l.Digest, l.DiffID} {
 		if err := d.Validate(); err != nil {
-			return &FormatError{Detail: fmt.Sprintf("header: digest %q of the %s", d, what), Err: err}
+			return &FormatError{Detail: fmt.Sprintf("header: digest %q of the %s", d, kind), Err: err}
 		}
 	}
 	if l.Size < 0 || l.TarSize < 0 || l.TarSize > maxTar || l.TarSize/maxRatio > l.Size {
-		return &FormatError{Detail: fmt.Sprintf("header: the %s has %d bytes, and its tar %d", what, l.Size, l.TarSize)}
+		return &FormatError{Detail: fmt.Sprintf("header: the %s has %d bytes, and its tar %d", kind, l.Size, l.TarSize)}
 	}
 	return nil
 }

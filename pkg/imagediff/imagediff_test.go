@@ -307,7 +307,7 @@ func TestReadOnlyStore(t *testing.T) {
 	}
 }
 
-// TestDamagedLayer holds that a damaged blob is an error and stays in the store.
+// TestDamagedLayer checks that a damaged blob is an error and stays in the store.
 func TestDamagedLayer(t *testing.T) {
 	first := build(t, "A=1", base, files)
 	f := newFixture(t, map[string]v1.Image{"kolla/app:one": first, "kolla/app:two": build(t, "A=2", base)})

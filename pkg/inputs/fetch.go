@@ -60,11 +60,11 @@ func Fetch(ctx context.Context, o FetchOptions) (Result, error) {
 	if err := os.MkdirAll(o.Dir, 0o755); err != nil {
 		return Result{}, fmt.Errorf("fetching inputs: %w", err)
 	}
-	held, err := filelock.Try(filepath.Join(o.Dir, ".lock"))
+	dirLock, err := filelock.Try(filepath.Join(o.Dir, ".lock"))
 	if err != nil {
 		return Result{}, fmt.Errorf("fetching inputs into %s: %w", o.Dir, err)
 	}
-	defer held.Close()
+	defer dirLock.Close()
 	root, err := os.OpenRoot(o.Dir)
 	if err != nil {
 		return Result{}, fmt.Errorf("fetching inputs: %w", err)
@@ -102,13 +102,13 @@ func (f *fetcher) run(ctx context.Context) error {
 	for _, it := range missing {
 		f.total += it.size
 	}
-	need := f.total
+	required := f.total
 	for _, b := range f.Lock.Bases {
-		need += b.Size
+		required += b.Size
 	}
-	if total, free := disk.Space(f.Dir); total > 0 && need > free {
+	if total, free := disk.Space(f.Dir); total > 0 && required > free {
 		return usererr.Errorf("--output names a directory on another disk",
-			"the inputs need %s in %s, which has %s free", units.Bytes(need), f.Dir, units.Bytes(free))
+			"the inputs need %s in %s, which has %s free", units.Bytes(required), f.Dir, units.Bytes(free))
 	}
 	stop := f.reportProgress()
 	var g errgroup.Group
@@ -175,11 +175,11 @@ type FetchError struct {
 // Error implements error.
 func (e *FetchError) Error() string {
 	const shown = 10
-	files, more := e.Failed, ""
+	files, suffix := e.Failed, ""
 	if len(files) > shown {
-		files, more = files[:shown], fmt.Sprintf("\n  and %d more", len(files)-shown)
+		files, suffix = files[:shown], fmt.Sprintf("\n  and %d more", len(files)-shown)
 	}
-	return fmt.Sprintf("%d of %s could not be fetched:\n  %s%s", len(e.Failed), units.Count(e.Of, "input"), strings.Join(files, "\n  "), more)
+	return fmt.Sprintf("%d of %s could not be fetched:\n  %s%s", len(e.Failed), units.Count(e.Of, "input"), strings.Join(files, "\n  "), suffix)
 }
 
 // Hint returns a hint for the user.
@@ -378,11 +378,11 @@ func (f *fetcher) reportProgress() func() {
 			}
 			got := f.bytes.Load()
 			rate := float64(got) / time.Since(started).Seconds()
-			left := ""
+			remaining := ""
 			if rate > 0 && got < f.total {
-				left = ", " + units.Estimate(time.Duration(float64(f.total-got)/rate*float64(time.Second))) + " left"
+				remaining = ", " + units.Estimate(time.Duration(float64(f.total-got)/rate*float64(time.Second))) + " left"
 			}
-			f.Notice("fetched %s of %s, %s/s%s", units.Bytes(got), units.Bytes(f.total), units.Bytes(int64(rate)), left)
+			f.Notice("fetched %s of %s, %s/s%s", units.Bytes(got), units.Bytes(f.total), units.Bytes(int64(rate)), remaining)
 		}
 	})
 	return func() {

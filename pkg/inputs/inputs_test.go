@@ -311,20 +311,20 @@ func TestFetchFollowsNoLinks(t *testing.T) {
 			if err == nil && name != ".partial" && name != "python" {
 				t.Error("the link was accepted")
 			}
-			var left []string
+			var leftover []string
 			must(t, filepath.WalkDir(outside, func(path string, d os.DirEntry, err error) error {
 				if err == nil && !d.IsDir() {
 					content, rerr := os.ReadFile(path)
 					if err = rerr; string(content) == "mine" {
-						left = append(left, path)
+						leftover = append(leftover, path)
 					} else {
 						t.Errorf("%s was written", path)
 					}
 				}
 				return err
 			}))
-			if len(left) != 4 {
-				t.Errorf("of the files outside, %q are left: %v", left, err)
+			if len(leftover) != 4 {
+				t.Errorf("of the files outside, %q are left: %v", leftover, err)
 			}
 		})
 	}

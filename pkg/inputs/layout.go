@@ -62,7 +62,7 @@ func itemsOf(l *lock.Lock) []item {
 	}
 	for i := range items {
 		it := &items[i]
-		if have, used := byPath[it.path]; it.path == "" || dirs[it.path] || used && have != it.digest {
+		if existing, used := byPath[it.path]; it.path == "" || dirs[it.path] || used && existing != it.digest {
 			it.path = path.Join("other", it.digest.Encoded())
 		}
 		byPath[it.path] = it.digest

@@ -111,11 +111,11 @@ type MissingError struct {
 func (e *MissingError) Error() string {
 	const shown = 10
 	files := e.Files
-	more := ""
+	suffix := ""
 	if len(files) > shown {
-		files, more = files[:shown], fmt.Sprintf("\n  and %d more", len(files)-shown)
+		files, suffix = files[:shown], fmt.Sprintf("\n  and %d more", len(files)-shown)
 	}
-	return fmt.Sprintf("%s of %s cannot be used:\n  %s%s", units.Count(len(e.Files), "input"), e.Dir, strings.Join(files, "\n  "), more)
+	return fmt.Sprintf("%s of %s cannot be used:\n  %s%s", units.Count(len(e.Files), "input"), e.Dir, strings.Join(files, "\n  "), suffix)
 }
 
 // Hint returns a hint for the user.
@@ -145,11 +145,11 @@ func (d *Dir) Check(images []string) error {
 		default:
 			continue
 		}
-		need := ""
+		neededFor := ""
 		if len(it.images) > 0 {
-			need = ", for " + strings.Join(it.images, ", ")
+			neededFor = ", for " + strings.Join(it.images, ", ")
 		}
-		files = append(files, fmt.Sprintf("%s: %s (%s%s)", it.description, problem, it.path, need))
+		files = append(files, fmt.Sprintf("%s: %s (%s%s)", it.description, problem, it.path, neededFor))
 	}
 	if len(files) > 0 {
 		return &MissingError{Dir: d.path, Files: files}
@@ -157,8 +157,8 @@ func (d *Dir) Check(images []string) error {
 	return nil
 }
 
-func neededBy(of, images []string) bool {
-	return len(of) == 0 || slices.ContainsFunc(of, func(im string) bool { return slices.Contains(images, im) })
+func neededBy(users, images []string) bool {
+	return len(users) == 0 || slices.ContainsFunc(users, func(im string) bool { return slices.Contains(images, im) })
 }
 
 // LookUp returns the record of a URL in the lock.
@@ -178,8 +178,8 @@ func (d *Dir) Source(section, kind, location, reference string) (string, lock.So
 	if !ok {
 		return "", s, false, nil
 	}
-	for i, have := range d.lock.Sources {
-		if have.Section == section && have.Type == kind && have.Location == location && have.Reference == reference {
+	for i, locked := range d.lock.Sources {
+		if locked.Section == section && locked.Type == kind && locked.Location == location && locked.Reference == reference {
 			it := d.items[len(d.lock.Files)+i]
 			f, err := d.open(it.path, it.digest, it.size)
 			if err != nil {

@@ -42,10 +42,10 @@ func (f *fetcher) writePythonIndex() error {
 	if len(projects) == 0 {
 		return nil
 	}
-	var all strings.Builder
-	all.WriteString(pageHead)
+	var index strings.Builder
+	index.WriteString(pageHead)
 	for _, name := range slices.Sorted(maps.Keys(projects)) {
-		fmt.Fprintf(&all, "<a href=\"%s/\">%s</a><br>\n", url.PathEscape(name), html.EscapeString(name))
+		fmt.Fprintf(&index, "<a href=\"%s/\">%s</a><br>\n", url.PathEscape(name), html.EscapeString(name))
 		files := projects[name]
 		slices.SortFunc(files, func(a, b item) int { return cmp.Compare(path.Base(a.path), path.Base(b.path)) })
 		var page strings.Builder
@@ -58,7 +58,7 @@ func (f *fetcher) writePythonIndex() error {
 			return err
 		}
 	}
-	return f.writePage("python/simple", all.String())
+	return f.writePage("python/simple", index.String())
 }
 
 const pageHead = "<!DOCTYPE html>\n<meta name=\"pypi:repository-version\" content=\"1.0\">\n"

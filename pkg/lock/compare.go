@@ -98,7 +98,7 @@ type versioned struct {
 	images   []string
 }
 
-func compare(what string, older, newer map[string]versioned) []Change {
+func compare(kind string, older, newer map[string]versioned) []Change {
 	names := map[string]bool{}
 	for _, m := range []map[string]versioned{older, newer} {
 		for name := range m {
@@ -108,7 +108,7 @@ func compare(what string, older, newer map[string]versioned) []Change {
 	var out []Change
 	for name := range names {
 		o, n := older[name], newer[name]
-		c := Change{What: what + " " + name, Old: strings.Join(o.versions, ", "), New: strings.Join(n.versions, ", "), Images: n.images}
+		c := Change{What: kind + " " + name, Old: strings.Join(o.versions, ", "), New: strings.Join(n.versions, ", "), Images: n.images}
 		if c.New == "" {
 			c.Images = o.images
 		}
@@ -129,8 +129,8 @@ func (v *versioned) add(version, hex string, images []string) {
 }
 
 // union returns the sorted elements of both, each once.
-func union(list []string, more ...string) []string {
-	list = append(list, more...)
+func union(list []string, others ...string) []string {
+	list = append(list, others...)
 	slices.Sort(list)
 	return slices.Compact(list)
 }

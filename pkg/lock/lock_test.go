@@ -58,7 +58,7 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
-// TestHostileLocks holds that mistakes are located, in the n-th entry of a kind.
+// TestHostileLocks checks that mistakes are located, in the n-th entry of a kind.
 func TestHostileLocks(t *testing.T) {
 	text := string(example().Marshal())
 	for _, c := range []struct{ about, old, new, want string }{
@@ -123,7 +123,7 @@ func TestReadRejectsWhatIsNoFile(t *testing.T) {
 // What the parser of TOML would take a multiple of the file's size for is refused before.
 func TestLockLimits(t *testing.T) {
 	start := "version = 1\n"
-	for about, c := range map[string]struct{ text, want string }{
+	for name, c := range map[string]struct{ text, want string }{
 		"a large file":   {start + strings.Repeat("\n", maxSize), "larger than"},
 		"entries":        {start + strings.Repeat("[[file]]\n", maxEntries+1), "more than 200000 entries"},
 		"a list":         {start + "images = [" + strings.Repeat(`"",`, maxList+1) + "]\n", "a list of more than"},
@@ -141,10 +141,10 @@ func TestLockLimits(t *testing.T) {
 		_, err := Parse([]byte(c.text), "lock")
 		runtime.ReadMemStats(&after)
 		if err == nil || !strings.Contains(err.Error(), c.want) {
-			t.Errorf("%s: %v, want %s", about, err, c.want)
+			t.Errorf("%s: %v, want %s", name, err, c.want)
 		}
 		if got := after.TotalAlloc - before.TotalAlloc; got > 64<<20 {
-			t.Errorf("%s: %d bytes were allocated", about, got)
+			t.Errorf("%s: %d bytes were allocated", name, got)
 		}
 	}
 }
@@ -212,11 +212,11 @@ func FuzzParse(f *testing.F) {
 		}
 		l.Sort()
 		text := l.Marshal()
-		again, err := Parse(text, "lock")
+		reparsed, err := Parse(text, "lock")
 		if err != nil {
 			t.Fatalf("not read again: %v\n%s", err, text)
 		}
-		if got := again.Marshal(); string(got) != string(text) {
+		if got := reparsed.Marshal(); string(got) != string(text) {
 			t.Fatalf("got\n%s\nwant\n%s", got, text)
 		}
 	})

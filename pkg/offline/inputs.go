@@ -124,7 +124,7 @@ func clientName(client string) string {
 
 // CompareDigests reports whether the built images have the digests in the lock.
 func CompareDigests(in *inputs.Dir, results []build.Result, con *console.Console) {
-	same, built := 0, 0
+	equal, built := 0, 0
 	var other []string
 	for _, res := range results {
 		locked, ok := in.Lock().Image(res.Image.String())
@@ -133,7 +133,7 @@ func CompareDigests(in *inputs.Dir, results []build.Result, con *console.Console
 		}
 		built++
 		if locked.Digest == res.Digest {
-			same++
+			equal++
 		} else {
 			other = append(other, res.Image.String())
 		}
@@ -141,7 +141,7 @@ func CompareDigests(in *inputs.Dir, results []build.Result, con *console.Console
 	if built == 0 {
 		return
 	}
-	con.Notice("offline: %d of %s have the digests of the lock", same, units.Count(built, "built image"))
+	con.Notice("offline: %d of %s have the digests of the lock", equal, units.Count(built, "built image"))
 	if len(other) > 0 {
 		slices.Sort(other)
 		con.Notice("offline: other digests: %s (another tag or setting, or a step whose result varies)", units.List(other, maxNamesShown))

@@ -71,7 +71,7 @@ const statePrefix = "buildkit-"
 
 // newState makes the state directory of a recording's builder, and locks it until the
 // recording ends. It removes those of recordings that were killed.
-func newState(ctx context.Context, dir string) (state string, held *filelock.Lock, err error) {
+func newState(ctx context.Context, dir string) (state string, dirLock *filelock.Lock, err error) {
 	// Without this lock, another recording could remove the directory before it is locked.
 	l, err := filelock.AcquireContext(ctx, filepath.Join(dir, "states.lock"), nil)
 	if err != nil {
@@ -82,11 +82,11 @@ func newState(ctx context.Context, dir string) (state string, held *filelock.Loc
 	if state, err = os.MkdirTemp(dir, statePrefix); err != nil {
 		return "", nil, err
 	}
-	if held, err = filelock.TryDir(state); err != nil {
+	if dirLock, err = filelock.TryDir(state); err != nil {
 		_ = os.Remove(state)
 		return "", nil, err
 	}
-	return state, held, nil
+	return state, dirLock, nil
 }
 
 // removeAbandoned removes the builders' directories of recordings that were killed. Those of
@@ -101,11 +101,11 @@ func removeAbandoned(dir string) {
 }
 
 func removeState(state string) {
-	held, err := filelock.TryDir(state)
+	dirLock, err := filelock.TryDir(state)
 	if err != nil {
 		return
 	}
-	defer held.Close()
+	defer dirLock.Close()
 	// A builder can outlive its recording, and its mounts show files outside of the directory.
 	if _, err := buildkit.RemoveCache(state); err == nil {
 		_ = os.RemoveAll(state)

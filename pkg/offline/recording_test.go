@@ -29,11 +29,11 @@ func TestKilledRecordingsAreRemoved(t *testing.T) {
 	}
 	killed, _ := state("buildkit-1")
 	running, lock := state("buildkit-2")
-	held, err := filelock.Try(lock)
+	fileLock, err := filelock.Try(lock)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer held.Close()
+	defer fileLock.Close()
 	r, err := NewRecording(filepath.Join(data, "set.lock"), false)
 	if err != nil {
 		t.Fatal(err)
@@ -66,7 +66,7 @@ func TestRecordingsBeginAtOnce(t *testing.T) {
 	for range 8 {
 		wg.Go(func() {
 			for range 25 {
-				state, held, err := newState(t.Context(), dir)
+				state, fileLock, err := newState(t.Context(), dir)
 				if err != nil {
 					t.Error(err)
 					return
@@ -79,12 +79,12 @@ func TestRecordingsBeginAtOnce(t *testing.T) {
 				if err := os.RemoveAll(state); err != nil {
 					t.Error(err)
 				}
-				held.Close()
+				fileLock.Close()
 			}
 		})
 	}
 	wg.Wait()
-	if left, err := filepath.Glob(filepath.Join(dir, statePrefix+"*")); err != nil || len(left) > 0 {
-		t.Errorf("left over: %v (%v)", left, err)
+	if leftover, err := filepath.Glob(filepath.Join(dir, statePrefix+"*")); err != nil || len(leftover) > 0 {
+		t.Errorf("left over: %v (%v)", leftover, err)
 	}
 }

@@ -86,7 +86,7 @@ func (r *Repository) tryUpload(ctx context.Context, blob Blob, from *Repository,
 		}
 	} else if blob.Missing {
 		// It has been looked up.
-	} else if there, err := r.has(ctx, "/blobs/"+blob.Digest.String(), blob.Digest, actionsPush); err != nil || there {
+	} else if present, err := r.has(ctx, "/blobs/"+blob.Digest.String(), blob.Digest, actionsPush); err != nil || present {
 		return BlobSkipped, err // a mount also finds existing blobs
 	}
 	if blob.Digest.Algorithm() != digest.Canonical {

@@ -236,10 +236,10 @@ func mediaType(header string) string {
 }
 
 // readLimited reads all, up to a limit.
-func readLimited(r io.Reader, limit int64, what string) ([]byte, error) {
+func readLimited(r io.Reader, limit int64, subject string) ([]byte, error) {
 	b, err := io.ReadAll(io.LimitReader(r, limit+1))
 	if err == nil && int64(len(b)) > limit {
-		err = &SizeError{What: what, Limit: limit}
+		err = &SizeError{What: subject, Limit: limit}
 	}
 	return b, err
 }

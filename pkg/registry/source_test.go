@@ -87,9 +87,9 @@ func TestRegistriesConf(t *testing.T) {
 					t.Errorf("reaching: %v", rerr)
 				}
 			}
-			says := strings.NewReplacer("mirror M: M/", "mirror "+mirror+": "+mirror+"/").Replace(c.says)
-			if got != c.want || c.want == "" && (err == nil || !strings.Contains(err.Error(), says)) {
-				t.Errorf("got %s, %v; expected %s %s", got, err, c.want, says)
+			expected := strings.NewReplacer("mirror M: M/", "mirror "+mirror+": "+mirror+"/").Replace(c.says)
+			if got != c.want || c.want == "" && (err == nil || !strings.Contains(err.Error(), expected)) {
+				t.Errorf("got %s, %v; expected %s %s", got, err, c.want, expected)
 			}
 			if c.want != "" && err != nil {
 				t.Error(err)

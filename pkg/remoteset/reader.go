@@ -265,8 +265,8 @@ func (w *blobWalk) blob(d ocispec.Descriptor) error {
 	if d.Size < 0 {
 		return fmt.Errorf("blob %s: its size is %d bytes", d.Digest, d.Size)
 	}
-	if known, ok := w.blobs[d.Digest]; ok && known.size != d.Size {
-		return fmt.Errorf("blob %s has two sizes, %d and %d bytes", d.Digest, known.size, d.Size)
+	if earlier, ok := w.blobs[d.Digest]; ok && earlier.size != d.Size {
+		return fmt.Errorf("blob %s has two sizes, %d and %d bytes", d.Digest, earlier.size, d.Size)
 	}
 	w.add(d, location{})
 	return nil

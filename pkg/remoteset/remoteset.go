@@ -200,10 +200,10 @@ func (s *Set) find(d digest.Digest, at olderLayer) {
 	if _, known := s.blobs[d]; known {
 		return
 	}
-	switch there, err := s.client.Repository(at.repository).HasBlob(s.ctx, d); {
+	switch present, err := s.client.Repository(at.repository).HasBlob(s.ctx, d); {
 	case err != nil:
 		s.faults[d] = fmt.Errorf("looking for layer %s of an older image in %s: %w", d, at.repository.Repository(), err)
-	case there:
+	case present:
 		s.blobs[d] = location{repository: at.repository, size: at.size}
 	}
 }
@@ -216,11 +216,11 @@ func (s *Set) add(e store.Entry, img image, blobs map[digest.Digest]location) er
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for d, at := range blobs {
-		known, ok := s.blobs[d]
-		if ok && known.size != at.size {
-			return fmt.Errorf("blob %s has %d bytes in %s, and %d in %s", d, at.size, at.repository.Repository(), known.size, known.repository.Repository())
+		earlier, ok := s.blobs[d]
+		if ok && earlier.size != at.size {
+			return fmt.Errorf("blob %s has %d bytes in %s, and %d in %s", d, at.size, at.repository.Repository(), earlier.size, earlier.repository.Repository())
 		}
-		if ok && (known.content != nil || at.content == nil) {
+		if ok && (earlier.content != nil || at.content == nil) {
 			continue
 		}
 		if s.cached += int64(len(at.content)); s.cached > maxCached {

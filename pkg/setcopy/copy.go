@@ -321,12 +321,12 @@ func (c *job) preview(ctx context.Context) error {
 				if !first {
 					return nil // it is mounted, or was counted
 				}
-				there, err := c.pairs[i].to.HasBlob(gctx, d.Digest)
+				present, err := c.pairs[i].to.HasBlob(gctx, d.Digest)
 				mu.Lock()
 				defer mu.Unlock()
 				switch {
 				case err != nil:
-				case there:
+				case present:
 					c.result.Present++
 				case c.pairs[i].from.Registry() == c.pairs[i].to.Registry():
 					c.result.Mounted++
@@ -342,9 +342,9 @@ func (c *job) preview(ctx context.Context) error {
 }
 
 func (c *job) print(con *console.Console, from Location, to []Location) {
-	would := "copied"
+	action := "copied"
 	if c.result.DryRun {
-		would = "would copy"
+		action = "would copy"
 		for _, t := range c.result.Tags {
 			if t.State != StateUnchanged {
 				fmt.Fprintf(con.Stdout, "%s -> %s (%s)\n", t.From, t.To, t.State)
@@ -352,7 +352,7 @@ func (c *job) print(con *console.Console, from Location, to []Location) {
 		}
 	}
 	r := c.result
-	con.Notice("%s: %s %s to %s: %s; %s changed, %d unchanged", from, would,
+	con.Notice("%s: %s %s to %s: %s; %s changed, %d unchanged", from, action,
 		units.Count(len(r.Tags)/len(to), "image"), joinLocations(to), push.Stats{Uploaded: r.Sent, Bytes: r.Bytes, Mounted: r.Mounted, Skipped: r.Present},
 		units.Count(r.changed(), "tag"), len(r.Tags)-r.changed())
 }

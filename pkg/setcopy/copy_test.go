@@ -198,9 +198,9 @@ func TestCopy(t *testing.T) {
 		if err != nil || len(found) != 1 || found[0].Digest != signature {
 			t.Errorf("referrers after the copy: %v (%v), want %s", found, err, signature)
 		}
-		again, err := s.copy(Options{}, source+"/kolla:t1", host+"/site")
-		if err != nil || again.Sent != 0 || again.Bytes != 0 || again.changed() != 0 {
-			t.Errorf("again: %+v (%v), want nothing sent and no tag changed", again, err)
+		second, err := s.copy(Options{}, source+"/kolla:t1", host+"/site")
+		if err != nil || second.Sent != 0 || second.Bytes != 0 || second.changed() != 0 {
+			t.Errorf("again: %+v (%v), want nothing sent and no tag changed", second, err)
 		}
 		// Other tools can read it.
 		raw := registrytest.Run(t, testenv.Program(t, "skopeo", "skopeo"), "inspect", "--raw", "--tls-verify=false", "docker://"+host+"/site/keystone:t1")

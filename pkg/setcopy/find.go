@@ -35,12 +35,12 @@ func Find(ctx context.Context, client *registry.Client, from Location, exprs []s
 	if err != nil {
 		return nil, usererr.Usage(err)
 	}
-	all, err := names(ctx, client, from, exprs)
+	found, err := names(ctx, client, from, exprs)
 	if err != nil {
 		return nil, err
 	}
 	var selected []string
-	for _, name := range all {
+	for _, name := range found {
 		ok, err := patterns.Match(name)
 		if err != nil {
 			return nil, err
@@ -50,7 +50,7 @@ func Find(ctx context.Context, client *registry.Client, from Location, exprs []s
 		}
 	}
 	if len(selected) == 0 {
-		return nil, nothingFound(ctx, client, from, all, exprs)
+		return nil, nothingFound(ctx, client, from, found, exprs)
 	}
 	var mu sync.Mutex
 	var images []Image
@@ -96,15 +96,15 @@ func names(ctx context.Context, client *registry.Client, from Location, exprs []
 	if err != nil {
 		return nil, err
 	}
-	var all []string
+	var found []string
 	for _, path := range paths {
 		name := strings.TrimPrefix(path, prefix)
 		if _, err := imageref.ParseTag(from.Repository(name)); err != nil || strings.Contains(name, "/") {
 			continue
 		}
-		all = append(all, name)
+		found = append(found, name)
 	}
-	return all, nil
+	return found, nil
 }
 
 // tagged returns an image's tags that belong to the location.
@@ -143,14 +143,14 @@ func nothingFound(ctx context.Context, client *registry.Client, from Location, n
 	}
 	hint := "kolla-build with --push, or load --push, publishes images"
 	if paths, err := client.Repositories(ctx, from.Registry, ""); err == nil {
-		var others []string
+		var available []string
 		for _, path := range paths {
-			if i := strings.LastIndexByte(path, '/'); i > 0 && !slices.Contains(others, path[:i]) {
-				others = append(others, path[:i])
+			if i := strings.LastIndexByte(path, '/'); i > 0 && !slices.Contains(available, path[:i]) {
+				available = append(available, path[:i])
 			}
 		}
-		if len(others) > 0 {
-			hint = "its namespaces are " + strings.Join(others[:min(5, len(others))], ", ")
+		if len(available) > 0 {
+			hint = "its namespaces are " + strings.Join(available[:min(5, len(available))], ", ")
 		}
 		if slices.Contains(paths, from.Namespace) {
 			parent, image, _ := cutLast(from.Namespace)

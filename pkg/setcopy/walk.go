@@ -35,7 +35,7 @@ func walkTree(
 	}
 	seen[d] = true
 	if to != nil {
-		if there, err := to.Has(ctx, d); err != nil || there {
+		if present, err := to.Has(ctx, d); err != nil || present {
 			return err
 		}
 	}

@@ -226,7 +226,7 @@ func (s *Store) DropBad(ctx context.Context, d digest.Digest) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("removing damaged blob: %w", err)
 	}
-	if now, err := os.Lstat(s.blobPath(d)); err == nil && !os.SameFile(read, now) {
+	if current, err := os.Lstat(s.blobPath(d)); err == nil && !os.SameFile(read, current) {
 		return false, nil
 	}
 	if err := os.Remove(s.blobPath(d)); err != nil && !errors.Is(err, fs.ErrNotExist) {

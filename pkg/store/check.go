@@ -12,37 +12,37 @@ import (
 )
 
 // visitStat checks that a blob exists and has the right size.
-func visitStat(_ context.Context, s *Store, d ocispec.Descriptor, of string) error {
+func visitStat(_ context.Context, s *Store, d ocispec.Descriptor, kind string) error {
 	path := s.blobPath(d.Digest)
 	st, err := os.Stat(path)
 	if err != nil {
-		return blobError(d.Digest, of, path, err)
+		return blobError(d.Digest, kind, path, err)
 	}
 	if d.Size >= 0 && st.Size() != d.Size {
-		return &BlobError{Digest: d.Digest, Of: of, Path: path, Detail: fmt.Sprintf("its size is %d, not %d", st.Size(), d.Size)}
+		return &BlobError{Digest: d.Digest, Of: kind, Path: path, Detail: fmt.Sprintf("its size is %d, not %d", st.Size(), d.Size)}
 	}
 	return nil
 }
 
 // visitSmall is visitStat that reads configs too; walk itself reads manifests.
-func visitSmall(ctx context.Context, s *Store, d ocispec.Descriptor, of string) error {
-	if of == "config" {
-		if _, err := s.readSmall(d.Digest, of); err != nil {
+func visitSmall(ctx context.Context, s *Store, d ocispec.Descriptor, kind string) error {
+	if kind == "config" {
+		if _, err := s.readSmall(d.Digest, kind); err != nil {
 			return err
 		}
 	}
-	return visitStat(ctx, s, d, of)
+	return visitStat(ctx, s, d, kind)
 }
 
 // visitHash checks that a blob's content matches its digest.
-func visitHash(ctx context.Context, s *Store, d ocispec.Descriptor, of string) error {
-	if err := visitStat(ctx, s, d, of); err != nil {
+func visitHash(ctx context.Context, s *Store, d ocispec.Descriptor, kind string) error {
+	if err := visitStat(ctx, s, d, kind); err != nil {
 		return err
 	}
 	path := s.blobPath(d.Digest)
 	f, err := os.Open(path)
 	if err != nil {
-		return blobError(d.Digest, of, path, err)
+		return blobError(d.Digest, kind, path, err)
 	}
 	defer f.Close()
 	h := d.Digest.Algorithm().Digester()
@@ -50,10 +50,10 @@ func visitHash(ctx context.Context, s *Store, d ocispec.Descriptor, of string) e
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		return blobError(d.Digest, of, path, err)
+		return blobError(d.Digest, kind, path, err)
 	}
 	if got := h.Digest(); got != d.Digest {
-		return &BlobError{Digest: d.Digest, Of: of, Path: path, Detail: "its content has digest " + got.String()}
+		return &BlobError{Digest: d.Digest, Of: kind, Path: path, Detail: "its content has digest " + got.String()}
 	}
 	return nil
 }
@@ -102,9 +102,9 @@ func (s *Store) Verify(ctx context.Context, d digest.Digest) error {
 // manifest is a layer at the same time. Presence and sizes are checked.
 func (s *Store) Blobs(ctx context.Context, d digest.Digest) ([]ocispec.Descriptor, error) {
 	var out []ocispec.Descriptor
-	sum, err := s.walk(ctx, d, func(ctx context.Context, s *Store, d ocispec.Descriptor, of string) error {
+	sum, err := s.walk(ctx, d, func(ctx context.Context, s *Store, d ocispec.Descriptor, kind string) error {
 		out = append(out, d)
-		return visitStat(ctx, s, d, of)
+		return visitStat(ctx, s, d, kind)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("reading image %s: %w", d, err)

@@ -55,29 +55,29 @@ func (s *Store) SaveCompressed() error {
 		return fmt.Errorf("recording compressed layers: %w", err)
 	}
 	defer lock.Close()
-	all := s.readCompressed() // other processes may have written since
+	forms := s.readCompressed() // other processes may have written since
 	for version, layers := range s.forms {
-		if all[version] == nil {
-			all[version] = map[digest.Digest]compress.Layer{}
+		if forms[version] == nil {
+			forms[version] = map[digest.Digest]compress.Layer{}
 		}
 		for diffID, l := range layers {
-			all[version][diffID] = l
+			forms[version][diffID] = l
 		}
 	}
-	for version, layers := range all {
+	for version, layers := range forms {
 		for diffID, l := range layers {
 			if st, err := os.Stat(s.blobPath(l.Descriptor.Digest)); err != nil || st.Size() != l.Descriptor.Size {
 				delete(layers, diffID)
 			}
 		}
 		if len(layers) == 0 {
-			delete(all, version)
+			delete(forms, version)
 		}
 	}
-	if err := s.writeRecord(compressedFile, all); err != nil {
+	if err := s.writeRecord(compressedFile, forms); err != nil {
 		return fmt.Errorf("recording compressed layers: %w", err)
 	}
-	s.forms, s.formsChanged = all, false
+	s.forms, s.formsChanged = forms, false
 	return nil
 }
 

@@ -64,12 +64,12 @@ func (c *contentStore) ListStatuses(ctx context.Context, fs ...string) ([]conten
 	if err != nil {
 		return nil, err
 	}
-	all, err := c.Store.ListStatuses(ctx)
+	statuses, err := c.Store.ListStatuses(ctx)
 	if err != nil {
 		return nil, err
 	}
 	var out []content.Status
-	for _, st := range all {
+	for _, st := range statuses {
 		ref, ok := strings.CutPrefix(st.Ref, c.prefix)
 		if !ok {
 			continue

@@ -76,11 +76,11 @@ func TestContentAfterWrongData(t *testing.T) {
 func TestContentOfTwoProcesses(t *testing.T) {
 	ctx := context.Background()
 	dir := t.TempDir()
-	one, two := open(t, dir), open(t, dir)
+	first, second := open(t, dir), open(t, dir)
 	text := strings.Repeat("x", 1000)
 	desc := ocispec.Descriptor{Digest: digest.FromString(text), Size: 1000}
 	var ws []content.Writer
-	for _, s := range []*Store{one, two} {
+	for _, s := range []*Store{first, second} {
 		w, err := s.Content().Writer(ctx, content.WithRef("same"), content.WithDescriptor(desc))
 		if err != nil {
 			t.Fatal(err)
@@ -93,7 +93,7 @@ func TestContentOfTwoProcesses(t *testing.T) {
 		}
 		ws = append(ws, w)
 	}
-	if st, err := one.Content().ListStatuses(ctx, "ref==same"); err != nil || len(st) != 1 || st[0].Ref != "same" {
+	if st, err := first.Content().ListStatuses(ctx, "ref==same"); err != nil || len(st) != 1 || st[0].Ref != "same" {
 		t.Errorf("statuses %v, %v", st, err)
 	}
 	for i, w := range ws {
@@ -104,7 +104,7 @@ func TestContentOfTwoProcesses(t *testing.T) {
 			t.Errorf("writer %d: %v", i, err)
 		}
 	}
-	if err := visitHash(ctx, one, desc, ""); err != nil {
+	if err := visitHash(ctx, first, desc, ""); err != nil {
 		t.Error(err)
 	}
 }
@@ -122,7 +122,7 @@ func FuzzIndex(f *testing.F) {
 		if err := s.replace(dir+"/index.json", b); err != nil {
 			t.Fatal(err)
 		}
-		all, err := s.Entries()
+		entries, err := s.Entries()
 		if err != nil {
 			var oe *OpenError
 			if !errors.As(err, &oe) || oe.Problem != ProblemCorrupt {
@@ -130,7 +130,7 @@ func FuzzIndex(f *testing.F) {
 			}
 			return
 		}
-		for _, e := range all {
+		for _, e := range entries {
 			if e.Digest.Validate() != nil {
 				t.Fatalf("entry with digest %q", e.Digest)
 			}

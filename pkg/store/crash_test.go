@@ -112,15 +112,15 @@ func TestKilled(t *testing.T) {
 			t.Fatalf("round %d: %v", round, err)
 		}
 		for _, d := range []string{"tmp", "ingest"} {
-			if left, _ := os.ReadDir(filepath.Join(dir, d)); len(left) != 0 {
-				t.Errorf("round %d: %s holds %d remains", round, d, len(left))
+			if leftover, _ := os.ReadDir(filepath.Join(dir, d)); len(leftover) != 0 {
+				t.Errorf("round %d: %s holds %d remains", round, d, len(leftover))
 			}
 		}
-		all, err := s.Entries()
+		entries, err := s.Entries()
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, e := range all {
+		for _, e := range entries {
 			if err := s.Verify(ctx, e.Digest); err != nil {
 				t.Errorf("round %d: %v", round, err)
 			}
@@ -133,13 +133,13 @@ func TestKilled(t *testing.T) {
 		if okA && a.Key != "key of "+a.Digest.String() {
 			t.Errorf("round %d: key %q of %s", round, a.Key, a.Digest)
 		}
-		sets = max(sets, len(all))
+		sets = max(sets, len(entries))
 		s.Close()
 		s = open(t, dir)
 		if _, err := s.GC(ctx); err != nil {
 			t.Errorf("round %d: %v", round, err)
 		}
-		for _, e := range all {
+		for _, e := range entries {
 			if err := s.Check(ctx, e.Digest); err != nil {
 				t.Errorf("round %d, after GC: %v", round, err)
 			}

@@ -51,11 +51,11 @@ func (ed *descriptorEditor) put(e Entry, size int64) bool {
 		if k := old.Annotations[annotationKey]; k != "" && k != e.Key {
 			previous := EntryOf(old)
 			previous.Name = ""
-			held := false
+			present := false
 			for _, j := range ed.byKey[k] {
-				held = held || j != i && ed.items[j].Digest == old.Digest
+				present = present || j != i && ed.items[j].Digest == old.Digest
 			}
-			if !held {
+			if !present {
 				ed.add(previous.Descriptor(old.Size))
 			}
 		}

@@ -125,12 +125,12 @@ func isVisible(r rune) bool { return unicode.IsPrint(r) && r != unicode.Replacem
 // the layout. Names are references, with "@OS/ARCH" for images that are stored
 // beside one for another platform.
 func (e Entry) check() error {
-	for what, text := range map[string]string{"name": e.Name, "key": e.Key, "kind": string(e.Kind), "platform": e.Platform} {
+	for field, text := range map[string]string{"name": e.Name, "key": e.Key, "kind": string(e.Kind), "platform": e.Platform} {
 		if len(text) > maxName {
-			return fmt.Errorf("image %s of %d bytes is too long", what, len(text))
+			return fmt.Errorf("image %s of %d bytes is too long", field, len(text))
 		}
-		if strings.ContainsFunc(text, func(r rune) bool { return r == ' ' && what != "key" || !isVisible(r) }) {
-			return fmt.Errorf("image %s %q contains a space, control or invisible character", what, text)
+		if strings.ContainsFunc(text, func(r rune) bool { return r == ' ' && field != "key" || !isVisible(r) }) {
+			return fmt.Errorf("image %s %q contains a space, control or invisible character", field, text)
 		}
 	}
 	for part := range strings.SplitSeq(e.Name, "/") {

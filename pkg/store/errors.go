@@ -66,14 +66,14 @@ type FullError struct {
 }
 
 func (e *FullError) Error() string {
-	need := ""
+	required := ""
 	switch {
 	case e.Need > 0 && uint64(e.Need) <= e.Free: // another file, removed since, took the space
 		return "no space left in " + e.Path
 	case e.Need > 0:
-		need = fmt.Sprintf("%s needed, ", units.Bytes(e.Need))
+		required = fmt.Sprintf("%s needed, ", units.Bytes(e.Need))
 	}
-	return fmt.Sprintf("no space left in %s: %s%s free", e.Path, need, units.Bytes(int64(e.Free)))
+	return fmt.Sprintf("no space left in %s: %s%s free", e.Path, required, units.Bytes(int64(e.Free)))
 }
 
 // Hint returns a hint for the user.
@@ -93,11 +93,11 @@ type BlobError struct {
 }
 
 func (e *BlobError) Error() string {
-	what := "blob"
+	kind := "blob"
 	if e.Of != "" {
-		what = e.Of
+		kind = e.Of
 	}
-	s := fmt.Sprintf("%s %s", what, e.Digest)
+	s := fmt.Sprintf("%s %s", kind, e.Digest)
 	switch {
 	case e.Missing:
 		s += " is missing"
@@ -161,16 +161,16 @@ func (e *DamagedError) Unwrap() error { return e.Err }
 
 // noSpace turns a write error for lack of space into a *FullError, and returns
 // other errors unchanged.
-func noSpace(dir string, need int64, err error) error {
+func noSpace(dir string, required int64, err error) error {
 	if err == nil {
 		return nil
 	}
-	var already *FullError
-	if errors.As(err, &already) {
+	var full *FullError
+	if errors.As(err, &full) {
 		return err
 	}
 	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
-		return &FullError{Path: dir, Need: need, Free: freeSpace(dir), Err: err}
+		return &FullError{Path: dir, Need: required, Free: freeSpace(dir), Err: err}
 	}
 	return err
 }

@@ -120,25 +120,25 @@ func (s *Store) exportedForm(stored digest.Digest) (f exportedFile, exp Exported
 	if err != nil {
 		return f, exp, err
 	}
-	was, wasIDs, err := layersOf(f.Manifest, func(digest.Digest) ([]byte, error) { return f.Config, nil })
+	oldLayers, oldIDs, err := layersOf(f.Manifest, func(digest.Digest) ([]byte, error) { return f.Config, nil })
 	if err != nil {
 		return f, exp, err
 	}
-	is, isIDs, err := layersOf(raw, func(d digest.Digest) ([]byte, error) { return s.readSmall(d, "config") })
+	newLayers, newIDs, err := layersOf(raw, func(d digest.Digest) ([]byte, error) { return s.readSmall(d, "config") })
 	if err != nil {
 		return f, exp, err
 	}
-	if len(was) != len(is) {
-		return f, exp, fmt.Errorf("it was exported with %d layers and is stored with %d", len(was), len(is))
+	if len(oldLayers) != len(newLayers) {
+		return f, exp, fmt.Errorf("it was exported with %d layers and is stored with %d", len(oldLayers), len(newLayers))
 	}
 	exp = Exported{Digest: digest.FromBytes(f.Manifest), Layers: map[digest.Digest]compress.Layer{}}
-	for i, l := range was {
+	for i, l := range oldLayers {
 		switch {
-		case l.Digest == is[i].Digest:
-		case l.Digest != wasIDs[i]:
+		case l.Digest == newLayers[i].Digest:
+		case l.Digest != oldIDs[i]:
 			return f, exp, errors.New("a layer was exported compressed")
 		default:
-			exp.Layers[l.Digest] = compress.Layer{Descriptor: is[i], DiffID: isIDs[i]}
+			exp.Layers[l.Digest] = compress.Layer{Descriptor: newLayers[i], DiffID: newIDs[i]}
 		}
 	}
 	return f, exp, nil

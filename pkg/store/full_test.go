@@ -49,8 +49,8 @@ func TestFullTmpfs(t *testing.T) {
 	if _, _, err := s.WriteBlob(context.Background(), &endless{}, "", -1); !errors.As(err, &fe) {
 		t.Errorf("of unknown size: %v", err)
 	}
-	if left, _ := os.ReadDir(filepath.Join(dir, "tmp")); len(left) != 0 {
-		t.Errorf("left behind: %v", left)
+	if leftover, _ := os.ReadDir(filepath.Join(dir, "tmp")); len(leftover) != 0 {
+		t.Errorf("left behind: %v", leftover)
 	}
 	put(t, s, Entry{Name: "small:u", Digest: small})
 	if err := s.Verify(context.Background(), small); err != nil {

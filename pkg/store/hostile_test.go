@@ -171,7 +171,7 @@ func TestGCWithDamagedManifest(t *testing.T) {
 
 // Damaged manifests and configs are found by Check and repaired by writing them.
 func TestDamagedSmallBlobsAreRepaired(t *testing.T) {
-	for _, which := range []string{"manifest", "config"} {
+	for _, kind := range []string{"manifest", "config"} {
 		s := open(t, t.TempDir())
 		img := imageOf(t, s, "image")
 		putNamed(t, s, "a:t", img.Digest)
@@ -179,15 +179,15 @@ func TestDamagedSmallBlobsAreRepaired(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		d := map[string]digest.Digest{"manifest": img.Digest, "config": m.Config.Digest}[which]
+		d := map[string]digest.Digest{"manifest": img.Digest, "config": m.Config.Digest}[kind]
 		corrupt(t, s, d)
 		var be *BlobError
-		if err := s.Check(t.Context(), img.Digest); !errors.As(err, &be) || be.Digest != d || be.Of != which {
-			t.Errorf("%s: Check: %v", which, err)
+		if err := s.Check(t.Context(), img.Digest); !errors.As(err, &be) || be.Digest != d || be.Of != kind {
+			t.Errorf("%s: Check: %v", kind, err)
 		}
 		imageOf(t, s, "image")
 		if err := s.Verify(t.Context(), img.Digest); err != nil {
-			t.Errorf("%s: after writing it again: %v", which, err)
+			t.Errorf("%s: after writing it again: %v", kind, err)
 		}
 	}
 }
@@ -259,13 +259,13 @@ func TestTextsOfEntries(t *testing.T) {
 
 func TestPutNew(t *testing.T) {
 	s := open(t, t.TempDir())
-	one, two := imageOf(t, s, "one"), imageOf(t, s, "two")
-	if err := s.Put(Entry{Name: "debian:trixie", Digest: one.Digest, Kind: KindBase, Key: "key", Origin: "origin"}); err != nil {
+	first, second := imageOf(t, s, "one"), imageOf(t, s, "two")
+	if err := s.Put(Entry{Name: "debian:trixie", Digest: first.Digest, Kind: KindBase, Key: "key", Origin: "origin"}); err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"debian:trixie", "docker.io/library/debian:trixie", "library/debian:trixie"} {
 		var taken *NamesTakenError
-		err := s.PutNew(Entry{Name: "free:t", Digest: two.Digest}, Entry{Name: name, Digest: two.Digest})
+		err := s.PutNew(Entry{Name: "free:t", Digest: second.Digest}, Entry{Name: name, Digest: second.Digest})
 		if !errors.As(err, &taken) || fmt.Sprint(taken.Names) != "["+name+"]" {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -274,7 +274,7 @@ func TestPutNew(t *testing.T) {
 		t.Error("an entry was added nevertheless")
 	}
 	// The same image under the same name keeps what is known about it.
-	if err := s.PutNew(Entry{Name: "debian:trixie", Digest: one.Digest, Kind: KindLoaded}, Entry{Name: "free:t", Digest: two.Digest}); err != nil {
+	if err := s.PutNew(Entry{Name: "debian:trixie", Digest: first.Digest, Kind: KindLoaded}, Entry{Name: "free:t", Digest: second.Digest}); err != nil {
 		t.Fatal(err)
 	}
 	e, _, err := s.Lookup("debian:trixie")
@@ -302,9 +302,9 @@ func TestReadOnlyStoreIsNotChanged(t *testing.T) {
 	_, gerr := ro.GC(t.Context())
 	_, ferr := ro.Forget(time.Now())
 	_, rerr := ro.Remove("a:t")
-	for what, err := range map[string]error{"WriteBlob": werr, "DropBad": derr, "GC": gerr, "Forget": ferr, "Remove": rerr, "RecordDurations": ro.RecordDurations(map[string]Record{"a": {}})} {
+	for name, err := range map[string]error{"WriteBlob": werr, "DropBad": derr, "GC": gerr, "Forget": ferr, "Remove": rerr, "RecordDurations": ro.RecordDurations(map[string]Record{"a": {}})} {
 		if !errors.Is(err, errReadOnly) {
-			t.Errorf("%s: %v", what, err)
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 }

@@ -24,7 +24,7 @@ func (s *Store) Image(d digest.Digest) (v1.Image, error) {
 // blobReader is a place that images are read from.
 type blobReader interface {
 	document(d digest.Digest) ([]byte, ocijson.Document, error)
-	readSmall(d digest.Digest, of string) ([]byte, error)
+	readSmall(d digest.Digest, kind string) ([]byte, error)
 	OpenBlob(d digest.Digest) (io.ReadCloser, error)
 	HasBlob(d digest.Digest, size int64) bool
 }

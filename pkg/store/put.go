@@ -32,7 +32,7 @@ func (s *Store) TakenNames(entries []Entry) ([]string, error) {
 	}
 	var taken []string
 	for _, e := range entries {
-		if have, ok := s.find(p, e.Name); ok && e.Name != "" && have.Digest != e.Digest {
+		if stored, ok := s.find(p, e.Name); ok && e.Name != "" && stored.Digest != e.Digest {
 			taken = append(taken, e.Name)
 		}
 	}
@@ -43,13 +43,13 @@ func (s *Store) TakenNames(entries []Entry) ([]string, error) {
 func (s *Store) keepNames(p *snapshot, items []putItem) error {
 	var taken []string
 	for i, it := range items {
-		have, ok := s.find(p, it.e.Name)
+		stored, ok := s.find(p, it.e.Name)
 		switch {
 		case !ok || it.e.Name == "":
-		case have.Digest != it.e.Digest:
+		case stored.Digest != it.e.Digest:
 			taken = append(taken, it.e.Name)
 		default:
-			items[i].e.keep(have)
+			items[i].e.keep(stored)
 		}
 	}
 	if len(taken) > 0 {
@@ -60,15 +60,15 @@ func (s *Store) keepNames(p *snapshot, items []putItem) error {
 }
 
 // keep fills in fields from another entry of the same image.
-func (e *Entry) keep(have Entry) {
+func (e *Entry) keep(stored Entry) {
 	if e.Key == "" {
-		e.Key = have.Key
+		e.Key = stored.Key
 	}
 	if e.Kind == "" || e.Kind == KindLoaded {
-		e.Kind = have.Kind
+		e.Kind = stored.Kind
 	}
 	if e.Origin == "" {
-		e.Origin = have.Origin
+		e.Origin = stored.Origin
 	}
 }
 
@@ -126,16 +126,16 @@ func (s *Store) TagAll(names map[string]digest.Digest) error {
 	if err != nil {
 		return err
 	}
-	known := map[digest.Digest]Entry{}
+	byDigest := map[digest.Digest]Entry{}
 	for _, e := range p.entries {
-		known[e.Digest] = e // the last one has the newest key
+		byDigest[e.Digest] = e // the last one has the newest key
 	}
 	entries := make([]Entry, 0, len(names))
 	for ref, d := range names {
 		if ref == "" {
 			return fmt.Errorf("tagging image %s: the name is empty", d)
 		}
-		e, ok := known[d]
+		e, ok := byDigest[d]
 		if !ok {
 			e = Entry{Digest: d}
 		}

@@ -25,10 +25,10 @@ func (s *Store) writeRecord(name string, content any) error {
 
 // readRecord reads a record. A missing or damaged one is the zero value.
 func readRecord[T any](s *Store, name string) T {
-	var content, none T
+	var content, zero T
 	b, err := os.ReadFile(filepath.Join(s.dir, name))
 	if err != nil || json.Unmarshal(b, &content) != nil {
-		return none
+		return zero
 	}
 	return content
 }

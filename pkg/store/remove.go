@@ -54,7 +54,7 @@ func (s *Store) Forget(before time.Time) (int, error) {
 	err := s.update(func(p *snapshot) (bool, error) {
 		n = 0
 		var keep []ocispec.Descriptor
-		within := map[digest.Digest]bool{}
+		nested := map[digest.Digest]bool{}
 		for _, d := range p.index.Manifests {
 			if d.Annotations[ocispec.AnnotationRefName] == "" || d.MediaType != ocispec.MediaTypeImageIndex {
 				continue
@@ -62,13 +62,13 @@ func (s *Store) Forget(before time.Time) (int, error) {
 			// An unreadable index has no references.
 			if doc, _, err := s.readDocument(d.Digest, "index"); err == nil {
 				for _, c := range doc.Manifests {
-					within[c.Digest] = true
+					nested[c.Digest] = true
 				}
 			}
 		}
 		for _, d := range p.index.Manifests {
 			e := EntryOf(d)
-			if e.Name == "" && !within[e.Digest] && e.Stored.Before(before) {
+			if e.Name == "" && !nested[e.Digest] && e.Stored.Before(before) {
 				n++
 				continue
 			}

@@ -35,20 +35,20 @@ func (s *Store) Stage() (*Staging, error) {
 	if err != nil {
 		return nil, fmt.Errorf("making a staging area: %w", noSpace(s.dir, 0, err))
 	}
-	own := &Store{dir: dir, touched: map[digest.Digest]bool{}}
+	staged := &Store{dir: dir, touched: map[digest.Digest]bool{}}
 	for _, d := range []string{"blobs/sha256", "ingest", "tmp"} {
 		if err == nil {
 			err = os.MkdirAll(filepath.Join(dir, d), 0o755)
 		}
 	}
 	if err == nil {
-		own.content, err = newContent(own)
+		staged.content, err = newContent(staged)
 	}
 	if err != nil {
 		os.RemoveAll(dir)
 		return nil, fmt.Errorf("making a staging area: %w", noSpace(s.dir, 0, err))
 	}
-	return &Staging{main: s, local: own, absent: map[digest.Digest]digest.Digest{}, useless: map[digest.Digest]bool{}}, nil
+	return &Staging{main: s, local: staged, absent: map[digest.Digest]digest.Digest{}, useless: map[digest.Digest]bool{}}, nil
 }
 
 // Close removes the staging area.
@@ -89,8 +89,8 @@ func (g *Staging) document(d digest.Digest) ([]byte, ocijson.Document, error) {
 	return g.holder(d).document(d)
 }
 
-func (g *Staging) readSmall(d digest.Digest, of string) ([]byte, error) {
-	return g.holder(d).readSmall(d, of)
+func (g *Staging) readSmall(d digest.Digest, kind string) ([]byte, error) {
+	return g.holder(d).readSmall(d, kind)
 }
 
 // holder returns the place that has a blob, or the store if neither has it.

@@ -73,8 +73,8 @@ func TestStaging(t *testing.T) {
 	if err := g.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if left, _ := os.ReadDir(filepath.Join(dir, "tmp")); len(left) != 0 {
-		t.Errorf("left in tmp: %v", left)
+	if leftover, _ := os.ReadDir(filepath.Join(dir, "tmp")); len(leftover) != 0 {
+		t.Errorf("left in tmp: %v", leftover)
 	}
 
 	// The next process removes what a killed one left.
@@ -86,8 +86,8 @@ func TestStaging(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	if left, _ := os.ReadDir(filepath.Join(dir, "tmp")); len(left) != 0 {
-		t.Errorf("left in tmp by a process that died: %v", left)
+	if leftover, _ := os.ReadDir(filepath.Join(dir, "tmp")); len(leftover) != 0 {
+		t.Errorf("left in tmp by a process that died: %v", leftover)
 	}
 }
 

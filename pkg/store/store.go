@@ -164,8 +164,8 @@ func checkForeign(dir string) error {
 }
 
 func openError(dir string, err error) error {
-	var already *OpenError
-	if errors.As(err, &already) {
+	var opened *OpenError
+	if errors.As(err, &opened) {
 		return err
 	}
 	switch {

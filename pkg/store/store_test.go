@@ -177,11 +177,11 @@ func TestWriteAndReadImage(t *testing.T) {
 	if e.Size != want {
 		t.Errorf("size %d, want %d", e.Size, want)
 	}
-	back, err := s.Image(d)
+	reread, err := s.Image(d)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := validate.Image(back); err != nil {
+	if err := validate.Image(reread); err != nil {
 		t.Error(err)
 	}
 	if err := s.Verify(ctx, d); err != nil {
@@ -204,11 +204,11 @@ func TestIndexOfPlatforms(t *testing.T) {
 		t.Fatal(err)
 	}
 	put(t, s, Entry{Name: "multi:t", Digest: d})
-	back, err := s.ImageIndex(d)
+	reread, err := s.ImageIndex(d)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := validate.Index(back); err != nil {
+	if err := validate.Index(reread); err != nil {
 		t.Error(err)
 	}
 	if _, err := s.Image(d); err == nil || !strings.Contains(err.Error(), "index of 3 images") {
@@ -296,17 +296,17 @@ func TestNamesAndKeys(t *testing.T) {
 	if err := s.TagAll(map[string]digest.Digest{"n:1": a, "n:nightly": a}); err != nil {
 		t.Fatal(err)
 	}
-	all, _ := s.Entries()
-	if len(all) != 2 || all[0].Key != "ka" || all[1].Key != "ka" || all[0].Kind != KindBuilt {
-		t.Errorf("after tagging: %+v", all)
+	entries, _ := s.Entries()
+	if len(entries) != 2 || entries[0].Key != "ka" || entries[1].Key != "ka" || entries[0].Kind != KindBuilt {
+		t.Errorf("after tagging: %+v", entries)
 	}
 	// The names change to another image; the first one is kept under its key.
 	put(t, s, Entry{Name: "n:1", Digest: b, Key: "kb"}, Entry{Name: "n:nightly", Digest: b, Key: "kb"})
 	if byKey("ka") != a || byKey("kb") != b || byName("n:1") != b {
 		t.Error("keys or names were lost when names changed")
 	}
-	if all, _ = s.Entries(); len(all) != 3 || all[2].Name != "" {
-		t.Errorf("entries: %+v", all)
+	if entries, _ = s.Entries(); len(entries) != 3 || entries[2].Name != "" {
+		t.Errorf("entries: %+v", entries)
 	}
 	// If a key is built again with another digest, the newer image has it.
 	put(t, s, Entry{Name: "n:2", Digest: b, Key: "ka"})
@@ -322,8 +322,8 @@ func TestNamesAndKeys(t *testing.T) {
 	if n, err := s.Remove("n:1", "n:2", "n:nightly", "n:none"); n != 3 || err != nil {
 		t.Errorf("Remove = %d, %v", n, err)
 	}
-	if all, _ = s.Entries(); len(all) != 0 {
-		t.Errorf("left after removing all names: %+v", all)
+	if entries, _ = s.Entries(); len(entries) != 0 {
+		t.Errorf("left after removing all names: %+v", entries)
 	}
 	for _, bad := range []string{"a b", "a\nb", "a\x00"} {
 		if err := s.Put(Entry{Name: bad, Digest: a}); err == nil {
@@ -365,8 +365,8 @@ func TestBatchIsOneWrite(t *testing.T) {
 	if _, ok, _ := s.Lookup("moved:t"); ok {
 		t.Error("half a batch was put")
 	}
-	if all, _ := s.Entries(); len(all) != 187 {
-		t.Errorf("%d entries", len(all))
+	if entries, _ := s.Entries(); len(entries) != 187 {
+		t.Errorf("%d entries", len(entries))
 	}
 }
 
@@ -509,11 +509,11 @@ func TestManyWriters(t *testing.T) {
 	}
 	wg.Wait()
 	s := open(t, dir)
-	all, err := s.Entries()
-	if err != nil || len(all) != 60 {
-		t.Fatalf("%d entries, %v", len(all), err)
+	entries, err := s.Entries()
+	if err != nil || len(entries) != 60 {
+		t.Fatalf("%d entries, %v", len(entries), err)
 	}
-	for _, e := range all {
+	for _, e := range entries {
 		if err := s.Verify(ctx, e.Digest); err != nil {
 			t.Error(err)
 		}

@@ -86,7 +86,7 @@ func (s *Store) lastVerified(d digest.Digest) (stamp, bool) {
 // it was verified during the last week.
 func (s *Store) CheckBlob(ctx context.Context, d digest.Digest) (damaged bool, err error) {
 	before, ok := s.stampOf(d)
-	if known, found := s.lastVerified(d); ok && found && known.sameFile(before) && known.counts(time.Now(), s.settled) {
+	if verified, found := s.lastVerified(d); ok && found && verified.sameFile(before) && verified.counts(time.Now(), s.settled) {
 		return false, nil
 	}
 	damaged, err = s.DropBad(ctx, d)
@@ -108,35 +108,35 @@ func (s *Store) SaveVerified() error {
 		return fmt.Errorf("recording verified blobs: %w", err)
 	}
 	defer lock.Close()
-	all := s.readVerified() // other processes may have written since
+	stamps := s.readVerified() // other processes may have written since
 	for d, st := range s.newlyVerified {
-		if st.At > all[d].At {
-			all[d] = st
+		if st.At > stamps[d].At {
+			stamps[d] = st
 		}
 	}
 	now := time.Now()
-	for d, st := range all {
+	for d, st := range stamps {
 		if current, ok := s.stampOf(d); !ok || !st.sameFile(current) || now.Sub(time.Unix(0, st.At)) >= verifiedFor {
-			delete(all, d)
+			delete(stamps, d)
 		}
 	}
-	if err := s.writeRecord(verifiedFile, all); err != nil {
+	if err := s.writeRecord(verifiedFile, stamps); err != nil {
 		return fmt.Errorf("recording verified blobs: %w", err)
 	}
-	s.verified, s.newlyVerified = all, nil
+	s.verified, s.newlyVerified = stamps, nil
 	return nil
 }
 
 // readVerified reads the file. A missing or damaged file is empty.
 func (s *Store) readVerified() map[digest.Digest]stamp {
-	all := readRecord[map[digest.Digest]stamp](s, verifiedFile)
-	if all == nil {
-		all = map[digest.Digest]stamp{}
+	stamps := readRecord[map[digest.Digest]stamp](s, verifiedFile)
+	if stamps == nil {
+		stamps = map[digest.Digest]stamp{}
 	}
-	for d := range all {
+	for d := range stamps {
 		if d.Validate() != nil {
-			delete(all, d)
+			delete(stamps, d)
 		}
 	}
-	return all
+	return stamps
 }

@@ -21,10 +21,10 @@ func TestCheckBlob(t *testing.T) {
 		t.Fatal(err)
 	}
 	path := s.blobPath(d)
-	check := func(what string, want bool) {
+	check := func(name string, want bool) {
 		t.Helper()
 		if damaged, err := s.CheckBlob(t.Context(), d); err != nil || damaged != want {
-			t.Errorf("%s: damaged %v, %v", what, damaged, err)
+			t.Errorf("%s: damaged %v, %v", name, damaged, err)
 		}
 	}
 	check("as written", false)
@@ -39,7 +39,7 @@ func TestCheckBlob(t *testing.T) {
 	defer other.Close()
 	other.settled = 0
 	known, ok := other.lastVerified(d)
-	if now, found := other.stampOf(d); !ok || !found || !known.sameFile(now) || !known.counts(time.Now(), 0) {
+	if current, found := other.stampOf(d); !ok || !found || !known.sameFile(current) || !known.counts(time.Now(), 0) {
 		t.Errorf("recorded %+v", known)
 	}
 	if _, err := other.CheckBlob(t.Context(), d); err != nil || len(other.newlyVerified) != 0 {

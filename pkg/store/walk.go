@@ -27,7 +27,7 @@ type summary struct {
 
 // visit is called for each blob of an image once, for a manifest before the blobs
 // that it refers to.
-type visit func(ctx context.Context, s *Store, d ocispec.Descriptor, of string) error
+type visit func(ctx context.Context, s *Store, d ocispec.Descriptor, kind string) error
 
 // walk reads the manifest with this digest, and those of an index, and visits
 // every blob.
@@ -57,7 +57,7 @@ func mediaTypeOf(m ocijson.Document) string {
 	return ocispec.MediaTypeImageManifest
 }
 
-func (w *walker) manifest(ctx context.Context, d ocispec.Descriptor, of string, depth int) error {
+func (w *walker) manifest(ctx context.Context, d ocispec.Descriptor, kind string, depth int) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -66,7 +66,7 @@ func (w *walker) manifest(ctx context.Context, d ocispec.Descriptor, of string, 
 	}
 	w.manifests[d.Digest] = true
 	w.s.touch(d.Digest)
-	m, size, err := w.s.readDocument(d.Digest, of)
+	m, size, err := w.s.readDocument(d.Digest, kind)
 	if err != nil {
 		return err
 	}
@@ -74,17 +74,17 @@ func (w *walker) manifest(ctx context.Context, d ocispec.Descriptor, of string, 
 		w.sum.mediaType, w.sum.size, w.sum.config = mediaTypeOf(m), size, m.Config
 	}
 	if d.Size >= 0 && d.Size != size {
-		return &BlobError{Digest: d.Digest, Of: of, Path: w.s.blobPath(d.Digest), Detail: fmt.Sprintf("its size is %d, not %d", size, d.Size)}
+		return &BlobError{Digest: d.Digest, Of: kind, Path: w.s.blobPath(d.Digest), Detail: fmt.Sprintf("its size is %d, not %d", size, d.Size)}
 	}
 	if d.Size = size; !w.visited[d.Digest] {
 		w.visited[d.Digest] = true
 		w.sum.total += size
-		if err := w.visit(ctx, w.s, d, of); err != nil {
+		if err := w.visit(ctx, w.s, d, kind); err != nil {
 			return err
 		}
 	}
 	if !m.IsIndex() && m.Config == nil {
-		return &BlobError{Digest: d.Digest, Of: of, Path: w.s.blobPath(d.Digest), Detail: "neither an image manifest nor an index"}
+		return &BlobError{Digest: d.Digest, Of: kind, Path: w.s.blobPath(d.Digest), Detail: "neither an image manifest nor an index"}
 	}
 	if m.Config != nil {
 		if err := w.blob(ctx, *m.Config, "config"); err != nil {
@@ -98,7 +98,7 @@ func (w *walker) manifest(ctx context.Context, d ocispec.Descriptor, of string, 
 	}
 	for i, c := range m.Manifests {
 		if depth >= ocijson.MaxNesting {
-			return &BlobError{Digest: d.Digest, Of: of, Detail: "indexes nested too deeply"}
+			return &BlobError{Digest: d.Digest, Of: kind, Detail: "indexes nested too deeply"}
 		}
 		if err := w.manifest(ctx, c, fmt.Sprintf("manifest %d of %d", i+1, len(m.Manifests)), depth+1); err != nil {
 			return err
@@ -107,12 +107,12 @@ func (w *walker) manifest(ctx context.Context, d ocispec.Descriptor, of string, 
 	return nil
 }
 
-func (w *walker) blob(ctx context.Context, d ocispec.Descriptor, of string) error {
+func (w *walker) blob(ctx context.Context, d ocispec.Descriptor, kind string) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	if err := d.Digest.Validate(); err != nil {
-		return fmt.Errorf("%s: digest %q: %w", of, d.Digest, err)
+		return fmt.Errorf("%s: digest %q: %w", kind, d.Digest, err)
 	}
 	if w.visited[d.Digest] {
 		return nil
@@ -124,7 +124,7 @@ func (w *walker) blob(ctx context.Context, d ocispec.Descriptor, of string) erro
 		return nil
 	}
 	w.sum.total += d.Size
-	return w.visit(ctx, w.s, d, of)
+	return w.visit(ctx, w.s, d, kind)
 }
 
 func isForeign(d ocispec.Descriptor) bool {
@@ -132,45 +132,45 @@ func isForeign(d ocispec.Descriptor) bool {
 }
 
 // readDocument reads a manifest or an index and returns its size in bytes too.
-func (s *Store) readDocument(d digest.Digest, of string) (ocijson.Document, int64, error) {
-	b, err := s.readSmall(d, of)
+func (s *Store) readDocument(d digest.Digest, kind string) (ocijson.Document, int64, error) {
+	b, err := s.readSmall(d, kind)
 	if err != nil {
 		return ocijson.Document{}, 0, err
 	}
 	m, err := ocijson.Parse(b)
 	if err != nil {
-		return m, 0, &BlobError{Digest: d, Of: of, Path: s.blobPath(d), Detail: "not a manifest", Err: err}
+		return m, 0, &BlobError{Digest: d, Of: kind, Path: s.blobPath(d), Detail: "not a manifest", Err: err}
 	}
 	return m, int64(len(b)), nil
 }
 
 // readSmall reads a manifest or config and checks its digest. of is its role in
 // the image, for errors.
-func (s *Store) readSmall(d digest.Digest, of string) ([]byte, error) {
+func (s *Store) readSmall(d digest.Digest, kind string) ([]byte, error) {
 	if err := d.Validate(); err != nil {
-		return nil, fmt.Errorf("%s: digest %q: %w", of, d, err)
+		return nil, fmt.Errorf("%s: digest %q: %w", kind, d, err)
 	}
 	path := s.blobPath(d)
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, blobError(d, of, path, err)
+		return nil, blobError(d, kind, path, err)
 	}
 	defer f.Close()
 	b, err := io.ReadAll(io.LimitReader(f, ocijson.MaxBytes+1))
 	if err != nil {
-		return nil, blobError(d, of, path, err)
+		return nil, blobError(d, kind, path, err)
 	}
 	if len(b) > ocijson.MaxBytes {
-		return nil, &BlobError{Digest: d, Of: of, Path: path, Detail: "larger than a manifest or config can be (" + units.Bytes(ocijson.MaxBytes) + ")"}
+		return nil, &BlobError{Digest: d, Of: kind, Path: path, Detail: "larger than a manifest or config can be (" + units.Bytes(ocijson.MaxBytes) + ")"}
 	}
 	if got := d.Algorithm().FromBytes(b); got != d {
-		return nil, &BlobError{Digest: d, Of: of, Path: path, Detail: "its content has digest " + got.String()}
+		return nil, &BlobError{Digest: d, Of: kind, Path: path, Detail: "its content has digest " + got.String()}
 	}
 	return b, nil
 }
 
-func blobError(d digest.Digest, of, path string, err error) error {
-	return &BlobError{Digest: d, Of: of, Path: path, Missing: errors.Is(err, fs.ErrNotExist), Err: err}
+func blobError(d digest.Digest, kind, path string, err error) error {
+	return &BlobError{Digest: d, Of: kind, Path: path, Missing: errors.Is(err, fs.ErrNotExist), Err: err}
 }
 
 // readConfig returns platform and creation time of a walked image, if its config

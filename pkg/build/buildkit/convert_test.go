@@ -206,9 +206,8 @@ func TestContextPaths(t *testing.T) {
 	}
 }
 
-// TestNothingThatIsCopiedIsThere was a crash: the frontend cannot do with an
-// empty context.
-func TestNothingThatIsCopiedIsThere(t *testing.T) {
+// TestCopyOfMissingFiles checks that the frontend gets no empty build context, on which it panics.
+func TestCopyOfMissingFiles(t *testing.T) {
 	for _, line := range []string{"COPY nosuch /x", "RUN --mount=type=bind,source=nosuch,target=/m true", "RUN --mount=type=bind,target=/m true", "COPY --parents d/./f /x/"} {
 		if _, err := converter().Convert(context.Background(), Dockerfile{Name: "x", Reference: "kolla/x:t", Path: "x", Content: []byte("# syntax=docker/dockerfile:1-labs\nFROM debian:trixie\n" + line + "\n")}); err != nil {
 			t.Logf("%s: %v", line, err) // an error is fine, a panic is not

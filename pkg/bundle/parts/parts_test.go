@@ -185,17 +185,17 @@ func TestDamagedMedia(t *testing.T) {
 		for n := range len(files) - data {
 			loss(n)
 		}
-		var left []string
+		var leftover []string
 		for _, f := range files {
 			if _, err := os.Stat(f); err == nil {
-				left = append(left, f)
+				leftover = append(leftover, f)
 			}
 		}
-		if got, _, err := read(t, left...); err != nil || !bytes.Equal(got, stream) {
+		if got, _, err := read(t, leftover...); err != nil || !bytes.Equal(got, stream) {
 			t.Fatalf("seed %d: %d of %d parts lost: %v", seed, len(files)-data, len(files), err)
 		}
 		loss(len(files) - data)
-		_, _, err := read(t, left...)
+		_, _, err := read(t, leftover...)
 		var se *SetError
 		if err == nil || !errors.As(err, &se) || se.Hint() == "" {
 			t.Errorf("seed %d: one part too many is lost: %v", seed, err)
@@ -333,11 +333,11 @@ func TestSmallerSet(t *testing.T) {
 		if _, err := w.Close(); err != nil {
 			t.Fatal(err)
 		}
-		all, err := os.ReadDir(dir)
+		files, err := os.ReadDir(dir)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return len(all)
+		return len(files)
 	}
 	if large, small := write(1<<20), write(100_000); small >= large {
 		t.Errorf("%d files in place of %d", small, large)
@@ -409,8 +409,8 @@ func TestContinue(t *testing.T) {
 					t.Errorf("%d bytes, %d kept: %s differs (%v)", length, keep, filepath.Base(name), err)
 				}
 			}
-			if all, err := os.ReadDir(dir); err != nil || len(all) != len(names) {
-				t.Errorf("%d bytes, %d kept: %d files (%v)", length, keep, len(all), err)
+			if files, err := os.ReadDir(dir); err != nil || len(files) != len(names) {
+				t.Errorf("%d bytes, %d kept: %d files (%v)", length, keep, len(files), err)
 			}
 		}
 	}
@@ -483,14 +483,14 @@ func TestTwoWriters(t *testing.T) {
 	if _, err := w.Close(); err != nil {
 		t.Fatal(err)
 	}
-	again, err := Create(t.Context(), base, MinSize, 0)
+	second, err := Create(t.Context(), base, MinSize, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := again.Keep(0); err != nil {
+	if err := second.Keep(0); err != nil {
 		t.Fatal(err)
 	}
-	again.Abort()
+	second.Abort()
 	for _, name := range others {
 		if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
 			t.Error(err)

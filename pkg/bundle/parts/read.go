@@ -103,11 +103,11 @@ func (e *SetError) Error() string {
 	if len(e.Parts) == 0 {
 		return e.Detail
 	}
-	shown := e.Parts
-	if len(shown) > 10 {
-		shown = append(slices.Clone(shown[:10]), fmt.Sprintf("and %d more", len(e.Parts)-10))
+	names := e.Parts
+	if len(names) > 10 {
+		names = append(slices.Clone(names[:10]), fmt.Sprintf("and %d more", len(e.Parts)-10))
 	}
-	return e.Detail + ": " + strings.Join(shown, "; ")
+	return e.Detail + ": " + strings.Join(names, "; ")
 }
 
 // Hint returns a hint for the user.
@@ -116,7 +116,7 @@ func (e *SetError) Hint() string { return e.Advice }
 // Open opens a set from files in any order. Parts of the set that are beside them are
 // found. It reads the headers only: see Verify.
 func Open(files ...string) (*Set, error) {
-	var beside []string
+	var neighbours []string
 	seen := map[string]bool{}
 	for _, file := range files {
 		seen[filepath.Clean(file)] = true
@@ -134,11 +134,11 @@ func Open(files ...string) (*Set, error) {
 		}
 		for _, other := range others {
 			if !seen[filepath.Clean(other)] {
-				beside = append(beside, other)
+				neighbours = append(neighbours, other)
 			}
 		}
 	}
-	return open(files, beside)
+	return open(files, neighbours)
 }
 
 // OpenThese is Open that does not look for other parts. Problems then does not list parts
@@ -153,13 +153,13 @@ func OpenThese(files ...string) (*Set, error) {
 
 // open opens a set from the files that were named and those beside them. If a named one
 // tells the set, parts of other sets beside them are left-overs.
-func open(files, beside []string) (*Set, error) {
-	if n := len(files) + len(beside); n > maxParts*2 {
+func open(files, neighbours []string) (*Set, error) {
+	if n := len(files) + len(neighbours); n > maxParts*2 {
 		return nil, &SetError{Detail: fmt.Sprintf("%d files: a set has at most %d parts", n, maxParts)}
 	}
 	s := &Set{parts: map[int]*Part{}}
 	first, named := "", false
-	for i, file := range slices.Concat(files, beside) {
+	for i, file := range slices.Concat(files, neighbours) {
 		h, err := header(file)
 		switch {
 		case err != nil:
@@ -425,9 +425,9 @@ func (r *reader) Close() error {
 }
 
 func (s *Set) write(ctx context.Context, w io.Writer) error {
-	whole := asynchash.New(digest.Canonical.Hash())
-	defer whole.Sum()
-	w = io.MultiWriter(w, whole)
+	streamHash := asynchash.New(digest.Canonical.Hash())
+	defer streamHash.Sum()
+	w = io.MultiWriter(w, streamHash)
 	restored, err := s.restore(ctx)
 	if err != nil {
 		return err
@@ -446,7 +446,7 @@ func (s *Set) write(ctx context.Context, w io.Writer) error {
 			return err
 		}
 	}
-	if digest.NewDigestFromBytes(digest.Canonical, whole.Sum()) != s.header.Set {
+	if digest.NewDigestFromBytes(digest.Canonical, streamHash.Sum()) != s.header.Set {
 		return &SetError{Detail: "the parts do not contain the saved stream", Advice: "copy the parts again"}
 	}
 	return nil

@@ -29,18 +29,18 @@ func (s shards) close() {
 // one is lost, which is computed when it is read, or if there is no space for them.
 func (s *Set) restore(ctx context.Context) (shards, error) {
 	var lost []int
-	var need int64
+	var required int64
 	for n := range s.header.Data {
 		if p := s.parts[n]; p == nil || p.Err != nil {
 			lost = append(lost, n)
-			need += s.length(n)
+			required += s.length(n)
 		}
 	}
 	dir := s.TempDir
 	if dir == "" {
 		dir = os.TempDir()
 	}
-	if _, free := disk.Space(dir); len(lost) < 2 || free < need+need/10 {
+	if _, free := disk.Space(dir); len(lost) < 2 || free < required+required/10 {
 		return nil, nil
 	}
 	restored := shards{}
@@ -82,10 +82,10 @@ func (s *Set) reconstruct(ctx context.Context, out map[int]io.Writer) error {
 		return err
 	}
 	lost := slices.Sorted(maps.Keys(out))
-	left := map[int]int64{}
+	remaining := map[int]int64{}
 	required := make([]bool, s.header.Data+s.header.Parity)
 	for _, n := range lost {
-		required[n], left[n] = true, s.length(n)
+		required[n], remaining[n] = true, s.length(n)
 	}
 	s.plan(int64(len(files)) * s.header.shard())
 	buffers := make([][]byte, len(required))
@@ -114,8 +114,8 @@ func (s *Set) reconstruct(ctx context.Context, out map[int]io.Writer) error {
 			return fmt.Errorf("restoring parts: %w", err)
 		}
 		for _, n := range lost {
-			k := min(left[n], int64(size))
-			left[n] -= k
+			k := min(remaining[n], int64(size))
+			remaining[n] -= k
 			if _, err := out[n].Write(blocksOf[n][:k]); err != nil {
 				return err
 			}

@@ -125,7 +125,7 @@ func (e *earlierReader) Read(p []byte) (int, error) {
 func (w *Writer) Keep(n int64) error {
 	r := &earlierReader{w: w}
 	buf := make([]byte, 1<<20)
-	for left := n; left > 0; {
+	for remaining := n; remaining > 0; {
 		if err := w.ctx.Err(); err != nil {
 			return context.Cause(w.ctx)
 		}
@@ -134,11 +134,11 @@ func (w *Writer) Keep(n int64) error {
 				return err
 			}
 		}
-		chunk := buf[:min(left, int64(len(buf)), w.payload()-w.n)]
+		chunk := buf[:min(remaining, int64(len(buf)), w.payload()-w.n)]
 		if _, err := io.ReadFull(r, chunk); err != nil {
 			return fmt.Errorf("reading the data of an interrupted save: %w", err)
 		}
-		if left -= int64(len(chunk)); left == 0 || w.n+int64(len(chunk)) == w.payload() {
+		if remaining -= int64(len(chunk)); remaining == 0 || w.n+int64(len(chunk)) == w.payload() {
 			// The file may be longer even if the part is full, because the parts of the
 			// earlier Writer may have been larger.
 			end := headerSize + w.n + int64(len(chunk))
@@ -301,8 +301,8 @@ func parityParts(data, percent int) int {
 	if percent == 0 {
 		return 0
 	}
-	n, most := 1, max(1, data*(2*percent+1)/200)
-	for n < most && n < (data+n)*percent/100 {
+	n, limit := 1, max(1, data*(2*percent+1)/200)
+	for n < limit && n < (data+n)*percent/100 {
 		n++
 	}
 	return max(n, data*percent/100)
@@ -315,11 +315,11 @@ func (w *Writer) removeStale(names []string) error {
 	for _, n := range names {
 		keep[filepath.Clean(n)] = true
 	}
-	others, err := siblings(names[0])
+	existing, err := siblings(names[0])
 	if err != nil {
 		return err
 	}
-	for _, o := range others {
+	for _, o := range existing {
 		if !keep[filepath.Clean(o)] && begins(o) {
 			if err := os.Remove(o); err != nil {
 				return err

@@ -75,16 +75,16 @@ func (p *Publisher) upload(ctx context.Context, repo *registry.Repository, blob 
 		return context.Cause(ctx)
 	}
 	progress := Progress{Repository: repo.Name(), Blob: blob.Digest, Size: blob.Size}
-	there := false
+	present := false
 	var err error
 	if from == nil {
-		there, err = repo.HasBlob(ctx, blob.Digest)
-		if blob.Missing = err == nil && !there; blob.Missing {
+		present, err = repo.HasBlob(ctx, blob.Digest)
+		if blob.Missing = err == nil && !present; blob.Missing {
 			from, blob.Anywhere, err = p.elsewhere(ctx, repo, blob)
 		}
 	}
 	state := registry.BlobSkipped
-	if err == nil && !there {
+	if err == nil && !present {
 		state, err = repo.Upload(ctx, blob, from, func(sent int64) {
 			progress.Done = sent
 			p.report(progress)

@@ -154,8 +154,8 @@ func (p *Publisher) verify(ctx context.Context, u *update) (err error) {
 		return err
 	}
 	u.manifest = m
-	there, err := u.repo.Has(ctx, u.Digest)
-	if err == nil && !there {
+	present, err := u.repo.Has(ctx, u.Digest)
+	if err == nil && !present {
 		err = &registry.NotFoundError{Ref: u.ref.WithDigest(u.Digest).String()}
 	}
 	return err

@@ -330,13 +330,13 @@ func TestKilledCommitIsFinished(t *testing.T) {
 		return
 	}
 	registrytest.Each(t, func(t *testing.T, host string) {
-		for _, gone := range []bool{false, true} {
-			t.Run(fmt.Sprintf("content gone %v", gone), func(t *testing.T) {
+		for _, removed := range []bool{false, true} {
+			t.Run(fmt.Sprintf("content gone %v", removed), func(t *testing.T) {
 				journal := t.TempDir()
 				p := push.New(registrytest.Client(t, registry.Options{}), push.Options{Journal: journal})
 				before, after := twoSets(t, p, host, 8)
 				killMidway(t, host, journal, after)
-				if gone {
+				if removed {
 					// The registry has collected the unreferenced content.
 					c := registrytest.Client(t, registry.Options{})
 					for _, tag := range after {
@@ -358,7 +358,7 @@ func TestKilledCommitIsFinished(t *testing.T) {
 					t.Fatalf("recovering: %q, %v", done, err)
 				}
 				t.Log(done[0])
-				if gone {
+				if removed {
 					mustReferTo(t, host, before)
 				} else {
 					mustReferTo(t, host, after)
@@ -444,19 +444,19 @@ func TestRecoverLeavesLaterPublications(t *testing.T) {
 	if err := other.Commit(context.Background(), later); err != nil {
 		t.Fatal(err)
 	}
-	var now []push.Tag
+	var current []push.Tag
 	for _, tag := range after {
 		d, err := registrytest.Client(t, registry.Options{}).Head(context.Background(), tag.Ref)
 		if err != nil {
 			t.Fatal(err)
 		}
-		now = append(now, push.Tag{Ref: tag.Ref, Digest: d.Digest})
+		current = append(current, push.Tag{Ref: tag.Ref, Digest: d.Digest})
 	}
 	done, err := p.Recover(context.Background(), []string{after[0].Ref})
 	if err != nil || len(done) != 1 || !strings.Contains(done[0], "nothing was changed") {
 		t.Fatalf("recovering: %q, %v", done, err)
 	}
-	mustReferTo(t, host, now)
+	mustReferTo(t, host, current)
 	mustBeEmpty(t, journal)
 }
 

@@ -29,7 +29,7 @@ func (p *Publisher) confirm(ctx context.Context, updates []*update) error {
 		span = retry.DefaultBaseDelay
 	}
 	for round := 0; ; round++ {
-		began := time.Now()
+		started := time.Now()
 		fail := newCommitError(len(updates))
 		if round > 0 {
 			if p.forEach(ctx, updates, fail, p.put); fail.failed() {
@@ -56,7 +56,7 @@ func (p *Publisher) confirm(ctx context.Context, updates []*update) error {
 		if round == confirmRounds {
 			return &ConflictError{Ref: changed[0].Ref, Tags: len(changed)}
 		}
-		span = min(2*max(span, time.Since(began)), confirmWait)
+		span = min(2*max(span, time.Since(started)), confirmWait)
 		timer := time.NewTimer(rand.N(span))
 		select {
 		case <-timer.C:

@@ -80,11 +80,11 @@ func (c *copier) copyManifest(ctx context.Context, m registry.Manifest, depth in
 		}
 	}
 	blobs := distributable(parsed)
-	there, err := c.begin(ctx, c.to, m)
+	present, err := c.begin(ctx, c.to, m)
 	if err != nil {
 		return err
 	}
-	if there {
+	if present {
 		c.record(c.to, blobs) // other images can mount them from there
 		c.present(c.to, blobs)
 		return nil
@@ -103,11 +103,11 @@ func (c *copier) copyManifest(ctx context.Context, m registry.Manifest, depth in
 func distributable(m ocijson.Document) []ocispec.Descriptor {
 	var blobs []ocispec.Descriptor
 	seen := map[digest.Digest]bool{}
-	all := m.Layers
+	descriptors := m.Layers
 	if m.Config != nil {
-		all = append(slices.Clone(all), *m.Config)
+		descriptors = append(slices.Clone(descriptors), *m.Config)
 	}
-	for _, d := range all {
+	for _, d := range descriptors {
 		foreign := len(d.URLs) > 0 || strings.Contains(d.MediaType, "nondistributable") || strings.Contains(d.MediaType, "foreign")
 		if !foreign && !seen[d.Digest] {
 			blobs = append(blobs, d)
@@ -210,7 +210,7 @@ func (c *copier) tagged(ctx context.Context, tag string) error {
 // listReferrers writes the index of referrers for a repository whose registry does not
 // keep one. What is already in it stays.
 func (c *copier) listReferrers(ctx context.Context, subject digest.Digest, add []ocispec.Descriptor) error {
-	there, hasAPI, err := c.to.Referrers(ctx, subject)
+	present, hasAPI, err := c.to.Referrers(ctx, subject)
 	if err != nil || hasAPI {
 		return err
 	}
@@ -219,7 +219,7 @@ func (c *copier) listReferrers(ctx context.Context, subject digest.Digest, add [
 	for _, list := range []struct {
 		repo  *registry.Repository
 		found []ocispec.Descriptor
-	}{{c.to, there}, {c.from, add}} {
+	}{{c.to, present}, {c.from, add}} {
 		for _, d := range list.found {
 			if seen[d.Digest] {
 				continue
@@ -237,9 +237,9 @@ func (c *copier) listReferrers(ctx context.Context, subject digest.Digest, add [
 		return err
 	}
 	m := registry.Manifest{Raw: raw, MediaType: ocispec.MediaTypeImageIndex, Digest: digest.FromBytes(raw)}
-	if there, err := c.begin(ctx, c.to, m); err != nil {
+	if present, err := c.begin(ctx, c.to, m); err != nil {
 		return err
-	} else if !there {
+	} else if !present {
 		if _, err := c.finish(ctx, c.to, m); err != nil {
 			return err
 		}

@@ -80,12 +80,12 @@ func (p *Publisher) catalogOf(ctx context.Context, host string) (*catalog, error
 
 // elsewhere returns a repository from which a blob that another lacks can be mounted, nil if
 // none is known. others reports that there are others, so that the registry may know one.
-func (p *Publisher) elsewhere(ctx context.Context, repo *registry.Repository, blob registry.Blob) (from *registry.Repository, others bool, err error) {
+func (p *Publisher) elsewhere(ctx context.Context, repo *registry.Repository, blob registry.Blob) (from *registry.Repository, manyRepositories bool, err error) {
 	c, err := p.catalogOf(ctx, repo.Registry())
 	if err != nil {
 		return nil, false, err
 	}
-	candidates, others := c.candidates(repo)
+	candidates, manyRepositories := c.candidates(repo)
 	if blob.Size < smallSize {
 		candidates = candidates[:min(1, len(candidates))]
 	}
@@ -93,14 +93,14 @@ func (p *Publisher) elsewhere(ctx context.Context, repo *registry.Repository, bl
 		other := p.client.Repository(ref)
 		found, err := other.OffersBlob(ctx, blob.Digest)
 		if ctx.Err() != nil {
-			return nil, others, context.Cause(ctx)
+			return nil, manyRepositories, context.Cause(ctx)
 		}
 		c.note(ref.Path(), found, err)
 		if found {
-			return other, others, nil
+			return other, manyRepositories, nil
 		}
 	}
-	return nil, others, nil
+	return nil, manyRepositories, nil
 }
 
 // note records what came of looking up a blob in a repository.

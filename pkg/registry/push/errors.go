@@ -28,8 +28,8 @@ type CommitError struct {
 	Journal string
 }
 
-func newCommitError(wanted int) *CommitError {
-	return &CommitError{Wanted: wanted, Failed: map[string]error{}, Stuck: map[string]error{}}
+func newCommitError(total int) *CommitError {
+	return &CommitError{Wanted: total, Failed: map[string]error{}, Stuck: map[string]error{}}
 }
 
 // failed reports whether any tag prevents the publication.
@@ -61,13 +61,13 @@ func (e *CommitError) Error() string {
 // maxListed bounds the references in one error.
 const maxListed = 5
 
-func writeReferences(b *strings.Builder, what string, errs map[string]error) {
+func writeReferences(b *strings.Builder, title string, errs map[string]error) {
 	for i, ref := range slices.Sorted(maps.Keys(errs)) {
 		if i == maxListed {
 			fmt.Fprintf(b, "\n  and %d more", len(errs)-i)
 			return
 		}
-		fmt.Fprintf(b, "\n  %s: %s%s", ref, what, strings.TrimPrefix(errs[ref].Error(), ref+": "))
+		fmt.Fprintf(b, "\n  %s: %s%s", ref, title, strings.TrimPrefix(errs[ref].Error(), ref+": "))
 	}
 }
 

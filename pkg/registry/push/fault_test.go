@@ -63,11 +63,11 @@ func TestRandomFaultsLoseNothing(t *testing.T) {
 			return f
 		})
 		// Several sets, until each kind has come a dozen times.
-		rounds, each := 0, 13
+		rounds, repetitions := 0, 13
 		if testing.Short() {
-			each = 2
+			repetitions = 2
 		}
-		for ; rounds < 20 && turn < each*len(pushFaults); rounds++ {
+		for ; rounds < 20 && turn < repetitions*len(pushFaults); rounds++ {
 			p := push.New(c, push.Options{})
 			base := registrytest.Base(t, 200_000)
 			var mu sync.Mutex
@@ -323,11 +323,11 @@ func TestErrorOfOneImageIsNotThatOfAnother(t *testing.T) {
 }
 
 // await waits until a condition holds, which a test expects soon.
-func await(t *testing.T, holds func() bool, what string) {
+func await(t *testing.T, holds func() bool, name string) {
 	t.Helper()
 	for end := time.Now().Add(time.Minute); !holds(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("waited in vain: %s", what)
+			t.Fatalf("waited in vain: %s", name)
 		}
 	}
 }

@@ -123,8 +123,8 @@ func TestManyClientsWhileSetsArePublished(t *testing.T) {
 	if _, err := server.GarbageCollect(t.Context(), dir, server.GCOptions{Untagged: true}); err != nil {
 		t.Fatal(err)
 	}
-	again := registrytest.Embedded(t, server.Options{Dir: dir})
+	restarted := registrytest.Embedded(t, server.Options{Dir: dir})
 	for _, tag := range current {
-		registrytest.MustPull(t, again.Host(), "HOST"+tag.Ref[strings.IndexByte(tag.Ref, '/'):], tag.Digest)
+		registrytest.MustPull(t, restarted.Host(), "HOST"+tag.Ref[strings.IndexByte(tag.Ref, '/'):], tag.Digest)
 	}
 }

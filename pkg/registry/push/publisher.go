@@ -145,11 +145,11 @@ func (p *Publisher) pushImage(ctx context.Context, repo *registry.Repository, im
 	if err != nil {
 		return ocispec.Descriptor{}, err
 	}
-	there, err := p.begin(ctx, repo, m)
+	present, err := p.begin(ctx, repo, m)
 	if err != nil {
 		return ocispec.Descriptor{}, err
 	}
-	if there {
+	if present {
 		// Its blobs are in the repository: other images can mount them from there.
 		return m.Descriptor(), p.recordBlobs(repo, img)
 	}
@@ -191,8 +191,8 @@ func (p *Publisher) pushIndex(ctx context.Context, repo *registry.Repository, id
 		if err != nil {
 			return d, err
 		}
-		there, err := p.begin(ctx, repo, m)
-		if err == nil && !there {
+		present, err := p.begin(ctx, repo, m)
+		if err == nil && !present {
 			_, err = p.finish(ctx, repo, m)
 		}
 		if err != nil {
@@ -252,14 +252,14 @@ func (t *tree) add(idx v1.ImageIndex, depth int) error {
 
 // begin records a manifest for Commit and reports whether the repository already has
 // it.
-func (p *Publisher) begin(ctx context.Context, repo *registry.Repository, m registry.Manifest) (there bool, err error) {
+func (p *Publisher) begin(ctx context.Context, repo *registry.Repository, m registry.Manifest) (present bool, err error) {
 	p.mu.Lock()
 	p.pushed[m.Digest] = m
 	p.mu.Unlock()
-	if there, err = repo.Has(ctx, m.Digest); there {
+	if present, err = repo.Has(ctx, m.Digest); present {
 		p.unchanged.Add(1)
 	}
-	return there, err
+	return present, err
 }
 
 // finish uploads a manifest whose content is in the repository.

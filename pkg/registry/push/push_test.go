@@ -65,22 +65,22 @@ func TestPushThenCommit(t *testing.T) {
 		}
 
 		// A repetition in a new run transfers no bytes.
-		again := push.New(c, push.Options{})
-		if _, err := again.Push(ctx, names.Repository("nova-api"), child); err != nil {
+		second := push.New(c, push.Options{})
+		if _, err := second.Push(ctx, names.Repository("nova-api"), child); err != nil {
 			t.Fatal(err)
 		}
-		if s := again.Stats(); s.Uploaded+s.Mounted+s.Manifests != 0 || s.Unchanged != 1 {
+		if s := second.Stats(); s.Uploaded+s.Mounted+s.Manifests != 0 || s.Unchanged != 1 {
 			t.Errorf("pushing again: %+v", s)
 		}
 		// A new image on an existing parent mounts the parent's layers.
 		other := registrytest.Image(t, base, 5_000, 1)
-		if _, err := again.Push(ctx, names.Repository("base"), base); err != nil {
+		if _, err := second.Push(ctx, names.Repository("base"), base); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := again.Push(ctx, names.Repository("glance-api"), other); err != nil {
+		if _, err := second.Push(ctx, names.Repository("glance-api"), other); err != nil {
 			t.Fatal(err)
 		}
-		if s := again.Stats(); s.Uploaded != 2 || s.Mounted != 1 {
+		if s := second.Stats(); s.Uploaded != 2 || s.Mounted != 1 {
 			t.Errorf("pushing a sibling: %+v", s)
 		}
 	})

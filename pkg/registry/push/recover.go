@@ -80,23 +80,23 @@ func (p *Publisher) updatesOf(rec record) ([]*update, error) {
 
 // recover completes or undoes one commit and returns a sentence about it.
 func (p *Publisher) recover(ctx context.Context, j *journal, updates []*update) (string, error) {
-	now := map[*update]digest.Digest{}
+	current := map[*update]digest.Digest{}
 	for _, u := range updates {
 		d, err := p.current(ctx, u)
 		if err != nil {
 			return "", err
 		}
-		now[u] = d
+		current[u] = d
 	}
 	for _, u := range updates {
-		if d := now[u]; d != u.previous && d != u.Digest {
+		if d := current[u]; d != u.previous && d != u.Digest {
 			// The tags belong to a later publication, which may share images with this
 			// one.
 			return fmt.Sprintf("%s refers to another image, which was published since; nothing was changed", u.Ref), j.end(nil)
 		}
 	}
 	if j.record.State == stateUpdating {
-		outcome, err := p.complete(ctx, j, updates, now)
+		outcome, err := p.complete(ctx, j, updates, current)
 		if err == nil || ctx.Err() != nil {
 			return outcome, err
 		}
@@ -117,18 +117,18 @@ func (p *Publisher) recover(ctx context.Context, j *journal, updates []*update) 
 }
 
 // complete updates the tags that the killed process had not updated.
-func (p *Publisher) complete(ctx context.Context, j *journal, updates []*update, now map[*update]digest.Digest) (string, error) {
+func (p *Publisher) complete(ctx context.Context, j *journal, updates []*update, current map[*update]digest.Digest) (string, error) {
 	fail := newCommitError(len(updates))
 	if p.forEach(ctx, updates, fail, p.verify); len(fail.Failed) > 0 {
 		return "", fail
 	}
-	left := slices.DeleteFunc(slices.Clone(updates), func(u *update) bool { return now[u] == u.Digest })
-	p.forEach(ctx, left, fail, p.put)
+	pending := slices.DeleteFunc(slices.Clone(updates), func(u *update) bool { return current[u] == u.Digest })
+	p.forEach(ctx, pending, fail, p.put)
 	if ctx.Err() != nil {
 		return "", context.Cause(ctx)
 	}
 	if len(fail.Failed) > 0 {
 		return "", fail
 	}
-	return fmt.Sprintf("the missing %d were updated, and all %d refer to its set", len(left), len(updates)), j.end(updates)
+	return fmt.Sprintf("the missing %d were updated, and all %d refer to its set", len(pending), len(updates)), j.end(updates)
 }

@@ -20,34 +20,34 @@ const rollBackTime = time.Minute
 func (p *Publisher) rollBack(ctx context.Context, j *journal, updates []*update, fail *CommitError) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rollBackTime)
 	defer cancel()
-	var left []*update
+	var pending []*update
 	for _, u := range updates {
 		if u.sent {
-			left = append(left, u)
+			pending = append(pending, u)
 		}
 	}
-	if err := j.undoing(left); err != nil {
+	if err := j.undoing(pending); err != nil {
 		fail.Failed["the journal"] = err
 	}
 	start := time.Now()
-	for attempt := 0; len(left) > 0; attempt++ {
-		left = p.restoreAll(ctx, left, fail)
-		if len(left) == 0 || !p.client.Policy().Wait(ctx, attempt, start, 0) {
+	for attempt := 0; len(pending) > 0; attempt++ {
+		pending = p.restoreAll(ctx, pending, fail)
+		if len(pending) == 0 || !p.client.Policy().Wait(ctx, attempt, start, 0) {
 			break
 		}
 	}
-	if len(left) == 0 {
+	if len(pending) == 0 {
 		_ = j.end(updates) // if that fails, the next run finds that the tags are already restored
 		return
 	}
-	fail.Journal = j.keep(left)
+	fail.Journal = j.keep(pending)
 }
 
 // restoreAll tries once to restore tags, and returns those for which another attempt
 // may help.
 func (p *Publisher) restoreAll(ctx context.Context, updates []*update, fail *CommitError) []*update {
 	var mu sync.Mutex
-	var again []*update
+	var retry []*update
 	var g errgroup.Group
 	g.SetLimit(2 * p.client.Jobs())
 	for _, u := range updates {
@@ -61,7 +61,7 @@ func (p *Publisher) restoreAll(ctx context.Context, updates []*update, fail *Com
 			case err != nil:
 				fail.Stuck[u.Ref] = err
 				if !errors.As(err, &forbidden) {
-					again = append(again, u)
+					retry = append(retry, u)
 				}
 			case result == changedElsewhere:
 				fail.Foreign = append(fail.Foreign, u.Ref)
@@ -72,7 +72,7 @@ func (p *Publisher) restoreAll(ctx context.Context, updates []*update, fail *Com
 		})
 	}
 	_ = g.Wait()
-	return again
+	return retry
 }
 
 type restoreResult int
@@ -85,12 +85,12 @@ const (
 
 // restore gives a tag its previous manifest.
 func (p *Publisher) restore(ctx context.Context, u *update) (restoreResult, error) {
-	switch now, err := p.current(ctx, u); {
+	switch current, err := p.current(ctx, u); {
 	case err != nil:
 		return unchanged, err
-	case now == u.previous:
+	case current == u.previous:
 		return unchanged, nil
-	case now != u.Digest:
+	case current != u.Digest:
 		return changedElsewhere, nil
 	}
 	if u.previous == "" {

@@ -169,8 +169,8 @@ func TestPasswordFileChanges(t *testing.T) {
 	if err := os.Chtimes(path, later, later); err != nil {
 		t.Fatal(err)
 	}
-	if old, now := status("s3cret"), status("n3w"); old != 401 || now != 200 {
-		t.Errorf("the old password: status %d, the new one: %d", old, now)
+	if old, current := status("s3cret"), status("n3w"); old != 401 || current != 200 {
+		t.Errorf("the old password: status %d, the new one: %d", old, current)
 	}
 }
 

@@ -49,7 +49,7 @@ func TestCertificateIsRenewed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if again := renew(now.Add(100*day), "registry.example"); !again.Equal(first) {
+	if renewed := renew(now.Add(100*day), "registry.example"); !renewed.Equal(first) {
 		t.Error("it was renewed long before its end")
 	}
 	if renewed := renew(now.Add(300*day), "registry.example", "10.0.0.1"); renewed.Equal(first) {

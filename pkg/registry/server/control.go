@@ -71,14 +71,14 @@ func DialControl(ctx context.Context, dir string) (net.Conn, error) {
 
 // inDirectory calls do with a short path of the control socket in a directory: paths of
 // sockets are limited to about 100 bytes.
-func inDirectory[T any](dir string, do func(path string) (T, error)) (T, error) {
+func inDirectory[T any](dir string, request func(path string) (T, error)) (T, error) {
 	d, err := os.Open(dir)
 	if err != nil {
-		var none T
-		return none, err
+		var zero T
+		return zero, err
 	}
 	defer d.Close()
-	return do(fmt.Sprintf("/proc/self/fd/%d/%s", d.Fd(), controlSocket))
+	return request(fmt.Sprintf("/proc/self/fd/%d/%s", d.Fd(), controlSocket))
 }
 
 // private makes sockets accessible to their owner only from the beginning: bind creates

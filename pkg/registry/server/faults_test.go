@@ -208,7 +208,7 @@ func TestSlowClientsAreCutOff(t *testing.T) {
 	defer server.SetPace(3*time.Second, 100)()
 	s := registrytest.Embedded(t, server.Options{})
 	base := "http://" + s.Addr().String()
-	send := func(size int, chunk []byte, every time.Duration) (status int, sent int, err error) {
+	send := func(size int, chunk []byte, interval time.Duration) (status int, sent int, err error) {
 		location := strings.TrimPrefix(startUpload(t, base, "kolla/base"), base)
 		conn, err := net.Dial("tcp", s.Addr().String())
 		if err != nil {
@@ -235,7 +235,7 @@ func TestSlowClientsAreCutOff(t *testing.T) {
 					return 0, sent, io.ErrUnexpectedEOF
 				}
 				return resp.StatusCode, sent, nil
-			case <-time.After(every):
+			case <-time.After(interval):
 			}
 		}
 		if resp := <-answer; resp != nil {
@@ -243,8 +243,8 @@ func TestSlowClientsAreCutOff(t *testing.T) {
 		}
 		return 0, sent, io.ErrUnexpectedEOF
 	}
-	for name, every := range map[string]time.Duration{"silent": time.Minute, "a byte now and then": 100 * time.Millisecond} {
-		if status, sent, _ := send(1_000_000, []byte("x"), every); status != http.StatusRequestTimeout && status != 0 || sent == 1_000_000 {
+	for name, interval := range map[string]time.Duration{"silent": time.Minute, "a byte now and then": 100 * time.Millisecond} {
+		if status, sent, _ := send(1_000_000, []byte("x"), interval); status != http.StatusRequestTimeout && status != 0 || sent == 1_000_000 {
 			t.Errorf("%s: status %d after %d bytes", name, status, sent)
 		}
 	}
@@ -298,8 +298,8 @@ func TestFailedUploadsAreFreed(t *testing.T) {
 	if freed, err := server.GarbageCollect(context.Background(), dir, server.GCOptions{}); err != nil || freed.Freed < 3_000_000 {
 		t.Errorf("freed %d bytes (%v)", freed, err)
 	}
-	again := registrytest.Embedded(t, server.Options{Dir: dir})
-	if _, err := push.New(registrytest.Client(t, registry.Options{}), push.Options{}).Push(t.Context(), again.Host()+"/kolla/base", img); err != nil {
+	restarted := registrytest.Embedded(t, server.Options{Dir: dir})
+	if _, err := push.New(registrytest.Client(t, registry.Options{}), push.Options{}).Push(t.Context(), restarted.Host()+"/kolla/base", img); err != nil {
 		t.Errorf("pushing after garbage collection: %v", err)
 	}
 }
@@ -361,22 +361,22 @@ func TestRemainsOfKilledProcesses(t *testing.T) {
 		}
 	}
 	log := &syncBuffer{}
-	again := registrytest.Embedded(t, server.Options{Dir: dir, Log: log})
+	restarted := registrytest.Embedded(t, server.Options{Dir: dir, Log: log})
 	c := registrytest.Client(t, registry.Options{})
 	for repo, want := range map[string]string{"/kolla/base": "t", "/kolla/lost": ""} {
-		if got, err := c.Tags(t.Context(), again.Host()+repo); err != nil || strings.Join(got, " ") != want {
+		if got, err := c.Tags(t.Context(), restarted.Host()+repo); err != nil || strings.Join(got, " ") != want {
 			t.Errorf("tags of %s: %v, %v", repo, got, err)
 		}
 	}
-	registrytest.MustPull(t, again.Host(), "HOST/kolla/base:t", d)
+	registrytest.MustPull(t, restarted.Host(), "HOST/kolla/base:t", d)
 	if !strings.Contains(log.String(), "kolla/lost:t: its image "+lostDigest.String()+" is missing; the tag was removed") {
 		t.Errorf("the log is\n%s", log)
 	}
 	// Lost content can be pushed again.
-	if _, err := push.New(c, push.Options{}).Push(t.Context(), again.Host()+"/kolla/lost", lost); err != nil {
+	if _, err := push.New(c, push.Options{}).Push(t.Context(), restarted.Host()+"/kolla/lost", lost); err != nil {
 		t.Fatal(err)
 	}
-	if err := again.Close(); err != nil {
+	if err := restarted.Close(); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := server.GarbageCollect(t.Context(), dir, server.GCOptions{Untagged: true}); err != nil {

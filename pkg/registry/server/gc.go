@@ -228,7 +228,7 @@ func (c *collector) recent(d digest.Digest) bool {
 
 // remove removes content with do, unless a client uses it. A request records the use
 // before it checks whether the content exists, so it finds all of it or nothing.
-func (c *collector) remove(d digest.Digest, do func() error) (removed bool, err error) {
+func (c *collector) remove(d digest.Digest, removeFile func() error) (removed bool, err error) {
 	c.use.mu.Lock()
 	defer c.use.mu.Unlock()
 	if c.use.unresolved > 0 || (c.opts.Unused > 0 && c.use.usedSince(d, c.opts.Unused)) {
@@ -237,7 +237,7 @@ func (c *collector) remove(d digest.Digest, do func() error) (removed bool, err 
 	if c.opts.DryRun {
 		return true, nil
 	}
-	return true, do()
+	return true, removeFile()
 }
 
 // sweepManifests removes the manifests of a repository that are not kept.

@@ -122,20 +122,20 @@ func (h *handler) serveAPI(w http.ResponseWriter, r *http.Request) {
 	body := &watchedBody{inner: r.Body, control: http.NewResponseController(w), pace: h.pace}
 	r.Body = body
 	body.begin()
-	var put manifest
+	var uploaded manifest
 	done := func(string) {}
 	if allowed {
 		var p *problem
-		if put, p = putManifest(r); p != nil {
+		if uploaded, p = putManifest(r); p != nil {
 			refuse(w, p.status, p.code, p.message)
 			return
 		}
-		done = h.use.begin(r, put)
+		done = h.use.begin(r, uploaded)
 	}
 	_ = body.control.SetWriteDeadline(time.Time{}) // an earlier request of the connection may have set one
 	answer := &answerWriter{ResponseWriter: w, control: body.control, pace: h.pace, started: time.Now(), digest: requestedDigest(r)}
-	if put.Subject != nil {
-		answer.subject = put.Subject.Digest.String()
+	if uploaded.Subject != nil {
+		answer.subject = uploaded.Subject.Digest.String()
 	}
 	defer func() { done(answer.stored) }()
 	h.app.ServeHTTP(answer, r)

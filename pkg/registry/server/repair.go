@@ -145,7 +145,7 @@ func blobPath(d digest.Digest) string {
 }
 
 // eachRepository calls do for each repository in a registry's directory, with its name.
-func eachRepository(dir string, do func(name, path string) error) error {
+func eachRepository(dir string, visit func(name, path string) error) error {
 	root := filepath.Join(dir, treeDir, "repositories")
 	return filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		switch {
@@ -164,7 +164,7 @@ func eachRepository(dir string, do func(name, path string) error) error {
 				if err != nil {
 					return err
 				}
-				return do(filepath.ToSlash(name), path)
+				return visit(filepath.ToSlash(name), path)
 			}
 		}
 		return nil

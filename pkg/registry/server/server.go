@@ -200,12 +200,12 @@ func start(ln net.Listener, dir string, opts Options) (_ *Server, err error) {
 		return nil, err
 	}
 	s.gc = &collectHandler{run: func(ctx context.Context, o GCOptions) (GCResult, error) {
-		began := time.Now()
+		started := time.Now()
 		result, err := collect(ctx, s.use, o)
 		if !o.DryRun {
 			log.metrics.collected(result, err)
 			log.printf("garbage collection: freed %d bytes, %d blobs, %d manifests in %v",
-				result.Freed, result.Blobs, result.Manifests, time.Since(began).Round(time.Millisecond))
+				result.Freed, result.Blobs, result.Manifests, time.Since(started).Round(time.Millisecond))
 		}
 		return result, err
 	}}
@@ -244,11 +244,11 @@ func (s *Server) startJobs(opts Options, api http.Handler, log *requestLog) (err
 	var ctx context.Context
 	ctx, s.cancel = context.WithCancel(context.Background())
 	s.jobs.Go(func() {
-		every := opts.GCEvery
-		if every <= 0 {
-			every = 24 * time.Hour
+		interval := opts.GCEvery
+		if interval <= 0 {
+			interval = 24 * time.Hour
 		}
-		tick := time.NewTicker(every)
+		tick := time.NewTicker(interval)
 		defer tick.Stop()
 		for {
 			select {

@@ -56,9 +56,9 @@ func TestTagsSurviveARestart(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	again := registrytest.Embedded(t, server.Options{Dir: dir, ReadOnly: true})
-	registrytest.MustPull(t, again.Host(), "HOST/kolla/base:t", d.Digest)
-	if _, err := push.New(registrytest.Client(t, registry.Options{}), push.Options{}).Push(ctx, again.Host()+"/kolla/base", registrytest.Base(t, 10)); err == nil {
+	restarted := registrytest.Embedded(t, server.Options{Dir: dir, ReadOnly: true})
+	registrytest.MustPull(t, restarted.Host(), "HOST/kolla/base:t", d.Digest)
+	if _, err := push.New(registrytest.Client(t, registry.Options{}), push.Options{}).Push(ctx, restarted.Host()+"/kolla/base", registrytest.Base(t, 10)); err == nil {
 		t.Error("a read-only registry took a push")
 	}
 }
@@ -212,14 +212,14 @@ func TestGarbageCollect(t *testing.T) {
 	s := registrytest.Embedded(t, server.Options{Dir: dir})
 	host := s.Host()
 	p := push.New(registrytest.Client(t, registry.Options{}), push.Options{})
-	kept, gone := registrytest.Base(t, 10_000), registrytest.Base(t, 300_000)
+	kept, removed := registrytest.Base(t, 10_000), registrytest.Base(t, 300_000)
 	for _, img := range []struct {
 		tag string
 		d   string
 	}{{"kept", ""}, {"gone", ""}} {
 		i := kept
 		if img.tag == "gone" {
-			i = gone
+			i = removed
 		}
 		d, err := p.Push(ctx, host+"/kolla/base", i)
 		if err != nil {
@@ -246,14 +246,14 @@ func TestGarbageCollect(t *testing.T) {
 	if freed, err := server.GarbageCollect(ctx, dir, server.GCOptions{Untagged: true}); err != nil || freed.Freed < 300_000 {
 		t.Errorf("freed %d bytes (%v)", freed, err)
 	}
-	again := registrytest.Embedded(t, server.Options{Dir: dir})
-	registrytest.MustPull(t, again.Host(), "HOST/kolla/base:kept", registrytest.Digest(t, kept))
+	restarted := registrytest.Embedded(t, server.Options{Dir: dir})
+	registrytest.MustPull(t, restarted.Host(), "HOST/kolla/base:kept", registrytest.Digest(t, kept))
 	var nf *registry.NotFoundError
-	if _, err := registrytest.Client(t, registry.Options{}).Head(ctx, again.Host()+"/kolla/base@"+registrytest.Digest(t, gone).String()); !errors.As(err, &nf) {
+	if _, err := registrytest.Client(t, registry.Options{}).Head(ctx, restarted.Host()+"/kolla/base@"+registrytest.Digest(t, removed).String()); !errors.As(err, &nf) {
 		t.Errorf("the untagged image: %v", err)
 	}
 	// Collected content can be pushed again.
-	if _, err := push.New(registrytest.Client(t, registry.Options{}), push.Options{}).Push(ctx, again.Host()+"/kolla/base", gone); err != nil {
+	if _, err := push.New(registrytest.Client(t, registry.Options{}), push.Options{}).Push(ctx, restarted.Host()+"/kolla/base", removed); err != nil {
 		t.Error(err)
 	}
 	if _, err := server.GarbageCollect(ctx, filepath.Join(dir, "none"), server.GCOptions{}); err == nil {

@@ -121,14 +121,14 @@ func (u *contentUse) blob(d digest.Digest) string { return filepath.Join(u.tree,
 
 // begin records the content that a request uses before it is answered. The returned
 // function is called with the digest of the stored content in the answer.
-func (u *contentUse) begin(r *http.Request, put manifest) (done func(stored string)) {
+func (u *contentUse) begin(r *http.Request, uploaded manifest) (done func(stored string)) {
 	query := r.URL.Query()
 	if m := manifestPath.FindStringSubmatch(r.URL.Path); m != nil && filepath.IsLocal(filepath.FromSlash(m[1])) {
-		u.beginManifest(r.Method, m[1], m[2], put)
+		u.beginManifest(r.Method, m[1], m[2], uploaded)
 		if r.Method != http.MethodPut {
 			return func(string) {}
 		}
-		return u.storing(put.digest, false)
+		return u.storing(uploaded.digest, false)
 	}
 	m := repositoryPath.FindStringSubmatch(r.URL.Path)
 	if m == nil || !filepath.IsLocal(filepath.FromSlash(m[1])) {
@@ -174,10 +174,10 @@ func (u *contentUse) storing(d digest.Digest, unresolved bool) (done func(stored
 	}
 }
 
-func (u *contentUse) beginManifest(method, repository, ref string, put manifest) {
+func (u *contentUse) beginManifest(method, repository, ref string, uploaded manifest) {
 	switch method {
 	case http.MethodPut:
-		u.recordManifest(repository, put.digest, put)
+		u.recordManifest(repository, uploaded.digest, uploaded)
 		u.record(validDigest(ref))
 	case http.MethodGet, http.MethodHead:
 		d := validDigest(ref)

@@ -22,7 +22,7 @@ func TestManifestsAreUsedWithTheirBlobs(t *testing.T) {
 	testenv.Slow(t)
 	u := newUsage(t.TempDir())
 	long := time.Now().Add(-24 * time.Hour)
-	put := func(text string) digest.Digest {
+	add := func(text string) digest.Digest {
 		t.Helper()
 		d := digest.FromString(text)
 		path := u.blob(d)
@@ -33,9 +33,9 @@ func TestManifestsAreUsedWithTheirBlobs(t *testing.T) {
 	}
 	c := &collector{use: u, opts: GCOptions{Unused: time.Hour}}
 	for i := range 200 {
-		m := manifest{digest: put(fmt.Sprint("manifest", i))}
+		m := manifest{digest: add(fmt.Sprint("manifest", i))}
 		for n := range 20 {
-			m.Layers = append(m.Layers, ocispec.Descriptor{Digest: put(fmt.Sprint("layer", i, n))})
+			m.Layers = append(m.Layers, ocispec.Descriptor{Digest: add(fmt.Sprint("layer", i, n))})
 		}
 		var both sync.WaitGroup
 		both.Go(func() { u.recordManifest("kolla/base", m.digest, m) })

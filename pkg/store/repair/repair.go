@@ -20,9 +20,9 @@ func Whole(ctx context.Context, s *store.Store, d digest.Digest) bool { return s
 // would prevent the right one from being written.
 func WholeOrRemove(ctx context.Context, s *store.Store, d digest.Digest) bool {
 	err := s.Check(ctx, d)
-	var bad *store.BlobError
-	if errors.As(err, &bad) && !bad.Missing {
-		_, _ = s.DropBad(ctx, bad.Digest) // a blob that cannot be removed is found again when it is read
+	var blobErr *store.BlobError
+	if errors.As(err, &blobErr) && !blobErr.Missing {
+		_, _ = s.DropBad(ctx, blobErr.Digest) // a blob that cannot be removed is found again when it is read
 	}
 	return err == nil
 }
@@ -44,16 +44,16 @@ func (e *DamageError) Hint() string {
 // RemoveDamaged returns a *DamageError if err is about a damaged or missing
 // blob, after removing a damaged one; otherwise it returns err.
 func RemoveDamaged(ctx context.Context, s *store.Store, err error) error {
-	var bad *store.BlobError
-	if !errors.As(err, &bad) {
+	var blobErr *store.BlobError
+	if !errors.As(err, &blobErr) {
 		return err
 	}
-	if !bad.Missing {
-		if removed, rerr := s.DropBad(ctx, bad.Digest); rerr != nil || !removed {
+	if !blobErr.Missing {
+		if removed, rerr := s.DropBad(ctx, blobErr.Digest); rerr != nil || !removed {
 			return err
 		}
 	}
-	return &DamageError{bad}
+	return &DamageError{blobErr}
 }
 
 // Verify reads every blob of the images and removes those that are damaged. It
@@ -67,19 +67,19 @@ func Verify(ctx context.Context, s *store.Store, images []digest.Digest, removed
 		}
 		seen[d] = true
 		for {
-			var bad *store.BlobError
-			if err := s.Verify(ctx, d); !errors.As(err, &bad) {
+			var blobErr *store.BlobError
+			if err := s.Verify(ctx, d); !errors.As(err, &blobErr) {
 				break
 			}
-			if bad.Missing { // such as one that an upload has found damaged and removed
+			if blobErr.Missing { // such as one that an upload has found damaged and removed
 				damaged = true
 				break
 			}
-			if ok, err := s.DropBad(ctx, bad.Digest); err != nil || !ok {
+			if ok, err := s.DropBad(ctx, blobErr.Digest); err != nil || !ok {
 				break
 			}
 			damaged = true
-			removed(bad)
+			removed(blobErr)
 		}
 	}
 	return damaged
