@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/kolla-build/kolla-build/internal/console"
+	"github.com/kolla-build/kolla-build/internal/gcfloor"
 	"github.com/kolla-build/kolla-build/internal/usererr"
 	"github.com/kolla-build/kolla-build/pkg/cli"
 	"github.com/kolla-build/kolla-build/pkg/config"
@@ -36,7 +37,12 @@ const (
 	exitInterrupted = 130
 )
 
+// smallHeap is the size in bytes that the heap may have before garbage is collected. Short
+// commands never reach it.
+const smallHeap = 32 << 20
+
 func main() {
+	gcfloor.Set(smallHeap)
 	os.Exit(run(os.Args[1:], os.Environ(), os.Stdout, os.Stderr))
 }
 

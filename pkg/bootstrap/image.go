@@ -1,6 +1,7 @@
 package bootstrap
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -24,10 +25,14 @@ func writeSingleLayer(ctx context.Context, st *store.Store, config func() ocispe
 	diff := digest.Canonical.Digester()
 	done := make(chan error, 1)
 	go func() {
-		z := gzip.NewWriter(pw)
+		out := bufio.NewWriterSize(pw, 256<<10) // the library writes 246 bytes at a time
+		z := gzip.NewWriter(out)
 		err := write(io.MultiWriter(z, diff.Hash()))
 		if err == nil {
 			err = z.Close()
+		}
+		if err == nil {
+			err = out.Flush()
 		}
 		pw.CloseWithError(err)
 		done <- err

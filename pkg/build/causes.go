@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"sync"
 
 	"github.com/charmbracelet/x/ansi"
 )
@@ -61,76 +62,79 @@ const (
 )
 
 // causePatterns match the errors of package managers, downloaders, compilers and
-// shells. The files in testdata/causes contain their output.
-var causePatterns = []causePattern{
-	// Resources.
-	{re: line(`.*[Nn]o space left on device.*`), rank: rankResource, hint: diskHint},
-	{re: line(`.*(Cannot allocate memory|[Oo]ut of memory|virtual memory exhausted).*|MemoryError(: .*)?`), rank: rankResource, hint: memoryHint},
-	{re: line(`.*(fatal error: Killed signal terminated program|\bKilled$).*`), rank: rankResource, hint: memoryHint},
+// shells. The files in testdata/causes contain their output. They are compiled when a step
+// has failed: that takes a megabyte.
+var causePatterns = sync.OnceValue(func() []causePattern {
+	return []causePattern{
+		// Resources.
+		{re: line(`.*[Nn]o space left on device.*`), rank: rankResource, hint: diskHint},
+		{re: line(`.*(Cannot allocate memory|[Oo]ut of memory|virtual memory exhausted).*|MemoryError(: .*)?`), rank: rankResource, hint: memoryHint},
+		{re: line(`.*(fatal error: Killed signal terminated program|\bKilled$).*`), rank: rankResource, hint: memoryHint},
 
-	// apt and dpkg.
-	{re: line(`E: Unable to locate package (?P<name>\S+)`), rank: rankCause, first: true, family: aptFamily},
-	{re: line(`E: Package '(?P<name>[^']+)' has no installation candidate`), rank: rankCause, first: true, family: aptFamily},
-	{re: line(`E: Version '.*' for '.*' was not found`), rank: rankCause, first: true, family: aptFamily},
-	{re: line(`\s*(?P<text>\S+ : (Pre-)?Depends: .* but .*)`), rank: rankCause, first: true, family: aptFamily},
-	{re: line(`E: (Failed to fetch|The repository) .*`), rank: rankCause, first: true, family: aptFamily},
-	{re: line(`dpkg: error processing .*`), rank: rankCause, first: true, family: aptFamily},
-	{re: line(`E: .*`), rank: rankSummary, family: aptFamily},
+		// apt and dpkg.
+		{re: line(`E: Unable to locate package (?P<name>\S+)`), rank: rankCause, first: true, family: aptFamily},
+		{re: line(`E: Package '(?P<name>[^']+)' has no installation candidate`), rank: rankCause, first: true, family: aptFamily},
+		{re: line(`E: Version '.*' for '.*' was not found`), rank: rankCause, first: true, family: aptFamily},
+		{re: line(`\s*(?P<text>\S+ : (Pre-)?Depends: .* but .*)`), rank: rankCause, first: true, family: aptFamily},
+		{re: line(`E: (Failed to fetch|The repository) .*`), rank: rankCause, first: true, family: aptFamily},
+		{re: line(`dpkg: error processing .*`), rank: rankCause, first: true, family: aptFamily},
+		{re: line(`E: .*`), rank: rankSummary, family: aptFamily},
 
-	// dnf.
-	{re: line(`(Error: )?(?P<text>No match for argument: (?P<name>\S+))`), rank: rankCause, first: true, family: dnfFamily},
-	{re: line(`Error: Failed to download metadata for repo .*`), rank: rankResource, first: true, family: dnfFamily},
-	{re: line(`\s*- (?P<text>nothing provides .*)`), rank: rankCause, first: true, family: dnfFamily},
-	{re: line(`Error: (GPG check FAILED|Problem: ).*`), rank: rankCause, family: dnfFamily},
-	{re: line(`Error: (?P<text>Unable to find a match: (?P<name>\S+).*)`), rank: rankSummary, family: dnfFamily},
+		// dnf.
+		{re: line(`(Error: )?(?P<text>No match for argument: (?P<name>\S+))`), rank: rankCause, first: true, family: dnfFamily},
+		{re: line(`Error: Failed to download metadata for repo .*`), rank: rankResource, first: true, family: dnfFamily},
+		{re: line(`\s*- (?P<text>nothing provides .*)`), rank: rankCause, first: true, family: dnfFamily},
+		{re: line(`Error: (GPG check FAILED|Problem: ).*`), rank: rankCause, family: dnfFamily},
+		{re: line(`Error: (?P<text>Unable to find a match: (?P<name>\S+).*)`), rank: rankSummary, family: dnfFamily},
 
-	// pip and Python.
-	{re: line(`ERROR: (?P<text>No matching distribution found for (?P<name>[A-Za-z0-9._-]+).*)`), rank: rankCause, family: pipFamily},
-	{re: line(`ERROR: (THESE PACKAGES DO NOT MATCH THE HASHES|Cannot install|Could not open requirements file|Invalid requirement).*`), rank: rankCause, family: pipFamily},
-	{re: line(`ERROR: (?P<text>ResolutionImpossible.*)`), rank: rankSummary, family: pipFamily},
-	{re: line(`ModuleNotFoundError: No module named .*`), rank: rankCause},
-	{re: line(`([A-Za-z_][A-Za-z0-9_]*\.)*[A-Z][A-Za-z0-9]*(Error|Exception): .+`), rank: rankCause},
+		// pip and Python.
+		{re: line(`ERROR: (?P<text>No matching distribution found for (?P<name>[A-Za-z0-9._-]+).*)`), rank: rankCause, family: pipFamily},
+		{re: line(`ERROR: (THESE PACKAGES DO NOT MATCH THE HASHES|Cannot install|Could not open requirements file|Invalid requirement).*`), rank: rankCause, family: pipFamily},
+		{re: line(`ERROR: (?P<text>ResolutionImpossible.*)`), rank: rankSummary, family: pipFamily},
+		{re: line(`ModuleNotFoundError: No module named .*`), rank: rankCause},
+		{re: line(`([A-Za-z_][A-Za-z0-9_]*\.)*[A-Z][A-Za-z0-9]*(Error|Exception): .+`), rank: rankCause},
 
-	// Downloads and checksums.
-	{re: line(`curl: \(\d+\) .*`), rank: rankCause},
-	{re: line(`wget: .*`), rank: rankCause},
-	{re: line(`.*(?P<text>ERROR \d{3}: .*)`), rank: rankCause},
-	{re: line(`Connecting to .*\.\.\. (?P<text>failed: .*)`), rank: rankCause},
-	{re: line(`(?P<text>.+: FAILED( open or read)?)`), rank: rankCause, first: true},
-	{re: line(`\w+sum: WARNING: .* computed checksums? did NOT match`), rank: rankSummary},
+		// Downloads and checksums.
+		{re: line(`curl: \(\d+\) .*`), rank: rankCause},
+		{re: line(`wget: .*`), rank: rankCause},
+		{re: line(`.*(?P<text>ERROR \d{3}: .*)`), rank: rankCause},
+		{re: line(`Connecting to .*\.\.\. (?P<text>failed: .*)`), rank: rankCause},
+		{re: line(`(?P<text>.+: FAILED( open or read)?)`), rank: rankCause, first: true},
+		{re: line(`\w+sum: WARNING: .* computed checksums? did NOT match`), rank: rankSummary},
 
-	// git and patch.
-	{re: line(`fatal: .*`), rank: rankCause, first: true},
-	{re: line(`error: (pathspec|patch failed|RPC failed|unable to).*`), rank: rankCause, first: true},
-	{re: line(`\d+ out of \d+ hunks? (FAILED|ignored).*`), rank: rankCause},
-	{re: line(`can't find file to patch at .*`), rank: rankCause},
-	// What patch prints about it follows.
-	{re: line(`kolla_patch: (?P<text>\S+ does not apply .*)`), rank: rankResource, first: true},
+		// git and patch.
+		{re: line(`fatal: .*`), rank: rankCause, first: true},
+		{re: line(`error: (pathspec|patch failed|RPC failed|unable to).*`), rank: rankCause, first: true},
+		{re: line(`\d+ out of \d+ hunks? (FAILED|ignored).*`), rank: rankCause},
+		{re: line(`can't find file to patch at .*`), rank: rankCause},
+		// What patch prints about it follows.
+		{re: line(`kolla_patch: (?P<text>\S+ does not apply .*)`), rank: rankResource, first: true},
 
-	// Compilers and build tools.
-	{re: line(`\S+:\d+(:\d+)?: (fatal )?error: .*`), rank: rankCause, first: true, family: buildFamily},
-	{re: line(`\S+\.go:\d+:\d+: .*`), rank: rankCause, first: true, family: buildFamily},
-	{re: line(`.*: undefined reference to .*`), rank: rankCause, first: true, family: buildFamily},
-	{re: line(`configure: error: .*`), rank: rankCause, family: buildFamily},
-	{re: line(`CMake Error at .*`), rank: rankCause, first: true, family: buildFamily},
-	{re: line(`error\[E\d+\]: .*`), rank: rankCause, first: true, family: buildFamily},
-	{re: line(`collect2: error: .*`), rank: rankSummary, family: buildFamily},
-	{re: line(`ninja: (build stopped|error): .*`), rank: rankLine, family: buildFamily},
-	{re: line(`make(\[\d+\])?: \*\*\* .*`), rank: rankLine, family: buildFamily},
-	{re: line(`npm (ERR!|error) (?P<text>(\w*Error: |notarget |\d{3} ).*)`), rank: rankCause, first: true, family: npmFamily},
+		// Compilers and build tools.
+		{re: line(`\S+:\d+(:\d+)?: (fatal )?error: .*`), rank: rankCause, first: true, family: buildFamily},
+		{re: line(`\S+\.go:\d+:\d+: .*`), rank: rankCause, first: true, family: buildFamily},
+		{re: line(`.*: undefined reference to .*`), rank: rankCause, first: true, family: buildFamily},
+		{re: line(`configure: error: .*`), rank: rankCause, family: buildFamily},
+		{re: line(`CMake Error at .*`), rank: rankCause, first: true, family: buildFamily},
+		{re: line(`error\[E\d+\]: .*`), rank: rankCause, first: true, family: buildFamily},
+		{re: line(`collect2: error: .*`), rank: rankSummary, family: buildFamily},
+		{re: line(`ninja: (build stopped|error): .*`), rank: rankLine, family: buildFamily},
+		{re: line(`make(\[\d+\])?: \*\*\* .*`), rank: rankLine, family: buildFamily},
+		{re: line(`npm (ERR!|error) (?P<text>(\w*Error: |notarget |\d{3} ).*)`), rank: rankCause, first: true, family: npmFamily},
 
-	// Shells and the usual programs of templates.
-	{re: line(`(\S*/)?(ba|da|a|z|k)?sh: (line )?(\d+: )?(?P<text>(?P<name>\S+): (command )?not found)`), rank: rankCause, hint: programHint},
-	{re: line(`(\S*/)?(ba|da|a|z|k)?sh: (line )?(\d+: )?(?P<text>.*(Permission denied|[Ss]yntax error|No such file or directory|bad substitution|unbound variable|parameter not set).*)`), rank: rankCause},
-	{re: line(`(chown|chgrp|chmod|cp|mv|ln|mkdir|install|useradd|usermod|groupadd|userdel|groupdel|openssl): .*(annot|nvalid|issing|does not|not a|not permitted|lready|nable|an't|No such|denied|ailed|efusing|mitting|nknown|rror).*`), rank: rankProgram, first: true},
-	{re: line(`(cat|unzip|gpg|rpm|patch): .*`), rank: rankProgram, first: true, reader: true},
-	{re: line(`(tar|sed|gzip|xz|bzip2|unxz): .*(Cannot|No such|can't|unknown|not in|unterminated|corrupt|[Uu]nexpected).*`), rank: rankProgram, first: true, reader: true},
-	{re: line(`(update-alternatives|systemctl|a2\w+|locale-gen): error: .*`), rank: rankProgram},
+		// Shells and the usual programs of templates.
+		{re: line(`(\S*/)?(ba|da|a|z|k)?sh: (line )?(\d+: )?(?P<text>(?P<name>\S+): (command )?not found)`), rank: rankCause, hint: programHint},
+		{re: line(`(\S*/)?(ba|da|a|z|k)?sh: (line )?(\d+: )?(?P<text>.*(Permission denied|[Ss]yntax error|No such file or directory|bad substitution|unbound variable|parameter not set).*)`), rank: rankCause},
+		{re: line(`(chown|chgrp|chmod|cp|mv|ln|mkdir|install|useradd|usermod|groupadd|userdel|groupdel|openssl): .*(annot|nvalid|issing|does not|not a|not permitted|lready|nable|an't|No such|denied|ailed|efusing|mitting|nknown|rror).*`), rank: rankProgram, first: true},
+		{re: line(`(cat|unzip|gpg|rpm|patch): .*`), rank: rankProgram, first: true, reader: true},
+		{re: line(`(tar|sed|gzip|xz|bzip2|unxz): .*(Cannot|No such|can't|unknown|not in|unterminated|corrupt|[Uu]nexpected).*`), rank: rankProgram, first: true, reader: true},
+		{re: line(`(update-alternatives|systemctl|a2\w+|locale-gen): error: .*`), rank: rankProgram},
 
-	// Anything that mentions an error.
-	{re: line(`\[?(ERROR|FATAL|Error|error)\]?:? .*`), rank: rankLine},
-	{re: line(`.*\b(error|ERROR|Error): .*`), rank: rankLine},
-}
+		// Anything that mentions an error.
+		{re: line(`\[?(ERROR|FATAL|Error|error)\]?:? .*`), rank: rankLine},
+		{re: line(`.*\b(error|ERROR|Error): .*`), rank: rankLine},
+	}
+})
 
 // line compiles a pattern for whole lines.
 func line(pattern string) *regexp.Regexp { return regexp.MustCompile(`^(?:` + pattern + `)$`) }
@@ -196,9 +200,10 @@ func matchCause(line string) (*causePattern, []string) {
 	if len(line) > maxCauseLine || strings.HasPrefix(line, "+ ") { // "set -x" prints commands
 		return nil, nil
 	}
-	for i := range causePatterns {
-		if m := causePatterns[i].re.FindStringSubmatch(line); m != nil {
-			return &causePatterns[i], m
+	patterns := causePatterns()
+	for i := range patterns {
+		if m := patterns[i].re.FindStringSubmatch(line); m != nil {
+			return &patterns[i], m
 		}
 	}
 	return nil, nil

@@ -1,10 +1,14 @@
 package build
 
-import "regexp"
+import (
+	"regexp"
+	"strings"
+	"sync"
+)
 
 // transientMessages match the messages of package managers, pip, npm, git and downloaders
 // about failures of a server or the network. Lines are in lower case.
-var transientMessages = regexp.MustCompile(alternatives(
+var transientMessages = lazyAlternatives(
 	// Name resolution and connections, in the words of the C library and most programs.
 	`temporary failure (resolving|in name resolution)`, `could not resolve (host|proxy)`, `server misbehaving`,
 	`connection (timed out|reset by peer|refused|aborted|broken|failed)`, `(could not|failed to|unable to) connect to`,
@@ -24,25 +28,22 @@ var transientMessages = regexp.MustCompile(alternatives(
 	`read timed out`, `readtimeouterror`, `protocolerror`, `incompleteread`, `newconnectionerror`,
 	`\b(econnreset|econnrefused|etimedout|eai_again)\b`,
 	`unexpected disconnect while reading`, `the remote end hung up unexpectedly`, `early eof`, `rpc failed`,
-))
+)
 
 // permanentMessages match messages of failures that would occur again. Lines are in lower
 // case.
-var permanentMessages = regexp.MustCompile(alternatives(
+var permanentMessages = lazyAlternatives(
 	`unable to locate package`, `has no installation candidate`, `unmet dependencies`, `version .* was not found`,
 	`no match for argument`, `unable to find a match`, `nothing provides`,
 	`could not find a version that satisfies`, `no matching distribution found`, `resolutionimpossible`,
 	`syntax error`, `no such file or directory`, `command not found`, `: not found$`, `permission denied`, `no space left on device`,
 	`invalid option`, `unrecognized option`, `modulenotfounderror`, `repository .* does not exist`,
-))
+)
 
-func alternatives(patterns ...string) string {
-	s := ""
-	for i, a := range patterns {
-		if i > 0 {
-			s += "|"
-		}
-		s += "(?:" + a + ")"
-	}
-	return s
+// lazyAlternatives returns a function that compiles a pattern which matches any of these,
+// when it is first called.
+func lazyAlternatives(patterns ...string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile("(?:" + strings.Join(patterns, ")|(?:") + ")")
+	})
 }

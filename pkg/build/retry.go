@@ -93,11 +93,11 @@ func firstLine(err error) string {
 
 // TransientFault reports whether the last lines of a step show a temporary fault of the
 // network or of a server.
-func TransientFault(tail []string) bool { return anyLine(tail, transientMessages) }
+func TransientFault(tail []string) bool { return anyLine(tail, transientMessages()) }
 
 // PermanentFault reports whether the last lines of a step show a mistake that another
 // attempt would repeat.
-func PermanentFault(tail []string) bool { return anyLine(tail, permanentMessages) }
+func PermanentFault(tail []string) bool { return anyLine(tail, permanentMessages()) }
 
 func anyLine(lines []string, re *regexp.Regexp) bool {
 	for _, l := range lines {

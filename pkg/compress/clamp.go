@@ -2,6 +2,7 @@ package compress
 
 import (
 	"archive/tar"
+	"bufio"
 	"errors"
 	"io"
 	"time"
@@ -10,8 +11,9 @@ import (
 // clampTimes copies a tar and sets the times in it that are later than the limit to the
 // limit. It reads r to its end, including padding after the tar.
 func clampTimes(w io.Writer, r io.Reader, limit time.Time) error {
-	in, out := tar.NewReader(r), tar.NewWriter(w)
 	buf := make([]byte, 256<<10)
+	r = bufio.NewReaderSize(r, len(buf)) // headers are read 512 bytes at a time
+	in, out := tar.NewReader(r), tar.NewWriter(w)
 	for {
 		hdr, err := in.Next()
 		if errors.Is(err, io.EOF) {

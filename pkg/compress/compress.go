@@ -5,6 +5,7 @@
 package compress
 
 import (
+	"bufio"
 	"fmt"
 	"io"
 	"runtime/debug"
@@ -100,6 +101,34 @@ func (s Settings) NewWriter(w io.Writer) (io.WriteCloser, error) {
 	case Zstd:
 		return zstd.NewWriter(w, zstd.WithEncoderLevel(zstd.EncoderLevelFromZstd(s.Level)), zstd.WithEncoderConcurrency(1))
 	default:
-		return gzip.NewWriterLevel(w, s.Level)
+		out := bufio.NewWriterSize(w, outputBuffer)
+		z, err := gzip.NewWriterLevel(out, s.Level)
+		return &gzipWriter{z, out}, err
 	}
+}
+
+// outputBuffer is how many bytes of gzip are written at once. The library writes 246 bytes
+// at a time, each of which would take a system call and a switch between goroutines.
+const outputBuffer = 256 << 10
+
+// gzipWriter buffers the output of gzip.
+type gzipWriter struct {
+	*gzip.Writer
+	out *bufio.Writer
+}
+
+// Flush writes what was written so far.
+func (w *gzipWriter) Flush() error {
+	if err := w.Writer.Flush(); err != nil {
+		return err
+	}
+	return w.out.Flush()
+}
+
+// Close writes the end of the stream.
+func (w *gzipWriter) Close() error {
+	if err := w.Writer.Close(); err != nil {
+		return err
+	}
+	return w.out.Flush()
 }

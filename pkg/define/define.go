@@ -324,11 +324,6 @@ func (d *definer) images(ctx context.Context) ([]Image, error) {
 				x.def, x.Err = converter.Convert(ctx, x.Dockerfile)
 				x.Err = inTemplate(x.Err, x.PlaceOf)
 				x.Dockerfile.Forget()
-				if x.def != nil {
-					// They take as much memory as the rest, and are converted again for
-					// building.
-					x.def.LLB, x.def.Config = nil, nil
-				}
 			}
 			if x.unconverted.Load() == 0 {
 				converter.Forget(x.Reference)

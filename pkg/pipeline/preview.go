@@ -14,15 +14,13 @@ import (
 // fetched as for a build, because keys depend on them. It returns ErrFailed if the run
 // is known to fail, because an image that must not fail cannot be built.
 func Plan(ctx context.Context, cfg *config.Config, c *console.Console, asJSON bool) error {
-	s, rendered, err := open(ctx, cfg, c, runOptions{mode: modePreview})
-	defer stages{session: s, rendered: rendered}.close()
+	var st stages
+	err := st.prepare(ctx, cfg, c, runOptions{mode: modePreview})
+	defer st.close()
 	if err != nil {
 		return err
 	}
-	p, err := s.plan(ctx, rendered)
-	if err != nil {
-		return err
-	}
+	s, rendered, p := st.session, st.rendered, st.planned
 	target := publish.Target{Console: c, Store: s.store, Registry: p.registry, AlsoTags: s.cfg.AlsoTag, Retention: s.retention}
 	if err := target.PreviewExpiry(ctx, references(p.plan)); err != nil {
 		return err

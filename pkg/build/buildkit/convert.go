@@ -95,7 +95,8 @@ type Dockerfile struct {
 	parsed *dockerfile.Dockerfile // nil until it is first used
 }
 
-// Definition is an image ready to be built.
+// Definition is an image ready to be built. With ConvertOptions.ForKeys it has no LLB,
+// Config and Base.
 type Definition struct {
 	Name   string
 	Path   string
@@ -137,6 +138,10 @@ type parentImage struct {
 	digest   digest.Digest // of an external image
 
 	key digest.Digest // with ForKeys: state is made from it when first used
+
+	// Derived from config when the image is first used, since most have many children.
+	metadata string // in the form in which the frontend reads it
+	triggers func() ([]instructions.Command, error)
 }
 
 // NewConverter returns a Converter that has seen no image yet.
@@ -189,12 +194,8 @@ func (c *Converter) convert(ctx context.Context, d Dockerfile) (*Definition, err
 	for _, p := range parents {
 		key := "image:" + p.Reference
 		inputs[key] = p.state
-		meta, err := json.Marshal(map[string][]byte{exptypes.ExporterImageConfigKey: p.config})
-		if err != nil {
-			return nil, err
-		}
 		opts["context:"+p.Name] = "input:" + key
-		opts["input-metadata:"+key] = string(meta)
+		opts["input-metadata:"+key] = p.metadata
 		if p.external {
 			external = append(external, p.Reference)
 			parts["FROM "+p.Reference] = p.digest
@@ -226,11 +227,17 @@ func (c *Converter) convert(ctx context.Context, d Dockerfile) (*Definition, err
 	if c.opts.ForKeys {
 		warn = collectWarnings(&warnings)
 	}
+	mayRequire := len(triggers) > 0 || mayRequire.Match(d.Content) || c.opts.Network == "host"
+	// Only builds and requirements need the lines of steps.
+	var lines *llb.SourceMap
+	if !c.opts.ForKeys || mayRequire {
+		lines = llb.NewSourceMap(nil, d.Path, "Dockerfile", d.Content)
+	}
 	res, err := dockerfile2llb.Dockerfile2LLB(ctx, d.Content, dockerfile2llb.ConvertOpt{
 		Warn:           warn,
 		Config:         conf,
 		Client:         ui,
-		SourceMap:      llb.NewSourceMap(nil, d.Path, "Dockerfile", d.Content),
+		SourceMap:      lines,
 		TargetPlatform: &c.opts.Platform,
 	})
 	if err != nil {
@@ -240,16 +247,6 @@ func (c *Converter) convert(ctx context.Context, d Dockerfile) (*Definition, err
 	def, err := res.State.Marshal(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("LLB of %s: %w", d.Name, err)
-	}
-	config, err := json.Marshal(res.Image)
-	if err != nil {
-		return nil, err
-	}
-	var base []byte
-	if res.BaseImage != nil {
-		if base, err = json.Marshal(res.BaseImage); err != nil {
-			return nil, err
-		}
 	}
 	key, keyed, err := c.key(def, res.Image)
 	if err != nil {
@@ -266,7 +263,7 @@ func (c *Converter) convert(ctx context.Context, d Dockerfile) (*Definition, err
 		}
 	}
 	var required []Requirement
-	if len(triggers) > 0 || mayRequire.Match(d.Content) || c.opts.Network == "host" {
+	if mayRequire {
 		if required, err = requirements(def); err != nil {
 			return nil, err
 		}
@@ -275,15 +272,25 @@ func (c *Converter) convert(ctx context.Context, d Dockerfile) (*Definition, err
 	if err != nil {
 		return nil, err
 	}
-	converted := parentImage{state: res.State, config: config}
-	if c.opts.ForKeys {
-		converted = parentImage{key: key, config: keyed}
+	out := &Definition{Name: d.Name, Path: d.Path, Key: key, Parts: parts, External: external,
+		Requirements: required, Warnings: sortWarnings(warnings), Effort: effort(file.Stages)}
+	converted := parentImage{key: key, config: keyed}
+	if !c.opts.ForKeys {
+		out.LLB = def
+		if out.Config, err = json.Marshal(res.Image); err != nil {
+			return nil, err
+		}
+		if res.BaseImage != nil {
+			if out.Base, err = json.Marshal(res.BaseImage); err != nil {
+				return nil, err
+			}
+		}
+		converted = parentImage{state: res.State, config: out.Config}
 	}
 	c.mu.Lock()
 	c.images[name] = converted
 	c.mu.Unlock()
-	return &Definition{Name: d.Name, Path: d.Path, LLB: def, Config: config, Base: base, Key: key, Parts: parts, External: external,
-		Requirements: required, Warnings: sortWarnings(warnings), Effort: effort(file.Stages)}, nil
+	return out, nil
 }
 
 // Forget frees the state that is kept for the children of an image. It is called when
@@ -335,7 +342,7 @@ func (c *Converter) parents(ctx context.Context, file *dockerfile.Dockerfile) (p
 	}
 	triggers, images, err := file.Triggered(func(base dockerfile.Image) ([]instructions.Command, error) {
 		i := slices.IndexFunc(parents, func(p namedParent) bool { return p.Reference == base.Reference })
-		commands, err := triggersOf(parents[i].config)
+		commands, err := parents[i].triggers()
 		if err != nil {
 			return nil, file.ErrorAt(base.Line, fmt.Errorf("image %s: %w", base.Reference, err))
 		}
@@ -364,48 +371,58 @@ func (c *Converter) lookup(ctx context.Context, im dockerfile.Image) (parentImag
 	c.mu.Lock()
 	img, ok := c.images[im.Name]
 	c.mu.Unlock()
-	if ok && img.key == "" {
+	if ok && img.triggers != nil {
 		return img, nil
 	}
-	if ok {
-		var err error
-		if img.state, err = c.stored("parent", img.key, img.config, ""); err != nil {
-			return parentImage{}, fmt.Errorf("image config of %s: %w", im.Reference, err)
-		}
-		img.key = ""
-		c.mu.Lock()
-		c.images[im.Name] = img
-		c.mu.Unlock()
-		return img, nil
+	var err error
+	switch {
+	case !ok:
+		img, err = c.external(ctx, im.Reference)
+	case img.key != "":
+		img.state = c.stored("parent", img.key, "")
 	}
-	if c.opts.External == nil {
-		return parentImage{}, fmt.Errorf("image %s is not in the tree", im.Reference)
-	}
-	ext, err := c.opts.External(ctx, im.Reference)
 	if err != nil {
 		return parentImage{}, err
 	}
-	st, err := c.stored("external", ext.Digest, ext.Config, "load "+im.Reference)
+	metadata, err := json.Marshal(map[string][]byte{exptypes.ExporterImageConfigKey: img.config})
 	if err != nil {
-		return parentImage{}, fmt.Errorf("image config of %s: %w", im.Reference, err)
+		return parentImage{}, err
 	}
-	if !c.opts.Epoch.IsZero() && !c.opts.ForKeys {
-		st = st.AddEnv("SOURCE_DATE_EPOCH", strconv.FormatInt(c.opts.Epoch.Unix(), 10))
-	}
-	img = parentImage{state: st, config: ext.Config, external: true, digest: ext.Digest}
+	img.metadata = string(metadata)
+	img.triggers = sync.OnceValues(func() ([]instructions.Command, error) { return triggersOf(img.config) })
 	c.mu.Lock()
 	c.images[im.Name] = img
 	c.mu.Unlock()
 	return img, nil
 }
 
-// stored returns the state of an image in the store.
-func (c *Converter) stored(kind string, d digest.Digest, config []byte, title string) (llb.State, error) {
+// external returns an image that was not converted.
+func (c *Converter) external(ctx context.Context, reference string) (parentImage, error) {
+	if c.opts.External == nil {
+		return parentImage{}, fmt.Errorf("image %s is not in the tree", reference)
+	}
+	ext, err := c.opts.External(ctx, reference)
+	if err != nil {
+		return parentImage{}, err
+	}
+	if err := json.Unmarshal(ext.Config, &ocispecs.Image{}); err != nil {
+		return parentImage{}, fmt.Errorf("image config of %s: %w", reference, err)
+	}
+	st := c.stored("external", ext.Digest, "load "+reference)
+	if !c.opts.Epoch.IsZero() && !c.opts.ForKeys {
+		st = st.AddEnv("SOURCE_DATE_EPOCH", strconv.FormatInt(c.opts.Epoch.Unix(), 10))
+	}
+	return parentImage{state: st, config: ext.Config, external: true, digest: ext.Digest}, nil
+}
+
+// stored returns the state of an image in the store. The frontend adds what its config
+// sets.
+func (c *Converter) stored(kind string, d digest.Digest, title string) llb.State {
 	opts := []llb.OCILayoutOption{llb.OCIStore("", storeID), llb.Platform(c.opts.Platform)}
 	if title != "" {
 		opts = append(opts, llb.WithCustomName(title))
 	}
-	return llb.OCILayout("kolla-build/"+kind+"@"+d.String(), opts...).WithImageConfig(config)
+	return llb.OCILayout("kolla-build/"+kind+"@"+d.String(), opts...)
 }
 
 // key returns the digest over everything that determines an image's content: the LLB,

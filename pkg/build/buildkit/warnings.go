@@ -33,7 +33,10 @@ func collectWarnings(to *[]Warning) linter.LintWarnFunc {
 // emptyContinuation moves warnings about empty lines within an instruction from its last
 // line, where BuildKit reports them, to the empty line.
 func emptyContinuation(warnings []Warning, content []byte) {
-	lines := bytes.Split(content, []byte("\n"))
+	var lines [][]byte
+	if len(warnings) > 0 {
+		lines = bytes.Split(content, []byte("\n"))
+	}
 	for i, w := range warnings {
 		if w.Rule != linter.RuleNoEmptyContinuation.Name {
 			continue

@@ -4,23 +4,30 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/kolla-build/kolla-build/pkg/jinja/internal/pystr"
 	"github.com/kolla-build/kolla-build/pkg/jinja/internal/raise"
 	"github.com/kolla-build/kolla-build/pkg/jinja/internal/value"
 )
 
-var (
-	uriScheme = regexp.MustCompile(`^([\pL\pN_.+-]{2,}:(/){0,2})$`)
-	httpURL   = regexp.MustCompile(`(?i)^((https?://|www\.)(([\pL\pN_%-]+\.)+)?([a-z]{2,63}|xn--[\pL\pN_%]{2,59})` +
-		`|([\pL\pN_%-]{2,63}\.)+(com|net|int|edu|gov|org|info|mil)` +
-		`|(https?://)((([\d]{1,3})(\.[\d]{1,3}){3})|(\[([\da-f]{0,4}:){2}([\da-f]{0,4}:?){1,6}\])))` +
-		`(?::[\d]{1,5})?(?:[/?#]\S*)?\n?$`)
-	email     = regexp.MustCompile(`^\S+@[\pL\pN_][\pL\pN_.-]*\.[\pL\pN_]+\n?$`)
-	urlHead   = regexp.MustCompile(`^([(<]|&lt;)+`)
-	urlTail   = regexp.MustCompile(`([)>.,\n]|&gt;)+$`)
-	urlSpaces = regexp.MustCompile(`[\s\v\x1c-\x1f\x85\p{Z}]+`)
-)
+// urlPatterns are the expressions of the filter urlize. They are compiled when it is first
+// called, because few templates use it.
+type urlPatterns struct{ scheme, http, email, head, tail, spaces *regexp.Regexp }
+
+var compiledURLPatterns = sync.OnceValue(func() urlPatterns {
+	return urlPatterns{
+		scheme: regexp.MustCompile(`^([\pL\pN_.+-]{2,}:(/){0,2})$`),
+		http: regexp.MustCompile(`(?i)^((https?://|www\.)(([\pL\pN_%-]+\.)+)?([a-z]{2,63}|xn--[\pL\pN_%]{2,59})` +
+			`|([\pL\pN_%-]{2,63}\.)+(com|net|int|edu|gov|org|info|mil)` +
+			`|(https?://)((([\d]{1,3})(\.[\d]{1,3}){3})|(\[([\da-f]{0,4}:){2}([\da-f]{0,4}:?){1,6}\])))` +
+			`(?::[\d]{1,5})?(?:[/?#]\S*)?\n?$`),
+		email:  regexp.MustCompile(`^\S+@[\pL\pN_][\pL\pN_.-]*\.[\pL\pN_]+\n?$`),
+		head:   regexp.MustCompile(`^([(<]|&lt;)+`),
+		tail:   regexp.MustCompile(`([)>.,\n]|&gt;)+$`),
+		spaces: regexp.MustCompile(`[\s\v\x1c-\x1f\x85\p{Z}]+`),
+	}
+})
 
 // urlizeFilter is the filter urlize.
 func urlizeFilter(fr *value.Frame, a []any) any {
@@ -53,7 +60,7 @@ func urlizeFilter(fr *value.Frame, a []any) any {
 			if !ok {
 				raise.Type("expected string or bytes-like object, got '%s'", value.TypeName(s))
 			}
-			if !uriScheme.MatchString(scheme) {
+			if !compiledURLPatterns().scheme.MatchString(scheme) {
 				raise.FilterArgument("%s is not a valid URI scheme prefix.", value.Repr(scheme))
 			}
 			schemes = append(schemes, scheme)
@@ -74,7 +81,7 @@ func urlizeFilter(fr *value.Frame, a []any) any {
 	fr.Work(len(text))
 	var b strings.Builder
 	for text != "" {
-		loc := urlSpaces.FindStringIndex(text)
+		loc := compiledURLPatterns().spaces.FindStringIndex(text)
 		if loc == nil {
 			loc = []int{len(text), len(text)}
 		}
@@ -90,9 +97,9 @@ func urlizeFilter(fr *value.Frame, a []any) any {
 
 // linkWord returns a word as a link if it is an address.
 func linkWord(word, rel, target string, schemes []string, trim func(string) string) string {
-	head := urlHead.FindString(word)
+	head := compiledURLPatterns().head.FindString(word)
 	middle, tail := word[len(head):], ""
-	if loc := urlTail.FindStringIndex(middle); loc != nil {
+	if loc := compiledURLPatterns().tail.FindStringIndex(middle); loc != nil {
 		middle, tail = middle[:loc[0]], middle[loc[0]:]
 	}
 	for _, pair := range [][2]string{{"(", ")"}, {"<", ">"}, {"&lt;", "&gt;"}} {
@@ -108,15 +115,15 @@ func linkWord(word, rel, target string, schemes []string, trim func(string) stri
 		tail = tail[end:]
 	}
 	switch {
-	case httpURL.MatchString(middle):
+	case compiledURLPatterns().http.MatchString(middle):
 		href := middle
 		if !strings.HasPrefix(middle, "https://") && !strings.HasPrefix(middle, "http://") {
 			href = "https://" + middle
 		}
 		middle = `<a href="` + href + `"` + rel + target + `>` + trim(middle) + `</a>`
-	case strings.HasPrefix(middle, "mailto:") && email.MatchString(middle[7:]):
+	case strings.HasPrefix(middle, "mailto:") && compiledURLPatterns().email.MatchString(middle[7:]):
 		middle = `<a href="` + middle + `">` + middle[7:] + `</a>`
-	case strings.Contains(middle, "@") && !strings.HasPrefix(middle, "www.") && !strings.Contains(middle, ":") && email.MatchString(middle):
+	case strings.Contains(middle, "@") && !strings.HasPrefix(middle, "www.") && !strings.Contains(middle, ":") && compiledURLPatterns().email.MatchString(middle):
 		middle = `<a href="mailto:` + middle + `">` + middle + `</a>`
 	default:
 		for _, scheme := range schemes {
