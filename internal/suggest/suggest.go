@@ -42,6 +42,21 @@ func DidYouMean(name string, candidates []string) string {
 	return fmt.Sprintf("did you mean %q?", near)
 }
 
+// DidYouMeanOfMany is DidYouMean for tens of thousands of candidates, such as the packages of
+// a distribution, among which is something similar to every word: one letter of five may
+// differ, two at most.
+func DidYouMeanOfMany(name string, candidates []string) string {
+	word := fold(name)
+	most := max(1, min(2, len(word)/5))
+	var near []string
+	for _, c := range candidates {
+		if d := len(c) - len(name); d >= -most && d <= most && distance(word, fold(c), most) <= most {
+			near = append(near, c)
+		}
+	}
+	return DidYouMean(name, near)
+}
+
 func similar(name string, candidates []string, parts bool) []string {
 	if len(name) > maxName {
 		return nil

@@ -1,6 +1,7 @@
 package suggest
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -96,4 +97,20 @@ func plainLevenshtein(a, b []rune) int {
 		}
 	}
 	return row[len(b)]
+}
+
+func TestDidYouMeanOfMany(t *testing.T) {
+	packages := []string{"figlet", "chrony", "http", "httpd", "python3-openstackclient", "memcached", "vim", "vine"}
+	for name, want := range map[string]string{
+		"figglet": "figlet", "chrnoy": "chrony", "memcachd": "memcached", "python3-openstakclient": "python3-openstackclient",
+		"pyton3-openstakclient": "python3-openstackclient", "vi": "vim", "figgletz": "", "mecachd": "", "nosuch": "", "": "",
+	} {
+		got := DidYouMeanOfMany(name, packages)
+		if want != "" {
+			want = fmt.Sprintf("did you mean %q?", want)
+		}
+		if got != want {
+			t.Errorf("%s: %q, want %q", name, got, want)
+		}
+	}
 }

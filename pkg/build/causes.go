@@ -13,7 +13,9 @@ import (
 type Cause struct {
 	Text string
 	Name string // the name of a missing package or program, or ""
-	Hint string // what to do, or ""
+	// Package reports that Name is a package of the distribution.
+	Package bool
+	Hint    string // what to do, or ""
 }
 
 // causePattern matches the lines of one kind of cause. The group "text" is the part
@@ -190,6 +192,7 @@ func (f *CauseFinder) Line(text string) {
 	f.cause = Cause{Text: p.text(text, m), Hint: p.hint}
 	if g := p.re.SubexpIndex("name"); g >= 0 {
 		f.cause.Name = m[g]
+		f.cause.Package = p.family == aptFamily || p.family == dnfFamily
 	}
 	f.pattern, f.more, f.since = p, 0, 0
 }

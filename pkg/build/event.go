@@ -121,5 +121,6 @@ type Failure struct {
 	ExitCode   int      // of the command, 0 if no command failed
 	Tail       []string // the step's last lines of output
 	Name       string   // the missing package or program, "" if that is not the cause
+	Package    bool     // Name is a package of the distribution
 	Hint       string   // hint for the user, "" for none
 }

@@ -35,8 +35,9 @@ type Options struct {
 
 // Inputs describes the mutable inputs of a run's images.
 type Inputs struct {
-	opts   Options
-	states *states
+	opts         Options
+	states       *states
+	repositories *packages.Client
 
 	content    map[image.ID]digest.Digest // content keys, without mutable inputs
 	keys       map[image.ID]digest.Digest // effective keys
@@ -50,7 +51,7 @@ type Inputs struct {
 // Check determines the effective keys of a run's images. With Options.Refresh it
 // finds out which inputs changed since the images were built.
 func Check(ctx context.Context, defined *define.Defined, opts Options) (*Inputs, error) {
-	in := &Inputs{opts: opts, content: map[image.ID]digest.Digest{}, next: map[image.ID]state{}, rebuild: map[image.ID]bool{},
+	in := &Inputs{opts: opts, repositories: newClient(opts), content: map[image.ID]digest.Digest{}, next: map[image.ID]state{}, rebuild: map[image.ID]bool{},
 		changes: map[image.ID][]plan.Change{}, notes: map[image.ID]string{}, namespaces: map[image.ID]string{}}
 	var err error
 	if in.states, err = openStates(opts.DataDir); err != nil {

@@ -27,18 +27,21 @@ import (
 type refresher struct {
 	*Inputs
 	defined *define.Defined
-	client  *packages.Client
 
 	mu     sync.Mutex
 	warned map[string]bool // by repository
 }
 
 func newRefresher(in *Inputs, defined *define.Defined) *refresher {
-	dir := filepath.Join(in.opts.DataDir, "repositories")
-	packages.Prune(dir)
+	packages.Prune(in.repositories.CacheDir)
 	packages.Prune(in.opts.Reader.CacheDir)
-	return &refresher{Inputs: in, defined: defined, warned: map[string]bool{},
-		client: &packages.Client{CacheDir: dir, UserAgent: "kolla-build/" + in.opts.Console.Version, Timeout: in.opts.Timeout, Retries: min(in.opts.Retries, 3)}}
+	return &refresher{Inputs: in, defined: defined, warned: map[string]bool{}}
+}
+
+// newClient returns a client of package repositories.
+func newClient(opts Options) *packages.Client {
+	return &packages.Client{CacheDir: filepath.Join(opts.DataDir, "repositories"), UserAgent: "kolla-build/" + opts.Console.Version,
+		Timeout: opts.Timeout, Retries: min(opts.Retries, 3)}
 }
 
 // finding is the result for one image.
@@ -179,7 +182,7 @@ func (r *refresher) packages(ctx context.Context, im *define.Image, entry store.
 
 func (r *refresher) sourcesChanged(ctx context.Context, states []sourceState) (bool, error) {
 	for _, s := range states {
-		ix, err := r.client.Index(ctx, s.Repository)
+		ix, err := r.repositories.Index(ctx, s.Repository)
 		if err != nil && !s.Repository.Disabled {
 			return false, err
 		}
@@ -206,7 +209,7 @@ func (r *refresher) policy(ctx context.Context, contents *packages.Contents, add
 			disabled = append(disabled, packages.Source{Repository: repo})
 			continue
 		}
-		ix, err := r.client.Index(ctx, repo)
+		ix, err := r.repositories.Index(ctx, repo)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -220,7 +223,7 @@ func (r *refresher) policy(ctx context.Context, contents *packages.Contents, add
 		return enabled, p, err
 	}
 	for _, s := range disabled {
-		if s.Index, err = r.client.Index(ctx, s.Repository); err == nil {
+		if s.Index, err = r.repositories.Index(ctx, s.Repository); err == nil {
 			enabled = append(enabled, s)
 		} else if ctx.Err() != nil {
 			return nil, nil, err

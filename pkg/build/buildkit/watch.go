@@ -182,7 +182,7 @@ func (w *watcher) failure(def *Definition, err error) build.Failure {
 	switch {
 	case exit == nil:
 	case cause.Text != "":
-		f.Err, f.Name, f.Hint = errors.New(cause.Text), cause.Name, cause.Hint
+		f.Err, f.Name, f.Package, f.Hint = errors.New(cause.Text), cause.Name, cause.Package, cause.Hint
 	case exit.ExitCode < 128:
 		// The command is in the Dockerfile, which is shown. Its last output is the most
 		// likely cause.

@@ -45,8 +45,10 @@ type Options struct {
 	Compression  compress.Settings // of the layers of built images
 	Squash       bool
 	Network      StepNetwork // of steps; nil for that of the builder
-	// KnownNames returns names of packages, for suggestions.
+	// KnownNames returns names of packages and programs, for suggestions.
 	KnownNames func() []string
+	// Offline forbids questions to repositories of packages.
+	Offline    bool
 	ClampTimes bool // modification times of files in the images' own layers are limited to the image's creation time
 }
 
@@ -196,7 +198,7 @@ func (b *Builder) Build(ctx context.Context, it *plan.Item, emit func(build.Even
 	started := time.Now()
 	d, err := b.solve(ctx, bk, im, emit)
 	if err != nil {
-		return build.Output{}, b.explain(im, err)
+		return build.Output{}, b.explain(ctx, im, err)
 	}
 	if b.opts.ClampTimes {
 		if err := b.clampTimes(d, im.Created); err != nil {
@@ -212,7 +214,7 @@ func (b *Builder) Build(ctx context.Context, it *plan.Item, emit func(build.Even
 
 // explain adds to a failed step its place in the templates, and a suggestion for a
 // misspelled package.
-func (b *Builder) explain(im *define.Image, err error) error {
+func (b *Builder) explain(ctx context.Context, im *define.Image, err error) error {
 	var failed *buildkit.BuildError
 	if !errors.As(err, &failed) {
 		return err
@@ -224,9 +226,23 @@ func (b *Builder) explain(im *define.Image, err error) error {
 		}
 	}
 	if f.Name != "" && b.opts.KnownNames != nil {
-		f.Hint = cmp.Or(suggest.DidYouMean(f.Name, b.opts.KnownNames()), f.Hint)
+		f.Hint = cmp.Or(b.suggestion(ctx, im, f), f.Hint)
 	}
 	return err
+}
+
+// suggestion returns the hint for a missing package or program. A package is searched for
+// in the repositories of the parent, where they can be read, since words of templates may
+// be something else.
+func (b *Builder) suggestion(ctx context.Context, im *define.Image, f *build.Failure) string {
+	if f.Package && !b.opts.Offline {
+		if parent, err := b.parentImage(ctx, im); err == nil {
+			if offered := b.opts.Inputs.PackageNames(ctx, parent, b.opts.Defined.Config(im.ID).DebianArch); len(offered) > 0 {
+				return suggest.DidYouMeanOfMany(f.Name, offered)
+			}
+		}
+	}
+	return suggest.DidYouMean(f.Name, b.opts.KnownNames())
 }
 
 // solve builds an image into the staging area and returns its digest. It is built

@@ -1,10 +1,12 @@
 package imagebuilder
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"strings"
 
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 	digest "github.com/opencontainers/go-digest"
 
 	"github.com/kolla-build/kolla-build/pkg/build/buildkit"
@@ -90,6 +92,22 @@ func (b *Builder) dependency(ctx context.Context, id image.ID, ref string, paren
 		err = b.keepLayers(storedDigest)
 	}
 	return buildkit.External{Digest: d, Config: conf}, err
+}
+
+// parentImage returns the image in the first FROM of an image.
+func (b *Builder) parentImage(ctx context.Context, im *define.Image) (v1.Image, error) {
+	name := nameOf(im.ID.Platform, im.From)
+	b.mu.Lock()
+	d := cmp.Or(b.exported[name], b.final[name])
+	b.mu.Unlock()
+	if d == "" {
+		ext, err := b.opts.Defined.External(ctx, im.ID, im.From)
+		if err != nil {
+			return nil, err
+		}
+		d = ext.Digest
+	}
+	return b.staging.Image(d)
 }
 
 // recall returns a kept image as its builder exported it.
