@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"runtime"
 	"strings"
 	"sync"
 	"time"
@@ -108,6 +109,17 @@ func withAllowed(r *http.Request) *http.Request {
 	return r.WithContext(context.WithValue(r.Context(), allowedKey{}, true))
 }
 
+type refusedKey struct{}
+
+// withRefused records why a request was refused, so that its password is not compared again.
+func withRefused(r *http.Request, err error) *http.Request {
+	return r.WithContext(context.WithValue(r.Context(), refusedKey{}, err))
+}
+
+// comparisons bounds the passwords that are compared at the same time, to half of the
+// processors: clients that try out passwords must not stop the others.
+var comparisons = make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2))
+
 // accessController asks for a login of the htpasswd file, unless the request is allowed
 // without.
 type accessController struct {
@@ -153,18 +165,15 @@ func (c *accessController) admit(w http.ResponseWriter, r *http.Request) bool {
 	return false
 }
 
-// admits reports whether a request has a valid login or needs none.
-func (c *accessController) admits(r *http.Request) bool {
-	_, err := c.Authorized(r)
-	return err == nil
-}
-
 // Authorized implements auth.AccessController.
 func (c *accessController) Authorized(r *http.Request, access ...auth.Access) (*auth.Grant, error) {
 	user, password, login := r.BasicAuth()
 	anonymous := !login && r.Header.Get("Authorization") == "" || user == "" && password == ""
 	if anonymous && r.Context().Value(allowedKey{}) != nil {
 		return &auth.Grant{}, nil
+	}
+	if err, ok := r.Context().Value(refusedKey{}).(error); ok {
+		return nil, err
 	}
 	info, err := os.Stat(c.path)
 	if err != nil {
@@ -183,7 +192,7 @@ func (c *accessController) Authorized(r *http.Request, access ...auth.Access) (*
 		setUser(r, user)
 		return &auth.Grant{User: auth.UserInfo{Name: user}}, nil
 	}
-	grant, err := c.htpasswd.Authorized(r, access...)
+	grant, err := c.compare(r, access)
 	if err == nil {
 		setUser(r, user)
 		c.mu.Lock()
@@ -193,6 +202,17 @@ func (c *accessController) Authorized(r *http.Request, access ...auth.Access) (*
 		}
 	}
 	return grant, err
+}
+
+// compare compares the request's password with that of the file, when its turn comes.
+func (c *accessController) compare(r *http.Request, access []auth.Access) (*auth.Grant, error) {
+	select {
+	case comparisons <- struct{}{}:
+	case <-r.Context().Done():
+		return nil, r.Context().Err()
+	}
+	defer func() { <-comparisons }()
+	return c.htpasswd.Authorized(r, access...)
 }
 
 // stripForwarded removes what a client or a proxy claims about hosts and addresses.

@@ -43,6 +43,8 @@ func TestHtpasswdIsChecked(t *testing.T) {
 		"bob:$apr1$abc$def\n":    "not hashed with bcrypt",
 		":$2y$05$" + "x" + "\n":  ":1: expected USER:HASH",
 		strings.Repeat("a", 1e5): "too long",
+
+		"bob:$2y$31$" + strings.Repeat("x", 53) + "\n": ":1: the password of \"bob\" has a cost of 31",
 	} {
 		path := filepath.Join(t.TempDir(), "htpasswd")
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {

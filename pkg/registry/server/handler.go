@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/distribution/reference"
@@ -33,6 +34,10 @@ type handler struct {
 	certificates  *certificates // nil without TLS
 	authority     string        // the file of the generated authority, or ""
 	pace          pace
+
+	// tagging is held for writing while a manifest is deleted: the distribution looks up its
+	// tags first and removes them then, also those that were set to another manifest since.
+	tagging sync.RWMutex
 }
 
 func newHandler(s *Server, opts Options, log *requestLog, certificates *certificates) (*handler, error) {
@@ -52,6 +57,8 @@ func newHandler(s *Server, opts Options, log *requestLog, certificates *certific
 
 // ServeHTTP implements http.Handler.
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	out := h.watch(w, r)
+	w = out
 	if h.servePublic(w, r) {
 		return
 	}
@@ -81,22 +88,32 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		return
 	}
-	h.serveAPI(w, r)
+	h.serveAPI(out, r)
+}
+
+// watch makes a client send and read with the pace, whatever the answer is.
+func (h *handler) watch(w http.ResponseWriter, r *http.Request) *pacedWriter {
+	control := http.NewResponseController(w)
+	_ = control.SetWriteDeadline(time.Time{}) // an earlier request of the connection may have set one
+	body := &watchedBody{inner: r.Body, control: control, pace: h.pace}
+	r.Body = body
+	body.begin()
+	return &pacedWriter{ResponseWriter: w, control: control, pace: h.pace, body: body}
 }
 
 // trusted serves the API to clients that need no login.
 func (h *handler) trusted() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r.RemoteAddr = "socket"
-		h.serveAPI(w, withAllowed(r))
+		h.serveAPI(h.watch(w, r), withAllowed(r))
 	})
 }
 
 // serveAPI serves requests that are allowed, or that the distribution answers with a
 // login challenge.
-func (h *handler) serveAPI(w http.ResponseWriter, r *http.Request) {
+func (h *handler) serveAPI(w *pacedWriter, r *http.Request) {
 	reads := r.Method == http.MethodGet || r.Method == http.MethodHead
-	for _, check := range []func(*http.Request) *problem{checkPath, checkName, checkUpload} {
+	for _, check := range []func(*http.Request) *problem{checkPath, checkName, checkUpload, checkPage} {
 		if p := check(r); p != nil {
 			refuse(w, p.status, p.code, p.message)
 			return
@@ -115,13 +132,15 @@ func (h *handler) serveAPI(w http.ResponseWriter, r *http.Request) {
 		r.URL.RawQuery = q.Encode()
 		r.Form = nil
 	}
-	allowed := h.logins == nil || h.logins.admits(r)
+	allowed := true
+	if h.logins != nil {
+		if _, err := h.logins.Authorized(r); err != nil {
+			allowed, r = false, withRefused(r, err)
+		}
+	}
 	if allowed {
 		h.findMount(r)
 	}
-	body := &watchedBody{inner: r.Body, control: http.NewResponseController(w), pace: h.pace}
-	r.Body = body
-	body.begin()
 	var uploaded manifest
 	done := func(string) {}
 	if allowed {
@@ -132,16 +151,34 @@ func (h *handler) serveAPI(w http.ResponseWriter, r *http.Request) {
 		}
 		done = h.use.begin(r, uploaded)
 	}
-	_ = body.control.SetWriteDeadline(time.Time{}) // an earlier request of the connection may have set one
-	answer := &answerWriter{ResponseWriter: w, control: body.control, pace: h.pace, started: time.Now(), digest: requestedDigest(r)}
+	answer := &answerWriter{ResponseWriter: w, digest: requestedDigest(r)}
 	if uploaded.Subject != nil {
 		answer.subject = uploaded.Subject.Digest.String()
 	}
 	defer func() { done(answer.stored) }()
-	h.app.ServeHTTP(answer, r)
+	func() {
+		if allowed {
+			defer h.lockTags(r)()
+		}
+		h.app.ServeHTTP(answer, r)
+	}()
 	if answer.held != nil {
-		h.correct(answer, body, r)
+		h.correct(answer, w.body, r)
 	}
+}
+
+// lockTags keeps manifests from being tagged while others are deleted, until the returned
+// function is called. The manifest of r has been read, so that no client prolongs this.
+func (h *handler) lockTags(r *http.Request) (unlock func()) {
+	switch {
+	case r.Method == http.MethodPut && manifestPath.MatchString(r.URL.Path):
+		h.tagging.RLock()
+		return h.tagging.RUnlock
+	case r.Method == http.MethodDelete && manifestPath.MatchString(r.URL.Path):
+		h.tagging.Lock()
+		return h.tagging.Unlock
+	}
+	return func() {}
 }
 
 // servePublic answers requests that need no login: a page about the server, its health,
@@ -255,6 +292,20 @@ func checkUpload(r *http.Request) *problem {
 	return nil
 }
 
+// maxLast is the length of the longest name of a repository or tag, which a list of them may
+// be asked to continue after.
+const maxLast = reference.RepositoryNameTotalLengthMax
+
+// checkPage finds requests for a part of a list that begins after what cannot be a name. The
+// distribution looks for its file, and answers with the error of the system.
+func checkPage(r *http.Request) *problem {
+	last := r.URL.Query().Get("last")
+	if len(last) > maxLast || strings.ContainsFunc(last, func(c rune) bool { return c < ' ' }) {
+		return &problem{http.StatusBadRequest, "UNSUPPORTED", "last is not the name of an entry of the list"}
+	}
+	return nil
+}
+
 // refuse answers with an error in the form of the distribution specification.
 func refuse(w http.ResponseWriter, status int, code, message string) {
 	w.Header().Set("Docker-Distribution-Api-Version", "registry/2.0")
@@ -275,13 +326,9 @@ func errorBody(code, message string) []byte {
 const maxHeld = 64 << 10
 
 // answerWriter holds back an answer of status 500 and above until it may have been
-// corrected, and extends the connection's deadline while the client reads.
+// corrected.
 type answerWriter struct {
 	http.ResponseWriter
-	control *http.ResponseController
-	pace    pace
-	started time.Time
-	written int64
 
 	digest  digest.Digest // of the blob that the request names, or ""
 	subject string        // of the manifest that the request puts, or ""
@@ -322,10 +369,7 @@ func (a *answerWriter) Write(p []byte) (int, error) {
 		}
 		return len(p), nil
 	}
-	_ = a.control.SetWriteDeadline(a.pace.deadline(a.started, a.written))
-	n, err := a.ResponseWriter.Write(p)
-	a.written += int64(n)
-	return n, err
+	return a.ResponseWriter.Write(p)
 }
 
 // Unwrap lets http.ResponseController reach the connection.

@@ -14,6 +14,9 @@ import (
 // maxHtpasswd is the size in bytes of the largest password file that is read.
 const maxHtpasswd = 16 << 20
 
+// maxCost is the highest cost of a password, which is also htpasswd's: some 10 s for a login.
+const maxCost = 17
+
 // checkHtpasswd checks a password file, because the distribution accepts any file and
 // then refuses all logins. It returns the users.
 func checkHtpasswd(path string) (users []string, err error) {
@@ -31,7 +34,12 @@ func checkHtpasswd(path string) (users []string, err error) {
 		if !ok || user == "" {
 			return nil, &HtpasswdError{Path: path, Line: n, Problem: "expected USER:HASH"}
 		}
-		if _, err := bcrypt.Cost([]byte(hash)); err != nil {
+		cost, err := bcrypt.Cost([]byte(hash))
+		if err == nil && cost > maxCost {
+			problem := fmt.Sprintf("the password of %q has a cost of %d, more than %d: each login would take minutes", user, cost, maxCost)
+			return nil, &HtpasswdError{Path: path, Line: n, Problem: problem}
+		}
+		if err != nil {
 			problem := fmt.Sprintf("the password of %q is not hashed with bcrypt, the only form that a registry accepts", user)
 			return nil, &HtpasswdError{Path: path, Line: n, Problem: problem}
 		}

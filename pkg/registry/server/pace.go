@@ -74,3 +74,38 @@ func (b *watchedBody) Read(p []byte) (int, error) {
 
 // Close implements io.Closer.
 func (b *watchedBody) Close() error { return b.inner.Close() }
+
+// pacedWriter is an answer whose connection ends when the client reads it too slowly. The
+// time begins with the answer, because storing a large blob takes minutes.
+type pacedWriter struct {
+	http.ResponseWriter
+	control *http.ResponseController
+	pace    pace
+	body    *watchedBody // of the request
+	started time.Time    // of the answer
+	written int64
+}
+
+// WriteHeader implements http.ResponseWriter.
+func (w *pacedWriter) WriteHeader(status int) {
+	w.extend()
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// Write implements http.ResponseWriter.
+func (w *pacedWriter) Write(p []byte) (int, error) {
+	w.extend()
+	n, err := w.ResponseWriter.Write(p)
+	w.written += int64(n)
+	return n, err
+}
+
+func (w *pacedWriter) extend() {
+	if w.started.IsZero() {
+		w.started = time.Now()
+	}
+	_ = w.control.SetWriteDeadline(w.pace.deadline(w.started, w.written))
+}
+
+// Unwrap lets http.ResponseController reach the connection.
+func (w *pacedWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }

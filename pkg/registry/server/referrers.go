@@ -2,6 +2,7 @@ package server
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"path/filepath"
 	"regexp"
@@ -24,42 +25,57 @@ var (
 	manifestPath  = regexp.MustCompile(`^/v2/(.+)/manifests/([^/]+)$`)
 )
 
+// maxReferrersPage is about the size in bytes of the largest part of a list of referrers that
+// is sent at once, because clients read no more than maxManifest.
+const maxReferrersPage = maxManifest - 64<<10
+
 // serveReferrers answers GET /v2/NAME/referrers/DIGEST. A subject that does not exist has
-// no referrers.
+// no referrers. The rest of a long list is requested with the digest after which it begins.
 func serveReferrers(w http.ResponseWriter, r *http.Request, dir, name, subject string) {
 	d, err := digest.Parse(subject)
 	if err != nil {
 		refuse(w, http.StatusBadRequest, "DIGEST_INVALID", "the subject is not a digest")
 		return
 	}
-	found, err := referrersOf(filepath.Join(dir, treeDir), name, d)
+	query := r.URL.Query()
+	wanted := query.Get("artifactType")
+	found, more, err := referrersOf(filepath.Join(dir, treeDir), name, d, wanted, query.Get("last"))
 	if err != nil {
-		refuse(w, http.StatusInternalServerError, "UNKNOWN", err.Error())
+		refuse(w, http.StatusInternalServerError, "UNKNOWN", "the manifests of the repository cannot be listed")
 		return
 	}
-	if wanted := r.URL.Query().Get("artifactType"); wanted != "" {
-		found = slices.DeleteFunc(found, func(d ocispec.Descriptor) bool { return d.ArtifactType != wanted })
+	if wanted != "" {
 		w.Header().Set("OCI-Filters-Applied", "artifactType")
+	}
+	if more {
+		query.Set("last", found[len(found)-1].Digest.String())
+		w.Header().Set("Link", fmt.Sprintf(`</v2/%s/referrers/%s?%s>; rel="next"`, name, d, query.Encode()))
 	}
 	w.Header().Set("Docker-Distribution-Api-Version", "registry/2.0")
 	w.Header().Set("Content-Type", ocispec.MediaTypeImageIndex)
-	_ = json.NewEncoder(w).Encode(ocispec.Index{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageIndex, Manifests: found})
+	answer := json.NewEncoder(w)
+	answer.SetEscapeHTML(false) // a page has the size that was counted
+	_ = answer.Encode(ocispec.Index{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageIndex, Manifests: found})
 }
 
-// referrersOf reads the manifests of a repository and returns those whose subject is d.
-func referrersOf(tree, name string, d digest.Digest) ([]ocispec.Descriptor, error) {
-	found := []ocispec.Descriptor{}
+// referrersOf reads the manifests of a repository and returns those whose subject is d, in the
+// order of their digests, after the digest last and at most a page of them. artifactType may
+// be "".
+func referrersOf(tree, name string, d digest.Digest, artifactType, last string) (found []ocispec.Descriptor, more bool, err error) {
+	found = []ocispec.Descriptor{}
 	if !filepath.IsLocal(filepath.FromSlash(name)) {
-		return found, nil
+		return found, false, nil
 	}
 	repository := escape(filepath.Join(tree, "repositories", filepath.FromSlash(name)))
 	revisions, err := filepath.Glob(filepath.Join(repository, "_manifests", "revisions", "*", "*", "link"))
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
+	slices.Sort(revisions)
+	size := 0
 	for _, link := range revisions {
 		rev := readLink(link)
-		if rev == "" {
+		if rev == "" || rev.String() <= last {
 			continue
 		}
 		m, err := readManifest(filepath.Join(tree, "blobs", blobPath(rev)))
@@ -69,9 +85,16 @@ func referrersOf(tree, name string, d digest.Digest) ([]ocispec.Descriptor, erro
 		if m.ArtifactType == "" && m.Config != nil {
 			m.ArtifactType = m.Config.MediaType
 		}
+		if artifactType != "" && m.ArtifactType != artifactType {
+			continue
+		}
+		// A descriptor repeats parts of the manifest.
+		if size += int(m.size) + 200; size > maxReferrersPage && len(found) > 0 {
+			return found, true, nil
+		}
 		found = append(found, ocispec.Descriptor{MediaType: m.MediaType, Digest: rev, Size: m.size, ArtifactType: m.ArtifactType, Annotations: m.Annotations})
 	}
-	return found, nil
+	return found, false, nil
 }
 
 // requestedDigest is the digest of a blob that a request names.
