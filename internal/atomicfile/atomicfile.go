@@ -28,6 +28,9 @@ type Options struct {
 	// Durable syncs the file and then its directory, so that the new content survives a
 	// power failure. It is for files that cannot be created again.
 	Durable bool
+	// NameLater leaves it to the caller of a durable file to sync the directory, with SyncDir,
+	// which is faster for many files.
+	NameLater bool
 	// TempDir is the directory of the temporary file, on the same file system.
 	// "" means the directory of the file itself.
 	TempDir string
@@ -143,7 +146,7 @@ func (f *File) CommitAs(path string) error {
 	if mode == 0 {
 		mode = 0o644
 	}
-	if err := f.Chmod(mode); err != nil {
+	if err := Chmod(f.File, mode); err != nil {
 		return err
 	}
 	if f.opts.Durable {
@@ -166,10 +169,20 @@ func (f *File) CommitAs(path string) error {
 		return err
 	}
 	f.done = true
-	if f.opts.Durable {
-		return syncDir(filepath.Dir(path))
+	if f.opts.Durable && !f.opts.NameLater {
+		return SyncDir(filepath.Dir(path))
 	}
 	return nil
+}
+
+// Chmod sets the mode of a file that was created by this process. File systems without modes,
+// such as FAT and network ones with some drivers, keep the mode that they give to every file.
+func Chmod(f *os.File, mode fs.FileMode) error {
+	err := f.Chmod(mode)
+	if errors.Is(err, syscall.ENOSYS) || errors.Is(err, syscall.ENOTSUP) || errors.Is(err, syscall.EPERM) {
+		return nil
+	}
+	return err
 }
 
 // Close discards the new file unless it was committed.
@@ -194,11 +207,11 @@ func Rename(oldpath, newpath string) error {
 	if err := os.Rename(oldpath, newpath); err != nil {
 		return err
 	}
-	return syncDir(filepath.Dir(newpath))
+	return SyncDir(filepath.Dir(newpath))
 }
 
-// syncDir makes the names in a directory survive a power failure.
-func syncDir(dir string) error {
+// SyncDir makes the names in a directory survive a power failure.
+func SyncDir(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {
 		return err

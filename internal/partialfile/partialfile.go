@@ -100,17 +100,21 @@ func lock(f *os.File, name string) (bool, error) {
 
 // Keep truncates the file to its first n bytes; the next write appends to them.
 func (f *File) Keep(n int64) error {
-	if err := f.Truncate(n); err != nil {
+	st, err := f.Stat()
+	if err == nil && st.Size() != n { // some drivers of FAT cannot truncate
+		err = f.Truncate(n)
+	}
+	if err != nil {
 		return err
 	}
-	_, err := f.Seek(n, io.SeekStart)
+	_, err = f.Seek(n, io.SeekStart)
 	return err
 }
 
 // Commit gives the file its final name, replaces a file with that name, and closes it.
 // Content and name survive a power failure.
 func (f *File) Commit(mode fs.FileMode) error {
-	if err := f.Chmod(mode); err != nil {
+	if err := atomicfile.Chmod(f.File, mode); err != nil {
 		return err
 	}
 	if err := f.Sync(); err != nil {

@@ -2,10 +2,14 @@ package store
 
 import (
 	"context"
+	"errors"
 	"io"
+	"io/fs"
 	"sync"
 
 	"github.com/opencontainers/go-digest"
+
+	"github.com/kolla-build/kolla-build/internal/atomicfile"
 )
 
 // maxCommits is how many blobs of a batch are committed at the same time. Each holds up to
@@ -18,7 +22,8 @@ type Batch struct {
 	s     *Store
 	slots chan struct{}
 	group sync.WaitGroup
-	next  int // position of the next blob
+	next  int             // position of the next blob
+	dirs  map[string]bool // of the blobs since the last Wait
 
 	mu     sync.Mutex
 	err    error
@@ -27,7 +32,7 @@ type Batch struct {
 
 // Batch returns an empty batch. The caller must call Wait.
 func (s *Store) Batch() *Batch {
-	return &Batch{s: s, slots: make(chan struct{}, maxCommits)}
+	return &Batch{s: s, slots: make(chan struct{}, maxCommits), dirs: map[string]bool{}}
 }
 
 // Write is WriteBlob for a blob of a known digest and size, which may become visible only
@@ -39,7 +44,7 @@ func (b *Batch) Write(ctx context.Context, r io.Reader, d digest.Digest, size in
 	if err := b.failure(); err != nil {
 		return err
 	}
-	blob, err := b.s.receive(ctx, r, d, size)
+	blob, err := b.s.receive(ctx, r, d, size, true)
 	if err != nil {
 		b.fail(at, describe(err))
 		return b.Wait()
@@ -47,6 +52,7 @@ func (b *Batch) Write(ctx context.Context, r io.Reader, d digest.Digest, size in
 	if blob.file == nil {
 		return nil
 	}
+	b.dirs[blob.dir] = true
 	b.slots <- struct{}{}
 	b.group.Go(func() {
 		defer func() { <-b.slots }()
@@ -72,9 +78,15 @@ func (b *Batch) failure() error {
 	return b.err
 }
 
-// Wait waits until the blobs are visible, and returns the error of the first one that could
-// not be written. More can be written after it.
+// Wait waits until the blobs are visible and survive a power failure, and returns the error of
+// the first one that could not be written. More can be written after it.
 func (b *Batch) Wait() error {
 	b.group.Wait()
+	for dir := range b.dirs {
+		if err := atomicfile.SyncDir(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			b.fail(b.next, err) // nothing was written to a directory that does not exist
+		}
+	}
+	clear(b.dirs)
 	return b.failure()
 }

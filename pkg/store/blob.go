@@ -79,7 +79,7 @@ func (v *verifyReader) Close() error { return v.f.Close() }
 // visible when it is complete, verified and synced. WriteBlob returns its digest
 // and size.
 func (s *Store) WriteBlob(ctx context.Context, r io.Reader, expected digest.Digest, size int64) (digest.Digest, int64, error) {
-	b, err := s.receive(ctx, r, expected, size)
+	b, err := s.receive(ctx, r, expected, size, false)
 	if err != nil {
 		return "", 0, err
 	}
@@ -90,8 +90,9 @@ func (s *Store) WriteBlob(ctx context.Context, r io.Reader, expected digest.Dige
 	return d, b.size, nil
 }
 
-// receive reads the content of a blob. Every blob that it returns must be committed.
-func (s *Store) receive(ctx context.Context, r io.Reader, expected digest.Digest, size int64) (*received, error) {
+// receive reads the content of a blob. Every blob that it returns must be committed. With
+// batched, the caller syncs its directory after that.
+func (s *Store) receive(ctx context.Context, r io.Reader, expected digest.Digest, size int64, batched bool) (*received, error) {
 	alg, what := digest.Canonical, "a blob"
 	if expected != "" {
 		what = "blob " + expected.String()
@@ -112,7 +113,7 @@ func (s *Store) receive(ctx context.Context, r io.Reader, expected digest.Digest
 			return nil, fmt.Errorf("writing %s: %w", what, &FullError{Path: s.dir, Need: size, Free: f})
 		}
 	}
-	b := &received{s: s, what: what, dir: filepath.Join(s.dir, "blobs", alg.String()), algorithm: alg, want: expected}
+	b := &received{s: s, what: what, dir: filepath.Join(s.dir, "blobs", alg.String()), algorithm: alg, want: expected, batched: batched}
 	if err := b.read(ctx, r, size); err != nil {
 		return nil, b.failure(size, err)
 	}
@@ -147,6 +148,7 @@ type received struct {
 	dir       string
 	algorithm digest.Algorithm
 	want      digest.Digest // "" for any
+	batched   bool
 	size      int64
 	file      *atomicfile.File // nil if the store had the blob
 	hash      *asynchash.Hash
@@ -158,7 +160,8 @@ func (b *received) failure(need int64, err error) error {
 
 // read writes the content to a temporary file, which it closes after an error.
 func (b *received) read(ctx context.Context, r io.Reader, size int64) error {
-	f, err := atomicfile.Create(filepath.Join(b.dir, "blob"), atomicfile.Options{Mode: 0o444, Durable: true, TempDir: filepath.Join(b.s.dir, "tmp")})
+	opts := atomicfile.Options{Mode: 0o444, Durable: true, NameLater: b.batched, TempDir: filepath.Join(b.s.dir, "tmp")}
+	f, err := atomicfile.Create(filepath.Join(b.dir, "blob"), opts)
 	if err != nil {
 		return err
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/kolla-build/kolla-build/internal/asynchash"
+	"github.com/kolla-build/kolla-build/internal/atomicfile"
 	"github.com/kolla-build/kolla-build/internal/disk"
 	"github.com/kolla-build/kolla-build/internal/partialfile"
 )
@@ -340,7 +341,7 @@ func writeHeader(file string, h Header) error {
 	}
 	_, err = f.WriteAt(b, 0)
 	if err == nil {
-		err = f.Chmod(0o644)
+		err = atomicfile.Chmod(f, 0o644)
 	}
 	if err == nil {
 		err = f.Sync()
