@@ -11,7 +11,7 @@ import (
 func Reference(commands []Command) string {
 	var b strings.Builder
 	b.WriteString("# Options\n\n" +
-		"This page is made from the option table in `pkg/config` and the commands; a test compares them.\n\n" +
+		"This page is generated from the option table in `pkg/config` and from the commands; a test compares them.\n\n" +
 		"The value of an option is taken from the first of these that has one: the command line; the environment; " +
 		"the configuration files, of which the last one read takes precedence " +
 		"(`/etc/kolla/kolla-build.conf`, `./kolla-build.conf`, then `--config-file` and `--config-dir` in their order); " +
