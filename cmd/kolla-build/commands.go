@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -144,33 +145,43 @@ func commandNames(commands []*command) []string {
 	return names
 }
 
-// misspelled returns the error for a build whose first regular expression matches no
-// image but is similar to a command's name, nil for any other: "buid keystone" must not
-// build keystone. What follows "--" is a regular expression.
-func misspelled(commands []*command, cfg *config.Config, args []string) error {
-	if cfg.Command != "" || len(cfg.Args) == 0 || slices.Contains(args, "--") {
+// plainWord matches words that may be meant as commands.
+var plainWord = regexp.MustCompile(`^[A-Za-z]+(-[A-Za-z]+)*$`)
+
+// unknownCommand returns the error for a build whose first regular expression is a word that
+// matches no image and is rather a command: "buid keystone" must not build keystone, and
+// "start" is no image. What follows "--" is a regular expression.
+func unknownCommand(commands []*command, cfg *config.Config, args []string) error {
+	if cfg.Command != "" || len(cfg.Args) == 0 || slices.Contains(args, "--") || !plainWord.MatchString(cfg.Args[0]) {
 		return nil
 	}
-	word, names := cfg.Args[0], commandNames(commands)
-	near := suggest.Nearest(word, names)
-	if near == "" {
+	word, names, images := cfg.Args[0], commandNames(commands), imageset.Names(cfg)
+	if len(images) == 0 || matchesAny(word, images) {
 		return nil
 	}
-	patterns, err := imageset.CompilePatterns([]string{word})
+	near, hint := suggest.Nearest(word, names), ""
+	switch {
+	case near != "" && suggest.Nearest(word, slices.Concat(names, images)) == near:
+		hint = fmt.Sprintf("did you mean kolla-build %s?", near)
+	case near == "" && len(suggest.Near(word, images, 1)) == 0 && !slices.ContainsFunc(cfg.Args[1:], func(a string) bool { return matchesAny(a, images) }):
+		hint = "kolla-build help lists the commands, kolla-build --list-images the images"
+	default:
+		return nil // the build suggests images, and warns if only some words match none
+	}
+	return &config.Error{Message: fmt.Sprintf("%q is not a command and matches none of the %d images", word, len(images)), Hint: hint}
+}
+
+// matchesAny reports whether a regular expression matches one of the names. It is true for
+// one that is invalid, which the build reports.
+func matchesAny(expression string, names []string) bool {
+	patterns, err := imageset.CompilePatterns([]string{expression})
 	if err != nil {
-		return nil // reported by the build
+		return true
 	}
-	images := imageset.Names(cfg)
-	if len(images) == 0 || suggest.Nearest(word, append(names, images...)) != near {
-		return nil
-	}
-	for _, image := range images {
-		if ok, err := patterns.Match(image); ok || err != nil {
-			return nil
-		}
-	}
-	return &config.Error{Message: fmt.Sprintf("%q is not a command and matches none of the %d images", word, len(images)),
-		Hint: fmt.Sprintf("did you mean kolla-build %s?", near)}
+	return slices.ContainsFunc(names, func(name string) bool {
+		ok, err := patterns.Match(name)
+		return ok || err != nil
+	})
 }
 
 // misplaced returns the first regular expression of a build if it is the name of a command,

@@ -154,7 +154,7 @@ func dispatch(ctx context.Context, args []string, con *console.Console) error {
 	for _, w := range cfg.Warnings {
 		con.Notice("warning: %v", w)
 	}
-	if err := misspelled(commands, cfg, args); err != nil {
+	if err := unknownCommand(commands, cfg, args); err != nil {
 		return err
 	}
 	if w := misplaced(commands, cfg, args); w != "" {

@@ -86,6 +86,9 @@ func bootstrap(ctx context.Context, st *store.Store, opts Options) (store.Entry,
 	if _, err := exec.LookPath("mmdebstrap"); err != nil {
 		return none, usererr.Errorf("apt-get install mmdebstrap", "mmdebstrap is not installed")
 	}
+	if err := checkSpace(st.Dir()); err != nil {
+		return none, err
+	}
 	a, err := findArchive(ctx, &opts)
 	if err != nil {
 		return none, err

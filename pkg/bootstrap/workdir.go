@@ -7,12 +7,40 @@ import (
 	"path/filepath"
 	"syscall"
 
+	"github.com/kolla-build/kolla-build/internal/disk"
 	"github.com/kolla-build/kolla-build/internal/filelock"
 	"github.com/kolla-build/kolla-build/internal/mounts"
+	"github.com/kolla-build/kolla-build/internal/usererr"
+	"github.com/kolla-build/kolla-build/pkg/store"
 )
 
 // workPrefix begins the names of working directories.
 const workPrefix = "kolla-bootstrap-"
+
+// Space that a bootstrap needs at least: for the unpacked packages and the downloaded ones
+// in the temporary directory, and for the layer in the store.
+const (
+	tempNeed  = 600_000_000
+	storeNeed = 100_000_000
+)
+
+// checkSpace fails if the disk of the store or of temporary files is too small for a
+// bootstrap: otherwise that would be found after minutes of downloads.
+func checkSpace(storeDir string) error {
+	for _, place := range []struct {
+		dir  string
+		need int64
+		hint string
+	}{
+		{storeDir, storeNeed, "--data-dir DIR names a directory on another disk; docs/sizing.md lists what builds need"},
+		{os.TempDir(), tempNeed, "TMPDIR=DIR names a directory on another disk"},
+	} {
+		if total, free := disk.Space(place.dir); total > 0 && free < place.need {
+			return usererr.WithHint(&store.FullError{Path: place.dir, Need: place.need, Free: uint64(free)}, place.hint)
+		}
+	}
+	return nil
+}
 
 // makeWorkDir creates a working directory for mmdebstrap, and removes those that
 // killed processes left: gigabytes, with /proc, /sys and /dev mounted in them.

@@ -69,7 +69,8 @@ type Summary struct {
 	Repaired int           // Load: blobs that were damaged in the store
 	Required int           // blobs and images of the other side that a delta refers to
 	Deltas   int           // layers that are carried as byte deltas
-	Parts    []string      // Save: the files, if it was split
+	Parts    []string      // Save: the files, if it was split, parity parts last
+	Parity   int           // Save: how many of Parts are parity parts
 	Extra    []string      // Save to a directory: files in it that do not belong to a bundle
 	Restored []string      // Load: a line for each part that was missing or damaged
 	Kept     int64         // Save: bytes that an interrupted save had written, of the file or all parts
@@ -270,6 +271,7 @@ func writeParts(ctx context.Context, output string, files []file, sum *Summary, 
 		}
 		if err == nil {
 			sum.Parts, err = w.Close()
+			sum.Parity = w.ParityParts()
 		}
 		return err
 	})

@@ -64,11 +64,61 @@ const (
 	namesHint     = "names are regular expressions without an option: kolla-build '^nova-' '^keystone$'"
 )
 
+// foreignCommandOptions are such options of single commands.
+var foreignCommandOptions = map[string]map[string]string{
+	"bootstrap": {
+		"arch":  "write --debian-arch amd64 or arm64",
+		"suite": "write the suite after a colon: kolla-build bootstrap debian:trixie",
+	},
+	"copy": {
+		"dest":        copyHint,
+		"destination": copyHint,
+		"from":        copyHint,
+		"src":         copyHint,
+		"source":      copyHint,
+		"to":          copyHint,
+	},
+	"images": {
+		"filter": "write a regular expression: kolla-build images nova-",
+		"quiet":  "kolla-build images --json prints names and digests for programs",
+	},
+	"load": {
+		"file":  "write the file without an option: kolla-build load set.tar",
+		"input": "write the file without an option: kolla-build load set.tar",
+	},
+	"logs": {
+		"tail": "kolla-build logs IMAGE | tail shows the end",
+	},
+	"registry": {
+		"bind":         addressHint,
+		"bind-address": addressHint,
+		"data":         "write --dir DIR",
+		"host":         addressHint,
+		"listen":       addressHint,
+		"port":         addressHint,
+		"root":         "write --dir DIR",
+		"storage":      "write --dir DIR",
+	},
+	"remove": {
+		"all":   "kolla-build remove . removes all images from the local store",
+		"force": "kolla-build remove asks no questions",
+	},
+	"save": {
+		"file":  "write --output FILE",
+		"image": "names are regular expressions without an option: kolla-build save nova- --output nova.tar",
+	},
+}
+
+const (
+	addressHint = "write --addr HOST:PORT, or --addr :PORT to serve all hosts"
+	copyHint    = "locations are written without options: kolla-build copy build.example:4000/kolla:2026.1 site.example:4000/kolla"
+)
+
 // habitHint returns what to write instead of an option of another program, "" if it is not
-// known. For commands other than the build, their own options are better hints.
+// known.
 func (p *parser) habitHint(name string) string {
 	if p.cmd.Name != "" {
-		return ""
+		return foreignCommandOptions[p.cmd.Name][config.CanonicalName(name)]
 	}
 	return foreignOptions[config.CanonicalName(name)]
 }

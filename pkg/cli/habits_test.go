@@ -26,9 +26,33 @@ func TestForeignOptions(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), dashes+name) || !strings.Contains(err.Error(), "hint: "+hint) {
 			t.Errorf("--%s: %v", name, err)
 		}
-		for word := range strings.FieldsSeq(hint) {
-			if option, ok := strings.CutPrefix(strings.TrimRight(word, ",;"), "--"); ok && config.Lookup(option) == nil && config.Lookup(strings.TrimPrefix(option, "no")) == nil {
+		for _, option := range optionsIn(hint) {
+			if config.Lookup(option) == nil && config.Lookup(strings.TrimPrefix(option, "no")) == nil {
 				t.Errorf("the hint of --%s names --%s, which does not exist", name, option)
+			}
+		}
+	}
+}
+
+// optionsIn returns the names of the long options in a text.
+func optionsIn(text string) []string {
+	var names []string
+	for word := range strings.FieldsSeq(text) {
+		if option, ok := strings.CutPrefix(strings.TrimRight(word, ",;"), "--"); ok {
+			names = append(names, option)
+		}
+	}
+	return names
+}
+
+// TestForeignCommandOptions checks that such options of single commands are errors with their
+// hints.
+func TestForeignCommandOptions(t *testing.T) {
+	for command, options := range foreignCommandOptions {
+		for name, hint := range options {
+			_, err := parse(Command{Name: command}, []string{"--" + name + "=x"}, nil)
+			if err == nil || !strings.Contains(err.Error(), "--"+name) || !strings.Contains(err.Error(), "hint: "+hint) {
+				t.Errorf("%s --%s: %v", command, name, err)
 			}
 		}
 	}

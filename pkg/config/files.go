@@ -100,7 +100,8 @@ func (l *loader) readFiles() error {
 	return nil
 }
 
-// missing returns the error for an unreadable file or directory.
+// missing returns the error for an unreadable file or directory. It is a usage error if an
+// option of the command line, as typed, names the path.
 func (l *loader) missing(path, option string, err error) error {
 	cause := err
 	var pathError *fs.PathError
@@ -109,7 +110,7 @@ func (l *loader) missing(path, option string, err error) error {
 	}
 	e := &Error{File: path, Message: "reading the configuration: " + cause.Error(), Option: "config-file"}
 	if option != "" {
-		e.SourceLine = option
+		e.File, e.SourceLine, e.Message = "", option, option+": "+cause.Error()
 	}
 	if errors.Is(err, fs.ErrNotExist) {
 		entries, _ := os.ReadDir(l.path(filepath.Dir(path)))

@@ -2,7 +2,9 @@ package imagediff
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -188,6 +190,10 @@ func splitLayout(ref string) (dir, name string) {
 // directory. The name may be empty if there is one image.
 func inLayout(dir, name string) (Image, error) {
 	index, err := layout.ImageIndexFromPath(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return Image{}, usererr.Usage(usererr.Errorf("a layout is a directory with the file index.json, such as that of kolla-build save --output DIR/",
+			"no OCI layout %s", dir))
+	}
 	if err != nil {
 		return Image{}, fmt.Errorf("reading OCI layout %s: %w", dir, err)
 	}

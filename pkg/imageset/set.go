@@ -351,7 +351,7 @@ func (s *Set) choose(exists func(string) bool, warn func(string, ...any)) error 
 	}
 	patterns, err := CompilePatterns(exprs)
 	if err != nil {
-		return err
+		return cfg.UsageIfTyped("regex", err)
 	}
 	s.requested = map[string]bool{}
 	for _, im := range s.Graph.Images() {
@@ -360,7 +360,7 @@ func (s *Set) choose(exists func(string) bool, warn func(string, ...any)) error 
 		}
 	}
 	if patterns.regexes.NoneMatches(s.Graph) {
-		return patterns.regexes.Check(s.Graph)
+		return cfg.UsageIfTyped("regex", patterns.regexes.Check(s.Graph))
 	}
 	if len(cfg.Regex) > 0 {
 		if err := patterns.regexes.Check(s.Graph); err != nil {

@@ -7,6 +7,7 @@ import (
 
 	digest "github.com/opencontainers/go-digest"
 
+	"github.com/kolla-build/kolla-build/internal/disk"
 	"github.com/kolla-build/kolla-build/internal/usererr"
 	"github.com/kolla-build/kolla-build/pkg/build/buildkit"
 	"github.com/kolla-build/kolla-build/pkg/define"
@@ -72,7 +73,12 @@ func (s *session) define(ctx context.Context, p *planned) (err error) {
 		Offline: s.local, KeepDamaged: s.mode != modeBuild, VersionLabel: publish.UndatedTag(s.cfg.Tag, s.cfg.AlsoTag),
 	}
 	if s.mode == modeBuild && s.cfg.BuildkitAddr == "" {
-		opts.BeforeBootstrap = func() error { return buildkit.CheckStart(s.cfg.Buildkitd) }
+		opts.BeforeBootstrap = func() error {
+			if err := buildkit.CheckStart(s.cfg.Buildkitd); err != nil {
+				return err
+			}
+			return checkFirstBuild(s.cfg.DataDir)
+		}
 	}
 	if s.inputs != nil {
 		opts.Offline, opts.Provided, opts.Compatibility = true, offline.Source(s.inputs), s.inputs.Lock().Compatibility
@@ -82,6 +88,20 @@ func (s *session) define(ctx context.Context, p *planned) (err error) {
 		err = usererr.WithHint(err, "run it as the owner of the data directory, or choose another one with --data-dir")
 	}
 	return err
+}
+
+// firstBuildNeed is the space that the first build in a data directory needs at least: the base
+// image in the store and, unpacked, in the builder's cache.
+const firstBuildNeed = 500_000_000
+
+// checkFirstBuild fails if the disk of a data directory is too small for any build.
+func checkFirstBuild(dataDir string) error {
+	total, free := disk.Space(dataDir)
+	if total == 0 || free >= firstBuildNeed {
+		return nil
+	}
+	return usererr.WithHint(&store.FullError{Path: dataDir, Need: firstBuildNeed, Free: uint64(free)},
+		"that is for the base image alone, and docs/sizing.md lists what builds need; --data-dir DIR names a directory on another disk")
 }
 
 // decide finds changed inputs and decides which images are built.

@@ -63,7 +63,7 @@ func TestSummaryNothingToDo(t *testing.T) {
 	for _, name := range []string{"base", "cron", "nova-api"} {
 		s.Results = append(s.Results, Result{Result: build.Result{Image: named(name), Status: build.StatusUnchanged}})
 	}
-	want := "✓ Nothing to do: 3 images unchanged.\n3 unchanged in 0.4s.\n"
+	want := "✓ Nothing to do: 3 images unchanged in 0.4s.\n"
 	if got := text(t, s, TextOptions{}); got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}

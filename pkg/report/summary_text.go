@@ -62,10 +62,10 @@ func (s Summary) WriteText(w io.Writer, opts TextOptions) error {
 			t.width, _ = terminalSize(f)
 		}
 	}
-	s.writeBuilt(t)
+	idle := s.writeBuilt(t)
 	s.writeFailed(t)
 	s.writeNames(t, opts)
-	s.writeTotals(t)
+	s.writeTotals(t, idle)
 	if len(s.Next) > 0 {
 		t.println()
 		for _, line := range s.Next {
@@ -92,7 +92,8 @@ func (t *textWriter) heading(title string, tn tone) {
 	t.println(t.paint(tn, rule))
 }
 
-func (s Summary) writeBuilt(t *textWriter) {
+// writeBuilt reports whether it printed that all images are unchanged.
+func (s Summary) writeBuilt(t *textWriter) (idle bool) {
 	built := s.with(build.StatusBuilt)
 	unchanged := s.with(build.StatusUnchanged)
 	var retagged []Result // unchanged images with a changed tag
@@ -105,13 +106,17 @@ func (s Summary) writeBuilt(t *textWriter) {
 		if len(unchanged) > 0 && s.Count(build.StatusError, build.StatusParentError,
 			build.StatusPushError, build.StatusLoadError, build.StatusCanceled) == 0 {
 			result := "Nothing to do: "
-			if len(retagged) > 0 {
+			if idle = len(retagged) == 0; !idle {
 				result = "Nothing to build, " + units.Count(len(retagged), "image") + " published under new tags: "
 			}
-			t.println(t.mark(goodTone), " ", result, units.Count(len(unchanged), "image"), " unchanged.")
+			end := "."
+			if idle {
+				end = s.took() + end
+			}
+			t.println(t.mark(goodTone), " ", result, units.Count(len(unchanged), "image"), " unchanged", end)
 		}
 		if len(retagged) == 0 {
-			return
+			return idle
 		}
 	}
 	if len(built) > 0 {
@@ -154,6 +159,15 @@ func (s Summary) writeBuilt(t *textWriter) {
 		t.println("Their references are ", t.text(pattern))
 	}
 	t.println()
+	return false
+}
+
+// took returns the duration of the run, with a preposition, "" if it is not known.
+func (s Summary) took() string {
+	if s.Duration <= 0 {
+		return ""
+	}
+	return " in " + units.Duration(s.Duration)
 }
 
 // commonReference returns the pattern of the references of several images, such as
@@ -434,7 +448,9 @@ func (s Summary) writeNames(t *textWriter, opts TextOptions) {
 	list("Images not buildable due to build options", requested(s.with(build.StatusUnbuildable)))
 }
 
-func (s Summary) writeTotals(t *textWriter) {
+// writeTotals prints the number of images of each status, sizes and pushes. After an idle
+// run, the number of images and the duration have been printed.
+func (s Summary) writeTotals(t *textWriter, idle bool) {
 	var parts []string
 	add := func(tn tone, n int, label string) {
 		if n > 0 {
@@ -442,7 +458,9 @@ func (s Summary) writeTotals(t *textWriter) {
 		}
 	}
 	add(goodTone, s.Count(build.StatusBuilt), "built")
-	add(plainTone, s.Count(build.StatusUnchanged), "unchanged")
+	if !idle {
+		add(plainTone, s.Count(build.StatusUnchanged), "unchanged")
+	}
 	add(badTone, s.Count(build.StatusError), "failed")
 	add(badTone, s.Count(build.StatusPushError), "not pushed")
 	add(badTone, s.Count(build.StatusLoadError), "not loaded")
@@ -450,13 +468,17 @@ func (s Summary) writeTotals(t *textWriter) {
 	add(warnTone, s.Count(build.StatusCanceled), "not finished")
 	add(plainTone, s.Count(build.StatusSkipped), "skipped")
 	add(plainTone, s.Count(build.StatusUnbuildable), "unbuildable")
-	if len(parts) == 0 {
+	if len(parts) == 0 && !idle {
 		t.println("No images.")
 		return
 	}
-	line := strings.Join(parts, ", ")
-	if s.Duration > 0 {
-		line += " in " + units.Duration(s.Duration)
+	var sentences []string
+	if len(parts) > 0 {
+		took := s.took()
+		if idle {
+			took = ""
+		}
+		sentences = append(sentences, strings.Join(parts, ", ")+took+".")
 	}
 	var size int64
 	pushed, changed := 0, 0
@@ -469,17 +491,20 @@ func (s Summary) writeTotals(t *textWriter) {
 			changed++
 		}
 	}
-	line += "."
 	if size > 0 {
 		// Images share their parents' layers, so the store is smaller than the sum.
-		line += fmt.Sprintf(" Sizes add up to %s, shared layers counted each time.", units.Bytes(size))
+		sentences = append(sentences, fmt.Sprintf("Sizes add up to %s, shared layers counted each time.", units.Bytes(size)))
 	}
 	if changed > 0 {
-		line += fmt.Sprintf(" %d pushed.", changed)
+		sentences = append(sentences, fmt.Sprintf("%d pushed.", changed))
 	}
 	if present := pushed - changed; present > 0 {
-		line += fmt.Sprintf(" %d already in the registry.", present)
+		sentences = append(sentences, fmt.Sprintf("%d already in the registry.", present))
 	}
+	if len(sentences) == 0 {
+		return
+	}
+	line := strings.Join(sentences, " ")
 	if t.width > 0 {
 		line = ansi.Wordwrap(line, t.width, "")
 	}

@@ -70,6 +70,15 @@ func readVerifyKey(ctx context.Context, path string) (ed25519.PublicKey, error) 
 	return key, nil
 }
 
+// goodParts counts the undamaged parts.
+func goodParts(p *bundle.PartsReport) string {
+	text := units.Count(len(p.Good), "part")
+	if p.Parity > 0 {
+		text += " (parity parts included)"
+	}
+	return text
+}
+
 // writeReport prints what was found: a line for each problem, and a summary.
 func writeReport(w io.Writer, r *bundle.Report) error {
 	if p := r.Parts; p != nil {
@@ -80,9 +89,9 @@ func writeReport(w io.Writer, r *bundle.Report) error {
 		case p.Restored:
 			fmt.Fprintf(w, "everything can be restored from the other parts\n")
 		case p.Needed > 0:
-			fmt.Fprintf(w, "%s more of %d needed; %s undamaged\n", units.Count(p.Needed, "part"), p.Data, units.Count(len(p.Good), "part"))
+			fmt.Fprintf(w, "%s more of %d needed; %s undamaged\n", units.Count(p.Needed, "part"), p.Data, goodParts(p))
 		default:
-			fmt.Fprintf(w, "%s undamaged\n", units.Count(len(p.Good), "part"))
+			fmt.Fprintf(w, "%s undamaged\n", goodParts(p))
 		}
 	}
 	for _, p := range r.Problems {

@@ -54,7 +54,8 @@ func Save(ctx context.Context, cfg *config.Config, con *console.Console, output 
 	case o.Delta != "" && o.Since == "":
 		return usererr.Usage(usererr.Errorf("add --since, which lists what the other side has", "--delta needs --since"))
 	case output == "":
-		return usererr.Usage(usererr.Errorf("kolla-build save --output set.tar, or - for standard output", "save: no --output"))
+		return usererr.Usage(usererr.Errorf("kolla-build "+strings.Join(append([]string{"save"}, cfg.Args...), " ")+" --output set.tar",
+			"save needs --output: a file, a directory that ends with /, or - for standard output"))
 	}
 	if o.Resume && output == "-" {
 		return usererr.Usage(usererr.Errorf("name a file", "--resume: what was written to standard output cannot be continued"))
@@ -95,7 +96,7 @@ func Save(ctx context.Context, cfg *config.Config, con *console.Console, output 
 	}
 	con.Notice("%s: %s, %s, %s", printable(output), units.Count(len(sum.Images), "image"), units.Count(sum.Blobs, "blob"), units.Bytes(sum.Bytes))
 	if sum.Kept > 0 {
-		con.Notice("%s of it were there from an interrupted save", units.Bytes(sum.Kept))
+		con.Notice("%s of it were kept from an interrupted save", units.Bytes(sum.Kept))
 	}
 	if opts.Since != nil {
 		con.Notice("a delta: it requires %s that %s has", units.Count(sum.Required, "blob"), printable(opts.Since.Of))
@@ -109,7 +110,11 @@ func Save(ctx context.Context, cfg *config.Config, con *console.Console, output 
 	file := output
 	if n := len(sum.Parts); n > 0 {
 		file = sum.Parts[0]
-		con.Notice("%s: %s to %s", units.Count(n, "part"), printable(file), printable(sum.Parts[n-1]))
+		count := units.Count(n-sum.Parity, "part")
+		if sum.Parity > 0 {
+			count += " and " + units.Count(sum.Parity, "parity part")
+		}
+		con.Notice("%s: %s to %s", count, printable(file), printable(sum.Parts[n-1]))
 	}
 	con.Notice("on the other site: kolla-build load %s --push --registry localhost:4000", shellWord(file))
 	return nil

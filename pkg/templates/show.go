@@ -7,11 +7,13 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/containerd/platforms"
 
 	"github.com/kolla-build/kolla-build/internal/atomicfile"
 	"github.com/kolla-build/kolla-build/internal/console"
+	"github.com/kolla-build/kolla-build/internal/units"
 	"github.com/kolla-build/kolla-build/internal/usererr"
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/graph"
@@ -57,16 +59,28 @@ func Show(ctx context.Context, cfg *config.Config, c *console.Console) (bool, er
 	case cfg.SaveDependency != "":
 		err = saveDependency(cfg.SaveDependency, s, c)
 	case cfg.ListImages:
-		for _, im := range rendered.LeftOut() {
-			if im.Status == graph.Unbuildable && im.Requested {
-				c.Notice("not listed: %s: %s", im.Image, im.Reason)
-			}
-		}
+		noticeUnlisted(c, rendered.LeftOut(), cfg.Debug)
 		err = s.Selection.WriteList(c.Stdout)
 	default:
 		err = s.Selection.WriteDependencies(c.Stdout)
 	}
 	return true, cmp.Or(err, s.Mistakes())
+}
+
+// maxUnlisted is how many images that cannot be built are named without --debug.
+const maxUnlisted = 3
+
+// noticeUnlisted prints which requested images cannot be built, and why.
+func noticeUnlisted(c *console.Console, leftOut []imageset.LeftOut, all bool) {
+	leftOut = slices.DeleteFunc(slices.Clone(leftOut), func(im imageset.LeftOut) bool { return im.Status != graph.Unbuildable || !im.Requested })
+	if len(leftOut) > maxUnlisted && !all {
+		c.Notice("not listed: %s that cannot be built, such as %s (%s); add --debug for all of them",
+			units.Count(len(leftOut), "image"), leftOut[0].Image, leftOut[0].Reason)
+		return
+	}
+	for _, im := range leftOut {
+		c.Notice("not listed: %s: %s", im.Image, im.Reason)
+	}
 }
 
 func saveDependency(path string, s *imageset.Set, c *console.Console) error {

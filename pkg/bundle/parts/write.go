@@ -41,6 +41,7 @@ type Writer struct {
 	sum        *asynchash.Hash   // of cur
 	n          int64             // bytes in cur
 	closed     bool
+	set        Header // valid after Close
 }
 
 // Create begins a set of parts named base.001 and so on, of at most size bytes each.
@@ -291,9 +292,12 @@ func (w *Writer) Close() (names []string, err error) {
 	if err := w.first.Commit(0o644); err != nil {
 		return nil, err
 	}
-	w.closed = true
+	w.closed, w.set = true, set
 	return w.files, nil
 }
+
+// ParityParts returns how many of the files are parity parts, after Close.
+func (w *Writer) ParityParts() int { return w.set.Parity }
 
 // parityParts returns how many parity parts let a percentage of the data parts be
 // lost, at least 1. If half a percent more is enough, the same percentage of all parts,
