@@ -160,7 +160,13 @@ func unknownCommand(commands []*command, cfg *config.Config, args []string) erro
 		return nil
 	}
 	near, hint := suggest.Nearest(word, names), ""
+	option := config.Lookup(word)
 	switch {
+	case find(commands, word) != nil || word == "build":
+		return &config.Error{Message: fmt.Sprintf("%q matches none of the %d images", word, len(images)),
+			Hint: fmt.Sprintf("a command comes first: kolla-build %s …", word)}
+	case option != nil && !option.Positional:
+		hint = fmt.Sprintf("did you mean --%s?", option.Name)
 	case near != "" && suggest.Nearest(word, slices.Concat(names, images)) == near:
 		hint = fmt.Sprintf("did you mean kolla-build %s?", near)
 	case near == "" && len(suggest.Near(word, images, 1)) == 0 && !slices.ContainsFunc(cfg.Args[1:], func(a string) bool { return matchesAny(a, images) }):
@@ -196,9 +202,20 @@ func misplaced(commands []*command, cfg *config.Config, args []string) string {
 	return cfg.Args[0]
 }
 
+// noArguments returns a usage error if the command line has arguments.
+func noArguments(cfg *config.Config, hint string) error {
+	if len(cfg.Args) == 0 {
+		return nil
+	}
+	return &config.Error{Message: fmt.Sprintf("%s takes no arguments, and %q is one", cfg.Command, cfg.Args[0]), Hint: hint}
+}
+
 // oneArgument returns a usage error unless the command line has exactly one argument.
 func oneArgument(cfg *config.Config, argument, hint string) error {
-	if len(cfg.Args) == 1 {
+	switch len(cfg.Args) {
+	case 0:
+		return &config.Error{Message: fmt.Sprintf("%s: no %s is given", cfg.Command, argument), Hint: hint}
+	case 1:
 		return nil
 	}
 	return &config.Error{Message: fmt.Sprintf("%s takes one %s, not %d", cfg.Command, argument, len(cfg.Args)), Hint: hint}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -8,7 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"strings"
+	"slices"
 	"time"
 
 	"github.com/kolla-build/kolla-build/internal/atomicfile"
@@ -64,23 +65,46 @@ func registryCommand() *command {
 			if len(cfg.Args) > 0 && cfg.Args[0] == "trust" {
 				return o.trust(con.Stdout, cfg.Args[1:])
 			}
-			switch action := strings.Join(cfg.Args, " "); action {
-			case "serve":
-				return o.serve(ctx, cfg, con)
-			case "gc":
-				return o.gc(ctx, con)
-			default:
-				hint := "kolla-build registry serve, gc or trust"
-				if n := suggest.Nearest(action, actions); n != "" {
-					hint = "did you mean kolla-build registry " + n + "?"
-				}
-				if action == "" {
-					return &config.Error{Message: "registry: no action is given", Hint: hint}
-				}
-				return &config.Error{Message: fmt.Sprintf("registry: unknown action %q", action), Hint: hint}
+			action := ""
+			if len(cfg.Args) > 0 {
+				action = cfg.Args[0]
 			}
+			switch {
+			case slices.Contains(actions, action) && len(cfg.Args) > 1:
+				return &config.Error{Message: fmt.Sprintf("registry %s: unexpected argument %q", action, cfg.Args[1]),
+					Hint: fmt.Sprintf("kolla-build registry %s takes options only; kolla-build help registry lists them", action)}
+			case action == "serve":
+				return o.serve(ctx, cfg, con)
+			case action == "gc":
+				return o.gc(ctx, con)
+			}
+			return unknownAction(action, actions)
 		},
 	}
+}
+
+// registryVerbs are actions of other registries and service managers, with what to do instead.
+var registryVerbs = map[string]string{
+	"list":   "kolla-build inventory HOST/NAMESPACE lists the content of a registry",
+	"login":  "kolla-build uses the logins of docker login, podman login and skopeo login",
+	"ls":     "kolla-build inventory HOST/NAMESPACE lists the content of a registry",
+	"prune":  "did you mean kolla-build registry gc?",
+	"run":    "did you mean kolla-build registry serve?",
+	"start":  "did you mean kolla-build registry serve?",
+	"status": "curl http://HOST:PORT/healthz shows whether it works",
+	"stop":   "a registry ends with Ctrl-C, or with the signal TERM",
+}
+
+// unknownAction is the error for an action that the registry command does not have.
+func unknownAction(action string, actions []string) error {
+	if action == "" {
+		return &config.Error{Message: "registry: no action is given", Hint: "kolla-build registry serve, gc or trust"}
+	}
+	hint := "kolla-build registry serve, gc or trust"
+	if n := suggest.Nearest(action, actions); n != "" {
+		hint = "did you mean kolla-build registry " + n + "?"
+	}
+	return &config.Error{Message: fmt.Sprintf("registry: unknown action %q", action), Hint: cmp.Or(registryVerbs[action], hint)}
 }
 
 func (o *registryFlags) define(f *pflag.FlagSet) {

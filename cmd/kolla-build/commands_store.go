@@ -113,6 +113,9 @@ func gcCommand() *command {
 			},
 		},
 		run: func(ctx context.Context, cfg *config.Config, con *console.Console) error {
+			if err := noArguments(cfg, "kolla-build remove REGEX… removes images"); err != nil {
+				return err
+			}
 			if days < 0 {
 				return &config.Error{Message: fmt.Sprintf("--older-than %d: the number of days is negative", days)}
 			}

@@ -77,13 +77,8 @@ func openSource(ctx context.Context, file string, stdin io.Reader, report Progre
 		if errors.Is(err, syscall.EISDIR) {
 			return openDirectory(ctx, file, track)
 		}
-		if errors.Is(err, fs.ErrNotExist) {
-			if part := parts.First(file); part != "" {
-				err = usererr.WithHint(err, "it was saved in parts: name one of them, such as "+part)
-			}
-		}
 		if err != nil {
-			return nil, err
+			return nil, openError(file, err)
 		}
 	}
 	r = track.reader(r)
@@ -94,6 +89,24 @@ func openSource(ctx context.Context, file string, stdin io.Reader, report Progre
 	}
 	s.track = track
 	return s, nil
+}
+
+// openError is the error for a bundle file that cannot be opened. Callers name the file.
+func openError(file string, err error) error {
+	var pathErr *fs.PathError
+	if errors.As(err, &pathErr) {
+		err = pathErr.Err
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if file == "" {
+		return errors.New("the name of the file is empty")
+	}
+	if part := parts.First(file); part != "" {
+		return usererr.WithHint(err, "it was saved in parts: name one of them, such as "+part)
+	}
+	return err
 }
 
 // expect sets the size of a bundle that comes through a pipe.

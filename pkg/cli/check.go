@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -33,6 +34,9 @@ func (p *parser) check() error {
 	return nil
 }
 
+// maxOwners is how many commands with an option a hint names.
+const maxOwners = 4
+
 // foreign returns the error for an option of other commands.
 func (p *parser) foreign(s config.Setting) error {
 	flag, _, _ := strings.Cut(s.Typed, "=")
@@ -44,7 +48,7 @@ func (p *parser) foreign(s config.Setting) error {
 		e.Message = fmt.Sprintf("%s has no --dry-run: it would do its work", p.cmd.title())
 		return e
 	}
-	if hint := p.jsonHint(s); hint != "" {
+	if hint := cmp.Or(p.habitHint(strings.TrimLeft(flag, "-")), p.jsonHint(s)); hint != "" {
 		e.Hint = hint
 		return e
 	}
@@ -54,7 +58,7 @@ func (p *parser) foreign(s config.Setting) error {
 			readers = append(readers, c.title())
 		}
 	}
-	if len(readers) > 0 && len(readers) <= 4 {
+	if len(readers) > 0 && len(readers) <= maxOwners {
 		e.Hint = fmt.Sprintf("it is an option of %s", list(slices.Compact(readers)))
 	}
 	return e

@@ -53,6 +53,7 @@ var foreignOptions = map[string]string{
 	"update":            "--refresh builds images again whose packages have changed",
 	"user":              loginHint,
 	"username":          loginHint,
+	"V":                 "write --version",
 	"v":                 "write --debug, or kolla-build version",
 	"verbose":           "write --debug",
 	"workers":           "write --threads N",

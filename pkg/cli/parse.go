@@ -333,7 +333,7 @@ func (p *parser) unknown(arg, name string) error {
 	if slices.Contains(config.Lookup("base").Choices, name) {
 		hint = fmt.Sprintf("did you mean -b %s?", name)
 	}
-	if owners := p.commandsWith(name); len(owners) > 0 {
+	if owners := p.commandsWith(name); len(owners) > 0 && len(owners) <= maxOwners {
 		hint = fmt.Sprintf("it is an option of %s", list(owners))
 	}
 	if habit := p.habitHint(name); habit != "" {
@@ -385,6 +385,8 @@ func (p *parser) missingValue(f *pflag.Flag, arg, reason string) error {
 		if o.Choices != nil {
 			e.Hint += ", one of " + strings.Join(o.Choices, ", ")
 		}
+	} else if value, _ := pflag.UnquoteUsage(f); value != "" {
+		e.Hint = fmt.Sprintf("write --%s %s", f.Name, value)
 	}
 	return e
 }

@@ -1,12 +1,15 @@
 package config
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"reflect"
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"github.com/kolla-build/kolla-build/internal/usererr"
 	"github.com/kolla-build/kolla-build/pkg/facts"
@@ -266,6 +269,15 @@ func (c *Config) Mistake(option, hint, message string) *Error {
 func (c *Config) UsageIfTyped(option string, err error) error {
 	if c.Origin(option).Kind == OriginFlag {
 		return usererr.Usage(err)
+	}
+	return err
+}
+
+// UsageIfUnreadable is UsageIfTyped for errors of opening the file or directory that an option
+// names; other errors are returned as they are.
+func (c *Config) UsageIfUnreadable(option string, err error) error {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EISDIR) || errors.Is(err, syscall.ENOTDIR) {
+		return c.UsageIfTyped(option, err)
 	}
 	return err
 }

@@ -6,13 +6,13 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"slices"
 	"strings"
 
 	"github.com/containerd/platforms"
 
 	"github.com/kolla-build/kolla-build/internal/console"
+	"github.com/kolla-build/kolla-build/internal/inputfile"
 	"github.com/kolla-build/kolla-build/internal/units"
 	"github.com/kolla-build/kolla-build/internal/usererr"
 	"github.com/kolla-build/kolla-build/pkg/config"
@@ -73,6 +73,9 @@ func run(ctx context.Context, cfg *config.Config, con *console.Console, opts Opt
 	if err != nil {
 		return err
 	}
+	if len(references) == 0 {
+		return usererr.Errorf("kolla-build contract IMAGE… names images; kolla-build images lists what is stored", "contract: no built images in %s", s.Dir())
+	}
 	reader := NewReader(table)
 	reports := []Report{}
 	failed, passed := 0, 0
@@ -121,7 +124,7 @@ func (o Options) read() (*Table, []Exception, error) {
 	}
 	if o.Exceptions != "" {
 		var siteExceptions []Exception
-		err := readFile(o.Exceptions, func(f io.Reader) (err error) { siteExceptions, err = ReadExceptions(f, o.Exceptions); return })
+		err := readFile("exceptions", o.Exceptions, func(f io.Reader) (err error) { siteExceptions, err = ReadExceptions(f, o.Exceptions); return })
 		if err != nil {
 			return nil, nil, err
 		}
@@ -132,14 +135,16 @@ func (o Options) read() (*Table, []Exception, error) {
 		return t, exceptions, err
 	}
 	var t *Table
-	err = readFile(o.Table, func(f io.Reader) (err error) { t, err = ReadTable(f, o.Table); return })
+	err = readFile("contract", o.Table, func(f io.Reader) (err error) { t, err = ReadTable(f, o.Table); return })
 	return t, exceptions, err
 }
 
-func readFile(name string, read func(io.Reader) error) error {
-	f, err := os.Open(name)
-	if errors.Is(err, fs.ErrNotExist) {
-		return usererr.Usage(err)
+// readFile reads a file that an option names.
+func readFile(option, name string, read func(io.Reader) error) error {
+	f, err := inputfile.Open(context.Background(), name)
+	var pathErr *fs.PathError
+	if errors.As(err, &pathErr) {
+		return usererr.Usage(fmt.Errorf("--%s %s: %w", option, name, pathErr.Err))
 	}
 	if err != nil {
 		return err

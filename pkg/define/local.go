@@ -2,13 +2,16 @@ package define
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"strings"
 
 	"github.com/containerd/platforms"
 
 	"github.com/kolla-build/kolla-build/internal/console"
+	"github.com/kolla-build/kolla-build/internal/usererr"
 	"github.com/kolla-build/kolla-build/pkg/bootstrap"
 	"github.com/kolla-build/kolla-build/pkg/render"
 	"github.com/kolla-build/kolla-build/pkg/store"
@@ -36,7 +39,11 @@ func (b *bases) importFile(ctx context.Context) error {
 	}
 	e, err := bootstrap.Import(ctx, b.Store, path, opts)
 	if err != nil {
-		return fmt.Errorf("base image %s: %w", b.BaseImage, err)
+		err = fmt.Errorf("base image %s: %w", b.BaseImage, err)
+		if errors.Is(err, fs.ErrNotExist) {
+			err = b.cfg.UsageIfTyped("base-image", usererr.WithHint(err, "oci:DIR[:NAME] is the path of an OCI layout, FILE.tar that of an archive or a root file system"))
+		}
+		return err
 	}
 	return b.Store.Put(store.Entry{Name: nameFor(b.Store, render.BaseReference(b.cfg), b.platform), Digest: e.Digest, Kind: store.KindBase, Origin: path})
 }

@@ -34,7 +34,7 @@ func Select(cfg *config.Config, names []string) ([]string, error) {
 			if hint == "" {
 				hint = "kolla-build --list-images lists the images"
 			}
-			return nil, usererr.Errorf(hint, "no image %q in the template tree", name)
+			return nil, usererr.Usage(usererr.Errorf(hint, "no image %q in the template tree", name))
 		}
 		patterns = append(patterns, "^"+regexp.QuoteMeta(name)+"$")
 	}

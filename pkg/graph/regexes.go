@@ -125,6 +125,9 @@ func (e *NoMatchError) Error() string {
 
 // Hint suggests similar names.
 func (e *NoMatchError) Hint() string {
+	if strings.HasPrefix(e.Pattern, "–") || strings.HasPrefix(e.Pattern, "—") {
+		return "it begins with a dash of another kind: options begin with the hyphens --"
+	}
 	if len(e.Parts) > 0 {
 		return "separate regular expressions with spaces: " + strings.Join(e.Parts, " ")
 	}

@@ -362,6 +362,9 @@ func (s *Set) choose(exists func(string) bool, warn func(string, ...any)) error 
 	if patterns.regexes.NoneMatches(s.Graph) {
 		return cfg.UsageIfTyped("regex", patterns.regexes.Check(s.Graph))
 	}
+	if slices.Contains(cfg.Regex, "") {
+		warn("warning: an empty regular expression selects all images")
+	}
 	if len(cfg.Regex) > 0 {
 		if err := patterns.regexes.Check(s.Graph); err != nil {
 			warn("warning: %s", usererr.Text(err))

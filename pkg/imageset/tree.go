@@ -18,16 +18,17 @@ func OpenTree(cfg *config.Config) (*render.Tree, error) {
 		return nil, err
 	}
 	opts := render.TreeOptions{Repos: repos, ReposName: name}
-	dirs := cfg.DockerDir
-	if cfg.ImagesDir == "" {
-		opts.Layers = append(opts.Layers, render.Layer{Name: "the built-in templates", FS: dockerfiles.Tree()})
-	} else {
-		dirs = append([]string{cfg.ImagesDir}, dirs...)
+	first := render.Layer{Name: "the built-in templates", FS: dockerfiles.Tree()}
+	if cfg.ImagesDir != "" {
+		if first, err = render.DirLayer(cfg.ImagesDir); err != nil {
+			return nil, cfg.UsageIfUnreadable("images-dir", err)
+		}
 	}
-	for _, dir := range dirs {
+	opts.Layers = append(opts.Layers, first)
+	for _, dir := range cfg.DockerDir {
 		l, err := render.DirLayer(dir)
 		if err != nil {
-			return nil, err
+			return nil, cfg.UsageIfUnreadable("docker-dir", err)
 		}
 		opts.Layers = append(opts.Layers, l)
 	}

@@ -37,7 +37,7 @@ func checkOptions(cfg *config.Config) error {
 	}
 	if cfg.BuildkitAddr == "" && strings.Contains(cfg.Buildkitd, "/") {
 		if st, err := os.Stat(cfg.Buildkitd); err != nil || st.IsDir() {
-			return usererr.Errorf("without it, the one beside kolla-build or on PATH is started", "--buildkitd %s: no such program", cfg.Buildkitd)
+			return cfg.UsageIfTyped("buildkitd", usererr.Errorf("without it, the one beside kolla-build or on PATH is started", "--buildkitd %s: no such program", cfg.Buildkitd))
 		}
 	}
 	for _, entitlement := range cfg.Allow {
@@ -45,7 +45,7 @@ func checkOptions(cfg *config.Config) error {
 			return err
 		}
 	}
-	return render.CheckPatchesPath(cfg.PatchesPath)
+	return cfg.UsageIfTyped("patches-path", render.CheckPatchesPath(cfg.PatchesPath))
 }
 
 // oneOf checks that a value of an option, or a named part of it, is one of the choices.

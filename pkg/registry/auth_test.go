@@ -205,7 +205,7 @@ func TestUnreachable(t *testing.T) {
 		t.Errorf("error is %q, want %q", got, want)
 	}
 	_, port, _ := net.SplitHostPort(host)
-	if want := "`kolla-build registry serve --addr :" + port + "`"; !strings.Contains(un.Hint(), want) {
+	if want := "`kolla-build registry serve --addr localhost:" + port + "`"; !strings.Contains(un.Hint(), want) {
 		t.Errorf("hint is %q, want %q in it", un.Hint(), want)
 	}
 	if c.Retried() != 0 {

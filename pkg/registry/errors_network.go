@@ -35,9 +35,9 @@ func (e *UnreachableError) Hint() string {
 	case imageref.IsLoopback(e.Host):
 		hint := "start one with `kolla-build registry serve"
 		if _, port, err := net.SplitHostPort(e.Host); err == nil && port != defaultPort {
-			hint += " --addr :" + port
+			hint += " --addr localhost:" + port
 		}
-		return hint + "`, or name another registry, such as --registry HOST:PORT"
+		return hint + "`, or name another registry"
 	case e.Host == imageref.DockerHub || e.Host == dockerHubAPI:
 		return "check the network and the proxy variables (HTTPS_PROXY); --registry HOST:PORT names another registry than Docker Hub"
 	case errors.As(e.Err, &dns):

@@ -48,7 +48,7 @@ func aptFiles(t *Tree, c *config.Config) (map[string]File, error) {
 		}
 		file, err := diskFile(f.from, f.name)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", f.option, err)
+			return nil, c.UsageIfUnreadable(f.option, fmt.Errorf("%s: %w", f.option, err))
 		}
 		if old, ok := t.files[f.name]; ok {
 			file.Mode = old.Mode // only the content is replaced

@@ -130,14 +130,14 @@ func newRenderer(ctx context.Context, o Options) (*renderer, error) {
 	r.vars["env"] = env
 	if o.Config.ReposYAML != "" {
 		if _, err = o.Tree.loadRepos(ctx, o.Config.ReposYAML); err != nil {
-			return nil, err
+			return nil, o.Config.UsageIfUnreadable("repos-yaml", err)
 		}
 	}
 	if r.apt, err = aptFiles(o.Tree, o.Config); err != nil {
 		return nil, err
 	}
 	if r.override, err = mergeOverrides(ctx, o.Config.TemplateOverride); err != nil {
-		err = fmt.Errorf("template-override: %w", err)
+		err = o.Config.UsageIfUnreadable("template-override", fmt.Errorf("template-override: %w", err))
 		if slices.ContainsFunc(o.Config.TemplateOverride, func(f string) bool { return strings.ContainsAny(f, ", ") }) {
 			err = usererr.WithHint(err, "repeat the option, or the key, for several files")
 		}

@@ -39,10 +39,7 @@ type Layer struct {
 func DirLayer(dir string) (Layer, error) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
-			return Layer{}, fmt.Errorf("template directory %s does not exist", dir)
-		}
-		return Layer{}, fmt.Errorf("opening template directory %s: %w", dir, withoutPath(err))
+		return Layer{}, fmt.Errorf("template directory %s: %w", dir, withoutPath(err))
 	}
 	return Layer{Name: dir, FS: rootFS{root}, dir: dir, close: root.Close}, nil
 }

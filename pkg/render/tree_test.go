@@ -153,7 +153,7 @@ func TestTreeErrors(t *testing.T) {
 			}
 		})
 	}
-	if _, err := DirLayer("/no/such"); err == nil || err.Error() != "template directory /no/such does not exist" {
+	if _, err := DirLayer("/no/such"); err == nil || err.Error() != "template directory /no/such: no such file or directory" {
 		t.Error(err)
 	}
 }

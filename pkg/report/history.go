@@ -9,11 +9,13 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
+
+	digest "github.com/opencontainers/go-digest"
 
 	"github.com/kolla-build/kolla-build/internal/atomicfile"
 	"github.com/kolla-build/kolla-build/pkg/image"
-	digest "github.com/opencontainers/go-digest"
 )
 
 // keepRecords is how many runs a history keeps: two months of nightly runs.
@@ -45,7 +47,7 @@ type History struct{ Path string }
 // and lines that cannot be read are ignored: only comparisons depend on them.
 func (h History) Load() ([]Record, error) {
 	f, err := os.Open(h.Path)
-	if errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) { // the store reports the latter
 		return nil, nil
 	}
 	if err != nil {

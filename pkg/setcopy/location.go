@@ -37,7 +37,7 @@ func ParseLocation(s string) (Location, error) {
 	case !ok && !strings.ContainsAny(host, ".:") && host != "localhost":
 		return fail("for example localhost:4000/"+host, "expected "+locationForm+", the registry is missing")
 	case !ok:
-		return fail("for example "+host+"/kolla", "expected "+locationForm+", the namespace is missing")
+		return fail("for example "+strings.Trim(rest, "/")+"/kolla", "expected "+locationForm+", the namespace is missing")
 	}
 	naming, _, err := imageref.Naming{Registry: host, Namespace: namespace, Tag: tag}.Normalize()
 	if err != nil {

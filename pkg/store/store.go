@@ -21,6 +21,7 @@ import (
 	"github.com/kolla-build/kolla-build/internal/atomicfile"
 	"github.com/kolla-build/kolla-build/internal/disk"
 	"github.com/kolla-build/kolla-build/internal/filelock"
+	"github.com/kolla-build/kolla-build/internal/usererr"
 )
 
 // Store is an open store. It is safe for concurrent use, and several processes
@@ -174,7 +175,16 @@ func openError(dir string, err error) error {
 	case errors.Is(err, syscall.ENOTDIR) || errors.Is(err, syscall.EEXIST):
 		return &OpenError{Path: dir, Problem: ProblemNotDirectory, Err: err, Advice: "a part of the path is a file; choose another data directory with --data-dir"}
 	}
-	return fmt.Errorf("opening store %s: %w", dir, noSpace(dir, 0, err))
+	return withDirHint(fmt.Errorf("opening store %s: %w", dir, noSpace(dir, 0, err)))
+}
+
+// withDirHint adds a hint to the error of a store's directory that cannot be made, unless it has
+// one.
+func withDirHint(err error) error {
+	if usererr.Hint(err) != "" {
+		return err
+	}
+	return usererr.WithHint(err, "choose a data directory that can be created with --data-dir")
 }
 
 // init reads the layout's files, and writes those that do not exist.

@@ -83,6 +83,9 @@ func GC(ctx context.Context, cfg *config.Config, con *console.Console, opts GCOp
 	if err := gcStore(ctx, cfg, con, opts.Keep); err != nil {
 		return err
 	}
+	if err := buildkit.RemoveRemains(workspace.BuilderDir(cfg)); err != nil {
+		return err
+	}
 	if opts.BuilderCache {
 		freed, err := buildkit.RemoveCache(workspace.BuilderDir(cfg))
 		if err != nil {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/containerd/platforms"
 
@@ -75,7 +76,7 @@ func noticeUnlisted(c *console.Console, leftOut []imageset.LeftOut, all bool) {
 	leftOut = slices.DeleteFunc(slices.Clone(leftOut), func(im imageset.LeftOut) bool { return im.Status != graph.Unbuildable || !im.Requested })
 	if len(leftOut) > maxUnlisted && !all {
 		c.Notice("not listed: %s that cannot be built, such as %s (%s); add --debug for all of them",
-			units.Count(len(leftOut), "image"), leftOut[0].Image, leftOut[0].Reason)
+			units.Count(len(leftOut), "image"), leftOut[0].Image, strings.TrimPrefix(leftOut[0].Reason, "cannot be built: "))
 		return
 	}
 	for _, im := range leftOut {
@@ -84,6 +85,9 @@ func noticeUnlisted(c *console.Console, leftOut []imageset.LeftOut, all bool) {
 }
 
 func saveDependency(path string, s *imageset.Set, c *console.Console) error {
+	if path == "-" {
+		return s.Selection.WriteDependencyGraph(c.Stdout, path)
+	}
 	if st, err := os.Stat(path); err == nil && st.IsDir() {
 		return usererr.Errorf("name a file in it, such as "+filepath.Join(path, "images.dot"), "--save-dependency %s: it is a directory", path)
 	}

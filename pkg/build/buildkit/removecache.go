@@ -11,6 +11,24 @@ import (
 	"github.com/kolla-build/kolla-build/internal/usererr"
 )
 
+// RemoveRemains removes what a killed builder has left outside and inside of its directory:
+// mounts, processes and the directory of its socket. It does nothing if a builder uses the
+// directory.
+func RemoveRemains(state string) error {
+	if _, err := os.Stat(filepath.Join(state, lockName)); err != nil {
+		return nil // no builder was started
+	}
+	lock, err := filelock.Try(filepath.Join(state, lockName))
+	if err != nil {
+		return nil // it is in use, or another user's
+	}
+	defer lock.Close()
+	if err := sweep(state); err != nil {
+		return fmt.Errorf("removing the remains of a killed builder: %w", err)
+	}
+	return nil
+}
+
 // RemoveCache removes the cache of the builder that is started with its state in a
 // directory, and returns the bytes that it used. If a builder uses the directory,
 // nothing is removed and the error names the process.
