@@ -1,6 +1,7 @@
 package define
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -41,7 +42,8 @@ func (b *bases) importFile(ctx context.Context) error {
 	if err != nil {
 		err = fmt.Errorf("base image %s: %w", b.BaseImage, err)
 		if errors.Is(err, fs.ErrNotExist) {
-			err = b.cfg.UsageIfTyped("base-image", usererr.WithHint(err, "oci:DIR[:NAME] is the path of an OCI layout, FILE.tar that of an archive or a root file system"))
+			hint := cmp.Or(usererr.Hint(err), "oci:DIR[:NAME] is the path of an OCI layout, FILE.tar that of an archive or a root file system")
+			err = b.cfg.UsageIfTyped("base-image", usererr.WithHint(err, hint))
 		}
 		return err
 	}

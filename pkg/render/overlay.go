@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"syscall"
 
 	"github.com/kolla-build/kolla-build/pkg/config"
 )
@@ -14,6 +15,9 @@ func diskFile(name, at string) (File, error) {
 	info, err := os.Stat(name)
 	if err != nil {
 		return File{}, fmt.Errorf("reading %s: %w", name, withoutPath(err))
+	}
+	if info.IsDir() {
+		return File{}, fmt.Errorf("reading %s: %w", name, syscall.EISDIR)
 	}
 	if !info.Mode().IsRegular() {
 		return File{}, fmt.Errorf("reading %s: not a file", name)

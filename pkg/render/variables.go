@@ -79,7 +79,8 @@ func variables(ctx context.Context, c *config.Config, version string, env map[st
 		content := ""
 		if file != "" {
 			if content, err = readTextFile(ctx, file); err != nil {
-				return nil, fmt.Errorf("%s: %w", strings.ReplaceAll(name, "_", "-"), err)
+				option := strings.ReplaceAll(name, "_", "-")
+				return nil, c.UsageIfUnreadable(option, fmt.Errorf("%s: %w", option, err))
 			}
 		}
 		vars[name] = content
