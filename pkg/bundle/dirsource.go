@@ -129,12 +129,19 @@ func (d *dirFiles) listed() (map[string]bool, error) {
 		return nil, err
 	}
 	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxBundleManifest+1))
+	info, err := f.Stat()
 	if err != nil {
 		return nil, err
 	}
+	if info.Size() > maxBundleManifest {
+		return nil, nil
+	}
+	b := make([]byte, info.Size()) // io.ReadAll would take a multiple
+	if _, err := io.ReadFull(f, b); err != nil {
+		return nil, err
+	}
 	m, err := parseManifest(b)
-	if err != nil || len(b) > maxBundleManifest {
+	if err != nil {
 		return nil, nil
 	}
 	names := m.names()

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -481,5 +482,31 @@ func TestSharedIndexes(t *testing.T) {
 	}
 	if entries := must[[]store.Entry](t)(other.Entries()); len(entries) > 0 {
 		t.Errorf("%d images were named", len(entries))
+	}
+}
+
+// TestLargeManifestOfDirectory checks that a manifest that is larger than any other is not
+// read into memory.
+func TestLargeManifestOfDirectory(t *testing.T) {
+	dir := t.TempDir()
+	for name, size := range map[string]int64{ocispec.ImageLayoutFile: 0, ocispec.ImageIndexFile: 0, manifestFile: 1 << 40} {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte("{}"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if size > 0 {
+			if err := os.Truncate(path, size); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	if _, err := Inventory(t.Context(), dir, nil); err == nil {
+		t.Error("no error")
+	}
+	runtime.ReadMemStats(&after)
+	if took := (after.TotalAlloc - before.TotalAlloc) >> 20; took > 16 {
+		t.Errorf("it took %d MiB", took)
 	}
 }
