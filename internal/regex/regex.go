@@ -12,6 +12,10 @@ import (
 // regexp allows some hundred megabytes, which x{1000} reaches with a few kilobytes of text.
 const maxSize = 20_000
 
+// maxCaptures bounds the positions of groups that matching keeps: those of all groups, for
+// each instruction. They take 16 bytes each.
+const maxCaptures = 1_000_000
+
 // ErrTooLarge is the error for an expression that is too large.
 var ErrTooLarge = errors.New("the regular expression is too large: its repetitions are expanded")
 
@@ -21,7 +25,7 @@ func Compile(expr string) (*regexp.Regexp, error) {
 	if err != nil {
 		return nil, err
 	}
-	if size(parsed) > maxSize {
+	if n := size(parsed); n > maxSize || n*(1+parsed.MaxCap()) > maxCaptures {
 		return nil, ErrTooLarge
 	}
 	return regexp.Compile(expr)
