@@ -73,14 +73,14 @@ var causePatterns = sync.OnceValue(func() []causePattern {
 		{re: line(`.*(Cannot allocate memory|[Oo]ut of memory|virtual memory exhausted).*|MemoryError(: .*)?`), rank: rankResource, hint: memoryHint},
 		{re: line(`.*(fatal error: Killed signal terminated program|\bKilled$).*`), rank: rankResource, hint: memoryHint},
 
-		// apt and dpkg.
-		{re: line(`E: Unable to locate package (?P<name>\S+)`), rank: rankCause, first: true, family: aptFamily},
-		{re: line(`E: Package '(?P<name>[^']+)' has no installation candidate`), rank: rankCause, first: true, family: aptFamily},
-		{re: line(`E: Version '.*' for '.*' was not found`), rank: rankCause, first: true, family: aptFamily},
+		// apt and dpkg. The command apt of version 3 prints "Error:" where apt-get prints "E:".
+		{re: line(`(E|Error): Unable to locate package (?P<name>\S+)`), rank: rankCause, first: true, family: aptFamily},
+		{re: line(`(E|Error): Package '(?P<name>[^']+)' has no installation candidate`), rank: rankCause, first: true, family: aptFamily},
+		{re: line(`(E|Error): Version '.*' for '.*' was not found`), rank: rankCause, first: true, family: aptFamily},
 		{re: line(`\s*(?P<text>\S+ : (Pre-)?Depends: .* but .*)`), rank: rankCause, first: true, family: aptFamily},
-		{re: line(`E: (Failed to fetch|The repository) .*`), rank: rankCause, first: true, family: aptFamily},
-		{re: line(`dpkg: error processing .*`), rank: rankCause, first: true, family: aptFamily},
-		{re: line(`E: .*`), rank: rankSummary, family: aptFamily},
+		{re: line(`(E|Error): (Failed to fetch|The repository) .*`), rank: rankCause, first: true, family: aptFamily},
+		{re: line(`(dpkg-deb: error: |dpkg: error processing ).*`), rank: rankCause, first: true, family: aptFamily},
+		{re: line(`(E: |Error: (Some index files|Sub-process|Unable to (fetch|correct)) ).*`), rank: rankSummary, family: aptFamily},
 
 		// dnf.
 		{re: line(`(Error: )?(?P<text>No match for argument: (?P<name>\S+))`), rank: rankCause, first: true, family: dnfFamily},
@@ -126,10 +126,10 @@ var causePatterns = sync.OnceValue(func() []causePattern {
 
 		// Shells and the usual programs of templates.
 		{re: line(`(\S*/)?(ba|da|a|z|k)?sh: (line )?(\d+: )?(?P<text>(?P<name>\S+): (command )?not found)`), rank: rankCause, hint: programHint},
-		{re: line(`(\S*/)?(ba|da|a|z|k)?sh: (line )?(\d+: )?(?P<text>.*(Permission denied|[Ss]yntax error|No such file or directory|bad substitution|unbound variable|parameter not set).*)`), rank: rankCause},
+		{re: line(`(\S*/)?(ba|da|a|z|k)?sh: (line )?(\d+: )?(?P<text>.*(Permission denied|[Ss]yntax error|No such file or directory|can't cd to|bad substitution|unbound variable|parameter not set).*)`), rank: rankCause},
 		{re: line(`(chown|chgrp|chmod|cp|mv|ln|mkdir|install|useradd|usermod|groupadd|userdel|groupdel|openssl): .*(annot|nvalid|issing|does not|not a|not permitted|lready|nable|an't|No such|denied|ailed|efusing|mitting|nknown|rror).*`), rank: rankProgram, first: true},
 		{re: line(`(cat|unzip|gpg|rpm|patch): .*`), rank: rankProgram, first: true, reader: true},
-		{re: line(`(tar|sed|gzip|xz|bzip2|unxz): .*(Cannot|No such|can't|unknown|not in|unterminated|corrupt|[Uu]nexpected).*`), rank: rankProgram, first: true, reader: true},
+		{re: line(`(tar|sed|gzip|xz|bzip2|unxz)( \(child\))?: .*(Cannot|No such|can't|unknown|not in|unterminated|corrupt|[Uu]nexpected).*`), rank: rankProgram, first: true, reader: true},
 		{re: line(`(update-alternatives|systemctl|a2\w+|locale-gen): error: .*`), rank: rankProgram},
 
 		// Anything that mentions an error.
