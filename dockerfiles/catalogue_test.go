@@ -58,9 +58,8 @@ func targets() []target {
 	return out
 }
 
-// renderTree renders all images for t that are not marked as unbuildable,
-// parents first.
-func renderTree(t *testing.T, to target) (*config.Config, []render.Dockerfile) {
+// renderLayer renders all images of a tree of templates.
+func renderLayer(t *testing.T, to target, layer render.Layer) (*config.Config, []render.Dockerfile) {
 	t.Helper()
 	dir := t.TempDir()
 	args := []string{"--base", to.base, "--base-tag", to.tag, "--base-arch", to.arch, "--type", to.installType}
@@ -81,8 +80,7 @@ func renderTree(t *testing.T, to target) (*config.Config, []render.Dockerfile) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tree, err := render.OpenTree(render.TreeOptions{Layers: []render.Layer{{Name: "the built-in templates", FS: dockerfiles.Tree()}},
-		Repos: repos, ReposName: "repos.yaml"})
+	tree, err := render.OpenTree(render.TreeOptions{Layers: []render.Layer{layer}, Repos: repos, ReposName: "repos.yaml"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,6 +89,14 @@ func renderTree(t *testing.T, to target) (*config.Config, []render.Dockerfile) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return cfg, files
+}
+
+// renderTree renders all images for t that are not marked as unbuildable,
+// parents first.
+func renderTree(t *testing.T, to target) (*config.Config, []render.Dockerfile) {
+	t.Helper()
+	cfg, files := renderLayer(t, to, render.Layer{Name: "the built-in templates", FS: dockerfiles.Tree()})
 	byName := map[string]render.Dockerfile{}
 	var images []graph.Image
 	for _, f := range files {

@@ -26,14 +26,15 @@ type scratchRoot struct {
 	cache string // of the host, to be seen as /cache, if any
 }
 
-// enter mounts the host's programs below $1, the cache $2, if any, and runs the
-// rest of its arguments there.
+// enter mounts the host's programs below $1, the directory $1/local, if it exists, as their
+// /usr/local, and the cache $2, if any. It runs the rest of its arguments there.
 const enter = `
 root=$1; cache=$2; shift 2
 mount --rbind /usr "$root/usr"
 mount -o remount,bind,ro "$root/usr" 2>/dev/null || true
 mount --rbind /dev "$root/dev"
 mount --rbind /proc "$root/proc"
+if [ -d "$root/local" ]; then mount --bind "$root/local" "$root/usr/local"; fi
 if [ -n "$cache" ]; then mount --bind "$cache" "$root/cache"; fi
 exec chroot "$root" "$@"
 `
