@@ -194,7 +194,7 @@ func refersToImage(lines []byte) bool {
 				return true
 			}
 		}
-		// Bytes of other white space than spaces are not letters.
+		// A line may begin with any white space, of which Unicode's consists of bytes from 0x80.
 		startOfLine = c == '\n' || startOfLine && (c <= ' ' || c >= 0x80)
 	}
 	return false

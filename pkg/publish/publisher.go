@@ -117,8 +117,8 @@ type Change string
 // The changes.
 const (
 	ChangeNone     Change = "there" // the tags already name the image
-	ChangeReplaced Change = "moves" // one names another image
-	ChangeNew      Change = "new"   // one does not exist, and none names another image
+	ChangeReplaced Change = "moves" // at least one names another image
+	ChangeNew      Change = "new"   // at least one does not exist; the others name the image
 )
 
 // Change returns the effect of publishing d as a reference. d is "" for an image that

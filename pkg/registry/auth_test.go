@@ -15,27 +15,12 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/crypto/bcrypt"
-
 	"github.com/kolla-build/kolla-build/internal/registrytest"
 	"github.com/kolla-build/kolla-build/internal/testenv"
 	"github.com/kolla-build/kolla-build/pkg/registry"
 	"github.com/kolla-build/kolla-build/pkg/registry/push"
 	"github.com/kolla-build/kolla-build/pkg/registry/server"
 )
-
-func htpasswd(t *testing.T, user, password string) string {
-	t.Helper()
-	h, err := bcrypt.GenerateFromPassword([]byte(password), bcrypt.MinCost)
-	if err != nil {
-		t.Fatal(err)
-	}
-	path := filepath.Join(t.TempDir(), "htpasswd")
-	if err := os.WriteFile(path, fmt.Appendf(nil, "%s:%s\n", user, h), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return path
-}
 
 // login writes a Docker configuration as "docker login" does.
 func login(t *testing.T, host, user, password string) {
@@ -50,7 +35,7 @@ func login(t *testing.T, host, user, password string) {
 
 func TestBasicLogin(t *testing.T) {
 	ctx := context.Background()
-	host := registrytest.Embedded(t, server.Options{Htpasswd: htpasswd(t, "ada", "s3cret")}).Host()
+	host := registrytest.Embedded(t, server.Options{Htpasswd: registrytest.Htpasswd(t, "ada", "s3cret")}).Host()
 	img := registrytest.Base(t, 1000)
 	ref := host + "/kolla/base"
 
@@ -93,7 +78,7 @@ func TestBasicLogin(t *testing.T) {
 
 func TestCredentialHelper(t *testing.T) {
 	ctx := context.Background()
-	host := registrytest.Embedded(t, server.Options{Htpasswd: htpasswd(t, "ada", "s3cret")}).Host()
+	host := registrytest.Embedded(t, server.Options{Htpasswd: registrytest.Htpasswd(t, "ada", "s3cret")}).Host()
 	dir := t.TempDir()
 	script := "#!/bin/sh\ncat >/dev/null\necho '{\"Username\":\"ada\",\"Secret\":\"s3cret\"}'\n"
 	if err := os.WriteFile(filepath.Join(dir, "docker-credential-kbtest"), []byte(script), 0o755); err != nil {
@@ -142,7 +127,7 @@ func TestCredentialHelper(t *testing.T) {
 func TestCredentialsAreWithheldFromPlainHTTP(t *testing.T) {
 	ctx := context.Background()
 	const host = "10.99.98.97:4000"
-	backend := registrytest.Embedded(t, server.Options{Htpasswd: htpasswd(t, "ada", "s3cret")}).Host()
+	backend := registrytest.Embedded(t, server.Options{Htpasswd: registrytest.Htpasswd(t, "ada", "s3cret")}).Host()
 	sent := 0
 	px := registrytest.StartProxy(t, backend, func(r *http.Request) registrytest.Fault {
 		if r.Header.Get("Authorization") != "" {

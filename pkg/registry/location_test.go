@@ -16,7 +16,7 @@ import (
 // A registry may name its port in the addresses to which it directs clients, although it is
 // that of the scheme. It is the same registry, and gets the same login.
 func TestLocationWithDefaultPort(t *testing.T) {
-	backend := registrytest.Embedded(t, server.Options{Htpasswd: htpasswd(t, "ada", "s3cret")}).Host()
+	backend := registrytest.Embedded(t, server.Options{Htpasswd: registrytest.Htpasswd(t, "ada", "s3cret")}).Host()
 	located := 0
 	proxy := registrytest.Serve(t, &httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(&url.URL{Scheme: "http", Host: backend}) },

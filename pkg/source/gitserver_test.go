@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/kolla-build/kolla-build/internal/testenv"
@@ -93,9 +92,7 @@ func history(t testing.TB, dir string) (r *repo, commits []string) {
 // gitServer serves the repositories in a directory.
 type gitServer struct {
 	*httptest.Server
-	mu    sync.Mutex
-	seen  []string
-	spoil func(w http.ResponseWriter, r *http.Request) bool
+	requests
 }
 
 func serveGit(t testing.TB, root string) *gitServer {
@@ -125,20 +122,6 @@ func serveGit(t testing.TB, root string) *gitServer {
 	}))
 	t.Cleanup(s.Close)
 	return s
-}
-
-func (s *gitServer) take() []string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	out := s.seen
-	s.seen = nil
-	return out
-}
-
-func (s *gitServer) spoilWith(f func(w http.ResponseWriter, r *http.Request) bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.spoil = f
 }
 
 // unpack unpacks an archive with tar(1) and returns the one directory in it.

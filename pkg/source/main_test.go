@@ -148,11 +148,15 @@ func readMember(t testing.TB, path, name string) string {
 // ranges and conditional requests, and counts what it sends.
 type fileServer struct {
 	*httptest.Server
-	dir string
+	requests
+	dir   string
+	bytes int64 // of all answers
+}
 
+// requests records the requests of a test server, and lets a test answer some of them.
+type requests struct {
 	mu    sync.Mutex
-	seen  []string // "METHOD PATH STATUS"
-	bytes int64
+	seen  []string                                          // "METHOD PATH", with the status if files are served
 	spoil func(w http.ResponseWriter, r *http.Request) bool // returns true if it has answered
 }
 
@@ -211,7 +215,7 @@ func (s *fileServer) put(t testing.TB, name string, data []byte) string {
 }
 
 // take returns the requests since the last call.
-func (s *fileServer) take() []string {
+func (s *requests) take() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	out := s.seen
@@ -219,7 +223,8 @@ func (s *fileServer) take() []string {
 	return out
 }
 
-func (s *fileServer) spoilWith(f func(w http.ResponseWriter, r *http.Request) bool) {
+// spoilWith sets a function that may answer requests in place of the server.
+func (s *requests) spoilWith(f func(w http.ResponseWriter, r *http.Request) bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.spoil = f

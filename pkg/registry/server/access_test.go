@@ -2,7 +2,6 @@ package server_test
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -12,25 +11,10 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/crypto/bcrypt"
-
 	"github.com/kolla-build/kolla-build/internal/registrytest"
 	"github.com/kolla-build/kolla-build/internal/testenv"
 	"github.com/kolla-build/kolla-build/pkg/registry/server"
 )
-
-func htpasswd(t *testing.T, user, password string) string {
-	t.Helper()
-	h, err := bcrypt.GenerateFromPassword([]byte(password), bcrypt.MinCost)
-	if err != nil {
-		t.Fatal(err)
-	}
-	path := filepath.Join(t.TempDir(), "htpasswd")
-	if err := os.WriteFile(path, fmt.Appendf(nil, "%s:%s\n", user, h), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return path
-}
 
 // A registry is not open to other hosts without an option.
 func TestOpenRegistriesAreRefused(t *testing.T) {
@@ -44,7 +28,7 @@ func TestOpenRegistriesAreRefused(t *testing.T) {
 		"loopback":       {Addr: "127.0.0.1:0"},
 		"localhost":      {Addr: "localhost:0"},
 		"other loopback": {Addr: "127.0.0.2:0"},
-		"logins":         {Addr: ":0", Htpasswd: htpasswd(t, "ada", "s3cret")},
+		"logins":         {Addr: ":0", Htpasswd: registrytest.Htpasswd(t, "ada", "s3cret")},
 		"pull only":      {Addr: ":0", Anonymous: server.AccessPull},
 		"all":            {Addr: ":0", Anonymous: server.AccessPush},
 		"read-only":      {Addr: ":0", ReadOnly: true},
@@ -81,10 +65,10 @@ func TestAccess(t *testing.T) {
 			"proxied " + pull: 200, "proxied " + push: 403, "page " + push: 403, "remote DELETE /v2/kolla/base/manifests/t": 403,
 		}},
 		"all": {server.Options{Anonymous: server.AccessPush}, map[string]int{"remote " + pull: 200, "remote " + push: 202, "page " + push: 403}},
-		"logins": {server.Options{Htpasswd: htpasswd(t, "ada", "s3cret")}, map[string]int{
+		"logins": {server.Options{Htpasswd: registrytest.Htpasswd(t, "ada", "s3cret")}, map[string]int{
 			"local " + pull: 401, "local " + push: 401, "remote " + push: 401, "ada " + pull: 200, "ada " + push: 202, "eve " + pull: 401, "local GET /v2/": 401, "ada GET /v2/": 200,
 		}},
-		"logins to push": {server.Options{Htpasswd: htpasswd(t, "ada", "s3cret"), Anonymous: server.AccessPull}, map[string]int{
+		"logins to push": {server.Options{Htpasswd: registrytest.Htpasswd(t, "ada", "s3cret"), Anonymous: server.AccessPull}, map[string]int{
 			"local " + pull: 200, "remote " + pull: 200, "nobody " + pull: 200, "local " + push: 401, "remote " + push: 401, "ada " + push: 202, "eve " + pull: 401, "remote GET /v2/": 401,
 		}},
 		"read-only": {server.Options{ReadOnly: true}, map[string]int{"remote " + pull: 200, "remote " + push: 403, "local " + push: 405}},
@@ -135,7 +119,7 @@ func TestAccess(t *testing.T) {
 
 // A user who is removed from the file, or whose password changes, is refused at once.
 func TestPasswordFileChanges(t *testing.T) {
-	path := htpasswd(t, "ada", "s3cret")
+	path := registrytest.Htpasswd(t, "ada", "s3cret")
 	s := registrytest.Embedded(t, server.Options{Htpasswd: path})
 	status := func(password string) int {
 		req, err := http.NewRequest(http.MethodGet, "http://"+s.Addr().String()+"/v2/", nil)
@@ -158,7 +142,7 @@ func TestPasswordFileChanges(t *testing.T) {
 			t.Fatalf("a wrong password: status %d", got)
 		}
 	}
-	changed, err := os.ReadFile(htpasswd(t, "ada", "n3w"))
+	changed, err := os.ReadFile(registrytest.Htpasswd(t, "ada", "n3w"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -177,7 +161,7 @@ func TestPasswordFileChanges(t *testing.T) {
 // With other tools, everyone can pull and users can push.
 func TestSkopeoLogsInToPush(t *testing.T) {
 	skopeo := testenv.Program(t, "skopeo", "skopeo")
-	s := registrytest.Embedded(t, server.Options{Htpasswd: htpasswd(t, "ada", "s3cret"), Anonymous: server.AccessPull})
+	s := registrytest.Embedded(t, server.Options{Htpasswd: registrytest.Htpasswd(t, "ada", "s3cret"), Anonymous: server.AccessPull})
 	layout := filepath.Join(t.TempDir(), "layout")
 	source := registrytest.Embedded(t, server.Options{})
 	pushImage(t, source.Host())

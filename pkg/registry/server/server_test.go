@@ -138,7 +138,7 @@ func TestServeErrors(t *testing.T) {
 // something else; those of refused logins and of requests that need none are not users.
 func TestServeLogNamesUsers(t *testing.T) {
 	log := &syncBuffer{}
-	s := registrytest.Embedded(t, server.Options{Log: log, Verbose: true, Anonymous: server.AccessPull, Htpasswd: htpasswd(t, "ada lovelace", "s3cret")})
+	s := registrytest.Embedded(t, server.Options{Log: log, Verbose: true, Anonymous: server.AccessPull, Htpasswd: registrytest.Htpasswd(t, "ada lovelace", "s3cret")})
 	request := func(method, path, user, password string) {
 		t.Helper()
 		req, err := http.NewRequest(method, "http://"+s.Host()+path, nil)

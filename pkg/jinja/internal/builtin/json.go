@@ -13,8 +13,8 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/jinja/internal/value"
 )
 
-// tojson is the filter tojson: json.dumps with sorted keys, and escapes for what has a
-// meaning in HTML.
+// tojson is the filter tojson: json.dumps with sorted keys, and with characters escaped that
+// are special in HTML.
 func tojson(fr *value.Frame, a []any) any {
 	w := &jsonWriter{fr: fr}
 	switch indent := value.Or(a[1], nil).(type) {
