@@ -189,6 +189,7 @@ func TestAptInstall(t *testing.T) {
 
 // A key that was added to the image on purpose is kept.
 func TestAptInstallKeepsGivenKeys(t *testing.T) {
+	testenv.Slow(t)
 	r := aptRoot(t, newAptRepo(t, "one", "two"), "")
 	r.write("etc/ssh/ssh_host_rsa_key", "given\n")
 	r.mustApt("one")
@@ -200,6 +201,7 @@ func TestAptInstallKeepsGivenKeys(t *testing.T) {
 
 // Programs that services never need as root lose their setuid bit; others keep it.
 func TestAptInstallRemovesSetuid(t *testing.T) {
+	testenv.Slow(t)
 	r := aptRoot(t, newAptRepo(t, "one"), "")
 	modes := map[string]fs.FileMode{"bin/su": fs.ModeSetuid, "bin/ssh-agent": fs.ModeSetgid, "lib/openssh/ssh-keysign": fs.ModeSetuid, "lib/dbus-1.0/dbus-daemon-launch-helper": fs.ModeSetuid,
 		"sbin/mount.nfs": fs.ModeSetuid, "bin/passwd": 0, "bin/sudo": fs.ModeSetuid}
@@ -250,6 +252,7 @@ func TestAptInstallDependencies(t *testing.T) {
 }
 
 func TestAptInstallURL(t *testing.T) {
+	testenv.Slow(t)
 	repo := newAptRepo(t, "one=base", "base")
 	elsewhere := newAptRepo(t, "vendor=base")
 	r := aptRoot(t, repo, t.TempDir())
@@ -260,6 +263,7 @@ func TestAptInstallURL(t *testing.T) {
 }
 
 func TestAptInstallDamagedCache(t *testing.T) {
+	testenv.Slow(t)
 	repo := newAptRepo(t, "one")
 	cache := t.TempDir()
 	aptRoot(t, repo, cache).mustApt("one")
@@ -285,6 +289,7 @@ func TestAptInstallDamagedCache(t *testing.T) {
 // The next build removes the directory of a killed build, but not that of a running
 // one.
 func TestAptInstallKilledBuild(t *testing.T) {
+	testenv.Slow(t)
 	repo := newAptRepo(t, "one")
 	cache := t.TempDir()
 	for _, name := range []string{"work/dead/lock", "work/dead/archives/x.deb", "work/alive/lock",
@@ -325,6 +330,7 @@ func TestAptInstallKilledBuild(t *testing.T) {
 }
 
 func TestAptInstallParallel(t *testing.T) {
+	testenv.Slow(t)
 	repo := newAptRepo(t, "one=base", "two=base", "three=base", "base")
 	cache := t.TempDir()
 	var wg sync.WaitGroup

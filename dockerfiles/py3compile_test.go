@@ -116,6 +116,7 @@ func TestByteCompilation(t *testing.T) {
 // TestByteCompilationOmitsTests checks that test suites are not compiled, except those
 // that the Tempest image runs.
 func TestByteCompilationOmitsTests(t *testing.T) {
+	testenv.Slow(t)
 	r := pythonRoot(t, map[string]map[string]string{
 		"pylib":      {"lib/testing.py": "", "lib/tests/__init__.py": "", "lib/tests/unit/suite.py": ""},
 		"py-tempest": {"keystone_tempest_plugin/tests/api.py": ""},
@@ -142,6 +143,7 @@ func TestByteCompilationOmitsTests(t *testing.T) {
 // TestByteCompilationFails checks that a file that cannot be compiled fails the
 // installation, as it does with py3compile.
 func TestByteCompilationFails(t *testing.T) {
+	testenv.Slow(t)
 	r := pythonRoot(t, map[string]map[string]string{"pybroken": {"broken.py": "def f(:\n"}})
 	status, out := r.installPython("pybroken")
 	if status == 0 || !strings.Contains(out, "/opt/pybroken/broken.py") {

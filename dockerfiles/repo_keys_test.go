@@ -261,6 +261,7 @@ func TestRepoKeysApt(t *testing.T) {
 
 // Repositories of dnf name a checked file instead of the address.
 func TestRepoKeysDNF(t *testing.T) {
+	testenv.Slow(t)
 	k := newKeyring(t)
 	good := k.add("good@example.org", "rsa2048")
 	k.add("other@example.org", "rsa2048")

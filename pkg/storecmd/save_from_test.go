@@ -30,6 +30,7 @@ import (
 
 	"github.com/kolla-build/kolla-build/internal/faultproxy"
 	"github.com/kolla-build/kolla-build/internal/registrytest"
+	"github.com/kolla-build/kolla-build/internal/testenv"
 	"github.com/kolla-build/kolla-build/internal/usererr"
 	"github.com/kolla-build/kolla-build/pkg/bundle"
 	"github.com/kolla-build/kolla-build/pkg/config"
@@ -473,6 +474,7 @@ func TestSaveFromRegistryWithTokens(t *testing.T) {
 // Whatever happens to downloads a few times, also content that arrives damaged, the file is
 // that of an undisturbed run. If content is always damaged, there is no file.
 func TestSaveFromBrokenRegistry(t *testing.T) {
+	testenv.Slow(t)
 	p := publishSample(t, registrytest.Embedded(t, server.Options{}).Host())
 	faults := []faultproxy.Fault{faultproxy.Reset, faultproxy.Truncate, faultproxy.Corrupt, faultproxy.Busy, faultproxy.Refuse}
 	proxy, err := faultproxy.Start(faultproxy.Options{Target: p.host, Rate: -1})
