@@ -5,16 +5,16 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+
+	"github.com/kolla-build/kolla-build/internal/testenv"
 )
 
-// A bundle can be saved to FAT, which has neither modes nor links, in all its forms. The test
-// needs Debian's packages dosfstools and fusefat.
+// A bundle can be saved to FAT, which has neither modes nor links, in all its forms. The
+// kernel must have FUSE.
 func TestSaveToFAT(t *testing.T) {
-	for _, program := range []string{"mkfs.vfat", "fusefat", "fusermount"} {
-		if _, err := exec.LookPath(program); err != nil {
-			t.Skip(err)
-		}
-	}
+	testenv.Program(t, "mkfs.vfat", "dosfstools")
+	testenv.Program(t, "fusermount", "fusefat")
+	testenv.Program(t, "fusefat", "fusefat")
 	work := t.TempDir()
 	image, medium := filepath.Join(work, "image"), filepath.Join(work, "medium")
 	if err := os.WriteFile(image, nil, 0o600); err != nil {
@@ -27,7 +27,7 @@ func TestSaveToFAT(t *testing.T) {
 		t.Fatal(err)
 	}
 	if out, err := exec.CommandContext(t.Context(), "mkfs.vfat", "-F", "32", image).CombinedOutput(); err != nil {
-		t.Skipf("%v\n%s", err, out)
+		t.Fatalf("%v\n%s", err, out)
 	}
 	if out, err := exec.CommandContext(t.Context(), "fusefat", "-o", "rw+", image, medium).CombinedOutput(); err != nil {
 		t.Skipf("%v\n%s", err, out)
