@@ -26,7 +26,7 @@ import (
 func TestSlowRequestsAreCutOff(t *testing.T) {
 	testenv.Slow(t)
 	defer server.SetPace(time.Second, 100)()
-	addr := registrytest.Embedded(t, server.Options{Htpasswd: htpasswd(t, "ada", "s3cret"), Anonymous: server.AccessPull}).Addr().String()
+	addr := registrytest.Embedded(t, server.Options{Htpasswd: registrytest.Htpasswd(t, "ada", "s3cret"), Anonymous: server.AccessPull}).Addr().String()
 	connect := func() net.Conn {
 		conn, err := net.Dial("tcp", addr)
 		if err != nil {
