@@ -93,6 +93,9 @@ func mutateValue(rnd *rand.Rand, v any) any {
 	return pick(rnd, jsonValues)
 }
 
+// maxMutated is the size in bytes from which a text is not made larger.
+const maxMutated = 4 << 20
+
 // mutateText changes lines and characters of a text.
 func mutateText(rnd *rand.Rand, text string, pieces []string) string {
 	lines := strings.SplitAfter(text, "\n")
@@ -111,7 +114,8 @@ func mutateText(rnd *rand.Rand, text string, pieces []string) string {
 		case 4:
 			lines[i] = strings.TrimSuffix(lines[i], "\n")
 		case 5:
-			lines[i] = strings.Repeat(strings.TrimSuffix(lines[i], "\n"), 1+rnd.IntN(2000)) + "\n"
+			line := strings.TrimSuffix(lines[i], "\n")
+			lines[i] = strings.Repeat(line, 1+rnd.IntN(min(2000, 1+maxMutated/(1+len(line))))) + "\n"
 		case 6:
 			if b := []byte(lines[i]); len(b) > 0 {
 				b[rnd.IntN(len(b))] = byte(rnd.IntN(256))
@@ -123,7 +127,7 @@ func mutateText(rnd *rand.Rand, text string, pieces []string) string {
 		default:
 			lines[i] = lines[i][:rnd.IntN(len(lines[i])+1)]
 		}
-		if size := len(strings.Join(lines, "")); size > 4<<20 {
+		if size := len(strings.Join(lines, "")); size > maxMutated {
 			break
 		}
 	}

@@ -10,9 +10,18 @@ type Error struct {
 	Suggestion string // a valid value, "" if there is none to suggest
 }
 
+// maxShown is how much of a value an error contains, in bytes. Names have at most 255
+// bytes, but what should be a name may be a whole file.
+const maxShown = 300
+
 // Error implements error. The value is quoted, so that control characters and
 // characters that change the direction of text are visible.
-func (e *Error) Error() string { return fmt.Sprintf("%s %q: %s", e.Part, e.Value, e.Problem) }
+func (e *Error) Error() string {
+	if len(e.Value) > maxShown {
+		return fmt.Sprintf("%s that begins with %q: %s", e.Part, e.Value[:maxShown], e.Problem)
+	}
+	return fmt.Sprintf("%s %q: %s", e.Part, e.Value, e.Problem)
+}
 
 // Hint says what the user can do, "" if there is nothing to add.
 func (e *Error) Hint() string {

@@ -86,3 +86,16 @@ func FuzzRename(f *testing.F) {
 		}
 	})
 }
+
+// An error contains the beginning of a value only, since what should be a name may be a
+// whole file.
+func TestErrorsAreShort(t *testing.T) {
+	long := strings.Repeat("x/", 1<<20)
+	_, asRename := ParseRename(long)
+	_, asTag := ParseTag(long)
+	for _, err := range []error{asRename, asTag} {
+		if err == nil || len(err.Error()) > 1000 {
+			t.Errorf("%.2000v", err)
+		}
+	}
+}
