@@ -96,6 +96,11 @@ func mutateValue(rnd *rand.Rand, v any) any {
 // maxMutated is the size in bytes from which a text is not made larger.
 const maxMutated = 4 << 20
 
+// repetitions returns how often a text is repeated, at least once and at most limit times.
+func repetitions(rnd *rand.Rand, text string, limit int) int {
+	return 1 + rnd.IntN(min(limit, 1+maxMutated/(1+len(text))))
+}
+
 // mutateText changes lines and characters of a text.
 func mutateText(rnd *rand.Rand, text string, pieces []string) string {
 	lines := strings.SplitAfter(text, "\n")
@@ -105,7 +110,8 @@ func mutateText(rnd *rand.Rand, text string, pieces []string) string {
 		case 0:
 			lines = slices.Insert(lines, i, pick(rnd, pieces)+"\n")
 		case 1:
-			lines = slices.Insert(lines, i, slices.Repeat([]string{pick(rnd, lines)}, 1+rnd.IntN(300))...)
+			line := pick(rnd, lines)
+			lines = slices.Insert(lines, i, slices.Repeat([]string{line}, repetitions(rnd, line, 300))...)
 		case 2:
 			lines[i] = ""
 		case 3:
@@ -115,7 +121,7 @@ func mutateText(rnd *rand.Rand, text string, pieces []string) string {
 			lines[i] = strings.TrimSuffix(lines[i], "\n")
 		case 5:
 			line := strings.TrimSuffix(lines[i], "\n")
-			lines[i] = strings.Repeat(line, 1+rnd.IntN(min(2000, 1+maxMutated/(1+len(line))))) + "\n"
+			lines[i] = strings.Repeat(line, repetitions(rnd, line, 2000)) + "\n"
 		case 6:
 			if b := []byte(lines[i]); len(b) > 0 {
 				b[rnd.IntN(len(b))] = byte(rnd.IntN(256))
