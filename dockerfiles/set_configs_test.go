@@ -275,7 +275,8 @@ func TestSetConfigsServiceLinks(t *testing.T) {
 	testenv.Root(t) // only root can give a link another owner
 	r := setConfigs(t, `{"command": "true", "permissions": [
 		{"path": "/var/log/kolla/keystone/*.log", "owner": "keystone", "perm": "0666"},
-		{"path": "/var/lib/keystone", "owner": "keystone", "perm": "0770", "recurse": true}]}`)
+		{"path": "/var/lib/keystone", "owner": "keystone", "perm": "0770", "recurse": true},
+		{"path": "/var/log/kolla/other", "owner": "keystone", "perm": "0666", "recurse": true}]}`)
 	r.write("etc/shadow", "secret")
 	r.write("etc/keystone/image", "")
 	r.write("var/lib/keystone/file", "")
@@ -285,6 +286,7 @@ func TestSetConfigsServiceLinks(t *testing.T) {
 		"var/lib/keystone/service":           "/etc/shadow",
 		"var/lib/keystone/directory":         "/etc",
 		"var/lib/keystone/image":             "/etc/keystone/image",
+		"var/log/kolla/other":                "/etc",
 	} {
 		r.writeOrLink(name, "->"+target)
 		if target != "/etc/keystone/image" {

@@ -399,7 +399,8 @@ def set_permissions(entry):
     exclude = [re.compile(pattern) for pattern in entry.get('exclude') or []]
     for top in sorted(glob.glob(entry['path'])):
         set_owner_and_mode(top, owner, perm)
-        if not entry.get('recurse'):
+        # os.walk follows a link that it begins with.
+        if not entry.get('recurse') or is_foreign_link(top):
             continue
         for root, dirs, files in os.walk(top):
             for name in dirs + files:
