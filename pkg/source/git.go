@@ -203,9 +203,12 @@ func (e *gitError) transient() bool {
 
 func (e *gitError) hint(s Spec) string {
 	location, reference, fragment := strings.Cut(s.Location, "#")
+	scheme, _, _ := strings.Cut(s.Location, "://")
 	switch {
 	case strings.HasPrefix(s.Location, "git+") && strings.Contains(e.output, "is not a git command"):
 		return fmt.Sprintf("git+ belongs to pip: omit it from location of [%s]", s.Name)
+	case fragment && strings.Contains(reference, "@") && !strings.Contains(strings.TrimPrefix(location, scheme+"://"), "/"):
+		return fmt.Sprintf("write the # in the login in location of [%s] as %%23", s.Name) // the rest of it would be printed
 	case fragment && strings.Contains(reference, ":"):
 		return fmt.Sprintf("a source is a whole repository: write location = %s in [%s], its branch, tag or commit in reference, and use the directory in the template",
 			redact.URL(location), s.Name)
