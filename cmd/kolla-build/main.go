@@ -92,8 +92,8 @@ func withoutPath(err error) error {
 }
 
 // exitCode prints a command's error, unless it was reported, and returns the exit
-// status of the program. lost is the error of writing standard output, nil if all of it was
-// written.
+// status of the program. outputErr is the error of writing standard output, nil if all of it
+// was written.
 func exitCode(ctx context.Context, err, outputErr error, con *console.Console) int {
 	if errors.Is(outputErr, syscall.EPIPE) && ctx.Err() == nil {
 		return exitFailed // the reader of the output has ended, as head does

@@ -114,7 +114,7 @@ func (p *Proxy) Injected() map[Fault]int {
 	return out
 }
 
-// draw selects the fault of a request, "" for none. where is the share of the body
+// draw selects the fault of a request, "" for none. position is the share of the body
 // after which it occurs.
 func (p *Proxy) draw(r *http.Request) (f Fault, position float64, opts Options) {
 	p.mu.Lock()

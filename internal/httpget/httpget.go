@@ -91,7 +91,7 @@ type SizeError struct{ Limit int64 }
 // Error implements error.
 func (e *SizeError) Error() string { return fmt.Sprintf("larger than %d bytes", e.Limit) }
 
-// Get gets the file at a URL, of at most limit bytes. have are the validators of
+// Get gets the file at a URL, of at most limit bytes. cached are the validators of
 // the caller's copy, if any. A file that does not exist is an ErrNotFound.
 func (c *Client) Get(ctx context.Context, location string, cached Validators, limit int64) (Response, error) {
 	var out Response

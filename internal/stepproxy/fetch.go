@@ -150,7 +150,7 @@ func (f *fetch) get(ctx context.Context, client *http.Client, dir string, limit 
 	return nil
 }
 
-// start notes the status of an answer. whole reports whether a file follows.
+// start notes the status of an answer. complete reports whether a file follows.
 func (f *fetch) start(resp *http.Response) (complete bool, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

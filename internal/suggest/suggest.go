@@ -95,8 +95,8 @@ func similar(name string, candidates []string, parts bool) []string {
 func fold(s string) []rune { return []rune(strings.ReplaceAll(strings.ToLower(s), "_", "-")) }
 
 // distance returns the number of insertions, deletions, replacements and exchanges of
-// neighbouring letters that turn one word into the other, or most+1 if it is larger
-// than most. The library counts an exchange as two edits, so a single exchange, the
+// neighbouring letters that turn one word into the other, or limit+1 if it is larger
+// than limit. The library counts an exchange as two edits, so a single exchange, the
 // usual typing mistake, is tried here.
 func distance(a, b []rune, limit int) int {
 	d := edits(a, b, limit+1)
@@ -114,7 +114,7 @@ func distance(a, b []rune, limit int) int {
 	return min(d, limit+1)
 }
 
-// edits returns the Levenshtein distance, or most+1 if it is larger than most.
+// edits returns the Levenshtein distance, or limit+1 if it is larger than limit.
 func edits(a, b []rune, limit int) int {
 	if d := len(a) - len(b); d > limit || -d > limit {
 		return limit + 1

@@ -64,8 +64,8 @@ const (
 )
 
 // causePatterns match the errors of package managers, downloaders, compilers and
-// shells. The files in testdata/causes contain their output. They are compiled when a step
-// has failed: that takes a megabyte.
+// shells. The files in testdata/causes contain their output. They are compiled at the first
+// output of a step: that takes a megabyte.
 var causePatterns = sync.OnceValue(func() []causePattern {
 	return []causePattern{
 		// Resources.

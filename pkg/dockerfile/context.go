@@ -11,7 +11,7 @@ import (
 )
 
 // ContextPaths returns the paths of the build context that the stages and
-// triggers copy or mount, sorted. all is true if that cannot be told, for
+// triggers copy or mount, sorted. everything is true if that is not known, for
 // variables, COPY --parents or ONBUILD: then any file may be used.
 func (d *Dockerfile) ContextPaths(triggers ...instructions.Command) (paths []string, everything bool) {
 	commands := slices.Clone(triggers)
@@ -42,7 +42,7 @@ func (d *Dockerfile) ContextPaths(triggers ...instructions.Command) (paths []str
 }
 
 // contextPaths returns the paths of the build context that an instruction
-// uses, as written; all is true if they are not known.
+// uses, as written; everything is true if they are not known.
 func contextPaths(cmd instructions.Command) (paths []string, everything bool) {
 	switch cmd := cmd.(type) {
 	case *instructions.AddCommand:

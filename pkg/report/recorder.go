@@ -139,7 +139,7 @@ func (r *Recorder) Stage(name string) (end func()) {
 	}
 }
 
-// Times returns the times of the run, which started and ended at the given times. needs
+// Times returns the times of the run, which started and ended at the given times. dependencies
 // has the parents of each image.
 func (r *Recorder) Times(dependencies map[image.ID][]image.ID, started, ended time.Time) Times {
 	activities := r.Activities(ended)
@@ -219,7 +219,7 @@ type Link struct {
 
 // CriticalPath returns the chain of builds, each depending on the one before, that
 // took longest in total. The run cannot be shorter, regardless of the number of slots.
-// needs has the parents of each image.
+// dependencies has the parents of each image.
 func CriticalPath(activities []Activity, dependencies map[image.ID][]image.ID) []Link {
 	byID := map[image.ID]Activity{}
 	for _, a := range activities {

@@ -78,8 +78,8 @@ func justModified(resp *http.Response) bool {
 }
 
 // download is one attempt to get a URL. part is the path of its partial file: a
-// transfer resumes from it, and an interrupted transfer keeps it. have are the
-// validators of the caller's copy; unchanged reports that the copy is current.
+// transfer resumes from it, and an interrupted transfer keeps it. validators are
+// those of the caller's copy; unchanged reports that the copy is current.
 func (d *downloader) download(ctx context.Context, location, part string, validators httpget.Validators) (b blob, v httpget.Validators, unchanged bool, err error) {
 	f, err := os.OpenFile(part, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {

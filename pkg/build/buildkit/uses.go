@@ -21,7 +21,7 @@ func (d *Dockerfile) parse() (*dockerfile.Dockerfile, error) {
 }
 
 // ContextPaths returns the paths of the build context that a Dockerfile copies
-// or mounts; all is true if it may use any file. For a Dockerfile that does not
+// or mounts; everything is true if it may use any file. For a Dockerfile that does not
 // parse it returns none: Convert reports the error. The parsed Dockerfile is
 // kept for Convert until Forget.
 func (d *Dockerfile) ContextPaths() (paths []string, everything bool) {

@@ -143,7 +143,7 @@ func (b *Builder) keepLayers(d digest.Digest) error {
 	return nil
 }
 
-// mergedArgs returns the arguments of both maps; those of over take precedence.
+// mergedArgs returns the arguments of both maps; overrides take precedence.
 func mergedArgs(args, overrides map[string]string) map[string]string {
 	merged := make(map[string]string, len(args)+len(overrides))
 	maps.Copy(merged, args)

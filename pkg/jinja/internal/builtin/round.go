@@ -118,7 +118,7 @@ func roundRat(q *big.Rat) *big.Int {
 	return whole
 }
 
-// roundInt is round(x, digits). same is x as a value.
+// roundInt is round(x, digits). unrounded is x as a value.
 func roundInt(x *big.Int, digits int64, unrounded any) any {
 	if digits >= 0 {
 		return unrounded

@@ -149,7 +149,7 @@ func OrBool(v any, otherwise bool) bool {
 // BoolArg returns the truth of an argument that Python wants as an integer.
 func BoolArg(v any) bool { return IntArg(v) != 0 }
 
-// StrArg returns an argument that must be a string; what names it in the error.
+// StrArg returns an argument that must be a string; argument names it in the error.
 func StrArg(v any, argument string) string {
 	s, ok := AsStr(v)
 	if !ok {
