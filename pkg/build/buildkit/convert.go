@@ -227,10 +227,10 @@ func (c *Converter) convert(ctx context.Context, d Dockerfile) (*Definition, err
 	if c.opts.ForKeys {
 		warn = collectWarnings(&warnings)
 	}
-	mayRequire := len(triggers) > 0 || mayRequire.Match(d.Content) || c.opts.Network == "host"
+	hasRequirements := len(triggers) > 0 || mayRequire.Match(d.Content) || c.opts.Network == "host"
 	// Only builds and requirements need the lines of steps.
 	var lines *llb.SourceMap
-	if !c.opts.ForKeys || mayRequire {
+	if !c.opts.ForKeys || hasRequirements {
 		lines = llb.NewSourceMap(nil, d.Path, "Dockerfile", d.Content)
 	}
 	res, err := dockerfile2llb.Dockerfile2LLB(ctx, d.Content, dockerfile2llb.ConvertOpt{
@@ -263,7 +263,7 @@ func (c *Converter) convert(ctx context.Context, d Dockerfile) (*Definition, err
 		}
 	}
 	var required []Requirement
-	if mayRequire {
+	if hasRequirements {
 		if required, err = requirements(def); err != nil {
 			return nil, err
 		}

@@ -94,7 +94,7 @@ type Grants struct {
 func (g Grants) Check(d Dockerfile, required []Requirement) error {
 	var problem string
 	var line int
-	var unknown, options []string
+	var alsoMissing, options []string
 	for _, r := range required {
 		if g.grants(r) {
 			continue
@@ -106,15 +106,15 @@ func (g Grants) Check(d Dockerfile, required []Requirement) error {
 		if problem == "" {
 			problem, line = m.problem, r.Line
 		} else {
-			unknown = append(unknown, m.name)
+			alsoMissing = append(alsoMissing, m.name)
 		}
 		options = append(options, m.option)
 	}
 	if problem == "" {
 		return nil
 	}
-	if len(unknown) > 0 {
-		problem += "; also missing: " + strings.Join(unknown, ", ")
+	if len(alsoMissing) > 0 {
+		problem += "; also missing: " + strings.Join(alsoMissing, ", ")
 	}
 	hint := "add " + strings.Join(options, " ")
 	if strings.Contains(hint, ",src=FILE") {
