@@ -49,7 +49,7 @@ func Run(ctx context.Context, cfg *config.Config, con *console.Console, opts Opt
 }
 
 func run(ctx context.Context, cfg *config.Config, con *console.Console, opts Options) error {
-	table, exceptions, err := opts.read()
+	table, exceptions, err := opts.read(ctx)
 	if err != nil {
 		return err
 	}
@@ -117,14 +117,14 @@ func run(ctx context.Context, cfg *config.Config, con *console.Console, opts Opt
 	return err
 }
 
-func (o Options) read() (*Table, []Exception, error) {
+func (o Options) read(ctx context.Context) (*Table, []Exception, error) {
 	exceptions, err := builtInExceptions()
 	if err != nil {
 		return nil, nil, err
 	}
 	if o.Exceptions != "" {
 		var siteExceptions []Exception
-		err := readFile("exceptions", o.Exceptions, func(f io.Reader) (err error) { siteExceptions, err = ReadExceptions(f, o.Exceptions); return })
+		err := readFile(ctx, "exceptions", o.Exceptions, func(f io.Reader) (err error) { siteExceptions, err = ReadExceptions(f, o.Exceptions); return })
 		if err != nil {
 			return nil, nil, err
 		}
@@ -135,13 +135,13 @@ func (o Options) read() (*Table, []Exception, error) {
 		return t, exceptions, err
 	}
 	var t *Table
-	err = readFile("contract", o.Table, func(f io.Reader) (err error) { t, err = ReadTable(f, o.Table); return })
+	err = readFile(ctx, "contract", o.Table, func(f io.Reader) (err error) { t, err = ReadTable(f, o.Table); return })
 	return t, exceptions, err
 }
 
 // readFile reads a file that an option names.
-func readFile(option, name string, read func(io.Reader) error) error {
-	f, err := inputfile.Open(context.Background(), name)
+func readFile(ctx context.Context, option, name string, read func(io.Reader) error) error {
+	f, err := inputfile.Open(ctx, name)
 	var pathErr *fs.PathError
 	if errors.As(err, &pathErr) {
 		return usererr.Usage(fmt.Errorf("--%s %s: %w", option, name, pathErr.Err))
