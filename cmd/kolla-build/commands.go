@@ -150,7 +150,7 @@ var plainWord = regexp.MustCompile(`^[A-Za-z]+(-[A-Za-z]+)*$`)
 
 // unknownCommand returns the error for a build whose first regular expression is a word that
 // matches no image and is rather a command: "buid keystone" must not build keystone, and
-// "start" is no image. What follows "--" is a regular expression.
+// "launch" is not an image. What follows "--" is a regular expression.
 func unknownCommand(commands []*command, cfg *config.Config, args []string) error {
 	if cfg.Command != "" || len(cfg.Args) == 0 || slices.Contains(args, "--") || !plainWord.MatchString(cfg.Args[0]) {
 		return nil
