@@ -22,6 +22,7 @@ var (
 	mu      sync.Mutex
 	floor   uint64 // bytes, 0 for none
 	watched bool   // a sentinel reports collections
+	current = defaultPercent
 )
 
 // Set makes the collector run when the heap has the given size in bytes, or twice what is
@@ -59,9 +60,13 @@ func watch() {
 	})
 }
 
-// adjust sets GOGC so that the next collection is at the floor.
+// adjust sets GOGC so that the next collection is at the floor. Setting it stops the
+// program for a moment, so it is not set again to the same value.
 func adjust() {
-	debug.SetGCPercent(percent(floor, inUse()))
+	if p := percent(floor, inUse()); p != current {
+		current = p
+		debug.SetGCPercent(p)
+	}
 }
 
 // percent returns the GOGC with which the heap grows from the size that is in use to the
