@@ -232,7 +232,7 @@ func (h *host) fetchToken(ctx context.Context, key tokenKey) (token, error) {
 	if err != nil || realm.Host == "" || realm.Scheme != "https" && realm.Scheme != "http" {
 		return token{}, fmt.Errorf("registry %s: its token server %q is not a URL", h.name, key.realm)
 	}
-	if realm.Scheme == "http" && key.login != (login{}) && !h.client.mayBeInsecure(realm.Host) && !h.mayBeInsecure() {
+	if realm.Scheme == "http" && key.login != (login{}) && !h.mayBeInsecureAt(realm.Host) && !h.mayBeInsecure() {
 		return token{}, &UnauthorizedError{Host: h.name, Withheld: true}
 	}
 	network, err := h.client.network(h.transportTo(realm.Host))

@@ -105,9 +105,7 @@ func New(opts Options) (*Client, error) {
 		return nil, err
 	}
 	c.credentials.helpersInOrder = c.conf.helpers
-	for _, location := range c.conf.insecureLocations() {
-		c.insecure.add(location)
-	}
+	c.conf.eachLocation(c.insecure.add)
 	if err := c.addDaemonConf(opts.EtcDir); err != nil {
 		return nil, err
 	}

@@ -71,7 +71,10 @@ func (c *credentials) find(ctx context.Context, registry, path string) (login, e
 		} else {
 			found, err = c.ask(ctx, helperKey{helper, registry})
 		}
-		if found != (login{}) || ctx.Err() != nil {
+		if ctx.Err() != nil {
+			return login{}, context.Cause(ctx) // the other helpers were not asked
+		}
+		if found != (login{}) {
 			return found, err
 		}
 		failed = append(failed, err)

@@ -85,7 +85,7 @@ func (c *Client) addDaemonConf(etc string) error {
 		if err != nil {
 			return &DaemonConfError{Path: path, Err: fmt.Errorf("insecure-registries: %w", err)}
 		}
-		c.insecure.add(host)
+		c.insecure.add(host, true)
 	}
 	hub := registryConf{Prefix: imageref.DockerHub, Location: imageref.DockerHub}
 	for _, text := range conf.Mirrors {
@@ -94,7 +94,7 @@ func (c *Client) addDaemonConf(etc string) error {
 			return &DaemonConfError{Path: path, Err: errors.New("registry-mirrors: expected addresses such as https://HOST")}
 		}
 		if u.Scheme == "http" {
-			c.insecure.add(u.Host)
+			c.insecure.add(u.Host, true)
 		}
 		hub.Mirrors = append(hub.Mirrors, mirrorConf{Location: strings.TrimRight(u.Host+u.Path, "/")})
 	}

@@ -59,9 +59,7 @@ func FuzzRegistriesConf(f *testing.F) {
 		}
 		conf := registriesConf{registries: content.Registry}
 		var insecure insecureList
-		for _, location := range conf.insecureLocations() {
-			insecure.add(location)
-		}
+		conf.eachLocation(insecure.add)
 		insecure.contains(ref.Registry(), ref.Path())
 		if sources, err := conf.sources(ref); err == nil && len(sources) == 0 {
 			t.Errorf("%q: no source for %s", text, ref)

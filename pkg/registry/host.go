@@ -71,6 +71,14 @@ func (h *host) key() hostKey { return hostKey{h.addr, h.insecure} }
 // mayBeInsecure reports whether plain HTTP and unverified certificates are allowed.
 func (h *host) mayBeInsecure() bool { return h.insecure || imageref.IsLoopback(h.addr) }
 
+// mayBeInsecureAt is mayBeInsecure for the host of an address that the registry named.
+func (h *host) mayBeInsecureAt(name string) bool {
+	if name == h.addr {
+		return h.mayBeInsecure()
+	}
+	return h.client.mayBeInsecure(name)
+}
+
 // url returns an address in the registry's API.
 func (h *host) url(scheme, path string, query url.Values) *url.URL {
 	return &url.URL{Scheme: scheme, Host: h.addr, Path: path, RawQuery: query.Encode()}
@@ -293,7 +301,7 @@ func (h *host) checkTarget(scheme string, u *url.URL) error {
 	if u.Scheme != "http" && u.Scheme != "https" {
 		return fmt.Errorf("registry %s leads to an address with the protocol %.20q", h.name, u.Scheme)
 	}
-	if scheme != "https" || u.Scheme != "http" || h.client.mayBeInsecure(u.Host) || h.insecure {
+	if scheme != "https" || u.Scheme != "http" || h.mayBeInsecureAt(u.Host) || h.insecure {
 		return nil
 	}
 	return &DowngradeError{Host: h.name, Target: u.Host}

@@ -1,6 +1,8 @@
 package registry
 
 import (
+	"errors"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -27,7 +29,13 @@ func TestInsecureRegistries(t *testing.T) {
 		"[[registry]]\nlocation='plain.example:5000'\ninsecure=true\n[[registry]]\nprefix='name.example'\nlocation='location.example'\ninsecure=true\n"+
 		"[[registry.mirror]]\nlocation='mirror.example/hub'\ninsecure=true\n"+
 		"[[registry]]\nprefix='*.dom.example/team'\ninsecure=true\n[[registry]]\nlocation='path.example:5000/a/b/'\ninsecure=true\n"+
-		"[[registry]]\nlocation='path.example:5000/c'\ninsecure=true\n[[registry]]\nlocation='path.example:5000/a/x'\n")
+		"[[registry]]\nlocation='path.example:5000/c'\ninsecure=true\n[[registry]]\nlocation='path.example:5000/a/x'\n"+
+		// Exceptions from what is insecure.
+		"[[registry]]\nlocation='plain.example:5000/safe'\n[[registry]]\nlocation='plain.example:5000/safe/lab'\ninsecure=true\n"+
+		"[[registry]]\nprefix='plain.example:5000/hub'\nlocation='docker.io'\n[[registry.mirror]]\nlocation='plain.example:5000/mirror'\n"+
+		"[[registry]]\nlocation='safe.lab.example'\n[[registry]]\nprefix='*.lab.example/safe'\n[[registry]]\nprefix='*.safe.lab.example'\n"+
+		"[[registry]]\nlocation='docker.example:5000'\n[[registry]]\nlocation='docker.example:5000/safe'\n[[registry]]\nlocation='10.1.2.3:5000/safe'\n"+
+		"[[registry]]\nlocation='flag.example/safe'\n")
 	writeConf(t, filepath.Join(etc, "containers/registries.conf.d/old.conf"), "[registries.search]\nregistries=['docker.io']\n[registries.insecure]\nregistries=['old.example']\n[registries.block]\nregistries=['blocked.example']\n")
 	writeConf(t, filepath.Join(etc, "docker/daemon.json"), `{"insecure-registries": ["docker.example:5000", "any.example", "shortname", "10.1.0.0/16", "fd00::/8"], "registry-mirrors": ["http://hub.example:5000/"], "log-level": "warn"}`)
 	c, err := New(Options{EtcDir: etc, Insecure: []string{"flag.example"}})
@@ -51,6 +59,10 @@ func TestInsecureRegistries(t *testing.T) {
 		"path.example:5000/a/b": true, "path.example:5000/a/b/c": true, "path.example:5000/a": false, "path.example:5000/c/d": true,
 		"path.example/a/b": false, "path.example:5000/a/x": false, "any.example/all": true, "flag.example/all": true,
 		"a.dom.example/team/kolla": true, "a.dom.example:5000/team": true, "a.dom.example/teams": false, "docker.example:5000/x": true,
+		"plain.example:5000/x": true, "plain.example:5000/safe": false, "plain.example:5000/safe/x": false, "plain.example:5000/safer": true,
+		"plain.example:5000/safe/lab/x": true, "plain.example:5000/hub/x": false, "plain.example:5000/mirror/x": false,
+		"safe.lab.example/x": false, "safe.lab.example:5000/x": true, "a.lab.example/safe/x": false, "a.lab.example/x": true, "a.safe.lab.example/x": false,
+		"docker.example:5000/safe/x": false, "10.1.2.3:5000/x": true, "10.1.2.3:5000/safe/x": false, "flag.example/safe/x": true,
 	} {
 		host, path, _ := strings.Cut(name, "/")
 		if got := c.insecure.contains(host, path); got != want {
@@ -58,6 +70,34 @@ func TestInsecureRegistries(t *testing.T) {
 		}
 		if got := c.host(host, path).mayBeInsecure(); got != want {
 			t.Errorf("the host of %s: %v, want %v", name, got, want)
+		}
+	}
+}
+
+// A path that is an exception from an insecure registry is not led to plain HTTP at the
+// registry, and gives its token server no password over it.
+func TestInsecureExceptions(t *testing.T) {
+	etc := t.TempDir()
+	t.Setenv("HOME", t.TempDir())
+	t.Setenv("XDG_CONFIG_HOME", "")
+	writeConf(t, filepath.Join(etc, "containers/registries.conf"), "[[registry]]\nlocation='plain.example:5000'\ninsecure=true\n[[registry]]\nlocation='plain.example:5000/safe'\n")
+	c, err := New(Options{EtcDir: etc})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	for path, allowed := range map[string]bool{"x": true, "safe/x": false} {
+		h := c.host("plain.example:5000", path)
+		if err := h.checkTarget("https", &url.URL{Scheme: "http", Host: "plain.example:5000"}); (err == nil) != allowed {
+			t.Errorf("%s: plain HTTP: %v", path, err)
+		}
+		if allowed {
+			continue
+		}
+		var refused *UnauthorizedError
+		_, err := h.fetchToken(t.Context(), tokenKey{realm: "http://plain.example:5000/token", login: login{Username: "ada", Password: "s3cret"}})
+		if !errors.As(err, &refused) || !refused.Withheld {
+			t.Errorf("%s: a token over plain HTTP: %v", path, err)
 		}
 	}
 }

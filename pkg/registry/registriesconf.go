@@ -175,11 +175,12 @@ func parseRegistriesConf(b []byte) (registriesFile, error) {
 		}
 		return fail(err)
 	}
-	for _, host := range content.Old.Insecure.Registries {
-		content.Registry = append(content.Registry, registryConf{Prefix: host, Insecure: true})
-	}
+	// Of several entries for a prefix, the first counts.
 	for _, host := range content.Old.Block.Registries {
 		content.Registry = append(content.Registry, registryConf{Prefix: host, Blocked: true})
+	}
+	for _, host := range content.Old.Insecure.Registries {
+		content.Registry = append(content.Registry, registryConf{Prefix: host, Insecure: true})
 	}
 	for i := range content.Registry {
 		r := &content.Registry[i]
@@ -208,25 +209,23 @@ func parseRegistriesConf(b []byte) (registriesFile, error) {
 	return content, nil
 }
 
-// insecureLocations lists the registries and paths in them that may be used without a
-// verified certificate.
-func (c *registriesConf) insecureLocations() []string {
-	var locations []string
-	add := func(location string, insecure bool) {
-		if insecure && location != "" {
-			locations = append(locations, location)
-		}
-	}
+// eachLocation calls visit for each registry or path in one that the configuration names, with
+// whether it may be used without a verified certificate.
+func (c *registriesConf) eachLocation(visit func(location string, insecure bool)) {
 	for _, r := range c.registries {
-		if r.Location == "" {
-			add(r.Prefix, r.Insecure) // all hosts of a domain
+		switch {
+		case r.Location == "":
+			visit(r.Prefix, r.Insecure) // all hosts of a domain
+		case r.Location != r.Prefix && !r.Insecure:
+			visit(r.Prefix, false) // images are pushed to it
+			visit(r.Location, false)
+		default:
+			visit(r.Location, r.Insecure)
 		}
-		add(r.Location, r.Insecure)
 		for _, m := range r.Mirrors {
-			add(m.Location, m.Insecure)
+			visit(m.Location, m.Insecure)
 		}
 	}
-	return locations
 }
 
 // sources returns the locations from which an image is pulled, in the order of preference:

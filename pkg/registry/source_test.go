@@ -59,6 +59,7 @@ func TestRegistriesConf(t *testing.T) {
 		"a domain with ports":        {"[[registry]]\nprefix='*.example.org'\n[[registry.mirror]]\nlocation='M/x'\n[[registry]]\nprefix='*.example.org:5000/base'\nlocation='O/library'", "a.example.org:5000/base/debian:t", inOrigin, ""},
 		"a domain with a path":       {"[[registry]]\nprefix='*.example.org/base'\nlocation='O/library'", "a.example.org/base/debian:t", inOrigin, ""},
 		"blocked, version 1":         {"[registries.block]\nregistries=['O']", "O/library/debian:t", "", "blocks it"},
+		"blocked and insecure":       {"[registries.insecure]\nregistries=['O']\n[registries.block]\nregistries=['O']", "O/library/debian:t", "", "blocks it"},
 		"the longest prefix":         {"[[registry]]\nprefix='O'\nlocation='G'\n[[registry]]\nprefix='O/library'\nlocation='M/hub/library'", "O/library/debian:t", inMirror, ""},
 		"a prefix twice":             {"[[registry]]\nprefix='O'\nlocation='M/hub'\n[[registry]]\nprefix='O'\nlocation='G'", "O/library/debian:t", inMirror, ""},
 		"a similar name":             {"[[registry]]\nprefix='O/lib'\nlocation='G'", "O/library/debian:t", inOrigin, ""},
