@@ -131,8 +131,15 @@ func shellWord(name string) string {
 	case !strings.ContainsFunc(name, unicode.IsControl) && utf8.ValidString(name):
 		return "'" + strings.ReplaceAll(name, "'", `'\''`) + "'"
 	}
-	quoted := strconv.Quote(name)
-	return "$'" + strings.ReplaceAll(quoted[1:len(quoted)-1], "'", `\'`) + "'"
+	var quoted strings.Builder
+	for i := range len(name) { // bytes, because what \u means depends on the locale
+		if b := name[i]; b < utf8.RuneSelf && plain(rune(b)) {
+			quoted.WriteByte(b)
+		} else {
+			fmt.Fprintf(&quoted, `\x%02x`, b)
+		}
+	}
+	return "$'" + quoted.String() + "'"
 }
 
 // noticeUnfinished prints which files interrupted saves have left in a directory: they are

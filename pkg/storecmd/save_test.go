@@ -64,7 +64,9 @@ func TestPartsFitOnFAT(t *testing.T) {
 // The printed command can be pasted into a shell, whatever the file is called.
 func TestShellWord(t *testing.T) {
 	for _, name := range []string{"set.tar", "/media/a b/set.tar", "it's.tar", "$HOME`id`.tar", "new\nline's.tar", "\xff\u0085.tar", "données.tar", "a[*]?!#~.tar", "-x;y&z|.tar", ""} {
-		out, err := exec.CommandContext(t.Context(), "bash", "-c", "printf %s "+shellWord(name)).Output()
+		cmd := exec.CommandContext(t.Context(), "bash", "-c", "printf %s "+shellWord(name))
+		cmd.Env = append(os.Environ(), "LC_ALL=C") // not the locale of the terminal, perhaps
+		out, err := cmd.Output()
 		if err != nil || string(out) != name {
 			t.Errorf("%q is printed as %s, which is %q (%v)", name, shellWord(name), out, err)
 		}
