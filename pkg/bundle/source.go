@@ -147,35 +147,35 @@ func newSource(r io.Reader, closer func()) (*source, error) {
 	case err != nil && !errors.Is(err, io.ErrUnexpectedEOF):
 		return nil, err
 	}
-	var hashed io.Reader
+	var stream io.Reader
 	if sk, ok := r.(io.Seeker); ok {
 		// The tar reader skips content of a regular file by seeking.
 		if _, err := sk.Seek(0, io.SeekStart); err == nil {
-			hashed = r
+			stream = r
 		}
 	}
-	if hashed == nil {
-		hashed = bufio.NewReaderSize(io.MultiReader(bytes.NewReader(magic), r), 1<<20)
+	if stream == nil {
+		stream = bufio.NewReaderSize(io.MultiReader(bytes.NewReader(magic), r), 1<<20)
 	}
 	switch {
 	case bytes.HasPrefix(magic, []byte{0x1f, 0x8b}):
-		z, err := gzip.NewReader(bufio.NewReaderSize(hashed, 1<<20))
+		z, err := gzip.NewReader(bufio.NewReaderSize(stream, 1<<20))
 		if err != nil {
 			return nil, &FormatError{Detail: "damaged gzip", Err: err}
 		}
 		return &source{tr: tar.NewReader(z), close: closer}, nil
 	case bytes.HasPrefix(magic, []byte{0x28, 0xb5, 0x2f, 0xfd}):
-		z, err := zstd.NewReader(hashed, zstd.WithDecoderMaxWindow(128<<20), zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true))
+		z, err := zstd.NewReader(stream, zstd.WithDecoderMaxWindow(128<<20), zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true))
 		if err != nil {
 			return nil, &FormatError{Detail: "damaged zstd", Err: err}
 		}
 		return &source{tr: tar.NewReader(z), close: func() { z.Close(); closer() }}, nil
 	case bytes.HasPrefix(magic, []byte("\xfd7zXZ\x00")), bytes.HasPrefix(magic, []byte("BZh")):
-		z, err := untar.Decompress(hashed)
+		z, err := untar.Decompress(stream)
 		if err != nil {
 			return nil, &FormatError{Detail: "damaged", Err: err}
 		}
 		return &source{tr: tar.NewReader(z), close: func() { z.Close(); closer() }}, nil
 	}
-	return &source{tr: tar.NewReader(hashed), close: closer}, nil
+	return &source{tr: tar.NewReader(stream), close: closer}, nil
 }

@@ -144,7 +144,7 @@ func (s *Store) readDocument(d digest.Digest, kind string) (ocijson.Document, in
 	return m, int64(len(b)), nil
 }
 
-// readSmall reads a manifest or config and checks its digest. of is its role in
+// readSmall reads a manifest or config and checks its digest. kind is its role in
 // the image, for errors.
 func (s *Store) readSmall(d digest.Digest, kind string) ([]byte, error) {
 	if err := d.Validate(); err != nil {

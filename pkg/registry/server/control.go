@@ -69,7 +69,7 @@ func DialControl(ctx context.Context, dir string) (net.Conn, error) {
 	})
 }
 
-// inDirectory calls do with a short path of the control socket in a directory: paths of
+// inDirectory calls request with a short path of the control socket in a directory: paths of
 // sockets are limited to about 100 bytes.
 func inDirectory[T any](dir string, request func(path string) (T, error)) (T, error) {
 	d, err := os.Open(dir)

@@ -226,7 +226,7 @@ func (c *collector) recent(d digest.Digest) bool {
 	return c.opts.Unused > 0 && c.use.usedSince(d, c.opts.Unused)
 }
 
-// remove removes content with do, unless a client uses it. A request records the use
+// remove removes content with removeFile, unless a client uses it. A request records the use
 // before it checks whether the content exists, so it finds all of it or nothing.
 func (c *collector) remove(d digest.Digest, removeFile func() error) (removed bool, err error) {
 	c.use.mu.Lock()

@@ -144,7 +144,7 @@ func blobPath(d digest.Digest) string {
 	return filepath.Join(d.Algorithm().String(), d.Encoded()[:2], d.Encoded(), "data")
 }
 
-// eachRepository calls do for each repository in a registry's directory, with its name.
+// eachRepository calls visit for each repository in a registry's directory, with its name.
 func eachRepository(dir string, visit func(name, path string) error) error {
 	root := filepath.Join(dir, treeDir, "repositories")
 	return filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
