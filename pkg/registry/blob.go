@@ -8,6 +8,7 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -203,7 +204,7 @@ func (r *Repository) send(ctx context.Context, location *url.URL, blob Blob, pro
 	req.Header.Set("Content-Type", "application/octet-stream")
 	resp, err := r.host.do(req, r.ref.Path(), scope(r.ref.Path(), actionsPush))
 	if err != nil {
-		if content.err != nil {
+		if content.readErr() != nil {
 			return content.failure()
 		}
 		if retry.Transient(err) {
@@ -216,7 +217,7 @@ func (r *Repository) send(ctx context.Context, location *url.URL, blob Blob, pro
 	switch {
 	case err == nil:
 		return nil
-	case content.err != nil:
+	case content.readErr() != nil:
 		return content.failure()
 	case retry.TransientStatus(resp.StatusCode):
 		return &retry.Error{Err: err, Again: true, After: retry.After(resp, time.Now())}
@@ -261,15 +262,25 @@ type blobReader struct {
 	progress func(int64)
 	n        int64
 	last     time.Time // of the last report
-	err      error     // reading the blob failed, which is not the registry's fault
+
+	mu  sync.Mutex
+	err error // reading the blob failed, which is not the registry's fault
+}
+
+// readErr returns the error of reading so far. A registry may answer while the transport still
+// reads the blob in a goroutine.
+func (b *blobReader) readErr() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.err
 }
 
 // failure returns the error of reading. What another registry sent damaged may arrive
 // undamaged next time.
 func (b *blobReader) failure() error {
-	err := fmt.Errorf("reading: %w", b.err)
+	err := fmt.Errorf("reading: %w", b.readErr())
 	var damaged *ContentError
-	if errors.As(b.err, &damaged) && damaged.Remote {
+	if errors.As(err, &damaged) && damaged.Remote {
 		return &retry.Error{Err: err, Again: true}
 	}
 	return err
@@ -281,12 +292,13 @@ const progressInterval = 100 * time.Millisecond
 func (b *blobReader) Read(p []byte) (int, error) {
 	n, err := b.r.Read(p)
 	b.n += int64(n)
-	if err != nil && err != io.EOF {
-		b.err = err
-	}
 	if err == io.EOF && b.n < b.blob.Size {
-		b.err = fmt.Errorf("layer %s has %d bytes, %d are expected: %w", b.blob.Digest, b.n, b.blob.Size, io.ErrUnexpectedEOF)
-		err = b.err
+		err = fmt.Errorf("layer %s has %d bytes, %d are expected: %w", b.blob.Digest, b.n, b.blob.Size, io.ErrUnexpectedEOF)
+	}
+	if err != nil && err != io.EOF {
+		b.mu.Lock()
+		b.err = err
+		b.mu.Unlock()
 	}
 	if now := time.Now(); b.progress != nil && now.Sub(b.last) >= progressInterval {
 		b.last = now
