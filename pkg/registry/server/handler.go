@@ -137,6 +137,7 @@ func (h *handler) serveAPI(w *pacedWriter, r *http.Request) {
 		if _, err := h.logins.Authorized(r); err != nil {
 			allowed, r = false, withRefused(r, err)
 		}
+		w.body.begin() // passwords are compared in turn, and the client has no part in that time
 	}
 	if allowed {
 		h.findMount(r)
