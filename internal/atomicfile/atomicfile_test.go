@@ -10,6 +10,8 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+
+	"github.com/kolla-build/kolla-build/internal/testenv"
 )
 
 func TestWriteFile(t *testing.T) {
@@ -325,9 +327,7 @@ func TestDanglingLink(t *testing.T) {
 // TestLinksOfOthers checks that a link which another user placed in a directory such as /tmp
 // is followed only if the kernel follows it for other programs (fs.protected_symlinks).
 func TestLinksOfOthers(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("requires root")
-	}
+	testenv.Root(t)
 	setting, _ := os.ReadFile("/proc/sys/fs/protected_symlinks")
 	protected, content := string(setting) == "1\n", ""
 	if protected {
