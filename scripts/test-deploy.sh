@@ -169,7 +169,7 @@ stage_start() {
 }
 
 load_set() {
-  inside /shared/kolla-build load "/shared/$1" --data-dir /shared/load --push --registry "localhost:$port" >"$dir/logs/load" 2>&1 ||
+  inside /shared/kolla-build load "/shared/$1" --data-dir /shared/load --push --registry "localhost:$port" --replace >"$dir/logs/load" 2>&1 ||
     { tail "$dir/logs/load"; fail "loading $1 into the registry"; }
   rm -rf "$dir/shared/load"
 }

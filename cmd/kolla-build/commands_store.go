@@ -236,7 +236,7 @@ func loadCommand() *command {
 			Summary: "Load saved files into the store, a registry or an engine.",
 			Options: loadOptions,
 			Flags: func(f *pflag.FlagSet) {
-				f.BoolVar(&opts.Replace, "replace", false, "Replace the names of other images in the store.")
+				f.BoolVar(&opts.Replace, "replace", false, "Change names in the store, and tags in the registry, that other images have.")
 				f.BoolVar(&opts.Trust, "trust", false, "Accept what the file says about its images: content keys, base images. For your own files.")
 				f.StringVar(&opts.VerifyKey, "verify-key", "", "Require a signature of the key in this PEM `FILE`; signed files are trusted.")
 				f.StringArrayVar(&opts.Tags, "tag", nil, "Load the images under the tag `NEW`, or those of one tag under another: OLD=NEW. Repeatable.")

@@ -175,16 +175,6 @@ func (f *File) CommitAs(path string) error {
 	return nil
 }
 
-// Chmod sets the mode of a file that was created by this process. File systems without modes,
-// such as FAT and network ones with some drivers, keep the mode that they give to every file.
-func Chmod(f *os.File, mode fs.FileMode) error {
-	err := f.Chmod(mode)
-	if errors.Is(err, syscall.ENOSYS) || errors.Is(err, syscall.ENOTSUP) || errors.Is(err, syscall.EPERM) {
-		return nil
-	}
-	return err
-}
-
 // Close discards the new file unless it was committed.
 func (f *File) Close() error {
 	if f.done {
@@ -208,34 +198,6 @@ func Rename(oldpath, newpath string) error {
 		return err
 	}
 	return SyncDir(filepath.Dir(newpath))
-}
-
-// SyncDir makes the names in a directory survive a power failure.
-func SyncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	// Some file systems, mostly network ones, cannot sync directories.
-	if err := d.Sync(); err != nil && !errors.Is(err, syscall.EINVAL) && !errors.Is(err, syscall.ENOTSUP) {
-		return err
-	}
-	return nil
-}
-
-// SyncFileSystem makes all that was written to the file system of a directory survive a power
-// failure. For many files, that is faster than syncing each.
-func SyncFileSystem(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	if err := unix.Syncfs(int(d.Fd())); err != nil {
-		return &fs.PathError{Op: "syncfs", Path: dir, Err: err}
-	}
-	return nil
 }
 
 // Output writes to a path that a user named. A regular file is replaced when

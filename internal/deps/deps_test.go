@@ -75,7 +75,7 @@ var allowed = map[string]string{
 	"pkg/engineload":         "pkg/bootstrap pkg/build pkg/config pkg/engine pkg/image pkg/plan pkg/store",
 	"pkg/workspace":          "pkg/config pkg/imageref pkg/packages pkg/registry pkg/store",
 	"pkg/store/repair":       "pkg/store",
-	"pkg/storecmd":           "pkg/build/buildkit pkg/bundle pkg/bundle/parts pkg/config pkg/engine pkg/engineload pkg/imageref pkg/imageset pkg/inventory pkg/publish pkg/remoteset pkg/setcopy pkg/store pkg/store/repair pkg/workspace",
+	"pkg/storecmd":           "pkg/build/buildkit pkg/bundle pkg/bundle/parts pkg/config pkg/engine pkg/engineload pkg/imageref pkg/imageset pkg/inventory pkg/publish pkg/registry pkg/remoteset pkg/setcopy pkg/store pkg/store/repair pkg/workspace",
 	"pkg/remoteset":          "pkg/imageref pkg/inventory pkg/registry pkg/setcopy pkg/store",
 	"pkg/setcopy":            "pkg/config pkg/imageref pkg/imageset pkg/inventory pkg/publish pkg/registry pkg/registry/push pkg/workspace",
 	"pkg/imagediff":          "pkg/config pkg/imageref pkg/imageset pkg/inspect pkg/packages pkg/registry pkg/store pkg/workspace",

@@ -2,6 +2,7 @@ package deps
 
 import (
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -48,5 +49,57 @@ func TestRenamesAreDurable(t *testing.T) {
 		if !found[name] {
 			t.Errorf("%s does not rename any more: remove it from the list", name)
 		}
+	}
+}
+
+// undurableDirs lists the files that make directories without internal/atomicfile in packages with
+// durable files, and why they may.
+var undurableDirs = map[string]string{
+	"pkg/offline/network.go": "files of one run",
+	"pkg/store/staging.go":   "a staging area, which its run removes",
+}
+
+// TestDirectoriesAreDurable checks that packages with durable files make directories by
+// internal/atomicfile: without a sync of its parent, a new directory may be lost with all in it.
+func TestDirectoriesAreDurable(t *testing.T) {
+	root := testenv.RepoRoot(t)
+	durable := map[string]bool{}   // directories of packages
+	makes := map[string][]string{} // files that make directories, by directory
+	for _, dir := range []string{"cmd", "internal", "pkg"} {
+		err := filepath.WalkDir(filepath.Join(root, dir), func(path string, d fs.DirEntry, err error) error {
+			if err != nil || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+				return err
+			}
+			text, err := os.ReadFile(path)
+			if err != nil {
+				return err
+			}
+			name, err := filepath.Rel(root, path)
+			if pkg := filepath.Dir(name); pkg != "internal/atomicfile" {
+				durable[pkg] = durable[pkg] || strings.Contains(string(text), "Durable: ")
+				if strings.Contains(string(text), "os.Mkdir(") || strings.Contains(string(text), "os.MkdirAll(") {
+					makes[pkg] = append(makes[pkg], name)
+				}
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	listed := maps.Clone(undurableDirs)
+	for pkg := range durable {
+		if !durable[pkg] {
+			continue
+		}
+		for _, name := range makes[pkg] {
+			if undurableDirs[name] == "" {
+				t.Errorf("%s: os.MkdirAll does not sync the directory's parent: use internal/atomicfile, or list the file with a reason", name)
+			}
+			delete(listed, name)
+		}
+	}
+	for name := range listed {
+		t.Errorf("%s makes no directories any more: remove it from the list", name)
 	}
 }

@@ -44,23 +44,32 @@ func TestLargeHelper(t *testing.T) {
 		st := must[*store.Store](t)(store.Open(dir))
 		defer st.Close()
 		must[Summary](t)(Load(t.Context(), "-", st, LoadOptions{}))
+	case "save":
+		st := must[*store.Store](t)(store.OpenReadOnly(dir))
+		defer st.Close()
+		must[Summary](t)(Save(t.Context(), st, must[[]store.Entry](t)(st.Entries()), filepath.Join(filepath.Dir(dir), "set.tar"), SaveOptions{}))
 	default:
 		t.Skip("started by the tests of memory")
 	}
 	testenv.PrintPeakMemory(t)
 }
 
-// TestMemoryOfLargeBundles verifies and loads a bundle that is made while it is read.
-// KOLLA_TEST_LARGE and KOLLA_TEST_LARGE_LOAD are its sizes for verify and load: the first
-// needs no disk space.
+// TestMemoryOfLargeBundles verifies and loads a bundle that is made while it is read, and saves
+// what was loaded. KOLLA_TEST_LARGE and KOLLA_TEST_LARGE_LOAD are its sizes for verify and for
+// load and save: the first needs no disk space, the second twice the size.
 func TestMemoryOfLargeBundles(t *testing.T) {
 	testenv.Slow(t)
-	for command, variable := range map[string]string{"verify": "KOLLA_TEST_LARGE", "load": "KOLLA_TEST_LARGE_LOAD"} {
+	dir := filepath.Join(t.TempDir(), "store")
+	for _, command := range []string{"verify", "load", "save"} {
+		variable := "KOLLA_TEST_LARGE_LOAD"
+		if command == "verify" {
+			variable = "KOLLA_TEST_LARGE"
+		}
 		size := int64(160 << 20)
 		if text := os.Getenv(variable); text != "" {
 			size = must[int64](t)(config.ParseSize(text))
 		}
-		cmd := helper(t, command+" "+t.TempDir())
+		cmd := helper(t, command+" "+dir)
 		in := must[io.WriteCloser](t)(cmd.StdinPipe())
 		var out strings.Builder
 		cmd.Stdout, cmd.Stderr = &out, &out
@@ -68,7 +77,9 @@ func TestMemoryOfLargeBundles(t *testing.T) {
 			t.Fatal(err)
 		}
 		started := time.Now()
-		streamLarge(t, in, size)
+		if command != "save" {
+			streamLarge(t, in, size)
+		}
 		if err := cmd.Wait(); err != nil {
 			t.Fatalf("%s: %v\n%s", command, err, out.String())
 		}
@@ -116,7 +127,7 @@ func (writeOnly) Close() error { return nil }
 
 func helper(t *testing.T, command string) *exec.Cmd {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestLargeHelper$")
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestLargeHelper$", "-test.timeout=60m")
 	cmd.Env = append(os.Environ(), largeHelper+"="+command)
 	return cmd
 }

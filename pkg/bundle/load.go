@@ -31,6 +31,10 @@ type LoadOptions struct {
 	// Replace allows names of other images in the store to be replaced, which is an
 	// error otherwise.
 	Replace bool
+	// Check, if it is not nil, is called with the images of a bundle before their content is
+	// read, unless Replace is set. Its error ends the load. It is not called for files of other
+	// tools, whose images may get other digests.
+	Check func(ctx context.Context, images []store.Entry) error
 	// Trust accepts the claims of the bundle about its images: their content keys, and
 	// whether they are base images. Without it, images are stored as store.KindLoaded,
 	// and builds do not use them.

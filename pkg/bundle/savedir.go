@@ -31,7 +31,7 @@ func isDir(output string) bool { return strings.HasSuffix(output, "/") }
 // of files that do not belong to a bundle, which it does not change.
 func writeDir(ctx context.Context, dir string, files []file, opts SaveOptions) (extra []string, err error) {
 	dir = filepath.Clean(dir)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := atomicfile.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
 	if err := checkDir(dir); err != nil {
@@ -172,7 +172,7 @@ func (w *dirWriter) write(ctx context.Context, f file) error {
 		w.add(int(f.size))
 		return nil
 	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+	if err := atomicfile.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
 	}
 	return retryReads(ctx, func() error { return w.create(ctx, path, f) })

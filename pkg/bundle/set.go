@@ -120,6 +120,9 @@ func readInput(ctx context.Context, in Input, st *store.Store, opts LoadOptions)
 		if err == nil && len(taken) > 0 {
 			err = &store.NamesTakenError{Names: taken}
 		}
+		if err == nil && opts.Check != nil && l.manifest.doc != nil {
+			err = opts.Check(ctx, entries)
+		}
 		return err
 	}
 	err := l.read(ctx, in)

@@ -120,7 +120,7 @@ func (s *states) save() (err error) {
 			err = fmt.Errorf("writing the state of images' inputs: %w", err)
 		}
 	}()
-	if err := os.MkdirAll(filepath.Dir(s.path), 0o755); err != nil {
+	if err := atomicfile.MkdirAll(filepath.Dir(s.path), 0o755); err != nil {
 		return err
 	}
 	lock, err := filelock.Acquire(s.path + ".lock")

@@ -57,7 +57,7 @@ type Result struct {
 // content are kept, so that an interrupted fetch can be continued. Each file is
 // verified before it gets its name.
 func Fetch(ctx context.Context, o FetchOptions) (Result, error) {
-	if err := os.MkdirAll(o.Dir, 0o755); err != nil {
+	if err := atomicfile.MkdirAll(o.Dir, 0o755); err != nil {
 		return Result{}, fmt.Errorf("fetching inputs: %w", err)
 	}
 	dirLock, err := filelock.Try(filepath.Join(o.Dir, ".lock"))

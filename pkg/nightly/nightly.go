@@ -5,7 +5,6 @@ package nightly
 
 import (
 	"errors"
-	"os"
 	"path/filepath"
 	"slices"
 	"time"
@@ -13,6 +12,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	digest "github.com/opencontainers/go-digest"
 
+	"github.com/kolla-build/kolla-build/internal/atomicfile"
 	"github.com/kolla-build/kolla-build/internal/filelock"
 	"github.com/kolla-build/kolla-build/internal/usererr"
 	"github.com/kolla-build/kolla-build/pkg/config"
@@ -69,7 +69,7 @@ func Defaults(cfg *config.Config, now time.Time) (*config.Config, *Night) {
 // Lock keeps two nightly runs from using one data directory. The lock ends
 // with the process. The error is ErrBusy if another run has it.
 func Lock(dataDir string) (unlock func(), err error) {
-	if err := os.MkdirAll(dataDir, 0o755); err != nil {
+	if err := atomicfile.MkdirAll(dataDir, 0o755); err != nil {
 		return nil, usererr.WithHint(err, "--data-dir names a directory that can be written")
 	}
 	lock, err := filelock.Try(filepath.Join(dataDir, "nightly.lock"))

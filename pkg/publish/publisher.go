@@ -2,8 +2,6 @@ package publish
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"path/filepath"
 	"slices"
 
@@ -26,6 +24,9 @@ type RegistryOptions struct {
 	Client   *registry.Client
 	Store    *store.Store
 	AlsoTags []string // further tags of every image
+	// KeepTags makes it an error if a reference of the set refers to another image. AlsoTags,
+	// which are meant to float, are changed regardless.
+	KeepTags bool
 
 	// Journal is the directory in which an interrupted publication is recorded.
 	// Publications with the same journal wait for each other.
@@ -79,15 +80,9 @@ func OpenRegistry(ctx context.Context, references []string, opts RegistryOptions
 	for _, ref := range references {
 		names = append(names, Names(ref, opts.AlsoTags)...)
 	}
-	for _, h := range opts.Client.Heads(ctx, names) {
-		var notFound *registry.NotFoundError
-		switch {
-		case h.Err == nil:
-			r.before[h.Ref] = h.Descriptor.Digest
-		case errors.As(h.Err, &notFound):
-		default:
-			return nil, fmt.Errorf("registry: %w", h.Err)
-		}
+	var err error
+	if r.before, err = CurrentTags(ctx, opts.Client, names); err != nil {
+		return nil, err
 	}
 	return r, nil
 }
@@ -102,6 +97,15 @@ func (r *Registry) CheckPush(ctx context.Context, set Set) error {
 		}
 	}
 	return r.opts.Client.CheckPush(ctx, changed)
+}
+
+// CheckTags returns a *push.TagsTakenError if publication would replace images that KeepTags
+// protects.
+func (r *Registry) CheckTags(set Set) error {
+	if !r.opts.KeepTags {
+		return nil
+	}
+	return set.CheckTaken(r.before)
 }
 
 // Current returns the image that a name referred to when the registry was opened, "" if
@@ -201,7 +205,7 @@ func (r *Registry) commit(ctx context.Context, set Set) error {
 	changed := false
 	for _, ref := range set.References() {
 		for _, name := range Names(ref, r.opts.AlsoTags) {
-			tags = append(tags, push.Tag{Ref: name, Digest: set[ref]})
+			tags = append(tags, push.Tag{Ref: name, Digest: set[ref], NoReplace: r.opts.KeepTags && name == ref})
 			changed = changed || r.before[name] != set[ref]
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"net/http"
 	"net/url"
@@ -191,8 +192,8 @@ func (r *Repository) send(ctx context.Context, location *url.URL, blob Blob, pro
 	if err != nil {
 		return fmt.Errorf("reading: %w", err)
 	}
-	defer body.Close()
 	content := &blobReader{r: body, blob: blob, progress: progress}
+	defer content.Close()
 	req, err := http.NewRequestWithContext(context.WithValue(ctx, keyOnce, true), http.MethodPut, location.String(), io.NopCloser(content))
 	if err != nil {
 		return err
@@ -255,20 +256,58 @@ func (b Blob) check(ctx context.Context) error {
 	return nil
 }
 
-// blobReader counts and reports the bytes that are read from a blob.
+// blobReader counts and reports the bytes that are read from a blob. Close does not wait for a
+// Read: the transport may still read the blob in a goroutine when the registry has answered, and
+// the blob is then closed after that.
 type blobReader struct {
-	r        io.Reader
+	r        io.ReadCloser
 	blob     Blob
 	progress func(int64)
 	n        int64
 	last     time.Time // of the last report
 
-	mu  sync.Mutex
-	err error // reading the blob failed, which is not the registry's fault
+	mu              sync.Mutex
+	reading, closed bool
+	err             error // reading the blob failed, which is not the registry's fault
 }
 
-// readErr returns the error of reading so far. A registry may answer while the transport still
-// reads the blob in a goroutine.
+// begin reports whether the blob may be read.
+func (b *blobReader) begin() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.reading = !b.closed
+	return b.reading
+}
+
+// end ends a Read, and reports whether the blob was closed during it.
+func (b *blobReader) end(err error) (closed bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.reading = false
+	if b.closed {
+		b.r.Close()
+		return true
+	}
+	if err != nil && err != io.EOF {
+		b.err = err
+	}
+	return false
+}
+
+// Close closes the blob, if it is being read when that has ended.
+func (b *blobReader) Close() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		return nil
+	}
+	if b.closed = true; b.reading {
+		return nil
+	}
+	return b.r.Close()
+}
+
+// readErr returns the error of reading so far.
 func (b *blobReader) readErr() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -290,15 +329,16 @@ func (b *blobReader) failure() error {
 const progressInterval = 100 * time.Millisecond
 
 func (b *blobReader) Read(p []byte) (int, error) {
+	if !b.begin() {
+		return 0, fs.ErrClosed
+	}
 	n, err := b.r.Read(p)
 	b.n += int64(n)
 	if err == io.EOF && b.n < b.blob.Size {
 		err = fmt.Errorf("layer %s has %d bytes, %d are expected: %w", b.blob.Digest, b.n, b.blob.Size, io.ErrUnexpectedEOF)
 	}
-	if err != nil && err != io.EOF {
-		b.mu.Lock()
-		b.err = err
-		b.mu.Unlock()
+	if b.end(err) {
+		return 0, fs.ErrClosed
 	}
 	if now := time.Now(); b.progress != nil && now.Sub(b.last) >= progressInterval {
 		b.last = now

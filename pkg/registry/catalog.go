@@ -49,6 +49,9 @@ func (c *Client) Repositories(ctx context.Context, registry, prefix string) ([]s
 		}
 		return nil, fmt.Errorf("listing the repositories of %s: %w", registry, err)
 	}
+	if err := c.conf.check(registry); err != nil {
+		return fail(err)
+	}
 	query := url.Values{"n": {"1000"}}
 	var found []string
 	for page, seen := 0, 0; ; page++ {

@@ -70,6 +70,9 @@ func (c *Client) ping(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
+	if repo.blocked != nil {
+		return repo.blocked
+	}
 	_, err = repo.host.contact(ctx)
 	return repo.host.failure(name, err)
 }

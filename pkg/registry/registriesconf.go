@@ -95,7 +95,7 @@ func (e *BlockedError) Error() string { return fmt.Sprintf("%s: registries.conf 
 
 // Hint returns a hint for the user.
 func (e *BlockedError) Hint() string {
-	return "pull from another registry, or remove `blocked` from its entry"
+	return "use another registry, or remove `blocked` from its entry"
 }
 
 // readRegistriesConf reads the configuration of podman and skopeo: one file, and those of
@@ -137,7 +137,7 @@ func readRegistriesConf(etc string) (*registriesConf, error) {
 			}
 			return nil, &RegistriesConfError{Path: path, Err: err}
 		}
-		// Of several entries for a prefix in one file, the first counts.
+		// Of several entries for a prefix in one file, the first counts, as in podman and skopeo.
 		for _, e := range slices.Backward(content.Registry) {
 			byPrefix[e.Prefix] = e
 		}
@@ -175,12 +175,14 @@ func parseRegistriesConf(b []byte) (registriesFile, error) {
 		}
 		return fail(err)
 	}
-	// Of several entries for a prefix, the first counts.
-	for _, host := range content.Old.Block.Registries {
-		content.Registry = append(content.Registry, registryConf{Prefix: host, Blocked: true})
+	blocked, insecure := content.Old.Block.Registries, content.Old.Insecure.Registries
+	for _, host := range blocked {
+		content.Registry = append(content.Registry, registryConf{Prefix: host, Blocked: true, Insecure: slices.Contains(insecure, host)})
 	}
-	for _, host := range content.Old.Insecure.Registries {
-		content.Registry = append(content.Registry, registryConf{Prefix: host, Insecure: true})
+	for _, host := range insecure {
+		if !slices.Contains(blocked, host) {
+			content.Registry = append(content.Registry, registryConf{Prefix: host, Insecure: true})
+		}
 	}
 	for i := range content.Registry {
 		r := &content.Registry[i]
@@ -228,16 +230,26 @@ func (c *registriesConf) eachLocation(visit func(location string, insecure bool)
 	}
 }
 
+// check returns a *BlockedError for a repository or registry that is blocked.
+func (c *registriesConf) check(name string) error {
+	for _, r := range c.registries {
+		if _, ok := r.match(name); ok {
+			if r.Blocked {
+				return &BlockedError{Name: name}
+			}
+			return nil
+		}
+	}
+	return nil
+}
+
 // sources returns the locations from which an image is pulled, in the order of preference:
-// mirrors, then its own location.
+// mirrors, then its own location. If that is blocked, mirrors are used, and it is refused.
 func (c *registriesConf) sources(ref imageref.Ref) ([]imageref.Ref, error) {
 	for _, r := range c.registries {
-		rest, ok := r.match(ref)
+		rest, ok := r.match(ref.String())
 		if !ok {
 			continue
-		}
-		if r.Blocked {
-			return nil, &BlockedError{Name: ref.Familiar()}
 		}
 		var out []imageref.Ref
 		for _, m := range r.Mirrors {
@@ -252,7 +264,7 @@ func (c *registriesConf) sources(ref imageref.Ref) ([]imageref.Ref, error) {
 			out = append(out, source)
 		}
 		source := ref
-		if r.Location != "" && r.Location != r.Prefix {
+		if r.Location != "" && r.Location != r.Prefix && !r.Blocked {
 			var err error
 			if source, err = imageref.Parse(r.Location + rest); err != nil {
 				return nil, fmt.Errorf("location %s in registries.conf: %w", r.Location, err)
@@ -263,10 +275,9 @@ func (c *registriesConf) sources(ref imageref.Ref) ([]imageref.Ref, error) {
 	return []imageref.Ref{ref}, nil
 }
 
-// match reports whether an entry applies to a reference, and the rest of the reference
-// after the entry's prefix.
-func (r registryConf) match(ref imageref.Ref) (rest string, ok bool) {
-	full := ref.String()
+// match reports whether an entry applies to a reference or a registry, and the rest of the
+// reference after the entry's prefix.
+func (r registryConf) match(full string) (rest string, ok bool) {
 	if domain, wildcard := strings.CutPrefix(r.Prefix, "*"); wildcard {
 		before, rest, found := strings.Cut(full, domain)
 		return rest, found && !strings.Contains(before, "/") && (rest == "" || strings.ContainsRune("/:@", rune(rest[0])))

@@ -36,13 +36,16 @@ func (m Manifest) Descriptor() ocispec.Descriptor {
 
 // Repository is a repository of a registry. Safe for concurrent use.
 type Repository struct {
-	host *host
-	ref  imageref.Ref // without tag and digest
+	host    *host
+	ref     imageref.Ref // without tag and digest
+	blocked error        // of every request, nil unless registries.conf blocks the repository
 }
 
 // Repository returns the repository of a reference. It does not touch the network.
 func (c *Client) Repository(ref imageref.Ref) *Repository {
-	return &Repository{host: c.host(ref.Registry(), ref.Path()), ref: ref.WithTag("")}
+	repo := &Repository{host: c.host(ref.Registry(), ref.Path()), ref: ref.WithTag("")}
+	repo.blocked = c.conf.check(repo.Name())
+	return repo
 }
 
 // Name is the repository's full name.
@@ -53,6 +56,9 @@ func (r *Repository) Registry() string { return r.ref.Registry() }
 
 // request makes a request below the repository's address.
 func (r *Repository) request(ctx context.Context, method, path string, query url.Values, body []byte) (*http.Request, error) {
+	if r.blocked != nil {
+		return nil, r.blocked
+	}
 	scheme, err := r.host.contact(ctx)
 	if err != nil {
 		return nil, err

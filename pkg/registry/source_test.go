@@ -65,6 +65,11 @@ func TestRegistriesConf(t *testing.T) {
 		"a similar name":             {"[[registry]]\nprefix='O/lib'\nlocation='G'", "O/library/debian:t", inOrigin, ""},
 		"a similar host":             {"[[registry]]\nprefix='127.0.0.1'\nlocation='G'", "O/library/debian:t", inOrigin, ""},
 		"blocked":                    {"[[registry]]\nprefix='O'\nblocked=true", "O/library/debian:t", "", "blocks it"},
+		"blocked, with a mirror":     {"[[registry]]\nprefix='O'\nblocked=true\n[[registry.mirror]]\nlocation='M/hub'", "O/library/debian:t", inMirror, ""},
+		"blocked, not in the mirror": {"[[registry]]\nprefix='O'\nblocked=true\n[[registry.mirror]]\nlocation='M/hub'", "O/library/only:t", "", "blocks it"},
+		"blocked, another location":  {"[[registry]]\nprefix='G'\nlocation='O'\nblocked=true", "G/library/debian:t", "", "blocks it"},
+		"a blocked mirror":           {"[[registry]]\nprefix='O'\n[[registry.mirror]]\nlocation='M/hub'\n[[registry]]\nprefix='M'\nblocked=true", "O/library/debian:t", inOrigin, ""},
+		"a blocked location":         {"[[registry]]\nprefix='example.org/base'\nlocation='O/library'\n[[registry]]\nprefix='O'\nblocked=true", "example.org/base/debian:t", "", "blocks it"},
 		"nowhere":                    {"[[registry]]\nprefix='G'\n[[registry.mirror]]\nlocation='M/none'", "G/library/debian:t", "", "cannot be reached: connection refused (mirror M: M/none/library/debian:t: not found"},
 		"a bad location":             {"[[registry]]\nprefix='O'\nlocation='NOT A NAME'", "O/library/debian:t", "", "not allowed"},
 		"not TOML":                   {"[[registry]\nprefix=", "O/library/debian:t", "", "registries.conf: line 1, column"},
@@ -108,6 +113,12 @@ func TestRegistriesConf(t *testing.T) {
 		t.Error("a file of registries.conf.d is not read")
 	}
 
+	// The last file that has an entry for a prefix counts, and in it the first one.
+	writeFile(t, filepath.Join(etc, "containers/registries.conf.d/y.conf"), fmt.Sprintf("[[registry]]\nprefix=%q\nlocation=%q\n[[registry]]\nprefix=%q\nlocation=%q\n", origin, origin, origin, gone))
+	if _, _, err := registrytest.Client(t, registry.Options{EtcDir: etc, Retries: -1}).Fetch(t.Context(), origin+"/library/debian:t", ""); err != nil {
+		t.Errorf("a later file of registries.conf.d: %v", err)
+	}
+
 	// A file of the user replaces the system's, and with it the system's directory.
 	home, system := t.TempDir(), t.TempDir()
 	t.Setenv("HOME", home)
@@ -116,6 +127,41 @@ func TestRegistriesConf(t *testing.T) {
 	writeFile(t, filepath.Join(home, ".config/containers/registries.conf"), "")
 	if _, _, err := registrytest.Client(t, registry.Options{EtcDir: system, Retries: -1}).Fetch(t.Context(), origin+"/library/debian:t", ""); err != nil {
 		t.Errorf("the system's registries.conf.d counts beside the user's registries.conf: %v", err)
+	}
+}
+
+// A blocked repository is not used for publishing either; others of its registry are.
+func TestBlockedForPublishing(t *testing.T) {
+	host := registrytest.Embedded(t, server.Options{}).Host()
+	publish(t, host, "team/app:t")
+	etc := t.TempDir()
+	writeFile(t, filepath.Join(etc, "containers/registries.conf"), fmt.Sprintf("[[registry]]\nprefix='%s/team'\nlocation='%s/team'\nblocked=true\n", host, host))
+	client := registrytest.Client(t, registry.Options{EtcDir: etc, Retries: -1})
+	p := push.New(client, push.Options{})
+	name := host + "/team/app:t"
+	for what, try := range map[string]func() error{
+		"push":       func() error { _, err := p.Push(t.Context(), name, registrytest.Base(t, 300)); return err },
+		"look-up":    func() error { _, err := client.Head(t.Context(), name); return err },
+		"tags":       func() error { _, err := client.Tags(t.Context(), name); return err },
+		"check":      func() error { return client.CheckPush(t.Context(), []string{name}) },
+		"delete":     func() error { return client.DeleteTag(t.Context(), name) },
+		"connection": func() error { return client.Reach(t.Context(), name) },
+	} {
+		var blocked *registry.BlockedError
+		if err := try(); !errors.As(err, &blocked) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if _, err := p.Push(t.Context(), host+"/other/app:t", registrytest.Base(t, 300)); err != nil {
+		t.Errorf("another repository: %v", err)
+	}
+	if _, err := client.Repositories(t.Context(), host, ""); err != nil {
+		t.Errorf("the list of repositories: %v", err)
+	}
+	writeFile(t, filepath.Join(etc, "containers/registries.conf"), fmt.Sprintf("[[registry]]\nlocation=%q\nblocked=true\n", host))
+	var blocked *registry.BlockedError
+	if _, err := registrytest.Client(t, registry.Options{EtcDir: etc}).Repositories(t.Context(), host, ""); !errors.As(err, &blocked) {
+		t.Errorf("the list of repositories of a blocked registry: %v", err)
 	}
 }
 

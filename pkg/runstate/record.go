@@ -87,7 +87,7 @@ func Begin(dataDir string, scope Scope, images []image.ID) (*Record, error) {
 		return nil, err
 	}
 	path := filepath.Join(dataDir, recordFile)
-	if err = os.MkdirAll(dataDir, 0o755); err == nil {
+	if err = atomicfile.MkdirAll(dataDir, 0o755); err == nil {
 		err = atomicfile.WriteFile(path, append(data, '\n'), atomicfile.Options{})
 	}
 	if err != nil {

@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+	"testing/iotest"
 
 	"github.com/opencontainers/go-digest"
 )
@@ -33,8 +36,12 @@ func TestBatch(t *testing.T) {
 		}
 	}
 	// What the store has is not read.
-	if err := b.Write(t.Context(), strings.NewReader("other"), digest.FromBytes(content(9)), 9000, same); err != nil || b.Wait() != nil {
-		t.Errorf("%v, %v", err, b.Wait())
+	unread := iotest.ErrReader(errors.New("it was read"))
+	if err := b.Write(t.Context(), unread, digest.FromBytes(content(9)), 9000, same); err != nil {
+		t.Error(err)
+	}
+	if err := b.Wait(); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -68,17 +75,33 @@ func TestBatchWithDamagedBlobs(t *testing.T) {
 	if err == nil || written < 7 {
 		t.Errorf("%d blobs were accepted (%v), want at least 7 and not all", written, err)
 	}
-	for i := range 10 {
-		if has := s.HasBlob(digest.FromString(text(i)), 6); has != (i < 7) && i < 9 {
-			t.Errorf("blob %d is in the store: %t", i, has)
+	for i := range 100 {
+		has := s.HasBlob(digest.FromString(text(i)), -1)
+		if want := i < 7 || i > 8 && i < written && has; has != want { // later ones may have been written beside it
+			t.Errorf("blob %d is in the store: %t (%d were accepted)", i, has, written)
 		}
+		if !has {
+			continue
+		}
+		if bad, err := s.DropBad(t.Context(), digest.FromString(text(i))); bad || err != nil {
+			t.Errorf("blob %d: damaged: %t, %v", i, bad, err)
+		}
+	}
+	if s.HasBlob(digest.FromString("damage"), -1) {
+		t.Error("the damaged content is in the store")
 	}
 	// One that ends early is not kept either.
 	b = s.Batch()
 	if err := b.Write(t.Context(), strings.NewReader("short"), digest.FromString("short and more"), 14, func(err error) error { return err }); !errors.As(err, &damaged) {
 		t.Errorf("a blob that ends early: %v", err)
 	}
-	if err := b.Wait(); !errors.As(err, &damaged) {
+	if err := b.Wait(); !errors.As(err, &damaged) || damaged.Digest != digest.FromString("short and more") {
 		t.Errorf("waiting for it: %v", err)
+	}
+	if s.HasBlob(digest.FromString("short and more"), -1) || s.HasBlob(digest.FromString("short"), -1) {
+		t.Error("a blob that ended early is in the store")
+	}
+	if left, err := os.ReadDir(filepath.Join(s.Dir(), "tmp")); err != nil || len(left) > 0 {
+		t.Errorf("temporary files were left: %v, %v", left, err)
 	}
 }

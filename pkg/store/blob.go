@@ -195,7 +195,7 @@ func (b *received) commit() (digest.Digest, error) {
 		return "", b.failure(0, &BlobError{Digest: b.want, Detail: "its content has digest " + got.String()})
 	}
 	b.s.touch(got)
-	err := os.MkdirAll(b.dir, 0o755)
+	err := atomicfile.MkdirAll(b.dir, 0o755)
 	if err == nil {
 		err = b.file.CommitAs(b.s.blobPath(got))
 	}

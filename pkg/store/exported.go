@@ -11,9 +11,11 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/kolla-build/kolla-build/pkg/compress"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/kolla-build/kolla-build/internal/atomicfile"
+	"github.com/kolla-build/kolla-build/pkg/compress"
 )
 
 // exportedDir has the manifest and config that a stored image had when its builder
@@ -52,7 +54,7 @@ func (g *Staging) Remember(stored, exported digest.Digest) error {
 	if err == nil {
 		var b []byte
 		if b, err = json.Marshal(f); err == nil {
-			if err = os.MkdirAll(filepath.Join(g.main.dir, exportedDir), 0o755); err == nil {
+			if err = atomicfile.MkdirAll(filepath.Join(g.main.dir, exportedDir), 0o755); err == nil {
 				err = g.main.replace(g.main.exportedPath(stored), b)
 			}
 		}

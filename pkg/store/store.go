@@ -135,7 +135,7 @@ func prepare(dir string) error {
 		}
 	}
 	for _, d := range []string{"blobs/sha256", "ingest", "tmp", "lock"} {
-		if err := os.MkdirAll(filepath.Join(dir, d), 0o755); err != nil {
+		if err := atomicfile.MkdirAll(filepath.Join(dir, d), 0o755); err != nil {
 			return openError(dir, err)
 		}
 	}

@@ -7,7 +7,6 @@ import (
 	"maps"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"github.com/opencontainers/go-digest"
 
@@ -22,13 +21,14 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/engineload"
 	"github.com/kolla-build/kolla-build/pkg/imageref"
 	"github.com/kolla-build/kolla-build/pkg/publish"
+	"github.com/kolla-build/kolla-build/pkg/registry"
 	"github.com/kolla-build/kolla-build/pkg/store"
 	"github.com/kolla-build/kolla-build/pkg/workspace"
 )
 
 // LoadOptions are the options of Load alone.
 type LoadOptions struct {
-	Replace bool // move names that other images in the store have
+	Replace bool // change names in the store, and tags in the registry, that other images have
 	// VerifyKey is the file of a public key: bundles that are not signed with it are
 	// refused, and what is signed is trusted. "" requires no signature.
 	VerifyKey string
@@ -70,11 +70,23 @@ func Load(ctx context.Context, cfg *config.Config, con *console.Console, paths [
 	if err != nil {
 		return err
 	}
-	if opts.Retag = tags.of; opts.NamesOnly {
-		return preview(ctx, cfg, con, inputs, opts, tags, o.List)
+	opts.Retag = tags.of
+	var client *registry.Client
+	if cfg.Push {
+		if client, err = workspace.RegistryClient(cfg, con); err != nil {
+			return err
+		}
+		defer client.Close()
 	}
-	if err := reachRegistry(ctx, cfg, con, opts.Relocate.Registry); err != nil {
-		return err
+	if opts.NamesOnly {
+		return preview(ctx, cfg, con, inputs, opts, tags, client, o.List)
+	}
+	if client != nil && opts.Relocate.Registry != "" {
+		// A mistake in its name is found before gigabytes are read.
+		if err := client.Reach(ctx, opts.Relocate.Registry+"/"+cfg.Namespace); err != nil {
+			return err
+		}
+		opts.Check = func(ctx context.Context, images []store.Entry) error { return checkTags(ctx, client, images) }
 	}
 	s, err := workspace.OpenStore(cfg)
 	if err != nil {
@@ -86,20 +98,7 @@ func Load(ctx context.Context, cfg *config.Config, con *console.Console, paths [
 		return err
 	}
 	tags.warn(con)
-	return publishSet(ctx, cfg, con, s, loaded, set)
-}
-
-// reachRegistry finds a mistake in the registry's name before gigabytes are read.
-func reachRegistry(ctx context.Context, cfg *config.Config, con *console.Console, host string) error {
-	if !cfg.Push || host == "" {
-		return nil
-	}
-	client, err := workspace.RegistryClient(cfg, con)
-	if err != nil {
-		return err
-	}
-	defer client.Close()
-	return client.Reach(ctx, host+"/"+cfg.Namespace)
+	return publishSet(ctx, cfg, con, client, s, loaded, set, o.Replace)
 }
 
 // bundleOptions returns how the images are read and named.
@@ -216,12 +215,7 @@ func loadBundles(
 		return nil, nil, err
 	}
 	report(con, inputs, loaded.Summary)
-	set := publish.Set{}
-	for _, e := range loaded.Images {
-		if e.Kind != store.KindBase {
-			set[e.Name] = e.Digest
-		}
-	}
+	set := setOf(loaded.Images)
 	if e != nil {
 		images := maps.Clone(set)
 		maps.DeleteFunc(images, func(ref string, _ digest.Digest) bool { return isArtifact(ref) })
@@ -232,6 +226,17 @@ func loadBundles(
 		con.Notice("%s", text)
 	}
 	return loaded, set, nil
+}
+
+// setOf returns the images that are pushed: all but base images.
+func setOf(images []store.Entry) publish.Set {
+	set := publish.Set{}
+	for _, e := range images {
+		if e.Kind != store.KindBase {
+			set[e.Name] = e.Digest
+		}
+	}
+	return set
 }
 
 // isArtifact reports whether a name is that of a signature or SBOM.
@@ -263,51 +268,4 @@ func report(con *console.Console, inputs []bundle.Input, sum bundle.Summary) {
 	if sum.Repaired > 0 {
 		con.Notice("%s damaged in the store, replaced", units.Count(sum.Repaired, "blob"))
 	}
-}
-
-// publishSet gives the loaded images their names, with --push in the registries first:
-// if one does not take them all, the store has none of the names, either.
-func publishSet(ctx context.Context, cfg *config.Config, con *console.Console, s *store.Store, loaded *bundle.Loaded, set publish.Set) error {
-	tags := cfg.AlsoTag
-	for _, ref := range set.References() {
-		if _, tag, _ := imageref.Split(ref); !imageref.IsArtifactTag(tag) {
-			tags = append(tags, tag)
-		}
-	}
-	retention, err := publish.ParseRetention(cfg.Retain, tags, time.Now())
-	if err != nil {
-		return err
-	}
-	target := publish.Target{Console: con, Store: s, AlsoTags: cfg.AlsoTag, Retention: retention, Threads: cfg.Threads, Accepted: loaded.Name}
-	var progress *transfer.Progress
-	defer func() { progress.Stop() }()
-	if cfg.Push {
-		client, err := workspace.RegistryClient(cfg, con)
-		if err != nil {
-			return err
-		}
-		defer client.Close()
-		progress = transfer.Start(con, "pushing", cfg.Progress)
-		target.Registry, err = publish.OpenRegistry(ctx, set.References(), publish.RegistryOptions{Console: con, Client: client, Store: s, Progress: progress.Update,
-			AlsoTags: cfg.AlsoTag, Journal: publish.JournalDir(cfg.DataDir), Recover: true})
-		if err == nil {
-			err = target.Registry.CheckPush(ctx, set)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	if _, err := target.Publish(ctx, set, true); err != nil {
-		return err
-	}
-	progress.Stop()
-	for _, ref := range set.References() {
-		for _, name := range publish.Names(ref, cfg.AlsoTag) {
-			fmt.Fprintln(con.Stdout, name)
-		}
-	}
-	if target.Registry != nil {
-		con.Notice("pushed %s: %s", units.Count(len(set), "image"), target.Registry.Stats())
-	}
-	return nil
 }

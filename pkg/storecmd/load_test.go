@@ -3,6 +3,7 @@ package storecmd
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,6 +16,7 @@ import (
 	"github.com/kolla-build/kolla-build/internal/registrytest"
 	"github.com/kolla-build/kolla-build/internal/usererr"
 	"github.com/kolla-build/kolla-build/pkg/bundle"
+	"github.com/kolla-build/kolla-build/pkg/registry/push"
 	"github.com/kolla-build/kolla-build/pkg/registry/server"
 	"github.com/kolla-build/kolla-build/pkg/store"
 	"github.com/kolla-build/kolla-build/pkg/workspace"
@@ -96,6 +98,60 @@ func TestLoadAndPush(t *testing.T) {
 	}
 	if got := len(f.names()); got != 4 {
 		t.Errorf("the store has %d names, want two for each image", got)
+	}
+}
+
+// load --push changes no tag of a registry that names another image without --replace, also if
+// the store is new. Tags of --also-tag float.
+func TestLoadReplacesNoTags(t *testing.T) {
+	path, digests := saved(t)
+	other, others := saved(t)
+	reg := registrytest.Embedded(t, server.Options{})
+	host := reg.Host()
+	load := func(f *fixture, file string, o LoadOptions, args ...string) error {
+		f.t.Helper()
+		return Load(t.Context(), f.config(append([]string{"--push", "--registry", host}, args...)...), f.con, []string{file}, o)
+	}
+	if err := load(site(t), path, LoadOptions{}, "--also-tag", "current"); err != nil {
+		t.Fatal(err)
+	}
+	if err := load(site(t), path, LoadOptions{}); err != nil {
+		t.Errorf("the same images in a new store: %v", err)
+	}
+	// One of the two names is taken: none is changed, and nothing is read.
+	f := site(t)
+	err := load(f, other, LoadOptions{})
+	var taken *push.TagsTakenError
+	if !errors.As(err, &taken) || len(taken.Refs) != 2 || !strings.Contains(usererr.Hint(err), "--replace") {
+		t.Errorf("other images: %v", err)
+	}
+	if blobs, _ := filepath.Glob(filepath.Join(workspace.StoreDir(f.config()), "blobs", "sha256", "*")); len(blobs) != 0 || len(f.names()) != 0 {
+		t.Errorf("%d blobs were read before", len(blobs))
+	}
+	if err := load(f, other, LoadOptions{DryRun: true}); err != nil || strings.Count(f.stdout.String(), "add --replace\n") != 2 || !strings.Contains(f.stdout.String(), "REGISTRY") {
+		t.Errorf("dry run: %s, %v", f.stdout.String(), err)
+	}
+	for name, d := range digests {
+		registrytest.MustPull(t, host, "HOST/kolla/"+name+":2026-11-22", d)
+	}
+	// The digests of other tools' files are known when they were read.
+	docker := filepath.Join(t.TempDir(), "dir")
+	registrytest.Run(t, "skopeo", "copy", "oci-archive:"+other+":origin.example/kolla/nova-api:2026-11-22", "oci:"+docker+":kolla/nova-api:2026-11-22")
+	f = site(t)
+	if err := load(f, docker, LoadOptions{}); !errors.As(err, &taken) || len(f.names()) != 0 {
+		t.Errorf("a directory of skopeo: %v, %v", err, f.names())
+	}
+	// New names are free, and --also-tag is a request to change that tag.
+	if err := load(site(t), other, LoadOptions{Tags: []string{"june"}}, "--also-tag", "current"); err != nil {
+		t.Fatal(err)
+	}
+	if err := load(site(t), other, LoadOptions{Replace: true}); err != nil {
+		t.Fatal(err)
+	}
+	for name, d := range others {
+		for _, tag := range []string{"june", "current", "2026-11-22"} {
+			registrytest.MustPull(t, host, "HOST/kolla/"+name+":"+tag, d)
+		}
 	}
 }
 

@@ -9,11 +9,15 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	"github.com/opencontainers/go-digest"
+
 	"github.com/kolla-build/kolla-build/internal/console"
 	"github.com/kolla-build/kolla-build/internal/usererr"
 	"github.com/kolla-build/kolla-build/pkg/bundle"
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/imageref"
+	"github.com/kolla-build/kolla-build/pkg/publish"
+	"github.com/kolla-build/kolla-build/pkg/registry"
 	"github.com/kolla-build/kolla-build/pkg/store"
 	"github.com/kolla-build/kolla-build/pkg/workspace"
 )
@@ -66,9 +70,12 @@ func (r *retags) warn(con *console.Console) {
 	}
 }
 
-// preview prints what loading a bundle would store: the names or, with what the store
-// has, a table.
-func preview(ctx context.Context, cfg *config.Config, con *console.Console, inputs []bundle.Input, opts bundle.LoadOptions, tags *retags, namesOnly bool) error {
+// preview prints what loading a bundle would store and push: the names or, with what the store
+// and the registry have, a table.
+func preview(
+	ctx context.Context, cfg *config.Config, con *console.Console, inputs []bundle.Input,
+	opts bundle.LoadOptions, tags *retags, client *registry.Client, namesOnly bool,
+) error {
 	loaded, err := bundle.Read(ctx, inputs, nil, opts)
 	if err != nil {
 		return err
@@ -89,10 +96,25 @@ func preview(ctx context.Context, cfg *config.Config, con *console.Console, inpu
 	} else {
 		s = nil
 	}
+	header := "NAME\tDIGEST\tSTORE"
+	var pushed publish.Set
+	var current map[string]digest.Digest
+	if client != nil {
+		pushed = setOf(loaded.Images)
+		if names := pushed.References(); len(names) > 0 {
+			if err := client.Reach(ctx, names[0]); err != nil {
+				return err
+			}
+			if current, err = publish.CurrentTags(ctx, client, names); err != nil {
+				return err
+			}
+		}
+		header += "\tREGISTRY"
+	}
 	w := tabwriter.NewWriter(con.Stdout, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(w, "NAME\tDIGEST\tSTORE")
+	fmt.Fprintln(w, header)
 	for _, e := range loaded.Images {
-		state, err := stateOf(s, e, opts.Replace)
+		state, err := stateInStore(s, e, opts.Replace)
 		if err != nil {
 			return err
 		}
@@ -100,28 +122,41 @@ func preview(ctx context.Context, cfg *config.Config, con *console.Console, inpu
 		if d == "" {
 			d = "-" // it depends on layers that are not read
 		}
-		fmt.Fprintf(w, "%s\t%.19s\t%s\n", e.Name, d, state)
+		fmt.Fprintf(w, "%s\t%.19s\t%s", e.Name, d, state)
+		if _, ok := pushed[e.Name]; ok {
+			fmt.Fprintf(w, "\t%s", stateOf(current[e.Name], e.Digest, opts.Replace))
+		} else if client != nil {
+			fmt.Fprint(w, "\t-")
+		}
+		fmt.Fprintln(w)
 	}
 	return w.Flush()
 }
 
-// stateOf describes what loading an image changes in the store, which may be nil.
-func stateOf(s *store.Store, e store.Entry, replace bool) (string, error) {
+// stateInStore describes what loading an image changes in the store, which may be nil.
+func stateInStore(s *store.Store, e store.Entry, replace bool) (string, error) {
 	if s == nil {
-		return "new", nil
+		return stateOf("", e.Digest, replace), nil
 	}
-	have, ok, err := s.Lookup(e.Name)
+	current, ok, err := s.Lookup(e.Name)
+	if err != nil || !ok {
+		return stateOf("", e.Digest, replace), err
+	}
+	return stateOf(current.Digest, e.Digest, replace), nil
+}
+
+// stateOf describes what loading an image changes about a name. current is the image that has
+// the name, "" if there is none, and loaded is "" if it is not known yet.
+func stateOf(current, loaded digest.Digest, replace bool) string {
 	switch {
-	case err != nil:
-		return "", err
-	case !ok:
-		return "new", nil
-	case e.Digest == "":
-		return "exists", nil
-	case have.Digest == e.Digest:
-		return "unchanged", nil
+	case current == "":
+		return "new"
+	case loaded == "":
+		return "exists"
+	case current == loaded:
+		return "unchanged"
 	case replace:
-		return "replaced", nil
+		return "replaced"
 	}
-	return "another image has the name: add --replace", nil
+	return "another image has the name: add --replace"
 }

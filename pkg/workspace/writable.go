@@ -4,12 +4,14 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+
+	"github.com/kolla-build/kolla-build/internal/atomicfile"
 )
 
 // CheckWritable makes a directory, and a temporary file in it that it removes. Its
 // error does not repeat the path.
 func CheckWritable(dir string) error {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := atomicfile.MkdirAll(dir, 0o755); err != nil {
 		return reason(err)
 	}
 	f, err := os.CreateTemp(dir, ".kolla-build-*")

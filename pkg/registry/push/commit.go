@@ -20,6 +20,8 @@ import (
 type Tag struct {
 	Ref    string
 	Digest digest.Digest
+	// NoReplace makes it an error if the tag refers to another manifest.
+	NoReplace bool
 }
 
 // update is one tag of a commit.
@@ -30,11 +32,13 @@ type update struct {
 	manifest registry.Manifest // its new manifest
 	previous digest.Digest     // its previous manifest, "" if the tag did not exist
 	sent     bool              // the update was sent: it may have succeeded even after an error
+	foreign  bool              // after the update, the tag referred to another publisher's manifest
 }
 
 // Commit updates tags at the end of a set, all or none. First each manifest is looked up
-// in its repository; if one is missing, no tag is changed. Then the tags are updated in
-// parallel. If one update fails, or ctx ends, the changed tags are restored to their
+// in its repository; if one is missing, no tag is changed, and neither if a tag refers to
+// another manifest that must not be replaced, which is a *TagsTakenError. Then the tags are
+// updated in parallel. If one update fails, or ctx ends, the changed tags are restored to their
 // previous manifests, or deleted if they did not exist, and a *CommitError lists the
 // state of each. If the process is killed during that, Recover continues from the journal
 // (Options.Journal).
@@ -65,6 +69,9 @@ func (p *Publisher) Commit(ctx context.Context, tags []Tag) error {
 	if p.forEach(ctx, updates, fail, readPrevious); fail.failed() {
 		return fail
 	}
+	if taken := takenTags(updates); len(taken) > 0 {
+		return &TagsTakenError{Refs: taken}
+	}
 	// Tags that already name the right digest are not put again, but are part of the set:
 	// another publisher may update them at this moment.
 	outdated := slices.DeleteFunc(slices.Clone(updates), func(u *update) bool { return u.previous == u.Digest })
@@ -83,6 +90,18 @@ func (p *Publisher) Commit(ctx context.Context, tags []Tag) error {
 	}
 	p.rollBack(ctx, j, updates, fail)
 	return fail
+}
+
+// takenTags returns the tags that refer to other manifests and must not be changed, sorted.
+func takenTags(updates []*update) []string {
+	var taken []string
+	for _, u := range updates {
+		if u.NoReplace && u.previous != "" && u.previous != u.Digest {
+			taken = append(taken, u.Ref)
+		}
+	}
+	slices.Sort(taken)
+	return taken
 }
 
 // updates checks the wanted tags.

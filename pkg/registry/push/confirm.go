@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -19,7 +20,8 @@ const (
 )
 
 // confirm checks the tags, and updates them again if another publisher changed some in
-// the meantime, so that the last publisher has its whole set published. Before each
+// the meantime, so that the last publisher has its whole set published. Tags that must not
+// be replaced are not updated again once they refer to another publisher's image. Before each
 // round it waits for a random time within a range that doubles, as in Ethernet. The
 // range depends on how long a round takes, because with short waits on a slow registry,
 // two publishers would collide again.
@@ -42,6 +44,7 @@ func (p *Publisher) confirm(ctx context.Context, updates []*update) error {
 			d, err := p.current(ctx, u)
 			if err == nil && d != u.Digest {
 				mu.Lock()
+				u.foreign = d != ""
 				changed = append(changed, u)
 				mu.Unlock()
 			}
@@ -53,7 +56,7 @@ func (p *Publisher) confirm(ctx context.Context, updates []*update) error {
 		if len(changed) == 0 {
 			return nil
 		}
-		if round == confirmRounds {
+		if round == confirmRounds || slices.ContainsFunc(changed, func(u *update) bool { return u.NoReplace && u.foreign }) {
 			return &ConflictError{Ref: changed[0].Ref, Tags: len(changed)}
 		}
 		span = min(2*max(span, time.Since(started)), confirmWait)

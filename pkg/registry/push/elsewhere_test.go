@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
@@ -208,17 +209,24 @@ func TestWaitingForTheCatalog(t *testing.T) {
 	s := registrytest.Embedded(t, server.Options{})
 	known := registrytest.Base(t, 1000)
 	pushOnly(t, s.Host(), map[string]v1.Image{"first/app": known})
-	listing, waiting := make(chan struct{}, 9), make(chan struct{}, 9)
+	listing, lookedUp := make(chan struct{}, 9), make(chan struct{}, 9)
 	var ended, open atomic.Bool
+	var lists, mounts atomic.Int64
 	host := rewriting(t, s.Host(), func(w http.ResponseWriter, r *http.Request) bool {
 		switch {
 		case strings.HasPrefix(r.URL.Path, "/v2/kolla/b/blobs/") && r.Method == http.MethodHead:
-			waiting <- struct{}{}
+			w.WriteHeader(http.StatusNotFound)
+			lookedUp <- struct{}{}
+			return true
 		case r.URL.Path == "/v2/_catalog" && !open.Load():
 			listing <- struct{}{}
 			<-r.Context().Done()
 			ended.Store(true)
 			return true
+		case r.URL.Path == "/v2/_catalog":
+			lists.Add(1)
+		case r.URL.Query().Get("from") == "first/app":
+			mounts.Add(1)
 		}
 		return false
 	})
@@ -232,7 +240,10 @@ func TestWaitingForTheCatalog(t *testing.T) {
 	<-listing
 	b, endB := context.WithCancel(t.Context())
 	go func() {
-		<-waiting
+		for range 2 { // its layer and its config
+			<-lookedUp
+		}
+		time.Sleep(100 * time.Millisecond) // until both wait for the list
 		endB()
 	}()
 	if _, err := p.Push(b, host+"/kolla/b", registrytest.Base(t, 1000)); !errors.Is(err, context.Canceled) {
@@ -249,7 +260,8 @@ func TestWaitingForTheCatalog(t *testing.T) {
 	if _, err := p.Push(t.Context(), host+"/second/app", known); err != nil {
 		t.Error(err)
 	}
-	if got := p.Stats(); got.Mounted != 2 {
-		t.Errorf("the image after it: %+v", got)
+	// The registry also mounts blobs without a repository to mount from: the list has that.
+	if got := p.Stats(); got.Mounted != 2 || got.Uploaded > 0 || lists.Load() != 1 || mounts.Load() == 0 {
+		t.Errorf("the image after it: %+v, %d lists, %d blobs mounted from the listed repository", got, lists.Load(), mounts.Load())
 	}
 }

@@ -103,6 +103,22 @@ func (e *ConflictError) Hint() string {
 	return "let one machine at a time publish to these names, then run the command again"
 }
 
+// TagsTakenError reports that tags that must not be replaced refer to other images. No tag was
+// changed.
+type TagsTakenError struct {
+	Refs []string // sorted
+}
+
+// Error implements error.
+func (e *TagsTakenError) Error() string {
+	return "the registry has other images named " + units.List(e.Refs, maxListed)
+}
+
+// Hint returns a hint for the user.
+func (e *TagsTakenError) Hint() string {
+	return "--replace changes the tags to the new images; --tag, --namespace and --rename publish them under other names"
+}
+
 // JournalError reports that the journal of an unfinished publication cannot be read.
 type JournalError struct {
 	Path string

@@ -67,7 +67,7 @@ func (p *Publisher) openJournal(ctx context.Context) (*journal, error) {
 	if j.dir == "" {
 		return j, nil
 	}
-	if err := os.MkdirAll(j.dir, 0o755); err != nil {
+	if err := atomicfile.MkdirAll(j.dir, 0o755); err != nil {
 		return nil, journalError(err)
 	}
 	lock, err := filelock.AcquireContext(ctx, filepath.Join(j.dir, "lock"), func(held *filelock.HeldError) {

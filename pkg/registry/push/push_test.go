@@ -47,7 +47,7 @@ func TestPushThenCommit(t *testing.T) {
 		}
 		tags := []push.Tag{
 			{Ref: names.Reference("base"), Digest: d.Digest}, {Ref: names.Reference("nova-api"), Digest: dc.Digest},
-			{names.Repository("base") + ":nightly", d.Digest}, {names.Repository("nova-api") + ":nightly", dc.Digest},
+			{Ref: names.Repository("base") + ":nightly", Digest: d.Digest}, {Ref: names.Repository("nova-api") + ":nightly", Digest: dc.Digest},
 		}
 		if err := p.Commit(ctx, tags); err != nil {
 			t.Fatal(err)

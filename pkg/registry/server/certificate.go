@@ -132,7 +132,7 @@ func (c *certificates) notAfter() time.Time {
 // renew creates the authority if it is missing, and a certificate unless there is one
 // for all names that is valid for long enough.
 func (c *certificates) renew(now time.Time) error {
-	if err := os.MkdirAll(c.dir, 0o755); err != nil {
+	if err := atomicfile.MkdirAll(c.dir, 0o755); err != nil {
 		return err
 	}
 	authority, key, err := loadAuthority(c.dir, now)

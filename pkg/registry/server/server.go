@@ -17,6 +17,7 @@ import (
 
 	"github.com/distribution/distribution/v3/registry/handlers"
 
+	"github.com/kolla-build/kolla-build/internal/atomicfile"
 	"github.com/kolla-build/kolla-build/internal/filelock"
 )
 
@@ -349,7 +350,7 @@ func answersAsRegistry(addr string) bool {
 // locks it. The kernel releases the lock when the process ends, however it ends. holder
 // is shown to other processes that find it locked.
 func lockDir(dir, holder string) (*filelock.Lock, error) {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := atomicfile.MkdirAll(dir, 0o755); err != nil {
 		return nil, &DirError{Dir: dir, Err: err}
 	}
 	lock, err := filelock.Try(filepath.Join(dir, lockFile))
