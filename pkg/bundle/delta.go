@@ -362,7 +362,7 @@ const followsBlobs = "it follows blobs"
 // requirements reads delta.json and checks that everything required is in the store,
 // before any blob is written.
 func (l *loader) requirements(ctx context.Context, m member) error {
-	if len(l.have) > 0 {
+	if len(l.received) > 0 {
 		return &FormatError{Member: m.name, Detail: followsBlobs, Advice: adviceForeign}
 	}
 	b, err := l.readSmall(m, maxIndex)
@@ -394,10 +394,10 @@ func (l *loader) requirements(ctx context.Context, m member) error {
 		slices.Sort(missing.Images)
 		return missing
 	}
-	l.bases = map[digest.Digest]int64{}
+	l.deltaBases = map[digest.Digest]int64{}
 	for _, r := range doc.Requires {
 		if !r.Manifest {
-			l.bases[r.Digest] = r.Size
+			l.deltaBases[r.Digest] = r.Size
 		}
 	}
 	l.sum.Required = len(doc.Requires)
@@ -423,7 +423,7 @@ func (l *loader) applyDelta(ctx context.Context, m member) error {
 			return err
 		}
 	}
-	l.have[m.digest] = e.size
+	l.received[m.digest] = e.size
 	l.sum.Blobs++
 	l.sum.Deltas++
 	l.sum.DeltaBytes += m.size
@@ -461,7 +461,7 @@ func (l *loader) applyDelta(ctx context.Context, m member) error {
 // openBase opens the base of a byte delta. It must be listed in delta.json, so that a
 // bundle cannot make the site expand a layer of the bundle.
 func (l *loader) openBase(d digest.Digest, size int64) (io.ReadCloser, error) {
-	if _, listed := l.bases[d]; !listed {
+	if _, listed := l.deltaBases[d]; !listed {
 		return nil, fmt.Errorf("%s, which it was made from, is not in %s", d, deltaIndex)
 	}
 	if !l.st.HasBlob(d, size) {

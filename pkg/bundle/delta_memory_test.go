@@ -57,7 +57,7 @@ const memoryImages = 4
 // less than 100 MB of memory.
 func TestMemoryOfByteDeltas(t *testing.T) {
 	testenv.Slow(t)
-	for _, algorithm := range []string{compress.Gzip, compress.Zstd} {
+	for _, algorithm := range []string{compress.Gzip, compress.Zstd, compress.Zstd + ":12"} {
 		t.Run(algorithm, func(t *testing.T) {
 			settings := must[compress.Settings](t)(compress.Parse(algorithm))
 			dir := twoMonthsOfLargeLayers(t, settings)

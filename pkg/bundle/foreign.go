@@ -22,10 +22,10 @@ func (l *loader) keepList(m member) error {
 	if err != nil {
 		return err
 	}
-	if l.lists == nil {
-		l.lists = map[string][]byte{}
+	if l.keptLists == nil {
+		l.keptLists = map[string][]byte{}
 	}
-	l.lists[m.name] = b
+	l.keptLists[m.name] = b
 	return nil
 }
 
@@ -40,7 +40,7 @@ func (l *loader) readDocker(ctx context.Context, h *tar.Header) error {
 		defer l.st.SaveCompressed() // an optimization only
 	}
 	for _, name := range []string{imagearchive.ManifestFile, imagearchive.RepositoriesFile} {
-		if b, ok := l.lists[name]; ok {
+		if b, ok := l.keptLists[name]; ok {
 			if err := l.addDocker(ctx, &tar.Header{Name: name, Typeflag: tar.TypeReg, Size: int64(len(b))}, bytes.NewReader(b)); err != nil {
 				return err
 			}

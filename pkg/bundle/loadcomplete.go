@@ -15,9 +15,9 @@ import (
 // complete reads the manifests that precede the index, and checks that every blob is in
 // the tar or, undamaged, in the store.
 func (l *loader) complete(ctx context.Context) error {
-	for len(l.pending) > 0 {
-		d := l.pending[0]
-		l.pending = l.pending[1:]
+	for len(l.lateManifests) > 0 {
+		d := l.lateManifests[0]
+		l.lateManifests = l.lateManifests[1:]
 		b, err := l.readStored(d)
 		if err != nil {
 			return err
@@ -31,7 +31,7 @@ func (l *loader) complete(ctx context.Context) error {
 	}
 	var missing []digest.Digest
 	for d, e := range l.expected {
-		if _, ok := l.have[d]; ok {
+		if _, ok := l.received[d]; ok {
 			continue
 		}
 		if l.st.HasBlob(d, e.size) {
@@ -73,7 +73,7 @@ func (l *loader) withMissing(err error) error {
 	}
 	n := 0
 	for d := range l.expected {
-		if _, ok := l.have[d]; !ok {
+		if _, ok := l.received[d]; !ok {
 			n++
 		}
 	}

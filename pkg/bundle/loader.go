@@ -56,40 +56,42 @@ type loader struct {
 	manifest   manifestCheck
 	checkIndex func() error // called when the index was read; may be nil
 
-	layoutSeen bool
-	indexSeen  bool
-	images     []ocispec.Descriptor // of the index
-	expected   map[digest.Digest]expectation
-	have       map[digest.Digest]int64          // sizes of the blobs that were read
-	plain      map[digest.Digest]compress.Layer // the compressed layers that are stored instead of plain ones
-	lists      map[string][]byte                // see keepList
-	docker     *imagearchive.Archive            // nil unless the file is one of docker save
-	pending    []digest.Digest                  // manifests that were read before it was known that they are
-	bases      map[digest.Digest]int64          // what byte deltas may be applied to, with sizes
-	sum        Summary
+	layoutSeen    bool
+	indexSeen     bool
+	images        []ocispec.Descriptor // of the index
+	expected      map[digest.Digest]expectation
+	received      map[digest.Digest]int64          // sizes of the blobs that were read
+	plain         map[digest.Digest]compress.Layer // the compressed layers that are stored instead of plain ones
+	keptLists     map[string][]byte                // see keepList
+	docker        *imagearchive.Archive            // nil unless the file is one of docker save
+	lateManifests []digest.Digest                  // manifests that were read before it was known that they are
+	deltaBases    map[digest.Digest]int64          // what byte deltas may be applied to, with sizes
+	sum           Summary
 }
 
 func newLoader(st *store.Store, opts LoadOptions) *loader {
 	if opts.VerifyKey != nil {
 		opts.Trust = true // the signature is verified before anything else is read
 	}
-	return &loader{st: st, opts: opts, manifest: manifestCheck{key: opts.VerifyKey}, expected: map[digest.Digest]expectation{}, have: map[digest.Digest]int64{},
+	return &loader{st: st, opts: opts, manifest: manifestCheck{key: opts.VerifyKey}, expected: map[digest.Digest]expectation{}, received: map[digest.Digest]int64{},
 		plain: map[digest.Digest]compress.Layer{}}
 }
 
-// read reads the bundle and stores its blobs.
-func (l *loader) read(ctx context.Context, in Input) error {
-	var src *source
-	var err error
+// open opens a bundle: a file, a directory or parts.
+func (l *loader) open(ctx context.Context, in Input) (*source, error) {
 	files := in.Parts
 	if len(files) == 0 && in.Path != "-" && parts.IsPart(in.Path) {
 		files = []string{in.Path}
 	}
 	if len(files) > 0 {
-		src, err = openParts(ctx, l.opts.Progress, l.tempDir(), files...)
-	} else {
-		src, err = openSource(ctx, in.Path, l.opts.Stdin, l.opts.Progress)
+		return openParts(ctx, l.opts.Progress, l.tempDir(), files...)
 	}
+	return openSource(ctx, in.Path, l.opts.Stdin, l.opts.Progress)
+}
+
+// read reads the bundle and stores its blobs.
+func (l *loader) read(ctx context.Context, in Input) error {
+	src, err := l.open(ctx, in)
 	if err != nil {
 		return err
 	}
@@ -116,7 +118,28 @@ func (l *loader) read(ctx context.Context, in Input) error {
 			return err
 		}
 	}
-	if l.lists[imagearchive.ManifestFile] != nil && l.docker == nil && !l.indexSeen && !l.layoutSeen {
+	if err := l.checkMembers(ctx); err != nil {
+		return err
+	}
+	if err := l.complete(ctx); err != nil {
+		return err
+	}
+	if err := l.settlePlain(ctx); err != nil {
+		return err
+	}
+	if err := l.replacePlain(ctx); err != nil {
+		return err
+	}
+	if l.opts.NamesOnly {
+		return nil
+	}
+	return l.checkImages(ctx)
+}
+
+// checkMembers reports files that the bundle must have and that were not read, and differences
+// from its manifest.
+func (l *loader) checkMembers(ctx context.Context) error {
+	if l.keptLists[imagearchive.ManifestFile] != nil && l.docker == nil && !l.indexSeen && !l.layoutSeen {
 		if err := l.readDocker(ctx, nil); err != nil { // reports missing files
 			return err
 		}
@@ -132,26 +155,15 @@ func (l *loader) read(ctx context.Context, in Input) error {
 		return err
 	}
 	l.sum.Signed = l.manifest.verified
-	if err := l.manifest.images(l.images); err != nil {
-		return err
-	}
-	if err := l.complete(ctx); err != nil {
-		return err
-	}
-	if err := l.settlePlain(ctx); err != nil {
-		return err
-	}
-	if err := l.replacePlain(ctx); err != nil {
-		return err
-	}
-	if l.opts.NamesOnly {
-		return nil
-	}
+	return l.manifest.images(l.images)
+}
+
+// checkImages walks over the images. Putting entries does that too, but an error must be found
+// before a name is added.
+func (l *loader) checkImages(ctx context.Context) error {
 	if err := l.checkSharing(ctx); err != nil {
 		return err
 	}
-	// Putting entries walks over the images too, but an error must be found before a
-	// name is added.
 	for _, d := range l.images {
 		if err := l.st.Check(ctx, d.Digest); err != nil {
 			return err
@@ -320,12 +332,12 @@ func (l *loader) expect(d ocispec.Descriptor, manifest bool, r blobRole) error {
 		return &FormatError{Detail: fmt.Sprintf("it refers to more than %d blobs", maxBlobs), Advice: adviceForeign}
 	}
 	l.expected[d.Digest] = e
-	if size, ok := l.have[d.Digest]; ok {
+	if size, ok := l.received[d.Digest]; ok {
 		if size != e.size {
 			return sizeError(d.Digest, e, size)
 		}
 		if manifest {
-			l.pending = append(l.pending, d.Digest)
+			l.lateManifests = append(l.lateManifests, d.Digest)
 		}
 	}
 	return nil
@@ -340,7 +352,7 @@ func (l *loader) blob(ctx context.Context, m member) error {
 	if known && e.size != m.size {
 		return sizeError(m.digest, e, m.size)
 	}
-	l.have[m.digest] = m.size
+	l.received[m.digest] = m.size
 	l.sum.Blobs++
 	if err := l.storeBlob(ctx, m, e, known); err != nil {
 		return err

@@ -73,7 +73,7 @@ func (l *loader) keepPartial(ctx context.Context) error {
 // manifests returns the manifests of an index: those that are in the file or, complete, in
 // the store, and the others. It returns none for an image.
 func (l *loader) manifests(ctx context.Context, d ocispec.Descriptor) (present, missing []ocispec.Descriptor, err error) {
-	if _, read := l.have[d.Digest]; !read {
+	if _, read := l.received[d.Digest]; !read {
 		return nil, nil, nil
 	}
 	raw, err := l.readStored(d.Digest)
@@ -85,7 +85,7 @@ func (l *loader) manifests(ctx context.Context, d ocispec.Descriptor) (present, 
 		return nil, nil, err
 	}
 	for _, child := range doc.Manifests {
-		if _, read := l.have[child.Digest]; read || l.st.Check(ctx, child.Digest) == nil {
+		if _, read := l.received[child.Digest]; read || l.st.Check(ctx, child.Digest) == nil {
 			present = append(present, child)
 		} else {
 			missing = append(missing, child)

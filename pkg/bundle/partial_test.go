@@ -169,7 +169,7 @@ func TestPartialInterrupted(t *testing.T) {
 	e := must[Summary](t)(Load(t.Context(), file, st, LoadOptions{})).Images[0]
 	ctx, cancel := context.WithCancel(t.Context())
 	l := newLoader(st, LoadOptions{})
-	l.have[e.Digest] = 1
+	l.received[e.Digest] = 1
 	l.images = []ocispec.Descriptor{{Digest: e.Digest}}
 	cancel()
 	if err := l.keepPartial(ctx); !errors.Is(err, context.Canceled) || l.images[0].Digest != e.Digest {

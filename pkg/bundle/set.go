@@ -103,7 +103,7 @@ func readInput(ctx context.Context, in Input, st *store.Store, opts LoadOptions)
 			l.sum.Images = entries
 			return errNamesRead
 		}
-		if err != nil || opts.Replace || len(l.have) > 0 || l.docker != nil {
+		if err != nil || opts.Replace || len(l.received) > 0 || l.docker != nil {
 			// Docker's index comes after the blobs, and its images may get other digests
 			// (see plain.go): the check at the end of Read decides.
 			return err

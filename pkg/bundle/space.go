@@ -40,7 +40,7 @@ func (l *loader) checkDeltaSpace() error {
 			}
 		}
 	}
-	for _, size := range l.bases {
+	for _, size := range l.deltaBases {
 		base = max(base, size)
 	}
 	if _, free := disk.Space(l.st.Dir()); free > 0 && required > 0 && free < required+base {

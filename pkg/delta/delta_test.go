@@ -120,7 +120,7 @@ func update(rng *rand.Rand, old []file) []file {
 
 func TestRoundTrip(t *testing.T) {
 	testenv.Slow(t)
-	for _, compressor := range []string{"gzip:6", "gzip:9", "gzip:1", "zstd:3", goGzip, uncompressed} {
+	for _, compressor := range []string{"gzip:6", "gzip:9", "gzip:1", "zstd:3", "zstd:1", "zstd:7", "zstd:12", goGzip, uncompressed} {
 		t.Run(compressor, func(t *testing.T) {
 			rng := rand.New(rand.NewPCG(1, 2))
 			before := files(rng, 120)

@@ -22,6 +22,7 @@ import (
 	"github.com/kolla-build/kolla-build/pkg/bundle/parts"
 	"github.com/kolla-build/kolla-build/pkg/config"
 	"github.com/kolla-build/kolla-build/pkg/imageref"
+	"github.com/kolla-build/kolla-build/pkg/inventory"
 	"github.com/kolla-build/kolla-build/pkg/remoteset"
 	"github.com/kolla-build/kolla-build/pkg/setcopy"
 	"github.com/kolla-build/kolla-build/pkg/store"
@@ -48,25 +49,7 @@ type SaveOptions struct {
 // configured regular expressions match, built ones of the store, of the registry, namespace
 // and tag if they are set, or with o.From those of a registry.
 func Save(ctx context.Context, cfg *config.Config, con *console.Console, output string, o SaveOptions) error {
-	switch {
-	case o.Delta != "" && o.Delta != "bytes":
-		return usererr.Usage(usererr.Errorf("--delta bytes makes byte deltas of changed layers", "--delta %q is not known", o.Delta))
-	case o.Delta != "" && o.Since == "":
-		return usererr.Usage(usererr.Errorf("add --since, which lists what the other side has", "--delta needs --since"))
-	case output == "":
-		return usererr.Usage(usererr.Errorf("kolla-build "+strings.Join(append([]string{"save"}, cfg.Args...), " ")+" --output set.tar",
-			"save needs --output: a file, a directory that ends with /, or - for standard output"))
-	}
-	if o.Resume && output == "-" {
-		return usererr.Usage(usererr.Errorf("name a file", "--resume: what was written to standard output cannot be continued"))
-	}
-	if o.Resume && strings.HasSuffix(output, "/") {
-		return usererr.Usage(usererr.Errorf("omit --resume: complete files in the directory are always kept", "--resume: %s is a directory", output))
-	}
-	if o.Split != "" && strings.HasSuffix(output, "/") {
-		return usererr.Usage(usererr.Errorf("name a file, which gives the parts their names", "--split: %s is a directory", output))
-	}
-	split, parity, err := splitting(o)
+	split, parity, err := checkSave(cfg, output, o)
 	if err != nil {
 		return usererr.Usage(err)
 	}
@@ -94,12 +77,42 @@ func Save(ctx context.Context, cfg *config.Config, con *console.Console, output 
 	if err != nil {
 		return err
 	}
+	reportSaved(con, output, sum, opts.Since)
+	return nil
+}
+
+// checkSave returns the error for options that do not fit together, and the size of parts and
+// the percentage of parity.
+func checkSave(cfg *config.Config, output string, o SaveOptions) (split int64, parity int, err error) {
+	fail := func(hint, format string, args ...any) (int64, int, error) {
+		return 0, 0, usererr.Errorf(hint, format, args...)
+	}
+	switch toDirectory := strings.HasSuffix(output, "/"); {
+	case o.Delta != "" && o.Delta != "bytes":
+		return fail("--delta bytes makes byte deltas of changed layers", "--delta %q is not known", o.Delta)
+	case o.Delta != "" && o.Since == "":
+		return fail("add --since, which lists what the other side has", "--delta needs --since")
+	case output == "":
+		return fail("kolla-build "+strings.Join(append([]string{"save"}, cfg.Args...), " ")+" --output set.tar",
+			"save needs --output: a file, a directory that ends with /, or - for standard output")
+	case o.Resume && output == "-":
+		return fail("name a file", "--resume: what was written to standard output cannot be continued")
+	case o.Resume && toDirectory:
+		return fail("omit --resume: complete files in the directory are always kept", "--resume: %s is a directory", output)
+	case o.Split != "" && toDirectory:
+		return fail("name a file, which gives the parts their names", "--split: %s is a directory", output)
+	}
+	return splitting(o)
+}
+
+// reportSaved prints what was saved. since is the inventory of a delta, nil for a complete bundle.
+func reportSaved(con *console.Console, output string, sum bundle.Summary, since *inventory.Inventory) {
 	con.Notice("%s: %s, %s, %s", printable(output), units.Count(len(sum.Images), "image"), units.Count(sum.Blobs, "blob"), units.Bytes(sum.Bytes))
 	if sum.Kept > 0 {
 		con.Notice("%s of it were kept from an interrupted save", units.Bytes(sum.Kept))
 	}
-	if opts.Since != nil {
-		con.Notice("a delta: it requires %s that %s has", units.Count(sum.Required, "blob"), printable(opts.Since.Of))
+	if since != nil {
+		con.Notice("a delta: it requires %s that %s has", units.Count(sum.Required, "blob"), printable(since.Of))
 	}
 	if sum.Deltas > 0 {
 		con.Notice("byte deltas of %s: %s instead of %s", units.Count(sum.Deltas, "layer"), units.Bytes(sum.DeltaBytes), units.Bytes(sum.DeltaLayers))
@@ -117,7 +130,6 @@ func Save(ctx context.Context, cfg *config.Config, con *console.Console, output 
 		con.Notice("%s: %s to %s", count, printable(file), printable(sum.Parts[n-1]))
 	}
 	con.Notice("on the other site: kolla-build load %s --push --registry localhost:4000", shellWord(file))
-	return nil
 }
 
 // shellWord returns a file name as bash reads it back.

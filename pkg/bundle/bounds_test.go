@@ -1,0 +1,158 @@
+package bundle
+
+import (
+	"archive/tar"
+	"compress/gzip"
+	"fmt"
+	"io"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/kolla-build/kolla-build/internal/testenv"
+)
+
+// peak returns the greatest size of the heap while fn runs.
+func peak(fn func()) uint64 {
+	runtime.GC()
+	done := make(chan struct{})
+	result := make(chan uint64)
+	go func() {
+		var peakMemory uint64
+		var m runtime.MemStats
+		for {
+			runtime.ReadMemStats(&m)
+			peakMemory = max(peakMemory, m.HeapInuse)
+			select {
+			case <-done:
+				result <- peakMemory
+				return
+			default:
+				runtime.Gosched()
+			}
+		}
+	}()
+	fn()
+	close(done)
+	return <-result
+}
+
+// repeated yields head, n times element, and tail, without holding them.
+type repeated struct {
+	head, element, tail string
+	n                   int
+	buf                 []byte
+}
+
+func (r *repeated) size() int64 { return int64(len(r.head) + r.n*len(r.element) + len(r.tail)) }
+
+func (r *repeated) Read(p []byte) (int, error) {
+	for len(r.buf) < len(p) {
+		switch {
+		case r.head != "":
+			r.buf, r.head = append(r.buf, r.head...), ""
+		case r.n > 0:
+			k := min(r.n, 4096)
+			r.buf, r.n = append(r.buf, strings.Repeat(r.element, k)...), r.n-k
+		case r.tail != "":
+			r.buf, r.tail = append(r.buf, r.tail...), ""
+		case len(r.buf) == 0:
+			return 0, io.EOF
+		default:
+			n := copy(p, r.buf)
+			r.buf = r.buf[n:]
+			return n, nil
+		}
+	}
+	n := copy(p, r.buf)
+	r.buf = r.buf[n:]
+	return n, nil
+}
+
+// Small compressed bundles whose content is large: an error, in little memory.
+func TestMemoryIsBounded(t *testing.T) {
+	testenv.Slow(t)
+	manifest := func(head, element, tail string, n int) func(*tar.Writer) {
+		return func(w *tar.Writer) {
+			doc := head + strings.Repeat(element, n) + tail
+			d := digest.FromString(doc)
+			writeFile(w, "index.json", fmt.Sprintf(`{"schemaVersion":2,"manifests":[{"digest":"%s","size":%d,"annotations":{"org.opencontainers.image.ref.name":"a:t"}}]}`, d, len(doc)))
+			writeFile(w, blobName(d), doc)
+		}
+	}
+	index := func(element string, n int) func(*tar.Writer) {
+		return func(w *tar.Writer) {
+			r := &repeated{head: `{"schemaVersion":2,"manifests":[`, element: element, tail: "{}]}", n: n}
+			_ = w.WriteHeader(header("index.json", r.size()))
+			_, _ = io.Copy(w, r)
+		}
+	}
+	const config = `{"config":{"digest":"sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855","size":1},`
+	for name, write := range map[string]func(*tar.Writer){
+		"20 million entries":      index("{},", 20<<20),
+		"largest index of images": index(`{"digest":"sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855","size":1},`, maxIndex/95),
+		"annotations":             index(`{"annotations":{`+strings.Repeat(`"":"",`, 9000)+`"":""}},`, maxIndex/9000/7),
+		"layers":                  manifest(config+`"layers":[`, "{},", "{}]}", maxManifest/3-100),
+		"16 MB manifest":          manifest(config+`"layers":[`, "{},", "{}]}", 5<<20),
+		"annotations of manifest": manifest(config+`"annotations":{`, `"":"",`, `"":""}}`, maxManifest/6-100),
+		"directories": func(w *tar.Writer) {
+			for range 2_000_000 {
+				h := header("blobs/sha256/", 0)
+				h.Typeflag = tar.TypeDir
+				if w.WriteHeader(h) != nil {
+					return
+				}
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := openStore(t)
+			pr, pw := io.Pipe()
+			go func() {
+				z := gzip.NewWriter(pw)
+				w := tar.NewWriter(z)
+				_ = writeFile(w, "oci-layout", layoutFile)
+				write(w)
+				_ = w.Close()
+				pw.CloseWithError(z.Close())
+			}()
+			defer pr.Close()
+			var err error
+			peakMemory := peak(func() { _, err = Load(t.Context(), "-", s, LoadOptions{Stdin: pr}) })
+			if err == nil || peakMemory > memoryLimit {
+				t.Errorf("%d MB of memory, %v", peakMemory>>20, err)
+			}
+			t.Logf("%d MB, %v", peakMemory>>20, err)
+		})
+	}
+}
+
+func writeFile(w *tar.Writer, name, content string) error {
+	if err := w.WriteHeader(header(name, int64(len(content)))); err != nil {
+		return err
+	}
+	_, err := io.WriteString(w, content)
+	return err
+}
+
+// The number of blobs that manifests refer to is bounded over all of them.
+func TestBlobsAreBounded(t *testing.T) {
+	l := newLoader(nil, LoadOptions{})
+	for i := range maxBlobs {
+		l.expected[digest.FromString(fmt.Sprint(i))] = expectation{}
+	}
+	d := ocispec.Descriptor{Digest: digest.FromString("one more"), Size: 1}
+	if err := l.expect(d, false, blobRole{kind: "layer"}); err == nil {
+		t.Error("one more blob was accepted")
+	}
+	c := checker{seen: map[string]bool{}}
+	for i := range maxBlobs + 1 {
+		c.seen[fmt.Sprint(i)] = true
+	}
+	if _, err := c.check(&tar.Header{Typeflag: tar.TypeReg, Name: blobName(d.Digest)}); err == nil {
+		t.Error("one more file was accepted")
+	}
+}

@@ -1,0 +1,103 @@
+package bundle
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/kolla-build/kolla-build/pkg/bundle/parts"
+	"github.com/kolla-build/kolla-build/pkg/store"
+)
+
+func splitSet(t testing.TB, size, split int64, parity int) (*store.Store, []store.Entry, []string) {
+	t.Helper()
+	s, entries := fillSize(t, size)
+	sum := must[Summary](t)(Save(t.Context(), s, entries, filepath.Join(t.TempDir(), "set"), SaveOptions{Split: split, Parity: parity}))
+	return s, entries, sum.Parts
+}
+
+// Parts verify alone and together; lost ones are restored, or their content is reported.
+func TestVerifyParts(t *testing.T) {
+	s, entries, files := splitSet(t, 150_000, parts.MinSize, 20)
+	r := must[*Report](t)(Verify(t.Context(), files[0], VerifyOptions{}))
+	if !r.OK || len(r.Images) != 2 || len(r.Parts.Good) != len(files) || r.Parts.Restored {
+		t.Fatalf("%+v, %+v", r, r.Parts)
+	}
+	original := must[[]byte](t)(os.ReadFile(files[3]))
+	bad := bytes.Clone(original)
+	bad[len(bad)/2] ^= 1
+	if err := os.WriteFile(files[3], bad, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for i, f := range files {
+		r := must[*Report](t)(Verify(t.Context(), f, VerifyOptions{Parts: []string{f}, EachPart: true}))
+		if r.OK != (i != 3) || (len(r.Parts.Good) == 1) != r.OK || r.Parts.Needed != 0 {
+			t.Errorf("%s alone: %+v", f, r.Parts)
+		}
+	}
+	if r := must[*Report](t)(Verify(t.Context(), files[1], VerifyOptions{})); !r.OK || !r.Parts.Restored || len(r.Parts.Problems) != 1 || len(r.Problems) > 0 {
+		t.Errorf("one damaged: %+v, %+v", r, r.Parts)
+	}
+	if err := os.Remove(files[4]); err != nil {
+		t.Fatal(err)
+	}
+	data := r.Parts.Data
+	for _, f := range files[data:] {
+		if err := os.Remove(f); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r = must[*Report](t)(Verify(t.Context(), files[0], VerifyOptions{}))
+	if r.OK || r.Parts.Needed != 2 || len(r.Problems) == 0 {
+		t.Fatalf("too few: %+v, %+v", r, r.Parts)
+	}
+	// The layers that the manifest places there are named, with their images.
+	layers := map[string]bool{}
+	for _, e := range entries {
+		for _, d := range must[[]digest.Digest](t)(layerDigests(s, e)) {
+			layers[blobName(d)] = true
+		}
+	}
+	for _, p := range r.Problems {
+		if p.Kind != ProblemMissing || !layers[p.File] || len(p.Images) == 0 {
+			t.Errorf("%+v", p)
+		}
+	}
+	// Without the first part, nothing is known about its content.
+	if err := os.Remove(files[0]); err != nil {
+		t.Fatal(err)
+	}
+	if r := must[*Report](t)(Verify(t.Context(), files[1], VerifyOptions{})); r.OK || r.Parts.Needed != 3 {
+		t.Errorf("without the first: %+v, %+v", r, r.Parts)
+	}
+}
+
+// The places that the manifest gives the files are those in the tar.
+func TestContentOffset(t *testing.T) {
+	s, entries := fill(t)
+	_, key := newKey(t)
+	for _, opts := range []SaveOptions{{}, {SignKey: key}} {
+		b := must[[]byte](t)(os.ReadFile(saveTo(t, s, entries, opts)))
+		m := manifestOf(t, b)
+		signature := int64(0)
+		if opts.SignKey != nil {
+			signature = ed25519.SignatureSize
+		}
+		var size int64
+		for _, i := range unpack(t, b) {
+			if i.h.Name == manifestFile {
+				size = i.h.Size
+			}
+		}
+		offsets := must[map[string]int64](t)(contentOffset(m, size, signature))
+		for _, f := range m.Files {
+			if at := offsets[f.Name]; digest.FromBytes(b[at:at+f.Size]) != f.sum() {
+				t.Errorf("%s is not at %d", f.Name, at)
+			}
+		}
+	}
+}
