@@ -200,7 +200,8 @@ func (o *registryFlags) gc(ctx context.Context, con *console.Console) error {
 }
 
 // loadBundle pushes the images of a bundle into the registry, unless it is the one that
-// was loaded before.
+// was loaded before. Whoever starts the registry with it decides what its tags refer to, so
+// existing ones are replaced.
 func (o *registryFlags) loadBundle(ctx context.Context, cfg *config.Config, con *console.Console, s *server.Server) error {
 	record := filepath.Join(o.Dir, ".kolla-build-loaded.json")
 	path, err := filepath.Abs(o.load)
@@ -225,7 +226,7 @@ func (o *registryFlags) loadBundle(ctx context.Context, cfg *config.Config, con 
 	loadConfig.DataDir, loadConfig.Registry, loadConfig.Push = filepath.Join(o.Dir, ".kolla-build-load"), s.Host(), true
 	defer os.RemoveAll(loadConfig.DataDir)
 	ctx = registry.WithDial(ctx, s.Host(), func(ctx context.Context) (net.Conn, error) { return server.DialControl(ctx, o.Dir) })
-	if err := storecmd.Load(ctx, &loadConfig, con, []string{path}, storecmd.LoadOptions{}); err != nil {
+	if err := storecmd.Load(ctx, &loadConfig, con, []string{path}, storecmd.LoadOptions{Replace: true}); err != nil {
 		return err
 	}
 	return atomicfile.WriteFile(record, stamp, atomicfile.Options{Durable: true})
