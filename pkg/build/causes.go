@@ -29,19 +29,23 @@ type causePattern struct {
 	// family groups the patterns of programs that may print many lines between the
 	// reason and their final message.
 	family family
-	// reader says that the program reads the output of others, and fails after they have
-	// failed.
+	// reader says that the program fails after one that it runs, or whose output it reads,
+	// has failed: one of the same family, or of none.
 	reader bool
+	// joins says that the rest of the message follows in an indented line.
+	joins bool
 }
 
 type family string
 
 const (
-	aptFamily   family = "apt"
-	dnfFamily   family = "dnf"
-	pipFamily   family = "pip"
-	buildFamily family = "build" // compilers and build tools
-	npmFamily   family = "npm"
+	aptFamily     family = "apt"
+	archiveFamily family = "archive" // dpkg-deb, and dpkg about the archives that it reads
+	dnfFamily     family = "dnf"
+	pipFamily     family = "pip"
+	buildFamily   family = "build" // compilers and build tools
+	npmFamily     family = "npm"
+	tlsFamily     family = "tls"
 )
 
 // causeRank orders the lines of one failure: among lines near each other, the one with
@@ -52,6 +56,7 @@ const (
 	rankNone     causeRank = iota
 	rankLine               // a line that mentions an error
 	rankSummary            // a program's final message, which repeats that it failed
+	rankWrapper            // the same of a program that runs others, whose errors say more
 	rankProgram            // a program that steps call reports that it failed; a wrapper may repeat it
 	rankCause              // the reason itself
 	rankResource           // no memory or disk space, which causes other errors
@@ -60,6 +65,9 @@ const (
 const (
 	memoryHint  = "fewer images at once need less memory: --threads N; --image-memory SIZE reserves some for each"
 	diskHint    = "kolla-build gc --builder-cache frees space in the data directory"
+	tlsHint     = "docs/private-ca.md says how images trust a certificate authority of your own"
+	shellHint   = "RUN needs the program in the image, by default /bin/sh: an earlier step must copy it"
+	machineHint = "the program is for another architecture than the image"
 	programHint = "the image does not have this program: an earlier step must install the package that has it"
 )
 
@@ -73,13 +81,29 @@ var causePatterns = sync.OnceValue(func() []causePattern {
 		{re: line(`.*(Cannot allocate memory|[Oo]ut of memory|virtual memory exhausted).*|MemoryError(: .*)?`), rank: rankResource, hint: memoryHint},
 		{re: line(`.*(fatal error: Killed signal terminated program|\bKilled$).*`), rank: rankResource, hint: memoryHint},
 
+		// Commands that cannot be started.
+		{re: line(`runc run failed: unable to start container process: (?P<text>exec: "[^"]*": .*(not found|no such file).*)`),
+			rank: rankCause, hint: shellHint},
+		{re: line(`.*([Ee]xec format error|cannot execute binary file|Invalid ELF image for this architecture).*`),
+			rank: rankCause, hint: machineHint},
+
+		// Certificates. Package managers continue, and miss what the server has.
+		{re: line(`(?P<text>Could not fetch URL \S+: There was a problem confirming the ssl certificate): .*`), rank: rankResource, first: true,
+			family: tlsFamily, hint: tlsHint},
+		{re: line(`.*(SSL certificate problem|[Cc]ertificate verif(y|ication) failed|CERTIFICATE_VERIFY_FAILED|x509: |`+
+			`SELF_SIGNED_CERT|The certificate of .* is not trusted).*`), rank: rankResource, first: true, family: tlsFamily, hint: tlsHint},
+
 		// apt and dpkg. The command apt of version 3 prints "Error:" where apt-get prints "E:".
 		{re: line(`(E|Error): Unable to locate package (?P<name>\S+)`), rank: rankCause, first: true, family: aptFamily},
 		{re: line(`(E|Error): Package '(?P<name>[^']+)' has no installation candidate`), rank: rankCause, first: true, family: aptFamily},
 		{re: line(`(E|Error): Version '.*' for '.*' was not found`), rank: rankCause, first: true, family: aptFamily},
 		{re: line(`\s*(?P<text>\S+ : (Pre-)?Depends: .* but .*)`), rank: rankCause, first: true, family: aptFamily},
 		{re: line(`(E|Error): (Failed to fetch|The repository) .*`), rank: rankCause, first: true, family: aptFamily},
-		{re: line(`(dpkg-deb: error: |dpkg: error processing ).*`), rank: rankCause, first: true, family: aptFamily},
+		{re: line(`\s*(?P<text>\S+ depends on .*; however:)`), rank: rankCause, first: true, family: aptFamily, joins: true},
+		{re: line(`dpkg-deb: error: .* subprocess .*`), rank: rankSummary, family: aptFamily},
+		{re: line(`dpkg-deb: error: .*`), rank: rankCause, first: true, family: archiveFamily},
+		{re: line(`dpkg: error processing archive .*`), rank: rankWrapper, first: true, family: archiveFamily, reader: true, joins: true},
+		{re: line(`dpkg: error processing package .*`), rank: rankWrapper, first: true, family: aptFamily, reader: true, joins: true},
 		{re: line(`(E: |Error: (Some index files|Sub-process|Unable to (fetch|correct)) ).*`), rank: rankSummary, family: aptFamily},
 
 		// dnf.
@@ -117,7 +141,7 @@ var causePatterns = sync.OnceValue(func() []causePattern {
 		{re: line(`\S+\.go:\d+:\d+: .*`), rank: rankCause, first: true, family: buildFamily},
 		{re: line(`.*: undefined reference to .*`), rank: rankCause, first: true, family: buildFamily},
 		{re: line(`configure: error: .*`), rank: rankCause, family: buildFamily},
-		{re: line(`CMake Error at .*`), rank: rankCause, first: true, family: buildFamily},
+		{re: line(`CMake Error at .*`), rank: rankCause, first: true, family: buildFamily, joins: true},
 		{re: line(`error\[E\d+\]: .*`), rank: rankCause, first: true, family: buildFamily},
 		{re: line(`collect2: error: .*`), rank: rankSummary, family: buildFamily},
 		{re: line(`ninja: (build stopped|error): .*`), rank: rankLine, family: buildFamily},
@@ -151,6 +175,7 @@ type CauseFinder struct {
 	cause   Cause
 	pattern *causePattern // nil without a cause
 	more    int           // further lines of the same kind
+	joining bool          // the next line may continue the cause
 	since   int           // lines after the cause that mention no error
 }
 
@@ -170,6 +195,12 @@ func (f *CauseFinder) Line(text string) {
 	if text == "" {
 		return
 	}
+	if f.joining && strings.HasPrefix(text, " ") {
+		f.cause.Text += " " + strings.TrimSpace(text)
+		f.joining = false
+		return
+	}
+	f.joining = false
 	p, m := matchCause(text)
 	switch {
 	case p == nil:
@@ -195,6 +226,7 @@ func (f *CauseFinder) Line(text string) {
 		f.cause.Package = p.family == aptFamily || p.family == dnfFamily
 	}
 	f.pattern, f.more, f.since = p, 0, 0
+	f.joining = p.joins && strings.HasSuffix(f.cause.Text, ":")
 }
 
 // matchCause returns the pattern that a line matches and the submatches, nil if there is
@@ -228,7 +260,7 @@ func (f *CauseFinder) explains(p *causePattern) bool {
 	case f.pattern.rank == rankResource && f.pattern.family == "":
 		return true
 	case p.reader:
-		return f.since <= pipedLines
+		return f.since <= pipedLines && (f.pattern.family == "" || f.related(p))
 	case p.rank == rankProgram:
 		return false
 	}

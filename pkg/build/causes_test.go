@@ -1,6 +1,8 @@
 package build
 
 import (
+	"cmp"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -39,8 +41,12 @@ func TestCauses(t *testing.T) {
 				f.Line(line)
 			}
 			got := f.Cause(exit)
-			if got.Text != want["cause"] || got.Name != want["name"] {
-				t.Errorf("got  %q, name %q\nwant %q, name %q", got.Text, got.Name, want["cause"], want["name"])
+			if got.Text != want["cause"] || got.Name != want["name"] || fmt.Sprint(got.Package) != cmp.Or(want["package"], "false") {
+				t.Errorf("got  %q, name %q, package %v\nwant %q, name %q, package %v",
+					got.Text, got.Name, got.Package, want["cause"], want["name"], want["package"])
+			}
+			if !strings.Contains(got.Hint, want["hint"]) {
+				t.Errorf("the hint is %q, want %q", got.Hint, want["hint"])
 			}
 			if resource := strings.HasPrefix(filepath.Base(file), "disk-") || exit == 127; resource && got.Hint == "" {
 				t.Error("there is no hint")

@@ -48,6 +48,7 @@ const (
 	EventTransfer                    // Image, Step, Current, TotalBytes: bytes moved
 	EventImageEnd                    // Image, Result
 	EventMessage                     // Text: a message for the user that does not concern an image
+	EventEstimate                    // Estimate: expected time from here, after an image failed
 	EventRunEnd                      // Duration
 	EventPushStart                   // Image: the upload of its content begins
 	EventPushEnd                     // Image, Step.Err: the upload of its content has ended, with its error
@@ -67,7 +68,7 @@ type Event struct {
 	Current, TotalBytes int64 // EventTransfer: bytes; TotalBytes is 0 while unknown
 
 	Total    int           // EventRunStart: images that will be built
-	Estimate time.Duration // expected time from here, 0 when nothing is known
+	Estimate time.Duration // expected time of the images that can be built, 0 when nothing is known
 	Duration time.Duration // EventRunEnd
 
 	Result *Result // EventImageEnd; not to be modified

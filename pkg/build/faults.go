@@ -38,6 +38,7 @@ var permanentMessages = lazyAlternatives(
 	`could not find a version that satisfies`, `no matching distribution found`, `resolutionimpossible`,
 	`syntax error`, `no such file or directory`, `command not found`, `: not found$`, `permission denied`, `no space left on device`,
 	`invalid option`, `unrecognized option`, `modulenotfounderror`, `repository .* does not exist`,
+	`exec format error`, `cannot execute binary file`, `invalid elf image`,
 )
 
 // lazyAlternatives returns a function that compiles a pattern which matches any of these,

@@ -1,6 +1,9 @@
 package build
 
 import (
+	"slices"
+	"time"
+
 	"github.com/kolla-build/kolla-build/pkg/image"
 	"github.com/kolla-build/kolla-build/pkg/plan"
 )
@@ -12,8 +15,12 @@ type imageState struct {
 
 	waits   int  // parents that have not been built
 	blocked int  // parents whose upload has not begun, and may yet
+	failing bool // it or an ancestor is known to fail
+	built   bool
 	final   bool // built and finished, so that it can be uploaded
 	ended   bool
+
+	started time.Time // when its build began, zero before
 
 	// childrenUnblocked is set when the image's upload is queued, or never will be.
 	childrenUnblocked bool
@@ -65,4 +72,42 @@ func (h *byPath) Pop() any {
 	im := old[len(old)-1]
 	*h = old[:len(old)-1]
 	return im
+}
+
+// markFailing records that an image cannot be built, nor its descendants.
+func (im *imageState) markFailing() {
+	if im.failing {
+		return
+	}
+	im.failing = true
+	for _, c := range im.children {
+		c.markFailing()
+	}
+}
+
+// estimate returns the expected time until the images are built that have not ended and can
+// be built: the longer of the longest path and the work divided among the slots.
+func (r *run) estimate(now time.Time) time.Duration {
+	var work, longest time.Duration
+	path := make(map[*imageState]time.Duration, len(r.images))
+	for _, im := range slices.Backward(r.images) {
+		if im.ended || im.failing {
+			continue
+		}
+		left := im.item.Estimate
+		switch {
+		case im.built:
+			left = 0
+		case !im.started.IsZero():
+			left = max(0, left-now.Sub(im.started))
+		}
+		var rest time.Duration
+		for _, c := range im.children {
+			rest = max(rest, path[c])
+		}
+		path[im] = left + rest
+		work += left
+		longest = max(longest, path[im])
+	}
+	return max(longest, work/time.Duration(max(1, r.opts.Threads)))
 }

@@ -64,13 +64,20 @@ func (r *run) build(ctx context.Context, it *plan.Item) (Output, int, error) {
 		if err == nil || ctx.Err() != nil || tries > r.opts.Retries {
 			return out, tries, err
 		}
-		reason, worth := retryReason(err, seen)
 		wait := backoff(tries - 1)
-		if !worth || r.opts.RetryTime > 0 && time.Since(started)+wait > r.opts.RetryTime {
+		pause := wait.Round(time.Second)
+		var retry string
+		switch {
+		case temporary(err):
+			retry = fmt.Sprintf("temporary fault, trying again in %v (%d of %d)", pause, tries, r.opts.Retries)
+		case newFailure(err, seen):
+			// How many attempts follow is unknown: another failure of this kind is final.
+			retry = fmt.Sprintf("a command failed for no known reason, trying once more in %v", pause)
+		}
+		if retry == "" || r.opts.RetryTime > 0 && time.Since(started)+wait > r.opts.RetryTime {
 			return out, tries, err
 		}
-		r.opts.Emit(Event{Time: time.Now(), Kind: EventMessage,
-			Text: fmt.Sprintf("%s: %s, trying again in %v (%d of %d): %v", it.Image, reason, wait.Round(time.Second), tries, r.opts.Retries, firstLine(err))})
+		r.opts.Emit(Event{Time: time.Now(), Kind: EventMessage, Text: fmt.Sprintf("%s: %s: %v", it.Image, retry, firstLine(err))})
 		select {
 		case <-time.After(wait):
 		case <-ctx.Done():
@@ -119,32 +126,32 @@ type Repeatable interface {
 }
 
 // variableParts are the parts of a line that differ between two failures of the
-// same kind: numbers, times, digests, addresses.
-var variableParts = regexp.MustCompile(`0x[0-9a-f]+|[0-9a-f]{7,}|[0-9]+`)
+// same kind: numbers, times, digests, addresses, and the random names of temporary files.
+var variableParts = regexp.MustCompile(`(/var)?/tmp/[^\s'":,;)]+|\btmp[._-]?[A-Za-z0-9_]{6,}|0x[0-9a-f]+|[0-9a-f]{7,}|[0-9]+`)
 
 // SignatureOf returns the signature of a step that failed, from its name, its exit
-// code and the last lines of its output.
-func SignatureOf(step string, exitCode int, tail []string) string {
-	if n := len(tail); n > signatureLines {
-		tail = tail[n-signatureLines:]
+// code and the last lines of each stream of its output. The order of lines of different
+// streams differs between two failures of the same kind.
+func SignatureOf(step string, exitCode int, streams ...[]string) string {
+	s := fmt.Sprintf("%s\n%d", step, exitCode)
+	for _, lines := range streams {
+		lines = lines[max(0, len(lines)-signatureLines):]
+		s += "\n\n" + variableParts.ReplaceAllString(strings.Join(lines, "\n"), "#")
 	}
-	return fmt.Sprintf("%s\n%d\n%s", step, exitCode, variableParts.ReplaceAllString(strings.Join(tail, "\n"), "#"))
+	return s
 }
 
-// signatureLines is how many of a step's last lines are part of its signature: the
+// signatureLines is how many of the last lines of a stream are part of a signature: the
 // cause is at the end, and earlier lines vary.
 const signatureLines = 5
 
-// retryReason reports whether another attempt is worthwhile, and why. seen has the
-// signatures of earlier attempts.
-func retryReason(err error, seen map[string]bool) (string, bool) {
-	if temporary(err) {
-		return "temporary fault", true
-	}
+// newFailure reports whether an error is a failure that is worth another attempt, because
+// none of the same kind has occurred. seen has the signatures of earlier ones.
+func newFailure(err error, seen map[string]bool) bool {
 	var c Repeatable
 	if !errors.As(err, &c) || c.Signature() == "" || seen[c.Signature()] {
-		return "", false
+		return false
 	}
 	seen[c.Signature()] = true
-	return "a command failed for no known reason", true
+	return true
 }

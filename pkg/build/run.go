@@ -25,6 +25,13 @@ type Builder interface {
 	Build(ctx context.Context, item *plan.Item, emit func(Event)) (Output, error)
 }
 
+// Explainer completes the error of an image that could not be built, with what helps the
+// user. That may take a while: Explain is called without using the slots of Threads, and
+// returns what it has when ctx ends.
+type Explainer interface {
+	Explain(ctx context.Context, item *plan.Item, err error) error
+}
+
 // Finisher brings a built image into its final form, such as with compressed layers.
 // The image's children are built at the same time. The image is complete, and is
 // uploaded, as Finish returns it. Finish is called concurrently for several images,
@@ -50,10 +57,11 @@ func (e *LoadError) Unwrap() error { return e.Err }
 
 // Options are the settings of a run.
 type Options struct {
-	Builder  Builder
-	Finisher Finisher    // nil if built images are in their final form
-	Uploader Uploader    // nil if images stay in the store
-	Emit     func(Event) // must not block; required
+	Builder   Builder
+	Explainer Explainer   // nil if the errors of Builder are complete
+	Finisher  Finisher    // nil if built images are in their final form
+	Uploader  Uploader    // nil if images stay in the store
+	Emit      func(Event) // must not block; required
 
 	Threads     int // images that build at once, at least 1
 	PushThreads int // images that upload at once, at least 1
@@ -91,17 +99,23 @@ const gatePoll = 500 * time.Millisecond
 // order. A failure affects only the image's descendants. When ctx ends, running
 // builds are stopped and images that have not finished are canceled.
 func Run(ctx context.Context, p *plan.Plan, opts Options) []Result {
+	r := &run{opts: opts, images: newImages(p), done: make(chan finished)}
+	if opts.Explainer != nil {
+		outer := ctx // does not end with the first failure
+		r.explain = func(it *plan.Item, err error) error { return opts.Explainer.Explain(outer, it, err) }
+	}
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	r := &run{opts: opts, stop: stop, images: newImages(p), done: make(chan finished)}
+	r.stop = stop
 	start := time.Now()
-	opts.Emit(Event{Time: start, Kind: EventRunStart, Total: p.ToBuild(), Estimate: p.Estimate(opts.Threads)})
+	known := r.knownFailures()
+	opts.Emit(Event{Time: start, Kind: EventRunStart, Total: p.ToBuild(), Estimate: r.estimate(start)})
 	for _, im := range r.images {
 		if im.waits == 0 {
 			heap.Push(&r.ready, im)
 		}
 	}
-	r.failKnown()
+	r.failKnown(known)
 	r.loop(ctx)
 	opts.Emit(Event{Time: time.Now(), Kind: EventRunEnd, Duration: time.Since(start)})
 	results := make([]Result, 0, len(r.images))
@@ -113,16 +127,18 @@ func Run(ctx context.Context, p *plan.Plan, opts Options) []Result {
 
 // run is the state of one Run. Only the goroutine of loop touches it.
 type run struct {
-	opts     Options
-	stop     context.CancelCauseFunc
-	images   []*imageState // in the plan's order
-	ready    byPath        // images whose parents are built
-	uploads  []*imageState // queued uploads
-	building int           // running calls of Build
-	finish   int           // running calls of Finish
-	pushing  int           // running calls of Upload
-	held     bool          // the gate holds images back
-	done     chan finished
+	opts       Options
+	explain    func(*plan.Item, error) error // nil if errors are complete
+	stop       context.CancelCauseFunc
+	images     []*imageState // in the plan's order
+	ready      byPath        // images whose parents are built
+	uploads    []*imageState // queued uploads
+	building   int           // running calls of Build
+	explaining int           // running calls of Explain
+	finish     int           // running calls of Finish
+	pushing    int           // running calls of Upload
+	held       bool          // the gate holds images back
+	done       chan finished
 }
 
 // stage is a stage of an image in a run.
@@ -130,6 +146,7 @@ type stage int
 
 const (
 	stageBuild stage = iota
+	stageExplain
 	stageFinish
 	stageUpload
 )
@@ -139,6 +156,7 @@ type finished struct {
 	stage   stage
 	image   *imageState
 	started time.Time
+	took    time.Duration
 	out     Output
 	err     error
 	tries   int
@@ -146,16 +164,26 @@ type finished struct {
 
 var errFailFast = errors.New("stopped after the first failure")
 
-// failKnown ends the images that are known to fail.
-func (r *run) failKnown() {
-	if r.opts.Failed == nil {
-		return
-	}
+// knownFailures returns the images that are known to fail, with the reasons. They and
+// their descendants are not part of estimates.
+func (r *run) knownFailures() map[*imageState]error {
+	known := map[*imageState]error{}
 	for _, im := range r.images {
-		if im.item.Action == plan.Keep || im.ended {
+		if im.item.Action == plan.Keep || r.opts.Failed == nil {
 			continue
 		}
 		if err := r.opts.Failed(im.item.Image); err != nil {
+			known[im] = err
+			im.markFailing()
+		}
+	}
+	return known
+}
+
+// failKnown ends the images that are known to fail.
+func (r *run) failKnown(known map[*imageState]error) {
+	for _, im := range r.images {
+		if err := known[im]; err != nil && !im.ended {
 			r.failWith(im, Result{Status: StatusError, Reason: firstLine(err), Failure: failure(err, 1)})
 		}
 	}
@@ -168,7 +196,7 @@ func (r *run) loop(ctx context.Context) {
 		var poll <-chan time.Time
 		if r.held {
 			poll = time.After(gatePoll)
-		} else if r.building+r.finish+r.pushing == 0 {
+		} else if r.building+r.explaining+r.finish+r.pushing == 0 {
 			return
 		}
 		var f finished
@@ -181,6 +209,9 @@ func (r *run) loop(ctx context.Context) {
 		case stageBuild:
 			r.building--
 			r.built(ctx, f)
+		case stageExplain:
+			r.explaining--
+			r.failBuild(f)
 		case stageFinish:
 			r.finish--
 			r.finished(ctx, f)
@@ -214,10 +245,11 @@ func (r *run) startReady(ctx context.Context) {
 				continue
 			}
 			r.building++
+			started := time.Now()
+			im.started = started
 			go func() {
-				started := time.Now()
 				out, tries, err := r.build(ctx, im.item)
-				r.done <- finished{stage: stageBuild, image: im, started: started, out: out, tries: tries, err: err}
+				r.done <- finished{stage: stageBuild, image: im, started: started, took: time.Since(started), out: out, tries: tries, err: err}
 			}()
 		}
 	}
@@ -255,10 +287,11 @@ func (r *run) gate(it *plan.Item) Verdict {
 }
 
 func (r *run) built(ctx context.Context, f finished) {
-	res := Result{Started: f.started, Duration: time.Since(f.started), Digest: f.out.Digest, Size: f.out.Size}
+	res := Result{Started: f.started, Duration: f.took, Digest: f.out.Digest, Size: f.out.Size}
 	switch {
 	case f.err == nil:
 		res.Status, res.Reason = StatusBuilt, f.image.item.Reason
+		f.image.built = true
 		r.releaseChildren(f.image)
 		if r.opts.Finisher == nil {
 			r.complete(f.image, res)
@@ -273,10 +306,24 @@ func (r *run) built(ctx context.Context, f finished) {
 	case ctx.Err() != nil:
 		res.Status, res.Reason = StatusCanceled, cause(ctx)
 		r.fail(f.image, res)
+	case r.explain == nil:
+		r.failBuild(f)
 	default:
-		res.Status, res.Reason, res.Failure = StatusError, firstLine(f.err), failure(f.err, f.tries)
-		r.failWith(f.image, res)
+		if r.opts.FailFast {
+			r.stop(errFailFast)
+		}
+		r.explaining++
+		go func() {
+			f.stage, f.err = stageExplain, r.explain(f.image.item, f.err)
+			r.done <- f
+		}()
 	}
+}
+
+// failBuild ends an image that could not be built.
+func (r *run) failBuild(f finished) {
+	r.failWith(f.image, Result{Started: f.started, Duration: f.took, Status: StatusError,
+		Reason: firstLine(f.err), Failure: failure(f.err, f.tries)})
 }
 
 // finished takes an image in its final form. If finishing fails, only this image fails:
@@ -350,6 +397,9 @@ func (r *run) fail(im *imageState, res Result) {
 // failWith ends an image that failed on its own, which may end the run.
 func (r *run) failWith(im *imageState, res Result) {
 	r.fail(im, res)
+	if now := time.Now(); im.item.Action == plan.Build {
+		r.opts.Emit(Event{Time: now, Kind: EventEstimate, Estimate: r.estimate(now)})
+	}
 	if r.opts.FailFast {
 		r.stop(errFailFast)
 	}

@@ -35,7 +35,7 @@ type Client struct {
 	HTTP *http.Client
 
 	mu      sync.Mutex
-	indexes map[string]*indexResult
+	indexes map[string]*shared[*Index]
 }
 
 // RepositoryError is the error of a repository that cannot be read.

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"sync"
 
 	digest "github.com/opencontainers/go-digest"
 
@@ -25,6 +24,7 @@ type Index struct {
 
 	lists   []list
 	release map[string]string // fields of apt's Release file, with lower-case names
+	offers  *shared[map[string][]string]
 	load    func(ctx context.Context) (map[string][]string, error)
 }
 
@@ -40,17 +40,12 @@ type listFile struct {
 
 // Offers returns the versions of each package in the repository, for its
 // architecture or for all architectures.
-func (ix *Index) Offers(ctx context.Context) (map[string][]string, error) { return ix.load(ctx) }
-
-// indexResult is the result for a repository.
-type indexResult struct {
-	once  sync.Once
-	index *Index
-	err   error
+func (ix *Index) Offers(ctx context.Context) (map[string][]string, error) {
+	return ix.offers.get(ctx, ix.load, func(error) bool { return false })
 }
 
 // Index returns the state of a repository. Errors are *RepositoryError, or the
-// error of ctx.
+// error of ctx. The former are final: the repository is not asked again.
 func (c *Client) Index(ctx context.Context, r Repository) (*Index, error) {
 	id, err := json.Marshal(r)
 	if err != nil {
@@ -58,16 +53,16 @@ func (c *Client) Index(ctx context.Context, r Repository) (*Index, error) {
 	}
 	c.mu.Lock()
 	if c.indexes == nil {
-		c.indexes = map[string]*indexResult{}
+		c.indexes = map[string]*shared[*Index]{}
 	}
-	result := c.indexes[string(id)]
-	if result == nil {
-		result = &indexResult{}
-		c.indexes[string(id)] = result
+	index := c.indexes[string(id)]
+	if index == nil {
+		index = newShared[*Index]()
+		c.indexes[string(id)] = index
 	}
 	c.mu.Unlock()
-	result.once.Do(func() { result.index, result.err = c.readIndex(ctx, r) })
-	return result.index, result.err
+	read := func(ctx context.Context) (*Index, error) { return c.readIndex(ctx, r) }
+	return index.get(ctx, read, func(error) bool { return true })
 }
 
 func (c *Client) readIndex(ctx context.Context, r Repository) (*Index, error) {
@@ -97,7 +92,8 @@ func (c *Client) readIndex(ctx context.Context, r Repository) (*Index, error) {
 		fmt.Fprintf(h, "%s %s\n", l[0].sum, l[0].name)
 	}
 	ix.Digest = digest.NewDigest(digest.SHA256, h)
-	ix.load = onceSuccessful(func(ctx context.Context) (map[string][]string, error) {
+	ix.offers = newShared[map[string][]string]()
+	ix.load = func(ctx context.Context) (map[string][]string, error) {
 		versions := map[string][]string{}
 		for _, l := range ix.lists {
 			if err := c.readList(ctx, r, l, versions); err != nil {
@@ -108,7 +104,7 @@ func (c *Client) readIndex(ctx context.Context, r Repository) (*Index, error) {
 			}
 		}
 		return versions, nil
-	})
+	}
 	return ix, nil
 }
 
@@ -128,25 +124,6 @@ func (c *Client) readList(ctx context.Context, r Repository, l list, versions ma
 		}
 	}
 	return fmt.Errorf("%s, which its index names: %w", l[0].name, err)
-}
-
-// onceSuccessful returns a function that calls load until it succeeds, one call at
-// a time, and then returns that result.
-func onceSuccessful(load func(context.Context) (map[string][]string, error)) func(context.Context) (map[string][]string, error) {
-	var mu sync.Mutex
-	var result map[string][]string
-	return func(ctx context.Context) (map[string][]string, error) {
-		mu.Lock()
-		defer mu.Unlock()
-		if result != nil {
-			return result, nil
-		}
-		out, err := load(ctx)
-		if err == nil {
-			result = out
-		}
-		return out, err
-	}
 }
 
 // read adds the packages in a list to versions.

@@ -15,13 +15,15 @@ import (
 
 // model is the state of the run according to the events so far.
 type model struct {
-	started  time.Time
-	total    int
-	estimate time.Duration // of the whole run, from its start; 0 if unknown
+	started   time.Time
+	total     int
+	estimate  time.Duration // of the rest of the run, made at the time estimated; 0 if unknown
+	estimated time.Time
 
 	running []*imageState // oldest first
 	pushing int           // number of running uploads
 	done    int           // number of images in total that have ended
+	built   int           // of them, those that were built
 	failed  int           // by themselves
 	skipped int           // number of images whose ancestor failed
 
@@ -54,7 +56,9 @@ type stepState struct {
 func (m *model) apply(e build.Event) *imageState {
 	switch e.Kind {
 	case build.EventRunStart:
-		m.started, m.total, m.estimate = e.Time, e.Total, e.Estimate
+		m.started, m.total, m.estimate, m.estimated = e.Time, e.Total, e.Estimate, e.Time
+	case build.EventEstimate:
+		m.estimate, m.estimated = e.Estimate, e.Time
 	case build.EventImageStart:
 		im := m.find(e.Image)
 		if im == nil {
@@ -134,6 +138,7 @@ func (m *model) end(e build.Event) *imageState {
 		m.failed++
 		m.done++
 	case st == build.StatusBuilt:
+		m.built++
 		m.done++
 	case im != nil:
 		// It had started, so it counts as an image to build.
@@ -167,11 +172,11 @@ func (m *model) remaining(now time.Time) time.Duration {
 	}
 	elapsed := now.Sub(m.started)
 	var byRate, byPlan time.Duration
-	if m.done >= 2 {
-		byRate = time.Duration(float64(elapsed) * float64(m.total-m.done) / float64(m.done))
+	if m.built >= 2 { // images that failed, or were skipped, say nothing about the others
+		byRate = time.Duration(float64(elapsed) * float64(m.total-m.done) / float64(m.built))
 	}
 	if m.estimate > 0 {
-		byPlan = time.Duration(float64(m.estimate)*m.pace()) - elapsed
+		byPlan = time.Duration(float64(m.estimate)*m.pace()) - now.Sub(m.estimated)
 	}
 	var remaining time.Duration
 	switch {

@@ -274,3 +274,19 @@ func TestHandleFromManyGoroutines(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// The remaining time follows the estimate that comes with a failure, and images that failed or were
+// skipped at once do not count as a rate.
+func TestRemainingAfterFailure(t *testing.T) {
+	var m model
+	at := func(s int) time.Time { return time.Unix(int64(s), 0) }
+	m.apply(build.Event{Time: at(0), Kind: build.EventRunStart, Total: 100, Estimate: time.Hour})
+	for i := range 90 {
+		r := build.Result{Image: named(fmt.Sprint("skipped", i)), Status: build.StatusParentError}
+		m.apply(build.Event{Time: at(1), Kind: build.EventImageEnd, Image: r.Image, Result: &r})
+	}
+	m.apply(build.Event{Time: at(1), Kind: build.EventEstimate, Estimate: 10 * time.Minute})
+	if got := m.remaining(at(61)); got != 9*time.Minute {
+		t.Errorf("%v remain, want 9m", got)
+	}
+}

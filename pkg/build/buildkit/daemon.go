@@ -2,7 +2,6 @@ package buildkit
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -55,7 +54,8 @@ type daemon struct {
 	addr string
 	cmd  *exec.Cmd
 	lock *filelock.Lock
-	run  string // directory of its socket
+	run  string         // directory of its socket
+	use  *filelock.Lock // of run, which the daemon inherits
 	done chan struct{}
 
 	unsynced *unsynced
@@ -152,36 +152,6 @@ func (d *daemon) acquire(ctx context.Context, opts Options) error {
 	return nil
 }
 
-// Paths of sockets have at most 107 bytes. The path of an SSH agent's socket is 47
-// bytes longer than the daemon's TMPDIR, which may be in the directory of the daemon's
-// socket.
-const (
-	maxDaemonTemp = 60 // the longest TMPDIR of the daemon
-	maxTempDir    = 28 // the longest directory for the one of the daemon's socket
-)
-
-// makeRunDir creates the directory of the daemon's socket, in TMPDIR or, if that
-// cannot be used, in /tmp. Its path is recorded in the state directory first, so that
-// sweep finds it if this process is killed.
-func makeRunDir(state string) (string, error) {
-	var errs []error
-	for _, tmp := range []string{os.TempDir(), "/tmp"} {
-		if len(tmp) > maxTempDir {
-			continue
-		}
-		run := filepath.Join(tmp, runPrefix+strings.ToLower(rand.Text()[:12]))
-		if err := os.WriteFile(filepath.Join(state, runNote), []byte(run), 0o644); err != nil {
-			return "", err
-		}
-		err := os.Mkdir(run, 0o700)
-		if err == nil {
-			return run, nil
-		}
-		errs = append(errs, err, os.Remove(filepath.Join(state, runNote)))
-	}
-	return "", errors.Join(errs...)
-}
-
 // tempDir returns the daemon's directory for temporary files, in the state directory. If
 // its path is too long for the sockets of SSH agents, which are created in it, a link to
 // it in the directory of the daemon's socket is returned.
@@ -206,12 +176,12 @@ func (d *daemon) start(bin string, opts Options) error {
 	if err := sweep(opts.StateDir); err != nil {
 		return &DaemonError{Addr: opts.StateDir, Err: err, Advice: "an earlier run was killed, and the files that it left there could not be removed"}
 	}
-	run, err := makeRunDir(opts.StateDir)
-	if err != nil {
+	sweepRunDirs()
+	if d.run, d.use, err = makeRunDir(opts.StateDir); err != nil {
 		return &DaemonError{Addr: bin, Err: err}
 	}
-	d.run = run
-	d.addr = "unix://" + filepath.Join(run, "buildkitd.sock")
+	run := d.run
+	d.addr = "unix://" + filepath.Join(run, socketName)
 	// With its own configuration, the daemon does not read
 	// /etc/buildkit/buildkitd.toml, which may be for another one.
 	config := filepath.Join(run, "buildkitd.toml")
@@ -226,7 +196,7 @@ func (d *daemon) start(bin string, opts Options) error {
 	d.cmd = exec.Command(bin, "--config", config, "--addr", d.addr,
 		"--root", opts.StateDir, "--otel-socket-path", filepath.Join(run, "otel.sock"))
 	d.cmd.Stdout, d.cmd.Stderr = log, log
-	d.cmd.ExtraFiles = []*os.File{d.lock.File()}
+	d.cmd.ExtraFiles = []*os.File{d.lock.File(), d.use.File()}
 	// TMPDIR is where the next run finds temporary files and mounts if the daemon is
 	// killed. The output of steps is not truncated, because the last lines say why a
 	// step failed.
@@ -283,10 +253,6 @@ func startError(bin string, err error) *DaemonError {
 	}
 	return e
 }
-
-// runPrefix begins the name of the directory of a daemon's socket. runNote is the
-// file in the state directory with its path.
-const runPrefix, runNote = "kolla-buildkit-", "run"
 
 // exited returns an error if the daemon has ended.
 func (d *daemon) exited() error {
@@ -345,6 +311,7 @@ func (d *daemon) release() {
 	}
 	if d.run != "" {
 		os.RemoveAll(d.run)
+		d.use.Close()
 	}
 	d.lock.Close() // the last open descriptor releases it
 }

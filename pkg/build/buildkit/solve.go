@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -73,7 +74,7 @@ func (b *Builder) Build(ctx context.Context, req Request, emit func(build.Event)
 	if err != nil {
 		var slow *stepTimeout
 		if errors.As(context.Cause(ctx), &slow) {
-			return ocispecs.Descriptor{}, &BuildError{Failure: slow.failure(def), timeout: true}
+			return ocispecs.Descriptor{}, &BuildError{Failure: slow.failure(def, watch), timeout: true}
 		}
 		if ctx.Err() != nil {
 			return ocispecs.Descriptor{}, context.Cause(ctx)
@@ -86,7 +87,7 @@ func (b *Builder) Build(ctx context.Context, req Request, emit func(build.Event)
 		if b.Lost() {
 			return ocispecs.Descriptor{}, &LostError{err}
 		}
-		return ocispecs.Descriptor{}, &BuildError{Failure: watch.failure(def, err)}
+		return ocispecs.Descriptor{}, watch.buildError(def, err)
 	}
 	return descriptor(res.ExporterResponse)
 }
@@ -120,7 +121,9 @@ func (e *LostError) Temporary() bool { return true }
 // BuildError is an image that the builder could not build.
 type BuildError struct {
 	Failure build.Failure
-	timeout bool // of a step
+	timeout bool       // of a step
+	final   bool       // the step reads only what is stored: another attempt would read the same
+	tails   [][]string // the last lines of each stream of the failed step's output
 }
 
 func (e *BuildError) Error() string { return e.Failure.Err.Error() }
@@ -133,13 +136,13 @@ func (e *BuildError) Detail() build.Failure { return e.Failure }
 // Temporary implements build.Temporary: network failures, in a command or in a download
 // by the builder, may be temporary.
 func (e *BuildError) Temporary() bool {
-	if e.timeout {
+	if e.timeout || e.final {
 		return false
 	}
 	if e.Failure.ExitCode == 0 && build.TransientFault([]string{e.Failure.Err.Error()}) {
 		return true
 	}
-	return build.TransientFault(e.Failure.Tail) || isUnavailable(e.Failure.Err)
+	return slices.ContainsFunc(e.tails, build.TransientFault) || isUnavailable(e.Failure.Err)
 }
 
 // Signature implements build.Repeatable for commands that failed for no known
@@ -148,12 +151,12 @@ func (e *BuildError) Temporary() bool {
 func (e *BuildError) Signature() string {
 	f := e.Failure
 	if e.timeout {
-		return build.SignatureOf(f.Step, 0, nil) // its progress is not deterministic
+		return build.SignatureOf(f.Step, 0) // its progress is not deterministic
 	}
-	if f.ExitCode == 0 || f.ExitCode == 126 || f.ExitCode == 127 || build.PermanentFault(f.Tail) {
+	if f.ExitCode == 0 || f.ExitCode == 126 || f.ExitCode == 127 || slices.ContainsFunc(e.tails, build.PermanentFault) {
 		return ""
 	}
-	return build.SignatureOf(f.Step, f.ExitCode, f.Tail)
+	return build.SignatureOf(f.Step, f.ExitCode, e.tails...)
 }
 
 // isUnavailable reports whether the daemon could not be reached, in contrast to an

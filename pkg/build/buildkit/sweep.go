@@ -83,19 +83,6 @@ func globIn(dir, pattern string) ([]string, error) {
 	return names, err
 }
 
-// recordedRunDir returns the directory of an earlier daemon's socket, "" if it does
-// not exist any more.
-func recordedRunDir(state string) string {
-	run, err := os.ReadFile(filepath.Join(state, runNote))
-	if err != nil || !strings.HasPrefix(filepath.Base(string(run)), runPrefix) {
-		return ""
-	}
-	if st, err := os.Lstat(string(run)); err != nil || !st.IsDir() {
-		return ""
-	}
-	return string(run)
-}
-
 // isContainerID reports whether a name in the executor's directory is one of
 // BuildKit's random identifiers, and not a file such as resolv.conf.
 func isContainerID(name string) bool {

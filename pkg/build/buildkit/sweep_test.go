@@ -129,10 +129,11 @@ func TestUnusableTempDir(t *testing.T) {
 	for _, tmp := range []string{"/etc/passwd", "/nonexistent", "/proc", loop, "/dev/null/x", strings.Repeat("/x", 500)} {
 		state := t.TempDir()
 		t.Setenv("TMPDIR", tmp)
-		run, err := makeRunDir(state)
+		run, lock, err := makeRunDir(state)
 		if err != nil || filepath.Dir(run) != "/tmp" {
-			t.Errorf("TMPDIR=%s: %s, %v", tmp, run, err)
+			t.Fatalf("TMPDIR=%s: %s, %v", tmp, run, err)
 		}
+		lock.Close()
 		if err := sweep(state); err != nil {
 			t.Errorf("TMPDIR=%s: the next run: %v", tmp, err)
 		}
@@ -148,6 +149,54 @@ func TestUnusableTempDir(t *testing.T) {
 		}
 		if err := sweep(state); err != nil {
 			t.Errorf("note %.40q: %v", note, err)
+		}
+	}
+}
+
+// The directory of a socket is removed by the next builder of any state directory, unless it is used
+// or could be.
+func TestSweepRunDirs(t *testing.T) {
+	tmp, err := os.MkdirTemp("/tmp", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(tmp) })
+	t.Setenv("TMPDIR", tmp)
+	dirs := map[string]string{}
+	for _, name := range []string{"used", "killed", "new"} {
+		run, lock, err := makeRunDir(t.TempDir())
+		if err != nil || filepath.Dir(run) != tmp {
+			t.Fatal(run, err)
+		}
+		if name == "used" {
+			defer lock.Close()
+		} else {
+			lock.Close()
+		}
+		dirs[name] = run
+	}
+	for _, name := range []string{"unlocked", "young", "other"} {
+		dirs[name] = filepath.Join(tmp, runPrefix+name)
+		if err := os.Mkdir(dirs[name], 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if os.Geteuid() == 0 {
+		if err := os.Chown(dirs["other"], 12345, 12345); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, age := range map[string]time.Duration{"used": 120, "killed": 120, "unlocked": 120, "young": 10, "other": 120} {
+		at := time.Now().Add(-age * time.Minute)
+		if err := os.Chtimes(dirs[name], at, at); err != nil {
+			t.Fatal(err)
+		}
+	}
+	sweepRunDirs()
+	root := os.Geteuid() == 0
+	for name, want := range map[string]bool{"used": true, "killed": false, "new": true, "unlocked": false, "young": true, "other": root} {
+		if _, err := os.Stat(dirs[name]); (err == nil) != want {
+			t.Errorf("%s: present is %v, want %v", name, err == nil, want)
 		}
 	}
 }

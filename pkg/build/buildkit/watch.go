@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/kolla-build/kolla-build/pkg/build"
@@ -17,10 +18,8 @@ import (
 	gwpb "github.com/moby/buildkit/frontend/gateway/pb"
 	"github.com/moby/buildkit/solver/errdefs"
 	digest "github.com/opencontainers/go-digest"
+	"golang.org/x/sys/unix"
 )
-
-// tailLines is the number of a step's last lines that a failure contains.
-const tailLines = 30
 
 // watcher turns BuildKit's status of one solve into events of one image.
 type watcher struct {
@@ -42,9 +41,9 @@ type watchedStep struct {
 	started bool
 	ended   bool
 	timer   *time.Timer
-	tail    lineTail
-	cause   build.CauseFinder
+	output  stepOutput
 	partial map[int][]byte // by stream: an incomplete line
+	last    time.Time      // of the last output
 }
 
 // maxPartial is how many bytes of an incomplete line are held back, in addition to a
@@ -73,15 +72,15 @@ func (s *watchedStep) lines(stream int, data []byte, secrets *Secrets) []byte {
 func (w *watcher) flush(s *watchedStep) {
 	for _, stream := range slices.Sorted(maps.Keys(s.partial)) {
 		if rest := s.partial[stream]; len(rest) > 0 {
-			w.output(s, append(w.secrets.redact(rest), '\n'))
+			w.output(s, stream, append(w.secrets.redact(rest), '\n'))
 		}
 	}
 	s.partial = nil
 }
 
 // output emits lines that a step has printed, without secrets.
-func (w *watcher) output(s *watchedStep, lines []byte) {
-	s.tail.write(lines)
+func (w *watcher) output(s *watchedStep, stream int, lines []byte) {
+	s.output.write(stream, s.last, lines)
 	w.send(build.Event{Kind: build.EventLog, Step: s.step, Data: lines})
 }
 
@@ -101,7 +100,6 @@ func (w *watcher) handle(s *client.SolveStatus) {
 		st := w.steps[v.Digest]
 		if st == nil {
 			st = &watchedStep{step: build.Step{ID: v.Digest.String()}}
-			st.tail.each = st.cause.Line
 			w.steps[v.Digest] = st
 		}
 		st.step.Name, st.step.Cached = stepName(v.Name), v.Cached
@@ -151,11 +149,22 @@ func (w *watcher) logs(entries []*client.VertexLog) {
 		}
 		// The chunks of standard output and standard error may end anywhere in a
 		// line. Only complete lines of a stream are emitted.
+		st.last = l.Timestamp
 		lines := st.lines(l.Stream, l.Data, w.secrets)
 		if len(lines) > 0 {
-			w.output(st, lines)
+			w.output(st, l.Stream, lines)
 		}
 	}
+}
+
+// buildError returns the error of an image from that of a solve.
+func (w *watcher) buildError(def *Definition, err error) *BuildError {
+	e := &BuildError{Failure: w.failure(def, err)}
+	if st := w.failedStep(err); st != nil {
+		e.tails = st.output.tails()
+		e.final = addedArchive(st.step.Name) != ""
+	}
+	return e
 }
 
 // failure describes the error of a solve: what went wrong, where, and the last output.
@@ -174,25 +183,65 @@ func (w *watcher) failure(def *Definition, err error) build.Failure {
 		f.Dockerfile = src.Info.Filename
 		f.Line, f.Source = linesOf(src.Info.Data, int(src.Ranges[0].Start.Line), int(src.Ranges[len(src.Ranges)-1].End.Line))
 	}
-	var cause build.Cause
-	if st := w.firstFailed; st != nil {
-		f.Step, f.Tail = st.step.Name, st.tail.lines()
-		cause = st.cause.Cause(f.ExitCode)
+	st := w.failedStep(err)
+	if st == nil {
+		return f
 	}
-	switch {
-	case exit == nil:
-	case cause.Text != "":
-		f.Err, f.Name, f.Package, f.Hint = errors.New(cause.Text), cause.Name, cause.Package, cause.Hint
-	case exit.ExitCode < 128:
-		// The command is in the Dockerfile, which is shown. Its last output is the most
-		// likely cause.
-		last := ""
-		if n := len(f.Tail); n > 0 {
-			last = ": " + f.Tail[n-1]
+	st.output.end()
+	f.Step, f.Tail = st.step.Name, st.output.shown
+	if exit == nil {
+		if archive := addedArchive(f.Step); archive != "" && damagedArchive.MatchString(err.Error()) {
+			f.Err = fmt.Errorf("unpacking %s: the archive is damaged: %s", archive, damagedArchive.FindString(err.Error()))
 		}
-		f.Err = fmt.Errorf("a command ended with exit code %d%s", exit.ExitCode, last)
+		return f
+	}
+	// The command is in the Dockerfile, which is shown.
+	if cause := st.output.cause.Cause(f.ExitCode); cause.Text != "" {
+		f.Err, f.Name, f.Package, f.Hint = errors.New(cause.Text), cause.Name, cause.Package, cause.Hint
+	} else {
+		f.Err = exitError(f.ExitCode, st.output.lastLine())
 	}
 	return f
+}
+
+// damagedArchive matches the errors of unpacking.
+var damagedArchive = regexp.MustCompile(`unexpected EOF|invalid tar header|(archive/tar|gzip|zlib|flate|bzip2|xz|zstd)\b.*`)
+
+// addedArchive returns the file of an ADD step, "" for other steps. A file from a server is not
+// unpacked.
+func addedArchive(step string) string {
+	words := strings.Fields(step)
+	if len(words) < 3 || words[0] != "ADD" || strings.Contains(step, "://") {
+		return ""
+	}
+	words = slices.DeleteFunc(words[1:], func(w string) bool { return strings.HasPrefix(w, "--") })
+	return strings.Join(words[:min(1, len(words))], "")
+}
+
+// failedStep returns the step that the error of a solve is about, nil if it is about none.
+func (w *watcher) failedStep(err error) *watchedStep {
+	var vertex *errdefs.VertexError
+	if errors.As(err, &vertex) {
+		if st := w.steps[digest.Digest(vertex.Digest)]; st != nil && st.started {
+			return st
+		}
+	}
+	return w.firstFailed
+}
+
+// exitError returns the error of a command whose output does not show the cause. Its last
+// line is the most likely one.
+func exitError(code int, lastLine string) error {
+	text := fmt.Sprintf("a command ended with exit code %d", code)
+	// Shells add 128 to the number of the signal that ended a command. Programs use 128
+	// and 255 as well.
+	if name := unix.SignalName(syscall.Signal(code - 128)); code > 128 && name != "" {
+		text = fmt.Sprintf("a command was ended by the signal %s (exit code %d)", name, code)
+	}
+	if lastLine != "" {
+		text += ": " + lastLine
+	}
+	return errors.New(text)
 }
 
 var (
@@ -217,59 +266,18 @@ func stepKind(name string) build.StepKind {
 	return build.StepFiles
 }
 
-// lineTail keeps the last lines of a stream.
-type lineTail struct {
-	full    []string
-	partial []byte
-	each    func(line string) // called with each line; may be nil
-}
-
-func (t *lineTail) write(data []byte) {
-	for {
-		i := bytes.IndexByte(data, '\n')
-		if i < 0 {
-			break
-		}
-		t.add(append(t.partial, data[:i]...))
-		t.partial, data = nil, data[i+1:]
-	}
-	// A line without an end is truncated, because it may have any length.
-	if len(t.partial)+len(data) <= 64<<10 {
-		t.partial = append(t.partial, data...)
-	}
-}
-
-func (t *lineTail) add(line []byte) {
-	text := strings.TrimRight(string(line), "\r")
-	if t.each != nil {
-		t.each(text)
-	}
-	t.full = append(t.full, text)
-	if len(t.full) > tailLines {
-		t.full = t.full[1:]
-	}
-}
-
-func (t *lineTail) lines() []string {
-	if len(t.partial) > 0 {
-		return append(t.full[:len(t.full):len(t.full)], string(t.partial))
-	}
-	return t.full
-}
-
 // stepTimeout is the cause of a build that was stopped because a step ran too long.
 type stepTimeout struct {
 	step  build.Step
 	id    digest.Digest
 	limit time.Duration
-	tail  []string
 }
 
 func (e *stepTimeout) Error() string { return fmt.Sprintf("a step ran for longer than %v", e.limit) }
 
-// failure describes the step and its place.
-func (e *stepTimeout) failure(def *Definition) build.Failure {
-	f := build.Failure{Err: e, Dockerfile: def.Path, Step: e.step.Name, Tail: e.tail,
+// failure describes the step, its place, and its output until it was stopped.
+func (e *stepTimeout) failure(def *Definition, w *watcher) build.Failure {
+	f := build.Failure{Err: e, Dockerfile: def.Path, Step: e.step.Name, Tail: w.steps[e.id].output.shown,
 		Hint: "--step-timeout SECONDS allows more, if the step needs it; its last lines say what it waits for"}
 	src := def.LLB.Source
 	if src == nil {
@@ -302,7 +310,7 @@ func (w *watcher) startTimer(id digest.Digest, st *watchedStep) {
 	st.timer = time.AfterFunc(w.limit, func() {
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		w.expire(&stepTimeout{step: st.step, id: id, limit: w.limit, tail: slices.Clone(st.tail.lines())})
+		w.expire(&stepTimeout{step: st.step, id: id, limit: w.limit})
 	})
 }
 

@@ -63,7 +63,7 @@ type StepNetwork interface {
 	CacheNamespace(id image.ID) string
 }
 
-// Builder builds the images of a plan. It implements build.Builder and
+// Builder builds the images of a plan. It implements build.Builder, build.Explainer and
 // build.Finisher: images leave BuildKit with plain layers, on which their children
 // are built, and are finished with compressed ones.
 type Builder struct {
@@ -198,7 +198,7 @@ func (b *Builder) Build(ctx context.Context, it *plan.Item, emit func(build.Even
 	started := time.Now()
 	d, err := b.solve(ctx, bk, im, emit)
 	if err != nil {
-		return build.Output{}, b.explain(ctx, im, err)
+		return build.Output{}, err
 	}
 	if b.opts.ClampTimes {
 		if err := b.clampTimes(d, im.Created); err != nil {
@@ -212,9 +212,10 @@ func (b *Builder) Build(ctx context.Context, it *plan.Item, emit func(build.Even
 	return build.Output{Digest: d}, nil
 }
 
-// explain adds to a failed step its place in the templates, and a suggestion for a
-// misspelled package.
-func (b *Builder) explain(ctx context.Context, im *define.Image, err error) error {
+// Explain implements build.Explainer. It adds to a failed step its place in the templates,
+// and a suggestion for a misspelled package.
+func (b *Builder) Explain(ctx context.Context, it *plan.Item, err error) error {
+	im := b.opts.Defined.Image(it.Image)
 	var failed *buildkit.BuildError
 	if !errors.As(err, &failed) {
 		return err
