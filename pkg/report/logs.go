@@ -219,6 +219,11 @@ func (l *Logs) start(e build.Event) {
 		l.line(im, fmt.Sprintf("# attempt %d, %s", im.attempts, stamp(e.Time)))
 		return
 	}
+	l.create(im, e)
+}
+
+// create creates the file of an image's log.
+func (l *Logs) create(im *imageLog, e build.Event) {
 	path := filepath.Join(l.opts.Dir, LogName(e.Image.String())+".log")
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o644)
 	if err != nil {
@@ -360,10 +365,18 @@ func (l *Logs) imageEnd(e build.Event) {
 		if endedImage.failure != nil {
 			endedImage.failure = im.complete(*endedImage.failure)
 		}
+	} else if r != nil && (r.Status == build.StatusError || r.Status == build.StatusParentError) && l.opts.Dir != "" && l.err == nil {
+		im = l.notStarted(e)
+	}
+	if im != nil {
 		if im.w != nil && r != nil {
-			text := fmt.Sprintf("# %s after %s", r.Status, units.Duration(r.Duration))
-			if r.Reason != "" {
-				text += ": " + oneLine(r.Reason)
+			status, reason := string(r.Status), oneLine(r.Reason)
+			if r.Status == build.StatusParentError {
+				status, reason = string(build.StatusSkipped), strings.TrimPrefix(reason, "skipped ")
+			}
+			text := fmt.Sprintf("# %s after %s", status, units.Duration(r.Duration))
+			if reason != "" {
+				text += ": " + reason
 			}
 			l.line(im, text)
 		}
@@ -373,13 +386,35 @@ func (l *Logs) imageEnd(e build.Event) {
 	if r == nil {
 		return
 	}
-	if r.Status == build.StatusError && endedImage.path != "" && l.err == nil {
+	if r.Status == build.StatusError && im != nil && im.path != "" && l.err == nil {
 		link := filepath.Join(l.opts.Dir, FailedPrefix+LogName(e.Image.String())+".log")
 		_ = os.Remove(link)
-		if err := os.Symlink(filepath.Base(endedImage.path), link); err != nil {
+		if err := os.Symlink(filepath.Base(im.path), link); err != nil {
 			l.fail(fmt.Errorf("linking to the log of %s: %w", e.Image, err))
 		}
 	}
+}
+
+// notStarted creates the log of an image that ended before it could start. Results do not
+// name it, because it only says why, for who looks for the log.
+func (l *Logs) notStarted(e build.Event) *imageLog {
+	im := &imageLog{}
+	l.create(im, e)
+	if f := e.Result.Failure; f != nil && f.Err != nil && im.w != nil {
+		for line := range strings.SplitSeq(f.Err.Error(), "\n") {
+			l.line(im, Sanitize([]byte(line)))
+		}
+		if f.Hint != "" {
+			l.line(im, "hint: "+oneLine(f.Hint))
+		}
+	}
+	return im
+}
+
+// LogSkipped reports whether the ending of a log, from LogEnding, is that of an image that was
+// not built because a parent failed.
+func LogSkipped(ending string) bool {
+	return strings.HasPrefix(ending, string(build.StatusSkipped))
 }
 
 // Complete returns a build's result with the path of its log and, for a failure,

@@ -168,5 +168,6 @@ func (r run) logs() []Log {
 	for i := range logs {
 		logs[i].Failed = failed[logs[i].Image]
 	}
+	slices.SortFunc(logs, func(a, b Log) int { return strings.Compare(a.Image, b.Image) })
 	return logs
 }

@@ -77,6 +77,7 @@ func Show(ctx context.Context, con *console.Console, opts Options) error {
 		if err != nil {
 			return err
 		}
+		l = lastBuild(con, runs, l)
 		logs = append(logs, l)
 	}
 	for i, l := range logs {
@@ -131,6 +132,25 @@ func find(runs []run, image string) (Log, error) {
 		hint = "kolla-build logs lists the logs of the last run"
 	}
 	return Log{}, usererr.Errorf(hint, "no log of an image %q", image)
+}
+
+// lastBuild returns the log of the last build of an image, if it was skipped in later runs, of
+// which a notice informs. l is its newest log.
+func lastBuild(con *console.Console, runs []run, l Log) Log {
+	end := ending(l.Path)
+	if !report.LogSkipped(end) {
+		return l
+	}
+	for _, r := range runs {
+		for _, other := range r.logs() {
+			if other.Image == l.Image && !report.LogSkipped(ending(other.Path)) {
+				_, why, _ := strings.Cut(end, ": ")
+				con.Notice("%s was skipped in the last run %s; this is the log of the run %s", l.Image, why, r.name)
+				return other
+			}
+		}
+	}
+	return l
 }
 
 // writeList lists the logs of a run.
