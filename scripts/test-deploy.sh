@@ -68,8 +68,18 @@ take() {
 # build COMMAND OPTION...: build the images with kolla-build's command "build" or "nightly".
 build() {
   local log=$dir/logs/$1
-  "$kolla" "$@" --base debian --base-tag trixie --type binary --data-dir "$dir/data" --engine none "$images" >"$log" 2>&1 ||
+  "$kolla" "$@" --base debian --base-tag trixie --type binary --data-dir "$dir/data" --engine none --summary-json-file "$log.json" "$images" >"$log" 2>&1 ||
     { tail -n 30 "$log"; fail "building images, see $log"; }
+}
+# counts COMMAND: print how many images "build" built with the command, kept, and in what time.
+counts() {
+  python3 - "$dir/logs/$1.json" <<'PY'
+import json, sys
+summary = json.load(open(sys.argv[1]))
+kept = sum(1 for i in summary["built"] if i.get("unchanged"))
+text = f'{len(summary["built"]) - kept} built, {kept} unchanged'
+print(text + (f' in {summary["times"]["total"]:.0f} s' if "times" in summary else ""))
+PY
 }
 # names FILE: print the names of a set's images.
 names() { "$kolla" load --data-dir "$dir/none" --list-images "$dir/shared/$1"; }
@@ -85,7 +95,7 @@ stage_images() {
   else
     build build --tag "$tag"
     "$kolla" save --data-dir "$dir/data" --output "$dir/shared/set.tar" ":$tag\$"
-    result="$(describe set.tar); $(sed -n 's/\. Sizes add up.*//p' "$dir/logs/build")"
+    result="$(describe set.tar); $(counts build)"
   fi
 }
 
@@ -273,7 +283,7 @@ stage_next() {
     next=$tag-$(date +%F)
     build nightly --nopush --tag "$next" --template-override testdata/deploy/next-night.j2
     "$kolla" save --data-dir "$dir/data" --output "$dir/shared/next.tar" ":$next\$"
-    result="$(describe next.tar); $(sed -nE 's/^nightly: ([^;]*).*/\1/p' "$dir/logs/nightly" | tail -n 1)"
+    result="$(describe next.tar); $(counts nightly)"
   fi
 }
 
