@@ -90,7 +90,7 @@ var causePatterns = sync.OnceValue(func() []causePattern {
 		// Certificates. Package managers continue, and miss what the server has.
 		{re: line(`(?P<text>Could not fetch URL \S+: There was a problem confirming the ssl certificate): .*`), rank: rankResource, first: true,
 			family: tlsFamily, hint: tlsHint},
-		{re: line(`.*(SSL certificate problem|[Cc]ertificate verif(y|ication) failed|CERTIFICATE_VERIFY_FAILED|x509: |`+
+		{re: line(`.*(SSL certificate problem|[Cc]ertificate verif(y|ication) failed|CERTIFICATE_VERIFY_FAILED|x509: |` +
 			`SELF_SIGNED_CERT|The certificate of .* is not trusted).*`), rank: rankResource, first: true, family: tlsFamily, hint: tlsHint},
 
 		// apt and dpkg. The command apt of version 3 prints "Error:" where apt-get prints "E:".
