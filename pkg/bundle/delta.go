@@ -141,7 +141,8 @@ func (p *deltaPlan) index() ([]byte, error) {
 func (p *plan) makeDeltas(ctx context.Context, tempDir string) error {
 	err := p.deltas(ctx, tempDir)
 	if full := noSpace(tempDir, 0, err); full != err {
-		return usererr.WithHint(fmt.Errorf("making byte deltas: %w", full), "free some space there, or omit --delta bytes, which needs temporary files")
+		return usererr.WithHint(fmt.Errorf("making byte deltas: %w", full),
+			"free some space there, or omit --delta bytes, which needs temporary files")
 	}
 	return err
 }
@@ -309,8 +310,8 @@ type MissingError struct {
 
 // Error implements error.
 func (e *MissingError) Error() string {
-	s := fmt.Sprintf("it is a delta, and %d of the blobs that it requires are not in the store: %s", len(e.Missing), units.List(e.Missing, maxNamesShown))
-	return s + ", for " + units.List(e.Images, maxNamesShown)
+	return fmt.Sprintf("it is a delta, and the store lacks %s that it requires: %s, for %s", units.Count(len(e.Missing), "blob"),
+		units.List(e.Missing, maxNamesShown), units.List(e.Images, maxNamesShown))
 }
 
 // Hint returns a hint for the user.

@@ -45,7 +45,8 @@ func openDir(ctx context.Context, dir string) (*source, error) {
 	for _, name := range extra {
 		if len(d.headers) == 0 && parts.IsPart(filepath.Join(dir, name)) {
 			root.Close()
-			return nil, usererr.Errorf("name the parts, such as "+filepath.Join(dir, name), "the directory is not a bundle: it contains parts of one")
+			return nil, usererr.Errorf("name the parts, such as "+filepath.Join(dir, name),
+				"the directory is not a bundle: it contains parts of one")
 		}
 	}
 	return &source{tr: d, close: d.close, extra: extra, dir: true}, nil

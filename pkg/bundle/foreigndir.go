@@ -119,7 +119,8 @@ func openSkopeoDir(ctx context.Context, d *dirFiles) (*skopeoDir, error) {
 		return nil, err
 	}
 	if len(raw) > maxManifest {
-		return nil, &FormatError{Member: imagearchive.ManifestFile, Detail: fmt.Sprintf("more than %d bytes", maxManifest), Advice: adviceForeignArchive}
+		return nil, &FormatError{Member: imagearchive.ManifestFile, Detail: fmt.Sprintf("more than %d bytes", maxManifest),
+			Advice: adviceForeignArchive}
 	}
 	var m struct {
 		MediaType string          `json:"mediaType"`

@@ -73,7 +73,8 @@ func (l *loader) indexEntries() ([]store.Entry, error) {
 	for _, d := range l.images {
 		e := store.EntryOf(d)
 		// Size, platform and time of storing are determined from the blobs.
-		entries = append(entries, store.Entry{Name: fullName(d), Digest: e.Digest, Key: e.Key, Kind: e.Kind, Origin: e.Origin, Created: e.Created})
+		entries = append(entries, store.Entry{Name: fullName(d), Digest: e.Digest, Key: e.Key, Kind: e.Kind, Origin: e.Origin,
+			Created: e.Created})
 	}
 	sort.SliceStable(entries, func(i, j int) bool { return entries[i].Name < entries[j].Name })
 	return entries, nil
@@ -102,7 +103,8 @@ func (l *loader) entriesToStore() ([]store.Entry, error) {
 			if other.Digest == e.Digest {
 				continue
 			}
-			return nil, &FormatError{Detail: fmt.Sprintf("images %s and %s would both be named %s", describeEntry(other), describeEntry(from), e.Name),
+			return nil, &FormatError{
+				Detail: fmt.Sprintf("images %s and %s would both be named %s", describeEntry(other), describeEntry(from), e.Name),
 				Advice: "--rename, --tag and --name give them different names"}
 		}
 		first[e.Name] = from

@@ -73,8 +73,10 @@ func newLoader(st *store.Store, opts LoadOptions) *loader {
 	if opts.VerifyKey != nil {
 		opts.Trust = true // the signature is verified before anything else is read
 	}
-	return &loader{st: st, opts: opts, manifest: manifestCheck{key: opts.VerifyKey}, expected: map[digest.Digest]expectation{}, received: map[digest.Digest]int64{},
-		plain: map[digest.Digest]compress.Layer{}}
+	return &loader{
+		st: st, opts: opts, manifest: manifestCheck{key: opts.VerifyKey},
+		expected: map[digest.Digest]expectation{}, received: map[digest.Digest]int64{}, plain: map[digest.Digest]compress.Layer{},
+	}
 }
 
 // open opens a bundle: a file, a directory or parts.
@@ -325,7 +327,8 @@ func (l *loader) expect(d ocispec.Descriptor, manifest bool, r blobRole) error {
 	old, known := l.expected[d.Digest]
 	switch {
 	case known && old.size != e.size:
-		return &FormatError{Blob: d.Digest, Of: r.String(), Detail: fmt.Sprintf("its size is %d bytes here and %d bytes as %s", e.size, old.size, old.role)}
+		return &FormatError{Blob: d.Digest, Of: r.String(),
+			Detail: fmt.Sprintf("its size is %d bytes here and %d bytes as %s", e.size, old.size, old.role)}
 	case known && (old.manifest || !manifest):
 		return nil
 	case !known && len(l.expected) == maxBlobs:
@@ -344,7 +347,8 @@ func (l *loader) expect(d ocispec.Descriptor, manifest bool, r blobRole) error {
 }
 
 func sizeError(d digest.Digest, e expectation, got int64) error {
-	return &FormatError{Blob: d, Of: e.role.String(), Detail: fmt.Sprintf("its size is %d bytes in the tar, %d by its descriptor", got, e.size)}
+	return &FormatError{Blob: d, Of: e.role.String(),
+		Detail: fmt.Sprintf("its size is %d bytes in the tar, %d by its descriptor", got, e.size)}
 }
 
 func (l *loader) blob(ctx context.Context, m member) error {

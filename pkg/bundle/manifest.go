@@ -78,7 +78,8 @@ func blobDigest(name string) (digest.Digest, bool) {
 func (p *plan) manifest(opts SaveOptions, files []file) ([]byte, error) {
 	m := Manifest{Version: manifestVersion, Tool: opts.Tool, Configuration: opts.Configuration, Images: []ManifestImage{}}
 	for _, e := range p.entries {
-		image := ManifestImage{Name: e.Name, Digest: e.Digest, Size: e.Size, Platforms: p.platforms[e.Name], Key: e.Key, Kind: e.Kind, Origin: e.Origin}
+		image := ManifestImage{Name: e.Name, Digest: e.Digest, Size: e.Size, Platforms: p.platforms[e.Name], Key: e.Key, Kind: e.Kind,
+			Origin: e.Origin}
 		if e.Kind == store.KindLoaded {
 			image.Kind = ""
 		}
@@ -248,7 +249,8 @@ func (f ManifestFile) check() error {
 	switch {
 	case f.Size < 0:
 		return fmt.Errorf("file %q has a negative size", f.Name)
-	case f.Name == "" || f.Name != path.Clean(f.Name) || path.IsAbs(f.Name) || strings.HasPrefix(f.Name, "..") || strings.Contains(f.Name, `\`):
+	case f.Name == "" || f.Name != path.Clean(f.Name) || path.IsAbs(f.Name) || strings.HasPrefix(f.Name, "..") ||
+		strings.Contains(f.Name, `\`):
 		return fmt.Errorf("file %q is not in the bundle by its name", f.Name)
 	case f.Name == manifestFile || f.Name == signatureFile:
 		return fmt.Errorf("file %q cannot be listed in it", f.Name)

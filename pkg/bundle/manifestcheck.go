@@ -60,7 +60,8 @@ func (c *manifestCheck) compare(name string, size int64) error {
 	case !ok:
 		return &FormatError{Member: name, Detail: manifestFile + " does not list it", Advice: adviceForeign}
 	case f.Size != size:
-		return &FormatError{Member: name, Detail: fmt.Sprintf("its size is %d bytes, and %d in %s", size, f.Size, manifestFile), Advice: adviceDamaged}
+		return &FormatError{Member: name, Detail: fmt.Sprintf("its size is %d bytes, and %d in %s", size, f.Size, manifestFile),
+			Advice: adviceDamaged}
 	}
 	delete(c.listed, name)
 	return nil
@@ -88,7 +89,8 @@ func (c *manifestCheck) sum(name string, got digest.Digest) error {
 		return nil
 	}
 	if want := c.sums[name]; want != got {
-		return &FormatError{Member: name, Detail: fmt.Sprintf("its content has digest %s, and %s in %s", got, want, manifestFile), Advice: adviceDamaged}
+		return &FormatError{Member: name, Detail: fmt.Sprintf("its content has digest %s, and %s in %s", got, want, manifestFile),
+			Advice: adviceDamaged}
 	}
 	return nil
 }

@@ -57,7 +57,8 @@ func (l *loader) storePlain(ctx context.Context, m member, e expectation, listed
 		return false, nil, blobError(m, e, err)
 	}
 	if layer.DiffID != m.digest {
-		return false, nil, &FormatError{Blob: m.digest, Of: e.role.String(), Detail: "its content has digest " + layer.DiffID.String(), Advice: adviceDamaged}
+		return false, nil, &FormatError{Blob: m.digest, Of: e.role.String(), Detail: "its content has digest " + layer.DiffID.String(),
+			Advice: adviceDamaged}
 	}
 	l.plain[m.digest] = layer
 	return true, nil, nil
@@ -135,7 +136,8 @@ func (l *loader) replacePlain(ctx context.Context) error {
 
 // replaced returns the manifest or index that replaces another one: the same one if
 // nothing in it changes.
-func (l *loader) replaced(ctx context.Context, d digest.Digest, done map[digest.Digest]ocispec.Descriptor, depth int) (ocispec.Descriptor, error) {
+func (l *loader) replaced(ctx context.Context, d digest.Digest, done map[digest.Digest]ocispec.Descriptor,
+	depth int) (ocispec.Descriptor, error) {
 	if to, ok := done[d]; ok {
 		return to, nil
 	}

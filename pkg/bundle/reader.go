@@ -175,7 +175,8 @@ func (c *checker) unexpectedMember(name string) (member, error) {
 // readSmall reads a file of up to limit bytes.
 func readSmall(s *source, m member, limit int64) ([]byte, error) {
 	if m.size > limit {
-		return nil, &FormatError{Member: m.name, Detail: fmt.Sprintf("its size is %s, more than %s", units.Bytes(m.size), units.Bytes(limit)), Advice: adviceForeign}
+		return nil, &FormatError{Member: m.name, Detail: fmt.Sprintf("its size is %s, more than %s", units.Bytes(m.size), units.Bytes(limit)),
+			Advice: adviceForeign}
 	}
 	b := make([]byte, m.size)
 	n, err := io.ReadFull(s.tr, b)

@@ -134,7 +134,8 @@ func writeToFile(ctx context.Context, output string, files []file, sum *Summary,
 	target, special, err := atomicfile.Target(output)
 	switch {
 	case errors.Is(err, syscall.EISDIR):
-		return usererr.Errorf("name a file in it, such as "+filepath.Join(output, "set.tar")+", or write "+output+"/ to save to the directory", "it is a directory")
+		return usererr.Errorf("name a file in it, such as "+filepath.Join(output, "set.tar")+", or write "+output+"/ to save to the directory",
+			"it is a directory")
 	case err != nil:
 		return err
 	case special:
@@ -244,7 +245,8 @@ func writeParts(ctx context.Context, output string, files []file, sum *Summary, 
 	}
 	size += size * int64(opts.Parity) / 100
 	if largest := disk.LargestFile(dir); opts.Split > largest {
-		return usererr.Errorf("choose --split 4G", "parts of %s, and the file system of %s holds files of up to %s", units.Bytes(opts.Split), dir, units.Bytes(largest))
+		return usererr.Errorf("choose --split 4G", "parts of %s, and the file system of %s holds files of up to %s",
+			units.Bytes(opts.Split), dir, units.Bytes(largest))
 	}
 	if opts.Compression == None {
 		if err := checkSpace(dir, size, parts.Partial(output)...); err != nil {

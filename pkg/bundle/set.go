@@ -139,7 +139,8 @@ func readInput(ctx context.Context, in Input, st *store.Store, opts LoadOptions)
 func withHint(err error) error {
 	var taken *store.NamesTakenError
 	if errors.As(err, &taken) {
-		return usererr.WithHint(err, "--replace moves the names to the images of the bundle; --registry, --namespace and --rename load them under other names")
+		return usererr.WithHint(err,
+			"--replace moves the names to the images of the bundle; --registry, --namespace and --rename load them under other names")
 	}
 	return err
 }

@@ -30,10 +30,12 @@ func ReadSignKey(ctx context.Context, path string) (ed25519.PrivateKey, error) {
 		return nil, err
 	}
 	if block.Type == "PUBLIC KEY" {
-		return nil, usererr.Errorf("name the private key from which this one was derived", "%s: it is a public key, which verifies signatures", path)
+		return nil, usererr.Errorf("name the private key from which this one was derived",
+			"%s: it is a public key, which verifies signatures", path)
 	}
 	if block.Type == "ENCRYPTED PRIVATE KEY" {
-		return nil, usererr.Errorf("decrypt it first: openssl pkey -in "+path+" -out /dev/shm/bundle.key", "%s: the private key is encrypted", path)
+		return nil, usererr.Errorf("decrypt it first: openssl pkey -in "+path+" -out /dev/shm/bundle.key", "%s: the private key is encrypted",
+			path)
 	}
 	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
 	if err != nil {
@@ -99,7 +101,8 @@ func sign(manifest []byte, key ed25519.PrivateKey) []byte {
 
 func checkSignature(manifest, signature []byte, key ed25519.PublicKey) error {
 	if len(signature) != ed25519.SignatureSize {
-		return &FormatError{Member: signatureFile, Detail: fmt.Sprintf("it has %d bytes, not the %d of a signature", len(signature), ed25519.SignatureSize)}
+		return &FormatError{Member: signatureFile, Detail: fmt.Sprintf("it has %d bytes, not the %d of a signature", len(signature),
+			ed25519.SignatureSize)}
 	}
 	if !ed25519.Verify(key, manifest, signature) {
 		return &SignatureError{Detail: "its signature was made with another key, or " + manifestFile + " was changed"}

@@ -150,7 +150,8 @@ func (v *verifier) source(ctx context.Context, src *source) error {
 
 // reset removes the results of an earlier pass.
 func (v *verifier) reset() {
-	*v = verifier{opts: v.opts, report: Report{Bundle: v.report.Bundle, Signed: "no", Images: []string{}, Problems: []Problem{}, Parts: v.report.Parts},
+	*v = verifier{opts: v.opts, report: Report{Bundle: v.report.Bundle, Signed: "no", Images: []string{}, Problems: []Problem{},
+		Parts: v.report.Parts},
 		required: map[digest.Digest]requirement{}, sizes: map[string]int64{}, sums: map[string]digest.Digest{}, bad: map[string]Problem{}}
 }
 

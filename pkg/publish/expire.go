@@ -145,7 +145,8 @@ func (t Target) deleteTags(ctx context.Context, names []string) {
 	}
 	_ = g.Wait() // the errors are in failed
 	if done > 0 {
-		t.Console.Notice("%s: deleted %s of older sets from the registry; its garbage collection frees the space", tagsOf(names), units.Count(done, "tag"))
+		t.Console.Notice("%s: deleted %s of older sets from the registry; its garbage collection frees the space", tagsOf(names),
+			units.Count(done, "tag"))
 	}
 	if len(failed) > 0 {
 		t.Console.Notice("warning: %s of older sets stay in the registry: %v", units.Count(len(names)-done, "tag"), failed[0])

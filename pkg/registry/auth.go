@@ -251,7 +251,8 @@ func (h *host) fetchToken(ctx context.Context, key tokenKey) (token, error) {
 			return nil
 		},
 	}
-	opts := auth.TokenOptions{Realm: key.realm, Service: key.service, Scopes: strings.Fields(key.scopes), Username: key.login.Username, Secret: key.login.Password}
+	opts := auth.TokenOptions{Realm: key.realm, Service: key.service, Scopes: strings.Fields(key.scopes), Username: key.login.Username,
+		Secret: key.login.Password}
 	header := http.Header{"User-Agent": {h.client.opts.UserAgent}}
 	if key.login.IdentityToken != "" {
 		opts.Username, opts.Secret = "", key.login.IdentityToken

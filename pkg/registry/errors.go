@@ -65,7 +65,8 @@ func (e *NoRegistryError) Hint() string {
 	if err != nil || port == defaultPort {
 		return "check the host and the port: `kolla-build registry serve` listens on " + defaultPort + ", Docker's registry on 5000"
 	}
-	return fmt.Sprintf("another program listens on port %s: `kolla-build registry serve` listens on %s, Docker's registry on 5000", port, defaultPort)
+	return fmt.Sprintf("another program listens on port %s: `kolla-build registry serve` listens on %s, Docker's registry on 5000", port,
+		defaultPort)
 }
 
 // UnauthorizedError says that the registry refuses the user: there are no

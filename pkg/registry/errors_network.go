@@ -145,7 +145,8 @@ func (h *host) failure(ref string, err error) error {
 		}
 	}
 	var known interface{ Hint() string }
-	if err == nil || errors.As(err, &known) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || strings.Contains(err.Error(), h.name) {
+	if err == nil || errors.As(err, &known) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) ||
+		strings.Contains(err.Error(), h.name) {
 		return err
 	}
 	return fmt.Errorf("registry %s: %w", h.name, err) // errors of HTTP name no server

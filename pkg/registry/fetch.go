@@ -62,7 +62,8 @@ func choose(m Manifest, name string, platform v1.Platform) (string, error) {
 		if !types.MediaType(d.MediaType).IsImage() || d.Platform == nil || d.Platform.OS == "unknown" {
 			continue
 		}
-		candidate := v1.Platform{OS: d.Platform.OS, Architecture: d.Platform.Architecture, Variant: d.Platform.Variant, OSVersion: d.Platform.OSVersion}
+		candidate := v1.Platform{OS: d.Platform.OS, Architecture: d.Platform.Architecture, Variant: d.Platform.Variant,
+			OSVersion: d.Platform.OSVersion}
 		if matches(candidate, platform) {
 			if err := d.Digest.Validate(); err != nil {
 				return "", fmt.Errorf("%s: reading the index: digest %q: %w", name, d.Digest, err)

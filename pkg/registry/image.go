@@ -128,7 +128,8 @@ func (r *Repository) blob(ctx context.Context, d digest.Digest, size int64) (io.
 	if err != nil {
 		return fail(err)
 	}
-	return &verifiedBody{body: resp.Body, description: "blob read from " + r.Name(), want: d, size: size, remaining: size, sum: d.Algorithm().Hash()}, nil
+	return &verifiedBody{body: resp.Body, description: "blob read from " + r.Name(), want: d, size: size, remaining: size,
+		sum: d.Algorithm().Hash()}, nil
 }
 
 // verifiedBody reads content of a known digest and size.
@@ -151,7 +152,8 @@ func (b *verifiedBody) Read(p []byte) (int, error) {
 	b.remaining -= int64(n)
 	if errors.Is(err, io.EOF) {
 		if err = nil; b.remaining > 0 {
-			err = &ContentError{What: b.description, Want: b.want.String(), Size: fmt.Sprintf("has %d bytes, %d are expected", b.size-b.remaining, b.size), Remote: true}
+			err = &ContentError{What: b.description, Want: b.want.String(),
+				Size: fmt.Sprintf("has %d bytes, %d are expected", b.size-b.remaining, b.size), Remote: true}
 		}
 	}
 	return n, err

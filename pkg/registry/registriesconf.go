@@ -203,7 +203,8 @@ func parseRegistriesConf(b []byte) (registriesFile, error) {
 			switch m.PullFromMirror {
 			case "", "all", "digest-only", "tag-only":
 			default:
-				return fail(fmt.Errorf("mirror %s of %s: pull-from-mirror is %q; expected all, digest-only or tag-only", m.Location, r.Prefix, m.PullFromMirror))
+				return fail(fmt.Errorf("mirror %s of %s: pull-from-mirror is %q; expected all, digest-only or tag-only", m.Location, r.Prefix,
+					m.PullFromMirror))
 			}
 			r.Mirrors[j].Location = strings.TrimRight(m.Location, "/")
 		}

@@ -99,7 +99,8 @@ func Copy(ctx context.Context, cfg *config.Config, con *console.Console, args []
 // AddTags gives the images of a location further tags or namespaces in their registry.
 func AddTags(ctx context.Context, cfg *config.Config, con *console.Console, args []string, o Options) error {
 	if len(args) < 2 {
-		return usererr.Usage(usererr.Errorf("kolla-build tag localhost:4000/kolla:candidate 2026.1", "tag takes a set, HOST[:PORT]/NAMESPACE:TAG, and its new tags"))
+		return usererr.Usage(usererr.Errorf("kolla-build tag localhost:4000/kolla:candidate 2026.1",
+			"tag takes a set, HOST[:PORT]/NAMESPACE:TAG, and its new tags"))
 	}
 	set, err := ParseLocation(args[0])
 	if err != nil {
@@ -353,7 +354,8 @@ func (c *job) print(con *console.Console, from Location, to []Location) {
 	}
 	r := c.result
 	con.Notice("%s: %s %s to %s: %s; %s changed, %d unchanged", from, action,
-		units.Count(len(r.Tags)/len(to), "image"), joinLocations(to), push.Stats{Uploaded: r.Sent, Bytes: r.Bytes, Mounted: r.Mounted, Skipped: r.Present},
+		units.Count(len(r.Tags)/len(to), "image"), joinLocations(to), push.Stats{Uploaded: r.Sent, Bytes: r.Bytes, Mounted: r.Mounted,
+			Skipped: r.Present},
 		units.Count(r.changed(), "tag"), len(r.Tags)-r.changed())
 }
 

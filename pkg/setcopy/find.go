@@ -139,7 +139,8 @@ func nothingFound(ctx context.Context, client *registry.Client, from Location, n
 		if near := suggest.Near(strings.Trim(exprs[0], "^$.*-"), names, 3); len(near) > 0 {
 			hint = "did you mean " + strings.Join(near, ", ") + "?"
 		}
-		return usererr.Errorf(hint, "none of the %d images in %s/%s matches %s", len(names), from.Registry, from.Namespace, strings.Join(exprs, ", "))
+		return usererr.Errorf(hint, "none of the %d images in %s/%s matches %s", len(names), from.Registry, from.Namespace,
+			strings.Join(exprs, ", "))
 	}
 	hint := "kolla-build with --push, or load --push, publishes images"
 	if paths, err := client.Repositories(ctx, from.Registry, ""); err == nil {
@@ -170,7 +171,8 @@ func noTag(ctx context.Context, client *registry.Client, from Location, selected
 		slices.Sort(tags)
 		hint = "the tags of " + selected[0] + " are " + strings.Join(tags[max(0, len(tags)-5):], ", ")
 	}
-	return usererr.Errorf(hint, "none of the %d selected images in %s/%s has the tag %s", len(selected), from.Registry, from.Namespace, from.Tag)
+	return usererr.Errorf(hint, "none of the %d selected images in %s/%s has the tag %s", len(selected), from.Registry, from.Namespace,
+		from.Tag)
 }
 
 func cutLast(path string) (before, after string, found bool) {

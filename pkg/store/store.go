@@ -90,7 +90,8 @@ func OpenReadOnly(dir string) (*Store, error) {
 	layout := filepath.Join(dir, ocispec.ImageLayoutFile)
 	if _, err := os.Stat(layout); err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
-			return nil, &OpenError{Path: dir, Problem: ProblemMissing, Advice: "build, load or bootstrap images first, or name another data directory with --data-dir"}
+			return nil, &OpenError{Path: dir, Problem: ProblemMissing,
+				Advice: "build, load or bootstrap images first, or name another data directory with --data-dir"}
 		}
 		return nil, openError(dir, err)
 	}
@@ -171,9 +172,11 @@ func openError(dir string, err error) error {
 	}
 	switch {
 	case isDenied(err):
-		return &OpenError{Path: dir, Problem: ProblemNotWritable, Err: err, Advice: "run as its owner, or choose another data directory with --data-dir"}
+		return &OpenError{Path: dir, Problem: ProblemNotWritable, Err: err,
+			Advice: "run as its owner, or choose another data directory with --data-dir"}
 	case errors.Is(err, syscall.ENOTDIR) || errors.Is(err, syscall.EEXIST):
-		return &OpenError{Path: dir, Problem: ProblemNotDirectory, Err: err, Advice: "a part of the path is a file; choose another data directory with --data-dir"}
+		return &OpenError{Path: dir, Problem: ProblemNotDirectory, Err: err,
+			Advice: "a part of the path is a file; choose another data directory with --data-dir"}
 	}
 	return withDirHint(fmt.Errorf("opening store %s: %w", dir, noSpace(dir, 0, err)))
 }

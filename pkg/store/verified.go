@@ -54,7 +54,8 @@ func (s *Store) stampOf(d digest.Digest) (stamp, bool) {
 	if !ok {
 		return stamp{}, false
 	}
-	return stamp{Size: info.Size(), MTime: info.ModTime().UnixNano(), CTime: time.Unix(st.Ctim.Unix()).UnixNano(), Inode: st.Ino, At: time.Now().UnixNano()}, true
+	return stamp{Size: info.Size(), MTime: info.ModTime().UnixNano(), CTime: time.Unix(st.Ctim.Unix()).UnixNano(), Inode: st.Ino,
+		At: time.Now().UnixNano()}, true
 }
 
 // recordVerified records that the content of a blob was verified while its file was in

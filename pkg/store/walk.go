@@ -161,7 +161,8 @@ func (s *Store) readSmall(d digest.Digest, kind string) ([]byte, error) {
 		return nil, blobError(d, kind, path, err)
 	}
 	if len(b) > ocijson.MaxBytes {
-		return nil, &BlobError{Digest: d, Of: kind, Path: path, Detail: "larger than a manifest or config can be (" + units.Bytes(ocijson.MaxBytes) + ")"}
+		return nil, &BlobError{Digest: d, Of: kind, Path: path,
+			Detail: "larger than a manifest or config can be (" + units.Bytes(ocijson.MaxBytes) + ")"}
 	}
 	if got := d.Algorithm().FromBytes(b); got != d {
 		return nil, &BlobError{Digest: d, Of: kind, Path: path, Detail: "its content has digest " + got.String()}

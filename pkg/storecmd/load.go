@@ -260,10 +260,12 @@ func report(con *console.Console, inputs []bundle.Input, sum bundle.Summary) {
 	con.Notice("%s: %s, %s, %s; %s already in the store", printable(source), units.Count(len(sum.Images), "image"),
 		units.Count(sum.Blobs, "blob"), units.Bytes(sum.Bytes), units.Count(sum.Reused, "blob"))
 	if sum.Deltas > 0 {
-		con.Notice("%s made of byte deltas: %s instead of %s", units.Count(sum.Deltas, "layer"), units.Bytes(sum.DeltaBytes), units.Bytes(sum.DeltaLayers))
+		con.Notice("%s made of byte deltas: %s instead of %s", units.Count(sum.Deltas, "layer"), units.Bytes(sum.DeltaBytes),
+			units.Bytes(sum.DeltaLayers))
 	}
 	for _, p := range sum.Partial {
-		con.Notice("warning: %s: only %s in the file, not %s", printable(p.Name), printable(strings.Join(p.Loaded, ", ")), printable(strings.Join(p.Missing, ", ")))
+		con.Notice("warning: %s: only %s in the file, not %s", printable(p.Name), printable(strings.Join(p.Loaded, ", ")),
+			printable(strings.Join(p.Missing, ", ")))
 	}
 	if sum.Repaired > 0 {
 		con.Notice("%s damaged in the store, replaced", units.Count(sum.Repaired, "blob"))

@@ -48,8 +48,9 @@ func publishSet(
 	defer func() { progress.Stop() }()
 	if client != nil {
 		progress = transfer.Start(con, "pushing", cfg.Progress)
-		target.Registry, err = publish.OpenRegistry(ctx, set.References(), publish.RegistryOptions{Console: con, Client: client, Store: s, Progress: progress.Update,
-			AlsoTags: cfg.AlsoTag, KeepTags: !replace, Journal: publish.JournalDir(cfg.DataDir), Recover: true})
+		target.Registry, err = publish.OpenRegistry(ctx, set.References(),
+			publish.RegistryOptions{Console: con, Client: client, Store: s, Progress: progress.Update,
+				AlsoTags: cfg.AlsoTag, KeepTags: !replace, Journal: publish.JournalDir(cfg.DataDir), Recover: true})
 		if err == nil {
 			err = target.Registry.CheckTags(set)
 		}

@@ -107,7 +107,8 @@ func checkSave(cfg *config.Config, output string, o SaveOptions) (split int64, p
 
 // reportSaved prints what was saved. since is the inventory of a delta, nil for a complete bundle.
 func reportSaved(con *console.Console, output string, sum bundle.Summary, since *inventory.Inventory) {
-	con.Notice("%s: %s, %s, %s", printable(output), units.Count(len(sum.Images), "image"), units.Count(sum.Blobs, "blob"), units.Bytes(sum.Bytes))
+	con.Notice("%s: %s, %s, %s", printable(output), units.Count(len(sum.Images), "image"), units.Count(sum.Blobs, "blob"),
+		units.Bytes(sum.Bytes))
 	if sum.Kept > 0 {
 		con.Notice("%s of it were kept from an interrupted save", units.Bytes(sum.Kept))
 	}
@@ -115,7 +116,8 @@ func reportSaved(con *console.Console, output string, sum bundle.Summary, since 
 		con.Notice("a delta: it requires %s that %s has", units.Count(sum.Required, "blob"), printable(since.Of))
 	}
 	if sum.Deltas > 0 {
-		con.Notice("byte deltas of %s: %s instead of %s", units.Count(sum.Deltas, "layer"), units.Bytes(sum.DeltaBytes), units.Bytes(sum.DeltaLayers))
+		con.Notice("byte deltas of %s: %s instead of %s", units.Count(sum.Deltas, "layer"), units.Bytes(sum.DeltaBytes),
+			units.Bytes(sum.DeltaLayers))
 	}
 	for _, name := range sum.Extra {
 		con.Notice("%s: %s does not belong to the bundle and was kept", printable(output), printable(name))
@@ -362,14 +364,16 @@ func splitting(o SaveOptions) (size int64, parity int, err error) {
 		return 0, 0, usererr.Errorf("add --split SIZE, such as --split 4G", "--parity needs --split")
 	}
 	if size, err = config.ParseSize(o.Split); err != nil || size < parts.MinSize {
-		return 0, 0, usererr.Errorf("such as --split 650M or --split 4G", "--split %q is not the size of a part, at least %s", o.Split, units.Bytes(parts.MinSize))
+		return 0, 0, usererr.Errorf("such as --split 650M or --split 4G", "--split %q is not the size of a part, at least %s", o.Split,
+			units.Bytes(parts.MinSize))
 	}
 	if size == math.MaxUint32+1 {
 		size-- // FAT holds files of less than 4 GiB
 	}
 	if o.Parity != "" {
 		if parity, err = strconv.Atoi(strings.TrimSuffix(o.Parity, "%")); err != nil || parity < 1 || parity > 50 {
-			return 0, 0, usererr.Errorf("such as --parity 10%, which restores a tenth of the parts", "--parity %q is not a percentage from 1 to 50", o.Parity)
+			return 0, 0, usererr.Errorf("such as --parity 10%, which restores a tenth of the parts",
+				"--parity %q is not a percentage from 1 to 50", o.Parity)
 		}
 	}
 	return size, parity, nil

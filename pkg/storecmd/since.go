@@ -88,7 +88,8 @@ func readSince(ctx context.Context, cfg *config.Config, con *console.Console, s 
 	f, err := os.Open(since)
 	if errors.Is(err, fs.ErrNotExist) {
 		if _, notLocation := setcopy.ParseLocation(since); notLocation != nil {
-			return nil, usererr.Usage(usererr.Errorf("--since takes a bundle, a file of kolla-build inventory, or HOST[:PORT]/NAMESPACE[:TAG]", "--since: %w", err))
+			return nil, usererr.Usage(usererr.Errorf("--since takes a bundle, a file of kolla-build inventory, or HOST[:PORT]/NAMESPACE[:TAG]",
+				"--since: %w", err))
 		}
 		return registryInventory(ctx, cfg, con, since)
 	}

@@ -52,14 +52,16 @@ func Images(cfg *config.Config, con *console.Console, asJSON bool) error {
 	if asJSON {
 		images := []listedImage{}
 		for _, e := range entries {
-			images = append(images, listedImage{e.Name, e.Digest.String(), e.Size, string(e.Kind), e.Created.UTC().Format(time.RFC3339), e.Key, platforms(s, e)})
+			images = append(images, listedImage{e.Name, e.Digest.String(), e.Size, string(e.Kind), e.Created.UTC().Format(time.RFC3339), e.Key,
+				platforms(s, e)})
 		}
 		return con.PrintJSON(images)
 	}
 	w := tabwriter.NewWriter(con.Stdout, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(w, "NAME\tPLATFORM\tDIGEST\tSIZE\tSTORED")
 	for _, e := range entries {
-		fmt.Fprintf(w, "%s\t%s\t%.19s\t%s\t%s\n", e.Name, platforms(s, e), e.Digest, units.Bytes(e.Size), e.Stored.Local().Format("2006-01-02 15:04"))
+		fmt.Fprintf(w, "%s\t%s\t%.19s\t%s\t%s\n", e.Name, platforms(s, e), e.Digest, units.Bytes(e.Size),
+			e.Stored.Local().Format("2006-01-02 15:04"))
 	}
 	return w.Flush()
 }
@@ -148,7 +150,8 @@ func gcStore(ctx context.Context, cfg *config.Config, con *console.Console, keep
 		con.Notice("store: nothing to remove")
 		return nil
 	}
-	con.Notice("store: %s and %s removed, %s freed", units.Count(forgotten, "unnamed image"), units.Count(removed.Blobs, "blob"), units.Bytes(removed.Bytes))
+	con.Notice("store: %s and %s removed, %s freed", units.Count(forgotten, "unnamed image"), units.Count(removed.Blobs, "blob"),
+		units.Bytes(removed.Bytes))
 	return nil
 }
 
@@ -157,7 +160,8 @@ func gcStore(ctx context.Context, cfg *config.Config, con *console.Console, keep
 // tag if they are set. Their signatures and SBOMs are removed with the last name of an image.
 func Remove(ctx context.Context, cfg *config.Config, con *console.Console) error {
 	if len(cfg.Regex) == 0 {
-		return usererr.Usage(usererr.Errorf("kolla-build remove '^nova' removes the images whose names begin with nova", "remove: no regular expression"))
+		return usererr.Usage(usererr.Errorf("kolla-build remove '^nova' removes the images whose names begin with nova",
+			"remove: no regular expression"))
 	}
 	s, err := workspace.OpenExistingStore(cfg)
 	if err != nil {

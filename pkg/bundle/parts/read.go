@@ -460,7 +460,8 @@ func (s *Set) copyPart(ctx context.Context, w io.Writer, p *Part) error {
 	defer f.Close()
 	sum := asynchash.New(digest.Canonical.Hash())
 	defer sum.Sum()
-	n, err := io.CopyBuffer(io.MultiWriter(w, sum), &countingReader{ctxio.NewReader(ctx, io.LimitReader(f, h.length())), s}, make([]byte, 1<<20))
+	n, err := io.CopyBuffer(io.MultiWriter(w, sum), &countingReader{ctxio.NewReader(ctx, io.LimitReader(f, h.length())), s},
+		make([]byte, 1<<20))
 	switch {
 	case err != nil:
 		return err

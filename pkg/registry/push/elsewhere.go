@@ -80,7 +80,9 @@ func (p *Publisher) catalogOf(ctx context.Context, host string) (*catalog, error
 
 // elsewhere returns a repository from which a blob that another lacks can be mounted, nil if
 // none is known. manyRepositories reports that there are others, so that the registry may know one.
-func (p *Publisher) elsewhere(ctx context.Context, repo *registry.Repository, blob registry.Blob) (from *registry.Repository, manyRepositories bool, err error) {
+func (p *Publisher) elsewhere(
+	ctx context.Context, repo *registry.Repository, blob registry.Blob,
+) (from *registry.Repository, manyRepositories bool, err error) {
 	c, err := p.catalogOf(ctx, repo.Registry())
 	if err != nil {
 		return nil, false, err

@@ -94,7 +94,8 @@ func (j *journal) close() {
 
 // begin records the tags that will be updated.
 func (j *journal) begin(updates []*update) error {
-	j.record = record{Version: recordVersion, State: stateUpdating, Started: time.Now().UTC().Truncate(time.Second), Updates: recordOf(updates)}
+	j.record = record{Version: recordVersion, State: stateUpdating, Started: time.Now().UTC().Truncate(time.Second),
+		Updates: recordOf(updates)}
 	return j.write()
 }
 
