@@ -114,7 +114,7 @@ type cause struct {
 	AllowedToFail                                      bool
 	Source                                             []sourceLine
 	Tail                                               string
-	TailLines                                          int
+	TailLines, SkippedCount                            string // with the unit
 	Skipped                                            []string
 	Log                                                string // a relative URL
 	Full                                               string // the log's content, its end if it is long
@@ -153,8 +153,9 @@ func causes(run *report.Run, logs *logReader) []cause {
 			for i, line := range f.Source {
 				c.Source = append(c.Source, sourceLine{fmt.Sprint(f.Line + i), report.Sanitize([]byte(line))})
 			}
-			c.Tail, c.TailLines = cleanLines(f.Tail), len(f.Tail)
+			c.Tail, c.TailLines = cleanLines(f.Tail), units.Count(len(f.Tail), "line")
 		}
+		c.SkippedCount = units.Count(len(c.Skipped), "image")
 		c.Full, c.FullSize, c.FullNote = logs.read(r.Log)
 		out = append(out, c)
 	}

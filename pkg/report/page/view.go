@@ -136,7 +136,7 @@ func (v *view) verdict(run *report.Run) {
 		}
 		lead = append(lead, "Published in part: the tags of "+clean(strings.Join(unchanged, ", "))+" were not changed.")
 	case len(v.Tags) > 0:
-	case run.Outcome != report.OutcomeOK:
+	case run.Outcome != report.OutcomeOK && run.Publishes:
 		lead = append(lead, "Nothing was published: no tag in the registry was changed.")
 	default:
 		lead = append(lead, "Publication was not requested.")
