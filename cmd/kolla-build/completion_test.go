@@ -55,11 +55,11 @@ func TestCompletionInShells(t *testing.T) {
 			dir := t.TempDir()
 			// The command line is not executed.
 			linkSelf(t, filepath.Join(dir, "self", "kolla-build"))
-			selected := "#!/bin/sh\ncase $1 in __complete|completion) exec " + filepath.Join(dir, "self", "kolla-build") + " \"$@\";; esac\n"
+			wrapper := "#!/bin/sh\ncase $1 in __complete|completion) exec " + filepath.Join(dir, "self", "kolla-build") + " \"$@\";; esac\n"
 			if err := os.MkdirAll(filepath.Join(dir, "bin"), 0o755); err != nil {
 				t.Fatal(err)
 			}
-			if err := os.WriteFile(filepath.Join(dir, "bin", "kolla-build"), []byte(selected), 0o755); err != nil {
+			if err := os.WriteFile(filepath.Join(dir, "bin", "kolla-build"), []byte(wrapper), 0o755); err != nil {
 				t.Fatal(err)
 			}
 			for file, text := range map[string]string{

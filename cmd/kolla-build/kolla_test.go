@@ -45,11 +45,11 @@ func TestKollaSideBySide(t *testing.T) {
 		}
 		lines++
 		scratch := filepath.Join(data, strconv.Itoa(lines))
-		name, args, _ := strings.Cut(line, " ")
+		check, args, _ := strings.Cut(line, " ")
 		t.Run(strings.NewReplacer("/", "_", " ", "_").Replace(line), func(t *testing.T) {
 			t.Parallel()
 			p := &pair{t: t, self: self, kolla: kolla, env: env, profiles: profiles, args: strings.Fields(strings.ReplaceAll(args, "@", inputs)), data: data, scratch: scratch}
-			switch name {
+			switch check {
 			case "tree":
 				p.tree()
 			case "lists":

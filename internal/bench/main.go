@@ -118,11 +118,11 @@ type bench struct {
 	notes   []string
 }
 
-// row is a line of the table, with the figures of our program and of others.
+// row is a line of the table, with the figures of kolla-build and of other tools.
 type row struct {
 	what   string
 	target string
-	ours   string
+	result string
 	peers  map[string]string
 }
 
@@ -136,7 +136,7 @@ const (
 var allPeers = []string{peerBake, peerClamped, peerKolla}
 
 func (b *bench) add(title, target, result string) *row {
-	b.rows = append(b.rows, row{what: title, target: target, ours: result, peers: map[string]string{}})
+	b.rows = append(b.rows, row{what: title, target: target, result: result, peers: map[string]string{}})
 	progress("%s: %s", title, result)
 	return &b.rows[len(b.rows)-1]
 }
@@ -158,7 +158,7 @@ func (b *bench) print(w *os.File) {
 	line(append([]string{"what", "target", "kolla-build"}, columns...)...)
 	line(slices.Repeat([]string{"---"}, 3+len(columns))...)
 	for _, r := range b.rows {
-		cells := []string{r.what, r.target, r.ours}
+		cells := []string{r.what, r.target, r.result}
 		for _, peer := range columns {
 			cells = append(cells, r.peers[peer])
 		}

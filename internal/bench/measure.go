@@ -64,7 +64,7 @@ func (b *bench) set(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	host, stop, err := b.registry(ctx, "registry-ours")
+	host, stop, err := b.registry(ctx, "registry-kolla-build")
 	if err != nil {
 		return err
 	}

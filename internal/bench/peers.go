@@ -73,7 +73,7 @@ func (b *bench) newBake(ctx context.Context, w *world) *bake {
 	if p.missing = p.open(ctx); p.missing != nil {
 		b.note("%s is left out: %v", peerBake, p.missing)
 	} else if v, err := exec.Command(p.buildx, "version").Output(); err == nil {
-		b.note("%s is %s, with a remote driver on the same buildkitd; starting that is not in its time, and is in ours",
+		b.note("%s is %s, with a remote driver on the same buildkitd; starting that is not in its time, and is in that of kolla-build",
 			peerBake, strings.Join(strings.Fields(string(v))[:2], " "))
 	}
 	return p
@@ -143,7 +143,7 @@ func (p *bake) cmd(ctx context.Context, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// measure bakes the world as it is, and compares the time with ours.
+// measure bakes the world as it is, and compares the time with that of kolla-build.
 func (p *bake) measure(ctx context.Context, kollaBuildTime time.Duration) string {
 	if p.missing != nil {
 		return "left out"
@@ -158,7 +158,7 @@ func (p *bake) measure(ctx context.Context, kollaBuildTime time.Duration) string
 		p.b.note("%s: %v", peerBake, err)
 		return "failed"
 	}
-	s := fmt.Sprintf("%s (%.1f times ours)", seconds(u.wall), u.wall.Seconds()/kollaBuildTime.Seconds())
+	s := fmt.Sprintf("%s (%.1f times kolla-build)", seconds(u.wall), u.wall.Seconds()/kollaBuildTime.Seconds())
 	progress("%s: %s", peerBake, s)
 	return s
 }

@@ -212,16 +212,16 @@ func (b *bench) outOfTime(expected time.Duration) bool {
 // realTable adds the medians of the measurements to the table.
 func (b *bench) realTable(results map[string]map[string][]usage) {
 	for _, c := range realCases {
-		our := results[c.name][self]
-		if len(our) == 0 {
+		own := results[c.name][self]
+		if len(own) == 0 {
 			continue
 		}
-		m := median(our)
-		r := b.add(b.realName()+": "+c.what, c.target, m.summary()+rounds(our))
+		m := median(own)
+		r := b.add(b.realName()+": "+c.what, c.target, m.summary()+rounds(own))
 		for _, peer := range allPeers {
-			if their := results[c.name][peer]; len(their) > 0 {
-				t := median(their)
-				r.peers[peer] = fmt.Sprintf("%s%s; ours takes %.2f of its time", t.summary(), rounds(their), m.wall.Seconds()/t.wall.Seconds())
+			if others := results[c.name][peer]; len(others) > 0 {
+				t := median(others)
+				r.peers[peer] = fmt.Sprintf("%s%s; kolla-build takes %.2f of its time", t.summary(), rounds(others), m.wall.Seconds()/t.wall.Seconds())
 			}
 		}
 	}
@@ -252,7 +252,7 @@ func rounds(runs []usage) string {
 }
 
 func (s *realSet) contenders(ctx context.Context) ([]contender, error) {
-	contenders := []contender{s.newOurs()}
+	contenders := []contender{s.newRealSelf()}
 	for _, variant := range []realBake{{flag: "bake", peer: peerBake}, {flag: "bake-clamped", peer: peerClamped, clamp: true}} {
 		if !s.b.peers[variant.flag] {
 			continue
@@ -364,22 +364,22 @@ func (s *realSet) rendered(ctx context.Context, host, override, base, out string
 	return tree, os.WriteFile(file, []byte("FROM "+base+"\n"+rest), 0o644)
 }
 
-// newOurs returns this program as a contender.
-func (s *realSet) newOurs() *realOurs {
-	return &realOurs{s: s, dir: filepath.Join(s.dir, "ours")}
+// newRealSelf returns this program as a contender.
+func (s *realSet) newRealSelf() *realSelf {
+	return &realSelf{s: s, dir: filepath.Join(s.dir, "kolla-build")}
 }
 
 const self = "kolla-build"
 
-type realOurs struct {
+type realSelf struct {
 	s        *realSet
 	dir      string
 	registry *realRegistry
 }
 
-func (o *realOurs) name() string { return self }
+func (o *realSelf) name() string { return self }
 
-func (o *realOurs) reset(ctx context.Context) error {
+func (o *realSelf) reset(ctx context.Context) error {
 	o.clear()
 	if err := os.MkdirAll(o.dir, 0o755); err != nil {
 		return err
@@ -399,7 +399,7 @@ func failedOutput(out string) string {
 	return lastLines(out, 30)
 }
 
-func (o *realOurs) build(ctx context.Context, override string) (usage, error) {
+func (o *realSelf) build(ctx context.Context, override string) (usage, error) {
 	data := filepath.Join(o.dir, "data")
 	args := []string{
 		"--push", "--engine", "none", "--progress", "plain", "--debug",
@@ -420,11 +420,11 @@ func (o *realOurs) build(ctx context.Context, override string) (usage, error) {
 	return u, err
 }
 
-func (o *realOurs) pushed() (int64, error) { return o.registry.size() }
+func (o *realSelf) pushed() (int64, error) { return o.registry.size() }
 
-func (o *realOurs) close() { o.clear() }
+func (o *realSelf) close() { o.clear() }
 
-func (o *realOurs) clear() {
+func (o *realSelf) clear() {
 	if o.registry != nil {
 		o.registry.stop()
 	}

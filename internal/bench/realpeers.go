@@ -33,7 +33,7 @@ func (s *realSet) newRealBuildx(ctx context.Context, dir string) (realBuildx, er
 		s.b.buildx = p.buildx // it is built once
 		if v, err := exec.Command(p.buildx, "version").Output(); err == nil {
 			s.b.note("buildx is %s, with a remote driver on the same buildkitd; "+
-				"starting and stopping that is not in the time of %s and %s, and is in ours",
+				"starting and stopping that is not in the time of %s and %s, and is in that of kolla-build",
 				strings.Join(strings.Fields(string(v))[:2], " "), peerBake, peerKolla)
 		}
 	}

@@ -103,21 +103,21 @@ func checkGroups(def, set repoSet, user *repoFile) error {
 			groups[pyStr(g)] = true
 		}
 	}
-	var unknown []string
+	var unmoved []string
 	for name, r := range set {
 		g := r.fields["file_group"]
 		if pyTrue(r.fields["distro"]) && pyTrue(g) && groups[pyStr(g)] {
-			unknown = append(unknown, name)
+			unmoved = append(unmoved, name)
 		}
 	}
-	if len(unknown) == 0 {
+	if len(unmoved) == 0 {
 		return nil
 	}
 	slices.Sort(changed)
-	slices.Sort(unknown)
+	slices.Sort(unmoved)
 	return &RepoError{user.name, set[changed[0]].line, fmt.Sprintf(
 		"%s of the distribution's own repositories has a new location here, and %s is not: both are in one .repo file, which enabling the first removes",
-		strings.Join(changed, ", "), strings.Join(unknown, ", ")), "add a location for " + strings.Join(unknown, ", ") + " as well"}
+		strings.Join(changed, ", "), strings.Join(unmoved, ", ")), "add a location for " + strings.Join(unmoved, ", ") + " as well"}
 }
 
 // repoCommand returns the RUN line that enables or disables repositories, "" if
